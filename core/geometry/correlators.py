@@ -130,13 +130,26 @@ def cosines(placed: PlacedCloud, seed: int, distributions: list[Distribution]) -
     products = (directions @ directions.T).cpu().double().numpy()
     sequences, kept = placed.cloud.sequences[sample.numpy()], placed.members[:, sample.to(placed.points.device)]
     counted = np.triu(sequences[:, None] != sequences[None, :], 1)
-    of_sets = [_excess_kurtosis(products[counted & (k[:, None] & k[None, :])]) for k in kept.cpu().numpy()]
+    of_sets = _excess_kurtosis(products, counted, kept.cpu().numpy())
     distributions.append(Distribution("cosine", np.empty(0, dtype=np.int64), products[counted]))
-    error = jackknife_error(np.array(of_sets[1:]))
-    return CloudCorrelator(placed.cloud.name, "cosine_kurtosis", of_sets[0], error, len(sample))
+    error = jackknife_error(of_sets[1:])
+    return CloudCorrelator(placed.cloud.name, "cosine_kurtosis", float(of_sets[0]), error, len(sample))
 
 
-def _excess_kurtosis(values: np.ndarray) -> float:
-    centred = values - values.mean() if len(values) else values
-    variance = float(np.mean(centred**2)) if len(values) else 0.0
-    return float(np.mean(centred**4)) / variance**2 - 3 if variance > 0 else math.nan
+def _excess_kurtosis(values: np.ndarray, counted: np.ndarray, members: np.ndarray) -> np.ndarray:
+    """Excess kurtosis of the counted values between members of each set, (n_sets,); NaN if they do not vary.
+
+    values (n, n) double; counted (n, n) bool; members (n_sets, n) bool.
+    """
+    held = members.astype(float)
+    moved = np.where(counted, values - values[counted].mean(), 0.0) if counted.any() else np.zeros(values.shape)
+
+    def sums(of_pairs: np.ndarray) -> np.ndarray:
+        return ((held @ of_pairs) * held).sum(1)
+
+    with np.errstate(divide="ignore", invalid="ignore"):
+        first, second, third, fourth = (sums(moved**power) / sums(counted.astype(float)) for power in (1, 2, 3, 4))
+        variance = second - first**2
+        central = fourth - 4 * first * third + 6 * first**2 * second - 3 * first**4
+        # Cosines that are equal but for round-off have no shape.
+        return np.where(variance > 1e-14, central / variance**2 - 3, np.nan)

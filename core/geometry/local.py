@@ -35,13 +35,16 @@ WIDE_CENTRES = 32
 scatter."""
 CHUNK_BYTES = 2**24
 """Bytes of neighbours gathered at a time; chunks of 64 MB were no faster."""
+GRAM_BYTES = 2**28
+"""Most bytes of the products of all pairs of a cloud's points."""
 
 
-def local_c2(points: Tensor, indices: Tensor, ks: Sequence[int]) -> dict[int, Tensor]:
+def local_c2(points: Tensor, indices: Tensor, ks: Sequence[int], gram: Tensor | None = None) -> dict[int, Tensor]:
     """C2_loc of each row for several k at once; {k: (n_rows,) fp32}, NaN if all k neighbours coincide.
 
     points (n, n_dims) fp32; indices (n_rows, k_max) int64: neighbours of each row in order of distance, without the
-    row's own point. One k_max x k_max Gram matrix per row serves every k. A k below 3 or above k_max is skipped.
+    row's own point. One k_max x k_max Gram matrix per row serves every k. A k below 3 or above k_max is skipped. `gram`
+    as from `gram_matrix`, if there is one.
     """
     ks = [k for k in ks if 3 <= k <= indices.shape[1]]
     if not ks:
@@ -49,7 +52,7 @@ def local_c2(points: Tensor, indices: Tensor, ks: Sequence[int]) -> dict[int, Te
     indices = indices[:, : max(ks)]
     ranks = torch.arange(max(ks), device=points.device)
     first = (ranks[:, None] < torch.tensor(ks, device=points.device)).to(points.dtype)  # (k_max, n_ks)
-    parts = [_c2(gram, first.expand(len(gram), -1, -1)) for gram in _grams(points, indices, min(ks))]
+    parts = [_c2(own, first.expand(len(own), -1, -1)) for own in _grams(points, indices, min(ks), gram)]
     return dict(zip(ks, torch.cat(parts).unbind(1), strict=True))
 
 
@@ -60,7 +63,7 @@ def local_dimension(c2: Tensor) -> float:
 
 
 def local_d2_of_sets(
-    points: Tensor, stored: Tensor, members: Tensor, centres: Tensor, ks: Sequence[int]
+    points: Tensor, stored: Tensor, members: Tensor, centres: Tensor, ks: Sequence[int], gram: Tensor | None = None
 ) -> dict[int, list[float]]:
     """d2(k) of each member set from a few hundred centres; {k: n_sets values}.
 
@@ -73,29 +76,50 @@ def local_d2_of_sets(
         return {}
     limits = torch.tensor(ks, device=points.device)
     parts, start = [], 0
-    for gram in _grams(points, stored, min(ks)):
-        rows = slice(start, start + len(gram))
-        start += len(gram)
+    for own in _grams(points, stored, min(ks), gram):
+        rows = slice(start, start + len(own))
+        start += len(own)
         alive = members[:, stored[rows]] & members[:, centres[rows], None]  # (n_sets, n_chunk, k_stored)
         rank = alive.cumsum(2)
         chosen = alive[..., None] & (rank[..., None] <= limits)  # (n_sets, n_chunk, k_stored, n_ks)
-        c2 = _c2(gram, chosen.permute(1, 2, 0, 3).flatten(2).to(points.dtype)).unflatten(1, (len(members), len(ks)))
+        c2 = _c2(own, chosen.permute(1, 2, 0, 3).flatten(2).to(points.dtype)).unflatten(1, (len(members), len(ks)))
         parts.append(torch.where((rank[..., -1:] >= limits).transpose(0, 1), c2, torch.nan))
     c2 = torch.cat(parts)  # (n_centres, n_sets, n_ks)
     return {k: [local_dimension(c2[:, s, i]) for s in range(len(members))] for i, k in enumerate(ks)}
 
 
-def _grams(points: Tensor, indices: Tensor, n_near: int) -> Iterator[Tensor]:
-    """Gram matrices (n_chunk, k, k) of each row's neighbours, relative to the centroid of the `n_near` nearest.
+def gram_matrix(points: Tensor) -> Tensor | None:
+    """Products of all pairs of points (n, n_dims) in double precision, in which differences of neighbours keep their
+    digits; None if they need more than `GRAM_BYTES`."""
+    if 8 * len(points) ** 2 > GRAM_BYTES:
+        return None
+    points = points.cpu().double() if points.device.type == "mps" else points.double()  # Apple's GPUs have no double
+    return points @ points.T
+
+
+def _grams(points: Tensor, indices: Tensor, n_near: int, gram: Tensor | None) -> Iterator[Tensor]:
+    """Gram matrices (n_chunk, k, k) fp32 of each row's neighbours, relative to the centroid of the `n_near` nearest.
 
     Centring avoids cancellation: a neighbourhood can be a thousand times smaller than its distance from the origin, or
-    than a larger neighbourhood around it.
+    than a larger neighbourhood around it. They are read from `gram`, or else computed for each row.
     """
     k, n_dims = indices.shape[1], points.shape[1]
-    for chunk in indices.split(max(1, CHUNK_BYTES // (4 * k * max(k, n_dims)))):
-        gathered = points.index_select(0, chunk.flatten()).view(len(chunk), k, n_dims)
-        gathered -= gathered[:, :n_near].mean(1, keepdim=True)
-        yield torch.bmm(gathered, gathered.transpose(1, 2))
+    if gram is None:
+        for chunk in indices.split(max(1, CHUNK_BYTES // (4 * k * max(k, n_dims)))):
+            gathered = points.index_select(0, chunk.flatten()).view(len(chunk), k, n_dims)
+            gathered -= gathered[:, :n_near].mean(1, keepdim=True)
+            yield torch.bmm(gathered, gathered.transpose(1, 2))
+        return
+    for chunk in indices.to(gram.device).split(max(1, CHUNK_BYTES // (8 * k * k))):
+        if 4 * k > len(gram):  # whole rows are copied faster than their single entries
+            own = gram[chunk].gather(2, chunk[:, None].expand(-1, k, -1))
+        else:
+            own = gram[chunk[:, :, None], chunk[:, None]]
+        to_near = own[:, :, :n_near].mean(2)
+        shift = to_near - to_near[:, :n_near].mean(1, keepdim=True) / 2
+        own -= shift[:, :, None]
+        own -= shift[:, None]
+        yield own.to(points)
 
 
 def _c2(gram: Tensor, chosen: Tensor) -> Tensor:
@@ -140,8 +164,9 @@ def local_readings(
         return undefined, []
     order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed))[:CENTRES].to(rows.device)
     neighbours, distances = _first_members(table, rows, distinct[0], max(ks))
-    c2 = local_c2(placed.points, neighbours, ks)
-    exact = local_d2_of_sets(placed.points, table.indices[rows[order]], distinct, rows[order], ks)
+    gram = gram_matrix(placed.points)
+    c2 = local_c2(placed.points, neighbours, ks, gram)
+    exact = local_d2_of_sets(placed.points, table.indices[rows[order]], distinct, rows[order], ks, gram)
     estimates = []
     for k in ks:
         blocks = []
@@ -152,7 +177,7 @@ def local_readings(
             blocks.append(composition * exact[k][s] / of_kept if of_kept > 0 else math.nan)
         value = local_dimension(c2[k])
         estimates.append(_estimate(placed.cloud, k, float(distances[:, k - 1].mean()), value, blocks, len(rows)))
-    estimates += _wide_d2(placed, distinct, rows[order[:WIDE_CENTRES]])
+    estimates += _wide_d2(placed, distinct, rows[order[:WIDE_CENTRES]], gram)
     largest = c2[max(ks)].cpu().numpy()
     defined = np.isfinite(largest)
     with np.errstate(divide="ignore"):  # a correlator of zero or below means an infinite dimension
@@ -169,7 +194,7 @@ def _fits(k: int, n_points: int) -> bool:
     return k < n_points if k in KS else 2 * k <= n_points
 
 
-def _wide_d2(placed: PlacedCloud, distinct: Tensor, centres: Tensor) -> list[CloudEstimate]:
+def _wide_d2(placed: PlacedCloud, distinct: Tensor, centres: Tensor, gram: Tensor | None) -> list[CloudEstimate]:
     n, used = int(distinct[0].sum()), distinct.any(0)
     ks = [k for k in WIDE_KS if _fits(k, n)]
     if not ks:
@@ -184,7 +209,7 @@ def _wide_d2(placed: PlacedCloud, distinct: Tensor, centres: Tensor) -> list[Clo
     away = [(points[near] - centre).norm(dim=1) for near, centre in zip(order, points[centres], strict=True)]
     distances, by_distance = torch.stack(away).sort(dim=1)
     order = order.gather(1, by_distance)
-    values = local_d2_of_sets(points, order, distinct, centres, ks)
+    values = local_d2_of_sets(points, order, distinct, centres, ks, gram)
     return [
         _estimate(placed.cloud, k, _mean_kth(distances, distinct[0][order], k), values[k][0], values[k][1:], n)
         for k in ks
