@@ -1151,7 +1151,7 @@ def _held_against(plans: Sequence[LayerPlan]) -> list[tuple[str, ...]]:
                 in_language(language, plan_wording.blocks_text, found.plan.blocks, found.plan.n_layers)
                 for language in LANGUAGES
             ]
-            said = [wording.joined_sentences(lines[n], LANGUAGES[n]) for n in range(2)]
+            said = [in_language(LANGUAGES[n], wording.joined_sentences, lines[n]) for n in range(2)]
             told.append(tuple(f"{found.plan.name}, {blocks[n]}: {said[n]}" for n in range(2)))
     rows = [row for found in plans for row in found.outcomes]
     if foreseen := all_rule_forecasts(rows, {found.plan.plan_id: len(found.plan.blocks) for found in plans}):

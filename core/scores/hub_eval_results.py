@@ -100,7 +100,7 @@ def read(file: ScoreInput, data: list[Any], remarks: Remarks) -> ScoreFile:
 
 def _values(data: list[Any], origin: Origin) -> Iterator[ParsedScore]:
     for index, entry in enumerate(data, 1):
-        location = f"entry {index}"
+        location = Sentence("entry {number}", number=index)
         if not isinstance(entry, dict) or not isinstance(entry.get("dataset"), dict):
             yield skipped_row(location, origin.named, "", "not_a_task", entry)
         else:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from typing import Any
 
+from core.errors import Sentence
 from core.scores.cells import (
     Cell,
     Remark,
@@ -66,7 +67,9 @@ def _rows(
         row = _Row(file, line.cells, layout, decimal_comma)
         for column in columns:
             build = partial(row.score, column)
-            yield parse_row(f"{line.at} / {column.name}", row.model, column.benchmark, build)
+            yield parse_row(
+                Sentence("{place} / {column}", place=line.at, column=column.name), row.model, column.benchmark, build
+            )
 
 
 @dataclass(frozen=True)

@@ -184,7 +184,7 @@ def _cause(error: str) -> Sentence:
 
 def _lines(rows: _Rows, header: list[str]) -> Iterator[Line]:
     for row in rows:
-        location = f"line {rows.line}"
+        location = Sentence("line {line}", line=rows.line)
         if len(row) != len(header):
             yield Line(location, None, Remark("ragged", f"{len(row)} / {len(header)}"))
         else:

@@ -123,7 +123,7 @@ def _models(preview, is_stored: bool, command: Command) -> list[str]:
         lines.append(line.format(n=len(preview.aliases), command=one))
     near = names.filter(~pl.col("is_measured"), pl.col("suggestions").list.len() > 0)
     for row in near.head(MOST_EXAMPLES).iter_rows(named=True):
-        likely = _(" or ").join(row["suggestions"])
+        likely = _(", ").join(row["suggestions"])
         one = command("scores", "alias", row["name"], row["suggestions"][0])
         lines.append(_("{name} may be {near}: `{command}`").format(name=row["name"], near=likely, command=one))
     if near.height > 1 and (is_stored or preview.imported_at is not None):

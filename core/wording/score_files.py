@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 import polars as pl
 
 from core.errors import InputError, unknown_name
-from core.locale import N_, _, translated
+from core.locale import N_, _, translated, worded
 from core.scores.cells import Remark
 from core.scores.score_rows import ParsedScore, ScoreFile
 from core.wording.numbers import number
@@ -64,7 +64,7 @@ def remark_text(remark: Remark) -> str:
     """A remark in one sentence, with the name or value from the file. It is plain text: a page must escape it."""
     if remark.code not in REMARKS:
         raise InputError(unknown_name("remark", remark.code, REMARKS))
-    return translated(REMARKS[remark.code]).format(detail=remark.detail)
+    return translated(REMARKS[remark.code]).format(detail=worded(remark.detail))
 
 
 def format_name(format: str) -> str:
@@ -146,7 +146,9 @@ def remark_groups(rows: Sequence[ParsedScore], *, skipped: bool) -> list[RemarkG
         first = remarks[0][0]
         if len({remark.detail for remark, _ in remarks}) > 1:  # one line stands for all, worded as the first
             first = replace(first, detail=f"{first.detail}, …")
-        groups.append(RemarkGroup(code, remark_text(first), len(remarks), tuple(at for _, at in remarks[:EXAMPLES])))
+        groups.append(
+            RemarkGroup(code, remark_text(first), len(remarks), tuple(worded(at) for _, at in remarks[:EXAMPLES]))
+        )
     return sorted(groups, key=lambda group: (-group.count, group.code))
 
 

@@ -232,7 +232,9 @@ def test_the_ranking_leaves_partial_runs_out_until_asked(warehouse: Warehouse) -
     assert "partial run" in str(figures(app)[0]["data"])
 
 
-def test_a_scoring_is_followed_among_the_jobs_and_leads_to_its_scores(warehouse: Warehouse, tmp_path: Path) -> None:
+def test_a_scoring_is_followed_among_the_jobs_and_leads_to_its_scores(
+    warehouse: Warehouse, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     config = ScoreConfig("org/model", str(tmp_path / "tickets.jsonl"), "0" * 64)
     (tmp_path / "tickets.jsonl").touch()
     job = jobs.submit(config, warehouse)
@@ -244,3 +246,8 @@ def test_a_scoring_is_followed_among_the_jobs_and_leads_to_its_scores(warehouse:
     jobs.finish_job(job, {"file_sha256": "a" * 64, "waits": "", "was_known": True})
     app = opened("pilot.py")
     assert not app.exception and "It was scored already; nothing was scored again." in texts(app)
+    assert "Clear from this list" in [one.label for one in app.button]
+    monkeypatch.setenv(READ_ONLY, "1")  # what only leads on stays there
+    app = opened("pilot.py")
+    assert "Clear from this list" not in [one.label for one in app.button]
+    assert "Open the scores" in [one.proto.label for one in app.get("page_link")]

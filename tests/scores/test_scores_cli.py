@@ -47,6 +47,8 @@ def test_an_import_says_what_was_taken_what_not_and_why(path: Path, good: Path) 
     for part in ("2 taken", "1 skipped", "not a number (much)", "line 4", "measured here: 1", "stored."):
         assert part in done.stdout, part
     assert f"workdim scores alias HuggingFaceTB__SmolLM2-135M {BIG}" in done.stdout
+    japanese = run_core("scores", "import", str(good), "--dry-run", warehouse=path, WORKDIM_LANGUAGE="ja").stdout
+    assert "4行目" in japanese and "line" not in japanese
     again = run_core("scores", "import", str(good), warehouse=path)
     assert again.returncode == 0 and "stored before" in again.stdout and names(path) == ["good.csv"]
 

@@ -169,11 +169,8 @@ def _show_partial_profile(status: JobStatus) -> None:
         )
 
 
-@inputs.hidden_when_read_only
 def _show_actions(status: JobStatus) -> None:
-    from core.runs import processes
-
-    job_id, state = status.job.job_id, status.state
+    state = status.state
     with st.container(horizontal=True, gap="small"):
         if state == "finished" and "file_sha256" in status.result:
             st.page_link("pages/scores.py", label=_("Open the scores"), icon=":material/leaderboard:")
@@ -191,16 +188,22 @@ def _show_actions(status: JobStatus) -> None:
                 icon=":material/show_chart:",
                 query_params={"runs": status.result["run_id"]},
             )
-        resume_labels = {"interrupted": _("Go on"), "failed": _("Try again")}
-        if state in resume_labels and st.button(
-            resume_labels[state], key=f"go on {job_id}", icon=":material/play_arrow:"
-        ):
-            processes.start_job(status.job, reads.warehouse())
-            st.rerun()
-        cancel_labels = {"queued": _("Cancel"), "running": _("Cancel"), "finished": _("Clear from this list")}
-        if st.button(cancel_labels.get(state, _("Remove")), key=f"cancel {job_id}", icon=":material/close:"):
-            processes.cancel_job(status.job)
-            st.rerun()
+        _show_changes(status)
+
+
+@inputs.hidden_when_read_only
+def _show_changes(status: JobStatus) -> None:
+    from core.runs import processes
+
+    job_id, state = status.job.job_id, status.state
+    resume_labels = {"interrupted": _("Go on"), "failed": _("Try again")}
+    if state in resume_labels and st.button(resume_labels[state], key=f"go on {job_id}", icon=":material/play_arrow:"):
+        processes.start_job(status.job, reads.warehouse())
+        st.rerun()
+    cancel_labels = {"queued": _("Cancel"), "running": _("Cancel"), "finished": _("Clear from this list")}
+    if st.button(cancel_labels.get(state, _("Remove")), key=f"cancel {job_id}", icon=":material/close:"):
+        processes.cancel_job(status.job)
+        st.rerun()
 
 
 def _show_log(status: JobStatus) -> None:

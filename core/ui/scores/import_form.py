@@ -11,7 +11,7 @@ import streamlit as st
 from core import wording
 from core.errors import InputError
 from core.figures import scores as score_figures
-from core.locale import _
+from core.locale import _, worded
 from core.scores.reader import BENCHMARK, MODEL, read_scores, template
 from core.scores.score_rows import ScoreFile, metrics_without_direction, with_directions
 from core.ui import inputs, language, pictures, reads, tables
@@ -298,7 +298,7 @@ def _score_rows(preview: ImportPreview, rows: pl.DataFrame) -> pl.DataFrame:
         _("Suite"): tables.named(rows["suite"], wording.stated_text),
         _("Partial run"): [True if partial else None for partial in rows["is_partial"]],
         _("Revision"): rows["revision"],
-        _("Where in the file"): rows["at"],
+        _("Where in the file"): [worded(preview.file.rows[number].at) for number in rows["number"]],
         _("File"): pl.Series([preview.file.name] * rows.height, dtype=pl.String),
     }
     types = {name: pl.String for name in columns} | {
