@@ -44,6 +44,9 @@ MARKERS = {
     "open": XL_MARKER_STYLE.CIRCLE,
     "diamond": XL_MARKER_STYLE.DIAMOND,
     "triangle": XL_MARKER_STYLE.TRIANGLE,
+    "square": XL_MARKER_STYLE.SQUARE,
+    "plus": XL_MARKER_STYLE.PLUS,
+    "dash": XL_MARKER_STYLE.DASH,
 }
 LABEL_POSITIONS = {
     "above": XL_LABEL_POSITION.ABOVE,

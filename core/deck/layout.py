@@ -175,11 +175,11 @@ CELL_SIDE, CELL_EDGE = 0.08, 0.045
 
 
 def row_height(row: Row, columns: Sequence[Column], points: float, width: float = TEXT_WIDTH) -> float:
-    """Inches; 0.92: words do not fill their lines to the end."""
+    """Inches."""
     if isinstance(row, Heading):
-        lines, letters = lines_needed(row.text, 0.92 * (width - 2 * CELL_SIDE), points), row.text
+        lines, letters = lines_needed(row.text, width - 2 * CELL_SIDE, points), row.text
     else:
-        widths = [0.92 * (column.share * width - 2 * CELL_SIDE) for column in columns]
+        widths = [column.share * width - 2 * CELL_SIDE for column in columns]
         lines = max(lines_needed(text, room, points) for text, room in zip(row, widths, strict=True))
         letters = "".join(row)
     return lines * points * line_height(letters) / 72 + 2 * CELL_EDGE

@@ -12,6 +12,7 @@ from core.deck.deck_data import DeckData
 from core.deck.slide import core_slide, decision_slide, fact_table, not_measured_slide
 from core.deck.story import Statement, StorySlide
 from core.errors import Sentence
+from core.figures.scores import relation_chart
 from core.locale import _, worded
 from core.questions.ranking_answer import RankedModel
 from core.questions.ranking_question import missing_models
@@ -161,7 +162,7 @@ def has_points(data: DeckData) -> bool:
 def relation_slide(data: DeckData) -> StorySlide:
     _pilot, answer = data.pilot_and_answer
     relation, benchmark = answer.relation, answer_wording.benchmark_name(answer)
-    chart = visuals.relation_scatter(answer)
+    chart = relation_chart(answer)
     if chart is None:
         return not_measured_slide(
             data,

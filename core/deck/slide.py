@@ -234,7 +234,7 @@ def _truncate_cells(table: Table, box: layout.Box) -> Table:
             row
             if isinstance(row, Heading)
             else tuple(
-                layout.truncate(text, column.share * width - 2 * layout.CELL_SIDE, layout.SMALLEST / 0.92, lines)
+                layout.truncate(text, column.share * width - 2 * layout.CELL_SIDE, layout.SMALLEST, lines)
                 for text, column in zip(row, table.columns, strict=True)
             )
             for row in table.rows

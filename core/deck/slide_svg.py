@@ -9,11 +9,10 @@ from dataclasses import replace
 
 from core.deck.layout import has_room_at_its_end
 from core.deck.story import Heading, StorySlide, Table
-from core.figures.chart import Axis, Block, Blocks, Chart, Gallery, Point, Series
+from core.figures.chart import Axis, Block, Blocks, Chart, Gallery, Point, Series, point_text
 from core.figures.labels import name_baseline, name_sides, spread_apart
 from core.figures.svg import LIGHT, Axes, Drawing, Theme
 from core.figures.text import shorten_to_width, text_width, wrap_text
-from core.wording.numbers import number
 
 BY_STYLE = Theme(
     "var(--paper)", "var(--text)", "var(--quiet)", "var(--grid)", tuple(f"var(--curve-{n})" for n in range(6))
@@ -26,6 +25,9 @@ _MARKS = {
     "open": ("circle", True),
     "diamond": ("diamond", False),
     "triangle": ("up", False),
+    "square": ("square", False),
+    "plus": ("plus", False),
+    "dash": ("dash", False),
 }
 
 
@@ -230,9 +232,7 @@ def _draw_error_bars(axes: Axes, point: Point, colour: str) -> None:
 def _add_tooltip(axes: Axes, chart: Chart, series: Series, point: Point) -> None:
     """An invisible circle over the point with its value as a tooltip."""
     x, y = axes.to_pixels(point.x, point.y)
-    interval = "" if point.lower is None or point.upper is None else f" [{number(point.lower)}, {number(point.upper)}]"
-    place = "" if chart.x.is_ordered else f" ({point.x:,.{max(chart.x.decimals, 0)}f})"
-    tooltip = html.escape(f"{point.name or series.name}{place}: {number(point.y)}{interval}", quote=False)
+    tooltip = html.escape(point_text(chart, series, point), quote=False)
     axes.drawing.parts.append(
         f'<circle cx="{x:.1f}" cy="{y:.1f}" r="8" fill-opacity="0"><title>{tooltip}</title></circle>'
     )

@@ -6,17 +6,15 @@ Every axis is linear and shared by all that is compared on it.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 import polars as pl
 
 from core import wording
 from core.analysis import plans as plan_analysis
-from core.analysis.ranks import NORMAL_95
-from core.figures.chart import Axis, Block, Blocks, Chart, Gallery, Guide, Mark, Point, Series
+from core.figures.chart import Axis, Block, Blocks, Chart, Gallery, Guide, Point, Series, round_axis
 from core.figures.profile_data import PRIMARY, Curve, ProfileData, profile_points
-from core.figures.scores import dimension_axis, ranking_points, score_axis
 from core.locale import _
 from core.questions.ranking_answer import Answer
 from core.records import LayerPlan
@@ -32,20 +30,6 @@ MOST_IN_GALLERY = 12
 """Small profiles that fit on a slide with text of 14 points."""
 LONGEST_GALLERY_NAME = 18
 LONGEST_NAME = 26
-
-
-def round_axis(title: str, values: Iterable[float | None], from_zero: bool = False) -> Axis:
-    """An axis from one round number to another that contains the values."""
-    finite = [value for value in values if value is not None and math.isfinite(value)] or [0.0, 1.0]
-    low, high = min(finite), max(finite)
-    low = min(low, 0.0) if from_zero else low
-    room = (high - low) or abs(high) or 1.0
-    step = 10.0 ** math.floor(math.log10(room / 4))
-    step = next(step * factor for factor in (1, 2, 5, 10) if room / (step * factor) <= 6)
-    start = 0.0 if from_zero and low == 0 else math.floor((low - 0.02 * room) / step) * step
-    end = math.ceil((high + 0.04 * room) / step) * step
-    decimals = max(0, math.ceil(-math.log10(step) - 1e-9))
-    return Axis(title, round(start, 10), round(end, 10), step, decimals)
 
 
 def short_names(runs: pl.DataFrame, longest: int = LONGEST_NAME) -> dict[str, str]:
@@ -181,62 +165,6 @@ def curve_text(curve: Curve, name: str) -> str:
 
 
 # --- relation --------------------------------------------------------------------------------------------------
-
-
-def relation_scatter(answer: Answer) -> Chart | None:
-    """Dimension against score, one point per model with both intervals; None where no model has both numbers."""
-    data = ranking_points(answer)
-    if not data.points:
-        return None
-    vetoed = {model.run_id for model in answer.models if model.is_vetoed}
-    first = {model.run_id for model in answer.models if model.score_rank_low == 1}
-    if answer.relation.without_one:
-        first.add(answer.relation.without_one.moves_most)
-    groups: dict[str, list[Point]] = {"own": [], "base": [], "vetoed": []}
-    for point in data.points:
-        reach = NORMAL_95 * (point.score_std_error or 0.0)
-        kind = "vetoed" if point.run_id in vetoed else "base" if point.match == "base" else "own"
-        groups[kind].append(
-            Point(
-                point.dimension,
-                point.score,
-                point.score - reach if reach else None,
-                point.score + reach if reach else None,
-                point.lower,
-                point.upper,
-                shortened_name(point.name, LONGEST_NAME),
-                point.run_id in first,
-            )
-        )
-    kinds: dict[str, tuple[str, int | None, Mark]] = {
-        "own": (_("scores of the models themselves"), 0, "circle"),
-        "base": (_("scores of base models, which test nothing"), 1, "triangle"),
-        "vetoed": (_("vetoed by a check"), None, "diamond"),
-    }
-    all_points = [point for points in groups.values() for point in points]
-    x = round_axis(dimension_axis(data), [value for p in all_points for value in (p.x, p.left, p.right)])
-    y = round_axis(score_axis(data), [value for p in all_points for value in (p.y, p.lower, p.upper)])
-    series = tuple(
-        Series(kinds[kind][0], tuple(points), kinds[kind][1], False, kinds[kind][2], is_named=False)
-        for kind, points in groups.items()
-        if points
-    )
-    low, high = min(all_points, key=lambda p: p.x), max(all_points, key=lambda p: p.x)
-    alternative = _(
-        "{n} models as points. Dimension from {low} to {high}, score from {worst} to {best}; {numbers}."
-    ).format(
-        n=len(all_points),
-        low=wording.number(low.x),
-        high=wording.number(high.x),
-        worst=wording.number(min(p.y for p in all_points)),
-        best=wording.number(max(p.y for p in all_points)),
-        numbers=answer_wording.relation_text(answer.relation),
-    )
-    marks = {"own": "●", "base": "▲", "vetoed": "◆"}
-    key = [_("Bars: 95 % intervals.")]
-    if len(series) > 1:
-        key.append(_(", ").join(f"{marks[kind]} {kinds[kind][0]}" for kind, points in groups.items() if points))
-    return Chart(x, y, series, alternative, key=wording.joined_sentences(key))
 
 
 def coefficient_chart(answer: Answer) -> Chart | None:

@@ -5,10 +5,24 @@ Numbers are unrounded. How a renderer draws is its own matter; what is shown sta
 
 from __future__ import annotations
 
+import math
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Literal
 
-Mark = Literal["none", "circle", "open", "diamond", "triangle"]
+from core.wording.numbers import with_interval
+
+Mark = Literal["none", "circle", "open", "diamond", "triangle", "square", "plus", "dash"]
+MARKS: dict[Mark, str] = {
+    "circle": "●",
+    "open": "○",
+    "diamond": "◆",
+    "triangle": "▲",
+    "square": "■",
+    "plus": "✚",
+    "dash": "▬",
+}
+"""In a line of text that explains them."""
 Side = Literal["above", "below", "left", "right", "above left", "above right", "below left", "below right"]
 """Of a point, where its name stands."""
 
@@ -41,6 +55,8 @@ class Point:
     """Of x."""
     name: str = ""
     """Written beside the point where there is room."""
+    note: str = ""
+    """What a pointer over it tells; else its name and its values."""
     is_first: bool = False
     """Its name finds its place before the others."""
 
@@ -87,6 +103,32 @@ class Chart:
     @property
     def points(self) -> list[Point]:
         return [point for line in self.series for point in line.points]
+
+
+def round_axis(title: str, values: Iterable[float | None], from_zero: bool = False) -> Axis:
+    """An axis from one round number to another that contains the values."""
+    finite = [value for value in values if value is not None and math.isfinite(value)] or [0.0, 1.0]
+    low, high = min(finite), max(finite)
+    low = min(low, 0.0) if from_zero else low
+    room = (high - low) or abs(high) or 1.0
+    step = 10.0 ** math.floor(math.log10(room / 4))
+    step = next(step * factor for factor in (1, 2, 5, 10) if room / (step * factor) <= 6)
+    start = 0.0 if from_zero and low == 0 else math.floor((low - 0.02 * room) / step) * step
+    end = math.ceil((high + 0.04 * room) / step) * step
+    decimals = max(0, math.ceil(-math.log10(step) - 1e-9))
+    return Axis(title, round(start, 10), round(end, 10), step, decimals)
+
+
+def point_text(chart: Chart, line: Series, point: Point) -> str:
+    """`pythia-410m (106 [98.6, 113]): 45.0 [44.0, 46.0]`, for a pointer over the point."""
+    if point.note:
+        return point.note
+    if chart.x.is_ordered or chart.y.is_ordered:
+        return f"{point.name or line.name}: {with_interval(point.x, point.left, point.right)}"
+    across = (
+        f"{point.x:,.{chart.x.decimals}f}" if point.left is None else with_interval(point.x, point.left, point.right)
+    )
+    return f"{point.name or line.name} ({across}): {with_interval(point.y, point.lower, point.upper)}"
 
 
 @dataclass(frozen=True)

@@ -112,7 +112,7 @@ def _label_points(points: list[FrontPoint], x: ResolvedCriterion, y: ResolvedCri
     for point in points:
         name = shortened_name(point.name, LONGEST_NAME) if point.standing == "front" or point.is_chosen else ""
         (x_value, x_limits), (y_value, y_limits) = _on_axis(point.x, x_is_log), _on_axis(point.y, y_is_log)
-        drawn.append(Point(x_value, y_value, *y_limits, *x_limits, name, point.is_chosen))
+        drawn.append(Point(x_value, y_value, *y_limits, *x_limits, name, is_first=point.is_chosen))
     places = place_labels(drawn, PLOT_SIZE)
     return [replace(point, place=place) for point, place in zip(points, places, strict=True)]
 

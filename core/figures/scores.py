@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import plotly.graph_objects as go
@@ -14,120 +14,19 @@ import polars as pl
 from core import wording
 from core.analysis.paired import PairedComparison
 from core.analysis.ranks import NORMAL_95, quantile
-from core.figures.chart import Point
-from core.figures.style import (
-    COLOURS,
-    LABEL_SIZE,
-    QUIET,
-    TEXT,
-    THIN_BARS,
-    axes_figure,
-    error_bars,
-    escape_label,
-    label_rows,
-    place_labels,
-    with_message,
-)
+from core.figures.chart import MARKS, Chart, Mark, Point, Series, round_axis
+from core.figures.style import COLOURS, QUIET, TEXT, axes_figure, error_bars, escape_label, label_rows
 from core.figures.svg import LIGHT, Caption, Theme, scatter_svg
 from core.locale import _
 from core.questions.ranking_answer import Answer
 from core.registry.names import NOT_STATED
-from core.wording.answers import benchmark_name
-from core.wording.labels import distinguishing_names, run_labels
+from core.wording.answers import benchmark_name, relation_text
+from core.wording.labels import distinguishing_names, run_labels, shortened_name
 from core.wording.numbers import number
 from core.wording.score_files import KINDS, kind_name
 
 
-@dataclass(frozen=True)
-class ScoredPoint:
-    """One model in a scatter of dimension against score."""
-
-    run_id: str
-    name: str
-    dimension: float
-    lower: float | None
-    upper: float | None
-    score: float
-    score_std_error: float | None
-    match: str
-    """As in `ranking.with_scores`."""
-    place: str = "top center"
-    """Position of its name; empty where there is no room, so that only hovering shows it."""
-    is_pinned: bool = False
-
-
-@dataclass(frozen=True)
-class RankingData:
-    """A scatter within one comparison group."""
-
-    dimension: str
-    """A key of `answer.DIMENSIONS`."""
-    cloud: str
-    benchmark: str
-    """With metric and shots, as a reader sees it."""
-    metric: str
-    """As its source calls it; empty without scores."""
-    unit: str
-    n_points: tuple[int, int]
-    points: list[ScoredPoint]
-    without_score: list[str]
-    """Names of the models that have no score here."""
-    higher_is_better: bool | None
-
-
-def ranking_points(
-    answer: Answer, pinned: Collection[str] = (), plot: tuple[float, float] = (960.0, 340.0)
-) -> RankingData:
-    """Dimension and score of the models of an answer, smallest dimension first.
-
-    `pinned` are run ids, `plot` is the approximate size of the axes in pixels at LABEL_SIZE.
-    """
-    rows = answer.population.rows
-    labels = run_labels(rows)
-    names = dict(zip(labels, distinguishing_names(list(labels.values())), strict=True))
-    partial = set(rows.filter(pl.col("score_is_partial").fill_null(False))["run_id"])
-    points = [
-        ScoredPoint(
-            model.run_id,
-            _with_partial_mark(names[model.run_id], model.run_id in partial),
-            model.dimension,
-            model.lower,
-            model.upper,
-            model.score,
-            model.score_std_error,
-            model.match,
-            is_pinned=model.run_id in pinned,
-        )
-        for model in reversed(answer.models)
-        if model.dimension is not None and model.score is not None
-    ]
-    places = place_labels([_as_drawn(point) for point in points], plot)
-    drawn_ids = {point.run_id for point in points}
-    units = rows["unit"].drop_nulls().to_list()
-    return RankingData(
-        answer.population.asked.dimension,
-        answer.population.asked.cloud,
-        benchmark_name(answer),
-        answer.population.benchmark["metric"] if answer.population.benchmark else "",
-        units[0] if units else "",
-        answer.group.n_points if answer.group else (0, 0),
-        [replace(point, place=place) for point, place in zip(points, places, strict=True)],
-        [labels[model.run_id] for model in answer.models if model.run_id not in drawn_ids],
-        answer.population.higher_is_better,
-    )
-
-
-def _with_partial_mark(name: str, is_partial: bool) -> str:
-    return _("{name} (partial run)").format(name=name) if is_partial else name
-
-
-def _as_drawn(point: ScoredPoint) -> Point:
-    reach = NORMAL_95 * (point.score_std_error or 0)
-    low, high = (point.score - reach, point.score + reach) if reach else (None, None)
-    return Point(point.dimension, point.score, low, high, point.lower, point.upper, point.name, point.is_pinned)
-
-
-def dimension_axis(data: RankingData) -> str:
+def dimension_axis(answer: Answer) -> str:
     """`Largest inner dimension, estimated (d2, one per type, N=800)`."""
     names = {
         "inner_max": _("Largest inner dimension, estimated (d2, {cloud}, N={n})"),
@@ -136,62 +35,98 @@ def dimension_axis(data: RankingData) -> str:
         "final_post_norm": _("Final dimension after the norm, estimated (d2, {cloud}, N={n})"),
         "embedding": _("Embedding dimension, estimated (d2, {cloud}, N={n})"),
     }
-    cloud = wording.name("cloud", data.cloud)
-    return names[data.dimension].format(cloud=cloud, n=wording.size_range(data.n_points))
+    asked = answer.population.asked
+    sizes = answer.group.n_points if answer.group else (0, 0)
+    return names[asked.dimension].format(cloud=wording.name("cloud", asked.cloud), n=wording.size_range(sizes))
 
 
-def score_axis(data: RankingData) -> str:
+def score_axis(answer: Answer) -> str:
     """`arc_easy (acc, 0-shot) [%]`, without the unit where the metric is called like it; says when lower is better."""
-    unit = "%" if data.unit == "percent" else wording.unit_name(data.unit)
-    is_new = unit and unit != wording.metric_name(data.metric)
-    title = f"{data.benchmark} [{unit}]" if is_new else data.benchmark
-    return _("{title} (lower is better)").format(title=title) if data.higher_is_better is False else title
+    population = answer.population
+    units = population.rows["unit"].drop_nulls().to_list()
+    unit = "%" if units[:1] == ["percent"] else wording.unit_name(units[0] if units else "")
+    is_new = unit and unit != wording.metric_name(population.benchmark["metric"] if population.benchmark else "")
+    title = f"{benchmark_name(answer)} [{unit}]" if is_new else benchmark_name(answer)
+    return _("{title} (lower is better)").format(title=title) if population.higher_is_better is False else title
 
 
-def match_names() -> dict[str, str]:
-    """Legend names of how a score matches the model; keys as in `ranking.with_scores`."""
+def _kinds() -> dict[str, tuple[str, Mark, int | None]]:
+    """Name, mark and colour of how a score matches the model; keys as in `ranking.with_scores`, and `vetoed`."""
     return {
-        "own": _("own score of the user"),
-        "exact": _("score of this model"),
-        "revision_not_stated": _("score of this model, revision not stated"),
-        "mapped": _("score under a name that an alias maps to this model"),
-        "base": _("score of the base model"),
+        "own": (_("own score of the user"), "square", 0),
+        "exact": (_("score of this model"), "circle", 0),
+        "revision_not_stated": (_("score of this model, revision not stated"), "plus", 0),
+        "mapped": (_("score under a name that an alias maps to this model"), "dash", 0),
+        "base": (_("scores of base models, which test nothing"), "triangle", 1),
+        "vetoed": (_("vetoed by a check"), "diamond", None),
     }
 
 
-def ranking_figure(data: RankingData) -> go.Figure:
-    """Dimension against score within one group with 95 percent intervals. Scores of a base model are open markers."""
-    figure = axes_figure(dimension_axis(data), score_axis(data))
-    if not data.points:
-        return with_message(figure, _("No model here has this score."))
-    symbols = {"own": "square", "revision_not_stated": "circle-dot", "mapped": "diamond", "base": "circle-open"}
-    for match, name in match_names().items():
-        symbol = symbols.get(match, "circle")
-        points = [point for point in data.points if point.match == match]
-        if not points:
+LONGEST_NAME = 26
+PINNED = 3
+"""Colour of models that the reader pinned."""
+
+
+def relation_chart(answer: Answer, pinned: Collection[str] = ()) -> Chart | None:
+    """Dimension against score, one point per model with both intervals; None where no model has both numbers.
+
+    Names that are placed first: those of `pinned` (run ids), of the best model, and of the one that moves the answer most.
+    """
+    rows = answer.population.rows
+    labels = run_labels(rows)
+    names = dict(zip(labels, distinguishing_names(list(labels.values())), strict=True))
+    partial = set(rows.filter(pl.col("score_is_partial").fill_null(False))["run_id"])
+    first = {*pinned, *(model.run_id for model in answer.models if model.score_rank_low == 1)}
+    if answer.relation.without_one:
+        first.add(answer.relation.without_one.moves_most)
+    groups: dict[tuple[str, bool], list[Point]] = {
+        (kind, is_pinned): [] for kind in _kinds() for is_pinned in (False, True)
+    }
+    for model in reversed(answer.models):
+        if model.dimension is None or model.score is None:
             continue
-        reach = [NORMAL_95 * point.score_std_error if point.score_std_error else None for point in points]
-        colours = [COLOURS[1] if point.is_pinned else COLOURS[0] for point in points]
-        figure.add_scatter(
-            x=[point.dimension for point in points],
-            y=[point.score for point in points],
-            mode="markers+text",
-            text=[escape_label(point.name) if point.place else "" for point in points],
-            textposition=[point.place or "top center" for point in points],
-            textfont={"size": LABEL_SIZE},
-            hovertext=[escape_label(point.name) for point in points],
-            name=name,
-            marker={"size": 9, "symbol": symbol, "color": colours, "line": {"width": 2, "color": colours}},
-            error_x=error_bars(
-                [None if point.upper is None else point.upper - point.dimension for point in points],
-                [None if point.lower is None else point.dimension - point.lower for point in points],
-            )
-            | THIN_BARS,
-            error_y=error_bars(reach, reach) | THIN_BARS,
+        reach = NORMAL_95 * (model.score_std_error or 0.0)
+        name = names[model.run_id]
+        if model.run_id in partial:
+            name = _("{name} (partial run)").format(name=name)
+        point = Point(
+            model.dimension,
+            model.score,
+            model.score - reach if reach else None,
+            model.score + reach if reach else None,
+            model.lower,
+            model.upper,
+            shortened_name(name, LONGEST_NAME),
+            is_first=model.run_id in first,
         )
-    if len(figure.data) == 1:  # one kind of score needs no legend
-        figure.update_layout(showlegend=False, margin={"t": 20}, height=430)
-    return figure
+        groups["vetoed" if model.is_vetoed else model.match, model.run_id in pinned].append(point)
+    series = []
+    for (kind, is_pinned), points in groups.items():
+        kind_name, mark, colour = _kinds()[kind]
+        if points:
+            series.append(
+                Series(kind_name, tuple(points), PINNED if is_pinned else colour, False, mark, is_named=False)
+            )
+    if not series:
+        return None
+    points = [point for line in series for point in line.points]
+    alternative = _(
+        "{n} models as points. Dimension from {low} to {high}, score from {worst} to {best}; {numbers}."
+    ).format(
+        n=len(points),
+        low=number(min(point.x for point in points)),
+        high=number(max(point.x for point in points)),
+        worst=number(min(point.y for point in points)),
+        best=number(max(point.y for point in points)),
+        numbers=relation_text(answer.relation),
+    )
+    key = [_("Bars: 95 % intervals.")]
+    marks = dict.fromkeys(f"{MARKS[line.mark]} {line.name}" for line in series)
+    if len(marks) > 1:
+        key.append(_(", ").join(marks))
+    x = round_axis(dimension_axis(answer), [value for p in points for value in (p.x, p.left, p.right)])
+    y = round_axis(score_axis(answer), [value for p in points for value in (p.y, p.lower, p.upper)])
+    return Chart(x, y, tuple(series), alternative, key=wording.joined_sentences(key))
 
 
 @dataclass(frozen=True)

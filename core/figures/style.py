@@ -17,6 +17,9 @@ COLOURS = list(LIGHT.curves)
 DASHES = ["solid", "dash", "dot", "dashdot", "longdash", "longdashdot"]
 GRID, TEXT, QUIET = LIGHT.grid, LIGHT.text, LIGHT.quiet
 
+BAND, BARS = 0.15, 0.45
+"""Opacity of bands and of error bars."""
+
 LOG_TICKS = [a * 10**power for power in range(-2, 5) for a in (1, 2, 5)]
 """Ticks of a logarithmic axis over few powers of ten, where plotly would write 2 for 20."""
 
@@ -88,9 +91,9 @@ def label_rows(figure: go.Figure, names: Sequence[str], longest: int = 40) -> No
     )
 
 
-def translucent(colour: str) -> str:
+def translucent(colour: str, opacity: float = BAND) -> str:
     red, green, blue = (int(colour[i : i + 2], 16) for i in (1, 3, 5))
-    return f"rgba({red},{green},{blue},0.15)"
+    return f"rgba({red},{green},{blue},{opacity:g})"
 
 
 def error_bars(above: list[float | None], below: list[float | None]) -> dict:
@@ -126,7 +129,8 @@ def recolour(figure: go.Figure, theme: Theme) -> go.Figure:
             strict=True,
         )
     )
-    colours |= {translucent(old): translucent(new) for old, new in colours.items()} | {"white": theme.paper}
+    pale = {translucent(old, part): translucent(new, part) for old, new in colours.items() for part in (BAND, BARS)}
+    colours |= pale | {"white": theme.paper}
     content = figure.to_plotly_json()
     layout = content["layout"] | {
         "template": template(theme),

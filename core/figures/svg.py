@@ -16,7 +16,7 @@ from core.figures.text import shorten_to_width, text_width, wrap_text
 from core.locale import spoken
 
 FONT = "system-ui, 'Segoe UI', 'Noto Sans', 'Noto Sans CJK JP', 'Hiragino Sans', Meiryo, sans-serif"
-MARKERS = ("circle", "diamond", "square", "up", "down")
+MARKERS = ("circle", "diamond", "square", "up", "down", "plus", "dash")
 
 
 @dataclass(frozen=True)
@@ -93,6 +93,11 @@ class Drawing:
             "diamond": [(0, -1.2), (1.2, 0), (0, 1.2), (-1.2, 0)],
             "square": [(-0.9, -0.9), (0.9, -0.9), (0.9, 0.9), (-0.9, 0.9)],
             "up": [(0, -1.15), (1.05, 0.8), (-1.05, 0.8)],
+            "plus": [
+                *((-0.35, -1.1), (0.35, -1.1), (0.35, -0.35), (1.1, -0.35), (1.1, 0.35), (0.35, 0.35)),
+                *((0.35, 1.1), (-0.35, 1.1), (-0.35, 0.35), (-1.1, 0.35), (-1.1, -0.35), (-0.35, -0.35)),
+            ],
+            "dash": [(-1.1, -0.4), (1.1, -0.4), (1.1, 0.4), (-1.1, 0.4)],
             "down": [(0, 1.15), (1.05, -0.8), (-1.05, -0.8)],
         }[kind]
         way = " ".join(f"{x + size * dx:.1f},{y + size * dy:.1f}" for dx, dy in corners)

@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from core.analysis.ranking import default_benchmark, with_scores
-from core.deck import layout, pilot_slides, visuals
+from core.deck import layout, pilot_slides
 from core.deck.appendix import SECTIONS, sql_strings
 from core.deck.deck_data import plan_data
 from core.deck.report import build_story
@@ -16,6 +16,7 @@ from core.deck.slide import SPEECH_LENGTHS, speech_length
 from core.deck.story import CORE_SLIDES, Table
 from core.errors import InputError
 from core.figures.chart import Chart, Gallery
+from core.figures.scores import relation_chart
 from core.locale import in_language
 from core.pilots.entries import PilotModel
 from core.questions.ranking_question import missing_models
@@ -218,8 +219,8 @@ def test_adopting_is_recommended_only_where_nothing_that_could_reverse_it_is_unt
 def test_a_mark_means_one_thing_in_a_deck():
     shared = set(MARKS.values()) & set(VERDICT_MARKS.values())
     assert shared == {"?"} and MARKS["cannot_tell"] == VERDICT_MARKS["cannot_tell"] == "?"
-    chart = visuals.relation_scatter(answer_of_base_scores())
-    legend = re.findall(r"(\S) scores of", chart.key)
+    chart = relation_chart(answer_of_base_scores())
+    legend = re.findall(r"(\S) scores? of", chart.key)
     assert "▲" in legend and not {"○", *VERDICT_MARKS.values()} & set(legend)
 
 

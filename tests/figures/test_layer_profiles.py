@@ -3,9 +3,10 @@
 import pytest
 
 from core.deck.theme import PALETTE
+from core.figures.chart_figure import chart_figure
 from core.figures.layer_profiles import correlator_figure, profile_figure
 from core.figures.profile_data import correlator_points, profile_points
-from core.figures.scores import ranking_figure, ranking_points
+from core.figures.scores import relation_chart
 from core.figures.style import COLOURS
 from core.locale import LANGUAGES, in_language
 from core.questions.population import select_population
@@ -86,14 +87,15 @@ def test_a_marker_says_whose_score_it_stands_for():
         Model("a", repository="o/a"), Model("b", base_repository="o/b"), Model("c", repository="o/c", revision="r1")
     )
     scores = frames.scores(score("o/a", 50.0), score("o/b", 40.0), score("o/c", 45.0, "r1", std_error=0.5))
-    data = ranking_points(answer_question(select_population(Evidence(runs, scores))))
-    own, unsure, base = ranking_figure(data).data
+    chart = relation_chart(answer_question(select_population(Evidence(runs, scores))))
+    own, unsure, base = chart_figure(chart).data
     assert (own.marker.symbol, list(own.x), list(own.y)) == ("circle", [106.0], [45.0])
-    assert (unsure.marker.symbol, unsure.name) == ("circle-dot", "score of this model, revision not stated")
+    assert (unsure.marker.symbol, unsure.name) == ("cross", "score of this model, revision not stated")
     assert list(unsure.y) == [50.0]
-    assert (base.marker.symbol, base.name) == ("circle-open", "score of the base model")
+    assert (base.marker.symbol, base.name) == ("triangle-up", "scores of base models, which test nothing")
     assert own.error_x.array[0] == pytest.approx(0.07 * 106)
     assert own.error_y.array[0] == pytest.approx(1.96 * 0.5, abs=1e-4), "both bars are 95 percent intervals"
+    assert own.hovertext[0] == "c (106 [98.6, 113]): 45.0 [44.0, 46.0]"
 
 
 def test_a_name_is_no_markup():

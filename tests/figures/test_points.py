@@ -1,13 +1,12 @@
 """The numbers in the pictures, by value."""
 
-from dataclasses import replace
-
 import polars as pl
 import pytest
 
 from core.analysis.ranking import with_text_marks
+from core.figures.chart_figure import chart_figure
 from core.figures.profile_data import correlator_points, n_jackknife_blocks, profile_points, t_95
-from core.figures.scores import ranking_points, score_axis
+from core.figures.scores import relation_chart, score_axis
 from core.locale import in_language
 from core.questions.population import select_population
 from core.questions.ranking_answer import answer_question
@@ -89,17 +88,13 @@ def test_a_scatter_shows_one_group_and_names_who_has_no_score():
     models = [Model("a", repository="o/a", peak=90.0), Model("b", base_repository="o/b"), Model("c"), ENCODER]
     runs = frames.runs(*models)
     scores = frames.scores(score("o/a", 50.0, std_error=0.4), score("o/b", 40.0))
-    data = ranking_points(answer_question(select_population(Evidence(runs, scores))))
-    shown = [(point.name, point.dimension, point.score, point.match) for point in data.points]
-    assert shown == [("a", 90.0, 50.0, "revision_not_stated"), ("b", 106.0, 40.0, "base")]
-    assert data.points[0].lower == pytest.approx(0.93 * 90)
-    assert data.without_score == ["c"]
-    assert (data.benchmark, data.unit, data.n_points) == ("arc_easy (acc, 0-shot)", "percent", (800, 800))
-    assert score_axis(data) == "arc_easy (acc, 0-shot) [%]"
-    assert score_axis(replace(data, metric="word_perplexity", unit="word_perplexity")) == data.benchmark
-    assert score_axis(replace(data, higher_is_better=False)).endswith("[%] (lower is better)")
+    answer = answer_question(select_population(Evidence(runs, scores)))
+    own, base = relation_chart(answer).series
+    assert [(p.name, p.x, p.y) for line in (own, base) for p in line.points] == [("a", 90.0, 50.0), ("b", 106.0, 40.0)]
+    assert own.points[0].left == pytest.approx(0.93 * 90) and base.name.startswith("scores of base models")
+    assert score_axis(answer) == "arc_easy (acc, 0-shot) [%]"
     asked = answer_question(select_population(Evidence(runs, scores), RankingQuestion("final")))
-    assert ranking_points(asked).points[0].dimension == 21.7
+    assert relation_chart(asked).points[0].x == 21.7
 
 
 def test_names_of_a_scatter_lose_what_all_of_them_share_and_cover_nothing():
@@ -115,9 +110,10 @@ def test_names_of_a_scatter_lose_what_all_of_them_share_and_cover_nothing():
     rows = [score(f"hub:{name}", 50.0 + n % 3) for n, name in enumerate(long)]
     crowded = answer_question(select_population(Evidence(frames.runs(*models), frames.scores(*rows))))
     (pinned,) = [one.run_id for one in crowded.models if one.name == long[15]]
-    points = {point.run_id: point for point in ranking_points(crowded, pinned=[pinned]).points}
-    assert points[pinned].place and points[pinned].is_pinned
-    named = [point for point in points.values() if point.place]
+    chart = relation_chart(crowded, pinned=[pinned])
+    named = [text for trace in chart_figure(chart).data for text in trace.text or () if text]
+    (own,) = (point for point in chart.points if point.name == shortened_name(long[15], 26))
+    assert own.is_first and own.name in named
     assert 2 < len(named) < 30, "where there is no room, only a pointer tells the name"
 
 

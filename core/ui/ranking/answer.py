@@ -13,7 +13,8 @@ import streamlit as st
 from core import wording
 from core.analysis.ranking import WORD_KEYS, with_stack
 from core.errors import Sentence
-from core.figures import scores as score_figures
+from core.figures.chart_figure import chart_figure
+from core.figures.scores import relation_chart
 from core.locale import _, translated, worded
 from core.pilots.registration import RegisteredPilot
 from core.questions.population import OtherGroup
@@ -40,8 +41,6 @@ ICONS = {
 MAX_GROUPS = 6
 MAX_NOTES = 1
 """Notes beneath an answer, besides the expectation in its help mark; the others stand with the details."""
-NARROW_FIGURE = (450.0, 310.0)
-"""Pixels of the axes in a window of 1,000: labels that do not overlap there do not overlap in a wider window."""
 MAX_PREFILLED = 25
 """Models in a link to the screen Measure models."""
 
@@ -83,11 +82,11 @@ def show_figure(view: RankingView) -> None:
     if view.answer.group is None:
         st.info(_nothing_text(view))
         return
-    data = score_figures.ranking_points(view.answer, view.pinned, NARROW_FIGURE)
-    if not data.points:
+    chart = relation_chart(view.answer, view.pinned)
+    if chart is None:
         st.caption(_("No model here has this score."))
         return
-    pictures.plot(score_figures.ranking_figure(data), "scatter")
+    pictures.plot(chart_figure(chart), "scatter")
     st.markdown(wording.scatter_caution_text())
 
 
