@@ -23,7 +23,7 @@ with st.container(horizontal=True, vertical_alignment="bottom", horizontal_align
     with st.container(width="content"):
         filtered = inputs.choose_filtered_runs(runs)
 texts = filtered.filter(pl.col("pass") == "text")
-data = reads.home_data(home.choose_gallery_page(texts), texts)
+data = reads.home_data(home.choose_gallery_page(texts), texts["run_id"].head(reads.N_NEWEST).to_list())
 with findings:
     home.show_findings(data.saving)
 home.show_gallery(data)

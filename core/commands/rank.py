@@ -50,8 +50,8 @@ def answer_record(answer: Answer) -> dict[str, Any]:
     from core.wording import answers as answer_wording
     from core.wording.provenance import group_difference_text
 
-    record = {"answer": answer.word, "sentence": in_language("en", answer_wording.answer_text, answer)}
-    record |= as_record(answer, RECORD)
+    sentence = in_language("en", answer_wording.answer_text, answer)
+    record = {"answer": answer.word, "sentence": sentence, **as_record(answer, RECORD)}
     for told, other in zip(record["others"], answer.population.others, strict=True):
         told["told"] = in_language("en", group_difference_text, other)
     if (under := answer.specifications) is not None:

@@ -176,7 +176,7 @@ def phrases() -> list[tuple[str, str]]:
     pairs = [
         (measured_text(runs), _("Only runs of one text, one protocol and one tokenizer are held against each other."))
     ]
-    home = reads.home_data(reads.own_first(runs)["run_id"].head(1).to_list(), runs)
+    home = reads.home_data(reads.own_first(runs)["run_id"].head(1).to_list(), [])
     for run in home.runs.filter(pl.col("inner_max").is_not_null()).head(1).iter_rows(named=True):
         pairs.append(
             (

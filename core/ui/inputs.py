@@ -235,7 +235,7 @@ def choose_filtered_runs(runs: pl.DataFrame) -> pl.DataFrame:
     conditions = [pl.col(column).is_in(values) for column, values in chosen.items() if values]
     if not conditions:
         return runs
-    passing = runs.join(reads.ranking().filter(*conditions), on="run_id", how="semi", maintain_order="left")
+    passing = runs.join(reads.evidence().runs.filter(*conditions), on="run_id", how="semi", maintain_order="left")
     n_texts = runs.filter(pl.col("pass") == "text").height
     if passing.is_empty():
         st.info(_("No run passes these filters."))

@@ -150,7 +150,7 @@ def known_names(warehouse: Readable, new_aliases: Mapping[str, str] | None = Non
     return names
 
 
-def list_aliases(warehouse: Warehouse) -> pl.DataFrame:
+def list_aliases(warehouse: Readable) -> pl.DataFrame:
     """Rows of model_aliases by name, with `is_measured` and `n_scores`, the scores under that name."""
     return warehouse.read("""
         SELECT model_aliases.*,

@@ -7,13 +7,14 @@ from datetime import UTC, datetime
 from core.errors import InputError, unknown_name
 from core.store import user_files
 from core.tables import TABLES, SavedQueryRow
+from core.warehouse.connection import Readable
 from core.warehouse.warehouse import Warehouse
 
 MAX_NAME_LENGTH = 80
 _KIND, _TABLE = "query", "saved_queries"
 
 
-def list_queries(warehouse: Warehouse) -> list[SavedQueryRow]:
+def list_queries(warehouse: Readable) -> list[SavedQueryRow]:
     """Every saved query, by name."""
     rows = warehouse.read("SELECT name, sql, note, created_at FROM saved_queries ORDER BY lower(name), name")
     return [SavedQueryRow(**row) for row in rows.to_dicts()]

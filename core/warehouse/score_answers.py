@@ -25,7 +25,7 @@ _ANSWERS = """
 """
 
 
-def list_answer_sets(warehouse: Warehouse) -> pl.DataFrame:
+def list_answer_sets(warehouse: Readable) -> pl.DataFrame:
     """The stored sets of answers: model (`repository` or `repository@revision`), benchmark, metric, filter, n_questions,
     n_files."""
     return warehouse.read(f"""
@@ -35,7 +35,7 @@ def list_answer_sets(warehouse: Warehouse) -> pl.DataFrame:
     """)
 
 
-def answers(warehouse: Warehouse, model: str, benchmark: str | None = None) -> pl.DataFrame:
+def answers(warehouse: Readable, model: str, benchmark: str | None = None) -> pl.DataFrame:
     """The answers of a model in `list_answer_sets`: benchmark, metric, filter, doc_hash, value; if a benchmark is in
     several files, those of the file imported last."""
     return warehouse.read(
@@ -93,7 +93,7 @@ def score_blocks(warehouse: Readable, wanted: pl.DataFrame) -> pl.DataFrame:
     return pl.concat([shipped, known.select("run_id", blocks=scale * pl.col("blocks"))])
 
 
-def score_conflicts(warehouse: Warehouse) -> pl.DataFrame:
+def score_conflicts(warehouse: Readable) -> pl.DataFrame:
     """Scores that differ between sources by more than rounding, widest contradiction first.
 
     Columns: repository, revision, SCORE_KEYS, dtype, chat_template, unit (percent for fractions too), `lowest`, `highest`,
@@ -121,7 +121,7 @@ def score_conflicts(warehouse: Warehouse) -> pl.DataFrame:
     )
 
 
-def unmatched_names(warehouse: Warehouse) -> pl.DataFrame:
+def unmatched_names(warehouse: Readable) -> pl.DataFrame:
     """name, n_scores, n_samples and `suggestions` (measured models) of every name with suggestions and no alias; names with
     most scores first."""
     names = warehouse.read(f"""

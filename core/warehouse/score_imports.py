@@ -32,6 +32,7 @@ from core.tables import (
     schema,
 )
 from core.warehouse.aliases import RESOLVED_SCORES, KnownNames, NamedModel, known_names, set_aliases
+from core.warehouse.connection import Readable
 from core.warehouse.scores import agree, in_percent, scale, shipped_hashes
 from core.warehouse.warehouse import Warehouse
 
@@ -198,7 +199,7 @@ def remove_import(warehouse: Warehouse, file_sha256: str) -> str:
     return names[matches[0]]
 
 
-def list_imports(warehouse: Warehouse) -> pl.DataFrame:
+def list_imports(warehouse: Readable) -> pl.DataFrame:
     """Rows of score_files, newest first, with `n_models`, `n_partial` (values of partial runs) and `n_samples`."""
     return warehouse.read("""
         SELECT score_files.*, coalesce(n_models, 0) AS n_models, coalesce(n_partial, 0) AS n_partial,

@@ -243,3 +243,33 @@ def test_of_several_layers_the_worst_check_is_shown(runs: pl.DataFrame) -> None:
         "Worst layer": 1,
         "Layers": 3,
     }
+
+
+def test_functions_of_one_form_are_kept_apart_by_question_and_by_version(
+    warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked: list[object] = []
+
+    @reads.cached(4)
+    def first(run_ids: list[str]) -> int:
+        asked.append(run_ids)
+        return len(asked)
+
+    @reads.cached(4)
+    def second(run_ids: list[str]) -> int:
+        return -1
+
+    version = [1]
+    monkeypatch.setattr(
+        reads, "warehouse", lambda: SimpleNamespace(path=warehouse.path, version=lambda: tuple(version))
+    )
+    assert (first(["a"]), first(["a"]), first(["b"]), second(["a"])) == (1, 1, 2, -1)
+    version[0] = 2
+    assert first(["a"]) == 3
+
+
+def test_reads_within_one_another_share_one_opening(warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(reads, "warehouse", lambda: warehouse)
+    with reads._open() as opened:
+        assert reads._read(lambda inner: inner) is opened
+    assert reads._read(lambda inner: inner) is not opened

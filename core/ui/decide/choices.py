@@ -79,7 +79,7 @@ def choose_view(pilot: RegisteredPilot | None) -> DecisionView:
             rule = _choose_rule(data.rules, above)
             assumptions = rule.rule.assumptions if rule else _read_assumptions()
             context = criteria_analysis.choice_context(
-                runs, reads.scores(), data.speeds, assumptions, comparable=comparable
+                runs, reads.evidence().scores, data.speeds, assumptions, comparable=comparable
             )
             task = _choose_task(context, rule)
             subset = _one_run_each(_choose_subset(runs))
@@ -114,7 +114,7 @@ def _choose_models(pilot: RegisteredPilot | None, above: Any) -> tuple[RankingQu
     names = group_names(population) | {ANY: _("all models; their dimensions do not compare")}
     chosen = choose_group(population, names, above)
     if chosen == ANY:
-        every = ranking.newest_runs(ranking.without_variants(reads.ranking()))
+        every = ranking.newest_runs(ranking.without_variants(reads.evidence().runs))
         return RankingQuestion(ignores_pilots=True), every, False
     # Named outright: whatever score is asked for later, it is asked for of these models.
     key = named_group(population) if chosen == ANSWERED else chosen

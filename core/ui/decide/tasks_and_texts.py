@@ -91,7 +91,7 @@ def _chosen_name(decision: Decision | None) -> str:
 
 def show_other_texts(view: DecisionView) -> None:
     """Draw whether the order by dimension and the shapes hold on other texts, and the order by scores on other tasks."""
-    runs = reads.ranking().filter(pl.col("model_id").is_in(view.context.runs["model_id"].to_list()))
+    runs = reads.evidence().runs.filter(pl.col("model_id").is_in(view.context.runs["model_id"].to_list()))
     st.subheader(_("Models on several texts"))
     order = generality.order_over_texts(runs)
     if order is None:

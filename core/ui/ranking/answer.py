@@ -99,7 +99,7 @@ def _nothing_text(view: RankingView) -> str:
         )
     if population.asked.cloud == BY_TYPE:
         return answer_wording.answer_text(view.answer)
-    runs = reads.ranking().filter(pl.col("words_hash").is_not_null())
+    runs = reads.evidence().runs.filter(pl.col("words_hash").is_not_null())
     if _any_share(runs, WORD_KEYS):
         return _(
             "The models that measured the same words here could use numbers of them (N) that differ by more than "

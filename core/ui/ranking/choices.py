@@ -178,7 +178,7 @@ def group_names(population: Population) -> dict[str, str]:
 
 def choose_cloud() -> str:
     """Return the cloud; drawn only where words were measured."""
-    if not reads.ranking()["words_hash"].count():
+    if not reads.evidence().runs["words_hash"].count():
         return BY_TYPE
     ways = {BY_TYPE: _("one per type"), BY_WORD: _("one per word")}
     help_ = _("On words, models with different tokenizers can be compared, if they were measured together.")
