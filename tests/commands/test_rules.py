@@ -8,9 +8,8 @@ from pathlib import Path
 import polars as pl
 import pytest
 
-from core.commands import rules
 from core.pilots.rule import parse_rule, read_rule
-from core.questions import evidence
+from core.questions import choice
 from core.questions.ranking_question import Evidence
 from core.records import DAMAGED, EARLIER, SHIPPED
 from core.warehouse.rules import list_rules
@@ -104,6 +103,6 @@ def test_what_cannot_be_done_is_one_line(path: Path) -> None:
 def test_among_all_models_a_checkpoint_on_the_way_and_a_ruin_are_none(path: Path, monkeypatch) -> None:
     tags = {"a": [], "b": [SHIPPED], "early": [SHIPPED, EARLIER], "ruin": [SHIPPED, DAMAGED]}
     runs = frames.runs(*map(frames.Model, tags)).with_columns(tags=pl.Series(list(tags.values()), dtype=pl.List(str)))
-    monkeypatch.setattr(evidence, "load_evidence", lambda _opened: Evidence(runs, frames.scores()))
-    rule = read_rule(path.parent / "rule.toml")
-    assert rules._load_setting(Warehouse(path), rule, None, among_all=True).runs["name"].to_list() == ["a", "b"]
+    monkeypatch.setattr(choice, "load_evidence", lambda _opened: Evidence(runs, frames.scores()))
+    asked = choice.ChoiceQuestion(read_rule(path.parent / "rule.toml"), among_all=True)
+    assert choice.ask(Warehouse(path), asked).context.runs["name"].to_list() == ["a", "b"]

@@ -21,6 +21,7 @@ from core.locale import _, worded
 from core.pilots.pilot import USE_CLASSES
 from core.pilots.registration import RegisteredPilot
 from core.pilots.rule import DIMENSIONS, Assumptions, Criterion, Direction, Quantity, SavedRule, TaskName
+from core.questions import choice as questions
 from core.questions.ranking_question import RankingQuestion
 from core.ui import inputs, reads, url_state
 from core.ui.markdown import escape
@@ -82,25 +83,26 @@ def choose_view(pilot: RegisteredPilot | None) -> DecisionView:
                 runs, reads.evidence().scores, data.speeds, assumptions, comparable=comparable
             )
             task = _choose_task(context, rule)
-            subset = _one_run_each(_choose_subset(runs))
+            subset = questions.one_run_each(_choose_subset(runs))
             use_class = rule.rule.use_class if rule else _choose_use_class(pilot)
             filtered = inputs.choose_filtered_runs(subset)
             context = context.restrict_to((subset if filtered.is_empty() else filtered)["run_id"].to_list())
         decision, message = None, ""
         try:
             if rule:
-                criteria = criteria_analysis.resolve_criteria(rule.rule.criteria, context, task_name(task))
+                choice = questions.choose_by_rule(context, rule.rule, task_name(task))
             else:
                 criteria = _choose_criteria(context, question, use_class)
-                task = next((one.benchmark for one in criteria if one.benchmark is not None), None)
                 if not criteria and not _default_criteria(context, question, _available_criteria(context, question)):
                     raise InputError(
                         "These models share no score, and no text on which their bits per byte compare. Say under Criteria what "
                         "to choose by."
                     )
-            decision = decision_analysis.decide_in_context(context, criteria, task, use_class)
+                choice = questions.choose_by_criteria(context, criteria, use_class)
+            criteria, task, decision = list(choice.criteria), choice.task, choice.decision
         except InputError as error:
             criteria, message = [] if rule else _read_criteria(context, question), worded(error)
+            task = task if rule else questions.task_of(criteria)
         return DecisionView(
             context, criteria, task, decision, message, assumptions, use_class, rule, data.rules, question
         )
@@ -114,8 +116,7 @@ def _choose_models(pilot: RegisteredPilot | None, above: Any) -> tuple[RankingQu
     names = group_names(population) | {ANY: _("all models; their dimensions do not compare")}
     chosen = choose_group(population, names, above)
     if chosen == ANY:
-        every = ranking.newest_runs(ranking.without_variants(reads.evidence().runs))
-        return RankingQuestion(ignores_pilots=True), every, False
+        return RankingQuestion(ignores_pilots=True), questions.all_models(reads.evidence()), False
     # Named outright: whatever score is asked for later, it is asked for of these models.
     key = named_group(population) if chosen == ANSWERED else chosen
     registered = None if key else population.registration.registered_pilot
@@ -163,14 +164,6 @@ def _choose_subset(runs: pl.DataFrame) -> pl.DataFrame:
         _("Only these models"), list(names), "among", format_func=names.__getitem__, placeholder=_("all"), width=150
     )
     return runs.filter(pl.col("model_id").is_in(chosen)) if chosen else runs
-
-
-def _one_run_each(runs: pl.DataFrame) -> pl.DataFrame:
-    """One run of each model: on the newest text that all of them have read, where there is one. `runs` are newest first."""
-    by_all = runs.filter(pl.col("model_id").n_unique().over("corpus_id") == runs["model_id"].n_unique())
-    if by_all.height:
-        runs = by_all.filter(pl.col("corpus_id") == by_all["corpus_id"][0])
-    return runs.unique("model_id", keep="first", maintain_order=True)
 
 
 def _choose_use_class(pilot: RegisteredPilot | None) -> str:
