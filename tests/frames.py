@@ -13,7 +13,7 @@ from datetime import UTC, datetime
 import numpy as np
 import polars as pl
 
-from core.deck.deck_data import RunFrames
+from core.questions.selection import Selection
 from core.registry.specifications import CLAIMS, SPECIFICATIONS
 from core.tables import (
     TABLES,
@@ -181,10 +181,16 @@ def run_row(model: Model) -> dict:
     return row
 
 
-def of_runs(*models: Model, scored: Sequence[ScoreRow] = (), with_words: bool = False, **changed) -> RunFrames:
+def of_runs(*models: Model, scored: Sequence[ScoreRow] = (), with_words: bool = False, **changed) -> Selection:
     """Everything that a deck of these models is made from; `changed` are frames of other contents."""
-    made = RunFrames(
+    nothing = pl.DataFrame()
+    made = Selection(
         runs=runs(*models),
+        controls=nothing,
+        pairs=nothing,
+        distributions=nothing,
+        records=nothing,
+        windows=nothing,
         estimates=estimates(*models),
         correlators=correlators(*models),
         checks=checks(),
@@ -194,7 +200,8 @@ def of_runs(*models: Model, scored: Sequence[ScoreRow] = (), with_words: bool = 
         extrema=extrema(*models),
         against_controls=against_controls(*models),
     )
-    return replace(made, **changed)
+    made = replace(made, **changed)
+    return replace(made, controls=made.runs.clear())
 
 
 def runs(*models: Model) -> pl.DataFrame:

@@ -18,14 +18,13 @@ from urllib.parse import quote
 import polars as pl
 from playwright.sync_api import sync_playwright
 
-from core.analysis.differences import with_controls
 from core.commands.app import free_port, start_server, stop, wait_until_ready
-from core.commands.reports import read_frames
 from core.deck.deck_data import deck_data
 from core.deck.powerpoint import draw_deck
 from core.deck.report import build_story
 from core.locale import in_language
 from core.pilots.registration import RegisteredPilot, registered_pilot
+from core.questions import selection
 from core.warehouse import queries
 from core.warehouse.warehouse import Warehouse
 from tests.browser.walk import (
@@ -216,14 +215,12 @@ def slides(
     if not (shutil.which("soffice") and shutil.which("pdftoppm")):
         print("LibreOffice or pdftoppm is missing: no pictures of slides.", file=sys.stderr)
         return
-    known = queries.runs(warehouse)
-    runs = with_controls(chosen, known)
-    if runs.is_empty():
+    if chosen.is_empty():
         return
-    frames = read_frames(warehouse, runs)
+    measured = selection.ask(warehouse, chosen["run_id"].to_list())
     for language in ("en", "ja"):
         file = out / f"{name}_{language}.pptx"
-        file.write_bytes(draw_deck(build_story(in_language(language, deck_data, frames, pilot))))
+        file.write_bytes(draw_deck(build_story(in_language(language, deck_data, measured, pilot))))
         subprocess.run(["soffice", "--headless", "--convert-to", "pdf", "--outdir", str(out), str(file)], check=True)
         pdf = file.with_suffix(".pdf")
         subprocess.run(["pdftoppm", "-r", "80", "-png", str(pdf), str(out / f"{name}_{language}")], check=True)

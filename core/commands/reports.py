@@ -6,7 +6,7 @@ import argparse
 import hashlib
 import json
 from collections import Counter
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,9 +20,6 @@ from core.terminal.tables import table
 if TYPE_CHECKING:
     from collections.abc import Sequence
 
-    import polars as pl
-
-    from core.deck.deck_data import RunFrames
     from core.deck.report import Report
     from core.deck.template import Template
     from core.pilots.recipe import Recipe
@@ -221,13 +218,10 @@ def delete(options: argparse.Namespace) -> int:
 
 def make_report(warehouse: Warehouse, recipe: Recipe) -> Report:
     """Build the report of a recipe from the present warehouse. Raises InputError if one of its runs is missing."""
-    import polars as pl
-
-    from core.analysis.differences import with_controls
     from core.deck.deck_data import deck_data, plan_data
     from core.deck.report import build_report
     from core.pilots.registration import find_pilot
-    from core.questions.evidence import ask
+    from core.questions import evidence, selection
     from core.questions.ranking_question import RankingQuestion
     from core.store.trash import is_deleted
     from core.warehouse import queries, recipes
@@ -243,44 +237,12 @@ def make_report(warehouse: Warehouse, recipe: Recipe) -> Report:
                 command=warehouse.command(f"runs undelete {run_id}"),
             )
         raise InputError("The run {run} of this recipe is not in the warehouse.", run=run_id)
-    all_runs = queries.runs(warehouse)
     pilot = answer = None
     if recipe.pilot_id is not None:
         pilot = find_pilot(queries.pilots(warehouse).to_dicts(), recipe.pilot_id)
-        answer = ask(warehouse, RankingQuestion(pilot=pilot), with_specifications=True)
-    runs = with_controls(all_runs.filter(pl.col("run_id").is_in(list(recipe.run_ids))), all_runs)
-    frames = read_frames(warehouse, runs)
-    return build_report(in_language(recipe.language, deck_data, frames, pilot, pilot_answer=answer), recipe)
-
-
-def read_frames(warehouse: Warehouse, runs: pl.DataFrame) -> RunFrames:
-    """Read the tables that a report on these runs needs."""
-    from core.deck.deck_data import RunFrames
-    from core.warehouse import layer_plans, queries
-
-    ids, models = runs["run_id"].to_list(), runs["model_id"].to_list()
-    with warehouse.open() as opened:
-        plans = layer_plans.list_plans(opened).filter(_of(models))["plan_id"].to_list()
-        frames = RunFrames(
-            runs=runs,
-            estimates=queries.estimates(opened, ids),
-            correlators=queries.correlators(opened, ids),
-            checks=queries.checks(opened, ids),
-            summaries=queries.summaries(opened, ids),
-            scores=queries.scores(opened),
-            claims=queries.claims(opened, ids),
-            extrema=queries.extrema(opened, ids),
-            against_controls=queries.control_comparisons(opened, ids),
-        )
-    return replace(
-        frames, plans=tuple(plan for plan_id in plans if (plan := layer_plans.load_plan(warehouse, plan_id)))
-    )
-
-
-def _of(models: Sequence[str]) -> pl.Expr:
-    import polars as pl
-
-    return pl.col("model_id").is_in(list(models))
+        answer = evidence.ask(warehouse, RankingQuestion(pilot=pilot), with_specifications=True)
+    measured = selection.ask(warehouse, recipe.run_ids)
+    return build_report(in_language(recipe.language, deck_data, measured, pilot, pilot_answer=answer), recipe)
 
 
 def _recipe(options: argparse.Namespace, warehouse: Warehouse) -> tuple[Recipe, bytes | None]:

@@ -25,6 +25,7 @@ from core.pilots.registration import RegisteredPilot
 from core.questions.population import select_population
 from core.questions.ranking_answer import Answer, RankedModel, answer_question
 from core.questions.ranking_question import Evidence, RankingQuestion
+from core.questions.selection import Selection
 from core.records import LayerPlan
 from core.wording.labels import run_labels
 
@@ -34,24 +35,6 @@ CONTROL_CHARACTERS = f"[\x00-\x1f\x7f-\x9f\ufffe\uffff{DIRECTION_CONTROLS}]"
 
 UNANSWERED_REASONS = {"no_runs", "no_scores", "base_scores", "no_dimensions", "no_direction"}
 """Reasons for which a pilot has no answer yet."""
-
-
-@dataclass(frozen=True)
-class RunFrames:
-    """Frames of the warehouse's named reads for the selected runs and their control runs."""
-
-    runs: pl.DataFrame
-    estimates: pl.DataFrame
-    correlators: pl.DataFrame
-    checks: pl.DataFrame
-    summaries: pl.DataFrame
-    scores: pl.DataFrame
-    """Of these models at least; those of other models are ignored."""
-    claims: pl.DataFrame
-    extrema: pl.DataFrame
-    against_controls: pl.DataFrame
-    plans: tuple[LayerPlan, ...] = ()
-    """Layer plans of these models; those of others are ignored."""
 
 
 @dataclass(frozen=True)
@@ -134,7 +117,7 @@ class DeckData:
 
 
 def deck_data(
-    frames: RunFrames,
+    frames: Selection,
     pilot: RegisteredPilot | None = None,
     made_on: date | None = None,
     pilot_answer: Answer | None = None,
@@ -144,7 +127,9 @@ def deck_data(
     With a `pilot`, the deck shows its decision, its benchmark and, on every slide, what its use class forbids. The answer to
     its question is `pilot_answer`, or computed from the runs of this deck.
     """
-    runs = with_text_marks(without_control_characters(frames.runs)).sort("name", pl.col("pass") != "text", "run_id")
+    runs = with_text_marks(without_control_characters(frames.with_controls)).sort(
+        "name", pl.col("pass") != "text", "run_id"
+    )
     ordered = runs_with_verdict(runs)
     if ordered.is_empty() and runs.height:
         raise InputError(

@@ -11,14 +11,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
-from functools import cached_property
 from pathlib import Path
 from typing import Any, Concatenate, ParamSpec, TypeVar
 
 import polars as pl
 import streamlit as st
 
-from core.analysis import differences
 from core.analysis.ranking import own_runs
 from core.files import default_warehouse
 from core.pilots.recipe import SavedRecipe
@@ -27,13 +25,13 @@ from core.questions import evidence as rests_on
 from core.questions.population import Population, select_population
 from core.questions.ranking_answer import Answer, answer_question
 from core.questions.ranking_question import BY_WORD, Evidence, RankingQuestion
+from core.questions.selection import Selection, in_order, load_selection
 from core.records import SHIPPED, LayerPlan
 from core.tables import PlanOutcomeRow, SavedQueryRow
 from core.ui import url_state
 from core.warehouse import aliases as alias_table
 from core.warehouse import layer_plans, queries, recipes, reference, rules, schema, score_answers, score_imports
 from core.warehouse.connection import OpenWarehouse
-from core.warehouse.runs import run_records
 from core.warehouse.saved_queries import list_queries
 from core.warehouse.warehouse import PendingResult, Warehouse
 
@@ -60,40 +58,6 @@ class Lists:
     """Saved reports, the newest first."""
     counts: dict[str, int]
     """Numbers of runs, models, corpora, estimates and scores."""
-
-
-@dataclass(frozen=True)
-class Selection:
-    """All that is stored of the chosen runs, and of the control passes of those on text."""
-
-    runs: pl.DataFrame
-    """In the order of choice; unknown ids are left out."""
-    controls: pl.DataFrame
-    estimates: pl.DataFrame
-    """Of the runs and their controls, as correlators, checks, summaries and windows."""
-    correlators: pl.DataFrame
-    checks: pl.DataFrame
-    summaries: pl.DataFrame
-    pairs: pl.DataFrame
-    """Of the runs alone, as everything below but the windows."""
-    distributions: pl.DataFrame
-    records: pl.DataFrame
-    """Every stored field, in the order of the runs."""
-    scores: pl.DataFrame
-    claims: pl.DataFrame
-    extrema: pl.DataFrame
-    against_controls: pl.DataFrame
-    """What each control says about its run on text: rows of run_controls."""
-    windows: pl.DataFrame
-    """Rows of run_windows."""
-
-    @cached_property
-    def with_controls(self) -> pl.DataFrame:
-        return pl.concat([self.runs, self.controls])
-
-    def of_runs(self, rows: pl.DataFrame) -> pl.DataFrame:
-        """The rows of a table without those of the controls."""
-        return rows.filter(pl.col("run_id").is_in(self.runs["run_id"].to_list()))
 
 
 @dataclass(frozen=True)
@@ -285,28 +249,10 @@ def tables() -> list[schema.Table]:
 @cached(48)
 def selection(run_ids: Sequence[str]) -> Selection:
     """All that is stored of these runs and their controls."""
-    all_runs = _lists(True).runs  # a run may have been judged with a control that is hidden
-    control_ids = differences.control_ids(_in_order(all_runs, run_ids), all_runs)
-    all_ids = [*run_ids, *control_ids]
     with _open() as opened:
-        stored = rests_on.named_texts(opened, queries.runs(opened, all_ids))
-        runs = _in_order(stored, run_ids)
-        return Selection(
-            runs,
-            _in_order(stored, control_ids),
-            queries.estimates(opened, all_ids),
-            queries.correlators(opened, all_ids),
-            queries.checks(opened, all_ids),
-            queries.summaries(opened, all_ids),
-            queries.pairs(opened, run_ids),
-            queries.distributions(opened, run_ids),
-            run_records(opened, run_ids),
-            queries.scores(opened, rests_on.repositories(runs)),
-            queries.claims(opened, run_ids),
-            queries.extrema(opened, run_ids),
-            queries.control_comparisons(opened, run_ids),
-            queries.windows(opened, all_ids),
-        )
+        return load_selection(
+            opened, run_ids, _lists(True).runs
+        )  # a run may have been judged with a control that is hidden
 
 
 @cached(24)
@@ -316,17 +262,12 @@ def home_data(run_ids: Sequence[str], newest: Sequence[str]) -> HomeData:
         evidence()  # for the answers on the same screen
         stored = rests_on.named_texts(opened, queries.runs(opened, sorted({*run_ids, *newest})))
         return HomeData(
-            _in_order(stored, run_ids),
+            in_order(stored, run_ids),
             queries.d2_profiles(opened, run_ids),
             queries.extrema(opened, run_ids),
-            _in_order(stored, newest),
+            in_order(stored, newest),
             layer_plans.cheapest_verified_plan(opened, shows_reference()),
         )
-
-
-def _in_order(runs: pl.DataFrame, run_ids: Sequence[str]) -> pl.DataFrame:
-    order = pl.DataFrame({"run_id": list(run_ids)}, schema={"run_id": pl.String})
-    return order.join(runs, on="run_id", how="inner", maintain_order="left")
 
 
 @cached(8)

@@ -27,9 +27,9 @@ from core.pilots.recipe import AUDIENCES, Recipe, SavedRecipe
 from core.pilots.registration import RegisteredPilot, registered_pilot
 from core.questions.ranking_answer import relate_by_specification
 from core.questions.ranking_question import RankingQuestion
+from core.questions.selection import Selection
 from core.ui import inputs, language, notices, pilot_filter, reads, tables, url_state
 from core.ui.markdown import escape
-from core.ui.reads import Selection
 from core.warehouse import export_runs, recipes
 from core.wording.labels import shortened_name
 from core.wording.numbers import day
@@ -363,23 +363,13 @@ def _cached_report(
     plans = [
         row["plan_id"] for row in reads.lists().plans.to_dicts() if row["model_id"] in set(selection.runs["model_id"])
     ]
-    frames = deck_data.RunFrames(
-        runs=selection.with_controls,
-        estimates=selection.estimates,
-        correlators=selection.correlators,
-        checks=selection.checks,
-        summaries=selection.summaries,
-        scores=selection.scores,
-        claims=selection.claims,
-        extrema=selection.extrema,
-        against_controls=selection.against_controls,
-        plans=tuple(plan for plan_id in plans if (plan := reads.layer_plan(plan_id)) is not None),
-    )
+    found = (reads.layer_plan(plan_id) for plan_id in plans)
+    measured = replace(selection, plans=tuple(plan for plan in found if plan is not None))
     answer = None
     if pilot is not None:
         question = RankingQuestion(pilot=pilot)
         population = reads.population(question)
         specifications = relate_by_specification(population, reads.inner_maxima(population.rows["run_id"].to_list()))
         answer = replace(reads.answer(question), specifications=specifications)
-    data = in_language(recipe.language, deck_data.deck_data, frames, pilot, made_on=day, pilot_answer=answer)
+    data = in_language(recipe.language, deck_data.deck_data, measured, pilot, made_on=day, pilot_answer=answer)
     return build_report(data, recipe)

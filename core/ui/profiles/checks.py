@@ -7,9 +7,9 @@ import streamlit as st
 
 from core import wording
 from core.locale import _
+from core.questions.selection import Selection
 from core.ui import inputs, tables
 from core.ui.markdown import escape
-from core.ui.reads import Selection
 from core.ui.tables import rounded, without_empty
 from core.wording.labels import run_labels
 

@@ -14,8 +14,8 @@ from core.analysis.differences import control_links
 from core.figures import profile_data
 from core.figures.profile_data import SURROGATE, CorrelatorData, ProfileData, Reference
 from core.locale import _
+from core.questions.selection import Selection
 from core.ui import inputs, tables, url_state
-from core.ui.reads import Selection
 
 BASIC_QUANTITIES = ("d2", "gride", "participation_ratio")
 """Quantities offered at first, on one point per type; a switch offers all."""

@@ -19,10 +19,10 @@ from core.figures.profile_data import extrema_of
 from core.figures.svg import Caption
 from core.figures.svg_profiles import difference_svg, profile_caption, profile_svg
 from core.locale import _
+from core.questions.selection import Selection
 from core.ui import inputs, pictures, reads, tables
 from core.ui.markdown import escape
 from core.ui.profiles import provenance
-from core.ui.reads import Selection
 from core.wording.labels import run_labels
 from core.wording.numbers import percent
 from core.wording.provenance import comparability_text, result_lines

@@ -11,11 +11,11 @@ from core.figures import distributions as distribution_figures
 from core.figures import large_norms
 from core.figures.scores import windows_svg
 from core.locale import _
+from core.questions.selection import Selection
 from core.ui import inputs, notices, pictures, tables
 from core.ui.markdown import escape
 from core.ui.profiles.choices import choose_run_and_quantity
 from core.ui.ranking.answer import ICONS
-from core.ui.reads import Selection
 from core.wording import within as within_wording
 from core.wording.labels import run_labels
 

@@ -7,9 +7,9 @@ import streamlit as st
 from core import wording
 from core.figures import layer_pairs as layer_pair_figures
 from core.locale import _
+from core.questions.selection import Selection
 from core.ui import notices, pictures, tables
 from core.ui.profiles.choices import choose_run_and_quantity
-from core.ui.reads import Selection
 
 
 def show(selection: Selection) -> None:

@@ -15,6 +15,7 @@ from core.figures.profile_data import CorrelatorData, ProfileData, claim_phases,
 from core.figures.svg import LIGHT, Theme
 from core.figures.svg_profiles import LayerSelection, profile_caption, profile_svg
 from core.locale import _, translated
+from core.questions.selection import Selection
 from core.registry.passes import CONTROLS
 from core.ui import inputs, notices, pictures, tables, url_state
 from core.ui.markdown import escape
@@ -30,7 +31,6 @@ from core.ui.profiles.choices import (
     choose_scale,
 )
 from core.ui.profiles.run_cards import show_run_cards, show_verdict_panel
-from core.ui.reads import Selection
 from core.ui.shrink import plan_view
 from core.wording.labels import run_labels, short_id
 from core.wording.verdicts import outcome_legend_text

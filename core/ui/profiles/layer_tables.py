@@ -11,7 +11,7 @@ from core import wording
 from core.analysis.claims import compare_with_ten
 from core.locale import _
 from core.questions.ranking_question import BY_TYPE
-from core.ui.reads import Selection
+from core.questions.selection import Selection
 from core.ui.tables import rounded, without_empty
 from core.wording.labels import run_labels
 from core.wording.verdicts import claim_outcome_text, ratio_text, specification_name

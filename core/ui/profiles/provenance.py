@@ -16,11 +16,11 @@ import streamlit as st
 from core.analysis.differences import comparability, differences, without_incidental
 from core.errors import WorkdimError
 from core.locale import _, worded
+from core.questions.selection import Selection
 from core.records import SHORT_ID
 from core.store.annotation import RESERVED_TAGS
 from core.ui import inputs, reads, tables, url_state
 from core.ui.markdown import escape
-from core.ui.reads import Selection
 from core.warehouse import export_runs
 from core.warehouse.runs import annotate
 from core.warehouse.warehouse import Warehouse

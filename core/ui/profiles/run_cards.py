@@ -10,10 +10,10 @@ import streamlit as st
 from core import wording
 from core.figures import profile_data
 from core.locale import _
+from core.questions.selection import Selection
 from core.registry.specifications import CLAIMS
 from core.ui import language, notices
 from core.ui.markdown import escape
-from core.ui.reads import Selection
 from core.wording.labels import run_labels, shortened_name
 from core.wording.verdicts import Chip, badge_text, control_chips, opinion_chips
 

@@ -1,0 +1,93 @@
+"""What was measured: all that is stored of some runs, for the screens that show or compare them and for reports."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+
+import polars as pl
+
+from core.analysis.differences import control_ids
+from core.questions.evidence import named_texts, repositories
+from core.records import LayerPlan
+from core.warehouse import layer_plans, queries
+from core.warehouse.connection import Readable
+from core.warehouse.runs import run_records
+from core.warehouse.warehouse import Warehouse
+
+
+@dataclass(frozen=True)
+class Selection:
+    """All that is stored of the chosen runs, and of the control passes of those on text."""
+
+    runs: pl.DataFrame
+    """In the order of choice; unknown ids are left out."""
+    controls: pl.DataFrame
+    estimates: pl.DataFrame
+    """Of the runs and their controls, as correlators, checks, summaries and windows."""
+    correlators: pl.DataFrame
+    checks: pl.DataFrame
+    summaries: pl.DataFrame
+    pairs: pl.DataFrame
+    """Of the runs alone, as everything below but the windows."""
+    distributions: pl.DataFrame
+    records: pl.DataFrame
+    """Every stored field, in the order of the runs."""
+    scores: pl.DataFrame
+    claims: pl.DataFrame
+    extrema: pl.DataFrame
+    against_controls: pl.DataFrame
+    """What each control says about its run on text: rows of run_controls."""
+    windows: pl.DataFrame
+    """Rows of run_windows."""
+    plans: tuple[LayerPlan, ...] = ()
+    """Layer plans of these models, where they were asked for."""
+
+    @cached_property
+    def with_controls(self) -> pl.DataFrame:
+        return pl.concat([self.runs, self.controls])
+
+    def of_runs(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """The rows of a table without those of the controls."""
+        return rows.filter(pl.col("run_id").is_in(self.runs["run_id"].to_list()))
+
+
+def load_selection(warehouse: Readable, run_ids: Sequence[str], listed: pl.DataFrame) -> Selection:
+    """`listed` are rows of `queries.run_list`: the controls are looked for there."""
+    controls = control_ids(in_order(listed, run_ids), listed)
+    ids, all_ids = list(run_ids), [*run_ids, *controls]
+    stored = named_texts(warehouse, queries.runs(warehouse, all_ids))
+    runs = in_order(stored, ids)
+    return Selection(
+        runs=runs,
+        controls=in_order(stored, controls),
+        estimates=queries.estimates(warehouse, all_ids),
+        correlators=queries.correlators(warehouse, all_ids),
+        checks=queries.checks(warehouse, all_ids),
+        summaries=queries.summaries(warehouse, all_ids),
+        pairs=queries.pairs(warehouse, ids),
+        distributions=queries.distributions(warehouse, ids),
+        records=run_records(warehouse, ids),
+        scores=queries.scores(warehouse, repositories(runs)),
+        claims=queries.claims(warehouse, ids),
+        extrema=queries.extrema(warehouse, ids),
+        against_controls=queries.control_comparisons(warehouse, ids),
+        windows=queries.windows(warehouse, all_ids),
+    )
+
+
+def in_order(runs: pl.DataFrame, run_ids: Sequence[str]) -> pl.DataFrame:
+    """These runs in this order; unknown ids are left out."""
+    order = pl.DataFrame({"run_id": list(run_ids)}, schema={"run_id": pl.String})
+    return order.join(runs, on="run_id", how="inner", maintain_order="left")
+
+
+def ask(warehouse: Warehouse, run_ids: Sequence[str]) -> Selection:
+    """All that is stored of these runs, with the layer plans of their models."""
+    with warehouse.open() as opened:
+        selection = load_selection(opened, run_ids, queries.run_list(opened))
+        planned = layer_plans.list_plans(opened)
+    of_models = planned.filter(pl.col("model_id").is_in(selection.runs["model_id"].to_list()))["plan_id"]
+    plans = (layer_plans.load_plan(warehouse, plan_id) for plan_id in of_models)
+    return replace(selection, plans=tuple(plan for plan in plans if plan is not None))
