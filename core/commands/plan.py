@@ -20,6 +20,7 @@ def plan(options: argparse.Namespace) -> int:
     """Exit code 2 if the plan cannot be made, or if mergekit would not make its model."""
     if options.model is None:
         return _show_plans(options)
+    from core.questions.plan import answer_within
     from core.runs.estimates import plan_estimate_from_process
     from core.runs.execution import load_layer_plan
     from core.runs.jobs import remove_job, submit
@@ -73,7 +74,7 @@ def plan(options: argparse.Namespace) -> int:
         return report_unfinished(status)
     layer_plan = load_layer_plan(status, warehouse)
     if options.json:
-        say_json(plan_record(layer_plan))
+        say_json(plan_record(answer_within(layer_plan)))
         remove_job(status.job)
         code = 0
     else:
@@ -96,6 +97,7 @@ def _estimate(config: PlanConfig, options: argparse.Namespace) -> int:
 
 def _show_plans(options: argparse.Namespace) -> int:
     """Print the existing plans."""
+    from core.questions.plan import ask
     from core.terminal.tables import plan_lines, plan_record, plans_table
     from core.warehouse import layer_plans
 
@@ -111,12 +113,12 @@ def _show_plans(options: argparse.Namespace) -> int:
         else:
             say(*plans_table(plans))
         return 0
-    plan = layer_plans.find_plan(warehouse, options.show)
+    answer = ask(warehouse, options.show)
     if options.json:
-        say_json(plan_record(plan))
+        say_json(plan_record(answer))
     else:
-        say(*plan_lines(plan))
-    return _write_recipe(plan, options) if options.mergekit else 0
+        say(*plan_lines(answer.layer_plan))
+    return _write_recipe(answer.layer_plan, options) if options.mergekit else 0
 
 
 def _write_recipe(layer_plan, options: argparse.Namespace) -> int:

@@ -15,6 +15,8 @@ from core.analysis import plans as plan_analysis
 from core.errors import Sentence
 from core.figures.profile_data import PRIMARY
 from core.locale import _, in_language, worded
+from core.questions.plan import RECORD, PlanAnswer
+from core.questions.record import as_record
 from core.records import PLANNING, SCORING, SHIPPED, SHORT_ID, LayerPlan, Profile
 from core.tables import PlanOutcomeRow
 from core.terminal import run_summary
@@ -374,52 +376,8 @@ def plans_table(plan_rows: pl.DataFrame) -> list[str]:
     return table(head, rows, ("tags", "made (UTC)", "blocks"))
 
 
-def plan_record(layer_plan: LayerPlan) -> dict[str, Any]:
-    """A plan as a JSON record: the answer, and which block of the whole model each block of the smaller model is."""
-    plan = layer_plan.plan
-    seconds = {
-        f"seconds_{when}": None if read is None or written is None else read + written
-        for when, read, written in (
-            ("before", plan.prefill_seconds_before, plan.generation_seconds_before),
-            ("after", plan.prefill_seconds_after, plan.generation_seconds_after),
-        )
-    }
-    answer = {
-        "blocks": plan.blocks,
-        "verified": plan.is_verified,
-        "recommended": plan.is_recommended,
-        "loss_increase": plan.loss_increase,
-        "lower": plan.lower,
-        "upper": plan.upper,
-        "random_10th": plan.random_10th,
-        "healed": plan.is_healed,
-        **seconds,
-    }
-    others = {
-        "plan_id": plan.plan_id,
-        "model_id": plan.model_id,
-        "answer": in_language("en", plan_wording.plan_text, plan),
-        "remarks": in_language("en", plan_wording.note_lines, plan),
-        "reasons": plan.reasons,
-        "budget": plan.budget,
-        "budget_unit": plan.budget_unit,
-        "rule": plan.rule,
-        "parameters_before": plan.parameters_before,
-        "parameters_after": plan.parameters_after,
-        "saved_as": plan.saved_as,
-        "map": plan_analysis.layer_map(layer_plan),
-    }
-    harder = [
-        {
-            "text": row.text,
-            "measure": row.measure,
-            "healed": row.is_healed,
-            "before": row.value_before,
-            "after": row.value_after,
-            "difference": row.difference,
-            "lower": row.lower,
-            "upper": row.upper,
-        }
-        for row in plan_analysis.harder_text_prices(layer_plan)
-    ]
-    return answer | others | {"harder": harder}
+def plan_record(answer: PlanAnswer) -> dict[str, Any]:
+    """A plan for scripts: the answer in words, the plan, and which block of the whole model each of the smaller one is."""
+    plan = answer.layer_plan.plan
+    said = {"answer": plan_wording.plan_text, "remarks": plan_wording.note_lines}
+    return {key: in_language("en", words, plan) for key, words in said.items()} | as_record(answer, RECORD)

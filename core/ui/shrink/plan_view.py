@@ -15,6 +15,7 @@ from core import wording
 from core.analysis import plans as plan_analysis
 from core.figures import plans as plan_figures
 from core.locale import _
+from core.questions.plan import answer_within
 from core.records import SHIPPED, LayerPlan
 from core.tables import PlanOutcomeRow
 from core.ui import inputs, language, pictures, reads, tables, url_state
@@ -60,11 +61,9 @@ def show_answer(layer_plan: LayerPlan) -> None:
     """Draw the answer within a chosen budget, what speaks against it, and the blocks."""
     plan = layer_plan.plan
     answer = st.container(gap="small")
-    if plan.budget_unit == "points":
-        within, budget_text = plan_analysis.within_task_budget(layer_plan), plan_wording.budget_text(plan)
-    else:
-        budget = _choose_budget(layer_plan)
-        within, budget_text = plan_analysis.sets_within_budget(layer_plan, budget), plan_wording.nats_text(budget)
+    nats = None if plan.budget_unit == "points" else _choose_budget(layer_plan)
+    within = answer_within(layer_plan, nats).within
+    budget_text = plan_wording.budget_text(plan) if nats is None else plan_wording.nats_text(nats)
     with answer:
         st.subheader(escape(plan_wording.within_budget_text(layer_plan, within, budget_text)), anchor=False)
         for line in (

@@ -1,0 +1,99 @@
+"""What a layer plan says: its price, and the blocks that may go within a budget; for the screen Shrink and the verb `plan`."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from core.analysis import plans as analysis
+from core.analysis.plans import BudgetResult
+from core.questions.record import Fields, Rows
+from core.records import LayerPlan
+from core.tables import PlanOutcomeRow
+from core.warehouse.layer_plans import find_plan
+from core.warehouse.warehouse import Warehouse
+
+
+@dataclass(frozen=True)
+class PlanAnswer:
+    """A stored plan, and what its prices allow."""
+
+    layer_plan: LayerPlan
+    within: BudgetResult
+    """The blocks that may go within the budget that was asked for."""
+
+    @property
+    def map(self) -> dict[str, Any]:
+        """Which block of the whole model each block of the smaller one is."""
+        return analysis.layer_map(self.layer_plan)
+
+    @property
+    def harder(self) -> Sequence[PlanOutcomeRow]:
+        """Prices of what loss on held-out text may hide."""
+        return analysis.harder_text_prices(self.layer_plan)
+
+    @property
+    def seconds_before(self) -> float | None:
+        """To read a prompt and write some tokens with all blocks; None where it was not measured."""
+        plan = self.layer_plan.plan
+        return _sum(plan.prefill_seconds_before, plan.generation_seconds_before)
+
+    @property
+    def seconds_after(self) -> float | None:
+        plan = self.layer_plan.plan
+        return _sum(plan.prefill_seconds_after, plan.generation_seconds_after)
+
+
+RECORD: Fields = {
+    "blocks": "layer_plan.plan.blocks",
+    "verified": "layer_plan.plan.is_verified",
+    "recommended": "layer_plan.plan.is_recommended",
+    "loss_increase": "layer_plan.plan.loss_increase",
+    "lower": "layer_plan.plan.lower",
+    "upper": "layer_plan.plan.upper",
+    "random_10th": "layer_plan.plan.random_10th",
+    "healed": "layer_plan.plan.is_healed",
+    "seconds_before": "seconds_before",
+    "seconds_after": "seconds_after",
+    "plan_id": "layer_plan.plan.plan_id",
+    "model_id": "layer_plan.plan.model_id",
+    "reasons": "layer_plan.plan.reasons",
+    "budget": "layer_plan.plan.budget",
+    "budget_unit": "layer_plan.plan.budget_unit",
+    "rule": "layer_plan.plan.rule",
+    "parameters_before": "layer_plan.plan.parameters_before",
+    "parameters_after": "layer_plan.plan.parameters_after",
+    "saved_as": "layer_plan.plan.saved_as",
+    "map": "map",
+    "harder": Rows(
+        "harder",
+        {
+            "text": "text",
+            "measure": "measure",
+            "healed": "is_healed",
+            "before": "value_before",
+            "after": "value_after",
+            "difference": "difference",
+            "lower": "lower",
+            "upper": "upper",
+        },
+    ),
+}
+"""The plan as `plan --json` prints it; sentences are added there."""
+
+
+def answer_within(layer_plan: LayerPlan, nats: float | None = None) -> PlanAnswer:
+    """What these nats per token allow; without them, what the plan's own budget does."""
+    if nats is None:
+        return PlanAnswer(layer_plan, analysis.within_own_budget(layer_plan))
+    return PlanAnswer(layer_plan, analysis.sets_within_budget(layer_plan, nats))
+
+
+def ask(warehouse: Warehouse, start: str) -> PlanAnswer:
+    """The plan whose id begins or ends with `start`. Raises InputError if none or several do."""
+    return answer_within(find_plan(warehouse, start))
+
+
+def _sum(read: float | None, written: float | None) -> float | None:
+    return None if read is None or written is None else read + written
