@@ -5,16 +5,11 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
-import polars as pl
 import pytest
 
 from core.pilots.rule import parse_rule, read_rule
-from core.questions import choice
-from core.questions.ranking_question import Evidence
-from core.records import DAMAGED, EARLIER, SHIPPED
 from core.warehouse.rules import list_rules
 from core.warehouse.warehouse import Warehouse
-from tests import frames
 from tests.answers import ladder_warehouse
 from tests.conftest import run_core
 
@@ -98,11 +93,3 @@ def test_what_cannot_be_done_is_one_line(path: Path) -> None:
     assert "--metric needs" in refused("apply", "fewest", "--metric", "acc", path=path)
     assert "0 choices begin or end with 'x'" in refused("outcome", "x", "right", path=path)
     assert run_core("rules", "outcome", "x", "maybe", warehouse=path).returncode == 2
-
-
-def test_among_all_models_a_checkpoint_on_the_way_and_a_ruin_are_none(path: Path, monkeypatch) -> None:
-    tags = {"a": [], "b": [SHIPPED], "early": [SHIPPED, EARLIER], "ruin": [SHIPPED, DAMAGED]}
-    runs = frames.runs(*map(frames.Model, tags)).with_columns(tags=pl.Series(list(tags.values()), dtype=pl.List(str)))
-    monkeypatch.setattr(choice, "load_evidence", lambda _opened: Evidence(runs, frames.scores()))
-    asked = choice.ChoiceQuestion(read_rule(path.parent / "rule.toml"), among_all=True)
-    assert choice.ask(Warehouse(path), asked).context.runs["name"].to_list() == ["a", "b"]
