@@ -221,7 +221,8 @@ def make_report(warehouse: Warehouse, recipe: Recipe) -> Report:
     from core.deck.deck_data import deck_data, plan_data
     from core.deck.report import build_report
     from core.pilots.registration import find_pilot
-    from core.questions import evidence, selection
+    from core.questions import evidence as evidence_question
+    from core.questions import selection as selection_question
     from core.questions.ranking_question import RankingQuestion
     from core.store.trash import is_deleted
     from core.warehouse import queries, recipes
@@ -240,8 +241,8 @@ def make_report(warehouse: Warehouse, recipe: Recipe) -> Report:
     pilot = answer = None
     if recipe.pilot_id is not None:
         pilot = find_pilot(queries.pilots(warehouse).to_dicts(), recipe.pilot_id)
-        answer = evidence.ask(warehouse, RankingQuestion(pilot=pilot), with_specifications=True)
-    measured = selection.ask(warehouse, recipe.run_ids)
+        answer = evidence_question.ask(warehouse, RankingQuestion(pilot=pilot), with_specifications=True)
+    measured = selection_question.ask(warehouse, recipe.run_ids)
     return build_report(in_language(recipe.language, deck_data, measured, pilot, pilot_answer=answer), recipe)
 
 

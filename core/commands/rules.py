@@ -89,7 +89,7 @@ def save(options: argparse.Namespace) -> int:
 def apply(options: argparse.Namespace) -> int:
     from core.analysis.rule_record import record_choice
     from core.pilots.rule import TaskName, find_rule
-    from core.questions import choice as questions
+    from core.questions import choice as choice_question
     from core.warehouse import rules
     from core.wording import decisions as decision_wording
 
@@ -99,7 +99,7 @@ def apply(options: argparse.Namespace) -> int:
     saved = find_rule(rules.list_rules(warehouse), options.rule)
     rule = saved.rule
     task_name = TaskName(options.benchmark, options.metric) if options.benchmark else rule.task
-    choice = questions.ask(warehouse, questions.ChoiceQuestion(rule, task_name, among_all=options.all))
+    choice = choice_question.ask(warehouse, choice_question.ChoiceQuestion(rule, task_name, among_all=options.all))
     decision, task = choice.decision, choice.task
     choice_row = record_choice(rule, decision, task, secrets.token_hex(6), datetime.now(UTC).replace(tzinfo=None))
     if not options.dry_run:

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from core.analysis import plans as analysis
+from core.analysis import plans as plan_analysis
 from core.analysis.plans import BudgetResult
 from core.questions.record import Fields, Rows
 from core.records import LayerPlan
@@ -26,12 +26,12 @@ class PlanAnswer:
     @property
     def map(self) -> dict[str, Any]:
         """Which block of the whole model each block of the smaller one is."""
-        return analysis.layer_map(self.layer_plan)
+        return plan_analysis.layer_map(self.layer_plan)
 
     @property
     def harder(self) -> Sequence[PlanOutcomeRow]:
         """Prices of what loss on held-out text may hide."""
-        return analysis.harder_text_prices(self.layer_plan)
+        return plan_analysis.harder_text_prices(self.layer_plan)
 
     @property
     def seconds_before(self) -> float | None:
@@ -86,8 +86,8 @@ RECORD: Fields = {
 def answer_within(layer_plan: LayerPlan, nats: float | None = None) -> PlanAnswer:
     """What these nats per token allow; without them, what the plan's own budget does."""
     if nats is None:
-        return PlanAnswer(layer_plan, analysis.within_own_budget(layer_plan))
-    return PlanAnswer(layer_plan, analysis.sets_within_budget(layer_plan, nats))
+        return PlanAnswer(layer_plan, plan_analysis.within_own_budget(layer_plan))
+    return PlanAnswer(layer_plan, plan_analysis.sets_within_budget(layer_plan, nats))
 
 
 def ask(warehouse: Warehouse, start: str) -> PlanAnswer:

@@ -21,7 +21,7 @@ from core.analysis.ranking import own_runs
 from core.files import default_warehouse
 from core.pilots.recipe import SavedRecipe
 from core.pilots.rule import SavedRule
-from core.questions import evidence as rests_on
+from core.questions import evidence as evidence_question
 from core.questions.population import Population, select_population
 from core.questions.ranking_answer import Answer, answer_question
 from core.questions.ranking_question import BY_WORD, Evidence, RankingQuestion
@@ -164,7 +164,7 @@ def _lists(with_reference: bool) -> Lists:
     with _open() as opened:
         runs, plans = queries.run_list(opened), layer_plans.list_plans(opened)
         return Lists(
-            rests_on.named_texts(opened, runs if with_reference else own_runs(runs)),
+            evidence_question.named_texts(opened, runs if with_reference else own_runs(runs)),
             queries.pilots(opened),
             plans if with_reference else plans.filter(pl.col("note").ne_missing(SHIPPED)),
             recipes.list_recipes(opened),
@@ -260,7 +260,7 @@ def home_data(run_ids: Sequence[str], newest: Sequence[str]) -> HomeData:
     """What the home screen shows of these runs, and of the newest on text."""
     with _open() as opened:
         evidence()  # for the answers on the same screen
-        stored = rests_on.named_texts(opened, queries.runs(opened, sorted({*run_ids, *newest})))
+        stored = evidence_question.named_texts(opened, queries.runs(opened, sorted({*run_ids, *newest})))
         return HomeData(
             in_order(stored, run_ids),
             queries.d2_profiles(opened, run_ids),
@@ -313,12 +313,12 @@ def answers(model: str) -> pl.DataFrame:
 @cached(2)
 def evidence() -> Evidence:
     """All visible runs on unchanged text, with the scores of their models."""
-    return _read(rests_on.load_evidence, with_reference=shows_reference())
+    return _read(evidence_question.load_evidence, with_reference=shows_reference())
 
 
 @cached(2)
 def _evidence_by_word() -> Evidence:
-    return _read(rests_on.with_summaries, evidence())
+    return _read(evidence_question.with_summaries, evidence())
 
 
 @cached(64)  # Decide asks one question for each task
@@ -356,4 +356,4 @@ def answer_about(
 
 @cached(16)
 def _blocks(question: RankingQuestion) -> tuple[pl.DataFrame, pl.DataFrame]:
-    return _read(rests_on.load_blocks, population(question))
+    return _read(evidence_question.load_blocks, population(question))

@@ -21,7 +21,7 @@ from core.locale import _, worded
 from core.pilots.pilot import USE_CLASSES
 from core.pilots.registration import RegisteredPilot
 from core.pilots.rule import DIMENSIONS, Assumptions, Criterion, Direction, Quantity, SavedRule, TaskName
-from core.questions import choice as questions
+from core.questions import choice as choice_question
 from core.questions.ranking_question import RankingQuestion
 from core.ui import inputs, reads, url_state
 from core.ui.markdown import escape
@@ -83,14 +83,14 @@ def choose_view(pilot: RegisteredPilot | None) -> DecisionView:
                 runs, reads.evidence().scores, data.speeds, assumptions, comparable=comparable
             )
             task = _choose_task(context, rule)
-            subset = questions.one_run_each(_choose_subset(runs))
+            subset = choice_question.one_run_each(_choose_subset(runs))
             use_class = rule.rule.use_class if rule else _choose_use_class(pilot)
             filtered = inputs.choose_filtered_runs(subset)
             context = context.restrict_to((subset if filtered.is_empty() else filtered)["run_id"].to_list())
         decision, message = None, ""
         try:
             if rule:
-                choice = questions.choose_by_rule(context, rule.rule, task_name(task))
+                choice = choice_question.choose_by_rule(context, rule.rule, task_name(task))
             else:
                 criteria = _choose_criteria(context, question, use_class)
                 if not criteria and not _default_criteria(context, question, _available_criteria(context, question)):
@@ -98,11 +98,11 @@ def choose_view(pilot: RegisteredPilot | None) -> DecisionView:
                         "These models share no score, and no text on which their bits per byte compare. Say under Criteria what "
                         "to choose by."
                     )
-                choice = questions.choose_by_criteria(context, criteria, use_class)
+                choice = choice_question.choose_by_criteria(context, criteria, use_class)
             criteria, task, decision = list(choice.criteria), choice.task, choice.decision
         except InputError as error:
             criteria, message = [] if rule else _read_criteria(context, question), worded(error)
-            task = task if rule else questions.task_of(criteria)
+            task = task if rule else choice_question.task_of(criteria)
         return DecisionView(
             context, criteria, task, decision, message, assumptions, use_class, rule, data.rules, question
         )
@@ -116,7 +116,7 @@ def _choose_models(pilot: RegisteredPilot | None, above: Any) -> tuple[RankingQu
     names = group_names(population) | {ANY: _("all models; their dimensions do not compare")}
     chosen = choose_group(population, names, above)
     if chosen == ANY:
-        return RankingQuestion(ignores_pilots=True), questions.all_models(reads.evidence()), False
+        return RankingQuestion(ignores_pilots=True), choice_question.all_models(reads.evidence()), False
     # Named outright: whatever score is asked for later, it is asked for of these models.
     key = named_group(population) if chosen == ANSWERED else chosen
     registered = None if key else population.registration.registered_pilot
