@@ -10,6 +10,8 @@ import polars as pl
 import pytest
 
 from core.analysis.relation import ANSWERS
+from core.figures.scores import PINNED
+from core.figures.style import COLOURS
 from core.questions.ranking_answer import RankedModel
 from core.ui import tables
 from core.ui.ranking import table as ranking_table
@@ -82,7 +84,7 @@ def test_a_filter_asks_another_question_and_leaves_the_ranks_as_they_are() -> No
     ]
     ranks = dict(zip(whole["Model"], whole["Rank by dimension"], strict=True))
     assert all(ranks[name] == rank for name, rank in shown.select("Model", "Rank by dimension").rows())
-    assert figures(app)[0]["data"][0]["marker"]["color"].count("#D55E00") == 1
+    assert sum(len(trace["x"]) for trace in figures(app)[0]["data"] if trace["marker"]["color"] == COLOURS[PINNED]) == 1
     assert dict(app.query_params) == {"pins": BASE, "sort": "name", "columns": "rank,licence"}
 
 
