@@ -28,9 +28,10 @@ from core.analysis.ranks import NORMAL_95
 from core.analysis.relation import Relation, relate
 from core.analysis.units import FEWEST_TEST, reliability
 from core.analysis.windows import PLACES, relate_windows, shuffled_windows
-from core.figures.chart import Point
+from core.figures.chart import Point, scatter_chart
+from core.figures.chart_svg import chart_svg
 from core.figures.scores import windows_svg
-from core.figures.svg import Caption, scatter_svg
+from core.figures.svg import Caption
 from core.locale import in_language
 from core.questions.evidence import ask, load_evidence
 from core.questions.population import Population
@@ -286,11 +287,16 @@ def within_width(said: Answer, checkpoints: Sequence[Checkpoint], out: Path) -> 
         )
         return in_language(
             language,
-            scatter_svg,
-            groups,
+            chart_svg,
+            scatter_chart(
+                dict(groups),
+                "中間層の最大次元（d2、異なりトークン単位）"
+                if japanese
+                else "Largest inner dimension (d2, one per type)",
+                "ビット毎バイト" if japanese else "Bits per byte",
+                "",
+            ),
             Caption(title, told, "data/reference/ladder, data/reference/profiles"),
-            "中間層の最大次元（d2、異なりトークン単位）" if japanese else "Largest inner dimension (d2, one per type)",
-            "ビット毎バイト" if japanese else "Bits per byte",
         )
 
     section.picture(
@@ -669,8 +675,13 @@ def across_widths(checkpoints: Sequence[Checkpoint], out: Path) -> Section:
         ]
         return in_language(
             language,
-            scatter_svg,
-            groups,
+            chart_svg,
+            scatter_chart(
+                dict(groups),
+                "中間層の最大次元" if japanese else "Largest inner dimension",
+                "ビット毎バイト" if japanese else "Bits per byte",
+                "",
+            ),
             Caption(
                 "三つの幅" if japanese else "Three widths",
                 "幅と交絡しているため、関係の検定には使わない。"
@@ -678,8 +689,6 @@ def across_widths(checkpoints: Sequence[Checkpoint], out: Path) -> Section:
                 else "Confounded with width: no relation is tested on it.",
                 "data/reference/ladder",
             ),
-            "中間層の最大次元" if japanese else "Largest inner dimension",
-            "ビット毎バイト" if japanese else "Bits per byte",
         )
 
     section.picture(
@@ -970,8 +979,10 @@ def _damage_scatter(model: str, rows: Sequence[dict[str, Any]], language: str) -
     ]
     return in_language(
         language,
-        scatter_svg,
-        groups,
+        chart_svg,
+        scatter_chart(
+            dict(groups), ("Largest inner dimension", "中間層の最大次元")[n], ("Bits per byte", "ビット毎バイト")[n], ""
+        ),
         Caption(
             (
                 "Known damage: neither direction is better or worse by itself",
@@ -983,8 +994,6 @@ def _damage_scatter(model: str, rows: Sequence[dict[str, Any]], language: str) -
             )[n],
             "data/reference/damage.csv",
         ),
-        ("Largest inner dimension", "中間層の最大次元")[n],
-        ("Bits per byte", "ビット毎バイト")[n],
     )
 
 

@@ -18,7 +18,7 @@ from pptx.util import Inches, Pt
 from core.deck import bands, layout
 from core.deck.layout import Box
 from core.deck.theme import set_alternative_text
-from core.figures.chart import Axis, Chart, Guide, Point, Series, Side
+from core.figures.chart import Axis, Chart, Guide, Point, Series, Side, has_room_at_its_end
 from core.figures.labels import CORNER, SIDES, Position, name_sides, spread_apart
 from core.figures.text import text_width
 from core.wording.labels import shortened_name
@@ -324,7 +324,7 @@ def _style_guide(series: Any, guide: Guide, height: float, chart: Chart) -> None
     series.marker.style = XL_MARKER_STYLE.NONE
     if guide.is_vertical:
         _add_label(series, 1, guide.name, LABEL_POSITIONS["above"], None)
-    elif layout.has_room_at_its_end(guide, chart):
+    elif has_room_at_its_end(guide, chart):
         _add_label(series, 1, guide.name, LABEL_POSITIONS["left"], None, -LABEL_OFFSET / height)
     else:
         _add_label(series, 0, guide.name, LABEL_POSITIONS["right"], None, -LABEL_OFFSET / height)

@@ -14,8 +14,8 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 
-from core.deck.slide_svg import BY_STYLE, visual_svg
 from core.deck.story import CORE_SLIDES, Heading, Statement, Story, StorySlide, Table
+from core.figures.chart_svg import BY_STYLE, visual_svg
 from core.figures.svg import DARK, FONT, LIGHT, Theme
 from core.locale import DIRECTION_CONTROLS, _, speaking
 from core.wording.numbers import day

@@ -5,13 +5,11 @@ Lengths are in inches, letter sizes in points.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
 from core.deck.story import Column, Heading, Row, Table
-from core.figures.chart import Chart, Guide
 from core.figures.text import is_wide, phrases, text_width, wrap_text
 
 Box = tuple[float, float, float, float]
@@ -155,17 +153,6 @@ def break_at_phrase(text: str, width: float, points: float) -> str:
 def _break_quality(first: str, rest: str) -> int:
     is_outside = first.count("（") == first.count("）")
     return 2 * is_outside + (first[-1] in STOPS or rest[0] == "（")
-
-
-def has_room_at_its_end(guide: Guide, chart: Chart) -> bool:
-    """Whether the name of a horizontal guide stands clear of the points at its right end rather than at its left one."""
-    middle = (chart.x.low + chart.x.high) / 2
-    points = [point for line in chart.series for point in line.points]
-    left, right = (
-        min((abs(point.y - guide.at) for point in points if (point.x > middle) == is_right), default=math.inf)
-        for is_right in (False, True)
-    )
-    return right > left
 
 
 # --- tables ----------------------------------------------------------------------------------------------------

@@ -6,7 +6,7 @@ Numbers are unrounded. How a renderer draws is its own matter; what is shown sta
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Literal
 
@@ -128,7 +128,34 @@ def point_text(chart: Chart, line: Series, point: Point) -> str:
     across = (
         f"{point.x:,.{chart.x.decimals}f}" if point.left is None else with_interval(point.x, point.left, point.right)
     )
-    return f"{point.name or line.name} ({across}): {with_interval(point.y, point.lower, point.upper)}"
+    return f"{point.name or line.name} ({across}): {with_interval(point.y, point.lower, point.upper)}".lstrip()
+
+
+def scatter_chart(
+    groups: Mapping[str, Sequence[Point]], x_title: str, y_title: str, alternative: str, key: str = ""
+) -> Chart:
+    """Points in both directions on round axes; each group has a mark and a colour of its own."""
+    series = tuple(
+        Series(name, tuple(points), n, False, mark, is_named=False)
+        for n, ((name, points), mark) in enumerate(zip(groups.items(), MARKS, strict=False))
+        if points
+    )
+    points = [point for line in series for point in line.points]
+    x = round_axis(x_title, [value for p in points for value in (p.x, p.left, p.right)])
+    y = round_axis(y_title, [value for p in points for value in (p.y, p.lower, p.upper)])
+    keys = [f"{MARKS[line.mark]} {line.name}" for line in series if line.name]
+    return Chart(x, y, series, alternative, key=key or "   ".join(keys))
+
+
+def has_room_at_its_end(guide: Guide, chart: Chart) -> bool:
+    """Whether the name of a horizontal guide stands clear of the points at its right end rather than at its left one."""
+    middle = (chart.x.low + chart.x.high) / 2
+    points = [point for line in chart.series for point in line.points]
+    left, right = (
+        min((abs(point.y - guide.at) for point in points if (point.x > middle) == is_right), default=math.inf)
+        for is_right in (False, True)
+    )
+    return right > left
 
 
 @dataclass(frozen=True)

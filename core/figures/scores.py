@@ -14,9 +14,10 @@ import polars as pl
 from core import wording
 from core.analysis.paired import PairedComparison
 from core.analysis.ranks import NORMAL_95, quantile
-from core.figures.chart import MARKS, Chart, Mark, Point, Series, round_axis
+from core.figures.chart import MARKS, Chart, Mark, Point, Series, round_axis, scatter_chart
+from core.figures.chart_svg import chart_svg
 from core.figures.style import COLOURS, QUIET, TEXT, axes_figure, error_bars, escape_label, label_rows
-from core.figures.svg import LIGHT, Caption, Theme, scatter_svg
+from core.figures.svg import LIGHT, Caption, Theme
 from core.locale import _
 from core.questions.ranking_answer import Answer
 from core.registry.names import NOT_STATED
@@ -306,7 +307,8 @@ def windows_svg(windows: pl.DataFrame, run: Mapping[str, Any], place: str, theme
         "inner": _("Directions that the tokens of a window use (d2, inner maximum)"),
         "final": _("Directions that the tokens of a window use (d2, after the last block)"),
     }
-    return scatter_svg([("", points)], caption, axes[place], _("Loss (nats per token)"), theme, (960, 460))
+    chart = scatter_chart({"": points}, axes[place], _("Loss (nats per token)"), caption.title)
+    return chart_svg(chart, caption, theme, (960, 460))
 
 
 WINDOW_FREEDOM = 7

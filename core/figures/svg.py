@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from core.figures.chart import Point
-from core.figures.labels import Position, name_baseline, name_sides
-from core.figures.text import shorten_to_width, text_width, wrap_text
+from core.figures.labels import Position
+from core.figures.text import shorten_to_width, wrap_text
 from core.locale import spoken
 
 FONT = "system-ui, 'Segoe UI', 'Noto Sans', 'Noto Sans CJK JP', 'Hiragino Sans', Meiryo, sans-serif"
@@ -211,47 +211,6 @@ class Caption:
     """Below the title: text, protocol, sample size."""
     source: str = ""
     """At the bottom: where the numbers come from."""
-
-
-def scatter_svg(
-    groups: Sequence[tuple[str, Sequence[Point]]],
-    caption: Caption,
-    x_title: str,
-    y_title: str,
-    theme: Theme = LIGHT,
-    size: tuple[float, float] = (WIDTH, HEIGHT),
-) -> str:
-    """Points with error bars in both directions, names where there is room, and a legend of the groups that have a name."""
-    drawing = Drawing(*size, theme)
-    top = draw_title(drawing, caption)
-    points = [point for _name, of_group in groups for point in of_group]
-    if not points:
-        return drawing.svg(caption.title)
-    x_range, y_range = ranges_of(points)
-    axes = Axes(drawing, 72, top + 30, size[0] - 40, size[1] - 74, padded_range(x_range), padded_range(y_range))
-    axes.draw(x_title, y_title, ticks(*axes.x_range))
-    x = axes.left
-    for n, (name, of_group) in enumerate(groups):
-        colour, marker = theme.curves[n % len(theme.curves)], MARKERS[n % len(MARKERS)]
-        for point in of_group:
-            if point.left is not None and point.right is not None:
-                ends = [axes.to_pixels(end, point.y) for end in (point.left, point.right)]
-                drawing.line(ends, colour, 1.2, opacity=0.6)
-            if point.lower is not None and point.upper is not None:
-                ends = [axes.to_pixels(point.x, end) for end in (point.lower, point.upper)]
-                drawing.line(ends, colour, 1.2, opacity=0.6)
-            drawing.marker(axes.to_pixels(point.x, point.y), marker, colour, 5)
-        if name:
-            drawing.marker((x + 6, size[1] - 27), marker, colour, 5)
-            drawing.text((x + 17, size[1] - 23), name, SMALL)
-            x += 40 + text_width(name, SMALL)
-    edges = (axes.left, axes.top - 20, size[0] - 4, axes.bottom)
-    for point, side in zip(points, name_sides(points, axes.to_pixels, edges, SMALL), strict=True):
-        if side:
-            place, anchor = name_baseline(axes.to_pixels(point.x, point.y), side, SMALL)
-            drawing.text(place, point.name, SMALL, anchor=anchor)
-    draw_source(drawing, caption)
-    return drawing.svg(caption.title, caption.subtitle)
 
 
 def ranges_of(points: Sequence[Point]) -> tuple[tuple[float, float], tuple[float, float]]:

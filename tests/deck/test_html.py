@@ -9,8 +9,9 @@ from xml.etree import ElementTree
 import pytest
 
 from core.deck.html import MOST_BYTES, Origin, render_html
-from core.deck.slide_svg import slide_outline, visual_svg
+from core.deck.slide_svg import slide_outline
 from core.figures.chart import Axis, Chart, Guide, Point, Series
+from core.figures.chart_svg import visual_svg
 from tests.deck.stories import made_story
 
 ORIGIN = Origin("0.1.0", "board-1f3a9c02", "0a1b2c3d4e5f", "rows.zip")

@@ -11,11 +11,12 @@ from xml.etree import ElementTree
 import pytest
 
 from core.analysis.differences import LayerDifference
-from core.figures.chart import Point
+from core.figures.chart import Point, scatter_chart
+from core.figures.chart_svg import chart_svg
 from core.figures.labels import LabelRoom, spread_apart
 from core.figures.profile_data import Curve, Extremum, Mark, Phase, ProfileData, Reference, claim_phases
 from core.figures.style import COLOURS, axes_figure, recolour, translucent
-from core.figures.svg import DARK, LIGHT, Caption, log_ticks, scatter_svg, ticks
+from core.figures.svg import DARK, LIGHT, Caption, log_ticks, ticks
 from core.figures.svg_profiles import difference_svg, profile_svg, thumbnail
 from core.figures.text import shorten_to_width, text_width, wrap_text
 from tests.small_multiples import Panel, small_multiples_svg
@@ -119,9 +120,9 @@ def test_labels_of_three_curves_lie_on_none_of_them():
 
 def test_a_scatter_names_dots_where_there_is_room_and_no_name_lies_on_a_dot():
     points = [Point(n % 4 + 0.01 * n, n // 4, name=f"model {n}") for n in range(16)] + [Point(0.0, 0.0, name="twin")]
-    svg = scatter_svg([("one", points)], Caption("t"), "x", "y")
-    places = re.findall(r'<circle cx="([\d.]+)" cy="([\d.]+)"', svg)
-    assert len(places) == 18  # one of them is the key
+    svg = chart_svg(scatter_chart({"one": points}, "x", "y", ""), Caption("t"))
+    assert len(re.findall(r'<circle [^>]* r="4.5"', svg)) == 17 and "● one" in words(svg)
+    assert len(re.findall(r"<title>model 3 \(3\): 0[.0]*</title>", svg)) == 1
     assert sum(text.startswith("model") for text in words(svg)) >= 14
 
 
