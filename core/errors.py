@@ -24,6 +24,8 @@ from collections.abc import Iterable, Mapping
 from gettext import NullTranslations
 from typing import Any
 
+from core.sources import Text, shown
+
 ENGLISH = NullTranslations()
 """The language that messages are written in."""
 
@@ -114,7 +116,7 @@ def _fill(template: str, plural: str, parts: Mapping[str, Any], catalogue: NullT
     else:
         pattern = catalogue.gettext(template) if template else ""
     return (
-        pattern.format_map({name: _translate_part(part, catalogue) for name, part in parts.items()})
+        Text(pattern).format_map({name: _translate_part(part, catalogue) for name, part in parts.items()})
         if parts
         else pattern
     )
@@ -124,14 +126,14 @@ def _translate_part(part: Any, catalogue: NullTranslations) -> Any:
     if isinstance(part, Sentence):
         return part.translated(catalogue)
     if isinstance(part, list):
-        texts = [str(_translate_part(one, catalogue)) for one in part]
-        return catalogue.gettext(", ").join(texts) or catalogue.gettext("none")
+        texts = [shown(_translate_part(one, catalogue)) for one in part]
+        return Text(catalogue.gettext(", ")).join(texts) or catalogue.gettext("none")
     return part
 
 
 def _plain(part: Any) -> Any:
     """A part as a type that JSON can hold."""
-    if isinstance(part, (Sentence, bool, int, float)):
+    if isinstance(part, (Sentence, Text, bool, int, float)):
         return part
     if isinstance(part, numbers.Integral):  # numpy's
         return int(part)

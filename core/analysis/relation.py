@@ -48,6 +48,7 @@ from core.analysis.units import (
     missing_reason,
 )
 from core.errors import InputError
+from core.sources import derived
 
 RELATED = ("related_as_registered", "related_other_way")
 ANSWERS = (*RELATED, "not_related", "cannot_tell", "hint")
@@ -116,7 +117,7 @@ class Relation:
     @property
     def enough(self) -> int:
         """Fewest models with which an unrelated pair is called not related with a power of 80 percent."""
-        return fewest_for_unrelated(self.margin)
+        return derived(fewest_for_unrelated(self.margin), "answer", "relation.enough")
 
     def as_exploratory(self, p: float | None, n_looks: int) -> Relation:
         """The relation where nobody registered it: related is a hint if p, corrected for `n_looks` relations that can be looked

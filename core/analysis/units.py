@@ -12,10 +12,11 @@ from scipy import special
 
 from core.analysis.claims import LEVEL
 from core.errors import InputError, Sentence
+from core.sources import stated
 
-FEWEST_EXPLORATORY = 5
+FEWEST_EXPLORATORY = stated(5, "FEWEST_EXPLORATORY")
 """Fewest models for a coefficient, which is exploratory."""
-FEWEST_TEST = 10
+FEWEST_TEST = stated(10, "FEWEST_TEST")
 """Fewest models for a test of a relation, and for a dimension to weigh in a choice."""
 COVARIATES = ("log_parameters", "training_tokens")
 _OPTIONAL = ("dimension_error", "performance_error", *COVARIATES)

@@ -11,9 +11,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from core.commands.context import confirm, existing_warehouse, find_run_id, number_of_runs, warn, write_out
-from core.errors import InputError, Sentence, WorkdimError, sentences, unknown_name
+from core.errors import InputError, Sentence, WorkdimError, unknown_name
 from core.files import read_whole
 from core.locale import _, in_language, translated, worded
+from core.sources import STATED
 from core.terminal.output import heads, say, say_json
 from core.terminal.tables import table
 
@@ -31,7 +32,6 @@ STATES = {
     "same": Sentence("the same"),
     "changed": Sentence("CHANGED"),
     "gone": Sentence("no longer there"),
-    "no_source": Sentence("no source kept, not compared"),
     "edited": Sentence("EDITED in the file"),
 }
 
@@ -96,18 +96,17 @@ def report(options: argparse.Namespace) -> int:
 
 
 def trace(options: argparse.Namespace) -> int:
-    """Show where each number of a deck comes from, and its value in the warehouse now."""
+    """Show where each number of a deck comes from, and what the warehouse and the file say of it now."""
     from core.deck.embedded_sources import read_sources
-    from core.warehouse.recipes import compare_numbers
 
     embedded = read_sources(read_whole(options.file), options.file.name)
     warehouse = existing_warehouse(options)
     origin, recipe = embedded.origin, embedded.origin.recipe
-    current = _recompute_numbers(warehouse, recipe)
-    edited = {row.number for row in embedded.edited}
     comparisons = [
-        (comparison, "edited" if comparison.row.number in edited else comparison.state)
-        for comparison in compare_numbers(warehouse, embedded.numbers, current)
+        (replace(comparison, current_text=embedded.edited[comparison.row.number]), "edited")
+        if comparison.row.number in embedded.edited
+        else (comparison, state)
+        for comparison, state in _compare_with_now(warehouse, recipe, embedded.numbers)
     ]
     is_own = origin.warehouse_id == warehouse.folder.identity()
     if options.json:
@@ -117,11 +116,12 @@ def trace(options: argparse.Namespace) -> int:
                 "version": origin.version,
                 "warehouse": origin.warehouse_id,
                 "is_this_warehouse": is_own,
+                **_summary_json(comparisons),
                 "numbers": [_as_json(comparison, state) for comparison, state in comparisons],
                 "added": [{"slide": slide, "text": text} for slide, text in embedded.added],
             }
         )
-        return 0
+        return _exit_code(comparisons)
     say(
         Sentence(
             "{file}: recipe {recipe}, Workdim {version}, warehouse {warehouse}",
@@ -137,7 +137,7 @@ def trace(options: argparse.Namespace) -> int:
     for slide, text in embedded.added:
         say(Sentence("slide {slide}: {text} was not made by Workdim", slide=slide, text=text))
     say("", _count_states([state for _one, state in comparisons], len(embedded.added)))
-    return 0
+    return _exit_code(comparisons)
 
 
 def list_saved(options: argparse.Namespace) -> int:
@@ -181,20 +181,17 @@ def check(options: argparse.Namespace) -> int:
     warehouse = existing_warehouse(options)
     saved = find_recipe(recipes.list_recipes(warehouse), options.recipe)
     rows = recipes.recipe_numbers(warehouse, saved.recipe_id)
-    comparisons = [
-        (comparison, str(comparison.state))
-        for comparison in recipes.compare_numbers(warehouse, rows, _recompute_numbers(warehouse, saved.recipe))
-    ]
-    changed = [(comparison, state) for comparison, state in comparisons if state in ("changed", "gone")]
+    comparisons = _compare_with_now(warehouse, saved.recipe, rows)
     if options.json:
-        say_json([_as_json(comparison, state) for comparison, state in changed])
-        return 0
+        say_json(_summary_json(comparisons))
+        return _exit_code(comparisons)
+    changed = _changed(comparisons)
     if changed:
         say(*table(HEADS, _number_rows(changed)), "")
     summary = _count_states([state for _one, state in comparisons])
     made_at = f"{saved.made_at:%Y-%m-%d}"
     say(Sentence("{name}, numbers of {day}: {counted}", name=saved.recipe.name, day=made_at, counted=summary))
-    return 0
+    return _exit_code(comparisons)
 
 
 def delete(options: argparse.Namespace) -> int:
@@ -349,21 +346,14 @@ def _save_recipe(options: argparse.Namespace, warehouse: Warehouse, report: Repo
 
     if options.recipe:
         old_numbers = recipes.recipe_numbers(warehouse, report.recipe.recipe_id)
-        compared = recipes.compare_numbers(warehouse, old_numbers, report.numbers)
-        changed = [comparison for comparison in compared if comparison.state in ("changed", "gone")]
-        n_left = sum(comparison.state == "no_source" for comparison in compared)
-        n, total = len(changed), len(old_numbers)
+        compared = recipes.compare_numbers(old_numbers, report.numbers)
+        n, total = sum(comparison.state != "same" for comparison in compared), len(old_numbers)
         line = Sentence(
             "{n:,} of {of:,} numbers has changed since its last report.",
             "{n:,} of {of:,} numbers have changed since its last report.",
             n=n,
             of=total,
         )
-        if n_left:
-            not_compared = Sentence(
-                "{n:,} without a source was not compared.", "{n:,} without a source were not compared.", n=n_left
-            )
-            line = sentences(line, not_compared)
         say(line)
     if options.keep or options.recipe:
         saved = recipes.save_recipe(warehouse, report.recipe, report.numbers, version(), template)
@@ -378,13 +368,27 @@ def _save_recipe(options: argparse.Namespace, warehouse: Warehouse, report: Repo
         )
 
 
-def _recompute_numbers(warehouse: Warehouse, recipe: Recipe) -> Sequence[RecipeNumberRow] | None:
-    """The numbers of the same report made now; None, with a warning, if it cannot be made."""
+def _compare_with_now(
+    warehouse: Warehouse, recipe: Recipe, numbers: Sequence[RecipeNumberRow]
+) -> list[tuple[NumberComparison, str]]:
+    """Each number with its state against the same report made now; all are gone, with a warning, if it cannot be made."""
+    from core.warehouse import recipes
+
     try:
-        return make_report(warehouse, recipe).numbers
+        now: Sequence[RecipeNumberRow] = make_report(warehouse, recipe).numbers
     except WorkdimError as error:
-        warn(Sentence("Numbers without a source are not compared: {reason}", reason=error))
-        return None
+        warn(Sentence("The report cannot be made again: {reason}", reason=error))
+        now = ()
+    return [(comparison, str(comparison.state)) for comparison in recipes.compare_numbers(numbers, now)]
+
+
+def _changed(comparisons: Sequence[tuple[NumberComparison, str]]) -> list[tuple[NumberComparison, str]]:
+    return [(comparison, state) for comparison, state in comparisons if state != "same"]
+
+
+def _exit_code(comparisons: Sequence[tuple[NumberComparison, str]]) -> int:
+    """1 where a number is not what the warehouse gives, or not what was written."""
+    return 1 if _changed(comparisons) else 0
 
 
 # --- output ----------------------------------------------------------------------------------------------------
@@ -402,13 +406,13 @@ def _number_rows(comparisons: Sequence[tuple[NumberComparison, str]]) -> list[tu
     for group in groups.values():
         comparison, state = group[0]
         row = comparison.row
-        source = ".".join(part for part in (row.source_table, row.source_column) if part) or _("no source kept")
+        source = ".".join(part for part in (row.source_table, row.source_column) if part) or _("no source")
         text = row.text if len(group) == 1 else _("{n} points").format(n=len(group))
         current = comparison.current_text or ("" if comparison.current is None else f"{comparison.current:.6g}")
         state_text = worded(STATES[state])
         state_text = (
             _("{name}: {problem}").format(name=state_text, problem=current)
-            if state == "changed" and current
+            if state in ("changed", "edited") and current
             else state_text
         )
         table_rows.append((str(row.slide), row.place, text, source, row.run_id or "-", state_text))
@@ -423,6 +427,18 @@ def _count_states(states: Sequence[str], n_added: int = 0) -> str:
     if not parts:
         return _("It shows no numbers.")
     return worded(Sentence("{n:,} number: {parts}.", "{n:,} numbers: {parts}.", n=len(states), parts=parts))
+
+
+def _summary_json(comparisons: Sequence[tuple[NumberComparison, str]]) -> dict[str, object]:
+    rows = [comparison.row for comparison, _state in comparisons]
+    return {
+        "n_numbers": len(rows),
+        "n_stated": sum(row.source_table == STATED for row in rows),
+        "changed": [_as_json(comparison, state) for comparison, state in _changed(comparisons)],
+        "without_source": [
+            _as_json(comparison, state) for comparison, state in comparisons if comparison.row.source_table is None
+        ],
+    }
 
 
 def _as_json(comparison: NumberComparison, state: str) -> dict[str, object]:

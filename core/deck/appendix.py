@@ -11,6 +11,7 @@ import polars as pl
 
 from core import wording
 from core.analysis.ranking import default_benchmark
+from core.analysis.units import FEWEST_TEST
 from core.deck import appendix_values
 from core.deck.deck_data import DeckData
 from core.deck.slide import reference_slide, reference_slides
@@ -18,7 +19,13 @@ from core.deck.story import Column, Row, Statement, StorySlide
 from core.errors import Sentence
 from core.locale import _, glossary, worded
 from core.records import without_places
+<<<<<<< HEAD
 from core.wording import plans as plan_wording
+=======
+from core.sources import Text, counted, shown, stated
+from core.tables.sourced import rows_of
+from core.wording import plans
+>>>>>>> dedc8ee6 (A number knows its row: what is read, computed or stated carries its source into the sentence, the slide and the file, in place of a search by value in finished texts; trace and recipes check make the report again and compare it as written)
 from core.wording import slides as slide_wording
 from core.wording.labels import name, shortened_name
 from core.wording.limits import limits
@@ -94,7 +101,7 @@ def _method(data: DeckData) -> StorySlide:
                 "Spearman's rho over models, a permutation test, a bootstrap interval. Related: p of at most 0.05 from {n} "
                 "models on, where it was registered before the scores. What nobody registered is a hint at most, with p corrected "
                 "for all that can be looked at. Not related: the 90 % interval lies within ±{margin}. Else nobody can tell."
-            ).format(n=10, margin="0.5"),
+            ).format(n=FEWEST_TEST, margin=stated(0.5, "MARGIN")),
             _("Relation to scores"),
         ),
     ]
@@ -124,7 +131,7 @@ def _glossary(data: DeckData) -> Iterator[StorySlide]:
     yield from reference_slides(
         data,
         "glossary",
-        _("What {n} words mean").format(n=len(rows)),
+        _("What {n} words mean").format(n=counted(len(rows), "rows")),
         (Column(_("Word"), 0.24), Column(_("Meaning"), 0.76)),
         rows,
         _("Table of words and their meanings."),
@@ -147,7 +154,9 @@ def _limits(data: DeckData) -> Iterator[StorySlide]:
         )
         rows = [(limit.question, limit.reason) for limit in open_questions]
     title = Sentence(
-        "What this deck cannot decide: {n} question", "What this deck cannot decide: {n} questions", n=len(rows)
+        "What this deck cannot decide: {n} question",
+        "What this deck cannot decide: {n} questions",
+        n=counted(len(rows), "rows"),
     )
     yield from reference_slides(data, "limits", worded(title), columns, rows, alternative)
 
@@ -172,12 +181,12 @@ def _provenance(data: DeckData) -> Iterator[StorySlide]:
             shortened_name(run["corpus_id"], 22),
             run["run_id"],
             name("pass", run["pass"]),
-            "–" if run["n_points"] is None else f"{run['n_points']:,}",
+            "–" if run["n_points"] is None else shown(run["n_points"], ","),
             str(run["seed"]),
             f"{run['dtype']}, {run['device']}",
             run["started_at"].date().isoformat(),
         )
-        for run in data.runs.iter_rows(named=True)
+        for run in rows_of(data.runs)
     ]
     protocols = data.runs.select("protocol", "protocol_hash").unique(maintain_order=True).rows()
     key = _("Protocols: {protocols}. Workdim {code}; {libraries}.").format(
@@ -185,7 +194,9 @@ def _provenance(data: DeckData) -> Iterator[StorySlide]:
         code=", ".join(sorted(set(data.runs["code_version"]))[:3]),
         libraries=_versions(data.runs),
     )
-    title = Sentence("Provenance of {n} run", "Provenance of {n} runs, controls included", n=data.runs.height)
+    title = Sentence(
+        "Provenance of {n} run", "Provenance of {n} runs, controls included", n=counted(data.runs.height, "runs")
+    )
     yield from reference_slides(
         data,
         "provenance",
@@ -196,7 +207,7 @@ def _provenance(data: DeckData) -> Iterator[StorySlide]:
         key,
         ("runs", "models", "corpora"),
         data.runs["run_id"].to_list(),
-        [f"{run['model_id']}, {run['run_id']}, {run['corpus_id']}" for run in data.runs.iter_rows(named=True)],
+        [f"{run['model_id']}, {run['run_id']}, {run['corpus_id']}" for run in rows_of(data.runs)],
     )
 
 
@@ -219,7 +230,7 @@ def _plan_provenance(data: DeckData) -> Iterator[StorySlide]:
         (_("Model"), plan.model_id),
         (_("Hash of the weights"), plan.weights_sha256),
         (_("Text and hash"), plan.corpus_id),
-        (_("Windows"), f"{plan.n_selection} + {plan.n_verification or 0}; {plan.n_tokens}"),
+        (_("Windows"), Text("{} + {}; {}").format(plan.n_selection, plan.n_verification or 0, plan.n_tokens)),
         (_("Seed"), str(plan.seed)),
         (_("Format, device"), f"{plan.dtype}, {plan.device}; {slide_wording.day(plan.created_at.date())}"),
         (_("Program"), f"Workdim {plan.code_version}"),
@@ -285,7 +296,7 @@ def _sql(data: DeckData) -> StorySlide:
     return reference_slide(
         data,
         "sql",
-        _("{n} queries give the same numbers").format(n=len(queries)),
+        _("{n} queries give the same numbers").format(n=counted(len(queries), "queries")),
         [Statement(query, label) for label, query in queries],
     )
 

@@ -16,9 +16,11 @@ from core.deck.story import Column, Heading, Row, Statement, StorySlide
 from core.errors import Sentence
 from core.locale import _, worded
 from core.registry.specifications import CLAIMS, SPECIFICATIONS, Specification
+from core.sources import Text, counted, derived
+from core.tables.sourced import row_of, rows_of
 from core.wording import slides as slide_wording
 from core.wording.labels import control_name, is_vetoed, layer_text, name, run_labels, shortened_name
-from core.wording.scores import row_benchmark_name
+from core.wording.scores import row_benchmark_name, with_error
 from core.wording.verdicts import (
     claim_name,
     marked_ratio_text,
@@ -41,7 +43,7 @@ def values(data: DeckData) -> Iterator[StorySlide]:
     rows: list[Row] = []
     for group in groups:
         if len(groups) > 1:
-            run = group.rows.row(0, named=True)
+            run = row_of(group.rows)
             rows.append(
                 Heading(
                     (
@@ -57,7 +59,7 @@ def values(data: DeckData) -> Iterator[StorySlide]:
                 )
             )
         labels = run_labels(group.rows)
-        rows += [_value_row(data, run, labels[run["run_id"]], benchmark) for run in group.rows.iter_rows(named=True)]
+        rows += [_value_row(data, run, labels[run["run_id"]], benchmark) for run in rows_of(group.rows)]
     columns = (
         Column(_("Model"), 0.25),
         Column(_("Largest inner dimension"), 0.13, is_number=True),
@@ -69,16 +71,16 @@ def values(data: DeckData) -> Iterator[StorySlide]:
     )
     key = [
         _("In brackets: 95 % intervals."),
-        f"{verdict_legend_text()}{_('. ')}",
+        verdict_legend_text() + _(". "),
         *_match_key(data),
         _("Within a group the order is that of the names; no order is better."),
     ]
-    if any(map(is_vetoed, data.text_runs.iter_rows(named=True))):
+    if any(map(is_vetoed, rows_of(data.text_runs))):
         key.append(wording.veto_mark_text())
     title = Sentence(
         "All values of {n} measurement (d2, N={size})",
         "All values of {n} measurements (d2, N={size})",
-        n=data.text_runs.height,
+        n=counted(data.text_runs.height, "runs"),
         size=wording.size_range(data.n_points),
     )
     yield from reference_slides(
@@ -91,7 +93,7 @@ def values(data: DeckData) -> Iterator[StorySlide]:
         wording.joined_sentences(key),
         ("run_summaries", "scores"),
         data.text_runs["run_id"].to_list(),
-        [f"{run['name']}: {run['run_id']}" for run in data.text_runs.iter_rows(named=True)],
+        [f"{run['name']}: {run['run_id']}" for run in rows_of(data.text_runs)],
     )
 
 
@@ -115,7 +117,7 @@ def _score_title(data: DeckData, benchmark: dict | None) -> str:
     if data.pilot is None:
         return title
     is_registered = data.pilot.pilot.benchmark.is_met_by(benchmark)
-    return f"{title}: {_('pre-registered') if is_registered else _('not pre-registered (exploratory)')}"
+    return title + ": " + (_("pre-registered") if is_registered else _("not pre-registered (exploratory)"))
 
 
 def _score_cell(data: DeckData, run_id: str, benchmark: dict | None) -> str:
@@ -123,11 +125,11 @@ def _score_cell(data: DeckData, run_id: str, benchmark: dict | None) -> str:
     if benchmark is None:
         return "–"
     scores = filter_benchmark(data.scored, benchmark).filter(run_id=run_id).filter(pl.col("score_match") != "none")
-    texts = [_score_text(row) for row in scores.iter_rows(named=True)]
+    texts = [_score_text(row) for row in rows_of(scores)]
     task = data.pilot.pilot.task if data.pilot else None
     if task is not None and benchmark["benchmark"] != task.name:
         task_scores = data.scored.filter(run_id=run_id, score_match="own", benchmark=task.name)
-        texts += [f"{task.name}: {_score_text(row)}" for row in task_scores.head(1).iter_rows(named=True)]
+        texts += [Text("{}: {}").format(task.name, _score_text(row)) for row in rows_of(task_scores.head(1))]
     return _("; ").join(dict.fromkeys(texts)) or "–"
 
 
@@ -136,9 +138,8 @@ MATCH_MARKS = {"revision_not_stated": "†", "mapped": "*", "base": "°"}
 
 
 def _score_text(row: dict) -> str:
-    error = "" if row["score_std_error"] is None else f" ± {row['score_std_error']:.2g}"
     mark = MATCH_MARKS.get(row["score_match"], "")
-    return f"{wording.number(row['score'])}{error}{f' {mark}' if mark else ''}"
+    return with_error(row) + (f" {mark}" if mark else "")
 
 
 def _match_key(data: DeckData) -> list[str]:
@@ -158,7 +159,7 @@ def specifications(data: DeckData) -> Iterator[StorySlide]:
     claims = data.claims.filter(pl.col("run_id").is_in(texts["run_id"].to_list()))
     if claims.is_empty():
         return
-    n = claims["run_id"].n_unique()
+    n = counted(claims["run_id"].n_unique(), "run_claims")
     rows: list[Row] = []
     for is_core in (True, False):
         part = [specification for specification in SPECIFICATIONS if specification.is_core == is_core]
@@ -178,12 +179,12 @@ def specifications(data: DeckData) -> Iterator[StorySlide]:
         data,
         "specifications",
         _("{k} specifications: under which the claims hold").format(
-            k=sum(not isinstance(row, Heading) for row in rows)
+            k=counted(sum(not isinstance(row, Heading) for row in rows), "run_claims")
         ),
         columns,
         rows,
         _("Table of specifications with what the claims come to under each."),
-        wording.joined_sentences((f"{outcome_legend_text()}{_('. ')}", key)),
+        wording.joined_sentences((outcome_legend_text() + _(". "), key)),
         ("run_claims",),
         claims["run_id"].unique(maintain_order=True).to_list(),
     )
@@ -202,18 +203,26 @@ def _specification_row(claims: pl.DataFrame, specification: Specification, n: in
     for claim in CLAIMS:
         rows = claims.filter(claim=claim)
         if n == 1 and rows.height:
-            row = rows.row(0, named=True)
+            row = row_of(rows, "run_claims")
             cells.append(marked_ratio_text(row))
             continue
-        counts = Counter(outcome_mark(outcome_of(row)) for row in rows.iter_rows(named=True))
-        cells.append("   ".join(f"{mark} {count}" for mark, count in counts.most_common()) or "–")
+        counts = Counter(outcome_mark(outcome_of(row)) for row in rows_of(rows, "run_claims"))
+        marks = [
+            Text("{} {}").format(mark, derived(count, "run_claims", f"n({claim}, {mark})"))
+            for mark, count in counts.most_common()
+        ]
+        cells.append(Text("   ").join(marks) or "–")
     return (specification_name(claims.row(0, named=True)), *cells)
 
 
 def checks(data: DeckData) -> StorySlide:
     of_texts = data.checks.filter(pl.col("run_id").is_in(data.text_runs["run_id"].to_list()))
     table = check_table(of_texts, data.text_runs, most=MOST_CHECKS)
-    title = Sentence("Quality checks of {n} measurement", "Quality checks of {n} measurements", n=data.text_runs.height)
+    title = Sentence(
+        "Quality checks of {n} measurement",
+        "Quality checks of {n} measurements",
+        n=counted(data.text_runs.height, "runs"),
+    )
     return reference_slide(
         data, "checks", worded(title), (), table, ("run_checks",), data.text_runs["run_id"].to_list()
     )
@@ -225,7 +234,7 @@ def checks(data: DeckData) -> StorySlide:
 def each_run(data: DeckData) -> Iterator[StorySlide]:
     """Profile, values and controls of each run on text."""
     labels = run_labels(data.text_runs)
-    for number, run in enumerate(data.text_runs.iter_rows(named=True), start=1):
+    for number, run in enumerate(rows_of(data.text_runs), start=1):
         rows = data.text_runs.filter(run_id=run["run_id"])
         chart = visuals.profile_chart(data.estimates, rows)
         label = shortened_name(labels[run["run_id"]], 60)
@@ -253,9 +262,9 @@ def each_run(data: DeckData) -> Iterator[StorySlide]:
 
 
 def _control_lines(data: DeckData, run: dict) -> list[str]:
-    controls = {row["run_id"]: row for row in data.controls_of(run).iter_rows(named=True)}
+    controls = {row["run_id"]: row for row in rows_of(data.controls_of(run))}
     lines = []
-    for row in data.against_controls.filter(run_id=run["run_id"]).iter_rows(named=True):
+    for row in rows_of(data.against_controls.filter(run_id=run["run_id"]), "run_controls"):
         control = controls.get(row["control_run_id"])
         if control is not None:
             label = control_name(control["pass"], control["model_seed"])

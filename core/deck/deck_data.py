@@ -27,6 +27,8 @@ from core.questions.ranking_answer import Answer, RankedModel, answer_question
 from core.questions.ranking_question import Evidence, RankingQuestion
 from core.questions.selection import Selection
 from core.records import LayerPlan
+from core.sources import stamped
+from core.tables.sourced import read_records
 from core.wording.labels import run_labels
 
 CONTROL_CHARACTERS = f"[\x00-\x1f\x7f-\x9f\ufffe\uffff{DIRECTION_CONTROLS}]"
@@ -158,14 +160,21 @@ def deck_data(
         made_on=made_on or datetime.now(UTC).astimezone().date(),
         left_out=list(names_without_verdict(runs).values()),
         pilot=pilot,
-        answer=pilot_answer if pilot else None,
-        plans=frames.plans,
+        answer=stamped(pilot_answer, "answer") if pilot else None,
+        plans=tuple(map(_read_plan, frames.plans)),
     )
+
+
+def _read_plan(plan: LayerPlan) -> LayerPlan:
+    """The plan, each of its numbers with the row that holds it."""
+    (own,) = read_records([plan.plan], "plans")
+    return LayerPlan(own, read_records(plan.outcomes, "plan_outcomes"))
 
 
 def plan_data(plan: LayerPlan, made_on: date | None = None) -> DeckData:
     """Data of a deck about one layer plan, which needs no measurement of its model."""
     nothing = pl.DataFrame(schema={"run_id": pl.String, "pass": pl.String})
+    plan = _read_plan(plan)
     return DeckData(
         runs=nothing,
         estimates=nothing,

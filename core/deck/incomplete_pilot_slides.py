@@ -13,6 +13,7 @@ from core.deck.story import Column, Statement, StorySlide, Table
 from core.errors import Sentence
 from core.locale import _, worded
 from core.questions.ranking_answer import Answer
+from core.sources import Text, counted, shown
 from core.wording import slides as slide_wording
 from core.wording.labels import distinguishing_names
 
@@ -38,7 +39,7 @@ def missing_slide(data: DeckData) -> StorySlide:
     rows = [
         (
             group,
-            str(len(names)),
+            shown(counted(len(names), "pilots")),
             slide_wording.short_names_text([short.get(model, model) for model in names], most=8),
             consequence,
         )
@@ -48,10 +49,10 @@ def missing_slide(data: DeckData) -> StorySlide:
     title = Sentence(
         "{n} of {total} models counts so far; not measured: {missing}, vetoed: {vetoed}",
         "{n} of {total} models count so far; not measured: {missing}, vetoed: {vetoed}",
-        n=len(scored),
-        total=max(len(pilot.models), len(answer.models)),
-        missing=len(missing),
-        vetoed=len(vetoed),
+        n=counted(len(scored), "scores"),
+        total=counted(max(len(pilot.models), len(answer.models)), "pilots"),
+        missing=counted(len(missing), "pilots"),
+        vetoed=counted(len(vetoed), "runs"),
     )
     return core_slide(
         data,
@@ -65,7 +66,9 @@ def missing_slide(data: DeckData) -> StorySlide:
                 Column(_("What follows"), 0.23),
             ),
             tuple(rows),
-            _("Table of how far the pilot is: {told}.").format(told=_("; ").join(f"{row[0]} {row[1]}" for row in rows)),
+            _("Table of how far the pilot is: {told}.").format(
+                told=_("; ").join(Text("{} {}").format(row[0], row[1]) for row in rows)
+            ),
         ),
         tables=("pilots", "runs", "scores", "run_checks"),
         runs=answer.population.rows,
@@ -95,20 +98,20 @@ def _unscored(answer: Answer) -> list[str]:
 def quality_slide(data: DeckData) -> StorySlide:
     runs = data.text_runs
     checks = data.checks.filter(pl.col("run_id").is_in(runs["run_id"].to_list()))
-    vetoed = runs.filter(worst_check="veto")["run_id"].n_unique()
+    vetoed = counted(runs.filter(worst_check="veto")["run_id"].n_unique(), "runs")
     marked = checks.filter(pl.col("outcome") != "pass")["check_name"].n_unique()
     title = (
         Sentence(
             "Vetoed by a quality check: {vetoed} of {n} measurement",
             "Vetoed by a quality check: {vetoed} of {n} measurements",
             vetoed=vetoed,
-            n=runs.height,
+            n=counted(runs.height, "runs"),
         )
         if vetoed
         else Sentence(
             "Quality checks: the {n} measurement is not vetoed",
             "Quality checks: none of {n} measurements is vetoed",
-            n=runs.height,
+            n=counted(runs.height, "runs"),
         )
     )
     return core_slide(
@@ -129,8 +132,8 @@ def quality_slide(data: DeckData) -> StorySlide:
 
 def completion_slide(data: DeckData) -> StorySlide:
     pilot, answer = data.pilot_and_answer
-    missing = len(answer.population.missing)
-    unscored, vetoed = len(_unscored(answer)), len(_vetoed(answer))
+    missing = counted(len(answer.population.missing), "pilots")
+    unscored, vetoed = counted(len(_unscored(answer)), "scores"), counted(len(_vetoed(answer)), "runs")
     time = slide_wording.time_text(missing, data.text_runs)
     enough = answer.relation.enough
     statements = [
@@ -152,13 +155,15 @@ def completion_slide(data: DeckData) -> StorySlide:
             _(
                 "What that would settle: {total} models can show a strong relation; {enough} would also tell that there is "
                 "none, with a power of 80 %."
-            ).format(total=len(pilot.models), enough=enough)
+            ).format(total=counted(len(pilot.models), "pilots"), enough=enough)
         ),
     ]
     title = (
         _("Completing the pilot: {time} for the missing models ({n})").format(n=missing, time=time)
         if missing
-        else _("Completing the pilot: scores for {n} of {total} models").format(n=unscored, total=len(pilot.models))
+        else _("Completing the pilot: scores for {n} of {total} models").format(
+            n=unscored, total=counted(len(pilot.models), "pilots")
+        )
         if unscored
         else _("Completing the pilot: vetoed measurements ({n}) again, on more text").format(n=vetoed)
     )
@@ -177,9 +182,9 @@ def completion_slide(data: DeckData) -> StorySlide:
 
 def complete_or_stop_slide(data: DeckData) -> StorySlide:
     pilot, answer = data.pilot_and_answer
-    missing = len(answer.population.missing)
+    missing = counted(len(answer.population.missing), "pilots")
     time = slide_wording.time_text(missing, data.text_runs)
-    unscored = len(_unscored(answer))
+    unscored = counted(len(_unscored(answer)), "scores")
     go_on = (
         _("Complete the pilot: measure the missing models ({n}), {time}.").format(n=missing, time=time)
         if missing
@@ -199,7 +204,7 @@ def complete_or_stop_slide(data: DeckData) -> StorySlide:
         if missing
         else _("complete the pilot (scores missing: {n}), or stop").format(n=unscored)
         if unscored
-        else _("complete the pilot (vetoed: {n}), or stop").format(n=len(_vetoed(answer)))
+        else _("complete the pilot (vetoed: {n}), or stop").format(n=counted(len(_vetoed(answer)), "runs"))
     )
     stop = _("Stop: choose by score alone; the dimension is then not part of the choice.")
     return decision_slide(data, choice, [wording.joined_sentences((go_on, outcome)), stop], untested(data))

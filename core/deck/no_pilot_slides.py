@@ -28,6 +28,8 @@ from core.locale import _, spoken, worded
 from core.records import SHIPPED
 from core.registry.protocols import find_protocol, n_control_passes
 from core.registry.specifications import CLAIMS
+from core.sources import Text, counted, derived, shown, stated
+from core.tables.sourced import row_of, rows_of
 from core.wording import slides as slide_wording
 from core.wording.labels import layer_text, name, shortened_name
 from core.wording.limits import limits
@@ -43,14 +45,14 @@ def measured_slide(data: DeckData) -> StorySlide:
             "{names}, measured on {n} text",
             "{names}, measured on {n} texts",
             names=_(" and ").join(names),
-            n=len(texts),
+            n=counted(len(texts), "runs"),
         )
     else:
         title = Sentence(
             "{count} language models, measured on {n} text",
             "{count} language models, measured on {n} texts",
-            count=len(names),
-            n=len(texts),
+            count=counted(len(names), "runs"),
+            n=counted(len(texts), "runs"),
         )
     rows = [
         (_("Models"), slide_wording.short_names_text(names, most=6, longest=40)),
@@ -67,8 +69,8 @@ def measured_slide(data: DeckData) -> StorySlide:
         origin = Sentence(
             "{n} of {total} profiles comes with Workdim",
             "{n} of {total} profiles come with Workdim",
-            n=shipped.sum(),
-            total=data.text_runs.height,
+            n=counted(int(shipped.sum()), "runs"),
+            total=counted(data.text_runs.height, "runs"),
         )
         rows.append((_("Origin"), worded(origin)))
     if data.left_out:
@@ -111,7 +113,9 @@ def _quality_text(data: DeckData) -> str:
         return checks
     return _(
         "{checks}. Usable: {usable} of {total} models; drawn: {drawn}, the largest group that can be compared."
-    ).format(checks=checks, usable=n_usable, total=total, drawn=n_drawn)
+    ).format(
+        checks=checks, usable=counted(n_usable, "runs"), total=counted(total, "runs"), drawn=counted(n_drawn, "runs")
+    )
 
 
 def _days(data: DeckData) -> str:
@@ -124,17 +128,17 @@ def _days(data: DeckData) -> str:
 def findings_slide(data: DeckData) -> StorySlide:
     runs = one_run_per_model(data)
     sound = runs.filter(~pl.col("worst_check").eq_missing(pl.lit("veto")), pl.col("inner_max").is_not_null())
-    n = sound.height
+    n = counted(sound.height, "runs")
     if not n:
-        title = _("0 of {total} models have numbers that can be relied on").format(total=runs.height)
+        title = _("0 of {total} models have numbers that can be relied on").format(total=counted(runs.height, "runs"))
         statements = [Statement(slide_wording.checks_text(runs), _("Conclusion"), True)]
     elif n == 1:
-        run = sound.row(0, named=True)
+        run = row_of(sound)
         title = profile_title(run)
         statements = [Statement(slide_wording.shape_text(run), _("Conclusion"), True)]
         statements.append(Statement(profile_text(run), _("Evidence")))
     elif n == 2:
-        first, second = sound.iter_rows(named=True)
+        first, second = rows_of(sound)
         title = _("Largest inner dimension {x} and {y}: neither model is thereby better").format(
             x=wording.rounded(first["inner_max"]), y=wording.rounded(second["inner_max"])
         )
@@ -146,8 +150,8 @@ def findings_slide(data: DeckData) -> StorySlide:
     else:
         title = _("{n} models reach a largest inner dimension of {low} to {high}; none is thereby better").format(
             n=n,
-            low=wording.rounded(sound["inner_max"].min()),  # type: ignore[arg-type]
-            high=wording.rounded(sound["inner_max"].max()),  # type: ignore[arg-type]
+            low=wording.rounded(min(run["inner_max"] for run in rows_of(sound))),
+            high=wording.rounded(max(run["inner_max"] for run in rows_of(sound))),
         )
         statements = [
             Statement(verdict_counts(sound, claim), "" if n else _("Conclusion"), True)
@@ -189,7 +193,7 @@ def _lowest_text(run: dict, data: DeckData) -> str:
 def outstanding_slide(data: DeckData) -> StorySlide:
     """Valleys, the largest step between two layers, and the share of variance in the largest direction."""
     runs = one_run_per_model(data).filter(~pl.col("worst_check").eq_missing(pl.lit("veto")))
-    steps = {run["run_id"]: _largest_step(data, run) for run in runs.iter_rows(named=True)}
+    steps = {run["run_id"]: _largest_step(data, run) for run in rows_of(runs)}
     largest_steps = {run_id: step for run_id, step in steps.items() if step}
     if not largest_steps:
         return not_measured_slide(
@@ -216,7 +220,9 @@ def outstanding_slide(data: DeckData) -> StorySlide:
             )
         )
     first, second, before, after = largest_steps[by_size[0]]
-    key = _("The {n} models with the largest changes by ratio; the others stand in the appendix.").format(n=MOST_ROWS)
+    key = _("The {n} models with the largest changes by ratio; the others stand in the appendix.").format(
+        n=stated(MOST_ROWS, "MOST_ROWS")
+    )
     return core_slide(
         data,
         "outstanding",
@@ -235,7 +241,9 @@ def outstanding_slide(data: DeckData) -> StorySlide:
                 Column(_("Variance in the largest direction"), 0.2),
             ),
             tuple(rows),
-            _("Table of valleys, largest steps and dominant directions, models: {n}.").format(n=len(rows)),
+            _("Table of valleys, largest steps and dominant directions, models: {n}.").format(
+                n=counted(len(rows), "rows")
+            ),
             key if len(largest_steps) > MOST_ROWS else "",
         ),
         tables=("layer_estimates", "run_extrema", "layer_correlators"),
@@ -265,8 +273,12 @@ def _largest_step(data: DeckData, run: dict) -> tuple[int, int, float, float] | 
         transform="centred",
         state="residual",
     ).sort("layer")
-    profile = list(zip(estimates["layer"], estimates["value"], strict=True))
-    pairs = [(a[0], b[0], a[1], b[1]) for a, b in pairwise(profile) if b[0] == a[0] + 1 and a[1] > 0 < b[1]]
+    profile = list(rows_of(estimates, "layer_estimates"))
+    pairs = [
+        (a["layer"], b["layer"], a["value"], b["value"])
+        for a, b in pairwise(profile)
+        if b["layer"] == a["layer"] + 1 and a["value"] > 0 < b["value"]
+    ]
     return max(pairs, key=_step_ratio, default=None)
 
 
@@ -274,7 +286,7 @@ def _valley_text(data: DeckData, run_id: str) -> str:
     valleys = data.extrema.filter(run_id=run_id, cloud="one_per_type", kind="valley").sort("value")
     if valleys.is_empty():
         return _("none")
-    row = valleys.row(0, named=True)
+    row = row_of(valleys, "run_extrema")
     return _("{value} at layer {layer}").format(
         value=wording.with_interval(row["value"], row["lower"], row["upper"]), layer=row["layer"]
     )
@@ -291,8 +303,8 @@ def _dominant_direction_text(data: DeckData, run: dict) -> str:
     ).sort("value")
     if correlators.is_empty():
         return _("not measured")
-    row = correlators.row(-1, named=True)
-    return _("{share} at layer {layer}").format(share=f"{row['value']:.0%}", layer=row["layer"])
+    row = row_of(correlators.tail(1), "layer_correlators")
+    return _("{share} at layer {layer}").format(share=shown(row["value"], ".0%"), layer=row["layer"])
 
 
 def controls_slide(data: DeckData) -> StorySlide:
@@ -334,7 +346,7 @@ def controls_slide(data: DeckData) -> StorySlide:
         data,
         "controls",
         _("{n} of {total} comparisons with controls could have shown a shape without training").format(
-            n=powered, total=compared.height
+            n=counted(powered, "run_controls"), total=counted(compared.height, "run_controls")
         ),
         visual=Table(
             (Column(_("Control"), 0.24), *(Column(claim_name(claim), 0.38) for claim in CLAIMS)),
@@ -359,21 +371,25 @@ def _controls_time_text(data: DeckData) -> str:
     return slide_wording.time_text(n_passes, data.text_runs)
 
 
+_DECIDED = ("exceeded", "cannot_tell", "no_power")
+"""Outcomes that the power of a control explains."""
+
+
 def _control_cell(rows: pl.DataFrame, data: DeckData) -> str:
     """`could not have shown it: 2, the text exceeds it: 2 (power 21%–100%)`."""
     names = {outcome: name("control_outcome", outcome) for outcome in rows["outcome"]}
     counts = _(", ").join(
-        _("{qualifier}: {count}").format(qualifier=names[outcome], count=count)
+        _("{qualifier}: {count}").format(qualifier=names[outcome], count=derived(count, "run_controls", outcome))
         for outcome, count in Counter(rows["outcome"]).most_common()
     )
     # Where a control shows the shape, or cannot be used, its power decides nothing.
-    powers = (
-        rows.filter(pl.col("outcome").is_in(["exceeded", "cannot_tell", "no_power"]))["power"].drop_nulls().to_list()
-    )
+    powers = [
+        row["power"] for row in rows_of(rows, "run_controls") if row["outcome"] in _DECIDED and row["power"] is not None
+    ]
     if not powers:
         return counts
-    power_range = dict.fromkeys(f"{power:.0%}" for power in (min(powers), max(powers)))
-    return _("{told} (power {power})").format(told=counts, power="–".join(power_range))
+    power_range = dict.fromkeys(shown(power, ".0%") for power in (min(powers), max(powers)))
+    return _("{told} (power {power})").format(told=counts, power=Text("–").join(power_range))
 
 
 def _why_unusable(control_ids: list[str], data: DeckData) -> str:
@@ -385,7 +401,7 @@ def _why_unusable(control_ids: list[str], data: DeckData) -> str:
 
 
 def next_step_slide(data: DeckData) -> StorySlide:
-    n = data.text_runs["model_id"].n_unique()
+    n = counted(data.text_runs["model_id"].n_unique(), "runs")
     reasons = {key for claim in CLAIMS for keys in data.text_runs[f"reasons_{claim}"].to_list() for key in keys or ()}
     open_controls = reasons & {"no_control", "control_no_power", "control_failed", "control_vetoed"}
     options = []
@@ -443,7 +459,7 @@ def limits_slide(data: DeckData) -> StorySlide:
     title = Sentence(
         "{n} limit matters most for reading these numbers",
         "{n} limits matter most for reading these numbers",
-        n=len(three),
+        n=counted(len(three), "limits"),
     )
     return core_slide(
         data,

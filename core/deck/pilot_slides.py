@@ -17,6 +17,7 @@ from core.locale import _, worded
 from core.questions.ranking_answer import RankedModel
 from core.questions.ranking_question import missing_models
 from core.registry.specifications import CLAIMS
+from core.sources import counted, derived, shown, stated
 from core.wording import answers as answer_wording
 from core.wording import slides as slide_wording
 from core.wording.labels import distinguishing_names, name, shortened_name
@@ -38,8 +39,8 @@ def question_slide(data: DeckData) -> StorySlide:
         (
             _("Models"),
             _("{total} models ({measured} measured): {names}").format(
-                measured=total - missing,
-                total=total,
+                measured=counted(total - missing, "pilots"),
+                total=counted(total, "pilots"),
                 names=slide_wording.short_names_text(distinguishing_names([model.label for model in pilot.models])),
             ),
         ),
@@ -56,7 +57,7 @@ def question_slide(data: DeckData) -> StorySlide:
         "{question} ({n} model)",
         "{question} ({n} models)",
         question=shortened_name(pilot.question_in(data.language), 110),
-        n=total,
+        n=counted(total, "pilots"),
     )
     return core_slide(
         data,
@@ -89,7 +90,7 @@ def answer_slide(data: DeckData) -> StorySlide:
             line.format(
                 lower=answer_wording.coefficient_text(answer.relation.lower_90),
                 upper=answer_wording.coefficient_text(answer.relation.upper_90),
-                margin=f"{answer.relation.margin:g}",
+                margin=shown(answer.relation.margin, "g"),
             )
         )
     evidence = next((line for line in reasons if line), "") or answer_wording.expectation_text(answer.registration)
@@ -137,7 +138,7 @@ def _best_text(data: DeckData) -> str:
             name=shortened_name(best.name, 40), score=wording.number(best.score)
         )
     ranks = (
-        f"{best.score_rank_low}"
+        shown(best.score_rank_low)
         if best.score_rank_low == best.score_rank_high
         else _("{low} to {high}").format(low=best.score_rank_low, high=best.score_rank_high)
     )
@@ -237,7 +238,7 @@ def _relation_title(data: DeckData) -> str:
         return line.format(n=relation.n, rho=coefficient(relation.rho, relation.lower, relation.upper))
     if answer.word == "not_related":
         line = _("{n} models: rho {rho} lies within ±{margin}, too little to choose by")
-        return line.format(n=relation.n, rho=coefficient(relation.rho), margin=f"{relation.margin:g}")
+        return line.format(n=relation.n, rho=coefficient(relation.rho), margin=shown(relation.margin, "g"))
     if answer.word == "hint":
         line = _("{n} models: rho {rho} is a hint, as nobody registered it before the scores")
         return line.format(n=relation.n, rho=coefficient(relation.rho, relation.lower, relation.upper))
@@ -361,9 +362,9 @@ def robustness_slide(data: DeckData) -> StorySlide:
     _pilot, answer = data.pilot_and_answer
     rows, missing = [], _missing_variations(data)
     if (texts := data.text_runs["corpus_id"].n_unique()) > 1:
-        rows.append((_("Second text"), _("{n} texts were read").format(n=texts)))
+        rows.append((_("Second text"), _("{n} texts were read").format(n=counted(texts, "corpora"))))
     if (seeds := data.text_runs["seed"].n_unique()) > 1:
-        rows.append((_("Second sample"), _("{n} samples of the text were drawn").format(n=seeds)))
+        rows.append((_("Second sample"), _("{n} samples of the text were drawn").format(n=counted(seeds, "runs"))))
     if data.specifications is not None:
         rows.append((_("Other estimators"), answer_wording.specifications_text(data.specifications, answer)))
     if data.runs.height > data.text_runs.height:
@@ -389,8 +390,8 @@ def robustness_slide(data: DeckData) -> StorySlide:
     title = Sentence(
         "{n} of {total} other ways of looking was measured",
         "{n} of {total} other ways of looking were measured",
-        n=4 - len(missing),
-        total=4,
+        n=derived(4 - len(missing), "runs", "ways of looking"),
+        total=stated(4, "WAYS_OF_LOOKING"),
     )
     return core_slide(
         data,
@@ -418,7 +419,9 @@ def _controls_text(data: DeckData) -> str:
     """Counts of the outcomes of controls: `exceeded: 3, could not have shown it: 2`."""
     outcomes = Counter(data.against_controls.filter(pl.col("claim").is_in(CLAIMS))["outcome"])
     counts = _(", ").join(
-        _("{qualifier}: {count}").format(qualifier=name("control_outcome", outcome), count=count)
+        _("{qualifier}: {count}").format(
+            qualifier=name("control_outcome", outcome), count=derived(count, "run_controls", outcome)
+        )
         for outcome, count in outcomes.most_common()
     )
     return counts or _("measured, and compared with nothing")
@@ -438,7 +441,7 @@ def allowed_use_slide(data: DeckData) -> StorySlide:
         data,
         "allowed",
         _("{n} models may be chosen by dimension alone (use class: {use_class})").format(
-            use_class=wording.name("use_class", pilot.use_class), n=0
+            use_class=wording.name("use_class", pilot.use_class), n=stated(0, "ALLOWED_BY_DIMENSION")
         ),
         statements,
         tables=("pilots", "scores"),

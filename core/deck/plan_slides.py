@@ -14,6 +14,7 @@ from core.deck.story import Column, Statement, StorySlide, Table
 from core.errors import Sentence
 from core.locale import _, worded
 from core.records import LayerPlan
+from core.sources import counted
 from core.tables import PlanOutcomeRow
 from core.wording import plan_evidence
 from core.wording import plans as plan_wording
@@ -186,7 +187,7 @@ def _blocks_slide(data: DeckData) -> StorySlide:
         if plan_analysis.is_recommended(layer_plan)
         else _("Blocks that were tried: {blocks} ({k} of {n}, numbered 0 to {last})")
     ).format(
-        k=len(removed),
+        k=counted(len(removed), "plan_outcomes"),
         n=plan.n_layers,
         last=plan.n_layers - 1,
         blocks=shortened_name(plan_wording.block_numbers_text(removed), 80),
@@ -265,14 +266,14 @@ def _prices_title(layer_plan: LayerPlan) -> str:
             "Our choice costs {loss} nats; {n} of {total} published choices costs less",
             "Our choice costs {loss} nats; {n} of {total} published choices cost less",
             loss=plan_wording.price_text(price),
-            n=sum(other < price for other in published),
-            total=len(published),
+            n=counted(sum(other < price for other in published), "plan_outcomes"),
+            total=counted(len(published), "plan_outcomes"),
         )
     else:
         sentence = Sentence(
             "The price of {n} block is {loss} nats",
             "The price of {n} blocks is {loss} nats",
-            n=len(plan.blocks),
+            n=counted(len(plan.blocks), "plan_outcomes"),
             loss=plan_wording.price_text(plan.loss_increase),
         )
     title = worded(sentence)
@@ -364,10 +365,10 @@ def _directions_slide(data: DeckData) -> StorySlide:
             ranks=str(rank_range[0])
             if len(rank_range) == 1
             else _("{low} to {high}").format(low=rank_range[0], high=rank_range[1]),
-            n=len(points),
+            n=counted(len(points), "plan_outcomes"),
         )
         if rank_range
-        else _("No rank stays within the budget (layers tried: {n})").format(n=len(points))
+        else _("No rank stays within the budget (layers tried: {n})").format(n=counted(len(points), "plan_outcomes"))
     )
     return _plan_slide(
         data,
@@ -410,7 +411,9 @@ def _decision_slide(data: DeckData) -> StorySlide:
     standing = plan_analysis.standing(layer_plan)
     if standing == "recommended":
         blocks = plan.blocks if price is None else price.blocks
-        choice = _("try the model without {n} of its blocks, or keep it whole").format(n=len(blocks))
+        choice = _("try the model without {n} of its blocks, or keep it whole").format(
+            n=counted(len(blocks), "plan_outcomes")
+        )
         first = _("Try it: save the smaller model and test it on your own task.")
         second = _("Keep the model whole: nothing changes.")
     elif standing == "no_better_than_random":
@@ -431,7 +434,9 @@ def _decision_slide(data: DeckData) -> StorySlide:
         )
     else:
         drop = Sentence(
-            "verify the plan of {n} block, or drop it", "verify the plan of {n} blocks, or drop it", n=len(plan.blocks)
+            "verify the plan of {n} block, or drop it",
+            "verify the plan of {n} blocks, or drop it",
+            n=counted(len(plan.blocks), "plan_outcomes"),
         )
         choice = worded(drop)
         first = _("Verify it on held-out text, harder texts and against random sets.")

@@ -17,6 +17,8 @@ from core.errors import Sentence
 from core.figures.chart import Chart, Gallery
 from core.locale import _, worded
 from core.registry.specifications import CLAIMS
+from core.sources import Text, counted, derived
+from core.tables.sourced import row_of, rows_of
 from core.wording import slides as slide_wording
 from core.wording.labels import layer_text, shortened_name
 from core.wording.provenance import comparability_text
@@ -43,34 +45,33 @@ def profiles_slide(data: DeckData) -> StorySlide:
             slide_wording.time_text(runs.height, runs),
             [slide_wording.checks_text(runs)],
         )
-    low, high = sound["inner_max"].min(), sound["inner_max"].max()
+    tops = [run["inner_max"] for run in rows_of(sound)]
+    low, high = min(tops), max(tops)
     pair = comparability(*drawn_runs.to_dicts()) if drawn_runs.height == 2 else None
     if sound.height == 1:
-        run = sound.row(0, named=True)
+        run = row_of(sound)
         title = _("{name}: largest dimension at layer {layer}").format(
             name=shortened_name(run["name"], 40), layer=layer_text(run["inner_max_layer"], run["n_layers"])
         )
     elif pair is not None and not pair.by_types:
         title = _("{n} models that do not compare: largest inner dimension {low} in one, {high} in the other").format(
-            n=sound.height,
-            low=wording.rounded(low),  # type: ignore[arg-type]
-            high=wording.rounded(high),  # type: ignore[arg-type]
+            n=counted(sound.height, "runs"), low=wording.rounded(low), high=wording.rounded(high)
         )
-    elif wording.rounded(low) == wording.rounded(high):  # type: ignore[arg-type]
+    elif wording.rounded(low) == wording.rounded(high):
         same = Sentence(
             "{n} model on one scale: largest inner dimension {top} in each",
             "{n} models on one scale: largest inner dimension {top} in each",
-            n=sound["model_id"].n_unique(),
-            top=wording.rounded(high),  # type: ignore[arg-type]
+            n=counted(sound["model_id"].n_unique(), "runs"),
+            top=wording.rounded(high),
         )
         title = worded(same)
     else:
         between = Sentence(
             "{n} model on one scale: largest inner dimension between {low} and {high}",
             "{n} models on one scale: largest inner dimension between {low} and {high}",
-            n=sound["model_id"].n_unique(),
-            low=wording.rounded(low),  # type: ignore[arg-type]
-            high=wording.rounded(high),  # type: ignore[arg-type]
+            n=counted(sound["model_id"].n_unique(), "runs"),
+            low=wording.rounded(low),
+            high=wording.rounded(high),
         )
         title = worded(between)
     statements: list[Statement] = []
@@ -79,7 +80,7 @@ def profiles_slide(data: DeckData) -> StorySlide:
             visual, key=wording.joined_sentences((_how_many_drawn(data, len(visual.charts), drawn_runs), visual.key))
         )
     elif sound.height <= 3:
-        statements = [Statement(profile_text(run)) for run in sound.iter_rows(named=True)]
+        statements = [Statement(profile_text(run)) for run in rows_of(sound)]
     else:
         statements = [Statement(verdict_counts(sound, claim)) for claim in CLAIMS]
         statements.append(extremes(sound))
@@ -108,7 +109,8 @@ def profiles_slide(data: DeckData) -> StorySlide:
 
 def _how_many_drawn(data: DeckData, n: int, runs: pl.DataFrame) -> str:
     """How many of all models are drawn, and why the others are not."""
-    total, comparable = data.text_runs["model_id"].n_unique(), runs["model_id"].n_unique()
+    total = counted(data.text_runs["model_id"].n_unique(), "runs")
+    comparable, n = counted(runs["model_id"].n_unique(), "runs"), counted(n, "runs")
     if n == total:
         return ""
     if n < comparable:
@@ -169,7 +171,9 @@ def profile_text(run: dict) -> str:
 def verdict_counts(runs: pl.DataFrame, claim: str) -> str:
     """`Rise inside: 3 confirmed, 6 dependent on how it is measured (of 9 models)`."""
     counts = _(", ").join(
-        _("{count} {verdict}").format(verdict=slide_wording.verdict_text(verdict), count=count)
+        _("{count} {verdict}").format(
+            verdict=slide_wording.verdict_text(verdict), count=derived(count, "run_summaries", f"verdict_{claim}")
+        )
         for verdict, count in Counter(runs[f"verdict_{claim}"]).most_common()
     )
     line = (
@@ -177,16 +181,16 @@ def verdict_counts(runs: pl.DataFrame, claim: str) -> str:
         if claim == "rise"
         else _("Fall at the end: {counts} (of {n} models)")
     )
-    return line.format(counts=counts, n=runs.height)
+    return line.format(counts=counts, n=counted(runs.height, "runs"))
 
 
 def extremes(runs: pl.DataFrame) -> Statement:
     """Largest and smallest inner dimension with their models."""
-    top, low = (runs.sort("inner_max", "run_id").row(position, named=True) for position in (-1, 0))
+    top, low = (list(rows_of(runs.sort("inner_max", "run_id")))[position] for position in (-1, 0))
     return Statement(
         _("Largest: {most}. Smallest: {least}.").format(
-            most=f"{shortened_name(top['name'], 30)} {wording.interval_of(top, 'inner_max')}",
-            least=f"{shortened_name(low['name'], 30)} {wording.interval_of(low, 'inner_max')}",
+            most=Text("{} {}").format(shortened_name(top["name"], 30), wording.interval_of(top, "inner_max")),
+            least=Text("{} {}").format(shortened_name(low["name"], 30), wording.interval_of(low, "inner_max")),
         )
     )
 

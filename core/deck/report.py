@@ -14,7 +14,7 @@ from core.deck import html, incomplete_pilot_slides, no_pilot_slides, pilot_slid
 from core.deck.appendix import appendix
 from core.deck.deck_data import DeckData
 from core.deck.embedded_sources import DeckOrigin, embed_sources
-from core.deck.number_sources import collect_sources, trace_numbers
+from core.deck.numbers import numbers_of
 from core.deck.powerpoint import draw_deck
 from core.deck.story import Case, Story, StorySlide
 from core.deck.template import Template
@@ -30,15 +30,11 @@ class Report:
     recipe: Recipe
     story: Story
     numbers: tuple[RecipeNumberRow, ...]
-    names: tuple[str, ...]
-    """Names of models and texts: digits in them are not numbers of the report."""
 
     def powerpoint(self, version: str, warehouse_id: str, template: Template | None = None) -> bytes:
         """The deck as .pptx, with its recipe, its numbers and their sources embedded."""
         origin = DeckOrigin(self.recipe, version, warehouse_id)
-        return draw_deck(
-            self.story, template, lambda deck: embed_sources(deck, self.story, self.numbers, origin, self.names)
-        )
+        return draw_deck(self.story, template, lambda deck: embed_sources(deck, self.story, self.numbers, origin))
 
     def page(self, version: str, warehouse_id: str, bundle: str = "") -> bytes:
         """The same story as one HTML file; `bundle` is the name of the file with the rows behind it."""
@@ -48,10 +44,7 @@ class Report:
 def build_report(data: DeckData, recipe: Recipe) -> Report:
     """`data` are those of the recipe's runs or layer plan."""
     story = build_story(data, per_run=recipe.audience == "analysts").without_sections(*recipe.left_out)
-    sources = collect_sources(data, story)
-    names = [name for labels in sources.names.values() for name in labels]
-    rows = trace_numbers(story, sources, recipe.recipe_id)
-    return Report(recipe, story, tuple(rows), tuple(dict.fromkeys(names)))
+    return Report(recipe, story, tuple(numbers_of(story, recipe.recipe_id)))
 
 
 def appendix_sections(story: Story) -> list[str]:

@@ -15,6 +15,8 @@ from core.deck.story import Column, Heading, Row, Statement, StorySlide, Table, 
 from core.errors import Sentence
 from core.figures.chart import Blocks, Chart, Gallery
 from core.locale import _, spoken, worded
+from core.sources import Text, counted, derived, shown
+from core.tables.sourced import rows_of
 from core.wording import slides as slide_wording
 from core.wording.labels import name, short_id
 
@@ -144,7 +146,7 @@ def source_line(data: DeckData, tables: Sequence[str], run_ids: Sequence[str]) -
     if run_ids:
         id_ends = [f"…{short_id(run_id)}" for run_id in run_ids[:MOST_RUN_IDS]]
         if len(run_ids) > MOST_RUN_IDS:
-            id_ends.append(_("{count} more").format(count=len(run_ids) - MOST_RUN_IDS))
+            id_ends.append(_("{count} more").format(count=counted(len(run_ids) - MOST_RUN_IDS, "rows")))
         parts.append(_("runs {ids}").format(ids=_(", ").join(id_ends)))
     line = _("Source: {told}").format(told=_("; ").join(parts)) if parts else ""
     return layout.truncate(
@@ -260,14 +262,17 @@ def check_table(checks: pl.DataFrame, runs: pl.DataFrame, most: int) -> Table:
         .sort("vetoed", "warned", "check_name", descending=[True, True, False])
     )
     rows: list[Row] = [
-        (name("check", row["check_name"]), str(row["passed"]), str(row["warned"]), str(row["vetoed"]))
-        for row in counts.head(most).iter_rows(named=True)
+        (
+            name("check", row["check_name"]),
+            *(shown(derived(row[n], "run_checks", f"{row['check_name']} {n}")) for n in ("passed", "warned", "vetoed")),
+        )
+        for row in rows_of(counts.head(most), "run_checks")
     ]
     if counts.height > most:
         rest = counts.slice(most)
         is_clean = rest["warned"].sum() == rest["vetoed"].sum() == 0
         counts_of_rest = (_("all"), "0", "0") if is_clean else ("–", "–", "–")
-        further = Sentence("{n} further check", "{n} further checks", n=rest.height)
+        further = Sentence("{n} further check", "{n} further checks", n=counted(rest.height, "run_checks"))
         rows.append((worded(further), *counts_of_rest))
     if not rows:
         rows.append((slide_wording.checks_text(runs), "–", "–", "–"))
@@ -328,7 +333,7 @@ def reference_slides(
     """A table over as many slides as it needs: `title (1/2)`, `title (2/2)`."""
     filled = layout.paginate(rows, columns, PAGE_POINTS, layout.BODY_HEIGHT - (PAGE_KEY_ROOM if key_line else 0.0))
     for number, page in enumerate(filled, start=1):
-        numbered = title if len(filled) == 1 else f"{title} ({number}/{len(filled)})"
+        numbered = title if len(filled) == 1 else title + f" ({number}/{len(filled)})"
         table = Table(columns, tuple(page), alternative, key_line)
         slide_key = key if number == 1 else f"{key}-{number}"
         yield reference_slide(data, slide_key, numbered, (), table, tables, run_ids, sources)
@@ -364,9 +369,10 @@ def clean_slide(story_slide: StorySlide) -> StorySlide:
     )
 
 
-def _clean_text(text: str) -> str:
-    cleaned = RIGHT_TO_LEFT_NAME.sub(rf"\1{LEFT_TO_RIGHT_MARK}", re.sub(CONTROL_CHARACTERS, "", text))
-    return cleaned.replace("|rho|", f"|{WORD_JOINER}rho{WORD_JOINER}|").replace("|ρ|", f"|{WORD_JOINER}ρ{WORD_JOINER}|")
+def _clean_text(text: str) -> Text:
+    cleaned = Text(text).substituted(CONTROL_CHARACTERS, lambda _found: "")
+    cleaned = cleaned.substituted(RIGHT_TO_LEFT_NAME, lambda found: f"{found[1]}{LEFT_TO_RIGHT_MARK}")
+    return cleaned.substituted(r"\|(rho|ρ)\|", lambda found: f"|{WORD_JOINER}{found[1]}{WORD_JOINER}|")
 
 
 WORD_JOINER = "\u2060"

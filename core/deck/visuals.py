@@ -8,6 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Sequence
 from dataclasses import replace
+from typing import Any
 
 import polars as pl
 
@@ -18,6 +19,7 @@ from core.figures.profile_data import PRIMARY, Curve, ProfileData, profile_point
 from core.locale import _
 from core.questions.ranking_answer import Answer
 from core.records import LayerPlan
+from core.sources import Source, Text, counted, derived, shown, sourced
 from core.tables import PlanOutcomeRow
 from core.wording import answers as answer_wording
 from core.wording import plan_evidence
@@ -48,7 +50,7 @@ def profile_chart(estimates: pl.DataFrame, runs: pl.DataFrame) -> Chart | None:
 
     For more than MOST_CURVES runs use `profile_gallery`.
     """
-    profile_data = profile_points(estimates, runs, *PRIMARY)
+    profile_data = _curves(estimates, runs)
     if not profile_data.curves:
         return None
     names = short_names(runs)
@@ -81,7 +83,7 @@ def profile_gallery(estimates: pl.DataFrame, runs: pl.DataFrame, required: Colle
     has estimates.
     """
     ranked = runs.filter(pl.col("inner_max").is_not_null()).sort("inner_max", "run_id", descending=[True, False])
-    profile_data = profile_points(estimates, ranked, *PRIMARY)
+    profile_data = _curves(estimates, ranked)
     curves = {curve.run_id: curve for curve in profile_data.curves}
     ordered = [run_id for run_id in ranked["run_id"] if run_id in curves]
     if not ordered:
@@ -98,16 +100,19 @@ def profile_gallery(estimates: pl.DataFrame, runs: pl.DataFrame, required: Colle
     charts = []
     for run_id, curve_series in series.items():
         top = wording.number(max(mark.value for mark in curves[run_id].marks[1:-1] or curves[run_id].marks))
-        titled = replace(up, title=f"{curve_series.name}  {top}")
+        titled = replace(up, title=Text("{}  {}").format(curve_series.name, top))
         charts.append(Chart(across, titled, (curve_series,), curve_text(curves[run_id], curve_series.name)))
     alternative = _("{n} small profiles on one scale. {curves}.").format(
-        n=len(charts), curves=_("; ").join(chart.alternative for chart in (charts[0], charts[-1]))
+        n=counted(len(charts), "runs"), curves=_("; ").join(chart.alternative for chart in (charts[0], charts[-1]))
     )
     key = (
         _(
             "Across: {across}, {low:g} to {high:g}; upright: {up}. Behind each name its largest inner dimension, which orders them; no order is better."
         ).format(
-            across=_layer_axis(profile_data).title, low=across.low, high=across.high, up=_dimension_title(profile_data)
+            across=_layer_axis(profile_data).title,
+            low=derived(across.low, "layer_estimates", "first layer"),
+            high=derived(across.high, "layer_estimates", "last layer"),
+            up=_dimension_title(profile_data),
         ),
         _("Bands: 95 % intervals."),
     )
@@ -125,9 +130,37 @@ def _pick_evenly(ordered: Sequence[str], required: Collection[str]) -> list[str]
     return [ordered[position] for position in sorted(places)]
 
 
+def _curves(estimates: pl.DataFrame, runs: pl.DataFrame) -> ProfileData:
+    """The curves with the row of each number."""
+    profile_data = profile_points(estimates, runs, *PRIMARY)
+    settings = tuple(zip(("estimator", "cloud", "transform"), PRIMARY, strict=False))
+
+    def read(value: float | None, column: str, curve: Curve, layer: int) -> Any:
+        key = (("run_id", curve.run_id), ("layer", layer), *settings)
+        return sourced(value, Source("read", "layer_estimates", column, key))
+
+    curves = [
+        replace(
+            curve,
+            marks=[
+                replace(
+                    mark,
+                    layer=read(mark.layer, "layer", curve, mark.layer),
+                    value=read(mark.value, "value", curve, mark.layer),
+                    lower=read(mark.lower, "lower", curve, mark.layer),
+                    upper=read(mark.upper, "upper", curve, mark.layer),
+                )
+                for mark in curve.marks
+            ],
+        )
+        for curve in profile_data.curves
+    ]
+    return replace(profile_data, curves=curves)
+
+
 def _curve_points(curve: Curve, same_depth: bool) -> tuple[Point, ...]:
     return tuple(
-        Point(mark.layer if same_depth else round(mark.depth, 4), mark.value, mark.lower, mark.upper)
+        Point(int(mark.layer) if same_depth else round(mark.depth, 4), mark.value, mark.lower, mark.upper)
         for mark in curve.marks
     )
 
@@ -189,7 +222,11 @@ def coefficient_chart(answer: Answer) -> Chart | None:
         for place, (name, rho, lower, upper, n) in enumerate(available, start=1)
     )
     margin = relation.margin
-    guides = (Guide("0", 0.0), Guide(f"−{margin:g}", -margin), Guide(f"+{margin:g}", margin))
+    guides = (
+        Guide("0", 0.0),
+        Guide(Text("−{:g}").format(margin), -margin),
+        Guide(Text("+{:g}").format(margin), margin),
+    )
     descriptions = _("; ").join(
         _("{name}: {relation}").format(
             name=point.name, relation=answer_wording.coefficient_text(point.x, point.left, point.right)
@@ -202,7 +239,9 @@ def coefficient_chart(answer: Answer) -> Chart | None:
         (Series(_("Spearman's rho"), points, 0, False, "circle", is_named=False),),
         _("Coefficients with 95 % intervals. {told}.").format(told=descriptions),
         guides,
-        _("Bars: 95 % intervals. Within ±{margin} an interval counts as not related.").format(margin=f"{margin:g}"),
+        _("Bars: 95 % intervals. Within ±{margin} an interval counts as not related.").format(
+            margin=shown(margin, "g")
+        ),
     )
 
 

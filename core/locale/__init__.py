@@ -18,6 +18,7 @@ from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 
 from core.errors import InputError, Sentence, WorkdimError, unknown_name
+from core.sources import Text
 
 P = ParamSpec("P")
 T = TypeVar("T")
@@ -73,13 +74,14 @@ def ask_reader_by(ask: Callable[[], str]) -> None:
 
 
 def _(message: str) -> str:
-    """An English message in the reader's language; the placeholders in it are filled afterwards."""
-    return translations(spoken()).gettext(message)
+    """An English message in the reader's language; the placeholders in it are filled afterwards. It is a `Text`: what it
+    is filled with keeps its sources."""
+    return Text(translations(spoken()).gettext(message))
 
 
 def translated(message: str) -> str:
     """What `_` does, for a message that was marked by `N_` elsewhere."""
-    return translations(spoken()).gettext(message)
+    return Text(translations(spoken()).gettext(message))
 
 
 def N_(message: str) -> str:

@@ -307,12 +307,13 @@ class RecipeNumberRow:
     number: Annotated[int, Column("Place of the number in the report, from 1.", key=True)]
     slide: Annotated[int, Column("Slide, from 1.")]
     slide_key: Annotated[str, Column("What that slide is.")]
-    place: Annotated[str, Column("title, statement, table, chart or blocks.")]
+    place: Annotated[str, Column("title, statement, table, key or chart.")]
     text: Annotated[str, Column("The number as it is written there.")]
-    value: Annotated[float, Column("The number: as it is stored, or as it is written where no source is kept.")]
+    value: Annotated[float, Column("The number, unrounded, in the unit in which it is written.")]
     source_table: Annotated[
-        str | None, Column("Table that holds it; NULL where no source is kept: it is in no row, or in more than one.")
+        str | None,
+        Column("Table or answer that holds it, `stated` for one of a definition; NULL where its source is not known."),
     ]
-    source_column: Annotated[str | None, Column("Its column.")]
+    source_column: Annotated[str | None, Column("Its column, the field of the answer or the name of the definition.")]
     run_id: Annotated[str | None, Column("The run that it is of; NULL where it is of several.")]
     source_key: Annotated[str | None, Column("JSON object: the key of the row that holds it.")] = None

@@ -19,7 +19,7 @@ from core.analysis.ranking import newest_runs
 from core.deck import deck_data, template
 from core.deck.report import Report, appendix_sections, build_report
 from core.deck.slide_svg import slide_outline
-from core.errors import InputError, Sentence, sentences
+from core.errors import InputError, Sentence
 from core.files import version
 from core.locale import _, in_language, spoken, translated, worded
 from core.pilots.pilot import slug
@@ -224,12 +224,10 @@ def _show_outlines(slides: tuple, first_number: int, deck_language: str) -> None
 
 def show_changes(saved: SavedRecipe, report: Report) -> None:
     """Draw the numbers of a saved report that the warehouse would give differently now."""
-    warehouse = reads.warehouse()
-    comparisons = recipes.compare_numbers(warehouse, recipes.recipe_numbers(warehouse, saved.recipe_id), report.numbers)
-    changed = [number for number in comparisons if number.state in ("changed", "gone")]
-    n_left = sum(number.state == "no_source" for number in comparisons)
+    comparisons = recipes.compare_numbers(recipes.recipe_numbers(reads.warehouse(), saved.recipe_id), report.numbers)
+    changed = [number for number in comparisons if number.state != "same"]
     made_on = day(saved.made_at)
-    if not changed and not n_left:
+    if not changed:
         st.success(_("All {n} numbers are as they were on {day}.").format(n=f"{len(comparisons):,}", day=made_on))
         return
     line = Sentence(
@@ -239,18 +237,11 @@ def show_changes(saved: SavedRecipe, report: Report) -> None:
         total=len(comparisons),
         day=made_on,
     )
-    if n_left:
-        not_compared = Sentence(
-            "{n:,} without a source was not compared.", "{n:,} without a source were not compared.", n=n_left
-        )
-        line = sentences(line, not_compared)
     st.warning(worded(line), icon=":material/published_with_changes:")
-    if not changed:
-        return
     rows = {
         _("Slide"): [number.row.slide for number in changed],
         _("Then"): [number.row.text for number in changed],
-        _("Now"): [number.current_text or wording.number(number.current) for number in changed],
+        _("Now"): [number.current_text or "–" for number in changed],
         _("Source"): [
             ".".join(filter(None, (number.row.source_table, number.row.source_column))) for number in changed
         ],

@@ -141,7 +141,7 @@ def export_report_data(
     as `export_runs`.
     """
     plans = sorted({json.loads(number.source_key or "")["plan_id"] for number in numbers if _has_plan_source(number)})
-    sources = {number.source_table for number in numbers} | {"runs", "models", "corpora"}
+    sources = {number.source_table for number in numbers if number.source_key} | {"runs", "models", "corpora"}
     manifest = {"kind": "report", "runs": list(run_ids)}
     with archive.create_archive(target, manifest, target.suffix.lower() == ".zip") as writer:
         tables = {"recipe_numbers": TABLES["recipe_numbers"].frame(numbers)}

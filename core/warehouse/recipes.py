@@ -2,43 +2,34 @@
 
 from __future__ import annotations
 
-import json
-import math
-from collections.abc import Callable, Mapping, Sequence
+from collections import deque
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
-from typing import Any, Literal
-
-import polars as pl
+from typing import Literal
 
 from core.errors import InputError
 from core.pilots.recipe import Recipe, SavedRecipe, recipe_from_row
 from core.store import user_files
 from core.tables import TABLES, RecipeNumberRow, RecipeRow
-from core.warehouse import schema
 from core.warehouse.connection import Readable
 from core.warehouse.warehouse import Warehouse
 
 MAX_TEMPLATE_BYTES = 8 * 2**20
 """Bytes: a recipe is one file with its template, which is read whole."""
 _KIND = "recipe"
-_SELECTIVE_KEYS = ("run_id", "plan_id", "model_id", "repository")
-"""Key columns that select few rows."""
-_RELATIVE_TOLERANCE = 1e-6
-"""The DuckDB file holds the long tables in single precision."""
-State = Literal["same", "changed", "gone", "no_source"]
+State = Literal["same", "changed", "gone"]
 
 
 @dataclass(frozen=True)
 class NumberComparison:
-    """A number of a report and its present value."""
+    """A number of a report and what the same report, made now, has in its place."""
 
     row: RecipeNumberRow
     state: State
-    """`gone`: its run or row no longer exists; `no_source`: no source is kept, and the report was not made again."""
+    """`gone`: the report of now has no number there that is of this source."""
     current: float | None = None
     current_text: str = ""
-    """The present text of a recomputed number."""
 
 
 def list_recipes(warehouse: Readable) -> list[SavedRecipe]:
@@ -121,106 +112,30 @@ def delete_recipe(warehouse: Warehouse, recipe_id: str) -> None:
         user_files.delete(warehouse.folder, _KIND, recipe_id)
 
 
-def compare_numbers(
-    warehouse: Warehouse, rows: Sequence[RecipeNumberRow], recomputed: Sequence[RecipeNumberRow] | None = None
-) -> list[NumberComparison]:
-    """Compare each number with its source row; those without a source with the `recomputed` report, if there is one.
-
-    The rows may come from anybody's file: only declared tables and columns are queried.
-    """
-    with warehouse.open() as opened:
-        stored = _current_values(opened, rows)
-    new_places = _by_place(recomputed or ())
-    places = _by_place(rows)
+def compare_numbers(rows: Sequence[RecipeNumberRow], now: Sequence[RecipeNumberRow]) -> list[NumberComparison]:
+    """Compare each number with that of the same source at the same place in the report of `now`, as both are written."""
+    left: dict[tuple, deque[RecipeNumberRow]] = {}
+    for row in now:
+        left.setdefault(_address(row), deque()).append(row)
     comparisons = []
-    for index, row in enumerate(rows):
-        if _source(row) is not None:
-            comparisons.append(_compare_with_row(row, stored(row)))
+    for row in rows:
+        found = left.get(_address(row))
+        if not found:
+            comparisons.append(NumberComparison(row, "gone"))
             continue
-        where = (row.slide_key, row.place)
-        old_rows, new_rows = places[where], new_places.get(where, [])
-        if recomputed is None or len(old_rows) != len(new_rows):
-            comparisons.append(NumberComparison(row, "no_source"))
-        else:
-            now = new_rows[old_rows.index((index, row))][1]
-            comparisons.append(
-                NumberComparison(row, "same" if now.text == row.text else "changed", now.value, now.text)
-            )
+        current = found.popleft()
+        state: State = "same" if current.text == row.text else "changed"
+        comparisons.append(NumberComparison(row, state, current.value, current.text))
     return comparisons
+
+
+def _address(row: RecipeNumberRow) -> tuple:
+    """Where a number stands, and what it is of; which page of a section has it may change."""
+    section = row.slide_key.rpartition("-")[0] if row.slide_key[-1:].isdigit() else row.slide_key
+    return section, row.place, row.source_table, row.source_column, row.source_key
 
 
 def missing_runs(warehouse: Readable, recipe: Recipe) -> list[str]:
     """Runs of a recipe that are not in the warehouse."""
     sql = "SELECT run_id FROM (SELECT unnest(?::VARCHAR[]) AS run_id) WHERE run_id NOT IN (SELECT run_id FROM runs)"
     return warehouse.read(sql, [list(recipe.run_ids)])["run_id"].to_list()
-
-
-def _by_place(rows: Sequence[RecipeNumberRow]) -> dict[tuple[str, str], list[tuple[int, RecipeNumberRow]]]:
-    by_place: dict[tuple[str, str], list[tuple[int, RecipeNumberRow]]] = {}
-    for index, row in enumerate(rows):
-        by_place.setdefault((row.slide_key, row.place), []).append((index, row))
-    return by_place
-
-
-def _compare_with_row(row: RecipeNumberRow, now: float | None) -> NumberComparison:
-    if now is None:
-        return NumberComparison(row, "gone")
-    is_same = math.isclose(row.value, now, rel_tol=_RELATIVE_TOLERANCE, abs_tol=1e-12)
-    return NumberComparison(row, "same" if is_same else "changed", now)
-
-
-def _source(row: RecipeNumberRow) -> tuple[str, str, dict[str, Any]] | None:
-    """Table, column and key of a number; None unless all of them are declared."""
-    table = TABLES.get(row.source_table or "")
-    if table is None or row.source_column not in table.names or row.source_key is None:
-        return None
-    try:
-        key = json.loads(row.source_key)
-    except (ValueError, RecursionError):
-        return None
-    if not isinstance(key, dict) or not key:
-        return None
-    fits = all(name in table.names and _fits_type(table.schema[name], value) for name, value in key.items())
-    fits = fits and not isinstance(key[next((name for name in _SELECTIVE_KEYS if name in key), min(key))], list)
-    return (table.name, str(row.source_column), key) if fits else None
-
-
-def _fits_type(kind: pl.DataType, value: Any) -> bool:
-    """Whether a column of this type can hold the value."""
-    if isinstance(value, bool) or value is None:
-        return value is None or kind == pl.Boolean
-    if isinstance(value, list):
-        return kind == pl.List(pl.Int64) and all(isinstance(item, int) for item in value)
-    return isinstance(value, str) if kind == pl.String else isinstance(value, int) and kind == pl.Int64
-
-
-def _current_values(opened: Readable, rows: Sequence[RecipeNumberRow]) -> Callable[[RecipeNumberRow], float | None]:
-    """A lookup of the present values of these numbers; one query for each table and set of key columns."""
-    queries: dict[tuple[str, tuple[str, ...]], list[tuple[str, dict[str, Any]]]] = {}
-    for row in rows:
-        if (source := _source(row)) is not None:
-            table, column, key = source
-            queries.setdefault((table, tuple(sorted(key))), []).append((column, key))
-    held: dict[tuple[str, str, str], float] = {}
-    for (table, names), wanted in queries.items():
-        columns = sorted({column for column, _key in wanted})
-        first = next((name for name in _SELECTIVE_KEYS if name in names), names[0])
-        values = list(dict.fromkeys(key[first] for _column, key in wanted))
-        chosen = ", ".join(map(schema.quoted, dict.fromkeys([*names, *columns])))
-        marks = ", ".join("?" * len(values))
-        sql = f"SELECT {chosen} FROM {table} WHERE {schema.quoted(first)} IN ({marks})"
-        for source_row in opened.read(sql, values).iter_rows(named=True):
-            where = _key_text({name: source_row[name] for name in names})
-            for column in columns:
-                if isinstance(source_row[column], int | float):
-                    held[table, column, where] = float(source_row[column])
-
-    def stored(row: RecipeNumberRow) -> float | None:
-        source = _source(row)
-        return None if source is None else held.get((source[0], source[1], _key_text(source[2])))
-
-    return stored
-
-
-def _key_text(key: Mapping[str, Any]) -> str:
-    return json.dumps(key, sort_keys=True, default=str)

@@ -14,6 +14,8 @@ from core.questions.ranking_answer import Answer, specification_key
 from core.questions.ranking_question import Registration
 from core.registry.published import Published
 from core.registry.specifications import SPECIFICATIONS
+from core.sources import Text, counted, shown
+from core.tables.sourced import row_of
 from core.wording.labels import names_text
 from core.wording.numbers import day
 from core.wording.scores import p_value_text, row_benchmark_name
@@ -76,7 +78,7 @@ def basis_text(answer: Answer) -> str:
     """What the answer was measured on: `text python-docs, protocol quick; registered 1 March 2026, before the scores`."""
     if answer.group is None:
         return ""
-    run = answer.group.rows.row(0, named=True)
+    run = row_of(answer.group.rows)
     template = _("text {text}, protocol {protocol}; {status}")
     return template.format(text=run["corpus_name"], protocol=run["protocol"], status=_status_text(answer.registration))
 
@@ -118,7 +120,7 @@ def claim_text(answer: Answer) -> str:
         "cannot_tell": _("Cannot tell whether {dimension} and score in {benchmark} are related"),
     }
     template = heads.get((answer.word, direction)) or others[answer.word]
-    return template.format(dimension=dimension, benchmark=benchmark, margin=f"{answer.relation.margin:g}")
+    return template.format(dimension=dimension, benchmark=benchmark, margin=shown(answer.relation.margin, "g"))
 
 
 def benchmark_name(answer: Answer) -> str:
@@ -154,7 +156,9 @@ def coefficient_text(rho: float | None, lower: float | None = None, upper: float
     """`-0.12 [-0.50, 0.31]`: two decimals, as precise as a few dozen models allow."""
     if rho is None:
         return "–"
-    return f"{rho:.2f}" if lower is None or upper is None else f"{rho:.2f} [{lower:.2f}, {upper:.2f}]"
+    if lower is None or upper is None:
+        return shown(rho, ".2f")
+    return Text("{:.2f} [{:.2f}, {:.2f}]").format(rho, lower, upper)
 
 
 def _status_text(registration: Registration) -> str:
@@ -260,7 +264,7 @@ def sample_size_reasons(relation: Relation, few: str, first_look: str, wide: str
         detectable=coefficient_text(relation.detectable),
         lower=coefficient_text(relation.lower_90),
         upper=coefficient_text(relation.upper_90),
-        margin=f"{relation.margin:g}",
+        margin=shown(relation.margin, "g"),
     )
     stages = {"too_few": few.format(n=FEWEST_EXPLORATORY), "stage": first_look.format(n=FEWEST_TEST)}
     return {**stages, "interval_too_wide": too_wide}
@@ -450,7 +454,7 @@ def specifications_text(curve: SpecificationCurve, answer: Answer) -> str:
     """`Under 9 of 12 specifications the answer is “cannot tell”, as under the first of them.`"""
     template = _("Under {holds} of {n} specifications the answer is “{word}”, as under the first of them.")
     word = _word_of(curve.answer)
-    return template.format(holds=curve.n_agreeing, n=len(curve.relations), word=word)
+    return template.format(holds=curve.n_agreeing, n=counted(len(curve.relations), "specifications"), word=word)
 
 
 def specification_lines(curve: SpecificationCurve, answer: Answer) -> list[str]:

@@ -17,6 +17,7 @@ from core.locale import _
 from core.pilots.pilot import is_score_of
 from core.pilots.rule import DIMENSIONS, Assumptions, Criterion, Rule, SavedRule, TaskName
 from core.questions.generality import OrderTable, OverTasks, VerdictAgreement
+from core.sources import counted, shown
 from core.tables import RuleChoiceRow
 from core.wording.answers import coefficient_text
 from core.wording.labels import names_text
@@ -44,7 +45,7 @@ def unresolved_criterion_name(criterion: Criterion, bits: float | None = None) -
         return _("score in {benchmark}").format(benchmark=task_name(benchmark)) if benchmark else _("score of the task")
     name = wording.name("criterion", criterion.of)
     return (
-        _("{quantity} at {bits} bits").format(quantity=name, bits=f"{bits:g}")
+        _("{quantity} at {bits} bits").format(quantity=name, bits=shown(bits, "g"))
         if criterion.of == "memory" and bits
         else name
     )
@@ -68,10 +69,10 @@ def value_text(quantity: str, value: float | None, assumptions: Assumptions | No
     if quantity == "memory":
         return amount(round(value))
     if quantity == "speed":
-        return _("{n} tokens/s").format(n=f"{value:,.0f}" if value >= 100 else number(value))
+        return _("{n} tokens/s").format(n=shown(value, ",.0f") if value >= 100 else number(value))
     if quantity == "price":
         currency = (assumptions or Assumptions()).currency
-        return _("{n} {currency}").format(n=f"{value:,.0f}" if value >= 100 else number(value), currency=currency)
+        return _("{n} {currency}").format(n=shown(value, ",.0f") if value >= 100 else number(value), currency=currency)
     return number(value)
 
 
@@ -88,7 +89,7 @@ def interval_text(quantity: str, value: CriterionValue | None, assumptions: Assu
 def share_text(weight: float) -> str:
     """A share in percent: `40 %`, `0.4 %`."""
     percent = 100 * weight
-    return _("{n} %").format(n=f"{percent:.0f}" if percent >= 1 or percent == 0 else f"{percent:.1g}")
+    return _("{n} %").format(n=shown(percent, ".0f") if percent >= 1 or percent == 0 else shown(percent, ".1g"))
 
 
 # --- the decision ----------------------------------------------------------------------------------------------
@@ -435,7 +436,7 @@ def concordance_text(order: OrderTable, *, over_texts: bool) -> str:
         )
         if concordance.reason == "one_value":
             template = _("All values of one column are equal: there is no order to compare.")
-        return template.format(n=len(order.columns))
+        return template.format(n=counted(len(order.columns), "rows"))
     template = (
         _("Order of {n} models over {m} texts: Kendall's W {w}, {p} (0: unrelated orders, 1: one order).")
         if over_texts

@@ -18,6 +18,7 @@ from core.locale import _, translated
 from core.registry.checks import CHECKS
 from core.registry.estimators import ESTIMATORS
 from core.registry.names import NAMES
+from core.sources import counted
 
 
 def name(kind: str, key: str) -> str:
@@ -160,7 +161,7 @@ MAX_NAMES = 6
 
 def names_text(names: Sequence[str], most: int = MAX_NAMES) -> str:
     """The first names, and how many more there are: `a, b, 3 more`."""
-    more = [_("{count} more").format(count=len(names) - most)] if len(names) > most else []
+    more = [_("{count} more").format(count=counted(len(names) - most, "runs"))] if len(names) > most else []
     return _(", ").join([*names[:most], *more])
 
 

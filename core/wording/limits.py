@@ -14,6 +14,7 @@ from core.locale import _
 from core.pilots.pilot import Pilot
 from core.questions.ranking_answer import Answer
 from core.registry.specifications import CLAIMS
+from core.sources import counted, derived, stated
 from core.wording import answers as answer_wording
 from core.wording.labels import VETO_MARK, shortened_name
 
@@ -96,7 +97,7 @@ def _shuffled_text_limit(runs: pl.DataFrame, against_controls: pl.DataFrame) -> 
 def _tokenizer_limit(runs: pl.DataFrame, words: Sequence[RankingGroup]) -> Limit | None:
     """Values on token types belong to one tokenizer. `words` are the groups that can be compared on one point per word."""
     text = _text_runs(runs)
-    count = text["tokenizer_hash"].n_unique()
+    count = counted(text["tokenizer_hash"].n_unique(), "models")
     if count < 2:
         return None
     question = _("Can models with different tokenizers be compared?")
@@ -128,7 +129,7 @@ def _check_limit(runs: pl.DataFrame, checks: pl.DataFrame) -> Limit | None:
         sentences.append(sentence.format(names=names, mark=VETO_MARK, checks=_check_counts_text(text_checks, "veto")))
     if text_checks.filter(outcome="warn").height:
         sentences.append(_("Not without reserve. {checks}.").format(checks=_check_counts_text(text_checks, "warn")))
-    n = vetoed["model_id"].n_unique()
+    n = counted(vetoed["model_id"].n_unique(), "runs")
     if n and text_checks.filter(outcome="warn").height:
         brief = _("Models that fail a quality check: {n}. Others have warnings (appendix).").format(n=n)
     elif n:
@@ -152,11 +153,15 @@ def _affected_names_text(affected: pl.DataFrame, among: pl.DataFrame) -> str:
     names = list(
         dict.fromkeys(_run_name(run, run["name"] in partly_affected) for run in affected.iter_rows(named=True))
     )
-    n_models = affected["model_id"].n_unique()
+    n_models = counted(affected["model_id"].n_unique(), "runs")
     if partly_affected:
-        too_many = _("{count} of {total} runs").format(count=affected.height, total=among.height)
+        too_many = _("{count} of {total} runs").format(
+            count=counted(affected.height, "runs"), total=counted(among.height, "runs")
+        )
     else:
-        too_many = _("{count} of {total} models").format(count=n_models, total=among["model_id"].n_unique())
+        too_many = _("{count} of {total} models").format(
+            count=n_models, total=counted(among["model_id"].n_unique(), "runs")
+        )
     return _(", ").join(names) if n_models <= len(names) <= 2 else too_many  # shortened, two names may be one
 
 
@@ -169,12 +174,14 @@ def _run_name(run: dict[str, Any], is_divided: bool) -> str:
 
 def _check_counts_text(checks: pl.DataFrame, outcome: str) -> str:
     """`Share of duplicate points: veto (runs: 1)`, one for each check with this outcome."""
-    counted = checks.filter(outcome=outcome).group_by("check_name", maintain_order=True)
+    grouped = checks.filter(outcome=outcome).group_by("check_name", maintain_order=True)
     counts = [
         _("{check}: {outcome} (runs: {count})").format(
-            check=wording.name("check", row["check_name"]), outcome=wording.outcome_name(outcome), count=row["run_id"]
+            check=wording.name("check", row["check_name"]),
+            outcome=wording.outcome_name(outcome),
+            count=counted(row["run_id"], "run_checks"),
         )
-        for row in counted.agg(pl.col("run_id").n_unique()).to_dicts()
+        for row in grouped.agg(pl.col("run_id").n_unique()).to_dicts()
     ]
     return _("; ").join(counts)
 
@@ -198,9 +205,9 @@ def _has_reason(*keys: str) -> pl.Expr:
 
 __all__ = ["ENOUGH_MODELS", "ENOUGH_WINDOWS", "Limit", "limits"]
 
-ENOUGH_WINDOWS = 64
+ENOUGH_WINDOWS = stated(64, "ENOUGH_WINDOWS")
 """With fewer windows of text, the final dimension of some models depends on their number."""
-ENOUGH_MODELS = 10
+ENOUGH_MODELS = stated(10, "ENOUGH_MODELS")
 """With fewer scored models, a relation cannot be tested."""
 
 
@@ -251,13 +258,13 @@ def _score_limit(scored: pl.DataFrame) -> Limit | None:
         return None
     if own:
         reason = _("Models with a score on the user's own task: {count}; a test needs at least {needed}.")
-        return Limit(question, reason.format(count=own, needed=ENOUGH_MODELS))
+        return Limit(question, reason.format(count=counted(own, "scores"), needed=ENOUGH_MODELS))
     if exact:
         reason = _("Models with a published score of their own: {count}; a test needs at least {needed}.")
-        return Limit(question, reason.format(count=exact, needed=ENOUGH_MODELS))
+        return Limit(question, reason.format(count=counted(exact, "scores"), needed=ENOUGH_MODELS))
     if unsure:
         reason = _("No score names the revision that it belongs to (models: {count}); a test needs {needed} that do.")
-        return Limit(question, reason.format(count=unsure, needed=ENOUGH_MODELS))
+        return Limit(question, reason.format(count=counted(unsure, "scores"), needed=ENOUGH_MODELS))
     if scored.filter(pl.col("score_match") == "base").height:
         return Limit(question, _("No task evidence: the only published scores here belong to base models."))
     return Limit(question, _("No task evidence: there is no published score for any of these models."))
@@ -311,7 +318,7 @@ def _window_limit(runs: pl.DataFrame) -> Limit | None:
     return Limit(
         _("Do the values depend on how much text was read?"),
         _("No more than {count} windows in some runs; at least {needed} are advised.").format(
-            count=fewest, needed=ENOUGH_WINDOWS
+            count=derived(fewest, "runs", "n_sequences"), needed=ENOUGH_WINDOWS
         ),
     )
 
@@ -321,7 +328,7 @@ def _group_limit(runs: pl.DataFrame) -> Limit | None:
     question = _("Which of these models stands first?")
     if len(comparable) > 1:
         reason = _("{count} groups differ in kind, tokenizer, text, protocol or N and are never ranked across groups.")
-        return Limit(question, reason.format(count=len(comparable)))
+        return Limit(question, reason.format(count=counted(len(comparable), "runs")))
     if runs["model_id"].n_unique() == 1:
         return Limit(question, _("One model: there is nothing to compare it with."))
     return Limit(question, _("No order is called better: a value says how tokens spread, not how well a model works."))
@@ -337,7 +344,7 @@ def _weight_limit(runs: pl.DataFrame) -> Limit | None:
         )
         for run in derived.iter_rows(named=True)
     ]
-    more = [_("{count} more").format(count=len(relations) - 2)] if len(relations) > 2 else []
+    more = [_("{count} more").format(count=counted(len(relations) - 2, "specifications"))] if len(relations) > 2 else []
     return Limit(
         _("Do the numbers hold for the base models?"),
         _("The weights measured are not those of the base model ({relations}).").format(

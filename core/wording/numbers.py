@@ -8,6 +8,7 @@ from datetime import date
 from typing import Any
 
 from core.locale import _, spoken
+from core.sources import Text, derived, shown
 
 
 def number(value: float | None) -> str:
@@ -15,29 +16,31 @@ def number(value: float | None) -> str:
     if value is None:
         return "–"
     if value == 0 or not math.isfinite(value):
-        return f"{value:.0f}"
+        return shown(value, ".0f")
     if abs(value) < 1e-4:
-        return f"{value:.2e}"
-    power = math.floor(math.log10(abs(float(f"{value:.2e}"))))  # of the value after rounding: 9.996 is 10.0
-    return f"{value:.{max(0, 2 - power)}f}"
+        return shown(value, ".2e")
+    power = math.floor(math.log10(abs(float(shown(value, ".2e")))))  # of the value after rounding: 9.996 is 10.0
+    return shown(value, f".{max(0, 2 - power)}f")
 
 
 def rounded(value: float) -> str:
     """A number for a headline: no digits after the point from 10 on."""
-    return number(value) if abs(value) < 9.5 else f"{value:.0f}"
+    return number(value) if abs(value) < 9.5 else shown(value, ".0f")
 
 
 def percent(share: float, lower: float | None = None, upper: float | None = None) -> str:
     """A signed difference with its 95 percent interval: `+12 % [+4, +20]`."""
-    text = f"{100 * share:+.0f}{'%' if spoken() == 'ja' else ' %'}"
-    return text if lower is None or upper is None else f"{text} [{100 * lower:+.0f}, {100 * upper:+.0f}]"
+    text = shown(100 * share, "+.0f") + ("%" if spoken() == "ja" else " %")
+    if lower is None or upper is None:
+        return text
+    return Text("{text} [{lower:+.0f}, {upper:+.0f}]").format(text=text, lower=100 * lower, upper=100 * upper)
 
 
 def with_interval(value: float | None, lower: float | None, upper: float | None) -> str:
     """A value with its 95 percent interval: `106 [98.9, 113]`; without brackets if the error is not known."""
     if value is None or lower is None or upper is None:
         return number(value)
-    return f"{number(value)} [{number(lower)}, {number(upper)}]"
+    return Text("{} [{}, {}]").format(number(value), number(lower), number(upper))
 
 
 def interval_of(row: Mapping[str, Any], column: str, absent: str = "–") -> str:
@@ -49,8 +52,8 @@ def interval_of(row: Mapping[str, Any], column: str, absent: str = "–") -> str
 
 def size_range(n_points: tuple[int, int]) -> str:
     """A number of points: `800`, or `780–800` if the clouds differ in size."""
-    smallest, largest = n_points
-    return f"{largest:,}" if smallest == largest else f"{smallest:,}–{largest:,}"
+    smallest, largest = (derived(n, "runs", "n_points") for n in n_points)
+    return shown(largest, ",") if smallest == largest else Text("{:,}–{:,}").format(smallest, largest)
 
 
 def day(when: date) -> str:
@@ -62,7 +65,9 @@ def amount(n_bytes: int | None) -> str:
     """A size in memory: `1.23 GB`, `45 MB`."""
     if n_bytes is None:
         return "unknown"
-    return f"{n_bytes / 1e9:.2f} GB" if n_bytes >= 1e9 else f"{n_bytes / 1e6:,.0f} MB"
+    if n_bytes >= 1e9:
+        return Text("{:.2f} GB").format(n_bytes / 1e9)
+    return Text("{:,.0f} MB").format(n_bytes / 1e6)
 
 
 def duration(seconds: float | None) -> str:
@@ -71,6 +76,6 @@ def duration(seconds: float | None) -> str:
         return _("unknown")
     if seconds < 90:
         return _("{n} s").format(n=max(1, round(seconds)))
-    return (
-        _("{n} min").format(n=round(seconds / 60)) if seconds < 5400 else _("{n} h").format(n=f"{seconds / 3600:.1f}")
-    )
+    if seconds < 5400:
+        return _("{n} min").format(n=round(seconds / 60))
+    return _("{n} h").format(n=shown(seconds / 3600, ".1f"))

@@ -18,6 +18,7 @@ from core.analysis.plans import (
 from core.errors import Sentence
 from core.locale import _, worded
 from core.records import LayerPlan, stretches, text_budget
+from core.sources import Text, counted
 from core.tables import PlanRow
 from core.wording.labels import name
 from core.wording.plans import budget_text, nats_text, outcome_price_text, points_text, price_text
@@ -88,7 +89,7 @@ def published_lines(layer_plan: LayerPlan) -> list[str]:
     rows = excess_of_published(layer_plan)
     if not rows:
         return []
-    prices = _(", ").join(f"{rule_name(row.rule)} {outcome_price_text(row)}" for row in rows)
+    prices = _(", ").join(Text("{} {}").format(rule_name(row.rule), outcome_price_text(row)) for row in rows)
     if all(row.lower is not None and row.lower > 0 for row in rows):
         line = _(
             "Cheaper than every published choice of as many other blocks, which cost above it, on held-out text: {told}."
@@ -115,7 +116,11 @@ def control_lines(plan: PlanRow) -> list[str]:
             _(
                 "Of random sets of that size ({k}), nine in ten raise the loss by {limit} nats per token or more (on a part of "
                 "the held-out text); the plan costs {own} there."
-            ).format(k=len(plan.blocks), limit=price_text(plan.random_10th), own=price_text(plan.same_windows))
+            ).format(
+                k=counted(len(plan.blocks), "plan_outcomes"),
+                limit=price_text(plan.random_10th),
+                own=price_text(plan.same_windows),
+            )
         )
     if plan.sum_of_singles is not None and len(plan.blocks) > 1:
         lines.append(
@@ -183,7 +188,10 @@ def student_lines(layer_plan: LayerPlan) -> list[str]:
         values |= {"few": row.rank, "few_price": outcome_price_text(row)}
         lines.append(_("{few} of these directions are too few: {few_price} nats per token."))
     kept = layer_plan.kept
-    values |= {"n": len(kept), "kept": _(", ").join(f"[{first}, {after})" for first, after in stretches(kept))}
+    values |= {
+        "n": len(kept),
+        "kept": _(", ").join(Text("[{}, {})").format(first, after) for first, after in stretches(kept)),
+    }
     lines.append(_("Its {n} blocks begin as the teacher's blocks {kept}, in this order."))
     return [line.format(**values) for line in lines]
 

@@ -19,6 +19,7 @@ from core.analysis.plans import (
 from core.errors import Sentence
 from core.locale import N_, _, translated, worded
 from core.records import AGAINST_PLAN, LayerPlan, PlanEstimate, stretches
+from core.sources import Text, counted, shown
 from core.tables import PlanOutcomeRow, PlanRow
 from core.wording.numbers import amount, duration
 
@@ -282,7 +283,7 @@ def blocks_text(blocks: Collection[int], n_layers: int) -> str:
     text = Sentence(
         "block {blocks} (of 0 to {last})",
         "blocks {blocks} (of 0 to {last})",
-        n=len(blocks),
+        n=counted(len(blocks), "plan_outcomes"),
         blocks=block_numbers_text(blocks),
         last=n_layers - 1,
     )
@@ -293,7 +294,7 @@ def block_numbers_text(blocks: Collection[int]) -> str:
     """`4, 14, 15`; many blocks as half-open ranges `[14, 29)`."""
     numbers = [str(block) for block in sorted(blocks)]
     if len(numbers) > MAX_LISTED_BLOCKS:
-        numbers = [f"[{first}, {after})" for first, after in stretches(blocks)]
+        numbers = [Text("[{}, {})").format(first, after) for first, after in stretches(blocks)]
     return _(", ").join(numbers)
 
 
@@ -319,8 +320,8 @@ def price_text(value: float | None, lower: float | None = None, upper: float | N
     if value is None:
         return "–"
     if lower is None or upper is None:
-        return f"{value:+.3f}"
-    return f"{value:+.3f} [{lower:+.3f}, {upper:+.3f}]"
+        return shown(value, "+.3f")
+    return Text("{:+.3f} [{:+.3f}, {:+.3f}]").format(value, lower, upper)
 
 
 def outcome_price_text(row: PlanOutcomeRow) -> str:
@@ -333,8 +334,8 @@ def points_text(row: PlanOutcomeRow) -> str:
     if row.difference is None:
         return "–"
     if row.lower is None or row.upper is None:
-        return f"{100 * row.difference:+.1f}"
-    return f"{100 * row.difference:+.1f} [{100 * row.lower:+.1f}, {100 * row.upper:+.1f}]"
+        return shown(100 * row.difference, "+.1f")
+    return Text("{:+.1f} [{:+.1f}, {:+.1f}]").format(100 * row.difference, 100 * row.lower, 100 * row.upper)
 
 
 def budget_text(plan: PlanRow) -> str:

@@ -18,7 +18,9 @@ from core.locale import N_, _, translated
 from core.questions.population import OtherGroup
 from core.records import RunConfig
 from core.registry.protocols import Protocol, settings
+from core.sources import shown
 from core.tables import TABLES
+from core.tables.sourced import row_of
 from core.wording.labels import kind_text, names_text
 from core.wording.numbers import amount
 from core.wording.verdicts import badge_text, verdict_marks
@@ -165,10 +167,10 @@ def field_text(field: str, value: Any) -> str:
     if field in BYTES and isinstance(value, int):
         return amount(value)
     if field.startswith("phase_seconds") and isinstance(value, (int, float)):
-        return _("{seconds} s").format(seconds=f"{value:.1f}")
+        return _("{seconds} s").format(seconds=shown(value, ".1f"))
     if isinstance(value, int):
-        return str(value) if field.endswith("seed") else f"{value:,}"
-    return f"{value:.4g}" if isinstance(value, float) else str(value)
+        return str(value) if field.endswith("seed") else shown(value, ",")
+    return shown(value, ".4g") if isinstance(value, float) else str(value)
 
 
 def conditions_text(keys: Iterable[str]) -> str:
@@ -239,7 +241,7 @@ def result_lines(one: Mapping[str, Any], other: Mapping[str, Any], *, is_brief: 
         (_("Working dimension"), lambda run: wording.shape_text(run)),
         (_("Final, before the norm"), lambda run: _interval_text(run, "final_dimension_pre_norm")),
         (_("Final, after the norm"), lambda run: _interval_text(run, "final_dimension_post_norm")),
-        (_("N (points)"), lambda run: ABSENT if run["n_points"] is None else f"{run['n_points']:,}"),
+        (_("N (points)"), lambda run: ABSENT if run["n_points"] is None else shown(run["n_points"], ",")),
         (_("Verdicts"), verdicts),
         (_("Checks"), lambda run: _checks_text(run)),
     ]
@@ -262,7 +264,7 @@ def _checks_text(run: Mapping[str, Any]) -> str:
 
 def group_name(group: RankingGroup) -> str:
     """What the runs share, as names: `decoder, english-business, quick`; a hash would mean nothing to a reader."""
-    run = group.rows.row(0, named=True)
+    run = row_of(group.rows)
     size = [f"N={wording.size_range(group.n_points)}"] if group.n_points[1] else []
     return _(", ").join([kind_text(group.kind, group.stack), run["corpus_name"], run["protocol"], *size])
 

@@ -11,6 +11,7 @@ from core.errors import InputError, unknown_name
 from core.locale import N_, _, translated, worded
 from core.scores.cells import Remark
 from core.scores.score_rows import ParsedScore, ScoreFile
+from core.sources import shown
 from core.wording.numbers import number
 
 REMARKS = {
@@ -164,8 +165,8 @@ def measured_text(names: pl.DataFrame) -> str:
         "alias": _("by alias"),
     }
     counts = dict(known["matched_by"].value_counts(sort=True).rows())
-    parts = [_("{what}: {n}").format(what=by[key], n=f"{counts[key]:,}") for key in by if key in counts]
-    text = _("{n} of {total}").format(n=f"{known.height:,}", total=f"{names.height:,}")
+    parts = [_("{what}: {n}").format(what=by[key], n=shown(counts[key], ",")) for key in by if key in counts]
+    text = _("{n} of {total}").format(n=shown(known.height, ","), total=shown(names.height, ","))
     return _("{quantity} ({details})").format(quantity=text, details=_(", ").join(parts)) if parts else text
 
 

@@ -10,6 +10,7 @@ from core.errors import Sentence
 from core.locale import _, worded
 from core.pilots.pilot import Benchmark
 from core.registry.names import NOT_STATED, keys
+from core.sources import Text, counted, derived, shown, stated
 from core.tables import SCORED_SOURCE
 from core.wording.labels import name
 from core.wording.numbers import number, with_interval
@@ -72,8 +73,7 @@ def score_text(row: dict) -> str:
     match = row["score_match"]
     if match == "none" or row["score"] is None:
         return no_score_text()
-    error = "" if row["score_std_error"] is None else f" ± {row['score_std_error']:.2g}"
-    value = f"{number(row['score'])}{error}"
+    value = with_error(row)
     if match == "own" and is_made_here(row):
         return _("{value} (scored here)").format(value=value)
     if match == "own":
@@ -85,6 +85,12 @@ def score_text(row: dict) -> str:
     return _("{value} (revision not stated)").format(value=value) if match == "revision_not_stated" else value
 
 
+def with_error(row: Mapping[str, Any]) -> str:
+    """A score of `ranking.with_scores` with its standard error where there is one."""
+    score, error = number(row["score"]), row["score_std_error"]
+    return score if error is None else Text("{} ± {:.2g}").format(score, error)
+
+
 def score_note_lines(row: dict) -> list[str]:
     """What limits a score of `ranking.with_scores`, other than whose it is: its unit, a partial run, sources that disagree,
     settings that differ from the run's.
@@ -94,7 +100,7 @@ def score_note_lines(row: dict) -> list[str]:
         lines.append(
             _("partial run")
             if row["score_n_samples"] is None
-            else _("partial run, {n} questions").format(n=f"{row['score_n_samples']:,}")
+            else _("partial run, {n} questions").format(n=shown(row["score_n_samples"], ","))
         )
     lowest, highest = number(row["score_lowest"]), number(row["score_highest"])
     if lowest != highest:
@@ -120,7 +126,7 @@ def benchmark_name(benchmark: str, metric: str | None, n_shot: int | None, filte
     if filter and filter not in ("none", NOT_STATED):
         details.append(filter)
     if n_shot is not None:
-        details.append(_("{n}-shot").format(n=n_shot))
+        details.append(_("{n}-shot").format(n=derived(n_shot, "scores", "n_shot")))
     template = _("{quantity} ({details})")
     return template.format(quantity=benchmark, details=_(", ").join(details)) if details else benchmark
 
@@ -155,7 +161,7 @@ def comparison_lines(name: str, model_a: str, model_b: str, comparison: PairedCo
         mean_a=number(comparison.mean_a),
         mean_b=number(comparison.mean_b),
         difference=with_interval(comparison.difference, comparison.lower, comparison.upper),
-        n=f"{comparison.n_common:,}",
+        n=shown(comparison.n_common, ","),
     )
     lines = (means, _left_out_text(comparison), _mcnemar_text(comparison), _judgement_text(comparison))
     return [line for line in lines if line]
@@ -177,23 +183,23 @@ def p_number_text(p: float | None) -> str:
     """The number of a p-value, for a table: `0.36`, `< 0.0001`."""
     if p is None:
         return "–"
-    return f"{p:.2g}" if p >= 1e-4 else "< 0.0001"
+    return shown(p, ".2g") if p >= 1e-4 else Text("< {}").format(stated(0.0001, "SMALLEST_P_IN_A_TABLE"))
 
 
 def p_value_text(p: float | None) -> str:
     """A p-value within a sentence: `p = 0.36`, `p < 0.001`. Permutations cannot resolve smaller values."""
-    value = "< 0.001" if p is not None and p < 1e-3 else p_number_text(p)
-    return f"p {value}" if value.startswith("<") else f"p = {value}"
+    value = Text("< {}").format(stated(0.001, "SMALLEST_P")) if p is not None and p < 1e-3 else p_number_text(p)
+    return (Text("p {}") if value.startswith("<") else Text("p = {}")).format(value)
 
 
 def _left_out_text(comparison: PairedComparison) -> str:
     sentences = []
     if comparison.n_only_a or comparison.n_only_b:
         line = _("Left out, as only one model answered them: {a} of the first, {b} of the second.")
-        sentences.append(line.format(a=f"{comparison.n_only_a:,}", b=f"{comparison.n_only_b:,}"))
+        sentences.append(line.format(a=shown(comparison.n_only_a, ","), b=shown(comparison.n_only_b, ",")))
     if comparison.n_repeated:
         sentences.append(
-            _("Answered more than once, counted once by their mean: {n}.").format(n=f"{comparison.n_repeated:,}")
+            _("Answered more than once, counted once by their mean: {n}.").format(n=shown(comparison.n_repeated, ","))
         )
     return " ".join(sentences)
 
@@ -203,7 +209,7 @@ def _mcnemar_text(comparison: PairedComparison) -> str:
         return ""
     line = _("Right by the first alone: {a}; by the second alone: {b}; McNemar's exact test: {p}.")
     return line.format(
-        a=f"{comparison.only_a_right:,}", b=f"{comparison.only_b_right:,}", p=p_value_text(comparison.p_value)
+        a=shown(comparison.only_a_right, ","), b=shown(comparison.only_b_right, ","), p=p_value_text(comparison.p_value)
     )
 
 
@@ -230,7 +236,7 @@ def rank_lines(answer: Answer) -> list[str]:
         sentence = Sentence(
             "{n} model cannot be distinguished from the best by score, {name}.",
             "{n} models cannot be distinguished from the best by score, {name}.",
-            n=len(ranked.like_best) - 1,
+            n=counted(len(ranked.like_best) - 1, "answer"),
             name=best,
         )
         lines.append(worded(sentence))
@@ -238,7 +244,7 @@ def rank_lines(answer: Answer) -> list[str]:
         line = _(
             "Where all pairs are looked at, a true ratio of {ratio} between two dimensions shows with a power of 80 %."
         )
-        lines.append(line.format(ratio=f"{ratio:.2f}"))
+        lines.append(line.format(ratio=shown(ratio, ".2f")))
     if (points := ranked.detectable_score) is not None:
         line = _(
             "Where all pairs are looked at, a true difference of {points} between two scores shows with a power of 80 %."

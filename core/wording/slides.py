@@ -13,6 +13,7 @@ from core.errors import Sentence
 from core.locale import _, worded
 from core.pilots.pilot import Pilot
 from core.records import LayerPlan
+from core.sources import counted, derived, shown
 from core.wording import plans as plan_wording
 from core.wording.labels import VETO_MARK, marked_name, names_text, shortened_name
 from core.wording.numbers import day, duration
@@ -92,10 +93,12 @@ def permitted_use_text(pilot: Pilot | None) -> str:
 def checks_text(runs: pl.DataFrame) -> str:
     """`Quality checks: all passed`, or how many gave a warning and which were vetoed."""
     vetoed = runs.filter(worst_check="veto")["name"].unique(maintain_order=True).to_list()
-    warned = runs.filter(worst_check="warn")["name"].n_unique()
+    warned = counted(runs.filter(worst_check="warn")["name"].n_unique(), "runs")
     if vetoed:
         template = _("Quality checks: {n} vetoed ({names}), whose numbers do not count")
-        return template.format(n=len(vetoed), names=short_names_text([marked_name(name, True) for name in vetoed]))
+        return template.format(
+            n=counted(len(vetoed), "runs"), names=short_names_text([marked_name(name, True) for name in vetoed])
+        )
     if warned:
         return _("Quality checks: none vetoed, {n} with a warning").format(n=warned)
     return _("Quality checks: all passed")
@@ -144,7 +147,11 @@ def median_seconds(runs: pl.DataFrame) -> float | None:
 def time_text(n: int, runs: pl.DataFrame) -> str:
     """The time for `n` measurements like these runs: `about 12 min`."""
     seconds = median_seconds(runs)
-    return _("time not known") if seconds is None else _("about {time}").format(time=duration(n * seconds))
+    return (
+        _("time not known")
+        if seconds is None
+        else _("about {time}").format(time=duration(derived(n * seconds, "runs", "seconds")))
+    )
 
 
 def plan_title_text(layer_plan: LayerPlan) -> str:
@@ -154,11 +161,11 @@ def plan_title_text(layer_plan: LayerPlan) -> str:
     less = plan_analysis.time_saved_share(plan) if within_budget.is_plan else None
     values = {
         "name": shortened_name(plan.name, 34),
-        "k": len(row.blocks),
+        "k": counted(len(row.blocks), "plan_outcomes"),
         "n": plan.n_layers,
         "loss": plan_wording.outcome_price_text(row),
         "budget": plan_wording.budget_text(plan),
-        "less": _(" and {percent} less time").format(percent=f"{less:.0%}") if less and less > 0 else "",
+        "less": _(" and {percent} less time").format(percent=shown(less, ".0%")) if less and less > 0 else "",
     }
     standing = plan_analysis.standing(layer_plan)
     if standing == "no_better_than_random":
@@ -191,5 +198,5 @@ def plan_conclusion_text(layer_plan: LayerPlan) -> str:
         budget=plan_wording.budget_text(plan),
         blocks=plan_wording.blocks_text(within_budget.price.blocks, plan.n_layers),
         loss=plan_wording.outcome_price_text(within_budget.price),
-        n=len(plan.blocks),
+        n=counted(len(plan.blocks), "plan_outcomes"),
     )

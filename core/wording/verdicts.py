@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 from core.analysis.claims import MARGIN
 from core.locale import N_, _, translated
 from core.registry.specifications import CLAIMS, SPECIFICATIONS, Specification
+from core.sources import Text, shown
 from core.wording import labels
 from core.wording.numbers import number, with_interval
 
@@ -316,7 +317,7 @@ def claim_outcome_text(row: Mapping[str, Any]) -> str:
         return labels.name("claim_outcome", outcome)
     template = _("too small to count (lower limit {lower}, needed {needed})")
     lower = math.floor(1000 * row["lower"]) / 1000  # rounded up it could read as the limit itself
-    return template.format(lower=f"{lower:.3f}", needed=f"{needed:.2f}")
+    return template.format(lower=shown(lower, ".3f"), needed=shown(needed, ".2f"))
 
 
 def outcome_mark(outcome: str | None) -> str:
@@ -336,7 +337,7 @@ def ratio_text(row: Mapping[str, Any]) -> str:
 
 def marked_ratio_text(row: Mapping[str, Any]) -> str:
     """The outcome of a row of run_claims as a mark, and its ratio with interval: `● 2.41 [2.10, 2.77]`."""
-    return f"{outcome_mark(outcome_of(row))} {ratio_text(row)}"
+    return Text("{} {}").format(outcome_mark(outcome_of(row)), ratio_text(row))
 
 
 # --- the profile as it is --------------------------------------------------------------------------------------
@@ -399,7 +400,7 @@ def _layer_ranges(layers: Iterable[int]) -> list[str]:
             ranges[-1].append(layer)
         else:
             ranges.append([layer])
-    return [f"{one[0]}–{one[-1]}" if len(one) > 1 else f"{one[0]}" for one in ranges]
+    return [Text("{}–{}").format(one[0], one[-1]) if len(one) > 1 else shown(one[0]) for one in ranges]
 
 
 # --- chips -----------------------------------------------------------------------------------------------------
@@ -462,7 +463,7 @@ def opinion_chips(rows: Sequence[Mapping[str, Any]]) -> list[Chip]:
 
 
 def _opinion_text(row: Mapping[str, Any]) -> str:
-    text = f"{claim_name(row['claim'])} {claim_outcome_text(row)} {ratio_text(row)}"
+    text = Text("{} {} {}").format(claim_name(row["claim"]), claim_outcome_text(row), ratio_text(row))
     return _("{claim}: {verdict}").format(claim=specification_name(row), verdict=text)
 
 
@@ -480,5 +481,5 @@ def control_text(row: Mapping[str, Any]) -> str:
     if row["ratio"] is None:
         return _("{claim}: {verdict}").format(claim=claim, verdict=outcome)
     template = _("{claim}: {ratio} times the control{power}: {outcome}")
-    power = "" if row["power"] is None else _(", power {power}").format(power=f"{row['power']:.2f}")
+    power = "" if row["power"] is None else _(", power {power}").format(power=shown(row["power"], ".2f"))
     return template.format(claim=claim, ratio=ratio_text(row), power=power, outcome=outcome)

@@ -8,6 +8,7 @@ from typing import Any
 from core.analysis.relation import Relation
 from core.analysis.windows import WindowRelation
 from core.locale import _
+from core.sources import shown
 from core.wording.answers import coefficient_text, relation_text, sample_size_reasons
 from core.wording.scores import p_value_text
 
@@ -48,7 +49,7 @@ def answer_text(windows: WindowRelation, run: Mapping[str, Any]) -> str:
     template = _("{claim}: {numbers} windows of {documents} documents; text {text}, protocol {protocol}.")
     return template.format(
         claim=claims[relation.answer].format(
-            place=place_text(windows), model=run["name"], margin=f"{relation.margin:g}"
+            place=place_text(windows), model=run["name"], margin=shown(relation.margin, "g")
         ),
         numbers=relation_text(relation),
         documents=windows.n_documents,

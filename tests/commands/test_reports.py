@@ -75,7 +75,9 @@ def test_one_html_file_and_the_rows_behind_it(path: Path, tmp_path: Path) -> Non
     assert "rows.zip" in said and 'lang="ja"' in page.read_text(encoding="utf-8")
     with zipfile.ZipFile(rows) as packed:
         numbers = pl.read_parquet(BytesIO(packed.read("tables/recipe_numbers.parquet")))
-        assert set(numbers["source_table"].drop_nulls()) <= {Path(one).stem for one in packed.namelist()}
+        assert set(numbers.filter(pl.col("source_key").is_not_null())["source_table"]) <= {
+            Path(one).stem for one in packed.namelist()
+        }
         estimates = pl.read_csv(BytesIO(packed.read("tables/layer_estimates.csv")))
         assert set(RUN_IDS[:2]) <= set(estimates["run_id"])
         assert b"recipe_numbers" in packed.read("dictionary.csv")
@@ -97,11 +99,13 @@ def test_a_recipe_makes_the_same_again_and_says_what_has_changed(path: Path, tmp
     told("slides", "--out", first, *BOTH, "--keep", "Board", "--template", template, "--without", "glossary", path=path)
     assert "\n0 of " in "\n" + told("slides", "--out", again, "--recipe", "Board", path=path)
     assert texts(first) == texts(again) and "Board" in told("recipes", path=path)
-    assert json.loads(told("recipes", "check", "Board", "--json", path=path)) == []
+    checked = json.loads(told("recipes", "check", "Board", "--json", path=path))
+    assert checked["n_numbers"] > 100 and checked["changed"] == checked["without_source"] == []
     with Warehouse(path).write() as connection:
         connection.execute("UPDATE run_summaries SET inner_max = inner_max * 2 WHERE run_id = ?", [RUN_IDS[0]])
-    changed = json.loads(told("recipes", "check", "Board", "--json", path=path))
-    assert changed and {one["state"] for one in changed} == {"changed"}
+    done = run_core("recipes", "check", "Board", "--json", warehouse=path)
+    changed = json.loads(done.stdout)["changed"]
+    assert done.returncode == 1 and changed and {one["state"] for one in changed} == {"changed"}
     assert {"inner_max"} <= {one["column"] for one in changed}
     with Warehouse(path).write() as connection:
         connection.execute("UPDATE run_summaries SET inner_max = inner_max / 2 WHERE run_id = ?", [RUN_IDS[0]])
@@ -119,7 +123,9 @@ def test_a_layer_plan_is_reported_and_traced_without_any_run(path: Path, tmp_pat
     save_plan(Warehouse(path), plan)
     deck, rows = tmp_path / "plan.pptx", tmp_path / "rows"
     told("slides", "--out", deck, "--plan", plan.plan.plan_id[:8], path=path)
-    found = json.loads(told("trace", deck, "--json", path=path))["numbers"]
+    traced = json.loads(told("trace", deck, "--json", path=path))
+    found = traced["numbers"]
+    assert traced["n_numbers"] == len(found) and traced["changed"] == traced["without_source"] == []
     assert {one["table"] for one in found} >= {"plans", "plan_outcomes"}
     assert {one["state"] for one in found} == {"same"}
     told("report", "--out", tmp_path / "plan.html", "--plan", plan.plan.plan_id, "--bundle", rows, path=path)

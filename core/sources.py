@@ -1,0 +1,313 @@
+"""Numbers that know where they come from, and texts that keep it: a sentence says of each of its numbers which row it is of.
+
+A number gets its `Source` where it is read (`core/tables/sourced.py`) or computed (`stamped`). Writing it into a message with
+`Text.format` keeps its place in the text; so do joining, cutting and trimming. An f-string forgets it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, fields, is_dataclass, replace
+from string import Formatter
+from typing import Any, Literal, SupportsIndex
+
+Kind = Literal["read", "derived", "stated"]
+STATED = "stated"
+"""What stands for the table of a number that no table holds: one of a definition."""
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where a number comes from."""
+
+    kind: Kind
+    """`read` from a row of the warehouse, `derived` by a function from rows, `stated` by a definition of ours."""
+    table: str
+    """Or the question whose answer it is of."""
+    column: str
+    """Or the field of that answer, or the name of a constant."""
+    key: tuple[tuple[str, Any], ...] = ()
+    """Columns that find the row, with their values."""
+
+
+class _Sourced:
+    """What numbers with a source share: a change of unit keeps the source, a sum of two is derived from both."""
+
+    source: Source | None
+
+    def __neg__(self) -> Any:
+        return sourced(-self._plain, self.source)
+
+    def __abs__(self) -> Any:
+        return sourced(abs(self._plain), self.source)
+
+    def __add__(self, other: Any) -> Any:
+        return _combined(self, other, self._plain + _plain(other))
+
+    def __radd__(self, other: Any) -> Any:
+        return _combined(self, other, _plain(other) + self._plain)
+
+    def __sub__(self, other: Any) -> Any:
+        return _combined(self, other, self._plain - _plain(other))
+
+    def __rsub__(self, other: Any) -> Any:
+        return _combined(self, other, _plain(other) - self._plain)
+
+    def __mul__(self, other: Any) -> Any:
+        return _combined(self, other, self._plain * _plain(other))
+
+    def __rmul__(self, other: Any) -> Any:
+        return _combined(self, other, _plain(other) * self._plain)
+
+    def __truediv__(self, other: Any) -> Any:
+        return _combined(self, other, self._plain / _plain(other))
+
+    def __rtruediv__(self, other: Any) -> Any:
+        return _combined(self, other, _plain(other) / self._plain)
+
+    def __str__(self) -> str:
+        return shown(self)
+
+    def __round__(self, digits: int | None = None) -> Any:
+        return sourced(round(self._plain, digits), self.source)
+
+    @property
+    def _plain(self) -> Any:
+        raise NotImplementedError
+
+
+class Number(_Sourced, float):  # type: ignore[misc]
+    """A number with its source; anywhere else it is a float."""
+
+    def __new__(cls, value: float, source: Source | None = None) -> Number:
+        self = super().__new__(cls, value)
+        self.source = source
+        return self
+
+    @property
+    def _plain(self) -> float:
+        return float(self)
+
+
+class Count(_Sourced, int):  # type: ignore[misc]
+    """A whole number with its source; anywhere else it is an int."""
+
+    def __new__(cls, value: int, source: Source | None = None) -> Count:
+        self = super().__new__(cls, value)
+        self.source = source
+        return self
+
+    @property
+    def _plain(self) -> int:
+        return int(self)
+
+
+def _plain(value: Any) -> Any:
+    return value._plain if isinstance(value, _Sourced) else value
+
+
+def sourced(value: Any, source: Source | None) -> Any:
+    """The number with its source; what is no number stays as it is."""
+    if isinstance(value, bool) or not isinstance(value, (int, float)):
+        return value
+    return Count(int(value), source) if isinstance(value, int) else Number(float(value), source)
+
+
+def _combined(one: _Sourced, other: Any, value: Any) -> Any:
+    """The value of an arithmetic of two; NotImplemented (of an array, a series) and the like pass."""
+    if not isinstance(other, (int, float)):
+        return value
+    beside = getattr(other, "source", None)
+    if one.source is None or beside is None or beside == one.source:
+        return sourced(value, one.source or beside)
+    first, second = one.source, beside
+    column = first.column if first.column == second.column else f"{first.column}, {second.column}"
+    table = first.table if first.table == second.table else f"{first.table}, {second.table}"
+    both_stated = first.kind == second.kind == "stated"
+    return sourced(value, Source("stated" if both_stated else "derived", table, column))
+
+
+def derived(value: Any, question: str, field: str) -> Any:
+    """A number that a function computed: `question` names it, `field` the number of its answer."""
+    return sourced(value, Source("derived", question, field))
+
+
+def counted(n: int, things: str) -> Any:
+    """How many there are of something: rows of a table, answers to a question."""
+    return derived(n, things, "count")
+
+
+def stated(value: Any, name: str) -> Any:
+    """A number of a definition, a threshold: the constant `name`."""
+    return sourced(value, Source("stated", STATED, name))
+
+
+def stamped(record: Any, question: str) -> Any:
+    """A finished answer whose numbers are derived numbers, each with the path of its field; those with a source keep it.
+
+    Frames within it stay as they are: their rows get their sources where they are read.
+    """
+    return _stamped(record, question, "")
+
+
+def _stamped(value: Any, question: str, path: str) -> Any:
+    if isinstance(value, (int, float)):
+        return value if isinstance(value, _Sourced) else derived(value, question, path)
+    if isinstance(value, tuple) and not hasattr(value, "_fields"):
+        return tuple(_stamped(one, question, path) for one in value)
+    if isinstance(value, list):
+        return [_stamped(one, question, path) for one in value]
+    if isinstance(value, dict):
+        return {name: _stamped(one, question, f"{path}[{name}]") for name, one in value.items()}
+    if is_dataclass(value) and not isinstance(value, type):
+        name = getattr(value, "run_id", None)
+        own = f"{path}[{name}]" if name and path else path
+        changed = {}
+        for field in fields(value):
+            before = getattr(value, field.name)
+            after = _stamped(before, question, f"{own}.{field.name}" if own else field.name)
+            if field.init and after is not before:
+                changed[field.name] = after
+        return replace(value, **changed) if changed else value
+    return value
+
+
+# --- texts -----------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """A part of a text that is a number."""
+
+    start: int
+    end: int
+    value: float
+    source: Source | None
+    """None: nobody said where this number comes from."""
+
+    def moved(self, by: int) -> Stretch:
+        return Stretch(self.start + by, self.end + by, self.value, self.source)
+
+
+class Text(str):
+    """A text that knows which stretches of it are numbers, and where they come from. Anywhere else it is a str."""
+
+    stretches: tuple[Stretch, ...]
+
+    def __new__(cls, text: str = "", stretches: Iterable[Stretch] | None = None) -> Text:
+        self = super().__new__(cls, text)
+        self.stretches = tuple(getattr(text, "stretches", ()) if stretches is None else stretches)
+        return self
+
+    def __str__(self) -> str:
+        return self
+
+    def __getnewargs__(self) -> tuple[str, tuple[Stretch, ...]]:  # type: ignore[override]
+        return str.__str__(self), self.stretches
+
+    def format(self, *parts: Any, **named: Any) -> Text:
+        return self._filled(parts, named)
+
+    def format_map(self, parts: Mapping[str, Any]) -> Text:  # type: ignore[override]
+        return self._filled((), parts)
+
+    def _filled(self, parts: tuple[Any, ...], named: Mapping[str, Any]) -> Text:
+        written, n_unnamed = [], 0
+        for literal, name, form, conversion in _FORMATTER.parse(self):
+            written.append(literal)
+            if name is None:
+                continue
+            if not name:
+                name, n_unnamed = str(n_unnamed), n_unnamed + 1
+            value, _first = _FORMATTER.get_field(name, parts, named)
+            if conversion:
+                value = _FORMATTER.convert_field(value, conversion)
+            if form and "{" in form:
+                form = form.format(*parts, **named)
+            written.append(shown(value, form or ""))
+        return joined("", written)
+
+    def __add__(self, other: str) -> Text:
+        return joined("", (self, other))
+
+    def __radd__(self, other: str) -> Text:
+        return joined("", (other, self))
+
+    def join(self, parts: Iterable[str]) -> Text:
+        return joined(self, parts)
+
+    def __getitem__(self, at: SupportsIndex | slice) -> Text:
+        cut = super().__getitem__(at)
+        start, end, step = at.indices(len(self)) if isinstance(at, slice) else (int(at), int(at) + 1, 1)
+        if not self.stretches or step != 1:
+            return Text(cut, ())
+        return Text(cut, (one.moved(-start) for one in self.stretches if start <= one.start and one.end <= end))
+
+    def strip(self, letters: str | None = None) -> Text:
+        return self.lstrip(letters).rstrip(letters)
+
+    def lstrip(self, letters: str | None = None) -> Text:
+        return self[len(self) - len(super().lstrip(letters)) :]
+
+    def rstrip(self, letters: str | None = None) -> Text:
+        return self[: len(super().rstrip(letters))]
+
+    def removeprefix(self, prefix: str) -> Text:
+        return self[len(prefix) :] if prefix and self.startswith(prefix) else self
+
+    def removesuffix(self, suffix: str) -> Text:
+        return self[: -len(suffix)] if suffix and self.endswith(suffix) else self
+
+    def capitalize(self) -> Text:
+        return self._recased(super().capitalize())
+
+    def lower(self) -> Text:
+        return self._recased(super().lower())
+
+    def upper(self) -> Text:
+        return self._recased(super().upper())
+
+    def _recased(self, text: str) -> Text:
+        return Text(text, self.stretches if len(text) == len(self) else ())
+
+    def replace(self, old: str, new: str, count: SupportsIndex = -1) -> Text:
+        return self.substituted(re.escape(old), lambda _found: new, max(0, int(count))) if count else self
+
+    def substituted(
+        self, pattern: str | re.Pattern[str], change: Callable[[re.Match[str]], str], count: int = 0
+    ) -> Text:
+        """What `re.sub` gives; numbers outside the matches keep their sources."""
+        parts, end = [], 0
+        for number, found in enumerate(re.finditer(pattern, self)):
+            if count and number == count:
+                break
+            parts += [self[end : found.start()], change(found)]
+            end = found.end()
+        return joined("", (*parts, self[end:])) if parts else self
+
+
+_FORMATTER = Formatter()
+
+
+def shown(value: Any, form: str = "") -> Text:
+    """A value as `format` writes it; of a number all of that is its stretch."""
+    if isinstance(value, str):
+        return Text(value if not form else format(str.__str__(value), form), None if not form else ())
+    written = format(_plain(value), form)
+    if isinstance(value, (int, float)) and not isinstance(value, bool):
+        return Text(written, (Stretch(0, len(written), float(value), getattr(value, "source", None)),))
+    return Text(written, ())
+
+
+def joined(between: str, parts: Iterable[str]) -> Text:
+    """The texts with `between` between them."""
+    stretches: list[Stretch] = []
+    texts: list[str] = []
+    length = 0
+    for part in parts:
+        for text in (between, part) if texts else (part,):
+            stretches += (one.moved(length) for one in getattr(text, "stretches", ()))
+            texts.append(text)
+            length += len(text)
+    return Text("".join(texts), stretches)
