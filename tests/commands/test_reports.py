@@ -42,15 +42,19 @@ def refused(*arguments: str | Path, path: Path) -> str:
     return done.stderr
 
 
-def test_a_deck_is_traced_number_by_number_to_the_warehouse(path: Path, tmp_path: Path) -> None:
+@pytest.mark.parametrize("language", ("en", "ja"))
+def test_a_deck_is_traced_number_by_number_to_the_warehouse(language: str, path: Path, tmp_path: Path) -> None:
     deck = tmp_path / "deck.pptx"
-    told("slides", "--out", deck, *BOTH, path=path)
+    told("slides", "--out", deck, "--language", language, *BOTH, path=path)
     found = json.loads(told("trace", deck, "--json", path=path))
     assert found["is_this_warehouse"] and not found["added"]
     assert {one["state"] for one in found["numbers"]} == {"same"}, "nothing has changed in a deck just made"
+    assert found["changed"] == found["without_source"] == [] and found["n_stated"] < 0.1 * found["n_numbers"]
     charted = [one for one in found["numbers"] if one["place"] == "chart" and one["run_id"] == RUN_IDS[0]]
     assert charted and all(one["table"] == "layer_estimates" and one["key"]["estimator"] == "d2" for one in charted)
-    assert "the same" in told("trace", deck, path=path)
+    Warehouse(path).path.unlink()
+    told("ingest", "--rebuild", path=path)
+    assert "the same" in told("trace", deck, path=path), "the numbers are those of the files"
 
 
 def test_a_deck_says_nothing_of_places_and_people_and_is_valid(path: Path, tmp_path: Path) -> None:
