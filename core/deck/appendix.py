@@ -19,13 +19,9 @@ from core.deck.story import Column, Row, Statement, StorySlide
 from core.errors import Sentence
 from core.locale import _, glossary, worded
 from core.records import without_places
-<<<<<<< HEAD
-from core.wording import plans as plan_wording
-=======
 from core.sources import Text, counted, shown, stated
 from core.tables.sourced import rows_of
-from core.wording import plans
->>>>>>> dedc8ee6 (A number knows its row: what is read, computed or stated carries its source into the sentence, the slide and the file, in place of a search by value in finished texts; trace and recipes check make the report again and compare it as written)
+from core.wording import plans as plan_wording
 from core.wording import slides as slide_wording
 from core.wording.labels import name, shortened_name
 from core.wording.limits import limits
