@@ -62,33 +62,27 @@ def answer_record(answer: Answer) -> dict[str, Any]:
 
 def within(options: argparse.Namespace) -> int:
     """Relate dimension and loss over the windows of one run, at both places, with its shuffled control if any."""
-    from core.analysis.differences import control_ids
-    from core.analysis.windows import PLACES, shuffled_windows
-    from core.analysis.windows import relate_windows as over_windows
+    from core.analysis.windows import PLACES
+    from core.questions.within import ask
     from core.warehouse import queries
     from core.wording import within as within_wording
 
     warehouse = existing_warehouse(options)
-    with warehouse.open() as opened:
-        all_runs = queries.run_list(opened)
-        run_id = find_run_id(all_runs["run_id"], options.run_id)
-        selected = all_runs.filter(run_id=run_id)
-        run = queries.runs(opened, [run_id]).row(0, named=True)
-        rows = queries.windows(opened, [run_id, *control_ids(selected, all_runs)])
-    windows = rows.filter(run_id=run_id)
-    if run["kind"] != "decoder":
+    run_id = find_run_id(queries.run_list(warehouse)["run_id"], options.run_id)
+    answer = ask(warehouse, run_id)
+    run = answer.run
+    if answer.lacks == "loss":
         raise InputError(
             "{model} gives no probability to what follows, so that its windows have no loss. Choose a run of a decoder.",
             model=run["name"],
         )
-    if windows.is_empty():
+    if answer.lacks == "windows":
         raise InputError(
             "Run {run_id} holds no losses of single windows: an earlier version measured it, or its windows are short. "
             "Measure it again: workdim runs again {run_id}",
             run_id=run_id,
         )
-    shuffled = shuffled_windows(selected.row(0, named=True), all_runs, rows)
-    results = [over_windows(windows, place, shuffled) for place in PLACES]
+    results = [answer.relation(place) for place in PLACES]
     if options.json:
         places = {
             result.place: {
@@ -98,7 +92,7 @@ def within(options: argparse.Namespace) -> int:
             }
             for result in results
         }
-        say_json({"run_id": run_id, "model": run["name"], **places, "windows": windows.to_dicts()})
+        say_json({"run_id": run_id, "model": run["name"], **places, "windows": answer.windows.to_dicts()})
         return 0
     width = max(40, columns())
     for result in results:

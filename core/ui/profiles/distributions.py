@@ -6,12 +6,13 @@ import polars as pl
 import streamlit as st
 
 from core import wording
-from core.analysis.windows import PLACES, relate_windows, shuffled_windows
+from core.analysis.windows import PLACES
 from core.figures import distributions as distribution_figures
 from core.figures import large_norms
 from core.figures.scores import windows_svg
 from core.locale import _
 from core.questions.selection import Selection
+from core.questions.within import answer_of_windows
 from core.ui import inputs, notices, pictures, tables
 from core.ui.markdown import escape
 from core.ui.profiles.choices import choose_run_and_quantity
@@ -123,11 +124,11 @@ def show_windows(selection: Selection) -> None:
     top = st.container()
     with st.container(horizontal=True, vertical_alignment="bottom"):
         run = inputs.choose_one_run(runs)
-        windows = selection.windows.filter(run_id=run["run_id"])
-        if run["kind"] != "decoder":
+        found = answer_of_windows(run, selection.with_controls, selection.windows)
+        if found.lacks == "loss":
             st.info(_("This model gives no probability to what follows, so that its windows have no loss."))
             return
-        if windows.is_empty():
+        if found.lacks == "windows":
             notices.show_missing(
                 runs.filter(run_id=run["run_id"]),
                 _("The windows of this protocol are too short for a dimension of their own."),
@@ -136,19 +137,18 @@ def show_windows(selection: Selection) -> None:
             return
         names = {"inner": _("Largest inner dimension"), "final": _("After the last block")}
         place = inputs.choose(_("Layer"), list(PLACES), "place", PLACES[0], names.__getitem__)
-        shuffled = shuffled_windows(run, selection.with_controls, selection.windows)
-        if shuffled is not None:
+        if found.shuffled is not None:
             passes = {"text": _("As it stands"), "shuffled": _("Tokens shuffled")}
             pass_name = inputs.choose(_("Text"), list(passes), "read", "text", passes.__getitem__)
         else:
             pass_name = "text"
-    relation = relate_windows(windows, place, shuffled)
+    relation = found.relation(place)
     with top:
         st.markdown(f"#### {ICONS[relation.relation.answer]} {escape(within_wording.answer_text(relation, run))}")
-        drawn_windows, drawn_run = windows, run
-        if pass_name == "shuffled" and shuffled is not None:
-            drawn_run = selection.with_controls.filter(run_id=shuffled["run_id"][0]).row(0, named=True)
-            drawn_windows = shuffled
+        drawn_windows, drawn_run = found.windows, run
+        if pass_name == "shuffled" and found.shuffled is not None:
+            drawn_run = selection.with_controls.filter(run_id=found.shuffled["run_id"][0]).row(0, named=True)
+            drawn_windows = found.shuffled
         picture = windows_svg(drawn_windows, drawn_run, place, pictures.theme())
         st.image(picture, width="stretch", alt=_("Dimension against loss, a dot for each window"))
     st.caption("  \n".join(map(escape, (*within_wording.note_lines(relation), within_wording.expectation_text()))))
