@@ -9,8 +9,17 @@ import plotly.graph_objects as go
 
 from core.figures.chart import Axis, Chart, Guide, Point, Series, point_text
 from core.figures.labels import SIDES, Position, name_sides
-from core.figures.style import BARS, COLOURS, DASHES, QUIET, axes_figure, error_bars, escape_label, translucent
-from core.wording.labels import shortened_name
+from core.figures.style import (
+    BARS,
+    COLOURS,
+    DASHES,
+    QUIET,
+    axes_figure,
+    error_bars,
+    escape_label,
+    label_rows,
+    translucent,
+)
 
 SYMBOLS = {
     "circle": "circle",
@@ -30,9 +39,8 @@ LONGEST_ROW = 40
 
 
 def chart_figure(chart: Chart, height: int = 440) -> go.Figure:
-    """Lines with bands, marks with error bars, names where there is room, guides; values under the pointer; a legend where
-    several names need one."""
-    figure = axes_figure(chart.x.title, chart.y.title, height)
+    """Lines with bands, marks with error bars, names where there is room, guides; values under the pointer."""
+    figure = axes_figure(_in_html(chart.x.title), _in_html(chart.y.title), height)
     in_legend: set[str] = set()
     texts = _names_beside(chart, height)
     for line in chart.series:
@@ -64,7 +72,7 @@ def chart_figure(chart: Chart, height: int = 440) -> go.Figure:
             textfont={"size": LABEL_SIZE},
             error_x=_bars(x, [(point.left, point.right) for point in line.points], colour) if has_bars else None,
             error_y=_bars(y, [(point.lower, point.upper) for point in line.points], colour) if has_bars else None,
-            hovertext=[escape_label(point_text(chart, line, point)).replace("\n", "<br>") for point in line.points],
+            hovertext=[_in_html(point_text(chart, line, point)) for point in line.points],
             hoverinfo="text",
         )
         in_legend.add(line.name)
@@ -73,11 +81,16 @@ def chart_figure(chart: Chart, height: int = 440) -> go.Figure:
     _set_axis(figure.update_xaxes, chart.x)
     _set_axis(figure.update_yaxes, chart.y)
     if chart.y.is_ordered:
-        rows = {point.y: escape_label(shortened_name(point.name, LONGEST_ROW)) for point in chart.points}
-        figure.update_yaxes(tickvals=list(rows), ticktext=list(rows.values()), ticks="", showgrid=False)
-    if len(in_legend - {""}) < 2:
+        label_rows(
+            figure, [name for _place, name in sorted({round(p.y): p.name for p in chart.points}.items())], LONGEST_ROW
+        )
+    if not any(in_legend):
         figure.update_layout(showlegend=False, margin={"t": 20})
     return figure
+
+
+def _in_html(text: str) -> str:
+    return escape_label(text).replace("\n", "<br>")
 
 
 def _colour(line: Series) -> str:
@@ -112,9 +125,7 @@ def _draw_guide(figure: go.Figure, guide: Guide) -> None:
 
 
 def _set_axis(update: Callable[..., Any], axis: Axis) -> None:
-    if axis.is_ordered:
-        update(range=[axis.high, axis.low])
-    else:
+    if not axis.is_ordered:
         update(range=[axis.low, axis.high], dtick=axis.step, tickformat=f",.{axis.decimals}f")
 
 

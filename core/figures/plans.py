@@ -20,8 +20,9 @@ from core.analysis.plans import (
     pareto_front,
     search_steps,
 )
+from core.figures.chart import Axis, Chart, Guide, Mark, Point, Series, round_axis
 from core.figures.labels import spread_apart
-from core.figures.style import COLOURS, QUIET, TEXT, axes_figure, error_bars, escape_label, with_message
+from core.figures.style import COLOURS, QUIET, TEXT, axes_figure, error_bars, escape_label
 from core.figures.svg import LIGHT, Drawing, Theme
 from core.figures.text import text_width
 from core.locale import _
@@ -361,89 +362,65 @@ def harder_points(layer_plan: LayerPlan, of_answers: bool) -> list[PlanOutcomeRo
     return sorted(rows, key=lambda row: (-worst[row.text], row.text, row.is_healed))
 
 
-def harder_figure(rows: Sequence[PlanOutcomeRow], of_answers: bool) -> go.Figure:
-    """One row per text or probe with its 95 percent interval; at zero nothing is lost."""
+def harder_chart(rows: Sequence[PlanOutcomeRow], of_answers: bool) -> Chart | None:
+    """One row per text or probe with its 95 percent interval; at zero nothing is lost. None without rows."""
     title = _("right answers: change in points") if of_answers else _("rise of the loss, nats per token")
-    names = list(dict.fromkeys(row.text for row in rows))
-    figure = axes_figure(title, "", height=150 + 46 * len(names))
-    if not rows:
-        return with_message(figure, _("None was read."))
-    figure.add_vline(x=0, line={"color": TEXT, "width": 1})
-    scale = 100 if of_answers else 1
-    for is_healed, label, symbol, colour in (
-        (False, _("without the blocks"), "circle", COLOURS[1]),
-        (True, _("healed"), "diamond", COLOURS[2]),
-    ):
-        drawn = [row for row in rows if row.is_healed == is_healed and row.difference is not None]
-        if not drawn:
-            continue
-        values = [scale * (row.difference or 0.0) for row in drawn]
-        figure.add_scatter(
-            x=values,
-            y=[names.index(row.text) + (0.16 if is_healed else 0.0) for row in drawn],
-            mode="markers",
-            name=label,
-            marker={"symbol": symbol, "size": 10, "color": colour},
-            error_x=error_bars(
-                [None if row.upper is None else scale * row.upper - v for row, v in zip(drawn, values, strict=True)],
-                [None if row.lower is None else v - scale * row.lower for row, v in zip(drawn, values, strict=True)],
-            ),
-            hovertext=[
-                plan_wording.points_text(row) if of_answers else plan_wording.outcome_price_text(row) for row in drawn
-            ],
-            hoverinfo="text+name",
-        )
-    figure.update_yaxes(
-        tickvals=list(range(len(names))),
-        ticktext=[escape_label(name("plan_text", text)) for text in names],
-        autorange="reversed",
-        automargin=True,
-        ticks="",
+    names, scale = list(dict.fromkeys(row.text for row in rows)), 100 if of_answers else 1
+    series = []
+    kinds: tuple[tuple[bool, str, Mark, int], ...] = (
+        (False, _("without the blocks"), "circle", 1),
+        (True, _("healed"), "diamond", 2),
     )
-    return figure
+    for is_healed, label, mark, colour in kinds:
+        points = [
+            Point(
+                scale * row.difference,
+                names.index(row.text) + (0.16 if is_healed else 0.0),
+                left=None if row.lower is None else scale * row.lower,
+                right=None if row.upper is None else scale * row.upper,
+                name=name("plan_text", row.text),
+                note=plan_wording.points_text(row) if of_answers else plan_wording.outcome_price_text(row),
+            )
+            for row in rows
+            if row.is_healed == is_healed and row.difference is not None
+        ]
+        series += [Series(label, tuple(points), colour, False, mark, is_named=False)] if points else []
+    if not series:
+        return None
+    x = round_axis(title, [0.0, *(value for line in series for p in line.points for value in (p.x, p.left, p.right))])
+    y = Axis("", -0.5, len(names) - 0.5, 1, is_ordered=True)
+    return Chart(x, y, tuple(series), "", (Guide("", 0.0),))
 
 
 # --- directions ---------------------------------------------------------------------------------------------------------
 
 
-def direction_figure(
+def direction_chart(
     points: Sequence[LayerDirections], of_task: Sequence[LayerDirections], joint: PlanOutcomeRow | None
-) -> go.Figure:
+) -> Chart:
     """Needed directions of a text and of a task over the layers, with d2; the joint rank of all layers as a line."""
-    figure = axes_figure(_("layer"), _("directions"), height=400)
-    for needed_at, label, symbol, colour in (
-        (points, _("principal components that suffice"), "circle", COLOURS[0]),
-        (of_task, _("the same for the answers of the task"), "square", COLOURS[2]),
-    ):
-        needed = [point for point in needed_at if point.price is not None]
-        if not needed:
-            continue
-        figure.add_scatter(
-            x=[point.layer for point in needed],
-            y=[point.rank for point in needed],
-            mode="lines+markers",
-            name=label,
-            marker=_marker(symbol, colour, 9),
-            line={"color": colour},
-            hovertext=[
-                f"{point.rank}: {plan_wording.outcome_price_text(point.price)}" for point in needed if point.price
-            ],
-            hoverinfo="text+name",
-        )
-    with_d2 = [point for point in points if point.d2 is not None]
-    figure.add_scatter(
-        x=[point.layer for point in with_d2],
-        y=[point.d2 for point in with_d2],
-        mode="lines+markers",
-        name=_("d2 of the same tokens"),
-        marker={"size": 9, "symbol": "diamond", "color": COLOURS[1]},
-        line={"color": COLOURS[1], "dash": "dash"},
+    series = []
+    kinds: tuple[tuple[Sequence[LayerDirections], str, Mark, int], ...] = (
+        (points, _("principal components that suffice"), "circle", 0),
+        (of_task, _("the same for the answers of the task"), "square", 2),
     )
-    if joint is not None:
-        figure.add_hline(
-            y=joint.rank,
-            line={"color": QUIET, "dash": "dot"},
-            annotation_text=_("all layers at once: {rank}").format(rank=joint.rank),
+    for needed_at, label, mark, colour in kinds:
+        needed = tuple(
+            Point(
+                point.layer, point.rank, note=f"{label}: {point.rank}, {plan_wording.outcome_price_text(point.price)}"
+            )
+            for point in needed_at
+            if point.price is not None and point.rank is not None
         )
-    figure.update_yaxes(rangemode="tozero")
-    return figure
+        series += [Series(label, needed, colour, True, mark)] if needed else []
+    with_d2 = tuple(Point(point.layer, point.d2) for point in points if point.d2 is not None)
+    series.append(Series(_("d2 of the same tokens"), with_d2, 1, True, "diamond"))
+    drawn = [point for line in series for point in line.points]
+    guides = (
+        (Guide(_("all layers at once: {rank}").format(rank=joint.rank), joint.rank, False),)
+        if joint and joint.rank is not None
+        else ()
+    )
+    up = [*(point.y for point in drawn), *(guide.at for guide in guides)]
+    x = round_axis(_("layer"), [point.x for point in drawn], from_zero=True)
+    return Chart(x, round_axis(_("directions"), up, from_zero=True), tuple(series), "", guides)

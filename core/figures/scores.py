@@ -14,9 +14,9 @@ import polars as pl
 from core import wording
 from core.analysis.paired import PairedComparison
 from core.analysis.ranks import NORMAL_95, quantile
-from core.figures.chart import MARKS, Chart, Mark, Point, Series, round_axis, scatter_chart
+from core.figures.chart import MARKS, Axis, Chart, Guide, Mark, Point, Series, round_axis, scatter_chart
 from core.figures.chart_svg import chart_svg
-from core.figures.style import COLOURS, QUIET, TEXT, axes_figure, error_bars, escape_label, label_rows
+from core.figures.style import COLOURS, QUIET, axes_figure, label_rows
 from core.figures.svg import LIGHT, Caption, Theme
 from core.locale import _
 from core.questions.ranking_answer import Answer
@@ -130,24 +130,6 @@ def relation_chart(answer: Answer, pinned: Collection[str] = ()) -> Chart | None
     return Chart(x, y, tuple(series), alternative, key=wording.joined_sentences(key))
 
 
-@dataclass(frozen=True)
-class Difference:
-    name: str
-    """Benchmark, metric and, where there is one, filter."""
-    value: float
-    lower: float | None
-    upper: float | None
-    is_told_apart: bool
-    n: int
-
-
-@dataclass(frozen=True)
-class PairedData:
-    model_a: str
-    model_b: str
-    differences: list[Difference]
-
-
 def benchmark_label(key: dict[str, str]) -> str:
     """`arc_easy, acc`, and the filter if there is one."""
     parts = [
@@ -158,70 +140,33 @@ def benchmark_label(key: dict[str, str]) -> str:
     return ", ".join(part for part in parts if part)
 
 
-def paired_points(
-    model_a: str, model_b: str, comparisons: Sequence[tuple[dict[str, str], PairedComparison]]
-) -> PairedData:
-    """`comparisons` come from `analysis.paired.compare_all_answers`."""
-    return PairedData(
-        model_a,
-        model_b,
-        [
-            Difference(
-                benchmark_label(key),
-                comparison.difference,
-                comparison.lower,
-                comparison.upper,
-                comparison.is_told_apart,
-                comparison.n_common,
+def paired_chart(model_a: str, model_b: str, comparisons: Sequence[tuple[dict[str, str], PairedComparison]]) -> Chart:
+    """One line per benchmark; filled where the models can be told apart, open where they cannot.
+
+    `comparisons` come from `analysis.paired.compare_all_answers`.
+    """
+    title = _("{a} minus {b}:\ndifference of means, 95 % interval")
+    groups: dict[bool, list[Point]] = {True: [], False: []}
+    for place, (key, compared) in enumerate(comparisons):
+        name = benchmark_label(key)
+        groups[compared.is_told_apart].append(
+            Point(
+                compared.difference,
+                place,
+                left=compared.lower,
+                right=compared.upper,
+                name=name,
+                note=f"{name}: {number(compared.difference)} (n={compared.n_common:,})",
             )
-            for key, comparison in comparisons
-        ],
-    )
-
-
-def paired_figure(data: PairedData) -> go.Figure:
-    """One line per benchmark; filled where the models can be told apart, open where they cannot."""
-    title = _("{a} minus {b}:<br>difference of means, 95 % interval")
-    title = title.format(
-        a=escape_label(_short_model_name(data.model_a)), b=escape_label(_short_model_name(data.model_b))
-    )
-    figure = axes_figure(title, "", height=170 + 36 * len(data.differences))
-    figure.add_vline(x=0, line={"color": TEXT, "width": 1})
-    for is_told_apart, name, symbol, colour in (
-        (True, _("told apart"), "circle", COLOURS[0]),
-        (False, _("cannot be told apart"), "circle-open", QUIET),
-    ):
-        differences = [
-            (place, difference)
-            for place, difference in enumerate(data.differences)
-            if difference.is_told_apart == is_told_apart
-        ]
-        if not differences:
-            continue
-        figure.add_scatter(
-            x=[difference.value for _place, difference in differences],
-            y=[place for place, _one in differences],
-            mode="markers",
-            name=name,
-            marker={"symbol": symbol, "size": 11, "color": colour, "line": {"width": 2, "color": colour}},
-            error_x=error_bars(
-                [
-                    None if difference.upper is None else difference.upper - difference.value
-                    for _place, difference in differences
-                ],
-                [
-                    None if difference.lower is None else difference.value - difference.lower
-                    for _place, difference in differences
-                ],
-            ),
-            hovertext=[
-                f"{escape_label(difference.name)}: {number(difference.value)} (n={difference.n:,})"
-                for _place, difference in differences
-            ],
-            hoverinfo="text",
         )
-    label_rows(figure, [difference.name for difference in data.differences])
-    return figure
+    series = (
+        Series(_("told apart"), tuple(groups[True]), 0, False, "circle", is_named=False),
+        Series(_("cannot be told apart"), tuple(groups[False]), None, False, "open", is_named=False),
+    )
+    ends = [0.0, *(value for line in series for p in line.points for value in (p.x, p.left, p.right))]
+    x = round_axis(title.format(a=_short_model_name(model_a), b=_short_model_name(model_b)), ends)
+    y = Axis("", -0.5, len(comparisons) - 0.5, 1, is_ordered=True)
+    return Chart(x, y, tuple(line for line in series if line.points), "", (Guide("", 0.0),))
 
 
 def _short_model_name(model: str) -> str:

@@ -6,7 +6,8 @@ import polars as pl
 import pytest
 
 from core.analysis.paired import compare_all_answers
-from core.figures.scores import import_figure, import_points, paired_figure, paired_points, with_kind
+from core.figures.chart_figure import chart_figure
+from core.figures.scores import import_figure, import_points, paired_chart, with_kind
 from core.scores.cells import Remark
 from core.scores.model_results import suggest_models
 from core.terminal import score_import
@@ -49,8 +50,7 @@ def compared(right_a: list[int], right_b: list[int]):
 
 def test_a_difference_that_can_be_told_is_filled_and_one_that_cannot_is_open():
     clear, unclear = compared([1] * 20 + [0] * 5, [0] * 25), compared([1, 0, 1, 0], [0, 1, 1, 1])
-    data = paired_points("o/<b>a", "b", [*clear, *unclear])
-    figure = paired_figure(data)
+    figure = chart_figure(paired_chart("o/<b>a", "b", [*clear, *unclear]))
     assert [(trace.name, trace.marker.symbol) for trace in figure.data] == [
         ("told apart", "circle"),
         ("cannot be told apart", "circle-open"),

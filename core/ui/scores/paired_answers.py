@@ -9,7 +9,8 @@ import streamlit as st
 
 from core import wording
 from core.analysis.paired import PairedComparison, compare_all_answers
-from core.figures.scores import benchmark_label, paired_figure, paired_points
+from core.figures.chart_figure import chart_figure
+from core.figures.scores import benchmark_label, paired_chart
 from core.locale import _
 from core.ui import inputs, pictures, reads, tables
 from core.ui.markdown import escape
@@ -50,8 +51,8 @@ def show() -> None:
         if not comparisons:
             st.info(_("Choose at least one benchmark above."))
             return
-    figure = paired_figure(paired_points(first, second, comparisons))
-    pictures.plot(figure, "scores pairs")
+    chart = paired_chart(first, second, comparisons)
+    pictures.plot(chart_figure(chart, 170 + 36 * len(comparisons)), "scores pairs")
     tables.show(_difference_table(comparisons), "scores differences")
     st.caption(
         _(

@@ -14,6 +14,7 @@ import streamlit as st
 from core import wording
 from core.analysis import plans as plan_analysis
 from core.figures import plans as plan_figures
+from core.figures.chart_figure import chart_figure
 from core.locale import _
 from core.questions.plan import answer_within
 from core.records import SHIPPED, LayerPlan
@@ -208,8 +209,13 @@ def show_harder_texts(layer_plan: LayerPlan) -> None:
         st.caption(escape(line))
     for column, is_of_answers in zip(st.columns(2), (True, False), strict=True):
         rows = plan_figures.harder_points(layer_plan, is_of_answers)
+        chart = plan_figures.harder_chart(rows, is_of_answers)
         with column:
-            pictures.plot(plan_figures.harder_figure(rows, is_of_answers), f"plan harder {is_of_answers}")
+            if chart is None:
+                st.caption(_("None was read."))
+            else:
+                height = 150 + 46 * len({row.text for row in rows})
+                pictures.plot(chart_figure(chart, height), f"plan harder {is_of_answers}")
     prices = plan_analysis.harder_text_prices(layer_plan)
     table = pl.DataFrame(
         {
@@ -271,8 +277,8 @@ def show_directions(layer_plan: LayerPlan) -> None:
         st.code(plan_analysis.plan_command(layer_plan, "--verify", "--directions"), language=None)
         return
     task_points = plan_analysis.layer_directions(layer_plan, "task")
-    figure = plan_figures.direction_figure(points, task_points, plan_analysis.joint_projection(layer_plan))
-    pictures.plot(figure, "plan directions")
+    chart = plan_figures.direction_chart(points, task_points, plan_analysis.joint_projection(layer_plan))
+    pictures.plot(chart_figure(chart), "plan directions")
     st.caption(
         _(
             "Principal components that suffice are an upper bound: others may suffice in smaller number. Ranks of single "
