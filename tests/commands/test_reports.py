@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import zipfile
 from dataclasses import replace
 from io import BytesIO
@@ -55,6 +56,13 @@ def test_a_deck_is_traced_number_by_number_to_the_warehouse(language: str, path:
     Warehouse(path).path.unlink()
     told("ingest", "--rebuild", path=path)
     assert "the same" in told("trace", deck, path=path), "the numbers are those of the files"
+    edited = Presentation(str(deck))
+    title = edited.slides[1].shapes.title.text_frame.paragraphs[0].runs[0]
+    title.text = re.sub(r"\d+", "987", title.text, count=1)
+    edited.save(str(deck))
+    done = run_core("trace", str(deck), "--json", warehouse=path)
+    (one,) = json.loads(done.stdout)["changed"]
+    assert done.returncode == 1 and (one["state"], one["text_now"]) == ("edited", "987")
 
 
 def test_a_deck_says_nothing_of_places_and_people_and_is_valid(path: Path, tmp_path: Path) -> None:
