@@ -65,11 +65,11 @@ def add_run(path: Path, profile: Profile) -> None:
     ingest_parcel(warehouse, folder)
 
 
-def without_later_rows(profile: Profile) -> Profile:
-    """As an earlier version measured it: no words, no layer pairs, no distributions, no norms, d2 as it is."""
+def as_shipped_small(profile: Profile) -> Profile:
+    """As a profile that ships without most of its rows: no words, layer pairs, distributions and norms, d2 as it is."""
     return replace(
         profile,
-        run=replace(profile.run, stack=None, words_hash=None, n_words=None, n_words_lost=None),
+        run=replace(profile.run, words_hash=None, n_words=None, n_words_lost=None),
         estimates=[row for row in profile.estimates if row.cloud != "one_per_word" and row.transform == "centred"],
         correlators=[row for row in profile.correlators if row.cloud not in ("one_per_word", "unmasked")],
         summaries=[row for row in profile.summaries if row.cloud != "one_per_word"],

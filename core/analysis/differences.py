@@ -18,23 +18,21 @@ import polars as pl
 from scipy import special
 
 from core.analysis.claims import LEVEL, simultaneous_limits
-from core.analysis.ranking import MAIN, N_TOLERANCE
+from core.analysis.ranking import N_TOLERANCE
 from core.analysis.ranks import NORMAL_95, common_blocks
 from core.registry.passes import PASSES, SHARED
 
-_SHARED_FIELDS = ("configuration_hash", "tokenizer_hash", "corpus_id", "protocol_hash", "dtype")
+_SHARED_FIELDS = ("stack", "configuration_hash", "tokenizer_hash", "corpus_id", "protocol_hash", "dtype")
 
 
 def controls_of(run: dict, runs: pl.DataFrame) -> pl.DataFrame:
     """The control runs of one run on text among `runs`, sorted by pass and seed."""
     judged_with = run.get("control_run_ids") or []
     belongs = pl.col("run_id").is_in(judged_with) | pl.col("parent_run_id").eq_missing(pl.lit(run["run_id"]))
-    if run.get("configuration_hash"):  # unknown in runs of an earlier version
-        alike = [pl.col(name) == run[name] for name in _SHARED_FIELDS]
-        alike.append(pl.col("chat_template_hash").eq_missing(pl.lit(run["chat_template_hash"])))
-        same_stack = pl.col("stack").fill_null(MAIN) == (run["stack"] or MAIN)
-        its_weights = pl.col("pass").is_in(SHARED) | (pl.col("model_id") == run["model_id"])
-        belongs |= pl.all_horizontal(same_stack, its_weights, *alike)
+    alike = [pl.col(name) == run[name] for name in _SHARED_FIELDS]
+    alike.append(pl.col("chat_template_hash").eq_missing(pl.lit(run["chat_template_hash"])))
+    its_weights = pl.col("pass").is_in(SHARED) | (pl.col("model_id") == run["model_id"])
+    belongs |= pl.all_horizontal(its_weights, *alike)
     controls = runs.filter(pl.col("pass") != "text", belongs)
     order = pl.col("pass").replace_strict({key: n for n, key in enumerate(PASSES)}, default=None)
     return controls.sort([order, "model_seed", "run_id"], nulls_last=True)
@@ -97,7 +95,7 @@ def flatten(record: Mapping[str, Any]) -> dict[str, Any]:
     fields: dict[str, Any] = {}
     for name, value in record.items():
         if name in JSON_FIELDS:
-            fields |= _flatten_json(name, _parse_json(value))
+            fields |= _flatten_json(name, value and json.loads(value))
         else:
             fields[name] = _none_if_empty(value)
     return fields
@@ -121,7 +119,7 @@ def without_incidental(fields: list[Difference]) -> list[Difference]:
 
 def comparability(one: Mapping[str, Any], other: Mapping[str, Any]) -> Comparability:
     """By the rules of `ranking.groups` and `ranking.across_tokenizers`; the rows hold `n_points` of their summary."""
-    reasons = [name for name in _COMPARABLE_FIELDS if _field_value(one, name) != _field_value(other, name)]
+    reasons = [name for name in _COMPARABLE_FIELDS if one.get(name) != other.get(name)]
     by_words = not reasons and bool(one.get("words_hash")) and one.get("words_hash") == other.get("words_hash")
     if one.get("tokenizer_hash") != other.get("tokenizer_hash"):
         reasons.append("tokenizer_hash")
@@ -130,22 +128,10 @@ def comparability(one: Mapping[str, Any], other: Mapping[str, Any]) -> Comparabi
     return Comparability(not reasons, by_words, tuple(reasons))
 
 
-def _field_value(run: Mapping[str, Any], name: str) -> Any:
-    return run.get(name) or MAIN if name == "stack" else run.get(name)
-
-
 def _differs_in_size(one: int | None, other: int | None) -> bool:
     if one is None or other is None:
         return one != other
     return min(one, other) < (1 - N_TOLERANCE) * max(one, other)
-
-
-def _parse_json(text: Any) -> Any:
-    """The parsed JSON; text that is not JSON (from earlier versions) is returned unchanged."""
-    try:
-        return json.loads(text) if isinstance(text, str) else text
-    except ValueError:
-        return text
 
 
 def _flatten_json(name: str, value: Any) -> dict[str, Any]:

@@ -24,7 +24,7 @@ WORD_KEYS = ("kind", "stack", "words_hash", "corpus_id", "protocol_hash")
 OWN_MATCHES = ("own", "exact", "revision_not_stated", "mapped")
 """Matches that are scores of the model itself. A score of its base model is shown but not tested: its weights differ."""
 MAIN = "main"
-"""The stack of a model that has only one, and of runs by versions that did not record it."""
+"""The stack of a model that has only one."""
 _SCORE_COLUMNS = (
     "repository",
     "name_in_source",
@@ -115,12 +115,12 @@ def own_runs(runs: pl.DataFrame) -> pl.DataFrame:
 def newest_runs(runs: pl.DataFrame) -> pl.DataFrame:
     """The newest run of each model, stack, text and protocol; `runs` must be sorted newest first."""
     alike = ["model_id", "stack", "corpus_id", "protocol_hash"]
-    return with_stack(runs).unique(alike, keep="first", maintain_order=True)
+    return runs.unique(alike, keep="first", maintain_order=True)
 
 
 def newest_of_models(runs: pl.DataFrame) -> pl.DataFrame:
     """The newest run of each model and stack, whatever its text and protocol; `runs` must be sorted newest first."""
-    return with_stack(runs).unique(["model_id", "stack"], keep="first", maintain_order=True)
+    return runs.unique(["model_id", "stack"], keep="first", maintain_order=True)
 
 
 def without_variants(runs: pl.DataFrame) -> pl.DataFrame:
@@ -139,15 +139,6 @@ def most_models(runs: pl.DataFrame) -> pl.DataFrame:
     """Combinations of text, protocol and tokenizer with their number of models, the most frequent first."""
     alike = ["corpus_id", "protocol_hash", "tokenizer_hash"]
     return runs.group_by(alike).agg(n_models=pl.col("model_id").n_unique()).sort("n_models", *alike, descending=True)
-
-
-def with_stack(runs: pl.DataFrame) -> pl.DataFrame:
-    """The runs with a stack each: one that was not recorded is the main one."""
-    return (
-        runs.with_columns(pl.col("stack").fill_null(MAIN))
-        if "stack" in runs.columns
-        else runs.with_columns(stack=pl.lit(MAIN))
-    )
 
 
 def vetoed(runs: pl.DataFrame) -> pl.DataFrame:
@@ -169,7 +160,7 @@ def across_tokenizers(
     summary_columns = [
         column for column in columns(RunSummaryRow) if column in of_words.columns and column not in of_run
     ]
-    measured = with_stack(runs).filter(pl.col("words_hash").is_not_null()).drop(summary_columns, strict=False)
+    measured = runs.filter(pl.col("words_hash").is_not_null()).drop(summary_columns, strict=False)
     joined = measured.join(of_words.select("run_id", *summary_columns), on="run_id", how="inner", maintain_order="left")
     all_groups = _build_groups(joined, WORD_KEYS, include_vetoed)
     return [group for group in all_groups if group.rows["model_id"].n_unique() > 1]
@@ -178,7 +169,7 @@ def across_tokenizers(
 def _build_groups(runs: pl.DataFrame, keys: tuple[str, ...], include_vetoed: bool) -> list[RankingGroup]:
     if runs.is_empty():
         return []
-    text = with_stack(runs).filter(pl.col("pass") == "text")
+    text = runs.filter(pl.col("pass") == "text")
     text = text if include_vetoed else text.filter(~_is_vetoed())
     text = text.sort(["name", "run_id"], nulls_last=True)
     alike = [rows for _, rows in text.group_by(keys, maintain_order=True)]

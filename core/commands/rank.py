@@ -78,7 +78,7 @@ def within(options: argparse.Namespace) -> int:
         )
     if answer.lacks == "windows":
         raise InputError(
-            "Run {run_id} holds no losses of single windows: an earlier version measured it, or its windows are short. "
+            "Run {run_id} holds no losses of single windows: its windows are short, or it is shipped without them. "
             "Measure it again: workdim runs again {run_id}",
             run_id=run_id,
         )

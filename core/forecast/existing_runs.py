@@ -8,7 +8,7 @@ from typing import Any
 
 import polars as pl
 
-from core.analysis.ranking import GROUP_KEYS, N_TOLERANCE, WORD_KEYS, with_stack
+from core.analysis.ranking import GROUP_KEYS, N_TOLERANCE, WORD_KEYS
 from core.errors import Sentence
 from core.measure.setup import Identity, Setup
 from core.models.hub import with_content_id
@@ -47,7 +47,7 @@ def find_existing_runs(
     `sample` and `n_points` are None if the tokenizer is not known. A missing warehouse is not created.
     """
     has_warehouse = exists(warehouse.path)
-    runs = with_stack(queries.ranking(warehouse)) if has_warehouse else None
+    runs = queries.ranking(warehouse) if has_warehouse else None
     protocol, row = setup.protocol, setup.blueprint.weightless.row
     identity = Identity(
         _model_id(row, setup.blueprint.weights, runs),

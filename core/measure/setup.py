@@ -24,7 +24,7 @@ class Identity:
     """The properties that a control run must share with its measurement, known before measuring."""
 
     model_id: str
-    configuration_hash: str | None
+    configuration_hash: str
     tokenizer_hash: str
     corpus_id: str
     protocol_hash: str

@@ -24,7 +24,6 @@ from core.analysis.ranking import (
     partial_scores,
     vetoed,
     with_scores,
-    with_stack,
     without_other_pilots,
     without_variants,
 )
@@ -335,7 +334,7 @@ def _choose_group(
 
 def _runs_like_group(group: RankingGroup, runs: pl.DataFrame) -> pl.DataFrame:
     keys = WORD_KEYS if group.words_hash else GROUP_KEYS
-    return with_stack(runs).filter(pl.all_horizontal(pl.col(key) == getattr(group, key) for key in keys))
+    return runs.filter(pl.all_horizontal(pl.col(key) == getattr(group, key) for key in keys))
 
 
 def _other_groups(

@@ -14,7 +14,7 @@ from typing import Any, Literal
 
 import polars as pl
 
-from core.analysis.ranking import MAIN, OWN_MATCHES
+from core.analysis.ranking import OWN_MATCHES
 from core.analysis.relation import Sign
 from core.errors import InputError, unknown_name
 from core.pilots.entries import PilotModel
@@ -249,7 +249,7 @@ def is_run_of(run: Mapping[str, Any], model: PilotModel) -> bool:
     same = (run["reference"], run["dtype"]) == (model.reference, model.dtype)
     requested = run["requested_revision"]
     is_revision = requested is None if model.revision is None else model.revision in (requested, run["revision"])
-    return same and is_revision and (model.stack is None or (run["stack"] or MAIN) == model.stack)
+    return same and is_revision and (model.stack is None or run["stack"] == model.stack)
 
 
 def missing_models(pilot: Pilot, runs: pl.DataFrame) -> list[PilotModel]:

@@ -31,7 +31,6 @@ from core.store.folder import Folder
 from core.tables import ADDED_TABLES, LONG_TABLES, TABLES, Table, TokenResultRow, frame
 
 FORMAT = 3
-"""1 lacks the columns of controls and words, 2 those of chat templates; they are read as NULL."""
 RUN_FILE = "run.json"
 READ_ERRORS = (
     OSError,
@@ -67,7 +66,7 @@ class ParcelHeader:
     rows: dict[str, dict[str, Any]]
     """The row of models, corpora and runs, the last with the current annotations."""
     files: dict[str, str]
-    """Table -> hash of its Parquet file; older parcels lack some tables."""
+    """Table -> hash of its Parquet file; a parcel may lack one of ADDED_TABLES."""
 
     @property
     def run_id(self) -> str:
@@ -142,7 +141,7 @@ def read_versioned(file: Path, max_bytes: int, newest_format: int) -> dict[str, 
 def read_table(file: Path, sha256: str, table: Table) -> pl.DataFrame:
     """Read a Parquet file of the store, checked against its hash and the declared table.
 
-    Columns that an older version did not have are NULL. Raises one of READ_ERRORS.
+    Optional columns that it lacks are NULL. Raises one of READ_ERRORS.
     """
     content = file.read_bytes()
     if hashlib.sha256(content).hexdigest() != sha256:
@@ -228,7 +227,7 @@ def damaged_parcel(parcel: Path, error: BaseException) -> WarehouseError:
 
 
 def _parse_row(values: dict[str, Any], table: Table) -> dict[str, Any]:
-    """A row of run.json with the types of its table; columns missing in an older parcel are NULL."""
+    """A row of run.json with the types of its table; optional columns that it lacks are NULL."""
     types, optional = table.schema, table.optional
     if values.keys() - types.keys() or types.keys() - values.keys() - optional:
         raise ValueError(f"{RUN_FILE} has other columns than {table.row.__name__}")

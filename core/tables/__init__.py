@@ -168,4 +168,4 @@ LONG_TABLES = (
 )
 """Tables with many rows per run; each is a Parquet file in the run's parcel."""
 ADDED_TABLES = ("run_windows",)
-"""Those of them that parcels of earlier versions lack; they are read as empty."""
+"""Those of them that a parcel may lack, as most shipped ones do; they are read as empty."""

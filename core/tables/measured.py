@@ -76,11 +76,11 @@ class ModelRow:
     weights_sha256: Annotated[str, Column("Hash of the weight files.", _("hash of the weight files (SHA-256)"))]
     licence: Annotated[str | None, Column("Licence as the model states it.", _("licence"))]
     configuration_hash: Annotated[
-        str | None,
+        str,
         Column(
             "Hash of the configuration: models that share it share a random control.", _("hash of the configuration")
         ),
-    ] = None
+    ]
     key_value_size: Annotated[
         int | None,
         Column(
@@ -172,7 +172,7 @@ class RunRow:
         int, Column("Largest resident memory of the process.", _("peak memory"), section="machine", unit="bytes")
     ]
     phase_seconds: Annotated[str, Column("JSON object: phase -> seconds.")]
-    stack: Annotated[str | None, Column(_STACK, _("blocks that were read"), section="model", values="stack")] = None
+    stack: Annotated[str, Column(_STACK, _("blocks that were read"), section="model", values="stack")]
     model_seed: Annotated[
         int | None,
         Column(

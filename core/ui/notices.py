@@ -6,7 +6,7 @@ import polars as pl
 import streamlit as st
 
 from core import wording
-from core.analysis.ranking import own_runs, split_by_size, with_stack
+from core.analysis.ranking import split_by_size
 from core.locale import _
 from core.ui import inputs, reads, url_state
 from core.ui.markdown import escape
@@ -53,17 +53,12 @@ def stop_if_no_estimates(estimates: pl.DataFrame) -> None:
         url_state.stop()
 
 
-def show_missing(runs: pl.DataFrame, of_literature: str, of_earlier: str) -> None:
-    """Say why these runs hold no rows of a kind: their protocol measures none (`of_literature`), they are shipped without,
-    or they were measured by an earlier version (`of_earlier`)."""
+def show_missing(runs: pl.DataFrame, of_literature: str) -> None:
+    """Say why these runs hold no rows of a kind: their protocol measures none (`of_literature`), or they are shipped
+    without."""
     protocols = runs.filter(pl.col("n_points").is_null())["protocol"].unique(maintain_order=True)
     if protocols.is_empty():
-        is_shipped = own_runs(runs).is_empty()
-        st.info(
-            _("Many profiles come with Workdim without this, to be small. Measure the model to see it.")
-            if is_shipped
-            else of_earlier
-        )
+        st.info(_("Many profiles come with Workdim without this, to be small. Measure the model to see it."))
         return
     named = _("; ").join(wording.name("protocol", protocol) for protocol in protocols)
     st.info(wording.joined_sentences((of_literature, _("Protocol: {name}.").format(name=escape(named)))))
@@ -95,9 +90,8 @@ def show_differing_conditions(runs: pl.DataFrame) -> None:
 
     A note and no warning: to look at such runs together is a proper use, and the first view does it.
     """
-    compared = with_stack(runs)
     conditions = ("corpus_id", "protocol_hash", "tokenizer_hash", "kind", "stack", "pass", "dtype")
-    differing = [key for key in conditions if compared[key].n_unique() > 1]
+    differing = [key for key in conditions if runs[key].n_unique() > 1]
     if len(split_by_size(runs.filter(pl.col("n_points").is_not_null()))) > 1:
         differing.append("n_points")
     if differing:

@@ -99,7 +99,7 @@ def check_health(warehouse: Warehouse) -> Health:
         if is_present:
             with translated_errors(warehouse.path), attach(warehouse.path, True, warehouse.wait) as file:
                 schema.is_current(file)
-                with contextlib.suppress(duckdb.CatalogException):  # an empty one, or of an earlier version
+                with contextlib.suppress(duckdb.CatalogException):  # an empty one
                     known = {row[0] for row in file.execute("SELECT run_id FROM runs").fetchall()}
         waiting = [path for path in folders_in(warehouse.parcels) if path.name not in known and is_parcel(path)]
     except (WarehouseError, ResourceError) as error:

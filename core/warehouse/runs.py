@@ -192,7 +192,7 @@ _CONTROLS = """
     WHERE runs.pass = $pass AND runs.corpus_id = $corpus_id AND runs.protocol_hash = $protocol_hash
         AND runs.dtype = $dtype AND models.tokenizer_hash = $tokenizer_hash
         AND runs.chat_template_hash IS NOT DISTINCT FROM $chat_template_hash
-        AND models.configuration_hash = $configuration_hash AND coalesce(runs.stack, 'main') = $stack
+        AND models.configuration_hash = $configuration_hash AND runs.stack = $stack
         AND ($is_shared OR runs.model_id = $model_id)
         AND runs.model_seed IS NOT DISTINCT FROM $model_seed
     ORDER BY runs.started_at DESC LIMIT 1
@@ -203,7 +203,7 @@ _CONTROLS = """
 _SEEDS = """
     SELECT run_id, seed, protocol_hash FROM runs
     WHERE pass = 'text' AND model_id = $model_id AND corpus_id = $corpus_id AND dtype = $dtype
-        AND coalesce(stack, 'main') = $stack
+        AND stack = $stack
     ORDER BY started_at, run_id
 """
 
@@ -212,7 +212,7 @@ _SEEDS = """
 _SAME_MEASUREMENT = """
     SELECT run_id, config FROM runs JOIN models USING (model_id)
     WHERE pass = 'text' AND model_id = $model_id AND corpus_id = $corpus_id AND protocol_hash = $protocol_hash
-        AND dtype = $dtype AND coalesce(stack, 'main') = $stack AND NOT list_contains(tags, 'reference')
+        AND dtype = $dtype AND stack = $stack AND NOT list_contains(tags, 'reference')
         AND models.configuration_hash = $configuration_hash AND models.tokenizer_hash = $tokenizer_hash
     ORDER BY started_at DESC, run_id DESC
 """

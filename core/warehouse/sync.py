@@ -51,12 +51,6 @@ _SORT_ORDER = {
 every layer, take 12.6 instead of 47.7 MB for 1,000 runs). Other tables are not sorted."""
 CONTENT_HASHES = {"models": ("model_id", "weights_sha256"), "corpora": ("corpus_id", "sha256")}
 """Table -> its key and the hash that must be the same for equal keys."""
-_LATER_COLUMNS: dict[str, tuple[str, ...]] = {
-    "models": ("tokenizer_hash", "configuration_hash", "key_value_size"),
-    "corpora": (),
-}
-"""Columns that a later parcel may add to a known model, because earlier versions did not record them. A parcel without
-configuration_hash, of such a version, adds nothing, and neither does a NULL."""
 _DELETE_UNUSED = (
     "DELETE FROM models WHERE model_id NOT IN (SELECT model_id FROM runs)",
     "DELETE FROM corpora WHERE corpus_id NOT IN (SELECT corpus_id FROM runs)",
@@ -322,24 +316,19 @@ def _without_duplicate_rows(heads: list[ParcelHeader], report: Report | None) ->
 def _insert_models_and_corpora(
     connection: Connection, heads: list[ParcelHeader], report: Report | None
 ) -> list[ParcelHeader]:
-    """Insert or complete the models and texts of these parcels; returns the parcels without a content conflict."""
+    """Insert the new models and texts of these parcels; returns the parcels without a content conflict."""
     known = {
-        table: {
-            row[0]: row[1:]
-            for row in connection.execute(
-                f"SELECT {', '.join((*CONTENT_HASHES[table], *_LATER_COLUMNS[table]))} FROM {table}"
-            ).fetchall()
-        }
-        for table in CONTENT_HASHES
+        table: dict(connection.execute(f"SELECT {key}, {content} FROM {table}").fetchall())
+        for table, (key, content) in CONTENT_HASHES.items()
     }
-    new: dict[str, dict[str, dict[str, Any]]] = {table: {} for table in CONTENT_HASHES}
+    new: dict[str, list[dict[str, Any]]] = {table: [] for table in CONTENT_HASHES}
     fitting = []
     for head in heads:
         try:
             for table, (key, content) in CONTENT_HASHES.items():
-                stored = known[table].get(head.rows[table][key])
-                if stored and stored[0] != head.rows[table][content]:
-                    raise _content_conflict(head.rows[table][key], stored[0], head.rows[table][content])
+                row = head.rows[table]
+                if (stored := known[table].get(row[key], row[content])) != row[content]:
+                    raise _content_conflict(row[key], stored, row[content])
         except WarehouseError as error:
             if report is None:
                 raise
@@ -348,26 +337,11 @@ def _insert_models_and_corpora(
         fitting.append(head)
         for table, (key, content) in CONTENT_HASHES.items():
             row = head.rows[table]
-            stored = known[table].get(row[key], (None,) * (1 + len(_LATER_COLUMNS[table])))
-            later_values = (row[column] for column in _LATER_COLUMNS[table])
-            now = (
-                row[content],
-                *(new if new is not None else old for new, old in zip(later_values, stored[1:], strict=True)),
-            )
             if row[key] not in known[table]:
-                new[table][row[key]] = row
-                known[table][row[key]] = now
-            elif _LATER_COLUMNS[table] and row["configuration_hash"] is not None and known[table][row[key]] != now:
-                known[table][row[key]] = now
-                if row[key] in new[table]:
-                    new[table][row[key]] |= dict(zip(_LATER_COLUMNS[table], now[1:], strict=True))
-                else:
-                    connection.execute(
-                        f"UPDATE {table} SET {', '.join(f'{column} = ?' for column in _LATER_COLUMNS[table])} WHERE {key} = ?",
-                        [*now[1:], row[key]],
-                    )
+                known[table][row[key]] = row[content]
+                new[table].append(row)
     for table, rows in new.items():
-        insert(connection, table, pl.DataFrame(list(rows.values()), schema=TABLES[table].schema))
+        insert(connection, table, pl.DataFrame(rows, schema=TABLES[table].schema))
     return fitting
 
 

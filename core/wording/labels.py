@@ -27,10 +27,10 @@ def name(kind: str, key: str) -> str:
     return key if message is None else translated(message)
 
 
-def kind_text(kind: str, stack: str | None) -> str:
+def kind_text(kind: str, stack: str) -> str:
     """A kind of model, and the part of it that was read if it has two: `encoder-decoder (its decoder)`."""
     kind_name = name("kind", kind)
-    if stack is None or stack == "main":
+    if stack == "main":
         return kind_name
     return _("{quantity} ({details})").format(quantity=kind_name, details=name("stack", stack))
 

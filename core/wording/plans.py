@@ -243,8 +243,7 @@ def caution_lines(plan: PlanRow) -> list[str]:
 
 
 def reason_text(code: str) -> str:
-    """The sentence of a reason; a code of a later version as it is."""
-    return translated(REASONS.get(code, code))
+    return translated(REASONS[code])
 
 
 def mergekit_reason_text(code: str) -> str:

@@ -41,7 +41,6 @@ def test_a_control_belongs_to_every_run_that_would_be_judged_with_it():
     ).with_columns(
         configuration_hash=pl.lit("c"),
         chat_template_hash=pl.when(pl.col("run_id") == "chat").then(pl.lit("another text is read")),
-        stack=pl.when(pl.col("run_id") == "first").then(None).otherwise("stack"),
     )
     found = {run["run_id"]: controls_of(run, alike)["run_id"].to_list() for run in alike.head(5).to_dicts()}
     assert found == {"first": ["s", "r"], "second": ["s", "r"], "tuned": ["r"], "other": [], "chat": []}

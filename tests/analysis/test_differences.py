@@ -106,7 +106,6 @@ def test_a_difference_is_told_with_its_section_and_unit():
     ("changes", "by_types", "by_words", "reasons"),
     [
         ({}, True, True, ()),
-        ({"stack": None}, True, True, ()),  # not recorded by an earlier version: the main one
         ({"protocol_hash": "q"}, False, False, ("protocol_hash",)),
         ({"corpus_id": "d", "pass": "shuffled"}, False, False, ("pass", "corpus_id")),
         ({"dtype": "bfloat16"}, False, False, ("dtype",)),

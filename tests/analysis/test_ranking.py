@@ -33,13 +33,13 @@ def test_what_differs_in_one_key_stands_in_another_group(other):
     assert [names(group) for group in found] == [["a", "b"], ["c"]]
 
 
-def with_stacks(runs: pl.DataFrame, *stacks: str | None) -> pl.DataFrame:
+def with_stacks(runs: pl.DataFrame, *stacks: str) -> pl.DataFrame:
     return runs.with_columns(stack=pl.Series(stacks, dtype=pl.String))
 
 
-def test_encoder_and_decoder_of_one_model_are_two_groups_and_no_stack_is_the_main_one():
+def test_encoder_and_decoder_of_one_model_are_two_groups():
     runs = frames.runs(*(Model(name, kind="encoder_decoder", run_id=name) for name in "abcd"))
-    found = groups(with_stacks(runs, "encoder", "decoder", "main", None))
+    found = groups(with_stacks(runs, "encoder", "decoder", "main", "main"))
     assert sorted((group.stack, names(group)) for group in found) == [
         ("decoder", ["b"]),
         ("encoder", ["a"]),
@@ -52,7 +52,7 @@ def test_encoder_and_decoder_of_one_model_are_two_groups_and_no_stack_is_the_mai
 
 def test_the_newest_run_of_each_model_stack_text_and_protocol_counts():
     runs = frames.runs(*(Model("a", run_id=run_id) for run_id in "pqrs"), Model("a", run_id="t", corpus="other"))
-    found = newest_runs(with_stacks(runs, None, "main", "encoder", "encoder", None))
+    found = newest_runs(with_stacks(runs, "main", "main", "encoder", "encoder", "main"))
     assert found["run_id"].to_list() == ["p", "r", "t"]
 
 

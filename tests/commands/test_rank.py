@@ -24,7 +24,7 @@ from tests.screens import RUN_IDS, empty_warehouse, filled_warehouse
 
 pytestmark = pytest.mark.slow
 
-EARLIER = "01900000-0000-7000-8000-000000000099"
+WITHOUT_WINDOWS = "01900000-0000-7000-8000-000000000099"
 RISING = [1.5 + 0.01 * at + 0.03 * (at % 4) for at in range(24)]
 """The larger the dimension, the more bits per byte: the worse the model."""
 
@@ -161,20 +161,22 @@ def test_within_one_model_the_answer_is_that_of_the_page(tmp_path: Path, monkeyp
     assert escape(found["final"]["sentence"]) in texts(page)
 
 
-@pytest.mark.parametrize(("run_id", "told"), [(RUN_IDS[2], "have no loss"), (EARLIER, "holds no losses of single")])
+@pytest.mark.parametrize(
+    ("run_id", "told"), [(RUN_IDS[2], "have no loss"), (WITHOUT_WINDOWS, "holds no losses of single")]
+)
 def test_a_run_without_losses_says_why(run_id: str, told: str, tmp_path: Path) -> None:
-    """An encoder; and a run of an earlier version, whose parcel has no such table, and which is whole all the same."""
+    """An encoder; and a run whose parcel has no such table, as most that ship, and which is whole all the same."""
     path = filled_warehouse(tmp_path)
-    add_earlier_run(path)
+    add_run_without_windows(path)
     done = run_core("within", run_id, warehouse=path)
     assert done.returncode == 2 and told in done.stderr and done.stderr.count("\n") == 1
     assert run_core("doctor", "--thorough", warehouse=path).returncode == 0
 
 
-def add_earlier_run(path: Path) -> None:
+def add_run_without_windows(path: Path) -> None:
     warehouse = Warehouse(path)
-    folder = warehouse.parcels / EARLIER
-    write_parcel(folder, make_profile(EARLIER, model=make_model("made-up/big@1", name="made-up-big")))
+    folder = warehouse.parcels / WITHOUT_WINDOWS
+    write_parcel(folder, make_profile(WITHOUT_WINDOWS, model=make_model("made-up/big@1", name="made-up-big")))
     (folder / "run_windows.parquet").unlink()
     told = json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))
     del told["files"]["run_windows"]

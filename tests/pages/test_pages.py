@@ -32,10 +32,10 @@ from tests.screens import (
     ROOT,
     RUN_IDS,
     add_run,
+    as_shipped_small,
     empty_warehouse,
     filled_warehouse,
     last_token_run,
-    without_later_rows,
 )
 
 pytestmark = pytest.mark.slow
@@ -190,13 +190,6 @@ SECTIONS = {
     "checks": "Why each check matters",
 }
 """What each section of the profiles says, and no other."""
-LATER = {
-    "pairs": "no comparison of layers",
-    "distributions": "no distributions",
-    "within": "no losses of single windows",
-    "norms": "no norms by layer",
-}
-"""What a run of an earlier version is said to lack."""
 
 
 @pytest.mark.parametrize("language", ["en", "ja"])
@@ -209,20 +202,6 @@ def test_each_section_draws(section: str, language: str, filled: Path, monkeypat
     assert len(figures(app)) == {"checks": 0, "pairs": 2, "within": 0}.get(section, 1)
     assert bool(app.get("bidi_component")) == (section == "profile")
     assert bool(app.get("image")) == (section == "within")
-
-
-@pytest.mark.parametrize("section", SECTIONS)
-def test_each_section_has_something_to_say_of_a_run_of_an_earlier_version(
-    section: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    path = empty_warehouse(tmp_path)
-    add_run(path, without_later_rows(make_profile(RUN_IDS[0])))
-    monkeypatch.setenv("WORKDIM_WAREHOUSE", str(path))
-    app = opened("profiles.py", section=section)
-    assert not app.exception and not app.error
-    assert [info.value.count(LATER.get(section, "")) > 0 for info in app.info] == ([True] if section in LATER else [])
-    if section == "profile":
-        assert not opened("ranking.py", points="one_per_word").exception
 
 
 def test_controls_are_drawn_and_told_and_can_be_switched_off(filled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -267,25 +246,30 @@ def of_literature(tmp_path_factory: pytest.TempPathFactory) -> Path:
     ("language", "told"), [("en", "last token of many short windows"), ("ja", "短い多数のウィンドウの末尾トークン")]
 )
 @pytest.mark.parametrize("section", ["pairs", "distributions", "within"])
-def test_what_a_protocol_does_not_measure_is_no_matter_of_the_version(
+def test_what_a_protocol_does_not_measure_is_told(
     section: str, language: str, told: str, of_literature: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("WORKDIM_WAREHOUSE", str(of_literature))
     app = opened("profiles.py", section=section, lang=language)
     assert not app.exception
     assert told in app.info[0].value
-    assert "later version" not in app.info[0].value and "測り直す" not in app.info[0].value
 
 
-def test_shipped_profiles_without_a_part_are_not_called_old(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("section", SECTIONS)
+def test_each_section_has_something_to_say_of_a_profile_that_ships_without_its_rows(
+    section: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = empty_warehouse(tmp_path)
-    profile = without_later_rows(make_profile(RUN_IDS[0]))
+    profile = as_shipped_small(make_profile(RUN_IDS[0]))
     add_run(path, replace(profile, run=replace(profile.run, tags=[SHIPPED])))
     monkeypatch.setenv("WORKDIM_WAREHOUSE", str(path))
-    app = opened("profiles.py", section="pairs")
-    assert [one.value for one in app.info] == [
-        "Many profiles come with Workdim without this, to be small. Measure the model to see it."
-    ]
+    app = opened("profiles.py", section=section)
+    assert not app.exception and not app.error
+    told = "Many profiles come with Workdim without this, to be small. Measure the model to see it."
+    is_without = section in ("pairs", "distributions", "within", "norms")
+    assert [one.value for one in app.info] == ([told] if is_without else [])
+    if section == "profile":
+        assert not opened("ranking.py", points="one_per_word").exception
 
 
 def test_runs_without_a_verdict_are_no_deck_and_that_is_said(

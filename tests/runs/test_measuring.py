@@ -286,15 +286,6 @@ def test_a_later_draw_of_the_text_is_held_against_the_first(config, warehouse):
         assert row["std_error"] > 0
 
 
-def test_models_of_an_earlier_version_learn_what_controls_are_found_by(config, warehouse):
-    first = measure(config, warehouse, quiet)
-    with warehouse.write() as connection:
-        connection.execute("UPDATE models SET configuration_hash = NULL, tokenizer_hash = 'older'")
-    measure(config, warehouse, quiet)
-    model = warehouse.read("SELECT configuration_hash, tokenizer_hash FROM models").row(0)
-    assert model == (first.profile.model.configuration_hash, first.profile.model.tokenizer_hash)
-
-
 def test_a_profile_is_read_back_as_it_was_stored(measured):
     warehouse, finished, _ = measured
     back = read_profile(warehouse, finished.run_id)

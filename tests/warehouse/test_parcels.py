@@ -67,26 +67,6 @@ def test_waiting_parcels_come_in_oldest_first_and_share_model_and_corpus(warehou
     assert (rows(warehouse, "models").height, rows(warehouse, "corpora").height) == (1, 1)
 
 
-def test_an_older_parcel_that_comes_later_does_not_set_a_model_back(warehouse, add_parcel):
-    """A parcel without configuration_hash is of a version that computed tokenizer_hash otherwise."""
-    newer, older = make_model(tokenizer_hash="today"), make_model(tokenizer_hash="before", configuration_hash=None)
-    for run_id, model in zip(RUN_IDS, (newer, older), strict=False):
-        ingest_parcel(warehouse, add_parcel(make_profile(run_id, model=model)))
-    assert rows(warehouse, "models").equals(TABLES["models"].frame([newer]))
-    other = make_model(tokenizer_hash="tomorrow", configuration_hash="new")
-    ingest_parcel(warehouse, add_parcel(make_profile(RUN_IDS[2], model=other)))
-    assert rows(warehouse, "models").equals(TABLES["models"].frame([other]))
-
-
-def test_what_a_later_parcel_does_not_say_of_a_model_stays_known_and_what_it_says_is_learned(warehouse, add_parcel):
-    silent, telling = make_model(), make_model(key_value_size=192)
-    for run_id, model, known in zip(RUN_IDS, (silent, telling, silent), (None, 192, 192), strict=False):
-        ingest_parcel(warehouse, add_parcel(make_profile(run_id, model=model)))
-        assert rows(warehouse, "models")["key_value_size"].to_list() == [known]
-    warehouse.rebuild()
-    assert rows(warehouse, "models")["key_value_size"].to_list() == [192]
-
-
 def test_the_same_profile_gives_the_same_bytes(tmp_path):
     for name in ("a", "b"):
         parcels.write_parcel(tmp_path / name, make_profile())

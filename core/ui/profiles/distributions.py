@@ -27,9 +27,7 @@ def show(selection: Selection) -> None:
     quantities = [name for name in wording.QUANTITIES if name in set(distributions["quantity"])]
     if not quantities:
         notices.show_missing(
-            runs,
-            _("The protocol of these runs stores no distributions: quick, standard and thorough do."),
-            _("These runs hold no distributions: they came with a later version. Measure them again."),
+            runs, _("The protocol of these runs stores no distributions: quick, standard and thorough do.")
         )
         return
     run, quantity = choose_run_and_quantity(runs, _("Quantity"), quantities, "quantity", "quantity")
@@ -88,7 +86,7 @@ def show_large_norms(selection: Selection) -> None:
     tables.show(masked_token_table(runs), "masked")
     data = large_norms.large_norm_points(selection.of_runs(selection.correlators), runs)
     if data.is_empty:
-        st.info(_("These runs hold no norms by layer: they came with a later version. Measure them again."))
+        st.info(_("Many profiles come with Workdim without this, to be small. Measure the model to see it."))
         return
     pictures.plot(large_norms.large_norm_figure(data), "large norms")
     st.caption(
@@ -132,7 +130,6 @@ def show_windows(selection: Selection) -> None:
             notices.show_missing(
                 runs.filter(run_id=run["run_id"]),
                 _("The windows of this protocol are too short for a dimension of their own."),
-                _("This run holds no losses of single windows: they came with a later version. Measure it again."),
             )
             return
         names = {"inner": _("Largest inner dimension"), "final": _("After the last block")}

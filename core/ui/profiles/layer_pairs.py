@@ -17,11 +17,7 @@ def show(selection: Selection) -> None:
     runs, pairs = selection.runs, selection.pairs
     measures = [name for name in wording.PAIRS if name in set(pairs["measure"])]
     if not measures:
-        notices.show_missing(
-            runs,
-            _("The protocol of these runs compares no layers: quick, standard and thorough do."),
-            _("These runs hold no comparison of layers: it came with a later version. Measure them again."),
-        )
+        notices.show_missing(runs, _("The protocol of these runs compares no layers: quick, standard and thorough do."))
         return
     run, measure = choose_run_and_quantity(runs, _("Measure"), measures, "measure", "pair")
     data = layer_pair_figures.pair_points(pairs, run["run_id"], measure)

@@ -11,7 +11,7 @@ import polars as pl
 import streamlit as st
 
 from core import wording
-from core.analysis.ranking import WORD_KEYS, with_stack
+from core.analysis.ranking import WORD_KEYS
 from core.errors import Sentence
 from core.figures.chart_figure import chart_figure
 from core.figures.scores import relation_chart
@@ -118,7 +118,7 @@ def _nothing_text(view: RankingView) -> str:
 
 def _any_share(runs: pl.DataFrame, columns: Sequence[str]) -> bool:
     """Whether two models agree in all of these columns."""
-    models = with_stack(runs).group_by(columns).agg(pl.col("model_id").n_unique())
+    models = runs.group_by(columns).agg(pl.col("model_id").n_unique())
     return models.filter(pl.col("model_id") > 1).height > 0
 
 
