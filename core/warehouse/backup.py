@@ -208,8 +208,7 @@ def _save_own_tables(warehouse: Warehouse, report: Callable[[str], None]) -> Non
         return
     try:
         with warehouse.open() as opened:
-            catalog = opened.connection.execute("SELECT current_database()").fetchall()[0][0]
-            queries = own_tables.save(opened.connection, warehouse.folder, report, catalog)
+            queries = own_tables.save(opened.connection, warehouse.folder, report)
         if queries:
             warehouse.folder.mark("query", queries)
     except WarehouseLocked:

@@ -1,8 +1,8 @@
 """Rebuild the DuckDB file from the files beside it, if it is lost, damaged or of another schema version.
 
-The new file is built in bulk while readers use the old one; the gate closes only to catch up and to rename. Rows that only
-the old file has, because their parcel or file is missing, are carried over and reported. Tables and views that people made
-in it become files (own_tables.py), from which all is built.
+The new file is built in bulk while readers use the old one; the gate closes only to catch up and to rename. All is built from
+files: tables and views that people made in the old file become files first (own_tables.py). Rows that only the old file
+has, because their parcel or file is missing, are reported, and the old file is kept.
 Two processes never build in turn: the second finds it done.
 """
 
@@ -16,7 +16,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
-import polars as pl
 from filelock import FileLock, Timeout
 
 from core.errors import ResourceError, Sentence, WarehouseError, WarehouseLocked
@@ -24,7 +23,6 @@ from core.files import make_folder, sync_folder, timestamp, unused_path
 from core.store import restore, trash, user_files
 from core.store.folder import Folder
 from core.store.parcels import is_parcel
-from core.tables import ADDED_TABLES, LONG_TABLES, TABLES
 from core.warehouse import connection as gate
 from core.warehouse import own_tables, schema, sync
 from core.warehouse.connection import (
@@ -46,7 +44,6 @@ from core.warehouse.sync import Progress, Report
 
 _MAX_BUILD_SECONDS = 1800.0
 """How long to wait for another process that is building."""
-_NEW_CATALOG = "workdim_rebuilt"
 
 
 @dataclass(frozen=True)
@@ -56,7 +53,7 @@ class BuildResult:
     run_ids: tuple[str, ...]
     """The runs loaded from parcels."""
     previous_file: Path | None
-    """Where the old file is kept: after a restore, or if rows were carried over from it or could not be."""
+    """Where the old file is kept: after a restore, or if it has what no file has."""
 
 
 def build(
@@ -102,22 +99,17 @@ def _build(path: Path, new_path: Path, wait: float, report: Report, progress: Pr
         _load_user_files(new, folder, report)
         run_ids = sync.ingest_runs(new, folder, sync.runs_to_ingest(new, folder), report, progress)
     messages: list[str] = []
-    with _old_file(path, wait, messages.append) as (old, close_old), contextlib.ExitStack() as inside:
-        if old is None:
-            connection = inside.enter_context(contextlib.closing(connect_private(new_path, False, wait, WRITING)))
-        else:
-            connection, old_name = old, str(old.execute("SELECT current_database()").fetchall()[0][0])
-            connection.execute(f"ATTACH '{_escaped(str(new_path))}' AS {_NEW_CATALOG}")
-            connection.execute(f"USE {_NEW_CATALOG}.main")
-        run_ids += _catch_up(connection, folder, started_at, report)
+    with _old_file(path, wait, messages.append) as (old, close_old):
         if old is not None:
-            # After a restore, user files written since the backup are not carried over: they are kept in a folder.
-            _carry_over(connection, folder, old_name, not restores, messages.append)
-        own_tables.load(connection, folder, report)
-        if old is not None:
-            connection.execute(f"USE {_main_schema(old_name)}")
-            connection.execute(f"DETACH {_NEW_CATALOG}")
-        inside.close()
+            with _reporting_errors(messages.append):
+                own_tables.save(old, folder, messages.append, replace=not restores)
+        with contextlib.closing(connect_private(new_path, False, wait, WRITING)) as new:
+            run_ids += _catch_up(new, folder, started_at, report)
+            own_tables.load(new, folder, report)
+            if old is not None:
+                with _reporting_errors(messages.append):
+                    # After a restore, what people wrote since the backup is kept in a folder.
+                    messages += _left_behind(old, new, folder, with_people=not restores)
         checkpoint(new_path)
         reason = "restore" if restores else "rebuild"
         keeps_old = messages or (restores and path.exists())
@@ -169,126 +161,39 @@ def _changed_since(parcel: Path, started_at: float) -> bool:
         return not is_parcel(parcel)
 
 
-def _carry_over(connection: Connection, folder: Folder, old: str, with_people: bool, report: Report) -> None:
-    """Copy runs, user files and people's own tables that only the old file has."""
-    has_runs = "runs" in _columns_of(connection, old)
-    if has_runs:
-        _carry_over_runs(connection, folder, old, report)
-        for kind in user_files.KINDS if with_people else ():
-            _carry_over_user_files(connection, folder, old, kind, report)
-    elsewhere = connection.execute(
-        "SELECT schema_name || '.' || table_name FROM duckdb_tables() WHERE NOT internal AND database_name = ? "
-        "AND schema_name NOT IN ('main', 'stored') ORDER BY ALL",
-        [old],
+def _left_behind(old: Connection, new: Connection, folder: Folder, with_people: bool) -> Iterator[Sentence]:
+    """A line for all that only the old file has: the new one is built from files, which these rows lack."""
+    tables = {name for (name,) in old.execute("SELECT table_name FROM duckdb_tables() WHERE NOT internal").fetchall()}
+    if "runs" in tables:
+        before, now = ({row[0] for row in each.execute("SELECT run_id FROM runs").fetchall()} for each in (old, new))
+        for run_id in sorted(before - now):
+            if not trash.is_deleted(folder, run_id):
+                yield Sentence(
+                    "Run {run_id} has no parcel that can be read: its rows stay in the old file.", run_id=run_id
+                )
+    for kind, declared in user_files.KINDS.items() if with_people else ():
+        if declared.tables[0] in tables:
+            for one in sorted({*sync.ids_in(old, kind)} - {*sync.ids_in(new, kind)}):
+                if not user_files.is_deleted(folder, kind, one):
+                    yield Sentence(
+                        "The {kind} {one} has no file that can be read: its rows stay in the old file.",
+                        kind=kind,
+                        one=one,
+                    )
+    elsewhere = old.execute(
+        "SELECT schema_name || '.' || table_name FROM duckdb_tables() "
+        "WHERE NOT internal AND schema_name NOT IN ('main', 'stored') ORDER BY ALL"
     ).fetchall()
     for (table,) in elsewhere:
-        report(Sentence("The table {table} stands in a schema of its own: it stays in the old file.", table=table))
-    with _reporting_errors(Sentence("What people made in it"), report):
-        own_tables.carry_over(connection, folder, old, with_people, report)
-
-
-def _carry_over_runs(connection: Connection, folder: Folder, old: str, report: Report) -> None:
-    try:
-        sql = (
-            f"SELECT run_id FROM {_main_schema(old)}.runs WHERE run_id NOT IN (SELECT run_id FROM runs) ORDER BY run_id"
-        )
-        missing = [row[0] for row in connection.execute(sql).fetchall()]
-    except duckdb.Error as error:
-        report(Sentence("The runs cannot be read in the old warehouse: {error}.", error=_first_line(error)))
-        return
-    columns = _columns_of(connection, old)
-    for run_id in missing:
-        if trash.is_deleted(folder, run_id):
-            continue
-        try:
-            with transaction(connection):
-                for table, key in (("models", "model_id"), ("corpora", "corpus_id")):
-                    where = f"{key} = (SELECT {key} FROM {_main_schema(old)}.runs WHERE run_id = ?)"
-                    beyond = f"{where} AND {key} NOT IN (SELECT {key} FROM {table})"
-                    _copy_rows(connection, old, table, columns[table], beyond, [run_id])
-                for table in ("runs", *LONG_TABLES):
-                    if table in columns or table not in ADDED_TABLES:
-                        _copy_rows(connection, old, table, columns[table], "run_id = ?", [run_id])
-            report(
-                Sentence(
-                    "Run {run_id} has no parcel that can be read: its rows were taken over from the old warehouse.",
-                    run_id=run_id,
-                )
-            )
-        except (duckdb.Error, KeyError) as error:
-            report(
-                Sentence(
-                    "Run {run_id} is lost, it has no parcel that can be read: {error}",
-                    run_id=run_id,
-                    error=_first_line(error),
-                )
-            )
-
-
-def _carry_over_user_files(connection: Connection, folder: Folder, old: str, kind: str, report: Report) -> None:
-    """Write files again for rows that have lost theirs."""
-    declared, columns = user_files.KINDS[kind], _columns_of(connection, old)
-    if not set(declared.tables) <= columns.keys():
-        return
-    with _reporting_errors(Sentence("What people wrote ({tables})", tables=declared.tables[0]), report):
-        known = set(sync.ids_in(connection, kind))
-        for file_id in sync.ids_in(connection, kind, _main_schema(old)):
-            if file_id in known or user_files.is_deleted(folder, kind, file_id):
-                continue
-            if user_files.exists(folder, kind, file_id):
-                report(
-                    Sentence(
-                        "The {kind} {one} was taken over from the old warehouse: its file cannot be read.",
-                        kind=kind,
-                        one=file_id,
-                    )
-                )
-                for table in declared.tables:
-                    _copy_rows(
-                        connection, old, table, columns[table], sync.row_condition(kind, table), {"one": file_id}
-                    )
-                continue
-            tables = {}
-            for table in declared.tables:
-                chosen = ", ".join(name for name in TABLES[table].names if name in columns[table])
-                sql = f"SELECT {chosen} FROM {_main_schema(old)}.{table} WHERE {sync.row_condition(kind, table)}"
-                rows = pl.DataFrame(connection.sql(sql, params={"one": file_id}))
-                tables[table] = pl.DataFrame(rows.to_dicts(), schema=TABLES[table].schema)
-            user_files.write(folder, kind, file_id, tables)
-            with transaction(connection):
-                sync.sync_rows(connection, folder, kind, [file_id])
-            report(
-                Sentence(
-                    "The {kind} {one} had no file: it was written again from the old warehouse.", kind=kind, one=file_id
-                )
-            )
-
-
-def _copy_rows(connection: Connection, old: str, table: str, known: set[str], where: str, params: object) -> None:
-    """Copy rows of a table of the old file, in the columns that both have."""
-    chosen = ", ".join(name for name in TABLES[table].names if name in known)
-    source = f"(SELECT {chosen} FROM {_main_schema(old)}.{table} WHERE {where})"
-    connection.execute(TABLES[table].insert_sql(source), params)
-
-
-def _columns_of(connection: Connection, catalog: str) -> dict[str, set[str]]:
-    sql = "SELECT table_name, column_name FROM duckdb_columns() WHERE database_name = ? AND schema_name = 'main'"
-    columns: dict[str, set[str]] = {}
-    for table, column in connection.execute(sql, [catalog]).fetchall():
-        columns.setdefault(table, set()).add(column)
-    return columns
+        yield Sentence("The table {table} stands in a schema of its own: it stays in the old file.", table=table)
 
 
 @contextlib.contextmanager
-def _reporting_errors(what: str, report: Report) -> Iterator[None]:
+def _reporting_errors(report: Report) -> Iterator[None]:
     try:
         yield
-    except (duckdb.Error, WarehouseError, pl.exceptions.PolarsError) as error:
-        report(
-            Sentence(
-                "{what} could not be taken over from the old warehouse: {error}.", what=what, error=_first_line(error)
-            )
-        )
+    except (duckdb.Error, WarehouseError) as error:
+        report(Sentence("The old warehouse could not be read: {reason}.", reason=_first_line(error)))
 
 
 @contextlib.contextmanager
@@ -383,15 +288,6 @@ def _remove_database(path: Path) -> None:
     for file in (path, wal_path(path), gate.gate_path(path)):
         with contextlib.suppress(FileNotFoundError):
             file.unlink()
-
-
-def _main_schema(catalog: str) -> str:
-    """The SQL name of the main schema of an attached file."""
-    return f"{schema.quoted(catalog)}.main"
-
-
-def _escaped(text: str) -> str:
-    return text.replace("'", "''")
 
 
 def _first_line(error: BaseException) -> str:

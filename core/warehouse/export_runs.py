@@ -20,7 +20,7 @@ from core.records import last_name, without_places
 from core.store import archive
 from core.store.parcels import PARCEL_FILES
 from core.tables import LONG_TABLES, TABLES, RecipeNumberRow
-from core.warehouse.runs import ensure_parcel
+from core.warehouse.runs import require_parcel
 from core.warehouse.warehouse import Warehouse
 
 FORMATS = ("parquet", "csv", "both")
@@ -105,7 +105,7 @@ def export_runs(
         raise InputError("No run is chosen for the export. `workdim runs` lists what is there.")
     manifest = {"kind": "export", "asked": selection or {}, "runs": list(run_ids)}
     with archive.create_archive(target, manifest, target.suffix.lower() == ".zip") as writer:
-        parcels = [ensure_parcel(warehouse, run_id) for run_id in run_ids]
+        parcels = [require_parcel(warehouse, run_id) for run_id in run_ids]
         for parcel in parcels:
             writer.add_files(f"parcels/{parcel.name}", parcel, PARCEL_FILES)
         with warehouse.open() as opened:

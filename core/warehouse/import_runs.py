@@ -26,14 +26,12 @@ from core.store.folder import Folder
 from core.store.parcels import PARCEL_FILES, RUN_FILE, RUN_ID, is_parcel, read_header, read_parcel, verify_files
 from core.tables import LONG_TABLES, PILOT_SOURCE, TABLES
 from core.warehouse.connection import exists
-from core.warehouse.runs import annotate, read_run_tables
+from core.warehouse.runs import annotate
 from core.warehouse.scores import shipped_hashes
 from core.warehouse.sync import CONTENT_HASHES
 from core.warehouse.warehouse import Warehouse
 
 REJECTED_STATES = ("conflict", "damaged")
-_NARROW_TYPES = {"FLOAT": pl.Float32(), "FLOAT[]": pl.List(pl.Float32)}
-"""Types of the DuckDB file with fewer digits than a parcel."""
 _ANNOTATION_COLUMNS = {"tags", "note"}
 """Columns of `runs` that people change: not part of the measurement."""
 
@@ -82,18 +80,12 @@ class _KnownContent:
     def _read(self, sql: str, column: str) -> list[str]:
         return self.warehouse.read(sql)[column].to_list() if self._exists else []
 
-    def has(self, run_id: str) -> bool:
-        return run_id in self.runs or is_parcel(self.warehouse.parcels / run_id)
-
-    def tables(self, run_id: str) -> dict[str, pl.DataFrame]:
-        parcel = self.warehouse.parcels / run_id
-        if is_parcel(parcel):
-            try:
-                return read_parcel(parcel)
-            except WarehouseError:
-                if run_id not in self.runs:
-                    raise
-        return read_run_tables(self.warehouse, run_id)
+    def tables(self, run_id: str) -> dict[str, pl.DataFrame] | None:
+        """The tables of a run that is here; None without a parcel that can be read."""
+        try:
+            return read_parcel(self.warehouse.parcels / run_id)
+        except WarehouseError:
+            return None
 
     def conflict(self, tables: dict[str, pl.DataFrame]) -> str:
         """A message if the model or text has other content here; empty if not."""
@@ -189,8 +181,8 @@ def _import_parcel(
         # Name the source, not the temporary copy.
         return ImportedRun(source, run_id, "damaged", error.message.replaced(str(place / run_id), source))
     try:
-        if known.has(run_id):
-            return _compare_with_known(source, run_id, tables, known, dry_run)
+        if (ours := known.tables(run_id)) is not None:
+            return _compare_with_known(source, run_id, tables, ours, known, dry_run)
         conflict = known.conflict(tables)
         if conflict:
             return ImportedRun(source, run_id, "conflict", conflict)
@@ -262,7 +254,7 @@ def _add_run(source: str, staged: Path, warehouse: Warehouse) -> ImportedRun:
     make_folder(warehouse.parcels)
     try:
         with warehouse.update("run", run_id):
-            if target.exists():  # remains of a parcel without run.json
+            if target.exists():  # damaged, or remains of a parcel without run.json
                 trash.quarantine(warehouse.folder, target)
             os.replace(staged, target)
     except OSError as error:
@@ -283,10 +275,14 @@ def _add_run(source: str, staged: Path, warehouse: Warehouse) -> ImportedRun:
 
 
 def _compare_with_known(
-    source: str, run_id: str, tables: dict[str, pl.DataFrame], content: _KnownContent, dry_run: bool
+    source: str,
+    run_id: str,
+    tables: dict[str, pl.DataFrame],
+    known: dict[str, pl.DataFrame],
+    content: _KnownContent,
+    dry_run: bool,
 ) -> ImportedRun:
     """The outcome for a run that is here already: the same measurement, or another one under its id."""
-    known = content.tables(run_id)
     differences = [table for table in ("models", "corpora", "runs", *LONG_TABLES) if not _is_same(table, known, tables)]
     if differences:
         reason = Sentence("Another result has this id here; they differ in {table}.", table=differences[0])
@@ -304,12 +300,7 @@ def _is_same(table: str, known: dict[str, pl.DataFrame], imported: dict[str, pl.
     known_rows, imported_rows = known[table], imported[table]
     if table in CONTENT_HASHES:  # later versions know more columns of a model or text
         return known_rows.select(CONTENT_HASHES[table]).equals(imported_rows.select(CONTENT_HASHES[table]))
-    # A run without a parcel is compared by its rows, which have fewer digits.
-    columns = [
-        pl.col(column.name).cast(_NARROW_TYPES.get(column.sql_type, column.dtype))
-        for column in TABLES[table].columns
-        if not (column.declared.derived or (table == "runs" and column.name in _ANNOTATION_COLUMNS))
-    ]
+    columns = [name for name in TABLES[table].names if table != "runs" or name not in _ANNOTATION_COLUMNS]
     known_rows, imported_rows = known_rows.select(columns), imported_rows.select(columns)
     if known_rows.schema != imported_rows.schema or known_rows.height != imported_rows.height:
         return False

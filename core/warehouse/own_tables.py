@@ -23,8 +23,8 @@ from core.store import user_files
 from core.store.folder import Folder
 from core.tables import TABLES, SavedQueryRow
 from core.warehouse import schema
-from core.warehouse.connection import Connection, transaction
-from core.warehouse.sync import escaped_glob, sync_rows
+from core.warehouse.connection import Connection
+from core.warehouse.sync import escaped_glob
 
 _NAME_IN_FILE = "workdim_table"
 Report = Callable[[str], None]
@@ -47,12 +47,12 @@ def table_name(file: Path) -> str:
     return name
 
 
-def save(connection: Connection, folder: Folder, report: Report, catalog: str, replace: bool = True) -> list[str]:
-    """Write people's tables and views of an attached DuckDB file to files; returns the ids of new saved queries.
+def save(connection: Connection, folder: Folder, report: Report, replace: bool = True) -> list[str]:
+    """Write people's tables and views of a DuckDB file to files; returns the ids of new saved queries.
 
     `replace` says whether a table's file is written again. `report` gets a line for each that cannot be kept.
     """
-    tables, views = schema.user_relations(connection, catalog)
+    tables, views = schema.user_relations(connection)
     place, new = folder.people / "tables", []
     for table in tables:
         file = place / f"{user_files.hash_name(table)}.parquet"
@@ -60,7 +60,7 @@ def save(connection: Connection, folder: Folder, report: Report, catalog: str, r
             continue
         make_folder(place)
         part = file.with_suffix(".part")
-        source = f"{schema.quoted(catalog)}.main.{schema.quoted(table)}"
+        source = f"main.{schema.quoted(table)}"
         options = f"FORMAT parquet, COMPRESSION zstd, KV_METADATA {{{_NAME_IN_FILE}: {_text(table)}}}"
         try:
             connection.execute(f"COPY {source} TO {_text(str(part))} ({options})")
@@ -91,13 +91,6 @@ def load(connection: Connection, folder: Folder, report: Report) -> None:
             report(error.message)
         except duckdb.Error as error:
             report(Sentence("The table of {file} cannot be made: {reason}.", file=file, reason=_first_line(error)))
-
-
-def carry_over(connection: Connection, folder: Folder, old: str, replace: bool, report: Report) -> None:
-    """Keep what people made in the old file, as far as it has no file yet or `replace` says that it is newer."""
-    queries = save(connection, folder, report, old, replace)
-    with transaction(connection):
-        sync_rows(connection, folder, "query", queries)
 
 
 def select_of(statement: str) -> str:

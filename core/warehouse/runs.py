@@ -14,12 +14,11 @@ from typing import Any
 import polars as pl
 
 from core.errors import InputError, ResourceError, Sentence, WarehouseError, sentences
-from core.files import temporary_folder
 from core.records import SHORT_ID, Profile, RunConfig
 from core.registry.passes import SHARED
 from core.store import annotation, trash, user_files
 from core.store.annotation import Annotations
-from core.store.parcels import is_parcel, publish_parcel, read_header, read_parcel, write_parcel
+from core.store.parcels import is_parcel, read_header, read_parcel
 from core.store.trash import TrashedRun
 from core.tables import LONG_TABLES, TABLES
 from core.warehouse import sync
@@ -52,7 +51,7 @@ def annotate(warehouse: Warehouse, run_id: str, change: Callable[[Annotations], 
 
     Raises InputError for an unknown run and for what `change` refuses; nothing is changed then.
     """
-    parcel = ensure_parcel(warehouse, run_id)
+    parcel = require_parcel(warehouse, run_id)
     with warehouse.update(RUN, run_id) as connection:
         rows = connection.execute("SELECT tags, note FROM runs WHERE run_id = ?", [run_id]).fetchall()
         if not rows:
@@ -62,29 +61,12 @@ def annotate(warehouse: Warehouse, run_id: str, change: Callable[[Annotations], 
     return annotations
 
 
-def ensure_parcel(warehouse: Warehouse, run_id: str) -> Path:
-    """The run's parcel, written from its rows if there is none that can be read.
-
-    Runs without a parcel were carried over from an old file. A damaged parcel goes to the trash.
-    Raises InputError for an unknown run.
-    """
+def require_parcel(warehouse: Warehouse, run_id: str) -> Path:
+    """The run's parcel. Raises InputError for an unknown run, WarehouseError for a parcel that is gone or damaged."""
     parcel = warehouse.parcels / run_id
-    if is_parcel(parcel):
-        try:
-            read_parcel(parcel)
-            return parcel
-        except WarehouseError:
-            pass
-    try:
-        profile = read_profile(warehouse, run_id)
-    except KeyError as error:
-        raise _missing_run(run_id) from error
-    with warehouse.update(RUN, run_id), temporary_folder("written", warehouse.folder.root) as place:
-        write_parcel(place / run_id, profile)
-        annotation.write(place / run_id, annotation.from_row(profile.run.tags, profile.run.note))
-        if parcel.exists():
-            trash.quarantine(warehouse.folder, parcel)
-        publish_parcel(warehouse.folder, place / run_id)
+    if not is_parcel(parcel):
+        raise _without_parcel(warehouse, run_id)
+    read_parcel(parcel)
     return parcel
 
 
@@ -118,7 +100,8 @@ def delete_runs(warehouse: Warehouse, run_ids: Sequence[str]) -> None:
             "Others were judged with what is to be deleted: {told}. Delete these too, or keep it.", told=uses
         )
     for run_id in run_ids:
-        ensure_parcel(warehouse, run_id)
+        if not is_parcel(warehouse.parcels / run_id):
+            raise _without_parcel(warehouse, run_id)
     with warehouse.update(RUN, *run_ids) as connection:
         members = connection.execute("SELECT run_id, pilot_id FROM pilot_runs").fetchall()
         for run_id in run_ids:
@@ -178,6 +161,16 @@ def empty_trash(warehouse: Warehouse) -> int:
         return 0
     with warehouse.update(RUN):  # first applies whatever a killed process left
         return trash.empty(warehouse.folder)
+
+
+def _without_parcel(warehouse: Warehouse, run_id: str) -> InputError | WarehouseError:
+    if warehouse.read("SELECT 1 FROM runs WHERE run_id = ?", [run_id]).is_empty():
+        return _missing_run(run_id)
+    return WarehouseError(
+        "The parcel of run {run} is gone. Bring it back (workdim restore FILE, or workdim import), or make the warehouse "
+        "anew without the run: workdim ingest --rebuild",
+        run=run_id[:SHORT_ID],
+    )
 
 
 def _missing_run(run_id: str) -> InputError:

@@ -166,13 +166,11 @@ def find_table(warehouse: Readable, name: str) -> Table:
     return known[name.lower()]
 
 
-def user_relations(connection: Connection, catalog: str) -> tuple[list[str], dict[str, str]]:
-    """Names of users' tables in an attached file, and name -> statement of users' views."""
-    where, params = "NOT internal AND schema_name = 'main' AND database_name = ?", [catalog]
-    named = [
-        row[0] for row in connection.execute(f"SELECT table_name FROM duckdb_tables() WHERE {where}", params).fetchall()
-    ]
-    views = dict(connection.execute(f"SELECT view_name, sql FROM duckdb_views() WHERE {where}", params).fetchall())
+def user_relations(connection: Connection) -> tuple[list[str], dict[str, str]]:
+    """Names of users' tables in a file, and name -> statement of users' views."""
+    where = "NOT internal AND schema_name = 'main' AND database_name = current_database()"
+    named = [row[0] for row in connection.execute(f"SELECT table_name FROM duckdb_tables() WHERE {where}").fetchall()]
+    views = dict(connection.execute(f"SELECT view_name, sql FROM duckdb_views() WHERE {where}").fetchall())
     own = {*TABLES, VERSION_TABLE}
     return sorted(set(named) - own), {name: sql for name, sql in sorted(views.items()) if name not in own}
 

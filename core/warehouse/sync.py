@@ -142,10 +142,10 @@ def sync_all(connection: Connection, folder: Folder, report: Report) -> None:
             )
 
 
-def ids_in(connection: Connection, kind: str, schema: str = "main") -> list[str]:
+def ids_in(connection: Connection, kind: str) -> list[str]:
     """The ids of all user files of a kind that have rows in a DuckDB file."""
     declared = user_files.KINDS[kind]
-    sql = f"SELECT {declared.key} FROM {schema}.{declared.tables[0]} ORDER BY ALL"
+    sql = f"SELECT {declared.key} FROM {declared.tables[0]} ORDER BY ALL"
     keys = [row[0] for row in connection.execute(sql).fetchall()]
     return [user_files.hash_name(key) if declared.is_hashed else key for key in keys]
 

@@ -1,16 +1,14 @@
 """Tags and notes: in the warehouse and in the parcel, so that nothing that is made anew forgets them."""
 
 import json
-import shutil
 
 import pytest
-from polars.testing import assert_frame_equal
 
 from core.errors import InputError, WarehouseError
 from core.store import annotation
 from core.store.annotation import Annotations
 from core.store.parcels import read_parcel
-from core.warehouse.runs import annotate, ensure_parcel, ingest_parcel
+from core.warehouse.runs import annotate, ingest_parcel
 from core.warehouse.warehouse import Warehouse
 from tests.profiles import make_profile
 
@@ -95,28 +93,6 @@ def test_what_is_broken_off_after_the_file_was_written_is_followed(warehouse, ru
         annotate(warehouse, run, lambda said: said.with_tag("kept"))
     assert of(warehouse)[0] == ["kept"]  # the rows follow whatever the file holds
     assert annotation.read(warehouse.parcels / run).tags == ("kept",)
-
-
-def test_a_run_without_a_parcel_gets_one(warehouse, run):
-    """Such runs were taken over from an old file."""
-    told = read_parcel(warehouse.parcels / run)
-    shutil.rmtree(warehouse.parcels)
-    annotate(warehouse, run, lambda said: said.with_tag("saved"))
-    again = read_parcel(warehouse.parcels / run)
-    assert again["runs"]["tags"].to_list() == [["saved"]]
-    for table, rows in told.items():
-        rows, new = (frame.drop("tags", strict=False) for frame in (rows, again[table]))
-        plain = [name for name, kind in rows.schema.items() if not kind.is_nested()]
-        assert_frame_equal(new.sort(plain), rows.sort(plain), rel_tol=1e-6)  # rows keep fewer digits than parcels
-    assert [path.name for path in warehouse.path.parent.glob(".*")] == []
-
-
-def test_a_damaged_parcel_is_set_aside_and_written_anew(warehouse, run):
-    file = warehouse.parcels / run / "run_checks.parquet"
-    for aside in (f"{run}.damaged", f"{run}-2.damaged"):  # as often as that happens
-        file.write_bytes(file.read_bytes()[:-1])
-        assert read_parcel(ensure_parcel(warehouse, run))
-        assert (warehouse.path.parent / "trash" / aside / "run.json").is_file()
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ import polars as pl
 import pytest
 
 from core.commands.main import main
-from core.errors import InputError, ResourceError
+from core.errors import InputError, ResourceError, WarehouseError
 from core.exports import excel_csv
 from core.locale import in_language, translated
 from core.store import annotation, archive, parcels, user_files
@@ -208,10 +208,16 @@ def test_conflicts_are_reported_and_left_out(ours, theirs, add_parcel, tmp_path)
     assert not waiting_parcels(ours)
 
 
-def test_a_parcel_made_anew_of_rows_is_known_as_the_same(ours, theirs):
+@pytest.mark.parametrize("is_damaged", [False, True])
+def test_a_parcel_that_is_gone_or_damaged_comes_back_by_an_import(ours, theirs, is_damaged):
     import_runs(theirs, [ours.parcels])
-    shutil.rmtree(theirs.parcels / RUN)
-    annotate(theirs, RUN, lambda said: said.with_tag("x"))  # writes the parcel from the rows
+    if is_damaged:
+        (theirs.parcels / RUN / "run_checks.parquet").write_bytes(b"ruined")
+    else:
+        shutil.rmtree(theirs.parcels / RUN)
+    with pytest.raises(WarehouseError, match="damaged" if is_damaged else r"is gone\. Bring it back"):
+        annotate(theirs, RUN, lambda said: said.with_tag("x"))
+    assert states(import_runs(theirs, [ours.parcels]))[RUN] == "new"
     assert states(import_runs(theirs, [ours.parcels]))[RUN] == "known"
 
 
