@@ -246,7 +246,7 @@ def _within(verb: Verbs) -> None:
 def _scores(verb: Verbs) -> None:
     action = verb.group("scores", "benchmark scores: take them in, say which model a name means, compare two models")
     action("list", scores.list_files, "the files that were imported", True)
-    text = "store files of scores: lm-evaluation-harness, lighteval, Open LLM Leaderboard, CSV"
+    text = "store files of scores: lm-evaluation-harness, Open LLM Leaderboard v2, CSV"
     taken = action("import", scores.import_files, text, True, "scores import results/ leaderboard.csv --dry-run")
     taken.add_argument("files", nargs="+", type=Path, metavar="FILE", help="or a folder that a harness wrote into")
     taken.add_argument("--dry-run", action="store_true", help="say what would be stored; store nothing")

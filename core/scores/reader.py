@@ -9,8 +9,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from core.errors import InputError
-from core.scores import answers_table, hub_eval_results, leaderboards, lighteval, lm_eval, lm_eval_samples, plain_csv
-from core.scores.layouts import LAYOUTS
+from core.scores import answers_table, hub_eval_results, leaderboard, lm_eval, lm_eval_samples, plain_csv
 from core.scores.plain_csv import template
 from core.scores.score_input import BENCHMARK, MAX_BYTES, MODEL, ScoreInput, Unnamed, load, parse
 from core.scores.score_rows import ScoreFile
@@ -18,16 +17,14 @@ from core.scores.table import PARQUET, Table, parquet_table, text_table
 
 __all__ = ["BENCHMARK", "FORMATS", "MAX_BYTES", "MODEL", "Unnamed", "read_scores", "template"]
 
-_OF_JSON: tuple[Any, ...] = (lighteval, lm_eval, leaderboards)
-"""The more specific formats come first."""
+_OF_JSON: tuple[Any, ...] = (lm_eval, leaderboard)
 FORMATS = (
-    lighteval.FORMAT,
     lm_eval.FORMAT,
     lm_eval.FORMAT_V03,
-    leaderboards.FORMAT,
+    leaderboard.FORMAT,
+    leaderboard.FORMAT_CSV,
     lm_eval_samples.FORMAT,
     answers_table.FORMAT,
-    *dict.fromkeys(layout.format for layout in LAYOUTS),
     hub_eval_results.FORMAT,
     plain_csv.FORMAT,
 )
@@ -96,8 +93,8 @@ def _json(file: ScoreInput, start: str) -> ScoreFile:
         if module.recognises(data):
             return _not_empty(module.read(file, data, remarks))
     raise InputError(
-        "{file} is JSON, but not one that we know: results of lm-evaluation-harness (v0.3, v0.4) or lighteval, its "
-        "samples, or the Open LLM Leaderboard's own list.",
+        "{file} is JSON, but not one that we know: results of lm-evaluation-harness (v0.3, v0.4), its samples, or the "
+        "list of the Open LLM Leaderboard v2.",
         file=file.shown_name,
     )
 
@@ -116,9 +113,8 @@ def _table(file: ScoreInput, table: Table) -> ScoreFile:
     header = set(table.header)
     if header >= answers_table.COLUMNS:
         return answers_table.read(file, table)
-    layout = next((layout for layout in LAYOUTS if layout.known_by <= header), None)
-    if layout is not None:
-        return _not_empty(leaderboards.read_table(file, table, layout))
+    if header >= leaderboard.KNOWN_BY:
+        return _not_empty(leaderboard.read_table(file, table))
     return _not_empty(plain_csv.read_table(file, table))
 
 

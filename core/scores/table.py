@@ -67,8 +67,7 @@ def text_table(file: ScoreInput) -> Table:
     if separator not in _outside_quotes(first_line):
         raise InputError(
             "{file} is neither JSON nor a table: its first line, {line!r}, has no comma, semicolon or tab. Known "
-            "are results of lm-evaluation-harness and lighteval, exports of the Open LLM Leaderboard, and CSV "
-            "after the template.",
+            "are results of lm-evaluation-harness, exports of the Open LLM Leaderboard v2, and CSV after the template.",
             file=file.shown_name,
             line=shorten(first_line.strip()),
         )

@@ -23,7 +23,6 @@ FILES = {
     "samples": genuine("0.4.13/limited/*/samples_little_sums_*.jsonl"),
     "early samples": genuine("0.4.0/*little_sums.jsonl"),
     "leaderboard v2": TABLES / "leaderboard_v2.csv",
-    "leaderboard v1": TABLES / "leaderboard_v1.csv",
 }
 TOKENS = [
     b'"',
