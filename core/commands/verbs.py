@@ -367,7 +367,7 @@ def _hand_on(verb: Verbs) -> None:
 
     text = "write runs as Parquet, CSV and parcels, with a data dictionary"
     out = verb("export", files.export, text, example="export --out study.zip --tag candidate")
-    out.add_argument("--out", type=Path, required=True, metavar="FOLDER|FILE.zip")
+    out.add_argument("--out", type=Path, required=True, metavar="FILE.zip")
     out.add_argument("--run", dest="chosen", action="append", metavar="RUN", help="run id (repeatable); default: all")
     _which(out)
     out.add_argument("--format", choices=("parquet", "csv", "both"), default="both", help="of the tables")

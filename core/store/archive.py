@@ -1,4 +1,4 @@
-"""One archive for backup, export, restore and import: a folder, or a zip file that holds the same.
+"""One archive for backup, export, restore and import: a zip file, which is also read where somebody has unpacked it.
 
     manifest.json           what it is, when it was made, and the size and hash of every other file
     parcels/<run_id>/       measurements, as in the folder of a warehouse
@@ -28,9 +28,11 @@ from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
+import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
+from core import exports
 from core.errors import InputError, ResourceError, Sentence, WarehouseError
 from core.files import folders_in, make_folder, temporary_folder
 from core.store.parcels import PARCEL_FILES, RUN_FILE
@@ -77,15 +79,10 @@ Progress = Callable[[int, int], None]
 class ArchiveWriter:
     """Writes an archive, file by file."""
 
-    def __init__(self, place: Path, is_zip: bool) -> None:
+    def __init__(self, place: Path) -> None:
         self.path = place
         self.files: dict[str, dict[str, Any]] = {}
-        self._zip_file = zipfile.ZipFile(place, "w") if is_zip else None
-
-    @property
-    def n_bytes(self) -> int:
-        """Size of all files, unpacked."""
-        return sum(file["bytes"] for file in self.files.values())
+        self._zip_file = zipfile.ZipFile(place, "w")
 
     def add(self, name: str, content: bytes) -> None:
         self.files[name] = {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
@@ -106,27 +103,27 @@ class ArchiveWriter:
             self.add(f"{name}/{file}", content)
         return bool(contents)
 
+    def add_table(self, table: str, rows: pl.DataFrame, formats: Sequence[str] = ("parquet", "csv")) -> None:
+        """Add rows for people to read; `csv` is that of a spreadsheet."""
+        if "parquet" in formats:
+            self.add(f"tables/{table}.parquet", exports.parquet(rows))
+        if "csv" in formats:
+            self.add(f"tables/{table}.csv", exports.excel_csv(rows))
+
     def close(self, about: dict[str, Any]) -> None:
         """Write the manifest and sync to disk."""
         manifest = {"format": FORMAT, "made_by": "Workdim", "made_at": datetime.now(UTC).isoformat(timespec="seconds")}
         manifest |= about | {"files": self.files}
         self._write(MANIFEST, json.dumps(manifest, indent=1, ensure_ascii=False).encode())
-        if self._zip_file is not None:
-            self._zip_file.close()
-            with self.path.open("rb") as handle:
-                os.fsync(handle.fileno())
+        self._zip_file.close()
+        with self.path.open("rb") as handle:
+            os.fsync(handle.fileno())
 
     def abandon(self) -> None:
-        if self._zip_file is not None:
-            with contextlib.suppress(OSError, ValueError):
-                self._zip_file.close()
+        with contextlib.suppress(OSError, ValueError):
+            self._zip_file.close()
 
     def _write(self, name: str, content: bytes) -> None:
-        if self._zip_file is None:
-            target = self.path / name
-            target.parent.mkdir(parents=True, exist_ok=True)
-            target.write_bytes(content)
-            return
         info = zipfile.ZipInfo(name, datetime.now(UTC).timetuple()[:6])
         info.external_attr = 0o600 << 16
         info.compress_type = zipfile.ZIP_STORED if name.endswith(".parquet") else zipfile.ZIP_DEFLATED
@@ -135,25 +132,25 @@ class ArchiveWriter:
 
 
 @contextlib.contextmanager
-def create_archive(target: Path, about: dict[str, Any], is_zip: bool) -> Iterator[ArchiveWriter]:
-    """Create an archive at `target`, a zip file or a folder: complete after the block, or not there at all.
+def create_archive(target: Path, about: dict[str, Any]) -> Iterator[ArchiveWriter]:
+    """Create an archive at `target`: complete after the block, or not there at all.
 
-    `about` holds the other entries of the manifest; the block may add to it. Raises InputError if the target exists,
-    ResourceError if it cannot be written.
+    `about` holds the other entries of the manifest; the block may add to it. Raises InputError if the target exists or is
+    no .zip file, ResourceError if it cannot be written.
     """
-    if target.exists() and (is_zip or not target.is_dir() or any(target.iterdir())):
-        raise InputError("{target} is there already. Name a new folder or a .zip file with --out.", target=target)
+    if target.suffix.lower() != ".zip":
+        raise InputError("{target} is no .zip file. Name one with --out.", target=target)
+    if target.exists():
+        raise InputError("{target} is there already. Name a new .zip file with --out.", target=target)
     make_folder(target.parent)
     try:
         with temporary_folder("archive", target.parent) as place:
-            writer = ArchiveWriter(place / f"archive{'.zip' if is_zip else ''}", is_zip)
+            writer = ArchiveWriter(place / "archive.zip")
             try:
                 yield writer
                 writer.close(about)
             finally:
                 writer.abandon()
-            if target.is_dir():
-                target.rmdir()
             os.replace(writer.path, target)
     except OSError as error:
         raise ResourceError(

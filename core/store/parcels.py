@@ -47,7 +47,9 @@ READ_ERRORS = (
 """Errors from reading a file that was cut off, altered or forged."""
 SINGLE_ROW_TABLES = {"models": "model", "corpora": "corpus", "runs": "run"}
 """Tables with one row per parcel -> key in run.json and field of Profile."""
-PARCEL_FILES = (RUN_FILE, annotation.FILE, *(f"{table}.parquet" for table in (*LONG_TABLES, "tokens")))
+TOKENS = "tokens"
+"""Results of single tokens, on request only: checked and copied, and never ingested."""
+PARCEL_FILES = (RUN_FILE, annotation.FILE, *(f"{table}.parquet" for table in (*LONG_TABLES, TOKENS)))
 """All files of a parcel; anything else in its folder is ignored and never copied."""
 PLACES_FILE = "places.json"
 """Beside them, where a run was measured: the folders and files of model and text on this machine, to measure it again."""
@@ -66,7 +68,7 @@ class ParcelHeader:
     rows: dict[str, dict[str, Any]]
     """The row of models, corpora and runs, the last with the current annotations."""
     files: dict[str, str]
-    """Table -> hash of its Parquet file; a parcel may lack one of ADDED_TABLES."""
+    """Table -> hash of its Parquet file; a parcel may lack one of ADDED_TABLES, and `tokens` come on request."""
 
     @property
     def run_id(self) -> str:
@@ -79,7 +81,7 @@ def write_parcel(folder: Path, profile: Profile) -> None:
         make_folder(folder)
         tables = {table: TABLES[table].frame(getattr(profile, field)) for table, field in PROFILE_TABLES.items()}
         if profile.tokens:  # on request only and never ingested: it follows single tokens through a text
-            tables["tokens"] = frame(profile.tokens, TokenResultRow)
+            tables[TOKENS] = frame(profile.tokens, TokenResultRow)
         files = {}
         for table, rows in tables.items():
             content = io.BytesIO()
@@ -169,7 +171,7 @@ def read_header(parcel: Path) -> ParcelHeader:
         _check_annotations(tags, rows["runs"]["note"])
         rows["runs"] |= annotation.read_columns(parcel, tags) or {}
         hashes = content["files"]
-        present = [table for table in LONG_TABLES if table in hashes or table not in ADDED_TABLES]
+        present = [table for table in (TOKENS, *LONG_TABLES) if table in hashes or table not in (*ADDED_TABLES, TOKENS)]
         header = ParcelHeader(parcel, rows, {table: str(hashes[table]) for table in present})
     except WarehouseError:
         raise
@@ -192,13 +194,22 @@ def verify_files(header: ParcelHeader) -> None:
             content = (header.parcel / f"{table}.parquet").read_bytes()
             if hashlib.sha256(content).hexdigest() != header.files[table]:
                 raise ValueError(f"{table}.parquet has changed since it was written")
-            if not _check_footer(header, table, pq.read_metadata(io.BytesIO(content))):
+            if table != TOKENS and not _check_footer(header, table, pq.read_metadata(io.BytesIO(content))):
                 read_parcel(header.parcel)  # a file without statistics: check row by row
                 return
     except WarehouseError:
         raise
     except READ_ERRORS as error:
         raise damaged_parcel(header.parcel, error) from error
+
+
+def problem(parcel: Path) -> str:
+    """Why a parcel cannot be read; empty if it can."""
+    try:
+        verify_files(read_header(parcel))
+    except WarehouseError as error:
+        return error.message
+    return ""
 
 
 def read_parcel(folder: Path) -> dict[str, pl.DataFrame]:

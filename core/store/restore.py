@@ -10,7 +10,6 @@ with their own scores. All other user files are replaced by those of the backup.
 
 from __future__ import annotations
 
-import hashlib
 import json
 import os
 import shutil
@@ -35,9 +34,8 @@ from core.files import (
     unused_path,
     write_atomic,
 )
-from core.store import trash, user_files
+from core.store import parcels, trash, user_files
 from core.store.folder import Folder
-from core.store.parcels import READ_ERRORS, RUN_FILE
 
 KIND = "restore"
 _JOURNAL = "journal.json"
@@ -69,7 +67,7 @@ def begin(
     """
     n_parcels = 0
     for parcel in folders_in(unpacked / "parcels"):
-        if is_intact(folder.parcels / parcel.name):
+        if not parcels.problem(folder.parcels / parcel.name):
             shutil.rmtree(parcel)
         else:
             n_parcels += 1
@@ -126,22 +124,6 @@ def finish(folder: Folder, restore: PendingRestore) -> None:
     leftovers = unused_path(folder.root / f".workdim-{restore.folder.name}")
     move(restore.folder, leftovers)
     shutil.rmtree(leftovers, ignore_errors=True)
-
-
-def is_intact(parcel: Path) -> bool:
-    """Whether a parcel's files match the hashes in its run.json."""
-    try:
-        verify_hashes(parcel)
-    except READ_ERRORS:
-        return False
-    return True
-
-
-def verify_hashes(parcel: Path) -> None:
-    """Raises one of READ_ERRORS if a file of a parcel does not match its hash in run.json."""
-    for name, sha256 in read_json(parcel / RUN_FILE)["files"].items():
-        if hashlib.sha256((parcel / f"{name}.parquet").read_bytes()).hexdigest() != sha256:
-            raise ValueError(f"{name}.parquet has changed since it was written")
 
 
 def _merge_pilots(folder: Folder, unpacked: Folder, report: Callable[[str], None]) -> None:

@@ -19,9 +19,9 @@ from typing import Any
 
 from core.errors import InputError, ResourceError, Sentence, WarehouseError, WarehouseLocked, sentences
 from core.files import folders_in, make_folder, temporary_folder, timestamp, unused_path
-from core.store import archive, restore, user_files
+from core.store import archive, parcels, restore, user_files
 from core.store.folder import Folder
-from core.store.parcels import PARCEL_FILES, RUN_ID, is_parcel, read_header, verify_files
+from core.store.parcels import PARCEL_FILES, RUN_ID, is_parcel
 from core.warehouse import own_tables
 from core.warehouse.build import build
 from core.warehouse.connection import exclusive, exists, translated_errors, write_connection
@@ -65,7 +65,7 @@ def create_backup(
     folder = warehouse.folder
     _save_own_tables(warehouse, report)
     damaged = _damaged_files(folder)
-    with archive.create_archive(out, manifest, is_zip=True) as writer:
+    with archive.create_archive(out, manifest) as writer:
         for path in _user_files(folder):
             if path in damaged:
                 continue
@@ -74,15 +74,15 @@ def create_backup(
                 place.relative_to(folder.root).as_posix(), place, archive.SCORE_FILES if path.is_dir() else [path.name]
             )
         # Folders copied by hand, or files left by a file browser, could not be restored.
-        parcels = [
+        packed = [
             parcel for parcel in folders_in(folder.parcels) if RUN_ID.fullmatch(parcel.name) and is_parcel(parcel)
         ]
-        for number, parcel in enumerate(parcels, start=1):
-            if problem := _parcel_problem(parcel):
+        for number, parcel in enumerate(packed, start=1):
+            if (problem := parcels.problem(parcel)) and is_parcel(parcel):  # and not deleted since
                 damaged[parcel] = problem
             else:
                 manifest["n_runs"] += writer.add_files(f"parcels/{parcel.name}", parcel, PARCEL_FILES)
-            progress(number, len(parcels))
+            progress(number, len(packed))
     for problem in damaged.values():
         report(sentences(problem, Sentence("It is not in the backup.")))
     return Backup(out, datetime.now(UTC), out.stat().st_size, manifest["n_runs"], len(damaged))
@@ -169,8 +169,8 @@ def restore_backup(
     `report` gets a line for what could not be carried over; `progress` follows the rebuild. The previous files are kept
     under names that end in the time. Raises WarehouseLocked if another process holds the warehouse.
     """
-    parcels, backed_up = (folders_in(place / "parcels") for place in (warehouse.folder.root, backup.folder))
-    n_newer = len({parcel.name for parcel in parcels if is_parcel(parcel)} - {parcel.name for parcel in backed_up})
+    present, backed_up = (folders_in(place / "parcels") for place in (warehouse.folder.root, backup.folder))
+    n_newer = len({parcel.name for parcel in present if is_parcel(parcel)} - {parcel.name for parcel in backed_up})
     with _exclusive(warehouse):
         pending, n_parcels = restore.begin(warehouse.folder, backup.folder, backup.damaged, report)
         previous_people = pending.previous_files
@@ -246,18 +246,10 @@ def _damaged_files(folder: Folder) -> dict[Path, str]:
     return damaged
 
 
-def _parcel_problem(parcel: Path) -> str:
-    try:
-        verify_files(read_header(parcel))
-    except WarehouseError as error:
-        return error.message if is_parcel(parcel) else ""  # deleted since
-    return ""
-
-
 def _remove_damaged(unpacked: Folder) -> tuple[str, ...]:
     """Remove the damaged files of an unpacked backup; returns their names in it."""
-    parcels = [parcel for parcel in folders_in(unpacked.parcels) if not is_parcel(parcel) or _parcel_problem(parcel)]
-    damaged = [*parcels, *_damaged_files(unpacked)]
+    bad = [parcel for parcel in folders_in(unpacked.parcels) if parcels.problem(parcel)]
+    damaged = [*bad, *_damaged_files(unpacked)]
     for path in damaged:
         shutil.rmtree(path) if path.is_dir() else path.unlink()
     return tuple(path.relative_to(unpacked.root).as_posix() for path in damaged)

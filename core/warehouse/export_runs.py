@@ -5,7 +5,6 @@ Beside parcels and imported score files it holds every table as Parquet and CSV,
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -23,7 +22,8 @@ from core.tables import LONG_TABLES, TABLES, RecipeNumberRow
 from core.warehouse.runs import require_parcel
 from core.warehouse.warehouse import Warehouse
 
-FORMATS = ("parquet", "csv", "both")
+FORMATS = {"parquet": ("parquet",), "csv": ("csv",), "both": ("parquet", "csv")}
+"""What is asked for -> the formats of the tables."""
 _SELECTED = "run_id IN (SELECT unnest($ids::VARCHAR[]))"
 _KEYS_OF_RUNS = f"(SELECT {{key}} FROM runs WHERE {_SELECTED})"
 _SCORED_NAMES = f"""
@@ -96,7 +96,7 @@ def export_runs(
     selection: dict[str, Any] | None = None,
     translate: Translate = str,
 ) -> ExportResult:
-    """Write these runs to a new folder, or to a file if `target` ends in .zip; whole or not at all.
+    """Write these runs to a new .zip file, whole or not at all.
 
     `selection` is how the runs were selected, for the manifest; `translate` words the dictionary. Raises InputError if there
     are no runs or the target exists, ResourceError if it cannot be written.
@@ -104,7 +104,7 @@ def export_runs(
     if not run_ids:
         raise InputError("No run is chosen for the export. `workdim runs` lists what is there.")
     manifest = {"kind": "export", "asked": selection or {}, "runs": list(run_ids)}
-    with archive.create_archive(target, manifest, target.suffix.lower() == ".zip") as writer:
+    with archive.create_archive(target, manifest) as writer:
         parcels = [require_parcel(warehouse, run_id) for run_id in run_ids]
         for parcel in parcels:
             writer.add_files(f"parcels/{parcel.name}", parcel, PARCEL_FILES)
@@ -118,14 +118,9 @@ def export_runs(
         ]
         for name in included:
             rows = tables[name] if name in tables else _read_parcels(parcels, name)
-            if formats in ("parquet", "both"):
-                content = io.BytesIO()
-                rows.write_parquet(content, compression="zstd")
-                writer.add(f"tables/{name}.parquet", content.getvalue())
-            if formats in ("csv", "both"):
-                writer.add(f"tables/{name}.csv", excel_csv(rows))
+            writer.add_table(name, rows, FORMATS[formats])
         _add_dictionary(writer, _README, included, translate)
-    return ExportResult(target, len(run_ids), target.stat().st_size if target.is_file() else writer.n_bytes)
+    return ExportResult(target, len(run_ids), target.stat().st_size)
 
 
 def export_report_data(
@@ -137,13 +132,12 @@ def export_report_data(
 ) -> ExportResult:
     """Export what a report shows: its numbers with their sources, and the rows of its runs in the source tables.
 
-    Writes Parquet and CSV to a new folder, or to a file if `target` ends in .zip; `translate` words the dictionary. Raises
-    as `export_runs`.
+    Writes Parquet and CSV to a new .zip file; `translate` words the dictionary. Raises as `export_runs`.
     """
     plans = sorted({json.loads(number.source_key or "")["plan_id"] for number in numbers if _has_plan_source(number)})
     sources = {number.source_table for number in numbers if number.source_key} | {"runs", "models", "corpora"}
     manifest = {"kind": "report", "runs": list(run_ids)}
-    with archive.create_archive(target, manifest, target.suffix.lower() == ".zip") as writer:
+    with archive.create_archive(target, manifest) as writer:
         tables = {"recipe_numbers": TABLES["recipe_numbers"].frame(numbers)}
         with warehouse.open() as opened:
             for table in [name for name in TABLES if name in sources]:
@@ -160,12 +154,9 @@ def export_report_data(
                 pl.col("saved_as").map_elements(last_name, pl.String),
             )
         for name, rows in tables.items():
-            content = io.BytesIO()
-            rows.write_parquet(content, compression="zstd")
-            writer.add(f"tables/{name}.parquet", content.getvalue())
-            writer.add(f"tables/{name}.csv", excel_csv(rows))
+            writer.add_table(name, rows)
         _add_dictionary(writer, _REPORT_README, list(tables), translate)
-    return ExportResult(target, len(run_ids), target.stat().st_size if target.is_file() else writer.n_bytes)
+    return ExportResult(target, len(run_ids), target.stat().st_size)
 
 
 def _config_without_places(config: str) -> str:

@@ -6,7 +6,6 @@ a private folder and checked there before its tables are read.
 
 from __future__ import annotations
 
-import hashlib
 import os
 import shutil
 from collections.abc import Sequence
@@ -23,7 +22,7 @@ from core.store import annotation, archive, trash, user_files
 from core.store.annotation import Annotations
 from core.store.archive import Archive
 from core.store.folder import Folder
-from core.store.parcels import PARCEL_FILES, RUN_FILE, RUN_ID, is_parcel, read_header, read_parcel, verify_files
+from core.store.parcels import PARCEL_FILES, RUN_FILE, RUN_ID, TOKENS, is_parcel, read_header, read_parcel, verify_files
 from core.tables import LONG_TABLES, PILOT_SOURCE, TABLES
 from core.warehouse.connection import exists
 from core.warehouse.runs import annotate
@@ -175,7 +174,6 @@ def _import_parcel(
         run_id, staged = _stage_parcel(packed, files, source, place)
         tables = read_parcel(staged)
         verify_files(read_header(staged))
-        _check_tokens(staged)
         _check_reserved_tags(staged)
     except WarehouseError as error:
         # Name the source, not the temporary copy.
@@ -207,12 +205,15 @@ def _stage_parcel(packed: Archive, files: dict[str, str], source: str, place: Pa
         if file not in PARCEL_FILES:
             continue
         packed.extract(name, copies / file)
-        if file.endswith(".parquet") and file != "tokens.parquet":
+        if file.endswith(".parquet") and file != f"{TOKENS}.parquet":
             archive.check_parquet_size(copies / file, f"{source}, {file}")
     try:
-        run_id = read_json(copies / RUN_FILE)["run"]["run_id"]
+        told = read_json(copies / RUN_FILE)
+        run_id = told["run"]["run_id"]
         if not isinstance(run_id, str) or not RUN_ID.fullmatch(run_id):
             raise ValueError("it names no run")
+        if TOKENS not in told["files"]:
+            (copies / f"{TOKENS}.parquet").unlink(missing_ok=True)
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise WarehouseError(
             "The parcel {source} is damaged: its {run_file} cannot be read.", source=source, run_file=RUN_FILE
@@ -221,20 +222,6 @@ def _stage_parcel(packed: Archive, files: dict[str, str], source: str, place: Pa
     shutil.rmtree(staged, ignore_errors=True)
     os.replace(copies, staged)
     return run_id, staged
-
-
-def _check_tokens(staged: Path) -> None:
-    """Check the results of single tokens, which ingest does not read. Raises WarehouseError if they have changed."""
-    expected = read_json(staged / RUN_FILE)["files"].get("tokens")
-    file = staged / "tokens.parquet"
-    if expected is None:
-        file.unlink(missing_ok=True)
-    elif not file.is_file() or hashlib.sha256(file.read_bytes()).hexdigest() != expected:
-        raise WarehouseError(
-            "{file} of run {staged} has changed since it was written, or is missing.",
-            file=file.name,
-            staged=staged.name,
-        )
 
 
 def _check_reserved_tags(staged: Path) -> None:

@@ -22,9 +22,9 @@ import pyarrow.parquet as pq
 from core.errors import ResourceError, Sentence, WarehouseError, WorkdimError, sentences
 from core.files import folders_in, names_in, temporary_folder
 from core.records import SHIPPED
-from core.store import user_files
-from core.store.parcels import READ_ERRORS, is_parcel, read_header, read_parcel
-from core.store.restore import pending_restores, verify_hashes
+from core.store import parcels, user_files
+from core.store.parcels import READ_ERRORS, TOKENS, is_parcel, read_header, verify_files
+from core.store.restore import pending_restores
 from core.tables import LONG_TABLES, TABLES
 from core.warehouse import schema, sync
 from core.warehouse.connection import Connection, attach, copy_snapshot, exists, translated_errors
@@ -104,7 +104,7 @@ def check_health(warehouse: Warehouse) -> Health:
         waiting = [path for path in folders_in(warehouse.parcels) if path.name not in known and is_parcel(path)]
     except (WarehouseError, ResourceError) as error:
         return Health(True, problem=str(error))
-    damaged = [line for path in waiting if (line := _parcel_problem(path))]
+    damaged = [line for path in waiting if (line := parcels.problem(path))]
     return Health(is_present, len(known), len(waiting) - len(damaged), tuple(damaged))
 
 
@@ -191,19 +191,11 @@ def _unreadable_files(warehouse: Warehouse) -> Iterator[Finding]:
                 yield Finding(sentences(error.message, _RESTORE))
 
 
-def _parcel_problem(parcel: Path) -> str:
-    try:
-        read_parcel(parcel)
-    except WarehouseError as error:
-        return str(error)
-    return ""
-
-
 def _count_parcel_rows(parcel: Path) -> dict[str, int]:
-    """Row count of each table of a parcel. Raises one of READ_ERRORS if a file does not match its hash."""
-    verify_hashes(parcel)
-    tables = read_header(parcel).files
-    rows = {table: pq.read_metadata(parcel / f"{table}.parquet").num_rows for table in tables}
+    """Row count of each table of a parcel. Raises WarehouseError for a damaged one."""
+    header = read_header(parcel)
+    verify_files(header)
+    rows = {table: pq.read_metadata(parcel / f"{table}.parquet").num_rows for table in header.files if table != TOKENS}
     return dict.fromkeys(LONG_TABLES, 0) | rows
 
 
@@ -372,14 +364,9 @@ def _check_parcels(
             ]
             if thorough and not differences:
                 differences = _differing_tables(file, model, warehouse, sync.RUN, run_id, ("runs", *LONG_TABLES))
-        except (WarehouseError, *READ_ERRORS) as error:
-            line = Sentence(
-                "The parcel of run {run} is damaged ({reason}); its rows are in the warehouse. Bring the parcel back: "
-                "workdim restore FILE",
-                run=run_id,
-                reason=_reason(error),
-            )
-            findings.append(Finding(line))
+        except WarehouseError as error:
+            its_rows = Sentence("Its rows are in the warehouse. Bring the parcel back: workdim restore FILE")
+            findings.append(Finding(sentences(error.message, its_rows)))
             continue
         if differences:
             line = Sentence(

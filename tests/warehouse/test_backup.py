@@ -15,7 +15,7 @@ import pytest
 from core.commands import main
 from core.errors import InputError, QueryError, ResourceError, WarehouseError, WarehouseLocked
 from core.sql.sandbox import run_query
-from core.store import archive, user_files
+from core.store import archive, parcels, user_files
 from core.store import restore as restoring
 from core.tables import LONG_TABLES
 from core.warehouse import aliases as alias_table
@@ -421,7 +421,7 @@ def test_what_was_damaged_when_it_was_packed_takes_no_good_file_s_place(full, tm
     good = query.read_bytes(), shutil.copytree(full.parcels / RUN_IDS[0], tmp_path / "good")
     with monkeypatch.context() as patch:
         patch.setattr(backup, "_damaged_files", lambda folder: {})
-        patch.setattr(backup, "_parcel_problem", lambda parcel: "")
+        patch.setattr(parcels, "problem", lambda parcel: "")
         query.write_text("{")
         cut_a_table(full.parcels / RUN_IDS[0])
         out = create_backup(full, tmp_path / "b.zip").file

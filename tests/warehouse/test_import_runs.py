@@ -5,6 +5,7 @@ import io
 import json
 import os
 import shutil
+import zipfile
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
@@ -75,12 +76,19 @@ def states(done: ImportResult) -> dict[str, str]:
     return {one.run_id: one.state for one in done.arrivals}
 
 
+def unpacked(file: Path) -> Path:
+    """Where somebody has unpacked an export."""
+    with zipfile.ZipFile(file) as packed:
+        packed.extractall(file.with_suffix(""))
+    return file.with_suffix("")
+
+
 @pytest.mark.parametrize("name", ["export", "export.zip"])
 def test_what_goes_out_comes_in_the_same(ours, theirs, tmp_path, name):
-    exported = export_runs(ours, [RUN, OTHER], tmp_path / name)
-    assert exported.n_runs == 2 and exported.path.exists()
+    exported = export_runs(ours, [RUN, OTHER], tmp_path / "export.zip")
+    assert exported.n_runs == 2 and exported.path.exists() and unpacked(exported.path).is_dir()
     with pytest.raises(InputError, match="is there already"):
-        export_runs(ours, [RUN], tmp_path / name)
+        export_runs(ours, [RUN], tmp_path / "export.zip")
     assert sorted(path.name for path in tmp_path.iterdir() if path.name.startswith(".")) == []
     done = import_runs(theirs, [tmp_path / name])
     assert states(done) == {RUN: "new", OTHER: "new"} and done.is_complete
@@ -93,16 +101,15 @@ def test_what_goes_out_comes_in_the_same(ours, theirs, tmp_path, name):
 
 
 def test_a_run_comes_where_the_rest_of_its_parcel_lies(ours, theirs, tmp_path):
-    export_runs(ours, [RUN], tmp_path / "export")
+    export_runs(ours, [RUN], tmp_path / "export.zip")
     (theirs.parcels / RUN).mkdir(parents=True)
     (theirs.parcels / RUN / "run_checks.parquet").write_bytes(b"half")
-    assert states(import_runs(theirs, [tmp_path / "export"])) == {RUN: "new"}
+    assert states(import_runs(theirs, [tmp_path / "export.zip"])) == {RUN: "new"}
     assert (theirs.path.parent / "trash" / f"{RUN}.damaged" / "run_checks.parquet").read_bytes() == b"half"
 
 
 def test_an_export_can_be_read_without_workdim(ours, tmp_path):
-    folder = tmp_path / "export"
-    export_runs(ours, [OTHER], folder, selection={"tag": "候補"})
+    folder = unpacked(export_runs(ours, [OTHER], tmp_path / "export.zip", selection={"tag": "候補"}).path)
     for table in ALL_TABLES:
         stored = ours.read(f"SELECT * FROM {table}")
         own = {"models": "model_id", "corpora": "corpus_id"}.get(table, "run_id")
@@ -145,14 +152,12 @@ def test_csv_holds_lists_and_neutralises_formulas():
 
 
 def test_nothing_is_overwritten_and_nothing_half_written(ours, tmp_path):
-    (tmp_path / "full").mkdir()
-    (tmp_path / "full" / "mine.txt").write_text("mine", encoding="utf-8")
-    with pytest.raises(InputError, match="is there already"):
-        export_runs(ours, [RUN], tmp_path / "full")
+    with pytest.raises(InputError, match=r"no \.zip file"):
+        export_runs(ours, [RUN], tmp_path / "folder")
     with pytest.raises(InputError, match="No run is chosen"):
-        export_runs(ours, [], tmp_path / "none")
+        export_runs(ours, [], tmp_path / "none.zip")
     with pytest.raises(InputError, match="There is no run nothing"):
-        export_runs(ours, [RUN, "nothing"], tmp_path / "half")
+        export_runs(ours, [RUN, "nothing"], tmp_path / "half.zip")
     assert not [path for path in tmp_path.iterdir() if "half" in path.name or "none" in path.name]
 
 
@@ -315,8 +320,7 @@ def test_undefined_numbers_are_null_and_names_with_markup_are_names(ours, theirs
 
 
 def test_a_manifest_that_does_not_fit_is_told(ours, theirs, tmp_path):
-    folder = tmp_path / "export"
-    export_runs(ours, [RUN, OTHER], folder)
+    folder = unpacked(export_runs(ours, [RUN, OTHER], tmp_path / "export.zip").path)
     edited(folder / "parcels" / RUN, lambda told: told["run"].update(note="forged"))
     done = import_runs(theirs, [folder])
     assert states(done) == {RUN: "damaged", OTHER: "new"}
@@ -358,11 +362,7 @@ def test_a_folder_that_may_only_be_read_is_one_clear_line(ours, tmp_path, monkey
 
     before = content(ours)
     monkeypatch.setattr("tempfile.TemporaryDirectory", read_only)
-    for attempt in (
-        lambda: import_runs(ours, [ours.parcels]),
-        lambda: export_runs(ours, [RUN], tmp_path / "out.zip"),
-        lambda: export_runs(ours, [RUN], tmp_path / "out"),
-    ):
+    for attempt in (lambda: import_runs(ours, [ours.parcels]), lambda: export_runs(ours, [RUN], tmp_path / "out.zip")):
         with pytest.raises(ResourceError, match="Read-only file system") as caught:
             attempt()
         assert "\n" not in str(caught.value)
@@ -370,8 +370,7 @@ def test_a_folder_that_may_only_be_read_is_one_clear_line(ours, tmp_path, monkey
     assert all(content(ours)[table].equals(before[table]) for table in before)
 
 
-@pytest.mark.parametrize("name", ["out.zip", "out"])
-def test_a_full_disk_leaves_no_half_export(ours, tmp_path, monkeypatch, name):
+def test_a_full_disk_leaves_no_half_export(ours, tmp_path, monkeypatch):
     really = archive.ArchiveWriter._write
 
     def full(writer, file, held):
@@ -381,8 +380,8 @@ def test_a_full_disk_leaves_no_half_export(ours, tmp_path, monkeypatch, name):
 
     monkeypatch.setattr(archive.ArchiveWriter, "_write", full)
     with pytest.raises(ResourceError, match="No space left"):
-        export_runs(ours, [RUN], tmp_path / name)
-    assert not (tmp_path / name).exists() and not list(tmp_path.glob(".workdim-*"))
+        export_runs(ours, [RUN], tmp_path / "out.zip")
+    assert not list(tmp_path.glob("out*")) and not list(tmp_path.glob(".workdim-*"))
 
 
 def test_a_zip_file_that_is_cut_off_brings_nothing(ours, theirs, tmp_path):
@@ -463,8 +462,7 @@ def test_scores_come_as_the_files_that_they_came_in(ours, theirs, tmp_path):
 
 def test_altered_scores_are_left_out_and_the_runs_come(ours, theirs, tmp_path):
     with_scores(ours)
-    folder = tmp_path / "export"
-    export_runs(ours, [OTHER], folder)
+    folder = unpacked(export_runs(ours, [OTHER], tmp_path / "export.zip").path)
     file = folder / "people" / "scores" / ("a" * 64) / "scores.parquet"
     pl.read_parquet(file).with_columns(value=pl.lit(99.0)).write_parquet(file)
     done = import_runs(theirs, [folder])
@@ -483,8 +481,8 @@ def test_export_and_import_as_verbs(ours, theirs, tmp_path, capsys, add_parcel):
     here, there = ["--warehouse", str(ours.path)], ["--warehouse", str(theirs.path)]
     assert main(["export", "--out", str(out), "--run", RUN, *here]) == 0
     assert "4 runs, control runs included" in capsys.readouterr().out
-    assert main(["export", "--out", str(tmp_path / "tagged"), "--tag", "候補", "--format", "csv", *here]) == 0
-    assert not list((tmp_path / "tagged" / "tables").glob("*.parquet"))
+    assert main(["export", "--out", str(tmp_path / "tagged.zip"), "--tag", "候補", "--format", "csv", *here]) == 0
+    assert unpacked(tmp_path / "tagged.zip") and not list((tmp_path / "tagged" / "tables").glob("*.parquet"))
     capsys.readouterr()
     theirs.path.unlink()
     assert main(["import", str(out), "--dry-run", *there]) == 0
@@ -495,7 +493,7 @@ def test_export_and_import_as_verbs(ours, theirs, tmp_path, capsys, add_parcel):
     assert main(["import", str(tmp_path / "tagged"), "--json", *there]) == 2
     assert json.loads(capsys.readouterr().out)["arrivals"][0]["state"] == "damaged"
     assert main(["import", str(tmp_path / "nowhere"), *there]) == 2
-    assert main(["export", "--out", str(tmp_path / "x"), "--tag", "none", *here]) == 2
+    assert main(["export", "--out", str(tmp_path / "x.zip"), "--tag", "none", *here]) == 2
     assert os.listdir(theirs.parcels)
 
 
