@@ -341,7 +341,7 @@ def _hand_on(verb: Verbs) -> None:
     )
     page.add_argument("--out", type=Path, required=True, metavar="FILE.html")
     page.add_argument(
-        "--bundle", type=Path, metavar="DIR|FILE.zip", help="the rows behind it: Parquet, CSV, a dictionary"
+        "--bundle", type=Path, metavar="FILE.zip", help="the rows behind it: Parquet, CSV, a dictionary"
     )
     for report in (slides, page):
         text = "run id (repeatable); default: the newest of each model, text and protocol"
