@@ -133,7 +133,7 @@ def test_a_layer_plan_is_reported_and_traced_without_any_run(path: Path, tmp_pat
     asked = json.dumps(json.loads(plan.plan.config) | {"model": "/home/smith/llm"})
     plan = replace(plan, plan=replace(plan.plan, config=asked, saved_as="/home/smith/small"))
     save_plan(Warehouse(path), plan)
-    deck, rows = tmp_path / "plan.pptx", tmp_path / "rows"
+    deck, rows = tmp_path / "plan.pptx", tmp_path / "rows.zip"
     told("slides", "--out", deck, "--plan", plan.plan.plan_id[:8], path=path)
     traced = json.loads(told("trace", deck, "--json", path=path))
     found = traced["numbers"]
@@ -141,8 +141,9 @@ def test_a_layer_plan_is_reported_and_traced_without_any_run(path: Path, tmp_pat
     assert {one["table"] for one in found} >= {"plans", "plan_outcomes"}
     assert {one["state"] for one in found} == {"same"}
     told("report", "--out", tmp_path / "plan.html", "--plan", plan.plan.plan_id, "--bundle", rows, path=path)
-    assert pl.read_parquet(rows / "tables" / "plan_outcomes.parquet").height == len(plan.outcomes)
-    shared = pl.read_parquet(rows / "tables" / "plans.parquet").row(0, named=True)
+    with zipfile.ZipFile(rows) as packed:
+        assert pl.read_parquet(packed.read("tables/plan_outcomes.parquet")).height == len(plan.outcomes)
+        shared = pl.read_parquet(packed.read("tables/plans.parquet")).row(0, named=True)
     assert shared["saved_as"] == "small" and json.loads(shared["config"])["model"] == "llm"
     assert "smith" not in "".join(file.read_text(errors="replace") for file in (rows / "tables").glob("*.csv"))
     assert "/home/smith" not in (tmp_path / "plan.html").read_text()
