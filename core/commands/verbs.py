@@ -340,9 +340,7 @@ def _hand_on(verb: Verbs) -> None:
         "report", reports.report, "write the same as one HTML file", example="report --out report.html --language ja"
     )
     page.add_argument("--out", type=Path, required=True, metavar="FILE.html")
-    page.add_argument(
-        "--bundle", type=Path, metavar="FILE.zip", help="the rows behind it: Parquet, CSV, a dictionary"
-    )
+    page.add_argument("--bundle", type=Path, metavar="FILE.zip", help="the rows behind it: Parquet, CSV, a dictionary")
     for report in (slides, page):
         text = "run id (repeatable); default: the newest of each model, text and protocol"
         report.add_argument("--run", dest="chosen", action="append", metavar="RUN", help=text)

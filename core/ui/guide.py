@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 import math
 import re
 from collections.abc import Callable, Iterator
@@ -12,7 +11,9 @@ from pathlib import Path
 
 import polars as pl
 import streamlit as st
+from jinja2 import Environment, FileSystemLoader
 from markdown_it import MarkdownIt
+from markupsafe import Markup
 
 from core import wording
 from core.analysis.ranking import own_runs
@@ -232,35 +233,17 @@ _GENERATED: dict[str, Callable[[], str]] = {
 
 # --- to print --------------------------------------------------------------------------------------------------
 
-_STYLE = """
-@page { size: A4; margin: 18mm; }
-body { font-family: system-ui, 'Noto Sans', 'Noto Sans CJK JP', 'Hiragino Sans', Meiryo, sans-serif; max-width: 46rem;
-  margin: 2rem auto; padding: 0 1rem; line-height: 1.65; color: #1F2933; }
-h1, h2, h3 { line-height: 1.3; break-after: avoid; } h2 { border-top: 2px solid #E3E7EC; padding-top: 1rem; }
-table { border-collapse: collapse; width: 100%; font-size: 0.88rem; } tr { break-inside: avoid; }
-th, td { border-bottom: 1px solid #E3E7EC; padding: 0.35rem 0.6rem; text-align: left; vertical-align: top; }
-svg { width: 100%; height: auto; break-inside: avoid; } a { color: inherit; }
-"""
-
 
 def printable() -> bytes:
     """The whole guide as one HTML file with the current numbers."""
-    to_html = MarkdownIt("commonmark", {"html": False}).enable("table").render
-    guide = sections()
-    parts = [f"<h1>{html.escape(_('Workdim: guide'))}</h1>", "<ol>"]
-    parts += [f'<li><a href="#s{n}">{html.escape(section.title)}</a></li>' for n, section in enumerate(guide, 1)]
-    parts.append("</ol>")
-    for n, section in enumerate(guide, 1):
-        parts.append(f'<h2 id="s{n}">{html.escape(section.title)}</h2>')
-        for block in section.blocks:
-            picture = _PICTURE.fullmatch(block)
-            if picture:
-                parts.append((DOCS / picture["file"]).read_text(encoding="utf-8"))
-            else:
-                parts.append(to_html(_markdown(block)))
-    return (
-        f'<!DOCTYPE html>\n<html lang="{spoken()}">\n<head>\n<meta charset="utf-8">\n'
-        f"<title>{html.escape(_('Workdim: guide'))}</title>\n<style>{_STYLE}</style>\n</head>\n<body>\n"
-        + "\n".join(parts)
-        + "\n</body>\n</html>\n"
-    ).encode()
+    template = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True).get_template("guide.html")
+    filled = [(section, [_block_html(block) for block in section.blocks]) for section in sections()]
+    page = template.render(language=spoken(), title=_("Workdim: guide"), sections=filled)
+    return f"{page}\n".encode()
+
+
+def _block_html(block: str) -> Markup:
+    picture = _PICTURE.fullmatch(block)
+    if picture:
+        return Markup((DOCS / picture["file"]).read_text(encoding="utf-8"))
+    return Markup(MarkdownIt("commonmark", {"html": False}).enable("table").render(_markdown(block)))
