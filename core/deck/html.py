@@ -103,6 +103,6 @@ def _id(slide: StorySlide) -> str:
 
 def _svg(slide: StorySlide) -> Markup:
     """The picture of a slide, whose texts are escaped where they are drawn."""
-    assert slide.visual is not None
+    assert slide.visual is not None and not isinstance(slide.visual, Table)
     size = (700.0, 430.0) if slide.statements else (1000.0, 430.0)
     return Markup(_without_control_characters(visual_svg(slide.visual, BY_STYLE, size)))

@@ -46,7 +46,7 @@ def _model(card: Preflight) -> str:
         "{architecture} ({family}), {kind}, {parameters:,} parameters, {n} blocks, hidden size {hidden_size}",
         architecture=card.architecture,
         family=card.family,
-        kind=kind_text(card.kind or "", card.stack),
+        kind=kind_text(card.kind or "", card.stack or "main"),
         parameters=card.parameters or 0,
         n=card.n_layers,
         hidden_size=card.hidden_size,
