@@ -64,7 +64,7 @@ def create_backup(
     manifest: dict[str, Any] = {"kind": "backup", "n_runs": 0}
     folder = warehouse.folder
     _save_own_tables(warehouse, report)
-    damaged = _damaged_files(folder)
+    damaged = own_tables.damaged_files(folder)
     with archive.create_archive(out, manifest) as writer:
         for path in _user_files(folder):
             if path in damaged:
@@ -227,29 +227,10 @@ def _user_files(folder: Folder) -> list[Path]:
     return [*(user_files.path_of(folder, kind, file_id) for kind, file_id in ids), *own_tables.files(folder)]
 
 
-def _damaged_files(folder: Folder) -> dict[Path, str]:
-    """Each file of people that cannot be read -> why."""
-    damaged: dict[Path, str] = {}
-    for kind in user_files.KINDS:
-        for file_id in user_files.list_ids(folder, kind):
-            try:
-                user_files.read(folder, kind, file_id)
-            except FileNotFoundError:  # deleted since
-                continue
-            except WarehouseError as error:
-                damaged[user_files.path_of(folder, kind, file_id)] = error.message
-    for file in own_tables.files(folder):
-        try:
-            own_tables.table_name(file)
-        except WarehouseError as error:
-            damaged[file] = error.message
-    return damaged
-
-
 def _remove_damaged(unpacked: Folder) -> tuple[str, ...]:
     """Remove the damaged files of an unpacked backup; returns their names in it."""
     bad = [parcel for parcel in folders_in(unpacked.parcels) if parcels.problem(parcel)]
-    damaged = [*bad, *_damaged_files(unpacked)]
+    damaged = [*bad, *own_tables.damaged_files(unpacked)]
     for path in damaged:
         shutil.rmtree(path) if path.is_dir() else path.unlink()
     return tuple(path.relative_to(unpacked.root).as_posix() for path in damaged)

@@ -26,7 +26,7 @@ from core.store import parcels, user_files
 from core.store.parcels import READ_ERRORS, TOKENS, is_parcel, read_header, verify_files
 from core.store.restore import pending_restores
 from core.tables import LONG_TABLES, TABLES
-from core.warehouse import schema, sync
+from core.warehouse import own_tables, schema, sync
 from core.warehouse.connection import Connection, attach, copy_snapshot, exists, translated_errors
 from core.warehouse.warehouse import Warehouse
 
@@ -119,7 +119,10 @@ def check_integrity(
     if not exists(warehouse.path):
         return IntegrityReport()
     patient = replace(warehouse, wait=LOCK_WAIT)
-    findings = [*_unfinished_changes(patient), *_unreadable_files(patient)]
+    findings = [
+        *_unfinished_changes(patient),
+        *(Finding(sentences(reason, _RESTORE)) for reason in own_tables.damaged_files(patient.folder).values()),
+    ]
     n_rows = n_parcels = 0
     try:
         with _snapshot(patient) as path, translated_errors(path), contextlib.closing(duckdb.connect(path)) as file:
@@ -178,17 +181,6 @@ def _unfinished_changes(warehouse: Warehouse) -> Iterator[Finding]:
     if marked := [*(_name_text(kind, one) for kind, one in known), *restores]:
         changes = _count_text(marked, "change")
         yield Finding(Sentence("{changes} not finished. Run: workdim ingest", changes=changes), is_damage=False)
-
-
-def _unreadable_files(warehouse: Warehouse) -> Iterator[Finding]:
-    for kind in user_files.KINDS:
-        for file_id in user_files.list_ids(warehouse.folder, kind):
-            try:
-                user_files.read(warehouse.folder, kind, file_id)
-            except FileNotFoundError:  # deleted since
-                continue
-            except WarehouseError as error:
-                yield Finding(sentences(error.message, _RESTORE))
 
 
 def _count_parcel_rows(parcel: Path) -> dict[str, int]:

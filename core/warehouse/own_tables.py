@@ -47,6 +47,25 @@ def table_name(file: Path) -> str:
     return name
 
 
+def damaged_files(folder: Folder) -> dict[Path, str]:
+    """Each file of people that cannot be read, own tables and all others -> why."""
+    damaged: dict[Path, str] = {}
+    for kind in user_files.KINDS:
+        for file_id in user_files.list_ids(folder, kind):
+            try:
+                user_files.read(folder, kind, file_id)
+            except FileNotFoundError:  # deleted since
+                continue
+            except WarehouseError as error:
+                damaged[user_files.path_of(folder, kind, file_id)] = error.message
+    for file in files(folder):
+        try:
+            table_name(file)
+        except WarehouseError as error:
+            damaged[file] = error.message
+    return damaged
+
+
 def save(connection: Connection, folder: Folder, report: Report, replace: bool = True) -> list[str]:
     """Write people's tables and views of a DuckDB file to files; returns the ids of new saved queries.
 

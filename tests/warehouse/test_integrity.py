@@ -190,6 +190,14 @@ def test_a_file_of_people_that_was_edited_into_nonsense_is_found(full, content):
     assert f"{PILOT.pilot_id}.json is damaged" in line and "restore" in line and "\n" not in line
 
 
+def test_a_damaged_table_of_people_is_found(full):
+    file = full.folder.people / "tables" / "0.parquet"
+    file.parent.mkdir(parents=True, exist_ok=True)
+    file.write_bytes(b"ruined")
+    (line,) = lines(full)
+    assert str(file) in line and "restore" in line
+
+
 def test_what_a_kill_left_is_known(full):
     full.folder.mark("query", ["x"])
     assert any("1 change (query x) not finished" in note for note in notes(full))
