@@ -6,7 +6,6 @@ Each function that changes parcels does so inside `Warehouse.update`, so that th
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
@@ -20,14 +19,12 @@ from core.store import annotation, trash, user_files
 from core.store.annotation import Annotations
 from core.store.parcels import is_parcel, read_header, read_parcel
 from core.store.trash import TrashedRun
-from core.tables import LONG_TABLES, TABLES
 from core.warehouse import sync
 from core.warehouse.connection import Readable
 from core.warehouse.pilots import add_runs
 from core.warehouse.sync import RUN
 from core.warehouse.warehouse import Warehouse
 
-_log = logging.getLogger("workdim")
 _CONTROL_USES = """
     SELECT run_id, unnest(control_run_ids) AS used FROM run_summaries JOIN runs USING (run_id)
 """
@@ -212,38 +209,16 @@ _SAME_MEASUREMENT = """
 
 
 def read_profile(warehouse: Warehouse, run_id: str) -> Profile:
-    """A run as it was measured: from its parcel, in double precision, or from its rows if the parcel cannot be read.
+    """A run as it was measured, from its parcel: the long tables of the DuckDB file have fewer digits, and verdicts are
+    computed from this. Token results are left out.
 
-    Verdicts are computed from this, because the long tables of the DuckDB file have fewer digits. Token results are left
-    out. Raises KeyError if the warehouse has no such run.
+    Raises KeyError if the warehouse has no such run, WarehouseError if its parcel is gone or damaged.
     """
     parcel = warehouse.parcels / run_id
     if is_parcel(parcel):
-        try:
-            return Profile.from_frames(read_parcel(parcel))
-        except WarehouseError as error:
-            _log.warning(error.message)
-    profile = Profile.from_frames(read_run_tables(warehouse, run_id))
-    _log.warning(
-        Sentence(
-            "Run {run} is read from the rows of the warehouse, which keep seven digits: it has no whole parcel.",
-            run=run_id,
-        )
-    )
-    return profile
-
-
-def read_run_tables(warehouse: Warehouse, run_id: str) -> dict[str, pl.DataFrame]:
-    """The rows of a run, its model and its text, with the types of a parcel. Raises KeyError for an unknown run."""
-    with warehouse.open() as opened:
-        tables = {"runs": opened.read("SELECT * FROM runs WHERE run_id = ?", [run_id])}
-        if tables["runs"].is_empty():
-            raise KeyError(run_id)
-        for table, key in (("models", "model_id"), ("corpora", "corpus_id")):
-            tables[table] = opened.read(f"SELECT * FROM {table} WHERE {key} = ?", [tables["runs"][key][0]])
-        for table in LONG_TABLES:
-            tables[table] = opened.read(f"SELECT * FROM {table} WHERE run_id = ?", [run_id])
-    return {table: rows.cast(dict(TABLES[table].schema)) for table, rows in tables.items()}  # type: ignore[arg-type]
+        return Profile.from_frames(read_parcel(parcel))
+    error = _without_parcel(warehouse, run_id)
+    raise KeyError(run_id) if isinstance(error, InputError) else error
 
 
 def find_control(warehouse: Warehouse, **same: Any) -> str | None:
