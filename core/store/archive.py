@@ -28,11 +28,9 @@ from datetime import UTC, datetime
 from pathlib import Path, PurePosixPath
 from typing import IO, Any
 
-import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from core import exports
 from core.errors import InputError, ResourceError, Sentence, WarehouseError
 from core.files import folders_in, make_folder, temporary_folder
 from core.store.parcels import PARCEL_FILES, RUN_FILE
@@ -102,13 +100,6 @@ class ArchiveWriter:
         for file, content in contents.items():
             self.add(f"{name}/{file}", content)
         return bool(contents)
-
-    def add_table(self, table: str, rows: pl.DataFrame, formats: Sequence[str] = ("parquet", "csv")) -> None:
-        """Add rows for people to read; `csv` is that of a spreadsheet."""
-        if "parquet" in formats:
-            self.add(f"tables/{table}.parquet", exports.parquet(rows))
-        if "csv" in formats:
-            self.add(f"tables/{table}.csv", exports.excel_csv(rows))
 
     def close(self, about: dict[str, Any]) -> None:
         """Write the manifest and sync to disk."""

@@ -14,7 +14,7 @@ from typing import Any
 import polars as pl
 
 from core.errors import InputError
-from core.exports import excel_csv
+from core.exports import excel_csv, parquet
 from core.records import last_name, without_places
 from core.store import archive
 from core.store.parcels import PARCEL_FILES
@@ -118,7 +118,7 @@ def export_runs(
         ]
         for name in included:
             rows = tables[name] if name in tables else _read_parcels(parcels, name)
-            writer.add_table(name, rows, FORMATS[formats])
+            _add_table(writer, name, rows, FORMATS[formats])
         _add_dictionary(writer, _README, included, translate)
     return ExportResult(target, len(run_ids), target.stat().st_size)
 
@@ -154,7 +154,7 @@ def export_report_data(
                 pl.col("saved_as").map_elements(last_name, pl.String),
             )
         for name, rows in tables.items():
-            writer.add_table(name, rows)
+            _add_table(writer, name, rows)
         _add_dictionary(writer, _REPORT_README, list(tables), translate)
     return ExportResult(target, len(run_ids), target.stat().st_size)
 
@@ -196,6 +196,16 @@ def dictionary_markdown(tables: Sequence[str], translate: Translate = str) -> st
             parts.append(f"| `{column}` | {may_be_empty.format(type=kind) if optional else kind} | {cell} |")
         parts.append("")
     return "\n".join(parts)
+
+
+def _add_table(
+    writer: archive.ArchiveWriter, table: str, rows: pl.DataFrame, formats: Sequence[str] = ("parquet", "csv")
+) -> None:
+    """Add rows for people to read; the CSV is one for spreadsheets."""
+    if "parquet" in formats:
+        writer.add(f"tables/{table}.parquet", parquet(rows))
+    if "csv" in formats:
+        writer.add(f"tables/{table}.csv", excel_csv(rows))
 
 
 def _add_dictionary(

@@ -167,7 +167,7 @@ def test_damaged_parcels_are_found(full, thorough):
     found = sorted(lines(full, thorough))
     assert len(found) == 3
     for run_id, line in zip(RUN_IDS, found, strict=False):
-        assert f"parcel of run {run_id} is damaged" in line and "restore" in line
+        assert f"{run_id} is damaged" in line and "restore" in line
 
 
 def test_a_parcel_with_other_rows_is_found(full):
