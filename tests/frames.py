@@ -143,6 +143,8 @@ def run_row(model: Model) -> dict:
         "worst_check": model.worst_check,
         "vetoed_by": ["sequence_share"] if model.worst_check == "veto" else [],
         "stack": "main",
+        "configuration_hash": f"configuration of {model.id}",
+        "chat_template_hash": None,
         "model_seed": model.model_seed,
         "words_hash": model.words_hash,
         "n_words": 800,
@@ -217,6 +219,7 @@ def runs(*models: Model) -> pl.DataFrame:
         "parent_run_id",
         "pilot_id",
         "words_hash",
+        "chat_template_hash",
         "requested_revision",
     )
     lists = [column for column in frame.columns if column in LISTS]

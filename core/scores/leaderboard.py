@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any
 
+from core.errors import Sentence
 from core.scores.cells import Cell, Remark, Remarks, Skip, boolean, day, number, optional_label, required_label, shorten
 from core.scores.score_input import ScoreInput
 from core.scores.score_rows import (
@@ -106,9 +107,9 @@ def read_table(file: ScoreInput, table: Table, format: str = FORMAT_CSV) -> Scor
 def _entries(data: list[Any]) -> Iterator[Line]:
     for index, entry in enumerate(data, start=1):
         if isinstance(entry, dict):
-            yield Line(f"entry {index}", _flatten(entry))
+            yield Line(Sentence("entry {number}", number=index), _flatten(entry))
         else:
-            yield Line(f"entry {index}", None, Remark("not_a_task", shorten(entry)))
+            yield Line(Sentence("entry {number}", number=index), None, Remark("not_a_task", shorten(entry)))
 
 
 def _flatten(entry: dict[str, Any]) -> dict[str, Cell]:
@@ -131,9 +132,8 @@ def _rows(file: ScoreInput, lines: Iterable[Line], header: set[str], decimal_com
             continue
         row = _Row(file, line.cells, decimal_comma)
         for column in columns:
-            yield parse_row(
-                f"{line.at} / {column.name}", line.cells.get("model_name"), column.benchmark, partial(row.score, column)
-            )
+            place = Sentence("{place} / {column}", place=line.at, column=column.name)
+            yield parse_row(place, line.cells.get("model_name"), column.benchmark, partial(row.score, column))
 
 
 @dataclass(frozen=True)
