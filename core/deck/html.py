@@ -69,11 +69,12 @@ def _templates() -> Environment:
     """Every text is escaped by the template and loses its control characters, unless it is `Markup` of ours."""
     loader = FileSystemLoader(Path(__file__).parent)
     return Environment(
-        loader=loader,
-        autoescape=lambda name: name == "report.html",
-        finalize=lambda value: _without_control_characters(value) if type(value) is str else value,
-        undefined=StrictUndefined,
+        loader=loader, autoescape=lambda name: name == "report.html", finalize=_finalized, undefined=StrictUndefined
     )
+
+
+def _finalized(value: object) -> object:
+    return _without_control_characters(value) if isinstance(value, str) and not isinstance(value, Markup) else value
 
 
 def _without_control_characters(text: str) -> str:
