@@ -127,7 +127,7 @@ def _glossary(data: DeckData) -> Iterator[StorySlide]:
     yield from reference_slides(
         data,
         "glossary",
-        _("What {n} words mean").format(n=counted(len(rows), "rows")),
+        _("What {n} words mean").format(n=counted(len(rows), "glossary")),
         (Column(_("Word"), 0.24), Column(_("Meaning"), 0.76)),
         rows,
         _("Table of words and their meanings."),
@@ -152,7 +152,7 @@ def _limits(data: DeckData) -> Iterator[StorySlide]:
     title = Sentence(
         "What this deck cannot decide: {n} question",
         "What this deck cannot decide: {n} questions",
-        n=counted(len(rows), "rows"),
+        n=counted(len(rows), "limits"),
     )
     yield from reference_slides(data, "limits", worded(title), columns, rows, alternative)
 

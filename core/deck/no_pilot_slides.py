@@ -242,7 +242,7 @@ def outstanding_slide(data: DeckData) -> StorySlide:
             ),
             tuple(rows),
             _("Table of valleys, largest steps and dominant directions, models: {n}.").format(
-                n=counted(len(rows), "rows")
+                n=counted(len(rows), "runs")
             ),
             key if len(largest_steps) > MOST_ROWS else "",
         ),

@@ -7,6 +7,7 @@ from collections import Counter
 import polars as pl
 
 from core import wording
+from core.analysis.units import FEWEST_TEST
 from core.deck import visuals
 from core.deck.deck_data import DeckData
 from core.deck.slide import core_slide, decision_slide, fact_table, not_measured_slide
@@ -261,7 +262,7 @@ def size_slide(data: DeckData) -> StorySlide:
             data,
             "size",
             _("a coefficient, with or without size"),
-            slide_wording.time_text(max(0, 10 - relation.n), data.text_runs),
+            slide_wording.time_text(max(0, FEWEST_TEST - relation.n), data.text_runs),
             [given_size, within],
         )
     if relation.partial.r is not None:
@@ -454,7 +455,7 @@ def adopt_slide(data: DeckData) -> StorySlide:
     """Adopting is offered only where nothing that could reverse the relation is left untested."""
     pilot, answer = data.pilot_and_answer
     n = answer.relation.n
-    more = max(10, n)
+    more = max(FEWEST_TEST, n)
     time = slide_wording.time_text(more, data.text_runs)
     extend = _("Extend: the same question of {n} other models, registered before their scores; {time}.")
     options = [extend.format(n=more, time=time), _("Stop: choose by score alone, as before.")]

@@ -146,7 +146,7 @@ def source_line(data: DeckData, tables: Sequence[str], run_ids: Sequence[str]) -
     if run_ids:
         id_ends = [f"…{short_id(run_id)}" for run_id in run_ids[:MOST_RUN_IDS]]
         if len(run_ids) > MOST_RUN_IDS:
-            id_ends.append(_("{count} more").format(count=counted(len(run_ids) - MOST_RUN_IDS, "rows")))
+            id_ends.append(_("{count} more").format(count=counted(len(run_ids) - MOST_RUN_IDS, "runs")))
         parts.append(_("runs {ids}").format(ids=_(", ").join(id_ends)))
     line = _("Source: {told}").format(told=_("; ").join(parts)) if parts else ""
     return layout.truncate(

@@ -436,7 +436,7 @@ def concordance_text(order: OrderTable, *, over_texts: bool) -> str:
         )
         if concordance.reason == "one_value":
             template = _("All values of one column are equal: there is no order to compare.")
-        return template.format(n=counted(len(order.columns), "rows"))
+        return template.format(n=counted(len(order.columns), "scores"))
     template = (
         _("Order of {n} models over {m} texts: Kendall's W {w}, {p} (0: unrelated orders, 1: one order).")
         if over_texts

@@ -344,7 +344,7 @@ def _weight_limit(runs: pl.DataFrame) -> Limit | None:
         )
         for run in derived.iter_rows(named=True)
     ]
-    more = [_("{count} more").format(count=counted(len(relations) - 2, "specifications"))] if len(relations) > 2 else []
+    more = [_("{count} more").format(count=counted(len(relations) - 2, "models"))] if len(relations) > 2 else []
     return Limit(
         _("Do the numbers hold for the base models?"),
         _("The weights measured are not those of the base model ({relations}).").format(

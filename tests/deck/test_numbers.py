@@ -14,12 +14,13 @@ from pptx.oxml.ns import qn
 from core.deck import embedded_sources
 from core.deck.numbers import numbers_of, texts_of
 from core.deck.powerpoint import draw_deck
+from core.deck.report import build_story
 from core.errors import InputError
 from core.pilots.recipe import Recipe
 from core.sources import STATED
 from core.tables import TABLES
 from core.warehouse.recipes import compare_numbers
-from tests.deck.cases import CASES, LANGUAGES, NAMES, story_of
+from tests.deck.cases import CASES, LANGUAGES, NAMES, data_of, story_of
 
 ABOUT = embedded_sources.DeckOrigin(Recipe("Board", ("r1",), language="en"), "0.1.0", "0a1b2c3d4e5f")
 
@@ -44,6 +45,13 @@ def test_every_number_of_a_report_has_a_source(case, language):
     assert len(read) > 0.4 * len(rows)
     again = numbers(case, language)
     assert {one.state for one in compare_numbers(rows, again)} == {"same"}
+
+
+@pytest.mark.parametrize("case", ("one_model", "many_models", "incomplete"))
+def test_the_slides_of_each_run_have_them_as_well(case):
+    rows = numbers_of(build_story(data_of(case, "en"), per_run=True), "r")
+    assert [(one.slide_key, one.place, one.text) for one in rows if one.source_table is None] == []
+    assert {"title", "statement", "chart"} <= {one.place for one in rows if one.slide_key == "run"}
 
 
 NOT_NUMBERS = (
