@@ -116,15 +116,15 @@ def _layers(profile: Profile) -> list[dict[str, Any]]:
 
 def diff(options: argparse.Namespace) -> int:
     from core.analysis.differences import comparability, differences
+    from core.questions.selection import load_runs
     from core.terminal.tables import diff_text
-    from core.warehouse import queries
     from core.warehouse.runs import run_records
     from core.wording.provenance import agreeing_names, comparability_text, differing_lines, result_lines
 
     warehouse = existing_warehouse(options)
-    all_runs = queries.runs(warehouse)
-    ids = [find_run_id(all_runs["run_id"], start) for start in options.run_ids]
-    one, other = (all_runs.filter(run_id=run_id).row(0, named=True) for run_id in ids)
+    known = _run_ids(warehouse)
+    ids = [find_run_id(known, start) for start in options.run_ids]
+    one, other = load_runs(warehouse, ids).to_dicts()
     records_of = {row["run_id"]: row for row in run_records(warehouse, ids).to_dicts()}
     stored = records_of[ids[0]], records_of[ids[1]]
     comparable = comparability(one, other)

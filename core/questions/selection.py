@@ -57,7 +57,7 @@ def load_selection(warehouse: Readable, run_ids: Sequence[str], listed: pl.DataF
     """`listed` are rows of `queries.run_list`: the controls are looked for there."""
     controls = control_ids(in_order(listed, run_ids), listed)
     ids, all_ids = list(run_ids), [*run_ids, *controls]
-    stored = named_texts(warehouse, queries.runs(warehouse, all_ids))
+    stored = load_runs(warehouse, all_ids)
     runs = in_order(stored, ids)
     return Selection(
         runs=runs,
@@ -75,6 +75,11 @@ def load_selection(warehouse: Readable, run_ids: Sequence[str], listed: pl.DataF
         against_controls=queries.control_comparisons(warehouse, ids),
         windows=queries.windows(warehouse, all_ids),
     )
+
+
+def load_runs(warehouse: Readable, run_ids: Sequence[str]) -> pl.DataFrame:
+    """Rows of `queries.runs` in this order, their texts named as among all texts; unknown ids are left out."""
+    return in_order(named_texts(warehouse, queries.runs(warehouse, run_ids)), run_ids)
 
 
 def in_order(runs: pl.DataFrame, run_ids: Sequence[str]) -> pl.DataFrame:
