@@ -140,7 +140,7 @@ def _dependence(speed: Speed, work: Work) -> float:
 
 
 def _layers(speed: Speed, work: Work) -> float:
-    if not work.layers.draws:
+    if not work.layers.has_pairs:
         return 0.0
     n_points, n_states = _pair_points(work), work.n_layers + 1
     # The common dimension processes every pair of points once per member set.
@@ -216,7 +216,7 @@ def geometry_bytes(plan: CloudPlan, n_layers: int, hidden_size: int, pair_budget
 
 
 def _pair_bytes(plan: CloudPlan, n_layers: int, hidden_size: int, budget: int) -> int:
-    if not plan.draws:
+    if not plan.has_pairs:
         return 0
     n_points = points_within(budget, n_layers + 1, hidden_size, plan.draws[0].n_points)
     # Directions twice, a kernel and ranks of each layer, and one kind of them once more as a stack.

@@ -274,7 +274,9 @@ class _Survey:
             return PassEstimate(name, label, known_run, {}, None, None)
         row, protocol, shape = self.model.row, self.protocol, self.blueprint.shape
         placed = self._placed(name)
-        layers = self.layers if PASSES[name].has_words else replace(self.layers, word_draws=[])
+        layers = replace(self.layers, core_only=PASSES[name].core_only)
+        if not PASSES[name].has_words:
+            layers = replace(layers, word_draws=[])
         windows = protocol.n_sequences, protocol.n_tokens
         n_workers = 0
         if self.blueprint.device.type == "cpu":

@@ -15,12 +15,12 @@ import torch
 
 from core.geometry.clouds import Cloud
 from core.geometry.layer import CloudPlan
-from core.geometry.local import CENTRES, KS, WIDE_CENTRES, WIDE_KS
+from core.geometry.local import CENTRES, GRAM_BYTES, KS, WIDE_CENTRES, WIDE_KS
 from core.geometry.neighbour_dimensions import RANKS, stored_neighbours
 from core.geometry.pairs import TILE
 from core.geometry.spectrum import one_thread
 from core.registry.estimators import CLOUD, find_estimator
-from core.registry.specifications import SPECIFICATIONS
+from core.registry.specifications import SPECIFICATIONS, Specification, core_of_cloud
 
 
 @dataclass(frozen=True)
@@ -58,24 +58,40 @@ def layer_bytes(plan: CloudPlan, hidden_size: int) -> int:
     clouds = [*plan.draws[:1], *plan.word_draws[:1], *plan.others]
     n_points = max((len(cloud.rows) for cloud in clouds), default=max(map(len, plan.prompts), default=0))
     n_sets = max((len(cloud.members) for cloud in clouds), default=1)
-    of_cloud = COPIES * n_points * hidden_size * 4 + n_points * (n_sets * 80 * PER_STORED + 3 * TILE * 4)
-    return 2 * len(plan.blocks) * hidden_size * 4 + of_cloud
+    # Of a tile: distances, their squares, and which columns are the nearest.
+    of_cloud = COPIES * n_points * hidden_size * 4 + n_points * (n_sets * 90 * PER_STORED + 5 * TILE * 4)
+    products = 0 if plan.core_only else max((8 * len(cloud.rows) ** 2 for cloud in plan.draws[:1]), default=0)
+    return 2 * len(plan.blocks) * hidden_size * 4 + of_cloud + min(products, GRAM_BYTES)
 
 
 def layer_effort(plan: CloudPlan, hidden_size: int) -> Effort:
     total = Effort()
     for draws in (plan.draws, plan.word_draws, *([cloud] for cloud in plan.others)):
         for number, cloud in enumerate(draws):
-            total += _scan(cloud, hidden_size, with_neighbours=number == 0)
+            asked = _specifications(plan, cloud)
+            total += _scan(cloud, hidden_size, number == 0 and (not _is_core(plan, cloud) or any(s.n2 for s in asked)))
     for cloud in [*plan.draws[:1], *plan.others]:
-        total += _ranks(cloud, hidden_size)
+        if not _is_core(plan, cloud):
+            total += _ranks(cloud, hidden_size)
     for cloud in [*plan.draws[:1], *plan.word_draws[:1], *plan.others]:
-        total += _specified(cloud, hidden_size)
-    if plan.draws:
+        total += _specified(cloud, hidden_size, _specifications(plan, cloud))
+    if plan.draws and not plan.core_only:
         total += _types(plan.draws[0], hidden_size, plan.n_surrogates)
     for rows in plan.prompts:
         total += Effort(products=len(rows) ** 2 * hidden_size, pairs=len(rows) ** 2)
     return total
+
+
+def _is_core(plan: CloudPlan, cloud: Cloud) -> bool:
+    """Whether only the core specifications of the cloud are measured."""
+    return plan.core_only and bool(core_of_cloud(cloud.name))
+
+
+def _specifications(plan: CloudPlan, cloud: Cloud) -> list[Specification]:
+    """The specifications of the cloud that are measured."""
+    if plan.core_only:
+        return core_of_cloud(cloud.name)
+    return [s for s in SPECIFICATIONS if s.cloud == cloud.name]
 
 
 def _scan(cloud: Cloud, hidden_size: int, with_neighbours: bool) -> Effort:
@@ -87,13 +103,12 @@ def _scan(cloud: Cloud, hidden_size: int, with_neighbours: bool) -> Effort:
     return Effort(products=n * n * (hidden_size + 2 * n_sets), pairs=n * n, members=n_sets * n * k)
 
 
-def _specified(cloud: Cloud, hidden_size: int) -> Effort:
-    """Work for a cloud's specifications: transforms, each with its own pass over pairs; neighbours of other windows.
+def _specified(cloud: Cloud, hidden_size: int, of_cloud: list[Specification]) -> Effort:
+    """Work for specifications of a cloud: transforms, each with its own pass over pairs; neighbours of other windows.
 
     If neighbours must also differ in type, the stored ones are too few and about half of the rows are searched again.
     """
     n_sets, n = cloud.members.shape
-    of_cloud = [s for s in SPECIFICATIONS if s.cloud == cloud.name]
     pairs_formed = len({s.transform == "zscore" for s in of_cloud if s.transform != "centred"}) / 2
     work = Effort(products=pairs_formed * n**2 * (hidden_size + n_sets))
     differing = [s.n2 for s in of_cloud if s.n2]

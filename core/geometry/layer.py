@@ -6,6 +6,7 @@ import math
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 import torch
@@ -17,6 +18,7 @@ from core.geometry.correlation_integral import correlation_integral_of_cloud
 from core.geometry.estimators import ESTIMATORS
 from core.geometry.gaussian import gaussian_surrogate
 from core.geometry.neighbour_dimensions import (
+    RANKS,
     NeighbourReading,
     differing_readings,
     distances_of_sets,
@@ -46,7 +48,7 @@ from core.geometry.second_order import (
     undefined_reason,
 )
 from core.records import Estimate
-from core.registry.specifications import specifications_of
+from core.registry.specifications import core_of_cloud, specifications_of
 
 
 @dataclass(frozen=True)
@@ -68,6 +70,13 @@ class CloudPlan:
     """Rows of each sequence, if the dimension is estimated per sequence and averaged."""
     blocks: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=np.int64))
     """Jackknife block of each masked token; (n_tokens,)"""
+    core_only: bool = False
+    """Of clouds that have core specifications, measure these alone, and what their checks need: see `Pass.core_only`."""
+
+    @property
+    def has_pairs(self) -> bool:
+        """Whether pairs of layers are measured, on a sub-sample of `one_per_type`."""
+        return bool(self.draws) and not self.core_only
 
 
 def one_thread_on(device: torch.device) -> AbstractContextManager[None]:
@@ -87,9 +96,13 @@ def _measure_layer(states: Tensor, plan: CloudPlan) -> LayerResult:
     found: list[CloudCorrelator] = []
     distributions: list[Distribution] = []
     duplicates = math.nan
-    if plan.draws:
+    if plan.draws and plan.core_only:
+        duplicates = _measure_core(states, plan, plan.draws, estimates, found)
+    elif plan.draws:
         duplicates = _measure_types(states, plan, estimates, found, distributions)
-    if plan.word_draws:
+    if plan.word_draws and plan.core_only:
+        _measure_core(states, plan, plan.word_draws, estimates, found)
+    elif plan.word_draws:
         placed, scanned, distinct, d2 = measure_draws(states, plan, plan.word_draws)
         estimates += [
             d2,
@@ -101,6 +114,12 @@ def _measure_layer(states: Tensor, plan: CloudPlan) -> LayerResult:
         found += [correlators.second_order_correlator(d2), *correlators.first_order_of_cloud(states, placed.cloud)]
     for cloud in plan.others:
         placed = place(states, cloud)
+        if plan.core_only and core_of_cloud(cloud.name):
+            scanned = scan_cloud(placed, typed=True)
+            d2 = estimates_of_sets(cloud, "d2", scanned.d2, without_two=scanned.without_two)
+            estimates += [d2, *second_order_estimates(placed, scanned)]
+            found += [correlators.second_order_correlator(d2), *correlators.first_order_of_cloud(states, cloud)]
+            continue
         scanned, distinct = scan_with_neighbours(placed, typed=cloud.name == "all_tokens")
         d2 = estimates_of_sets(cloud, "d2", scanned.d2, without_two=scanned.without_two)
         estimates += [
@@ -167,13 +186,36 @@ def _measure_types(
     return copies / cloud.n_points
 
 
+def _measure_core(
+    states: Tensor, plan: CloudPlan, draws: list[Cloud], estimates: list[CloudEstimate], found: list[CloudCorrelator]
+) -> float:
+    """Measure the core specifications of a cloud of several draws, appending to the lists; returns its share of exact
+    copies."""
+    core = core_of_cloud(draws[0].name)
+    rank = max((s.n2 for s in core if s.n2), default=0)
+    placed, scanned, distinct, d2 = measure_draws(
+        states, plan, draws, rank, ratio=any(s.estimator == "participation_ratio" for s in core)
+    )
+    estimates += [
+        d2,
+        *second_order_estimates(placed, scanned),
+        *_d2_of_transforms(placed, core_only=True),
+        *_estimates_with_differing_labels(placed, scanned, distinct, core_only=True),
+    ]
+    found += [correlators.second_order_correlator(d2), *correlators.first_order_of_cloud(states, placed.cloud)]
+    copies = placed.cloud.n_points - int(distinct[0].sum())
+    return copies / placed.cloud.n_points
+
+
 def measure_draws(
-    states: Tensor, plan: CloudPlan, draws: list[Cloud]
+    states: Tensor, plan: CloudPlan, draws: list[Cloud], rank: int = RANKS[-1], *, ratio: bool = True
 ) -> tuple[PlacedCloud, Scanned, Tensor, CloudEstimate]:
-    """The first draw, its pass over pairs, its member sets without exact copies, and d2 averaged over all draws."""
+    """The first draw, its pass over pairs, its member sets without exact copies, and d2 averaged over all draws.
+
+    Neighbours up to `rank` are found in each member set of the first draw."""
     halves = torch.from_numpy(plan.halves).to(states.device)
     placed = place(states, draws[0])
-    scanned, distinct = scan_with_neighbours(placed, halves=halves)
+    scanned, distinct = scan_with_neighbours(placed, rank, ratio=ratio, halves=halves)
     repeats = [scanned, *(scan_cloud(place(states, cloud), halves=halves) for cloud in draws[1:])]
     return placed, scanned, distinct, _over_draws(placed.cloud, repeats)
 
@@ -194,26 +236,22 @@ def _over_draws(cloud: Cloud, repeats: Sequence[Scanned]) -> CloudEstimate:
 # --- any cloud -------------------------------------------------------------------------------------------------
 
 
-def scan_with_neighbours(placed: PlacedCloud, **options) -> tuple[Scanned, Tensor]:
-    """The pass over pairs, and the member sets without exact copies."""
+def scan_with_neighbours(
+    placed: PlacedCloud, rank: int = RANKS[-1], *, ratio: bool = True, **options
+) -> tuple[Scanned, Tensor]:
+    """The pass over pairs with neighbours up to `rank`, and the member sets without exact copies."""
     distinct = first_copies(placed.points, placed.members)
     used = distinct.any(0)
-    k = stored_neighbours(int(distinct[0].sum()), int(used.sum()))
-    return scan_cloud(placed, k=k, used=used, ratio=True, **options), distinct
+    k = stored_neighbours(int(distinct[0].sum()), int(used.sum()), rank) if rank else 0
+    return scan_cloud(placed, k=k, used=used, ratio=ratio, **options), distinct
 
 
 def second_order_estimates(placed: PlacedCloud, scanned: Scanned) -> list[CloudEstimate]:
     cloud = placed.cloud
-    estimates = [
-        estimates_of_sets(cloud, "d2_all_pairs", scanned.d2_all_pairs),
-        estimates_of_sets(
-            cloud,
-            "participation_ratio",
-            scanned.participation_ratio,
-            without_two=scanned.ratio_without_two,
-            with_bias=True,
-        ),
-    ]
+    estimates = [estimates_of_sets(cloud, "d2_all_pairs", scanned.d2_all_pairs)]
+    if len(scanned.participation_ratio):
+        values, two = scanned.participation_ratio, scanned.ratio_without_two
+        estimates.append(estimates_of_sets(cloud, "participation_ratio", values, without_two=two, with_bias=True))
     if len(scanned.d2_typed):
         estimates.append(estimates_of_sets(cloud, "d2_typed", scanned.d2_typed))
     return estimates
@@ -226,12 +264,15 @@ def _rank_estimates(cloud: Cloud, spectra: spectrum.Spectra) -> list[CloudEstima
     ]
 
 
-def _d2_of_transforms(placed: PlacedCloud) -> list[CloudEstimate]:
+def _d2_of_transforms(placed: PlacedCloud, *, core_only: bool = False) -> list[CloudEstimate]:
     """d2 after each transform that the cloud's specifications name."""
     cloud = placed.cloud
-    removals = {name: n for name, n in N_REMOVED.items() if specifications_of(cloud.name, "d2", name)}
-    found = dict(zip(removals, d2_without_components(placed, list(removals.values())), strict=True))
-    if specifications_of(cloud.name, "d2", "zscore"):
+    asked = partial(specifications_of, cloud.name, "d2", core_only=core_only)
+    removals = {name: n for name, n in N_REMOVED.items() if asked(name)}
+    found = {}
+    if removals:
+        found |= zip(removals, d2_without_components(placed, list(removals.values())), strict=True)
+    if asked("zscore"):
         found["zscore"] = d2_of_scaled(placed)
     return [estimates_of_sets(cloud, "d2", values, transform, two) for transform, (values, two) in found.items()]
 
@@ -240,13 +281,15 @@ def _neighbours(placed: PlacedCloud, distinct: Tensor, within: SetNeighbours) ->
     return estimates_of_readings(placed, distinct, neighbour_readings(within, distinct))
 
 
-def _estimates_with_differing_labels(placed: PlacedCloud, scanned: Scanned, distinct: Tensor) -> list[CloudEstimate]:
+def _estimates_with_differing_labels(
+    placed: PlacedCloud, scanned: Scanned, distinct: Tensor, *, core_only: bool = False
+) -> list[CloudEstimate]:
     """Neighbour estimates that exclude neighbours of the same sequence, or of the same type too, per specification."""
     cloud, estimates = placed.cloud, []
     sequences, types = (torch.from_numpy(x).to(placed.points.device) for x in (cloud.sequences, cloud.types))
     for kind, labels in (("between", [sequences]), ("typed", [sequences, types])):
-        scales = [s.n1 for s in specifications_of(cloud.name, f"gride_{kind}") if s.n1]
-        with_mle = bool(specifications_of(cloud.name, f"mle_{kind}"))
+        scales = [s.n1 for s in specifications_of(cloud.name, f"gride_{kind}", core_only=core_only) if s.n1]
+        with_mle = bool(specifications_of(cloud.name, f"mle_{kind}", core_only=core_only))
         readings = differing_readings(scanned.table, distinct, labels, kind, scales, with_mle)
         estimates += estimates_of_readings(placed, distinct, readings)
     return estimates

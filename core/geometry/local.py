@@ -110,7 +110,7 @@ def _grams(points: Tensor, indices: Tensor, n_near: int, gram: Tensor | None) ->
             gathered -= gathered[:, :n_near].mean(1, keepdim=True)
             yield torch.bmm(gathered, gathered.transpose(1, 2))
         return
-    for chunk in indices.to(gram.device).split(max(1, CHUNK_BYTES // (8 * k * k))):
+    for chunk in indices.to(gram.device).split(max(1, CHUNK_BYTES // (32 * k * k))):
         if 4 * k > len(gram):  # whole rows are copied faster than their single entries
             own = gram[chunk].gather(2, chunk[:, None].expand(-1, k, -1))
         else:

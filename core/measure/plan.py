@@ -122,6 +122,8 @@ def plan_layers(
     protocol: Protocol,
     seed: int,
     more_estimators: Sequence[str] = (),
+    *,
+    core_only: bool = False,
 ) -> CloudPlan:
     """Assign the kept tokens to clouds, identically for every layer."""
     tokens = clouds.Tokens(mask.types, mask.sequences, sample.blocks[mask.sequences], protocol.n_blocks)
@@ -147,6 +149,7 @@ def plan_layers(
         more_estimators=tuple(more_estimators),
         prompts=tuple(prompts),
         blocks=tokens.blocks,
+        core_only=core_only,
     )
 
 
@@ -184,8 +187,9 @@ def pair_budget(config: RunConfig) -> int:
 
 
 def sample_layer_pairs(plan: CloudPlan, states: HiddenStates, budget: int) -> LayerPairs | None:
-    """Draw the sub-sample of `one_per_type` for the layer x layer matrices; None if the protocol has no such cloud."""
-    if not plan.draws:
+    """Draw the sub-sample of `one_per_type` for the layer x layer matrices; None if the protocol has no such cloud, or
+    the pass measures its core specifications only."""
+    if not plan.has_pairs:
         return None
     cloud = plan.draws[PAIR_DRAW]
     rows = cloud.rows[cloud.members[0]]

@@ -87,7 +87,8 @@ def _measure_pass(
         require_types(mask, setup.corpus)
         words = usable_words(sample, mask)
         estimators = extra_estimators(config, protocol, config.pass_)
-        plan = plan_layers(sample, mask, words, protocol, config.seed, estimators)
+        core_only = PASSES[config.pass_].core_only
+        plan = plan_layers(sample, mask, words, protocol, config.seed, estimators, core_only=core_only)
     with clock.phase("geometry"), one_thread_on(model.device):
         room = available_bytes(torch.device("cpu"), config.memory_budget)
         layers = _measure_layers(states, mask, plan, model.device, checkpoint, clock, workers, room)

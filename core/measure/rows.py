@@ -138,7 +138,9 @@ def build_profile(measurement: Measurement, checks: list[RunCheckRow], clock: Cl
         distributions=[row for item in _distributions(measurement) for row in _histogram(measurement.run_id, *item)],
         windows=window_rows(
             measurement.run_id, measurement.sample, measurement.mask, measurement.states, _peak_layer(measurement)
-        ),
+        )
+        if PASSES[measurement.config.pass_].has_windows
+        else [],
         tokens=[row for item in _distributions(measurement) for row in _token_rows(measurement, *item)]
         if measurement.config.keep_tokens
         else [],

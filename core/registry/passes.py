@@ -34,6 +34,8 @@ class Pass:
     of the blocks drawn; `permuted`: the entries of each matrix in the blocks in random order."""
     has_words: bool = True
     """Whether its input consists of words, which clouds of one point per word need."""
+    has_windows: bool = True
+    """Whether its windows are measured one by one, for dimension and loss within one model."""
     has_several: bool = False
     """Whether a protocol runs it with `Protocol.n_random_models` seeds, otherwise with one."""
 
@@ -41,6 +43,13 @@ class Pass:
     def is_control(self) -> bool:
         """Whether it is a control of a run on text; true for all passes but the text itself."""
         return self.key != "text"
+
+    @property
+    def core_only(self) -> bool:
+        """Whether it measures what verdicts compare and nothing else: the core specifications, and what its checks
+        need. A control decides about a claim; it has no local dimensions, surrogates, distributions or pairs of layers.
+        """
+        return self.is_control
 
     @property
     def has_effect(self) -> bool:
@@ -90,6 +99,7 @@ PASSES: dict[str, Pass] = {
                 "give them. What differs hangs on that token."
             ),
             dash="2px,2px,8px,2px",
+            has_windows=False,
         ),
         Pass(
             "random_init",
@@ -99,6 +109,7 @@ PASSES: dict[str, Pass] = {
                 "Random weights (dotted): the same architecture untrained. What they show too need not come from training."
             ),
             dash="dot",
+            has_windows=False,
             weights=DRAWN,
             has_several=True,
         ),
@@ -111,6 +122,7 @@ PASSES: dict[str, Pass] = {
                 "come from the training of the blocks."
             ),
             dash="longdash",
+            has_windows=False,
             weights=BLOCKS_DRAWN,
             has_several=True,
         ),
@@ -123,6 +135,7 @@ PASSES: dict[str, Pass] = {
                 "matrix in random order. What they show too needs the sizes of the weights only, not where they stand."
             ),
             dash="longdashdot",
+            has_windows=False,
             weights=PERMUTED,
         ),
     )

@@ -29,7 +29,7 @@ def test_more_asked_for_costs_more(plan):
     assert layer_seconds(plan, 256) > base
     for change in (dict(n_surrogates=19), dict(word_draws=plan.draws), dict(prompts=(np.arange(500),))):
         assert layer_seconds(replace(plan, **change), 128) > base
-    for change in (dict(n_surrogates=0), dict(draws=plan.draws[:1]), dict(others=[])):
+    for change in (dict(core_only=True), dict(n_surrogates=0), dict(draws=plan.draws[:1]), dict(others=[])):
         assert layer_seconds(replace(plan, **change), 128) < base
 
 

@@ -471,3 +471,21 @@ def test_a_run_stores_no_dimension_above_what_the_points_can_span():
         assert not begins > n - 1, e
     d2 = found(result, "one_per_type", "d2")
     assert math.isnan(d2.estimate.value) and "can span" in d2.estimate.notes and not d2.blocks and not d2.halves
+
+
+def test_a_control_measures_the_core_specifications_as_a_text_does_and_nothing_else():
+    states, types, sequences = clustered(3)
+    whole = plan(types, sequences)
+    rows, order = np.arange(len(types)), np.random.default_rng(1).permutation(len(types))
+    tokens = clouds.Tokens(types, sequences, whole.blocks, 16)
+    whole = replace(whole, word_draws=[clouds.one_per_word(order, types // 2, rows, tokens, 500)])
+    text = layer.measure_layer(states, whole)
+    control = layer.measure_layer(states, replace(whole, core_only=True))
+    core = {s.key for s in SPECIFICATIONS if s.is_core}
+    measured = {(e.cloud, e.transform, e.estimator, e.n1) for e in control.estimates}
+    assert core <= measured and {estimator for *_, estimator, _ in measured - core} == {"d2", "d2_all_pairs"}
+    for e in control.estimates:
+        same = found(text, e.cloud, e.estimator, e.n1, e.transform)
+        assert e.estimate.value == pytest.approx(same.estimate.value, rel=1e-4)
+        assert e.blocks == pytest.approx(same.blocks, rel=1e-4) and e.halves == pytest.approx(same.halves, rel=1e-4)
+    assert control.duplicate_share == text.duplicate_share and not control.distributions

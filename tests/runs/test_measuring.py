@@ -152,6 +152,8 @@ def test_control_passes_are_runs_of_their_own_and_are_not_measured_twice(control
     assert set(summary.control_run_ids) == {c.run.run_id for c in first.controls}
     by_pass = {c.run.pass_: c for c in first.controls}
     assert by_pass["shuffled"].run.bits_per_byte != first.profile.run.bits_per_byte
+    # What a verdict does not compare is not measured; `within` compares the windows of the text with shuffled ones.
+    assert not any(c.pairs or c.distributions or (c.windows and c.run.pass_ != "shuffled") for c in first.controls)
     again = measure(controlled, warehouse, quiet, again=True)
     assert [c.run.run_id for c in again.controls] == [c.run.run_id for c in first.controls]
     # Trained weights of the same architecture: what is wholly random is the same, nothing else.
