@@ -14,7 +14,7 @@ import polars as pl
 
 from core import wording
 from core.analysis import plans as plan_analysis
-from core.figures.chart import Axis, Block, Blocks, Chart, Gallery, Guide, Point, Series, round_axis
+from core.figures.chart import Axis, Block, Blocks, Chart, Gallery, Guide, Point, Series, round_axis, whole_step
 from core.figures.profile_data import PRIMARY, Curve, ProfileData, profile_points
 from core.locale import _
 from core.questions.ranking_answer import Answer
@@ -169,8 +169,7 @@ def _layer_axis(profile_data: ProfileData) -> Axis:
     deepest = max(curve.marks[-1].layer for curve in profile_data.curves)
     if not profile_data.same_depth:
         return Axis(wording.layer_axis(False), 0, 1, 0.25, 2)
-    step = next((step for step in (1, 2, 5, 10) if deepest / step <= 10), 20)
-    return Axis(wording.layer_axis(True), 0, deepest, step)
+    return Axis(wording.layer_axis(True), 0, deepest, whole_step(deepest))
 
 
 def _dimension_title(profile_data: ProfileData) -> str:
@@ -293,7 +292,7 @@ def price_chart(layer_plan: LayerPlan) -> Chart | None:
         series.append(Series(_("ours, healed"), (healed,), len(series), False, "diamond"))
     all_points = [point for line in series for point in line.points]
     most = max(point.x for point in all_points)
-    step = next((step for step in (1, 2, 5, 10) if most / step <= 10), 20)
+    step = whole_step(most)
     up = round_axis(
         _("Rise of the loss (nats per token)"), [v for p in all_points for v in (p.y, p.lower, p.upper)], from_zero=True
     )

@@ -131,6 +131,11 @@ def point_text(chart: Chart, line: Series, point: Point) -> str:
     return f"{point.name or line.name} ({across}): {with_interval(point.y, point.lower, point.upper)}".lstrip()
 
 
+def whole_step(most: float) -> int:
+    """Distance of some ten ticks of an axis of whole numbers from 0."""
+    return next((step for step in (1, 2, 5, 10) if most / step <= 10), 20)
+
+
 def scatter_chart(
     groups: Mapping[str, Sequence[Point]], x_title: str, y_title: str, alternative: str, key: str = ""
 ) -> Chart:

@@ -60,7 +60,7 @@ def chart_svg(chart: Chart, caption: Caption, theme: Theme = LIGHT, size: tuple[
 
 
 def _tick_values(axis: Axis) -> list[float]:
-    n = min(round((axis.high - axis.low) / axis.step), 40) if axis.step > 0 else 0
+    n = min(int((axis.high - axis.low) / axis.step + 1e-6), 40) if axis.step > 0 else 0
     return [axis.low + axis.step * k for k in range(n + 1)]
 
 

@@ -16,7 +16,6 @@ from core.figures.text import shorten_to_width, wrap_text
 from core.locale import spoken
 
 FONT = "system-ui, 'Segoe UI', 'Noto Sans', 'Noto Sans CJK JP', 'Hiragino Sans', Meiryo, sans-serif"
-MARKERS = ("circle", "diamond", "square", "up", "down", "plus", "dash")
 
 
 @dataclass(frozen=True)
@@ -82,7 +81,7 @@ class Drawing:
         )
 
     def marker(self, position: Position, kind: str, colour: str, size: float = 5, hollow: bool = False) -> None:
-        """One of MARKERS; hollow ones show the paper."""
+        """A circle, diamond, square, plus, dash, or triangle up or down; hollow ones show the paper."""
         x, y = position
         fill = self.theme.paper if hollow else colour
         style = f'fill="{fill}" stroke="{colour}" stroke-width="1.6"'
@@ -236,10 +235,3 @@ def draw_title(drawing: Drawing, caption: Caption) -> float:
 def draw_source(drawing: Drawing, caption: Caption) -> None:
     source = shorten_to_width(caption.source, SMALL, drawing.width - 24)
     drawing.text((12, drawing.height - 9), source, SMALL, drawing.theme.quiet)
-
-
-def padded_range(values: Sequence[float]) -> tuple[float, float]:
-    """A range with a little room around it."""
-    lowest, highest = min(values), max(values)
-    room = 0.07 * (highest - lowest) or 0.1 * abs(highest) or 1.0
-    return lowest - room, highest + room

@@ -11,6 +11,7 @@ import polars as pl
 
 from core import wording
 from core.analysis.differences import LayerDifference
+from core.figures.chart import Axis, Chart, Guide, Point, Series, round_axis, whole_step
 from core.figures.labels import Box, Label, LabelRoom, Position, around, spread_apart
 from core.figures.profile_data import (
     CorrelatorData,
@@ -38,7 +39,6 @@ from core.figures.svg import (
     Theme,
     draw_source,
     draw_title,
-    padded_range,
     ticks,
 )
 from core.figures.text import shorten_to_width, text_width
@@ -273,47 +273,25 @@ def _is_below(extremum: Extremum, curve: Curve) -> bool:
     return neighbour.value > extremum.value
 
 
-def difference_svg(
-    differences: Mapping[str, Sequence[LayerDifference]],
-    caption: Caption,
-    theme: Theme = LIGHT,
-    size: tuple[float, float] = (WIDTH, 330),
-    order: Sequence[str] = (),
-) -> str:
-    """The difference of each run (name -> its layers) from the base run in percent, with filled 95 percent bands: a band
-    without zero is a difference. `order` of all names decides the colours, as in the chart of the curves."""
-    drawing = Drawing(*size, theme)
-    top = draw_title(drawing, caption)
-    values = [
-        100 * end
-        for rows in differences.values()
-        for row in rows
-        for end in (row.share, row.lower, row.upper)
-        if end is not None
-    ]
-    if not values:
-        return drawing.svg(caption.title)
-    longest = max(text_width(name, LARGE, bold=True) for name in differences)
-    right = size[0] - min(longest, 0.24 * size[0]) - 30
-    last = max(row.layer for rows in differences.values() for row in rows)
-    low, high = padded_range([0.0, *values])
-    axes = Axes(drawing, 58, top + 26, right, size[1] - 62, (0, max(last, 1)), (max(low, -100), high))
-    axes.draw(wording.layer_axis(True), _("difference in %"), _layer_ticks(last, True))
-    drawing.line([axes.to_pixels(0, 0), axes.to_pixels(last, 0)], theme.text, 1.4)
-    line_ends = []
+def difference_chart(differences: Mapping[str, Sequence[LayerDifference]], order: Sequence[str] = ()) -> Chart:
+    """The difference of each run (name -> its layers) from the base run in percent, with 95 percent bands: a band without zero
+    is a difference; a missing layer is a gap. `order` of all names decides the colours, as in the chart of the curves."""
+    series = []
     for n, (name, rows) in enumerate(differences.items(), start=1):
-        colour = theme.curves[(order.index(name) if name in order else n) % len(theme.curves)]
-        marks = [_percent(row) for row in rows]
-        _draw_curve(axes, Curve("", name, marks, None, None), colour, True)
-        line_ends.append((name, colour, marks[-1].value))
-    _label_line_ends(axes, line_ends, size[0])
-    draw_source(drawing, caption)
-    return drawing.svg(caption.title, caption.subtitle)
+        pieces = unbroken([Mark(row.layer, 0.0, row.share, row.lower, row.upper) for row in rows])
+        for piece in pieces:
+            points = (Point(mark.layer, *map(_percent, (mark.value, mark.lower, mark.upper))) for mark in piece)  # type: ignore[arg-type]
+            colour = order.index(name) if name in order else n
+            series.append(Series(name, tuple(points), colour, is_banded=True, is_named=piece is pieces[-1]))
+    drawn = [point for line in series for point in line.points]
+    y = round_axis(_("difference in %"), [0.0, *(value for p in drawn for value in (p.y, p.lower, p.upper))])
+    last = max((point.x for point in drawn), default=1)
+    x = Axis(wording.layer_axis(True), 0, max(last, 1), whole_step(last))
+    return Chart(x, replace(y, low=max(y.low, -100.0)), tuple(series), "", (Guide("", 0.0, False),))
 
 
-def _percent(row: LayerDifference) -> Mark:
-    low, high = (None if end is None else 100 * end for end in (row.lower, row.upper))
-    return Mark(row.layer, 0.0, 100 * row.share, low, high)
+def _percent(share: float | None) -> float | None:
+    return None if share is None else 100 * share
 
 
 def _layer_ticks(last: float, same_depth: bool) -> list[float]:

@@ -17,7 +17,7 @@ from core.figures.labels import LabelRoom, spread_apart
 from core.figures.profile_data import Curve, Extremum, Mark, Phase, ProfileData, Reference, claim_phases
 from core.figures.style import COLOURS, axes_figure, recolour, translucent
 from core.figures.svg import DARK, LIGHT, Caption, log_ticks, ticks
-from core.figures.svg_profiles import difference_svg, profile_svg, thumbnail
+from core.figures.svg_profiles import difference_chart, profile_svg, thumbnail
 from core.figures.text import shorten_to_width, text_width, wrap_text
 from tests.small_multiples import Panel, small_multiples_svg
 
@@ -196,5 +196,10 @@ def test_controls_that_run_off_a_linear_axis_are_cut_there_and_several_seeds_are
 
 def test_a_difference_is_drawn_around_zero_in_percent():
     rows = [LayerDifference(0, 0.25, 0.1, 0.4), LayerDifference(1, -0.1, None, None)]
-    told = words(difference_svg({"other": rows}, Caption("t")))
+    told = words(chart_svg(difference_chart({"other": rows}), Caption("t")))
     assert {"difference in %", "other", "0"} <= set(told)
+    deep = [LayerDifference(layer, 0.5, None, None) for layer in range(12) if layer != 5]
+    svg = chart_svg(difference_chart({"other": deep}), Caption("t"))
+    assert "10" in words(svg) and "12" not in words(svg), "no tick beyond the last layer"
+    lines = [one for one in ElementTree.fromstring(svg).iter(f"{SVG}polyline") if one.get("stroke-width") == "2.4"]
+    assert [len(line.get("points", "").split()) for line in lines] == [5, 6], "a missing layer is a gap"

@@ -15,9 +15,10 @@ from core.analysis.differences import (
     relative_difference,
 )
 from core.figures import profile_data
+from core.figures.chart_svg import chart_svg
 from core.figures.profile_data import extrema_of
 from core.figures.svg import Caption
-from core.figures.svg_profiles import difference_svg, profile_caption, profile_svg
+from core.figures.svg_profiles import difference_chart, profile_caption, profile_svg
 from core.locale import _
 from core.questions.selection import Selection
 from core.ui import inputs, pictures, reads, tables
@@ -104,11 +105,8 @@ def _show_differences(
         )
     )
     caption = Caption(_("Difference from {name}").format(name=labels[base["run_id"]]), explanation)
-    st.image(
-        difference_svg(differences, caption, pictures.theme(), SIZE_DIFFERENCE, list(labels.values())),
-        width="stretch",
-        alt=caption.title,
-    )
+    chart = difference_chart(differences, list(labels.values()))
+    st.image(chart_svg(chart, caption, pictures.theme(), SIZE_DIFFERENCE), width="stretch", alt=caption.title)
 
 
 def _common_cloud(comparability: Comparability) -> str | None:
