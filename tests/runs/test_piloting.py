@@ -10,14 +10,14 @@ import pytest
 from core.errors import WarehouseLocked
 from core.pilots.registration import read_pilot
 from core.registry.protocols import PROTOCOLS
-from core.runs import processes
+from core.runs import estimates, processes
 from core.runs.jobs import JobStatus, job_status, list_jobs, submit
 from core.runs.pilot_jobs import run_pilot
 from core.runs.requests import protocol_names, text_names
 from core.warehouse import queries
 from core.warehouse.reference import add_all_profiles
 from core.warehouse.warehouse import Warehouse
-from tests.conftest import run_core
+from tests.conftest import answer_here, run_core
 from tests.runs.small import SMALL
 from tests.tiny import save_tiny_model
 
@@ -51,6 +51,13 @@ def measured(tmp_path_factory):
     weights.write_bytes(weights.read_bytes()[:2000])
     (folder / "four.toml").write_text(PILOT, encoding="utf-8")
     return folder, run_pilot_verb(folder)
+
+
+@pytest.fixture
+def small(monkeypatch):
+    """The protocol `small` in this process, which also reads the tokenizers: a process of its own would not know it."""
+    monkeypatch.setattr("core.registry.protocols.PROTOCOLS", {"small": SMALL})
+    monkeypatch.setattr(estimates, "_run_process", answer_here)
 
 
 def run_pilot_verb(folder, what=None):
@@ -90,10 +97,9 @@ def test_run_again_it_measures_what_is_missing_only(measured):
     assert queries.pilots(warehouse)["n_runs"].to_list() == [4] and not list_jobs(warehouse)
 
 
-def test_jobs_that_a_pilot_has_not_come_to_wait_while_it_is_at_work(measured, warehouse, monkeypatch):
+def test_jobs_that_a_pilot_has_not_come_to_wait_while_it_is_at_work(measured, warehouse, small, monkeypatch):
     """And are interrupted, not lost, where it is gone."""
     monkeypatch.setattr(processes, "COMMAND", (sys.executable, "-m", "tests.runs.small"))
-    monkeypatch.setattr("core.registry.protocols.PROTOCOLS", {"small": SMALL})
     folder, _done = measured
     pilot = read_pilot(folder / "four.toml", [*protocol_names(), "small"], text_names())
     seen = []
@@ -109,9 +115,8 @@ def test_jobs_that_a_pilot_has_not_come_to_wait_while_it_is_at_work(measured, wa
     assert again.pilot_id == pilot.pilot_id
 
 
-def test_a_pilot_that_was_stopped_goes_on_with_all_that_is_missing(measured, warehouse, monkeypatch):
+def test_a_pilot_that_was_stopped_goes_on_with_all_that_is_missing(measured, warehouse, small):
     """What it had not come to is its own, and waits for nobody."""
-    monkeypatch.setattr("core.registry.protocols.PROTOCOLS", {"small": SMALL})
     folder, _done = measured
     pilot = read_pilot(folder / "four.toml", [*protocol_names(), "small"], text_names())
 
@@ -132,8 +137,7 @@ def test_a_pilot_that_was_stopped_goes_on_with_all_that_is_missing(measured, war
     assert len(seen) == 4
 
 
-def test_what_a_pilot_has_not_come_to_can_be_cancelled(measured, warehouse, monkeypatch):
-    monkeypatch.setattr("core.registry.protocols.PROTOCOLS", {"small": SMALL})
+def test_what_a_pilot_has_not_come_to_can_be_cancelled(measured, warehouse, small):
     folder, _done = measured
     pilot = read_pilot(folder / "four.toml", [*protocol_names(), "small"], text_names())
 
@@ -145,8 +149,7 @@ def test_what_a_pilot_has_not_come_to_can_be_cancelled(measured, warehouse, monk
     assert outcome.state == "cancelled" and len(list_jobs(warehouse)) == 3
 
 
-def test_a_locked_warehouse_does_not_end_a_pilot(measured, warehouse, monkeypatch):
-    monkeypatch.setattr("core.registry.protocols.PROTOCOLS", {"small": SMALL})
+def test_a_locked_warehouse_does_not_end_a_pilot(measured, warehouse, small, monkeypatch):
     folder, _done = measured
     pilot = read_pilot(folder / "four.toml", [*protocol_names(), "small"], text_names())
 

@@ -131,8 +131,9 @@ def test_refused_by_a_process_of_its_own(warehouse: Warehouse, folder: Path, sql
 
 @pytest.mark.parametrize(("sql", "told"), names(GREEDY))
 def test_greed_is_stopped(warehouse: Warehouse, folder: Path, sql: str, told: str):
+    """What may end at its time has half a second; what ends for another reason has as long as a busy machine takes for it."""
     with pytest.raises(QueryError) as caught:
-        sandbox.run_query(warehouse, sql, seconds=0.5)
+        sandbox.run_query(warehouse, sql, seconds=0.5 if "longer than" in told else 60.0)
     matches(told, in_one_line(str(caught.value)))
 
 
