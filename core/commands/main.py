@@ -13,7 +13,7 @@ from core.commands.context import fail, warn
 from core.commands.verbs import build_parser
 from core.errors import ResourceError, Sentence, WorkdimError
 from core.locale import speaking
-from core.terminal.output import WordedFormatter, guarded_output, preferred_language
+from core.terminal.output import WordedFormatter, guarded_output, name_warehouse, preferred_language
 
 FULL = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
 
@@ -26,6 +26,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         logging.basicConfig(level=logging.WARNING, handlers=[to_terminal])
         try:
             options = build_parser().parse_args(sys.argv[1:] if arguments is None else arguments)
+            name_warehouse(options.warehouse)
             code = options.run(options) or 0
             sys.stdout.flush()
             return code

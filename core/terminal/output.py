@@ -12,11 +12,14 @@ import logging
 import math
 import os
 import re
+import shlex
 import shutil
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, TextIO
 
 from rich.cells import cell_len
@@ -76,6 +79,20 @@ STYLES = {
 """Pattern -> style of matching text in a line."""
 
 
+_COMMAND = re.compile(r"`(workdim [^`]+)`")
+_named_warehouse: ContextVar[str] = ContextVar("warehouse", default="")
+
+
+def name_warehouse(path: Path | None) -> None:
+    """Have commands that lines tell to type name the warehouse too, as the one that was typed does."""
+    _named_warehouse.set(f" --warehouse {shlex.quote(str(path))}" if path else "")
+
+
+def _with_warehouse(command: re.Match[str]) -> str:
+    said = command[1]
+    return f"`{said}`" if "--warehouse" in said or "--help" in said else f"`{said}{_named_warehouse.get()}`"
+
+
 def say(*lines: str) -> None:
     _print(lines, sys.stdout)
 
@@ -96,7 +113,7 @@ def warn(line: str) -> None:
 
 
 def _print(lines: Sequence[str], stream: TextIO) -> None:
-    clean = [one_line(line) for line in lines]
+    clean = [one_line(_COMMAND.sub(_with_warehouse, line)) for line in lines]
     if not stream.isatty():
         print("\n".join(clean), file=stream, flush=True)
         return
