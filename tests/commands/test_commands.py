@@ -195,7 +195,7 @@ def test_taking_the_reference_profiles_out_tells_only_what_was_there(path, ships
     reference.add_new_profiles(Warehouse(path), print)
     assert main(["ingest", "--without-reference", "--warehouse", str(path)]) == 0
     assert capsys.readouterr().out.split("\n")[0] == (
-        "1 reference profile was moved to the trash. `workdim ingest --reference` adds them again."
+        f"1 reference profile was moved to the trash. `workdim ingest --reference --warehouse {path}` adds them again."
     )
     assert main(["ingest", "--without-reference", "--warehouse", str(path)]) == 0
     assert capsys.readouterr().out.startswith("There are no reference profiles here")
