@@ -2,15 +2,20 @@
 
 Unit t1: a fp32 product in tiles of 512 rows with the 64 nearest selected, over the same cloud with the same threads.
 Machines are shared and noisy, so everything is timed in turn, several times, and medians are compared.
+
+`--workers 1 2 4` measures many such layers instead, side by side in as many workers, as ratios to the same layers one after
+the other on all of torch's threads.
 """
 
 from __future__ import annotations
 
 import argparse
 import statistics
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import skdim
@@ -20,6 +25,7 @@ from core.geometry import clouds, layer
 from core.geometry.layer import CloudPlan, measure_layer, scan_with_neighbours
 from core.geometry.local import local_readings
 from core.geometry.second_order import place
+from core.measure.layer_workers import LayerWorkers
 
 
 def points_like_tokens(n_tokens: int, n_dims: int, seed: int = 0) -> tuple[torch.Tensor, np.ndarray, np.ndarray]:
@@ -79,6 +85,22 @@ def scikit_dimension(points: torch.Tensor) -> None:
     skdim.id.CorrInt().fit(cloud)
 
 
+def side_by_side(points: torch.Tensor, plan: CloudPlan, numbers: list[int], n_layers: int, rounds: int) -> None:
+    """Seconds per layer with each number of workers, which are started before."""
+    with tempfile.TemporaryDirectory() as folder, LayerWorkers() as workers:
+        file, keep = Path(folder) / "states.npy", np.ones(len(points), bool)
+        np.save(file, np.stack([points.numpy()] * n_layers))
+        works: dict[str, Callable[[], object]] = {
+            "one after the other, all threads": lambda: [layer._measure_layer(points, plan) for _ in range(n_layers)]
+        }
+        for n in numbers:
+            works[f"workers: {n}"] = lambda n=n: list(workers.measure(n, file, keep, plan, range(n_layers)))
+        found = medians(works, rounds)
+    unit = found["one after the other, all threads"]
+    for name, seconds in found.items():
+        print(f"{seconds / n_layers:8.3f} s a layer  {seconds / unit:6.2f}  {name}")
+
+
 def medians(works: dict[str, Callable[[], object]], rounds: int) -> dict[str, float]:
     times: dict[str, list[float]] = {name: [] for name in works}
     for number in range(rounds + 1):
@@ -97,10 +119,14 @@ def main() -> None:
     parser.add_argument(
         "--types", type=int, default=800, help="points of one per type; 2000 of 16384 tokens is standard"
     )
+    parser.add_argument("--workers", type=int, nargs="+", help="measure --layers layers in so many workers")
+    parser.add_argument("--layers", type=int, default=8)
     parser.add_argument("--rounds", type=int, default=5)
     options = parser.parse_args()
     points, types, sequences = points_like_tokens(options.tokens, options.dims)
     plan = plan_for(types, sequences, options.types)
+    if options.workers:
+        return side_by_side(points, plan, options.workers, options.layers, options.rounds)
     cloud = replace(plan, draws=[], word_draws=[])
     found = medians(
         {
