@@ -64,9 +64,6 @@ def page_within(room: Box) -> Page:
     return Page(moved(BODY_BOX, more), moved(CHART_BOX, more), moved(STATEMENT_BOX, more), lower)
 
 
-KEY_HEIGHT = 0.34
-"""Of one line below a visual."""
-
 PLOT_MARGINS = (0.75, 0.8, 0.5, 0.25)
 """Left, bottom, top and right of a plot, for tick labels and titles; more on the right where names stand there."""
 

@@ -20,13 +20,15 @@ HEIGHT = 720
 MOST_FINE_TICKS = 50
 """Largest over smallest value of a logarithmic axis that has ticks between powers of ten."""
 FINE_TICKS = [digit * 10**power for power in range(4) for digit in (1, 1.5, 2, 3, 5, 7)]
+PANELS = ("large_norm_tokens", "large_norm_ratio", "large_norm_at_start")
+"""Correlators of the cloud `unmasked`: which tokens stand out by their norm."""
 DEFAULT_LIMIT = 3.0
 """Where a run's configuration does not state the limit of its mask."""
 
 
 @dataclass(frozen=True)
 class LargeNormData:
-    """The curves of several runs for each of `wording.SINKS`."""
+    """The curves of several runs for each of `PANELS`."""
 
     panels: dict[str, list[Curve]]
     n_points: tuple[int, int]
@@ -42,8 +44,8 @@ class LargeNormData:
 
 def large_norm_points(correlators: pl.DataFrame, runs: pl.DataFrame) -> LargeNormData:
     """`language`: of the curves' names."""
-    by_name = {name: correlator_points(correlators, runs, name, CLOUD) for name in wording.SINKS}
-    first = by_name[wording.SINKS[0]]
+    by_name = {name: correlator_points(correlators, runs, name, CLOUD) for name in PANELS}
+    first = by_name[PANELS[0]]
     panels = {name: data.curves for name, data in by_name.items()}
     return LargeNormData(panels, first.n_points, first.same_depth, mask_limits(runs))
 
@@ -70,7 +72,7 @@ def large_norm_figure(data: LargeNormData) -> go.Figure:
         _("How large: largest norm over the layer's median, log scale"),
         _("Where: share of them at position 0"),
     ]
-    panels = wording.SINKS if any(curve.marks for curve in data.panels[wording.SINKS[2]]) else wording.SINKS[:2]
+    panels = PANELS if any(curve.marks for curve in data.panels[PANELS[2]]) else PANELS[:2]
     n_rows = len(panels)
     figure = make_subplots(
         rows=n_rows, cols=1, shared_xaxes=True, vertical_spacing=0.27 / n_rows, subplot_titles=titles[:n_rows]
@@ -104,9 +106,7 @@ def _curve_trace(curve: Curve, index: int, same_depth: bool, in_legend: bool) ->
 
 def _limit_trace(data: LargeNormData, limit: float) -> go.Scatter:
     """The limit of the mask as a line across the whole axis."""
-    positions = [
-        mark.layer if data.same_depth else mark.depth for c in data.panels[wording.SINKS[1]] for mark in c.marks
-    ]
+    positions = [mark.layer if data.same_depth else mark.depth for c in data.panels[PANELS[1]] for mark in c.marks]
     name = _("limit of the mask: {limit} times the median").format(limit=f"{limit:g}")
     line = {"color": QUIET, "dash": "dot", "width": 1.5}
     return go.Scatter(
@@ -123,7 +123,7 @@ def _set_layout(figure: go.Figure, data: LargeNormData, n_rows: int) -> None:
     figure.update_layout(
         template=template(LIGHT),
         font={"color": TEXT, "size": 13},
-        height=HEIGHT * n_rows // len(wording.SINKS),
+        height=HEIGHT * n_rows // len(PANELS),
         hovermode="closest",
         legend={"orientation": "h", "yanchor": "bottom", "y": 1.06, "x": 0},
         margin={"l": 70, "r": 30, "t": 90, "b": 60},
@@ -134,7 +134,7 @@ def _set_layout(figure: go.Figure, data: LargeNormData, n_rows: int) -> None:
     figure.update_xaxes(gridcolor=GRID, zeroline=False)
     figure.update_yaxes(gridcolor=GRID, zeroline=False, rangemode="tozero")
     figure.update_traces(cliponaxis=False)
-    ratios = [mark.value for curve in data.panels[wording.SINKS[1]] for mark in curve.marks] + data.limits
+    ratios = [mark.value for curve in data.panels[PANELS[1]] for mark in curve.marks] + data.limits
     is_narrow = max(ratios) < MOST_FINE_TICKS * min(ratios)
     ticks = {"tickvals": FINE_TICKS} if is_narrow else {"dtick": 1}
     figure.update_yaxes(type="log", rangemode="normal", row=2, **ticks)

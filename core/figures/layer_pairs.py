@@ -21,8 +21,11 @@ from core.figures.style import (
     with_message,
 )
 from core.locale import _
+from core.registry.correlators import PAIR_MEASURES
 
 EXPONENT_MEASURE = "displacement_exponent"
+DRAWN = tuple(key for key in PAIR_MEASURES if key not in (EXPONENT_MEASURE, "common_correlator", "removed", "added"))
+"""The others are one number, or follow from one that is drawn."""
 HEIGHT = 620
 FLOW_MEASURES = ("kept", "removed", "added")
 SYMBOLS = ("circle", "square", "triangle-up")

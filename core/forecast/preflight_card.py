@@ -6,7 +6,6 @@ folder.
 
 from __future__ import annotations
 
-import logging
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -38,8 +37,6 @@ from core.registry.protocols import Protocol, find_protocol
 from core.texts.corpora import Corpus, open_corpus
 from core.texts.sample import TokenSample, require_length
 from core.warehouse.warehouse import Warehouse
-
-_log = logging.getLogger("workdim")
 
 
 def estimate(config: RunConfig, warehouse: Warehouse, setup: Setup | None = None) -> Preflight:

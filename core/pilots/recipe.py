@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime
 from typing import Any
 
@@ -69,17 +69,8 @@ class SavedRecipe:
 
 def recipe_from_row(row: Mapping[str, Any]) -> Recipe:
     """Read a row of the table `recipes`. Raises InputError for one that no recipe was written as."""
-    return Recipe(
-        name=row["name"],
-        run_ids=tuple(row["run_ids"]),
-        pilot_id=row["pilot_id"],
-        plan_id=row["plan_id"],
-        audience=row["audience"],
-        language=row["language"],
-        left_out=tuple(row["left_out"]),
-        template=row["template"],
-        template_sha256=row["template_sha256"],
-    )
+    said: dict[str, Any] = {one.name: row[one.name] for one in fields(Recipe)}
+    return Recipe(**said | {"run_ids": tuple(row["run_ids"]), "left_out": tuple(row["left_out"])})
 
 
 def find_recipe(saved: Sequence[SavedRecipe], query: str) -> SavedRecipe:

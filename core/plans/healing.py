@@ -9,7 +9,6 @@ ones healed, because the output of one is the input of the next.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
@@ -38,8 +37,6 @@ class Healing:
     matrices: dict[int, np.ndarray]
     """Block -> matrix that its MLP's output is multiplied with, from the right; (hidden_size, hidden_size) float32"""
     n_tokens: int
-    remaining_errors: list[float]
-    """Share of the squared error that is left at each gap, on held-back windows; NaN if none were held back."""
 
     def variant(self, removed: Collection[int], network: Network) -> Variant:
         """The healed network without these blocks.
@@ -76,7 +73,6 @@ def fit_healing(
     """Fit one matrix for each gap, on windows of the selection text."""
     device, gaps = network.model.device, stretches(removed)
     matrices: dict[int, Tensor] = {}
-    remaining_errors = []
     for gap, (start, end) in enumerate(gaps):
         block = start - 1
         healed_so_far = Variant(blocks=frozenset(removed), healed=dict(matrices))
@@ -89,12 +85,9 @@ def fit_healing(
         fitted, held_back = equations
         # Too few windows: none was held back to choose by.
         penalty = min(PENALTIES, key=lambda p: held_back.error(fitted.solve(p))) if held_back.n else PENALTIES[3]
-        remaining_errors.append(
-            held_back.error(fitted.solve(penalty)) / max(held_back.total, 1e-300) if held_back.n else math.nan
-        )
         change = fitted.combined_with(held_back).solve(penalty)
         matrices[block] = (torch.eye(len(change), dtype=change.dtype, device=device) + change).float()
-    return Healing({block: m.cpu().numpy() for block, m in matrices.items()}, windows.ids.size, remaining_errors)
+    return Healing({block: m.cpu().numpy() for block, m in matrices.items()}, windows.ids.size)
 
 
 def _states(network: Network, ids: Tensor, variant: Variant, block: int, end: int) -> tuple[Tensor, Tensor]:

@@ -147,10 +147,16 @@ PAIR_MEASURES = _by_key(
         "How far directions move between two layers: 0 for none, 2 where they have become orthogonal.",
     ),
     Correlator(
-        "displacement_exponent",
-        _("Exponent of the displacement over layers (1 = random walk)"),
-        "slope of log displacement on log |l - m| over inner layers",
-        "1 for a random walk over layers, 2 for a straight path, less where movement slows down.",
+        "kept",
+        _("Dimensions that both layers share"),
+        "k = d2_l d2_m C(l, m), on one sub-sample; layer_a <= layer_b",
+        "Of equal orthogonal directions, how many both layers have: d2 for equal layers, 0 for independent ones.",
+    ),
+    Correlator(
+        "common_dimension",
+        _("Common dimension of two layers, 1 / C(l, m)"),
+        "1 / common_correlator, NULL where that is not above 0; layer_a <= layer_b",
+        "d2 of one layer for l = m, never below sqrt(d2_l d2_m), without bound where two layers share nothing.",
     ),
     Correlator(
         "neighbour_overlap",
@@ -171,22 +177,16 @@ PAIR_MEASURES = _by_key(
         "1 where two layers are equal up to rotation and scale, 0 in expectation where they are independent.",
     ),
     Correlator(
+        "displacement_exponent",
+        _("Exponent of the displacement over layers (1 = random walk)"),
+        "slope of log displacement on log |l - m| over inner layers",
+        "1 for a random walk over layers, 2 for a straight path, less where movement slows down.",
+    ),
+    Correlator(
         "common_correlator",
         _("Common correlator C(l, m) of token pairs"),
         "mean of cos_l cos_m over pairs of different sequences, both centred; layer_a <= layer_b; C(l, l) = 1 / d2",
         "Whether pairs of tokens are alike in the same way at both layers; 0 in expectation where they are independent.",
-    ),
-    Correlator(
-        "common_dimension",
-        _("Common dimension of two layers, 1 / C(l, m)"),
-        "1 / common_correlator, NULL where that is not above 0; layer_a <= layer_b",
-        "d2 of one layer for l = m, never below sqrt(d2_l d2_m), without bound where two layers share nothing.",
-    ),
-    Correlator(
-        "kept",
-        _("Dimensions that both layers share"),
-        "k = d2_l d2_m C(l, m), on one sub-sample; layer_a <= layer_b",
-        "Of equal orthogonal directions, how many both layers have: d2 for equal layers, 0 for independent ones.",
     ),
     Correlator(
         "removed",

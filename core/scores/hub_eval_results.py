@@ -26,7 +26,6 @@ from core.tables import ScoreRow
 
 FORMAT = "hub_eval_results"
 SUITE = "hub_eval_results"
-FOLDER = ".eval_results"
 MAX_YAML = 4 * 2**20
 """Largest file, in bytes: it holds one repository's results, and YAML is slow to read."""
 _MODEL_FOLDER = re.compile(r"(?:^|/)models--([^/]+?)--([^/]+)/")

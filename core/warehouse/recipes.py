@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from datetime import UTC, datetime
-from typing import Literal
+from typing import Any, Literal
 
 from core.errors import InputError
 from core.pilots.recipe import Recipe, SavedRecipe, recipe_from_row
@@ -75,21 +75,8 @@ def save_recipe(
         if user_files.exists(warehouse.folder, _KIND, recipe_id):
             (before,) = TABLES["recipes"].rows(user_files.read(warehouse.folder, _KIND, recipe_id)["recipes"])
             created = before.created_at
-        row = RecipeRow(
-            recipe_id=recipe_id,
-            name=recipe.name,
-            pilot_id=recipe.pilot_id,
-            plan_id=recipe.plan_id,
-            run_ids=list(recipe.run_ids),
-            audience=recipe.audience,
-            language=recipe.language,
-            left_out=list(recipe.left_out),
-            template=recipe.template,
-            template_sha256=recipe.template_sha256,
-            code_version=version,
-            made_at=now,
-            created_at=created,
-        )
+        said: dict[str, Any] = asdict(recipe) | {"run_ids": list(recipe.run_ids), "left_out": list(recipe.left_out)}
+        row = RecipeRow(recipe_id=recipe_id, **said, code_version=version, made_at=now, created_at=created)
         own = [replace(number, recipe_id=recipe_id) for number in numbers]
         tables = {"recipes": TABLES["recipes"].frame([row]), "recipe_numbers": TABLES["recipe_numbers"].frame(own)}
         user_files.write(warehouse.folder, _KIND, recipe_id, tables, template)

@@ -75,63 +75,6 @@ __all__ = [
     "with_interval",
 ]
 
-ESTIMATORS = (
-    "d2",
-    "gride",
-    "two_nn",
-    "mle",
-    "local_d2",
-    "participation_ratio",
-    "effective_rank",
-    "stable_rank",
-    "d2_all_pairs",
-    "d2_typed",
-    "gride_between",
-    "gride_typed",
-    "mle_between",
-    "two_nn_censored",
-    "two_nn_linear",
-    "correlation_integral",
-)
-"""In the order in which they are offered to a reader."""
-CLOUDS = ("one_per_type", "one_per_word", "all_tokens", "last_token", "per_prompt")
-CORRELATORS = (
-    "E1",
-    "mean_cosine",
-    "C2",
-    "cosine_kurtosis",
-    "nonlinearity_ratio_8",
-    "top_coordinates_1",
-    "top_coordinates_3",
-    "top_coordinates_10",
-    "top_components_1",
-    "top_components_3",
-    "top_components_10",
-    "variance_top_1",
-    "variance_top_10",
-)
-SINKS = ("large_norm_tokens", "large_norm_ratio", "large_norm_at_start")
-"""Correlators of the cloud `unmasked`: which tokens stand out by their norm."""
-PAIRS = (
-    "autocorrelation",
-    "autocorrelation_raw",
-    "displacement",
-    "kept",
-    "common_dimension",
-    "neighbour_overlap",
-    "information_imbalance",
-    "cka",
-)
-QUANTITIES = (
-    "local_d2",
-    "distance_to_mean",
-    "variance_share",
-    "cosine_to_mean",
-    "neighbours_kept",
-    "displacement",
-    "cosine",
-)
-
 
 def outcome_name(outcome: str | None) -> str:
     return _("no check was made") if outcome is None else name("outcome", outcome)

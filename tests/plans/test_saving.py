@@ -51,7 +51,7 @@ def test_merged_weights_give_what_the_healed_variant_gives(family, tmp_path):
     network, windows = Network(model), windows_of()
     ids = torch.from_numpy(windows.ids)
     assert network.find_sublayers(ids[:1])
-    healing = Healing({0: a_matrix()}, 0, [])
+    healing = Healing({0: a_matrix()}, 0)
     new = delete_blocks(model, {1}, merge_into_weights(network, healing.matrices))
     with torch.inference_mode(), network.hooked():
         expected = network.logits(ids, healing.variant({1}, network))
@@ -67,7 +67,7 @@ def test_in_half_precision_what_is_priced_are_the_rounded_weights_that_are_saved
     model = open_model(find_weights(str(folder)), dtype="bfloat16", device="cpu")
     network, windows = Network(model), windows_of()
     assert network.find_sublayers(torch.from_numpy(windows.ids[:1]))
-    healing = Healing({0: 4 * a_matrix()}, 0, [])
+    healing = Healing({0: 4 * a_matrix()}, 0)
     new = delete_blocks(model, {1}, merge_into_weights(network, healing.matrices))
     priced = Pricer(network, windows).scores([healing.variant({1}, network)])[1]
     smaller = Network(
@@ -137,7 +137,6 @@ def test_what_one_matrix_can_heal_is_healed(family, tmp_path):
     cut, healed = Pricer(network, windows_of(seed=1)).scores([without_blocks({1}), healing.variant({1}, network)])[1:]
     hook.remove()
     assert healing.matrices[0] == pytest.approx(truth.numpy(), abs=0.02)
-    assert healing.remaining_errors[0] < 1e-3
     assert healed.divergence.sum() < 0.01 * cut.divergence.sum()
 
 

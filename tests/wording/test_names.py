@@ -64,7 +64,6 @@ def assert_named(kind: str, keys) -> None:
 
 def test_estimators_protocols_and_their_passes_have_names():
     assert_named("estimator", ESTIMATORS)
-    assert_named("estimator", wording.ESTIMATORS)
     assert_named("protocol", PROTOCOLS)
     assert_named("pass", {"text"} | {pass_ for protocol in PROTOCOLS.values() for pass_ in protocol.passes})
     assert_named("cloud", {cloud for protocol in PROTOCOLS.values() for cloud in protocol.clouds})

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -15,6 +15,9 @@ from core.figures import profile_data
 from core.figures.profile_data import SURROGATE, CorrelatorData, ProfileData, Reference
 from core.locale import _
 from core.questions.selection import Selection
+from core.registry.correlators import CORRELATORS
+from core.registry.estimators import ESTIMATORS
+from core.registry.names import keys
 from core.ui import inputs, tables, url_state
 
 BASIC_QUANTITIES = ("d2", "gride", "participation_ratio")
@@ -144,14 +147,14 @@ def choose_quantity(estimates: pl.DataFrame, correlators: pl.DataFrame, runs: pl
     """Return the quantity, the cloud and the horizontal axis; only what was measured is offered."""
     measured = correlators.filter(pl.col("cloud") != "unmasked")
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        estimators = _in_known_order(estimates["estimator"], wording.ESTIMATORS)
-        others = _in_known_order(measured["correlator"], wording.CORRELATORS)
+        estimators = _in_known_order(estimates["estimator"], ESTIMATORS)
+        others = _in_known_order(measured["correlator"], CORRELATORS)
         quantity = inputs.choose_from_list(
             _("Quantity"), [*estimators, *others], "estimator", estimators[0], _quantity_name, width=360
         )
         is_correlator = quantity not in estimators
         rows = measured.filter(correlator=quantity) if is_correlator else estimates.filter(estimator=quantity)
-        clouds = _in_known_order(rows["cloud"], wording.CLOUDS)
+        clouds = _in_known_order(rows["cloud"], keys("cloud"))
         cloud = inputs.choose(_("Points"), clouds, "cloud", clouds[0], _cloud_name, help=_cloud_help())
         axes = {"layer": _("layer"), "depth": _("relative depth")}
         default = "layer" if runs["n_layers"].n_unique() == 1 else "depth"
@@ -200,7 +203,7 @@ def choose_equivalent(choice: ProfileChoice, estimates: pl.DataFrame) -> Profile
 
 
 def _quantity_name(name: str) -> str:
-    known = name in wording.CORRELATORS
+    known = name in CORRELATORS
     return wording.name("correlator", name) if known else wording.estimator_name(name)
 
 
@@ -221,7 +224,7 @@ def _cloud_help() -> str:
     return wording.joined_sentences(sentences)
 
 
-def _in_known_order(values: pl.Series, known: tuple[str, ...]) -> list[str]:
+def _in_known_order(values: pl.Series, known: Collection[str]) -> list[str]:
     names = set(values.unique().to_list())
     return [name for name in known if name in names] + sorted(names - set(known))
 

@@ -13,6 +13,7 @@ from core.figures.scores import windows_svg
 from core.locale import _
 from core.questions.selection import Selection
 from core.questions.within import answer_of_windows
+from core.registry.correlators import QUANTITIES
 from core.ui import inputs, notices, pictures, tables
 from core.ui.markdown import escape
 from core.ui.profiles.choices import choose_run_and_quantity
@@ -24,7 +25,7 @@ from core.wording.labels import run_labels
 def show(selection: Selection) -> None:
     """Draw the distribution of a quantity over tokens, layer by layer, of one run."""
     runs, distributions = selection.runs, selection.distributions
-    quantities = [name for name in wording.QUANTITIES if name in set(distributions["quantity"])]
+    quantities = [name for name in QUANTITIES if name in set(distributions["quantity"])]
     if not quantities:
         notices.show_missing(
             runs, _("The protocol of these runs stores no distributions: quick, standard and thorough do.")

@@ -15,7 +15,7 @@ from core.ui.profiles.choices import choose_run_and_quantity
 def show(selection: Selection) -> None:
     """Draw a measure between all pairs of layers of one run, and from each layer to the next."""
     runs, pairs = selection.runs, selection.pairs
-    measures = [name for name in wording.PAIRS if name in set(pairs["measure"])]
+    measures = [name for name in layer_pair_figures.DRAWN if name in set(pairs["measure"])]
     if not measures:
         notices.show_missing(runs, _("The protocol of these runs compares no layers: quick, standard and thorough do."))
         return
