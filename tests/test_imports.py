@@ -115,7 +115,7 @@ ONLY_IN = {
     "streamlit": {"ui", "pages", "app"},
     "ray": {"runs"},
 }
-HEAVY = ("torch", "transformers", "skdim", "ray", "scipy.stats", "scipy.optimize")
+HEAVY = ("torch", "transformers", "matplotlib", "skdim", "ray", "scipy.stats", "scipy.optimize")
 MOST_FILES, MOST_IN_A_FOLDER = 335, 25
 
 
