@@ -15,6 +15,7 @@ import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -90,11 +91,15 @@ def side_by_side(points: torch.Tensor, plan: CloudPlan, numbers: list[int], n_la
     with tempfile.TemporaryDirectory() as folder, LayerWorkers() as workers:
         file, keep = Path(folder) / "states.npy", np.ones(len(points), bool)
         np.save(file, np.stack([points.numpy()] * n_layers))
+
+        def in_workers(n: int) -> list[object]:
+            return list(workers.measure(n, file, keep, plan, range(n_layers)))
+
         works: dict[str, Callable[[], object]] = {
             "one after the other, all threads": lambda: [layer._measure_layer(points, plan) for _ in range(n_layers)]
         }
         for n in numbers:
-            works[f"workers: {n}"] = lambda n=n: list(workers.measure(n, file, keep, plan, range(n_layers)))
+            works[f"workers: {n}"] = partial(in_workers, n)
         found = medians(works, rounds)
     unit = found["one after the other, all threads"]
     for name, seconds in found.items():
