@@ -34,10 +34,10 @@ import pyarrow.parquet as pq
 from core.errors import InputError, ResourceError, Sentence, WarehouseError
 from core.files import folders_in, make_folder, temporary_folder
 from core.store.parcels import PARCEL_FILES, RUN_FILE
-from core.store.user_files import IMPORT_FILE
+from core.store.user_files import KINDS
 
 FORMAT = 1
-SCORE_FILES = (IMPORT_FILE, "scores.parquet", "samples.parquet")
+SCORE_FILES = KINDS["scores"].files
 """The files of one import of scores."""
 MANIFEST = "manifest.json"
 MAX_FILE_BYTES = {".json": 4 * 2**20, ".parquet": 64 * 2**20}

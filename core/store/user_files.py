@@ -2,7 +2,7 @@
 selection rules, recipes of reports.
 
     people/pilots/<pilot_id>.json      what was decided, which runs are its results, the user's own scores
-    people/scores/<file_sha256>/       one imported file: file.json, scores.parquet, samples.parquet
+    people/scores/<file_sha256>/       one imported file: file.json, scores.parquet, score_samples.parquet
     people/aliases/<id>.json           a name that score files use, and the model it stands for
     people/plans/<plan_id>.json        a layer plan with all its prices
     people/queries/<id>.json           a saved query
@@ -35,14 +35,15 @@ from typing import Any
 import polars as pl
 
 from core.errors import InputError, ResourceError, WarehouseError
-from core.files import make_folder, names_in, parse_json, sync_folder, temporary_folder, write_atomic
+from core.files import folders_in, make_folder, names_in, parse_json, sync_folder, temporary_folder, write_atomic
 from core.records import BUDGET_UNITS, LayerPlan
 from core.store.folder import Folder
 from core.store.parcels import MAX_LAYERS, READ_ERRORS, read_table, read_versioned
 from core.tables import PILOT_SOURCE, TABLES
 
 FORMAT = 1
-IMPORT_FILE = "file.json"
+_FILE = "file.json"
+"""In the folder of a kind with Parquet files: all its other rows, and the hashes of these."""
 HASH_LENGTH = 32
 """Hex digits of a hashed name."""
 MAX_JSON_BYTES = 16 * 2**20
@@ -60,20 +61,26 @@ class FileKind:
     """Column of the first table that holds the id, or the name it is hashed from."""
     is_hashed: bool = False
     """Whether the id is the hash of a name."""
-    is_import: bool = False
-    """Whether it is a folder, with a Parquet file for each table but the first."""
+    parquet: tuple[str, ...] = ()
+    """Tables with many rows, each a Parquet file of its name: such a kind is a folder, and its files never change."""
+
+    @property
+    def files(self) -> tuple[str, ...]:
+        """The files in the folder of one with Parquet files."""
+        return (_FILE, *(f"{table}.parquet" for table in self.parquet))
 
 
 KINDS = {
     "pilot": FileKind("pilots", ("pilots", "pilot_runs", "scores"), "pilot_id"),
-    "scores": FileKind("scores", ("score_files", "scores", "score_samples"), "file_sha256", is_import=True),
+    "scores": FileKind(
+        "scores", ("score_files", "scores", "score_samples"), "file_sha256", parquet=("scores", "score_samples")
+    ),
     "alias": FileKind("aliases", ("model_aliases",), "alias", is_hashed=True),
     "plan": FileKind("plans", ("plans", "plan_outcomes"), "plan_id"),
     "query": FileKind("queries", ("saved_queries",), "name", is_hashed=True),
     "rule": FileKind("rules", ("rules", "rule_choices"), "rule_id"),
     "recipe": FileKind("recipes", ("recipes", "recipe_numbers"), "recipe_id"),
 }
-_PARQUET_FILES = {"scores": "scores.parquet", "score_samples": "samples.parquet"}
 
 
 def hash_name(text: str) -> str:
@@ -82,24 +89,24 @@ def hash_name(text: str) -> str:
 
 
 def path_of(folder: Folder, kind: str, file_id: str) -> Path:
-    """The file, or for an import the folder, of this kind and id. Raises ValueError for an invalid id."""
+    """The file, or the folder, of this kind and id. Raises ValueError for an invalid id."""
     if not _ID.fullmatch(file_id):
         raise ValueError(f"{file_id[:80]!r} is no id")
     declared = KINDS[kind]
-    return folder.people / declared.folder / (file_id if declared.is_import else f"{file_id}.json")
+    return folder.people / declared.folder / (file_id if declared.parquet else f"{file_id}.json")
 
 
 def exists(folder: Folder, kind: str, file_id: str) -> bool:
-    """Whether there is such a file; an import without its file.json does not count."""
+    """Whether there is such a file; a folder without its file.json does not count."""
     path = path_of(folder, kind, file_id)
-    return (path / IMPORT_FILE if KINDS[kind].is_import else path).is_file()
+    return (path / _FILE if KINDS[kind].parquet else path).is_file()
 
 
 def list_ids(folder: Folder, kind: str) -> list[str]:
     """The ids of all files of a kind, sorted."""
     declared = KINDS[kind]
     names = names_in(folder.people / declared.folder)
-    stems = names if declared.is_import else {name[:-5] for name in names if name.endswith(".json")}
+    stems = names if declared.parquet else {name[:-5] for name in names if name.endswith(".json")}
     return sorted(one for one in stems if _ID.fullmatch(one) and exists(folder, kind, one))
 
 
@@ -114,9 +121,9 @@ def write(
     path, declared = path_of(folder, kind, file_id), KINDS[kind]
     try:
         make_folder(path.parent)
-        if declared.is_import:
-            if not exists(folder, kind, file_id):  # the same file has the same content: an import never changes
-                _write_import(folder, path, tables)
+        if declared.parquet:
+            if not exists(folder, kind, file_id):  # the same file has the same content
+                _write_folder(folder, kind, path, tables)
         else:
             extra = {"attached": base64.b64encode(attachment).decode()} if attachment else {}
             content = _to_json(kind, {table: tables[table] for table in declared.tables if table in tables}, **extra)
@@ -142,17 +149,16 @@ def read(folder: Folder, kind: str, file_id: str) -> dict[str, pl.DataFrame]:
     Raises WarehouseError for an invalid file, FileNotFoundError if there is none.
     """
     path, declared = path_of(folder, kind, file_id), KINDS[kind]
-    file = path / IMPORT_FILE if declared.is_import else path
+    file = path / _FILE if declared.parquet else path
     try:
         content = read_versioned(file, MAX_JSON_BYTES, FORMAT)
         tables = {table: _parse_rows(table, content["tables"].get(table, [])) for table in declared.tables}
         if unknown := content["tables"].keys() - tables.keys():
             raise ValueError(f"it holds a table {sorted(unknown)[0]!r}")
-        if declared.is_import:
-            tables |= {
-                table: read_table(path / name, content["files"][name], TABLES[table])
-                for table, name in _PARQUET_FILES.items()
-            }
+        tables |= {
+            table: read_table(path / f"{table}.parquet", content["files"][table], TABLES[table])
+            for table in declared.parquet
+        }
         _check_ownership(declared, file_id, tables)
         _check_meaning(kind, tables)
     except WarehouseError:
@@ -197,7 +203,7 @@ def delete(folder: Folder, kind: str, file_id: str) -> None:
         make_folder(tombstone.parent)
         record = {"kind": kind, "id": file_id, "deleted_at": datetime.now(UTC).isoformat(timespec="seconds")}
         write_atomic(tombstone, json.dumps(record, indent=1).encode())
-        if KINDS[kind].is_import:
+        if KINDS[kind].parquet:
             if path.exists():
                 with temporary_folder("deleted", folder.root) as place:
                     os.replace(path, place / path.name)
@@ -222,18 +228,20 @@ def _to_json(kind: str, tables: Mapping[str, pl.DataFrame], **extra: Any) -> byt
     return json.dumps(content | extra, indent=1, ensure_ascii=False, default=datetime.isoformat).encode()
 
 
-def _write_import(folder: Folder, path: Path, tables: Mapping[str, pl.DataFrame]) -> None:
-    """Build the folder aside and rename it: a killed process leaves all of an import or nothing."""
+def _write_folder(folder: Folder, kind: str, path: Path, tables: Mapping[str, pl.DataFrame]) -> None:
+    """Build the folder aside and rename it: a killed process leaves all of it or nothing."""
+    declared = KINDS[kind]
     with temporary_folder("import", folder.root) as place:
         new = place / path.name
         make_folder(new)
         hashes = {}
-        for table, name in _PARQUET_FILES.items():
+        for table in declared.parquet:
             content = io.BytesIO()
             tables[table].write_parquet(content, compression="zstd")
-            hashes[name] = hashlib.sha256(content.getvalue()).hexdigest()
-            write_atomic(new / name, content.getvalue())
-        write_atomic(new / IMPORT_FILE, _to_json("scores", {"score_files": tables["score_files"]}, files=hashes))
+            hashes[table] = hashlib.sha256(content.getvalue()).hexdigest()
+            write_atomic(new / f"{table}.parquet", content.getvalue())
+        others = {table: tables[table] for table in declared.tables if table not in declared.parquet}
+        write_atomic(new / _FILE, _to_json(kind, others, files=hashes))
         if path.exists():
             os.replace(path, place / "before")
         os.replace(new, path)
@@ -312,9 +320,9 @@ def _check_plan(layer_plan: LayerPlan) -> None:
         raise ValueError("it holds no price of its own blocks")
 
 
-def remove_partial_imports(folder: Folder) -> None:
-    """Remove imports that a killed process left without file.json, which cannot be used."""
-    for name in names_in(folder.people / "scores"):
-        path = folder.people / "scores" / name
-        if path.is_dir() and not (path / IMPORT_FILE).is_file():
-            shutil.rmtree(path, ignore_errors=True)
+def remove_partial_folders(folder: Folder) -> None:
+    """Remove folders that a killed process left without file.json, which cannot be used."""
+    for declared in KINDS.values():
+        for path in folders_in(folder.people / declared.folder) if declared.parquet else ():
+            if not (path / _FILE).is_file():
+                shutil.rmtree(path, ignore_errors=True)

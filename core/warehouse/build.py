@@ -126,7 +126,7 @@ def _build(path: Path, new_path: Path, wait: float, report: Report, progress: Pr
 
 
 def _load_user_files(connection: Connection, folder: Folder, report: Report) -> None:
-    user_files.remove_partial_imports(folder)
+    user_files.remove_partial_folders(folder)
     with transaction(connection):
         for kind in user_files.KINDS:
             sync.sync_rows(connection, folder, kind, user_files.list_ids(folder, kind), report)

@@ -438,7 +438,7 @@ def _check_user_files(file: Connection, model: Connection, warehouse: Warehouse,
             )
         for file_id in sorted(rows.keys() & set(files)):
             with contextlib.suppress(WarehouseError, FileNotFoundError):  # reported already
-                tables = declared.tables if thorough or not declared.is_import else (first,)
+                tables = declared.tables if thorough or not declared.parquet else (first,)
                 if differences := _differing_tables(file, model, warehouse, kind, file_id, tables):
                     line = Sentence(
                         "The {what} is not what its file holds ({tables}). {remedy}",
