@@ -269,7 +269,7 @@ def _d2_of_transforms(placed: PlacedCloud, *, core_only: bool = False) -> list[C
     cloud = placed.cloud
     asked = partial(specifications_of, cloud.name, "d2", core_only=core_only)
     removals = {name: n for name, n in N_REMOVED.items() if asked(name)}
-    found = {}
+    found: dict[str, tuple[np.ndarray, np.ndarray]] = {}
     if removals:
         found |= zip(removals, d2_without_components(placed, list(removals.values())), strict=True)
     if asked("zscore"):

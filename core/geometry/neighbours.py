@@ -102,7 +102,8 @@ def _nearest_of(relative: Tensor, points: Tensor, norms: Tensor, rows: Tensor, k
 def _smallest(values: Tensor, k: int) -> tuple[Tensor, Tensor]:
     """The k smallest of each row in ascending order, and their columns; values (n_rows, n)."""
     if values.device.type != "cpu" or k >= values.shape[1]:
-        return tuple(values.topk(k, dim=1, largest=False))
+        smallest, columns = values.topk(k, dim=1, largest=False)
+        return smallest, columns
     # numpy partitions with vector instructions, in less than half of the time of topk.
     columns = torch.from_numpy(np.argpartition(values.numpy(), k - 1, axis=1)[:, :k])
     smallest, order = values.gather(1, columns).sort(dim=1)
