@@ -14,7 +14,7 @@ from core.deck.deck_data import CONTROL_CHARACTERS, DeckData
 from core.deck.story import Column, Heading, Row, Statement, StorySlide, Table, Visual
 from core.errors import Sentence
 from core.figures.chart import Blocks, Chart, Gallery
-from core.locale import _, spoken, worded
+from core.locale import _, worded
 from core.sources import Text, counted, derived, shown
 from core.tables.sourced import rows_of
 from core.wording import slides as slide_wording
@@ -40,13 +40,14 @@ def core_slide(
     sources: Sequence[str] = (),
 ) -> StorySlide:
     """One of the seven core slides. Statements that do not fit are in the speaker notes only."""
-    fitting = _fitting_statements([statement for statement in statements if statement.text], visual, layout.OWN_PAGE)
+    told = [statement for statement in statements if statement.text]
+    fitting = _fitting_statements(told, visual, layout.OWN_PAGE)
     if isinstance(visual, Table):
         visual = _truncate_cells(visual, layout.CHART_BOX if fitting else layout.BODY_BOX)
     run_ids = tuple(runs["run_id"]) if runs is not None else ()
     run_lines = [f"{row['name']}: {row['run_id']}" for row in runs.iter_rows(named=True)] if runs is not None else []
     draft = reference_slide(data, key, title, fitting, visual, tables, run_ids, sources or run_lines)
-    speech = _speech(title, statements, visual, say, draft.use_class)
+    speech = _speech(told[len(fitting) :], visual, say)
     return clean_slide(replace(draft, speech=tuple(speech)))
 
 
@@ -157,55 +158,18 @@ def source_line(data: DeckData, tables: Sequence[str], run_ids: Sequence[str]) -
     )
 
 
-SPEECH_LENGTHS = {"en": (130, 195), "ja": (300, 450)}
-"""Least and most of 60 to 90 seconds: English at 130 words a minute, Japanese at 300 letters."""
-
-
-def speech_length(lines: Sequence[str]) -> int:
-    """Words of English, letters of Japanese."""
-    return sum(len(line.split()) if spoken() == "en" else len(line) for line in lines)
-
-
-def _speech(
-    title: str, statements: Sequence[Statement], visual: Visual | None, say: Sequence[str], use: str
-) -> list[str]:
-    """Speaker notes of 60 to 90 seconds: title, how to read the visual, what it shows, the statements, and cautions."""
-    least, most = SPEECH_LENGTHS[spoken()]
-    said = [
-        wording.joined_sentences((f"{statement.label}{_(': ')}" if statement.label else "", statement.text))
-        for statement in statements
-        if statement.text
-    ]
-    lines = [_("In one sentence: {title}.").format(title=title.rstrip(".。?？")), *say[:1]]
+def _speech(left_out: Sequence[Statement], visual: Visual | None, say: Sequence[str]) -> list[str]:
+    """Speaker notes, which say what the slide does not: how to read the visual, what found no place, and cautions."""
+    lines = [*say[:1]]
     if visual is not None:
         lines.append(_("What you see: {alternative}").format(alternative=visual.alternative))
-    if isinstance(visual, Table):
-        lines += [_read_aloud(row, visual) for row in visual.rows[:MOST_ROWS_READ] if not isinstance(row, Heading)]
-    speech: list[str] = []
-    for line in (*lines, *said, *say[1:]):
-        if line and speech_length([*speech, line]) <= most:
-            speech.append(line)
-    more = [
-        _("What this may be used for: {use_class}").format(use_class=use),
-        _("The runs behind these numbers stand below in these notes, and in full in the appendix."),
-        _("If you take one thing from this slide, take its title; the rest says how sure it is, and what it rests on."),
-        _(
-            "What stays open stands in the appendix, under limits. Please ask now if a word or a number here is not clear."
-        ),
-        _("Before we go on: is there anything here that would change your decision, if it came out otherwise?"),
-    ]
     if isinstance(visual, Chart):
-        more.insert(
-            0, _("The intervals are of 95 percent: where two of them overlap widely, do not tell the two apart.")
-        )
-    for line in more:
-        if speech_length(speech) < least and speech_length([*speech, line]) <= most:
-            speech.append(line)
-    return speech
-
-
-MOST_ROWS_READ = 4
-"""Rows of a table in the speaker notes."""
+        lines.append(_("The intervals are of 95 percent: where two of them overlap widely, do not tell the two apart."))
+    lines += [
+        wording.joined_sentences((f"{statement.label}{_(': ')}" if statement.label else "", statement.text))
+        for statement in left_out
+    ]
+    return [line for line in (*lines, *say[1:]) if line]
 
 
 def _read_aloud(row: tuple[str, ...], table: Table) -> str:

@@ -90,7 +90,7 @@ class StorySlide:
     use_class: str = ""
     """What the pilot is for and what that allows."""
     speech: tuple[str, ...] = ()
-    """Speaker notes, in paragraphs: 60 to 90 seconds."""
+    """Speaker notes, in paragraphs: what the slide does not say."""
     sources: tuple[str, ...] = ()
     """Below them in the notes: each number with its run and table."""
     run_ids: tuple[str, ...] = ()
