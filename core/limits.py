@@ -3,8 +3,8 @@
 A configuration of a few bytes can ask a library for all memory of the machine, or keep it at work for ever, in code that
 neither signals nor threads of Python interrupt. A limit of the system does not help: RLIMIT_AS and RLIMIT_DATA count weights
 that are only mapped, and at them libraries abort without a reason or go on half made. So a process is watched by
-another, which reads its anonymous memory twenty times a second, ends it when it exceeds what it said it would take, and
-first writes down why, in the words that it was given.
+another, which reads the anonymous memory of it and its workers twenty times a second, ends it when they exceed what it
+said it would take, and first writes down why, in the words that it was given.
 
 Linux only. Elsewhere, and in a process that is not watched (that of `core.measure_model`), nothing is limited.
 """
@@ -28,6 +28,8 @@ from core.errors import ResourceError, Sentence, from_record, to_record
 
 ROOT = Path(__file__).resolve().parents[1]
 POLL_INTERVAL = 0.05
+WORKERS_INTERVAL = 1.0
+"""Seconds: who was started beside the watched process is asked more rarely, since all processes are looked through for it."""
 OPENING_BYTES = 4 * 2**30
 """Memory that opening a model or text may take: one of 256,000 token types takes half a gigabyte, with its text one."""
 OPENING_SECONDS = 180.0
@@ -156,18 +158,41 @@ def main() -> None:
 
     threading.Thread(target=read, daemon=True).start()
     limits: list[dict[str, Any]] = []
+    workers, looked_at = list[int](), -WORKERS_INTERVAL
     while True:
         with suppress(queue.Empty):
             line = lines.get(timeout=POLL_INTERVAL if limits else None)
             if not line:
                 return
             limits = json.loads(line)
-        used, now = anonymous_memory(pid), time.monotonic()
+        now = time.monotonic()
+        if now > looked_at + WORKERS_INTERVAL:
+            workers, looked_at = _workers(pid), now
+        used = _memory_of_all([pid, *workers])
         exceeded = [limit for limit in limits if used > limit.get("bytes", used) or now > limit.get("until", now)]
         if exceeded and os.getppid() == pid:
             _write_reason(reason_file, from_record(exceeded[-1]["reason"]))
             os.kill(pid, signal.SIGKILL)
             return
+
+
+def _workers(pid: int) -> list[int]:
+    """The processes that the watched one started to work beside it, this one apart."""
+    import psutil
+
+    with suppress(psutil.Error):
+        return [child.pid for child in psutil.Process(pid).children() if child.pid != os.getpid()]
+    return []
+
+
+def _memory_of_all(pids: list[int]) -> int:
+    import psutil
+
+    used = 0
+    for pid in pids:
+        with suppress(psutil.Error):  # it has just ended
+            used += anonymous_memory(pid)
+    return used
 
 
 def _write_reason(file: Path, reason: Sentence) -> None:

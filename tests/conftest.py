@@ -137,7 +137,7 @@ def run_core(*arguments: str, warehouse: Path, **environment: str) -> subprocess
     return subprocess.CompletedProcess(arguments, code, *said)
 
 
-def answer_here(kind: str, request: object, warehouse: Warehouse) -> object:
+def answer_here(kind: str, request: object, warehouse: Warehouse, cpus: int | None = None) -> object:
     return json.loads(json.dumps(estimates.answer(kind, json.loads(json.dumps(request)))))
 
 

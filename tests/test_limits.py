@@ -53,6 +53,13 @@ def test_a_process_is_ended_where_it_takes_more_memory_than_it_said(tmp_path):
 
 
 @needs_proc
+def test_what_its_workers_take_counts_as_well(tmp_path):
+    limit = "with limits.limit_memory(limits.anonymous_memory() + 2e8, Sentence('too large')):"
+    start = f"import subprocess; subprocess.run([sys.executable, '-c', {f'import time; {STAY}'!r}], timeout=60)"
+    assert run_watched(f"{limit}\n    {start}", tmp_path) == (-9, "too large")
+
+
+@needs_proc
 def test_a_limit_holds_only_as_long_as_it_was_set_for(tmp_path):
     limit = "with limits.limit_memory(limits.anonymous_memory() + 2e8, Sentence('too large')):"
     assert run_watched(f"{limit}\n    time.sleep(0.5)\n{TAKE}", tmp_path) == (0, "")
