@@ -133,7 +133,7 @@ MOST = {
     "files": (303, 1412),
     "forecast": (955, 6832),
     "geometry": (3967, 33240),
-    "limits": (184, 957),
+    "limits": (207, 1081),  # what the workers of a job take
     "locale": (550, 736),  # the words of every page, in the glossary
     "measure": (2453, 17422),
     "models": (4103, 25596),
