@@ -99,16 +99,16 @@ class DamagedWeights(Weights):
 
 
 class DamagingLoader:
-    """Loads as the class that it stands for does, and does the damage at once."""
+    """Loads the whole network, of `config`, as the class that it stands for does, and does the damage at once."""
 
-    def __init__(self, loader: Any, damage: Callable[[Any], Any]) -> None:
-        self.loader, self.damage = loader, damage
+    def __init__(self, loader: Any, damage: Callable[[Any], Any], config: Any) -> None:
+        self.loader, self.damage, self.config = loader, damage, config
 
     def from_config(self, config: Any, **options: Any) -> Any:
         return self.loader.from_config(config, **options)
 
     def from_pretrained(self, *files: Any, **options: Any) -> Any:
-        module, info = self.loader.from_pretrained(*files, **options)
+        module, info = self.loader.from_pretrained(*files, **options | {"config": self.config})
         return self.damage(module), info
 
 
@@ -148,7 +148,7 @@ def damaged(blueprint: Blueprint, damage: Damage, projection: Projection | None 
             weights=own,
             config=shorten_config(config, n_blocks, removed),
             loader=DamagingLoader(
-                blueprint.loader, lambda module: delete_blocks(blueprint.opened(module.eval()), removed)
+                blueprint.loader, lambda module: delete_blocks(blueprint.opened(module.eval()), removed), config
             ),
         )
     change: dict[str, Callable[[Any], Any]] = {
@@ -156,7 +156,7 @@ def damaged(blueprint: Blueprint, damage: Damage, projection: Projection | None 
         "bits": partial(rounded, bits=int(damage.level)),
         "rank": partial(projected, projection=projection, after=subject_block(damage)),
     }
-    return replace(blueprint, weights=own, loader=DamagingLoader(blueprint.loader, change[damage.kind]))
+    return replace(blueprint, weights=own, loader=DamagingLoader(blueprint.loader, change[damage.kind], config))
 
 
 def subject_block(damage: Damage) -> int:

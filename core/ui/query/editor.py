@@ -67,7 +67,7 @@ def query_form() -> Request | None:
             seconds = st.selectbox(
                 _("Time limit"),
                 TIME_LIMITS,
-                format_func=lambda n: _("{n} seconds").format(n=n),
+                format_func={n: _("{n} seconds").format(n=n) for n in TIME_LIMITS}.__getitem__,
                 width=160,
                 label_visibility="collapsed",
             )
