@@ -24,9 +24,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         to_terminal = logging.StreamHandler()
         to_terminal.setFormatter(WordedFormatter("workdim: %(message)s"))
         logging.basicConfig(level=logging.WARNING, handlers=[to_terminal])
+        name_warehouse(None)
         try:
             options = build_parser().parse_args(sys.argv[1:] if arguments is None else arguments)
-            name_warehouse(options.warehouse)
+            name_warehouse(getattr(options, "warehouse", None))
             code = options.run(options) or 0
             sys.stdout.flush()
             return code

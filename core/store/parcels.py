@@ -96,9 +96,13 @@ def write_parcel(folder: Path, profile: Profile) -> None:
         text = json.dumps(content_of_run, indent=1, ensure_ascii=False, default=datetime.isoformat)
         write_atomic(folder / RUN_FILE, text.encode())
     except OSError as error:
-        raise ResourceError(
-            "The result cannot be written to {folder}: {reason}.", folder=folder, reason=error.strerror or error
-        ) from error
+        raise _not_written(folder, error) from error
+
+
+def _not_written(folder: Path, error: OSError) -> ResourceError:
+    return ResourceError(
+        "The result cannot be written to {folder}: {reason}.", folder=folder, reason=error.strerror or error
+    )
 
 
 def write_places(folder: Path, request: Mapping[str, Any]) -> None:
@@ -106,7 +110,10 @@ def write_places(folder: Path, request: Mapping[str, Any]) -> None:
     places = {key: value for key, value in request.items() if key in PLACES}
     if places != without_places(places):
         make_folder(folder)
-        write_atomic(folder / PLACES_FILE, json.dumps(places, indent=1).encode())
+        try:
+            write_atomic(folder / PLACES_FILE, json.dumps(places, indent=1).encode())
+        except OSError as error:
+            raise _not_written(folder, error) from error
 
 
 def is_parcel(folder: Path) -> bool:

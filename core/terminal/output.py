@@ -113,7 +113,7 @@ def warn(line: str) -> None:
 
 
 def _print(lines: Sequence[str], stream: TextIO) -> None:
-    clean = [one_line(_COMMAND.sub(_with_warehouse, line)) for line in lines]
+    clean = [_COMMAND.sub(_with_warehouse, one_line(line)) for line in lines]
     if not stream.isatty():
         print("\n".join(clean), file=stream, flush=True)
         return

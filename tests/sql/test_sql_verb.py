@@ -156,7 +156,7 @@ def test_an_output_that_cannot_be_written_is_one_line(path: Path, tmp_path: Path
     assert list(tmp_path.iterdir()) == []
     folder = tmp_path / "folder"
     folder.mkdir()
-    assert "cannot be written" in refused(path, "SELECT 1", "--out", str(folder))
+    assert "is a folder" in refused(path, "SELECT 1", "--out", str(folder))
     assert list(tmp_path.iterdir()) == [folder]
 
 
