@@ -7,13 +7,14 @@ Each function that changes parcels does so inside `Warehouse.update`, so that th
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
 from core.errors import InputError, ResourceError, Sentence, WarehouseError, sentences
-from core.records import SHORT_ID, Profile, RunConfig
+from core.records import SHORT_ID, Profile, RunConfig, without_places
 from core.registry.passes import SHARED
 from core.store import annotation, trash, user_files
 from core.store.annotation import Annotations
@@ -247,7 +248,8 @@ _RUNS_TO_SHARE = """
 
 def runs_to_share(warehouse: Warehouse, config: RunConfig) -> list[str]:
     """Runs that a measurement can reuse: random models on its text by its protocol, and runs of its own model on it."""
-    names = {"protocol": config.protocol, "corpus": config.corpus, "model": config.model}
+    stored = without_places(asdict(config))  # as a run holds its request
+    names = {key: stored[key] for key in ("protocol", "corpus", "model")}
     return warehouse.read(_RUNS_TO_SHARE, names | {"passes": list(SHARED)})["run_id"].to_list()
 
 

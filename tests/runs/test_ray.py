@@ -122,10 +122,10 @@ def test_jobs_give_what_local_ones_give_though_a_worker_is_lost(config, tiny_ber
     assert [ended[job.job_id].state for job in todo] == ["finished"] * 3 + ["failed"]
     assert "There is no model 'no-such-model'" in ended[todo[3].job_id].reason
     assert "\n" not in ended[todo[3].job_id].reason and ended[todo[3].job_id].exit_code == 2
-    for job in todo[:3]:
-        states = [at.state for at in seen[job.job_id]]
-        assert states[0] == "queued" and "running" in states
-        assert any("seconds_left" in at.progress_record for at in seen[job.job_id])
+    # What takes a second may be finished between two looks: only the job that was lost is surely seen at work.
+    assert all(seen[job.job_id][0].state == "queued" for job in todo[:3])
+    assert "running" in [at.state for at in seen[todo[2].job_id]]
+    assert any("seconds_left" in at.progress_record for at in seen[todo[2].job_id])
     assert "geometry" in todo[0].log.read_text(encoding="utf-8")
     assert nothing_left_of(ended, workers)
 
