@@ -64,20 +64,26 @@ def wait_until_loaded() -> None:
 
 _turns = threading.Condition()
 _n_drawing = 0
-_LONGEST_WAIT = 5.0
+_is_wanted = False
+"""Whether a page waits for its turn to load pandas; pages that come later let it go first."""
+_LONGEST_WAIT = 20.0
 """Seconds for which pandas waits until no page is drawn."""
 
 
 @contextmanager
 def drawing(needs_pandas: bool) -> Iterator[None]:
-    """Draw a page. The first that needs pandas loads it once no other is drawn, or after five seconds all the same: plotly
+    """Draw a page. The first that needs pandas loads it once no other is drawn, or after twenty seconds all the same: plotly
     asks whether pandas is there, and would take the half that another thread has loaded for the whole. Pages without it are
     spared 40 MB and a third of a second."""
-    global _n_drawing
+    global _n_drawing, _is_wanted
     with _turns:
+        _turns.wait_for(lambda: not _is_wanted, _LONGEST_WAIT)
         if needs_pandas and "pandas" not in sys.modules:
+            _is_wanted = True
             _turns.wait_for(lambda: _n_drawing == 0, _LONGEST_WAIT)
             importlib.import_module("pandas")
+            _is_wanted = False
+            _turns.notify_all()
         _n_drawing += 1
     try:
         yield
