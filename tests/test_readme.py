@@ -48,7 +48,7 @@ def test_every_command_of_the_documents_is_understood(name, line):
     except InputError as error:  # within a sentence a verb may stand alone
         assert "are required" in str(error) and len(line.split()) == 1, error
         return
-    assert options.run
+    assert options.function
     assert getattr(options, "protocol", "quick") in PROTOCOLS
 
 

@@ -290,14 +290,14 @@ def export(options: argparse.Namespace) -> int:
     warehouse = existing_warehouse(options)
     all_runs = queries.runs(warehouse)
     selected_runs = all_runs
-    if not (options.chosen or options.model or options.tag or options.pilot):  # the recipient has the shipped profiles
+    if not (options.run or options.model or options.tag or options.pilot):  # the recipient has the shipped profiles
         selected_runs = own_runs(selected_runs)
-    if options.chosen:
-        ids = [find_run_id(all_runs["run_id"], start) for start in options.chosen]
+    if options.run:
+        ids = [find_run_id(all_runs["run_id"], start) for start in options.run]
         selected_runs = selected_runs.filter(pl.col("run_id").is_in(ids))
     selected_runs = filter_runs(selected_runs, warehouse, model=options.model, tag=options.tag, pilot=options.pilot)
     exported = with_controls(selected_runs, all_runs) if selected_runs.height < all_runs.height else selected_runs
-    selection = {name: getattr(options, name) for name in ("chosen", "model", "tag", "pilot", "format")}
+    selection = {name: getattr(options, name) for name in ("run", "model", "tag", "pilot", "format")}
     written = export_runs(
         warehouse,
         sorted(exported["run_id"]),

@@ -8,6 +8,7 @@ import os
 import shutil
 import sys
 from collections.abc import Sequence
+from importlib import import_module
 
 from core.commands.context import fail, warn
 from core.commands.verbs import build_parser
@@ -28,7 +29,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         try:
             options = build_parser().parse_args(sys.argv[1:] if arguments is None else arguments)
             name_warehouse(getattr(options, "warehouse", None))
-            code = options.run(options) or 0
+            module, _, function = options.function.partition(".")
+            code = getattr(import_module(f"core.commands.{module}"), function)(options) or 0
             sys.stdout.flush()
             return code
         except WorkdimError as error:

@@ -190,7 +190,7 @@ def pilot(options: argparse.Namespace) -> int:
     from core.terminal.progress import ProgressBar
 
     warehouse = selected_warehouse(options)
-    selected_pilot = _load_pilot(options.pilot, warehouse)
+    selected_pilot = _load_pilot(options.file, warehouse)
     if options.estimate_only:
         from core.pilots.registration import pilot_requests
 

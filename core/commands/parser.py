@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import argparse
 import difflib
-import shlex
-from collections.abc import Callable, Iterable, Sequence
+import re
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
@@ -13,7 +13,6 @@ from core.errors import InputError, Sentence
 from core.locale import _, worded
 from core.terminal.output import Head, columns, say, wrap
 
-Run = Callable[[argparse.Namespace], int]
 NAME = "workdim"
 LIST = "list"
 """The default action of a verb with actions."""
@@ -50,6 +49,7 @@ class Parser(argparse.ArgumentParser):
     """The verbs of the top parser, or the actions of a verb; None for a parser without either."""
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
+        self.needed: list[str] = []
         super().__init__(*arguments, **{"allow_abbrev": False, "formatter_class": Help, **options})
 
     def error(self, message: str) -> NoReturn:
@@ -61,9 +61,8 @@ class Parser(argparse.ArgumentParser):
         if self.verbs:
             return self.verbs.overview()
         self._action_groups.sort(key=lambda group: group.title == SHARED)  # the verb's own options come first
-        needed = [option for option in self._actions if option.required and option.option_strings]
-        words = [f"{option.option_strings[0]} {option.metavar}" for option in needed]
-        self.usage = " ".join([self.prog, *words, *map(_place, self._get_positional_actions()), _("[options]")])
+        needed = sorted(self.needed, key=lambda written: not written.startswith("--"))
+        self.usage = " ".join([self.prog, *needed, _("[options]")])
         return super().format_help()
 
     def print_help(self, file: Any = None) -> None:
@@ -93,6 +92,44 @@ class Parser(argparse.ArgumentParser):
         return options
 
 
+class Arguments:
+    """The arguments of a verb, or a group of them, each written as its help shows it.
+
+    `--yes` is a switch, `--tag TAG` takes a value, `[RULE]` may be left out, `MODEL...` and `RUN RUN` are several. An
+    argument without a flag is named by its word: `models` are the `MODEL...`, `file` is the `FILE.toml`.
+    """
+
+    def __init__(self, to: argparse._ActionsContainer, needed: list[str]) -> None:
+        self._to, self._needed = to, needed
+
+    def __call__(self, written: str, text: str = "", *, dest: str = "", **options: Any) -> None:
+        flag, _, place = written.partition(" ") if written.startswith("--") else ("", "", written)
+        may_lack = place.startswith("[") and place.endswith("]")
+        place = place[1:-1] if may_lack else place
+        first, *others = place.split() or [""]
+        if place.endswith("..."):
+            options["nargs"], place = "*" if may_lack else "+", place[:-3]
+        elif may_lack:
+            options["nargs"] = "?"
+        elif set(others) == {first}:
+            options["nargs"], place = 1 + len(others), first
+        if not place and "choices" not in options:
+            options["action"] = "store_true"
+        elif "choices" not in options:
+            options["metavar"] = place
+        if not flag or options.get("required"):
+            self._needed.append(written)
+        word = "".join(re.findall(r"^\w+", place)).lower() + ("s" if options.get("nargs", "?") != "?" else "")
+        self._to.add_argument(flag or dest or word, help=text or None, **options)
+
+    def group(self, title: str) -> Arguments:
+        return Arguments(self._to.add_argument_group(title), self._needed)
+
+    def one_of(self) -> Arguments:
+        """For arguments of which at most one is given."""
+        return Arguments(self._to.add_mutually_exclusive_group(), self._needed)
+
+
 class Verbs:
     """Verbs, or the actions of a verb, under headings in order of use."""
 
@@ -107,9 +144,12 @@ class Verbs:
         self._sections.append((heading, []))
 
     def __call__(
-        self, name: str, run: Run | None, text: str, with_json: str | bool = False, example: str = ""
-    ) -> argparse.ArgumentParser:
-        """Add a verb with `--warehouse`, and with `--json` if it prints records (`with_json` may be its help text)."""
+        self, name: str, function: str, text: str, with_json: str | bool = False, example: str = ""
+    ) -> Arguments:
+        """Add a verb with `--warehouse`, and with `--json` if it prints records (`with_json` may be its help text).
+
+        `function` is `runs.show` of `core/commands/runs.py`, which is imported when the verb is run.
+        """
         self._sections[-1][1].append((name, text))
         lines = "\n".join(f"  {NAME} {line}" for line in example.splitlines())
         added = self._added.add_parser(
@@ -118,7 +158,7 @@ class Verbs:
             epilog=f"{_('for example:')}\n{lines}" if example else None,
             add_help=False,
         )
-        added.set_defaults(run=run, parser=added)
+        added.set_defaults(function=function, parser=added)
         shared = added.add_argument_group(SHARED)
         if with_json:
             text = "records for a program" if with_json is True else with_json
@@ -129,13 +169,12 @@ class Verbs:
             "--warehouse", type=Path, metavar="FILE", default=default, help="warehouse file (or WORKDIM_WAREHOUSE)"
         )
         shared.add_argument("-h", "--help", action="help", help="say this")
-        return added
+        return Arguments(added, added.needed)
 
     def group(self, name: str, text: str) -> Verbs:
         """Add a verb that has actions."""
-        added = self(name, None, text)
-        assert isinstance(added, Parser)
-        inner = Verbs(added, text)
+        self(name, "", text)
+        inner = Verbs(self._added.choices[name], text)
         inner.under("Actions")
         return inner
 
@@ -167,32 +206,10 @@ class Verbs:
         return "\n".join([*lines, "", more, ""])
 
 
-def _place(argument: argparse.Action) -> str:
-    """`MODEL...`, `[RULE]`, `RUN RUN`, `right|wrong|unknown`."""
-    name = str(argument.metavar or "|".join(map(str, argument.choices or (argument.dest,))))
-    if isinstance(argument.nargs, int):
-        return " ".join([name] * argument.nargs)
-    return {"+": f"{name}...", "?": f"[{name}]"}.get(argument.nargs or "", name)
-
-
 def _sentence(text: str) -> str:
     """`text` as a sentence in the reader's language."""
     sentence = worded(Sentence(text))
     return _("{text}.").format(text=f"{sentence[:1].upper()}{sentence[1:]}")
-
-
-REPLACED = {
-    "--show": "runs show",
-    "--diff": "runs diff",
-    "--note": "runs note",
-    "--delete": "runs delete",
-    "--restore": "runs undelete",
-    "--again": "runs again",
-    "--trash": "runs list --deleted",
-    "--empty-trash": "cache --clean trash",
-    "--untag": "runs untag",
-}
-"""Former flags of `runs` -> their replacement."""
 
 
 def _in_words(top: Parser, line: list[str]) -> list[str]:
@@ -200,16 +217,12 @@ def _in_words(top: Parser, line: list[str]) -> list[str]:
     verb, rest = line[0], line[1:]
     if verb.startswith("-"):
         return line
-    if verb in ("cancel", "resume"):
-        raise _written(f"{NAME} {verb}", shlex.join([NAME, "jobs", *line]))
     assert top.verbs is not None
     if verb not in top.verbs.names:
         raise _unknown(Sentence("There is no verb '{asked}'.", asked=verb), verb, top.verbs.names, NAME)
     inner = top.verbs.within(verb)
     if inner is None:
         return line
-    if verb == "runs":
-        _refuse_replaced(rest)
     position = 0
     while position < len(rest) and rest[position].startswith("--warehouse"):
         position += 1 if "=" in rest[position] else 2
@@ -223,20 +236,6 @@ def _in_words(top: Parser, line: list[str]) -> list[str]:
             f"{NAME} {verb}",
         )
     return line
-
-
-def _refuse_replaced(rest: list[str]) -> None:
-    old = "--untag" if "--untag" in rest else next((word for word in rest if word in REPLACED), None)
-    if old is None and rest[:1] == ["--tag"] and len(rest) > 2 and not rest[2].startswith("-"):
-        old = "--tag"
-    if old is not None:
-        others = [word for word in rest if word not in ({old, "--tag"} if old == "--untag" else {old})]
-        now = " ".join([NAME, REPLACED.get(old, "runs tag"), shlex.join(others)]).rstrip()
-        raise _written(f"{NAME} runs {old}", now)
-
-
-def _written(old: str, now: str) -> InputError:
-    return InputError("`{old}` is written `{now}` now.", old=old, now=now)
 
 
 def _unknown(problem: Sentence, word: str, names: Iterable[str], of: str) -> InputError:

@@ -68,7 +68,7 @@ def within(options: argparse.Namespace) -> int:
     from core.wording import within as within_wording
 
     warehouse = existing_warehouse(options)
-    run_id = find_run_id(queries.run_list(warehouse)["run_id"], options.run_id)
+    run_id = find_run_id(queries.run_list(warehouse)["run_id"], options.run)
     answer = ask(warehouse, run_id)
     run = answer.run
     if answer.lacks == "loss":

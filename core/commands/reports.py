@@ -251,7 +251,7 @@ def _recipe(options: argparse.Namespace, warehouse: Warehouse) -> tuple[Recipe, 
 
     given_options = [
         name
-        for name in ("chosen", "pilot", "plan", "language", "audience", "without", "template", "keep")
+        for name in ("run", "pilot", "plan", "language", "audience", "without", "template", "keep")
         if _is_given(options, name)
     ]
     if options.recipe is not None:
@@ -293,7 +293,7 @@ def _selected_plan(options: argparse.Namespace, warehouse: Warehouse) -> str | N
 
     if options.plan is None:
         return None
-    if options.chosen or options.pilot:
+    if options.run or options.pilot:
         raise InputError("A report is of a layer plan, of a pilot or of runs: leave out --plan, or the others.")
     return find_plan(warehouse, options.plan).plan.plan_id
 
@@ -314,8 +314,8 @@ def _selected_runs(options: argparse.Namespace, warehouse: Warehouse) -> tuple[l
         runs = runs.filter(pl.col("run_id").is_in(queries.pilot_run_ids(warehouse, pilot_id)))
         if runs.is_empty():
             raise InputError("The pilot {pilot} has no result yet: `workdim pilot FILE.toml`.", pilot=pilot.pilot.name)
-    if options.chosen:
-        return list(dict.fromkeys(find_run_id(runs["run_id"], start) for start in options.chosen)), pilot_id
+    if options.run:
+        return list(dict.fromkeys(find_run_id(runs["run_id"], start) for start in options.run)), pilot_id
     runs = newest_runs(without_variants(runs.filter(runs["pass"] == "text")))
     if runs.is_empty():
         raise InputError(

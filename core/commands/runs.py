@@ -83,7 +83,7 @@ def show(options: argparse.Namespace) -> int:
 
     warehouse = existing_warehouse(options)
     all_runs = queries.runs(warehouse)
-    run_id = find_run_id(all_runs["run_id"], options.run_id)
+    run_id = find_run_id(all_runs["run_id"], options.run)
     (record,) = run_records(warehouse, [run_id]).to_dicts()
     run, *controls = with_controls(all_runs.filter(run_id=run_id), all_runs).to_dicts()
     profile = read_profile(warehouse, run_id)
@@ -123,7 +123,7 @@ def diff(options: argparse.Namespace) -> int:
 
     warehouse = existing_warehouse(options)
     known = _run_ids(warehouse)
-    ids = [find_run_id(known, start) for start in options.run_ids]
+    ids = [find_run_id(known, start) for start in options.runs]
     one, other = load_runs(warehouse, ids).to_dicts()
     records_of = {row["run_id"]: row for row in run_records(warehouse, ids).to_dicts()}
     stored = records_of[ids[0]], records_of[ids[1]]
@@ -161,7 +161,7 @@ def _annotate(options: argparse.Namespace, change: Callable[[Annotations], Annot
     from core.warehouse.runs import annotate
 
     warehouse = existing_warehouse(options)
-    run_id = find_run_id(_run_ids(warehouse), options.run_id)
+    run_id = find_run_id(_run_ids(warehouse), options.run)
     annotations = annotate(warehouse, run_id, change)
     note = annotations.note or Sentence("none")
     say(Sentence("{run}  tags: {tags}  note: {note}", run=run_id[:SHORT_ID], tags=annotations.tags, note=note))
@@ -174,7 +174,7 @@ def delete(options: argparse.Namespace) -> int:
 
     warehouse = existing_warehouse(options)
     all_runs = queries.runs(warehouse)
-    ids = list(dict.fromkeys(find_run_id(all_runs["run_id"], start) for start in options.run_ids))
+    ids = list(dict.fromkeys(find_run_id(all_runs["run_id"], start) for start in options.runs))
     n_runs = number_of_runs(len(ids))
     names = [
         Sentence("{run} ({model} on {text})", run=row["run_id"][:SHORT_ID], model=row["name"], text=row["corpus_name"])
@@ -208,7 +208,7 @@ def undelete(options: argparse.Namespace) -> int:
     from core.warehouse.runs import list_deleted, restore_run
 
     warehouse = existing_warehouse(options)
-    run_id = find_run_id([run.run_id for run in list_deleted(warehouse)], options.run_id, "runs list --deleted")
+    run_id = find_run_id([run.run_id for run in list_deleted(warehouse)], options.run, "runs list --deleted")
     restored = restore_run(warehouse, run_id)
     if controls := len(restored) - 1:
         say(Sentence("Run {run} is back, with {n} of its control runs.", run=run_id, n=controls))
@@ -217,13 +217,13 @@ def undelete(options: argparse.Namespace) -> int:
     return 0
 
 
-def measure_again(options: argparse.Namespace) -> int:
+def again(options: argparse.Namespace) -> int:
     from core.commands.measure import measure_all
     from core.runs.stored_runs import rerun_request
     from core.warehouse.runs import run_records
 
     warehouse = existing_warehouse(options)
-    run_id = find_run_id(_run_ids(warehouse), options.run_id)
+    run_id = find_run_id(_run_ids(warehouse), options.run)
     (record,) = run_records(warehouse, [run_id]).to_dicts()
     repeated = rerun_request(warehouse, record)
     for line in repeated.changed:

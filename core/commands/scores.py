@@ -169,7 +169,7 @@ def list_files(options: argparse.Namespace) -> int:
 def remove_file(options: argparse.Namespace) -> int:
     from core.warehouse import score_imports
 
-    file = score_imports.remove_import(existing_warehouse(options), options.file)
+    file = score_imports.remove_import(existing_warehouse(options), options.file_sha)
     say(Sentence("{file} was taken out of the warehouse.", file=file))
     return 0
 

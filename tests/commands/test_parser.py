@@ -2,10 +2,10 @@
 
 import re
 import shlex
+from importlib import import_module
 
 import pytest
 
-from core.commands import jobs, runs, scores
 from core.commands.main import main
 from core.commands.verbs import build_parser
 from core.errors import InputError
@@ -14,33 +14,26 @@ from tests.conftest import ROOT
 
 
 @pytest.mark.parametrize(
-    ("line", "run"),
+    ("line", "function"),
     [
-        ("runs", runs.list_runs),
-        ("runs --tag candidate --limit 3 --json", runs.list_runs),
-        ("runs --warehouse w.duckdb show 0190", runs.show),
-        ("runs list --deleted", runs.list_runs),
-        ("jobs --json", jobs.show_jobs),
-        ("jobs cancel 0190", jobs.cancel),
-        ("scores --warehouse=w.duckdb", scores.list_files),
+        ("runs", "runs.list_runs"),
+        ("runs --tag candidate --limit 3 --json", "runs.list_runs"),
+        ("runs --warehouse w.duckdb show 0190", "runs.show"),
+        ("runs list --deleted", "runs.list_runs"),
+        ("jobs --json", "jobs.show_jobs"),
+        ("jobs cancel 0190", "jobs.cancel"),
+        ("scores --warehouse=w.duckdb", "scores.list_files"),
     ],
 )
-def test_an_action_is_a_word_and_list_may_be_left_out(line, run):
+def test_an_action_is_a_word_and_list_may_be_left_out(line, function):
     options = build_parser().parse_args(line.split())
-    assert options.run == run
+    assert options.function == function
     assert ("--warehouse" in line) == (options.warehouse is not None)
 
 
 @pytest.mark.parametrize(
     ("line", "told"),
     [
-        ("runs --show 0190 --json", "`workdim runs --show` is written `workdim runs show 0190 --json` now."),
-        ("runs --tag 0190 a 'b c'", "`workdim runs tag 0190 a 'b c'` now."),
-        ("runs --tag 0190 a --untag", "`workdim runs untag 0190 a` now."),
-        ("runs --restore 0190", "`workdim runs undelete 0190` now."),
-        ("runs --empty-trash --yes", "`workdim cache --clean trash --yes` now."),
-        ("cancel 0190", "`workdim jobs cancel 0190` now."),
-        ("resume 0190 --background", "`workdim jobs resume 0190 --background` now."),
         ("mesure x", "There is no verb 'mesure'. Did you mean `workdim measure`?"),
         ("runs shw x", "There is no action 'shw'. Did you mean `workdim runs show`?"),
         ("zzz", "There is no verb 'zzz'. `workdim --help` lists them."),
@@ -53,6 +46,18 @@ def test_what_is_not_understood_is_one_line_with_the_right_spelling(line, told, 
     assert main(shlex.split(line)) == 2
     said = capsys.readouterr().err
     assert told.lower() in said.lower() and said.startswith("workdim: ") and said.count("\n") == 1
+
+
+def functions(verbs):
+    for name in verbs.names:
+        inner = verbs.within(name)
+        yield from functions(inner) if inner else [verbs._added.choices[name].get_default("function")]
+
+
+def test_every_verb_is_a_function():
+    for function in functions(build_parser().verbs):
+        module, _, name = function.partition(".")
+        assert callable(getattr(import_module(f"core.commands.{module}"), name)), function
 
 
 def test_the_first_help_names_every_verb_and_each_has_its_own(capsys):
