@@ -184,7 +184,7 @@ def document(warehouse: Warehouse, out: Path) -> list[Section]:
     with warehouse.open() as opened:
         maxima = queries.inner_maxima(opened, found.rows["run_id"].to_list())
         runs = queries.runs(opened)
-        windows = queries.windows(opened, runs["run_id"].to_list())
+        windows = queries.rows(opened, "run_windows", runs["run_id"].to_list())
     told = [
         within_width(said, checkpoints, out),
         exploratory(checkpoints),

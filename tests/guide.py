@@ -76,14 +76,16 @@ def pictures(warehouse: Warehouse, runs: pl.DataFrame, language: str) -> dict[st
 
     def draw(name: str, ids: Sequence[str], names: Sequence[str], text: str, marked: bool, controls: bool) -> str:
         shown = pl.DataFrame({"run_id": ids}).join(runs, on="run_id", maintain_order="left")
-        data = in_language(language, profile_points, queries.estimates(warehouse, ids), shown, "d2", CLOUD)
+        data = in_language(
+            language, profile_points, queries.rows(warehouse, "layer_estimates", ids), shown, "d2", CLOUD
+        )
         named = [replace(curve, name=called) for curve, called in zip(data.curves, names, strict=True)]
         data = replace(data, curves=named)
         if controls:
             links = control_links(shown, runs)
-            rows = queries.estimates(warehouse, links["run_id"].to_list())
+            rows = queries.rows(warehouse, "layer_estimates", links["run_id"].to_list())
             data = replace(data, references=control_references(data, rows, links, shown))
-        turns = extrema_of(queries.extrema(warehouse, ids), CLOUD) if marked else []
+        turns = extrema_of(queries.rows(warehouse, "run_extrema", ids), CLOUD) if marked else []
         phases = in_language(language, claim_phases, shown.row(0, named=True), turns) if marked else []
         caption = Caption(told[name][0], told[name][1].format(text=text), told["source"])
         return in_language(language, profile_svg, data, caption, turns, size=SIZE, phases=phases)

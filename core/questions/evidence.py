@@ -49,7 +49,7 @@ def repositories(runs: pl.DataFrame) -> list[str]:
 
 def with_summaries(warehouse: Readable, evidence: Evidence) -> Evidence:
     """What a question on one point per word needs besides."""
-    return replace(evidence, summaries=queries.summaries(warehouse, evidence.runs["run_id"].to_list()))
+    return replace(evidence, summaries=queries.rows(warehouse, "run_summaries", evidence.runs["run_id"].to_list()))
 
 
 def load_blocks(warehouse: Readable, population: Population) -> tuple[pl.DataFrame, pl.DataFrame]:

@@ -62,18 +62,18 @@ def load_selection(warehouse: Readable, run_ids: Sequence[str], listed: pl.DataF
     return Selection(
         runs=runs,
         controls=in_order(stored, controls),
-        estimates=queries.estimates(warehouse, all_ids),
-        correlators=queries.correlators(warehouse, all_ids),
-        checks=queries.checks(warehouse, all_ids),
-        summaries=queries.summaries(warehouse, all_ids),
-        pairs=queries.pairs(warehouse, ids),
-        distributions=queries.distributions(warehouse, ids),
+        estimates=queries.rows(warehouse, "layer_estimates", all_ids),
+        correlators=queries.rows(warehouse, "layer_correlators", all_ids),
+        checks=queries.rows(warehouse, "run_checks", all_ids),
+        summaries=queries.rows(warehouse, "run_summaries", all_ids),
+        pairs=queries.rows(warehouse, "layer_pairs", ids),
+        distributions=queries.rows(warehouse, "layer_distributions", ids),
         records=run_records(warehouse, ids),
         scores=queries.scores(warehouse, repositories(runs)),
-        claims=queries.claims(warehouse, ids),
-        extrema=queries.extrema(warehouse, ids),
-        against_controls=queries.control_comparisons(warehouse, ids),
-        windows=queries.windows(warehouse, all_ids),
+        claims=queries.rows(warehouse, "run_claims", ids),
+        extrema=queries.rows(warehouse, "run_extrema", ids),
+        against_controls=queries.rows(warehouse, "run_controls", ids),
+        windows=queries.rows(warehouse, "run_windows", all_ids),
     )
 
 

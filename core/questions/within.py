@@ -46,5 +46,5 @@ def ask(warehouse: Warehouse, run_id: str) -> WindowsAnswer:
         listed = queries.run_list(opened)
         chosen = listed.filter(run_id=run_id)
         ids = [run_id, *control_ids(chosen, listed)]
-        runs, windows = named_texts(opened, queries.runs(opened, ids)), queries.windows(opened, ids)
+        runs, windows = named_texts(opened, queries.runs(opened, ids)), queries.rows(opened, "run_windows", ids)
     return answer_of_windows(runs.filter(run_id=run_id).row(0, named=True), runs, windows)

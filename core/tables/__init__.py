@@ -6,7 +6,7 @@ field to the row class and fill it where rows are made; everything else follows 
 
 from __future__ import annotations
 
-from core.tables.columns import BoundColumn, Column, Table, columns, frame, optional_columns, schema
+from core.tables.columns import BoundColumn, Column, Table, columns, frame
 from core.tables.judged import RunCheckRow, RunClaimRow, RunControlRow, RunExtremumRow, RunSummaryRow
 from core.tables.measured import (
     INTERVAL,
@@ -40,51 +40,6 @@ from core.tables.scored import (
     ScoreRow,
     ScoreSampleRow,
 )
-
-__all__ = [
-    "ADDED_TABLES",
-    "LONG_TABLES",
-    "PILOT_SOURCE",
-    "SCORED_FORMAT",
-    "SCORED_SOURCE",
-    "SCORE_KEYS",
-    "TABLES",
-    "BoundColumn",
-    "Column",
-    "CorpusRow",
-    "LayerCorrelatorRow",
-    "LayerDistributionRow",
-    "LayerEstimateRow",
-    "LayerPairRow",
-    "LayerReplicateRow",
-    "ModelAliasRow",
-    "ModelRow",
-    "PilotRow",
-    "PilotRunRow",
-    "PlanOutcomeRow",
-    "PlanRow",
-    "RecipeNumberRow",
-    "RecipeRow",
-    "RuleChoiceRow",
-    "RuleRow",
-    "RunCheckRow",
-    "RunClaimRow",
-    "RunControlRow",
-    "RunExtremumRow",
-    "RunRow",
-    "RunSummaryRow",
-    "RunWindowRow",
-    "SavedQueryRow",
-    "ScoreFileRow",
-    "ScoreRow",
-    "ScoreSampleRow",
-    "Table",
-    "TokenResultRow",
-    "columns",
-    "frame",
-    "optional_columns",
-    "schema",
-]
 
 _DECLARED = (
     Table(

@@ -3,7 +3,7 @@
     @dataclass(frozen=True)
     class RunRow:
         run_id: Annotated[str, Column("Time-ordered id, fixed at submission.", _("run"), key=True)]
-        note: Annotated[str | None, Column("A remark by people.", _("note"))]
+        code_version: Annotated[str, "Version of Workdim."]
 
 The field gives name, order, type, default and whether a value may be missing. A trailing underscore (`pass_`) only
 avoids a Python keyword; the column has none. The DDL and the comments of the DuckDB file, the typed frames, the data
@@ -121,12 +121,12 @@ class Table:
     @property
     def schema(self) -> dict[str, pl.DataType]:
         """Column name -> polars type, in table order."""
-        return schema(self.row)
+        return {column.name: column.dtype for column in self.columns}
 
     @property
     def optional(self) -> set[str]:
         """Columns that may be NULL."""
-        return optional_columns(self.row)
+        return {column.name for column in self.columns if column.is_optional}
 
     @property
     def comments(self) -> dict[str, str]:
@@ -199,16 +199,6 @@ def columns(row_class: type) -> list[str]:
     return [column.name for column in bound_columns(row_class)]
 
 
-def schema(row_class: type) -> dict[str, pl.DataType]:
-    """Column name -> polars type, in table order."""
-    return {column.name: column.dtype for column in bound_columns(row_class)}
-
-
-def optional_columns(row_class: type) -> set[str]:
-    """Columns that may be NULL."""
-    return {column.name for column in bound_columns(row_class) if column.is_optional}
-
-
 def frame(rows: Iterable[Any], row_class: type) -> pl.DataFrame:
     """A frame of rows of one class; an undefined number (NaN) becomes NULL if the column allows it."""
     bound = bound_columns(row_class)
@@ -221,7 +211,8 @@ def frame(rows: Iterable[Any], row_class: type) -> pl.DataFrame:
 def _bound(f: Any) -> BoundColumn:
     if typing.get_origin(f.type) is not typing.Annotated:
         raise TypeError(f"{f.name} is no column: write Annotated[type, Column(...)], without postponed annotations.")
-    hint, declared = typing.get_args(f.type)
+    hint, said = typing.get_args(f.type)
+    declared = said if isinstance(said, Column) else Column(said)
     alternatives = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
     (plain,) = (part for part in alternatives if part is not types.NoneType)
     dtype, sql_type = _TYPES[plain]

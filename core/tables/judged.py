@@ -5,18 +5,22 @@ from dataclasses import dataclass
 from typing import Annotated
 
 from core.tables.columns import Column
-from core.tables.measured import CLOUD, LAYER, N_POINTS, RUN_ID, listed
+from core.tables.measured import LAYER, N_POINTS, Cloud, EstimatorName, InnerRank, RunId, TransformName, listed
+
+_Lower = Annotated[float | None, "Lower end of its 95 percent interval."]
+_Upper = Annotated[float | None, "Upper end of its 95 percent interval."]
+_SameUpper = Annotated[float | None, "Upper end of the same interval."]
 
 
 @dataclass(frozen=True)
 class RunCheckRow:
-    run_id: Annotated[str, Column(RUN_ID, key=True)]
+    run_id: RunId
     check_name: Annotated[str, Column(f"{listed('check')}.", values="check", key=True)]
     layer: Annotated[int | None, Column("Layer that was checked; NULL for the whole run.", key=True, is_layer=True)]
-    value: Annotated[float | None, Column("What was found.")]
-    threshold: Annotated[float | None, Column("What it was held against.")]
+    value: Annotated[float | None, "What was found."]
+    threshold: Annotated[float | None, "What it was held against."]
     outcome: Annotated[str, Column("pass, warn or veto.", values="outcome")]
-    std_error: Annotated[float | None, Column("Paired error of value, where the check compares two estimates.")] = None
+    std_error: Annotated[float | None, "Paired error of value, where the check compares two estimates."] = None
 
 
 _CLAIM = "rise: higher inside than at layer 0; fall: lower after the last block than inside."
@@ -26,28 +30,26 @@ _CLAIM = "rise: higher inside than at layer 0; fall: lower after the last block 
 class RunClaimRow:
     """One claim under one specification."""
 
-    run_id: Annotated[str, Column(RUN_ID, key=True)]
+    run_id: RunId
     claim: Annotated[str, Column(_CLAIM, values="claim", key=True)]
-    cloud: Annotated[str, Column(CLOUD, values="cloud", key=True)]
-    estimator: Annotated[str, Column("As in layer_estimates.", values="estimator", key=True)]
-    transform: Annotated[str, Column("As in layer_estimates.", values="transform", key=True)]
-    n1: Annotated[
-        int | None, Column("Rank of the inner neighbour, where the estimator has one.", key=True, storage="INTEGER")
-    ]
+    cloud: Cloud
+    estimator: EstimatorName
+    transform: TransformName
+    n1: InnerRank
     n2: Annotated[int | None, Column("Rank of the outer neighbour.", key=True, storage="INTEGER")]
-    seed: Annotated[int, Column("Seed of the run's draws.")]
-    is_core: Annotated[bool, Column("Whether the verdict rests on this specification.")]
+    seed: Annotated[int, "Seed of the run's draws."]
+    is_core: Annotated[bool, "Whether the verdict rests on this specification."]
     ratio: Annotated[
-        float | None, Column("Largest inner dimension over that at layer 0 (rise), or after the last block (fall).")
+        float | None, "Largest inner dimension over that at layer 0 (rise), or after the last block (fall)."
     ]
-    lower: Annotated[float | None, Column("Lower end of its 95 percent interval, simultaneous over inner layers.")]
-    upper: Annotated[float | None, Column("Upper end of the same interval.")]
+    lower: Annotated[float | None, "Lower end of its 95 percent interval, simultaneous over inner layers."]
+    upper: _SameUpper
     outcome: Annotated[
         str,
         Column("yes (above 1.1), opposite (below 1/1.1), no (not above 1.1) or cannot_tell.", values="claim_outcome"),
     ]
     outcome_holm: Annotated[
-        str | None, Column("The same with limits corrected for all core specifications (Holm); NULL outside the core.")
+        str | None, "The same with limits corrected for all core specifications (Holm); NULL outside the core."
     ]
     layer: Annotated[int | None, Column("Layer of the largest inner dimension.", is_layer=True)]
 
@@ -56,13 +58,13 @@ class RunClaimRow:
 class RunExtremumRow:
     """A local extremum of the d2 profile that stands out from its simultaneous band, or an end of the profile."""
 
-    run_id: Annotated[str, Column(RUN_ID, key=True)]
-    cloud: Annotated[str, Column(CLOUD, values="cloud", key=True)]
+    run_id: RunId
+    cloud: Cloud
     kind: Annotated[str, Column("start, peak, valley or end.", values="extremum", key=True)]
     layer: Annotated[int, Column(LAYER, key=True, is_layer=True)]
-    value: Annotated[float | None, Column("d2 there.")]
-    lower: Annotated[float | None, Column("Lower end of its 95 percent interval, simultaneous over layers.")]
-    upper: Annotated[float | None, Column("Upper end of the same interval.")]
+    value: Annotated[float | None, "d2 there."]
+    lower: Annotated[float | None, "Lower end of its 95 percent interval, simultaneous over layers."]
+    upper: _SameUpper
 
 
 @dataclass(frozen=True)
@@ -78,16 +80,14 @@ class RunControlRow:
         ),
     ]
     ratio: Annotated[
-        float | None, Column("The text's ratio over the control's; of inner_max and final, dimension over dimension.")
+        float | None, "The text's ratio over the control's; of inner_max and final, dimension over dimension."
     ]
-    lower: Annotated[float | None, Column("Lower end of its 95 percent interval, paired by blocks of text.")]
-    upper: Annotated[float | None, Column("Upper end of the same interval.")]
+    lower: Annotated[float | None, "Lower end of its 95 percent interval, paired by blocks of text."]
+    upper: _SameUpper
     power: Annotated[
         float | None,
-        Column(
-            "Probability that the control would have shown the text's ratio, had it been there; NULL for shuffled and "
-            "without_bos."
-        ),
+        "Probability that the control would have shown the text's ratio, had it been there; NULL for shuffled and "
+        "without_bos.",
     ]
     outcome: Annotated[
         str,
@@ -101,48 +101,44 @@ class RunControlRow:
 
 @dataclass(frozen=True)
 class RunSummaryRow:
-    run_id: Annotated[str, Column(RUN_ID, key=True)]
-    estimator: Annotated[str, Column("As in layer_estimates.", values="estimator", key=True)]
-    cloud: Annotated[str, Column(CLOUD, values="cloud", key=True)]
+    run_id: RunId
+    estimator: EstimatorName
+    cloud: Cloud
     inner_max: Annotated[
-        float | None,
-        Column("Largest dimension over inner layers 1 to L-1: chosen on half of the windows, read on the other."),
+        float | None, "Largest dimension over inner layers 1 to L-1: chosen on half of the windows, read on the other."
     ]
-    inner_max_lower: Annotated[float | None, Column("Lower end of its 95 percent interval.")]
-    inner_max_upper: Annotated[float | None, Column("Upper end of its 95 percent interval.")]
+    inner_max_lower: _Lower
+    inner_max_upper: _Upper
     inner_max_layer: Annotated[int | None, Column("Layer of the largest inner dimension.", is_layer=True)]
     lowest_layer: Annotated[int | None, Column("Layer of the smallest dimension, ends included.", is_layer=True)]
-    lowest_dimension: Annotated[float | None, Column("Estimated dimension there.")]
+    lowest_dimension: Annotated[float | None, "Estimated dimension there."]
     working_dimension: Annotated[
-        float | None,
-        Column("inner_max where it exceeds both ends by 10 percent; NULL where the profile has no inner peak."),
+        float | None, "inner_max where it exceeds both ends by 10 percent; NULL where the profile has no inner peak."
     ]
-    working_dimension_lower: Annotated[float | None, Column("Lower end of its 95 percent interval.")]
-    working_dimension_upper: Annotated[float | None, Column("Upper end of its 95 percent interval.")]
+    working_dimension_lower: _Lower
+    working_dimension_upper: _Upper
     working_layer: Annotated[int | None, Column("Lower median of the working band.", is_layer=True)]
     working_layer_first: Annotated[int | None, Column("First layer of the working band.", is_layer=True)]
     working_layer_last: Annotated[int | None, Column("Last layer of the working band.", is_layer=True)]
-    relative_depth: Annotated[float | None, Column("inner_max_layer / n_layers, 0 to 1.")]
-    embedding_dimension: Annotated[float | None, Column("Estimated dimension at layer 0.")]
-    embedding_dimension_lower: Annotated[float | None, Column("Lower end of its 95 percent interval.")]
-    embedding_dimension_upper: Annotated[float | None, Column("Upper end of its 95 percent interval.")]
+    relative_depth: Annotated[float | None, "inner_max_layer / n_layers, 0 to 1."]
+    embedding_dimension: Annotated[float | None, "Estimated dimension at layer 0."]
+    embedding_dimension_lower: _Lower
+    embedding_dimension_upper: _Upper
     final_dimension_pre_norm: Annotated[
-        float | None, Column("Estimated dimension after the last block, before the final norm.")
+        float | None, "Estimated dimension after the last block, before the final norm."
     ]
-    final_dimension_pre_norm_lower: Annotated[float | None, Column("Lower end of its 95 percent interval.")]
-    final_dimension_pre_norm_upper: Annotated[float | None, Column("Upper end of its 95 percent interval.")]
-    final_dimension_post_norm: Annotated[
-        float | None, Column("The same after the final norm; NULL where the model has none.")
-    ]
-    final_dimension_post_norm_lower: Annotated[float | None, Column("Lower end of its 95 percent interval.")]
-    final_dimension_post_norm_upper: Annotated[float | None, Column("Upper end of its 95 percent interval.")]
-    expansion_ratio: Annotated[float | None, Column("inner_max / embedding_dimension.")]
-    expansion_ratio_lower: Annotated[float | None, Column("Lower end of its 95 percent interval.")]
-    expansion_ratio_upper: Annotated[float | None, Column("Upper end of its 95 percent interval.")]
-    contraction_ratio: Annotated[float | None, Column("inner_max / final_dimension_pre_norm.")]
-    contraction_ratio_lower: Annotated[float | None, Column("Lower end of its 95 percent interval.")]
-    contraction_ratio_upper: Annotated[float | None, Column("Upper end of its 95 percent interval.")]
-    contraction_ratio_post_norm: Annotated[float | None, Column("inner_max / final_dimension_post_norm.")]
+    final_dimension_pre_norm_lower: _Lower
+    final_dimension_pre_norm_upper: _Upper
+    final_dimension_post_norm: Annotated[float | None, "The same after the final norm; NULL where the model has none."]
+    final_dimension_post_norm_lower: _Lower
+    final_dimension_post_norm_upper: _Upper
+    expansion_ratio: Annotated[float | None, "inner_max / embedding_dimension."]
+    expansion_ratio_lower: _Lower
+    expansion_ratio_upper: _Upper
+    contraction_ratio: Annotated[float | None, "inner_max / final_dimension_pre_norm."]
+    contraction_ratio_lower: _Lower
+    contraction_ratio_upper: _Upper
+    contraction_ratio_post_norm: Annotated[float | None, "inner_max / final_dimension_post_norm."]
     verdict_rise: Annotated[
         str | None,
         Column(
@@ -152,16 +148,15 @@ class RunSummaryRow:
         ),
     ]
     verdict_fall: Annotated[str | None, Column("It falls towards the end: likewise.", values="claim_verdict")]
-    reasons_rise: Annotated[list[str], Column("Why verdict_rise is not robust; empty where it is, and for no.")]
-    reasons_fall: Annotated[list[str], Column("Why verdict_fall is not robust; empty where it is, and for no.")]
+    reasons_rise: Annotated[list[str], "Why verdict_rise is not robust; empty where it is, and for no."]
+    reasons_fall: Annotated[list[str], "Why verdict_fall is not robust; empty where it is, and for no."]
     qualifiers: Annotated[
-        list[str],
-        Column("What limits the numbers whatever is claimed: few_types, no_final_norm, check_warned, check_vetoed."),
+        list[str], "What limits the numbers whatever is claimed: few_types, no_final_norm, check_warned, check_vetoed."
     ]
     bits_per_byte: Annotated[
         float | None, Column("The model's loss on the same text; NULL for encoders.", unit="bits per byte")
     ]
     n_points: Annotated[int, Column(N_POINTS)]
     control_run_ids: Annotated[
-        list[str] | None, Column("Control runs that the verdicts were judged with; NULL where there were none.")
+        list[str] | None, "Control runs that the verdicts were judged with; NULL where there were none."
     ] = None

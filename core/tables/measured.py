@@ -22,11 +22,33 @@ def listed(kind: str) -> str:
 RUN_ID = "The run (runs.run_id)."
 LAYER = "0 = embedding output, i = output of block i."
 _STACK = "main, or encoder or decoder of an encoder-decoder."
-_STATE = "residual = the block output itself; post_norm = the final state after the model's last norm."
-CLOUD = "Which tokens are the points: one_per_type, one_per_word, all_tokens, last_token, per_prompt."
 N_POINTS = "Points that the value rests on."
-STD_ERROR = "Standard error of value."
-_UTC = "UTC."
+RunId = Annotated[str, Column(RUN_ID, key=True)]
+_Layer = Annotated[int, Column(LAYER, key=True, is_layer=True, storage="SMALLINT")]
+_State = Annotated[
+    str,
+    Column(
+        "residual = the block output itself; post_norm = the final state after the model's last norm.",
+        values="state",
+        key=True,
+    ),
+]
+Cloud = Annotated[
+    str,
+    Column(
+        "Which tokens are the points: one_per_type, one_per_word, all_tokens, last_token, per_prompt.",
+        values="cloud",
+        key=True,
+    ),
+]
+EstimatorName = Annotated[str, Column("As in layer_estimates.", values="estimator", key=True)]
+TransformName = Annotated[str, Column("As in layer_estimates.", values="transform", key=True)]
+InnerRank = Annotated[
+    int | None, Column("Rank of the inner neighbour, where the estimator has one.", key=True, storage="INTEGER")
+]
+_Value = Annotated[float | None, Column("The value.", storage="FLOAT")]
+_StdError = Annotated[float | None, Column("Standard error of value.", storage="FLOAT")]
+_NPoints = Annotated[int, Column(N_POINTS, storage="INTEGER")]
 
 
 @dataclass(frozen=True)
@@ -121,8 +143,8 @@ class RunRow:
     seed: Annotated[
         int, Column("Seed of the token sample and of all draws.", _("seed of the draws"), section="protocol")
     ]
-    model_id: Annotated[str, Column("The model (models.model_id).")]
-    corpus_id: Annotated[str, Column("The text (corpora.corpus_id).")]
+    model_id: Annotated[str, "The model (models.model_id)."]
+    corpus_id: Annotated[str, "The text (corpora.corpus_id)."]
     pilot_id: Annotated[
         str | None, Column("The pilot, if the run belongs to one (pilots.pilot_id).", _("measured for the pilot"))
     ]
@@ -133,13 +155,13 @@ class RunRow:
     status: Annotated[str, Column("finished.", _("status"), values="run_status")]
     tags: Annotated[list[str], Column("Labels given by people.", _("tags"))]
     note: Annotated[str | None, Column("A remark by people.", _("note"))]
-    started_at: Annotated[datetime, Column(_UTC, _("started (UTC)"))]
-    finished_at: Annotated[datetime, Column(_UTC, _("finished (UTC)"))]
+    started_at: Annotated[datetime, Column("UTC.", _("started (UTC)"))]
+    finished_at: Annotated[datetime, Column("UTC.", _("finished (UTC)"))]
     dtype: Annotated[str, Column("Number type of the forward pass.", _("number format"), section="machine")]
     device: Annotated[str, Column("Where it ran.", _("device"), section="machine")]
     code_version: Annotated[str, Column("Version of Workdim.", _("version of Workdim"), section="programs")]
-    library_versions: Annotated[str, Column("JSON object: package -> version, python among them.")]
-    config: Annotated[str, Column("JSON object: the request and the protocol of this run.")]
+    library_versions: Annotated[str, "JSON object: package -> version, python among them."]
+    config: Annotated[str, "JSON object: the request and the protocol of this run."]
     n_sequences: Annotated[int, Column("Windows of text.", _("windows read"), section="tokens")]
     n_tokens: Annotated[int, Column("Tokens read, special tokens included.", _("tokens read"), section="tokens")]
     n_tokens_used: Annotated[int, Column("Tokens that the mask kept.", _("tokens used"), section="tokens")]
@@ -171,7 +193,7 @@ class RunRow:
     peak_memory_bytes: Annotated[
         int, Column("Largest resident memory of the process.", _("peak memory"), section="machine", unit="bytes")
     ]
-    phase_seconds: Annotated[str, Column("JSON object: phase -> seconds.")]
+    phase_seconds: Annotated[str, "JSON object: phase -> seconds."]
     stack: Annotated[str, Column(_STACK, _("blocks that were read"), section="model", values="stack")]
     model_seed: Annotated[
         int | None,
@@ -295,17 +317,15 @@ _UPPER = "coalesce(own_upper, value * exp(t_quantile::DOUBLE * std_error / value
 
 @dataclass(frozen=True)
 class LayerEstimateRow:
-    run_id: Annotated[str, Column(RUN_ID, key=True)]
-    layer: Annotated[int, Column(LAYER, key=True, is_layer=True, storage="SMALLINT")]
-    state: Annotated[str, Column(_STATE, values="state", key=True)]
+    run_id: RunId
+    layer: _Layer
+    state: _State
     stack: Annotated[str, Column(_STACK, values="stack", key=True)]
-    cloud: Annotated[str, Column(CLOUD, values="cloud", key=True)]
+    cloud: Cloud
     estimator: Annotated[
         str, Column(f"{listed('estimator')}, or one of scikit-dimension's.", values="estimator", key=True)
     ]
-    n1: Annotated[
-        int | None, Column("Rank of the inner neighbour, where the estimator has one.", key=True, storage="INTEGER")
-    ]
+    n1: InnerRank
     n2: Annotated[
         int | None,
         Column(
@@ -319,16 +339,16 @@ class LayerEstimateRow:
     value: Annotated[
         float | None, Column("The estimate; NULL where the estimator is undefined on these points.", storage="FLOAT")
     ]
-    std_error: Annotated[float | None, Column(STD_ERROR, storage="FLOAT")]
+    std_error: _StdError
     lower: Annotated[float | None, Column("Lower end of the 95 percent interval.", derived=_LOWER)]
     upper: Annotated[float | None, Column("Upper end of the 95 percent interval.", derived=_UPPER)]
     gaussian_equivalent: Annotated[
         float | None,
         Column("Dimension of the Gaussian that would give this value at this sample size.", storage="FLOAT"),
     ]
-    n_points: Annotated[int, Column(N_POINTS, storage="INTEGER")]
+    n_points: _NPoints
     n_dropped: Annotated[int, Column("Points that the estimator left out (exact duplicates).", storage="INTEGER")]
-    notes: Annotated[str | None, Column("Why a value is undefined, or what it assumes.")] = None
+    notes: Annotated[str | None, "Why a value is undefined, or what it assumes."] = None
     gaussian_equivalent_lower: Annotated[
         float | None, Column("The same for the lower end of the interval.", storage="FLOAT")
     ] = None
@@ -339,9 +359,9 @@ class LayerEstimateRow:
 
 @dataclass(frozen=True)
 class LayerCorrelatorRow:
-    run_id: Annotated[str, Column(RUN_ID, key=True)]
-    layer: Annotated[int, Column(LAYER, key=True, is_layer=True, storage="SMALLINT")]
-    state: Annotated[str, Column(_STATE, values="state", key=True)]
+    run_id: RunId
+    layer: _Layer
+    state: _State
     cloud: Annotated[
         str,
         Column(
@@ -356,21 +376,21 @@ class LayerCorrelatorRow:
         Column(f"{listed('correlator')}; the last three are of tokens before masking.", values="correlator", key=True),
     ]
     value: Annotated[float | None, Column("The correlation, or what the correlator's name says.", storage="FLOAT")]
-    std_error: Annotated[float | None, Column(STD_ERROR, storage="FLOAT")]
-    n_points: Annotated[int, Column(N_POINTS, storage="INTEGER")]
+    std_error: _StdError
+    n_points: _NPoints
 
 
 @dataclass(frozen=True)
 class LayerPairRow:
-    run_id: Annotated[str, Column(RUN_ID, key=True)]
+    run_id: RunId
     measure: Annotated[str, Column(f"{listed('pair')}.", values="pair", key=True)]
-    cloud: Annotated[str, Column(CLOUD, values="cloud", key=True)]
+    cloud: Cloud
     k: Annotated[int | None, Column("Number of neighbours, where the measure has one.", key=True, storage="INTEGER")]
-    layer_a: Annotated[int, Column(LAYER, key=True, is_layer=True, storage="SMALLINT")]
-    layer_b: Annotated[int, Column(LAYER, key=True, is_layer=True, storage="SMALLINT")]
-    value: Annotated[float | None, Column("The value.", storage="FLOAT")]
-    std_error: Annotated[float | None, Column(STD_ERROR, storage="FLOAT")]
-    n_points: Annotated[int, Column(N_POINTS, storage="INTEGER")]
+    layer_a: _Layer
+    layer_b: _Layer
+    value: _Value
+    std_error: _StdError
+    n_points: _NPoints
     null_value: Annotated[
         float | None,
         Column("Its mean where the tokens of one layer are permuted; NULL where not known.", storage="FLOAT"),
@@ -382,15 +402,13 @@ class LayerPairRow:
 
 @dataclass(frozen=True)
 class LayerReplicateRow:
-    run_id: Annotated[str, Column(RUN_ID, key=True)]
-    layer: Annotated[int, Column(LAYER, key=True, is_layer=True, storage="SMALLINT")]
-    state: Annotated[str, Column(_STATE, values="state", key=True)]
-    cloud: Annotated[str, Column(CLOUD, values="cloud", key=True)]
-    estimator: Annotated[str, Column("As in layer_estimates.", values="estimator", key=True)]
-    n1: Annotated[
-        int | None, Column("Rank of the inner neighbour, where the estimator has one.", key=True, storage="INTEGER")
-    ]
-    transform: Annotated[str, Column("As in layer_estimates.", values="transform", key=True)]
+    run_id: RunId
+    layer: _Layer
+    state: _State
+    cloud: Cloud
+    estimator: EstimatorName
+    n1: InnerRank
+    transform: TransformName
     blocks: Annotated[list[float], Column("The estimate without block 0, 1, ... of the sample.", storage="FLOAT[]")]
     halves: Annotated[
         list[float],
@@ -403,11 +421,11 @@ class LayerReplicateRow:
 
 @dataclass(frozen=True)
 class LayerDistributionRow:
-    run_id: Annotated[str, Column(RUN_ID, key=True)]
-    layer: Annotated[int, Column(LAYER, key=True, is_layer=True, storage="SMALLINT")]
+    run_id: RunId
+    layer: _Layer
     quantity: Annotated[str, Column(f"What is counted: {listed('quantity')}.", values="quantity", key=True)]
     bin_lower: Annotated[float, Column("Lower edge of the bin.", key=True)]
-    bin_upper: Annotated[float, Column("Upper edge of the bin.")]
+    bin_upper: Annotated[float, "Upper edge of the bin."]
     count: Annotated[int, Column("Tokens in the bin.", storage="INTEGER")]
 
 
@@ -417,17 +435,17 @@ class TokenResultRow:
 
     run_id: Annotated[str, Column(RUN_ID)]
     layer: Annotated[int, Column(LAYER)]
-    sequence: Annotated[int, Column("Number of the window.")]
-    position: Annotated[int, Column("Of the token in its window.")]
-    quantity: Annotated[str, Column("As in layer_distributions.")]
-    value: Annotated[float | None, Column("The value; NULL where it is undefined.")]
+    sequence: Annotated[int, "Number of the window."]
+    position: Annotated[int, "Of the token in its window."]
+    quantity: Annotated[str, "As in layer_distributions."]
+    value: Annotated[float | None, "The value; NULL where it is undefined."]
 
 
 @dataclass(frozen=True)
 class RunWindowRow:
     """One window of a text read by one causal model: how well it is predicted, how many directions its tokens use."""
 
-    run_id: Annotated[str, Column(RUN_ID, key=True)]
+    run_id: RunId
     sequence: Annotated[int, Column("Number of the window, in the order of the text.", key=True, storage="INTEGER")]
     document: Annotated[
         int, Column("Number of the document that it is of; short documents count together.", storage="INTEGER")

@@ -8,7 +8,7 @@ from typing import Annotated
 
 from core.tables.columns import Column
 
-_UTC = "UTC."
+Utc = Annotated[datetime, "UTC."]
 PILOT_SOURCE = "pilot:"
 """Prefix of the source of scores that a user states in a pilot; the pilot's id follows."""
 SCORED_SOURCE = "scored here:"
@@ -23,44 +23,38 @@ SCORE_KEYS = ("benchmark", "metric", "filter", "n_shot", "suite")
 class ScoreRow:
     repository: Annotated[
         str,
-        Column(
-            "Hub repository as the source names it, not checked; of a score that was stated or made here the reference."
-        ),
+        "Hub repository as the source names it, not checked; of a score that was stated or made here the reference.",
     ]
-    revision: Annotated[str | None, Column("Revision that was scored; NULL where the source does not say.")]
-    benchmark: Annotated[str, Column("Name of the benchmark.")]
-    metric: Annotated[str, Column("What is counted; 'not stated' where the source does not say.")]
-    filter: Annotated[str, Column("How answers were read off; 'not stated' where the source does not say.")]
-    n_shot: Annotated[int | None, Column("Worked examples in the prompt; NULL where the source does not say.")]
-    suite: Annotated[str, Column("The set of settings that the score was made with.")]
-    value: Annotated[float, Column("The score.")]
-    std_error: Annotated[float | None, Column("Standard error as published.")]
-    unit: Annotated[str, Column("percent (0 to 100), fraction, or the unit's own name.")]
-    higher_is_better: Annotated[bool | None, Column("NULL where the metric does not tell.")]
-    n_samples: Annotated[int | None, Column("Questions asked; NULL where the source does not say.")]
-    is_partial: Annotated[bool, Column("TRUE where only part of the benchmark was run.")]
-    is_group: Annotated[bool, Column("TRUE where the score is a mean over sub-benchmarks.")]
+    revision: Annotated[str | None, "Revision that was scored; NULL where the source does not say."]
+    benchmark: Annotated[str, "Name of the benchmark."]
+    metric: Annotated[str, "What is counted; 'not stated' where the source does not say."]
+    filter: Annotated[str, "How answers were read off; 'not stated' where the source does not say."]
+    n_shot: Annotated[int | None, "Worked examples in the prompt; NULL where the source does not say."]
+    suite: Annotated[str, "The set of settings that the score was made with."]
+    value: Annotated[float, "The score."]
+    std_error: Annotated[float | None, "Standard error as published."]
+    unit: Annotated[str, "percent (0 to 100), fraction, or the unit's own name."]
+    higher_is_better: Annotated[bool | None, "NULL where the metric does not tell."]
+    n_samples: Annotated[int | None, "Questions asked; NULL where the source does not say."]
+    is_partial: Annotated[bool, "TRUE where only part of the benchmark was run."]
+    is_group: Annotated[bool, "TRUE where the score is a mean over sub-benchmarks."]
     source: Annotated[
         str,
-        Column(
-            "Where the score was published; pilot: and an id for a score that a user stated in that pilot; scored here: with "
-            "version, number format and task for a score that was made here."
-        ),
+        "Where the score was published; pilot: and an id for a score that a user stated in that pilot; scored here: with "
+        "version, number format and task for a score that was made here.",
     ]
-    licence: Annotated[str, Column("Licence of the source as stated there.")]
-    as_of: Annotated[str | None, Column("Date of the source.")]
-    flags: Annotated[str, Column("Cautions for this row, separated by semicolons.")]
-    file_sha256: Annotated[str, Column("Hash of the imported file.")]
-    dtype: Annotated[
-        str | None, Column("Number type of the weights that were scored; NULL where the source does not say.")
-    ] = None
-    chat_template: Annotated[
-        bool | None, Column("TRUE where the questions went through the model's chat template; NULL where not said.")
-    ] = None
-    task_version: Annotated[str | None, Column("Version of the benchmark's definition in the harness that ran it.")] = (
+    licence: Annotated[str, "Licence of the source as stated there."]
+    as_of: Annotated[str | None, "Date of the source."]
+    flags: Annotated[str, "Cautions for this row, separated by semicolons."]
+    file_sha256: Annotated[str, "Hash of the imported file."]
+    dtype: Annotated[str | None, "Number type of the weights that were scored; NULL where the source does not say."] = (
         None
     )
-    source_row: Annotated[str | None, Column("The row's own id in the file, where one model has several.")] = None
+    chat_template: Annotated[
+        bool | None, "TRUE where the questions went through the model's chat template; NULL where not said."
+    ] = None
+    task_version: Annotated[str | None, "Version of the benchmark's definition in the harness that ran it."] = None
+    source_row: Annotated[str | None, "The row's own id in the file, where one model has several."] = None
 
 
 @dataclass(frozen=True)
@@ -73,26 +67,26 @@ class ScoreFileRow:
             "Hash of the file (scores.file_sha256); of model, task and settings where it was scored here.", key=True
         ),
     ]
-    file_name: Annotated[str, Column("Its name when it was imported.")]
-    format: Annotated[str, Column("Which reader understood it: lm_eval, leaderboard_v2_csv, csv, ...; or scored_here.")]
-    n_taken: Annotated[int, Column("Scores that were stored.")]
-    n_skipped: Annotated[int, Column("Rows that were not, each for a reason that the preview names.")]
-    imported_at: Annotated[datetime, Column(_UTC)]
+    file_name: Annotated[str, "Its name when it was imported."]
+    format: Annotated[str, "Which reader understood it: lm_eval, leaderboard_v2_csv, csv, ...; or scored_here."]
+    n_taken: Annotated[int, "Scores that were stored."]
+    n_skipped: Annotated[int, "Rows that were not, each for a reason that the preview names."]
+    imported_at: Utc
 
 
 @dataclass(frozen=True)
 class ScoreSampleRow:
     """One model's answer to one question of a benchmark. Neither question nor answer is stored, only a hash."""
 
-    file_sha256: Annotated[str, Column("Hash of the imported file (score_files.file_sha256).")]
-    repository: Annotated[str, Column("As in scores.")]
-    revision: Annotated[str | None, Column("As in scores.")]
-    benchmark: Annotated[str, Column("As in scores.")]
-    metric: Annotated[str, Column("As in scores.")]
-    filter: Annotated[str, Column("As in scores.")]
-    doc_hash: Annotated[str, Column("Hash of the question: equal where two models answered the same one.")]
-    doc_id: Annotated[int | None, Column("Number of the question in the file.")]
-    value: Annotated[float, Column("What the metric gives for this answer, 0 or 1 for most.")]
+    file_sha256: Annotated[str, "Hash of the imported file (score_files.file_sha256)."]
+    repository: Annotated[str, "As in scores."]
+    revision: Annotated[str | None, "As in scores."]
+    benchmark: Annotated[str, "As in scores."]
+    metric: Annotated[str, "As in scores."]
+    filter: Annotated[str, "As in scores."]
+    doc_hash: Annotated[str, "Hash of the question: equal where two models answered the same one."]
+    doc_id: Annotated[int | None, "Number of the question in the file."]
+    value: Annotated[float, "What the metric gives for this answer, 0 or 1 for most."]
 
 
 @dataclass(frozen=True)
@@ -100,26 +94,24 @@ class ModelAliasRow:
     """A name that score files use for a model, and the repository or reference that it means."""
 
     alias: Annotated[str, Column("The name as scores.repository has it.", key=True)]
-    reference: Annotated[
-        str, Column("The hub repository (models.repository) or reference (models.reference) that is meant.")
-    ]
-    created_at: Annotated[datetime, Column(_UTC)]
+    reference: Annotated[str, "The hub repository (models.repository) or reference (models.reference) that is meant."]
+    created_at: Utc
 
 
 @dataclass(frozen=True)
 class PilotRow:
     pilot_id: Annotated[str, Column("Its name and a hash of what was decided before measuring.", key=True)]
-    name: Annotated[str, Column("Name given by people.")]
+    name: Annotated[str, "Name given by people."]
     use_class: Annotated[str, Column("general, scarce_data or safety_critical.", values="use_class")]
-    models: Annotated[list[str], Column("Model references to measure.")]
-    corpora: Annotated[list[str], Column("Corpora to measure on.")]
+    models: Annotated[list[str], "Model references to measure."]
+    corpora: Annotated[list[str], "Corpora to measure on."]
     protocol: Annotated[str, Column("Name of the protocol.", values="protocol")]
-    seed: Annotated[int, Column("Seed of all its runs.")]
-    benchmark: Annotated[str | None, Column("The primary benchmark, named before measuring.")]
-    metric: Annotated[str | None, Column("Its metric.")]
-    config: Annotated[str, Column("JSON object: the pilot as it was requested.")]
-    note: Annotated[str | None, Column("A remark by people.")]
-    created_at: Annotated[datetime, Column(_UTC)]
+    seed: Annotated[int, "Seed of all its runs."]
+    benchmark: Annotated[str | None, "The primary benchmark, named before measuring."]
+    metric: Annotated[str | None, "Its metric."]
+    config: Annotated[str, "JSON object: the pilot as it was requested."]
+    note: Annotated[str | None, "A remark by people."]
+    created_at: Utc
 
 
 @dataclass(frozen=True)
@@ -136,26 +128,24 @@ class PlanRow:
     """Which blocks of a model can be removed, and the price; blocks are counted from 0 everywhere."""
 
     plan_id: Annotated[str, Column("Time-ordered id of the plan.", key=True)]
-    model_id: Annotated[str, Column("The model that was planned (models.model_id, where it was measured too).")]
-    reference: Annotated[str, Column("The model as it was asked for.")]
-    name: Annotated[str, Column("The model's name without its owner.")]
-    family: Annotated[str, Column("Model type of its configuration.")]
-    weights_sha256: Annotated[str, Column("Hash of the weights that were planned: others are another model.")]
-    n_layers: Annotated[int, Column("Blocks of the model.")]
-    corpus_id: Annotated[str, Column("The text, one half of which chose and the other verified.")]
-    blocks: Annotated[
-        list[int], Column("Blocks to leave out, counted from 0: block i stands between layers i and i + 1.")
-    ]
+    model_id: Annotated[str, "The model that was planned (models.model_id, where it was measured too)."]
+    reference: Annotated[str, "The model as it was asked for."]
+    name: Annotated[str, "The model's name without its owner."]
+    family: Annotated[str, "Model type of its configuration."]
+    weights_sha256: Annotated[str, "Hash of the weights that were planned: others are another model."]
+    n_layers: Annotated[int, "Blocks of the model."]
+    corpus_id: Annotated[str, "The text, one half of which chose and the other verified."]
+    blocks: Annotated[list[int], "Blocks to leave out, counted from 0: block i stands between layers i and i + 1."]
     rule: Annotated[str, Column("The rule that proposed them.", values="plan_rule")]
     is_verified: Annotated[
-        bool, Column("TRUE where the price is from held-out text; else it is from the text that chose them.")
+        bool, "TRUE where the price is from held-out text; else it is from the text that chose them."
     ]
     is_recommended: Annotated[
-        bool, Column("TRUE where the upper limit of the price is under the budget and most random sets cost more.")
+        bool, "TRUE where the upper limit of the price is under the budget and most random sets cost more."
     ]
     reasons: Annotated[list[str], Column("Why it is not recommended, and cautions.", values="plan_reason")]
-    budget: Annotated[float, Column("What may be given up, in budget_unit.")]
-    budget_unit: Annotated[str, Column("nats (of loss per token) or points (percent of the task's questions).")]
+    budget: Annotated[float, "What may be given up, in budget_unit."]
+    budget_unit: Annotated[str, "nats (of loss per token) or points (percent of the task's questions)."]
     loss_increase: Annotated[float, Column("Rise of the loss on text, healed where is_healed.", unit=_NATS)]
     std_error: Annotated[float | None, Column("Its standard error over windows of text.", unit=_NATS)]
     lower: Annotated[float | None, Column("Lower end of the 95 percent interval.", unit=_NATS)]
@@ -170,62 +160,62 @@ class PlanRow:
     sum_of_singles: Annotated[
         float | None, Column("Rises of its blocks alone, added up, on the text that chose them.", unit=_NATS)
     ]
-    is_healed: Annotated[bool, Column("TRUE where weights before the gaps were corrected by least squares.")]
+    is_healed: Annotated[bool, "TRUE where weights before the gaps were corrected by least squares."]
     healing: Annotated[
-        str | None, Column("Why it was not healed though that was asked for: a norm_between MLP and stream, for one.")
+        str | None, "Why it was not healed though that was asked for: a norm_between MLP and stream, for one."
     ]
-    parameters_before: Annotated[int, Column("Numbers in all weights.")]
-    parameters_after: Annotated[int, Column("Without the blocks.")]
+    parameters_before: Annotated[int, "Numbers in all weights."]
+    parameters_after: Annotated[int, "Without the blocks."]
     kv_bytes_before: Annotated[float | None, Column("Cache of generation per token, at dtype.", unit="bytes")]
     kv_bytes_after: Annotated[float | None, Column("Without the blocks.", unit="bytes")]
-    prompt_tokens: Annotated[int | None, Column("Tokens of the prompt that was timed.")]
+    prompt_tokens: Annotated[int | None, "Tokens of the prompt that was timed."]
     prefill_seconds_before: Annotated[float | None, Column("Median time to read it.", unit="s")]
     prefill_seconds_after: Annotated[float | None, Column("Without the blocks.", unit="s")]
-    new_tokens: Annotated[int | None, Column("Tokens that were generated after it.")]
+    new_tokens: Annotated[int | None, "Tokens that were generated after it."]
     generation_seconds_before: Annotated[float | None, Column("Median time to generate them.", unit="s")]
     generation_seconds_after: Annotated[float | None, Column("Without the blocks.", unit="s")]
-    saved_as: Annotated[str | None, Column("Folder that the smaller model was saved in.")]
-    saved_model_id: Annotated[str | None, Column("What it is called when it is measured (models.model_id).")]
+    saved_as: Annotated[str | None, "Folder that the smaller model was saved in."]
+    saved_model_id: Annotated[str | None, "What it is called when it is measured (models.model_id)."]
     mergekit: Annotated[
-        str | None, Column("Why mergekit would not make this model of a recipe, as blocks_differ; NULL where it would.")
+        str | None, "Why mergekit would not make this model of a recipe, as blocks_differ; NULL where it would."
     ]
-    n_tokens: Annotated[int, Column("Tokens of a window.")]
-    n_selection: Annotated[int, Column("Windows that the blocks were chosen on.")]
-    n_verification: Annotated[int | None, Column("Windows of held-out text.")]
-    seed: Annotated[int, Column("Seed of windows, random sets and exchanges.")]
-    dtype: Annotated[str, Column("Number format that was measured in.")]
-    device: Annotated[str, Column("Where: cpu, cuda or mps.")]
-    config: Annotated[str, Column("JSON object: the plan as it was requested.")]
-    code_version: Annotated[str, Column("Version of Workdim.")]
-    note: Annotated[str | None, Column("A remark by people.")]
-    created_at: Annotated[datetime, Column(_UTC)]
+    n_tokens: Annotated[int, "Tokens of a window."]
+    n_selection: Annotated[int, "Windows that the blocks were chosen on."]
+    n_verification: Annotated[int | None, "Windows of held-out text."]
+    seed: Annotated[int, "Seed of windows, random sets and exchanges."]
+    dtype: Annotated[str, "Number format that was measured in."]
+    device: Annotated[str, "Where: cpu, cuda or mps."]
+    config: Annotated[str, "JSON object: the plan as it was requested."]
+    code_version: Annotated[str, "Version of Workdim."]
+    note: Annotated[str | None, "A remark by people."]
+    created_at: Utc
 
 
 @dataclass(frozen=True)
 class PlanOutcomeRow:
     """The price of one change: of the plan itself, another candidate, a single block, or a projection."""
 
-    plan_id: Annotated[str, Column("The plan (plans.plan_id).")]
+    plan_id: Annotated[str, "The plan (plans.plan_id)."]
     rule: Annotated[str, Column("What proposed the change.", values="plan_rule")]
-    unit: Annotated[str, Column("What is left out or projected: block, attention, mlp or layer.")]
-    blocks: Annotated[list[int], Column("Blocks concerned, counted from 0; of a projection, layers.")]
-    is_chosen: Annotated[bool, Column("TRUE for the set that the plan is.")]
+    unit: Annotated[str, "What is left out or projected: block, attention, mlp or layer."]
+    blocks: Annotated[list[int], "Blocks concerned, counted from 0; of a projection, layers."]
+    is_chosen: Annotated[bool, "TRUE for the set that the plan is."]
     is_equal: Annotated[
-        bool | None, Column("TRUE where it could not be told from the cheapest candidate on the text that chose.")
+        bool | None, "TRUE where it could not be told from the cheapest candidate on the text that chose."
     ]
-    is_healed: Annotated[bool, Column("TRUE with corrected weights.")]
+    is_healed: Annotated[bool, "TRUE with corrected weights."]
     text: Annotated[str, Column("Which text or probe.", values="plan_text")]
-    corpus_id: Annotated[str | None, Column("The text, if it is one (corpora.corpus_id).")]
+    corpus_id: Annotated[str | None, "The text, if it is one (corpora.corpus_id)."]
     measure: Annotated[str, Column("What was measured.", values="plan_measure")]
-    rank: Annotated[int | None, Column("Directions that a projection keeps.")]
-    value_before: Annotated[float | None, Column("Of the whole model.")]
-    value_after: Annotated[float | None, Column("With the change.")]
-    difference: Annotated[float | None, Column("After less before, paired window by window or question by question.")]
-    std_error: Annotated[float | None, Column("Standard error of the difference, or of the value without one.")]
-    lower: Annotated[float | None, Column("Lower end of its 95 percent interval.")]
-    upper: Annotated[float | None, Column("Upper end.")]
-    n_points: Annotated[int | None, Column("Windows or questions.")]
-    created_at: Annotated[datetime, Column(_UTC)]
+    rank: Annotated[int | None, "Directions that a projection keeps."]
+    value_before: Annotated[float | None, "Of the whole model."]
+    value_after: Annotated[float | None, "With the change."]
+    difference: Annotated[float | None, "After less before, paired window by window or question by question."]
+    std_error: Annotated[float | None, "Standard error of the difference, or of the value without one."]
+    lower: Annotated[float | None, "Lower end of its 95 percent interval."]
+    upper: Annotated[float | None, "Upper end."]
+    n_points: Annotated[int | None, "Windows or questions."]
+    created_at: Utc
 
 
 @dataclass(frozen=True)
@@ -233,14 +223,14 @@ class RuleRow:
     """How to choose between models, written down before choosing. A changed rule is another version."""
 
     rule_id: Annotated[str, Column("Its name and a hash of what it says.", key=True)]
-    name: Annotated[str, Column("Name given by people.")]
-    version: Annotated[int, Column("1 for the first rule of this name, one more for each that says something else.")]
+    name: Annotated[str, "Name given by people."]
+    version: Annotated[int, "1 for the first rule of this name, one more for each that says something else."]
     use_class: Annotated[str, Column("general, scarce_data or safety_critical.", values="use_class")]
-    task: Annotated[str | None, Column("The benchmark that it was learned on; NULL where it was learned on none.")]
-    metric: Annotated[str | None, Column("Its metric.")]
-    config: Annotated[str, Column("JSON object: criteria, weights, thresholds, assumptions of cost.")]
-    note: Annotated[str | None, Column("A remark by people.")]
-    created_at: Annotated[datetime, Column(_UTC)]
+    task: Annotated[str | None, "The benchmark that it was learned on; NULL where it was learned on none."]
+    metric: Annotated[str | None, "Its metric."]
+    config: Annotated[str, "JSON object: criteria, weights, thresholds, assumptions of cost."]
+    note: Annotated[str | None, "A remark by people."]
+    created_at: Utc
 
 
 @dataclass(frozen=True)
@@ -249,25 +239,25 @@ class RuleChoiceRow:
 
     rule_id: Annotated[str, Column("The rule (rules.rule_id).", key=True)]
     choice_id: Annotated[str, Column("Id of the choice.", key=True)]
-    task: Annotated[str | None, Column("The benchmark whose scores were looked at; NULL where none was.")]
-    metric: Annotated[str | None, Column("Its metric.")]
-    candidates: Annotated[list[str], Column("The runs it chose among (runs.run_id).")]
-    n: Annotated[int, Column("Models that had all that the rule asks for.")]
-    n_meeting: Annotated[int, Column("Those of them that meet its thresholds.")]
-    run_id: Annotated[str | None, Column("The run of the model that it chose (runs.run_id); NULL where it chose none.")]
-    model_id: Annotated[str | None, Column("That model (models.model_id).")]
-    runner_up: Annotated[str | None, Column("The next model (models.model_id); NULL where there was no other.")]
-    total: Annotated[float | None, Column("Weighted mean of the chosen model, 0 to 1.")]
-    runner_up_total: Annotated[float | None, Column("The same of the next model.")]
+    task: Annotated[str | None, "The benchmark whose scores were looked at; NULL where none was."]
+    metric: Annotated[str | None, "Its metric."]
+    candidates: Annotated[list[str], "The runs it chose among (runs.run_id)."]
+    n: Annotated[int, "Models that had all that the rule asks for."]
+    n_meeting: Annotated[int, "Those of them that meet its thresholds."]
+    run_id: Annotated[str | None, "The run of the model that it chose (runs.run_id); NULL where it chose none."]
+    model_id: Annotated[str | None, "That model (models.model_id)."]
+    runner_up: Annotated[str | None, "The next model (models.model_id); NULL where there was no other."]
+    total: Annotated[float | None, "Weighted mean of the chosen model, 0 to 1."]
+    runner_up_total: Annotated[float | None, "The same of the next model."]
     share_first: Annotated[
-        float | None, Column("Share of draws from the intervals of all values in which the first model stays first.")
+        float | None, "Share of draws from the intervals of all values in which the first model stays first."
     ]
-    reasons: Annotated[list[str], Column("Why, in the order in which they count.")]
-    evidence: Annotated[str, Column("JSON object: the values that it was chosen by, as they were then.")]
-    chosen_at: Annotated[datetime, Column(_UTC)]
+    reasons: Annotated[list[str], "Why, in the order in which they count."]
+    evidence: Annotated[str, "JSON object: the values that it was chosen by, as they were then."]
+    chosen_at: Utc
     outcome: Annotated[str | None, Column("right or wrong; NULL while nobody knows.", values="rule_outcome")] = None
-    outcome_at: Annotated[datetime | None, Column("When that was written down, UTC.")] = None
-    outcome_note: Annotated[str | None, Column("What it is known from.")] = None
+    outcome_at: Annotated[datetime | None, "When that was written down, UTC."] = None
+    outcome_note: Annotated[str | None, "What it is known from."] = None
 
 
 @dataclass(frozen=True)
@@ -275,9 +265,9 @@ class SavedQueryRow:
     """A typed query that someone saved to run again."""
 
     name: Annotated[str, Column("Name given by people.", key=True)]
-    sql: Annotated[str, Column("The statement.")]
-    note: Annotated[str | None, Column("A remark by people.")]
-    created_at: Annotated[datetime, Column(_UTC)]
+    sql: Annotated[str, "The statement."]
+    note: Annotated[str | None, "A remark by people."]
+    created_at: Utc
 
 
 @dataclass(frozen=True)
@@ -285,18 +275,18 @@ class RecipeRow:
     """How a report is made, so that it can be made again."""
 
     recipe_id: Annotated[str, Column("Its name and a hash of what it says.", key=True)]
-    name: Annotated[str, Column("Name given by people.")]
-    pilot_id: Annotated[str | None, Column("The pilot that it reports on (pilots.pilot_id); NULL for single runs.")]
-    plan_id: Annotated[str | None, Column("The layer plan that it reports on (plans.plan_id); NULL for all others.")]
-    run_ids: Annotated[list[str], Column("The runs on text that it tells of (runs.run_id).")]
+    name: Annotated[str, "Name given by people."]
+    pilot_id: Annotated[str | None, "The pilot that it reports on (pilots.pilot_id); NULL for single runs."]
+    plan_id: Annotated[str | None, "The layer plan that it reports on (plans.plan_id); NULL for all others."]
+    run_ids: Annotated[list[str], "The runs on text that it tells of (runs.run_id)."]
     audience: Annotated[str, Column("management or analysts.", values="audience")]
     language: Annotated[str, Column("en or ja.", values="language")]
-    left_out: Annotated[list[str], Column("Sections of the appendix that it goes without.")]
-    template: Annotated[str | None, Column("File name of the company template; NULL for Workdim's own.")]
-    template_sha256: Annotated[str | None, Column("Hash of that file.")]
-    code_version: Annotated[str, Column("Version of Workdim that made the numbers.")]
-    made_at: Annotated[datetime, Column("When the numbers were taken, UTC.")]
-    created_at: Annotated[datetime, Column(_UTC)]
+    left_out: Annotated[list[str], "Sections of the appendix that it goes without."]
+    template: Annotated[str | None, "File name of the company template; NULL for Workdim's own."]
+    template_sha256: Annotated[str | None, "Hash of that file."]
+    code_version: Annotated[str, "Version of Workdim that made the numbers."]
+    made_at: Annotated[datetime, "When the numbers were taken, UTC."]
+    created_at: Utc
 
 
 @dataclass(frozen=True)
@@ -305,15 +295,15 @@ class RecipeNumberRow:
 
     recipe_id: Annotated[str, Column("The recipe (recipes.recipe_id).", key=True)]
     number: Annotated[int, Column("Place of the number in the report, from 1.", key=True)]
-    slide: Annotated[int, Column("Slide, from 1.")]
-    slide_key: Annotated[str, Column("What that slide is.")]
-    place: Annotated[str, Column("title, statement, table, key or chart.")]
-    text: Annotated[str, Column("The number as it is written there.")]
-    value: Annotated[float, Column("The number, unrounded, in the unit in which it is written.")]
+    slide: Annotated[int, "Slide, from 1."]
+    slide_key: Annotated[str, "What that slide is."]
+    place: Annotated[str, "title, statement, table, key or chart."]
+    text: Annotated[str, "The number as it is written there."]
+    value: Annotated[float, "The number, unrounded, in the unit in which it is written."]
     source_table: Annotated[
         str | None,
-        Column("Table or answer that holds it, `stated` for one of a definition; NULL where its source is not known."),
+        "Table or answer that holds it, `stated` for one of a definition; NULL where its source is not known.",
     ]
-    source_column: Annotated[str | None, Column("Its column, the field of the answer or the name of the definition.")]
-    run_id: Annotated[str | None, Column("The run that it is of; NULL where it is of several.")]
-    source_key: Annotated[str | None, Column("JSON object: the key of the row that holds it.")] = None
+    source_column: Annotated[str | None, "Its column, the field of the answer or the name of the definition."]
+    run_id: Annotated[str | None, "The run that it is of; NULL where it is of several."]
+    source_key: Annotated[str | None, "JSON object: the key of the row that holds it."] = None

@@ -264,7 +264,7 @@ def home_data(run_ids: Sequence[str], newest: Sequence[str]) -> HomeData:
         return HomeData(
             in_order(stored, run_ids),
             queries.d2_profiles(opened, run_ids),
-            queries.extrema(opened, run_ids),
+            queries.rows(opened, "run_extrema", run_ids),
             in_order(stored, newest),
             layer_plans.cheapest_verified_plan(opened, shows_reference()),
         )
@@ -273,7 +273,7 @@ def home_data(run_ids: Sequence[str], newest: Sequence[str]) -> HomeData:
 @cached(8)
 def replicates(run_ids: Sequence[str]) -> pl.DataFrame:
     """Rows of layer_replicates: the values without each block of text, by which two runs are compared."""
-    return _read(queries.replicates, run_ids)
+    return _read(queries.rows, "layer_replicates", run_ids)
 
 
 @cached(8)

@@ -84,6 +84,30 @@ _PILOTS = f"""
 """
 
 
+_ORDER = {
+    "layer_estimates": "cloud, estimator, transform, n1, n2, layer, state DESC",
+    "layer_correlators": "cloud, correlator, layer, state DESC",
+    "layer_replicates": "cloud, estimator, n1, layer, state DESC",
+    "layer_pairs": "cloud, measure, k, layer_a, layer_b",
+    "layer_distributions": "quantity, layer, bin_lower",
+    "run_checks": "check_name, layer",
+    "run_claims": "is_core DESC, cloud DESC, transform DESC, estimator, n1, claim DESC",
+    "run_extrema": "cloud, layer",
+    "run_controls": "control_run_id, claim DESC",
+    "run_windows": "sequence",
+    "run_summaries": "estimator, cloud",
+}
+"""Table of results -> in which order the rows of a run are read."""
+
+
+def rows(warehouse: Readable, table: str, run_ids: Sequence[str]) -> pl.DataFrame:
+    """The rows of these runs in a table of results, run by run."""
+    # IN, not list_contains: only IN lets DuckDB skip the row groups of other runs.
+    sql = f"SELECT * FROM {table} WHERE run_id IN ({_placeholders(run_ids)}) ORDER BY run_id, {_ORDER[table]}"
+    # The file has narrower number types than callers expect.
+    return warehouse.read(sql, list(run_ids)).cast(dict(TABLES[table].schema))  # type: ignore[arg-type]
+
+
 def runs(warehouse: Readable, run_ids: Sequence[str] | None = None) -> pl.DataFrame:
     """One row per run, newest first: the run, its model and corpus, its d2 summary by type, the outcome of its checks.
 
@@ -110,31 +134,13 @@ def run_list(warehouse: Readable) -> pl.DataFrame:
     return warehouse.read(_RUN_LIST)
 
 
-def estimates(warehouse: Readable, run_ids: Sequence[str]) -> pl.DataFrame:
-    """Rows of layer_estimates, layer by layer."""
-    order = "run_id, cloud, estimator, transform, n1, n2, layer, state DESC"
-    return _rows(warehouse, "layer_estimates", run_ids, order)
-
-
 def d2_profiles(warehouse: Readable, run_ids: Sequence[str]) -> pl.DataFrame:
     """Rows of layer_estimates for a thumbnail: d2 on one point per type, layer by layer."""
-    if not run_ids:
-        return warehouse.read("SELECT * FROM layer_estimates LIMIT 0")
     return warehouse.read(
         f"""SELECT * FROM layer_estimates WHERE run_id IN ({_placeholders(run_ids)})
             AND estimator = 'd2' AND cloud = 'one_per_type' AND transform = 'centred' ORDER BY run_id, layer, state DESC""",
         list(run_ids),
     )
-
-
-def correlators(warehouse: Readable, run_ids: Sequence[str]) -> pl.DataFrame:
-    """Rows of layer_correlators, layer by layer."""
-    return _rows(warehouse, "layer_correlators", run_ids, "run_id, cloud, correlator, layer, state DESC")
-
-
-def replicates(warehouse: Readable, run_ids: Sequence[str]) -> pl.DataFrame:
-    """Rows of layer_replicates, layer by layer."""
-    return _rows(warehouse, "layer_replicates", run_ids, "run_id, cloud, estimator, n1, layer, state DESC")
 
 
 def jackknife_blocks(warehouse: Readable, wanted: pl.DataFrame) -> pl.DataFrame:
@@ -173,47 +179,6 @@ def import_times(warehouse: Readable) -> dict[str, datetime]:
     """Hash of an imported score file -> import time (UTC)."""
     imports = warehouse.read("SELECT file_sha256, imported_at FROM score_files")
     return dict(imports.select("file_sha256", pl.col("imported_at").dt.replace_time_zone(None)).iter_rows())
-
-
-def pairs(warehouse: Readable, run_ids: Sequence[str]) -> pl.DataFrame:
-    """Rows of layer_pairs: every measure of every two layers."""
-    return _rows(warehouse, "layer_pairs", run_ids, "run_id, cloud, measure, k, layer_a, layer_b")
-
-
-def distributions(warehouse: Readable, run_ids: Sequence[str]) -> pl.DataFrame:
-    """Rows of layer_distributions, layer by layer and bin by bin."""
-    return _rows(warehouse, "layer_distributions", run_ids, "run_id, quantity, layer, bin_lower")
-
-
-def checks(warehouse: Readable, run_ids: Sequence[str]) -> pl.DataFrame:
-    """Rows of run_checks."""
-    return _rows(warehouse, "run_checks", run_ids, "run_id, check_name, layer")
-
-
-def claims(warehouse: Readable, run_ids: Sequence[str]) -> pl.DataFrame:
-    """Rows of run_claims: each claim under each specification, core specifications first."""
-    order = "run_id, is_core DESC, cloud DESC, transform DESC, estimator, n1, claim DESC"
-    return _rows(warehouse, "run_claims", run_ids, order)
-
-
-def extrema(warehouse: Readable, run_ids: Sequence[str]) -> pl.DataFrame:
-    """Rows of run_extrema, layer by layer."""
-    return _rows(warehouse, "run_extrema", run_ids, "run_id, cloud, layer")
-
-
-def control_comparisons(warehouse: Readable, run_ids: Sequence[str]) -> pl.DataFrame:
-    """Rows of run_controls: the comparison of these runs with each of their controls."""
-    return _rows(warehouse, "run_controls", run_ids, "run_id, control_run_id, claim DESC")
-
-
-def windows(warehouse: Readable, run_ids: Sequence[str]) -> pl.DataFrame:
-    """Rows of run_windows, in the order of the text."""
-    return _rows(warehouse, "run_windows", run_ids, "run_id, sequence")
-
-
-def summaries(warehouse: Readable, run_ids: Sequence[str]) -> pl.DataFrame:
-    """Rows of run_summaries: every estimator and cloud."""
-    return _rows(warehouse, "run_summaries", run_ids, "run_id, estimator, cloud")
 
 
 def scores(warehouse: Readable, repositories: Sequence[str] | None = None) -> pl.DataFrame:
@@ -271,13 +236,6 @@ def durations(warehouse: Readable) -> pl.DataFrame:
 def counts(warehouse: Readable) -> dict[str, int]:
     """Number of runs, models, corpora, estimates and scores."""
     return warehouse.read(_COUNTS).row(0, named=True)
-
-
-def _rows(warehouse: Readable, table: str, run_ids: Sequence[str], order: str) -> pl.DataFrame:
-    # IN, not list_contains: only IN lets DuckDB skip the row groups of other runs.
-    sql = f"SELECT * FROM {table} WHERE run_id IN ({_placeholders(run_ids)}) ORDER BY {order}"
-    # The file has narrower number types than callers expect.
-    return warehouse.read(sql, list(run_ids)).cast(dict(TABLES[table].schema))  # type: ignore[arg-type]
 
 
 def _placeholders(run_ids: Sequence[str]) -> str:

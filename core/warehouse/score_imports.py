@@ -28,8 +28,6 @@ from core.tables import (
     ScoreFileRow,
     ScoreRow,
     ScoreSampleRow,
-    columns,
-    schema,
 )
 from core.warehouse.aliases import RESOLVED_SCORES, KnownNames, NamedModel, known_names, set_aliases
 from core.warehouse.connection import Readable
@@ -273,8 +271,8 @@ def _proposed_rows(file: ScoreFile, models: Mapping[str, NamedModel]) -> pl.Data
         },
         schema={"number": pl.Int64, "at": pl.String, "model": pl.String, "reference": pl.String, "fate": pl.String},
     )
-    kinds = schema(ScoreRow)
-    score_columns = [name for name in columns(ScoreRow) if name not in ("repository", "file_sha256")]
+    kinds = TABLES["scores"].schema
+    score_columns = [name for name in kinds if name not in ("repository", "file_sha256")]
     values = {
         name: pl.Series(name, [getattr(score, name) if score else None for score in scores], kinds[name])
         for name in score_columns

@@ -13,7 +13,7 @@ from core import files
 from core.errors import WarehouseError
 from core.registry.metrics import higher_is_better
 from core.registry.names import NOT_STATED
-from core.tables import ScoreRow, columns
+from core.tables import TABLES
 from core.warehouse.connection import insert
 
 REFERENCE = files.REFERENCE / "benchmarks.parquet"
@@ -35,7 +35,7 @@ def load_shipped_scores(connection: duckdb.DuckDBPyConnection) -> int:
             benchmark_rows(pl.read_parquet(io.BytesIO(published)), hashlib.sha256(published).hexdigest()),
             pl.read_parquet(io.BytesIO(own))
             .with_columns(file_sha256=pl.lit(hashlib.sha256(own).hexdigest()))
-            .select(columns(ScoreRow)),
+            .select(TABLES["scores"].names),
         ]
     )
     insert(connection, "scores", rows)
@@ -92,7 +92,7 @@ def benchmark_rows(published: pl.DataFrame, file_sha256: str) -> pl.DataFrame:
         chat_template=pl.lit(None, dtype=pl.Boolean),
         task_version=pl.lit(None, dtype=pl.String),
         source_row=pl.lit(None, dtype=pl.String),
-    ).select(columns(ScoreRow))
+    ).select(TABLES["scores"].names)
 
 
 MAX_DECIMALS = 5

@@ -68,12 +68,13 @@ def measured(warehouse: Warehouse, maker: Maker) -> Iterator[Timing]:
 
     def record(i: int) -> None:
         with warehouse.open() as opened:
-            for read in (queries.runs, queries.estimates, queries.correlators, queries.checks):
-                read(opened, [ids[i]])
+            queries.runs(opened, [ids[i]])
+            for table in ("layer_estimates", "layer_correlators", "run_checks"):
+                queries.rows(opened, table, [ids[i]])
 
     def layers(i: int) -> None:
         with warehouse.open() as opened:
-            queries.estimates(opened, [ids[i]]), queries.correlators(opened, [ids[i]])
+            queries.rows(opened, "layer_estimates", [ids[i]]), queries.rows(opened, "layer_correlators", [ids[i]])
 
     estimates = "SELECT * FROM stored.layer_estimates WHERE run_id = ?"
     compared = (

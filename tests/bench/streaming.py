@@ -69,7 +69,9 @@ def _measured(model: Path, file: Path, options: list[str], group: Path | None = 
         raise SystemExit(f"exit code {done.returncode}: {done.stderr}")
     warehouse = Warehouse(file)
     run = queries.runs(warehouse).row(0, named=True)
-    return run, queries.estimates(warehouse, [run["run_id"]]).filter(pl.col("transform") != "gaussian_surrogate")
+    return run, queries.rows(warehouse, "layer_estimates", [run["run_id"]]).filter(
+        pl.col("transform") != "gaussian_surrogate"
+    )
 
 
 @contextmanager

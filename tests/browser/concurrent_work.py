@@ -65,7 +65,7 @@ def look(warehouse: Warehouse, until: float, number: int, waits: Waits) -> list[
     while time.time() < until:
         waits.during(lambda: queries.run_list(warehouse))
         newest = queries.run_list(warehouse)["run_id"].head(1).to_list()
-        waits.during(lambda newest=newest: queries.estimates(warehouse, newest))
+        waits.during(lambda newest=newest: queries.rows(warehouse, "layer_estimates", newest))
     return []
 
 

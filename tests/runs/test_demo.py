@@ -51,7 +51,7 @@ def test_what_comes_with_workdim_is_there_too_and_is_compared_with(demo_warehous
 
 def test_smollm2_profile_is_the_known_one(demo_warehouse, runs):
     run = summary_of(runs, "SmolLM2-135M-Instruct")
-    estimates = queries.estimates(demo_warehouse, [run["run_id"]]).filter(
+    estimates = queries.rows(demo_warehouse, "layer_estimates", [run["run_id"]]).filter(
         estimator="d2", cloud="one_per_type", transform="centred"
     )
     found = {row["layer"]: row["value"] for row in estimates.filter(state="residual").iter_rows(named=True)}

@@ -72,8 +72,8 @@ def test_a_measurement_is_in_the_warehouse_with_everything_it_found(measured):
     assert (
         run["bits_per_byte"] > 1 and run["peak_memory_bytes"] > 1e6 and json.loads(run["phase_seconds"])["geometry"] > 0
     )
-    _assert_windows(queries.windows(warehouse, [finished.run_id]), run)
-    estimates = queries.estimates(warehouse, [finished.run_id])
+    _assert_windows(queries.rows(warehouse, "run_windows", [finished.run_id]), run)
+    estimates = queries.rows(warehouse, "layer_estimates", [finished.run_id])
     states = estimates.select("layer", "state").unique().sort("layer", "state").rows()
     assert states == [
         (0, "residual"),
@@ -103,7 +103,7 @@ def test_a_measurement_is_in_the_warehouse_with_everything_it_found(measured):
     }
     assert set(estimates["cloud"]) == {"one_per_type", "one_per_word", "all_tokens"}
     assert set(estimates["transform"]) == {"centred", "abtt1", "abtt3", "zscore", "gaussian_surrogate"}
-    correlators = queries.correlators(warehouse, [finished.run_id])
+    correlators = queries.rows(warehouse, "layer_correlators", [finished.run_id])
     assert set(correlators["correlator"]) == set(CORRELATORS)
     assert correlators.filter(correlator="large_norm_tokens")["value"].max() >= run["n_dropped_norm"] > -1
     primary = estimates.filter(estimator="d2", cloud="one_per_type", transform="centred")
@@ -279,7 +279,7 @@ def test_a_later_draw_of_the_text_is_held_against_the_first(config, warehouse):
         measure(replace(config, protocol="small", **changes), warehouse, quiet).profile for changes in asked
     )
     run_ids = [p.run.run_id for p in (first, *later, again, other)]
-    checks = queries.checks(warehouse, run_ids).filter(check_name="second_draw")
+    checks = queries.rows(warehouse, "run_checks", run_ids).filter(check_name="second_draw")
     assert sorted(checks["run_id"]) == sorted(profile.run.run_id for profile in later)
     before = first.summaries[0].inner_max
     for profile in later:

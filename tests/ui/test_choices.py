@@ -89,7 +89,7 @@ def test_the_table_names_sample_size_and_joins_value_and_interval(runs: pl.DataF
 
 
 def test_a_column_without_any_value_is_not_shown(warehouse: Warehouse, runs: pl.DataFrame) -> None:
-    estimates = queries.estimates(warehouse, RUN_IDS[:1])
+    estimates = queries.rows(warehouse, "layer_estimates", RUN_IDS[:1])
     assert "Mean neighbour distance" not in layer_tables.layer_table(estimates.filter(estimator="d2"), runs).columns
     assert "Mean neighbour distance" in layer_tables.layer_table(estimates.filter(estimator="gride"), runs).columns
     assert len(layer_tables.layer_table(estimates.clear(), runs).columns) == 9
@@ -195,7 +195,7 @@ def test_a_run_without_a_summary_has_dashes_not_a_verdict(runs: pl.DataFrame) ->
 
 
 def test_checks_stand_worst_first_and_those_without_a_limit_last(warehouse: Warehouse, runs: pl.DataFrame) -> None:
-    checks = queries.checks(warehouse, RUN_IDS[:2])  # a warning on the norms of the second
+    checks = queries.rows(warehouse, "run_checks", RUN_IDS[:2])  # a warning on the norms of the second
     shown = check_tables.all_checks(checks, runs)
     assert shown.height == checks.height
     assert shown["Check"][0] == "Share of tokens masked for their norm" and shown["Outcome"][0] == "warning"

@@ -6,19 +6,7 @@ import polars as pl
 import pytest
 
 from core.analysis.differences import control_links
-from core.tables import (
-    LayerCorrelatorRow,
-    LayerDistributionRow,
-    LayerEstimateRow,
-    LayerPairRow,
-    LayerReplicateRow,
-    RunCheckRow,
-    RunRow,
-    RunSummaryRow,
-    ScoreRow,
-    columns,
-    schema,
-)
+from core.tables import LONG_TABLES, TABLES, RunRow, RunSummaryRow, columns
 from core.warehouse import queries
 from core.warehouse.runs import ingest_parcel
 from tests.profiles import make_controls, make_model, make_profile
@@ -57,28 +45,19 @@ def test_an_empty_warehouse_gives_the_same_columns_and_types(filled, new_warehou
     assert empty.schema == queries.runs(filled).schema
 
 
-@pytest.mark.parametrize(
-    ("read", "row_class"),
-    [
-        (queries.estimates, LayerEstimateRow),
-        (queries.correlators, LayerCorrelatorRow),
-        (queries.replicates, LayerReplicateRow),
-        (queries.pairs, LayerPairRow),
-        (queries.distributions, LayerDistributionRow),
-        (queries.checks, RunCheckRow),
-        (queries.summaries, RunSummaryRow),
-    ],
-)
-def test_rows_of_chosen_runs_only(filled, read, row_class):
-    assert set(read(filled, [OLD])["run_id"]) == {OLD}
-    assert set(read(filled, [OLD, NEW])["run_id"]) == {OLD, NEW}
-    none = read(filled, [])
+@pytest.mark.parametrize("table", [table for table in LONG_TABLES if table not in ("run_controls", "run_windows")])
+def test_rows_of_chosen_runs_only(filled, table):
+    assert set(queries.rows(filled, table, [OLD])["run_id"]) == {OLD}
+    assert set(queries.rows(filled, table, [OLD, NEW])["run_id"]) == {OLD, NEW}
+    none = queries.rows(filled, table, [])
     assert none.is_empty()
-    assert none.schema == schema(row_class)
+    assert none.schema == TABLES[table].schema
 
 
 def test_layers_come_in_order_with_the_post_norm_state_last(filled):
-    d2 = queries.estimates(filled, [OLD]).filter(estimator="d2", cloud="one_per_type", transform="centred")
+    d2 = queries.rows(filled, "layer_estimates", [OLD]).filter(
+        estimator="d2", cloud="one_per_type", transform="centred"
+    )
     assert d2["layer"].to_list() == [0, 1, 2, 3, 4, 4]
     assert d2["state"].to_list()[-2:] == ["residual", "post_norm"]
 
@@ -123,12 +102,12 @@ def test_a_control_that_the_verdict_names_is_one_whatever_its_hashes(warehouse, 
 def test_scores_of_chosen_repositories(warehouse):
     base = queries.scores(warehouse, ["HuggingFaceTB/SmolLM2-135M"])
     assert set(base["repository"]) == {"HuggingFaceTB/SmolLM2-135M"}
-    assert queries.scores(warehouse, []).schema == schema(ScoreRow) | {"name_in_source": pl.String}
+    assert queries.scores(warehouse, []).schema == TABLES["scores"].schema | {"name_in_source": pl.String}
     assert queries.scores(warehouse, ["HuggingFaceTB/SmolLM2-135M-Instruct"]).is_empty()
 
 
 def test_counts(filled):
     counts = queries.counts(filled)
     assert (counts["runs"], counts["models"], counts["corpora"]) == (2, 2, 1)
-    assert counts["estimates"] == queries.estimates(filled, [OLD, NEW]).height
+    assert counts["estimates"] == queries.rows(filled, "layer_estimates", [OLD, NEW]).height
     assert counts["scores"] == queries.scores(filled).height
