@@ -60,7 +60,7 @@ def messages() -> dict[str | tuple[str, str], str]:
         assert texts or called != "_", f"{place}: _() takes a literal; fill its placeholders with .format afterwards."
         if texts:
             found[texts[0] if len(texts) == 1 else (texts[0], texts[1])] = place
-    found |= dict.fromkeys(texts_of(build_parser()), "core/commands/verbs.py")
+    found |= dict.fromkeys(texts_of(build_parser()), "core/commands/verbs.toml")
     for table in TABLES.values():
         found |= dict.fromkeys([table.comment, *table.comments.values()], f"the table {table.name}")
     return found
