@@ -179,6 +179,7 @@ _OTHERS: dict[str, dict[str, str]] = {
     "audience": {"management": _("management"), "analysts": _("analysts")},
     "rule_outcome": {"right": _("right"), "wrong": _("wrong")},
     "relation": {
+        "base": _("base model itself"),
         "instruction-tuned, then quantised to GGUF Q4_1": _("instruction-tuned, then quantised to GGUF Q4_1"),
         "quantised to GGUF Q4_K_M": _("quantised to GGUF Q4_K_M"),
         "fine-tuned for sentence similarity": _("fine-tuned for sentence similarity"),

@@ -70,10 +70,8 @@ def show() -> None:
     if words:
         _show_hits(guide, words)
         return
-    numbers = list(range(1, len(guide) + 1))
-    chosen = inputs.choose(
-        _("Chapter"), numbers, "section", 1, lambda n: guide[n - 1].title, label_visibility="collapsed"
-    )
+    titles = {number: section.title for number, section in enumerate(guide, 1)}
+    chosen = inputs.choose(_("Chapter"), titles, "section", label_visibility="collapsed")
     st.subheader(escape(guide[chosen - 1].title))
     for block in guide[chosen - 1].blocks:
         _show_block(block)

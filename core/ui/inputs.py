@@ -26,6 +26,8 @@ from core.ui.markdown import button_label, escape
 from core.wording.labels import run_labels
 
 T = TypeVar("T")
+Options = Sequence[T] | Mapping[T, str]
+"""What is chosen from, with names where they are not the options themselves."""
 Drawing = TypeVar("Drawing", bound=Callable[..., None])
 Show = TypeVar("Show", bound=Callable[..., None])
 
@@ -73,21 +75,21 @@ def hidden_when_read_only(draw: Drawing) -> Drawing:
     return cast(Drawing, drawn)
 
 
-def choose(
-    label: str, options: Sequence[T], name: str, default: T, format_func: Callable[[Any], str] = str, **more: Any
-) -> T:
-    """Return one of a few options, all of them visible."""
-    url_state.restore_choice(name, options, default)
+def _name_of(options: Options[T]) -> Callable[[T], str]:
+    return options.__getitem__ if isinstance(options, Mapping) else str
+
+
+def _button_of(options: Options[T]) -> Callable[[T], str]:
+    """Labels of buttons are Markdown, those of a list are not."""
+    return lambda option: button_label(_name_of(options)(option))
+
+
+def choose(label: str, options: Options[T], name: str, default: T | None = None, **more: Any) -> T:
+    """Return one of a few options, all of them visible; the first by default."""
+    url_state.restore_choice(name, list(options), next(iter(options)) if default is None else default)
+    format_func = _button_of(options)
     value = st.segmented_control(
-        label,
-        options,
-        key=url_state.key(name),
-        format_func=lambda option: button_label(
-            format_func(option)
-        ),  # these labels are Markdown, those of a list are not
-        selection_mode="single",
-        required=True,
-        **more,
+        label, list(options), key=url_state.key(name), format_func=format_func, required=True, **more
     )
     url_state.publish(name, value)
     return value
@@ -98,52 +100,36 @@ def choose_section(name: str, sections: Mapping[str, tuple[str, Show]], label: s
 
     `sections` holds the title and the function of each section; `label` is read by screen readers only.
     """
-    section = choose(
-        label or _("Section"),
-        list(sections),
-        name,
-        next(iter(sections)),
-        lambda key: sections[key][0],
-        label_visibility="collapsed",
-    )
-    return sections[section][1]
+    titles = {key: title for key, (title, _show) in sections.items()}
+    return sections[choose(label or _("Section"), titles, name, label_visibility="collapsed")][1]
 
 
-def choose_from_list(
-    label: str, options: Sequence[T], name: str, default: T, format_func: Callable[[Any], str] = str, **more: Any
-) -> T:
-    """Return one of many options, from a drop-down list."""
-    url_state.restore_choice(name, options, default)
-    value = st.selectbox(label, options, key=url_state.key(name), format_func=format_func, **more)
+def choose_from_list(label: str, options: Options[T], name: str, default: T | None = None, **more: Any) -> T:
+    """Return one of many options, from a drop-down list; the first by default."""
+    url_state.restore_choice(name, list(options), next(iter(options)) if default is None else default)
+    value = st.selectbox(label, list(options), key=url_state.key(name), format_func=_name_of(options), **more)
     url_state.publish(name, value)
     return value
 
 
 def choose_by_id(
-    label: str,
-    ids: Sequence[str],
-    name: str,
-    default: str,
-    format_func: Callable[[str], str],
-    unknown: str,
-    above: Any = st,
-    **more: Any,
+    label: str, names: Mapping[str, str], name: str, unknown: str, default: str = "", above: Any = st, **more: Any
 ) -> str:
     """As `choose_from_list`, for ids, whose unique endings do in a link; drawn only where there are several.
 
     `unknown` is said of a link to what is not there, with its `{names}`, in the container `above`.
     """
-    if asked := url_state.resolve_ending(name, ids):
+    if asked := url_state.resolve_ending(name, list(names)):
         above.warning(unknown.format(names=escape(asked)), icon=":material/link_off:")
-    return choose_from_list(label, ids, name, default, format_func, **more) if len(ids) > 1 else default
+    default = default or next(iter(names), "")
+    return choose_from_list(label, names, name, default, **more) if len(names) > 1 else default
 
 
 def choose_many(
     label: str,
-    options: Sequence[T],
+    options: Options[T],
     name: str,
     default: Sequence[T] = (),
-    format_func: Callable[[Any], str] = str,
     max_selections: int | None = None,
     hides_default: bool = False,
     **more: Any,
@@ -153,26 +139,20 @@ def choose_many(
     Of a link with more than `max_selections` the first ones are taken, and a caption says so. `hides_default`: the
     default is not written into the address.
     """
-    n_requested = len(url_state.restore_choices(name, options, default, max_selections))
-    values = st.multiselect(
-        label, options, key=url_state.key(name), format_func=format_func, max_selections=max_selections, **more
-    )
+    n_requested = len(url_state.restore_choices(name, list(options), default, max_selections))
+    more |= {"format_func": _name_of(options), "max_selections": max_selections}
+    values = st.multiselect(label, list(options), key=url_state.key(name), **more)
     if max_selections is not None and n_requested > max_selections:
         st.caption(_("The link asks for {asked}; the first {n} are shown.").format(asked=n_requested, n=max_selections))
     url_state.publish(name, [] if hides_default and list(values) == list(default) else values)
     return values
 
 
-def _choose_pills(label: str, options: Sequence[T], name: str, format_func: Callable[[Any], str]) -> list[T]:
+def _choose_pills(label: str, options: Options[T], name: str) -> list[T]:
     """Return several of a few options, all of them visible; none at first."""
-    url_state.restore_choices(name, options, ())
-    values = st.pills(
-        label,
-        options,
-        key=url_state.key(name),
-        format_func=lambda option: button_label(format_func(option)),
-        selection_mode="multi",
-    )
+    url_state.restore_choices(name, list(options), ())
+    format_func = _button_of(options)
+    values = st.pills(label, list(options), key=url_state.key(name), format_func=format_func, selection_mode="multi")
     url_state.publish(name, values)
     return values
 
@@ -203,6 +183,11 @@ def show_download(
     st.download_button(label, content, file_name, mime, on_click="ignore", icon=f":material/{icon}:", **more)
 
 
+def show_link(page: str, label: str, icon: str, **params: str) -> None:
+    """Draw a link to a page, with choices of its address."""
+    st.page_link(f"pages/{page}.py", label=label, icon=f":material/{icon}:", query_params=params or None)
+
+
 def read_number(
     name: str, default: float | None, minimum: float | None = None, maximum: float | None = None
 ) -> float | None:
@@ -230,8 +215,7 @@ def choose_filtered_runs(runs: pl.DataFrame) -> pl.DataFrame:
     with st.popover(_("Filters"), icon=":material/filter_alt:"):
         for name, column, label, kind in filters:
             options = keys(kind) if kind == "claim_verdict" else [*reversed(keys(kind))]  # vetoes first
-            format_func = functools.partial(wording.name, kind)
-            chosen[column] = _choose_pills(label[:1].upper() + label[1:], options, name, format_func)
+            chosen[column] = _choose_pills(label[:1].upper() + label[1:], wording.names(kind, options), name)
     conditions = [pl.col(column).is_in(values) for column, values in chosen.items() if values]
     if not conditions:
         return runs
@@ -268,10 +252,9 @@ def choose_runs(runs: pl.DataFrame, max_runs: int = MAX_RUNS) -> reads.Selection
     with row:
         chosen = choose_many(
             _("Runs to show (at most {n})").format(n=max_runs),
-            list(labels),
+            labels,
             "runs",
             shown_first,
-            labels.__getitem__,
             max_selections=max_runs,
             placeholder=_("Type a model, a text or a date"),
             select_all=False,
@@ -337,16 +320,10 @@ def _show_search_result(n_matches: int, total: int, words: str) -> None:
 def choose_pilot(pilots: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
     """Return one row of `queries.pilots`, or None for all runs; drawn only where there are pilots."""
     rows = {row["pilot_id"]: row for row in pilots}
-    chosen = choose_by_id(
-        _("Pilot"),
-        [ALL, *rows],
-        "pilot",
-        ALL,
-        lambda key: _("all runs, of no pilot in particular") if key == ALL else _pilot_label(rows[key], pilots),
-        _("The link asks for a pilot that is not here: {names}."),
-        width=480,
-    )
-    return rows.get(chosen)
+    names = {ALL: _("all runs, of no pilot in particular")}
+    names |= {key: _pilot_label(row, pilots) for key, row in rows.items()}
+    unknown = _("The link asks for a pilot that is not here: {names}.")
+    return rows.get(choose_by_id(_("Pilot"), names, "pilot", unknown, width=480))
 
 
 def _pilot_label(row: Mapping[str, Any], pilots: Sequence[Mapping[str, Any]]) -> str:
@@ -358,10 +335,7 @@ def _pilot_label(row: Mapping[str, Any], pilots: Sequence[Mapping[str, Any]]) ->
 def choose_one_run(runs: pl.DataFrame) -> dict[str, Any]:
     """Return the run for a figure that shows only one: the first by default; drawn only where there are several."""
     labels = run_labels(runs)
-    ids = list(labels)
-    run_id = ids[0]
-    if len(ids) > 1:
-        run_id = choose_from_list(_("Run"), ids, "run", ids[0], labels.__getitem__, width=400)
+    run_id = choose_from_list(_("Run"), labels, "run", width=400) if len(labels) > 1 else next(iter(labels))
     return runs.filter(run_id=run_id).row(0, named=True)
 
 

@@ -31,7 +31,7 @@ def runs_or_stop() -> pl.DataFrame:
         ):
             reads.add_reference()
             st.rerun()
-    st.page_link("pages/pilot.py", label=_("Measure a model here"), icon=":material/science:")
+    inputs.show_link("pilot", _("Measure a model here"), "science")
     st.markdown(_("Or run one of these in a terminal, in Workdim's folder, and reload this page."))
     st.markdown(_("Measure the two demo models (about two minutes):"))
     st.code(DEMO, language=None)

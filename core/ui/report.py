@@ -56,16 +56,10 @@ class ReportRequest:
 def choose_saved_report() -> SavedRecipe | None:
     """Return a saved report, or None for a new one; drawn only where there are some."""
     saved = {recipe.recipe_id: recipe for recipe in reads.lists().recipes}
-    chosen = inputs.choose_by_id(
-        _("Kept report"),
-        [NONE, *saved],
-        "recipe",
-        NONE,
-        lambda key: _("a new one") if key == NONE else f"{saved[key].recipe.name} · {day(saved[key].made_at)}",
-        _("The link asks for a kept report that is not here: {names}."),
-        width=480,
-    )
-    return saved.get(chosen)
+    names = {NONE: _("a new one")}
+    names |= {key: f"{report.recipe.name} · {day(report.made_at)}" for key, report in saved.items()}
+    unknown = _("The link asks for a kept report that is not here: {names}.")
+    return saved.get(inputs.choose_by_id(_("Kept report"), names, "recipe", unknown, width=480))
 
 
 def choose_new_report(runs: pl.DataFrame) -> ReportRequest:
@@ -86,12 +80,8 @@ def choose_new_report(runs: pl.DataFrame) -> ReportRequest:
         run_ids = tuple(reported["run_id"])
         tables.show_comparison_link(run_ids)
     with st.container(horizontal=True, gap="medium", vertical_alignment="top"):
-        deck_language = inputs.choose(
-            _("Language of the slides"), list(language.LANGUAGES), "deck", spoken(), language.LANGUAGES.__getitem__
-        )
-        audience = inputs.choose(
-            _("Audience"), list(AUDIENCES), "for", AUDIENCES[0], lambda key: wording.name("audience", key)
-        )
+        deck_language = inputs.choose(_("Language of the slides"), language.LANGUAGES, "deck", spoken())
+        audience = inputs.choose(_("Audience"), wording.names("audience", AUDIENCES), "for")
         template_name, template_bytes = _choose_template()
     recipe = Recipe(
         name=_report_name(pilot) if plan_id is None else "layer plan",
@@ -137,9 +127,8 @@ def make_report(request: ReportRequest) -> tuple[ReportRequest, Report]:
         return request, full_report
     titles = {slide.key.split("-")[0]: slide.title for slide in reversed(full_report.story.appendix)}
     sections = appendix_sections(full_report.story)
-    chosen = inputs.choose_many(
-        _("Appendix"), sections, "sections", sections, lambda key: _section_label(titles[key]), hides_default=True
-    )
+    labels = {key: _section_label(titles[key]) for key in sections}
+    chosen = inputs.choose_many(_("Appendix"), labels, "sections", sections, hides_default=True)
     if len(chosen) == len(sections):
         return request, full_report
     left_out = tuple(key for key in sections if key not in chosen)
@@ -295,20 +284,11 @@ def _report_name(pilot: RegisteredPilot | None) -> str:
 
 def _choose_plan() -> str | None:
     """Return the id of a layer plan, or None for a report of runs; drawn only where there are plans."""
-    rows = {row["plan_id"]: row for row in reads.lists().plans.to_dicts()}
-    chosen = inputs.choose_by_id(
-        _("Layer plan"),
-        [NONE, *rows],
-        "plan",
-        NONE,
-        lambda key: (
-            _("none: a report of runs")
-            if key == NONE
-            else f"{rows[key]['name']} · {language.local_time(rows[key]['created_at'])}"
-        ),
-        _("The link asks for a plan that is not here: {names}."),
-        width=480,
-    )
+    plans = reads.lists().plans.select("plan_id", "name", "created_at").rows()
+    names = {NONE: _("none: a report of runs")}
+    names |= {plan_id: f"{name} · {language.local_time(at)}" for plan_id, name, at in plans}
+    unknown = _("The link asks for a plan that is not here: {names}.")
+    chosen = inputs.choose_by_id(_("Layer plan"), names, "plan", unknown, width=480)
     return None if chosen == NONE else chosen
 
 

@@ -111,12 +111,7 @@ def show_comparison_link(run_ids: Sequence[str]) -> None:
     """Draw a link to the comparison of these runs; nothing where there are fewer than two."""
     if len(run_ids) < 2:
         return
-    st.page_link(
-        "pages/profiles.py",
-        label=_("Compare these runs"),
-        icon=":material/compare_arrows:",
-        query_params=comparison_params(run_ids),
-    )
+    inputs.show_link("profiles", _("Compare these runs"), "compare_arrows", **comparison_params(run_ids))
 
 
 def comparison_params(run_ids: Sequence[str]) -> dict[str, str]:

@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from functools import reduce
 
 from core.locale import _
-from core.wording.labels import check_meaning, control_name, estimator_name, estimator_symbol, name
+from core.wording.labels import check_meaning, control_name, estimator_name, estimator_symbol, name, names
 from core.wording.numbers import interval_of, number, rounded, size_range, with_interval
 from core.wording.scores import (
     benchmark_name,
@@ -52,6 +52,7 @@ __all__ = [
     "interval_of",
     "metric_name",
     "name",
+    "names",
     "no_score_text",
     "number",
     "outcome_text",

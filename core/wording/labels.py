@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +25,11 @@ def name(kind: str, key: str) -> str:
     """The name of `key` among things of its `kind`: estimator, cloud, transform, check, pass, ..."""
     message = NAMES.get((kind, key))
     return key if message is None else translated(message)
+
+
+def names(kind: str, keys: Iterable[str]) -> dict[str, str]:
+    """The names of several things of a kind, by key."""
+    return {key: name(kind, key) for key in keys}
 
 
 def kind_text(kind: str, stack: str) -> str:

@@ -97,11 +97,9 @@ def _show_front(view: DecisionView, decision: Decision) -> None:
     )[:2]
     if len(names) > 2:
         with url_state.batched(), st.container(horizontal=True):
-            y = inputs.choose_from_list(_("Upwards"), list(names), "up", y, names.__getitem__, width=320)
-            others = [i for i in names if i != y]
-            x = inputs.choose_from_list(
-                _("To the right"), others, "right", x if x != y else others[0], names.__getitem__, width=320
-            )
+            y = inputs.choose_from_list(_("Upwards"), names, "up", y, width=320)
+            others = {i: name for i, name in names.items() if i != y}
+            x = inputs.choose_from_list(_("To the right"), others, "right", x if x != y else None, width=320)
     data = decision_figures.front_points(decision, x, y, view.n_points)
     pictures.plot(decision_figures.front_figure(data, view.assumptions), "front")
     if data.has_others:
@@ -172,18 +170,10 @@ def _choose_baseline(view: DecisionView) -> str | None:
     priced = [run_id for run_id, cost in view.context.costs.items() if cost.price is not None]
     if len(priced) < 2:
         return None
-    models = {
-        row["model_id"]: row for row in view.context.runs.filter(pl.col("run_id").is_in(priced)).iter_rows(named=True)
-    }
-    chosen = inputs.choose_from_list(
-        _("Against the model in use"),
-        ["", *models],
-        "base",
-        "",
-        lambda key: models[key]["name"] if key else _("none"),
-        width=320,
-    )
-    return models[chosen]["run_id"] if chosen else None
+    models = view.context.runs.filter(pl.col("run_id").is_in(priced))
+    names = {"": _("none")} | dict(models.select("model_id", "name").rows())
+    chosen = inputs.choose_from_list(_("Against the model in use"), names, "base", width=320)
+    return next(iter(models.filter(model_id=chosen)["run_id"]), None)
 
 
 def _show_assumption_inputs(assumptions: Assumptions) -> None:

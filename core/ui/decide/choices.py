@@ -129,7 +129,7 @@ def _choose_rule(rules: list[SavedRule], above: Any) -> SavedRule | None:
     saved = {rule.rule_id: rule for rule in rules}
     names = {STATED: _("criteria stated here")} | {key: decision_wording.rule_name(rule) for key, rule in saved.items()}
     unknown = _("The link asks for a rule that is not here: {names}.")
-    chosen = inputs.choose_by_id(_("Rule"), list(names), "rule", STATED, names.__getitem__, unknown, above, width=210)
+    chosen = inputs.choose_by_id(_("Rule"), names, "rule", unknown, above=above, width=210)
     return saved.get(chosen)
 
 
@@ -144,10 +144,8 @@ def _choose_task(context: ChoiceContext, rule: SavedRule | None) -> Mapping[str,
         return None
     learned = rule.rule.task
     default = next((key for key, row in offered.items() if learned and learned.is_met_by(row)), next(iter(offered)))
-    chosen = inputs.choose_from_list(
-        _("Task"), list(offered), "task", default, lambda key: decision_wording.task_name(offered[key]), width=230
-    )
-    return offered[chosen]
+    names = {key: decision_wording.task_name(row) for key, row in offered.items()}
+    return offered[inputs.choose_from_list(_("Task"), names, "task", default, width=230)]
 
 
 def task_name(task: Mapping[str, Any] | None) -> TaskName | None:
@@ -160,9 +158,7 @@ def _choose_subset(runs: pl.DataFrame) -> pl.DataFrame:
     names = dict(runs.sort(ranking.natural_sort_key()).select("model_id", "name").rows())
     if len(names) < 3:
         return runs
-    chosen = inputs.choose_many(
-        _("Only these models"), list(names), "among", format_func=names.__getitem__, placeholder=_("all"), width=150
-    )
+    chosen = inputs.choose_many(_("Only these models"), names, "among", placeholder=_("all"), width=150)
     return runs.filter(pl.col("model_id").is_in(chosen)) if chosen else runs
 
 
@@ -170,9 +166,7 @@ def _choose_use_class(pilot: RegisteredPilot | None) -> str:
     """Return the use class: that of the pilot, or the choice of the reader."""
     if pilot is not None:
         return pilot.pilot.use_class
-    return inputs.choose_from_list(
-        _("Use class"), list(USE_CLASSES), "use", "general", lambda key: wording.name("use_class", key), width=140
-    )
+    return inputs.choose_from_list(_("Use class"), wording.names("use_class", USE_CLASSES), "use", width=140)
 
 
 def _available_criteria(context: ChoiceContext, question: RankingQuestion) -> dict[str, ResolvedCriterion]:
@@ -233,10 +227,9 @@ def _choose_criteria(context: ChoiceContext, question: RankingQuestion, use_clas
     available = _available_criteria(context, question)
     chosen = inputs.choose_many(
         _("Criteria"),
-        list(available),
+        {key: decision_wording.criterion_name(criterion) for key, criterion in available.items()},
         "by",
         _default_criteria(context, question, available),
-        lambda key: decision_wording.criterion_name(available[key]),
         hides_default=True,
     )
     task = next((available[key].benchmark for key in chosen if available[key].benchmark is not None), None)

@@ -14,7 +14,7 @@ from core.figures import generality as generality_figures
 from core.locale import _
 from core.questions import generality
 from core.questions.generality import OrderTable, OverTasks
-from core.ui import pictures, reads, tables
+from core.ui import inputs, pictures, reads, tables
 from core.ui.decide.choices import DecisionView
 from core.ui.markdown import escape
 from core.wording import answers as answer_wording
@@ -27,7 +27,7 @@ def show_by_task(view: DecisionView) -> None:
     comparison = _over_tasks(view)
     if not comparison.tasks:
         st.info(_("None of these models has a score. Import scores, or score the models on a task of your own."))
-        st.page_link("pages/scores.py", label=_("Import scores"), icon=":material/scoreboard:")
+        inputs.show_link("scores", _("Import scores"), "scoreboard")
         return
     if not view.context.comparable:
         st.caption(_("These models' dimensions do not compare: only what is chosen by each task is told."))

@@ -173,21 +173,11 @@ def _show_actions(status: JobStatus) -> None:
     state = status.state
     with st.container(horizontal=True, gap="small"):
         if state == "finished" and "file_sha256" in status.result:
-            st.page_link("pages/scores.py", label=_("Open the scores"), icon=":material/leaderboard:")
+            inputs.show_link("scores", _("Open the scores"), "leaderboard")
         elif state == "finished" and "plan_id" in status.result:
-            st.page_link(
-                "pages/shrink.py",
-                label=_("Open the plan"),
-                icon=":material/content_cut:",
-                query_params={"plan": status.result["plan_id"]},
-            )
+            inputs.show_link("shrink", _("Open the plan"), "content_cut", plan=status.result["plan_id"])
         elif state == "finished" and "run_id" in status.result:
-            st.page_link(
-                "pages/profiles.py",
-                label=_("Open the profile"),
-                icon=":material/show_chart:",
-                query_params={"runs": status.result["run_id"]},
-            )
+            inputs.show_link("profiles", _("Open the profile"), "show_chart", runs=status.result["run_id"])
         _show_changes(status)
 
 

@@ -314,12 +314,7 @@ def _show_card(card: Preflight) -> None:
                 st.metric(label, value, width="content")
     st.caption(escape(" · ".join(_card_description(card))))
     if card.measured_run:
-        st.page_link(
-            "pages/profiles.py",
-            label=_("Measured already: open it"),
-            icon=":material/show_chart:",
-            query_params={"runs": card.measured_run},
-        )
+        inputs.show_link("profiles", _("Measured already: open it"), "show_chart", runs=card.measured_run)
     for line in filter(None, [card.comparison, *card.notes]):
         st.caption(escape(line))
 

@@ -31,25 +31,15 @@ def choose_run_and_quantity(
     of the choice in the URL."""
     with st.container(horizontal=True, vertical_alignment="bottom"):
         run = inputs.choose_one_run(runs)
-        quantity = inputs.choose_from_list(
-            label, quantities, parameter, quantities[0], lambda key: wording.name(kind, key), width=480
-        )
+        quantity = inputs.choose_from_list(label, wording.names(kind, quantities), parameter, width=480)
     return run, quantity
 
 
 def choose_layer(rows: pl.DataFrame) -> int | None:
     """Return one layer, or None for all."""
     layers = sorted(rows["layer"].unique().to_list())
-    options = [inputs.ALL, *map(str, layers)]
-    chosen = inputs.choose_from_list(
-        _("Layer"),
-        options,
-        "layer",
-        inputs.ALL,
-        lambda key: _("every layer") if key == inputs.ALL else _("layer {layer}").format(layer=key),
-        width=160,
-        label_visibility="collapsed",
-    )
+    names = {inputs.ALL: _("every layer")} | {str(layer): _("layer {layer}").format(layer=layer) for layer in layers}
+    chosen = inputs.choose_from_list(_("Layer"), names, "layer", width=160, label_visibility="collapsed")
     return None if chosen == inputs.ALL else int(chosen)
 
 
@@ -75,15 +65,9 @@ def choose_basic_quantity(estimates: pl.DataFrame, runs: pl.DataFrame) -> Profil
         _("**Around neighbours** (GRIDE): the dimension that a token's nearest neighbours spread in."),
         _("**Of the variance** (participation ratio): over how many directions the variance is spread."),
     )
-    chosen = inputs.choose(
-        _("Quantity"),
-        quantities,
-        "estimator",
-        quantities[0],
-        words.__getitem__,
-        label_visibility="collapsed",
-        help="  \n".join(meanings),
-    )
+    names = {key: words[key] for key in quantities}
+    more = {"label_visibility": "collapsed", "help": "  \n".join(meanings)}
+    chosen = inputs.choose(_("Quantity"), names, "estimator", **more)
     n1 = USUAL_RANK if chosen == "gride" else None
     return ProfileChoice(chosen, profile_data.PRIMARY[1], runs["n_layers"].n_unique() == 1, n1=n1)
 
@@ -149,16 +133,15 @@ def choose_quantity(estimates: pl.DataFrame, correlators: pl.DataFrame, runs: pl
     with st.container(horizontal=True, vertical_alignment="bottom"):
         estimators = _in_known_order(estimates["estimator"], ESTIMATORS)
         others = _in_known_order(measured["correlator"], CORRELATORS)
-        quantity = inputs.choose_from_list(
-            _("Quantity"), [*estimators, *others], "estimator", estimators[0], _quantity_name, width=360
-        )
+        names = {key: wording.estimator_name(key) for key in estimators} | wording.names("correlator", others)
+        quantity = inputs.choose_from_list(_("Quantity"), names, "estimator", width=360)
         is_correlator = quantity not in estimators
         rows = measured.filter(correlator=quantity) if is_correlator else estimates.filter(estimator=quantity)
         clouds = _in_known_order(rows["cloud"], keys("cloud"))
-        cloud = inputs.choose(_("Points"), clouds, "cloud", clouds[0], _cloud_name, help=_cloud_help())
+        cloud = inputs.choose(_("Points"), wording.names("cloud", clouds), "cloud", help=_cloud_help())
         axes = {"layer": _("layer"), "depth": _("relative depth")}
         default = "layer" if runs["n_layers"].n_unique() == 1 else "depth"
-        axis = inputs.choose(_("Horizontal axis"), list(axes), "axis", default, axes.__getitem__)
+        axis = inputs.choose(_("Horizontal axis"), axes, "axis", default)
     return ProfileChoice(quantity, cloud, axis == "layer", is_correlator)
 
 
@@ -170,7 +153,7 @@ def choose_scale(choice: ProfileChoice, estimates: pl.DataFrame) -> ProfileChoic
     transforms = [name for name in rows["transform"].unique(maintain_order=True) if name != SURROGATE]
     if len(transforms) > 1:
         label, names = _("Points prepared"), sorted(transforms, key=lambda name: (name != "centred", name))
-        chosen = inputs.choose_from_list(label, names, "transform", names[0], _transform_name, width=330)
+        chosen = inputs.choose_from_list(label, wording.names("transform", names), "transform", width=330)
         choice = replace(choice, transform=chosen)
     rows = rows.filter(transform=choice.transform)
     inner = sorted(rows["n1"].drop_nulls().unique().to_list())
@@ -200,19 +183,6 @@ def choose_equivalent(choice: ProfileChoice, estimates: pl.DataFrame) -> Profile
     return replace(
         choice, is_equivalent=inputs.choose_yes_no(_("Gaussian equivalent"), "equivalent", False, help=help_)
     )
-
-
-def _quantity_name(name: str) -> str:
-    known = name in CORRELATORS
-    return wording.name("correlator", name) if known else wording.estimator_name(name)
-
-
-def _cloud_name(cloud: str) -> str:
-    return wording.name("cloud", cloud)
-
-
-def _transform_name(transform: str) -> str:
-    return wording.name("transform", transform)
 
 
 def _cloud_help() -> str:

@@ -42,7 +42,7 @@ def show(selection: Selection) -> None:
     labels = run_labels(texts)
     top = st.container()
     ids = list(labels)
-    base_id = inputs.choose_from_list(_("Held against"), ids, "against", ids[0], labels.__getitem__, width=400)
+    base_id = inputs.choose_from_list(_("Held against"), labels, "against", width=400)
     base = texts.filter(run_id=base_id).row(0, named=True)
     others = texts.filter(pl.col("run_id") != base_id).to_dicts()
     comparabilities = {run["run_id"]: comparability(run, base) for run in others}

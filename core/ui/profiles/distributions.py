@@ -6,7 +6,6 @@ import polars as pl
 import streamlit as st
 
 from core import wording
-from core.analysis.windows import PLACES
 from core.figures import distributions as distribution_figures
 from core.figures import large_norms
 from core.figures.scores import windows_svg
@@ -134,10 +133,10 @@ def show_windows(selection: Selection) -> None:
             )
             return
         names = {"inner": _("Largest inner dimension"), "final": _("After the last block")}
-        place = inputs.choose(_("Layer"), list(PLACES), "place", PLACES[0], names.__getitem__)
+        place = inputs.choose(_("Layer"), names, "place")
         if found.shuffled is not None:
             passes = {"text": _("As it stands"), "shuffled": _("Tokens shuffled")}
-            pass_name = inputs.choose(_("Text"), list(passes), "read", "text", passes.__getitem__)
+            pass_name = inputs.choose(_("Text"), passes, "read")
         else:
             pass_name = "text"
     relation = found.relation(place)

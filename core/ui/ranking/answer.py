@@ -22,7 +22,7 @@ from core.questions.ranking_answer import Answer
 from core.questions.ranking_question import BY_TYPE, RankingQuestion
 from core.records import LOCAL
 from core.registry.published import CLAIMS
-from core.ui import pictures, reads, tables
+from core.ui import inputs, pictures, reads, tables
 from core.ui.markdown import escape
 from core.ui.ranking.choices import RankingView
 from core.wording import answers as answer_wording
@@ -175,13 +175,7 @@ def _show_other_group(other: OtherGroup, answer: Answer) -> None:
     st.markdown(f"{title}  \n{escape(provenance.group_difference_text(other))}")
     params = _measure_params(other, answer)
     if params:
-        st.page_link(
-            "pages/pilot.py",
-            label=_("Measure them so"),
-            icon=":material/science:",
-            query_params=params,
-            width="content",
-        )
+        inputs.show_link("pilot", _("Measure them so"), "science", **params)
 
 
 def _measure_params(other: OtherGroup, answer: Answer) -> dict[str, str]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -34,8 +34,8 @@ ANSWERED, COMPARABLE = "asked", "all"
 """In place of the key of a group: the models of the page's answer; all models that can be compared with them."""
 ANY = "any"
 """In place of the key of a group, on the screen Decide: all models, whatever they were measured on."""
-SIZES = ((0, "< 0.1"), (10**8, "0.1–1"), (10**9, "1–10"), (10**10, "> 10"))
-"""The fewest parameters of each size class, and its name in billions."""
+SIZES = ("< 0.1", "0.1–1", "1–10", "> 10")
+"""Classes of parameters, in billions."""
 NOT_INSTRUCT = "base"
 _MAX_NAMED = 12
 
@@ -126,7 +126,7 @@ def choose_group(population: Population, names: Mapping[str, str], above: Any) -
             above.warning(escape(_missing_group_text(asked, chosen, names.get(default))), icon=":material/link_off:")
     if len(names) < 2:
         return default
-    return inputs.choose_from_list(_("Compared models"), list(names), "group", default, names.__getitem__, width=275)
+    return inputs.choose_from_list(_("Compared models"), names, "group", width=275)
 
 
 def _missing_group_text(asked: str, chosen: RankingGroup | None, shown: str | None) -> str:
@@ -182,8 +182,7 @@ def choose_cloud() -> str:
         return BY_TYPE
     ways = {BY_TYPE: _("one per type"), BY_WORD: _("one per word")}
     help_ = _("On words, models with different tokenizers can be compared, if they were measured together.")
-    label = _("Points")
-    return inputs.choose_from_list(label, list(ways), "points", BY_TYPE, ways.__getitem__, help=help_, width=200)
+    return inputs.choose_from_list(_("Points"), ways, "points", help=help_, width=200)
 
 
 def _choose_vetoed(page_answer: Answer) -> bool:
@@ -215,10 +214,11 @@ def _choose_score(question: RankingQuestion, population: Population, pilot: Regi
     default = ranking.score_key(population.benchmark) if population.benchmark else next(iter(rows))
     n_suites = Counter(key.rpartition("~")[0] for key in rows)
 
-    def label(key: str) -> str:
-        return score_label(rows[key], population.pilot, with_suite=n_suites[key.rpartition("~")[0]] > 1)
-
-    chosen = inputs.choose_from_list(_("Score"), list(rows), "score", default, label, width=440)
+    labels = {
+        key: score_label(row, population.pilot, with_suite=n_suites[key.rpartition("~")[0]] > 1)
+        for key, row in rows.items()
+    }
+    chosen = inputs.choose_from_list(_("Score"), labels, "score", default, width=440)
     if population.benchmark is not None and chosen == ranking.score_key(population.benchmark):
         return question
     return replace(question, pilot=pilot).with_score(rows[chosen])
@@ -238,9 +238,7 @@ def score_label(row: dict[str, Any], pilot: Pilot | None = None, *, with_suite: 
 def _choose_dimension(question: RankingQuestion) -> RankingQuestion:
     """Return the question about a chosen dimension."""
     names = {key: answer_wording.dimension_name(key) for key in DIMENSIONS}
-    chosen = inputs.choose_from_list(
-        _("Dimension"), list(names), "dimension", "inner_max", names.__getitem__, width=190
-    )
+    chosen = inputs.choose_from_list(_("Dimension"), names, "dimension", REGISTERED_DIMENSION, width=190)
     return replace(question, dimension=chosen)
 
 
@@ -248,25 +246,30 @@ def _choose_filters(population: Population) -> tuple[pl.DataFrame, Specification
     """Return the models that pass the filters, and the specification of the dimension; a filter with one option is not
     drawn."""
     rows = _with_size_and_tuning(population.rows)
-    filters: tuple[tuple[str, str, str, Callable[[Any], str]], ...] = (
-        ("family", "family", _("Model family"), str),
-        ("architecture", "architecture", _("Architecture"), str),
-        ("size", "size", _("Parameters (billions)"), str),
-        ("tuning", "tuning", _("Base or instruct"), _tuning_name),
-        ("language", "corpus_language", _("Language of the text"), lambda key: _named("language", key)),
+    filters = [  # name, column, label, kind of its names, order of its values
+        ("family", "family", _("Model family"), "", ()),
+        ("architecture", "architecture", _("Architecture"), "", ()),
+        ("size", "size", _("Parameters (billions)"), "", SIZES),
+        ("tuning", "tuning", _("Base or instruct"), "relation", ()),
+        ("language", "corpus_language", _("Language of the text"), "language", ()),
         *(
-            (claim, f"verdict_{claim}", _named("claim", claim).capitalize(), lambda key: _named("claim_verdict", key))
+            (
+                claim,
+                f"verdict_{claim}",
+                wording.name("claim", claim).capitalize(),
+                "claim_verdict",
+                keys("claim_verdict"),
+            )
             for claim in CLAIMS
         ),
-        ("checks", "worst_check", _("Checks"), lambda key: _named("outcome", key)),
-    )
+        ("checks", "worst_check", _("Checks"), "outcome", ("veto", "warn", "pass")),
+    ]
     with st.popover(_("Filters"), icon=":material/filter_alt:"):
-        for name, column, label, format_func in filters:
-            values = rows[column].drop_nulls().unique().to_list()
+        for name, column, label, kind, order in filters:
+            places = {value: place for place, value in enumerate(order)}
+            values = sorted(rows[column].drop_nulls().unique(), key=lambda key: (places.get(key, len(places)), key))
             if len(values) > 1:
-                chosen = inputs.choose_many(
-                    label, _in_order(column, values), name, format_func=format_func, placeholder=_("all")
-                )
+                chosen = inputs.choose_many(label, wording.names(kind, values), name, placeholder=_("all"))
                 rows = rows.filter(pl.col(column).is_in(chosen)) if chosen else rows
         tags = sorted({tag for tags in rows["tags"] for tag in tags})
         if tags:
@@ -286,25 +289,9 @@ def _choose_filters(population: Population) -> tuple[pl.DataFrame, Specification
 
 def _with_size_and_tuning(rows: pl.DataFrame) -> pl.DataFrame:
     """The rows with `size`, a class of parameters, and `tuning`, how the model was made from its base model."""
-    size = pl.lit(SIZES[0][1])
-    for least, name in SIZES[1:]:
-        size = pl.when(pl.col("parameters") >= least).then(pl.lit(name)).otherwise(size)
-    size_class = pl.when(pl.col("parameters") > 0).then(size)
-    return rows.with_columns(size=size_class, tuning=pl.col("base_relation").fill_null(NOT_INSTRUCT))
-
-
-def _in_order(column: str, values: Sequence[Any]) -> list[Any]:
-    orders = {"size": [name for _least, name in SIZES], "worst_check": ["veto", "warn", "pass"]}
-    order = keys("claim_verdict") if column.startswith("verdict_") else orders.get(column, [])
-    return sorted(values, key=lambda value: (order.index(value) if value in order else len(order), str(value)))
-
-
-def _named(kind: str, key: str) -> str:
-    return wording.name(kind, key)
-
-
-def _tuning_name(key: str) -> str:
-    return _("base model itself") if key == NOT_INSTRUCT else _named("relation", key)
+    known = pl.when(pl.col("parameters") > 0).then("parameters")
+    size = known.cut([1e8, 1e9, 1e10], labels=SIZES, left_closed=True).cast(pl.String)
+    return rows.with_columns(size=size, tuning=pl.col("base_relation").fill_null(NOT_INSTRUCT))
 
 
 def _choose_specification(population: Population) -> Specification:
@@ -312,14 +299,9 @@ def _choose_specification(population: Population) -> Specification:
     if population.group is None or population.asked.dimension != REGISTERED_DIMENSION or population.group.words_hash:
         return REFERENCE
     by_key = {specification_key(specification): specification for specification in SPECIFICATIONS}
-    chosen = inputs.choose_from_list(
-        _("Specification of the largest inner dimension"),
-        list(by_key),
-        "specification",
-        specification_key(REFERENCE),
-        lambda key: specification_name(vars(by_key[key])),
-    )
-    return by_key[chosen]
+    names = {key: specification_name(vars(one)) for key, one in by_key.items()}
+    label = _("Specification of the largest inner dimension")
+    return by_key[inputs.choose_from_list(label, names, "specification", specification_key(REFERENCE))]
 
 
 def _choose_order(population: Population) -> str:
@@ -333,7 +315,7 @@ def _choose_order(population: Population) -> str:
     }
     is_cautious = population.pilot is not None and population.pilot.is_cautious
     default = "name" if is_cautious else "rank"
-    return inputs.choose_from_list(_("Sort by"), list(orders), "sort", default, orders.__getitem__, width=160)
+    return inputs.choose_from_list(_("Sort by"), orders, "sort", default, width=160)
 
 
 def _choose_pinned(population: Population) -> list[str]:
@@ -341,9 +323,7 @@ def _choose_pinned(population: Population) -> list[str]:
     labels = run_labels(population.rows)
     if len(labels) < 2:
         return []
-    return inputs.choose_many(
-        _("Pinned"), list(labels), "pins", format_func=labels.__getitem__, placeholder=_("no model"), width=220
-    )
+    return inputs.choose_many(_("Pinned"), labels, "pins", placeholder=_("no model"), width=220)
 
 
 DEFAULT_COLUMNS = ("rank", "interval", "end", "verdict", "score", "score_rank", "parameters", "licence", "tags")
@@ -372,8 +352,5 @@ def column_names() -> dict[str, str]:
 
 
 def _choose_columns() -> list[str]:
-    names = column_names()
     with st.popover(_("Columns"), icon=":material/view_column:"):
-        return inputs.choose_many(
-            _("Columns"), list(names), "columns", DEFAULT_COLUMNS, names.__getitem__, hides_default=True
-        )
+        return inputs.choose_many(_("Columns"), column_names(), "columns", DEFAULT_COLUMNS, hides_default=True)

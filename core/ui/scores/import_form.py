@@ -162,7 +162,7 @@ def _show_file_text(preview: ImportPreview) -> None:
 def _show_values(previews: list[ImportPreview]) -> None:
     """Draw the values of all files, or those of one kind."""
     kinds = {"all": _("all"), **{kind: score_files.kind_name(kind) for kind in score_files.KINDS}}
-    kind = inputs.choose(_("Values"), list(kinds), "kind", "all", kinds.__getitem__)
+    kind = inputs.choose(_("Values"), kinds, "kind")
     table, n_values = _value_table(previews, None if kind == "all" else kind)
     tables.show(table, "scores values")
     if table.height < n_values:
@@ -255,7 +255,7 @@ def _show_stored() -> None:
         if params is not None:
             name = wording.benchmark_name(benchmark, metric, None)
             label = _("Open the ranking with {benchmark}").format(benchmark=escape(name))
-            st.page_link("pages/ranking.py", label=label, icon=":material/leaderboard:", query_params=params)
+            inputs.show_link("ranking", label, "leaderboard", **params)
     for message in failed:
         st.error(escape(message), icon=":material/error:")
 

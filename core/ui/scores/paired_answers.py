@@ -34,10 +34,10 @@ def show() -> None:
         return
     left, right = st.columns(2)
     with left:
-        first = inputs.choose_from_list(_("First model"), models, "first", models[0])
+        first = inputs.choose_from_list(_("First model"), models, "first")
     others = [model for model in models if model != first]
     with right:
-        second = inputs.choose_from_list(_("Second model"), others, "second", others[0])
+        second = inputs.choose_from_list(_("Second model"), others, "second")
     comparisons = compare_all_answers(reads.answers(first), reads.answers(second))
     if not comparisons:
         st.info(_("These two models have no question of one benchmark and metric in common."))

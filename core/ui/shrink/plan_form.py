@@ -51,7 +51,7 @@ def show_empty(model: str, has_others: bool) -> None:
         )
     )
     if has_others:
-        st.page_link("pages/shrink.py", label=_("Plans of other models"), icon=":material/content_cut:")
+        inputs.show_link("shrink", _("Plans of other models"), "content_cut")
     st.markdown(_("Start one below, or in a terminal:"))
     st.code(shlex.join(["workdim", "plan", model, "--verify"]) if model else COMMAND, language=None)
 

@@ -37,17 +37,11 @@ def choose_plan(plans: pl.DataFrame, model: str) -> LayerPlan | None:
     )
     if model and of_model.is_empty() and "plan" not in st.query_params:
         return None
-    rows = {row["plan_id"]: row for row in plans.iter_rows(named=True)}
-    plan_id = inputs.choose_by_id(
-        _("Plan"),
-        list(rows),
-        "plan",
-        next(iter((of_model if model and not of_model.is_empty() else plans)["plan_id"]), ""),
-        lambda key: _plan_label(rows[key]),
-        _("The link asks for a plan that is not here: {names}."),
-        width=640,
-    )
-    return reads.layer_plan(plan_id) if rows else None
+    labels = {row["plan_id"]: _plan_label(row) for row in plans.iter_rows(named=True)}
+    unknown = _("The link asks for a plan that is not here: {names}.")
+    default = next(iter(of_model["plan_id"]), "")
+    plan_id = inputs.choose_by_id(_("Plan"), labels, "plan", unknown, default, width=640)
+    return reads.layer_plan(plan_id) if plan_id else None
 
 
 def _plan_label(row: dict[str, Any]) -> str:
@@ -303,12 +297,7 @@ def show_needed_directions(runs: pl.DataFrame) -> None:
         )
         if sentence:
             st.markdown(escape(sentence))
-            st.page_link(
-                "pages/shrink.py",
-                label=_("Needed directions"),
-                icon=":material/content_cut:",
-                query_params={"plan": plan_id, "shrink": "directions"},
-            )
+            inputs.show_link("shrink", _("Needed directions"), "content_cut", plan=plan_id, shrink="directions")
 
 
 def show_files(layer_plan: LayerPlan) -> None:
@@ -356,12 +345,7 @@ def _show_profiles_link(layer_plan: LayerPlan) -> None:
         smaller, on=["corpus_id", "protocol_hash"], how="semi"
     )
     chosen = [*original["run_id"].head(1), *smaller["run_id"].head(1)]
-    st.page_link(
-        "pages/profiles.py",
-        label=_("Open both profiles"),
-        icon=":material/show_chart:",
-        query_params={"runs": url_state.join_values(chosen)},
-    )
+    inputs.show_link("profiles", _("Open both profiles"), "show_chart", runs=url_state.join_values(chosen))
 
 
 def show_history(plans: pl.DataFrame, outcomes: Sequence[PlanOutcomeRow]) -> None:
