@@ -289,8 +289,9 @@ def _choose_filters(population: Population) -> tuple[pl.DataFrame, Specification
 
 def _with_size_and_tuning(rows: pl.DataFrame) -> pl.DataFrame:
     """The rows with `size`, a class of parameters, and `tuning`, how the model was made from its base model."""
-    known = pl.when(pl.col("parameters") > 0).then("parameters")
-    size = known.cut([1e8, 1e9, 1e10], labels=SIZES, left_closed=True).cast(pl.String)
+    size = pl.sum_horizontal(pl.col("parameters") >= least for least in (1e8, 1e9, 1e10))
+    size = size.replace_strict(dict(enumerate(SIZES)), return_dtype=pl.String)
+    size = pl.when(pl.col("parameters") > 0).then(size)
     return rows.with_columns(size=size, tuning=pl.col("base_relation").fill_null(NOT_INSTRUCT))
 
 
