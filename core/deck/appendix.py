@@ -16,15 +16,14 @@ from core.deck import appendix_values
 from core.deck.deck_data import DeckData
 from core.deck.slide import reference_slide, reference_slides
 from core.deck.story import Column, Row, Statement, StorySlide
-from core.errors import Sentence
-from core.locale import _, glossary, worded
+from core.locale import _, glossary
 from core.records import without_places
 from core.sources import Text, counted, shown, stated
 from core.tables.sourced import rows_of
 from core.wording import plans as plan_wording
-from core.wording import slides as slide_wording
 from core.wording.labels import name, shortened_name
 from core.wording.limits import limits
+from core.wording.numbers import day
 
 SECTIONS = ("method", "values", "specifications", "checks", "provenance", "sql", "glossary", "limits", "run")
 """Keys of the appendix's slides in their order; those of one section have it before a hyphen."""
@@ -149,12 +148,12 @@ def _limits(data: DeckData) -> Iterator[StorySlide]:
             data.runs, data.checks, data.against_controls, data.scored, data.word_groups, pilot, data.answer
         )
         rows = [(limit.question, limit.reason) for limit in open_questions]
-    title = Sentence(
+    title = _(
         "What this deck cannot decide: {n} question",
         "What this deck cannot decide: {n} questions",
         n=counted(len(rows), "limits"),
     )
-    yield from reference_slides(data, "limits", worded(title), columns, rows, alternative)
+    yield from reference_slides(data, "limits", title, columns, rows, alternative)
 
 
 # --- provenance ------------------------------------------------------------------------------------------------
@@ -190,20 +189,17 @@ def _provenance(data: DeckData) -> Iterator[StorySlide]:
         code=", ".join(sorted(set(data.runs["code_version"]))[:3]),
         libraries=_versions(data.runs),
     )
-    title = Sentence(
-        "Provenance of {n} run", "Provenance of {n} runs, controls included", n=counted(data.runs.height, "runs")
-    )
     yield from reference_slides(
         data,
         "provenance",
-        worded(title),
+        _("Provenance of {n} run", "Provenance of {n} runs, controls included", n=counted(data.runs.height, "runs")),
         columns,
         rows,
         _("Table of the runs with model revision, text, sample size, seed, number format and date."),
         key,
-        ("runs", "models", "corpora"),
-        data.runs["run_id"].to_list(),
-        [f"{run['model_id']}, {run['run_id']}, {run['corpus_id']}" for run in rows_of(data.runs)],
+        tables=("runs", "models", "corpora"),
+        runs=data.runs,
+        sources=[f"{run['model_id']}, {run['run_id']}, {run['corpus_id']}" for run in rows_of(data.runs)],
     )
 
 
@@ -228,7 +224,7 @@ def _plan_provenance(data: DeckData) -> Iterator[StorySlide]:
         (_("Text and hash"), plan.corpus_id),
         (_("Windows"), Text("{} + {}; {}").format(plan.n_selection, plan.n_verification or 0, plan.n_tokens)),
         (_("Seed"), str(plan.seed)),
-        (_("Format, device"), f"{plan.dtype}, {plan.device}; {slide_wording.day(plan.created_at.date())}"),
+        (_("Format, device"), f"{plan.dtype}, {plan.device}; {day(plan.created_at.date())}"),
         (_("Program"), f"Workdim {plan.code_version}"),
         (_("Asked for"), shortened_name(_options_text(plan.config), 400)),
     ]
@@ -239,8 +235,7 @@ def _plan_provenance(data: DeckData) -> Iterator[StorySlide]:
         (Column(_("What"), 0.24), Column(_("Value"), 0.76)),
         rows,
         _("Table of what the layer plan was made from."),
-        "",
-        ("plans",),
+        tables=("plans",),
     )
 
 

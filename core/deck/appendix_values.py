@@ -13,8 +13,7 @@ from core.deck import visuals
 from core.deck.deck_data import DeckData
 from core.deck.slide import check_table, reference_slide, reference_slides
 from core.deck.story import Column, Heading, Row, Statement, StorySlide
-from core.errors import Sentence
-from core.locale import _, worded
+from core.locale import _
 from core.registry.specifications import CLAIMS, SPECIFICATIONS, Specification
 from core.sources import Text, counted, derived
 from core.tables.sourced import row_of, rows_of
@@ -77,7 +76,7 @@ def values(data: DeckData) -> Iterator[StorySlide]:
     ]
     if any(map(is_vetoed, rows_of(data.text_runs))):
         key.append(wording.veto_mark_text())
-    title = Sentence(
+    title = _(
         "All values of {n} measurement (d2, N={size})",
         "All values of {n} measurements (d2, N={size})",
         n=counted(data.text_runs.height, "runs"),
@@ -86,14 +85,13 @@ def values(data: DeckData) -> Iterator[StorySlide]:
     yield from reference_slides(
         data,
         "values",
-        worded(title),
+        title,
         columns,
         rows,
         _("Table of largest inner and final dimensions with 95 % intervals, by comparison group."),
         wording.joined_sentences(key),
-        ("run_summaries", "scores"),
-        data.text_runs["run_id"].to_list(),
-        [f"{run['name']}: {run['run_id']}" for run in rows_of(data.text_runs)],
+        tables=("run_summaries", "scores"),
+        runs=data.text_runs,
     )
 
 
@@ -185,8 +183,8 @@ def specifications(data: DeckData) -> Iterator[StorySlide]:
         rows,
         _("Table of specifications with what the claims come to under each."),
         wording.joined_sentences((outcome_legend_text() + _(". "), key)),
-        ("run_claims",),
-        claims["run_id"].unique(maintain_order=True).to_list(),
+        tables=("run_claims",),
+        runs=texts.filter(pl.col("run_id").is_in(claims["run_id"].to_list())),
     )
 
 
@@ -216,16 +214,13 @@ def _specification_row(claims: pl.DataFrame, specification: Specification, n: in
 
 
 def checks(data: DeckData) -> StorySlide:
-    of_texts = data.checks.filter(pl.col("run_id").is_in(data.text_runs["run_id"].to_list()))
-    table = check_table(of_texts, data.text_runs, most=MOST_CHECKS)
-    title = Sentence(
+    title = _(
         "Quality checks of {n} measurement",
         "Quality checks of {n} measurements",
         n=counted(data.text_runs.height, "runs"),
     )
-    return reference_slide(
-        data, "checks", worded(title), (), table, ("run_checks",), data.text_runs["run_id"].to_list()
-    )
+    table = check_table(data.checks, data.text_runs, most=MOST_CHECKS)
+    return reference_slide(data, "checks", title, (), table, ("run_checks",), data.text_runs)
 
 
 # --- each run --------------------------------------------------------------------------------------------------
@@ -249,15 +244,15 @@ def each_run(data: DeckData) -> Iterator[StorySlide]:
                 ),
                 _("Values"),
             ),
-            Statement(slide_wording.checks_text(rows)),
+            slide_wording.checks_text(rows),
+            *_control_lines(data, run),
         ]
-        statements += [Statement(line) for line in _control_lines(data, run)]
         title = _("{name}: largest inner dimension {value}").format(
             name=label, value=wording.interval_of(run, "inner_max")
         )
         key = "run" if number == 1 else f"run-{number}"
         yield reference_slide(
-            data, key, title, statements, chart, ("layer_estimates", "run_summaries", "run_controls"), [run["run_id"]]
+            data, key, title, statements, chart, ("layer_estimates", "run_summaries", "run_controls"), rows
         )
 
 

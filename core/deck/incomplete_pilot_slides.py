@@ -10,8 +10,7 @@ from core.deck.deck_data import DeckData
 from core.deck.pilot_slides import untested
 from core.deck.slide import check_table, core_slide, decision_slide
 from core.deck.story import Column, Statement, StorySlide, Table
-from core.errors import Sentence
-from core.locale import _, worded
+from core.locale import _
 from core.questions.ranking_answer import Answer
 from core.sources import Text, counted, shown
 from core.wording import slides as slide_wording
@@ -46,18 +45,17 @@ def missing_slide(data: DeckData) -> StorySlide:
         for group, names, consequence in groups
         if names
     ]
-    title = Sentence(
-        "{n} of {total} models counts so far; not measured: {missing}, vetoed: {vetoed}",
-        "{n} of {total} models count so far; not measured: {missing}, vetoed: {vetoed}",
-        n=counted(len(scored), "scores"),
-        total=counted(max(len(pilot.models), len(answer.models)), "pilots"),
-        missing=counted(len(missing), "pilots"),
-        vetoed=counted(len(vetoed), "runs"),
-    )
     return core_slide(
         data,
         "missing",
-        worded(title),
+        _(
+            "{n} of {total} models counts so far; not measured: {missing}, vetoed: {vetoed}",
+            "{n} of {total} models count so far; not measured: {missing}, vetoed: {vetoed}",
+            n=counted(len(scored), "scores"),
+            total=counted(max(len(pilot.models), len(answer.models)), "pilots"),
+            missing=counted(len(missing), "pilots"),
+            vetoed=counted(len(vetoed), "runs"),
+        ),
         visual=Table(
             (
                 Column(_("Models"), 0.25),
@@ -97,28 +95,29 @@ def _unscored(answer: Answer) -> list[str]:
 
 def quality_slide(data: DeckData) -> StorySlide:
     runs = data.text_runs
-    checks = data.checks.filter(pl.col("run_id").is_in(runs["run_id"].to_list()))
+    of_runs = pl.col("run_id").is_in(runs["run_id"].to_list())
+    marked = data.checks.filter(of_runs, pl.col("outcome") != "pass")["check_name"].n_unique()
     vetoed = counted(runs.filter(worst_check="veto")["run_id"].n_unique(), "runs")
-    marked = checks.filter(pl.col("outcome") != "pass")["check_name"].n_unique()
+    n = counted(runs.height, "runs")
     title = (
-        Sentence(
+        _(
             "Vetoed by a quality check: {vetoed} of {n} measurement",
             "Vetoed by a quality check: {vetoed} of {n} measurements",
             vetoed=vetoed,
-            n=counted(runs.height, "runs"),
+            n=n,
         )
         if vetoed
-        else Sentence(
+        else _(
             "Quality checks: the {n} measurement is not vetoed",
             "Quality checks: none of {n} measurements is vetoed",
-            n=counted(runs.height, "runs"),
+            n=n,
         )
     )
     return core_slide(
         data,
         "quality",
-        worded(title),
-        visual=check_table(checks, runs, most=min(max(FEWEST_CHECKS, marked), MOST_CHECKS)),
+        title,
+        visual=check_table(data.checks, runs, most=min(max(FEWEST_CHECKS, marked), MOST_CHECKS)),
         tables=("run_checks",),
         runs=runs,
         say=(
@@ -132,46 +131,33 @@ def quality_slide(data: DeckData) -> StorySlide:
 
 def completion_slide(data: DeckData) -> StorySlide:
     pilot, answer = data.pilot_and_answer
-    missing = counted(len(answer.population.missing), "pilots")
-    unscored, vetoed = counted(len(_unscored(answer)), "scores"), counted(len(_vetoed(answer)), "runs")
-    time = slide_wording.time_text(missing, data.text_runs)
-    enough = answer.relation.enough
-    statements = [
-        Statement(
-            _("Measuring the missing models ({n}) takes {time} on this machine.").format(n=missing, time=time)
-            if missing
-            else _("All models of the pilot are measured."),
-            is_main=True,
-        ),
-        Statement(
-            _("Measured models without the score: {n}. Import it, or score them here.").format(n=unscored)
+    missing, unscored, vetoed, time = _lacking(data)
+    total = counted(len(pilot.models), "pilots")
+    if missing:
+        title = _("Completing the pilot: {time} for the missing models ({n})").format(n=missing, time=time)
+        first = _("Measuring the missing models ({n}) takes {time} on this machine.").format(n=missing, time=time)
+    else:
+        title = (
+            _("Completing the pilot: scores for {n} of {total} models").format(n=unscored, total=total)
             if unscored
-            else _("Every model that counts has its score.")
-        ),
-        Statement(
-            _("Vetoed by a quality check: {n}. To be measured again, on more text.").format(n=vetoed) if vetoed else ""
-        ),
-        Statement(
-            _(
-                "What that would settle: {total} models can show a strong relation; {enough} would also tell that there is "
-                "none, with a power of 80 %."
-            ).format(total=counted(len(pilot.models), "pilots"), enough=enough)
-        ),
-    ]
-    title = (
-        _("Completing the pilot: {time} for the missing models ({n})").format(n=missing, time=time)
-        if missing
-        else _("Completing the pilot: scores for {n} of {total} models").format(
-            n=unscored, total=counted(len(pilot.models), "pilots")
+            else _("Completing the pilot: vetoed measurements ({n}) again, on more text").format(n=vetoed)
         )
-        if unscored
-        else _("Completing the pilot: vetoed measurements ({n}) again, on more text").format(n=vetoed)
-    )
+        first = _("All models of the pilot are measured.")
     return core_slide(
         data,
         "completing",
         title,
-        statements,
+        [
+            Statement(first, is_main=True),
+            _("Measured models without the score: {n}. Import it, or score them here.").format(n=unscored)
+            if unscored
+            else _("Every model that counts has its score."),
+            _("Vetoed by a quality check: {n}. To be measured again, on more text.").format(n=vetoed) if vetoed else "",
+            _(
+                "What that would settle: {total} models can show a strong relation; {enough} would also tell that there is "
+                "none, with a power of 80 %."
+            ).format(total=total, enough=answer.relation.enough),
+        ],
         tables=("pilots", "runs"),
         runs=data.text_runs,
         say=(
@@ -180,31 +166,32 @@ def completion_slide(data: DeckData) -> StorySlide:
     )
 
 
+def _lacking(data: DeckData) -> tuple[int, int, int, str]:
+    """How many models are not measured, have no score and are vetoed, and the time that measuring takes."""
+    _pilot, answer = data.pilot_and_answer
+    missing = counted(len(answer.population.missing), "pilots")
+    unscored, vetoed = counted(len(_unscored(answer)), "scores"), counted(len(_vetoed(answer)), "runs")
+    return missing, unscored, vetoed, slide_wording.time_text(missing, data.text_runs)
+
+
 def complete_or_stop_slide(data: DeckData) -> StorySlide:
     pilot, answer = data.pilot_and_answer
-    missing = counted(len(answer.population.missing), "pilots")
-    time = slide_wording.time_text(missing, data.text_runs)
-    unscored = counted(len(_unscored(answer)), "scores")
-    go_on = (
-        _("Complete the pilot: measure the missing models ({n}), {time}.").format(n=missing, time=time)
-        if missing
-        else _("Complete the pilot: import or make the missing scores ({n}).").format(n=unscored)
-        if unscored
-        else _("Complete the pilot: measure again, on more text, what a check vetoes.")
-    )
+    missing, unscored, vetoed, time = _lacking(data)
+    if missing:
+        choice = _("complete the pilot (models missing: {n}), or stop").format(n=missing)
+        go_on = _("Complete the pilot: measure the missing models ({n}), {time}.").format(n=missing, time=time)
+    elif unscored:
+        choice = _("complete the pilot (scores missing: {n}), or stop").format(n=unscored)
+        go_on = _("Complete the pilot: import or make the missing scores ({n}).").format(n=unscored)
+    else:
+        choice = _("complete the pilot (vetoed: {n}), or stop").format(n=vetoed)
+        go_on = _("Complete the pilot: measure again, on more text, what a check vetoes.")
     outcome = (
         _(
             "A strong relation would then show; otherwise it stays “cannot tell” ({enough} models are needed to say “not related”)."
         ).format(enough=answer.relation.enough)
         if len(pilot.models) < answer.relation.enough
         else _("A relation would then show, or that there is none.")
-    )
-    choice = (
-        _("complete the pilot (models missing: {n}), or stop").format(n=missing)
-        if missing
-        else _("complete the pilot (scores missing: {n}), or stop").format(n=unscored)
-        if unscored
-        else _("complete the pilot (vetoed: {n}), or stop").format(n=counted(len(_vetoed(answer)), "runs"))
     )
     stop = _("Stop: choose by score alone; the dimension is then not part of the choice.")
     return decision_slide(data, choice, [wording.joined_sentences((go_on, outcome)), stop], untested(data))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from itertools import pairwise
 
 import polars as pl
@@ -23,16 +22,16 @@ from core.deck.profile_slides import (
 )
 from core.deck.slide import MOST_ROWS, core_slide, not_measured_slide
 from core.deck.story import Column, Statement, StorySlide, Table
-from core.errors import Sentence
-from core.locale import _, spoken, worded
+from core.locale import _, spoken
 from core.records import SHIPPED
 from core.registry.protocols import find_protocol, n_control_passes
 from core.registry.specifications import CLAIMS
-from core.sources import Text, counted, derived, shown, stated
+from core.sources import Text, counted, shown, stated
 from core.tables.sourced import row_of, rows_of
 from core.wording import slides as slide_wording
 from core.wording.labels import layer_text, name, shortened_name
 from core.wording.limits import limits
+from core.wording.numbers import day
 from core.wording.verdicts import claim_name
 
 
@@ -41,14 +40,14 @@ def measured_slide(data: DeckData) -> StorySlide:
     names = [shortened_name(name, 40) for name in runs["name"]]
     texts = data.text_runs["corpus_name"].unique(maintain_order=True).to_list()
     if len(names) <= 2:
-        title = Sentence(
+        title = _(
             "{names}, measured on {n} text",
             "{names}, measured on {n} texts",
             names=_(" and ").join(names),
             n=counted(len(texts), "runs"),
         )
     else:
-        title = Sentence(
+        title = _(
             "{count} language models, measured on {n} text",
             "{count} language models, measured on {n} texts",
             count=counted(len(names), "runs"),
@@ -66,13 +65,13 @@ def measured_slide(data: DeckData) -> StorySlide:
     if shipped.all():
         rows.append((_("Origin"), _("profiles that come with Workdim: nothing was measured here")))
     elif shipped.any():
-        origin = Sentence(
+        origin = _(
             "{n} of {total} profiles comes with Workdim",
             "{n} of {total} profiles come with Workdim",
             n=counted(int(shipped.sum()), "runs"),
             total=counted(data.text_runs.height, "runs"),
         )
-        rows.append((_("Origin"), worded(origin)))
+        rows.append((_("Origin"), origin))
     if data.left_out:
         rows.append(
             (
@@ -83,7 +82,7 @@ def measured_slide(data: DeckData) -> StorySlide:
     return core_slide(
         data,
         "measured",
-        worded(title),
+        title,
         visual=Table(
             (Column(_("What"), 0.2), Column(_("Measured on {day}").format(day=_days(data)), 0.8)),
             tuple(rows),
@@ -121,7 +120,7 @@ def _quality_text(data: DeckData) -> str:
 def _days(data: DeckData) -> str:
     """The day of the measurements, or the first and the last."""
     days = sorted({moment.date() for moment in data.text_runs["started_at"]})
-    first, last = slide_wording.day(days[0]), slide_wording.day(days[-1])
+    first, last = day(days[0]), day(days[-1])
     return first if first == last else _("{low} to {high}").format(low=first, high=last)
 
 
@@ -135,8 +134,10 @@ def findings_slide(data: DeckData) -> StorySlide:
     elif n == 1:
         run = row_of(sound)
         title = profile_title(run)
-        statements = [Statement(slide_wording.shape_text(run), _("Conclusion"), True)]
-        statements.append(Statement(profile_text(run), _("Evidence")))
+        statements = [
+            Statement(slide_wording.shape_text(run), _("Conclusion"), True),
+            Statement(profile_text(run), _("Evidence")),
+        ]
     elif n == 2:
         first, second = rows_of(sound)
         title = _("Largest inner dimension {x} and {y}: neither model is thereby better").format(
@@ -157,7 +158,7 @@ def findings_slide(data: DeckData) -> StorySlide:
             Statement(verdict_counts(sound, claim), "" if n else _("Conclusion"), True)
             for n, claim in enumerate(CLAIMS)
         ]
-        statements.append(Statement(extremes(sound).text, _("Evidence")))
+        statements.append(Statement(extremes(sound), _("Evidence")))
     statements.append(
         Statement(
             _("Choose nothing by these numbers: register a question with a benchmark first, then measure."), _("Action")
@@ -200,8 +201,8 @@ def outstanding_slide(data: DeckData) -> StorySlide:
             data,
             "outstanding",
             _("profiles that can be relied on"),
-            slide_wording.time_text(data.text_runs.height, data.text_runs),
-            [slide_wording.checks_text(data.text_runs)],
+            slide_wording.checks_text(data.text_runs),
+            time=slide_wording.time_text(data.text_runs.height, data.text_runs),
         )
     labels = visuals.short_names(runs, 34)
     by_size = sorted(largest_steps, key=lambda run_id: -_step_ratio(largest_steps[run_id]))
@@ -315,7 +316,7 @@ def controls_slide(data: DeckData) -> StorySlide:
     for kind in dict.fromkeys(kinds.values()):
         ids = [run_id for run_id, control_kind in kinds.items() if control_kind == kind]
         of_kind = outcomes.filter(pl.col("control_run_id").is_in(ids))
-        cells = [_control_cell(of_kind.filter(claim=claim), data) for claim in CLAIMS]
+        cells = [_control_cell(of_kind.filter(claim=claim)) for claim in CLAIMS]
         if any(cells):
             rows.append((name("pass", kind), *(cell or "–" for cell in cells)))
     if not rows:
@@ -323,14 +324,12 @@ def controls_slide(data: DeckData) -> StorySlide:
             data,
             "controls",
             _("controls"),
-            _controls_time_text(data),
-            [
-                _(
-                    "Without controls nobody knows whether a shape comes from training: no rise or fall counts as confirmed."
-                ),
-                _("Controls are the same network with random weights, and the same text with its words shuffled."),
-                _("They are part of the protocol standard: workdim measure MODEL --protocol standard"),
-            ],
+            _(
+                "Without controls nobody knows whether a shape comes from training: no rise or fall counts as confirmed."
+            ),
+            _("Controls are the same network with random weights, and the same text with its words shuffled."),
+            _("They are part of the protocol standard: workdim measure MODEL --protocol standard"),
+            time=_controls_time_text(data),
         )
     compared = outcomes.filter(pl.col("claim").is_in(CLAIMS), pl.col("power").is_not_null())
     powered = compared.filter(pl.col("outcome") != "not_usable", pl.col("power") >= POWER).height
@@ -375,13 +374,9 @@ _DECIDED = ("exceeded", "cannot_tell", "no_power")
 """Outcomes that the power of a control explains."""
 
 
-def _control_cell(rows: pl.DataFrame, data: DeckData) -> str:
+def _control_cell(rows: pl.DataFrame) -> str:
     """`could not have shown it: 2, the text exceeds it: 2 (power 21%–100%)`."""
-    names = {outcome: name("control_outcome", outcome) for outcome in rows["outcome"]}
-    counts = _(", ").join(
-        _("{qualifier}: {count}").format(qualifier=names[outcome], count=derived(count, "run_controls", outcome))
-        for outcome, count in Counter(rows["outcome"]).most_common()
-    )
+    counts = slide_wording.outcome_counts_text(rows["outcome"])
     # Where a control shows the shape, or cannot be used, its power decides nothing.
     powers = [
         row["power"] for row in rows_of(rows, "run_controls") if row["outcome"] in _DECIDED and row["power"] is not None
@@ -454,17 +449,15 @@ def _lower_first(text: str) -> str:
 
 
 def limits_slide(data: DeckData) -> StorySlide:
-    all_limits = limits(data.runs, data.checks, data.against_controls, data.scored, data.word_groups)
-    three = all_limits[:3]
-    title = Sentence(
-        "{n} limit matters most for reading these numbers",
-        "{n} limits matter most for reading these numbers",
-        n=counted(len(three), "limits"),
-    )
+    three = limits(data.runs, data.checks, data.against_controls, data.scored, data.word_groups)[:3]
     return core_slide(
         data,
         "caveats",
-        worded(title),
+        _(
+            "{n} limit matters most for reading these numbers",
+            "{n} limits matter most for reading these numbers",
+            n=counted(len(three), "limits"),
+        ),
         [Statement(limit.brief or limit.reason, limit.question) for limit in three],
         tables=("runs", "run_checks", "scores"),
         runs=data.text_runs,

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
-
 import polars as pl
 
 from core import wording
@@ -12,16 +10,15 @@ from core.deck import visuals
 from core.deck.deck_data import DeckData
 from core.deck.slide import core_slide, decision_slide, fact_table, not_measured_slide
 from core.deck.story import Statement, StorySlide
-from core.errors import Sentence
 from core.figures.scores import relation_chart
-from core.locale import _, worded
-from core.questions.ranking_answer import RankedModel
+from core.locale import _
+from core.questions.ranking_answer import Answer
 from core.questions.ranking_question import missing_models
 from core.registry.specifications import CLAIMS
 from core.sources import counted, derived, shown, stated
 from core.wording import answers as answer_wording
 from core.wording import slides as slide_wording
-from core.wording.labels import distinguishing_names, name, shortened_name
+from core.wording.labels import distinguishing_names, shortened_name
 from core.wording.scores import registered_benchmark_text
 
 
@@ -54,16 +51,15 @@ def question_slide(data: DeckData) -> StorySlide:
         rows,
         _("Table of what was written down before measuring: {names}."),
     )
-    title = Sentence(
-        "{question} ({n} model)",
-        "{question} ({n} models)",
-        question=shortened_name(pilot.question_in(data.language), 110),
-        n=counted(total, "pilots"),
-    )
     return core_slide(
         data,
         "question",
-        worded(title),
+        _(
+            "{question} ({n} model)",
+            "{question} ({n} models)",
+            question=shortened_name(pilot.question_in(data.language), 110),
+            n=counted(total, "pilots"),
+        ),
         visual=table,
         tables=("pilots",),
         say=(
@@ -87,13 +83,8 @@ def answer_slide(data: DeckData) -> StorySlide:
     reasons = [*answer_wording.undecided_lines(answer), *answer_wording.replicate_lines(answer)]
     if answer.word == "not_related":
         line = _("The 90 % interval of rho, [{lower}, {upper}], lies within ±{margin}.")
-        reasons.append(
-            line.format(
-                lower=answer_wording.coefficient_text(answer.relation.lower_90),
-                upper=answer_wording.coefficient_text(answer.relation.upper_90),
-                margin=shown(answer.relation.margin, "g"),
-            )
-        )
+        lower, upper = map(answer_wording.coefficient_text, (answer.relation.lower_90, answer.relation.upper_90))
+        reasons.append(line.format(lower=lower, upper=upper, margin=shown(answer.relation.margin, "g")))
     evidence = next((line for line in reasons if line), "") or answer_wording.expectation_text(answer.registration)
     actions = {
         "cannot_tell": _("Choose by score and not by dimension."),
@@ -104,17 +95,15 @@ def answer_slide(data: DeckData) -> StorySlide:
     action = actions.get(data.case) or slide_wording.permitted_use_text(pilot)
     if data.case in ("cannot_tell", "not_related", "hint"):
         action = wording.joined_sentences((action, _best_text(data)))
-    statements = [
-        Statement(answer_wording.answer_text(answer), _("Conclusion"), is_main=True),
-        Statement(evidence, _("Evidence")),
-        Statement(action, _("Action")),
-    ]
-    left_out = answer_wording.exclusion_lines(answer)
     return core_slide(
         data,
         "answer",
         answer_wording.headline_text(answer),
-        statements,
+        [
+            Statement(answer_wording.answer_text(answer), _("Conclusion"), is_main=True),
+            Statement(evidence, _("Evidence")),
+            Statement(action, _("Action")),
+        ],
         tables=("run_summaries", "scores", "layer_replicates"),
         runs=answer.population.rows,
         say=(
@@ -122,10 +111,10 @@ def answer_slide(data: DeckData) -> StorySlide:
                 "This is the same sentence, word for word, that the ranking page gives: it was not written for this "
                 "meeting. The numbers in brackets are 95 percent intervals, and n is the number of models."
             ),
-            *left_out[:2],
+            *answer_wording.exclusion_lines(answer)[:2],
             _("Nothing here says that a dimension makes a model good or bad: numbers stand side by side."),
         ),
-        sources=[_model_line(model) for model in answer.models],
+        sources=_model_lines(answer),
     )
 
 
@@ -134,31 +123,21 @@ def _best_text(data: DeckData) -> str:
     best = data.best_by_score
     if best is None:
         return ""
+    values = {"name": shortened_name(best.name, 40), "score": wording.number(best.score)}
     if data.answer is not None and not data.answer.ranked.has_score_errors:
-        return _("Best by score: {name}, {score}, by a plain rank: no error known.").format(
-            name=shortened_name(best.name, 40), score=wording.number(best.score)
-        )
-    ranks = (
-        shown(best.score_rank_low)
-        if best.score_rank_low == best.score_rank_high
-        else _("{low} to {high}").format(low=best.score_rank_low, high=best.score_rank_high)
-    )
-    return _("Best by score: {name}, {score}, rank {ranks}.").format(
-        name=shortened_name(best.name, 40), score=wording.number(best.score), ranks=ranks
-    )
+        return _("Best by score: {name}, {score}, by a plain rank: no error known.").format(**values)
+    low, high = best.score_rank_low, best.score_rank_high
+    ranks = shown(low) if low == high else _("{low} to {high}").format(low=low, high=high)
+    return _("Best by score: {name}, {score}, rank {ranks}.").format(ranks=ranks, **values)
 
 
-def _model_line(model: RankedModel) -> str:
+def _model_lines(answer: Answer) -> list[str]:
     """Each number with its run: `base: d2 43.1 [41.0, 45.3]; 1.53; 0190...`."""
-    dimension = wording.with_interval(model.dimension, model.lower, model.upper)
-    return f"{model.name}: d2 {dimension}; {wording.number(model.score)}; {model.run_id}"
-
-
-def has_points(data: DeckData) -> bool:
-    answer = data.answer
-    return answer is not None and any(
-        model.dimension is not None and model.score is not None for model in answer.models
-    )
+    return [
+        f"{model.name}: d2 {wording.with_interval(model.dimension, model.lower, model.upper)}; "
+        f"{wording.number(model.score)}; {model.run_id}"
+        for model in answer.models
+    ]
 
 
 def relation_slide(data: DeckData) -> StorySlide:
@@ -170,30 +149,22 @@ def relation_slide(data: DeckData) -> StorySlide:
             data,
             "relation",
             _("scores in {benchmark}").format(benchmark=shortened_name(benchmark, 40)),
-            _("as long as the benchmark takes for each model"),
-            [
-                _("Without scores nobody can hold a dimension against them: the question of the pilot stays open."),
-                _("Scores are imported from files, or made here on a task of your own."),
-            ],
+            _("Without scores nobody can hold a dimension against them: the question of the pilot stays open."),
+            _("Scores are imported from files, or made here on a task of your own."),
+            time=_("as long as the benchmark takes for each model"),
         )
-    numbers = answer_wording.relation_text(relation)
-    statements = [Statement(numbers, is_main=True)]
-    if relation.rho is not None:
-        statements.append(Statement(slide_wording.rho_sign_text()))
-    if relation.detectable is not None:
-        statements.append(
-            Statement(
-                _("With {n} models a |rho| of {detectable} shows with a power of 80 %.").format(
-                    n=relation.n, detectable=answer_wording.coefficient_text(relation.detectable)
-                )
-            )
-        )
-    statements += [Statement(line) for line in answer_wording.influence_lines(answer)]
+    power = _("With {n} models a |rho| of {detectable} shows with a power of 80 %.")
+    detectable = answer_wording.coefficient_text(relation.detectable)
     return core_slide(
         data,
         "relation",
         _relation_title(data),
-        statements,
+        [
+            Statement(answer_wording.relation_text(relation), is_main=True),
+            "" if relation.rho is None else slide_wording.rho_sign_text(),
+            "" if relation.detectable is None else power.format(n=relation.n, detectable=detectable),
+            *answer_wording.influence_lines(answer),
+        ],
         chart,
         tables=("run_summaries", "scores"),
         runs=answer.population.rows,
@@ -204,7 +175,7 @@ def relation_slide(data: DeckData) -> StorySlide:
             ),
             wording.scatter_caution_text(),
         ),
-        sources=[_model_line(model) for model in answer.models],
+        sources=_model_lines(answer),
     )
 
 
@@ -213,42 +184,40 @@ def _relation_title(data: DeckData) -> str:
     _pilot, answer = data.pilot_and_answer
     relation, coefficient = answer.relation, answer_wording.coefficient_text
     if data.case == "incomplete":
-        sentence = Sentence(
+        return _(
             "{n} model with both numbers so far: a picture, and no claim",
             "{n} models with both numbers so far: a picture, and no claim",
             n=relation.n,
         )
-        return worded(sentence)
     if relation.rho is None:
-        sentence = Sentence(
+        return _(
             "{n} model with both numbers: a picture, and no coefficient",
             "{n} models with both numbers: a picture, and no coefficient",
             n=relation.n,
         )
-        return worded(sentence)
+    rho = coefficient(relation.rho, relation.lower, relation.upper)
     if answer.word == "cannot_tell" and {*relation.reasons, *answer.reasons} <= {"interval_too_wide", "stage"}:
         line = _("{n} models leave rho between {lower} and {upper}; only {detectable} or more would have shown")
-        return line.format(
-            n=relation.n,
-            lower=coefficient(relation.lower),
-            upper=coefficient(relation.upper),
-            detectable=coefficient(relation.detectable),
-        )
-    if answer.word == "cannot_tell":
+    elif answer.word == "cannot_tell":
         line = _("{n} models: rho {rho}, and no answer stands")
-        return line.format(n=relation.n, rho=coefficient(relation.rho, relation.lower, relation.upper))
-    if answer.word == "not_related":
-        line = _("{n} models: rho {rho} lies within ±{margin}, too little to choose by")
-        return line.format(n=relation.n, rho=coefficient(relation.rho), margin=shown(relation.margin, "g"))
-    if answer.word == "hint":
+    elif answer.word == "hint":
         line = _("{n} models: rho {rho} is a hint, as nobody registered it before the scores")
-        return line.format(n=relation.n, rho=coefficient(relation.rho, relation.lower, relation.upper))
-    line = (
-        _("The smaller the dimension, the better the score: rho {rho} over {n} models")
-        if relation.rho < 0
-        else _("The larger the dimension, the better the score: rho {rho} over {n} models")
+    else:
+        rho = coefficient(relation.rho)
+        if answer.word == "not_related":
+            line = _("{n} models: rho {rho} lies within ±{margin}, too little to choose by")
+        elif relation.rho < 0:
+            line = _("The smaller the dimension, the better the score: rho {rho} over {n} models")
+        else:
+            line = _("The larger the dimension, the better the score: rho {rho} over {n} models")
+    return line.format(
+        n=relation.n,
+        rho=rho,
+        lower=coefficient(relation.lower),
+        upper=coefficient(relation.upper),
+        detectable=coefficient(relation.detectable),
+        margin=shown(relation.margin, "g"),
     )
-    return line.format(rho=coefficient(relation.rho), n=relation.n)
 
 
 def size_slide(data: DeckData) -> StorySlide:
@@ -262,8 +231,9 @@ def size_slide(data: DeckData) -> StorySlide:
             data,
             "size",
             _("a coefficient, with or without size"),
-            slide_wording.time_text(max(0, FEWEST_TEST - relation.n), data.text_runs),
-            [given_size, within],
+            given_size,
+            within,
+            time=slide_wording.time_text(max(0, FEWEST_TEST - relation.n), data.text_runs),
         )
     if relation.partial.r is not None:
         title = _("Among models of equal size the correlation is {r} over {n} models").format(
@@ -280,12 +250,8 @@ def size_slide(data: DeckData) -> StorySlide:
         title,
         [
             Statement(given_size, is_main=True),
-            Statement(within),
-            Statement(
-                ""
-                if chart
-                else _("Telling size from dimension takes models of several sizes and families in one pilot.")
-            ),
+            within,
+            "" if chart else _("Telling size from dimension takes models of several sizes and families in one pilot."),
         ],
         chart,
         tables=("run_summaries", "scores", "models"),
@@ -303,7 +269,6 @@ def size_slide(data: DeckData) -> StorySlide:
 def stop_or_measure_slide(data: DeckData) -> StorySlide:
     _pilot, answer = data.pilot_and_answer
     more = max(0, answer.relation.enough - answer.relation.n)
-    stop = _("Stop here: choose by score, and spend nothing more on this question.")
     if answer.word == "cannot_tell" and not more:
         choice = _("stop, or go on; {n} models give no answer that stands").format(n=answer.relation.n)
         measure = (
@@ -314,9 +279,8 @@ def stop_or_measure_slide(data: DeckData) -> StorySlide:
             else _("Settle first what keeps the answer open; more models alone do not.")
         )
     elif answer.word == "cannot_tell":
-        stop_or_go_on = Sentence("stop, or measure {n} more model", "stop, or measure {n} more models", n=more)
-        choice = worded(stop_or_go_on)
-        go_on = Sentence(
+        choice = _("stop, or measure {n} more model", "stop, or measure {n} more models", n=more)
+        measure = _(
             "Measure {n} more model of this kind, {time} on this machine: {enough} would tell a relation from none with a "
             "power of 80 %.",
             "Measure {n} more models of this kind, {time} on this machine: {enough} would tell a relation from none with a "
@@ -325,7 +289,6 @@ def stop_or_measure_slide(data: DeckData) -> StorySlide:
             time=slide_wording.time_text(more, data.text_runs),
             enough=answer.relation.enough,
         )
-        measure = worded(go_on)
     elif answer.word == "hint":
         choice = _("stop, or register the hint and test it on other models")
         measure = _(
@@ -334,19 +297,40 @@ def stop_or_measure_slide(data: DeckData) -> StorySlide:
     else:
         choice = _("stop; {n} models were enough to tell").format(n=answer.relation.n)
         measure = _("Ask again only of models of another kind: nothing here speaks of those.")
-    stop = wording.joined_sentences((stop, _best_text(data)))
+    stop = wording.joined_sentences(
+        (_("Stop here: choose by score, and spend nothing more on this question."), _best_text(data))
+    )
     return decision_slide(data, choice, [stop, measure], untested(data))
 
 
+def _variations(data: DeckData) -> list[tuple[str, str, str]]:
+    """The four other ways of looking (text, sample, estimators, controls): what is lacking without it, its name, and what was
+    measured in it, empty where nothing was."""
+    _pilot, answer = data.pilot_and_answer
+    texts, seeds = (data.text_runs[column].n_unique() for column in ("corpus_id", "seed"))
+    curve, has_controls = answer.specifications, data.runs.height > data.text_runs.height
+    return [
+        (
+            _("a second text"),
+            _("Second text"),
+            _("{n} texts were read").format(n=counted(texts, "corpora")) if texts > 1 else "",
+        ),
+        (
+            _("a second sample of the text"),
+            _("Second sample"),
+            _("{n} samples of the text were drawn").format(n=counted(seeds, "runs")) if seeds > 1 else "",
+        ),
+        (
+            _("other estimators"),
+            _("Other estimators"),
+            "" if curve is None else answer_wording.specifications_text(curve, answer),
+        ),
+        (_("controls"), _("Controls"), _controls_text(data) if has_controls else ""),
+    ]
+
+
 def _missing_variations(data: DeckData) -> list[str]:
-    """Names of the four variations (text, sample, estimators, controls) that were not measured."""
-    variations = (
-        (data.text_runs["corpus_id"].n_unique() > 1, _("a second text")),
-        (data.text_runs["seed"].n_unique() > 1, _("a second sample of the text")),
-        (data.specifications is not None, _("other estimators")),
-        (data.runs.height > data.text_runs.height, _("controls")),
-    )
-    return [variation for is_measured, variation in variations if not is_measured]
+    return [lacking for lacking, _name, told in _variations(data) if not told]
 
 
 def untested(data: DeckData) -> list[Statement]:
@@ -355,49 +339,36 @@ def untested(data: DeckData) -> list[Statement]:
     missing = _missing_variations(data)
     if answer.relation.partial.r is None:
         missing.insert(0, _("what size explains"))
-    return [Statement(_(", ").join(missing), _("Not tested"))] if missing else []
+    return [Statement(_(", ").join(missing), _("Not tested"))]
 
 
 def robustness_slide(data: DeckData) -> StorySlide:
     """Second text, second sample, estimators, controls: which were measured, and which were not."""
     _pilot, answer = data.pilot_and_answer
-    rows, missing = [], _missing_variations(data)
-    if (texts := data.text_runs["corpus_id"].n_unique()) > 1:
-        rows.append((_("Second text"), _("{n} texts were read").format(n=counted(texts, "corpora"))))
-    if (seeds := data.text_runs["seed"].n_unique()) > 1:
-        rows.append((_("Second sample"), _("{n} samples of the text were drawn").format(n=counted(seeds, "runs"))))
-    if data.specifications is not None:
-        rows.append((_("Other estimators"), answer_wording.specifications_text(data.specifications, answer)))
-    if data.runs.height > data.text_runs.height:
-        rows.append((_("Controls"), _controls_text(data)))
+    rows, missing = [(way, told) for _lacking, way, told in _variations(data) if told], _missing_variations(data)
     if answer.relation.without_family is not None:
         rows.append((_("Without one family"), answer_wording.without_family_text(answer.relation.without_family)))
-    time = slide_wording.time_text(answer.relation.n * len(missing), data.text_runs)
+    what, time = _(", ").join(missing), slide_wording.time_text(answer.relation.n * len(missing), data.text_runs)
     if not rows:
         return not_measured_slide(
             data,
             "robustness",
-            _(", ").join(missing),
-            time,
-            [
-                _(
-                    "One text, one sample, one estimator: the relation may be about that choice and not about the models."
-                ),
-                _("Each of these is one more measurement of every model, by the same verbs."),
-            ],
+            what,
+            _("One text, one sample, one estimator: the relation may be about that choice and not about the models."),
+            _("Each of these is one more measurement of every model, by the same verbs."),
+            time=time,
         )
     if missing:
-        rows.append((_("Not measured"), _("{what}; {time}").format(what=_(", ").join(missing), time=time)))
-    title = Sentence(
-        "{n} of {total} other ways of looking was measured",
-        "{n} of {total} other ways of looking were measured",
-        n=derived(4 - len(missing), "runs", "ways of looking"),
-        total=stated(4, "WAYS_OF_LOOKING"),
-    )
+        rows.append((_("Not measured"), _("{what}; {time}").format(what=what, time=time)))
     return core_slide(
         data,
         "robustness",
-        worded(title),
+        _(
+            "{n} of {total} other ways of looking was measured",
+            "{n} of {total} other ways of looking were measured",
+            n=derived(4 - len(missing), "runs", "ways of looking"),
+            total=stated(4, "WAYS_OF_LOOKING"),
+        ),
         visual=fact_table(
             _("Way of looking"),
             _("What it says"),
@@ -418,33 +389,24 @@ def robustness_slide(data: DeckData) -> StorySlide:
 
 def _controls_text(data: DeckData) -> str:
     """Counts of the outcomes of controls: `exceeded: 3, could not have shown it: 2`."""
-    outcomes = Counter(data.against_controls.filter(pl.col("claim").is_in(CLAIMS))["outcome"])
-    counts = _(", ").join(
-        _("{qualifier}: {count}").format(
-            qualifier=name("control_outcome", outcome), count=derived(count, "run_controls", outcome)
-        )
-        for outcome, count in outcomes.most_common()
-    )
-    return counts or _("measured, and compared with nothing")
+    outcomes = data.against_controls.filter(pl.col("claim").is_in(CLAIMS))["outcome"]
+    return slide_wording.outcome_counts_text(outcomes) or _("measured, and compared with nothing")
 
 
 def allowed_use_slide(data: DeckData) -> StorySlide:
     pilot, answer = data.pilot_and_answer
-    statements = [
-        Statement(slide_wording.permitted_use_text(pilot), is_main=True),
-        Statement(_best_text(data)),
-        Statement(_("No saving follows from a dimension: fewer blocks or bytes are priced by a layer plan alone.")),
-        Statement(
-            _("Numbers side by side show no cause: a model that is trained to a smaller dimension need not be better.")
-        ),
-    ]
     return core_slide(
         data,
         "allowed",
         _("{n} models may be chosen by dimension alone (use class: {use_class})").format(
             use_class=wording.name("use_class", pilot.use_class), n=stated(0, "ALLOWED_BY_DIMENSION")
         ),
-        statements,
+        [
+            Statement(slide_wording.permitted_use_text(pilot), is_main=True),
+            _best_text(data),
+            _("No saving follows from a dimension: fewer blocks or bytes are priced by a layer plan alone."),
+            _("Numbers side by side show no cause: a model that is trained to a smaller dimension need not be better."),
+        ],
         tables=("pilots", "scores"),
         runs=answer.population.rows,
         say=(_("Before the decision, what this relation may be used for, as it was agreed before measuring."),),

@@ -7,12 +7,11 @@ from typing import Any
 
 from core import wording
 from core.analysis import plans as plan_analysis
-from core.deck import visuals
+from core.deck import slide, visuals
 from core.deck.deck_data import DeckData
-from core.deck.slide import MOST_ROWS, core_slide, decision_slide, fact_table, not_measured_slide
+from core.deck.slide import MOST_ROWS, core_slide, fact_table, not_measured_slide
 from core.deck.story import Column, Statement, StorySlide, Table
-from core.errors import Sentence
-from core.locale import _, worded
+from core.locale import _
 from core.records import LayerPlan
 from core.sources import counted
 from core.tables import PlanOutcomeRow
@@ -20,23 +19,12 @@ from core.wording import plan_evidence
 from core.wording import plans as plan_wording
 from core.wording import slides as slide_wording
 from core.wording.labels import name, shortened_name
+from core.wording.numbers import day
 
 MOST_EVIDENCE = 2
 """Lines of evidence on the answer slide."""
 MOST_DIRECTIONS = 10
 """Layers in one table."""
-
-
-def plan_slides(data: DeckData) -> list[StorySlide]:
-    return [
-        _question_slide(data),
-        _answer_slide(data),
-        _blocks_slide(data),
-        _prices_slide(data),
-        _breaks_slide(data),
-        _directions_slide(data),
-        _decision_slide(data),
-    ]
 
 
 def _plan_of(data: DeckData) -> LayerPlan:
@@ -57,16 +45,11 @@ def saving_slide(data: DeckData) -> StorySlide:
             data,
             "saving",
             _("what can be saved (a verified layer plan)"),
-            _("time not yet estimated"),
-            [
-                _(
-                    "A small dimension is no saving: which blocks a model can do without shows only where they are left out."
-                ),
-                _(
-                    "A layer plan leaves blocks out, prices the loss on held-out text and against random sets of blocks."
-                ),
-                _("It is made model by model: workdim plan MODEL --verify"),
-            ],
+            _(
+                "A small dimension is no saving: which blocks a model can do without shows only where they are left out."
+            ),
+            _("A layer plan leaves blocks out, prices the loss on held-out text and against random sets of blocks."),
+            _("It is made model by model: workdim plan MODEL --verify"),
         )
     best = next((candidate for candidate in verified if plan_analysis.is_recommended(candidate)), verified[0])
     plan, price = best.plan, plan_analysis.within_own_budget(best).price
@@ -78,8 +61,8 @@ def saving_slide(data: DeckData) -> StorySlide:
         slide_wording.plan_title_text(best),
         [
             Statement(slide_wording.plan_conclusion_text(best), is_main=True),
-            *(Statement(line) for line in saving),
-            Statement(_("This follows from leaving blocks out, and not from a dimension.")),
+            *saving,
+            _("This follows from leaving blocks out, and not from a dimension."),
         ],
         visuals.block_row(best, removed, plan_analysis.is_recommended(best)),
         tables=("plans", "plan_outcomes"),
@@ -88,7 +71,7 @@ def saving_slide(data: DeckData) -> StorySlide:
     )
 
 
-def _question_slide(data: DeckData) -> StorySlide:
+def question_slide(data: DeckData) -> StorySlide:
     layer_plan = _plan_of(data)
     plan = layer_plan.plan
     rows = [
@@ -101,7 +84,7 @@ def _question_slide(data: DeckData) -> StorySlide:
             ),
         ),
         (_("Rule"), plan_evidence.rule_name(plan.rule)),
-        (_("Made on"), slide_wording.day(plan.created_at.date())),
+        (_("Made on"), day(plan.created_at.date())),
     ]
     return _plan_slide(
         data,
@@ -135,11 +118,7 @@ def _plan_slide(
     return core_slide(data, key, title, statements, visual, sources=sources, **more)
 
 
-def _not_measured_slide(data: DeckData, key: str, what: str, *lines: str) -> StorySlide:
-    return not_measured_slide(data, key, what, _("time not yet estimated"), lines)
-
-
-def _answer_slide(data: DeckData) -> StorySlide:
+def answer_slide(data: DeckData) -> StorySlide:
     layer_plan = _plan_of(data)
     plan = layer_plan.plan
     standing = plan_analysis.standing(layer_plan)
@@ -178,7 +157,7 @@ def _answer_slide(data: DeckData) -> StorySlide:
     )
 
 
-def _blocks_slide(data: DeckData) -> StorySlide:
+def blocks_slide(data: DeckData) -> StorySlide:
     layer_plan = _plan_of(data)
     plan, within_budget = layer_plan.plan, plan_analysis.within_own_budget(layer_plan)
     removed = within_budget.price.blocks if within_budget.price is not None else plan.blocks
@@ -197,7 +176,7 @@ def _blocks_slide(data: DeckData) -> StorySlide:
         data,
         "blocks",
         title,
-        [Statement(line) for line in saving or [plan_wording.plan_text(plan)]],
+        saving or [plan_wording.plan_text(plan)],
         visuals.block_row(layer_plan, removed, plan_analysis.is_recommended(layer_plan)),
         tables=("plans", "plan_outcomes"),
         say=(
@@ -210,11 +189,11 @@ def _blocks_slide(data: DeckData) -> StorySlide:
     )
 
 
-def _prices_slide(data: DeckData) -> StorySlide:
+def prices_slide(data: DeckData) -> StorySlide:
     layer_plan = _plan_of(data)
     chart = visuals.price_chart(layer_plan)
     if chart is None:
-        return _not_measured_slide(
+        return not_measured_slide(
             data,
             "prices",
             _("the price of each number of blocks"),
@@ -242,7 +221,7 @@ def _prices_slide(data: DeckData) -> StorySlide:
         data,
         "prices",
         _prices_title(layer_plan),
-        [Statement(lines[0], is_main=True), *(Statement(line) for line in lines[1:])],
+        [Statement(lines[0], is_main=True), *lines[1:]],
         chart,
         tables=("plan_outcomes",),
         say=(
@@ -262,7 +241,7 @@ def _prices_title(layer_plan: LayerPlan) -> str:
     ]
     if published:
         price = plan.loss_increase if unhealed is None else unhealed.difference or 0.0
-        sentence = Sentence(
+        title = _(
             "Our choice costs {loss} nats; {n} of {total} published choices costs less",
             "Our choice costs {loss} nats; {n} of {total} published choices cost less",
             loss=plan_wording.price_text(price),
@@ -270,19 +249,18 @@ def _prices_title(layer_plan: LayerPlan) -> str:
             total=counted(len(published), "plan_outcomes"),
         )
     else:
-        sentence = Sentence(
+        title = _(
             "The price of {n} block is {loss} nats",
             "The price of {n} blocks is {loss} nats",
             n=counted(len(plan.blocks), "plan_outcomes"),
             loss=plan_wording.price_text(plan.loss_increase),
         )
-    title = worded(sentence)
     if unhealed is not None and published:
         title = _("{title}, all before healing").format(title=title)
     return title if plan.is_verified else _("{title}, not verified").format(title=title)
 
 
-def _breaks_slide(data: DeckData) -> StorySlide:
+def breaks_slide(data: DeckData) -> StorySlide:
     layer_plan = _plan_of(data)
     is_healed = layer_plan.plan.is_healed  # as the model would be used
     rows = [
@@ -292,7 +270,7 @@ def _breaks_slide(data: DeckData) -> StorySlide:
     ]
     losses = plan_evidence.largest_loss_lines(layer_plan)
     if not losses:
-        return _not_measured_slide(
+        return not_measured_slide(
             data,
             "breaks",
             _("what breaks first (harder texts, probes, a task of your own)"),
@@ -345,11 +323,11 @@ def _relative_harm(row: PlanOutcomeRow) -> float:
     return worse / abs(row.value_before or 1.0) if certain is None or certain > 0 else 0.0
 
 
-def _directions_slide(data: DeckData) -> StorySlide:
+def directions_slide(data: DeckData) -> StorySlide:
     layer_plan = _plan_of(data)
     points = plan_analysis.layer_directions(layer_plan)
     if not points:
-        return _not_measured_slide(
+        return not_measured_slide(
             data,
             "directions",
             _("how many directions a layer needs"),
@@ -405,7 +383,7 @@ def _directions_slide(data: DeckData) -> StorySlide:
     )
 
 
-def _decision_slide(data: DeckData) -> StorySlide:
+def decision_slide(data: DeckData) -> StorySlide:
     layer_plan = _plan_of(data)
     plan, price = layer_plan.plan, plan_analysis.within_own_budget(layer_plan).price
     standing = plan_analysis.standing(layer_plan)
@@ -433,12 +411,11 @@ def _decision_slide(data: DeckData) -> StorySlide:
             else _("Allow more loss, or heal the weights, and plan again.")
         )
     else:
-        drop = Sentence(
+        choice = _(
             "verify the plan of {n} block, or drop it",
             "verify the plan of {n} blocks, or drop it",
             n=counted(len(plan.blocks), "plan_outcomes"),
         )
-        choice = worded(drop)
         first = _("Verify it on held-out text, harder texts and against random sets.")
         second = _("Drop it: an unverified price is too low, and nothing may rest on it.")
     untested = plan_wording.caution_lines(plan)[:2]
@@ -446,4 +423,4 @@ def _decision_slide(data: DeckData) -> StorySlide:
         untested.append(_("A task of your own was not tried."))
     remarks = [Statement(line, _("Why")) for line in plan_wording.objection_lines(plan)[:1]]
     remarks += [Statement(line, "" if n else _("Not tested")) for n, line in enumerate(untested)]
-    return decision_slide(data, choice, [first, second], remarks)
+    return slide.decision_slide(data, choice, [first, second], remarks)

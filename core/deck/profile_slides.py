@@ -13,9 +13,8 @@ from core.deck import visuals
 from core.deck.deck_data import DeckData
 from core.deck.slide import core_slide, not_measured_slide
 from core.deck.story import Statement, StorySlide
-from core.errors import Sentence
 from core.figures.chart import Chart, Gallery
-from core.locale import _, worded
+from core.locale import _
 from core.registry.specifications import CLAIMS
 from core.sources import Text, counted, derived
 from core.tables.sourced import row_of, rows_of
@@ -42,8 +41,8 @@ def profiles_slide(data: DeckData) -> StorySlide:
             data,
             "profiles",
             _("profiles that can be relied on"),
-            slide_wording.time_text(runs.height, runs),
-            [slide_wording.checks_text(runs)],
+            slide_wording.checks_text(runs),
+            time=slide_wording.time_text(runs.height, runs),
         )
     tops = [run["inner_max"] for run in rows_of(sound)]
     low, high = min(tops), max(tops)
@@ -58,37 +57,34 @@ def profiles_slide(data: DeckData) -> StorySlide:
             n=counted(sound.height, "runs"), low=wording.rounded(low), high=wording.rounded(high)
         )
     elif wording.rounded(low) == wording.rounded(high):
-        same = Sentence(
+        title = _(
             "{n} model on one scale: largest inner dimension {top} in each",
             "{n} models on one scale: largest inner dimension {top} in each",
             n=counted(sound["model_id"].n_unique(), "runs"),
             top=wording.rounded(high),
         )
-        title = worded(same)
     else:
-        between = Sentence(
+        title = _(
             "{n} model on one scale: largest inner dimension between {low} and {high}",
             "{n} models on one scale: largest inner dimension between {low} and {high}",
             n=counted(sound["model_id"].n_unique(), "runs"),
             low=wording.rounded(low),
             high=wording.rounded(high),
         )
-        title = worded(between)
-    statements: list[Statement] = []
+    statements: list[Statement | str] = []
     if isinstance(visual, Gallery):
         visual = replace(
             visual, key=wording.joined_sentences((_how_many_drawn(data, len(visual.charts), drawn_runs), visual.key))
         )
     elif sound.height <= 3:
-        statements = [Statement(profile_text(run)) for run in rows_of(sound)]
+        statements = [profile_text(run) for run in rows_of(sound)]
     else:
-        statements = [Statement(verdict_counts(sound, claim)) for claim in CLAIMS]
-        statements.append(extremes(sound))
+        statements = [*(verdict_counts(sound, claim) for claim in CLAIMS), extremes(sound)]
     if pair is not None and not pair.by_types:
-        statements.insert(0, Statement(comparability_text(pair)))
+        statements.insert(0, comparability_text(pair))
     if isinstance(visual, Chart):
-        statements.insert(0, Statement(_how_many_drawn(data, drawn_runs["model_id"].n_unique(), drawn_runs)))
-        statements.append(Statement(slide_wording.checks_text(runs)))
+        statements.insert(0, _how_many_drawn(data, drawn_runs["model_id"].n_unique(), drawn_runs))
+        statements.append(slide_wording.checks_text(runs))
     return core_slide(
         data,
         "profiles",
@@ -184,15 +180,14 @@ def verdict_counts(runs: pl.DataFrame, claim: str) -> str:
     return line.format(counts=counts, n=counted(runs.height, "runs"))
 
 
-def extremes(runs: pl.DataFrame) -> Statement:
+def extremes(runs: pl.DataFrame) -> str:
     """Largest and smallest inner dimension with their models."""
-    top, low = (list(rows_of(runs.sort("inner_max", "run_id")))[position] for position in (-1, 0))
-    return Statement(
-        _("Largest: {most}. Smallest: {least}.").format(
-            most=Text("{} {}").format(shortened_name(top["name"], 30), wording.interval_of(top, "inner_max")),
-            least=Text("{} {}").format(shortened_name(low["name"], 30), wording.interval_of(low, "inner_max")),
-        )
+    low, *_between, top = rows_of(runs.sort("inner_max", "run_id"))
+    most, least = (
+        Text("{} {}").format(shortened_name(run["name"], 30), wording.interval_of(run, "inner_max"))
+        for run in (top, low)
     )
+    return _("Largest: {most}. Smallest: {least}.").format(most=most, least=least)
 
 
 def usable_runs(runs: pl.DataFrame) -> pl.DataFrame:

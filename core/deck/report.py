@@ -55,7 +55,7 @@ def appendix_sections(story: Story) -> list[str]:
 def build_story(data: DeckData, per_run: bool = False) -> Story:
     """Seven slides and an appendix; with `per_run` the appendix also has a slide for each run."""
     with speaking(data.language):
-        slides = _CORE_SLIDES[data.case](data)
+        slides = [make(data) for make in _CORE_SLIDES[data.case]]
         return Story(
             data.case,
             data.language,
@@ -68,64 +68,62 @@ def build_story(data: DeckData, per_run: bool = False) -> Story:
         )
 
 
-def _not_clear(data: DeckData) -> list[StorySlide]:
-    """Slides of a pilot whose answer is `cannot_tell`, `not_related` or a `hint`."""
-    return [
-        pilot_slides.question_slide(data),
-        pilot_slides.answer_slide(data),
-        pilot_slides.relation_slide(data),
-        pilot_slides.size_slide(data),
-        profile_slides.profiles_slide(data),
-        plan_slides.saving_slide(data),
-        pilot_slides.stop_or_measure_slide(data),
-    ]
+def _relation_or_profiles(data: DeckData) -> StorySlide:
+    relation = pilot_slides.relation_slide(data)
+    return profile_slides.profiles_slide(data) if relation.is_placeholder else relation
 
 
-def _related(data: DeckData) -> list[StorySlide]:
-    return [
-        pilot_slides.question_slide(data),
-        pilot_slides.answer_slide(data),
-        pilot_slides.relation_slide(data),
-        pilot_slides.size_slide(data),
-        pilot_slides.robustness_slide(data),
-        pilot_slides.allowed_use_slide(data),
-        pilot_slides.adopt_slide(data),
-    ]
-
-
-def _incomplete(data: DeckData) -> list[StorySlide]:
-    return [
-        pilot_slides.question_slide(data),
-        pilot_slides.answer_slide(data),
-        incomplete_pilot_slides.missing_slide(data),
-        pilot_slides.relation_slide(data) if pilot_slides.has_points(data) else profile_slides.profiles_slide(data),
-        incomplete_pilot_slides.quality_slide(data),
-        incomplete_pilot_slides.completion_slide(data),
-        incomplete_pilot_slides.complete_or_stop_slide(data),
-    ]
-
-
-def _no_pilot(data: DeckData) -> list[StorySlide]:
-    return [
-        no_pilot_slides.measured_slide(data),
-        no_pilot_slides.findings_slide(data),
-        profile_slides.profiles_slide(data),
-        no_pilot_slides.outstanding_slide(data),
-        no_pilot_slides.controls_slide(data),
-        no_pilot_slides.next_step_slide(data),
-        no_pilot_slides.limits_slide(data),
-    ]
-
-
-_CORE_SLIDES: dict[Case, Callable[[DeckData], list[StorySlide]]] = {
-    "related_as_registered": _related,
-    "related_other_way": _related,
-    "not_related": _not_clear,
-    "cannot_tell": _not_clear,
-    "hint": _not_clear,
-    "incomplete": _incomplete,
-    "one_model": _no_pilot,
-    "two_models": _no_pilot,
-    "many_models": _no_pilot,
-    "plan": plan_slides.plan_slides,
+_Makers = tuple[Callable[[DeckData], StorySlide], ...]
+_PILOT: _Makers = (pilot_slides.question_slide, pilot_slides.answer_slide)
+_NOT_CLEAR: _Makers = (
+    *_PILOT,
+    pilot_slides.relation_slide,
+    pilot_slides.size_slide,
+    profile_slides.profiles_slide,
+    plan_slides.saving_slide,
+    pilot_slides.stop_or_measure_slide,
+)
+_RELATED: _Makers = (
+    *_PILOT,
+    pilot_slides.relation_slide,
+    pilot_slides.size_slide,
+    pilot_slides.robustness_slide,
+    pilot_slides.allowed_use_slide,
+    pilot_slides.adopt_slide,
+)
+_NO_PILOT: _Makers = (
+    no_pilot_slides.measured_slide,
+    no_pilot_slides.findings_slide,
+    profile_slides.profiles_slide,
+    no_pilot_slides.outstanding_slide,
+    no_pilot_slides.controls_slide,
+    no_pilot_slides.next_step_slide,
+    no_pilot_slides.limits_slide,
+)
+_CORE_SLIDES: dict[Case, _Makers] = {
+    "related_as_registered": _RELATED,
+    "related_other_way": _RELATED,
+    "not_related": _NOT_CLEAR,
+    "cannot_tell": _NOT_CLEAR,
+    "hint": _NOT_CLEAR,
+    "incomplete": (
+        *_PILOT,
+        incomplete_pilot_slides.missing_slide,
+        _relation_or_profiles,
+        incomplete_pilot_slides.quality_slide,
+        incomplete_pilot_slides.completion_slide,
+        incomplete_pilot_slides.complete_or_stop_slide,
+    ),
+    "one_model": _NO_PILOT,
+    "two_models": _NO_PILOT,
+    "many_models": _NO_PILOT,
+    "plan": (
+        plan_slides.question_slide,
+        plan_slides.answer_slide,
+        plan_slides.blocks_slide,
+        plan_slides.prices_slide,
+        plan_slides.breaks_slide,
+        plan_slides.directions_slide,
+        plan_slides.decision_slide,
+    ),
 }

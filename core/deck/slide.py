@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Sequence
-from dataclasses import replace
+from dataclasses import fields, is_dataclass, replace
+from typing import Any
 
 import polars as pl
 
@@ -12,13 +13,13 @@ from core import wording
 from core.deck import layout
 from core.deck.deck_data import CONTROL_CHARACTERS, DeckData
 from core.deck.story import Column, Heading, Row, Statement, StorySlide, Table, Visual
-from core.errors import Sentence
-from core.figures.chart import Blocks, Chart, Gallery
-from core.locale import _, worded
+from core.figures.chart import Chart
+from core.locale import _
 from core.sources import Text, counted, derived, shown
 from core.tables.sourced import rows_of
 from core.wording import slides as slide_wording
 from core.wording.labels import name, short_id
+from core.wording.numbers import day
 
 MOST_RUN_IDS = 4
 """Run ids in a source line, by their last digits; the notes have all in full."""
@@ -32,7 +33,7 @@ def core_slide(
     data: DeckData,
     key: str,
     title: str,
-    statements: Sequence[Statement] = (),
+    statements: Sequence[Statement | str] = (),
     visual: Visual | None = None,
     tables: Sequence[str] = (),
     runs: pl.DataFrame | None = None,
@@ -40,15 +41,16 @@ def core_slide(
     sources: Sequence[str] = (),
 ) -> StorySlide:
     """One of the seven core slides. Statements that do not fit are in the speaker notes only."""
-    told = [statement for statement in statements if statement.text]
+    told = [one for one in _as_statements(statements) if one.text]
     fitting = _fitting_statements(told, visual, layout.OWN_PAGE)
     if isinstance(visual, Table):
         visual = _truncate_cells(visual, layout.CHART_BOX if fitting else layout.BODY_BOX)
-    run_ids = tuple(runs["run_id"]) if runs is not None else ()
-    run_lines = [f"{row['name']}: {row['run_id']}" for row in runs.iter_rows(named=True)] if runs is not None else []
-    draft = reference_slide(data, key, title, fitting, visual, tables, run_ids, sources or run_lines)
     speech = _speech(told[len(fitting) :], visual, say)
-    return clean_slide(replace(draft, speech=tuple(speech)))
+    return reference_slide(data, key, title, fitting, visual, tables, runs, sources, speech)
+
+
+def _as_statements(statements: Sequence[Statement | str]) -> list[Statement]:
+    return [Statement(one) if isinstance(one, str) else one for one in statements]
 
 
 def _fitting_statements(statements: Sequence[Statement], visual: Visual | None, page: layout.Page) -> list[Statement]:
@@ -77,18 +79,12 @@ def shorten_for_page(story_slide: StorySlide, page: layout.Page) -> StorySlide:
     return replace(story_slide, statements=tuple(fitting), visual=visual, sources=(*dropped, *story_slide.sources))
 
 
-def use_class_line(data: DeckData) -> str:
-    if data.plan is not None:
-        return slide_wording.plan_scope_text()
-    return slide_wording.use_class_text(data.pilot.pilot if data.pilot else None)
-
-
-def not_measured_slide(data: DeckData, key: str, what: str, time: str, lines: Sequence[str]) -> StorySlide:
+def not_measured_slide(data: DeckData, key: str, what: str, *lines: str, time: str = "") -> StorySlide:
     """A placeholder for a slide whose data are missing: which data, and the time that measuring takes."""
     draft = core_slide(
         data,
         key,
-        _("Not measured: {what}, {time}").format(what=what, time=time),
+        _("Not measured: {what}, {time}").format(what=what, time=time or _("time not yet estimated")),
         [Statement(line, is_main=number == 0) for number, line in enumerate(lines)],
         tables=("runs",),
         say=(
@@ -104,8 +100,7 @@ def decision_slide(data: DeckData, choice: str, options: Sequence[str], more: Se
     pilot = data.pilot.pilot if data.pilot else None
     title = _("Decision asked: {choice}").format(choice=choice)
     if pilot is not None and pilot.decide_by is not None:
-        day = slide_wording.day(pilot.decide_by)
-        title = _("Decision asked by {day}: {choice}").format(day=day, choice=choice)
+        title = _("Decision asked by {day}: {choice}").format(day=day(pilot.decide_by), choice=choice)
     labels = (_("Option 1 (recommended)"), _("Option 2"), _("Option 3"))
     return core_slide(
         data,
@@ -142,7 +137,7 @@ def paragraphs(statements: Sequence[Statement]) -> list[str]:
     return [text for statement in statements for text in (statement.label, statement.text) if text]
 
 
-def source_line(data: DeckData, tables: Sequence[str], run_ids: Sequence[str]) -> str:
+def _source_line(data: DeckData, tables: Sequence[str], run_ids: Sequence[str]) -> str:
     parts = [", ".join(tables)] if tables else []
     if run_ids:
         id_ends = [f"…{short_id(run_id)}" for run_id in run_ids[:MOST_RUN_IDS]]
@@ -151,7 +146,7 @@ def source_line(data: DeckData, tables: Sequence[str], run_ids: Sequence[str]) -
         parts.append(_("runs {ids}").format(ids=_(", ").join(id_ends)))
     line = _("Source: {told}").format(told=_("; ").join(parts)) if parts else ""
     return layout.truncate(
-        " · ".join(part for part in ("Workdim", slide_wording.day(data.made_on), line) if part),
+        " · ".join(part for part in ("Workdim", day(data.made_on), line) if part),
         layout.SOURCE_BOX[2],
         layout.SOURCE_SIZE,
         lines=1,
@@ -212,32 +207,30 @@ def _truncate_cells(table: Table, box: layout.Box) -> Table:
 
 
 def check_table(checks: pl.DataFrame, runs: pl.DataFrame, most: int) -> Table:
-    """How many runs passed each check, with warnings and vetoes; checks beyond `most` are summed up in one row."""
+    """How many of the runs passed each check, with warnings and vetoes; checks beyond `most` are summed up in one row."""
+    outcomes = {"pass": "passed", "warn": "warned", "veto": "vetoed"}
     worst = (
-        checks.with_columns(rank=pl.col("outcome").replace_strict({"pass": 0, "warn": 1, "veto": 2}, default=0))
+        checks.filter(pl.col("run_id").is_in(runs["run_id"].to_list()))
         .group_by("check_name", "run_id")
-        .agg(pl.col("rank").max())
+        .agg(pl.col("outcome").cast(pl.Enum(list(outcomes))).max())
     )
     counts = (
         worst.group_by("check_name")
-        .agg(
-            *((pl.col("rank") == rank).sum().alias(key) for key, rank in (("passed", 0), ("warned", 1), ("vetoed", 2)))
-        )
+        .agg(*((pl.col("outcome") == key).sum().alias(column) for key, column in outcomes.items()))
         .sort("vetoed", "warned", "check_name", descending=[True, True, False])
     )
     rows: list[Row] = [
         (
             name("check", row["check_name"]),
-            *(shown(derived(row[n], "run_checks", f"{row['check_name']} {n}")) for n in ("passed", "warned", "vetoed")),
+            *(shown(derived(row[n], "run_checks", f"{row['check_name']} {n}")) for n in outcomes.values()),
         )
         for row in rows_of(counts.head(most), "run_checks")
     ]
     if counts.height > most:
         rest = counts.slice(most)
         is_clean = rest["warned"].sum() == rest["vetoed"].sum() == 0
-        counts_of_rest = (_("all"), "0", "0") if is_clean else ("–", "–", "–")
-        further = Sentence("{n} further check", "{n} further checks", n=counted(rest.height, "run_checks"))
-        rows.append((worded(further), *counts_of_rest))
+        further = _("{n} further check", "{n} further checks", n=counted(rest.height, "run_checks"))
+        rows.append((further, *((_("all"), "0", "0") if is_clean else ("–", "–", "–"))))
     if not rows:
         rows.append((slide_wording.checks_text(runs), "–", "–", "–"))
     return Table(
@@ -260,24 +253,29 @@ def reference_slide(
     data: DeckData,
     key: str,
     title: str,
-    statements: Sequence[Statement] = (),
+    statements: Sequence[Statement | str] = (),
     visual: Visual | None = None,
     tables: Sequence[str] = (),
-    run_ids: Sequence[str] = (),
+    runs: pl.DataFrame | None = None,
     sources: Sequence[str] = (),
+    speech: Sequence[str] = (),
 ) -> StorySlide:
-    """A slide of the appendix; its notes hold only the sources."""
-    return clean_slide(
+    """A slide of the appendix, whose notes hold only the sources: those named, or each run."""
+    run_ids = () if runs is None else tuple(runs["run_id"])
+    if runs is not None and not sources:
+        sources = [f"{row['name']}: {row['run_id']}" for row in runs.iter_rows(named=True)]
+    use_class = slide_wording.use_class_text(data.pilot.pilot if data.pilot else None)
+    return _cleaned(
         StorySlide(
             key,
             layout.truncate(title, layout.TEXT_WIDTH, layout.TITLE_SIZES[-1], bold=True),
-            tuple(statements),
+            tuple(_as_statements(statements)),
             visual,
-            source_line(data, tables, run_ids),
-            use_class_line(data),
-            (),
+            _source_line(data, tables, run_ids),
+            use_class if data.plan is None else slide_wording.plan_scope_text(),
+            tuple(speech),
             tuple([", ".join(tables), *sources] if tables else sources),
-            tuple(run_ids),
+            run_ids,
         )
     )
 
@@ -290,53 +288,30 @@ def reference_slides(
     rows: Sequence[Row],
     alternative: str,
     key_line: str = "",
-    tables: Sequence[str] = (),
-    run_ids: Sequence[str] = (),
-    sources: Sequence[str] = (),
+    **sources: Any,
 ) -> Iterator[StorySlide]:
-    """A table over as many slides as it needs: `title (1/2)`, `title (2/2)`."""
+    """A table over as many slides as it needs: `title (1/2)`, `title (2/2)`; tables, runs and `sources` are of each."""
     filled = layout.paginate(rows, columns, PAGE_POINTS, layout.BODY_HEIGHT - (PAGE_KEY_ROOM if key_line else 0.0))
     for number, page in enumerate(filled, start=1):
         numbered = title if len(filled) == 1 else title + f" ({number}/{len(filled)})"
         table = Table(columns, tuple(page), alternative, key_line)
-        slide_key = key if number == 1 else f"{key}-{number}"
-        yield reference_slide(data, slide_key, numbered, (), table, tables, run_ids, sources)
+        yield reference_slide(data, key if number == 1 else f"{key}-{number}", numbered, (), table, **sources)
 
 
 # --- characters ------------------------------------------------------------------------------------------------
 
 
-def clean_slide(story_slide: StorySlide) -> StorySlide:
-    """The slide without characters that XML forbids, which names and texts of users may contain."""
-    visual = story_slide.visual
-    if isinstance(visual, Table):
-        visual = _clean_table(visual)
-    elif isinstance(visual, Chart):
-        visual = _clean_chart(visual)
-    elif isinstance(visual, Gallery):
-        visual = replace(
-            visual, charts=tuple(map(_clean_chart, visual.charts)), alternative=_clean_text(visual.alternative)
-        )
-    elif isinstance(visual, Blocks):
-        visual = replace(visual, alternative=_clean_text(visual.alternative))
-    return replace(
-        story_slide,
-        title=_clean_text(story_slide.title),
-        statements=tuple(
-            replace(s, text=_clean_text(s.text), label=_clean_text(s.label)) for s in story_slide.statements
-        ),
-        visual=visual,
-        source=_clean_text(story_slide.source),
-        use_class=_clean_text(story_slide.use_class),
-        speech=tuple(map(_clean_text, story_slide.speech)),
-        sources=tuple(map(_clean_text, story_slide.sources)),
-    )
-
-
-def _clean_text(text: str) -> Text:
-    cleaned = Text(text).substituted(CONTROL_CHARACTERS, lambda _found: "")
-    cleaned = cleaned.substituted(RIGHT_TO_LEFT_NAME, lambda found: f"{found[1]}{LEFT_TO_RIGHT_MARK}")
-    return cleaned.substituted(r"\|(rho|ρ)\|", lambda found: f"|{WORD_JOINER}{found[1]}{WORD_JOINER}|")
+def _cleaned(value: Any) -> Any:
+    """The record with all its texts without characters that XML forbids, which names and texts of users may contain."""
+    if isinstance(value, str):
+        cleaned = Text(value).substituted(CONTROL_CHARACTERS, lambda _found: "")
+        cleaned = cleaned.substituted(RIGHT_TO_LEFT_NAME, lambda found: f"{found[1]}{LEFT_TO_RIGHT_MARK}")
+        return cleaned.substituted(r"\|(rho|ρ)\|", lambda found: f"|{WORD_JOINER}{found[1]}{WORD_JOINER}|")
+    if isinstance(value, tuple):
+        return tuple(map(_cleaned, value))
+    if is_dataclass(value) and not isinstance(value, type):
+        return replace(value, **{field.name: _cleaned(getattr(value, field.name)) for field in fields(value)})
+    return value
 
 
 WORD_JOINER = "\u2060"
@@ -344,36 +319,3 @@ WORD_JOINER = "\u2060"
 LEFT_TO_RIGHT_MARK = "\u200e"
 RIGHT_TO_LEFT_NAME = re.compile(rf"([\u0590-\u08ff][^\s、。,;:；：()（）{LEFT_TO_RIGHT_MARK}]*){LEFT_TO_RIGHT_MARK}?")
 """A name in Arabic or Hebrew: numbers behind it would otherwise be set to its left, intervals reversed."""
-
-
-def _clean_table(table: Table) -> Table:
-    return replace(
-        table,
-        columns=tuple(replace(column, title=_clean_text(column.title)) for column in table.columns),
-        rows=tuple(
-            Heading(_clean_text(row.text)) if isinstance(row, Heading) else tuple(map(_clean_text, row))
-            for row in table.rows
-        ),
-        alternative=_clean_text(table.alternative),
-        key=_clean_text(table.key),
-    )
-
-
-def _clean_chart(chart: Chart) -> Chart:
-    series = tuple(
-        replace(
-            line,
-            name=_clean_text(line.name),
-            points=tuple(
-                replace(point, name=_clean_text(point.name)) if point.name else point for point in line.points
-            ),
-        )
-        for line in chart.series
-    )
-    return replace(
-        chart,
-        series=series,
-        alternative=_clean_text(chart.alternative),
-        x=replace(chart.x, title=_clean_text(chart.x.title)),
-        y=replace(chart.y, title=_clean_text(chart.y.title)),
-    )

@@ -11,7 +11,7 @@ from functools import lru_cache
 from gettext import GNUTranslations
 from io import BytesIO
 from pathlib import Path
-from typing import ParamSpec, TypeVar
+from typing import Any, ParamSpec, TypeVar
 
 from babel.messages.catalog import Catalog
 from babel.messages.mofile import write_mo
@@ -73,10 +73,10 @@ def ask_reader_by(ask: Callable[[], str]) -> None:
     _ask_reader = ask
 
 
-def _(message: str) -> str:
-    """An English message in the reader's language; the placeholders in it are filled afterwards. It is a `Text`: what it
-    is filled with keeps its sources."""
-    return Text(translations(spoken()).gettext(message))
+def _(message: str, plural: str = "", /, **parts: Any) -> str:
+    """An English message in the reader's language; the placeholders in it are filled afterwards, or at once by `parts`
+    where it counts: _("{n} run", "{n} runs", n=3). It is a `Text`: what it is filled with keeps its sources."""
+    return worded(Sentence(message, plural, **parts)) if plural else translated(message)
 
 
 def translated(message: str) -> str:

@@ -2,38 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from statistics import median
+from collections import Counter
+from collections.abc import Iterable, Sequence
 
 import polars as pl
 
 from core import wording
 from core.analysis import plans as plan_analysis
-from core.errors import Sentence
-from core.locale import _, worded
+from core.locale import _
 from core.pilots.pilot import Pilot
 from core.records import LayerPlan
 from core.sources import counted, derived, shown
 from core.wording import plans as plan_wording
-from core.wording.labels import VETO_MARK, marked_name, names_text, shortened_name
+from core.wording.labels import VETO_MARK, marked_name, name, names_text, shortened_name
 from core.wording.numbers import day, duration
-
-__all__ = [
-    "checks_text",
-    "day",
-    "decider_text",
-    "dimension_text",
-    "permitted_use_text",
-    "plan_conclusion_text",
-    "plan_scope_text",
-    "plan_title_text",
-    "rho_sign_text",
-    "shape_text",
-    "short_names_text",
-    "time_text",
-    "use_class_text",
-    "verdict_text",
-]
 
 MAX_NAMES = 4
 
@@ -110,15 +92,14 @@ def shape_text(run: dict) -> str:
 
     A run that a check vetoes says so instead.
     """
-    name = shortened_name(run["name"], 30)
-    if run["worst_check"] == "veto":
-        return _("{name} {mark}: not usable, a check vetoes it").format(name=name, mark=VETO_MARK)
     values = {
-        "name": name,
+        "name": shortened_name(run["name"], 30),
         "start": wording.number(run["embedding_dimension"]),
         "top": wording.number(run["inner_max"]),
         "end": wording.number(run["final_dimension_pre_norm"]),
     }
+    if run["worst_check"] == "veto":
+        return _("{name} {mark}: not usable, a check vetoes it").format(mark=VETO_MARK, **values)
     if run["verdict_rise"] == run["verdict_fall"] == "robust":
         return _("{name}: rises inside and falls at the end; {start} → {top} → {end}").format(**values)
     return _("{name}: rise inside {rise}, fall at the end {fall}; {start} → {top} → {end}").format(
@@ -138,19 +119,21 @@ def verdict_text(key: str | None) -> str:
     return verdicts.get(key or "", _("not decided"))
 
 
-def median_seconds(runs: pl.DataFrame) -> float | None:
-    """The median seconds that one of these runs took; None if no time is known."""
-    seconds = (runs["finished_at"] - runs["started_at"]).dt.total_seconds().drop_nulls().to_list()
-    return median(seconds) if seconds else None
-
-
 def time_text(n: int, runs: pl.DataFrame) -> str:
-    """The time for `n` measurements like these runs: `about 12 min`."""
-    seconds = median_seconds(runs)
-    return (
-        _("time not known")
-        if seconds is None
-        else _("about {time}").format(time=duration(derived(n * seconds, "runs", "seconds")))
+    """The time for `n` measurements like these runs, by their median: `about 12 min`."""
+    seconds = (runs["finished_at"] - runs["started_at"]).dt.total_seconds().median()
+    if seconds is None:
+        return _("time not known")
+    return _("about {time}").format(time=duration(derived(n * seconds, "runs", "seconds")))
+
+
+def outcome_counts_text(outcomes: Iterable[str]) -> str:
+    """How often controls came out so: `exceeded: 3, could not have shown it: 2`."""
+    return _(", ").join(
+        _("{qualifier}: {count}").format(
+            qualifier=name("control_outcome", outcome), count=derived(count, "run_controls", outcome)
+        )
+        for outcome, count in Counter(outcomes).most_common()
     )
 
 
@@ -169,13 +152,12 @@ def plan_title_text(layer_plan: LayerPlan) -> str:
     }
     standing = plan_analysis.standing(layer_plan)
     if standing == "no_better_than_random":
-        sentence = Sentence(
+        return _(
             "{name}: this set of {n} block is not recommended, one in ten random sets costs less",
             "{name}: this set of {n} blocks is not recommended, one in ten random sets costs less",
             name=values["name"],
             n=values["k"],
         )
-        return worded(sentence)
     lines = {
         "unverified": _("{name}: {k} of {n} blocks proposed, not verified on held-out text"),
         "over_budget": _("{name}: this set of {k} of {n} blocks costs {loss} nats, which is over the budget ({budget})")

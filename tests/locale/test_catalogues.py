@@ -48,7 +48,7 @@ def calls() -> Iterator[tuple[str, list[ast.expr], str]]:
                 yield from ((node.func.id, [text], place) for text in node.args)
             elif node.func.id in {"_", "N_", *WORDED} | ERRORS:
                 start = 1 if node.func.id == "Unnamed" else 0
-                forms = 2 if node.func.id == "Sentence" or node.func.id in ERRORS else 1
+                forms = 2 if node.func.id in {"_", "Sentence"} | ERRORS else 1
                 yield node.func.id, node.args[start : start + forms], place
 
 
