@@ -22,11 +22,11 @@ from statsmodels.stats.multitest import multipletests
 
 from core import wording
 from core.analysis.claims import LEVEL
-from core.analysis.paired import sign_test
+from core.analysis.paired import mcnemar
 from core.analysis.plans import all_rule_forecasts, layer_directions, unhealed_price
 from core.analysis.ranks import NORMAL_95
 from core.analysis.relation import Relation, relate
-from core.analysis.units import FEWEST_TEST, reliability
+from core.analysis.units import FEWEST_TEST, Numbers, to_floats
 from core.analysis.windows import PLACES, relate_windows, shuffled_windows
 from core.figures.chart import Point, scatter_chart
 from core.figures.chart_svg import chart_svg
@@ -50,6 +50,7 @@ from core.wording.numbers import number
 from core.wording.scores import p_value_text
 from core.wording.verdicts import specification_name
 from tests import shipped_plans
+from tests.bench.relations import reliability
 from tests.ladder.recipes import Recipe, all_runs
 from tests.small_multiples import Panel, small_multiples_svg
 
@@ -330,6 +331,25 @@ def within_width(said: Answer, checkpoints: Sequence[Checkpoint], out: Path) -> 
         ],
     )
     return section
+
+
+@dataclass(frozen=True)
+class SignTest:
+    positive: int
+    negative: int
+    zero: int
+    """Zero differences, which do not count."""
+    p: float | None
+    """Two-sided, exact; None without any nonzero difference."""
+
+
+def sign_test(differences: Numbers) -> SignTest:
+    """Whether more units (recipes) change in one direction than in the other; unknown differences are left out."""
+    known = to_floats(differences)
+    known = known[np.isfinite(known)]
+    positive, negative = int((known > 0).sum()), int((known < 0).sum())
+    p = mcnemar(positive, negative) if positive + negative else None
+    return SignTest(positive, negative, len(known) - positive - negative, p)
 
 
 def _reliability(said: Answer) -> list[tuple[str, str]]:

@@ -39,22 +39,20 @@ class PartialCorrelation:
     """Pearson's correlation of the normal scores of dimension and score, adjusted for size and training tokens. Not a
     partial Spearman coefficient."""
 
-    r: float | None
-    lower: float | None
-    upper: float | None
-    p: float | None
-    n: int
+    r: float | None = None
+    lower: float | None = None
+    upper: float | None = None
+    p: float | None = None
+    n: int = 0
     """Models whose covariates are all known."""
-    given: tuple[str, ...]
+    given: tuple[str, ...] = ()
     """The covariates that are known and vary: `log_parameters`, `training_tokens`."""
     reason: str | None = None
     """Why there is none: `parameters_unknown`, `one_size`, `too_few`, or `one_value` (size explains all of the order of
     dimension or score)."""
 
 
-def partial_correlation(
-    known: pl.DataFrame, seed: int = 0, given_names: Sequence[str] = COVARIATES
-) -> PartialCorrelation:
+def partial_correlation(known: pl.DataFrame, given_names: Sequence[str] = COVARIATES) -> PartialCorrelation:
     """Correlation of the normal scores of dimension and performance, given log parameters and log training tokens, or
     other columns.
 
@@ -70,7 +68,7 @@ def partial_correlation(
     )
     n = sized.height
     if n == 0:
-        return PartialCorrelation(None, None, None, None, 0, (), "parameters_unknown")
+        return PartialCorrelation(reason="parameters_unknown")
     given: list[str] = []
     base = np.zeros((n, 0))  # orthonormal; (n, q)
     for name in given_names:
@@ -82,19 +80,19 @@ def partial_correlation(
             given.append(name)
             base = np.column_stack([base, rest / math.sqrt(rest @ rest)])
     if not given:
-        return PartialCorrelation(None, None, None, None, n, (), "one_size")
+        return PartialCorrelation(n=n, reason="one_size")
     if n < FEWEST_EXPLORATORY + len(given):
-        return PartialCorrelation(None, None, None, None, n, tuple(given), "too_few")
+        return PartialCorrelation(n=n, given=tuple(given), reason="too_few")
     x, y = (_residual(normal_scores(sized[name].to_numpy()), base) for name in ("dimension", "performance"))
     if min(x @ x, y @ y) < 1e-9 * n:
-        return PartialCorrelation(None, None, None, None, n, tuple(given), "one_value")
+        return PartialCorrelation(n=n, given=tuple(given), reason="one_value")
     r = float(np.clip(x @ y / math.sqrt((x @ x) * (y @ y)), -1, 1))
     lower, upper = fisher_interval(r, n - len(given), 0.95)
     if not is_resampled(n):
         freedom = n - 2 - len(given)
         p = 2 * float(special.stdtr(freedom, -abs(r) * math.sqrt(freedom / max(1 - r * r, 1e-12))))
     else:
-        permuted = y[orders(n, seed)]
+        permuted = y[orders(n)]
         squares = y @ y - ((permuted @ base) ** 2).sum(1)  # of what the base leaves of them; a is orthogonal to it
         null = permuted @ x / np.sqrt((x @ x) * np.maximum(squares, 1e-9))
         p = permutation_p_value(null, r, is_exact=is_exact(n))
@@ -119,29 +117,29 @@ def _residual(values: np.ndarray, base: np.ndarray) -> np.ndarray:
 class StratifiedCorrelation:
     """Rank correlation within strata of family and size."""
 
-    rho: float | None
+    rho: float | None = None
     """Mean of the strata's coefficients, each weighted by its models less one."""
-    p: float | None
+    p: float | None = None
     """Scores permuted within strata; two-sided."""
-    n: int
+    n: int = 0
     """Models in strata of at least two."""
-    n_strata: int
+    n_strata: int = 0
     reason: str | None = None
     """Why there is none: `families_unknown`, `one_stratum`, `too_few`."""
 
 
-def stratified_correlation(known: pl.DataFrame, seed: int = 0) -> StratifiedCorrelation:
+def stratified_correlation(known: pl.DataFrame) -> StratifiedCorrelation:
     """One test over all strata of family and size: the strata's coefficients weighted by their number of units minus one
     (the inverse of their null variance), with scores permuted within strata.
 
     A stratum reaches from its largest model down to half of its parameters; a family's models of unknown size form one.
     """
     if known["family"].null_count() == known.height:
-        return StratifiedCorrelation(None, None, 0, 0, "families_unknown")
+        return StratifiedCorrelation(reason="families_unknown")
     of_family = known.filter(pl.col("family").is_not_null()).partition_by("family", maintain_order=True)
     parts = [part for family in of_family for part in _size_strata(family)]
     if len(parts) == 1 and parts[0].height == known.height:
-        return StratifiedCorrelation(None, None, known.height, 1, "one_stratum")
+        return StratifiedCorrelation(n=known.height, n_strata=1, reason="one_stratum")
     ranked = []
     for part in parts:
         a, b = (centred_ranks(part[name].to_numpy()) for name in ("dimension", "performance"))
@@ -150,13 +148,12 @@ def stratified_correlation(known: pl.DataFrame, seed: int = 0) -> StratifiedCorr
             ranked.append((a * scale, b))
     n = sum(len(a) for a, _ in ranked)
     if math.prod(math.factorial(min(len(a), 20)) for a, _ in ranked) < 2 / LEVEL:
-        return StratifiedCorrelation(
-            None, None, n, len(ranked), "too_few"
-        )  # no order of the scores could reach a p of 5 percent
+        # No order of the scores could reach a p of 5 percent.
+        return StratifiedCorrelation(n=n, n_strata=len(ranked), reason="too_few")
     observed, null = 0.0, np.zeros(n_orders(n))
     for which, (a, b) in enumerate(ranked):
         observed += float(a @ b)
-        null += b[random_orders(len(a), seed, 1 + which, len(null))] @ a
+        null += b[random_orders(len(a), 1 + which, len(null))] @ a
     return StratifiedCorrelation(
         observed / (n - len(ranked)), permutation_p_value(null, observed, is_exact=False), n, len(ranked)
     )

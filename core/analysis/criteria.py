@@ -149,6 +149,11 @@ class ResolvedCriterion:
     """For a score: a row of `ranking.list_benchmarks`."""
     is_direction_known: bool = True
     """False for a score of which no source, or sources in contradiction, say which end is the better one."""
+    share: float = 0.0
+    """In a decision: its share of all weights, 0 to 1."""
+    muted_reason: str | None = None
+    """Why it has no weight and no threshold there: of a dimension `use_class`, `not_comparable`, `no_score` or `few_models`,
+    of a score `no_direction`."""
 
     @property
     def key(self) -> str:
@@ -263,21 +268,14 @@ def build_candidates(context: ChoiceContext, criteria: Sequence[ResolvedCriterio
 def _score_values(scored: pl.DataFrame, benchmark: Mapping[str, Any]) -> dict[str, CriterionValue | None]:
     rows = ranking.filter_benchmark(scored, dict(benchmark)).filter(pl.col("score").is_not_null())
     rows = rows.filter(pl.col("unit") == pl.col("unit").mode().sort().first())  # only one unit is comparable
-    return {
-        run_id: _criterion_value(
-            value,
-            None if error is None else value - NORMAL_95 * error,
-            None if error is None else value + NORMAL_95 * error,
-        )
-        for run_id, value, error in rows.select("run_id", "score", "score_std_error").rows()
-    }
+    reach = NORMAL_95 * pl.col("score_std_error")
+    intervals = rows.select("run_id", "score", lower=pl.col("score") - reach, upper=pl.col("score") + reach)
+    return {run_id: _criterion_value(*interval) for run_id, *interval in intervals.rows()}
 
 
 def _criterion_value(value: float | None, lower: float | None, upper: float | None) -> CriterionValue | None:
     if value is None or not math.isfinite(value):
         return None
-    ends = (None if end is None or not math.isfinite(end) else end for end in (lower, upper))
-    low, high = ends
-    return (
-        CriterionValue(value, low, high) if low is not None and high is not None else CriterionValue(value, None, None)
-    )
+    if lower is None or upper is None or not math.isfinite(lower) or not math.isfinite(upper):
+        return CriterionValue(value, None, None)
+    return CriterionValue(value, lower, upper)

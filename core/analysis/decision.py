@@ -28,7 +28,7 @@ from core.analysis.ranks import NORMAL_95
 from core.analysis.units import FEWEST_TEST
 from core.errors import InputError, Sentence, sentences
 from core.pilots.pilot import CAUTIOUS_USE_CLASSES
-from core.pilots.rule import DIMENSIONS, Criterion
+from core.pilots.rule import DIMENSIONS
 
 AMOUNTS = ("parameters", "memory", "speed", "price")
 """Quantities compared on a log scale: they differ by orders of magnitude."""
@@ -38,18 +38,6 @@ _MAX_DRAWN_VALUES = 4_000_000
 _STABLE = 0.95
 SURE, LEADING = 0.8, 0.5
 """Shares of the draws from which on the first model is the choice, and leads."""
-
-
-@dataclass(frozen=True)
-class WeightedCriterion:
-    """A criterion with its share of the weights."""
-
-    resolved: ResolvedCriterion
-    share: float
-    """Share of all weights, 0 to 1."""
-    muted_reason: str | None = None
-    """Why it has no weight and no threshold: of a dimension `use_class`, `not_comparable`, `no_score` or `few_models`, of a
-    score `no_direction`."""
 
 
 @dataclass(frozen=True)
@@ -114,7 +102,8 @@ class WeightChange:
 
 @dataclass(frozen=True)
 class Decision:
-    criteria: tuple[WeightedCriterion, ...]
+    criteria: tuple[ResolvedCriterion, ...]
+    """With their shares of the weights, and why they are muted."""
     candidates: tuple[Candidate, ...]
     """The candidates with all values that count and within the thresholds, the best weighted mean first."""
     excluded: tuple[ExcludedCandidate, ...]
@@ -193,7 +182,6 @@ def decide(
     use_class: str = "general",
     *,
     comparable: bool = True,
-    seed: int = 0,
 ) -> Decision:
     """Choose one of the candidates by the weighted mean of their utilities.
 
@@ -201,25 +189,14 @@ def decide(
     may be compared. Raises InputError if no criterion has a weight.
     """
     weighted = _weigh_criteria(criteria, n_related, use_class, comparable)
-    counts = [
-        criterion.share > 0 or (not criterion.muted_reason and _has_threshold(criterion.resolved.criterion))
-        for criterion in weighted
-    ]
     eligible, excluded = [], []
     for candidate in candidates:
-        missing = next((k for k, reading in enumerate(candidate.values) if counts[k] and reading is None), None)
-        missed = next(
-            (
-                k
-                for k, criterion in enumerate(weighted)
-                if not criterion.muted_reason and _misses_threshold(candidate.values[k], criterion.resolved)
-            ),
-            None,
-        )
-        if missing is not None:
-            excluded.append(ExcludedCandidate(candidate, "lacks", missing))
-        elif missed is not None:
-            excluded.append(ExcludedCandidate(candidate, "misses", missed))
+        readings = list(zip(candidate.values, weighted, strict=True))
+        lacked = [k for k, (reading, one) in enumerate(readings) if reading is None and _counts(one)]
+        missed = [k for k, (reading, one) in enumerate(readings) if reading and _misses_threshold(reading, one)]
+        if lacked or missed:
+            reason = "lacks" if lacked else "misses"
+            excluded.append(ExcludedCandidate(candidate, reason, (lacked or missed)[0]))
         else:
             eligible.append(candidate)
     shares = np.array([criterion.share for criterion in weighted])
@@ -227,30 +204,23 @@ def decide(
     totals = np.nansum(utilities * shares, axis=1)
     order = sorted(range(len(eligible)), key=lambda i: (-round(totals[i], 9), eligible[i].name, eligible[i].run_id))
     eligible, utilities, errors, totals = [eligible[i] for i in order], utilities[order], errors[order], totals[order]
-    share_first = _share_first(utilities[:, shares > 0], errors[:, shares > 0], shares[shares > 0], seed)
     decision = Decision(
         criteria=tuple(weighted),
         candidates=tuple(eligible),
         excluded=tuple(excluded),
         utilities=tuple(tuple(None if math.isnan(u) else float(u) for u in row) for row in utilities),
         totals=tuple(map(float, totals)),
-        share_first=share_first,
-        pareto=tuple(
-            pareto_statuses(
-                eligible,
-                [criterion.resolved for criterion in weighted],
-                [criterion.share > 0 for criterion in weighted],
-            )
-        ),
+        share_first=_share_first(utilities[:, shares > 0], errors[:, shares > 0], shares[shares > 0]),
+        pareto=tuple(pareto_statuses(eligible, weighted)),
         sensitivities=tuple(_sensitivities(eligible, weighted, utilities, shares)),
         reasons=(),
     )
-    return _with_reasons(decision)
+    return replace(decision, reasons=tuple(_reasons(decision)))
 
 
 def _weigh_criteria(
     criteria: Sequence[ResolvedCriterion], n_related: int | None, use_class: str, comparable: bool
-) -> list[WeightedCriterion]:
+) -> list[ResolvedCriterion]:
     muted_reasons = [muted_reason(criterion, n_related, use_class, comparable) for criterion in criteria]
     weights = [
         0.0 if why else criterion.criterion.weight for criterion, why in zip(criteria, muted_reasons, strict=True)
@@ -264,12 +234,14 @@ def _weigh_criteria(
             else "",
         ]
         raise InputError(sentences(nothing, *muted_here, Sentence("Give one a weight.")))
-    shares = (weight / sum(weights) for weight in weights)
-    return [WeightedCriterion(*parts) for parts in zip(criteria, shares, muted_reasons, strict=True)]
+    return [
+        replace(criterion, share=weight / sum(weights), muted_reason=why)
+        for criterion, weight, why in zip(criteria, weights, muted_reasons, strict=True)
+    ]
 
 
 def muted_reason(criterion: ResolvedCriterion, n_related: int | None, use_class: str, comparable: bool) -> str | None:
-    """Why a criterion may not decide (see `WeightedCriterion.muted_reason`); None if it may."""
+    """Why a criterion may not decide (see `ResolvedCriterion.muted_reason`); None if it may."""
     if criterion.criterion.of not in DIMENSIONS:
         return None if criterion.is_direction_known else "no_direction"
     if use_class in CAUTIOUS_USE_CLASSES:
@@ -286,24 +258,26 @@ def reason_key(criterion: ResolvedCriterion, why: str) -> str:
     return f"{'dimension' if criterion.criterion.of in DIMENSIONS else 'score'}_{why}"
 
 
-def _has_threshold(criterion: Criterion) -> bool:
-    return criterion.at_least is not None or criterion.at_most is not None
+def _counts(criterion: ResolvedCriterion) -> bool:
+    """Whether a model without a value of it cannot be chosen."""
+    has_threshold = (criterion.criterion.at_least, criterion.criterion.at_most) != (None, None)
+    return criterion.share > 0 or (not criterion.muted_reason and has_threshold)
 
 
-def _misses_threshold(value: CriterionValue | None, criterion: ResolvedCriterion) -> bool:
+def _misses_threshold(value: CriterionValue, criterion: ResolvedCriterion) -> bool:
     low, high = criterion.criterion.at_least, criterion.criterion.at_most
-    return value is not None and ((low is not None and value.value < low) or (high is not None and value.value > high))
+    is_missed = (low is not None and value.value < low) or (high is not None and value.value > high)
+    return is_missed and not criterion.muted_reason
 
 
 def _is_threshold_within_error(value: CriterionValue | None, criterion: ResolvedCriterion) -> bool:
     """Whether a threshold that is met lies within the value's interval."""
-    if value is None:
+    if value is None or criterion.muted_reason:
         return False
     lower = -math.inf if value.lower is None else value.lower
     upper = math.inf if value.upper is None else value.upper
-    return any(
-        end is not None and lower < end < upper for end in (criterion.criterion.at_least, criterion.criterion.at_most)
-    )
+    ends = (criterion.criterion.at_least, criterion.criterion.at_most)
+    return any(end is not None and lower < end < upper for end in ends)
 
 
 def _utilities(eligible: Sequence[Candidate], criteria: Sequence[ResolvedCriterion]) -> tuple[np.ndarray, np.ndarray]:
@@ -312,31 +286,30 @@ def _utilities(eligible: Sequence[Candidate], criteria: Sequence[ResolvedCriteri
     utilities = np.full((len(eligible), len(criteria)), math.nan)
     errors = np.zeros_like(utilities)
     for k, criterion in enumerate(criteria):
-        rows = [i for i, candidate in enumerate(eligible) if candidate.values[k] is not None]
-        readings = [reading for candidate in eligible if (reading := candidate.values[k]) is not None]
+        readings = {i: reading for i, candidate in enumerate(eligible) if (reading := candidate.values[k]) is not None}
         if not readings:
             continue
-        by_ratio = criterion.criterion.of in AMOUNTS and min(reading.value for reading in readings) > 0
-        values = np.array([math.log(r.value) if by_ratio else r.value for r in readings])
+        by_ratio = criterion.criterion.of in AMOUNTS and min(reading.value for reading in readings.values()) > 0
+        values = np.array([math.log(r.value) if by_ratio else r.value for r in readings.values()])
         spread = values.max() - values.min()
         if not spread:
-            utilities[rows, k] = 1.0
+            utilities[[*readings], k] = 1.0
             continue
         share = (values - values.min()) / spread
-        utilities[rows, k] = share if criterion.higher_is_better else 1 - share
-        for i, r in zip(rows, readings, strict=True):
+        utilities[[*readings], k] = share if criterion.higher_is_better else 1 - share
+        for i, r in readings.items():
             if r.lower is not None and r.upper is not None and (not by_ratio or r.lower > 0):
                 width = math.log(r.upper / r.lower) if by_ratio else r.upper - r.lower
                 errors[i, k] = width / (2 * NORMAL_95) / spread
     return utilities, errors
 
 
-def _share_first(utilities: np.ndarray, errors: np.ndarray, shares: np.ndarray, seed: int) -> float | None:
+def _share_first(utilities: np.ndarray, errors: np.ndarray, shares: np.ndarray) -> float | None:
     """How often the first row stays first when values are drawn within their errors; an unknown error counts as none."""
     if len(utilities) < 2 or not errors.any():
         return None
     n_draws = min(_DRAWS, max(200, _MAX_DRAWN_VALUES // utilities.size))
-    noise = np.random.default_rng([seed, len(utilities)]).standard_normal((n_draws, *utilities.shape))
+    noise = np.random.default_rng([0, len(utilities)]).standard_normal((n_draws, *utilities.shape))
     totals = (utilities + errors * noise) @ shares  # (n_draws, n)
     return float((totals.argmax(1) == 0).mean())
 
@@ -347,17 +320,8 @@ def is_equal_for_all(decision: Decision, k: int) -> bool:
     return len(values) < 2
 
 
-def _lacks_errors(decision: Decision, k: int) -> bool:
-    """Whether no error is known of a value of a criterion."""
-    return any(
-        reading is not None and (reading.lower is None or reading.upper is None)
-        for candidate in decision.candidates
-        for reading in (candidate.values[k],)
-    )
-
-
-def _with_reasons(decision: Decision) -> Decision:
-    """Add the reasons, as keys of `core.wording.decisions`."""
+def _reasons(decision: Decision) -> list[str]:
+    """What stands for and against the choice, as keys of `core.wording.decisions`."""
     first = "none_known" if not decision.n else "none_meets" if not decision.candidates else "best_total"
     if len(decision.candidates) == 1:
         first = "one_left" if decision.n == 1 else "only_one"
@@ -367,44 +331,41 @@ def _with_reasons(decision: Decision) -> Decision:
     elif decision.share_first is not None and decision.share_first < _STABLE:
         reasons.append("within_error")
     if len(decision.candidates) > 1 and any(
-        _lacks_errors(decision, k) for k, criterion in enumerate(decision.criteria) if criterion.share > 0
+        criterion.share > 0 and reading is not None and (reading.lower is None or reading.upper is None)
+        for candidate in decision.candidates
+        for reading, criterion in zip(candidate.values, decision.criteria, strict=True)
     ):
         reasons.append("errors_unknown")
     if decision.candidates and any(
-        _is_threshold_within_error(reading, criterion.resolved)
+        _is_threshold_within_error(reading, criterion)
         for reading, criterion in zip(decision.candidates[0].values, decision.criteria, strict=True)
-        if not criterion.muted_reason
     ):
         reasons.append("threshold_within_error")
-    reasons += dict.fromkeys(
-        reason_key(criterion.resolved, criterion.muted_reason)
-        for criterion in decision.criteria
-        if criterion.muted_reason
-    )
+    reasons += dict.fromkeys(reason_key(one, one.muted_reason) for one in decision.criteria if one.muted_reason)
     if any(candidate.reason == "lacks" for candidate in decision.excluded):
         reasons.append("some_lack_values")
-    return replace(decision, reasons=tuple(reasons))
+    return reasons
 
 
 # --- the front --------------------------------------------------------------------------------------------------
 
 
-def pareto_statuses(
-    eligible: Sequence[Candidate], criteria: Sequence[ResolvedCriterion], counts: Sequence[bool]
-) -> list[ParetoStatus]:
-    """The Pareto front over the criteria that count, by values and by interval limits.
+def pareto_statuses(eligible: Sequence[Candidate], criteria: Sequence[ResolvedCriterion]) -> list[ParetoStatus]:
+    """The Pareto front over the criteria with a share of the weights, by values and by interval limits.
 
     A model dominates another if it is at least as good in everything and better in something: surely, if that holds for
     its worse limits against the other's better limits.
     """
-    counted = [k for k, is_counted in enumerate(counts) if is_counted]
-    signs = np.array([1.0 if criteria[k].higher_is_better else -1.0 for k in counted])
+    counted = {
+        k: 1.0 if criterion.higher_is_better else -1.0 for k, criterion in enumerate(criteria) if criterion.share
+    }
 
-    def goodness(end: str) -> np.ndarray:  # (n, k): the more the better
-        rows = [[_value_or_limit(candidate.values[k], end) for k in counted] for candidate in eligible]
-        return np.array(rows, dtype=float).reshape(len(eligible), len(counted)) * signs
+    def goodness(end: str, unknown: float = math.nan) -> np.ndarray:  # (n, k): the more the better
+        limits = [[getattr(candidate.values[k], end) for k in counted] for candidate in eligible]
+        rows = [[unknown if limit is None else limit for limit in row] for row in limits]
+        return np.array(rows, dtype=float).reshape(len(eligible), len(counted)) * [*counted.values()]
 
-    value, low, high = (goodness(end) for end in ("value", "lower", "upper"))
+    value, low, high = goodness("value"), goodness("lower", -math.inf), goodness("upper", math.inf)
     worst, best = np.minimum(low, high), np.maximum(low, high)
 
     def dominates(of: np.ndarray, over: np.ndarray) -> np.ndarray:  # [i, j]: i over j
@@ -416,29 +377,17 @@ def pareto_statuses(
     statuses = []
     for j in range(len(eligible)):
         standing = "dominated" if surely[:, j].any() else "perhaps" if possibly[:, j].any() else "front"
-        over = surely[:, j] if surely[:, j].any() else by_value[:, j] if by_value[:, j].any() else possibly[:, j]
-        statuses.append(
-            ParetoStatus(
-                standing,
-                not by_value[:, j].any(),
-                tuple(candidate.run_id for candidate, is_over in zip(eligible, over, strict=True) if is_over),
-            )
-        )
+        over = next((by for by in (surely[:, j], by_value[:, j]) if by.any()), possibly[:, j])
+        run_ids = tuple(candidate.run_id for candidate, is_over in zip(eligible, over, strict=True) if is_over)
+        statuses.append(ParetoStatus(standing, not by_value[:, j].any(), run_ids))
     return statuses
-
-
-def _value_or_limit(value: CriterionValue | None, end: str) -> float:
-    assert value is not None, "candidates without a value that counts were left out"
-    unknown = {"lower": -math.inf, "upper": math.inf}
-    limit = getattr(value, end)
-    return unknown[end] if limit is None else limit
 
 
 # --- weights ----------------------------------------------------------------------------------------------------
 
 
 def _sensitivities(
-    eligible: Sequence[Candidate], criteria: Sequence[WeightedCriterion], utilities: np.ndarray, shares: np.ndarray
+    eligible: Sequence[Candidate], criteria: Sequence[ResolvedCriterion], utilities: np.ndarray, shares: np.ndarray
 ) -> list[Sensitivity]:
     """For each criterion that is not muted and that all models have: the model chosen at each of its weights."""
     sensitivities = []

@@ -1,4 +1,4 @@
-"""Paired comparison: two models on the same questions of a benchmark, and the signs of paired differences.
+"""Paired comparison: two models on the same questions of a benchmark.
 
 Questions are paired by their hash, so their common difficulty cancels: the error of the difference comes from the
 per-question differences and is smaller than the two scores' own errors combined.
@@ -9,13 +9,11 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-import numpy as np
 import polars as pl
 from scipy.special import ndtri, stdtrit
 
 from core.analysis.claims import LEVEL
 from core.analysis.ranks import POWER
-from core.analysis.units import Numbers, to_floats
 from core.errors import InputError
 from core.registry.names import NOT_STATED
 
@@ -111,8 +109,7 @@ def compare_all_answers(a: pl.DataFrame, b: pl.DataFrame) -> list[tuple[dict[str
 
 
 def mcnemar(only_a: int, only_b: int) -> float:
-    """Two-sided exact p of McNemar's test, and of the sign test: under the null hypothesis each discordant question (or
-    nonzero difference) is a fair coin toss.
+    """Two-sided exact p of McNemar's test: under the null hypothesis each discordant question is a fair coin toss.
 
     Twice the binomial probability of at most the smaller of the two counts among their sum, at most 1.
     """
@@ -122,25 +119,6 @@ def mcnemar(only_a: int, only_b: int) -> float:
     log_share = math.lgamma(n + 1) - n * math.log(2)
     tail = (math.exp(log_share - math.lgamma(k + 1) - math.lgamma(n - k + 1)) for k in range(smaller + 1))
     return min(1.0, 2 * math.fsum(tail))
-
-
-@dataclass(frozen=True)
-class SignTest:
-    positive: int
-    negative: int
-    zero: int
-    """Zero differences, which do not count."""
-    p: float | None
-    """Two-sided, exact; None without any nonzero difference."""
-
-
-def sign_test(differences: Numbers) -> SignTest:
-    """Whether more units (recipes) change in one direction than in the other; unknown differences are left out."""
-    known = to_floats(differences)
-    known = known[np.isfinite(known)]
-    positive, negative = int((known > 0).sum()), int((known < 0).sum())
-    p = mcnemar(positive, negative) if positive + negative else None
-    return SignTest(positive, negative, len(known) - positive - negative, p)
 
 
 def _mean_per_question(answers: pl.DataFrame) -> pl.DataFrame:

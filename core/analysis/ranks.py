@@ -16,8 +16,6 @@ import polars as pl
 from scipy import special
 
 from core.analysis.claims import FEWEST_BLOCKS, LEVEL, simultaneous_limits
-from core.analysis.units import require_columns, require_unique_units
-from core.errors import Sentence
 
 POWER = 0.80
 """Power at which a difference is called detectable."""
@@ -53,8 +51,7 @@ def rank_intervals(units: pl.DataFrame, *, largest_first: bool = True, freedom: 
     Columns: unit (unique), value (log dimension, or a score); optional: blocks (a list: the value without block 0, 1, ...;
     the same text for every unit) and error (standard error of value). Sign flips of blocks are used if all units have the
     same number of blocks, at least 6; else Bonferroni's t with `freedom` degrees (infinite: normal) for independent errors.
-    A unit without blocks or error may have any rank. Units without a finite value are not in the result. Raises InputError
-    for a missing column or a repeated unit.
+    A unit without blocks or error may have any rank. Units without a finite value are not in the result.
 
     A class holds the units that cannot be distinguished from its first one; the next unit leads a new class. Chaining
     neighbours instead would put nearly all into one class.
@@ -131,8 +128,6 @@ def _jackknife_errors(without: np.ndarray) -> np.ndarray:
 
 def _sorted_units(units: pl.DataFrame, largest_first: bool) -> pl.DataFrame:
     """unit, value, error (positive and finite, or null) and blocks of the units with a value, sorted by value."""
-    require_columns(units, ("unit", "value"), Sentence("ranking"))
-    require_unique_units(units, Sentence("ranking"))
     absent = [pl.lit(None, pl.Float64).alias("error")] if "error" not in units.columns else []
     if "blocks" not in units.columns:
         absent.append(pl.lit(None, pl.List(pl.Float64)).alias("blocks"))

@@ -3,7 +3,7 @@
 The unit is the model (or its training recipe), never a checkpoint. All statements depend on ranks alone, so monotone
 transformations of dimension or score change nothing. None of them is causal.
 
-The answer is one of `ANSWERS`. Related: the two-sided permutation p is at most .05, with at least 10 models, and the
+The answer (`Relation.answer`) is related if the two-sided permutation p is at most .05, with at least 10 models, and the
 score signed so that higher is better. Not related: the 90 percent interval of rho lies within the margin (two one-sided
 tests at 5 percent). Otherwise `cannot_tell`, and `reasons` say why. Of what nobody registered, related is at most a
 `hint` (`Relation.as_exploratory`).
@@ -12,7 +12,7 @@ tests at 5 percent). Otherwise `cannot_tell`, and `reasons` say why. Of what nob
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Literal
 
@@ -29,6 +29,7 @@ from core.analysis.confounding import (
 )
 from core.analysis.ranks import POWER, common_blocks
 from core.analysis.resampling import (
+    SEED,
     DimensionSearch,
     centred_ranks,
     is_resampled,
@@ -39,20 +40,12 @@ from core.analysis.resampling import (
     spearman_p_value,
     weighted_spearman,
 )
-from core.analysis.units import (
-    FEWEST_EXPLORATORY,
-    FEWEST_TEST,
-    average_recipes,
-    check_units,
-    known_units,
-    missing_reason,
-)
-from core.errors import InputError
-from core.sources import derived
+from core.analysis.units import FEWEST_EXPLORATORY, FEWEST_TEST, average_recipes, known_units, missing_reason
+from core.sources import derived, stated
 
 RELATED = ("related_as_registered", "related_other_way")
 ANSWERS = (*RELATED, "not_related", "cannot_tell", "hint")
-MARGIN = 0.5
+MARGIN = stated(0.5, "MARGIN")
 """Equivalence margin of rho: a relation within it counts as none."""
 Sign = Literal["negative", "positive"]
 N_REDRAWS = 2000
@@ -64,12 +57,9 @@ class Relation:
 
     answer: str
     """One of `ANSWERS`."""
-    sign: str
-    """The expectation: `negative` or `positive`."""
-    margin: float
+    sign: Sign
+    """The expectation."""
     n: int
-    stage: str
-    """`picture` (fewer than 5 models: no coefficient), `exploratory` (5 to 9), `test`."""
     rho: float | None = None
     """Spearman's."""
     lower: float | None = None
@@ -92,14 +82,10 @@ class Relation:
     errors_paired: tuple[str, ...] = ()
     """The quantities (`dimension`, `performance`) whose errors were drawn jointly for all units, as all were measured on
     the same blocks of text or questions. Other errors count as independent."""
-    without_error: float | None = None
-    """Rho corrected for measurement errors by simulation-extrapolation."""
     detectable: float | None = None
     """The smallest |rho| that this many models detect with a power of 80 percent."""
-    partial: PartialCorrelation = field(
-        default_factory=lambda: PartialCorrelation(None, None, None, None, 0, (), "too_few")
-    )
-    strata: StratifiedCorrelation = field(default_factory=lambda: StratifiedCorrelation(None, None, 0, 0, "too_few"))
+    partial: PartialCorrelation = field(default_factory=lambda: PartialCorrelation(reason="too_few"))
+    strata: StratifiedCorrelation = field(default_factory=lambda: StratifiedCorrelation(reason="too_few"))
     without_one: LeaveOneOut | None = None
     """None below 6 models and above `LARGEST_RESAMPLED`."""
     without_family: LeaveOneOut | None = None
@@ -117,7 +103,7 @@ class Relation:
     @property
     def enough(self) -> int:
         """Fewest models with which an unrelated pair is called not related with a power of 80 percent."""
-        return derived(fewest_for_unrelated(self.margin), "answer", "relation.enough")
+        return derived(fewest_for_unrelated(), "answer", "relation.enough")
 
     def as_exploratory(self, p: float | None, n_looks: int) -> Relation:
         """The relation where nobody registered it: related is a hint if p, corrected for `n_looks` relations that can be looked
@@ -157,124 +143,84 @@ class LeaveOneOut:
 # --- the answer -------------------------------------------------------------------------------------------------
 
 
-def relate(
-    units: pl.DataFrame, sign: Sign = "negative", margin: float = MARGIN, seed: int = 0, *, is_brief: bool = False
-) -> Relation:
+def relate(units: pl.DataFrame, sign: Sign = "negative", *, is_brief: bool = False) -> Relation:
     """The relation of `dimension` to `performance` (higher is better) over units, one row each.
 
     Columns: unit (unique), dimension, performance; optional: dimension_error (standard error of log dimension),
     performance_error (standard error), dimension_blocks and performance_blocks (lists: log dimension and performance
     without block 0, 1, ... of what every unit has read), family, log_parameters, training_tokens, and recipe, of which the
-    unit is a replicate (null: none). Units without a finite dimension or performance are left out and named. Raises
-    InputError for a missing column, a repeated unit, an unknown sign, or a margin outside 0 to 1. A brief relation has only
-    the answer, rho, its intervals and p: a fifth of the time.
+    unit is a replicate (null: none). Units without a finite dimension or performance are left out and named. A brief
+    relation has only the answer, rho, its intervals and p: a fifth of the time.
 
     With replicates, an answer stands only if it is the same with each recipe counted once, by the means of its units;
     otherwise it is `cannot_tell`, with the reason `replicates`.
     """
-    check_units(units, sign, margin)
-    relation = _relate_units(units, sign, margin, seed, is_brief)
+    relation = _relate_units(units, sign, is_brief)
     recipes = average_recipes(units)
     if recipes.height == units.height:
         return relation
-    once = _relate_units(recipes, sign, margin, seed, is_brief=True)
+    once = _relate_units(recipes, sign, is_brief=True)
     if once.answer == relation.answer:
         return replace(relation, once=once)
     return replace(relation, answer="cannot_tell", reasons=("replicates", *relation.reasons), once=once)
 
 
-def _relate_units(units: pl.DataFrame, sign: Sign, margin: float, seed: int, is_brief: bool) -> Relation:
+def _relate_units(units: pl.DataFrame, sign: Sign, is_brief: bool) -> Relation:
     """The relation over all units, replicates included."""
     known, without_dimension, without_performance = known_units(units)
-    n = known.height
-    stage = "test" if n >= FEWEST_TEST else "exploratory" if n >= FEWEST_EXPLORATORY else "picture"
-    blank = Relation(
-        "cannot_tell",
-        sign,
-        margin,
-        n,
-        stage,
-        without_dimension=without_dimension,
-        without_performance=without_performance,
-    )
     x, y = known["dimension"].to_numpy(), known["performance"].to_numpy()
-    if stage == "picture":
-        return replace(blank, reasons=(missing_reason(units, known),))
-    if len(set(x)) < 2 or len(set(y)) < 2:
-        return replace(blank, reasons=("one_value",))
-    result = evaluate_ranks(x, y, sign, margin, seed)
-    relation = replace(
-        blank,
-        answer=result.answer,
-        rho=result.rho,
-        lower=result.lower,
-        upper=result.upper,
-        p=result.p,
-        lower_90=result.lower_90,
-        upper_90=result.upper_90,
-        detectable=detectable_rho(n),
-        reasons=result.reasons,
-    )
-    if is_brief:
+    if known.height < FEWEST_EXPLORATORY:
+        relation = Relation("cannot_tell", sign, known.height, reasons=(missing_reason(units, known),))
+    elif len(set(x)) < 2 or len(set(y)) < 2:
+        relation = Relation("cannot_tell", sign, known.height, reasons=("one_value",))
+    else:
+        relation = evaluate_ranks(x, y, sign)
+    relation = replace(relation, without_dimension=without_dimension, without_performance=without_performance)
+    if is_brief or relation.rho is None:
         return relation
-    error = _measurement_error(known, result.rho, seed)
-    tau, tau_p = kendall(x, y, seed)
+    tau, tau_p = kendall(x, y)
     return replace(
-        relation,
+        _with_error_band(relation, known, relation.rho),
         tau=tau,
         tau_p=tau_p,
-        error_lower=error.lower,
-        error_upper=error.upper,
-        errors_paired=error.paired,
-        without_error=error.without,
-        partial=partial_correlation(known, seed),
-        strata=stratified_correlation(known, seed),
-        without_one=_leave_one_out(known, result, sign, margin, seed),
-        without_family=_leave_family_out(known, result, sign, margin, seed),
+        partial=partial_correlation(known),
+        strata=stratified_correlation(known),
+        without_one=_leave_one_out(known, relation),
+        without_family=_leave_family_out(known, relation),
     )
 
 
-@dataclass(frozen=True)
-class RankTest:
-    """Coefficient, intervals and answer of one rank correlation."""
-
-    answer: str
-    rho: float
-    p: float
-    lower: float
-    upper: float
-    lower_90: float
-    upper_90: float
-    reasons: tuple[str, ...]
-
-
-def evaluate_ranks(
-    x: np.ndarray,
-    y: np.ndarray,
-    sign: str = "negative",
-    margin: float = MARGIN,
-    seed: int = 0,
-    *,
-    fewest: int = FEWEST_TEST,
-) -> RankTest:
-    """The answer for dimensions (n,) and scores (n,) of at least five units, neither constant.
+def evaluate_ranks(x: np.ndarray, y: np.ndarray, sign: Sign = "negative", *, fewest: int = FEWEST_TEST) -> Relation:
+    """The brief relation of dimensions (n,) and scores (n,) of at least five units, neither constant.
 
     With fewer than `fewest` units the answer is `cannot_tell`.
     """
     n = len(x)
     rho = spearman(x, y)
-    p = spearman_p_value(x, y, seed)
-    (lower, upper), (lower_90, upper_90) = spearman_intervals(x, y, rho, seed, (0.95, 0.90))
+    p = spearman_p_value(x, y)
+    (lower, upper), (lower_90, upper_90) = spearman_intervals(x, y, rho, (0.95, 0.90))
     reasons: tuple[str, ...] = ()
     if n < fewest:
         answer, reasons = "cannot_tell", ("stage",)
     elif p <= LEVEL:
         answer = "related_as_registered" if (rho < 0) == (sign == "negative") else "related_other_way"
-    elif -margin <= lower_90 and upper_90 <= margin:
+    elif lower_90 >= -MARGIN and upper_90 <= MARGIN:
         answer = "not_related"
     else:
         answer, reasons = "cannot_tell", ("interval_too_wide",)
-    return RankTest(answer, rho, p, lower, upper, lower_90, upper_90, reasons)
+    return Relation(
+        answer,
+        sign,
+        n,
+        rho=rho,
+        lower=lower,
+        upper=upper,
+        p=p,
+        lower_90=lower_90,
+        upper_90=upper_90,
+        detectable=detectable_rho(n),
+        reasons=reasons,
+    )
 
 
 def detectable_rho(n: int) -> float | None:
@@ -298,40 +244,30 @@ def detectable_rho(n: int) -> float | None:
     return high
 
 
-def fewest_for_unrelated(margin: float = MARGIN) -> int:
-    """Fewest models with which an unrelated pair is called not related with a power of 80 percent: 32 at a margin of .5.
+def fewest_for_unrelated() -> int:
+    """Fewest models with which an unrelated pair is called not related with a power of 80 percent: 32.
 
     Two one-sided tests at 5 percent of Fisher's z, whose variance is 1 / (n - 3) where nothing is related.
     """
     z = float(special.ndtri(1 - LEVEL) + special.ndtri((1 + POWER) / 2))
-    return math.ceil(3 + (z / math.atanh(margin)) ** 2)
+    return math.ceil(3 + (z / math.atanh(MARGIN)) ** 2)
 
 
 # --- measurement errors -----------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class _ErrorBand:
-    """The band of rho from measurement errors, and rho corrected for them."""
+def _with_error_band(relation: Relation, known: pl.DataFrame, rho: float) -> Relation:
+    """The relation with the band of rho from measurement errors: that of redraws, shifted back by what they attenuate rho.
 
-    lower: float | None = None
-    upper: float | None = None
-    without: float | None = None
-    paired: tuple[str, ...] = ()
-
-
-def _measurement_error(known: pl.DataFrame, rho: float, seed: int) -> _ErrorBand:
-    """Simulation-extrapolation (Cook and Stefanski 1994, first step): adding measurement error once more attenuates rho by
-    as much as the actual error did. The band is that of the redraws, shifted back by the attenuation.
-
-    Where every unit has the values of one jackknife, its blocks are drawn jointly for all units: a block's common effect
-    changes no order. Otherwise errors are independent, and an unknown error counts as none. Errors of dimension and score
-    are independent of each other.
+    Adding measurement error once more attenuates rho by as much as the actual error did (simulation-extrapolation, Cook and
+    Stefanski 1994, first step). Where every unit has the values of one jackknife, its blocks are drawn jointly for all
+    units: a block's common effect changes no order. Otherwise errors are independent, and an unknown error counts as none.
+    Errors of dimension and score are independent of each other.
     """
     values = {"dimension": np.log(known["dimension"].to_numpy()), "performance": known["performance"].to_numpy()}
     n = known.height
     n_draws = max(200, min(N_REDRAWS, 600_000 // n))
-    draw = np.random.default_rng([seed, n, 2])
+    draw = np.random.default_rng([SEED, n, 2])
     ranks, paired, is_exact = [], [], True
     for name, value in values.items():
         blocks = common_blocks(known[f"{name}_blocks"])
@@ -345,40 +281,41 @@ def _measurement_error(known: pl.DataFrame, rho: float, seed: int) -> _ErrorBand
         is_exact = is_exact and not noise.any()
         ranks.append(centred_ranks(value + noise))  # (n_draws, n)
     if is_exact:
-        return _ErrorBand()
+        return relation
     x, y = ranks
     redrawn = (x * y).sum(1) / np.sqrt((x * x).sum(1) * (y * y).sum(1))
     z, redrawn_z = (np.arctanh(np.clip(v, -0.999, 0.999)) for v in (rho, redrawn))
     lost = z - np.median(redrawn_z)
     lower, upper = np.tanh(np.quantile(redrawn_z, [LEVEL / 2, 1 - LEVEL / 2]) + lost)
-    return _ErrorBand(min(float(lower), rho), max(float(upper), rho), float(np.tanh(z + lost)), tuple(paired))
+    return replace(
+        relation, error_lower=min(float(lower), rho), error_upper=max(float(upper), rho), errors_paired=tuple(paired)
+    )
 
 
 # --- leaving out ------------------------------------------------------------------------------------------------
 
 
-def _leave_one_out(known: pl.DataFrame, result: RankTest, sign: str, margin: float, seed: int) -> LeaveOneOut | None:
+def _leave_one_out(known: pl.DataFrame, relation: Relation) -> LeaveOneOut | None:
     n = known.height
     if n <= FEWEST_EXPLORATORY or not is_resampled(n):
         return None
-    x, y = known["dimension"].to_numpy(), known["performance"].to_numpy()
-    rho = weighted_spearman(1 - np.eye(n), x, y)
-    return _summarise_left_out(
-        known, list(known["unit"].cast(pl.String)), ~np.eye(n, dtype=bool), rho, result, sign, margin, seed
-    )
+    rho = weighted_spearman(1 - np.eye(n), known["dimension"].to_numpy(), known["performance"].to_numpy())
+    remaining = ~np.eye(n, dtype=bool)
+    extremes = {int(np.nanargmin(rho)), int(np.nanargmax(rho))} if np.isfinite(rho).any() else set()
+    return _summarise_left_out(known, list(known["unit"].cast(pl.String)), remaining, rho, relation, extremes)
 
 
-def _leave_family_out(known: pl.DataFrame, result: RankTest, sign: str, margin: float, seed: int) -> LeaveOneOut | None:
+def _leave_family_out(known: pl.DataFrame, relation: Relation) -> LeaveOneOut | None:
     families = known["family"].drop_nulls().unique(maintain_order=True).to_list()
     if len(families) < 2:
         return None
     remaining = np.stack([known["family"].ne_missing(name).to_numpy() for name in families])
-    rho = np.array([_spearman_or_nan(known, rows) for rows in remaining])
-    return _summarise_left_out(known, families, remaining, rho, result, sign, margin, seed, judge_all=True)
+    rho = np.array([_spearman_or_nan(known.filter(pl.Series(rows))) for rows in remaining])
+    return _summarise_left_out(known, families, remaining, rho, relation, np.flatnonzero(np.isfinite(rho)).tolist())
 
 
-def _spearman_or_nan(known: pl.DataFrame, rows: np.ndarray) -> float:
-    x, y = (known[name].to_numpy()[rows] for name in ("dimension", "performance"))
+def _spearman_or_nan(known: pl.DataFrame) -> float:
+    x, y = known["dimension"].to_numpy(), known["performance"].to_numpy()
     return spearman(x, y) if min(len(set(x)), len(set(y))) > 1 and len(x) >= FEWEST_EXPLORATORY else math.nan
 
 
@@ -387,28 +324,21 @@ def _summarise_left_out(
     names: Sequence[str],
     remaining: np.ndarray,
     rho: np.ndarray,
-    result: RankTest,
-    sign: str,
-    margin: float,
-    seed: int,
-    judge_all: bool = False,
+    relation: Relation,
+    judged: Collection[int],
 ) -> LeaveOneOut | None:
-    """`remaining` (m, n): the rows left in each case; `rho` (m,): their coefficients. The test is repeated at both extremes,
-    or with `judge_all` in all cases where it is possible. It keeps the stage of the full sample: nine of ten units are not
-    reported as too few."""
-    if not np.isfinite(rho).any():
+    """`remaining` (m, n): the rows left in each case; `rho` (m,): their coefficients; `judged`: the cases in which the test is
+    repeated. It keeps the number of units of the full sample: nine of ten are not reported as too few."""
+    if not judged:
         return None
-    defined = np.flatnonzero(np.isfinite(rho)).tolist()
-    judged = defined if judge_all else {int(np.nanargmin(rho)), int(np.nanargmax(rho))}
     x, y = known["dimension"].to_numpy(), known["performance"].to_numpy()
     fewest = FEWEST_EXPLORATORY if known.height >= FEWEST_TEST else FEWEST_TEST
     changes = any(
-        evaluate_ranks(x[remaining[case]], y[remaining[case]], sign, margin, seed, fewest=fewest).answer
-        != result.answer
+        evaluate_ranks(x[remaining[case]], y[remaining[case]], relation.sign, fewest=fewest).answer != relation.answer
         for case in judged
     )
-    furthest = int(np.nanargmax(np.abs(rho - result.rho)))
-    missed = tuple(name for case, name in enumerate(names) if case not in defined)
+    furthest = int(np.nanargmax(np.abs(rho - relation.rho)))
+    missed = tuple(name for name, value in zip(names, rho, strict=True) if not math.isfinite(value))
     return LeaveOneOut(float(np.nanmin(rho)), float(np.nanmax(rho)), names[furthest], changes, missed)
 
 
@@ -433,12 +363,6 @@ class SpecificationCurve:
         """Specifications with the same answer as the primary one, which is included."""
         return sum(relation.answer == self.answer for relation in self.relations.values())
 
-    @property
-    def counts(self) -> dict[str, int]:
-        """Number of specifications by answer, in the order of `ANSWERS`."""
-        answers = [relation.answer for relation in self.relations.values()]
-        return {answer: answers.count(answer) for answer in ANSWERS}
-
     def as_exploratory(self, p_values: Mapping[str, float], n_looks: int) -> SpecificationCurve:
         """As `Relation.as_exploratory`, with the corrected p of each specification."""
         relations = {name: one.as_exploratory(p_values.get(name), n_looks) for name, one in self.relations.items()}
@@ -449,9 +373,7 @@ class SpecificationCurve:
 def relate_specifications(
     frames: Mapping[str, pl.DataFrame], primary: str, sign: Sign = "negative"
 ) -> SpecificationCurve:
-    """`relate` in brief under each specification (name -> units). Raises InputError if `primary` is not among them."""
-    if primary not in frames:
-        raise InputError("The primary specification '{primary}' is not among {frames}.", primary=primary, frames=frames)
+    """`relate` in brief under each specification (name -> units), `primary` among them."""
     relations = {name: relate(frame, sign, is_brief=True) for name, frame in frames.items()}
     recipes = {
         name: average_recipes(frame).select("unit", "dimension", "performance") for name, frame in frames.items()

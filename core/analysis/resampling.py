@@ -1,7 +1,7 @@
 """Spearman's rho and Kendall's tau with resampling over models: permutations for p, a bootstrap for intervals, and p of
 many tests at once.
 
-The draws depend on the number of models and the seed alone, so they are cached.
+The draws depend on the number of models alone, so they are cached.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ import numpy as np
 from scipy import special
 
 from core.analysis.units import FEWEST_EXPLORATORY, Numbers, to_floats
-from core.errors import InputError
 
 N_PERMUTATIONS = 9999
+SEED = 0
 N_BOOTSTRAP = 2000
 LARGEST_EXACT = 8
 """Most models for which all permutations are enumerated: 40,320. With more, 9,999 random ones."""
@@ -78,18 +78,18 @@ def n_orders(n: int) -> int:
 
 
 @lru_cache(maxsize=16)
-def random_orders(n: int, seed: int, which: int, n_orders: int) -> np.ndarray:
-    """(n_orders, n): random permutations."""
+def random_orders(n: int, which: int, n_orders: int) -> np.ndarray:
+    """(n_orders, n): random permutations; `which` tells draws apart that must not be alike."""
     line = np.tile(np.arange(n, dtype=np.int32), (n_orders, 1))
-    return np.random.default_rng([seed, n, which]).permuted(line, axis=1)
+    return np.random.default_rng([SEED, n, which]).permuted(line, axis=1)
 
 
 @lru_cache(maxsize=8)
-def orders(n: int, seed: int) -> np.ndarray:
+def orders(n: int) -> np.ndarray:
     """(n_orders, n): all permutations of up to `LARGEST_EXACT` models, else random ones."""
     if is_exact(n):
         return np.array(list(itertools.permutations(range(n))), dtype=np.int32)
-    return random_orders(n, seed, 0, n_orders(n))
+    return random_orders(n, 0, n_orders(n))
 
 
 def permutation_p_value(null: np.ndarray, observed: float, *, is_exact: bool) -> float:
@@ -98,7 +98,7 @@ def permutation_p_value(null: np.ndarray, observed: float, *, is_exact: bool) ->
     return hits / len(null) if is_exact else (1 + hits) / (1 + len(null))
 
 
-def spearman_p_value(x: np.ndarray, y: np.ndarray, seed: int = 0) -> float:
+def spearman_p_value(x: np.ndarray, y: np.ndarray) -> float:
     """Two-sided p of Spearman's rho; Student's t beyond `LARGEST_RESAMPLED`."""
     n = len(x)
     if not is_resampled(n):
@@ -106,22 +106,18 @@ def spearman_p_value(x: np.ndarray, y: np.ndarray, seed: int = 0) -> float:
         return 2 * float(special.stdtr(n - 2, -abs(rho) * math.sqrt((n - 2) / max(1 - rho * rho, 1e-12))))
     a, b = (centred_ranks(v) for v in (x, y))
     has_ties = len(set(x)) < n or len(set(y)) < n
-    null = _null_products(np.sort(a), np.sort(b), seed) if has_ties else _null_without_ties(n, seed)
+    # Sorted, so that p does not depend on the order of the models.
+    null = np.sort(b)[orders(n)] @ np.sort(a) if has_ties else _null_without_ties(n)
     return permutation_p_value(null, float(a @ b), is_exact=is_exact(n))
 
 
-def _null_products(a: np.ndarray, b: np.ndarray, seed: int) -> np.ndarray:
-    """Products of ranks under each permutation. Pass sorted ranks, so that p does not depend on the order of the models."""
-    return np.asarray(b[orders(len(a), seed)] @ a)
-
-
 @lru_cache(maxsize=64)
-def _null_without_ties(n: int, seed: int) -> np.ndarray:
+def _null_without_ties(n: int) -> np.ndarray:
     ranks = np.arange(n) - (n - 1) / 2
-    return _null_products(ranks, ranks, seed)
+    return np.asarray(ranks[orders(n)] @ ranks)
 
 
-def kendall(x: np.ndarray, y: np.ndarray, seed: int = 0) -> tuple[float, float]:
+def kendall(x: np.ndarray, y: np.ndarray) -> tuple[float, float]:
     """tau-b and its two-sided p: exact without ties, by permutation with ties up to 60 models, else normal."""
     n = len(x)
     ties = [np.unique(v, return_counts=True)[1] for v in (x, y)]
@@ -137,7 +133,7 @@ def kendall(x: np.ndarray, y: np.ndarray, seed: int = 0) -> tuple[float, float]:
         return tau, 2 * float(special.ndtr(-abs(excess) / math.sqrt(_kendall_variance(n, *ties))))
     of_x, of_y = (np.sign(v[:, None] - v[None, :]).astype(np.float32) for v in (x, y))
     i, j = np.triu_indices(n, 1)
-    permutations = orders(n, seed)
+    permutations = orders(n)
     null = [
         of_y[part[:, i], part[:, j]] @ of_x[i, j]
         for part in np.array_split(permutations, 1 + len(permutations) // 1000)
@@ -183,9 +179,7 @@ def _kendall_variance(n: int, in_x: np.ndarray, in_y: np.ndarray) -> float:
 # --- bootstrap intervals ----------------------------------------------------------------------------------------
 
 
-def spearman_intervals(
-    x: np.ndarray, y: np.ndarray, rho: float, seed: int, levels: Sequence[float]
-) -> list[tuple[float, float]]:
+def spearman_intervals(x: np.ndarray, y: np.ndarray, rho: float, levels: Sequence[float]) -> list[tuple[float, float]]:
     """Intervals of Spearman's rho by bootstrap over models: bias-corrected and accelerated (Efron 1987).
 
     In simulations at n = 10, 18, 30 their coverage is 93 to 98 percent, 99 at n = 10 and rho .9 (docs/accuracy.md); that
@@ -195,7 +189,7 @@ def spearman_intervals(
     n = len(x)
     if not is_resampled(n) or abs(rho) > 1 - 1e-9:
         return [fisher_interval(rho, n, level) for level in levels]
-    drawn, left_out = (weighted_spearman(counts, x, y) for counts in (resamples(n, seed), 1 - np.eye(n)))
+    drawn, left_out = (weighted_spearman(counts, x, y) for counts in (resamples(n), 1 - np.eye(n)))
     return [bca_interval(rho, drawn, left_out, level) for level in levels]
 
 
@@ -217,9 +211,9 @@ def weighted_spearman(counts: np.ndarray, x: np.ndarray, y: np.ndarray) -> np.nd
 
 
 @lru_cache(maxsize=16)
-def resamples(n: int, seed: int) -> np.ndarray:
+def resamples(n: int) -> np.ndarray:
     """(n_bootstrap, n): how often each unit occurs."""
-    return np.random.default_rng([seed, n, 1]).multinomial(n, np.full(n, 1 / n), N_BOOTSTRAP).astype(float)
+    return np.random.default_rng([SEED, n, 1]).multinomial(n, np.full(n, 1 / n), N_BOOTSTRAP).astype(float)
 
 
 def bca_interval(value: float, drawn: np.ndarray, left_out: np.ndarray, level: float) -> tuple[float, float]:
@@ -285,7 +279,7 @@ class DimensionSearch:
         return self.adjusted_p[self.names.index(self.best)] if self.best is not None else None
 
 
-def search_dimensions(columns: Mapping[str, Numbers], performance: Numbers, seed: int = 0) -> DimensionSearch:
+def search_dimensions(columns: Mapping[str, Numbers], performance: Numbers) -> DimensionSearch:
     """Which of many dimensions (layers, specifications) correlates most with the score, with p as of `search_pairs`.
 
     `columns`: a dimension of each unit, in the order of `performance`. Coefficients of different n are compared by
@@ -294,17 +288,8 @@ def search_dimensions(columns: Mapping[str, Numbers], performance: Numbers, seed
     scores = to_floats(performance)
     scored = np.isfinite(scores)
     y = scores[scored]
-    table = []
-    for name, values in columns.items():
-        if len(values) != len(scores):
-            raise InputError(
-                "'{name}' has {n_values} units, the score has {n_every}.",
-                name=name,
-                n_values=len(values),
-                n_every=len(scores),
-            )
-        table.append(to_floats(values)[scored])
-    p_values = search_pairs(np.array(table).reshape(len(table), len(y)), y[None], seed)[:, 0]
+    table = [to_floats(values)[scored] for values in columns.values()]
+    p_values = search_pairs(np.array(table).reshape(len(table), len(y)), y[None])[:, 0]
     rho: list[float | None] = []
     z = []
     for x, p in zip(table, p_values, strict=True):
@@ -317,7 +302,7 @@ def search_dimensions(columns: Mapping[str, Numbers], performance: Numbers, seed
     return DimensionSearch(tuple(columns), tuple(rho), adjusted, best, len(y))
 
 
-def search_pairs(dimensions: np.ndarray, scores: np.ndarray, seed: int = 0) -> np.ndarray:
+def search_pairs(dimensions: np.ndarray, scores: np.ndarray) -> np.ndarray:
     """p of each pair of a dimension (k, n) and a score (m, n) of n units, adjusted for having looked at all pairs: (k, m).
 
     Against the permutation distribution of the largest of all coefficients. Whole units are permuted, which keeps what
@@ -328,7 +313,7 @@ def search_pairs(dimensions: np.ndarray, scores: np.ndarray, seed: int = 0) -> n
     if n < FEWEST_EXPLORATORY:
         return np.full((len(dimensions), len(scores)), math.nan)
     a, b = (_unit_ranks(rows) for rows in (dimensions, scores))
-    permutations = orders(n, seed)
+    permutations = orders(n)
     largest = np.zeros(len(permutations))
     for row in a:
         largest = np.maximum(largest, np.abs(row[permutations] @ b.T).max(1, initial=0))

@@ -29,7 +29,7 @@ def record_choice(
     totals = decision.totals if chosen else ()
     candidates = [*decision.candidates, *(excluded.candidate for excluded in decision.excluded)]
     evidence = {
-        "criteria": [criterion.resolved.key for criterion in decision.criteria],
+        "criteria": [criterion.key for criterion in decision.criteria],
         "weights": [round(criterion.share, 6) for criterion in decision.criteria],
         "values": {
             candidate.run_id: [None if r is None else [r.value, r.lower, r.upper] for r in candidate.values]

@@ -53,7 +53,7 @@ def shuffled_windows(run: dict[str, Any], runs: pl.DataFrame, rows: pl.DataFrame
 
 
 def relate_windows(
-    windows: pl.DataFrame, place: str = PLACES[0], shuffled: pl.DataFrame | None = None, seed: int = 0
+    windows: pl.DataFrame, place: str = PLACES[0], shuffled: pl.DataFrame | None = None
 ) -> WindowRelation:
     """Relate dimension and loss; `windows` and `shuffled` are rows of run_windows of one run and of its control."""
     units = window_units(windows, place)
@@ -61,28 +61,27 @@ def relate_windows(
     relation = WindowRelation(
         place,
         layers[0] if layers.len() else None,
-        _unregistered_relation(windows, place, seed),
+        _unregistered_relation(windows, place),
         windows["document"].n_unique(),
-        _relation_given_types(units, seed),
+        _relation_given_types(units),
     )
     if shuffled is None or shuffled.is_empty():
         return relation
-    of_control = window_units(shuffled, place)
     return replace(
         relation,
-        shuffled=_unregistered_relation(shuffled, place, seed),
-        difference=_difference_from_control(units, of_control, seed),
+        shuffled=_unregistered_relation(shuffled, place),
+        difference=_difference_from_control(units, window_units(shuffled, place)),
     )
 
 
-def _unregistered_relation(windows: pl.DataFrame, place: str, seed: int) -> Relation:
+def _unregistered_relation(windows: pl.DataFrame, place: str) -> Relation:
     """The relation at one place, with p corrected for the places that can be looked at, as nobody registers one of windows."""
     places = {place: window_units(windows, place) for place in PLACES}
     dimensions = {place: units["dimension"].to_list() for place, units in places.items()}
-    search = search_dimensions(dimensions, windows["loss"].to_list(), seed)
+    search = search_dimensions(dimensions, windows["loss"].to_list())
     p_values = dict(zip(search.names, search.adjusted_p, strict=True))
     n_looks = sum(p is not None for p in search.adjusted_p)
-    return relate(places[place], PUBLISHED_SIGN, seed=seed).as_exploratory(p_values[place], n_looks)
+    return relate(places[place], PUBLISHED_SIGN).as_exploratory(p_values[place], n_looks)
 
 
 def window_units(windows: pl.DataFrame, place: str) -> pl.DataFrame:
@@ -99,16 +98,14 @@ def window_units(windows: pl.DataFrame, place: str) -> pl.DataFrame:
     )
 
 
-def _relation_given_types(units: pl.DataFrame, seed: int) -> PartialCorrelation:
+def _relation_given_types(units: pl.DataFrame) -> PartialCorrelation:
     known, _, _ = known_units(units)
     if known.height < FEWEST_EXPLORATORY or min(known["dimension"].n_unique(), known["performance"].n_unique()) < 2:
-        return PartialCorrelation(None, None, None, None, known.height, (), "too_few")
-    return partial_correlation(known, seed, ("types",))
+        return PartialCorrelation(n=known.height, reason="too_few")
+    return partial_correlation(known, ("types",))
 
 
-def _difference_from_control(
-    units: pl.DataFrame, of_control: pl.DataFrame, seed: int
-) -> tuple[float, float, float] | None:
+def _difference_from_control(units: pl.DataFrame, of_control: pl.DataFrame) -> tuple[float, float, float] | None:
     """Coefficient minus the control's, with a bootstrap that draws the same windows for both."""
     known, of_control = (
         known_units(frame)[0].select("unit", "dimension", "performance") for frame in (units, of_control)
@@ -123,4 +120,4 @@ def _difference_from_control(
         return weighted_spearman(counts, *numbers[:2]) - weighted_spearman(counts, *numbers[2:])
 
     value = float(difference(np.ones((1, n)))[0])
-    return value, *bca_interval(value, difference(resamples(n, seed)), difference(1 - np.eye(n)), 0.95)
+    return value, *bca_interval(value, difference(resamples(n)), difference(1 - np.eye(n)), 0.95)

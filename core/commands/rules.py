@@ -117,7 +117,7 @@ def apply(options: argparse.Namespace) -> int:
         )
     ]
     criteria = [
-        f"{decision_wording.criterion_name(criterion.resolved, rule.assumptions.bits)} {decision_wording.share_text(criterion.share)}"
+        f"{decision_wording.criterion_name(criterion, rule.assumptions.bits)} {decision_wording.share_text(criterion.share)}"
         for criterion in decision.criteria
     ]
     if rows:
@@ -187,7 +187,7 @@ def _cells(decision: Decision, row: int, rule: Rule) -> list[str]:
 
     readings = decision.candidates[row].values
     return [
-        decision_wording.interval_text(criterion.resolved.criterion.of, readings[k], rule.assumptions)
+        decision_wording.interval_text(criterion.criterion.of, readings[k], rule.assumptions)
         for k, criterion in enumerate(decision.criteria)
     ]
 
@@ -219,14 +219,14 @@ def _decision_json(
         "learned_on": asdict(saved.rule.task) if saved.rule.task else None,
         "task": None if task is None else {key: task[key] for key in ("benchmark", "metric", "filter", "n_shot")},
         "choice": asdict(choice),
-        "weights": {criterion.resolved.key: criterion.share for criterion in decision.criteria},
+        "weights": {criterion.key: criterion.share for criterion in decision.criteria},
         "weighs_nothing": {
-            criterion.resolved.key: criterion.muted_reason for criterion in decision.criteria if criterion.muted_reason
+            criterion.key: criterion.muted_reason for criterion in decision.criteria if criterion.muted_reason
         },
         "changes": None
         if change is None
         else {
-            "criterion": decision.criteria[change.criterion].resolved.key,
+            "criterion": decision.criteria[change.criterion].key,
             "weight": change.share,
             "at": change.new_share,
             "then": decision_wording.model_name(decision, change.run_id),
@@ -246,7 +246,7 @@ def _decision_json(
             {
                 "model": excluded.candidate.name,
                 "why": excluded.reason,
-                "criterion": decision.criteria[excluded.criterion].resolved.key,
+                "criterion": decision.criteria[excluded.criterion].key,
             }
             for excluded in decision.excluded
         ],

@@ -11,6 +11,7 @@ import polars as pl
 
 from core import wording
 from core.analysis.ranking import default_benchmark
+from core.analysis.relation import MARGIN
 from core.analysis.units import FEWEST_TEST
 from core.deck import appendix_values
 from core.deck.deck_data import DeckData
@@ -18,7 +19,7 @@ from core.deck.slide import reference_slide, reference_slides
 from core.deck.story import Column, Row, Statement, StorySlide
 from core.locale import _, glossary
 from core.records import without_places
-from core.sources import Text, counted, shown, stated
+from core.sources import Text, counted, shown
 from core.tables.sourced import rows_of
 from core.wording import plans as plan_wording
 from core.wording.labels import name, shortened_name
@@ -96,7 +97,7 @@ def _method(data: DeckData) -> StorySlide:
                 "Spearman's rho over models, a permutation test, a bootstrap interval. Related: p of at most 0.05 from {n} "
                 "models on, where it was registered before the scores. What nobody registered is a hint at most, with p corrected "
                 "for all that can be looked at. Not related: the 90 % interval lies within ±{margin}. Else nobody can tell."
-            ).format(n=FEWEST_TEST, margin=stated(0.5, "MARGIN")),
+            ).format(n=FEWEST_TEST, margin=MARGIN),
             _("Relation to scores"),
         ),
     ]

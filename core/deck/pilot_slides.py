@@ -5,6 +5,7 @@ from __future__ import annotations
 import polars as pl
 
 from core import wording
+from core.analysis.relation import MARGIN
 from core.analysis.units import FEWEST_TEST
 from core.deck import visuals
 from core.deck.deck_data import DeckData
@@ -84,7 +85,7 @@ def answer_slide(data: DeckData) -> StorySlide:
     if answer.word == "not_related":
         line = _("The 90 % interval of rho, [{lower}, {upper}], lies within ±{margin}.")
         lower, upper = map(answer_wording.coefficient_text, (answer.relation.lower_90, answer.relation.upper_90))
-        reasons.append(line.format(lower=lower, upper=upper, margin=shown(answer.relation.margin, "g")))
+        reasons.append(line.format(lower=lower, upper=upper, margin=shown(MARGIN, "g")))
     evidence = next((line for line in reasons if line), "") or answer_wording.expectation_text(answer.registration)
     actions = {
         "cannot_tell": _("Choose by score and not by dimension."),
@@ -216,7 +217,7 @@ def _relation_title(data: DeckData) -> str:
         lower=coefficient(relation.lower),
         upper=coefficient(relation.upper),
         detectable=coefficient(relation.detectable),
-        margin=shown(relation.margin, "g"),
+        margin=shown(MARGIN, "g"),
     )
 
 

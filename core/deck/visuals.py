@@ -14,6 +14,7 @@ import polars as pl
 
 from core import wording
 from core.analysis import plans as plan_analysis
+from core.analysis.relation import MARGIN
 from core.figures.chart import Axis, Block, Blocks, Chart, Gallery, Guide, Point, Series, round_axis, whole_step
 from core.figures.profile_data import PRIMARY, Curve, ProfileData, profile_points
 from core.locale import _
@@ -220,11 +221,10 @@ def coefficient_chart(answer: Answer) -> Chart | None:
         Point(rho, place, left=lower, right=upper, name=_("{name}, n = {n}").format(name=name, n=n))  # type: ignore[arg-type]
         for place, (name, rho, lower, upper, n) in enumerate(available, start=1)
     )
-    margin = relation.margin
     guides = (
         Guide("0", 0.0),
-        Guide(Text("−{:g}").format(margin), -margin),
-        Guide(Text("+{:g}").format(margin), margin),
+        Guide(Text("−{:g}").format(MARGIN), -MARGIN),
+        Guide(Text("+{:g}").format(MARGIN), MARGIN),
     )
     descriptions = _("; ").join(
         _("{name}: {relation}").format(
@@ -239,7 +239,7 @@ def coefficient_chart(answer: Answer) -> Chart | None:
         _("Coefficients with 95 % intervals. {told}.").format(told=descriptions),
         guides,
         _("Bars: 95 % intervals. Within ±{margin} an interval counts as not related.").format(
-            margin=shown(margin, "g")
+            margin=shown(MARGIN, "g")
         ),
     )
 

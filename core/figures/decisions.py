@@ -79,7 +79,7 @@ def front_points(decision: Decision, x: int, y: int, n_points: tuple[int, int]) 
             summary = decision_wording.pareto_text(standing, decision)
             is_chosen = chosen is not None and candidate.run_id == chosen.run_id
             points.append(FrontPoint(candidate.run_id, names[number], across, up, standing.status, is_chosen, summary))
-    x_question, y_question = (decision.criteria[k].resolved for k in (x, y))
+    x_question, y_question = (decision.criteria[k] for k in (x, y))
     weighing = {k for k, criterion in enumerate(decision.criteria) if criterion.share > 0}
     steps = _front_steps(points, x_question, y_question) if weighing == {x, y} else []
     return FrontData(
@@ -268,7 +268,7 @@ def weight_bars(decision: Decision, bits: float) -> list[WeightBar]:
     )
     return [
         WeightBar(
-            decision_wording.criterion_name(decision.criteria[sensitivity.criterion].resolved, bits),
+            decision_wording.criterion_name(decision.criteria[sensitivity.criterion], bits),
             sensitivity.share,
             [(segment.start, segment.end, names[segment.run_id]) for segment in sensitivity.segments],
         )

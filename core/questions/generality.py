@@ -38,7 +38,6 @@ from core.analysis.resampling import (
 )
 from core.analysis.rule_record import proportion_interval
 from core.analysis.units import FEWEST_EXPLORATORY, Numbers, average_recipes, to_floats
-from core.errors import InputError
 from core.pilots.rule import DIMENSIONS
 from core.questions.ranking_answer import Answer, relation_units
 from core.registry.specifications import CLAIMS
@@ -308,45 +307,42 @@ def _decide_by_benchmarks(
 class Concordance:
     """Agreement of several texts (or tasks) on the order of the same models."""
 
-    w: float | None
-    """Kendall's W, 0 to 1, corrected for ties."""
-    lower: float | None
-    upper: float | None
-    """95 percent, by bootstrap over models."""
-    p: float | None
-    """Against unrelated orders: each text's order permuted independently."""
     n: int
     """Models with a value on every text."""
     n_orders: int
+    w: float | None = None
+    """Kendall's W, 0 to 1, corrected for ties."""
+    lower: float | None = None
+    upper: float | None = None
+    """95 percent, by bootstrap over models."""
+    p: float | None = None
+    """Against unrelated orders: each text's order permuted independently."""
     reason: str | None = None
     """Why there is none: `too_few`, `one_value`."""
 
 
-def concordance(orders: Mapping[str, Numbers], seed: int = 0) -> Concordance:
-    """Kendall's W of the same models under several texts or tasks, given by name in `orders`. Models without all values
-    are left out. Raises InputError for different lengths."""
-    if len({len(values) for values in orders.values()}) > 1:
-        raise InputError("Orders of one set of models have one value of each model.")
-    table = np.array([to_floats(values) for values in orders.values()]).reshape(len(orders), -1)
+def concordance(orders: Sequence[Numbers]) -> Concordance:
+    """Kendall's W of the same models under several texts or tasks. Models without all values are left out."""
+    table = np.array([to_floats(values) for values in orders]).reshape(len(orders), -1)
     table = table[:, np.isfinite(table).all(0)]  # (m, n)
     m, n = table.shape
     if m < 2 or n < FEWEST_EXPLORATORY:
-        return Concordance(None, None, None, None, n, m, "too_few")
+        return Concordance(n, m, reason="too_few")
     if any(len(set(row)) < 2 for row in table):
-        return Concordance(None, None, None, None, n, m, "one_value")
+        return Concordance(n, m, reason="one_value")
     ranks = centred_ranks(table)
     w = float((ranks.sum(0) ** 2).sum() / (m * (ranks**2).sum()))
     if is_resampled(n):
         of_rows = [rank_matrix(row) for row in table]
-        drawn, left_out = (_concordances(counts, of_rows) for counts in (resamples(n, seed), 1 - np.eye(n)))
+        drawn, left_out = (_concordances(counts, of_rows) for counts in (resamples(n), 1 - np.eye(n)))
         lower, upper = bca_interval(w, drawn, left_out, 0.95)
     else:  # W is 1/m more than the mean rho of two of them, times (m - 1) / m
         lower, upper = (((m - 1) * end + 1) / m for end in fisher_interval((m * w - 1) / (m - 1), n, 0.95))
     sums = np.tile(ranks[0], (n_orders(n), 1))
     for which, row in enumerate(ranks[1:]):
-        sums += row[random_orders(n, seed, 1 + which, len(sums))]
+        sums += row[random_orders(n, 1 + which, len(sums))]
     p = permutation_p_value((sums**2).sum(1), float((ranks.sum(0) ** 2).sum()), is_exact=False)
-    return Concordance(w, lower, upper, p, n, m)
+    return Concordance(n, m, w, lower, upper, p)
 
 
 def _concordances(counts: np.ndarray, below: Sequence[np.ndarray]) -> np.ndarray:
@@ -430,7 +426,7 @@ def _order_table(
     if len(columns) < 2 or len(run_ids) < 2:
         return None
     table = tuple(tuple(of_column[i] for of_column in values) for i in range(len(run_ids)))
-    return OrderTable(tuple(columns), tuple(run_ids), table, concordance(dict(zip(columns, values, strict=True))))
+    return OrderTable(tuple(columns), tuple(run_ids), table, concordance(values))
 
 
 def verdict_agreements(runs: pl.DataFrame) -> list[VerdictAgreement]:

@@ -12,7 +12,7 @@ import polars as pl
 from core.analysis.claims import LEVEL
 from core.analysis.ranking import OWN_MATCHES, RankingGroup, score_key
 from core.analysis.ranks import BLOCK_FREEDOM, Ranks, quantile, rank_intervals
-from core.analysis.relation import MARGIN, Relation, SpecificationCurve, relate, relate_specifications
+from core.analysis.relation import Relation, SpecificationCurve, relate, relate_specifications
 from core.analysis.resampling import search_pairs
 from core.questions.population import Population, filter_specification
 from core.questions.ranking_question import DIMENSIONS, Registration, is_run_of
@@ -73,7 +73,7 @@ class Answer:
     population: Population
     relation: Relation
     word: str
-    """One of `relation.ANSWERS`."""
+    """As `Relation.answer`."""
     reasons: tuple[str, ...]
     """Why nobody can tell, as in `Relation.reasons`, and: `no_runs`, `no_direction`, `sources`, `base_scores`."""
     ranked: RankedModels
@@ -207,15 +207,8 @@ def _relation_without_direction(population: Population) -> Relation:
     has_score = pl.col("score_match").is_in(OWN_MATCHES)
     n = population.rows.filter(has_score, pl.col(population.dimension.column).is_not_null()).height
     without = population.rows.filter(~has_score)["run_id"]
-    return Relation(
-        "cannot_tell",
-        population.registration.sign,
-        MARGIN,
-        n,
-        "picture",
-        reasons=("no_direction",),
-        without_performance=tuple(without),
-    )
+    sign = population.registration.sign
+    return Relation("cannot_tell", sign, n, reasons=("no_direction",), without_performance=tuple(without))
 
 
 def _all_dimensions(population: Population) -> pl.DataFrame:

@@ -6,7 +6,7 @@ No sentence claims a cause. It gives numbers side by side, with who expected wha
 from __future__ import annotations
 
 from core import wording
-from core.analysis.relation import LeaveOneOut, Relation, SpecificationCurve
+from core.analysis.relation import MARGIN, LeaveOneOut, Relation, SpecificationCurve
 from core.analysis.units import FEWEST_EXPLORATORY, FEWEST_TEST
 from core.errors import Sentence
 from core.locale import _, worded
@@ -120,7 +120,7 @@ def claim_text(answer: Answer) -> str:
         "cannot_tell": _("Cannot tell whether {dimension} and score in {benchmark} are related"),
     }
     template = heads.get((answer.word, direction)) or others[answer.word]
-    return template.format(dimension=dimension, benchmark=benchmark, margin=shown(answer.relation.margin, "g"))
+    return template.format(dimension=dimension, benchmark=benchmark, margin=shown(MARGIN, "g"))
 
 
 def benchmark_name(answer: Answer) -> str:
@@ -264,7 +264,7 @@ def sample_size_reasons(relation: Relation, few: str, first_look: str, wide: str
         detectable=coefficient_text(relation.detectable),
         lower=coefficient_text(relation.lower_90),
         upper=coefficient_text(relation.upper_90),
-        margin=shown(relation.margin, "g"),
+        margin=shown(MARGIN, "g"),
     )
     stages = {"too_few": few.format(n=FEWEST_EXPLORATORY), "stage": first_look.format(n=FEWEST_TEST)}
     return {**stages, "interval_too_wide": too_wide}

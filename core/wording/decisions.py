@@ -137,7 +137,7 @@ def _no_choice_text(decision: Decision, bits: float | None) -> str:
     lacked = {excluded.criterion for excluded in decision.excluded}
     template = _("No choice: 1 of {total} has all that the criteria ask for; missing: {names}.")
     if len(lacked) == 1:
-        criterion = decision.criteria[lacked.pop()].resolved
+        criterion = decision.criteria[lacked.pop()]
         template = _("No choice: 1 of {total} has this score; missing: {names}.")
         if criterion.criterion.of != "score":
             name = criterion_name(criterion, bits)
@@ -149,7 +149,7 @@ def _no_choice_text(decision: Decision, bits: float | None) -> str:
 def _change_text(decision: Decision, bits: float | None) -> str:
     """The smallest change of a weight that puts another model first."""
     if not decision.sensitivities:
-        weighs = next(criterion.resolved for criterion in decision.criteria if criterion.share > 0)
+        weighs = next(criterion for criterion in decision.criteria if criterion.share > 0)
         return _("Only one criterion weighs: {criterion}.").format(criterion=criterion_name(weighs, bits))
     change = decision.nearest_change
     if change is None:
@@ -160,7 +160,7 @@ def _change_text(decision: Decision, bits: float | None) -> str:
         else _("It stays first until the weight of {criterion} falls below {share}; then {other}.")
     )
     return template.format(
-        criterion=criterion_name(decision.criteria[change.criterion].resolved, bits),
+        criterion=criterion_name(decision.criteria[change.criterion], bits),
         share=share_text(change.new_share),
         other=model_name(decision, change.run_id),
     )
@@ -188,7 +188,7 @@ def note_lines(decision: Decision) -> list[str]:
     lines = [reason_text(key, decision.share_first) for key in decision.reasons if key not in said]
     if len(decision.candidates) > 1:
         weighing = [i for i, criterion in enumerate(decision.criteria) if criterion.share > 0]
-        alike = [criterion_name(decision.criteria[i].resolved) for i in weighing if is_equal_for_all(decision, i)]
+        alike = [criterion_name(decision.criteria[i]) for i in weighing if is_equal_for_all(decision, i)]
         if alike:
             lines.append(_("All of these models are alike in: {names}.").format(names=_(", ").join(alike)))
     return [line for line in lines if line]
@@ -249,7 +249,7 @@ def pareto_text(status: ParetoStatus, decision: Decision) -> str:
 
 def exclusion_text(excluded: ExcludedCandidate, decision: Decision, assumptions: Assumptions) -> str:
     """Why a model is left out: `SmolLM2: no score in gsm8k`, `MiniLM: score in arc 41.0, below 50.0`."""
-    resolved = decision.criteria[excluded.criterion].resolved
+    resolved = decision.criteria[excluded.criterion]
     name, quantity = criterion_name(resolved, assumptions.bits), resolved.criterion.of
     if excluded.reason == "lacks":
         return _("{model}: no {criterion}").format(model=excluded.candidate.name, criterion=name)

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from core.analysis.relation import Relation
+from core.analysis.relation import MARGIN, Relation
 from core.analysis.windows import WindowRelation
 from core.locale import _
 from core.sources import shown
@@ -48,9 +48,7 @@ def answer_text(windows: WindowRelation, run: Mapping[str, Any]) -> str:
     relation = windows.relation
     template = _("{claim}: {numbers} windows of {documents} documents; text {text}, protocol {protocol}.")
     return template.format(
-        claim=claims[relation.answer].format(
-            place=place_text(windows), model=run["name"], margin=shown(relation.margin, "g")
-        ),
+        claim=claims[relation.answer].format(place=place_text(windows), model=run["name"], margin=shown(MARGIN, "g")),
         numbers=relation_text(relation),
         documents=windows.n_documents,
         text=run["corpus_name"],

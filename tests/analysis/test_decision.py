@@ -53,7 +53,7 @@ def test_standings_are_those_of_the_definition(seed):
         )
 
     kept = [candidate(str(n), *(reading() for _ in questions)) for n in range(draw.randint(1, 9))]
-    found = pareto_statuses(kept, questions, [True] * len(questions))
+    found = pareto_statuses(kept, [replace(one, share=1.0) for one in questions])
     assert [(one.status, one.is_on_front) for one in found] == enumerated(kept, questions)
     assert all(bool(one.dominated_by) == (one.status != "front") for one in found)
 
@@ -66,7 +66,7 @@ def test_an_overlapping_interval_is_dominated_perhaps_and_a_clear_one_for_sure()
         candidate("unsaid", CriterionValue(10, None, None), exact(2e8)),
         candidate("tiny", CriterionValue(50, 48, 52), exact(1e6)),
     ]
-    found = pareto_statuses(kept, [asked("score"), asked("parameters")], [True, True])
+    found = pareto_statuses(kept, [replace(asked(of), share=0.5) for of in ("score", "parameters")])
     assert [one.status for one in found] == ["front", "perhaps", "dominated", "perhaps", "front"]
     assert found[2].dominated_by == ("run-good", "run-near")
     assert [one.is_on_front for one in found] == [True, False, False, False, True]

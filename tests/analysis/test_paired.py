@@ -9,8 +9,9 @@ import pytest
 from scipy import stats
 from statsmodels.stats.descriptivestats import sign_test as their_sign_test
 
-from core.analysis.paired import compare_all_answers, compare_answers, mcnemar, sign_test
+from core.analysis.paired import compare_all_answers, compare_answers, mcnemar
 from core.errors import InputError
+from tests.evidence import sign_test
 
 
 def answers(values, hashes=None, **more):

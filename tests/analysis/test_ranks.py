@@ -9,7 +9,6 @@ from scipy import stats
 
 from core.analysis import ranks
 from core.analysis.ranks import rank_intervals
-from core.errors import InputError
 from tests.bench import relations as bench
 
 N_BLOCKS = 16
@@ -117,15 +116,6 @@ def test_no_value_one_unit_equal_values():
     same = rank_intervals(pl.DataFrame({"unit": list("abc"), "value": [1.0] * 3, "error": [0.0] * 3})).units
     assert same["rank"].to_list() == [1, 1, 1]
     assert same["rank_high"].to_list() == [3, 3, 3]
-
-
-@pytest.mark.parametrize(
-    ("frame", "message"),
-    [(pl.DataFrame({"unit": ["a"]}), "value"), (pl.DataFrame({"unit": ["a", "a"], "value": [1.0, 2.0]}), "'a'")],
-)
-def test_a_ranking_that_cannot_be_made_is_refused(frame, message):
-    with pytest.raises(InputError, match=message):
-        rank_intervals(frame)
 
 
 @pytest.mark.parametrize("kind", ["equal errors", "unequal errors", "standard errors"])

@@ -9,7 +9,6 @@ from scipy import stats
 
 from core.analysis.relation import detectable_rho, fewest_for_unrelated, relate, relate_specifications
 from core.analysis.resampling import spearman, spearman_p_value
-from core.errors import InputError
 from tests.bench import relations as bench
 from tests.frames import of_units as of
 from tests.frames import units
@@ -28,12 +27,12 @@ def test_the_four_answers():
 
 def test_below_ten_models_nothing_is_related_and_below_five_there_is_no_coefficient():
     few = relate(pl.DataFrame({"unit": list("abcdefg"), "dimension": range(1, 8), "performance": range(7)}))
-    assert (few.stage, few.answer, few.reasons) == ("exploratory", "cannot_tell", ("stage",))
+    assert (few.answer, few.reasons) == ("cannot_tell", ("stage",))
     assert few.rho == 1
     assert few.p == pytest.approx(2 / math.factorial(7))
     assert few.lower < 0.95, "a perfect order of seven is no proof of a perfect relation"
     picture = relate(units(4))
-    assert (picture.stage, picture.answer, picture.reasons) == ("picture", "cannot_tell", ("too_few",))
+    assert (picture.answer, picture.reasons) == ("cannot_tell", ("too_few",))
     assert (picture.rho, picture.p, picture.lower, picture.detectable, picture.without_one) == (None,) * 5
 
 
@@ -59,7 +58,6 @@ def test_increasing_changes_and_the_order_of_rows_change_nothing():
     assert turned.rho == pytest.approx(-found.rho)
     assert turned.p == pytest.approx(found.p)
     assert relate(frame.sample(fraction=1, shuffle=True, seed=1)) == found
-    assert relate(frame, seed=5).p == pytest.approx(found.p, abs=0.015)
 
 
 # --- errors, leaving out, strata, replicates -------------------------------------------------------------------
@@ -80,9 +78,6 @@ def test_errors_of_measurement_are_carried_and_not_counted_twice():
     )
     found = relate(frame, sign="positive")
     assert found.error_lower < found.rho < found.error_upper
-    whole = relate(frame.with_columns(dimension=pl.Series(np.exp(true)))).rho
-    assert found.rho < found.without_error < whole + 0.05
-    assert abs(found.without_error - whole) < abs(found.rho - whole)
     assert relate(frame.drop("dimension_error")).error_lower is None
     unknown = frame.with_columns(dimension_error=pl.lit(math.inf), performance_error=pl.lit(-1.0))
     assert relate(unknown).error_lower is None
@@ -102,7 +97,7 @@ def test_what_a_hard_text_does_to_all_models_moves_no_order():
     own *= 0.3 / np.sqrt(19 * own.var(1, keepdims=True))  # jackknife errors of .3
     moved = relate(frame.with_columns(performance_blocks=pl.Series(own + frame["performance"].to_numpy()[:, None])))
     alike = relate(frame.with_columns(performance_error=pl.lit(0.3)))
-    for name in ("error_lower", "error_upper", "without_error"):
+    for name in ("error_lower", "error_upper"):
         assert getattr(moved, name) == pytest.approx(getattr(alike, name), abs=0.02)
     few = relate(frame.with_columns(performance_blocks=pl.Series([*blocks[:-1], None])))
     assert few.errors_paired == ()
@@ -224,20 +219,6 @@ def test_one_model_no_model_and_nothing_known_of_them():
     assert (some.partial.reason, some.partial.n) == ("too_few", 2)
 
 
-@pytest.mark.parametrize(
-    ("frame", "arguments", "message"),
-    [
-        (units(12).drop("performance"), {}, "performance"),
-        (pl.concat([units(5), units(5)]), {}, "model-0"),
-        (units(12), {"sign": "up"}, "up"),
-        (units(12), {"margin": 1.5}, "1.5"),
-    ],
-)
-def test_a_request_that_cannot_be_met_is_refused(frame, arguments, message):
-    with pytest.raises(InputError, match=message):
-        relate(frame, **arguments)
-
-
 # --- how often it is right: the small form of tests/bench/relations.py -----------------------------------------
 
 
@@ -279,20 +260,13 @@ def test_a_relation_under_every_specification():
     found = relate_specifications(frames, "s0")
     assert (found.answer, found.n_agreeing, len(found.relations)) == ("related_as_registered", 9, 12)
     looked_at = found.as_exploratory(dict.fromkeys(found.relations, 0.04) | {"s1": 0.2}, 60)
-    assert looked_at.counts["hint"] == 8 and looked_at.relations["s1"].reasons == ("search",)
+    assert [one.answer for one in looked_at.relations.values()].count("hint") == 8 and looked_at.relations[
+        "s1"
+    ].reasons == ("search",)
     assert looked_at.search.p == 0.04 and looked_at.relations["s0"].n_looks == 60
-    assert found.counts == {
-        "related_as_registered": 9,
-        "related_other_way": 0,
-        "not_related": 0,
-        "cannot_tell": 3,
-        "hint": 0,
-    }
     assert found.search.n == 20 and found.search.names == tuple(frames)
     assert found.search.p >= max(found.relations[found.search.best].p, 0.0001), "looking at all of them costs something"
     again = relate_specifications({name: frame.reverse() for name, frame in frames.items()}, "s0")
     assert again.search == found.search, "whatever the order of the models"
     twice = {"s0": units(20, rho=-0.85).with_columns(recipe=pl.lit("one"))}
     assert relate_specifications(twice, "s0").relations["s0"].reasons == ("replicates",), "recipes count once here too"
-    with pytest.raises(InputError, match="s9"):
-        relate_specifications(frames, "s9")

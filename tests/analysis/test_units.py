@@ -5,8 +5,9 @@ import pingouin
 import polars as pl
 import pytest
 
-from core.analysis.units import average_recipes, reliability
+from core.analysis.units import average_recipes
 from tests.bench import relations as bench
+from tests.bench.relations import reliability
 
 
 def test_a_recipe_counts_by_the_means_of_its_measured_runs():

@@ -16,14 +16,14 @@ from pathlib import Path
 
 import numpy as np
 import polars as pl
-from scipy import stats
+from scipy import special, stats
 
 from core.analysis.claims import LEVEL
 from core.analysis.confounding import partial_correlation, stratified_correlation
 from core.analysis.ranks import rank_intervals
 from core.analysis.relation import MARGIN, detectable_rho, evaluate_ranks, fewest_for_unrelated
 from core.analysis.resampling import search_dimensions
-from core.analysis.units import average_recipes, reliability
+from core.analysis.units import average_recipes, known_units
 from core.questions.generality import concordance
 from tests.bench.coverage import table, with_section
 
@@ -204,8 +204,7 @@ def p_of_search(generator: np.random.Generator, n: int) -> float:
 
 
 def p_of_concordance(generator: np.random.Generator, n: int) -> float:
-    orders = {f"text {k}": generator.normal(size=n) for k in range(4)}
-    return concordance(orders).p or math.nan
+    return concordance([generator.normal(size=n) for _ in range(4)]).p or math.nan
 
 
 NULLS: dict[str, Callable[[np.random.Generator, int], float]] = {
@@ -251,7 +250,7 @@ def agreement(n: int, m: int, r: float, n_draws: int) -> float:
     held = 0
     for _ in range(n_draws):
         common = generator.normal(size=n)
-        orders = {str(k): r * common + math.sqrt(1 - r * r) * generator.normal(size=n) for k in range(m)}
+        orders = [r * common + math.sqrt(1 - r * r) * generator.normal(size=n) for _ in range(m)]
         found = concordance(orders)
         held += (found.lower or 0) <= truth <= (found.upper or 0)
     return held / n_draws
@@ -294,6 +293,46 @@ def permuted_table(n_draws: int) -> str:
             stands += answers[0].startswith("related") and answers[0] == answers[1]
         rows.append([title, percent(1 - every / n_draws, n_draws), percent(1 - stands / n_draws, n_draws)])
     return table(["", "24 runs alone", "and the same with 18 recipes counted once"], rows)
+
+
+@dataclass(frozen=True)
+class Reliability:
+    """Share of the variance between runs that lies between recipes."""
+
+    value: float
+    lower: float
+    upper: float
+    """95 percent."""
+    n_recipes: int
+    n_again: int
+    """Runs beyond the first of each recipe: the degrees of freedom of the variance within recipes."""
+
+
+def reliability(units: pl.DataFrame) -> tuple[Reliability | None, Reliability | None]:
+    """Reliability of log dimension and of performance, from units that share a `recipe`; None without replicates.
+
+    One-way random effects with recipes of unequal sizes, by unweighted means (Thomas and Hultquist 1978).
+    """
+    known = known_units(units)[0].with_columns(pl.col("dimension").log(), pl.coalesce("recipe", "unit").alias("recipe"))
+    dimension, performance = (_reliability(known.select("recipe", value=name)) for name in ("dimension", "performance"))
+    return dimension, performance
+
+
+def _reliability(runs: pl.DataFrame) -> Reliability | None:
+    of_recipes = runs.group_by("recipe").agg(
+        pl.col("value").mean().alias("mean"), pl.col("value").var().alias("variance"), n=pl.len()
+    )
+    again = int((of_recipes["n"] - 1).sum())
+    within = float((of_recipes["variance"].fill_null(0.0) * (of_recipes["n"] - 1)).sum())
+    if again == 0 or of_recipes.height < 3 or within <= 0:
+        return None
+    per_run = float((1 / of_recipes["n"]).sum()) / of_recipes.height
+    ratio = float(of_recipes["mean"].to_numpy().var(ddof=1)) / (within / again)
+    freedom = of_recipes.height - 1, again
+    quantiles = [special.fdtri(*freedom, q) for q in (1 - LEVEL / 2, LEVEL / 2)]
+    lower, value, upper = (max(0.0, ratio / q - per_run) for q in (quantiles[0], 1.0, quantiles[1]))
+    value, lower, upper = (effect / (1 + effect) for effect in (value, lower, upper))
+    return Reliability(value, lower, upper, of_recipes.height, again)
 
 
 def reliable(share: float, n_draws: int) -> float:

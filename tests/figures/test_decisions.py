@@ -70,7 +70,10 @@ def test_the_bars_of_weights_go_from_nothing_to_all() -> None:
 def test_an_order_becomes_places_with_ties_and_gaps() -> None:
     columns = {"a": [5.0, 3.0, 3.0, 1.0], "b": [1.0, 2.0, None, 4.0]}
     order = OrderTable(
-        ("a", "b"), ("1", "2", "3", "4"), tuple(zip(*columns.values(), strict=True)), concordance(columns)
+        ("a", "b"),
+        ("1", "2", "3", "4"),
+        tuple(zip(*columns.values(), strict=True)),
+        concordance(list(columns.values())),
     )
     data = generality_figures.order_points(
         order, ["text a (English)", "text b (Japanese)"], dict(zip("1234", "pqrs", strict=True)), "r"

@@ -50,7 +50,7 @@ def show_answer(view: DecisionView) -> None:
 def _relation_text(view: DecisionView, decision: Decision) -> str:
     """The relation of dimension and score, where the dimension is a criterion and may weigh."""
     weighs_dimension = any(
-        criterion.resolved.criterion.of in DIMENSIONS and not criterion.muted_reason for criterion in decision.criteria
+        criterion.criterion.of in DIMENSIONS and not criterion.muted_reason for criterion in decision.criteria
     )
     if view.task is None or not weighs_dimension:
         return ""
@@ -87,7 +87,7 @@ def show_choice(view: DecisionView) -> None:
 def _show_front(view: DecisionView, decision: Decision) -> None:
     """Draw the models by two criteria, which are chosen where there are more."""
     names = {
-        i: decision_wording.criterion_name(criterion.resolved, view.assumptions.bits)
+        i: decision_wording.criterion_name(criterion, view.assumptions.bits)
         for i, criterion in enumerate(decision.criteria)
     }
     if len(names) < 2:
@@ -113,7 +113,7 @@ def _decision_table(view: DecisionView, decision: Decision) -> pl.DataFrame:
         _("Weighted mean"): [round(total, 3) for total in decision.totals],
     }
     for i, criterion in enumerate(decision.criteria):
-        name = decision_wording.measured_criterion_name(criterion.resolved, view.n_points, view.assumptions.bits)
+        name = decision_wording.measured_criterion_name(criterion, view.n_points, view.assumptions.bits)
         title = _("{criterion}, weight {share}").format(
             criterion=name, share=decision_wording.share_text(criterion.share)
         )
@@ -125,7 +125,7 @@ def _decision_table(view: DecisionView, decision: Decision) -> pl.DataFrame:
 def _cell(view: DecisionView, decision: Decision, row: int, i: int) -> str:
     """`61.5 [58.2, 64.8] → 0.72`: the value of a criterion, and its utility."""
     criterion = decision.criteria[i]
-    quantity = criterion.resolved.criterion.of
+    quantity = criterion.criterion.of
     text = decision_wording.interval_text(quantity, decision.candidates[row].values[i], view.assumptions)
     utility = decision.utilities[row][i]
     return f"{text} → {utility:.2f}" if utility is not None and criterion.share else text
