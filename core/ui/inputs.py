@@ -29,7 +29,6 @@ T = TypeVar("T")
 Options = Sequence[T] | Mapping[T, str]
 """What is chosen from, with names where they are not the options themselves."""
 Drawing = TypeVar("Drawing", bound=Callable[..., None])
-Show = TypeVar("Show", bound=Callable[..., None])
 
 ALL = "all"
 MAX_RUNS = 6
@@ -75,27 +74,13 @@ def hidden_when_read_only(draw: Drawing) -> Drawing:
     return cast(Drawing, drawn)
 
 
-def _name_of(options: Options[T]) -> Callable[[T], str]:
-    return options.__getitem__ if isinstance(options, Mapping) else str
-
-
-def _button_of(options: Options[T]) -> Callable[[T], str]:
-    """Labels of buttons are Markdown, those of a list are not."""
-    return lambda option: button_label(_name_of(options)(option))
-
-
 def choose(label: str, options: Options[T], name: str, default: T | None = None, **more: Any) -> T:
     """Return one of a few options, all of them visible; the first by default."""
     url_state.restore_choice(name, list(options), next(iter(options)) if default is None else default)
-    format_func = _button_of(options)
-    value = st.segmented_control(
-        label, list(options), key=url_state.key(name), format_func=format_func, required=True, **more
-    )
-    url_state.publish(name, value)
-    return value
+    return _draw(st.segmented_control, label, options, name, required=True, **more)
 
 
-def choose_section(name: str, sections: Mapping[str, tuple[str, Show]], label: str = "") -> Show:
+def choose_section(name: str, sections: Mapping[str, tuple[str, Drawing]], label: str = "") -> Drawing:
     """Return the function that draws the chosen section of a page, the first by default.
 
     `sections` holds the title and the function of each section; `label` is read by screen readers only.
@@ -107,20 +92,19 @@ def choose_section(name: str, sections: Mapping[str, tuple[str, Show]], label: s
 def choose_from_list(label: str, options: Options[T], name: str, default: T | None = None, **more: Any) -> T:
     """Return one of many options, from a drop-down list; the first by default."""
     url_state.restore_choice(name, list(options), next(iter(options)) if default is None else default)
-    value = st.selectbox(label, list(options), key=url_state.key(name), format_func=_name_of(options), **more)
-    url_state.publish(name, value)
-    return value
+    return _draw(st.selectbox, label, options, name, **more)
 
 
 def choose_by_id(
-    label: str, names: Mapping[str, str], name: str, unknown: str, default: str = "", above: Any = st, **more: Any
+    label: str, names: Mapping[str, str], name: str, default: str = "", above: Any = st, **more: Any
 ) -> str:
     """As `choose_from_list`, for ids, whose unique endings do in a link; drawn only where there are several.
 
-    `unknown` is said of a link to what is not there, with its `{names}`, in the container `above`.
+    A link to what is not there is named in the container `above`.
     """
-    if asked := url_state.resolve_ending(name, list(names)):
-        above.warning(unknown.format(names=escape(asked)), icon=":material/link_off:")
+    for asked in url_state.resolve_ids(name, list(names), several=False):
+        message = _("{what}: the link asks for {name}, which is not here.").format(what=label, name=escape(asked))
+        above.warning(message, icon=":material/link_off:")
     default = default or next(iter(names), "")
     return choose_from_list(label, names, name, default, **more) if len(names) > 1 else default
 
@@ -140,21 +124,22 @@ def choose_many(
     default is not written into the address.
     """
     n_requested = len(url_state.restore_choices(name, list(options), default, max_selections))
-    more |= {"format_func": _name_of(options), "max_selections": max_selections}
-    values = st.multiselect(label, list(options), key=url_state.key(name), **more)
+    values = _draw(st.multiselect, label, options, name, max_selections=max_selections, **more)
     if max_selections is not None and n_requested > max_selections:
         st.caption(_("The link asks for {asked}; the first {n} are shown.").format(asked=n_requested, n=max_selections))
-    url_state.publish(name, [] if hides_default and list(values) == list(default) else values)
+    if hides_default and list(values) == list(default):
+        url_state.publish(name, [])
     return values
 
 
-def _choose_pills(label: str, options: Options[T], name: str) -> list[T]:
-    """Return several of a few options, all of them visible; none at first."""
-    url_state.restore_choices(name, list(options), ())
-    format_func = _button_of(options)
-    values = st.pills(label, list(options), key=url_state.key(name), format_func=format_func, selection_mode="multi")
-    url_state.publish(name, values)
-    return values
+def _draw(widget: Callable[..., Any], label: str, options: Options[Any], name: str, **more: Any) -> Any:
+    """Draw the widget of a choice that was restored, and publish what is chosen."""
+    label_of = options.__getitem__ if isinstance(options, Mapping) else str
+    is_of_buttons = widget in (st.segmented_control, st.pills)  # whose labels are Markdown; those of a list are not
+    format_func = (lambda option: button_label(label_of(option))) if is_of_buttons else label_of
+    value = widget(label, list(options), key=url_state.key(name), format_func=format_func, **more)
+    url_state.publish(name, value)
+    return value
 
 
 def choose_yes_no(label: str, name: str, default: bool, **more: Any) -> bool:
@@ -215,7 +200,9 @@ def choose_filtered_runs(runs: pl.DataFrame) -> pl.DataFrame:
     with st.popover(_("Filters"), icon=":material/filter_alt:"):
         for name, column, label, kind in filters:
             options = keys(kind) if kind == "claim_verdict" else [*reversed(keys(kind))]  # vetoes first
-            chosen[column] = _choose_pills(label[:1].upper() + label[1:], wording.names(kind, options), name)
+            url_state.restore_choices(name, options, ())
+            names, title = wording.names(kind, options), label[:1].upper() + label[1:]
+            chosen[column] = _draw(st.pills, title, names, name, selection_mode="multi")
     conditions = [pl.col(column).is_in(values) for column, values in chosen.items() if values]
     if not conditions:
         return runs
@@ -239,7 +226,7 @@ def choose_runs(runs: pl.DataFrame, max_runs: int = MAX_RUNS) -> reads.Selection
 
     `runs` are rows of `queries.run_list`.
     """
-    if unknown := url_state.resolve_endings("runs", runs["run_id"].to_list()):
+    if unknown := url_state.resolve_ids("runs", runs["run_id"].to_list(), several=True):
         message = _("The link asks for runs that are not here: {names}.")
         st.warning(message.format(names=escape(_(", ").join(unknown))), icon=":material/link_off:")
     row = st.container(horizontal=True, vertical_alignment="bottom")
@@ -278,7 +265,18 @@ def _choose_listed_runs(runs: pl.DataFrame, always_listed: pl.DataFrame) -> pl.D
         width=640,
     )
     matches = matching_runs(runs, words)
-    _show_search_result(matches.height, runs.height, words)
+    if words.strip():  # where none are typed, the help says what is listed
+        told = Sentence(
+            "{n:,} of {total:,} runs is listed.",
+            "{n:,} of {total:,} runs are listed.",
+            n=matches.height,
+            total=runs.height,
+        )
+        if matches.is_empty():
+            told = Sentence(
+                "None of the {total:,} runs is met by “{words}”.", total=runs.height, words=escape(words.strip())
+            )
+        st.caption(worded(told if matches.height <= MAX_LISTED else _newest_text(matches.height)))
     newest = matches.head(MAX_LISTED)
     return pl.concat([newest, always_listed.join(newest, on="run_id", how="anti")])
 
@@ -302,28 +300,12 @@ def _newest_text(found: int) -> Sentence:
     )
 
 
-def _show_search_result(n_matches: int, total: int, words: str) -> None:
-    """Say how many runs meet the words; where none are typed, the help of the input says what is listed."""
-    if not words.strip():
-        return
-    if not n_matches:
-        message = Sentence("None of the {total:,} runs is met by “{words}”.", total=total, words=escape(words.strip()))
-    elif n_matches > MAX_LISTED:
-        message = _newest_text(n_matches)
-    else:
-        message = Sentence(
-            "{n:,} of {total:,} runs is listed.", "{n:,} of {total:,} runs are listed.", n=n_matches, total=total
-        )
-    st.caption(worded(message))
-
-
 def choose_pilot(pilots: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
     """Return one row of `queries.pilots`, or None for all runs; drawn only where there are pilots."""
     rows = {row["pilot_id"]: row for row in pilots}
     names = {ALL: _("all runs, of no pilot in particular")}
     names |= {key: _pilot_label(row, pilots) for key, row in rows.items()}
-    unknown = _("The link asks for a pilot that is not here: {names}.")
-    return rows.get(choose_by_id(_("Pilot"), names, "pilot", unknown, width=480))
+    return rows.get(choose_by_id(_("Pilot"), names, "pilot", width=480))
 
 
 def _pilot_label(row: Mapping[str, Any], pilots: Sequence[Mapping[str, Any]]) -> str:
@@ -343,15 +325,8 @@ def run_label(run: dict[str, Any]) -> str:
     """A run in a list: model, text, protocol, pass, time and tags."""
     pass_name = "" if run["pass"] == "text" else wording.control_name(run["pass"], run["model_seed"])
     tags = " ".join(f"#{tag}" for tag in run["tags"])  # typing one finds its runs
-    parts = [
-        run["name"],
-        run["corpus_name"],
-        run["protocol"],
-        pass_name,
-        language.local_time(run["started_at"], in_table=True),
-        tags,
-    ]
-    return " · ".join(part for part in parts if part)
+    time = language.local_time(run["started_at"], in_table=True)
+    return " · ".join(filter(None, (run["name"], run["corpus_name"], run["protocol"], pass_name, time, tags)))
 
 
 def runs_shown_first(runs: pl.DataFrame) -> list[str]:

@@ -58,8 +58,7 @@ def choose_saved_report() -> SavedRecipe | None:
     saved = {recipe.recipe_id: recipe for recipe in reads.lists().recipes}
     names = {NONE: _("a new one")}
     names |= {key: f"{report.recipe.name} · {day(report.made_at)}" for key, report in saved.items()}
-    unknown = _("The link asks for a kept report that is not here: {names}.")
-    return saved.get(inputs.choose_by_id(_("Kept report"), names, "recipe", unknown, width=480))
+    return saved.get(inputs.choose_by_id(_("Kept report"), names, "recipe", width=480))
 
 
 def choose_new_report(runs: pl.DataFrame) -> ReportRequest:
@@ -287,8 +286,7 @@ def _choose_plan() -> str | None:
     plans = reads.lists().plans.select("plan_id", "name", "created_at").rows()
     names = {NONE: _("none: a report of runs")}
     names |= {plan_id: f"{name} · {language.local_time(at)}" for plan_id, name, at in plans}
-    unknown = _("The link asks for a plan that is not here: {names}.")
-    chosen = inputs.choose_by_id(_("Layer plan"), names, "plan", unknown, width=480)
+    chosen = inputs.choose_by_id(_("Layer plan"), names, "plan", width=480)
     return None if chosen == NONE else chosen
 
 

@@ -9,7 +9,7 @@ publishes what was chosen (`publish`).
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import NoReturn, TypeVar
@@ -50,40 +50,63 @@ def key(name: str) -> str:
     return _PREFIX + name
 
 
-def restore_choice(name: str, options: Sequence[T], default: T) -> T:
+def restore_choice(name: str, options: Collection[T], default: T) -> T:
     """Set the value that the widget `name` starts from: that of a link, else of this session, else the default.
 
     A value that was only the default follows a changed default: the horizontal axis depends on the runs chosen.
     """
     by_text = {str(option): option for option in options}
-    current = st.session_state.get(key(name), default)
-    if current not in by_text.values() or current == _defaults().get(name):
-        current = default
-    value = by_text.get(_from_link(name) or "", current)
-    _set_value(name, value)
-    _defaults()[name] = default
-    return value
+    return _restore(name, default, by_text.get, lambda value: value if value in by_text.values() else default)
 
 
-def restore_choices(name: str, options: Sequence[T], default: Sequence[T], max_values: int | None = None) -> list[T]:
+def restore_choices(name: str, options: Collection[T], default: Sequence[T], max_values: int | None = None) -> list[T]:
     """As `restore_choice`, for several values: those that are no longer options are left out; where none remains, the
     widget starts from the default again.
 
     Returns all values requested; the widget starts from the first `max_values` of them.
     """
     by_text = {str(option): option for option in options}
-    linked = _from_link(name)
-    if linked is not None:
-        values = [by_text[text] for text in dict.fromkeys(map(_unescape, linked.split(_SEPARATOR))) if text in by_text]
-    else:
-        current = st.session_state.get(key(name), default)
-        current = default if list(current) == _defaults().get(f"{name}, several") else current
-        values = [value for value in current if value in by_text.values()]
-        if current and not values:  # none of it is left: another pilot, for example
-            values = list(default)
-    _defaults()[f"{name}, several"] = list(default)
+
+    def known(values: Sequence[T]) -> list[T]:
+        return [value for value in values if value in by_text.values()] or list(default if values else ())
+
+    def read(link: str) -> list[T]:
+        return [by_text[text] for text in dict.fromkeys(_split(link)) if text in by_text]
+
+    values = _restore(name, list(default), read, known)
     _set_value(name, values[:max_values])
     return values
+
+
+def restore_number(
+    name: str, default: float | None, minimum: float | None = None, maximum: float | None = None
+) -> float | None:
+    """As `restore_choice`, for a number between two limits, or none; a link with anything else is ignored."""
+
+    def within(value: float | None) -> float | None:
+        too_low = value is not None and minimum is not None and value < minimum
+        too_high = value is not None and maximum is not None and value > maximum
+        return default if too_low or too_high else value
+
+    return _restore(name, default, _parse_number, within)
+
+
+def restore_text(name: str, default: str) -> str:
+    """As `restore_choice`, for typed text."""
+    return _restore(name, default, str, str)
+
+
+def _restore(name: str, default: T, read: Callable[[str], T | None], valid: Callable[[T], T]) -> T:
+    """`read` gives the value of a link's text, None where it is none; `valid` replaces a value that cannot be."""
+    value = st.session_state.get(key(name), default)
+    if value == _defaults().get(name, default):
+        value = default
+    linked = _from_link(name)
+    read_value = None if linked is None else read(linked)
+    value = valid(value if read_value is None else read_value)
+    _set_value(name, value)
+    _defaults()[name] = default
+    return value
 
 
 def _set_value(name: str, value: object) -> None:
@@ -91,44 +114,19 @@ def _set_value(name: str, value: object) -> None:
     _restored()[key(name)] = value
 
 
-def restore_number(
-    name: str, default: float | None, minimum: float | None = None, maximum: float | None = None
-) -> float | None:
-    """As `restore_choice`, for a number between two limits, or none; a link with anything else is ignored."""
-    current = st.session_state.get(key(name), default)
-    value = default if current == _defaults().get(name, default) else current
-    if (linked := _from_link(name)) is not None:
-        value = _parse_number(linked, value)
-    if value is not None and ((minimum is not None and value < minimum) or (maximum is not None and value > maximum)):
-        value = default
-    _set_value(name, value)
-    _defaults()[name] = default
-    return value
-
-
-def restore_text(name: str, default: str) -> str:
-    """As `restore_choice`, for typed text."""
-    current = st.session_state.get(key(name), default)
-    value = default if current == _defaults().get(name, default) else current
-    value = linked if (linked := _from_link(name)) is not None else value
-    _set_value(name, value)
-    _defaults()[name] = default
-    return value
-
-
-def _parse_number(text: str, fallback: float | None) -> float | None:
+def _parse_number(text: str) -> float | None:
     try:
         number = float(text)
     except ValueError:
-        return fallback
-    return number if math.isfinite(number) else fallback
+        return None
+    return number if math.isfinite(number) else None
 
 
 def requested(name: str, default: Sequence[str] = ()) -> list[str]:
     """The values that a link asks for, or else those chosen before, as texts; they need not be options any more."""
     linked = _from_link(name)
     if linked is not None:
-        return [_unescape(text) for text in linked.split(_SEPARATOR)]
+        return _split(linked)
     current = st.session_state.get(key(name), default)
     return [current] if isinstance(current, str) else [str(value) for value in current]
 
@@ -196,37 +194,23 @@ def apply_back_button(page: str) -> list[str]:
     return removed
 
 
-def setter(name: str) -> Callable[[object], None]:
-    """A callback that sets a choice without its widget, as by a click on a picture, before the page is drawn again."""
-
-    def choose(value: object) -> None:
-        st.session_state[key(name)] = str(value)
-
-    return choose
+def choose(name: str, value: object) -> None:
+    """Set a choice without its widget, as by a click on a picture, before the page is drawn again."""
+    st.session_state[key(name)] = str(value)
 
 
-def resolve_endings(name: str, options: Sequence[str]) -> list[str]:
-    """Replace unique beginnings and endings of ids in a link by the whole ids; returns what matches none of `options`, or
-    several."""
+def resolve_ids(name: str, ids: Sequence[str], *, several: bool) -> list[str]:
+    """Replace unique beginnings and endings of ids in a link to one thing or to several by the whole ids; returns what
+    matches none of `ids`, or more than one."""
     linked = _from_link(name)
     if linked is None:
         return []
-    asked = {text: _only_id(text, options) for text in map(_unescape, linked.split(_SEPARATOR))}
-    st.session_state[key(name)] = list(dict.fromkeys(found for found in asked.values() if found is not None))
-    _published()[name] = st.query_params[name]  # the link is dealt with
-    return [text for text, found in asked.items() if found is None]
-
-
-def resolve_ending(name: str, options: Sequence[str]) -> str | None:
-    """As `resolve_endings`, for a link to one thing: returns its text where it matches none of `options`, or several."""
-    linked = _from_link(name)
-    if linked is None:
-        return None
-    found = _only_id(linked, options)
-    if found is not None:
-        st.session_state[key(name)] = found
-    _published()[name] = linked
-    return linked if found is None else None
+    asked = {text: _only_id(text, ids) for text in (_split(linked) if several else [linked])}
+    found = list(dict.fromkeys(match for match in asked.values() if match is not None))
+    if several or found:
+        st.session_state[key(name)] = found if several else found[0]
+    _published()[name] = linked  # the link is dealt with
+    return [text for text, match in asked.items() if match is None]
 
 
 def _only_id(text: str, options: Sequence[str]) -> str | None:
@@ -236,9 +220,12 @@ def _only_id(text: str, options: Sequence[str]) -> str | None:
 
 
 def publish(name: str, value: object) -> None:
-    """Show a choice in the URL, unless it is the default."""
-    text = join_values(value) if isinstance(value, (list, tuple)) else str(value)
-    shown = "" if name in _defaults() and value == _defaults()[name] else text
+    """Show a choice in the URL; of one value, unless it is the default."""
+    if isinstance(value, (list, tuple)):
+        text = shown = join_values(value)
+    else:
+        text, is_default = str(value), name in _defaults() and value == _defaults()[name]
+        shown = "" if is_default else text
     pending = _pending.get()
     if pending is not None:
         pending[name] = (text, shown)
@@ -263,8 +250,9 @@ def join_values(values: Sequence[object]) -> str:
     return _SEPARATOR.join(str(value).replace("%", "%25").replace(_SEPARATOR, "%2C") for value in values)
 
 
-def _unescape(text: str) -> str:
-    return text.replace("%2C", _SEPARATOR).replace("%25", "%")
+def _split(link: str) -> list[str]:
+    """The values that `join_values` joined."""
+    return [text.replace("%2C", _SEPARATOR).replace("%25", "%") for text in link.split(_SEPARATOR)]
 
 
 def _from_link(name: str) -> str | None:

@@ -174,9 +174,9 @@ def ids() -> None:
 
     from core.ui import inputs, url_state
 
-    st.write(url_state.resolve_endings("runs", ["run-aaaa", "run-bbbb"]))
+    st.write(url_state.resolve_ids("runs", ["run-aaaa", "run-bbbb"], several=True))
     inputs.choose_many("Runs", ["run-aaaa", "run-bbbb"], "runs", ["run-aaaa"])
-    inputs.choose_by_id("Plan", ["plan-aaaa", "plan-bbbb"], "plan", "plan-aaaa", str, "{names} is not here.")
+    inputs.choose_by_id("Plan", {"plan-aaaa": "A", "plan-bbbb": "B"}, "plan")
 
 
 def test_a_link_asks_by_a_unique_ending_and_what_is_not_there_is_known() -> None:
@@ -188,7 +188,10 @@ def test_a_link_asks_by_a_unique_ending_and_what_is_not_there_is_known() -> None
 
 
 def test_so_does_a_link_to_one_thing() -> None:
-    for asked, value, told in (("bbbb", "plan-bbbb", []), ("plan-cccc", "plan-aaaa", ["plan-cccc is not here."])):
+    for asked, value, told in (
+        ("bbbb", "plan-bbbb", []),
+        ("plan-cccc", "plan-aaaa", ["Plan: the link asks for plan-cccc, which is not here."]),
+    ):
         app = AppTest.from_function(ids, default_timeout=20)
         app.query_params["plan"] = asked
         app.run()

@@ -128,8 +128,7 @@ def _choose_rule(rules: list[SavedRule], above: Any) -> SavedRule | None:
     """Return a saved rule, or None for the criteria stated on the page; what the link says wrongly is drawn `above`."""
     saved = {rule.rule_id: rule for rule in rules}
     names = {STATED: _("criteria stated here")} | {key: decision_wording.rule_name(rule) for key, rule in saved.items()}
-    unknown = _("The link asks for a rule that is not here: {names}.")
-    chosen = inputs.choose_by_id(_("Rule"), names, "rule", unknown, above=above, width=210)
+    chosen = inputs.choose_by_id(_("Rule"), names, "rule", above=above, width=210)
     return saved.get(chosen)
 
 

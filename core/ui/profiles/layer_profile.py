@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 
 import polars as pl
 import streamlit as st
@@ -124,7 +125,7 @@ def _show_figure(
         else:
             size = SIZE_BESIDE if 0 < texts.height <= MAX_PANELS else SIZE
             svg = _profile_svg(choice, data, selection, pictures.theme(), size, LayerSelection(layer))
-            pictures.plot_layered(svg, "profile picture", url_state.setter("layer"))
+            pictures.plot_layered(svg, "profile picture", partial(url_state.choose, "layer"))
 
 
 def _show_layer(layer: int, selection: Selection) -> None:

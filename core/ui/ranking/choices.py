@@ -121,7 +121,7 @@ def choose_group(population: Population, names: Mapping[str, str], above: Any) -
         run_ids = set() if chosen is None else set(chosen.rows["run_id"])
         n_shared = {name: len(run_ids & set(group.rows["run_id"])) for name, group in groups.items()}
         if (n := max(n_shared.values(), default=0)) > 0:
-            url_state.setter("group")(next(name for name in n_shared if n_shared[name] == n))
+            url_state.choose("group", next(name for name in n_shared if n_shared[name] == n))
         else:
             above.warning(escape(_missing_group_text(asked, chosen, names.get(default))), icon=":material/link_off:")
     if len(names) < 2:

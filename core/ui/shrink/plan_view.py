@@ -38,9 +38,8 @@ def choose_plan(plans: pl.DataFrame, model: str) -> LayerPlan | None:
     if model and of_model.is_empty() and "plan" not in st.query_params:
         return None
     labels = {row["plan_id"]: _plan_label(row) for row in plans.iter_rows(named=True)}
-    unknown = _("The link asks for a plan that is not here: {names}.")
     default = next(iter(of_model["plan_id"]), "")
-    plan_id = inputs.choose_by_id(_("Plan"), labels, "plan", unknown, default, width=640)
+    plan_id = inputs.choose_by_id(_("Plan"), labels, "plan", default, width=640)
     return reads.layer_plan(plan_id) if plan_id else None
 
 
