@@ -66,7 +66,8 @@ def import_files(options: argparse.Namespace) -> int:
     Exit code 2 if a file that was named is not stored, or if a folder yields nothing. Single files of a folder may be
     skipped, because a harness also leaves files without scores.
     """
-    from core.scores.reader import BENCHMARK, MAX_BYTES, MODEL, Unnamed, read_scores
+    from core.scores.reader import read_scores
+    from core.scores.score_input import BENCHMARK, MAX_BYTES, MODEL, Unnamed
     from core.terminal import score_import
     from core.warehouse import aliases as alias_table
     from core.warehouse import score_imports
@@ -175,7 +176,7 @@ def remove_file(options: argparse.Namespace) -> int:
 
 
 def write_template(options: argparse.Namespace) -> int:
-    from core.scores.reader import template
+    from core.scores.plain_csv import template
 
     if options.out is None:
         sys.stdout.buffer.write(template())

@@ -30,7 +30,6 @@ from core.models.memory import MemoryPlan
 from core.models.model import Blueprint, OpenModel, is_out_of_memory, load_network, read_blueprint, too_large
 from core.models.weight_streaming import run_together
 from core.records import SCORING, Progress, ProgressCallback, ScoreConfig
-from core.registry.names import NOT_STATED
 from core.tables import SCORED_SOURCE, ScoreRow, ScoreSampleRow
 from core.texts.tasks import WINDOW, Question, ScoredTokens, Task, Text, TokenizedRow, starting_token, tokenize_task
 
@@ -409,7 +408,6 @@ def _build_scores(task: Task, blueprint: Blueprint, rows: list[TokenizedRow], na
             benchmark=task.name,
             metric=metric.name,
             filter="none",
-            n_shot=None,
             suite=suite,
             value=metric.value,
             std_error=metric.std_error,
@@ -417,9 +415,7 @@ def _build_scores(task: Task, blueprint: Blueprint, rows: list[TokenizedRow], na
             higher_is_better=metric.higher_is_better,
             n_samples=len(scored),
             is_partial=len(scored) < len(rows),
-            is_group=False,
             source=source,
-            licence=NOT_STATED,
             as_of=datetime.now(UTC).date().isoformat(),
             flags=";".join(f"{flag}:{n}" for flag, n in counts.items() if n),
             file_sha256=file_sha256,

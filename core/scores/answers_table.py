@@ -34,42 +34,41 @@ _MAX_REMARKS = 10
 
 def read(file: ScoreInput, table: Table) -> ScoreFile:
     """Read all answers. Raises InputError if any line is not an answer: models compared in pairs need every answer."""
-    remarks: Counter[Remark] = Counter()
-    samples = [_sample(file, table, line, remarks) for line in table.lines]
+    counted: Counter[Remark] = Counter()
+    samples = []
+    for line in table.lines:
+        remarks: Remarks = []
+        try:
+            samples.append(_sample(file, table, line, remarks))
+        except Skip as skip:
+            raise InputError(
+                "{file} holds something that is no answer at {place}: {reason}.",
+                file=file.shown_name,
+                place=line.at,
+                reason=shorten(f"{skip.remark.code} ({skip.remark.detail})"),
+            ) from skip
+        counted.update(remarks)
     if not samples:
-        raise InputError("{file} holds no answers below its header.", file=file.shown_name)
-    all_remarks = (*table.remarks, *(remark for remark, _ in remarks.most_common(_MAX_REMARKS)))
-    return ScoreFile(file.shown_name, file.sha256, FORMAT, (), tuple(samples), all_remarks)
+        raise InputError("{file} holds no scores.", file=file.shown_name)
+    most_common = (remark for remark, _ in counted.most_common(_MAX_REMARKS))
+    return ScoreFile(file.shown_name, file.sha256, FORMAT, (), tuple(samples), (*table.remarks, *most_common))
 
 
-def _sample(file: ScoreInput, table: Table, line: Line, remarks: Counter[Remark]) -> ScoreSampleRow:
-    line_remarks: Remarks = []
-    try:
-        if line.cells is None:
-            raise Skip("ragged", line.problem.detail if line.problem else "")
-        cells = line.cells
-        doc_hash = required_label(cells["doc_hash"], "doc_hash")
-        if not is_question_hash(doc_hash):
-            raise Skip("not_readable", f"doc_hash: {doc_hash}")
-        filter = cells.get("filter")
-        row = ScoreSampleRow(
-            file_sha256=file.sha256,
-            repository=mapped_model(cells["repository"], file.mapping, line_remarks),
-            revision=optional_label(cells.get("revision"), "revision", line_remarks),
-            benchmark=required_label(cells["benchmark"], "benchmark"),
-            metric=required_label(cells["metric"], "metric"),
-            filter=NOT_STATED if is_blank(filter) and filter != "none" else required_label(filter, "filter"),
-            doc_hash=doc_hash,
-            doc_id=whole_number(cells.get("doc_id"), "doc_id", line_remarks),
-            value=number(cells["value"], line_remarks, table.decimal_comma),
-        )
-    except Skip as skip:
-        detail = f"{skip.remark.code} ({skip.remark.detail})" if skip.remark.detail else skip.remark.code
-        raise InputError(
-            "{file} holds something that is no answer at {place}: {reason}.",
-            file=file.shown_name,
-            place=line.at,
-            reason=shorten(detail),
-        ) from skip
-    remarks.update(line_remarks)
-    return row
+def _sample(file: ScoreInput, table: Table, line: Line, remarks: Remarks) -> ScoreSampleRow:
+    cells = line.cells
+    if line.problem:
+        raise Skip(line.problem.code, line.problem.detail)
+    doc_hash, filter = required_label(cells["doc_hash"], "doc_hash"), cells.get("filter")
+    if not is_question_hash(doc_hash):
+        raise Skip("not_readable", f"doc_hash: {doc_hash}")
+    return ScoreSampleRow(
+        file_sha256=file.sha256,
+        repository=mapped_model(cells["repository"], file.mapping, remarks),
+        revision=optional_label(cells.get("revision"), "revision", remarks),
+        benchmark=required_label(cells["benchmark"], "benchmark"),
+        metric=required_label(cells["metric"], "metric"),
+        filter=NOT_STATED if is_blank(filter) and filter != "none" else required_label(filter, "filter"),
+        doc_hash=doc_hash,
+        doc_id=whole_number(cells.get("doc_id"), "doc_id", remarks),
+        value=number(cells["value"], remarks, table.decimal_comma),
+    )

@@ -8,8 +8,10 @@ from __future__ import annotations
 import math
 import re
 import unicodedata
+from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, date, datetime
+from typing import TypeGuard, TypeVar
 
 MAX_NAME = 300
 """Longest name that is stored, in characters; hub names end at 96, local paths are longer."""
@@ -25,6 +27,7 @@ _QUESTION_HASH = re.compile(r"[0-9A-Za-z_-]{8,128}")
 _FIRST_DAY = 946_684_800
 """1 January 2000 in Unix time: a smaller number counts seconds since the machine started."""
 Cell = object
+T = TypeVar("T")
 
 
 @dataclass(frozen=True)
@@ -58,13 +61,13 @@ def shorten(value: object) -> str:
 
 def _format_value(value: object) -> str:
     """A value as text; only the type of a container, whose text may be megabytes or nested deeper than `repr` goes."""
-    if isinstance(value, int | float) and not isinstance(value, bool):
-        return repr(value) if isinstance(value, float) else _format_whole(value)
-    return "" if value is None else str(value) if isinstance(value, bool) else type(value).__name__
-
-
-def _format_whole(value: int) -> str:
-    return str(value) if abs(value) < 10**30 else "a number of more than 30 digits"
+    if value is None:
+        return ""
+    if isinstance(value, bool | float):
+        return str(value)
+    if isinstance(value, int):
+        return str(value) if abs(value) < 10**30 else "a number of more than 30 digits"
+    return type(value).__name__
 
 
 def _is_control(character: str) -> bool:
@@ -91,20 +94,27 @@ def required_label(value: Cell, name: str) -> str:
     return text
 
 
-def is_question_hash(value: Cell) -> bool:
+def is_question_hash(value: Cell) -> TypeGuard[str]:
     """Whether it can be the `doc_hash` by which the answers of two models are paired."""
     return isinstance(value, str) and _QUESTION_HASH.fullmatch(value) is not None
 
 
-def optional_label(value: Cell, name: str, remarks: Remarks) -> str | None:
-    """A name that may be missing; a number is taken as its digits."""
+def _optional(value: Cell, name: str, remarks: Remarks, read: Callable[[Cell], T]) -> T | None:
+    """What `read` makes of a value; NULL if it is blank, and with a remark if it cannot be read."""
     if is_blank(value):
         return None
     try:
-        return required_label(shorten(value) if _is_number(value) else value, name)
-    except Skip as skip:
-        remarks.append(Remark("left_out", f"{name}: {skip.remark.detail}"))
+        return read(value)
+    except (Skip, ValueError, LookupError, OverflowError, OSError):
+        remarks.append(Remark("left_out", f"{name}: {shorten(value)}"))
         return None
+
+
+def optional_label(value: Cell, name: str, remarks: Remarks) -> str | None:
+    """A name that may be missing; a number is taken as its digits."""
+    return _optional(
+        value, name, remarks, lambda cell: required_label(shorten(cell) if _is_number(cell) else cell, name)
+    )
 
 
 def _is_number(value: Cell) -> bool:
@@ -158,8 +168,7 @@ def std_error(value: Cell, remarks: Remarks, decimal_comma: bool = False) -> flo
     try:
         error = number(value, remarks, decimal_comma)
     except Skip as skip:
-        remarks.append(Remark("no_std_error", skip.remark.detail))
-        return None
+        error, value = -1.0, skip.remark.detail
     if error < 0:
         remarks.append(Remark("no_std_error", shorten(value)))
         return None
@@ -168,53 +177,33 @@ def std_error(value: Cell, remarks: Remarks, decimal_comma: bool = False) -> flo
 
 def whole_number(value: Cell, name: str, remarks: Remarks) -> int | None:
     """A count from 0, also as text or as 5.0; anything else becomes NULL with a remark."""
-    if is_blank(value):
-        return None
-    try:
-        count = number(value, [])
-    except Skip:
-        count = -1.0
-    if count < 0 or count > _MAX_WHOLE or count != int(count):
-        remarks.append(Remark("left_out", f"{name}: {shorten(value)}"))
-        return None
-    return int(count)
+
+    def read(cell: Cell) -> int:
+        count = number(cell, [])
+        if count % 1 or not 0 <= count <= _MAX_WHOLE:
+            raise ValueError(count)
+        return int(count)
+
+    return _optional(value, name, remarks, read)
 
 
 def boolean(value: Cell, name: str, remarks: Remarks) -> bool | None:
     """True or false, also as words; anything else becomes NULL with a remark."""
-    if is_blank(value):
-        return None
-    if isinstance(value, bool):
-        return value
-    result = _BOOLEANS.get(shorten(value).strip().lower())
-    if result is None:
-        remarks.append(Remark("left_out", f"{name}: {shorten(value)}"))
-    return result
+    return _optional(value, name, remarks, lambda cell: _BOOLEANS[shorten(cell).strip().lower()])
 
 
 def day(value: Cell, remarks: Remarks) -> str | None:
     """`YYYY-MM-DD` from an ISO date, from 2024/6/1 or from Unix seconds; anything else becomes NULL with a remark."""
-    if is_blank(value):
-        return None
-    result = _day_of_seconds(value) if _is_number(value) else _day_in_text(value)
-    if result is None:
-        remarks.append(Remark("left_out", f"date: {shorten(value)}"))
-    return result
+    return _optional(value, "date", remarks, _day)
 
 
-def _day_of_seconds(value: Cell) -> str | None:
-    try:
+def _day(value: Cell) -> str:
+    if _is_number(value):
         seconds = number(value, [])
-        return datetime.fromtimestamp(seconds, UTC).date().isoformat() if seconds > _FIRST_DAY else None
-    except (Skip, ValueError, OverflowError, OSError):
-        return None
-
-
-def _day_in_text(value: Cell) -> str | None:
-    match = _DAY.match(value.strip()) if isinstance(value, str) and len(value) <= MAX_NAME else None
+        if seconds <= _FIRST_DAY:
+            raise ValueError(seconds)
+        return datetime.fromtimestamp(seconds, UTC).date().isoformat()
+    match = _DAY.match(required_label(value, "date"))
     if match is None:
-        return None
-    try:
-        return datetime(*map(int, match.groups())).date().isoformat()  # type: ignore[arg-type]
-    except ValueError:
-        return None
+        raise ValueError(value)
+    return date(*map(int, match.groups())).isoformat()

@@ -7,25 +7,25 @@ can be computed from the other.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import cached_property, partial
+from functools import partial
 from typing import Any
 
 from core.errors import Sentence
-from core.scores.cells import Cell, Remark, Remarks, Skip, boolean, day, number, optional_label, required_label, shorten
-from core.scores.score_input import ScoreInput
+from core.scores.cells import Cell, Remark, Remarks, Skip, boolean, day, number, optional_label, shorten
+from core.scores.score_input import ScoreInput, section
 from core.scores.score_rows import (
-    Origin,
     ParsedScore,
     ScoreFile,
     join_flags,
     mapped_model,
     normalize_dtype,
     parse_row,
-    without_duplicates,
+    score_file,
+    skipped_row,
 )
-from core.scores.table import Line, Table, skipped_line
+from core.scores.table import Line, Table
 from core.tables import ScoreRow
 
 FORMAT = "leaderboard_v2_json"
@@ -33,7 +33,6 @@ FORMAT_CSV = "leaderboard_v2_csv"
 SUITE = "open_llm_leaderboard_v2"
 KNOWN_BY = frozenset({"model_name", "model_average_score", "evaluations_ifeval_value"})
 """Columns of its CSV export."""
-_AVERAGE = "model_average_score"
 _BENCHMARKS = {
     "ifeval": ("ifeval", 0),
     "bbh": ("bbh", 3),
@@ -55,7 +54,6 @@ _FLAGS = {
 """Column -> the flag, and the column's value for which the flag is set."""
 _INCOMPLETE_WEIGHTS = ("adapter", "delta")
 """Kinds of weights that are no complete model."""
-_SECTIONS = ("model", "evaluations", "features", "metadata")
 
 
 @dataclass(frozen=True)
@@ -80,7 +78,7 @@ _COLUMNS = (
             _ScoreColumn(f"evaluations_{key}_normalized_score", benchmark, "normalised", n_shot),
         )
     ),
-    _ScoreColumn(_AVERAGE, "average", "mean of benchmarks", is_group=True),
+    _ScoreColumn("model_average_score", "average", "mean of benchmarks", is_group=True),
 )
 
 
@@ -99,111 +97,93 @@ def read(file: ScoreInput, data: list[Any], remarks: Remarks) -> ScoreFile:
 
 def read_table(file: ScoreInput, table: Table, format: str = FORMAT_CSV) -> ScoreFile:
     """Read every score column of every line."""
-    remarks = (*table.remarks, Remark("availability_inverted"))
-    rows = without_duplicates(file, _rows(file, table.lines, set(table.header), table.decimal_comma))
-    return ScoreFile(file.shown_name, file.sha256, format, rows, (), remarks)
+    return score_file(file, format, _rows(file, table), (*table.remarks, Remark("availability_inverted")))
 
 
 def _entries(data: list[Any]) -> Iterator[Line]:
     for index, entry in enumerate(data, start=1):
+        location = Sentence("entry {number}", number=index)
         if isinstance(entry, dict):
-            yield Line(Sentence("entry {number}", number=index), _flatten(entry))
+            yield Line(location, _flatten(entry))
         else:
-            yield Line(Sentence("entry {number}", number=index), None, Remark("not_a_task", shorten(entry)))
+            yield Line(location, {}, Remark("not_a_task", shorten(entry)))
 
 
 def _flatten(entry: dict[str, Any]) -> dict[str, Cell]:
     """`{"evaluations": {"ifeval": {"value": 0.3}}}` -> `evaluations_ifeval_value`; only as deep as the format goes."""
     cells: dict[str, Cell] = {"id": entry.get("id")}
-    for section in _SECTIONS:
-        values = entry.get(section)
-        for key, value in values.items() if isinstance(values, dict) else ():
-            inner = value if isinstance(value, dict) else {"": value}
-            for name, cell in inner.items():
-                cells["_".join(filter(None, (section, key, name)))] = cell
+    for part in ("model", "evaluations", "features", "metadata"):
+        for key, value in section(entry, part).items():
+            for name, cell in value.items() if isinstance(value, dict) else [("", value)]:
+                cells["_".join(filter(None, (part, key, name)))] = cell
     return cells
 
 
-def _rows(file: ScoreInput, lines: Iterable[Line], header: set[str], decimal_comma: bool) -> Iterator[ParsedScore]:
-    columns = [column for column in _COLUMNS if column.name in header]
-    for line in lines:
-        if line.cells is None:
-            yield skipped_line(line)
+def _rows(file: ScoreInput, table: Table) -> Iterator[ParsedScore]:
+    columns = [column for column in _COLUMNS if column.name in set(table.header)]
+    for line in table.lines:
+        if line.problem:
+            yield skipped_row(line.at, "", "", line.problem)
             continue
-        row = _Row(file, line.cells, decimal_comma)
+        origin: partial[ScoreRow] | Skip
+        line_remarks: Remarks = []
+        try:
+            origin = _origin(file, line.cells, line_remarks)
+        except Skip as skip:
+            origin = skip
         for column in columns:
             place = Sentence("{place} / {column}", place=line.at, column=column.name)
-            yield parse_row(place, line.cells.get("model_name"), column.benchmark, partial(row.score, column))
+            cell = line.cells.get(column.name)
+            build = partial(_score, column, cell, table.decimal_comma, origin, line_remarks)
+            yield parse_row(place, line.cells.get("model_name"), column.benchmark, build)
 
 
-@dataclass(frozen=True)
-class _Row:
-    """One line: one model with one revision, dtype and template."""
+def _score(
+    column: _ScoreColumn,
+    cell: Cell,
+    decimal_comma: bool,
+    origin: partial[ScoreRow] | Skip,
+    line_remarks: Remarks,
+    remarks: Remarks,
+) -> ScoreRow:
+    """The score in one column. Raises Skip if it is not a number, or if the model has no usable name."""
+    value = number(cell, remarks, decimal_comma) * column.factor
+    if column.factor != 1.0:
+        remarks.append(Remark("to_percent"))
+    if not 0.0 <= value <= 100.0:
+        remarks.append(Remark("outside_percent", f"{value:.6g}"))
+    if isinstance(origin, Skip):
+        raise origin
+    remarks += line_remarks
+    return origin(
+        benchmark=column.benchmark, metric=column.metric, value=value, n_shot=column.n_shot, is_group=column.is_group
+    )
 
-    file: ScoreInput
-    cells: Mapping[str, Cell]
-    decimal_comma: bool
 
-    def score(self, column: _ScoreColumn, remarks: Remarks) -> ScoreRow:
-        """The score in one column. Raises Skip if it is not a number, or if the model has no usable name."""
-        value = number(self.cells.get(column.name), remarks, self.decimal_comma) * column.factor
-        if column.factor != 1.0:
-            remarks.append(Remark("to_percent"))
-        if not 0.0 <= value <= 100.0:
-            remarks.append(Remark("outside_percent", f"{value:.6g}"))
-        if isinstance(self._origin, Skip):
-            raise self._origin
-        origin, line_remarks = self._origin
-        remarks += line_remarks
-        return origin.score(
-            column.benchmark,
-            column.metric,
-            value,
-            "percent",
-            n_shot=column.n_shot,
-            higher_is_better=True,
-            is_group=column.is_group,
-        )
-
-    @cached_property
-    def _origin(self) -> tuple[Origin, Remarks] | Skip:
-        """The origin of the line with its remarks, or why it has none."""
-        remarks: Remarks = []
-        try:
-            return self._read_origin(remarks), remarks
-        except Skip as skip:
-            return skip
-
-    def _read_origin(self, remarks: Remarks) -> Origin:
-        """Model, revision and settings of the line. Raises Skip if the model has no usable name."""
-        cells = self.cells
-        weights = shorten(cells.get("model_weight_type")).lower()
-        flags = {
-            flag: boolean(cells.get(name), name, remarks) is value
-            for name, (flag, value) in _FLAGS.items()
-            if name in cells
-        }
-        repository = mapped_model(cells.get("model_name"), self.file.mapping, remarks)
-        revision = optional_label(cells.get("model_sha"), "revision", remarks)
-        if revision is None:
-            remarks.append(Remark("no_revision"))
-        return Origin(
-            repository=repository,
-            file_sha256=self.file.sha256,
-            source=self.file.shown_name,
-            suite=SUITE,
-            revision=revision,
-            as_of=day(cells.get("metadata_submission_date"), remarks),
-            dtype=normalize_dtype(cells.get("model_precision"), remarks),
-            chat_template=boolean(cells.get("model_has_chat_template"), "chat_template", remarks),
-            source_row=self._row_id(),
-            flags=join_flags(flags | {weights: weights in _INCOMPLETE_WEIGHTS}),
-        )
-
-    def _row_id(self) -> str | None:
-        """What tells several rows of a model apart, never cut: two long names may start the same and still be two rows."""
-        value = self.cells.get("id")
-        try:
-            return None if isinstance(value, dict | list) else required_label("" if value is None else str(value), "id")
-        except Skip:
-            return None
+def _origin(file: ScoreInput, cells: Mapping[str, Cell], remarks: Remarks) -> partial[ScoreRow]:
+    """What the scores of a line share: model, revision and settings. Raises Skip if the model has no usable name."""
+    weights = shorten(cells.get("model_weight_type")).lower()
+    flags = {
+        flag: boolean(cells.get(name), name, remarks) is value
+        for name, (flag, value) in _FLAGS.items()
+        if name in cells
+    }
+    repository = mapped_model(cells.get("model_name"), file.mapping, remarks)
+    revision = optional_label(cells.get("model_sha"), "revision", remarks)
+    if revision is None:
+        remarks.append(Remark("no_revision"))
+    return partial(
+        ScoreRow,
+        repository=repository,
+        file_sha256=file.sha256,
+        source=file.shown_name,
+        suite=SUITE,
+        unit="percent",
+        higher_is_better=True,
+        revision=revision,
+        as_of=day(cells.get("metadata_submission_date"), remarks),
+        dtype=normalize_dtype(cells.get("model_precision"), remarks),
+        chat_template=boolean(cells.get("model_has_chat_template"), "chat_template", remarks),
+        source_row=optional_label(cells.get("id"), "id", []),  # never cut: long names may differ in their ends alone
+        flags=join_flags(flags | {weights: weights in _INCOMPLETE_WEIGHTS}),
+    )

@@ -8,35 +8,60 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from functools import partial
-from itertools import chain
+from functools import cached_property, partial
 from typing import Any
 
-from core.registry.metrics import higher_is_better
+from core.registry.metrics import find_metric, higher_is_better
 from core.registry.names import NOT_STATED
-from core.scores.cells import Remark, Remarks, is_blank, optional_label, required_label, std_error, whole_number
-from core.scores.model_results import file_origin, parse_metrics, refuse_no_metric, score_unit, score_value
-from core.scores.score_input import ScoreInput, section
-from core.scores.score_rows import Origin, ScoreFile, without_duplicates
+from core.scores.cells import (
+    Cell,
+    Remark,
+    Remarks,
+    Skip,
+    day,
+    is_blank,
+    json_number,
+    optional_label,
+    required_label,
+    shorten,
+    std_error,
+    whole_number,
+)
+from core.scores.score_input import DuplicateKey, ScoreInput, section
+from core.scores.score_rows import (
+    ParsedScore,
+    ScoreFile,
+    join_flags,
+    model_of_file,
+    normalize_dtype,
+    parse_row,
+    score_file,
+    skipped_row,
+)
 from core.tables import ScoreRow
 
 FORMAT = "lm_eval"
-SUITE = "lm_eval"
-FORMAT_V03 = SUITE_V03 = "lm_eval_v03"
+FORMAT_V03 = "lm_eval_v03"
 _SECTIONS = ("configs", "n-shot", "group_subtasks", "higher_is_better", "n-samples", "groups", "lm_eval_version")
+_BOOKKEEPING = {"alias", "name", "sample_len", "sample_count", "samples", " ", ""}
+"""Keys beside a task's metrics that are not scores."""
+_MODEL_KEYS = ("peft", "delta", "pretrained", "model", "path", "engine")
+"""In the order in which the harness itself looks for the model's name: an adapter comes before its base model."""
+_ADAPTER_KEYS = ("peft", "delta")
+"""Arguments that name weights on top of a base model; these have a commit of their own."""
+_TIME_IN_NAME = re.compile(r"_(\d{4}-\d{2}-\d{2}T)\d{2}-\d{2}-\d{2}")
+_PERCENT_TASKS = ("squadv2", "squad2")
+"""SQuAD's own script reports 0 to 100."""
 
 
 def recognises(data: Any) -> bool:
     """Whether it has a `results` object with `metric,filter` keys, or sections that only these versions write."""
     if not isinstance(data, dict) or not isinstance(data.get("results"), dict) or "config_general" in data:
         return False
-    return _is_v04(data) or "versions" in data or "config" in data
-
-
-def _is_v04(data: dict[str, Any]) -> bool:
-    tasks = [values for values in data["results"].values() if isinstance(values, dict)]
-    return any(key in data for key in _SECTIONS) or any("," in key for values in tasks for key in values)
+    return _Harness(data).is_v04 or "versions" in data or "config" in data
 
 
 def read(file: ScoreInput, data: dict[str, Any], remarks: Remarks) -> ScoreFile:
@@ -44,16 +69,11 @@ def read(file: ScoreInput, data: dict[str, Any], remarks: Remarks) -> ScoreFile:
 
     Raises Unnamed if the file names no model.
     """
-    if not _is_v04(data):
-        return _read_v03(file, data, remarks)
     harness = _Harness(data)
-    origin = file_origin(file, data, remarks, SUITE + harness.settings)
-    builder = partial(_builder, harness, origin)
-    sections = (parse_metrics(name, section(data, name), origin.named, builder) for name in ("results", "groups"))
-    rows = without_duplicates(file, chain.from_iterable(sections))
+    name, origin = _origin(file, harness, remarks)
     if isinstance(data.get("samples"), dict) and data["samples"]:
         remarks.append(Remark("samples_inside"))
-    return ScoreFile(file.shown_name, file.sha256, FORMAT, rows, (), tuple(remarks))
+    return score_file(file, FORMAT if harness.is_v04 else FORMAT_V03, _rows(harness, shorten(name), origin), remarks)
 
 
 @dataclass(frozen=True)
@@ -62,26 +82,37 @@ class _Harness:
 
     data: dict[str, Any]
 
+    @cached_property
+    def is_v04(self) -> bool:
+        tasks = [values for values in self.data["results"].values() if isinstance(values, dict)]
+        return any(key in self.data for key in _SECTIONS) or any("," in key for values in tasks for key in values)
+
     @property
-    def settings(self) -> str:
-        """A hash of the settings that change scores, apart from task, shots and chat template.
+    def config(self) -> dict[str, Any]:
+        return section(self.data, "config")
+
+    def of(self, name: str, task: str) -> dict[str, Any]:
+        """What a section says of a task."""
+        return section(section(self.data, name), task)
+
+    @property
+    def suite(self) -> str:
+        """The harness, with a hash of the settings that change scores, apart from task, shots and chat template.
 
         A system instruction, generation settings, or examples given as turns of a conversation make another suite.
         """
-        config = section(self.data, "config")
-        instruction, generation = self.data.get("system_instruction"), config.get("gen_kwargs")
-        multiturn = self.data.get("fewshot_as_multiturn") is True
-        settings = {"instruction": instruction, "generation": generation, "multiturn": multiturn}
+        if not self.is_v04:
+            return FORMAT_V03
+        settings = {
+            "instruction": self.data.get("system_instruction"),
+            "generation": self.config.get("gen_kwargs"),
+            "multiturn": self.data.get("fewshot_as_multiturn") is True,
+        }
         changed = {key: value for key, value in settings.items() if value and isinstance(value, str | dict | bool)}
         if not changed:
-            return ""
+            return FORMAT
         text = json.dumps(changed, sort_keys=True, default=str)
-        return "+" + hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()[:8]
-
-    @property
-    def is_limited(self) -> bool:
-        config = section(self.data, "config")
-        return not is_blank(config.get("limit")) or bool(config.get("samples"))
+        return f"{FORMAT}+{hashlib.sha256(text.encode('utf-8', 'replace')).hexdigest()[:8]}"
 
     def subtasks(self, task: str) -> list[str]:
         names = section(self.data, "group_subtasks").get(task)
@@ -92,7 +123,8 @@ class _Harness:
 
     def is_partial(self, task: str) -> bool:
         """Whether the run was limited, or fewer questions were asked than the task or one of its subtasks has."""
-        return self.is_limited or any(map(self._is_cut, self._with_subtasks(task)))
+        is_limited = not is_blank(self.config.get("limit")) or bool(self.config.get("samples"))
+        return is_limited or any(map(self._is_cut, self._with_subtasks(task)))
 
     def _with_subtasks(self, task: str) -> set[str]:
         """The task and all tasks below it."""
@@ -106,16 +138,18 @@ class _Harness:
         return tasks
 
     def _is_cut(self, task: str) -> bool:
-        counts = section(section(self.data, "n-samples"), task)
+        counts = self.of("n-samples", task)
         original, effective = (whole_number(counts.get(key), key, []) for key in ("original", "effective"))
         return original is not None and effective is not None and effective < original
 
     def n_samples(self, task: str, key: str, values: dict[str, Any], remarks: Remarks) -> int | None:
         """Questions behind one value: stated for groups since v0.4.12, for tasks since v0.4.3."""
-        effective = section(section(self.data, "n-samples"), task).get("effective")
-        metric_count = section(values, "sample_count").get(key)
-        stated = next((n for n in (metric_count, effective, values.get("sample_len")) if n is not None), None)
-        return whole_number(stated, "n_samples", remarks)
+        stated = (
+            section(values, "sample_count").get(key),
+            self.of("n-samples", task).get("effective"),
+            values.get("sample_len"),
+        )
+        return whole_number(_first(stated), "n_samples", remarks)
 
     def n_shot(self, task: str, remarks: Remarks) -> int | None:
         """Shots as stated; for a group (stated since v0.4.12) the number shared by all its tasks, if there is one."""
@@ -126,80 +160,144 @@ class _Harness:
         return task_shots.pop() if len(task_shots) == 1 else None
 
     def _n_shot(self, task: str, remarks: Remarks) -> int | None:
-        task_shots = section(section(self.data, "configs"), task).get("num_fewshot")
-        run_shots = section(self.data, "config").get("num_fewshot")
-        stated = (section(self.data, "n-shot").get(task), task_shots, run_shots)
-        return whole_number(next((n for n in stated if n is not None), None), "n_shot", remarks)
+        stated = (
+            section(self.data, "n-shot").get(task),
+            self.of("configs", task).get("num_fewshot"),
+            self.config.get("num_fewshot"),
+        )
+        return whole_number(_first(stated), "n_shot", remarks)
 
     def higher_is_better(self, task: str, metric: str, remarks: Remarks) -> bool | None:
         """As the file says, null included; derived from the metric's name if the section is missing (before v0.4.3)."""
-        directions = section(section(self.data, "higher_is_better"), task)
-        if metric in directions:
-            stated = directions[metric]
-            return stated if isinstance(stated, bool) else None
         if "higher_is_better" in self.data:
-            return None
+            stated = self.of("higher_is_better", task).get(metric)
+            return stated if isinstance(stated, bool) else None
         remarks.append(Remark("direction_by_metric", metric))
         return higher_is_better(metric)
 
 
-def _builder(harness: _Harness, origin: Origin, task: str, key: str, values: dict[str, Any]) -> Any:
-    def build(remarks: Remarks) -> ScoreRow:
-        metric, comma, filter = key.partition(",")
-        metric, benchmark = required_label(metric, "metric"), required_label(task.strip(" -"), "benchmark")
-        refuse_no_metric(metric)
-        value = score_value(values[key])
-        if not comma:
-            remarks.append(Remark("no_filter", metric))
-        version = section(harness.data, "versions").get(task)
-        return origin.score(
-            benchmark,
-            metric,
-            value,
-            score_unit(benchmark, metric, value, remarks),
-            filter=required_label(filter, "filter") if comma else NOT_STATED,
-            n_shot=harness.n_shot(task, remarks),
-            std_error=std_error(values.get(f"{metric}_stderr{comma}{filter}"), remarks),
-            higher_is_better=harness.higher_is_better(task, metric, remarks),
-            n_samples=harness.n_samples(task, key, values, remarks),
-            is_partial=harness.is_partial(task),
-            is_group=harness.is_group(task),
-            task_version=optional_label(version, "task_version", remarks),
-        )
-
-    return build
+def _first(values: tuple[Cell, ...]) -> Cell:
+    """The first value that is stated."""
+    return next((value for value in values if value is not None), None)
 
 
-# --- v0.3 ------------------------------------------------------------------------------------------------------------
+def _origin(file: ScoreInput, harness: _Harness, remarks: Remarks) -> tuple[Cell, partial[ScoreRow]]:
+    """The model as the file names it, and its score without what is measured. Raises Unnamed if no model is named."""
+    data, config = harness.data, harness.config
+    arguments = model_arguments(config.get("model_args"))
+    candidates = [data.get("model_name"), *(arguments.get(key) for key in _MODEL_KEYS)]
+    name = next((name for name in candidates if isinstance(name, str) and name.strip()), None)
+    adapted = next((kind for kind in _ADAPTER_KEYS if name is not None and arguments.get(kind) == name), None)
+    if adapted is None:
+        sha, branch = config.get("model_sha"), config.get("model_revision") or arguments.get("revision")
+    else:  # the other commit and branch belong to the base model
+        sha, branch = config.get(f"{adapted}_sha"), None
+    revision = model_revision(sha, branch, remarks)
+    in_name = _TIME_IN_NAME.search(file.name)
+    flags = {
+        "system_instruction": not is_blank(data.get("system_instruction")),
+        "adapter": adapted == "peft",
+        "delta": adapted == "delta",
+    }
+    origin = partial(
+        ScoreRow,
+        repository=model_of_file(file, name, remarks),
+        file_sha256=file.sha256,
+        source=file.shown_name,
+        suite=harness.suite,
+        revision=revision,
+        as_of=day(data.get("date"), remarks) or day(in_name and in_name[1], []),
+        dtype=normalize_dtype(config.get("model_dtype") or arguments.get("dtype"), remarks),
+        # Written since v0.4.3, as null or as an empty text if no template was used.
+        chat_template=bool(data["chat_template"]) if "chat_template" in data else None,
+        flags=join_flags(flags),
+    )
+    return name, origin
 
 
-def _read_v03(file: ScoreInput, data: dict[str, Any], remarks: Remarks) -> ScoreFile:
-    """Read every metric of every task. Raises Unnamed if the file names no model."""
-    origin = file_origin(file, data, remarks, SUITE_V03)
-    builder = partial(_builder_v03, data, origin)
-    rows = without_duplicates(file, parse_metrics("results", section(data, "results"), origin.named, builder))
-    return ScoreFile(file.shown_name, file.sha256, FORMAT_V03, rows, (), tuple(remarks))
+def model_arguments(stated: Any) -> dict[str, Any]:
+    """Parse `pretrained=org/name,dtype=float16`, or the same as an object; anything else gives an empty result."""
+    if isinstance(stated, dict):
+        return stated
+    if not isinstance(stated, str):
+        return {}
+    pairs = (argument.partition("=") for argument in stated.split(","))
+    return {key.strip(): value.strip() for key, sign, value in pairs if sign}
 
 
-def _builder_v03(data: dict[str, Any], origin: Origin, task: str, key: str, values: dict[str, Any]) -> Any:
-    config = section(data, "config")
+def model_revision(sha: Cell, branch: Cell, remarks: Remarks) -> str | None:
+    """The commit if known, else a branch or tag. `main` pins nothing, so it becomes NULL with a remark."""
+    revision = optional_label(sha, "revision", remarks)
+    if revision is not None:
+        return revision
+    revision = optional_label(branch, "revision", remarks)
+    if revision is None or revision == "main":
+        remarks.append(Remark("no_revision", revision or ""))
+        return None
+    return revision
 
-    def build(remarks: Remarks) -> ScoreRow:
-        metric, benchmark = required_label(key, "metric"), required_label(task, "benchmark")
-        refuse_no_metric(metric)
-        value = score_value(values[key])
-        remarks.append(Remark("direction_by_metric", metric))
-        return origin.score(
-            benchmark,
-            metric,
-            value,
-            score_unit(benchmark, metric, value, remarks),
-            filter=NOT_STATED,
-            n_shot=whole_number(config.get("num_fewshot"), "n_shot", remarks),
-            std_error=std_error(values.get(f"{key}_stderr"), remarks),
-            higher_is_better=higher_is_better(metric),
-            is_partial=not is_blank(config.get("limit")),
-            task_version=optional_label(section(data, "versions").get(task), "task_version", remarks),
-        )
 
-    return build
+def is_metric(key: str, values: Mapping[str, Any]) -> bool:
+    """Whether a key is a score: not bookkeeping, and not the standard error of another key."""
+    metric, _, filter = key.partition(",")
+    base = metric.removesuffix("_stderr")
+    has_base = base != metric and (f"{base},{filter}" in values or base in values)
+    return metric.strip() not in _BOOKKEEPING and not has_base
+
+
+def _rows(harness: _Harness, model: str, origin: partial[ScoreRow]) -> Iterator[ParsedScore]:
+    """A row for each metric of each task."""
+    tasks = [(name, *task) for name in ("results", "groups") for task in section(harness.data, name).items()]
+    for section_name, task, values in tasks:
+        place = f"{section_name} / {shorten(task)}"
+        if not isinstance(values, dict):
+            code = "value_twice" if isinstance(values, DuplicateKey) else "not_a_task"
+            yield skipped_row(place, model, task, Remark(code, shorten(values)))
+            continue
+        for key in filter(lambda key: is_metric(key, values), values):
+            build = partial(_score, harness, origin, task, key, values)
+            yield parse_row(f"{place} / {shorten(key)}", model, task, build)
+
+
+def _score(
+    harness: _Harness, origin: partial[ScoreRow], task: str, key: str, values: dict[str, Any], remarks: Remarks
+) -> ScoreRow:
+    """One value. Raises Skip for anything but a finite number under the name of a metric."""
+    metric, comma, filter = key.partition(",")
+    metric, benchmark = required_label(metric, "metric"), required_label(task.strip(" -"), "benchmark")
+    if metric == "bypass":  # answers without scoring
+        raise Skip("no_metric_was_computed")
+    if metric.endswith("_stderr"):
+        raise Skip("std_error_alone", metric)
+    if isinstance(values[key], DuplicateKey):
+        raise Skip("value_twice", values[key].key)
+    value = json_number(values[key])
+    if not comma and harness.is_v04:
+        remarks.append(Remark("no_filter", metric))
+    return origin(
+        benchmark=benchmark,
+        metric=metric,
+        value=value,
+        unit=_unit(benchmark, metric, value, remarks),
+        filter=required_label(filter, "filter") if comma else NOT_STATED,
+        n_shot=harness.n_shot(task, remarks),
+        std_error=std_error(values.get(f"{metric}_stderr{comma}{filter}"), remarks),
+        higher_is_better=harness.higher_is_better(task, metric, remarks),
+        n_samples=harness.n_samples(task, key, values, remarks),
+        is_partial=harness.is_partial(task),
+        is_group=harness.is_group(task),
+        task_version=optional_label(section(harness.data, "versions").get(task), "task_version", remarks),
+    )
+
+
+def _unit(benchmark: str, metric: str, value: float, remarks: Remarks) -> str:
+    """`fraction` if metrics of this name are fractions and the value fits, else the metric's own name."""
+    if benchmark.startswith(_PERCENT_TASKS):
+        return "percent"
+    known = find_metric(metric)
+    if known is None or not known.is_share:
+        return metric
+    if -1.0 <= value <= 1.0:
+        return "fraction"
+    remarks.append(Remark("beyond_fraction", f"{value:.6g}"))
+    return metric

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import csv
-import io
 from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from core.errors import InputError
@@ -29,15 +28,15 @@ from core.scores.cells import (
 )
 from core.scores.score_input import ScoreInput
 from core.scores.score_rows import (
-    Origin,
     ParsedScore,
     ScoreFile,
     mapped_model,
     normalize_dtype,
     parse_row,
-    without_duplicates,
+    score_file,
+    skipped_row,
 )
-from core.scores.table import Table, skipped_line
+from core.scores.table import Table
 from core.tables import ScoreRow
 
 FORMAT = "csv"
@@ -86,62 +85,23 @@ _OTHER_NAMES = {
 _RANGES = {"percent": (0.0, 100.0), "fraction": (0.0, 1.0)}
 _UNITS = {"%": "percent", "percentage": "percent"}
 _EXAMPLES = (
-    (
-        "EleutherAI/pythia-160m",
-        "step143000",
-        "lambada_openai",
-        "acc",
-        "none",
-        "0",
-        "our_harness_2024",
-        "32.6",
-        "0.65",
-        "percent",
-        "true",
-        "5153",
-        "false",
-        "our own run",
-        "CC0-1.0",
-        "2024-06-30",
-    ),
-    (
-        "EleutherAI/pythia-160m",
-        "step143000",
-        "wikitext",
-        "word_perplexity",
-        "none",
-        "0",
-        "our_harness_2024",
-        "37.9",
-        "",
-        "word_perplexity",
-        "false",
-        "62",
-        "false",
-        "our own run",
-        "CC0-1.0",
-        "2024-06-30",
-    ),
+    "EleutherAI/pythia-160m,step143000,lambada_openai,acc,none,0,our_harness_2024,32.6,0.65,percent,true,5153,false,"
+    "our own run,CC0-1.0,2024-06-30",
+    "EleutherAI/pythia-160m,step143000,wikitext,word_perplexity,none,0,our_harness_2024,37.9,,word_perplexity,false,62,"
+    "false,our own run,CC0-1.0,2024-06-30",
 )
 
 
 def template() -> bytes:
     """Build a CSV to fill in, which Excel opens as UTF-8: the header and two example rows."""
-    text = io.StringIO(newline="")
-    csv.writer(text, lineterminator="\r\n").writerows([list(COLUMNS), *_EXAMPLES])
-    return text.getvalue().encode("utf-8-sig")
-
-
-def recognised_columns(header: tuple[str, ...]) -> dict[str, str]:
-    """Column of the file -> our column, for the columns that we know."""
-    plain_names = {name: name.strip().lower().replace(" ", "_") for name in header}
-    plain_names = {name: _OTHER_NAMES.get(plain_name, plain_name) for name, plain_name in plain_names.items()}
-    return {name: column for name, column in plain_names.items() if column in COLUMNS or column in _FURTHER}
+    return "\r\n".join([",".join(COLUMNS), *_EXAMPLES, ""]).encode("utf-8-sig")
 
 
 def read_table(file: ScoreInput, table: Table) -> ScoreFile:
     """Raises InputError if a required column is missing, or if two columns would become the same one."""
-    names = recognised_columns(table.header)
+    plain = {name: name.strip().lower().replace(" ", "_") for name in table.header}
+    renamed = {name: _OTHER_NAMES.get(plain_name, plain_name) for name, plain_name in plain.items()}
+    names = {name: column for name, column in renamed.items() if column in COLUMNS or column in _FURTHER}
     missing = [name for name in REQUIRED if name not in names.values()]
     if missing:
         raise InputError(
@@ -162,67 +122,62 @@ def read_table(file: ScoreInput, table: Table) -> ScoreFile:
                 other=shorten(same[1]),
             )
     ignored = [Remark("column_ignored", shorten(name)) for name in table.header if name not in names]
-    remarks = (*table.remarks, *ignored)
-    rows = _with_units(without_duplicates(file, _rows(file, table, names)))
-    return ScoreFile(file.shown_name, file.sha256, FORMAT, rows, (), remarks)
+    rows = list(_rows(file, table, names))
+    return score_file(file, FORMAT, _with_units(rows), (*table.remarks, *ignored))
 
 
 def _rows(file: ScoreInput, table: Table, names: Mapping[str, str]) -> Iterator[ParsedScore]:
     for line in table.lines:
-        if line.cells is None:
-            yield skipped_line(line)
+        if line.problem:
+            yield skipped_row(line.at, "", "", line.problem)
             continue
         cells = {column: line.cells[name] for name, column in names.items()}
-        build = _builder(file, cells, table.decimal_comma)
+        build = partial(_score, file, cells, table.decimal_comma)
         yield parse_row(line.at, cells["model"], cells["benchmark"], build)
 
 
-def _builder(file: ScoreInput, cells: Mapping[str, Cell], decimal_comma: bool) -> Any:
-    def build(remarks: Remarks) -> ScoreRow:
-        def stated(column: str) -> str | None:
-            return optional_label(cells.get(column), column, remarks)
+def _score(file: ScoreInput, cells: Mapping[str, Cell], decimal_comma: bool, remarks: Remarks) -> ScoreRow:
+    """One value. Raises Skip if it, its model or its benchmark cannot be read, or what decides on comparability."""
 
-        repository = mapped_model(cells["model"], file.mapping, remarks)
-        benchmark = required_label(cells["benchmark"], "benchmark")
-        value = number(cells["value"], remarks, decimal_comma)
-        metric = stated("metric") or NOT_STATED
-        unit = _unit(stated("unit"), value, remarks)
-        origin = Origin(
-            repository=repository,
-            file_sha256=file.sha256,
-            source=stated("source") or file.shown_name,
-            suite=stated("suite") or NOT_STATED,
-            revision=stated("revision"),
-            as_of=day(cells.get("as_of"), remarks),
-            dtype=normalize_dtype(cells.get("dtype"), remarks),
-            chat_template=boolean(cells.get("chat_template"), "chat_template", remarks),
-            source_row=stated("source_row"),
-            licence=stated("licence") or NOT_STATED,
-            flags=stated("flags") or "",
-        )
-        return origin.score(
-            benchmark,
-            metric,
-            value,
-            unit,
-            filter=_filter(cells.get("filter"), remarks),
-            n_shot=_needed_if_stated(whole_number, cells, "n_shot", remarks),
-            std_error=std_error(cells.get("std_error"), remarks, decimal_comma),
-            higher_is_better=_direction(cells, metric, remarks),
-            n_samples=whole_number(cells.get("n_samples"), "n_samples", remarks),
-            is_partial=bool(_needed_if_stated(boolean, cells, "is_partial", remarks)),
-            is_group=bool(boolean(cells.get("is_group"), "is_group", remarks)),
-            task_version=stated("task_version"),
-        )
+    def stated(column: str) -> str | None:
+        return optional_label(cells.get(column), column, remarks)
 
-    return build
+    def needed_if_stated(read: Any, column: str) -> Any:
+        value = read(cells.get(column), column, remarks)
+        if value is None and not is_blank(cells.get(column)):
+            raise Skip("not_readable", f"{column}: {shorten(cells.get(column))}")
+        return value
 
-
-def _filter(cell: Cell, remarks: Remarks) -> str:
-    """The filter; `none` is kept, because it is lm-evaluation-harness's name for no filter and not a blank."""
-    if isinstance(cell, str) and cell.strip() == "none":
-        return "none"
-    return optional_label(cell, "filter", remarks) or NOT_STATED
+    value, metric = number(cells["value"], remarks, decimal_comma), stated("metric") or NOT_STATED
+    direction: bool | None = needed_if_stated(boolean, "higher_is_better")
+    if direction is None and (direction := higher_is_better(metric)) is not None:
+        remarks.append(Remark("direction_by_metric", shorten(metric)))
+    return ScoreRow(
+        repository=mapped_model(cells["model"], file.mapping, remarks),
+        file_sha256=file.sha256,
+        source=stated("source") or file.shown_name,
+        suite=stated("suite") or NOT_STATED,
+        revision=stated("revision"),
+        as_of=day(cells.get("as_of"), remarks),
+        dtype=normalize_dtype(cells.get("dtype"), remarks),
+        chat_template=boolean(cells.get("chat_template"), "chat_template", remarks),
+        source_row=stated("source_row"),
+        licence=stated("licence") or NOT_STATED,
+        flags=stated("flags") or "",
+        benchmark=required_label(cells["benchmark"], "benchmark"),
+        metric=metric,
+        value=value,
+        unit=_unit(stated("unit"), value, remarks),
+        # lm-evaluation-harness's name for no filter is kept: it is not a blank.
+        filter="none" if cells.get("filter") == "none" else stated("filter") or NOT_STATED,
+        n_shot=needed_if_stated(whole_number, "n_shot"),
+        std_error=std_error(cells.get("std_error"), remarks, decimal_comma),
+        higher_is_better=direction,
+        n_samples=whole_number(cells.get("n_samples"), "n_samples", remarks),
+        is_partial=bool(needed_if_stated(boolean, "is_partial")),
+        is_group=bool(boolean(cells.get("is_group"), "is_group", remarks)),
+        task_version=stated("task_version"),
+    )
 
 
 def _unit(stated: str | None, value: float, remarks: Remarks) -> str:
@@ -236,45 +191,24 @@ def _unit(stated: str | None, value: float, remarks: Remarks) -> str:
     return unit
 
 
-def _direction(cells: Mapping[str, Cell], metric: str, remarks: Remarks) -> bool | None:
-    """Which end is the better one: as stated, else as the metric's name tells."""
-    stated: bool | None = _needed_if_stated(boolean, cells, "higher_is_better", remarks)
-    if stated is None and (stated := higher_is_better(metric)) is not None:
-        remarks.append(Remark("direction_by_metric", shorten(metric)))
-    return stated
-
-
-def _with_units(rows: Sequence[ParsedScore]) -> tuple[ParsedScore, ...]:
+def _with_units(rows: list[ParsedScore]) -> Iterator[ParsedScore]:
     """The rows with the units that standard metrics have, where none is stated.
 
     Shares are read as fractions or as percentages by all values of a benchmark together: one alone may be 0.8 percent.
     """
     largest: dict[tuple[str, str], float] = defaultdict(float)
     for row in rows:
-        if row.score and row.score.unit == NOT_STATED:
+        if row.score:
             key = row.score.benchmark, row.score.metric
-            largest[key] = max(largest[key], abs(row.score.value))
-    return tuple(_with_unit(row, largest) for row in rows)
-
-
-def _with_unit(row: ParsedScore, largest: Mapping[tuple[str, str], float]) -> ParsedScore:
-    score = row.score
-    metric = find_metric(score.metric) if score and score.unit == NOT_STATED else None
-    if score is None or metric is None:
-        return row
-    unit = score.metric
-    if metric.is_share:
-        most = largest[score.benchmark, score.metric]
-        unit = "fraction" if most <= 1 else "percent" if most <= 100 else NOT_STATED
-    if unit == NOT_STATED:
-        return row
-    remarks = [remark for remark in row.remarks if remark.code != "no_unit"]
-    return replace(row, score=replace(score, unit=unit), remarks=(*remarks, Remark("unit_by_metric", shorten(unit))))
-
-
-def _needed_if_stated(read: Any, cells: Mapping[str, Cell], column: str, remarks: Remarks) -> Any:
-    """Raises Skip if a stated value is unreadable: it decides whether scores may be compared."""
-    value = read(cells.get(column), column, remarks)
-    if value is None and not is_blank(cells.get(column)):
-        raise Skip("not_readable", f"{column}: {shorten(cells.get(column))}")
-    return value
+            largest[key] = max(largest[key], abs(row.score.value) * (row.score.unit == NOT_STATED))
+    for row in rows:
+        score = row.score
+        if score and score.unit == NOT_STATED and (metric := find_metric(score.metric)):
+            unit, most = score.metric, largest[score.benchmark, score.metric]
+            if metric.is_share:
+                unit = "fraction" if most <= 1 else "percent" if most <= 100 else NOT_STATED
+            if unit != NOT_STATED:
+                remarks = [remark for remark in row.remarks if remark.code != "no_unit"]
+                remarks.append(Remark("unit_by_metric", shorten(unit)))
+                row = replace(row, score=replace(score, unit=unit), remarks=tuple(remarks))
+        yield row

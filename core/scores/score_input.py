@@ -6,6 +6,7 @@ import codecs
 import hashlib
 import io
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -16,18 +17,26 @@ from core.scores.cells import Remark, shorten
 
 MAX_BYTES = 256 * 2**20
 """Larger files are not read. The largest public export of scores that we know has 3 MB."""
+MAX_LINE = 16 * 2**20
+"""Longest line of JSON, in characters: one question with all its answers."""
 MODEL = ""
 """Key of `mapping` for the model, if the file names none."""
 BENCHMARK = "benchmark:"
 """Key of `mapping` for the benchmark of a file of single answers, if its name does not contain it."""
-_CHUNK = 2**20
 _NOT_TEXT = {
     b"PK\x03\x04": Sentence("a ZIP archive or an Excel workbook: unpack it, or save the sheet as CSV"),
     b"\x1f\x8b": Sentence("compressed with gzip: unpack it first"),
     b"%PDF": Sentence("a PDF: save the table as CSV"),
     b"\xd0\xcf\x11\xe0": Sentence("an old Excel workbook: save the sheet as CSV"),
 }
-_BYTE_ORDER_MARKS = {codecs.BOM_UTF8: "utf-8-sig", codecs.BOM_UTF16_LE: "utf-16", codecs.BOM_UTF16_BE: "utf-16"}
+_ENCODINGS = {
+    codecs.BOM_UTF8: "utf-8-sig",
+    codecs.BOM_UTF16_LE + b"|" + codecs.BOM_UTF16_BE: "utf-16",
+    # Every other byte of the Latin letters that start a table or JSON text is NUL.
+    rb"([^\0]\0){2}": "utf-16-le",
+    rb"(\0[^\0]){2}": "utf-16-be",
+}
+"""Pattern of how a file starts -> its encoding."""
 
 
 class Unnamed(InputError):
@@ -48,13 +57,14 @@ class ScoreInput:
     """Model names in the file -> names to store; under MODEL and BENCHMARK, what the file does not state."""
 
     @cached_property
+    def path(self) -> list[str]:
+        """The parts of the name: folders, and the file last."""
+        return self.name.replace("\\", "/").rstrip("/").split("/")
+
+    @cached_property
     def shown_name(self) -> str:
         """The last part of the name, as it can be printed."""
-        return shorten(self.name.replace("\\", "/").rstrip("/").rsplit("/", 1)[-1] or "file")
-
-    @property
-    def stated_model(self) -> str | None:
-        return self.mapping.get(MODEL)
+        return shorten(self.path[-1] or "file")
 
     @cached_property
     def sha256(self) -> str:
@@ -66,55 +76,49 @@ class ScoreInput:
         for mark, kind in _NOT_TEXT.items():
             if self.content.startswith(mark):
                 raise InputError("{file} is {kind}.", file=self.shown_name, kind=kind)
-        candidates = self._candidates()
+        known = [encoding for start, encoding in _ENCODINGS.items() if re.match(start, self.content)]
+        candidates = known or ["utf-8", "cp932"]
         for encoding in candidates:
             if self._can_decode(encoding):
                 return encoding
-        if b"\0" in self.content and not candidates[0].startswith("utf-16"):
+        if b"\0" in self.content and not known:
             raise InputError("{file} holds NUL bytes: it is no text, or was damaged on its way.", file=self.shown_name)
-        encodings = [encoding.upper() for encoding in candidates]
         raise InputError(
-            "{file} cannot be read as {tried} text: save it as UTF-8.", file=self.shown_name, tried=encodings
+            "{file} cannot be read as {tried} text: save it as UTF-8.",
+            file=self.shown_name,
+            tried=[encoding.upper() for encoding in candidates],
         )
 
-    def _candidates(self) -> tuple[str, ...]:
-        """Encodings to try, in order."""
-        for mark, encoding in _BYTE_ORDER_MARKS.items():
-            if self.content.startswith(mark):
-                return (encoding,)
-        return _utf_16_without_mark(self.content[:8]) or ("utf-8", "cp932")
+    def _can_decode(self, encoding: str) -> bool:
+        try:
+            return "\0" not in self.content.decode(encoding)
+        except UnicodeDecodeError:
+            return False
 
     @property
     def encoding_remarks(self) -> tuple[Remark, ...]:
-        name = self.encoding.upper() if not self.encoding.startswith("utf-8") else ""
-        return (Remark("encoding", name),) if name else ()
+        return () if self.encoding.startswith("utf-8") else (Remark("encoding", self.encoding.upper()),)
 
     def text(self) -> io.TextIOWrapper:
         """The text as a stream; line ends are kept."""
         return io.TextIOWrapper(io.BytesIO(self.content), encoding=self.encoding, newline="")
 
-    def _can_decode(self, encoding: str) -> bool:
-        """Whether every byte can be decoded; checked in chunks, so that a large file is not held in memory twice."""
-        decoder = codecs.getincrementaldecoder(encoding)()
-        view = memoryview(self.content)
-        try:
-            for start in range(0, len(view), _CHUNK):
-                if "\0" in decoder.decode(bytes(view[start : start + _CHUNK])):
-                    return False
-            decoder.decode(b"", final=True)
-        except UnicodeDecodeError:
-            return False
-        return True
+    @cached_property
+    def first_line(self) -> str:
+        """The first line that is not blank, up to MAX_LINE; empty if there is none."""
+        with self.text() as text:
+            return next((line for line in iter(lambda: text.readline(MAX_LINE), "") if line.strip()), "")
 
-
-def _utf_16_without_mark(head: bytes) -> tuple[str, ...]:
-    """Candidate encodings. In UTF-16, every other byte of the Latin letters that start a table or JSON text is NUL."""
-    even, odd = head[0::2], head[1::2]
-    if len(head) >= 4 and all(even) and not any(odd):
-        return ("utf-16-le",)
-    if len(head) >= 4 and all(odd) and not any(even):
-        return ("utf-16-be",)
-    return ()
+    def require_at_most(self, most: int, n: float, unit: Sentence) -> None:
+        """Raises InputError for a file with more of something than is read."""
+        if n > most:
+            raise InputError(
+                "{file} has {n:,.0f} {unit}; up to {most:,} are read. Split it into smaller files.",
+                file=self.shown_name,
+                n=n,
+                unit=unit,
+                most=most,
+            )
 
 
 MAX_JSON = 64 * 2**20
@@ -156,10 +160,10 @@ def parse(text: str, source: str, remarks: list[Remark]) -> Any:
             column=error.colno,
             reason=error.msg,
         ) from error
-    except RecursionError as error:
-        raise InputError("{where} is JSON that is nested too deep for any file of scores.", where=source) from error
-    except ValueError as error:
-        raise InputError("{where} is JSON with a number that is too long to be one.", where=source) from error
+    except (RecursionError, ValueError) as error:
+        raise InputError(
+            "{where} is JSON that is nested too deep, or with a number that is too long.", where=source
+        ) from error
 
 
 def _object(pairs: list[tuple[str, Any]], remarks: list[Remark]) -> dict[str, Any]:
@@ -169,16 +173,12 @@ def _object(pairs: list[tuple[str, Any]], remarks: list[Remark]) -> dict[str, An
         return unique
     merged: dict[str, Any] = {}
     for key, value in pairs:
-        if key in merged and not _same(merged[key], value):
-            value = DuplicateKey(shorten(key))
+        earlier = merged.setdefault(key, value)
+        if type(earlier) is not type(value) or earlier != value:
+            merged[key] = DuplicateKey(shorten(key))
             if len(remarks) < _MAX_REMARKS:
                 remarks.append(Remark("key_twice", shorten(key)))
-        merged[key] = value
     return merged
-
-
-def _same(a: Any, b: Any) -> bool:
-    return type(a) is type(b) and a == b
 
 
 def section(data: Any, key: str) -> dict[str, Any]:

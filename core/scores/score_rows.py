@@ -1,15 +1,15 @@
-"""The content of a score file before any of it is stored: its rows, built from what all values of one model share."""
+"""The content of a score file before any of it is stored: what each value would become, or why it is left out."""
 
 from __future__ import annotations
 
 import re
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
+from operator import attrgetter
 
-from core.errors import InputError
-from core.registry.names import NOT_STATED
+from core.errors import InputError, Sentence
 from core.scores.cells import Cell, Remark, Remarks, Skip, optional_label, required_label, shorten
-from core.scores.score_input import ScoreInput
+from core.scores.score_input import MODEL, ScoreInput, Unnamed
 from core.tables import ScoreRow, ScoreSampleRow
 
 _LOCAL = re.compile(r"[/~.\\]|[A-Za-z]:[\\/]|file:")
@@ -44,68 +44,6 @@ class ScoreFile:
     """Remarks about the file as a whole."""
 
 
-@dataclass(frozen=True)
-class Origin:
-    """What all scores of one model in one file share."""
-
-    repository: str
-    file_sha256: str
-    source: str
-    suite: str
-    revision: str | None = None
-    as_of: str | None = None
-    dtype: str | None = None
-    chat_template: bool | None = None
-    source_row: str | None = None
-    licence: str = NOT_STATED
-    flags: str = ""
-    named: str = ""
-    """The model as the file names it; `repository` is what is stored."""
-
-    def score(
-        self,
-        benchmark: str,
-        metric: str,
-        value: float,
-        unit: str,
-        *,
-        filter: str = NOT_STATED,
-        n_shot: int | None = None,
-        std_error: float | None = None,
-        higher_is_better: bool | None = None,
-        n_samples: int | None = None,
-        is_partial: bool = False,
-        is_group: bool = False,
-        task_version: str | None = None,
-    ) -> ScoreRow:
-        """A score of this origin."""
-        return ScoreRow(
-            repository=self.repository,
-            revision=self.revision,
-            benchmark=benchmark,
-            metric=metric,
-            filter=filter,
-            n_shot=n_shot,
-            suite=self.suite,
-            value=value,
-            std_error=std_error,
-            unit=unit,
-            higher_is_better=higher_is_better,
-            n_samples=n_samples,
-            is_partial=is_partial,
-            is_group=is_group,
-            source=self.source,
-            licence=self.licence,
-            as_of=self.as_of,
-            flags=self.flags,
-            file_sha256=self.file_sha256,
-            dtype=self.dtype,
-            chat_template=self.chat_template,
-            task_version=task_version,
-            source_row=self.source_row,
-        )
-
-
 def metrics_without_direction(file: ScoreFile) -> tuple[str, ...]:
     """The metrics of which neither the file nor the registry says which end is the better one."""
     return tuple(
@@ -127,15 +65,17 @@ def with_directions(file: ScoreFile, higher_is_better: Mapping[str, bool]) -> Sc
 def parse_row(at: str, model: Cell, benchmark: Cell, build: Callable[[Remarks], ScoreRow]) -> ParsedScore:
     """The row that `build` makes, or the reason why it made none."""
     remarks: Remarks = []
+    score, skipped = None, None
     try:
-        return ParsedScore(at, shorten(model), shorten(benchmark), build(remarks), None, tuple(remarks))
+        score = build(remarks)
     except Skip as skip:
-        return ParsedScore(at, shorten(model), shorten(benchmark), None, skip.remark, tuple(remarks))
+        skipped = skip.remark
+    return ParsedScore(at, shorten(model), shorten(benchmark), score, skipped, tuple(remarks))
 
 
-def skipped_row(at: str, model: Cell, benchmark: Cell, code: str, detail: Cell = "") -> ParsedScore:
+def skipped_row(at: str, model: Cell, benchmark: Cell, remark: Remark | None) -> ParsedScore:
     """A skipped row for a place of the file that should hold a score and does not."""
-    return ParsedScore(at, shorten(model), shorten(benchmark), None, Remark(code, shorten(detail)))
+    return ParsedScore(at, shorten(model), shorten(benchmark), None, remark)
 
 
 def mapped_model(value: Cell, mapping: Mapping[str, str], remarks: Remarks) -> str:
@@ -147,6 +87,35 @@ def mapped_model(value: Cell, mapping: Mapping[str, str], remarks: Remarks) -> s
     if _LOCAL.match(name):
         remarks.append(Remark("local_path", shorten(name)))
     return name
+
+
+def model_of_file(file: ScoreInput, name: Cell, remarks: Remarks) -> str:
+    """The model of a file with one model; the user's name for it if the file's is unusable. Raises Unnamed."""
+    try:
+        return mapped_model(name, file.mapping, remarks)
+    except Skip as skip:
+        stated = file.mapping.get(MODEL)
+        if stated is not None and stated != name:
+            return model_of_file(file, stated, remarks)
+        if skip.remark.code == "name_missing":
+            raise Unnamed(
+                MODEL, "{file} names no model: state which model its scores are of.", file=file.shown_name
+            ) from skip
+        raise Unnamed(
+            MODEL,
+            "{name!r} is no name for the model of {file}: state another.",
+            name=shorten(name),
+            file=file.shown_name,
+        ) from skip
+
+
+def model_by_path(file: ScoreInput, named: str | None, remarks: Remarks) -> str:
+    """The model that the user states, else the one that the file's path names. Raises Unnamed."""
+    stated = file.mapping.get(MODEL)
+    model = model_of_file(file, stated or named, remarks)
+    if named is not None and stated is None:
+        remarks.append(Remark("model_from_file_name", shorten(named)))
+    return model
 
 
 def normalize_dtype(value: Cell, remarks: Remarks) -> str | None:
@@ -162,47 +131,39 @@ def join_flags(flags: Mapping[str, bool]) -> str:
 
 MAX_VALUES = 200_000
 """Most values of one file: three times the largest public export (4,576 rows of 13), about 2 KB of memory each."""
+_identity = attrgetter(
+    "repository",
+    "revision",
+    "benchmark",
+    "metric",
+    "filter",
+    "n_shot",
+    "suite",
+    "dtype",
+    "chat_template",
+    "task_version",
+    "source_row",
+    "source",
+)
+"""What a score measures and where it comes from: two values with the same identity are one score."""
 
 
-def without_duplicates(file: ScoreInput, rows: Iterable[ParsedScore]) -> tuple[ParsedScore, ...]:
-    """Skip repeated values; a different value of the same score is kept with a remark. InputError past MAX_VALUES."""
+def score_file(file: ScoreInput, format: str, rows: Iterable[ParsedScore], remarks: Iterable[Remark]) -> ScoreFile:
+    """The file with its scores: repeated values are skipped, a different value of the same score is kept with a remark.
+
+    Raises InputError for no value at all, and past MAX_VALUES.
+    """
     first_by_identity: dict[tuple[object, ...], ParsedScore] = {}
-    results: list[ParsedScore] = []
+    kept: list[ParsedScore] = []
     for row in rows:
-        if len(results) == MAX_VALUES:
-            raise InputError(
-                "{file} holds more than {max_values:,} values; split it into files of fewer.",
-                file=file.shown_name,
-                max_values=MAX_VALUES,
-            )
-        results.append(_compared_with_first(row, first_by_identity) if row.score is not None else row)
-    return tuple(results)
-
-
-def _compared_with_first(row: ParsedScore, first_by_identity: dict[tuple[object, ...], ParsedScore]) -> ParsedScore:
-    """The row, skipped if it repeats an earlier value, or with a remark if it differs from it."""
-    assert row.score is not None
-    earlier = first_by_identity.setdefault(_identity(row.score), row)
-    if earlier is row or earlier.score is None:
-        return row
-    if earlier.score.value == row.score.value:
-        return replace(row, score=None, skipped=Remark("repeated", earlier.at))
-    return replace(row, remarks=(*row.remarks, Remark("differs_from", earlier.at)))
-
-
-def _identity(score: ScoreRow) -> tuple[object, ...]:
-    """What a score measures and where it comes from: two values with the same identity are one score."""
-    return (
-        score.repository,
-        score.revision,
-        score.benchmark,
-        score.metric,
-        score.filter,
-        score.n_shot,
-        score.suite,
-        score.dtype,
-        score.chat_template,
-        score.task_version,
-        score.source_row,
-        score.source,
-    )
+        earlier = first_by_identity.setdefault(_identity(row.score), row) if row.score else row
+        if earlier is not row and earlier.score and row.score:
+            if earlier.score.value == row.score.value:
+                row = replace(row, score=None, skipped=Remark("repeated", earlier.at))
+            else:
+                row = replace(row, remarks=(*row.remarks, Remark("differs_from", earlier.at)))
+        kept.append(row)
+        file.require_at_most(MAX_VALUES, len(kept), Sentence("values"))
+    if not kept:
+        raise InputError("{file} holds no scores.", file=file.shown_name)
+    return ScoreFile(file.shown_name, file.sha256, format, tuple(kept), (), tuple(remarks))

@@ -14,7 +14,6 @@ import pyarrow.parquet as pq
 from core.errors import InputError, Sentence
 from core.scores.cells import Cell, Remark, shorten
 from core.scores.score_input import MAX_BYTES, ScoreInput
-from core.scores.score_rows import ParsedScore
 
 PARQUET = b"PAR1"
 MAX_LINES = 100_000
@@ -22,7 +21,6 @@ MAX_COLUMNS = 1_000
 MAX_CELL = 131_072
 """Python's own limit for one cell. No score needs it: a longer cell comes from a quote that was never closed."""
 _SEPARATORS = {",": ",", ";": ";", "\t": "TAB"}
-_MAX_HEADER = 2**16
 _MAX_ROW = 2**20
 
 
@@ -31,7 +29,7 @@ class Line:
     """A line of a table."""
 
     at: str
-    cells: dict[str, Cell] | None
+    cells: dict[str, Cell]
     problem: Remark | None = None
     """Why there are no cells, for example more or fewer of them than the header has."""
 
@@ -47,132 +45,67 @@ class Table:
     """Whether `0,5` may be a number; false if the comma separates the cells."""
 
 
-def skipped_line(line: Line) -> ParsedScore:
-    """The skipped row for a line that cannot be split into cells."""
-    return ParsedScore(line.at, "", "", None, line.problem)
-
-
 def text_table(file: ScoreInput) -> Table:
     """Read a table with separators. Raises InputError if the header is invalid, or if a line cannot be read."""
-    n_lines = max(map(file.content.count, (b"\n", b"\r")))
-    if n_lines > MAX_LINES:
-        raise InputError(
-            "{file} has {n_lines:,} lines; up to {max_lines:,} are read. Split it into files of fewer.",
-            file=file.shown_name,
-            n_lines=n_lines,
-            max_lines=MAX_LINES,
-        )
-    first_line = _first_line(file)
-    separator = max(_SEPARATORS, key=_outside_quotes(first_line).count)
-    if separator not in _outside_quotes(first_line):
+    file.require_at_most(MAX_LINES, max(map(file.content.count, (b"\n", b"\r"))), Sentence("lines"))
+    outside_quotes = "".join(file.first_line.split('"')[::2])
+    separator = max(_SEPARATORS, key=outside_quotes.count)
+    if separator not in outside_quotes:
         raise InputError(
             "{file} is neither JSON nor a table: its first line, {line!r}, has no comma, semicolon or tab. Known "
             "are results of lm-evaluation-harness, exports of the Open LLM Leaderboard v2, and CSV after the template.",
             file=file.shown_name,
-            line=shorten(first_line.strip()),
+            line=shorten(file.first_line.strip()),
         )
-    rows = _Rows(file, separator)
-    header = _header(file, next(rows, []))
+    rows = _rows(file, separator)
+    header = [name.strip() for name in next(rows, (0, []))[1]]
+    file.require_at_most(MAX_COLUMNS, len(header), Sentence("columns"))
+    for name, n in Counter(filter(None, header)).items():
+        if n > 1:
+            raise InputError(
+                "{file} has the column {twice!r} twice: rename or remove one of them.",
+                file=file.shown_name,
+                twice=shorten(name),
+            )
     separator_remark = () if separator == "," else (Remark("separator", _SEPARATORS[separator]),)
     remarks = (*file.encoding_remarks, *separator_remark)
     return Table(tuple(filter(None, header)), _lines(rows, header), remarks, separator != ",")
 
 
-def _first_line(file: ScoreInput) -> str:
-    """The first line that is not blank, which is the header."""
-    with file.text() as text:
-        for _ in range(100):
-            line = text.readline(_MAX_HEADER)
-            if len(line) >= _MAX_HEADER or not line:
-                break
-            if line.strip():
-                return line
-    if not line:
-        raise InputError("{file} is empty.", file=file.shown_name)
-    raise InputError(
-        "{file} is no table of scores: its first line is longer than {max_header:,} characters.",
-        file=file.shown_name,
-        max_header=_MAX_HEADER,
-    )
+def _rows(file: ScoreInput, separator: str) -> Iterator[tuple[int, list[str]]]:
+    """The number and cells of each line that is not blank. Raises InputError at a line that is not part of a table."""
+    row_length = 0
 
+    def chunks() -> Iterator[str]:
+        nonlocal row_length
+        with file.text() as text:
+            while chunk := text.readline(_MAX_ROW):
+                row_length += len(chunk)
+                if row_length >= _MAX_ROW:
+                    raise csv.Error
+                yield chunk
 
-def _outside_quotes(line: str) -> str:
-    """The line without quoted cells."""
-    return "".join(line.split('"')[::2])
-
-
-def _header(file: ScoreInput, cells: list[str]) -> list[str]:
-    """The column names. Raises InputError for too many or repeated ones."""
-    names = [name.strip() for name in cells]
-    if len(names) > MAX_COLUMNS:
+    reader = csv.reader(chunks(), delimiter=separator, strict=True)
+    try:
+        for cells in reader:
+            if any(cell.strip() for cell in cells):
+                yield reader.line_num, cells
+            row_length = 0
+    except csv.Error as error:
         raise InputError(
-            "{file} has {n_names:,} columns; up to {max_columns:,} are read.",
+            "{file} cannot be read as a table at line {line}: {reason}.",
             file=file.shown_name,
-            n_names=len(names),
-            max_columns=MAX_COLUMNS,
-        )
-    twice = [name for name, n in Counter(filter(None, names)).items() if n > 1]
-    if twice:
-        raise InputError(
-            "{file} has the column {twice!r} twice: rename or remove one of them.",
-            file=file.shown_name,
-            twice=shorten(twice[0]),
-        )
-    return names
+            line=reader.line_num + (row_length >= _MAX_ROW),  # such a line is not counted
+            reason=_cause(str(error), row_length),
+        ) from error
 
 
-class _Rows:
-    """The lines that are not blank, split into cells. Only one of them is held in memory at a time."""
-
-    def __init__(self, file: ScoreInput, separator: str) -> None:
-        self._file = file
-        self._text = file.text()
-        self._row_length = 0
-        self._reader = csv.reader(self._chunks(), delimiter=separator, strict=True)
-
-    @property
-    def line(self) -> int:
-        return self._reader.line_num
-
-    def __iter__(self) -> Iterator[list[str]]:
-        return self
-
-    def __next__(self) -> list[str]:
-        """Raises InputError at a line that is not part of a table."""
-        while True:
-            self._row_length = 0
-            try:
-                row = next(self._reader)
-            except csv.Error as error:
-                raise InputError(
-                    "{file} cannot be read as a table at line {line}: {reason}.",
-                    file=self._file.shown_name,
-                    line=self.line,
-                    reason=_cause(str(error)),
-                ) from error
-            if any(cell.strip() for cell in row):
-                return row
-
-    def _chunks(self) -> Iterator[str]:
-        while chunk := self._text.readline(_MAX_ROW):
-            self._row_length += len(chunk)
-            if self._row_length >= _MAX_ROW:
-                raise InputError(
-                    "{file} cannot be read as a table: the row at line {line} is longer than {max_row:,} characters, "
-                    "perhaps because a quotation mark is not closed.",
-                    file=self._file.shown_name,
-                    line=self.line + 1,
-                    max_row=_MAX_ROW,
-                )
-            yield chunk
-
-
-def _cause(error: str) -> Sentence:
-    """What an error of Python's csv module means for the file."""
-    if "field limit" in error:
+def _cause(error: str, row_length: int) -> Sentence:
+    """What an error of Python's csv module, or a row beyond the limit, means for the file."""
+    if row_length >= _MAX_ROW or "field limit" in error:
         return Sentence(
-            "a cell is longer than {max_cell:,} characters, perhaps because a quotation mark is not closed",
-            max_cell=MAX_CELL,
+            "a cell or row is longer than {most:,} characters, perhaps because a quotation mark is not closed",
+            most=_MAX_ROW if row_length >= _MAX_ROW else MAX_CELL,
         )
     if "unexpected end of data" in error:
         return Sentence("a quotation mark is not closed")
@@ -181,34 +114,27 @@ def _cause(error: str) -> Sentence:
     return Sentence("its line ends or characters are not those of a CSV file")
 
 
-def _lines(rows: _Rows, header: list[str]) -> Iterator[Line]:
-    for row in rows:
-        location = Sentence("line {line}", line=rows.line)
+def _lines(rows: Iterator[tuple[int, list[str]]], header: list[str]) -> Iterator[Line]:
+    for number, row in rows:
+        location = Sentence("line {line}", line=number)
         if len(row) != len(header):
-            yield Line(location, None, Remark("ragged", f"{len(row)} / {len(header)}"))
+            yield Line(location, {}, Remark("ragged", f"{len(row)} / {len(header)}"))
         else:
             yield Line(location, {name: cell for name, cell in zip(header, row, strict=True) if name})
 
 
 def parquet_table(file: ScoreInput) -> Table:
     """Read a Parquet table. Raises InputError if it is damaged or too large."""
+    unpacked = Sentence("MB when it is unpacked")
     try:
-        schema = pl.read_parquet_schema(io.BytesIO(file.content))
-        n_lines = pl.scan_parquet(io.BytesIO(file.content)).select(pl.len()).collect().item()
-        if n_lines > MAX_LINES or len(schema) > MAX_COLUMNS:
-            raise InputError(
-                "{file} has {n_lines:,} rows and {n_schema:,} columns; up to {max_lines:,} and {max_columns:,} are "
-                "read.",
-                file=file.shown_name,
-                n_lines=n_lines,
-                n_schema=len(schema),
-                max_lines=MAX_LINES,
-                max_columns=MAX_COLUMNS,
-            )
         footer = pq.read_metadata(io.BytesIO(file.content))
-        _require_size(file, sum(footer.row_group(number).total_byte_size for number in range(footer.num_row_groups)))
+        file.require_at_most(MAX_LINES, footer.num_rows, Sentence("rows"))
+        file.require_at_most(MAX_COLUMNS, footer.num_columns, Sentence("columns"))
+        n_bytes = sum(footer.row_group(number).total_byte_size for number in range(footer.num_row_groups))
+        file.require_at_most(MAX_BYTES // 10**6, n_bytes / 1e6, unpacked)
         frame = pl.read_parquet(io.BytesIO(file.content))
-        _require_size(file, frame.estimated_size())  # a value that is stored once for many rows takes little until now
+        # A value that is stored once for many rows takes little until now.
+        file.require_at_most(MAX_BYTES // 10**6, frame.estimated_size("mb"), unpacked)
     except InputError:
         raise
     # The reader fails on damaged bytes in several ways, and one of its errors is not an Exception.
@@ -218,14 +144,3 @@ def parquet_table(file: ScoreInput) -> Table:
         ) from error
     lines = (Line(f"row {index}", row) for index, row in enumerate(frame.iter_rows(named=True), start=1))
     return Table(tuple(frame.columns), lines)
-
-
-def _require_size(file: ScoreInput, n_bytes: float) -> None:
-    """Raises InputError for a table that unpacks to more than is read of any file."""
-    if n_bytes > MAX_BYTES:
-        raise InputError(
-            "{file} unpacks to {size:,.0f} MB; up to {limit:,.0f} MB are read. Split it into smaller files.",
-            file=file.shown_name,
-            size=n_bytes / 1e6,
-            limit=MAX_BYTES / 1e6,
-        )

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Annotated
 
+from core.registry.names import NOT_STATED
 from core.tables.columns import Column
 
 Utc = Annotated[datetime, "UTC."]
@@ -19,33 +20,33 @@ SCORE_KEYS = ("benchmark", "metric", "filter", "n_shot", "suite")
 """Columns that two scores must share to be compared: metrics and numbers of shots are never mixed."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ScoreRow:
     repository: Annotated[
         str,
         "Hub repository as the source names it, not checked; of a score that was stated or made here the reference.",
     ]
-    revision: Annotated[str | None, "Revision that was scored; NULL where the source does not say."]
+    revision: Annotated[str | None, "Revision that was scored; NULL where the source does not say."] = None
     benchmark: Annotated[str, "Name of the benchmark."]
     metric: Annotated[str, "What is counted; 'not stated' where the source does not say."]
-    filter: Annotated[str, "How answers were read off; 'not stated' where the source does not say."]
-    n_shot: Annotated[int | None, "Worked examples in the prompt; NULL where the source does not say."]
+    filter: Annotated[str, "How answers were read off; 'not stated' where the source does not say."] = NOT_STATED
+    n_shot: Annotated[int | None, "Worked examples in the prompt; NULL where the source does not say."] = None
     suite: Annotated[str, "The set of settings that the score was made with."]
     value: Annotated[float, "The score."]
-    std_error: Annotated[float | None, "Standard error as published."]
+    std_error: Annotated[float | None, "Standard error as published."] = None
     unit: Annotated[str, "percent (0 to 100), fraction, or the unit's own name."]
-    higher_is_better: Annotated[bool | None, "NULL where the metric does not tell."]
-    n_samples: Annotated[int | None, "Questions asked; NULL where the source does not say."]
-    is_partial: Annotated[bool, "TRUE where only part of the benchmark was run."]
-    is_group: Annotated[bool, "TRUE where the score is a mean over sub-benchmarks."]
+    higher_is_better: Annotated[bool | None, "NULL where the metric does not tell."] = None
+    n_samples: Annotated[int | None, "Questions asked; NULL where the source does not say."] = None
+    is_partial: Annotated[bool, "TRUE where only part of the benchmark was run."] = False
+    is_group: Annotated[bool, "TRUE where the score is a mean over sub-benchmarks."] = False
     source: Annotated[
         str,
         "Where the score was published; pilot: and an id for a score that a user stated in that pilot; scored here: with "
         "version, number format and task for a score that was made here.",
     ]
-    licence: Annotated[str, "Licence of the source as stated there."]
-    as_of: Annotated[str | None, "Date of the source."]
-    flags: Annotated[str, "Cautions for this row, separated by semicolons."]
+    licence: Annotated[str, "Licence of the source as stated there."] = NOT_STATED
+    as_of: Annotated[str | None, "Date of the source."] = None
+    flags: Annotated[str, "Cautions for this row, separated by semicolons."] = ""
     file_sha256: Annotated[str, "Hash of the imported file."]
     dtype: Annotated[str | None, "Number type of the weights that were scored; NULL where the source does not say."] = (
         None

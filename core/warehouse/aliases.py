@@ -17,7 +17,7 @@ from functools import cached_property
 import polars as pl
 
 from core.errors import InputError, Sentence
-from core.scores.model_results import suggest_models
+from core.scores.model_names import suggest_models
 from core.store import user_files
 from core.tables import PILOT_SOURCE, TABLES, ModelAliasRow
 from core.warehouse.connection import Readable

@@ -9,7 +9,7 @@ from core.analysis.paired import compare_all_answers
 from core.figures.chart_figure import chart_figure
 from core.figures.scores import import_figure, import_points, paired_chart, with_kind
 from core.scores.cells import Remark
-from core.scores.model_results import suggest_models
+from core.scores.model_names import suggest_models
 from core.terminal import score_import
 from core.warehouse.score_imports import ImportPreview
 from core.wording import score_files

@@ -48,7 +48,7 @@ def test_each_line_is_an_answer(content):
         ({"value": [1.0, float("inf"), 0.0]}, "row 2: not_finite"),
         ({"repository": ["a", "b", ""]}, "row 3: name_missing"),
         ({"doc_hash": ["0a0a0a0a", "1b1b1b1b", "../x/../y"]}, "row 3: not_readable"),
-        ({name: [] for name in ROWS}, "holds no answers"),
+        ({name: [] for name in ROWS}, "holds no scores"),
     ],
 )
 def test_a_line_that_is_no_answer_refuses_the_file(changes, line):

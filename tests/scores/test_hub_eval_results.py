@@ -7,7 +7,8 @@ from pathlib import Path
 import pytest
 
 from core.errors import InputError
-from core.scores.reader import MODEL, Unnamed, read_scores
+from core.scores.reader import read_scores
+from core.scores.score_input import MODEL, Unnamed
 from core.warehouse import queries
 from core.warehouse.warehouse import Warehouse
 from tests.conftest import run_core
@@ -115,7 +116,7 @@ BOMB = "- &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
         ("- " + "[" * 20_000, "is YAML that cannot be read|is no YAML"),
         ("- !!python/object/apply:os.system [echo]\n", "not one that we know"),
         (BOMB, "not one that we know"),
-        ("- x: 1\n" * 1_000_000, "more than 4 MiB"),
+        ("- x: 1\n" * 1_000_000, "7 MiB of YAML; up to 4 are read"),
     ],
 )
 def test_what_is_no_such_file_is_one_line(text, told):

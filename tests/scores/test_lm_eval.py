@@ -6,7 +6,8 @@ import json
 
 import pytest
 
-from core.scores.reader import MODEL, Unnamed, read_scores
+from core.scores.reader import read_scores
+from core.scores.score_input import MODEL, Unnamed
 from tests.scores.files import (
     GENUINE,
     codes,
@@ -214,7 +215,7 @@ def test_an_unusable_name_gives_way_to_the_users_and_the_users_is_checked_too():
     data = results(model_name="org/\x07")
     assert taken(read_json(data, mapping={MODEL: "org/said"}))[0].repository == "org/said"
     with pytest.raises(Unnamed, match="is no name for the model of results.json: state another"):
-        read_json(data, mapping={MODEL: " "})
+        read_json(data, mapping={MODEL: "org/\x08"})
 
 
 def test_a_local_path_is_told_and_can_be_renamed():

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from core.errors import InputError
-from core.scores.reader import BENCHMARK, MODEL, read_scores
+from core.scores.reader import read_scores
+from core.scores.score_input import BENCHMARK, MODEL
 from core.scores.score_rows import ScoreFile
 from tests.portions import mutations
 from tests.scores.files import TABLES, genuine

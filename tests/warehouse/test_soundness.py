@@ -9,7 +9,7 @@ import pytest
 
 from core.commands import main
 from core.models import machine, packages
-from core.scores.reader import template
+from core.scores.plain_csv import template
 from core.store import parcels
 from core.warehouse import pilots
 from core.warehouse.integrity import check_integrity

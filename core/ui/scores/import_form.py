@@ -12,7 +12,9 @@ from core import wording
 from core.errors import InputError
 from core.figures import scores as score_figures
 from core.locale import _, worded
-from core.scores.reader import BENCHMARK, MODEL, read_scores, template
+from core.scores.plain_csv import template
+from core.scores.reader import read_scores
+from core.scores.score_input import BENCHMARK, MODEL
 from core.scores.score_rows import ScoreFile, metrics_without_direction, with_directions
 from core.ui import inputs, language, pictures, reads, tables
 from core.ui.markdown import button_label, escape
