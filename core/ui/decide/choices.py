@@ -8,7 +8,6 @@ from typing import Any, get_args
 
 import polars as pl
 import streamlit as st
-from pydantic import ValidationError
 
 from core import wording
 from core.analysis import criteria as criteria_analysis
@@ -31,7 +30,8 @@ from core.wording import decisions as decision_wording
 STATED = "own"
 """In place of the id of a rule: the criteria stated on this page."""
 MAX_WEIGHT = 10
-DEFAULT_WEIGHTS = {"score": 6, "parameters": 4}
+DEFAULT_WEIGHTS = {"score": 6, "bits_per_byte": 6, "parameters": 4} | dict.fromkeys(DIMENSIONS, 0)
+"""Of criteria; 2 of all others."""
 THRESHOLD_UNITS = {"parameters": 1e6, "memory": 1e9}
 """Units in which thresholds are typed: millions, GB."""
 ASSUMPTION_UNITS = {"tokens_per_month": 1e6}
@@ -87,22 +87,21 @@ def choose_view(pilot: RegisteredPilot | None) -> DecisionView:
             use_class = rule.rule.use_class if rule else _choose_use_class(pilot)
             filtered = inputs.choose_filtered_runs(subset)
             context = context.restrict_to((subset if filtered.is_empty() else filtered)["run_id"].to_list())
+        criteria = [] if rule else _choose_criteria(context, question, use_class)
         decision, message = None, ""
         try:
             if rule:
                 choice = choice_question.choose_by_rule(context, rule.rule, task_name(task))
+            elif not criteria and not _offer_criteria(context, question)[1]:
+                raise InputError(
+                    "These models share no score, and no text on which their bits per byte compare. Say under Criteria what "
+                    "to choose by."
+                )
             else:
-                criteria = _choose_criteria(context, question, use_class)
-                if not criteria and not _default_criteria(context, question, _available_criteria(context, question)):
-                    raise InputError(
-                        "These models share no score, and no text on which their bits per byte compare. Say under Criteria what "
-                        "to choose by."
-                    )
                 choice = choice_question.choose_by_criteria(context, criteria, use_class)
             criteria, task, decision = list(choice.criteria), choice.task, choice.decision
         except InputError as error:
-            criteria, message = [] if rule else _read_criteria(context, question), worded(error)
-            task = task if rule else choice_question.task_of(criteria)
+            message, task = worded(error), task or choice_question.task_of(criteria)
         return DecisionView(
             context, criteria, task, decision, message, assumptions, use_class, rule, data.rules, question
         )
@@ -168,9 +167,15 @@ def _choose_use_class(pilot: RegisteredPilot | None) -> str:
     return inputs.choose_from_list(_("Use class"), wording.names("use_class", USE_CLASSES), "use", width=140)
 
 
-def _available_criteria(context: ChoiceContext, question: RankingQuestion) -> dict[str, ResolvedCriterion]:
-    """The criteria that these models can be chosen by, by key. Where no source states which end of a score is the better
-    one, the pilot may."""
+def _offer_criteria(
+    context: ChoiceContext, question: RankingQuestion
+) -> tuple[dict[str, ResolvedCriterion], list[str]]:
+    """The criteria that these models can be chosen by, by key; and the keys of those that they are chosen by at first.
+
+    Where no source states which end of a score is the better one, the pilot may. At first, of what all of these models
+    have: the score that the ranking uses, the size where they differ in it, and the dimension. Where they share no score,
+    bits per byte stand for it; the smallest or the cheapest alone is no default.
+    """
     population = reads.population(question)
     registered = criteria_analysis.score_key(population.benchmark) if population.benchmark else None
     direction: Direction = "higher" if population.higher_is_better else "lower"
@@ -178,125 +183,69 @@ def _available_criteria(context: ChoiceContext, question: RankingQuestion) -> di
     for row in context.benchmarks.to_dicts():
         criterion = criteria_analysis.resolve_criterion(Criterion("score"), context.scored, row)
         if not criterion.is_direction_known and criterion.key == registered and population.higher_is_better is not None:
-            criterion = criteria_analysis.resolve_criterion(
-                Criterion("score", direction=direction), context.scored, row
-            )
+            stated = Criterion("score", direction=direction)
+            criterion = criteria_analysis.resolve_criterion(stated, context.scored, row)
         criteria.append(criterion)
-    for quantity in get_args(Quantity):
-        if quantity != "score" and _is_known(context, quantity):
-            criteria.append(criteria_analysis.resolve_criterion(Criterion(quantity), context.scored, None))
-    return {criterion.key: criterion for criterion in criteria}
-
-
-def _is_known(context: ChoiceContext, quantity: str) -> bool:
-    """Whether a quantity is known of any of these models; losses on several texts do not compare."""
-    costs = context.costs.values()
-    if quantity == "bits_per_byte":
-        return context.runs[quantity].count() > 0 and context.runs["corpus_id"].n_unique() == 1
-    if quantity in ("speed", "price"):
-        return any((cost.tokens_per_second if quantity == "speed" else cost.price) is not None for cost in costs)
-    return context.comparable and context.runs["inner_max"].count() > 0 if quantity in DIMENSIONS else True
-
-
-def _default_criteria(
-    context: ChoiceContext, question: RankingQuestion, available: Mapping[str, ResolvedCriterion]
-) -> list[str]:
-    """The keys of the score that the ranking uses, of the size where models differ in it, and of the dimension: of what all
-    of these models have. Where they share no score, bits per byte on the same text stand for it."""
-    values = zip(
-        *(one.values for one in criteria_analysis.build_candidates(context, list(available.values()))), strict=True
-    )
-    shared = {key: available[key] for key, of_models in zip(available, values, strict=False) if None not in of_models}
-    benchmark = reads.population(question).benchmark
-    scores = [key for key, criterion in shared.items() if criterion.criterion.of == "score"]
-    first = (
-        [criteria_analysis.score_key(benchmark)]
-        if benchmark and criteria_analysis.score_key(benchmark) in scores
-        else scores[:1]
-    )
-    first = first or [key for key in ("bits_per_byte",) if key in shared]
-    if not first:
-        return []  # the smallest or the cheapest alone is no default
-    more = ["parameters"] if context.runs["parameters"].n_unique() > 1 else []
-    return [*first, *(key for key in (*more, "dimension") if key in shared)]
+    incomparable = {"score", *(() if context.comparable else DIMENSIONS)}
+    if context.runs["corpus_id"].n_unique() > 1:
+        incomparable.add("bits_per_byte")
+    others = [Criterion(quantity) for quantity in get_args(Quantity) if quantity not in incomparable]
+    criteria += [criteria_analysis.resolve_criterion(other, context.scored, None) for other in others]
+    values = zip(*(one.values for one in criteria_analysis.build_candidates(context, criteria)), strict=True)
+    offered = {one.key: (one, of_models) for one, of_models in zip(criteria, values, strict=False) if any(of_models)}
+    available = {key: criterion for key, (criterion, _values) in offered.items()}
+    shared = [key for key, (_criterion, of_models) in offered.items() if all(of_models)]
+    scores = [key for key in shared if available[key].benchmark is not None]
+    first = next((key for key in (registered, *scores, "bits_per_byte") if key in shared), None)
+    sizes = ["parameters"] if context.runs["parameters"].n_unique() > 1 else []
+    return available, [first, *(key for key in (*sizes, "dimension") if key in shared)] if first else []
 
 
 def _choose_criteria(context: ChoiceContext, question: RankingQuestion, use_class: str) -> list[ResolvedCriterion]:
     """Return the criteria with weights and thresholds."""
-    available = _available_criteria(context, question)
-    chosen = inputs.choose_many(
-        _("Criteria"),
-        {key: decision_wording.criterion_name(criterion) for key, criterion in available.items()},
-        "by",
-        _default_criteria(context, question, available),
-        hides_default=True,
-    )
-    task = next((available[key].benchmark for key in chosen if available[key].benchmark is not None), None)
-    n = criteria_analysis.count_related_models(context, task)
+    available, default = _offer_criteria(context, question)
+    names = {key: decision_wording.criterion_name(criterion) for key, criterion in available.items()}
+    chosen = [available[key] for key in inputs.choose_many(_("Criteria"), names, "by", default, hides_default=True)]
+    n = criteria_analysis.count_related_models(context, choice_question.task_of(chosen))
     with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
-        for key in chosen:
-            _show_weight_input(
-                available[key], decision_analysis.muted_reason(available[key], n, use_class, context.comparable)
-            )
+        for i, criterion in enumerate(chosen):
+            muted_reason = decision_analysis.muted_reason(criterion, n, use_class, context.comparable)
+            chosen[i] = _choose_weight(criterion, muted_reason)
         if chosen:
             with st.popover(_("Thresholds"), icon=":material/horizontal_rule:"):
-                for key in chosen:
-                    _show_threshold_input(available[key])
-    return _read_criteria(context, question)
+                chosen = [_choose_threshold(criterion) for criterion in chosen]
+    return chosen
 
 
-def _show_weight_input(criterion: ResolvedCriterion, muted_reason: str | None) -> None:
+def _choose_weight(criterion: ResolvedCriterion, muted_reason: str | None) -> ResolvedCriterion:
     name = f"w.{criterion.key}"
-    url_state.restore_choice(name, range(MAX_WEIGHT + 1), _default_weight(criterion))
+    url_state.restore_choice(name, range(MAX_WEIGHT + 1), DEFAULT_WEIGHTS.get(criterion.criterion.of, 2))
+    reason = decision_analysis.reason_key(criterion, muted_reason) if muted_reason else None
     value = st.slider(
         escape(decision_wording.criterion_name(criterion)),
         0,
         MAX_WEIGHT,
         key=url_state.key(name),
         disabled=muted_reason is not None,
-        help=decision_wording.reason_text(decision_analysis.reason_key(criterion, muted_reason))
-        if muted_reason
-        else None,
+        help=decision_wording.reason_text(reason) if reason else None,
         width=220,
     )
     url_state.publish(name, value)
+    return replace(criterion, criterion=replace(criterion.criterion, weight=float(value)))
 
 
-def _default_weight(criterion: ResolvedCriterion) -> int:
-    quantity = criterion.criterion.of
-    return 0 if quantity in DIMENSIONS else DEFAULT_WEIGHTS.get("score" if quantity == "bits_per_byte" else quantity, 2)
-
-
-def _show_threshold_input(criterion: ResolvedCriterion) -> None:
-    """Draw the limit of a criterion: a minimum where higher values are better, a maximum where lower ones are."""
-    quantity = criterion.criterion.of
+def _choose_threshold(criterion: ResolvedCriterion) -> ResolvedCriterion:
+    """Return the criterion with its limit: a minimum where higher values are better, a maximum where lower ones are."""
+    quantity, name = criterion.criterion.of, f"t.{criterion.key}"
     units = {"parameters": _("millions"), "memory": "GB"}
     template = _("{criterion}, at least") if criterion.higher_is_better else _("{criterion}, at most")
     label = template.format(criterion=decision_wording.criterion_name(criterion))
-    inputs.read_number(f"t.{criterion.key}", None)
-    inputs.show_number_input(
-        escape(f"{label} [{units[quantity]}]" if quantity in units else label),
-        f"t.{criterion.key}",
-        placeholder=_("no threshold"),
-    )
-
-
-def _read_criteria(context: ChoiceContext, question: RankingQuestion) -> list[ResolvedCriterion]:
-    """The criteria of the address."""
-    available = _available_criteria(context, question)
-    criteria = []
-    for key in url_state.requested("by", _default_criteria(context, question, available)):
-        if key not in available:
-            continue
-        criterion = available[key]
-        weight = st.session_state.get(url_state.key(f"w.{key}"), _default_weight(criterion))
-        limit = st.session_state.get(url_state.key(f"t.{key}"))
-        limit = None if limit is None else float(limit) * THRESHOLD_UNITS.get(criterion.criterion.of, 1.0)
-        low, high = (limit, None) if criterion.higher_is_better else (None, limit)
-        criteria.append(
-            replace(criterion, criterion=replace(criterion.criterion, weight=float(weight), at_least=low, at_most=high))
-        )
-    return criteria
+    limit = inputs.read_number(name, None)
+    label = f"{label} [{units[quantity]}]" if quantity in units else label
+    inputs.show_number_input(escape(label), name, placeholder=_("no threshold"))
+    limit = None if limit is None else limit * THRESHOLD_UNITS.get(quantity, 1.0)
+    low, high = (limit, None) if criterion.higher_is_better else (None, limit)
+    return replace(criterion, criterion=replace(criterion.criterion, at_least=low, at_most=high))
 
 
 def _read_assumptions() -> Assumptions:
@@ -310,12 +259,7 @@ def _read_assumptions() -> Assumptions:
             values[name] = round(value * unit) if isinstance(default, int) else float(value)
     currency = url_state.restore_text("a.currency", defaults.currency).strip()
     url_state.publish("a.currency", currency)
-    speeds = _read_speeds()
-    url_state.publish("speeds", [f"{name}~{value:g}" for name, value in speeds.items()])
-    try:
-        return Assumptions(**values, currency=currency or defaults.currency, speeds=speeds)
-    except ValidationError:
-        return replace(defaults, speeds=speeds)
+    return Assumptions(**values, currency=currency or defaults.currency, speeds=_read_speeds())
 
 
 NUMBER_LIMITS: dict[str, tuple[float | None, float | None]] = {
@@ -341,7 +285,9 @@ def _read_speeds() -> dict[str, float]:
             speed = float(value)
         except ValueError:
             continue
-        if name and 0 < speed < 1e12:
+        if name.strip() and 0 < speed < 1e12:
             speeds[name] = speed
-    st.session_state[url_state.key("speeds")] = [f"{name}~{value:g}" for name, value in speeds.items()]
+    kept = [f"{name}~{value:g}" for name, value in speeds.items()]
+    st.session_state[url_state.key("speeds")] = kept
+    url_state.publish("speeds", kept)
     return speeds
