@@ -138,7 +138,7 @@ def with_provenance(rows: pl.DataFrame, runs: pl.DataFrame) -> pl.DataFrame:
 # --- columns ---------------------------------------------------------------------------------------------------
 
 
-def without_empty(columns: dict[str, Any]) -> pl.DataFrame:
+def without_empty(columns: dict[str, Any] | pl.DataFrame) -> pl.DataFrame:
     """A table without the columns that hold nothing."""
     table = pl.DataFrame(columns)
     return table.select(column for column in table if column.is_empty() or column.null_count() < table.height)

@@ -64,7 +64,7 @@ def day(when: date) -> str:
 def amount(n_bytes: int | None) -> str:
     """A size in memory: `1.23 GB`, `45 MB`."""
     if n_bytes is None:
-        return "unknown"
+        return _("unknown")
     if n_bytes >= 1e9:
         return Text("{:.2f} GB").format(n_bytes / 1e9)
     return Text("{:,.0f} MB").format(n_bytes / 1e6)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-import os
-import uuid
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,8 +13,9 @@ import streamlit as st
 
 from core import wording
 from core.errors import InputError
+from core.files import make_folder, write_atomic
 from core.locale import _, translated
-from core.records import Preflight
+from core.records import DTYPES, Preflight
 from core.registry.protocols import PROTOCOLS, PURPOSES, n_tokens_read
 from core.ui import inputs, reads, url_state
 from core.ui.markdown import escape
@@ -41,16 +41,9 @@ _LINKED = "what a link asked to be measured"
 _LINK_PARAMETERS = ("models", "text", "protocol", "seed")
 
 
-@dataclass(frozen=True)
-class _Estimate:
-    configs: list[RunConfig]
-    again: bool
-    cards: list[Preflight]
-
-
 def show() -> None:
     """Draw the form, and the estimate of what was submitted last."""
-    from core.runs.requests import demo_requests
+    from core.runs.requests import demo_requests, run_requests
 
     _apply_link()
     for reason in st.session_state.pop(_REFUSED, []):
@@ -74,11 +67,21 @@ def show() -> None:
         settings, again = _choose_settings()
         is_submitted = st.form_submit_button(_("What will it take?"), type="primary")
     if is_submitted:
-        configs = _build_configs(models, text | settings)
-        _show_earlier_durations(configs)
-        st.session_state[_ESTIMATE] = _Estimate(configs, again, _preflight_cards(configs)) if configs else None
+        st.session_state[_ESTIMATE] = None
+        references = [line.strip() for line in models.splitlines() if line.strip()]
+        if references and text["corpus"]:
+            configs = run_requests(references, **text, **settings)
+            _show_earlier_durations(configs)
+            st.session_state[_ESTIMATE] = (configs, again, _preflight_cards(configs))
+        else:
+            warn_of_missing(_("Name at least one model."), has_model=bool(references))
     if estimate := st.session_state.get(_ESTIMATE):
-        _show_estimate(estimate)
+        _show_estimate(*estimate)
+
+
+def warn_of_missing(no_model: str, *, has_model: bool) -> None:
+    """Say that a request names no text of its own, or no model."""
+    st.warning(_("Name the path of your text, or hand over a file.") if has_model else no_model)
 
 
 def _show_model_suggestions() -> None:
@@ -202,39 +205,32 @@ def store_upload(file: Any) -> str:
     folder = reads.warehouse().path.parent / "texts" / hashlib.sha256(content).hexdigest()[:12]
     path = folder / file.name.replace("/", "_").replace("\\", "_")
     if not path.exists():  # a job may be reading it
-        folder.mkdir(parents=True, exist_ok=True)
-        temporary = folder / f".{uuid.uuid4()}"
-        temporary.write_bytes(content)
-        os.replace(temporary, path)
+        make_folder(folder)
+        write_atomic(path, content)
     return str(path)
 
 
 def _choose_settings() -> tuple[dict[str, Any], bool]:
     """Return protocol, seed and so on of a request; and whether to measure again what is measured already."""
-    from core.records import DTYPES
     from core.runs.requests import protocol_names
 
     names = protocol_names()
     protocol = st.radio(_("Protocol"), names, key="measure protocol", captions=_protocol_captions(names))
     with st.expander(_("More settings")):
-        left, middle, right = st.columns(3)
-        seed = left.number_input(_("Seed"), 0, value=0, key="measure seed")
-        dtype = middle.selectbox(_("Number format"), DTYPES, key="measure dtype")
-        device = right.selectbox(_("Device"), ["auto", "cpu", "cuda", "mps"], key="measure device")
+        machine = choose_machine("measure")
         controls = st.toggle(_("Control passes with any protocol"), key="measure controls")
         again = st.toggle(_("Measure even what the warehouse has already"), key="measure again")
-    settings = {"protocol": protocol, "seed": int(seed), "dtype": dtype, "device": device, "controls": controls}
-    return settings, again
+    return {"protocol": protocol, "controls": controls} | machine, again
 
 
-def _build_configs(models: str, settings: dict[str, Any]) -> list[RunConfig]:
-    from core.runs.requests import run_requests
-
-    references = [line.strip() for line in models.splitlines() if line.strip()]
-    if references and settings["corpus"]:
-        return run_requests(references, **settings)
-    st.warning(_("Name the path of your text, or hand over a file.") if references else _("Name at least one model."))
-    return []
+def choose_machine(form: str) -> dict[str, Any]:
+    """Return seed, number format and device of a request."""
+    left, middle, right = st.columns(3)
+    return {
+        "seed": int(left.number_input(_("Seed"), 0, value=0, key=f"{form} seed")),
+        "dtype": middle.selectbox(_("Number format"), DTYPES, key=f"{form} dtype"),
+        "device": right.selectbox(_("Device"), ["auto", "cpu", "cuda", "mps"], key=f"{form} device"),
+    }
 
 
 def _preflight_cards(configs: list[RunConfig]) -> list[Preflight]:
@@ -247,22 +243,22 @@ def _preflight_cards(configs: list[RunConfig]) -> list[Preflight]:
         return preflight_cards_from_process(parts, reads.warehouse())
 
 
-def _show_estimate(estimate: _Estimate) -> None:
+def _show_estimate(configs: Sequence[RunConfig], again: bool, cards: Sequence[Preflight]) -> None:
     st.subheader(_("What it will take"))
-    refused = {card.model for card in estimate.cards if card.refusals}
-    possible = [config for config in estimate.configs if config.model not in refused]
+    refused = {card.model for card in cards if card.refusals}
+    possible = [config for config in configs if config.model not in refused]
     if possible and refused:
         message = _(
             "The comparison will be incomplete: {names} cannot be measured, for the reasons below. {n} of {total} remain."
         )
         names, n = _(", ").join(sorted(refused)), len({config.model for config in possible})
         st.warning(escape(message.format(names=names, n=n, total=n + len(refused))), icon=":material/rule:")
-    for card in estimate.cards:
+    for card in cards:
         with st.container(border=True, gap="small"):
             _show_card(card)
     if possible and st.button(_("Start measuring"), type="primary", icon=":material/play_arrow:", key="measure start"):
         with job_cards.starting():
-            _start(possible, estimate.again)
+            _start(possible, again)
         st.rerun()
 
 
@@ -308,8 +304,18 @@ def _show_card(card: Preflight) -> None:
     st.markdown(f"**{escape(' · '.join([card.model, text_name(card.corpus), card.protocol]))}**")
     for reason in card.refusals:
         st.error(escape(reason), icon=":material/block:")
+    numbers = {
+        _("Time"): duration(card.seconds),
+        _("Memory"): amount(card.memory_bytes),
+        _("Memory of the GPU"): amount(card.gpu_memory_bytes) if card.gpu_memory_bytes else "",
+        _("To download"): amount(card.download_bytes),
+        _("Disk meanwhile"): amount(card.scratch_bytes),
+        _("Layers"): str(card.n_layers or ""),
+        _("Parameters"): f"{card.parameters:,}" if card.parameters else "",
+        _("Tokens to read"): f"{card.n_tokens:,}" if card.n_tokens and not card.refusals else "",
+    }
     with st.container(horizontal=True, gap="large"):
-        for label, value in _card_numbers(card).items():
+        for label, value in numbers.items():
             if value:
                 st.metric(label, value, width="content")
     st.caption(escape(" · ".join(_card_description(card))))
@@ -317,23 +323,6 @@ def _show_card(card: Preflight) -> None:
         inputs.show_link("profiles", _("Measured already: open it"), "show_chart", runs=card.measured_run)
     for line in filter(None, [card.comparison, *card.notes]):
         st.caption(escape(line))
-
-
-def _card_numbers(card: Preflight) -> dict[str, str]:
-
-    def text_or_unknown(value: int | float | None, text: str) -> str:
-        return _("unknown") if value is None else text
-
-    return {
-        _("Time"): text_or_unknown(card.seconds, duration(card.seconds)),
-        _("Memory"): text_or_unknown(card.memory_bytes, amount(card.memory_bytes)),
-        _("Memory of the GPU"): amount(card.gpu_memory_bytes) if card.gpu_memory_bytes else "",
-        _("To download"): text_or_unknown(card.download_bytes, amount(card.download_bytes)),
-        _("Disk meanwhile"): text_or_unknown(card.scratch_bytes, amount(card.scratch_bytes)),
-        _("Layers"): str(card.n_layers or ""),
-        _("Parameters"): f"{card.parameters:,}" if card.parameters else "",
-        _("Tokens to read"): f"{card.n_tokens:,}" if card.n_tokens and not card.refusals else "",
-    }
 
 
 def _card_description(card: Preflight) -> list[str]:

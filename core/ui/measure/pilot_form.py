@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from contextlib import suppress
 from datetime import date, datetime
 from pathlib import Path
@@ -31,7 +31,7 @@ _FOLDER = "pilots"
 """Folder beside the warehouse from which paths in a pilot written here are read."""
 _GENERATION = "pilot form"
 """Session-state key: how often the form was filled; part of the keys of its fields, so that they begin anew."""
-_MODEL_COLUMNS, _TEXT_COLUMNS = ("reference", "score", "std_error"), ("text", "column", "encoding")
+_SCORE = "score."
 
 
 def show() -> None:
@@ -94,17 +94,16 @@ def _show_form(error: InputError | None) -> None:
     from core.runs.requests import protocol_names
 
     form = _PilotForm(_parsed_file(), error)
-    use_classes = {key: wording.name("use_class", key) for key in USE_CLASSES}
     left, right = st.columns([3, 2])
     form.text(left, "name", _("Name"))
-    form.choice(right, "use_class", _("Use class"), use_classes)
+    form.choice(right, "use_class", _("Use class"), wording.names("use_class", USE_CLASSES))
     form.text(st, "question", _("Question: what is to be decided"))
     form.translation("question")
     left, right = st.columns(2)
-    titles = (_("Model"), _("Own score"), _("Standard error"))
-    form.table(left, "models", _("Models"), dict(zip(_MODEL_COLUMNS, titles, strict=True)), numbers=_MODEL_COLUMNS[1:])
-    titles = (_("Text"), _("Column"), _("Encoding"))
-    form.table(right, "texts", _("Texts"), dict(zip(_TEXT_COLUMNS, titles, strict=True)))
+    titles = {"reference": _("Model"), "score.value": _("Own score"), "score.std_error": _("Standard error")}
+    form.table(left, "models", _("Models"), titles)
+    titles = {"text": _("Text"), "column": _("Column"), "encoding": _("Encoding")}
+    form.table(right, "texts", _("Texts"), titles)
     left, middle, right = st.columns(3)
     form.choice(left, "protocol", _("Protocol"), {name: name for name in protocol_names()}, "quick")
     form.text(middle, "decided_by", _("Who decides"))
@@ -143,10 +142,8 @@ class _PilotForm:
         self._error_key = _error_key(error) if error else ""
 
     def text(self, place: Any, key: str, label: str) -> None:
-        value, widget = _value_at(self._content, key), self._widget_key(key)
-        text = "" if value is None else str(value)
-        place.text_input(label, text, key=widget, on_change=_write_field, args=(key, widget))
-        self._show_error(place, key)
+        value = _value_at(self._content, key)
+        self._draw(place, place.text_input, key, label, "" if value is None else str(value))
 
     def translation(self, name: str) -> None:
         """What screens and slides in the reader's language say in place of a text, where the file has it."""
@@ -155,48 +152,40 @@ class _PilotForm:
             self.text(st, key, _("The same, as screens and slides in this language say it"))
 
     def choice(self, place: Any, key: str, label: str, names: Mapping[Any, str], default: Any = None) -> None:
-        value, widget, options = _value_at(self._content, key), self._widget_key(key), list(names)
+        value = _value_at(self._content, key)
         chosen = value if value in names else default
-        place.selectbox(
-            label,
-            options,
-            options.index(chosen) if chosen in names else None,
-            names.__getitem__,
-            key=widget,
-            placeholder=_("not chosen"),
-            on_change=_write_field,
-            args=(key, widget),
-        )
-        self._show_error(place, key)
+        index = list(names).index(chosen) if chosen in names else None
+        more = {"format_func": names.__getitem__, "placeholder": _("not chosen")}
+        self._draw(place, place.selectbox, key, label, list(names), index, **more)
 
     def better(self, place: Any, key: str, higher: Any, lower: Any) -> None:
         """Which score is better; `higher` and `lower` are the values of the file."""
         self.choice(place, key, _("Better is"), {higher: _("the higher score"), lower: _("the lower score")})
 
     def day(self, place: Any, key: str, label: str) -> None:
-        value, widget = _value_at(self._content, key), self._widget_key(key)
+        value = _value_at(self._content, key)
         day = value if isinstance(value, date) and not isinstance(value, datetime) else None
-        place.date_input(label, day, key=widget, format="YYYY-MM-DD", on_change=_write_field, args=(key, widget))
+        self._draw(place, place.date_input, key, label, day, format="YYYY-MM-DD")
+
+    def _draw(self, place: Any, draw: Any, key: str, *arguments: Any, **more: Any) -> None:
+        widget = self._widget_key(key)
+        draw(*arguments, key=widget, on_change=_write_field, args=(key, widget), **more)
         self._show_error(place, key)
 
-    def table(self, place: Any, key: str, label: str, titles: Mapping[str, str], numbers: Collection[str] = ()) -> None:
+    def table(self, place: Any, key: str, label: str, titles: Mapping[str, str]) -> None:
         """A table of models or texts; `titles` are those of its columns."""
         widget = self._widget_key(key)
         base = f"{widget} base"
         if base not in st.session_state:  # what a table begins with stays as it is while its rows are edited
             st.session_state[base] = _table_entries(self._content, key)
-        schema = {name: pl.Float64 if name in numbers else pl.String for name in titles}
-        rows = pl.DataFrame([_table_row(entry, titles) for entry in st.session_state[base]], schema, strict=False)
-        columns = {
-            name: st.column_config.NumberColumn(title) if name in numbers else st.column_config.TextColumn(title)
-            for name, title in titles.items()
-        }
+        schema = {name: pl.Float64 if name.startswith(_SCORE) else pl.String for name in titles}
+        kinds = {pl.Float64: st.column_config.NumberColumn, pl.String: st.column_config.TextColumn}
         place.caption(escape(label))
         place.data_editor(
-            rows,
+            pl.DataFrame(st.session_state[base], schema, strict=False),
             placeholder="",
             num_rows="dynamic",
-            column_config=columns,
+            column_config={name: kinds[schema[name]](title) for name, title in titles.items()},
             hide_index=True,
             height="content",
             key=widget,
@@ -251,52 +240,42 @@ def _write_field(key: str, widget: str) -> None:
 
 
 def _table_entries(content: Mapping[str, Any], key: str) -> list[dict[str, Any]]:
-    """The models or texts of the file with all their keys; scores are moved to their models."""
+    """The models or texts of the file with all their keys; scores stand with their models, each number under a key of its
+    own (`score.std_error`)."""
     main = "reference" if key == "models" else "text"
-    value = content.get(key)
-    entries = [
-        entry if isinstance(entry, dict) else {main: str(entry)} for entry in (value if isinstance(value, list) else [])
-    ]
     scores = _value_at(content, "scores.models")
-    if key == "models" and isinstance(scores, dict):
-        entries = [entry | ({"score": scores[entry[main]]} if entry.get(main) in scores else {}) for entry in entries]
+    entries = []
+    for written in content[key] if isinstance(content.get(key), list) else []:
+        entry = dict(written) if isinstance(written, dict) else {main: str(written)}
+        if key == "models":
+            own = entry.pop("score", {})
+            score = scores.get(entry.get(main), own) if isinstance(scores, dict) else own
+            score = score if isinstance(score, dict) else {"value": score}
+            entry |= {f"{_SCORE}{name}": value for name, value in score.items()}
+        entries.append(entry)
     return entries
-
-
-def _table_row(entry: Mapping[str, Any], names: Collection[str]) -> dict[str, Any]:
-    score = entry.get("score")
-    numbers = {"score": score.get("value"), "std_error": score.get("std_error")} if isinstance(score, dict) else {}
-    return {name: {**entry, **numbers}.get(name) for name in names}
 
 
 def _write_table(key: str, widget: str, base: str) -> None:
     """Write the edited rows of a table into the file; `base` is the key of the rows that it began with."""
     edits = st.session_state[widget]
-    entries = [dict(entry) for entry in st.session_state[base]]
-    for place, values in edits["edited_rows"].items():
-        entries[int(place)] = _with_changes(entries[int(place)], values)
-    entries = [entry for place, entry in enumerate(entries) if place not in edits["deleted_rows"]]
-    entries += [_with_changes({}, values) for values in edits["added_rows"]]
+    entries = [
+        entry | edits["edited_rows"].get(place, {})
+        for place, entry in enumerate(st.session_state[base])
+        if place not in edits["deleted_rows"]
+    ]
     main = "reference" if key == "models" else "text"
     content = _parsed_file()
-    content[key] = [entry[main] if set(entry) == {main} else entry for entry in entries if entry.get(main)]
+    content[key] = []
+    for flat in [*entries, *edits["added_rows"]]:
+        filled = {name: value for name, value in flat.items() if value not in (None, "")}
+        score = {name.removeprefix(_SCORE): filled.pop(name) for name in list(filled) if name.startswith(_SCORE)}
+        entry = filled | ({"score": score} if score else {})
+        if main in entry:
+            content[key].append(entry[main] if set(entry) == {main} else entry)
     if isinstance(content.get("scores"), dict):
         content["scores"].pop("models", None)  # each stands with its model
     st.session_state[_FILE] = tomli_w.dumps(content)
-
-
-def _with_changes(entry: Mapping[str, Any], values: Mapping[str, Any]) -> dict[str, Any]:
-    changed = dict(entry)
-    score = changed.get("score")
-    score = dict(score) if isinstance(score, dict) else {} if score is None else {"value": score}
-    for name, value in values.items():
-        target, field = (score, {"score": "value"}.get(name, name)) if name in _MODEL_COLUMNS[1:] else (changed, name)
-        if value in (None, ""):
-            target.pop(field, None)
-        else:
-            target[field] = value
-    changed.pop("score", None)
-    return changed | ({"score": score} if score else {})
 
 
 def _parse(text: str) -> tuple[Pilot | None, InputError | None]:

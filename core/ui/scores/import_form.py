@@ -15,7 +15,7 @@ from core.locale import _, worded
 from core.scores.plain_csv import template
 from core.scores.reader import read_scores
 from core.scores.score_input import BENCHMARK, MODEL
-from core.scores.score_rows import ScoreFile, metrics_without_direction, with_directions
+from core.scores.score_rows import metrics_without_direction, with_directions
 from core.ui import inputs, language, pictures, reads, tables
 from core.ui.markdown import button_label, escape
 from core.ui.ranking.choices import ranking_params
@@ -32,7 +32,7 @@ MAX_ASKED = 12
 """Metrics of unknown direction that are asked for at most."""
 MAX_LINKS = 3
 """Benchmarks whose ranking is linked after storing."""
-_READ, _PREVIEWS, _ROUND, _DONE = "scores read", "scores previews", "scores round", "scores done"
+_READ, _ROUND, _DONE = "scores read", "scores round", "scores done"
 
 
 def show() -> None:
@@ -79,44 +79,32 @@ def show() -> None:
 
 
 def _read_previews(files: Sequence[Any], stated: dict[str, str]) -> list[ImportPreview]:
-    """What each file would add; draws why a file cannot be read. Each file is read once in a session."""
-    read_before: dict[tuple, ScoreFile | str] = st.session_state.get(_READ, {})
-    previewed_before: dict[tuple, ImportPreview | str] = st.session_state.get(_PREVIEWS, {})
-    previewed_before = {
-        key: preview for key, preview in previewed_before.items() if isinstance(preview, ImportPreview)
-    }  # a lock may be gone
-    read, previews, version = {}, {}, reads.warehouse().version()
+    """What each file would add; draws why a file cannot be read. Each is read once in a session, and previewed once for
+    each version of the warehouse."""
+    stated = {key: name for key, name in stated.items() if name}
+    before: dict[Any, Any] = st.session_state.get(_READ, {})
+    kept: dict[Any, Any] = {}
+    previews, errors, version = [], [], reads.warehouse().version()
     with st.empty():
         for n, file in enumerate(files):
-            key = (file.file_id, *stated.values())
-            if key not in read_before:
+            key = (file.file_id, *stated.items())
+            if key not in before:
                 message = _("Reading {name}: {n} of {total} files")
                 message = message.format(name=escape(file.name), n=n + 1, total=len(files))
                 st.progress(n / len(files), text=message)
-            read[key] = read_before[key] if key in read_before else _read(file, stated)
-            preview = previewed_before.get((*key, version))
-            previews[*key, version] = preview or _preview(read[key])
+            try:
+                kept[key] = before.get(key) or read_scores(file.name, file.getvalue(), stated)
+                kept[key, version] = before.get((key, version)) or score_imports.preview_import(
+                    reads.warehouse(), kept[key]
+                )
+                previews.append(kept[key, version])
+            except InputError as error:
+                errors.append(str(error))
         st.write("")
-    st.session_state[_READ], st.session_state[_PREVIEWS] = read, previews
-    for error in (preview for preview in previews.values() if isinstance(preview, str)):
-        st.error(escape(error), icon=":material/error:")
-    return [preview for preview in previews.values() if isinstance(preview, ImportPreview)]
-
-
-def _read(file: Any, stated: dict[str, str]) -> ScoreFile | str:
-    try:
-        return read_scores(file.name, file.getvalue(), {key: name for key, name in stated.items() if name})
-    except InputError as error:
-        return str(error)
-
-
-def _preview(file: ScoreFile | str) -> ImportPreview | str:
-    if isinstance(file, str):
-        return file
-    try:
-        return score_imports.preview_import(reads.warehouse(), file)
-    except InputError as error:
-        return str(error)
+    st.session_state[_READ] = kept
+    for message in errors:
+        st.error(escape(message), icon=":material/error:")
+    return previews
 
 
 def _show_previews(previews: list[ImportPreview]) -> None:
@@ -162,10 +150,17 @@ def _show_file_text(preview: ImportPreview) -> None:
 
 
 def _show_values(previews: list[ImportPreview]) -> None:
-    """Draw the values of all files, or those of one kind."""
+    """Draw the first `MAX_ROWS` values of all files, or those of one kind."""
     kinds = {"all": _("all"), **{kind: score_files.kind_name(kind) for kind in score_files.KINDS}}
     kind = inputs.choose(_("Values"), kinds, "kind")
-    table, n_values = _value_table(previews, None if kind == "all" else kind)
+    parts: list[pl.DataFrame] = []
+    n_values = 0
+    for preview in previews:
+        rows = score_figures.with_kind(preview.rows)
+        rows = rows if kind == "all" else rows.filter(kind=kind)
+        n_values += rows.height
+        parts.append(_score_rows(preview, rows.head(MAX_ROWS - sum(map(len, parts)))))
+    table = tables.without_empty(pl.concat(parts))
     tables.show(table, "scores values")
     if table.height < n_values:
         st.caption(_("The first {n} of {total} values are shown.").format(n=f"{table.height:,}", total=f"{n_values:,}"))
@@ -192,7 +187,17 @@ def _show_names(previews: list[ImportPreview]) -> dict[str, str]:
             )
         )
     st.markdown(" ".join(texts))
-    tables.show(_name_table(names.sort("is_measured", descending=True)), "scores names")
+    names = names.sort("is_measured", descending=True)
+    labels = {True: _("measured here"), False: _("not measured here")}
+    table = {
+        _("Name in the file"): names["name"],
+        _("Model that is meant"): names["reference"],
+        _("Known"): [labels[is_measured] for is_measured in names["is_measured"]],
+        _("May be meant"): [_(", ").join(suggestions) or None for suggestions in names["suggestions"]],
+        _("Scores"): names["n_scores"],
+        _("Single answers"): names["n_samples"],
+    }
+    tables.show(tables.without_empty(table), "scores names")
     near = names.filter(~pl.col("is_measured"), pl.col("suggestions").list.len() > 0)
     likely = dict(near.select("name", pl.col("suggestions").list.first()).rows())
     label = _("Map {n} names to the first model that may be meant, as the table says").format(n=f"{len(likely):,}")
@@ -262,21 +267,6 @@ def _show_stored() -> None:
         st.error(escape(message), icon=":material/error:")
 
 
-def _value_table(previews: Sequence[ImportPreview], kind: str | None) -> tuple[pl.DataFrame, int]:
-    """The first `MAX_ROWS` values of a kind, or of all kinds, as a table; and the number of all of them."""
-    parts: list[pl.DataFrame] = []
-    n_values = 0
-    for preview in previews:
-        rows = score_figures.with_kind(preview.rows)
-        rows = rows if kind is None else rows.filter(kind=kind)
-        n_values += rows.height
-        n_left = MAX_ROWS - sum(table.height for table in parts)
-        if n_left > 0 and rows.height:
-            parts.append(_score_rows(preview, rows.head(n_left)))
-    table = pl.concat(parts) if parts else _score_rows(previews[0], score_figures.with_kind(previews[0].rows.head(0)))
-    return tables.without_empty(table.to_dict()), n_values
-
-
 def _score_rows(preview: ImportPreview, rows: pl.DataFrame) -> pl.DataFrame:
     """What each value of a file is and what will be done with it, with all columns."""
     reasons = [score_files.row_remarks_text(preview.file.rows[number]) for number in rows["number"]]
@@ -309,18 +299,3 @@ def _score_rows(preview: ImportPreview, rows: pl.DataFrame) -> pl.DataFrame:
         _("Partial run"): pl.Boolean,
     }
     return pl.DataFrame(columns, schema=types)
-
-
-def _name_table(rows: pl.DataFrame) -> pl.DataFrame:
-    """The rows of `ImportPreview.names` as a table."""
-    labels = {True: _("measured here"), False: _("not measured here")}
-    return tables.without_empty(
-        {
-            _("Name in the file"): rows["name"],
-            _("Model that is meant"): rows["reference"],
-            _("Known"): [labels[is_measured] for is_measured in rows["is_measured"]],
-            _("May be meant"): [_(", ").join(suggestions) or None for suggestions in rows["suggestions"]],
-            _("Scores"): rows["n_scores"],
-            _("Single answers"): rows["n_samples"],
-        }
-    )

@@ -28,86 +28,70 @@ def show() -> None:
     if files.is_empty():
         st.info(_("No file was imported yet."))
         return
-    tables.show(_file_table(files), "scores imported")
+    table = {
+        _("File"): files["file_name"],
+        _("Kind of file"): [score_files.format_name(name) for name in files["format"]],
+        _("Scores"): files["n_taken"],
+        _("Of partial runs"): files["n_partial"],
+        _("Skipped"): files["n_skipped"],
+        _("Single answers"): files["n_samples"],
+        _("Models"): files["n_models"],
+        _("Imported"): [language.local_time(time, in_table=True) for time in files["imported_at"]],
+        "SHA-256": files["file_sha256"].str.head(12),
+    }
+    tables.show(pl.DataFrame(table), "scores imported")
     _show_removal(files)
 
 
 @inputs.hidden_when_read_only
 def _show_removal(files: pl.DataFrame) -> None:
-    rows = {row["file_sha256"]: row for row in files.iter_rows(named=True)}
+    labels = {
+        sha: f"{name} · {language.local_time(at)} · {sha[:12]}"
+        for sha, name, at in files.select("file_sha256", "file_name", "imported_at").rows()
+    }
     with st.container(horizontal=True, vertical_alignment="bottom"):
         chosen = st.selectbox(
-            _("File to remove"),
-            list(rows),
-            key="scores to remove",
-            width=480,
-            format_func=lambda sha: (
-                f"{rows[sha]['file_name']} · {language.local_time(rows[sha]['imported_at'])} · {sha[:12]}"
-            ),
+            _("File to remove"), list(labels), key="scores to remove", width=480, format_func=labels.__getitem__
         )
         with st.popover(_("Remove"), icon=":material/delete:"):
             message = _(
                 "All scores and single answers of {name} leave the warehouse. The file itself is not touched, and "
                 "can be imported again."
             )
-            st.markdown(message.format(name=escape(rows[chosen]["file_name"])))
+            st.markdown(message.format(name=escape(files.filter(file_sha256=chosen)["file_name"][0])))
             if st.button(_("Remove it"), type="primary", key="scores remove"):
                 score_imports.remove_import(reads.warehouse(), chosen)
                 st.rerun()
 
 
-def _file_table(rows: pl.DataFrame) -> pl.DataFrame:
-    """The rows of `score_imports.list_imports` as a table."""
-    return pl.DataFrame(
-        {
-            _("File"): rows["file_name"],
-            _("Kind of file"): [score_files.format_name(name) for name in rows["format"]],
-            _("Scores"): rows["n_taken"],
-            _("Of partial runs"): rows["n_partial"],
-            _("Skipped"): rows["n_skipped"],
-            _("Single answers"): rows["n_samples"],
-            _("Models"): rows["n_models"],
-            _("Imported"): [language.local_time(time, in_table=True) for time in rows["imported_at"]],
-            "SHA-256": rows["file_sha256"].str.head(12),
-        }
-    )
-
-
 def show_conflicts() -> None:
     """Draw the scores on which two sources contradict each other."""
-    conflicts = reads.score_conflicts()
-    if conflicts.is_empty():
+    rows = reads.score_conflicts()
+    if rows.is_empty():
         st.info(_("No two sources contradict each other."))
         return
     st.markdown(
         _(
             "Values of one model on one benchmark, by equal metric, filter, shots, suite and settings, that differ by "
             "more than rounding: {n}, the widest first. All are kept; rankings show the newest and the range."
-        ).format(n=conflicts.height)
+        ).format(n=rows.height)
     )
-    tables.show(_conflict_table(conflicts), "scores conflicts")
-
-
-def _conflict_table(rows: pl.DataFrame) -> pl.DataFrame:
-    """The rows of `score_answers.score_conflicts` as a table."""
     variants = rows.select("dtype", "chat_template").rows()
-    settings = [wording.score_settings_text(dtype, template) for dtype, template in variants]
-    return tables.without_empty(
-        {
-            _("Model"): rows["repository"],
-            _("Benchmark"): rows["benchmark"],
-            _("Metric"): tables.named(rows["metric"], wording.metric_name),
-            _("Lowest"): rows["lowest"].round_sig_figs(4),
-            _("Highest"): rows["highest"].round_sig_figs(4),
-            _("Values"): rows["n_values"],
-            _("Value and source"): [" | ".join(values) for values in rows["told"]],
-            _("Shots"): rows["n_shot"],
-            _("Filter"): tables.named(rows["filter"], wording.stated_text),
-            _("Suite"): tables.named(rows["suite"], wording.stated_text),
-            _("Revision"): rows["revision"],
-            _("Settings"): settings,
-        }
-    )
+    table = {
+        _("Model"): rows["repository"],
+        _("Benchmark"): rows["benchmark"],
+        _("Metric"): tables.named(rows["metric"], wording.metric_name),
+        _("Lowest"): rows["lowest"].round_sig_figs(4),
+        _("Highest"): rows["highest"].round_sig_figs(4),
+        _("Values"): rows["n_values"],
+        _("Value and source"): rows["told"].list.join(" | "),
+        _("Shots"): rows["n_shot"],
+        _("Filter"): tables.named(rows["filter"], wording.stated_text),
+        _("Suite"): tables.named(rows["suite"], wording.stated_text),
+        _("Revision"): rows["revision"],
+        _("Settings"): [wording.score_settings_text(dtype, template) for dtype, template in variants],
+    }
+    tables.show(tables.without_empty(table), "scores conflicts")
 
 
 # --- names of models ---------------------------------------------------------------------------------------------------
@@ -122,7 +106,6 @@ def show_names() -> None:
         )
     )
     _show_suggestions()
-    st.subheader(_("Names and the models that they mean"))
     _show_name_table()
 
 
@@ -134,14 +117,12 @@ def _show_suggestions() -> None:
     st.subheader(_("Suggestions"))
     name, model, take = _("Name in the file"), _("Model that may be meant"), _("Map")
     takes_all = st.checkbox(_("Tick all"), key="scores tick all")
-    table = pl.DataFrame(
-        {
-            take: [takes_all] * unmatched.height,
-            name: unmatched["name"],
-            model: unmatched["suggestions"].list.first(),
-            _("Scores"): unmatched["n_scores"],
-            _("Single answers"): unmatched["n_samples"],
-        }
+    table = unmatched.select(
+        pl.lit(takes_all).alias(take),
+        pl.col("name").alias(name),
+        pl.col("suggestions").list.first().alias(model),
+        pl.col("n_scores").alias(_("Scores")),
+        pl.col("n_samples").alias(_("Single answers")),
     )
     others = [column for column in table.columns if column not in (take, model)]
     edited = st.data_editor(
@@ -153,16 +134,15 @@ def _show_suggestions() -> None:
 
 
 def _show_name_table() -> None:
+    st.subheader(_("Names and the models that they mean"))
     aliases = reads.aliases()
     name, model = _("Name in the file"), _("Model that is meant")
-    labels = {True: _("measured here"), False: _("not measured here")}
-    table = pl.DataFrame(
-        {
-            name: aliases["alias"],
-            model: aliases["reference"],
-            _("Known"): pl.Series([labels[is_measured] for is_measured in aliases["is_measured"]], dtype=pl.String),
-            _("Scores"): aliases["n_scores"],
-        }
+    is_measured = pl.when("is_measured").then(pl.lit(_("measured here"))).otherwise(pl.lit(_("not measured here")))
+    table = aliases.select(
+        pl.col("alias").alias(name),
+        pl.col("reference").alias(model),
+        is_measured.alias(_("Known")),
+        pl.col("n_scores").alias(_("Scores")),
     )
     edited = st.data_editor(
         table, key=_editor_key("table"), hide_index=True, num_rows="dynamic", disabled=[_("Known"), _("Scores")]

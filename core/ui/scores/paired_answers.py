@@ -84,9 +84,9 @@ def _difference_table(comparisons: Sequence[tuple[dict[str, str], PairedComparis
             _("Common questions"): [result.n_common for result in results],
             _("Mean of the first"): pl.Series([result.mean_a for result in results]).round(4),
             _("Mean of the second"): pl.Series([result.mean_b for result in results]).round(4),
-            _("Standard error"): [
-                None if result.std_error is None else float(f"{result.std_error:.2g}") for result in results
-            ],
+            _("Standard error"): pl.Series([result.std_error for result in results], dtype=pl.Float64).round_sig_figs(
+                2
+            ),
             _("Only the first is right"): [result.only_a_right for result in results],
             _("Only the second is right"): [result.only_b_right for result in results],
             _("p (exact)"): [p_number_text(result.p_value) for result in results],

@@ -9,11 +9,11 @@ import streamlit as st
 
 from core.errors import InputError
 from core.locale import _, worded
-from core.records import DTYPES, PLANNING, PlanConfig, PlanEstimate
+from core.records import PLANNING, PlanConfig, PlanEstimate
 from core.ui import inputs, reads, url_state
 from core.ui.markdown import escape
 from core.ui.measure import job_cards
-from core.ui.measure.measure_form import choose_text, store_upload
+from core.ui.measure.measure_form import choose_machine, choose_text, store_upload, warn_of_missing
 from core.wording import plans as plan_wording
 from core.wording.labels import text_name
 from core.wording.numbers import duration
@@ -78,7 +78,7 @@ def show() -> None:
         if model and text["corpus"]:
             st.session_state[_REQUEST] = _estimate({"model": model} | text | settings)
         else:
-            st.warning(_("Name the path of your text, or hand over a file.") if model else _("Name a model."))
+            warn_of_missing(_("Name a model."), has_model=bool(model))
     if request := st.session_state.get(_REQUEST):
         _show_estimate(*request)
 
@@ -111,10 +111,7 @@ def _choose_settings() -> dict[str, Any]:
     with st.expander(_("More settings")):
         task = st.text_input(_("Path of a task file of my own (JSONL)"), key="plan task").strip()
         file = inputs.upload(_("Or hand it over"), ["jsonl"], "plan task file")
-        left, middle, right = st.columns(3)
-        seed = left.number_input(_("Seed"), 0, value=0, key="plan seed")
-        dtype = middle.selectbox(_("Number format"), DTYPES, key="plan dtype")
-        device = right.selectbox(_("Device"), ["auto", "cpu", "cuda", "mps"], key="plan device")
+        machine = choose_machine("plan")
     return {
         "budget": float(budget),
         "budget_unit": unit,
@@ -123,9 +120,7 @@ def _choose_settings() -> dict[str, Any]:
         "verify": verify,
         "heal": heal,
         "directions": directions,
-        "seed": int(seed),
-        "dtype": dtype,
-        "device": device,
+        **machine,
     }
 
 
