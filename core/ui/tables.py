@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from typing import Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
 
 import polars as pl
 import streamlit as st
@@ -13,6 +13,7 @@ from core import exports
 from core.locale import _, spoken
 from core.ui import inputs, url_state
 
+Row = TypeVar("Row")
 PROVENANCE = (
     "run_id",
     "name",
@@ -136,6 +137,12 @@ def with_provenance(rows: pl.DataFrame, runs: pl.DataFrame) -> pl.DataFrame:
 
 
 # --- columns ---------------------------------------------------------------------------------------------------
+
+
+def of(rows: Iterable[Row], columns: Mapping[str, Callable[[Row], Any]]) -> pl.DataFrame:
+    """A table with a line for each row; each column is made from the row."""
+    rows = list(rows)
+    return pl.DataFrame({title: [cell(row) for row in rows] for title, cell in columns.items()})
 
 
 def without_empty(columns: dict[str, Any] | pl.DataFrame) -> pl.DataFrame:

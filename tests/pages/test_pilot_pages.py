@@ -206,7 +206,11 @@ def test_a_shipped_pilot_is_read_in_the_language_of_the_reader() -> None:
 
 def test_rows_of_a_pilot_keep_what_the_form_does_not_show(monkeypatch) -> None:
     held = {"models": [{"reference": "a/b", "dtype": "float16", "score": 3.5}, "c/d"], "texts": ["x"]}
-    changed = {"edited_rows": {0: {"score.std_error": 0.5}}, "added_rows": [{"reference": "e/f"}, {}], "deleted_rows": [1]}
+    changed = {
+        "edited_rows": {0: {"score.std_error": 0.5}},
+        "added_rows": [{"reference": "e/f"}, {}],
+        "deleted_rows": [1],
+    }
     state = {pilot_form._FILE: tomli_w.dumps(held), "rows": changed, "base": pilot_form._table_entries(held, "models")}
     monkeypatch.setattr(pilot_form.st, "session_state", state)
     pilot_form._write_table("models", "rows", "base")

@@ -11,9 +11,8 @@ from core.analysis import decision as decision_analysis
 from core.analysis.criteria import PRECISIONS
 from core.analysis.decision import Decision
 from core.analysis.ranking import natural_sort_key
-from core.errors import Sentence
 from core.figures import decisions as decision_figures
-from core.locale import _, worded
+from core.locale import _
 from core.pilots.rule import DIMENSIONS, Assumptions
 from core.ui import inputs, pictures, reads, tables, url_state
 from core.ui.decide.choices import ASSUMPTION_UNITS, NUMBER_LIMITS, DecisionView
@@ -79,8 +78,8 @@ def show_choice(view: DecisionView) -> None:
         reasons = [
             decision_wording.exclusion_text(candidate, decision, view.assumptions) for candidate in decision.excluded
         ]
-        heading = Sentence("Left out: {n} model", "Left out: {n} models", n=len(reasons))
-        with st.expander(worded(heading), expanded=decision.chosen is None):
+        heading = _("Left out: {n} model", "Left out: {n} models", n=len(reasons))
+        with st.expander(heading, expanded=decision.chosen is None):
             st.markdown("\n".join(f"- {escape(line)}" for line in reasons))
 
 

@@ -9,7 +9,6 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-import polars as pl
 import streamlit as st
 
 from core import wording
@@ -35,7 +34,15 @@ def show_rules(view: DecisionView) -> None:
     if error := st.session_state.pop(_ERROR, None):
         st.error(escape(error), icon=":material/error:")
     if view.rules:
-        tables.show(_rule_table(view.rules), "rules")
+        columns = {
+            _("Rule"): decision_wording.rule_name,
+            _("Was right"): lambda saved: decision_wording.track_record_text(track_record(saved.choices)),
+            _("Learned on"): lambda saved: decision_wording.task_name(saved.rule.task),
+            _("Criteria"): lambda saved: decision_wording.rule_text(saved.rule),
+            _("Use class"): lambda saved: wording.name("use_class", saved.rule.use_class),
+            _("Saved"): lambda saved: language.local_time(saved.at, in_table=True),
+        }
+        tables.show(tables.of(view.rules, columns), "rules")
     else:
         st.info(
             _(
@@ -47,20 +54,6 @@ def show_rules(view: DecisionView) -> None:
     else:
         _show_save_form(view)
     _show_upload()
-
-
-def _rule_table(saved: list[SavedRule]) -> pl.DataFrame:
-    """One line per saved rule: how often it was right, what it was made for, its criteria."""
-    return pl.DataFrame(
-        {
-            _("Rule"): [decision_wording.rule_name(rule) for rule in saved],
-            _("Was right"): [decision_wording.track_record_text(track_record(rule.choices)) for rule in saved],
-            _("Learned on"): [decision_wording.task_name(rule.rule.task) for rule in saved],
-            _("Criteria"): [decision_wording.rule_text(rule.rule) for rule in saved],
-            _("Use class"): [wording.name("use_class", rule.rule.use_class) for rule in saved],
-            _("Saved"): [language.local_time(rule.at, in_table=True) for rule in saved],
-        }
-    )
 
 
 @inputs.hidden_when_read_only

@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import date
-from typing import Any
 
 import polars as pl
 import streamlit as st
 
 from core import wording
 from core.analysis.ranking import WORD_KEYS
-from core.errors import Sentence
 from core.figures.chart_figure import chart_figure
 from core.figures.scores import relation_chart
-from core.locale import _, translated, worded
+from core.locale import _, translated
 from core.pilots.registration import RegisteredPilot
 from core.questions.population import OtherGroup
 from core.questions.ranking_answer import Answer
@@ -133,13 +131,11 @@ def source_texts(rows: pl.DataFrame) -> list[str]:
     columns = ["score_source", "score_licence", "score_as_of", "score_flags"]
     rows = rows.filter(pl.col("score").is_not_null()).unique(columns, maintain_order=True)
     texts = []
-    for row in rows.head(MAX_GROUPS).iter_rows(named=True):
+    for name, licence, as_of, flags in rows.head(MAX_GROUPS).select(columns).rows():
         source = _("Scores from {source}, licence: {licence}, as of {date}.").format(
-            source=escape(row["score_source"]),
-            licence=escape(row["score_licence"] or "–"),
-            date=escape(_day_text(row["score_as_of"])),
+            source=escape(name), licence=escape(licence or "–"), date=escape(_day_text(as_of))
         )
-        remarks = "; ".join(flag.rstrip(".。") for flag in score_flag_lines(row["score_flags"]))
+        remarks = "; ".join(flag.rstrip(".。") for flag in score_flag_lines(flags))
         remark_text = _("Remarks on them: {flags}.").format(flags=escape(remarks)) if remarks else ""
         texts.append(wording.joined_sentences((source, remark_text)))
     return texts
@@ -158,12 +154,12 @@ def show_other_groups(answer: Answer) -> None:
     others = answer.population.others
     if not others or answer.group is None:
         return
-    heading = Sentence(
+    heading = _(
         "Models that cannot be compared with these ({n} group)",
         "Models that cannot be compared with these ({n} groups)",
         n=len(others),
     )
-    with st.expander(worded(heading)):
+    with st.expander(heading):
         for other in others[:MAX_GROUPS]:
             _show_other_group(other, answer)
         if len(others) > MAX_GROUPS:
@@ -173,8 +169,7 @@ def show_other_groups(answer: Answer) -> None:
 def _show_other_group(other: OtherGroup, answer: Answer) -> None:
     title = f"**{escape(provenance.group_name(other.group))}** – {escape(provenance.group_models_text(other.group))}"
     st.markdown(f"{title}  \n{escape(provenance.group_difference_text(other))}")
-    params = _measure_params(other, answer)
-    if params:
+    if params := _measure_params(other, answer):
         inputs.show_link("pilot", _("Measure them so"), "science", **params)
 
 
@@ -185,12 +180,14 @@ def _measure_params(other: OtherGroup, answer: Answer) -> dict[str, str]:
     """
     if not (other.can_be_measured or other.can_meet_on_words) or answer.group is None:
         return {}
-    rows = [*other.group.rows.to_dicts()]
-    if other.can_meet_on_words:
-        rows += answer.group.rows.to_dicts()
-    names = [_requested_name(row) for row in rows if not row["reference"].startswith(LOCAL)]
+    rows = [*other.group.rows.to_dicts(), *(answer.group.rows.to_dicts() if other.can_meet_on_words else ())]
+    names = [
+        "@".join(filter(None, (row["reference"], row["requested_revision"])))
+        for row in rows
+        if not row["reference"].startswith(LOCAL)
+    ]
     run = answer.group.rows.row(0, named=True)
-    if not names or (other.can_meet_on_words and len(names) < 2):
+    if len(names) < (2 if other.can_meet_on_words else 1):
         return {}
     return {
         "models": ",".join(dict.fromkeys(names[:MAX_PREFILLED])),
@@ -200,38 +197,28 @@ def _measure_params(other: OtherGroup, answer: Answer) -> dict[str, str]:
     }
 
 
-def _requested_name(row: Mapping[str, Any]) -> str:
-    revision = row["requested_revision"]
-    return f"{row['reference']}@{revision}" if revision else row["reference"]
-
-
 def show_published(answer: Answer) -> None:
     """Draw the table of published claims, after a row with the answer of this page."""
     evidence = {"opening": _("abstract or opening"), "second hand": _("second hand")}
-    with st.expander(_("What is published about dimension and performance")):
-        tables.show(
-            pl.DataFrame(
-                {
-                    _("Source"): [_("this page"), *(claim.source for claim in CLAIMS)],
-                    _("n (models)"): [str(answer.relation.n), *(_translated(claim.n) for claim in CLAIMS)],
-                    _("Direction"): [
-                        answer_wording.answer_word(answer),
-                        *(answer_wording.direction_name(claim) for claim in CLAIMS),
-                    ],
-                    _("What is said"): [
-                        answer_wording.relation_text(answer.relation),
-                        *(_translated(claim.said) for claim in CLAIMS),
-                    ],
-                    _("What else it could be"): [
-                        answer_wording.expectation_text(answer.registration),
-                        *(_translated(claim.confound) for claim in CLAIMS),
-                    ],
-                    _("Seen as"): ["", *(evidence[claim.seen] for claim in CLAIMS)],
-                }
-            ),
-            "published",
+    here = (
+        _("this page"),
+        str(answer.relation.n),
+        answer_wording.answer_word(answer),
+        answer_wording.relation_text(answer.relation),
+        answer_wording.expectation_text(answer.registration),
+        "",
+    )
+    claims = [
+        (
+            claim.source,
+            translated(claim.n),
+            answer_wording.direction_name(claim),
+            translated(claim.said),
+            translated(claim.confound),
+            evidence[claim.seen],
         )
-
-
-def _translated(message: str) -> str:
-    return translated(message) if not message.isdigit() else message
+        for claim in CLAIMS
+    ]
+    titles = (_("Source"), _("n (models)"), _("Direction"), _("What is said"), _("What else it could be"), _("Seen as"))
+    with st.expander(_("What is published about dimension and performance")):
+        tables.show(pl.DataFrame([here, *claims], titles, orient="row"), "published")

@@ -13,8 +13,8 @@ import streamlit as st
 from core import wording
 from core.analysis import ranking
 from core.analysis.ranking import RankingGroup
-from core.errors import InputError, Sentence
-from core.locale import _, in_language, worded
+from core.errors import InputError
+from core.locale import _
 from core.pilots.pilot import Pilot
 from core.pilots.registration import RegisteredPilot
 from core.questions.population import Population, find_group, group_key
@@ -99,9 +99,7 @@ def choose_view(page_answer: Answer, pilot: RegisteredPilot | None) -> tuple[Ran
     filtered, answer = population.narrowed(rows["run_id"]), full_answer
     if filtered is not population:
         answer = reads.answer_about(filtered, full_answer, is_of_summaries=is_reference, is_brief=True)
-    is_different = in_language("en", answer_wording.answer_text, answer) != in_language(
-        "en", answer_wording.answer_text, page_answer
-    )
+    is_different = answer_wording.answer_text(answer) != answer_wording.answer_text(page_answer)
     return RankingView(answer, full_answer, tuple(pinned), order, is_different), columns
 
 
@@ -276,14 +274,11 @@ def _choose_filters(population: Population) -> tuple[pl.DataFrame, Specification
             chosen = inputs.choose_many(_("Tag"), tags, "tag", placeholder=_("all"))
             rows = rows.filter(pl.col("tags").list.set_intersection(chosen).list.len() > 0) if chosen else rows
         specification = _choose_specification(population)
-    if rows.height < population.rows.height:
-        passing = Sentence(
-            "{n} of {total} models passes the filters.",
-            "{n} of {total} models pass the filters.",
-            n=rows.height,
-            total=population.rows.height,
+    if (total := population.rows.height) > rows.height:
+        n = rows.height
+        st.caption(
+            _("{n} of {total} models passes the filters.", "{n} of {total} models pass the filters.", n=n, total=total)
         )
-        st.caption(worded(passing))
     return rows, specification
 
 
@@ -314,17 +309,15 @@ def _choose_order(population: Population) -> str:
         "final_dimension_pre_norm": _("final dimension"),
         "parameters": _("parameters"),
     }
-    is_cautious = population.pilot is not None and population.pilot.is_cautious
-    default = "name" if is_cautious else "rank"
+    default = "name" if population.pilot and population.pilot.is_cautious else "rank"
     return inputs.choose_from_list(_("Sort by"), orders, "sort", default, width=160)
 
 
 def _choose_pinned(population: Population) -> list[str]:
     """Return the ids of models to keep on top of the table and highlight in the figure."""
     labels = run_labels(population.rows)
-    if len(labels) < 2:
-        return []
-    return inputs.choose_many(_("Pinned"), labels, "pins", placeholder=_("no model"), width=220)
+    more = {"placeholder": _("no model"), "width": 220}
+    return inputs.choose_many(_("Pinned"), labels, "pins", **more) if len(labels) > 1 else []
 
 
 DEFAULT_COLUMNS = ("rank", "interval", "end", "verdict", "score", "score_rank", "parameters", "licence", "tags")

@@ -143,7 +143,7 @@ def _table_html(view: RankingView, rows: pl.DataFrame, columns: Sequence[str], p
     models = {model.run_id: model for model in view.full_answer.models}
     labels = run_labels(rows)
     value_range = _value_range([models[run_id] for run_id in rows["run_id"]])
-    own = dict(zip(rows["run_id"], _own_score_texts(rows), strict=True)) if "own_score" in rows.columns else {}
+    has_own = "own_score" in rows.columns
     dimension = answer_wording.dimension_name(view.full_answer.population.asked.dimension)
     names = column_names() | {"score": answer_wording.benchmark_name(view.full_answer)}
     tags_differ = rows["tags"].n_unique() > 1  # a tag of all models distinguishes none
@@ -152,38 +152,26 @@ def _table_html(view: RankingView, rows: pl.DataFrame, columns: Sequence[str], p
     titles = names | {"model": _("Model"), "dimension": dimension[:1].upper() + dimension[1:]}
     if not view.full_answer.ranked.has_score_errors:
         titles["score_rank"] = _("Rank by score (no error known)")
-    if own:
+    if has_own:
         titles["own"] = _own_score_title(pilot)
         keys.insert(keys.index("dimension"), "own")
-    lines = [f"<tr>{''.join(_head(key, titles[key]) for key in keys)}</tr>"]
+    head = "".join(f'<th class="{_CLASSES.get(key, "")}">{letters(titles[key])}</th>' for key in keys)
+    body = ""
     for row in rows.iter_rows(named=True):
-        model = models[row["run_id"]]
+        checked, row_class = (" checked", ' class="pinned"') if row["is_pinned"] else ("", "")
+        box = f'<input type="checkbox" data-run="{letters(row["run_id"])}"{checked}>'
         cells = {
-            "model": _model_cell(row["run_id"], labels[row["run_id"]], row["is_pinned"]),
-            "own": letters(own.get(row["run_id"], "")),
-            **_cell_contents(row, model, value_range),
+            "model": f"<label>{box}{letters(labels[row['run_id']])}</label>",
+            "own": _number_with_error(row["own_score"], row["own_score_std_error"]) if has_own else "",
+            **_cell_contents(row, models[row["run_id"]], value_range),
         }
-        row_class = ' class="pinned"' if row["is_pinned"] else ""
-        lines.append(f"<tr{row_class}>{''.join(_cell(key, cells[key]) for key in keys)}</tr>")
-    return f'<div class="ranking" tabindex="0"><table><thead>{lines[0]}</thead><tbody>{"".join(lines[1:])}</tbody></table></div>'
-
-
-def _model_cell(run_id: str, name: str, is_pinned: bool) -> str:
-    """A checkbox labelled with the name."""
-    checked = " checked" if is_pinned else ""
-    return f'<label><input type="checkbox" data-run="{letters(run_id)}"{checked}>{letters(name)}</label>'
+        line = "".join(f'<td class="{_CLASSES.get(key, "")}">{cells[key]}</td>' for key in keys)
+        body += f"<tr{row_class}>{line}</tr>"
+    return f'<div class="ranking" tabindex="0"><table><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
 
 
 _CLASSES = {"model": "model"} | dict.fromkeys(("dimension", "parameters", "points"), "number")
 """CSS classes of columns."""
-
-
-def _head(key: str, title: str) -> str:
-    return f'<th class="{_CLASSES.get(key, "")}">{letters(title)}</th>'
-
-
-def _cell(key: str, content: str) -> str:
-    return f'<td class="{_CLASSES.get(key, "")}">{content}</td>'
 
 
 def _cell_contents(row: Mapping[str, Any], model: RankedModel, value_range: tuple[float, float]) -> dict[str, str]:
@@ -234,7 +222,6 @@ def _score_cell(row: Mapping[str, Any]) -> str:
     """A score with its error; on hover whose score it is, and remarks."""
     if row["score"] is None:
         return "–"
-    error = "" if row["score_std_error"] is None else f" ± {row['score_std_error']:.2g}"
     owners = {
         "own": _("this model, scored here") if is_made_here(row) else _("this model, own score"),
         "exact": _("this model"),
@@ -245,7 +232,15 @@ def _score_cell(row: Mapping[str, Any]) -> str:
     base = f" ({_('base model')})" if row["score_match"] == "base" else ""
     remarks = wording.score_note_lines(dict(row))
     hint = [owners[row["score_match"]], *remarks, row["score_source"] or ""]
-    return _with_hint(f"{wording.number(row['score'])}{error}{base}", _("; ").join(part for part in hint if part))
+    score = _number_with_error(row["score"], row["score_std_error"])
+    return _with_hint(score + base, _("; ").join(part for part in hint if part))
+
+
+def _number_with_error(value: float | None, error: float | None) -> str:
+    """`61.5 ± 1.9`, or a dash."""
+    if value is None:
+        return "–"
+    return wording.number(value) + ("" if error is None else f" ± {error:.2g}")
 
 
 def _value_range(models: Sequence[RankedModel]) -> tuple[float, float]:
@@ -278,24 +273,22 @@ def show_download(view: RankingView) -> None:
     tables.show_download(lambda: _download_table(view), "workdim_ranking.csv", _("Download the table (CSV)"))
 
 
+_RANKS = ("rank_low", "rank_high", "score_rank_low", "score_rank_high", "class_leader", "score_class_leader")
+
+
 def _download_table(view: RankingView) -> pl.DataFrame:
     """The rows of the table with all columns, ranks, limits of the score, and the answer."""
-    models = {model.run_id: model for model in view.full_answer.models}
     relation = view.answer.relation
-    rows = _sorted_rows(view).drop("rank")
-    ranked = [models[run_id] for run_id in rows["run_id"]]
+    rows = _sorted_rows(view)
     dimension = DIMENSIONS[view.full_answer.population.asked.dimension].column
-    others = [column for column in rows.columns if column not in ("name", "is_pinned", dimension)]
-    return rows.select(
+    others = [column for column in rows.columns if column not in ("name", "rank", "is_pinned", dimension)]
+    ranks = pl.DataFrame([vars(model) for model in view.full_answer.models], infer_schema_length=None)
+    return rows.join(ranks.select("run_id", *_RANKS), on="run_id", how="left", maintain_order="left").select(
         "name",
         *others,
-        pl.Series("rank_low", [model.rank_low for model in ranked], pl.Int64),
-        pl.Series("rank_high", [model.rank_high for model in ranked], pl.Int64),
-        dimension=pl.col(dimension),
-        score_rank_low=pl.Series([model.score_rank_low for model in ranked], dtype=pl.Int64),
-        score_rank_high=pl.Series([model.score_rank_high for model in ranked], dtype=pl.Int64),
-        class_leader=pl.Series([model.class_leader for model in ranked], dtype=pl.String),
-        score_class_leader=pl.Series([model.score_class_leader for model in ranked], dtype=pl.String),
+        *_RANKS[:2],
+        pl.col(dimension).alias("dimension"),
+        *_RANKS[2:],
         score_lower=pl.col("score") - NORMAL_95 * pl.col("score_std_error"),
         score_upper=pl.col("score") + NORMAL_95 * pl.col("score_std_error"),
         answer=pl.lit(view.answer.word),
@@ -311,12 +304,3 @@ def _own_score_title(pilot: Pilot | None) -> str:
         return ""
     unit = "%" if pilot.task.unit == "percent" else wording.unit_name(pilot.task.unit)
     return _("Own: {task} [{unit}]").format(task=pilot.task.name, unit=unit)
-
-
-def _own_score_texts(rows: pl.DataFrame) -> list[str]:
-    """Own scores with their errors: `61.5 ± 1.9`, or a dash."""
-    values = rows.select("own_score", "own_score_std_error").rows()
-    return [
-        "–" if value is None else wording.number(value) + ("" if error is None else f" ± {error:.2g}")
-        for value, error in values
-    ]

@@ -74,24 +74,23 @@ def show() -> None:
 def _difference_table(comparisons: Sequence[tuple[dict[str, str], PairedComparison]]) -> pl.DataFrame:
     """The results of `paired.compare_all_answers` as a table."""
     results = [result for _key, result in comparisons]
+    frame = pl.DataFrame([vars(result) for result in results], infer_schema_length=None)
     return tables.without_empty(
         {
             _("Benchmark"): [benchmark_label(key) for key, _one in comparisons],
-            _("Result"): [comparison_outcome_text(result) for result in results],
+            _("Result"): list(map(comparison_outcome_text, results)),
             _("Difference"): [
                 wording.with_interval(result.difference, result.lower, result.upper) for result in results
             ],
-            _("Common questions"): [result.n_common for result in results],
-            _("Mean of the first"): pl.Series([result.mean_a for result in results]).round(4),
-            _("Mean of the second"): pl.Series([result.mean_b for result in results]).round(4),
-            _("Standard error"): pl.Series([result.std_error for result in results], dtype=pl.Float64).round_sig_figs(
-                2
-            ),
-            _("Only the first is right"): [result.only_a_right for result in results],
-            _("Only the second is right"): [result.only_b_right for result in results],
-            _("p (exact)"): [p_number_text(result.p_value) for result in results],
-            _("Detectable difference"): [wording.number(result.detectable) for result in results],
-            _("Only asked of the first"): [result.n_only_a for result in results],
-            _("Only asked of the second"): [result.n_only_b for result in results],
+            _("Common questions"): frame["n_common"],
+            _("Mean of the first"): frame["mean_a"].round(4),
+            _("Mean of the second"): frame["mean_b"].round(4),
+            _("Standard error"): frame["std_error"].cast(pl.Float64).round_sig_figs(2),
+            _("Only the first is right"): frame["only_a_right"],
+            _("Only the second is right"): frame["only_b_right"],
+            _("p (exact)"): list(map(p_number_text, frame["p_value"])),
+            _("Detectable difference"): list(map(wording.number, frame["detectable"])),
+            _("Only asked of the first"): frame["n_only_a"],
+            _("Only asked of the second"): frame["n_only_b"],
         }
     )

@@ -6,6 +6,7 @@ import json
 import math
 import shlex
 from collections.abc import Sequence
+from operator import itemgetter
 from typing import Any
 
 import polars as pl
@@ -60,12 +61,9 @@ def show_answer(layer_plan: LayerPlan) -> None:
     budget_text = plan_wording.budget_text(plan) if nats is None else plan_wording.nats_text(nats)
     with answer:
         st.subheader(escape(plan_wording.within_budget_text(layer_plan, within, budget_text)), anchor=False)
-        for line in (
-            plan_wording.healing_text(layer_plan) if within.is_plan else "",
-            plan_wording.task_text(layer_plan),
-        ):
-            if line:
-                st.markdown(escape(line))
+        healing = plan_wording.healing_text(layer_plan) if within.is_plan else ""
+        for line in filter(None, (healing, plan_wording.task_text(layer_plan))):
+            st.markdown(escape(line))
         # It is about the plan's own budget, the answer about the one chosen here.
         over_budget = plan_wording.reason_text("over_budget")
         for line in plan_wording.objection_lines(plan) if within.is_plan else ():
@@ -79,11 +77,11 @@ def show_answer(layer_plan: LayerPlan) -> None:
             command = plan_analysis.plan_command(layer_plan, "--verify", "--blocks", str(len(within.price.blocks)))
             st.caption(message.format(command=command))
     blocks = (within.price or within.cheapest).blocks
-    captions = [plan_wording.range_example_text(blocks)]
+    caption = plan_wording.range_example_text(blocks)
     tried_as = "" if within.price else plan_wording.removed_name(plan, is_recommended=False)
     picture = plan_figures.blocks_svg(blocks, plan.n_layers, pictures.theme(), tried_as=tried_as)
-    st.image(picture, width="stretch", alt=captions[0])
-    st.caption(escape("  \n".join(captions)), help=escape(plan_source_text(layer_plan)))
+    st.image(picture, width="stretch", alt=caption)
+    st.caption(escape(caption), help=escape(plan_source_text(layer_plan)))
 
 
 def _choose_budget(layer_plan: LayerPlan) -> float:
@@ -152,17 +150,13 @@ def show_prices(layer_plan: LayerPlan) -> None:
     for line in plan_evidence.control_lines(layer_plan.plan):
         st.caption(escape(line))
     healed = [layer_plan.price] if layer_plan.plan.is_healed else []
-    rows = [*healed, *plan_analysis.rivals(layer_plan)]
-    names = [plan_evidence.rule_name(row.rule) + (_(", healed") if row.is_healed else "") for row in rows]
-    table = pl.DataFrame(
-        {
-            _("Rule"): names,
-            _("Blocks"): [", ".join(map(str, row.blocks)) for row in rows],
-            _("Nats per token [95 %]"): [plan_wording.outcome_price_text(row) for row in rows],
-            _("Taken"): [_choice_text(row) for row in rows],
-        }
-    )
-    tables.show(table, "plan candidates")
+    columns = {
+        _("Rule"): lambda row: plan_evidence.rule_name(row.rule) + (_(", healed") if row.is_healed else ""),
+        _("Blocks"): lambda row: ", ".join(map(str, row.blocks)),
+        _("Nats per token [95 %]"): plan_wording.outcome_price_text,
+        _("Taken"): _choice_text,
+    }
+    tables.show(tables.of([*healed, *plan_analysis.rivals(layer_plan)], columns), "plan candidates")
     outcomes = layer_plan.frames()["plan_outcomes"]
     prices = outcomes.with_columns(pl.col("blocks").cast(pl.List(pl.String)).list.join(" "))
     file_name = f"workdim_plan_{short_id(layer_plan.plan.plan_id)}.csv"
@@ -209,28 +203,26 @@ def show_harder_texts(layer_plan: LayerPlan) -> None:
             else:
                 height = 150 + 46 * len({row.text for row in rows})
                 pictures.plot(chart_figure(chart, height), f"plan harder {is_of_answers}")
-    prices = plan_analysis.harder_text_prices(layer_plan)
-    table = pl.DataFrame(
-        {
-            _("Text or probe"): [wording.name("plan_text", row.text) for row in prices],
-            _("Healed"): [_("yes") if row.is_healed else _("no") for row in prices],
-            _("Measure"): [wording.name("plan_measure", row.measure) for row in prices],
-            _("Before"): [_value_text(row, row.value_before) for row in prices],
-            _("After"): [_value_text(row, row.value_after) for row in prices],
-            _("Change [95 %]"): [
-                plan_wording.outcome_price_text(row) if row.measure == "loss" else plan_wording.points_text(row)
-                for row in prices
-            ],
-            _("N"): [row.n_points for row in prices],
-        }
-    )
-    tables.show(table, "plan harder")
+    columns = {
+        _("Text or probe"): lambda row: wording.name("plan_text", row.text),
+        _("Healed"): lambda row: _yes_or_no(row.is_healed),
+        _("Measure"): lambda row: wording.name("plan_measure", row.measure),
+        _("Before"): lambda row: _value_text(row.measure, row.value_before),
+        _("After"): lambda row: _value_text(row.measure, row.value_after),
+        _("Change [95 %]"): lambda row: (
+            plan_wording.outcome_price_text(row) if row.measure == "loss" else plan_wording.points_text(row)
+        ),
+        _("N"): lambda row: row.n_points,
+    }
+    tables.show(tables.of(plan_analysis.harder_text_prices(layer_plan), columns), "plan harder")
 
 
-def _value_text(row: PlanOutcomeRow, value: float | None) -> str:
-    if value is None:
-        return "–"
-    return f"{value:.3f}" if row.measure == "loss" else f"{value:.0%}"
+def _value_text(measure: str, value: float | None) -> str:
+    return "–" if value is None else f"{value:.3f}" if measure == "loss" else f"{value:.0%}"
+
+
+def _yes_or_no(value: bool) -> str:
+    return _("yes") if value else _("no")
 
 
 def show_saving(layer_plan: LayerPlan) -> None:
@@ -243,23 +235,20 @@ def show_saving(layer_plan: LayerPlan) -> None:
         if (time := plan_analysis.time_saved_share(plan)) is not None:
             label = _("Time to read a prompt and write {n} tokens").format(n=plan.new_tokens)
             st.metric(label, f"{1 - time:.0%}", f"{-time:.1%}", "inverse", width="content")
-    rows = [row for row in layer_plan.outcomes if row.text == "weights" and row.value_before and row.value_after]
-    table = pl.DataFrame(
-        {
-            _("Weights"): [wording.name("plan_measure", row.measure) for row in rows],
-            _("Before"): [_size_text(row.value_before) for row in rows],
-            _("After"): [_size_text(row.value_after) for row in rows],
-        }
-    )
-    if rows:
-        tables.show(table, "plan weights", width="content")
+    columns = {
+        _("Weights"): lambda row: wording.name("plan_measure", row.measure),
+        _("Before"): lambda row: _size_text(row.value_before),
+        _("After"): lambda row: _size_text(row.value_after),
+    }
+    if rows := [row for row in layer_plan.outcomes if row.text == "weights" and row.value_before and row.value_after]:
+        tables.show(tables.of(rows, columns), "plan weights", width="content")
     for line in plan_wording.saving_lines(plan):
         st.markdown(escape(line))
     st.caption(_("Measured on this device: {device}, {dtype}.").format(device=plan.device, dtype=plan.dtype))
 
 
-def _size_text(n_bytes: float | None) -> str:
-    return "–" if n_bytes is None else f"{number(n_bytes / 1e6)} MB" if n_bytes < 1e9 else f"{number(n_bytes / 1e9)} GB"
+def _size_text(n_bytes: float) -> str:
+    return f"{number(n_bytes / 1e6)} MB" if n_bytes < 1e9 else f"{number(n_bytes / 1e9)} GB"
 
 
 def show_directions(layer_plan: LayerPlan) -> None:
@@ -349,40 +338,33 @@ def _show_profiles_link(layer_plan: LayerPlan) -> None:
 
 def show_history(plans: pl.DataFrame, outcomes: Sequence[PlanOutcomeRow]) -> None:
     """Draw all plans with their results, and which rule foresaw them best."""
-    rows = plans.to_dicts()
-    table = pl.DataFrame(
-        {
-            _("Model"): [row["name"] for row in rows],
-            _("Blocks"): [f"{len(row['blocks'])} / {row['n_layers']}" for row in rows],
-            _("Which"): [", ".join(map(str, row["blocks"])) for row in rows],
-            _("Nats per token [95 %]"): [
-                plan_wording.price_text(row["loss_increase"], row["lower"], row["upper"]) for row in rows
-            ],
-            _("Verified"): [_("yes") if row["is_verified"] else _("no") for row in rows],
-            _("Recommended"): [_("yes") if row["is_recommended"] else _("no") for row in rows],
-            _("Rule"): [plan_evidence.rule_name(row["rule"]) for row in rows],
-            _("Text"): [row["corpus_id"] for row in rows],
-            _("Planned"): [language.local_time(row["created_at"]) for row in rows],
-            _("Plan"): [short_id(row["plan_id"]) for row in rows],
-        }
-    )
-    tables.show(table, "plans so far")
-    plan_ids = set(plans["plan_id"])
-    outcomes = [row for row in outcomes if row.plan_id in plan_ids]
+    columns = {
+        _("Model"): itemgetter("name"),
+        _("Blocks"): lambda row: f"{len(row['blocks'])} / {row['n_layers']}",
+        _("Which"): lambda row: ", ".join(map(str, row["blocks"])),
+        _("Nats per token [95 %]"): lambda row: plan_wording.price_text(
+            row["loss_increase"], row["lower"], row["upper"]
+        ),
+        _("Verified"): lambda row: _yes_or_no(row["is_verified"]),
+        _("Recommended"): lambda row: _yes_or_no(row["is_recommended"]),
+        _("Rule"): lambda row: plan_evidence.rule_name(row["rule"]),
+        _("Text"): itemgetter("corpus_id"),
+        _("Planned"): lambda row: language.local_time(row["created_at"]),
+        _("Plan"): lambda row: short_id(row["plan_id"]),
+    }
+    tables.show(tables.of(plans.to_dicts(), columns), "plans so far")
+    sizes = {plan_id: len(blocks) for plan_id, blocks in plans.select("plan_id", "blocks").rows()}
+    outcomes = [row for row in outcomes if row.plan_id in sizes]
     records = plan_analysis.rule_records(outcomes)
     if not records:
         return
     st.markdown(f"**{escape(plan_evidence.best_rule_text(records))}**")
-    by_rule = pl.DataFrame(
-        {
-            _("Rule"): [plan_evidence.rule_name(record.rule) for record in records],
-            _("Mean above the cheapest, nats per token"): [round(record.excess, 4) for record in records],
-            _("Cheapest in"): [
-                _("{n} of {total}").format(n=record.n_cheapest, total=record.n_plans) for record in records
-            ],
-        }
-    )
-    tables.show(by_rule, "rules of plans", width="content")
-    forecasts = plan_analysis.all_rule_forecasts(outcomes, {row["plan_id"]: len(row["blocks"]) for row in rows})
+    of_rules = {
+        _("Rule"): lambda record: plan_evidence.rule_name(record.rule),
+        _("Mean above the cheapest, nats per token"): lambda record: round(record.excess, 4),
+        _("Cheapest in"): lambda record: _("{n} of {total}").format(n=record.n_cheapest, total=record.n_plans),
+    }
+    tables.show(tables.of(records, of_rules), "rules of plans", width="content")
+    forecasts = plan_analysis.all_rule_forecasts(outcomes, sizes)
     if forecasts:
         st.caption(escape(plan_evidence.foresight_text(forecasts)))
