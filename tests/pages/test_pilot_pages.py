@@ -177,7 +177,7 @@ def test_slides_of_a_pilot_by_its_name(filled: Path, tmp_path: Path, capsys: pyt
 def test_a_link_to_a_pilot_that_is_not_here_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORKDIM_WAREHOUSE", str(filled_warehouse(tmp_path)))
     app = opened("ranking.py", pilot="nobody's")
-    assert not app.exception and "not here: nobody's" in app.warning[0].value.replace("\\", "")
+    assert not app.exception and "the link asks for nobody's" in app.warning[0].value.replace("\\", "")
 
 
 def test_a_pilot_is_written_in_a_form_over_its_file_and_errors_stand_at_their_fields() -> None:
