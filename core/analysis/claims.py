@@ -51,10 +51,10 @@ class LogProfile:
     def quantile(self) -> float:
         return float(special.stdtrit(self.blocks.shape[1] - 1, 1 - LEVEL / 2))
 
-    def error(self, difference: np.ndarray) -> float:
-        """Delete-one-block error of a (n_blocks,) statistic."""
-        b = len(difference)
-        return math.sqrt((b - 1) / b * float(((difference - difference.mean()) ** 2).sum()))
+
+def jackknife_error(without: np.ndarray) -> np.ndarray:
+    """Delete-one-block error of statistics (..., n_blocks): (...)."""
+    return np.asarray(np.sqrt((without.shape[-1] - 1) * without.var(axis=-1)))
 
 
 def log_profile(profile: Profile, specification: Specification, state: str = "residual") -> LogProfile | None:
@@ -83,13 +83,11 @@ def scale_to_interval(blocks: np.ndarray, estimate: LayerEstimateRow | Estimate)
     The estimate's interval corrects known errors of the jackknife (docs/accuracy.md): interactions of blocks are
     counted more than once, and samples that read too high get too small an error. Ratios of layers inherit the correction.
     """
-    deviations = blocks - blocks.mean()
-    b = len(blocks)
-    error = math.sqrt((b - 1) / b * float((deviations**2).sum()))
+    error = float(jackknife_error(blocks))
     if not estimate.value or not estimate.upper or not estimate.upper > estimate.value or not error:
         return blocks
-    half_width = math.log(estimate.upper / estimate.value) / float(special.stdtrit(b - 1, 1 - LEVEL / 2))
-    return blocks.mean() + deviations * (half_width / error)
+    half_width = math.log(estimate.upper / estimate.value) / float(special.stdtrit(len(blocks) - 1, 1 - LEVEL / 2))
+    return blocks.mean() + (blocks - blocks.mean()) * (half_width / error)
 
 
 # --- limits that hold for all layers at once -------------------------------------------------------------------
@@ -175,19 +173,15 @@ class ClaimResult:
         return "no" if self.p_no <= level else "cannot_tell"
 
 
-def evaluate_claim(logs: LogProfile, claim: str) -> ClaimResult:
-    """Test a claim on the log profile of one specification; needs at least one inner layer."""
-    above, blocks = _log_ratio_to_end(logs, claim)
-    return _claim_result(simultaneous_limits(above, blocks))
-
-
 def _log_ratio_to_end(logs: LogProfile, claim: str) -> tuple[np.ndarray, np.ndarray]:
     """Log ratio of each inner layer to layer 0 (rise) or to the last (fall): (L-1,), and without each block (L-1, B)."""
     end = 0 if claim == "rise" else -1
     return logs.whole[1:-1] - logs.whole[end], logs.blocks[1:-1] - logs.blocks[end]
 
 
-def _claim_result(limits: SimultaneousLimits) -> ClaimResult:
+def evaluate_claim(logs: LogProfile, claim: str) -> ClaimResult:
+    """Test a claim on the log profile of one specification; needs at least one inner layer."""
+    limits = simultaneous_limits(*_log_ratio_to_end(logs, claim))
     errors = np.maximum(limits.errors, 1e-12)
 
     def p_above(limit: float) -> float:
@@ -309,7 +303,7 @@ def _compare_untrained(logs: LogProfile, control: LogProfile, hidden_size: int) 
         ratio, lower, upper = _difference_of_maxima(above, blocks, control_above, control_blocks)
         embedding = control.whole[0] if claim == "rise" else 0.0
         room = (math.log(hidden_size) if claim == "rise" else float(control.whole[1:-1].max())) - embedding
-        power = control_power(float(above.max()), room, control.error(control_blocks[peak]), blocks.shape[1])
+        power = control_power(float(above.max()), room, float(jackknife_error(control_blocks[peak])), blocks.shape[1])
         if upper <= 0:
             outcome = "shows_it"
         elif power < POWER:
@@ -362,7 +356,7 @@ def _compare_effect(logs: LogProfile, control: LogProfile, _hidden_size: int) ->
     }
     for claim, (text_layers, control_layers) in statements.items():
         ratio, blocks = _log_ratio(logs, *text_layers), _log_ratio(control, *control_layers)
-        value, error = float(ratio[0] - blocks[0]), logs.error(ratio[1:] - blocks[1:])
+        value, error = float(ratio[0] - blocks[0]), float(jackknife_error(ratio[1:] - blocks[1:]))
         lower, upper = value - logs.quantile * error, value + logs.quantile * error
         if lower >= -MARGIN and upper <= MARGIN:
             outcome = "same"

@@ -9,6 +9,7 @@ import shlex
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
+from operator import attrgetter
 from typing import Any, Literal
 
 import numpy as np
@@ -17,6 +18,7 @@ from core.analysis.resampling import spearman
 from core.records import LOCAL, LayerPlan, PlanConfig, stretches, text_budget
 from core.tables import PlanOutcomeRow, PlanRow
 
+_plan_id = attrgetter("plan_id")
 PUBLISHED = ("influence", "last_angle", "angle", "contiguous")
 """Rules from the literature, priced beside the search in every plan."""
 FEWEST_SETS = 8
@@ -45,13 +47,19 @@ def unhealed_price(layer_plan: LayerPlan) -> PlanOutcomeRow | None:
     return layer_plan.own_price(is_healed=False) if layer_plan.plan.is_healed else None
 
 
-def time_saved_share(plan: PlanRow) -> float | None:
-    """The share of time saved in reading a prompt and writing some tokens; None if it was not measured."""
+def seconds(plan: PlanRow) -> tuple[float, float] | None:
+    """To read a prompt and write some tokens, with all blocks and without the plan's; None if it was not measured."""
     before = (plan.prefill_seconds_before, plan.generation_seconds_before)
     after = (plan.prefill_seconds_after, plan.generation_seconds_after)
     if None in before or None in after:
         return None
-    return 1 - sum(filter(None, after)) / sum(filter(None, before))
+    return sum(filter(None, before)), sum(filter(None, after))
+
+
+def time_saved_share(plan: PlanRow) -> float | None:
+    """The share of these seconds that is saved."""
+    taken = seconds(plan)
+    return None if taken is None else 1 - taken[1] / taken[0]
 
 
 def parameters_saved_share(plan: PlanRow, n_blocks: int) -> float:
@@ -60,13 +68,16 @@ def parameters_saved_share(plan: PlanRow, n_blocks: int) -> float:
     return n_blocks * per_block / plan.parameters_before
 
 
+def search_path(layer_plan: LayerPlan) -> list[PlanOutcomeRow]:
+    """The price of each number of blocks along the search."""
+    return sorted(layer_plan.of(layer_plan.decisive_text, "loss", "path"), key=lambda row: len(row.blocks))
+
+
 def search_steps(layer_plan: LayerPlan) -> list[PlanOutcomeRow]:
     """The search's set of each size, smallest first, with the plan's own set at its size."""
-    chosen = layer_plan.price
-    path = [
-        row for row in layer_plan.of(layer_plan.decisive_text, "loss", "path") if len(row.blocks) != len(chosen.blocks)
-    ]
-    return sorted([*path, chosen], key=lambda row: len(row.blocks))
+    own = layer_plan.price
+    by_size = {len(row.blocks): row for row in (*search_path(layer_plan), own)}
+    return [by_size[size] for size in sorted(by_size)]
 
 
 def upper_limit(row: PlanOutcomeRow) -> float:
@@ -83,18 +94,13 @@ def sets_within_budget(layer_plan: LayerPlan, budget: float) -> BudgetResult:
     return BudgetResult(price, all_steps[0], price is chosen)
 
 
-def within_task_budget(layer_plan: LayerPlan) -> BudgetResult:
-    """For a budget in points of a task: the plan's own set or none, since no other set was priced on the task."""
-    chosen = layer_plan.price
-    return BudgetResult(None if "over_budget" in layer_plan.plan.reasons else chosen, chosen, True)
-
-
 def within_own_budget(layer_plan: LayerPlan) -> BudgetResult:
-    """The largest set of blocks that the plan's own budget allows."""
-    plan = layer_plan.plan
-    return (
-        within_task_budget(layer_plan) if plan.budget_unit == "points" else sets_within_budget(layer_plan, plan.budget)
-    )
+    """The largest set of blocks that the plan's own budget allows. For a budget in points of a task that is its own set or
+    none, since no other set was priced on the task."""
+    plan, chosen = layer_plan.plan, layer_plan.price
+    if plan.budget_unit == "points":
+        return BudgetResult(None if "over_budget" in plan.reasons else chosen, chosen, True)
+    return sets_within_budget(layer_plan, plan.budget)
 
 
 Standing = Literal["unverified", "over_budget", "no_better_than_random", "recommended"]
@@ -119,13 +125,9 @@ def is_recommended(layer_plan: LayerPlan) -> bool:
 
 def rivals(layer_plan: LayerPlan) -> list[PlanOutcomeRow]:
     """The candidates of the plan's size by their prices on the decisive text, the plan itself first."""
-    text = layer_plan.decisive_text
-    rows = [
-        row
-        for row in layer_plan.of(text, "loss")
-        if row.unit == "block" and row.rule not in ("path", "random", "single") and not row.is_healed
-    ]
-    return sorted(rows, key=lambda row: (not row.is_chosen, row.difference or 0.0))
+    rows = block_prices(layer_plan.outcomes, layer_plan.decisive_text)
+    candidates = [row for row in rows if row.rule not in ("path", "random", "single")]
+    return sorted(candidates, key=lambda row: (not row.is_chosen, _cost(row)))
 
 
 def other_choices(layer_plan: LayerPlan) -> list[PlanOutcomeRow]:
@@ -135,12 +137,6 @@ def other_choices(layer_plan: LayerPlan) -> list[PlanOutcomeRow]:
         if row.difference is not None and not row.is_chosen:
             cheapest.setdefault(row.rule, row)
     return sorted(cheapest.values(), key=lambda row: row.rule not in PUBLISHED)
-
-
-def search_path(layer_plan: LayerPlan) -> list[PlanOutcomeRow]:
-    """The price of each number of blocks along the search."""
-    text = layer_plan.decisive_text
-    return sorted(layer_plan.of(text, "loss", "path"), key=lambda row: len(row.blocks))
 
 
 def harder_text_prices(layer_plan: LayerPlan) -> Sequence[PlanOutcomeRow]:
@@ -157,12 +153,11 @@ def harder_text_prices(layer_plan: LayerPlan) -> Sequence[PlanOutcomeRow]:
 
 def excess_of_published(layer_plan: LayerPlan) -> list[PlanOutcomeRow]:
     """What each published rule's cheapest set costs above the plan's set before healing, on held-out text."""
-    best: dict[str, PlanOutcomeRow] = {}
-    for row in layer_plan.of("held_out", "above_plan"):
-        if row.rule in PUBLISHED and row.difference is not None:
-            cheapest = best.setdefault(row.rule, row)
-            best[row.rule] = min(cheapest, row, key=lambda candidate: candidate.difference or 0.0)
-    return list(best.values())
+    rows = [
+        row for row in layer_plan.of("held_out", "above_plan") if row.rule in PUBLISHED and row.difference is not None
+    ]
+    rules = dict.fromkeys(row.rule for row in rows)
+    return [min((row for row in rows if row.rule == rule), key=_cost) for rule in rules]
 
 
 def rules_with_same_blocks(layer_plan: LayerPlan) -> list[str]:
@@ -176,10 +171,14 @@ def rules_with_same_blocks(layer_plan: LayerPlan) -> list[str]:
 def pareto_front(rows: Iterable[PlanOutcomeRow]) -> list[PlanOutcomeRow]:
     """The Pareto front: sets that no set of at least as many blocks undercuts; the fewest blocks first."""
     best: list[PlanOutcomeRow] = []
-    for row in sorted(rows, key=lambda row: (-len(row.blocks), row.difference or 0.0)):
-        if not best or (row.difference or 0.0) < (best[-1].difference or 0.0):
+    for row in sorted(rows, key=lambda row: (-len(row.blocks), _cost(row))):
+        if not best or _cost(row) < _cost(best[-1]):
             best.append(row)
     return best[::-1]
+
+
+def _cost(row: PlanOutcomeRow) -> float:
+    return row.difference or 0.0
 
 
 def block_prices(rows: Sequence[PlanOutcomeRow], text: str) -> list[PlanOutcomeRow]:
@@ -205,7 +204,7 @@ class RuleRecord:
 def rule_records(outcomes: Sequence[PlanOutcomeRow]) -> list[RuleRecord]:
     """Records of all rules priced on held-out text, least excess first."""
     excesses: dict[str, list[float]] = {}
-    for _, rows in groupby(sorted(outcomes, key=lambda row: row.plan_id), key=lambda row: row.plan_id):
+    for _, rows in groupby(sorted(outcomes, key=_plan_id), key=_plan_id):
         costs: dict[str, float] = {}
         for row in block_prices(list(rows), "held_out"):
             if row.rule not in ("path", "random", "own") and row.difference is not None:
@@ -224,7 +223,6 @@ class RuleForecast:
     """How well sums over blocks predict the order of sets of the plan's size by cost on held-out text."""
 
     plan_id: str
-    n_sets: int
     influence: float
     """Spearman correlation of the sum of block influences with the price."""
     alone: float
@@ -251,15 +249,13 @@ def rule_forecast(rows: Sequence[PlanOutcomeRow], n_blocks: int) -> RuleForecast
     def of(values: dict[int, float | None]) -> float:
         return spearman(np.array([sum(values[block] or 0.0 for block in blocks) for blocks in costs]), price)
 
-    return RuleForecast(rows[0].plan_id, len(costs), of(influence), of(alone))
+    return RuleForecast(rows[0].plan_id, of(influence), of(alone))
 
 
 def all_rule_forecasts(outcomes: Sequence[PlanOutcomeRow], sizes: Mapping[str, int]) -> list[RuleForecast]:
     """Of each plan with enough sets; `sizes`: number of blocks in each plan's set."""
-    of_plan: dict[str, list[PlanOutcomeRow]] = {}
-    for row in outcomes:
-        of_plan.setdefault(row.plan_id, []).append(row)
-    forecasts = (rule_forecast(rows, sizes[plan_id]) for plan_id, rows in of_plan.items() if plan_id in sizes)
+    of_plans = groupby(sorted(outcomes, key=_plan_id), key=_plan_id)
+    forecasts = (rule_forecast(list(rows), sizes[plan_id]) for plan_id, rows in of_plans if plan_id in sizes)
     return [forecast for forecast in forecasts if forecast is not None]
 
 

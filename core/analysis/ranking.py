@@ -217,14 +217,14 @@ def with_scores(runs: pl.DataFrame, scores: pl.DataFrame, *, include_partial: bo
     Where several scores match equally well, one of the run's own dtype counts before one of an unknown dtype and that
     before any other, and among those the newest by date: `score_sources` says how many sources tell that score,
     `score_lowest` and `score_highest` what they say, and `score_variants` in how many settings of dtype and chat
-    template there are scores. Scores of partial runs (see `partial_scores`) are left out unless `partial`, and count
+    template there are scores. Scores over part of a benchmark's questions are left out unless `include_partial`, and count
     after those of whole ones.
     """
     offered = _prepare_scores(scores if include_partial else scores.filter(~pl.col("is_partial")))
     is_own = _starts_with("score_source", PILOT_SOURCE, SCORED_SOURCE)
-    own, published = offered.filter(is_own), offered.filter(~is_own)
-    named, unnamed = (published.filter(pl.col("score_revision").is_null() == is_null) for is_null in (False, True))
-    own_named, own_unnamed = (own.filter(pl.col("score_revision").is_null() == is_null) for is_null in (False, True))
+    is_named = pl.col("score_revision").is_not_null()
+    named, unnamed = offered.filter(~is_own, is_named), offered.filter(~is_own, ~is_named)
+    own_named, own_unnamed = offered.filter(is_own, is_named), offered.filter(is_own, ~is_named)
     as_it_stands = runs.filter(pl.col("requested_revision").is_null())
     called, called_as_it_stands = _with_both_names(runs), _with_both_names(as_it_stands)
     off_the_hub = runs.filter(pl.col("repository").ne_missing(pl.col("reference")))
@@ -251,11 +251,6 @@ def with_scores(runs: pl.DataFrame, scores: pl.DataFrame, *, include_partial: bo
         matched = pl.concat([matched, fresh], how="diagonal")
     without = runs.join(matched, on="run_id", how="anti").with_columns(score_match=pl.lit("none"))
     return pl.concat([matched, without], how="diagonal").drop("score_revision")
-
-
-def partial_scores(scores: pl.DataFrame) -> pl.DataFrame:
-    """The scores over part of a benchmark's questions, which `with_scores` leaves out by default."""
-    return scores.filter("is_partial")
 
 
 def without_other_pilots(scores: pl.DataFrame, pilot: Pilot | None) -> pl.DataFrame:

@@ -15,7 +15,7 @@ import numpy as np
 import polars as pl
 from scipy import special
 
-from core.analysis.claims import FEWEST_BLOCKS, LEVEL, simultaneous_limits
+from core.analysis.claims import FEWEST_BLOCKS, LEVEL, jackknife_error, simultaneous_limits
 
 POWER = 0.80
 """Power at which a difference is called detectable."""
@@ -33,10 +33,8 @@ class Ranks:
 
     units: pl.DataFrame
     """unit, value, rank, rank_low, rank_high, class_leader; rank 1 first. Filtering rows afterwards keeps ranks among all."""
-    method: str
-    """`sign_flips` of paired blocks, `bonferroni` on standard errors, or `none` for a single unit."""
-    critical: float | None
-    """Standard errors from a pairwise difference to its limit."""
+    critical: float
+    """Standard errors from a pairwise difference to its limit; infinite for a single unit."""
     detectable: float | None
     """The smallest true difference that the median pair detects with a power of 80 percent, in the unit of the values; None
     without known errors."""
@@ -45,36 +43,35 @@ class Ranks:
     unit that can, and one of a larger error may follow."""
 
 
-def rank_intervals(units: pl.DataFrame, *, largest_first: bool = True, freedom: float = BLOCK_FREEDOM) -> Ranks:
+def rank_intervals(units: pl.DataFrame, *, largest_first: bool = True) -> Ranks:
     """Ranks of all units, with simultaneous intervals.
 
-    Columns: unit (unique), value (log dimension, or a score); optional: blocks (a list: the value without block 0, 1, ...;
-    the same text for every unit) and error (standard error of value). Sign flips of blocks are used if all units have the
-    same number of blocks, at least 6; else Bonferroni's t with `freedom` degrees (infinite: normal) for independent errors.
-    A unit without blocks or error may have any rank. Units without a finite value are not in the result.
+    Columns: unit (unique), value (log dimension, or a score), blocks (a list: the value without block 0, 1, ...; the same
+    text for every unit) and error (standard error of value). Sign flips of blocks are used if all units have the same
+    number of blocks, at least 6; else Bonferroni's t for independent errors. A unit without blocks or error may have any
+    rank. Units without a finite value are not in the result.
 
     A class holds the units that cannot be distinguished from its first one; the next unit leads a new class. Chaining
     neighbours instead would put nearly all into one class.
     """
-    known = _sorted_units(units, largest_first)
-    n = known.height
+    known = units.filter(pl.col("value").is_finite()).sort("value", descending=largest_first, maintain_order=True)
+    n, names = known.height, known["unit"].to_list()
     values = known["value"].to_numpy() * (1 if largest_first else -1)
     blocks = common_blocks(known["blocks"])
-    errors = known["error"].fill_null(math.inf).to_numpy()
-    if blocks is not None:
-        freedom = blocks.shape[1] - 1.0
-    method, critical = "none", math.inf
+    errors = np.array([error if error and math.isfinite(error) and error > 0 else math.inf for error in known["error"]])
+    freedom = BLOCK_FREEDOM if blocks is None else blocks.shape[1] - 1.0
+    critical = math.inf
     if n > 1 and blocks is not None and n <= MAX_SIGN_FLIP_UNITS:
         i, j = np.triu_indices(n, 1)
-        method, critical = "sign_flips", simultaneous_limits(values[i] - values[j], blocks[i] - blocks[j]).critical
+        critical = simultaneous_limits(values[i] - values[j], blocks[i] - blocks[j]).critical
     elif n > 1:
-        method, critical = "bonferroni", quantile(1 - LEVEL / (n * (n - 1)), freedom)
+        critical = quantile(1 - LEVEL / (n * (n - 1)), freedom)
 
     def of_pairs(rows: np.ndarray) -> np.ndarray:
         """Standard errors of the differences of these units from all: (rows, n)."""
         if blocks is None:
             return np.hypot(errors[rows][:, None], errors[None, :])
-        return _jackknife_errors(blocks[rows][:, None, :] - blocks[None, :, :])
+        return jackknife_error(blocks[rows][:, None, :] - blocks[None, :, :])
 
     def is_above(rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Whether these units are surely above, and surely below, each unit: (rows, n) both."""
@@ -83,20 +80,15 @@ def rank_intervals(units: pl.DataFrame, *, largest_first: bool = True, freedom: 
         return gap > reach, gap < -reach
 
     low, high = np.ones(n, dtype=int), np.full(n, n, dtype=int)
-    leaders = [""] * n
-    names = known["unit"].to_list()
-    if n > 1:
-        for rows in np.array_split(np.arange(n), max(1, n * n // 200_000)):
-            above, below = is_above(rows)
-            low[rows] += below.sum(1)
-            high[rows] -= above.sum(1)
-    like_first = [names[at] for at in np.flatnonzero(~is_above(np.array([0]))[0][0])] if n > 1 else names
-    start = 0
-    while start < n:
-        apart = is_above(np.array([start]))[0][0, start + 1 :] if n > 1 else np.zeros(0, dtype=bool)
-        end = start + 1 + (int(apart.argmax()) if apart.any() else len(apart))
-        leaders[start:end] = [names[start]] * (end - start)
-        start = end
+    for rows in np.array_split(np.arange(n), max(1, n * n // 200_000)):
+        above, below = is_above(rows)
+        low[rows] += below.sum(1)
+        high[rows] -= above.sum(1)
+    leaders: list[str] = []
+    while (start := len(leaders)) < n:
+        apart = is_above(np.array([start]))[0][0, start + 1 :]
+        leaders += [names[start]] * (1 + (int(apart.argmax()) if apart.any() else len(apart)))
+    like_first = [names[at] for at in np.flatnonzero(~is_above(np.array([0]))[0][0])] if n else []
     frame = known.select(
         "unit",
         "value",
@@ -105,40 +97,16 @@ def rank_intervals(units: pl.DataFrame, *, largest_first: bool = True, freedom: 
         rank_high=pl.Series(high, dtype=pl.Int64),
         class_leader=pl.Series(leaders, dtype=known.schema["unit"]),
     )
-    if n < 2:
-        return Ranks(frame, "none", None, None, tuple(like_first))
     some = np.unique(np.linspace(0, n - 1, min(n, 60)).astype(int))  # a sample is enough for the median
     typical = of_pairs(some)[~(np.arange(n)[None, :] == some[:, None])]
     typical = typical[np.isfinite(typical)]
     least = (critical + quantile(POWER, freedom)) * float(np.median(typical)) if len(typical) else None
-    return Ranks(frame, method, critical, least, tuple(like_first))
+    return Ranks(frame, critical, least, tuple(like_first))
 
 
 def quantile(probability: float, freedom: float) -> float:
-    """Quantile of Student's t; normal for infinite degrees of freedom."""
-    value = special.stdtrit(freedom, probability) if math.isfinite(freedom) else special.ndtri(probability)
-    return float(value)
-
-
-def _jackknife_errors(without: np.ndarray) -> np.ndarray:
-    """Delete-one-block error of statistics (..., n_blocks): (...)."""
-    b = without.shape[-1]
-    return np.asarray(np.sqrt((b - 1) * without.var(axis=-1)))
-
-
-def _sorted_units(units: pl.DataFrame, largest_first: bool) -> pl.DataFrame:
-    """unit, value, error (positive and finite, or null) and blocks of the units with a value, sorted by value."""
-    absent = [pl.lit(None, pl.Float64).alias("error")] if "error" not in units.columns else []
-    if "blocks" not in units.columns:
-        absent.append(pl.lit(None, pl.List(pl.Float64)).alias("blocks"))
-    value, error = (pl.col(name).cast(pl.Float64) for name in ("value", "error"))
-    complete = units.with_columns(absent).select(
-        "unit",
-        pl.when(value.is_finite()).then(value).alias("value"),
-        pl.when(error.is_finite() & (error > 0)).then(error).alias("error"),
-        pl.col("blocks").cast(pl.List(pl.Float64)),
-    )
-    return complete.filter(pl.col("value").is_not_null()).sort("value", descending=largest_first, maintain_order=True)
+    """Quantile of Student's t."""
+    return float(special.stdtrit(freedom, probability))
 
 
 def common_blocks(blocks: pl.Series) -> np.ndarray | None:

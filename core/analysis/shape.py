@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -22,6 +22,7 @@ from core.analysis.claims import (
     decide_verdict,
     evaluate_claim,
     evaluate_claims,
+    jackknife_error,
     log_profile,
     simultaneous_limits,
 )
@@ -32,12 +33,11 @@ from core.tables import LayerEstimateRow, RunExtremumRow, RunSummaryRow
 
 
 class Interval(NamedTuple):
-    value: float | None
-    lower: float | None
-    upper: float | None
+    value: float | None = None
+    lower: float | None = None
+    upper: float | None = None
 
 
-UNDEFINED = Interval(None, None, None)
 CLOUDS = ("one_per_type", "one_per_word")
 """Clouds that are summarised; the first one is the default on screens."""
 FEW_TYPES = 0.9
@@ -129,12 +129,6 @@ def _turning_points(logs: LogProfile) -> list[tuple[str, int]]:
 # --- the largest inner dimension -------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class LogRatio:
-    value: float
-    error: float
-
-
 def band_around_peak(logs: LogProfile) -> tuple[int, int, int]:
     """First, lower median and last layer of the contiguous range around the peak within one paired standard error."""
     n_layers = len(logs.whole) - 1
@@ -142,7 +136,7 @@ def band_around_peak(logs: LogProfile) -> tuple[int, int, int]:
 
     def is_within_error(layer: int) -> bool:
         gap = logs.whole[peak] - logs.whole[layer]
-        return gap <= logs.error(logs.blocks[peak] - logs.blocks[layer])
+        return bool(gap <= jackknife_error(logs.blocks[peak] - logs.blocks[layer]))
 
     first = last = peak
     while first > 1 and is_within_error(first - 1):
@@ -163,19 +157,13 @@ def _cross_half_maximum(logs: LogProfile) -> np.ndarray:
     return np.stack([logs.halves[chosen[:, 1], splits, 0], logs.halves[chosen[:, 0], splits, 1]], axis=1)
 
 
-def inner_maximum(logs: LogProfile, middle: int) -> LogRatio:
-    return LogRatio(float(_cross_half_maximum(logs).mean()), logs.error(logs.blocks[middle]))
-
-
-def inner_maximum_ratio(logs: LogProfile, middle: int, below: LogProfile, layer: int) -> LogRatio:
-    """Log ratio of the inner maximum to another layer, both on the same half; the error is the jackknife's."""
-    value = float((_cross_half_maximum(logs) - below.halves[layer]).mean())
-    return LogRatio(value, logs.error(logs.blocks[middle] - below.blocks[layer]))
-
-
-def _interval_of_ratio(ratio: LogRatio, quantile: float) -> Interval:
-    reach = quantile * ratio.error
-    return Interval(math.exp(ratio.value), math.exp(ratio.value - reach), math.exp(ratio.value + reach))
+def _inner_maximum(logs: LogProfile, middle: int, to: LogProfile | None = None, layer: int = 0) -> Interval:
+    """The inner maximum, or its ratio to a layer of `to`, both on the same half; the error is the jackknife's."""
+    halves, blocks = _cross_half_maximum(logs), logs.blocks[middle]
+    if to is not None:
+        halves, blocks = halves - to.halves[layer], blocks - to.blocks[layer]
+    value, reach = float(halves.mean()), logs.quantile * float(jackknife_error(blocks))
+    return Interval(math.exp(value), math.exp(value - reach), math.exp(value + reach))
 
 
 # --- the summary -----------------------------------------------------------------------------------------------
@@ -226,18 +214,14 @@ _INNER_LAYER_COLUMNS = (
 def _inner_layer_columns(logs: LogProfile, post: LogProfile | None, n_layers: int) -> dict[str, Any]:
     """A working dimension only where an inner peak exceeds both ends by 10 percent; the maximum in any case."""
     first, middle, last = band_around_peak(logs)
-    maximum = _interval_of_ratio(inner_maximum(logs, middle), logs.quantile)
+    maximum = _inner_maximum(logs, middle)
     columns = {
         **_interval_columns("inner_max", maximum),
         "inner_max_layer": _peak_layer(logs),
         "relative_depth": _peak_layer(logs) / n_layers,
-        **_interval_columns(
-            "expansion_ratio", _interval_of_ratio(inner_maximum_ratio(logs, middle, logs, 0), logs.quantile)
-        ),
-        **_interval_columns(
-            "contraction_ratio", _interval_of_ratio(inner_maximum_ratio(logs, middle, logs, n_layers), logs.quantile)
-        ),
-        "contraction_ratio_post_norm": math.exp(inner_maximum_ratio(logs, middle, post, 0).value) if post else None,
+        **_interval_columns("expansion_ratio", _inner_maximum(logs, middle, logs, 0)),
+        **_interval_columns("contraction_ratio", _inner_maximum(logs, middle, logs, n_layers)),
+        "contraction_ratio_post_norm": _inner_maximum(logs, middle, post, 0).value if post else None,
     }
     if all(evaluate_claim(logs, claim).outcome == "yes" for claim in CLAIMS):
         columns |= {
@@ -274,7 +258,7 @@ def _find_interval(profile: Profile, cloud: str, layer: int, state: str) -> Inte
     for row in profile.estimates:
         if _is_primary(row, cloud) and row.layer == layer and row.state == state:
             return Interval(row.value, row.lower, row.upper)
-    return UNDEFINED
+    return Interval()
 
 
 def _interval_columns(name: str, interval: Interval) -> dict[str, Any]:

@@ -15,7 +15,7 @@ import numpy as np
 import torch
 
 from core.plans.pricing import Difference, Pricer, ReportPasses, Scores, divergence, loss_increase, ratio_difference
-from core.plans.variants import Network, Variant, layer_states, without_blocks
+from core.plans.variants import ATTENTION, MLP, Network, Variant, layer_states, without_blocks
 from core.records import stretches
 from core.texts.sample import TokenWindows
 
@@ -77,16 +77,6 @@ class Candidate:
     rule: str
     blocks: tuple[int, ...]
 
-    @property
-    def n_stretches(self) -> int:
-        return len(stretches(self.blocks))
-
-
-def lowest_influence(similarity: Similarity, n: int) -> Candidate:
-    """ShortGPT: the n blocks with the least influence."""
-    order = np.argsort([influence.value for influence in similarity.influence], kind="stable")
-    return Candidate("influence", tuple(sorted(int(i) for i in order[:n])))
-
 
 def smallest_angles(angle: np.ndarray, n: int, n_best: int) -> list[tuple[int, ...]]:
     """Stretches of n blocks, sorted by the angle between their ends, smallest first."""
@@ -97,11 +87,11 @@ def smallest_angles(angle: np.ndarray, n: int, n_best: int) -> list[tuple[int, .
 
 def published_candidates(similarity: Similarity, n: int) -> list[Candidate]:
     """The choices of published rules: least influence, smallest angles, and several contiguous stretches to be priced."""
-    last_angle = smallest_angles(similarity.last_angle, n, 1)[0]
+    order = np.argsort([influence.value for influence in similarity.influence], kind="stable")
     smallest, *contiguous = smallest_angles(similarity.angle, n, CONTIGUOUS_TRIED)
     return [
-        lowest_influence(similarity, n),
-        Candidate("last_angle", last_angle),
+        Candidate("influence", tuple(sorted(map(int, order[:n])))),  # ShortGPT
+        Candidate("last_angle", smallest_angles(similarity.last_angle, n, 1)[0]),
         Candidate("angle", smallest),
         *(Candidate("contiguous", blocks) for blocks in contiguous),
     ]
@@ -127,11 +117,6 @@ def make_step(blocks: Collection[int], baseline: Scores, scores: Scores) -> Step
 def cheapest(steps: Sequence[Step]) -> Step:
     """The step with the least loss increase. Increases below rounding error count as equal; then the least divergence wins."""
     return min(steps, key=lambda step: (max(NO_RISE, step.increase.value), step.divergence.value))
-
-
-def score_single_removals(pricer: Pricer, report: ReportPasses = lambda done: None) -> list[Scores]:
-    """Scores of the whole network, then without each single block."""
-    return pricer.scores([without_blocks([block]) for block in range(pricer.network.n_blocks)], report)
 
 
 def shortlist(costs: Sequence[float], n: int) -> list[int]:
@@ -210,8 +195,8 @@ def choose_simplest(candidates: Sequence[Candidate], baseline: Scores, scores: S
         if not ratio_difference(step.scores.loss - best.loss, counts).lower > 0
         and not ratio_difference(step.scores.divergence - best.divergence, counts).lower > 0
     ]
-    fewest = min(candidate.n_stretches for candidate, _ in equal)
-    best_step = cheapest([step for candidate, step in equal if candidate.n_stretches == fewest])
+    fewest = min(len(stretches(candidate.blocks)) for candidate, _ in equal)
+    best_step = cheapest([step for candidate, step in equal if len(stretches(candidate.blocks)) == fewest])
     chosen = next(candidate for candidate, step in equal if step is best_step)
     return Choice(chosen, frozenset(candidate.blocks for candidate, _ in equal))
 
@@ -226,9 +211,6 @@ def distinct_sets(candidates: Sequence[Candidate]) -> list[Candidate]:
 
 def sublayer_singles(network: Network) -> list[tuple[str, int, Variant]]:
     """(kind, block, variant) without each single attention, then without each single MLP; empty if there are none."""
-    if not network.sublayers:
-        return []
-    blocks = range(network.n_blocks)
-    return [("attention", i, Variant(attention=frozenset({i}))) for i in blocks] + [
-        ("mlp", i, Variant(mlp=frozenset({i}))) for i in blocks
-    ]
+    blocks = range(network.n_blocks if network.sublayers else 0)
+    without_attention = [(ATTENTION, block, Variant(attention=frozenset({block}))) for block in blocks]
+    return without_attention + [(MLP, block, Variant(mlp=frozenset({block}))) for block in blocks]

@@ -146,71 +146,52 @@ def isotonic_limits(prices: dict[int, Difference]) -> dict[int, float]:
     return dict(zip(ranks, limits.tolist(), strict=True))
 
 
-def smallest_rank(prices: dict[int, Difference], budget: float) -> int | None:
-    """The smallest priced rank whose upper limit is under the budget; None if there is none."""
-    return min((rank for rank, upper in isotonic_limits(prices).items() if upper < budget), default=None)
-
-
 def needed_directions(
     pricer: Pricer,
-    components: Components,
-    layer: int,
+    components: dict[int, Components],
+    layer: int | None,
     budget: float,
-    seed: int,
+    seed: int = 0,
     report: Callable[[], None] = lambda: None,
 ) -> NeededDirections:
-    """Needed directions of one layer, on the pricer's windows; `report` is called for each price."""
+    """Needed directions of one layer, on the pricer's windows; `report` is called for each price.
 
-    def price(projection: Projection) -> Difference:
+    Without a layer, all are projected at once, each onto its own components, all of one rank: the width that a distilled
+    student would need.
+    """
+    projected = components if layer is None else {layer: components[layer]}
+
+    def price(project: Callable[[Components], Projection]) -> Difference:
         report()
-        return _price(pricer, {layer: projection})
+        variant = Variant(projected={number: project(own) for number, own in projected.items()})
+        return loss_increase(*pricer.scores([variant]))
 
-    rank, prices = _search_rank(lambda rank: price(components.projection(rank)), len(components.mean), budget)
-    at_d2 = None
-    if math.isfinite(components.d2):
-        at_d2 = price(components.projection(max(1, min(round(components.d2), len(components.mean)))))
-    if rank is None:
-        return NeededDirections(layer, None, prices, d2=components.d2, at_d2=at_d2)
+    hidden_size = pricer.network.model.hidden_size
+    rank, prices = _search_rank(lambda rank: price(lambda own: own.projection(rank)), hidden_size, budget)
+    if layer is None:
+        return NeededDirections(None, rank, prices)
+    d2 = components[layer].d2
+    rounded = max(1, min(round(d2), hidden_size)) if math.isfinite(d2) else None
     return NeededDirections(
         layer,
         rank,
         prices,
-        price(components.random(rank, seed)),
-        price(components.projection(rank, keep_large=False)),
-        components.d2,
-        at_d2,
+        at_d2=price(lambda own: own.projection(rounded)) if rounded else None,
+        random=price(lambda own: own.random(rank, seed)) if rank else None,
+        including_large=price(lambda own: own.projection(rank, keep_large=False)) if rank else None,
+        d2=d2,
     )
-
-
-def joint_directions(
-    pricer: Pricer, components: dict[int, Components], budget: float, report: Callable[[], None] = lambda: None
-) -> NeededDirections:
-    """Needed directions with all layers projected at once, each onto its own components, all of one rank.
-
-    This is the width that a distilled student would need. `report` is called for each price.
-    """
-
-    def price(rank: int) -> Difference:
-        report()
-        return _price(pricer, {layer: own.projection(rank) for layer, own in components.items()})
-
-    rank, prices = _search_rank(price, len(next(iter(components.values())).mean), budget)
-    return NeededDirections(None, rank, prices)
-
-
-def _price(pricer: Pricer, projections: dict[int, Projection]) -> Difference:
-    baseline, projected = pricer.scores([Variant(projected=projections)])
-    return loss_increase(baseline, projected)
 
 
 def _search_rank(
     price: Callable[[int], Difference], max_rank: int, budget: float
 ) -> tuple[int | None, dict[int, Difference]]:
-    """Bisect for the smallest rank under the budget, starting from a few ranks that also show the curve."""
+    """Bisect for the smallest rank whose upper limit is under the budget, from a few ranks on that also show the curve;
+    None if there is none."""
     step = max(1, max_rank // RESOLUTION)
     prices = {rank: price(rank) for rank in sorted({max(1, max_rank // divisor) for divisor in (8, 4, 2, 1)})}
     while True:
-        rank = smallest_rank(prices, budget)
+        rank = min((rank for rank, upper in isotonic_limits(prices).items() if upper < budget), default=None)
         low = max((tried for tried in prices if rank is None or tried < rank), default=0)
         if rank is None or rank - low <= step:
             return rank, prices

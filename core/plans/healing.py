@@ -44,7 +44,7 @@ class Healing:
         In half precision with the weights that are saved: rounded, they predict measurably otherwise than the matrices do.
         """
         if network.model.dtype != "float32":
-            sublayers = {block: network.sublayers[MLP, block].module for block in self.matrices}
+            sublayers = {block: network.sublayers[MLP, block] for block in self.matrices}
             merged = {block: _merge(sublayers[block], matrix) for block, matrix in self.matrices.items()}
             return Variant(blocks=frozenset(removed), merged=merged)
         device = network.model.device
@@ -85,7 +85,9 @@ def fit_healing(
         fitted, held_back = equations
         # Too few windows: none was held back to choose by.
         penalty = min(PENALTIES, key=lambda p: held_back.error(fitted.solve(p))) if held_back.n else PENALTIES[3]
-        change = fitted.combined_with(held_back).solve(penalty)
+        fitted.gram += held_back.gram
+        fitted.cross += held_back.cross
+        change = fitted.solve(penalty)
         matrices[block] = (torch.eye(len(change), dtype=change.dtype, device=device) + change).float()
     return Healing({block: m.cpu().numpy() for block, m in matrices.items()}, windows.ids.size)
 
@@ -94,8 +96,8 @@ def _states(network: Network, ids: Tensor, variant: Variant, block: int, end: in
     """Weighted output of the MLP before a gap, and weighted error of the state after it; both (n_tokens, hidden_size)."""
     target, current = States(frozenset({end})), States(frozenset({block + 1}))
     sublayers: dict[tuple[str, int], Tensor] = {}
-    network.states_only(ids, WHOLE, start=0, before=None, keep=target)
-    network.states_only(ids, variant, start=0, before=None, keep=current, sublayers=sublayers)
+    network.states_only(ids, WHOLE, target)
+    network.states_only(ids, variant, current, sublayers=sublayers)
     target_state = target.states[end].flatten(0, 1).float()
     current_state = current.states[block + 1].flatten(0, 1).float()
     added = sublayers[MLP, block].reshape(current_state.shape).float()
@@ -120,12 +122,6 @@ class _NormalEquations:
         self.total += float(targets.square().sum())
         self.n += len(inputs)
 
-    def combined_with(self, other: _NormalEquations) -> _NormalEquations:
-        combined = _NormalEquations(len(self.gram), self.gram.device)
-        combined.gram, combined.cross = self.gram + other.gram, self.cross + other.cross
-        combined.total, combined.n = self.total + other.total, self.n + other.n
-        return combined
-
     def solve(self, penalty: float) -> Tensor:
         """The ridge solution X, (n, n)."""
         ridge = penalty * float(self.gram.diagonal().mean()) + 1e-300
@@ -142,7 +138,7 @@ def merge_into_weights(network: Network, matrices: Mapping[int, Any]) -> dict[st
     names = {id(parameter): name for name, parameter in network.model.module.named_parameters()}
     changed = {}
     for block, matrix in matrices.items():
-        module = network.sublayers[MLP, block].module
+        module = network.sublayers[MLP, block]
         weight, bias = _merge(module, matrix)
         changed[names[id(module.weight)]] = weight
         if bias is not None:

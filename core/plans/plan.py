@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import logging
 import math
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import cached_property, partial
@@ -172,7 +173,7 @@ class _Planner:
         )
         self.record.add_similarity(similarity)
         most_removed = self.setup.most_removed
-        search = Search(self.config, self.steps, lambda: self.pricer, n_tokens, most_removed)
+        search = Search(self.config, self.steps, lambda: self.pricer, n_tokens, self.setup.n_blocks, most_removed)
         published = partial(candidates.published_candidates, similarity)
         result = search.price_given(self.config.remove, published) if self.config.remove else search.run(published)
         for block, scores in enumerate(result.alone[1:]):
@@ -405,14 +406,14 @@ class _Planner:
     ) -> directions.NeededDirections:
         """The needed directions of one layer, or of all layers together if `layer` is None."""
         tried = count(1)
-
-        def report_price() -> None:
-            report(next(tried) * directions.SHARE_OF_PASS)
-
-        budget = text_budget(self.config)
-        if layer is None:
-            return directions.joint_directions(pricer, components, budget, report_price)
-        return directions.needed_directions(pricer, components[layer], layer, budget, self.config.seed, report_price)
+        return directions.needed_directions(
+            pricer,
+            components,
+            layer,
+            text_budget(self.config),
+            self.config.seed,
+            lambda: report(next(tried) * directions.SHARE_OF_PASS),
+        )
 
     def _save(self, plan: LayerPlan, healed: Healing | None) -> LayerPlan:
         """Save the smaller model, then reopen it and check its loss."""
@@ -439,7 +440,7 @@ class _Planner:
                     folder, self.config.device, self.config.dtype, windows, expected, self.scratch
                 )
             except BaseException:
-                saving.remove_saved(folder)
+                shutil.rmtree(folder, ignore_errors=True)
                 raise
         saved = find_weights(str(folder))
         row = replace(plan.plan, saved_as=str(folder), saved_model_id=f"{saved.reference}@{saved.revision}")

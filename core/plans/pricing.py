@@ -53,7 +53,7 @@ class Scores:
 
     def select(self, windows: np.ndarray) -> Scores:
         """The scores of some windows, in the given order; windows (n,) int64"""
-        return Scores(*(getattr(self, name)[windows] for name in _SCORE_FIELDS))
+        return Scores(*(getattr(self, name)[windows] for name in Scores.__dataclass_fields__))
 
 
 @dataclass(frozen=True)
@@ -151,9 +151,14 @@ class Pricer:
             start, done, n = 0, 0.0, len(self.windows.ids)
             while start < n:
                 stop = min(start + self.batch, n)
-                batch_scores = self._try_batch(start, stop, variants, trunk, _part_report(report, done))
-                if batch_scores is None:
-                    self._halve_batch()
+                try:
+                    batch_scores = self._batch_scores(start, stop, variants, trunk, _part_report(report, done))
+                except (MemoryError, RuntimeError) as error:
+                    if not is_out_of_memory(error):
+                        raise
+                    batch_scores = []
+                if not batch_scores:
+                    self._halve_batch()  # not above: the error holds what is to be freed
                     continue
                 batches.append(batch_scores)
                 start, done = stop, done + self.cost(variants, trunk) * (stop - start) / n
@@ -184,17 +189,6 @@ class Pricer:
         whole_start = variant.parts_from(WHOLE, n_blocks)
         trunk_start = -1 if trunk is None else variant.parts_from(trunk, n_blocks)
         return (trunk_start, True) if trunk_start > whole_start else (whole_start, False)
-
-    def _try_batch(
-        self, start: int, stop: int, variants: Sequence[Variant], trunk: Variant | None, report: ReportPasses
-    ) -> list[Scores] | None:
-        """`_batch_scores`; None if memory runs out."""
-        try:
-            return self._batch_scores(start, stop, variants, trunk, report)
-        except (MemoryError, RuntimeError) as error:
-            if not is_out_of_memory(error):
-                raise
-            return None
 
     def _halve_batch(self) -> None:
         """Halve the batch after memory ran out. Raises ResourceError if it is one window already."""
@@ -248,7 +242,7 @@ class Pricer:
         trunk_states = States(frozenset(first_block for first_block, from_trunk in origins if from_trunk))
         if trunk is not None and trunk_states.requested:
             trunk_start = trunk.parts_from(WHOLE, n_blocks)
-            network.states_only(ids, trunk, start=trunk_start, before=baseline_states, keep=trunk_states)
+            network.states_only(ids, trunk, trunk_states, start=trunk_start, before=baseline_states)
             add_passes(self._count_blocks(trunk, trunk_start), n_heads=0)
         for variant, (first_block, from_trunk) in zip(variants, origins, strict=True):
             logits = network.logits(
@@ -312,12 +306,9 @@ def head_share(network: Network) -> float:
     return head / (head + blocks)
 
 
-_SCORE_FIELDS = ("loss", "divergence", "agreement", "hits", "n_targets")
-
-
 def concatenate(parts: Sequence[Scores]) -> Scores:
     """The scores of the windows of all parts, in order."""
-    return Scores(*(np.concatenate([getattr(part, name) for part in parts]) for name in _SCORE_FIELDS))
+    return Scores(*(np.concatenate([getattr(part, name) for part in parts]) for name in Scores.__dataclass_fields__))
 
 
 def _score_logits(logits: Tensor, reference: _Reference) -> Scores:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Collection, Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -20,6 +21,8 @@ from core.plans.texts import HELD_OUT, SELECTION, HeldOut
 from core.records import AGAINST_PLAN, LayerPlan, PlanConfig
 from core.tables import PlanOutcomeRow, PlanRow
 from core.texts.corpora import Corpus
+
+NOT_COMPARED = Difference(math.nan, math.nan, math.nan, math.nan, 0)
 
 
 class PlanRecord:
@@ -63,7 +66,7 @@ class PlanRecord:
 
         The interval is that of `difference`, else of `after`.
         """
-        interval = difference or (after if isinstance(after, Difference) else None)
+        interval = difference or (after if isinstance(after, Difference) else NOT_COMPARED)
         text_corpus = self._corpus if text in (SELECTION, HELD_OUT) else corpus
         self._rows.append(
             PlanOutcomeRow(
@@ -81,12 +84,10 @@ class PlanRecord:
                 before,
                 after.value if isinstance(after, Difference) else after,
                 difference.value if difference else None,
-                *(
-                    (None,) * 3
-                    if interval is None
-                    else (none_if_nan(interval.std_error), none_if_nan(interval.lower), none_if_nan(interval.upper))
-                ),
-                None if interval is None else interval.n,
+                none_if_nan(interval.std_error),
+                none_if_nan(interval.lower),
+                none_if_nan(interval.upper),
+                interval.n or None,
                 self._created_at,
             )
         )
@@ -177,6 +178,11 @@ class PlanRecord:
         """
         row, weights = self._blueprint.weightless.row, self._blueprint.weights
         before, after = footprints or (None, None)
+        taken = {
+            f"{name}_{when}": getattr(footprint, name, None)
+            for when, footprint in (("before", before), ("after", after))
+            for name in ("kv_bytes", "prefill_seconds", "generation_seconds")
+        }
         parameters = self._parameters_after(chosen.blocks)
         for precision, n_bytes in saving.PRECISIONS.items():
             self.add_row(
@@ -215,14 +221,9 @@ class PlanRecord:
             healing=healing,
             parameters_before=row.parameters,
             parameters_after=parameters,
-            kv_bytes_before=before.kv_bytes_per_token if before else None,
-            kv_bytes_after=after.kv_bytes_per_token if after else None,
             prompt_tokens=before.prompt_tokens if before else None,
-            prefill_seconds_before=before.prefill_seconds if before else None,
-            prefill_seconds_after=after.prefill_seconds if after else None,
             new_tokens=before.new_tokens if before else None,
-            generation_seconds_before=before.generation_seconds if before else None,
-            generation_seconds_after=after.generation_seconds if after else None,
+            **taken,
             saved_as=None,
             saved_model_id=None,
             mergekit=saving.why_no_mergekit(self._blueprint.config, weights, row.n_layers, is_healed),

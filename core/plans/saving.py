@@ -85,7 +85,7 @@ def delete_blocks(model: OpenModel, removed: Collection[int], replaced: Mapping[
     """
     module = model.module
     config = shorten_config(module.config, model.n_layers, removed)
-    prefix = block_prefix(module, model.layers)
+    prefix = next(f"{name}." for name, part in module.named_modules() if part is model.layers)  # `model.layers.`
     kept = kept_blocks(model.n_layers, removed)
     new_number = {old: new for new, old in enumerate(kept)}
     try:
@@ -131,11 +131,6 @@ def require_same(model: OpenModel, network: Network, new: Any, removed: Collecti
     return difference
 
 
-def block_prefix(module: nn.Module, blocks: nn.ModuleList) -> str:
-    """The prefix of block numbers in the names of tensors, such as `model.layers.`"""
-    return next(f"{name}." for name, submodule in module.named_modules() if submodule is blocks)
-
-
 def _renumbered(tensors: Mapping[str, Tensor], prefix: str, new_number: Mapping[int, int]) -> dict[str, Tensor]:
     """The tensors of kept blocks under their new names, and those outside blocks."""
     renumbered = {}
@@ -167,8 +162,7 @@ def _listed(blocks: Collection[int]) -> str:
 class Footprint:
     """Memory and speed of a network on this machine."""
 
-    parameters: int
-    kv_bytes_per_token: float
+    kv_bytes: float
     """Key-value cache of each token in the dtype of the plan; attention windows are not subtracted."""
     prefill_seconds: float
     """Median time to read the prompt and write one token."""
@@ -191,7 +185,6 @@ def footprints(modules: Sequence[Any], prompt: Tensor, n_new: int = NEW_TOKENS) 
             generation.append(max(0.0, _generate(module, prompt, n_new + 1) - first_token_seconds))
     return [
         Footprint(
-            sum(parameter.numel() for parameter in module.parameters()),
             _cache_bytes(module, prompt),
             statistics.median(prefill),
             statistics.median(generation),
@@ -312,10 +305,6 @@ def check_reproduction(
     return loss
 
 
-def remove_saved(folder: Path) -> None:
-    shutil.rmtree(folder, ignore_errors=True)
-
-
 def _purpose(plan_id: str) -> str:
     """What the temporary folder of a plan is called, so that the plan finds what a kill left."""
     return f"model-{plan_id}"
@@ -329,7 +318,7 @@ def remove_of_plan(folder: Path, plan_id: str) -> None:
     remove_temporary_folders(_purpose(plan_id), folder.absolute().parent)
     card = folder / CARD
     if card.is_file() and f"plan {plan_id}." in card.read_text(encoding="utf-8", errors="replace"):
-        remove_saved(folder)
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 def why_no_mergekit(config: Any, weights: Weights, n_blocks: int, is_healed: bool) -> str | None:

@@ -9,11 +9,10 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Sequence
 from dataclasses import dataclass
-from functools import partial
 
 from core.plans import candidates
 from core.plans.candidates import Candidate, Step
-from core.plans.pricing import PriceList, Pricer, ReportPasses, Scores, divergence, loss_increase
+from core.plans.pricing import PriceList, Pricer, Scores, divergence, loss_increase
 from core.plans.step_runner import StepRunner
 from core.plans.variants import without_blocks
 from core.records import PlanConfig, text_budget
@@ -51,13 +50,12 @@ class Search:
     """A pricer on the search windows; called only for steps without a stored result, as it opens the network."""
     n_tokens: int
     """In all search windows."""
+    n_blocks: int
     most_removed: int
 
     def run(self, published: Callable[[int], list[Candidate]]) -> SearchResult:
         """`published`: the choices of published rules for a number of blocks."""
-        single_scores: list[Scores] = self._run_step(
-            "singles", lambda report: candidates.score_single_removals(self.pricer(), report)
-        )
+        single_scores = self._price("singles", [(block,) for block in range(self.n_blocks)])
         costs = [divergence(scores).value for scores in single_scores[1:]]
         pool = candidates.shortlist(costs, self.most_removed)
         path = self._search_path(single_scores, pool)
@@ -77,16 +75,16 @@ class Search:
         own = Candidate("own", tuple(sorted(blocks)))
         proposed = [own, *published(len(own.blocks))]
         sets = [candidate.blocks for candidate in candidates.distinct_sets(proposed)]
-        baseline, *scores = self._price_rules(sets)
+        baseline, *scores = self._price("rules", sets)
         return SearchResult(proposed, PriceList(baseline, dict(zip(sets, scores, strict=True))), [], [])
 
     def _run_step(self, name: str, compute: Callable):
         return self.steps.run("choose", name, self.n_tokens, compute)
 
-    def _price_rules(self, sets: Sequence[tuple[int, ...]]) -> list[Scores]:
-        """Scores of the whole network, then of each set."""
+    def _price(self, name: str, sets: Sequence[tuple[int, ...]]) -> list[Scores]:
+        """Scores of the whole network, then without each set."""
         variants = [without_blocks(blocks) for blocks in sets]
-        return self._run_step("rules", lambda report: self.pricer().scores(variants, report))
+        return self._run_step(name, lambda report: self.pricer().scores(variants, report))
 
     def _search_path(self, alone: list[Scores], pool: list[int]) -> list[Step]:
         """The greedy path: the cheapest single block, then with each further block."""
@@ -115,16 +113,9 @@ class Search:
         self, baseline: Scores, greedy: Step, published_sets: Sequence[Candidate]
     ) -> dict[tuple[int, ...], Step]:
         """The sets that exchanges may start from, by their blocks."""
-        sets = [
-            candidate.blocks
-            for candidate in candidates.distinct_sets(published_sets)
-            if candidate.blocks != greedy.blocks
-        ]
-        _, *set_scores = self._price_rules(sets)
-        steps = [
-            candidates.make_step(blocks, baseline, candidate)
-            for blocks, candidate in zip(sets, set_scores, strict=True)
-        ]
+        sets = [one.blocks for one in candidates.distinct_sets(published_sets) if one.blocks != greedy.blocks]
+        _, *set_scores = self._price("rules", sets)
+        steps = map(candidates.make_step, sets, [baseline] * len(sets), set_scores)
         return {step.blocks: step for step in (greedy, *steps)}
 
     def _exchange(
@@ -139,9 +130,11 @@ class Search:
             if not offspring:
                 break
             tried_sets |= {*offspring}
-            best = self._run_step(name, partial(self._exchange_round, best, offspring))
+            best = self._run_step(
+                name,
+                lambda report, best=best, offspring=offspring: candidates.cheapest(
+                    [best, *candidates.price_sets(self.pricer(), offspring, best.blocks, report)]
+                ),
+            )
         self.steps.skip(*names)
         return best
-
-    def _exchange_round(self, best: Step, offspring: Sequence[tuple[int, ...]], report: ReportPasses) -> Step:
-        return candidates.cheapest([best, *candidates.price_sets(self.pricer(), offspring, best.blocks, report)])

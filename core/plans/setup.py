@@ -12,7 +12,7 @@ from core.models.memory import MemoryPlan
 from core.models.model import Blueprint, read_blueprint
 from core.plans import candidates, directions, saving, texts
 from core.plans.pricing import variants_at_once
-from core.plans.texts import HeldOut, UserTask, first_windows, hold_out, pad_readings
+from core.plans.texts import HeldOut, UserTask, first_windows, hold_out, pad_sequences
 from core.plans.variants import require_own_blocks
 from core.records import PlanConfig
 from core.texts.corpora import Corpus, open_corpus
@@ -74,7 +74,7 @@ class PlanSetup:
         windows = first_windows(self.held_out.verification, texts.OTHER_WINDOWS)
         searches = [DirectionSearch(texts.HELD_OUT, layer, windows) for layer in layers + joint]
         if self.task:
-            answers = pad_readings([(answer.ids, answer.first) for answer in self.task.right_answers()])
+            answers = pad_sequences(self.task.right_answers())
             searches += [DirectionSearch("task", layer, answers) for layer in layers]
         return searches
 

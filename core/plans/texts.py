@@ -19,7 +19,7 @@ from core.plans.pricing import Difference, Scores, concatenate, ratio_difference
 from core.records import PlanConfig
 from core.texts.corpora import Corpus
 from core.texts.sample import TokenWindows, draw_windows, require_length
-from core.texts.tasks import ScoredTokens, Task, TokenizedRow, read_task
+from core.texts.tasks import Question, ScoredTokens, Task, TokenizedRow, read_task, tokenize_task
 from core.texts.windows import characters_for_tokens, merge_pieces
 
 PURPOSE = "layer plan"
@@ -97,20 +97,14 @@ def hold_out(corpus: Corpus, model: OpenModel, seed: int, n_fit: int) -> HeldOut
 
     Raises CorpusError if the text is too short.
     """
-    error = None
-    for n_tokens in _lengths(model):
-        try:
-            return _held_out(corpus, model, seed, n_tokens, max(VERIFICATION_WINDOWS, -(-n_fit // n_tokens)))
-        except CorpusError as too_short:
-            error = error or too_short
-    # Without room for fitting, a plan can still be chosen and verified.
-    for n_tokens in _lengths(model):
-        try:
-            return _held_out(corpus, model, seed, n_tokens, VERIFICATION_WINDOWS)
-        except CorpusError:
-            continue
-    assert error is not None
-    raise _half_too_short(error) from error
+    errors = []
+    for n_fitted in (n_fit, 0):  # without room for fitting, a plan can still be chosen and verified
+        for n_tokens in _lengths(model):
+            try:
+                return _held_out(corpus, model, seed, n_tokens, max(VERIFICATION_WINDOWS, -(-n_fitted // n_tokens)))
+            except CorpusError as error:
+                errors.append(error)
+    raise _half_too_short(errors[0]) from errors[0]
 
 
 def _half_too_short(error: CorpusError) -> CorpusError:
@@ -180,112 +174,47 @@ EXAMPLES = 4
 """Solved lines before the question."""
 ROOM = 0.2
 """Share that the whole model must answer correctly for a loss to be visible."""
-WORDS = [
-    "river",
-    "stone",
-    "lamp",
-    "garden",
-    "window",
-    "bread",
-    "paper",
-    "night",
-    "summer",
-    "bridge",
-    "clock",
-    "silver",
-    "forest",
-    "letter",
-    "table",
-    "cloud",
-    "horse",
-    "market",
-    "winter",
-    "island",
-    "button",
-    "candle",
-    "mirror",
-    "pocket",
-    "ladder",
-    "engine",
-    "basket",
-    "carpet",
-    "harbour",
-    "meadow",
-    "pencil",
-    "saddle",
-    "tunnel",
-    "velvet",
-    "village",
-    "whistle",
-    "orange",
-    "kettle",
-    "copper",
-    "blanket",
-    "anchor",
-    "barrel",
-    "cotton",
-    "dragon",
-    "feather",
-    "hammer",
-    "jacket",
-    "lemon",
-    "needle",
-    "parrot",
-]
+WORDS = """
+river stone lamp garden window bread paper night summer bridge clock silver forest letter table cloud horse market
+winter island button candle mirror pocket ladder engine basket carpet harbour meadow pencil saddle tunnel velvet
+village whistle orange kettle copper blanket anchor barrel cotton dragon feather hammer jacket lemon needle parrot
+"""
 OPENING = {"(": ")", "[": "]", "{": "}", "<": ">"}
 
 
 def probe(kind: str, tokenizer: Any, seed: int, longest: int | None = None) -> TokenWindows | None:
     """Questions of one kind, each after solved examples; None if they are longer than `longest` tokens."""
     generator = np.random.default_rng([seed, 17, PROBES.index(kind)])
-    readings = []
+    questions = []
     for _ in range(QUESTIONS):
-        lines = [_probe_line(kind, generator) for _ in range(EXAMPLES + 1)]
-        *examples, (question, answer) = lines
+        *examples, (question, answer) = [_probe_line(kind, generator) for _ in range(EXAMPLES + 1)]
         prompt = "".join(f"{solved}{solution}\n" for solved, solution in examples) + question
-        readings.append(_encoded_answer(prompt, f"{answer}\n", tokenizer))
-    windows = pad_readings(readings)
+        questions.append(Question(prompt, (f"{answer}\n",), 0))
+    rows = tokenize_task(Task(kind, tuple(questions)), tokenizer, None)
+    windows = pad_sequences([row.sequences[0] for row in rows])
     return None if longest is not None and windows.ids.shape[1] > longest else windows
 
 
-def pad_readings(readings: Sequence[tuple[Sequence[int] | np.ndarray, int]]) -> TokenWindows:
-    """Windows from (tokens, index of the first scored token), padded to one length.
-
-    The padding is at the end, which no earlier token of a decoder sees.
-    """
-    length = max(len(ids) for ids, _ in readings)
-    ids, scored = np.zeros((len(readings), length), dtype=np.int64), np.zeros((len(readings), length), dtype=bool)
-    for row, (tokens, first_scored) in enumerate(readings):
-        ids[row, : len(tokens)] = tokens
-        scored[row, first_scored : len(tokens)] = True
-    return TokenWindows(ids, scored, np.arange(len(readings)))
+def pad_sequences(sequences: Sequence[ScoredTokens]) -> TokenWindows:
+    """Windows of one length. The padding is at the end, which no earlier token of a decoder sees."""
+    shape = len(sequences), max(len(sequence.ids) for sequence in sequences)
+    ids, scored = np.zeros(shape, dtype=np.int64), np.zeros(shape, dtype=bool)
+    for row, sequence in enumerate(sequences):
+        ids[row, : len(sequence.ids)] = sequence.ids
+        scored[row, sequence.first : len(sequence.ids)] = True
+    return TokenWindows(ids, scored, np.arange(len(sequences)))
 
 
 def _probe_line(kind: str, generator: Any) -> tuple[str, str]:
     """A question and its answer, which begins with a space."""
     if kind == "copying":
-        words = " ".join(generator.choice(WORDS, 4, replace=False))
+        words = " ".join(generator.choice(WORDS.split(), 4, replace=False))
         return f"{words} =>", f" {words}"
     if kind == "brackets":
         opening = generator.choice(list(OPENING), 4).tolist()
         return f"{' '.join(opening)} =>", " " + " ".join(OPENING[bracket] for bracket in reversed(opening))
     a, b = (int(n) for n in generator.integers(2, 10, 2))
     return f"{a} + {b} =", f" {a + b}"
-
-
-def _encoded_answer(prompt: str, answer: str, tokenizer: Any) -> tuple[list[int], int]:
-    """The tokens of prompt and answer together, and the index of the answer's first token."""
-    encoding = tokenizer(prompt + answer, return_offsets_mapping=tokenizer.is_fast, verbose=False)
-    ids = list(encoding["input_ids"])
-    if tokenizer.is_fast:
-        covering = [i for i, (_, stop) in enumerate(encoding["offset_mapping"]) if stop > len(prompt)]
-        answer_positions = [i for i in covering if ids[i] not in tokenizer.all_special_ids]
-        return ids[: answer_positions[-1] + 1], answer_positions[0]
-    prompt_ids = list(tokenizer(prompt, verbose=False)["input_ids"])
-    n_same = next(
-        (i for i, (a, b) in enumerate(zip(ids, prompt_ids, strict=False)) if a != b), min(len(ids), len(prompt_ids))
-    )
-    return ids, n_same
 
 
 # --- the user's own task -----------------------------------------------------------------------------------------------
@@ -348,8 +277,8 @@ class UserTask:
     @cached_property
     def parts(self) -> list[TokenWindows]:
         """All choices, grouped by length."""
-        ordered = [(self._sequences[i].ids, self._sequences[i].first) for i in self._order]
-        return [pad_readings(ordered[k : k + PART]) for k in range(0, len(ordered), PART)]
+        ordered = [self._sequences[i] for i in self._order]
+        return [pad_sequences(ordered[k : k + PART]) for k in range(0, len(ordered), PART)]
 
     def in_order(self, scores: Sequence[Scores]) -> Scores:
         """The scores of all parts, in the order of the task's rows."""

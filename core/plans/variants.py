@@ -10,8 +10,9 @@ Blocks are numbered from 0. Layer 0 is what enters block 0, layer i what leaves 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 import torch
@@ -25,9 +26,8 @@ from core.models.weight_streaming import run_together
 from core.texts.sample import TokenWindows
 
 ATTENTION, MLP = "attention", "mlp"
-EXACT = {torch.float32: 1e-4}
-"""dtype -> largest difference, relative to the largest number of a state, that rounding may cause; else ROUNDED."""
-ROUNDED = 0.05
+EXACT, ROUNDED = 1e-4, 0.05
+"""Largest difference, relative to the largest number of a state, that rounding may cause in single and in half precision."""
 
 
 @dataclass(frozen=True)
@@ -69,23 +69,14 @@ class Variant:
     """Layer -> projection of its states."""
 
     def at(self, block: int) -> tuple[Any, ...]:
-        """What it does to a block and to the layer before it."""
-        return (
-            block in self.blocks,
-            block in self.attention,
-            block in self.mlp,
-            self.healed.get(block),
-            self.merged.get(block),
-            self.projected.get(block),
-        )
+        """What it does to a block and to the layer before it, as a value that differs where that does."""
+        changed = (self.healed, self.merged, self.projected)
+        left_out = (self.blocks, self.attention, self.mlp)
+        return *(block in of for of in left_out), *(id(of.get(block)) for of in changed)
 
     def parts_from(self, other: Variant, n_blocks: int) -> int:
         """The first block that it treats differently from `other`; n_blocks if none, or only the last layer, differs."""
-        for block in range(n_blocks):
-            ours, theirs = self.at(block), other.at(block)
-            if ours[:3] != theirs[:3] or any(a is not b for a, b in zip(ours[3:], theirs[3:], strict=True)):
-                return block
-        return n_blocks
+        return next((block for block in range(n_blocks) if self.at(block) != other.at(block)), n_blocks)
 
 
 WHOLE = Variant()
@@ -127,15 +118,6 @@ class _LastLayerReached(Exception):
     """Ends a pass early."""
 
 
-@dataclass(frozen=True)
-class Sublayer:
-    """The module whose output an attention or MLP adds to the residual stream."""
-
-    module: nn.Module
-    is_linear: bool
-    """Whether it is a product with one matrix, unlike a mixture of experts."""
-
-
 class Network:
     """An open model whose passes can leave parts out. Use it inside `with network.hooked():`.
 
@@ -148,8 +130,9 @@ class Network:
         self.n_blocks = len(self.blocks)
         self._passes: dict[Any, _Pass] = {}
         self._forms: dict[int, int] = {}
-        self.sublayers: dict[tuple[str, int], Sublayer] = {}
-        """By kind and block; empty until `find_sublayers`, and if the architecture has none that can be left out alone."""
+        self.sublayers: dict[tuple[str, int], nn.Module] = {}
+        """By kind and block the module whose output an attention or MLP adds to the residual stream; empty until
+        `find_sublayers`, and if the architecture has none that can be left out alone."""
 
     def logits(
         self,
@@ -165,30 +148,27 @@ class Network:
 
         With `before`, states of another pass over the same tokens, only the blocks from `start` on are run.
         """
-        current = getcurrent()
-        self._passes[current] = _Pass(variant, start, before, keep, sublayers)
-        try:
-            return self.model.module(input_ids=ids, use_cache=False).logits
-        finally:
-            del self._passes[current]
+        return self._run(ids, _Pass(variant, start, before, keep, sublayers)).logits
 
     def states_only(
         self,
         ids: Tensor,
         variant: Variant,
-        *,
-        start: int,
-        before: States | None,
         keep: States,
+        *,
+        start: int = 0,
+        before: States | None = None,
         sublayers: dict[tuple[str, int], Tensor] | None = None,
     ) -> None:
         """As `logits`, but only up to the last layer that `keep` requests, without the output head."""
+        with suppress(_LastLayerReached):
+            self._run(ids, _Pass(variant, start, before, keep, sublayers, max(keep.requested, default=None)))
+
+    def _run(self, ids: Tensor, step: _Pass) -> Any:
         current = getcurrent()
-        self._passes[current] = _Pass(variant, start, before, keep, sublayers, max(keep.requested, default=None))
+        self._passes[current] = step
         try:
-            self.model.module(input_ids=ids, use_cache=False)
-        except _LastLayerReached:
-            pass
+            return self.model.module(input_ids=ids, use_cache=False)
         finally:
             del self._passes[current]
 
@@ -199,7 +179,7 @@ class Network:
             for index, block in enumerate(self.blocks):
                 undo.callback(_replace_forward(block, lambda own, i=index: self._forward(i, own)))
             for (kind, index), sublayer in self.sublayers.items():
-                undo.callback(sublayer.module.register_forward_hook(self._after_sublayer(kind, index)).remove)
+                undo.callback(sublayer.register_forward_hook(self._after_sublayer(kind, index)).remove)
             yield
 
     def _forward(self, index: int, block_forward: Any) -> Any:
@@ -320,7 +300,7 @@ class Network:
         """
         if not self.sublayers:
             return "no_stream"
-        if not all(self.sublayers[MLP, index].is_linear for index in blocks):
+        if any(_is_mixture(self.sublayers[MLP, index]) for index in blocks):
             return "mixture"
         for index in blocks:
             with self.hooked():
@@ -334,23 +314,15 @@ class Network:
         return None
 
 
-def run_whole(network: Network, ids: torch.Tensor, keep: States) -> None:
-    """Run the whole network without its head on one batch, and keep the requested states; streams weights if needed."""
-    run_together(
-        network.model.units,
-        [lambda: network.states_only(ids, WHOLE, start=0, before=None, keep=keep)],
-        lambda index: None,
-        lambda done: None,
-    )
-
-
 def layer_states(network: Network, windows: TokenWindows, layers: Collection[int]) -> Iterator[dict[int, Tensor]]:
     """The states of these layers of the whole network, batch by batch: layer -> (n_batch, n_tokens, hidden_size)."""
     batch, device = network.model.batch, network.model.device
     with network.hooked():
         for start in range(0, len(windows.ids), batch):
             keep = States(frozenset(layers))
-            run_whole(network, torch.from_numpy(windows.ids[start : start + batch]).to(device), keep)
+            ids = torch.from_numpy(windows.ids[start : start + batch]).to(device)
+            run = partial(network.states_only, ids, WHOLE, keep)
+            run_together(network.model.units, [run], lambda index: None, lambda done: None)  # streams weights if needed
             yield keep.states
 
 
@@ -394,7 +366,7 @@ def _replace_forward(block: nn.Module, wrapped: Any) -> Any:
     return undo
 
 
-def _find_pair(block: nn.Module, calls: list[nn.Module], hidden_size: int) -> tuple[Sublayer, Sublayer] | None:
+def _find_pair(block: nn.Module, calls: list[nn.Module], hidden_size: int) -> tuple[nn.Module, nn.Module] | None:
     """The output modules of a block's attention and MLP; None unless it has both.
 
     `calls`: the modules without children that the block runs, in order.
@@ -404,26 +376,21 @@ def _find_pair(block: nn.Module, calls: list[nn.Module], hidden_size: int) -> tu
     attention = next((child for name, child in children if _is_called(name, child, ("attn", "attention"))), None)
     if attention is None:
         return None
-    attention_ids = set(map(id, attention.modules()))
-    attention_outputs = [
-        module for module in calls if id(module) in attention_ids and _outputs_state(module, hidden_size)
-    ]
-    mlp = next(
-        (
-            child
-            for name, child in children
-            if child is not attention and _is_called(name, child, ("mlp", "ffn", "feed_forward", "feedforward", "moe"))
-        ),
-        None,
-    )
-    other_outputs = [
-        module for module in calls if id(module) not in attention_ids and _outputs_state(module, hidden_size)
-    ]
-    if mlp is not None and any(p.dim() == 3 for p in mlp.parameters()):
-        return (Sublayer(attention_outputs[-1], True), Sublayer(mlp, False)) if attention_outputs else None
-    if not attention_outputs or not other_outputs:
-        return None
-    return Sublayer(attention_outputs[-1], True), Sublayer(other_outputs[-1], True)
+    of_attention = set(attention.modules())
+    outputs = [module for module in calls if _outputs_state(module, hidden_size)]
+    attention_outputs = [module for module in outputs if module in of_attention]
+    mlp_outputs = [module for module in outputs if module not in of_attention]
+    words = ("mlp", "ffn", "feed_forward", "feedforward", "moe")
+    others = [(name, child) for name, child in children if child is not attention]
+    mlp = next((child for name, child in others if _is_called(name, child, words)), None)
+    if mlp is not None and _is_mixture(mlp):
+        mlp_outputs = [mlp]
+    return (attention_outputs[-1], mlp_outputs[-1]) if attention_outputs and mlp_outputs else None
+
+
+def _is_mixture(mlp: nn.Module) -> bool:
+    """Whether it is a mixture of experts, unlike a product with one matrix."""
+    return any(p.dim() == 3 for p in mlp.parameters())
 
 
 def _is_called(name: str, module: nn.Module, words: tuple[str, ...]) -> bool:
@@ -444,4 +411,4 @@ def output_axis(module: nn.Module) -> int:
 
 
 def _differs(a: Tensor, b: Tensor) -> bool:
-    return bool((a - b).abs().max() > EXACT.get(a.dtype, ROUNDED) * b.abs().max().clamp(min=1e-30))
+    return bool((a - b).abs().max() > (EXACT if a.dtype == torch.float32 else ROUNDED) * b.abs().max().clamp(min=1e-30))

@@ -34,15 +34,10 @@ class PlanAnswer:
         return plan_analysis.harder_text_prices(self.layer_plan)
 
     @property
-    def seconds_before(self) -> float | None:
-        """To read a prompt and write some tokens with all blocks; None where it was not measured."""
-        plan = self.layer_plan.plan
-        return _sum(plan.prefill_seconds_before, plan.generation_seconds_before)
-
-    @property
-    def seconds_after(self) -> float | None:
-        plan = self.layer_plan.plan
-        return _sum(plan.prefill_seconds_after, plan.generation_seconds_after)
+    def seconds(self) -> dict[str, float] | None:
+        """To read a prompt and write some tokens, before and after; None where it was not measured."""
+        taken = plan_analysis.seconds(self.layer_plan.plan)
+        return None if taken is None else dict(zip(("before", "after"), taken, strict=True))
 
 
 RECORD: Fields = {
@@ -54,8 +49,8 @@ RECORD: Fields = {
     "upper": "layer_plan.plan.upper",
     "random_10th": "layer_plan.plan.random_10th",
     "healed": "layer_plan.plan.is_healed",
-    "seconds_before": "seconds_before",
-    "seconds_after": "seconds_after",
+    "seconds_before": "seconds.before",
+    "seconds_after": "seconds.after",
     "plan_id": "layer_plan.plan.plan_id",
     "model_id": "layer_plan.plan.model_id",
     "reasons": "layer_plan.plan.reasons",
@@ -93,7 +88,3 @@ def answer_within(layer_plan: LayerPlan, nats: float | None = None) -> PlanAnswe
 def ask(warehouse: Warehouse, start: str) -> PlanAnswer:
     """The plan whose id begins or ends with `start`. Raises InputError if none or several do."""
     return answer_within(find_plan(warehouse, start))
-
-
-def _sum(read: float | None, written: float | None) -> float | None:
-    return None if read is None or written is None else read + written

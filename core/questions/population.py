@@ -21,7 +21,6 @@ from core.analysis.ranking import (
     groups,
     list_benchmarks,
     newest_runs,
-    partial_scores,
     vetoed,
     with_scores,
     without_other_pilots,
@@ -63,9 +62,8 @@ class OtherGroup:
     @property
     def can_be_measured(self) -> bool:
         """Whether measuring on the same text by the same protocol would make them comparable."""
-        return set(self.differing_keys) <= {"corpus_id", "protocol_hash", "n_points"} and self.differing_keys != (
-            "n_points",
-        )
+        same_text = {"corpus_id", "protocol_hash", "n_points"}
+        return set(self.differing_keys) <= same_text and self.differing_keys != ("n_points",)
 
     @property
     def can_meet_on_words(self) -> bool:
@@ -85,11 +83,11 @@ class Population:
     """The group's rows with the columns of `with_scores` for the chosen benchmark."""
     offered: pl.DataFrame
     """`ranking.list_benchmarks` of the group."""
-    benchmark: dict[str, Any] | None
-    """The row of `offered`; None where nothing has a score of what was asked."""
-    others: tuple[OtherGroup, ...]
     vetoed: pl.DataFrame
     """Runs that belong to the group but are vetoed by a check."""
+    benchmark: dict[str, Any] | None = None
+    """The row of `offered`; None where nothing has a score of what was asked."""
+    others: tuple[OtherGroup, ...] = ()
     missing: tuple[str, ...] = ()
     """Labels of the pilot's models without a run."""
     n_pilots: int = 0
@@ -174,29 +172,22 @@ def select_population(evidence: Evidence, question: RankingQuestion | None = Non
     question = question or RankingQuestion()
     registration = find_registration(evidence, question)
     pilot = registration.pilot
-    if (
-        question.benchmark is not None
-        and pilot is not None
-        and question.pilot is None
-        and not _is_pilot_score(pilot, question)
-    ):
+    if question.benchmark and pilot and not question.pilot and not _is_pilot_score(pilot, question):
         free = select_population(evidence, replace(question, ignores_pilots=True))
         if _pilot_share(free, pilot) < SHARED:  # the question names a score of other models, and no pilot
             return free
     runs = newest_runs(evidence.runs.filter(pl.col("pass") == "text"))
+    without_checkpoints = without_variants(runs)
+    candidates = without_checkpoints if pilot is None else runs_of_pilot(runs, pilot)
     n_further_choices = 1 if question.cloud == BY_TYPE else 2
     if question.family is not None:
         families = runs["family"].drop_nulls().unique().sort().to_list()
         n_further_choices *= len(families)
         if question.family not in families:
             raise InputError(unknown_name("family", question.family, families))
-    without_checkpoints = without_variants(runs)
-    candidates = without_checkpoints if pilot is None else runs_of_pilot(runs, pilot)
-    if (
-        question.family is not None
-        and (narrowed := candidates.filter(family=question.family)).height < candidates.height
-    ):
-        candidates, registration = narrowed, registration.mark_exploratory("other_models")
+        of_family = candidates.filter(family=question.family)
+        if of_family.height < candidates.height:
+            candidates, registration = of_family, registration.mark_exploratory("other_models")
     scores = without_other_pilots(evidence.scores, pilot or (question.pilot.pilot if question.pilot else None))
     include_vetoed = question.include_vetoed or pilot is not None
     all_groups = _find_groups(candidates, evidence.summaries, question.cloud, include_vetoed)
@@ -206,41 +197,37 @@ def select_population(evidence: Evidence, question: RankingQuestion | None = Non
     group = _choose_group(all_groups, counts, benchmark, question, pilot)
     if question.dimension != REGISTERED_DIMENSION or question.cloud != BY_TYPE:
         registration = registration.mark_exploratory("other_dimension")
-    if group is None:
-        no_rows = with_scores(candidates.clear(), scores)
-        return Population(
-            question,
-            registration,
-            None,
-            no_rows,
-            counts.clear(),
-            None,
-            (),
-            vetoed(candidates),
-            missing=_missing_labels(pilot, candidates),
-        )
-    rows = _with_own_score(_with_benchmark(group.rows, scored, benchmark), scored, pilot)
-    registration = check_dates(registration, rows, evidence.import_times)
-    if pilot is not None:
-        named = pl.col("run_id").is_in(candidates["run_id"].to_list())
-        with_candidates = runs.filter(named | pl.col("run_id").is_in(without_checkpoints["run_id"].to_list()))
-        all_groups = _find_groups(with_candidates, evidence.summaries, question.cloud, include_vetoed=False)
-        counts = _count_scores(all_groups, with_scores(runs, scores, include_partial=question.include_partial))
-    return Population(
+    population = Population(
         question,
         registration,
         group,
-        rows,
-        _benchmarks_of_group(counts, all_groups, group),
-        benchmark,
-        _other_groups(group, all_groups, counts, benchmark),
-        vetoed(candidates).clear() if include_vetoed else _runs_like_group(group, vetoed(candidates)),
-        _missing_labels(pilot, candidates),
-        _count_pilots(evidence, group),
-        _count_partial_scores(scores, group),
-        0 if pilot else _runs_like_group(group, runs).height - _runs_like_group(group, without_checkpoints).height,
-        scored.filter(pl.col("run_id").is_in(group.rows["run_id"].to_list())),
-        n_further_choices,
+        rows=with_scores(candidates.clear(), scores),
+        offered=counts.clear(),
+        vetoed=vetoed(candidates),
+        missing=tuple(model.label for model in missing_models(pilot, candidates)) if pilot else (),
+    )
+    if group is None:
+        return population
+    rows = _with_own_score(_with_benchmark(group.rows, scored, benchmark), scored, pilot)
+    if pilot is not None:
+        named = pl.col("run_id").is_in([*candidates["run_id"], *without_checkpoints["run_id"]])
+        all_groups = _find_groups(runs.filter(named), evidence.summaries, question.cloud, include_vetoed=False)
+        counts = _count_scores(all_groups, with_scores(runs, scores, include_partial=question.include_partial))
+    return replace(
+        population,
+        registration=check_dates(registration, rows, evidence.import_times),
+        rows=rows,
+        offered=_benchmarks_of_group(counts, all_groups, group),
+        benchmark=benchmark,
+        others=_other_groups(group, all_groups, counts, benchmark),
+        vetoed=population.vetoed.clear() if include_vetoed else _runs_like_group(group, population.vetoed),
+        n_pilots=_count_pilots(evidence, group),
+        n_partial=_count_partial_scores(scores, group),
+        n_variants=0
+        if pilot
+        else _runs_like_group(group, runs).height - _runs_like_group(group, without_checkpoints).height,
+        scored=scored.filter(pl.col("run_id").is_in(group.rows["run_id"].to_list())),
+        n_further_choices=n_further_choices,
     )
 
 
@@ -256,11 +243,7 @@ def _is_pilot_score(pilot: Pilot, question: RankingQuestion) -> bool:
 
 def _count_partial_scores(scores: pl.DataFrame, group: RankingGroup) -> int:
     names = {name for column in ("repository", "reference") for name in group.rows[column].drop_nulls()}
-    return partial_scores(scores).filter(pl.col("repository").is_in(list(names))).height
-
-
-def _missing_labels(pilot: Pilot | None, runs: pl.DataFrame) -> tuple[str, ...]:
-    return tuple(model.label for model in missing_models(pilot, runs)) if pilot else ()
+    return scores.filter(pl.col("is_partial"), pl.col("repository").is_in(list(names))).height
 
 
 def _count_pilots(evidence: Evidence, group: RankingGroup) -> int:
@@ -319,17 +302,13 @@ def _choose_group(
     if question.group is not None:
         return find_group(all_groups, question.group)
     texts = [text.written for text in pilot.texts] if pilot else []
+    n_scored = dict(zip(map(id, all_groups), _n_models_scored(all_groups, counts, benchmark), strict=True))
 
-    def size(numbered: tuple[int, RankingGroup]) -> tuple[int, int, int]:
-        number, group = numbered
+    def size(group: RankingGroup) -> tuple[int, int, int]:
         name = group.rows["corpus_name"][0]
-        return (
-            _n_models_scored(number, counts, benchmark),
-            group.rows.height,
-            -texts.index(name) if name in texts else -99,
-        )
+        return n_scored[id(group)], group.rows.height, -texts.index(name) if name in texts else -99
 
-    return max(enumerate(all_groups), key=size, default=(0, None))[1]
+    return max(all_groups, key=size, default=None)
 
 
 def _runs_like_group(group: RankingGroup, runs: pl.DataFrame) -> pl.DataFrame:
@@ -343,13 +322,8 @@ def _other_groups(
     """The other groups, those with the most scored models first."""
     shown = set(group.rows["run_id"])
     other_groups = [
-        OtherGroup(
-            other,
-            other.rows["model_id"].n_unique(),
-            _n_models_scored(number, counts, benchmark),
-            _differing_keys(group, other),
-        )
-        for number, other in enumerate(all_groups)
+        OtherGroup(other, other.rows["model_id"].n_unique(), n_scored, _differing_keys(group, other))
+        for other, n_scored in zip(all_groups, _n_models_scored(all_groups, counts, benchmark), strict=True)
         if shown.isdisjoint(other.rows["run_id"])  # else it is this group plus models that the pilot does not name
     ]
     return tuple(sorted(other_groups, key=lambda group: (-group.n_scored, -group.n_models)))
@@ -378,10 +352,12 @@ def _count_scores(all_groups: Sequence[RankingGroup], scored: pl.DataFrame) -> p
     return counted.with_columns(pl.col("n_models").fill_null(0)).sort(order, descending=True, maintain_order=True)
 
 
-def _n_models_scored(number: int, counts: pl.DataFrame, benchmark: Mapping[str, Any] | None) -> int:
-    if benchmark is None:
-        return 0
-    return int(filter_benchmark(counts, dict(benchmark)).filter(group=number)["n_models"].sum())
+def _n_models_scored(
+    all_groups: Sequence[RankingGroup], counts: pl.DataFrame, benchmark: Mapping[str, Any] | None
+) -> list[int]:
+    """Of each group how many of its models have a score of the benchmark."""
+    rows = counts.clear() if benchmark is None else filter_benchmark(counts, dict(benchmark))
+    return [int(rows.filter(group=number)["n_models"].sum()) for number in range(len(all_groups))]
 
 
 def _choose_benchmark(
@@ -391,10 +367,7 @@ def _choose_benchmark(
     of a group have."""
     pilot = registration.pilot
     if question.benchmark is None:
-        if pilot is None:
-            return _first_row(counts), registration
-        met = [pilot.benchmark.is_met_by(row) for row in counts.iter_rows(named=True)]
-        return _first_row(counts.filter(pl.Series(met, dtype=pl.Boolean))), registration
+        return _first_row(counts, pilot), registration
     is_registered = pilot is not None and _is_pilot_score(pilot, question)
     candidates = counts.filter(benchmark=question.benchmark)
     known = counts["benchmark"].unique().sort().to_list()
@@ -412,15 +385,15 @@ def _choose_benchmark(
             raise InputError(unknown_name("metric", question.metric, metrics))
     if question.score is not None:
         candidates = filter_benchmark(candidates, dict(zip(SCORE_KEYS, question.score, strict=True)))
-    if is_registered and pilot is not None:
-        met = [pilot.benchmark.is_met_by(row) for row in candidates.iter_rows(named=True)]
-        return _first_row(candidates.filter(pl.Series(met, dtype=pl.Boolean))), registration
+    if is_registered:
+        return _first_row(candidates, pilot), registration
     return _first_row(candidates), registration if pilot is None else registration.mark_exploratory("other_score")
 
 
-def _first_row(counts: pl.DataFrame) -> dict[str, Any] | None:
-    """The preferred benchmark: `counts` are sorted by preference."""
-    return counts.row(0, named=True) if counts.height else None
+def _first_row(counts: pl.DataFrame, pilot: Pilot | None = None) -> dict[str, Any] | None:
+    """The preferred benchmark, or the pilot's: `counts` are sorted by preference."""
+    rows = counts.iter_rows(named=True)
+    return next((row for row in rows if pilot is None or pilot.benchmark.is_met_by(row)), None)
 
 
 def _benchmarks_of_group(counts: pl.DataFrame, all_groups: Sequence[RankingGroup], group: RankingGroup) -> pl.DataFrame:

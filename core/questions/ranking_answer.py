@@ -11,7 +11,7 @@ import polars as pl
 
 from core.analysis.claims import LEVEL
 from core.analysis.ranking import OWN_MATCHES, RankingGroup, score_key
-from core.analysis.ranks import BLOCK_FREEDOM, Ranks, quantile, rank_intervals
+from core.analysis.ranks import BLOCK_FREEDOM, quantile, rank_intervals
 from core.analysis.relation import Relation, SpecificationCurve, relate, relate_specifications
 from core.analysis.resampling import search_pairs
 from core.questions.population import Population, filter_specification
@@ -180,10 +180,11 @@ def answer_question(
         relation = _relation_without_direction(population)
     else:
         relation = relate(units, population.registration.sign, is_brief=is_brief)
-    contradicting = _count_contradicting(population)
+    contradicting = population.rows.filter(pl.col("score_lowest") != pl.col("score_highest")).height
     is_contradicted = contradicting and relation.answer != "cannot_tell" and _depends_on_source(population, relation)
     if not population.registration.is_registered:
-        p_values, n_pairs = _search(population, _all_dimensions(population))
+        columns = {name: of.column for name, of in DIMENSIONS.items() if of.column in population.rows.columns}
+        p_values, n_pairs = _search(population, population.rows.select("run_id", **columns))
         relation = relation.as_exploratory(p_values.get(population.asked.dimension), n_pairs)
     word, reasons = relation.answer, list(relation.reasons)
     n_base = population.rows.filter(score_match="base").height
@@ -209,11 +210,6 @@ def _relation_without_direction(population: Population) -> Relation:
     without = population.rows.filter(~has_score)["run_id"]
     sign = population.registration.sign
     return Relation("cannot_tell", sign, n, reasons=("no_direction",), without_performance=tuple(without))
-
-
-def _all_dimensions(population: Population) -> pl.DataFrame:
-    columns = {name: of.column for name, of in DIMENSIONS.items() if of.column in population.rows.columns}
-    return population.rows.select("run_id", **columns)
 
 
 def _search(population: Population, dimensions: pl.DataFrame) -> tuple[dict[str, float], int]:
@@ -247,18 +243,12 @@ def _search(population: Population, dimensions: pl.DataFrame) -> tuple[dict[str,
     return {name: min(1.0, p * n_choices) for name, p in known.items()}, int(np.isfinite(p_values).sum()) * n_choices
 
 
-def _count_contradicting(population: Population) -> int:
-    return population.rows.filter(pl.col("score_lowest") != pl.col("score_highest")).height
-
-
 def _depends_on_source(population: Population, relation: Relation) -> bool:
     """Whether the answer changes with the lowest or the highest score that the sources state."""
-    for end in ("score_lowest", "score_highest"):
-        at_end = replace(population, rows=population.rows.with_columns(score=pl.coalesce(end, "score")))
-        again = relate(relation_units(at_end), population.registration.sign, is_brief=True)
-        if again.answer != relation.answer:
-            return True
-    return False
+    ends = (pl.coalesce(end, "score") for end in ("score_lowest", "score_highest"))
+    at_ends = (replace(population, rows=population.rows.with_columns(score=end)) for end in ends)
+    again = (relate(relation_units(at_end), population.registration.sign, is_brief=True) for at_end in at_ends)
+    return any(one.answer != relation.answer for one in again)
 
 
 def relation_units(
@@ -267,9 +257,9 @@ def relation_units(
     """Input of `relate`: one row per model, with the score signed so that higher is better."""
     column = population.dimension.column
     direction = population.higher_is_better
-    turn = {True: 1.0, False: -1.0}.get(direction) if direction is not None else None
+    turn = -1.0 if direction is False else 1.0
     is_own = pl.col("score_match").is_in(OWN_MATCHES)
-    performance = pl.when(is_own).then(turn * pl.col("score")) if turn else pl.lit(None, pl.Float64)
+    performance = pl.when(is_own & pl.lit(direction is not None)).then(turn * pl.col("score"))
     return _with_blocks(population.rows, blocks, score_blocks).select(
         unit="run_id",
         dimension=pl.col(column).cast(pl.Float64),
@@ -277,7 +267,7 @@ def relation_units(
         performance=performance.cast(pl.Float64),
         performance_error=pl.when(is_own).then("score_std_error"),
         dimension_blocks="blocks",
-        performance_blocks=pl.col("score_blocks") * (turn or 1.0),
+        performance_blocks=pl.col("score_blocks") * turn,
         family="family",
         log_parameters=pl.when(pl.col("parameters") > 0).then(pl.col("parameters").log()),
         recipe=_recipe_names(population),
@@ -335,46 +325,31 @@ def rank_models(
     scores = rows.filter(is_ranked).select(value="score", error="score_std_error", blocks="score_blocks", unit="run_id")
     by_score = rank_intervals(scores, largest_first=population.higher_is_better is not False)
     has_score_errors = by_score.detectable is not None or by_score.units.height < 2
-    dimension_places = _places(by_dimension)
-    score_places = _places(by_score) if has_score_errors else _plain_places(by_score)
-    models = []
-    for row in rows.iter_rows(named=True):
-        low, high, leader = dimension_places.get(row["run_id"], (None, None, None))
-        score_low, score_high, score_leader = score_places.get(row["run_id"], (None, None, None))
-        models.append(
-            RankedModel(
-                run_id=row["run_id"],
-                model=row["model_id"],
-                name=row["name"],
-                dimension=row[column],
-                lower=row[f"{column}_lower"],
-                upper=row[f"{column}_upper"],
-                score=row["score"],
-                score_std_error=row["score_std_error"],
-                match=row["score_match"],
-                rank_low=low,
-                rank_high=high,
-                score_rank_low=score_low,
-                score_rank_high=score_high,
-                is_vetoed=row["worst_check"] == "veto",
-                class_leader=leader,
-                score_class_leader=score_leader,
-            )
+    score_places = by_score.units
+    if not has_score_errors:  # a place by value alone, equal values sharing one; nobody leads a class
+        nobody = pl.lit(None, pl.String)
+        score_places = score_places.with_columns(rank_low="rank", rank_high="rank", class_leader=nobody)
+    places = ("rank_low", "rank_high", "class_leader")
+    models = (
+        rows.select(
+            "run_id",
+            model="model_id",
+            name="name",
+            dimension=column,
+            lower=f"{column}_lower",
+            upper=f"{column}_upper",
+            score="score",
+            score_std_error="score_std_error",
+            match="score_match",
+            is_vetoed=pl.col("worst_check").eq_missing(pl.lit("veto")),
         )
-    models.sort(key=lambda model: (model.dimension is None, -(model.dimension or 0), model.name))
+        .join(by_dimension.units.select(*places, run_id="unit"), on="run_id", how="left", maintain_order="left")
+        .join(score_places.select(pl.col(places).name.prefix("score_"), run_id="unit"), on="run_id", how="left")
+        .sort(pl.col("dimension").is_null(), -pl.col("dimension").fill_null(0), "name", maintain_order=True)
+    )
     ratio = None if by_dimension.detectable is None else math.exp(by_dimension.detectable)
-    return RankedModels(tuple(models), ratio, by_score.detectable, has_score_errors, by_score.like_first)
-
-
-def _places(ranks: Ranks) -> dict[str, tuple[int, int, str | None]]:
-    """Of each unit the interval of its rank, and the leader of its class."""
-    places = ranks.units.select("unit", "rank_low", "rank_high", "class_leader").rows()
-    return {unit: (low, high, leader) for unit, low, high, leader in places}
-
-
-def _plain_places(ranks: Ranks) -> dict[str, tuple[int, int, str | None]]:
-    """Of each unit its place by value alone, equal values sharing one; nobody leads a class."""
-    return {unit: (rank, rank, None) for unit, rank in ranks.units.select("unit", "rank").rows()}
+    ranked = tuple(RankedModel(**row) for row in models.iter_rows(named=True))
+    return RankedModels(ranked, ratio, by_score.detectable, has_score_errors, by_score.like_first)
 
 
 # --- other specifications ---------------------------------------------------------------------------------------
@@ -403,17 +378,10 @@ def relate_by_specification(population: Population, maxima: pl.DataFrame) -> Spe
     curve = relate_specifications(frames, primary, population.registration.sign)
     if population.registration.is_registered:
         return curve
-    dimensions = population.rows.select("run_id")
-    for name, frame in frames.items():
-        values = frame.select(pl.col("unit").alias("run_id"), pl.col("dimension").alias(name))
-        dimensions = dimensions.join(values, on="run_id", how="left", maintain_order="left")
-    p_values, n_pairs = _search(population, dimensions)
-    return curve.as_exploratory(p_values, n_pairs)
+    dimensions = population.rows.select("run_id", **{name: frame["dimension"] for name, frame in frames.items()})
+    return curve.as_exploratory(*_search(population, dimensions))
 
 
 def specification_key(specification: Specification) -> str:
-    return " ".join(
-        str(part)
-        for part in (specification.estimator, specification.cloud, specification.transform, specification.n1)
-        if part is not None
-    )
+    parts = (specification.estimator, specification.cloud, specification.transform, specification.n1)
+    return " ".join(str(part) for part in parts if part is not None)

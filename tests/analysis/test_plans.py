@@ -77,7 +77,7 @@ def test_sums_of_single_blocks_are_held_against_the_price_of_sets():
     priced = [replace(like, blocks=one, difference=sum(alone[block] for block in one) ** 2) for one in sets]
     singles = [row for row in found.outcomes if row.rule == "single"]
     told = rule_forecast([*singles, *priced], 3)
-    assert told and told.n_sets == 16 and told.alone == pytest.approx(1) and told.influence == pytest.approx(1)
+    assert told and told.alone == pytest.approx(1) and told.influence == pytest.approx(1)
 
 
 def test_needed_directions_stand_beside_each_layer():

@@ -9,7 +9,6 @@ from core.analysis.ranking import (
     groups,
     list_benchmarks,
     newest_runs,
-    partial_scores,
     vetoed,
     with_scores,
 )
@@ -294,7 +293,6 @@ def test_partial_runs_are_left_out_until_they_are_asked_for_and_then_come_last()
         ("piqa", 50.0, False),
     ]
     assert included["score_highest"].to_list() == [70.0, 50.0]  # a partial run widens no range of whole ones
-    assert partial_scores(frames.scores(*rows)).height == 2
 
 
 def test_of_several_settings_the_one_of_the_run_counts():

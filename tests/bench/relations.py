@@ -387,6 +387,14 @@ RANKED = tuple(
 )
 
 
+def with_unknown(frame: pl.DataFrame) -> pl.DataFrame:
+    """Units with blocks and errors that are not known, where there are none."""
+    kinds = {"blocks": pl.List(pl.Float64()), "error": pl.Float64()}
+    return frame.with_columns(
+        pl.lit(None, kind).alias(name) for name, kind in kinds.items() if name not in frame.columns
+    )
+
+
 def ranks_right(case: RankCase, n_draws: int) -> tuple[float, float, float]:
     """How often all pairwise differences lie within their intervals at once; how often all ranks do; how many ranks an
     interval spans."""
@@ -394,7 +402,7 @@ def ranks_right(case: RankCase, n_draws: int) -> tuple[float, float, float]:
     held, right, width = 0, 0, 0.0
     for _ in range(n_draws):
         frame, truth = case.draw(generator)
-        ranks = rank_intervals(frame)
+        ranks = rank_intervals(with_unknown(frame))
         if "blocks" in frame.columns:
             blocks = np.array(frame["blocks"].to_list())
             errors = np.sqrt((N_BLOCKS - 1) * (blocks[:, None] - blocks[None, :]).var(-1))

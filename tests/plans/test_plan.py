@@ -18,7 +18,7 @@ from core.models.hub import find_weights
 from core.models.model import open_model, read_blueprint
 from core.plans import directions
 from core.plans import plan as flow
-from core.plans.directions import isotonic_limits, joint_directions, needed_directions, principal_components
+from core.plans.directions import isotonic_limits, needed_directions, principal_components
 from core.plans.plan import make_plan
 from core.plans.pricing import Difference, Pricer
 from core.plans.setup import PlanSetup, check_plan
@@ -195,9 +195,9 @@ def test_layers_whose_directions_are_known_are_not_searched_again(idle_model, tm
     search, searched = directions.needed_directions, []
 
     def once(pricer, components, layer, *others):
-        if len(searched) == stop_after:
+        if layer is not None and len(searched) == stop_after:
             raise Stopped
-        searched.append(layer)
+        searched.extend([] if layer is None else [layer])
         return search(pricer, components, layer, *others)
 
     monkeypatch.setattr(directions, "needed_directions", once)
@@ -335,7 +335,7 @@ def sampled(model, n_sequences, n_tokens):
 @pytest.mark.parametrize("layer", [0, 2])
 def test_the_rank_of_the_stream_is_what_is_needed(narrow, layer):
     network, windows = narrow
-    found = principal_components(network, windows, [layer])[layer]
+    found = principal_components(network, windows, [layer])
     needed = needed_directions(Pricer(network, windows), found, layer, budget=0.01, seed=5)
     assert needed.rank == RANK
     assert needed.prices[RANK].upper < 1e-4 and needed.prices[RANK - 1].lower > 0.01
@@ -348,8 +348,8 @@ def test_the_rank_of_the_stream_is_what_is_needed(narrow, layer):
 def test_all_layers_at_once_need_no_more_where_they_share_the_space(narrow):
     network, windows = narrow
     found = principal_components(network, windows, range(network.n_blocks + 1))
-    assert joint_directions(Pricer(network, windows), found, 0.01).rank == RANK
-    assert joint_directions(Pricer(network, windows), found, 0.0).rank is None
+    assert needed_directions(Pricer(network, windows), found, None, 0.01).rank == RANK
+    assert needed_directions(Pricer(network, windows), found, None, 0.0).rank is None
 
 
 def test_large_tokens_and_the_first_stay_as_they_are(narrow):

@@ -20,7 +20,6 @@ from core.plans.candidates import (
     next_step,
     price_sets,
     random_sets,
-    score_single_removals,
 )
 from core.plans.pricing import Pricer, Scores, divergence, loss_increase, ratio_difference
 from core.plans.variants import Network, Projection, Variant, without_blocks
@@ -138,8 +137,8 @@ def test_single_skips_begin_where_they_differ(network, monkeypatch):
     ran, windows = [], some_windows()
     counting = [block.mlp.register_forward_hook(lambda *_: ran.append(1)) for block in network.blocks]
     pricer = Pricer(network, windows)
-    whole, *each = score_single_removals(pricer)
     n = network.n_blocks
+    whole, *each = pricer.scores([without_blocks([block]) for block in range(n)])
     assert len(ran) == n + n * (n - 1) // 2
     share = pricer.head_share
     cost = pricer.cost([without_blocks({block}) for block in range(n)])
@@ -174,7 +173,7 @@ def test_the_search_finds_what_trying_all_finds(network):
     assert len(sets) == 15  # all that there are
     every = price_sets(pricer, sets, ())
     pool = list(range(6))
-    alone = [divergence(one).value for one in score_single_removals(pricer)[1:]]
+    alone = [divergence(one).value for one in pricer.scores([without_blocks([block]) for block in pool])[1:]]
     step = next_step(pricer, (), pool)
     step = next_step(pricer, step.blocks, pool)
     for _ in range(6):

@@ -80,7 +80,7 @@ def test_an_attention_or_an_mlp_alone_is_left_out(family, tmp_path):
     for kind, variant in ((ATTENTION, Variant(attention=one)), (MLP, Variant(mlp=one))):
         with network.hooked():
             found = network.logits(ids, variant)
-        part = network.sublayers[kind, 1].module
+        part = network.sublayers[kind, 1]
         kept = [p.clone() for p in part.parameters()]
         for parameter in part.parameters():
             parameter.zero_()
@@ -98,7 +98,8 @@ def test_an_attention_named_after_experts_is_no_mlp(tmp_path):
         block.self_attn.__class__ = type("MixtralMoeAttention", (type(block.self_attn),), {})
     network = Network(model)
     assert network.find_sublayers(some_ids())
-    assert network.sublayers[MLP, 0].module is model.layers[0].mlp and not network.sublayers[MLP, 0].is_linear
+    assert network.sublayers[MLP, 0] is model.layers[0].mlp
+    assert network.why_no_healing(some_ids(), [0]) == "mixture"
 
 
 def test_a_state_space_block_has_no_attention_to_leave_out(tmp_path):
