@@ -116,7 +116,7 @@ def _fill(template: str, plural: str, parts: Mapping[str, Any], catalogue: NullT
     else:
         pattern = catalogue.gettext(template) if template else ""
     return (
-        Text(pattern).format_map({name: _translate_part(part, catalogue) for name, part in parts.items()})
+        Text(pattern).format(**{name: _translate_part(part, catalogue) for name, part in parts.items()})
         if parts
         else pattern
     )

@@ -6,8 +6,9 @@ A number gets its `Source` where it is read (`core/tables/sourced.py`) or comput
 
 from __future__ import annotations
 
+import operator
 import re
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields, is_dataclass, replace
 from string import Formatter
 from typing import Any, Literal, SupportsIndex
@@ -31,80 +32,56 @@ class Source:
     """Columns that find the row, with their values."""
 
 
+def _both_ways(operate: Callable[[Any, Any], Any]) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """An operator with the sourced number on its left, and on its right."""
+
+    def on_the_left(self: _Sourced, other: Any) -> Any:
+        return _combined(self, other, operate(_plain(self), _plain(other)))
+
+    def on_the_right(self: _Sourced, other: Any) -> Any:
+        return _combined(self, other, operate(_plain(other), _plain(self)))
+
+    return on_the_left, on_the_right
+
+
 class _Sourced:
     """What numbers with a source share: a change of unit keeps the source, a sum of two is derived from both."""
 
     source: Source | None
 
+    def __new__(cls, value: float, source: Source | None = None) -> Any:
+        self = super().__new__(cls, value)  # type: ignore[call-arg]
+        self.source = source
+        return self
+
+    __add__, __radd__ = _both_ways(operator.add)
+    __sub__, __rsub__ = _both_ways(operator.sub)
+    __mul__, __rmul__ = _both_ways(operator.mul)
+    __truediv__, __rtruediv__ = _both_ways(operator.truediv)
+
     def __neg__(self) -> Any:
-        return sourced(-self._plain, self.source)
+        return sourced(-_plain(self), self.source)
 
     def __abs__(self) -> Any:
-        return sourced(abs(self._plain), self.source)
+        return sourced(abs(_plain(self)), self.source)
 
-    def __add__(self, other: Any) -> Any:
-        return _combined(self, other, self._plain + _plain(other))
-
-    def __radd__(self, other: Any) -> Any:
-        return _combined(self, other, _plain(other) + self._plain)
-
-    def __sub__(self, other: Any) -> Any:
-        return _combined(self, other, self._plain - _plain(other))
-
-    def __rsub__(self, other: Any) -> Any:
-        return _combined(self, other, _plain(other) - self._plain)
-
-    def __mul__(self, other: Any) -> Any:
-        return _combined(self, other, self._plain * _plain(other))
-
-    def __rmul__(self, other: Any) -> Any:
-        return _combined(self, other, _plain(other) * self._plain)
-
-    def __truediv__(self, other: Any) -> Any:
-        return _combined(self, other, self._plain / _plain(other))
-
-    def __rtruediv__(self, other: Any) -> Any:
-        return _combined(self, other, _plain(other) / self._plain)
+    def __round__(self, digits: int | None = None) -> Any:
+        return sourced(round(_plain(self), digits), self.source)
 
     def __str__(self) -> str:
         return shown(self)
-
-    def __round__(self, digits: int | None = None) -> Any:
-        return sourced(round(self._plain, digits), self.source)
-
-    @property
-    def _plain(self) -> Any:
-        raise NotImplementedError
 
 
 class Number(_Sourced, float):  # type: ignore[misc]
     """A number with its source; anywhere else it is a float."""
 
-    def __new__(cls, value: float, source: Source | None = None) -> Number:
-        self = super().__new__(cls, value)
-        self.source = source
-        return self
-
-    @property
-    def _plain(self) -> float:
-        return float(self)
-
 
 class Count(_Sourced, int):  # type: ignore[misc]
     """A whole number with its source; anywhere else it is an int."""
 
-    def __new__(cls, value: int, source: Source | None = None) -> Count:
-        self = super().__new__(cls, value)
-        self.source = source
-        return self
-
-    @property
-    def _plain(self) -> int:
-        return int(self)
-
 
 def _plain(value: Any) -> Any:
-    return value._plain if isinstance(value, _Sourced) else value
+    return (int(value) if isinstance(value, int) else float(value)) if isinstance(value, _Sourced) else value
 
 
 def sourced(value: Any, source: Source | None) -> Any:
@@ -143,30 +120,26 @@ def stated(value: Any, name: str) -> Any:
     return sourced(value, Source("stated", STATED, name))
 
 
-def stamped(record: Any, question: str) -> Any:
+def stamped(value: Any, question: str, path: str = "") -> Any:
     """A finished answer whose numbers are derived numbers, each with the path of its field; those with a source keep it.
 
     Frames within it stay as they are: their rows get their sources where they are read.
     """
-    return _stamped(record, question, "")
-
-
-def _stamped(value: Any, question: str, path: str) -> Any:
     if isinstance(value, (int, float)):
         return value if isinstance(value, _Sourced) else derived(value, question, path)
     if isinstance(value, tuple) and not hasattr(value, "_fields"):
-        return tuple(_stamped(one, question, path) for one in value)
+        return tuple(stamped(one, question, path) for one in value)
     if isinstance(value, list):
-        return [_stamped(one, question, path) for one in value]
+        return [stamped(one, question, path) for one in value]
     if isinstance(value, dict):
-        return {name: _stamped(one, question, f"{path}[{name}]") for name, one in value.items()}
+        return {name: stamped(one, question, f"{path}[{name}]") for name, one in value.items()}
     if is_dataclass(value) and not isinstance(value, type):
         name = getattr(value, "run_id", None)
         own = f"{path}[{name}]" if name and path else path
         changed = {}
         for field in fields(value):
             before = getattr(value, field.name)
-            after = _stamped(before, question, f"{own}.{field.name}" if own else field.name)
+            after = stamped(before, question, f"{own}.{field.name}" if own else field.name)
             if field.init and after is not before:
                 changed[field.name] = after
         return replace(value, **changed) if changed else value
@@ -206,13 +179,7 @@ class Text(str):
     def __getnewargs__(self) -> tuple[str, tuple[Stretch, ...]]:  # type: ignore[override]
         return str.__str__(self), self.stretches
 
-    def format(self, *parts: Any, **named: Any) -> Text:
-        return self._filled(parts, named)
-
-    def format_map(self, parts: Mapping[str, Any]) -> Text:  # type: ignore[override]
-        return self._filled((), parts)
-
-    def _filled(self, parts: tuple[Any, ...], named: Mapping[str, Any]) -> Text:
+    def format(self, /, *parts: Any, **named: Any) -> Text:
         written, n_unnamed = [], 0
         for literal, name, form, conversion in _FORMATTER.parse(self):
             written.append(literal)
@@ -221,11 +188,7 @@ class Text(str):
             if not name:
                 name, n_unnamed = str(n_unnamed), n_unnamed + 1
             value, _first = _FORMATTER.get_field(name, parts, named)
-            if conversion:
-                value = _FORMATTER.convert_field(value, conversion)
-            if form and "{" in form:
-                form = form.format(*parts, **named)
-            written.append(shown(value, form or ""))
+            written.append(shown(_FORMATTER.convert_field(value, conversion), form or ""))
         return joined("", written)
 
     def __add__(self, other: str) -> Text:
@@ -244,44 +207,16 @@ class Text(str):
             return Text(cut, ())
         return Text(cut, (one.moved(-start) for one in self.stretches if start <= one.start and one.end <= end))
 
-    def strip(self, letters: str | None = None) -> Text:
-        return self.lstrip(letters).rstrip(letters)
-
-    def lstrip(self, letters: str | None = None) -> Text:
-        return self[len(self) - len(super().lstrip(letters)) :]
-
     def rstrip(self, letters: str | None = None) -> Text:
         return self[: len(super().rstrip(letters))]
 
-    def removeprefix(self, prefix: str) -> Text:
-        return self[len(prefix) :] if prefix and self.startswith(prefix) else self
+    def replace(self, old: str, new: str) -> Text:  # type: ignore[override]
+        return self.substituted(re.escape(old), lambda _found: new)
 
-    def removesuffix(self, suffix: str) -> Text:
-        return self[: -len(suffix)] if suffix and self.endswith(suffix) else self
-
-    def capitalize(self) -> Text:
-        return self._recased(super().capitalize())
-
-    def lower(self) -> Text:
-        return self._recased(super().lower())
-
-    def upper(self) -> Text:
-        return self._recased(super().upper())
-
-    def _recased(self, text: str) -> Text:
-        return Text(text, self.stretches if len(text) == len(self) else ())
-
-    def replace(self, old: str, new: str, count: SupportsIndex = -1) -> Text:
-        return self.substituted(re.escape(old), lambda _found: new, max(0, int(count))) if count else self
-
-    def substituted(
-        self, pattern: str | re.Pattern[str], change: Callable[[re.Match[str]], str], count: int = 0
-    ) -> Text:
+    def substituted(self, pattern: str | re.Pattern[str], change: Callable[[re.Match[str]], str]) -> Text:
         """What `re.sub` gives; numbers outside the matches keep their sources."""
         parts, end = [], 0
-        for number, found in enumerate(re.finditer(pattern, self)):
-            if count and number == count:
-                break
+        for found in re.finditer(pattern, self):
             parts += [self[end : found.start()], change(found)]
             end = found.end()
         return joined("", (*parts, self[end:])) if parts else self

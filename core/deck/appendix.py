@@ -144,9 +144,8 @@ def _limits(data: DeckData) -> Iterator[StorySlide]:
             (_("Would another text give the same price?"), _("One text only: others were read as harder tests alone."))
         )
     else:
-        pilot = data.pilot.pilot if data.pilot else None
         open_questions = limits(
-            data.runs, data.checks, data.against_controls, data.scored, data.word_groups, pilot, data.answer
+            data.runs, data.checks, data.against_controls, data.scored, data.word_groups, data.pilot, data.answer
         )
         rows = [(limit.question, limit.reason) for limit in open_questions]
     title = _(
@@ -276,7 +275,7 @@ def _sql(data: DeckData) -> StorySlide:
         (_("Checks"), f"SELECT * FROM run_checks WHERE {condition}"),
         (_("Controls"), f"SELECT * FROM run_controls WHERE {condition}"),
     ]
-    benchmark = default_benchmark(data.scored, data.pilot.pilot if data.pilot else None)
+    benchmark = default_benchmark(data.scored, data.pilot)
     if benchmark is not None:
         queries.append(
             (

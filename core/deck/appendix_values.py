@@ -8,6 +8,7 @@ from collections.abc import Iterator
 import polars as pl
 
 from core import wording
+from core.analysis.differences import controls_of
 from core.analysis.ranking import default_benchmark, filter_benchmark
 from core.deck import visuals
 from core.deck.deck_data import DeckData
@@ -36,7 +37,7 @@ MOST_CHECKS = 16
 
 def values(data: DeckData) -> Iterator[StorySlide]:
     """All dimensions, by comparison group."""
-    benchmark = default_benchmark(data.scored, data.pilot.pilot if data.pilot else None)
+    benchmark = default_benchmark(data.scored, data.pilot)
     across = [group for group in data.word_groups if group.rows["tokenizer_hash"].n_unique() > 1]
     groups = [*data.groups, *across]
     rows: list[Row] = []
@@ -114,8 +115,8 @@ def _score_title(data: DeckData, benchmark: dict | None) -> str:
     title = row_benchmark_name(benchmark)
     if data.pilot is None:
         return title
-    is_registered = data.pilot.pilot.benchmark.is_met_by(benchmark)
-    return title + ": " + (_("pre-registered") if is_registered else _("not pre-registered (exploratory)"))
+    is_met = data.pilot.benchmark.is_met_by(benchmark)
+    return title + ": " + (_("pre-registered") if is_met else _("not pre-registered (exploratory)"))
 
 
 def _score_cell(data: DeckData, run_id: str, benchmark: dict | None) -> str:
@@ -124,7 +125,7 @@ def _score_cell(data: DeckData, run_id: str, benchmark: dict | None) -> str:
         return "–"
     scores = filter_benchmark(data.scored, benchmark).filter(run_id=run_id).filter(pl.col("score_match") != "none")
     texts = [_score_text(row) for row in rows_of(scores)]
-    task = data.pilot.pilot.task if data.pilot else None
+    task = data.pilot and data.pilot.task
     if task is not None and benchmark["benchmark"] != task.name:
         task_scores = data.scored.filter(run_id=run_id, score_match="own", benchmark=task.name)
         texts += [Text("{}: {}").format(task.name, _score_text(row)) for row in rows_of(task_scores.head(1))]
@@ -233,7 +234,7 @@ def each_run(data: DeckData) -> Iterator[StorySlide]:
         rows = data.text_runs.filter(run_id=run["run_id"])
         chart = visuals.profile_chart(data.estimates, rows)
         label = shortened_name(labels[run["run_id"]], 60)
-        statements = [
+        statements: list[Statement | str] = [
             Statement(wording.verdict_text(run), _("Verdicts")),
             Statement(
                 _("Embedding {embedding}; largest {inner}, at layer {layer}; after the last block {final}.").format(
@@ -257,7 +258,7 @@ def each_run(data: DeckData) -> Iterator[StorySlide]:
 
 
 def _control_lines(data: DeckData, run: dict) -> list[str]:
-    controls = {row["run_id"]: row for row in rows_of(data.controls_of(run))}
+    controls = {row["run_id"]: row for row in rows_of(controls_of(run, data.runs))}
     lines = []
     for row in rows_of(data.against_controls.filter(run_id=run["run_id"]), "run_controls"):
         control = controls.get(row["control_run_id"])

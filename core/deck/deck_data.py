@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import UTC, date, datetime
+from datetime import date
 
 import polars as pl
 
-from core.analysis.differences import controls_of
 from core.analysis.ranking import (
     RankingGroup,
     across_tokenizers,
@@ -16,10 +15,9 @@ from core.analysis.ranking import (
     with_text_marks,
     without_other_pilots,
 )
-from core.analysis.relation import SpecificationCurve
 from core.deck.story import Case
 from core.errors import InputError
-from core.locale import DIRECTION_CONTROLS, spoken
+from core.locale import spoken
 from core.pilots.pilot import Pilot
 from core.pilots.registration import RegisteredPilot
 from core.questions.population import select_population
@@ -30,10 +28,6 @@ from core.records import LayerPlan
 from core.sources import stamped
 from core.tables.sourced import read_records
 from core.wording.labels import run_labels
-
-CONTROL_CHARACTERS = f"[\x00-\x1f\x7f-\x9f\ufffe\uffff{DIRECTION_CONTROLS}]"
-"""Characters that XML forbids, that turn the direction of text, and line breaks, which a name does not need."""
-
 
 UNANSWERED_REASONS = {"no_runs", "no_scores", "base_scores", "no_dimensions", "no_direction"}
 """Reasons for which a pilot has no answer yet."""
@@ -60,7 +54,7 @@ class DeckData:
     made_on: date
     left_out: list[str]
     """Names of the selected runs without a verdict: their protocol measures no points of one per type."""
-    pilot: RegisteredPilot | None = None
+    pilot: Pilot | None = None
     """The pilot that the runs belong to, if any."""
     answer: Answer | None = None
     """The answer to the pilot's question, over all of its models, including those that are not in this deck."""
@@ -87,12 +81,7 @@ class DeckData:
     def pilot_and_answer(self) -> tuple[Pilot, Answer]:
         """Only for a deck of a pilot."""
         assert self.pilot is not None and self.answer is not None
-        return self.pilot.pilot, self.answer
-
-    @property
-    def specifications(self) -> SpecificationCurve | None:
-        """The answer under every specification, where it was computed."""
-        return self.answer.specifications if self.answer else None
+        return self.pilot, self.answer
 
     @property
     def best_by_score(self) -> RankedModel | None:
@@ -107,9 +96,6 @@ class DeckData:
     def text_runs(self) -> pl.DataFrame:
         """The runs on unchanged text: these are compared and have verdicts."""
         return self.runs.filter(pl.col("pass") == "text")
-
-    def controls_of(self, run: dict) -> pl.DataFrame:
-        return controls_of(run, self.runs)
 
     @property
     def n_points(self) -> tuple[int, int]:
@@ -129,9 +115,7 @@ def deck_data(
     With a `pilot`, the deck shows its decision, its benchmark and, on every slide, what its use class forbids. The answer to
     its question is `pilot_answer`, or computed from the runs of this deck.
     """
-    runs = with_text_marks(without_control_characters(frames.with_controls)).sort(
-        "name", pl.col("pass") != "text", "run_id"
-    )
+    runs = with_text_marks(frames.with_controls).sort("name", pl.col("pass") != "text", "run_id")
     ordered = runs_with_verdict(runs)
     if ordered.is_empty() and runs.height:
         raise InputError(
@@ -149,17 +133,17 @@ def deck_data(
         runs=ordered,
         estimates=frames.estimates,
         correlators=frames.correlators,
-        checks=without_control_characters(frames.checks),
+        checks=frames.checks,
         claims=frames.claims,
         extrema=frames.extrema,
         against_controls=frames.against_controls,
-        scored=with_scores(ordered, without_control_characters(scores)),
+        scored=with_scores(ordered, scores),
         groups=compared,
-        word_groups=across_tokenizers(ordered, without_control_characters(frames.summaries), include_vetoed=True),
+        word_groups=across_tokenizers(ordered, frames.summaries, include_vetoed=True),
         language=spoken(),
-        made_on=made_on or datetime.now(UTC).astimezone().date(),
+        made_on=made_on or date.today(),
         left_out=list(names_without_verdict(runs).values()),
-        pilot=pilot,
+        pilot=pilot.pilot if pilot else None,
         answer=stamped(pilot_answer, "answer") if pilot else None,
         plans=tuple(map(_read_plan, frames.plans)),
     )
@@ -175,23 +159,8 @@ def plan_data(plan: LayerPlan, made_on: date | None = None) -> DeckData:
     """Data of a deck about one layer plan, which needs no measurement of its model."""
     nothing = pl.DataFrame(schema={"run_id": pl.String, "pass": pl.String})
     plan = _read_plan(plan)
-    return DeckData(
-        runs=nothing,
-        estimates=nothing,
-        correlators=nothing,
-        checks=nothing,
-        claims=nothing,
-        extrema=nothing,
-        against_controls=nothing,
-        scored=nothing,
-        groups=[],
-        word_groups=[],
-        language=spoken(),
-        made_on=made_on or datetime.now(UTC).astimezone().date(),
-        left_out=[],
-        plans=(plan,),
-        plan=plan,
-    )
+    day = made_on or date.today()
+    return DeckData(*[nothing] * 8, [], [], spoken(), day, [], plans=(plan,), plan=plan)
 
 
 def runs_with_verdict(runs: pl.DataFrame) -> pl.DataFrame:
@@ -204,13 +173,3 @@ def names_without_verdict(runs: pl.DataFrame) -> dict[str, str]:
     labels = run_labels(runs)
     left_out = runs.filter(pl.col("pass") == "text", pl.col("n_points").is_null())
     return {run_id: labels[run_id] for run_id in left_out["run_id"]}
-
-
-def without_control_characters(frame: pl.DataFrame) -> pl.DataFrame:
-    """The same rows with texts that XML allows."""
-    texts = [column for column, kind in frame.schema.items() if kind == pl.String]
-    lists = [column for column, kind in frame.schema.items() if kind == pl.List(pl.String)]
-    return frame.with_columns(
-        pl.col(texts).str.replace_all(CONTROL_CHARACTERS, ""),
-        pl.col(lists).list.eval(pl.element().str.replace_all(CONTROL_CHARACTERS, "")),
-    )

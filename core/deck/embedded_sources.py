@@ -1,19 +1,18 @@
 """Embeds what a deck says of its numbers in the .pptx file, and reads it back from a deck that may have been edited.
 
-A small XML part holds the recipe, the version and the id of the warehouse; of each slide what its shapes showed when they were
-written; and each number with its source and its place there. It holds no path and no name of a person or a machine.
+A small XML part holds, as JSON, the recipe, the version and the id of the warehouse; of each slide what its shapes showed when
+they were written; and each number with its source and its place there. It holds no path and no name of a person or a machine.
 """
 
 from __future__ import annotations
 
-import dataclasses
 import io
-import json
 import math
 import re
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
+from functools import cache
 from typing import Any
 
 from lxml import etree
@@ -23,8 +22,9 @@ from pptx.opc.package import Part
 from pptx.opc.packuri import PackURI
 from pptx.oxml.ns import qn
 from pptx.presentation import Presentation as Deck
+from pydantic import TypeAdapter
 
-from core.deck.numbers import texts_of, written_point
+from core.deck.numbers import points_of, texts_of, written_point
 from core.deck.story import Story
 from core.deck.template import checked_zip
 from core.errors import InputError
@@ -34,8 +34,6 @@ from core.tables import RecipeNumberRow
 _NAMESPACE = "urn:workdim:report:1"
 _PART_NAME = "/customXml/workdim1.xml"
 _CHART = "chart"
-_Shapes = Mapping[str, Sequence[str]]
-"""Id of a shape, which stays when it is moved -> its paragraphs; id and `chart` -> the numbers behind the chart."""
 
 
 @dataclass(frozen=True)
@@ -46,6 +44,29 @@ class DeckOrigin:
     version: str
     """Of Workdim."""
     warehouse_id: str
+
+
+@dataclass(frozen=True)
+class _Number:
+    row: RecipeNumberRow
+    at: tuple[str, int] | None
+    """Shape, and first letter in what it shows."""
+
+
+@dataclass(frozen=True)
+class _Slide:
+    slide_id: int
+    shapes: dict[str, str]
+    """Id of a shape, which stays when it is moved -> its paragraphs; id and `chart` -> the numbers behind the chart, in lines."""
+    numbers: list[_Number]
+
+
+@dataclass(frozen=True)
+class _Embedded:
+    """The content of the part."""
+
+    origin: DeckOrigin
+    slides: list[_Slide]
 
 
 @dataclass(frozen=True)
@@ -60,28 +81,28 @@ class EmbeddedSources:
     """Slide, from 1, and number: on a slide now and not written by Workdim."""
 
 
+@cache
+def _as_json() -> TypeAdapter[_Embedded]:
+    return TypeAdapter(_Embedded)
+
+
 def embed_sources(deck: Deck, story: Story, rows: Sequence[RecipeNumberRow], about: DeckOrigin) -> None:
     """Put the list into the deck as a part of its own."""
-    root = etree.Element(f"{{{_NAMESPACE}}}report", nsmap={None: _NAMESPACE})
-    for key, text in (("version", about.version), ("warehouse", about.warehouse_id)):
-        root.set(key, text)
-    _child(root, "recipe").text = json.dumps(dataclasses.asdict(about.recipe), ensure_ascii=False)
     left = iter(rows)
+    slides = []
     for slide, drawn in zip(story, deck.slides, strict=True):
         shapes = _shapes_of(drawn)
-        element = _child(root, "slide", id=str(drawn.slide_id), key=slide.key)
-        for name, parts in shapes.items():
-            shape = _child(element, "shape", id=name)
-            for part in parts:
-                _child(shape, "part").text = part
-        placed = _Placed(shapes)
+        places, numbers = list(_places(shapes)), []
         for _place, text in texts_of(slide):
-            where = placed.text(text)
+            where = _take_text(places, text)
             for stretch in getattr(text, "stretches", ()):
-                at = where and (*where[:2], where[2] + stretch.start)
-                _embed_number(element, next(left), at)
-        for row in (next(left) for _point in range(_n_points(rows, slide.key))):
-            _embed_number(element, row, placed.point(row.text))
+                numbers.append(_Number(next(left), where and (where[0], where[1] + stretch.start)))
+        for _point in points_of(slide):
+            row = next(left)
+            numbers.append(_Number(row, _take_point(places, row.text)))
+        slides.append(_Slide(drawn.slide_id, shapes, numbers))
+    root = etree.Element(f"{{{_NAMESPACE}}}report", nsmap={None: _NAMESPACE})
+    root.text = _as_json().dump_json(_Embedded(about, slides)).decode()
     content = etree.tostring(root, xml_declaration=True, encoding="UTF-8", standalone=True)
     recipe = about.recipe.recipe_id
     deck.core_properties.comments = f"Workdim {about.version}, recipe {recipe}, warehouse {about.warehouse_id}"[:255]
@@ -98,92 +119,70 @@ def read_sources(content: bytes, file_name: str) -> EmbeddedSources:
         )
     try:
         root = etree.fromstring(packed.read(_PART_NAME[1:]), etree.XMLParser(resolve_entities=False, no_network=True))
-        recipe_fields = json.loads(root.findtext(f"{{{_NAMESPACE}}}recipe") or "")
-        recipe_fields |= {key: tuple(recipe_fields[key]) for key in ("run_ids", "left_out")}
-        about = DeckOrigin(Recipe(**recipe_fields), root.get("version") or "", root.get("warehouse") or "")
-        slides = root.findall(f"{{{_NAMESPACE}}}slide")
-        numbers = list(_numbers(slides, about.recipe.recipe_id))
+        embedded = _as_json().validate_json(root.text or "")
         now = {
-            str(slide.slide_id): (place, _shapes_of(slide))
+            slide.slide_id: (place, _shapes_of(slide))
             for place, slide in enumerate(Presentation(io.BytesIO(content)).slides, start=1)
         }
         edited: dict[int, str] = {}
         added: list[tuple[int, str]] = []
-        for slide_number, slide in enumerate(slides, start=1):
-            own = [number for number in numbers if number.row.slide == slide_number]
-            place, shapes = now.pop(slide.get("id"), (0, {}))
-            in_it, beside = _edits_of_slide(_written_shapes(slide), shapes, own)
-            edited |= in_it
+        nothing = _Slide(0, {}, [])
+        written = {slide.slide_id: slide for slide in embedded.slides}
+        for slide_id in dict.fromkeys((*written, *now)):
+            place, shapes = now.get(slide_id, (0, {}))
+            changed, beside = _edits_of_slide(written.get(slide_id, nothing), shapes)
+            edited |= changed
             added += ((place, digits) for digits in beside if place)
-        for place, shapes in now.values():
-            added += (
-                (place, digits) for parts in shapes.values() for part in parts for digits in _DIGITS.findall(part)
-            )
     except InputError:
         raise
     except Exception as error:  # the file may be anybody's, damaged in any way
         raise InputError("{name} is damaged: what it carries of its numbers cannot be read.", name=file_name) from error
-    return EmbeddedSources(about, tuple(number.row for number in numbers), edited, tuple(added))
+    numbers = tuple(number.row for slide in embedded.slides for number in slide.numbers)
+    return EmbeddedSources(embedded.origin, numbers, edited, tuple(added))
 
 
 # --- writing ---------------------------------------------------------------------------------------------------
 
-
-class _Placed:
-    """Finds the texts and points of a story among the shapes that were drawn of them; each place is taken once."""
-
-    def __init__(self, shapes: _Shapes) -> None:
-        self._parts = [(name, index, part) for name, parts in shapes.items() for index, part in enumerate(parts)]
-        self._taken: set[tuple[str, int]] = set()
-
-    def text(self, text: str) -> tuple[str, int, int] | None:
-        """Shape, paragraph and start of a text; None where it does not stand on the slide, or is cut there."""
-        written = str.__str__(text).replace("\v", "").replace("\n", "")
-        return self._take(lambda name, part: not name.endswith(_CHART) and written and part == written)
-
-    def point(self, written: str) -> tuple[str, int, int] | None:
-        return self._take(lambda name, part: name.endswith(_CHART) and written_point(float(part)) == written)
-
-    def _take(self, fits: Any) -> tuple[str, int, int] | None:
-        for name, index, part in self._parts:
-            if (name, index) not in self._taken and fits(name, part):
-                self._taken.add((name, index))
-                return name, index, 0
-        return None
+_Place = tuple[str, int, str]
+"""Shape, first letter in what it shows, and the paragraph or number there."""
 
 
-def _n_points(rows: Sequence[RecipeNumberRow], key: str) -> int:
-    return sum(row.slide_key == key and row.place == "chart" for row in rows)
+def _places(shapes: Mapping[str, str]) -> Iterator[_Place]:
+    for name, shown in shapes.items():
+        start = 0
+        for part in shown.split("\n"):
+            yield name, start, part
+            start += len(part) + 1
 
 
-def _embed_number(slide: Any, row: RecipeNumberRow, at: tuple[str, int, int] | None) -> None:
-    attributes = {
-        "place": row.place,
-        "text": str(row.text),
-        "value": repr(row.value),
-        "table": row.source_table,
-        "column": row.source_column,
-        "run": row.run_id,
-        "row": row.source_key,
-        "at": None if at is None else " ".join(map(str, at)),
-    }
-    _child(slide, "number", **{key: value for key, value in attributes.items() if value is not None})
+def _take_text(places: list[_Place], text: str) -> tuple[str, int] | None:
+    """Shape and start of a text; None where it does not stand on the slide, or is cut there."""
+    written = str.__str__(text).replace("\v", "").replace("\n", "")
+    return _take(places, lambda name, part: not name.endswith(_CHART) and bool(written) and part == written)
 
 
-def _child(parent: Any, name: str, **attributes: str) -> Any:
-    return etree.SubElement(parent, f"{{{_NAMESPACE}}}{name}", attributes)
+def _take_point(places: list[_Place], written: str) -> tuple[str, int] | None:
+    return _take(places, lambda name, part: name.endswith(_CHART) and written_point(float(part)) == written)
 
 
-def _shapes_of(slide: Any) -> dict[str, list[str]]:
+def _take(places: list[_Place], fits: Callable[[str, str], bool]) -> tuple[str, int] | None:
+    """The first place that fits; each is taken once."""
+    found = next((number for number, (name, _start, part) in enumerate(places) if fits(name, part)), None)
+    return None if found is None else places.pop(found)[:2]
+
+
+def _shapes_of(slide: Any) -> dict[str, str]:
     """What the shapes of a slide show."""
-    found: dict[str, list[str]] = {}
+    found: dict[str, str] = {}
     for shape in _flat(slide.shapes):
         if shape.has_chart:
             values = (value for value in shape.chart._chartSpace.iter(qn("c:v")) if value.getparent().tag == qn("c:pt"))
-            found[f"{shape.shape_id} {_CHART}"] = [value.text for value in values if _is_number(value.text)]
+            found[f"{shape.shape_id} {_CHART}"] = "\n".join(value.text for value in values if _is_number(value.text))
         else:
             paragraphs = shape._element.iter(qn("a:p"))
-            found[str(shape.shape_id)] = ["".join(run.text or "" for run in one.iter(qn("a:t"))) for one in paragraphs]
+            found[str(shape.shape_id)] = "\n".join(
+                "".join(run.text or "" for run in one.iter(qn("a:t"))) for one in paragraphs
+            )
     return found
 
 
@@ -204,89 +203,33 @@ def _is_number(text: str | None) -> bool:
 
 # --- reading ---------------------------------------------------------------------------------------------------
 
-
-@dataclass(frozen=True)
-class _Number:
-    row: RecipeNumberRow
-    at: tuple[str, int, int] | None
-    """Shape, paragraph (or point) and first letter."""
-
-
-def _written_shapes(slide: Any) -> dict[str, list[str]]:
-    return {
-        shape.get("id"): [part.text or "" for part in shape.findall(f"{{{_NAMESPACE}}}part")]
-        for shape in slide.findall(f"{{{_NAMESPACE}}}shape")
-    }
-
-
-def _numbers(slides: Sequence[Any], recipe_id: str) -> Iterator[_Number]:
-    number = 0
-    for slide_number, slide in enumerate(slides, start=1):
-        for element in slide.findall(f"{{{_NAMESPACE}}}number"):
-            number += 1
-            row = RecipeNumberRow(
-                recipe_id=recipe_id,
-                number=number,
-                slide=slide_number,
-                slide_key=slide.get("key") or "",
-                place=element.get("place") or "",
-                text=element.get("text") or "",
-                value=float(element.get("value")),
-                source_table=element.get("table"),
-                source_column=element.get("column"),
-                run_id=element.get("run"),
-                source_key=element.get("row"),
-            )
-            at = element.get("at")
-            shape, index, start = at.rsplit(" ", 2) if at else ("", "0", "0")
-            yield _Number(row, (shape, int(index), int(start)) if at else None)
-
-
 _NUMBER = r"[-−+]?\d+(?:[.,]\d+)*(?:e[-+]?\d+)?"
 _DIGITS, _WORDS = re.compile(_NUMBER), re.compile(rf"{_NUMBER}|[^\W\d]+|\S")
 
 
-def _edits_of_slide(then: _Shapes, now: _Shapes, numbers: Sequence[_Number]) -> tuple[dict[int, str], list[str]]:
+def _edits_of_slide(then: _Slide, now: Mapping[str, str]) -> tuple[dict[int, str], list[str]]:
     """Numbers whose place shows something else now, with that; and digits that stand where Workdim wrote none."""
     edited: dict[int, str] = {}
     added: list[str] = []
-    for name in dict.fromkeys((*then, *now)):
-        before, after = list(then.get(name, ())), list(now.get(name, ()))
-        if before == after:
-            continue
-        of_shape = [number for number in numbers if number.at and number.at[0] == name]
-        for index, old, new in _pairs(before, after):
-            own = [number for number in of_shape if number.at and number.at[1] == index]
-            if name.endswith(_CHART):
-                if old != new:
-                    edited |= {number.row.number: new for number in own}
-                    added += [] if own else [new]
-                continue
-            in_text, beside = _edits_of_text(old, new, own)
-            edited |= in_text
-            added += beside
+    for name in dict.fromkeys((*then.shapes, *now)):
+        edits, beside = _edits_of_text(then.shapes.get(name, ""), now.get(name, ""))
+        for number in then.numbers:
+            shape, start = number.at or ("", 0)
+            within = range(start - 1, start + len(number.row.text)) if shape == name else ()
+            found = next((at for at in edits if at in within), None)
+            if found is not None:
+                edited[number.row.number] = edits.pop(found)
+        added += (*beside, *edits.values())
     return edited, [digits for digits in added if digits]
 
 
-def _pairs(before: Sequence[str], after: Sequence[str]) -> Iterator[tuple[int, str, str]]:
-    """Each paragraph of a shape, by its place, with what it is now; new ones have the place -1."""
-    if len(before) == len(after):
-        yield from ((index, old, new) for index, (old, new) in enumerate(zip(before, after, strict=True)))
-        return
-    for _kind, start, end, first, last in SequenceMatcher(None, before, after, autojunk=False).get_opcodes():
-        for step in range(max(end - start, last - first)):
-            old = before[start + step] if start + step < end else ""
-            new = after[first + step] if first + step < last else ""
-            yield (start + step if start + step < end else -1), old, new
-
-
-def _edits_of_text(old: str, new: str, numbers: Sequence[_Number]) -> tuple[dict[int, str], list[str]]:
-    """A text is compared word by word: of words that were replaced, the first number stands for the first, and so on."""
+def _edits_of_text(old: str, new: str) -> tuple[dict[int, str], list[str]]:
+    """Texts are compared word by word: of words that were replaced, the first number stands for the first, and so on. Returns
+    the starts of the numbers that changed with what stands there now, and the numbers that came beside them."""
     if old == new:
         return {}, []
     before, after = list(_WORDS.finditer(old)), list(_WORDS.finditer(new))
     edits: dict[int, str] = {}
-    """Start of a changed number of the old text -> what stands there now."""
     beside: list[str] = []
     words = SequenceMatcher(None, [one[0] for one in before], [one[0] for one in after], autojunk=False)
     for kind, start, end, first, last in words.get_opcodes():
@@ -296,10 +239,4 @@ def _edits_of_text(old: str, new: str, numbers: Sequence[_Number]) -> tuple[dict
         come = [one[0] for one in after[first:last] if _DIGITS.fullmatch(one[0])]
         edits |= {at: come[n] if n < len(come) else "" for n, at in enumerate(gone)}
         beside += come[len(gone) :]
-    edited = {}
-    for number in numbers:
-        start = number.at[2] if number.at else 0
-        found = next((at for at in edits if start - 1 <= at < start + len(number.row.text)), None)
-        if found is not None:
-            edited[number.row.number] = edits.pop(found)
-    return edited, [*beside, *(now for now in edits.values() if now)]
+    return edits, beside

@@ -2,7 +2,7 @@
 
 Points show their value as a tooltip, and hovering a curve or its name fades the others: by CSS alone.
 
-Names may come from anybody's files: all texts are escaped, and control characters that change the order of letters are removed.
+Names may come from anybody's files: all texts are escaped; a story has no control characters.
 """
 
 from __future__ import annotations
@@ -20,12 +20,11 @@ from markupsafe import Markup
 from core.deck.story import CORE_SLIDES, Story, StorySlide, Table
 from core.figures.chart_svg import BY_STYLE, visual_svg
 from core.figures.svg import DARK, FONT, LIGHT, Theme
-from core.locale import DIRECTION_CONTROLS, _, speaking
+from core.locale import _, speaking
 from core.wording.numbers import day
 
 MOST_BYTES = 3_000_000
 """Largest file; some 100 kB are usual."""
-_CONTROL = re.compile(f"[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\ufffe\uffff\ud800-\udfff{DIRECTION_CONTROLS}]")
 
 
 @dataclass(frozen=True)
@@ -66,19 +65,9 @@ def render_html(story: Story, origin: Origin) -> bytes:
 
 @functools.cache
 def _templates() -> Environment:
-    """Every text is escaped by the template and loses its control characters, unless it is `Markup` of ours."""
+    """Every text is escaped by the template, unless it is `Markup` of ours."""
     loader = FileSystemLoader(Path(__file__).parent)
-    return Environment(
-        loader=loader, autoescape=lambda name: name == "report.html", finalize=_finalized, undefined=StrictUndefined
-    )
-
-
-def _finalized(value: object) -> object:
-    return _without_control_characters(value) if isinstance(value, str) and not isinstance(value, Markup) else value
-
-
-def _without_control_characters(text: str) -> str:
-    return _CONTROL.sub("", text)
+    return Environment(loader=loader, autoescape=lambda name: name == "report.html", undefined=StrictUndefined)
 
 
 def _colours(theme: Theme) -> str:
@@ -106,4 +95,4 @@ def _svg(slide: StorySlide) -> Markup:
     """The picture of a slide, whose texts are escaped where they are drawn."""
     assert slide.visual is not None and not isinstance(slide.visual, Table)
     size = (700.0, 430.0) if slide.statements else (1000.0, 430.0)
-    return Markup(_without_control_characters(visual_svg(slide.visual, BY_STYLE, size)))
+    return Markup(visual_svg(slide.visual, BY_STYLE, size))

@@ -107,7 +107,7 @@ def question_slide(data: DeckData) -> StorySlide:
 
 
 def _plan_slide(
-    data: DeckData, key: str, title: str, statements: Sequence[Statement] = (), visual: Any = None, **more: Any
+    data: DeckData, key: str, title: str, statements: Sequence[Statement | str] = (), visual: Any = None, **more: Any
 ) -> StorySlide:
     """A core slide with the plan as the source of its numbers."""
     plan = _plan_of(data).plan

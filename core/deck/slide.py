@@ -11,10 +11,10 @@ import polars as pl
 
 from core import wording
 from core.deck import layout
-from core.deck.deck_data import CONTROL_CHARACTERS, DeckData
+from core.deck.deck_data import DeckData
 from core.deck.story import Column, Heading, Row, Statement, StorySlide, Table, Visual
 from core.figures.chart import Chart
-from core.locale import _
+from core.locale import DIRECTION_CONTROLS, _
 from core.sources import Text, counted, derived, shown
 from core.tables.sourced import rows_of
 from core.wording import slides as slide_wording
@@ -41,7 +41,8 @@ def core_slide(
     sources: Sequence[str] = (),
 ) -> StorySlide:
     """One of the seven core slides. Statements that do not fit are in the speaker notes only."""
-    told = [one for one in _as_statements(statements) if one.text]
+    told = [one for one in cleaned(tuple(_as_statements(statements))) if one.text]
+    visual = cleaned(visual)
     fitting = _fitting_statements(told, visual, layout.OWN_PAGE)
     if isinstance(visual, Table):
         visual = _truncate_cells(visual, layout.CHART_BOX if fitting else layout.BODY_BOX)
@@ -97,7 +98,7 @@ def not_measured_slide(data: DeckData, key: str, what: str, *lines: str, time: s
 
 def decision_slide(data: DeckData, choice: str, options: Sequence[str], more: Sequence[Statement] = ()) -> StorySlide:
     """The decision, its date and who takes it; the first of the options is recommended."""
-    pilot = data.pilot.pilot if data.pilot else None
+    pilot = data.pilot
     title = _("Decision asked: {choice}").format(choice=choice)
     if pilot is not None and pilot.decide_by is not None:
         title = _("Decision asked by {day}: {choice}").format(day=day(pilot.decide_by), choice=choice)
@@ -264,8 +265,8 @@ def reference_slide(
     run_ids = () if runs is None else tuple(runs["run_id"])
     if runs is not None and not sources:
         sources = [f"{row['name']}: {row['run_id']}" for row in runs.iter_rows(named=True)]
-    use_class = slide_wording.use_class_text(data.pilot.pilot if data.pilot else None)
-    return _cleaned(
+    use_class = slide_wording.use_class_text(data.pilot)
+    return cleaned(
         StorySlide(
             key,
             layout.truncate(title, layout.TEXT_WIDTH, layout.TITLE_SIZES[-1], bold=True),
@@ -291,7 +292,9 @@ def reference_slides(
     **sources: Any,
 ) -> Iterator[StorySlide]:
     """A table over as many slides as it needs: `title (1/2)`, `title (2/2)`; tables, runs and `sources` are of each."""
-    filled = layout.paginate(rows, columns, PAGE_POINTS, layout.BODY_HEIGHT - (PAGE_KEY_ROOM if key_line else 0.0))
+    filled = layout.paginate(
+        cleaned(tuple(rows)), columns, PAGE_POINTS, layout.BODY_HEIGHT - (PAGE_KEY_ROOM if key_line else 0.0)
+    )
     for number, page in enumerate(filled, start=1):
         numbered = title if len(filled) == 1 else title + f" ({number}/{len(filled)})"
         table = Table(columns, tuple(page), alternative, key_line)
@@ -301,19 +304,21 @@ def reference_slides(
 # --- characters ------------------------------------------------------------------------------------------------
 
 
-def _cleaned(value: Any) -> Any:
+def cleaned(value: Any) -> Any:
     """The record with all its texts without characters that XML forbids, which names and texts of users may contain."""
     if isinstance(value, str):
-        cleaned = Text(value).substituted(CONTROL_CHARACTERS, lambda _found: "")
-        cleaned = cleaned.substituted(RIGHT_TO_LEFT_NAME, lambda found: f"{found[1]}{LEFT_TO_RIGHT_MARK}")
-        return cleaned.substituted(r"\|(rho|ρ)\|", lambda found: f"|{WORD_JOINER}{found[1]}{WORD_JOINER}|")
+        text = Text(value).substituted(CONTROL_CHARACTERS, lambda _found: "")
+        text = text.substituted(RIGHT_TO_LEFT_NAME, lambda found: f"{found[1]}{LEFT_TO_RIGHT_MARK}")
+        return text.substituted(r"\|(rho|ρ)\|", lambda found: f"|{WORD_JOINER}{found[1]}{WORD_JOINER}|")
     if isinstance(value, tuple):
-        return tuple(map(_cleaned, value))
+        return tuple(map(cleaned, value))
     if is_dataclass(value) and not isinstance(value, type):
-        return replace(value, **{field.name: _cleaned(getattr(value, field.name)) for field in fields(value)})
+        return replace(value, **{field.name: cleaned(getattr(value, field.name)) for field in fields(value)})
     return value
 
 
+CONTROL_CHARACTERS = f"[\x00-\x1f\x7f-\x9f\ufffe\uffff\ud800-\udfff{DIRECTION_CONTROLS}]"
+"""Characters that XML forbids, that turn the direction of text, and line breaks, which a name does not need."""
 WORD_JOINER = "\u2060"
 """Prevents a line break."""
 LEFT_TO_RIGHT_MARK = "\u200e"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from typing import Any
 
 import polars as pl
 
@@ -121,7 +122,7 @@ def verdict_text(key: str | None) -> str:
 
 def time_text(n: int, runs: pl.DataFrame) -> str:
     """The time for `n` measurements like these runs, by their median: `about 12 min`."""
-    seconds = (runs["finished_at"] - runs["started_at"]).dt.total_seconds().median()
+    seconds: Any = (runs["finished_at"] - runs["started_at"]).dt.total_seconds().median()
     if seconds is None:
         return _("time not known")
     return _("about {time}").format(time=duration(derived(n * seconds, "runs", "seconds")))
