@@ -31,10 +31,10 @@ NUMBER_BOX: Box = (11.73, 6.97, 1.0, 0.38)
 class Page:
     """Boxes of a slide; letters have the same size on pages of all sizes."""
 
-    body: Box = BODY_BOX
-    chart: Box = CHART_BOX
-    statements: Box = STATEMENT_BOX
-    use_class: Box = USE_CLASS_BOX
+    body: Box
+    chart: Box
+    statements: Box
+    use_class: Box
 
     @property
     def is_small(self) -> bool:
@@ -42,9 +42,9 @@ class Page:
         return self.body[2] < 0.97 * BODY_BOX[2] or self.body[3] < 0.97 * BODY_BOX[3]
 
 
-OWN_PAGE = Page()
-OWN_BOTTOM = USE_CLASS_BOX[1] + USE_CLASS_BOX[3]
-"""Bottom of the lowest box of a slide."""
+OWN_ROOM: Box = (MARGIN, BODY_TOP, TEXT_WIDTH, USE_CLASS_BOX[1] + USE_CLASS_BOX[3] - BODY_TOP)
+"""What the boxes of a slide of ours fill below its title."""
+OWN_PAGE = Page(BODY_BOX, CHART_BOX, STATEMENT_BOX, USE_CLASS_BOX)
 USE_CLASS_HEIGHT = 0.8
 """On a small page, where it takes three lines."""
 
@@ -52,7 +52,7 @@ USE_CLASS_HEIGHT = 0.8
 def page_within(room: Box) -> Page:
     """The page with all boxes scaled into the room that a company's layouts leave."""
     left, top, width, height = room
-    wide, high = width / TEXT_WIDTH, height / (OWN_BOTTOM - BODY_TOP)
+    wide, high = width / TEXT_WIDTH, height / OWN_ROOM[3]
 
     def moved(box: Box, less: float = 0.0) -> Box:
         above = top + (box[1] - BODY_TOP) * high

@@ -19,12 +19,12 @@ from pptx.util import Inches, Pt
 from core.deck import layout
 from core.deck.charts import draw_chart
 from core.deck.layout import Box
-from core.deck.slide import notes_lines, paragraphs, shorten_for_page
-from core.deck.story import Heading, Statement, Story, StorySlide, Table, Visual
-from core.deck.template import Template, adapt_placeholders, clean_package
-from core.deck.theme import add_footer, layout_for, new_deck, set_alternative_text, set_box, set_language
+from core.deck.slide import paragraphs, shorten_for_page
+from core.deck.story import Heading, Story, StorySlide, Table, Visual
+from core.deck.template import Template, adapt_placeholders, own_template
+from core.deck.theme import add_footer, set_alternative_text, set_box, set_language
 from core.figures.chart import Blocks, Chart, Gallery
-from core.locale import speaking
+from core.locale import _, speaking
 
 
 def draw_deck(
@@ -36,7 +36,6 @@ def draw_deck(
     """
     with speaking(story.language):
         presentation = _draw(story, template)
-    clean_package(presentation)
     attach(presentation)
     file = BytesIO()
     presentation.save(file)
@@ -44,14 +43,15 @@ def draw_deck(
 
 
 def _draw(story: Story, template: Template | None) -> Deck:
-    presentation = template.deck if template else new_deck()
+    drawn_on = template or own_template()
+    presentation = drawn_on.deck
     for number, story_slide in enumerate(story):
-        slide = draw_slide(presentation, story_slide, number < len(story.slides), template)
+        slide = draw_slide(drawn_on, story_slide, number < len(story.slides))
         if template is not None:
             adapt_placeholders(template, slide, story_slide.source)
     properties = presentation.core_properties
     properties.title = story.title[:255]
-    properties.author = "Workdim"
+    properties.author = properties.last_modified_by = "Workdim"
     properties.language = story.language
     properties.created = properties.modified = datetime.combine(story.made_on, datetime.min.time())
     for slide in presentation.slides:
@@ -61,19 +61,15 @@ def _draw(story: Story, template: Template | None) -> Deck:
         for shape in slide.shapes:
             if shape.has_chart:
                 set_language(shape.chart._chartSpace)
+                for element in shape.chart._chartSpace.iter(qn("c:axId"), qn("c:crossAx")):
+                    element.set("val", element.get("val").lstrip("-"))  # python-pptx writes negative ids
     return presentation
 
 
-def draw_slide(
-    presentation: Deck, story_slide: StorySlide, is_core: bool = True, template: Template | None = None
-) -> Slide:
+def draw_slide(template: Template, story_slide: StorySlide, is_core: bool = True) -> Slide:
     """Draws one slide on the layout that fits its content; slides of the appendix have smaller letters."""
     with_chart, with_text = isinstance(story_slide.visual, Chart), bool(story_slide.statements)
-    slide_layout = (
-        template.layout_for(with_chart, with_text) if template else layout_for(presentation, with_chart, with_text)
-    )
-    slide = presentation.slides.add_slide(slide_layout)
-    page = template.page if template else layout.OWN_PAGE
+    slide, page = template.deck.slides.add_slide(template.layout_for(with_chart, with_text)), template.page
     if is_core and page.is_small:
         story_slide = shorten_for_page(story_slide, page)
     _write_title(slide, story_slide.title)
@@ -82,13 +78,14 @@ def draw_slide(
     if story_slide.statements:
         _write_statements(slide, story_slide, is_core, page)
     for holder in list(slide.placeholders):  # those that stayed empty
-        if holder.has_text_frame and not holder.text_frame.text and holder.placeholder_format.idx not in (10, 11, 12):
+        if holder.has_text_frame and not holder.text_frame.text:
             holder._element.getparent().remove(holder._element)
     if story_slide.use_class:
-        _add_text(slide, page.use_class, [story_slide.use_class], layout.SMALLEST, quiet=True)
+        _add_text(slide, page.use_class, [story_slide.use_class], layout.SMALLEST, is_quiet=True)
     add_footer(slide, story_slide.source)
     notes: Any = slide.notes_slide.notes_text_frame
-    notes.text = "\n".join(notes_lines(story_slide))
+    sources = ["", _("Sources:"), *story_slide.sources] if story_slide.sources else []
+    notes.text = "\n".join([*story_slide.speech, *sources])
     return slide
 
 
@@ -106,50 +103,40 @@ def _write_title(slide: Slide, text: str) -> None:
 def _write_statements(slide: Slide, story_slide: StorySlide, is_core: bool, page: layout.Page) -> None:
     """Writes the statements into the layout's placeholder for text, or into a box of their own."""
     box = page.body if story_slide.visual is None else page.statements
-    sizes = (
-        layout.APPENDIX_SIZES
-        if not is_core
-        else layout.FULL_SIZES
-        if story_slide.visual is None
-        else layout.BESIDE_SIZES
-    )
+    sizes = layout.FULL_SIZES if story_slide.visual is None else layout.BESIDE_SIZES
     texts = paragraphs(story_slide.statements)
-    points = next((p for p in sizes if layout.text_height(texts, box[2], p) <= box[3]), sizes[-1])
-    holder = next(
-        (h for h in slide.placeholders if h.placeholder_format.type in (PP_PLACEHOLDER.BODY, PP_PLACEHOLDER.OBJECT)),
-        None,
-    )
-    shape: Any = holder
+    points = layout.fitting_size(texts, box, sizes if is_core else layout.APPENDIX_SIZES)
+    kinds = (PP_PLACEHOLDER.BODY, PP_PLACEHOLDER.OBJECT)
+    shape: Any = next((holder for holder in slide.placeholders if holder.placeholder_format.type in kinds), None)
     if shape is None:
         shape = slide.shapes.add_textbox(*[Inches(0)] * 4)
         shape.text_frame.word_wrap = True
     set_box(shape, box)
     frame = shape.text_frame
     frame.vertical_anchor = MSO_ANCHOR.TOP
-    is_first = True
+    paragraph = frame.paragraphs[0]
     for statement in story_slide.statements:
         for text, is_label in ((statement.label, True), (statement.text, False)):
-            if text:
-                _write_paragraph(frame, text, points, is_first, is_label, statement)
-                is_first = False
+            if not text:
+                continue
+            if paragraph.runs:
+                paragraph = frame.add_paragraph()
+            is_strong = is_label or statement.is_main
+            _write(paragraph, text, points, MSO_THEME_COLOR.TEXT_2 if is_strong else MSO_THEME_COLOR.TEXT_1, is_label)
+            properties = paragraph._p.get_or_add_pPr()
+            properties.set("marL", "0")
+            properties.set("indent", "0")
+            properties.insert(0, properties.makeelement(qn("a:buNone"), {}))
+            paragraph.space_before = Pt(0)
+            paragraph.space_after = Pt(0 if is_label else points * 0.55)
 
 
-def _write_paragraph(
-    frame: Any, text: str, points: float, is_first: bool, is_label: bool, statement: Statement
-) -> None:
-    paragraph = frame.paragraphs[0] if is_first else frame.add_paragraph()
+def _write(paragraph: Any, text: str, points: float, colour: MSO_THEME_COLOR, is_bold: bool | None = None) -> Any:
     run = paragraph.add_run()
     run.text = text
-    run.font.size = Pt(points)
-    run.font.bold = is_label
-    strong = is_label or statement.is_main
-    run.font.color.theme_color = MSO_THEME_COLOR.TEXT_2 if strong else MSO_THEME_COLOR.TEXT_1
-    properties = paragraph._p.get_or_add_pPr()
-    properties.set("marL", "0")
-    properties.set("indent", "0")
-    properties.insert(0, properties.makeelement(qn("a:buNone"), {}))
-    paragraph.space_before = Pt(0)
-    paragraph.space_after = Pt(0 if is_label else points * 0.55)
+    run.font.size, run.font.bold = Pt(points), is_bold
+    run.font.color.theme_color = colour
+    return run
 
 
 # --- pictures --------------------------------------------------------------------------------------------------
@@ -174,7 +161,7 @@ def _draw_visual(slide: Slide, visual: Visual, box: Box, is_core: bool) -> None:
     if visual.key:
         room = (box[0] + 0.1, below, box[2] - 0.1, key_room if is_core else box[1] + box[3] - below)
         sizes = [layout.SMALLEST] if is_core else [*layout.APPENDIX_TABLE_SIZES[1:]]
-        _add_text(slide, room, [visual.key], layout.fitting_size([visual.key], room, sizes), quiet=True)
+        _add_text(slide, room, [visual.key], layout.fitting_size([visual.key], room, sizes), is_quiet=True)
 
 
 BLOCKS_IN_A_ROW = 10
@@ -216,13 +203,9 @@ def _draw_block(slide: Slide, box: Box, text: str, is_removed: bool) -> Any:
     frame.margin_left = frame.margin_right = frame.margin_top = frame.margin_bottom = Inches(0)
     frame.vertical_anchor = MSO_ANCHOR.MIDDLE
     frame.word_wrap = False
-    paragraph = frame.paragraphs[0]
-    paragraph.alignment = PP_ALIGN.CENTER
-    run = paragraph.add_run()
-    run.text = text
-    run.font.size = Pt(layout.SMALLEST)
-    run.font.bold = is_removed
-    run.font.color.theme_color = MSO_THEME_COLOR.ACCENT_2 if is_removed else MSO_THEME_COLOR.BACKGROUND_1
+    frame.paragraphs[0].alignment = PP_ALIGN.CENTER
+    colour = MSO_THEME_COLOR.ACCENT_2 if is_removed else MSO_THEME_COLOR.BACKGROUND_1
+    _write(frame.paragraphs[0], text, layout.SMALLEST, colour, is_removed)
     return shape
 
 
@@ -262,24 +245,19 @@ def _draw_table(slide: Slide, box: Box, table: Table, points: float) -> float:
         texts = [row.text] + [""] * (len(columns) - 1) if isinstance(row, Heading) else row
         for number, (column, text) in enumerate(zip(columns, texts, strict=True)):
             cell = native_table.cell(index, number)
-            _fill_cell(cell, text, points, bold=index == 0 or isinstance(row, Heading))
+            cell.vertical_anchor = MSO_ANCHOR.MIDDLE
+            cell.margin_left = cell.margin_right = Inches(layout.CELL_SIDE)
+            cell.margin_top = cell.margin_bottom = Inches(layout.CELL_EDGE)
+            paragraph, is_strong = cell.text_frame.paragraphs[0], index == 0 or isinstance(row, Heading)
+            if text:
+                colour = MSO_THEME_COLOR.TEXT_2 if is_strong else MSO_THEME_COLOR.TEXT_1
+                _write(paragraph, text, points, colour, is_strong)
+            else:
+                paragraph.font.size = Pt(points)
             if column.is_number and not isinstance(row, Heading):
-                cell.text_frame.paragraphs[0].alignment = PP_ALIGN.RIGHT
+                paragraph.alignment = PP_ALIGN.RIGHT
             _style_cell(cell, strong=index == 0, tinted=isinstance(row, Heading))
     return sum(heights)
-
-
-def _fill_cell(cell: Any, text: str, points: float, bold: bool) -> None:
-    cell.text_frame.text = text
-    cell.vertical_anchor = MSO_ANCHOR.MIDDLE
-    cell.margin_left = cell.margin_right = Inches(layout.CELL_SIDE)
-    cell.margin_top = cell.margin_bottom = Inches(layout.CELL_EDGE)
-    for paragraph in cell.text_frame.paragraphs:
-        for run in paragraph.runs:
-            run.font.size, run.font.bold = Pt(points), bold
-            run.font.color.theme_color = MSO_THEME_COLOR.TEXT_2 if bold else MSO_THEME_COLOR.TEXT_1
-        if not paragraph.runs:
-            paragraph.font.size = Pt(points)
 
 
 def _style_cell(cell: Any, strong: bool, tinted: bool) -> None:
@@ -296,20 +274,15 @@ def _style_cell(cell: Any, strong: bool, tinted: bool) -> None:
     properties.insert(0, line)
 
 
-def _add_text(slide: Slide, box: Box, paragraphs: Sequence[str], points: float, quiet: bool = False) -> Any:
-    """Adds a text box; `quiet` text, which is only looked up, is a little paler."""
+def _add_text(slide: Slide, box: Box, paragraphs: Sequence[str], points: float, is_quiet: bool = False) -> None:
+    """Adds a text box; quiet text, which is only looked up, is a little paler."""
     shape = slide.shapes.add_textbox(*[Inches(0)] * 4)
     set_box(shape, box)
     frame = shape.text_frame
     frame.word_wrap = True
-    frame.margin_left = frame.margin_right = Inches(0.02)
-    frame.margin_top = frame.margin_bottom = Inches(0.02)
+    frame.margin_left = frame.margin_right = frame.margin_top = frame.margin_bottom = Inches(0.02)
     for index, text in enumerate(paragraphs):
         paragraph = frame.paragraphs[0] if index == 0 else frame.add_paragraph()
-        run = paragraph.add_run()
-        run.text = text
-        run.font.size = Pt(points)
-        run.font.color.theme_color = MSO_THEME_COLOR.TEXT_1
-        if quiet:
+        run = _write(paragraph, text, points, MSO_THEME_COLOR.TEXT_1)
+        if is_quiet:
             run.font.color.brightness = 0.35
-    return shape

@@ -181,13 +181,6 @@ def _read_aloud(row: tuple[str, ...], table: Table) -> str:
     return _("{name}: {relation}").format(name=row[0], relation=_(", ").join(cells))
 
 
-def notes_lines(story_slide: StorySlide) -> list[str]:
-    """The notes page: the speech, then the sources of the numbers."""
-    return (
-        [*story_slide.speech, "", _("Sources:"), *story_slide.sources] if story_slide.sources else [*story_slide.speech]
-    )
-
-
 def _truncate_cells(table: Table, box: layout.Box) -> Table:
     """Cells cut to as many lines as the box has room for."""
     width, room = box[2], box[3] - layout.key_height(table.key, box[2])

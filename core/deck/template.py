@@ -23,7 +23,18 @@ from pptx.presentation import Presentation as Deck
 from pptx.slide import Slide, SlideLayout
 from pptx.util import Inches, Pt
 
-from core.deck.layout import SOURCE_SIZE, Box, Page, break_at_phrase, page_within, text_height, truncate
+from core.deck.layout import (
+    OWN_ROOM,
+    SOURCE_SIZE,
+    Box,
+    Page,
+    break_at_phrase,
+    fitting_size,
+    page_within,
+    text_height,
+    truncate,
+)
+from core.deck.theme import BODY, CONTENT, SPLIT, layout_named, new_deck
 from core.errors import InputError
 from core.locale import N_, spoken, translated
 
@@ -58,7 +69,7 @@ REMARKS = {
 
 @dataclass(frozen=True)
 class Template:
-    """An empty deck with a company's layouts."""
+    """An empty deck with the layouts of a company, or with ours."""
 
     deck: Deck
     content: SlideLayout
@@ -67,17 +78,14 @@ class Template:
     """With a title and a placeholder for text."""
     split: SlideLayout
     """With a title and placeholders for a chart and for text beside it."""
-    missing: tuple[str, ...]
+    room: Box
+    """The area in inches that a slide of `content` may fill."""
+    missing: tuple[str, ...] = ()
     """Keys of REMARKS."""
 
     def layout_for(self, with_chart: bool, with_text: bool) -> SlideLayout:
         """The layout with placeholders for what a slide shows."""
         return self.split if with_chart and with_text else self.body if with_text and not with_chart else self.content
-
-    @property
-    def room(self) -> Box:
-        """The area in inches that a slide of `content` may fill."""
-        return _room(self.deck, self.content)
 
     @property
     def page(self) -> Page:
@@ -87,6 +95,13 @@ class Template:
     def remarks(self) -> list[str]:
         """One line for each thing that the template lacks."""
         return [translated(REMARKS[key]) for key in self.missing]
+
+
+def own_template() -> Template:
+    """Workdim's own look."""
+    deck = new_deck()
+    _clean(deck)
+    return Template(deck, *(layout_named(deck, name) for name in (CONTENT, BODY, SPLIT)), OWN_ROOM)
 
 
 def open_template(content: bytes, name: str) -> Template:
@@ -111,21 +126,19 @@ def _template(deck: Deck, name: str) -> Template:
     usable = [
         layout for layout in with_title if not _has(layout, (KIND.CENTER_TITLE, KIND.VERTICAL_TITLE))
     ] or with_title
-    plain = min(usable, key=_n_other_placeholders)
-    body = next((layout for layout in usable if _placeholder_kinds(layout) == [_TEXT]), plain)
-    split = next(
-        (layout for layout in usable if sorted(_placeholder_kinds(layout)) in ([_CHART, _TEXT], [_TEXT, _TEXT])), plain
-    )
-    kinds = [_kind(holder) for holder in _placeholders(plain)]
-    for holder in [holder for layout in (plain, body, split) for holder in _placeholders(layout)]:
+    kinds = {layout: _placeholder_kinds(layout) for layout in usable}
+    plain = min(usable, key=lambda layout: len(kinds[layout]))
+    body = next((layout for layout in usable if kinds[layout] == [_TEXT]), plain)
+    split = next((layout for layout in usable if sorted(kinds[layout]) in ([_CHART, _TEXT], [_TEXT, _TEXT])), plain)
+    for holder in (holder for layout in (plain, body, split) for holder in layout.placeholders):
         _box(holder)  # raises here rather than when a slide is drawn
-    template = Template(deck, plain, body, split, ())
+    template = Template(deck, plain, body, split, _room(deck, plain))
     if min(template.room[2:]) <= 0:
         raise InputError("The layouts of {name} leave no room for a slide. Choose another template.", name=name)
     missing = {
-        "no_title_only": bool(_n_other_placeholders(plain)),
-        "no_footer": KIND.FOOTER not in kinds,
-        "no_slide_number": KIND.SLIDE_NUMBER not in kinds,
+        "no_title_only": bool(kinds[plain]),
+        "no_footer": not _has(plain, (KIND.FOOTER,)),
+        "no_slide_number": not _has(plain, (KIND.SLIDE_NUMBER,)),
         "no_japanese_font": spoken() == "ja" and not _has_east_asian_font(deck),
         "smaller": template.page.is_small,
     }
@@ -135,38 +148,29 @@ def _template(deck: Deck, name: str) -> Template:
 def adapt_placeholders(template: Template, slide: Slide, foot: str) -> None:
     """Adapts the layout's placeholders of a slide that was drawn on the template's page.
 
-    The title keeps the layout's font and gets its size, or the largest at which it fits; empty placeholders are removed;
-    `foot` becomes a line of its own where the layout has no footer or one that is too small.
+    The title keeps the layout's font and gets its size, or the largest at which it fits; `foot` becomes a line of its own
+    where the layout has no footer or one that is too small.
     """
-    for shape in list(slide.shapes):
-        if not _is_drawn(shape):
-            _settle_placeholder(template, shape)
-    if foot and not any(_kind(shape) == KIND.FOOTER for shape in _placeholders(slide)):
-        _add_own_footer(template, slide, foot)
-
-
-def clean_package(deck: Deck) -> None:
-    """Cleans a deck before it is saved, with a template or without.
-
-    Its properties name no person and no other program, printers and previews of the original file are removed, and axis ids
-    are made valid.
-    """
-    part: Any = deck.part
-    _drop_relations(part, _KEPT)
-    for key, relation in list(part.package._rels.items()):
-        if relation.reltype not in (RT.OFFICE_DOCUMENT, RT.CORE_PROPERTIES):
-            part.package._rels.pop(key)
-    about = deck.core_properties
-    about.author = about.last_modified_by = "Workdim"
-    about.category = about.comments = about.content_status = about.identifier = ""
-    about.keywords = about.subject = about.version = ""
-    about.revision = 1
-    for slide in deck.slides:
-        for shape in slide.shapes:
-            if shape.has_chart:
-                numbered: Any = shape
-                for element in numbered.chart._chartSpace.iter(qn("c:axId"), qn("c:crossAx")):
-                    element.set("val", element.get("val").lstrip("-"))  # python-pptx writes negative ids
+    for shape in _placeholders(slide):
+        frame, box = shape.text_frame, _box(shape)
+        if _kind(shape) in _HEADINGS:
+            frame.text = title = frame.text.replace("\v", "")  # where a line ends depends on the layout's own width
+            largest = min(_inherited_size(template, shape), _LARGEST_TITLE)
+            sizes = [largest - 2 * n for n in range(40) if largest - 2 * n > _SMALLEST_TITLE] + [_SMALLEST_TITLE]
+            size = fitting_size([title], (*box[:3], box[3] + 0.1), sizes)
+            frame.text = break_at_phrase(title, box[2] - 0.2, size)
+            _set_size(shape, size)
+        elif _kind(shape) == KIND.FOOTER:
+            if text_height([frame.text], box[2], SOURCE_SIZE) - 0.1 > box[3]:
+                shape._element.getparent().remove(shape._element)
+            else:
+                _set_size(shape, SOURCE_SIZE)
+    if foot and not _has(slide, (KIND.FOOTER,)):
+        left, top, width, height = template.room
+        line: Any = slide.shapes.add_textbox(Inches(left), Inches(top + height), Inches(0.88 * width), Inches(0.25))
+        line.text_frame.word_wrap = True
+        line.text_frame.text = truncate(foot, 0.88 * width - 0.2, SOURCE_SIZE, lines=1)
+        _set_size(line, SOURCE_SIZE)
 
 
 # --- reading ---------------------------------------------------------------------------------------------------
@@ -337,13 +341,8 @@ def _kind(shape: Any) -> Any:
     return shape.placeholder_format.type
 
 
-def _has(layout: SlideLayout, kinds: Sequence[Any]) -> bool:
-    return any(_kind(holder) in kinds for holder in _placeholders(layout))
-
-
-def _n_other_placeholders(layout: SlideLayout) -> int:
-    """Placeholders of a layout besides title, footer, date and number."""
-    return sum(_kind(holder) not in (*_HEADINGS, *_FOOTERS) for holder in _placeholders(layout))
+def _has(page: Any, kinds: Sequence[Any]) -> bool:
+    return any(_kind(holder) in kinds for holder in page.placeholders)
 
 
 _TEXT, _CHART, _OTHER = "text", "chart", "other"
@@ -390,46 +389,6 @@ def _has_east_asian_font(deck: Deck) -> bool:
 # --- drawn slides ----------------------------------------------------------------------------------------------
 
 
-def _is_drawn(shape: Any) -> bool:
-    """Whether the shape was drawn by us: all but title, footers and empty placeholders."""
-    if not shape.is_placeholder:
-        return True
-    if _kind(shape) in (*_HEADINGS, *_FOOTERS):
-        return False
-    return not shape.has_text_frame or bool(shape.text_frame.text.strip())
-
-
-def _settle_placeholder(template: Template, shape: Any) -> None:
-    kind = _kind(shape)
-    text = shape.text_frame.text if shape.has_text_frame else "."
-    if kind in _HEADINGS:
-        title = text.replace("\v", "")  # where a line ends depends on the layout's own width
-        shape.text_frame.text = title
-        size = _fit_text(shape, min(_inherited_size(template, shape), _LARGEST_TITLE), _SMALLEST_TITLE)
-        shape.text_frame.text = break_at_phrase(title, _box(shape)[2] - 0.2, size)
-        _set_size(shape, size)
-    elif kind == KIND.FOOTER:
-        if text_height([text], _box(shape)[2], SOURCE_SIZE) - 0.1 > _box(shape)[3]:
-            shape._element.getparent().remove(shape._element)
-        else:
-            _set_size(shape, SOURCE_SIZE)
-    elif kind not in _FOOTERS:
-        shape._element.getparent().remove(shape._element)
-
-
-def _fit_text(shape: Any, largest: float, smallest: float) -> float:
-    """Sets and returns the largest size, in steps of two points, at which the text fits its box."""
-    sizes = [largest - 2 * n for n in range(40) if largest - 2 * n > smallest] + [smallest]
-    size = _fitting(shape.text_frame.text, _box(shape), sizes) or smallest
-    _set_size(shape, size)
-    return size
-
-
-def _fitting(text: str, box: Box, sizes: Sequence[float]) -> float | None:
-    paragraphs = text.split("\n")
-    return next((size for size in sizes if text_height(paragraphs, box[2], size) - 0.1 <= box[3]), None)
-
-
 def _set_size(shape: Any, size: float) -> None:
     for paragraph in shape.text_frame.paragraphs:
         for run in paragraph.runs:
@@ -453,11 +412,3 @@ def _inherited_size(template: Template, shape: Any) -> float:
             if run is not None and (run.get("sz") or "").isdecimal():
                 return int(run.get("sz")) / 100
     return 28.0
-
-
-def _add_own_footer(template: Template, slide: Slide, foot: str) -> None:
-    left, top, width, height = template.room
-    shape: Any = slide.shapes.add_textbox(Inches(left), Inches(top + height), Inches(0.88 * width), Inches(0.25))
-    shape.text_frame.word_wrap = True
-    shape.text_frame.text = truncate(foot, 0.88 * width - 0.2, SOURCE_SIZE, lines=1)
-    _set_size(shape, SOURCE_SIZE)

@@ -55,7 +55,6 @@ def new_deck() -> Deck:
     """An empty deck in our theme."""
     deck = Presentation()
     deck.slide_width, deck.slide_height = Inches(WIDTH), Inches(HEIGHT)
-    _drop_thumbnail(deck)
     _recolour(deck)
     _place_masters(deck)
     _set_text_styles(deck)
@@ -69,12 +68,6 @@ def new_deck() -> Deck:
 
 def layout_named(deck: Deck, name: str) -> SlideLayout:
     return next(layout for layout in deck.slide_layouts if layout.name == name)
-
-
-def layout_for(deck: Deck, with_chart: bool, with_text: bool) -> SlideLayout:
-    """The layout with placeholders for what a slide shows."""
-    name = SPLIT if with_chart and with_text else BODY if with_text and not with_chart else CONTENT
-    return layout_named(deck, name)
 
 
 def add_footer(slide: Slide, source: str) -> None:
@@ -122,14 +115,6 @@ def _insert_in_order(properties: etree._Element, ea: etree._Element) -> None:
         properties.append(ea)
     else:
         first.addprevious(ea)
-
-
-def _drop_thumbnail(deck: Deck) -> None:
-    """The template's preview shows another deck."""
-    package: Any = deck.part.package
-    for key, relation in list(package._rels.items()):
-        if relation.reltype == RELATIONSHIP_TYPE.THUMBNAIL:
-            package.drop_rel(key)
 
 
 def _recolour(deck: Deck) -> None:

@@ -207,7 +207,7 @@ def test_adopting_is_recommended_only_where_nothing_that_could_reverse_it_is_unt
     partial = replace(data.answer.relation.partial, r=-0.8, lower=-0.9, upper=-0.6)
     known = replace(data.answer, relation=replace(data.answer.relation, partial=partial))
     assert asked(replace(data, answer=known)).startswith(first["tested"][language])
-    pilot = replace(data.pilot, pilot=replace(data.pilot.pilot, use_class="scarce_data"))
+    pilot = replace(data.pilot, use_class="scarce_data")
     cautious = {"en": "Take it up as a question: test it", "ja": "検証すべき問いとして採り上げる"}
     assert asked(replace(data, answer=known, pilot=pilot)).startswith(cautious[language])
 

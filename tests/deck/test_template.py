@@ -64,13 +64,12 @@ SLIDE = story_of("plan", "en").slides[3]
 
 
 def drawn(found: template.Template, title: str = "A title"):
-    slide = draw_slide(found.deck, replace(SLIDE, title=title), True, found)
+    slide = draw_slide(found, replace(SLIDE, title=title))
     template.adapt_placeholders(found, slide, SLIDE.source)
     return slide
 
 
 def saved(found: template.Template) -> bytes:
-    template.clean_package(found.deck)
     made = io.BytesIO()
     found.deck.save(made)
     return made.getvalue()
@@ -98,7 +97,7 @@ def test_everything_fits_into_the_room_that_the_layout_leaves_in_letters_of_14_p
     assert left >= 0 and top >= 0 and left + wide <= width and top + high <= height
     told = [story_of(*which).slides for which in (("related_other_way", "en"), ("many_models", "ja"), ("plan", "ja"))]
     for one in (slide for slides in told for slide in slides):
-        slide = draw_slide(found.deck, one, True, found)
+        slide = draw_slide(found, one)
         template.adapt_placeholders(found, slide, one.source)
         for shape in slide.shapes:
             if shape.is_placeholder and shape.placeholder_format.type in (*template._FOOTERS, *template._HEADINGS):
