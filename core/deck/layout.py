@@ -5,6 +5,7 @@ Lengths are in inches, letter sizes in points.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
@@ -119,14 +120,10 @@ def truncate(text: str, width: float, points: float, lines: int = 2, bold: bool 
     room = 72 * TITLE_FILL * width
     if len(wrap_text(text, points, room, bold)) <= lines:
         return text
-    low, high = 0, len(text)
-    while low < high:
-        middle = (low + high + 1) // 2
-        if len(wrap_text(text[:middle].rstrip() + "…", points, room, bold)) <= lines:
-            low = middle
-        else:
-            high = middle - 1
-    return text[:low].rstrip() + "…"
+    end = bisect_left(
+        range(len(text)), True, key=lambda n: len(wrap_text(text[: n + 1].rstrip() + "…", points, room, bold)) > lines
+    )
+    return text[:end].rstrip() + "…"
 
 
 STOPS = "、：；）」"

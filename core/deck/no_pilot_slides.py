@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
+from typing import Any, NamedTuple
 
 import polars as pl
 
@@ -20,7 +21,7 @@ from core.deck.profile_slides import (
     usable_runs,
     verdict_counts,
 )
-from core.deck.slide import MOST_ROWS, core_slide, not_measured_slide
+from core.deck.slide import MOST_ROWS, answer_statements, core_slide, not_measured_slide
 from core.deck.story import Column, Statement, StorySlide, Table
 from core.locale import _, spoken
 from core.records import SHIPPED
@@ -39,20 +40,17 @@ def measured_slide(data: DeckData) -> StorySlide:
     runs = one_run_per_model(data)
     names = [shortened_name(name, 40) for name in runs["name"]]
     texts = data.text_runs["corpus_name"].unique(maintain_order=True).to_list()
-    if len(names) <= 2:
-        title = _(
-            "{names}, measured on {n} text",
-            "{names}, measured on {n} texts",
-            names=_(" and ").join(names),
-            n=counted(len(texts), "runs"),
-        )
-    else:
-        title = _(
+    n = counted(len(texts), "runs")
+    title = (
+        _("{names}, measured on {n} text", "{names}, measured on {n} texts", names=_(" and ").join(names), n=n)
+        if len(names) <= 2
+        else _(
             "{count} language models, measured on {n} text",
             "{count} language models, measured on {n} texts",
             count=counted(len(names), "runs"),
-            n=counted(len(texts), "runs"),
+            n=n,
         )
+    )
     rows = [
         (_("Models"), slide_wording.short_names_text(names, most=6, longest=40)),
         (_("Texts"), slide_wording.short_names_text(texts)),
@@ -65,20 +63,14 @@ def measured_slide(data: DeckData) -> StorySlide:
     if shipped.all():
         rows.append((_("Origin"), _("profiles that come with Workdim: nothing was measured here")))
     elif shipped.any():
-        origin = _(
-            "{n} of {total} profiles comes with Workdim",
-            "{n} of {total} profiles come with Workdim",
-            n=counted(int(shipped.sum()), "runs"),
-            total=counted(data.text_runs.height, "runs"),
+        n, total = counted(int(shipped.sum()), "runs"), counted(data.text_runs.height, "runs")
+        come = _(
+            "{n} of {total} profiles comes with Workdim", "{n} of {total} profiles come with Workdim", n=n, total=total
         )
-        rows.append((_("Origin"), origin))
+        rows.append((_("Origin"), come))
     if data.left_out:
-        rows.append(
-            (
-                _("Left out"),
-                _("having no verdicts: {names}").format(names=slide_wording.short_names_text(data.left_out)),
-            )
-        )
+        left_out = slide_wording.short_names_text(data.left_out)
+        rows.append((_("Left out"), _("having no verdicts: {names}").format(names=left_out)))
     return core_slide(
         data,
         "measured",
@@ -104,71 +96,52 @@ def measured_slide(data: DeckData) -> StorySlide:
 
 def _quality_text(data: DeckData) -> str:
     """Result of the quality checks, and how the counts on the slides relate where some models are not drawn."""
-    total = data.text_runs["model_id"].n_unique()
-    n_usable = usable_runs(data.text_runs)["model_id"].n_unique()
-    n_drawn = usable_runs(comparable_runs(data))["model_id"].n_unique()
+    total, usable, drawn = (
+        counted(runs["model_id"].n_unique(), "runs")
+        for runs in (data.text_runs, usable_runs(data.text_runs), usable_runs(comparable_runs(data)))
+    )
     checks = slide_wording.checks_text(data.text_runs)
-    if n_drawn == total:
+    if drawn == total:
         return checks
     return _(
         "{checks}. Usable: {usable} of {total} models; drawn: {drawn}, the largest group that can be compared."
-    ).format(
-        checks=checks, usable=counted(n_usable, "runs"), total=counted(total, "runs"), drawn=counted(n_drawn, "runs")
-    )
+    ).format(checks=checks, usable=usable, total=total, drawn=drawn)
 
 
 def _days(data: DeckData) -> str:
     """The day of the measurements, or the first and the last."""
-    days = sorted({moment.date() for moment in data.text_runs["started_at"]})
-    first, last = day(days[0]), day(days[-1])
+    days: Any = data.text_runs["started_at"].dt.date()
+    first, last = day(days.min()), day(days.max())
     return first if first == last else _("{low} to {high}").format(low=first, high=last)
 
 
 def findings_slide(data: DeckData) -> StorySlide:
     runs = one_run_per_model(data)
-    sound = runs.filter(~pl.col("worst_check").eq_missing(pl.lit("veto")), pl.col("inner_max").is_not_null())
-    n = counted(sound.height, "runs")
+    sound = usable_runs(runs)
+    told, n = list(rows_of(sound)), counted(sound.height, "runs")
+    shapes = [slide_wording.shape_text(run) for run in told]
+    tops = [wording.rounded(run["inner_max"]) for run in rows_of(sound.sort("inner_max"))]
+    evidence: list[str] = []
     if not n:
         title = _("0 of {total} models have numbers that can be relied on").format(total=counted(runs.height, "runs"))
-        statements = [Statement(slide_wording.checks_text(runs), _("Conclusion"), True)]
+        shapes = [slide_wording.checks_text(runs)]
     elif n == 1:
-        run = row_of(sound)
-        title = profile_title(run)
-        statements = [
-            Statement(slide_wording.shape_text(run), _("Conclusion"), True),
-            Statement(profile_text(run), _("Evidence")),
-        ]
+        title, evidence = profile_title(told[0]), [profile_text(told[0])]
     elif n == 2:
-        first, second = rows_of(sound)
-        title = _("Largest inner dimension {x} and {y}: neither model is thereby better").format(
-            x=wording.rounded(first["inner_max"]), y=wording.rounded(second["inner_max"])
-        )
-        pair = (first, second)
-        statements = [
-            Statement(slide_wording.shape_text(run), "" if n else _("Conclusion"), True) for n, run in enumerate(pair)
-        ]
-        statements += [Statement(_lowest_text(run, data), "" if n else _("Evidence")) for n, run in enumerate(pair)]
+        x, y = (wording.rounded(run["inner_max"]) for run in told)
+        title = _("Largest inner dimension {x} and {y}: neither model is thereby better").format(x=x, y=y)
+        evidence = [_lowest_text(run) for run in told]
     else:
         title = _("{n} models reach a largest inner dimension of {low} to {high}; none is thereby better").format(
-            n=n,
-            low=wording.rounded(min(run["inner_max"] for run in rows_of(sound))),
-            high=wording.rounded(max(run["inner_max"] for run in rows_of(sound))),
+            n=n, low=tops[0], high=tops[-1]
         )
-        statements = [
-            Statement(verdict_counts(sound, claim), "" if n else _("Conclusion"), True)
-            for n, claim in enumerate(CLAIMS)
-        ]
-        statements.append(Statement(extremes(sound), _("Evidence")))
-    statements.append(
-        Statement(
-            _("Choose nothing by these numbers: register a question with a benchmark first, then measure."), _("Action")
-        )
-    )
+        shapes, evidence = [verdict_counts(sound, claim) for claim in CLAIMS], [extremes(sound)]
+    action = _("Choose nothing by these numbers: register a question with a benchmark first, then measure.")
     return core_slide(
         data,
         "answer",
         title,
-        statements,
+        answer_statements(shapes, evidence, action),
         tables=("run_summaries",),
         runs=runs,
         say=(
@@ -181,7 +154,7 @@ def findings_slide(data: DeckData) -> StorySlide:
     )
 
 
-def _lowest_text(run: dict, data: DeckData) -> str:
+def _lowest_text(run: dict) -> str:
     """`MiniLM: lowest at layer 5 (48.8); largest 127 [123, 132]`."""
     return _("{name}: largest {top}, lowest at layer {layer} ({low}).").format(
         name=shortened_name(run["name"], 30),
@@ -193,10 +166,9 @@ def _lowest_text(run: dict, data: DeckData) -> str:
 
 def outstanding_slide(data: DeckData) -> StorySlide:
     """Valleys, the largest step between two layers, and the share of variance in the largest direction."""
-    runs = one_run_per_model(data).filter(~pl.col("worst_check").eq_missing(pl.lit("veto")))
-    steps = {run["run_id"]: _largest_step(data, run) for run in rows_of(runs)}
-    largest_steps = {run_id: step for run_id, step in steps.items() if step}
-    if not largest_steps:
+    runs = usable_runs(one_run_per_model(data))
+    steps = [(run, step) for run in rows_of(runs) if (step := _largest_step(data, run["run_id"]))]
+    if not steps:
         return not_measured_slide(
             data,
             "outstanding",
@@ -204,23 +176,23 @@ def outstanding_slide(data: DeckData) -> StorySlide:
             slide_wording.checks_text(data.text_runs),
             time=slide_wording.time_text(data.text_runs.height, data.text_runs),
         )
+    steps.sort(key=lambda of_run: -of_run[1].ratio)
     labels = visuals.short_names(runs, 34)
-    by_size = sorted(largest_steps, key=lambda run_id: -_step_ratio(largest_steps[run_id]))
-    rows = []
-    for run_id in by_size[:MOST_ROWS]:
-        run = runs.row(by_predicate=pl.col("run_id") == run_id, named=True)
-        first, second, before, after = largest_steps[run_id]
-        rows.append(
-            (
-                labels[run_id],
-                _valley_text(data, run_id),
-                _("{before} → {after} (layer {first} to {second})").format(
-                    before=wording.number(before), after=wording.number(after), first=first, second=second
-                ),
-                _dominant_direction_text(data, run),
-            )
+    rows = [
+        (
+            labels[run["run_id"]],
+            _valley_text(data, run["run_id"]),
+            _("{before} → {after} (layer {first} to {second})").format(
+                before=wording.number(step.before),
+                after=wording.number(step.after),
+                first=step.first,
+                second=step.second,
+            ),
+            _dominant_direction_text(data, run["run_id"]),
         )
-    first, second, before, after = largest_steps[by_size[0]]
+        for run, step in steps[:MOST_ROWS]
+    ]
+    largest, step = steps[0]
     key = _("The {n} models with the largest changes by ratio; the others stand in the appendix.").format(
         n=stated(MOST_ROWS, "MOST_ROWS")
     )
@@ -228,11 +200,11 @@ def outstanding_slide(data: DeckData) -> StorySlide:
         data,
         "outstanding",
         _("Largest change by ratio: {name}, from {before} to {after} between layers {first} and {second}").format(
-            name=shortened_name(labels[by_size[0]], 34),
-            before=wording.rounded(before),
-            after=wording.rounded(after),
-            first=first,
-            second=second,
+            name=shortened_name(labels[largest["run_id"]], 34),
+            before=wording.rounded(step.before),
+            after=wording.rounded(step.after),
+            first=step.first,
+            second=step.second,
         ),
         visual=Table(
             (
@@ -245,7 +217,7 @@ def outstanding_slide(data: DeckData) -> StorySlide:
             _("Table of valleys, largest steps and dominant directions, models: {n}.").format(
                 n=counted(len(rows), "runs")
             ),
-            key if len(largest_steps) > MOST_ROWS else "",
+            key if len(steps) > MOST_ROWS else "",
         ),
         tables=("layer_estimates", "run_extrema", "layer_correlators"),
         runs=runs,
@@ -259,28 +231,36 @@ def outstanding_slide(data: DeckData) -> StorySlide:
     )
 
 
-def _step_ratio(step: tuple[int, int, float, float]) -> float:
-    """Ratio of the larger to the smaller value of a step: a fall to a third counts as much as a rise to three times."""
-    return max(step[3] / step[2], step[2] / step[3])
+class _Step(NamedTuple):
+    """Two neighbouring layers, and their values."""
+
+    first: int
+    second: int
+    before: float
+    after: float
+
+    @property
+    def ratio(self) -> float:
+        """Of the larger to the smaller value: a fall to a third counts as much as a rise to three times."""
+        return max(self.after / self.before, self.before / self.after)
 
 
-def _largest_step(data: DeckData, run: dict) -> tuple[int, int, float, float] | None:
-    """The two neighbouring layers with the largest ratio of d2, and their values."""
+def _largest_step(data: DeckData, run_id: str) -> _Step | None:
+    """The two neighbouring layers with the largest ratio of d2."""
     estimates = data.estimates.filter(
         pl.col("value").is_finite(),
-        run_id=run["run_id"],
+        run_id=run_id,
         estimator="d2",
         cloud="one_per_type",
         transform="centred",
         state="residual",
     ).sort("layer")
-    profile = list(rows_of(estimates, "layer_estimates"))
-    pairs = [
-        (a["layer"], b["layer"], a["value"], b["value"])
-        for a, b in pairwise(profile)
+    steps = [
+        _Step(a["layer"], b["layer"], a["value"], b["value"])
+        for a, b in pairwise(rows_of(estimates, "layer_estimates"))
         if b["layer"] == a["layer"] + 1 and a["value"] > 0 < b["value"]
     ]
-    return max(pairs, key=_step_ratio, default=None)
+    return max(steps, key=lambda step: step.ratio, default=None)
 
 
 def _valley_text(data: DeckData, run_id: str) -> str:
@@ -293,11 +273,11 @@ def _valley_text(data: DeckData, run_id: str) -> str:
     )
 
 
-def _dominant_direction_text(data: DeckData, run: dict) -> str:
+def _dominant_direction_text(data: DeckData, run_id: str) -> str:
     """Share of the variance along the leading principal component, at the layer where it is largest."""
     correlators = data.correlators.filter(
         pl.col("value").is_finite(),
-        run_id=run["run_id"],
+        run_id=run_id,
         correlator="top_components_1",
         cloud="one_per_type",
         state="residual",
@@ -311,14 +291,13 @@ def _dominant_direction_text(data: DeckData, run: dict) -> str:
 def controls_slide(data: DeckData) -> StorySlide:
     """What each kind of control showed, with its power: without power nothing is concluded."""
     outcomes = data.against_controls.filter(pl.col("run_id").is_in(data.text_runs["run_id"].to_list()))
-    kinds = dict(data.runs.filter(pl.col("pass") != "text").select("run_id", "pass").iter_rows())
-    rows = []
-    for kind in dict.fromkeys(kinds.values()):
-        ids = [run_id for run_id, control_kind in kinds.items() if control_kind == kind]
-        of_kind = outcomes.filter(pl.col("control_run_id").is_in(ids))
-        cells = [_control_cell(of_kind.filter(claim=claim)) for claim in CLAIMS]
-        if any(cells):
-            rows.append((name("pass", kind), *(cell or "–" for cell in cells)))
+    kinds = data.runs.filter(pl.col("pass") != "text")
+    outcomes = outcomes.join(kinds.select(control_run_id="run_id", kind="pass"), on="control_run_id", how="left")
+    cells = {
+        kind: [_control_cell(outcomes.filter(kind=kind, claim=claim)) for claim in CLAIMS]
+        for kind in kinds["pass"].unique(maintain_order=True)
+    }
+    rows = [(name("pass", kind), *(cell or "–" for cell in told)) for kind, told in cells.items() if any(told)]
     if not rows:
         return not_measured_slide(
             data,
@@ -333,14 +312,13 @@ def controls_slide(data: DeckData) -> StorySlide:
         )
     compared = outcomes.filter(pl.col("claim").is_in(CLAIMS), pl.col("power").is_not_null())
     powered = compared.filter(pl.col("outcome") != "not_usable", pl.col("power") >= POWER).height
-    key = [
+    unusable = outcomes.filter(outcome="not_usable")["control_run_id"].to_list()
+    key = (
         _(
             "Power: how likely the control would have shown the claim, had it the same shape. Without power nothing follows."
-        )
-    ]
-    unusable = outcomes.filter(outcome="not_usable")["control_run_id"].to_list()
-    if unusable:
-        key.append(_("Not usable: {reason}.").format(reason=_why_unusable(unusable, data)))
+        ),
+        _("Not usable: {reason}.").format(reason=_why_unusable(unusable, data)) if unusable else "",
+    )
     return core_slide(
         data,
         "controls",
@@ -397,37 +375,31 @@ def _why_unusable(control_ids: list[str], data: DeckData) -> str:
 
 def next_step_slide(data: DeckData) -> StorySlide:
     n = counted(data.text_runs["model_id"].n_unique(), "runs")
-    reasons = {key for claim in CLAIMS for keys in data.text_runs[f"reasons_{claim}"].to_list() for key in keys or ()}
+    reasons = {key for claim in CLAIMS for key in data.text_runs[f"reasons_{claim}"].explode()}
     open_controls = reasons & {"no_control", "control_no_power", "control_failed", "control_vetoed"}
-    options = []
-    if open_controls:
-        options.append(
-            (_("Measure controls with power"), _controls_time_text(data), _("whether the shape comes from training"))
-        )
     more = max(0, FEWEST_TEST - n)
-    options.append(
+    options = [
         (
             _("Register a pilot with a benchmark and {n} models").format(n=max(n, FEWEST_TEST)),
             slide_wording.time_text(more, data.text_runs) if more else _("scores only"),
             _("whether the dimension says anything about scores"),
-        )
-    )
+        ),
+        (_("Make a layer plan of one model"), _("time not yet estimated"), _("which blocks it can do without")),
+        (_("Stop here"), _("none"), _("nothing: no choice rests on these numbers")),
+    ]
     if data.text_runs["corpus_id"].n_unique() == 1:
-        options.append(
-            (
-                _("Read a second text"),
-                slide_wording.time_text(n, data.text_runs),
-                _("whether another text gives the same shape"),
-            )
-        )
-    options.append(
-        (_("Make a layer plan of one model"), _("time not yet estimated"), _("which blocks it can do without"))
-    )
-    options.append((_("Stop here"), _("none"), _("nothing: no choice rests on these numbers")))
+        time = slide_wording.time_text(n, data.text_runs)
+        options.insert(1, (_("Read a second text"), time, _("whether another text gives the same shape")))
+    if open_controls:
+        told = _("whether the shape comes from training")
+        options.insert(0, (_("Measure controls with power"), _controls_time_text(data), told))
+    step, time, _settles = options[0]
     return core_slide(
         data,
         "next",
-        _("Next step: {what}, {time}; or stop here").format(what=_lower_first(options[0][0]), time=options[0][1]),
+        _("Next step: {what}, {time}; or stop here").format(
+            what=step[:1].lower() + step[1:] if spoken() == "en" else step, time=time
+        ),
         visual=Table(
             (Column(_("Step"), 0.42), Column(_("Time here"), 0.23), Column(_("What it would settle"), 0.35)),
             tuple(options),
@@ -442,10 +414,6 @@ def next_step_slide(data: DeckData) -> StorySlide:
             _("If nobody needs the answer, stopping here costs nothing."),
         ),
     )
-
-
-def _lower_first(text: str) -> str:
-    return text[:1].lower() + text[1:] if spoken() == "en" else text
 
 
 def limits_slide(data: DeckData) -> StorySlide:

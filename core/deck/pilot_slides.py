@@ -9,7 +9,7 @@ from core.analysis.relation import MARGIN
 from core.analysis.units import FEWEST_TEST
 from core.deck import visuals
 from core.deck.deck_data import DeckData
-from core.deck.slide import core_slide, decision_slide, fact_table, not_measured_slide
+from core.deck.slide import answer_statements, core_slide, decision_slide, fact_table, not_measured_slide
 from core.deck.story import Statement, StorySlide
 from core.figures.scores import relation_chart
 from core.locale import _
@@ -100,11 +100,7 @@ def answer_slide(data: DeckData) -> StorySlide:
         data,
         "answer",
         answer_wording.headline_text(answer),
-        [
-            Statement(answer_wording.answer_text(answer), _("Conclusion"), is_main=True),
-            Statement(evidence, _("Evidence")),
-            Statement(action, _("Action")),
-        ],
+        answer_statements([answer_wording.answer_text(answer)], [evidence], action),
         tables=("run_summaries", "scores", "layer_replicates"),
         runs=answer.population.rows,
         say=(

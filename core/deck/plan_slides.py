@@ -141,11 +141,11 @@ def answer_slide(data: DeckData) -> StorySlide:
         data,
         "answer",
         slide_wording.plan_title_text(layer_plan),
-        [
-            Statement(slide_wording.plan_conclusion_text(layer_plan), _("Conclusion"), is_main=True),
-            Statement(wording.joined_sentences([line for line in evidence if line][:MOST_EVIDENCE]), _("Evidence")),
-            Statement(action, _("Action")),
-        ],
+        slide.answer_statements(
+            [slide_wording.plan_conclusion_text(layer_plan)],
+            [wording.joined_sentences([line for line in evidence if line][:MOST_EVIDENCE])],
+            action,
+        ),
         tables=("plans", "plan_outcomes"),
         say=(
             _(

@@ -96,6 +96,14 @@ def not_measured_slide(data: DeckData, key: str, what: str, *lines: str, time: s
     return replace(draft, is_placeholder=True)
 
 
+def answer_statements(conclusions: Sequence[str], evidence: Sequence[str], action: str) -> list[Statement]:
+    return [
+        *(Statement(text, "" if n else _("Conclusion"), is_main=True) for n, text in enumerate(conclusions)),
+        *(Statement(text, "" if n else _("Evidence")) for n, text in enumerate(evidence)),
+        Statement(action, _("Action")),
+    ]
+
+
 def decision_slide(data: DeckData, choice: str, options: Sequence[str], more: Sequence[Statement] = ()) -> StorySlide:
     """The decision, its date and who takes it; the first of the options is recommended."""
     pilot = data.pilot

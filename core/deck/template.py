@@ -18,7 +18,7 @@ from pptx import Presentation
 from pptx.enum.shapes import PP_PLACEHOLDER as KIND
 from pptx.opc.constants import RELATIONSHIP_TYPE as RT
 from pptx.opc.package import XmlPart
-from pptx.oxml.ns import qn
+from pptx.oxml.ns import nsuri, qn
 from pptx.presentation import Presentation as Deck
 from pptx.slide import Slide, SlideLayout
 from pptx.util import Inches, Pt
@@ -49,7 +49,8 @@ _AS_MAIN = (
     b"application/vnd.openxmlformats-officedocument.presentationml.template.main+xml",
     b"application/vnd.openxmlformats-officedocument.presentationml.slideshow.main+xml",
 )
-_R = "http://schemas.openxmlformats.org/officeDocument/2006/relationships"
+_REFERENCES = etree.XPath("//@r:*[.=$key]", namespaces={"r": nsuri("r")})
+"""The attributes that refer to a relation by its key."""
 _KEPT = {RT.SLIDE_MASTER, RT.NOTES_MASTER, RT.THEME, RT.PRES_PROPS, RT.VIEW_PROPS, RT.TABLE_STYLES, RT.FONT, RT.SLIDE}
 """Relations that a presentation keeps; authors of comments, tags, revisions, printers and custom XML are removed."""
 _KEPT_OF_LAYOUTS = {RT.SLIDE_MASTER, RT.SLIDE_LAYOUT, RT.THEME, RT.IMAGE}
@@ -126,17 +127,17 @@ def _template(deck: Deck, name: str) -> Template:
     usable = [
         layout for layout in with_title if not _has(layout, (KIND.CENTER_TITLE, KIND.VERTICAL_TITLE))
     ] or with_title
-    kinds = {layout: _placeholder_kinds(layout) for layout in usable}
-    plain = min(usable, key=lambda layout: len(kinds[layout]))
-    body = next((layout for layout in usable if kinds[layout] == [_TEXT]), plain)
-    split = next((layout for layout in usable if sorted(kinds[layout]) in ([_CHART, _TEXT], [_TEXT, _TEXT])), plain)
+    kinds = [(layout, _placeholder_kinds(layout)) for layout in usable]
+    plain, beside_title = min(kinds, key=lambda one: len(one[1]))
+    body = next((layout for layout, held in kinds if held == [_TEXT]), plain)
+    split = next((layout for layout, held in kinds if sorted(held) in ([_CHART, _TEXT], [_TEXT, _TEXT])), plain)
     for holder in (holder for layout in (plain, body, split) for holder in layout.placeholders):
         _box(holder)  # raises here rather than when a slide is drawn
     template = Template(deck, plain, body, split, _room(deck, plain))
     if min(template.room[2:]) <= 0:
         raise InputError("The layouts of {name} leave no room for a slide. Choose another template.", name=name)
     missing = {
-        "no_title_only": bool(kinds[plain]),
+        "no_title_only": bool(beside_title),
         "no_footer": not _has(plain, (KIND.FOOTER,)),
         "no_slide_number": not _has(plain, (KIND.SLIDE_NUMBER,)),
         "no_japanese_font": spoken() == "ja" and not _has_east_asian_font(deck),
@@ -306,10 +307,8 @@ def _drop_relations(part: Any, kept_types: set[str], root: Any = None) -> None:
     for key, relation in list(part.rels.items()):
         if relation.reltype in kept_types and not relation.is_external:
             continue
-        for element in list((part._element if root is None else root).iter(etree.Element)):
-            for name, value in list(element.attrib.items()):
-                if name.startswith(f"{{{_R}}}") and value == key:
-                    _remove_reference(element, name)
+        for reference in _REFERENCES(part._element if root is None else root, key=key):
+            _remove_reference(reference.getparent(), reference.attrname)
         part.rels.pop(key)
 
 
@@ -318,15 +317,12 @@ def _remove_reference(element: Any, attribute: str) -> None:
     if element.tag == qn("a:blip"):
         del element.attrib[attribute]
         return
-    linked = element
-    while element.getparent() is not None and element.getparent().tag not in (qn("p:spTree"), qn("p:grpSp")):
-        if element.tag in (qn("a:hlinkClick"), qn("a:hlinkHover"), qn("a:hlinkMouseOver"), qn("p:custDataLst")):
-            break
-        element = element.getparent()
-    if element.getparent() is None:  # outside of all shapes
-        element = linked
-    if element.getparent() is not None:
-        element.getparent().remove(element)
+    links = {*map(qn, ("a:hlinkClick", "a:hlinkHover", "a:hlinkMouseOver", "p:custDataLst"))}
+    trees = {qn("p:spTree"), qn("p:grpSp")}
+    around = (one for one in (element, *element.iterancestors()) if one.getparent() is not None)
+    whole = next((one for one in around if one.tag in links or one.getparent().tag in trees), element)
+    if whole.getparent() is not None:
+        whole.getparent().remove(whole)
 
 
 # --- layouts ---------------------------------------------------------------------------------------------------

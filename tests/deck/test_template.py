@@ -10,7 +10,7 @@ import pytest
 from pptx import Presentation
 from pptx.enum.shapes import PP_PLACEHOLDER
 from pptx.opc.constants import RELATIONSHIP_TYPE
-from pptx.oxml.ns import qn
+from pptx.oxml.ns import nsuri, qn
 from pptx.util import Inches
 
 from core.deck import template
@@ -215,9 +215,9 @@ def test_links_of_themes_and_properties_stay_behind():
     relations = "http://schemas.openxmlformats.org/package/2006/relationships"
     outside = f'<Relationship Id="rId7" Type="{RELATIONSHIP_TYPE.IMAGE}" Target="file:///home/smith/a.png" TargetMode="External"/>'
     slide = f'<Relationship Id="rId8" Type="{RELATIONSHIP_TYPE.SLIDE}" Target="slides/slide1.xml"/>'
-    link = f'<a:blip xmlns:r="{template._R}" r:link="rId7"/>'.encode()
+    link = f'<a:blip xmlns:r="{nsuri("r")}" r:link="rId7"/>'.encode()
     seen = (
-        f'<p:outlineViewPr><p:sldLst><p:sld xmlns:r="{template._R}" r:id="rId8"/></p:sldLst></p:outlineViewPr>'.encode()
+        f'<p:outlineViewPr><p:sldLst><p:sld xmlns:r="{nsuri("r")}" r:id="rId8"/></p:sldLst></p:outlineViewPr>'.encode()
     )
     with zipfile.ZipFile(io.BytesIO(company())) as packed:
         theme, views = packed.read(THEME), packed.read("ppt/viewProps.xml")
