@@ -11,9 +11,8 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, fields, is_dataclass, replace
 from string import Formatter
-from typing import Any, Literal, SupportsIndex
+from typing import Any, SupportsIndex
 
-Kind = Literal["read", "derived", "stated"]
 STATED = "stated"
 """What stands for the table of a number that no table holds: one of a definition."""
 
@@ -22,14 +21,12 @@ STATED = "stated"
 class Source:
     """Where a number comes from."""
 
-    kind: Kind
-    """`read` from a row of the warehouse, `derived` by a function from rows, `stated` by a definition of ours."""
     table: str
-    """Or the question whose answer it is of."""
+    """Or the question whose answer it is of, or STATED."""
     column: str
     """Or the field of that answer, or the name of a constant."""
     key: tuple[tuple[str, Any], ...] = ()
-    """Columns that find the row, with their values."""
+    """Columns that find the row that it was read from, with their values."""
 
 
 def _both_ways(operate: Callable[[Any, Any], Any]) -> tuple[Callable[..., Any], Callable[..., Any]]:
@@ -98,16 +95,16 @@ def _combined(one: _Sourced, other: Any, value: Any) -> Any:
     beside = getattr(other, "source", None)
     if one.source is None or beside is None or beside == one.source:
         return sourced(value, one.source or beside)
-    first, second = one.source, beside
-    column = first.column if first.column == second.column else f"{first.column}, {second.column}"
-    table = first.table if first.table == second.table else f"{first.table}, {second.table}"
-    both_stated = first.kind == second.kind == "stated"
-    return sourced(value, Source("stated" if both_stated else "derived", table, column))
+    table, column = (
+        first if first == second else f"{first}, {second}"
+        for first, second in ((one.source.table, beside.table), (one.source.column, beside.column))
+    )
+    return sourced(value, Source(table, column))
 
 
 def derived(value: Any, question: str, field: str) -> Any:
     """A number that a function computed: `question` names it, `field` the number of its answer."""
-    return sourced(value, Source("derived", question, field))
+    return sourced(value, Source(question, field))
 
 
 def counted(n: int, things: str) -> Any:
@@ -117,7 +114,7 @@ def counted(n: int, things: str) -> Any:
 
 def stated(value: Any, name: str) -> Any:
     """A number of a definition, a threshold: the constant `name`."""
-    return sourced(value, Source("stated", STATED, name))
+    return sourced(value, Source(STATED, name))
 
 
 def stamped(value: Any, question: str, path: str = "") -> Any:

@@ -12,11 +12,11 @@ import pytest
 
 from core.errors import Sentence
 from core.locale import _, in_language, worded
-from core.sources import Count, Number, Source, Text, counted, derived, joined, shown, sourced, stamped, stated
+from core.sources import STATED, Count, Number, Source, Text, counted, derived, joined, shown, sourced, stamped, stated
 from core.tables.sourced import row_of, rows_of
 
-PEAK = Source("read", "run_summaries", "inner_max", (("run_id", "r1"),))
-START = Source("read", "run_summaries", "embedding_dimension", (("run_id", "r1"),))
+PEAK = Source("run_summaries", "inner_max", (("run_id", "r1"),))
+START = Source("run_summaries", "embedding_dimension", (("run_id", "r1"),))
 
 
 def told(text: str) -> list[tuple[str, str | None]]:
@@ -30,9 +30,9 @@ def test_a_change_of_unit_keeps_the_source_and_two_sources_make_a_derived_number
     peak, start = Number(106.2, PEAK), Number(44.0, START)
     for same in (100 * peak, peak / 2, -peak, abs(peak), round(peak, 1), round(peak), peak - 1, max(peak, 1.0)):
         assert same.source == PEAK
-    assert (peak / start).source == Source("derived", "run_summaries", "inner_max, embedding_dimension")
+    assert (peak / start).source == Source("run_summaries", "inner_max, embedding_dimension")
     assert (peak - peak).source == PEAK and Count(3, PEAK) + 1 == 4
-    assert (stated(2, "A") * stated(3, "B")).source.kind == "stated"
+    assert (stated(2, "A") * stated(3, "B")).source.table == STATED
 
 
 def test_anywhere_else_it_is_a_plain_number():
@@ -101,11 +101,11 @@ class Found:
 
 def test_an_answer_is_stamped_with_the_paths_of_its_fields():
     found = stamped(Found(0.31, (Model("r1", 106.2), Model("r2", Number(44.0, START)), Model("r3", None))), "answer")
-    assert found.rho.source == Source("derived", "answer", "rho")
+    assert found.rho.source == Source("answer", "rho")
     assert found.models[0].dimension.source.column == "models[r1].dimension"
     assert found.models[1].dimension.source == START, "what has a source keeps it"
     assert found.models[2].dimension is None and found.models[0].is_vetoed is False
-    assert derived(1, "answer", "n").source.kind == "derived"
+    assert derived(1, "answer", "n").source == Source("answer", "n")
 
 
 def test_a_row_says_of_each_number_which_table_it_is_of():
@@ -116,6 +116,6 @@ def test_a_row_says_of_each_number_which_table_it_is_of():
     assert row["name"] == "m" and row["inner_max"].source.key == (("run_id", "r1"),)
     tables = {name: row[name].source.table for name in ("inner_max", "parameters", "score")}
     assert tables == {"inner_max": "run_summaries", "parameters": "models", "score": "scores"}
-    assert row["score"].source.column == "value" and row["distance"].source.kind == "derived"
+    assert row["score"].source.column == "value" and row["distance"].source.table == "runs"
     control = pl.DataFrame({"run_id": ["r1"], "power": [0.8]})
     assert next(rows_of(control, "run_controls"))["power"].source.table == "run_controls"

@@ -22,24 +22,22 @@ FEWEST_CHECKS, MOST_CHECKS = 3, 9
 
 def missing_slide(data: DeckData) -> StorySlide:
     pilot, answer = data.pilot_and_answer
-    missing = list(answer.population.missing)
-    vetoed = _vetoed(answer)
-    sound = [model for model in answer.models if not model.is_vetoed]
-    unscored = _unscored(answer)
-    scored = [model.name for model in sound if model.name not in unscored]
+    missing, vetoed, unscored = list(answer.population.missing), _vetoed(answer), _unscored(answer)
+    sound = [model.name for model in answer.models if not model.is_vetoed]
+    scored = [model for model in sound if model not in unscored]
+    all_names = [*missing, *vetoed, *sound]
+    short = dict(zip(all_names, distinguishing_names(all_names), strict=True))
     groups = (
         (_("measured, with the score"), scored, _("count")),
         (_("measured, without the score"), unscored, _("need a score")),
         (_("measured and vetoed by a check"), vetoed, _("do not count; see the checks")),
         (_("not measured"), missing, slide_wording.time_text(len(missing), data.text_runs)),
     )
-    all_names = [*missing, *vetoed, *(model.name for model in sound)]
-    short = dict(zip(all_names, distinguishing_names(all_names), strict=True))
     rows = [
         (
             group,
             shown(counted(len(names), "pilots")),
-            slide_wording.short_names_text([short.get(model, model) for model in names], most=8),
+            slide_wording.short_names_text([short[model] for model in names], most=8),
             consequence,
         )
         for group, names, consequence in groups

@@ -337,17 +337,12 @@ def directions_slide(data: DeckData) -> StorySlide:
             _("It is measured with the plan: workdim plan MODEL --directions"),
         )
     ranks = [point.rank for point in points if point.rank is not None]
-    rank_range = list(dict.fromkeys((min(ranks), max(ranks)))) if ranks else []
-    title = (
-        _("{ranks} directions suffice (layers tried: {n})").format(
-            ranks=str(rank_range[0])
-            if len(rank_range) == 1
-            else _("{low} to {high}").format(low=rank_range[0], high=rank_range[1]),
-            n=counted(len(points), "plan_outcomes"),
-        )
-        if rank_range
-        else _("No rank stays within the budget (layers tried: {n})").format(n=counted(len(points), "plan_outcomes"))
-    )
+    n = counted(len(points), "plan_outcomes")
+    title = _("No rank stays within the budget (layers tried: {n})").format(n=n)
+    if ranks:
+        low, high = min(ranks), max(ranks)
+        suffice = str(low) if low == high else _("{low} to {high}").format(low=low, high=high)
+        title = _("{ranks} directions suffice (layers tried: {n})").format(ranks=suffice, n=n)
     return _plan_slide(
         data,
         "directions",

@@ -12,12 +12,12 @@ from core.analysis.differences import comparability
 from core.deck import visuals
 from core.deck.deck_data import DeckData
 from core.deck.slide import core_slide, not_measured_slide
-from core.deck.story import Statement, StorySlide
-from core.figures.chart import Chart, Gallery
+from core.deck.story import StorySlide
+from core.figures.chart import Gallery
 from core.locale import _
 from core.registry.specifications import CLAIMS
 from core.sources import Text, counted, derived
-from core.tables.sourced import row_of, rows_of
+from core.tables.sourced import rows_of
 from core.wording import slides as slide_wording
 from core.wording.labels import layer_text, shortened_name
 from core.wording.provenance import comparability_text
@@ -44,46 +44,45 @@ def profiles_slide(data: DeckData) -> StorySlide:
             slide_wording.checks_text(runs),
             time=slide_wording.time_text(runs.height, runs),
         )
-    tops = [run["inner_max"] for run in rows_of(sound)]
-    low, high = min(tops), max(tops)
+    told = sorted(rows_of(sound), key=lambda run: run["inner_max"])
+    values = {
+        "n": counted(sound["model_id"].n_unique(), "runs"),
+        "low": wording.rounded(told[0]["inner_max"]),
+        "high": wording.rounded(told[-1]["inner_max"]),
+    }
     pair = comparability(*drawn_runs.to_dicts()) if drawn_runs.height == 2 else None
+    is_apart = pair is not None and not pair.by_types
     if sound.height == 1:
-        run = row_of(sound)
         title = _("{name}: largest dimension at layer {layer}").format(
-            name=shortened_name(run["name"], 40), layer=layer_text(run["inner_max_layer"], run["n_layers"])
+            name=shortened_name(told[0]["name"], 40), layer=layer_text(told[0]["inner_max_layer"], told[0]["n_layers"])
         )
-    elif pair is not None and not pair.by_types:
+    elif is_apart:
         title = _("{n} models that do not compare: largest inner dimension {low} in one, {high} in the other").format(
-            n=counted(sound.height, "runs"), low=wording.rounded(low), high=wording.rounded(high)
+            **values
         )
-    elif wording.rounded(low) == wording.rounded(high):
+    elif values["low"] == values["high"]:
         title = _(
             "{n} model on one scale: largest inner dimension {top} in each",
             "{n} models on one scale: largest inner dimension {top} in each",
-            n=counted(sound["model_id"].n_unique(), "runs"),
-            top=wording.rounded(high),
+            top=values["high"],
+            n=values["n"],
         )
     else:
         title = _(
             "{n} model on one scale: largest inner dimension between {low} and {high}",
             "{n} models on one scale: largest inner dimension between {low} and {high}",
-            n=counted(sound["model_id"].n_unique(), "runs"),
-            low=wording.rounded(low),
-            high=wording.rounded(high),
+            **values,
         )
-    statements: list[Statement | str] = []
+    statements = [comparability_text(pair)] if pair is not None and is_apart else []
     if isinstance(visual, Gallery):
-        visual = replace(
-            visual, key=wording.joined_sentences((_how_many_drawn(data, len(visual.charts), drawn_runs), visual.key))
-        )
-    elif sound.height <= 3:
-        statements = [profile_text(run) for run in rows_of(sound)]
+        drawn = _how_many_drawn(data, len(visual.charts), drawn_runs)
+        visual = replace(visual, key=wording.joined_sentences((drawn, visual.key)))
     else:
-        statements = [*(verdict_counts(sound, claim) for claim in CLAIMS), extremes(sound)]
-    if pair is not None and not pair.by_types:
-        statements.insert(0, comparability_text(pair))
-    if isinstance(visual, Chart):
         statements.insert(0, _how_many_drawn(data, drawn_runs["model_id"].n_unique(), drawn_runs))
+        if sound.height <= 3:
+            statements += [profile_text(run) for run in rows_of(sound)]
+        else:
+            statements += [*(verdict_counts(sound, claim) for claim in CLAIMS), extremes(sound)]
         statements.append(slide_wording.checks_text(runs))
     return core_slide(
         data,
@@ -133,9 +132,9 @@ def comparable_runs(data: DeckData) -> pl.DataFrame:
 
 def one_run_per_model(data: DeckData) -> pl.DataFrame:
     """One run per model: of several, the newest that no check vetoes."""
-    order = data.text_runs.with_columns(is_vetoed=pl.col("worst_check").eq_missing(pl.lit("veto")))
-    newest = order.sort("is_vetoed", "run_id", descending=[False, True], maintain_order=True)
-    return newest.unique("model_id", keep="first", maintain_order=True).sort("name").drop("is_vetoed")
+    is_vetoed = pl.col("worst_check").eq_missing(pl.lit("veto"))
+    newest = data.text_runs.sort(is_vetoed, "run_id", descending=[False, True], maintain_order=True)
+    return newest.unique("model_id", keep="first", maintain_order=True).sort("name")
 
 
 def profile_title(run: dict) -> str:

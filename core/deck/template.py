@@ -14,11 +14,12 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from lxml import etree
-from pptx import Presentation
 from pptx.enum.shapes import PP_PLACEHOLDER as KIND
+from pptx.opc.constants import CONTENT_TYPE as CT
 from pptx.opc.constants import RELATIONSHIP_TYPE as RT
 from pptx.opc.package import XmlPart
 from pptx.oxml.ns import nsuri, qn
+from pptx.package import Package
 from pptx.presentation import Presentation as Deck
 from pptx.slide import Slide, SlideLayout
 from pptx.util import Inches, Pt
@@ -44,11 +45,6 @@ SLIDE_INCHES = 1, 56
 """Shortest and longest side of a slide, as PowerPoint has it."""
 MOST_PART_BYTES, MOST_XML_BYTES = 16 * 2**20, 48 * 2**20
 """Limits of one XML part, and of all: parsed XML takes thirty times as much memory, and twenty MB pack to twenty kB."""
-_MAIN = "application/vnd.openxmlformats-officedocument.presentationml.presentation.main+xml"
-_AS_MAIN = (
-    b"application/vnd.openxmlformats-officedocument.presentationml.template.main+xml",
-    b"application/vnd.openxmlformats-officedocument.presentationml.slideshow.main+xml",
-)
 _REFERENCES = etree.XPath("//@r:*[.=$key]", namespaces={"r": nsuri("r")})
 """The attributes that refer to a relation by its key."""
 _KEPT = {RT.SLIDE_MASTER, RT.NOTES_MASTER, RT.THEME, RT.PRES_PROPS, RT.VIEW_PROPS, RT.TABLE_STYLES, RT.FONT, RT.SLIDE}
@@ -112,9 +108,8 @@ def open_template(content: bytes, name: str) -> Template:
     except InputError:
         raise
     except Exception as error:  # python-pptx raises anything on a broken part
-        raise InputError(
-            "{name} is damaged or no PowerPoint file: {error}.", name=name, error=_first_line(error)
-        ) from error
+        told = next(iter(str(error).strip().splitlines()), type(error).__name__)[:120].rstrip(".")
+        raise InputError("{name} is damaged or no PowerPoint file: {error}.", name=name, error=told) from error
 
 
 def _template(deck: Deck, name: str) -> Template:
@@ -152,7 +147,7 @@ def adapt_placeholders(template: Template, slide: Slide, foot: str) -> None:
     The title keeps the layout's font and gets its size, or the largest at which it fits; `foot` becomes a line of its own
     where the layout has no footer or one that is too small.
     """
-    for shape in _placeholders(slide):
+    for shape in list(slide.placeholders):
         frame, box = shape.text_frame, _box(shape)
         if _kind(shape) in _HEADINGS:
             frame.text = title = frame.text.replace("\v", "")  # where a line ends depends on the layout's own width
@@ -217,12 +212,9 @@ def _deck(content: bytes, name: str) -> Deck:
     types = packed.read("[Content_Types].xml")
     if b"macroEnabled" in types or any(part.endswith("vbaProject.bin") for part in packed.namelist()):
         raise InputError("{name} holds macros: save it without them as .pptx or .potx and try again.", name=name)
-    changed = types
-    for kind in _AS_MAIN:
-        changed = changed.replace(kind, _MAIN.encode())
-    if changed != types:
-        content = _with_part(packed, "[Content_Types].xml", changed)
-    deck = Presentation(io.BytesIO(content))
+    part: Any = Package.open(io.BytesIO(content)).main_document_part
+    part._content_type = CT.PML_PRESENTATION_MAIN  # of a .potx or .ppsx, which differ from a .pptx in this alone
+    deck = part.presentation
     list(deck.slide_layouts)
     width, height = (int(length or 0) / Inches(1) for length in (deck.slide_width, deck.slide_height))
     if not all(SLIDE_INCHES[0] <= length <= SLIDE_INCHES[1] for length in (width, height)):
@@ -237,21 +229,8 @@ def _deck(content: bytes, name: str) -> Deck:
     return deck
 
 
-def _with_part(packed: zipfile.ZipFile, name: str, changed: bytes) -> bytes:
-    buffer = io.BytesIO()
-    with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
-        for member in packed.infolist():
-            archive.writestr(member.filename, changed if member.filename == name else packed.read(member))
-    return buffer.getvalue()
-
-
 def _parsed(content: bytes) -> Any:
     return etree.fromstring(content, etree.XMLParser(resolve_entities=False, no_network=True))
-
-
-def _first_line(error: Exception) -> str:
-    lines = str(error).strip().splitlines()
-    return lines[0][:120].rstrip(".") if lines else type(error).__name__
 
 
 # --- removed content -------------------------------------------------------------------------------------------
@@ -328,11 +307,6 @@ def _remove_reference(element: Any, attribute: str) -> None:
 # --- layouts ---------------------------------------------------------------------------------------------------
 
 
-def _placeholders(page: Any) -> list[Any]:
-    """The placeholders of a slide, layout or master."""
-    return list(page.placeholders)
-
-
 def _kind(shape: Any) -> Any:
     return shape.placeholder_format.type
 
@@ -347,16 +321,16 @@ _TEXT, _CHART, _OTHER = "text", "chart", "other"
 def _placeholder_kinds(layout: SlideLayout) -> list[str]:
     """The kinds of placeholders of a layout besides title and footer; one for any content counts as text."""
     names = {KIND.BODY: _TEXT, KIND.OBJECT: _TEXT, KIND.CHART: _CHART}
-    kinds = [_kind(holder) for holder in _placeholders(layout)]
+    kinds = [_kind(holder) for holder in layout.placeholders]
     return [names.get(kind, _OTHER) for kind in kinds if kind not in (*_HEADINGS, *_FOOTERS)]
 
 
 def _room(deck: Deck, layout: SlideLayout) -> Box:
     """The master's body, or the area between title and footer where it has none; never above the layout's title."""
     width, height = int(deck.slide_width or 0) / Inches(1), int(deck.slide_height or 0) / Inches(1)
-    heading = next(_box(holder) for holder in _placeholders(layout) if _kind(holder) in _HEADINGS)
-    feet = [_box(holder)[1] for holder in _placeholders(layout) if _kind(holder) in _FOOTERS]
-    bodies = [_box(holder) for holder in _placeholders(layout.slide_master) if _kind(holder) == KIND.BODY]
+    heading = next(_box(holder) for holder in layout.placeholders if _kind(holder) in _HEADINGS)
+    feet = [_box(holder)[1] for holder in layout.placeholders if _kind(holder) in _FOOTERS]
+    bodies = [_box(holder) for holder in layout.slide_master.placeholders if _kind(holder) == KIND.BODY]
     is_on_top = heading[1] + heading[3] < 0.45 * height
     top = heading[1] + heading[3] + 0.1 if is_on_top else 0.06 * height
     bottom = min([height - 0.3, *(foot - 0.05 for foot in feet if foot > 0.7 * height)])
@@ -395,12 +369,10 @@ def _set_size(shape: Any, size: float) -> None:
 
 def _inherited_size(template: Template, shape: Any) -> float:
     """The letter size of a title in layout or master."""
-    inherited = next(
-        (holder for holder in _placeholders(shape.part.slide_layout) if _kind(holder) == _kind(shape)), None
-    )
+    inherited = next((holder for holder in shape.part.slide_layout.placeholders if _kind(holder) == _kind(shape)), None)
     master = template.content.slide_master
     places = [inherited._element] if inherited is not None else []
-    places += [holder._element for holder in _placeholders(master) if _kind(holder) in _HEADINGS]
+    places += [holder._element for holder in master.placeholders if _kind(holder) in _HEADINGS]
     places += master._element.findall(f"{qn('p:txStyles')}/{qn('p:titleStyle')}")
     for place in places:
         for style in place.iter(qn("a:lvl1pPr")):

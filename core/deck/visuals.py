@@ -138,7 +138,7 @@ def _curves(estimates: pl.DataFrame, runs: pl.DataFrame) -> ProfileData:
 
     def read(value: float | None, column: str, curve: Curve, layer: int) -> Any:
         key = (("run_id", curve.run_id), ("layer", layer), *settings)
-        return sourced(value, Source("read", "layer_estimates", column, key))
+        return sourced(value, Source("layer_estimates", column, key))
 
     curves = [
         replace(

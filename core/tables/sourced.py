@@ -66,8 +66,8 @@ def _declared(name: str, table: str | None) -> tuple[str, str]:
 
 def _source(row: Mapping[str, Any], table: str, column: str, name: str) -> Source:
     if not table:
-        return Source("derived", "runs", name, _key(row, ("run_id",)))
-    return Source("read", table, column, _key(row, TABLES[table].key or _KEYS.get(table, ())))
+        return Source("runs", name, _key(row, ("run_id",)))
+    return Source(table, column, _key(row, TABLES[table].key or _KEYS.get(table, ())))
 
 
 def _key(row: Mapping[str, Any], names: tuple[str, ...]) -> tuple[tuple[str, Any], ...]:
