@@ -78,7 +78,9 @@ class Count(_Sourced, int):  # type: ignore[misc]
 
 
 def _plain(value: Any) -> Any:
-    return (int(value) if isinstance(value, int) else float(value)) if isinstance(value, _Sourced) else value
+    if not isinstance(value, (Number, Count)):
+        return value
+    return int(value) if isinstance(value, Count) else float(value)
 
 
 def sourced(value: Any, source: Source | None) -> Any:

@@ -159,8 +159,23 @@ def plan_data(plan: LayerPlan, made_on: date | None = None) -> DeckData:
     """Data of a deck about one layer plan, which needs no measurement of its model."""
     nothing = pl.DataFrame(schema={"run_id": pl.String, "pass": pl.String})
     plan = _read_plan(plan)
-    day = made_on or date.today()
-    return DeckData(*[nothing] * 8, [], [], spoken(), day, [], plans=(plan,), plan=plan)
+    return DeckData(
+        runs=nothing,
+        estimates=nothing,
+        correlators=nothing,
+        checks=nothing,
+        claims=nothing,
+        extrema=nothing,
+        against_controls=nothing,
+        scored=nothing,
+        groups=[],
+        word_groups=[],
+        language=spoken(),
+        made_on=made_on or date.today(),
+        left_out=[],
+        plans=(plan,),
+        plan=plan,
+    )
 
 
 def runs_with_verdict(runs: pl.DataFrame) -> pl.DataFrame:

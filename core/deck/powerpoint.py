@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from datetime import datetime
 from io import BytesIO
 from typing import Any
@@ -81,7 +81,7 @@ def draw_slide(template: Template, story_slide: StorySlide, is_core: bool = True
         if holder.has_text_frame and not holder.text_frame.text:
             holder._element.getparent().remove(holder._element)
     if story_slide.use_class:
-        _add_text(slide, page.use_class, [story_slide.use_class], layout.SMALLEST, is_quiet=True)
+        _add_text(slide, page.use_class, story_slide.use_class, layout.SMALLEST, is_quiet=True)
     add_footer(slide, story_slide.source)
     notes: Any = slide.notes_slide.notes_text_frame
     sources = ["", _("Sources:"), *story_slide.sources] if story_slide.sources else []
@@ -109,7 +109,7 @@ def _write_statements(slide: Slide, story_slide: StorySlide, is_core: bool, page
     kinds = (PP_PLACEHOLDER.BODY, PP_PLACEHOLDER.OBJECT)
     shape: Any = next((holder for holder in slide.placeholders if holder.placeholder_format.type in kinds), None)
     if shape is None:
-        shape = slide.shapes.add_textbox(*[Inches(0)] * 4)
+        shape = slide.shapes.add_textbox(*map(Inches, box))
         shape.text_frame.word_wrap = True
     set_box(shape, box)
     frame = shape.text_frame
@@ -121,14 +121,16 @@ def _write_statements(slide: Slide, story_slide: StorySlide, is_core: bool, page
                 continue
             if paragraph.runs:
                 paragraph = frame.add_paragraph()
-            is_strong = is_label or statement.is_main
-            _write(paragraph, text, points, MSO_THEME_COLOR.TEXT_2 if is_strong else MSO_THEME_COLOR.TEXT_1, is_label)
+            _write(paragraph, text, points, _STRONG if is_label or statement.is_main else _PLAIN, is_label)
             properties = paragraph._p.get_or_add_pPr()
             properties.set("marL", "0")
             properties.set("indent", "0")
             properties.insert(0, properties.makeelement(qn("a:buNone"), {}))
             paragraph.space_before = Pt(0)
             paragraph.space_after = Pt(0 if is_label else points * 0.55)
+
+
+_STRONG, _PLAIN = MSO_THEME_COLOR.TEXT_2, MSO_THEME_COLOR.TEXT_1
 
 
 def _write(paragraph: Any, text: str, points: float, colour: MSO_THEME_COLOR, is_bold: bool | None = None) -> Any:
@@ -160,8 +162,8 @@ def _draw_visual(slide: Slide, visual: Visual, box: Box, is_core: bool) -> None:
             _draw_gallery(slide, inner, visual)
     if visual.key:
         room = (box[0] + 0.1, below, box[2] - 0.1, key_room if is_core else box[1] + box[3] - below)
-        sizes = [layout.SMALLEST] if is_core else [*layout.APPENDIX_TABLE_SIZES[1:]]
-        _add_text(slide, room, [visual.key], layout.fitting_size([visual.key], room, sizes), is_quiet=True)
+        sizes = [layout.SMALLEST] if is_core else layout.APPENDIX_TABLE_SIZES[1:]
+        _add_text(slide, room, visual.key, layout.fitting_size([visual.key], room, sizes), is_quiet=True)
 
 
 BLOCKS_IN_A_ROW = 10
@@ -180,22 +182,25 @@ def _draw_blocks(slide: Slide, box: Box, row_of_blocks: Blocks) -> None:
         row, column = divmod(position, per_row)
         box_of_block = (box[0] + 0.1 + column * step, box[1] + 0.1 + row * (high + 0.08), step - 0.07, high)
         words = row_of_blocks.removed_name if block.is_removed else row_of_blocks.kept_name
-        set_alternative_text(
-            _draw_block(slide, box_of_block, str(block.number), block.is_removed), f"{block.number}: {words}"
-        )
+        shape = _draw_block(slide, box_of_block, str(block.number), block.is_removed)
+        set_alternative_text(shape, f"{block.number}: {words}")
     left, top = box[0] + 0.1, box[1] + 0.25 + rows * (high + 0.08)
     for number, (name, is_removed) in enumerate(((row_of_blocks.kept_name, False), (row_of_blocks.removed_name, True))):
         _draw_block(slide, (left + 2.4 * number, top, 0.4, 0.34), "", is_removed)
-        _add_text(slide, (left + 2.4 * number + 0.5, top, 1.8 + 1.4 * number, 0.36), [name], layout.SMALLEST)
+        _add_text(slide, (left + 2.4 * number + 0.5, top, 1.8 + 1.4 * number, 0.36), name, layout.SMALLEST)
 
 
 def _draw_block(slide: Slide, box: Box, text: str, is_removed: bool) -> Any:
-    shape: Any = slide.shapes.add_shape(MSO_SHAPE.RECTANGLE, *[Inches(0)] * 4)
-    set_box(shape, box)
+    inside, outline = (
+        (MSO_THEME_COLOR.BACKGROUND_1, MSO_THEME_COLOR.ACCENT_2)
+        if is_removed
+        else (MSO_THEME_COLOR.ACCENT_1, MSO_THEME_COLOR.ACCENT_1)
+    )
+    shape: Any = slide.shapes.add_shape(MSO_SHAPE.RECTANGLE, *map(Inches, box))
     shape.shadow.inherit = False
     shape.fill.solid()
-    shape.fill.fore_color.theme_color = MSO_THEME_COLOR.BACKGROUND_1 if is_removed else MSO_THEME_COLOR.ACCENT_1
-    shape.line.color.theme_color = MSO_THEME_COLOR.ACCENT_2 if is_removed else MSO_THEME_COLOR.ACCENT_1
+    shape.fill.fore_color.theme_color = inside
+    shape.line.color.theme_color = outline
     shape.line.width = Pt(2.25 if is_removed else 0.75)
     if is_removed:
         shape.line.dash_style = 4  # MSO_LINE.DASH
@@ -204,7 +209,7 @@ def _draw_block(slide: Slide, box: Box, text: str, is_removed: bool) -> Any:
     frame.vertical_anchor = MSO_ANCHOR.MIDDLE
     frame.word_wrap = False
     frame.paragraphs[0].alignment = PP_ALIGN.CENTER
-    colour = MSO_THEME_COLOR.ACCENT_2 if is_removed else MSO_THEME_COLOR.BACKGROUND_1
+    colour = outline if is_removed else MSO_THEME_COLOR.BACKGROUND_1
     _write(frame.paragraphs[0], text, layout.SMALLEST, colour, is_removed)
     return shape
 
@@ -230,9 +235,7 @@ def _draw_table(slide: Slide, box: Box, table: Table, points: float) -> float:
     columns, rows = table.columns, table.rows
     titles = tuple(column.title for column in columns)
     heights = [layout.row_height(row, columns, points, box[2]) for row in (titles, *rows)]
-    frame: Any = slide.shapes.add_table(
-        len(rows) + 1, len(columns), Inches(box[0]), Inches(box[1]), Inches(box[2]), Inches(sum(heights))
-    )
+    frame: Any = slide.shapes.add_table(len(rows) + 1, len(columns), *map(Inches, (*box[:3], sum(heights))))
     set_alternative_text(frame, table.alternative)
     native_table = frame.table
     frame._element.graphic.graphicData.tbl.tblPr.find(qn("a:tableStyleId")).text = NO_STYLE
@@ -240,23 +243,23 @@ def _draw_table(slide: Slide, box: Box, table: Table, points: float) -> float:
         native_column.width = Inches(column.share * box[2])
     for index, (row, height) in enumerate(zip((titles, *rows), heights, strict=True)):
         native_table.rows[index].height = Inches(height)
-        if isinstance(row, Heading):
+        is_heading = isinstance(row, Heading)
+        if is_heading:
             native_table.cell(index, 0).merge(native_table.cell(index, len(columns) - 1))
-        texts = [row.text] + [""] * (len(columns) - 1) if isinstance(row, Heading) else row
+        texts = (row.text, *[""] * (len(columns) - 1)) if isinstance(row, Heading) else row
         for number, (column, text) in enumerate(zip(columns, texts, strict=True)):
             cell = native_table.cell(index, number)
             cell.vertical_anchor = MSO_ANCHOR.MIDDLE
             cell.margin_left = cell.margin_right = Inches(layout.CELL_SIDE)
             cell.margin_top = cell.margin_bottom = Inches(layout.CELL_EDGE)
-            paragraph, is_strong = cell.text_frame.paragraphs[0], index == 0 or isinstance(row, Heading)
+            paragraph, is_strong = cell.text_frame.paragraphs[0], index == 0 or is_heading
             if text:
-                colour = MSO_THEME_COLOR.TEXT_2 if is_strong else MSO_THEME_COLOR.TEXT_1
-                _write(paragraph, text, points, colour, is_strong)
+                _write(paragraph, text, points, _STRONG if is_strong else _PLAIN, is_strong)
             else:
                 paragraph.font.size = Pt(points)
-            if column.is_number and not isinstance(row, Heading):
+            if column.is_number and not is_heading:
                 paragraph.alignment = PP_ALIGN.RIGHT
-            _style_cell(cell, strong=index == 0, tinted=isinstance(row, Heading))
+            _style_cell(cell, strong=index == 0, tinted=is_heading)
     return sum(heights)
 
 
@@ -274,15 +277,11 @@ def _style_cell(cell: Any, strong: bool, tinted: bool) -> None:
     properties.insert(0, line)
 
 
-def _add_text(slide: Slide, box: Box, paragraphs: Sequence[str], points: float, is_quiet: bool = False) -> None:
+def _add_text(slide: Slide, box: Box, text: str, points: float, is_quiet: bool = False) -> None:
     """Adds a text box; quiet text, which is only looked up, is a little paler."""
-    shape = slide.shapes.add_textbox(*[Inches(0)] * 4)
-    set_box(shape, box)
-    frame = shape.text_frame
+    frame = slide.shapes.add_textbox(*map(Inches, box)).text_frame
     frame.word_wrap = True
     frame.margin_left = frame.margin_right = frame.margin_top = frame.margin_bottom = Inches(0.02)
-    for index, text in enumerate(paragraphs):
-        paragraph = frame.paragraphs[0] if index == 0 else frame.add_paragraph()
-        run = _write(paragraph, text, points, MSO_THEME_COLOR.TEXT_1)
-        if is_quiet:
-            run.font.color.brightness = 0.35
+    run = _write(frame.paragraphs[0], text, points, _PLAIN)
+    if is_quiet:
+        run.font.color.brightness = 0.35

@@ -149,13 +149,13 @@ def paragraphs(statements: Sequence[Statement]) -> list[str]:
 def _source_line(data: DeckData, tables: Sequence[str], run_ids: Sequence[str]) -> str:
     parts = [", ".join(tables)] if tables else []
     if run_ids:
-        id_ends = [f"…{short_id(run_id)}" for run_id in run_ids[:MOST_RUN_IDS]]
-        if len(run_ids) > MOST_RUN_IDS:
-            id_ends.append(_("{count} more").format(count=counted(len(run_ids) - MOST_RUN_IDS, "runs")))
-        parts.append(_("runs {ids}").format(ids=_(", ").join(id_ends)))
+        ids = [f"…{short_id(run_id)}" for run_id in run_ids[:MOST_RUN_IDS]]
+        if (more := counted(len(run_ids) - MOST_RUN_IDS, "runs")) > 0:
+            ids.append(_("{count} more").format(count=more))
+        parts.append(_("runs {ids}").format(ids=_(", ").join(ids)))
     line = _("Source: {told}").format(told=_("; ").join(parts)) if parts else ""
     return layout.truncate(
-        " · ".join(part for part in ("Workdim", day(data.made_on), line) if part),
+        " · ".join(filter(None, ("Workdim", day(data.made_on), line))),
         layout.SOURCE_BOX[2],
         layout.SOURCE_SIZE,
         lines=1,
@@ -178,15 +178,13 @@ def _speech(left_out: Sequence[Statement], visual: Visual | None, say: Sequence[
 
 def _read_aloud(row: tuple[str, ...], table: Table) -> str:
     """`Decides: Head of support`; of more columns each cell with its title."""
-    if len(row) == 2:
-        return _("{name}: {relation}").format(name=row[0], relation=row[1])
-    cells_with_columns = zip(table.columns[1:], row[1:], strict=True)
     cells = [
         _("{name}: {relation}").format(name=column.title, relation=text)
-        for column, text in cells_with_columns
+        for column, text in zip(table.columns[1:], row[1:], strict=True)
         if text != "–"
     ]
-    return _("{name}: {relation}").format(name=row[0], relation=_(", ").join(cells))
+    told = row[1] if len(row) == 2 else _(", ").join(cells)
+    return _("{name}: {relation}").format(name=row[0], relation=told)
 
 
 def _truncate_cells(table: Table, box: layout.Box) -> Table:

@@ -98,7 +98,8 @@ def own_template() -> Template:
     """Workdim's own look."""
     deck = new_deck()
     _clean(deck)
-    return Template(deck, *(layout_named(deck, name) for name in (CONTENT, BODY, SPLIT)), OWN_ROOM)
+    content, body, split = (layout_named(deck, name) for name in (CONTENT, BODY, SPLIT))
+    return Template(deck, content, body, split, OWN_ROOM)
 
 
 def open_template(content: bytes, name: str) -> Template:
@@ -114,7 +115,7 @@ def open_template(content: bytes, name: str) -> Template:
 
 def _template(deck: Deck, name: str) -> Template:
     _clean(deck)
-    with_title = [layout for layout in deck.slide_layouts if _has(layout, _HEADINGS)]
+    with_title: list[Any] = [layout for layout in deck.slide_layouts if _has(layout, _HEADINGS)]
     if not with_title:
         raise InputError(
             "No layout of {name} has a title: slides cannot be made on it. Choose another template.", name=name
@@ -318,14 +319,14 @@ def _has(page: Any, kinds: Sequence[Any]) -> bool:
 _TEXT, _CHART, _OTHER = "text", "chart", "other"
 
 
-def _placeholder_kinds(layout: SlideLayout) -> list[str]:
+def _placeholder_kinds(layout: Any) -> list[str]:
     """The kinds of placeholders of a layout besides title and footer; one for any content counts as text."""
     names = {KIND.BODY: _TEXT, KIND.OBJECT: _TEXT, KIND.CHART: _CHART}
     kinds = [_kind(holder) for holder in layout.placeholders]
     return [names.get(kind, _OTHER) for kind in kinds if kind not in (*_HEADINGS, *_FOOTERS)]
 
 
-def _room(deck: Deck, layout: SlideLayout) -> Box:
+def _room(deck: Deck, layout: Any) -> Box:
     """The master's body, or the area between title and footer where it has none; never above the layout's title."""
     width, height = int(deck.slide_width or 0) / Inches(1), int(deck.slide_height or 0) / Inches(1)
     heading = next(_box(holder) for holder in layout.placeholders if _kind(holder) in _HEADINGS)
@@ -370,7 +371,7 @@ def _set_size(shape: Any, size: float) -> None:
 def _inherited_size(template: Template, shape: Any) -> float:
     """The letter size of a title in layout or master."""
     inherited = next((holder for holder in shape.part.slide_layout.placeholders if _kind(holder) == _kind(shape)), None)
-    master = template.content.slide_master
+    master: Any = template.content.slide_master
     places = [inherited._element] if inherited is not None else []
     places += [holder._element for holder in master.placeholders if _kind(holder) in _HEADINGS]
     places += master._element.findall(f"{qn('p:txStyles')}/{qn('p:titleStyle')}")
