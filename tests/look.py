@@ -24,7 +24,8 @@ from core.deck.powerpoint import draw_deck
 from core.deck.report import build_story
 from core.locale import in_language
 from core.pilots.registration import RegisteredPilot, registered_pilot
-from core.questions import selection
+from core.questions import evidence, selection
+from core.questions.ranking_question import RankingQuestion
 from core.warehouse import queries
 from core.warehouse.warehouse import Warehouse
 from tests.browser.walk import (
@@ -218,9 +219,11 @@ def slides(
     if chosen.is_empty():
         return
     measured = selection.ask(warehouse, chosen["run_id"].to_list())
+    answer = evidence.ask(warehouse, RankingQuestion(pilot=pilot)) if pilot else None
     for language in ("en", "ja"):
         file = out / f"{name}_{language}.pptx"
-        file.write_bytes(draw_deck(build_story(in_language(language, deck_data, measured, pilot))))
+        data = in_language(language, deck_data, measured, pilot, answer=answer)
+        file.write_bytes(draw_deck(build_story(data)))
         subprocess.run(["soffice", "--headless", "--convert-to", "pdf", "--outdir", str(out), str(file)], check=True)
         pdf = file.with_suffix(".pdf")
         subprocess.run(["pdftoppm", "-r", "80", "-png", str(pdf), str(out / f"{name}_{language}")], check=True)

@@ -240,7 +240,7 @@ def make_report(warehouse: Warehouse, recipe: Recipe) -> Report:
         pilot = find_pilot(queries.pilots(warehouse).to_dicts(), recipe.pilot_id)
         answer = evidence_question.ask(warehouse, RankingQuestion(pilot=pilot), with_specifications=True)
     measured = selection_question.ask(warehouse, recipe.run_ids)
-    return build_report(in_language(recipe.language, deck_data, measured, pilot, pilot_answer=answer), recipe)
+    return build_report(in_language(recipe.language, deck_data, measured, pilot, answer=answer), recipe)
 
 
 def _recipe(options: argparse.Namespace, warehouse: Warehouse) -> tuple[Recipe, bytes | None]:

@@ -20,9 +20,7 @@ from core.errors import InputError
 from core.locale import spoken
 from core.pilots.pilot import Pilot
 from core.pilots.registration import RegisteredPilot
-from core.questions.population import select_population
-from core.questions.ranking_answer import Answer, RankedModel, answer_question
-from core.questions.ranking_question import Evidence, RankingQuestion
+from core.questions.ranking_answer import Answer, RankedModel
 from core.questions.selection import Selection
 from core.records import LayerPlan
 from core.sources import stamped
@@ -105,15 +103,12 @@ class DeckData:
 
 
 def deck_data(
-    frames: Selection,
-    pilot: RegisteredPilot | None = None,
-    made_on: date | None = None,
-    pilot_answer: Answer | None = None,
+    frames: Selection, pilot: RegisteredPilot | None = None, made_on: date | None = None, answer: Answer | None = None
 ) -> DeckData:
     """Derive the data of a deck; runs without a verdict are left out and named. Raises InputError where no run on text remains.
 
-    With a `pilot`, the deck shows its decision, its benchmark and, on every slide, what its use class forbids. The answer to
-    its question is `pilot_answer`, or computed from the runs of this deck.
+    With a `pilot`, the deck shows its decision, its benchmark, the `answer` to its question and, on every slide, what its use
+    class forbids.
     """
     runs = with_text_marks(frames.with_controls).sort("name", pl.col("pass") != "text", "run_id")
     ordered = runs_with_verdict(runs)
@@ -125,10 +120,7 @@ def deck_data(
     compared = groups(ordered, include_vetoed=True)
     if not compared:
         raise InputError("A deck needs at least one run on unchanged text; none was chosen. Choose runs and try again.")
-    scores = without_other_pilots(frames.scores, pilot.pilot if pilot else None)
-    if pilot is not None and pilot_answer is None:
-        of_deck = Evidence(runs.filter(pl.col("pass") == "text"), frames.scores, pilots=(pilot,))
-        pilot_answer = answer_question(select_population(of_deck, RankingQuestion(pilot=pilot)))
+    asked = pilot.pilot if pilot else None
     return DeckData(
         runs=ordered,
         estimates=frames.estimates,
@@ -137,14 +129,14 @@ def deck_data(
         claims=frames.claims,
         extrema=frames.extrema,
         against_controls=frames.against_controls,
-        scored=with_scores(ordered, scores),
+        scored=with_scores(ordered, without_other_pilots(frames.scores, asked)),
         groups=compared,
         word_groups=across_tokenizers(ordered, frames.summaries, include_vetoed=True),
         language=spoken(),
         made_on=made_on or date.today(),
         left_out=list(names_without_verdict(runs).values()),
-        pilot=pilot.pilot if pilot else None,
-        answer=stamped(pilot_answer, "answer") if pilot else None,
+        pilot=asked,
+        answer=stamped(answer, "answer"),
         plans=tuple(map(_read_plan, frames.plans)),
     )
 

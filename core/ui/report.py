@@ -340,5 +340,5 @@ def _cached_report(
         population = reads.population(question)
         specifications = relate_by_specification(population, reads.inner_maxima(population.rows["run_id"].to_list()))
         answer = replace(reads.answer(question), specifications=specifications)
-    data = in_language(recipe.language, deck_data.deck_data, measured, pilot, made_on=day, pilot_answer=answer)
+    data = in_language(recipe.language, deck_data.deck_data, measured, pilot, made_on=day, answer=answer)
     return build_report(data, recipe)

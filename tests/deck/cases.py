@@ -8,6 +8,9 @@ from datetime import date, datetime
 from functools import cache
 from pathlib import Path
 
+import polars as pl
+
+from core.analysis.ranking import with_text_marks
 from core.deck.deck_data import DeckData, deck_data, plan_data
 from core.deck.html import Origin, render_html
 from core.deck.powerpoint import draw_deck
@@ -16,6 +19,11 @@ from core.deck.story import Heading, Story, Table, Visual
 from core.figures.chart import Blocks, Chart, Gallery
 from core.locale import in_language
 from core.pilots.pilot import Translation
+from core.pilots.registration import RegisteredPilot
+from core.questions.population import select_population
+from core.questions.ranking_answer import Answer, answer_question
+from core.questions.ranking_question import Evidence, RankingQuestion
+from core.questions.selection import Selection
 from core.registry.checks import CHECKS
 from core.wording.numbers import number
 from tests import answers, frames
@@ -75,7 +83,15 @@ def of_pilot(
     of_runs = frames.of_runs(
         *measured, scores=answers.scores(scores, std_error=std_error), checks=frames.checks(*checked)
     )
-    return in_language(language, deck_data, of_runs, registered, DAY)
+    return in_language(language, deck_data, of_runs, registered, DAY, answered(of_runs, registered))
+
+
+def answered(of_runs: Selection, pilot: RegisteredPilot) -> Answer:
+    """The answer to the question of a pilot from the runs of a deck alone."""
+    runs = with_text_marks(of_runs.with_controls).filter(pl.col("pass") == "text").sort("name", "run_id")
+    return answer_question(
+        select_population(Evidence(runs, of_runs.scores, pilots=(pilot,)), RankingQuestion(pilot=pilot))
+    )
 
 
 def of_models(*models: Model, language: str = "en", **frames_of) -> DeckData:
