@@ -117,7 +117,7 @@ def _method(data: DeckData) -> StorySlide:
 
 def _glossary(data: DeckData) -> Iterator[StorySlide]:
     terms = {term.en: (term.name(data.language), term.meaning(data.language)) for term in glossary()}
-    rows: list[Row] = [terms[term] for term in TERMS if term in terms]
+    rows: list[Row] = [terms[term] for term in TERMS]
     rows += [
         (_("power"), _("How likely a control would have shown the claim, had it the same shape. Below 50 % its silence says nothing.")),
         (_("registered"), _("Written down before the scores existed; everything else is exploratory.")),
@@ -138,11 +138,12 @@ def _limits(data: DeckData) -> Iterator[StorySlide]:
     columns = (Column(_("Question"), 0.31), Column(_("Why it stays open"), 0.69))
     alternative = _("Table of open questions and the reasons why these runs do not answer them.")
     if data.plan is not None and not data.runs.height:
-        remarks = plan_wording.note_lines(data.plan.plan)
-        rows: list[Row] = [(_("What limits this plan?"), line) for line in remarks]
-        rows.append(
-            (_("Would another text give the same price?"), _("One text only: others were read as harder tests alone."))
+        rows: list[Row] = [(_("What limits this plan?"), line) for line in plan_wording.note_lines(data.plan.plan)]
+        same, alone = (
+            _("Would another text give the same price?"),
+            _("One text only: others were read as harder tests alone."),
         )
+        rows.append((same, alone))
     else:
         open_questions = limits(
             data.runs, data.checks, data.against_controls, data.scored, data.word_groups, data.pilot, data.answer
@@ -206,12 +207,11 @@ def _provenance(data: DeckData) -> Iterator[StorySlide]:
 def _versions(runs: pl.DataFrame) -> str:
     """`torch 2.13.0, numpy 2.3.1, 2.4.0`: all versions that occur."""
     all_versions = [json.loads(text or "{}") for text in runs["library_versions"].unique()]
-    lines = []
-    for library in LIBRARIES:
-        versions = sorted({str(recorded[library]) for recorded in all_versions if library in recorded})
-        if versions:
-            lines.append(f"{library} {', '.join(versions)}")
-    return ", ".join(lines) or "–"
+    versions = (
+        (library, sorted({str(recorded[library]) for recorded in all_versions if library in recorded}))
+        for library in LIBRARIES
+    )
+    return ", ".join(f"{library} {', '.join(found)}" for library, found in versions if found) or "–"
 
 
 def _plan_provenance(data: DeckData) -> Iterator[StorySlide]:

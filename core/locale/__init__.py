@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass, replace
-from functools import lru_cache
+from functools import cache
 from gettext import GNUTranslations
 from io import BytesIO
 from pathlib import Path
@@ -29,7 +29,7 @@ DIRECTION_CONTROLS = "\u061c\u200f\u2028-\u202e\u2066-\u2069"
 """Characters that reverse the direction of text or break its lines: no name needs one, and no face shows one."""
 
 
-@lru_cache(maxsize=8)
+@cache
 def translations(language: str) -> GNUTranslations:
     """The catalogue of a language, compiled: its `gettext` and `ngettext` translate templates."""
     if language not in LANGUAGES:
@@ -126,7 +126,7 @@ class Term:
         return self.meaning_ja if language == "ja" else self.meaning_en
 
 
-@lru_cache(maxsize=1)
+@cache
 def glossary() -> tuple[Term, ...]:
     with (FOLDER / "glossary.toml").open("rb") as file:
         found = tomllib.load(file)["term"]
