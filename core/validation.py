@@ -38,21 +38,18 @@ _UNKNOWN_NAME = "unknown_name"
 
 def read_toml(file: Path, what: str) -> dict[str, Any]:
     """The content of a TOML file; `what` names it in messages, for example "pilot file". Raises InputError."""
-    try:
-        return parse_toml(read_whole(file, what).decode("utf-8-sig"), file)
-    except UnicodeDecodeError as error:
-        raise InputError(
-            "{file} is not utf-8. Save the {what} as UTF-8 and try again.", file=file.name, what=what
-        ) from error
+    return parse_toml(read_whole(file, what), file)
 
 
-def parse_toml(text: str, file: Path) -> dict[str, Any]:
+def parse_toml(written: bytes | str, file: Path) -> dict[str, Any]:
     try:
-        content = tomllib.loads(text)
+        content = tomllib.loads(written if isinstance(written, str) else written.decode("utf-8-sig"))
         _require_whole_numbers_of_toml(content)
         return content
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise InputError("{file} is no TOML: {error}.", file=file.name, error=error) from error
+    except UnicodeDecodeError as error:
+        raise InputError("{file} is not utf-8. Save it as UTF-8 and try again.", file=file.name) from error
     except ValueError as error:
         raise InputError(
             "{file} holds a whole number of more than 64 bits, which no TOML file may. Correct it.", file=file.name

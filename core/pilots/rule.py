@@ -240,7 +240,7 @@ def read_rule(file: Path) -> Rule:
     return validate(Rule, read_toml(Path(file), Sentence("rule file")), Path(file))
 
 
-def parse_rule(text: str, file: Path = Path("rule.toml")) -> Rule:
+def parse_rule(text: str | bytes, file: Path = Path("rule.toml")) -> Rule:
     """Read a rule from the text of such a file. Raises InputError."""
     return validate(Rule, parse_toml(text, file), file)
 

@@ -139,7 +139,7 @@ def _lines(file: Path) -> Iterator[tuple[int, Any]]:
     try:
         text = read_whole(file, Sentence("task file"), MAX_BYTES).decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise InputError("{file} is not utf-8. Save the task file as UTF-8 and try again.", file=file.name) from error
+        raise InputError("{file} is not utf-8. Save it as UTF-8 and try again.", file=file.name) from error
     for number, line in enumerate(text.split("\n"), 1):
         if line.strip():
             yield number, _parse_line(line, Sentence("{file}, line {number}", file=file.name, number=number))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from operator import attrgetter
 from typing import Any
 
 import polars as pl
@@ -19,6 +20,7 @@ from core.ui.decide.choices import ASSUMPTION_UNITS, NUMBER_LIMITS, DecisionView
 from core.ui.markdown import escape
 from core.wording import answers as answer_wording
 from core.wording import decisions as decision_wording
+from core.wording.decisions import value_text
 
 ICONS = {
     "chosen": ":material/check_circle:",
@@ -69,11 +71,12 @@ def show_choice(view: DecisionView) -> None:
             pictures.plot(decision_figures.weight_figure(bars), "weights")
         st.subheader(_("The models, by their weighted mean"))
         rows = _decision_table(view, decision)
-        runs = pl.DataFrame({"run_id": [candidate.run_id for candidate in decision.candidates]})
+        ids = tables.of(decision.candidates, {"run_id": attrgetter("run_id"), "model_id": attrgetter("model_id")})
         selected = tables.show(rows, "matrix", on_select="rerun", selection_mode="multi-row")
-        tables.show_comparison_button(runs, selected, "matrix")
+        tables.show_comparison_button(ids, selected, "matrix")
         st.caption(decision_wording.normalisation_text())
-        tables.show_download(_with_ids(rows, decision), "workdim_decision.csv", _("Download (CSV)"))
+        table = pl.concat([ids, rows], how="horizontal")
+        tables.show_download(table, "workdim_decision.csv", _("Download (CSV)"))
     if decision.excluded:
         reasons = [
             decision_wording.exclusion_text(candidate, decision, view.assumptions) for candidate in decision.excluded
@@ -116,28 +119,15 @@ def _decision_table(view: DecisionView, decision: Decision) -> pl.DataFrame:
         title = _("{criterion}, weight {share}").format(
             criterion=name, share=decision_wording.share_text(criterion.share)
         )
-        columns[title] = [_cell(view, decision, row, i) for row in range(len(decision.candidates))]
+        of = criterion.criterion.of
+        columns[title] = [
+            # `61.5 [58.2, 64.8] → 0.72`: a value and its utility
+            decision_wording.interval_text(of, candidate.values[i], view.assumptions)
+            + (f" → {utility:.2f}" if (utility := utilities[i]) is not None and criterion.share else "")
+            for candidate, utilities in zip(decision.candidates, decision.utilities, strict=True)
+        ]
     columns[_("Among all")] = [decision_wording.pareto_text(standing, decision) for standing in decision.pareto]
     return pl.DataFrame(columns)
-
-
-def _cell(view: DecisionView, decision: Decision, row: int, i: int) -> str:
-    """`61.5 [58.2, 64.8] → 0.72`: the value of a criterion, and its utility."""
-    criterion = decision.criteria[i]
-    quantity = criterion.criterion.of
-    text = decision_wording.interval_text(quantity, decision.candidates[row].values[i], view.assumptions)
-    utility = decision.utilities[row][i]
-    return f"{text} → {utility:.2f}" if utility is not None and criterion.share else text
-
-
-def _with_ids(rows: pl.DataFrame, decision: Decision) -> pl.DataFrame:
-    ids = pl.DataFrame(
-        {
-            "run_id": [candidate.run_id for candidate in decision.candidates],
-            "model_id": [candidate.model_id for candidate in decision.candidates],
-        }
-    )
-    return pl.concat([ids, rows], how="horizontal")
 
 
 # --- cost ------------------------------------------------------------------------------------------------------
@@ -196,31 +186,30 @@ def _show_assumption_inputs(assumptions: Assumptions) -> None:
 def _show_cost_table(view: DecisionView, baseline: str | None) -> None:
     """Draw the table of costs, in which own speeds are typed."""
     runs = view.context.runs.sort("parameters", natural_sort_key())
-    costs = [view.context.costs[run_id] for run_id in runs["run_id"]]
+    costs, assumptions = [view.context.costs[run_id] for run_id in runs["run_id"]], view.assumptions
     own_speed = _("Own speed [tokens/s]")
-    baseline_price = view.context.costs[baseline].price if baseline else None
-    price = {
-        _("Price per month"): [decision_wording.value_text("price", cost.price, view.assumptions) for cost in costs]
-    }
-    saving = {_("Less than in use"): [_saving_text(baseline_price, cost.price, view.assumptions) for cost in costs]}
+    in_use = view.context.costs[baseline].price if baseline else None
+    prices = {}
+    if assumptions.price_per_hour is not None:
+        prices[_("Price per month")] = [value_text("price", cost.price, assumptions) for cost in costs]
+    if in_use is not None:
+        saved = [None if cost.price is None else in_use - cost.price for cost in costs]
+        prices[_("Less than in use")] = [value_text("price", price, assumptions) for price in saved]
     rows = pl.DataFrame(
         {
             _("Model"): runs["name"],
-            own_speed: pl.Series([view.assumptions.speeds.get(name) for name in runs["reference"]], dtype=pl.Float64),
-            **(price if view.assumptions.price_per_hour is not None else {}),
-            **(saving if baseline_price is not None else {}),
-            _("Hours per month"): pl.Series(
-                [None if cost.hours is None else round(cost.hours, 1) for cost in costs], dtype=pl.Float64
-            ),
+            own_speed: pl.Series(map(assumptions.speeds.get, runs["reference"]), dtype=pl.Float64),
+            **prices,
+            _("Hours per month"): pl.Series([cost.hours for cost in costs], dtype=pl.Float64).round(1),
             _("Machines"): pl.Series([cost.machines for cost in costs], dtype=pl.Int64),
-            _("Speed"): [decision_wording.value_text("speed", cost.tokens_per_second) for cost in costs],
-            _("Where from"): [decision_wording.speed_source_text(cost) for cost in costs],
-            _("Memory in all"): [decision_wording.value_text("memory", cost.memory_bytes) for cost in costs],
-            _("Key-value cache"): [decision_wording.cache_text(cost) for cost in costs],
-            _("Parameters"): [decision_wording.value_text("parameters", n) for n in runs["parameters"]],
+            _("Speed"): [value_text("speed", cost.tokens_per_second) for cost in costs],
+            _("Where from"): list(map(decision_wording.speed_source_text, costs)),
+            _("Memory in all"): [value_text("memory", cost.memory_bytes) for cost in costs],
+            _("Key-value cache"): list(map(decision_wording.cache_text, costs)),
+            _("Parameters"): [value_text("parameters", n) for n in runs["parameters"]],
             **{
                 _("Weights at {bits} bits").format(bits=bits): [
-                    decision_wording.value_text("memory", cost.weight_bytes[k]) for cost in costs
+                    value_text("memory", cost.weight_bytes[k]) for cost in costs
                 ]
                 for k, bits in enumerate(PRECISIONS)
             },
@@ -237,12 +226,6 @@ def _show_cost_table(view: DecisionView, baseline: str | None) -> None:
         on_change=_store_speeds,
         args=(references, own_speed),
     )
-
-
-def _saving_text(baseline: float | None, price: float | None, assumptions: Assumptions) -> str:
-    if price is None or baseline is None:
-        return "–"
-    return decision_wording.value_text("price", baseline - price, assumptions)
 
 
 def _store_speeds(references: list[str], column: str) -> None:

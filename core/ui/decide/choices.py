@@ -65,10 +65,6 @@ class DecisionView:
         known = self.context.runs["n_points"].drop_nulls()
         return (0, 0) if known.is_empty() else (int(known.min()), int(known.max()))  # type: ignore[arg-type]
 
-    @property
-    def names(self) -> dict[str, str]:
-        return dict(self.context.runs.select("run_id", "name").rows())
-
 
 def choose_view(pilot: RegisteredPilot | None) -> DecisionView:
     """Draw all choices of the page; returns what they select, with the decision."""

@@ -12,7 +12,6 @@ from typing import Any
 import streamlit as st
 
 from core import wording
-from core.analysis.decision import Decision
 from core.analysis.rule_record import record_choice, track_record
 from core.errors import WorkdimError
 from core.locale import _
@@ -60,24 +59,18 @@ def show_rules(view: DecisionView) -> None:
 def _show_rule_actions(view: DecisionView, rule: SavedRule) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         if view.decision:
-            st.button(
+            choice = record_choice(rule.rule, view.decision, view.task, secrets.token_hex(6), datetime.now(UTC))
+            _change_button(
                 _("Apply and keep the choice"),
+                lambda: rules.add_choice(reads.warehouse(), choice),
                 type="primary",
                 icon=":material/gavel:",
-                on_click=_apply_rule,
-                args=(view, rule, view.decision),
             )
         inputs.show_download(_("Download as TOML"), to_toml(rule.rule), f"{rule.rule_id}.toml")
         with st.popover(_("Delete..."), icon=":material/delete:"):
-            st.markdown(
-                _("Forget {rule} with all its choices?").format(rule=f"**{escape(decision_wording.rule_name(rule))}**")
-            )
-            st.button(
-                _("Delete"),
-                key="rule delete",
-                on_click=_try_change,
-                args=(lambda: rules.delete_rule(reads.warehouse(), rule.rule_id),),
-            )
+            name = f"**{escape(decision_wording.rule_name(rule))}**"
+            st.markdown(_("Forget {rule} with all its choices?").format(rule=name))
+            _change_button(_("Delete"), lambda: rules.delete_rule(reads.warehouse(), rule.rule_id), key="rule delete")
     if not rule.choices:
         return
     st.subheader(_("What it chose"))
@@ -93,9 +86,8 @@ def _show_rule_actions(view: DecisionView, rule: SavedRule) -> None:
 def _show_past_choice(rule: SavedRule, choice: RuleChoiceRow) -> None:
     """Draw a choice with its reasons, and its outcome or the inputs for it."""
     with st.container(border=True):
-        date_and_task = _("{day}, task {task}").format(
-            day=language.local_time(choice.chosen_at), task=choice.task or _("none")
-        )
+        day, task = language.local_time(choice.chosen_at), choice.task or _("none")
+        date_and_task = _("{day}, task {task}").format(day=day, task=task)
         st.markdown(f"**{escape(decision_wording.choice_text(choice))}** · {escape(date_and_task)}")
         for line in filter(None, (decision_wording.reason_text(key, choice.share_first) for key in choice.reasons)):
             st.caption(escape(line))
@@ -117,20 +109,19 @@ def _show_outcome_button(label: str, rule: SavedRule, choice: RuleChoiceRow, out
         note = st.session_state.get(f"note {choice.choice_id}")
         rules.set_outcome(reads.warehouse(), rule.rule_id, choice.choice_id, outcome, note)
 
-    st.button(label, key=f"{outcome} {choice.choice_id}", on_click=_try_change, args=(write,))
+    _change_button(label, write, key=f"{outcome} {choice.choice_id}")
 
 
-def _try_change(act: Callable[[], Any]) -> None:
-    """Make a change before the page is drawn again; an error is shown on that page."""
-    try:
-        act()
-    except WorkdimError as error:
-        st.session_state[_ERROR] = str(error)
+def _change_button(label: str, change: Callable[[], Any], **more: Any) -> None:
+    """Draw a button for a change that is made before the page is drawn again; an error is shown on that page."""
 
+    def act() -> None:
+        try:
+            change()
+        except WorkdimError as error:
+            st.session_state[_ERROR] = str(error)
 
-def _apply_rule(view: DecisionView, rule: SavedRule, decision: Decision) -> None:
-    choice = record_choice(rule.rule, decision, view.task, secrets.token_hex(6), datetime.now(UTC))
-    _try_change(lambda: rules.add_choice(reads.warehouse(), choice))
+    st.button(label, on_click=act, **more)
 
 
 @inputs.hidden_when_read_only
@@ -138,28 +129,19 @@ def _show_save_form(view: DecisionView) -> None:
     """Draw the form that saves the criteria of the page as a rule."""
     if view.decision is None:
         return
+
+    def save() -> None:
+        saved = rules.save_rule(reads.warehouse(), _stated_rule(view, name.strip(), note.strip() or None))
+        st.session_state[url_state.key("rule")] = saved.rule_id
+
     st.subheader(_("Save the criteria stated here"))
     with st.container(horizontal=True, vertical_alignment="bottom"):
         name = st.text_input(_("Name of the rule"), key="rule name", max_chars=rules.MAX_NAME_LENGTH, width=320)
         note = st.text_input(_("Note"), key="rule note", width=320)
-        st.button(
-            _("Save as a rule"),
-            icon=":material/save:",
-            disabled=not name.strip(),
-            on_click=_save_rule,
-            args=(view, name.strip(), note.strip() or None),
-        )
+        _change_button(_("Save as a rule"), save, icon=":material/save:", disabled=not name.strip())
 
 
-def _save_rule(view: DecisionView, name: str, note: str | None) -> None:
-    def act() -> None:
-        saved = rules.save_rule(reads.warehouse(), _stated_rule(view, name, note))
-        st.session_state[url_state.key("rule")] = saved.rule_id
-
-    _try_change(act)
-
-
-def _stated_rule(view: DecisionView, name: str, note: str | None = None) -> Rule:
+def _stated_rule(view: DecisionView, name: str, note: str | None) -> Rule:
     """The criteria of the page as a rule: the score of the page's task is that of any task, others keep their benchmark."""
     criteria = []
     for criterion in view.criteria:
@@ -174,13 +156,6 @@ def _show_upload() -> None:
     with st.expander(_("Save a rule from a TOML file")):
         file = inputs.upload(_("Rule file"), ["toml"], "rule file", label_visibility="collapsed")
         if file is not None and st.button(_("Save it"), key="rule take"):
-            try:
-                saved = rules.save_rule(
-                    reads.warehouse(), parse_rule(file.getvalue().decode("utf-8-sig"), Path(file.name))
-                )
-            except UnicodeDecodeError:
-                st.error(_("The file is not UTF-8. Save it as UTF-8 and try again."), icon=":material/error:")
-            except WorkdimError as error:
-                st.error(escape(str(error)), icon=":material/error:")
-            else:
-                st.success(escape(decision_wording.rule_name(saved)), icon=":material/check:")
+            rule = parse_rule(file.getvalue(), Path(file.name))
+            saved = rules.save_rule(reads.warehouse(), rule)
+            st.success(escape(decision_wording.rule_name(saved)), icon=":material/check:")

@@ -68,8 +68,8 @@ def _task_table(view: DecisionView, comparison: OverTasks) -> pl.DataFrame:
                 decision_wording.standing_text(task.decision),
             )
         )
-    if comparison.decision or (comparison.pooled and comparison.pooled.n_tasks > 1):
-        mean = comparison.pooled
+    mean = comparison.pooled
+    if comparison.decision or (mean and mean.n_tasks > 1):
         rho = answer_wording.coefficient_text(mean.rho, mean.lower, mean.upper) if mean else "–"
         rows.append((_("all tasks together"), "", "", rho, "", "", decision_wording.standing_text(comparison.decision)))
     titles = [
@@ -85,10 +85,6 @@ def _task_table(view: DecisionView, comparison: OverTasks) -> pl.DataFrame:
     return table if view.context.comparable else table.drop(titles[2:6])
 
 
-def _chosen_name(decision: Decision | None) -> str:
-    return decision.chosen.name if decision and decision.chosen else "–"
-
-
 def show_other_texts(view: DecisionView) -> None:
     """Draw whether the order by dimension and the shapes hold on other texts, and the order by scores on other tasks."""
     runs = reads.evidence().runs.filter(pl.col("model_id").is_in(view.context.runs["model_id"].to_list()))
@@ -101,12 +97,10 @@ def show_other_texts(view: DecisionView) -> None:
             )
         )
     else:
-        texts = dict(runs.select("corpus_id", pl.struct("corpus_name", "corpus_language", "corpus_domain")).rows())
-        titles = [
-            wording.text_name(text["corpus_name"], text["corpus_language"], text["corpus_domain"])
-            for text in (texts[key] for key in order.columns)
-        ]
-        _show_order(order, titles, dict(runs.select("run_id", "name").rows()), "texts", _chosen_name(view.decision))
+        of_texts = runs.unique("corpus_id").select("corpus_id", "corpus_name", "corpus_language", "corpus_domain")
+        texts = {key: wording.text_name(*described) for key, *described in of_texts.rows()}
+        titles = [texts[key] for key in order.columns]
+        _show_order(order, titles, dict(runs.select("run_id", "name").rows()), "texts", view.decision)
         st.caption(escape(decision_wording.concordance_text(order, over_texts=True)))
     for agreement in generality.verdict_agreements(runs):
         if agreement.n_models or agreement.n_undecided:
@@ -117,19 +111,17 @@ def show_other_texts(view: DecisionView) -> None:
         st.info(_("Fewer than two tasks have scores of most of these models: whether their order holds is not known."))
         return
     by_key = {score_key(row): decision_wording.task_name(row) for row in view.context.benchmarks.to_dicts()}
-    _show_order(
-        task_order,
-        [by_key.get(key, key.split("~")[1]) for key in task_order.columns],
-        view.names,
-        "by tasks",
-        _chosen_name(view.decision),
-    )
+    titles = [by_key.get(key, key.split("~")[1]) for key in task_order.columns]
+    names = dict(view.context.runs.select("run_id", "name").rows())
+    _show_order(task_order, titles, names, "by tasks", view.decision)
     st.caption(escape(decision_wording.concordance_text(task_order, over_texts=False)))
 
 
-def _show_order(order: OrderTable, titles: list[str], names: Mapping[str, str], key: str, chosen: str) -> None:
-    data = generality_figures.order_points(
-        order, titles, {run_id: names.get(run_id, run_id) for run_id in order.run_ids}, chosen
-    )
+def _show_order(
+    order: OrderTable, titles: list[str], names: Mapping[str, str], key: str, decision: Decision | None
+) -> None:
+    chosen = decision.chosen.name if decision and decision.chosen else "–"
+    named = {run_id: names.get(run_id, run_id) for run_id in order.run_ids}
+    data = generality_figures.order_points(order, titles, named, chosen)
     title = _("Place (1 = largest)") if key == "texts" else _("Place (1 = best)")
     pictures.plot(generality_figures.order_figure(data, title), f"order {key}")

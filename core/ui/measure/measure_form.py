@@ -131,19 +131,15 @@ def _show_earlier_durations(configs: list[RunConfig]) -> None:
 
 def _protocol_captions(names: list[str]) -> list[str]:
     """The purpose of each protocol, with how long it took here, or how much more it reads than the first."""
-    durations = reads.durations()
+    durations, first = reads.durations(), names[0]
     captions = []
     for name in names:
-        seconds = durations.filter(protocol=name)["seconds"].median()
+        seconds, time = durations.filter(protocol=name)["seconds"].median(), ""
         if isinstance(seconds, float):
             time = _("{time} here, the middle of earlier ones.").format(time=duration(seconds))
-        else:
-            factor = n_tokens_read(PROTOCOLS[name]) / n_tokens_read(PROTOCOLS[names[0]])
-            time = (
-                ""
-                if name == names[0]
-                else _("Reads about {n:.0f} times as much as {first}.").format(n=factor, first=names[0])
-            )
+        elif name != first:
+            factor = n_tokens_read(PROTOCOLS[name]) / n_tokens_read(PROTOCOLS[first])
+            time = _("Reads about {n:.0f} times as much as {first}.").format(n=factor, first=first)
         captions.append(wording.joined_sentences([translated(PURPOSES[name]), time]))
     return captions
 
@@ -158,10 +154,9 @@ def _apply_link() -> None:
     st.session_state[_LINKED] = params
     if "models" in params:
         st.session_state[url_state.key("models")] = "\n".join(params["models"].split(","))
-    if params.get("text") in text_names():
-        st.session_state["measure text"] = params["text"]
-    if params.get("protocol") in protocol_names():
-        st.session_state["measure protocol"] = params["protocol"]
+    for name, options in (("text", text_names()), ("protocol", protocol_names())):
+        if params.get(name) in options:
+            st.session_state[f"measure {name}"] = params[name]
     if params.get("seed", "").isdecimal():
         st.session_state["measure seed"] = int(params["seed"])
 
@@ -297,16 +292,16 @@ def _show_card(card: Preflight) -> None:
         for label, value in numbers.items():
             if value:
                 st.metric(label, value, width="content")
-    st.caption(escape(" · ".join(_card_description(card))))
+    described = (
+        card.architecture,
+        card.stored_format,
+        card.stored_dtype,
+        _("measured in {dtype}").format(dtype=card.dtype),
+        _("licence: {name}").format(name=card.licence or _("unknown")),
+        _("weights read block by block") if card.streamed else None,
+    )
+    st.caption(escape(" · ".join(filter(None, described))))
     if card.measured_run:
         inputs.show_link("profiles", _("Measured already: open it"), "show_chart", runs=card.measured_run)
     for line in filter(None, [card.comparison, *card.notes]):
         st.caption(escape(line))
-
-
-def _card_description(card: Preflight) -> list[str]:
-    parts = [card.architecture, card.stored_format, card.stored_dtype]
-    parts.append(_("measured in {dtype}").format(dtype=card.dtype))
-    parts.append(_("licence: {name}").format(name=card.licence or _("unknown")))
-    parts.append(_("weights read block by block") if card.streamed else None)
-    return [part for part in parts if part]
