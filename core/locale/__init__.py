@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import tomllib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cache
 from gettext import GNUTranslations
 from io import BytesIO
@@ -114,9 +114,9 @@ class Term:
     ja: str
     meaning_en: str
     meaning_ja: str
-    messages: tuple[str, ...] = ()
+    messages: Sequence[str] = ()
     """English sentences whose Japanese is the term itself."""
-    never: tuple[str, ...] = ()
+    never: Sequence[str] = ()
     """What is not written in its place in Japanese, as regular expressions."""
 
     def name(self, language: str) -> str:
@@ -130,7 +130,4 @@ class Term:
 def glossary() -> tuple[Term, ...]:
     with (FOLDER / "glossary.toml").open("rb") as file:
         found = tomllib.load(file)["term"]
-    return tuple(
-        replace(Term(**one), messages=tuple(one.get("messages", ())), never=tuple(one.get("never", ())))
-        for one in found
-    )
+    return tuple(Term(**one) for one in found)
