@@ -33,7 +33,7 @@ from core.models.weights import Weights
 from core.records import PassEstimate, Preflight, RunConfig
 from core.registry.estimators import require_on_request
 from core.registry.passes import PASSES, TRAINED
-from core.registry.protocols import Protocol, find_protocol
+from core.registry.protocols import Protocol, core_only_clouds, find_protocol
 from core.texts.corpora import Corpus, open_corpus
 from core.texts.sample import TokenSample, require_length
 from core.warehouse.warehouse import Warehouse
@@ -271,7 +271,7 @@ class _Survey:
             return PassEstimate(name, label, known_run, {}, None, None)
         row, protocol, shape = self.model.row, self.protocol, self.blueprint.shape
         placed = self._placed(name)
-        layers = replace(self.layers, core_only=PASSES[name].core_only)
+        layers = replace(self.layers, core_only=core_only_clouds(protocol, name))
         if not PASSES[name].has_words:
             layers = replace(layers, word_draws=[])
         windows = protocol.n_sequences, protocol.n_tokens

@@ -60,7 +60,7 @@ def layer_bytes(plan: CloudPlan, hidden_size: int) -> int:
     n_sets = max((len(cloud.members) for cloud in clouds), default=1)
     # Of a tile: distances, their squares, and which columns are the nearest.
     of_cloud = COPIES * n_points * hidden_size * 4 + n_points * (n_sets * 90 * PER_STORED + 5 * TILE * 4)
-    products = 0 if plan.core_only else max((8 * len(cloud.rows) ** 2 for cloud in plan.draws[:1]), default=0)
+    products = 8 * len(plan.draws[0].rows) ** 2 if plan.has_pairs else 0
     return 2 * len(plan.blocks) * hidden_size * 4 + of_cloud + min(products, GRAM_BYTES)
 
 
@@ -69,27 +69,23 @@ def layer_effort(plan: CloudPlan, hidden_size: int) -> Effort:
     for draws in (plan.draws, plan.word_draws, *([cloud] for cloud in plan.others)):
         for number, cloud in enumerate(draws):
             asked = _specifications(plan, cloud)
-            total += _scan(cloud, hidden_size, number == 0 and (not _is_core(plan, cloud) or any(s.n2 for s in asked)))
+            with_neighbours = cloud.name not in plan.core_only or any(s.n2 for s in asked)
+            total += _scan(cloud, hidden_size, number == 0 and with_neighbours)
     for cloud in [*plan.draws[:1], *plan.others]:
-        if not _is_core(plan, cloud):
+        if cloud.name not in plan.core_only:
             total += _ranks(cloud, hidden_size)
     for cloud in [*plan.draws[:1], *plan.word_draws[:1], *plan.others]:
         total += _specified(cloud, hidden_size, _specifications(plan, cloud))
-    if plan.draws and not plan.core_only:
-        total += _types(plan.draws[0], hidden_size, plan.n_surrogates)
+    if plan.has_pairs:
+        total += _types(plan.draws[0], hidden_size, plan.n_surrogates, wide=not plan.core_only)
     for rows in plan.prompts:
         total += Effort(products=len(rows) ** 2 * hidden_size, pairs=len(rows) ** 2)
     return total
 
 
-def _is_core(plan: CloudPlan, cloud: Cloud) -> bool:
-    """Whether only the core specifications of the cloud are measured."""
-    return plan.core_only and bool(core_of_cloud(cloud.name))
-
-
 def _specifications(plan: CloudPlan, cloud: Cloud) -> list[Specification]:
     """The specifications of the cloud that are measured."""
-    if plan.core_only:
+    if cloud.name in plan.core_only:
         return core_of_cloud(cloud.name)
     return [s for s in SPECIFICATIONS if s.cloud == cloud.name]
 
@@ -119,13 +115,13 @@ def _specified(cloud: Cloud, hidden_size: int, of_cloud: list[Specification]) ->
     return work
 
 
-def _types(cloud: Cloud, hidden_size: int, n_surrogates: int) -> Effort:
+def _types(cloud: Cloud, hidden_size: int, n_surrogates: int, *, wide: bool) -> Effort:
     """Work for the primary cloud only: local dimensions, surrogates, pair counts."""
     n, n_union = cloud.n_points, len(cloud.rows)
     near = n * max(KS) ** 2 + CENTRES * (1.25 * RANKS[-1]) ** 2
-    wide = [k for k in WIDE_KS if 2 * k <= n]
-    if wide:
-        near += WIDE_CENTRES * (1.25 * wide[-1] * n_union / n + 32) ** 2
+    ks = [k for k in WIDE_KS if wide and 2 * k <= n]
+    if ks:
+        near += WIDE_CENTRES * (1.25 * ks[-1] * n_union / n + 32) ** 2
     return Effort(
         products=hidden_size * (0.5 * n_union**2 + 2 * n_surrogates * n**2),
         pairs=(n_surrogates + 1) * n**2,

@@ -70,13 +70,14 @@ class CloudPlan:
     """Rows of each sequence, if the dimension is estimated per sequence and averaged."""
     blocks: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=np.int64))
     """Jackknife block of each masked token; (n_tokens,)"""
-    core_only: bool = False
-    """Of clouds that have core specifications, measure these alone, and what their checks need: see `Pass.core_only`."""
+    core_only: tuple[str, ...] = ()
+    """Clouds of which the core specifications alone are measured, and what their checks need: all in a control
+    (`Pass.core_only`), those of a first look (`Protocol.core_only`)."""
 
     @property
     def has_pairs(self) -> bool:
         """Whether pairs of layers are measured, on a sub-sample of `one_per_type`."""
-        return bool(self.draws) and not self.core_only
+        return bool(self.draws) and "one_per_type" not in self.core_only
 
 
 def one_thread_on(device: torch.device) -> AbstractContextManager[None]:
@@ -96,11 +97,11 @@ def _measure_layer(states: Tensor, plan: CloudPlan) -> LayerResult:
     found: list[CloudCorrelator] = []
     distributions: list[Distribution] = []
     duplicates = math.nan
-    if plan.draws and plan.core_only:
+    if plan.draws and "one_per_type" in plan.core_only:
         duplicates = _measure_core(states, plan, plan.draws, estimates, found)
     elif plan.draws:
         duplicates = _measure_types(states, plan, estimates, found, distributions)
-    if plan.word_draws and plan.core_only:
+    if plan.word_draws and "one_per_word" in plan.core_only:
         _measure_core(states, plan, plan.word_draws, estimates, found)
     elif plan.word_draws:
         placed, scanned, distinct, d2 = measure_draws(states, plan, plan.word_draws)
@@ -114,7 +115,7 @@ def _measure_layer(states: Tensor, plan: CloudPlan) -> LayerResult:
         found += [correlators.second_order_correlator(d2), *correlators.first_order_of_cloud(states, placed.cloud)]
     for cloud in plan.others:
         placed = place(states, cloud)
-        if plan.core_only and core_of_cloud(cloud.name):
+        if cloud.name in plan.core_only:
             scanned = scan_cloud(placed, typed=True)
             d2 = estimates_of_sets(cloud, "d2", scanned.d2, without_two=scanned.without_two)
             estimates += [d2, *second_order_estimates(placed, scanned)]
@@ -165,7 +166,7 @@ def _measure_types(
     ]
     read = _neighbours(placed, distinct, within)
     estimates += [*read, *_estimates_with_differing_labels(placed, scanned, distinct)]
-    local_d2, of_tokens = local.local_readings(placed, scanned.table, distinct, plan.seed)
+    local_d2, of_tokens = local.local_readings(placed, scanned.table, distinct, plan.seed, wide=not plan.core_only)
     estimates += local_d2
     distributions += of_tokens
     estimates.append(correlation_integral_of_cloud(placed, distinct, within))

@@ -148,17 +148,18 @@ def _c2(gram: Tensor, chosen: Tensor) -> Tensor:
 
 
 def local_readings(
-    placed: PlacedCloud, table: NeighbourTable, distinct: Tensor, seed: int
+    placed: PlacedCloud, table: NeighbourTable, distinct: Tensor, seed: int, *, wide: bool = True
 ) -> tuple[list[CloudEstimate], list[Distribution]]:
     """Local d2: values from all points, jackknife replicates from seeded centres.
 
     Leaving a block out has two effects: it changes the set of points (computed on all points, neighbours fixed) and the
     neighbours of the rest (computed on the centres). The effects are added on the log scale. Large neighbourhoods use
-    few centres for value and error. If there are too few distinct points for a neighbourhood size, its value is NaN.
+    few centres for value and error, and are read only if `wide`. If there are too few distinct points for a neighbourhood
+    size, its value is NaN.
     """
     rows = distinct[0].nonzero().squeeze(1)
     ks = [k for k in KS if _fits(k, len(rows))]
-    too_wide = [k for k in (*KS, *WIDE_KS) if _fits(k, placed.cloud.n_points) and not _fits(k, len(rows))]
+    too_wide = [k for k in (*KS, *(WIDE_KS if wide else ())) if _fits(k, placed.cloud.n_points) and not _fits(k, len(rows))]
     undefined = [_estimate(placed.cloud, k, math.nan, math.nan, [], len(rows)) for k in too_wide]
     if not ks:
         return undefined, []
@@ -177,7 +178,8 @@ def local_readings(
             blocks.append(composition * exact[k][s] / of_kept if of_kept > 0 else math.nan)
         value = local_dimension(c2[k])
         estimates.append(_estimate(placed.cloud, k, float(distances[:, k - 1].mean()), value, blocks, len(rows)))
-    estimates += _wide_d2(placed, distinct, rows[order[:WIDE_CENTRES]], gram)
+    if wide:
+        estimates += _wide_d2(placed, distinct, rows[order[:WIDE_CENTRES]], gram)
     largest = c2[max(ks)].cpu().numpy()
     defined = np.isfinite(largest)
     with np.errstate(divide="ignore"):  # a correlator of zero or below means an infinite dimension

@@ -123,7 +123,7 @@ def plan_layers(
     seed: int,
     more_estimators: Sequence[str] = (),
     *,
-    core_only: bool = False,
+    core_only: Sequence[str] = (),
 ) -> CloudPlan:
     """Assign the kept tokens to clouds, identically for every layer."""
     tokens = clouds.Tokens(mask.types, mask.sequences, sample.blocks[mask.sequences], protocol.n_blocks)
@@ -149,7 +149,7 @@ def plan_layers(
         more_estimators=tuple(more_estimators),
         prompts=tuple(prompts),
         blocks=tokens.blocks,
-        core_only=core_only,
+        core_only=tuple(core_only),
     )
 
 

@@ -37,6 +37,7 @@ from core.models.model import OpenModel, is_out_of_memory, load_network
 from core.models.random_weights import draw_network, load_permuted, load_with_random_blocks
 from core.records import Profile, Progress, ProgressCallback, RunConfig
 from core.registry.passes import BLOCKS_DRAWN, DRAWN, PASSES, PERMUTED
+from core.registry.protocols import core_only_clouds
 from core.texts.corpora import Corpus
 from core.texts.sample import MIN_TYPES, TokenSample, shuffle_tokens
 
@@ -87,7 +88,7 @@ def _measure_pass(
         require_types(mask, setup.corpus)
         words = usable_words(sample, mask)
         estimators = extra_estimators(config, protocol, config.pass_)
-        core_only = PASSES[config.pass_].core_only
+        core_only = core_only_clouds(protocol, config.pass_)
         plan = plan_layers(sample, mask, words, protocol, config.seed, estimators, core_only=core_only)
     with clock.phase("geometry"), one_thread_on(model.device):
         room = available_bytes(torch.device("cpu"), config.memory_budget)

@@ -14,7 +14,8 @@ from functools import cache
 from typing import Annotated
 
 from core.errors import InputError, unknown_name
-from core.registry.passes import CONTROLS
+from core.registry.passes import CONTROLS, PASSES
+from core.registry.specifications import CORE_CLOUDS
 
 
 @dataclass(frozen=True)
@@ -69,6 +70,8 @@ class Protocol:
     """Gaussian surrogates of equal covariance per layer, for comparison with GRIDE."""
     clouds: Annotated[tuple[str, ...], Setting(_("clouds"))] = ("one_per_type", "one_per_word", "all_tokens")
     """Clouds to measure; a verdict requires `one_per_type`."""
+    core_only: Annotated[tuple[str, ...], Setting(_("clouds for verdicts alone"), changes_values=False)] = ()
+    """Clouds of which the core specifications alone are measured; where there are any, no wide local d2 either."""
     algorithm: Annotated[int, Setting(_("version of the algorithm"))] = 4
     """Incremented whenever a code change affects values in a way this record does not describe."""
     passes: Annotated[tuple[str, ...], Setting(_("control passes"), changes_values=False)] = ()
@@ -98,7 +101,14 @@ class Protocol:
 PROTOCOLS: dict[str, Protocol] = {
     p.name: p
     for p in (
-        Protocol("quick", version=2, n_sequences=32, n_tokens=128, max_types=800),
+        Protocol(
+            "quick",
+            version=2,
+            n_sequences=32,
+            n_tokens=128,
+            max_types=800,
+            core_only=("one_per_word", "all_tokens"),
+        ),
         Protocol("standard", version=2, n_sequences=64, n_tokens=256, max_types=2000, passes=tuple(CONTROLS)),
         Protocol(
             "thorough",
@@ -153,6 +163,11 @@ PURPOSES = {
     "per-prompt": _("To hold against what is published on all tokens of a prompt."),
 }
 """Protocol -> its purpose, in plain words."""
+
+
+def core_only_clouds(protocol: Protocol, pass_: str) -> tuple[str, ...]:
+    """Clouds of which a pass measures the core specifications alone."""
+    return CORE_CLOUDS if PASSES[pass_].core_only else protocol.core_only
 
 
 def n_control_passes(protocol: Protocol) -> int:

@@ -58,6 +58,10 @@ SPECIFICATIONS: tuple[Specification, ...] = (
 )
 
 
+CORE_CLOUDS = tuple(dict.fromkeys(s.cloud for s in SPECIFICATIONS if s.is_core))
+"""Clouds on which verdicts rest."""
+
+
 def specifications_of(
     cloud: str, estimator: str, transform: str = "centred", *, core_only: bool = False
 ) -> list[Specification]:

@@ -8,6 +8,7 @@ import pytest
 from core.geometry import clouds
 from core.geometry.effort import extra_work, layer_effort, layer_seconds
 from core.geometry.layer import CloudPlan
+from core.registry.specifications import CORE_CLOUDS
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +30,7 @@ def test_more_asked_for_costs_more(plan):
     assert layer_seconds(plan, 256) > base
     for change in (dict(n_surrogates=19), dict(word_draws=plan.draws), dict(prompts=(np.arange(500),))):
         assert layer_seconds(replace(plan, **change), 128) > base
-    for change in (dict(core_only=True), dict(n_surrogates=0), dict(draws=plan.draws[:1]), dict(others=[])):
+    for change in (dict(core_only=CORE_CLOUDS), dict(n_surrogates=0), dict(draws=plan.draws[:1]), dict(others=[])):
         assert layer_seconds(replace(plan, **change), 128) < base
 
 

@@ -10,7 +10,7 @@ import torch
 from core.geometry import clouds, correlators, layer, local, second_order
 from core.geometry.neighbour_dimensions import gride, mle
 from core.geometry.second_order import place
-from core.registry.specifications import SPECIFICATIONS
+from core.registry.specifications import CORE_CLOUDS, SPECIFICATIONS
 from tests.bench.coverage import population_d2, reported_d2, tokens_of_sequences
 from tests.geometry.test_registry import CANNOT_CARRY
 
@@ -480,7 +480,7 @@ def test_a_control_measures_the_core_specifications_as_a_text_does_and_nothing_e
     tokens = clouds.Tokens(types, sequences, whole.blocks, 16)
     whole = replace(whole, word_draws=[clouds.one_per_word(order, types // 2, rows, tokens, 500)])
     text = layer.measure_layer(states, whole)
-    control = layer.measure_layer(states, replace(whole, core_only=True))
+    control = layer.measure_layer(states, replace(whole, core_only=CORE_CLOUDS))
     core = {s.key for s in SPECIFICATIONS if s.is_core}
     measured = {(e.cloud, e.transform, e.estimator, e.n1) for e in control.estimates}
     assert core <= measured and {estimator for *_, estimator, _ in measured - core} == {"d2", "d2_all_pairs"}
@@ -489,3 +489,13 @@ def test_a_control_measures_the_core_specifications_as_a_text_does_and_nothing_e
         assert e.estimate.value == pytest.approx(same.estimate.value, rel=1e-4)
         assert e.blocks == pytest.approx(same.blocks, rel=1e-4) and e.halves == pytest.approx(same.halves, rel=1e-4)
     assert control.duplicate_share == text.duplicate_share and not control.distributions
+    first_look_clouds = ("one_per_word", "all_tokens")
+    first_look = layer.measure_layer(states, replace(whole, core_only=first_look_clouds))
+
+    def keys(result, *clouds):
+        return {(e.cloud, e.transform, e.estimator, e.n1, e.n2) for e in result.estimates if e.cloud in clouds}
+
+    assert keys(first_look, *first_look_clouds) == keys(control, *first_look_clouds)
+    assert keys(first_look, "one_per_type") == {
+        key for key in keys(text, "one_per_type") if key[4] not in local.WIDE_KS
+    }
