@@ -159,7 +159,9 @@ def local_readings(
     """
     rows = distinct[0].nonzero().squeeze(1)
     ks = [k for k in KS if _fits(k, len(rows))]
-    too_wide = [k for k in (*KS, *(WIDE_KS if wide else ())) if _fits(k, placed.cloud.n_points) and not _fits(k, len(rows))]
+    too_wide = [
+        k for k in (*KS, *(WIDE_KS if wide else ())) if _fits(k, placed.cloud.n_points) and not _fits(k, len(rows))
+    ]
     undefined = [_estimate(placed.cloud, k, math.nan, math.nan, [], len(rows)) for k in too_wide]
     if not ks:
         return undefined, []

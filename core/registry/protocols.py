@@ -102,12 +102,7 @@ PROTOCOLS: dict[str, Protocol] = {
     p.name: p
     for p in (
         Protocol(
-            "quick",
-            version=2,
-            n_sequences=32,
-            n_tokens=128,
-            max_types=800,
-            core_only=("one_per_word", "all_tokens"),
+            "quick", version=2, n_sequences=32, n_tokens=128, max_types=800, core_only=("one_per_word", "all_tokens")
         ),
         Protocol("standard", version=2, n_sequences=64, n_tokens=256, max_types=2000, passes=tuple(CONTROLS)),
         Protocol(
