@@ -44,10 +44,10 @@ import hashlib
 import json
 import re
 import unicodedata
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, field, replace
 from datetime import date, datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import (
     AfterValidator,
@@ -62,7 +62,7 @@ from pydantic.dataclasses import dataclass
 
 from core.errors import InputError, Sentence, unknown_name
 from core.pilots.entries import PilotModel, PilotText, Score, as_table
-from core.records import DEVICES, Dtype, bytes_of
+from core.records import DEVICES, Dtype, bytes_of, matching_ids
 from core.tables import PILOT_SOURCE
 from core.validation import MODEL_CONFIG, Text, Whole, YesNo, format_value, refuse_name
 
@@ -385,3 +385,22 @@ def hashed_id(name: str, content: Mapping[str, Any], otherwise: str) -> str:
     """`support-tickets-1f3a9c02`: the name as a slug, and a hash of the content."""
     digest = hashlib.sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:8]
     return f"{slug(name, otherwise)}-{digest}"
+
+
+Saved = TypeVar("Saved")
+
+
+def find_saved(saved: Sequence[tuple[str, str, Saved]], query: str, kind: str) -> Saved:
+    """Of (name, id, record), newest last, the newest with this name, or the only one whose id begins or ends so.
+
+    Raises InputError with the near names; `kind` is what they are names of, as in `unknown_name`.
+    """
+    matches = [record for name, _id, record in saved if name == query][-1:]
+    if not matches and query:
+        ids = matching_ids([one for _name, one, _record in saved], query)
+        matches = [record for _name, one, record in saved if one in ids]
+        if len(matches) > 1:
+            raise InputError("Several begin or end with '{asked}': {found}. Type more.", asked=query, found=ids)
+    if not matches:
+        raise InputError(unknown_name(kind, query, {name for name, _id, _record in saved}))
+    return matches[0]

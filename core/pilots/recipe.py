@@ -7,9 +7,8 @@ from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime
 from typing import Any
 
-from core.errors import InputError, unknown_name
-from core.pilots.pilot import hashed_id
-from core.records import matching_ids
+from core.errors import InputError, Sentence, unknown_name
+from core.pilots.pilot import find_saved, hashed_id
 
 AUDIENCES = ("management", "analysts")
 """Management gets seven slides and an appendix; analysts also get slides on every run."""
@@ -75,17 +74,7 @@ def recipe_from_row(row: Mapping[str, Any]) -> Recipe:
 
 def find_recipe(saved: Sequence[SavedRecipe], query: str) -> SavedRecipe:
     """The recipe with this id, with the only id that begins or ends so, or the newest with this name. Raises InputError."""
-    of_name = [recipe for recipe in saved if recipe.recipe.name == query]
-    if of_name:
-        return max(of_name, key=lambda recipe: recipe.created_at)
-    ids = matching_ids([recipe.recipe_id for recipe in saved], query) if query else []
-    matches = [recipe for recipe in saved if recipe.recipe_id in ids]
-    if len(matches) == 1:
-        return matches[0]
-    if matches:
-        raise InputError(
-            "{n_found} recipes begin or end with '{asked}'. Type more of the id.", n_found=len(matches), asked=query
-        )
     if not saved:
         raise InputError("No recipe is kept yet: `workdim slides --out FILE.pptx --keep NAME` keeps one.")
-    raise InputError(unknown_name("recipe", query, {recipe.recipe.name for recipe in saved}))
+    newest_last = sorted(saved, key=lambda recipe: recipe.created_at)
+    return find_saved([(one.recipe.name, one.recipe_id, one) for one in newest_last], query, Sentence("recipe"))

@@ -31,7 +31,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, field, fields
+from dataclasses import asdict, field
 from datetime import datetime
 from pathlib import Path
 from typing import Annotated, Any, Literal, get_args
@@ -40,9 +40,8 @@ import tomli_w
 from pydantic import Field, Strict, TypeAdapter, model_validator
 from pydantic.dataclasses import dataclass
 
-from core.errors import InputError, Sentence, unknown_name
-from core.pilots.pilot import UseClass, hashed_id, is_score_of
-from core.records import matching_ids
+from core.errors import InputError, Sentence
+from core.pilots.pilot import UseClass, find_saved, hashed_id, is_score_of
 from core.tables import RuleChoiceRow
 from core.validation import (
     MODEL_CONFIG,
@@ -216,23 +215,10 @@ def find_rule(saved: Sequence[SavedRule], query: str) -> SavedRule:
 
     Raises InputError with the near names.
     """
-    of_name = [rule for rule in saved if rule.rule.name == query]
-    if of_name:
-        return max(of_name, key=lambda rule: rule.version)
-    ids = matching_ids([rule.rule_id for rule in saved], query) if query else []
-    matches = [rule for rule in saved if rule.rule_id in ids]
-    if len(matches) == 1:
-        return matches[0]
-    if matches:
-        raise InputError(
-            "{n_found} rules begin or end with '{asked}': {found}. Type more.",
-            n_found=len(matches),
-            asked=query,
-            found=(rule.rule_id for rule in matches),
-        )
     if not saved:
         raise InputError("No rule is saved yet. `workdim rules save FILE.toml` saves one; so does the page Decide.")
-    raise InputError(unknown_name("rule", query, {rule.rule.name for rule in saved}))
+    newest_last = sorted(saved, key=lambda rule: rule.version)
+    return find_saved([(rule.rule.name, rule.rule_id, rule) for rule in newest_last], query, Sentence("rule"))
 
 
 def read_rule(file: Path) -> Rule:
@@ -247,22 +233,4 @@ def parse_rule(text: str | bytes, file: Path = Path("rule.toml")) -> Rule:
 
 def to_toml(rule: Rule) -> str:
     """The rule as the text of such a file, without values that are defaults."""
-    content = _values(rule)
-    if rule.task:
-        content["task"] = _values(rule.task)
-    content["criteria"] = [
-        _values(criterion) | ({"benchmark": _values(criterion.benchmark)} if criterion.benchmark else {})
-        for criterion in rule.criteria
-    ]
-    speeds = {"speeds": rule.assumptions.speeds} if rule.assumptions.speeds else {}
-    if assumptions := _values(rule.assumptions) | speeds:
-        content["assumptions"] = assumptions
-    return tomli_w.dumps(content)
-
-
-def _values(record: Any) -> dict[str, Any]:
-    """The fields that hold a single value which is not their default."""
-    shown = {
-        part.name: getattr(record, part.name) for part in fields(record) if getattr(record, part.name) != part.default
-    }
-    return {name: value for name, value in shown.items() if isinstance(value, (str, int, float))}
+    return tomli_w.dumps(_RULE.dump_python(rule, mode="json", exclude_defaults=True))

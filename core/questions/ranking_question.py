@@ -18,12 +18,11 @@ from core.analysis.ranking import OWN_MATCHES
 from core.analysis.relation import Sign
 from core.errors import InputError, unknown_name
 from core.pilots.entries import PilotModel
-from core.pilots.pilot import Benchmark, Pilot
+from core.pilots.pilot import Pilot
 from core.pilots.registration import RegisteredPilot
 from core.tables import SCORE_KEYS
 
-PUBLISHED: Sign = "negative"
-"""The published expectation (arXiv 2503.22547): the smaller the dimension, the better the model."""
+SIGNS = ("negative", "positive")
 
 
 @dataclass(frozen=True)
@@ -109,9 +108,6 @@ class Registration:
     by: Literal["pilot", "shipped", "published"]
     sign: Sign
     pilot: Pilot | None = None
-    pilot_id: str | None = None
-    stated_date: date | None = None
-    """The day that the pilot's author states. It decides nothing, unless the pilot came with Workdim on that day."""
     at: datetime | None = None
     """When it was registered in the warehouse (UTC); None for shipped and published expectations."""
     exploratory: tuple[str, ...] = ()
@@ -121,6 +117,15 @@ class Registration:
     @property
     def is_registered(self) -> bool:
         return self.by != "published" and not self.exploratory
+
+    @property
+    def pilot_id(self) -> str | None:
+        return self.pilot.pilot_id if self.pilot else None
+
+    @property
+    def stated_date(self) -> date | None:
+        """The day that the pilot's author states. It decides nothing, unless the pilot came with Workdim on that day."""
+        return self.pilot.benchmark.frozen if self.pilot else None
 
     @property
     def day(self) -> date | None:
@@ -135,9 +140,9 @@ class Registration:
     @property
     def registered_pilot(self) -> RegisteredPilot | None:
         """The pilot, for asking another question about its models."""
-        if self.pilot is None or self.pilot_id is None:
+        if self.pilot is None:
             return None
-        return RegisteredPilot(self.pilot_id, self.pilot, self.at or _midnight(self.stated_date))
+        return RegisteredPilot(self.pilot.pilot_id, self.pilot, self.at or _midnight(self.stated_date))
 
     def mark_exploratory(self, *reasons: str) -> Registration:
         """With more reasons why it is exploratory; what nobody registered cannot be unlike it."""
@@ -146,47 +151,36 @@ class Registration:
         return replace(self, exploratory=tuple(dict.fromkeys([*self.exploratory, *reasons])))
 
 
+PUBLISHED = Registration("published", "negative", exploratory=("not_registered",))
+"""The published expectation (arXiv 2503.22547): the smaller the dimension, the better the model."""
+
+
 def find_registration(evidence: Evidence, question: RankingQuestion) -> Registration:
+    """The expectation of the pilot that was asked for, else of the newest that has one and models here, else the published."""
     shipped = evidence.shipped_pilot
     if question.ignores_pilots or question.group is not None:
-        return _published_expectation()
+        return PUBLISHED
     if question.pilot is not None:
         return pilot_registration(question.pilot, shipped)
     for registered in evidence.pilots:
-        if (
-            registered.pilot.benchmark.sign in ("negative", "positive")
-            and runs_of_pilot(evidence.runs, registered.pilot).height
-        ):
+        if registered.pilot.benchmark.sign in SIGNS and runs_of_pilot(evidence.runs, registered.pilot).height:
             return pilot_registration(registered, shipped)
-    return (
-        _shipped_registration(shipped)
-        if shipped is not None and runs_of_pilot(evidence.runs, shipped).height
-        else _published_expectation()
-    )
+    if shipped is not None and runs_of_pilot(evidence.runs, shipped).height:
+        return _registration(shipped)
+    return PUBLISHED
 
 
 def pilot_registration(registered: RegisteredPilot, shipped: Pilot | None) -> Registration:
     """The shipped pilot counts as registered with Workdim itself, whenever it is added to a warehouse."""
     if shipped is not None and registered.pilot_id == shipped.pilot_id:
-        return _shipped_registration(shipped)
-    pilot = registered.pilot
-    frozen = pilot.benchmark.frozen
-    registration = Registration("pilot", _sign(pilot.benchmark), pilot, registered.pilot_id, frozen, registered.at)
-    return (
-        registration if pilot.benchmark.sign in ("negative", "positive") else registration.mark_exploratory("no_sign")
-    )
+        return _registration(shipped)
+    return _registration(registered.pilot, registered.at)
 
 
-def _shipped_registration(pilot: Pilot) -> Registration:
-    return Registration("shipped", _sign(pilot.benchmark), pilot, pilot.pilot_id, pilot.benchmark.frozen)
-
-
-def _published_expectation() -> Registration:
-    return Registration("published", PUBLISHED, exploratory=("not_registered",))
-
-
-def _sign(benchmark: Benchmark) -> Sign:
-    return "positive" if benchmark.sign == "positive" else "negative"
+def _registration(pilot: Pilot, at: datetime | None = None) -> Registration:
+    exploratory = () if pilot.benchmark.sign in SIGNS else ("no_sign",)
+    sign: Sign = "positive" if pilot.benchmark.sign == "positive" else "negative"
+    return Registration("pilot" if at else "shipped", sign, pilot, at, exploratory)
 
 
 def check_dates(registration: Registration, rows: pl.DataFrame, import_times: Mapping[str, datetime]) -> Registration:

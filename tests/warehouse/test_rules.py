@@ -60,7 +60,7 @@ def test_a_rule_that_says_something_else_is_another_version(warehouse):
     assert find_rule(saved, "Small and good").version == 2
     assert find_rule(saved, first.rule_id).version == 1
     assert find_rule(saved, other.rule_id[:7]).rule.name == find_rule(saved, other.rule_id[-8:]).rule.name == "Other"
-    with pytest.raises(InputError, match="2 rules begin or end with 'small'"):
+    with pytest.raises(InputError, match="Several begin or end with 'small'"):
         find_rule(saved, "small")
     with pytest.raises(InputError, match="Did you mean Small and good"):
         find_rule(saved, "Smal and good")
