@@ -5,11 +5,13 @@ guard()
 import streamlit as st
 
 from core.locale import _
+from core.records import PLANNING
 from core.ui import inputs, reads, url_state
+from core.ui.measure import job_cards
 from core.ui.shrink import plan_form, plan_view
 
 st.title(_("Shrink"))
-plan_form.show_jobs()
+job_cards.show(PLANNING)
 plans = reads.lists().plans
 model = plan_form.linked_model()
 plan = plan_view.choose_plan(plans, model)

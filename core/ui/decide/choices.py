@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any, get_args
 
@@ -277,12 +278,9 @@ def _read_speeds() -> dict[str, float]:
     speeds = {}
     for text in url_state.requested("speeds"):
         name, _sign, value = text.rpartition("~")
-        try:
-            speed = float(value)
-        except ValueError:
-            continue
-        if name.strip() and 0 < speed < 1e12:
-            speeds[name] = speed
+        with suppress(ValueError):
+            if name.strip() and 0 < float(value) < 1e12:
+                speeds[name] = float(value)
     kept = [f"{name}~{value:g}" for name, value in speeds.items()]
     st.session_state[url_state.key("speeds")] = kept
     url_state.publish("speeds", kept)

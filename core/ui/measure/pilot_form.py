@@ -23,7 +23,6 @@ from core.ui import inputs, reads, url_state
 from core.ui.markdown import escape
 from core.ui.measure import job_cards
 from core.warehouse.pilots import register_pilot
-from core.wording.scores import registered_benchmark_text
 
 SHIPPED = Path(__file__).resolve().parents[3] / "data" / "pilots"
 _FILE = url_state.key("pilot text")
@@ -31,11 +30,14 @@ _FOLDER = "pilots"
 """Folder beside the warehouse from which paths in a pilot written here are read."""
 _GENERATION = "pilot form"
 """Session-state key: how often the form was filled; part of the keys of its fields, so that they begin anew."""
+_MAIN = {"models": "reference", "texts": "text"}
 _SCORE = "score."
 
 
 def show() -> None:
     """Draw the registered pilots with their progress, and the form of a new one."""
+    from core.runs.requests import protocol_names, text_names
+
     st.markdown(
         _(
             "A pilot is a comparison that is written down before it is measured: what is decided, its use class, models, "
@@ -46,15 +48,18 @@ def show() -> None:
         _show_registered(row)
     st.subheader(_("A new pilot"))
     _choose_start()
-    pilot, error = _parse(st.session_state[_FILE])
+    folder = reads.warehouse().path.parent / _FOLDER
+    pilot: Pilot | None = None
+    error: InputError | None = None
+    try:
+        pilot = registration.parse_pilot(st.session_state[_FILE], folder, protocol_names(), text_names())
+    except InputError as problem:
+        error = problem
     _show_form(error)
     with st.expander(_("The same as a file (TOML)")):
         st.text_area(_("Pilot file"), key=_FILE, height=420, on_change=_reset_form)
         st.caption(_("A file that is handed over here has no folder: name models and texts by their whole paths."))
-    if pilot is None:
-        return
-    _show_summary(pilot)
-    if st.button(_("Register and measure"), type="primary", icon=":material/play_arrow:", key="pilot start"):
+    if pilot and st.button(_("Register and measure"), type="primary", icon=":material/play_arrow:", key="pilot start"):
         register_pilot(reads.warehouse(), pilot)  # an error is shown here
         _start(pilot)
 
@@ -139,7 +144,9 @@ class _PilotForm:
 
     def __init__(self, content: dict[str, Any], error: InputError | None) -> None:
         self._content, self._error = content, error
-        self._error_key = _error_key(error) if error else ""
+        problem = error.message.parts.get("problem", "") if error else ""
+        self._error_key = str(getattr(problem, "parts", {}).get("key", problem))
+        """The key that the error is about, as its sentence begins: `benchmark.frozen`, `models[1].score`."""
 
     def text(self, place: Any, key: str, label: str) -> None:
         value = _value_at(self._content, key)
@@ -208,12 +215,6 @@ class _PilotForm:
             self._error = None
 
 
-def _error_key(error: InputError) -> str:
-    """The key that an error is about, as its sentence begins: `benchmark.frozen`, `models[1].score`."""
-    text = error.message.parts.get("problem", "")
-    return str(getattr(text, "parts", {}).get("key", text))
-
-
 def _value_at(content: Mapping[str, Any], key: str) -> Any:
     """The value of a dotted key."""
     value: Any = content
@@ -242,8 +243,7 @@ def _write_field(key: str, widget: str) -> None:
 def _table_entries(content: Mapping[str, Any], key: str) -> list[dict[str, Any]]:
     """The models or texts of the file with all their keys; scores stand with their models, each number under a key of its
     own (`score.std_error`)."""
-    main = "reference" if key == "models" else "text"
-    scores = _value_at(content, "scores.models")
+    main, scores = _MAIN[key], _value_at(content, "scores.models")
     entries = []
     for written in content[key] if isinstance(content.get(key), list) else []:
         entry = dict(written) if isinstance(written, dict) else {main: str(written)}
@@ -264,8 +264,7 @@ def _write_table(key: str, widget: str, base: str) -> None:
         for place, entry in enumerate(st.session_state[base])
         if place not in edits["deleted_rows"]
     ]
-    main = "reference" if key == "models" else "text"
-    content = _parsed_file()
+    main, content = _MAIN[key], _parsed_file()
     content[key] = []
     for flat in [*entries, *edits["added_rows"]]:
         filled = {name: value for name, value in flat.items() if value not in (None, "")}
@@ -276,32 +275,6 @@ def _write_table(key: str, widget: str, base: str) -> None:
     if isinstance(content.get("scores"), dict):
         content["scores"].pop("models", None)  # each stands with its model
     st.session_state[_FILE] = tomli_w.dumps(content)
-
-
-def _parse(text: str) -> tuple[Pilot | None, InputError | None]:
-    """The pilot of the file, or why it is none."""
-    from core.pilots.registration import parse_pilot
-    from core.runs.requests import protocol_names, text_names
-
-    try:
-        return parse_pilot(text, reads.warehouse().path.parent / _FOLDER, protocol_names(), text_names()), None
-    except InputError as error:
-        return None, error
-
-
-def _show_summary(pilot: Pilot) -> None:
-    summary = _(
-        "Models: {models}; texts: {texts}; protocol: {protocol}. Use class: {use_class}. Primary benchmark: {benchmark}."
-    )
-    st.markdown(
-        summary.format(
-            models=len(pilot.models),
-            texts=len(pilot.texts),
-            protocol=escape(pilot.protocol),
-            use_class=wording.name("use_class", pilot.use_class),
-            benchmark=escape(registered_benchmark_text(pilot.benchmark)),
-        )
-    )
 
 
 def _n_measurements(pilot: Pilot) -> int:

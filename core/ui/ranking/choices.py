@@ -87,9 +87,11 @@ def choose_view(page_answer: Answer, pilot: RegisteredPilot | None) -> tuple[Ran
             question = _choose_dimension(question)
             population = reads.population(question)
             rows, specification = _choose_filters(population)
-            order = _choose_order(population)
-            pinned = _choose_pinned(population)
-            columns = _choose_columns()
+            order, pinned = _choose_order(population), _choose_pinned(population)
+            with st.popover(_("Columns"), icon=":material/view_column:"):
+                columns = inputs.choose_many(
+                    _("Columns"), column_names(), "columns", DEFAULT_COLUMNS, hides_default=True
+                )
     full_answer = reads.answer(question)
     is_reference = specification == REFERENCE or population.group is None
     if not is_reference:
@@ -115,16 +117,14 @@ def choose_group(population: Population, names: Mapping[str, str], above: Any) -
         groups = offered_groups(population)
         other_points = BY_WORD if population.asked.cloud == BY_TYPE else BY_TYPE
         others = offered_groups(reads.population(replace(population.asked, cloud=other_points)))
-        chosen = find_group(groups.values(), asked) or find_group(others.values(), asked)
+        chosen = find_group([*groups.values(), *others.values()], asked)
         run_ids = set() if chosen is None else set(chosen.rows["run_id"])
         n_shared = {name: len(run_ids & set(group.rows["run_id"])) for name, group in groups.items()}
-        if (n := max(n_shared.values(), default=0)) > 0:
-            url_state.choose("group", next(name for name in n_shared if n_shared[name] == n))
+        if any(n_shared.values()):
+            url_state.choose("group", max(n_shared, key=n_shared.__getitem__))
         else:
             above.warning(escape(_missing_group_text(asked, chosen, names.get(default))), icon=":material/link_off:")
-    if len(names) < 2:
-        return default
-    return inputs.choose_from_list(_("Compared models"), names, "group", width=275)
+    return inputs.choose_from_list(_("Compared models"), names, "group", width=275) if len(names) > 1 else default
 
 
 def _missing_group_text(asked: str, chosen: RankingGroup | None, shown: str | None) -> str:
@@ -343,8 +343,3 @@ def column_names() -> dict[str, str]:
         "measured": _("Measured"),
         "shift": _("Against one per type"),
     }
-
-
-def _choose_columns() -> list[str]:
-    with st.popover(_("Columns"), icon=":material/view_column:"):
-        return inputs.choose_many(_("Columns"), column_names(), "columns", DEFAULT_COLUMNS, hides_default=True)

@@ -8,7 +8,7 @@ from typing import Any
 import streamlit as st
 
 from core.locale import _
-from core.records import PLANNING, PlanConfig, PlanEstimate
+from core.records import PlanConfig, PlanEstimate
 from core.ui import inputs, reads, url_state
 from core.ui.markdown import escape
 from core.ui.measure import job_cards
@@ -23,11 +23,6 @@ _REQUEST = "asked before planning"
 _MODEL = url_state.key("plan model")
 
 
-def show_jobs() -> None:
-    """Draw the planning jobs."""
-    job_cards.show(PLANNING)
-
-
 def linked_model() -> str:
     """The model of a link, `?model=`, which fills the form once."""
     model = st.query_params.get("model", "")
@@ -40,14 +35,11 @@ def linked_model() -> str:
 def show_empty(model: str, has_others: bool) -> None:
     """Draw what a plan is good for where there is none; `has_others`: there are plans of other models."""
     text = _("No plan of {model} yet.").format(model=model) if model else _("No plan yet.")
-    st.info(
-        escape(text)
-        + " "
-        + _(
-            "A plan says which blocks of a decoder can be left out, what that costs in nats per token and what it saves, "
-            "chosen on one half of a text and verified on the other."
-        )
+    meaning = _(
+        "A plan says which blocks of a decoder can be left out, what that costs in nats per token and what it saves, "
+        "chosen on one half of a text and verified on the other."
     )
+    st.info(f"{escape(text)} {meaning}")
     if has_others:
         inputs.show_link("shrink", _("Plans of other models"), "content_cut")
     st.markdown(_("Start one below, or in a terminal:"))

@@ -280,10 +280,9 @@ def show_needed_directions(runs: pl.DataFrame) -> None:
     )
     for plan_id in plans.unique("model_id", keep="first", maintain_order=True)["plan_id"]:
         layer_plan = reads.layer_plan(plan_id)
-        sentence = layer_plan and plan_evidence.sufficient_directions_text(
-            layer_plan, plan_analysis.layer_directions(layer_plan)
-        )
-        if sentence:
+        if layer_plan and (
+            sentence := plan_evidence.sufficient_directions_text(layer_plan, plan_analysis.layer_directions(layer_plan))
+        ):
             st.markdown(escape(sentence))
             inputs.show_link("shrink", _("Needed directions"), "content_cut", plan=plan_id, shrink="directions")
 
@@ -297,25 +296,18 @@ def show_files(layer_plan: LayerPlan) -> None:
     tried_as = "" if is_allowed else plan_wording.removed_name(plan, is_recommended=False)
     picture = plan_figures.blocks_svg(plan.blocks, plan.n_layers, tried_as=tried_as)
     with st.container(horizontal=True):
-        inputs.show_download(
-            _("Map of blocks (JSON)"), json.dumps(plan_analysis.layer_map(layer_plan), indent=2), f"{name}.json"
-        )
+        blocks = json.dumps(plan_analysis.layer_map(layer_plan), indent=2)
+        inputs.show_download(_("Map of blocks (JSON)"), blocks, f"{name}.json")
         inputs.show_download(_("Picture of the blocks (SVG)"), picture, f"{name}.svg")
         if plan.mergekit is None:
-            inputs.show_download(
-                _("Recipe for mergekit (YAML)"),
-                plan_analysis.mergekit_recipe(layer_plan, plan_wording.plan_text(plan)),
-                f"{name}.yaml",
-            )
+            recipe = plan_analysis.mergekit_recipe(layer_plan, plan_wording.plan_text(plan))
+            inputs.show_download(_("Recipe for mergekit (YAML)"), recipe, f"{name}.yaml")
     if plan.mergekit is not None:
         message = _("No recipe for mergekit. {reason}")
         st.caption(escape(message.format(reason=plan_wording.mergekit_reason_text(plan.mergekit))))
     if plan.saved_as:
-        st.markdown(
-            _("The smaller model lies in `{folder}`; opened again, its loss is the verified one.").format(
-                folder=plan.saved_as
-            )
-        )
+        message = _("The smaller model lies in `{folder}`; opened again, its loss is the verified one.")
+        st.markdown(message.format(folder=plan.saved_as))
         _show_profiles_link(layer_plan)
         return
     st.markdown(_("Save the smaller model, to load it with `AutoModelForCausalLM.from_pretrained`:"))
@@ -329,9 +321,8 @@ def _show_profiles_link(layer_plan: LayerPlan) -> None:
     if smaller.is_empty():
         st.code(shlex.join(["workdim", "measure", str(layer_plan.plan.saved_as)]), language=None)
         return
-    original = runs.filter(model_id=layer_plan.plan.model_id).join(
-        smaller, on=["corpus_id", "protocol_hash"], how="semi"
-    )
+    original = runs.filter(model_id=layer_plan.plan.model_id)
+    original = original.join(smaller, on=["corpus_id", "protocol_hash"], how="semi")
     chosen = [*original["run_id"].head(1), *smaller["run_id"].head(1)]
     inputs.show_link("profiles", _("Open both profiles"), "show_chart", runs=url_state.join_values(chosen))
 
