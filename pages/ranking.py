@@ -5,8 +5,7 @@ guard()
 import streamlit as st
 
 from core.locale import _
-from core.questions.ranking_question import RankingQuestion
-from core.ui import notices, pilot_filter, reads
+from core.ui import notices, pilot_filter
 from core.ui.ranking import answer as ranking_answer
 from core.ui.ranking import choices as ranking_choices
 from core.ui.ranking import table as ranking_table
@@ -14,7 +13,7 @@ from core.ui.ranking import table as ranking_table
 st.title(_("Ranking"))
 runs = notices.runs_or_stop()
 pilot, _pilot_runs = pilot_filter.choose(runs)
-page_answer = reads.answer(RankingQuestion(pilot=pilot))
+page_answer = ranking_answer.page_answer(pilot)
 registered = page_answer.registration.pilot
 top = st.container()
 view, columns = ranking_choices.choose_view(page_answer, pilot)

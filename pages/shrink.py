@@ -5,13 +5,12 @@ guard()
 import streamlit as st
 
 from core.locale import _
-from core.records import PLANNING
 from core.ui import inputs, reads, url_state
 from core.ui.measure import job_cards
 from core.ui.shrink import plan_form, plan_view
 
 st.title(_("Shrink"))
-job_cards.show(PLANNING)
+job_cards.show(job_cards.PLANNING)
 plans = reads.lists().plans
 model = plan_form.linked_model()
 plan = plan_view.choose_plan(plans, model)

@@ -186,13 +186,15 @@ class _PilotForm:
         if base not in st.session_state:  # what a table begins with stays as it is while its rows are edited
             st.session_state[base] = _table_entries(self._content, key)
         schema = {name: pl.Float64 if name.startswith(_SCORE) else pl.String for name in titles}
-        kinds = {pl.Float64: st.column_config.NumberColumn, pl.String: st.column_config.TextColumn}
+        number, text = st.column_config.NumberColumn, st.column_config.TextColumn
         place.caption(escape(label))
         place.data_editor(
             pl.DataFrame(st.session_state[base], schema, strict=False),
             placeholder="",
             num_rows="dynamic",
-            column_config={name: kinds[schema[name]](title) for name, title in titles.items()},
+            column_config={
+                name: (number if name.startswith(_SCORE) else text)(title) for name, title in titles.items()
+            },
             hide_index=True,
             height="content",
             key=widget,

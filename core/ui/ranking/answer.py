@@ -14,9 +14,10 @@ from core.analysis.ranking import WORD_KEYS
 from core.figures.chart_figure import chart_figure
 from core.figures.scores import relation_chart
 from core.locale import _, translated
+from core.pilots.registration import RegisteredPilot
 from core.questions.population import OtherGroup
 from core.questions.ranking_answer import Answer
-from core.questions.ranking_question import BY_TYPE
+from core.questions.ranking_question import BY_TYPE, RankingQuestion
 from core.records import LOCAL
 from core.registry.published import CLAIMS
 from core.ui import inputs, pictures, reads, tables
@@ -40,6 +41,11 @@ MAX_NOTES = 1
 """Notes beneath an answer, besides the expectation in its help mark; the others stand with the details."""
 MAX_PREFILLED = 25
 """Models in a link to the screen Measure models."""
+
+
+def page_answer(pilot: RegisteredPilot | None) -> Answer:
+    """The answer of `workdim rank`: for the chosen pilot, else for the newest one with an expectation."""
+    return reads.answer(RankingQuestion(pilot=pilot))
 
 
 def show_answer(answer: Answer, *, hides_notes: bool = False) -> None:

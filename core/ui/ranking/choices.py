@@ -316,8 +316,9 @@ def _choose_order(population: Population) -> str:
 def _choose_pinned(population: Population) -> list[str]:
     """Return the ids of models to keep on top of the table and highlight in the figure."""
     labels = run_labels(population.rows)
-    more = {"placeholder": _("no model"), "width": 220}
-    return inputs.choose_many(_("Pinned"), labels, "pins", **more) if len(labels) > 1 else []
+    if len(labels) < 2:
+        return []
+    return inputs.choose_many(_("Pinned"), labels, "pins", placeholder=_("no model"), width=220)
 
 
 DEFAULT_COLUMNS = ("rank", "interval", "end", "verdict", "score", "score_rank", "parameters", "licence", "tags")

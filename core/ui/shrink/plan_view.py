@@ -6,7 +6,6 @@ import json
 import math
 import shlex
 from collections.abc import Sequence
-from operator import itemgetter
 from typing import Any
 
 import polars as pl
@@ -330,7 +329,7 @@ def _show_profiles_link(layer_plan: LayerPlan) -> None:
 def show_history(plans: pl.DataFrame, outcomes: Sequence[PlanOutcomeRow]) -> None:
     """Draw all plans with their results, and which rule foresaw them best."""
     columns = {
-        _("Model"): itemgetter("name"),
+        _("Model"): lambda row: row["name"],
         _("Blocks"): lambda row: f"{len(row['blocks'])} / {row['n_layers']}",
         _("Which"): lambda row: ", ".join(map(str, row["blocks"])),
         _("Nats per token [95 %]"): lambda row: plan_wording.price_text(
@@ -339,7 +338,7 @@ def show_history(plans: pl.DataFrame, outcomes: Sequence[PlanOutcomeRow]) -> Non
         _("Verified"): lambda row: _yes_or_no(row["is_verified"]),
         _("Recommended"): lambda row: _yes_or_no(row["is_recommended"]),
         _("Rule"): lambda row: plan_evidence.rule_name(row["rule"]),
-        _("Text"): itemgetter("corpus_id"),
+        _("Text"): lambda row: row["corpus_id"],
         _("Planned"): lambda row: language.local_time(row["created_at"]),
         _("Plan"): lambda row: short_id(row["plan_id"]),
     }
