@@ -102,9 +102,10 @@ class ModelProfile:
         rows = self.profile.rows(table)  # refuses an unknown name
         return TABLES[table].frame(rows)
 
-    def figure(self, estimator: str = "d2", cloud: str = "one_per_type", language: str = "en") -> go.Figure:
+    def figure(self, estimator: str = "d2", cloud: str = "one_per_type") -> go.Figure:
         """Plot the estimate over the layers, with its 95 percent band. Raises InputError if it was not measured."""
-        from core.figures.layer_profiles import profile_figure
+        from core.figures.chart_figure import chart_figure
+        from core.figures.layer_profiles import layer_chart
         from core.figures.profile_data import profile_points
 
         estimates = self.frame()
@@ -113,7 +114,7 @@ class ModelProfile:
             if asked not in measured:
                 raise InputError(unknown_name(column, asked, measured))
         points = profile_points(estimates, self._as_run(), estimator, cloud)
-        return profile_figure(points)
+        return chart_figure(layer_chart(points))
 
     @property
     def summary(self) -> RunSummaryRow | None:

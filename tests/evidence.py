@@ -11,7 +11,7 @@ import json
 import re
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,7 @@ from core.analysis.ranks import NORMAL_95
 from core.analysis.relation import Relation, relate
 from core.analysis.units import FEWEST_TEST, Numbers, to_floats
 from core.analysis.windows import PLACES, relate_windows, shuffled_windows
-from core.figures.chart import Point, scatter_chart
+from core.figures.chart import MARKS, Chart, Gallery, Mark, Point, Series, log_axis, round_axis, scatter_chart
 from core.figures.chart_svg import chart_svg
 from core.figures.scores import windows_svg
 from core.figures.svg import Caption
@@ -52,7 +52,6 @@ from core.wording.verdicts import specification_name
 from tests import shipped_plans
 from tests.bench.relations import reliability
 from tests.ladder.recipes import Recipe, all_runs
-from tests.small_multiples import Panel, small_multiples_svg
 
 ROOT = Path(__file__).resolve().parents[1]
 REFERENCE = ROOT / "data" / "reference"
@@ -588,40 +587,48 @@ def along_training(checkpoints: Sequence[Checkpoint], out: Path) -> Section:
     )
 
     def draw(language: str) -> str:
-        panels = [
-            Panel(
-                name.split("-", 1)[1],
-                [
-                    [
-                        (float(np.log10(step + 1)), value)
+        japanese = language == "ja"
+        names = (
+            ("第0層", "中間層の最大", "最終層（正規化前）")
+            if japanese
+            else ("layer 0", "largest inner", "end, before the norm")
+        )
+        marks: tuple[Mark, ...] = ("square", "circle", "diamond")
+        lines = {
+            name.split("-", 1)[1]: [
+                Series(
+                    told,
+                    tuple(
+                        Point(float(np.log10(step + 1)), value)
                         for step, one in sorted(steps.items())
                         if (value := getattr(one, column))
-                    ]
-                    for column in ("start", "inner_max", "end")
-                ],
-                [2, 0, 1],
-            )
+                    ),
+                    colour,
+                    mark=mark,
+                )
+                for told, column, colour, mark in zip(
+                    names, ("start", "inner_max", "end"), (2, 0, 1), marks, strict=True
+                )
+            ]
             for name, steps in phased.items()
-        ]
-        japanese = language == "ja"
-        return small_multiples_svg(
-            panels,
-            Caption(
-                "学習に沿った次元" if japanese else "Dimension along training",
-                "幅128のレシピごと、学習に使っていないコード上の d2。"
-                if japanese
-                else "d2 on held-out code, each recipe of width 128.",
-                "data/reference/profiles",
-            ),
-            "log10（ステップ＋1）" if japanese else "log10 (step + 1)",
-            "推定次元（対数目盛）" if japanese else "Estimated dimension, log scale",
-            ("中間層の最大", "最終層（正規化前）", "第0層")
+        }
+        points = [point for series in lines.values() for line in series for point in line.points]
+        x, y = round_axis("", [point.x for point in points]), log_axis("", [point.y for point in points])
+        titles = (
+            ("横軸：log10（ステップ＋1）", "縦軸：推定次元（対数目盛）")
             if japanese
-            else ("largest inner", "end, before the norm", "layer 0"),
-            language,
-            columns=6,
-            is_log=True,
+            else ("across: log10 (step + 1)", "upwards: estimated dimension, log scale")
         )
+        key = " · ".join([*titles, *(f"{MARKS[mark]} {told}" for told, mark in zip(names, marks, strict=True))])
+        charts = tuple(Chart(x, replace(y, title=name), tuple(series), name) for name, series in lines.items())
+        caption = Caption(
+            "学習に沿った次元" if japanese else "Dimension along training",
+            "幅128のレシピごと、学習に使っていないコード上の d2。"
+            if japanese
+            else "d2 on held-out code, each recipe of width 128.",
+            "data/reference/profiles",
+        )
+        return in_language(language, chart_svg, Gallery(charts, "", key), caption)
 
     section.picture(
         out,

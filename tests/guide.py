@@ -13,9 +13,9 @@ from typing import Any
 import polars as pl
 
 from core.analysis.differences import control_links
+from core.figures.layer_profiles import profile_svg
 from core.figures.profile_data import claim_phases, control_references, extrema_of, profile_points
 from core.figures.svg import Caption
-from core.figures.svg_profiles import profile_svg
 from core.locale import LANGUAGES, in_language
 from core.warehouse import queries, reference
 from core.warehouse.warehouse import Warehouse

@@ -11,6 +11,7 @@ from core.deck import slide, visuals
 from core.deck.deck_data import DeckData
 from core.deck.slide import MOST_ROWS, core_slide, fact_table, not_measured_slide
 from core.deck.story import Column, Statement, StorySlide, Table
+from core.figures.plans import block_row
 from core.locale import _
 from core.records import LayerPlan
 from core.sources import counted
@@ -64,7 +65,7 @@ def saving_slide(data: DeckData) -> StorySlide:
             *saving,
             _("This follows from leaving blocks out, and not from a dimension."),
         ],
-        visuals.block_row(best, removed, plan_analysis.is_recommended(best)),
+        block_row(best, removed, plan_analysis.is_recommended(best)),
         tables=("plans", "plan_outcomes"),
         say=(_("Whatever the relation of dimension and score, this model was tried with blocks left out."),),
         sources=[f"plans: {plan.plan_id}, {plan.model_id}"],
@@ -177,7 +178,7 @@ def blocks_slide(data: DeckData) -> StorySlide:
         "blocks",
         title,
         saving or [plan_wording.plan_text(plan)],
-        visuals.block_row(layer_plan, removed, plan_analysis.is_recommended(layer_plan)),
+        block_row(layer_plan, removed, plan_analysis.is_recommended(layer_plan)),
         tables=("plans", "plan_outcomes"),
         say=(
             _(

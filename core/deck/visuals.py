@@ -15,7 +15,8 @@ import polars as pl
 from core import wording
 from core.analysis import plans as plan_analysis
 from core.analysis.relation import MARGIN
-from core.figures.chart import Axis, Block, Blocks, Chart, Gallery, Guide, Point, Series, round_axis, whole_step
+from core.figures.chart import Axis, Chart, Gallery, Guide, Point, Series, round_axis, whole_step
+from core.figures.layer_profiles import layer_axis
 from core.figures.profile_data import PRIMARY, Curve, ProfileData, profile_points
 from core.locale import _
 from core.questions.ranking_answer import Answer
@@ -74,7 +75,7 @@ def profile_chart(estimates: pl.DataFrame, runs: pl.DataFrame) -> Chart | None:
     key = _("In paler colour: 95 % intervals.")
     if len(sound) < len(profile_data.curves):
         key = wording.joined_sentences((key, wording.veto_mark_text()))
-    return Chart(_layer_axis(profile_data), up, tuple(series), alternative, key=key)
+    return Chart(layer_axis(profile_data), up, tuple(series), alternative, key=key)
 
 
 def profile_gallery(estimates: pl.DataFrame, runs: pl.DataFrame, required: Collection[str] = ()) -> Gallery | None:
@@ -95,7 +96,7 @@ def profile_gallery(estimates: pl.DataFrame, runs: pl.DataFrame, required: Colle
         run_id: Series(names[run_id], _curve_points(curves[run_id], profile_data.same_depth), 0, is_banded=True)
         for run_id in selected
     }
-    across = replace(_layer_axis(profile_data), title="")
+    across = replace(layer_axis(profile_data), title="")
     up = _dimension_axis("", list(series.values()))
     across, up = (replace(axis, step=axis.high - axis.low) for axis in (across, up))
     charts = []
@@ -110,7 +111,7 @@ def profile_gallery(estimates: pl.DataFrame, runs: pl.DataFrame, required: Colle
         _(
             "Across: {across}, {low:g} to {high:g}; upright: {up}. Behind each name its largest inner dimension, which orders them; no order is better."
         ).format(
-            across=_layer_axis(profile_data).title,
+            across=layer_axis(profile_data).title,
             low=derived(across.low, "layer_estimates", "first layer"),
             high=derived(across.high, "layer_estimates", "last layer"),
             up=_dimension_title(profile_data),
@@ -164,13 +165,6 @@ def _curve_points(curve: Curve, same_depth: bool) -> tuple[Point, ...]:
         Point(int(mark.layer) if same_depth else round(mark.depth, 4), mark.value, mark.lower, mark.upper)
         for mark in curve.marks
     )
-
-
-def _layer_axis(profile_data: ProfileData) -> Axis:
-    deepest = max(curve.marks[-1].layer for curve in profile_data.curves)
-    if not profile_data.same_depth:
-        return Axis(wording.layer_axis(False), 0, 1, 0.25, 2)
-    return Axis(wording.layer_axis(True), 0, deepest, whole_step(deepest))
 
 
 def _dimension_title(profile_data: ProfileData) -> str:
@@ -245,24 +239,6 @@ def coefficient_chart(answer: Answer) -> Chart | None:
 
 
 # --- layer plans -----------------------------------------------------------------------------------------------
-
-
-def block_row(layer_plan: LayerPlan, removed: Collection[int], is_recommended: bool) -> Blocks:
-    """The blocks of the model; those of a set that is not recommended are told as tried or proposed, not as removed."""
-    plan = layer_plan.plan
-    prices = {
-        row.blocks[0]: row.difference for row in layer_plan.of("selection", "loss", "single") if len(row.blocks) == 1
-    }
-    row_of_blocks = tuple(Block(n, n in removed, prices.get(n)) for n in range(plan.n_layers))
-    return Blocks(
-        row_of_blocks,
-        _("stays"),
-        plan_wording.removed_name(plan, is_recommended),
-        (
-            _("{n} blocks in a row; {blocks} go.") if is_recommended else _("{n} blocks in a row; marked: {blocks}.")
-        ).format(n=plan.n_layers, blocks=plan_wording.blocks_text(removed, plan.n_layers)),
-        _("Blocks are counted from 0, the first after the embedding."),
-    )
 
 
 MOST_OTHER_CHOICES = 3

@@ -12,12 +12,15 @@ from typing import Literal
 
 from core.wording.numbers import with_interval
 
-Mark = Literal["none", "circle", "open", "diamond", "triangle", "square", "plus", "dash"]
+Mark = Literal["none", "circle", "open", "diamond", "triangle", "down", "hollow", "square", "plus", "dash"]
+"""`hollow` is an empty triangle."""
 MARKS: dict[Mark, str] = {
     "circle": "●",
     "open": "○",
     "diamond": "◆",
     "triangle": "▲",
+    "down": "▼",
+    "hollow": "△",
     "square": "■",
     "plus": "✚",
     "dash": "▬",
@@ -39,6 +42,25 @@ class Axis:
     """Of the tick labels."""
     is_ordered: bool = False
     """A list of places 1, 2, ... from the top, each labelled by its point; without tick labels."""
+    is_log: bool = False
+    labels: tuple[tuple[float, str], ...] = ()
+    """Ticks that are told in words."""
+
+    def ticks(self) -> list[tuple[float, str]]:
+        """What is marked on it, with its label."""
+        if self.labels or self.is_ordered:
+            return list(self.labels)
+        if self.is_log:
+            return [(value, f"{value:,g}") for value in log_ticks(self.low, self.high)]
+        n = min(int((self.high - self.low) / self.step + 1e-6), 40) if self.step > 0 else 0
+        return [(value, f"{value:,.{self.decimals}f}") for value in (self.low + self.step * k for k in range(n + 1))]
+
+    def share(self, value: float) -> float:
+        """Where a value lies between `low` (0) and `high` (1)."""
+        low, high = self.low, self.high
+        if self.is_log:
+            value, low, high = (math.log(max(end, 1e-12)) for end in (value, low, high))
+        return (value - low) / (high - low) if high > low else 0.5
 
 
 @dataclass(frozen=True)
@@ -57,6 +79,8 @@ class Point:
     """Written beside the point where there is room."""
     note: str = ""
     """What a pointer over it tells; else its name and its values."""
+    layer: int | None = None
+    """What a click on it chooses."""
     is_first: bool = False
     """Its name finds its place before the others."""
 
@@ -76,6 +100,10 @@ class Series:
     """Intervals are drawn as a filled band, or as error bars where there are marks."""
     is_named: bool = True
     """The name is written beside the last point."""
+    dash: str = ""
+    """As plotly calls it, of a thin line to compare with; else colours have theirs."""
+    group: str = ""
+    """The series that it is hidden with; it then stands in no legend. One without points stands there alone."""
 
 
 @dataclass(frozen=True)
@@ -88,8 +116,17 @@ class Guide:
 
 
 @dataclass(frozen=True)
+class Span:
+    """A range of x, shaded, with its name at the top."""
+
+    name: str
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
 class Chart:
-    """Lines or marks over two linear axes; without a legend: names stand beside what they name."""
+    """Lines or marks over two axes; names stand beside what they name."""
 
     x: Axis
     y: Axis
@@ -99,6 +136,7 @@ class Chart:
     guides: tuple[Guide, ...] = ()
     key: str = ""
     """One line below the chart: what marks and bands mean."""
+    spans: tuple[Span, ...] = ()
 
     @property
     def points(self) -> list[Point]:
@@ -117,6 +155,19 @@ def round_axis(title: str, values: Iterable[float | None], from_zero: bool = Fal
     end = math.ceil((high + 0.04 * room) / step) * step
     decimals = max(0, math.ceil(-math.log10(step) - 1e-9))
     return Axis(title, round(start, 10), round(end, 10), step, decimals)
+
+
+def log_ticks(lowest: float, highest: float) -> list[float]:
+    """1, 2 and 5 of each power of ten within a range; the powers alone where there would be more than seven."""
+    powers = range(math.floor(math.log10(lowest)), math.ceil(math.log10(highest)) + 1)
+    values = [a * 10.0**power for power in powers for a in (1, 2, 5) if lowest <= a * 10.0**power <= highest]
+    return values if len(values) <= 7 else [value for value in values if f"{value:e}".startswith("1.")]
+
+
+def log_axis(title: str, values: Iterable[float | None]) -> Axis:
+    """A logarithmic axis with some room around the values, which are positive."""
+    positive = [value for value in values if value is not None and 0 < value < math.inf] or [1.0]
+    return Axis(title, min(positive) / 1.3, 1.3 * max(positive), 0.0, is_log=True)
 
 
 def point_text(chart: Chart, line: Series, point: Point) -> str:
@@ -170,6 +221,8 @@ class Block:
     is_removed: bool
     price: float | None = None
     """Rise of the loss without this block alone, nats per token; None where it was not priced."""
+    becomes: int | None = None
+    """Its number in the smaller model."""
 
 
 @dataclass(frozen=True)
@@ -181,6 +234,33 @@ class Blocks:
     removed_name: str
     alternative: str
     key: str = ""
+
+
+@dataclass(frozen=True)
+class Bar:
+    row: int
+    """From 0 at the top."""
+    low: float
+    high: float
+    note: str
+    """What a pointer over it tells."""
+    text: str = ""
+    """Written within it."""
+
+
+@dataclass(frozen=True)
+class Bars:
+    """Rows of horizontal bars, each in parts side by side."""
+
+    title: str
+    """Of the axis of values."""
+    rows: tuple[str, ...]
+    parts: Mapping[str, Sequence[Bar]]
+    """Name of a part, its colour and pattern those of its place; an empty name stands in no legend."""
+    marked: tuple[float, ...] = ()
+    """For each row a value that a line marks."""
+    is_share: bool = False
+    """Values are shares of one."""
 
 
 @dataclass(frozen=True)

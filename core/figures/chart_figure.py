@@ -1,31 +1,38 @@
-"""A `Chart` as a plotly figure, for screens."""
+"""A chart as a plotly figure, for screens."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import plotly.graph_objects as go
 
-from core.figures.chart import Axis, Chart, Guide, Point, Series, point_text
+from core.figures.chart import Axis, Bars, Chart, Guide, Point, Series, point_text
 from core.figures.labels import SIDES, Position, name_sides
 from core.figures.style import (
     BARS,
     COLOURS,
     DASHES,
     QUIET,
+    TEXT,
     axes_figure,
     error_bars,
     escape_label,
     label_rows,
+    text_colour_on,
     translucent,
+    with_message,
 )
+from core.figures.text import wrap_text
 
 SYMBOLS = {
     "circle": "circle",
     "open": "circle-open",
     "diamond": "diamond",
     "triangle": "triangle-up",
+    "down": "triangle-down",
+    "hollow": "triangle-up-open",
     "square": "square",
     "plus": "cross",
     "dash": "line-ew-open",
@@ -36,29 +43,33 @@ PLOT = (450.0, 310.0)
 MARGINS = 130
 """Pixels of a figure above and below its axes."""
 LONGEST_ROW = 40
+_PATTERNS = ("", "/", ".", "x", "-")
 
 
 def chart_figure(chart: Chart, height: int = 440) -> go.Figure:
     """Lines with bands, marks with error bars, names where there is room, guides; values under the pointer."""
-    figure = axes_figure(_in_html(chart.x.title), _in_html(chart.y.title), height)
+    lines = [part for line in chart.y.title.split("\n") for part in wrap_text(line, 12, height - 60)]
+    figure = axes_figure(_in_html(chart.x.title), _in_html("\n".join(lines)), height)
+    if not chart.points:
+        return with_message(figure, chart.alternative)
     in_legend: set[str] = set()
     texts = _names_beside(chart, height)
     for line in chart.series:
-        colour, dash = _colour(line), DASHES[(line.colour or 0) % len(DASHES)] if line.colour is not None else "dot"
+        colour, group = _colour(line), line.group or line.name
         if line.is_line and line.is_banded:
             _draw_band(figure, line, colour)
         positions = [texts.get(point, "") for point in line.points]
         parts = {"lines": line.is_line, "markers": line.mark != "none", "text": any(positions)}
-        has_bars = not line.is_line or (line.is_banded and line.mark != "none")
         x, y = [point.x for point in line.points], [point.y for point in line.points]
+        is_new = bool(line.name) and not line.group and line.name not in in_legend
         figure.add_scatter(
-            x=x,
-            y=y,
+            x=x if line.points else (None,),
+            y=y if line.points else (None,),
             mode="+".join(part for part, is_drawn in parts.items() if is_drawn),
             name=escape_label(line.name),
-            legendgroup=line.name,
-            showlegend=bool(line.name) and line.name not in in_legend,
-            line={"color": colour, "width": 2.5 if line.colour is not None else 1.3, "dash": dash},
+            legendgroup=group,
+            showlegend=is_new,
+            line=_line(line, colour),
             marker={
                 "symbol": SYMBOLS.get(line.mark, "circle"),
                 "size": 9,
@@ -70,14 +81,24 @@ def chart_figure(chart: Chart, height: int = 440) -> go.Figure:
             ],
             textposition=[place or "top center" for place in positions],
             textfont={"size": LABEL_SIZE},
-            error_x=_bars(x, [(point.left, point.right) for point in line.points], colour) if has_bars else None,
-            error_y=_bars(y, [(point.lower, point.upper) for point in line.points], colour) if has_bars else None,
+            error_x=_bars(x, [(point.left, point.right) for point in line.points], colour)
+            if not line.is_line
+            else None,
+            error_y=_bars(y, [(point.lower, point.upper) for point in line.points], colour)
+            if not line.is_line
+            else None,
             hovertext=[_in_html(point_text(chart, line, point)) for point in line.points],
             hoverinfo="text",
+            cliponaxis=False,
         )
-        in_legend.add(line.name)
+        in_legend |= {line.name} if is_new else set()
     for guide in chart.guides:
-        _draw_guide(figure, guide)
+        _draw_guide(figure, guide, chart)
+    for span in chart.spans:
+        name = {"text": escape_label(span.name), "font": {"color": QUIET, "size": LABEL_SIZE}}
+        figure.add_vrect(
+            span.low, span.high, fillcolor=QUIET, opacity=0.08, line_width=0, annotation=name, annotation_position="top"
+        )
     _set_axis(figure.update_xaxes, chart.x)
     _set_axis(figure.update_yaxes, chart.y)
     if chart.y.is_ordered:
@@ -89,12 +110,49 @@ def chart_figure(chart: Chart, height: int = 440) -> go.Figure:
     return figure
 
 
+def bars_figure(bars: Bars, row_height: int = 22) -> go.Figure:
+    """Horizontal bars; what a part is tells its pattern too, unless it is written within."""
+    figure = axes_figure(_in_html(bars.title), "", 140 + row_height * len(bars.rows))
+    for n, (name, part) in enumerate(bars.parts.items()):
+        colour = COLOURS[n] if n < len(COLOURS) else QUIET
+        pattern = {"shape": _PATTERNS[n % len(_PATTERNS)], "fgcolor": "white", "size": 5, "fillmode": "overlay"}
+        figure.add_bar(
+            x=[bar.high - bar.low for bar in part],
+            y=[bar.row for bar in part],
+            base=[bar.low for bar in part],
+            orientation="h",
+            name=escape_label(name),
+            showlegend=bool(name),
+            marker={"color": colour, "line": {"color": "white", "width": 1}, "pattern": {} if bars.marked else pattern},
+            text=[escape_label(bar.text) for bar in part],
+            textposition="inside",
+            insidetextanchor="middle",
+            textfont={"color": text_colour_on(colour), "size": LABEL_SIZE},
+            textangle=0,
+            hovertext=[escape_label(bar.note) for bar in part],
+            hoverinfo="text",
+        )
+    for row, at in enumerate(bars.marked):
+        figure.add_shape(type="line", x0=at, x1=at, y0=row - 0.42, y1=row + 0.42, line={"color": TEXT, "width": 3})
+    figure.update_layout(barmode="overlay", bargap=0.35, legend={"traceorder": "normal"}, margin={"l": 10})
+    if bars.is_share:
+        figure.update_xaxes(range=[-0.005, 1.005], tickformat=".0%")
+    label_rows(figure, bars.rows, LONGEST_ROW)
+    return figure
+
+
 def _in_html(text: str) -> str:
     return escape_label(text).replace("\n", "<br>")
 
 
 def _colour(line: Series) -> str:
     return QUIET if line.colour is None else COLOURS[line.colour % len(COLOURS)]
+
+
+def _line(line: Series, colour: str) -> dict[str, Any]:
+    if line.dash or line.colour is None:
+        return {"color": colour, "width": 1.3, "dash": line.dash or "dot"}
+    return {"color": colour, "width": 2.5, "dash": DASHES[line.colour % len(DASHES)]}
 
 
 def _draw_band(figure: go.Figure, line: Series, colour: str) -> None:
@@ -108,7 +166,8 @@ def _draw_band(figure: go.Figure, line: Series, colour: str) -> None:
         line={"width": 0},
         hoverinfo="skip",
         showlegend=False,
-        legendgroup=line.name,
+        legendgroup=line.group or line.name,
+        name=escape_label(line.name),
     )
 
 
@@ -118,15 +177,25 @@ def _bars(values: Sequence[float], limits: Sequence[tuple[float | None, float | 
     return error_bars(above, below) | {"color": translucent(colour, BARS), "width": 0}
 
 
-def _draw_guide(figure: go.Figure, guide: Guide) -> None:
+def _draw_guide(figure: go.Figure, guide: Guide, chart: Chart) -> None:
     line = {"color": QUIET, "width": 1.2, "dash": "dash"}
-    draw = figure.add_vline if guide.is_vertical else figure.add_hline
-    draw(guide.at, line=line, annotation={"text": escape_label(guide.name), "font": {"color": QUIET}})
+    name = {"text": escape_label(guide.name), "font": {"color": QUIET}}
+    if guide.is_vertical:
+        figure.add_vline(guide.at, line=line, annotation=name)
+    else:  # plotly places words on a logarithmic axis by their logarithm, and does not do so itself here
+        figure.add_hline(guide.at, line=line)
+        at = math.log10(guide.at) if chart.y.is_log else guide.at
+        figure.add_annotation(name, x=1, xref="x domain", xanchor="right", y=at, yanchor="bottom", showarrow=False)
 
 
 def _set_axis(update: Callable[..., Any], axis: Axis) -> None:
-    if not axis.is_ordered:
+    if axis.is_log:
+        update(type="log", range=[math.log10(axis.low), math.log10(axis.high)])
+    elif not axis.is_ordered:
         update(range=[axis.low, axis.high], dtick=axis.step, tickformat=f",.{axis.decimals}f")
+    if axis.is_log or axis.labels:
+        places, labels = zip(*axis.ticks(), strict=True)
+        update(tickvals=places, ticktext=list(map(_in_html, labels)))
 
 
 def _names_beside(chart: Chart, height: int) -> dict[Point, str]:
@@ -136,14 +205,13 @@ def _names_beside(chart: Chart, height: int) -> dict[Point, str]:
     plot = PLOT[0], height - MARGINS
 
     def to_pixels(x: float, y: float) -> Position:
-        return plot[0] * _share(x, chart.x), plot[1] * (1 - _share(y, chart.y))
+        return plot[0] * chart.x.share(x), plot[1] * (1 - chart.y.share(y))
 
-    sides = name_sides(chart.points, to_pixels, (-20, -20, plot[0] + 20, plot[1]), LABEL_SIZE)
+    edges = (-20, -20, plot[0] + 20, plot[1])
+    sides = name_sides(
+        chart.points, to_pixels, edges, LABEL_SIZE, [line.points for line in chart.series if line.is_line]
+    )
     return {point: _text_position(*SIDES[side]) for point, side in zip(chart.points, sides, strict=True) if side}
-
-
-def _share(value: float, axis: Axis) -> float:
-    return (value - axis.low) / (axis.high - axis.low)
 
 
 def _text_position(across: int, down: int) -> str:

@@ -7,104 +7,101 @@ import math
 from collections.abc import Sequence
 from dataclasses import replace
 
-from core.figures.chart import Axis, Block, Blocks, Chart, Gallery, Point, Series, has_room_at_its_end, point_text
+from core.figures.chart import Block, Blocks, Chart, Gallery, Point, Series, has_room_at_its_end, point_text
 from core.figures.labels import name_baseline, name_sides, spread_apart
-from core.figures.svg import LIGHT, SMALL, Axes, Caption, Drawing, Theme, draw_source, draw_title
+from core.figures.svg import LIGHT, SMALL, Caption, Drawing, Plot, Theme, draw_source, draw_title
 from core.figures.text import shorten_to_width, text_width, wrap_text
+from core.locale import _
+from core.wording.labels import distinct_short_names
 
+Box = tuple[float, float, float, float]
+"""Left, top, width, height."""
 BY_STYLE = Theme(
     "var(--paper)", "var(--text)", "var(--quiet)", "var(--grid)", tuple(f"var(--curve-{n})" for n in range(6))
 )
 """CSS variables of the surrounding page, light or dark."""
 WIDTH, HEIGHT = 760.0, 400.0
-_MARKS = {
-    "circle": ("circle", False),
-    "open": ("circle", True),
-    "diamond": ("diamond", False),
-    "triangle": ("up", False),
-    "square": ("square", False),
-    "plus": ("plus", False),
-    "dash": ("dash", False),
-}
+_DASHES = {"dash": "5 4", "dot": "2 3", "dashdot": "8 3 2 3", "longdash": "10 4", "longdashdot": "10 3 2 3"}
 
 
 def visual_svg(
     visual: Chart | Blocks | Gallery, theme: Theme = LIGHT, size: tuple[float, float] = (WIDTH, HEIGHT)
 ) -> str:
     """The SVG of a chart, of blocks or of a gallery; points show their value as a tooltip."""
-    if isinstance(visual, Gallery):
-        return _gallery(visual, theme, size[0])
-    height = size[1] if isinstance(visual, Chart) else 40.0 + 58 * -(-len(visual.blocks) // _per_row(size[0]))
-    drawing = Drawing(size[0], height, theme)
     if isinstance(visual, Chart):
-        _draw_chart(drawing, visual, (0, 0, size[0], height), 13)
+        drawing = Drawing(*size, theme)
+        _draw_chart(drawing, visual, (0, 0, *size), 13)
+    elif isinstance(visual, Gallery):
+        drawing = Drawing(size[0], _gallery_height(visual) + 6, theme)
+        _draw_gallery(drawing, visual, (0, 0, size[0], drawing.height))
     else:
-        _draw_blocks(drawing, visual, (0, 0, size[0], height), 12)
+        drawing = Drawing(size[0], 40.0 + 70 * -(-len(visual.blocks) // _per_row(size[0])), theme)
+        _draw_blocks(drawing, visual, size[0], 12)
     return drawing.svg(visual.alternative)
 
 
-def chart_svg(chart: Chart, caption: Caption, theme: Theme = LIGHT, size: tuple[float, float] = (960.0, 520.0)) -> str:
-    """The SVG of a chart as a file that explains itself: title, details, what its marks mean, and source."""
+def chart_svg(
+    visual: Chart | Gallery, caption: Caption, theme: Theme = LIGHT, size: tuple[float, float] = (960.0, 520.0)
+) -> str:
+    """The SVG as a file that explains itself: title, details, what its marks mean, and source; galleries have their height."""
     drawing = Drawing(*size, theme)
     top = draw_title(drawing, caption)
-    keys = wrap_text(chart.key, SMALL, size[0] - 24)
-    bottom = size[1] - 26 - 15 * len(keys)
-    _draw_chart(drawing, chart, (10, top, size[0] - 20, bottom - top), 13)
+    keys = wrap_text(visual.key, SMALL, size[0] - 24)
+    if isinstance(visual, Gallery):
+        drawing.height = top + _gallery_height(visual) + 26 + 15 * len(keys)
+    bottom = drawing.height - 26 - 15 * len(keys)
+    box = (10, top, size[0] - 20, bottom - top)
+    if isinstance(visual, Gallery):
+        _draw_gallery(drawing, visual, box)
+    elif visual.points:
+        _draw_chart(drawing, visual, box, 13)
+    else:
+        drawing.text((size[0] / 2, size[1] / 2), visual.alternative, 15, anchor="middle")
     for n, line in enumerate(keys):
         drawing.text((12, bottom + 11 + 15 * n), line, SMALL, theme.quiet)
     draw_source(drawing, caption)
-    return drawing.svg(caption.title, caption.subtitle)
+    return drawing.svg(caption.title, visual.alternative or caption.subtitle)
 
 
 # --- charts ----------------------------------------------------------------------------------------------------
 
 
-def _tick_values(axis: Axis) -> list[float]:
-    n = min(int((axis.high - axis.low) / axis.step + 1e-6), 40) if axis.step > 0 else 0
-    return [axis.low + axis.step * k for k in range(n + 1)]
-
-
-def _tick_label(value: float, axis: Axis) -> str:
-    return f"{value:,.{axis.decimals}f}"
-
-
-def draw_axes(drawing: Drawing, chart: Chart, box: tuple[float, float, float, float]) -> Axes:
+def draw_axes(drawing: Drawing, chart: Chart, box: Box) -> Plot:
     left, top, width, height = box
-    up = (chart.y.high, chart.y.low) if chart.y.is_ordered else (chart.y.low, chart.y.high)  # places count from the top
-    ranges = (chart.x.low, chart.x.high), up
-    axes = Axes(drawing, left, top, left + width, top + height, *ranges)
     drawing.line([(left, top + height), (left + width, top + height)], drawing.theme.quiet, 1)
-    return axes
+    return Plot(drawing, left, top, left + width, top + height, chart.x, chart.y)
 
 
-def _draw_chart(drawing: Drawing, chart: Chart, box: tuple[float, float, float, float], size: float) -> None:
+def _draw_chart(drawing: Drawing, chart: Chart, box: Box, size: float) -> None:
     """Draws a chart with grid, tick labels, titles, and names at the right ends of lines."""
     left, top, width, height = box
     theme = drawing.theme
-    end_names = [series.name for series in chart.series if series.is_named and series.is_line and series.name]
+    end_names = [series.name for series in _named_lines(chart)]
     names_width = min(max((text_width(name, size, bold=True) for name in end_names), default=0) + 14, 0.3 * width)
-    marks = [_tick_label(value, chart.y) for value in _tick_values(chart.y)]
-    side = max((text_width(mark, size - 1) for mark in marks), default=20) + 12
+    side = max((text_width(mark, size - 1) for _value, mark in chart.y.ticks()), default=20) + 12
     place = (left + side, top + 30, width - side - max(names_width, 16), height - 30 - 46)
-    axes = draw_axes(drawing, chart, place)
-    for value, mark in zip(_tick_values(chart.y), marks, strict=True):
-        if not chart.y.is_ordered:
-            y = axes.to_pixels(chart.x.low, value)[1]
-            drawing.line([(axes.left, y), (axes.right, y)], theme.grid, 1)
-            drawing.text((axes.left - 7, y + 4), mark, size - 1, theme.quiet, "end")
-    for value in _tick_values(chart.x):
-        if not chart.x.is_ordered:
-            x = axes.to_pixels(value, chart.y.low)[0]
-            drawing.line([(x, axes.bottom), (x, axes.bottom + 4)], theme.quiet, 1)
-            drawing.text((x, axes.bottom + size + 6), _tick_label(value, chart.x), size - 1, theme.quiet, "middle")
+    plot = draw_axes(drawing, chart, place)
+    for span in chart.spans:
+        start, end = (plot.to_pixels(value, chart.y.low)[0] for value in (span.low, span.high))
+        drawing.box(start, plot.top, end - start, plot.bottom - plot.top, theme.quiet, 0.08)
+        drawing.text(((start + end) / 2, plot.top + 13), span.name, SMALL, theme.quiet, "middle")
+    for value, mark in chart.y.ticks():
+        y = plot.to_pixels(chart.x.low, value)[1]
+        drawing.line([(plot.left, y), (plot.right, y)], theme.grid, 1)
+        drawing.text((plot.left - 7, y + 4), mark, size - 1, theme.quiet, "end")
+    for value, mark in chart.x.ticks():
+        x = plot.to_pixels(value, chart.y.low)[0]
+        drawing.line([(x, plot.bottom), (x, plot.bottom + 4)], theme.quiet, 1)
+        drawing.text((x, plot.bottom + size + 6), mark, size - 1, theme.quiet, "middle")
     title = shorten_to_width(chart.x.title, size - 1, width - 10)
-    drawing.text(((axes.left + axes.right) / 2, axes.bottom + 2 * size + 11), title, size - 1, theme.quiet, "middle")
-    drawing.text((left + 2, top + 15), shorten_to_width(chart.y.title, size - 1, width - 6), size - 1, theme.quiet)
+    drawing.text(((plot.left + plot.right) / 2, plot.bottom + 2 * size + 11), title, size - 1, theme.quiet, "middle")
+    title = chart.y.title.replace("\n", " · ")
+    drawing.text((left + 2, top + 15), shorten_to_width(title, size - 1, width - 6), size - 1, theme.quiet)
     for guide in chart.guides:
         if guide.is_vertical:
-            endpoints = axes.to_pixels(guide.at, chart.y.low), axes.to_pixels(guide.at, chart.y.high)
+            endpoints = plot.to_pixels(guide.at, chart.y.low), plot.to_pixels(guide.at, chart.y.high)
         else:
-            endpoints = axes.to_pixels(chart.x.low, guide.at), axes.to_pixels(chart.x.high, guide.at)
+            endpoints = plot.to_pixels(chart.x.low, guide.at), plot.to_pixels(chart.x.high, guide.at)
         drawing.line(endpoints, theme.quiet, 1.2, "5 4")
         if guide.is_vertical:
             x, y = endpoints[1]
@@ -114,37 +111,54 @@ def _draw_chart(drawing: Drawing, chart: Chart, box: tuple[float, float, float, 
             x, y = endpoints[is_right]
             start = x - 4 if is_right else x + 4
             drawing.text((start, y - 5), guide.name, size - 2, theme.quiet, "end" if is_right else "start")
-    draw_series(axes, chart, 2.4, 4.5, with_names=True, size=size)
+    draw_series(plot, chart, 2.4, 4.5, with_names=True, size=size)
 
 
-def draw_series(axes: Axes, chart: Chart, line: float, mark: float, with_names: bool, size: float = 13) -> None:
+def draw_series(plot: Plot, chart: Chart, line: float, mark: float, with_names: bool, size: float = 13) -> None:
+    if with_names:
+        _draw_strips(plot, chart)
     for place, series in enumerate(chart.series):
-        first_part = len(axes.drawing.parts)
-        colour = _colour(axes.drawing.theme, series)
+        first_part = len(plot.drawing.parts)
+        colour = _colour(plot.drawing.theme, series)
         if series.is_banded and series.is_line:
             banded_points = [point for point in series.points if point.lower is not None and point.upper is not None]
-            above = [axes.to_pixels(point.x, point.upper or 0) for point in banded_points]
-            below = [axes.to_pixels(point.x, point.lower or 0) for point in reversed(banded_points)]
+            above = [plot.to_pixels(point.x, point.upper or 0) for point in banded_points]
+            below = [plot.to_pixels(point.x, point.lower or 0) for point in reversed(banded_points)]
             if len(banded_points) > 1:
-                axes.drawing.area([*above, *below], colour, 0.16)
+                plot.drawing.area([*above, *below], colour, 0.16)
+        points = [point for point in series.points if point.y <= chart.y.high or chart.y.is_ordered]
         if series.is_line:
-            dash = "" if series.colour is not None else "5 4"
-            axes.drawing.line([axes.to_pixels(point.x, point.y) for point in series.points], colour, line, dash)
+            dash = _DASHES.get(series.dash, "" if series.colour is not None else "5 4")
+            way = [plot.to_pixels(point.x, point.y) for point in points]
+            plot.drawing.line(way, colour, 1.2 if series.dash else line, dash)
         elif not (series.is_line or series.mark == "none") or series.is_banded:
-            for point in series.points:
-                _draw_error_bars(axes, point, colour)
-        if series.mark != "none":
-            kind, is_open = _MARKS[series.mark]
-            for point in series.points:
-                x, y = axes.to_pixels(point.x, point.y)
-                axes.drawing.marker((x, y), kind, colour, mark, is_open)
-        if with_names:
-            for point in series.points:
-                _add_tooltip(axes, chart, series, point)
-        _group_series(axes.drawing, first_part, place)
+            for point in points:
+                _draw_error_bars(plot, point, colour)
+        for point in points:
+            if series.mark != "none":
+                plot.drawing.marker(plot.to_pixels(point.x, point.y), series.mark, colour, mark)
+            if with_names:
+                _add_tooltip(plot, chart, series, point)
+        _group_series(plot.drawing, first_part, place)
     if with_names:
-        _label_line_ends(axes, chart, size)
-        _name_points(axes, chart, size - 1)
+        _label_line_ends(plot, chart, size)
+        _name_points(plot, chart, size - 1, plot.drawing.width - 2)
+
+
+def _draw_strips(plot: Plot, chart: Chart) -> None:
+    """Over each layer that can be clicked on, so that nobody has to hit a point: its values as a tooltip."""
+    texts: dict[float, list[str]] = {}
+    for series in chart.series:
+        for point in series.points:
+            if point.layer == point.x:
+                texts.setdefault(point.x, []).append(point_text(chart, series, point))
+    half = (plot.right - plot.left) / max(len(texts) - 1, 1) / 2
+    for layer, told in texts.items():
+        x = plot.to_pixels(layer, chart.y.low)[0]
+        plot.drawing.parts.append(
+            f'<rect x="{x - half:.1f}" y="{plot.top:.1f}" width="{2 * half:.1f}" height="{plot.bottom - plot.top:.1f}" '
+            f'fill-opacity="0" data-layer="{layer}"><title>{html.escape("; ".join(told), quote=False)}</title></rect>'
+        )
 
 
 def _group_series(drawing: Drawing, first_part: int, place: int) -> None:
@@ -156,39 +170,43 @@ def _colour(theme: Theme, series: Series) -> str:
     return theme.quiet if series.colour is None else theme.curves[series.colour % len(theme.curves)]
 
 
-def _draw_error_bars(axes: Axes, point: Point, colour: str) -> None:
-    if point.lower is not None and point.upper is not None:
-        axes.drawing.line(
-            [axes.to_pixels(point.x, point.lower), axes.to_pixels(point.x, point.upper)], colour, 1.3, opacity=0.7
-        )
-    if point.left is not None and point.right is not None:
-        axes.drawing.line(
-            [axes.to_pixels(point.left, point.y), axes.to_pixels(point.right, point.y)], colour, 1.3, opacity=0.7
-        )
+def _draw_error_bars(plot: Plot, point: Point, colour: str) -> None:
+    for (x, y), (to_x, to_y) in (
+        ((point.x, point.lower), (point.x, point.upper)),
+        ((point.left, point.y), (point.right, point.y)),
+    ):
+        if x is not None and y is not None and to_x is not None and to_y is not None:
+            plot.drawing.line([plot.to_pixels(x, y), plot.to_pixels(to_x, to_y)], colour, 1.3, opacity=0.7)
 
 
-def _add_tooltip(axes: Axes, chart: Chart, series: Series, point: Point) -> None:
-    """An invisible circle over the point with its value as a tooltip."""
-    x, y = axes.to_pixels(point.x, point.y)
+def _add_tooltip(plot: Plot, chart: Chart, series: Series, point: Point) -> None:
+    """An invisible circle over the point with its value as a tooltip; a click on it may choose a layer."""
+    x, y = plot.to_pixels(point.x, point.y)
     tooltip = html.escape(point_text(chart, series, point), quote=False)
-    axes.drawing.parts.append(
-        f'<circle cx="{x:.1f}" cy="{y:.1f}" r="8" fill-opacity="0"><title>{tooltip}</title></circle>'
+    chosen = "" if point.layer is None else f' data-layer="{point.layer}"'
+    plot.drawing.parts.append(
+        f'<circle cx="{x:.1f}" cy="{y:.1f}" r="8" fill-opacity="0"{chosen}><title>{tooltip}</title></circle>'
     )
 
 
-def _label_line_ends(axes: Axes, chart: Chart, size: float) -> None:
-    named_series = [
-        series for series in chart.series if series.is_named and series.is_line and series.points and series.name
-    ]
-    heights = [axes.to_pixels(series.points[-1].x, series.points[-1].y)[1] for series in named_series]
-    room = axes.drawing.width - axes.right - 10
-    for series, y in zip(named_series, spread_apart(heights, size + 3, axes.top + 4, axes.bottom), strict=True):
-        name, first_part = shorten_to_width(series.name, size, room, bold=True), len(axes.drawing.parts)
-        axes.drawing.text((axes.right + 7, y + 4), name, size, _colour(axes.drawing.theme, series), bold=True)
-        _group_series(axes.drawing, first_part, chart.series.index(series))
+def _named_lines(chart: Chart) -> list[Series]:
+    return [series for series in chart.series if series.is_named and series.is_line and series.points and series.name]
 
 
-def _name_points(axes: Axes, chart: Chart, size: float) -> None:
+def _label_line_ends(plot: Plot, chart: Chart, size: float) -> None:
+    lines = _named_lines(chart)
+    heights = [plot.to_pixels(series.points[-1].x, series.points[-1].y)[1] for series in lines]
+    room = plot.drawing.width - plot.right - 10
+    names = distinct_short_names(
+        [line.name for line in lines], lambda name: shorten_to_width(name, size, room, bold=True)
+    )
+    for series, name, y in zip(lines, names, spread_apart(heights, size + 3, plot.top + 4, plot.bottom), strict=True):
+        first_part = len(plot.drawing.parts)
+        plot.drawing.text((plot.right + 7, y + 4), name, size, _colour(plot.drawing.theme, series), bold=True)
+        _group_series(plot.drawing, first_part, chart.series.index(series))
+
+
+def _name_points(plot: Plot, chart: Chart, size: float, right: float) -> None:
     """Writes names of points, and of marks without a line, where they lie on nothing; elsewhere only the tooltip shows them."""
     points = []
     for series in chart.series:
@@ -196,12 +214,12 @@ def _name_points(axes: Axes, chart: Chart, size: float) -> None:
         for point in series.points:
             name = point.name or (series.name if is_named and point is series.points[-1] else "")
             points.append(replace(point, name=shorten_to_width(name, size, 190)))
-    edges = (axes.left - 4, axes.top - 20, axes.drawing.width - 2, axes.bottom)
-    sides = name_sides(points, axes.to_pixels, edges, size)
+    edges = (plot.left - 4, plot.top - 20, right, plot.bottom)
+    sides = name_sides(points, plot.to_pixels, edges, size, [line.points for line in chart.series if line.is_line])
     for point, side in zip(points, sides, strict=True):
         if side:
-            place, anchor = name_baseline(axes.to_pixels(point.x, point.y), side, size)
-            axes.drawing.text(place, point.name, size, anchor=anchor)
+            place, anchor = name_baseline(plot.to_pixels(point.x, point.y), side, size)
+            plot.drawing.text(place, point.name, size, anchor=anchor)
 
 
 # --- blocks and galleries --------------------------------------------------------------------------------------
@@ -211,7 +229,7 @@ def _per_row(width: float) -> int:
     return max(1, int(width // 34))
 
 
-def draw_block_thumbnails(drawing: Drawing, blocks: Sequence[Block], box: tuple[float, float, float, float]) -> None:
+def draw_block_thumbnails(drawing: Drawing, blocks: Sequence[Block], box: Box) -> None:
     left, top, width, height = box
     block_width = width / max(len(blocks), 1)
     for n, block in enumerate(blocks):
@@ -225,17 +243,19 @@ def draw_block_thumbnails(drawing: Drawing, blocks: Sequence[Block], box: tuple[
             drawing.box(left + block_width * n + 0.7, top, block_width - 1.4, height, drawing.theme.curves[0])
 
 
-def _draw_blocks(drawing: Drawing, row_of_blocks: Blocks, box: tuple[float, float, float, float], size: float) -> None:
+def _draw_blocks(drawing: Drawing, row_of_blocks: Blocks, width: float, size: float) -> None:
     """Each block as a box with its number and its price below; removed ones are empty, dashed and crossed out."""
-    left, top, width, _height = box
-    per_row, theme = _per_row(width), drawing.theme
+    left, top, per_row, theme = 0.0, 0.0, _per_row(width), drawing.theme
     drawing.box(left + 4, top + 4, 12, 12, theme.curves[0])
     drawing.text((left + 21, top + 15), row_of_blocks.kept_name, size)
     x = left + 40 + text_width(row_of_blocks.kept_name, size)
     _draw_crossed_box(drawing, x, top + 4, 12, 12)
     drawing.text((x + 18, top + 15), row_of_blocks.removed_name, size)
+    if any(block.becomes is not None for block in row_of_blocks.blocks):
+        x += 40 + text_width(row_of_blocks.removed_name, size)
+        drawing.text((x, top + 15), _("→ number in the smaller model"), size, theme.quiet)
     for n, block in enumerate(row_of_blocks.blocks):
-        x, y = left + 4 + 34 * (n % per_row), top + 28 + 58 * (n // per_row)
+        x, y = left + 4 + 34 * (n % per_row), top + 28 + 70 * (n // per_row)
         if block.is_removed:
             _draw_crossed_box(drawing, x, y, 30, 26)
         else:
@@ -246,6 +266,8 @@ def _draw_blocks(drawing: Drawing, row_of_blocks: Blocks, box: tuple[float, floa
         )
         if block.price is not None:
             drawing.text((x + 15, y + 40), f"{block.price:.3f}", size - 3, theme.quiet, "middle")
+        if block.becomes not in (None, block.number):
+            drawing.text((x + 15, y + 52), f"→ {block.becomes}", size - 3, theme.quiet, "middle")
 
 
 def _draw_crossed_box(drawing: Drawing, x: float, y: float, width: float, height: float) -> None:
@@ -254,23 +276,32 @@ def _draw_crossed_box(drawing: Drawing, x: float, y: float, width: float, height
     drawing.line([(x, y + height), (x + width, y)], drawing.theme.quiet, 1, opacity=0.6)
 
 
-def _gallery(gallery: Gallery, theme: Theme, width: float) -> str:
+def _gallery_cells(gallery: Gallery) -> tuple[int, float]:
+    """Columns, and height of a row."""
     columns = 2 if len(gallery.charts) <= 4 else 3 if len(gallery.charts) <= 12 else 5
-    across, down = width / columns, 190.0 if columns < 5 else 128.0
-    drawing = Drawing(width, down * math.ceil(len(gallery.charts) / columns) + 6, theme)
+    return columns, 190.0 if columns < 5 else 128.0
+
+
+def _gallery_height(gallery: Gallery) -> float:
+    columns, down = _gallery_cells(gallery)
+    return down * math.ceil(len(gallery.charts) / columns)
+
+
+def _draw_gallery(drawing: Drawing, gallery: Gallery, box: Box) -> None:
+    columns, down = _gallery_cells(gallery)
+    across = box[2] / columns
     for n, chart in enumerate(gallery.charts):
-        left, top = across * (n % columns), down * (n // columns)
+        left, top = box[0] + across * (n % columns), box[1] + down * (n // columns)
         drawing.text((left + 8, top + 17), shorten_to_width(chart.y.title, 12, across - 16, bold=True), 12, bold=True)
-        axes = draw_axes(drawing, chart, (left + 36, top + 26, across - 50, down - 54))
+        plot = draw_axes(drawing, chart, (left + 36, top + 26, across - 50, down - 54))
         for value in (chart.y.low, chart.y.high):
-            drawing.text(
-                (axes.left - 5, axes.to_pixels(0, value)[1] + 4), _tick_label(value, chart.y), 10, theme.quiet, "end"
-            )
+            y = plot.to_pixels(0, value)[1] + 4
+            drawing.text((plot.left - 5, y), f"{value:,.{chart.y.decimals}f}", 10, drawing.theme.quiet, "end")
         for value, anchor in ((chart.x.low, "start"), (chart.x.high, "end")):
-            place = (axes.to_pixels(value, chart.y.low)[0], axes.bottom + 14)
-            drawing.text(place, _tick_label(value, chart.x), 10, theme.quiet, anchor)
-        draw_series(axes, chart, 1.8, 3, with_names=False)
+            place = (plot.to_pixels(value, chart.y.low)[0], plot.bottom + 14)
+            drawing.text(place, f"{value:,.{chart.x.decimals}f}", 10, drawing.theme.quiet, anchor)
+        draw_series(plot, chart, 1.8, 3, with_names=False)
         for series in chart.series:
             for point in series.points:
-                _add_tooltip(axes, chart, series, point)
-    return drawing.svg(gallery.alternative)
+                _add_tooltip(plot, chart, series, point)
+        _name_points(plot, chart, 10, plot.right + 12)

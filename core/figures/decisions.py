@@ -4,178 +4,118 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from itertools import pairwise, zip_longest
 
-import plotly.graph_objects as go
 import polars as pl
 
 from core.analysis.criteria import Cost, CriterionValue, ResolvedCriterion
 from core.analysis.decision import AMOUNTS, Decision
-from core.figures.chart import Point
-from core.figures.style import (
-    COLOURS,
-    QUIET,
-    TEXT,
-    THIN_BARS,
-    axes_figure,
-    error_bars,
-    escape_label,
-    label_rows,
-    place_labels,
-    text_colour_on,
-    with_message,
-)
+from core.figures.chart import Axis, Bar, Bars, Chart, Mark, Point, Series, log_axis, round_axis
 from core.locale import _
 from core.pilots.rule import Assumptions
 from core.wording import decisions as decision_wording
 from core.wording.labels import distinguishing_names, shortened_name
 
 LONGEST_NAME = 30
-PLOT_SIZE = (450.0, 250.0)
-"""Approximate size in pixels of what the front draws, for placing labels: in a window of 1,000 pixels."""
 _BYTES = 1e9
 
 
 # --- the front -------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class FrontPoint:
-    run_id: str
-    name: str
-    x: CriterionValue
-    y: CriterionValue
-    standing: str
-    """As in `decision.ParetoStatus`."""
-    is_chosen: bool
-    summary: str
-    """Its standing in words."""
-    place: str = ""
-    """Position of its label; empty: only on hover."""
+def front_chart(decision: Decision, x: int, y: int, n_points: tuple[int, int], assumed: Assumptions) -> Chart:
+    """Models by two criteria of a decision, by index: filled on the front, open where possibly dominated, grey where certainly.
 
-
-@dataclass(frozen=True)
-class FrontData:
-    x: ResolvedCriterion
-    y: ResolvedCriterion
-    points: list[FrontPoint]
-    steps: list[tuple[float, float]]
-    """The front of these two criteria; empty where other criteria have weight too."""
-    has_others: bool
-    n_points: tuple[int, int]
-    """Of the point clouds of dimensions."""
-    x_weighs: bool = True
-    y_weighs: bool = True
-
-
-def front_points(decision: Decision, x: int, y: int, n_points: tuple[int, int]) -> FrontData:
-    """Two criteria of a decision, by index; models that lack one of them are left out. `n_points`: smallest and largest point
-    cloud."""
+    Models that lack one of them are left out. The front of these two is drawn where no other criterion has weight.
+    `n_points`: smallest and largest point cloud.
+    """
     names = distinguishing_names([candidate.name for candidate in decision.candidates])
-    points, chosen = [], decision.chosen
-    for number, (candidate, standing) in enumerate(zip(decision.candidates, decision.pareto, strict=True)):
-        across, up = candidate.values[x], candidate.values[y]
-        if across is not None and up is not None:
-            summary = decision_wording.pareto_text(standing, decision)
-            is_chosen = chosen is not None and candidate.run_id == chosen.run_id
-            points.append(FrontPoint(candidate.run_id, names[number], across, up, standing.status, is_chosen, summary))
-    x_question, y_question = (decision.criteria[k] for k in (x, y))
-    weighing = {k for k, criterion in enumerate(decision.criteria) if criterion.share > 0}
-    steps = _front_steps(points, x_question, y_question) if weighing == {x, y} else []
-    return FrontData(
-        x_question,
-        y_question,
-        _label_points(points, x_question, y_question),
-        steps,
-        bool(weighing - {x, y}),
-        n_points,
-        x in weighing,
-        y in weighing,
-    )
-
-
-def _front_steps(points: Sequence[FrontPoint], x: ResolvedCriterion, y: ResolvedCriterion) -> list[tuple[float, float]]:
-    """Models that no other model equals or beats in both criteria, along the x axis."""
-    sign_x, sign_y = (1 if question.higher_is_better else -1 for question in (x, y))
-    best, steps = -math.inf, []
-    for point in sorted(points, key=lambda point: (-sign_x * point.x.value, -sign_y * point.y.value)):
-        if sign_y * point.y.value > best:
-            best = sign_y * point.y.value
-            steps.append((point.x.value, point.y.value))
-    return sorted(steps)
-
-
-def _label_points(points: list[FrontPoint], x: ResolvedCriterion, y: ResolvedCriterion) -> list[FrontPoint]:
-    """Labels points on the front where the labels overlap nothing."""
-    x_is_log, y_is_log = _is_log(x, [point.x for point in points]), _is_log(y, [point.y for point in points])
-    drawn = []
-    for point in points:
-        name = shortened_name(point.name, LONGEST_NAME) if point.standing == "front" or point.is_chosen else ""
-        (x_value, x_limits), (y_value, y_limits) = _on_axis(point.x, x_is_log), _on_axis(point.y, y_is_log)
-        drawn.append(Point(x_value, y_value, *y_limits, *x_limits, name, is_first=point.is_chosen))
-    places = place_labels(drawn, PLOT_SIZE)
-    return [replace(point, place=place) for point, place in zip(points, places, strict=True)]
-
-
-def _on_axis(reading: CriterionValue, is_log: bool) -> tuple[float, tuple[float | None, float | None]]:
-    """Value and limits where the axis puts them; no limits where one is not known."""
-    if reading.lower is None or reading.upper is None or (is_log and reading.lower <= 0):
-        return (math.log10(reading.value) if is_log else reading.value), (None, None)
-    if not is_log:
-        return reading.value, (reading.lower, reading.upper)
-    return math.log10(reading.value), (math.log10(reading.lower), math.log10(reading.upper))
-
-
-def _is_log(question: ResolvedCriterion, readings: Sequence[CriterionValue]) -> bool:
-    values = [reading.value for reading in readings]
-    return question.criterion.of in AMOUNTS and bool(values) and min(values) > 0 and max(values) > 3 * min(values)
-
-
-def front_figure(data: FrontData, assumed: Assumptions) -> go.Figure:
-    """Models by two criteria: filled on the front, open where possibly dominated, grey where certainly dominated."""
-    x_title, y_title = (
-        _axis_title(question, data.n_points, assumed, weighs)
-        for question, weighs in ((data.x, data.x_weighs), (data.y, data.y_weighs))
-    )
-    figure = axes_figure(x_title, y_title, height=440)
-    if not data.points:
-        return with_message(figure, _("No model has both."))
-    if data.steps:
-        x, y = zip(*data.steps, strict=True)
-        shape = "vh" if data.y.higher_is_better == data.x.higher_is_better else "hv"
-        figure.add_scatter(x=_scaled(x, data.x), y=_scaled(y, data.y), mode="lines", line={"color": QUIET, "width": 1.5, "dash": "dot", "shape": shape},
-                           name=_("front"), hoverinfo="skip")  # fmt: skip
-    for key, name, symbol, colour in (
-        ("front", _("on the front"), "circle", COLOURS[0]),
-        ("perhaps", _("perhaps dominated"), "circle-open", COLOURS[0]),
-        ("dominated", _("dominated for sure"), "x-thin-open", QUIET),
-    ):
-        _add_points(
-            figure,
-            data,
-            [p for p in data.points if p.standing == key and not p.is_chosen],
-            name,
-            symbol,
-            colour,
-            assumed,
+    questions = tuple(decision.criteria[k] for k in (x, y))
+    across, up = questions
+    kinds: dict[str, tuple[str, Mark, int | None]] = {
+        "front": (_("on the front"), "circle", 0),
+        "perhaps": (_("perhaps dominated"), "open", 0),
+        "dominated": (_("dominated for sure"), "plus", None),
+        "chosen": (_("first by the weighted mean"), "diamond", 1),
+    }
+    groups: dict[str, list[Point]] = {kind: [] for kind in kinds}
+    for name, candidate, standing in zip(names, decision.candidates, decision.pareto, strict=True):
+        readings = [reading for reading in (candidate.values[x], candidate.values[y]) if reading is not None]
+        if len(readings) < 2:
+            continue
+        is_chosen = decision.chosen is not None and candidate.run_id == decision.chosen.run_id
+        told = [
+            f"{decision_wording.criterion_name(question, assumed.bits)}: "
+            f"{decision_wording.interval_text(question.criterion.of, reading, assumed)}"
+            for question, reading in zip(questions, readings, strict=True)
+        ]
+        summary = decision_wording.pareto_text(standing, decision)
+        (left, middle, right), (lower, height, upper) = map(_scaled, questions, readings)
+        point = Point(
+            middle,
+            height,
+            lower,
+            upper,
+            left,
+            right,
+            shortened_name(name, LONGEST_NAME) if is_chosen or standing.status == "front" else "",
+            "\n".join((name, *reversed(told), summary)),
+            is_first=is_chosen,
         )
-    _add_points(
-        figure,
-        data,
-        [p for p in data.points if p.is_chosen],
-        _("first by the weighted mean"),
-        "star",
-        COLOURS[1],
-        assumed,
+        groups["chosen" if is_chosen else standing.status].append(point)
+    points = [point for group in groups.values() for point in group]
+    weighing = {k for k, criterion in enumerate(decision.criteria) if criterion.share > 0}
+    steps = _front_steps(points, *questions) if weighing == {x, y} else []
+    series = [Series(_("front"), tuple(steps), None, is_named=False)] if len(steps) > 1 else []
+    series += [
+        Series(name, tuple(groups[kind]), colour, False, mark, is_named=False)
+        for kind, (name, mark, colour) in kinds.items()
+        if groups[kind]
+    ]
+    return Chart(
+        _front_axis(
+            _axis_title(across, n_points, assumed, x in weighing),
+            across,
+            [p.x for p in points],
+            [v for p in points for v in (p.left, p.right)],
+        ),
+        _front_axis(
+            _axis_title(up, n_points, assumed, y in weighing),
+            up,
+            [p.y for p in points],
+            [v for p in points for v in (p.lower, p.upper)],
+        ),
+        tuple(series),
+        "" if points else _("No model has both."),
     )
-    for axis, question, readings in (
-        (figure.update_xaxes, data.x, [p.x for p in data.points]),
-        (figure.update_yaxes, data.y, [p.y for p in data.points]),
-    ):
-        if _is_log(question, readings):
-            is_narrow = max(r.value for r in readings) < 100 * min(r.value for r in readings)
-            axis(type="log", dtick="D2" if is_narrow else 1, tickformat=",")
-    return figure
+
+
+def _front_steps(points: Sequence[Point], x: ResolvedCriterion, y: ResolvedCriterion) -> list[Point]:
+    """A staircase along the models that no other model equals or beats in both criteria."""
+    sign_x, sign_y = (1 if question.higher_is_better else -1 for question in (x, y))
+    best, front = -math.inf, []
+    for point in sorted(points, key=lambda point: (-sign_x * point.x, -sign_y * point.y)):
+        if sign_y * point.y > best:
+            best = sign_y * point.y
+            front.append((point.x, point.y))
+    front.sort()
+    corners = [(a[0], b[1]) if sign_x == sign_y else (b[0], a[1]) for a, b in pairwise(front)]
+    stairs = [step for pair in zip_longest(front, corners) for step in pair if step]
+    return [Point(across, up, note=_("front")) for across, up in stairs]
+
+
+def _front_axis(
+    title: str, question: ResolvedCriterion, values: Sequence[float], limits: Sequence[float | None]
+) -> Axis:
+    """Amounts that differ much stand on a logarithmic axis."""
+    is_log = question.criterion.of in AMOUNTS and bool(values) and min(values) > 0 and max(values) > 3 * min(values)
+    return (log_axis if is_log else round_axis)(title, [*values, *limits])
+
+
+def _scaled(question: ResolvedCriterion, reading: CriterionValue) -> tuple[float | None, float, float | None]:
+    by = {"memory": _BYTES, "parameters": 1e6}.get(question.criterion.of, 1.0)
+    lower, upper = (None if end is None else end / by for end in (reading.lower, reading.upper))
+    return lower, reading.value / by, upper
 
 
 def _axis_title(question: ResolvedCriterion, n_points: tuple[int, int], assumed: Assumptions, weighs: bool) -> str:
@@ -190,194 +130,61 @@ def _axis_title(question: ResolvedCriterion, n_points: tuple[int, int], assumed:
     return line.format(name=title)
 
 
-def _scaled(values: Sequence[float], question: ResolvedCriterion) -> list[float]:
-    by = {"memory": _BYTES, "parameters": 1e6}.get(question.criterion.of, 1.0)
-    return [value / by for value in values]
+# --- weights and cost -------------------------------------------------------------------------------------------
 
 
-def _add_points(
-    figure: go.Figure,
-    data: FrontData,
-    points: Sequence[FrontPoint],
-    name: str,
-    symbol: str,
-    colour: str,
-    assumed: Assumptions,
-) -> None:
-    if not points:
-        return
-
-    def reach(readings: Sequence[CriterionValue], question: ResolvedCriterion) -> dict:
-        above = [None if r.upper is None else r.upper - r.value for r in readings]
-        below = [None if r.lower is None else r.value - r.lower for r in readings]
-        return (
-            error_bars(
-                *[[None if v is None else _scaled([v], question)[0] for v in limits] for limits in (above, below)]
-            )
-            | THIN_BARS
-        )
-
-    def hover_text(point: FrontPoint) -> str:
-        x, y = (
-            f"{decision_wording.criterion_name(question, assumed.bits)}: {decision_wording.interval_text(question.criterion.of, reading, assumed)}"
-            for question, reading in ((data.x, point.x), (data.y, point.y))
-        )
-        return "<br>".join(map(escape_label, (point.name, y, x, point.summary)))
-
-    figure.add_scatter(
-        x=_scaled([p.x.value for p in points], data.x),
-        y=_scaled([p.y.value for p in points], data.y),
-        mode="markers+text",
-        text=[escape_label(shortened_name(p.name, LONGEST_NAME)) if p.place else "" for p in points],
-        textposition=[p.place or "top center" for p in points],
-        textfont={"size": 11},
-        name=name,
-        marker={
-            "size": 17 if symbol == "star" else 10,
-            "symbol": symbol,
-            "color": colour,
-            "line": {"width": 2, "color": colour},
-        },
-        error_x=reach([p.x for p in points], data.x),
-        error_y=reach([p.y for p in points], data.y),
-        hovertext=[hover_text(p) for p in points],
-        hoverinfo="text",
-    )
-
-
-# --- weights ---------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class WeightBar:
-    """Which model is chosen at each weight of one criterion."""
-
-    name: str
-    share: float
-    segments: list[tuple[float, float, str]]
-    """From, to, model."""
-
-
-def weight_bars(decision: Decision, bits: float) -> list[WeightBar]:
+def weight_bars(decision: Decision, bits: float) -> Bars:
+    """Which model is chosen at each weight of one criterion, from 0 to 1; its current weight is marked."""
+    candidates = decision.candidates
     names = dict(
         zip(
-            (sensitivity.run_id for sensitivity in decision.candidates),
-            distinguishing_names([sensitivity.name for sensitivity in decision.candidates]),
+            (candidate.run_id for candidate in candidates),
+            distinguishing_names([candidate.name for candidate in candidates]),
             strict=True,
         )
     )
-    return [
-        WeightBar(
-            decision_wording.criterion_name(decision.criteria[sensitivity.criterion], bits),
-            sensitivity.share,
-            [(segment.start, segment.end, names[segment.run_id]) for segment in sensitivity.segments],
-        )
-        for sensitivity in decision.sensitivities
-    ]
-
-
-def weight_figure(weight_bars: Sequence[WeightBar]) -> go.Figure:
-    """A bar for each criterion from weight 0 to 1; a line marks its current weight."""
-    figure = axes_figure(
+    parts: dict[str, list[Bar]] = {}
+    for row, sensitivity in enumerate(decision.sensitivities):
+        for segment in sensitivity.segments:
+            model, wide = names[segment.run_id], segment.end - segment.start
+            reach = f"{decision_wording.share_text(segment.start)} – {decision_wording.share_text(segment.end)}"
+            text = shortened_name(model, max(6, int(110 * wide))) if wide > 0.09 else ""
+            parts.setdefault(model, []).append(Bar(row, segment.start, segment.end, f"{model}: {reach}", text))
+    return Bars(
         _("Weight of this criterion, as a share of all (the others keep their proportions)"),
-        "",
-        height=130 + 46 * len(weight_bars),
+        tuple(
+            decision_wording.criterion_name(decision.criteria[sensitivity.criterion], bits)
+            for sensitivity in decision.sensitivities
+        ),
+        parts,
+        tuple(sensitivity.share for sensitivity in decision.sensitivities),
+        is_share=True,
     )
-    models = list(dict.fromkeys(model for weight_bar in weight_bars for *_ends, model in weight_bar.segments))
-    in_legend: set[str] = set()
-    for row, weight_bar in enumerate(weight_bars):
-        for start, end, model in weight_bar.segments:
-            index = models.index(model)
-            colour = COLOURS[index] if index < len(COLOURS) else QUIET
-            figure.add_bar(
-                y=[row], x=[end - start], base=[start], orientation="h", width=0.62, name=escape_label(model),
-                legendgroup=model, showlegend=model not in in_legend,
-                marker={"color": colour, "line": {"color": "white", "width": 1}},
-                text=escape_label(shortened_name(model, max(6, int(110 * (end - start))))) if end - start > 0.09 else "",
-                textposition="inside", insidetextanchor="middle", textfont={"color": text_colour_on(colour), "size": 11}, textangle=0,
-                hovertext=f"{escape_label(model)}: {decision_wording.share_text(start)} – {decision_wording.share_text(end)}", hoverinfo="text",
-            )  # fmt: skip
-            in_legend.add(model)
-        figure.add_shape(
-            type="line",
-            x0=weight_bar.share,
-            x1=weight_bar.share,
-            y0=row - 0.42,
-            y1=row + 0.42,
-            line={"color": TEXT, "width": 3},
-        )
-    figure.update_layout(barmode="overlay", margin={"l": 10, "t": 60, "b": 50})
-    figure.update_xaxes(range=[-0.005, 1.005], tickformat=".0%")
-    label_rows(figure, [weight_bar.name for weight_bar in weight_bars], 44)
-    return figure
-
-
-# --- cost ------------------------------------------------------------------------------------------------------
-
-
-@dataclass(frozen=True)
-class CostBar:
-    name: str
-    weights: float
-    """Bytes at the assumed precision."""
-    cache: float
-    overhead: float
-    price: float | None
 
 
 MOST_BARS = 30
 
 
-def cost_bars(runs: pl.DataFrame, cost: Mapping[str, Cost], assumed: Assumptions) -> list[CostBar]:
-    """Memory and price of each model, smallest memory first, at most MOST_BARS."""
+def cost_bars(runs: pl.DataFrame, cost: Mapping[str, Cost], assumed: Assumptions) -> tuple[Bars, Bars]:
+    """Memory of each model for weights, cache and overhead, and its price per month where one is known; smallest first, at most
+    MOST_BARS."""
     names = dict(zip(runs["run_id"], distinguishing_names(runs["name"].to_list()), strict=True))
     parameters = dict(runs.select("run_id", "parameters").rows())
-    cost_bars = [
-        CostBar(
-            names[run_id],
-            weights := parameters[run_id] * assumed.bits / 8,
-            bar.cache_bytes,
-            bar.memory_bytes - weights - bar.cache_bytes,
-            bar.price,
-        )
-        for run_id, bar in cost.items()
-    ]
-    return sorted(cost_bars, key=lambda bar: (bar.weights + bar.cache, bar.name))[:MOST_BARS]
-
-
-def cost_figure(cost_bars: Sequence[CostBar], assumed: Assumptions) -> go.Figure:
-    """Memory for weights, cache and overhead, one bar per model."""
-    places = list(range(len(cost_bars)))
+    weights = {run_id: parameters[run_id] * assumed.bits / 8 for run_id in cost}
+    smallest = sorted(cost, key=lambda run_id: (weights[run_id] + cost[run_id].cache_bytes, names[run_id]))[:MOST_BARS]
+    parts: dict[str, list[Bar]] = {_("weights"): [], _("key-value cache"): [], _("on top"): []}
+    for row, run_id in enumerate(smallest):
+        ends = [0.0, weights[run_id], weights[run_id] + cost[run_id].cache_bytes, cost[run_id].memory_bytes]
+        for bars, (low, high) in zip(parts.values(), pairwise(ends), strict=True):
+            bars.append(Bar(row, low / _BYTES, high / _BYTES, f"{(high - low) / _BYTES:.3g} GB"))
     title = _("Memory at {bits} bits per weight and {n} tokens of context [GB]")
-    figure = axes_figure(
-        title.format(bits=f"{assumed.bits:g}", n=f"{assumed.context_tokens:,}"), "", height=140 + 22 * len(cost_bars)
+    title = title.format(bits=f"{assumed.bits:g}", n=f"{assumed.context_tokens:,}")
+    priced = sorted((price, names[run_id]) for run_id in smallest if (price := cost[run_id].price) is not None)
+    return (
+        Bars(title, tuple(names[run_id] for run_id in smallest), parts),
+        Bars(
+            _("Price per month [{currency}]").format(currency=assumed.currency),
+            tuple(name for _price, name in priced),
+            {"": [Bar(row, 0.0, price, f"{price:,.4g}") for row, (price, _name) in enumerate(priced)]},
+        ),
     )
-    for name, values, colour, pattern in (
-        (_("weights"), [bar.weights for bar in cost_bars], COLOURS[0], ""),
-        (_("key-value cache"), [bar.cache for bar in cost_bars], COLOURS[1], "/"),
-        (_("on top"), [bar.overhead for bar in cost_bars], QUIET, "."),
-    ):
-        figure.add_bar(
-            y=places, x=[value / _BYTES for value in values], orientation="h", name=name,
-            marker={"color": colour, "pattern": {"shape": pattern, "fgcolor": "white", "size": 5, "fillmode": "overlay"}},
-            hovertemplate="%{x:.3g} GB",
-        )  # fmt: skip
-    figure.update_layout(barmode="stack", bargap=0.3, legend={"traceorder": "normal"}, margin={"l": 10})
-    label_rows(figure, [bar.name for bar in cost_bars], LONGEST_NAME)
-    return figure
-
-
-def price_figure(cost_bars: Sequence[CostBar], assumed: Assumptions) -> go.Figure | None:
-    """Price per month; None where no price is known."""
-    priced = sorted((bar for bar in cost_bars if bar.price is not None), key=lambda bar: bar.price or 0)
-    if not priced:
-        return None
-    places = list(range(len(priced)))
-    figure = axes_figure(
-        _("Price per month [{currency}]").format(currency=assumed.currency), "", height=140 + 22 * len(priced)
-    )
-    figure.add_bar(y=places, x=[bar.price for bar in priced], orientation="h", marker={"color": COLOURS[2]}, showlegend=False,
-                   hovertemplate="%{x:,.4g}<extra></extra>")  # fmt: skip
-    figure.update_layout(bargap=0.3, margin={"l": 10, "t": 20})
-    label_rows(figure, [bar.name for bar in priced], LONGEST_NAME)
-    return figure

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import pairwise
 
+import numpy as np
 import plotly.graph_objects as go
 import polars as pl
 
 from core import wording
-from core.figures.style import COLOUR_SCALE, LOG_TICKS, TEXT, axes_figure, with_message
+from core.figures.style import LOG_TICKS, TEXT, add_heatmap, axes_figure, with_message
 from core.locale import _
 
 OF_PAIRS = ("cosine",)
@@ -36,53 +37,40 @@ class DistributionData:
     """True where bins grow as powers do."""
 
 
-@dataclass(frozen=True)
-class Histogram:
-    """The counts of one layer in its own bins, ascending and side by side."""
-
-    layer: int
-    lower: list[float]
-    upper: list[float]
-    counts: list[int]
-
-    @property
-    def total(self) -> int:
-        return sum(self.counts)
-
-    def share(self, low: float, high: float) -> float:
-        """Share of the tokens between two values, with each bin filled evenly."""
-        return sum(
-            count * _overlap(low, high, a, b) for a, b, count in zip(self.lower, self.upper, self.counts, strict=True)
-        ) / max(self.total, 1)
-
-    @property
-    def median(self) -> float:
-        half, below = self.total / 2, 0.0
-        for a, b, count in zip(self.lower, self.upper, self.counts, strict=True):
-            if count and below + count >= half:
-                return a + (b - a) * (half - below) / count
-            below += count
-        return self.upper[-1]
-
-
 def distribution_points(distributions: pl.DataFrame, run_id: str, quantity: str) -> DistributionData:
     """`distributions` are rows of layer_distributions; layers with different bins are counted on one grid."""
     rows = distributions.filter(run_id=run_id, quantity=quantity).sort("layer", "bin_lower")
-    histograms = [_histogram(of_layer) for _, of_layer in rows.group_by("layer", maintain_order=True)]
-    histograms = [histogram for histogram in histograms if histogram.total]
-    if not histograms:
+    layers = [of_layer for _, of_layer in rows.group_by("layer", maintain_order=True) if of_layer["count"].sum()]
+    if not layers:
         return DistributionData(quantity, [], [], [], [], (0, 0), False)
-    edges, is_log = _common_edges(histograms)
-    sizes = [histogram.total for histogram in histograms]
+    edges, is_log = _common_edges(layers)
+    totals = [int(of_layer["count"].sum()) for of_layer in layers]
     return DistributionData(
         quantity=quantity,
-        layers=[histogram.layer for histogram in histograms],
+        layers=[of_layer["layer"][0] for of_layer in layers],
         edges=edges,
-        shares=[[histogram.share(low, high) for histogram in histograms] for low, high in pairwise(edges)],
-        medians=[histogram.median for histogram in histograms],
-        n_points=(min(sizes), max(sizes)),
+        shares=np.column_stack([bin_shares(of_layer, edges) for of_layer in layers]).tolist(),
+        medians=[bin_median(of_layer) for of_layer in layers],
+        n_points=(min(totals), max(totals)),
         is_log=is_log,
     )
+
+
+def bin_shares(bins: pl.DataFrame, edges: Sequence[float]) -> np.ndarray:
+    """Share of the tokens between successive edges, with each bin filled evenly; one without width belongs where it starts."""
+    lower, upper, counts = (bins[name].to_numpy() for name in ("bin_lower", "bin_upper", "count"))
+    low, high, width = np.array(edges[:-1])[:, None], np.array(edges[1:])[:, None], upper - lower
+    common = np.clip(np.minimum(high, upper) - np.maximum(low, lower), 0, None)
+    within = np.where(width > 0, common / np.where(width > 0, width, 1), (low <= lower) & (lower < high))
+    return within @ counts / counts.sum()
+
+
+def bin_median(bins: pl.DataFrame) -> float:
+    """The median, interpolated within its bin."""
+    counts = bins["count"].to_numpy()
+    n = int(np.searchsorted(np.cumsum(counts), counts.sum() / 2))
+    low, high = bins["bin_lower"][n], bins["bin_upper"][n]
+    return float(low + (high - low) * (counts.sum() / 2 - counts[:n].sum()) / counts[n])
 
 
 def distribution_figure(data: DistributionData) -> go.Figure:
@@ -97,21 +85,8 @@ def distribution_figure(data: DistributionData) -> go.Figure:
     if not data.layers:
         return with_message(figure, _("This run holds no such distribution."))
     share = _("Share of pairs") if of_pairs else _("Share of tokens")
-    figure.add_heatmap(
-        x=data.layers,
-        y=data.edges,
-        z=data.shares,
-        zmin=0,
-        colorscale=COLOUR_SCALE,
-        customdata=_hover_texts(data),
-        hovertemplate="%{customdata}<extra></extra>",
-        colorbar={
-            "title": {"text": share, "side": "right", "font": {"size": 12}},
-            "tickformat": ".1~%",
-            "thickness": 16,
-        },
-        name=share,
-    )
+    bar = {"title": {"text": share}, "tickformat": ".1~%"}
+    add_heatmap(figure, data.layers, data.edges, data.shares, _hover_texts(data), bar, zmin=0, name=share)
     # White on a dark edge is visible on every colour of the scale.
     for colour, width in ((TEXT, 5), ("#FFFFFF", 2.5)):
         figure.add_scatter(
@@ -148,22 +123,11 @@ def _hover_texts(data: DistributionData) -> list[list[str]]:
     ]
 
 
-def _histogram(bins: pl.DataFrame) -> Histogram:
-    columns = (bins[name].to_list() for name in ("bin_lower", "bin_upper", "count"))
-    return Histogram(bins["layer"][0], *columns)
-
-
-def _common_edges(histograms: list[Histogram]) -> tuple[list[float], bool]:
+def _common_edges(layers: list[pl.DataFrame]) -> tuple[list[float], bool]:
     """The common bins of the layers without empty ends; where bins differ, a fine grid over all of them."""
-    bin_limits = {(tuple(histogram.lower), tuple(histogram.upper)) for histogram in histograms}
-    filled = [
-        edge
-        for histogram in histograms
-        for low, high, count in zip(histogram.lower, histogram.upper, histogram.counts, strict=True)
-        if count
-        for edge in (low, high)
-    ]
-    low, high = min(filled), max(filled)
+    bin_limits = {(tuple(bins["bin_lower"]), tuple(bins["bin_upper"])) for bins in layers}
+    filled = pl.concat(layers).filter(pl.col("count") > 0)
+    low, high = filled.select(low=pl.col("bin_lower").min(), high=pl.col("bin_upper").max()).row(0)
     if len(bin_limits) == 1:
         lower, upper = bin_limits.pop()
         edges = [edge for edge in (*lower, upper[-1]) if low <= edge <= high]
@@ -171,17 +135,9 @@ def _common_edges(histograms: list[Histogram]) -> tuple[list[float], bool]:
     is_log = low > 0 and high > 30 * low
     if low == high:
         return [low, high], False
-    steps = [i / _MOST_GRID_BINS for i in range(_MOST_GRID_BINS + 1)]
-    return [low * (high / low) ** t if is_log else low + (high - low) * t for t in steps], is_log
+    return (np.geomspace if is_log else np.linspace)(low, high, _MOST_GRID_BINS + 1).tolist(), is_log
 
 
 def _is_geometric(edges: list[float]) -> bool:
     """True where each bin is wider than the one below by the same factor."""
     return len(edges) > 2 and edges[0] > 0 and (edges[-1] - edges[-2]) > 1.5 * (edges[1] - edges[0])
-
-
-def _overlap(low: float, high: float, a: float, b: float) -> float:
-    """Share of the bin a to b between low and high; a bin without width belongs where it starts."""
-    if b <= a:
-        return 1.0 if low <= a < high else 0.0
-    return max(0.0, min(high, b) - max(low, a)) / (b - a)

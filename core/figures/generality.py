@@ -8,8 +8,9 @@ from dataclasses import dataclass
 import plotly.graph_objects as go
 import polars as pl
 
-from core.figures.style import COLOURS, GRID, TEXT, axes_figure, error_bars, escape_label, label_rows, with_message
-from core.figures.svg import wrap_text
+from core.figures.chart import Axis, Chart, Guide, Mark, Point, Series
+from core.figures.style import COLOURS, GRID, axes_figure, escape_label
+from core.figures.text import wrap_text
 from core.locale import _
 from core.questions.generality import OrderTable, OverTasks
 from core.wording import decisions as decision_wording
@@ -19,75 +20,42 @@ from core.wording.labels import distinguishing_names, shortened_name
 # --- tasks -----------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class TaskLine:
-    name: str
-    rho: float
-    lower: float | None
-    upper: float | None
-    pooled: tuple[float, float, float] | None
-    """Shrunk towards the other tasks: value, lower, upper."""
-    is_mean: bool = False
+def task_chart(over_tasks: OverTasks) -> Chart:
+    """Spearman's rho of dimension and score: a row for each task that has a coefficient, alone and drawn towards the other
+    tasks; their mean last."""
+    pooled = over_tasks.pooled
+    shrunk = pooled.tasks if pooled else {}
+    kinds: dict[str, tuple[str, Mark, list[Point]]] = {
+        "alone": (_("this task alone"), "circle", []),
+        "pooled": (_("drawn towards the other tasks"), "diamond", []),
+        "mean": (_("all tasks"), "square", []),
+    }
 
-
-_Places = Sequence[tuple[int, tuple[float, float | None, float | None]]]
-
-
-def task_lines(over_tasks: OverTasks) -> list[TaskLine]:
-    """The relation of each task that has a coefficient, their mean last."""
-    pooled = over_tasks.pooled.tasks if over_tasks.pooled else {}
-    lines = [
-        TaskLine(
-            decision_wording.task_name(task.benchmark),
-            relation.rho,
-            relation.lower,
-            relation.upper,
-            None if (shrunk := pooled.get(task.key)) is None else (shrunk.rho, shrunk.lower, shrunk.upper),
+    def add(kind: str, row: int, name: str, rho: float, lower: float | None, upper: float | None) -> None:
+        note = f"{name}: {coefficient_text(rho, lower, upper)}"
+        kinds[kind][2].append(
+            Point(rho, row + (0.2 if kind == "pooled" else 0), left=lower, right=upper, name=name, note=note)
         )
-        for task in over_tasks.tasks
-        if (relation := task.answer.relation).rho is not None
-    ]
-    mean = over_tasks.pooled
-    if mean and mean.n_tasks > 1:
-        lines.append(TaskLine(_("mean over tasks"), mean.rho, mean.lower, mean.upper, None, is_mean=True))
-    return lines
 
-
-def task_figure(lines: Sequence[TaskLine]) -> go.Figure:
-    """Spearman's rho of dimension and score, a line for each task."""
-    figure = axes_figure(
-        _("Spearman's rho of dimension and score (95 % intervals)"), "", height=130 + 44 * max(len(lines), 1)
+    tasks = [task for task in over_tasks.tasks if task.answer.relation.rho is not None]
+    for row, task in enumerate(tasks):
+        name, relation = decision_wording.task_name(task.benchmark), task.answer.relation
+        add("alone", row, name, relation.rho or 0.0, relation.lower, relation.upper)
+        if task.key in shrunk:
+            add("pooled", row, name, shrunk[task.key].rho, shrunk[task.key].lower, shrunk[task.key].upper)
+    if pooled and pooled.n_tasks > 1:
+        add("mean", len(tasks), _("mean over tasks"), pooled.rho, pooled.lower, pooled.upper)
+    return Chart(
+        Axis(_("Spearman's rho of dimension and score (95 % intervals)"), -1, 1, 0.5, 1),
+        Axis("", -0.5, len(tasks), 1, is_ordered=True),
+        tuple(
+            Series(name, tuple(points), colour, False, mark, is_named=False)
+            for colour, (name, mark, points) in enumerate(kinds.values())
+            if points
+        ),
+        "" if tasks else _("No task has scores of five models: no coefficient."),
+        (Guide("", 0.0),),
     )
-    if not lines:
-        return with_message(figure, _("No task has scores of five models: no coefficient."))
-    figure.add_vline(x=0, line={"color": TEXT, "width": 1})
-    alone = [(n, (line.rho, line.lower, line.upper)) for n, line in enumerate(lines) if not line.is_mean]
-    pooled: _Places = [(n, line.pooled) for n, line in enumerate(lines) if line.pooled]
-    mean = [(n, (line.rho, line.lower, line.upper)) for n, line in enumerate(lines) if line.is_mean]
-    groups: tuple[tuple[str, str, str, _Places, float], ...] = (
-        (_("this task alone"), "circle", COLOURS[0], alone, -0.12),
-        (_("drawn towards the other tasks"), "diamond-open", COLOURS[1], pooled, 0.16),
-        (_("all tasks"), "diamond", COLOURS[2], mean, 0.0),
-    )
-    for name, symbol, colour, points, shift in groups:
-        if not points:
-            continue
-        figure.add_scatter(
-            x=[value for _place, (value, *_ends) in points],
-            y=[place + shift for place, _values in points],
-            mode="markers",
-            name=name,
-            marker={"symbol": symbol, "size": 11, "color": colour, "line": {"width": 2, "color": colour}},
-            error_x=error_bars(
-                [None if upper is None else upper - value for _place, (value, _low, upper) in points],
-                [None if lower is None else value - lower for _place, (value, lower, _high) in points],
-            ),
-            hovertext=[f"{escape_label(lines[place].name)}: {coefficient_text(*values)}" for place, values in points],
-            hoverinfo="text",
-        )
-    figure.update_xaxes(range=[-1.05, 1.05])
-    label_rows(figure, [line.name for line in lines])
-    return figure
 
 
 # --- orders ----------------------------------------------------------------------------------------------------

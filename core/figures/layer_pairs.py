@@ -9,17 +9,8 @@ import plotly.graph_objects as go
 import polars as pl
 
 from core import wording
-from core.figures.style import (
-    COLOUR_SCALE,
-    COLOURS,
-    DASHES,
-    LOG_TICKS,
-    QUIET,
-    axes_figure,
-    error_bars,
-    translucent,
-    with_message,
-)
+from core.figures.chart import Axis, Chart, Mark, Point, Series, round_axis, whole_step
+from core.figures.style import LOG_TICKS, add_heatmap, axes_figure, with_message
 from core.locale import _
 from core.registry.correlators import PAIR_MEASURES
 
@@ -28,7 +19,6 @@ DRAWN = tuple(key for key in PAIR_MEASURES if key not in (EXPONENT_MEASURE, "com
 """The others are one number, or follow from one that is drawn."""
 HEIGHT = 620
 FLOW_MEASURES = ("kept", "removed", "added")
-SYMBOLS = ("circle", "square", "triangle-up")
 STORED_ONCE = ("kept", "common_dimension", "common_correlator")
 """Symmetric measures, of which only the rows with layer_a <= layer_b are stored."""
 
@@ -47,29 +37,6 @@ class PairData:
 
     nulls: list[list[float | None]]
     """Expected by chance, where known."""
-
-
-@dataclass(frozen=True)
-class PairCurve:
-    """One measure of successive layers."""
-
-    measure: str
-    values: list[float | None]
-    reach: list[float | None]
-    """Two standard errors."""
-
-
-@dataclass(frozen=True)
-class SuccessiveLayers:
-    """Measures of each layer and the one before it."""
-
-    layers: list[int]
-    curves: list[PairCurve]
-    null: list[float | None]
-    """Mean of the first curve's measure with the tokens of one layer permuted."""
-    null_reach: list[float]
-    """Two standard deviations over permutations; 0 where unknown."""
-    n_points: int
 
 
 @dataclass(frozen=True)
@@ -101,24 +68,6 @@ def pair_points(pairs: pl.DataFrame, run_id: str, measure: str) -> PairData:
     )
 
 
-def successive_layers(pairs: pl.DataFrame, run_id: str, measure: str) -> SuccessiveLayers:
-    """A measure from each layer to the next; kept, removed and added dimensions come together."""
-    rows = pairs.filter(pl.col("layer_b") == pl.col("layer_a") + 1, run_id=run_id).sort("layer_b")
-    first = rows.filter(measure=measure)
-    layers = first["layer_b"].to_list()
-    names = FLOW_MEASURES if measure in FLOW_MEASURES else (measure,)
-    curves = []
-    for name in names:
-        by_layer = {row["layer_b"]: row for row in rows.filter(measure=name).iter_rows(named=True)}
-        row_of_layer = [by_layer.get(layer, {}) for layer in layers]
-        errors = [row.get("std_error") for row in row_of_layer]
-        reach = [None if error is None else 2 * error for error in errors]
-        curves.append(PairCurve(name, [row.get("value") for row in row_of_layer], reach))
-    spread = [2 * (value or 0.0) for value in first["null_spread"].to_list()]
-    n_points = max(first["n_points"].to_list(), default=0)
-    return SuccessiveLayers(layers, curves, first["null_value"].to_list(), spread, n_points)
-
-
 def displacement_exponent(pairs: pl.DataFrame, run_id: str) -> DisplacementExponent | None:
     rows = pairs.filter(pl.col("value").is_finite(), run_id=run_id, measure=EXPONENT_MEASURE)
     if rows.is_empty():
@@ -136,21 +85,9 @@ def pair_figure(data: PairData) -> go.Figure:
         return with_message(figure, _("This run holds no such comparison of layers."))
     low, high = colour_range(data)
     is_log = data.measure == "common_dimension"
-    figure.add_heatmap(
-        x=data.layers,
-        y=data.layers,
-        z=[[math.log10(v) if v else None for v in line] for line in data.values] if is_log else data.values,
-        zmin=low,
-        zmax=high,
-        colorscale=COLOUR_SCALE,
-        customdata=_hover_texts(data),
-        hovertemplate="%{customdata}<extra></extra>",
-        colorbar={
-            "title": {"text": _colour_title(data), "side": "right", "font": {"size": 12}},
-            "thickness": 16,
-            **(_log_ticks(low, high) if is_log else {}),
-        },
-    )
+    values = [[math.log10(v) if v else None for v in line] for line in data.values] if is_log else data.values
+    bar = {"title": {"text": _colour_title(data)}, **(_log_ticks(low, high) if is_log else {})}
+    add_heatmap(figure, data.layers, data.layers, values, _hover_texts(data), bar, zmin=low, zmax=high)
     # Square cells, so that symmetric matrices look symmetric.
     figure.update_yaxes(scaleanchor="x", constrain="domain", showgrid=False)
     figure.update_xaxes(constrain="domain", showgrid=False)
@@ -158,66 +95,43 @@ def pair_figure(data: PairData) -> go.Figure:
     return figure
 
 
-def successive_figure(data: SuccessiveLayers) -> go.Figure:
-    """Similarity before and after each block with errors and chance level; kept dimensions as an area."""
-    points = _(", ").join([wording.name("cloud", "one_per_type"), f"N={data.n_points:,}"])
-    is_single = len(data.curves) == 1
-    quantity = wording.name("pair", data.curves[0].measure) if is_single else _("Dimensions")
-    y_title = _("{quantity} ({details})").format(quantity=quantity, details=points)
-    figure = axes_figure(_("Block (from the layer before it to its own)"), y_title)
-    if not data.layers:
-        return with_message(figure, _("This run holds no such comparison of layers."))
-    _draw_null(figure, data)
-    for i, curve in enumerate(data.curves):
-        name = wording.name("pair", curve.measure)
-        figure.add_scatter(
-            x=data.layers,
-            y=curve.values,
-            error_y=error_bars(curve.reach, curve.reach),
-            mode="lines+markers",
-            line={"color": COLOURS[i], "dash": DASHES[i], "width": 2},
-            marker={"symbol": SYMBOLS[i], "size": 7},
-            fill="tozeroy" if curve.measure == "kept" else "none",
-            fillcolor=translucent(COLOURS[i]),
-            name=name,
-            customdata=[
-                _("Layers {a} and {b}: {value}").format(
-                    a=layer - 1, b=layer, value=_with_error(value, reach and reach / 2)
-                )
-                for layer, value, reach in zip(data.layers, curve.values, curve.reach, strict=True)
-            ],
-            hovertemplate="%{customdata}<extra>%{fullData.name}</extra>",
-        )
-    return figure
-
-
-def _draw_null(figure: go.Figure, data: SuccessiveLayers) -> None:
-    """The chance level as a line with a band of two standard deviations."""
-    if all(value is None for value in data.null):
-        return
-    points = [
-        (x, value, reach)
-        for x, value, reach in zip(data.layers, data.null, data.null_reach, strict=True)
-        if value is not None
-    ]
-    xs = [x for x, _value, _reach in points]
-    figure.add_scatter(
-        x=[*xs, *reversed(xs)],
-        y=[*(value + reach for _x, value, reach in points), *(value - reach for _x, value, reach in reversed(points))],
-        fill="toself",
-        fillcolor=translucent(QUIET),
-        line={"width": 0},
-        mode="lines",
-        showlegend=False,
-        hoverinfo="skip",
+def successive_chart(pairs: pl.DataFrame, run_id: str, measure: str) -> Chart:
+    """A measure from each layer to the next with two standard errors, and where it is known the mean and two standard deviations
+    with the tokens of one layer permuted; kept, removed and added dimensions come together."""
+    rows = pairs.filter(pl.col("layer_b") == pl.col("layer_a") + 1, run_id=run_id).sort("layer_b")
+    told = _("Layers {a} and {b}: {value}")
+    by_chance = _("tokens of one layer permuted")
+    null: list[Point] = []
+    series = []
+    measures = FLOW_MEASURES if measure in FLOW_MEASURES else (measure,)
+    marks: tuple[Mark, ...] = ("circle", "square", "triangle")
+    for n, one in enumerate(measures):
+        name = wording.name("pair", one)
+        points = []
+        for row in rows.filter(pl.col("value").is_finite(), measure=one).iter_rows(named=True):
+            value, error, layer = row["value"], row["std_error"], row["layer_b"]
+            lower, upper = (None, None) if error is None else (value - 2 * error, value + 2 * error)
+            note = told.format(a=layer - 1, b=layer, value=_with_error(value, error))
+            points.append(Point(layer, value, lower, upper, note=f"{name}\n{note}"))
+            if one == measure and row["null_value"] is not None:
+                mean, spread = row["null_value"], 2 * (row["null_spread"] or 0.0)
+                null.append(Point(layer, mean, mean - spread, mean + spread, note=f"{by_chance}: {mean:.3g}"))
+        if points:
+            series.append(Series(name, tuple(points), n, mark=marks[n], is_banded=True, is_named=False))
+    if null:
+        series.append(Series(by_chance, tuple(null), None, is_banded=True, is_named=False))
+    n_points = max(rows.filter(measure=measure)["n_points"].to_list(), default=0)
+    y_title = _("{quantity} ({details})").format(
+        quantity=wording.name("pair", measure) if len(measures) == 1 else _("Dimensions"),
+        details=_(", ").join([wording.name("cloud", "one_per_type"), f"N={n_points:,}"]),
     )
-    figure.add_scatter(
-        x=xs,
-        y=[value for _x, value, _reach in points],
-        mode="lines",
-        line={"color": QUIET, "width": 1.5, "dash": "dot"},
-        name=_("tokens of one layer permuted"),
-        hovertemplate="%{y:.3g}<extra>%{fullData.name}</extra>",
+    drawn = [point for line in series for point in line.points]
+    last = max((point.x for point in drawn), default=1)
+    return Chart(
+        Axis(_("Block (from the layer before it to its own)"), 0.5, last + 0.5, whole_step(last)),
+        round_axis(y_title, [end for point in drawn for end in (point.y, point.lower, point.upper)], from_zero=True),
+        tuple(series),
+        "" if series else _("This run holds no such comparison of layers."),
     )
 
 

@@ -1,285 +1,331 @@
-"""Plotly figures over the layers: profiles, correlators, and GRIDE against the neighbour rank at one layer."""
+"""Quantities over the layers as charts: profiles with their controls, differences, GRIDE over the neighbour ranks, thumbnails."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
-from typing import Any
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
-import plotly.graph_objects as go
 import polars as pl
 
 from core import wording
+from core.analysis.differences import LayerDifference
+from core.figures.chart import MARKS, Axis, Chart, Gallery, Guide, Point, Series, Span, log_axis, round_axis, whole_step
+from core.figures.chart import Mark as Shape
+from core.figures.chart_svg import chart_svg, draw_series
 from core.figures.profile_data import (
     PRIMARY,
     SURROGATE,
-    CorrelatorData,
     Curve,
+    Extremum,
     Mark,
     ProfileData,
     Reference,
+    cloud_sizes,
+    describe_curves,
+    main_extrema,
+    range_of_seeds,
     reference_name,
+    unbroken,
     value_axis,
-    with_gaps,
 )
-from core.figures.style import (
-    COLOURS,
-    DASHES,
-    LOG_TICKS,
-    QUIET,
-    TEXT,
-    axes_figure,
-    error_bars,
-    escape_label,
-    translucent,
-    with_message,
-)
+from core.figures.svg import LIGHT, Caption, Drawing, Plot, Theme
 from core.locale import _
+from core.records import Estimate
 from core.registry.passes import CONTROLS
 from core.wording.labels import run_labels
+from core.wording.verdicts import badge_text
 
 REFERENCE_DASHES = {key: control.dash for key, control in CONTROLS.items()} | {SURROGATE: "dashdot"}
+_DASH_MARKS = {"dash": "╌╌", "dot": "┈┈", "dashdot": "─·─", "longdash": "── ──", "longdashdot": "──·──"}
+THUMBNAIL = (252, 132)
+MOST_IN_ONE_CHART = 3
+"""Curves that are readable in one picture with names and extrema; more become small charts."""
 
 
-FEW_LAYERS = 12
-"""Up to this number each layer has a tick, because plotly would put some at halves."""
+def layer_chart(
+    data: ProfileData, extrema: Sequence[Extremum] = (), phases: Sequence[Span] = (), selected: int | None = None
+) -> Chart:
+    """The curves with their 95 percent bands, working bands, final states before and after the norm, and controls.
 
-
-def layer_figure(data: ProfileData | CorrelatorData) -> go.Figure:
-    return correlator_figure(data) if isinstance(data, CorrelatorData) else profile_figure(data)
-
-
-def profile_figure(data: ProfileData) -> go.Figure:
-    """Dimension over the layers, with 95 percent bands, the working band, the final state before and after the norm."""
-    figure = axes_figure(wording.layer_axis(data.same_depth), _profile_title(data))
+    `extrema` are marked, the highest peak and the lowest valley of the first curves with layer and value; the layer `selected`
+    is ringed. The axis of values begins at zero unless it is logarithmic.
+    """
     if not data.curves:
-        return with_message(figure, _("No estimates of this kind in the chosen runs."))
-    if data.is_equivalent:
-        _draw_ranges(figure, data.curves, data.same_depth)
-    else:
-        _draw_curves(figure, data.curves, data.references, data.same_depth)
-    if data.is_log:
-        figure.update_yaxes(type="log", tickvals=LOG_TICKS)
-    elif data.cuts_controls:
-        figure.update_yaxes(range=[0, 1.15 * data.highest])
-    else:
-        figure.update_yaxes(rangemode="tozero")
-    return figure
-
-
-def correlator_figure(data: CorrelatorData) -> go.Figure:
-    """One correlator over the layers."""
-    figure = axes_figure(wording.layer_axis(data.same_depth), value_axis(data))
-    if not data.curves:
-        return with_message(figure, _("No correlators of this kind in the chosen runs."))
-    _draw_curves(figure, data.curves, data.references, data.same_depth)
-    return figure
-
-
-def _profile_title(data: ProfileData) -> str:
-    """Title of the y axis; on a second line the transform and whether the axis is logarithmic."""
-    n1 = None if data.is_equivalent else data.n1
-    title = wording.dimension_axis(data.estimator, data.cloud, data.n_points, n1, data.n2)
-    notes = [
-        _("Gaussian equivalent, over all n1") if data.is_equivalent else "",
-        _("log scale") if data.is_log else "",
-        _("controls run off the axis") if data.cuts_controls else "",
-    ]
-    if data.transform != "centred":
-        notes.append(wording.name("transform", data.transform))
-    second = _(", ").join(part for part in notes if part)
-    return f"{title}<br>{second}" if second else title
-
-
-def _draw_curves(figure: go.Figure, curves: list[Curve], references: list[Reference], same_depth: bool) -> None:
-    colours = {curve.run_id: COLOURS[index % len(COLOURS)] for index, curve in enumerate(curves)}
-    for reference in references:
-        _draw_reference(figure, reference, colours[reference.of_run_id], same_depth)
-    for index, curve in enumerate(curves):
-        _draw_curve(figure, curve, index, same_depth)
-    _draw_legend(figure, curves, references)
-    if same_depth and max(mark.layer for curve in curves for mark in curve.marks) <= FEW_LAYERS:
-        figure.update_xaxes(dtick=1)
-
-
-def _draw_reference(figure: go.Figure, reference: Reference, colour: str, same_depth: bool) -> None:
-    """A thin line in the colour of its run, hidden together with it."""
-    name = escape_label(f"{reference.name} · {reference_name(reference.kind, reference.model_seed)}")
-    line = {"color": colour, "dash": REFERENCE_DASHES[reference.kind], "width": 1.3}
-    pen = _Pen(figure, name, reference.of_run_id, same_depth)
-    pen.draw(reference.marks, mode="lines", line=line, opacity=0.9, showlegend=False)
-
-
-def _draw_ranges(figure: go.Figure, curves: list[Curve], same_depth: bool) -> None:
-    """Draws ranges of Gaussian equivalents: both ends and the area between, no middle."""
-    for index, curve in enumerate(curves):
-        colour, dash = COLOURS[index % len(COLOURS)], DASHES[index % len(DASHES)]
-        _draw_band(figure, curve, colour, same_depth)
-        pen = _Pen(figure, escape_label(curve.name), curve.run_id, same_depth, is_range=True)
-        for end in ("lower", "upper"):
-            limit_marks = [replace(mark, value=getattr(mark, end)) for mark in curve.marks]
-            line = {"color": colour, "dash": dash, "width": 1.5}
-            pen.draw(limit_marks, mode="lines", line=line, showlegend=end == "upper")
-
-
-def _draw_band(figure: go.Figure, curve: Curve, colour: str, same_depth: bool) -> None:
-    """The area between the lower and upper limits of a curve."""
-    banded = [mark for mark in curve.marks if mark.lower is not None and mark.upper is not None]
-    if not banded:
-        return
-    x = [mark.x(same_depth) for mark in banded]
-    figure.add_scatter(
-        x=x + x[::-1],
-        y=[mark.upper for mark in banded] + [mark.lower for mark in reversed(banded)],
-        fill="toself",
-        fillcolor=translucent(colour),
-        line={"width": 0},
-        mode="lines",
-        hoverinfo="skip",
-        showlegend=False,
-        legendgroup=curve.run_id,
-        name=escape_label(curve.name),
-    )
-
-
-def _draw_curve(figure: go.Figure, curve: Curve, index: int, same_depth: bool) -> None:
-    name = escape_label(curve.name)
-    pen = _Pen(figure, name, curve.run_id, same_depth)
-    colour, dash = COLOURS[index % len(COLOURS)], DASHES[index % len(DASHES)]
-    _draw_band(figure, curve, colour, same_depth)
-    pen.draw(curve.marks, mode="lines", line={"color": colour, "dash": dash, "width": 2.5}, showlegend=True)
-    pen.mark(curve.in_band, "circle", colour)
-    pen.mark([curve.final] if curve.final else [], "diamond", colour, with_error=True)
-    pen.mark([curve.post_norm] if curve.post_norm else [], "triangle-up-open", colour, with_error=True)
-
-
-@dataclass(frozen=True)
-class _Pen:
-    """Draws the values of one curve with layer and interval as hover text; a missing layer is a gap."""
-
-    figure: go.Figure
-    name: str
-    group: str
-    """Traces of a group are shown and hidden together."""
-    same_depth: bool
-    is_range: bool = False
-    """Hover texts show only the limits, no value between them."""
-
-    def mark(self, marks: list[Mark], symbol: str, colour: str, with_error: bool = False) -> None:
-        if not marks:
-            return
-        size = 6 if symbol == "circle" else 11
-        more = {"error_y": _interval_bars(marks) | {"color": colour}} if with_error else {}
-        marker = {"symbol": symbol, "size": size, "color": colour, "line": {"width": 2, "color": colour}}
-        self.draw(marks, mode="markers", marker=marker, showlegend=False, **more)
-
-    def draw(self, marks: list[Mark], **style: Any) -> None:
-        spaced = with_gaps(marks)
-        hover_texts = [
-            mark and _("Layer {layer}: {value}").format(layer=mark.layer, value=self._value_text(mark))
-            for mark in spaced
-        ]
-        self.figure.add_scatter(
-            x=[mark and mark.x(self.same_depth) for mark in spaced],
-            y=[mark and mark.value for mark in spaced],
-            customdata=hover_texts,
-            hovertemplate="%{fullData.name}<br>%{customdata}<extra></extra>",
-            name=self.name,
-            legendgroup=self.group,
-            **style,
+        nothing = _("No correlators of this kind in the chosen runs.")
+        nothing = nothing if data.is_correlator else _("No estimates of this kind in the chosen runs.")
+        return Chart(layer_axis(data), Axis(value_axis(data), 0, 1, 1), (), nothing)
+    legend: dict[str, Series] = {}
+    series = _reference_series(data, legend)
+    for n, curve in enumerate(data.curves):
+        series += curve_series(curve, n, data) if not data.is_equivalent else _range_series(curve, n, data)
+        turns = [turn for turn in extrema if turn.run_id == curve.run_id]
+        ringed = [mark for mark in curve.marks if mark.layer == selected]
+        final, after_norm = ([mark] if mark else [] for mark in (curve.final, curve.post_norm))
+        kinds: tuple[tuple[str, Shape, Sequence[Mark]], ...] = (
+            (_("working band"), "circle", curve.in_band),
+            (_("final state, before the norm"), "diamond", final),
+            (_("final state, after the norm"), "hollow", after_norm),
+            ("", "open", ringed),
         )
-
-    def _value_text(self, mark: Mark) -> str:
-        if self.is_range:
-            return f"{wording.number(mark.lower)} – {wording.number(mark.upper)}"
-        return wording.with_interval(mark.value, mark.lower, mark.upper)
-
-
-def _interval_bars(marks: list[Mark]) -> dict:
-    return error_bars(
-        [None if mark.upper is None else mark.upper - mark.value for mark in marks],
-        [None if mark.lower is None else mark.value - mark.lower for mark in marks],
+        for name, shape, marks in kinds if not data.is_equivalent else ():
+            if shape in ("circle", "open"):
+                marks = [replace(mark, lower=None, upper=None) for mark in marks]
+            if marks:
+                series.append(
+                    Series(name, _points(marks, curve.name, data), n, False, shape, is_named=False, group=curve.name)
+                )
+            if marks and name:
+                legend[name] = Series(name, (), None, False, shape)
+        series += _turn_series(curve, n, turns, data, is_told=n < MOST_IN_ONE_CHART)
+    key = _("; ").join(
+        f"{_DASH_MARKS.get(line.dash) or MARKS.get(line.mark, '┄')} {name}" for name, line in legend.items()
+    )
+    return Chart(
+        layer_axis(data),
+        _value_range(data),
+        (*series, *legend.values()),
+        describe_curves(data, extrema),
+        key=key,
+        spans=tuple(phases),
     )
 
 
-def _draw_legend(figure: go.Figure, curves: list[Curve], references: list[Reference]) -> None:
-    """Legend entries for marks and references, in a neutral colour because they apply to every curve."""
-    keys = (
-        (any(curve.in_band for curve in curves), _("working band"), "circle"),
-        (True, _("final state, before the norm"), "diamond"),
-        (any(curve.post_norm for curve in curves), _("final state, after the norm"), "triangle-up-open"),
+def layer_axis(data: ProfileData) -> Axis:
+    title = wording.layer_axis(data.same_depth)
+    if not data.same_depth:
+        return Axis(title, 0, 1, 0.25, 2)
+    last = max((curve.marks[-1].layer for curve in data.curves), default=1)
+    return Axis(title, 0, max(last, 1), whole_step(last))
+
+
+def _value_range(data: ProfileData) -> Axis:
+    """The values of controls are within it too, unless they would flatten the curves."""
+    marks = [mark for curve in data.curves for mark in [*curve.marks, *([curve.post_norm] if curve.post_norm else [])]]
+    values = [value for mark in marks for value in (mark.value, mark.lower if data.is_log else mark.value, mark.upper)]
+    if not data.cuts_controls:
+        values += [mark.value for reference in data.references for mark in reference.marks]
+    title = value_axis(data)
+    return log_axis(title, values) if data.is_log else round_axis(title, values, from_zero=True)
+
+
+def _points(marks: Sequence[Mark], name: str, data: ProfileData, is_range: bool = False) -> tuple[Point, ...]:
+    """`is_range`: only the limits are told, no value between them."""
+    points = []
+    for mark in marks:
+        told = wording.with_interval(mark.value, mark.lower, mark.upper)
+        if is_range:
+            told = f"{wording.number(mark.lower)} – {wording.number(mark.upper)}"
+        note = f"{name}\n" + _("Layer {layer}: {value}").format(layer=mark.layer, value=told)
+        points.append(Point(mark.x(data.same_depth), mark.value, mark.lower, mark.upper, note=note, layer=mark.layer))
+    return tuple(points)
+
+
+def curve_series(curve: Curve, colour: int, data: ProfileData) -> list[Series]:
+    """A line for each piece of a curve without a missing layer."""
+    pieces = unbroken(curve.marks)
+    return [
+        Series(curve.name, _points(piece, curve.name, data), colour, is_banded=True, is_named=piece is pieces[-1])
+        for piece in pieces
+    ]
+
+
+def _range_series(curve: Curve, colour: int, data: ProfileData) -> list[Series]:
+    """Both ends of ranges and the area between, no middle."""
+    series = []
+    for piece in unbroken(curve.marks):
+        points = _points(piece, curve.name, data, is_range=True)
+        for end in ("lower", "upper"):
+            ends = tuple(replace(point, y=getattr(point, end)) for point in points)
+            is_last = end == "upper" and piece[-1] is curve.marks[-1]
+            series.append(Series(curve.name, ends, colour, is_banded=end == "upper", is_named=is_last))
+    return series
+
+
+def _reference_series(data: ProfileData, legend: dict[str, Series]) -> list[Series]:
+    """A thin line for each control; several seeds of one kind as their mean in a band from smallest to largest value."""
+    series = []
+    colours = {curve.run_id: n if len(data.curves) > 1 else None for n, curve in enumerate(data.curves)}
+    names = {curve.run_id: curve.name for curve in data.curves}
+    by_kind: dict[tuple[str, str], list[Reference]] = {}
+    for reference in data.references:
+        by_kind.setdefault((reference.of_run_id, reference.kind), []).append(reference)
+    for (run_id, kind), seeds in by_kind.items():
+        is_range, dash = len(seeds) > 1, REFERENCE_DASHES[kind]
+        name = f"{seeds[0].name} · {reference_name(kind, None if is_range else seeds[0].model_seed)}"
+        marks = range_of_seeds(seeds) if is_range else seeds[0].marks
+        for piece in unbroken(marks):
+            points = tuple(replace(point, layer=None) for point in _points(piece, name, data, is_range))
+            line = Series(name, points, colours[run_id], True, "none", is_range, False, dash, names[run_id])
+            series.append(line)
+        legend[reference_name(kind)] = Series(reference_name(kind), (), None, dash=dash)
+    return series
+
+
+def _turn_series(
+    curve: Curve, colour: int, turns: Sequence[Extremum], data: ProfileData, is_told: bool
+) -> list[Series]:
+    """The peaks and valleys of a curve; `is_told`: the highest and the lowest with layer and value."""
+    at = {mark.layer: mark.x(data.same_depth) for mark in curve.marks}
+    main = main_extrema(turns, curve.run_id) if is_told else []
+    series = []
+    for kind, shape in (("peak", "triangle"), ("valley", "down")):
+        points = []
+        for turn in turns:
+            if turn.kind == kind and turn.layer in at:
+                told = _("layer {layer}: {value}").format(layer=turn.layer, value=wording.number(turn.value))
+                name = told if turn in main else ""
+                note, is_alone = f"{curve.name}\n{told}", len(data.curves) == 1
+                points.append(Point(at[turn.layer], turn.value, name=name, note=note, is_first=is_alone))
+        if points:
+            series.append(Series("", tuple(points), colour, False, shape, is_named=False, group=curve.name))  # type: ignore[arg-type]
+    return series
+
+
+# --- pictures that explain themselves --------------------------------------------------------------------------
+
+
+def profile_caption(runs: pl.DataFrame, data: ProfileData) -> Caption:
+    """Models, verdicts, texts, protocol and run ids, for readers who have only the file."""
+    texts = runs.filter(pl.col("run_id").is_in([curve.run_id for curve in data.curves]))
+    rows = texts.to_dicts()
+    if len(rows) == 1:
+        title = _("{name}: {title}").format(name=rows[0]["name"], title=badge_text(rows[0]))
+    elif len(rows) > MOST_IN_ONE_CHART:
+        title = _("Dimension from layer to layer")
+    else:
+        title = _("Dimension from layer to layer: {names}").format(
+            names=_(", ").join(dict.fromkeys(row["name"] for row in rows))
+        )
+    details = [
+        _(", ").join(dict.fromkeys(row["corpus_name"] for row in rows)),
+        _("Protocol: {name}.").format(name=_(", ").join(dict.fromkeys(row["protocol"] for row in rows))),
+        _("Shaded: 95 % intervals."),
+    ]
+    runs_named = _(", ").join(row["run_id"] for row in rows[:3]) + (" …" if len(rows) > 3 else "")
+    source = _("Workdim {version}, runs {runs}").format(
+        version=rows[0]["code_version"] if rows else "", runs=runs_named
     )
-    for is_there, name, symbol in keys:
-        if is_there:
-            marker = {"symbol": symbol, "size": 9, "color": TEXT, "line": {"width": 2, "color": TEXT}}
-            figure.add_scatter(x=[None], y=[None], mode="markers", marker=marker, name=name, hoverinfo="skip")
-    for kind in dict.fromkeys(reference.kind for reference in references):
-        line = {"color": QUIET, "dash": REFERENCE_DASHES[kind], "width": 1.3}
-        name = reference_name(kind)
-        figure.add_scatter(x=[None], y=[None], mode="lines", line=line, name=name, hoverinfo="skip")
+    return Caption(title, " · ".join(part.rstrip(".。") for part in details), source)
 
 
-# --- neighbour ranks -------------------------------------------------------------------------------------------
+def profile_svg(
+    data: ProfileData,
+    caption: Caption,
+    extrema: Sequence[Extremum] = (),
+    theme: Theme = LIGHT,
+    size: tuple[float, float] = (960, 520),
+    phases: Sequence[Span] = (),
+    most_together: int = MOST_IN_ONE_CHART,
+    selected: int | None = None,
+) -> str:
+    """The SVG of `layer_chart`; more than `most_together` curves become small charts on one scale."""
+    chart = layer_chart(data, extrema, phases, selected)
+    if len(data.curves) <= most_together:
+        return chart_svg(chart, caption, theme, size)
+    panels = []
+    for curve in data.curves:
+        alone = replace(data, curves=[curve], references=[r for r in data.references if r.of_run_id == curve.run_id])
+        panel = layer_chart(alone, extrema, (), selected)
+        panels.append(replace(panel, x=chart.x, y=replace(chart.y, title=curve.name)))
+    key = _(" · ").join(filter(None, [*chart.y.title.split("\n"), chart.x.title, chart.key]))
+    return chart_svg(Gallery(tuple(panels), chart.alternative, key), caption, theme, size)
 
 
-@dataclass(frozen=True)
-class RankScan:
-    """Estimates of one layer of a run at every neighbour rank."""
+def thumbnail(curve: Curve, extrema: Sequence[Extremum] = (), theme: Theme = LIGHT) -> str:
+    """A small profile without axes: band, peak and valley with their values, first and last layer."""
+    drawing, (width, height) = Drawing(*THUMBNAIL, theme), THUMBNAIL
+    if not curve.marks:
+        return drawing.svg(curve.name)
+    data = ProfileData("", "", None, [curve], (0, 0), True)
+    last = curve.marks[-1].layer
+    turns = main_extrema(extrema, curve.run_id)
+    # A peak or valley beside an end says more than the end.
+    ends = [
+        mark
+        for mark in (curve.marks[0], curve.marks[-1])
+        if all(abs(turn.layer - mark.layer) >= 0.1 * last for turn in turns)
+    ]
+    points = tuple(Point(mark.layer, mark.value, name=wording.number(mark.value), is_first=True) for mark in ends)
+    marked = [
+        replace(line, points=tuple(replace(point, name=wording.number(point.y)) for point in line.points), colour=1)
+        for line in _turn_series(curve, 0, turns, data, is_told=True)
+    ]
+    lines = [replace(line, is_named=False) for line in curve_series(curve, 0, data)]
+    highest = max(value for mark in curve.marks for value in (mark.value, mark.upper or 0.0))
+    chart = Chart(
+        Axis("", 0, max(last, 1), 1),
+        Axis("", 0, 1.05 * highest, 1),
+        (*lines, *marked, Series("", points, 0, False)),
+        curve.name,
+    )
+    plot = Plot(drawing, 12, 24, width - 12, height - 20, chart.x, chart.y)
+    drawing.line([(plot.left, plot.bottom), (plot.right, plot.bottom)], theme.grid, 1)
+    draw_series(plot, chart, 2.2, 4, with_names=True, size=12)
+    drawing.text((plot.left, height - 6), "0", 10, theme.quiet)
+    drawing.text((plot.right, height - 6), f"{last}", 10, theme.quiet, "end")
+    return drawing.svg(curve.name)
 
-    name: str
-    layer: int
-    marks: list[tuple[int, Mark]]
-    """Rank and value."""
-    n_points: int
+
+def partial_thumbnail(name: str, estimates: Mapping[int, Estimate], theme: Theme = LIGHT) -> str:
+    """The thumbnail of a profile of which some layers (layer -> estimate) are measured; a missing one is a gap."""
+    marks = [
+        Mark(
+            layer, 0.0, estimate.value, *(None if math.isnan(end) else end for end in (estimate.lower, estimate.upper))
+        )
+        for layer, estimate in estimates.items()
+        if not math.isnan(estimate.value)
+    ]
+    return thumbnail(Curve(name, name, marks, None, None), (), theme)
 
 
-def rank_scans(estimates: pl.DataFrame, runs: pl.DataFrame, layer: int | None) -> list[RankScan]:
-    """One layer of each run: `layer`, or that of its largest inner dimension; runs with a single rank are left out."""
+# --- differences and neighbour ranks ---------------------------------------------------------------------------
+
+
+def difference_chart(differences: Mapping[str, Sequence[LayerDifference]], order: Sequence[str] = ()) -> Chart:
+    """The difference of each run (name -> its layers) from the base run in percent, with 95 percent bands: a band without zero
+    is a difference; a missing layer is a gap. `order` of all names decides the colours, as in the chart of the curves."""
+    series = []
+    for n, (name, rows) in enumerate(differences.items(), start=1):
+        pieces = unbroken([Mark(row.layer, 0.0, row.share, row.lower, row.upper) for row in rows])
+        for piece in pieces:
+            points = (Point(mark.layer, *map(_percent, (mark.value, mark.lower, mark.upper))) for mark in piece)  # type: ignore[arg-type]
+            colour = order.index(name) if name in order else n
+            series.append(Series(name, tuple(points), colour, is_banded=True, is_named=piece is pieces[-1]))
+    drawn = [point for line in series for point in line.points]
+    y = round_axis(_("difference in %"), [0.0, *(value for p in drawn for value in (p.y, p.lower, p.upper))])
+    last = max((point.x for point in drawn), default=1)
+    x = Axis(wording.layer_axis(True), 0, max(last, 1), whole_step(last))
+    return Chart(x, replace(y, low=max(y.low, -100.0)), tuple(series), "", (Guide("", 0.0, False),))
+
+
+def _percent(share: float | None) -> float | None:
+    return None if share is None else 100 * share
+
+
+def scan_chart(estimates: pl.DataFrame, runs: pl.DataFrame, layer: int | None) -> Chart | None:
+    """GRIDE against the neighbour rank, which shows how the dimension depends on scale, with 95 percent bands.
+
+    One layer of each run: `layer`, or that of its largest inner dimension. Runs with a single rank are left out; None without
+    any other.
+    """
     rows = estimates.filter(estimator="gride", cloud=PRIMARY[1], transform="centred", state="residual")
     labels = run_labels(runs)
-    rank_scans = []
+    series: list[Series] = []
+    drawn = []
     for run in runs.iter_rows(named=True):
         run_layer = run["inner_max_layer"] if layer is None else layer
-        if run_layer is None:
-            continue
-        scan = rows.filter(run_id=run["run_id"], layer=run_layer).sort("n1")
+        scan = rows.filter(pl.col("layer") == run_layer, run_id=run["run_id"]).sort("n1")
         if scan.height > 1:
-            marks = [
-                (row["n1"], Mark(run_layer, 0.0, row["value"], row["lower"], row["upper"])) for row in scan.to_dicts()
-            ]
-            rank_scans.append(RankScan(labels[run["run_id"]], run_layer, marks, int(scan["n_points"][0])))
-    return rank_scans
-
-
-def scan_figure(rank_scans: Sequence[RankScan]) -> go.Figure:
-    """GRIDE against the neighbour rank, which shows how the dimension depends on scale; a curve per run with its band."""
-    sizes = [scan.n_points for scan in rank_scans]
-    y_title = wording.dimension_axis("gride", PRIMARY[1], (min(sizes), max(sizes)))
-    figure = axes_figure(_("Neighbour rank n1 (from near to far)"), y_title, 380)
-    ranks = sorted({rank for scan in rank_scans for rank, _mark in scan.marks})
-    for n, scan in enumerate(rank_scans):
-        colour = COLOURS[n % len(COLOURS)]
-        name = _("{name}, layer {layer}").format(name=escape_label(scan.name), layer=scan.layer)
-        banded = [(rank, mark) for rank, mark in scan.marks if mark.lower is not None and mark.upper is not None]
-        figure.add_scatter(
-            x=[rank for rank, _mark in [*banded, *banded[::-1]]],
-            y=[mark.upper for _rank, mark in banded] + [mark.lower for _rank, mark in banded[::-1]],
-            mode="lines",
-            fill="toself",
-            fillcolor=translucent(colour),
-            line={"width": 0},
-            hoverinfo="skip",
-            showlegend=False,
-        )
-        figure.add_scatter(
-            x=[rank for rank, _mark in scan.marks],
-            y=[mark.value for _rank, mark in scan.marks],
-            name=name,
-            mode="lines+markers",
-            line={"color": colour, "dash": DASHES[n % len(DASHES)], "width": 2.2},
-            hovertext=[wording.with_interval(mark.value, mark.lower, mark.upper) for _rank, mark in scan.marks],
-            hoverinfo="text+name",
-        )
-    figure.update_xaxes(type="log", tickvals=ranks, ticktext=[str(rank) for rank in ranks])
-    figure.update_yaxes(rangemode="tozero")
-    return figure
+            name = _("{name}, layer {layer}").format(name=labels[run["run_id"]], layer=run_layer)
+            points = tuple(Point(*row) for row in scan.select("n1", "value", "lower", "upper").rows())
+            series.append(Series(name, points, len(series), mark="circle", is_banded=True))
+            drawn.append(scan)
+    if not series:
+        return None
+    curves = [point for line in series for point in line.points]
+    ranks = sorted({point.x for point in curves})
+    x = log_axis(_("Neighbour rank n1 (from near to far)"), ranks)
+    title = wording.dimension_axis("gride", PRIMARY[1], cloud_sizes(pl.concat(drawn)))
+    y = round_axis(title, [value for p in curves for value in (p.y, p.upper)], from_zero=True)
+    return Chart(replace(x, labels=tuple((rank, f"{rank:g}") for rank in ranks)), y, tuple(series), "")

@@ -13,6 +13,7 @@ import polars as pl
 from core import wording
 from core.analysis.claims import LEVEL
 from core.analysis.ranks import quantile
+from core.figures.chart import Span
 from core.locale import _
 from core.wording.labels import run_labels
 from core.wording.verdicts import claim_name
@@ -89,9 +90,9 @@ class Reference:
 
 @dataclass(frozen=True)
 class ProfileData:
-    """The layer profiles of several runs for one estimator on one cloud."""
+    """The layer profiles of several runs for one estimator, or one correlator, on one cloud."""
 
-    estimator: str
+    quantity: str
     cloud: str
     n1: int | None
     curves: list[Curve]
@@ -107,42 +108,17 @@ class ProfileData:
     references: list[Reference] = field(default_factory=list)
     is_log: bool = False
     """Whether the y axis is logarithmic."""
+    is_correlator: bool = False
 
     @property
     def cuts_controls(self) -> bool:
-        """True where controls would flatten the curves on a linear axis, which then ends above the curves."""
-        controls = [reference for reference in self.references if reference.kind != SURROGATE]
-        return not self.is_log and would_flatten(self.curves, controls)
-
-    @property
-    def highest(self) -> float:
-        """Largest value of the curves including their intervals."""
-        return highest_value(self.curves)
-
-
-@dataclass(frozen=True)
-class CorrelatorData:
-    """The layer profiles of several runs for one correlator on one cloud."""
-
-    correlator: str
-    cloud: str
-    curves: list[Curve]
-    n_points: tuple[int, int]
-    same_depth: bool
-    references: list[Reference] = field(default_factory=list)
-
-
-def highest_value(curves: Sequence[Curve]) -> float:
-    """The largest value of the curves including their intervals."""
-    marks = [mark for curve in curves for mark in [*curve.marks, *([curve.post_norm] if curve.post_norm else [])]]
-    return max((max(mark.value, mark.upper or mark.value) for mark in marks), default=0.0)
-
-
-def would_flatten(curves: Sequence[Curve], controls: Sequence[Curve | Reference]) -> bool:
-    """True where a linear axis with these controls would flatten the curves: random weights start at the hidden size."""
-    values = [mark.value for curve in curves for mark in curve.marks]
-    against = [mark.value for control in controls for mark in control.marks]
-    return bool(values and against) and min(values + against) > 0 and max(against) > 2 * max(values)
+        """True where controls would flatten the curves on a linear axis, which then ends above the curves: random weights
+        start at the hidden size."""
+        values = [mark.value for curve in self.curves for mark in curve.marks]
+        against = [mark.value for other in self.references if other.kind != SURROGATE for mark in other.marks]
+        if self.is_log or self.is_correlator or not values or not against:
+            return False
+        return min(values + against) > 0 and max(against) > 2 * max(values)
 
 
 def profile_points(
@@ -155,7 +131,7 @@ def profile_points(
     transform: str = "centred",
     is_equivalent: bool = False,
 ) -> ProfileData:
-    """The curves of these runs in their order; runs without such estimates are left out. `language`: of the curves' names."""
+    """The curves of these runs in their order; runs without such estimates are left out."""
     if estimator == "gride" and n1 is None:
         n1 = GRIDE_RANK
     rows = select_estimates(estimates, estimator, cloud, n1, n2, transform)
@@ -168,7 +144,7 @@ def profile_points(
     banded = (estimator, cloud) == PRIMARY and transform == "centred"
     curves = _curves(rows, runs, banded)
     depth = _same_depth(runs, curves)
-    return ProfileData(estimator, cloud, n1, curves, _cloud_sizes(rows), depth, n2, transform, is_equivalent)
+    return ProfileData(estimator, cloud, n1, curves, cloud_sizes(rows), depth, n2, transform, is_equivalent)
 
 
 def select_estimates(
@@ -193,7 +169,7 @@ def with_gaussian_equivalents(rows: pl.DataFrame, estimates: pl.DataFrame) -> pl
     return rows.join(ranges, on=keys, how="left", maintain_order="left")
 
 
-def correlator_points(correlators: pl.DataFrame, runs: pl.DataFrame, correlator: str, cloud: str) -> CorrelatorData:
+def correlator_points(correlators: pl.DataFrame, runs: pl.DataFrame, correlator: str, cloud: str) -> ProfileData:
     """Like `profile_points`; intervals are the value ± `t_95` standard errors."""
     reach = [t_95(n_jackknife_blocks(config)) for config in runs["config"]]
     rows = correlators.filter(
@@ -208,22 +184,22 @@ def correlator_points(correlators: pl.DataFrame, runs: pl.DataFrame, correlator:
         upper=pl.col("value") + pl.col("t") * pl.col("std_error"),
     )
     curves = _curves(rows, runs, banded=False)
-    return CorrelatorData(correlator, cloud, curves, _cloud_sizes(rows), _same_depth(runs, curves))
+    sizes, depth = cloud_sizes(rows), _same_depth(runs, curves)
+    return ProfileData(correlator, cloud, None, curves, sizes, depth, is_correlator=True)
 
 
 def control_references(
-    data: ProfileData | CorrelatorData, rows_of_controls: pl.DataFrame, controls: pl.DataFrame, runs: pl.DataFrame
+    data: ProfileData, rows_of_controls: pl.DataFrame, controls: pl.DataFrame, runs: pl.DataFrame
 ) -> list[Reference]:
     """The quantity of `data` for the control passes of its runs.
 
     `rows_of_controls` are estimates or correlators of the control runs, `controls` comes from
     `analysis.controls.control_links`.
     """
-    if isinstance(data, CorrelatorData):
-        rows = rows_of_controls.filter(correlator=data.correlator, cloud=data.cloud)
+    if data.is_correlator:
+        rows = rows_of_controls.filter(correlator=data.quantity, cloud=data.cloud)
     else:
-        selection = (data.estimator, data.cloud, data.n1, data.n2, data.transform)
-        rows = select_estimates(rows_of_controls, *selection)
+        rows = select_estimates(rows_of_controls, data.quantity, data.cloud, data.n1, data.n2, data.transform)
     of_run = {run["run_id"]: run for run in runs.iter_rows(named=True)}
     drawn_ids = [curve.run_id for curve in data.curves]
     references = [
@@ -236,7 +212,7 @@ def control_references(
 
 def surrogate_references(data: ProfileData, estimates: pl.DataFrame, runs: pl.DataFrame) -> list[Reference]:
     """Estimates on Gaussian points of equal covariance: the distance to them is what is not Gaussian."""
-    rows = select_estimates(estimates, data.estimator, data.cloud, data.n1, data.n2, SURROGATE)
+    rows = select_estimates(estimates, data.quantity, data.cloud, data.n1, data.n2, SURROGATE)
     drawn_ids = {curve.run_id for curve in data.curves}
     references = [
         _reference(rows, run["run_id"], SURROGATE, run, None)
@@ -253,19 +229,10 @@ def _reference(rows: pl.DataFrame, run_id: str, kind: str, run: dict, model_seed
     return Reference(kind, run["run_id"], run["name"], model_seed, marks)
 
 
-def with_gaps(marks: list[Mark]) -> list[Mark | None]:
-    """The marks with None for missing layers, so that no line is drawn across them."""
-    spaced: list[Mark | None] = []
-    for mark in marks:
-        if spaced and spaced[-1] and mark.layer > spaced[-1].layer + 1:
-            spaced.append(None)
-        spaced.append(mark)
-    return spaced
-
-
-def unbroken(marks: list[Mark]) -> list[list[Mark]]:
-    """The marks in pieces of successive layers."""
-    return [[mark for mark in piece if mark] for is_mark, piece in groupby(with_gaps(marks), bool) if is_mark]
+def unbroken(marks: Sequence[Mark]) -> list[list[Mark]]:
+    """The marks in pieces of successive layers, so that no line is drawn across a missing one."""
+    pieces = groupby(enumerate(marks), lambda place: place[1].layer - place[0])
+    return [[mark for _place, mark in piece] for _offset, piece in pieces]
 
 
 def range_of_seeds(references: Sequence[Reference]) -> list[Mark]:
@@ -317,9 +284,10 @@ def _band(run: dict) -> tuple[int, int] | None:
     return None if first is None or last is None else (first, last)
 
 
-def _cloud_sizes(rows: pl.DataFrame) -> tuple[int, int]:
-    sizes = rows["n_points"].drop_nulls().to_list()
-    return (min(sizes), max(sizes)) if sizes else (0, 0)
+def cloud_sizes(rows: pl.DataFrame) -> tuple[int, int]:
+    """Smallest and largest `n_points`; (0, 0) without any."""
+    sizes = rows["n_points"].drop_nulls()
+    return (int(sizes.min()), int(sizes.max())) if len(sizes) else (0, 0)  # type: ignore[arg-type]
 
 
 def _same_depth(runs: pl.DataFrame, curves: list[Curve]) -> bool:
@@ -327,11 +295,20 @@ def _same_depth(runs: pl.DataFrame, curves: list[Curve]) -> bool:
     return runs.filter(pl.col("run_id").is_in(drawn_ids))["n_layers"].n_unique() <= 1 if drawn_ids else True
 
 
-def value_axis(data: ProfileData | CorrelatorData) -> str:
-    """Title of the axis of values: what was estimated, on which cloud, with its size."""
-    if isinstance(data, CorrelatorData):
-        return wording.correlator_axis(data.correlator, data.cloud, data.n_points)
-    return wording.dimension_axis(data.estimator, data.cloud, data.n_points, data.n1, data.n2)
+def value_axis(data: ProfileData) -> str:
+    """Title of the axis of values: what was estimated, on which cloud, with its size; on a second line what else to know."""
+    if data.is_correlator:
+        title = wording.correlator_axis(data.quantity, data.cloud, data.n_points)
+    else:
+        n1 = None if data.is_equivalent else data.n1
+        title = wording.dimension_axis(data.quantity, data.cloud, data.n_points, n1, data.n2)
+    notes = [
+        _("Gaussian equivalent, over all n1") if data.is_equivalent else "",
+        _("log scale") if data.is_log else "",
+        _("controls run off the axis") if data.cuts_controls else "",
+        wording.name("transform", data.transform) if data.transform != "centred" else "",
+    ]
+    return "\n".join(filter(None, [title, _(", ").join(filter(None, notes))]))
 
 
 def reference_name(kind: str, model_seed: int | None = None) -> str:
@@ -355,16 +332,7 @@ class Extremum:
     value: float
 
 
-@dataclass(frozen=True)
-class Phase:
-    """A range of layers in which a robust claim holds."""
-
-    first: float
-    last: float
-    name: str
-
-
-def claim_phases(run: Mapping[str, Any], extrema: Sequence[Extremum]) -> list[Phase]:
+def claim_phases(run: Mapping[str, Any], extrema: Sequence[Extremum]) -> list[Span]:
     """The ranges where the dimension rises and falls, each only if that verdict is robust; `run` is a row of `queries.runs`."""
     peak = next((extremum for extremum in main_extrema(extrema, run["run_id"]) if extremum.kind == "peak"), None)
     if peak is None:
@@ -372,7 +340,7 @@ def claim_phases(run: Mapping[str, Any], extrema: Sequence[Extremum]) -> list[Ph
     before = [extremum.layer for extremum in extrema if extremum.kind == "valley" and extremum.layer < peak.layer]
     spans = {"rise": (max(before, default=0), peak.layer), "fall": (peak.layer, run["n_layers"])}
     return [
-        Phase(*span, claim_name(claim, brief=True))
+        Span(claim_name(claim, brief=True), *span)
         for claim, span in spans.items()
         if run[f"verdict_{claim}"] == "robust"
     ]
@@ -392,7 +360,7 @@ def main_extrema(extrema: Sequence[Extremum], run_id: str) -> list[Extremum]:
     return highest + ([min(valleys, key=lambda extremum: extremum.value)] if valleys else [])
 
 
-def describe_curves(data: ProfileData | CorrelatorData, extrema: Sequence[Extremum]) -> str:
+def describe_curves(data: ProfileData, extrema: Sequence[Extremum]) -> str:
     """Text for screen readers: each curve's ends and extrema with their values."""
     descriptions = []
     for curve in data.curves:

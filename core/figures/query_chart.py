@@ -9,7 +9,6 @@ import plotly.graph_objects as go
 import polars as pl
 
 from core.errors import InputError, unknown_name
-from core.figures.layer_profiles import FEW_LAYERS
 from core.figures.style import COLOURS, DASHES, axes_figure, escape_label, with_message
 from core.locale import _
 
@@ -18,6 +17,8 @@ MOST_SERIES = 12
 MOST_POINTS = 5_000
 MOST_BARS = 48
 BINS = 40
+FEW_VALUES = 12
+"""Up to this number each whole number has a tick, because plotly would put some at halves."""
 _ORDERED = ("layer", "relative_depth", "depth", "n1", "n2", "k", "seed", "n_points", "bin_lower", "layer_a")
 """Preferred columns for the x axis, in this order."""
 _VALUES = ("value", "inner_max", "working_dimension", "d2", "score", "neighbour_overlap", "count")
@@ -208,7 +209,7 @@ def _draw(figure: go.Figure, kind: str, series: Series, number: int) -> None:
 def _has_few_whole_values(data: QueryChart) -> bool:
     """Few whole numbers each get a tick, because plotly would put some at halves."""
     values = [value for series in data.series for value in series.x]
-    return all(type(value) is int for value in values) and max(values) - min(values) <= FEW_LAYERS
+    return all(type(value) is int for value in values) and max(values) - min(values) <= FEW_VALUES
 
 
 def _axis_title(column: str) -> str:

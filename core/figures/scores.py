@@ -5,18 +5,16 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Mapping, Sequence
-from dataclasses import dataclass
+from itertools import accumulate, pairwise
 from typing import Any
 
-import plotly.graph_objects as go
 import polars as pl
 
 from core import wording
 from core.analysis.paired import PairedComparison
 from core.analysis.ranks import NORMAL_95, quantile
-from core.figures.chart import MARKS, Axis, Chart, Guide, Mark, Point, Series, round_axis, scatter_chart
+from core.figures.chart import MARKS, Axis, Bar, Bars, Chart, Guide, Mark, Point, Series, round_axis, scatter_chart
 from core.figures.chart_svg import chart_svg
-from core.figures.style import COLOURS, QUIET, axes_figure, label_rows
 from core.figures.svg import LIGHT, Caption, Theme
 from core.locale import _
 from core.questions.ranking_answer import Answer
@@ -174,58 +172,22 @@ def _short_model_name(model: str) -> str:
     return model.rsplit("/", 1)[-1]
 
 
-_COLOURS = dict(zip(KINDS, (COLOURS[0], COLOURS[2], COLOURS[3], COLOURS[1], QUIET), strict=True))
-_PATTERNS = dict(zip(KINDS, ("", "/", ".", "x", "-"), strict=True))
-
-
-FEW_VALUES = 10
-"""Below this number of values plotly would put ticks at halves."""
-
-
-@dataclass(frozen=True)
-class ImportData:
-    files: list[str]
-    """File names in the given order."""
-    counts: dict[str, list[int]]
-    """Kind of value (`KINDS`) -> count in each file; each value counts once."""
-
-
-def import_points(files: Sequence[tuple[str, pl.DataFrame]]) -> ImportData:
-    """`files`: name and rows of a preview, with `kind` (`with_kind`)."""
-    counts = {kind: [rows.filter(kind=kind).height for _, rows in files] for kind in KINDS}
-    return ImportData([name for name, _ in files], counts)
+def import_bars(files: Sequence[tuple[str, pl.DataFrame]]) -> Bars:
+    """A row for each file of a preview, `files`: name and rows with `kind` (`with_kind`); each value counts once."""
+    parts: dict[str, list[Bar]] = {kind: [] for kind in KINDS}
+    for row, (_name, rows) in enumerate(files):
+        ends = [0, *accumulate(rows.filter(kind=kind).height for kind in KINDS)]
+        for kind, (low, high) in zip(KINDS, pairwise(ends), strict=True):
+            told = _("{name}: {relation}").format(name=kind_name(kind), relation=high - low)
+            parts[kind] += [Bar(row, low, high, told, str(high - low))] if high > low else []
+    told_parts = {kind_name(kind): bars for kind, bars in parts.items() if bars}
+    return Bars(_("Values"), tuple(name for name, _rows in files), told_parts)
 
 
 def with_kind(rows: pl.DataFrame) -> pl.DataFrame:
     """The rows of a preview with `kind`: skipped; else conflict or duplicate; else mapped or taken."""
     is_skipped = pl.col("fate") == "skipped"
     return rows.with_columns(kind=pl.when(is_skipped).then("fate").otherwise(pl.coalesce("known", "fate")))
-
-
-def import_figure(data: ImportData) -> go.Figure:
-    """One horizontal bar per file, with its kinds of values in different colours and patterns."""
-    figure = axes_figure(_("Values"), "", height=150 + 34 * len(data.files))
-    places = list(range(len(data.files)))
-    for kind, numbers in data.counts.items():
-        if any(numbers):
-            figure.add_bar(
-                y=places,
-                x=numbers,
-                name=kind_name(kind),
-                orientation="h",
-                text=[n or "" for n in numbers],
-                marker={
-                    "color": _COLOURS[kind],
-                    "pattern": {"shape": _PATTERNS[kind], "fgcolor": "white", "size": 5, "fillmode": "overlay"},
-                },
-                textposition="inside",
-                insidetextanchor="middle",
-            )
-    figure.update_layout(barmode="stack", bargap=0.35, legend={"traceorder": "normal"})
-    if max((sum(of_file) for of_file in zip(*data.counts.values(), strict=True)), default=0) < FEW_VALUES:
-        figure.update_xaxes(dtick=1)
-    label_rows(figure, data.files)
-    return figure
 
 
 def windows_svg(windows: pl.DataFrame, run: Mapping[str, Any], place: str, theme: Theme = LIGHT) -> str:

@@ -8,9 +8,7 @@ from typing import Any
 
 import plotly.graph_objects as go
 
-from core.figures.chart import Point, Side
-from core.figures.labels import SIDES, Position, name_sides
-from core.figures.svg import LIGHT, Theme, ranges_of
+from core.figures.svg import LIGHT, Theme
 from core.wording.labels import shortened_name
 
 COLOURS = list(LIGHT.curves)
@@ -22,9 +20,6 @@ BAND, BARS = 0.15, 0.45
 
 LOG_TICKS = [a * 10**power for power in range(-2, 5) for a in (1, 2, 5)]
 """Ticks of a logarithmic axis over few powers of ten, where plotly would write 2 for 20."""
-
-COLOUR_SCALE = "Cividis"
-"""Dark blue to yellow; even in lightness, and read alike with the common colour blindnesses (Nunez et al. 2018)."""
 
 
 def template(theme: Theme) -> dict[str, Any]:
@@ -74,6 +69,23 @@ def with_message(figure: go.Figure, sentence: str) -> go.Figure:
     return figure
 
 
+def add_heatmap(
+    figure: go.Figure, x: list, y: list, values: list[list], notes: list[list[str]], bar: dict[str, Any], **more: Any
+) -> None:
+    """Values by row and column in colours; `bar`: title and ticks of the scale."""
+    title = bar.pop("title") | {"side": "right", "font": {"size": 12}}
+    figure.add_heatmap(
+        x=x,
+        y=y,
+        z=values,
+        colorscale="Cividis",  # even in lightness, read alike with the common colour blindnesses (Nunez et al. 2018)
+        customdata=notes,
+        hovertemplate="%{customdata}<extra></extra>",
+        colorbar={"title": title, "thickness": 16, **bar},
+        **more,
+    )
+
+
 def escape_label(name: str) -> str:
     """Plotly would read `<b>` in a name as bold."""
     return html.escape(name, quote=False)
@@ -105,10 +117,6 @@ def error_bars(above: list[float | None], below: list[float | None]) -> dict:
         "thickness": 1.5,
         "width": 4,
     }
-
-
-THIN_BARS = {"thickness": 1, "width": 0, "color": "rgba(107, 118, 128, 0.45)"}
-"""For error bars among many points."""
 
 
 def text_colour_on(colour: str) -> str:
@@ -148,31 +156,3 @@ def _replace_colours(part: Any, colours: Mapping[str, str]) -> Any:
     if isinstance(part, list | tuple):
         return [_replace_colours(value, colours) for value in part]
     return part
-
-
-# --- names in a scatter ----------------------------------------------------------------------------------------
-
-LABEL_SIZE = 11.0
-
-
-def place_labels(points: Sequence[Point], plot: tuple[float, float]) -> list[str]:
-    """For each point the position of its name as plotly calls it; empty where there is no room, so that only hovering shows it.
-
-    `plot` is the approximate size of the axes in pixels; they contain the error bars.
-    """
-    if not points:
-        return []
-    (x_low, x_high), (y_low, y_high) = ranges_of(points)
-
-    def to_pixels(x: float, y: float) -> Position:
-        across = (x - x_low) / (x_high - x_low) if x_high > x_low else 0.5
-        up = (y - y_low) / (y_high - y_low) if y_high > y_low else 0.5
-        return plot[0] * across, plot[1] * (1 - up)
-
-    sides = name_sides(points, to_pixels, (-20, -20, plot[0] + 20, plot[1] + 20), LABEL_SIZE)
-    return [text_position(side) if side else "" for side in sides]
-
-
-def text_position(side: Side) -> str:
-    across, down = SIDES[side]
-    return f"{('top', 'middle', 'bottom')[down + 1]} {('left', 'center', 'right')[across + 1]}"

@@ -10,8 +10,8 @@ import streamlit as st
 from core import wording
 from core.analysis.plans import is_recommended
 from core.analysis.ranking import is_of_ladder, newest_runs, without_variants
+from core.figures.layer_profiles import THUMBNAIL, thumbnail
 from core.figures.profile_data import extrema_of, profile_points
-from core.figures.svg_profiles import THUMBNAIL, thumbnail
 from core.locale import _, spoken
 from core.pilots.registration import RegisteredPilot, registered_pilot, shipped_pilot
 from core.questions.ranking_answer import Answer

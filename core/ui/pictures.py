@@ -58,7 +58,7 @@ def _plotly_locale() -> dict[str, Any]:
 
 
 def plot_layered(svg: str, key: str, choose_layer: Callable[[int], None]) -> None:
-    """Draw a picture of `core.figures.svg_profiles` with its layers marked; a click on one of them chooses it."""
+    """Draw a picture of `core.figures.layer_profiles` with its layers marked; a click on one of them chooses it."""
 
     def on_click() -> None:
         choose_layer(int(st.session_state[key]["layer"]))

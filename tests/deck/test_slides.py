@@ -23,7 +23,8 @@ from core.deck.slide import PAGE_POINTS
 from core.deck.story import Story, Table
 from core.deck.theme import PALETTE
 from core.figures.chart import Axis, Chart, Gallery, Point, Series
-from core.figures.layer_profiles import profile_figure
+from core.figures.chart_figure import chart_figure
+from core.figures.layer_profiles import layer_chart
 from core.figures.profile_data import profile_points
 from core.figures.text import phrases
 from tests import frames
@@ -268,7 +269,7 @@ def test_a_curve_has_the_colour_that_it_has_in_the_app():
     points = profile_points(frames.estimates(*models), frames.runs(*models), "d2", "one_per_type")
     app = {
         trace.name: trace.line.color
-        for trace in profile_figure(points).data
+        for trace in chart_figure(layer_chart(points)).data
         if trace.mode == "lines" and trace.fill is None
     }
     slide = opened(build_story(of_models(*models))).slides[2]

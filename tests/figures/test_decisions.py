@@ -10,6 +10,7 @@ from core.analysis.criteria import CriterionValue
 from core.analysis.decision import decide
 from core.figures import decisions as decision_figures
 from core.figures import generality as generality_figures
+from core.figures.chart_figure import bars_figure, chart_figure
 from core.locale import in_language
 from core.pilots.rule import Assumptions, Criterion, Rule, TaskName
 from core.questions.generality import OrderTable, concordance
@@ -29,41 +30,45 @@ TWO = [asked("score", 3), asked("parameters", 1)]
 
 def test_the_front_of_two_criteria_is_a_staircase_along_the_best_models() -> None:
     found = decide(KEPT, TWO, None)
-    data = decision_figures.front_points(found, 1, 0, (800, 800))
-    assert data.steps == [(1e8, 50), (1e9, 80), (4e9, 90)] and not data.has_others
-    standings = {point.name: point.standing for point in data.points}
-    assert standings == {"large": "front", "mid": "front", "tiny": "front", "worse": "perhaps", "bad": "dominated"}
-    assert [point.name for point in data.points if point.is_chosen] == ["large"]
-    figure = decision_figures.front_figure(data, PLAIN)
-    assert {trace.name for trace in figure.data} == {
-        "front",
-        "on the front",
-        "perhaps dominated",
-        "dominated for sure",
-        "first by the weighted mean",
+    chart = decision_figures.front_chart(found, 1, 0, (800, 800), PLAIN)
+    marks = {line.name: line for line in chart.series}
+    steps = [(point.x, point.y) for point in marks["front"].points]
+    assert steps == [(100, 50), (1000, 50), (1000, 80), (4000, 80), (4000, 90)], (
+        "few parameters and a high score are wanted"
+    )
+    standings = {name: [point.x for point in line.points] for name, line in marks.items() if name != "front"}
+    assert standings == {
+        "on the front": [1000, 100],
+        "perhaps dominated": [2000],
+        "dominated for sure": [3000],
+        "first by the weighted mean": [4000],
     }
-    assert figure.layout.xaxis.type == "log" and "millions" in figure.layout.xaxis.title.text
-    assert figure.data[0].line.shape == "hv", "few parameters and a high score are wanted"
-    by_hand = [list(trace.x) for trace in figure.data if trace.name == "first by the weighted mean"]
-    assert by_hand == [[4000.0]]
+    assert {point.name for point in chart.points} == {"large", "mid", "tiny", ""}
+    assert chart.x.is_log and "millions" in chart.x.title
 
 
 def test_with_a_third_criterion_no_staircase_is_drawn_and_gaps_are_no_points() -> None:
     three = [replace(one, values=(*one.values, exact(n + 1) if n else None)) for n, one in enumerate(KEPT)]
     found = decide(three, [*TWO, asked("speed", 0)], None)
-    data = decision_figures.front_points(found, 2, 0, (800, 800))
-    assert data.steps == [] and len(data.points) == 4 and data.has_others
-    assert in_language("ja", decision_figures.front_figure, replace(data, points=[]), PLAIN).layout.annotations
+    chart = decision_figures.front_chart(found, 2, 0, (800, 800), PLAIN)
+    assert "front" not in {line.name for line in chart.series} and len(chart.points) == 4
+    none = decide([replace(one, values=(*one.values, None)) for one in KEPT], [*TWO, asked("speed", 0)], None)
+    assert chart_figure(decision_figures.front_chart(none, 2, 0, (800, 800), PLAIN)).layout.annotations
 
 
 def test_the_bars_of_weights_go_from_nothing_to_all() -> None:
     found = decide(KEPT, TWO, None)
-    score, size = decision_figures.weight_bars(found, 16)
-    assert size.name == "parameters" and size.share == 0.25
-    assert [model for *_ends, model in size.segments] == ["large", "mid", "tiny"]
-    assert [model for *_ends, model in score.segments] == ["tiny", "mid", "large"]
-    assert size.segments[0][0] == 0 and size.segments[-1][1] == 1
-    figure = decision_figures.weight_figure([score, size])
+    bars = decision_figures.weight_bars(found, 16)
+    assert bars.rows[1] == "parameters" and bars.marked[1] == 0.25
+    by_row: dict[int, list[tuple[float, float, str]]] = {0: [], 1: []}
+    for model, part in bars.parts.items():
+        for bar in part:
+            by_row[bar.row].append((bar.low, bar.high, model))
+    score, size = (sorted(row) for row in by_row.values())
+    assert [model for *_ends, model in size] == ["large", "mid", "tiny"]
+    assert [model for *_ends, model in score] == ["tiny", "mid", "large"]
+    assert size[0][0] == 0 and size[-1][1] == 1
+    figure = bars_figure(bars)
     assert sum(bar.showlegend for bar in figure.data) == 3 and len(figure.layout.shapes) == 2
 
 
@@ -100,7 +105,7 @@ def test_the_sentence_names_the_nearest_change() -> None:
     assert decision_wording.decision_text(one) == (
         "On these criteria: mine-large. Only one criterion weighs: score in made-up (acc, 0-shot)."
     )
-    assert decision_figures.weight_bars(one, 16) == []
+    assert not one.sensitivities
     lone = decide(KEPT, [asked("score", 3, at_least=87.0), TWO[1]], None)
     assert decision_wording.decision_text(lone) == "On these criteria: mine-large, the only one that meets them."
     alone = decide(KEPT[:1], TWO, None)
@@ -127,8 +132,8 @@ def test_whoever_is_left_over_is_no_choice_and_the_others_are_named() -> None:
         "No choice: 1 of 3 has all that the criteria ask for; missing:"
     )
     assert decision_wording.standing_text(left) == "–"
-    data = decision_figures.front_points(left, 1, 0, (800, 800))
-    assert not [point for point in data.points if point.is_chosen]
+    chart = decision_figures.front_chart(left, 1, 0, (800, 800), PLAIN)
+    assert "first by the weighted mean" not in {line.name for line in chart.series}
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,7 @@ from dataclasses import asdict
 import polars as pl
 import pytest
 
-from core.figures.distributions import Histogram, distribution_figure, distribution_points
+from core.figures.distributions import bin_median, bin_shares, distribution_figure, distribution_points
 from core.locale import LANGUAGES, in_language
 from core.tables import LayerDistributionRow
 
@@ -48,12 +48,12 @@ def test_bins_that_grow_are_drawn_on_a_logarithmic_axis():
 
 @pytest.mark.parametrize(("counts", "median"), [([10, 0], 0.5), ([5, 5], 1.0), ([2, 6], 1 + 2 / 6), ([0, 4], 1.5)])
 def test_the_median_is_interpolated_within_its_bin(counts, median):
-    assert Histogram(0, [0, 1], [1, 2], counts).median == pytest.approx(median)
+    bins = rows("cosine", *((0, n, n + 1, count) for n, count in enumerate(counts)))
+    assert bin_median(bins) == pytest.approx(median)
 
 
 def test_a_bin_without_width_counts_once():
-    histogram = Histogram(0, [0.5], [0.5], [7])
-    assert histogram.share(0.5, 1) == 1 and histogram.share(0, 0.5) == 0
+    assert bin_shares(rows("cosine", (0, 0.5, 0.5, 7)), [0, 0.5, 1]).tolist() == [0, 1]
 
 
 def test_the_figure_says_what_was_counted():

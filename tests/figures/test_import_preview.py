@@ -6,8 +6,8 @@ import polars as pl
 import pytest
 
 from core.analysis.paired import compare_all_answers
-from core.figures.chart_figure import chart_figure
-from core.figures.scores import import_figure, import_points, paired_chart, with_kind
+from core.figures.chart_figure import bars_figure, chart_figure
+from core.figures.scores import import_bars, paired_chart, with_kind
 from core.scores.cells import Remark
 from core.scores.model_names import suggest_models
 from core.terminal import score_import
@@ -25,17 +25,12 @@ def test_each_value_counts_once_by_what_matters_most_about_it():
     found = with_kind(
         rows(("taken", None), ("mapped", None), ("mapped", "conflict"), ("taken", "duplicate"), ("skipped", None))
     )
-    data = import_points([("<b>a.csv", found), ("b.csv", found.head(1))])
-    assert data.counts == {
-        "taken": [1, 1],
-        "mapped": [1, 0],
-        "duplicate": [1, 0],
-        "conflict": [1, 0],
-        "skipped": [1, 0],
-    }
-    figure = import_figure(data)
-    assert [bar.name for bar in figure.data] == [score_files.kind_name(kind) for kind in score_files.KINDS]
-    assert figure.layout.yaxis.ticktext == ("&lt;b&gt;a.csv", "b.csv")
+    bars = import_bars([("<b>a.csv", found), ("b.csv", found.head(1))])
+    lengths = {name: {bar.row: bar.high - bar.low for bar in part} for name, part in bars.parts.items()}
+    assert list(lengths) == [score_files.kind_name(kind) for kind in score_files.KINDS]
+    taken, *others = lengths.values()
+    assert taken == {0: 1, 1: 1} and others == [{0: 1}] * 4
+    assert bars_figure(bars).layout.yaxis.ticktext == ("&lt;b&gt;a.csv", "b.csv")
 
 
 def compared(right_a: list[int], right_b: list[int]):

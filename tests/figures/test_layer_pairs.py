@@ -8,14 +8,7 @@ from dataclasses import asdict
 import polars as pl
 import pytest
 
-from core.figures.layer_pairs import (
-    colour_range,
-    displacement_exponent,
-    pair_figure,
-    pair_points,
-    successive_figure,
-    successive_layers,
-)
+from core.figures.layer_pairs import colour_range, displacement_exponent, pair_figure, pair_points, successive_chart
 from core.locale import LANGUAGES, in_language
 from core.tables import LayerPairRow
 from tests.profiles import make_profile
@@ -84,24 +77,18 @@ def test_what_is_stored_once_is_drawn_on_both_sides_and_tells_its_null():
     assert common.z[1][1] == pytest.approx(math.log10(50)) == common.zmin
 
 
-def test_the_ribbon_shows_what_is_kept_gone_and_new_with_errors_and_chance():
-    data = successive_layers(*of_profile(), "kept")
-    assert data.layers == [1, 2, 3, 4] and [curve.measure for curve in data.curves] == ["kept", "removed", "added"]
-    assert data.curves[0].values[1:] == pytest.approx([40.0] * 3) and data.curves[1].reach == [4.0] * 4
-    figure = successive_figure(data)
-    kept = next(trace for trace in figure.data if trace.fill == "tozeroy")
-    assert kept.error_y.array[1] == pytest.approx(3.2)
-    band = next(trace for trace in figure.data if trace.fill == "toself")
-    assert max(band.y) == pytest.approx(1.01)
-    overlap = successive_figure(successive_layers(*of_profile(), "neighbour_overlap"))
-    assert overlap.data[1].y[0] == pytest.approx(8 / 799)
+def test_kept_gone_and_new_dimensions_come_with_errors_and_chance():
+    kept, gone, _new, null = successive_chart(*of_profile(), "kept").series
+    assert [point.x for point in kept.points] == [1, 2, 3, 4]
+    assert [point.y for point in kept.points[1:]] == pytest.approx([40.0] * 3)
+    assert [point.upper - point.y for point in gone.points] == [4.0] * 4
+    assert kept.points[1].upper - kept.points[1].y == pytest.approx(3.2)
+    assert max(point.upper for point in null.points) == pytest.approx(1.01)
+    *_measured, null = successive_chart(*of_profile(), "neighbour_overlap").series
+    assert null.points[0].y == pytest.approx(8 / 799)
 
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_without_rows_the_figure_says_so(language):
     assert in_language(language, pair_figure, pair_points(pairs().clear(), RUN, "cka")).layout.annotations[0].text
-    assert (
-        in_language(language, successive_figure, successive_layers(of_profile()[0].clear(), RUN, "cka"))
-        .layout.annotations[0]
-        .text
-    )
+    assert in_language(language, successive_chart, of_profile()[0].clear(), RUN, "cka").alternative

@@ -4,7 +4,7 @@ import pytest
 
 from core.deck.theme import PALETTE
 from core.figures.chart_figure import chart_figure
-from core.figures.layer_profiles import correlator_figure, profile_figure
+from core.figures.layer_profiles import layer_chart
 from core.figures.profile_data import correlator_points, profile_points
 from core.figures.scores import relation_chart
 from core.figures.style import COLOURS
@@ -20,7 +20,7 @@ A, B = Model("a"), Model("b")
 
 def drawn(*models, language="en"):
     data = profile_points(frames.estimates(*models), frames.runs(*models), "d2", "one_per_type")
-    return in_language(language, profile_figure, data)
+    return in_language(language, lambda: chart_figure(layer_chart(data)))
 
 
 def test_every_curve_has_a_band_a_line_and_its_marks():
@@ -47,7 +47,11 @@ def test_the_final_states_carry_their_interval(symbol, value):
 @pytest.mark.parametrize(("language", "told"), [("en", "Layer 3: 106 [98.6, 113]"), ("ja", "第3層：106 [98.6, 113]")])
 def test_the_pointer_names_the_layer(language, told):
     figure = drawn(A, language=language)
-    assert all(told in trace.customdata for trace in figure.data if trace.mode == "lines" and trace.fill is None)
+    assert all(
+        any(told in text for text in trace.hovertext)
+        for trace in figure.data
+        if trace.mode == "lines" and trace.fill is None
+    )
 
 
 def test_every_colour_stands_out_on_white_and_is_the_decks():
@@ -74,11 +78,11 @@ def test_titles_name_what_the_estimate_depends_on():
 def test_without_data_the_figure_says_so(language):
     assert drawn(language=language).layout.annotations[0].text
     empty = correlator_points(frames.correlators(), frames.runs(), "E1", "one_per_type")
-    assert in_language(language, correlator_figure, empty).layout.annotations[0].text
+    assert in_language(language, lambda: chart_figure(layer_chart(empty))).layout.annotations[0].text
 
 
 def test_a_correlator_is_drawn():
-    figure = correlator_figure(correlator_points(frames.correlators(A), frames.runs(A), "E1", "one_per_type"))
+    figure = chart_figure(layer_chart(correlator_points(frames.correlators(A), frames.runs(A), "E1", "one_per_type")))
     assert figure.layout.yaxis.title.text == "E1: first-order correlator, uncentred (one per type, N=800)"
 
 
@@ -101,5 +105,5 @@ def test_a_marker_says_whose_score_it_stands_for():
 def test_a_name_is_no_markup():
     model = Model("<b>bold</b>")
     data = profile_points(frames.estimates(model), frames.runs(model), "d2", "one_per_type")
-    names = {trace.name for trace in profile_figure(data).data}
+    names = {trace.name for trace in chart_figure(layer_chart(data)).data}
     assert "&lt;b&gt;bold&lt;/b&gt;" in names and "<b>bold</b>" not in names

@@ -11,15 +11,14 @@ from xml.etree import ElementTree
 import pytest
 
 from core.analysis.differences import LayerDifference
-from core.figures.chart import Point, scatter_chart
+from core.figures.chart import Point, Span, log_ticks, scatter_chart
 from core.figures.chart_svg import chart_svg
-from core.figures.labels import LabelRoom, spread_apart
-from core.figures.profile_data import Curve, Extremum, Mark, Phase, ProfileData, Reference, claim_phases
+from core.figures.labels import spread_apart
+from core.figures.layer_profiles import difference_chart, profile_svg, thumbnail
+from core.figures.profile_data import Curve, Extremum, Mark, ProfileData, Reference, claim_phases
 from core.figures.style import COLOURS, axes_figure, recolour, translucent
-from core.figures.svg import DARK, LIGHT, Caption, log_ticks, ticks
-from core.figures.svg_profiles import difference_chart, profile_svg, thumbnail
+from core.figures.svg import DARK, LIGHT, Caption
 from core.figures.text import shorten_to_width, text_width, wrap_text
-from tests.small_multiples import Panel, small_multiples_svg
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -69,9 +68,8 @@ def test_names_at_the_ends_keep_apart_and_inside():
 
 
 def test_a_logarithmic_axis_says_so_and_no_value_leaves_a_note():
-    assert any(
-        text.endswith(", log scale") for text in words(profile_svg(data(curve("a", [1, 9])), Caption("t"), is_log=True))
-    )
+    drawn = profile_svg(replace(data(curve("a", [1, 9])), is_log=True), Caption("t"))
+    assert any(text.endswith("log scale") for text in words(drawn))
     assert "No estimates of this kind in the chosen runs." in words(profile_svg(data(), Caption("t")))
 
 
@@ -83,21 +81,6 @@ def test_a_thumbnail_names_its_ends_its_peak_and_its_valley():
     assert words(thumbnail(curve("a", [20, 44, 30, 20, 12]), at_its_end)) == ["11.0", "20.0", "0", "4"]
 
 
-def test_a_label_lies_on_no_line_mark_or_other_label():
-    room = LabelRoom((0, 0, 200, 100), [((0, 50), (200, 50))], [(80, 30, 120, 48)])
-    above = room.near("9.9", (60, 50), 12, True)
-    assert above and above.baseline == (60, 39) and above.leader is None
-    taken = room.near("9.9", (62, 50), 12, True)
-    assert taken and taken.baseline[1] > 50, "what stood above it stands now below its line"
-    far = room.near("9.9", (100, 50), 12, True, farthest=60)
-    assert far and abs(far.baseline[1] - 50) > 10
-    assert (
-        LabelRoom((0, 0, 200, 100), [((0, y), (200, y)) for y in range(0, 101, 5)]).near("9", (50, 50), 12, True)
-        is None
-    )
-    assert room.near("a wide label of a mark at the edge", (200, 80), 12, True) is None, "wider than the room"
-
-
 def test_labels_of_three_curves_lie_on_none_of_them():
     deep = [150, 12, 5, 7, 32, 19, 19, 8, 8, 7, 9, 30, 44, 79, 86, 48, 55]
     curves = [curve(f"m{n}", [value * (1 + 0.1 * n) for value in deep], f"r{n}") for n in range(3)]
@@ -107,15 +90,16 @@ def test_labels_of_three_curves_lie_on_none_of_them():
         for kind, layer in (("valley", 2), ("peak", 14))
     ]
     drawn = ElementTree.fromstring(profile_svg(data(*curves), Caption("t"), turns, size=(720, 430)))
-    lines = [one.get("points", "").split() for one in drawn.iter(f"{SVG}polyline") if one.get("stroke-width") == "2.6"]
+    lines = [one.get("points", "").split() for one in drawn.iter(f"{SVG}polyline") if one.get("stroke-width") == "2.4"]
     assert len(lines) == 3
     labels = [one for one in drawn.iter(f"{SVG}text") if (one.text or "").startswith("layer ")]
-    assert len(labels) >= 3
+    assert len(labels) >= 2
     for label in labels:
-        x, y, half = float(label.get("x", 0)), float(label.get("y", 0)), text_width(label.text or "", 12, bold=True) / 2
+        x, y, wide = float(label.get("x", 0)), float(label.get("y", 0)), text_width(label.text or "", 12)
+        left = x - wide * {"start": 0, "middle": 0.5, "end": 1}[label.get("text-anchor", "start")]
         for points in lines:
             near = [tuple(map(float, point.split(","))) for point in points]
-            assert not any(abs(at - x) < half and y - 9 < height < y + 2 for at, height in near)
+            assert not any(left < at < left + wide and y - 9 < height < y + 2 for at, height in near)
 
 
 def test_a_scatter_names_dots_where_there_is_room_and_no_name_lies_on_a_dot():
@@ -124,20 +108,6 @@ def test_a_scatter_names_dots_where_there_is_room_and_no_name_lies_on_a_dot():
     assert len(re.findall(r'<circle [^>]* r="4.5"', svg)) == 17 and "● one" in words(svg)
     assert len(re.findall(r"<title>model 3 \(3\): 0[.0]*</title>", svg)) == 1
     assert sum(text.startswith("model") for text in words(svg)) >= 14
-
-
-def test_small_multiples_share_one_scale():
-    panels = [Panel(f"p{n}", [[(0, 1.0), (1, 2.0 + n)]], [0]) for n in range(4)]
-    svg = small_multiples_svg(panels, Caption("t"), "step", "dimension", ["d2"])
-    assert words(svg).count("4") == 4 and {"p0", "p3", "d2", "dimension"} <= set(words(svg))
-
-
-@pytest.mark.parametrize(
-    ("low", "high", "wanted"),
-    [(0, 103, [0, 20, 40, 60, 80, 100]), (0.2, 0.45, [0.2, 0.25, 0.3, 0.35, 0.4, 0.45]), (3, 3, [3])],
-)
-def test_ticks_are_round(low: float, high: float, wanted: list[float]):
-    assert ticks(low, high) == wanted
 
 
 def test_logarithmic_ticks_are_few():
@@ -169,8 +139,8 @@ def test_a_figure_in_the_dark_has_no_colour_of_the_light_one():
 def test_only_robust_phases_are_shaded_and_many_runs_stand_side_by_side_on_one_scale():
     run = {"run_id": "r1", "n_layers": 4, "verdict_rise": "robust", "verdict_fall": "depends"}
     turns = [Extremum("r1", "valley", 1, 5.0), Extremum("r1", "peak", 3, 44.0)]
-    assert claim_phases(run, turns) == [Phase(1, 3, "rises")] and claim_phases(run, turns[:1]) == []
-    alone = words(profile_svg(data(curve("a", [9, 5, 20, 44, 12])), Caption("t"), turns, phases=[Phase(1, 3, "rises")]))
+    assert claim_phases(run, turns) == [Span("rises", 1, 3)] and claim_phases(run, turns[:1]) == []
+    alone = words(profile_svg(data(curve("a", [9, 5, 20, 44, 12])), Caption("t"), turns, phases=[Span("rises", 1, 3)]))
     assert "rises" in alone
     many = [curve(f"m{n}", [9, 5, 20, 44 + n, 12], f"r{n}") for n in range(4)]
     told = words(profile_svg(data(*many), Caption("t")))
@@ -187,11 +157,12 @@ def test_controls_that_run_off_a_linear_axis_are_cut_there_and_several_seeds_are
     ]
     found = replace(data(curve("a", [9, 20, 12])), references=far)
     svg = profile_svg(found, Caption("t"))
-    assert any("controls run off the axis" in text for text in words(svg)) and "random weights" in words(svg)
-    assert len(list(ElementTree.fromstring(svg).iter(f"{SVG}polygon"))) == 2, "the curve's band and the controls'"
-    assert not any(
-        "run off" in text for text in words(profile_svg(replace(found, is_log=True), Caption("t"), is_log=True))
+    assert any("controls run off the axis" in text for text in words(svg)) and any(
+        "┈┈ random weights" in text for text in words(svg)
     )
+    bands = [one for one in ElementTree.fromstring(svg).iter(f"{SVG}polygon") if one.get("fill-opacity")]
+    assert len(bands) == 2, "the curve's band and the controls'"
+    assert not any("run off" in text for text in words(profile_svg(replace(found, is_log=True), Caption("t"))))
 
 
 def test_a_difference_is_drawn_around_zero_in_percent():

@@ -8,7 +8,8 @@ import polars as pl
 import pytest
 
 from core import wording
-from core.figures.layer_profiles import profile_figure
+from core.figures.chart_figure import chart_figure
+from core.figures.layer_profiles import layer_chart
 from core.figures.profile_data import (
     SURROGATE,
     control_references,
@@ -86,10 +87,12 @@ def test_a_linear_axis_ends_above_the_curves_where_random_weights_would_press_th
 )
 def test_references_are_thin_lines_that_hide_with_their_run(language, name, second):
     references = control_references(data_of(A), frames.estimates(RANDOM), controls((A, RANDOM)), frames.runs(A))
-    figure = in_language(language, profile_figure, replace(data_of(A), references=references, is_log=True))
-    thin = [trace for trace in figure.data if trace.line.width == 1.3]
+    figure = in_language(
+        language, lambda: chart_figure(layer_chart(replace(data_of(A), references=references, is_log=True)))
+    )
+    thin = [trace for trace in figure.data if trace.line.width == 1.3 and "lines" in trace.mode]
     line, key = thin
-    assert line.legendgroup == A.id and name in line.name and line.name.endswith("7") and not line.showlegend
+    assert line.legendgroup == "a" and name in line.name and line.name.endswith("7") and not line.showlegend
     assert list(line.y) == RANDOM.values() and line.line.dash == "dot"
     assert key.name == name and key.x == (None,)
     assert figure.layout.yaxis.type == "log" and figure.layout.yaxis.title.text.endswith(f"<br>{second}")
@@ -110,10 +113,10 @@ def test_an_equivalent_is_a_range_over_the_ranks_and_leaves_gaps():
     assert [mark.layer for mark in curve.marks] == [0, 1, 2, 4, 5, 6, 7, 8, 9]
     assert (curve.marks[0].lower, curve.marks[0].upper) == pytest.approx((0.5 * value, 3.0 * value))
     assert curve.final is None, "layer 9 is not the final state"
-    lines = [trace for trace in profile_figure(data).data if trace.mode == "lines" and trace.fill is None]
-    assert [line.y[0] for line in lines] == pytest.approx([0.5 * value, 3.0 * value]), "its ends and no middle"
-    assert all(line.y[3] is None and len(line.y) == 10 for line in lines)
-    assert lines[0].customdata[0] == f"Layer 0: {wording.number(0.5 * value)} – {wording.number(3.0 * value)}"
+    lines = [trace for trace in chart_figure(layer_chart(data)).data if trace.mode == "lines" and trace.fill is None]
+    assert [line.y[0] for line in lines[:2]] == pytest.approx([0.5 * value, 3.0 * value]), "its ends and no middle"
+    assert [list(line.x) for line in lines] == [[0, 1, 2]] * 2 + [[4, 5, 6, 7, 8, 9]] * 2, "no line crosses a gap"
+    assert lines[0].hovertext[0] == f"a<br>Layer 0: {wording.number(0.5 * value)} – {wording.number(3.0 * value)}"
 
 
 def test_a_transform_is_another_curve_without_a_band():
@@ -122,7 +125,7 @@ def test_a_transform_is_another_curve_without_a_band():
     assert len(plain.curves[0].marks) == 11 and plain.curves[0].band
     other = profile_points(estimates, frames.runs(A), "d2", "one_per_type", transform="abtt3")
     assert len(other.curves[0].marks) == 11 and other.curves[0].band is None
-    assert profile_figure(other).layout.yaxis.title.text.endswith("<br>three leading components removed")
+    assert chart_figure(layer_chart(other)).layout.yaxis.title.text.endswith("<br>three leading components removed")
 
 
 def test_local_d2_is_read_at_its_number_of_neighbours():
@@ -135,4 +138,4 @@ def test_local_d2_is_read_at_its_number_of_neighbours():
     assert set(select_estimates(estimates, "local_d2", "one_per_type", None, 50, "centred")["n2"]) == {50}
     data = profile_points(estimates, frames.runs(A), "local_d2", "one_per_type", n2=50)
     assert data.curves[0].marks[0].value == pytest.approx(A.embedding / 2)
-    assert "k=50" in profile_figure(data).layout.yaxis.title.text
+    assert "k=50" in chart_figure(layer_chart(data)).layout.yaxis.title.text

@@ -199,7 +199,7 @@ def test_each_section_draws(section: str, language: str, filled: Path, monkeypat
     app = opened("profiles.py", runs=RUN_IDS[0], section=section, lang=language)
     assert not app.exception and not app.error and not app.info
     assert (SECTIONS[section] in texts(app)) == (language == "en")
-    assert len(figures(app)) == {"checks": 0, "pairs": 2, "within": 0}.get(section, 1)
+    assert len(figures(app)) == {"checks": 0, "pairs": 2, "within": 0, "norms": 3}.get(section, 1)
     assert bool(app.get("bidi_component")) == (section == "profile")
     assert bool(app.get("image")) == (section == "within")
 
@@ -209,7 +209,7 @@ def test_controls_are_drawn_and_told_and_can_be_switched_off(filled: Path, monke
     app = opened("profiles.py", runs=RUN_IDS[0], live="True")
     assert app.toggle(key="view.controls").value
     names = {trace["name"] for trace in figures(app)[0]["data"]}
-    assert {"random weights", "shuffled text", "made-up-big · random weights, seed 1"} <= names
+    assert {"random weights", "shuffled text", "made-up-big · random weights"} <= names
     assert "the same architecture untrained" in texts(app) and "Not controlled" not in texts(app)
     app.toggle(key="view.controls").set_value(False).run()
     assert not {trace["name"] for trace in figures(app)[0]["data"]} & {"random weights", "shuffled text"}

@@ -16,7 +16,7 @@ import psutil
 import pytest
 
 from core.errors import InputError, ResourceError, Sentence
-from core.figures.svg_profiles import partial_thumbnail
+from core.figures.layer_profiles import partial_thumbnail
 from core.geometry.results import CloudEstimate, LayerResult
 from core.locale import in_language, worded
 from core.measure import checkpoint

@@ -13,6 +13,7 @@ from core.analysis.criteria import PRECISIONS
 from core.analysis.decision import Decision
 from core.analysis.ranking import natural_sort_key
 from core.figures import decisions as decision_figures
+from core.figures.chart_figure import bars_figure, chart_figure
 from core.locale import _
 from core.pilots.rule import DIMENSIONS, Assumptions
 from core.ui import inputs, pictures, reads, tables, url_state
@@ -65,10 +66,10 @@ def show_choice(view: DecisionView) -> None:
         return
     if decision.candidates:
         _show_front(view, decision)
-        bars = decision_figures.weight_bars(decision, view.assumptions.bits)
-        if bars:
+        if decision.sensitivities:
             st.subheader(_("What a change of weight would choose"))
-            pictures.plot(decision_figures.weight_figure(bars), "weights")
+            bars = decision_figures.weight_bars(decision, view.assumptions.bits)
+            pictures.plot(bars_figure(bars, 46), "weights")
         st.subheader(_("The models, by their weighted mean"))
         rows = _decision_table(view, decision)
         ids = tables.of(decision.candidates, {"run_id": attrgetter("run_id"), "model_id": attrgetter("model_id")})
@@ -102,9 +103,9 @@ def _show_front(view: DecisionView, decision: Decision) -> None:
             y = inputs.choose_from_list(_("Upwards"), names, "up", y, width=320)
             others = {i: name for i, name in names.items() if i != y}
             x = inputs.choose_from_list(_("To the right"), others, "right", x if x != y else None, width=320)
-    data = decision_figures.front_points(decision, x, y, view.n_points)
-    pictures.plot(decision_figures.front_figure(data, view.assumptions), "front")
-    if data.has_others:
+    chart = decision_figures.front_chart(decision, x, y, view.n_points, view.assumptions)
+    pictures.plot(chart_figure(chart), "front")
+    if any(criterion.share > 0 for k, criterion in enumerate(decision.criteria) if k not in (x, y)):
         st.caption(_("Whether a model is on the front is judged over all criteria that weigh, not over the two drawn."))
 
 
@@ -136,15 +137,16 @@ def _decision_table(view: DecisionView, decision: Decision) -> pl.DataFrame:
 def show_cost(view: DecisionView) -> None:
     """Draw memory and price of each model, and the assumptions behind them."""
     assumptions = view.assumptions
-    bars = decision_figures.cost_bars(view.context.runs, view.context.costs, assumptions)
-    pictures.plot(decision_figures.cost_figure(bars, assumptions), "memory")
-    price = decision_figures.price_figure(bars, assumptions)
-    if price is not None:
-        pictures.plot(price, "price")
+    bars, price = decision_figures.cost_bars(view.context.runs, view.context.costs, assumptions)
+    pictures.plot(bars_figure(bars), "memory")
+    if price.rows:
+        pictures.plot(bars_figure(price), "price")
     else:
         st.caption(_("No price is told: it needs the price per hour of the machine, and a speed of each model on it."))
-    if len(view.context.costs) > len(bars):
-        st.caption(_("Drawn: the {n} smallest of {total} models.").format(n=len(bars), total=len(view.context.costs)))
+    if len(view.context.costs) > len(bars.rows):
+        st.caption(
+            _("Drawn: the {n} smallest of {total} models.").format(n=len(bars.rows), total=len(view.context.costs))
+        )
     baseline = _choose_baseline(view)
     if view.rule:
         st.caption(_("The assumptions are those of the rule."))

@@ -11,6 +11,7 @@ from core import wording
 from core.analysis.criteria import score_key
 from core.analysis.decision import Decision
 from core.figures import generality as generality_figures
+from core.figures.chart_figure import chart_figure
 from core.locale import _
 from core.questions import generality
 from core.questions.generality import OrderTable, OverTasks
@@ -32,7 +33,8 @@ def show_by_task(view: DecisionView) -> None:
     if not view.context.comparable:
         st.caption(_("These models' dimensions do not compare: only what is chosen by each task is told."))
     else:
-        pictures.plot(generality_figures.task_figure(generality_figures.task_lines(comparison)), "tasks")
+        chart = generality_figures.task_chart(comparison)
+        pictures.plot(chart_figure(chart, 174 + 44 * len(comparison.tasks)), "tasks")
         for line in decision_wording.pooled_relation_lines(comparison):
             st.caption(escape(line))
     tables.show(_task_table(view, comparison), "task table")

@@ -10,7 +10,7 @@ import streamlit as st
 
 from core import locale, wording
 from core.errors import InputError
-from core.figures.svg_profiles import THUMBNAIL, partial_thumbnail
+from core.figures.layer_profiles import THUMBNAIL, partial_thumbnail
 from core.locale import _
 from core.records import PLANNING, SCORING
 from core.ui import inputs, pictures, reads, tables

@@ -12,7 +12,7 @@ import streamlit as st
 from core import wording
 from core.analysis.differences import control_links
 from core.figures import profile_data
-from core.figures.profile_data import SURROGATE, CorrelatorData, ProfileData, Reference
+from core.figures.profile_data import SURROGATE, ProfileData, Reference
 from core.locale import _
 from core.questions.selection import Selection
 from core.registry.correlators import CORRELATORS
@@ -105,9 +105,7 @@ class ProfileChoice:
     def is_primary(self) -> bool:
         return (self.quantity, self.cloud, self.transform) == (*profile_data.PRIMARY, "centred")
 
-    def data(
-        self, estimates: pl.DataFrame, correlators: pl.DataFrame, runs: pl.DataFrame
-    ) -> ProfileData | CorrelatorData:
+    def data(self, estimates: pl.DataFrame, correlators: pl.DataFrame, runs: pl.DataFrame) -> ProfileData:
         """The data of the figure."""
         if self.is_correlator:
             correlations = profile_data.correlator_points(correlators, runs, self.quantity, self.cloud)
@@ -204,15 +202,15 @@ MAX_CURVES_WITH_CONTROLS = 1
 
 
 def choose_references(
-    data: ProfileData | CorrelatorData, estimates: pl.DataFrame, selection: Selection, *, with_surrogates: bool
-) -> ProfileData | CorrelatorData:
+    data: ProfileData, estimates: pl.DataFrame, selection: Selection, *, with_surrogates: bool
+) -> ProfileData:
     """Return the figure's data with the references to draw: control passes and Gaussian points; a switch without effect is
     not drawn."""
-    if isinstance(data, ProfileData) and data.is_equivalent:
+    if data.is_equivalent:
         return data
     controls = _control_references(data, selection)
     surrogates: list[Reference] = []
-    if with_surrogates and isinstance(data, ProfileData):
+    if with_surrogates and not data.is_correlator:
         surrogates = profile_data.surrogate_references(data, estimates, selection.runs)
     references: list[Reference] = []
     if controls and inputs.choose_yes_no(_("Control passes"), "controls", len(data.curves) <= MAX_CURVES_WITH_CONTROLS):
@@ -226,8 +224,8 @@ def choose_references(
     return replace(data, references=references)
 
 
-def _control_references(data: ProfileData | CorrelatorData, selection: Selection) -> list[Reference]:
+def _control_references(data: ProfileData, selection: Selection) -> list[Reference]:
     controls = control_links(selection.runs, selection.with_controls)
-    rows = selection.correlators if isinstance(data, CorrelatorData) else selection.estimates
+    rows = selection.correlators if data.is_correlator else selection.estimates
     control_rows = rows.filter(pl.col("run_id").is_in(controls["run_id"].to_list()))
     return profile_data.control_references(data, control_rows, controls, selection.runs)

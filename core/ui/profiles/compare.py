@@ -16,9 +16,9 @@ from core.analysis.differences import (
 )
 from core.figures import profile_data
 from core.figures.chart_svg import chart_svg
+from core.figures.layer_profiles import difference_chart, profile_caption, profile_svg
 from core.figures.profile_data import extrema_of
 from core.figures.svg import Caption
-from core.figures.svg_profiles import difference_chart, profile_caption, profile_svg
 from core.locale import _
 from core.questions.selection import Selection
 from core.ui import inputs, pictures, reads, tables

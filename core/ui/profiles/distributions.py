@@ -8,6 +8,7 @@ import streamlit as st
 from core import wording
 from core.figures import distributions as distribution_figures
 from core.figures import large_norms
+from core.figures.chart_figure import chart_figure
 from core.figures.scores import windows_svg
 from core.locale import _
 from core.questions.selection import Selection
@@ -84,11 +85,12 @@ def show_large_norms(selection: Selection) -> None:
         ).format(limit=limits)
     )
     tables.show(masked_token_table(runs), "masked")
-    data = large_norms.large_norm_points(selection.of_runs(selection.correlators), runs)
-    if data.is_empty:
+    charts = large_norms.large_norm_charts(selection.of_runs(selection.correlators), runs)
+    if not charts:
         st.info(_("Many profiles come with Workdim without this, to be small. Measure the model to see it."))
         return
-    pictures.plot(large_norms.large_norm_figure(data), "large norms")
+    for n, chart in enumerate(charts):
+        pictures.plot(chart_figure(chart, 290), f"large norms {n}")
     st.caption(
         _(
             "Read from all tokens before masking. The mask looks at the layers between the embedding and the last one: "

@@ -6,6 +6,7 @@ import streamlit as st
 
 from core import wording
 from core.figures import layer_pairs as layer_pair_figures
+from core.figures.chart_figure import chart_figure
 from core.locale import _
 from core.questions.selection import Selection
 from core.ui import notices, pictures, tables
@@ -23,8 +24,7 @@ def show(selection: Selection) -> None:
     data = layer_pair_figures.pair_points(pairs, run["run_id"], measure)
     pictures.plot(layer_pair_figures.pair_figure(data), "pairs")
     st.caption(_reading_aid(data))
-    successive = layer_pair_figures.successive_layers(pairs, run["run_id"], measure)
-    pictures.plot(layer_pair_figures.successive_figure(successive), "along")
+    pictures.plot(chart_figure(layer_pair_figures.successive_chart(pairs, run["run_id"], measure)), "along")
     st.caption(_successive_aid(measure))
     _show_exponent(layer_pair_figures.displacement_exponent(pairs, run["run_id"]))
     rows = pairs.filter(run_id=run["run_id"], measure=measure)

@@ -10,11 +10,13 @@ import streamlit as st
 
 from core import wording
 from core.analysis.differences import control_links
-from core.figures import claims as claim_figures
-from core.figures import layer_profiles, profile_data
-from core.figures.profile_data import CorrelatorData, ProfileData, claim_phases, extrema_of
+from core.figures import profile_data
+from core.figures.chart import Chart, Span
+from core.figures.chart_figure import chart_figure
+from core.figures.claims import claim_figure
+from core.figures.layer_profiles import layer_chart, profile_caption, profile_svg, scan_chart
+from core.figures.profile_data import Extremum, ProfileData, claim_phases, extrema_of
 from core.figures.svg import LIGHT, Theme
-from core.figures.svg_profiles import LayerSelection, profile_caption, profile_svg
 from core.locale import _, translated
 from core.questions.selection import Selection
 from core.registry.passes import CONTROLS
@@ -65,8 +67,7 @@ def show(selection: Selection) -> None:
         data = choice.data(estimates, correlators, runs)
         with more_choices:
             data = choose_references(data, estimates, selection, with_surrogates=all_quantities)
-    if isinstance(data, ProfileData):
-        data = replace(data, is_log=is_logarithmic)
+            data = replace(data, is_log=is_logarithmic and not data.is_correlator)
     with top:
         _show_figure(choice, data, selection, is_interactive, layer)
     if layer is not None:
@@ -78,12 +79,17 @@ def show(selection: Selection) -> None:
             st.markdown(wording.own_definition_text())
         _show_picture_download(choice, data, selection)
 
-    claim_data = claim_figures.claim_points(selection.claims, runs)
-    if claim_data.lines:
+    claims = claim_figure(selection.claims, runs)
+    if claims is not None:
         st.subheader(_("Read in other ways"))
-        _show_claim_figure(claim_data)
+        pictures.plot(claims, "grid of claims")
+        st.caption(
+            _(
+                "{marks}. In bold: the core, on which the verdicts rest. Ratios with intervals appear under the pointer."
+            ).format(marks=outcome_legend_text())
+        )
     if choice.quantity == "gride":
-        _show_scale_figure(layer_profiles.rank_scans(estimates, runs, layer))
+        _show_scale_figure(scan_chart(estimates, runs, layer))
     st.subheader(_("Dimensions and verdicts (d2, one per type)"))
     show_run_cards(runs, selection.extrema, correlators)
     plan_view.show_needed_directions(runs)
@@ -93,7 +99,7 @@ def show(selection: Selection) -> None:
     tables.show(layer_tables.layer_table(at_layer, runs), "numbers", height=320 if layer is None else "content")
     tables.show_download(rows, "workdim_profiles.csv", _("Download these numbers (CSV)"))
 
-    if claim_data.lines:
+    if claims is not None:
         st.subheader(_("Claims by specification"))
         tables.show(layer_tables.claim_table(selection.claims, runs, estimates), "claims", height=320)
         tables.show_download(
@@ -102,11 +108,7 @@ def show(selection: Selection) -> None:
 
 
 def _show_figure(
-    choice: ProfileChoice,
-    data: ProfileData | CorrelatorData,
-    selection: Selection,
-    is_interactive: bool,
-    layer: int | None,
+    choice: ProfileChoice, data: ProfileData, selection: Selection, is_interactive: bool, layer: int | None
 ) -> None:
     """Draw the figure, and beside it the verdicts where there are few runs."""
     texts = selection.runs.filter(pl.col("pass") == "text", pl.col("n_points").is_not_null())
@@ -121,10 +123,12 @@ def _show_figure(
         picture = st.container()
     with picture:
         if is_interactive or choice.is_equivalent or not data.curves:
-            pictures.plot(layer_profiles.layer_figure(data), "profile")
+            pictures.plot(
+                chart_figure(layer_chart(data, *_extrema_and_phases(choice, data, selection), layer), 480), "profile"
+            )
         else:
             size = SIZE_BESIDE if 0 < texts.height <= MAX_PANELS else SIZE
-            svg = _profile_svg(choice, data, selection, pictures.theme(), size, LayerSelection(layer))
+            svg = _profile_svg(choice, data, selection, pictures.theme(), size, layer)
             pictures.plot_layered(svg, "profile picture", partial(url_state.choose, "layer"))
 
 
@@ -138,23 +142,29 @@ def _show_layer(layer: int, selection: Selection) -> None:
 
 def _profile_svg(
     choice: ProfileChoice,
-    data: ProfileData | CorrelatorData,
+    data: ProfileData,
     selection: Selection,
     theme: Theme,
     size: tuple[float, float],
-    layers: LayerSelection | None = None,
+    layer: int | None = None,
 ) -> str:
+    extrema, phases = _extrema_and_phases(choice, data, selection)
+    caption = profile_caption(selection.runs, data)
+    return profile_svg(data, caption, extrema, theme, size, phases, selected=layer)
+
+
+def _extrema_and_phases(
+    choice: ProfileChoice, data: ProfileData, selection: Selection
+) -> tuple[list[Extremum], list[Span]]:
     extrema = extrema_of(selection.extrema, data.cloud) if choice.is_primary else []
-    is_log = isinstance(data, ProfileData) and data.is_log
     phases = []
     if choice.is_primary and len(data.curves) == 1 and data.same_depth:
         (run,) = selection.runs.filter(run_id=data.curves[0].run_id).to_dicts()
         phases = claim_phases(run, extrema)
-    caption = profile_caption(selection.runs, data)
-    return profile_svg(data, caption, extrema, theme, is_log, size, phases, layers=layers)
+    return extrema, phases
 
 
-def _show_picture_download(choice: ProfileChoice, data: ProfileData | CorrelatorData, selection: Selection) -> None:
+def _show_picture_download(choice: ProfileChoice, data: ProfileData, selection: Selection) -> None:
     """Draw a button that downloads the figure with its caption; ranges of Gaussian equivalents have no such file."""
     if not data.curves or choice.is_equivalent:
         return
@@ -164,7 +174,7 @@ def _show_picture_download(choice: ProfileChoice, data: ProfileData | Correlator
     )
 
 
-def _reading_aid(choice: ProfileChoice, data: ProfileData | CorrelatorData) -> str:
+def _reading_aid(choice: ProfileChoice, data: ProfileData) -> str:
     """How to read the figure."""
     sentences = [_("Shaded: 95 % intervals. Click a name to hide a curve.")]
     if not choice.is_primary:
@@ -176,7 +186,7 @@ def _reading_aid(choice: ProfileChoice, data: ProfileData | CorrelatorData) -> s
     return wording.joined_sentences(sentences)
 
 
-def _show_reference_notes(data: ProfileData | CorrelatorData, selection: Selection) -> None:
+def _show_reference_notes(data: ProfileData, selection: Selection) -> None:
     """Draw what the reference lines are and decide, and name the runs without a control of random weights."""
     kinds = {reference.kind for reference in data.references}
     meanings = {
@@ -225,22 +235,15 @@ def _names_without_control(selection: Selection) -> list[str]:
     return [labels[run_id] for run_id in texts["run_id"] if run_id not in controlled]
 
 
-def _show_scale_figure(scans: list[layer_profiles.RankScan]) -> None:
+def _show_scale_figure(scan: Chart | None) -> None:
     """Draw the dimension of one layer of each run over the ranks of neighbours."""
-    if not scans:
+    if scan is None:
         return
     st.subheader(_("From near neighbours to far ones"))
-    pictures.plot(layer_profiles.scan_figure(scans), "scales")
+    pictures.plot(chart_figure(scan, 380), "scales")
     st.caption(
         _(
             "One layer of each run: that of its largest inner dimension, or the one chosen above. Only where a curve is level "
             "does one number describe the points at these scales."
         )
     )
-
-
-def _show_claim_figure(data: claim_figures.ClaimData) -> None:
-    """Draw the outcome of each claim under each specification."""
-    pictures.plot(claim_figures.claim_figure(data), "grid of claims")
-    text = _("{marks}. In bold: the core, on which the verdicts rest. Ratios with intervals appear under the pointer.")
-    st.caption(text.format(marks=outcome_legend_text()))

@@ -11,6 +11,7 @@ import streamlit as st
 from core import wording
 from core.errors import InputError
 from core.figures import scores as score_figures
+from core.figures.chart_figure import bars_figure
 from core.locale import _, worded
 from core.scores.plain_csv import template
 from core.scores.reader import read_scores
@@ -114,8 +115,7 @@ def _show_previews(previews: list[ImportPreview]) -> None:
             _show_file_text(preview)
     kinds = [(preview.file.name, score_figures.with_kind(preview.rows)) for preview in previews]
     if any(rows.height for _name, rows in kinds):
-        figure = score_figures.import_figure(score_figures.import_points(kinds))
-        pictures.plot(figure, "scores bars")
+        pictures.plot(bars_figure(score_figures.import_bars(kinds), 34), "scores bars")
         _show_values(previews)
     likely = _show_names(previews)
     directions = _ask_directions(previews)

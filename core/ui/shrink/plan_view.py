@@ -15,6 +15,7 @@ from core import wording
 from core.analysis import plans as plan_analysis
 from core.figures import plans as plan_figures
 from core.figures.chart_figure import chart_figure
+from core.figures.chart_svg import visual_svg
 from core.locale import _
 from core.questions.plan import answer_within
 from core.records import SHIPPED, LayerPlan
@@ -76,11 +77,10 @@ def show_answer(layer_plan: LayerPlan) -> None:
             command = plan_analysis.plan_command(layer_plan, "--verify", "--blocks", str(len(within.price.blocks)))
             st.caption(message.format(command=command))
     blocks = (within.price or within.cheapest).blocks
-    caption = plan_wording.range_example_text(blocks)
-    tried_as = "" if within.price else plan_wording.removed_name(plan, is_recommended=False)
-    picture = plan_figures.blocks_svg(blocks, plan.n_layers, pictures.theme(), tried_as=tried_as)
-    st.image(picture, width="stretch", alt=caption)
-    st.caption(escape(caption), help=escape(plan_source_text(layer_plan)))
+    row = plan_figures.block_row(layer_plan, blocks, is_recommended=within.price is not None)
+    st.image(visual_svg(row, pictures.theme()), width="stretch", alt=row.alternative)
+    captions = [row.alternative, row.key, plan_wording.range_example_text(blocks)]
+    st.caption(escape("  \n".join(captions)), help=escape(plan_source_text(layer_plan)))
 
 
 def _choose_budget(layer_plan: LayerPlan) -> float:
@@ -139,8 +139,7 @@ def _show_plan_price(layer_plan: LayerPlan) -> None:
 def show_prices(layer_plan: LayerPlan) -> None:
     """Draw size against loss, and the candidates of the plan's size."""
     budget = st.session_state.get(url_state.key("nats")) if layer_plan.plan.budget_unit == "nats" else None
-    data = plan_figures.price_points(layer_plan)
-    pictures.plot(plan_figures.price_figure(data, budget), "plan price")
+    pictures.plot(chart_figure(plan_figures.search_chart(layer_plan, budget), 470), "plan price")
     st.caption(
         _("Random sets were read on a part of the windows. Marks of one size stand side by side to be told apart.")
     )
@@ -170,12 +169,11 @@ def _choice_text(row: PlanOutcomeRow) -> str:
 
 def show_single_blocks(layer_plan: LayerPlan) -> None:
     """Draw the price of each block, each attention and each MLP alone."""
-    influence = layer_plan.of("selection", "influence")
-    points = plan_figures.single_block_points(layer_plan)
-    if not points["block"] and not points["attention"]:
+    chart = plan_figures.single_block_chart(layer_plan)
+    if chart is None:
         st.info(_("Only given blocks were priced; a plan that looks for blocks prices each of them alone."))
         return
-    pictures.plot(plan_figures.single_block_figure(points, influence, layer_plan.plan.blocks), "plan alone")
+    pictures.plot(chart_figure(chart, 420), "plan alone")
     st.caption(
         _(
             "Each alone, on the text that chose ({n} windows; attention and MLP on a part of them). Prices do not add up, and "
@@ -292,8 +290,7 @@ def show_files(layer_plan: LayerPlan) -> None:
     _show_plan_price(layer_plan)
     name = f"workdim_plan_{short_id(plan.plan_id)}"
     is_allowed = plan_analysis.within_own_budget(layer_plan).price is not None
-    tried_as = "" if is_allowed else plan_wording.removed_name(plan, is_recommended=False)
-    picture = plan_figures.blocks_svg(plan.blocks, plan.n_layers, tried_as=tried_as)
+    picture = visual_svg(plan_figures.block_row(layer_plan, plan.blocks, is_allowed))
     with st.container(horizontal=True):
         blocks = json.dumps(plan_analysis.layer_map(layer_plan), indent=2)
         inputs.show_download(_("Map of blocks (JSON)"), blocks, f"{name}.json")
