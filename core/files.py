@@ -17,7 +17,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from core.errors import InputError, ResourceError, Sentence
+from core.errors import InputError, ResourceError, Sentence, sentences
 
 _STALE_SECONDS = 6 * 3600.0
 MODELS = "WORKDIM_MODELS"
@@ -156,31 +156,35 @@ def nearest_folder(path: Path) -> Path:
     return next(place for place in (path.absolute(), *path.absolute().parents) if place.is_dir())
 
 
+@contextlib.contextmanager
+def writing(place: Path, after: str = "") -> Iterator[None]:
+    """Raises ResourceError where the disk refuses what is written inside; `after` is the sentence that follows."""
+    try:
+        yield
+    except OSError as error:
+        refusal = Sentence("{place} cannot be written to: {reason}.", place=place, reason=error.strerror or error)
+        raise ResourceError(sentences(refusal, after)) from error
+
+
+NOTHING_CHANGED = Sentence("Nothing was changed.")
+
+
 def make_folder(folder: Path) -> None:
     """Create a folder. Raises ResourceError."""
-    try:
+    with writing(folder):
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise ResourceError(
-            "The folder {folder} cannot be made: {reason}.", folder=folder, reason=error.strerror or error
-        ) from error
 
 
 def move(source: Path, target: Path) -> None:
     """Rename a file or folder, with retries on Windows, where a virus scanner may hold a file for a moment."""
-    for attempt in range(6):
-        try:
-            os.replace(source, target)
-            return
-        except OSError as error:
-            if not isinstance(error, PermissionError) or attempt == 5 or os.name != "nt":
-                raise ResourceError(
-                    "{source} cannot be moved to {target}: {reason}.",
-                    source=source,
-                    target=target,
-                    reason=error.strerror or error,
-                ) from error
-            time.sleep(0.05 * 2**attempt)
+    with writing(target):
+        for attempt in range(6):
+            try:
+                return os.replace(source, target)
+            except PermissionError:
+                if attempt == 5 or os.name != "nt":
+                    raise
+                time.sleep(0.05 * 2**attempt)
 
 
 def unused_path(file: Path) -> Path:
@@ -207,12 +211,8 @@ def temporary_folder(purpose: str, folder: Path) -> Iterator[Path]:
         with contextlib.suppress(OSError):
             if time.time() - left.stat().st_mtime > _STALE_SECONDS:
                 shutil.rmtree(left, ignore_errors=True)
-    try:
-        place = tempfile.TemporaryDirectory(prefix=_temporary_prefix(purpose), dir=folder, ignore_cleanup_errors=True)
-    except OSError as error:
-        raise ResourceError(
-            "{folder} cannot be written to: {reason}.", folder=folder, reason=error.strerror or error
-        ) from error
+    with writing(folder):
+        place = tempfile.TemporaryDirectory(prefix=f".workdim-{purpose}-", dir=folder, ignore_cleanup_errors=True)
     with place as name:
         yield Path(name)
 
@@ -271,12 +271,8 @@ def release_lock(lock: FileLock) -> None:
 
 def remove_temporary_folders(purpose: str, folder: Path) -> None:
     """Remove at once the temporary folders that killed processes left for this purpose, which nobody else may have."""
-    for left in folder.glob(f"{_temporary_prefix(purpose)}*"):
+    for left in folder.glob(f".workdim-{purpose}-*"):
         shutil.rmtree(left, ignore_errors=True)
-
-
-def _temporary_prefix(purpose: str) -> str:
-    return f".workdim-{purpose}-"
 
 
 PROJECT = Path(__file__).resolve().parents[1]

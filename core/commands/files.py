@@ -9,7 +9,7 @@ from dataclasses import asdict
 from core.commands.context import confirm, existing_warehouse, find_run_id, number_of_runs, selected_warehouse, warn
 from core.commands.runs import filter_runs
 from core.errors import InputError, Sentence, sentences
-from core.locale import translated, worded
+from core.locale import worded
 from core.records import SHORT_ID
 from core.terminal.output import one_line, pad, say, say_json, wrap
 from core.terminal.output import width as columns
@@ -31,7 +31,6 @@ def ingest(options: argparse.Namespace) -> int:
     from core.terminal.progress import counting_bar
     from core.warehouse import reference
     from core.warehouse.connection import exists
-    from core.warehouse.runs import waiting_parcels
 
     warehouse = selected_warehouse(options)
     if options.reference:
@@ -60,10 +59,10 @@ def ingest(options: argparse.Namespace) -> int:
             warehouse.prepare()
             n_runs = warehouse.read("SELECT count(*) AS n FROM runs")["n"][0]
             say(_made_anew(n_runs))
-        waiting = len(waiting_parcels(warehouse))
+        waiting = len(warehouse.pending_changes().run_ids)
         recover(warehouse)
         warehouse.sync_files(warn)
-        n = waiting - len(waiting_parcels(warehouse))
+        n = waiting - len(warehouse.pending_changes().run_ids)
         say(Sentence("{n} waiting parcel was taken in.", "{n} waiting parcels were taken in.", n=n))
     return 0
 
@@ -304,7 +303,6 @@ def export(options: argparse.Namespace) -> int:
         options.out,
         options.format,
         {name: value for name, value in selection.items() if value},
-        translated,
     )
     runs, size = number_of_runs(written.n_runs), written.n_bytes / 1e6
     say(Sentence("{path}: {runs}, control runs included, {size:.1f} MB", path=written.path, runs=runs, size=size))

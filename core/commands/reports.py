@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from core.commands.context import confirm, existing_warehouse, find_run_id, number_of_runs, warn, write_out
 from core.errors import InputError, Sentence, WorkdimError, unknown_name
 from core.files import read_whole
-from core.locale import _, in_language, translated, worded
+from core.locale import _, in_language, worded
 from core.sources import STATED
 from core.terminal.output import heads, say, say_json
 from core.terminal.tables import table
@@ -86,7 +86,6 @@ def report(options: argparse.Namespace) -> int:
             html_report.numbers,
             html_report.story.run_ids or recipe.run_ids,
             options.bundle,
-            translated,
         )
         say(Sentence("{file}: the rows behind it, {size:.0f} kB", file=written.path, size=written.n_bytes / 1e3))
     write_out(options.out, page)
@@ -202,7 +201,7 @@ def delete(options: argparse.Namespace) -> int:
     saved = find_recipe(recipes.list_recipes(warehouse), options.recipe)
     question = Sentence("Forget the recipe {name} ({id})?", name=saved.recipe.name, id=saved.recipe_id)
     if confirm(question, options.yes):
-        recipes.delete_recipe(warehouse, saved.recipe_id)
+        warehouse.delete("recipe", saved.recipe_id)
         message = Sentence(
             "The recipe {name} is forgotten; reports that it made stay where they are.", name=saved.recipe.name
         )

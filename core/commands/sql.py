@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from core.commands.context import existing_warehouse, warn, write_out
 from core.errors import InputError, Sentence, unknown_name
-from core.locale import worded
+from core.locale import in_language, worded
 from core.terminal.output import escape_controls, heads, say, width
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ def _run_query(options: argparse.Namespace, warehouse, form: str) -> None:
     elif options.example is not None:
         if options.example not in EXAMPLES:
             raise InputError(unknown_name("example", options.example, EXAMPLES))
-        statement = EXAMPLES[options.example]
+        statement = EXAMPLES[options.example].statement()
     else:
         statement = _read_statement(options.statement)
     result = run_query(warehouse, statement, options.limit, options.seconds)
@@ -105,15 +105,15 @@ def _listing(options: argparse.Namespace, warehouse, worded: Callable[[str], str
     """A listing, in the reader's language for people and in English for programs."""
     import polars as pl
 
-    from core.sql.examples import EXAMPLES, TITLES
+    from core.sql.examples import EXAMPLES
     from core.warehouse import saved_queries, schema
 
     if options.list:
         rows = [(row.name, row.note, row.sql) for row in saved_queries.list_queries(warehouse)]
         return pl.DataFrame(rows, schema={"name": pl.String, "note": pl.String, "sql": pl.String}, orient="row")
     if options.examples:
-        titles = [worded(Sentence(TITLES[name])) for name in EXAMPLES]
-        return pl.DataFrame({"name": list(EXAMPLES), "question": titles, "sql": list(EXAMPLES.values())})
+        rows = [(name, worded(Sentence(one.title)), in_language("en", one.statement)) for name, one in EXAMPLES.items()]
+        return pl.DataFrame(rows, schema=["name", "question", "sql"], orient="row")
     if options.schema:
         columns = schema.find_table(warehouse, options.schema).columns
         return pl.DataFrame(

@@ -17,7 +17,6 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
 from pathlib import Path
 
 import duckdb
@@ -117,26 +116,14 @@ def _beside(path: Path, ending: str) -> Path:
 
 
 def _copy_bytes(source: Path, target: Path, until: float | None) -> None:
-    """Copy a file, with copy_file_range if possible, which shares blocks on some file systems."""
     with source.open("rb") as reading, target.open("xb") as writing:
-        for _ in _chunks(reading.fileno(), writing.fileno()):
+        while chunk := reading.read(_CHUNK):
+            writing.write(chunk)
             if until is not None and time.monotonic() > until:
                 raise QueryError(
                     "The warehouse is being written to all the time, and is too large to be copied in between. "
                     "Try again in a moment."
                 )
-
-
-def _chunks(reading: int, writing: int) -> Iterator[int]:
-    if hasattr(os, "copy_file_range"):
-        with contextlib.suppress(OSError):  # not on every file system, and not between two of them
-            while n := os.copy_file_range(reading, writing, _CHUNK):
-                yield n
-    while content := os.read(reading, _CHUNK):
-        view = memoryview(content)
-        while view:
-            view = view[os.write(writing, view) :]
-        yield len(content)
 
 
 def _copies_folder(warehouse: Warehouse) -> Path:

@@ -3,85 +3,32 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from dataclasses import dataclass
+
+from core.locale import N_, translated
 
 _D2 = "estimator = 'd2' AND cloud = 'one_per_type'"
 _NOT_VETOED = "run_id NOT IN (SELECT run_id FROM run_checks WHERE outcome = 'veto')"
 
 
-def _(message: str) -> str:
-    """Mark a message for the catalogues; it is translated when a reader's language is known."""
-    return message
+@dataclass(frozen=True)
+class Example:
+    title: str
+    note: str
+    """What it answers and how to read it: the comment that its statement begins with."""
+    sql: str
+
+    def statement(self) -> str:
+        """The SQL beneath its comment, a line for each sentence."""
+        sentences = re.findall(r".+?(?:[.?](?:\s+|$)|。|$)", translated(self.note))
+        return "\n".join([*(f"-- {sentence.strip()}" for sentence in sentences), self.sql])
 
 
-TITLES = {
-    "inner_dimensions": _("Largest inner dimension of all models, text by text, with intervals"),
-    "claims": _("Claims that hold under some specifications and not under others"),
-    "extrema": _("Peaks and valleys of all profiles"),
-    "ranks_disagree": _("Models whose dimension and score disagree in rank"),
-    "one_profile": _("Profile of the newest run, layer by layer"),
-    "repeats": _("How much seeds and protocols move the largest inner dimension"),
-    "controls": _("What controls say of the claims"),
-    "checks_not_passed": _("Runs that were vetoed or warned, and why"),
-    "score_conflicts": _("Scores on which sources disagree"),
-    "cost": _("Time and memory of each run"),
-    "corpora": _("Texts compared"),
-    "lowest_overlap": _("Layers where neighbours change most"),
-    "words_against_types": _("One point per word against one per token type"),
-    "estimators": _("All estimators at the layer of the largest dimension"),
-    "dimension_and_score": _("Dimension beside published scores"),
-    "plan_rules": _("Layer plans: what each rule's choice cost on held-out text"),
-    "schema": _("All tables and columns with their meaning"),
-}
-
-NOTES = {
-    "inner_dimensions": _("Compare heights only where corpus_id, protocol_hash and tokenizer_hash are equal."),
-    "claims": _("How each claim comes out under the specifications, and under which core ones it is not a yes."),
-    "extrema": _("The profile of d2 as it is: its ends and every turn that stands out from its band."),
-    "ranks_disagree": _(
-        "Within one text, protocol, tokenizer and kind of model. Left out: runs that a check vetoes, partial "
-        "scores and scores of another revision. A model that is on no hub is joined with the scores of its "
-        "base model."
-    ),
-    "one_profile": _(
-        "The newest run on text, layer by layer. Another one: AND run_id = '...' instead of the last condition."
-    ),
-    "repeats": _("By how much other seeds and protocols move the largest inner dimension of one model on one text."),
-    "controls": _(
-        "What each control run says about the claims of its run on text, and whether it could have shown them (power)."
-    ),
-    "checks_not_passed": _("What each run was vetoed or warned for, and by how much it missed."),
-    "score_conflicts": _(
-        "One model, benchmark, metric and number of shots, and sources that do not agree; also where they "
-        "used different suites, which may be why."
-    ),
-    "cost": _("Time and memory of each run; the phases are a JSON object of seconds."),
-    "corpora": _(
-        "Texts side by side: how large, what was measured on them, and between which values the largest inner "
-        "dimension lies."
-    ),
-    "lowest_overlap": _(
-        "Where a block rearranges its tokens most: the smallest share of common neighbours of two successive layers."
-    ),
-    "words_against_types": _(
-        "Does it matter whether a point stands for a token type or for a word? Words compare across tokenizers."
-    ),
-    "estimators": _(
-        "All estimators where d2 is largest in each run, and what isotropic Gaussian points would have to be "
-        "to read so."
-    ),
-    "dimension_and_score": _("Dimension beside published scores, and whose score each is."),
-    "plan_rules": _(
-        "Of each plan's size, what every rule would have taken and what that cost, the cheapest first. Blocks "
-        "are counted from 0."
-    ),
-    "schema": _("Every column of every table, its type and what it means."),
-}
-"""What each example answers and how to read it: the comment that its statement begins with."""
-
-_SQL: dict[str, str] = {
-    "inner_dimensions": f"""
-SELECT name, corpus_id, protocol, inner_max, inner_max_lower, inner_max_upper, inner_max_layer, n_layers,
+EXAMPLES = {
+    "inner_dimensions": Example(
+        N_("Largest inner dimension of all models, text by text, with intervals"),
+        N_("Compare heights only where corpus_id, protocol_hash and tokenizer_hash are equal."),
+        f"""SELECT name, corpus_id, protocol, inner_max, inner_max_lower, inner_max_upper, inner_max_layer, n_layers,
     working_dimension, final_dimension_pre_norm, verdict_rise, verdict_fall, s.n_points, protocol_hash, tokenizer_hash, run_id
 FROM run_summaries AS s
 JOIN runs USING (run_id)
@@ -89,8 +36,11 @@ JOIN models USING (model_id)
 WHERE {_D2} AND pass = 'text'
     AND {_NOT_VETOED}
 ORDER BY corpus_id, protocol_hash, tokenizer_hash, inner_max DESC""",
-    "claims": """
-SELECT name, corpus_id, protocol, claim, count(*) FILTER (outcome = 'yes') AS n_yes,
+    ),
+    "claims": Example(
+        N_("Claims that hold under some specifications and not under others"),
+        N_("How each claim comes out under the specifications, and under which core ones it is not a yes."),
+        """SELECT name, corpus_id, protocol, claim, count(*) FILTER (outcome = 'yes') AS n_yes,
     count(*) FILTER (outcome = 'no') AS n_no, count(*) FILTER (outcome = 'opposite') AS n_opposite,
     count(*) FILTER (outcome = 'cannot_tell') AS n_cannot_tell,
     list(c.estimator || ', ' || c.cloud || ', ' || c.transform) FILTER (is_core AND outcome <> 'yes') AS core_not_yes,
@@ -99,13 +49,23 @@ FROM run_claims AS c JOIN runs USING (run_id) JOIN models USING (model_id)
 WHERE pass = 'text'
 GROUP BY ALL
 ORDER BY name, corpus_id, claim DESC""",
-    "extrema": """
-SELECT name, corpus_id, protocol, run_extrema.kind, layer, n_layers, value, lower, upper, run_id
+    ),
+    "extrema": Example(
+        N_("Peaks and valleys of all profiles"),
+        N_("The profile of d2 as it is: its ends and every turn that stands out from its band."),
+        """SELECT name, corpus_id, protocol, run_extrema.kind, layer, n_layers, value, lower, upper, run_id
 FROM run_extrema JOIN runs USING (run_id) JOIN models USING (model_id)
 WHERE cloud = 'one_per_type' AND pass = 'text'
 ORDER BY name, corpus_id, run_id, layer""",
-    "ranks_disagree": f"""
-WITH measured AS (
+    ),
+    "ranks_disagree": Example(
+        N_("Models whose dimension and score disagree in rank"),
+        N_(
+            "Within one text, protocol, tokenizer and kind of model. Left out: runs that a check vetoes, partial "
+            "scores and scores of another revision. A model that is on no hub is joined with the scores of its "
+            "base model."
+        ),
+        f"""WITH measured AS (
     SELECT name, coalesce(repository, base_repository) AS repository, revision, kind, corpus_id, protocol_hash,
         tokenizer_hash, run_id, inner_max
     FROM run_summaries JOIN runs USING (run_id) JOIN models USING (model_id)
@@ -132,14 +92,20 @@ WINDOW alike AS (
     PARTITION BY kind, corpus_id, protocol_hash, tokenizer_hash, benchmark, metric, filter, n_shot, suite, unit)
 QUALIFY rank_by_dimension <> rank_by_score
 ORDER BY abs(rank_by_dimension - rank_by_score) DESC, benchmark, name""",
-    "one_profile": f"""
-SELECT layer, state, value AS d2, lower, upper, n_points, n_dropped
+    ),
+    "one_profile": Example(
+        N_("Profile of the newest run, layer by layer"),
+        N_("The newest run on text, layer by layer. Another one: AND run_id = '...' instead of the last condition."),
+        f"""SELECT layer, state, value AS d2, lower, upper, n_points, n_dropped
 FROM layer_estimates
 WHERE {_D2} AND transform = 'centred'
     AND run_id = (SELECT run_id FROM runs WHERE pass = 'text' ORDER BY started_at DESC, run_id DESC LIMIT 1)
 ORDER BY layer, state DESC""",
-    "repeats": f"""
-SELECT name, corpus_id, count(*) AS n_runs, list(DISTINCT protocol ORDER BY protocol) AS protocols,
+    ),
+    "repeats": Example(
+        N_("How much seeds and protocols move the largest inner dimension"),
+        N_("By how much other seeds and protocols move the largest inner dimension of one model on one text."),
+        f"""SELECT name, corpus_id, count(*) AS n_runs, list(DISTINCT protocol ORDER BY protocol) AS protocols,
     list(DISTINCT seed ORDER BY seed) AS seeds, min(inner_max) AS lowest, max(inner_max) AS highest,
     100 * (highest / lowest - 1) AS spread_percent,
     avg(50 * (inner_max_upper - inner_max_lower) / inner_max) AS half_interval_percent
@@ -147,23 +113,37 @@ FROM run_summaries JOIN runs USING (run_id) JOIN models USING (model_id)
 WHERE {_D2} AND pass = 'text'
 GROUP BY name, model_id, corpus_id
 ORDER BY n_runs DESC, spread_percent DESC, name""",
-    "controls": """
-SELECT trained.name, runs.corpus_id, runs.protocol, control.pass AS control, control.model_seed, claim, ratio, lower,
+    ),
+    "controls": Example(
+        N_("What controls say of the claims"),
+        N_(
+            "What each control run says about the claims of its run on text, and whether it could have shown them (power)."
+        ),
+        """SELECT trained.name, runs.corpus_id, runs.protocol, control.pass AS control, control.model_seed, claim, ratio, lower,
     upper, power, outcome, run_controls.run_id, control_run_id
 FROM run_controls
 JOIN runs USING (run_id)
 JOIN runs AS control ON control.run_id = control_run_id
 JOIN models AS trained ON trained.model_id = runs.model_id
 ORDER BY trained.name, runs.corpus_id, runs.protocol, control.pass, control.model_seed, claim DESC""",
-    "checks_not_passed": """
-SELECT name, corpus_id, protocol, pass, outcome, check_name, count(*) AS n_layers,
+    ),
+    "checks_not_passed": Example(
+        N_("Runs that were vetoed or warned, and why"),
+        N_("What each run was vetoed or warned for, and by how much it missed."),
+        """SELECT name, corpus_id, protocol, pass, outcome, check_name, count(*) AS n_layers,
     min(layer) AS first_layer, max(value) AS largest_value, any_value(threshold) AS threshold, run_id
 FROM run_checks JOIN runs USING (run_id) JOIN models USING (model_id)
 WHERE outcome <> 'pass'
 GROUP BY ALL
 ORDER BY outcome DESC, name, check_name""",
-    "score_conflicts": """
-SELECT coalesce(reference, repository) AS model, revision, benchmark, metric, filter, n_shot,
+    ),
+    "score_conflicts": Example(
+        N_("Scores on which sources disagree"),
+        N_(
+            "One model, benchmark, metric and number of shots, and sources that do not agree; also where they "
+            "used different suites, which may be why."
+        ),
+        """SELECT coalesce(reference, repository) AS model, revision, benchmark, metric, filter, n_shot,
     replace(unit, 'fraction', 'percent') AS unit, count(*) AS n_rows, count(DISTINCT source) AS n_sources,
     min(if(scores.unit = 'fraction', 100 * value, value)) AS lowest,
     max(if(scores.unit = 'fraction', 100 * value, value)) AS highest, highest - lowest AS difference,
@@ -174,30 +154,47 @@ GROUP BY ALL
 HAVING difference > 0 AND n_sources > 1
 ORDER BY difference DESC, model, benchmark
 LIMIT 500""",
-    "cost": """
-SELECT name, corpus_id, protocol, pass, device, dtype, parameters, epoch(finished_at - started_at) AS seconds,
+    ),
+    "cost": Example(
+        N_("Time and memory of each run"),
+        N_("Time and memory of each run; the phases are a JSON object of seconds."),
+        """SELECT name, corpus_id, protocol, pass, device, dtype, parameters, epoch(finished_at - started_at) AS seconds,
     n_tokens, n_tokens / nullif(epoch(finished_at - started_at), 0) AS tokens_per_second,
     peak_memory_bytes / 1e9 AS peak_memory_gb,
     CAST(json_extract(phase_seconds, '$.forward') AS DOUBLE) AS forward_seconds,
     CAST(json_extract(phase_seconds, '$.geometry') AS DOUBLE) AS geometry_seconds
 FROM runs JOIN models USING (model_id)
 ORDER BY seconds DESC""",
-    "corpora": f"""
-SELECT corpora.name, language, domain, n_characters, count(DISTINCT model_id) AS n_models, count(*) AS n_runs,
+    ),
+    "corpora": Example(
+        N_("Texts compared"),
+        N_(
+            "Texts side by side: how large, what was measured on them, and between which values the largest inner "
+            "dimension lies."
+        ),
+        f"""SELECT corpora.name, language, domain, n_characters, count(DISTINCT model_id) AS n_models, count(*) AS n_runs,
     min(inner_max) AS lowest, median(inner_max) AS median, max(inner_max) AS highest,
     avg(run_summaries.bits_per_byte) AS bits_per_byte, avg(n_types) AS token_types
 FROM corpora JOIN runs USING (corpus_id) JOIN run_summaries USING (run_id)
 WHERE {_D2} AND pass = 'text'
 GROUP BY ALL
 ORDER BY corpora.name""",
-    "lowest_overlap": """
-SELECT name, corpus_id, layer_a, layer_b, k, value AS neighbour_overlap, std_error, layer_pairs.n_points, run_id
+    ),
+    "lowest_overlap": Example(
+        N_("Layers where neighbours change most"),
+        N_(
+            "Where a block rearranges its tokens most: the smallest share of common neighbours of two successive layers."
+        ),
+        """SELECT name, corpus_id, layer_a, layer_b, k, value AS neighbour_overlap, std_error, layer_pairs.n_points, run_id
 FROM layer_pairs JOIN runs USING (run_id) JOIN models USING (model_id)
 WHERE measure = 'neighbour_overlap' AND layer_b = layer_a + 1 AND pass = 'text'
 QUALIFY row_number() OVER (PARTITION BY run_id, k ORDER BY value) <= 3
 ORDER BY name, corpus_id, run_id, k, neighbour_overlap""",
-    "words_against_types": """
-SELECT name, corpus_id, protocol, by_type.inner_max AS by_type, by_word.inner_max AS by_word,
+    ),
+    "words_against_types": Example(
+        N_("One point per word against one per token type"),
+        N_("Does it matter whether a point stands for a token type or for a word? Words compare across tokenizers."),
+        """SELECT name, corpus_id, protocol, by_type.inner_max AS by_type, by_word.inner_max AS by_word,
     100 * (by_word.inner_max / by_type.inner_max - 1) AS shift_percent,
     by_type.n_points AS n_types, by_word.n_points AS n_words
 FROM run_summaries AS by_type
@@ -207,8 +204,14 @@ JOIN runs ON runs.run_id = by_type.run_id
 JOIN models USING (model_id)
 WHERE by_type.estimator = 'd2' AND by_type.cloud = 'one_per_type' AND pass = 'text'
 ORDER BY corpus_id, name""",
-    "estimators": """
-SELECT name, corpus_id, layer, e.estimator, n1, n2, value, lower, upper, gaussian_equivalent, e.n_points, e.n_dropped
+    ),
+    "estimators": Example(
+        N_("All estimators at the layer of the largest dimension"),
+        N_(
+            "All estimators where d2 is largest in each run, and what isotropic Gaussian points would have to be "
+            "to read so."
+        ),
+        """SELECT name, corpus_id, layer, e.estimator, n1, n2, value, lower, upper, gaussian_equivalent, e.n_points, e.n_dropped
 FROM layer_estimates AS e
 JOIN runs USING (run_id)
 JOIN models USING (model_id)
@@ -216,8 +219,11 @@ JOIN run_summaries AS s ON s.run_id = e.run_id AND s.estimator = 'd2' AND s.clou
 WHERE e.cloud = 'one_per_type' AND transform = 'centred' AND state = 'residual' AND layer = inner_max_layer
     AND pass = 'text'
 ORDER BY name, corpus_id, e.run_id, e.estimator, n1, n2""",
-    "dimension_and_score": f"""
-SELECT name, benchmark, metric, n_shot, inner_max, inner_max_lower, inner_max_upper,
+    ),
+    "dimension_and_score": Example(
+        N_("Dimension beside published scores"),
+        N_("Dimension beside published scores, and whose score each is."),
+        f"""SELECT name, benchmark, metric, n_shot, inner_max, inner_max_lower, inner_max_upper,
     value AS score, scores.std_error AS score_std_error, unit,
     CASE WHEN meant IS DISTINCT FROM models.repository AND meant <> models.reference THEN 'base model'
         WHEN scores.revision IS NULL THEN 'revision not stated'
@@ -230,27 +236,28 @@ JOIN (SELECT scores.*, coalesce(reference, repository) AS meant
 WHERE {_D2} AND pass = 'text'
     AND {_NOT_VETOED}
 ORDER BY benchmark, metric, n_shot, corpus_id, name""",
-    "plan_rules": """
-SELECT name, plans.plan_id, outcomes.rule, outcomes.blocks, outcomes.is_chosen, difference AS loss_increase,
+    ),
+    "plan_rules": Example(
+        N_("Layer plans: what each rule's choice cost on held-out text"),
+        N_(
+            "Of each plan's size, what every rule would have taken and what that cost, the cheapest first. Blocks "
+            "are counted from 0."
+        ),
+        """SELECT name, plans.plan_id, outcomes.rule, outcomes.blocks, outcomes.is_chosen, difference AS loss_increase,
     outcomes.lower, outcomes.upper, difference - min(difference) OVER (PARTITION BY plans.plan_id) AS above_cheapest,
     random_10th, is_recommended
 FROM plans JOIN plan_outcomes AS outcomes USING (plan_id)
 WHERE unit = 'block' AND text = 'held_out' AND measure = 'loss' AND NOT outcomes.is_healed
     AND outcomes.rule NOT IN ('path', 'random', 'single')
 ORDER BY plans.plan_id DESC, difference""",
-    "schema": """
-SELECT table_name, column_name, data_type, comment
+    ),
+    "schema": Example(
+        N_("All tables and columns with their meaning"),
+        N_("Every column of every table, its type and what it means."),
+        """SELECT table_name, column_name, data_type, comment
 FROM duckdb_columns()
 WHERE schema_name = 'main' AND NOT internal
 ORDER BY table_name, column_index""",
+    ),
 }
-
-
-def statement(name: str, translate: Callable[[str], str] = str) -> str:
-    """The SQL of an example beneath its comment, a line for each sentence."""
-    sentences = re.findall(r".+?(?:[.?](?:\s+|$)|。|$)", translate(NOTES[name]))
-    return "\n".join([*(f"-- {sentence.strip()}" for sentence in sentences), _SQL[name].strip()])
-
-
-EXAMPLES = {name: statement(name) for name in _SQL}
-"""Name -> statement in English, in the order shown."""
+"""In the order shown."""

@@ -14,8 +14,6 @@ import tempfile
 import threading
 import time
 import weakref
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO
@@ -119,7 +117,10 @@ def start_query(warehouse: Warehouse, sql: str, limit: int = 10_000, seconds: fl
         "memory_mb": MEMORY_MB,
         "wait": warehouse.wait,
     }
-    with _as_file(json.dumps(request).encode()) as asked, _starting:
+    # A temporary file instead of a pipe on both sides: no one has to fill or drain it meanwhile.
+    with tempfile.TemporaryFile() as asked, _starting:
+        asked.write(json.dumps(request).encode())
+        asked.seek(0)
         _processes[:] = [process for process in _processes if process.poll() is None]
         if len(_processes) >= MAX_RUNNING:
             raise QueryError(
@@ -159,15 +160,6 @@ def check_request(sql: str, limit: int = 10_000, seconds: float = 10.0) -> None:
             seconds=seconds,
             max_seconds=MAX_SECONDS,
         )
-
-
-@contextmanager
-def _as_file(content: bytes) -> Iterator[IO[bytes]]:
-    """A temporary file instead of a pipe on both sides: no one has to fill or drain it meanwhile."""
-    with tempfile.TemporaryFile() as file:
-        file.write(content)
-        file.seek(0)
-        yield file
 
 
 def _environment() -> dict[str, str]:

@@ -13,8 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from core.errors import InputError, ResourceError
-from core.files import read_json, write_atomic
+from core.errors import InputError
+from core.files import read_json, write_atomic, writing
 from core.records import SHIPPED
 
 FILE = "annotations.json"
@@ -117,13 +117,9 @@ def all_tags(run_tags: Iterable[str], annotations: Annotations) -> list[str]:
 
 def write(parcel: Path, annotations: Annotations) -> None:
     """Write them into the parcel. Raises ResourceError if that fails."""
-    try:
-        content = json.dumps({"tags": list(annotations.tags), "note": annotations.note}, indent=1, ensure_ascii=False)
+    content = json.dumps({"tags": list(annotations.tags), "note": annotations.note}, indent=1, ensure_ascii=False)
+    with writing(parcel / FILE):
         write_atomic(parcel / FILE, content.encode())
-    except OSError as error:
-        raise ResourceError(
-            "{file} cannot be written: {reason}.", file=parcel / FILE, reason=error.strerror or error
-        ) from error
 
 
 def read(parcel: Path) -> Annotations | None:

@@ -32,7 +32,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from core.errors import InputError, ResourceError, Sentence, WarehouseError
-from core.files import folders_in, make_folder, temporary_folder
+from core.files import folders_in, make_folder, temporary_folder, writing
 from core.store.parcels import PARCEL_FILES, RUN_FILE
 from core.store.user_files import KINDS
 
@@ -134,22 +134,15 @@ def create_archive(target: Path, about: dict[str, Any]) -> Iterator[ArchiveWrite
     if target.exists():
         raise InputError("{target} is there already. Name a new .zip file with --out.", target=target)
     make_folder(target.parent)
-    try:
-        with temporary_folder("archive", target.parent) as place:
-            writer = ArchiveWriter(place / "archive.zip")
-            try:
-                yield writer
-                writer.close(about)
-            finally:
-                writer.abandon()
-            os.replace(writer.path, target)
-    except OSError as error:
-        raise ResourceError(
-            "{target} cannot be written: {reason}. Free some space, or name another place with --out; the "
-            "warehouse was not touched.",
-            target=target,
-            reason=error.strerror or error,
-        ) from error
+    remedy = Sentence("Free some space, or name another place with --out; the warehouse was not touched.")
+    with writing(target, remedy), temporary_folder("archive", target.parent) as place:
+        writer = ArchiveWriter(place / "archive.zip")
+        try:
+            yield writer
+            writer.close(about)
+        finally:
+            writer.abandon()
+        os.replace(writer.path, target)
 
 
 # --- reading ---------------------------------------------------------------------------------------------------
@@ -203,12 +196,11 @@ class Archive:
                     sha256.update(chunk)
                     write.write(chunk)
         except OSError as error:
-            if error.errno not in _DISK_ERRNOS:
-                raise WarehouseError(
-                    "{source} cannot be read: {reason}.", source=source, reason=error.strerror or error
-                ) from error
-            raise ResourceError(
-                "{parent} cannot be written to: {reason}.", parent=target.parent, reason=error.strerror
+            if error.errno in _DISK_ERRNOS:
+                with writing(target.parent):
+                    raise
+            raise WarehouseError(
+                "{source} cannot be read: {reason}.", source=source, reason=error.strerror or error
             ) from error
         if n_left or (self.manifest and (declared is None or declared["sha256"] != sha256.hexdigest())):
             raise WarehouseError("{source} is not as the manifest has it, or was cut off.", source=source)

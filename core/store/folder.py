@@ -18,52 +18,27 @@ import contextlib
 import re
 import secrets
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 
 from core.errors import InputError, ResourceError
-from core.files import make_folder, names_in, refuse_where_read_only, write_atomic
+from core.files import NOTHING_CHANGED, make_folder, names_in, refuse_where_read_only, write_atomic, writing
 
 
-@dataclass(frozen=True)
 class Folder:
     """The folder with a warehouse file and everything it is built from."""
 
-    root: Path
-
-    @property
-    def parcels(self) -> Path:
-        """Finished measurements, one folder per run."""
-        return self.root / "parcels"
-
-    @property
-    def people(self) -> Path:
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        self.parcels, self.jobs, self.backups = root / "parcels", root / "jobs", root / "backups"
+        """Finished measurements and running ones, one folder per run; backups."""
+        self.people = root / "people"
         """What people write or import: pilots, scores, aliases, saved queries."""
-        return self.root / "people"
-
-    @property
-    def pending(self) -> Path:
+        self.pending = root / "pending"
         """Markers of files that are being changed."""
-        return self.root / "pending"
-
-    @property
-    def trash(self) -> Path:
+        self.trash = root / "trash"
         """Parcels of deleted runs, until the trash is emptied, and tombstones of people's files."""
-        return self.root / "trash"
-
-    @property
-    def jobs(self) -> Path:
-        """Running measurements, one folder per run."""
-        return self.root / "jobs"
-
-    @property
-    def backups(self) -> Path:
-        return self.root / "backups"
-
-    @property
-    def offered_profiles(self) -> Path:
+        self.offered_profiles = root / "offered.json"
         """Ids of the shipped profiles that were added once: those that people removed stay out."""
-        return self.root / "offered.json"
 
     def identity(self) -> str:
         """A random id that distinguishes this warehouse in reports without revealing its path; created on first use.
@@ -86,15 +61,12 @@ class Folder:
         """Set a marker for each file that is about to change. Raises ResourceError if that fails; nothing is changed."""
         make_folder(self.pending)
         try:
-            for one in ids:
-                (self.pending / f"{kind}-{one}").touch()
-        except OSError as error:
+            with writing(self.pending, NOTHING_CHANGED):
+                for one in ids:
+                    (self.pending / f"{kind}-{one}").touch()
+        except ResourceError:
             self.unmark(kind, ids)
-            raise ResourceError(
-                "{pending} cannot be written to: {reason}. Nothing was changed.",
-                pending=self.pending,
-                reason=error.strerror or error,
-            ) from error
+            raise
 
     def unmark(self, kind: str, ids: Iterable[str]) -> None:
         """Remove the markers. One that cannot be removed is checked again when the warehouse is next opened."""

@@ -7,13 +7,14 @@ A parcel holds counts and hashes of a text, never the text.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import hashlib
 import io
 import json
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -23,8 +24,8 @@ import polars as pl
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from core.errors import InputError, ResourceError, WarehouseError
-from core.files import make_folder, move, read_json, sync_folder, write_atomic
+from core.errors import InputError, Sentence, WarehouseError
+from core.files import make_folder, move, read_json, sync_folder, write_atomic, writing
 from core.records import PLACES, PROFILE_TABLES, Profile, without_places
 from core.store import annotation
 from core.store.folder import Folder
@@ -77,17 +78,12 @@ class ParcelHeader:
 
 def write_parcel(folder: Path, profile: Profile) -> None:
     """Write a finished measurement into `folder`: first the tables, then run.json, each synced to disk."""
-    try:
+    with writing(folder):
         make_folder(folder)
         tables = {table: TABLES[table].frame(getattr(profile, field)) for table, field in PROFILE_TABLES.items()}
         if profile.tokens:  # on request only and never ingested: it follows single tokens through a text
             tables[TOKENS] = frame(profile.tokens, TokenResultRow)
-        files = {}
-        for table, rows in tables.items():
-            content = io.BytesIO()
-            rows.write_parquet(content, compression="zstd")
-            files[table] = hashlib.sha256(content.getvalue()).hexdigest()
-            write_atomic(folder / f"{table}.parquet", content.getvalue())
+        files = write_tables(folder, tables)
         single_rows = {
             key: TABLES[table].frame([getattr(profile, key)]).row(0, named=True)
             for table, key in SINGLE_ROW_TABLES.items()
@@ -95,14 +91,17 @@ def write_parcel(folder: Path, profile: Profile) -> None:
         content_of_run = {"format": FORMAT, **single_rows, "files": files}
         text = json.dumps(content_of_run, indent=1, ensure_ascii=False, default=datetime.isoformat)
         write_atomic(folder / RUN_FILE, text.encode())
-    except OSError as error:
-        raise _not_written(folder, error) from error
 
 
-def _not_written(folder: Path, error: OSError) -> ResourceError:
-    return ResourceError(
-        "The result cannot be written to {folder}: {reason}.", folder=folder, reason=error.strerror or error
-    )
+def write_tables(folder: Path, tables: Mapping[str, pl.DataFrame]) -> dict[str, str]:
+    """Write each table as a Parquet file of its name; returns their hashes."""
+    hashes = {}
+    for table, rows in tables.items():
+        content = io.BytesIO()
+        rows.write_parquet(content, compression="zstd")
+        hashes[table] = hashlib.sha256(content.getvalue()).hexdigest()
+        write_atomic(folder / f"{table}.parquet", content.getvalue())
+    return hashes
 
 
 def write_places(folder: Path, request: Mapping[str, Any]) -> None:
@@ -110,10 +109,8 @@ def write_places(folder: Path, request: Mapping[str, Any]) -> None:
     places = {key: value for key, value in request.items() if key in PLACES}
     if places != without_places(places):
         make_folder(folder)
-        try:
+        with writing(folder):
             write_atomic(folder / PLACES_FILE, json.dumps(places, indent=1).encode())
-        except OSError as error:
-            raise _not_written(folder, error) from error
 
 
 def is_parcel(folder: Path) -> bool:
@@ -121,15 +118,28 @@ def is_parcel(folder: Path) -> bool:
     return (folder / RUN_FILE).is_file()
 
 
-def _check_annotations(tags: list[str], note: str | None) -> None:
-    """Refuse in run.json what annotations.json could not hold, or the next annotation would damage the parcel."""
+def reason_of(error: BaseException) -> str:
+    """What an error of a library says, in one line."""
+    return str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__
+
+
+@contextlib.contextmanager
+def naming_damage(file: Path) -> Iterator[None]:
+    """Raise WarehouseError, which names the file or parcel, for whatever reading it fails by."""
     try:
-        for tag in tags:
-            if tag not in annotation.RESERVED_TAGS:
-                annotation.normalize_tag(tag)
-        annotation.normalize_note(note or "")
-    except InputError as error:
-        raise ValueError(f"{RUN_FILE}: {error}") from error
+        yield
+    except WarehouseError:
+        raise
+    except (InputError, *READ_ERRORS) as error:
+        raise damaged(file, error) from error
+
+
+def damaged(file: Path, error: BaseException) -> WarehouseError:
+    """The error for a file or parcel that cannot be read because of `error`."""
+    reason = error.message if isinstance(error, InputError) else reason_of(error)
+    if isinstance(error, FileNotFoundError):
+        reason = Sentence("{file} is missing", file=Path(error.filename).name)
+    return WarehouseError("{file} is damaged ({reason}); it was left where it is.", file=file, reason=reason)
 
 
 def read_versioned(file: Path, max_bytes: int, newest_format: int) -> dict[str, Any]:
@@ -167,28 +177,28 @@ def read_table(file: Path, sha256: str, table: Table) -> pl.DataFrame:
 
 def read_header(parcel: Path) -> ParcelHeader:
     """Read and check the header of a parcel. Raises WarehouseError if it is damaged or no parcel."""
-    try:
+    with naming_damage(parcel):
         content = read_versioned(parcel / RUN_FILE, MAX_RUN_FILE_BYTES, FORMAT)
-        rows = {table: _parse_row(content[key], TABLES[table]) for table, key in SINGLE_ROW_TABLES.items()}
-        n_layers, tags = rows["models"]["n_layers"], rows["runs"]["tags"]
+        rows = {table: parse_rows(table, [content[key]]).row(0, named=True) for table, key in SINGLE_ROW_TABLES.items()}
+        run, n_layers, tags = rows["runs"], rows["models"]["n_layers"], rows["runs"]["tags"]
         if not 0 <= n_layers <= MAX_LAYERS:
             raise ValueError(f"a model of {n_layers} blocks")
         if len(tags) > annotation.MAX_TAGS + len(annotation.RESERVED_TAGS):
             raise ValueError(f"{len(tags)} tags")
-        _check_annotations(tags, rows["runs"]["note"])
+        # What annotations.json could not hold, or the next annotation would damage the parcel.
+        for tag in set(tags) - set(annotation.RESERVED_TAGS):
+            annotation.normalize_tag(tag)
+        annotation.normalize_note(run["note"] or "")
         rows["runs"] |= annotation.read_columns(parcel, tags) or {}
         hashes = content["files"]
         present = [table for table in (TOKENS, *LONG_TABLES) if table in hashes or table not in (*ADDED_TABLES, TOKENS)]
         header = ParcelHeader(parcel, rows, {table: str(hashes[table]) for table in present})
-    except WarehouseError:
-        raise
-    except READ_ERRORS as error:
-        raise damaged_parcel(parcel, error) from error
-    run = rows["runs"]
-    is_consistent = run["model_id"] == rows["models"]["model_id"] and run["corpus_id"] == rows["corpora"]["corpus_id"]
-    if not is_consistent or run["run_id"] != parcel.name:
-        raise _mixed_parcel(parcel, RUN_FILE)
-    return header
+        is_consistent = all(
+            run[key] == rows[table][key] for table, key in (("models", "model_id"), ("corpora", "corpus_id"))
+        )
+        if not is_consistent or run["run_id"] != parcel.name:
+            raise _mixed_parcel(parcel, RUN_FILE)
+        return header
 
 
 def verify_files(header: ParcelHeader) -> None:
@@ -196,7 +206,7 @@ def verify_files(header: ParcelHeader) -> None:
 
     Raises WarehouseError. Duplicate rows are left to whoever reads the rows.
     """
-    try:
+    with naming_damage(header.parcel):
         for table in header.files:
             content = (header.parcel / f"{table}.parquet").read_bytes()
             if hashlib.sha256(content).hexdigest() != header.files[table]:
@@ -204,10 +214,6 @@ def verify_files(header: ParcelHeader) -> None:
             if table != TOKENS and not _check_footer(header, table, pq.read_metadata(io.BytesIO(content))):
                 read_parcel(header.parcel)  # a file without statistics: check row by row
                 return
-    except WarehouseError:
-        raise
-    except READ_ERRORS as error:
-        raise damaged_parcel(header.parcel, error) from error
 
 
 def problem(parcel: Path) -> str:
@@ -222,7 +228,7 @@ def problem(parcel: Path) -> str:
 def read_parcel(folder: Path) -> dict[str, pl.DataFrame]:
     """The tables of a parcel, checked: complete, unaltered, typed, and about one run of one model on one corpus."""
     header = read_header(folder)
-    try:
+    with naming_damage(folder):
         tables = {table: pl.DataFrame([header.rows[table]], schema=TABLES[table].schema) for table in SINGLE_ROW_TABLES}
         tables |= {
             table: read_table(folder / f"{table}.parquet", header.files[table], TABLES[table])
@@ -230,52 +236,36 @@ def read_parcel(folder: Path) -> dict[str, pl.DataFrame]:
             else TABLES[table].frame([])
             for table in LONG_TABLES
         }
-    except READ_ERRORS as error:
-        raise damaged_parcel(folder, error) from error
-    check_keys(folder, tables)
+    _check_keys(folder, tables)
     return tables
 
 
-def damaged_parcel(parcel: Path, error: BaseException) -> WarehouseError:
-    """The error for a parcel that cannot be read because of `error`."""
-    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-    return WarehouseError(
-        "The parcel {parcel} is damaged ({reason}); it was left where it is.", parcel=parcel, reason=reason
-    )
+def parse_rows(table: str, rows: list[dict[str, Any]]) -> pl.DataFrame:
+    """Rows of a JSON file as a typed frame; a missing optional column is NULL. Raises ValueError."""
+    types, optional = TABLES[table].schema, TABLES[table].optional
+    for row in rows:
+        if unknown := row.keys() - types.keys():
+            raise ValueError(f"{table} has no column {min(unknown)!r}")
+        if missing := [name for name in types if row.get(name) is None and name not in optional]:
+            raise ValueError(f"a row of {table} lacks {', '.join(missing)}")
+    parsed = [{name: _parse_value(kind, row.get(name)) for name, kind in types.items()} for row in rows]
+    return pl.DataFrame(parsed, schema=types, orient="row")
 
 
-def _parse_row(values: dict[str, Any], table: Table) -> dict[str, Any]:
-    """A row of run.json with the types of its table; optional columns that it lacks are NULL."""
-    types, optional = table.schema, table.optional
-    if values.keys() - types.keys() or types.keys() - values.keys() - optional:
-        raise ValueError(f"{RUN_FILE} has other columns than {table.row.__name__}")
-    parsed = {
-        name: datetime.fromisoformat(values[name])
-        if kind == pl.Datetime("us") and values.get(name) is not None
-        else values.get(name)
-        for name, kind in types.items()
-    }
-    if missing := [name for name, value in parsed.items() if value is None and name not in optional]:
-        raise ValueError(f"{RUN_FILE} lacks values of {', '.join(missing)}")
-    return pl.DataFrame([parsed], schema=types).row(0, named=True)
-
-
-@dataclass(frozen=True)
-class _ExpectedFooter:
-    """What the footer of a table's Parquet file is compared with."""
-
-    types: dict[str, str]
-    optional: set[str]
-    layers: tuple[str, ...]
-    limits: dict[str, int]
+def _parse_value(kind: pl.DataType, value: Any) -> Any:
+    is_time = kind == pl.Datetime("us") and value is not None
+    return datetime.fromisoformat(value).replace(tzinfo=None) if is_time else value
 
 
 @functools.cache
-def _expected_footer(table: str) -> _ExpectedFooter:
+def _expected_footer(table: str) -> tuple[dict[str, str], dict[str, tuple[int | None, bool, bool]]]:
+    """Column -> Arrow type, and column -> first number that does not fit, whether it numbers layers, whether it is never NULL."""
     declared = TABLES[table]
     types = {field.name: _type_name(str(field.type)) for field in declared.frame([]).to_arrow().schema}
-    limits = {one.name: _LIMITS[one.sql_type] for one in declared.columns if one.sql_type in _LIMITS}
-    return _ExpectedFooter(types, declared.optional, declared.layer_columns, limits)
+    held = {
+        one.name: (_LIMITS.get(one.sql_type), one.declared.is_layer, not one.is_optional) for one in declared.columns
+    }
+    return types, {name: found for name, found in held.items() if any(found)}
 
 
 @functools.cache
@@ -286,34 +276,27 @@ def _type_name(kind: str) -> str:
 
 def _check_footer(header: ParcelHeader, table: str, footer: pq.FileMetaData) -> bool:
     """Check types and statistics of a file. Returns False if it has no statistics; raises ValueError, WarehouseError."""
-    name, expected = f"{table}.parquet", _expected_footer(table)
-    types = expected.types
+    name, (types, held) = f"{table}.parquet", _expected_footer(table)
     found = {field.name: _type_name(str(field.type)) for field in footer.schema.to_arrow_schema()}
-    if types.keys() - found.keys() - expected.optional or any(types.get(one) != kind for one, kind in found.items()):
+    lacking = types.keys() - found.keys() - TABLES[table].optional
+    if lacking or any(types.get(one) != kind for one, kind in found.items()):
         raise ValueError(f"{name} has other columns than {table}")
     n_layers = header.rows["models"]["n_layers"]
     for group in map(footer.row_group, range(footer.num_row_groups)):
         for column in map(group.column, range(group.num_columns)):
-            path = column.path_in_schema
-            limit, is_layer, is_required = (
-                expected.limits.get(path),
-                path in expected.layers,
-                path not in expected.optional,
-            )
-            if path not in types or not (
-                limit or is_layer or is_required
-            ):  # elements of lists, and what may be anything
+            path, statistics = column.path_in_schema, column.statistics
+            if path not in held:  # elements of lists, and what may be anything
                 continue
-            statistics = column.statistics
+            limit, is_layer, is_required = held[path]
             if statistics is None or statistics.null_count is None or (path == "run_id" and not statistics.has_min_max):
                 return False
             if statistics.null_count and is_required:
                 raise ValueError(f"{name} lacks values of {path}")
-            if path == "run_id" and {statistics.min, statistics.max} != {header.run_id}:
-                raise _mixed_parcel(header.parcel, table)
-            if not (limit or is_layer) or not statistics.has_min_max:
+            if not statistics.has_min_max:
                 continue
             low, high = statistics.min, statistics.max
+            if path == "run_id" and {low, high} != {header.run_id}:
+                raise _mixed_parcel(header.parcel, table)
             if is_layer and (low < 0 or high > n_layers):
                 raise _layer_out_of_range(header.parcel, table, low if low < 0 else high, n_layers)
             if limit and not (-limit <= low and high < limit):
@@ -321,7 +304,7 @@ def _check_footer(header: ParcelHeader, table: str, footer: pq.FileMetaData) -> 
     return True
 
 
-def check_keys(folder: Path, tables: dict[str, pl.DataFrame]) -> None:
+def _check_keys(folder: Path, tables: dict[str, pl.DataFrame]) -> None:
     """Raises WarehouseError unless all rows are of one run, their layers exist and no row is a duplicate.
 
     The tables have neither foreign nor unique keys, because an index on long tables slows every ingest. A parent,
@@ -332,7 +315,8 @@ def check_keys(folder: Path, tables: dict[str, pl.DataFrame]) -> None:
         rows, declared = tables[table], TABLES[table]
         if (rows["run_id"] != folder.name).any():
             raise _mixed_parcel(folder, table)
-        layers = [layer for name in declared.layer_columns for layer in (rows[name].min(), rows[name].max())]
+        numbering = [column.name for column in declared.columns if column.declared.is_layer]
+        layers = [layer for name in numbering for layer in (rows[name].min(), rows[name].max())]
         strays = [layer for layer in layers if isinstance(layer, int) and not 0 <= layer <= n_layers]
         if strays:
             raise _layer_out_of_range(folder, table, strays[0], n_layers)

@@ -20,8 +20,9 @@ from typing import Any
 
 import polars as pl
 
-from core.errors import ResourceError, Sentence, WarehouseError, sentences
+from core.errors import Sentence, WarehouseError, sentences
 from core.files import (
+    NOTHING_CHANGED,
     folders_in,
     make_folder,
     move,
@@ -33,6 +34,7 @@ from core.files import (
     timestamp,
     unused_path,
     write_atomic,
+    writing,
 )
 from core.store import parcels, trash, user_files
 from core.store.folder import Folder
@@ -78,7 +80,7 @@ def begin(
     _merge_pilots(folder, Folder(unpacked), report)
     previous_files = unused_path(folder.root / f"people.before-restore-{timestamp()}")
     journal = {"kept": previous_files.name}
-    try:
+    with writing(folder.pending, NOTHING_CHANGED):
         make_folder(unpacked / "people")
         write_atomic(unpacked / _JOURNAL, json.dumps(journal, indent=1).encode())
         make_folder(folder.pending)
@@ -86,10 +88,6 @@ def begin(
         pending = unused_path(folder.pending / f"{KIND}-{timestamp()}")
         os.replace(unpacked, pending)
         sync_folder(folder.pending)
-    except OSError as error:
-        raise ResourceError(
-            "The backup cannot be put in place: {reason}. Nothing was changed.", reason=error.strerror or error
-        ) from error
     return PendingRestore(pending), n_parcels
 
 
@@ -130,17 +128,15 @@ def _merge_pilots(folder: Folder, unpacked: Folder, report: Callable[[str], None
     """Add to the backup the pilots, results and own scores that were registered since."""
     for one in user_files.list_ids(folder, "pilot"):
         try:
-            ours = user_files.read(folder, "pilot", one)
-            if user_files.exists(unpacked, "pilot", one):
-                theirs = user_files.read(unpacked, "pilot", one)
+            ours, theirs = (user_files.read(place, "pilot", one) for place in (folder, unpacked))
+            if ours and theirs:
                 ours = theirs | {
                     "pilot_runs": pl.concat([theirs["pilot_runs"], ours["pilot_runs"]]).unique(maintain_order=True),
                     "scores": pl.concat([theirs["scores"], ours["scores"]]).unique(
                         ["repository", "revision"], maintain_order=True
                     ),
                 }
-            user_files.write(unpacked, "pilot", one, ours)
+            if ours:
+                user_files.write(unpacked, "pilot", one, ours)
         except WarehouseError as error:
             report(sentences(error.message, Sentence("The backup's pilots were taken without it.")))
-        except FileNotFoundError:
-            continue

@@ -11,7 +11,6 @@ Nothing else deletes rows. Parcels are moved inside `Warehouse.update`, which sy
 from __future__ import annotations
 
 import json
-import os
 import shutil
 from collections.abc import Sequence
 from contextlib import suppress
@@ -20,8 +19,16 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from core.errors import ResourceError
-from core.files import folders_in, make_folder, move, read_json, temporary_folder, unused_path, write_atomic
+from core.files import (
+    folders_in,
+    make_folder,
+    move,
+    read_json_or_none,
+    temporary_folder,
+    unused_path,
+    write_atomic,
+    writing,
+)
 from core.store.folder import Folder
 from core.store.parcels import RUN_FILE, is_parcel
 
@@ -66,24 +73,17 @@ def move_to_trash(folder: Folder, run_id: str, pilots: Sequence[str]) -> None:
     Raises ResourceError if it cannot be moved; the run is not deleted then.
     """
     make_folder(folder.trash)
-    try:
+    with writing(folder.trash):
         shutil.rmtree(folder.trash / run_id, ignore_errors=True)  # of an earlier deletion
         record = {"deleted_at": datetime.now(UTC).isoformat(timespec="seconds"), "pilots": list(pilots)}
         write_atomic(folder.trash / f"{run_id}.json", json.dumps(record, indent=1).encode())
-        os.replace(folder.parcels / run_id, folder.trash / run_id)
-    except OSError as error:
-        raise ResourceError(
-            "Run {run_id} cannot be moved to {trash}: {reason}.",
-            run_id=run_id,
-            trash=folder.trash,
-            reason=error.strerror or error,
-        ) from error
+        move(folder.parcels / run_id, folder.trash / run_id)
 
 
 def restore_parcel(folder: Folder, run_id: str) -> list[str]:
     """Move a parcel out of the trash; returns the pilots that the run was a result of."""
     target = folder.parcels / run_id
-    pilots = deletion_record(folder, run_id).get("pilots", [])
+    pilots = _read_object(folder.trash / f"{run_id}.json").get("pilots", [])
     if is_parcel(target):  # it came back another way
         shutil.rmtree(folder.trash / run_id, ignore_errors=True)
     else:
@@ -98,54 +98,28 @@ def empty(folder: Folder) -> int:
     """Remove the content of the trash for good, tombstones included; returns the number of runs."""
     if not folder.trash.exists():
         return 0
-    run_ids_removed = run_ids(folder)
-    try:
-        with temporary_folder("emptied", folder.root) as place:
-            os.replace(folder.trash, place / folder.trash.name)
-    except OSError as error:
-        raise ResourceError(
-            "The trash {trash} cannot be emptied: {reason}.", trash=folder.trash, reason=error.strerror or error
-        ) from error
-    return len(run_ids_removed)
+    removed = run_ids(folder)
+    with temporary_folder("emptied", folder.root) as place:
+        move(folder.trash, place / folder.trash.name)
+    return len(removed)
 
 
 def quarantine(folder: Folder, parcel: Path) -> None:
     """Move a damaged parcel to the trash, under a name that is not taken for a deleted run."""
     target = unused_path(folder.trash / f"{parcel.name}{DAMAGED_SUFFIX}")
     make_folder(target.parent)
-    try:
-        os.replace(parcel, target)
-    except OSError as error:
-        raise ResourceError(
-            "The damaged parcel {parcel} cannot be moved to {aside}: {reason}.",
-            parcel=parcel,
-            aside=target,
-            reason=error.strerror,
-        ) from error
-
-
-def deletion_record(folder: Folder, run_id: str) -> dict[str, Any]:
-    """What was recorded when the run was deleted; empty if that is missing or damaged."""
-    return _read_json_object(folder.trash / f"{run_id}.json")
+    move(parcel, target)
 
 
 def _read_entry(parcel: Path) -> TrashedRun:
-    record, run = (
-        _read_json_object(parcel.with_name(f"{parcel.name}.json")),
-        _read_json_object(parcel / RUN_FILE).get("run"),
-    )
-    run = run if isinstance(run, dict) else {}
+    record, run = _read_object(parcel.with_name(f"{parcel.name}.json")), _read_object(parcel / RUN_FILE).get("run")
     n_bytes = sum(file.stat().st_size for file in parcel.iterdir() if file.is_file())
-    model_id, corpus_id, protocol, pass_ = (
-        str(run.get(key, "")) for key in ("model_id", "corpus_id", "protocol", "pass")
-    )
-    return TrashedRun(parcel.name, str(record.get("deleted_at", "")), n_bytes, model_id, corpus_id, protocol, pass_)
+    said = run if isinstance(run, dict) else {}
+    names = (str(said.get(key, "")) for key in ("model_id", "corpus_id", "protocol", "pass"))
+    return TrashedRun(parcel.name, str(record.get("deleted_at", "")), n_bytes, *names)
 
 
-def _read_json_object(file: Path) -> dict[str, Any]:
+def _read_object(file: Path) -> dict[str, Any]:
     """Empty if the file is missing or damaged: the trash must be listed all the same."""
-    try:
-        content = read_json(file)
-    except (OSError, ValueError):
-        return {}
+    content = read_json_or_none(file)
     return content if isinstance(content, dict) else {}

@@ -20,13 +20,12 @@ from __future__ import annotations
 
 import base64
 import hashlib
-import io
 import json
 import math
 import os
 import re
 import shutil
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -34,11 +33,21 @@ from typing import Any
 
 import polars as pl
 
-from core.errors import InputError, ResourceError, WarehouseError
-from core.files import folders_in, make_folder, names_in, parse_json, sync_folder, temporary_folder, write_atomic
+from core.errors import InputError
+from core.files import (
+    NOTHING_CHANGED,
+    folders_in,
+    make_folder,
+    names_in,
+    parse_json,
+    sync_folder,
+    temporary_folder,
+    write_atomic,
+    writing,
+)
 from core.records import BUDGET_UNITS, LayerPlan
 from core.store.folder import Folder
-from core.store.parcels import MAX_LAYERS, READ_ERRORS, read_table, read_versioned
+from core.store.parcels import MAX_LAYERS, naming_damage, parse_rows, read_table, read_versioned, write_tables
 from core.tables import PILOT_SOURCE, TABLES
 
 FORMAT = 1
@@ -48,6 +57,7 @@ HASH_LENGTH = 32
 """Hex digits of a hashed name."""
 MAX_JSON_BYTES = 16 * 2**20
 _ID = re.compile(r"[^\W_][\w.-]{0,199}")
+Rows = pl.DataFrame | Sequence[Any]
 
 
 @dataclass(frozen=True)
@@ -110,23 +120,26 @@ def list_ids(folder: Folder, kind: str) -> list[str]:
     return sorted(one for one in stems if _ID.fullmatch(one) and exists(folder, kind, one))
 
 
-def write(
-    folder: Folder, kind: str, file_id: str, tables: Mapping[str, pl.DataFrame], attachment: bytes | None = None
-) -> None:
+def write(folder: Folder, kind: str, file_id: str, tables: Mapping[str, Rows], attachment: bytes | None = None) -> None:
     """Write or replace a file, whole or not at all, and remove its tombstone.
 
-    `attachment` is stored beside the rows (the template of a recipe). Raises InputError if the file is too large,
-    ResourceError if it cannot be written; nothing is changed then.
+    `tables` holds frames, or records of their row class. `attachment` is stored beside the rows (the template of a recipe).
+    Raises InputError if the file is too large, ResourceError if it cannot be written; nothing is changed then.
     """
     path, declared = path_of(folder, kind, file_id), KINDS[kind]
-    try:
+    frames = {
+        table: rows if isinstance(rows, pl.DataFrame) else TABLES[table].frame(rows)
+        for table in declared.tables
+        if (rows := tables.get(table)) is not None
+    }
+    with writing(path, NOTHING_CHANGED):
         make_folder(path.parent)
         if declared.parquet:
             if not exists(folder, kind, file_id):  # the same file has the same content
-                _write_folder(folder, kind, path, tables)
+                _write_folder(folder, kind, path, frames)
         else:
             extra = {"attached": base64.b64encode(attachment).decode()} if attachment else {}
-            content = _to_json(kind, {table: tables[table] for table in declared.tables if table in tables}, **extra)
+            content = _to_json(kind, frames, **extra)
             if len(content) > MAX_JSON_BYTES:
                 raise InputError(
                     "{path} would have {n:.1f} MB; at most {largest} MB are kept. Nothing was changed.",
@@ -137,69 +150,53 @@ def write(
             write_atomic(path, content)
         sync_folder(path.parent)
         _tombstone_path(folder, kind, file_id).unlink(missing_ok=True)
-    except OSError as error:
-        raise ResourceError(
-            "{path} cannot be written: {reason}. Nothing was changed.", path=path, reason=error.strerror or error
-        ) from error
 
 
-def read(folder: Folder, kind: str, file_id: str) -> dict[str, pl.DataFrame]:
-    """The tables of a file, checked: typed, complete, and only about this id.
+def read(folder: Folder, kind: str, file_id: str) -> dict[str, pl.DataFrame] | None:
+    """The tables of a file, checked: typed, complete, and only about this id; None if there is none.
 
-    Raises WarehouseError for an invalid file, FileNotFoundError if there is none.
+    Raises WarehouseError for an invalid file.
     """
     path, declared = path_of(folder, kind, file_id), KINDS[kind]
-    file = path / _FILE if declared.parquet else path
-    try:
-        content = read_versioned(file, MAX_JSON_BYTES, FORMAT)
-        tables = {table: _parse_rows(table, content["tables"].get(table, [])) for table in declared.tables}
-        if unknown := content["tables"].keys() - tables.keys():
-            raise ValueError(f"it holds a table {sorted(unknown)[0]!r}")
-        tables |= {
+    content = _read_json(path, declared)
+    if content is None:
+        return None
+    with naming_damage(path):
+        said = content["tables"]
+        if unknown := said.keys() - set(declared.tables):
+            raise ValueError(f"it holds a table {min(unknown)!r}")
+        tables = {
             table: read_table(path / f"{table}.parquet", content["files"][table], TABLES[table])
-            for table in declared.parquet
+            if table in declared.parquet
+            else parse_rows(table, said.get(table, []))
+            for table in declared.tables
         }
         _check_ownership(declared, file_id, tables)
         _check_meaning(kind, tables)
-    except WarehouseError:
-        raise
-    except InputError as error:
-        raise WarehouseError(
-            "{file} is damaged ({reason}); it was left where it is.", file=file, reason=error.message
-        ) from error
-    except FileNotFoundError as error:
-        if not exists(folder, kind, file_id):
-            raise
-        missing = Path(error.filename).name
-        raise WarehouseError(
-            "{path} is damaged ({missing} is missing); it was left where it is.", path=path, missing=missing
-        ) from error
-    except READ_ERRORS as error:
-        reason = str(error).splitlines()[0] if str(error) else type(error).__name__
-        raise WarehouseError(
-            "{file} is damaged ({reason}); it was left where it is.", file=file, reason=reason
-        ) from error
-    return tables
+        return tables
 
 
 def read_attachment(folder: Folder, kind: str, file_id: str) -> bytes | None:
-    """The attachment of a file, if it has one. Raises as `read`."""
+    """The attachment of a file, if there is one. Raises as `read`."""
     path = path_of(folder, kind, file_id)
-    try:
-        content = read_versioned(path, MAX_JSON_BYTES, FORMAT).get("attached")
+    with naming_damage(path):
+        content = (_read_json(path, KINDS[kind]) or {}).get("attached")
         return None if content is None else base64.b64decode(content, validate=True)
-    except WarehouseError:
-        raise
-    except FileNotFoundError:
-        raise
-    except READ_ERRORS as error:
-        raise WarehouseError("{path} is damaged; it was left where it is.", path=path) from error
+
+
+def _read_json(path: Path, declared: FileKind) -> dict[str, Any] | None:
+    file = path / _FILE if declared.parquet else path
+    with naming_damage(file):
+        try:
+            return read_versioned(file, MAX_JSON_BYTES, FORMAT)
+        except FileNotFoundError:
+            return None
 
 
 def delete(folder: Folder, kind: str, file_id: str) -> None:
     """Delete a file: first write a tombstone, which allows its rows to be deleted, then remove it. Idempotent."""
     path, tombstone = path_of(folder, kind, file_id), _tombstone_path(folder, kind, file_id)
-    try:
+    with writing(path):
         make_folder(tombstone.parent)
         record = {"kind": kind, "id": file_id, "deleted_at": datetime.now(UTC).isoformat(timespec="seconds")}
         write_atomic(tombstone, json.dumps(record, indent=1).encode())
@@ -210,8 +207,6 @@ def delete(folder: Folder, kind: str, file_id: str) -> None:
         else:
             path.unlink(missing_ok=True)
         sync_folder(path.parent)
-    except OSError as error:
-        raise ResourceError("{path} cannot be removed: {reason}.", path=path, reason=error.strerror or error) from error
 
 
 def is_deleted(folder: Folder, kind: str, file_id: str) -> bool:
@@ -234,35 +229,12 @@ def _write_folder(folder: Folder, kind: str, path: Path, tables: Mapping[str, pl
     with temporary_folder("import", folder.root) as place:
         new = place / path.name
         make_folder(new)
-        hashes = {}
-        for table in declared.parquet:
-            content = io.BytesIO()
-            tables[table].write_parquet(content, compression="zstd")
-            hashes[table] = hashlib.sha256(content.getvalue()).hexdigest()
-            write_atomic(new / f"{table}.parquet", content.getvalue())
+        hashes = write_tables(new, {table: tables[table] for table in declared.parquet})
         others = {table: tables[table] for table in declared.tables if table not in declared.parquet}
         write_atomic(new / _FILE, _to_json(kind, others, files=hashes))
         if path.exists():
             os.replace(path, place / "before")
         os.replace(new, path)
-
-
-def _parse_rows(table: str, rows: list[dict[str, Any]]) -> pl.DataFrame:
-    """Rows of a JSON file as a typed frame; a missing optional column is NULL."""
-    types, optional = TABLES[table].schema, TABLES[table].optional
-    for row in rows:
-        if unknown := row.keys() - types.keys():
-            raise ValueError(f"{table} has no column {sorted(unknown)[0]!r}")
-        if missing := [name for name in types if row.get(name) is None and name not in optional]:
-            raise ValueError(f"a row of {table} lacks {', '.join(missing)}")
-    parsed = [{name: _parse_value(types[name], row.get(name)) for name in types} for row in rows]
-    return pl.DataFrame(parsed, schema=types, orient="row", strict=True)
-
-
-def _parse_value(kind: pl.DataType, value: Any) -> Any:
-    if kind == pl.Datetime("us") and value is not None:
-        return datetime.fromisoformat(value).replace(tzinfo=None)
-    return value
 
 
 def _check_ownership(declared: FileKind, file_id: str, tables: dict[str, pl.DataFrame]) -> None:

@@ -36,6 +36,7 @@ _TYPES: dict[Any, tuple[Any, str]] = {
     list[float]: (pl.List(pl.Float64), "DOUBLE[]"),
 }
 """Type of a field -> type in frames and parcels, type in the DuckDB file."""
+_NARROW = {"BIGINT": "INTEGER", "DOUBLE": "FLOAT", "DOUBLE[]": "FLOAT[]"}
 
 
 @dataclass(frozen=True)
@@ -56,7 +57,7 @@ class Column:
     is_layer: bool = False
     """Whether it numbers layers: 0 to n_layers of the model."""
     storage: str = ""
-    """Type in the DuckDB file, if narrower there than in parcels: `FLOAT`, `SMALLINT`."""
+    """Type in the DuckDB file, if not that of its field, or of a narrow table."""
     derived: str = ""
     """SQL over the columns in the file, if this column is derived from them and not stored."""
     parts: Mapping[str, str] = field(default_factory=dict)
@@ -102,6 +103,8 @@ class Table:
     """Section of its columns in the record of a run."""
     prefix: str = ""
     """Prefix of its columns in the record of a run."""
+    is_narrow: bool = False
+    """Whether the DuckDB file holds its numbers in half the bytes that they have in parcels, and layers in a quarter."""
     residue: tuple[Residue, ...] = ()
     """Columns stored in place of derived ones. Such a table is a view of one in the schema `stored`."""
 
@@ -112,7 +115,7 @@ class Table:
 
     @property
     def columns(self) -> tuple[BoundColumn, ...]:
-        return bound_columns(self.row)
+        return bound_columns(self.row, self.is_narrow)
 
     @property
     def names(self) -> list[str]:
@@ -137,10 +140,6 @@ class Table:
     def key(self) -> tuple[str, ...]:
         """Columns that identify a row; empty if rows may repeat."""
         return tuple(column.name for column in self.columns if column.declared.key)
-
-    @property
-    def layer_columns(self) -> tuple[str, ...]:
-        return tuple(column.name for column in self.columns if column.declared.is_layer)
 
     def ddl(self) -> str:
         """SQL that creates the table in a DuckDB file, and its view if columns are derived."""
@@ -174,8 +173,8 @@ class Table:
     def comment_statements(self) -> list[str]:
         """SQL that writes the meaning of the table and its columns into the DuckDB file."""
         kind = "VIEW" if self.residue else "TABLE"
-        return [f"COMMENT ON {kind} {self.name} IS {_quoted(self.comment)}"] + [
-            f"COMMENT ON COLUMN {self.name}.{column} IS {_quoted(text)}" for column, text in self.comments.items()
+        return [f"COMMENT ON {kind} {self.name} IS {literal(self.comment)}"] + [
+            f"COMMENT ON COLUMN {self.name}.{column} IS {literal(text)}" for column, text in self.comments.items()
         ]
 
     def frame(self, rows: Iterable[Any]) -> pl.DataFrame:
@@ -189,9 +188,9 @@ class Table:
 
 
 @cache
-def bound_columns(row_class: type) -> tuple[BoundColumn, ...]:
+def bound_columns(row_class: type, is_narrow: bool = False) -> tuple[BoundColumn, ...]:
     """The columns that a row class declares, in order."""
-    return tuple(_bound(f) for f in fields(row_class))
+    return tuple(_bound(f, is_narrow) for f in fields(row_class))
 
 
 def columns(row_class: type) -> list[str]:
@@ -208,7 +207,7 @@ def frame(rows: Iterable[Any], row_class: type) -> pl.DataFrame:
     return table.with_columns(pl.col(numbers).fill_nan(None))
 
 
-def _bound(f: Any) -> BoundColumn:
+def _bound(f: Any, is_narrow: bool) -> BoundColumn:
     if typing.get_origin(f.type) is not typing.Annotated:
         raise TypeError(f"{f.name} is no column: write Annotated[type, Column(...)], without postponed annotations.")
     hint, said = typing.get_args(f.type)
@@ -216,6 +215,8 @@ def _bound(f: Any) -> BoundColumn:
     alternatives = typing.get_args(hint) if isinstance(hint, types.UnionType) else (hint,)
     (plain,) = (part for part in alternatives if part is not types.NoneType)
     dtype, sql_type = _TYPES[plain]
+    if is_narrow and not declared.derived:
+        sql_type = "SMALLINT" if declared.is_layer else _NARROW.get(sql_type, sql_type)
     is_optional = types.NoneType in alternatives
     return BoundColumn(f.name.rstrip("_"), f.name, dtype, declared.storage or sql_type, is_optional, declared)
 
@@ -227,5 +228,6 @@ def _without_zone(value: Any) -> Any:
     return value
 
 
-def _quoted(text: str) -> str:
+def literal(text: str) -> str:
+    """A text quoted for SQL."""
     return "'" + text.replace("'", "''") + "'"

@@ -36,7 +36,7 @@ class RunClaimRow:
     estimator: EstimatorName
     transform: TransformName
     n1: InnerRank
-    n2: Annotated[int | None, Column("Rank of the outer neighbour.", key=True, storage="INTEGER")]
+    n2: Annotated[int | None, Column("Rank of the outer neighbour.", key=True)]
     seed: Annotated[int, "Seed of the run's draws."]
     is_core: Annotated[bool, "Whether the verdict rests on this specification."]
     ratio: Annotated[

@@ -24,7 +24,7 @@ LAYER = "0 = embedding output, i = output of block i."
 _STACK = "main, or encoder or decoder of an encoder-decoder."
 N_POINTS = "Points that the value rests on."
 RunId = Annotated[str, Column(RUN_ID, key=True)]
-_Layer = Annotated[int, Column(LAYER, key=True, is_layer=True, storage="SMALLINT")]
+_Layer = Annotated[int, Column(LAYER, key=True, is_layer=True)]
 _State = Annotated[
     str,
     Column(
@@ -43,12 +43,10 @@ Cloud = Annotated[
 ]
 EstimatorName = Annotated[str, Column("As in layer_estimates.", values="estimator", key=True)]
 TransformName = Annotated[str, Column("As in layer_estimates.", values="transform", key=True)]
-InnerRank = Annotated[
-    int | None, Column("Rank of the inner neighbour, where the estimator has one.", key=True, storage="INTEGER")
-]
-_Value = Annotated[float | None, Column("The value.", storage="FLOAT")]
-_StdError = Annotated[float | None, Column("Standard error of value.", storage="FLOAT")]
-_NPoints = Annotated[int, Column(N_POINTS, storage="INTEGER")]
+InnerRank = Annotated[int | None, Column("Rank of the inner neighbour, where the estimator has one.", key=True)]
+_Value = Annotated[float | None, "The value."]
+_StdError = Annotated[float | None, "Standard error of value."]
+_NPoints = Annotated[int, Column(N_POINTS)]
 
 
 @dataclass(frozen=True)
@@ -327,33 +325,25 @@ class LayerEstimateRow:
     ]
     n1: InnerRank
     n2: Annotated[
-        int | None,
-        Column(
-            "Rank of the outer neighbour; for mle and local_d2 the number of neighbours.", key=True, storage="INTEGER"
-        ),
+        int | None, Column("Rank of the outer neighbour; for mle and local_d2 the number of neighbours.", key=True)
     ]
     transform: Annotated[
         str, Column(f"What was done to the points first: {listed('transform')}.", values="transform", key=True)
     ]
-    mean_distance: Annotated[float | None, Column("The scale: mean distance of the outer neighbour.", storage="FLOAT")]
-    value: Annotated[
-        float | None, Column("The estimate; NULL where the estimator is undefined on these points.", storage="FLOAT")
-    ]
+    mean_distance: Annotated[float | None, "The scale: mean distance of the outer neighbour."]
+    value: Annotated[float | None, "The estimate; NULL where the estimator is undefined on these points."]
     std_error: _StdError
     lower: Annotated[float | None, Column("Lower end of the 95 percent interval.", derived=_LOWER)]
     upper: Annotated[float | None, Column("Upper end of the 95 percent interval.", derived=_UPPER)]
     gaussian_equivalent: Annotated[
-        float | None,
-        Column("Dimension of the Gaussian that would give this value at this sample size.", storage="FLOAT"),
+        float | None, "Dimension of the Gaussian that would give this value at this sample size."
     ]
     n_points: _NPoints
-    n_dropped: Annotated[int, Column("Points that the estimator left out (exact duplicates).", storage="INTEGER")]
+    n_dropped: Annotated[int, "Points that the estimator left out (exact duplicates)."]
     notes: Annotated[str | None, "Why a value is undefined, or what it assumes."] = None
-    gaussian_equivalent_lower: Annotated[
-        float | None, Column("The same for the lower end of the interval.", storage="FLOAT")
-    ] = None
+    gaussian_equivalent_lower: Annotated[float | None, "The same for the lower end of the interval."] = None
     gaussian_equivalent_upper: Annotated[
-        float | None, Column("The same for its upper end; NULL beyond what any Gaussian cloud gives.", storage="FLOAT")
+        float | None, "The same for its upper end; NULL beyond what any Gaussian cloud gives."
     ] = None
 
 
@@ -375,7 +365,7 @@ class LayerCorrelatorRow:
         str,
         Column(f"{listed('correlator')}; the last three are of tokens before masking.", values="correlator", key=True),
     ]
-    value: Annotated[float | None, Column("The correlation, or what the correlator's name says.", storage="FLOAT")]
+    value: Annotated[float | None, "The correlation, or what the correlator's name says."]
     std_error: _StdError
     n_points: _NPoints
 
@@ -385,19 +375,16 @@ class LayerPairRow:
     run_id: RunId
     measure: Annotated[str, Column(f"{listed('pair')}.", values="pair", key=True)]
     cloud: Cloud
-    k: Annotated[int | None, Column("Number of neighbours, where the measure has one.", key=True, storage="INTEGER")]
+    k: Annotated[int | None, Column("Number of neighbours, where the measure has one.", key=True)]
     layer_a: _Layer
     layer_b: _Layer
     value: _Value
     std_error: _StdError
     n_points: _NPoints
     null_value: Annotated[
-        float | None,
-        Column("Its mean where the tokens of one layer are permuted; NULL where not known.", storage="FLOAT"),
+        float | None, "Its mean where the tokens of one layer are permuted; NULL where not known."
     ] = None
-    null_spread: Annotated[
-        float | None, Column("Its standard deviation over such permutations; NULL where not known.", storage="FLOAT")
-    ] = None
+    null_spread: Annotated[float | None, "Its standard deviation over such permutations; NULL where not known."] = None
 
 
 @dataclass(frozen=True)
@@ -409,13 +396,9 @@ class LayerReplicateRow:
     estimator: EstimatorName
     n1: InnerRank
     transform: TransformName
-    blocks: Annotated[list[float], Column("The estimate without block 0, 1, ... of the sample.", storage="FLOAT[]")]
+    blocks: Annotated[list[float], "The estimate without block 0, 1, ... of the sample."]
     halves: Annotated[
-        list[float],
-        Column(
-            "The estimate on half A and half B of split 0, of split 1, ...; empty where none was made.",
-            storage="FLOAT[]",
-        ),
+        list[float], "The estimate on half A and half B of split 0, of split 1, ...; empty where none was made."
     ]
 
 
@@ -424,9 +407,9 @@ class LayerDistributionRow:
     run_id: RunId
     layer: _Layer
     quantity: Annotated[str, Column(f"What is counted: {listed('quantity')}.", values="quantity", key=True)]
-    bin_lower: Annotated[float, Column("Lower edge of the bin.", key=True)]
-    bin_upper: Annotated[float, "Upper edge of the bin."]
-    count: Annotated[int, Column("Tokens in the bin.", storage="INTEGER")]
+    bin_lower: Annotated[float, Column("Lower edge of the bin.", key=True, storage="DOUBLE")]
+    bin_upper: Annotated[float, Column("Upper edge of the bin.", storage="DOUBLE")]
+    count: Annotated[int, "Tokens in the bin."]
 
 
 @dataclass(frozen=True)
@@ -446,31 +429,14 @@ class RunWindowRow:
     """One window of a text read by one causal model: how well it is predicted, how many directions its tokens use."""
 
     run_id: RunId
-    sequence: Annotated[int, Column("Number of the window, in the order of the text.", key=True, storage="INTEGER")]
-    document: Annotated[
-        int, Column("Number of the document that it is of; short documents count together.", storage="INTEGER")
-    ]
-    n_points: Annotated[
-        int,
-        Column(
-            "Tokens that the dimensions rest on: as many in each window of a run, its first ones.", storage="INTEGER"
-        ),
-    ]
-    n_types: Annotated[int, Column("Distinct token types among them.", storage="INTEGER")]
-    loss: Annotated[
-        float | None, Column("Mean loss of its tokens, each given those before it.", unit="nats", storage="FLOAT")
-    ]
-    loss_std_error: Annotated[
-        float | None, Column("Standard error of loss, over stretches of the window.", storage="FLOAT")
-    ]
-    inner_layer: Annotated[
-        int | None, Column("Inner layer where d2 of the whole text is largest.", is_layer=True, storage="SMALLINT")
-    ]
-    inner_d2: Annotated[
-        float | None, Column("d2 there, over pairs of tokens of this window that differ in type.", storage="FLOAT")
-    ]
-    inner_d2_std_error: Annotated[
-        float | None, Column("Standard error of inner_d2, over stretches of the window.", storage="FLOAT")
-    ]
-    final_d2: Annotated[float | None, Column("The same after the last block, before the final norm.", storage="FLOAT")]
-    final_d2_std_error: Annotated[float | None, Column("Standard error of final_d2.", storage="FLOAT")]
+    sequence: Annotated[int, Column("Number of the window, in the order of the text.", key=True)]
+    document: Annotated[int, "Number of the document that it is of; short documents count together."]
+    n_points: Annotated[int, "Tokens that the dimensions rest on: as many in each window of a run, its first ones."]
+    n_types: Annotated[int, "Distinct token types among them."]
+    loss: Annotated[float | None, Column("Mean loss of its tokens, each given those before it.", unit="nats")]
+    loss_std_error: Annotated[float | None, "Standard error of loss, over stretches of the window."]
+    inner_layer: Annotated[int | None, Column("Inner layer where d2 of the whole text is largest.", is_layer=True)]
+    inner_d2: Annotated[float | None, "d2 there, over pairs of tokens of this window that differ in type."]
+    inner_d2_std_error: Annotated[float | None, "Standard error of inner_d2, over stretches of the window."]
+    final_d2: Annotated[float | None, "The same after the last block, before the final norm."]
+    final_d2_std_error: Annotated[float | None, "Standard error of final_d2."]

@@ -21,7 +21,7 @@ from core.deck.report import Report, appendix_sections, build_report
 from core.deck.slide_svg import slide_outline
 from core.errors import InputError, Sentence
 from core.files import version
-from core.locale import _, in_language, spoken, translated, worded
+from core.locale import _, in_language, spoken, worded
 from core.pilots.pilot import slug
 from core.pilots.recipe import AUDIENCES, Recipe, SavedRecipe
 from core.pilots.registration import RegisteredPilot, registered_pilot
@@ -186,7 +186,6 @@ def _data_file(report: Report) -> bytes:
             report.numbers,
             report.story.run_ids or report.recipe.run_ids,
             target,
-            translated,
         )
         return target.read_bytes()
 
@@ -264,7 +263,7 @@ def show_save_form(request: ReportRequest, report: Report) -> None:
 def show_delete_button(saved: SavedRecipe) -> None:
     """Draw a button that deletes a saved report."""
     if st.button(_("Forget this report"), icon=":material/delete:"):
-        recipes.delete_recipe(reads.warehouse(), saved.recipe_id)
+        reads.warehouse().delete("recipe", saved.recipe_id)
         st.rerun()
 
 

@@ -19,7 +19,7 @@ import polars as pl
 from core.errors import InputError, Sentence
 from core.scores.model_names import suggest_models
 from core.store import user_files
-from core.tables import PILOT_SOURCE, TABLES, ModelAliasRow
+from core.tables import PILOT_SOURCE, ModelAliasRow
 from core.warehouse.connection import Readable
 from core.warehouse.warehouse import Warehouse
 
@@ -184,8 +184,8 @@ def set_aliases(warehouse: Warehouse, wanted: Mapping[str, str], remove: Iterabl
         now = datetime.now(UTC)
         for alias, reference in wanted.items():
             if known.get(alias) != reference:
-                row = TABLES["model_aliases"].frame([ModelAliasRow(alias, reference, now)])
-                user_files.write(folder, _KIND, user_files.hash_name(alias), {"model_aliases": row})
+                row = ModelAliasRow(alias, reference, now)
+                user_files.write(folder, _KIND, user_files.hash_name(alias), {"model_aliases": [row]})
         for alias in set(removed) - wanted.keys():
             user_files.delete(folder, _KIND, user_files.hash_name(alias))
 

@@ -11,24 +11,24 @@ from __future__ import annotations
 import contextlib
 import logging
 import shutil
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from core.errors import InputError, ResourceError, Sentence, WarehouseError, WarehouseLocked, sentences
-from core.files import folders_in, make_folder, temporary_folder, timestamp, unused_path
+from core.files import NOTHING_CHANGED, folders_in, make_folder, temporary_folder, timestamp, unused_path, writing
 from core.store import archive, parcels, restore, user_files
 from core.store.folder import Folder
 from core.store.parcels import PARCEL_FILES, RUN_ID, is_parcel
 from core.warehouse import own_tables
 from core.warehouse.build import build
 from core.warehouse.connection import exclusive, exists, translated_errors, write_connection
+from core.warehouse.sync import Progress, Report
 from core.warehouse.warehouse import Warehouse
 
 _log = logging.getLogger("workdim")
-Progress = Callable[[int, int], None]
 
 
 @dataclass(frozen=True)
@@ -48,7 +48,7 @@ def create_backup(
     warehouse: Warehouse,
     out: Path | None = None,
     progress: Progress = lambda done, total: None,
-    report: Callable[[str], None] = _log.warning,
+    report: Report = _log.warning,
 ) -> Backup:
     """Write a backup to `out`, or to `backups/` beside the warehouse: complete, or not there at all.
 
@@ -57,8 +57,8 @@ def create_backup(
     WarehouseLocked if another process holds the DuckDB file.
     """
     if out is None:
-        make_folder(warehouse.backups)
-        out = unused_path(warehouse.backups / f"{warehouse.path.stem}-{timestamp()}.zip")
+        make_folder(warehouse.folder.backups)
+        out = unused_path(warehouse.folder.backups / f"{warehouse.path.stem}-{timestamp()}.zip")
     if not out.parent.is_dir():
         raise InputError("There is no folder {parent}. Make it, or name another file with --out.", parent=out.parent)
     manifest: dict[str, Any] = {"kind": "backup", "n_runs": 0}
@@ -91,7 +91,7 @@ def create_backup(
 def list_backups(warehouse: Warehouse) -> list[Backup]:
     """The files in `backups/`, newest first."""
     backups = []
-    for file in warehouse.backups.glob("*.zip"):
+    for file in warehouse.folder.backups.glob("*.zip"):
         about: dict[str, Any] = {}
         with contextlib.suppress(WarehouseError, ResourceError, OSError), archive.open_archive(file, None) as packed:
             about = packed.manifest
@@ -143,17 +143,10 @@ def stage_backup(
     with temporary_folder("restore", root) as place:
         unpacked = place / "restore"
         make_folder(unpacked)
-        try:
-            with archive.open_archive(file, root) as packed:
-                if packed.manifest.get("kind") == "export":
-                    raise InputError("{file} is an export and no backup: `workdim import` takes it in.", file=file)
-                packed.unpack(unpacked, progress)
-        except OSError as error:
-            raise ResourceError(
-                "The backup {file} cannot be unpacked beside the warehouse: {reason}. Nothing was changed.",
-                file=file,
-                reason=error.strerror or error,
-            ) from error
+        with writing(root, NOTHING_CHANGED), archive.open_archive(file, root) as packed:
+            if packed.manifest.get("kind") == "export":
+                raise InputError("{file} is an export and no backup: `workdim import` takes it in.", file=file)
+            packed.unpack(unpacked, progress)
         damaged = _remove_damaged(Folder(unpacked))
         yield StagedBackup(file, unpacked, len(folders_in(unpacked / "parcels")), damaged)
 
@@ -161,7 +154,7 @@ def stage_backup(
 def restore_backup(
     warehouse: Warehouse,
     backup: StagedBackup,
-    report: Callable[[str], None] = _log.warning,
+    report: Report = _log.warning,
     progress: Progress = lambda done, total: None,
 ) -> RestoreResult:
     """Replace parcels and user files by those of the backup, then rebuild the DuckDB file.
@@ -202,7 +195,7 @@ def _exclusive(warehouse: Warehouse) -> Iterator[None]:
         yield
 
 
-def _save_own_tables(warehouse: Warehouse, report: Callable[[str], None]) -> None:
+def _save_own_tables(warehouse: Warehouse, report: Report) -> None:
     """Write what people made in the DuckDB file to files; the next one who opens it brings their rows in."""
     if not exists(warehouse.path):
         return

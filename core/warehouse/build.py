@@ -19,10 +19,10 @@ import duckdb
 from filelock import FileLock, Timeout
 
 from core.errors import ResourceError, Sentence, WarehouseError, WarehouseLocked
-from core.files import make_folder, sync_folder, timestamp, unused_path
+from core.files import NOTHING_CHANGED, make_folder, move, sync_folder, timestamp, unused_path, writing
 from core.store import restore, trash, user_files
 from core.store.folder import Folder
-from core.store.parcels import is_parcel
+from core.store.parcels import is_parcel, reason_of
 from core.warehouse import connection as gate
 from core.warehouse import own_tables, schema, sync
 from core.warehouse.connection import (
@@ -72,14 +72,8 @@ def build(
         new_path = path.with_name(path.name + ".rebuild")
         _remove_database(new_path)
         try:
-            with translated_errors(path):
+            with writing(path.parent, NOTHING_CHANGED), translated_errors(path):
                 return _build(path, new_path, wait, report, progress)
-        except OSError as error:
-            raise ResourceError(
-                "The warehouse cannot be built in {parent}: {reason}. Nothing was changed.",
-                parent=path.parent,
-                reason=error.strerror or error,
-            ) from error
         finally:
             with contextlib.suppress(OSError):
                 _remove_database(new_path)
@@ -114,7 +108,7 @@ def _build(path: Path, new_path: Path, wait: float, report: Report, progress: Pr
         reason = "restore" if restores else "rebuild"
         keeps_old = messages or (restores and path.exists())
         previous_file = unused_path(path.with_name(f"{path.name}.before-{reason}-{timestamp()}")) if keeps_old else None
-        _replace_database(path, new_path, previous_file, close_old, wait)
+        _replace_database(path, new_path, previous_file, close_old)
         for kind, marker in pending_changes:
             if kind in sync.KINDS:
                 folder.unmark(kind, [marker])
@@ -193,7 +187,7 @@ def _reporting_errors(report: Report) -> Iterator[None]:
     try:
         yield
     except (duckdb.Error, WarehouseError) as error:
-        report(Sentence("The old warehouse could not be read: {reason}.", reason=_first_line(error)))
+        report(Sentence("The old warehouse could not be read: {reason}.", reason=reason_of(error)))
 
 
 @contextlib.contextmanager
@@ -244,9 +238,7 @@ def _old_file(path: Path, wait: float, report: Report) -> Iterator[tuple[Connect
         yield connection, inside.close
 
 
-def _replace_database(
-    path: Path, new: Path, previous_file: Path | None, close_old: Callable[[], None], wait: float
-) -> None:
+def _replace_database(path: Path, new: Path, previous_file: Path | None, close_old: Callable[[], None]) -> None:
     """Replace the file by `new` in one step, so that there is a warehouse at any moment.
 
     The old file's log was folded in: DuckDB refuses a file beside a log that is not its own.
@@ -254,33 +246,16 @@ def _replace_database(
     if os.name == "nt":  # which moves no file that is open, not even in this process
         close_old()
     if wal_path(path).exists():  # of a file that cannot be opened
-        _rename(
-            wal_path(path),
-            wal_path(previous_file) if previous_file else wal_path(path).with_suffix(".before-rebuild"),
-            wait,
+        move(
+            wal_path(path), wal_path(previous_file) if previous_file else wal_path(path).with_suffix(".before-rebuild")
         )
     if path.exists() and previous_file is not None:
         try:
             os.link(path, previous_file)
         except OSError:  # a file system without hard links: for a moment there is no warehouse
-            _rename(path, previous_file, wait)
-    _rename(new, path, wait)
+            move(path, previous_file)
+    move(new, path)
     sync_folder(path.parent)
-
-
-def _rename(source: Path, target: Path, wait: float) -> None:
-    """Rename a file; on Windows that fails while another process has it open."""
-    end = time.monotonic() + wait
-    while True:
-        try:
-            os.replace(source, target)
-            return
-        except PermissionError as error:
-            if time.monotonic() > end or os.name != "nt":
-                raise WarehouseLocked(
-                    "{source} is held by another process: close it there and try again.", source=source
-                ) from error
-            time.sleep(0.1)
 
 
 def _remove_database(path: Path) -> None:
@@ -288,7 +263,3 @@ def _remove_database(path: Path) -> None:
     for file in (path, wal_path(path), gate.gate_path(path)):
         with contextlib.suppress(FileNotFoundError):
             file.unlink()
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).splitlines()[0].rstrip(".") if str(error) else type(error).__name__

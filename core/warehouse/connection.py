@@ -28,7 +28,6 @@ import tempfile
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, Protocol, TypeVar
@@ -40,6 +39,7 @@ from filelock import FileLock, Timeout
 from core.errors import ResourceError, Sentence, WarehouseError, WarehouseLocked, sentences
 from core.files import names_in
 from core.tables import TABLES
+from core.tables.columns import literal
 from core.warehouse import copy_worker
 
 _READER_POLL, _WRITER_POLL = 0.002, 0.02
@@ -51,34 +51,29 @@ def gate_path(path: Path) -> Path:
     return path.with_name(path.name + ".gate")
 
 
-@contextmanager
-def closed_gate(path: Path, wait: float) -> Iterator[None]:
-    """Hold the gate closed; TimeoutError if another writer has it closed for `wait` seconds."""
-    lock = _acquire_gate(path, wait, _WRITER_POLL)
+@contextlib.contextmanager
+def exclusive(path: Path, wait: float, left: float | None = None) -> Iterator[None]:
+    """Keep the gate closed: no other process opens the file, or changes the files beside it.
+
+    WarehouseLocked, which names `wait`, if another writer has it closed for the seconds that are `left` of it.
+    """
+    lock = _close_gate(path, wait, wait if left is None else left, _WRITER_POLL)
     try:
         yield
     finally:
-        if lock is not None:
-            lock.release()
-
-
-def wait_for_gate(path: Path, wait: float) -> None:
-    """Return as soon as the gate is open; TimeoutError if it stays closed for `wait` seconds."""
-    lock = _acquire_gate(path, wait, _READER_POLL)
-    if lock is not None:
         lock.release()
 
 
-def _acquire_gate(path: Path, wait: float, poll_interval: float) -> FileLock | None:
+def _close_gate(path: Path, wait: float, left: float, poll_interval: float) -> FileLock:
     lock = FileLock(
         gate_path(path), thread_local=False, fallback_to_soft=False
     )  # a soft lock could outlive its process
     try:
-        lock.acquire(timeout=wait, poll_interval=poll_interval)
+        lock.acquire(timeout=left, poll_interval=poll_interval)
     except Timeout as error:
-        raise TimeoutError(str(error)) from error
+        raise WarehouseLocked(_locked_message(path, "", wait)) from error
     except (OSError, NotImplementedError):
-        return None
+        pass  # no such file can be made: then DuckDB's own lock decides
     return lock
 
 
@@ -88,26 +83,21 @@ def copy_snapshot(path: Path, target: Path, wait: float) -> None:
     Raises ResourceError if there is no room, WarehouseLocked if a writer holds the file for `wait` seconds.
     """
     with attach(path, read_only=True, wait=wait):
-        copy_database(path, target)
-    checkpoint(target)
-
-
-def copy_database(source: Path, target: Path) -> None:
-    """Copy a DuckDB file with its log; the caller keeps writers out."""
-    done = subprocess.run(
-        [sys.executable, "-I", copy_worker.__file__, str(source), str(target)],
-        capture_output=True,
-        text=True,
-        encoding="utf-8",
-        errors="replace",
-        check=False,
-        creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
-    )
+        done = subprocess.run(
+            [sys.executable, "-I", copy_worker.__file__, str(path), str(target)],
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+            errors="replace",
+            check=False,
+            creationflags=getattr(subprocess, "CREATE_NO_WINDOW", 0),
+        )
     if done.returncode:
         reason = done.stderr.strip().splitlines() or [f"exit code {done.returncode}"]
         raise ResourceError(
-            "{source} cannot be copied to {parent}: {reason}.", source=source, parent=target.parent, reason=reason[-1]
+            "{source} cannot be copied to {parent}: {reason}.", source=path, parent=target.parent, reason=reason[-1]
         )
+    checkpoint(target)
 
 
 def checkpoint(path: Path) -> None:
@@ -185,8 +175,7 @@ def read_connection(path: Path, wait: float) -> Iterator[Connection]:
     delay = _FIRST_DELAY
     with contextlib.ExitStack() as inside:
         while True:
-            with _timeout_as_locked(path, wait):
-                wait_for_gate(path, max(0.0, end - time.monotonic()))
+            _close_gate(path, wait, max(0.0, end - time.monotonic()), _READER_POLL).release()
             try:
                 connection = inside.enter_context(attach(path, True, 0.0, reported_wait=wait))
                 break
@@ -206,8 +195,7 @@ def write_connection(path: Path, wait: float) -> Iterator[Connection]:
         while True:
             left = max(0.0, end - time.monotonic())
             with contextlib.ExitStack() as inside:
-                with _timeout_as_locked(path, wait):
-                    inside.enter_context(closed_gate(path, left))
+                inside.enter_context(exclusive(path, wait, left))
                 try:
                     connection = inside.enter_context(attach(path, False, min(left, _GATE_CLOSED), reported_wait=wait))
                 except WarehouseLocked:
@@ -218,15 +206,6 @@ def write_connection(path: Path, wait: float) -> Iterator[Connection]:
                     break
             time.sleep(_GATE_OPEN)
         yield connection
-
-
-@contextlib.contextmanager
-def exclusive(path: Path, wait: float) -> Iterator[None]:
-    """Close the gate without opening the file, so that no other process changes the files beside it."""
-    with contextlib.ExitStack() as inside:
-        with _timeout_as_locked(path, wait):
-            inside.enter_context(closed_gate(path, wait))
-        yield
 
 
 def connect_private(path: Path, read_only: bool, wait: float, config: dict[str, Any] | None = None) -> Connection:
@@ -315,10 +294,9 @@ class DuckDBInstance:
     def _attach(self, path: Path, read_only: bool) -> AttachedFile:
         if self._connection is None:
             self._connection = duckdb.connect(":memory:", config=self._config)
-        quoted = str(path).replace("'", "''")
         name = _catalog_name(path, [file.name for file in self._files.values()])
         try:
-            self._connection.execute(f"ATTACH '{quoted}' AS {name}{' (READ_ONLY)' if read_only else ''}")
+            self._connection.execute(f"ATTACH {literal(str(path))} AS {name}{' (READ_ONLY)' if read_only else ''}")
         except (duckdb.FatalException, duckdb.InternalException):
             self.reset()
             raise
@@ -401,6 +379,37 @@ def insert(connection: Connection, table: str, rows: pl.DataFrame) -> None:
         connection.unregister("incoming_rows")
 
 
+_FILE_PROBLEMS = (
+    (
+        ("with version number", "storage version"),
+        Sentence(
+            "{path} was written by a newer DuckDB than {version}. Update duckdb, or make the file anew from the parcels "
+            "beside it with `workdim ingest --rebuild`, which keeps the old one."
+        ),
+    ),
+    (
+        ("in block at location 0",),  # the header, which alone says by which DuckDB the file was written
+        Sentence(
+            "The header of {path} cannot be read by DuckDB {version}: the file was written by a newer DuckDB, or is "
+            "damaged. Update duckdb, or make the file anew from the parcels beside it with `workdim ingest --rebuild`, "
+            "which keeps the old one."
+        ),
+    ),
+    (
+        ("replaying WAL", "WAL was created"),
+        Sentence(
+            "The log {log} belongs to another state of the warehouse {path}: move the log away, and run `workdim "
+            "ingest`."
+        ),
+    ),
+    (
+        ("Corrupt database", "Could not read enough bytes"),
+        Sentence("{path} is damaged. `workdim ingest --rebuild` makes it anew from the parcels."),
+    ),
+)
+"""Words of DuckDB's errors -> what is wrong with the file."""
+
+
 @contextlib.contextmanager
 def translated_errors(path: Path) -> Iterator[None]:
     """Translate failures of the file or the disk into WarehouseError or ResourceError; SQL errors pass through."""
@@ -433,32 +442,9 @@ def translate_error(path: Path, error: duckdb.Error) -> WarehouseError | Resourc
         return WarehouseError(
             "{path} is not a DuckDB file. Move it away, or choose another warehouse with --warehouse.", path=path
         )
-    if "with version number" in text or "storage version" in text:
-        return WarehouseError(
-            "{path} was written by a newer DuckDB than {version}. Update duckdb, or make the file anew from the parcels "
-            "beside it with `workdim ingest --rebuild`, which keeps the old one.",
-            path=path,
-            version=duckdb.__version__,
-        )
-    if "in block at location 0" in text:  # the header, which alone says by which DuckDB the file was written
-        return WarehouseError(
-            "The header of {path} cannot be read by DuckDB {version}: the file was written by a newer DuckDB, or is "
-            "damaged. Update duckdb, or make the file anew from the parcels beside it with `workdim ingest --rebuild`, "
-            "which keeps the old one.",
-            path=path,
-            version=duckdb.__version__,
-        )
-    if "replaying WAL" in text or "WAL was created" in text:
-        return WarehouseError(
-            "The log {log} belongs to another state of the warehouse {path}: move the log away, and run `workdim "
-            "ingest`.",
-            log=wal_path(path),
-            path=path,
-        )
-    if "Corrupt database" in text or "Could not read enough bytes" in text:
-        return WarehouseError(
-            "{path} is damaged. `workdim ingest --rebuild` makes it anew from the parcels.", path=path
-        )
+    for signs, told in _FILE_PROBLEMS:
+        if any(sign in text for sign in signs):
+            return WarehouseError(told, path=path, log=wal_path(path), version=duckdb.__version__)
     is_wal_error = isinstance(error, duckdb.TransactionException) and f'file "{wal_path(path)}"' in text
     if isinstance(error, (duckdb.IOException, duckdb.PermissionException)) or is_wal_error:
         reason = first.rpartition("Error: ")[2].removeprefix("Failed to commit: ")
@@ -469,14 +455,6 @@ def translate_error(path: Path, error: duckdb.Error) -> WarehouseError | Resourc
             )
         return ResourceError(message)
     return None
-
-
-@contextlib.contextmanager
-def _timeout_as_locked(path: Path, wait: float) -> Iterator[None]:
-    try:
-        yield
-    except TimeoutError as error:
-        raise WarehouseLocked(_locked_message(path, "", wait)) from error
 
 
 def _locked_message(path: Path, text: str, wait: float) -> Sentence:

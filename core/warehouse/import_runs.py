@@ -17,7 +17,7 @@ import duckdb
 import polars as pl
 
 from core.errors import InputError, ResourceError, Sentence, WarehouseError, WarehouseLocked, WorkdimError
-from core.files import REFERENCE, make_folder, read_json, temporary_folder
+from core.files import REFERENCE, make_folder, read_json, temporary_folder, writing
 from core.store import annotation, archive, trash, user_files
 from core.store.annotation import Annotations
 from core.store.archive import Archive
@@ -27,12 +27,12 @@ from core.tables import LONG_TABLES, PILOT_SOURCE, TABLES
 from core.warehouse.connection import exists
 from core.warehouse.runs import annotate
 from core.warehouse.scores import shipped_hashes
-from core.warehouse.sync import CONTENT_HASHES
+from core.warehouse.sync import CONTENT_HASHES, check_content, known_content
 from core.warehouse.warehouse import Warehouse
 
 REJECTED_STATES = ("conflict", "damaged")
 _ANNOTATION_COLUMNS = {"tags", "note"}
-"""Columns of `runs` that people change: not part of the measurement."""
+"""Columns that people change: not part of the measurement."""
 
 
 @dataclass(frozen=True)
@@ -63,21 +63,16 @@ class ImportResult:
         return not self.count(*REJECTED_STATES) and not self.remarks
 
 
-class _KnownContent:
-    """The content of the warehouse that an import can conflict with."""
+class _Known:
+    """What an import can conflict with."""
 
     def __init__(self, warehouse: Warehouse) -> None:
         self.warehouse = warehouse
-        self._exists = exists(warehouse.path)
-        self.runs = set(self._read("SELECT run_id FROM runs", "run_id"))
-        self.content: dict[str, dict[str, str]] = {}
-        for table, (key, content) in CONTENT_HASHES.items():
-            keys = self._read(f"SELECT {key} FROM {table} ORDER BY {key}", key)
-            hashes = self._read(f"SELECT {content} FROM {table} ORDER BY {key}", content)
-            self.content[table] = dict(zip(keys, hashes, strict=True))
-
-    def _read(self, sql: str, column: str) -> list[str]:
-        return self.warehouse.read(sql)[column].to_list() if self._exists else []
+        self.runs, self.content = set[str](), {table: dict[str, str]() for table in CONTENT_HASHES}
+        if exists(warehouse.path):
+            with warehouse.open() as opened:
+                self.runs = set(opened.read("SELECT run_id FROM runs")["run_id"])
+                self.content = known_content(opened.connection)
 
     def tables(self, run_id: str) -> dict[str, pl.DataFrame] | None:
         """The tables of a run that is here; None without a parcel that can be read."""
@@ -85,25 +80,6 @@ class _KnownContent:
             return read_parcel(self.warehouse.parcels / run_id)
         except WarehouseError:
             return None
-
-    def conflict(self, tables: dict[str, pl.DataFrame]) -> str:
-        """A message if the model or text has other content here; empty if not."""
-        for table, (key, content) in CONTENT_HASHES.items():
-            name, arrived = tables[table][key][0], tables[table][content][0]
-            present = self.content[table].get(name, arrived)
-            if present != arrived:
-                return Sentence(
-                    "{name} is another content here ({here}; this one has {arrived}).",
-                    name=name,
-                    here=present[:12],
-                    arrived=arrived[:12],
-                )
-        return ""
-
-    def add(self, tables: dict[str, pl.DataFrame]) -> None:
-        self.runs.add(tables["runs"]["run_id"][0])
-        for table, (key, content) in CONTENT_HASHES.items():
-            self.content[table].setdefault(tables[table][key][0], tables[table][content][0])
 
 
 def import_runs(
@@ -121,7 +97,7 @@ def import_runs(
     for path in paths:
         if not path.exists():
             raise InputError("There is no {path}. Name a parcel, a folder of parcels, or an export.", path=path)
-    known, imported, remarks, n_scores = _KnownContent(warehouse), list[ImportedRun](), list[str](), 0
+    known, imported, remarks, n_scores = _Known(warehouse), list[ImportedRun](), list[str](), 0
     root = warehouse.folder.root
     make_folder(root)
     with temporary_folder("import", root) as place:
@@ -147,7 +123,7 @@ def import_runs(
 
 
 def _import_parcels(
-    source: Archive, known: _KnownContent, place: Path, dry_run: bool, progress: archive.Progress
+    source: Archive, known: _Known, place: Path, dry_run: bool, progress: archive.Progress
 ) -> list[ImportedRun]:
     imported = []
     folders = source.folders("parcels")
@@ -166,7 +142,7 @@ def _import_parcels(
 
 
 def _import_parcel(
-    packed: Archive, label: str, files: dict[str, str], known: _KnownContent, place: Path, dry_run: bool
+    packed: Archive, label: str, files: dict[str, str], known: _Known, place: Path, dry_run: bool
 ) -> ImportedRun:
     member = packed.members[files.get(RUN_FILE, next(iter(files.values())))]
     source, run_id = str(member.parent if isinstance(member, Path) else packed.path), label
@@ -181,10 +157,14 @@ def _import_parcel(
     try:
         if (ours := known.tables(run_id)) is not None:
             return _compare_with_known(source, run_id, tables, ours, known, dry_run)
-        conflict = known.conflict(tables)
-        if conflict:
-            return ImportedRun(source, run_id, "conflict", conflict)
-        known.add(tables)
+        rows = {table: tables[table].row(0, named=True) for table in CONTENT_HASHES}
+        try:
+            check_content(known.content, rows)
+        except WarehouseError as error:
+            return ImportedRun(source, run_id, "conflict", error.message)
+        known.runs.add(run_id)
+        for table, (key, content) in CONTENT_HASHES.items():
+            known.content[table][rows[table][key]] = rows[table][content]
         return ImportedRun(source, run_id, "new") if dry_run else _add_run(source, staged, known.warehouse)
     finally:
         shutil.rmtree(staged, ignore_errors=True)
@@ -240,14 +220,10 @@ def _add_run(source: str, staged: Path, warehouse: Warehouse) -> ImportedRun:
     run_id, target = staged.name, warehouse.parcels / staged.name
     make_folder(warehouse.parcels)
     try:
-        with warehouse.update("run", run_id):
+        with writing(target), warehouse.update("run", run_id):
             if target.exists():  # damaged, or remains of a parcel without run.json
                 trash.quarantine(warehouse.folder, target)
             os.replace(staged, target)
-    except OSError as error:
-        raise ResourceError(
-            "{target} cannot be written: {reason}.", target=target, reason=error.strerror or error
-        ) from error
     except WarehouseLocked as error:
         os.replace(staged, target)
         return ImportedRun(source, run_id, "waits", str(error))
@@ -266,7 +242,7 @@ def _compare_with_known(
     run_id: str,
     tables: dict[str, pl.DataFrame],
     known: dict[str, pl.DataFrame],
-    content: _KnownContent,
+    content: _Known,
     dry_run: bool,
 ) -> ImportedRun:
     """The outcome for a run that is here already: the same measurement, or another one under its id."""
@@ -284,15 +260,11 @@ def _compare_with_known(
 
 def _is_same(table: str, known: dict[str, pl.DataFrame], imported: dict[str, pl.DataFrame]) -> bool:
     """Whether both have the same rows of a table, in any order."""
-    known_rows, imported_rows = known[table], imported[table]
-    if table in CONTENT_HASHES:  # later versions know more columns of a model or text
-        return known_rows.select(CONTENT_HASHES[table]).equals(imported_rows.select(CONTENT_HASHES[table]))
-    columns = [name for name in TABLES[table].names if table != "runs" or name not in _ANNOTATION_COLUMNS]
-    known_rows, imported_rows = known_rows.select(columns), imported_rows.select(columns)
-    if known_rows.schema != imported_rows.schema or known_rows.height != imported_rows.height:
-        return False
-    plain = [name for name, kind in imported_rows.schema.items() if not kind.is_nested()]
-    return known_rows.sort(plain).equals(imported_rows.sort(plain))
+    declared = TABLES[table].schema  # later versions know more columns of a model or text
+    columns = CONTENT_HASHES.get(table) or [name for name in declared if name not in _ANNOTATION_COLUMNS]
+    plain = [name for name in columns if not declared[name].is_nested()]
+    ours, theirs = (each[table].select(columns).sort(plain) for each in (known, imported))
+    return ours.equals(theirs)
 
 
 def _annotations(tables: dict[str, pl.DataFrame]) -> Annotations:
@@ -321,7 +293,7 @@ def _import_scores(packed: Archive, warehouse: Warehouse, place: Path, dry_run: 
                 packed.extract(files[file], target / file)
                 if file.endswith(".parquet"):
                     archive.check_parquet_size(target / file, f"{source}, {file}")
-            tables = user_files.read(staged, "scores", sha256)
+            tables = user_files.read(staged, "scores", sha256) or {}
             rows = tables["scores"]
             if (
                 sha256 in shipped_hashes()

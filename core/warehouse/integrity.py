@@ -7,10 +7,9 @@ The DuckDB file is checked on a copy, so that nobody waits meanwhile.
 from __future__ import annotations
 
 import contextlib
-import functools
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -19,15 +18,16 @@ import duckdb
 import polars as pl
 import pyarrow.parquet as pq
 
-from core.errors import ResourceError, Sentence, WarehouseError, WorkdimError, sentences
+from core.errors import ResourceError, Sentence, WarehouseError, sentences
 from core.files import folders_in, names_in, temporary_folder
 from core.records import SHIPPED
 from core.store import parcels, user_files
-from core.store.parcels import READ_ERRORS, TOKENS, is_parcel, read_header, verify_files
+from core.store.parcels import is_parcel, read_header, verify_files
 from core.store.restore import pending_restores
-from core.tables import LONG_TABLES, TABLES
+from core.tables import LONG_TABLES
 from core.warehouse import own_tables, schema, sync
 from core.warehouse.connection import Connection, attach, copy_snapshot, exists, translated_errors
+from core.warehouse.sync import RUN, Progress
 from core.warehouse.warehouse import Warehouse
 
 LOCK_WAIT = 1.0
@@ -36,25 +36,6 @@ _REBUILD = Sentence("Run: workdim ingest --rebuild")
 _RESTORE = Sentence("Bring it back: workdim restore FILE")
 _SHIPPED = f"list_contains(tags, '{SHIPPED}')"
 """Shipped profiles come without their pilots and controls."""
-Progress = Callable[[int, int], None]
-
-
-def _(message: str) -> str:
-    """Marks a text for the catalogues; it is worded where it is read."""
-    return message
-
-
-_NAMED = {
-    "run": _("run {name}"),
-    "pilot": _("pilot {name}"),
-    "scores": _("file of scores {name}"),
-    "alias": _("alias {name}"),
-    "plan": _("plan {name}"),
-    "query": _("query {name}"),
-    "rule": _("rule {name}"),
-    "recipe": _("recipe {name}"),
-}
-"""Kind -> a single one, by name."""
 
 
 @dataclass(frozen=True)
@@ -171,24 +152,17 @@ def _unfinished_changes(warehouse: Warehouse) -> Iterator[Finding]:
     folder = warehouse.folder
     known = [(kind, one) for kind, one in folder.pending_changes() if kind in sync.KINDS]
     restores = [one.folder.name for one in pending_restores(folder)]
-    if strays := names_in(folder.pending) - {f"{kind}-{one}" for kind, one in known} - set(restores):
+    marked = [*(f"{kind}-{one}" for kind, one in known), *restores]
+    if strays := names_in(folder.pending) - {*marked}:
         line = Sentence(
             "{pending} holds what is no change of Workdim ({names}): it stops nothing, and can be removed.",
             pending=folder.pending,
             names=sorted(strays)[:3],
         )
         yield Finding(line, is_damage=False)
-    if marked := [*(_name_text(kind, one) for kind, one in known), *restores]:
+    if marked:
         changes = _count_text(marked, "change")
         yield Finding(Sentence("{changes} not finished. Run: workdim ingest", changes=changes), is_damage=False)
-
-
-def _count_parcel_rows(parcel: Path) -> dict[str, int]:
-    """Row count of each table of a parcel. Raises WarehouseError for a damaged one."""
-    header = read_header(parcel)
-    verify_files(header)
-    rows = {table: pq.read_metadata(parcel / f"{table}.parquet").num_rows for table in header.files if table != TOKENS}
-    return dict.fromkeys(LONG_TABLES, 0) | rows
 
 
 # --- the DuckDB file -------------------------------------------------------------------------------------------
@@ -250,77 +224,52 @@ def _check_columns(file: Connection, model: Connection) -> Iterator[Finding]:
         yield Finding(line, is_damage=False)
 
 
-def _rows_without_run(table: str, what: Sentence) -> Sentence:
-    return Sentence(
-        "{table} has rows of {what} not in the warehouse. {remedy}", table=table, what=what, remedy=_REBUILD
-    )
-
-
-_REFERENCES: list[tuple[str, Callable[[Sentence], Sentence], str, bool]] = [
-    *(
-        (
-            f"SELECT DISTINCT run_id FROM {table} WHERE run_id NOT IN (SELECT run_id FROM runs)",
-            functools.partial(_rows_without_run, table),
-            "run",
-            True,
-        )
-        for table in LONG_TABLES
-    ),
+_NO_RUN = "run_id NOT IN (SELECT run_id FROM runs)"
+_REFERENCES: list[tuple[str, str, Sentence]] = [
     (
         "SELECT run_id FROM runs WHERE model_id NOT IN (SELECT model_id FROM models)",
-        lambda what: Sentence("{what} of a model that is not in the warehouse. {remedy}", what=what, remedy=_REBUILD),
         "run",
-        True,
+        Sentence("{what} of a model that is not in the warehouse. {remedy}"),
     ),
     (
         "SELECT run_id FROM runs WHERE corpus_id NOT IN (SELECT corpus_id FROM corpora)",
-        lambda what: Sentence("{what} on a text that is not in the warehouse. {remedy}", what=what, remedy=_REBUILD),
         "run",
-        True,
+        Sentence("{what} on a text that is not in the warehouse. {remedy}"),
     ),
     (
         f"SELECT DISTINCT pilot_id FROM runs WHERE pilot_id NOT IN (SELECT pilot_id FROM pilots) AND NOT {_SHIPPED}",
-        lambda what: Sentence(
-            "Runs were measured for {what} registered elsewhere. `workdim pilot FILE.toml` registers one here.",
-            what=what,
-        ),
         "pilot",
-        False,
+        Sentence("Runs were measured for {what} registered elsewhere. `workdim pilot FILE.toml` registers one here."),
     ),
     (
-        "SELECT DISTINCT run_id FROM pilot_runs WHERE run_id NOT IN (SELECT run_id FROM runs)",
-        lambda what: Sentence("Pilots count {what} not in the warehouse: deleted, or not measured yet.", what=what),
+        f"SELECT DISTINCT run_id FROM pilot_runs WHERE {_NO_RUN}",
         "run",
-        False,
+        Sentence("Pilots count {what} not in the warehouse: deleted, or not measured yet."),
     ),
     (
-        f"SELECT DISTINCT parent_run_id FROM runs WHERE parent_run_id NOT IN (SELECT run_id FROM runs) AND NOT {_SHIPPED}",
-        lambda what: Sentence(
-            "Control passes belong to {what} not in the warehouse: not finished yet, or deleted.", what=what
-        ),
+        f"SELECT DISTINCT parent_run_id FROM runs WHERE parent_{_NO_RUN} AND NOT {_SHIPPED}",
         "run",
-        False,
+        Sentence("Control passes belong to {what} not in the warehouse: not finished yet, or deleted."),
     ),
     (
-        "SELECT DISTINCT control FROM (SELECT unnest(control_run_ids) AS control FROM run_summaries "
-        f"WHERE run_id IN (SELECT run_id FROM runs WHERE NOT {_SHIPPED})) "
-        "WHERE control NOT IN (SELECT run_id FROM runs)",
-        lambda what: Sentence(
-            "Verdicts rest on {what} not in the warehouse. Measure the control again, or import its parcel.", what=what
-        ),
+        "SELECT DISTINCT run_id FROM (SELECT unnest(control_run_ids) AS run_id FROM run_summaries "
+        f"SEMI JOIN (FROM runs WHERE NOT {_SHIPPED}) AS own USING (run_id)) WHERE {_NO_RUN}",
         "control run",
-        False,
+        Sentence("Verdicts rest on {what} not in the warehouse. Measure the control again, or import its parcel."),
     ),
 ]
-"""Query for missing ids, message, kind of what is counted, whether it is damage."""
+"""Query for missing ids, kind of what is counted, message; those with a remedy are damage."""
 
 
 def _check_references(file: Connection) -> Iterator[Finding]:
     """Find rows that refer to something that does not exist."""
-    for sql, sentence, kind, is_damage in _REFERENCES:
+    stray = Sentence("{table} has rows of {what} not in the warehouse. {remedy}")
+    of_tables = [(f"SELECT DISTINCT run_id FROM {table} WHERE {_NO_RUN}", "run", stray, table) for table in LONG_TABLES]
+    for sql, kind, template, table in [*of_tables, *((*one, "") for one in _REFERENCES)]:
         missing = file.execute(f"SELECT * FROM ({sql}) AS missing WHERE COLUMNS(*) IS NOT NULL ORDER BY ALL").fetchall()
         if missing:
-            yield Finding(sentence(_count_text([row[0] for row in missing], kind)), is_damage)
+            what = _count_text([row[0] for row in missing], kind)
+            yield Finding(Sentence(template, table=table, what=what, remedy=_REBUILD), "{remedy}" in template)
 
 
 # --- both ------------------------------------------------------------------------------------------------------
@@ -342,32 +291,20 @@ def _check_parcels(
             missing.append(run_id)
             continue
         try:
-            n_rows = _count_parcel_rows(parcel)
-            differences: list[str] = [
-                Sentence(
-                    "{table}: {n} row, not {expected}",
-                    "{table}: {n} rows, not {expected}",
-                    table=table,
-                    n=counts[table].get(run_id, 0),
-                    expected=n_rows[table],
-                )
-                for table in LONG_TABLES
-                if n_rows[table] != counts[table].get(run_id, 0)
-            ]
+            header = read_header(parcel)
+            verify_files(header)
+            n_rows = dict.fromkeys(LONG_TABLES, 0) | {
+                table: pq.read_metadata(parcel / f"{table}.parquet").num_rows for table in header.files
+            }
+            differences = [table for table in LONG_TABLES if n_rows[table] != counts[table].get(run_id, 0)]
             if thorough and not differences:
-                differences = _differing_tables(file, model, warehouse, sync.RUN, run_id, ("runs", *LONG_TABLES))
+                differences = _differing_tables(file, model, warehouse, RUN, run_id, ("runs", *LONG_TABLES))
         except WarehouseError as error:
             its_rows = Sentence("Its rows are in the warehouse. Bring the parcel back: workdim restore FILE")
             findings.append(Finding(sentences(error.message, its_rows)))
             continue
         if differences:
-            line = Sentence(
-                "Run {run} is not what its parcel holds ({tables}). {remedy}",
-                run=run_id,
-                tables=differences,
-                remedy=_REBUILD,
-            )
-            findings.append(Finding(line))
+            findings.append(_other_content(RUN, run_id, differences))
         progress(number, len(runs))
     if missing:
         line = Sentence(
@@ -412,10 +349,9 @@ def _check_models_and_corpora(file: Connection, warehouse: Warehouse) -> Iterato
 def _told_of(warehouse: Warehouse, run_id: str, table: str) -> dict[str, Any] | None:
     """The row of a table that a run's parcel holds; None without a parcel, or for a damaged one, which is found elsewhere."""
     try:
-        row = read_header(warehouse.parcels / run_id).rows[table]
-    except (WarehouseError, *READ_ERRORS):
+        return read_header(warehouse.parcels / run_id).rows[table]
+    except WarehouseError:
         return None
-    return pl.DataFrame([row], schema=TABLES[table].schema).row(0, named=True)
 
 
 def _check_user_files(file: Connection, model: Connection, warehouse: Warehouse, thorough: bool) -> Iterator[Finding]:
@@ -437,16 +373,19 @@ def _check_user_files(file: Connection, model: Connection, warehouse: Warehouse,
                 Sentence("{what} not in the warehouse. Run: workdim ingest", what=_count_text(not_loaded, kind))
             )
         for file_id in sorted(rows.keys() & set(files)):
-            with contextlib.suppress(WarehouseError, FileNotFoundError):  # reported already
+            with contextlib.suppress(WarehouseError):  # reported already
                 tables = declared.tables if thorough or not declared.parquet else (first,)
                 if differences := _differing_tables(file, model, warehouse, kind, file_id, tables):
-                    line = Sentence(
-                        "The {what} is not what its file holds ({tables}). {remedy}",
-                        what=_name_text(kind, rows[file_id]),
-                        tables=differences,
-                        remedy=_REBUILD,
-                    )
-                    yield Finding(line)
+                    yield _other_content(kind, rows[file_id], differences)
+
+
+def _other_content(kind: str, name: str, tables: Sequence[str]) -> Finding:
+    what = _count_text([name], kind)
+    return Finding(
+        Sentence(
+            "{what} whose file holds something else ({tables}). {remedy}", what=what, tables=tables, remedy=_REBUILD
+        )
+    )
 
 
 def _differing_tables(
@@ -458,7 +397,7 @@ def _differing_tables(
     try:
         sync.sync_rows(model, warehouse.folder, kind, [file_id])
         for table in tables:
-            where = "run_id = $one" if kind == sync.RUN else sync.row_condition(kind, table)
+            where = "run_id = $one" if kind == RUN else sync.row_condition(kind, table)
             sql = f"SELECT * FROM {table} WHERE {where}"
             actual, expected = (pl.DataFrame(each.sql(sql, params={"one": file_id})) for each in (file, model))
             # SQL promises no order of rows.
@@ -494,14 +433,3 @@ def _count(kind: str, n: int) -> Sentence:
         "rule": Sentence("{n:,} rule", "{n:,} rules", n=n),
         "recipe": Sentence("{n:,} recipe", "{n:,} recipes", n=n),
     }[kind]
-
-
-def _name_text(kind: str, name: str) -> Sentence:
-    return Sentence(_NAMED[kind], name=name) if kind in _NAMED else Sentence("{kind} {name}", kind=kind, name=name)
-
-
-def _reason(error: BaseException) -> str:
-    """An error in one line, in the reader's language where it is one of ours."""
-    if isinstance(error, WorkdimError):
-        return error.message
-    return str(error).splitlines()[0] if str(error) else type(error).__name__

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from core.errors import InputError, ResourceError, WarehouseError, WarehouseLocked
+from core.errors import InputError, WarehouseError
 from core.records import LOCAL, SHIPPED, SHORT_ID, LayerPlan, matching_ids
 from core.store import user_files
 from core.tables import TABLES, PlanOutcomeRow
@@ -15,26 +15,8 @@ _KIND = "plan"
 
 
 def save_plan(warehouse: Warehouse, *plans: LayerPlan) -> str:
-    """Write the file of each plan and sync their rows.
-
-    If the warehouse is locked or full, the file is written all the same and the rows follow when it is next opened: then
-    returns the reason, otherwise an empty string.
-    """
-    ids = [plan.plan.plan_id for plan in plans]
-
-    def write() -> None:
-        for plan in plans:
-            user_files.write(warehouse.folder, _KIND, plan.plan.plan_id, plan.frames())
-
-    try:
-        with warehouse.update(_KIND, *ids):
-            write()
-    except (WarehouseLocked, ResourceError) as error:
-        # The file before its marker: another process could apply, and remove, a marker without a file.
-        write()
-        warehouse.folder.mark(_KIND, ids)
-        return str(error)
-    return ""
+    """Write the file of each plan and sync their rows, as `Warehouse.save` does."""
+    return warehouse.save(_KIND, {plan.plan.plan_id: plan.frames() for plan in plans})
 
 
 def has_plan(warehouse: Warehouse, plan_id: str) -> bool:
@@ -43,16 +25,8 @@ def has_plan(warehouse: Warehouse, plan_id: str) -> bool:
 
 def load_plan(warehouse: Warehouse, plan_id: str) -> LayerPlan | None:
     """A plan from its file; None if there is none. Raises WarehouseError for a damaged file."""
-    try:
-        return LayerPlan.from_frames(user_files.read(warehouse.folder, _KIND, plan_id))
-    except FileNotFoundError:
-        return None
-
-
-def delete_plan(warehouse: Warehouse, *plan_ids: str) -> None:
-    with warehouse.update(_KIND, *plan_ids):
-        for plan_id in plan_ids:
-            user_files.delete(warehouse.folder, _KIND, plan_id)
+    tables = user_files.read(warehouse.folder, _KIND, plan_id)
+    return LayerPlan.from_frames(tables) if tables else None
 
 
 def list_plans(warehouse: Readable) -> pl.DataFrame:

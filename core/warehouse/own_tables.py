@@ -9,7 +9,6 @@ A view's text may come from anybody, and may read files or take hours: it is nev
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -21,13 +20,14 @@ from core.errors import Sentence, WarehouseError
 from core.files import make_folder, names_in
 from core.store import user_files
 from core.store.folder import Folder
-from core.tables import TABLES, SavedQueryRow
+from core.store.parcels import reason_of
+from core.tables import SavedQueryRow
+from core.tables.columns import literal
 from core.warehouse import schema
 from core.warehouse.connection import Connection
-from core.warehouse.sync import escaped_glob
+from core.warehouse.sync import Report, escaped_glob
 
 _NAME_IN_FILE = "workdim_table"
-Report = Callable[[str], None]
 
 
 def files(folder: Folder) -> list[Path]:
@@ -54,8 +54,6 @@ def damaged_files(folder: Folder) -> dict[Path, str]:
         for file_id in user_files.list_ids(folder, kind):
             try:
                 user_files.read(folder, kind, file_id)
-            except FileNotFoundError:  # deleted since
-                continue
             except WarehouseError as error:
                 damaged[user_files.path_of(folder, kind, file_id)] = error.message
     for file in files(folder):
@@ -80,21 +78,21 @@ def save(connection: Connection, folder: Folder, report: Report, replace: bool =
         make_folder(place)
         part = file.with_suffix(".part")
         source = f"main.{schema.quoted(table)}"
-        options = f"FORMAT parquet, COMPRESSION zstd, KV_METADATA {{{_NAME_IN_FILE}: {_text(table)}}}"
+        options = f"FORMAT parquet, COMPRESSION zstd, KV_METADATA {{{_NAME_IN_FILE}: {literal(table)}}}"
         try:
-            connection.execute(f"COPY {source} TO {_text(str(part))} ({options})")
+            connection.execute(f"COPY {source} TO {literal(str(part))} ({options})")
             os.replace(part, file)
         except (duckdb.Error, OSError) as error:
             part.unlink(missing_ok=True)
-            report(Sentence("The table {table} cannot be kept: {reason}.", table=table, reason=_first_line(error)))
+            report(Sentence("The table {table} cannot be kept: {reason}.", table=table, reason=reason_of(error)))
     for view, statement in views.items():
         query_id, select = user_files.hash_name(view), select_of(statement)
-        if user_files.exists(folder, "query", query_id):
-            if user_files.read(folder, "query", query_id)["saved_queries"]["sql"].to_list() != [select]:
+        if there := user_files.read(folder, "query", query_id):
+            if there["saved_queries"]["sql"].to_list() != [select]:
                 report(Sentence("The view {view} cannot be kept: a saved query has its name.", view=view))
             continue
         row = SavedQueryRow(view, select, None, datetime.now(UTC).replace(tzinfo=None))
-        user_files.write(folder, "query", query_id, {"saved_queries": TABLES["saved_queries"].frame([row])})
+        user_files.write(folder, "query", query_id, {"saved_queries": [row]})
         new.append(query_id)
     return new
 
@@ -109,7 +107,7 @@ def load(connection: Connection, folder: Folder, report: Report) -> None:
         except WarehouseError as error:
             report(error.message)
         except duckdb.Error as error:
-            report(Sentence("The table of {file} cannot be made: {reason}.", file=file, reason=_first_line(error)))
+            report(Sentence("The table of {file} cannot be made: {reason}.", file=file, reason=reason_of(error)))
 
 
 def select_of(statement: str) -> str:
@@ -119,11 +117,3 @@ def select_of(statement: str) -> str:
     columns = next((at for at, _ in tokens if at < as_ and statement[at] == "("), None)
     select = statement[as_ + 3 :].rstrip("; \n")
     return select if columns is None else f"SELECT * FROM ({select}) AS named{statement[columns:as_].strip()}"
-
-
-def _text(value: str) -> str:
-    return "'" + value.replace("'", "''") + "'"
-
-
-def _first_line(error: BaseException) -> str:
-    return str(error).splitlines()[0].rstrip(".")

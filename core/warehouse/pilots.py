@@ -32,7 +32,7 @@ def register_pilot(warehouse: Warehouse, pilot: Pilot) -> bool:
     """
     with warehouse.update(_KIND, pilot.pilot_id):
         now = datetime.now(UTC)
-        known = _read(warehouse, pilot.pilot_id)
+        known = user_files.read(warehouse.folder, _KIND, pilot.pilot_id)
         tables = known or _new_tables(pilot, now)
         scores = _new_scores(pilot, tables["scores"], now)
         updated = tables["pilots"].with_columns(config=pl.lit(_updated_config(pilot, tables["pilots"]["config"][0])))
@@ -52,7 +52,7 @@ def add_runs(warehouse: Warehouse, pilot_id: str, run_ids: Sequence[str]) -> Non
     Raises InputError for an unregistered pilot.
     """
     with warehouse.update(_KIND, pilot_id):
-        tables = _read(warehouse, pilot_id)
+        tables = user_files.read(warehouse.folder, _KIND, pilot_id)
         if tables is None:
             raise InputError(
                 "There is no pilot {pilot_id}. Register it first: workdim pilot FILE.toml", pilot_id=pilot_id
@@ -61,13 +61,6 @@ def add_runs(warehouse: Warehouse, pilot_id: str, run_ids: Sequence[str]) -> Non
         together = pl.concat([tables["pilot_runs"], rows]).unique(maintain_order=True)
         if together.height > tables["pilot_runs"].height:
             user_files.write(warehouse.folder, _KIND, pilot_id, tables | {"pilot_runs": together})
-
-
-def _read(warehouse: Warehouse, pilot_id: str) -> dict[str, pl.DataFrame] | None:
-    try:
-        return user_files.read(warehouse.folder, _KIND, pilot_id)
-    except FileNotFoundError:
-        return None
 
 
 def _updated_config(pilot: Pilot, registered: str) -> str:

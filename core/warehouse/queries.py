@@ -64,14 +64,6 @@ _RUN_LIST = """
     ) AS summary ON summary.run_id = runs.run_id
     ORDER BY runs.started_at DESC, runs.run_id DESC
 """
-_COUNTS = """
-    SELECT
-        (SELECT count(*) FROM runs) AS runs,
-        (SELECT count(*) FROM models) AS models,
-        (SELECT count(*) FROM corpora) AS corpora,
-        (SELECT count(*) FROM layer_estimates) AS estimates,
-        (SELECT count(*) FROM scores) AS scores
-"""
 _MEMBERS = """
     SELECT run_id, pilot_id AS member_of FROM pilot_runs
     UNION SELECT run_id, pilot_id FROM runs WHERE pilot_id IS NOT NULL AND pass = 'text'
@@ -235,7 +227,9 @@ def durations(warehouse: Readable) -> pl.DataFrame:
 
 def counts(warehouse: Readable) -> dict[str, int]:
     """Number of runs, models, corpora, estimates and scores."""
-    return warehouse.read(_COUNTS).row(0, named=True)
+    tables = {name: name for name in ("runs", "models", "corpora", "scores")} | {"estimates": "layer_estimates"}
+    counted = ", ".join(f"(SELECT count(*) FROM {table}) AS {name}" for name, table in tables.items())
+    return warehouse.read(f"SELECT {counted}").row(0, named=True)
 
 
 def _placeholders(run_ids: Sequence[str]) -> str:

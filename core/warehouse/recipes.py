@@ -71,32 +71,18 @@ def save_recipe(
         )
     recipe_id, now = recipe.recipe_id, datetime.now(UTC).replace(tzinfo=None)
     with warehouse.update(_KIND, recipe_id):
-        created = now
-        if user_files.exists(warehouse.folder, _KIND, recipe_id):
-            (before,) = TABLES["recipes"].rows(user_files.read(warehouse.folder, _KIND, recipe_id)["recipes"])
-            created = before.created_at
+        before = user_files.read(warehouse.folder, _KIND, recipe_id)
+        created = before["recipes"]["created_at"].item() if before else now
         said: dict[str, Any] = asdict(recipe) | {"run_ids": list(recipe.run_ids), "left_out": list(recipe.left_out)}
         row = RecipeRow(recipe_id=recipe_id, **said, code_version=version, made_at=now, created_at=created)
         own = [replace(number, recipe_id=recipe_id) for number in numbers]
-        tables = {"recipes": TABLES["recipes"].frame([row]), "recipe_numbers": TABLES["recipe_numbers"].frame(own)}
-        user_files.write(warehouse.folder, _KIND, recipe_id, tables, template)
+        user_files.write(warehouse.folder, _KIND, recipe_id, {"recipes": [row], "recipe_numbers": own}, template)
     return SavedRecipe(recipe, version, now, created, len(own))
 
 
 def read_template(warehouse: Warehouse, recipe: Recipe) -> bytes | None:
     """The company template of a recipe, if it has one."""
-    if recipe.template is None:
-        return None
-    try:
-        return user_files.read_attachment(warehouse.folder, _KIND, recipe.recipe_id)
-    except FileNotFoundError:
-        return None
-
-
-def delete_recipe(warehouse: Warehouse, recipe_id: str) -> None:
-    """Delete a recipe with its numbers; reports made by it stay."""
-    with warehouse.update(_KIND, recipe_id):
-        user_files.delete(warehouse.folder, _KIND, recipe_id)
+    return user_files.read_attachment(warehouse.folder, _KIND, recipe.recipe_id)
 
 
 def compare_numbers(rows: Sequence[RecipeNumberRow], now: Sequence[RecipeNumberRow]) -> list[NumberComparison]:

@@ -19,7 +19,7 @@ from pathlib import Path
 
 import polars as pl
 
-from core.errors import ResourceError, Sentence
+from core.errors import Sentence
 from core.files import (
     REFERENCE,
     make_folder,
@@ -29,6 +29,7 @@ from core.files import (
     refuse_where_read_only,
     temporary_folder,
     write_atomic,
+    writing,
 )
 from core.records import SHIPPED, LayerPlan
 from core.store.parcels import is_parcel
@@ -110,7 +111,7 @@ def remove_profiles(warehouse: Warehouse) -> tuple[int, int]:
     delete_runs(warehouse, profiles["run_id"].to_list())
     plan_ids = [plan_id for plan_id in plan_ids if layer_plans.has_plan(warehouse, plan_id)]
     if plan_ids:
-        layer_plans.delete_plan(warehouse, *plan_ids)
+        warehouse.delete("plan", *plan_ids)
     return profiles.height, len(plan_ids)
 
 
@@ -126,16 +127,10 @@ def _add_profiles(warehouse: Warehouse, known: Collection[str], report: Report) 
     target = warehouse.parcels
     make_folder(target)
     with temporary_folder("reference", warehouse.folder.root) as place:
-        try:
+        with writing(target):
             unpacked = [bundle for bundle in packed if _unpack_whole(bundle, place, report)]
             for parcel in parcels:
                 shutil.copytree(parcel, place / parcel.name)
-        except (OSError, shutil.Error) as error:
-            raise ResourceError(
-                "{target} cannot be written to: {reason}.",
-                target=target,
-                reason=getattr(error, "strerror", None) or error,
-            ) from error
         offered = [name for name in sorted(names_in(place)) if is_parcel(place / name)]
         copied = [name for name in offered if name not in known and not is_parcel(target / name)]
         for name in copied:
@@ -174,12 +169,6 @@ def _read_offered(warehouse: Warehouse) -> set[str]:
 
 
 def _write_offered(warehouse: Warehouse, run_ids: Collection[str]) -> None:
-    try:
-        content = json.dumps(sorted(_read_offered(warehouse) | set(run_ids)), indent=0)
-        write_atomic(warehouse.folder.offered_profiles, content.encode())
-    except OSError as error:
-        raise ResourceError(
-            "{offered} cannot be written: {reason}.",
-            offered=warehouse.folder.offered_profiles,
-            reason=error.strerror or error,
-        ) from error
+    file = warehouse.folder.offered_profiles
+    with writing(file):
+        write_atomic(file, json.dumps(sorted(_read_offered(warehouse) | set(run_ids)), indent=0).encode())

@@ -41,9 +41,9 @@ def save_rule(warehouse: Warehouse, rule: Rule) -> SavedRule:
             "The name of a rule has up to {max_name} letters, digits and signs that can be seen, on one line.",
             max_name=MAX_NAME_LENGTH,
         )
-    folder, rule_id = warehouse.folder, rule.rule_id
+    rule_id = rule.rule_id
     with warehouse.update(_KIND, rule_id) as connection:
-        if user_files.exists(folder, _KIND, rule_id):
+        if user_files.exists(warehouse.folder, _KIND, rule_id):
             row, choices = _read(warehouse, rule_id)
             row = replace(row, note=rule.note, config=rule.config())
         else:
@@ -97,24 +97,21 @@ def set_outcome(
 
 def delete_rule(warehouse: Warehouse, rule_id: str) -> None:
     """Delete a version of a rule with its choices. Raises InputError for an unknown id."""
-    with warehouse.update(_KIND, rule_id):
-        _read(warehouse, rule_id)
-        user_files.delete(warehouse.folder, _KIND, rule_id)
+    _read(warehouse, rule_id)
+    warehouse.delete(_KIND, rule_id)
 
 
 def _read(warehouse: Warehouse, rule_id: str) -> tuple[RuleRow, list[RuleChoiceRow]]:
     """The content of the file, newest choice first."""
-    try:
-        tables = user_files.read(warehouse.folder, _KIND, rule_id)
-    except FileNotFoundError as error:
+    tables = user_files.read(warehouse.folder, _KIND, rule_id)
+    if tables is None:
         raise InputError(
             "There is no rule {rule_id}. `workdim rules list` lists those that are there.", rule_id=rule_id
-        ) from error
+        )
     (row,) = TABLES["rules"].rows(tables["rules"])
     choices = TABLES["rule_choices"].rows(tables["rule_choices"])
     return row, sorted(choices, key=lambda choice: choice.chosen_at, reverse=True)
 
 
 def _write(warehouse: Warehouse, row: RuleRow, choices: list[RuleChoiceRow]) -> None:
-    tables = {"rules": TABLES["rules"].frame([row]), "rule_choices": TABLES["rule_choices"].frame(choices)}
-    user_files.write(warehouse.folder, _KIND, row.rule_id, tables)
+    user_files.write(warehouse.folder, _KIND, row.rule_id, {"rules": [row], "rule_choices": choices})

@@ -39,11 +39,6 @@ def ingest_parcel(warehouse: Warehouse, parcel: Path) -> bool:
     return not known
 
 
-def waiting_parcels(warehouse: Warehouse) -> list[Path]:
-    """Parcels whose runs are not in the warehouse, oldest first."""
-    return [warehouse.parcels / run_id for run_id in warehouse.pending_changes().run_ids]
-
-
 def annotate(warehouse: Warehouse, run_id: str, change: Callable[[Annotations], Annotations]) -> Annotations:
     """Change tags and note of a run, in its parcel and in the warehouse, and return the new ones.
 
@@ -142,8 +137,9 @@ def restore_run(warehouse: Warehouse, run_id: str) -> list[str]:
     run_ids = [*controls, run_id]
     pilots: dict[str, list[str]] = {}
     with warehouse.update(RUN, *run_ids) as connection:
+        known = sync.known_content(connection)
         for restored_id in run_ids:
-            sync.check_content(connection, read_header(folder.trash / restored_id).rows)
+            sync.check_content(known, read_header(folder.trash / restored_id).rows)
         for restored_id in run_ids:
             for pilot_id in trash.restore_parcel(folder, restored_id):
                 pilots.setdefault(pilot_id, []).append(restored_id)

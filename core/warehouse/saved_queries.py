@@ -11,13 +11,12 @@ from core.warehouse.connection import Readable
 from core.warehouse.warehouse import Warehouse
 
 MAX_NAME_LENGTH = 80
-_KIND, _TABLE = "query", "saved_queries"
+_KIND = "query"
 
 
 def list_queries(warehouse: Readable) -> list[SavedQueryRow]:
     """Every saved query, by name."""
-    rows = warehouse.read("SELECT name, sql, note, created_at FROM saved_queries ORDER BY lower(name), name")
-    return [SavedQueryRow(**row) for row in rows.to_dicts()]
+    return TABLES["saved_queries"].rows(warehouse.read("FROM saved_queries ORDER BY lower(name), name"))
 
 
 def find_query(warehouse: Warehouse, name: str) -> SavedQueryRow:
@@ -48,15 +47,14 @@ def save_query(
                 "A query '{name}' is saved already. Choose another name, or ask for it to be replaced (--replace).",
                 name=row.name,
             )
-        user_files.write(warehouse.folder, _KIND, query_id, {_TABLE: TABLES[_TABLE].frame([row])})
+        user_files.write(warehouse.folder, _KIND, query_id, {"saved_queries": [row]})
     return row
 
 
 def delete_query(warehouse: Warehouse, name: str) -> None:
     """Delete a saved query. Raises InputError for an unknown name."""
     find_query(warehouse, name)
-    with warehouse.update(_KIND, user_files.hash_name(name)):
-        user_files.delete(warehouse.folder, _KIND, user_files.hash_name(name))
+    warehouse.delete(_KIND, user_files.hash_name(name))
 
 
 def _validated_name(name: str) -> str:

@@ -18,6 +18,7 @@ import duckdb
 
 from core.errors import InputError, Sentence, WarehouseError, unknown_name
 from core.tables import TABLES
+from core.tables.columns import literal
 from core.warehouse import scores as shipped_scores
 from core.warehouse.connection import Connection, Readable
 
@@ -189,8 +190,7 @@ def _counts(warehouse: Readable) -> dict[str, int]:
     )
     named = stored | {quoted(name): name for name in own["table_name"] if name not in TABLES}
     parts = " UNION ALL ".join(
-        f"SELECT '{name.replace(chr(39), chr(39) * 2)}' AS name, count(*) AS n FROM {source}"
-        for source, name in named.items()
+        f"SELECT {literal(name)} AS name, count(*) AS n FROM {source}" for source, name in named.items()
     )
     return dict(warehouse.read(parts).rows())
 

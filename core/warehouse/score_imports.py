@@ -12,10 +12,9 @@ from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
-import duckdb
 import polars as pl
 
-from core.errors import InputError, ResourceError, WarehouseLocked
+from core.errors import InputError
 from core.records import matching_ids
 from core.scores.score_rows import ParsedScore, ScoreFile
 from core.store import user_files
@@ -114,17 +113,20 @@ def store_import(warehouse: Warehouse, file: ScoreFile, aliases: Mapping[str, st
     chosen = [row.score for row in file.rows if row.score and _is_storable(row)]
     if aliases:
         set_aliases(warehouse, aliases)
-    with warehouse.update(_KIND, file.sha256) as connection:
-        known = _stored_before(connection, file)
-        if known and user_files.exists(warehouse.folder, _KIND, file.sha256):
-            return known
+    with warehouse.update(_KIND, file.sha256):
+        if known := user_files.read(warehouse.folder, _KIND, file.sha256):
+            (before,) = TABLES["score_files"].rows(known["score_files"])
+            n_samples = known["score_samples"].height
+            return StoredImport(
+                file.sha256, before.file_name, before.n_taken, n_samples, before.n_skipped, before.imported_at, False
+            )
         if not chosen and not file.samples:
             raise InputError(
                 "{file} holds nothing that could be stored; the preview says why, row by row.", file=file.name
             )
         n_skipped = sum(row.skipped is not None for row in file.rows)
         row_of_file = ScoreFileRow(file.sha256, file.name, file.format, len(chosen), n_skipped, _now())
-        _write(warehouse, row_of_file, chosen, file.samples)
+        user_files.write(warehouse.folder, _KIND, file.sha256, _tables(row_of_file, chosen, file.samples))
     return StoredImport(
         file.sha256, file.name, len(chosen), len(file.samples), n_skipped, row_of_file.imported_at, True
     )
@@ -138,21 +140,10 @@ def store_own_scores(
     samples: Sequence[ScoreSampleRow],
     n_left: int,
 ) -> str:
-    """Store the scores and answers of one model on one task, identified by `sha256`; `n_left` rows were left out.
-
-    If the warehouse is locked or full, the file is written all the same and the rows follow when it is next opened: then
-    returns the reason, otherwise an empty string.
-    """
+    """Store the scores and answers of one model on one task, identified by `sha256`, as `Warehouse.save` does; `n_left` rows
+    were left out."""
     row_of_file = ScoreFileRow(sha256, name, SCORED_FORMAT, len(scores), n_left, _now())
-    try:
-        with warehouse.update(_KIND, sha256):
-            _write(warehouse, row_of_file, scores, samples)
-    except (WarehouseLocked, ResourceError) as error:
-        # The file before its marker: another process could apply, and remove, a marker without a file.
-        _write(warehouse, row_of_file, scores, samples)
-        warehouse.folder.mark(_KIND, [sha256])
-        return str(error)
-    return ""
+    return warehouse.save(_KIND, {sha256: _tables(row_of_file, scores, samples)})
 
 
 def read_import(warehouse: Warehouse, sha256: str) -> dict[str, pl.DataFrame] | None:
@@ -160,19 +151,15 @@ def read_import(warehouse: Warehouse, sha256: str) -> dict[str, pl.DataFrame] | 
 
     Raises WarehouseError for a damaged file.
     """
-    try:
-        return user_files.read(warehouse.folder, _KIND, sha256)
-    except FileNotFoundError:
-        return None
+    return user_files.read(warehouse.folder, _KIND, sha256)
 
 
-def _write(
-    warehouse: Warehouse, file_row: ScoreFileRow, scores: Sequence[ScoreRow], samples: Sequence[ScoreSampleRow]
-) -> None:
-    rows: dict[str, Any] = {"score_files": [file_row], "scores": scores, "score_samples": samples}
+def _tables(
+    file_row: ScoreFileRow, scores: Sequence[ScoreRow], samples: Sequence[ScoreSampleRow]
+) -> dict[str, pl.DataFrame]:
+    rows: dict[str, Sequence[Any]] = {"score_files": [file_row], "scores": scores, "score_samples": samples}
     own = pl.lit(file_row.file_sha256).alias("file_sha256")
-    tables = {table: TABLES[table].frame(of_table).with_columns(own) for table, of_table in rows.items()}
-    user_files.write(warehouse.folder, _KIND, file_row.file_sha256, tables)
+    return {table: TABLES[table].frame(of_table).with_columns(own) for table, of_table in rows.items()}
 
 
 def _now() -> datetime:
@@ -192,8 +179,7 @@ def remove_import(warehouse: Warehouse, file_sha256: str) -> str:
             n_found=len(matches),
             file_sha256=file_sha256[:80],
         )
-    with warehouse.update(_KIND, matches[0]):
-        user_files.delete(warehouse.folder, _KIND, matches[0])
+    warehouse.delete(_KIND, matches[0])
     return names[matches[0]]
 
 
@@ -217,21 +203,14 @@ def _check_sources(file: ScoreFile) -> None:
     if file.sha256 in shipped_hashes():
         raise InputError("{file} holds the scores that Workdim ships: they are in already.", file=file.name)
     for row in file.rows:
-        if row.score and row.score.source.startswith(PILOT_SOURCE):
+        if row.score and row.score.source.startswith((PILOT_SOURCE, SCORED_SOURCE)):
             raise InputError(
-                "{file}, {place}: a source may not begin with '{pilot_source}', which marks own scores of a pilot. "
+                "{file}, {place}: a source may not begin with '{pilot}' or '{scored}', which mark scores of a user's own. "
                 "Name another source.",
                 file=file.name,
                 place=row.at,
-                pilot_source=PILOT_SOURCE,
-            )
-        if row.score and row.score.source.startswith(SCORED_SOURCE):
-            raise InputError(
-                "{file}, {place}: a source may not begin with '{scored_source}', which marks scores that were made "
-                "here. Name another source.",
-                file=file.name,
-                place=row.at,
-                scored_source=SCORED_SOURCE,
+                pilot=PILOT_SOURCE,
+                scored=SCORED_SOURCE,
             )
         if row.score and not math.isfinite(row.score.value):
             raise InputError("{file}, {place}: a score must be a finite number.", file=file.name, place=row.at)
@@ -259,29 +238,16 @@ def _by_reference(file: ScoreFile, models: Mapping[str, NamedModel]) -> ScoreFil
 
 
 def _proposed_rows(file: ScoreFile, models: Mapping[str, NamedModel]) -> pl.DataFrame:
-    named = [row.score.repository if row.score else row.model for row in file.rows]
-    scores = [row.score for row in file.rows]
-    rows = pl.DataFrame(
-        {
-            "number": range(len(file.rows)),
-            "at": [row.at for row in file.rows],
-            "model": named,
-            "reference": [models[name].reference for name in named],
-            "fate": [_fate(row, models[name]) for row, name in zip(file.rows, named, strict=True)],
-        },
-        schema={"number": pl.Int64, "at": pl.String, "model": pl.String, "reference": pl.String, "fate": pl.String},
-    )
-    kinds = TABLES["scores"].schema
-    score_columns = [name for name in kinds if name not in ("repository", "file_sha256")]
-    values = {
-        name: pl.Series(name, [getattr(score, name) if score else None for score in scores], kinds[name])
-        for name in score_columns
-    }
-    of_ids = [models[name].revision for name in named]
-    revisions = [own or of_id for own, of_id in zip(values["revision"], of_ids, strict=True)]
-    values["revision"] = pl.Series("revision", revisions, pl.String)
-    values["benchmark"] = pl.Series("benchmark", [row.benchmark for row in file.rows], pl.String)
-    return rows.with_columns(*values.values())
+    texts = dict.fromkeys(("at", "model", "reference", "fate"), pl.String())
+    kinds = {"number": pl.Int64()} | texts | TABLES["scores"].schema
+    rows = []
+    for number, row in enumerate(file.rows):
+        model = models[row.score.repository if row.score else row.model]
+        values = dict(vars(row.score)) if row.score else {}
+        values["revision"] = values.get("revision") or model.revision
+        own = {"at": row.at, "model": row.score.repository if row.score else row.model, "reference": model.reference}
+        rows.append(values | own | {"number": number, "fate": _fate(row, model), "benchmark": row.benchmark})
+    return pl.DataFrame(rows, schema=kinds).drop("repository", "file_sha256")
 
 
 def _is_storable(row: ParsedScore) -> bool:
@@ -360,16 +326,3 @@ def _model_names(
 def _imported_at(warehouse: Warehouse, sha: str) -> datetime | None:
     times = warehouse.read("SELECT imported_at FROM score_files WHERE file_sha256 = ?", [sha])
     return times["imported_at"][0] if times.height else None
-
-
-def _stored_before(connection: duckdb.DuckDBPyConnection, file: ScoreFile) -> StoredImport | None:
-    rows = connection.execute(
-        "SELECT file_name, n_taken, n_skipped, imported_at FROM score_files WHERE file_sha256 = ?", [file.sha256]
-    ).fetchall()
-    if not rows:
-        return None
-    name, n_taken, n_skipped, imported_at = rows[0]
-    n_samples = connection.execute(
-        "SELECT count(*) FROM score_samples WHERE file_sha256 = ?", [file.sha256]
-    ).fetchall()[0][0]
-    return StoredImport(file.sha256, name, n_taken, n_samples, n_skipped, imported_at, False)

@@ -11,15 +11,12 @@ import polars as pl
 
 from core import files
 from core.errors import WarehouseError
-from core.registry.metrics import higher_is_better
-from core.registry.names import NOT_STATED
 from core.tables import TABLES
 from core.warehouse.connection import insert
 
 REFERENCE = files.REFERENCE / "benchmarks.parquet"
 LADDER = files.REFERENCE / "ladder" / "scores.parquet"
-"""Scores of the models trained for Workdim, in the columns of `scores`; written by `python -m tests.ladder --ship`."""
-MEAN_OF_SUBTASKS = "derived_macro_mean_of_subtasks"
+"""Scores of the models trained for Workdim, written by `python -m tests.ladder --ship`. Both are in the columns of `scores`."""
 
 
 def shipped_hashes() -> tuple[str, ...]:
@@ -27,19 +24,14 @@ def shipped_hashes() -> tuple[str, ...]:
     return tuple(hashlib.sha256(_read_file(file)).hexdigest() for file in (REFERENCE, LADDER))
 
 
-def load_shipped_scores(connection: duckdb.DuckDBPyConnection) -> int:
-    """Insert the shipped scores into a new file; returns the number of rows."""
-    published, own = (_read_file(file) for file in (REFERENCE, LADDER))
-    rows = pl.concat(
-        [
-            benchmark_rows(pl.read_parquet(io.BytesIO(published)), hashlib.sha256(published).hexdigest()),
-            pl.read_parquet(io.BytesIO(own))
-            .with_columns(file_sha256=pl.lit(hashlib.sha256(own).hexdigest()))
-            .select(TABLES["scores"].names),
-        ]
-    )
-    insert(connection, "scores", rows)
-    return rows.height
+def load_shipped_scores(connection: duckdb.DuckDBPyConnection) -> None:
+    """Insert the shipped scores into a new file."""
+    for file in (REFERENCE, LADDER):
+        content = _read_file(file)
+        rows = pl.read_parquet(io.BytesIO(content)).with_columns(
+            file_sha256=pl.lit(hashlib.sha256(content).hexdigest())
+        )
+        insert(connection, "scores", rows.select(TABLES["scores"].names))
 
 
 def shipped_blocks(wanted: pl.DataFrame) -> pl.DataFrame:
@@ -62,37 +54,6 @@ def _read_file(file: Path) -> bytes:
         raise WarehouseError(
             "The reference scores {file} are missing: Workdim is not completely installed.", file=file
         ) from error
-
-
-def benchmark_rows(published: pl.DataFrame, file_sha256: str) -> pl.DataFrame:
-    """The published benchmark table in the columns of ScoreRow. What a source omits stays NULL."""
-    directions = {metric: higher_is_better(metric) for metric in published["metric"].drop_nulls().unique()}
-    is_mean = pl.col("flags").fill_null("").str.contains(MEAN_OF_SUBTASKS, literal=True)
-    return published.select(
-        repository="model_id",
-        revision="revision",
-        benchmark="benchmark",
-        metric=pl.col("metric").fill_null(NOT_STATED),
-        filter=pl.lit(NOT_STATED),
-        n_shot="n_shot",
-        suite="suite",
-        value="score",
-        std_error="stderr",
-        unit=pl.lit("percent"),
-        higher_is_better=pl.col("metric").replace_strict(directions, default=None, return_dtype=pl.Boolean),
-        n_samples=pl.lit(None, dtype=pl.Int64),
-        is_partial=pl.lit(False),
-        is_group=is_mean | pl.col("metric").fill_null("").str.starts_with("mean of"),
-        source="source",
-        licence="source_licence",
-        as_of="as_of",
-        flags=pl.col("flags").fill_null(""),
-        file_sha256=pl.lit(file_sha256),
-        dtype=pl.lit(None, dtype=pl.String),
-        chat_template=pl.lit(None, dtype=pl.Boolean),
-        task_version=pl.lit(None, dtype=pl.String),
-        source_row=pl.lit(None, dtype=pl.String),
-    ).select(TABLES["scores"].names)
 
 
 MAX_DECIMALS = 5

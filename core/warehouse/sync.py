@@ -8,7 +8,7 @@ it was deleted.
 from __future__ import annotations
 
 import itertools
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -23,8 +23,9 @@ from core.store.folder import Folder
 from core.store.parcels import (
     READ_ERRORS,
     ParcelHeader,
-    damaged_parcel,
+    damaged,
     is_parcel,
+    naming_damage,
     read_header,
     read_parcel,
     verify_files,
@@ -165,14 +166,14 @@ def sync_rows(
             tables = user_files.read(folder, kind, file_id)
         except ValueError:  # the name of a foreign file in pending/ is no id
             continue
-        except FileNotFoundError:
-            if user_files.is_deleted(folder, kind, file_id):
-                remove_rows(connection, kind, file_id)
-            continue
         except WarehouseError as error:
             if report is None:
                 raise
             report(str(error))
+            continue
+        if tables is None:
+            if user_files.is_deleted(folder, kind, file_id):
+                remove_rows(connection, kind, file_id)
             continue
         remove_rows(connection, kind, file_id)
         for table in declared.tables:
@@ -198,13 +199,26 @@ def remove_runs(connection: Connection, run_ids: Sequence[str]) -> None:
         connection.execute(statement)
 
 
-def check_content(connection: Connection, rows: dict[str, dict[str, Any]]) -> None:
-    """Raises WarehouseError if the model or text of a parcel has another content in the DuckDB file."""
+def known_content(connection: Connection) -> dict[str, dict[str, str]]:
+    """Table -> key -> hash of the models and texts in a DuckDB file."""
+    return {
+        table: dict(connection.execute(f"SELECT {key}, {content} FROM {table}").fetchall())
+        for table, (key, content) in CONTENT_HASHES.items()
+    }
+
+
+def check_content(known: Mapping[str, Mapping[str, str]], rows: Mapping[str, Mapping[str, Any]]) -> None:
+    """Raises WarehouseError if the model or text of a parcel has another content in the warehouse."""
     for table, (key, content) in CONTENT_HASHES.items():
-        name = rows[table][key]
-        stored = connection.execute(f"SELECT {content} FROM {table} WHERE {key} = ?", [name]).fetchall()
-        if stored and stored[0][0] != rows[table][content]:
-            raise _content_conflict(name, stored[0][0], rows[table][content])
+        name, here = rows[table][key], rows[table][content]
+        if (there := known[table].get(name, here)) != here:
+            raise WarehouseError(
+                "{name} is in the warehouse with another content ({there}, this parcel has {here}): the parcel was "
+                "left where it is.",
+                name=name,
+                there=there[:12],
+                here=here[:12],
+            )
 
 
 def remove_rows(connection: Connection, kind: str, file_id: str) -> None:
@@ -241,10 +255,8 @@ def _sync_runs(connection: Connection, folder: Folder, run_ids: Sequence[str], r
 
 def _update_annotations(connection: Connection, folder: Folder, run_id: str, known: dict[str, Any]) -> None:
     """Update the annotations of a known run: nothing else of a parcel ever changes."""
-    try:
+    with naming_damage(folder.parcels / run_id):
         stored = annotation.read_columns(folder.parcels / run_id, known["tags"])
-    except READ_ERRORS as error:
-        raise damaged_parcel(folder.parcels / run_id, error) from error
     if stored is not None and stored != known:
         connection.execute(
             "UPDATE runs SET tags = ?, note = ? WHERE run_id = ?", [stored["tags"], stored["note"], run_id]
@@ -259,21 +271,12 @@ def _insert_runs(connection: Connection, headers: list[ParcelHeader], report: Re
     runs = pl.DataFrame([head.rows["runs"] for head in fitting], schema=TABLES["runs"].schema)
     insert(connection, "runs", runs)
     for table in filled:
-        if not (files := _parquet_paths(fitting, table)):
-            continue
-        chosen = (
-            f"(SELECT * FROM {_READ_PARQUET} ORDER BY {_SORT_ORDER[table]})" if table in _SORT_ORDER else _READ_PARQUET
-        )
-        connection.execute(TABLES[table].insert_sql(chosen), [files])
+        if files := [escaped_glob(head.parcel / f"{table}.parquet") for head in fitting if table in head.files]:
+            source = "read_parquet(?, union_by_name = true, hive_partitioning = false)"
+            if table in _SORT_ORDER:
+                source = f"(FROM {source} ORDER BY {_SORT_ORDER[table]})"
+            connection.execute(TABLES[table].insert_sql(source), [files])
     return [head.run_id for head in fitting]
-
-
-_READ_PARQUET = "read_parquet(?, union_by_name = true, hive_partitioning = false)"
-
-
-def _parquet_paths(heads: Iterable[ParcelHeader], table: str) -> list[str]:
-    """Paths of a table's files, in those parcels that have it, escaped for DuckDB's glob patterns."""
-    return [escaped_glob(head.parcel / f"{table}.parquet") for head in heads if table in head.files]
 
 
 def escaped_glob(path: Path) -> str:
@@ -317,18 +320,11 @@ def _insert_models_and_corpora(
     connection: Connection, heads: list[ParcelHeader], report: Report | None
 ) -> list[ParcelHeader]:
     """Insert the new models and texts of these parcels; returns the parcels without a content conflict."""
-    known = {
-        table: dict(connection.execute(f"SELECT {key}, {content} FROM {table}").fetchall())
-        for table, (key, content) in CONTENT_HASHES.items()
-    }
-    new: dict[str, list[dict[str, Any]]] = {table: [] for table in CONTENT_HASHES}
-    fitting = []
+    known, fitting = known_content(connection), []
+    new: dict[str, list[dict[str, Any]]] = {table: [] for table in known}
     for head in heads:
         try:
-            for table, (key, content) in CONTENT_HASHES.items():
-                row = head.rows[table]
-                if (stored := known[table].get(row[key], row[content])) != row[content]:
-                    raise _content_conflict(row[key], stored, row[content])
+            check_content(known, head.rows)
         except WarehouseError as error:
             if report is None:
                 raise
@@ -345,16 +341,6 @@ def _insert_models_and_corpora(
     return fitting
 
 
-def _content_conflict(name: str, there: str, here: str) -> WarehouseError:
-    return WarehouseError(
-        "{name} is in the warehouse with another content ({there}, this parcel has {here}): the parcel was "
-        "left where it is.",
-        name=name,
-        there=there[:12],
-        here=here[:12],
-    )
-
-
 def _ingest_one_by_one(connection: Connection, folder: Folder, run_ids: Sequence[str], report: Report) -> list[str]:
     ingested: list[str] = []
     for run_id in run_ids:
@@ -362,5 +348,5 @@ def _ingest_one_by_one(connection: Connection, folder: Folder, run_ids: Sequence
             with transaction(connection):
                 ingested += sync_rows(connection, folder, RUN, [run_id], report)
         except (duckdb.ConstraintException, duckdb.ConversionException, duckdb.InvalidInputException) as error:
-            report(str(damaged_parcel(folder.parcels / run_id, error)))
+            report(str(damaged(folder.parcels / run_id, error)))
     return ingested

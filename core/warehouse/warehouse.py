@@ -11,7 +11,7 @@ import contextlib
 import logging
 import shlex
 import time
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -21,7 +21,7 @@ import polars as pl
 
 from core.errors import ResourceError, Sentence, WarehouseError, WarehouseLocked
 from core.files import PROJECT_WAREHOUSE, names_in, refuse_where_read_only
-from core.store import restore
+from core.store import restore, user_files
 from core.store.folder import Folder
 from core.store.parcels import RUN_FILE
 from core.warehouse import connection as gate
@@ -108,10 +108,6 @@ class Warehouse:
         return self.folder.root / "query-copies"
 
     @property
-    def backups(self) -> Path:
-        return self.folder.backups
-
-    @property
     def exists(self) -> bool:
         """Whether there is a DuckDB file, or files from which opening would build it."""
         return exists(self.path) or bool(names_in(self.parcels)) or bool(names_in(self.folder.people))
@@ -139,7 +135,8 @@ class Warehouse:
                     if todo is None:
                         self.prepare()
                     else:
-                        self._apply_for_reader(todo, _log.warning)
+                        for line in self._apply_for_reader(todo).damaged:
+                            _log.warning(line)
                     connection = inside.enter_context(gate.read_connection(self.path, self.wait))
                 yield OpenWarehouse(connection)
 
@@ -181,6 +178,31 @@ class Warehouse:
                     "command brings the change in.",
                     reason=why,
                 ) from error
+
+    def save(self, kind: str, files: Mapping[str, Mapping[str, user_files.Rows]]) -> str:
+        """Write files of people: id -> table -> rows. Made by work of hours, they are not lost to a warehouse that is locked
+        or full: the files are written all the same, and the rows follow when it is next opened. Then returns the reason,
+        otherwise an empty string."""
+
+        def write() -> None:
+            for file_id, tables in files.items():
+                user_files.write(self.folder, kind, file_id, tables)
+
+        try:
+            with self.update(kind, *files):
+                write()
+        except (WarehouseLocked, ResourceError) as error:
+            # The file before its marker: another process could apply, and remove, a marker without a file.
+            write()
+            self.folder.mark(kind, files)
+            return str(error)
+        return ""
+
+    def delete(self, kind: str, *ids: str) -> None:
+        """Delete these files of people, and their rows."""
+        with self.update(kind, *ids):
+            for file_id in ids:
+                user_files.delete(self.folder, kind, file_id)
 
     @contextlib.contextmanager
     def write(self) -> Iterator[Connection]:
@@ -226,8 +248,7 @@ class Warehouse:
     def try_apply_pending(self) -> PendingResult:
         """As `apply_pending`, for a reader: what cannot be written now keeps waiting and is reported."""
         todo = self.pending_changes()
-        damaged: list[str] = []
-        return self._apply_for_reader(todo, damaged.append, damaged) if todo else PendingResult()
+        return self._apply_for_reader(todo) if todo else PendingResult()
 
     # --- within ---
 
@@ -291,15 +312,13 @@ class Warehouse:
         if max(stamp) < time.time_ns() - _CLOCK_TICK:
             _synced_stamps[self.path] = stamp
 
-    def _apply_for_reader(
-        self, todo: PendingChanges, report: Report, damaged: list[str] | None = None
-    ) -> PendingResult:
-        damaged = [] if damaged is None else damaged
+    def _apply_for_reader(self, todo: PendingChanges) -> PendingResult:
+        damaged: list[str] = []
         # Otherwise all readers would wait in line for it, each to find that it is ingested already.
         is_brought = not todo.changes and all(map(self._is_being_ingested, todo.run_ids))
         patient = replace(self, wait=0.0 if is_brought else min(self.wait, _READER_WRITE_WAIT))
         try:
-            return PendingResult(patient.apply_pending(report), damaged=damaged)
+            return PendingResult(patient.apply_pending(damaged.append), damaged=damaged)
         except (WarehouseLocked, ResourceError) as error:
             left = self.pending_changes().run_ids
             ingested = [run_id for run_id in todo.run_ids if run_id not in left]

@@ -72,7 +72,7 @@ class Maker:
 
     def __init__(self, shape: str) -> None:
         self._templates = _templates(shape)
-        self._repositories = pl.read_parquet(REFERENCE / "benchmarks.parquet")["model_id"].unique().sort().to_list()
+        self._repositories = pl.read_parquet(REFERENCE / "benchmarks.parquet")["repository"].unique().sort().to_list()
 
     def write(self, parcels: Path, number: int) -> Path:
         """The parcel of run number `number`, in its folder there."""

@@ -14,7 +14,6 @@ from statistics import median
 import pytest
 
 from core.warehouse import queries
-from core.warehouse.runs import waiting_parcels
 from core.warehouse.warehouse import Warehouse
 from tests import portions
 from tests.browser.conftest import serving
@@ -55,7 +54,7 @@ def test_nothing_is_lost_and_nobody_waits_for_long(tmp_path: Path, browser: sync
         said = [answer(process) for process in command_line]
     done = [run_id for one in told for run_id in one["done"]]
     assert set(done) <= set(queries.run_list(warehouse)["run_id"]) and len(done) > 3
-    assert waiting_parcels(warehouse) == []
+    assert not warehouse.pending_changes().run_ids
     everything = "\n".join([*seen, *said, (tmp_path / "server.log").read_text(encoding="utf-8")])
     assert not [text for text in OF_LOCKS if text in everything], everything[-3000:]
     assert "exceeded" in said[1] or "stopped" in said[1], said[1]  # the slow query was there all the time

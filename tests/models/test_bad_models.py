@@ -115,7 +115,7 @@ def test_a_disk_without_room_for_the_states_is_found_out_before_they_are_written
     "place, message",
     [
         ("core.files.os.fsync", r"What was measured cannot be kept in .*: No space left on device\. Free some"),
-        ("core.store.parcels.write_atomic", r"result cannot be written to .*: No space left on device"),
+        ("core.store.parcels.write_atomic", r"cannot be written to: No space left on device"),
     ],
 )
 def test_a_disk_that_fills_while_results_are_written_is_told_and_leaves_no_half_of_them(

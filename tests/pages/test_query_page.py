@@ -85,7 +85,7 @@ def test_an_example_is_run_when_it_is_chosen_and_has_a_short_address(warehouse: 
     app = opened()
     assert len(app.dataframe) == 1 and not app.error
     app.selectbox(key="query example").set_value("inner_dimensions").run()
-    assert app.text_area[0].value == EXAMPLES["inner_dimensions"]
+    assert app.text_area[0].value == EXAMPLES["inner_dimensions"].statement()
     assert "made-up-big" in rows(app)["name"].to_list()
     assert app.query_params["example"] == "inner_dimensions" and "sql" not in app.query_params
     again = opened(example="inner_dimensions", lang="ja")

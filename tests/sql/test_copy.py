@@ -116,11 +116,7 @@ def test_a_locked_copy_has_an_end(warehouse, monkeypatch):
     assert list(warehouse.query_copies.iterdir()) == []
 
 
-def test_bytes_are_copied_where_the_system_cannot_share_them(warehouse, monkeypatch):
-    def refuse(*_):
-        raise OSError("not supported")
-
-    monkeypatch.setattr(os, "copy_file_range", refuse, raising=False)
+def test_a_file_is_copied_in_parts(warehouse, monkeypatch):
     monkeypatch.setattr(sandbox_copy, "_CHUNK", 4096)
     assert names_in(sandbox_copy.current_copy(warehouse)) == []
 

@@ -11,7 +11,7 @@ import pytest
 from core.figures.query_chart import default_choice, query_points
 from core.locale import in_language, translated
 from core.sql import sandbox
-from core.sql.examples import EXAMPLES, TITLES, statement
+from core.sql.examples import EXAMPLES
 from core.warehouse import score_imports
 from core.warehouse.aliases import set_aliases
 from core.warehouse.layer_plans import save_plan
@@ -38,7 +38,7 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Warehouse:
 
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_an_example_finds_something(filled: Warehouse, name: str):
-    frame = sandbox.run_query(filled, EXAMPLES[name]).frame
+    frame = sandbox.run_query(filled, EXAMPLES[name].statement()).frame
     assert not frame.is_empty()
     assert len(set(frame.columns)) == frame.width and not [column for column in frame.columns if "(" in column]
     choice = default_choice(frame)
@@ -47,28 +47,28 @@ def test_an_example_finds_something(filled: Warehouse, name: str):
 
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_an_example_has_a_title_in_each_language(name: str):
-    titles = {in_language(language, translated, TITLES[name]) for language in ("en", "ja")}
+    titles = {in_language(language, translated, EXAMPLES[name].title) for language in ("en", "ja")}
     assert len(titles) == 2
 
 
 @pytest.mark.parametrize("name", EXAMPLES)
 def test_an_example_is_explained_in_the_readers_language(name: str):
-    english, japanese = (in_language(language, statement, name, translated).splitlines() for language in ("en", "ja"))
-    assert english == EXAMPLES[name].splitlines() and all(line.strip("- ") for line in english + japanese)
+    english, japanese = (in_language(language, EXAMPLES[name].statement).splitlines() for language in ("en", "ja"))
+    assert all(line.strip("- ") for line in english + japanese)
     said = [[line for line in lines if line.startswith("-- ")] for lines in (english, japanese)]
     assert english[len(said[0]) :] == japanese[len(said[1]) :], "the same statement"
     assert re.search("[ぁ-ん]", "".join(said[1])) and not re.search("[ぁ-ん]", "".join(said[0]))
 
 
 def test_names_of_one_model_are_joined_by_its_alias(filled: Warehouse):
-    frame = sandbox.run_query(filled, EXAMPLES["dimension_and_score"]).frame
+    frame = sandbox.run_query(filled, EXAMPLES["dimension_and_score"].statement()).frame
     assert "made-up-encoder" in frame["name"].to_list()
 
 
 def test_a_vetoed_run_is_named_and_not_ranked(filled: Warehouse):
-    vetoed = sandbox.run_query(filled, EXAMPLES["checks_not_passed"]).frame
+    vetoed = sandbox.run_query(filled, EXAMPLES["checks_not_passed"].statement()).frame
     assert vetoed.filter(outcome="veto")["run_id"].to_list() == [RUN_IDS[0][:-2] + "91"]
-    ranked = sandbox.run_query(filled, EXAMPLES["inner_dimensions"]).frame
+    ranked = sandbox.run_query(filled, EXAMPLES["inner_dimensions"].statement()).frame
     assert RUN_IDS[0][:-2] + "91" not in ranked["run_id"].to_list()
 
 
@@ -76,7 +76,7 @@ def test_examples_run_on_a_warehouse_without_runs(tmp_path: Path):
     warehouse = Warehouse(tmp_path / "w.duckdb")
     warehouse.prepare()
     for name in ("one_profile", "controls", "ranks_disagree"):
-        assert sandbox.run_query(warehouse, EXAMPLES[name]).frame.is_empty()
+        assert sandbox.run_query(warehouse, EXAMPLES[name].statement()).frame.is_empty()
 
 
 def test_fractions_percentages_and_revisions_are_kept_apart_in_examples(tmp_path: Path):
@@ -90,8 +90,8 @@ def test_fractions_percentages_and_revisions_are_kept_apart_in_examples(tmp_path
     ]
     other = score(repository, 99.0, benchmark="made", suite="s", n_shot=1, filter="none", revision="another")
     score_imports.store_import(warehouse, score_file(*told, other))
-    conflicts = sandbox.run_query(warehouse, EXAMPLES["score_conflicts"]).frame
+    conflicts = sandbox.run_query(warehouse, EXAMPLES["score_conflicts"].statement()).frame
     assert "made" not in conflicts["benchmark"].to_list()
-    beside = sandbox.run_query(warehouse, EXAMPLES["dimension_and_score"]).frame.filter(benchmark="made")
+    beside = sandbox.run_query(warehouse, EXAMPLES["dimension_and_score"].statement()).frame.filter(benchmark="made")
     assert set(beside.filter(score=99.0)["score_of"]) == {"another revision", "base model"}
     assert set(beside.filter(pl.col("score") != 99.0)["score_of"]) == {"revision not stated", "base model"}

@@ -106,7 +106,7 @@ def damages(warehouse):
 def test_a_backup_comes_back_on_an_empty_machine(full, tmp_path):
     before = content(full)
     made = create_backup(full)
-    assert made.file.parent == full.backups and made.n_runs == 3
+    assert made.file.parent == full.folder.backups and made.n_runs == 3
     assert [one.file for one in list_backups(full)] == [made.file] and list_backups(full)[0].n_runs == 3
     elsewhere = Warehouse(tmp_path / "new machine" / "w.duckdb")
     done, reports = restore(elsewhere, made.file)
@@ -243,7 +243,7 @@ def test_a_full_disk_leaves_no_half_backup(full, monkeypatch):
     monkeypatch.setattr(archive.ArchiveWriter, "_write", no_room)
     with pytest.raises(ResourceError, match=r"No space left .* not touched"):
         create_backup(full)
-    assert not list(full.backups.iterdir())
+    assert not list(full.folder.backups.iterdir())
 
 
 def test_a_full_disk_while_restoring_changes_nothing(full, monkeypatch):
@@ -312,9 +312,9 @@ def test_where_a_backup_goes(full, tmp_path):
         create_backup(full, tmp_path / "mine.zip")
     with pytest.raises(InputError, match="There is no folder"):
         create_backup(full, tmp_path / "nowhere" / "mine.zip")
-    assert {create_backup(full).file.name for _ in range(2)} == {file.name for file in full.backups.iterdir()}
-    assert len(list(full.backups.iterdir())) == 2
-    (full.backups / "ruin.zip").write_bytes(b"PK")
+    assert {create_backup(full).file.name for _ in range(2)} == {file.name for file in full.folder.backups.iterdir()}
+    assert len(list(full.folder.backups.iterdir())) == 2
+    (full.folder.backups / "ruin.zip").write_bytes(b"PK")
     assert [one.n_runs for one in list_backups(full) if one.file.name == "ruin.zip"] == [None]
 
 

@@ -23,20 +23,21 @@ SAVED = "INSERT INTO saved_queries VALUES ('mine', 'SELECT 1', NULL, now()::TIME
 
 def test_a_closed_gate_keeps_readers_and_writers_out(warehouse):
     hasty = replace(warehouse, wait=0.05)
-    with gate.closed_gate(warehouse.path, 1.0):
+    with gate.exclusive(warehouse.path, 1.0):
         with pytest.raises(WarehouseLocked):
             hasty.read("SELECT 1")
         with pytest.raises(WarehouseLocked), hasty.write():
             pass
-        with pytest.raises(TimeoutError):
-            gate.wait_for_gate(warehouse.path, 0.01)
+        with pytest.raises(WarehouseLocked), gate.exclusive(warehouse.path, 0.01):
+            pass
     assert hasty.read("SELECT 1").height == 1
 
 
 def test_readers_do_not_close_the_gate(warehouse):
     with warehouse.open() as one, warehouse.open() as other:
         assert one.read("SELECT 1").equals(other.read("SELECT 1"))
-        gate.wait_for_gate(warehouse.path, 0.0)
+        with gate.exclusive(warehouse.path, 0.0):
+            pass
 
 
 def test_readers_go_in_while_a_writer_waits_for_a_program_that_knows_no_gate(warehouse, python, monkeypatch):

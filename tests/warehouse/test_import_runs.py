@@ -16,7 +16,7 @@ import pytest
 from core.commands.main import main
 from core.errors import InputError, ResourceError, WarehouseError
 from core.exports import excel_csv
-from core.locale import in_language, translated
+from core.locale import in_language
 from core.store import annotation, archive, parcels, user_files
 from core.store.parcels import RUN_FILE
 from core.tables import LONG_TABLES, TABLES
@@ -24,7 +24,7 @@ from core.warehouse import import_runs as import_module
 from core.warehouse import queries
 from core.warehouse.export_runs import column_dictionary, export_runs
 from core.warehouse.import_runs import ImportResult, import_runs
-from core.warehouse.runs import annotate, delete_runs, ingest_parcel, waiting_parcels
+from core.warehouse.runs import annotate, delete_runs, ingest_parcel
 from core.warehouse.warehouse import Warehouse
 from tests.measuring import prepared
 from tests.profiles import make_controls, make_corpus, make_model, make_profile
@@ -139,7 +139,7 @@ def test_the_dictionary_explains_every_column():
     told = column_dictionary(list(TABLES))
     assert told.height > 150 and not told["meaning"].str.len_chars().eq(0).any()
     assert told.filter(table="layer_replicates", column="blocks")["type"][0] == "list of numbers"
-    in_japanese = in_language("ja", column_dictionary, list(TABLES), translated)
+    in_japanese = in_language("ja", column_dictionary, list(TABLES))
     assert (in_japanese["meaning"] != told["meaning"]).all()
     assert in_japanese.drop("meaning", "type").equals(told.drop("meaning", "type"))
 
@@ -208,9 +208,12 @@ def test_conflicts_are_reported_and_left_out(ours, theirs, add_parcel, tmp_path)
     done = import_runs(ours, [other.parcels])
     assert states(done) == {RUN: "conflict", third: "conflict", fourth: "conflict", fine: "new"}
     reasons = " ".join(one.reason for one in done.arrivals)
-    assert "they differ in layer_estimates" in reasons and "made-up/other@1 is another content here" in reasons
+    assert (
+        "they differ in layer_estimates" in reasons
+        and "made-up/other@1 is in the warehouse with another content" in reasons
+    )
     assert content(ours)["layer_estimates"].filter(run_id=RUN).equals(before)
-    assert not waiting_parcels(ours)
+    assert not ours.pending_changes().run_ids
 
 
 @pytest.mark.parametrize("is_damaged", [False, True])
@@ -401,8 +404,8 @@ def test_a_locked_warehouse_leaves_new_runs_waiting(ours, theirs, python, monkey
     theirs.prepare()
     code = "import duckdb, sys; c = duckdb.connect(sys.argv[1]); print('held', flush=True); sys.stdin.read()"
     impatient = replace(theirs, wait=0.3)
-    here = import_module._KnownContent(impatient)
-    monkeypatch.setattr(import_module, "_KnownContent", lambda warehouse: here)
+    here = import_module._Known(impatient)
+    monkeypatch.setattr(import_module, "_Known", lambda warehouse: here)
     holder = python(code, theirs.path)
     assert holder.stdout.readline().strip() == "held"
     (found,) = import_runs(impatient, [ours.parcels / RUN]).arrivals

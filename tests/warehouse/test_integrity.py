@@ -64,13 +64,13 @@ def test_where_there_is_no_warehouse_there_is_nothing_to_find(tmp_path):
 ROWS = {
     "DELETE FROM models": "3 runs .* of a model that is not in the warehouse",
     "DELETE FROM corpora": "3 runs .* on a text that is not",
-    "DELETE FROM layer_pairs": "not what its parcel holds .*layer_pairs: 0 rows",
-    "INSERT INTO run_checks SELECT * FROM run_checks LIMIT 1": "not what its parcel holds .*run_checks: ",
+    "DELETE FROM layer_pairs": "whose file holds something else .*layer_pairs",
+    "INSERT INTO run_checks SELECT * FROM run_checks LIMIT 1": "whose file holds something else .*run_checks",
     "INSERT INTO run_summaries SELECT * REPLACE ('gone' AS run_id) FROM run_summaries LIMIT 1": "run_summaries has rows of 1 run .gone. not in the warehouse",
-    "DELETE FROM stored.layer_estimates WHERE layer = 2": "not what its parcel holds .*layer_estimates: ",
+    "DELETE FROM stored.layer_estimates WHERE layer = 2": "whose file holds something else .*layer_estimates",
     "DELETE FROM pilots": "1 pilot .* not in the warehouse",
-    "DELETE FROM pilot_runs": "pilot .* is not what its file holds .pilot_runs",
-    "UPDATE saved_queries SET sql = 'SELECT 3'": "query mine is not what its file holds",
+    "DELETE FROM pilot_runs": "1 pilot .* whose file holds something else .pilot_runs",
+    "UPDATE saved_queries SET sql = 'SELECT 3'": "1 query .mine. whose file holds something else",
     "DELETE FROM score_files": "1 file of scores .* not in the warehouse",
     "ALTER TABLE runs DROP COLUMN note": "The column runs.note is missing",
     "ALTER TABLE runs ALTER COLUMN seed TYPE VARCHAR": "The column runs.seed is VARCHAR NOT NULL and should be BIGINT",
@@ -127,7 +127,7 @@ def test_a_changed_value_is_found_by_the_thorough_look(full):
     change_a_value(full)
     assert lines(full) == []
     (line,) = lines(full, thorough=True)
-    assert "is not what its parcel holds (layer_estimates)" in line
+    assert "whose file holds something else (layer_estimates)" in line
     full.rebuild()
     assert lines(full, thorough=True) == []
 
@@ -151,7 +151,7 @@ def test_a_changed_score_is_found_by_the_thorough_look(full):
     sql(full, "UPDATE scores SET value = 0.75 WHERE file_sha256 = repeat('a', 64)")
     assert lines(full) == []
     (line,) = lines(full, thorough=True)
-    assert "is not what its file holds (scores)" in line
+    assert "whose file holds something else (scores)" in line
 
 
 def test_tags_and_notes_are_compared_too(full):
@@ -175,7 +175,7 @@ def test_a_parcel_with_other_rows_is_found(full):
     pl.read_parquet(file).head(1).write_parquet(file)
     sign_again(file.parent, file)
     (line,) = lines(full)
-    assert "not what its parcel holds (run_checks: " in line and "ingest --rebuild" in line
+    assert "whose file holds something else (run_checks" in line and "ingest --rebuild" in line
 
 
 def test_a_run_without_a_parcel_is_known(full):
@@ -200,7 +200,7 @@ def test_a_damaged_table_of_people_is_found(full):
 
 def test_what_a_kill_left_is_known(full):
     full.folder.mark("query", ["x"])
-    assert any("1 change (query x) not finished" in note for note in notes(full))
+    assert any("1 change (query-x) not finished" in note for note in notes(full))
 
 
 def test_bad_blocks_are_found_and_building_anew_mends_them(full):

@@ -14,7 +14,7 @@ from core.errors import ResourceError, WarehouseError, WarehouseLocked
 from core.store import parcels
 from core.tables import TABLES
 from core.warehouse import sync
-from core.warehouse.runs import ingest_parcel, waiting_parcels
+from core.warehouse.runs import ingest_parcel
 from core.warehouse.warehouse import PendingResult
 from tests.profiles import make_corpus, make_model, make_profile
 
@@ -62,7 +62,7 @@ def test_the_same_parcel_is_taken_in_once(warehouse, add_parcel):
 def test_waiting_parcels_come_in_oldest_first_and_share_model_and_corpus(warehouse, add_parcel):
     for run_id in reversed(RUN_IDS):
         add_parcel(make_profile(run_id))
-    assert [folder.name for folder in waiting_parcels(warehouse)] == RUN_IDS
+    assert list(warehouse.pending_changes().run_ids) == RUN_IDS
     assert warehouse.apply_pending() == RUN_IDS
     assert (rows(warehouse, "models").height, rows(warehouse, "corpora").height) == (1, 1)
 

@@ -48,7 +48,7 @@ def test_a_recipe_is_kept_with_its_numbers_and_template_and_found_again(warehous
     assert find_recipe([found], RECIPE.recipe_id[:9]) is find_recipe([found], RECIPE.recipe_id[-9:]) is found
     with pytest.raises(InputError, match="Board in June"):
         find_recipe([found], "Board in Juni")
-    recipes.delete_recipe(warehouse, RECIPE.recipe_id)
+    warehouse.delete("recipe", RECIPE.recipe_id)
     assert recipes.list_recipes(warehouse) == [] and recipes.read_template(warehouse, RECIPE) is None
 
 

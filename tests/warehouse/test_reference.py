@@ -128,7 +128,7 @@ def test_shipped_plans_are_added_once_and_stay_away_after_they_were_removed(ware
     assert layer_plans.list_plans(warehouse).height == 2
     assert layer_plans.cheapest_verified_plan(warehouse).plan.plan_id == "0199-own"  # what was planned here comes first
 
-    layer_plans.delete_plan(warehouse, "0199-own")
+    warehouse.delete("plan", "0199-own")
     assert layer_plans.cheapest_verified_plan(warehouse).plan.plan_id == "0199-shipped"
     assert layer_plans.cheapest_verified_plan(warehouse, with_reference=False) is None
     assert reference.remove_profiles(warehouse) == (3, 1)

@@ -7,7 +7,7 @@ import pytest
 
 from core.errors import InputError, WarehouseError
 from core.store import user_files
-from core.warehouse.layer_plans import cheapest_verified_plan, delete_plan, find_plan, list_plans, load_plan, save_plan
+from core.warehouse.layer_plans import cheapest_verified_plan, find_plan, list_plans, load_plan, save_plan
 from core.warehouse.runs import delete_runs, ingest_parcel
 from tests.plans.made import layer_plan
 from tests.profiles import make_profile
@@ -23,7 +23,7 @@ def test_a_plan_is_kept_read_and_deleted(warehouse):
     assert warehouse.read(sql)["blocks"].to_list() == [[2, 3, 4]] * 2
     with pytest.raises(InputError, match="2 plans begin or end with '0199'"):
         find_plan(warehouse, "0199")
-    delete_plan(warehouse, "0199-a")
+    warehouse.delete("plan", "0199-a")
     assert list_plans(warehouse)["plan_id"].to_list() == ["0199-b"]
     warehouse.rebuild()
     assert find_plan(warehouse, "0199-b") == second

@@ -13,7 +13,7 @@ from core.store import trash
 from core.store.parcels import is_parcel
 from core.tables import LONG_TABLES
 from core.warehouse import pilots, queries, sync
-from core.warehouse.runs import delete_runs, empty_trash, ingest_parcel, list_deleted, restore_run, waiting_parcels
+from core.warehouse.runs import delete_runs, empty_trash, ingest_parcel, list_deleted, restore_run
 from tests.profiles import make_controls, make_corpus, make_model, make_profile
 from tests.warehouse.test_pilots import PILOT
 
@@ -94,7 +94,7 @@ from core.warehouse.warehouse import Warehouse
 def dies(*_, **__): {kill}
 step = sys.argv[3]
 if step == "before the rename":
-    store.os.replace = dies
+    store.move = dies
 elif step == "after the rename":
     sync.remove_runs = dies
 else:
@@ -151,7 +151,7 @@ def test_what_no_longer_fits_stays_in_the_trash(warehouse, runs, add_parcel):
     with pytest.raises(WarehouseError, match="another content"):
         restore_run(warehouse, OTHER)
     assert [one.run_id for one in list_deleted(warehouse)] == [OTHER]
-    assert not waiting_parcels(warehouse)
+    assert not warehouse.pending_changes().run_ids
 
 
 def test_the_emptied_trash_is_gone_for_good(warehouse, runs):

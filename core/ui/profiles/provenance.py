@@ -161,7 +161,7 @@ def _show_actions(selection: Selection) -> None:
             run_ids = selection.with_controls["run_id"].to_list()
             inputs.show_download(
                 _("Export the chosen runs (zip)"),
-                partial(_export_zip, reads.warehouse(), run_ids, _),
+                partial(_export_zip, reads.warehouse(), run_ids),
                 "workdim_export.zip",
                 "folder_zip",
             )
@@ -277,6 +277,6 @@ def _finish(message: str) -> None:
     st.rerun()
 
 
-def _export_zip(warehouse: Warehouse, run_ids: list[str], translate: Callable[[str], str]) -> bytes:
+def _export_zip(warehouse: Warehouse, run_ids: list[str]) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
-        return export_runs.export_as_zip(warehouse, run_ids, Path(folder), translate)
+        return export_runs.export_runs(warehouse, run_ids, Path(folder) / "export.zip").path.read_bytes()

@@ -13,7 +13,7 @@ import streamlit as st
 from core.errors import InputError, unknown_name
 from core.locale import _, in_language, translated, worded
 from core.sql import gate
-from core.sql.examples import EXAMPLES, TITLES, statement
+from core.sql.examples import EXAMPLES
 from core.sql.sandbox import MAX_CHARACTERS
 from core.ui import inputs, language, reads
 from core.ui.markdown import escape
@@ -44,10 +44,14 @@ def query_form() -> Request | None:
     _apply_link()
     # Streamlit forgets the text of an editor that another page did not draw.
     st.session_state.setdefault(_TEXT, st.session_state.get(_LAST_TEXT, ""))
-    examples = {name: statement(name, _) for name in EXAMPLES}
+    examples = {name: example.statement() for name, example in EXAMPLES.items()}
     with st.container(horizontal=True, gap="small"):
         _show_statements(
-            _("Examples"), "query example", examples, _("Choose a question"), lambda name: translated(TITLES[name])
+            _("Examples"),
+            "query example",
+            examples,
+            _("Choose a question"),
+            lambda name: translated(EXAMPLES[name].title),
         )
         if saved := {row.name: row.sql for row in reads.saved_queries()}:
             _show_statements(_("Saved queries"), "query saved", saved, _("Choose a query"))
@@ -109,7 +113,7 @@ def _url_params(sql: str) -> dict[str, str]:
     """The parameters of a link to a statement: its name where it has one, which is short and follows later changes."""
     saved = {row.sql: row.name for row in reads.saved_queries()}
     examples = {
-        in_language(lang, statement, name, translated): name for name in EXAMPLES for lang in language.LANGUAGES
+        in_language(lang, example.statement): name for name, example in EXAMPLES.items() for lang in language.LANGUAGES
     }
     if sql.strip() in saved:
         return {"saved": saved[sql.strip()]}
@@ -141,7 +145,7 @@ def _linked_statement(params: dict[str, str]) -> str:
         return params["sql"]
     if params["example"] not in EXAMPLES:
         raise InputError(unknown_name("example", params["example"], EXAMPLES))
-    return statement(params["example"], translated)
+    return EXAMPLES[params["example"]].statement()
 
 
 def _show_statements(
