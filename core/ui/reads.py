@@ -177,11 +177,6 @@ def has_reference() -> bool:
     return _lists(True).runs.height > own_runs(_lists(True).runs).height
 
 
-def has_own_runs() -> bool:
-    """Whether the warehouse holds runs that were measured or imported here."""
-    return not own_runs(_lists(True).runs).is_empty()
-
-
 def own_references() -> list[str]:
     """References of the models measured here, the newest first."""
     return own_runs(_lists(True).runs)["reference"].unique(maintain_order=True).to_list()

@@ -42,13 +42,9 @@ _LINK_PARAMETERS = ("models", "text", "protocol", "seed")
 def show() -> None:
     """Draw the form, and the estimate of what was submitted last."""
     from core.runs.estimates import preflight_cards_from_process
-    from core.runs.requests import demo_requests, expand_request, run_requests
+    from core.runs.requests import expand_request, run_requests
 
     _apply_link()
-    if not reads.has_own_runs():
-        message = _("Nothing was measured yet. Two models that need no model hub, to begin with: {names}.")
-        names = [config.model for config in demo_requests()]
-        st.info(message.format(names=escape(_(" and ").join(names))), icon=":material/lightbulb:")
     _show_model_suggestions()
     with st.form("measure", border=True):
         models = st.text_area(

@@ -160,7 +160,7 @@ def _show_values(previews: list[ImportPreview]) -> None:
         rows = rows if kind == "all" else rows.filter(kind=kind)
         n_values += rows.height
         parts.append(_score_rows(preview, rows.head(MAX_ROWS - sum(map(len, parts)))))
-    table = tables.without_empty(pl.concat(parts))
+    table = tables.without_empty(pl.concat(parts, how="vertical_relaxed"))
     tables.show(table, "scores values")
     if table.height < n_values:
         st.caption(_("The first {n} of {total} values are shown.").format(n=f"{table.height:,}", total=f"{n_values:,}"))
@@ -269,12 +269,9 @@ def _show_stored() -> None:
 
 def _score_rows(preview: ImportPreview, rows: pl.DataFrame) -> pl.DataFrame:
     """What each value of a file is and what will be done with it, with all columns."""
-    reasons = [score_files.row_remarks_text(preview.file.rows[number]) for number in rows["number"]]
-    known = [
-        score_files.known_score_text(known, sources, value)
-        for known, sources, value in rows.select("known", "known_from", "known_value").rows()
-    ]
-    is_alias = rows["model"] != rows["reference"]
+    parsed = [preview.file.rows[number] for number in rows["number"]]
+    known = rows.select("known", "known_from", "known_value").rows()
+    meant = rows.select("model", "reference").rows()
     columns = {
         _("Model"): rows["model"],
         _("What will be done"): [score_files.kind_name(kind) for kind in rows["kind"]],
@@ -282,20 +279,15 @@ def _score_rows(preview: ImportPreview, rows: pl.DataFrame) -> pl.DataFrame:
         _("Metric"): tables.named(rows["metric"], wording.metric_name),
         _("Score"): rows["value"],
         _("Unit"): tables.named(rows["unit"], wording.unit_name),
-        _("Why, or what was made of it"): [text or None for text in reasons],
-        _("In the warehouse already"): [text or None for text in known],
-        _("Model that is meant"): rows["reference"].zip_with(is_alias, pl.Series([None], dtype=pl.String)),
+        _("Why, or what was made of it"): [score_files.row_remarks_text(row) or None for row in parsed],
+        _("In the warehouse already"): [score_files.known_score_text(*one) or None for one in known],
+        _("Model that is meant"): [other if other != name else None for name, other in meant],
         _("Shots"): rows["n_shot"],
         _("Filter"): tables.named(rows["filter"], wording.stated_text),
         _("Suite"): tables.named(rows["suite"], wording.stated_text),
         _("Partial run"): [True if partial else None for partial in rows["is_partial"]],
         _("Revision"): rows["revision"],
-        _("Where in the file"): [worded(preview.file.rows[number].at) for number in rows["number"]],
-        _("File"): pl.Series([preview.file.name] * rows.height, dtype=pl.String),
+        _("Where in the file"): [worded(row.at) for row in parsed],
+        _("File"): [preview.file.name] * rows.height,
     }
-    types = {name: pl.String for name in columns} | {
-        _("Score"): pl.Float64,
-        _("Shots"): pl.Int64,
-        _("Partial run"): pl.Boolean,
-    }
-    return pl.DataFrame(columns, schema=types)
+    return pl.DataFrame(columns)
