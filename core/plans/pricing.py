@@ -144,35 +144,32 @@ class Pricer:
 
         `trunk` is a variant whose first blocks the others share: it runs once for all of them and is not scored.
         """
+        done, start, n = 0.0, 0, len(self.windows.ids)
+
+        def advance(n_passes: float) -> None:
+            nonlocal done
+            done += n_passes
+            report(done)
+
         with torch.inference_mode(), self.network.hooked():
             if self.network.model.units:
                 return self._streamed(variants, report)  # with streamed weights a trunk saves nothing
             batches: list[list[Scores]] = []
-            start, done, n = 0, 0.0, len(self.windows.ids)
             while start < n:
-                stop = min(start + self.batch, n)
+                stop, before = min(start + self.batch, n), done
                 try:
-                    batch_scores = self._batch_scores(start, stop, variants, trunk, _part_report(report, done))
+                    batch_scores = self._batch_scores(start, stop, variants, trunk, advance)
                 except (MemoryError, RuntimeError) as error:
                     if not is_out_of_memory(error):
                         raise
                     batch_scores = []
-                if not batch_scores:
-                    self._halve_batch()  # not above: the error holds what is to be freed
-                    continue
-                batches.append(batch_scores)
-                start, done = stop, done + self.cost(variants, trunk) * (stop - start) / n
-            return [
-                concatenate([batch_scores[index] for batch_scores in batches]) for index in range(len(variants) + 1)
-            ]
-
-    def cost(self, variants: Sequence[Variant], trunk: Variant | None = None) -> float:
-        """Cost of the first call of `scores`, in passes of the whole network."""
-        n_run = self.network.n_blocks
-        if trunk is not None:
-            n_run += self._count_blocks(trunk, trunk.parts_from(WHOLE, self.network.n_blocks))
-        n_run += sum(self._count_blocks(variant, self._origin(variant, trunk)[0]) for variant in variants)
-        return n_run * self._block_share + (len(variants) + 1) * self.head_share
+                if batch_scores:
+                    batches.append(batch_scores)
+                    start = stop
+                else:  # not above: the error holds what is to be freed
+                    done = before
+                    self._halve_batch()
+            return [concatenate(of_batches) for of_batches in zip(*batches, strict=True)]
 
     @property
     def _block_share(self) -> float:
@@ -211,18 +208,16 @@ class Pricer:
         return _Reference(targets.to(self.network.model.device))
 
     def _batch_scores(
-        self, start: int, stop: int, variants: Sequence[Variant], trunk: Variant | None, report: ReportPasses
+        self, start: int, stop: int, variants: Sequence[Variant], trunk: Variant | None, advance: ReportPasses
     ) -> list[Scores]:
         """Scores of the whole network and of each variant on some windows."""
         network, n_blocks = self.network, self.network.n_blocks
         ids, reference = self._ids(start, stop), self._reference(start, stop)
         origins = [self._origin(variant, trunk) for variant in variants]
-        n_passes, share = 0.0, (stop - start) / len(self.windows.ids)
+        share = (stop - start) / len(self.windows.ids)
 
         def add_passes(n_run: int, n_heads: int = 1) -> None:
-            nonlocal n_passes
-            n_passes += share * (n_run * self._block_share + n_heads * self.head_share)
-            report(n_passes)
+            advance(share * (n_run * self._block_share + n_heads * self.head_share))
 
         baseline_states = self._whole.get(start)
         if baseline_states is None:
@@ -259,7 +254,11 @@ class Pricer:
         size = variants_at_once(self.windows.ids.size, self.network.model.hidden_size)
         groups = [variants[i : i + size] for i in range(0, len(variants), size)] or [variants]
         for number, group in enumerate(groups):
-            group_scores = self._stream_group(group, _part_report(report, number, len(groups)))
+
+            def report_part(done: float, number: int = number) -> None:
+                report((number + done) / len(groups))
+
+            group_scores = self._stream_group(group, report_part)
             scores += group_scores if not scores else group_scores[1:]
         return scores
 
@@ -292,11 +291,6 @@ class Pricer:
 def variants_at_once(n_tokens: int, hidden_size: int) -> int:
     """Number of variants that run together with streamed weights: each holds three states per token."""
     return max(1, int(STATE_BUDGET * 4 // (3 * n_tokens * hidden_size * 4)) - 1)
-
-
-def _part_report(report: ReportPasses, before: float, n_parts: int = 1) -> ReportPasses:
-    """The reporter of one part of the work, after `before` passes or equal parts."""
-    return lambda done: report((before + done) / n_parts)
 
 
 def head_share(network: Network) -> float:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
@@ -77,17 +77,17 @@ class PooledRelation:
     """95 percent, for these tasks; another set of tasks may have another mean."""
     error_correlation: float
     """Mean correlation of the tasks' errors, 0 to 0.95: they share their models."""
-    p_differ: float | None
+    n_tasks: int
+    p_differ: float | None = None
     """p of the hypothesis that the tasks' true coefficients are equal (Cochran's Q); None for a single task."""
-    spread: float | None
+    spread: float | None = None
     """Standard deviation of the true coefficients between tasks, on Fisher's scale (posterior mean); like all fields below
     None under `FEWEST_FOR_SPREAD` tasks."""
-    further_lower: float | None
-    further_upper: float | None
+    further_lower: float | None = None
+    further_upper: float | None = None
     """95 percent prediction interval for the true coefficient of a further task of the kind."""
-    tasks: Mapping[str, ShrunkCoefficient]
+    tasks: Mapping[str, ShrunkCoefficient] = field(default_factory=dict)
     """By task; empty under `FEWEST_FOR_SPREAD` tasks."""
-    n_tasks: int
 
 
 def pool_tasks(dimension: Sequence[float | None], tasks: Mapping[str, Sequence[float | None]]) -> PooledRelation | None:
@@ -112,11 +112,6 @@ def pool_tasks(dimension: Sequence[float | None], tasks: Mapping[str, Sequence[f
         lower=math.tanh(mean - NORMAL_95 * error),
         upper=math.tanh(mean + NORMAL_95 * error),
         error_correlation=error_correlation,
-        p_differ=None,
-        spread=None,
-        further_lower=None,
-        further_upper=None,
-        tasks={},
         n_tasks=k,
     )
     if k < 2:
@@ -390,8 +385,13 @@ class VerdictAgreement:
 def order_over_tasks(run_ids: Sequence[str], values: Mapping[str, Sequence[float | None]]) -> OrderTable | None:
     """The models' order by score on the tasks that most of them have; None below two tasks."""
     counts = {key: sum(value is not None for value in of_task) for key, of_task in values.items()}
-    columns = [key for key, n in counts.items() if n >= LEAST_COVERAGE * max(counts.values()) and n > 1]
+    columns = _well_covered(counts)
     return _order_table(columns, run_ids, [values[key] for key in columns])
+
+
+def _well_covered(counts: Mapping[str, int]) -> list[str]:
+    """The texts or tasks with at least two models, and most of those that the best covered one has."""
+    return [key for key, n in counts.items() if n >= LEAST_COVERAGE * max(counts.values()) and n > 1]
 
 
 def order_over_texts(runs: pl.DataFrame) -> OrderTable | None:
@@ -408,15 +408,14 @@ def order_over_texts(runs: pl.DataFrame) -> OrderTable | None:
 
 
 def _order_of_group(texts: Mapping[str, pl.DataFrame]) -> OrderTable | None:
-    counts = {text: rows["model_id"].n_unique() for text, rows in texts.items()}
-    covered = [text for text, n in counts.items() if n >= LEAST_COVERAGE * max(counts.values()) and n > 1]
+    covered = _well_covered({text: rows["model_id"].n_unique() for text, rows in texts.items()})
     if len(covered) < 2:
         return None
-    by_text = [dict(texts[text].select("model_id", "inner_max").rows()) for text in covered]
+    runs = pl.concat([texts[text].select("model_id", "run_id", "inner_max", text=pl.lit(text)) for text in covered])
+    table = runs.pivot("text", index="model_id", values="inner_max")
     first = {model: run for rows in texts.values() for model, run in rows.select("model_id", "run_id").rows()}
-    models = list(dict.fromkeys(model for values in by_text for model in values))
     return _order_table(
-        covered, [first[model] for model in models], [[values.get(m) for m in models] for values in by_text]
+        covered, [first[model] for model in table["model_id"]], [table[text].to_list() for text in covered]
     )
 
 

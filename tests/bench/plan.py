@@ -100,7 +100,9 @@ def _bare_pass(pricer: Pricer) -> float:
 def _tell_times(timed: Timed, pricer: Pricer, bare: float) -> dict[str, Any]:
     n = pricer.network.n_blocks
     share = timed.of("singles")[1] / bare / (n + 1)
-    counted = pricer.cost([without_blocks([block]) for block in range(n)]) / (n + 1)
+    passes: list[float] = []
+    Pricer(pricer.network, pricer.windows).scores([without_blocks([block]) for block in range(n)], passes.append)
+    counted = passes[-1] / (n + 1)
     print(f"bare pass {bare:.1f} s of the processor (head {pricer.head_share:.0%} of its multiplications)")
     print(
         f"every block alone: {share:.3f} x (blocks + 1) bare passes, limit {PASSES_LIMIT}; by multiplications {counted:.3f}"
