@@ -23,8 +23,6 @@ WORD_KEYS = ("kind", "stack", "words_hash", "corpus_id", "protocol_hash")
 """Keys shared by runs that are compared on one point per word of the text."""
 OWN_MATCHES = ("own", "exact", "revision_not_stated", "mapped")
 """Matches that are scores of the model itself. A score of its base model is shown but not tested: its weights differ."""
-MAIN = "main"
-"""The stack of a model that has only one."""
 _SCORE_COLUMNS = (
     "repository",
     "name_in_source",
@@ -51,17 +49,15 @@ N_TOLERANCE = 0.10
 class RankingGroup:
     """Runs that are comparable with each other, and with no others."""
 
-    kind: str
-    tokenizer_hash: str
-    """Empty for comparisons across tokenizers."""
-    corpus_id: str
-    protocol_hash: str
+    shared: Mapping[str, str]
+    """What all have in common: the columns of `GROUP_KEYS` or, where they are compared on words, of `WORD_KEYS`."""
     rows: pl.DataFrame
     """Rows of the runs frame, by name."""
-    words_hash: str = ""
-    """Hash of the compared words; empty where the points are token types."""
-    stack: str = MAIN
-    """The measured blocks: `encoder` or `decoder` of an encoder-decoder, `main` of every other model."""
+
+    @property
+    def is_by_words(self) -> bool:
+        """Whether a point is a word of the text, and not a token type."""
+        return "words_hash" in self.shared
 
     @cached_property
     def n_points(self) -> tuple[int, int]:
@@ -172,8 +168,11 @@ def _build_groups(runs: pl.DataFrame, keys: tuple[str, ...], include_vetoed: boo
     text = runs.filter(pl.col("pass") == "text")
     text = text if include_vetoed else text.filter(~_is_vetoed())
     text = text.sort(["name", "run_id"], nulls_last=True)
-    alike = [rows for _, rows in text.group_by(keys, maintain_order=True)]
-    all_groups = [_group(rows, keys) for same_keys in alike for rows in split_by_size(same_keys)]
+    all_groups = [
+        RankingGroup(dict(zip(keys, values, strict=True)), rows)
+        for values, alike in text.group_by(keys, maintain_order=True)
+        for rows in split_by_size(alike)
+    ]
     return sorted(all_groups, key=lambda group: -group.rows.height)
 
 
@@ -193,12 +192,6 @@ def split_by_size(runs: pl.DataFrame) -> list[pl.DataFrame]:
 def _is_vetoed() -> pl.Expr:
     """Whether a check vetoes the run; a run without checks is not vetoed."""
     return pl.col("worst_check").eq_missing(pl.lit("veto"))
-
-
-def _group(rows: pl.DataFrame, keys: tuple[str, ...]) -> RankingGroup:
-    first = rows.row(0, named=True)
-    shared = {key: first[key] for key in keys}
-    return RankingGroup(**{"tokenizer_hash": "", **shared}, rows=rows)
 
 
 def with_scores(runs: pl.DataFrame, scores: pl.DataFrame, *, include_partial: bool = False) -> pl.DataFrame:

@@ -48,10 +48,10 @@ def values(data: DeckData) -> Iterator[StorySlide]:
                 Heading(
                     (
                         _("Across tokenizers, one point per word: {kind}, text {text}, protocol {protocol}, N={size}")
-                        if group.words_hash
+                        if group.is_by_words
                         else _("{kind}, text {text}, protocol {protocol}, N={size}")
                     ).format(
-                        kind=name("kind", group.kind),
+                        kind=name("kind", run["kind"]),
                         text=run["corpus_name"],
                         protocol=run["protocol"],
                         size=wording.size_range(group.n_points),

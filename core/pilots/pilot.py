@@ -103,8 +103,17 @@ def _day(value: Any, what: str = _DAY) -> Any:
     return day
 
 
+class NamesScore:
+    """What names scores by name, metric, filter and n_shot, of which those that are None match anything."""
+
+    def is_met_by(self: Any, scores: Mapping[str, Any]) -> bool:
+        """Whether a row with the columns of a score is of these."""
+        named = {"benchmark": self.name, "metric": self.metric, "filter": self.filter, "n_shot": self.n_shot}
+        return all(value is None or scores[key] == value for key, value in named.items())
+
+
 @dataclass(frozen=True, config=MODEL_CONFIG)
-class Benchmark:
+class Benchmark(NamesScore):
     """The one primary benchmark, named before measuring."""
 
     name: Text
@@ -132,19 +141,6 @@ class Benchmark:
         if info.context and day > date.today():  # only in a file: another machine's date may be behind
             raise ValueError(Sentence("is {day}, which is still to come: write the day of today", day=day))
         return day
-
-    def is_met_by(self, scores: Mapping[str, Any]) -> bool:
-        """Whether a row with the columns of a score belongs to this benchmark; fields that are None match anything."""
-        return is_score_of(self, scores)
-
-
-def is_score_of(named: Any, scores: Mapping[str, Any]) -> bool:
-    """Whether a row with the columns of a score belongs to the named benchmark.
-
-    `named` has name, metric, filter and n_shot; those that are None match anything.
-    """
-    fixed = {"benchmark": named.name, "metric": named.metric, "filter": named.filter, "n_shot": named.n_shot}
-    return all(value is None or scores[key] == value for key, value in fixed.items())
 
 
 @dataclass(frozen=True, config=MODEL_CONFIG)

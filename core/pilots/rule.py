@@ -30,18 +30,18 @@ A weight counts as its share of all weights. A rule with any other content is an
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, field
 from datetime import datetime
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Literal, get_args
 
 import tomli_w
 from pydantic import Field, Strict, TypeAdapter, model_validator
 from pydantic.dataclasses import dataclass
 
 from core.errors import InputError, Sentence
-from core.pilots.pilot import UseClass, find_saved, hashed_id, is_score_of
+from core.pilots.pilot import NamesScore, UseClass, find_saved, hashed_id
 from core.tables import RuleChoiceRow
 from core.validation import (
     MODEL_CONFIG,
@@ -84,17 +84,13 @@ _Count = Annotated[int, Strict(), Field(gt=0, lt=2**53, description=Sentence("a 
 
 
 @dataclass(frozen=True, config=MODEL_CONFIG)
-class TaskName:
+class TaskName(NamesScore):
     """A benchmark; fields left out match anything."""
 
     name: Text
     metric: Text | None = None
     filter: Text | None = None
     n_shot: Whole | None = None
-
-    def is_met_by(self, scores: Mapping[str, Any]) -> bool:
-        """Whether a row with the columns of a score belongs to this benchmark."""
-        return is_score_of(self, scores)
 
 
 @dataclass(frozen=True, config=MODEL_CONFIG)

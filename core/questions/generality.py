@@ -401,8 +401,9 @@ def order_over_texts(runs: pl.DataFrame) -> OrderTable | None:
     """
     by_group: dict[tuple[str, ...], dict[str, pl.DataFrame]] = {}
     for group in ranking.groups(ranking.newest_runs(runs)):  # largest first
-        of_text = by_group.setdefault((group.kind, group.stack, group.tokenizer_hash, group.protocol_hash), {})
-        of_text.setdefault(group.corpus_id, group.rows.filter(pl.col("inner_max").is_not_null()))
+        alike = tuple(value for key, value in group.shared.items() if key != "corpus_id")
+        of_text = by_group.setdefault(alike, {})
+        of_text.setdefault(group.shared["corpus_id"], group.rows.filter(pl.col("inner_max").is_not_null()))
     orders = [order for texts in by_group.values() if (order := _order_of_group(texts)) is not None]
     return max(orders, key=lambda order: len(order.run_ids) * len(order.columns), default=None)
 

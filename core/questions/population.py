@@ -12,9 +12,7 @@ from typing import Any
 import polars as pl
 
 from core.analysis.ranking import (
-    GROUP_KEYS,
     OWN_MATCHES,
-    WORD_KEYS,
     RankingGroup,
     across_tokenizers,
     filter_benchmark,
@@ -278,8 +276,7 @@ def _find_groups(
 
 def group_key(group: RankingGroup) -> str:
     """A key of the group for URLs: the values that its runs share."""
-    parts = (group.kind, group.stack, group.tokenizer_hash or group.words_hash, group.corpus_id, group.protocol_hash)
-    return "~".join([*parts, str(group.n_points[1])])
+    return "~".join([*map(str, group.shared.values()), str(group.n_points[1])])
 
 
 def find_group(all_groups: Iterable[RankingGroup], key: str) -> RankingGroup | None:
@@ -312,8 +309,7 @@ def _choose_group(
 
 
 def _runs_like_group(group: RankingGroup, runs: pl.DataFrame) -> pl.DataFrame:
-    keys = WORD_KEYS if group.words_hash else GROUP_KEYS
-    return runs.filter(pl.all_horizontal(pl.col(key) == getattr(group, key) for key in keys))
+    return runs.filter(pl.col(key) == value for key, value in group.shared.items())
 
 
 def _other_groups(
@@ -330,8 +326,7 @@ def _other_groups(
 
 
 def _differing_keys(group: RankingGroup, other: RankingGroup) -> tuple[str, ...]:
-    keys = ("kind", "stack", "words_hash" if group.words_hash else "tokenizer_hash", "corpus_id", "protocol_hash")
-    differing = [key for key in keys if getattr(group, key) != getattr(other, key)]
+    differing = [key for key, value in group.shared.items() if other.shared[key] != value]
     return tuple(differing) or (("n_points",) if group.n_points != other.n_points else ())
 
 

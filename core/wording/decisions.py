@@ -11,10 +11,9 @@ from typing import Any
 from core import wording
 from core.analysis.criteria import Cost, CriterionValue, ResolvedCriterion
 from core.analysis.decision import AMOUNTS, Decision, ExcludedCandidate, ParetoStatus, is_equal_for_all
-from core.analysis.rule_record import TrackRecord
+from core.analysis.rule_record import TrackRecord, task_remark
 from core.analysis.units import FEWEST_TEST
 from core.locale import _
-from core.pilots.pilot import is_score_of
 from core.pilots.rule import DIMENSIONS, Assumptions, Criterion, Rule, SavedRule, TaskName
 from core.questions.generality import OrderTable, OverTasks, VerdictAgreement
 from core.sources import counted, shown
@@ -369,10 +368,8 @@ def choice_text(choice: RuleChoiceRow) -> str:
 
 def other_task_text(rule: Rule, benchmark: Mapping[str, Any] | None) -> str | None:
     """That a rule is applied to another task than it was learned on, or to none; None otherwise."""
-    if rule.task is None or (benchmark is not None and is_score_of(rule.task, benchmark)):
-        return None
-    if benchmark is None:
-        return reason_text("no_task")
+    if (remark := task_remark(rule, benchmark)) != "other_task":
+        return remark and reason_text(remark)
     template = _(
         "This rule was learned on {learned} and is applied to {applied}: whether it holds there, only outcomes on it can say."
     )

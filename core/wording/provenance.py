@@ -266,7 +266,7 @@ def group_name(group: RankingGroup) -> str:
     """What the runs share, as names: `decoder, english-business, quick`; a hash would mean nothing to a reader."""
     run = row_of(group.rows)
     size = [f"N={wording.size_range(group.n_points)}"] if group.n_points[1] else []
-    return _(", ").join([kind_text(group.kind, group.stack), run["corpus_name"], run["protocol"], *size])
+    return _(", ").join([kind_text(run["kind"], run["stack"]), run["corpus_name"], run["protocol"], *size])
 
 
 def group_models_text(group: RankingGroup) -> str:

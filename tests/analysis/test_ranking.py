@@ -39,7 +39,7 @@ def with_stacks(runs: pl.DataFrame, *stacks: str) -> pl.DataFrame:
 def test_encoder_and_decoder_of_one_model_are_two_groups():
     runs = frames.runs(*(Model(name, kind="encoder_decoder", run_id=name) for name in "abcd"))
     found = groups(with_stacks(runs, "encoder", "decoder", "main", "main"))
-    assert sorted((group.stack, names(group)) for group in found) == [
+    assert sorted((group.shared["stack"], names(group)) for group in found) == [
         ("decoder", ["b"]),
         ("encoder", ["a"]),
         ("main", ["c", "d"]),
@@ -80,7 +80,7 @@ def test_models_with_different_tokenizers_are_compared_on_the_words_that_they_sh
     runs, summaries = frames.runs(A, B), frames.summaries(A, B)
     (group,) = across_tokenizers(runs, summaries)
     assert names(group) == ["a", "b"]
-    assert (group.words_hash, group.tokenizer_hash) == ("w1", "")
+    assert group.is_by_words and group.shared["words_hash"] == "w1"
     assert group.rows["inner_max"].to_list() == [frames.WORDS_READ * A.peak, frames.WORDS_READ * B.peak]
     assert group.n_points == (760, 760)
     assert set(runs.columns) == set(group.rows.columns)

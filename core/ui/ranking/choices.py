@@ -292,7 +292,7 @@ def _with_size_and_tuning(rows: pl.DataFrame) -> pl.DataFrame:
 
 def _choose_specification(population: Population) -> Specification:
     """Return the specification of the largest inner dimension; the default is that of the protocol."""
-    if population.group is None or population.asked.dimension != REGISTERED_DIMENSION or population.group.words_hash:
+    if population.group is None or population.asked.dimension != REGISTERED_DIMENSION or population.group.is_by_words:
         return REFERENCE
     by_key = {specification_key(specification): specification for specification in SPECIFICATIONS}
     names = {key: specification_name(vars(one)) for key, one in by_key.items()}
