@@ -14,10 +14,11 @@ import logging
 import os
 import re
 from contextlib import redirect_stderr
-from functools import lru_cache
+from functools import cache, lru_cache
 from pathlib import Path
 from typing import Any
 
+import gguf
 import torch
 import transformers
 from safetensors import SafetensorError
@@ -29,9 +30,19 @@ from transformers.tokenization_utils_base import VERY_LARGE_INTEGER
 from core.errors import ModelError, Sentence
 from core.files import read_json
 from core.limits import opening
-from core.models.weights import Weights, gguf_entries, safetensors_entries, stores_embedding_twice
+from core.models.weights import (
+    Weights,
+    forget_gguf,
+    gguf_entries,
+    gguf_reader,
+    safetensors_entries,
+    stores_embedding_twice,
+)
 
 gguf_kernels.is_kernels_available = lambda: False  # the GGUF loader downloads kernels despite USE_HUB_KERNELS
+# transformers parses a GGUF file for each of its parts, and a map of names for each module of the network.
+gguf.GGUFReader = gguf_reader
+gguf.get_tensor_name_map = cache(gguf.get_tensor_name_map)
 logging.getLogger("accelerate").setLevel(logging.ERROR)  # it warns about weights on disk, which we put there on purpose
 
 
@@ -99,6 +110,7 @@ def _naming_panics(tokenizer_class: type, name: str) -> type:
 def read_network(weights: Weights, loader: Any, dtype: torch.dtype, **placed: Any) -> Any:
     """The network with its weights; `placed` are options for placing them. Raises ModelError if a weight is missing."""
     module, info = _load(weights, loader, Sentence("weights"), dtype=dtype, output_loading_info=True, **placed)
+    forget_gguf()
     _check_complete(weights, info)
     return module
 

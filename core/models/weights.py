@@ -5,6 +5,7 @@ from __future__ import annotations
 import functools
 import hashlib
 import math
+import os
 import re
 import struct
 from collections import Counter
@@ -234,12 +235,27 @@ def gguf_entries(path: Path) -> dict[str, Any]:
     return entries
 
 
+def gguf_reader(path: Path | str) -> GGUFReader:
+    """The parsed header of a GGUF file, which takes seconds for a vocabulary: kept until another file is read or
+    `forget_gguf` is called, as configuration, tokenizer and weights are read one after the other."""
+    stamp = os.stat(path)
+    return _gguf_reader(str(path), stamp.st_size, stamp.st_mtime_ns)
+
+
+@functools.lru_cache(maxsize=1)
+def _gguf_reader(path: str, _size: int, _changed: int) -> GGUFReader:
+    return GGUFReader(path)
+
+
+forget_gguf = _gguf_reader.cache_clear
+
+
 def stores_embedding_twice(path: Path) -> bool:
     """Whether a GGUF file holds the tied embedding a second time as its output matrix: one matrix of the network.
 
     transformers takes any output matrix for one of its own.
     """
-    stored = {tensor.name: tensor for tensor in GGUFReader(path).tensors}
+    stored = {tensor.name: tensor for tensor in gguf_reader(path).tensors}
     embedding, output = stored.get("token_embd.weight"), stored.get("output.weight")
     if embedding is None or output is None or embedding.tensor_type != output.tensor_type:
         return False

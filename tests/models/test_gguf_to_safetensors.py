@@ -6,11 +6,12 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+from gguf import GGUFReader
 from safetensors import safe_open
 
 from core.errors import ModelError, ResourceError
 from core.measure import capture
-from core.models import gguf_to_safetensors
+from core.models import gguf_to_safetensors, weights
 from core.models.hub import find_weights
 from core.models.model import load_network, open_model, read_blueprint
 from core.models.random_weights import draw_network, load_permuted, load_with_random_blocks
@@ -169,7 +170,10 @@ def test_a_tied_embedding_that_is_stored_twice_is_counted_and_read_once(cache, t
         assert np.array_equal(found[0], expected[0]) and found[1] == expected[1]
 
 
-def test_an_output_matrix_of_its_own_stays_one(cache, tmp_path):
+def test_an_output_matrix_of_its_own_stays_one_and_the_header_is_parsed_once(cache, tmp_path, monkeypatch):
+    parsed = []
+    monkeypatch.setattr(weights, "GGUFReader", lambda path: parsed.append(path) or GGUFReader(path))
     path = save_tiny_gguf(tmp_path / "own.gguf", "qwen2", tied=False)
     model = open_model(find_weights(str(path)), device="cpu")
+    assert parsed == [str(path)]
     assert model.module.lm_head.weight is not model.module.model.embed_tokens.weight
