@@ -17,7 +17,8 @@ from lxml import etree
 from pptx.chart.chart import Chart as NativeChart
 from pptx.chart.data import CategoryChartData, XyChartData
 from pptx.chart.xlsx import CategoryWorkbookWriter, XyWorkbookWriter
-from pptx.oxml.ns import qn
+from pptx.oxml import parse_xml
+from pptx.oxml.ns import nsdecls, qn
 
 from core.figures.chart import Axis, Chart, Series
 from core.locale import _
@@ -107,12 +108,10 @@ def arrange_areas(native: NativeChart, lines: Sequence[Series]) -> None:
         _fill(lower, None)
         _fill(width, band.colour)
         axes = (_FIRST_AXES, _SECOND_AXES)[number]
-        pile = etree.Element(qn("c:areaChart"))
-        etree.SubElement(pile, qn("c:grouping"), val="stacked")
-        etree.SubElement(pile, qn("c:varyColors"), val="0")
-        pile.extend([lower, width])
-        for axis in axes:
-            etree.SubElement(pile, qn("c:axId"), val=axis)
+        pile = parse_xml(
+            f'<c:areaChart {nsdecls("c")}><c:grouping val="stacked"/><c:varyColors val="0"/></c:areaChart>'
+        )
+        pile.extend([lower, width, *(etree.Element(qn("c:axId"), val=axis) for axis in axes)])
         line_chart.addprevious(pile) if number == 0 else line_chart.addnext(pile)
     if len(banded) > 1:
         _add_second_axes(area)
@@ -121,40 +120,16 @@ def arrange_areas(native: NativeChart, lines: Sequence[Series]) -> None:
 def replace_axis(native: NativeChart, axis: Axis) -> None:
     """Replaces the category axis by a date axis, which is continuous: its numbers are days, shown as numbers."""
     area = native._chartSpace.chart.plotArea
-    category_axis = area.find(qn("c:catAx"))
-    date_axis = etree.Element(qn("c:dateAx"))
     factor = _factor(axis)
-    etree.SubElement(date_axis, qn("c:axId"), val=_FIRST_AXES[0])
-    scaling = etree.SubElement(date_axis, qn("c:scaling"))
-    for name, value in (
-        ("orientation", "minMax"),
-        ("max", f"{axis.high * factor:g}"),
-        ("min", f"{axis.low * factor:g}"),
-    ):
-        etree.SubElement(scaling, qn(f"c:{name}"), val=value)
-    step = f"{axis.step * factor:g}"
-    for name, value in (
-        ("delete", "0"),
-        ("axPos", "b"),
-        ("numFmt", ""),
-        ("majorTickMark", "out"),
-        ("minorTickMark", "none"),
-        ("tickLblPos", "low"),
-        ("crossAx", _FIRST_AXES[1]),
-        ("crosses", "autoZero"),
-        ("auto", "0"),
-        ("lblOffset", "100"),
-        ("baseTimeUnit", "days"),
-        ("majorUnit", step),
-        ("majorTimeUnit", "days"),
-    ):
-        element = etree.SubElement(date_axis, qn(f"c:{name}"))
-        if name == "numFmt":
-            element.set("formatCode", _number_format(axis))
-            element.set("sourceLinked", "0")
-        else:
-            element.set("val", value)
-    area.replace(category_axis, date_axis)
+    date_axis = parse_xml(
+        f'<c:dateAx {nsdecls("c")}><c:axId val="{_FIRST_AXES[0]}"/><c:scaling><c:orientation val="minMax"/>'
+        f'<c:max val="{axis.high * factor:g}"/><c:min val="{axis.low * factor:g}"/></c:scaling><c:delete val="0"/>'
+        f'<c:axPos val="b"/><c:numFmt formatCode="{_number_format(axis)}" sourceLinked="0"/><c:majorTickMark val="out"/>'
+        f'<c:minorTickMark val="none"/><c:tickLblPos val="low"/><c:crossAx val="{_FIRST_AXES[1]}"/>'
+        '<c:crosses val="autoZero"/><c:auto val="0"/><c:lblOffset val="100"/><c:baseTimeUnit val="days"/>'
+        f'<c:majorUnit val="{axis.step * factor:g}"/><c:majorTimeUnit val="days"/></c:dateAx>'
+    )
+    area.replace(area.find(qn("c:catAx")), date_axis)
     upright = area.find(qn("c:valAx"))
     between = upright.find(qn("c:crossBetween"))
     if between is None:
@@ -192,15 +167,15 @@ def _fill(series: Any, colour: int | None) -> None:
     for name in ("c:marker", "c:smooth", "c:spPr"):
         for child in series.findall(qn(name)):
             series.remove(child)
-    shape = etree.Element(qn("c:spPr"))
-    if colour is None:
-        etree.SubElement(shape, qn("a:noFill"))
-    else:
-        fill = etree.SubElement(shape, qn("a:solidFill"))
-        scheme = etree.SubElement(fill, qn("a:schemeClr"), val=f"accent{colour % 6 + 1}")
-        etree.SubElement(scheme, qn("a:alpha"), val=OPACITY)
-    etree.SubElement(etree.SubElement(shape, qn("a:ln")), qn("a:noFill"))
+    fill = "<a:noFill/>" if colour is None else solid_fill(f"accent{colour % 6 + 1}", alpha=OPACITY)
+    shape = parse_xml(f"<c:spPr {nsdecls('c', 'a')}>{fill}<a:ln><a:noFill/></a:ln></c:spPr>")
     series.find(qn("c:tx")).addnext(shape)
+
+
+def solid_fill(colour: str, **changes: str) -> str:
+    """A colour of the theme with its changes, in hundred thousandths."""
+    changed = "".join(f'<a:{name} val="{value}"/>' for name, value in changes.items())
+    return f'<a:solidFill><a:schemeClr val="{colour}">{changed}</a:schemeClr></a:solidFill>'
 
 
 def _add_second_axes(area: Any) -> None:

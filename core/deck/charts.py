@@ -6,12 +6,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
-from lxml import etree
 from pptx.chart.chart import Chart as NativeChart
 from pptx.enum.chart import XL_CHART_TYPE, XL_LABEL_POSITION, XL_MARKER_STYLE, XL_TICK_LABEL_POSITION, XL_TICK_MARK
 from pptx.enum.dml import MSO_LINE, MSO_THEME_COLOR
 from pptx.enum.shapes import PP_PLACEHOLDER
-from pptx.oxml.ns import qn
+from pptx.oxml import parse_xml
+from pptx.oxml.ns import nsdecls, qn
 from pptx.slide import Slide
 from pptx.util import Inches, Pt
 
@@ -23,14 +23,7 @@ from core.figures.labels import CORNER, SIDES, Position, name_sides, spread_apar
 from core.figures.text import text_width
 from core.wording.labels import shortened_name
 
-ACCENTS = (
-    MSO_THEME_COLOR.ACCENT_1,
-    MSO_THEME_COLOR.ACCENT_2,
-    MSO_THEME_COLOR.ACCENT_3,
-    MSO_THEME_COLOR.ACCENT_4,
-    MSO_THEME_COLOR.ACCENT_5,
-    MSO_THEME_COLOR.ACCENT_6,
-)
+ACCENTS = [getattr(MSO_THEME_COLOR, f"ACCENT_{number}") for number in range(1, 7)]
 DASHES = (
     MSO_LINE.SOLID,
     MSO_LINE.DASH,
@@ -44,6 +37,8 @@ MARKERS = {
     "open": XL_MARKER_STYLE.CIRCLE,
     "diamond": XL_MARKER_STYLE.DIAMOND,
     "triangle": XL_MARKER_STYLE.TRIANGLE,
+    "down": XL_MARKER_STYLE.TRIANGLE,
+    "hollow": XL_MARKER_STYLE.TRIANGLE,
     "square": XL_MARKER_STYLE.SQUARE,
     "plus": XL_MARKER_STYLE.PLUS,
     "dash": XL_MARKER_STYLE.DASH,
@@ -77,7 +72,7 @@ class _Plot:
     height: float
 
     def down(self, axis: Axis, value: float) -> float:
-        return self.top + self.height * (1 - (value - axis.low) / (axis.high - axis.low))
+        return self.top + self.height * (1 - axis.share(value))
 
 
 def draw_chart(slide: Slide, box: Box, chart: Chart, is_small: bool = False) -> Any:
@@ -147,7 +142,7 @@ def _scatter_data(items: Sequence[Series | Guide], chart: Chart) -> bands.XyData
     highest = max((point.y for item in items if isinstance(item, Series) for point in item.points), default=0.0)
     for item in items:
         series = content.add_series(item.name)
-        for x, y in _ends(item, chart) if isinstance(item, Guide) else _points(item, chart, highest):
+        for x, y in item.ends(chart) if isinstance(item, Guide) else _points(item, chart, highest):
             series.add_data_point(x, y)
     return content
 
@@ -159,12 +154,6 @@ def _length(item: Series | Guide) -> int:
 def _points(series: Series, chart: Chart, highest: float) -> list[tuple[float, float]]:
     """The points as (x, y) of the chart, where axes count from below and ordered places from the top."""
     return [(point.x, highest + 1 - point.y if chart.y.is_ordered else point.y) for point in series.points]
-
-
-def _ends(guide: Guide, chart: Chart) -> tuple[tuple[float, float], tuple[float, float]]:
-    if guide.is_vertical:
-        return (guide.at, chart.y.low), (guide.at, chart.y.high)
-    return (chart.x.low, guide.at), (chart.x.high, guide.at)
 
 
 def _plot(box: Box, chart: Chart, lines: Sequence[Series], is_small: bool) -> _Plot:
@@ -186,7 +175,7 @@ def _sides_of_names(chart: Chart, lines: Sequence[Series], plot: _Plot) -> dict[
         return {point: "above" for point in points if point.name}
 
     def to_plot(x: float, y: float) -> Position:
-        return plot.width * (x - chart.x.low) / (chart.x.high - chart.x.low), plot.down(chart.y, y) - plot.top
+        return plot.width * chart.x.share(x), plot.down(chart.y, y) - plot.top
 
     edges = (0.0, -0.1, plot.box[2] - plot.left, plot.height)
     sides = name_sides(points, to_plot, edges, LETTER)
@@ -194,25 +183,19 @@ def _sides_of_names(chart: Chart, lines: Sequence[Series], plot: _Plot) -> dict[
 
 
 def _set_plot_area(native: NativeChart, plot: _Plot) -> None:
-    area = native._chartSpace.chart.plotArea
-    layout_element = area.find(qn("c:layout"))
-    if layout_element is None:
-        layout_element = etree.Element(qn("c:layout"))
-        area.insert(0, layout_element)
-    for child in list(layout_element):
-        layout_element.remove(child)
-    manual = etree.SubElement(layout_element, qn("c:manualLayout"))
     width, height = plot.box[2], plot.box[3]
-    for name, value in (
-        ("layoutTarget", "inner"),
-        ("xMode", "edge"),
-        ("yMode", "edge"),
-        ("x", f"{plot.left / width:.4f}"),
-        ("y", f"{plot.top / height:.4f}"),
-        ("w", f"{plot.width / width:.4f}"),
-        ("h", f"{plot.height / height:.4f}"),
-    ):
-        etree.SubElement(manual, qn(f"c:{name}"), val=value)
+    shares = (plot.left / width, plot.top / height, plot.width / width, plot.height / height)
+    places = dict(zip("xywh", (f"{share:.4f}" for share in shares), strict=True))
+    _lay_out(native._chartSpace.chart.plotArea, None, layoutTarget="inner", xMode="edge", yMode="edge", **places)
+
+
+def _lay_out(parent: Any, before: Any, **places: str) -> None:
+    """Places an element of a chart by hand; the layout stands after `before`, or first."""
+    for layout_element in parent.findall(qn("c:layout")):
+        parent.remove(layout_element)
+    told = "".join(f'<c:{name} val="{value}"/>' for name, value in places.items())
+    manual = parse_xml(f"<c:layout {nsdecls('c')}><c:manualLayout>{told}</c:manualLayout></c:layout>")
+    parent.insert(0, manual) if before is None else before.addnext(manual)
 
 
 def _style_axis(native_axis: Any, axis: Axis, with_grid: bool, is_of_days: bool = False) -> None:
@@ -251,13 +234,7 @@ def _title_value_axis(native: NativeChart, text: str) -> None:
     font = frame.paragraphs[0].runs[0].font
     font.size, font.bold = Pt(layout.SMALLEST), False
     title = native.chart_title._element
-    layout_element = title.find(qn("c:layout"))
-    if layout_element is None:
-        layout_element = etree.Element(qn("c:layout"))
-        title.find(qn("c:tx")).addnext(layout_element)
-    manual = etree.SubElement(layout_element, qn("c:manualLayout"))
-    for name, value in (("xMode", "edge"), ("yMode", "edge"), ("x", "0.01"), ("y", "0.005")):
-        etree.SubElement(manual, qn(f"c:{name}"), val=value)
+    _lay_out(title, title.find(qn("c:tx")), xMode="edge", yMode="edge", x="0.01", y="0.005")
 
 
 def _shorten_title(text: str, width: float) -> str:
@@ -291,7 +268,7 @@ def _style_series(native_series: Any, line: Series, plot: _Plot, is_filled: bool
         marker.style, marker.size = MARKERS[line.mark], 9
         _set_colour(marker.format.line.color, line.colour)
         marker.format.line.width = Pt(1.5)
-        if line.mark == "open":
+        if line.mark in ("open", "hollow"):
             marker.format.fill.background()
         else:
             marker.format.fill.solid()
@@ -364,11 +341,7 @@ def _add_label(
     label.text_frame.word_wrap = False
     label.position = position
     if abs(moved) > 0.004:
-        layout_element = etree.Element(qn("c:layout"))
-        manual = etree.SubElement(layout_element, qn("c:manualLayout"))
-        etree.SubElement(manual, qn("c:x"), val="0")
-        etree.SubElement(manual, qn("c:y"), val=f"{moved:.4f}")
-        label._dLbl.find(qn("c:idx")).addnext(layout_element)
+        _lay_out(label._dLbl, label._dLbl.find(qn("c:idx")), x="0", y=f"{moved:.4f}")
 
 
 def _add_error_bars(
@@ -381,28 +354,23 @@ def _add_error_bars(
     """95 percent intervals as custom error bars, paler than their series."""
     if not any(low is not None or high is not None for _, low, high in values_with_limits):
         return
-    bars = etree.Element(qn("c:errBars"))
-    for name, value in (("errDir", direction), ("errBarType", "both"), ("errValType", "cust"), ("noEndCap", "1")):
-        etree.SubElement(bars, qn(f"c:{name}"), val=value)
     above = [0.0 if high is None else max(0.0, high - value) for value, _, high in values_with_limits]
     below = [0.0 if low is None else max(0.0, value - low) for value, low, _ in values_with_limits]
-    for name, lengths in (("plus", above), ("minus", below)):
-        numbers = etree.SubElement(etree.SubElement(bars, qn(f"c:{name}")), qn("c:numLit"))
-        etree.SubElement(numbers, qn("c:formatCode")).text = "General"
-        etree.SubElement(numbers, qn("c:ptCount"), val=str(len(lengths)))
-        for position, length in enumerate(lengths):
-            point = etree.SubElement(numbers, qn("c:pt"), idx=str(position))
-            etree.SubElement(point, qn("c:v")).text = f"{length:.6g}"
-    shape = etree.SubElement(bars, qn("c:spPr"))
-    line = etree.SubElement(shape, qn("a:ln"), w=str(Pt(points)), cap="flat")
-    fill = etree.SubElement(line, qn("a:solidFill"))
+    plus, minus = (
+        f'<c:numLit><c:formatCode>General</c:formatCode><c:ptCount val="{len(lengths)}"/>'
+        + "".join(f'<c:pt idx="{n}"><c:v>{length:.6g}</c:v></c:pt>' for n, length in enumerate(lengths))
+        + "</c:numLit>"
+        for lengths in (above, below)
+    )
     if colour is None:
-        scheme = etree.SubElement(fill, qn("a:schemeClr"), val="tx1")
-        etree.SubElement(scheme, qn("a:lumMod"), val="40000")
-        etree.SubElement(scheme, qn("a:lumOff"), val="60000")
+        fill = bands.solid_fill("tx1", lumMod="40000", lumOff="60000")
     else:
-        scheme = etree.SubElement(fill, qn("a:schemeClr"), val=f"accent{colour % len(ACCENTS) + 1}")
-        etree.SubElement(scheme, qn("a:alpha"), val="55000")
+        fill = bands.solid_fill(f"accent{colour % len(ACCENTS) + 1}", alpha="55000")
+    bars = parse_xml(
+        f'<c:errBars {nsdecls("c", "a")}><c:errDir val="{direction}"/><c:errBarType val="both"/><c:errValType val="cust"/>'
+        f'<c:noEndCap val="1"/><c:plus>{plus}</c:plus><c:minus>{minus}</c:minus>'
+        f'<c:spPr><a:ln w="{Pt(points)}" cap="flat">{fill}</a:ln></c:spPr></c:errBars>'
+    )
     # The schema wants the bars of x before those of y.
     before = series._element.find(qn("c:errBars"))
     if before is not None and direction == "x":

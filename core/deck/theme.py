@@ -13,7 +13,7 @@ from pptx import Presentation
 from pptx.enum.shapes import PP_PLACEHOLDER
 from pptx.enum.text import MSO_ANCHOR
 from pptx.opc.constants import RELATIONSHIP_TYPE
-from pptx.oxml.ns import qn
+from pptx.oxml.ns import nsdecls, qn
 from pptx.presentation import Presentation as Deck
 from pptx.slide import Slide, SlideLayout
 from pptx.util import Inches
@@ -207,15 +207,10 @@ def _set_run_style(style: etree._Element, points: int, bold: bool = False, colou
 def _bar_element(box: Box) -> etree._Element:
     """A thin bar as XML: layouts have no add_shape."""
     left, top, width, height = (int(Inches(length)) for length in box)
-    shape = etree.fromstring(
-        f'<p:sp xmlns:p="{_namespace("p")}" xmlns:a="{_namespace("a")}"><p:nvSpPr><p:cNvPr id="99" name="Rule"/>'
+    return etree.fromstring(
+        f'<p:sp {nsdecls("p", "a")}><p:nvSpPr><p:cNvPr id="99" name="Rule"/>'
         '<p:cNvSpPr/><p:nvPr userDrawn="1"/></p:nvSpPr><p:spPr>'
         f'<a:xfrm><a:off x="{left}" y="{top}"/><a:ext cx="{width}" cy="{height}"/></a:xfrm>'
         '<a:prstGeom prst="rect"><a:avLst/></a:prstGeom><a:solidFill><a:schemeClr val="accent1"/></a:solidFill>'
         "<a:ln><a:noFill/></a:ln></p:spPr></p:sp>"
     )
-    return shape
-
-
-def _namespace(prefix: str) -> str:
-    return qn(f"{prefix}:x")[1:].split("}")[0]

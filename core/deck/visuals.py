@@ -15,9 +15,9 @@ import polars as pl
 from core import wording
 from core.analysis import plans as plan_analysis
 from core.analysis.relation import MARGIN
-from core.figures.chart import Axis, Chart, Gallery, Guide, Point, Series, round_axis, whole_step
+from core.figures.chart import Axis, Chart, Gallery, Guide, Point, Series, round_axis, whole_step, y_ends
 from core.figures.layer_profiles import layer_axis
-from core.figures.profile_data import PRIMARY, Curve, ProfileData, profile_points
+from core.figures.profile_data import PRIMARY, Curve, ProfileData, curve_text, profile_points
 from core.locale import _
 from core.questions.ranking_answer import Answer
 from core.records import LayerPlan
@@ -176,21 +176,6 @@ def _dimension_axis(title: str, series: Sequence[Series]) -> Axis:
     return round_axis(title, heights, from_zero=True)
 
 
-def curve_text(curve: Curve, name: str) -> str:
-    """`SmolLM2: 44 at the embedding, 106 at layer 9, 21.7 after the last block`."""
-    inner = curve.marks[1:-1] or curve.marks
-    top = max(inner, key=lambda mark: mark.value)
-    return _(
-        "{name}: {start} at the embedding, at most {top} inside (layer {layer}), {end} after the last block"
-    ).format(
-        name=name,
-        start=wording.number(curve.marks[0].value),
-        top=wording.number(top.value),
-        layer=top.layer,
-        end=wording.number(curve.marks[-1].value),
-    )
-
-
 # --- relation --------------------------------------------------------------------------------------------------
 
 
@@ -266,12 +251,9 @@ def price_chart(layer_plan: LayerPlan) -> Chart | None:
     if unhealed is not None:
         healed = _price_point(layer_plan.price)
         series.append(Series(_("ours, healed"), (healed,), len(series), False, "diamond"))
-    all_points = [point for line in series for point in line.points]
-    most = max(point.x for point in all_points)
+    most = max(point.x for line in series for point in line.points)
     step = whole_step(most)
-    up = round_axis(
-        _("Rise of the loss (nats per token)"), [v for p in all_points for v in (p.y, p.lower, p.upper)], from_zero=True
-    )
+    up = round_axis(_("Rise of the loss (nats per token)"), y_ends(series), from_zero=True)
     guides: tuple[Guide, ...] = ()
     if layer_plan.plan.budget_unit == "nats":
         guides = (

@@ -114,6 +114,12 @@ class Guide:
     at: float
     is_vertical: bool = True
 
+    def ends(self, chart: Chart) -> tuple[tuple[float, float], tuple[float, float]]:
+        """Its positions at the edges of a chart."""
+        if self.is_vertical:
+            return (self.at, chart.y.low), (self.at, chart.y.high)
+        return (chart.x.low, self.at), (chart.x.high, self.at)
+
 
 @dataclass(frozen=True)
 class Span:
@@ -157,6 +163,15 @@ def round_axis(title: str, values: Iterable[float | None], from_zero: bool = Fal
     return Axis(title, round(start, 10), round(end, 10), step, decimals)
 
 
+def x_ends(series: Iterable[Series]) -> list[float | None]:
+    """All that an axis across must contain: values and the limits of their intervals."""
+    return [end for line in series for point in line.points for end in (point.x, point.left, point.right)]
+
+
+def y_ends(series: Iterable[Series]) -> list[float | None]:
+    return [end for line in series for point in line.points for end in (point.y, point.lower, point.upper)]
+
+
 def log_ticks(lowest: float, highest: float) -> list[float]:
     """1, 2 and 5 of each power of ten within a range; the powers alone where there would be more than seven."""
     powers = range(math.floor(math.log10(lowest)), math.ceil(math.log10(highest)) + 1)
@@ -196,9 +211,7 @@ def scatter_chart(
         for n, ((name, points), mark) in enumerate(zip(groups.items(), MARKS, strict=False))
         if points
     )
-    points = [point for line in series for point in line.points]
-    x = round_axis(x_title, [value for p in points for value in (p.x, p.left, p.right)])
-    y = round_axis(y_title, [value for p in points for value in (p.y, p.lower, p.upper)])
+    x, y = round_axis(x_title, x_ends(series)), round_axis(y_title, y_ends(series))
     keys = [f"{MARKS[line.mark]} {line.name}" for line in series if line.name]
     return Chart(x, y, series, alternative, key=key or "   ".join(keys))
 
@@ -206,9 +219,8 @@ def scatter_chart(
 def has_room_at_its_end(guide: Guide, chart: Chart) -> bool:
     """Whether the name of a horizontal guide stands clear of the points at its right end rather than at its left one."""
     middle = (chart.x.low + chart.x.high) / 2
-    points = [point for line in chart.series for point in line.points]
     left, right = (
-        min((abs(point.y - guide.at) for point in points if (point.x > middle) == is_right), default=math.inf)
+        min((abs(point.y - guide.at) for point in chart.points if (point.x > middle) == is_right), default=math.inf)
         for is_right in (False, True)
     )
     return right > left

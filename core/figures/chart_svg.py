@@ -98,10 +98,7 @@ def _draw_chart(drawing: Drawing, chart: Chart, box: Box, size: float) -> None:
     title = chart.y.title.replace("\n", " · ")
     drawing.text((left + 2, top + 15), shorten_to_width(title, size - 1, width - 6), size - 1, theme.quiet)
     for guide in chart.guides:
-        if guide.is_vertical:
-            endpoints = plot.to_pixels(guide.at, chart.y.low), plot.to_pixels(guide.at, chart.y.high)
-        else:
-            endpoints = plot.to_pixels(chart.x.low, guide.at), plot.to_pixels(chart.x.high, guide.at)
+        endpoints = [plot.to_pixels(*end) for end in guide.ends(chart)]
         drawing.line(endpoints, theme.quiet, 1.2, "5 4")
         if guide.is_vertical:
             x, y = endpoints[1]

@@ -10,7 +10,7 @@ import polars as pl
 
 from core.analysis.criteria import Cost, CriterionValue, ResolvedCriterion
 from core.analysis.decision import AMOUNTS, Decision
-from core.figures.chart import Axis, Bar, Bars, Chart, Mark, Point, Series, log_axis, round_axis
+from core.figures.chart import Axis, Bar, Bars, Chart, Mark, Point, Series, log_axis, round_axis, x_ends, y_ends
 from core.locale import _
 from core.pilots.rule import Assumptions
 from core.wording import decisions as decision_wording
@@ -30,8 +30,7 @@ def front_chart(decision: Decision, x: int, y: int, n_points: tuple[int, int], a
     `n_points`: smallest and largest point cloud.
     """
     names = distinguishing_names([candidate.name for candidate in decision.candidates])
-    questions = tuple(decision.criteria[k] for k in (x, y))
-    across, up = questions
+    questions = [decision.criteria[k] for k in (x, y)]
     kinds: dict[str, tuple[str, Mark, int | None]] = {
         "front": (_("on the front"), "circle", 0),
         "perhaps": (_("perhaps dominated"), "open", 0),
@@ -72,19 +71,12 @@ def front_chart(decision: Decision, x: int, y: int, n_points: tuple[int, int], a
         for kind, (name, mark, colour) in kinds.items()
         if groups[kind]
     ]
+    titles = [
+        _axis_title(question, n_points, assumed, k in weighing) for k, question in zip((x, y), questions, strict=True)
+    ]
     return Chart(
-        _front_axis(
-            _axis_title(across, n_points, assumed, x in weighing),
-            across,
-            [p.x for p in points],
-            [v for p in points for v in (p.left, p.right)],
-        ),
-        _front_axis(
-            _axis_title(up, n_points, assumed, y in weighing),
-            up,
-            [p.y for p in points],
-            [v for p in points for v in (p.lower, p.upper)],
-        ),
+        _front_axis(titles[0], questions[0], [p.x for p in points], x_ends(series)),
+        _front_axis(titles[1], questions[1], [p.y for p in points], y_ends(series)),
         tuple(series),
         "" if points else _("No model has both."),
     )
@@ -104,12 +96,10 @@ def _front_steps(points: Sequence[Point], x: ResolvedCriterion, y: ResolvedCrite
     return [Point(across, up, note=_("front")) for across, up in stairs]
 
 
-def _front_axis(
-    title: str, question: ResolvedCriterion, values: Sequence[float], limits: Sequence[float | None]
-) -> Axis:
+def _front_axis(title: str, question: ResolvedCriterion, values: Sequence[float], ends: Sequence[float | None]) -> Axis:
     """Amounts that differ much stand on a logarithmic axis."""
     is_log = question.criterion.of in AMOUNTS and bool(values) and min(values) > 0 and max(values) > 3 * min(values)
-    return (log_axis if is_log else round_axis)(title, [*values, *limits])
+    return (log_axis if is_log else round_axis)(title, ends)
 
 
 def _scaled(question: ResolvedCriterion, reading: CriterionValue) -> tuple[float | None, float, float | None]:

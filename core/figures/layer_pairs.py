@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 import polars as pl
 
 from core import wording
-from core.figures.chart import Axis, Chart, Mark, Point, Series, round_axis, whole_step
+from core.figures.chart import Axis, Chart, Mark, Point, Series, round_axis, whole_step, y_ends
 from core.figures.style import LOG_TICKS, add_heatmap, axes_figure, with_message
 from core.locale import _
 from core.registry.correlators import PAIR_MEASURES
@@ -125,11 +125,10 @@ def successive_chart(pairs: pl.DataFrame, run_id: str, measure: str) -> Chart:
         quantity=wording.name("pair", measure) if len(measures) == 1 else _("Dimensions"),
         details=_(", ").join([wording.name("cloud", "one_per_type"), f"N={n_points:,}"]),
     )
-    drawn = [point for line in series for point in line.points]
-    last = max((point.x for point in drawn), default=1)
+    last = max((point.x for line in series for point in line.points), default=1)
     return Chart(
         Axis(_("Block (from the layer before it to its own)"), 0.5, last + 0.5, whole_step(last)),
-        round_axis(y_title, [end for point in drawn for end in (point.y, point.lower, point.upper)], from_zero=True),
+        round_axis(y_title, y_ends(series), from_zero=True),
         tuple(series),
         "" if series else _("This run holds no such comparison of layers."),
     )

@@ -10,7 +10,20 @@ import polars as pl
 
 from core import wording
 from core.analysis.differences import LayerDifference
-from core.figures.chart import MARKS, Axis, Chart, Gallery, Guide, Point, Series, Span, log_axis, round_axis, whole_step
+from core.figures.chart import (
+    MARKS,
+    Axis,
+    Chart,
+    Gallery,
+    Guide,
+    Point,
+    Series,
+    Span,
+    log_axis,
+    round_axis,
+    whole_step,
+    y_ends,
+)
 from core.figures.chart import Mark as Shape
 from core.figures.chart_svg import chart_svg, draw_series
 from core.figures.profile_data import (
@@ -22,7 +35,7 @@ from core.figures.profile_data import (
     ProfileData,
     Reference,
     cloud_sizes,
-    describe_curves,
+    curve_text,
     main_extrema,
     range_of_seeds,
     reference_name,
@@ -85,7 +98,7 @@ def layer_chart(
         layer_axis(data),
         _value_range(data),
         (*series, *legend.values()),
-        describe_curves(data, extrema),
+        _("; ").join(curve_text(curve, curve.name) for curve in data.curves),
         key=key,
         spans=tuple(phases),
     )
@@ -292,9 +305,8 @@ def difference_chart(differences: Mapping[str, Sequence[LayerDifference]], order
             points = (Point(mark.layer, *map(_percent, (mark.value, mark.lower, mark.upper))) for mark in piece)  # type: ignore[arg-type]
             colour = order.index(name) if name in order else n
             series.append(Series(name, tuple(points), colour, is_banded=True, is_named=piece is pieces[-1]))
-    drawn = [point for line in series for point in line.points]
-    y = round_axis(_("difference in %"), [0.0, *(value for p in drawn for value in (p.y, p.lower, p.upper))])
-    last = max((point.x for point in drawn), default=1)
+    y = round_axis(_("difference in %"), [0.0, *y_ends(series)])
+    last = max((point.x for line in series for point in line.points), default=1)
     x = Axis(wording.layer_axis(True), 0, max(last, 1), whole_step(last))
     return Chart(x, replace(y, low=max(y.low, -100.0)), tuple(series), "", (Guide("", 0.0, False),))
 
@@ -323,9 +335,8 @@ def scan_chart(estimates: pl.DataFrame, runs: pl.DataFrame, layer: int | None) -
             drawn.append(scan)
     if not series:
         return None
-    curves = [point for line in series for point in line.points]
-    ranks = sorted({point.x for point in curves})
+    ranks = sorted({point.x for line in series for point in line.points})
     x = log_axis(_("Neighbour rank n1 (from near to far)"), ranks)
     title = wording.dimension_axis("gride", PRIMARY[1], cloud_sizes(pl.concat(drawn)))
-    y = round_axis(title, [value for p in curves for value in (p.y, p.upper)], from_zero=True)
+    y = round_axis(title, y_ends(series), from_zero=True)
     return Chart(replace(x, labels=tuple((rank, f"{rank:g}") for rank in ranks)), y, tuple(series), "")

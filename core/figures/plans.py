@@ -16,7 +16,21 @@ from core.analysis.plans import (
     pareto_front,
     search_steps,
 )
-from core.figures.chart import Axis, Block, Blocks, Chart, Guide, Mark, Point, Series, log_axis, round_axis, whole_step
+from core.figures.chart import (
+    Axis,
+    Block,
+    Blocks,
+    Chart,
+    Guide,
+    Mark,
+    Point,
+    Series,
+    log_axis,
+    round_axis,
+    whole_step,
+    x_ends,
+    y_ends,
+)
 from core.locale import _
 from core.records import LayerPlan
 from core.tables import PlanOutcomeRow
@@ -202,7 +216,7 @@ def harder_chart(rows: Sequence[PlanOutcomeRow], of_answers: bool) -> Chart | No
         series += [Series(label, tuple(points), colour, False, mark, is_named=False)] if points else []
     if not series:
         return None
-    x = round_axis(title, [0.0, *(value for line in series for p in line.points for value in (p.x, p.left, p.right))])
+    x = round_axis(title, [0.0, *x_ends(series)])
     y = Axis("", -0.5, len(names) - 0.5, 1, is_ordered=True)
     return Chart(x, y, tuple(series), "", (Guide("", 0.0),))
 
@@ -230,12 +244,11 @@ def direction_chart(
         series += [Series(label, needed, colour, True, mark)] if needed else []
     with_d2 = tuple(Point(point.layer, point.d2) for point in points if point.d2 is not None)
     series.append(Series(_("d2 of the same tokens"), with_d2, 1, True, "diamond"))
-    drawn = [point for line in series for point in line.points]
     guides = (
         (Guide(_("all layers at once: {rank}").format(rank=joint.rank), joint.rank, False),)
         if joint and joint.rank is not None
         else ()
     )
-    up = [*(point.y for point in drawn), *(guide.at for guide in guides)]
-    x = round_axis(_("layer"), [point.x for point in drawn], from_zero=True)
-    return Chart(x, round_axis(_("directions"), up, from_zero=True), tuple(series), "", guides)
+    x = round_axis(_("layer"), x_ends(series), from_zero=True)
+    up = round_axis(_("directions"), [*y_ends(series), *(guide.at for guide in guides)], from_zero=True)
+    return Chart(x, up, tuple(series), "", guides)

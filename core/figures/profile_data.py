@@ -360,17 +360,16 @@ def main_extrema(extrema: Sequence[Extremum], run_id: str) -> list[Extremum]:
     return highest + ([min(valleys, key=lambda extremum: extremum.value)] if valleys else [])
 
 
-def describe_curves(data: ProfileData, extrema: Sequence[Extremum]) -> str:
-    """Text for screen readers: each curve's ends and extrema with their values."""
-    descriptions = []
-    for curve in data.curves:
-        if not curve.marks:
-            continue
-        points = [(curve.marks[0].layer, curve.marks[0].value), (curve.marks[-1].layer, curve.marks[-1].value)]
-        points += [(extremum.layer, extremum.value) for extremum in extrema if extremum.run_id == curve.run_id]
-        values = [
-            _("layer {layer}: {value}").format(layer=layer, value=wording.number(value))
-            for layer, value in sorted(set(points))
-        ]
-        descriptions.append(f"{curve.name}: {_(', ').join(values)}")
-    return _("; ").join(descriptions)
+def curve_text(curve: Curve, name: str) -> str:
+    """`SmolLM2: 44 at the embedding, 106 at layer 9, 21.7 after the last block`."""
+    inner = curve.marks[1:-1] or curve.marks
+    top = max(inner, key=lambda mark: mark.value)
+    return _(
+        "{name}: {start} at the embedding, at most {top} inside (layer {layer}), {end} after the last block"
+    ).format(
+        name=name,
+        start=wording.number(curve.marks[0].value),
+        top=wording.number(top.value),
+        layer=top.layer,
+        end=wording.number(curve.marks[-1].value),
+    )

@@ -13,7 +13,21 @@ import polars as pl
 from core import wording
 from core.analysis.paired import PairedComparison
 from core.analysis.ranks import NORMAL_95, quantile
-from core.figures.chart import MARKS, Axis, Bar, Bars, Chart, Guide, Mark, Point, Series, round_axis, scatter_chart
+from core.figures.chart import (
+    MARKS,
+    Axis,
+    Bar,
+    Bars,
+    Chart,
+    Guide,
+    Mark,
+    Point,
+    Series,
+    round_axis,
+    scatter_chart,
+    x_ends,
+    y_ends,
+)
 from core.figures.chart_svg import chart_svg
 from core.figures.svg import LIGHT, Caption, Theme
 from core.locale import _
@@ -123,8 +137,8 @@ def relation_chart(answer: Answer, pinned: Collection[str] = ()) -> Chart | None
     marks = dict.fromkeys(f"{MARKS[line.mark]} {line.name}" for line in series)
     if len(marks) > 1:
         key.append(_(", ").join(marks))
-    x = round_axis(dimension_axis(answer), [value for p in points for value in (p.x, p.left, p.right)])
-    y = round_axis(score_axis(answer), [value for p in points for value in (p.y, p.lower, p.upper)])
+    x = round_axis(dimension_axis(answer), x_ends(series))
+    y = round_axis(score_axis(answer), y_ends(series))
     return Chart(x, y, tuple(series), alternative, key=wording.joined_sentences(key))
 
 
@@ -161,7 +175,7 @@ def paired_chart(model_a: str, model_b: str, comparisons: Sequence[tuple[dict[st
         Series(_("told apart"), tuple(groups[True]), 0, False, "circle", is_named=False),
         Series(_("cannot be told apart"), tuple(groups[False]), None, False, "open", is_named=False),
     )
-    ends = [0.0, *(value for line in series for p in line.points for value in (p.x, p.left, p.right))]
+    ends = [0.0, *x_ends(series)]
     x = round_axis(title.format(a=_short_model_name(model_a), b=_short_model_name(model_b)), ends)
     y = Axis("", -0.5, len(comparisons) - 0.5, 1, is_ordered=True)
     return Chart(x, y, tuple(line for line in series if line.points), "", (Guide("", 0.0),))

@@ -48,7 +48,7 @@ def test_a_profile_speaks_for_itself_and_nothing_of_its_name_is_markup():
     told = words(svg)
     assert "A <b>model</b> & its profile" in told and "python-docs, quick" in told and "run 42" in told
     assert "<script>x" in told and "layer 2: 30.0" in told and "<script" not in svg
-    assert "layer 2: 30.0" in (ElementTree.fromstring(svg).findtext(f"{SVG}desc") or "")
+    assert "at most 30.0 inside (layer 2)" in (ElementTree.fromstring(svg).findtext(f"{SVG}desc") or "")
 
 
 def test_a_missing_layer_is_a_gap():
