@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 
 import plotly.graph_objects as go
 import polars as pl
@@ -61,40 +60,29 @@ def task_chart(over_tasks: OverTasks) -> Chart:
 # --- orders ----------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True)
-class OrderData:
-    columns: list[str]
-    names: list[str]
-    ranks: list[list[float | None]]
-    """By model, then by column: 1 for the largest value; equal values share their mean rank."""
-    selected: int | None = None
-    """Index of the highlighted model."""
-
-
-def order_points(order: OrderTable, columns: Sequence[str], names: Mapping[str, str], selected: str = "") -> OrderData:
-    """`names`: run id -> model; `columns`: names of the order's columns; `selected`: the model to highlight."""
-    table = pl.DataFrame({str(k): [row[k] for row in order.values] for k in range(len(order.columns))})
-    ranks = table.select(pl.all().rank("average", descending=True))
-    model_names = [names[run_id] for run_id in order.run_ids]
-    position = model_names.index(selected) if selected in model_names else None
-    return OrderData(list(columns), distinguishing_names(model_names), [list(row) for row in ranks.rows()], position)
-
-
 COLUMN_WIDTH = 165.0
 """Most pixels of a column's name."""
 
 
-def order_figure(data: OrderData, title: str) -> go.Figure:
-    """A line for each model through its ranks: where lines cross, the order changes. `title` says what rank 1 is."""
-    n, last = len(data.names), len(data.columns) - 1
+def order_figure(
+    order: OrderTable, columns: Sequence[str], names: Mapping[str, str], title: str, selected: str = ""
+) -> go.Figure:
+    """A line for each model through its ranks, 1 for the largest value, equal values sharing their mean rank: where lines
+    cross, the order changes.
+
+    `columns`: names of the order's columns; `names`: run id -> model; `title` says what rank 1 is; `selected`: the model to
+    highlight.
+    """
+    table = pl.DataFrame({str(k): [row[k] for row in order.values] for k in range(len(order.columns))})
+    all_ranks = table.select(pl.all().rank("average", descending=True)).rows()
+    models = [names[run_id] for run_id in order.run_ids]
+    short, n, last = distinguishing_names(models), len(models), len(columns) - 1
     figure = axes_figure("", "", height=max(360, 150 + 17 * n))
     # Names of models with equal ranks stand below each other.
-    places = {x: sorted((r, i) for i, row in enumerate(data.ranks) if (r := row[x]) is not None) for x in (0, last)}
-    for number in sorted(
-        range(n), key=lambda number: number == data.selected
-    ):  # the selected model is drawn last, on top
-        is_selected, name = number == data.selected, escape_label(data.names[number])
-        ranks = [(x, rank) for x, rank in enumerate(data.ranks[number]) if rank is not None]
+    places = {x: sorted((r, i) for i, row in enumerate(all_ranks) if (r := row[x]) is not None) for x in (0, last)}
+    for number in sorted(range(n), key=lambda number: models[number] == selected):  # drawn last, on top
+        is_selected, name = models[number] == selected, escape_label(short[number])
+        ranks = [(x, rank) for x, rank in enumerate(all_ranks[number]) if rank is not None]
         figure.add_scatter(
             x=[x for x, _rank in ranks],
             y=[rank for _x, rank in ranks],
@@ -104,13 +92,13 @@ def order_figure(data: OrderData, title: str) -> go.Figure:
             marker={"size": 8 if is_selected else 5},
             opacity=1 if is_selected else 0.65,
             showlegend=False,
-            hovertext=[f"{name}: {escape_label(data.columns[x])}, {rank:g}" for x, rank in ranks],
+            hovertext=[f"{name}: {escape_label(columns[x])}, {rank:g}" for x, rank in ranks],
             hoverinfo="text",
         )
         for x, anchor, shift in ((0, "right", -8), (last, "left", 8)):
-            rank = data.ranks[number][x]
+            rank = all_ranks[number][x]
             if rank is not None:
-                text = escape_label(f"{rank:g}  {shortened_name(data.names[number], 24)}")
+                text = escape_label(f"{rank:g}  {shortened_name(short[number], 24)}")
                 figure.add_annotation(
                     x=x,
                     y=places[x].index((rank, number)) + 1,
@@ -122,7 +110,7 @@ def order_figure(data: OrderData, title: str) -> go.Figure:
                 )
     figure.update_xaxes(
         tickvals=list(range(last + 1)),
-        ticktext=[_wrap_column(column) for column in data.columns],
+        ticktext=[_wrap_column(column) for column in columns],
         range=[-0.02, last + 0.02],
         tickangle=0,
         gridcolor=GRID,

@@ -6,6 +6,7 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
+from operator import attrgetter
 from typing import Any
 
 import polars as pl
@@ -237,14 +238,12 @@ def unbroken(marks: Sequence[Mark]) -> list[list[Mark]]:
 
 def range_of_seeds(references: Sequence[Reference]) -> list[Mark]:
     """For each layer the mean over references that differ in their seed alone; limits are the smallest and largest value."""
-    by_layer: dict[int, list[Mark]] = {}
-    for reference in references:
-        for mark in reference.marks:
-            by_layer.setdefault(mark.layer, []).append(mark)
+    marks = sorted((mark for reference in references for mark in reference.marks), key=attrgetter("layer"))
     ranges = []
-    for _layer, marks in sorted(by_layer.items()):
-        values = [mark.value for mark in marks]
-        ranges.append(replace(marks[0], value=sum(values) / len(values), lower=min(values), upper=max(values)))
+    for _layer, group in groupby(marks, attrgetter("layer")):
+        first, *others = group
+        values = [first.value, *(mark.value for mark in others)]
+        ranges.append(replace(first, value=sum(values) / len(values), lower=min(values), upper=max(values)))
     return ranges
 
 

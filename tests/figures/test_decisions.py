@@ -80,11 +80,10 @@ def test_an_order_becomes_places_with_ties_and_gaps() -> None:
         tuple(zip(*columns.values(), strict=True)),
         concordance(list(columns.values())),
     )
-    data = generality_figures.order_points(
-        order, ["text a (English)", "text b (Japanese)"], dict(zip("1234", "pqrs", strict=True)), "r"
-    )
-    assert data.ranks == [[1, 3], [2.5, 2], [2.5, None], [4, 1]] and data.selected == 2
-    figure = generality_figures.order_figure(data, "Place")
+    names = dict(zip("1234", "pqrs", strict=True))
+    figure = generality_figures.order_figure(order, ["text a (English)", "text b (Japanese)"], names, "Place", "r")
+    ranks = {trace.name: list(trace.y) for trace in figure.data}
+    assert ranks == {"p": [1, 3], "q": [2.5, 2], "s": [4, 1], "r": [2.5]}
     assert len(figure.data) == 4 and figure.data[-1].name == "r" and len(figure.layout.annotations) == 8
     assert figure.layout.xaxis.ticktext == ("text a<br>(English)", "text b<br>(Japanese)")
 

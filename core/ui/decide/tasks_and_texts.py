@@ -124,6 +124,5 @@ def _show_order(
 ) -> None:
     chosen = decision.chosen.name if decision and decision.chosen else "–"
     named = {run_id: names.get(run_id, run_id) for run_id in order.run_ids}
-    data = generality_figures.order_points(order, titles, named, chosen)
     title = _("Place (1 = largest)") if key == "texts" else _("Place (1 = best)")
-    pictures.plot(generality_figures.order_figure(data, title), f"order {key}")
+    pictures.plot(generality_figures.order_figure(order, titles, named, title, chosen), f"order {key}")
