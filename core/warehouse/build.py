@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -85,12 +84,13 @@ def _build(path: Path, new_path: Path, wait: float, report: Report, progress: Pr
         restores = restore.pending_restores(folder)
         for backup in restores:
             restore.exchange_files(folder, backup)
-    started_at = time.time()
     pending_changes = folder.pending_changes()
     with contextlib.closing(connect_private(new_path, False, wait)) as new:  # on all processors: this is no single run
+        user_files.remove_partial_folders(folder)
         with transaction(new):
             schema.create_tables(new)
-        _load_user_files(new, folder, report)
+            for kind in user_files.KINDS:
+                sync.sync_rows(new, folder, kind, user_files.list_ids(folder, kind), report)
         run_ids = sync.ingest_runs(new, folder, sync.runs_to_ingest(new, folder), report, progress)
     messages: list[str] = []
     with _old_file(path, wait, messages.append) as (old, close_old):
@@ -98,7 +98,7 @@ def _build(path: Path, new_path: Path, wait: float, report: Report, progress: Pr
             with _reporting_errors(messages.append):
                 own_tables.save(old, folder, messages.append, replace=not restores)
         with contextlib.closing(connect_private(new_path, False, wait, WRITING)) as new:
-            run_ids += _catch_up(new, folder, started_at, report)
+            run_ids += _catch_up(new, folder)
             own_tables.load(new, folder, report)
             if old is not None:
                 with _reporting_errors(messages.append):
@@ -119,40 +119,22 @@ def _build(path: Path, new_path: Path, wait: float, report: Report, progress: Pr
     return BuildResult(tuple(run_ids), previous_file)
 
 
-def _load_user_files(connection: Connection, folder: Folder, report: Report) -> None:
-    user_files.remove_partial_folders(folder)
-    with transaction(connection):
-        for kind in user_files.KINDS:
-            sync.sync_rows(connection, folder, kind, user_files.list_ids(folder, kind), report)
-
-
-def _catch_up(connection: Connection, folder: Folder, started_at: float, report: Report) -> list[str]:
+def _catch_up(connection: Connection, folder: Folder) -> list[str]:
     """Apply what was measured, annotated and deleted since the build began; no other process writes now."""
 
     def ignore(line: str) -> None:
         """Problems were reported during the build already."""
 
     run_ids = sync.ingest_runs(connection, folder, sync.runs_to_ingest(connection, folder), ignore)
+    sync.sync_all(connection, folder, ignore)
     known = [row[0] for row in connection.execute("SELECT run_id FROM runs").fetchall()]
-    changed = [run_id for run_id in known if _changed_since(folder.parcels / run_id, started_at)]
     with transaction(connection):
-        sync.sync_rows(connection, folder, sync.RUN, changed, report)
         # The new file was built from files alone: one that is gone was deleted meanwhile, perhaps for good.
         sync.remove_runs(connection, [run_id for run_id in known if not is_parcel(folder.parcels / run_id)])
         for kind in user_files.KINDS:
-            existing = set(user_files.list_ids(folder, kind))
-            for file_id in set(sync.ids_in(connection, kind)) - existing:
+            for file_id in set(sync.ids_in(connection, kind)) - set(user_files.list_ids(folder, kind)):
                 sync.remove_rows(connection, kind, file_id)
-            sync.sync_rows(connection, folder, kind, sorted(existing), ignore)
     return run_ids
-
-
-def _changed_since(parcel: Path, started_at: float) -> bool:
-    """Whether the parcel is gone or its annotations are newer (a second is allowed for coarse clocks)."""
-    try:
-        return (parcel / "annotations.json").stat().st_mtime > started_at - 1.0
-    except FileNotFoundError:
-        return not is_parcel(parcel)
 
 
 def _left_behind(old: Connection, new: Connection, folder: Folder, with_people: bool) -> Iterator[Sentence]:

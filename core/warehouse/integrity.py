@@ -180,16 +180,14 @@ def _snapshot(warehouse: Warehouse) -> Iterator[Path]:
         yield copy
 
 
-_COLUMNS = """
-    SELECT schema_name || '.' || table_name, column_name, data_type || if(is_nullable, '', ' NOT NULL'), comment
-    FROM duckdb_columns() WHERE NOT internal
-"""
-
-
 def _check_columns(file: Connection, model: Connection) -> Iterator[Finding]:
     """Compare tables and columns with those of this version."""
+    sql = """
+        SELECT schema_name || '.' || table_name, column_name, data_type || if(is_nullable, '', ' NOT NULL'), comment
+        FROM duckdb_columns() WHERE NOT internal
+    """
     expected, actual = (
-        {(table, column): (kind, comment) for table, column, kind, comment in connection.execute(_COLUMNS).fetchall()}
+        {(table, column): (kind, comment) for table, column, kind, comment in connection.execute(sql).fetchall()}
         for connection in (model, file)
     )
     known = {table for table, _ in expected}

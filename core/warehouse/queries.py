@@ -50,29 +50,9 @@ _RUNS = """
     ORDER BY chosen.started_at DESC, chosen.run_id DESC
 """
 _WITHOUT_RECORDS = "EXCLUDE (config, library_versions, phase_seconds, execution)"
-_RUN_LIST = """
-    SELECT runs.run_id, runs.parent_run_id, runs.pass, runs.seed, runs.model_id, runs.corpus_id, runs.protocol,
-        runs.protocol_hash, runs.started_at, runs.dtype, runs.stack, runs.model_seed, runs.chat_template_hash,
-        runs.tags,
-        models.reference, models.name, models.family, models.kind, models.tokenizer_hash, models.configuration_hash,
-        corpora.name AS corpus_name, summary.control_run_ids
-    FROM runs
-    JOIN models USING (model_id)
-    JOIN corpora USING (corpus_id)
-    LEFT JOIN (
-        SELECT run_id, control_run_ids FROM run_summaries WHERE estimator = 'd2' AND cloud = 'one_per_type'
-    ) AS summary ON summary.run_id = runs.run_id
-    ORDER BY runs.started_at DESC, runs.run_id DESC
-"""
 _MEMBERS = """
     SELECT run_id, pilot_id AS member_of FROM pilot_runs
     UNION SELECT run_id, pilot_id FROM runs WHERE pilot_id IS NOT NULL AND pass = 'text'
-"""
-_PILOTS = f"""
-    SELECT pilots.*, (
-        SELECT count(*) FROM ({_MEMBERS}) JOIN runs USING (run_id) WHERE member_of = pilots.pilot_id
-    ) AS n_runs
-    FROM pilots ORDER BY created_at DESC, pilot_id
 """
 
 
@@ -123,7 +103,21 @@ def ranking(warehouse: Readable, corpus_id: str | None = None, protocol_hash: st
 
 def run_list(warehouse: Readable) -> pl.DataFrame:
     """One narrow row per run, newest first: enough to search the list of runs and to match controls with runs."""
-    return warehouse.read(_RUN_LIST)
+    sql = """
+        SELECT runs.run_id, runs.parent_run_id, runs.pass, runs.seed, runs.model_id, runs.corpus_id, runs.protocol,
+            runs.protocol_hash, runs.started_at, runs.dtype, runs.stack, runs.model_seed, runs.chat_template_hash,
+            runs.tags,
+            models.reference, models.name, models.family, models.kind, models.tokenizer_hash, models.configuration_hash,
+            corpora.name AS corpus_name, summary.control_run_ids
+        FROM runs
+        JOIN models USING (model_id)
+        JOIN corpora USING (corpus_id)
+        LEFT JOIN (
+            SELECT run_id, control_run_ids FROM run_summaries WHERE estimator = 'd2' AND cloud = 'one_per_type'
+        ) AS summary ON summary.run_id = runs.run_id
+        ORDER BY runs.started_at DESC, runs.run_id DESC
+    """
+    return warehouse.read(sql)
 
 
 def d2_profiles(warehouse: Readable, run_ids: Sequence[str]) -> pl.DataFrame:
@@ -194,7 +188,13 @@ def texts(warehouse: Readable) -> pl.DataFrame:
 
 def pilots(warehouse: Readable) -> pl.DataFrame:
     """Rows of pilots, the newest registration first; `n_runs` counts the finished results of each."""
-    return warehouse.read(_PILOTS)
+    sql = f"""
+        SELECT pilots.*, (
+            SELECT count(*) FROM ({_MEMBERS}) JOIN runs USING (run_id) WHERE member_of = pilots.pilot_id
+        ) AS n_runs
+        FROM pilots ORDER BY created_at DESC, pilot_id
+    """
+    return warehouse.read(sql)
 
 
 def pilot_run_ids(warehouse: Readable, pilot_id: str) -> list[str]:

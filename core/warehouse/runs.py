@@ -26,10 +26,6 @@ from core.warehouse.pilots import add_runs
 from core.warehouse.sync import RUN
 from core.warehouse.warehouse import Warehouse
 
-_CONTROL_USES = """
-    SELECT run_id, unnest(control_run_ids) AS used FROM run_summaries JOIN runs USING (run_id)
-"""
-
 
 def ingest_parcel(warehouse: Warehouse, parcel: Path) -> bool:
     """Insert one of the warehouse's parcels; False if its run is in the warehouse already."""
@@ -67,7 +63,9 @@ def find_dependents(warehouse: Warehouse, run_ids: Sequence[str]) -> dict[str, l
     """Run -> the other runs that were judged with it, for those of `run_ids` that have any."""
     marks = ", ".join("?" * len(run_ids)) or "NULL"
     uses = warehouse.read(
-        f"SELECT DISTINCT used, run_id FROM ({_CONTROL_USES}) WHERE used IN ({marks}) ORDER BY ALL", list(run_ids)
+        "SELECT DISTINCT used, run_id FROM (SELECT run_id, unnest(control_run_ids) AS used FROM run_summaries) "
+        f"WHERE used IN ({marks}) ORDER BY ALL",
+        list(run_ids),
     )
     dependents: dict[str, list[str]] = {}
     for used, run_id in uses.rows():
@@ -173,37 +171,6 @@ def _missing_run(run_id: str) -> InputError:
 
 # --- reading back ------------------------------------------------------------------------------------------------
 
-_CONTROLS = """
-    SELECT runs.run_id
-    FROM runs JOIN models USING (model_id)
-    WHERE runs.pass = $pass AND runs.corpus_id = $corpus_id AND runs.protocol_hash = $protocol_hash
-        AND runs.dtype = $dtype AND models.tokenizer_hash = $tokenizer_hash
-        AND runs.chat_template_hash IS NOT DISTINCT FROM $chat_template_hash
-        AND models.configuration_hash = $configuration_hash AND runs.stack = $stack
-        AND ($is_shared OR runs.model_id = $model_id)
-        AND runs.model_seed IS NOT DISTINCT FROM $model_seed
-    ORDER BY runs.started_at DESC LIMIT 1
-"""
-
-
-# Only the protocol can tell whether a hash is its own with another seed.
-_SEEDS = """
-    SELECT run_id, seed, protocol_hash FROM runs
-    WHERE pass = 'text' AND model_id = $model_id AND corpus_id = $corpus_id AND dtype = $dtype
-        AND stack = $stack
-    ORDER BY started_at, run_id
-"""
-
-
-# Shipped profiles were measured elsewhere: they are no reason not to measure here.
-_SAME_MEASUREMENT = """
-    SELECT run_id, config FROM runs JOIN models USING (model_id)
-    WHERE pass = 'text' AND model_id = $model_id AND corpus_id = $corpus_id AND protocol_hash = $protocol_hash
-        AND dtype = $dtype AND stack = $stack AND NOT list_contains(tags, 'reference')
-        AND models.configuration_hash = $configuration_hash AND models.tokenizer_hash = $tokenizer_hash
-    ORDER BY started_at DESC, run_id DESC
-"""
-
 
 def read_profile(warehouse: Warehouse, run_id: str) -> Profile:
     """A run as it was measured, from its parcel: the long tables of the DuckDB file have fewer digits, and verdicts are
@@ -219,49 +186,71 @@ def read_profile(warehouse: Warehouse, run_id: str) -> Profile:
 
 
 def find_control(warehouse: Warehouse, **same: Any) -> str | None:
-    """The newest control run that agrees in everything named in `_CONTROLS`, or None."""
-    rows = warehouse.read(_CONTROLS, same | {"is_shared": same["pass"] in SHARED})
+    """The newest control run that agrees in everything that is named below, or None."""
+    sql = """
+        SELECT runs.run_id
+        FROM runs JOIN models USING (model_id)
+        WHERE runs.pass = $pass AND runs.corpus_id = $corpus_id AND runs.protocol_hash = $protocol_hash
+            AND runs.dtype = $dtype AND models.tokenizer_hash = $tokenizer_hash
+            AND runs.chat_template_hash IS NOT DISTINCT FROM $chat_template_hash
+            AND models.configuration_hash = $configuration_hash AND runs.stack = $stack
+            AND ($is_shared OR runs.model_id = $model_id)
+            AND runs.model_seed IS NOT DISTINCT FROM $model_seed
+        ORDER BY runs.started_at DESC LIMIT 1
+    """
+    rows = warehouse.read(sql, same | {"is_shared": same["pass"] in SHARED})
     return rows["run_id"][0] if rows.height else None
 
 
 def seeds_of_runs(warehouse: Warehouse, **same: Any) -> list[tuple[str, int, str]]:
     """run_id, seed and protocol_hash of the runs of one model on one text, oldest first."""
-    return warehouse.read(_SEEDS, same).rows()
+    # Only the protocol can tell whether a hash is its own with another seed.
+    sql = """
+        SELECT run_id, seed, protocol_hash FROM runs
+        WHERE pass = 'text' AND model_id = $model_id AND corpus_id = $corpus_id AND dtype = $dtype
+            AND stack = $stack
+        ORDER BY started_at, run_id
+    """
+    return warehouse.read(sql, same).rows()
 
 
 def find_same_runs(warehouse: Warehouse, **same: Any) -> list[tuple[str, str]]:
     """run_id and config of the runs of one model, text, protocol and dtype, newest first."""
     names = ("model_id", "corpus_id", "protocol_hash", "dtype", "stack", "configuration_hash", "tokenizer_hash")
-    return warehouse.read(_SAME_MEASUREMENT, {name: same[name] for name in names}).rows()
-
-
-_RUNS_TO_SHARE = """
-    SELECT run_id FROM runs
-    WHERE protocol = $protocol AND json_extract_string(config, '$.run.corpus') = $corpus
-        AND (list_contains($passes, pass) OR json_extract_string(config, '$.run.model') = $model)
-"""
+    # Shipped profiles were measured elsewhere: they are no reason not to measure here.
+    sql = """
+        SELECT run_id, config FROM runs JOIN models USING (model_id)
+        WHERE pass = 'text' AND model_id = $model_id AND corpus_id = $corpus_id AND protocol_hash = $protocol_hash
+            AND dtype = $dtype AND stack = $stack AND NOT list_contains(tags, 'reference')
+            AND models.configuration_hash = $configuration_hash AND models.tokenizer_hash = $tokenizer_hash
+        ORDER BY started_at DESC, run_id DESC
+    """
+    return warehouse.read(sql, {name: same[name] for name in names}).rows()
 
 
 def runs_to_share(warehouse: Warehouse, config: RunConfig) -> list[str]:
     """Runs that a measurement can reuse: random models on its text by its protocol, and runs of its own model on it."""
     stored = without_places(asdict(config))  # as a run holds its request
     names = {key: stored[key] for key in ("protocol", "corpus", "model")}
-    return warehouse.read(_RUNS_TO_SHARE, names | {"passes": list(SHARED)})["run_id"].to_list()
-
-
-# IN, not list_contains: only IN lets DuckDB skip the row groups of other runs.
-_RUN_RECORDS = """
-    SELECT runs.*, models.* EXCLUDE (model_id), corpora.name AS corpus_name, corpora.language AS corpus_language,
-        corpora.domain AS corpus_domain, corpora.licence AS corpus_licence, corpora.sha256 AS corpus_sha256,
-        corpora.n_documents AS corpus_n_documents, corpora.n_characters AS corpus_n_characters,
-        corpora.source AS corpus_source
-    FROM runs JOIN models USING (model_id) JOIN corpora USING (corpus_id)
-    WHERE runs.run_id IN ({marks}) ORDER BY list_position($ids, runs.run_id)
-"""
+    sql = """
+        SELECT run_id FROM runs
+        WHERE protocol = $protocol AND json_extract_string(config, '$.run.corpus') = $corpus
+            AND (list_contains($passes, pass) OR json_extract_string(config, '$.run.model') = $model)
+    """
+    return warehouse.read(sql, names | {"passes": list(SHARED)})["run_id"].to_list()
 
 
 def run_records(warehouse: Readable, run_ids: Sequence[str]) -> pl.DataFrame:
     """All stored fields of these runs, in the given order; columns of the text begin with `corpus_`."""
     marks = ", ".join(f"$id{number}" for number in range(len(run_ids))) or "NULL"
     named = {f"id{number}": run_id for number, run_id in enumerate(run_ids)}
-    return warehouse.read(_RUN_RECORDS.format(marks=marks), {"ids": list(run_ids), **named})
+    # IN, not list_contains: only IN lets DuckDB skip the row groups of other runs.
+    sql = f"""
+        SELECT runs.*, models.* EXCLUDE (model_id), corpora.name AS corpus_name, corpora.language AS corpus_language,
+            corpora.domain AS corpus_domain, corpora.licence AS corpus_licence, corpora.sha256 AS corpus_sha256,
+            corpora.n_documents AS corpus_n_documents, corpora.n_characters AS corpus_n_characters,
+            corpora.source AS corpus_source
+        FROM runs JOIN models USING (model_id) JOIN corpora USING (corpus_id)
+        WHERE runs.run_id IN ({marks}) ORDER BY list_position($ids, runs.run_id)
+    """
+    return warehouse.read(sql, {"ids": list(run_ids), **named})

@@ -25,21 +25,7 @@ from core.warehouse.connection import Connection, Readable
 VERSION = 2
 """To be raised with every change of the schema that an earlier Workdim cannot read."""
 VERSION_TABLE = "schema_version"
-_COLUMNS = """
-    SELECT table_name, relations.comment AS table_comment, column_name, data_type, duckdb_columns.comment
-    FROM duckdb_columns() AS duckdb_columns JOIN (
-        SELECT table_name, schema_name, comment FROM duckdb_tables() WHERE NOT internal
-        UNION ALL SELECT view_name, schema_name, comment FROM duckdb_views() WHERE NOT internal
-    ) AS relations USING (table_name, schema_name)
-    WHERE schema_name = 'main'
-    ORDER BY table_name, column_index
-"""
 
-_FOUND = """
-    SELECT table_name, list(column_name || ' ' || data_type ORDER BY column_index) FROM duckdb_columns()
-    WHERE NOT internal AND database_name = current_database() GROUP BY table_name
-"""
-"""Every table and view of the file, whoever made it, with its columns."""
 VERSION_COLUMNS = {
     "version": ("BIGINT", Sentence("Version of the schema.")),
     "fingerprint": ("VARCHAR", Sentence("Hash of the tables and of the scores that came with them.")),
@@ -100,7 +86,11 @@ def is_current(connection: Connection) -> bool:
         versions = []
     if versions == [(VERSION, fingerprint())]:
         return True
-    found = dict(connection.execute(_FOUND).fetchall())
+    sql = """
+        SELECT table_name, list(column_name || ' ' || data_type ORDER BY column_index) FROM duckdb_columns()
+        WHERE NOT internal AND database_name = current_database() GROUP BY table_name
+    """
+    found = dict(connection.execute(sql).fetchall())
     if not found:
         return False
     if (
@@ -137,7 +127,16 @@ def list_tables(warehouse: Readable) -> list[Table]:
     Comments of declared tables are those of this version, not those in the file.
     """
     by_table: dict[str, list[dict]] = {}
-    for row in warehouse.read(_COLUMNS).to_dicts():
+    sql = """
+        SELECT table_name, relations.comment AS table_comment, column_name, data_type, duckdb_columns.comment
+        FROM duckdb_columns() AS duckdb_columns JOIN (
+            SELECT table_name, schema_name, comment FROM duckdb_tables() WHERE NOT internal
+            UNION ALL SELECT view_name, schema_name, comment FROM duckdb_views() WHERE NOT internal
+        ) AS relations USING (table_name, schema_name)
+        WHERE schema_name = 'main'
+        ORDER BY table_name, column_index
+    """
+    for row in warehouse.read(sql).to_dicts():
         by_table.setdefault(row["table_name"], []).append(row)
     counts = _counts(warehouse)
     return [
