@@ -193,10 +193,10 @@ def delete(options: argparse.Namespace) -> int:
 
 
 def _list_deleted(options: argparse.Namespace) -> int:
+    from core.store import trash
     from core.terminal.tables import trash_table
-    from core.warehouse.runs import list_deleted
 
-    deleted = list_deleted(existing_warehouse(options))
+    deleted = trash.list_runs(existing_warehouse(options).folder)
     if options.json:
         say_json([asdict(run) for run in deleted])
     else:
@@ -205,10 +205,11 @@ def _list_deleted(options: argparse.Namespace) -> int:
 
 
 def undelete(options: argparse.Namespace) -> int:
-    from core.warehouse.runs import list_deleted, restore_run
+    from core.store import trash
+    from core.warehouse.runs import restore_run
 
     warehouse = existing_warehouse(options)
-    run_id = find_run_id([run.run_id for run in list_deleted(warehouse)], options.run, "runs list --deleted")
+    run_id = find_run_id([run.run_id for run in trash.list_runs(warehouse.folder)], options.run, "runs list --deleted")
     restored = restore_run(warehouse, run_id)
     if controls := len(restored) - 1:
         say(Sentence("Run {run} is back, with {n} of its control runs.", run=run_id, n=controls))

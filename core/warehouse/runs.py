@@ -19,7 +19,6 @@ from core.registry.passes import SHARED
 from core.store import annotation, trash, user_files
 from core.store.annotation import Annotations
 from core.store.parcels import is_parcel, read_header, read_parcel
-from core.store.trash import TrashedRun
 from core.warehouse import sync
 from core.warehouse.connection import Readable
 from core.warehouse.pilots import add_runs
@@ -111,11 +110,6 @@ def delete_runs(warehouse: Warehouse, run_ids: Sequence[str]) -> None:
                         n_run_ids=len(run_ids),
                     )
                 raise ResourceError(sentences(error.message, others)) from error
-
-
-def list_deleted(warehouse: Warehouse) -> list[TrashedRun]:
-    """The runs in the trash, the oldest measurement first."""
-    return trash.list_runs(warehouse.folder)
 
 
 def restore_run(warehouse: Warehouse, run_id: str) -> list[str]:

@@ -7,8 +7,8 @@ import pytest
 
 from core.commands.main import main
 from core.records import RunConfig
-from core.store import parcels
-from core.warehouse.runs import ingest_parcel, list_deleted
+from core.store import parcels, trash
+from core.warehouse.runs import ingest_parcel
 from core.warehouse.warehouse import Warehouse
 from tests.conftest import ROOT, run_core
 from tests.profiles import make_controls, make_corpus, make_model, make_profile
@@ -136,7 +136,7 @@ def test_delete_asks_restores_and_empties(said, path, monkeypatch):
     monkeypatch.setattr("builtins.input", lambda question: "y")
     said("delete", OTHER)
     assert main(["cache", "--clean", "trash", "--yes", "--warehouse", str(path)]) == 0
-    assert not list_deleted(Warehouse(path))
+    assert not trash.list_runs(Warehouse(path).folder)
 
 
 def test_a_control_is_not_deleted_under_its_run(said, path):

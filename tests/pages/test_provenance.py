@@ -11,10 +11,10 @@ from streamlit.testing.v1 import AppTest
 
 from core.locale import translated
 from core.runs import jobs
-from core.store import annotation
+from core.store import annotation, trash
 from core.ui.profiles.provenance import _export_zip
 from core.warehouse import queries
-from core.warehouse.runs import annotate, empty_trash, list_deleted
+from core.warehouse.runs import annotate, empty_trash
 from core.warehouse.warehouse import Warehouse
 from tests.pages.test_pages import opened, texts
 from tests.screens import RUN_IDS, filled_warehouse
@@ -96,10 +96,10 @@ def test_a_run_is_deleted_only_when_confirmed(filled: Warehouse) -> None:
     app = provenance(RUN_IDS[1])
     app.button(key="delete run").click().run()
     assert not app.exception and "Move this run to the trash: made-up-small" in texts(app).replace("\\", "")
-    assert not list_deleted(filled)
+    assert not trash.list_runs(filled.folder)
     app.button(key="confirmed").click().run()
     assert not app.exception
-    assert [one.run_id for one in list_deleted(filled)] == [RUN_IDS[1]]
+    assert [one.run_id for one in trash.list_runs(filled.folder)] == [RUN_IDS[1]]
     assert RUN_IDS[1] not in queries.runs(filled)["run_id"].to_list()
 
 
@@ -111,7 +111,11 @@ def test_after_a_deletion_nothing_is_chosen_and_undo_brings_it_back(filled: Ware
     assert app.multiselect(key="view.runs").value == [] and not [b for b in app.button if b.key == "delete run"]
     assert "made-up-small" in app.success[0].value.replace("\\", "")
     app.button(key="undelete run").click().run()
-    assert not app.exception and not list_deleted(filled) and RUN_IDS[1] in queries.runs(filled)["run_id"].to_list()
+    assert (
+        not app.exception
+        and not trash.list_runs(filled.folder)
+        and RUN_IDS[1] in queries.runs(filled)["run_id"].to_list()
+    )
     assert app.multiselect(key="view.runs").value == [RUN_IDS[1]] and not app.success
 
 

@@ -13,7 +13,7 @@ from core.store import trash
 from core.store.parcels import is_parcel
 from core.tables import LONG_TABLES
 from core.warehouse import pilots, queries, sync
-from core.warehouse.runs import delete_runs, empty_trash, ingest_parcel, list_deleted, restore_run
+from core.warehouse.runs import delete_runs, empty_trash, ingest_parcel, restore_run
 from tests.profiles import make_controls, make_corpus, make_model, make_profile
 from tests.warehouse.test_pilots import PILOT
 
@@ -48,12 +48,12 @@ def test_a_deleted_run_comes_back_as_it_was(warehouse, runs):
     assert OTHER not in queries.runs(warehouse)["run_id"].to_list()
     assert not is_parcel(warehouse.parcels / OTHER)
     assert "made-up/other@1" not in warehouse.read("SELECT model_id FROM models")["model_id"].to_list()
-    (one,) = list_deleted(warehouse)
+    (one,) = trash.list_runs(warehouse.folder)
     assert (one.run_id, one.model_id, one.pass_) == (OTHER, "made-up/other@1", "text")
     assert one.deleted_at and one.n_bytes > 10_000
     assert restore_run(warehouse, OTHER) == [OTHER]
     assert everything(warehouse) == before and queries.runs(warehouse).equals(told)
-    assert not list_deleted(warehouse) and not list((warehouse.path.parent / "trash").iterdir())
+    assert not trash.list_runs(warehouse.folder) and not list((warehouse.path.parent / "trash").iterdir())
 
 
 def test_a_rebuilt_warehouse_does_not_bring_deleted_runs_back(warehouse, runs):
@@ -67,7 +67,7 @@ def test_a_control_that_a_verdict_names_stays_with_it(warehouse, runs):
     before = everything(warehouse)
     with pytest.raises(InputError, match=f"judged with what is to be deleted: {runs[1][:18]} by {RUN[:18]}"):
         delete_runs(warehouse, [runs[1]])
-    assert everything(warehouse) == before and not list_deleted(warehouse)
+    assert everything(warehouse) == before and not trash.list_runs(warehouse.folder)
     delete_runs(warehouse, runs)
     assert queries.runs(warehouse)["run_id"].to_list() == [OTHER]
     assert set(restore_run(warehouse, RUN)) == set(runs)  # a verdict comes back with what it was judged with
@@ -78,7 +78,7 @@ def test_nothing_is_deleted_where_one_run_is_not_there(warehouse, runs):
     before = everything(warehouse)
     with pytest.raises(InputError, match="There is no run nothing"):
         delete_runs(warehouse, [OTHER, "nothing"])
-    assert everything(warehouse) == before and not list_deleted(warehouse)
+    assert everything(warehouse) == before and not trash.list_runs(warehouse.folder)
 
 
 @pytest.mark.parametrize("step", ["before the rename", "after the rename", "within the transaction"])
@@ -150,14 +150,14 @@ def test_what_no_longer_fits_stays_in_the_trash(warehouse, runs, add_parcel):
     ingest_parcel(warehouse, add_parcel(make_profile(OTHER[:-1] + "9", model=changed)))
     with pytest.raises(WarehouseError, match="another content"):
         restore_run(warehouse, OTHER)
-    assert [one.run_id for one in list_deleted(warehouse)] == [OTHER]
+    assert [one.run_id for one in trash.list_runs(warehouse.folder)] == [OTHER]
     assert not warehouse.pending_changes().run_ids
 
 
 def test_the_emptied_trash_is_gone_for_good(warehouse, runs):
     delete_runs(warehouse, [OTHER])
     assert empty_trash(warehouse) == 1
-    assert not list_deleted(warehouse) and empty_trash(warehouse) == 0
+    assert not trash.list_runs(warehouse.folder) and empty_trash(warehouse) == 0
     with pytest.raises(InputError, match="no run .* in the trash"):
         restore_run(warehouse, OTHER)
     assert not list(warehouse.path.parent.glob(".workdim-*"))
