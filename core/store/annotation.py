@@ -110,11 +110,6 @@ def from_row(tags: Iterable[str], note: str | None) -> Annotations:
     return Annotations(tuple(tag for tag in tags if tag not in RESERVED_TAGS), note)
 
 
-def all_tags(run_tags: Iterable[str], annotations: Annotations) -> list[str]:
-    """The column `runs.tags`: first the reserved ones among `run_tags`, then those of people."""
-    return [*(tag for tag in run_tags if tag in RESERVED_TAGS), *annotations.tags]
-
-
 def write(parcel: Path, annotations: Annotations) -> None:
     """Write them into the parcel. Raises ResourceError if that fails."""
     content = json.dumps({"tags": list(annotations.tags), "note": annotations.note}, indent=1, ensure_ascii=False)
@@ -145,4 +140,7 @@ def read_columns(parcel: Path, run_tags: Iterable[str]) -> dict[str, Any] | None
     `run_tags` are the tags in run.json. Raises ValueError as `read` does.
     """
     annotations = read(parcel)
-    return None if annotations is None else {"tags": all_tags(run_tags, annotations), "note": annotations.note}
+    if annotations is None:
+        return None
+    reserved = [tag for tag in run_tags if tag in RESERVED_TAGS]
+    return {"tags": [*reserved, *annotations.tags], "note": annotations.note}
