@@ -317,39 +317,31 @@ def _check_parcels(
 def _check_models_and_corpora(file: Connection, warehouse: Warehouse) -> Iterator[Finding]:
     """Compare the rows that runs share with their parcels. Parcels of one model may differ, as versions of Workdim do and
     names that a model was asked by: each value of a row must be that of one of them."""
-    used = {table: dict[str, list[str]]() for table in sync.CONTENT_HASHES}
-    for run_id, *names in file.execute("SELECT run_id, model_id, corpus_id FROM runs").fetchall():
-        for table, name in zip(("models", "corpora"), names, strict=True):
-            used[table].setdefault(name, []).append(run_id)
+    told: dict[str, dict[str, list[dict[str, Any]]]] = {table: {} for table in sync.CONTENT_HASHES}
+    for (run_id,) in file.execute("SELECT run_id FROM runs").fetchall():
+        with contextlib.suppress(WarehouseError):  # one without a parcel, or with a damaged one, is found elsewhere
+            rows = read_header(warehouse.parcels / run_id).rows
+            for table, (key, _content) in sync.CONTENT_HASHES.items():
+                told[table].setdefault(rows[table][key], []).append(rows[table])
     for table, (key, _content) in sync.CONTENT_HASHES.items():
+        used = {name for (name,) in file.execute(f"SELECT {key} FROM runs").fetchall()}
         for row in pl.DataFrame(file.sql(f"SELECT * FROM {table} ORDER BY {key}")).iter_rows(named=True):
-            run_ids = used[table].get(row[key], [])
-            told = [rows for run_id in run_ids if (rows := _told_of(warehouse, run_id, table)) is not None]
-            if not run_ids:
+            name, of_parcels = row[key], told[table].get(row[key], [])
+            wrong = [column for column, value in row.items() if value not in [one[column] for one in of_parcels]]
+            if name not in used:
                 line = Sentence(
-                    "{table} has a row of {name}, which no run is of. {remedy}",
-                    table=table,
-                    name=row[key],
-                    remedy=_REBUILD,
+                    "{table} has a row of {name}, which no run is of. {remedy}", table=table, name=name, remedy=_REBUILD
                 )
                 yield Finding(line)
-            elif told and (wrong := [name for name, value in row.items() if value not in [one[name] for one in told]]):
+            elif of_parcels and wrong:
                 line = Sentence(
                     "The row of {name} in {table} is not what its parcels hold ({columns}). {remedy}",
-                    name=row[key],
+                    name=name,
                     table=table,
                     columns=wrong,
                     remedy=_REBUILD,
                 )
                 yield Finding(line)
-
-
-def _told_of(warehouse: Warehouse, run_id: str, table: str) -> dict[str, Any] | None:
-    """The row of a table that a run's parcel holds; None without a parcel, or for a damaged one, which is found elsewhere."""
-    try:
-        return read_header(warehouse.parcels / run_id).rows[table]
-    except WarehouseError:
-        return None
 
 
 def _check_user_files(file: Connection, model: Connection, warehouse: Warehouse, thorough: bool) -> Iterator[Finding]:
