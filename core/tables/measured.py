@@ -3,6 +3,7 @@
 # No postponed annotations here: see core.tables.columns.
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from typing import Annotated
 
 from core.registry.names import keys
@@ -19,6 +20,10 @@ def listed(kind: str) -> str:
     return ", ".join(keys(kind))
 
 
+_of_protocol, _of_tokens, _of_machine, _of_model = (
+    partial(Column, section=section) for section in ("protocol", "tokens", "machine", "model")
+)
+"""Columns of runs that stand in another section of a run's record than its own."""
 RUN_ID = "The run (runs.run_id)."
 LAYER = "0 = embedding output, i = output of block i."
 _STACK = "main, or encoder or decoder of an encoder-decoder."
@@ -138,143 +143,112 @@ class RunRow:
             values="pass",
         ),
     ]
-    seed: Annotated[
-        int, Column("Seed of the token sample and of all draws.", _("seed of the draws"), section="protocol")
-    ]
+    seed: Annotated[int, _of_protocol("Seed of the token sample and of all draws.", _("seed of the draws"))]
     model_id: Annotated[str, "The model (models.model_id)."]
     corpus_id: Annotated[str, "The text (corpora.corpus_id)."]
     pilot_id: Annotated[
         str | None, Column("The pilot, if the run belongs to one (pilots.pilot_id).", _("measured for the pilot"))
     ]
-    protocol: Annotated[str, Column("Name of the protocol.", _("protocol"), section="protocol")]
+    protocol: Annotated[str, _of_protocol("Name of the protocol.", _("protocol"))]
     protocol_hash: Annotated[
-        str, Column("Runs are compared only where this is equal.", _("hash of the protocol"), section="protocol")
+        str, _of_protocol("Runs are compared only where this is equal.", _("hash of the protocol"))
     ]
     status: Annotated[str, Column("finished.", _("status"), values="run_status")]
     tags: Annotated[list[str], Column("Labels given by people.", _("tags"))]
     note: Annotated[str | None, Column("A remark by people.", _("note"))]
     started_at: Annotated[datetime, Column("UTC.", _("started (UTC)"))]
     finished_at: Annotated[datetime, Column("UTC.", _("finished (UTC)"))]
-    dtype: Annotated[str, Column("Number type of the forward pass.", _("number format"), section="machine")]
-    device: Annotated[str, Column("Where it ran.", _("device"), section="machine")]
+    dtype: Annotated[str, _of_machine("Number type of the forward pass.", _("number format"))]
+    device: Annotated[str, _of_machine("Where it ran.", _("device"))]
     code_version: Annotated[str, Column("Version of Workdim.", _("version of Workdim"), section="programs")]
     library_versions: Annotated[str, "JSON object: package -> version, python among them."]
     config: Annotated[str, "JSON object: the request and the protocol of this run."]
-    n_sequences: Annotated[int, Column("Windows of text.", _("windows read"), section="tokens")]
-    n_tokens: Annotated[int, Column("Tokens read, special tokens included.", _("tokens read"), section="tokens")]
-    n_tokens_used: Annotated[int, Column("Tokens that the mask kept.", _("tokens used"), section="tokens")]
-    n_types: Annotated[int, Column("Distinct token types among them.", _("token types among them"), section="tokens")]
+    n_sequences: Annotated[int, _of_tokens("Windows of text.", _("windows read"))]
+    n_tokens: Annotated[int, _of_tokens("Tokens read, special tokens included.", _("tokens read"))]
+    n_tokens_used: Annotated[int, _of_tokens("Tokens that the mask kept.", _("tokens used"))]
+    n_types: Annotated[int, _of_tokens("Distinct token types among them.", _("token types among them"))]
     n_dropped_position: Annotated[
-        int,
-        Column("Tokens masked for standing first in a window.", _("left out as first of a window"), section="tokens"),
+        int, _of_tokens("Tokens masked for standing first in a window.", _("left out as first of a window"))
     ]
-    n_dropped_special: Annotated[
-        int, Column("Special tokens masked.", _("left out as special tokens"), section="tokens")
-    ]
-    n_dropped_norm: Annotated[
-        int, Column("Tokens masked for an outsize norm.", _("left out for their norm"), section="tokens")
-    ]
+    n_dropped_special: Annotated[int, _of_tokens("Special tokens masked.", _("left out as special tokens"))]
+    n_dropped_norm: Annotated[int, _of_tokens("Tokens masked for an outsize norm.", _("left out for their norm"))]
     max_norm_ratio: Annotated[
         float | None,
-        Column(
-            "Largest token norm over the layer median, before masking.",
-            _("largest norm over the layer's median"),
-            section="tokens",
+        _of_tokens(
+            "Largest token norm over the layer median, before masking.", _("largest norm over the layer's median")
         ),
     ]
     n_bytes_scored: Annotated[
-        int | None,
-        Column(
-            "UTF-8 bytes that bits_per_byte is a mean over.", _("bytes that bits per byte rests on"), section="tokens"
-        ),
+        int | None, _of_tokens("UTF-8 bytes that bits_per_byte is a mean over.", _("bytes that bits per byte rests on"))
     ]
     peak_memory_bytes: Annotated[
-        int, Column("Largest resident memory of the process.", _("peak memory"), section="machine", unit="bytes")
+        int, _of_machine("Largest resident memory of the process.", _("peak memory"), unit="bytes")
     ]
     phase_seconds: Annotated[str, "JSON object: phase -> seconds."]
-    stack: Annotated[str, Column(_STACK, _("blocks that were read"), section="model", values="stack")]
+    stack: Annotated[str, _of_model(_STACK, _("blocks that were read"), values="stack")]
     model_seed: Annotated[
         int | None,
-        Column(
-            "Seed of the weights, for a pass that draws or permutes them.",
-            _("seed of the random weights"),
-            section="model",
-        ),
+        _of_model("Seed of the weights, for a pass that draws or permutes them.", _("seed of the random weights")),
     ] = None
     words_hash: Annotated[
         str | None,
-        Column(
+        _of_tokens(
             "Hash of the words that one_per_word draws from. Equal: comparable across tokenizers.",
             _("hash of the set of words"),
-            section="tokens",
         ),
     ] = None
-    n_words: Annotated[int | None, Column("Distinct words of that set.", _("words in the set"), section="tokens")] = (
-        None
-    )
+    n_words: Annotated[int | None, _of_tokens("Distinct words of that set.", _("words in the set"))] = None
     n_words_lost: Annotated[
         int | None,
-        Column(
-            "Word occurrences that were beyond this run's tokens, or masked.",
-            _("occurrences of words lost"),
-            section="tokens",
-        ),
+        _of_tokens("Word occurrences that were beyond this run's tokens, or masked.", _("occurrences of words lost")),
     ] = None
     bits_per_byte: Annotated[
         float | None,
-        Column(
+        _of_tokens(
             "Loss of the model on this text, in bits per UTF-8 byte; NULL for encoders.",
             _("bits per byte"),
-            section="tokens",
             unit="bits per byte",
         ),
     ] = None
     n_dropped_template: Annotated[
         int | None,
-        Column(
+        _of_tokens(
             "Tokens of the chat template masked, special ones left out; NULL for plain text.",
             _("left out as the chat template's"),
-            section="tokens",
         ),
     ] = None
     chat_template_hash: Annotated[
         str | None,
-        Column(
-            "Hash of the chat template that rendered the messages; NULL for plain text.",
-            _("hash of the chat template"),
-            section="model",
+        _of_model(
+            "Hash of the chat template that rendered the messages; NULL for plain text.", _("hash of the chat template")
         ),
     ] = None
     opening_token: Annotated[
         str | None,
-        Column(
+        _of_tokens(
             "Token that the tokenizer opened each window with (BOS); NULL where it opens none so.",
             _("token that opens a window"),
-            section="tokens",
         ),
     ] = None
     n_windows_lengthened: Annotated[
         int | None,
-        Column(
+        _of_tokens(
             "Windows that the tokenizer left short and that read on past the end of their document.",
             _("windows that read on past their document"),
-            section="tokens",
         ),
     ] = None
     n_windows_redrawn: Annotated[
         int | None,
-        Column(
+        _of_tokens(
             "Windows that the tokenizer left short and that others of the same text stand in for.",
             _("windows drawn again"),
-            section="tokens",
         ),
     ] = None
     execution: Annotated[
         str | None,
-        Column(
+        _of_machine(
             "JSON: device_name, threads, streamed, batch, batch_planned, layers_on_cpu: how it was run.",
             _("how it was run"),
-            section="machine",
             parts={
                 "device_name": _("name of the device"),
                 "threads": _("threads"),
