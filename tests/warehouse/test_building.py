@@ -294,7 +294,7 @@ def test_a_full_disk_leaves_the_old_file(full, monkeypatch, stage):
         )
 
     with monkeypatch.context() as patch:
-        patch.setattr(*((sync, "ingest_runs") if stage == "ingest_runs" else (build, "_rename")), no_room)
+        patch.setattr(*((sync, "ingest_runs") if stage == "ingest_runs" else (build, "move")), no_room)
         with pytest.raises(ResourceError, match="(?i)no (room|space)"):
             full.rebuild()
     assert same(before, content(full))
