@@ -116,8 +116,7 @@ def _nothing_text(view: RankingView) -> str:
 
 def _any_share(runs: pl.DataFrame, columns: Sequence[str]) -> bool:
     """Whether two models agree in all of these columns."""
-    models = runs.group_by(columns).agg(pl.col("model_id").n_unique())
-    return models.filter(pl.col("model_id") > 1).height > 0
+    return (runs.group_by(columns).agg(pl.col("model_id").n_unique())["model_id"] > 1).any()
 
 
 def show_sources(answer: Answer) -> None:
@@ -161,16 +160,12 @@ def show_other_groups(answer: Answer) -> None:
     )
     with st.expander(heading):
         for other in others[:MAX_GROUPS]:
-            _show_other_group(other, answer)
+            name, models = provenance.group_name(other.group), provenance.group_models_text(other.group)
+            st.markdown(f"**{escape(name)}** – {escape(models)}  \n{escape(provenance.group_difference_text(other))}")
+            if params := _measure_params(other, answer):
+                inputs.show_link("pilot", _("Measure them so"), "science", **params)
         if len(others) > MAX_GROUPS:
             st.caption(_("and {n} more").format(n=len(others) - MAX_GROUPS))
-
-
-def _show_other_group(other: OtherGroup, answer: Answer) -> None:
-    title = f"**{escape(provenance.group_name(other.group))}** – {escape(provenance.group_models_text(other.group))}"
-    st.markdown(f"{title}  \n{escape(provenance.group_difference_text(other))}")
-    if params := _measure_params(other, answer):
-        inputs.show_link("pilot", _("Measure them so"), "science", **params)
 
 
 def _measure_params(other: OtherGroup, answer: Answer) -> dict[str, str]:
