@@ -119,30 +119,27 @@ def stated(value: Any, name: str) -> Any:
     return sourced(value, Source(STATED, name))
 
 
-def stamped(value: Any, question: str, path: str = "") -> Any:
+def stamped(record: Any, question: str) -> Any:
     """A finished answer whose numbers are derived numbers, each with the path of its field; those with a source keep it.
 
     Frames within it stay as they are: their rows get their sources where they are read.
     """
-    if isinstance(value, (int, float)):
-        return value if isinstance(value, _Sourced) else derived(value, question, path)
-    if isinstance(value, tuple) and not hasattr(value, "_fields"):
-        return tuple(stamped(one, question, path) for one in value)
-    if isinstance(value, list):
-        return [stamped(one, question, path) for one in value]
+    return changed(record, lambda value, path: value if isinstance(value, _Sourced) else derived(value, question, path))
+
+
+def changed(value: Any, change: Callable[[Any, str], Any], path: str = "") -> Any:
+    """The record with `change` of each of its values, given with the path of its field."""
+    if isinstance(value, (tuple, list)) and not hasattr(value, "_fields"):
+        return type(value)(changed(one, change, path) for one in value)
     if isinstance(value, dict):
-        return {name: stamped(one, question, f"{path}[{name}]") for name, one in value.items()}
-    if is_dataclass(value) and not isinstance(value, type):
-        name = getattr(value, "run_id", None)
-        own = f"{path}[{name}]" if name and path else path
-        changed = {}
-        for field in fields(value):
-            before = getattr(value, field.name)
-            after = stamped(before, question, f"{own}.{field.name}" if own else field.name)
-            if field.init and after is not before:
-                changed[field.name] = after
-        return replace(value, **changed) if changed else value
-    return value
+        return {name: changed(one, change, f"{path}[{name}]") for name, one in value.items()}
+    if not is_dataclass(value) or isinstance(value, type):
+        return change(value, path)
+    name = getattr(value, "run_id", None)
+    own = f"{path}[{name}]." if name and path else path and f"{path}."
+    before = {field.name: getattr(value, field.name) for field in fields(value) if field.init}
+    after = {name: changed(one, change, own + name) for name, one in before.items()}
+    return replace(value, **after) if any(after[name] is not before[name] for name in before) else value
 
 
 # --- texts -----------------------------------------------------------------------------------------------------

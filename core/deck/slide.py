@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Iterator, Sequence
-from dataclasses import fields, is_dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import polars as pl
@@ -15,8 +16,7 @@ from core.deck.deck_data import DeckData
 from core.deck.story import Column, Heading, Row, Statement, StorySlide, Table, Visual
 from core.figures.chart import Chart
 from core.locale import DIRECTION_CONTROLS, _
-from core.sources import Text, counted, derived, shown
-from core.tables.sourced import rows_of
+from core.sources import Text, changed, counted, derived, shown
 from core.wording import slides as slide_wording
 from core.wording.labels import name, short_id
 from core.wording.numbers import day
@@ -214,22 +214,20 @@ def check_table(checks: pl.DataFrame, runs: pl.DataFrame, most: int) -> Table:
         .group_by("check_name", "run_id")
         .agg(pl.col("outcome").cast(pl.Enum(list(outcomes))).max())
     )
-    counts = (
-        worst.group_by("check_name")
-        .agg(*((pl.col("outcome") == key).sum().alias(column) for key, column in outcomes.items()))
-        .sort("vetoed", "warned", "check_name", descending=[True, True, False])
+    counts = sorted(
+        ((check, Counter(found)) for check, found in worst.group_by("check_name").agg("outcome").iter_rows()),
+        key=lambda one: (-one[1]["veto"], -one[1]["warn"], one[0]),
     )
     rows: list[Row] = [
         (
-            name("check", row["check_name"]),
-            *(shown(derived(row[n], "run_checks", f"{row['check_name']} {n}")) for n in outcomes.values()),
+            name("check", check),
+            *(shown(derived(found[key], "run_checks", f"{check} {told}")) for key, told in outcomes.items()),
         )
-        for row in rows_of(counts.head(most), "run_checks")
+        for check, found in counts[:most]
     ]
-    if counts.height > most:
-        rest = counts.slice(most)
-        is_clean = rest["warned"].sum() == rest["vetoed"].sum() == 0
-        further = _("{n} further check", "{n} further checks", n=counted(rest.height, "run_checks"))
+    if rest := counts[most:]:
+        is_clean = not any(found["warn"] + found["veto"] for _check, found in rest)
+        further = _("{n} further check", "{n} further checks", n=counted(len(rest), "run_checks"))
         rows.append((further, *((_("all"), "0", "0") if is_clean else ("–", "–", "–"))))
     if not rows:
         rows.append((slide_wording.checks_text(runs), "–", "–", "–"))
@@ -303,17 +301,15 @@ def reference_slides(
 # --- characters ------------------------------------------------------------------------------------------------
 
 
-def cleaned(value: Any) -> Any:
+def cleaned(record: Any) -> Any:
     """The record with all its texts without characters that XML forbids, which names and texts of users may contain."""
-    if isinstance(value, str):
-        text = Text(value).substituted(CONTROL_CHARACTERS, lambda _found: "")
-        text = text.substituted(RIGHT_TO_LEFT_NAME, lambda found: f"{found[1]}{LEFT_TO_RIGHT_MARK}")
-        return text.substituted(r"\|(rho|ρ)\|", lambda found: f"|{WORD_JOINER}{found[1]}{WORD_JOINER}|")
-    if isinstance(value, tuple):
-        return tuple(map(cleaned, value))
-    if is_dataclass(value) and not isinstance(value, type):
-        return replace(value, **{field.name: cleaned(getattr(value, field.name)) for field in fields(value)})
-    return value
+    return changed(record, lambda value, _path: _cleaned_text(value) if isinstance(value, str) else value)
+
+
+def _cleaned_text(text: str) -> Text:
+    text = Text(text).substituted(CONTROL_CHARACTERS, lambda _found: "")
+    text = text.substituted(RIGHT_TO_LEFT_NAME, lambda found: f"{found[1]}{LEFT_TO_RIGHT_MARK}")
+    return text.substituted(r"\|(rho|ρ)\|", lambda found: f"|{WORD_JOINER}{found[1]}{WORD_JOINER}|")
 
 
 CONTROL_CHARACTERS = f"[\x00-\x1f\x7f-\x9f\ufffe\uffff\ud800-\udfff{DIRECTION_CONTROLS}]"
