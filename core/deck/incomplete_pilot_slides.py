@@ -9,7 +9,7 @@ from core.analysis.ranking import OWN_MATCHES
 from core.deck.deck_data import DeckData
 from core.deck.pilot_slides import untested
 from core.deck.slide import check_table, core_slide, decision_slide
-from core.deck.story import Column, Statement, StorySlide, Table
+from core.deck.story import Column, StorySlide, Table
 from core.locale import _
 from core.questions.ranking_answer import Answer
 from core.sources import Text, counted, shown
@@ -131,22 +131,18 @@ def completion_slide(data: DeckData) -> StorySlide:
     pilot, answer = data.pilot_and_answer
     missing, unscored, vetoed, time = _lacking(data)
     total = counted(len(pilot.models), "pilots")
-    if missing:
-        title = _("Completing the pilot: {time} for the missing models ({n})").format(n=missing, time=time)
-        first = _("Measuring the missing models ({n}) takes {time} on this machine.").format(n=missing, time=time)
-    else:
-        title = (
-            _("Completing the pilot: scores for {n} of {total} models").format(n=unscored, total=total)
-            if unscored
-            else _("Completing the pilot: vetoed measurements ({n}) again, on more text").format(n=vetoed)
-        )
-        first = _("All models of the pilot are measured.")
+    title = (
+        _("Completing the pilot: {time} for the missing models ({n})").format(n=missing, time=time)
+        if missing
+        else _("Completing the pilot: scores for {n} of {total} models").format(n=unscored, total=total)
+        if unscored
+        else _("Completing the pilot: vetoed measurements ({n}) again, on more text").format(n=vetoed)
+    )
     return core_slide(
         data,
         "completing",
         title,
         [
-            Statement(first, is_main=True),
             _("Measured models without the score: {n}. Import it, or score them here.").format(n=unscored)
             if unscored
             else _("Every model that counts has its score."),

@@ -180,22 +180,14 @@ def _relation_title(data: DeckData) -> str:
     """What the chart shows, and no more than the answer claims."""
     _pilot, answer = data.pilot_and_answer
     relation, coefficient = answer.relation, answer_wording.coefficient_text
-    if data.case == "incomplete":
+    if data.case == "incomplete" or relation.rho is None:
         return _(
             "{n} model with both numbers so far: a picture, and no claim",
             "{n} models with both numbers so far: a picture, and no claim",
             n=relation.n,
         )
-    if relation.rho is None:
-        return _(
-            "{n} model with both numbers: a picture, and no coefficient",
-            "{n} models with both numbers: a picture, and no coefficient",
-            n=relation.n,
-        )
     rho = coefficient(relation.rho, relation.lower, relation.upper)
-    if answer.word == "cannot_tell" and {*relation.reasons, *answer.reasons} <= {"interval_too_wide", "stage"}:
-        line = _("{n} models leave rho between {lower} and {upper}; only {detectable} or more would have shown")
-    elif answer.word == "cannot_tell":
+    if answer.word == "cannot_tell":
         line = _("{n} models: rho {rho}, and no answer stands")
     elif answer.word == "hint":
         line = _("{n} models: rho {rho} is a hint, as nobody registered it before the scores")
@@ -207,14 +199,7 @@ def _relation_title(data: DeckData) -> str:
             line = _("The smaller the dimension, the better the score: rho {rho} over {n} models")
         else:
             line = _("The larger the dimension, the better the score: rho {rho} over {n} models")
-    return line.format(
-        n=relation.n,
-        rho=rho,
-        lower=coefficient(relation.lower),
-        upper=coefficient(relation.upper),
-        detectable=coefficient(relation.detectable),
-        margin=shown(MARGIN, "g"),
-    )
+    return line.format(n=relation.n, rho=rho, margin=shown(MARGIN, "g"))
 
 
 def size_slide(data: DeckData) -> StorySlide:
