@@ -9,7 +9,8 @@ from __future__ import annotations
 import io
 import math
 import re
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections import defaultdict
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import SequenceMatcher
 from functools import cache
@@ -92,14 +93,15 @@ def embed_sources(deck: Deck, story: Story, rows: Sequence[RecipeNumberRow], abo
     slides = []
     for slide, drawn in zip(story, deck.slides, strict=True):
         shapes = _shapes_of(drawn)
-        places, numbers = list(_places(shapes)), []
+        places, numbers = _places(shapes), []
         for _place, text in texts_of(slide):
-            where = _take_text(places, text)
+            places_of_text = places[str.__str__(text).replace("\v", "").replace("\n", "")]
+            at = places_of_text.pop(0) if text and places_of_text else None
             for stretch in getattr(text, "stretches", ()):
-                numbers.append(_Number(next(left), where and (where[0], where[1] + stretch.start)))
-        for _point in points_of(slide):
-            row = next(left)
-            numbers.append(_Number(row, _take_point(places, row.text)))
+                numbers.append(_Number(next(left), at and (at[0], at[1] + stretch.start)))
+        for value in points_of(slide):
+            places_of_point = places[_CHART + written_point(value)]
+            numbers.append(_Number(next(left), places_of_point.pop(0) if places_of_point else None))
         slides.append(_Slide(drawn.slide_id, shapes, numbers))
     root = etree.Element(f"{{{_NAMESPACE}}}report", nsmap={None: _NAMESPACE})
     root.text = _as_json().dump_json(_Embedded(about, slides)).decode()
@@ -143,32 +145,17 @@ def read_sources(content: bytes, file_name: str) -> EmbeddedSources:
 
 # --- writing ---------------------------------------------------------------------------------------------------
 
-_Place = tuple[str, int, str]
-"""Shape, first letter in what it shows, and the paragraph or number there."""
 
-
-def _places(shapes: Mapping[str, str]) -> Iterator[_Place]:
+def _places(shapes: Mapping[str, str]) -> dict[str, list[tuple[str, int]]]:
+    """Paragraph, or `chart` and number -> the shapes that show it, with its first letter in what they show."""
+    places: dict[str, list[tuple[str, int]]] = defaultdict(list)
     for name, shown in shapes.items():
         start = 0
         for part in shown.split("\n"):
-            yield name, start, part
+            is_point = name.endswith(_CHART) and part
+            places[_CHART + written_point(float(part)) if is_point else part].append((name, start))
             start += len(part) + 1
-
-
-def _take_text(places: list[_Place], text: str) -> tuple[str, int] | None:
-    """Shape and start of a text; None where it does not stand on the slide, or is cut there."""
-    written = str.__str__(text).replace("\v", "").replace("\n", "")
-    return _take(places, lambda name, part: not name.endswith(_CHART) and bool(written) and part == written)
-
-
-def _take_point(places: list[_Place], written: str) -> tuple[str, int] | None:
-    return _take(places, lambda name, part: name.endswith(_CHART) and written_point(float(part)) == written)
-
-
-def _take(places: list[_Place], fits: Callable[[str, str], bool]) -> tuple[str, int] | None:
-    """The first place that fits; each is taken once."""
-    found = next((number for number, (name, _start, part) in enumerate(places) if fits(name, part)), None)
-    return None if found is None else places.pop(found)[:2]
+    return places
 
 
 def _shapes_of(slide: Any) -> dict[str, str]:

@@ -28,7 +28,7 @@ from core.records import SHIPPED
 from core.registry.protocols import find_protocol, n_control_passes
 from core.registry.specifications import CLAIMS
 from core.sources import Text, counted, shown, stated
-from core.tables.sourced import row_of, rows_of
+from core.tables.sourced import rows_of
 from core.wording import slides as slide_wording
 from core.wording.labels import layer_text, name, shortened_name
 from core.wording.limits import limits
@@ -265,27 +265,19 @@ def _largest_step(data: DeckData, run_id: str) -> _Step | None:
 
 def _valley_text(data: DeckData, run_id: str) -> str:
     valleys = data.extrema.filter(run_id=run_id, cloud="one_per_type", kind="valley").sort("value")
-    if valleys.is_empty():
-        return _("none")
-    row = row_of(valleys, "run_extrema")
-    return _("{value} at layer {layer}").format(
-        value=wording.with_interval(row["value"], row["lower"], row["upper"]), layer=row["layer"]
-    )
+    for row in rows_of(valleys.head(1), "run_extrema"):
+        value = wording.with_interval(row["value"], row["lower"], row["upper"])
+        return _("{value} at layer {layer}").format(value=value, layer=row["layer"])
+    return _("none")
 
 
 def _dominant_direction_text(data: DeckData, run_id: str) -> str:
     """Share of the variance along the leading principal component, at the layer where it is largest."""
-    correlators = data.correlators.filter(
-        pl.col("value").is_finite(),
-        run_id=run_id,
-        correlator="top_components_1",
-        cloud="one_per_type",
-        state="residual",
-    ).sort("value")
-    if correlators.is_empty():
-        return _("not measured")
-    row = row_of(correlators.tail(1), "layer_correlators")
-    return _("{share} at layer {layer}").format(share=shown(row["value"], ".0%"), layer=row["layer"])
+    of_run = data.correlators.filter(pl.col("value").is_finite(), run_id=run_id, correlator="top_components_1")
+    shares = of_run.filter(cloud="one_per_type", state="residual").sort("value")
+    for row in rows_of(shares.tail(1), "layer_correlators"):
+        return _("{value} at layer {layer}").format(value=shown(row["value"], ".0%"), layer=row["layer"])
+    return _("not measured")
 
 
 def controls_slide(data: DeckData) -> StorySlide:
