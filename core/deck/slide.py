@@ -40,44 +40,34 @@ def core_slide(
     say: Sequence[str] = (),
     sources: Sequence[str] = (),
 ) -> StorySlide:
-    """One of the seven core slides. Statements that do not fit are in the speaker notes only."""
-    told = [one for one in cleaned(tuple(_as_statements(statements))) if one.text]
-    visual = cleaned(visual)
-    fitting = _fitting_statements(told, visual, layout.OWN_PAGE)
-    if isinstance(visual, Table):
-        visual = _truncate_cells(visual, layout.CHART_BOX if fitting else layout.BODY_BOX)
-    speech = _speech(told[len(fitting) :], visual, say)
-    return reference_slide(data, key, title, fitting, visual, tables, runs, sources, speech)
-
-
-def _as_statements(statements: Sequence[Statement | str]) -> list[Statement]:
-    return [Statement(one) if isinstance(one, str) else one for one in statements]
-
-
-def _fitting_statements(statements: Sequence[Statement], visual: Visual | None, page: layout.Page) -> list[Statement]:
-    """The first statements, as many as fit; at least one."""
-    fitting = list(statements)
-    box = page.body if visual is None else page.statements
-    while len(fitting) > 1 and layout.text_height(paragraphs(fitting), box[2], layout.SMALLEST) > box[3]:
-        fitting.pop()
-    return fitting
+    """One of the seven core slides. Statements that do not fit are in the speaker notes only, which also say what the slide
+    does not: first what it is about, then how to read the visual, then cautions."""
+    speech = [*say[:1]]
+    if visual is not None:
+        speech.append(_("What you see: {alternative}").format(alternative=visual.alternative))
+    if isinstance(visual, Chart):
+        speech.append(
+            _("The intervals are of 95 percent: where two of them overlap widely, do not tell the two apart.")
+        )
+    whole = reference_slide(data, key, title, statements, visual, tables, runs, sources, (*speech, *say[1:]))
+    return shorten_for_page(whole, layout.OWN_PAGE)
 
 
 def shorten_for_page(story_slide: StorySlide, page: layout.Page) -> StorySlide:
-    """As much of a core slide as fits on a smaller page in letters of 14 points; the rest goes to its notes."""
-    fitting, visual = _fitting_statements(story_slide.statements, story_slide.visual, page), story_slide.visual
-    dropped = paragraphs(story_slide.statements[len(fitting) :])
-    box = page.chart if fitting else page.body
+    """As much of a core slide as fits on a page in letters of 14 points; the rest goes to its notes."""
+    fitting, visual = list(story_slide.statements), story_slide.visual
+    box = page.body if visual is None else page.statements
+    while len(fitting) > 1 and layout.text_height(paragraphs(fitting), box[2], layout.SMALLEST) > box[3]:
+        fitting.pop()
+    dropped = [
+        wording.joined_sentences((f"{statement.label}{_(': ')}" if statement.label else "", statement.text))
+        for statement in story_slide.statements[len(fitting) :]
+    ]
     if isinstance(visual, Table):
-        visual = _truncate_cells(visual, box)
-        rows = list(visual.rows)
-        room = box[3] - layout.key_height(visual.key, box[2])
-        while len(rows) > 1 and layout.table_height(rows, visual.columns, layout.SMALLEST, box[2]) > room:
-            rows.pop()
-        dropped_rows = story_slide.visual.rows[len(rows) :] if isinstance(story_slide.visual, Table) else ()
-        dropped += [row.text if isinstance(row, Heading) else _read_aloud(row, visual) for row in dropped_rows]
-        visual = replace(visual, rows=tuple(rows))
-    return replace(story_slide, statements=tuple(fitting), visual=visual, sources=(*dropped, *story_slide.sources))
+        whole, visual = visual, _fitting_table(visual, page.chart if fitting else page.body)
+        rows = whole.rows[len(visual.rows) :]
+        dropped += [row.text if isinstance(row, Heading) else _read_aloud(row, whole) for row in rows]
+    return replace(story_slide, statements=tuple(fitting), visual=visual, speech=(*story_slide.speech, *dropped))
 
 
 def not_measured_slide(data: DeckData, key: str, what: str, *lines: str, time: str = "") -> StorySlide:
@@ -162,20 +152,6 @@ def _source_line(data: DeckData, tables: Sequence[str], run_ids: Sequence[str]) 
     )
 
 
-def _speech(left_out: Sequence[Statement], visual: Visual | None, say: Sequence[str]) -> list[str]:
-    """Speaker notes, which say what the slide does not: how to read the visual, what found no place, and cautions."""
-    lines = [*say[:1]]
-    if visual is not None:
-        lines.append(_("What you see: {alternative}").format(alternative=visual.alternative))
-    if isinstance(visual, Chart):
-        lines.append(_("The intervals are of 95 percent: where two of them overlap widely, do not tell the two apart."))
-    lines += [
-        wording.joined_sentences((f"{statement.label}{_(': ')}" if statement.label else "", statement.text))
-        for statement in left_out
-    ]
-    return [line for line in (*lines, *say[1:]) if line]
-
-
 def _read_aloud(row: tuple[str, ...], table: Table) -> str:
     """`Decides: Head of support`; of more columns each cell with its title."""
     cells = [
@@ -187,8 +163,8 @@ def _read_aloud(row: tuple[str, ...], table: Table) -> str:
     return _("{name}: {relation}").format(name=row[0], relation=told)
 
 
-def _truncate_cells(table: Table, box: layout.Box) -> Table:
-    """Cells cut to as many lines as the box has room for."""
+def _fitting_table(table: Table, box: layout.Box) -> Table:
+    """The table with cells cut to as many lines as the box has room for, and where one is too much, with fewer rows."""
     width, room = box[2], box[3] - layout.key_height(table.key, box[2])
     for lines in (6, 4, 3, 2, 1):
         rows: tuple[Row, ...] = tuple(
@@ -200,10 +176,11 @@ def _truncate_cells(table: Table, box: layout.Box) -> Table:
             )
             for row in table.rows
         )
-        fitted = replace(table, rows=rows)
-        if layout.table_height(fitted.rows, table.columns, layout.SMALLEST, width) <= room:
+        if layout.table_height(rows, table.columns, layout.SMALLEST, width) <= room:
             break
-    return fitted
+    while len(rows) > 1 and layout.table_height(rows, table.columns, layout.SMALLEST, width) > room:
+        rows = rows[:-1]
+    return replace(table, rows=rows)
 
 
 def check_table(checks: pl.DataFrame, runs: pl.DataFrame, most: int) -> Table:
@@ -263,11 +240,12 @@ def reference_slide(
     if runs is not None and not sources:
         sources = [f"{row['name']}: {row['run_id']}" for row in runs.iter_rows(named=True)]
     use_class = slide_wording.use_class_text(data.pilot)
+    told = (Statement(one) if isinstance(one, str) else one for one in statements)
     return cleaned(
         StorySlide(
             key,
             layout.truncate(title, layout.TEXT_WIDTH, layout.TITLE_SIZES[-1], bold=True),
-            tuple(_as_statements(statements)),
+            tuple(one for one in told if one.text),
             visual,
             _source_line(data, tables, run_ids),
             use_class if data.plan is None else slide_wording.plan_scope_text(),
