@@ -68,8 +68,7 @@ class DeckData:
             return "plan"
         answer = self.answer
         if answer is None:
-            n = self.text_runs["model_id"].n_unique()
-            return "one_model" if n == 1 else "two_models" if n == 2 else "many_models"
+            return "no_pilot"
         vetoed = any(model.is_vetoed for model in answer.models) or answer.population.vetoed.height
         if answer.population.missing or vetoed or set(answer.reasons) & UNANSWERED_REASONS:
             return "incomplete"

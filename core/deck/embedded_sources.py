@@ -26,25 +26,14 @@ from pptx.presentation import Presentation as Deck
 from pydantic import TypeAdapter
 
 from core.deck.numbers import points_of, texts_of, written_point
-from core.deck.story import Story
+from core.deck.story import Origin, Story
 from core.deck.template import checked_zip
 from core.errors import InputError
-from core.pilots.recipe import Recipe
 from core.tables import RecipeNumberRow
 
 _NAMESPACE = "urn:workdim:report:1"
 _PART_NAME = "/customXml/workdim1.xml"
 _CHART = "chart"
-
-
-@dataclass(frozen=True)
-class DeckOrigin:
-    """What a deck was made from."""
-
-    recipe: Recipe
-    version: str
-    """Of Workdim."""
-    warehouse_id: str
 
 
 @dataclass(frozen=True)
@@ -66,7 +55,7 @@ class _Slide:
 class _Embedded:
     """The content of the part."""
 
-    origin: DeckOrigin
+    origin: Origin
     slides: list[_Slide]
 
 
@@ -74,7 +63,7 @@ class _Embedded:
 class EmbeddedSources:
     """The embedded list of a file, and how its slides differ from it now."""
 
-    origin: DeckOrigin
+    origin: Origin
     numbers: tuple[RecipeNumberRow, ...]
     edited: Mapping[int, str]
     """Numbers (by `number`) that their slides no longer show -> what stands in their place, as far as that is known."""
@@ -87,7 +76,7 @@ def _as_json() -> TypeAdapter[_Embedded]:
     return TypeAdapter(_Embedded)
 
 
-def embed_sources(deck: Deck, story: Story, rows: Sequence[RecipeNumberRow], about: DeckOrigin) -> None:
+def embed_sources(deck: Deck, story: Story, rows: Sequence[RecipeNumberRow], about: Origin) -> None:
     """Put the list into the deck as a part of its own."""
     left = iter(rows)
     slides = []

@@ -10,14 +10,12 @@ from __future__ import annotations
 import base64
 import functools
 import hashlib
-import re
-from dataclasses import dataclass
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from core.deck.story import CORE_SLIDES, Story, StorySlide, Table
+from core.deck.story import CORE_SLIDES, Origin, Story, StorySlide, Table
 from core.figures.chart_svg import BY_STYLE, visual_svg
 from core.figures.svg import DARK, FONT, LIGHT, Theme
 from core.locale import _, speaking
@@ -27,19 +25,8 @@ MOST_BYTES = 3_000_000
 """Largest file; some 100 kB are usual."""
 
 
-@dataclass(frozen=True)
-class Origin:
-    """What made the file, written in its footer."""
-
-    version: str
-    recipe: str
-    warehouse_id: str
-    bundle: str = ""
-    """Name of the file with the rows behind it, if one was written."""
-
-
-def render_html(story: Story, origin: Origin) -> bytes:
-    """The file, in UTF-8."""
+def render_html(story: Story, origin: Origin, bundle: str = "") -> bytes:
+    """The file, in UTF-8; `bundle` is the name of the file with the rows behind it, if one was written."""
     style = _templates().get_template("report.css").render(colours=_colours, light=LIGHT, dark=DARK, font=FONT)
     digest = base64.b64encode(hashlib.sha256(style.encode()).digest()).decode()
     policy = f"default-src 'none'; style-src 'sha256-{digest}'; img-src data:; base-uri 'none'; form-action 'none'"
@@ -52,10 +39,9 @@ def render_html(story: Story, origin: Origin) -> bytes:
                 slides=list(story),
                 n_core=CORE_SLIDES,
                 day=day(story.made_on),
-                words=_words(story, origin),
+                words=_words(story, origin, bundle),
                 style=Markup(style),
                 policy=Markup(policy),
-                id=_id,
                 svg=_svg,
                 is_table=lambda visual: isinstance(visual, Table),
             )
@@ -75,20 +61,16 @@ def _colours(theme: Theme) -> str:
     return f"--paper:{theme.paper};--text:{theme.text};--quiet:{theme.quiet};--grid:{theme.grid};{curves}"
 
 
-def _words(story: Story, origin: Origin) -> dict[str, str]:
-    made = _("Workdim {version}, recipe {recipe}, warehouse {warehouse}.")
+def _words(story: Story, origin: Origin, bundle: str) -> dict[str, str]:
+    made, recipe = _("Workdim {version}, recipe {recipe}, warehouse {warehouse}."), origin.recipe.recipe_id
     return {
         "contents": _("Contents"),
         "appendix": _("Appendix"),
         "details": _("What to say, and the sources"),
-        "origin": made.format(version=origin.version, recipe=origin.recipe, warehouse=origin.warehouse_id),
-        "bundle": _("The rows behind it: {file}.").format(file=origin.bundle) if origin.bundle else "",
+        "origin": made.format(version=origin.version, recipe=recipe, warehouse=origin.warehouse_id),
+        "bundle": _("The rows behind it: {file}.").format(file=bundle) if bundle else "",
         "runs": _("Runs {ids}").format(ids=_(", ").join(story.run_ids)),
     }
-
-
-def _id(slide: StorySlide) -> str:
-    return re.sub(r"[^\w-]", "-", slide.key)
 
 
 def _svg(slide: StorySlide) -> Markup:

@@ -87,15 +87,14 @@ def answer_slide(data: DeckData) -> StorySlide:
         lower, upper = map(answer_wording.coefficient_text, (answer.relation.lower_90, answer.relation.upper_90))
         reasons.append(line.format(lower=lower, upper=upper, margin=shown(MARGIN, "g")))
     evidence = next((line for line in reasons if line), "") or answer_wording.expectation_text(answer.registration)
+    best = _best_text(data)
     actions = {
-        "cannot_tell": _("Choose by score and not by dimension."),
-        "not_related": _("Choose by score: the dimension adds nothing here."),
-        "hint": _("Choose by score; to test the hint, register it before the scores of other models exist."),
-        "incomplete": _("Complete the measurement first; decide nothing by dimension until then."),
+        "cannot_tell": (_("Choose by score and not by dimension."), best),
+        "not_related": (_("Choose by score: the dimension adds nothing here."), best),
+        "hint": (_("Choose by score; to test the hint, register it before the scores of other models exist."), best),
+        "incomplete": (_("Complete the measurement first; decide nothing by dimension until then."),),
     }
-    action = actions.get(data.case) or slide_wording.permitted_use_text(pilot)
-    if data.case in ("cannot_tell", "not_related", "hint"):
-        action = wording.joined_sentences((action, _best_text(data)))
+    action = wording.joined_sentences(actions.get(data.case) or [slide_wording.permitted_use_text(pilot)])
     return core_slide(
         data,
         "answer",

@@ -13,10 +13,10 @@ from dataclasses import dataclass
 from core.deck import html, incomplete_pilot_slides, no_pilot_slides, pilot_slides, plan_slides, profile_slides
 from core.deck.appendix import appendix
 from core.deck.deck_data import DeckData
-from core.deck.embedded_sources import DeckOrigin, embed_sources
+from core.deck.embedded_sources import embed_sources
 from core.deck.numbers import numbers_of
 from core.deck.powerpoint import draw_deck
-from core.deck.story import Case, Story, StorySlide
+from core.deck.story import Case, Origin, Story, StorySlide
 from core.deck.template import Template
 from core.locale import speaking
 from core.pilots.recipe import Recipe
@@ -33,12 +33,12 @@ class Report:
 
     def powerpoint(self, version: str, warehouse_id: str, template: Template | None = None) -> bytes:
         """The deck as .pptx, with its recipe, its numbers and their sources embedded."""
-        origin = DeckOrigin(self.recipe, version, warehouse_id)
+        origin = Origin(self.recipe, version, warehouse_id)
         return draw_deck(self.story, template, lambda deck: embed_sources(deck, self.story, self.numbers, origin))
 
     def page(self, version: str, warehouse_id: str, bundle: str = "") -> bytes:
         """The same story as one HTML file; `bundle` is the name of the file with the rows behind it."""
-        return html.render_html(self.story, html.Origin(version, self.recipe.recipe_id, warehouse_id, bundle))
+        return html.render_html(self.story, Origin(self.recipe, version, warehouse_id), bundle)
 
 
 def build_report(data: DeckData, recipe: Recipe) -> Report:
@@ -91,15 +91,6 @@ _RELATED: _Makers = (
     pilot_slides.allowed_use_slide,
     pilot_slides.adopt_slide,
 )
-_NO_PILOT: _Makers = (
-    no_pilot_slides.measured_slide,
-    no_pilot_slides.findings_slide,
-    profile_slides.profiles_slide,
-    no_pilot_slides.outstanding_slide,
-    no_pilot_slides.controls_slide,
-    no_pilot_slides.next_step_slide,
-    no_pilot_slides.limits_slide,
-)
 _CORE_SLIDES: dict[Case, _Makers] = {
     "related_as_registered": _RELATED,
     "related_other_way": _RELATED,
@@ -114,9 +105,15 @@ _CORE_SLIDES: dict[Case, _Makers] = {
         incomplete_pilot_slides.completion_slide,
         incomplete_pilot_slides.complete_or_stop_slide,
     ),
-    "one_model": _NO_PILOT,
-    "two_models": _NO_PILOT,
-    "many_models": _NO_PILOT,
+    "no_pilot": (
+        no_pilot_slides.measured_slide,
+        no_pilot_slides.findings_slide,
+        profile_slides.profiles_slide,
+        no_pilot_slides.outstanding_slide,
+        no_pilot_slides.controls_slide,
+        no_pilot_slides.next_step_slide,
+        no_pilot_slides.limits_slide,
+    ),
     "plan": (
         plan_slides.question_slide,
         plan_slides.answer_slide,

@@ -12,18 +12,10 @@ from datetime import date
 from typing import Literal
 
 from core.figures.chart import Blocks, Chart, Gallery
+from core.pilots.recipe import Recipe
 
 Case = Literal[
-    "related_as_registered",
-    "related_other_way",
-    "not_related",
-    "cannot_tell",
-    "hint",
-    "incomplete",
-    "one_model",
-    "two_models",
-    "many_models",
-    "plan",
+    "related_as_registered", "related_other_way", "not_related", "cannot_tell", "hint", "incomplete", "no_pilot", "plan"
 ]
 """Which slides the data call for: by the answer of a pilot; a pilot that lacks models or scores, or holds vetoed runs; no
 pilot; a layer plan."""
@@ -125,3 +117,13 @@ class Story:
         """Without these sections of the appendix; the core slides stay."""
         appendix = tuple(slide for slide in self.appendix if slide.key.split("-")[0] not in keys)
         return replace(self, appendix=appendix)
+
+
+@dataclass(frozen=True)
+class Origin:
+    """What a deck was made from."""
+
+    recipe: Recipe
+    version: str
+    """Of Workdim."""
+    warehouse_id: str

@@ -12,13 +12,14 @@ import polars as pl
 
 from core.analysis.ranking import with_text_marks
 from core.deck.deck_data import DeckData, deck_data, plan_data
-from core.deck.html import Origin, render_html
+from core.deck.html import render_html
 from core.deck.powerpoint import draw_deck
 from core.deck.report import build_story
-from core.deck.story import Heading, Story, Table, Visual
+from core.deck.story import Heading, Origin, Story, Table, Visual
 from core.figures.chart import Blocks, Chart, Gallery
 from core.locale import in_language
 from core.pilots.pilot import Translation
+from core.pilots.recipe import Recipe
 from core.pilots.registration import RegisteredPilot
 from core.questions.population import select_population
 from core.questions.ranking_answer import Answer, answer_question
@@ -143,7 +144,7 @@ def deck_of(case: str, language: str) -> bytes:
 
 
 def page_of(case: str, language: str) -> bytes:
-    return render_html(story_of(case, language), Origin("0.1.0", case, "made-up"))
+    return render_html(story_of(case, language), Origin(Recipe(case, ("r1",)), "0.1.0", "made-up"))
 
 
 def written(story: Story) -> Iterator[str]:

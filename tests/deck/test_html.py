@@ -8,14 +8,16 @@ from xml.etree import ElementTree
 
 import pytest
 
-from core.deck.html import MOST_BYTES, Origin, render_html
+from core.deck.html import MOST_BYTES, render_html
 from core.deck.slide import cleaned
 from core.deck.slide_svg import slide_outline
+from core.deck.story import Origin
 from core.figures.chart import Axis, Chart, Guide, Point, Series
 from core.figures.chart_svg import visual_svg
+from core.pilots.recipe import Recipe
 from tests.deck.stories import made_story
 
-ORIGIN = Origin("0.1.0", "board-1f3a9c02", "0a1b2c3d4e5f", "rows.zip")
+ORIGIN = Origin(Recipe("Board", ("r1",)), "0.1.0", "0a1b2c3d4e5f")
 HOSTILE = "</title><script>alert(1)</script><img src=x onerror=alert(2)>\"'&\u202e\x00😀 עברית"
 
 

@@ -15,6 +15,7 @@ from core.deck import embedded_sources
 from core.deck.numbers import numbers_of, texts_of
 from core.deck.powerpoint import draw_deck
 from core.deck.report import build_story
+from core.deck.story import Origin
 from core.errors import InputError
 from core.pilots.recipe import Recipe
 from core.sources import STATED
@@ -22,7 +23,7 @@ from core.tables import TABLES
 from core.warehouse.recipes import compare_numbers
 from tests.deck.cases import CASES, LANGUAGES, NAMES, data_of, story_of
 
-ABOUT = embedded_sources.DeckOrigin(Recipe("Board", ("r1",), language="en"), "0.1.0", "0a1b2c3d4e5f")
+ABOUT = Origin(Recipe("Board", ("r1",), language="en"), "0.1.0", "0a1b2c3d4e5f")
 
 
 def numbers(case: str, language: str):

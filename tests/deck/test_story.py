@@ -46,7 +46,10 @@ def test_every_case_says_what_was_read_aloud(case):
 @pytest.mark.parametrize(("case", "language"), EVERY)
 def test_every_story_is_seven_slides_that_can_be_told(case, language):
     story = story_of(case, language)
-    assert story.case == case == data_of(case, language).case and len(story.slides) == CORE_SLIDES
+    assert (
+        story.case == ("no_pilot" if "model" in case else case) == data_of(case, language).case
+        and len(story.slides) == CORE_SLIDES
+    )
     assert len({slide.key for slide in story}) == len(list(story))
     for slide in story.slides:
         assert re.search(r"\d", slide.title) or slide.key in ("question", "answer") or slide.is_placeholder, slide.title
