@@ -15,6 +15,7 @@ from core.deck.deck_data import DeckData
 from core.deck.profile_slides import (
     comparable_runs,
     extremes,
+    n_models,
     one_run_per_model,
     profile_text,
     profile_title,
@@ -97,8 +98,7 @@ def measured_slide(data: DeckData) -> StorySlide:
 def _quality_text(data: DeckData) -> str:
     """Result of the quality checks, and how the counts on the slides relate where some models are not drawn."""
     total, usable, drawn = (
-        counted(runs["model_id"].n_unique(), "runs")
-        for runs in (data.text_runs, usable_runs(data.text_runs), usable_runs(comparable_runs(data)))
+        n_models(runs) for runs in (data.text_runs, usable_runs(data.text_runs), usable_runs(comparable_runs(data)))
     )
     checks = slide_wording.checks_text(data.text_runs)
     if drawn == total:
@@ -336,7 +336,7 @@ def controls_slide(data: DeckData) -> StorySlide:
 
 def _controls_time_text(data: DeckData) -> str:
     """The time for the control passes of the protocol standard, for every model."""
-    n_passes = n_control_passes(find_protocol("standard")) * data.text_runs["model_id"].n_unique()
+    n_passes = n_control_passes(find_protocol("standard")) * n_models(data.text_runs)
     return slide_wording.time_text(n_passes, data.text_runs)
 
 
@@ -366,7 +366,7 @@ def _why_unusable(control_ids: list[str], data: DeckData) -> str:
 
 
 def next_step_slide(data: DeckData) -> StorySlide:
-    n = counted(data.text_runs["model_id"].n_unique(), "runs")
+    n = n_models(data.text_runs)
     reasons = {key for claim in CLAIMS for key in data.text_runs[f"reasons_{claim}"].explode()}
     open_controls = reasons & {"no_control", "control_no_power", "control_failed", "control_vetoed"}
     more = max(0, FEWEST_TEST - n)

@@ -46,7 +46,7 @@ def profiles_slide(data: DeckData) -> StorySlide:
         )
     told = sorted(rows_of(sound), key=lambda run: run["inner_max"])
     values = {
-        "n": counted(sound["model_id"].n_unique(), "runs"),
+        "n": n_models(sound),
         "low": wording.rounded(told[0]["inner_max"]),
         "high": wording.rounded(told[-1]["inner_max"]),
     }
@@ -78,7 +78,7 @@ def profiles_slide(data: DeckData) -> StorySlide:
         drawn = _how_many_drawn(data, len(visual.charts), drawn_runs)
         visual = replace(visual, key=wording.joined_sentences((drawn, visual.key)))
     else:
-        statements.insert(0, _how_many_drawn(data, drawn_runs["model_id"].n_unique(), drawn_runs))
+        statements.insert(0, _how_many_drawn(data, n_models(drawn_runs), drawn_runs))
         if sound.height <= 3:
             statements += [profile_text(run) for run in rows_of(sound)]
         else:
@@ -104,8 +104,7 @@ def profiles_slide(data: DeckData) -> StorySlide:
 
 def _how_many_drawn(data: DeckData, n: int, runs: pl.DataFrame) -> str:
     """How many of all models are drawn, and why the others are not."""
-    total = counted(data.text_runs["model_id"].n_unique(), "runs")
-    comparable, n = counted(runs["model_id"].n_unique(), "runs"), counted(n, "runs")
+    total, comparable, n = n_models(data.text_runs), n_models(runs), counted(n, "runs")
     if n == total:
         return ""
     if n < comparable:
@@ -125,9 +124,13 @@ def comparable_runs(data: DeckData) -> pl.DataFrame:
     if not data.groups:
         return data.text_runs
     largest = max(data.groups, key=lambda group: (group.rows["model_id"].n_unique(), group.rows.height))
-    if data.answer is None and data.text_runs["model_id"].n_unique() <= 2:
+    if data.answer is None and n_models(data.text_runs) <= 2:
         return one_run_per_model(data)
     return largest.rows
+
+
+def n_models(runs: pl.DataFrame) -> int:
+    return counted(runs["model_id"].n_unique(), "runs")
 
 
 def one_run_per_model(data: DeckData) -> pl.DataFrame:

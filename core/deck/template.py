@@ -9,7 +9,7 @@ from __future__ import annotations
 import io
 import zipfile
 import zlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -47,7 +47,7 @@ MOST_PART_BYTES, MOST_XML_BYTES = 16 * 2**20, 48 * 2**20
 """Limits of one XML part, and of all: parsed XML takes thirty times as much memory, and twenty MB pack to twenty kB."""
 _REFERENCES = etree.XPath("//@r:*[.=$key]", namespaces={"r": nsuri("r")})
 """The attributes that refer to a relation by its key."""
-_KEPT = {RT.SLIDE_MASTER, RT.NOTES_MASTER, RT.THEME, RT.PRES_PROPS, RT.VIEW_PROPS, RT.TABLE_STYLES, RT.FONT, RT.SLIDE}
+_KEPT = {RT.SLIDE_MASTER, RT.NOTES_MASTER, RT.THEME, RT.PRES_PROPS, RT.VIEW_PROPS, RT.TABLE_STYLES, RT.FONT}
 """Relations that a presentation keeps; authors of comments, tags, revisions, printers and custom XML are removed."""
 _KEPT_OF_LAYOUTS = {RT.SLIDE_MASTER, RT.SLIDE_LAYOUT, RT.THEME, RT.IMAGE}
 _HEADINGS = (KIND.TITLE, KIND.CENTER_TITLE, KIND.VERTICAL_TITLE)
@@ -241,44 +241,34 @@ def _clean(deck: Deck) -> None:
     """Removes slides, sections, shows, authors, comments, tags, macros, and links out of the file."""
     part: Any = deck.part
     root = part._element
-    for slide in list(root.sldIdLst) if root.sldIdLst is not None else ():
-        part.drop_rel(slide.rId)
-        root.sldIdLst.remove(slide)
-    removed_tags = (
-        "p:custShowLst",
-        "p:handoutMasterIdLst",
-        "p:custDataLst",
-        "p:smartTags",
-        "p:photoAlbum",
-        "p:modifyVerifier",
+    removed = (
+        "sldIdLst",
+        "custShowLst",
+        "handoutMasterIdLst",
+        "custDataLst",
+        "smartTags",
+        "photoAlbum",
+        "modifyVerifier",
     )
-    for element in [*root.iter(*map(qn, removed_tags)), *root.findall(qn("p:extLst"))]:
+    for element in [*root.iter(*(qn(f"p:{tag}") for tag in removed)), *root.findall(qn("p:extLst"))]:
         element.getparent().remove(element)
     _drop_relations(part, _KEPT)
-    holders = list(_masters_and_layouts(deck))
+    holders: list[Any] = [holder for master in deck.slide_masters for holder in (master, *master.slide_layouts)]
+    if root.find(qn("p:notesMasterIdLst")) is not None:
+        holders.append(deck.notes_master)
     for holder in holders:
         _drop_relations(holder.part, _KEPT_OF_LAYOUTS)
-    for package_part in [part, *(holder.part for holder in holders)]:
-        for relation in (
-            package_part.rels.values()
-        ):  # themes, properties, views and styles of tables, which python-pptx leaves as they are
-            plain = relation.target_part
-            if not isinstance(plain, XmlPart) and plain.content_type.endswith("xml") and len(plain.rels):
-                root = _parsed(plain.blob)
-                _drop_relations(plain, {RT.IMAGE}, root)
-                plain.blob = etree.tostring(root, xml_declaration=True, encoding="UTF-8", standalone=True)
-    package = part.package
-    for key, relation in list(package._rels.items()):
+    for relation in [relation for one in (deck, *holders) for relation in one.part.rels.values()]:
+        plain = (
+            relation.target_part
+        )  # themes, properties, views and styles of tables, which python-pptx leaves as they are
+        if not isinstance(plain, XmlPart) and plain.content_type.endswith("xml") and len(plain.rels):
+            root = _parsed(plain.blob)
+            _drop_relations(plain, {RT.IMAGE}, root)
+            plain.blob = etree.tostring(root, xml_declaration=True, encoding="UTF-8", standalone=True)
+    for key, relation in list(part.package._rels.items()):
         if relation.reltype != RT.OFFICE_DOCUMENT:
-            package._rels.pop(key)
-
-
-def _masters_and_layouts(deck: Deck) -> Iterator[Any]:
-    for master in deck.slide_masters:
-        yield master
-        yield from master.slide_layouts
-    if deck.part._element.find(qn("p:notesMasterIdLst")) is not None:
-        yield deck.notes_master
+            part.package._rels.pop(key)
 
 
 def _drop_relations(part: Any, kept_types: set[str], root: Any = None) -> None:

@@ -55,10 +55,9 @@ def rho_sign_text() -> str:
 
 def decider_text(pilot: Pilot | None) -> str:
     """Who decides and by when: `Head of support; by when: 15 December 2026`."""
-    if pilot is None or (pilot.decided_by is None and pilot.decide_by is None):
-        return _("not named yet; by when: not named yet")
-    when = day(pilot.decide_by) if pilot.decide_by else _("not named yet")
-    return _("{who}; by when: {day}").format(who=pilot.decided_by or _("not named yet"), day=when)
+    who, when = (pilot.decided_by, pilot.decide_by) if pilot else (None, None)
+    not_named = _("not named yet")
+    return _("{who}; by when: {day}").format(who=who or not_named, day=day(when) if when else not_named)
 
 
 def plan_scope_text() -> str:
