@@ -24,7 +24,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from core.errors import ResourceError, Sentence, from_record, to_record
+from core.errors import ResourceError, Sentence, to_record
 
 ROOT = Path(__file__).resolve().parents[1]
 POLL_INTERVAL = 0.05
@@ -46,7 +46,7 @@ _watcher: subprocess.Popen[str] | None = None
 def watched(reason_file: Path) -> Iterator[None]:
     """Have this process watched: its limits hold, and `reason_file` says why it was ended.
 
-    The file is the record of a failure, as a job keeps it: reason, told, exit_code, at.
+    The file is the record of a failure, as a job keeps it: told, exit_code.
     """
     global _watcher
     if not _proc(None).exists():
@@ -171,7 +171,7 @@ def main() -> None:
         used = _memory_of_all([pid, *workers])
         exceeded = [limit for limit in limits if used > limit.get("bytes", used) or now > limit.get("until", now)]
         if exceeded and os.getppid() == pid:
-            _write_reason(reason_file, from_record(exceeded[-1]["reason"]))
+            _write_reason(reason_file, exceeded[-1]["reason"])
             os.kill(pid, signal.SIGKILL)
             return
 
@@ -195,8 +195,8 @@ def _memory_of_all(pids: list[int]) -> int:
     return used
 
 
-def _write_reason(file: Path, reason: Sentence) -> None:
-    record = {"reason": reason, "told": to_record(reason), "exit_code": ResourceError.exit_code, "at": time.time()}
+def _write_reason(file: Path, reason: Any) -> None:
+    record = {"told": reason, "exit_code": ResourceError.exit_code}
     with suppress(OSError):  # the process must end all the same
         part = file.with_name(f"{file.name}.part")
         part.write_text(json.dumps(record, ensure_ascii=False, indent=1), encoding="utf-8")

@@ -5,20 +5,31 @@ from __future__ import annotations
 import atexit
 import shutil
 import tempfile
+from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
 
 from core.errors import InputError, ResourceError
-from core.records import ProgressCallback, RunConfig
-from core.runs.execution import MeasurementResult, run_measurement
-from core.runs.jobs import remove_job, submit
+from core.records import Profile, ProgressCallback, RunConfig
+from core.runs.execution import load_measurement, run_submitted
+from core.runs.jobs import job_status, remove_job, submit
 from core.runs.recovery import recover
 from core.warehouse.warehouse import Warehouse
 
 
-def measure(
-    config: RunConfig, warehouse: Warehouse, progress: ProgressCallback, again: bool = True
-) -> MeasurementResult:
+@dataclass(frozen=True)
+class Finished:
+    """A finished measurement: what its job keeps of it, its profile and those of its control passes."""
+
+    run_id: str
+    waits: str
+    failed: tuple[str, ...]
+    was_known: bool
+    profile: Profile
+    controls: list[Profile]
+
+
+def measure(config: RunConfig, warehouse: Warehouse, progress: ProgressCallback, again: bool = True) -> Finished:
     """Measure one model in this process and append the result. Raises InputError for what the user can mend.
 
     A measurement of the same request that was interrupted goes on. Nothing is left of one that is refused or stopped
@@ -31,9 +42,10 @@ def measure(
     recover(warehouse)
     job = submit(config, warehouse, again=again)
     try:
-        finished = run_measurement(job, warehouse, progress)
+        result = run_submitted(job, warehouse, progress)
+        profile, controls = load_measurement(job_status(job), warehouse)
         remove_job(job)
-        return finished
+        return Finished(**result, profile=profile, controls=controls)
     except ResourceError:
         if not list(job.folder.glob("kept-*/forward.json")):
             remove_job(job)

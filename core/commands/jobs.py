@@ -41,21 +41,22 @@ def report_end(status, warehouse) -> int:
 
     job = status.job
     try:
-        finished = load_measurement(status, warehouse)
+        profile, controls = load_measurement(status, warehouse)
     except KeyError:
         warn(Sentence("The run {run} of this job is no longer in the warehouse.", run=status.result["run_id"]))
         remove_job(job)
         return 1
     remove_job(job)
-    if finished.was_known:
-        run = finished.run_id[:SHORT_ID]
+    run_id, result = profile.run.run_id, status.result
+    if result.get("was_known"):
+        run = run_id[:SHORT_ID]
         say(Sentence("It is measured already, as run {run}; --again measures it once more.", run=run))
-    say(*summary_lines(finished.profile, finished.controls))
-    for line in finished.failed:
+    say(*summary_lines(profile, controls))
+    for line in result.get("failed", ()):
         warn(line)
-    if finished.waits:
-        message = Sentence("Run {run} is finished and waits in its parcel, to be ingested later.", run=finished.run_id)
-        warn(sentences(message, finished.waits))
+    if result.get("waits"):
+        message = Sentence("Run {run} is finished and waits in its parcel, to be ingested later.", run=run_id)
+        warn(sentences(message, result["waits"]))
     return 0
 
 

@@ -12,7 +12,7 @@ import shutil
 import uuid
 from collections.abc import Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from core.errors import InputError, ResourceError, Sentence, unknown_name
@@ -24,18 +24,22 @@ from core.warehouse.runs import empty_trash
 from core.warehouse.warehouse import Warehouse
 
 
-@dataclass(frozen=True)
+@dataclass
 class Cache:
     name: str
     what: str
     """What it holds."""
     cost: str
     """What must be done again once it is cleaned; for what is never cleaned, why."""
-    paths: tuple[Path, ...]
-    n_bytes: int
+    paths: Sequence[Path]
+    n_bytes: int = field(init=False)
+    """Its size when it was listed."""
     can_be_cleaned: bool = True
     in_use: str = ""
     """Why it cannot be cleaned now; empty if it can."""
+
+    def __post_init__(self) -> None:
+        self.n_bytes = sum(map(disk_usage, self.paths))
 
 
 def list_caches(warehouse: Warehouse, only_cleanable: bool = False) -> list[Cache]:
@@ -43,98 +47,81 @@ def list_caches(warehouse: Warehouse, only_cleanable: bool = False) -> list[Cach
 
     The hub's cache may hold very many files: frequent callers ask for `only_cleanable`.
     """
-    return _cleanable_caches(warehouse) + ([] if only_cleanable else _kept_files(warehouse))
-
-
-def _cleanable_caches(warehouse: Warehouse) -> list[Cache]:
-    cache = cache_folder()
+    cache, place, name = cache_folder(), warehouse.path.parent, warehouse.path.name
     measuring = Sentence("a measurement is at work") if any(map(is_locked, job_folders(warehouse))) else ""
     fetching = Sentence("a model is being fetched") if is_locked(packages_folder()) else ""
-    return [
-        _cache(
+    cleanable = [
+        Cache(
             "models",
             Sentence("models unpacked from packages (pypi:), and parts of models that wait for the rest"),
             Sentence("fetched again when they are measured"),
             [packages_folder()],
             in_use=measuring or fetching,
         ),
-        _cache(
+        Cache(
             "gguf",
             Sentence("GGUF files converted for reading block by block"),
             Sentence("converted again when they are measured"),
             [cache / "gguf"],
             in_use=measuring,
         ),
-        _cache(
+        Cache(
             "speed",
             Sentence("the speed of this machine"),
             Sentence("half a minute before the next forecast"),
             [cache / "speed.json"],
         ),
-        _cache(
+        Cache(
             "kept",
             Sentence("states and layers of stopped jobs"),
             Sentence("`jobs resume` begins anew"),
             _checkpoint_folders(warehouse),
         ),
-        _cache(
+        Cache(
             "copies",
             Sentence("copies of the warehouse for typed queries"),
             Sentence("copied again with the next query"),
             [warehouse.query_copies],
         ),
-        _cache(
+        Cache(
             "trash", Sentence("deleted runs"), Sentence("they cannot be restored any more"), [warehouse.folder.trash]
         ),
     ]
-
-
-def _kept_files(warehouse: Warehouse) -> list[Cache]:
-    """What is listed and never cleaned."""
-    return [
-        _cache(
+    if only_cleanable:
+        return cleanable
+    kept = [
+        (
             "backups",
             Sentence("backups of the warehouse"),
             Sentence("they are yours to remove"),
-            _backups(warehouse),
-            can_be_cleaned=False,
+            [place / "backups", *place.glob(f"{name}.before-*")],
         ),
-        _cache(
+        (
             "texts",
             Sentence("texts handed over in the browser"),
             Sentence("runs could not be measured again on them"),
-            [warehouse.path.parent / "texts"],
-            can_be_cleaned=False,
+            [place / "texts"],
         ),
-        _cache(
+        (
             "warehouse",
             Sentence("the warehouse file"),
             Sentence("it is the memory"),
             [warehouse.path, wal_path(warehouse.path)],
-            can_be_cleaned=False,
         ),
-        _cache(
+        (
             "parcels",
             Sentence("finished measurements"),
             Sentence("the warehouse is made from them"),
             [warehouse.parcels],
-            can_be_cleaned=False,
         ),
-        _cache(
+        (
             "hub",
             Sentence("the hub's own cache, shared with other programs"),
             Sentence("`hf cache prune` or `hf cache rm` clean it"),
             [_hub_cache()],
-            can_be_cleaned=False,
         ),
     ]
-
-
-def _cache(
-    name: str, what: str, cost: str, paths: Sequence[Path], can_be_cleaned: bool = True, in_use: str = ""
-) -> Cache:
-    """A cache with its present size."""
-    return Cache(name, what, cost, tuple(paths), sum(map(disk_usage, paths)), can_be_cleaned, in_use)
+    return cleanable + [Cache(*one, can_be_cleaned=False) for one in kept]
 
 
 def disk_usage(path: Path) -> int:
@@ -222,11 +209,6 @@ def _checkpoint_folders(warehouse: Warehouse) -> list[Path]:
         for folder in folders_in(job)
         if folder.name.startswith(CHECKPOINT_PREFIX)
     ]
-
-
-def _backups(warehouse: Warehouse) -> list[Path]:
-    parent, name = warehouse.path.parent, warehouse.path.name
-    return [parent / "backups", *(parent.glob(f"{name}.before-*") if parent.is_dir() else ())]
 
 
 def cached_models() -> list[str]:

@@ -16,15 +16,13 @@ from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
-from pydantic import TypeAdapter
-
 from core import errors
 from core.errors import CorpusError, InputError, ResourceError, Sentence, WorkdimError
 from core.files import default_warehouse, read_json_or_none
 from core.limits import anonymous_memory, free_bytes, limit_memory, watched
-from core.records import PlanConfig, PlanEstimate, Preflight, RunConfig
+from core.records import PassEstimate, PlanConfig, PlanEstimate, Preflight, RunConfig
 from core.runs.processes import ROOT, environment
-from core.runs.requests import job_config, run_config, with_companions
+from core.runs.requests import from_json, with_companions
 from core.warehouse.warehouse import Warehouse
 
 COMMAND = (sys.executable, "-m", "core.runs.estimates")
@@ -99,24 +97,14 @@ def preflight_cards_from_process(
         (config,) = configs
         known = config.model, config.corpus, config.protocol, config.seed, config.dtype
         return [Preflight(*known, device=None, where=None, refusals=(error.message,))]
-    try:
-        cards = TypeAdapter(list[Preflight]).validate_python(errors.from_record(answer))
-        return [_with_sentences(card, errors.from_record(record)) for card, record in zip(cards, answer, strict=True)]
-    except (ValueError, KeyError, TypeError) as error:
-        raise _no_estimate() from error
-
-
-def _with_sentences(card: Preflight, record: dict[str, Any]) -> Preflight:
-    """Restore the Sentences of a card, which type validation turned into plain strings."""
-    return replace(
-        card, comparison=record["comparison"], refusals=tuple(record["refusals"]), notes=tuple(record["notes"])
-    )
+    records = errors.from_record(answer)
+    passes = [tuple(PassEstimate(**one) for one in record["passes"]) for record in records]
+    return [from_json(Preflight, record | {"passes": one}) for record, one in zip(records, passes, strict=True)]
 
 
 def plan_estimate_from_process(config: PlanConfig, warehouse: Warehouse) -> PlanEstimate:
     """`estimate_plan` in a process of its own. Raises InputError for the same requests."""
-    record = errors.from_record(_run_process("plan", asdict(config), warehouse))
-    return PlanEstimate(**record | {"notes": tuple(record["notes"])})
+    return from_json(PlanEstimate, errors.from_record(_run_process("plan", asdict(config), warehouse)))
 
 
 def with_readable_companions(config: RunConfig, models: Sequence[str], warehouse: Warehouse) -> list[RunConfig]:
@@ -176,11 +164,7 @@ def _run_process(kind: str, request: Any, warehouse: Warehouse, cpus: int | None
             raise InputError(errors.from_record(answer["refused"]))
         return answer["takes"]
     except (ValueError, KeyError, TypeError) as error:
-        raise _no_estimate() from error
-
-
-def _no_estimate() -> InputError:
-    return InputError("No estimate came back.")
+        raise InputError("No estimate came back.") from error
 
 
 def main() -> None:
@@ -205,26 +189,20 @@ def main() -> None:
 
 def answer(kind: str, request: Any) -> Any:
     if kind == "plan":
-        return errors.to_record(asdict(estimate_plan(job_config("plan", request))))
+        return errors.to_record(asdict(estimate_plan(from_json(PlanConfig, request))))
     if kind == "cards":
-        cards = preflight_cards([run_config(record) for record in request], Warehouse(default_warehouse()))
-        return [errors.to_record(asdict(card)) for card in cards]
-    return _readable_models(request["models"], [run_config(record) for record in request["texts"]])
-
-
-def _readable_models(models: list[str], texts: Sequence[RunConfig]) -> list[str]:
+        configs = [from_json(RunConfig, record) for record in request]
+        return [errors.to_record(asdict(card)) for card in preflight_cards(configs, Warehouse(default_warehouse()))]
     from core.measure.setup import open_text, with_readable_tokenizer
 
     refusals = list[CorpusError]()
-    for text in texts:
+    for text in request["texts"]:
         try:
-            open_text(text)
-            break
+            open_text(from_json(RunConfig, text))
+            return with_readable_tokenizer(request["models"])
         except CorpusError as error:
             refusals.append(error)
-    else:
-        raise refusals[0]
-    return with_readable_tokenizer(models)
+    raise refusals[0]
 
 
 if __name__ == "__main__":

@@ -13,10 +13,10 @@ import errno
 import json
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import TYPE_CHECKING, Any
 
 import polars as pl
 
@@ -46,6 +46,7 @@ from core.warehouse.runs import find_same_runs, ingest_parcel, read_profile, see
 from core.warehouse.warehouse import Warehouse
 
 if TYPE_CHECKING:  # torch: only where something is measured
+    from core.forecast.existing_runs import ControlPass
     from core.measure.layer_workers import LayerWorkers
     from core.measure.setup import Setup
 
@@ -56,65 +57,15 @@ PhaseForecast = Callable[[RunConfig, Warehouse, "Setup"], Mapping[str, float]]
 """Expected seconds of each phase of a measurement."""
 
 
-@dataclass(frozen=True)
-class JobResult:
-    """Base of what the kinds of jobs return."""
-
-    def record(self) -> dict[str, Any]:
-        """What the job's folder keeps of it, as finished.json."""
-        return asdict(self)
-
-
-@dataclass(frozen=True)
-class MeasurementResult(JobResult):
-    run_id: str
-    profile: Profile
-    waits: str = ""
-    """Why the parcel could not be ingested yet (the warehouse is locked or full); empty if it was."""
-    controls: tuple[Profile, ...] = ()
-    failed: tuple[str, ...] = ()
-    """One line for each control pass that could not be measured."""
-    was_known: bool = False
-    """The warehouse had this run already; nothing was measured."""
-
-    def record(self) -> dict[str, Any]:
-        return {"run_id": self.run_id, "waits": self.waits, "failed": self.failed, "was_known": self.was_known}
-
-
-@dataclass(frozen=True)
-class ScoringResult(JobResult):
-    file_sha256: str
-    waits: str = ""
-    """Why its rows could not be stored yet; empty if they were."""
-    was_known: bool = False
-    """The warehouse had these scores already; nothing was scored."""
-
-
-@dataclass(frozen=True)
-class PlanResult(JobResult):
-    plan_id: str
-    waits: str = ""
-    """Why its rows could not be stored yet; empty if they were."""
-
-
-ResultT = TypeVar("ResultT", bound=JobResult)
-
-
 def run_submitted(
     job: Job, warehouse: Warehouse, progress: ProgressCallback, forecast: PhaseForecast | None = None
-) -> JobResult:
-    """Do what a submitted job asks for; raises as `run_job`."""
-    if isinstance(job.config, ScoreConfig):
-        return run_scoring(job, warehouse, progress)
-    if isinstance(job.config, PlanConfig):
-        return run_plan(job, warehouse, progress)
-    return run_measurement(job, warehouse, progress, forecast)
+) -> dict[str, Any]:
+    """Do what a job asks for as its only process, after the jobs queued before it, and record the outcome in its folder.
 
-
-def run_job(
-    job: Job, warehouse: Warehouse, progress: ProgressCallback, work: Callable[[ProgressReporter], ResultT]
-) -> ResultT:
-    """Do a job's work as its only process, after the jobs queued before it, and record the outcome in its folder.
+    Returns what finished.json keeps: `run_id`, `file_sha256` or `plan_id`; `waits`, why it could not be taken into the
+    warehouse yet, empty if it was; `was_known`, whether the warehouse had it already; of a measurement also `failed`, one
+    line for each control pass that could not be measured. `forecast` is asked for the seconds of each phase of a
+    measurement once it is the job's turn and its model is available.
 
     Raises InputError for what the user can fix, ResourceError if memory or disk ran out; the job can then be resumed.
     """
@@ -125,12 +76,17 @@ def run_job(
                 report(Progress("load", 0, 1))
                 publish_finished_passes(job.folder, warehouse)
                 warehouse.try_apply_pending()
-                result = work(report)
+                if isinstance(job.config, ScoreConfig):
+                    result = _score(job, warehouse, report)
+                elif isinstance(job.config, PlanConfig):
+                    result = _plan(job, warehouse, report)
+                else:
+                    result = _measure(job, warehouse, report, forecast)
         except Exception as error:
             write_log(job, str(error))
             record_failure(job, error)
             raise
-        finish_job(job, result.record())
+        finish_job(job, result)
     return result
 
 
@@ -176,48 +132,30 @@ def resource_errors(config: JobConfig, scratch: Path) -> Iterator[None]:
 # --- a measurement ---------------------------------------------------------------------------------------------------
 
 
-def run_measurement(
-    job: Job, warehouse: Warehouse, progress: ProgressCallback, forecast: PhaseForecast | None = None
-) -> MeasurementResult:
-    """Run a submitted measurement; raises as `run_job`.
-
-    `forecast` is asked for the seconds of each phase once it is the job's turn and its model is available.
-
-    Control passes come first and are runs of their own: the verdict on the text needs them, and a resumed measurement
+def _measure(
+    job: Job[RunConfig], warehouse: Warehouse, report: ProgressReporter, forecast: PhaseForecast | None
+) -> dict[str, Any]:
+    """Control passes come first and are runs of their own: the verdict on the text needs them, and a resumed measurement
     finds them again. A control that is in the warehouse already is not measured again.
     """
-    return run_job(job, warehouse, progress, lambda report: _measure(job, warehouse, report, forecast))
-
-
-def _measure(
-    job: Job, warehouse: Warehouse, report: ProgressReporter, forecast: PhaseForecast | None
-) -> MeasurementResult:
     from core.measure.layer_workers import LayerWorkers
     from core.measure.setup import open_setup
 
     if is_parcel(warehouse.parcels / job.job_id):  # finished by an earlier process
-        return load_measurement(JobStatus(job, "finished", result={"run_id": job.job_id}), warehouse)
+        return {"run_id": job.job_id, "waits": "", "failed": (), "was_known": False}
     setup = open_setup(job.config)
     report.expect(_expected_seconds(job, warehouse, forecast, setup) if forecast else {})
-    control_passes, first_draw, same_run = find_stored_runs(job, warehouse, setup)
-    if same_run:
-        stored_controls = tuple(control.stored for control in control_passes if control.stored)
-        return MeasurementResult(same_run.run.run_id, same_run, controls=stored_controls, was_known=True)
+    # Read before the first pass, because a warehouse that is locked between two passes must not end hours of measuring.
+    stored_controls = _stored_controls(job.config, warehouse, setup)
+    known_run = None if job.again else _find_same_run(job.config, setup.protocol, asdict(setup.identity), warehouse)
+    if known_run:
+        return {"run_id": known_run, "waits": "", "failed": (), "was_known": True}
+    first_draw = _first_draw(job.config, warehouse, setup)
     with LayerWorkers() as workers:
-        controls, failed = _measure_controls(job, warehouse, control_passes, setup, workers, report)
-        profile, waits = _measure_pass(
-            job,
-            job.config,
-            job.job_id,
-            warehouse,
-            setup,
-            workers,
-            report,
-            controls,
-            tuple(failed),
-            first_draw=first_draw,
-        )
-    return MeasurementResult(job.job_id, profile, waits, tuple(controls), tuple(failed.values()))
+        passes = _Passes(job, warehouse, setup, workers, report)
+        controls, failed = passes.measure_controls(stored_controls)
+        waits = passes.measure_text(controls, tuple(failed), first_draw)
+    return {"run_id": job.job_id, "waits": waits, "failed": tuple(failed.values()), "was_known": False}
 
 
 def _expected_seconds(job: Job, warehouse: Warehouse, forecast: PhaseForecast, setup: Setup) -> Mapping[str, float]:
@@ -229,182 +167,135 @@ def _expected_seconds(job: Job, warehouse: Warehouse, forecast: PhaseForecast, s
         return {}
 
 
-def load_measurement(status: JobStatus, warehouse: Warehouse) -> MeasurementResult:
-    """The result of a job that ended in another process. Raises KeyError if its run was deleted since."""
-    result = status.result
-    profile = read_profile(warehouse, result["run_id"])
+def load_measurement(status: JobStatus, warehouse: Warehouse) -> tuple[Profile, list[Profile]]:
+    """The profile of a finished job and of its control passes. Raises KeyError if its run was deleted since."""
+    profile = read_profile(warehouse, status.result["run_id"])
     control_ids = (profile.summaries[0].control_run_ids if profile.summaries else None) or []
-    controls = tuple(read_profile(warehouse, run_id) for run_id in control_ids)
-    return MeasurementResult(
-        result["run_id"],
-        profile,
-        result.get("waits", ""),
-        controls,
-        tuple(result.get("failed", ())),
-        result.get("was_known", False),
-    )
-
-
-def _measure_controls(
-    job: Job,
-    warehouse: Warehouse,
-    control_passes: list[ControlRun],
-    setup: Setup,
-    workers: LayerWorkers,
-    progress: ProgressCallback,
-) -> tuple[list[Profile], dict[str, str]]:
-    """Load or measure the control passes; also returns, by name, why those failed that could not be measured.
-
-    Some architectures cannot be drawn at random, or not in this memory: that must not stop the measurement. An unusable
-    warehouse does: the text pass would be lost as well.
-    """
-    profiles, failed = list[Profile](), dict[str, str]()
-    for control in control_passes:
-
-        def report(step: Progress, label: str = control.label) -> None:
-            progress(replace(step, phase=f"{label}: {step.phase}"))
-
-        if control.stored:
-            profiles.append(control.stored)
-        elif is_parcel(warehouse.parcels / control.run_id):  # it waits while the warehouse is locked
-            profiles.append(read_profile(warehouse, control.run_id))
-        elif control.name not in failed:
-            config = replace(
-                job.config,
-                pass_=control.name,
-                model_seed=control.seed,
-                keep_tokens=False,
-                controls=False,
-                estimators=(),
-            )
-            try:
-                profile, _ = _measure_pass(
-                    job, config, control.run_id, warehouse, setup, workers, report, parent_run_id=job.job_id
-                )
-                profiles.append(profile)
-            except WarehouseError:
-                raise
-            except InputError as error:
-                failed[control.name] = Sentence(
-                    "The control pass {name} could not be measured: {reason}", name=control.name, reason=error
-                )
-    return profiles, failed
-
-
-def _measure_pass(
-    job: Job,
-    config: RunConfig,
-    run_id: str,
-    warehouse: Warehouse,
-    setup: Setup,
-    workers: LayerWorkers,
-    progress: ProgressCallback,
-    controls: Sequence[Profile] = (),
-    failed: Sequence[str] = (),
-    parent_run_id: str | None = None,
-    first_draw: Profile | None = None,
-) -> tuple[Profile, str]:
-    """Measure one pass and store it; also returns why it could not be ingested yet, empty if it was.
-
-    `failed` are names of control passes, `first_draw` is the first run on another draw of the same text. Raises
-    ResourceError if memory runs out: the next model may still fit.
-    """
-    from core.measure.profile import measure_profile
-
-    # Not in the folder of the pass: hidden states of a user's text must not travel in a parcel.
-    checkpoint_folder = job.checkpoint_folder(run_id)
-    with resource_errors(config, checkpoint_folder):
-        profile = measure_profile(config, run_id, checkpoint_folder, progress, setup, workers)
-    profile = replace(profile, run=replace(profile.run, parent_run_id=parent_run_id, pilot_id=job.pilot_id))
-    profile = _add_second_draw_check(profile, first_draw)
-    profile = judge_profile(profile, controls, failed)
-    parcels.write_places(job.folder / run_id, asdict(config))
-    parcels.write_parcel(job.folder / run_id, profile)
-    folder = parcels.publish_parcel(warehouse.folder, job.folder / run_id)
-    shutil.rmtree(checkpoint_folder, ignore_errors=True)
-    try:
-        ingest_parcel(warehouse, folder)
-    except (WarehouseLocked, ResourceError) as error:  # the measurement is finished all the same
-        return profile, str(error)
-    return profile, ""
-
-
-def _add_second_draw_check(profile: Profile, first_draw: Profile | None) -> Profile:
-    """Add a check if the text was drawn before and both draws have a largest inner dimension."""
-    from core.measure.checks import check_second_draw
-
-    check = check_second_draw(first_draw, judge_profile(profile)) if first_draw else None
-    return replace(profile, checks=[*profile.checks, check]) if check else profile
+    return profile, [read_profile(warehouse, run_id) for run_id in control_ids]
 
 
 @dataclass(frozen=True)
-class ControlRun:
-    """A control pass of a measurement, with its profile if it is stored."""
+class _Passes:
+    """The passes of a measurement, each measured and stored. Raises ResourceError if memory runs out: the next model may
+    still fit."""
 
-    name: str
-    label: str
-    seed: int
-    run_id: str
-    """The id that it gets if it is measured now."""
-    stored: Profile | None
-    """Its profile, if the warehouse has it."""
+    job: Job[RunConfig]
+    warehouse: Warehouse
+    setup: Setup
+    workers: LayerWorkers
+    progress: ProgressCallback
+
+    def measure_controls(self, stored: Mapping[ControlPass, Profile | None]) -> tuple[list[Profile], dict[str, str]]:
+        """Load or measure the control passes; also returns, by name, why those failed that could not be measured.
+
+        Some architectures cannot be drawn at random, or not in this memory: that must not stop the measurement. An
+        unusable warehouse does: the text pass would be lost as well.
+        """
+        profiles, failed = list[Profile](), dict[str, str]()
+        for control, profile in stored.items():
+            run_id = self.job.control_id(control.name, control.number)
+
+            def report(step: Progress, label: str = control.label) -> None:
+                self.progress(replace(step, phase=f"{label}: {step.phase}"))
+
+            if profile is None and is_parcel(self.warehouse.parcels / run_id):  # it waits while the warehouse is locked
+                profile = read_profile(self.warehouse, run_id)
+            if profile is None and control.name not in failed:
+                config = replace(
+                    self.job.config,
+                    pass_=control.name,
+                    model_seed=control.seed,
+                    keep_tokens=False,
+                    controls=False,
+                    estimators=(),
+                )
+                try:
+                    measured = self._measure(config, run_id, report, self.job.job_id)
+                    profile, _ = self._store(config, measured, [])
+                except WarehouseError:
+                    raise
+                except InputError as error:
+                    failed[control.name] = Sentence(
+                        "The control pass {name} could not be measured: {reason}", name=control.name, reason=error
+                    )
+            profiles += [profile] if profile else []
+        return profiles, failed
+
+    def measure_text(self, controls: Sequence[Profile], failed: Sequence[str], first_draw: Profile | None) -> str:
+        """Measure the text pass; returns why it could not be ingested yet, empty if it was.
+
+        `failed` are names of control passes, `first_draw` is the first run on another draw of the same text.
+        """
+        from core.measure.checks import check_second_draw
+
+        profile = self._measure(self.job.config, self.job.job_id, self.progress)
+        # Only if both draws have a largest inner dimension.
+        check = check_second_draw(first_draw, judge_profile(profile)) if first_draw else None
+        if check:
+            profile = replace(profile, checks=[*profile.checks, check])
+        return self._store(self.job.config, profile, controls, failed)[1]
+
+    def _measure(
+        self, config: RunConfig, run_id: str, progress: ProgressCallback, parent_run_id: str | None = None
+    ) -> Profile:
+        from core.measure.profile import measure_profile
+
+        # Not in the folder of the pass: hidden states of a user's text must not travel in a parcel.
+        checkpoint_folder = self.job.checkpoint_folder(run_id)
+        with resource_errors(config, checkpoint_folder):
+            profile = measure_profile(config, run_id, checkpoint_folder, progress, self.setup, self.workers)
+        return replace(profile, run=replace(profile.run, parent_run_id=parent_run_id, pilot_id=self.job.pilot_id))
+
+    def _store(
+        self, config: RunConfig, profile: Profile, controls: Sequence[Profile], failed: Sequence[str] = ()
+    ) -> tuple[Profile, str]:
+        """The profile with its verdicts, and why it could not be ingested yet, empty if it was."""
+        run_id = profile.run.run_id
+        profile = judge_profile(profile, controls, failed)
+        parcels.write_places(self.job.folder / run_id, asdict(config))
+        parcels.write_parcel(self.job.folder / run_id, profile)
+        folder = parcels.publish_parcel(self.warehouse.folder, self.job.folder / run_id)
+        shutil.rmtree(self.job.checkpoint_folder(run_id), ignore_errors=True)
+        return profile, ingest_or_wait(self.warehouse, folder)
 
 
-def find_stored_runs(
-    job: Job, warehouse: Warehouse, setup: Setup
-) -> tuple[list[ControlRun], Profile | None, Profile | None]:
-    """What the warehouse has for this measurement.
+def ingest_or_wait(warehouse: Warehouse, parcel: Path) -> str:
+    """Ingest a parcel; returns why that must wait, empty if it need not: the measurement is finished all the same."""
+    try:
+        ingest_parcel(warehouse, parcel)
+    except (WarehouseLocked, ResourceError) as error:
+        return str(error)
+    return ""
 
-    Returns its control passes (those of the protocol and any others that are stored), the first run on another draw of
-    the text, and a run that covers the request, unless it is to be measured again.
 
-    Read before the first pass, because a warehouse that is locked between two passes must not end hours of measuring.
-    """
+def _stored_controls(config: RunConfig, warehouse: Warehouse, setup: Setup) -> dict[ControlPass, Profile | None]:
+    """The control passes of the protocol, and any others that are stored, each with its profile if it is."""
     from core.forecast.existing_runs import control_passes
 
-    config, protocol, identity = job.config, setup.protocol, setup.identity
-    controls = [
-        ControlRun(
-            control.name,
-            control.label,
-            control.seed,
-            job.control_id(control.name, control.number),
-            read_profile(warehouse, control.run_id) if control.run_id else None,
-        )
-        for control in control_passes(config, protocol, identity, bool(setup.sample.opening_token), warehouse)
-    ]
-    same_run = None if job.again else _find_same_run(config, protocol, asdict(identity), warehouse)
-    draws = [
-        (run_id, seed)
-        for run_id, seed, protocol_hash in seeds_of_runs(
-            warehouse,
-            model_id=identity.model_id,
-            corpus_id=identity.corpus_id,
-            dtype=identity.dtype,
-            stack=identity.stack,
-        )
-        if protocol_hash == protocol.hash(seed)
-    ]
-    first_id, first_seed = draws[0] if draws else (None, None)
-    # Measured again, the first draw is still the first.
-    first_draw = read_profile(warehouse, first_id) if first_id and first_seed != config.seed else None
-    return controls, first_draw, same_run
+    passes = control_passes(config, setup.protocol, setup.identity, bool(setup.sample.opening_token), warehouse)
+    return {one: read_profile(warehouse, one.run_id) if one.run_id else None for one in passes}
 
 
-def _find_same_run(
-    config: RunConfig, protocol: Protocol, identity: dict[str, str], warehouse: Warehouse
-) -> Profile | None:
+def _first_draw(config: RunConfig, warehouse: Warehouse, setup: Setup) -> Profile | None:
+    """The first run on another draw of the text. Measured again, the first draw is still the first."""
+    names = ("model_id", "corpus_id", "dtype", "stack")
+    for run_id, seed, protocol_hash in seeds_of_runs(
+        warehouse, **{name: getattr(setup.identity, name) for name in names}
+    ):
+        if protocol_hash == setup.protocol.hash(seed):
+            return read_profile(warehouse, run_id) if seed != config.seed else None
+    return None
+
+
+def _find_same_run(config: RunConfig, protocol: Protocol, identity: dict[str, str], warehouse: Warehouse) -> str | None:
     """The newest run of this model and text that covers the request."""
     for run_id, stored_config in find_same_runs(warehouse, **identity):
-        try:
+        with suppress(ValueError, KeyError, TypeError):  # of another version, with other fields
             stored = json.loads(stored_config)
-            covers = _covers(stored["run"], without_places(asdict(config))) and _protocol_covers(
+            if _covers(stored["run"], without_places(asdict(config))) and _protocol_covers(
                 stored["protocol"], asdict(protocol)
-            )
-        except (ValueError, KeyError, TypeError):  # of another version, with other fields
-            continue
-        if covers:
-            return read_profile(warehouse, run_id)
+            ):
+                return run_id
     return None
 
 
@@ -428,12 +319,7 @@ def _protocol_covers(run: dict[str, Any], request: dict[str, Any]) -> bool:
 # --- scoring a model on a user's own task ------------------------------------------------------------------------------
 
 
-def run_scoring(job: Job[ScoreConfig], warehouse: Warehouse, progress: ProgressCallback) -> ScoringResult:
-    """Run a submitted scoring; raises as `run_job`, also if the task was changed since."""
-    return run_job(job, warehouse, progress, lambda report: _score(job, warehouse, report))
-
-
-def _score(job: Job[ScoreConfig], warehouse: Warehouse, report: ProgressReporter) -> ScoringResult:
+def _score(job: Job[ScoreConfig], warehouse: Warehouse, report: ProgressReporter) -> dict[str, Any]:
     from core.measure.score import identity, open_scored, score_task
 
     config = job.config
@@ -445,14 +331,14 @@ def _score(job: Job[ScoreConfig], warehouse: Warehouse, report: ProgressReporter
     blueprint = open_scored(config)
     sha256 = identity(blueprint, task)
     if score_imports.read_import(warehouse, sha256):
-        return ScoringResult(sha256, was_known=True)
+        return {"file_sha256": sha256, "waits": "", "was_known": True}
     scratch = job.checkpoint_folder(job.job_id)
     with resource_errors(config, scratch):
         scored = score_task(config, task, blueprint, scratch, report)
     waits = score_imports.store_own_scores(
         warehouse, sha256, Path(config.task).name, scored.scores, scored.samples, scored.n_left_out
     )
-    return ScoringResult(sha256, waits)
+    return {"file_sha256": sha256, "waits": waits, "was_known": False}
 
 
 def load_scores(status: JobStatus, warehouse: Warehouse) -> dict[str, pl.DataFrame]:
@@ -466,20 +352,15 @@ def load_scores(status: JobStatus, warehouse: Warehouse) -> dict[str, pl.DataFra
 # --- a layer plan ------------------------------------------------------------------------------------------------------
 
 
-def run_plan(job: Job[PlanConfig], warehouse: Warehouse, progress: ProgressCallback) -> PlanResult:
-    """Run a submitted plan; raises as `run_job`."""
-    return run_job(job, warehouse, progress, lambda report: _plan(job, warehouse, report))
-
-
-def _plan(job: Job[PlanConfig], warehouse: Warehouse, report: ProgressReporter) -> PlanResult:
+def _plan(job: Job[PlanConfig], warehouse: Warehouse, report: ProgressReporter) -> dict[str, Any]:
     from core.plans.plan import make_plan
 
     if layer_plans.has_plan(warehouse, job.job_id):  # finished by an earlier process
-        return PlanResult(job.job_id)
+        return {"plan_id": job.job_id, "waits": ""}
     scratch = job.checkpoint_folder(job.job_id)
     with resource_errors(job.config, scratch):
         plan = make_plan(job.config, job.job_id, scratch, report)
-    return PlanResult(job.job_id, layer_plans.save_plan(warehouse, plan))
+    return {"plan_id": job.job_id, "waits": layer_plans.save_plan(warehouse, plan)}
 
 
 def load_layer_plan(status: JobStatus, warehouse: Warehouse) -> LayerPlan:

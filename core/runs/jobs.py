@@ -28,7 +28,6 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
-from functools import lru_cache
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -45,8 +44,8 @@ from core.files import (
     refuse_where_read_only,
     try_lock,
 )
-from core.records import Estimate, PlanConfig, Progress, RunConfig, ScoreConfig, matching_ids
-from core.runs.requests import job_config, job_kind
+from core.records import PLACES, Estimate, PlanConfig, Progress, RunConfig, ScoreConfig, matching_ids
+from core.runs.requests import KINDS, from_json, job_kind
 from core.warehouse.warehouse import Warehouse
 
 CANCEL_FILE = "cancel"
@@ -102,25 +101,13 @@ class Job(Generic[ConfigT]):
 
     def finished_layers(self) -> dict[int, Estimate]:
         """d2 of each finished layer of the text pass, before any checks and controls. Layers that are measured side by side
-        leave gaps."""
-        files = sorted(self.checkpoint_folder(self.job_id).glob("layer-*.json"))
-        found = {int(file.stem.removeprefix("layer-")): _read_d2(file) for file in files}
-        return {layer: estimate for layer, estimate in found.items() if estimate}
-
-
-def _read_d2(layer_file: Path) -> Estimate | None:
-    """d2 of a layer in a checkpoint; None if the layer is not finished or its protocol has no such estimate."""
-    with suppress(OSError, ValueError, KeyError, TypeError):
-        return _read_d2_version(layer_file, layer_file.stat().st_mtime_ns)
-    return None
-
-
-@lru_cache(maxsize=512)
-def _read_d2_version(layer_file: Path, _modified_ns: int) -> Estimate | None:
-    for record in (read_json_or_none(layer_file) or {})["estimates"]:
-        if (record["estimator"], record["cloud"], record["transform"]) == ("d2", "one_per_type", "centred"):
-            return Estimate(**record["estimate"])
-    return None
+        leave gaps; a layer that is being written, or whose protocol has no such estimate, is none."""
+        found = {}
+        for file in sorted(self.checkpoint_folder(self.job_id).glob("layer-*.json")):
+            for record in (read_json_or_none(file) or {}).get("estimates", ()):
+                if (record["estimator"], record["cloud"], record["transform"]) == ("d2", "one_per_type", "centred"):
+                    found[int(file.stem.removeprefix("layer-"))] = Estimate(**record["estimate"])
+        return found
 
 
 @dataclass(frozen=True)
@@ -137,7 +124,7 @@ class JobStatus:
     exit_code: int = 0
     """Exit code of its process: 2 if the user can fix the failure."""
     result: dict[str, Any] = field(default_factory=dict)
-    """Of a finished job: the `record` of its MeasurementResult, ScoringResult or PlanResult."""
+    """Of a finished job: what `run_submitted` returned."""
     progress_record: dict[str, Any] = field(default_factory=dict)
     """The whole progress file, with tokens_per_second and seconds_left if known."""
     worker: dict[str, Any] = field(default_factory=dict)
@@ -176,20 +163,19 @@ def submit(config: ConfigT, warehouse: Warehouse, pilot_id: str | None = None, a
 
 def _with_absolute_paths(config: ConfigT) -> ConfigT:
     """The request with absolute paths: a job's process has another working folder."""
-    paths: dict[str, Any] = {"model": _absolute(config.model)}
-    if isinstance(config, RunConfig):
-        paths |= {"corpus": _absolute(config.corpus), "companions": tuple(map(_absolute, config.companions))}
-    elif isinstance(config, ScoreConfig):
-        paths |= {"task": _absolute(config.task)}
-    else:
-        paths |= {"corpus": _absolute(config.corpus), "task": config.task and _absolute(config.task)}
-        paths |= {"save_model": config.save_model and str(Path(config.save_model).expanduser().absolute())}
+    paths: dict[str, Any] = {}
+    for name in PLACES:
+        value = getattr(config, name, None)
+        if isinstance(value, tuple):
+            paths[name] = tuple(map(_absolute, value))
+        elif value:
+            paths[name] = _absolute(value, is_path=name == "save_model")
     return replace(config, **paths)
 
 
-def _absolute(reference: str) -> str:
+def _absolute(reference: str, is_path: bool = False) -> str:
     path = Path(os.path.expanduser(reference))
-    return str(path.absolute()) if path.is_dir() or path.is_file() else reference
+    return str(path.absolute()) if is_path or path.is_dir() or path.is_file() else reference
 
 
 def to_request(job: Job) -> dict[str, Any]:
@@ -222,7 +208,7 @@ def read_job(folder: Path) -> Job | None:
     if not request:
         return None
     try:
-        config = job_config(request.pop("kind"), request.pop("config"))
+        config = from_json(KINDS[request.pop("kind")], request.pop("config"))
         return Job(folder, config, **request)
     except (TypeError, KeyError):  # of another version
         return None
@@ -345,7 +331,7 @@ def record_failure(job: Job, error: Exception) -> None:
     reason, exit_code = str(error), getattr(error, "exit_code", 1)
     if not isinstance(error, WorkdimError):
         reason = Sentence("A failure of Workdim's own, {kind}: {text}", kind=type(error).__name__, text=str(error))
-    record = {"reason": reason, "told": errors.to_record(reason), "exit_code": exit_code, "at": time.time()}
+    record = {"told": errors.to_record(reason), "exit_code": exit_code}
     with suppress(ResourceError):
         write_json(job.folder / ERROR_FILE, record)
 

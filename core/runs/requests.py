@@ -5,13 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from core.models.packages import DEMO_WHEELS, JAPANESE_WHEELS
 from core.records import LOCAL, PlanConfig, RunConfig, ScoreConfig
 from core.registry.protocols import PROTOCOLS, find_protocol
 from core.texts.corpora import BUILT_IN
 from core.texts.tasks import read_task
+
+T = TypeVar("T")
 
 
 def text_names() -> list[str]:
@@ -40,12 +42,11 @@ def protocol_names() -> list[str]:
     return list(PROTOCOLS)
 
 
-def run_config(record: Mapping[str, Any]) -> RunConfig:
-    """A measurement's request from JSON. Raises TypeError for another version, which has other fields."""
-    return job_config("measure", record)
-
-
-KINDS: dict[str, type] = {"measure": RunConfig, "score": ScoreConfig, "plan": PlanConfig}
+KINDS: dict[str, type[RunConfig | ScoreConfig | PlanConfig]] = {
+    "measure": RunConfig,
+    "score": ScoreConfig,
+    "plan": PlanConfig,
+}
 """Kind of a job -> the class of its request."""
 
 
@@ -54,12 +55,9 @@ def job_kind(config: Any) -> str:
     return next(kind for kind, record in KINDS.items() if isinstance(config, record))
 
 
-def job_config(kind: str, record: Mapping[str, Any]) -> Any:
-    """A job's request from JSON. Raises TypeError or KeyError for another version."""
-    fields: dict[str, Any] = {
-        name: tuple(value) if isinstance(value, list) else value for name, value in record.items()
-    }
-    return KINDS[kind](**fields)
+def from_json(record_class: type[T], record: Mapping[str, Any]) -> T:
+    """A record from JSON, which knows no tuples. Raises TypeError for one of another version, with other fields."""
+    return record_class(**{name: tuple(value) if isinstance(value, list) else value for name, value in record.items()})
 
 
 def scoring_requests(models: Sequence[str], task: Path, **settings: Any) -> list[ScoreConfig]:

@@ -16,7 +16,7 @@ from core.models.hub import local_weights
 from core.records import SHORT_ID, RunConfig
 from core.registry.protocols import PROTOCOLS
 from core.runs.jobs import list_jobs
-from core.runs.requests import run_config
+from core.runs.requests import from_json
 from core.store.parcels import PLACES_FILE
 from core.texts.corpora import open_corpus
 from core.warehouse.runs import delete_runs, run_records
@@ -48,7 +48,7 @@ def rerun_request(warehouse: Warehouse, record: Mapping[str, Any]) -> Rerun:
     try:
         stored = json.loads(record["config"])["run"]
         places = read_json_or_none(warehouse.parcels / record["run_id"] / PLACES_FILE) or {}
-        config = run_config(stored | places)
+        config = from_json(RunConfig, stored | places)
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(
             "The record of run {run} is of another version of Workdim ({version}) and cannot be repeated as it "

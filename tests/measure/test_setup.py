@@ -10,8 +10,8 @@ from core.forecast.preflight_card import expected_seconds
 from core.models import model
 from core.registry.passes import CONTROLS
 from core.registry.protocols import PROTOCOLS
-from core.runs.execution import run_measurement
-from core.runs.jobs import submit
+from core.runs.execution import load_measurement, run_submitted
+from core.runs.jobs import job_status, submit
 from tests.runs.small import SMALL
 
 pytestmark = pytest.mark.slow
@@ -31,7 +31,9 @@ def test_a_job_with_its_controls_opens_the_description_of_its_model_once(config,
     warehouse.prepare()
     whole = replace(SMALL, n_random_models=2, passes=tuple(CONTROLS))
     monkeypatch.setitem(PROTOCOLS, SMALL.name, whole)
-    finished = run_measurement(submit(config, warehouse), warehouse, lambda step: None, expected_seconds)
-    assert not finished.failed and len(finished.controls) == 6
+    job = submit(config, warehouse)
+    finished = run_submitted(job, warehouse, lambda step: None, expected_seconds)
+    assert not finished["failed"]
+    assert len(load_measurement(job_status(job), warehouse)[1]) == 6
     # A network without weights to look at, and one for each of the two random controls to be drawn into.
     assert opened == {"check_files": 1, "read_config": 1, "read_tokenizer": 1, "from_config": 3}

@@ -25,7 +25,7 @@ from core.models import loading
 from core.records import Estimate, RunConfig
 from core.registry.protocols import PROTOCOLS
 from core.runs import processes
-from core.runs.execution import run_measurement
+from core.runs.execution import run_submitted
 from core.runs.jobs import find_job, finish_job, job_status, list_jobs, submit, worker_record, write_json
 from core.runs.progress import log_warnings, read_log
 from core.runs.recovery import recover
@@ -276,10 +276,10 @@ def test_a_job_killed_between_its_parcel_and_its_end_is_finished_by_the_next(con
     with monkeypatch.context() as dying:
         dying.setattr("core.runs.execution.ingest_parcel", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt()))
         with pytest.raises(KeyboardInterrupt):
-            run_measurement(job, warehouse, quiet)
+            run_submitted(job, warehouse, quiet)
     assert (warehouse.parcels / job.job_id).is_dir() and job_status(job).state == "interrupted"
     monkeypatch.setattr("core.measure.profile.measure_profile", None)  # nothing is measured again
-    assert run_measurement(job, warehouse, quiet).run_id == job.job_id
+    assert run_submitted(job, warehouse, quiet)["run_id"] == job.job_id
     assert queries.runs(warehouse)["run_id"].to_list() == [job.job_id]
 
 
@@ -341,7 +341,7 @@ def test_a_forecast_that_fails_fails_nothing(config, warehouse):
         raise OverflowError("too long")
 
     job = submit(config, warehouse)
-    assert run_measurement(job, warehouse, quiet, fail).run_id == job.job_id
+    assert run_submitted(job, warehouse, quiet, fail)["run_id"] == job.job_id
     assert "too long" in job.log.read_text(encoding="utf-8")
 
 

@@ -27,7 +27,7 @@ import torch
 import core.measure.profile, core.measure.setup
 from core.registry.protocols import PROTOCOLS
 from core.runs.jobs import read_job
-from core.runs.execution import run_measurement
+from core.runs.execution import run_submitted
 from core.warehouse.warehouse import Warehouse
 from tests.runs.small import SMALL
 
@@ -41,7 +41,7 @@ killed = 0
 while not (folder / "finished.json").exists():
     child = os.fork()
     if child == 0:
-        run_measurement(read_job(folder), warehouse, lambda step: None)
+        run_submitted(read_job(folder), warehouse, lambda step: None)
         os._exit(0)
     if killed < kills:
         time.sleep(random.uniform(0, span))

@@ -20,7 +20,7 @@ from core.models.model import Blueprint
 from core.records import PlanConfig
 from core.runs import processes
 from core.runs.estimates import estimate_plan
-from core.runs.execution import load_layer_plan, run_plan
+from core.runs.execution import load_layer_plan, run_submitted
 from core.runs.jobs import job_status, list_jobs, submit
 from core.warehouse.layer_plans import list_plans, load_plan
 from core.warehouse.warehouse import Warehouse
@@ -134,8 +134,8 @@ def test_a_locked_warehouse_loses_no_plan(tiny_llama, warehouse):
             holders.append(subprocess.Popen([sys.executable, "-c", HOLD, str(warehouse.path)], stdout=subprocess.PIPE))
             holders[0].stdout.readline()  # type: ignore[union-attr]
 
-    done = run_plan(job, Warehouse(warehouse.path, wait=0.2), hold)
-    assert done.waits and job_status(job).result["plan_id"] == job.job_id
+    done = run_submitted(job, Warehouse(warehouse.path, wait=0.2), hold)
+    assert done["waits"] and job_status(job).result["plan_id"] == job.job_id
     holders[0].kill()
     holders[0].wait()
     assert list_plans(warehouse)["plan_id"].to_list() == [job.job_id]
@@ -162,7 +162,7 @@ def test_a_kill_loses_no_finished_step(tiny_llama, warehouse, tmp_path):
     assert len(before) >= 4
     again = submit(config, warehouse)
     assert again.job_id == job.job_id
-    run_plan(again, warehouse, lambda step: None)
+    run_submitted(again, warehouse, lambda step: None)
     assert [one.state for one in list_jobs(warehouse)] == ["finished"]
     assert list_plans(warehouse)["plan_id"].to_list() == [job.job_id]
     assert before and not steps.exists()  # used to the end, and gone with the job's work

@@ -22,7 +22,7 @@ import torch
 from core.plans.plan import make_plan
 from core.records import PlanConfig, RunConfig
 from core.runs import processes
-from core.runs.execution import load_layer_plan, run_measurement
+from core.runs.execution import load_layer_plan, run_submitted
 from core.runs.jobs import job_status, list_jobs, submit
 from core.runs.ray import cluster as ray_cluster
 from core.runs.ray import engine
@@ -131,7 +131,7 @@ def test_jobs_give_what_local_ones_give_though_a_worker_is_lost(config, tiny_ber
 
     here = [job_status(job).job for job in todo]
     for job in (replace(job, folder=beside.jobs / job.job_id) for job in here[:3]):
-        run_measurement(job, beside, quiet)
+        run_submitted(job, beside, quiet)
     assert content(tmp_path) == content(tmp_path / "local")
     assert len(content(tmp_path)) == 7  # three on text, four controls of the second model
     assert set(queries.runs(warehouse)["run_id"]) == set(queries.runs(beside)["run_id"])

@@ -17,7 +17,7 @@ import pytest
 from core.errors import InputError
 from core.measure import score as scoring
 from core.runs import processes
-from core.runs.execution import load_scores, run_scoring
+from core.runs.execution import load_scores, run_submitted
 from core.runs.jobs import job_status, list_jobs, submit
 from core.runs.requests import scoring_requests
 from core.store import user_files
@@ -141,7 +141,7 @@ def test_a_task_that_changed_after_it_was_asked_for_is_not_scored(tiny_llama, ta
         submit(config, warehouse)
     write_task(task, 3)
     with pytest.raises(InputError, match="has changed since its scoring was asked for"):
-        run_scoring(job, warehouse, quiet)
+        run_submitted(job, warehouse, quiet)
     assert job_status(job).state == "failed" and list_jobs(warehouse)[0].job.config == config
     listed = run_core("jobs", warehouse=warehouse.path)
     assert "next.jsonl" in listed.stdout and "scoring" in listed.stdout and "has changed" in listed.stdout
@@ -164,13 +164,13 @@ def test_a_warehouse_that_stays_locked_is_no_failure(tiny_llama, task, warehouse
     (config,) = scoring_requests([str(tiny_llama)], task, device="cpu")
     impatient = Warehouse(warehouse.path, wait=0.3)
     try:
-        found = run_scoring(submit(config, impatient), impatient, lock_once)
-        assert found.waits and user_files.list_ids(warehouse.folder, "scores") == [found.file_sha256]
+        found = run_submitted(submit(config, impatient), impatient, lock_once)
+        assert found["waits"] and user_files.list_ids(warehouse.folder, "scores") == [found["file_sha256"]]
     finally:
         if holder:
             holder.kill()
             holder.wait()
-    assert score_imports.list_imports(warehouse)["file_sha256"].to_list() == [found.file_sha256]
+    assert score_imports.list_imports(warehouse)["file_sha256"].to_list() == [found["file_sha256"]]
     assert not list(warehouse.folder.pending.iterdir())
 
 
@@ -195,7 +195,7 @@ def test_a_killed_scoring_goes_on_where_it_stopped(tiny_llama, tmp_path, warehou
     steps: list[Any] = []
     again = submit(config, warehouse)
     assert again.job_id == job.job_id
-    run_scoring(again, warehouse, steps.append)
+    run_submitted(again, warehouse, steps.append)
     answering = [step for step in steps if step.phase == "score"]
     assert answering[0].done > 0 and answering[-1].done == answering[-1].total
     told = job_status(again)
@@ -211,5 +211,5 @@ def test_a_killed_scoring_goes_on_where_it_stopped(tiny_llama, tmp_path, warehou
 
 def outcome_of(config: Any, warehouse: Warehouse) -> pl.DataFrame:
     job = submit(config, warehouse)
-    run_scoring(job, warehouse, quiet)
+    run_submitted(job, warehouse, quiet)
     return load_scores(job_status(job), warehouse)["scores"]

@@ -15,9 +15,10 @@ from contextlib import ExitStack, suppress
 from dataclasses import replace
 from typing import Any
 
-from core.errors import InputError, ResourceError, WarehouseLocked
+from core.errors import InputError, ResourceError
 from core.records import PlanConfig
 from core.runs import jobs
+from core.runs.execution import ingest_or_wait
 from core.runs.jobs import Job, JobStatus
 from core.runs.ray.cluster import Needs, connect_ray, first_line, job_needs, on_node, task_options
 from core.runs.ray.worker import (
@@ -30,7 +31,7 @@ from core.runs.ray.worker import (
 )
 from core.store import parcels
 from core.warehouse import layer_plans
-from core.warehouse.runs import ingest_parcel, runs_to_share
+from core.warehouse.runs import runs_to_share
 from core.warehouse.warehouse import Warehouse
 
 POLL = 0.2
@@ -237,10 +238,7 @@ class _ClusterJobs:
         unpack_parcels(job.folder, packed)
         for run_id in sorted(packed):
             folder = parcels.publish_parcel(self._warehouse.folder, job.folder / run_id)
-            try:
-                ingest_parcel(self._warehouse, folder)
-            except (WarehouseLocked, ResourceError) as error:
-                waits = str(error)
+            waits = ingest_or_wait(self._warehouse, folder) or waits
         return waits
 
     def _release_shared(self, job: Job) -> None:
