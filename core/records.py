@@ -298,9 +298,9 @@ class Preflight:
     seed: int
     dtype: str
     """Number format of the measured network."""
-    device: str | None
+    device: str | None = None
     """The device that `auto` resolves to."""
-    where: str | None
+    where: str | None = None
     """`here`, `hub` or `package`; None if there is no such model."""
     name: str | None = None
     architecture: str | None = None

@@ -122,15 +122,6 @@ def _geometry(speed: Speed, work: Work, extra_estimators: tuple[str, ...]) -> fl
     return start_seconds + n_rounds * seconds_per_layer + 3 * _dependence(speed, work)
 
 
-def _pair_points(work: Work) -> int:
-    return min(MAX_POINTS, work.layers.draws[0].n_points)
-
-
-def _pair_storage_seconds(speed: Speed, work: Work) -> float:
-    """Time to rank all neighbours of every point of the subsample."""
-    return _pair_points(work) ** 2 * 60 * speed.number
-
-
 def _dependence(speed: Speed, work: Work) -> float:
     """Time of the dependence check: d2 of 26 subsets and full sets of the types."""
     if not work.layers.draws:
@@ -142,26 +133,17 @@ def _dependence(speed: Speed, work: Work) -> float:
 def _layers(speed: Speed, work: Work) -> float:
     if not work.layers.has_pairs:
         return 0.0
-    n_points, n_states = _pair_points(work), work.n_layers + 1
+    n_points, n_states = min(MAX_POINTS, work.layers.draws[0].n_points), work.n_layers + 1
     # The common dimension processes every pair of points once per member set.
     n_common = len(work.layers.draws[0].members) * n_points * n_points * n_states
     n_products = n_points * n_states**2 * (2 * n_points + 4 * work.shape.hidden_size) + n_common * n_states / 2
-    n_numbers = n_points * n_points * n_states + 3 * n_common
-    storing = n_states * _pair_storage_seconds(speed, work)
-    return n_products * speed.multiplication + n_numbers * speed.number + storing
+    # The last: to rank all neighbours of every point.
+    n_numbers = n_points * n_points * n_states + 3 * n_common + n_states * n_points**2 * 60
+    return n_products * speed.multiplication + n_numbers * speed.number
 
 
 GGUF_VOCABULARY = 2700
 """Bytes per token type of a GGUF file's vocabulary as Python objects: SmolLM2, 136 MB for 49,152."""
-
-
-@dataclass(frozen=True)
-class Footprint:
-    """Bytes of main memory, and of device memory if that is separate."""
-
-    memory: int
-    device: int
-    """Device memory; 0 on a CPU."""
 
 
 @dataclass(frozen=True)
@@ -179,8 +161,9 @@ class Placed:
 
 def footprint(
     base: int, shape: Shape, plan: MemoryPlan, placed: Placed, windows: tuple[int, int], vocabulary: int, geometry: int
-) -> Footprint:
-    """Peak memory of one pass: `base` before it, plus the larger of its forward pass and its geometry.
+) -> tuple[int, int]:
+    """Peak bytes of one pass, in main memory and on a device of its own (0 on a CPU): `base` before it, plus the larger of
+    its forward pass and its geometry.
 
     windows (number, tokens of each); geometry from `geometry_bytes`.
     """
@@ -196,11 +179,11 @@ def footprint(
     suspended = suspended_bytes(shape, *windows) if plan.on_demand else 0
     batch = suspended + batch_bytes(shape, plan.batch, windows[1])
     if not placed.on_device:
-        return Footprint(baseline + max(resident + batch, geometry), 0)
+        return baseline + max(resident + batch, geometry), 0
     # Loaded weights are complete in main memory before they move; drawn ones move unit by unit.
     comes_in_parts = placed.weights == DRAWN or placed.is_mapped or plan.on_demand
     in_transit = min(resident, shape.largest_unit) if comes_in_parts else resident
-    return Footprint(baseline + max(in_transit, geometry), max(weight_bytes + batch, geometry))
+    return baseline + max(in_transit, geometry), max(weight_bytes + batch, geometry)
 
 
 def baseline_bytes(base: int, is_gguf: bool, vocabulary: int) -> int:

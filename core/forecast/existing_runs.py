@@ -24,25 +24,10 @@ from core.warehouse.runs import find_control
 from core.warehouse.warehouse import Warehouse
 
 
-@dataclass(frozen=True)
-class ExistingRuns:
-    """What the warehouse has that relates to a planned measurement."""
-
-    measured: str | None
-    """Id of a run of the same model, text and protocol."""
-    by_types: tuple[str, ...]
-    """Ids of runs that compare on token types."""
-    by_words: tuple[str, ...]
-    """Ids of further runs that compare on words only."""
-    line: str
-    """The comparison in a sentence."""
-    controls: list[ControlPass]
-
-
 def find_existing_runs(
     warehouse: Warehouse, config: RunConfig, setup: Setup, sample: TokenSample | None, n_points: int | None
-) -> ExistingRuns:
-    """Find the runs that relate to a planned measurement. Raises WarehouseError.
+) -> tuple[dict[str, Any], list[ControlPass]]:
+    """What a card says of the runs that relate to a planned measurement, and its control passes. Raises WarehouseError.
 
     `sample` and `n_points` are None if the tokenizer is not known. A missing warehouse is not created.
     """
@@ -62,14 +47,10 @@ def find_existing_runs(
     has_bos = bool(sample and sample.opening_token)
     controls = control_passes(config, protocol, identity, has_bos, warehouse if has_warehouse else None)
     if runs is None:
-        return ExistingRuns(
-            None, (), (), Sentence("The warehouse is empty: there is nothing to compare with yet."), controls
-        )
+        return {"comparison": Sentence("The warehouse is empty: there is nothing to compare with yet.")}, controls
     same_protocol = {"corpus_id": identity.corpus_id, "protocol_hash": identity.protocol_hash}
     same_kind = {**same_protocol, "kind": row.kind, "stack": identity.stack}
-    same_runs = runs.filter(model_id=identity.model_id, dtype=config.dtype, stack=identity.stack, **same_protocol)[
-        "run_id"
-    ].to_list()
+    same_runs = runs.filter(model_id=identity.model_id, dtype=config.dtype, stack=identity.stack, **same_protocol)
     by_types, by_words = [], []
     other_models = runs.filter(pl.col("model_id") != identity.model_id)
     if sample:
@@ -78,13 +59,13 @@ def find_existing_runs(
         )
         words = _comparable_runs(other_models, WORD_KEYS, {**same_kind, "words_hash": sample.words.hash}, None)
         by_words = [run for run in words if run not in by_types]
-    return ExistingRuns(
-        same_runs[0] if same_runs else None,
-        tuple(by_types),
-        tuple(by_words),
-        _comparison(other_models, same_protocol, same_kind, by_types, by_words),
-        controls,
-    )
+    known = {
+        "measured_run": next(iter(same_runs["run_id"]), None),
+        "comparable_runs": tuple(by_types),
+        "comparable_by_words": tuple(by_words),
+        "comparison": _comparison(other_models, same_protocol, same_kind, by_types, by_words),
+    }
+    return known, controls
 
 
 def _comparable_runs(

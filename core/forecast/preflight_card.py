@@ -11,13 +11,14 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from core.errors import InputError, ResourceError, Sentence, WorkdimError, sentences
 from core.files import nearest_folder
 from core.forecast.cost import Placed, Work, baseline_bytes, footprint, geometry_bytes, pass_seconds, start_seconds
-from core.forecast.existing_runs import ExistingRuns, find_existing_runs
+from core.forecast.existing_runs import ControlPass, find_existing_runs
 from core.forecast.speed import Speed, speed_of
 from core.geometry.layer import CloudPlan
 from core.measure.capture import require_context, require_disk_space, require_known_tokens, states_bytes
@@ -70,7 +71,9 @@ class _Survey:
         self.sample: TokenSample | None = None
         self.layers: CloudPlan | None = None
         self.speed: Speed | None = None
-        self.existing: ExistingRuns | None = None
+        self.existing: dict[str, Any] = {}
+        """What the card says of runs that relate to it."""
+        self.controls: list[ControlPass] | None = None
 
     @contextmanager
     def _step(self) -> Iterator[None]:
@@ -89,9 +92,8 @@ class _Survey:
             self.source = local_metadata(setup.blueprint.weights)
         else:
             self._open(stack)
-        if self.blueprint:
-            with self._step():
-                self.model = self.blueprint.weightless
+        with self._step():
+            self.model = self.blueprint and self.blueprint.weightless
         if self.model and self.blueprint:
             try:
                 self.speed = speed_of(self.config.dtype, self.blueprint.device)
@@ -101,7 +103,7 @@ class _Survey:
                 self._plan(self.model, self.blueprint, self.protocol)
         if self.model and self.setup:
             with self._step():
-                self.existing = find_existing_runs(
+                self.existing, self.controls = find_existing_runs(
                     self.warehouse, self.config, self.setup, self.sample, self._n_points()
                 )
             with self._step():
@@ -172,8 +174,7 @@ class _Survey:
             return
         self.plans = {TRAINED: self.plan}
         windows = setup.protocol.n_sequences, setup.protocol.n_tokens
-        controls = self.existing.controls if self.existing else ()
-        to_measure = [control.name for control in controls if not control.run_id]
+        to_measure = [control.name for control in self.controls or () if not control.run_id]
         for weights in sorted({PASSES[name].weights for name in to_measure} - {TRAINED}):
             self.plans[weights] = setup.blueprint.plan_within(self._room(model), *windows, weights=weights)
 
@@ -194,17 +195,38 @@ class _Survey:
 
     def card(self) -> Preflight:
         """The card, with None for what is not known."""
-        config, source, existing = self.config, self.source, self.existing
+        config, source, model = self.config, self.source, self.model
         passes = self._passes()
         to_measure = [pass_ for pass_ in passes if pass_.known_run is None]
-        card = Preflight(
+        known: dict[str, Any] = dict(self.existing)
+        if source:
+            copied = ("where", "stored_dtype", "licence", "parameters", "download_bytes")
+            known |= {name: getattr(source, name) for name in copied}
+        if model and self.protocol:
+            copied = ("name", "architecture", "family", "kind", "parameters", "n_layers", "hidden_size", "weight_bytes")
+            n_tokens = self.protocol.n_sequences * self.protocol.n_tokens
+            known |= {name: getattr(model.row, name) for name in copied} | {
+                "stack": model.stack,
+                "stored_format": model.row.weight_format,
+                "scratch_bytes": states_bytes(model.n_layers, n_tokens, model.hidden_size),
+                "n_sequences": self.protocol.n_sequences,
+                "n_tokens": n_tokens,
+            }
+        if self.plan:
+            known |= {"streamed": self.plan.on_demand, "batch": self.plan.batch}
+        if self.speed and model and passes and all(pass_.seconds for pass_ in to_measure) and not self.refusals:
+            is_gguf = model.row.weight_format == "gguf"
+            start = start_seconds(self.speed, model.row.weight_bytes, is_gguf, model.vocabulary_size)
+            total = start + sum(sum(pass_.seconds.values()) for pass_ in to_measure)
+            known |= {"start_seconds": start, "seconds": total}
+        return Preflight(
             config.model,
             config.corpus,
             config.protocol,
             config.seed,
             config.dtype,
             str(self.blueprint.device) if self.blueprint else None,
-            source.where if source else None,
+            **known,
             passes=passes,
             n_points=self._n_points(),
             refusals=tuple(self.refusals),
@@ -212,57 +234,11 @@ class _Survey:
             memory_bytes=_largest([pass_.memory_bytes for pass_ in to_measure]),
             gpu_memory_bytes=_largest([pass_.gpu_memory_bytes for pass_ in to_measure]),
         )
-        if source:
-            card = replace(
-                card,
-                stored_dtype=source.stored_dtype,
-                licence=source.licence,
-                parameters=source.parameters,
-                download_bytes=source.download_bytes,
-            )
-        if self.model and self.protocol:
-            card = self._with_model(card, self.model, self.protocol)
-        if self.plan:
-            card = replace(card, streamed=self.plan.on_demand, batch=self.plan.batch)
-        if self.speed and self.model and passes and all(pass_.seconds for pass_ in to_measure) and not self.refusals:
-            start = start_seconds(
-                self.speed, self.model.row.weight_bytes, card.stored_format == "gguf", self.model.vocabulary_size
-            )
-            total = start + sum(sum(pass_.seconds.values()) for pass_ in to_measure)
-            card = replace(card, start_seconds=start, seconds=total)
-        if existing:
-            card = replace(
-                card,
-                measured_run=existing.measured,
-                comparable_runs=existing.by_types,
-                comparable_by_words=existing.by_words,
-                comparison=existing.line,
-            )
-        return card
-
-    def _with_model(self, card: Preflight, model: OpenModel, protocol: Protocol) -> Preflight:
-        row, n_tokens = model.row, protocol.n_sequences * protocol.n_tokens
-        return replace(
-            card,
-            name=row.name,
-            architecture=row.architecture,
-            family=row.family,
-            kind=row.kind,
-            stack=model.stack,
-            parameters=row.parameters,
-            n_layers=row.n_layers,
-            hidden_size=row.hidden_size,
-            stored_format=row.weight_format,
-            weight_bytes=row.weight_bytes,
-            scratch_bytes=states_bytes(row.n_layers, n_tokens, row.hidden_size),
-            n_sequences=protocol.n_sequences,
-            n_tokens=n_tokens,
-        )
 
     def _passes(self) -> tuple[PassEstimate, ...]:
-        if not (self.existing and self.protocol):
+        if self.controls is None:
             return ()
-        controls = [self._pass(control.name, control.label, control.run_id) for control in self.existing.controls]
+        controls = [self._pass(control.name, control.label, control.run_id) for control in self.controls]
         return (*controls, self._pass("text", "text", None))
 
     def _pass(self, name: str, label: str, known_run: str | None) -> PassEstimate:
@@ -283,10 +259,8 @@ class _Survey:
         )
         estimators = extra_estimators(self.config, protocol, name)
         geometry = geometry_bytes(layers, row.n_layers, row.hidden_size, pair_budget(self.config), n_workers)
-        memory = footprint(self.speed.base_memory, shape, plan, placed, windows, row.vocabulary_size, geometry)
-        return PassEstimate(
-            name, label, None, pass_seconds(self.speed, work, estimators), memory.memory, memory.device or None
-        )
+        memory, gpu = footprint(self.speed.base_memory, shape, plan, placed, windows, row.vocabulary_size, geometry)
+        return PassEstimate(name, label, None, pass_seconds(self.speed, work, estimators), memory, gpu or None)
 
     def _placed(self, pass_name: str) -> Placed:
         assert self.blueprint and self.source and self.source.weights

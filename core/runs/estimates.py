@@ -96,7 +96,7 @@ def preflight_cards_from_process(
             return [card for config in configs for card in preflight_cards_from_process([config], warehouse, cpus)]
         (config,) = configs
         known = config.model, config.corpus, config.protocol, config.seed, config.dtype
-        return [Preflight(*known, device=None, where=None, refusals=(error.message,))]
+        return [Preflight(*known, refusals=(error.message,))]
     records = errors.from_record(answer)
     passes = [tuple(PassEstimate(**one) for one in record["passes"]) for record in records]
     return [from_json(Preflight, record | {"passes": one}) for record, one in zip(records, passes, strict=True)]
