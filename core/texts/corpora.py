@@ -8,6 +8,7 @@ import json
 import re
 import sysconfig
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -226,17 +227,15 @@ def _json_texts(path: Path, text: str, column: str | None) -> list[str]:
 
     A table's reader would find one type for all lines first, which takes gigabytes for a few nested ones.
     """
+    nested = ("list", "dict")
     kinds: dict[str, str] = {}
     """Column -> `String` if each value is a text or can be written as one, else the first other type."""
     for _, record in _json_lines(path, text):
         for name, value in record.items():
-            known = kinds.get(name)
-            if isinstance(value, str):
-                kinds[name] = known if known in _NESTED else "String"
-            elif value is not None and known != "String":
-                kinds[name] = known or type(value).__name__
-            if isinstance(value, (list, dict)):
-                kinds[name] = type(value).__name__
+            kind = "String" if isinstance(value, str) else type(value).__name__
+            is_telling = kind in ("String", *nested) or name not in kinds
+            if value is not None and is_telling and kinds.get(name) not in nested:
+                kinds[name] = kind
     column = _choose_column(path, kinds, column)
     texts = []
     for number, record in _json_lines(path, text):
@@ -252,9 +251,6 @@ def _json_texts(path: Path, text: str, column: str | None) -> list[str]:
         texts.append(piece.strip())
     require_values_within_limits(path, len(texts), len(text))
     return texts
-
-
-_NESTED = ("list", "dict")
 
 
 def _json_lines(path: Path, text: str) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -315,33 +311,21 @@ def _decode(path: Path, encoding: str) -> str:
         raise CorpusError("{path} is empty. Choose a file with text.", path=path.name)
     try:
         text = raw.decode("utf-8-sig" if _is_utf_8(encoding) else encoding)
+        text.encode()
+        if "\0" in text:  # UTF-16 bytes often pass as UTF-8 with a NUL after every letter
+            raise UnicodeError
+        return text
     except LookupError as error:
         raise CorpusError(
             "Unknown encoding '{encoding}'. Common ones: utf-8, cp932, utf-16, euc_jp.", encoding=encoding
         ) from error
     except UnicodeError as error:
         raise CorpusError(
-            "{path} is not {encoding}. {advice}",
+            "{path} is not {encoding}, or holds half a character or a NUL. {advice}",
             path=path.name,
             encoding=encoding,
             advice=_likely_encoding(raw, encoding),
         ) from error
-    try:
-        text.encode()
-    except UnicodeEncodeError as error:
-        raise CorpusError(
-            "{path} holds half a character when it is read as {encoding}. Mend the file.",
-            path=path.name,
-            encoding=encoding,
-        ) from error
-    if "\0" in text:  # UTF-16 bytes often pass as UTF-8 with a NUL after every letter
-        raise CorpusError(
-            "{path} is not {encoding}: it holds NUL characters. {advice}",
-            path=path.name,
-            encoding=encoding,
-            advice=_likely_encoding(raw, encoding),
-        )
-    return text
 
 
 def _is_utf_8(encoding: str) -> bool:
@@ -351,17 +335,14 @@ def _is_utf_8(encoding: str) -> bool:
 def _likely_encoding(raw: bytes, encoding: str) -> Sentence:
     """Advice on which encoding to try."""
     if raw[:2] in (b"\xff\xfe", b"\xfe\xff"):
-        return Sentence("It looks like {guess}: try --encoding {guess}.", guess="utf-16")
-    if not _is_utf_8(encoding):
-        try:
-            raw.decode("utf-8")
-        except UnicodeDecodeError:
-            pass
-        else:
-            return Sentence("It is valid utf-8: try --encoding utf-8.")
-    best = charset_normalizer.from_bytes(raw[:200_000]).best()
-    if best is None:
+        guess = "utf-16"
+    elif best := charset_normalizer.from_bytes(raw[:200_000]).best():
+        # Japanese text in cp932 is, by chance, valid in other double-byte encodings too; cp932 is the common one.
+        guess = "cp932" if best.encoding in ("cp932", "shift_jis", "shift_jis_2004", "johab", "big5") else best.encoding
+    else:
         return Sentence("Find out its encoding and name it with --encoding.")
-    # Japanese text in cp932 is, by chance, valid in other double-byte encodings too; cp932 is the common one.
-    guess = "cp932" if best.encoding in ("cp932", "shift_jis", "shift_jis_2004", "johab", "big5") else best.encoding
+    if not _is_utf_8(encoding):
+        with suppress(UnicodeDecodeError):
+            raw.decode("utf-8")
+            guess = "utf-8"
     return Sentence("It looks like {guess}: try --encoding {guess}.", guess=guess)

@@ -35,6 +35,7 @@ from core.texts.words import (
     opening_token,
     place_words,
     special_tokens,
+    unknown_token,
     word_span,
 )
 
@@ -122,11 +123,11 @@ def draw_sample(
     Raises CorpusError, with the counts, if the text is too short or has too few token types; ModelError for chat messages
     and a model without a chat template.
     """
-    source, tokenized = _read_corpus(corpus, tokenizer, protocol, seed, model, opened)
+    source, complete, n_lengthened, n_redrawn = _read_corpus(corpus, tokenizer, protocol, seed, model, opened)
     wide = is_wide(corpus.beginning)
-    windows = [window.window for window in tokenized.complete]
-    contents = [window.content for window in tokenized.complete]
-    encoded = [window.encoded for window in tokenized.complete]
+    windows = [window.window for window in complete]
+    contents = [window.content for window in complete]
+    encoded = [window.encoded for window in complete]
     ids = np.array([window.ids for window in encoded])
     special, template = _special(encoded, tokenizer), np.stack([window.template for window in encoded])
     documents = np.array([window.document for window in windows])
@@ -144,15 +145,15 @@ def draw_sample(
         contiguous_blocks(documents, protocol.n_blocks),
         sum(window.n_characters for window in encoded),
         sum(window.n_bytes for window in encoded),
-        float((ids == tokenizer.unk_token_id)[~template].mean()) if _has_unknown(tokenizer) else 0.0,
+        0.0 if (unknown := unknown_token(tokenizer)) is None else float((ids == unknown)[~template].mean()),
         tuple(windows),
         offsets,
         words,
         place_words(words, offsets, special),
         template,
         template_hash(read_template(tokenizer, model)) if corpus.conversations else None,
-        tokenized.n_lengthened,
-        tokenized.n_redrawn,
+        n_lengthened,
+        n_redrawn,
         opening_token(tokenizer) if opened and not corpus.conversations else None,
     )
     n_types = len(np.unique(ids[:, 1:][sample.is_text[:, 1:]]))
@@ -222,27 +223,29 @@ def draw_windows(
     """
     protocol = _window_protocol(purpose, n_sequences, n_tokens)
     with opening(model):
-        _, tokenized = _read_corpus(corpus, tokenizer, protocol, seed, model, True)
-    encoded = [window.encoded for window in tokenized.complete]
+        _, complete, *_ = _read_corpus(corpus, tokenizer, protocol, seed, model, True)
+    encoded = [window.encoded for window in complete]
     scored = ~np.stack([window.template for window in encoded])
     scored[:, 0] = False  # nothing comes before it
     return TokenWindows(
         np.array([window.ids for window in encoded]),
         scored,
-        np.array([window.window.document for window in tokenized.complete]),
+        np.array([window.window.document for window in complete]),
         sum(window.n_bytes for window in encoded),
     )
 
 
 def _read_corpus(
     corpus: Corpus, tokenizer: Any, protocol: Protocol, seed: int, model: str, opened: bool
-) -> tuple[_Source, _TokenizedWindows]:
-    """All windows of a protocol, each complete. Raises CorpusError, with the counts, if the text is too short."""
+) -> tuple[_Source, list[_TokenizedWindow], int, int]:
+    """All windows of a protocol, each complete, and how many were lengthened and redrawn for it.
+
+    Raises CorpusError, with the counts, if the text is too short.
+    """
     source = _plan_source(corpus, protocol, seed, opened)
-    tokenized = _tokenize_windows(source, tokenizer, model, protocol.n_tokens)
-    if len(tokenized.complete) < protocol.n_sequences:
-        raise _too_short_error(corpus, protocol, tokenizer, len(tokenized.complete))
-    return source, tokenized
+    complete, n_lengthened, n_redrawn = _tokenize_windows(source, tokenizer, model, protocol.n_tokens)
+    _require_windows(corpus, protocol, len(complete))
+    return source, complete, n_lengthened, n_redrawn
 
 
 def require_length(corpus: Corpus, n_sequences: int, n_tokens: int, seed: int, purpose: str) -> None:
@@ -260,24 +263,39 @@ def _plan_source(corpus: Corpus, protocol: Protocol, seed: int, opened: bool) ->
     length = characters_for_tokens(corpus.beginning, protocol.n_tokens)
     if corpus.conversations:
         source = _chat_windows(corpus, protocol, length, seed)
-        if len(source.windows) < protocol.n_sequences:
-            raise _too_few_messages_error(corpus, protocol, len(source.windows))
-        return source
-    source = _text_windows(corpus, protocol, length, seed, opened)
-    if len(source.windows) < protocol.n_sequences:
-        raise CorpusError(
-            "The text {corpus} is too short for the {protocol} protocol: it needs {n_sequences} disjoint windows of "
-            "{n_tokens} tokens, for which {length:,} characters each are set aside; its {n_characters:,} characters "
-            "have room for {n_windows}. Add text.",
-            corpus=corpus.row.name,
-            protocol=protocol.name,
-            n_sequences=protocol.n_sequences,
-            n_tokens=protocol.n_tokens,
-            length=length,
-            n_characters=corpus.row.n_characters,
-            n_windows=len(source.windows),
-        )
+    else:
+        source = _text_windows(corpus, protocol, length, seed, opened)
+    _require_windows(corpus, protocol, len(source.windows))
     return source
+
+
+def _require_windows(corpus: Corpus, protocol: Protocol, n_windows: int) -> None:
+    """Raises CorpusError, with the counts, for fewer windows than the protocol has."""
+    if n_windows >= protocol.n_sequences:
+        return
+    counts: dict[str, Any] = {
+        "corpus": corpus.row.name,
+        "protocol": protocol.name,
+        "n_sequences": protocol.n_sequences,
+        "n_tokens": protocol.n_tokens,
+        "n_characters": corpus.row.n_characters,
+        "n_windows": n_windows,
+    }
+    if corpus.conversations:
+        raise CorpusError(
+            "The chat messages of {corpus} are too few for the {protocol} protocol: it needs {n_sequences} "
+            "windows of {n_tokens} tokens, each from the start of a conversation or from a user's message on; "
+            "its {n_documents:,} conversations of {n_characters:,} characters give {n_windows}. Add conversations.",
+            n_documents=corpus.row.n_documents,
+            **counts,
+        )
+    raise CorpusError(
+        "The text {corpus} is too short for the {protocol} protocol: it needs {n_sequences} disjoint windows of "
+        "{n_tokens} tokens, for which {length:,} characters each are set aside; its {n_characters:,} characters "
+        "give {n_windows}. Add text.",
+        length=characters_for_tokens(corpus.beginning, protocol.n_tokens),
+        **counts,
+    )
 
 
 @dataclass(frozen=True)
@@ -318,16 +336,10 @@ class _TokenizedWindow:
     encoded: Encoded
 
 
-@dataclass(frozen=True)
-class _TokenizedWindows:
-    complete: list[_TokenizedWindow]
-    """Those that have all their tokens, in the order of the text."""
-    n_lengthened: int
-    n_redrawn: int
-
-
-def _tokenize_windows(source: _Source, tokenizer: Any, model: str, n_tokens: int) -> _TokenizedWindows:
-    """All windows in tokens, complete as far as the text allows.
+def _tokenize_windows(
+    source: _Source, tokenizer: Any, model: str, n_tokens: int
+) -> tuple[list[_TokenizedWindow], int, int]:
+    """The windows that have all their tokens, in the order of the text, and how many were lengthened and redrawn for it.
 
     A window with too few tokens is continued, into the next document too, up to the next window. If that is not enough,
     a spare window replaces it. Complete windows stay as they are, so that a tokenizer that fills all windows reads the
@@ -368,7 +380,7 @@ def _tokenize_windows(source: _Source, tokenizer: Any, model: str, n_tokens: int
         if is_complete(candidate):
             complete.append(candidate)
     n_redrawn = n_missing - (len(planned) - len(complete))
-    return _TokenizedWindows(sorted(complete, key=lambda tokenized: tokenized.start), n_lengthened, n_redrawn)
+    return sorted(complete, key=lambda tokenized: tokenized.start), n_lengthened, n_redrawn
 
 
 def _text_windows(corpus: Corpus, protocol: Protocol, length: int, seed: int, opened: bool) -> _Source:
@@ -441,49 +453,6 @@ def _token_spans(
     return [
         (np.stack([window.offsets for window in encoded]), _special(encoded, reader)) for encoded, reader in readings
     ]
-
-
-def _has_unknown(tokenizer) -> bool:
-    """Whether the tokenizer can produce its unknown token; byte-level ones cannot, and name BOS or EOS in its place."""
-    return tokenizer.unk_token_id is not None and tokenizer.unk_token_id not in (
-        tokenizer.bos_token_id,
-        tokenizer.eos_token_id,
-    )
-
-
-def _too_short_error(corpus: Corpus, protocol: Protocol, tokenizer, n_complete: int) -> CorpusError:
-    if corpus.conversations:
-        return _too_few_messages_error(corpus, protocol, n_complete)
-    text = BETWEEN.join(corpus.pieces)[:400_000]
-    n_available = len(tokenizer(text, add_special_tokens=False, verbose=False)["input_ids"])
-    needed = protocol.n_sequences * protocol.n_tokens
-    return CorpusError(
-        "The text {corpus} is too short for the {protocol} protocol: it needs {n_sequences} disjoint windows "
-        "of {n_tokens} tokens ({needed:,} tokens and some room between them); this text has {there:,}, "
-        "which give {n_whole} windows. Add text.",
-        corpus=corpus.row.name,
-        protocol=protocol.name,
-        n_sequences=protocol.n_sequences,
-        n_tokens=protocol.n_tokens,
-        needed=needed,
-        there=n_available,
-        n_whole=n_complete,
-    )
-
-
-def _too_few_messages_error(corpus: Corpus, protocol: Protocol, n_whole: int) -> CorpusError:
-    return CorpusError(
-        "The chat messages of {corpus} are too few for the {protocol} protocol: it needs {n_sequences} "
-        "windows of {n_tokens} tokens, each from the start of a conversation or from a user's message on; "
-        "its {n_documents:,} conversations of {n_characters:,} characters give {n_whole}. Add conversations.",
-        corpus=corpus.row.name,
-        protocol=protocol.name,
-        n_sequences=protocol.n_sequences,
-        n_tokens=protocol.n_tokens,
-        n_documents=corpus.row.n_documents,
-        n_characters=corpus.row.n_characters,
-        n_whole=n_whole,
-    )
 
 
 def shuffle_tokens(sample: TokenSample, seed: int) -> TokenSample:

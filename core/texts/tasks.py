@@ -23,6 +23,7 @@ from pydantic.dataclasses import dataclass as declared
 
 from core.errors import InputError, Sentence
 from core.files import read_whole
+from core.texts.words import unknown_token
 from core.validation import MODEL_CONFIG, Whole, validate
 
 MAX_BYTES = 256 * 2**20
@@ -102,12 +103,9 @@ def read_task(file: Path) -> Task:
         is_text = isinstance(content, dict) and "text" in content and "choices" not in content
         row = validate(Text, content, location) if is_text else validate(Question, content, location)
         if rows and isinstance(rows[0], Text) != is_text:
-            if is_text:
-                raise InputError(
-                    "{place}: a text among questions. A task is of one kind: make two files of it.", place=location
-                )
             raise InputError(
-                "{place}: a question among texts. A task is of one kind: make two files of it.", place=location
+                "{place}: a text among questions, or a question among texts. A task is of one kind: make two files of it.",
+                place=location,
             )
         _check_row(row, location)
         first_line = line_numbers.setdefault(_hash(row.asked), number)
@@ -231,10 +229,7 @@ def tokenize_task(task: Task, tokenizer: Any, context: int | None) -> list[Token
     which one of them differs from the tokens of the prompt alone. So a token that spans the end of the prompt is scored
     for every choice.
     """
-    opening, starter = _opening_tokens(tokenizer), starting_token(tokenizer)
-    unknown = tokenizer.unk_token_id
-    if unknown in (tokenizer.bos_token_id, tokenizer.eos_token_id):  # a byte-level tokenizer never returns it
-        unknown = None
+    opening, starter, unknown = _opening_tokens(tokenizer), starting_token(tokenizer), unknown_token(tokenizer)
     if task.questions:
         texts = (question.prompt + choice for question in task.questions for choice in ("", *question.choices))
         encoded = _encode(tokenizer, texts)

@@ -73,13 +73,8 @@ def plan_windows(documents: list[str], n_windows: int, length: int, corpus_hash:
     With enough documents each window comes from a document of its own; otherwise they are distributed by room, and each
     document is cut into equal slots with one window at random in each. Returns fewer windows if there is no room.
     """
-    generator = np.random.default_rng([int(corpus_hash[:8], 16), seed])
-    room = np.array([len(document) // length for document in documents], dtype=np.int64)
-    if len(documents) >= n_windows:
-        counts = np.zeros(len(documents), dtype=np.int64)
-        counts[generator.choice(len(documents), n_windows, replace=False)] = 1
-    else:
-        counts = _distribute_windows(room, n_windows)
+    generator = _generator(corpus_hash, seed)
+    counts = _distribute_windows([len(document) // length for document in documents], n_windows, generator)
     windows = []
     for index in np.flatnonzero(counts):
         slot = len(documents[index]) // int(counts[index])
@@ -89,11 +84,21 @@ def plan_windows(documents: list[str], n_windows: int, length: int, corpus_hash:
     return windows
 
 
-def _distribute_windows(room: np.ndarray, n_windows: int) -> np.ndarray:
-    """Number of windows per document: one if there is room, then more where there is most room per window."""
-    counts = np.minimum(room, 1)
-    while counts.sum() < min(n_windows, room.sum()):
-        counts[np.argmax(np.where(counts < room, room / (counts + 1), -1))] += 1
+def _generator(corpus_hash: str, *seed: int) -> np.random.Generator:
+    return np.random.default_rng([int(corpus_hash[:8], 16), *seed])
+
+
+def _distribute_windows(room: list[int], n_windows: int, generator: np.random.Generator) -> np.ndarray:
+    """Number of windows per document: with enough documents one in each of some; otherwise one if there is room, then more
+    where there is most room per window."""
+    if len(room) >= n_windows:
+        counts = np.zeros(len(room), dtype=np.int64)
+        counts[generator.choice(len(room), n_windows, replace=False)] = 1
+        return counts
+    rooms = np.array(room, dtype=np.int64)
+    counts = np.minimum(rooms, 1)
+    while counts.sum() < min(n_windows, rooms.sum()):
+        counts[np.argmax(np.where(counts < rooms, rooms / (counts + 1), -1))] += 1
     return counts
 
 
@@ -103,10 +108,10 @@ def plan_chat_windows(room: list[int], n_windows: int, corpus_hash: str, seed: i
     With enough documents each window is the first of its document: chat models read conversations from the start.
     Otherwise they are distributed by room. Returns fewer windows if there is no room.
     """
-    generator = np.random.default_rng([int(corpus_hash[:8], 16), seed])
+    generator = _generator(corpus_hash, seed)
+    counts = _distribute_windows(room, n_windows, generator)
     if len(room) >= n_windows:
-        return [Window(int(index), 0) for index in np.sort(generator.choice(len(room), n_windows, replace=False))]
-    counts = _distribute_windows(np.array(room, dtype=np.int64), n_windows)
+        return [Window(int(index), 0) for index in np.flatnonzero(counts)]
     return [
         Window(index, int(number))
         for index, count in enumerate(counts.tolist())
@@ -121,7 +126,6 @@ def spare_windows(
 
     The same for every model; how many are needed depends on its tokenizer.
     """
-    generator = np.random.default_rng([int(corpus_hash[:8], 16), seed, 1])
     starts_by_document: dict[int, list[int]] = {}
     for window in windows:
         starts_by_document.setdefault(window.document, []).append(window.start)
@@ -133,15 +137,14 @@ def spare_windows(
         ):
             for slot in range(gap_start, gap_end - length + 1, length):
                 spares.append(Window(index, _word_start(document, slot, gap_start)))
-    return [spares[i] for i in generator.permutation(len(spares))]
+    return [spares[i] for i in _generator(corpus_hash, seed, 1).permutation(len(spares))]
 
 
 def spare_chat_windows(room: list[int], windows: list[Window], corpus_hash: str, seed: int) -> list[Window]:
     """The windows of chat messages that are not planned, in the order in which they are used."""
-    generator = np.random.default_rng([int(corpus_hash[:8], 16), seed, 1])
     planned = set(windows)
     spares = [w for index, count in enumerate(room) for n in range(count) if (w := Window(index, n)) not in planned]
-    return [spares[i] for i in generator.permutation(len(spares))]
+    return [spares[i] for i in _generator(corpus_hash, seed, 1).permutation(len(spares))]
 
 
 def _word_start(document: str, start: int, floor: int) -> int:

@@ -188,6 +188,12 @@ def opening_token(tokenizer: Any) -> str | None:
     return str(tokenizer.bos_token) if tokenizer("a", verbose=False)["input_ids"][0] == bos else None
 
 
+def unknown_token(tokenizer: Any) -> int | None:
+    """The unknown token that a tokenizer can produce; byte-level ones cannot, and name BOS or EOS in its place."""
+    unknown = tokenizer.unk_token_id
+    return None if unknown in (tokenizer.bos_token_id, tokenizer.eos_token_id) else unknown
+
+
 def encode_text(text: str, tokenizer: Any, n_tokens: int, opened: bool = True, model: str = "this model") -> Encoded:
     """The first tokens of a text, with the special tokens that the tokenizer adds if `opened`.
 
