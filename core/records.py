@@ -384,17 +384,20 @@ ProgressCallback = Callable[[Progress], None]
 
 
 PROFILE_TABLES = {
-    "layer_estimates": "estimates",
-    "layer_correlators": "correlators",
-    "layer_pairs": "pairs",
-    "layer_replicates": "replicates",
-    "layer_distributions": "distributions",
-    "run_checks": "checks",
-    "run_claims": "claims",
-    "run_extrema": "extrema",
-    "run_controls": "controls",
-    "run_summaries": "summaries",
-    "run_windows": "windows",
+    table: table.partition("_")[2]
+    for table in (
+        "layer_estimates",
+        "layer_correlators",
+        "layer_pairs",
+        "layer_replicates",
+        "layer_distributions",
+        "run_checks",
+        "run_claims",
+        "run_extrema",
+        "run_controls",
+        "run_summaries",
+        "run_windows",
+    )
 }
 """Table with many rows per run -> the field of Profile that holds its rows."""
 

@@ -146,13 +146,8 @@ def _sentence(model: type, error: Any) -> Sentence:
     *above, last = error["loc"] or ("",)
     if kind == "value_error":  # raised by a validator of the model itself
         problem = context["error"].args[0] if context["error"].args else str(context["error"])
-        if str(problem).endswith("."):
-            return (
-                Sentence("{key} {problem}", key=key, problem=problem) if key else Sentence("{problem}", problem=problem)
-            )
-        return (
-            Sentence("{key} {problem}.", key=key, problem=problem) if key else Sentence("{problem}.", problem=problem)
-        )
+        whole = problem if str(problem).endswith(".") else Sentence("{problem}.", problem=problem)
+        return Sentence("{key} {problem}", key=key, problem=whole) if key else Sentence("{problem}", problem=whole)
     if kind == _UNKNOWN_NAME and isinstance(value, str):
         return sentences(unknown_name(Sentence("{key}", key=key), value, context["allowed"]), context["more"])
     field = dict(_fields(_model_at(model, above))).get(str(last)) or _entry_of(model, above)
@@ -222,7 +217,7 @@ def _described(model: Any, field: FieldInfo | None) -> Sentence:
     """Describe the values that a field accepts."""
     if field is None:  # the file itself, or an entry of a list
         return Sentence("a table with {names}", names=[name for name, _ in _fields(model)])
-    described = [field.description, *(_description(one) for one in _annotated(field.annotation))]
+    described = [field.description, *_descriptions(field.annotation)]
     if found := next(filter(None, described), None):
         return found if isinstance(found, Sentence) else Sentence(found)
     if choices := _choices(field.annotation):
@@ -230,17 +225,13 @@ def _described(model: Any, field: FieldInfo | None) -> Sentence:
     return Sentence("a table with {names}", names=[name for name, _ in _fields(_model_of(field))])
 
 
-def _annotated(annotation: Any) -> Iterator[Any]:
-    """The metadata of the `Annotated` types in an optional field; pydantic does not lift their description to the field."""
+def _descriptions(annotation: Any) -> Iterator[str | None]:
+    """Those of the `Annotated` types in an optional field; pydantic does not lift them to the field."""
     if get_origin(annotation) in (Union, types.UnionType):
         for one in get_args(annotation):
-            yield from _annotated(one)
+            yield from _descriptions(one)
     elif get_origin(annotation) is Annotated:
-        yield from get_args(annotation)[1:]
-
-
-def _description(metadata: Any) -> str | None:
-    return metadata.description if isinstance(metadata, FieldInfo) else None
+        yield from (one.description for one in get_args(annotation)[1:] if isinstance(one, FieldInfo))
 
 
 def format_value(value: Any) -> str:

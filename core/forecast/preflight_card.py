@@ -242,17 +242,20 @@ class _Survey:
         return (*controls, self._pass("text", "text", None))
 
     def _pass(self, name: str, label: str, known_run: str | None) -> PassEstimate:
-        plan = self.plans.get(PASSES[name].weights)
-        if known_run or not (self.speed and plan and self.blueprint and self.layers and self.model and self.protocol):
+        plan, blueprint, layers = self.plans.get(PASSES[name].weights), self.blueprint, self.layers
+        if known_run or not (
+            self.speed and plan and blueprint and layers and self.model and self.protocol and self.source
+        ):
             return PassEstimate(name, label, known_run, {}, None, None)
-        row, protocol, shape = self.model.row, self.protocol, self.blueprint.shape
-        placed = self._placed(name)
-        layers = replace(self.layers, core_only=core_only_clouds(protocol, name))
-        if not PASSES[name].has_words:
-            layers = replace(layers, word_draws=[])
+        row, protocol, shape, device = self.model.row, self.protocol, blueprint.shape, blueprint.device.type
+        is_gguf = row.weight_format == "gguf"
+        is_mapped = not is_gguf and self.source.stored_dtype == self.config.dtype
+        placed = Placed(is_mapped, PASSES[name].weights, is_gguf, on_device=device == "cuda")
+        word_draws = layers.word_draws if PASSES[name].has_words else []
+        layers = replace(layers, core_only=core_only_clouds(protocol, name), word_draws=word_draws)
         windows = protocol.n_sequences, protocol.n_tokens
         n_workers = 0
-        if self.blueprint.device.type == "cpu":
+        if device == "cpu":
             n_workers = count_workers(layers, row.hidden_size, row.n_layers + 2, cpus_of_job(), self._room(self.model))
         work = Work(
             shape, plan, placed, layers, row.n_layers, *windows, row.vocabulary_size, row.weight_bytes, n_workers
@@ -261,12 +264,6 @@ class _Survey:
         geometry = geometry_bytes(layers, row.n_layers, row.hidden_size, pair_budget(self.config), n_workers)
         memory, gpu = footprint(self.speed.base_memory, shape, plan, placed, windows, row.vocabulary_size, geometry)
         return PassEstimate(name, label, None, pass_seconds(self.speed, work, estimators), memory, gpu or None)
-
-    def _placed(self, pass_name: str) -> Placed:
-        assert self.blueprint and self.source and self.source.weights
-        is_gguf, on_device = self.source.weights.gguf_file is not None, self.blueprint.device.type == "cuda"
-        is_mapped = not is_gguf and self.source.stored_dtype == self.config.dtype
-        return Placed(is_mapped, PASSES[pass_name].weights, is_gguf, on_device)
 
 
 def _largest(sizes: Sequence[int | None]) -> int | None:

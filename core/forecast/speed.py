@@ -156,17 +156,13 @@ def _time_per_call(work: Callable[[], object], device: torch.device) -> float:
     work()
     cpu_start = time.process_time()
     while sum(times) < _MIN_SECONDS or len(times) < 5 or time.process_time() == cpu_start:
-        times.append(_time_once(work, device))
+        _synchronize(device)
+        start = time.perf_counter()
+        work()
+        _synchronize(device)
+        times.append(time.perf_counter() - start)
     cpu_seconds = (time.process_time() - cpu_start) / len(times)
     return min(*times, cpu_seconds) if device.type == "cpu" else min(times)
-
-
-def _time_once(work: Callable[[], object], device: torch.device) -> float:
-    _synchronize(device)
-    start = time.perf_counter()
-    work()
-    _synchronize(device)
-    return time.perf_counter() - start
 
 
 def _synchronize(device: torch.device) -> None:

@@ -58,12 +58,15 @@ START_TOLERANCE = 30.0
 """Seconds by which two processes may disagree on the start time of a third: it is derived from the boot time, which moves
 when the clock is corrected."""
 STATES = {
-    "queued": Sentence("queued"),
-    "running": Sentence("running"),
-    "interrupted": Sentence("interrupted"),
-    "failed": Sentence("failed"),
-    "finished": Sentence("finished"),
-    "cancelled": Sentence("cancelled"),
+    str(state): state
+    for state in (
+        Sentence("queued"),
+        Sentence("running"),
+        Sentence("interrupted"),
+        Sentence("failed"),
+        Sentence("finished"),
+        Sentence("cancelled"),
+    )
 }
 """State of a job -> its name in a sentence."""
 

@@ -87,9 +87,9 @@ def encode_chat(window: ChatWindow, tokenizer: Any, n_tokens: int, model: str, n
     template = read_template(tokenizer, model)
     text, content_starts = "", []
     for turns in window.turns:
-        rendered = render(turns.messages, template, tokenizer, model, turns.named(name))
-        content_starts += [len(text) + start for start in rendered.starts]
-        text += rendered.text
+        rendered, starts = render(turns.messages, template, tokenizer, model, turns.named(name))
+        content_starts += [len(text) + start for start in starts]
+        text += rendered
     text = text[: 40 * n_tokens]  # any tokenizer finds its tokens in that
     # A template writes the special tokens itself.
     encoding = tokenizer(
@@ -183,15 +183,6 @@ MARK = "\U0010fffd"
 WAY_OUT = Sentence("measure the contents without a template, by --chat plain")
 
 
-@dataclass(frozen=True)
-class Rendered:
-    """A conversation as its template renders it."""
-
-    text: str
-    starts: list[int]
-    """Position of each message's content in `text`."""
-
-
 def read_template(tokenizer: Any, model: str) -> str:
     """The chat template, with the date pinned. Raises ModelError if the model has none, or one that cannot be masked."""
     try:
@@ -226,8 +217,8 @@ def template_hash(template: str) -> str:
     return hashlib.sha256(template.encode("utf-8", "surrogatepass")).hexdigest()[:12]
 
 
-def render(messages: Sequence[Message], template: str, tokenizer: Any, model: str, name: str) -> Rendered:
-    """The messages of a conversation as the model reads them, and the position of each content.
+def render(messages: Sequence[Message], template: str, tokenizer: Any, model: str, name: str) -> tuple[str, list[int]]:
+    """The messages of a conversation as the model reads them, and the position of each content in that text.
 
     The contents are found by rendering them once more between marks, which tells them from the same words written by the
     template. `name` is that of the conversation, for errors.
@@ -251,7 +242,7 @@ def render(messages: Sequence[Message], template: str, tokenizer: Any, model: st
     for surrounding, content in zip(segments[::2], contents, strict=False):
         starts.append(position + len(surrounding))
         position += len(surrounding) + len(content)
-    return Rendered(text, starts)
+    return text, starts
 
 
 def _apply(messages: list[tuple[str, str]], template: str, tokenizer: Any, model: str, name: str) -> str:

@@ -157,7 +157,7 @@ def test_a_plan_is_made_on_a_worker_as_here(tiny_llama, warehouse, tmp_path, clu
 def test_what_no_machine_has_fails_at_once_and_what_is_known_is_not_measured(config, warehouse, cluster, monkeypatch):
     first = measure(config, warehouse, quiet)
     big = replace(config, seed=1)
-    monkeypatch.setattr(engine, "job_needs", lambda one, at: Needs(10**15, 0) if one == big else job_needs(one, at))
+    monkeypatch.setattr(engine, "job_needs", lambda one, at: Needs(10**15) if one == big else job_needs(one, at))
     todo = [submit(one, warehouse) for one in (replace(config, device="cuda", seed=2), big, config)]
     ended = list(engine.run_jobs_on_cluster(todo, warehouse, cluster[0], quiet))
     assert [at.state for at in ended] == ["failed", "failed", "finished"]

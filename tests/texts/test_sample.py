@@ -76,7 +76,7 @@ def test_short_paragraphs_are_merged_and_no_text_is_lost():
 def test_a_text_that_is_too_short_says_what_is_needed_and_there(tokenizer, tmp_path):
     (tmp_path / "short.txt").write_text("A sentence about invoices and harbours. " * 40, encoding="utf-8")
     with pytest.raises(
-        CorpusError, match=r"32 disjoint windows of 128 tokens, .*its 1,\d+ characters have room for 2. Add text"
+        CorpusError, match=r"32 disjoint windows of 128 tokens, .*its 1,\d+ characters give 2. Add text"
     ):
         sample.draw_sample(open_corpus(str(tmp_path / "short.txt")), tokenizer, QUICK, seed=0)
 

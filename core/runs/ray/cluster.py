@@ -35,7 +35,6 @@ class Needs:
 
     memory_bytes: int | None
     """None if unknown."""
-    n_gpus: int
     random_models: Hashable = None
     """Key of the random models: jobs with equal keys share them. None if it measures none."""
 
@@ -43,13 +42,13 @@ class Needs:
 def job_needs(config: RunConfig | PlanConfig, warehouse: Warehouse) -> Needs:
     """Needs from the preflight card. Memory is unknown if only the workers can see the GPU or the model; a plan takes at
     most about as much as measuring the same model on the same text."""
-    is_on_gpu = int(config.device.startswith("cuda"))
+    measurement = config
     if isinstance(config, PlanConfig):
         names = ("model", "corpus", "column", "encoding", "chat", "dtype", "device", "memory_budget")
         measurement = RunConfig(**{name: getattr(config, name) for name in names})
-        (card,) = preflight_cards_from_process([measurement], warehouse, _n_threads())
-        return Needs(card.memory_bytes, is_on_gpu)
-    (card,) = preflight_cards_from_process([config], warehouse, _n_threads())
+    (card,) = preflight_cards_from_process([measurement], warehouse, _n_threads())
+    if isinstance(config, PlanConfig):
+        return Needs(card.memory_bytes)
     to_measure = {pass_.name for pass_ in card.passes if pass_.known_run is None}
     shared = (
         card.architecture,
@@ -63,7 +62,7 @@ def job_needs(config: RunConfig | PlanConfig, warehouse: Warehouse) -> Needs:
         config.seed,
         config.dtype,
     )
-    return Needs(card.memory_bytes, is_on_gpu, shared if to_measure.intersection(SHARED) else None)
+    return Needs(card.memory_bytes, shared if to_measure.intersection(SHARED) else None)
 
 
 @contextmanager
@@ -155,7 +154,7 @@ def task_options(ray: Any, config: RunConfig | PlanConfig, needs: Needs) -> dict
     """Options of the job's Ray task. Raises ResourceError for what no machine has, for which Ray would wait for ever."""
     machines = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     has_gpu = [machine for machine in machines if machine.get("GPU", 0) >= 1]
-    wants_gpu = needs.n_gpus > 0 or (config.device == "auto" and bool(has_gpu))
+    wants_gpu = config.device.startswith("cuda") or (config.device == "auto" and bool(has_gpu))
     if wants_gpu and not has_gpu:
         raise ResourceError(
             "{model} is to be measured on {device}, and no machine of the cluster has a GPU. Choose --device cpu "
