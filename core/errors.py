@@ -20,7 +20,7 @@ from __future__ import annotations
 import difflib
 import numbers
 import string
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from gettext import NullTranslations
 from typing import Any
 
@@ -59,16 +59,19 @@ class Sentence(str):
 
     def replaced(self, old: str, new: str) -> Sentence:
         """The sentence with `new` in place of `old` in every text that it is filled with: a place that is gone, say."""
-        parts = {name: _replaced(part, old, new) for name, part in self.parts.items()}
-        return Sentence(self.template, self.plural, **parts)
+        return self.with_texts(lambda text: text.replace(old, new))
+
+    def with_texts(self, change: Callable[[str], str]) -> Sentence:
+        """The sentence with every text that it is filled with changed."""
+        return Sentence(self.template, self.plural, **{name: _changed(one, change) for name, one in self.parts.items()})
 
 
-def _replaced(part: Any, old: str, new: str) -> Any:
+def _changed(part: Any, change: Callable[[str], str]) -> Any:
     if isinstance(part, Sentence):
-        return part.replaced(old, new)
+        return part.with_texts(change)
     if isinstance(part, list):
-        return [_replaced(one, old, new) for one in part]
-    return part.replace(old, new) if isinstance(part, str) else part
+        return [_changed(one, change) for one in part]
+    return change(part) if isinstance(part, str) else part
 
 
 def sentences(*parts: str) -> Sentence:

@@ -112,6 +112,16 @@ def read_whole(file: Path, what: str = Sentence("file"), most: int = MOST_READ) 
         raise InputError("The {what} {file} cannot be read: {reason}.", what=what, file=file, reason=reason) from error
 
 
+def write_json(path: Path, content: dict[str, Any]) -> None:
+    """Write a JSON file atomically, without waiting for the disk: progress is written all the time. Raises ResourceError."""
+    temporary = path.with_name(path.name + ".new")
+    try:
+        temporary.write_text(json.dumps(content, indent=1, ensure_ascii=False), encoding="utf-8")
+        os.replace(temporary, path)
+    except OSError as error:
+        raise ResourceError("{path} cannot be written: {reason}.", path=path, reason=error.strerror or error) from error
+
+
 def read_json(file: Path) -> Any:
     """The content of a JSON file. Raises OSError, or ValueError for invalid or too deeply nested JSON."""
     return parse_json(file.read_text(encoding="utf-8"))

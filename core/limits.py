@@ -25,8 +25,8 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import ResourceError, Sentence, to_record
+from core.files import PROJECT, write_json
 
-ROOT = Path(__file__).resolve().parents[1]
 POLL_INTERVAL = 0.05
 WORKERS_INTERVAL = 1.0
 """Seconds: who was started beside the watched process is asked more rarely, since all processes are looked through for it."""
@@ -54,7 +54,7 @@ def watched(reason_file: Path) -> Iterator[None]:
         return
     _watcher = subprocess.Popen(
         [sys.executable, "-m", "core.limits", str(os.getpid()), str(reason_file.absolute())],
-        cwd=ROOT,
+        cwd=PROJECT,
         stdin=subprocess.PIPE,
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
@@ -171,7 +171,8 @@ def main() -> None:
         used = _memory_of_all([pid, *workers])
         exceeded = [limit for limit in limits if used > limit.get("bytes", used) or now > limit.get("until", now)]
         if exceeded and os.getppid() == pid:
-            _write_reason(reason_file, exceeded[-1]["reason"])
+            with suppress(ResourceError):  # the process must end all the same
+                write_json(reason_file, {"told": exceeded[-1]["reason"], "exit_code": ResourceError.exit_code})
             os.kill(pid, signal.SIGKILL)
             return
 
@@ -193,14 +194,6 @@ def _memory_of_all(pids: list[int]) -> int:
         with suppress(psutil.Error):  # it has just ended
             used += anonymous_memory(pid)
     return used
-
-
-def _write_reason(file: Path, reason: Any) -> None:
-    record = {"told": reason, "exit_code": ResourceError.exit_code}
-    with suppress(OSError):  # the process must end all the same
-        part = file.with_name(f"{file.name}.part")
-        part.write_text(json.dumps(record, ensure_ascii=False, indent=1), encoding="utf-8")
-        os.replace(part, file)
 
 
 if __name__ == "__main__":

@@ -79,7 +79,11 @@ def validate(model: type[T], content: Any, place: Path | str, context: Any = Non
         first = min(
             _without_consequences(error.errors(include_url=False)), key=lambda one: len(one["loc"])
         )  # nearest to the top of the file
-        raise InputError("{named}: {problem}", named=named, problem=_on_one_line(_sentence(model, first))) from error
+        raise InputError(
+            "{named}: {problem}",
+            named=named,
+            problem=_sentence(model, first).with_texts(lambda text: " ".join(text.split())),
+        ) from error
 
 
 def from_config(adapter: TypeAdapter[T], text: str) -> T:
@@ -90,15 +94,6 @@ def from_config(adapter: TypeAdapter[T], text: str) -> T:
         first = error.errors(include_url=False)[0]
         place = dotted(("config", *first["loc"]))
         raise ValueError(f"{place}: {' '.join(str(first['msg']).split())}") from error
-
-
-def _on_one_line(part: Any) -> Any:
-    """The sentence, with every text that it quotes on one line."""
-    if isinstance(part, Sentence):
-        return Sentence(part.template, **{name: _on_one_line(one) for name, one in part.parts.items()})
-    if isinstance(part, list):
-        return [_on_one_line(one) for one in part]
-    return " ".join(part.split()) if isinstance(part, str) else part
 
 
 def _without_consequences(errors: Sequence[Any]) -> list[Any]:

@@ -20,14 +20,14 @@ import numpy as np
 import torch
 
 from core.errors import WorkdimError
-from core.files import write_atomic
+from core.files import PROJECT, write_atomic
 from core.geometry import clouds
 from core.geometry.clouds import contiguous_blocks, half_splits
 from core.geometry.effort import layer_seconds
 from core.geometry.layer import CloudPlan, measure_layer
 from core.limits import anonymous_memory
 from core.models.model import TORCH_DTYPES, choose_device
-from core.models.packages import ROOT, cache_folder
+from core.models.packages import cache_folder
 from core.models.random_weights import load_libraries
 
 FORMAT = 3
@@ -102,7 +102,7 @@ def _run_self_test(dtype: str, device: torch.device) -> Speed:
     try:
         completed = subprocess.run(
             command,
-            cwd=ROOT,
+            cwd=PROJECT,
             capture_output=True,
             text=True,
             encoding="utf-8",

@@ -25,11 +25,11 @@ import numpy as np
 import psutil
 import torch
 
-from core.files import max_parallel_jobs
+from core.files import PROJECT, max_parallel_jobs
 from core.geometry.effort import layer_bytes, layer_seconds
 from core.geometry.layer import CloudPlan, measure_layer
 from core.geometry.results import LayerResult
-from core.limits import ROOT, anonymous_memory
+from core.limits import anonymous_memory
 
 SHORT_SECONDS = 20.0
 """Layers that together take less are measured in the job's own process: a worker takes two seconds to start."""
@@ -121,11 +121,11 @@ class LayerWorkers:
 
 
 def _start() -> subprocess.Popen[bytes]:
-    paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    paths = [str(PROJECT), *filter(None, [os.environ.get("PYTHONPATH")])]
     one_thread = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
     return subprocess.Popen(
         [sys.executable, "-m", "core.measure.layer_workers"],
-        cwd=ROOT,
+        cwd=PROJECT,
         env=os.environ | one_thread | {"PYTHONPATH": os.pathsep.join(paths), "PYTHONUTF8": "1"},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,

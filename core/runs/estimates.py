@@ -18,10 +18,10 @@ from typing import Any
 
 from core import errors
 from core.errors import CorpusError, InputError, ResourceError, Sentence, WorkdimError
-from core.files import default_warehouse, read_json_or_none
+from core.files import PROJECT, default_warehouse, read_json_or_none
 from core.limits import anonymous_memory, free_bytes, limit_memory, watched
 from core.records import PassEstimate, PlanConfig, PlanEstimate, Preflight, RunConfig
-from core.runs.processes import ROOT, environment
+from core.runs.processes import environment
 from core.runs.requests import from_json, with_companions
 from core.warehouse.warehouse import Warehouse
 
@@ -141,7 +141,7 @@ def _run_process(kind: str, request: Any, warehouse: Warehouse, cpus: int | None
         try:
             completed = subprocess.run(
                 [*COMMAND, kind, str(reason_file)],
-                cwd=ROOT,
+                cwd=PROJECT,
                 env=environment(warehouse) | ({"OMP_NUM_THREADS": str(cpus)} if cpus else {}),
                 input=json.dumps(request),
                 stdout=subprocess.PIPE,

@@ -18,7 +18,6 @@ core/runs/progress.py writes progress and log.
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import secrets
 import shutil
@@ -43,6 +42,7 @@ from core.files import (
     read_json_or_none,
     refuse_where_read_only,
     try_lock,
+    write_json,
 )
 from core.records import PLACES, Estimate, PlanConfig, Progress, RunConfig, ScoreConfig, matching_ids
 from core.runs.requests import KINDS, from_json, job_kind
@@ -359,13 +359,3 @@ def _uuid7(seconds: float, bits: int) -> str:
     """
     ticks = int(seconds * 1000 * 4096)
     return str(uuid.UUID(int=ticks >> 12 << 80 | 0x7 << 76 | (ticks & 0xFFF) << 64 | 0x2 << 62 | bits & (1 << 62) - 1))
-
-
-def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Write a JSON file atomically, without waiting for the disk: progress is written all the time. Raises ResourceError."""
-    temporary = path.with_name(path.name + ".new")
-    try:
-        temporary.write_text(json.dumps(content, indent=1, ensure_ascii=False), encoding="utf-8")
-        os.replace(temporary, path)
-    except OSError as error:
-        raise ResourceError("{path} cannot be written: {reason}.", path=path, reason=error.strerror or error) from error

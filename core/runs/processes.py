@@ -21,6 +21,7 @@ from filelock import FileLock
 
 from core.errors import InputError, ResourceError
 from core.files import (
+    PROJECT,
     acquire_lock,
     is_locked,
     lock_path,
@@ -28,6 +29,7 @@ from core.files import (
     max_parallel_jobs,
     refuse_where_read_only,
     release_lock,
+    write_json,
 )
 from core.runs.jobs import (
     CANCEL_FILE,
@@ -39,11 +41,9 @@ from core.runs.jobs import (
     list_jobs,
     remove_job,
     worker_record,
-    write_json,
 )
 from core.warehouse.warehouse import Warehouse
 
-ROOT = Path(__file__).resolve().parents[2]
 COMMAND = (sys.executable, "-m", "core")
 POLL_INTERVAL = 0.2
 TURN_POLL_INTERVAL = 0.3
@@ -74,7 +74,7 @@ def start_verb(warehouse: Warehouse, log_file: Path, *arguments: str) -> subproc
 def _start_process(warehouse: Warehouse, log: BinaryIO, *arguments: str) -> subprocess.Popen[bytes]:
     return subprocess.Popen(
         [*COMMAND, *arguments],
-        cwd=ROOT,
+        cwd=PROJECT,
         env=environment(warehouse),
         stdin=subprocess.DEVNULL,
         stdout=log,
@@ -85,7 +85,7 @@ def _start_process(warehouse: Warehouse, log: BinaryIO, *arguments: str) -> subp
 
 def environment(warehouse: Warehouse) -> dict[str, str]:
     """Environment variables of a process that runs a verb on this warehouse, in whatever folder."""
-    paths = [str(ROOT), *filter(None, [os.environ.get("PYTHONPATH")])]
+    paths = [str(PROJECT), *filter(None, [os.environ.get("PYTHONPATH")])]
     return (
         waiting_policy()
         | os.environ

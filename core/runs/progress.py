@@ -12,9 +12,10 @@ from dataclasses import asdict
 
 from core import errors
 from core.errors import ResourceError, Sentence
+from core.files import write_json
 from core.records import PLAN_PHASES, SCORING, Progress, ProgressCallback, RunConfig
 from core.registry.protocols import find_protocol
-from core.runs.jobs import Job, write_json
+from core.runs.jobs import Job
 
 LOG_TAIL_BYTES = 65_536
 WRITE_INTERVAL = 0.2

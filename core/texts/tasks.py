@@ -155,16 +155,12 @@ def _parse_line(line: str, location: str) -> Any:
     try:
         content = json.loads(line, object_pairs_hook=unique_keys)
         json.dumps(content, ensure_ascii=False).encode()
-    except json.JSONDecodeError as error:
-        raise InputError(
-            "{place} is no JSON (character {column}: {reason}).", place=location, column=error.colno, reason=error.msg
-        ) from error
     except UnicodeEncodeError as error:
         raise InputError(
             "{place}: half of a character (a lone surrogate) has no UTF-8 form. Write it whole.", place=location
         ) from error
     except (RecursionError, ValueError) as error:
-        raise InputError("{place} is nested too deeply, or has too long a number.", place=location) from error
+        raise InputError("{place} is no JSON: {reason}.", place=location, reason=error) from error
     return content
 
 

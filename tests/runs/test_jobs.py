@@ -17,6 +17,7 @@ import pytest
 
 from core.errors import InputError, ResourceError, Sentence
 from core.figures.layer_profiles import partial_thumbnail
+from core.files import write_json
 from core.geometry.results import CloudEstimate, LayerResult
 from core.locale import in_language, worded
 from core.measure import checkpoint
@@ -26,7 +27,7 @@ from core.records import Estimate, RunConfig
 from core.registry.protocols import PROTOCOLS
 from core.runs import processes
 from core.runs.execution import run_submitted
-from core.runs.jobs import find_job, finish_job, job_status, list_jobs, submit, worker_record, write_json
+from core.runs.jobs import find_job, finish_job, job_status, list_jobs, submit, worker_record
 from core.runs.progress import log_warnings, read_log
 from core.runs.recovery import recover
 from core.warehouse import queries

@@ -75,7 +75,7 @@ def test_a_task_may_be_of_texts(read):
         ([b"prompt,choices"], "line 1 is no JSON"),
         ([b'{"answer": 0, "answer": 1}'], "a key stands there twice"),
         ([b'{"text": "\\ud800"}'], "half of a character"),
-        ([b"[" * 100_000], "nested too deeply"),
+        ([b"[" * 100_000], "is no JSON"),
         ([b'{"text": "\xff"}'], "is not utf-8"),
     ],
 )

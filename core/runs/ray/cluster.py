@@ -15,10 +15,11 @@ from dataclasses import dataclass
 from typing import Any
 
 from core.errors import ResourceError, Sentence, sentences
+from core.files import PROJECT
 from core.records import PlanConfig, RunConfig
 from core.registry.passes import SHARED
 from core.runs.estimates import preflight_cards_from_process
-from core.runs.processes import ROOT, waiting_policy
+from core.runs.processes import waiting_policy
 from core.warehouse.warehouse import Warehouse
 
 DEFAULT_CPUS = 2
@@ -125,7 +126,7 @@ def _environment() -> dict[str, Any]:
         "__pycache__",
     ]
     variables = {"WORKDIM_CODE_VERSION": code_version(), "PYTHONUTF8": "1"}
-    return {"working_dir": str(ROOT), "excludes": excludes, "env_vars": variables}
+    return {"working_dir": str(PROJECT), "excludes": excludes, "env_vars": variables}
 
 
 def check_ray(address: str | None) -> None:

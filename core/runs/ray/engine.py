@@ -16,6 +16,7 @@ from dataclasses import replace
 from typing import Any
 
 from core.errors import InputError, ResourceError
+from core.files import write_json
 from core.records import PlanConfig
 from core.runs import jobs
 from core.runs.execution import ingest_or_wait
@@ -162,7 +163,7 @@ class _ClusterJobs:
         for job in self._tasks.values():
             if job.job_id in progress:
                 with suppress(ResourceError):  # a reader may hold the file
-                    jobs.write_json(job.folder / "progress.json", progress[job.job_id])
+                    write_json(job.folder / "progress.json", progress[job.job_id])
         self._pending_progress = self._board.progress.remote()
 
     # --- collect -------------------------------------------------------------------------------------------------
@@ -214,7 +215,7 @@ class _ClusterJobs:
             if result["finished"]:
                 jobs.finish_job(job, result["finished"] | {"waits": waits})
                 return
-            jobs.write_json(job.folder / jobs.ERROR_FILE, result["error"])
+            write_json(job.folder / jobs.ERROR_FILE, result["error"])
         except self._ray.exceptions.RayTaskError as error:
             jobs.record_failure(job, error.cause)
         except self._ray.exceptions.RayError as error:
