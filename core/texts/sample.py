@@ -314,7 +314,8 @@ class _Source:
     """The text of a content, without chat templates."""
     word_span: Callable[[Any, bool], int]
     """(content, whether the script is wide) -> number of characters that words are taken from."""
-    position: Callable[[Window], int]
+    starts: list[int]
+    """Position of each document."""
     end: int
     """Position of the end of the text."""
     max_length: int
@@ -325,6 +326,9 @@ class _Source:
     """(start, stop, tokens) -> position where a window ends whose tokens were found between start and stop."""
     spare_windows: Callable[[], list[Window]]
     """Further windows in the room that is left, in the order in which they are used."""
+
+    def position(self, window: Window) -> int:
+        return self.starts[window.document] + window.start
 
 
 @dataclass(frozen=True)
@@ -387,18 +391,13 @@ def _text_windows(corpus: Corpus, protocol: Protocol, length: int, seed: int, op
     n_tokens = protocol.n_tokens
     documents, windows = place_windows(corpus, protocol.n_sequences, length, seed)
     joined = BETWEEN.join(documents)
-    starts = np.cumsum([0, *(len(document) + len(BETWEEN) for document in documents)]).tolist()
-
-    def position(window: Window) -> int:
-        return starts[window.document] + window.start
-
     return _Source(
         windows,
         contents=[window_text(documents, windows, index, n_tokens) for index in range(len(windows))],
         encode=lambda text, tokenizer, model: encode_text(text, tokenizer, n_tokens, opened, model),
         text=str,
         word_span=lambda _text, wide: word_span(n_tokens, wide),
-        position=position,
+        starts=np.cumsum([0, *(len(document) + len(BETWEEN) for document in documents)]).tolist(),
         end=len(joined),
         max_length=400 * n_tokens,
         content_between=lambda start, stop: joined[start:stop],
@@ -414,17 +413,13 @@ def _chat_windows(corpus: Corpus, protocol: Protocol, length: int, seed: int) ->
     all_windows = [chat for document in documents for chat in document]
     starts = np.cumsum([0, *windows_per_document]).tolist()
     n_tokens, name = protocol.n_tokens, corpus.row.name
-
-    def position(window: Window) -> int:
-        return starts[window.document] + window.start
-
     return _Source(
         windows,
-        contents=[all_windows[position(window)] for window in windows],
+        contents=[all_windows[starts[window.document] + window.start] for window in windows],
         encode=lambda chat, tokenizer, model: encode_chat(chat, tokenizer, n_tokens, model, name),
         text=lambda chat: chat.text,
         word_span=lambda chat, wide: chat_word_span(chat, n_tokens, wide),
-        position=position,
+        starts=starts,
         end=len(all_windows),
         max_length=8,
         content_between=lambda start, stop: join_windows(all_windows[start:stop]),
