@@ -93,7 +93,7 @@ class _Survey:
         else:
             self._open(stack)
         with self._step():
-            self.model = self.blueprint and self.blueprint.weightless
+            self.model = self.blueprint.weightless if self.blueprint else None
         if self.model and self.blueprint:
             try:
                 self.speed = speed_of(self.config.dtype, self.blueprint.device)
@@ -200,12 +200,12 @@ class _Survey:
         to_measure = [pass_ for pass_ in passes if pass_.known_run is None]
         known: dict[str, Any] = dict(self.existing)
         if source:
-            copied = ("where", "stored_dtype", "licence", "parameters", "download_bytes")
-            known |= {name: getattr(source, name) for name in copied}
+            names = ["where", "stored_dtype", "licence", "parameters", "download_bytes"]
+            known |= {name: getattr(source, name) for name in names}
         if model and self.protocol:
-            copied = ("name", "architecture", "family", "kind", "parameters", "n_layers", "hidden_size", "weight_bytes")
+            names = ["name", "architecture", "family", "kind", "parameters", "n_layers", "hidden_size", "weight_bytes"]
             n_tokens = self.protocol.n_sequences * self.protocol.n_tokens
-            known |= {name: getattr(model.row, name) for name in copied} | {
+            known |= {name: getattr(model.row, name) for name in names} | {
                 "stack": model.stack,
                 "stored_format": model.row.weight_format,
                 "scratch_bytes": states_bytes(model.n_layers, n_tokens, model.hidden_size),

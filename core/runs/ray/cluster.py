@@ -43,13 +43,11 @@ class Needs:
 def job_needs(config: RunConfig | PlanConfig, warehouse: Warehouse) -> Needs:
     """Needs from the preflight card. Memory is unknown if only the workers can see the GPU or the model; a plan takes at
     most about as much as measuring the same model on the same text."""
-    measurement = config
     if isinstance(config, PlanConfig):
         names = ("model", "corpus", "column", "encoding", "chat", "dtype", "device", "memory_budget")
         measurement = RunConfig(**{name: getattr(config, name) for name in names})
-    (card,) = preflight_cards_from_process([measurement], warehouse, _n_threads())
-    if isinstance(config, PlanConfig):
-        return Needs(card.memory_bytes)
+        return Needs(job_needs(measurement, warehouse).memory_bytes)
+    (card,) = preflight_cards_from_process([config], warehouse, _n_threads())
     to_measure = {pass_.name for pass_ in card.passes if pass_.known_run is None}
     shared = (
         card.architecture,
