@@ -45,7 +45,7 @@ from core.files import (
     write_json,
 )
 from core.records import PLACES, Estimate, PlanConfig, Progress, RunConfig, ScoreConfig, matching_ids
-from core.runs.requests import KINDS, from_json, job_kind
+from core.runs.requests import KINDS, from_json
 from core.warehouse.warehouse import Warehouse
 
 CANCEL_FILE = "cancel"
@@ -183,7 +183,8 @@ def _absolute(reference: str, is_path: bool = False) -> str:
 
 def to_request(job: Job) -> dict[str, Any]:
     """The content of job.json."""
-    return {name: value for name, value in asdict(job).items() if name != "folder"} | {"kind": job_kind(job.config)}
+    (kind,) = (kind for kind, config_class in KINDS.items() if isinstance(job.config, config_class))
+    return {name: value for name, value in asdict(job).items() if name != "folder"} | {"kind": kind}
 
 
 def create_job(warehouse: Warehouse, job_id: str, request: dict[str, Any]) -> Job:

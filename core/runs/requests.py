@@ -50,11 +50,6 @@ KINDS: dict[str, type[RunConfig | ScoreConfig | PlanConfig]] = {
 """Kind of a job -> the class of its request."""
 
 
-def job_kind(config: Any) -> str:
-    """The kind of the job that this request asks for."""
-    return next(kind for kind, record in KINDS.items() if isinstance(config, record))
-
-
 def from_json(record_class: type[T], record: Mapping[str, Any]) -> T:
     """A record from JSON, which knows no tuples. Raises TypeError for one of another version, with other fields."""
     return record_class(**{name: tuple(value) if isinstance(value, list) else value for name, value in record.items()})

@@ -80,25 +80,19 @@ def _python_source() -> list[str]:
     return [path.read_text(encoding="utf-8").strip() for path in files]
 
 
-def _shipped_text(name: str) -> Callable[[], list[str]]:
-    return lambda: _paragraphs((DATA / f"{name}.txt").read_text(encoding="utf-8"))
-
-
-def _shipped_rows(name: str) -> Callable[[], list[str]]:
-    return lambda: pl.read_ndjson(DATA / f"{name}.jsonl")["text"].to_list()
+def _shipped(name: str) -> Callable[[], list[str]]:
+    """Paragraphs of a text, or rows of a table."""
+    text, rows = DATA / f"{name}.txt", DATA / f"{name}.jsonl"
+    return lambda: _paragraphs(text.read_text("utf-8")) if text.exists() else pl.read_ndjson(rows)["text"].to_list()
 
 
 BUILT_IN: dict[str, BuiltIn] = {
     "python-docs": BuiltIn("en", "technical reference", "PSF-2.0", _python_docs),
     "python-source": BuiltIn("code", "source code", "PSF-2.0", _python_source),
-    "english-business": BuiltIn(
-        "en", "business and general knowledge", "Apache-2.0", _shipped_text("english-business")
-    ),
-    "japanese-business": BuiltIn(
-        "ja", "business and general knowledge", "Apache-2.0", _shipped_text("japanese-business")
-    ),
-    "ladder-code": BuiltIn("code", "source code", "PSF-2.0", _shipped_rows("ladder-code")),
-    "ladder-prose": BuiltIn("en", "technical reference", "PSF-2.0", _shipped_rows("ladder-prose")),
+    "english-business": BuiltIn("en", "business and general knowledge", "Apache-2.0", _shipped("english-business")),
+    "japanese-business": BuiltIn("ja", "business and general knowledge", "Apache-2.0", _shipped("japanese-business")),
+    "ladder-code": BuiltIn("code", "source code", "PSF-2.0", _shipped("ladder-code")),
+    "ladder-prose": BuiltIn("en", "technical reference", "PSF-2.0", _shipped("ladder-prose")),
 }
 
 
