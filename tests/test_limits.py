@@ -10,7 +10,7 @@ from dataclasses import replace
 import pytest
 
 from core.commands.jobs import report_end
-from core.errors import Sentence
+from core.errors import Sentence, from_record
 from core.limits import limit_memory
 from core.locale import in_language, worded
 from core.records import RunConfig
@@ -27,7 +27,7 @@ BEGIN = """
 import re, sys, time
 from pathlib import Path
 from core import limits
-from core.errors import Sentence
+from core.errors import Sentence, from_record
 with limits.watched(Path(sys.argv[1])):
 """
 
@@ -38,7 +38,9 @@ def run_watched(body: str, tmp_path) -> tuple[int, str]:
     script = BEGIN + "".join(f"    {line}\n" for line in body.strip().splitlines()) + "    print('at its end')"
     done = subprocess.run([sys.executable, "-c", script, str(file)], cwd=ROOT, capture_output=True, timeout=120)
     assert (done.returncode == 0) == (b"at its end" in done.stdout), done.stderr
-    return done.returncode, json.loads(file.read_text(encoding="utf-8"))["reason"] if file.exists() else ""
+    return done.returncode, str(
+        from_record(json.loads(file.read_text(encoding="utf-8"))["told"])
+    ) if file.exists() else ""
 
 
 TAKE = "taken = bytearray(300 * 2**20); time.sleep(0.5)"
