@@ -27,7 +27,7 @@ BEGIN = """
 import re, sys, time
 from pathlib import Path
 from core import limits
-from core.errors import Sentence, from_record
+from core.errors import Sentence
 with limits.watched(Path(sys.argv[1])):
 """
 
@@ -38,9 +38,9 @@ def run_watched(body: str, tmp_path) -> tuple[int, str]:
     script = BEGIN + "".join(f"    {line}\n" for line in body.strip().splitlines()) + "    print('at its end')"
     done = subprocess.run([sys.executable, "-c", script, str(file)], cwd=ROOT, capture_output=True, timeout=120)
     assert (done.returncode == 0) == (b"at its end" in done.stdout), done.stderr
-    return done.returncode, str(
-        from_record(json.loads(file.read_text(encoding="utf-8"))["told"])
-    ) if file.exists() else ""
+    if not file.exists():
+        return done.returncode, ""
+    return done.returncode, from_record(json.loads(file.read_text(encoding="utf-8"))["told"])
 
 
 TAKE = "taken = bytearray(300 * 2**20); time.sleep(0.5)"
