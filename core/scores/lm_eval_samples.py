@@ -26,17 +26,8 @@ MAX_SAMPLES = 500_000
 _MAX_METRICS = 1_000
 _MAX_REMARKS = 10
 _FIELDS = {
-    "doc_id",
-    "doc",
-    "target",
-    "arguments",
-    "resps",
-    "filtered_resps",
-    "filter",
-    "metrics",
-    "doc_hash",
-    "prompt_hash",
-    "target_hash",
+    *("doc_id", "doc", "target", "arguments", "resps", "filtered_resps"),
+    *("filter", "metrics", "doc_hash", "prompt_hash", "target_hash"),
 }
 _ANSWERED = {"filtered_resps", "resps", "doc_hash"}
 _NAME = re.compile(r"samples_(.+?)_\d{4}-\d{2}-\d{2}T[\d.\-]+\.jsonl?", re.IGNORECASE)

@@ -163,15 +163,19 @@ def draw_sample(
 
 
 def _few_types_error(corpus: Corpus, sample: TokenSample, tokenizer: Any, model: str, n_types: int) -> CorpusError:
+    counts: dict[str, Any] = {
+        "model": model,
+        "corpus": corpus.row.name,
+        "n_types": n_types,
+        "n_tokens": sample.ids.size,
+        "min_types": MIN_TYPES,
+    }
     if len(tokenizer) < SMALL_VOCABULARY:
         return CorpusError(
             "The vocabulary of {model} has {n_tokenizer} types, of which {corpus} uses {n_types}; a cloud needs "
             "{min_types}. Models that read bytes or characters are not measured: choose one that reads words.",
-            model=model,
             n_tokenizer=len(tokenizer),
-            corpus=corpus.row.name,
-            n_types=n_types,
-            min_types=MIN_TYPES,
+            **counts,
         )
     n_words = len(np.unique(sample.words.words))
     is_unfit = sample.unknown_share > MAX_UNKNOWN or sample.tokens_per_character > MAX_TOKENS_PER_CHARACTER
@@ -179,24 +183,16 @@ def _few_types_error(corpus: Corpus, sample: TokenSample, tokenizer: Any, model:
         return CorpusError(
             "{corpus} repeats itself: its windows hold {n_words} different words, which {model} reads as {n_types} token "
             "types in {n_tokens:,} tokens; a cloud needs {min_types}. Choose a text with more variety.",
-            corpus=corpus.row.name,
             n_words=n_words,
-            model=model,
-            n_types=n_types,
-            n_tokens=sample.ids.size,
-            min_types=MIN_TYPES,
+            **counts,
         )
     return CorpusError(
         "The tokenizer of {model} leaves {n_types} token types in {n_tokens} tokens of {corpus} "
         "({tokens_per_character:.2f} tokens per character, {unknown_share:.0%} unknown); a cloud needs "
         "{min_types}. It does not fit this language: choose another text or another model.",
-        model=model,
-        n_types=n_types,
-        n_tokens=sample.ids.size,
-        corpus=corpus.row.name,
         tokens_per_character=sample.tokens_per_character,
         unknown_share=sample.unknown_share,
-        min_types=MIN_TYPES,
+        **counts,
     )
 
 
