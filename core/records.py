@@ -222,15 +222,13 @@ PLACES = ("model", "corpus", "task", "save_model", "companions")
 
 def without_places(config: Mapping[str, Any]) -> dict[str, Any]:
     """The content of a request to share: folders and files of this machine keep only their last name."""
-    return {key: _last_names(value) if key in PLACES else value for key, value in config.items()}
-
-
-def _last_names(value: Any) -> Any:
-    return type(value)(map(last_name, value)) if isinstance(value, (list, tuple)) else last_name(value)
+    return {key: last_name(value) if key in PLACES else value for key, value in config.items()}
 
 
 def last_name(reference: Any) -> Any:
-    """`model` for /home/who/model, ~/model and C:\\who\\model; a name that is not such a path is unchanged."""
+    """`model` for /home/who/model, ~/model and C:\\who\\model, also in a list; a name that is not such a path is unchanged."""
+    if isinstance(reference, (list, tuple)):
+        return type(reference)(map(last_name, reference))
     if not isinstance(reference, str):
         return reference
     windows = PureWindowsPath(reference)  # also splits at /
@@ -383,22 +381,7 @@ class Progress:
 ProgressCallback = Callable[[Progress], None]
 
 
-PROFILE_TABLES = {
-    table: table.partition("_")[2]
-    for table in (
-        "layer_estimates",
-        "layer_correlators",
-        "layer_pairs",
-        "layer_replicates",
-        "layer_distributions",
-        "run_checks",
-        "run_claims",
-        "run_extrema",
-        "run_controls",
-        "run_summaries",
-        "run_windows",
-    )
-}
+PROFILE_TABLES = {table: table.partition("_")[2] for table in TABLES if table.startswith(("layer_", "run_"))}
 """Table with many rows per run -> the field of Profile that holds its rows."""
 
 
