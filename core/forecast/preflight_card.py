@@ -65,7 +65,6 @@ class _Survey:
         self.blueprint: Blueprint | None = None
         self.model: OpenModel | None = None
         self.setup: Setup | None = None
-        self.plan: MemoryPlan | None = None
         self.plans: dict[str, MemoryPlan] = {}
         """Kind of weights of a pass -> its plan: drawn weights need more memory, and only trained ones are spread."""
         self.sample: TokenSample | None = None
@@ -140,10 +139,11 @@ class _Survey:
             require_context(model, protocol.n_tokens)
         with self._step():
             other_devices = available_bytes_elsewhere(blueprint.device, self.config.memory_budget)
-            self.plan = blueprint.plan_within(self._room(model), protocol.n_sequences, protocol.n_tokens, other_devices)
-            if self.plan.spread:
-                self.notes.append(Sentence("Its weights are spread over {n} GPUs.", n=len(self.plan.spread)))
-            if self.plan.on_demand:
+            plan = blueprint.plan_within(self._room(model), protocol.n_sequences, protocol.n_tokens, other_devices)
+            self.plans[TRAINED] = plan
+            if plan.spread:
+                self.notes.append(Sentence("Its weights are spread over {n} GPUs.", n=len(plan.spread)))
+            if plan.on_demand:
                 blueprint.require_streamable()
                 if blueprint.weights.gguf_file:
                     self.notes.append(
@@ -170,9 +170,8 @@ class _Survey:
 
     def _plan_controls(self, model: OpenModel, setup: Setup) -> None:
         """Fit the control passes that are to be measured into memory."""
-        if not self.plan:
+        if not self.plans:
             return
-        self.plans = {TRAINED: self.plan}
         windows = setup.protocol.n_sequences, setup.protocol.n_tokens
         to_measure = [control.name for control in self.controls or () if not control.run_id]
         for weights in sorted({PASSES[name].weights for name in to_measure} - {TRAINED}):
@@ -212,8 +211,8 @@ class _Survey:
                 "n_sequences": self.protocol.n_sequences,
                 "n_tokens": n_tokens,
             }
-        if self.plan:
-            known |= {"streamed": self.plan.on_demand, "batch": self.plan.batch}
+        if plan := self.plans.get(TRAINED):
+            known |= {"streamed": plan.on_demand, "batch": plan.batch}
         if self.speed and model and passes and all(pass_.seconds for pass_ in to_measure) and not self.refusals:
             is_gguf = model.row.weight_format == "gguf"
             start = start_seconds(self.speed, model.row.weight_bytes, is_gguf, model.vocabulary_size)
