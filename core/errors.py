@@ -26,6 +26,12 @@ from typing import Any
 
 from core.sources import Text, shown
 
+
+def N_(message: str) -> str:
+    """Mark a message for the catalogues; it is worded later, by `translated`, where its reader is known."""
+    return message
+
+
 ENGLISH = NullTranslations()
 """The language that messages are written in."""
 

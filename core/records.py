@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal, get_args
 
 import polars as pl
 
+from core.errors import N_ as _
 from core.errors import InputError, unknown_name
 from core.registry.protocols import Setting
 from core.tables import (
@@ -40,11 +41,6 @@ Dtype = Literal["float32", "bfloat16", "float16"]
 DTYPES: tuple[str, ...] = get_args(Dtype)
 DEVICES = r"auto|cpu|mps|cuda(:\d+)?"
 """Pattern of a device name."""
-
-
-def _(message: str) -> str:
-    """Mark a message for the catalogues; it is translated when a reader's language is known."""
-    return message
 
 
 SHORT_ID = 18

@@ -22,7 +22,7 @@ MAY_IMPORT = {
     "errors": {"sources"},
     "registry": {"errors"},
     "validation": {"errors"},
-    "tables": {"registry", "sources"},
+    "tables": {"registry", "sources", "errors"},
     "records": {"errors", "registry", "tables"},
     "locale": {"sources", "errors"},
     "pilots": {"errors", "validation", "records", "tables"},

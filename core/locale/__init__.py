@@ -17,6 +17,7 @@ from babel.messages.catalog import Catalog
 from babel.messages.mofile import write_mo
 from babel.messages.pofile import read_po
 
+from core.errors import N_ as N_
 from core.errors import InputError, Sentence, WorkdimError, unknown_name
 from core.sources import Text
 
@@ -82,11 +83,6 @@ def _(message: str, plural: str = "", /, **parts: Any) -> str:
 def translated(message: str) -> str:
     """What `_` does, for a message that was marked by `N_` elsewhere."""
     return Text(translations(spoken()).gettext(message))
-
-
-def N_(message: str) -> str:
-    """Mark a message for the catalogues; it is worded later, by `translated`, where its reader is known."""
-    return message
 
 
 def worded(text: str | WorkdimError) -> str:

@@ -11,17 +11,13 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from core.errors import N_ as _
 from core.errors import EstimateError, unknown_name
 
 PLATEAU = 0.1
 """Two scales of GRIDE agree if their log dimensions differ by less than this."""
 CLOUD = (2000, 100)
 """Numbers of points and dimensions of the cloud on which costs were measured."""
-
-
-def _(message: str) -> str:
-    """Mark a message for the catalogues; it is translated once the reader's language is known."""
-    return message
 
 
 @dataclass(frozen=True)

@@ -6,17 +6,12 @@ correlators, checks, protocols and passes come from their own records.
 
 from __future__ import annotations
 
+from core.errors import N_ as _
 from core.registry.checks import CHECKS
 from core.registry.correlators import CORRELATORS, PAIR_MEASURES, QUANTITIES
 from core.registry.estimators import ESTIMATORS
 from core.registry.passes import CONTROLS, PASSES
 from core.registry.protocols import TITLES
-
-
-def _(message: str) -> str:
-    """Mark a message for the catalogues; it is translated once the reader's language is known."""
-    return message
-
 
 NOT_STATED = "not stated"
 """Placeholder for a metric, filter, suite, unit or licence that the source does not name."""

@@ -8,10 +8,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-
-def _(message: str) -> str:
-    """Mark a message for the catalogues; it is translated once the reader's language is known."""
-    return message
+from core.errors import N_ as _
 
 
 @dataclass(frozen=True)

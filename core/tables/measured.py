@@ -6,13 +6,9 @@ from datetime import datetime
 from functools import partial
 from typing import Annotated
 
+from core.errors import N_ as _
 from core.registry.names import keys
 from core.tables.columns import Column, Residue
-
-
-def _(message: str) -> str:
-    """Mark a message for the catalogues; it is translated when a reader's language is known."""
-    return message
 
 
 def listed(kind: str) -> str:
