@@ -6,10 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import Any
 
-
-def _(message: str) -> str:
-    """Mark a message for the catalogues; it is translated once the reader's language is known."""
-    return message
+from core.errors import N_ as _
 
 
 @dataclass(frozen=True)

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, fields
 from functools import cache
 from typing import Annotated
 
+from core.errors import N_ as _
 from core.errors import InputError, unknown_name
 from core.registry.passes import CONTROLS, PASSES
 from core.registry.specifications import CORE_CLOUDS
@@ -35,11 +36,6 @@ class Setting:
 def settings(record_class: type) -> dict[str, Setting]:
     """Field -> its `Setting`. The class must be declared without postponed annotations."""
     return {f.name: typing.get_args(f.type)[1] for f in fields(record_class)}
-
-
-def _(message: str) -> str:
-    """Mark a message for the catalogues; it is translated once the reader's language is known."""
-    return message
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,6 @@ from typing import Any
 
 import polars as pl
 
-from core.errors import N_ as _
 from core.errors import InputError
 from core.exports import excel_csv, parquet
 from core.locale import N_, _, translated
