@@ -18,7 +18,7 @@ with left:
 with right:
     editor.show_tables()
 if request:
-    answer.start(request)
+    answer.start(*request)
 current = answer.current_answer()
 if current is not None:
     editor.publish_statement(current.sql)

@@ -112,6 +112,10 @@ class ProfileData:
     is_correlator: bool = False
 
     @property
+    def is_primary(self) -> bool:
+        return (self.quantity, self.cloud, self.transform) == (*PRIMARY, "centred")
+
+    @property
     def cuts_controls(self) -> bool:
         """True where controls would flatten the curves on a linear axis, which then ends above the curves: random weights
         start at the hidden size."""
@@ -157,6 +161,13 @@ def select_estimates(
     return rows if n2 is None else rows.filter(n2=n2)
 
 
+def rows_of(data: ProfileData, rows: pl.DataFrame) -> pl.DataFrame:
+    """The rows of the quantity of a figure, among estimates or correlators."""
+    if data.is_correlator:
+        return rows.filter(correlator=data.quantity, cloud=data.cloud)
+    return select_estimates(rows, data.quantity, data.cloud, data.n1, data.n2, data.transform)
+
+
 def with_gaussian_equivalents(rows: pl.DataFrame, estimates: pl.DataFrame) -> pl.DataFrame:
     """Rows of GRIDE with `equivalent_lowest` and `equivalent_highest`: the range of Gaussian equivalents over all n1 at the
     same layer, because the value of one rank would look like a measurement. Other rows are returned unchanged."""
@@ -197,10 +208,7 @@ def control_references(
     `rows_of_controls` are estimates or correlators of the control runs, `controls` comes from
     `analysis.controls.control_links`.
     """
-    if data.is_correlator:
-        rows = rows_of_controls.filter(correlator=data.quantity, cloud=data.cloud)
-    else:
-        rows = select_estimates(rows_of_controls, data.quantity, data.cloud, data.n1, data.n2, data.transform)
+    rows = rows_of(data, rows_of_controls)
     of_run = {run["run_id"]: run for run in runs.iter_rows(named=True)}
     drawn_ids = [curve.run_id for curve in data.curves]
     references = [

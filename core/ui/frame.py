@@ -123,7 +123,7 @@ def _apply_pending() -> None:
     """Add, once per session, what was measured while the warehouse was locked; say what still waits."""
     applied_at, pending = st.session_state.get(_APPLIED, (0.0, None))
     if pending is None or (pending.n_waiting and time.monotonic() - applied_at > _RETRY_SECONDS):
-        pending = reads.apply_pending()
+        pending = reads.warehouse().try_apply_pending()
         st.session_state[_APPLIED] = (time.monotonic(), pending)
         if pending.run_ids:
             st.toast(_("Finished measurements added to the warehouse: {n}.").format(n=len(pending.run_ids)))

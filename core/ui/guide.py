@@ -4,9 +4,8 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterator
-from dataclasses import astuple, dataclass
-from functools import lru_cache
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import astuple
 from pathlib import Path
 
 import polars as pl
@@ -25,7 +24,7 @@ from core.ui import inputs, language, pictures, reads
 from core.ui.markdown import escape
 from core.wording import answers as answer_wording
 from core.wording import plans as plan_wording
-from core.wording.numbers import number, with_interval
+from core.wording.numbers import number
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 FILES = {"en": DOCS / "guide.md", "ja": DOCS / "guide.ja.md"}
@@ -39,28 +38,15 @@ _LINK = re.compile(r"\[([^\]]*)\]\([\w.]+\.md\)")
 MAX_HITS = 30
 
 
-@dataclass(frozen=True)
-class Section:
-    title: str
-    blocks: tuple[str, ...]
-    """Paragraphs, lists, tables, pictures and places for generated tables, as Markdown."""
-
-
-def sections() -> tuple[Section, ...]:
-    """The sections of the guide in the reader's language, without the head of the file."""
-    return _sections(FILES.get(spoken(), FILES["en"]))
-
-
-@lru_cache(maxsize=4)
-def _sections(file: Path) -> tuple[Section, ...]:
-    text = _LINE_END.sub("", _LINK.sub(r"\1", file.read_text(encoding="utf-8")))
-    parsed = []
-    for part in text.split("\n## ")[1:]:
-        title, _, body = part.partition("\n")
-        parsed.append(
-            Section(title.strip(), tuple(block.strip() for block in re.split(r"\n{2,}", body) if block.strip()))
-        )
-    return tuple(parsed)
+def sections() -> dict[str, list[str]]:
+    """The sections of the guide in the reader's language by their titles, without the head of the file: paragraphs, lists,
+    tables, pictures and places for generated tables, as Markdown."""
+    text = FILES.get(spoken(), FILES["en"]).read_text(encoding="utf-8")
+    parts = (part.partition("\n") for part in _LINE_END.sub("", _LINK.sub(r"\1", text)).split("\n## ")[1:])
+    return {
+        title.strip(): [block.strip() for block in re.split(r"\n{2,}", body) if block.strip()]
+        for title, _newline, body in parts
+    }
 
 
 def show() -> None:
@@ -70,20 +56,15 @@ def show() -> None:
     if words:
         _show_hits(guide, words)
         return
-    titles = {number: section.title for number, section in enumerate(guide, 1)}
-    chosen = inputs.choose(_("Chapter"), titles, "section", label_visibility="collapsed")
-    st.subheader(escape(guide[chosen - 1].title))
-    for block in guide[chosen - 1].blocks:
+    titles = dict(enumerate(guide, start=1))
+    title = titles[inputs.choose(_("Chapter"), titles, "section", label_visibility="collapsed")]
+    st.subheader(escape(title))
+    for block in guide[title]:
         _show_block(block)
 
 
-def _show_hits(guide: tuple[Section, ...], words: str) -> None:
-    hits = [
-        (section.title, block)
-        for section in guide
-        for block in section.blocks
-        for block in _matching_parts(block, words)
-    ]
+def _show_hits(guide: dict[str, list[str]], words: str) -> None:
+    hits = [(title, part) for title in guide for block in guide[title] for part in _matching_parts(block, words)]
     st.caption(_("Found: {n}").format(n=len(hits)))
     last_title = ""
     for title, block in hits[:MAX_HITS]:
@@ -117,14 +98,10 @@ def _show_block(block: str) -> None:
 
 def _svg_in_theme(svg: str) -> str:
     """A stored drawing, which has the light theme, in the reader's theme."""
-    for light, own in zip(_colours(astuple(LIGHT)), _colours(astuple(pictures.theme())), strict=True):
+    colours = ([*single, *curves] for *single, curves in (astuple(LIGHT), astuple(pictures.theme())))
+    for light, own in zip(*colours, strict=True):
         svg = svg.replace(light, own)
     return svg
-
-
-def _colours(theme: tuple) -> list[str]:
-    *single, curves = theme
-    return [*single, *curves]
 
 
 # --- generated tables ------------------------------------------------------------------------------------------
@@ -136,24 +113,29 @@ def _markdown(block: str) -> str:
     return _GENERATED[place[1]]() if place else block
 
 
+def _table(*rows: Sequence[str]) -> str:
+    """A table of Markdown; the first row is its header."""
+    first, *others = (f"| {' | '.join(row)} |" for row in rows)
+    return "\n".join([first, f"|{' --- |' * len(rows[0])}", *others])
+
+
 def _glossary_table() -> str:
-    other_lang = "en" if spoken() == "ja" else "ja"
-    header = f"| {_('Term')} | {language.LANGUAGES[other_lang]} | {_('Meaning')} |\n| --- | --- | --- |\n"
-    return header + "\n".join(
-        f"| **{term.name(spoken())}** | {term.name(other_lang)} | {term.meaning(spoken())} |" for term in glossary()
-    )
+    other = "en" if spoken() == "ja" else "ja"
+    terms = [(f"**{term.name(spoken())}**", term.name(other), term.meaning(spoken())) for term in glossary()]
+    return _table((_("Term"), language.LANGUAGES[other], _("Meaning")), *terms)
 
 
 def _check_table() -> str:
-    header = (
-        f"| {_('Check')} | {_('warning above')} | {_('veto above')} | {_('Meaning')} |\n| --- | ---: | ---: | --- |\n"
-    )
-    checks = [check for check in CHECKS.values() if check.is_judged]
-    return header + "\n".join(
-        f"| {wording.name('check', check.key)} | {_limit_text(check, check.warn)} | {_limit_text(check, check.veto)} "
-        f"| {wording.check_meaning(check.key)} |"
-        for check in checks
-    )
+    checks = [
+        (
+            wording.name("check", key),
+            *(_limit_text(check, one) for one in (check.warn, check.veto)),
+            wording.check_meaning(key),
+        )
+        for key, check in CHECKS.items()
+        if check.is_judged
+    ]
+    return _table((_("Check"), _("warning above"), _("veto above"), _("Meaning")), *checks)
 
 
 def _limit_text(check: Check, value: float) -> str:
@@ -167,59 +149,50 @@ def _phrase_list() -> str:
     return "\n".join(f"- **{escape(sentence)}**  \n  {escape(caution)}" for sentence, caution in phrases())
 
 
-def phrases() -> list[tuple[str, str]]:
+def phrases() -> Iterator[tuple[str, str]]:
     """Sentences for a meeting from the numbers of this warehouse, each with the caution to add."""
     runs = reads.lists().runs.filter(pl.col("pass") == "text")
     if runs.is_empty():
-        return [(_("Nothing has been measured here yet."), _("There is nothing to be said."))]
-    pairs = [
-        (measured_text(runs), _("Only runs of one text, one protocol and one tokenizer are held against each other."))
-    ]
+        yield _("Nothing has been measured here yet."), _("There is nothing to be said.")
+        return
+    yield measured_text(runs), _("Only runs of one text, one protocol and one tokenizer are held against each other.")
     home = reads.home_data(reads.own_first(runs)["run_id"].head(1).to_list(), [])
     for run in home.runs.filter(pl.col("inner_max").is_not_null()).head(1).iter_rows(named=True):
-        pairs.append(
-            (
-                _("On {text}, {name} uses {value} directions at most, at layer {layer} (estimated, d2, N={n}).").format(
-                    text=run["corpus_name"],
-                    name=run["name"],
-                    value=with_interval(run["inner_max"], run["inner_max_lower"], run["inner_max_upper"]),
-                    layer=run["inner_max_layer"],
-                    n=f"{run['n_points']:,}",
-                ),
-                _("An estimate on one text, and no score: neither more nor fewer is better."),
-            )
+        yield (
+            _("On {text}, {name} uses {value} directions at most, at layer {layer} (estimated, d2, N={n}).").format(
+                text=run["corpus_name"],
+                name=run["name"],
+                value=wording.interval_of(run, "inner_max"),
+                layer=run["inner_max_layer"],
+                n=f"{run['n_points']:,}",
+            ),
+            _("An estimate on one text, and no score: neither more nor fewer is better."),
         )
     relation = reads.relation(RankingQuestion())
-    pairs.append(
-        (
-            answer_wording.answer_text(relation),
-            _("These models and this task only; a relation is no cause, and it foretells no other model's score."),
-        )
+    yield (
+        answer_wording.answer_text(relation),
+        _("These models and this task only; a relation is no cause, and it foretells no other model's score."),
     )
     if home.saving is not None:
-        pairs.append(
-            (
-                plan_wording.named_answer_text(home.saving),
-                _("A price on held-out text; the shortened model must be tested on the task itself."),
-            )
+        yield (
+            plan_wording.named_answer_text(home.saving),
+            _("A price on held-out text; the shortened model must be tested on the task itself."),
         )
-    return pairs
 
 
 def measured_text(runs: pl.DataFrame) -> str:
     """What was measured here, and apart from it what comes with Workdim. `runs` are on text."""
     own = own_runs(runs)
-    sentences = []
-    for template, among in (
-        (_("Measured here so far – models: {models}, texts: {texts}, runs: {runs}."), own),
-        (
-            _("What comes with Workdim – models: {models}, texts: {texts}, runs: {runs}."),
-            runs.join(own, on="run_id", how="anti"),
-        ),
-    ):
-        n_models, n_texts = among["model_id"].n_unique(), among["corpus_id"].n_unique()
-        sentences.append(template.format(models=n_models, texts=n_texts, runs=among.height) if among.height else "")
-    return wording.joined_sentences((sentences[0] or _("Nothing has been measured here yet."), sentences[1]))
+    shipped = runs.join(own, on="run_id", how="anti")
+    here = _("Measured here so far – models: {models}, texts: {texts}, runs: {runs}.")
+    with_it = _("What comes with Workdim – models: {models}, texts: {texts}, runs: {runs}.")
+    first, second = (
+        template.format(models=some["model_id"].n_unique(), texts=some["corpus_id"].n_unique(), runs=some.height)
+        if some.height
+        else ""
+        for template, some in ((here, own), (with_it, shipped))
+    )
+    return wording.joined_sentences((first or _("Nothing has been measured here yet."), second))
 
 
 _GENERATED: dict[str, Callable[[], str]] = {
@@ -235,7 +208,7 @@ _GENERATED: dict[str, Callable[[], str]] = {
 def printable() -> bytes:
     """The whole guide as one HTML file with the current numbers."""
     template = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True).get_template("guide.html")
-    filled = [(section, [_block_html(block) for block in section.blocks]) for section in sections()]
+    filled = {title: [_block_html(block) for block in blocks] for title, blocks in sections().items()}
     page = template.render(language=spoken(), title=_("Workdim: guide"), sections=filled)
     return f"{page}\n".encode()
 

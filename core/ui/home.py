@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import polars as pl
@@ -25,6 +27,7 @@ from core.ui.shrink.plan_view import plan_source_text
 from core.wording import answers as answer_wording
 from core.wording import plans as plan_wording
 from core.wording.labels import marked_name, shortened_name
+from core.wording.provenance import checks_text
 from core.wording.verdicts import badge_text, verdict_legend_text, verdict_marks, verdict_text
 
 PAGE_SIZE = 24
@@ -52,10 +55,8 @@ def show_measure_button() -> None:
 
 def show_active_jobs() -> None:
     """Draw a link with the number of jobs that wait or run; nothing where there are none."""
-    n = job_cards.n_active()
-    if n:
-        label = _("Measurements that wait or are at work: {n}").format(n=n)
-        st.page_link("pages/pilot.py", label=label, icon=":material/hourglass_top:")
+    if n := job_cards.n_active():
+        inputs.show_link("pilot", _("Measurements that wait or are at work: {n}").format(n=n), "hourglass_top")
 
 
 # --- findings --------------------------------------------------------------------------------------------------
@@ -68,13 +69,10 @@ def show_findings(saving: LayerPlan | None) -> None:
     ladder = shipped_pilot()
     if pilot and relation.registration.pilot_id == pilot.pilot_id and ladder.pilot_id != pilot.pilot_id:
         relation = reads.relation(RankingQuestion(pilot=RegisteredPilot(ladder.pilot_id, ladder, pilot.at)))
-    first, second, third = st.columns(3)
-    with first.container(border=True, height="stretch"):
-        _show_pilot(pilot)
-    with second.container(border=True, height="stretch"):
-        _show_relation(relation)
-    with third.container(border=True, height="stretch"):
-        _show_saving(saving)
+    findings = (partial(_show_pilot, pilot), partial(_show_relation, relation), partial(_show_saving, saving))
+    for column, show_finding in zip(st.columns(3), findings, strict=True):
+        with column.container(border=True, height="stretch"):
+            show_finding()
 
 
 def _show_pilot(pilot: RegisteredPilot | None) -> None:
@@ -193,27 +191,18 @@ def show_newest_runs(runs: pl.DataFrame, newest: pl.DataFrame) -> None:
 
 def runs_table(runs: pl.DataFrame) -> pl.DataFrame:
     """One line per run: what was measured, the result, and whether it can be trusted."""
-    rows = runs.to_dicts()
-    tags = [" ".join(f"#{tag}" for tag in row["tags"]) for row in rows]
-    return pl.DataFrame(
-        {
-            _("Model"): [marked_name(row["name"], row["worst_check"] == "veto") for row in rows],
-            _("Verdicts"): [wording.short_outcome_text(row) for row in rows],
-            _("Text"): runs["corpus_name"],
-            _("Largest inner dimension"): [wording.interval_of(row, "inner_max") for row in rows],
-            _("Final, before the norm"): [wording.interval_of(row, "final_dimension_pre_norm") for row in rows],
-            _("Final, after the norm"): [wording.interval_of(row, "final_dimension_post_norm") for row in rows],
-            _("N (points)"): runs["n_points"],
-            _("Checks"): [_check_text(row) for row in rows],
-            _("Protocol"): runs["protocol"],
-            _("Measured"): [language.local_time(row["started_at"], in_table=True) for row in rows],
-            **({_("Tags"): tags} if any(tags) else {}),
-        }
-    )
-
-
-def _check_text(run: dict[str, Any]) -> str:
-    """The worst outcome of the checks of a run; of a veto, also the checks."""
-    outcome = wording.outcome_name(run["worst_check"])
-    names = [wording.name("check", name) for name in run["vetoed_by"] or []]
-    return _("{outcome}: {checks}").format(outcome=outcome, checks=_(", ").join(names)) if names else outcome
+    columns: dict[str, Callable[[dict[str, Any]], Any]] = {
+        _("Model"): lambda run: marked_name(run["name"], run["worst_check"] == "veto"),
+        _("Verdicts"): wording.short_outcome_text,
+        _("Text"): lambda run: run["corpus_name"],
+        _("Largest inner dimension"): lambda run: wording.interval_of(run, "inner_max"),
+        _("Final, before the norm"): lambda run: wording.interval_of(run, "final_dimension_pre_norm"),
+        _("Final, after the norm"): lambda run: wording.interval_of(run, "final_dimension_post_norm"),
+        _("N (points)"): lambda run: run["n_points"],
+        _("Checks"): checks_text,
+        _("Protocol"): lambda run: run["protocol"],
+        _("Measured"): lambda run: language.local_time(run["started_at"], in_table=True),
+    }
+    if any(len(tags) for tags in runs["tags"]):
+        columns[_("Tags")] = lambda run: " ".join(f"#{tag}" for tag in run["tags"])
+    return tables.of(runs.iter_rows(named=True), columns)

@@ -16,9 +16,8 @@ import streamlit as st
 from core import wording
 from core.analysis import ranking
 from core.analysis.ranking import own_runs
-from core.errors import Sentence
 from core.files import is_read_only
-from core.locale import _, in_language, spoken, worded
+from core.locale import _, in_language, spoken
 from core.registry.names import keys
 from core.registry.specifications import CLAIMS
 from core.ui import language, reads, url_state
@@ -208,16 +207,7 @@ def choose_filtered_runs(runs: pl.DataFrame) -> pl.DataFrame:
         return runs
     passing = runs.join(reads.evidence().runs.filter(*conditions), on="run_id", how="semi", maintain_order="left")
     n_texts = runs.filter(pl.col("pass") == "text").height
-    if passing.is_empty():
-        st.info(_("No run passes these filters."))
-    else:
-        text = Sentence(
-            "{n} of {total} runs passes the filters.",
-            "{n} of {total} runs pass the filters.",
-            n=passing.height,
-            total=n_texts,
-        )
-        st.caption(worded(text))
+    st.caption(_("Runs that pass the filters: {n} of {total}.").format(n=passing.height, total=n_texts))
     return passing
 
 
@@ -257,27 +247,20 @@ def _choose_listed_runs(runs: pl.DataFrame, always_listed: pl.DataFrame) -> pl.D
     """
     if runs.height <= MAX_LISTED:
         return pl.concat([runs, always_listed.join(runs, on="run_id", how="anti")])
+    listed_text = _("The newest {n} of {found} runs are listed. Type what you look for to find the others.")
     words = st.text_input(
         _("Find runs"),
         key=url_state.key("find"),
         placeholder=_("Words of model, family, text, protocol, tag, date or run id: all of them must be met"),
-        help=worded(_newest_text(runs.height)),
+        help=listed_text.format(n=MAX_LISTED, found=f"{runs.height:,}"),
         width=640,
     )
     matches = matching_runs(runs, words)
-    if words.strip():  # where none are typed, the help says what is listed
-        told = Sentence(
-            "{n:,} of {total:,} runs is listed.",
-            "{n:,} of {total:,} runs are listed.",
-            n=matches.height,
-            total=runs.height,
-        )
-        if matches.is_empty():
-            told = Sentence(
-                "None of the {total:,} runs is met by “{words}”.", total=runs.height, words=escape(words.strip())
-            )
-        st.caption(worded(told if matches.height <= MAX_LISTED else _newest_text(matches.height)))
     newest = matches.head(MAX_LISTED)
+    if words.strip():
+        message = _("Runs that meet “{words}”: {found} of {total}, listed: {n}.")
+        found, total = f"{matches.height:,}", f"{runs.height:,}"
+        st.caption(message.format(words=escape(words.strip()), found=found, total=total, n=newest.height))
     return pl.concat([newest, always_listed.join(newest, on="run_id", how="anti")])
 
 
@@ -290,28 +273,6 @@ def matching_runs(runs: pl.DataFrame, words: str) -> pl.DataFrame:
     ).str.to_lowercase()
     conditions = [text.str.contains(word, literal=True) for word in words.lower().split()]
     return runs.filter(pl.all_horizontal(conditions)) if conditions else runs
-
-
-def _newest_text(found: int) -> Sentence:
-    return Sentence(
-        "The newest {n} of {found:,} runs are listed. Type what you look for to find the others.",
-        n=MAX_LISTED,
-        found=found,
-    )
-
-
-def choose_pilot(pilots: Sequence[Mapping[str, Any]]) -> Mapping[str, Any] | None:
-    """Return one row of `queries.pilots`, or None for all runs; drawn only where there are pilots."""
-    rows = {row["pilot_id"]: row for row in pilots}
-    names = {ALL: _("all runs, of no pilot in particular")}
-    names |= {key: _pilot_label(row, pilots) for key, row in rows.items()}
-    return rows.get(choose_by_id(_("Pilot"), names, "pilot", width=480))
-
-
-def _pilot_label(row: Mapping[str, Any], pilots: Sequence[Mapping[str, Any]]) -> str:
-    """The name of a pilot, with the end of its id where another has the same name, as an edited pilot has."""
-    twins = sum(other["name"] == row["name"] for other in pilots)
-    return f"{row['name']} · {row['pilot_id'][-8:]}" if twins > 1 else row["name"]
 
 
 def choose_one_run(runs: pl.DataFrame) -> dict[str, Any]:

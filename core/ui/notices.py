@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import logging
+
 import polars as pl
 import streamlit as st
 
@@ -10,6 +12,7 @@ from core.analysis.ranking import split_by_size
 from core.locale import _
 from core.ui import inputs, reads, url_state
 from core.ui.markdown import escape
+from core.warehouse import reference
 from core.wording.labels import run_labels
 from core.wording.provenance import conditions_text
 
@@ -29,7 +32,7 @@ def runs_or_stop() -> pl.DataFrame:
         if inputs.may_write() and st.button(
             _("Take in the profiles that come with Workdim"), icon=":material/library_add:"
         ):
-            reads.add_reference()
+            reference.add_all_profiles(reads.warehouse(), logging.getLogger("workdim").warning)
             st.rerun()
     inputs.show_link("pilot", _("Measure a model here"), "science")
     st.markdown(_("Or run one of these in a terminal, in Workdim's folder, and reload this page."))
@@ -76,13 +79,11 @@ def veto_texts(runs: pl.DataFrame) -> list[str]:
     """`SmolLM2-135M (Share of unknown tokens)` for each run that a check vetoes."""
     labels = run_labels(runs)
     return [
-        _("{name} ({checks})").format(name=labels[run_id], checks=_(", ").join(check_names(vetoed_by)))
+        _("{name} ({checks})").format(
+            name=labels[run_id], checks=_(", ").join(wording.names("check", vetoed_by).values())
+        )
         for run_id, vetoed_by in runs.filter(pl.col("worst_check") == "veto").select("run_id", "vetoed_by").rows()
     ]
-
-
-def check_names(checks: list[str]) -> list[str]:
-    return [wording.name("check", name) for name in checks]
 
 
 def show_differing_conditions(runs: pl.DataFrame) -> None:

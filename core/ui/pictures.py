@@ -10,7 +10,7 @@ import streamlit as st
 
 from core.figures.style import recolour
 from core.figures.svg import THEMES, Theme
-from core.locale import _, spoken
+from core.locale import N_, spoken, translated
 
 _LAYERED_PICTURE = st.components.v2.component(
     "layered_picture",
@@ -33,6 +33,18 @@ _LAYERED_PICTURE = st.components.v2.component(
 """An SVG drawing within the page, in which layers can be clicked on."""
 
 
+_BUTTONS = (
+    N_("Download plot as a PNG"),
+    N_("Zoom"),
+    N_("Pan"),
+    N_("Zoom in"),
+    N_("Zoom out"),
+    N_("Autoscale"),
+    N_("Reset axes"),
+)
+"""The buttons above a figure, which plotly names in English."""
+
+
 def theme() -> Theme:
     """The colours of the reader's theme: light where the browser has not said yet."""
     return THEMES.get(st.context.theme.type or "light", THEMES["light"])
@@ -40,27 +52,13 @@ def theme() -> Theme:
 
 def plot(figure: go.Figure, key: str, **more: Any) -> Any:
     """Draw a plotly figure, which answers to the pointer."""
-    return st.plotly_chart(recolour(figure, theme()), key=key, theme=None, config=_plotly_locale(), **more)
-
-
-def _plotly_locale() -> dict[str, Any]:
-    """The names of the buttons above a figure, which plotly has in English."""
-    names = {
-        "Download plot as a PNG": _("Download plot as a PNG"),
-        "Zoom": _("Zoom"),
-        "Pan": _("Pan"),
-        "Zoom in": _("Zoom in"),
-        "Zoom out": _("Zoom out"),
-        "Autoscale": _("Autoscale"),
-        "Reset axes": _("Reset axes"),
-    }
-    return {} if spoken() == "en" else {"locale": spoken(), "locales": {spoken(): {"dictionary": names}}}
+    names = {name: translated(name) for name in _BUTTONS}
+    locale = {} if spoken() == "en" else {"locale": spoken(), "locales": {spoken(): {"dictionary": names}}}
+    return st.plotly_chart(recolour(figure, theme()), key=key, theme=None, config=locale, **more)
 
 
 def plot_layered(svg: str, key: str, choose_layer: Callable[[int], None]) -> None:
     """Draw a picture of `core.figures.layer_profiles` with its layers marked; a click on one of them chooses it."""
-
-    def on_click() -> None:
-        choose_layer(int(st.session_state[key]["layer"]))
-
-    _LAYERED_PICTURE(key=key, data=svg.encode(), on_layer_change=on_click)
+    _LAYERED_PICTURE(
+        key=key, data=svg.encode(), on_layer_change=lambda: choose_layer(int(st.session_state[key]["layer"]))
+    )

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections import Counter
+
 import polars as pl
 import streamlit as st
 
@@ -23,11 +25,15 @@ def choose(runs: pl.DataFrame) -> tuple[RegisteredPilot | None, pl.DataFrame]:
 
     What the use class of the pilot forbids is shown before any number. The page stops where the pilot has no result yet.
     """
-    rows = reads.lists().pilots.to_dicts()
-    row = inputs.choose_pilot(rows)
-    if row is None:
+    rows = {row["pilot_id"]: row for row in reads.lists().pilots.to_dicts()}
+    n_named = Counter(row["name"] for row in rows.values())
+    names = {inputs.ALL: _("all runs, of no pilot in particular")}
+    for key, row in rows.items():  # an edited pilot has the name of the one that it was
+        names[key] = f"{row['name']} · {key[-8:]}" if n_named[row["name"]] > 1 else row["name"]
+    chosen = inputs.choose_by_id(_("Pilot"), names, "pilot", width=480)
+    if chosen == inputs.ALL:
         return None, runs
-    pilot = registration.registered_pilot(row)
+    pilot = registration.registered_pilot(rows[chosen])
     _show_pilot(pilot)
     pilot_runs = with_controls(runs.filter(pl.col("run_id").is_in(reads.pilot_run_ids(pilot.pilot_id))), runs)
     if pilot_runs.is_empty():

@@ -6,7 +6,6 @@ What is `cached` is kept under the version of the warehouse, so that a write sho
 from __future__ import annotations
 
 import functools
-import logging
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -27,15 +26,13 @@ from core.questions.ranking_answer import Answer, answer_question
 from core.questions.ranking_question import BY_WORD, Evidence, RankingQuestion
 from core.questions.selection import Selection, in_order, load_selection
 from core.records import SHIPPED, LayerPlan
-from core.tables import PlanOutcomeRow, SavedQueryRow
 from core.ui import url_state
 from core.warehouse import aliases as alias_table
-from core.warehouse import layer_plans, queries, recipes, reference, rules, schema, score_answers, score_imports
+from core.warehouse import layer_plans, queries, recipes, rules, schema, score_answers, score_imports
 from core.warehouse.connection import OpenWarehouse
 from core.warehouse.saved_queries import list_queries
-from core.warehouse.warehouse import PendingResult, Warehouse
+from core.warehouse.warehouse import Warehouse
 
-_log = logging.getLogger("workdim")
 N_NEWEST = 20
 """Runs that the table of the home screen shows."""
 REFERENCE = "reference"
@@ -56,8 +53,7 @@ class Lists:
     """All layer plans, the newest first: `layer_plans.list_plans`."""
     recipes: list[SavedRecipe]
     """Saved reports, the newest first."""
-    counts: dict[str, int]
-    """Numbers of runs, models, corpora, estimates and scores."""
+    rules: list[SavedRule]
 
 
 @dataclass(frozen=True)
@@ -73,15 +69,6 @@ class HomeData:
     """The newest runs on text: `queries.runs`."""
     saving: LayerPlan | None
     """The cheapest verified plan: `layer_plans.cheapest_verified_plan`."""
-
-
-@dataclass(frozen=True)
-class DecisionInputs:
-    """What a choice between models needs besides the ranking."""
-
-    speeds: pl.DataFrame
-    """How fast the models read: `queries.speeds`."""
-    rules: list[SavedRule]
 
 
 # --- the warehouse, opened and cached -------------------------------------------------------------------------------
@@ -136,19 +123,17 @@ def cached(max_entries: int) -> Callable[[Callable[P, R]], Callable[P, R]]:
     return decorate
 
 
-def apply_pending() -> PendingResult:
-    """Add measurements that ended while the warehouse was locked."""
-    return warehouse().try_apply_pending()
+def _cached_read(named_read: Callable[Concatenate[OpenWarehouse, P], R], max_entries: int = 4) -> Callable[P, R]:
+    @functools.wraps(named_read)
+    def read(*args: P.args, **kwargs: P.kwargs) -> R:
+        return _read(named_read, *args, **kwargs)
+
+    return cached(max_entries)(read)
 
 
 def shows_reference() -> bool:
     """Whether the reader shows the profiles that Workdim ships."""
     return bool(st.session_state.get(url_state.key(REFERENCE), True))
-
-
-def add_reference() -> None:
-    """Add the profiles that Workdim ships, also those that were removed."""
-    reference.add_all_profiles(warehouse(), _log.warning)
 
 
 # --- lists ------------------------------------------------------------------------------------------------------------
@@ -168,7 +153,7 @@ def _lists(with_reference: bool) -> Lists:
             queries.pilots(opened),
             plans if with_reference else plans.filter(pl.col("note").ne_missing(SHIPPED)),
             recipes.list_recipes(opened),
-            queries.counts(opened),
+            rules.list_rules(opened),
         )
 
 
@@ -189,51 +174,21 @@ def own_first(runs: pl.DataFrame) -> pl.DataFrame:
     return pl.concat([own, runs.join(own, on="run_id", how="anti", maintain_order="left").reverse()])
 
 
-@cached(4)
-def score_files() -> pl.DataFrame:
-    return _read(score_imports.list_imports)
-
-
-@cached(4)
-def aliases() -> pl.DataFrame:
-    return _read(alias_table.list_aliases)
-
-
-@cached(4)
-def unmatched_names() -> pl.DataFrame:
-    return _read(score_answers.unmatched_names)
-
-
-@cached(4)
-def score_conflicts() -> pl.DataFrame:
-    return _read(score_answers.score_conflicts)
-
-
-@cached(4)
-def answer_sets() -> pl.DataFrame:
-    return _read(score_answers.list_answer_sets)
-
-
-@cached(4)
-def durations() -> pl.DataFrame:
-    """How long measurements took here."""
-    return _read(queries.durations)
-
-
-@cached(4)
-def saved_queries() -> list[SavedQueryRow]:
-    return _read(list_queries)
-
-
-@cached(4)
-def plan_outcomes() -> list[PlanOutcomeRow]:
-    """What whole blocks cost in all plans."""
-    return _read(layer_plans.block_outcomes)
-
-
-@cached(4)
-def tables() -> list[schema.Table]:
-    return _read(schema.list_tables)
+score_files = _cached_read(score_imports.list_imports)
+aliases = _cached_read(alias_table.list_aliases)
+unmatched_names = _cached_read(score_answers.unmatched_names)
+score_conflicts = _cached_read(score_answers.score_conflicts)
+answer_sets = _cached_read(score_answers.list_answer_sets)
+answers = _cached_read(score_answers.answers, 8)  # those of a model to all of MMLU are about 2 MB
+counts = _cached_read(queries.counts)
+durations = _cached_read(queries.durations)
+saved_queries = _cached_read(list_queries)
+plan_outcomes = _cached_read(layer_plans.block_outcomes)
+tables = _cached_read(schema.list_tables)
+rows = _cached_read(queries.rows, 8)
+inner_maxima = _cached_read(queries.inner_maxima, 8)
+speeds = _cached_read(queries.speeds, 8)
+pilot_run_ids = _cached_read(queries.pilot_run_ids, 16)
 
 
 # --- runs and plans ---------------------------------------------------------------------------------------------------
@@ -266,40 +221,9 @@ def home_data(run_ids: Sequence[str], newest: Sequence[str]) -> HomeData:
 
 
 @cached(8)
-def replicates(run_ids: Sequence[str]) -> pl.DataFrame:
-    """Rows of layer_replicates: the values without each block of text, by which two runs are compared."""
-    return _read(queries.rows, "layer_replicates", run_ids)
-
-
-@cached(8)
-def inner_maxima(run_ids: Sequence[str]) -> pl.DataFrame:
-    """The dimension of each run under each specification."""
-    return _read(queries.inner_maxima, run_ids)
-
-
-@cached(16)
-def pilot_run_ids(pilot_id: str) -> list[str]:
-    return _read(queries.pilot_run_ids, pilot_id)
-
-
-@cached(8)
 def layer_plan(plan_id: str) -> LayerPlan | None:
     """A layer plan, or None where it was deleted."""
     return layer_plans.load_plan(warehouse(), plan_id)
-
-
-@cached(8)
-def decision_inputs(run_ids: Sequence[str]) -> DecisionInputs:
-    """What a choice between the models of these runs needs besides the ranking."""
-    with _open() as opened:
-        return DecisionInputs(queries.speeds(opened, run_ids), rules.list_rules(opened))
-
-
-# A model's answers to all of MMLU are about 2 MB.
-@cached(8)
-def answers(model: str) -> pl.DataFrame:
-    """The answers of a model to single questions of benchmarks."""
-    return _read(score_answers.answers, model)
 
 
 # --- dimension and score ----------------------------------------------------------------------------------------------

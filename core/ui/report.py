@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import re
 import tempfile
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from functools import partial
@@ -25,9 +26,8 @@ from core.locale import _, in_language, spoken, worded
 from core.pilots.pilot import slug
 from core.pilots.recipe import AUDIENCES, Recipe, SavedRecipe
 from core.pilots.registration import RegisteredPilot, registered_pilot
-from core.questions.ranking_answer import relate_by_specification
+from core.questions import evidence as evidence_question
 from core.questions.ranking_question import RankingQuestion
-from core.questions.selection import Selection
 from core.ui import inputs, language, notices, pilot_filter, reads, tables, url_state
 from core.ui.markdown import escape
 from core.warehouse import export_runs, recipes
@@ -41,13 +41,12 @@ MAX_RUNS = 40
 
 @dataclass(frozen=True)
 class ReportRequest:
-    """What a report is made from: its recipe, the data of its runs, and the company template."""
+    """What a report is made from."""
 
     recipe: Recipe
-    selection: Selection | None
-    """The data of the runs; None for a layer plan."""
-    pilot: RegisteredPilot | None = None
-    template: bytes | None = None
+    run_ids: tuple[str, ...]
+    """The chosen runs, also those without a verdict, which the report names and leaves out."""
+    template: bytes | None
     """The content of the company template."""
     saved: SavedRecipe | None = None
     """The saved report, where it is one."""
@@ -65,26 +64,25 @@ def choose_new_report(runs: pl.DataFrame) -> ReportRequest:
     """Return the request for a new report: runs, a pilot or a layer plan; language, audience and template."""
     plan_id = _choose_plan()
     pilot: RegisteredPilot | None = None
-    selection: Selection | None = None
-    run_ids: tuple[str, ...] = ()
+    chosen = reported = runs.clear()
     if plan_id is None:
         pilot, pilot_runs = pilot_filter.choose(runs)
         texts = pilot_runs.filter(pl.col("pass") == "text")
         selection = (
             reads.selection(newest_runs(texts)["run_id"].to_list()) if pilot else inputs.choose_runs(texts, MAX_RUNS)
         )
-        notices.stop_if_none_chosen(selection.runs)
-        reported = _runs_to_report(selection.runs)
+        chosen = selection.runs
+        notices.stop_if_none_chosen(chosen)
+        reported = _runs_to_report(chosen)
         notices.show_differing_conditions(reported)
-        run_ids = tuple(reported["run_id"])
-        tables.show_comparison_link(run_ids)
+        tables.show_comparison_link(reported["run_id"].to_list())
     with st.container(horizontal=True, gap="medium", vertical_alignment="top"):
         deck_language = inputs.choose(_("Language of the slides"), language.LANGUAGES, "deck", spoken())
         audience = inputs.choose(_("Audience"), wording.names("audience", AUDIENCES), "for")
         template_name, template_bytes = _choose_template()
     recipe = Recipe(
         name=_report_name(pilot) if plan_id is None else "layer plan",
-        run_ids=run_ids,
+        run_ids=tuple(reported["run_id"]),
         pilot_id=pilot.pilot_id if pilot else None,
         plan_id=plan_id,
         audience=audience,
@@ -92,7 +90,7 @@ def choose_new_report(runs: pl.DataFrame) -> ReportRequest:
         template=template_name,
         template_sha256=hashlib.sha256(template_bytes).hexdigest() if template_bytes else None,
     )
-    return ReportRequest(recipe, selection, pilot, template_bytes)
+    return ReportRequest(recipe, tuple(chosen["run_id"]), template_bytes)
 
 
 def read_saved_report(saved: SavedRecipe) -> ReportRequest:
@@ -103,14 +101,9 @@ def read_saved_report(saved: SavedRecipe) -> ReportRequest:
     template_bytes = recipes.read_template(warehouse, recipe)
     if recipe.template and template_bytes is None:
         st.warning(escape(_("The template {name} is gone.").format(name=recipe.template)))
-    if recipe.plan_id is not None:
-        return ReportRequest(recipe, None, None, template_bytes, saved)
-    rows = [row for row in reads.lists().pilots.to_dicts() if row["pilot_id"] == recipe.pilot_id]
-    if recipe.pilot_id is not None and not rows:
+    if recipe.pilot_id is not None and recipe.pilot_id not in reads.lists().pilots["pilot_id"]:
         _stop_incomplete(saved, _("The pilot of this report is not there: {pilot}.").format(pilot=recipe.pilot_id))
-    return ReportRequest(
-        recipe, reads.selection(recipe.run_ids), registered_pilot(rows[0]) if rows else None, template_bytes, saved
-    )
+    return ReportRequest(recipe, recipe.run_ids, template_bytes, saved)
 
 
 def _stop_incomplete(saved: SavedRecipe, message: str) -> NoReturn:
@@ -121,18 +114,19 @@ def _stop_incomplete(saved: SavedRecipe, message: str) -> NoReturn:
 
 def make_report(request: ReportRequest) -> tuple[ReportRequest, Report]:
     """Return the report with the chosen sections of the appendix, and its request; a saved report keeps its sections."""
-    full_report = _report(request)
+    full_report = _report(request.recipe, request.run_ids, date.today())
     if request.saved is not None:
         return request, full_report
     titles = {slide.key.split("-")[0]: slide.title for slide in reversed(full_report.story.appendix)}
     sections = appendix_sections(full_report.story)
-    labels = {key: _section_label(titles[key]) for key in sections}
+    # Titles without the number of their first page.
+    labels = {key: shortened_name(re.sub(r"\s*[(（]\d+/\d+[)）]$", "", titles[key]), 40) for key in sections}
     chosen = inputs.choose_many(_("Appendix"), labels, "sections", sections, hides_default=True)
     if len(chosen) == len(sections):
         return request, full_report
     left_out = tuple(key for key in sections if key not in chosen)
     shorter = replace(request, recipe=replace(request.recipe, left_out=left_out))
-    return shorter, _report(shorter)
+    return shorter, _report(shorter.recipe, request.run_ids, date.today())
 
 
 def _runs_to_report(runs: pl.DataFrame) -> pl.DataFrame:
@@ -156,7 +150,11 @@ def show_downloads(request: ReportRequest, report: Report) -> None:
     stem = f"workdim_{slug(request.recipe.name, 'report')}_{request.recipe.language}_{report.story.made_on:%Y%m%d}"
     files = (
         ("pptx", _("Download the slides (PowerPoint)"), partial(_powerpoint_file, request, report)),
-        ("html", _("Download as one HTML file"), partial(_html_file, report, f"{stem}.zip")),
+        (
+            "html",
+            _("Download as one HTML file"),
+            lambda: report.page(version(), reads.warehouse().folder.identity(), f"{stem}.zip"),
+        ),
         ("zip", _("Download the rows behind it"), partial(_data_file, report)),
     )
     with st.container(horizontal=True, gap="small"):
@@ -170,10 +168,6 @@ def _powerpoint_file(request: ReportRequest, report: Report) -> bytes:
     recipe, template_bytes = request.recipe, request.template
     opened = template.open_template(template_bytes, recipe.template or "template") if template_bytes else None
     return report.powerpoint(version(), reads.warehouse().folder.identity(), opened)
-
-
-def _html_file(report: Report, data_file_name: str) -> bytes:
-    return report.page(version(), reads.warehouse().folder.identity(), data_file_name)
 
 
 def _data_file(report: Report) -> bytes:
@@ -267,11 +261,6 @@ def show_delete_button(saved: SavedRecipe) -> None:
         st.rerun()
 
 
-def _section_label(title: str) -> str:
-    """The title of a section, without the number of its first page."""
-    return shortened_name(re.sub(r"\s*[(（]\d+/\d+[)）]$", "", title), 40)
-
-
 # --- choices ---------------------------------------------------------------------------------------------------
 
 
@@ -311,33 +300,20 @@ def _template_remarks(sha256: str, name: str, deck_language: str, _template_byte
     return in_language(deck_language, template.open_template(_template_bytes, name).remarks)
 
 
-def _report(request: ReportRequest) -> Report:
-    """The report of a request; cached, since the page is drawn anew at every click."""
-    today = date.today()
-    warehouse = reads.warehouse()
-    return _cached_report(warehouse.path, warehouse.version(), reads.shows_reference(), today, request.recipe, request)
-
-
-@st.cache_resource(max_entries=8, show_spinner=False)
-def _cached_report(
-    path: Path, version: tuple, with_reference: bool, day: date, recipe: Recipe, _request: ReportRequest
-) -> Report:
-    selection, pilot = _request.selection, _request.pilot
-    if recipe.plan_id is not None or selection is None:
-        plan = reads.layer_plan(recipe.plan_id or "")
+@reads.cached(8)
+def _report(recipe: Recipe, run_ids: Sequence[str], day: date) -> Report:
+    if recipe.plan_id is not None:
+        plan = reads.layer_plan(recipe.plan_id)
         if plan is None:
             raise InputError("The layer plan of this report is not there any more.")
         return build_report(in_language(recipe.language, deck_data.plan_data, plan, day), recipe)
-    plans = [
-        row["plan_id"] for row in reads.lists().plans.to_dicts() if row["model_id"] in set(selection.runs["model_id"])
-    ]
-    found = (reads.layer_plan(plan_id) for plan_id in plans)
+    selection = reads.selection(run_ids)
+    plans = reads.lists().plans.filter(pl.col("model_id").is_in(selection.runs["model_id"].to_list()))
+    found = (reads.layer_plan(plan_id) for plan_id in plans["plan_id"])
     measured = replace(selection, plans=tuple(plan for plan in found if plan is not None))
-    answer = None
-    if pilot is not None:
-        question = RankingQuestion(pilot=pilot)
-        population = reads.population(question)
-        specifications = relate_by_specification(population, reads.inner_maxima(population.rows["run_id"].to_list()))
-        answer = replace(reads.answer(question), specifications=specifications)
+    pilot = answer = None
+    for row in reads.lists().pilots.filter(pilot_id=recipe.pilot_id or "").to_dicts():
+        pilot = registered_pilot(row)
+        answer = evidence_question.ask(reads.warehouse(), RankingQuestion(pilot=pilot), with_specifications=True)
     data = in_language(recipe.language, deck_data.deck_data, measured, pilot, made_on=day, answer=answer)
     return build_report(data, recipe)

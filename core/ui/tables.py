@@ -131,9 +131,10 @@ def show_download(table: pl.DataFrame | Callable[[], pl.DataFrame], file_name: s
     inputs.show_download(label, lambda: exports.excel_csv(table() if callable(table) else table), file_name)
 
 
-def with_provenance(rows: pl.DataFrame, runs: pl.DataFrame) -> pl.DataFrame:
-    """Rows of any table for a download, each after the provenance and verdicts of its run."""
-    return runs.select(PROVENANCE).join(rows, on="run_id", how="inner", maintain_order="left_right")
+def show_rows_download(rows: pl.DataFrame, runs: pl.DataFrame, name: str, label: str = "") -> None:
+    """Draw a button that downloads rows of any table, each after the provenance and verdicts of its run."""
+    table = runs.select(PROVENANCE).join(rows, on="run_id", how="inner", maintain_order="left_right")
+    show_download(table, f"workdim_{name}.csv", label or _("Download these numbers (CSV)"))
 
 
 # --- columns ---------------------------------------------------------------------------------------------------
@@ -146,8 +147,9 @@ def of(rows: Iterable[Row], columns: Mapping[str, Callable[[Row], Any]]) -> pl.D
 
 
 def without_empty(columns: dict[str, Any] | pl.DataFrame) -> pl.DataFrame:
-    """A table without the columns that hold nothing."""
-    table = pl.DataFrame(columns)
+    """A table without the columns that hold nothing; None stands for one that there is not."""
+    given = columns.to_dict() if isinstance(columns, pl.DataFrame) else columns
+    table = pl.DataFrame({name: values for name, values in given.items() if values is not None})
     return table.select(column for column in table if column.is_empty() or column.null_count() < table.height)
 
 

@@ -101,7 +101,7 @@ def _restore(name: str, default: T, read: Callable[[str], T | None], valid: Call
     value = st.session_state.get(key(name), default)
     if value == _defaults().get(name, default):
         value = default
-    linked = _from_link(name)
+    linked = from_link(name)
     read_value = None if linked is None else read(linked)
     value = valid(value if read_value is None else read_value)
     _set_value(name, value)
@@ -124,7 +124,7 @@ def _parse_number(text: str) -> float | None:
 
 def requested(name: str, default: Sequence[str] = ()) -> list[str]:
     """The values that a link asks for, or else those chosen before, as texts; they need not be options any more."""
-    linked = _from_link(name)
+    linked = from_link(name)
     if linked is not None:
         return _split(linked)
     current = st.session_state.get(key(name), default)
@@ -133,7 +133,7 @@ def requested(name: str, default: Sequence[str] = ()) -> list[str]:
 
 def asked(name: str) -> str | None:
     """As `requested`, for one value; None where nothing was asked for."""
-    linked = _from_link(name)
+    linked = from_link(name)
     current = st.session_state.get(key(name)) if linked is None else linked
     return None if current is None else str(current)
 
@@ -202,7 +202,7 @@ def choose(name: str, value: object) -> None:
 def resolve_ids(name: str, ids: Sequence[str], *, several: bool) -> list[str]:
     """Replace unique beginnings and endings of ids in a link to one thing or to several by the whole ids; returns what
     matches none of `ids`, or more than one."""
-    linked = _from_link(name)
+    linked = from_link(name)
     if linked is None:
         return []
     asked = {text: _only_id(text, ids) for text in (_split(linked) if several else [linked])}
@@ -220,21 +220,14 @@ def _only_id(text: str, options: Sequence[str]) -> str | None:
 
 
 def publish(name: str, value: object) -> None:
-    """Show a choice in the URL; of one value, unless it is the default."""
+    """Show a choice in the URL at the end of `batched`; of one value, unless it is the default."""
     if isinstance(value, (list, tuple)):
         text = shown = join_values(value)
     else:
         text, is_default = str(value), name in _defaults() and value == _defaults()[name]
         shown = "" if is_default else text
-    pending = _pending.get()
-    if pending is not None:
+    if (pending := _pending.get()) is not None:
         pending[name] = (text, shown)
-        return
-    if not shown:
-        st.query_params.pop(name, None)
-    elif st.query_params.get(name) != shown:
-        st.query_params[name] = shown
-    _published()[name] = text
 
 
 def expand_link(name: str, parameter: str, **more: str) -> None:
@@ -255,7 +248,7 @@ def _split(link: str) -> list[str]:
     return [text.replace("%2C", _SEPARATOR).replace("%25", "%") for text in link.split(_SEPARATOR)]
 
 
-def _from_link(name: str) -> str | None:
+def from_link(name: str) -> str | None:
     """The parameter of a link, which wins over the session: any that this app did not write into the address itself.
 
     The browser's Back button changes the address only; Streamlit does not run the page again for it.

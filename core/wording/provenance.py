@@ -227,35 +227,33 @@ def agreeing_names(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str
     return [field_name(name) for name, value in flatten(one).items() if value is not None and name not in differing]
 
 
-def result_lines(one: Mapping[str, Any], other: Mapping[str, Any], *, is_brief: bool = False) -> list[Line]:
-    """The results of two runs, rows of `queries.runs`: dimensions with their intervals, N, verdicts and checks.
+def result_lines(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[Line]:
+    """The results of two runs, rows of `queries.runs`."""
+    others = result_texts(other)
+    return [Line("", label, text, others[label]) for label, text in result_texts(one).items()]
+
+
+def result_texts(run: Mapping[str, Any], *, is_brief: bool = False) -> dict[str, str]:
+    """The results of a run, a row of `queries.runs`, by their names: dimensions with intervals, N, verdicts and checks.
 
     `is_brief` shows verdicts as marks and a short name, without their reasons.
     """
-
-    def verdicts(run: Mapping[str, Any]) -> str:
-        return f"{verdict_marks(run)} {badge_text(run)}" if is_brief else wording.short_outcome_text(run)
-
-    results = [
-        (_("Largest inner dimension"), lambda run: _interval_text(run, "inner_max")),
-        (_("Working dimension"), lambda run: wording.shape_text(run)),
-        (_("Final, before the norm"), lambda run: _interval_text(run, "final_dimension_pre_norm")),
-        (_("Final, after the norm"), lambda run: _interval_text(run, "final_dimension_post_norm")),
-        (_("N (points)"), lambda run: ABSENT if run["n_points"] is None else shown(run["n_points"], ",")),
-        (_("Verdicts"), verdicts),
-        (_("Checks"), lambda run: _checks_text(run)),
-    ]
-    return [Line("", label, value(one), value(other)) for label, value in results]
+    verdicts = f"{verdict_marks(run)} {badge_text(run)}" if is_brief else wording.short_outcome_text(run)
+    return {
+        _("Largest inner dimension"): wording.interval_of(run, "inner_max"),
+        _("Working dimension"): wording.shape_text(run),
+        _("Final, before the norm"): wording.interval_of(run, "final_dimension_pre_norm"),
+        _("Final, after the norm"): wording.interval_of(run, "final_dimension_post_norm"),
+        _("N (points)"): ABSENT if run["n_points"] is None else shown(run["n_points"], ","),
+        _("Verdicts"): verdicts,
+        _("Checks"): checks_text(run),
+    }
 
 
-def _interval_text(run: Mapping[str, Any], name: str) -> str:
-    return wording.with_interval(run[name], run[f"{name}_lower"], run[f"{name}_upper"])
-
-
-def _checks_text(run: Mapping[str, Any]) -> str:
-    """The worst outcome, and the checks that veto the run."""
+def checks_text(run: Mapping[str, Any]) -> str:
+    """The worst outcome of the checks of a run; of a veto, also the checks."""
     outcome = wording.outcome_name(run["worst_check"])
-    names = [wording.name("check", name) for name in run["vetoed_by"] or []]
+    names = wording.names("check", run["vetoed_by"] or []).values()
     return _("{outcome}: {checks}").format(outcome=outcome, checks=_(", ").join(names)) if names else outcome
 
 

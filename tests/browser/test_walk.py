@@ -117,7 +117,7 @@ def test_six_other_tasks_take_few_clicks(browser: sync_api.Browser, address: str
         hand = Hand(page)
         hand.click(page.get_by_role("button", name="Filters"))
         hand.click(page.get_by_role("button", name="veto", exact=True))
-        page.get_by_text("1 of 5 runs passes the filters").wait_for()
+        page.get_by_text("Runs that pass the filters: 1 of 5.").wait_for()
         page.wait_for_function("document.querySelectorAll('.st-key-gallery img').length == 1")
         assert page.locator(".st-key-gallery img").get_attribute("alt") == "made-up-vetoed" and hand.clicks == 2
 

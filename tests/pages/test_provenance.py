@@ -94,10 +94,9 @@ def test_tags_and_note_are_edited_in_place(filled: Warehouse) -> None:
 
 def test_a_run_is_deleted_only_when_confirmed(filled: Warehouse) -> None:
     app = provenance(RUN_IDS[1])
-    app.button(key="delete run").click().run()
     assert not app.exception and "Move this run to the trash: made-up-small" in texts(app).replace("\\", "")
     assert not trash.list_runs(filled.folder)
-    app.button(key="confirmed").click().run()
+    app.button(key="delete run").click().run()
     assert not app.exception
     assert [one.run_id for one in trash.list_runs(filled.folder)] == [RUN_IDS[1]]
     assert RUN_IDS[1] not in queries.runs(filled)["run_id"].to_list()
@@ -105,9 +104,8 @@ def test_a_run_is_deleted_only_when_confirmed(filled: Warehouse) -> None:
 
 def test_after_a_deletion_nothing_is_chosen_and_undo_brings_it_back(filled: Warehouse) -> None:
     app = provenance(RUN_IDS[1])
-    app.button(key="delete run").click().run()
     assert f"`workdim runs undelete {RUN_IDS[1][:18]} --warehouse {filled.path}`" in texts(app)
-    app.button(key="confirmed").click().run()
+    app.button(key="delete run").click().run()
     assert app.multiselect(key="view.runs").value == [] and not [b for b in app.button if b.key == "delete run"]
     assert "made-up-small" in app.success[0].value.replace("\\", "")
     app.button(key="undelete run").click().run()
@@ -122,7 +120,6 @@ def test_after_a_deletion_nothing_is_chosen_and_undo_brings_it_back(filled: Ware
 def test_an_undo_that_cannot_be_done_says_why(filled: Warehouse) -> None:
     app = provenance(RUN_IDS[1])
     app.button(key="delete run").click().run()
-    app.button(key="confirmed").click().run()
     empty_trash(filled)
     app.button(key="undelete run").click().run()
     assert not app.exception and "There is no run" in app.error[0].value
@@ -131,7 +128,6 @@ def test_an_undo_that_cannot_be_done_says_why(filled: Warehouse) -> None:
 def test_undo_goes_when_another_run_is_chosen(filled: Warehouse) -> None:
     app = provenance(RUN_IDS[1])
     app.button(key="delete run").click().run()
-    app.button(key="confirmed").click().run()
     app.multiselect(key="view.runs").set_value([RUN_IDS[0]]).run()
     assert not app.success and app.multiselect(key="view.runs").value == [RUN_IDS[0]]
 
@@ -146,8 +142,8 @@ def test_a_run_is_measured_again_as_a_job(filled: Warehouse, monkeypatch: pytest
     monkeypatch.setattr(stored_runs, "rerun_request", lambda warehouse, record: asked)
     app = provenance(RUN_IDS[0])
     app.button(key="measure run again").click().run()
-    assert "The text has changed since." in texts(app).replace("\\", "") and not started
-    app.button(key="confirmed").click().run()
+    assert "The text has changed since." in app.warning[0].value.replace("\\", "") and not started
+    app.button(key="measure all the same").click().run()
     assert not app.exception and [job.config.model for job in started] == ["made-up/big@1"]
     assert started[0].again and [one.job.job_id for one in jobs.list_jobs(filled)] == [started[0].job_id]
 

@@ -72,7 +72,7 @@ def test_a_link_shows_rows_a_picture_and_files(warehouse: Warehouse):
 
 def test_a_link_runs_nothing_before_a_click(warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch):
     started: list[str] = []
-    monkeypatch.setattr(answer, "start", lambda request: started.append(request.sql))
+    monkeypatch.setattr(answer, "start", lambda sql, seconds: started.append(sql))
     app = opened(sql="SELECT sleep_ms(60000)")
     assert app.text_area[0].value == "SELECT sleep_ms(60000)" and "came with a link" in captions(app)
     app.run()
@@ -145,7 +145,7 @@ def test_more_rows_than_are_shown_are_told(warehouse: Warehouse):
 def test_a_long_query_has_a_bar_and_can_be_cancelled(warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(answer, "PATIENCE_SECONDS", 0.0)
     app = typed(opened(), "SELECT sleep_ms(60000)")
-    running = app.session_state["query under way"].running
+    running = app.session_state["query under way"][0]
     assert not running.is_done()
     app.button(key="query cancel").click().run()
     assert app.error[0].value == "The query was cancelled."
@@ -155,10 +155,10 @@ def test_a_long_query_has_a_bar_and_can_be_cancelled(warehouse: Warehouse, monke
 def test_a_new_query_takes_the_place_of_the_one_under_way(warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setattr(answer, "PATIENCE_SECONDS", 0.0)
     app = typed(opened(), "SELECT sleep_ms(60000)")
-    first = app.session_state["query under way"].running
+    first = app.session_state["query under way"][0]
     typed(app, "SELECT 7 AS n")
     assert first.process.poll() is not None
-    second = app.session_state["query under way"].running
+    second = app.session_state["query under way"][0]
     while not second.is_done():
         time.sleep(0.05)
     assert rows(app.run())["n"].to_list() == [7]

@@ -196,7 +196,7 @@ def test_a_run_without_a_summary_has_dashes_not_a_verdict(runs: pl.DataFrame) ->
 
 def test_checks_stand_worst_first_and_those_without_a_limit_last(warehouse: Warehouse, runs: pl.DataFrame) -> None:
     checks = queries.rows(warehouse, "run_checks", RUN_IDS[:2])  # a warning on the norms of the second
-    shown = check_tables.all_checks(checks, runs)
+    shown = check_tables.check_table(checks, runs, each_layer=True)
     assert shown.height == checks.height
     assert shown["Check"][0] == "Share of tokens masked for their norm" and shown["Outcome"][0] == "warning"
     assert shown["Outcome"][-1] == "for information"
@@ -232,7 +232,7 @@ def test_of_several_layers_the_worst_check_is_shown(runs: pl.DataFrame) -> None:
             "outcome": ["pass", "warn", "pass"],
         }
     )
-    shown = check_tables.worst_checks(checks, runs.filter(run_id=RUN_IDS[0]))
+    shown = check_tables.check_table(checks, runs.filter(run_id=RUN_IDS[0]), each_layer=False)
     assert shown.height == 1
     assert shown.row(0, named=True) == {
         "Model": "made-up-big",

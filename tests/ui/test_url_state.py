@@ -15,10 +15,11 @@ def picker() -> None:
     url_state.keep_widget_values()
     if st.session_state.get("elsewhere"):
         st.stop()
-    inputs.choose("Axis", ["layer", "depth"], "axis", st.session_state.get("default axis", "layer"))
-    inputs.choose_from_list("Rank", [1, 2, 4], "n1", 1)
-    inputs.choose_many("Runs", ["a", "b", "c", "d,e", "100%2C"], "runs", ["a"], max_selections=3)
-    inputs.choose_yes_no("Newest", "newest", True)
+    with url_state.batched():
+        inputs.choose("Axis", ["layer", "depth"], "axis", st.session_state.get("default axis", "layer"))
+        inputs.choose_from_list("Rank", [1, 2, 4], "n1", 1)
+        inputs.choose_many("Runs", ["a", "b", "c", "d,e", "100%2C"], "runs", ["a"], max_selections=3)
+        inputs.choose_yes_no("Newest", "newest", True)
 
 
 def values(app: AppTest) -> tuple:
@@ -174,9 +175,10 @@ def ids() -> None:
 
     from core.ui import inputs, url_state
 
-    st.write(url_state.resolve_ids("runs", ["run-aaaa", "run-bbbb"], several=True))
-    inputs.choose_many("Runs", ["run-aaaa", "run-bbbb"], "runs", ["run-aaaa"])
-    inputs.choose_by_id("Plan", {"plan-aaaa": "A", "plan-bbbb": "B"}, "plan")
+    with url_state.batched():
+        st.write(url_state.resolve_ids("runs", ["run-aaaa", "run-bbbb"], several=True))
+        inputs.choose_many("Runs", ["run-aaaa", "run-bbbb"], "runs", ["run-aaaa"])
+        inputs.choose_by_id("Plan", {"plan-aaaa": "A", "plan-bbbb": "B"}, "plan")
 
 
 def test_a_link_asks_by_a_unique_ending_and_what_is_not_there_is_known() -> None:

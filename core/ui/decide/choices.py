@@ -73,11 +73,11 @@ def choose_view(pilot: RegisteredPilot | None) -> DecisionView:
         above = st.container()
         with st.container(horizontal=True, vertical_alignment="bottom"):
             question, runs, comparable = _choose_models(pilot, above)
-            data = reads.decision_inputs(runs["run_id"].to_list())
-            rule = _choose_rule(data.rules, above)
+            rules, speeds = reads.lists().rules, reads.speeds(runs["run_id"].to_list())
+            rule = _choose_rule(rules, above)
             assumptions = rule.rule.assumptions if rule else _read_assumptions()
             context = criteria_analysis.choice_context(
-                runs, reads.evidence().scores, data.speeds, assumptions, comparable=comparable
+                runs, reads.evidence().scores, speeds, assumptions, comparable=comparable
             )
             task = _choose_task(context, rule)
             subset = choice_question.one_run_each(_choose_subset(runs))
@@ -99,9 +99,7 @@ def choose_view(pilot: RegisteredPilot | None) -> DecisionView:
             criteria, task, decision = list(choice.criteria), choice.task, choice.decision
         except InputError as error:
             message, task = worded(error), task or choice_question.task_of(criteria)
-        return DecisionView(
-            context, criteria, task, decision, message, assumptions, use_class, rule, data.rules, question
-        )
+        return DecisionView(context, criteria, task, decision, message, assumptions, use_class, rule, rules, question)
 
 
 def _choose_models(pilot: RegisteredPilot | None, above: Any) -> tuple[RankingQuestion, pl.DataFrame, bool]:

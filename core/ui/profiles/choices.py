@@ -1,9 +1,9 @@
-"""The choices of the section Profile: quantity, cloud, scale, layer, and references such as control passes."""
+"""The choices of the section Profile, which give the data of its figure: quantity, cloud, scale, layer, control passes."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Any
 
 import polars as pl
@@ -18,7 +18,7 @@ from core.questions.selection import Selection
 from core.registry.correlators import CORRELATORS
 from core.registry.estimators import ESTIMATORS
 from core.registry.names import keys
-from core.ui import inputs, tables, url_state
+from core.ui import inputs, url_state
 
 BASIC_QUANTITIES = ("d2", "gride", "participation_ratio")
 """Quantities offered at first, on one point per type; a switch offers all."""
@@ -54,8 +54,8 @@ def choose_all_quantities(estimates: pl.DataFrame) -> bool:
     return inputs.choose_yes_no(_("All quantities"), "all", default)
 
 
-def choose_basic_quantity(estimates: pl.DataFrame, runs: pl.DataFrame) -> ProfileChoice | None:
-    """Return one of the three basic quantities; None where none of them was measured."""
+def choose_basic_profile(estimates: pl.DataFrame, runs: pl.DataFrame) -> ProfileData | None:
+    """Return the profiles of one of the three basic quantities; None where none of them was measured."""
     quantities = _basic_quantities(estimates)
     if not quantities:
         return None
@@ -68,8 +68,7 @@ def choose_basic_quantity(estimates: pl.DataFrame, runs: pl.DataFrame) -> Profil
     names = {key: words[key] for key in quantities}
     more = {"label_visibility": "collapsed", "help": "  \n".join(meanings)}
     chosen = inputs.choose(_("Quantity"), names, "estimator", **more)
-    n1 = USUAL_RANK if chosen == "gride" else None
-    return ProfileChoice(chosen, profile_data.PRIMARY[1], runs["n_layers"].n_unique() == 1, n1=n1)
+    return profile_data.profile_points(estimates, runs, chosen, profile_data.PRIMARY[1])
 
 
 def _basic_quantities(estimates: pl.DataFrame) -> list[str]:
@@ -83,50 +82,8 @@ USUAL_NEIGHBOURS = 50
 """Number of neighbours of local d2, as in `geometry.local`, which a page may not import."""
 
 
-@dataclass(frozen=True)
-class ProfileChoice:
-    """What a figure of profiles shows."""
-
-    quantity: str
-    """An estimator or a correlator."""
-    cloud: str
-    by_layer: bool
-    """True for layer numbers, False for relative depth."""
-    is_correlator: bool = False
-    n1: int | None = None
-    """Rank of the inner neighbour, where the estimator was read at several."""
-    n2: int | None = None
-    """Number of neighbours, where the estimator was read at several."""
-    transform: str = "centred"
-    is_equivalent: bool = False
-    """Shown as Gaussian equivalents: the range over all n1 of the dimension of Gaussian points with the same estimate."""
-
-    @property
-    def is_primary(self) -> bool:
-        return (self.quantity, self.cloud, self.transform) == (*profile_data.PRIMARY, "centred")
-
-    def data(self, estimates: pl.DataFrame, correlators: pl.DataFrame, runs: pl.DataFrame) -> ProfileData:
-        """The data of the figure."""
-        if self.is_correlator:
-            correlations = profile_data.correlator_points(correlators, runs, self.quantity, self.cloud)
-            return replace(correlations, same_depth=self.by_layer)
-        scale = (self.n1, self.n2, self.transform, self.is_equivalent)
-        profile = profile_data.profile_points(estimates, runs, self.quantity, self.cloud, *scale)
-        return replace(profile, same_depth=self.by_layer)
-
-    def rows(self, estimates: pl.DataFrame, correlators: pl.DataFrame, runs: pl.DataFrame) -> pl.DataFrame:
-        """The rows behind the figure, with their provenance."""
-        if self.is_correlator:
-            rows = correlators.filter(correlator=self.quantity, cloud=self.cloud)
-        else:
-            scale = (self.n1, self.n2, self.transform)
-            rows = profile_data.select_estimates(estimates, self.quantity, self.cloud, *scale)
-            rows = profile_data.with_gaussian_equivalents(rows, estimates)
-        return tables.with_provenance(rows, runs)
-
-
-def choose_quantity(estimates: pl.DataFrame, correlators: pl.DataFrame, runs: pl.DataFrame) -> ProfileChoice:
-    """Return the quantity, the cloud and the horizontal axis; only what was measured is offered."""
+def choose_profile(estimates: pl.DataFrame, correlators: pl.DataFrame, runs: pl.DataFrame) -> ProfileData:
+    """Return the profiles of any quantity that was measured, on any cloud, at any scale, along layers or depth."""
     measured = correlators.filter(pl.col("cloud") != "unmasked")
     with st.container(horizontal=True, vertical_alignment="bottom"):
         estimators = _in_known_order(estimates["estimator"], ESTIMATORS)
@@ -136,60 +93,45 @@ def choose_quantity(estimates: pl.DataFrame, correlators: pl.DataFrame, runs: pl
         is_correlator = quantity not in estimators
         rows = measured.filter(correlator=quantity) if is_correlator else estimates.filter(estimator=quantity)
         clouds = _in_known_order(rows["cloud"], keys("cloud"))
-        cloud = inputs.choose(_("Points"), wording.names("cloud", clouds), "cloud", help=_cloud_help())
+        help_ = (
+            _("One per type: each distinct token once, so that frequent words do not count twice."),
+            _("One per word: each distinct word once, so that models with other tokenizers have the same words."),
+            _("All tokens: as read."),
+        )
+        names, more = wording.names("cloud", clouds), {"help": wording.joined_sentences(help_)}
+        cloud = inputs.choose(_("Points"), names, "cloud", **more)
         axes = {"layer": _("layer"), "depth": _("relative depth")}
         default = "layer" if runs["n_layers"].n_unique() == 1 else "depth"
-        axis = inputs.choose(_("Horizontal axis"), axes, "axis", default)
-    return ProfileChoice(quantity, cloud, axis == "layer", is_correlator)
+        same_depth = inputs.choose(_("Horizontal axis"), axes, "axis", default) == "layer"
+    if is_correlator:
+        return replace(profile_data.correlator_points(correlators, runs, quantity, cloud), same_depth=same_depth)
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        scale = _choose_scale(rows.filter(cloud=cloud), quantity)
+    return replace(profile_data.profile_points(estimates, runs, quantity, cloud, *scale), same_depth=same_depth)
 
 
-def choose_scale(choice: ProfileChoice, estimates: pl.DataFrame) -> ProfileChoice:
-    """Return the choice with the transform of the points, and the neighbour rank or the number of neighbours."""
-    if choice.is_correlator:
-        return choice
-    rows = estimates.filter(estimator=choice.quantity, cloud=choice.cloud)
-    transforms = [name for name in rows["transform"].unique(maintain_order=True) if name != SURROGATE]
+def _choose_scale(rows: pl.DataFrame, estimator: str) -> tuple[int | None, int | None, str, bool]:
+    """Return the neighbour rank, the number of neighbours, the transform of the points, and whether Gaussian equivalents
+    are shown, which are offered for GRIDE, as it saturates. What was read at one scale alone is None."""
+    transforms = sorted(set(rows["transform"]) - {SURROGATE}, key=lambda name: (name != "centred", name))
+    transform, n1, n2, is_equivalent = "centred", None, None, False
     if len(transforms) > 1:
-        label, names = _("Points prepared"), sorted(transforms, key=lambda name: (name != "centred", name))
-        chosen = inputs.choose_from_list(label, wording.names("transform", names), "transform", width=330)
-        choice = replace(choice, transform=chosen)
-    rows = rows.filter(transform=choice.transform)
-    inner = sorted(rows["n1"].drop_nulls().unique().to_list())
-    outer = sorted(rows["n2"].drop_nulls().unique().to_list())
+        names = wording.names("transform", transforms)
+        transform = inputs.choose_from_list(_("Points prepared"), names, "transform", width=330)
+    rows = rows.filter(transform=transform)
+    inner, outer = (sorted(rows[name].drop_nulls().unique()) for name in ("n1", "n2"))
     if len(inner) > 1:
-        default = USUAL_RANK if USUAL_RANK in inner else inner[0]
-        return replace(choice, n1=inputs.choose(_("Scale (neighbour rank n1)"), inner, "n1", default))
-    if not inner and len(outer) > 1:
-        default = USUAL_NEIGHBOURS if USUAL_NEIGHBOURS in outer else outer[0]
-        return replace(choice, n2=inputs.choose(_("Neighbours (k)"), outer, "k", default))
-    return choice
-
-
-def choose_equivalent(choice: ProfileChoice, estimates: pl.DataFrame) -> ProfileChoice:
-    """Return the choice with or without Gaussian equivalents; offered for GRIDE, which saturates, where they are stored."""
-    scale = (choice.quantity, choice.cloud, choice.n1, choice.n2, choice.transform)
-    if (
-        choice.quantity != "gride"
-        or not profile_data.select_estimates(estimates, *scale)["gaussian_equivalent"].count()
-    ):
-        return choice
-    help_ = _(
-        "Neighbour estimators read too low where the dimension is high, at about 50 at most for these numbers of "
-        "points. This shows, as a range over all n1, the dimension of the Gaussian points that they would read the "
-        "same on: one rank alone would look like a measurement."
-    )
-    return replace(
-        choice, is_equivalent=inputs.choose_yes_no(_("Gaussian equivalent"), "equivalent", False, help=help_)
-    )
-
-
-def _cloud_help() -> str:
-    sentences = (
-        _("One per type: each distinct token once, so that frequent words do not count twice."),
-        _("One per word: each distinct word once, so that models with other tokenizers have the same words."),
-        _("All tokens: as read."),
-    )
-    return wording.joined_sentences(sentences)
+        n1 = inputs.choose(_("Scale (neighbour rank n1)"), inner, "n1", USUAL_RANK if USUAL_RANK in inner else None)
+    elif not inner and len(outer) > 1:
+        n2 = inputs.choose(_("Neighbours (k)"), outer, "k", USUAL_NEIGHBOURS if USUAL_NEIGHBOURS in outer else None)
+    if estimator == "gride" and rows["gaussian_equivalent"].count():
+        help_ = _(
+            "Neighbour estimators read too low where the dimension is high, at about 50 at most for these numbers of "
+            "points. This shows, as a range over all n1, the dimension of the Gaussian points that they would read the "
+            "same on: one rank alone would look like a measurement."
+        )
+        is_equivalent = inputs.choose_yes_no(_("Gaussian equivalent"), "equivalent", False, help=help_)
+    return n1, n2, transform, is_equivalent
 
 
 def _in_known_order(values: pl.Series, known: Collection[str]) -> list[str]:
@@ -208,7 +150,10 @@ def choose_references(
     not drawn."""
     if data.is_equivalent:
         return data
-    controls = _control_references(data, selection)
+    links = control_links(selection.runs, selection.with_controls)
+    rows = selection.correlators if data.is_correlator else selection.estimates
+    control_rows = rows.filter(pl.col("run_id").is_in(links["run_id"].to_list()))
+    controls = profile_data.control_references(data, control_rows, links, selection.runs)
     surrogates: list[Reference] = []
     if with_surrogates and not data.is_correlator:
         surrogates = profile_data.surrogate_references(data, estimates, selection.runs)
@@ -222,10 +167,3 @@ def choose_references(
     if surrogates and inputs.choose_yes_no(_("Gaussian points of equal covariance"), "surrogate", False, help=help_):
         references += surrogates
     return replace(data, references=references)
-
-
-def _control_references(data: ProfileData, selection: Selection) -> list[Reference]:
-    controls = control_links(selection.runs, selection.with_controls)
-    rows = selection.correlators if data.is_correlator else selection.estimates
-    control_rows = rows.filter(pl.col("run_id").is_in(controls["run_id"].to_list()))
-    return profile_data.control_references(data, control_rows, controls, selection.runs)

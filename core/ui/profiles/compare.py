@@ -7,13 +7,7 @@ from typing import Any
 import polars as pl
 import streamlit as st
 
-from core.analysis.differences import (
-    Comparability,
-    LayerDifference,
-    comparability,
-    layer_differences,
-    relative_difference,
-)
+from core.analysis.differences import LayerDifference, comparability, layer_differences, relative_difference
 from core.figures import profile_data
 from core.figures.chart_svg import chart_svg
 from core.figures.layer_profiles import difference_chart, profile_caption, profile_svg
@@ -26,7 +20,7 @@ from core.ui.markdown import escape
 from core.ui.profiles import provenance
 from core.wording.labels import run_labels
 from core.wording.numbers import percent
-from core.wording.provenance import comparability_text, result_lines
+from core.wording.provenance import comparability_text, result_texts
 
 MIN_RUNS = 2
 SIZE, SIZE_DIFFERENCE = (960, 400), (960, 300)
@@ -45,23 +39,25 @@ def show(selection: Selection) -> None:
     base_id = inputs.choose_from_list(_("Held against"), labels, "against", width=400)
     base = texts.filter(run_id=base_id).row(0, named=True)
     others = texts.filter(pl.col("run_id") != base_id).to_dicts()
-    comparabilities = {run["run_id"]: comparability(run, base) for run in others}
     with top:
         _show_curves(selection, texts)
-        _show_differences(selection, base, others, comparabilities, labels)
+        _show_differences(selection, base, others, labels)
     names_by_sentence: dict[str, list[str]] = {}
     for run in others:
-        names_by_sentence.setdefault(comparability_text(comparabilities[run["run_id"]]), []).append(
-            labels[run["run_id"]]
-        )
+        names_by_sentence.setdefault(comparability_text(comparability(run, base)), []).append(labels[run["run_id"]])
     for sentence, names in names_by_sentence.items():
         st.caption(escape(_("{names}: {what}").format(names=_(", ").join(names), what=sentence)))
     st.subheader(_("What came out"))
-    table = _result_table(base, others, comparabilities, labels)
+    table = _result_table(base, others, labels)
     tables.show(table, "compared", height="content")
     tables.show_download(table, "workdim_comparison.csv", _("Download this comparison (CSV)"))
     st.subheader(_("What differs in how it was measured"))
-    _show_conditions(selection.records.filter(pl.col("run_id").is_in(ids)), labels)
+    records = selection.records.filter(pl.col("run_id").is_in(ids)).to_dicts()
+    differing = provenance.record_table(records, labels).filter(pl.col("") == provenance.MARK)
+    if differing.is_empty():
+        st.caption(_("Nothing but the model."))
+        return
+    tables.show(differing.drop(_("Section"), ""), "conditions", height="content")
 
 
 def _show_curves(selection: Selection, texts: pl.DataFrame) -> None:
@@ -74,22 +70,19 @@ def _show_curves(selection: Selection, texts: pl.DataFrame) -> None:
 
 
 def _show_differences(
-    selection: Selection,
-    base: dict[str, Any],
-    others: list[dict[str, Any]],
-    comparabilities: dict[str, Comparability],
-    labels: dict[str, str],
+    selection: Selection, base: dict[str, Any], others: list[dict[str, Any]], labels: dict[str, str]
 ) -> None:
     """Draw the differences layer by layer of the runs that compare with the base and have as many layers."""
-    replicates = reads.replicates([base["run_id"], *(run["run_id"] for run in others)])
+    replicates = reads.rows("layer_replicates", [base["run_id"], *(run["run_id"] for run in others)])
     differences: dict[str, list[LayerDifference]] = {}
     paired = []
     for run in others:
-        cloud = _common_cloud(comparabilities[run["run_id"]])
-        if cloud is None or run["n_layers"] != base["n_layers"]:
+        compared = comparability(run, base)
+        if not (compared.by_types or compared.by_words) or run["n_layers"] != base["n_layers"]:
             continue
+        cloud = "one_per_type" if compared.by_types else "one_per_word"
         rows, is_paired = layer_differences(
-            *(_d2_profile(selection, replicates, compared, cloud) for compared in (run, base))
+            *(_d2_profile(selection, replicates, one["run_id"], cloud) for one in (run, base))
         )
         if rows:
             differences[labels[run["run_id"]]] = rows
@@ -109,44 +102,27 @@ def _show_differences(
     st.image(chart_svg(chart, caption, pictures.theme(), SIZE_DIFFERENCE), width="stretch", alt=caption.title)
 
 
-def _common_cloud(comparability: Comparability) -> str | None:
-    return "one_per_type" if comparability.by_types else "one_per_word" if comparability.by_words else None
-
-
-def _d2_profile(selection: Selection, replicates: pl.DataFrame, run: dict[str, Any], cloud: str) -> pl.DataFrame:
+def _d2_profile(selection: Selection, replicates: pl.DataFrame, run_id: str, cloud: str) -> pl.DataFrame:
     """The estimates of d2 by layer, with the values without each block of text."""
-    d2 = {"run_id": run["run_id"], "cloud": cloud, "estimator": "d2", "transform": "centred", "state": "residual"}
+    d2 = {"run_id": run_id, "cloud": cloud, "estimator": "d2", "transform": "centred", "state": "residual"}
     blocks = replicates.filter(**d2).select("layer", "blocks")
     rows = selection.estimates.filter(**d2).select("layer", "value", "lower", "upper")
     return rows.join(blocks, on="layer", how="left")
 
 
-def _result_table(
-    base: dict[str, Any],
-    others: list[dict[str, Any]],
-    comparabilities: dict[str, Comparability],
-    labels: dict[str, str],
-) -> pl.DataFrame:
+def _result_table(base: dict[str, Any], others: list[dict[str, Any]], labels: dict[str, str]) -> pl.DataFrame:
     """The results of each run, a line each; of a run that compares with the base also the relative differences."""
-    lines = [result_lines(run, base, is_brief=True) for run in others]
-    columns = {"": [line.label for line in lines[0]], labels[base["run_id"]]: [line.other for line in lines[0]]}
+    results = result_texts(base, is_brief=True)
+    columns = {"": list(results), labels[base["run_id"]]: list(results.values())}
     numbers = ("inner_max", "working_dimension", "final_dimension_pre_norm", "final_dimension_post_norm")
-    for run, run_lines in zip(others, lines, strict=True):
-        columns[labels[run["run_id"]]] = [line.one for line in run_lines]
-        if comparabilities[run["run_id"]].by_types:
+    for run in others:
+        columns[labels[run["run_id"]]] = list(result_texts(run, is_brief=True).values())
+        if comparability(run, base).by_types:
             shares = [
                 relative_difference([run[f"{name}{end}"] for end in _ENDS], [base[f"{name}{end}"] for end in _ENDS])
                 for name in numbers
             ]
             texts = ["–" if share is None else percent(*share) for share in shares]
             title = _("Difference: {name}").format(name=labels[run["run_id"]])
-            columns[title] = [*texts, *[""] * (len(run_lines) - len(texts))]
+            columns[title] = [*texts, *[""] * (len(results) - len(texts))]
     return pl.DataFrame(columns)
-
-
-def _show_conditions(records: pl.DataFrame, labels: dict[str, str]) -> None:
-    table = provenance.differing_table(records.to_dicts(), labels)
-    if table.is_empty():
-        st.caption(_("Nothing but the model."))
-        return
-    tables.show(table, "conditions", height="content")

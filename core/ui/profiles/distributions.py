@@ -10,7 +10,7 @@ from core.figures import distributions as distribution_figures
 from core.figures import large_norms
 from core.figures.chart_figure import chart_figure
 from core.figures.scores import windows_svg
-from core.locale import _
+from core.locale import _, translated
 from core.questions.selection import Selection
 from core.questions.within import answer_of_windows
 from core.registry.correlators import QUANTITIES
@@ -34,44 +34,10 @@ def show(selection: Selection) -> None:
     run, quantity = choose_run_and_quantity(runs, _("Quantity"), quantities, "quantity", "quantity")
     data = distribution_figures.distribution_points(distributions, run["run_id"], quantity)
     pictures.plot(distribution_figures.distribution_figure(data), "distribution")
-    st.caption(_reading_aid(quantity))
-    rows = distributions.filter(run_id=run["run_id"], quantity=quantity)
-    tables.show_download(
-        tables.with_provenance(rows, runs), "workdim_distributions.csv", _("Download these numbers (CSV)")
-    )
-
-
-def _reading_aid(quantity: str) -> str:
-    texts = {
-        "local_d2": _(
-            "The dimension around single tokens. Where a column is broad or split, one number may not "
-            "describe the layer."
-        ),
-        "distance_to_mean": _(
-            "In units of the layer's median distance. A long upper end means that few tokens lie far "
-            "out and weigh heavily in every mean."
-        ),
-        "variance_share": _(
-            "In multiples of an equal share: 1 = as much as one token of N would hold. A long upper end means that "
-            "few tokens make up the layer's spread."
-        ),
-        "cosine_to_mean": _(
-            "Before centring: 1 = the token points where all tokens point on average, 0 = it shares nothing of that. "
-            "Tokens that stand apart from the column are no part of the common offset."
-        ),
-        "neighbours_kept": _(
-            "Of each token's nearest neighbours at this layer, the share that it still has at the "
-            "next. Low columns are the layers that rearrange the "
-            "relations between tokens most."
-        ),
-        "displacement": _("How far each token's direction moves up to the next layer: 0 = not at all, 2 = unrelated."),
-        "cosine": _(
-            "Between the states of two tokens, centred. The narrower the column, the higher d2; heavy ends "
-            "can come from clusters."
-        ),
-    }
     outermost = _("Values beyond the scale are counted in its outermost bins.")
-    return wording.joined_sentences((texts.get(quantity, ""), outermost))
+    st.caption(wording.joined_sentences((translated(QUANTITIES[quantity].meaning), outermost)))
+    rows = distributions.filter(run_id=run["run_id"], quantity=quantity)
+    tables.show_rows_download(rows, runs, "distributions")
 
 
 def show_large_norms(selection: Selection) -> None:
@@ -151,7 +117,4 @@ def show_windows(selection: Selection) -> None:
         picture = windows_svg(drawn_windows, drawn_run, place, pictures.theme())
         st.image(picture, width="stretch", alt=_("Dimension against loss, a dot for each window"))
     st.caption("  \n".join(map(escape, (*within_wording.note_lines(relation), within_wording.expectation_text()))))
-    label = _("Download these numbers (CSV)")
-    tables.show_download(
-        tables.with_provenance(selection.windows, selection.with_controls), "workdim_windows.csv", label
-    )
+    tables.show_rows_download(selection.windows, selection.with_controls, "windows")

@@ -24,14 +24,11 @@ from core.ui import inputs, notices, pictures, tables, url_state
 from core.ui.markdown import escape
 from core.ui.profiles import layer_tables
 from core.ui.profiles.choices import (
-    ProfileChoice,
     choose_all_quantities,
-    choose_basic_quantity,
-    choose_equivalent,
+    choose_basic_profile,
     choose_layer,
-    choose_quantity,
+    choose_profile,
     choose_references,
-    choose_scale,
 )
 from core.ui.profiles.run_cards import show_run_cards, show_verdict_panel
 from core.ui.shrink import plan_view
@@ -52,32 +49,27 @@ def show(selection: Selection) -> None:
     notices.stop_if_no_estimates(estimates)
 
     top = st.container()
-    with url_state.batched():
-        with st.container(horizontal=True, vertical_alignment="center"):
-            all_quantities = choose_all_quantities(estimates)
-            choice = choose_basic_quantity(estimates, runs) if not all_quantities else None
-            is_logarithmic = inputs.choose_yes_no(_("Logarithmic"), "log", False)
-            is_interactive = inputs.choose_yes_no(_("Values under the pointer"), "live", False)
-            layer = choose_layer(estimates)
-            more_choices = st.container(horizontal=True, width="content")
-        if choice is None:
-            choice = choose_quantity(estimates, correlators, runs)
-            with st.container(horizontal=True, vertical_alignment="bottom"):
-                choice = choose_equivalent(choose_scale(choice, estimates), estimates)
-        data = choice.data(estimates, correlators, runs)
-        with more_choices:
-            data = choose_references(data, estimates, selection, with_surrogates=all_quantities)
-            data = replace(data, is_log=is_logarithmic and not data.is_correlator)
+    with st.container(horizontal=True, vertical_alignment="center"):
+        all_quantities = choose_all_quantities(estimates)
+        basic = None if all_quantities else choose_basic_profile(estimates, runs)
+        is_logarithmic = inputs.choose_yes_no(_("Logarithmic"), "log", False)
+        is_interactive = inputs.choose_yes_no(_("Values under the pointer"), "live", False)
+        layer = choose_layer(estimates)
+        more_choices = st.container(horizontal=True, width="content")
+    data = basic or choose_profile(estimates, correlators, runs)
+    with more_choices:
+        data = choose_references(data, estimates, selection, with_surrogates=all_quantities)
+    data = replace(data, is_log=is_logarithmic and not data.is_correlator)
     with top:
-        _show_figure(choice, data, selection, is_interactive, layer)
+        _show_figure(data, selection, is_interactive, layer)
     if layer is not None:
         _show_layer(layer, selection)
     with more_choices:
         with st.popover(_("How to read it"), icon=":material/help:"):
-            st.caption(_reading_aid(choice, data))
+            st.caption(_reading_aid(data))
             _show_reference_notes(data, selection)
             st.markdown(wording.own_definition_text())
-        _show_picture_download(choice, data, selection)
+        _show_picture_download(data, selection)
 
     claims = claim_figure(selection.claims, runs)
     if claims is not None:
@@ -88,28 +80,32 @@ def show(selection: Selection) -> None:
                 "{marks}. In bold: the core, on which the verdicts rest. Ratios with intervals appear under the pointer."
             ).format(marks=outcome_legend_text())
         )
-    if choice.quantity == "gride":
+    if data.quantity == "gride":
         _show_scale_figure(scan_chart(estimates, runs, layer))
     st.subheader(_("Dimensions and verdicts (d2, one per type)"))
     show_run_cards(runs, selection.extrema, correlators)
     plan_view.show_needed_directions(runs)
-    st.subheader(_("Numbers"))
-    rows = choice.rows(estimates, correlators, runs)
-    at_layer = rows if layer is None else rows.filter(layer=layer)
-    tables.show(layer_tables.layer_table(at_layer, runs), "numbers", height=320 if layer is None else "content")
-    tables.show_download(rows, "workdim_profiles.csv", _("Download these numbers (CSV)"))
-
+    _show_numbers(data, selection, layer)
     if claims is not None:
         st.subheader(_("Claims by specification"))
         tables.show(layer_tables.claim_table(selection.claims, runs, estimates), "claims", height=320)
-        tables.show_download(
-            tables.with_provenance(selection.claims, runs), "workdim_claims.csv", _("Download these claims (CSV)")
-        )
+        tables.show_rows_download(selection.claims, runs, "claims", _("Download these claims (CSV)"))
 
 
-def _show_figure(
-    choice: ProfileChoice, data: ProfileData, selection: Selection, is_interactive: bool, layer: int | None
-) -> None:
+def _show_numbers(data: ProfileData, selection: Selection, layer: int | None) -> None:
+    """Draw the rows behind the figure, of one layer or of all."""
+    st.subheader(_("Numbers"))
+    runs, estimates, correlators = selection.runs, selection.of_runs(selection.estimates), selection.correlators
+    rows = profile_data.rows_of(data, correlators if data.is_correlator else estimates)
+    if not data.is_correlator:
+        rows = profile_data.with_gaussian_equivalents(rows, estimates)
+    rows = runs.select("run_id").join(rows, on="run_id", maintain_order="left_right")
+    at_layer = rows if layer is None else rows.filter(layer=layer)
+    tables.show(layer_tables.layer_table(at_layer, runs), "numbers", height=320 if layer is None else "content")
+    tables.show_rows_download(rows, runs, "profiles")
+
+
+def _show_figure(data: ProfileData, selection: Selection, is_interactive: bool, layer: int | None) -> None:
     """Draw the figure, and beside it the verdicts where there are few runs."""
     texts = selection.runs.filter(pl.col("pass") == "text", pl.col("n_points").is_not_null())
     if 0 < texts.height <= MAX_PANELS:
@@ -122,13 +118,11 @@ def _show_figure(
     else:
         picture = st.container()
     with picture:
-        if is_interactive or choice.is_equivalent or not data.curves:
-            pictures.plot(
-                chart_figure(layer_chart(data, *_extrema_and_phases(choice, data, selection), layer), 480), "profile"
-            )
+        if is_interactive or data.is_equivalent or not data.curves:
+            pictures.plot(chart_figure(layer_chart(data, *_extrema_and_phases(data, selection), layer), 480), "profile")
         else:
             size = SIZE_BESIDE if 0 < texts.height <= MAX_PANELS else SIZE
-            svg = _profile_svg(choice, data, selection, pictures.theme(), size, layer)
+            svg = _profile_svg(data, selection, pictures.theme(), size, layer)
             pictures.plot_layered(svg, "profile picture", partial(url_state.choose, "layer"))
 
 
@@ -141,45 +135,38 @@ def _show_layer(layer: int, selection: Selection) -> None:
 
 
 def _profile_svg(
-    choice: ProfileChoice,
-    data: ProfileData,
-    selection: Selection,
-    theme: Theme,
-    size: tuple[float, float],
-    layer: int | None = None,
+    data: ProfileData, selection: Selection, theme: Theme, size: tuple[float, float], layer: int | None = None
 ) -> str:
-    extrema, phases = _extrema_and_phases(choice, data, selection)
+    extrema, phases = _extrema_and_phases(data, selection)
     caption = profile_caption(selection.runs, data)
     return profile_svg(data, caption, extrema, theme, size, phases, selected=layer)
 
 
-def _extrema_and_phases(
-    choice: ProfileChoice, data: ProfileData, selection: Selection
-) -> tuple[list[Extremum], list[Span]]:
-    extrema = extrema_of(selection.extrema, data.cloud) if choice.is_primary else []
+def _extrema_and_phases(data: ProfileData, selection: Selection) -> tuple[list[Extremum], list[Span]]:
+    extrema = extrema_of(selection.extrema, data.cloud) if data.is_primary else []
     phases = []
-    if choice.is_primary and len(data.curves) == 1 and data.same_depth:
+    if data.is_primary and len(data.curves) == 1 and data.same_depth:
         (run,) = selection.runs.filter(run_id=data.curves[0].run_id).to_dicts()
         phases = claim_phases(run, extrema)
     return extrema, phases
 
 
-def _show_picture_download(choice: ProfileChoice, data: ProfileData, selection: Selection) -> None:
+def _show_picture_download(data: ProfileData, selection: Selection) -> None:
     """Draw a button that downloads the figure with its caption; ranges of Gaussian equivalents have no such file."""
-    if not data.curves or choice.is_equivalent:
+    if not data.curves or data.is_equivalent:
         return
     name = f"workdim_profile_{'_'.join(short_id(curve.run_id) for curve in data.curves[:3])}.svg"
     inputs.show_download(
-        _("Download this picture (SVG)"), lambda: _profile_svg(choice, data, selection, LIGHT, SIZE), name, "image"
+        _("Download this picture (SVG)"), lambda: _profile_svg(data, selection, LIGHT, SIZE), name, "image"
     )
 
 
-def _reading_aid(choice: ProfileChoice, data: ProfileData) -> str:
+def _reading_aid(data: ProfileData) -> str:
     """How to read the figure."""
     sentences = [_("Shaded: 95 % intervals. Click a name to hide a curve.")]
-    if not choice.is_primary:
+    if not data.is_primary:
         sentences.append(_("The working band belongs to d2, one per type."))
-    if choice.is_equivalent:
+    if data.is_equivalent:
         sentences.append(_("Where a range breaks off, no Gaussian equivalent is stored."))
     if any(curve.is_vetoed for curve in data.curves):
         sentences.append(wording.veto_mark_text())
@@ -196,43 +183,29 @@ def _show_reference_notes(data: ProfileData, selection: Selection) -> None:
             "interval lies below, the real points are not Gaussian."
         ),
     }
-    texts = [meaning for kind, meaning in meanings.items() if kind in kinds]
-    if texts:
-        st.caption("  \n".join(texts))
-    uncontrolled = _names_without_control(selection)
+    if drawn := [meaning for kind, meaning in meanings.items() if kind in kinds]:
+        st.caption("  \n".join(drawn))
+    texts, labels = selection.runs.filter(pl.col("pass") == "text"), run_labels(selection.runs)
+    controls = control_links(texts, selection.with_controls)
+    powered = [key for key, control in CONTROLS.items() if control.keeps_embedding and control.has_model_seed]
+    controlled = set(controls.filter(pl.col("pass").is_in(powered))["text_run_id"])
+    uncontrolled = [labels[run_id] for run_id in texts["run_id"] if run_id not in controlled]
     if uncontrolled:
         message = _(
             "Without a control that could show a rise: {names}. Such a shape can come without any training; the protocol "
             "standard measures such controls."
         )
         st.caption(message.format(names=escape(_(", ").join(uncontrolled))))
-    outdated = _names_with_later_controls(selection)
+    judged = texts.filter(pl.col("verdict_rise").is_not_null())
+    known = judged.select(text_run_id="run_id", run_id="control_run_ids").explode("run_id")
+    unknown = set(controls.join(known, on=["text_run_id", "run_id"], how="anti")["text_run_id"])
+    outdated = [labels[run_id] for run_id in judged["run_id"] if run_id in unknown]
     if outdated:
         message = _(
             "Controls were measured after the verdicts on {names}, which do not know them: measure again to have it judged "
             "with them."
         )
         st.caption(message.format(names=escape(_(", ").join(outdated))))
-
-
-def _names_with_later_controls(selection: Selection) -> list[str]:
-    """Names of the runs on text with controls measured after their verdicts."""
-    texts = selection.runs.filter(pl.col("pass") == "text", pl.col("verdict_rise").is_not_null())
-    controls = control_links(texts, selection.with_controls)
-    known = texts.select(text_run_id="run_id", run_id="control_run_ids").explode("run_id")
-    unknown = set(controls.join(known, on=["text_run_id", "run_id"], how="anti")["text_run_id"])
-    labels = run_labels(selection.runs)
-    return [labels[run_id] for run_id in texts["run_id"] if run_id in unknown]
-
-
-def _names_without_control(selection: Selection) -> list[str]:
-    """Names of the runs on text without a control that keeps the trained embedding."""
-    powered = [key for key, control in CONTROLS.items() if control.keeps_embedding and control.has_model_seed]
-    texts = selection.runs.filter(pl.col("pass") == "text")
-    controls = control_links(texts, selection.with_controls).filter(pl.col("pass").is_in(powered))
-    labels = run_labels(selection.runs)
-    controlled = set(controls["text_run_id"])
-    return [labels[run_id] for run_id in texts["run_id"] if run_id not in controlled]
 
 
 def _show_scale_figure(scan: Chart | None) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import polars as pl
@@ -12,7 +12,7 @@ from core.analysis.claims import compare_with_ten
 from core.locale import _
 from core.questions.ranking_question import BY_TYPE
 from core.questions.selection import Selection
-from core.ui.tables import rounded, without_empty
+from core.ui.tables import of, rounded, without_empty
 from core.wording.labels import run_labels
 from core.wording.verdicts import claim_outcome_text, ratio_text, specification_name
 
@@ -23,22 +23,19 @@ def layer_table(rows: pl.DataFrame, runs: pl.DataFrame) -> pl.DataFrame:
     `rows` are estimates or correlators; a column that they do not have, or that is empty, is left out.
     """
     labels = run_labels(runs)
-    columns = {
-        _("Value"): rounded(rows, "value", 4),
-        # Always a range over the ranks of GRIDE: one value would look like a measurement.
-        _("Gaussian equivalent, over all n1"): _range_texts(rows, "equivalent_lowest", "equivalent_highest"),
-        _("Standard error"): rounded(rows, "std_error", 2),
-        _("95 % interval"): _range_texts(rows, "lower", "upper"),
-        _("Mean neighbour distance"): rounded(rows, "mean_distance", 3),
-        _("N (points)"): rows["n_points"],
-        _("Dropped"): rows["n_dropped"] if "n_dropped" in rows.columns else None,
-    }
     return without_empty(
         {
             _("Model"): [labels[run_id] for run_id in rows["run_id"]],
             _("Layer"): rows["layer"],
             _("State"): [wording.name("state", state) for state in rows["state"]],
-            **{column: values for column, values in columns.items() if values is not None},
+            _("Value"): rounded(rows, "value", 4),
+            # Always a range over the ranks of GRIDE: one value would look like a measurement.
+            _("Gaussian equivalent, over all n1"): _range_texts(rows, "equivalent_lowest", "equivalent_highest"),
+            _("Standard error"): rounded(rows, "std_error", 2),
+            _("95 % interval"): _range_texts(rows, "lower", "upper"),
+            _("Mean neighbour distance"): rounded(rows, "mean_distance", 3),
+            _("N (points)"): rows["n_points"],
+            _("Dropped"): rows["n_dropped"] if "n_dropped" in rows.columns else None,
         }
     )
 
@@ -102,19 +99,18 @@ def claim_table(rows: pl.DataFrame, runs: pl.DataFrame, estimates: pl.DataFrame)
         .select(*keys, final="value", final_lower="lower", final_upper="upper")
     )
     rows = rows.filter(pl.col("run_id").is_in(list(labels)))
-    claims = rows.join(final, on=keys, how="left", nulls_equal=True, maintain_order="left").to_dicts()
-    return without_empty(
-        {
-            _("Model"): [labels[row["run_id"]] for row in claims],
-            _("Specification"): [specification_name(row) for row in claims],
-            _("Core"): [_("yes") if row["is_core"] else _("no") for row in claims],
-            _("Claim"): [wording.name("claim", row["claim"]) for row in claims],
-            _("Outcome"): [claim_outcome_text(row) for row in claims],
-            _("Ratio"): [ratio_text(row) for row in claims],
-            _("Largest at layer"): [row["layer"] for row in claims],
-            _("Final dimension"): [wording.interval_of(row, "final") for row in claims],
-            _("Final dimension against ten"): [
-                wording.ten_dimensions_text(compare_with_ten(row["final_lower"], row["final_upper"])) for row in claims
-            ],
-        }
-    )
+    claims = rows.join(final, on=keys, how="left", nulls_equal=True, maintain_order="left")
+    columns: dict[str, Callable[[dict[str, Any]], Any]] = {
+        _("Model"): lambda row: labels[row["run_id"]],
+        _("Specification"): specification_name,
+        _("Core"): lambda row: _("yes") if row["is_core"] else _("no"),
+        _("Claim"): lambda row: wording.name("claim", row["claim"]),
+        _("Outcome"): claim_outcome_text,
+        _("Ratio"): ratio_text,
+        _("Largest at layer"): lambda row: row["layer"],
+        _("Final dimension"): lambda row: wording.interval_of(row, "final"),
+        _("Final dimension against ten"): lambda row: wording.ten_dimensions_text(
+            compare_with_ten(row["final_lower"], row["final_upper"])
+        ),
+    }
+    return without_empty(of(claims.iter_rows(named=True), columns))

@@ -5,7 +5,6 @@ on them: tags and note, measuring again, deleting, export.
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -22,16 +21,16 @@ from core.store.annotation import RESERVED_TAGS
 from core.ui import inputs, reads, tables, url_state
 from core.ui.markdown import escape
 from core.warehouse import export_runs
-from core.warehouse.runs import annotate
+from core.warehouse.runs import annotate, restore_run
 from core.warehouse.warehouse import Warehouse
 from core.wording.labels import run_labels
-from core.wording.provenance import ABSENT, Section, comparability_text, sections
+from core.wording.provenance import ABSENT, comparability_text, field_position, sections
 
 MARK = "≠"
 FIELD_WIDTH, MARK_WIDTH = 280, 30
 """Pixels."""
 _MESSAGE = "what was done with runs"
-_PENDING_ACTION = "what is to be done with which run"
+_ALL_THE_SAME = "measure all the same"
 _DELETED = "the run that was just deleted, and its name"
 _NOT_BACK = "why it could not be brought back"
 
@@ -40,7 +39,6 @@ def show(selection: Selection) -> None:
     """Draw every stored field of the runs side by side, and the actions on them."""
     runs, records = selection.runs, selection.records.to_dicts()
     labels = run_labels(runs)
-    differing = _differing_fields(records)
     only_differing = False
     if len(records) == 2:
         first, second = (runs.filter(run_id=run["run_id"]).row(0, named=True) for run in records)
@@ -49,20 +47,15 @@ def show(selection: Selection) -> None:
     if len(records) > 1:
         only_differing = inputs.choose_yes_no(_("Only what differs"), "differing", False)
         st.caption(_("{mark} marks a field in which the runs differ.").format(mark=MARK))
-    record_sections = [sections(record) for record in records]
-    names = [labels[record["run_id"]] for record in records]  # labels are grouped by model
-    titled_tables = [_table(parts, names, differing, only_differing) for parts in _side_by_side(record_sections)]
-    for title, table in titled_tables:
-        if not table.is_empty():
-            st.markdown(f"**{escape(title)}**")
-            # Wide enough for the longest name of a field; the mark beside it needs no room.
-            widths = {table.columns[0]: FIELD_WIDTH, **({"": MARK_WIDTH} if "" in table.columns else {})}
-            columns = {name: st.column_config.Column(pinned=True, width=width) for name, width in widths.items()}
-            tables.show_plain(table, key=f"provenance {title}", column_config=columns, height="content")
-    all_fields = pl.concat(
-        [table.select(pl.lit(title).alias(_("Section")), pl.all()) for title, table in titled_tables]
-    )
-    tables.show_download(all_fields, "workdim_provenance.csv", _("Download this record (CSV)"))
+    table = record_table(records, labels)
+    table = table.filter(pl.col("") == MARK) if only_differing else table
+    # Wide enough for the longest name of a field; the mark beside it needs no room.
+    widths = {_("Field"): FIELD_WIDTH, "": MARK_WIDTH}
+    for (title,), part in table.group_by(_("Section"), maintain_order=True):
+        st.markdown(f"**{escape(title)}**")
+        columns = {name: st.column_config.Column(pinned=True, width=width) for name, width in widths.items()}
+        tables.show_plain(part.drop(_("Section")), key=f"provenance {title}", column_config=columns, height="content")
+    tables.show_download(table, "workdim_provenance.csv", _("Download this record (CSV)"))
 
 
 @inputs.hidden_when_read_only
@@ -89,8 +82,6 @@ def show_deletion() -> None:
 
 def _undelete(run_id: str) -> None:
     """Called before the page is drawn again, so that the run is among those that can be chosen."""
-    from core.warehouse.runs import restore_run
-
     st.session_state.pop(_DELETED, None)
     try:
         restore_run(reads.warehouse(), run_id)
@@ -100,46 +91,21 @@ def _undelete(run_id: str) -> None:
     st.session_state[url_state.key("runs")] = [run_id]
 
 
-def differing_table(records: list[dict], labels: dict[str, str]) -> pl.DataFrame:
-    """The fields of all sections in which the runs differ."""
-    record_sections = [sections(record) for record in records]
-    names = [labels[record["run_id"]] for record in records]
-    differing = _differing_fields(records)
-    differing_tables = [_table(parts, names, differing, True)[1] for parts in _side_by_side(record_sections)]
-    return pl.concat([table for table in differing_tables if not table.is_empty()] or differing_tables[:1]).select(
-        pl.exclude("")
-    )
-
-
-def _differing_fields(records: list[dict]) -> set[str]:
-    """Fields in which any two of the runs differ, without times and ids."""
+def record_table(records: list[dict], labels: dict[str, str]) -> pl.DataFrame:
+    """Every stored field of the runs: its section, its name, a mark where they differ, and the value of each run."""
     first, *others = records
-    return {difference.field for other in others for difference in without_incidental(differences(first, other))}
-
-
-def _side_by_side(record_sections: list[list[Section]]) -> list[list[Section]]:
-    """For each section those of all runs; a run without it has an empty one."""
-    titles = {section.key: section.title for run_sections in record_sections for section in run_sections}
-    by_key = [{section.key: section for section in run_sections} for run_sections in record_sections]
-    return [
-        [run_sections.get(key, Section(key, title, ())) for run_sections in by_key] for key, title in titles.items()
-    ]
-
-
-def _table(
-    parts: list[Section], labels: list[str], differing: set[str], only_differing: bool
-) -> tuple[str, pl.DataFrame]:
-    """The title of a section, and its fields as a table with a column for each run."""
-    names = {field.field: field.label for part in parts for field in part.fields}
-    texts = [{field.field: field.text for field in part.fields} for part in parts]
-    names_shown = [name for name in names if not only_differing or name in differing]
-    marks = {"": [MARK if name in differing else "" for name in names_shown]} if len(parts) > 1 else {}
-    columns = {
-        label: [run_texts.get(name, ABSENT) for name in names_shown]
-        for label, run_texts in zip(labels, texts, strict=True)
-    }
-    shown = {_("Field"): [names[name] for name in names_shown], **marks, **columns}
-    return parts[0].title, pl.DataFrame(shown, schema=dict.fromkeys(shown, pl.String))  # also where nothing differs
+    differing = {difference.field for other in others for difference in without_incidental(differences(first, other))}
+    rows: dict[str, list[str]] = {}
+    for n, record in enumerate(records):
+        for section in sections(record):
+            for field in section.fields:
+                mark = MARK if field.field in differing else ""
+                absent = [section.title, field.label, mark, *[ABSENT] * len(records)]
+                rows.setdefault(field.field, absent)[3 + n] = field.text
+    names = [_("Section"), _("Field"), "", *(labels[record["run_id"]] for record in records)]
+    lines = [rows[field] for field in sorted(rows, key=field_position)]
+    table = pl.DataFrame(lines, schema=dict.fromkeys(names, pl.String), orient="row")
+    return table if others else table.drop("")
 
 
 # --- actions -----------------------------------------------------------------------------------------------------------
@@ -154,10 +120,9 @@ def _show_actions(selection: Selection) -> None:
         run = inputs.choose_one_run(selection.runs)
         _show_annotation_form(run)
         with st.container(horizontal=True):
-            if st.button(_("Measure again"), icon=":material/replay:", key="measure run again"):
-                st.session_state[_PENDING_ACTION] = "again", run["run_id"]
-            if st.button(_("Delete"), icon=":material/delete:", key="delete run"):
-                st.session_state[_PENDING_ACTION] = "delete", run["run_id"]
+            measures_again = st.button(_("Measure again"), icon=":material/replay:", key="measure run again")
+            with st.popover(_("Delete..."), icon=":material/delete:"):
+                _show_delete_button(run["run_id"], inputs.run_label(run))
             run_ids = selection.with_controls["run_id"].to_list()
             inputs.show_download(
                 _("Export the chosen runs (zip)"),
@@ -165,17 +130,14 @@ def _show_actions(selection: Selection) -> None:
                 "workdim_export.zip",
                 "folder_zip",
             )
+        if measures_again or st.session_state.get(_ALL_THE_SAME):
+            _measure_again(selection.records.filter(run_id=run["run_id"]).row(0, named=True))
         st.caption(
             _(
                 "The export holds the tables as Parquet and CSV, a data dictionary, and the measurements with their "
                 "control runs, for another Workdim to take in."
             )
         )
-    # A dialog is drawn anew with the page: its question stays until it is answered.
-    if st.session_state.get(_PENDING_ACTION) == ("again", run["run_id"]):
-        _measure_again(selection.records.filter(run_id=run["run_id"]).row(0, named=True))
-    elif st.session_state.get(_PENDING_ACTION) == ("delete", run["run_id"]):
-        _show_delete_question(run["run_id"], inputs.run_label(run))
 
 
 def _show_annotation_form(run: dict[str, Any]) -> None:
@@ -199,82 +161,39 @@ def _show_annotation_form(run: dict[str, Any]) -> None:
         )
     if is_saved:
         annotate(reads.warehouse(), run_id, lambda annotation: annotation.with_tags(tags).with_note(note))
-        _finish(_("Tags and note are saved."))
+        st.session_state[_MESSAGE] = _("Tags and note are saved.")
+        st.rerun()
 
 
 def _measure_again(record: dict[str, Any]) -> None:
     """Start the measurement at once where nothing has changed, else ask first."""
-    from core.runs.stored_runs import rerun_request
-
-    try:
-        request = rerun_request(reads.warehouse(), record)
-    except WorkdimError:
-        _close_question()
-        raise
-    if not request.changed:
-        _submit(request.config)
-    _show_question(
-        _("Measure again"),
-        [*map(escape, request.changed), _("The new run will not compare with this one.")],
-        _("Measure all the same"),
-        lambda: _submit(request.config),
-    )
-
-
-def _submit(config: Any) -> None:
     from core.runs import processes
     from core.runs.jobs import submit
+    from core.runs.stored_runs import rerun_request
 
-    _close_question()
     warehouse = reads.warehouse()
-    processes.start_job(submit(config, warehouse, again=True), warehouse)
+    request = rerun_request(warehouse, record)
+    if request.changed:
+        lines = [*map(escape, request.changed), _("The new run will not compare with this one.")]
+        st.warning("  \n".join(lines))
+        if not st.button(_("Measure all the same"), type="primary", key=_ALL_THE_SAME):
+            return
+    processes.start_job(submit(request.config, warehouse, again=True), warehouse)
     st.switch_page("pages/pilot.py")
 
 
-def _show_delete_question(run_id: str, label: str) -> None:
-    lines = [
-        _("Move this run to the trash: {name}").format(name=escape(label)),
-        _("It can be brought back, here or with `{command}`, until the trash is emptied.").format(
-            command=reads.warehouse().command(f"runs undelete {run_id[:SHORT_ID]}")
-        ),
-    ]
-
-    def move() -> None:
+def _show_delete_button(run_id: str, label: str) -> None:
+    st.markdown(_("Move this run to the trash: {name}").format(name=escape(label)))
+    command = reads.warehouse().command(f"runs undelete {run_id[:SHORT_ID]}")
+    st.markdown(
+        _("It can be brought back, here or with `{command}`, until the trash is emptied.").format(command=command)
+    )
+    if st.button(_("Move to the trash"), type="primary", key="delete run"):
         from core.runs.stored_runs import delete_stored_runs
 
         delete_stored_runs(reads.warehouse(), [run_id])
         st.session_state[_DELETED] = run_id, label
-        _close_question()
         st.rerun()
-
-    _show_question(_("Delete"), lines, _("Move to the trash"), move)
-
-
-def _show_question(title: str, lines: list[str], label: str, action: Callable[[], None]) -> None:
-    """Draw a dialog with lines of Markdown and a button for the action; it shows errors itself, as it runs apart from the
-    page."""
-
-    def draw() -> None:
-        for line in lines:
-            st.markdown(line)
-        if st.button(label, type="primary", key="confirmed"):
-            try:
-                action()
-            except WorkdimError as error:
-                st.error(escape(str(error)), icon=":material/error:")
-
-    st.dialog(title, on_dismiss=_close_question)(draw)()
-
-
-def _close_question() -> None:
-    st.session_state.pop(_PENDING_ACTION, None)
-
-
-def _finish(message: str) -> None:
-    """Close the question and draw the page anew with a message."""
-    _close_question()
-    st.session_state[_MESSAGE] = message
-    st.rerun()
 
 
 def _export_zip(warehouse: Warehouse, run_ids: list[str]) -> bytes:

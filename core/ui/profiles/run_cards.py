@@ -12,9 +12,10 @@ from core.figures import profile_data
 from core.locale import _
 from core.questions.selection import Selection
 from core.registry.specifications import CLAIMS
-from core.ui import language, notices
+from core.ui import inputs, language
 from core.ui.markdown import escape
 from core.wording.labels import run_labels, shortened_name
+from core.wording.provenance import result_texts
 from core.wording.verdicts import Chip, badge_text, control_chips, opinion_chips
 
 _VERDICT_COLOURS = {"robust": "blue", "depends": "orange", "not_usable": "red"}
@@ -32,8 +33,7 @@ def show_verdict_panel(run: dict[str, Any], selection: Selection, name: str) -> 
     verdicts = (run["verdict_rise"], run["verdict_fall"])
     colour = next((_VERDICT_COLOURS[verdict] for verdict in _VERDICT_COLOURS if verdict in verdicts), "gray")
     st.markdown(f":{colour}-badge[**{escape(badge_text(run))}**]", help=escape(wording.verdict_text(run)))
-    peak = wording.with_interval(*(run[f"inner_max{end}"] for end in ("", "_lower", "_upper")))
-    final = wording.number(run["final_dimension_pre_norm"]) if run["final_dimension_pre_norm"] is not None else "–"
+    peak, final = wording.interval_of(run, "inner_max"), wording.number(run["final_dimension_pre_norm"])
     st.markdown(escape(_("Largest {peak}, final {final}").format(peak=peak, final=final)))
     passes = dict(selection.controls.select("run_id", "pass").rows())
     controls = selection.against_controls.filter(run_id=run["run_id"]).to_dicts()
@@ -48,12 +48,15 @@ def _show_chips(label: str, chips: list[Chip], *, marks_only: bool) -> None:
     if not chips:
         return
     details = "  \n".join(f"{escape(chip.mark)} **{escape(chip.name)}** {escape(chip.explanation)}" for chip in chips)
+    shown = [chip.mark if marks_only else f"{chip.mark} {chip.name}" for chip in chips]
+    badges = " ".join(
+        f":{_CHIP_COLOURS[chip.mark]}-badge[{escape(text)}]" for chip, text in zip(chips, shown, strict=True)
+    )
     if marks_only:
-        badges = " ".join(f":{_CHIP_COLOURS[chip.mark]}-badge[{escape(chip.mark)}]" for chip in chips)
         st.markdown(f"{escape(label)} {badges}", help=details)
-        return
-    st.caption(escape(label), help=details)
-    st.markdown(" ".join(f":{_CHIP_COLOURS[chip.mark]}-badge[{escape(f'{chip.mark} {chip.name}')}]" for chip in chips))
+    else:
+        st.caption(escape(label), help=details)
+        st.markdown(badges)
 
 
 def show_run_cards(runs: pl.DataFrame, extrema: pl.DataFrame, correlators: pl.DataFrame) -> None:
@@ -73,38 +76,18 @@ def _show_card(run: dict[str, Any], label: str, extrema: list[dict[str, Any]], s
     if run["n_points"] is None:
         st.caption(_("No dimensions and no verdicts: this protocol measures no points of one per type."))
         return
-    _show_verdicts(run)
-    checks = wording.outcome_name(run["worst_check"])
-    st.caption(_("N={n} points, checks: {outcome}").format(n=run["n_points"], outcome=checks))
-    if run["vetoed_by"]:
-        names = _(", ").join(notices.check_names(run["vetoed_by"]))
-        st.markdown(f":red[{escape(_('Not to be relied on: {checks}').format(checks=names))}]")
-    _show_dimension(_("Largest inner dimension"), run, "inner_max")
-    st.markdown(f"{_('Working dimension')}  \n**{escape(wording.shape_text(run))}**")
-    if run["final_dimension_post_norm"] is None:
-        _show_dimension(_("Final dimension (no final norm)"), run, "final_dimension_pre_norm")
+    if run["pass"] != "text":  # a control has no verdict and is named
+        st.markdown(escape(wording.outcome_text(run)))
     else:
-        _show_dimension(_("Final dimension, before the norm"), run, "final_dimension_pre_norm")
-        _show_dimension(_("Final dimension, after the norm"), run, "final_dimension_post_norm")
+        for claim in CLAIMS:
+            colour = _VERDICT_COLOURS.get(run[f"verdict_{claim}"], "gray")
+            st.markdown(f":{colour}[{escape(wording.claim_text(claim, run))}]")
+    results = result_texts(run)
+    del results[_("Verdicts")]
+    st.markdown("\n\n".join(f"{label}  \n**{escape(text)}**" for label, text in results.items()))
     if extrema:
         st.caption(_("Profile: {extrema}").format(extrema=escape(wording.extrema_text(extrema))))
     if dominant := wording.dominance_text(shares):
         st.caption(_("Dominant directions: {layers}").format(layers=escape(dominant)))
     if run["kind"] == "decoder" and run["pass"] == "text":
-        query = {"model": run["reference"]}
-        st.page_link("pages/shrink.py", label=_("What can go"), icon=":material/content_cut:", query_params=query)
-
-
-def _show_dimension(label: str, run: dict[str, Any], column: str) -> None:
-    value, lower, upper = (run[f"{column}{end}"] for end in ("", "_lower", "_upper"))
-    st.markdown(f"{label}  \n**{wording.with_interval(value, lower, upper)}**")
-
-
-def _show_verdicts(run: dict[str, Any]) -> None:
-    """Draw each claim with its verdict and reasons; a control pass has no verdict and is named."""
-    if run["pass"] != "text":
-        st.markdown(escape(wording.outcome_text(run)))
-        return
-    for claim in CLAIMS:
-        colour = _VERDICT_COLOURS.get(run[f"verdict_{claim}"], "gray")
-        st.markdown(f":{colour}[{escape(wording.claim_text(claim, run))}]")
+        inputs.show_link("shrink", _("What can go"), "content_cut", model=run["reference"])

@@ -6,8 +6,10 @@ Cells are shown as text and never run as markup.
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
+from typing import TypeVar
 
 import polars as pl
 import streamlit as st
@@ -22,20 +24,13 @@ from core.sql.sandbox import SqlResult
 from core.ui import inputs, pictures, reads
 from core.ui.markdown import escape
 
+T = TypeVar("T")
 PATIENCE_SECONDS = 2.0
 """Seconds in which most queries are done; later a progress bar appears."""
 _MAX_PARSED_AT_ONCE = 2_000
 """Characters of a statement that is parsed within milliseconds."""
 _RUNNING = "query under way"
 _ANSWER = "query answer"
-
-
-@dataclass(frozen=True)
-class Request:
-    """A statement to be run, with its time limit."""
-
-    sql: str
-    seconds: float
 
 
 @dataclass(frozen=True)
@@ -49,33 +44,28 @@ class Answer:
     error: str = ""
 
 
-@dataclass(frozen=True)
-class _Running:
-    running: sandbox.RunningQuery
-    seconds: float
-
-
 # --- running ----------------------------------------------------------------------------------------------------
 
 
 def discard() -> None:
     """Cancel the running query, and drop the answer shown."""
-    _cancel()
+    if _RUNNING in st.session_state:
+        st.session_state.pop(_RUNNING)[0].cancel()
     st.session_state.pop(_ANSWER, None)
 
 
-def start(request: Request) -> None:
-    """Run a statement instead of the one that runs, and wait a moment for its answer."""
+def start(sql: str, seconds: float) -> None:
+    """Run a statement instead of the one that runs, for so many seconds, and wait a moment for its answer."""
     discard()
     try:
-        sandbox.check_request(request.sql, seconds=request.seconds)
-        if len(request.sql) <= _MAX_PARSED_AT_ONCE:  # a refusal shows at once; parsing a long statement takes seconds
-            gate.check_statement(request.sql)
-        running = sandbox.start_query(reads.warehouse(), request.sql, seconds=request.seconds)
+        sandbox.check_request(sql, seconds=seconds)
+        if len(sql) <= _MAX_PARSED_AT_ONCE:  # a refusal shows at once; parsing a long statement takes seconds
+            gate.check_statement(sql)
+        running = sandbox.start_query(reads.warehouse(), sql, seconds=seconds)
     except QueryError as error:
-        _store_answer(request.sql, None, str(error))
+        _store_answer(sql, None, str(error))
         return
-    st.session_state[_RUNNING] = _Running(running, request.seconds)
+    st.session_state[_RUNNING] = running, seconds
     with st.spinner(_("The query is running.")):
         while not running.is_done() and running.elapsed() < PATIENCE_SECONDS:
             time.sleep(0.02)
@@ -83,42 +73,32 @@ def start(request: Request) -> None:
 
 def current_answer() -> Answer | None:
     """The newest answer of this session; draws a progress bar while a query runs."""
-    query: _Running | None = st.session_state.get(_RUNNING)
-    if query is not None and query.running.is_done():
-        _store_result(query.running)
-    elif query is not None:
-        st.fragment(_show_progress, run_every=0.5)()
+    if _RUNNING in st.session_state:
+        running, seconds = st.session_state[_RUNNING]
+        if not running.is_done():
+            st.fragment(_show_progress, run_every=0.5)(running, seconds)
+        else:
+            st.session_state.pop(_RUNNING)
+            try:
+                _store_answer(running.sql, running.result())
+            except QueryError as error:
+                _store_answer(running.sql, None, str(error))
     return st.session_state.get(_ANSWER)
 
 
-def _show_progress() -> None:
-    query: _Running | None = st.session_state.get(_RUNNING)
-    if query is None or query.running.is_done():
+def _show_progress(running: sandbox.RunningQuery, seconds: float) -> None:
+    if running.is_done():
         st.rerun()
-    elapsed = query.running.elapsed()
-    text = _("Running for {n} of at most {most} seconds.").format(n=int(elapsed), most=f"{query.seconds:g}")
-    st.progress(min(1.0, elapsed / query.seconds), text)
+    elapsed = running.elapsed()
+    text = _("Running for {n} of at most {most} seconds.").format(n=int(elapsed), most=f"{seconds:g}")
+    st.progress(min(1.0, elapsed / seconds), text)
     if st.button(_("Cancel"), icon=":material/close:", key="query cancel"):
-        _cancel()
-        _store_answer(query.running.sql, None, _("The query was cancelled."))
+        discard()
+        _store_answer(running.sql, None, _("The query was cancelled."))
         st.rerun()
 
 
-def _store_result(running: sandbox.RunningQuery) -> None:
-    st.session_state.pop(_RUNNING)
-    try:
-        _store_answer(running.sql, running.result(), "")
-    except QueryError as error:
-        _store_answer(running.sql, None, str(error))
-
-
-def _cancel() -> None:
-    query: _Running | None = st.session_state.pop(_RUNNING, None)
-    if query is not None:
-        query.running.cancel()
-
-
-def _store_answer(sql: str, result: SqlResult | None, error: str) -> None:
+def _store_answer(sql: str, result: SqlResult | None, error: str = "") -> None:
     number = st.session_state["query number"] = st.session_state.get("query number", 0) + 1
     st.session_state[_ANSWER] = Answer(sql, number, result, error)
 
@@ -131,9 +111,15 @@ def show(answer: Answer) -> None:
     if answer.result is None:
         st.error(escape(answer.error), icon=":material/error:")
         return
+    frame = answer.result.frame
     _show_rows(answer.result)
-    _show_downloads(answer.result.frame, answer.sql)
-    _show_chart(answer.result.frame, answer.number)
+    with st.container(horizontal=True, gap="small"):
+        # Written on the click: a large result would slow down every run of the page.
+        inputs.show_download(_("CSV"), partial(exports.csv, frame), "workdim_query.csv")
+        inputs.show_download(_("CSV for Excel"), partial(exports.excel_csv, frame), "workdim_query_excel.csv")
+        inputs.show_download(_("Parquet"), partial(exports.parquet, frame), "workdim_query.parquet")
+        inputs.show_download(_("Markdown for a wiki"), partial(exports.markdown, frame, answer.sql), "workdim_query.md")
+    _show_chart(frame, answer.number)
 
 
 def _show_rows(result: SqlResult) -> None:
@@ -153,15 +139,6 @@ def _show_rows(result: SqlResult) -> None:
         )
     else:
         st.dataframe(result.frame, hide_index=True, placeholder="–", key="query rows shown")
-
-
-def _show_downloads(frame: pl.DataFrame, sql: str) -> None:
-    with st.container(horizontal=True, gap="small"):
-        # Written on the click: a large result would slow down every run of the page.
-        inputs.show_download(_("CSV"), partial(exports.csv, frame), "workdim_query.csv")
-        inputs.show_download(_("CSV for Excel"), partial(exports.excel_csv, frame), "workdim_query_excel.csv")
-        inputs.show_download(_("Parquet"), partial(exports.parquet, frame), "workdim_query.parquet")
-        inputs.show_download(_("Markdown for a wiki"), partial(exports.markdown, frame, sql), "workdim_query.md")
 
 
 def _show_chart(frame: pl.DataFrame, number: int) -> None:
@@ -200,17 +177,12 @@ def _choose_chart(frame: pl.DataFrame, first: ChartChoice, number: int) -> Chart
         if kind != "histogram":
             columns = numeric_columns(frame)
             y = _choose_column(_("Vertical"), columns, first.y or columns[0], f"query y {number}")
-        groupings = grouping_columns(frame)
-        colour = st.selectbox(
-            _("Colour"),
-            [None, *groupings],
-            [None, *groupings].index(first.colour),
-            key=f"query colour {number}",
-            width=180,
-            format_func=lambda name: _("none") if name is None else name,
-        )
+        groupings = [None, *grouping_columns(frame)]
+        colour = _choose_column(_("Colour"), groupings, first.colour, f"query colour {number}")
     return ChartChoice(kind, x, y, colour)
 
 
-def _choose_column(label: str, columns: list[str], first: str, key: str) -> str:
-    return st.selectbox(label, columns, columns.index(first), key=key, width=180)
+def _choose_column(label: str, columns: Sequence[T], first: T, key: str) -> T:
+    none = _("none")
+    names = {name: none if name is None else str(name) for name in columns}
+    return st.selectbox(label, columns, columns.index(first), names.__getitem__, key=key, width=180)

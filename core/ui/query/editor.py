@@ -15,12 +15,11 @@ from core.locale import _, in_language, translated, worded
 from core.sql import gate
 from core.sql.examples import EXAMPLES
 from core.sql.sandbox import MAX_CHARACTERS
-from core.ui import inputs, language, reads
+from core.ui import inputs, language, reads, url_state
 from core.ui.markdown import escape
 from core.ui.query import answer
-from core.ui.query.answer import Request
 from core.warehouse.saved_queries import MAX_NAME_LENGTH, delete_query, find_query, save_query
-from core.warehouse.schema import Table
+from core.warehouse.schema import Column, Table
 
 MAX_LINK_LENGTH = 3_000
 """Characters of a statement that a link may hold: browsers and mail programs cut long addresses."""
@@ -33,16 +32,15 @@ _TEXT = "query text"
 _LAST_TEXT = "query kept"
 _RUN_NOW = "query asked"
 _LINKED = "query of a link"
-_PUBLISHED = "query published"
 _SAVING = "query being saved"
 _PARAMETERS = ("saved", "example", "sql")
 _MONOSPACED = "<style>.st-key-statement textarea {font-family: 'Source Code Pro', monospace; font-size: 0.9rem}</style>"
 
 
-def query_form() -> Request | None:
-    """Draw the editor with examples and saved queries; returns the statement to run, or None."""
+def query_form() -> tuple[str, float] | None:
+    """Draw the editor with examples and saved queries; returns the statement to run, with its limit in seconds, or None."""
     _apply_link()
-    # Streamlit forgets the text of an editor that another page did not draw.
+    # Streamlit forgets the text of an editor that another page did not draw; set at every run, it would undo what is typed.
     st.session_state.setdefault(_TEXT, st.session_state.get(_LAST_TEXT, ""))
     examples = {name: example.statement() for name, example in EXAMPLES.items()}
     with st.container(horizontal=True, gap="small"):
@@ -83,7 +81,7 @@ def query_form() -> Request | None:
     _show_name_form()
     _show_saved_as(sql)
     run_now = st.session_state.pop(_RUN_NOW, False)
-    return Request(sql, seconds) if runs or run_now else None
+    return (sql, seconds) if runs or run_now else None
 
 
 def fill_and_run(sql: str) -> None:
@@ -95,12 +93,8 @@ def fill_and_run(sql: str) -> None:
 def publish_statement(sql: str) -> None:
     """Make the address lead to the statement shown, or say why it does not."""
     params = _url_params(sql)
-    for key in _PARAMETERS:
-        if key in params:
-            st.query_params[key] = params[key]
-        else:
-            st.query_params.pop(key, None)
-    st.session_state[_PUBLISHED] = params
+    for name in _PARAMETERS:
+        url_state.publish(name, params.get(name, ""))
     if not params:
         message = _(
             "This statement is too long for a link ({n} characters; at most {most}). Save it: the address of a saved "
@@ -123,14 +117,12 @@ def _url_params(sql: str) -> dict[str, str]:
 
 
 def _apply_link() -> None:
-    """Fill the editor from a link: from any parameter that this app did not write into the address itself.
-
-    The statement is not run: the author of a link must not make the reader's machine work.
-    """
-    params = {key: st.query_params[key] for key in _PARAMETERS if key in st.query_params}
-    if not params or params == st.session_state.get(_PUBLISHED):
+    """Fill the editor from a link. The statement is not run: the author of a link must not make the reader's machine work."""
+    params = {name: text for name in _PARAMETERS if (text := url_state.from_link(name)) is not None}
+    if not params:
         return
-    st.session_state[_PUBLISHED] = params
+    for name, text in params.items():
+        url_state.publish(name, text)  # the link is dealt with
     try:
         st.session_state[_TEXT] = st.session_state[_LAST_TEXT] = st.session_state[_LINKED] = _linked_statement(params)
         answer.discard()
@@ -223,8 +215,17 @@ def show_tables() -> None:
     word = search_column.text_input(
         _("Search tables and columns"), key="query search", icon=":material/search:"
     ).strip()
-    if word:
-        _show_hits(list(tables.values()), word)
+    if word:  # in names or meanings, in English or in the reader's language
+        hits = [
+            (table.name, column.name, worded(column.comment), column.type)
+            for table in tables.values()
+            for column in table.columns
+            if word.lower() in f"{_searched_text(table)} {_searched_text(column)}".lower()
+        ]
+        if hits:
+            _show_columns(hits, [_("Table"), _("Column"), _("Meaning"), _("Type")])
+        else:
+            st.caption(_("No table or column speaks of it."))
         return
     labels = {
         name: name if table.n_rows is None else _("{name} (rows: {n})").format(name=name, n=f"{table.n_rows:,}")
@@ -245,19 +246,8 @@ def show_tables() -> None:
     _show_columns(meanings, [_("Column"), _("Meaning"), _("Type")])
 
 
-def _show_hits(tables: list[Table], word: str) -> None:
-    """Draw the columns that contain a word in their names or meanings, in English or in the reader's language."""
-    hits = []
-    for table in tables:
-        about_table = f"{table.name} {table.comment} {worded(table.comment)}"
-        for column in table.columns:
-            meaning = worded(column.comment)
-            if word.lower() in f"{about_table} {column.name} {column.comment} {meaning}".lower():
-                hits.append((table.name, column.name, meaning, column.type))
-    if hits:
-        _show_columns(hits, [_("Table"), _("Column"), _("Meaning"), _("Type")])
-    else:
-        st.caption(_("No table or column speaks of it."))
+def _searched_text(what: Table | Column) -> str:
+    return f"{what.name} {what.comment} {worded(what.comment)}"
 
 
 def _show_columns(rows: Sequence[tuple[str, ...]], titles: list[str]) -> None:

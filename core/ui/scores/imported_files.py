@@ -22,7 +22,7 @@ def show() -> None:
     files = reads.score_files()
     st.markdown(
         _("Scores in the warehouse: {n}, those that come with Workdim included.").format(
-            n=f"{reads.lists().counts['scores']:,}"
+            n=f"{reads.counts()['scores']:,}"
         )
     )
     if files.is_empty():
