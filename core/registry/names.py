@@ -6,6 +6,9 @@ correlators, checks, protocols and passes come from their own records.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 from core.errors import N_ as _
 from core.registry.checks import CHECKS
 from core.registry.correlators import CORRELATORS, PAIR_MEASURES, QUANTITIES
@@ -16,16 +19,16 @@ from core.registry.protocols import TITLES
 NOT_STATED = "not stated"
 """Placeholder for a metric, filter, suite, unit or licence that the source does not name."""
 
-_OF_RECORDS: dict[str, dict[str, str]] = {
-    "estimator": {e.key: e.name for e in ESTIMATORS.values() if e.name},
-    "correlator": {c.key: c.name for c in CORRELATORS.values()},
-    "pair": {c.key: c.name for c in PAIR_MEASURES.values()},
-    "quantity": {c.key: c.name for c in QUANTITIES.values()},
-    "check": {c.key: c.name for c in CHECKS.values()},
-    "protocol": TITLES,
-    "pass": {p.key: p.name for p in PASSES.values()},
+_OF_RECORDS: dict[str, Mapping[str, Any]] = {
+    "estimator": ESTIMATORS,
+    "correlator": CORRELATORS,
+    "pair": PAIR_MEASURES,
+    "quantity": QUANTITIES,
+    "check": CHECKS,
+    "pass": PASSES,
 }
 _OTHERS: dict[str, dict[str, str]] = {
+    "protocol": TITLES,
     "transform": {
         "centred": _("centred"),
         "abtt1": _("leading component removed"),
@@ -186,8 +189,8 @@ _OTHERS: dict[str, dict[str, str]] = {
     },
 }
 NAMES: dict[tuple[str, str], str] = {
-    (kind, key): name for kind, names in (_OF_RECORDS | _OTHERS).items() for key, name in names.items()
-}
+    (kind, key): record.name for kind, records in _OF_RECORDS.items() for key, record in records.items() if record.name
+} | {(kind, key): name for kind, names in _OTHERS.items() for key, name in names.items()}
 
 
 def keys(kind: str) -> list[str]:

@@ -8,6 +8,8 @@ from typing import Any
 import plotly.graph_objects as go
 import streamlit as st
 
+from core.figures.chart import Chart
+from core.figures.chart_figure import chart_figure
 from core.figures.style import recolour
 from core.figures.svg import THEMES, Theme
 from core.locale import N_, spoken, translated
@@ -50,8 +52,9 @@ def theme() -> Theme:
     return THEMES.get(st.context.theme.type or "light", THEMES["light"])
 
 
-def plot(figure: go.Figure, key: str, **more: Any) -> Any:
-    """Draw a plotly figure, which answers to the pointer."""
+def plot(picture: Chart | go.Figure, key: str, height: int = 440, **more: Any) -> Any:
+    """Draw a chart, or a figure of plotly, which answers to the pointer; `height` is in pixels, of a chart alone."""
+    figure = chart_figure(picture, height) if isinstance(picture, Chart) else picture
     names = {name: translated(name) for name in _BUTTONS}
     locale = {} if spoken() == "en" else {"locale": spoken(), "locales": {spoken(): {"dictionary": names}}}
     return st.plotly_chart(recolour(figure, theme()), key=key, theme=None, config=locale, **more)

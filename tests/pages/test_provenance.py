@@ -9,7 +9,6 @@ from pathlib import Path
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from core.locale import translated
 from core.runs import jobs
 from core.store import annotation, trash
 from core.ui.profiles.provenance import _export_zip
@@ -155,7 +154,7 @@ def test_a_record_that_cannot_be_repeated_says_so(filled: Warehouse) -> None:
 
 
 def test_the_export_is_made_on_the_click(filled: Warehouse) -> None:
-    content = _export_zip(filled, [RUN_IDS[0]], translated)
+    content = _export_zip(filled, [RUN_IDS[0]])
     names = zipfile.ZipFile(BytesIO(content)).namelist()
     assert f"parcels/{RUN_IDS[0]}/run.json" in names and "tables/layer_estimates.csv" in names
 

@@ -13,7 +13,7 @@ from core.analysis.criteria import PRECISIONS
 from core.analysis.decision import Decision
 from core.analysis.ranking import natural_sort_key
 from core.figures import decisions as decision_figures
-from core.figures.chart_figure import bars_figure, chart_figure
+from core.figures.chart_figure import bars_figure
 from core.locale import _
 from core.pilots.rule import DIMENSIONS, Assumptions
 from core.ui import inputs, pictures, reads, tables, url_state
@@ -104,7 +104,7 @@ def _show_front(view: DecisionView, decision: Decision) -> None:
             others = {i: name for i, name in names.items() if i != y}
             x = inputs.choose_from_list(_("To the right"), others, "right", x if x != y else None, width=320)
     chart = decision_figures.front_chart(decision, x, y, view.n_points, view.assumptions)
-    pictures.plot(chart_figure(chart), "front")
+    pictures.plot(chart, "front")
     if any(criterion.share > 0 for k, criterion in enumerate(decision.criteria) if k not in (x, y)):
         st.caption(_("Whether a model is on the front is judged over all criteria that weigh, not over the two drawn."))
 

@@ -11,7 +11,6 @@ from core import wording
 from core.analysis.criteria import score_key
 from core.analysis.decision import Decision
 from core.figures import generality as generality_figures
-from core.figures.chart_figure import chart_figure
 from core.locale import _
 from core.questions import generality
 from core.questions.generality import OrderTable, OverTasks
@@ -34,7 +33,7 @@ def show_by_task(view: DecisionView) -> None:
         st.caption(_("These models' dimensions do not compare: only what is chosen by each task is told."))
     else:
         chart = generality_figures.task_chart(comparison)
-        pictures.plot(chart_figure(chart, 174 + 44 * len(comparison.tasks)), "tasks")
+        pictures.plot(chart, "tasks", 174 + 44 * len(comparison.tasks))
         for line in decision_wording.pooled_relation_lines(comparison):
             st.caption(escape(line))
     tables.show(_task_table(view, comparison), "task table")

@@ -8,7 +8,6 @@ import streamlit as st
 from core import wording
 from core.figures import distributions as distribution_figures
 from core.figures import large_norms
-from core.figures.chart_figure import chart_figure
 from core.figures.scores import windows_svg
 from core.locale import _, translated
 from core.questions.selection import Selection
@@ -56,7 +55,7 @@ def show_large_norms(selection: Selection) -> None:
         st.info(_("Many profiles come with Workdim without this, to be small. Measure the model to see it."))
         return
     for n, chart in enumerate(charts):
-        pictures.plot(chart_figure(chart, 290), f"large norms {n}")
+        pictures.plot(chart, f"large norms {n}", 290)
     st.caption(
         _(
             "Read from all tokens before masking. The mask looks at the layers between the embedding and the last one: "

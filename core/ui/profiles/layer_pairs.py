@@ -6,7 +6,6 @@ import streamlit as st
 
 from core import wording
 from core.figures import layer_pairs as layer_pair_figures
-from core.figures.chart_figure import chart_figure
 from core.locale import _, translated
 from core.questions.selection import Selection
 from core.registry.correlators import PAIR_MEASURES
@@ -26,7 +25,7 @@ def show(selection: Selection) -> None:
     pictures.plot(layer_pair_figures.pair_figure(data), "pairs")
     chance = data.k / (data.n_points - 1) if data.k and data.n_points > 1 else None
     st.caption(translated(PAIR_MEASURES[measure].meaning).format(chance=wording.number(chance)))
-    pictures.plot(chart_figure(layer_pair_figures.successive_chart(pairs, run["run_id"], measure)), "along")
+    pictures.plot(layer_pair_figures.successive_chart(pairs, run["run_id"], measure), "along")
     st.caption(_successive_aid(measure))
     _show_exponent(layer_pair_figures.displacement_exponent(pairs, run["run_id"]))
     rows = pairs.filter(run_id=run["run_id"], measure=measure)

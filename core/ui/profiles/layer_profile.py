@@ -12,7 +12,6 @@ from core import wording
 from core.analysis.differences import control_links
 from core.figures import profile_data
 from core.figures.chart import Chart, Span
-from core.figures.chart_figure import chart_figure
 from core.figures.claims import claim_figure
 from core.figures.layer_profiles import layer_chart, profile_caption, profile_svg, scan_chart
 from core.figures.profile_data import Extremum, ProfileData, claim_phases, extrema_of
@@ -119,7 +118,7 @@ def _show_figure(data: ProfileData, selection: Selection, is_interactive: bool, 
         picture = st.container()
     with picture:
         if is_interactive or data.is_equivalent or not data.curves:
-            pictures.plot(chart_figure(layer_chart(data, *_extrema_and_phases(data, selection), layer), 480), "profile")
+            pictures.plot(layer_chart(data, *_extrema_and_phases(data, selection), layer), "profile", 480)
         else:
             size = SIZE_BESIDE if 0 < texts.height <= MAX_PANELS else SIZE
             svg = _profile_svg(data, selection, pictures.theme(), size, layer)
@@ -213,7 +212,7 @@ def _show_scale_figure(scan: Chart | None) -> None:
     if scan is None:
         return
     st.subheader(_("From near neighbours to far ones"))
-    pictures.plot(chart_figure(scan, 380), "scales")
+    pictures.plot(scan, "scales", 380)
     st.caption(
         _(
             "One layer of each run: that of its largest inner dimension, or the one chosen above. Only where a curve is level "

@@ -11,7 +11,6 @@ import streamlit as st
 
 from core import wording
 from core.analysis.ranking import WORD_KEYS
-from core.figures.chart_figure import chart_figure
 from core.figures.scores import relation_chart
 from core.locale import _, translated
 from core.pilots.registration import RegisteredPilot
@@ -84,7 +83,7 @@ def show_figure(view: RankingView) -> None:
     if chart is None:
         st.caption(_("No model here has this score."))
         return
-    pictures.plot(chart_figure(chart), "scatter")
+    pictures.plot(chart, "scatter")
     st.markdown(wording.scatter_caution_text())
 
 

@@ -9,7 +9,6 @@ import streamlit as st
 
 from core import wording
 from core.analysis.paired import PairedComparison, compare_all_answers
-from core.figures.chart_figure import chart_figure
 from core.figures.scores import benchmark_label, paired_chart
 from core.locale import _
 from core.ui import inputs, pictures, reads, tables
@@ -52,7 +51,7 @@ def show() -> None:
             st.info(_("Choose at least one benchmark above."))
             return
     chart = paired_chart(first, second, comparisons)
-    pictures.plot(chart_figure(chart, 170 + 36 * len(comparisons)), "scores pairs")
+    pictures.plot(chart, "scores pairs", 170 + 36 * len(comparisons))
     tables.show(_difference_table(comparisons), "scores differences")
     st.caption(
         _(

@@ -14,7 +14,6 @@ import streamlit as st
 from core import wording
 from core.analysis import plans as plan_analysis
 from core.figures import plans as plan_figures
-from core.figures.chart_figure import chart_figure
 from core.figures.chart_svg import visual_svg
 from core.locale import _
 from core.questions.plan import answer_within
@@ -139,7 +138,7 @@ def _show_plan_price(layer_plan: LayerPlan) -> None:
 def show_prices(layer_plan: LayerPlan) -> None:
     """Draw size against loss, and the candidates of the plan's size."""
     budget = st.session_state.get(url_state.key("nats")) if layer_plan.plan.budget_unit == "nats" else None
-    pictures.plot(chart_figure(plan_figures.search_chart(layer_plan, budget), 470), "plan price")
+    pictures.plot(plan_figures.search_chart(layer_plan, budget), "plan price", 470)
     st.caption(
         _("Random sets were read on a part of the windows. Marks of one size stand side by side to be told apart.")
     )
@@ -173,7 +172,7 @@ def show_single_blocks(layer_plan: LayerPlan) -> None:
     if chart is None:
         st.info(_("Only given blocks were priced; a plan that looks for blocks prices each of them alone."))
         return
-    pictures.plot(chart_figure(chart, 420), "plan alone")
+    pictures.plot(chart, "plan alone", 420)
     st.caption(
         _(
             "Each alone, on the text that chose ({n} windows; attention and MLP on a part of them). Prices do not add up, and "
@@ -199,7 +198,7 @@ def show_harder_texts(layer_plan: LayerPlan) -> None:
                 st.caption(_("None was read."))
             else:
                 height = 150 + 46 * len({row.text for row in rows})
-                pictures.plot(chart_figure(chart, height), f"plan harder {is_of_answers}")
+                pictures.plot(chart, f"plan harder {is_of_answers}", height)
     columns = {
         _("Text or probe"): lambda row: wording.name("plan_text", row.text),
         _("Healed"): lambda row: _yes_or_no(row.is_healed),
@@ -257,7 +256,7 @@ def show_directions(layer_plan: LayerPlan) -> None:
         return
     task_points = plan_analysis.layer_directions(layer_plan, "task")
     chart = plan_figures.direction_chart(points, task_points, plan_analysis.joint_projection(layer_plan))
-    pictures.plot(chart_figure(chart), "plan directions")
+    pictures.plot(chart, "plan directions")
     st.caption(
         _(
             "Principal components that suffice are an upper bound: others may suffice in smaller number. Ranks of single "
