@@ -41,22 +41,15 @@ def show_answer(view: DecisionView) -> None:
     st.markdown(
         f"#### {ICONS[view.decision.standing]} {escape(decision_wording.decision_text(view.decision, view.assumptions.bits))}"
     )
-    other_task = decision_wording.other_task_text(view.rule.rule, view.task) if view.rule else None
-    for line in (other_task, *decision_wording.note_lines(view.decision), _relation_text(view, view.decision)):
-        if line:
-            st.caption(escape(line))
+    lines = decision_wording.note_lines(view.decision)
+    weighs_dimension = any(one.criterion.of in DIMENSIONS and not one.muted_reason for one in view.decision.criteria)
+    if view.task is not None and weighs_dimension:
+        lines = [*lines, answer_wording.answer_text(reads.relation(view.question.with_score(view.task)))]
     if view.rule:
-        st.caption(escape(decision_wording.rule_text(view.rule.rule)))
-
-
-def _relation_text(view: DecisionView, decision: Decision) -> str:
-    """The relation of dimension and score, where the dimension is a criterion and may weigh."""
-    weighs_dimension = any(
-        criterion.criterion.of in DIMENSIONS and not criterion.muted_reason for criterion in decision.criteria
-    )
-    if view.task is None or not weighs_dimension:
-        return ""
-    return answer_wording.answer_text(reads.relation(view.question.with_score(view.task)))
+        other_task = decision_wording.other_task_text(view.rule.rule, view.task)
+        lines = [other_task, *lines, decision_wording.rule_text(view.rule.rule)]
+    for line in filter(None, lines):
+        st.caption(escape(line))
 
 
 def show_choice(view: DecisionView) -> None:

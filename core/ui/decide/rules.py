@@ -43,11 +43,10 @@ def show_rules(view: DecisionView) -> None:
         }
         tables.show(tables.of(view.rules, columns), "rules")
     else:
-        st.info(
-            _(
-                "No rule is saved yet. A rule keeps criteria, weights, thresholds and use class, and what came of each choice."
-            )
+        message = _(
+            "No rule is saved yet. A rule keeps criteria, weights, thresholds and use class, and what came of each choice."
         )
+        st.info(message)
     if view.rule:
         _show_rule_actions(view, view.rule)
     else:

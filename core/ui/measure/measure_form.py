@@ -217,7 +217,7 @@ def choose_machine(form: str) -> dict[str, Any]:
     """Return seed, number format and device of a request."""
     left, middle, right = st.columns(3)
     return {
-        "seed": int(left.number_input(_("Seed"), 0, value=0, key=f"{form} seed")),
+        "seed": left.number_input(_("Seed"), 0, value=0, key=f"{form} seed"),
         "dtype": middle.selectbox(_("Number format"), DTYPES, key=f"{form} dtype"),
         "device": right.selectbox(_("Device"), ["auto", "cpu", "cuda", "mps"], key=f"{form} device"),
     }

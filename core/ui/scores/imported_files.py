@@ -6,7 +6,6 @@ import polars as pl
 import streamlit as st
 
 from core import wording
-from core.errors import InputError
 from core.locale import _
 from core.ui import inputs, language, reads, tables
 from core.ui.markdown import escape
@@ -164,11 +163,7 @@ def _show_name_table() -> None:
 
 
 def _save(references: dict[str, str], removed: list[str]) -> None:
-    try:
-        set_aliases(reads.warehouse(), references, removed)
-    except InputError as error:
-        st.error(escape(str(error)), icon=":material/error:")
-        return
+    set_aliases(reads.warehouse(), references, removed)
     st.session_state[_ROUND] = st.session_state.get(_ROUND, 0) + 1  # edits that are stored are no edits any more
     st.rerun()
 

@@ -106,9 +106,9 @@ def _choose_settings() -> dict[str, Any]:
         file = inputs.upload(_("Or hand it over"), ["jsonl"], "plan task file")
         machine = choose_machine("plan")
     return {
-        "budget": float(budget),
+        "budget": budget,
         "budget_unit": unit,
-        "blocks": None if blocks is None else int(blocks),
+        "blocks": blocks,
         "task": (store_upload(file) if file is not None else task) or None,
         "verify": verify,
         "heal": heal,
