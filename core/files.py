@@ -115,11 +115,9 @@ def read_whole(file: Path, what: str = Sentence("file"), most: int = MOST_READ) 
 def write_json(path: Path, content: dict[str, Any]) -> None:
     """Write a JSON file atomically, without waiting for the disk: progress is written all the time. Raises ResourceError."""
     temporary = path.with_name(path.name + ".new")
-    try:
+    with writing(path):
         temporary.write_text(json.dumps(content, indent=1, ensure_ascii=False), encoding="utf-8")
         os.replace(temporary, path)
-    except OSError as error:
-        raise ResourceError("{path} cannot be written: {reason}.", path=path, reason=error.strerror or error) from error
 
 
 def read_json(file: Path) -> Any:
