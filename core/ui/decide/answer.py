@@ -47,7 +47,7 @@ def show_answer(view: DecisionView) -> None:
         lines = [*lines, answer_wording.answer_text(reads.relation(view.question.with_score(view.task)))]
     if view.rule:
         other_task = decision_wording.other_task_text(view.rule.rule, view.task)
-        lines = [other_task, *lines, decision_wording.rule_text(view.rule.rule)]
+        lines = [other_task or "", *lines, decision_wording.rule_text(view.rule.rule)]
     for line in filter(None, lines):
         st.caption(escape(line))
 
