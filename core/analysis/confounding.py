@@ -25,7 +25,7 @@ from core.analysis.resampling import (
     permutation_p_value,
     random_orders,
 )
-from core.analysis.units import COVARIATES, FEWEST_EXPLORATORY
+from core.analysis.units import COVARIATES, FEWEST_EXPLORATORY, from_largest
 
 SIZE_FACTOR = 2.0
 """Models of one size stratum have at least half of the parameters of its largest."""
@@ -137,7 +137,11 @@ def stratified_correlation(known: pl.DataFrame) -> StratifiedCorrelation:
     if known["family"].null_count() == known.height:
         return StratifiedCorrelation(reason="families_unknown")
     of_family = known.filter(pl.col("family").is_not_null()).partition_by("family", maintain_order=True)
-    parts = [part for family in of_family for part in _size_strata(family)]
+    parts = [
+        part
+        for family in of_family
+        for part in from_largest(family, "log_parameters", lambda largest: largest - math.log(SIZE_FACTOR))
+    ]
     if len(parts) == 1 and parts[0].height == known.height:
         return StratifiedCorrelation(n=known.height, n_strata=1, reason="one_stratum")
     ranked = []
@@ -157,13 +161,3 @@ def stratified_correlation(known: pl.DataFrame) -> StratifiedCorrelation:
     return StratifiedCorrelation(
         observed / (n - len(ranked)), permutation_p_value(null, observed, is_exact=False), n, len(ranked)
     )
-
-
-def _size_strata(family: pl.DataFrame) -> list[pl.DataFrame]:
-    """A family's models split into size strata, largest first; models of unknown size last."""
-    parts, remaining = [], family
-    while (largest := remaining["log_parameters"].max()) is not None:
-        is_near = (pl.col("log_parameters") >= pl.lit(largest) - math.log(SIZE_FACTOR)).fill_null(False)
-        parts.append(remaining.filter(is_near))
-        remaining = remaining.filter(~is_near)
-    return parts if remaining.is_empty() else [*parts, remaining]

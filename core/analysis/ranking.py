@@ -14,6 +14,7 @@ from typing import Any
 
 import polars as pl
 
+from core.analysis.units import from_largest
 from core.pilots.pilot import Pilot
 from core.records import DAMAGED, EARLIER, LOCAL, SHIPPED
 from core.tables import PILOT_SOURCE, SCORE_KEYS, SCORED_SOURCE, RunSummaryRow, columns
@@ -181,12 +182,7 @@ def split_by_size(runs: pl.DataFrame) -> list[pl.DataFrame]:
 
     A class reaches from its largest cloud down to 10 percent below it, so no two of its runs differ by more.
     """
-    classes, remaining = [], runs
-    while (largest := remaining["n_points"].max()) is not None:
-        is_near = (pl.col("n_points") >= (1 - N_TOLERANCE) * pl.lit(largest)).fill_null(False)
-        classes.append(remaining.filter(is_near))
-        remaining = remaining.filter(~is_near)
-    return classes if remaining.is_empty() else [*classes, remaining]
+    return from_largest(runs, "n_points", lambda largest: (1 - N_TOLERANCE) * largest)
 
 
 def _is_vetoed() -> pl.Expr:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import numpy as np
 import polars as pl
@@ -36,6 +37,17 @@ def _with_all_columns(units: pl.DataFrame) -> pl.DataFrame:
     return finite.with_columns(
         pl.when(pl.col(c) > 0).then(c) for c in ("dimension", "dimension_error", "performance_error")
     )
+
+
+def from_largest(rows: pl.DataFrame, column: str, least: Callable[[Any], float]) -> list[pl.DataFrame]:
+    """The rows in classes of similar size, largest first; those without a size come last. A class reaches from its largest,
+    by this column, down to `least` of it."""
+    classes, remaining = [], rows
+    while (largest := remaining[column].max()) is not None:
+        is_near = (pl.col(column) >= least(largest)).fill_null(False)
+        classes.append(remaining.filter(is_near))
+        remaining = remaining.filter(~is_near)
+    return classes if remaining.is_empty() else [*classes, remaining]
 
 
 def known_units(units: pl.DataFrame) -> tuple[pl.DataFrame, tuple[str, ...], tuple[str, ...]]:

@@ -64,11 +64,8 @@ class _Planner:
         self.config, self.corpus, self.blueprint = setup.config, setup.corpus, setup.blueprint
         # Raises for an unusable text or task, before the network is loaded.
         self.held_out, self.search_windows, self.task = setup.held_out, setup.search_windows, setup.task
-        checkpoint = open_checkpoint(self.config, self.corpus, self.blueprint, self.held_out, scratch)
-        self.steps = StepRunner(checkpoint, setup.costs(), progress)
-        self.record = PlanRecord(
-            self.config, plan_id, self.corpus, self.blueprint, self.held_out, len(self.search_windows.ids)
-        )
+        self.steps = StepRunner(open_checkpoint(setup, scratch), setup.costs(), progress)
+        self.record = PlanRecord(setup, plan_id)
 
     # --- network and prices ----------------------------------------------------------------------------------------
 
@@ -90,6 +87,11 @@ class _Planner:
             )
         )
         return network
+
+    @property
+    def first_window(self) -> torch.Tensor:
+        """A short text to try the network on, (1, n_tokens)."""
+        return torch.from_numpy(self.search_windows.ids[:1]).to(self.network.model.device)
 
     @cached_property
     def pricer(self) -> Pricer:
@@ -158,9 +160,9 @@ class _Planner:
 
     def _require_deletable(self) -> None:
         """Fail early, before hours of planning, if the model cannot be saved without a block."""
-        ids = torch.from_numpy(self.search_windows.ids[:1]).to(self.network.model.device)
         middle = {self.network.n_blocks // 2}
-        require_same(self.network.model, self.network, delete_blocks(self.network.model, middle), middle, ids)
+        new = delete_blocks(self.network.model, middle)
+        require_same(self.network.model, self.network, new, middle, self.first_window)
 
     def _search(self) -> SearchResult:
         """Find candidate sets and the price of each block alone."""
@@ -172,8 +174,7 @@ class _Planner:
             lambda report: candidates.measure_similarity(self.network, self.search_windows, report),
         )
         self.record.add_similarity(similarity)
-        most_removed = self.setup.most_removed
-        search = Search(self.config, self.steps, lambda: self.pricer, n_tokens, self.setup.n_blocks, most_removed)
+        search = Search(self.setup, self.steps, lambda: self.pricer)
         published = partial(candidates.published_candidates, similarity)
         result = search.price_given(self.config.remove, published) if self.config.remove else search.run(published)
         for block, scores in enumerate(result.alone[1:]):
@@ -229,9 +230,8 @@ class _Planner:
         """The healing, or the reason why there is none."""
         if not self.config.heal:
             return None, None
-        ids = torch.from_numpy(self.search_windows.ids[:1]).to(self.network.model.device)
         selection = self.held_out.selection
-        reason = healing.why_no_healing(self.network, chosen.blocks, ids, selection.ids.size)
+        reason = healing.why_no_healing(self.network, chosen.blocks, self.first_window, selection.ids.size)
         if reason:
             self.steps.skip("heal", "healed")
             self.record.add_reasons("not_healed")
@@ -423,9 +423,8 @@ class _Planner:
             new = delete_blocks(
                 model, removed, healing.merge_into_weights(self.network, healed.matrices) if healed else None
             )
-            ids = torch.from_numpy(self.search_windows.ids[:1]).to(model.device)
             if healed is None:
-                require_same(model, self.network, new, removed, ids)
+                require_same(model, self.network, new, removed, self.first_window)
             saving.save_network(new, model.tokenizer, folder, model_card(plan.plan), plan.plan.plan_id)
             del new
             report(0.5)

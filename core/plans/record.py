@@ -11,14 +11,14 @@ from typing import Any
 
 from core.measure.provenance import code_version
 from core.measure.rows import none_if_nan
-from core.models.model import Blueprint
 from core.plans import saving
 from core.plans.candidates import Candidate, Choice, Similarity, Step
 from core.plans.directions import NeededDirections
 from core.plans.pricing import Difference, PriceList, Scores, agreement, divergence, loss_increase
 from core.plans.saving import Footprint
-from core.plans.texts import HELD_OUT, SELECTION, HeldOut
-from core.records import AGAINST_PLAN, LayerPlan, PlanConfig
+from core.plans.setup import PlanSetup
+from core.plans.texts import HELD_OUT, SELECTION
+from core.records import AGAINST_PLAN, LayerPlan
 from core.tables import PlanOutcomeRow, PlanRow
 from core.texts.corpora import Corpus
 
@@ -28,12 +28,8 @@ NOT_COMPARED = Difference(math.nan, math.nan, math.nan, math.nan, 0)
 class PlanRecord:
     """Collects rows and reasons; `build_plan` returns the finished plan."""
 
-    def __init__(
-        self, config: PlanConfig, plan_id: str, corpus: Corpus, blueprint: Blueprint, held_out: HeldOut, n_searched: int
-    ) -> None:
-        """n_searched: number of search windows."""
-        self._config, self._plan_id, self._corpus = config, plan_id, corpus
-        self._blueprint, self._held_out, self._n_searched = blueprint, held_out, n_searched
+    def __init__(self, setup: PlanSetup, plan_id: str) -> None:
+        self._setup, self._plan_id = setup, plan_id
         self._created_at = datetime.now(UTC).replace(tzinfo=None)
         self._rows: list[PlanOutcomeRow] = []
         self.reasons: dict[str, None] = {}
@@ -67,7 +63,7 @@ class PlanRecord:
         The interval is that of `difference`, else of `after`.
         """
         interval = difference or (after if isinstance(after, Difference) else NOT_COMPARED)
-        text_corpus = self._corpus if text in (SELECTION, HELD_OUT) else corpus
+        text_corpus = self._setup.corpus if text in (SELECTION, HELD_OUT) else corpus
         self._rows.append(
             PlanOutcomeRow(
                 self._plan_id,
@@ -145,7 +141,7 @@ class PlanRecord:
 
     def add_directions(self, result: NeededDirections, text: str) -> None:
         """Add rows for every priced rank, and for the random, complete and d2 projections."""
-        layers = list(range(self._blueprint.weightless.n_layers + 1)) if result.layer is None else [result.layer]
+        layers = list(range(self._setup.n_blocks + 1)) if result.layer is None else [result.layer]
         rule = "projection" if result.layer is not None else "joint_projection"
 
         def add(rule: str, rank: int | None, price: Difference | None, is_chosen: bool = False) -> None:
@@ -176,7 +172,8 @@ class PlanRecord:
         comparison: (10th percentile of the cost of random sets, cost of the plan) on the same windows. footprints: before
         and after. healing: why the plan is not healed.
         """
-        row, weights = self._blueprint.weightless.row, self._blueprint.weights
+        config, blueprint = self._setup.config, self._setup.blueprint
+        row = blueprint.weightless.row
         before, after = footprints or (None, None)
         taken = {
             f"{name}_{when}": getattr(footprint, name, None)
@@ -202,14 +199,14 @@ class PlanRecord:
             family=row.family,
             weights_sha256=row.weights_sha256,
             n_layers=row.n_layers,
-            corpus_id=self._corpus.row.corpus_id,
+            corpus_id=self._setup.corpus.row.corpus_id,
             blocks=list(chosen.blocks),
             rule=chosen.rule,
-            is_verified=self._config.is_verified,
+            is_verified=config.is_verified,
             is_recommended=not self.reasons.keys() & {*AGAINST_PLAN},
             reasons=list(self.reasons),
-            budget=self._config.budget,
-            budget_unit=self._config.budget_unit,
+            budget=config.budget,
+            budget_unit=config.budget_unit,
             loss_increase=price.value,
             std_error=none_if_nan(price.std_error),
             lower=none_if_nan(price.lower),
@@ -226,14 +223,14 @@ class PlanRecord:
             **taken,
             saved_as=None,
             saved_model_id=None,
-            mergekit=saving.why_no_mergekit(self._blueprint.config, weights, row.n_layers, is_healed),
-            n_tokens=self._held_out.n_tokens,
-            n_selection=self._n_searched,
-            n_verification=len(self._held_out.verification.ids) if self._config.is_verified else None,
-            seed=self._config.seed,
-            dtype=self._config.dtype,
-            device=self._blueprint.device.type,
-            config=json.dumps(asdict(self._config), ensure_ascii=False),
+            mergekit=saving.why_no_mergekit(blueprint.config, blueprint.weights, row.n_layers, is_healed),
+            n_tokens=self._setup.held_out.n_tokens,
+            n_selection=len(self._setup.search_windows.ids),
+            n_verification=len(self._setup.held_out.verification.ids) if config.is_verified else None,
+            seed=config.seed,
+            dtype=config.dtype,
+            device=blueprint.device.type,
+            config=json.dumps(asdict(config), ensure_ascii=False),
             code_version=code_version(),
             note=None,
             created_at=self._created_at,
@@ -241,7 +238,7 @@ class PlanRecord:
         return LayerPlan(plan, self._rows)
 
     def _parameters_after(self, removed: Collection[int]) -> int:
-        model = self._blueprint.weightless
+        model = self._setup.blueprint.weightless
         n_removed = sum(p.numel() for index in removed for p in model.layers[index].parameters())
         return model.row.parameters - n_removed
 

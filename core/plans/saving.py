@@ -173,7 +173,7 @@ class Footprint:
 
 
 @torch.inference_mode()
-def footprints(modules: Sequence[Any], prompt: Tensor, n_new: int = NEW_TOKENS) -> list[Footprint]:
+def footprints(modules: Sequence[Any], prompt: Tensor) -> list[Footprint]:
     """Footprints of several networks, timed in turn so that a busy moment affects all of them; prompt (1, n_tokens)."""
     times: list[tuple[list[float], list[float]]] = [([], []) for _ in modules]
     for module in modules:  # warm up
@@ -182,14 +182,14 @@ def footprints(modules: Sequence[Any], prompt: Tensor, n_new: int = NEW_TOKENS) 
         for module, (prefill, generation) in zip(modules, times, strict=True):
             first_token_seconds = _generate(module, prompt, 1)
             prefill.append(first_token_seconds)
-            generation.append(max(0.0, _generate(module, prompt, n_new + 1) - first_token_seconds))
+            generation.append(max(0.0, _generate(module, prompt, NEW_TOKENS + 1) - first_token_seconds))
     return [
         Footprint(
             _cache_bytes(module, prompt),
             statistics.median(prefill),
             statistics.median(generation),
             prompt.shape[1],
-            n_new,
+            NEW_TOKENS,
         )
         for module, (prefill, generation) in zip(modules, times, strict=True)
     ]

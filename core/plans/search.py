@@ -13,9 +13,10 @@ from dataclasses import dataclass
 from core.plans import candidates
 from core.plans.candidates import Candidate, Step
 from core.plans.pricing import PriceList, Pricer, Scores, divergence, loss_increase
+from core.plans.setup import PlanSetup
 from core.plans.step_runner import StepRunner
 from core.plans.variants import without_blocks
-from core.records import PlanConfig, text_budget
+from core.records import text_budget
 
 STOP_AT = 4.0
 """Without a given number of blocks, the search ends when a set surely costs this many budgets."""
@@ -44,20 +45,16 @@ class SearchResult:
 class Search:
     """A resumable search: the result of every step is stored."""
 
-    config: PlanConfig
+    setup: PlanSetup
     steps: StepRunner
     pricer: Callable[[], Pricer]
     """A pricer on the search windows; called only for steps without a stored result, as it opens the network."""
-    n_tokens: int
-    """In all search windows."""
-    n_blocks: int
-    most_removed: int
 
     def run(self, published: Callable[[int], list[Candidate]]) -> SearchResult:
         """`published`: the choices of published rules for a number of blocks."""
-        single_scores = self._price("singles", [(block,) for block in range(self.n_blocks)])
+        single_scores = self._price("singles", [(block,) for block in range(self.setup.n_blocks)])
         costs = [divergence(scores).value for scores in single_scores[1:]]
-        pool = candidates.shortlist(costs, self.most_removed)
+        pool = candidates.shortlist(costs, self.setup.most_removed)
         path = self._search_path(single_scores, pool)
         greedy = path[self._choose_size(path) - 1]
         published_sets = published(len(greedy.blocks))
@@ -79,7 +76,7 @@ class Search:
         return SearchResult(proposed, PriceList(baseline, dict(zip(sets, scores, strict=True))), [], [])
 
     def _run_step(self, name: str, compute: Callable):
-        return self.steps.run("choose", name, self.n_tokens, compute)
+        return self.steps.run("choose", name, self.setup.search_windows.ids.size, compute)
 
     def _price(self, name: str, sets: Sequence[tuple[int, ...]]) -> list[Scores]:
         """Scores of the whole network, then without each set."""
@@ -89,9 +86,9 @@ class Search:
     def _search_path(self, alone: list[Scores], pool: list[int]) -> list[Step]:
         """The greedy path: the cheapest single block, then with each further block."""
         path = [candidates.make_step([pool[0]], alone[0], alone[1 + pool[0]])]
-        names = [f"step-{size}" for size in range(1, self.most_removed)]
+        names = [f"step-{size}" for size in range(1, self.setup.most_removed)]
         for name in names:
-            if self.config.blocks is None and path[-1].increase.lower > STOP_AT * text_budget(self.config):
+            if self.setup.config.blocks is None and path[-1].increase.lower > STOP_AT * text_budget(self.setup.config):
                 break
             removed = path[-1].blocks
             path.append(
@@ -104,9 +101,9 @@ class Search:
 
     def _choose_size(self, path: list[Step]) -> int:
         """The requested number of blocks; else the most within the budget on the search windows, at least one."""
-        if self.config.blocks is not None:
-            return self.config.blocks
-        sizes = [len(step.blocks) for step in path if step.increase.upper < text_budget(self.config)]
+        if self.setup.config.blocks is not None:
+            return self.setup.config.blocks
+        sizes = [len(step.blocks) for step in path if step.increase.upper < text_budget(self.setup.config)]
         return max(sizes, default=1)
 
     def _starting_sets(

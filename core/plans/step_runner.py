@@ -12,15 +12,13 @@ from typing import Any
 from core.errors import Sentence
 from core.measure.checkpoint import Checkpoint
 from core.measure.provenance import result_key
-from core.models.model import Blueprint
 from core.plans import directions
 from core.plans.candidates import Similarity, Step
 from core.plans.healing import Healing
 from core.plans.pricing import Difference, ReportPasses, Scores
 from core.plans.saving import Footprint
-from core.plans.texts import HeldOut
-from core.records import PlanConfig, Progress, ProgressCallback
-from core.texts.corpora import Corpus
+from core.plans.setup import PlanSetup
+from core.records import Progress, ProgressCallback
 
 _log = logging.getLogger("workdim")
 STEP_RECORDS: dict[str, type] = {
@@ -74,12 +72,11 @@ class StepRunner:
             self._remaining_costs.pop(name, None)
 
 
-def open_checkpoint(
-    config: PlanConfig, corpus: Corpus, blueprint: Blueprint, held_out: HeldOut, scratch: Path
-) -> Checkpoint:
+def open_checkpoint(setup: PlanSetup, scratch: Path) -> Checkpoint:
     """The checkpoint of this plan; emptied if it belongs to another model, text or version."""
-    request = asdict(config) | {"save_model": None, "memory_budget": None}
-    checkpoint = Checkpoint(scratch, [request, *result_key(blueprint, corpus), held_out.selection.ids.tolist()])
+    blueprint, ids = setup.blueprint, setup.held_out.selection.ids
+    request = asdict(setup.config) | {"save_model": None, "memory_budget": None}
+    checkpoint = Checkpoint(scratch, [request, *result_key(blueprint, setup.corpus), ids.tolist()])
     if checkpoint.was_emptied:
         _log.warning(
             Sentence(

@@ -78,7 +78,7 @@ def main() -> None:
         similarity = timed.run(
             "choose", "similarity", size, lambda told: candidates.measure_similarity(network, setup.search_windows)
         )
-        search = Search(config, timed, lambda: pricer, size, asked.blocks)
+        search = Search(setup, timed, lambda: pricer)
         found = search.run(partial(candidates.published_candidates, similarity))
     bare = (before + _bare_pass(pricer)) / 2
     told = _tell_times(timed, pricer, bare) | _tell_choice(found)

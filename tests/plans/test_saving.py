@@ -170,7 +170,7 @@ def test_the_smaller_network_is_timed_and_counted(tmp_path):
     model = opened(tmp_path, "llama")
     new = delete_blocks(model, {1, 2})
     prompt = saving.timing_prompt(model, windows_of())
-    before, after = footprints([model.module, new], prompt, n_new=16)
+    before, after = footprints([model.module, new], prompt)
     # 2 key-value heads of 12 numbers, keys and values, in 4 bytes, for each of 4 blocks
     assert (before.kv_bytes, after.kv_bytes) == (2 * 12 * 2 * 4 * 4, 2 * 12 * 2 * 4 * 2)
     assert before.prefill_seconds > 0
