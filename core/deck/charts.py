@@ -43,11 +43,8 @@ MARKERS = {
     "plus": XL_MARKER_STYLE.PLUS,
     "dash": XL_MARKER_STYLE.DASH,
 }
-LABEL_POSITIONS = {
-    "above": XL_LABEL_POSITION.ABOVE,
-    "below": XL_LABEL_POSITION.BELOW,
-    "left": XL_LABEL_POSITION.LEFT,
-    "right": XL_LABEL_POSITION.RIGHT,
+LABEL_POSITIONS: dict[str, Any] = {
+    side: getattr(XL_LABEL_POSITION, side.upper()) for side in ("above", "below", "left", "right")
 }
 LEFT, BOTTOM, TOP, RIGHT = layout.PLOT_MARGINS
 SMALL_MARGINS = (0.5, 0.45, 0.2, 0.12)

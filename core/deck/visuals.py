@@ -8,7 +8,6 @@ from __future__ import annotations
 import math
 from collections.abc import Collection, Sequence
 from dataclasses import replace
-from typing import Any
 
 import polars as pl
 
@@ -17,7 +16,7 @@ from core.analysis import plans as plan_analysis
 from core.analysis.relation import MARGIN
 from core.figures.chart import Axis, Chart, Gallery, Guide, Point, Series, round_axis, whole_step, y_ends
 from core.figures.layer_profiles import layer_axis
-from core.figures.profile_data import PRIMARY, Curve, ProfileData, curve_text, profile_points
+from core.figures.profile_data import PRIMARY, Curve, Mark, ProfileData, curve_text, profile_points
 from core.locale import _
 from core.questions.ranking_answer import Answer
 from core.records import LayerPlan
@@ -137,26 +136,14 @@ def _curves(estimates: pl.DataFrame, runs: pl.DataFrame) -> ProfileData:
     profile_data = profile_points(estimates, runs, *PRIMARY)
     settings = tuple(zip(("estimator", "cloud", "transform"), PRIMARY, strict=False))
 
-    def read(value: float | None, column: str, curve: Curve, layer: int) -> Any:
-        key = (("run_id", curve.run_id), ("layer", layer), *settings)
-        return sourced(value, Source("layer_estimates", column, key))
-
-    curves = [
-        replace(
-            curve,
-            marks=[
-                replace(
-                    mark,
-                    layer=read(mark.layer, "layer", curve, mark.layer),
-                    value=read(mark.value, "value", curve, mark.layer),
-                    lower=read(mark.lower, "lower", curve, mark.layer),
-                    upper=read(mark.upper, "upper", curve, mark.layer),
-                )
-                for mark in curve.marks
-            ],
+    def read(mark: Mark, run_id: str) -> Mark:
+        key = (("run_id", run_id), ("layer", mark.layer), *settings)
+        columns = ("layer", "value", "lower", "upper")
+        return replace(
+            mark, **{name: sourced(getattr(mark, name), Source("layer_estimates", name, key)) for name in columns}
         )
-        for curve in profile_data.curves
-    ]
+
+    curves = [replace(curve, marks=[read(mark, curve.run_id) for mark in curve.marks]) for curve in profile_data.curves]
     return replace(profile_data, curves=curves)
 
 

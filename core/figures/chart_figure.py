@@ -17,7 +17,6 @@ from core.figures.style import (
     QUIET,
     TEXT,
     axes_figure,
-    error_bars,
     escape_label,
     label_rows,
     text_colour_on,
@@ -172,9 +171,16 @@ def _draw_band(figure: go.Figure, line: Series, colour: str) -> None:
 
 
 def _bars(values: Sequence[float], limits: Sequence[tuple[float | None, float | None]], colour: str) -> dict:
-    above = [None if high is None else high - value for value, (_low, high) in zip(values, limits, strict=True)]
-    below = [None if low is None else value - low for value, (low, _high) in zip(values, limits, strict=True)]
-    return error_bars(above, below) | {"color": translucent(colour, BARS), "width": 0}
+    pairs = list(zip(values, limits, strict=True))
+    return {
+        "type": "data",
+        "symmetric": False,
+        "array": [0 if high is None else high - value for value, (_low, high) in pairs],
+        "arrayminus": [0 if low is None else value - low for value, (low, _high) in pairs],
+        "thickness": 1.5,
+        "width": 0,
+        "color": translucent(colour, BARS),
+    }
 
 
 def _draw_guide(figure: go.Figure, guide: Guide, chart: Chart) -> None:

@@ -242,17 +242,17 @@ def draw_block_thumbnails(drawing: Drawing, blocks: Sequence[Block], box: Box) -
 
 def _draw_blocks(drawing: Drawing, row_of_blocks: Blocks, width: float, size: float) -> None:
     """Each block as a box with its number and its price below; removed ones are empty, dashed and crossed out."""
-    left, top, per_row, theme = 0.0, 0.0, _per_row(width), drawing.theme
-    drawing.box(left + 4, top + 4, 12, 12, theme.curves[0])
-    drawing.text((left + 21, top + 15), row_of_blocks.kept_name, size)
-    x = left + 40 + text_width(row_of_blocks.kept_name, size)
-    _draw_crossed_box(drawing, x, top + 4, 12, 12)
-    drawing.text((x + 18, top + 15), row_of_blocks.removed_name, size)
+    per_row, theme = _per_row(width), drawing.theme
+    drawing.box(4, 4, 12, 12, theme.curves[0])
+    drawing.text((21, 15), row_of_blocks.kept_name, size)
+    x = 40 + text_width(row_of_blocks.kept_name, size)
+    _draw_crossed_box(drawing, x, 4, 12, 12)
+    drawing.text((x + 18, 15), row_of_blocks.removed_name, size)
     if any(block.becomes is not None for block in row_of_blocks.blocks):
         x += 40 + text_width(row_of_blocks.removed_name, size)
-        drawing.text((x, top + 15), _("→ number in the smaller model"), size, theme.quiet)
+        drawing.text((x, 15), _("→ number in the smaller model"), size, theme.quiet)
     for n, block in enumerate(row_of_blocks.blocks):
-        x, y = left + 4 + 34 * (n % per_row), top + 28 + 70 * (n // per_row)
+        x, y = 4.0 + 34 * (n % per_row), 28.0 + 70 * (n // per_row)
         if block.is_removed:
             _draw_crossed_box(drawing, x, y, 30, 26)
         else:

@@ -108,17 +108,6 @@ def translucent(colour: str, opacity: float = BAND) -> str:
     return f"rgba({red},{green},{blue},{opacity:g})"
 
 
-def error_bars(above: list[float | None], below: list[float | None]) -> dict:
-    return {
-        "type": "data",
-        "symmetric": False,
-        "array": [value or 0 for value in above],
-        "arrayminus": [value or 0 for value in below],
-        "thickness": 1.5,
-        "width": 4,
-    }
-
-
 def text_colour_on(colour: str) -> str:
     """Black or white, whichever is readable on this colour of `LIGHT`; `recolour` turns white dark for pale dark-mode colours."""
     channels = [int(colour[i : i + 2], 16) / 255 for i in (1, 3, 5)]
