@@ -14,7 +14,7 @@ from core.deck import visuals
 from core.deck.deck_data import DeckData
 from core.deck.slide import check_table, reference_slide, reference_slides
 from core.deck.story import Column, Heading, Row, Statement, StorySlide
-from core.locale import _
+from core.locale import N_, _, translated
 from core.registry.specifications import CLAIMS, SPECIFICATIONS, Specification
 from core.sources import Text, counted, derived
 from core.tables.sourced import row_of, rows_of
@@ -44,20 +44,14 @@ def values(data: DeckData) -> Iterator[StorySlide]:
     for group in groups:
         if len(groups) > 1:
             run = row_of(group.rows)
-            rows.append(
-                Heading(
-                    (
-                        _("Across tokenizers, one point per word: {kind}, text {text}, protocol {protocol}, N={size}")
-                        if group.is_by_words
-                        else _("{kind}, text {text}, protocol {protocol}, N={size}")
-                    ).format(
-                        kind=name("kind", run["kind"]),
-                        text=run["corpus_name"],
-                        protocol=run["protocol"],
-                        size=wording.size_range(group.n_points),
-                    )
-                )
+            heading = (
+                _("Across tokenizers, one point per word: {kind}, text {text}, protocol {protocol}, N={size}")
+                if group.is_by_words
+                else _("{kind}, text {text}, protocol {protocol}, N={size}")
             )
+            kind, size = name("kind", run["kind"]), wording.size_range(group.n_points)
+            told = heading.format(kind=kind, text=run["corpus_name"], protocol=run["protocol"], size=size)
+            rows.append(Heading(told))
         labels = run_labels(group.rows)
         rows += [_value_row(data, run, labels[run["run_id"]], benchmark) for run in rows_of(group.rows)]
     columns = (
@@ -132,24 +126,23 @@ def _score_cell(data: DeckData, run_id: str, benchmark: dict | None) -> str:
     return _("; ").join(dict.fromkeys(texts)) or "–"
 
 
-MATCH_MARKS = {"revision_not_stated": "†", "mapped": "*", "base": "°"}
-"""Marks behind scores that may belong to another revision or model."""
+MATCHES = {
+    "revision_not_stated": N_("† revision not stated"),
+    "mapped": N_("* by an alias"),
+    "base": N_("° of the base model, which tests nothing"),
+}
+"""What is said of scores that may belong to another revision or model; its first letter stands behind them."""
 
 
 def _score_text(row: dict) -> str:
-    mark = MATCH_MARKS.get(row["score_match"], "")
-    return with_error(row) + (f" {mark}" if mark else "")
+    told = MATCHES.get(row["score_match"])
+    return with_error(row) + (f" {told[0]}" if told else "")
 
 
 def _match_key(data: DeckData) -> list[str]:
-    words_of = {
-        "revision_not_stated": _("† revision not stated"),
-        "mapped": _("* by an alias"),
-        "base": _("° of the base model, which tests nothing"),
-    }
     matches = set(data.scored["score_match"])
-    marks = [text for match, text in words_of.items() if match in matches]
-    return [_("Scores: {marks}.").format(marks=_(", ").join(marks))] if marks else []
+    marks = _(", ").join(translated(told) for match, told in MATCHES.items() if match in matches)
+    return [_("Scores: {marks}.").format(marks=marks)] if marks else []
 
 
 def specifications(data: DeckData) -> Iterator[StorySlide]:

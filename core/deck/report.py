@@ -57,14 +57,7 @@ def build_story(data: DeckData, per_run: bool = False) -> Story:
     with speaking(data.language):
         slides = [make(data) for make in _CORE_SLIDES[data.case]]
         return Story(
-            data.case,
-            data.language,
-            data.made_on,
-            slides[0].title,
-            tuple(slides),
-            tuple(appendix(data, per_run)),
-            data.pilot.pilot_id if data.pilot else None,
-            data.plan.plan.plan_id if data.plan else None,
+            data.case, data.language, data.made_on, slides[0].title, tuple(slides), tuple(appendix(data, per_run))
         )
 
 

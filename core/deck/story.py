@@ -101,8 +101,6 @@ class Story:
     slides: tuple[StorySlide, ...]
     """The seven core slides."""
     appendix: tuple[StorySlide, ...] = ()
-    pilot_id: str | None = None
-    plan_id: str | None = None
 
     def __iter__(self) -> Iterator[StorySlide]:
         yield from self.slides
