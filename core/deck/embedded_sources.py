@@ -27,7 +27,7 @@ from pydantic import TypeAdapter
 
 from core.deck.numbers import points_of, texts_of, written_point
 from core.deck.story import Origin, Story
-from core.deck.template import checked_zip
+from core.deck.template import checked_zip, parsed_xml
 from core.errors import InputError
 from core.tables import RecipeNumberRow
 
@@ -109,7 +109,7 @@ def read_sources(content: bytes, file_name: str) -> EmbeddedSources:
             "{name} carries no sources: it was not made by Workdim, or what it carried was removed.", name=file_name
         )
     try:
-        root = etree.fromstring(packed.read(_PART_NAME[1:]), etree.XMLParser(resolve_entities=False, no_network=True))
+        root = parsed_xml(packed.read(_PART_NAME[1:]))
         embedded = _as_json().validate_json(root.text or "")
         now = {
             slide.slide_id: (place, _shapes_of(slide))

@@ -84,11 +84,8 @@ def _vetoed(answer: Answer) -> list[str]:
 
 def _unscored(answer: Answer) -> list[str]:
     """Names of the models that no check vetoes and that lack a score of their own."""
-    return [
-        model.name
-        for model in answer.models
-        if not model.is_vetoed and (model.score is None or model.match not in OWN_MATCHES)
-    ]
+    sound = (model for model in answer.models if not model.is_vetoed)
+    return [model.name for model in sound if model.score is None or model.match not in OWN_MATCHES]
 
 
 def quality_slide(data: DeckData) -> StorySlide:

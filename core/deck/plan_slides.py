@@ -358,8 +358,8 @@ def directions_slide(data: DeckData) -> StorySlide:
             tuple(
                 (
                     str(point.layer),
-                    "–" if point.rank is None else str(point.rank),
-                    "–" if point.d2 is None else str(point.d2),
+                    str(point.rank or "–"),
+                    str(point.d2 or "–"),
                     "–" if point.price is None else plan_wording.outcome_price_text(point.price),
                 )
                 for point in points[:MOST_DIRECTIONS]

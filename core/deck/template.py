@@ -230,7 +230,7 @@ def _deck(content: bytes, name: str) -> Deck:
     return deck
 
 
-def _parsed(content: bytes) -> Any:
+def parsed_xml(content: bytes) -> Any:
     return etree.fromstring(content, etree.XMLParser(resolve_entities=False, no_network=True))
 
 
@@ -263,7 +263,7 @@ def _clean(deck: Deck) -> None:
             relation.target_part
         )  # themes, properties, views and styles of tables, which python-pptx leaves as they are
         if not isinstance(plain, XmlPart) and plain.content_type.endswith("xml") and len(plain.rels):
-            root = _parsed(plain.blob)
+            root = parsed_xml(plain.blob)
             _drop_relations(plain, {RT.IMAGE}, root)
             plain.blob = etree.tostring(root, xml_declaration=True, encoding="UTF-8", standalone=True)
     for key, relation in list(part.package._rels.items()):
@@ -341,7 +341,7 @@ def _box(holder: Any) -> Box:
 
 def _has_east_asian_font(deck: Deck) -> bool:
     part = deck.slide_masters[0].part.part_related_by(RT.THEME)
-    theme = _parsed(part.blob)
+    theme = parsed_xml(part.blob)
     names = [font.get("typeface") for font in theme.iter(qn("a:ea"))]
     japanese = [font.get("typeface") for font in theme.iter(qn("a:font")) if font.get("script") == "Jpan"]
     return any(names) or any(japanese)
