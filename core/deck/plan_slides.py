@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 
 from core import wording
@@ -33,6 +33,12 @@ def _plan_of(data: DeckData) -> LayerPlan:
     return data.plan
 
 
+def _removed(layer_plan: LayerPlan) -> Collection[int]:
+    """The blocks that go within the plan's own budget; where none do, those of the plan."""
+    price = plan_analysis.within_own_budget(layer_plan).price
+    return layer_plan.plan.blocks if price is None else price.blocks
+
+
 def saving_slide(data: DeckData) -> StorySlide:
     """What a verified layer plan saves; a dimension alone saves nothing."""
     model_ids = set(data.text_runs["model_id"]) | set(data.text_runs["reference"])
@@ -53,8 +59,7 @@ def saving_slide(data: DeckData) -> StorySlide:
             _("It is made model by model: workdim plan MODEL --verify"),
         )
     best = next((candidate for candidate in verified if plan_analysis.is_recommended(candidate)), verified[0])
-    plan, price = best.plan, plan_analysis.within_own_budget(best).price
-    removed = plan.blocks if price is None else price.blocks
+    plan, removed = best.plan, _removed(best)
     saving = plan_wording.saving_lines(plan)[:1] if set(removed) == set(plan.blocks) else []
     return core_slide(
         data,
@@ -160,8 +165,7 @@ def answer_slide(data: DeckData) -> StorySlide:
 
 def blocks_slide(data: DeckData) -> StorySlide:
     layer_plan = _plan_of(data)
-    plan, within_budget = layer_plan.plan, plan_analysis.within_own_budget(layer_plan)
-    removed = within_budget.price.blocks if within_budget.price is not None else plan.blocks
+    plan, removed = layer_plan.plan, _removed(layer_plan)
     title = (
         _("Blocks that go: {blocks} ({k} of {n}, numbered 0 to {last})")
         if plan_analysis.is_recommended(layer_plan)
@@ -172,7 +176,7 @@ def blocks_slide(data: DeckData) -> StorySlide:
         last=plan.n_layers - 1,
         blocks=shortened_name(plan_wording.block_numbers_text(removed), 80),
     )
-    saving = plan_wording.saving_lines(plan) if within_budget.price is None or within_budget.is_plan else []
+    saving = plan_wording.saving_lines(plan) if set(removed) == set(plan.blocks) else []
     return _plan_slide(
         data,
         "blocks",
@@ -381,12 +385,11 @@ def directions_slide(data: DeckData) -> StorySlide:
 
 def decision_slide(data: DeckData) -> StorySlide:
     layer_plan = _plan_of(data)
-    plan, price = layer_plan.plan, plan_analysis.within_own_budget(layer_plan).price
+    plan = layer_plan.plan
     standing = plan_analysis.standing(layer_plan)
     if standing == "recommended":
-        blocks = plan.blocks if price is None else price.blocks
         choice = _("try the model without {n} of its blocks, or keep it whole").format(
-            n=counted(len(blocks), "plan_outcomes")
+            n=counted(len(_removed(layer_plan)), "plan_outcomes")
         )
         first = _("Try it: save the smaller model and test it on your own task.")
         second = _("Keep the model whole: nothing changes.")

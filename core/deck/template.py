@@ -125,8 +125,8 @@ def _template(deck: Deck, name: str) -> Template:
     ] or with_title
     kinds = [(layout, _placeholder_kinds(layout)) for layout in usable]
     plain, beside_title = min(kinds, key=lambda one: len(one[1]))
-    body = next((layout for layout, held in kinds if held == [_TEXT]), plain)
-    split = next((layout for layout, held in kinds if sorted(held) in ([_CHART, _TEXT], [_TEXT, _TEXT])), plain)
+    body = next((layout for layout, held in kinds if held == [KIND.BODY]), plain)
+    split = next((layout for layout, held in kinds if held in ([KIND.BODY, KIND.CHART], [KIND.BODY, KIND.BODY])), plain)
     for holder in (holder for layout in (plain, body, split) for holder in layout.placeholders):
         _box(holder)  # raises here rather than when a slide is drawn
     template = Template(deck, plain, body, split, _room(deck, plain))
@@ -306,14 +306,10 @@ def _has(page: Any, kinds: Sequence[Any]) -> bool:
     return any(_kind(holder) in kinds for holder in page.placeholders)
 
 
-_TEXT, _CHART, _OTHER = "text", "chart", "other"
-
-
-def _placeholder_kinds(layout: Any) -> list[str]:
-    """The kinds of placeholders of a layout besides title and footer; one for any content counts as text."""
-    names = {KIND.BODY: _TEXT, KIND.OBJECT: _TEXT, KIND.CHART: _CHART}
-    kinds = [_kind(holder) for holder in layout.placeholders]
-    return [names.get(kind, _OTHER) for kind in kinds if kind not in (*_HEADINGS, *_FOOTERS)]
+def _placeholder_kinds(layout: Any) -> list[Any]:
+    """The kinds of placeholders of a layout besides title and footer, in their order; one for any content counts as text."""
+    kinds = (_kind(holder) for holder in layout.placeholders)
+    return sorted(KIND.BODY if kind == KIND.OBJECT else kind for kind in kinds if kind not in (*_HEADINGS, *_FOOTERS))
 
 
 def _room(deck: Deck, layout: Any) -> Box:
@@ -342,9 +338,8 @@ def _box(holder: Any) -> Box:
 def _has_east_asian_font(deck: Deck) -> bool:
     part = deck.slide_masters[0].part.part_related_by(RT.THEME)
     theme = parsed_xml(part.blob)
-    names = [font.get("typeface") for font in theme.iter(qn("a:ea"))]
-    japanese = [font.get("typeface") for font in theme.iter(qn("a:font")) if font.get("script") == "Jpan"]
-    return any(names) or any(japanese)
+    fonts = (font for font in theme.iter(qn("a:ea"), qn("a:font")) if font.get("script", "Jpan") == "Jpan")
+    return any(font.get("typeface") for font in fonts)
 
 
 # --- drawn slides ----------------------------------------------------------------------------------------------
