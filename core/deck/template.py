@@ -241,15 +241,7 @@ def _clean(deck: Deck) -> None:
     """Removes slides, sections, shows, authors, comments, tags, macros, and links out of the file."""
     part: Any = deck.part
     root = part._element
-    removed = (
-        "sldIdLst",
-        "custShowLst",
-        "handoutMasterIdLst",
-        "custDataLst",
-        "smartTags",
-        "photoAlbum",
-        "modifyVerifier",
-    )
+    removed = ("sldId", "custShowLst", "handoutMasterIdLst", "custDataLst", "smartTags", "photoAlbum", "modifyVerifier")
     for element in [*root.iter(*(qn(f"p:{tag}") for tag in removed)), *root.findall(qn("p:extLst"))]:
         element.getparent().remove(element)
     _drop_relations(part, _KEPT)
