@@ -12,7 +12,6 @@ from core.tables import TABLES, RuleChoiceRow, RuleRow
 from core.warehouse.connection import Readable
 from core.warehouse.warehouse import Warehouse
 
-MAX_NAME_LENGTH = 80
 _KIND = "rule"
 
 
@@ -36,11 +35,7 @@ def save_rule(warehouse: Warehouse, rule: Rule) -> SavedRule:
 
     A rule that is saved already keeps its choices; only its note is updated. Raises InputError for an invalid name.
     """
-    if len(rule.name) > MAX_NAME_LENGTH or not rule.name.isprintable():
-        raise InputError(
-            "The name of a rule has up to {max_name} letters, digits and signs that can be seen, on one line.",
-            max_name=MAX_NAME_LENGTH,
-        )
+    user_files.typed_name(rule.name)
     rule_id = rule.rule_id
     with warehouse.update(_KIND, rule_id) as connection:
         if user_files.exists(warehouse.folder, _KIND, rule_id):

@@ -10,7 +10,6 @@ from core.tables import TABLES, SavedQueryRow
 from core.warehouse.connection import Readable
 from core.warehouse.warehouse import Warehouse
 
-MAX_NAME_LENGTH = 80
 _KIND = "query"
 
 
@@ -34,7 +33,7 @@ def save_query(
 ) -> SavedQueryRow:
     """Save a statement under a name. Raises InputError if the name is taken and not to be replaced."""
     row = SavedQueryRow(
-        _validated_name(name), sql.strip(), (note or "").strip() or None, datetime.now(UTC).replace(tzinfo=None)
+        user_files.typed_name(name), sql.strip(), (note or "").strip() or None, datetime.now(UTC).replace(tzinfo=None)
     )
     if not row.sql:
         raise InputError("There is no statement to save.")
@@ -55,18 +54,3 @@ def delete_query(warehouse: Warehouse, name: str) -> None:
     """Delete a saved query. Raises InputError for an unknown name."""
     find_query(warehouse, name)
     warehouse.delete(_KIND, user_files.hash_name(name))
-
-
-def _validated_name(name: str) -> str:
-    stripped = name.strip()
-    if not stripped:
-        raise InputError("A saved query needs a name.")
-    if len(stripped) > MAX_NAME_LENGTH:
-        raise InputError(
-            "The name of a saved query has up to {max_name} characters; this one has {n_fit}.",
-            max_name=MAX_NAME_LENGTH,
-            n_fit=len(stripped),
-        )
-    if not stripped.isprintable():
-        raise InputError("The name of a saved query holds letters, digits and signs that can be seen, on one line.")
-    return stripped

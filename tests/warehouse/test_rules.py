@@ -118,7 +118,7 @@ def test_a_choice_of_another_rule_in_a_file_is_refused_and_its_rows_stay(warehou
         (lambda w: rules.delete_rule(w, "gone"), "There is no rule gone"),
         (lambda w: rules.add_choice(w, chosen(replace(RULE, name="x"), "choice-1")), "There is no rule x-"),
         (lambda w: rules.save_rule(w, replace(RULE, name="a\tb")), "that can be seen"),
-        (lambda w: rules.save_rule(w, replace(RULE, name="a" * 81)), "up to 80"),
+        (lambda w: rules.save_rule(w, replace(RULE, name="a" * 81)), "1 to 80"),
     ],
 )
 def test_what_cannot_be_done_is_one_line_and_changes_nothing(act, message, warehouse):

@@ -16,6 +16,7 @@ from core.analysis.rule_record import record_choice, track_record
 from core.errors import WorkdimError
 from core.locale import _
 from core.pilots.rule import Rule, SavedRule, parse_rule, to_toml
+from core.store.user_files import MAX_NAME_LENGTH
 from core.tables import RuleChoiceRow
 from core.ui import inputs, language, reads, tables, url_state
 from core.ui.decide.choices import DecisionView, task_name
@@ -135,7 +136,7 @@ def _show_save_form(view: DecisionView) -> None:
 
     st.subheader(_("Save the criteria stated here"))
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        name = st.text_input(_("Name of the rule"), key="rule name", max_chars=rules.MAX_NAME_LENGTH, width=320)
+        name = st.text_input(_("Name of the rule"), key="rule name", max_chars=MAX_NAME_LENGTH, width=320)
         note = st.text_input(_("Note"), key="rule note", width=320)
         _change_button(_("Save as a rule"), save, icon=":material/save:", disabled=not name.strip())
 

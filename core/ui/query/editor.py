@@ -15,10 +15,11 @@ from core.locale import _, in_language, translated, worded
 from core.sql import gate
 from core.sql.examples import EXAMPLES
 from core.sql.sandbox import MAX_CHARACTERS
+from core.store.user_files import MAX_NAME_LENGTH
 from core.ui import inputs, language, reads, url_state
 from core.ui.markdown import escape
 from core.ui.query import answer
-from core.warehouse.saved_queries import MAX_NAME_LENGTH, delete_query, find_query, save_query
+from core.warehouse.saved_queries import delete_query, find_query, save_query
 from core.warehouse.schema import Column, Table
 
 MAX_LINK_LENGTH = 3_000
