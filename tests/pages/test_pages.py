@@ -440,7 +440,7 @@ def test_a_group_without_common_words_is_told_and_no_other_one_stands_under_its_
 def group_of(path: Path, tokenizer: str) -> str:
     """The key of the group on types of a tokenizer."""
     runs = queries.ranking(Warehouse(path))
-    return next(group_key(one) for one in ranking.groups(runs) if one.tokenizer_hash == tokenizer)
+    return next(group_key(one) for one in ranking.groups(runs) if one.shared["tokenizer_hash"] == tokenizer)
 
 
 def test_why_no_words_are_compared_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
