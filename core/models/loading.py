@@ -41,7 +41,7 @@ from core.models.weights import (
 
 gguf_kernels.is_kernels_available = lambda: False  # the GGUF loader downloads kernels despite USE_HUB_KERNELS
 # transformers parses a GGUF file for each of its parts, and a map of names for each module of the network.
-gguf.GGUFReader = gguf_reader
+gguf.GGUFReader = gguf_reader  # type: ignore[assignment, misc]
 gguf.get_tensor_name_map = cache(gguf.get_tensor_name_map)
 logging.getLogger("accelerate").setLevel(logging.ERROR)  # it warns about weights on disk, which we put there on purpose
 
