@@ -16,11 +16,17 @@ import webbrowser
 from dataclasses import dataclass
 from pathlib import Path
 
+from core.analysis.ranking import own_runs
 from core.commands.context import ingest_waiting, selected_warehouse, warn
 from core.commands.measure import measure_all, show_terms
 from core.errors import InputError, ResourceError, Sentence, WorkdimError
 from core.files import MODELS, READ_ONLY
-from core.terminal.output import say
+from core.registry.protocols import find_protocol
+from core.runs.requests import demo_requests, japanese_requests
+from core.terminal.output import tell
+from core.warehouse import queries
+from core.warehouse.reference import add_new_profiles
+from core.warehouse.warehouse import Warehouse
 
 ROOT = Path(__file__).resolve().parents[2]
 ADDRESS = "127.0.0.1"
@@ -31,11 +37,6 @@ STARTUP_SECONDS = 60
 
 
 def demo(options: argparse.Namespace) -> int:
-    from core.analysis.ranking import own_runs
-    from core.registry.protocols import find_protocol
-    from core.runs.requests import demo_requests, japanese_requests
-    from core.warehouse import queries
-
     warehouse = selected_warehouse(options)
     add_references(warehouse.path)
     ingest_waiting(warehouse)
@@ -45,19 +46,13 @@ def demo(options: argparse.Namespace) -> int:
     show_terms(request.model for request in requests)
     missing = []
     for request in requests:
-        if (
-            request.model,
-            request.corpus,
-            find_protocol(request.protocol).hash(request.seed),
-            request.dtype,
-        ) in measured:
-            say(Sentence("{model} is measured already.", model=request.model))
+        protocol_hash = find_protocol(request.protocol).hash(request.seed)
+        if (request.model, request.corpus, protocol_hash, request.dtype) in measured:
+            tell("{model} is measured already.", model=request.model)
         else:
             missing.append(request)
     code = measure_all(missing, warehouse)
-    if code or options.no_app:
-        return code
-    return serve(warehouse.path, options.port)
+    return code if code or options.no_app else serve(warehouse.path, options.port)
 
 
 def app(options: argparse.Namespace) -> int:
@@ -95,31 +90,26 @@ def serve(warehouse: Path, port: int, opening: ServerAccess = ServerAccess()) ->
     """Run the server until it is stopped; opens a browser if there is a screen. Returns an exit code."""
     requested, port = port, free_port(port, opening.reached_at)
     if port != requested:
-        say(Sentence("Port {asked} is in use; taking {port}.", asked=requested, port=port))
+        tell("Port {asked} is in use; taking {port}.", asked=requested, port=port)
     address = f"http://localhost:{port}"
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(0))  # the server must not outlive this process, however it ends
     server = start_server(warehouse, port, opening)
     try:
         add_references(warehouse)  # while the server starts
         wait_until_ready(server, port, opening.reached_at)
-        if opening.read_only:
-            say(Sentence("Workdim is open, read-only, at {address} (Ctrl-C stops it).", address=address))
-        else:
-            say(Sentence("Workdim is open at {address} (Ctrl-C stops it).", address=address))
+        how = Sentence(", read-only,") if opening.read_only else ""
+        tell("Workdim is open{how} at {address} (Ctrl-C stops it).", how=how, address=address)
         if opening.address not in LOCAL_HOSTS:
             places = [f"http://{host}:{port}" for host in opening.hosts if host not in LOCAL_HOSTS]
-            say(Sentence("Others reach it at {places}.", places=places))
+            tell("Others reach it at {places}.", places=places)
         elif has_screen():
             webbrowser.open(address)
         else:
-            place = f"{os.environ.get('USER', 'USER')}@{socket.gethostname()}"
-            command = f"ssh -L {port}:localhost:{port} {place}"
-            say(
-                Sentence(
-                    "There is no screen here. From your own machine: `{command}`, then open {address}",
-                    command=command,
-                    address=address,
-                )
+            command = f"ssh -L {port}:localhost:{port} {os.environ.get('USER', 'USER')}@{socket.gethostname()}"
+            tell(
+                "There is no screen here. From your own machine: `{command}`, then open {address}",
+                command=command,
+                address=address,
             )
         return server.wait()
     except KeyboardInterrupt:
@@ -133,21 +123,16 @@ def add_references(path: Path) -> None:
 
     A failure must not prevent work: it is reported in one line, and the next start tries again.
     """
-    from core.warehouse.reference import add_new_profiles
-    from core.warehouse.warehouse import Warehouse
-
     try:
         added = add_new_profiles(Warehouse(path), warn)
     except WorkdimError as error:
-        warn(Sentence("The profiles that come with Workdim were not all taken in: {reason}", reason=error))
+        warn("The profiles that come with Workdim were not all taken in: {reason}", reason=error)
         return
     if added:
-        say(
-            Sentence(
-                "{n} profiles that come with Workdim were taken in, to compare with. The app has a switch that hides them; "
-                "`workdim ingest --without-reference` takes them out.",
-                n=len(added),
-            )
+        tell(
+            "{n} profiles that come with Workdim were taken in, to compare with. The app has a switch that hides them; "
+            "`workdim ingest --without-reference` takes them out.",
+            n=len(added),
         )
 
 

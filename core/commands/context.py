@@ -1,18 +1,20 @@
-"""Helpers that verbs share: the warehouse they work on, output files, run ids, questions and errors."""
+"""What verbs share: the warehouse they work on, output files, ids of runs, records or lines, questions and errors."""
 
 from __future__ import annotations
 
 import argparse
-import shlex
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 from core.errors import InputError, Sentence, WorkdimError, sentences
-from core.files import write_atomic
+from core.files import default_warehouse, write_atomic
 from core.records import matching_ids
-from core.terminal.output import one_line
+from core.runs.recovery import recover_for_reader
+from core.terminal.output import one_line, say, say_json, tell
 from core.terminal.output import warn as warn
+from core.warehouse.warehouse import Warehouse
 
 
 def fail(error: WorkdimError) -> int:
@@ -21,7 +23,12 @@ def fail(error: WorkdimError) -> int:
     return error.exit_code
 
 
-def existing_warehouse(options: argparse.Namespace):
+def worst(codes: Iterable[int]) -> int:
+    """The exit code of several: a failure of ours (1) outweighs a request that cannot be met (2)."""
+    return min((code for code in codes if code), default=0)
+
+
+def existing_warehouse(options: argparse.Namespace) -> Warehouse:
     """The warehouse for a verb that only reads and must not create one; first ingests finished measurements that wait.
 
     Raises InputError if there is no warehouse.
@@ -37,25 +44,26 @@ def existing_warehouse(options: argparse.Namespace):
     return warehouse
 
 
-def ingest_waiting(warehouse) -> None:
+def ingest_waiting(warehouse: Warehouse) -> None:
     """Ingest finished measurements that wait; warns with the reason for each that still cannot be ingested."""
-    from core.runs.recovery import recover_for_reader
-
     for reason in recover_for_reader(warehouse):
         warn(reason)
 
 
-def selected_warehouse(options: argparse.Namespace):
-    from core.files import default_warehouse
-    from core.warehouse.warehouse import Warehouse
-
+def selected_warehouse(options: argparse.Namespace) -> Warehouse:
     return Warehouse(options.warehouse or default_warehouse())
 
 
-def command(options: argparse.Namespace, *words: str) -> str:
-    """A command to paste, about the warehouse that this one is about."""
-    chosen = ["--warehouse", str(options.warehouse)] if options.warehouse else []
-    return shlex.join(["workdim", *words, *chosen])
+def show_records(
+    options: argparse.Namespace, records: Any, lines: Callable[[], Iterable[str]], none: Sentence | None = None
+) -> None:
+    """Print records for a program (--json); for people the lines, or of an empty list that there is `none`."""
+    if options.json:
+        say_json(records)
+    elif none is not None and not records:
+        tell(none)
+    else:
+        say(*lines())
 
 
 def write_out(out: Path, content: bytes, option: str = "--out") -> None:
@@ -85,18 +93,23 @@ def find_run_id(ids: Iterable[str], start: str, listed_by: str = "runs") -> str:
             start=start,
             listed_by=listed_by,
         )
-    if "--deleted" in listed_by:
-        raise InputError(
-            "No run begins or ends with '{start}'. Check the id: `workdim {listed_by}` lists them.",
-            start=start,
-            listed_by=listed_by,
-        )
     raise InputError(
-        "No run begins or ends with '{start}'. Check the id: `workdim {listed_by}` lists them, "
-        "`workdim runs list --deleted` those that were deleted.",
+        "No run begins or ends with '{start}'. Check the id: `workdim runs` lists them, `workdim runs list --deleted` "
+        "those that were deleted.",
         start=start,
-        listed_by=listed_by,
     )
+
+
+def find_stored_runs(warehouse: Warehouse, starts: Sequence[str]) -> list[str]:
+    """The ids of the runs of the warehouse that are named, each once, as `find_run_id` finds them."""
+    known = warehouse.read("SELECT run_id FROM runs")["run_id"]
+    return list(dict.fromkeys(find_run_id(known, start) for start in starts))
+
+
+def stored_run(options: argparse.Namespace) -> tuple[Warehouse, str]:
+    """The warehouse, and the id of the run of it that is named."""
+    warehouse = existing_warehouse(options)
+    return warehouse, find_stored_runs(warehouse, [options.run])[0]
 
 
 def number_of_runs(n: int) -> Sentence:

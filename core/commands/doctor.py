@@ -6,24 +6,35 @@ import argparse
 import platform
 import shutil
 import sys
+import tempfile
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
-from functools import reduce
 from pathlib import Path
 
+import psutil
+from huggingface_hub import constants, get_token
 from rich.cells import cell_len
 
-from core.commands.context import selected_warehouse
+from core.commands.context import selected_warehouse, show_records
 from core.errors import ResourceError, Sentence, sentences
 from core.files import nearest_folder
 from core.locale import worded
-from core.terminal.output import heads, pad, say, say_json
+from core.measure.provenance import code_version, library_versions
+from core.models import machine, packages
+from core.models.network import route
+from core.runs.reference_check import MODEL, check_instrument
+from core.terminal.output import heads, pad
+from core.terminal.progress import ProgressBar, counting_bar
 from core.terminal.tables import table
+from core.warehouse.integrity import LOCK_WAIT, check_health, check_integrity
+from core.warehouse.reference import shipped_run_ids
+from core.wording.numbers import amount
 
 LEAST_DISK = 2e9
 """Bytes: the demo models, hidden states of one measurement, and its results."""
 LEAST_MEMORY = 1.5e9
 """Bytes: a demo model with its pass takes 0.9 GB."""
+Facts = dict[str, str]
 
 
 @dataclass(frozen=True)
@@ -44,45 +55,36 @@ def doctor(options: argparse.Namespace) -> int:
     """Exit code 1 if the basic job (measure a demo model, store the result) would fail, or stored data is damaged."""
     if options.instrument:
         return check_measurement(options)
-    facts: dict[str, str] = {}
-    problems = [
-        problem
-        for examine in (_program, _machine, _stores, _integrity, _network, _optional)
-        for problem in examine(facts, options)
-    ]
-    if options.json:
-        say_json(facts | {"problems": [asdict(problem) for problem in problems]})
-    else:
+    facts: Facts = {}
+    examinations = (_program(facts), _machine(facts), _stores(facts, options), _network(facts))
+    problems = [problem for examination in examinations for problem in examination]
+    _optional(facts)
+
+    def lines() -> Iterator[str]:
         width = max(cell_len(worded(name)) for name in facts)
-        say(*(f"{pad(worded(name), width)}  {worded(value)}" for name, value in facts.items()))
-        say("", Sentence("What would fail, and how to mend it") if problems else Sentence("Nothing would fail."))
-        for problem in problems:
-            say(f"  {'!' if problem.is_serious else '-'} {worded(problem.line)}")
+        yield from (f"{pad(worded(name), width)}  {worded(value)}" for name, value in facts.items())
+        yield ""
+        yield Sentence("What would fail, and how to mend it") if problems else Sentence("Nothing would fail.")
+        yield from (f"  {'!' if problem.is_serious else '-'} {worded(problem.line)}" for problem in problems)
+
+    show_records(options, facts | {"problems": [asdict(problem) for problem in problems]}, lines)
     return 1 if any(problem.is_serious for problem in problems) else 0
 
 
-def _program(facts: dict[str, str], options: argparse.Namespace) -> Iterator[Problem]:
-    from core.measure.provenance import code_version, library_versions
-    from core.models.machine import unmet_requirements
-    from core.warehouse.reference import shipped_run_ids
-
+def _program(facts: Facts) -> Iterator[Problem]:
     facts["Workdim"] = code_version()
     facts["Python"] = Sentence("{version} at {place}", version=platform.python_version(), place=sys.executable)
     facts[Sentence("system")] = platform.platform()
     facts |= library_versions()
     facts[Sentence("reference profiles")] = str(len(shipped_run_ids()))
-    unmet = unmet_requirements()
+    unmet = machine.unmet_requirements()
     if unmet:
         yield Problem(Sentence("{unmet}. Run: `python -m pip install -r requirements.txt`", unmet=unmet), is_basic=True)
 
 
-def _machine(facts: dict[str, str], options: argparse.Namespace) -> Iterator[Problem]:
-    import psutil
-
-    from core.models.machine import devices
-
+def _machine(facts: Facts) -> Iterator[Problem]:
     memory = psutil.virtual_memory()
-    facts[Sentence("devices")] = reduce(lambda a, b: Sentence("{first}; {second}", first=a, second=b), devices())
+    facts[Sentence("devices")] = Sentence("{names}", names=machine.devices())
     free, whole = memory.available / 1e9, memory.total / 1e9
     facts[Sentence("memory")] = Sentence("{free:.1f} of {whole:.1f} GB free", free=free, whole=whole)
     if memory.available < LEAST_MEMORY:
@@ -95,12 +97,9 @@ def _machine(facts: dict[str, str], options: argparse.Namespace) -> Iterator[Pro
         yield Problem(line, is_basic=True)
 
 
-def _stores(facts: dict[str, str], options: argparse.Namespace) -> Iterator[Problem]:
-    from core.models.machine import folder_bytes
-    from core.models.packages import cache_folder
-    from core.warehouse.integrity import LOCK_WAIT, check_health
-
-    warehouse, cache = replace(selected_warehouse(options), wait=LOCK_WAIT), cache_folder()
+def _stores(facts: Facts, options: argparse.Namespace) -> Iterator[Problem]:
+    """Check room and stored data without changing these, on a copy so that no other process has to wait."""
+    warehouse, cache = replace(selected_warehouse(options), wait=LOCK_WAIT), packages.cache_folder()
     health = check_health(warehouse)
     facts[Sentence("warehouse")] = _with_remark(warehouse.path, _health_text(health))
     if health.problem:
@@ -115,7 +114,7 @@ def _stores(facts: dict[str, str], options: argparse.Namespace) -> Iterator[Prob
         )
     for line in health.damaged:
         yield Problem(sentences(line, Sentence("Move it away, or measure again.")), is_damage=True)
-    facts[Sentence("cache")] = _with_remark(cache, f"{folder_bytes(cache) / 1e9:.2f} GB")
+    facts[Sentence("cache")] = _with_size(cache)
     places = (
         (Sentence("free disk, warehouse"), warehouse.path.parent, "--warehouse"),
         (Sentence("free disk, cache"), cache, "WORKDIM_CACHE"),
@@ -134,28 +133,15 @@ def _stores(facts: dict[str, str], options: argparse.Namespace) -> Iterator[Prob
                 option=option,
             )
             yield Problem(line, is_basic=True)
-        if not _is_writable(existing):
-            yield Problem(
-                Sentence("{what} may not be written here: check its permissions.", what=existing), is_basic=True
-            )
-
-
-def _with_remark(place: object, remark: str) -> Sentence:
-    return Sentence("{place} ({remark})", place=place, remark=remark)
-
-
-def _integrity(facts: dict[str, str], options: argparse.Namespace) -> Iterator[Problem]:
-    """Check stored data without changing it, on a copy so that no other process has to wait."""
-    from core.models.machine import folder_bytes
-    from core.terminal.progress import counting_bar
-    from core.warehouse.integrity import LOCK_WAIT, check_health, check_integrity
-
-    warehouse = replace(selected_warehouse(options), wait=LOCK_WAIT)
+        try:
+            tempfile.TemporaryFile(dir=existing).close()
+        except OSError:
+            line = Sentence("{what} may not be written here: check its permissions.", what=existing)
+            yield Problem(line, is_basic=True)
     trash = warehouse.folder.trash
     if trash.is_dir():
-        facts[Sentence("trash")] = _with_remark(trash, f"{folder_bytes(trash) / 1e6:.1f} MB")
-    health = check_health(warehouse)
-    if health.problem is not None or not health.is_there:  # reported already
+        facts[Sentence("trash")] = _with_size(trash)
+    if health.problem is not None or not health.is_there:
         return
     with counting_bar(Sentence("checking parcels")) as progress:
         examined = check_integrity(warehouse, options.thorough, progress)
@@ -171,24 +157,25 @@ def _integrity(facts: dict[str, str], options: argparse.Namespace) -> Iterator[P
         yield Problem(finding.line, is_damage=finding.is_damage)
 
 
-def _network(facts: dict[str, str], options: argparse.Namespace) -> Iterator[Problem]:
-    from huggingface_hub import constants, get_token
+def _with_size(folder: Path) -> Sentence:
+    return _with_remark(folder, amount(machine.folder_bytes(folder)))
 
-    from core.models.machine import folder_bytes, missing_demo_models, why_no_hub
-    from core.models.network import route
-    from core.models.packages import package_index
 
+def _with_remark(place: object, remark: str) -> Sentence:
+    return Sentence("{place} ({remark})", place=place, remark=remark)
+
+
+def _network(facts: Facts) -> Iterator[Problem]:
     try:
         hub_route = route()
     except ResourceError as error:  # missing certificates, or an invalid address
         facts["hub"] = Sentence("cannot be asked")
         yield Problem(Sentence("Models of the hub would fail. {reason}", reason=error))
     else:
-        reason = why_no_hub()
+        reason = machine.why_no_hub()
         facts["hub"] = _with_remark(hub_route.endpoint, _reachability(reason))
-        facts[Sentence("hub mirror")] = (
-            hub_route.endpoint if hub_route.is_mirror else Sentence("none ({where})", where="HF_ENDPOINT")
-        )
+        mirror = hub_route.endpoint if hub_route.is_mirror else None
+        facts[Sentence("hub mirror")] = mirror or Sentence("none ({where})", where="HF_ENDPOINT")
         facts[Sentence("hub proxy")] = hub_route.proxy or Sentence("none ({where})", where="HTTPS_PROXY")
         facts[Sentence("hub certificates")] = hub_route.certificate or Sentence("the system's own (SSL_CERT_FILE)")
         facts[Sentence("hub offline")] = hub_route.offline or Sentence("no ({how})", how="HF_HUB_OFFLINE")
@@ -201,19 +188,16 @@ def _network(facts: dict[str, str], options: argparse.Namespace) -> Iterator[Pro
                 reason=reason,
             )
             yield Problem(line)
-    hub_cache = Path(constants.HF_HUB_CACHE)
-    facts[Sentence("hub cache")] = _with_remark(hub_cache, f"{folder_bytes(hub_cache) / 1e9:.2f} GB")
-    address, reason = package_index()
+    facts[Sentence("hub cache")] = _with_size(Path(constants.HF_HUB_CACHE))
+    address, reason = packages.package_index()
     facts[Sentence("package index")] = _with_remark(address, _reachability(reason))
-    missing = missing_demo_models()
+    missing = machine.missing_demo_models()
     state = Sentence("to be fetched: {models}", models=missing) if missing else Sentence("in the cache")
     facts[Sentence("demo models")] = state
     if reason:
-        what = (
-            Sentence("{models} cannot be fetched.", models=missing)
-            if missing
-            else Sentence("Other pypi: models would fail.")
-        )
+        what = Sentence("Other pypi: models would fail.")
+        if missing:
+            what = Sentence("{models} cannot be fetched.", models=missing)
         remedy = Sentence("Connect, or set up pip's index or proxy.")
         yield Problem(sentences(what, reason, remedy), is_basic=bool(missing))
 
@@ -222,24 +206,18 @@ def _reachability(reason: str | None) -> Sentence:
     return Sentence("not reached") if reason else Sentence("answers")
 
 
-def _optional(facts: dict[str, str], options: argparse.Namespace) -> Iterator[Problem]:
+def _optional(facts: Facts) -> None:
     """Packages that only some models need: a missing one is a fact, not a problem."""
-    from core.models.machine import QUANTISER_PACKAGES, TOKENIZER_PACKAGES, installed
-
     kinds = (
-        (Sentence("tokenizer packages"), Sentence("tokenizer packages, not installed"), TOKENIZER_PACKAGES),
-        (Sentence("dequantisers"), Sentence("dequantisers, not installed"), QUANTISER_PACKAGES),
+        (Sentence("tokenizer packages"), Sentence("tokenizer packages, not installed"), machine.TOKENIZER_PACKAGES),
+        (Sentence("dequantisers"), Sentence("dequantisers, not installed"), machine.QUANTISER_PACKAGES),
     )
-    for name, name_of_absent, packages in kinds:
-        versions = installed(packages)
-        present = [f"{package} {version}" for package, version in versions.items() if version]
-        absent = [package for package, version in versions.items() if not version]
-        facts[name] = ", ".join(present) or Sentence("none")
-        if absent:
+    for name, name_of_absent, asked in kinds:
+        versions = machine.installed(asked)
+        facts[name] = ", ".join(f"{package} {here}" for package, here in versions.items() if here) or Sentence("none")
+        if absent := [package for package, here in versions.items() if not here]:
             facts[name_of_absent] = ", ".join(absent)
-    ray = installed(("ray",))["ray"]
-    facts["Ray"] = ray or Sentence("not installed (only --engine ray needs it)")
-    yield from ()
+    facts["Ray"] = machine.installed(("ray",))["ray"] or Sentence("not installed (only --engine ray needs it)")
 
 
 def _health_text(health) -> Sentence:
@@ -252,56 +230,43 @@ def _health_text(health) -> Sentence:
     return Sentence("{first}, {then}", first=there, then=counts) if health.n_waiting or health.damaged else there
 
 
-def _is_writable(folder: Path) -> bool:
-    import tempfile
-
-    try:
-        with tempfile.TemporaryFile(dir=folder):
-            return True
-    except OSError:
-        return False
-
-
 def check_measurement(options: argparse.Namespace) -> int:
     """Exit code 1 if the shipped profile is not reproduced."""
-    from core.runs.reference_check import MODEL, check_instrument
-    from core.terminal.progress import ProgressBar
-
     with ProgressBar(MODEL) as bar:
         result = check_instrument(bar.report)
     rows = result.values.to_dicts()
-    if options.json:
-        say_json({"is_right": result.is_within_tolerance, "n_missing": result.n_missing, "values": rows})
-        return 0 if result.is_within_tolerance else 1
     head = heads("quantity", "values", "largest deviation", "tolerance", "where")
-    lines = [
-        (
-            row["quantity"],
-            row["n_values"],
-            f"{row['largest_deviation']:.3%}",
-            f"{row['tolerance']:.1%}",
-            sentences(
-                Sentence("layer {layer}, {cloud}", layer=row["layer"], cloud=row["cloud"]),
-                "" if row["within"] else Sentence("OUTSIDE"),
-            ),
-        )
-        for row in rows
-    ]
-    say(*table(head, lines))
-    if result.n_missing:
-        say(
-            Sentence(
+
+    def lines() -> Iterator[str]:
+        values = [
+            (
+                row["quantity"],
+                row["n_values"],
+                f"{row['largest_deviation']:.3%}",
+                f"{row['tolerance']:.1%}",
+                sentences(
+                    Sentence("layer {layer}, {cloud}", layer=row["layer"], cloud=row["cloud"]),
+                    "" if row["within"] else Sentence("OUTSIDE"),
+                ),
+            )
+            for row in rows
+        ]
+        yield from table(head, values)
+        if result.n_missing:
+            yield Sentence(
                 "{n} value of the reference was not measured.",
                 "{n} values of the reference were not measured.",
                 n=result.n_missing,
             )
+        yield (
+            Sentence("This installation measures what the shipped profile says, within its tolerances.")
+            if result.is_within_tolerance
+            else Sentence(
+                "This installation does NOT measure what the shipped profile says: do not compare its numbers with those of "
+                "others."
+            )
         )
-    say(
-        Sentence("This installation measures what the shipped profile says, within its tolerances.")
-        if result.is_within_tolerance
-        else Sentence(
-            "This installation does NOT measure what the shipped profile says: do not compare its numbers with those of "
-            "others."
-        )
-    )
+
+    record = {"is_right": result.is_within_tolerance, "n_missing": result.n_missing, "values": rows}
+    show_records(options, record, lines)
     return 0 if result.is_within_tolerance else 1

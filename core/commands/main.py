@@ -45,7 +45,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return fail(ResourceError("There is not enough memory. Try a smaller model, or --dtype bfloat16."))
         except KeyboardInterrupt:
             print(file=sys.stderr)
-            warn(Sentence("stopped; nothing half written was kept."))
+            warn("stopped; nothing half written was kept.")
             return 130
 
 

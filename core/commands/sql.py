@@ -6,34 +6,32 @@ import argparse
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING
 
+import polars as pl
+
+from core import exports
 from core.commands.context import existing_warehouse, warn, write_out
 from core.errors import InputError, Sentence, unknown_name
 from core.locale import in_language, worded
-from core.terminal.output import escape_controls, heads, say, width
+from core.sql.examples import EXAMPLES
+from core.sql.gate import check_statement
+from core.sql.sandbox import run_query
+from core.terminal.output import escape_controls, heads, tell, width
+from core.warehouse import saved_queries, schema
 
-if TYPE_CHECKING:
-    import polars as pl
-
-FORMATS = ("table", "csv", "excel", "json", "parquet")
-_BY_ENDING = {".csv": "csv", ".json": "json", ".parquet": "parquet"}
-_HEADS = dict(
-    zip(
-        ("name", "note", "question", "table", "rows", "column", "type", "meaning", "sql"),
-        heads("name", "note", "question", "table", "rows", "column", "data type", "meaning", "SQL"),
-        strict=True,
-    )
-)
+WRITERS = {"csv": exports.csv, "excel": exports.excel_csv, "json": exports.as_json, "parquet": exports.parquet}
+"""Format -> what writes it, but for the table."""
+_HEADS = {str(head): head for head in heads("name", "note", "question", "table", "rows", "column", "meaning")}
+_HEADS |= {"type": Sentence("data type"), "sql": Sentence("SQL")}
 """Column of a listing -> its heading in a terminal."""
 _LONGEST_CELL = 240
 """Characters: enough to show the meaning of every table and column in full."""
 
 
-def sql(options: argparse.Namespace) -> int:
-    from core.warehouse import saved_queries
-
-    if (options.statement is None) == (options.save is not None or not _names_something(options)):
+def sql(options: argparse.Namespace) -> None:
+    named = (options.saved, options.example, options.delete, options.schema)
+    names_something = options.list or options.examples or any(value is not None for value in named)
+    if (options.statement is None) == (options.save is not None or not names_something):
         raise InputError(
             'Give one statement, as in `workdim sql "SELECT * FROM runs"`, or one of --saved, --example, '
             "--list, --examples and --schema. --save NAME goes with a statement."
@@ -41,15 +39,13 @@ def sql(options: argparse.Namespace) -> int:
     form = _format(options)
     warehouse = existing_warehouse(options)
     if options.save is not None:
-        from core.sql.gate import check_statement
-
         typed = _read_statement(options.statement)
         check_statement(typed)
         row = saved_queries.save_query(warehouse, options.save, typed, options.note, options.replace)
-        say(Sentence('Saved. `workdim sql --saved "{name}"` runs it.', name=row.name))
+        tell('Saved. `workdim sql --saved "{name}"` runs it.', name=row.name)
     elif options.delete is not None:
         saved_queries.delete_query(warehouse, options.delete)
-        say(Sentence("Deleted."))
+        tell("Deleted.")
     elif options.list or options.examples or options.schema is not None:
         listing = _listing(options, warehouse, worded if form == "table" else str)
         if form == "table":
@@ -57,38 +53,24 @@ def sql(options: argparse.Namespace) -> int:
             listing.columns = [worded(_HEADS[name]) for name in listing.columns]
         _write(listing, form, options.out)
     else:
-        _run_query(options, warehouse, form)
-    return 0
-
-
-def _names_something(options: argparse.Namespace) -> bool:
-    options_with_name = (options.saved, options.example, options.delete, options.schema)
-    return options.list or options.examples or any(value is not None for value in options_with_name)
-
-
-def _run_query(options: argparse.Namespace, warehouse, form: str) -> None:
-    from core.sql.examples import EXAMPLES
-    from core.sql.sandbox import run_query
-    from core.warehouse import saved_queries
-
-    if options.saved is not None:
-        statement = saved_queries.find_query(warehouse, options.saved).sql
-    elif options.example is not None:
-        if options.example not in EXAMPLES:
-            raise InputError(unknown_name("example", options.example, EXAMPLES))
-        statement = EXAMPLES[options.example].statement()
-    else:
-        statement = _read_statement(options.statement)
-    result = run_query(warehouse, statement, options.limit, options.seconds)
-    _write(result.frame, form, options.out)
-    if result.truncated:
-        warn(
-            Sentence(
+        result = run_query(warehouse, _statement(options, warehouse), options.limit, options.seconds)
+        _write(result.frame, form, options.out)
+        if result.truncated:
+            warn(
                 "Only the first {n:,} row is shown: add a WHERE or a LIMIT, or raise --limit.",
                 "Only the first {n:,} rows are shown: add a WHERE or a LIMIT, or raise --limit.",
                 n=len(result.frame),
             )
-        )
+
+
+def _statement(options: argparse.Namespace, warehouse) -> str:
+    if options.saved is not None:
+        return saved_queries.find_query(warehouse, options.saved).sql
+    if options.example is None:
+        return _read_statement(options.statement)
+    if options.example not in EXAMPLES:
+        raise InputError(unknown_name("example", options.example, EXAMPLES))
+    return EXAMPLES[options.example].statement()
 
 
 def _read_statement(statement: str) -> str:
@@ -103,46 +85,36 @@ def _read_statement(statement: str) -> str:
 
 def _listing(options: argparse.Namespace, warehouse, worded: Callable[[str], str]) -> pl.DataFrame:
     """A listing, in the reader's language for people and in English for programs."""
-    import polars as pl
-
-    from core.sql.examples import EXAMPLES
-    from core.warehouse import saved_queries, schema
-
+    rows: list[tuple]
     if options.list:
+        head = ("name", "note", "sql")
         rows = [(row.name, row.note, row.sql) for row in saved_queries.list_queries(warehouse)]
-        return pl.DataFrame(rows, schema={"name": pl.String, "note": pl.String, "sql": pl.String}, orient="row")
-    if options.examples:
+    elif options.examples:
+        head = ("name", "question", "sql")
         rows = [(name, worded(Sentence(one.title)), in_language("en", one.statement)) for name, one in EXAMPLES.items()]
-        return pl.DataFrame(rows, schema=["name", "question", "sql"], orient="row")
-    if options.schema:
+    elif options.schema:
+        head = ("column", "type", "meaning")
         columns = schema.find_table(warehouse, options.schema).columns
-        return pl.DataFrame(
-            [(item.name, item.type, worded(item.comment)) for item in columns],
-            schema=["column", "type", "meaning"],
-            orient="row",
-        )
-    tables = schema.list_tables(warehouse)
-    return pl.DataFrame(
-        [(item.name, item.n_rows, worded(item.comment)) for item in tables],
-        schema=["table", "rows", "meaning"],
-        orient="row",
-    )
+        rows = [(item.name, item.type, worded(item.comment)) for item in columns]
+    else:
+        head = ("table", "rows", "meaning")
+        rows = [(item.name, item.n_rows, worded(item.comment)) for item in schema.list_tables(warehouse)]
+    types = {name: pl.Int64 if name == "rows" else pl.String for name in head}
+    return pl.DataFrame(rows, schema=types, orient="row")
 
 
 def _format(options: argparse.Namespace) -> str:
     if options.out is not None and options.out.suffix.lower() in (".xlsx", ".xls"):
         raise InputError("Workbooks are not written: --format excel --out FILE.csv makes a CSV that Excel reads.")
-    form = options.format or (_BY_ENDING.get(options.out.suffix.lower(), "table") if options.out else "table")
+    ending = options.out.suffix.lower()[1:] if options.out else ""
+    form = options.format or (ending if ending in WRITERS else "table")
     if form == "parquet" and options.out is None and sys.stdout.isatty():
         raise InputError("Parquet is not for a terminal: add --out FILE.parquet to the command.")
     return form
 
 
 def _write(frame: pl.DataFrame, form: str, out: Path | None) -> None:
-    from core import exports
-
-    writers = {"csv": exports.csv, "excel": exports.excel_csv, "json": exports.as_json, "parquet": exports.parquet}
-    content = _table(frame, width() if out is None else None) if form == "table" else writers[form](frame)
+    content = _table(frame, width() if out is None else None) if form == "table" else WRITERS[form](frame)
     if out is None and form != "parquet" and sys.stdout.isatty():
         print(content.decode("utf-8-sig"))  # a program gets the exact bytes, a terminal gets text
         return
@@ -151,13 +123,11 @@ def _write(frame: pl.DataFrame, form: str, out: Path | None) -> None:
         sys.stdout.buffer.flush()
         return
     write_out(out, content)
-    say(Sentence("{file}: {n:,} row", "{file}: {n:,} rows", file=out, n=frame.height))
+    tell("{file}: {n:,} row", "{file}: {n:,} rows", file=out, n=frame.height)
 
 
 def _table(frame: pl.DataFrame, columns: int | None) -> bytes:
     """A table as text, with control characters in cells and headings escaped for the terminal, of so many columns."""
-    import polars as pl
-
     seen: dict[str, int] = {}
     names = []
     for name in map(_cell, frame.columns):

@@ -12,6 +12,7 @@ from typing import Any
 from core.commands.parser import NAME, Arguments, Parser, Verbs
 from core.errors import Sentence
 from core.locale import worded
+from core.records import bytes_of
 
 DECLARED = Path(__file__).with_suffix(".toml")
 
@@ -31,7 +32,8 @@ def build_parser() -> Parser:
             continue
         actions = verbs.group(name, verb["says"])
         for action, declaration in verb["actions"].items():
-            _declare(actions, f"{name}.{action}", action, declaration, declared["shared"])
+            function = f"{action}_" if action in ("list", "import") else action
+            _declare(actions, f"{name}.{function}", action, declaration, declared["shared"])
     return top
 
 
@@ -79,5 +81,5 @@ def _name(text: str) -> str:
     return text
 
 
-TYPES = {"name": _name, "number": float, "path": Path, "positive": _positive, "whole": int}
+TYPES = {"name": _name, "number": float, "path": Path, "positive": _positive, "size": bytes_of, "whole": int}
 """Type of an argument in `verbs.toml` -> what reads it."""

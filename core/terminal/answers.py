@@ -24,20 +24,18 @@ SHORTEST_NAME = 14
 
 
 def answer_lines(answer: Answer, width: int) -> list[str]:
-    lines = _wrap_all([answer_wording.answer_text(answer)], width)
-    lines += ["", *_wrap_all(answer_wording.note_lines(answer), width)]
+    lines = [*_wrap_all([answer_wording.answer_text(answer)], width), ""]
+    lines += _wrap_all(answer_wording.note_lines(answer), width)
     if details := answer_wording.detail_lines(answer):
         lines += ["", *_wrap_all(details, width)]
     if (under := answer.specifications) is not None:
         lines += ["", *_wrap_all([answer_wording.specifications_text(under, answer)], width)]
         for line in answer_wording.specification_lines(under, answer):
             lines += _indented(line, width)
-        lines += _wrap_all([line for line in (answer_wording.search_text(under),) if line], width)
+        lines += _wrap_all([answer_wording.search_text(under) or ""], width)
     if answer.models:
-        lines += ["", *model_table(answer, width), ""]
-        lines += _wrap_all([_how_to_read(answer)], width)
-    others = answer.population.others
-    if others:
+        lines += ["", *model_table(answer, width), "", *_wrap_all([_how_to_read(answer)], width)]
+    if others := answer.population.others:
         lines += ["", _("Not comparable with these:")]
         for other in others[:MOST_GROUPS]:
             line = _("{group} ({models}): {why}").format(
@@ -46,25 +44,19 @@ def answer_lines(answer: Answer, width: int) -> list[str]:
                 why=provenance.group_difference_text(other),
             )
             lines += _indented(line, width)
-        if len(others) > MOST_GROUPS:
-            more = Sentence(
-                "and {n} more group; --json lists all.",
-                "and {n} more groups; --json lists all.",
-                n=len(others) - MOST_GROUPS,
-            )
+        if (n := len(others) - MOST_GROUPS) > 0:
+            more = Sentence("and {n} more group; --json lists all.", "and {n} more groups; --json lists all.", n=n)
             lines.append("  " + worded(more))
     return lines
 
 
 def model_table(answer: Answer, width: int) -> list[str]:
     """One line for each model. In a narrow terminal names are shortened, numbers never."""
-    dimension = answer_wording.dimension_name(answer.population.asked.dimension)
-    head = [*heads("rank", "model"), dimension]
+    head = [*heads("rank", "model"), answer_wording.dimension_name(answer.population.asked.dimension)]
     has_scores = any(model.score is not None for model in answer.models)
-    if has_scores and answer.ranked.has_score_errors:
-        head += heads("score", "rank by score")
-    elif has_scores:
-        head += heads("score", "rank by score (no error known)")
+    if has_scores:
+        has_errors = answer.ranked.has_score_errors
+        head += heads("score", "rank by score") if has_errors else heads("score", "rank by score (no error known)")
     rows = [_row(model, has_scores) for model in answer.models]
     fixed_width = sum(
         max(cell_len(worded(row[column])) for row in [head, *rows]) + 2 for column in range(len(head)) if column != 1
@@ -109,13 +101,11 @@ def published_lines(answer: Answer, width: int) -> list[str]:
     for claim in CLAIMS:
         line = _("{source} (n: {n}): {said} Direction: {direction}. Besides: {confound}")
         parts = {key: translated(getattr(claim, key)) for key in ("n", "said", "confound")}
-        direction = answer_wording.direction_name(claim)
-        lines += _indented(line.format(source=claim.source, direction=direction, **parts), width)
-    own_answer = {
-        "answer": answer_wording.answer_word(answer),
-        "numbers": answer_wording.relation_text(answer.relation),
-    }
-    return [*lines, *_indented(_("Here: {answer}, {numbers}.").format(**own_answer), width)]
+        line = line.format(source=claim.source, direction=answer_wording.direction_name(claim), **parts)
+        lines += _indented(line, width)
+    numbers = answer_wording.relation_text(answer.relation)
+    own = _("Here: {answer}, {numbers}.").format(answer=answer_wording.answer_word(answer), numbers=numbers)
+    return [*lines, *_indented(own, width)]
 
 
 def _wrap_all(paragraphs: Sequence[str], width: int) -> list[str]:

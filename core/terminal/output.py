@@ -97,6 +97,15 @@ def say(*lines: str) -> None:
     _print(lines, sys.stdout)
 
 
+def tell(message: str, plural: str = "", /, **parts: Any) -> None:
+    """Print a line that is made as a `Sentence` is."""
+    say(_sentence(message, plural, parts))
+
+
+def _sentence(message: str, plural: str, parts: Mapping[str, Any]) -> Sentence:
+    return message if isinstance(message, Sentence) else Sentence(message, plural, **parts)
+
+
 class WordedFormatter(logging.Formatter):
     """Formats log records as `warn` prints lines: a `Sentence` in the language of the terminal."""
 
@@ -107,9 +116,9 @@ class WordedFormatter(logging.Formatter):
         return super().format(record)
 
 
-def warn(line: str) -> None:
-    """Print a line on standard error."""
-    _print([f"workdim: {worded(line)}"], sys.stderr)
+def warn(message: str, plural: str = "", /, **parts: Any) -> None:
+    """Print a line that is made as a `Sentence` is, on standard error."""
+    _print([f"workdim: {worded(_sentence(message, plural, parts))}"], sys.stderr)
 
 
 def _print(lines: Sequence[str], stream: TextIO) -> None:

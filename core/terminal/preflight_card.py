@@ -15,7 +15,11 @@ from core.wording.numbers import amount, duration
 
 def card_lines(card: Preflight) -> list[str]:
     """Lines of at most 100 columns; what is not known yet is marked so."""
-    return [line for label, text in _entries(card) if text for line in _lines(label, text)]
+    lines = []
+    for label, text in _entries(card):
+        if text:
+            lines += wrap(text, WIDTH, " " * LABEL, pad(f"  {label} ", LABEL)) if label else wrap(text, WIDTH)
+    return lines
 
 
 def _entries(card: Preflight) -> Iterator[tuple[str, str]]:
@@ -25,7 +29,10 @@ def _entries(card: Preflight) -> Iterator[tuple[str, str]]:
         yield _("refused"), worded(reason)
     if card.where is not None:  # the model exists
         yield _("model"), _model(card)
-        yield _("weights"), _weights(card)
+        measured = _("measured in {dtype}").format(dtype=card.dtype)
+        weights = (card.stored_format, card.stored_dtype or _("number format unknown"), measured)
+        licence = _("licence: {name}").format(name=card.licence or _("unknown"))
+        yield _("weights"), _("; ").join([join(filter(None, weights)), licence])
         yield _("disk"), _disk(card)
         yield _("memory"), _memory(card)
         if not card.refusals:
@@ -33,7 +40,8 @@ def _entries(card: Preflight) -> Iterator[tuple[str, str]]:
             yield _("time"), _time(card)
         for estimate in card.passes:
             yield (f"  {_('text') if estimate.name == 'text' else wording.phase_name(estimate.label)}", _pass(estimate))
-        yield _("compares"), _compares(card)
+        again = _("Measured already (run {run}).").format(run=card.measured_run[:SHORT_ID]) if card.measured_run else ""
+        yield _("compares"), wording.joined_sentences([again, worded(card.comparison)])
     for note in card.notes:
         yield _("note"), worded(note)
 
@@ -54,13 +62,6 @@ def _model(card: Preflight) -> str:
     return worded(text)
 
 
-def _weights(card: Preflight) -> str:
-    measured = _("measured in {dtype}").format(dtype=card.dtype)
-    parts = [card.stored_format or "", card.stored_dtype or _("number format unknown"), measured]
-    licence = _("licence: {name}").format(name=card.licence or _("unknown"))
-    return _("; ").join([join(part for part in parts if part), licence])
-
-
 def _disk(card: Preflight) -> str:
     fetched = _("nothing to download")
     if card.download_bytes is None:
@@ -68,14 +69,13 @@ def _disk(card: Preflight) -> str:
     elif card.download_bytes:
         fetched = _("{size} to download").format(size=amount(card.download_bytes))
     meanwhile = _("weights {weights}, hidden states {states} meanwhile")
-    sizes = {"weights": amount(card.weight_bytes), "states": amount(card.scratch_bytes)}
-    return _("; ").join([fetched, meanwhile.format(**sizes)])
+    weights, states = amount(card.weight_bytes), amount(card.scratch_bytes)
+    return _("; ").join([fetched, meanwhile.format(weights=weights, states=states)])
 
 
 def _memory(card: Preflight) -> str:
-    parts = [amount(card.memory_bytes)]
-    if card.streamed is not None:
-        parts = [_("{size} at most").format(size=parts[0])]
+    most = amount(card.memory_bytes)
+    parts = [most if card.streamed is None else _("{size} at most").format(size=most)]
     if card.gpu_memory_bytes:
         parts.append(_("{size} of {device}").format(size=amount(card.gpu_memory_bytes), device=card.device))
     if card.streamed is None:
@@ -90,9 +90,9 @@ def _memory(card: Preflight) -> str:
 def _reads(card: Preflight) -> str:
     if card.n_tokens is None:
         return ""
-    windows = Sentence("{n:,} window", "{n:,} windows", n=card.n_sequences)
-    parts = [worded(windows), _("{n:,} tokens").format(n=card.n_tokens)]
-    return join([*parts, *([_("{n:,} token types").format(n=card.n_points)] if card.n_points else [])])
+    windows = worded(Sentence("{n:,} window", "{n:,} windows", n=card.n_sequences))
+    types = _("{n:,} token types").format(n=card.n_points) if card.n_points else ""
+    return join(filter(None, [windows, _("{n:,} tokens").format(n=card.n_tokens), types]))
 
 
 def _time(card: Preflight) -> str:
@@ -113,14 +113,3 @@ def _pass(estimate: PassEstimate) -> str:
         if seconds >= 0.5
     )
     return duration(sum(estimate.seconds.values())) + (f" ({phases})" if phases else "")
-
-
-def _compares(card: Preflight) -> str:
-    again = _("Measured already (run {run}).").format(run=card.measured_run[:SHORT_ID]) if card.measured_run else ""
-    return wording.joined_sentences(filter(None, [again, worded(card.comparison)]))
-
-
-def _lines(label: str, text: str) -> list[str]:
-    if not label:
-        return wrap(text, WIDTH)
-    return wrap(text, WIDTH, " " * LABEL, pad(f"  {label} ", LABEL))

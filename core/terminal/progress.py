@@ -11,6 +11,7 @@ from core import wording
 from core.locale import _
 from core.records import Progress
 from core.terminal.output import one_line, progress_stream
+from core.wording.numbers import duration
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Drawn
@@ -88,7 +89,7 @@ class ProgressBar:
             total=None if share is None else 1.0,
             completed=share or 0.0,
             phase=("" if share is None else f"{share:4.0%} ") + phase,
-            left="" if seconds_left is None else _("{time} left").format(time=duration_text(seconds_left)),
+            left="" if seconds_left is None else _("{time} left").format(time=duration(seconds_left)),
         )
         self._bar.refresh()
 
@@ -98,14 +99,6 @@ def counting_bar(text: str) -> Iterator[Callable[[int, int], None]]:
     """A bar for counted work that usually takes less than two seconds, and is then not drawn."""
     with ProgressBar(text, delay=2.0) as shown:
         yield lambda done, total: shown.report(Progress("", done, total))
-
-
-def duration_text(seconds: float) -> str:
-    """`0:40 min`, `1 h 05 min`."""
-    minutes, rest = divmod(round(seconds), 60)
-    if minutes >= 60:
-        return _("{hours} h {minutes:02} min").format(hours=minutes // 60, minutes=minutes % 60)
-    return _("{minutes}:{seconds:02} min").format(minutes=minutes, seconds=rest)
 
 
 def _phase(step: Progress) -> str:

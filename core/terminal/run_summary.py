@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import math
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from core import wording
@@ -29,7 +29,9 @@ from core.wording.verdicts import claim_name, marked_ratio_text, outcome_legend_
 WORDS = ("d2", "one_per_word")
 STEPS = ("autocorrelation", "kept", "removed", "added", "neighbour_overlap", "cka")
 """Measures between two layers."""
-SPECIFICATION, CELL = 53, 23
+QUANTITY = (24, 22, 0)
+"""Columns of a quantity, its value and where it is."""
+SPECIFICATION = (53, 23, 23)
 """Columns of a specification's name, and of the outcome of each claim."""
 LITERATURE = ("last_token", "per_prompt")
 """Clouds of the two published protocols."""
@@ -40,14 +42,14 @@ def summary_lines(profile: Profile, controls: Sequence[Profile] = ()) -> list[st
     return [
         *_subject_lines(profile),
         *_token_lines(profile),
-        *dimension_lines(profile),
-        *word_lines(profile),
-        *neighbour_lines(profile),
-        *literature_lines(profile),
-        *layer_pair_lines(profile),
+        *_dimension_lines(profile),
+        *_word_lines(profile),
+        *_neighbour_lines(profile),
+        *_literature_lines(profile),
+        *_layer_pair_lines(profile),
         *_check_lines(profile),
         *claim_lines([row for row in profile.claims if row.is_core]),
-        *ten_lines(profile),
+        *_ten_lines(profile),
         *_control_lines(profile, controls),
         *_cost_lines(profile),
         *_verdict_lines(profile),
@@ -69,6 +71,25 @@ def check_line(row: RunCheckRow) -> str:
     return _("{outcome}{name}{where}: {value}").format(
         outcome=pad(f"{outcome} ", 6), name=name, where=where, value=f"{value}{error}{limit}"
     )
+
+
+def _line(label: str, text: str) -> Iterator[str]:
+    if text:
+        yield from wrap(f"  {pad(label, LABEL)}{text}", WIDTH, " " * (LABEL + 2))
+
+
+def _aligned(indent: int, widths: Sequence[int], cells: Iterable[str]) -> str:
+    """Cells in columns of these widths, to the right in those of negative ones."""
+    padded = [pad(cell, abs(width), to_the_right=width < 0) for width, cell in zip(widths, cells, strict=False)]
+    return (" " * indent + "".join(padded)).rstrip()
+
+
+def _interval(summary: RunSummaryRow, name: str) -> str:
+    return wording.interval_of(vars(summary), name, _("not defined"))
+
+
+def _summary_of(profile: Profile, estimator: str, cloud: str) -> RunSummaryRow | None:
+    return next((row for row in profile.summaries if (row.estimator, row.cloud) == (estimator, cloud)), None)
 
 
 # --- what was measured -----------------------------------------------------------------------------------------
@@ -110,8 +131,7 @@ def _token_lines(profile: Profile) -> Iterator[str]:
     if run.n_windows_lengthened or run.n_windows_redrawn:
         again = _("windows that the tokenizer leaves short: {on} read on past their document, {again} drawn again")
         yield from _line("", again.format(on=run.n_windows_lengthened or 0, again=run.n_windows_redrawn or 0))
-    protocol: Mapping[str, Any] = json.loads(run.config or "{}").get("protocol", {})
-    factor = protocol.get("norm_factor")
+    factor = json.loads(run.config or "{}").get("protocol", {}).get("norm_factor")
     above = _(" (above {factor:g} times the layer's median)").format(factor=factor) if factor else ""
     share = f", {100 * run.n_dropped_norm / run.n_tokens:.1f} %" if run.n_dropped_norm else ""
     parts = [
@@ -126,26 +146,196 @@ def _token_lines(profile: Profile) -> Iterator[str]:
 
 def _largest_norm(profile: Profile) -> str:
     """The largest norm over the layers that the mask considers: neither the embedding nor the final state."""
-    ratio = profile.run.max_norm_ratio
-    if ratio is None:
+    if profile.run.max_norm_ratio is None:
         return ""
-    text = _("largest norm {ratio} times the median").format(ratio=number(ratio))
-    ratios = {
-        row.layer: row.value
-        for row in profile.correlators
-        if (row.cloud, row.correlator) == ("unmasked", "large_norm_ratio") and row.value is not None
-    }
-    inner = [layer for layer in ratios if 0 < layer < profile.model.n_layers]
-    if not inner:
+    text = _("largest norm {ratio} times the median").format(ratio=number(profile.run.max_norm_ratio))
+    by_layer: dict[int, dict[str, float]] = {}
+    for row in profile.correlators:
+        if row.cloud == "unmasked" and row.value is not None and 0 < row.layer < profile.model.n_layers:
+            by_layer.setdefault(row.layer, {})[row.correlator] = row.value
+    ratios = {layer: found["large_norm_ratio"] for layer, found in by_layer.items() if "large_norm_ratio" in found}
+    if not ratios:
         return text
-    layer = max(inner, key=ratios.__getitem__)
-    count = _correlator(profile, layer, "large_norm_tokens", "unmasked")
-    at_start = _correlator(profile, layer, "large_norm_at_start", "unmasked")
+    layer = max(ratios, key=ratios.__getitem__)
     where = _("{told}, at layer {layer}").format(told=text, layer=layer)
+    count, at_start = (by_layer[layer].get(f"large_norm_{name}") for name in ("tokens", "at_start"))
     if not count:
         return where
     line = _("{where}: {n:,.0f} such tokens there").format(where=where, n=count)
     return line if at_start is None else join([line, _("{share:.0f} % at position 0").format(share=100 * at_start)])
+
+
+def _dimension_lines(profile: Profile) -> Iterator[str]:
+    summary = _summary_of(profile, *PRIMARY)
+    if summary is None:
+        return
+    yield "  " + _("estimated dimension (d2, one token per type, N={n:,}), 95 % intervals").format(n=summary.n_points)
+    n_layers, after_norm = profile.model.n_layers, summary.final_dimension_post_norm is not None
+    rows = [
+        (_("embedding"), _interval(summary, "embedding_dimension")),
+        (_("largest inner"), _interval(summary, "inner_max"), _layer_position(summary, n_layers)),
+        (_("working"), wording.shape_text(vars(summary)), _band_text(summary, n_layers)),
+        (
+            _("final, before the norm") if after_norm else _("final, no final norm"),
+            _interval(summary, "final_dimension_pre_norm"),
+        ),
+        *([(_("final, after the norm"), _interval(summary, "final_dimension_post_norm"))] if after_norm else []),
+        (_("expansion ratio R_e"), _interval(summary, "expansion_ratio")),
+        (_("contraction ratio R_c"), _interval(summary, "contraction_ratio")),
+    ]
+    yield from (_aligned(4, QUANTITY, row) for row in rows)
+    extrema = [vars(row) for row in profile.extrema if row.cloud == PRIMARY[1]]
+    dominant = wording.dominance_text(map(vars, profile.correlators))
+    for name, text in ((_("profile"), wording.extrema_text(extrema)), (_("dominant"), dominant)):
+        if text:
+            yield from wrap(_aligned(4, QUANTITY, (name, text)), WIDTH, " " * 28)
+
+
+def _layer_position(summary: RunSummaryRow, n_layers: int) -> str:
+    if summary.inner_max_layer is None:
+        return _("a model of one block has no inner layer") if n_layers < 2 else ""
+    return _("layer {layer} of {n}").format(layer=summary.inner_max_layer, n=n_layers)
+
+
+def _band_text(summary: RunSummaryRow, n_layers: int) -> str:
+    first, last = summary.working_layer_first, summary.working_layer_last
+    if summary.working_dimension is None or first is None:
+        return ""
+    line = _("layers {first} to {last} of {n}; read at layer {layer}")
+    if first == last:
+        line = _("layer {first} of {n}; read at layer {layer}")
+    return line.format(first=first, last=last, n=n_layers, layer=summary.working_layer)
+
+
+def _word_lines(profile: Profile) -> Iterator[str]:
+    summary, run = _summary_of(profile, *WORDS), profile.run
+    if summary is None:
+        return
+    n = f"{summary.n_points:,}"
+    if run.n_words:
+        n = _("{n} of {of:,} words").format(n=n, of=run.n_words)
+    yield "  " + _("across tokenizers (d2, one point per word, N={n})").format(n=n)
+    where = _layer_position(summary, profile.model.n_layers)
+    yield _aligned(4, QUANTITY, (_("largest inner"), _interval(summary, "inner_max"), where))
+    yield _aligned(4, QUANTITY, (_("working"), wording.shape_text(vars(summary))))
+    if run.n_words_lost is not None:
+        lost = _("{n:,} (beyond the tokens read, or masked)").format(n=run.n_words_lost)
+        yield _aligned(4, QUANTITY, (_("occurrences lost"), lost))
+
+
+def _neighbour_lines(profile: Profile) -> Iterator[str]:
+    """Nearest neighbours where d2 is largest: the scan's plateau, and the deviation from a Gaussian cloud."""
+    summary = _summary_of(profile, *PRIMARY)
+    layer = None if summary is None else summary.inner_max_layer
+    if layer is None:
+        return
+    scan = [
+        row
+        for row in profile.estimates
+        if (row.layer, row.state, row.cloud) == (layer, "residual", PRIMARY[1])
+        and (row.estimator, row.transform) == ("gride", "centred")
+        and row.n1 in (1, 2, 4, 8, 16, 32)
+    ]
+    parts = []
+    if values := {row.n1: row.value for row in scan if row.value and row.n1}:
+        n1 = plateau(values)
+        parts.append(
+            _("GRIDE does not level off: {low} to {high} for n1={first} to {last}").format(**_range_parts(values))
+            if n1 is None
+            else _("GRIDE levels off at {value} (n1={n1}, n2={n2})").format(value=number(values[n1]), n1=n1, n2=2 * n1)
+        )
+    if scan:  # the range over all ranks: a single value would look like a measurement of the dimension
+        equivalents = {
+            row.n1: row.gaussian_equivalent for row in scan if math.isfinite(row.gaussian_equivalent or math.nan)
+        }
+        line = _("Gaussian equivalent of GRIDE: {low} to {high} for n1={first} to {last}")
+        parts.append(
+            line.format(**_range_parts(equivalents)) if equivalents else _("no Gaussian equivalent of GRIDE is stored")
+        )
+    for row in profile.correlators:
+        if (row.layer, row.correlator, row.cloud) == (
+            layer,
+            "nonlinearity_ratio_8",
+            PRIMARY[1],
+        ) and row.value is not None:
+            line = _("GRIDE n1=8 of a Gaussian of equal covariance is {ratio} times the data's")
+            parts.append(line.format(ratio=number(row.value)))
+    if parts:
+        yield "  " + _("second opinions, nearest neighbours at layer {layer}").format(layer=layer)
+        yield from (f"    {part}" for part in parts)
+
+
+def _range_parts(of_rank: dict[Any, Any]) -> dict[str, Any]:
+    low, high = min(of_rank.values()), max(of_rank.values())
+    return {"low": number(low), "high": number(high), "first": min(of_rank), "last": max(of_rank)}
+
+
+def _literature_lines(profile: Profile) -> Iterator[str]:
+    """The statistics of the two published protocols: at the first, largest and last layer."""
+    meanings = (_("last token of each window"), _("all tokens of one prompt, averaged"))
+    for cloud, meaning in zip(LITERATURE, meanings, strict=True):
+        for estimator, n1 in (("gride", 2), ("two_nn", 1)):
+            own = sorted(
+                (row.layer, row.value, row.n_points)
+                for row in profile.estimates
+                if (row.cloud, row.state, row.transform) == (cloud, "residual", "centred")
+                and (row.estimator, row.n1) == (estimator, n1)
+                and row.value
+            )
+            if own:
+                layer, top, _n = max(own, key=lambda row: row[1])
+                head = "  " + _("estimated dimension ({symbol}, {meaning}, N={n:,})")
+                yield head.format(symbol=wording.estimator_symbol(estimator, n1), meaning=meaning, n=own[0][2])
+                line = "    " + _("{first} at the embedding, at most {top} at layer {layer}, {last} at the end")
+                yield line.format(first=number(own[0][1]), top=number(top), layer=layer, last=number(own[-1][1]))
+
+
+def _layer_pair_lines(profile: Profile) -> Iterator[str]:
+    """From one layer to the next: first, middle and last pair, and the lowest autocorrelation; chance level last."""
+    pairs = {(row.measure, row.layer_a): row for row in profile.pairs if row.layer_b == row.layer_a + 1}
+    own = {
+        layer: row.value
+        for (measure, layer), row in sorted(pairs.items(), key=lambda pair: pair[0])
+        if measure == "autocorrelation"
+    }
+    if not own:
+        return
+    first, *_others = layers = list(own)
+    least = min(layers, key=lambda layer: math.inf if (value := own[layer]) is None else value)
+    measures = [measure for measure in STEPS if (measure, first) in pairs]
+    n = pairs["autocorrelation", first].n_points
+    yield "  " + _("from a layer to the next (one token per type, N={n:,})").format(n=n)
+    names = {
+        "autocorrelation": _("autocorr."),
+        "kept": _("kept"),
+        "removed": _("removed"),
+        "added": _("added"),
+        "neighbour_overlap": _("overlap"),
+        "cka": "CKA",
+    }
+    widths = (12, *(-14 for _measure in measures))
+    yield _aligned(4, widths, [_("layers"), *(names[measure] for measure in measures)])
+    for layer in sorted({first, least, layers[len(layers) // 2], layers[-1]}):
+        between = _("{first} to {last}").format(first=layer, last=layer + 1)
+        yield _aligned(4, widths, [between, *(_with_error(pairs.get((measure, layer))) for measure in measures)])
+    nulls = [_by_chance(pairs[measure, first]) for measure in measures]
+    if any(nulls):
+        yield _aligned(4, widths, [_("by chance"), *nulls])
+
+
+def _with_error(row: LayerPairRow | None) -> str:
+    if row is None or row.value is None:
+        return _("not defined")
+    return number(row.value) if row.std_error is None else f"{number(row.value)}±{row.std_error:.1g}"
+
+
+def _by_chance(row: LayerPairRow) -> str:
+    """The value for permuted tokens; 0 if it is smaller than its own spread."""
+    value, spread = row.null_value, row.null_spread
+    if value is None:
+        return ""
+    text = "0" if abs(value) <= (spread or 0.0) else number(value)
+    return text if spread is None else f"{text}±{spread:.1g}"
 
 
 # --- reliability -----------------------------------------------------------------------------------------------
@@ -163,9 +353,9 @@ def _check_lines(profile: Profile) -> Iterator[str]:
     worst: dict[tuple[str, str], list[RunCheckRow]] = {}
     for row in sorted(bad, key=lambda row: (row.outcome != "veto", -abs(row.value or 0.0))):
         worst.setdefault((row.outcome, row.check_name), []).append(row)
-    for rows in worst.values():
-        more = _("; further layers: {n}").format(n=len(rows) - 1) if len(rows) > 1 else ""
-        yield from wrap(f"    {check_line(rows[0])}{more}", WIDTH, " " * 10)
+    for first, *others in worst.values():
+        more = _("; further layers: {n}").format(n=len(others)) if others else ""
+        yield from wrap(f"    {check_line(first)}{more}", WIDTH, " " * 10)
 
 
 def claim_lines(rows: Sequence[RunClaimRow]) -> Iterator[str]:
@@ -175,28 +365,22 @@ def claim_lines(rows: Sequence[RunClaimRow]) -> Iterator[str]:
         by_key.setdefault((row.cloud, row.transform, row.estimator, row.n1), {})[row.claim] = row
     if not by_key:
         return
-    heads = [claim_name(claim, brief=True) for claim in CLAIMS]
-    yield _claim_line(_("claims by specification"), heads)
+    heads = (claim_name(claim, brief=True) for claim in CLAIMS)
+    yield _aligned(2, SPECIFICATION, [_("claims by specification"), *heads])
     for by_claim in by_key.values():
         name = specification_name(vars(next(iter(by_claim.values()))))
-        records = [vars(by_claim[claim]) if claim in by_claim else None for claim in CLAIMS]
-        yield _claim_line(name, ["–" if record is None else marked_ratio_text(record) for record in records])
-    yield from wrap(
-        _("{key}; ratios of the largest inner dimension").format(key=outcome_legend_text()), WIDTH, "  ", "  "
-    )
+        cells = (marked_ratio_text(vars(by_claim[claim])) if claim in by_claim else "–" for claim in CLAIMS)
+        yield _aligned(2, SPECIFICATION, [name, *cells])
+    legend = _("{key}; ratios of the largest inner dimension").format(key=outcome_legend_text())
+    yield from wrap(legend, WIDTH, "  ", "  ")
 
 
-def _claim_line(name: str, cells: Sequence[str]) -> str:
-    return f"  {pad(name, SPECIFICATION)}{''.join(pad(cell, CELL) for cell in cells)}".rstrip()
-
-
-def ten_lines(profile: Profile) -> Iterator[str]:
+def _ten_lines(profile: Profile) -> Iterator[str]:
     """Whether the final dimension is ten, counted over the core specifications."""
-    n_layers = profile.model.n_layers
     final = {
         (row.cloud, row.transform, row.estimator, row.n1): compare_with_ten(row.lower, row.upper)
         for row in profile.estimates
-        if row.layer == n_layers and row.state == "residual"
+        if row.layer == profile.model.n_layers and row.state == "residual"
     }
     counted = Counter(final.get(specification.key, "") for specification in SPECIFICATIONS if specification.is_core)
     counts = [f"{wording.ten_dimensions_text(key)} {counted[key]}" for key in ("in", "above", "below") if counted[key]]
@@ -209,36 +393,24 @@ def _control_lines(profile: Profile, controls: Sequence[Profile]) -> Iterator[st
     """The dimensions of each control next to the text's, and what it says about the claims."""
     if not controls:
         return
-    if _summary_of(profile, *PRIMARY) is None:
-        yield from _literature_controls(controls)
+    if _summary_of(profile, *PRIMARY) is None:  # a protocol without verdict: the published statistics of each control
+        for control in controls:
+            if lines := list(_literature_lines(control)):
+                yield from _line(_("control"), _control_name(control.run))
+                yield from (f"  {line}" for line in lines)
         return
-    yield _control_line(2, _("controls (d2, one token per type)"), _("embedding"), _("inner maximum"), _("final"))
+    heads = (_("controls (d2, one token per type)"), _("embedding"), _("inner maximum"), _("final"))
+    yield _aligned(2, (54, -12, -15, -10), heads)
     for measured in (profile, *controls):
         summary = _summary_of(measured, *PRIMARY)
         if summary is None:
             continue
-        first, inner, final = (
-            number(getattr(summary, name)) for name in ("embedding_dimension", "inner_max", "final_dimension_pre_norm")
-        )
+        values = (summary.embedding_dimension, summary.inner_max, summary.final_dimension_pre_norm)
         vetoed = _(" (vetoed)") if "check_vetoed" in summary.qualifiers else ""
-        yield _control_line(4, _control_name(measured.run) + vetoed, first, inner, final)
+        yield _aligned(4, (52, -12, -15, -10), [_control_name(measured.run) + vetoed, *map(number, values)])
         for row in profile.controls:
             if row.control_run_id == measured.run.run_id:
                 yield from wrap(f"      {wording.control_text(vars(row))}", WIDTH, " " * 8)
-
-
-def _control_line(indent: int, name: str, *values: str) -> str:
-    cells = (pad(value, columns, to_the_right=True) for value, columns in zip(values, (12, 15, 10), strict=True))
-    return f"{' ' * indent}{pad(name, 56 - indent)}{''.join(cells)}"
-
-
-def _literature_controls(controls: Sequence[Profile]) -> Iterator[str]:
-    """For protocols without a summary: the published statistics of each control."""
-    for control in controls:
-        lines = list(literature_lines(control))
-        if lines:
-            yield from _line(_("control"), _control_name(control.run))
-            yield from (f"  {line}" for line in lines)
 
 
 def _control_name(run: RunRow) -> str:
@@ -258,10 +430,11 @@ def _cost_lines(profile: Profile) -> Iterator[str]:
     yield from _line(_("run"), run.run_id)
 
 
-def _memory_measures(run: RunRow) -> list[str]:
+def _memory_measures(run: RunRow) -> Iterator[str]:
     """Measures taken to save memory, if any."""
     how: dict[str, Any] = json.loads(run.execution or "{}")
-    parts = [_("weights read block by block")] if how.get("streamed") else []
+    if how.get("streamed"):
+        yield _("weights read block by block")
     if how and how["batch"] != how["batch_planned"]:
         windows = Sentence(
             "{n} window at a time in place of {planned}, for want of memory",
@@ -269,15 +442,14 @@ def _memory_measures(run: RunRow) -> list[str]:
             n=how["batch"],
             planned=how["batch_planned"],
         )
-        parts.append(worded(windows))
+        yield worded(windows)
     if how.get("layers_on_cpu"):
         layers = Sentence(
             "{n} layer measured on the CPU, for want of memory",
             "{n} layers measured on the CPU, for want of memory",
             n=how["layers_on_cpu"],
         )
-        parts.append(worded(layers))
-    return parts
+        yield worded(layers)
 
 
 def _verdict_lines(profile: Profile) -> Iterator[str]:
@@ -285,203 +457,7 @@ def _verdict_lines(profile: Profile) -> Iterator[str]:
     summary = _summary_of(profile, *PRIMARY)
     if summary is None or profile.run.pass_ != "text":
         return
-    record = vars(summary)
     for label, claim in zip((_("verdicts"), ""), CLAIMS, strict=True):
-        yield from _line(label, wording.claim_text(claim, record))
+        yield from _line(label, wording.claim_text(claim, vars(summary)))
     limits = [wording.reason_text(key, brief=False) for key in summary.qualifiers]
     yield from _line(_("limits"), _("; ").join(limits))
-
-
-def _line(label: str, text: str) -> Iterator[str]:
-    if text:
-        yield from wrap(f"  {pad(label, LABEL)}{text}", WIDTH, " " * (LABEL + 2))
-
-
-def _interval(summary: RunSummaryRow, name: str) -> str:
-    return wording.interval_of(vars(summary), name, _("not defined"))
-
-
-def _summary_of(profile: Profile, estimator: str, cloud: str) -> RunSummaryRow | None:
-    return next((row for row in profile.summaries if (row.estimator, row.cloud) == (estimator, cloud)), None)
-
-
-def _correlator(profile: Profile, layer: int, correlator: str, cloud: str) -> float | None:
-    rows = (row for row in profile.correlators if (row.layer, row.correlator, row.cloud) == (layer, correlator, cloud))
-    return next((row.value for row in rows), None)
-
-
-def dimension_lines(profile: Profile) -> Iterator[str]:
-    summary = _summary_of(profile, *PRIMARY)
-    if summary is None:
-        return
-    yield "  " + _("estimated dimension (d2, one token per type, N={n:,}), 95 % intervals").format(n=summary.n_points)
-    record, n_layers = vars(summary), profile.model.n_layers
-    yield _quantity_line(_("embedding"), _interval(summary, "embedding_dimension"))
-    yield _quantity_line(_("largest inner"), _interval(summary, "inner_max"), _layer_position(summary, n_layers))
-    yield _quantity_line(_("working"), wording.shape_text(record), _band_text(summary, n_layers))
-    before_norm = _interval(summary, "final_dimension_pre_norm")
-    if summary.final_dimension_post_norm is None:
-        yield _quantity_line(_("final, no final norm"), before_norm)
-    else:
-        yield _quantity_line(_("final, before the norm"), before_norm)
-        yield _quantity_line(_("final, after the norm"), _interval(summary, "final_dimension_post_norm"))
-    yield _quantity_line(_("expansion ratio R_e"), _interval(summary, "expansion_ratio"))
-    yield _quantity_line(_("contraction ratio R_c"), _interval(summary, "contraction_ratio"))
-    extrema = [vars(row) for row in profile.extrema if row.cloud == PRIMARY[1]]
-    dominant = wording.dominance_text(map(vars, profile.correlators))
-    for name, text in ((_("profile"), wording.extrema_text(extrema)), (_("dominant"), dominant)):
-        if text:
-            yield from wrap(f"    {pad(name, 24)}{text}", WIDTH, " " * 28)
-
-
-def _quantity_line(name: str, value: str, where: str = "") -> str:
-    return f"    {pad(name, 24)}{pad(value, 22)}{where}".rstrip()
-
-
-def _layer_position(summary: RunSummaryRow, n_layers: int) -> str:
-    if summary.inner_max_layer is None:
-        return _("a model of one block has no inner layer") if n_layers < 2 else ""
-    return _("layer {layer} of {n}").format(layer=summary.inner_max_layer, n=n_layers)
-
-
-def _band_text(summary: RunSummaryRow, n_layers: int) -> str:
-    first, last = summary.working_layer_first, summary.working_layer_last
-    if summary.working_dimension is None or first is None:
-        return ""
-    line = _("layers {first} to {last} of {n}; read at layer {layer}")
-    if first == last:
-        line = _("layer {first} of {n}; read at layer {layer}")
-    return line.format(first=first, last=last, n=n_layers, layer=summary.working_layer)
-
-
-def word_lines(profile: Profile) -> Iterator[str]:
-    summary, run = _summary_of(profile, *WORDS), profile.run
-    if summary is None:
-        return
-    lost = run.n_words_lost
-    n = f"{summary.n_points:,}"
-    if run.n_words:
-        n = _("{n} of {of:,} words").format(n=n, of=run.n_words)
-    yield "  " + _("across tokenizers (d2, one point per word, N={n})").format(n=n)
-    yield _quantity_line(
-        _("largest inner"), _interval(summary, "inner_max"), _layer_position(summary, profile.model.n_layers)
-    )
-    yield _quantity_line(_("working"), wording.shape_text(vars(summary)))
-    if lost is not None:
-        yield _quantity_line(_("occurrences lost"), _("{n:,} (beyond the tokens read, or masked)").format(n=lost))
-
-
-def neighbour_lines(profile: Profile) -> Iterator[str]:
-    """Nearest neighbours where d2 is largest: the scan's plateau, and the deviation from a Gaussian cloud."""
-    summary = _summary_of(profile, *PRIMARY)
-    layer = None if summary is None else summary.inner_max_layer
-    if layer is None:
-        return
-    cloud = PRIMARY[1]
-    scan = {
-        row.n1: row
-        for row in profile.estimates
-        if (row.layer, row.state, row.cloud, row.estimator, row.transform)
-        == (layer, "residual", cloud, "gride", "centred")
-        and row.n1 in (1, 2, 4, 8, 16, 32)
-    }
-    parts = [_plateau_text({n1: row.value for n1, row in scan.items() if row.value})]
-    if scan:
-        parts.append(_equivalents_text({n1: row.gaussian_equivalent for n1, row in scan.items()}))
-    ratio = _correlator(profile, layer, "nonlinearity_ratio_8", cloud)
-    if ratio is not None:
-        line = _("GRIDE n1=8 of a Gaussian of equal covariance is {ratio} times the data's")
-        parts.append(line.format(ratio=number(ratio)))
-    if any(parts):
-        yield "  " + _("second opinions, nearest neighbours at layer {layer}").format(layer=layer)
-        yield from (f"    {part}" for part in parts if part)
-
-
-def _equivalents_text(of_rank: dict[int, float | None]) -> str:
-    """The range over all ranks: a single value would look like a measurement of the dimension."""
-    known = {n1: value for n1, value in of_rank.items() if value is not None and math.isfinite(value)}
-    if not known:
-        return _("no Gaussian equivalent of GRIDE is stored")
-    line = _("Gaussian equivalent of GRIDE: {low} to {high} for n1={first} to {last}")
-    return line.format(**_range_parts(known))
-
-
-def _range_parts(of_rank: Mapping[int, float]) -> dict[str, Any]:
-    low, high = min(of_rank.values()), max(of_rank.values())
-    return {"low": number(low), "high": number(high), "first": min(of_rank), "last": max(of_rank)}
-
-
-def _plateau_text(scan: dict[int, float]) -> str:
-    if not scan:
-        return ""
-    n1 = plateau(scan)
-    if n1 is None:
-        return _("GRIDE does not level off: {low} to {high} for n1={first} to {last}").format(**_range_parts(scan))
-    return _("GRIDE levels off at {value} (n1={n1}, n2={n2})").format(value=number(scan[n1]), n1=n1, n2=2 * n1)
-
-
-def layer_pair_lines(profile: Profile) -> Iterator[str]:
-    """From one layer to the next: first, middle and last pair, and the lowest autocorrelation; chance level last."""
-    pairs = {(row.measure, row.layer_a): row for row in profile.pairs if row.layer_b == row.layer_a + 1}
-    first = sorted(layer for measure, layer in pairs if measure == "autocorrelation")
-    if not first:
-        return
-    own = [pairs["autocorrelation", layer].value for layer in first]
-    least = min(zip(first, own, strict=True), key=lambda pair: math.inf if pair[1] is None else pair[1])[0]
-    measures = [m for m in STEPS if (m, first[0]) in pairs]
-    n = pairs["autocorrelation", first[0]].n_points
-    yield "  " + _("from a layer to the next (one token per type, N={n:,})").format(n=n)
-    names = {
-        "autocorrelation": _("autocorr."),
-        "kept": _("kept"),
-        "removed": _("removed"),
-        "added": _("added"),
-        "neighbour_overlap": _("overlap"),
-        "cka": "CKA",
-    }
-    yield _pair_line(_("layers"), [names[m] for m in measures])
-    for layer in sorted({first[0], least, first[len(first) // 2], first[-1]}):
-        between = _("{first} to {last}").format(first=layer, last=layer + 1)
-        yield _pair_line(between, [_with_error(pairs.get((m, layer))) for m in measures])
-    nulls = [_by_chance(pairs[m, first[0]]) for m in measures]
-    if any(nulls):
-        yield _pair_line(_("by chance"), nulls)
-
-
-def _pair_line(name: str, cells: Sequence[str]) -> str:
-    return f"    {pad(name, 12)}{''.join(pad(cell, 14, to_the_right=True) for cell in cells)}"
-
-
-def _with_error(row: LayerPairRow | None) -> str:
-    if row is None or row.value is None:
-        return _("not defined")
-    return number(row.value) if row.std_error is None else f"{number(row.value)}±{row.std_error:.1g}"
-
-
-def _by_chance(row: LayerPairRow) -> str:
-    """The value for permuted tokens; 0 if it is smaller than its own spread."""
-    value, spread = row.null_value, row.null_spread
-    if value is None:
-        return ""
-    text = "0" if abs(value) <= (spread or 0.0) else number(value)
-    return text if spread is None else f"{text}±{spread:.1g}"
-
-
-def literature_lines(profile: Profile) -> Iterator[str]:
-    """The statistics of the two published protocols: at the first, largest and last layer."""
-    meanings = (_("last token of each window"), _("all tokens of one prompt, averaged"))
-    for cloud, meaning in zip(LITERATURE, meanings, strict=True):
-        rows = [row for row in profile.estimates if row.cloud == cloud and row.state == "residual" and row.value]
-        for estimator, n1 in (("gride", 2), ("two_nn", 1)):
-            own = sorted(
-                (row for row in rows if (row.estimator, row.n1, row.transform) == (estimator, n1, "centred")),
-                key=lambda row: row.layer,
-            )
-            if own:
-                top = max(own, key=lambda row: row.value or 0.0)
-                symbol = wording.estimator_symbol(estimator, n1)
-                head = "  " + _("estimated dimension ({symbol}, {meaning}, N={n:,})")
-                yield head.format(symbol=symbol, meaning=meaning, n=own[0].n_points)
-                line = "    " + _("{first} at the embedding, at most {top} at layer {layer}, {last} at the end")
-                ends = {"first": number(own[0].value), "top": number(top.value), "last": number(own[-1].value)}
-                yield line.format(layer=top.layer, **ends)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime
+import shlex
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import polars as pl
@@ -18,26 +19,19 @@ from core.terminal.output import join
 from core.wording import score_files
 from core.wording.score_files import format_name
 
-Command = Callable[..., str]
-
 MOST_EXAMPLES = 5
 """Models or contradictions that are listed at most."""
 
 
-def import_lines(
-    preview, stored: Mapping[str, bool] | None, scored: Sequence[tuple[str, str]], command: Command
-) -> list[str]:
+def import_lines(preview, stored: Mapping[str, Any] | None, scored: Sequence[tuple[str, str]]) -> list[str]:
     """The report on one file, from its `ImportPreview`; `scored` is `scored_here` of that.
 
-    `stored` maps the hash of each stored file to whether it was new; None if nothing was to be stored. `command` is
-    `context.command` of the verb.
+    `stored` maps the hash of each stored file to its `StoredImport`; None if nothing was to be stored.
     """
     file, rows = preview.file, preview.rows
     lines = [f"{file.name}: {format_name(file.format)}", *score_files.file_remark_lines(file)]
-    counts = with_kind(rows)["kind"].value_counts()
-    counted = dict(counts.rows())
-    kinds = [kind for kind in score_files.KINDS if kind in counted]
-    values = [f"{counted[kind]:,} {score_files.kind_name(kind)}" for kind in kinds]
+    counted = dict(with_kind(rows)["kind"].value_counts().iter_rows())
+    values = [f"{counted[kind]:,} {score_files.kind_name(kind)}" for kind in score_files.KINDS if kind in counted]
     if file.samples:
         values.append(worded(Sentence("{n:,} single answer", "{n:,} single answers", n=len(file.samples))))
     lines.append(_("values: {values}").format(values=join(values) or _("none")))
@@ -45,14 +39,21 @@ def import_lines(
         lines += [_remark_line(group) for group in score_files.remark_groups(file.rows, skipped=skipped)]
     lines += _contradictions(rows)
     lines += _directions(file)
-    is_stored = stored is not None and stored.get(file.sha256, False)
-    lines += _models(preview, is_stored, command)
-    lines.append(_outcome(file, preview.imported_at, stored))
-    lines += _rankings(scored, command) if is_stored or preview.imported_at is not None else []
-    return [_printable(line) for line in (lines[0], *(f"  {line}" for line in lines[1:]))]
+    was_stored = preview.imported_at is not None
+    is_stored = file.sha256 in (stored or ()) and not was_stored
+    lines += _models(preview, is_stored, was_stored)
+    if was_stored:
+        line = _("stored before, on {time} UTC; nothing was changed.")
+        lines.append(line.format(time=f"{preview.imported_at:%Y-%m-%d %H:%M}"))
+    elif is_stored:
+        lines.append(_("stored."))
+    else:
+        lines.append(_("nothing was stored.") if stored is None else _("not stored."))
+    lines += _rankings(scored) if is_stored or was_stored else []
+    return [lines[0], *(f"  {line}" for line in lines[1:])]
 
 
-def import_records(previews, stored: Mapping[str, dict]) -> list[dict[str, Any]]:
+def import_records(previews, stored: Mapping[str, Any]) -> list[dict[str, Any]]:
     """One record per preview for JSON: every value with its outcome and reasons."""
     return [
         {
@@ -61,7 +62,7 @@ def import_records(previews, stored: Mapping[str, dict]) -> list[dict[str, Any]]
             "format": preview.file.format,
             "remarks": in_language("en", score_files.file_remark_lines, preview.file),
             "imported_before": preview.imported_at,
-            "stored": stored.get(preview.file.sha256),
+            "stored": asdict(stored[preview.file.sha256]) if preview.file.sha256 in stored else None,
             "models": preview.names.to_dicts(),
             "aliases": dict(preview.aliases),
             "metrics_without_direction": list(metrics_without_direction(preview.file)),
@@ -107,51 +108,40 @@ def _directions(file: ScoreFile) -> list[str]:
     return [line.format(metric=metric) for metric in unknown[:MOST_EXAMPLES]]
 
 
-def _models(preview, is_stored: bool, command: Command) -> list[str]:
+def _models(preview, is_stored: bool, was_stored: bool) -> list[str]:
     names = preview.names
     if names.is_empty():
         return []
-    measured = score_files.measured_text(names)
-    lines = [_("models that are measured here: {measured}").format(measured=measured)]
+    lines = [_("models that are measured here: {measured}").format(measured=score_files.measured_text(names))]
     if preview.aliases:
         line = (
-            _("names that became aliases: {n:,}; `{command}` takes the first back")
+            _("names that became aliases: {n:,}; `workdim scores alias --remove {name}` takes the first back")
             if is_stored
-            else _("names that become aliases when the file is stored: {n:,}; `{command}` would take the first back")
+            else _(
+                "names that become aliases when the file is stored: {n:,}; `workdim scores alias --remove {name}` would take "
+                "the first back"
+            )
         )
-        one = command("scores", "alias", "--remove", next(iter(preview.aliases)))
-        lines.append(line.format(n=len(preview.aliases), command=one))
+        lines.append(line.format(n=len(preview.aliases), name=shlex.quote(next(iter(preview.aliases)))))
     near = names.filter(~pl.col("is_measured"), pl.col("suggestions").list.len() > 0)
     for row in near.head(MOST_EXAMPLES).iter_rows(named=True):
-        likely = _(", ").join(row["suggestions"])
-        one = command("scores", "alias", row["name"], row["suggestions"][0])
-        lines.append(_("{name} may be {near}: `{command}`").format(name=row["name"], near=likely, command=one))
-    if near.height > 1 and (is_stored or preview.imported_at is not None):
-        line = _("each name that may be a measured model, as the likeliest one: `{command}`")
-        lines.append(line.format(command=command("scores", "alias", "--suggested")))
+        words = {"alias": shlex.quote(row["name"]), "model": shlex.quote(row["suggestions"][0])}
+        line = _("{name} may be {near}: `workdim scores alias {alias} {model}`")
+        lines.append(line.format(name=row["name"], near=_(", ").join(row["suggestions"]), **words))
+    if near.height > 1 and (is_stored or was_stored):
+        lines.append(
+            _("each name that may be a measured model, as the likeliest one: `workdim scores alias --suggested`")
+        )
     return lines
 
 
-def _rankings(scored: Sequence[tuple[str, str]], command: Command) -> list[str]:
+def _rankings(scored: Sequence[tuple[str, str]]) -> list[str]:
     """How each benchmark of the file is ranked by; or that no model of it is measured here."""
     if not scored:
         return [_("No ranking shows scores of this file: none of its models is measured here.")]
     return [
-        _("the ranking with this benchmark: `{command}`").format(
-            command=command("rank", "--benchmark", benchmark, *(("--metric", metric) if metric != NOT_STATED else ()))
+        _("the ranking with this benchmark: `workdim {command}`").format(
+            command=shlex.join(["rank", "--benchmark", benchmark, *(["--metric", metric] * (metric != NOT_STATED))])
         )
         for benchmark, metric in scored[:MOST_EXAMPLES]
     ]
-
-
-def _outcome(file: ScoreFile, imported_at: datetime | None, stored: Mapping[str, bool] | None) -> str:
-    if imported_at is not None:
-        return _("stored before, on {time} UTC; nothing was changed.").format(time=f"{imported_at:%Y-%m-%d %H:%M}")
-    if stored is None:
-        return _("nothing was stored.")
-    return _("stored.") if file.sha256 in stored else _("not stored.")
-
-
-def _printable(line: str) -> str:
-    """Replace unprintable characters: names from a file must not control the terminal."""
-    return "".join(letter if letter.isprintable() else "?" for letter in line)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from pathlib import Path
 from typing import Any
 
 import polars as pl
@@ -21,10 +20,10 @@ from core.records import PLANNING, SCORING, SHIPPED, SHORT_ID, LayerPlan, Profil
 from core.tables import PlanOutcomeRow
 from core.terminal import run_summary
 from core.terminal.output import Head, heads, join, one_line, pad, width, wrap
-from core.terminal.progress import duration_text
 from core.wording import plan_evidence
 from core.wording import plans as plan_wording
-from core.wording.labels import distinct_short_names, marked_name, shortened_name
+from core.wording.labels import distinct_short_names, marked_name, shortened_name, text_name
+from core.wording.numbers import duration
 from core.wording.provenance import Line, sections
 from core.wording.scores import score_flag_lines
 from core.wording.verdicts import verdict_legend_text, verdict_marks
@@ -85,47 +84,42 @@ def trash_table(trashed: Sequence[Any]) -> list[str]:
 
 def jobs_table(standings: Sequence[Any]) -> list[str]:
     """A table of jobs (core.runs.jobs.JobStatus), oldest first: state, time left, and what to do."""
+    states = {
+        "queued": _("queued"),
+        "running": _("running"),
+        "interrupted": _("interrupted"),
+        "failed": _("failed"),
+        "finished": _("finished"),
+    }
     rows = []
     for status in standings:
-        config = status.job.config
+        config, step = status.job.config, status.progress
         text, how = config.what
-        how_far = (
-            f"{wording.phase_name(status.progress.phase)} {status.progress.done:,}/{status.progress.total:,}"
-            if status.progress
-            else ""
-        )
-        left = status.progress_record.get("seconds_left")
+        how_far = f"{wording.phase_name(step.phase)} {step.done:,}/{step.total:,}" if step else ""
         stands = {
             "running": how_far,
             "failed": status.reason,
-            "finished": _result_text(status.result),
+            "finished": result_text(status.result),
             "queued": _("waiting for its turn"),
             "interrupted": _("; ").join(filter(None, [how_far, _("resume or cancel it")])),
         }
-        states = {
-            "queued": _("queued"),
-            "running": _("running"),
-            "interrupted": _("interrupted"),
-            "failed": _("failed"),
-            "finished": _("finished"),
-        }
-        how = wording.phase_name(how) if how in (SCORING, PLANNING) else how
-        what = (config.model, _text_name(text), how)
-        time_left = duration_text(left) if left is not None and status.state == "running" else ""
+        left = status.progress_record.get("seconds_left") if status.state == "running" else None
         rows.append(
             (
                 status.job.job_id[:SHORT_ID],
                 states.get(status.state, status.state),
-                *what,
+                config.model,
+                text_name(text),
+                wording.phase_name(how) if how in (SCORING, PLANNING) else how,
                 stands.get(status.state, ""),
-                time_left,
+                "" if left is None else duration(left),
             )
         )
     head = heads("job", "state", "model", "text", "protocol", "where it stands", "time left")
     return table(head, rows, ("protocol", "text"))
 
 
-def _result_text(result: Mapping[str, Any]) -> str:
+def result_text(result: Mapping[str, Any]) -> str:
     if file := result.get("file_sha256"):
         return _("scores {id}").format(id=file[:SHORT_ID])
     if plan_id := result.get("plan_id"):
@@ -137,8 +131,7 @@ def scored_lines(tables: Mapping[str, pl.DataFrame]) -> list[str]:
     """A model's scores on a task, from its file's tables: each metric with its standard error, and what was left out or
     cut.
     """
-    scores = tables["scores"]
-    first = scores.row(0, named=True)
+    scores = tables["scores"].to_dicts()
     rows = [
         (
             wording.metric_name(row["metric"]),
@@ -147,13 +140,16 @@ def scored_lines(tables: Mapping[str, pl.DataFrame]) -> list[str]:
             wording.unit_name(row["unit"]),
             _("higher is better") if row["higher_is_better"] else _("lower is better"),
         )
-        for row in scores.iter_rows(named=True)
+        for row in scores
     ]
-    model = f"{first['repository']}@{first['revision']}"
-    head = _("{model} on {benchmark}: {n:,} scored, {dtype}")
-    head = head.format(model=model, benchmark=first["benchmark"], n=first["n_samples"], dtype=first["dtype"])
-    lines = [head, *(f"  {line}" for line in table(heads("metric", "value", "std. error", "unit", ""), rows))]
-    return [one_line(line) for line in [*lines, *(f"  {words}" for words in score_flag_lines(first["flags"]))]]
+    head = _("{model} on {benchmark}: {n:,} scored, {dtype}").format(
+        model=f"{scores[0]['repository']}@{scores[0]['revision']}",
+        benchmark=scores[0]["benchmark"],
+        n=scores[0]["n_samples"],
+        dtype=scores[0]["dtype"],
+    )
+    more = [*table(heads("metric", "value", "std. error", "unit", ""), rows), *score_flag_lines(scores[0]["flags"])]
+    return [head, *(f"  {line}" for line in more)]
 
 
 def scored_record(result: Mapping[str, Any], tables: Mapping[str, pl.DataFrame]) -> dict[str, Any]:
@@ -164,11 +160,6 @@ def scored_record(result: Mapping[str, Any], tables: Mapping[str, pl.DataFrame])
     about = {"model_id": f"{rows[0]['repository']}@{rows[0]['revision']}"} | {key: rows[0][key] for key in shared}
     left_out = tables["score_files"]["n_skipped"].item()
     return about | dict(result) | {"n_left_out": left_out, "scores": [{key: row[key] for key in own} for row in rows]}
-
-
-def _text_name(corpus: str) -> str:
-    """A file without its folders, because uploaded files are stored in a folder of ours."""
-    return Path(corpus).name if Path(corpus).is_absolute() else corpus
 
 
 NARROWEST = 14
@@ -226,18 +217,20 @@ def _cut(text: str, room: int) -> str:
     return shortened_name(text, length) if length < len(text) else text
 
 
-def run_details(profile: Profile, controls: Sequence[Profile], record: Mapping[str, Any]) -> str:
+def run_details(profile: Profile, controls: Sequence[Profile], record: Mapping[str, Any]) -> list[str]:
     """The summary as after measuring, every stored field, all checks and claims, and d2 layer by layer.
 
     `record` holds everything stored of the run (core.warehouse.runs).
     """
-    lines = [one_line(line) for line in run_summary.summary_lines(profile, controls)]
+    lines = run_summary.summary_lines(profile, controls)
     for section in sections(record):
-        lines += ["", section.title]
         room = max(cell_len(field.label) for field in section.fields)
-        lines += [f"  {pad(field.label, room)}  {_indent_rest(field.text, room + 4)}" for field in section.fields]
+        lines += ["", section.title]
+        for field in section.fields:
+            first, *others = field.text.split("\n")
+            lines += [f"  {pad(field.label, room)}  {first}", *(" " * (room + 4) + other for other in others)]
     checks = sorted(profile.checks, key=lambda row: (row.check_name, row.layer is None, row.layer))
-    lines += ["", _("checks"), *(one_line(f"  {run_summary.check_line(row)}") for row in checks)]
+    lines += ["", _("checks"), *(f"  {run_summary.check_line(row)}" for row in checks)]
     others = list(run_summary.claim_lines([row for row in profile.claims if not row.is_core]))
     lines += ["", _("specifications outside the core: shown, not judged by"), *others] if others else []
     lines += ["", _("estimated dimension (d2, one token per type), 95 % intervals")]
@@ -250,12 +243,12 @@ def run_details(profile: Profile, controls: Sequence[Profile], record: Mapping[s
             n=row.n_points,
         )
         lines.append(f"  {line}")
-    return "\n".join(lines)
+    return lines
 
 
-def diff_text(
-    ids: tuple[str, str], sentence: str, results: Sequence[Line], differing: Sequence[Line], alike: Sequence[str]
-) -> str:
+def diff_lines(
+    ids: Sequence[str], sentence: str, results: Sequence[Line], differing: Sequence[Line], alike: Sequence[str]
+) -> list[str]:
     """Two runs side by side: whether they may be compared, the results, and every field that differs."""
     room = width() or 10_000
     rows = [(line.label, line.one, line.other) for line in results]
@@ -264,14 +257,10 @@ def diff_text(
     for line in differing:
         lines += ["", line.section] if line.section != section else []
         section = line.section
-        lines += [f"  {line.label}", f"    {_indent_rest(line.one, 4)}", f"    {_indent_rest(line.other, 4)}"]
+        values = f"{line.one}\n{line.other}".split("\n")
+        lines += [f"  {line.label}", *(f"    {value}" for value in values)]
     agreeing = Sentence("{n} field agrees: {names}.", "{n} fields agree: {names}.", n=len(alike), names=alike)
-    lines += ["", *wrap(worded(agreeing), room)]
-    return "\n".join(lines)
-
-
-def _indent_rest(text: str, width: int) -> str:
-    return text.replace("\n", "\n" + " " * width)
+    return [*lines, "", *wrap(worded(agreeing), room)]
 
 
 # --- layer plans -----------------------------------------------------------------------------------------------------
@@ -282,19 +271,22 @@ SKETCH_WIDTH = 60
 
 def plan_lines(layer_plan: LayerPlan) -> list[str]:
     plan = layer_plan.plan
-    more = [line for line in (plan_wording.healing_text(layer_plan), plan_wording.task_text(layer_plan)) if line]
-    lines = [plan_wording.plan_text(plan), *more, *_indent_lines(plan_wording.note_lines(plan))]
-    lines += ["", *_plan_sketch(layer_plan)]
-    lines += ["", _("Candidates"), *_indent_lines(_plan_candidates(layer_plan))]
-    if path := plan_analysis.search_path(layer_plan):
-        lines += ["", _("Price of each number of blocks, along the search"), *_indent_lines(_plan_path(path))]
-    if harder := plan_analysis.harder_text_prices(layer_plan):
-        lines += ["", _("Where loss on held-out text may hide it"), *_indent_lines(_plan_harder(harder))]
+    details = [plan_wording.healing_text(layer_plan), plan_wording.task_text(layer_plan)]
+    path, harder = plan_analysis.search_path(layer_plan), plan_analysis.harder_text_prices(layer_plan)
+    directions = plan_evidence.direction_lines(layer_plan)
+    lines = [plan_wording.plan_text(plan), *filter(None, details), *_indented(plan_wording.note_lines(plan))]
+    lines += ["", *_plan_sketch(layer_plan), "", _("Candidates"), *_indented(_plan_candidates(layer_plan))]
+    if path:
+        rows = [(len(row.blocks), _block_numbers(row.blocks), plan_wording.outcome_price_text(row)) for row in path]
+        priced = table(heads("gone", "blocks", "nats per token [95 %]"), rows)
+        lines += ["", _("Price of each number of blocks, along the search"), *_indented(priced)]
+    if harder:
+        lines += ["", _("Where loss on held-out text may hide it"), *_indented(_plan_harder(harder))]
     held_against = [*plan_evidence.published_lines(layer_plan), *plan_evidence.control_lines(plan)]
     lines += ["", *held_against] if held_against else []
     lines += ["", *plan_wording.saving_lines(plan)]
-    if directions := plan_evidence.direction_lines(layer_plan):
-        lines += ["", _("Directions that suffice (principal components; an upper bound)"), *_indent_lines(directions)]
+    if directions:
+        lines += ["", _("Directions that suffice (principal components; an upper bound)"), *_indented(directions)]
         lines += ["", *plan_evidence.student_lines(layer_plan)]
     if plan.saved_as:
         saved = _("Saved: {folder}; opened again, its loss is the verified one.").format(folder=plan.saved_as)
@@ -302,25 +294,29 @@ def plan_lines(layer_plan: LayerPlan) -> list[str]:
     return [*lines, "", _("Plan {id}").format(id=plan.plan_id)]
 
 
+def _indented(lines: Sequence[str]) -> list[str]:
+    return [f"  {line}" for line in lines]
+
+
+def _block_numbers(blocks: Sequence[int]) -> str:
+    return ",".join(map(str, blocks))
+
+
 def _plan_sketch(layer_plan: LayerPlan) -> Iterator[str]:
     """Each block as a sign: `x` is removed, `o` stays; counted from 0."""
-    gone, n = set(layer_plan.plan.blocks), layer_plan.plan.n_layers
+    n = layer_plan.plan.n_layers
+    signs = "".join("x" if block in layer_plan.plan.blocks else "o" for block in range(n))
     yield _("x goes, o stays; blocks are counted from 0, the first is 0 and the last {last}").format(last=n - 1)
     for start in range(0, n, SKETCH_WIDTH):
-        row = range(start, min(start + SKETCH_WIDTH, n))
-        signs = "".join("x" if block in gone else "o" for block in row)
-        yield f"  {start:>3} {signs} {row[-1]}"
-
-
-def _indent_lines(lines: list[str]) -> list[str]:
-    return [f"  {line}" for line in lines]
+        row = signs[start : start + SKETCH_WIDTH]
+        yield f"  {start:>3} {row} {start + len(row) - 1}"
 
 
 def _plan_candidates(layer_plan: LayerPlan) -> list[str]:
     rows = [
         (
             ("* " if row.is_chosen else "= " if row.is_equal else "  ") + wording.name("plan_rule", row.rule),
-            ",".join(map(str, row.blocks)),
+            _block_numbers(row.blocks),
             plan_wording.outcome_price_text(row),
         )
         for row in plan_analysis.rivals(layer_plan)
@@ -329,33 +325,20 @@ def _plan_candidates(layer_plan: LayerPlan) -> list[str]:
     return table(head, rows)
 
 
-def _plan_path(path: Sequence[PlanOutcomeRow]) -> list[str]:
+def _plan_harder(outcomes: Sequence[PlanOutcomeRow]) -> list[str]:
     rows = [
-        (str(len(row.blocks)), ",".join(map(str, row.blocks)), plan_wording.outcome_price_text(row)) for row in path
-    ]
-    return table(heads("gone", "blocks", "nats per token [95 %]"), rows)
-
-
-def _plan_harder(rows: Sequence[PlanOutcomeRow]) -> list[str]:
-    cells = []
-    for row in rows:
-        is_loss = row.measure == "loss"
-        cells.append(
-            (
-                wording.name("plan_text", row.text) + (_(" (healed)") if row.is_healed else ""),
-                wording.name("plan_measure", row.measure),
-                _plan_value(row.value_before, is_loss),
-                _plan_value(row.value_after, is_loss),
-                plan_wording.outcome_price_text(row),
-            )
+        (
+            wording.name("plan_text", row.text) + (_(" (healed)") if row.is_healed else ""),
+            wording.name("plan_measure", row.measure),
+            *(
+                "" if value is None else f"{value:.3f}" if row.measure == "loss" else f"{value:.0%}"
+                for value in (row.value_before, row.value_after)
+            ),
+            plan_wording.outcome_price_text(row),
         )
-    return table(heads("text or probe", "measure", "before", "after", "difference [95 %]"), cells)
-
-
-def _plan_value(value: float | None, is_loss: bool) -> str:
-    if value is None:
-        return ""
-    return f"{value:.3f}" if is_loss else f"{value:.0%}"
+        for row in outcomes
+    ]
+    return table(heads("text or probe", "measure", "before", "after", "difference [95 %]"), rows)
 
 
 def plans_table(plan_rows: pl.DataFrame) -> list[str]:
@@ -364,7 +347,7 @@ def plans_table(plan_rows: pl.DataFrame) -> list[str]:
         (
             row["plan_id"][:SHORT_ID],
             row["name"],
-            ",".join(map(str, row["blocks"])),
+            _block_numbers(row["blocks"]),
             plan_wording.price_text(row["loss_increase"], row["lower"], row["upper"]),
             _("recommended") if row["is_recommended"] else _("verified") if row["is_verified"] else _("not verified"),
             f"{row['created_at']:%Y-%m-%d %H:%M}",

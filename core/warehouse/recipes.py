@@ -18,7 +18,7 @@ from core.warehouse.warehouse import Warehouse
 MAX_TEMPLATE_BYTES = 8 * 2**20
 """Bytes: a recipe is one file with its template, which is read whole."""
 _KIND = "recipe"
-State = Literal["same", "changed", "gone"]
+State = Literal["same", "changed", "gone", "edited"]
 
 
 @dataclass(frozen=True)
@@ -27,7 +27,7 @@ class NumberComparison:
 
     row: RecipeNumberRow
     state: State
-    """`gone`: the report of now has no number there that is of this source."""
+    """`gone`: the report of now has no number there that is of this source; `edited`: its file says another."""
     current: float | None = None
     current_text: str = ""
 

@@ -189,16 +189,17 @@ def refuse(folder):
     raise ResourceError("no room")
 
 
-def test_taking_the_reference_profiles_out_tells_only_what_was_there(path, ships, capsys):
+def test_taking_the_reference_profiles_out_tells_what_was_there(path, ships, capsys):
     ships(make_profile(tags=[SHIPPED]))
     Warehouse(path).prepare()
     reference.add_new_profiles(Warehouse(path), print)
     assert main(["ingest", "--without-reference", "--warehouse", str(path)]) == 0
     assert capsys.readouterr().out.split("\n")[0] == (
-        f"1 reference profile was moved to the trash. `workdim ingest --reference --warehouse {path}` adds them again."
+        "Moved to the trash: 1 reference profile, and 0 shipped layer plans. "
+        f"`workdim ingest --reference --warehouse {path}` adds them again."
     )
     assert main(["ingest", "--without-reference", "--warehouse", str(path)]) == 0
-    assert capsys.readouterr().out.startswith("There are no reference profiles here")
+    assert capsys.readouterr().out.startswith("Moved to the trash: 0 reference profiles, and 0")
 
 
 def test_an_app_that_only_shows_takes_no_profiles_in(path, ships, monkeypatch):

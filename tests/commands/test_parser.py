@@ -16,13 +16,13 @@ from tests.conftest import ROOT
 @pytest.mark.parametrize(
     ("line", "function"),
     [
-        ("runs", "runs.list_runs"),
-        ("runs --tag candidate --limit 3 --json", "runs.list_runs"),
+        ("runs", "runs.list_"),
+        ("runs --tag candidate --limit 3 --json", "runs.list_"),
         ("runs --warehouse w.duckdb show 0190", "runs.show"),
-        ("runs list --deleted", "runs.list_runs"),
-        ("jobs --json", "jobs.show_jobs"),
+        ("runs list --deleted", "runs.list_"),
+        ("jobs --json", "jobs.list_"),
         ("jobs cancel 0190", "jobs.cancel"),
-        ("scores --warehouse=w.duckdb", "scores.list_files"),
+        ("scores --warehouse=w.duckdb", "scores.list_"),
     ],
 )
 def test_an_action_is_a_word_and_list_may_be_left_out(line, function):
@@ -37,7 +37,7 @@ def test_an_action_is_a_word_and_list_may_be_left_out(line, function):
         ("mesure x", "There is no verb 'mesure'. Did you mean `workdim measure`?"),
         ("runs shw x", "There is no action 'shw'. Did you mean `workdim runs show`?"),
         ("zzz", "There is no verb 'zzz'. `workdim --help` lists them."),
-        ("runs --limt 3", "`workdim runs list` does not take --limt. Did you mean --limit?"),
+        ("runs --limt 3", "`workdim runs list` does not take --limt. Did you mean `workdim runs list --limit`?"),
         ("runs --limit 0", "no whole number"),
         ("runs show", "the following arguments are required: RUN. `workdim runs show --help`"),
     ],

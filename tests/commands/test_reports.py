@@ -52,7 +52,9 @@ def test_a_deck_is_traced_number_by_number_to_the_warehouse(language: str, path:
     assert {one["state"] for one in found["numbers"]} == {"same"}, "nothing has changed in a deck just made"
     assert found["changed"] == found["without_source"] == [] and found["n_stated"] < 0.1 * found["n_numbers"]
     charted = [one for one in found["numbers"] if one["place"] == "chart" and one["run_id"] == RUN_IDS[0]]
-    assert charted and all(one["table"] == "layer_estimates" and one["key"]["estimator"] == "d2" for one in charted)
+    assert charted and all(
+        one["source_table"] == "layer_estimates" and one["source_key"]["estimator"] == "d2" for one in charted
+    )
     Warehouse(path).path.unlink()
     told("ingest", "--rebuild", path=path)
     assert "the same" in told("trace", deck, path=path), "the numbers are those of the files"
@@ -118,7 +120,7 @@ def test_a_recipe_makes_the_same_again_and_says_what_has_changed(path: Path, tmp
     done = run_core("recipes", "check", "Board", "--json", warehouse=path)
     changed = json.loads(done.stdout)["changed"]
     assert done.returncode == 1 and changed and {one["state"] for one in changed} == {"changed"}
-    assert {"inner_max"} <= {one["column"] for one in changed}
+    assert {"inner_max"} <= {one["source_column"] for one in changed}
     with Warehouse(path).write() as connection:
         connection.execute("UPDATE run_summaries SET inner_max = inner_max / 2 WHERE run_id = ?", [RUN_IDS[0]])
     told("runs", "delete", RUN_IDS[1], "--yes", path=path)
@@ -138,7 +140,7 @@ def test_a_layer_plan_is_reported_and_traced_without_any_run(path: Path, tmp_pat
     traced = json.loads(told("trace", deck, "--json", path=path))
     found = traced["numbers"]
     assert traced["n_numbers"] == len(found) and traced["changed"] == traced["without_source"] == []
-    assert {one["table"] for one in found} >= {"plans", "plan_outcomes"}
+    assert {one["source_table"] for one in found} >= {"plans", "plan_outcomes"}
     assert {one["state"] for one in found} == {"same"}
     told("report", "--out", tmp_path / "plan.html", "--plan", plan.plan.plan_id, "--bundle", rows, path=path)
     with zipfile.ZipFile(rows) as packed:

@@ -54,8 +54,8 @@ def test_a_rule_is_kept_applied_and_held_against_its_outcome(path: Path) -> None
     assert "Fewest bits, version 1" in told("save", str(file), path=path)
     first = json.loads(told("apply", "Fewest bits", "--dry-run", "--json", path=path))
     assert first["kept"] is False and list_rules(Warehouse(path))[0].choices == ()
-    assert first["task"]["benchmark"] == "ladder_code" and first["weights"]["dimension"] == 0.25
-    assert first["choice"]["n"] == 24 and first["models"][0]["model_id"] == first["choice"]["model_id"]
+    assert first["task"]["benchmark"] == "ladder_code" and first["criteria"][1]["share"] == 0.25
+    assert first["choice"]["n"] == 24 and first["candidates"][0]["model_id"] == first["choice"]["model_id"]
     assert first["choice"]["model_id"].endswith(f"@{0:012x}"), "the fewest bits and the smallest dimension"
     said = told("apply", "fewest", path=path)
     assert "On these criteria: " in said and "Kept as choice" in said and "memory at 16 bits 0 %" in said
@@ -81,8 +81,8 @@ def test_a_rule_that_is_applied_elsewhere_says_so_and_never_weighs_what_does_not
     said = told("apply", "fewest", "--benchmark", "ladder_code", "--dry-run", path=path)
     assert "This rule was learned on gsm8k and is applied to ladder_code" in said
     every = json.loads(told("apply", "fewest", "--benchmark", "ladder_code", "--all", "--dry-run", "--json", path=path))
-    assert every["weighs_nothing"] == {"dimension": "not_comparable"} and every["weights"]["dimension"] == 0
-    assert [one["why"] for one in every["left_out"]] == ["lacks"], "the model without a score"
+    assert every["criteria"][1]["muted_reason"] == "not_comparable" and every["criteria"][1]["share"] == 0
+    assert [one["reason"] for one in every["excluded"]] == ["lacks"], "the model without a score"
 
 
 def test_what_cannot_be_done_is_one_line(path: Path) -> None:

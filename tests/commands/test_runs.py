@@ -103,7 +103,11 @@ def test_show_tells_every_field_in_words_with_units(said):
         assert line in told, line
     assert "1.50 GB" in told and "4,096" in told
     stored = json.loads(said("show", RUN, "--json"))
-    assert stored["layers"][0]["layer"] == 0 and stored["layers"][0]["estimates"] and stored["started_at"].endswith("Z")
+    assert (
+        {0, 4} < {row["layer"] for row in stored["estimates"]}
+        and stored["correlators"]
+        and stored["started_at"].endswith("Z")
+    )
     assert stored["library_versions"]["torch"] == "2.13.0" and isinstance(stored["config"], dict)
     assert stored["weights_sha256"] == "0" * 64 and stored["corpus_n_characters"] == 100_000
 
@@ -124,11 +128,11 @@ def test_delete_asks_restores_and_empties(said, path, monkeypatch):
     assert "Nobody can be asked here: add --yes" in said("delete", OTHER, expects=2)
     assert "Move 1 run to the trash" in said("delete", OTHER, expects=2)
     done = " ".join(said("delete", OTHER, "--yes").split())
-    assert f"Moved to the trash: 1 run. `workdim runs undelete {OTHER} --warehouse {path}` brings it back." in done
+    assert f"Moved to the trash: 1 run. `workdim runs undelete {OTHER} --warehouse {path}` brings {OTHER} back." in done
     assert f"`workdim runs list --deleted --warehouse {path}` those that were deleted" in said("show", OTHER, expects=2)
     assert OTHER not in said("--json") and OTHER[:18] in said("list", "--deleted")
     assert ids(said("--deleted", "--json")) == [OTHER]
-    assert f"Run {OTHER} is back." in said("undelete", OTHER)
+    assert f"Run {OTHER} is back" in said("undelete", OTHER)
     assert "The trash is empty." in said("list", "--deleted")
     monkeypatch.setattr("sys.stdin.isatty", lambda: True)
     monkeypatch.setattr("builtins.input", lambda question: "n")
@@ -143,7 +147,7 @@ def test_a_control_is_not_deleted_under_its_run(said, path):
     control = next(row["run_id"] for row in json.loads(said("--json")) if row["pass"] == "shuffled")
     assert f"by {RUN[:18]}" in said("delete", control, "--yes", expects=2)
     assert "Moved to the trash: 2 runs." in said("delete", control, RUN, "--yes")
-    assert "with 1 of its control runs." in said("undelete", RUN)
+    assert "its control runs: 1." in said("undelete", RUN)
 
 
 def test_a_run_is_found_by_the_ending_that_slides_show(said):
@@ -160,7 +164,7 @@ def test_an_ambiguous_start_is_named(said, path):
     assert (
         said("undelete", RUN, expects=2)
         .strip()
-        .endswith(f"`workdim runs list --deleted --warehouse {path}` lists them.")
+        .endswith(f"`workdim runs list --deleted --warehouse {path}` those that were deleted.")
     )
 
 

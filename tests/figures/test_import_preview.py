@@ -11,6 +11,7 @@ from core.figures.scores import import_bars, paired_chart, with_kind
 from core.scores.cells import Remark
 from core.scores.model_names import suggest_models
 from core.terminal import score_import
+from core.terminal.output import one_line
 from core.warehouse.score_imports import ImportPreview
 from core.wording import score_files
 from core.wording.scores import comparison_lines, comparison_outcome_text, p_number_text
@@ -90,9 +91,7 @@ def test_a_terminal_gets_no_commands_out_of_a_name():
         {"name": ["\x1b[31mred"], "matched_by": [None], "is_measured": [False], "suggestions": [["o/red"]]},
         schema_overrides={"suggestions": pl.List(pl.String), "matched_by": pl.String},
     )
-    told = "\n".join(
-        score_import.import_lines(ImportPreview(file, found, names, None), None, [], lambda *words: " ".join(words))
-    )
+    told = "\n".join(map(one_line, score_import.import_lines(ImportPreview(file, found, names, None), None, [])))
     assert "\x1b" not in told and "o/red" in told and "nothing was stored" in told
 
 

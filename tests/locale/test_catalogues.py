@@ -34,7 +34,8 @@ def sources() -> list[Path]:
 ERRORS = {name for name, found in vars(errors).items() if isinstance(found, type) and issubclass(found, WorkdimError)}
 ERRORS |= {"DiskFull", "OtherProgram", "NewerSchema", "Unnamed"}
 """Kinds that a room makes of these; all are built as their base is."""
-WORDED = {"Sentence", "sentences", "unknown_name"}
+COUNTING = {"_", "Sentence", "tell", "warn"}
+WORDED = {"Sentence", "tell", "warn", "sentences", "unknown_name"}
 
 
 def calls() -> Iterator[tuple[str, list[ast.expr], str]]:
@@ -48,7 +49,7 @@ def calls() -> Iterator[tuple[str, list[ast.expr], str]]:
                 yield from ((node.func.id, [text], place) for text in node.args)
             elif node.func.id in {"_", "N_", *WORDED} | ERRORS:
                 start = 1 if node.func.id == "Unnamed" else 0
-                forms = 2 if node.func.id in {"_", "Sentence"} | ERRORS else 1
+                forms = 2 if node.func.id in COUNTING | ERRORS else 1
                 yield node.func.id, node.args[start : start + forms], place
 
 
