@@ -188,6 +188,9 @@ def alias(options: argparse.Namespace) -> None:
 
 
 def compare(options: argparse.Namespace) -> None:
+    first, second = options.models
+    if first == second:
+        raise InputError("{first} is named twice. Name two models.", first=first)
     warehouse = existing_warehouse(options)
     answer_sets = score_answers.list_answer_sets(warehouse)
     if answer_sets.is_empty():
