@@ -82,6 +82,8 @@ class Relation:
     errors_paired: tuple[str, ...] = ()
     """The quantities (`dimension`, `performance`) whose errors were drawn jointly for all units, as all were measured on
     the same blocks of text or questions. Other errors count as independent."""
+    without_error: float | None = None
+    """Rho corrected for measurement errors by simulation-extrapolation."""
     detectable: float | None = None
     """The smallest |rho| that this many models detect with a power of 80 percent."""
     partial: PartialCorrelation = field(default_factory=lambda: PartialCorrelation(reason="too_few"))
@@ -288,7 +290,11 @@ def _with_error_band(relation: Relation, known: pl.DataFrame, rho: float) -> Rel
     lost = z - np.median(redrawn_z)
     lower, upper = np.tanh(np.quantile(redrawn_z, [LEVEL / 2, 1 - LEVEL / 2]) + lost)
     return replace(
-        relation, error_lower=min(float(lower), rho), error_upper=max(float(upper), rho), errors_paired=tuple(paired)
+        relation,
+        error_lower=min(float(lower), rho),
+        error_upper=max(float(upper), rho),
+        errors_paired=tuple(paired),
+        without_error=float(np.tanh(z + lost)),
     )
 
 

@@ -78,6 +78,8 @@ def test_errors_of_measurement_are_carried_and_not_counted_twice():
     )
     found = relate(frame, sign="positive")
     assert found.error_lower < found.rho < found.error_upper
+    whole = relate(frame.with_columns(dimension=pl.Series(np.exp(true)))).rho
+    assert abs(found.without_error - whole) < abs(found.rho - whole)
     assert relate(frame.drop("dimension_error")).error_lower is None
     unknown = frame.with_columns(dimension_error=pl.lit(math.inf), performance_error=pl.lit(-1.0))
     assert relate(unknown).error_lower is None
