@@ -18,8 +18,6 @@ from core.runs.jobs import ERROR_FILE, STATES, JobStatus, find_job, list_jobs, r
 from core.runs.recovery import recover
 from core.terminal.output import say, tell
 from core.terminal.progress import ProgressBar
-from core.terminal.run_summary import summary_lines
-from core.terminal.tables import jobs_table, plan_lines, result_text, scored_lines
 
 RECORD = {
     "job_id": "job.job_id",
@@ -75,6 +73,8 @@ def report_end(status: JobStatus, warehouse) -> int:
     """Print the outcome of a job whose process has ended; returns an exit code."""
     if status.state != "finished":
         return report_unfinished(status)
+    from core.terminal.tables import result_text  # what words results is not loaded by the process of a job
+
     result = status.result
     try:
         lines = _result_lines(status, warehouse)
@@ -96,6 +96,9 @@ def report_end(status: JobStatus, warehouse) -> int:
 
 def _result_lines(status: JobStatus, warehouse) -> Iterable[str]:
     """Raises KeyError if the result was deleted since."""
+    from core.terminal.run_summary import summary_lines
+    from core.terminal.tables import plan_lines, result_text, scored_lines
+
     result = status.result
     if "plan_id" in result:
         return plan_lines(load_layer_plan(status, warehouse))
@@ -134,6 +137,8 @@ def report_unfinished(status: JobStatus) -> int:
 
 
 def list_(options: argparse.Namespace) -> None:
+    from core.terminal.tables import jobs_table
+
     statuses = list_jobs(selected_warehouse(options))
     none = Sentence("No jobs. `workdim measure MODEL` starts one; finished ones are under `workdim runs`.")
     show_records(options, [as_record(status, RECORD) for status in statuses], lambda: jobs_table(statuses), none)
