@@ -23,9 +23,9 @@ def fail(error: WorkdimError) -> int:
     return error.exit_code
 
 
-def worst(codes: Iterable[int]) -> int:
-    """The exit code of several: a failure of ours (1) outweighs a request that cannot be met (2)."""
-    return min((code for code in codes if code), default=0)
+def worst(codes: Sequence[int]) -> int:
+    """The exit code of several: a failure of ours (1) outweighs Ctrl-C (130), and both a request that is refused (2)."""
+    return 1 if 1 in codes else max(codes, default=0)
 
 
 def existing_warehouse(options: argparse.Namespace) -> Warehouse:
@@ -123,4 +123,5 @@ def confirm(question: str, is_sure: bool) -> bool:
         return True
     if not sys.stdin.isatty():
         raise InputError(sentences(question, Sentence("Nobody can be asked here: add --yes to do it.")))
-    return input(f"{one_line(question)} [y/N] ").strip().lower() in ("y", "yes")
+    print(f"{one_line(question)} [y/N] ", end="", file=sys.stderr, flush=True)  # the output may go to a file
+    return sys.stdin.readline().strip().lower() in ("y", "yes")

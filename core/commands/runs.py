@@ -99,9 +99,9 @@ def show(options: argparse.Namespace) -> None:
 
 def diff(options: argparse.Namespace) -> None:
     warehouse = existing_warehouse(options)
-    ids = [*find_stored_runs(warehouse, options.runs)]
+    ids = [run_id for start in options.runs for run_id in find_stored_runs(warehouse, [start])]
     one, other = load_runs(warehouse, ids).to_dicts()
-    stored, other_stored = run_records(warehouse, ids).to_dicts()
+    stored, other_stored = (run_records(warehouse, [run_id]).row(0, named=True) for run_id in ids)  # may be one run
     comparable = comparability(one, other)
     records = {
         "runs": ids,

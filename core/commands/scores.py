@@ -157,7 +157,7 @@ def template(options: argparse.Namespace) -> None:
     if options.out is None:
         sys.stdout.buffer.write(plain_csv.template())
         return
-    if options.out.is_file():
+    if options.out.exists():
         raise InputError("{out} is there already. Name another file with --out.", out=options.out)
     write_out(options.out, plain_csv.template())
     tell("{file}: fill it in and take it in with `workdim scores import {file}`.", file=options.out)

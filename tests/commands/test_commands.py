@@ -13,6 +13,7 @@ from itertools import pairwise
 import pytest
 
 from core.commands import app
+from core.commands.context import worst
 from core.commands.main import main
 from core.errors import InputError, ResourceError
 from core.files import READ_ONLY
@@ -77,6 +78,10 @@ def test_reading_makes_no_warehouse(tmp_path, arguments):
     done = run_core(*arguments, warehouse=tmp_path / "mistyped" / "w.duckdb")
     assert done.returncode == 2 and "There is no warehouse" in done.stderr
     assert not list(tmp_path.iterdir())
+
+
+def test_of_several_exit_codes_the_worst_counts():
+    assert (worst([]), worst([0, 2]), worst([2, 130, 0]), worst([130, 2, 1])) == (0, 2, 130, 1)
 
 
 def test_a_progress_bar_is_drawn_on_a_terminal_that_states_no_size():

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import asdict, replace
+from types import SimpleNamespace
 
 import pytest
 
@@ -122,6 +123,7 @@ def test_two_runs_are_told_apart_field_by_field(said):
     assert {"field": "library_versions.torch", "one": "2.13.0", "other": "2.14.0"} in found["differences"]
     assert found["comparability"] == {"by_types": False, "by_words": False, "reasons": ["protocol_hash"]}
     assert found["results"]["N (points)"] == ["800", "800"]
+    assert json.loads(said("diff", RUN, RUN, "--json"))["differences"] == [] and "agree" in said("diff", RUN, RUN)
 
 
 def test_delete_asks_restores_and_empties(said, path, monkeypatch):
@@ -134,10 +136,11 @@ def test_delete_asks_restores_and_empties(said, path, monkeypatch):
     assert ids(said("--deleted", "--json")) == [OTHER]
     assert f"Run {OTHER} is back" in said("undelete", OTHER)
     assert "The trash is empty." in said("list", "--deleted")
-    monkeypatch.setattr("sys.stdin.isatty", lambda: True)
-    monkeypatch.setattr("builtins.input", lambda question: "n")
+    typed = iter(["n\n", "", "y\n"])  # the second is the end of the input
+    terminal = SimpleNamespace(isatty=lambda: True, readline=lambda: next(typed))
+    monkeypatch.setattr("sys.stdin", terminal)
     assert "Nothing was deleted." in said("delete", OTHER)
-    monkeypatch.setattr("builtins.input", lambda question: "y")
+    assert "Nothing was deleted." in said("delete", OTHER)
     said("delete", OTHER)
     assert main(["cache", "--clean", "trash", "--yes", "--warehouse", str(path)]) == 0
     assert not trash.list_runs(Warehouse(path).folder)

@@ -342,7 +342,7 @@ def test_a_person_is_asked(full, monkeypatch, capsys):
     arguments = ["restore", str(file), "--warehouse", str(full.path)]
     monkeypatch.setattr("sys.stdin", Terminal("\n"))
     assert main.main(arguments) == 0
-    assert "[y/N]" in capsys.readouterr().out and same(before, content(full))
+    assert "[y/N]" in capsys.readouterr().err and same(before, content(full))
     monkeypatch.setattr("sys.stdin", Terminal("y\n"))
     assert main.main(arguments) == 0
     assert "before-restore" in capsys.readouterr().out and not same(before, content(full))
