@@ -1,4 +1,4 @@
-"""Inputs whose choice is kept in the URL: one or several of some options, a number, a pilot, runs.
+"""Inputs whose choice is kept in the URL: one or several of some options, a number, runs.
 
 The first parameter is the label, the third the name of the choice in the URL.
 """

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields
+from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
@@ -154,9 +155,11 @@ def test_a_rule_is_saved_applied_and_told_to_be_right(path: Path) -> None:
     assert saved.rule.name == "Few bits" and saved.rule.task.name == "ladder_code"
     assert [one.of for one in saved.rule.criteria] == ["score", "dimension"], "all have one size"
     assert app.selectbox(key="view.rule").value == saved.rule_id
+    drawn_at = datetime.now(UTC).replace(tzinfo=None)
     next(one for one in app.button if one.label == "Apply and keep the choice").click().run()
     (saved,) = list_rules(Warehouse(path))
     assert saved.choices[0].n == 24 and saved.choices[0].run_id
+    assert saved.choices[0].chosen_at >= drawn_at, "the time of the click"
     app.run()
     next(one for one in app.button if one.label == "It was right").click().run()
     assert list_rules(Warehouse(path))[0].choices[0].outcome == "right"

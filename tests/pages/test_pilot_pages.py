@@ -196,6 +196,9 @@ def test_a_pilot_is_written_in_a_form_over_its_file_and_errors_stand_at_their_fi
     assert [one.value for one in app.error] == ["benchmark.metric is missing; it must be a text."]
     app.text_area(key=pilot_form._FILE).set_value(tomli_w.dumps(written | {"name": "Another"})).run()
     assert not app.error and field("Name").value == "Another" and field("Metric").value
+    wordy = written | {"models": [{"reference": "a/b", "score": "high"}]}
+    app.text_area(key=pilot_form._FILE).set_value(tomli_w.dumps(wordy)).run()
+    assert not app.exception and "score" in app.error[0].value, "a score that is no number is told, and an empty cell"
 
 
 def test_a_shipped_pilot_is_read_in_the_language_of_the_reader() -> None:

@@ -58,14 +58,13 @@ def show_rules(view: DecisionView) -> None:
 @inputs.hidden_when_read_only
 def _show_rule_actions(view: DecisionView, rule: SavedRule) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
-        if view.decision:
-            choice = record_choice(rule.rule, view.decision, view.task, secrets.token_hex(6), datetime.now(UTC))
-            _change_button(
-                _("Apply and keep the choice"),
-                lambda: rules.add_choice(reads.warehouse(), choice),
-                type="primary",
-                icon=":material/gavel:",
-            )
+        if decision := view.decision:
+
+            def keep() -> None:  # the choice is made at the click, not when its page was drawn
+                choice = record_choice(rule.rule, decision, view.task, secrets.token_hex(6), datetime.now(UTC))
+                rules.add_choice(reads.warehouse(), choice)
+
+            _change_button(_("Apply and keep the choice"), keep, type="primary", icon=":material/gavel:")
         inputs.show_download(_("Download as TOML"), to_toml(rule.rule), f"{rule.rule_id}.toml")
         with st.popover(_("Delete..."), icon=":material/delete:"):
             name = f"**{escape(decision_wording.rule_name(rule))}**"

@@ -186,10 +186,12 @@ class _PilotForm:
         if base not in st.session_state:  # what a table begins with stays as it is while its rows are edited
             st.session_state[base] = _table_entries(self._content, key)
         schema = {name: pl.Float64 if name.startswith(_SCORE) else pl.String for name in titles}
+        # By columns, a cell that is no number is left empty; by rows, polars refuses it.
+        cells = {name: [row.get(name) for row in st.session_state[base]] for name in titles}
         number, text = st.column_config.NumberColumn, st.column_config.TextColumn
         place.caption(escape(label))
         place.data_editor(
-            pl.DataFrame(st.session_state[base], schema, strict=False),
+            pl.DataFrame(cells, schema, strict=False),
             placeholder="",
             num_rows="dynamic",
             column_config={

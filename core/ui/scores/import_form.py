@@ -80,8 +80,8 @@ def show() -> None:
 
 
 def _read_previews(files: Sequence[Any], stated: dict[str, str]) -> list[ImportPreview]:
-    """What each file would add; draws why a file cannot be read. Each is read once in a session, and previewed once for
-    each version of the warehouse."""
+    """What each file would add; draws why a file cannot be read. Each that can is read once in a session, and previewed once
+    for each version of the warehouse."""
     stated = {key: name for key, name in stated.items() if name}
     before: dict[Any, Any] = st.session_state.get(_READ, {})
     kept: dict[Any, Any] = {}
