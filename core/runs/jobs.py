@@ -27,6 +27,7 @@ import uuid
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, field, replace
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, Generic, TypeVar
 
@@ -107,10 +108,18 @@ class Job(Generic[ConfigT]):
         leave gaps; a layer that is being written, or whose protocol has no such estimate, is none."""
         found = {}
         for file in sorted(self.checkpoint_folder(self.job_id).glob("layer-*.json")):
-            for record in (read_json_or_none(file) or {}).get("estimates", ()):
-                if (record["estimator"], record["cloud"], record["transform"]) == ("d2", "one_per_type", "centred"):
-                    found[int(file.stem.removeprefix("layer-"))] = Estimate(**record["estimate"])
+            with suppress(OSError, ValueError, KeyError, TypeError):  # gone since, or of another version
+                if d2 := _read_d2(file, file.stat().st_mtime_ns):
+                    found[int(file.stem.removeprefix("layer-"))] = d2
         return found
+
+
+@lru_cache(maxsize=512)  # a layer's file has megabytes, and a page that shows a job looks every second
+def _read_d2(layer_file: Path, _modified_ns: int) -> Estimate | None:
+    for record in (read_json_or_none(layer_file) or {})["estimates"]:
+        if (record["estimator"], record["cloud"], record["transform"]) == ("d2", "one_per_type", "centred"):
+            return Estimate(**record["estimate"])
+    return None
 
 
 @dataclass(frozen=True)

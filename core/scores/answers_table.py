@@ -45,7 +45,7 @@ def read(file: ScoreInput, table: Table) -> ScoreFile:
                 "{file} holds something that is no answer at {place}: {reason}.",
                 file=file.shown_name,
                 place=line.at,
-                reason=shorten(f"{skip.remark.code} ({skip.remark.detail})"),
+                reason=shorten(f"{skip.remark.code} ({skip.remark.detail})".removesuffix(" ()")),
             ) from skip
         counted.update(remarks)
     if not samples:

@@ -169,7 +169,7 @@ def _score(file: ScoreInput, cells: Mapping[str, Cell], decimal_comma: bool, rem
         value=value,
         unit=_unit(stated("unit"), value, remarks),
         # lm-evaluation-harness's name for no filter is kept: it is not a blank.
-        filter="none" if cells.get("filter") == "none" else stated("filter") or NOT_STATED,
+        filter="none" if str(cells.get("filter")).strip() == "none" else stated("filter") or NOT_STATED,
         n_shot=needed_if_stated(whole_number, "n_shot"),
         std_error=std_error(cells.get("std_error"), remarks, decimal_comma),
         higher_is_better=direction,

@@ -17,4 +17,4 @@ if __name__ == "__main__":
             if os.path.exists(source + ending):
                 shutil.copyfile(source + ending, target + ending)
     except OSError as error:
-        sys.exit(error.strerror)
+        sys.exit(error.strerror or str(error))  # None would say that all went well

@@ -6,7 +6,7 @@ Beside parcels and imported score files it holds every table as Parquet and CSV,
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +19,7 @@ from core.locale import N_, _, translated
 from core.records import last_name, without_places
 from core.store import archive
 from core.store.parcels import PARCEL_FILES
-from core.tables import LONG_TABLES, TABLES, RecipeNumberRow
+from core.tables import ADDED_TABLES, LONG_TABLES, TABLES, RecipeNumberRow
 from core.warehouse.runs import require_parcel
 from core.warehouse.warehouse import Warehouse
 
@@ -109,8 +109,10 @@ def export_runs(
         for name in _SCORE_TABLES:
             if tables[name].is_empty():
                 del tables[name]
-        tables |= {name: _read_parcels(parcels, name) for name in LONG_TABLES}
-        _add_tables(writer, _README, {name: tables[name] for name in TABLES if name in tables}, FORMATS[formats])
+        # Read one by one, as they are written: all rows of many runs together take gigabytes.
+        included = [name for name in TABLES if name in tables or name in LONG_TABLES]
+        rows = ((name, tables[name] if name in tables else _read_parcels(parcels, name)) for name in included)
+        _add_tables(writer, _README, rows, FORMATS[formats])
     return ExportResult(target, len(run_ids), target.stat().st_size)
 
 
@@ -141,7 +143,7 @@ def export_report_data(
                 pl.col("config").map_elements(_config_without_places, pl.String),
                 pl.col("saved_as").map_elements(last_name, pl.String),
             )
-        _add_tables(writer, _REPORT_README, tables, FORMATS["both"])
+        _add_tables(writer, _REPORT_README, tables.items(), FORMATS["both"])
     return ExportResult(target, len(run_ids), target.stat().st_size)
 
 
@@ -174,21 +176,26 @@ def _dictionary_markdown(tables: Sequence[str]) -> str:
 
 
 def _add_tables(
-    writer: archive.ArchiveWriter, readme: tuple[str, str], tables: Mapping[str, pl.DataFrame], formats: Sequence[str]
+    writer: archive.ArchiveWriter,
+    readme: tuple[str, str],
+    tables: Iterable[tuple[str, pl.DataFrame]],
+    formats: Sequence[str],
 ) -> None:
     """Add rows for people to read, the CSV one for spreadsheets; and their dictionary as a table for a spreadsheet, and as
     text below the description of the export."""
-    for table, rows in tables.items():
+    names = []
+    for table, rows in tables:
+        names.append(table)
         for form in formats:
             writer.add(f"tables/{table}.{form}", parquet(rows) if form == "parquet" else excel_csv(rows))
     title, text = map(translated, readme)
-    names = list(tables)
     writer.add("dictionary.csv", excel_csv(column_dictionary(names)))
     writer.add("dictionary.md", f"# {title}\n\n{text}\n\n{_dictionary_markdown(names)}".encode())
 
 
 def _read_parcels(parcels: Sequence[Path], table: str) -> pl.DataFrame:
     """Rows of parcels, in double precision: the DuckDB file holds most numbers in single precision."""
-    of_each = [pl.read_parquet((parcel / f"{table}.parquet").read_bytes()) for parcel in parcels]
+    files = [file for parcel in parcels if (file := parcel / f"{table}.parquet").exists() or table not in ADDED_TABLES]
+    of_each = [pl.read_parquet(file.read_bytes()) for file in files]
     declared = TABLES[table]
     return pl.concat([declared.frame([]), *of_each], how="diagonal").select(declared.names)

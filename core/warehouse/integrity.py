@@ -292,7 +292,8 @@ def _check_parcels(
             header = read_header(parcel)
             verify_files(header)
             n_rows = dict.fromkeys(LONG_TABLES, 0) | {
-                table: pq.read_metadata(parcel / f"{table}.parquet").num_rows for table in header.files
+                table: pq.read_metadata(parcel / f"{table}.parquet").num_rows
+                for table in header.files.keys() & {*LONG_TABLES}
             }
             differences = [table for table in LONG_TABLES if n_rows[table] != counts[table].get(run_id, 0)]
             if thorough and not differences:

@@ -362,7 +362,7 @@ def test_jobs_get_a_waiting_policy_unless_the_user_has_chosen_one(monkeypatch, w
     assert "GOMP_SPINCOUNT" not in processes.environment(warehouse)
 
 
-def test_layers_that_are_finished_can_be_looked_at_before_the_rest(config, warehouse):
+def test_layers_that_are_finished_can_be_looked_at_before_the_rest(config, warehouse, monkeypatch):
     job = submit(config, warehouse)
     kept = checkpoint.Checkpoint(job.checkpoint_folder(job.job_id), "a pass")
     for layer, value in {0: 5.0, 1: 6.0, 3: 7.0}.items():
@@ -375,6 +375,12 @@ def test_layers_that_are_finished_can_be_looked_at_before_the_rest(config, wareh
         3: (7.0, 6.0),
     }
     assert in_language("ja", partial_thumbnail, "a model", found).startswith("<svg")
+    with monkeypatch.context() as reading:
+        reading.setattr("core.runs.jobs.read_json_or_none", lambda file: pytest.fail(f"{file} is read again"))
+        assert job.finished_layers() == found
+    for layer, content in {4: "{}", 5: '{"estimates": [{"of": "another version"}]}', 6: "[]", 7: "cut"}.items():
+        (job.checkpoint_folder(job.job_id) / f"layer-{layer:04d}.json").write_text(content, encoding="utf-8")
+    assert job.finished_layers() == found
 
 
 def test_what_could_not_be_measured_is_told_in_the_readers_language(config, warehouse) -> None:

@@ -44,7 +44,7 @@ def test_each_line_is_an_answer(content):
 @pytest.mark.parametrize(
     ("changes", "line"),
     [
-        ({"value": [1.0, None, 0.0]}, "row 2: no_value"),
+        ({"value": [1.0, None, 0.0]}, r"row 2: no_value\."),
         ({"value": [1.0, float("inf"), 0.0]}, "row 2: not_finite"),
         ({"repository": ["a", "b", ""]}, "row 3: name_missing"),
         ({"doc_hash": ["0a0a0a0a", "1b1b1b1b", "../x/../y"]}, "row 3: not_readable"),

@@ -77,6 +77,11 @@ def test_every_encoding_with_every_separator(encoding, separator):
     assert ("separator" in codes(found)) is (separator != ",")
 
 
+def test_blanks_around_the_name_for_no_filter_do_not_lose_it():
+    found = read_text("model,benchmark,filter,value\na,b,none,1\nc,b, none ,1\nd,b, ,1\n")
+    assert [score.filter for score in taken(found)] == ["none", "none", "not stated"]
+
+
 @pytest.mark.parametrize("end", ["\n", "\r\n", "\r"])
 def test_every_line_end(end):
     assert len(taken(read_text(f"model,benchmark,value{end}a,b,1{end}c,d,2{end}"))) == 2

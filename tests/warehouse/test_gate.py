@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import threading
 from dataclasses import replace
 
@@ -10,6 +13,7 @@ import pytest
 
 from core.errors import WarehouseLocked
 from core.warehouse import connection as gate
+from core.warehouse import copy_worker
 from core.warehouse.warehouse import Warehouse
 
 HOLD = """
@@ -96,3 +100,15 @@ def test_files_of_one_name_are_open_at_the_same_time(warehouse, tmp_path):
     with warehouse.open() as one, other.open() as two:
         names = [each.read("SELECT current_database() AS name, count(*) AS n FROM runs").row(0) for each in (one, two)]
     assert names[0][0] == warehouse.path.stem and names[1] == (f"{warehouse.path.stem}_1", 0)
+
+
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="a system without pipes that have a name")
+def test_a_copy_that_failed_for_a_reason_without_a_number_is_not_taken_for_one(tmp_path):
+    os.mkfifo(tmp_path / "source")
+    done = subprocess.run(
+        [sys.executable, "-I", copy_worker.__file__, str(tmp_path / "source"), str(tmp_path / "target")],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode and "named pipe" in done.stderr

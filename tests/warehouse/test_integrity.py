@@ -178,6 +178,13 @@ def test_a_parcel_with_other_rows_is_found(full):
     assert "whose file holds something else (run_checks" in line and "ingest --rebuild" in line
 
 
+def test_results_of_single_tokens_are_not_looked_into(full):
+    file = full.parcels / RUN_IDS[1] / "tokens.parquet"
+    file.write_bytes(b"no table")
+    sign_again(file.parent, file)
+    assert lines(full) == []
+
+
 def test_a_run_without_a_parcel_is_known(full):
     shutil.rmtree(full.parcels / RUN_IDS[1])
     assert lines(full) == [] and any("1 run " in note and "only copy" in note for note in notes(full))
