@@ -174,7 +174,7 @@ def _object(pairs: list[tuple[str, Any]], remarks: list[Remark]) -> dict[str, An
     merged: dict[str, Any] = {}
     for key, value in pairs:
         earlier = merged.setdefault(key, value)
-        if type(earlier) is not type(value) or earlier != value:
+        if earlier is not value and (type(earlier) is not type(value) or earlier != value):  # NaN is not NaN
             merged[key] = DuplicateKey(shorten(key))
             if len(remarks) < _MAX_REMARKS:
                 remarks.append(Remark("key_twice", shorten(key)))

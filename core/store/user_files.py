@@ -33,7 +33,7 @@ from typing import Any
 
 import polars as pl
 
-from core.errors import InputError
+from core.errors import InputError, WarehouseError
 from core.files import (
     NOTHING_CHANGED,
     folders_in,
@@ -172,19 +172,24 @@ def read(folder: Folder, kind: str, file_id: str) -> dict[str, pl.DataFrame] | N
     content = _read_json(path, declared)
     if content is None:
         return None
-    with naming_damage(path):
-        said = content["tables"]
-        if unknown := said.keys() - set(declared.tables):
-            raise ValueError(f"it holds a table {min(unknown)!r}")
-        tables = {
-            table: read_table(path / f"{table}.parquet", content["files"][table], TABLES[table])
-            if table in declared.parquet
-            else parse_rows(table, said.get(table, []))
-            for table in declared.tables
-        }
-        _check_ownership(declared, file_id, tables)
-        _check_meaning(kind, tables)
-        return tables
+    try:
+        with naming_damage(path):
+            said = content["tables"]
+            if unknown := said.keys() - set(declared.tables):
+                raise ValueError(f"it holds a table {min(unknown)!r}")
+            tables = {
+                table: read_table(path / f"{table}.parquet", content["files"][table], TABLES[table])
+                if table in declared.parquet
+                else parse_rows(table, said.get(table, []))
+                for table in declared.tables
+            }
+            _check_ownership(declared, file_id, tables)
+            _check_meaning(kind, tables)
+            return tables
+    except WarehouseError:
+        if exists(folder, kind, file_id):
+            raise
+        return None  # deleted while it was read, which is no damage
 
 
 def read_attachment(folder: Folder, kind: str, file_id: str) -> bytes | None:

@@ -333,6 +333,12 @@ def test_a_key_twice_with_two_values_is_neither():
     assert skipped(found) == {"results / arc_easy / acc,none": "value_twice"} and "key_twice" in codes(found)
 
 
+def test_what_stands_once_beside_a_key_twice_is_not_twice():
+    text = '{"results": {"t": {"acc,none": 0.5, "acc,none": 0.5, "f1,none": NaN}}, "config": {"model": "m"}}'
+    found = read_scores("r.json", text.encode(), {MODEL: "o/m"})
+    assert skipped(found) == {"results / t / f1,none": "not_finite"} and "key_twice" not in codes(found)
+
+
 def test_a_key_twice_with_one_value_is_that():
     text = json.dumps(results()).replace('"acc,none": 0.5', '"acc,none": 0.5, "acc,none": 0.5')
     assert taken(read_scores("r.json", text.encode()))[0].value == 0.5

@@ -128,6 +128,18 @@ def test_a_small_parcel_holds_what_was_imported(warehouse):
         assert rows["file_sha256"].to_list() == [stored.file_sha256], table
 
 
+def test_a_file_that_is_deleted_while_it_is_read_is_not_damaged(warehouse, monkeypatch):
+    sha256 = store_import(warehouse, score_file(score())).file_sha256
+    read_table = user_files.read_table
+
+    def read_after_deletion(*asked):
+        user_files.delete(warehouse.folder, "scores", sha256)
+        return read_table(*asked)
+
+    monkeypatch.setattr(user_files, "read_table", read_after_deletion)
+    assert user_files.read(warehouse.folder, "scores", sha256) is None
+
+
 def test_a_file_is_taken_out_with_all_that_came_in_it(warehouse):
     before = counts(warehouse)
     file = score_file(score(), samples=made.answers("o/a", {"q": 1}))
