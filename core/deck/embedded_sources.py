@@ -23,7 +23,7 @@ from pptx.opc.package import Part
 from pptx.opc.packuri import PackURI
 from pptx.oxml.ns import qn
 from pptx.presentation import Presentation as Deck
-from pydantic import TypeAdapter
+from pydantic import ConfigDict, TypeAdapter
 
 from core.deck.numbers import points_of, texts_of, written_point
 from core.deck.story import Origin, Story
@@ -55,6 +55,7 @@ class _Slide:
 class _Embedded:
     """The content of the part."""
 
+    __pydantic_config__ = ConfigDict(ser_json_inf_nan="constants")  # else no file with such a number could be read back
     origin: Origin
     slides: list[_Slide]
 

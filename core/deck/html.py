@@ -15,6 +15,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
+from core.deck.slide import cleaned
 from core.deck.story import CORE_SLIDES, Origin, Story, StorySlide, Table
 from core.figures.chart_svg import BY_STYLE, visual_svg
 from core.figures.svg import DARK, FONT, LIGHT, Theme
@@ -68,7 +69,7 @@ def _words(story: Story, origin: Origin, bundle: str) -> dict[str, str]:
         "appendix": _("Appendix"),
         "details": _("What to say, and the sources"),
         "origin": made.format(version=origin.version, recipe=recipe, warehouse=origin.warehouse_id),
-        "bundle": _("The rows behind it: {file}.").format(file=bundle) if bundle else "",
+        "bundle": _("The rows behind it: {file}.").format(file=cleaned(bundle)) if bundle else "",
         "runs": _("Runs {ids}").format(ids=_(", ").join(story.run_ids)),
     }
 

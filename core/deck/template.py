@@ -148,7 +148,7 @@ def adapt_placeholders(template: Template, slide: Slide, foot: str) -> None:
     The title keeps the layout's font and gets its size, or the largest at which it fits; `foot` becomes a line of its own
     where the layout has no footer or one that is too small.
     """
-    for shape in list(slide.placeholders):
+    for shape in [holder for holder in slide.placeholders if holder.has_text_frame]:  # a chart may stand in the others
         frame, box = shape.text_frame, _box(shape)
         if _kind(shape) in _HEADINGS:
             frame.text = title = frame.text.replace("\v", "")  # where a line ends depends on the layout's own width

@@ -173,9 +173,13 @@ def y_ends(series: Iterable[Series]) -> list[float | None]:
 
 
 def log_ticks(lowest: float, highest: float) -> list[float]:
-    """1, 2 and 5 of each power of ten within a range; the powers alone where there would be more than seven."""
+    """1, 2 and 5 of each power of ten within a range; the powers alone where there would be more than seven, and finer ones
+    where there would be less than two: within `log_axis` lies always one."""
     powers = range(math.floor(math.log10(lowest)), math.ceil(math.log10(highest)) + 1)
-    values = [a * 10.0**power for power in powers for a in (1, 2, 5) if lowest <= a * 10.0**power <= highest]
+    for digits in ((1, 2, 5), (1, 1.5, 2, 3, 5, 7)):
+        values = [a * 10.0**power for power in powers for a in digits if lowest <= a * 10.0**power <= highest]
+        if len(values) > 1:
+            break
     return values if len(values) <= 7 else [value for value in values if f"{value:e}".startswith("1.")]
 
 
@@ -268,7 +272,7 @@ class Bars:
     """Of the axis of values."""
     rows: tuple[str, ...]
     parts: Mapping[str, Sequence[Bar]]
-    """Name of a part, its colour and pattern those of its place; an empty name stands in no legend."""
+    """Name of a part, its colour and pattern those of its place; an empty name, and one without bars, stands in no legend."""
     marked: tuple[float, ...] = ()
     """For each row a value that a line marks."""
     is_share: bool = False

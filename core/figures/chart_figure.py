@@ -42,6 +42,8 @@ PLOT = (450.0, 310.0)
 MARGINS = 130
 """Pixels of a figure above and below its axes."""
 LONGEST_ROW = 40
+FEW_VALUES = 10
+"""Below this number plotly would put ticks at halves."""
 _PATTERNS = ("", "/", ".", "x", "-")
 
 
@@ -113,6 +115,8 @@ def bars_figure(bars: Bars, row_height: int = 22) -> go.Figure:
     """Horizontal bars; what a part is tells its pattern too, unless it is written within."""
     figure = axes_figure(_in_html(bars.title), "", 140 + row_height * len(bars.rows))
     for n, (name, part) in enumerate(bars.parts.items()):
+        if not part:
+            continue
         colour = COLOURS[n] if n < len(COLOURS) else QUIET
         pattern = {"shape": _PATTERNS[n % len(_PATTERNS)], "fgcolor": "white", "size": 5, "fillmode": "overlay"}
         figure.add_bar(
@@ -136,6 +140,8 @@ def bars_figure(bars: Bars, row_height: int = 22) -> go.Figure:
     figure.update_layout(barmode="overlay", bargap=0.35, legend={"traceorder": "normal"}, margin={"l": 10})
     if bars.is_share:
         figure.update_xaxes(range=[-0.005, 1.005], tickformat=".0%")
+    elif {bar.high for part in bars.parts.values() for bar in part} <= set(range(FEW_VALUES)):
+        figure.update_xaxes(dtick=1)
     label_rows(figure, bars.rows, LONGEST_ROW)
     return figure
 

@@ -6,6 +6,7 @@ import html
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import groupby
 
 from core.figures.chart import Block, Blocks, Chart, Gallery, Point, Series, has_room_at_its_end, point_text
 from core.figures.labels import name_baseline, name_sides, spread_apart
@@ -112,6 +113,10 @@ def _draw_chart(drawing: Drawing, chart: Chart, box: Box, size: float) -> None:
 
 
 def draw_series(plot: Plot, chart: Chart, line: float, mark: float, with_names: bool, size: float = 13) -> None:
+
+    def is_within(point: Point) -> bool:
+        return point.y <= chart.y.high or chart.y.is_ordered
+
     if with_names:
         _draw_strips(plot, chart)
     for place, series in enumerate(chart.series):
@@ -123,11 +128,12 @@ def draw_series(plot: Plot, chart: Chart, line: float, mark: float, with_names: 
             below = [plot.to_pixels(point.x, point.lower or 0) for point in reversed(banded_points)]
             if len(banded_points) > 1:
                 plot.drawing.area([*above, *below], colour, 0.16)
-        points = [point for point in series.points if point.y <= chart.y.high or chart.y.is_ordered]
+        points = list(filter(is_within, series.points))
         if series.is_line:
             dash = _DASHES.get(series.dash, "" if series.colour is not None else "5 4")
-            way = [plot.to_pixels(point.x, point.y) for point in points]
-            plot.drawing.line(way, colour, 1.2 if series.dash else line, dash)
+            for is_drawn, piece in groupby(series.points, is_within):
+                way = [plot.to_pixels(point.x, point.y) for point in piece] if is_drawn else []
+                plot.drawing.line(way, colour, 1.2 if series.dash else line, dash)
         elif not (series.is_line or series.mark == "none") or series.is_banded:
             for point in points:
                 _draw_error_bars(plot, point, colour)
@@ -144,11 +150,11 @@ def draw_series(plot: Plot, chart: Chart, line: float, mark: float, with_names: 
 
 def _draw_strips(plot: Plot, chart: Chart) -> None:
     """Over each layer that can be clicked on, so that nobody has to hit a point: its values as a tooltip."""
-    texts: dict[float, list[str]] = {}
+    texts: dict[float, dict[str, None]] = {}
     for series in chart.series:
-        for point in series.points:
+        for point in series.points if series.is_line else ():  # marks upon a line repeat its values
             if point.layer == point.x:
-                texts.setdefault(point.x, []).append(point_text(chart, series, point))
+                texts.setdefault(point.x, {})[point_text(chart, series, point)] = None
     half = (plot.right - plot.left) / max(len(texts) - 1, 1) / 2
     for layer, told in texts.items():
         x = plot.to_pixels(layer, chart.y.low)[0]

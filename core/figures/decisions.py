@@ -165,8 +165,8 @@ def cost_bars(runs: pl.DataFrame, cost: Mapping[str, Cost], assumed: Assumptions
     parts: dict[str, list[Bar]] = {_("weights"): [], _("key-value cache"): [], _("on top"): []}
     for row, run_id in enumerate(smallest):
         ends = [0.0, weights[run_id], weights[run_id] + cost[run_id].cache_bytes, cost[run_id].memory_bytes]
-        for bars, (low, high) in zip(parts.values(), pairwise(ends), strict=True):
-            bars.append(Bar(row, low / _BYTES, high / _BYTES, f"{(high - low) / _BYTES:.3g} GB"))
+        for (name, bars), (low, high) in zip(parts.items(), pairwise(ends), strict=True):
+            bars.append(Bar(row, low / _BYTES, high / _BYTES, f"{name}: {(high - low) / _BYTES:.3g} GB"))
     title = _("Memory at {bits} bits per weight and {n} tokens of context [GB]")
     title = title.format(bits=f"{assumed.bits:g}", n=f"{assumed.context_tokens:,}")
     priced = sorted((price, names[run_id]) for run_id in smallest if (price := cost[run_id].price) is not None)

@@ -8,9 +8,9 @@ from dataclasses import replace
 import polars as pl
 
 from core import wording
-from core.figures.chart import Chart, Guide, Series, log_axis, round_axis
+from core.figures.chart import Chart, Guide, log_axis, round_axis
 from core.figures.layer_profiles import curve_series, layer_axis
-from core.figures.profile_data import correlator_points
+from core.figures.profile_data import Curve, correlator_points
 from core.locale import _
 
 DEFAULT_LIMIT = 3.0
@@ -41,14 +41,15 @@ def large_norm_charts(correlators: pl.DataFrame, runs: pl.DataFrame) -> list[Cha
     charts = []
     for name, title in titles.items():
         data = correlator_points(correlators, runs, name, "unmasked")
-        series = [line for n, curve in enumerate(data.curves) for line in curve_series(curve, n, data)]
-        scale, guides = 1.0, []
+        guides = []
         if name == "large_norm_at_start":
-            scale = 100.0
+            data = replace(data, curves=list(map(_in_percent, data.curves)))
         elif name == "large_norm_ratio":
             told = _("limit of the mask: {limit} times the median")
             guides = [Guide(told.format(limit=f"{limit:g}"), limit, False) for limit in mask_limits(runs)]
-        lines = [_with_dots(line, scale) for line in series]
+        lines = [
+            replace(line, mark="circle") for n, curve in enumerate(data.curves) for line in curve_series(curve, n, data)
+        ]
         values = [point.y for line in lines for point in line.points] + [guide.at for guide in guides]
         title = title.format(n=wording.size_range(data.n_points))
         y = log_axis(title, values) if guides else round_axis(title, values, from_zero=True)
@@ -57,5 +58,5 @@ def large_norm_charts(correlators: pl.DataFrame, runs: pl.DataFrame) -> list[Cha
     return charts
 
 
-def _with_dots(line: Series, scale: float) -> Series:
-    return replace(line, mark="circle", points=tuple(replace(point, y=scale * point.y) for point in line.points))
+def _in_percent(curve: Curve) -> Curve:
+    return replace(curve, marks=[replace(mark, value=100 * mark.value) for mark in curve.marks])

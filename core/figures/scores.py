@@ -194,7 +194,7 @@ def import_bars(files: Sequence[tuple[str, pl.DataFrame]]) -> Bars:
         for kind, (low, high) in zip(KINDS, pairwise(ends), strict=True):
             told = _("{name}: {relation}").format(name=kind_name(kind), relation=high - low)
             parts[kind] += [Bar(row, low, high, told, str(high - low))] if high > low else []
-    told_parts = {kind_name(kind): bars for kind, bars in parts.items() if bars}
+    told_parts = {kind_name(kind): bars for kind, bars in parts.items()}
     return Bars(_("Values"), tuple(name for name, _rows in files), told_parts)
 
 

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import io
+import math
 import re
 import zipfile
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 from pptx import Presentation
@@ -143,6 +145,13 @@ def test_ten_numbers_that_were_changed_by_hand_are_found():
     assert len(wanted) == 10
     assert sorted((by_number[number], now) for number, now in found.edited.items()) == sorted(wanted)
     assert not found.added
+
+
+def test_a_number_without_end_is_kept():
+    story, (first, *others) = story_of("two_models", "en"), numbers("two_models", "en")
+    rows = [replace(first, value=math.inf), *others]
+    content = draw_deck(story, attach=lambda drawn: embedded_sources.embed_sources(drawn, story, rows, ABOUT))
+    assert embedded_sources.read_sources(content, "deck.pptx").numbers[0].value == math.inf
 
 
 def test_a_number_that_somebody_added_is_told_apart():

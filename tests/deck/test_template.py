@@ -121,6 +121,18 @@ def test_everything_fits_into_the_room_that_the_layout_leaves_in_letters_of_14_p
             assert set(slide.notes_slide.notes_text_frame.text.split("\n")) >= {one.statements[-1].text}
 
 
+def test_a_chart_stands_in_the_placeholder_that_a_layout_has_for_one():
+    deck = Presentation(io.BytesIO(company()))
+    (split,) = (layout for layout in deck.slide_layouts if layout.name == "Two Content")
+    split.placeholders[1]._element.nvSpPr.nvPr.ph.set("type", "chart")
+    made = io.BytesIO()
+    deck.save(made)
+    slide = drawn(template.open_template(made.getvalue(), "company.pptx"))
+    assert [
+        shape.has_chart for shape in slide.placeholders if shape.placeholder_format.type == PP_PLACEHOLDER.CHART
+    ] == [True]
+
+
 def test_a_japanese_title_breaks_at_a_phrase_by_the_width_that_the_layout_has():
     slide = drawn(
         template.open_template(company(), "company.pptx"),

@@ -31,7 +31,10 @@ def test_each_value_counts_once_by_what_matters_most_about_it():
     assert list(lengths) == [score_files.kind_name(kind) for kind in score_files.KINDS]
     taken, *others = lengths.values()
     assert taken == {0: 1, 1: 1} and others == [{0: 1}] * 4
-    assert bars_figure(bars).layout.yaxis.ticktext == ("&lt;b&gt;a.csv", "b.csv")
+    figure = bars_figure(bars)
+    assert figure.layout.yaxis.ticktext == ("&lt;b&gt;a.csv", "b.csv") and figure.layout.xaxis.dtick == 1
+    (alone,) = bars_figure(import_bars([("a.csv", found.tail(1))])).data
+    assert alone.marker.color == figure.data[-1].marker.color, "what is skipped looks alike beside others and alone"
 
 
 def compared(right_a: list[int], right_b: list[int]):

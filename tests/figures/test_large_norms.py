@@ -36,6 +36,7 @@ def test_each_chart_has_the_layers_of_its_own_values_and_no_line_crosses_a_gap()
     assert [point.y for point in how_many.points] == [0, 30, 0, 35, 35] and "4,096 read" in how_many.y.title
     assert max(point.y for point in how_large.points) == 200 and how_large.y.is_log
     assert [[(point.x, point.y) for point in line.points] for line in where.series] == [[(1, 30)], [(3, 90), (4, 90)]]
+    assert where.points[0].note == "a\nLayer 1: 30.0", "in the unit of its axis"
 
 
 def test_the_limit_of_the_mask_is_that_of_the_run():

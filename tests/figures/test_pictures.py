@@ -11,10 +11,11 @@ from xml.etree import ElementTree
 import pytest
 
 from core.analysis.differences import LayerDifference
-from core.figures.chart import Point, Span, log_ticks, scatter_chart
+from core.figures.chart import Point, Span, log_axis, log_ticks, scatter_chart
+from core.figures.chart_figure import chart_figure
 from core.figures.chart_svg import chart_svg
 from core.figures.labels import spread_apart
-from core.figures.layer_profiles import difference_chart, profile_svg, thumbnail
+from core.figures.layer_profiles import difference_chart, layer_chart, profile_svg, thumbnail
 from core.figures.profile_data import Curve, Extremum, Mark, ProfileData, Reference, claim_phases
 from core.figures.style import COLOURS, axes_figure, recolour, translucent
 from core.figures.svg import DARK, LIGHT, Caption
@@ -49,6 +50,12 @@ def test_a_profile_speaks_for_itself_and_nothing_of_its_name_is_markup():
     assert "A <b>model</b> & its profile" in told and "python-docs, quick" in told and "run 42" in told
     assert "<script>x" in told and "layer 2: 30.0" in told and "<script" not in svg
     assert "at most 30.0 inside (layer 2)" in (ElementTree.fromstring(svg).findtext(f"{SVG}desc") or "")
+
+
+def test_a_click_beside_a_layer_chooses_it_and_its_value_is_told_once():
+    svg = profile_svg(data(replace(curve("a", [10, 20, 30]), band=(1, 2))), Caption("t"), selected=1)
+    strips = [one for one in ElementTree.fromstring(svg).iter(f"{SVG}rect") if one.get("data-layer") == "1"]
+    assert [one.findtext(f"{SVG}title") for one in strips] == ["a\nLayer 1: 20.0 [18.0, 22.0]"]
 
 
 def test_a_missing_layer_is_a_gap():
@@ -114,6 +121,12 @@ def test_logarithmic_ticks_are_few():
     assert log_ticks(3, 60) == [5, 10, 20, 50] and log_ticks(0.1, 20_000) == [0.1, 1, 10, 100, 1000, 10_000]
 
 
+@pytest.mark.parametrize("value", [1.0, 1.2, 1.45, 1.7, 2.5, 3.0, 4.0, 6.0, 8.0, 9.9])
+def test_an_axis_of_nearly_one_value_has_a_tick_too(value: float):
+    near = replace(data(curve("a", [value, value, value])), is_log=True)
+    assert chart_figure(layer_chart(near)).layout.yaxis.ticktext and log_axis("", [value]).ticks()
+
+
 def test_places_keep_their_order_and_distance():
     assert spread_apart([10, 10, 12], 5, 0, 100) == pytest.approx([5.67, 10.67, 15.67], abs=0.4)
     assert spread_apart([], 5, 0, 1) == []
@@ -162,6 +175,14 @@ def test_controls_that_run_off_a_linear_axis_are_cut_there_and_several_seeds_are
     )
     bands = [one for one in ElementTree.fromstring(svg).iter(f"{SVG}polygon") if one.get("fill-opacity")]
     assert len(bands) == 2, "the curve's band and the controls'"
+    back = replace(
+        far[0], marks=[Mark(n, n / 4, value, None, None) for n, value in enumerate([9.0, 8.0, 900.0, 7.0, 6.0])]
+    )
+    dashed = ElementTree.fromstring(
+        profile_svg(replace(data(curve("a", [9, 20, 12, 12, 12])), references=[back]), Caption("t"))
+    ).iter(f"{SVG}polyline")
+    pieces = [len(one.get("points", "").split()) for one in dashed if one.get("stroke-dasharray") == "2 3"]
+    assert pieces == [2, 2], "no line crosses the layer whose value is off the axis"
     assert not any("run off" in text for text in words(profile_svg(replace(found, is_log=True), Caption("t"))))
 
 
