@@ -259,7 +259,7 @@ def test_stacks_of_an_encoder_decoder_may_differ_in_length(warehouse, add_parcel
 def elsewhere_fine(monkeypatch):
     """Only the stores are of interest here."""
     for look in ("_program", "_machine", "_network", "_optional"):
-        monkeypatch.setattr(doctor, look, lambda facts, options: iter(()))
+        monkeypatch.setattr(doctor, look, lambda facts: iter(()))
     monkeypatch.setattr(machine, "why_no_hub", lambda: None)
 
 
