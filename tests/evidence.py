@@ -613,7 +613,10 @@ def along_training(checkpoints: Sequence[Checkpoint], out: Path) -> Section:
             for name, steps in phased.items()
         }
         points = [point for series in lines.values() for line in series for point in line.points]
-        x, y = round_axis("", [point.x for point in points]), log_axis("", [point.y for point in points])
+        x, y = (
+            round_axis("", [point.x for point in points], from_zero=True),
+            log_axis("", [point.y for point in points]),
+        )
         titles = (
             ("横軸：log10（ステップ＋1）", "縦軸：推定次元（対数目盛）")
             if japanese

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from itertools import groupby
 
-from core.figures.chart import Block, Blocks, Chart, Gallery, Point, Series, has_room_at_its_end, point_text
+from core.figures.chart import Axis, Block, Blocks, Chart, Gallery, Point, Series, has_room_at_its_end, point_text
 from core.figures.labels import name_baseline, name_sides, spread_apart
 from core.figures.svg import LIGHT, SMALL, Caption, Drawing, Plot, Theme, draw_source, draw_title
 from core.figures.text import shorten_to_width, text_width, wrap_text
@@ -290,6 +290,12 @@ def _gallery_height(gallery: Gallery) -> float:
     return down * math.ceil(len(gallery.charts) / columns)
 
 
+def _sparse_ticks(axis: Axis) -> list[tuple[float, str]]:
+    """No more than four."""
+    ticks = axis.ticks()
+    return ticks[:: math.ceil(len(ticks) / 4) or 1]
+
+
 def _draw_gallery(drawing: Drawing, gallery: Gallery, box: Box) -> None:
     columns, down = _gallery_cells(gallery)
     across = box[2] / columns
@@ -297,12 +303,13 @@ def _draw_gallery(drawing: Drawing, gallery: Gallery, box: Box) -> None:
         left, top = box[0] + across * (n % columns), box[1] + down * (n // columns)
         drawing.text((left + 8, top + 17), shorten_to_width(chart.y.title, 12, across - 16, bold=True), 12, bold=True)
         plot = draw_axes(drawing, chart, (left + 36, top + 26, across - 50, down - 54))
-        for value in (chart.y.low, chart.y.high):
-            y = plot.to_pixels(0, value)[1] + 4
-            drawing.text((plot.left - 5, y), f"{value:,.{chart.y.decimals}f}", 10, drawing.theme.quiet, "end")
-        for value, anchor in ((chart.x.low, "start"), (chart.x.high, "end")):
+        for value, mark in _sparse_ticks(chart.y):
+            y = plot.to_pixels(chart.x.low, value)[1]
+            drawing.line([(plot.left, y), (plot.right, y)], drawing.theme.grid, 1)
+            drawing.text((plot.left - 5, y + 4), mark, 10, drawing.theme.quiet, "end")
+        for value, mark in _sparse_ticks(chart.x):
             place = (plot.to_pixels(value, chart.y.low)[0], plot.bottom + 14)
-            drawing.text(place, f"{value:,.{chart.x.decimals}f}", 10, drawing.theme.quiet, anchor)
+            drawing.text(place, mark, 10, drawing.theme.quiet, "middle")
         draw_series(plot, chart, 1.8, 3, with_names=False)
         for series in chart.series:
             for point in series.points:
