@@ -82,11 +82,12 @@ def _check(check: Check) -> str:
 
 
 def _protocol(p: Protocol) -> str:
+    core = f"; {' and '.join(p.core_only)} for verdicts alone, no local d2 beyond 50 neighbours" if p.core_only else ""
     passes = f"; control passes {', '.join(p.passes)}" if p.passes else ""
     return (
         f"`{p.name}`: {p.n_sequences} windows of {p.n_tokens} tokens; at most {p.max_types} types and {p.max_tokens} "
         f"tokens; tokens above {p.norm_factor:g} times the median norm left out; d2 over {p.n_draws} draws; "
-        f"{p.n_blocks} blocks; {p.n_half_splits} half-splits{passes}"
+        f"{p.n_blocks} blocks; {p.n_half_splits} half-splits{core}{passes}"
     )
 
 
