@@ -11,6 +11,7 @@ import polars as pl
 
 from core.errors import InputError
 from core.records import ProgressCallback, RunConfig
+from core.registry.protocols import PROTOCOLS
 from core.store.parcels import read_header, read_parcel
 from core.tables import TABLES
 from core.warehouse.reference import PROFILES, shipped_parcels
@@ -30,6 +31,8 @@ STD_ERROR_TOLERANCE = 0.1
 """Relative tolerance of standard errors: differences of replicates, so that round-off weighs more."""
 SMALL_CORRELATOR = 0.05
 """Correlators are shares and cosines: below this size their deviation is relative to it and not to themselves."""
+WIDEST_LOCAL = 50
+"""Neighbours of the widest local d2 of the protocol."""
 _KEYS = ["quantity", "layer", "layer_b", "state", "cloud", "n1", "n2", "transform"]
 
 
@@ -67,7 +70,8 @@ def compare(reference: dict[str, pl.DataFrame], measured: dict[str, pl.DataFrame
     """Relative deviations of estimates, their errors, correlators and layer pairs.
 
     Left out are Gaussian surrogates, because they are random numbers; words, because those of the reference may have
-    been chosen together with another tokenizer's; and counts of large-norm tokens, which are whole numbers.
+    been chosen together with another tokenizer's; counts of large-norm tokens, which are whole numbers; and what the
+    protocol does not measure any more.
     """
     old, new = _values(reference), _values(measured).rename({"value": "new"})
     joined = old.join(new.select(*_KEYS, "new"), on=_KEYS, how="left", nulls_equal=True)
@@ -89,7 +93,11 @@ def compare(reference: dict[str, pl.DataFrame], measured: dict[str, pl.DataFrame
 
 def _values(tables: dict[str, pl.DataFrame]) -> pl.DataFrame:
     """Every compared value of a run in one long table: _KEYS, value, tolerance, is_share."""
-    estimates = tables["layer_estimates"].filter(pl.col("transform") != "gaussian_surrogate")
+    estimates = tables["layer_estimates"].filter(
+        pl.col("transform") != "gaussian_surrogate",
+        ~pl.col("cloud").is_in(PROTOCOLS[PROTOCOL].core_only) | pl.col("estimator").str.starts_with("d2"),
+        (pl.col("estimator") != "local_d2") | (pl.col("n2") <= WIDEST_LOCAL),
+    )
     is_global = pl.col("estimator").is_in(GLOBAL_ESTIMATORS)
     tolerance = pl.when(is_global).then(GLOBAL_TOLERANCE).otherwise(NEIGHBOUR_TOLERANCE)
     frames = [

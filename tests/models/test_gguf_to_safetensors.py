@@ -6,7 +6,6 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
-from gguf import GGUFReader
 from safetensors import safe_open
 
 from core.errors import ModelError, ResourceError
@@ -171,8 +170,8 @@ def test_a_tied_embedding_that_is_stored_twice_is_counted_and_read_once(cache, t
 
 
 def test_an_output_matrix_of_its_own_stays_one_and_the_header_is_parsed_once(cache, tmp_path, monkeypatch):
-    parsed = []
-    monkeypatch.setattr(weights, "GGUFReader", lambda path: parsed.append(path) or GGUFReader(path))
+    parsed, reader = [], weights.GGUFReader
+    monkeypatch.setattr(weights, "GGUFReader", lambda path: parsed.append(path) or reader(path))
     path = save_tiny_gguf(tmp_path / "own.gguf", "qwen2", tied=False)
     model = open_model(find_weights(str(path)), device="cpu")
     assert parsed == [str(path)]

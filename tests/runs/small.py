@@ -18,7 +18,14 @@ from core.runs.ray import cluster as ray_cluster
 from core.runs.ray import engine, worker
 
 WHOLE = replace(
-    PROTOCOLS["quick"], name="whole", n_sequences=16, n_tokens=96, n_draws=2, n_surrogates=1, n_random_models=1
+    PROTOCOLS["quick"],
+    name="whole",
+    core_only=(),
+    n_sequences=16,
+    n_tokens=96,
+    n_draws=2,
+    n_surrogates=1,
+    n_random_models=1,
 )
 SMALL = replace(
     WHOLE,
