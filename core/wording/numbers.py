@@ -62,11 +62,13 @@ def day(when: date) -> str:
 
 
 def amount(n_bytes: int | None) -> str:
-    """A size in memory: `1.23 GB`, `45 MB`."""
+    """A size in memory: `1.23 GB`, `45 MB`, `3 kB`."""
     if n_bytes is None:
         return _("unknown")
     if n_bytes >= 1e9:
         return Text("{:.2f} GB").format(n_bytes / 1e9)
+    if n_bytes < 5e5:
+        return Text("{:,.0f} kB").format(n_bytes / 1e3)
     return Text("{:,.0f} MB").format(n_bytes / 1e6)
 
 
