@@ -56,21 +56,25 @@ def layer_seconds(plan: CloudPlan, hidden_size: int) -> float:
 def layer_bytes(plan: CloudPlan, hidden_size: int) -> int:
     """Peak memory of `measure_layer`, the layer's states included."""
     clouds = [*plan.draws[:1], *plan.word_draws[:1], *plan.others]
-    n_points = max((len(cloud.rows) for cloud in clouds), default=max(map(len, plan.prompts), default=0))
-    n_sets = max((len(cloud.members) for cloud in clouds), default=1)
+    sizes = [(len(cloud.rows), len(cloud.members) * _finds_neighbours(plan, cloud)) for cloud in clouds]
+    sizes += [(len(rows), 1) for rows in plan.prompts]
     # Of a tile: distances, their squares, and which columns are the nearest.
-    of_cloud = COPIES * n_points * hidden_size * 4 + n_points * (n_sets * 90 * PER_STORED + 5 * TILE * 4)
+    of_cloud = max(
+        (n * (COPIES * hidden_size * 4 + n_sets * 90 * PER_STORED + 5 * TILE * 4) for n, n_sets in sizes), default=0
+    )
     products = 8 * len(plan.draws[0].rows) ** 2 if plan.has_pairs else 0
     return 2 * len(plan.blocks) * hidden_size * 4 + of_cloud + min(products, GRAM_BYTES)
+
+
+def _finds_neighbours(plan: CloudPlan, cloud: Cloud) -> bool:
+    return cloud.name not in plan.core_only or any(s.n2 for s in core_of_cloud(cloud.name))
 
 
 def layer_effort(plan: CloudPlan, hidden_size: int) -> Effort:
     total = Effort()
     for draws in (plan.draws, plan.word_draws, *([cloud] for cloud in plan.others)):
         for number, cloud in enumerate(draws):
-            asked = _specifications(plan, cloud)
-            with_neighbours = cloud.name not in plan.core_only or any(s.n2 for s in asked)
-            total += _scan(cloud, hidden_size, number == 0 and with_neighbours)
+            total += _scan(cloud, hidden_size, number == 0 and _finds_neighbours(plan, cloud))
     for cloud in [*plan.draws[:1], *plan.others]:
         if cloud.name not in plan.core_only:
             total += _ranks(cloud, hidden_size)
