@@ -53,7 +53,7 @@ def test_nothing_is_lost_and_nobody_waits_for_long(tmp_path: Path, browser: sync
         told = [json.loads(answer(process)) for process in workers]
         said = [answer(process) for process in command_line]
     done = [run_id for one in told for run_id in one["done"]]
-    assert set(done) <= set(queries.run_list(warehouse)["run_id"]) and len(done) > 3
+    assert set(done) <= set(queries.run_list(warehouse)["run_id"]) and len(done) >= 3  # each job at least once
     assert not warehouse.pending_changes().run_ids
     everything = "\n".join([*seen, *said, (tmp_path / "server.log").read_text(encoding="utf-8")])
     assert not [text for text in OF_LOCKS if text in everything], everything[-3000:]

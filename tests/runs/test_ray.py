@@ -113,7 +113,12 @@ def test_jobs_give_what_local_ones_give_though_a_worker_is_lost(config, tiny_ber
 
     def told(at):
         seen[at.job.job_id].append(at)
-        if at.job == todo[2] and not lost and (workers / f"workdim-{at.job.job_id}" / "parcels").is_dir():
+        if (
+            at.job == todo[2]
+            and not lost
+            and "on" in at.progress_record
+            and (workers / f"workdim-{at.job.job_id}" / "parcels").is_dir()
+        ):
             lost.append(at.progress_record["on"]["pid"])
             os.kill(lost[0], signal.SIGKILL)
 
