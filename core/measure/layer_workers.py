@@ -31,7 +31,7 @@ from core.geometry.layer import CloudPlan, measure_layer
 from core.geometry.results import LayerResult
 from core.limits import anonymous_memory
 
-SHORT_SECONDS = 20.0
+SHORT_SECONDS = 8.0
 """Layers that together take less are measured in the job's own process: a worker takes two seconds to start."""
 WORKER_START = 2.0
 """Seconds until a worker is ready."""
