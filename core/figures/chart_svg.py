@@ -78,7 +78,7 @@ def _draw_chart(drawing: Drawing, chart: Chart, box: Box, size: float) -> None:
     left, top, width, height = box
     theme = drawing.theme
     end_names = [series.name for series in _named_lines(chart)]
-    names_width = min(max((text_width(name, size, bold=True) for name in end_names), default=0) + 14, 0.3 * width)
+    names_width = min(max((text_width(name, size, bold=True) for name in end_names), default=0) + 19, 0.3 * width)
     side = max((text_width(mark, size - 1) for _value, mark in chart.y.ticks()), default=20) + 12
     place = (left + side, top + 30, width - side - max(names_width, 16), height - 30 - 46)
     plot = draw_axes(drawing, chart, place)
@@ -199,13 +199,13 @@ def _named_lines(chart: Chart) -> list[Series]:
 def _label_line_ends(plot: Plot, chart: Chart, size: float) -> None:
     lines = _named_lines(chart)
     heights = [plot.to_pixels(series.points[-1].x, series.points[-1].y)[1] for series in lines]
-    room = plot.drawing.width - plot.right - 10
+    room = plot.drawing.width - plot.right - 15  # beyond the mark of a last point
     names = distinct_short_names(
         [line.name for line in lines], lambda name: shorten_to_width(name, size, room, bold=True)
     )
     for series, name, y in zip(lines, names, spread_apart(heights, size + 3, plot.top + 4, plot.bottom), strict=True):
         first_part = len(plot.drawing.parts)
-        plot.drawing.text((plot.right + 7, y + 4), name, size, _colour(plot.drawing.theme, series), bold=True)
+        plot.drawing.text((plot.right + 12, y + 4), name, size, _colour(plot.drawing.theme, series), bold=True)
         _group_series(plot.drawing, first_part, chart.series.index(series))
 
 

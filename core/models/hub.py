@@ -153,7 +153,7 @@ def find_in_cache(repository: str, revision: str) -> Weights | None:
     from huggingface_hub import snapshot_download
     from huggingface_hub.errors import LocalEntryNotFoundError
 
-    from core.models.loading import has_tokenizer
+    from core.models.tokenizer_files import has_tokenizer
 
     # The hub's client knows the repository's other files and would report them missing. Weights are checked below.
     small = [f"*{suffix}" for suffix in KEPT if suffix not in WEIGHTS]

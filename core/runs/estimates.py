@@ -97,6 +97,13 @@ def preflight_cards_from_process(
         (config,) = configs
         known = config.model, config.corpus, config.protocol, config.seed, config.dtype
         return [Preflight(*known, refusals=(error.message,))]
+    try:
+        return _cards(answer)
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError("No estimate came back.") from error
+
+
+def _cards(answer: Any) -> list[Preflight]:
     records = errors.from_record(answer)
     passes = [tuple(PassEstimate(**one) for one in record["passes"]) for record in records]
     return [from_json(Preflight, record | {"passes": one}) for record, one in zip(records, passes, strict=True)]

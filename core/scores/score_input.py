@@ -6,6 +6,7 @@ import codecs
 import hashlib
 import io
 import json
+import math
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
@@ -113,9 +114,9 @@ class ScoreInput:
         """Raises InputError for a file with more of something than is read."""
         if n > most:
             raise InputError(
-                "{file} has {n:,.0f} {unit}; up to {most:,} are read. Split it into smaller files.",
+                "{file} has {n:,} {unit}; up to {most:,} are read. Split it into smaller files.",
                 file=self.shown_name,
-                n=n,
+                n=math.ceil(n),
                 unit=unit,
                 most=most,
             )

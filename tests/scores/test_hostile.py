@@ -274,7 +274,7 @@ def test_200_mb_end_in_a_clear_line_and_within_memory(make):
 
 
 def test_a_larger_file_is_not_begun():
-    with pytest.raises(InputError, match="has 256 MB; up to 256 are read"):
+    with pytest.raises(InputError, match="has 257 MB; up to 256 are read"):
         read_scores("huge.csv", b"model,benchmark,value\n" + b"x" * MAX_BYTES)
 
 

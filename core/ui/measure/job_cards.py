@@ -73,8 +73,11 @@ def _start_text() -> str:
     return _("It is being started. Its card appears at the top of this page.")
 
 
-def start(configs: Iterable[Any], *, again: bool = False) -> None:
-    """Submit and start jobs, which run in turn, and draw the page anew; one that is refused does not stop the others."""
+def start(configs: Iterable[Any], estimate: str, *, again: bool = False) -> None:
+    """Submit and start jobs, which run in turn, and draw the page anew; one that is refused does not stop the others.
+
+    `estimate` is the key of the estimate that stands above the button, in the session: it goes when the jobs have begun.
+    """
     from core.runs import processes
     from core.runs.jobs import submit
 
@@ -86,7 +89,7 @@ def start(configs: Iterable[Any], *, again: bool = False) -> None:
                 processes.start_job(submit(config, warehouse, again=again), warehouse)
             except InputError as error:
                 refused.append(error.message)
-    st.session_state[_STARTED], st.session_state[_REFUSED] = True, refused
+    st.session_state[_STARTED], st.session_state[_REFUSED], st.session_state[estimate] = True, refused, None
     st.rerun()
 
 

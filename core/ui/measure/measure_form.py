@@ -249,8 +249,7 @@ def _show_estimate(configs: Sequence[RunConfig], again: bool, cards: Sequence[Pr
         for config in possible:
             together = tuple(name for name in config.companions if name in here)
             parts += expand_request(replace(config, companions=together))
-        st.session_state[_ESTIMATE] = None
-        job_cards.start(parts, again=again)
+        job_cards.start(parts, _ESTIMATE, again=again)
 
 
 def show_cleanable() -> None:

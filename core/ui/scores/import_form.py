@@ -80,8 +80,8 @@ def show() -> None:
 
 
 def _read_previews(files: Sequence[Any], stated: dict[str, str]) -> list[ImportPreview]:
-    """What each file would add; draws why a file cannot be read. Each that can is read once in a session, and previewed once
-    for each version of the warehouse."""
+    """What each file would add; draws why a file cannot be read. Each is read once in a session, and previewed once for
+    each version of the warehouse."""
     stated = {key: name for key, name in stated.items() if name}
     before: dict[Any, Any] = st.session_state.get(_READ, {})
     kept: dict[Any, Any] = {}
@@ -94,12 +94,15 @@ def _read_previews(files: Sequence[Any], stated: dict[str, str]) -> list[ImportP
                 message = message.format(name=escape(file.name), n=n + 1, total=len(files))
                 st.progress(n / len(files), text=message)
             try:
+                if isinstance(before.get(key), InputError):
+                    raise before[key]
                 kept[key] = before.get(key) or read_scores(file.name, file.getvalue(), stated)
                 kept[key, version] = before.get((key, version)) or score_imports.preview_import(
                     reads.warehouse(), kept[key]
                 )
                 previews.append(kept[key, version])
             except InputError as error:
+                kept.setdefault(key, error)
                 errors.append(str(error))
         st.write("")
     st.session_state[_READ] = kept

@@ -124,5 +124,4 @@ def _show_estimate(config: PlanConfig, estimate: PlanEstimate) -> None:
         st.metric(_("Time"), duration(estimate.seconds), width="content")
         st.caption(escape("  \n".join(plan_wording.estimate_lines(estimate))))
         if st.button(_("Start planning"), type="primary", icon=":material/play_arrow:", key="plan start"):
-            st.session_state[_REQUEST] = None
-            job_cards.start([config])
+            job_cards.start([config], _REQUEST)
