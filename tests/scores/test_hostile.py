@@ -285,5 +285,5 @@ def test_a_parquet_table_that_unpacks_beyond_the_limit_is_refused(value, n, monk
     file = io.BytesIO()
     pl.DataFrame({"model": [value] * n, "benchmark": ["b"] * n, "value": [1.0] * n}).write_parquet(file)
     monkeypatch.setattr("core.scores.table.MAX_BYTES", 10_000)
-    with pytest.raises(InputError, match="scores.parquet has 0 MB when it is unpacked; up to 0 are read"):
+    with pytest.raises(InputError, match="scores.parquet has 1 MB when it is unpacked; up to 0 are read"):
         read_scores("scores.parquet", file.getvalue())
