@@ -14,7 +14,7 @@ import streamlit as st
 from core import wording
 from core.analysis import plans as plan_analysis
 from core.figures import plans as plan_figures
-from core.figures.chart_svg import visual_svg
+from core.figures.chart_svg import HEIGHT, WIDTH, visual_svg
 from core.locale import _
 from core.questions.plan import answer_within
 from core.records import SHIPPED, LayerPlan
@@ -77,7 +77,8 @@ def show_answer(layer_plan: LayerPlan) -> None:
             st.caption(message.format(command=command))
     blocks = (within.price or within.cheapest).blocks
     row = plan_figures.block_row(layer_plan, blocks, is_recommended=within.price is not None)
-    st.image(visual_svg(row, pictures.theme()), width="stretch", alt=row.alternative)
+    width = min(WIDTH, max(460.0, 34.0 * len(row.blocks) + 8))  # a few blocks are not drawn small on a phone
+    st.image(visual_svg(row, pictures.theme(), (width, HEIGHT)), width="content", alt=row.alternative)
     captions = [row.alternative, row.key, plan_wording.range_example_text(blocks)]
     st.caption(escape("  \n".join(captions)), help=escape(plan_source_text(layer_plan)))
 
