@@ -17,15 +17,14 @@ import numpy as np
 from core.analysis.claims import (
     MARGIN,
     LogProfile,
-    Verdict,
-    compare_with_controls,
-    decide_verdict,
     evaluate_claim,
     evaluate_claims,
     jackknife_error,
     log_profile,
     simultaneous_limits,
 )
+from core.analysis.controls import compare_with_controls
+from core.analysis.verdict import Verdict, decide_verdict
 from core.records import Profile
 from core.registry.passes import PASSES
 from core.registry.specifications import CLAIMS, REFERENCE

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 import polars as pl
 
 from core import wording
-from core.analysis.claims import POWER
+from core.analysis.controls import POWER
 from core.analysis.units import FEWEST_TEST
 from core.deck import visuals
 from core.deck.deck_data import DeckData

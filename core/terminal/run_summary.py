@@ -13,7 +13,7 @@ from collections.abc import Iterable, Iterator, Sequence
 from typing import Any
 
 from core import wording
-from core.analysis.claims import compare_with_ten
+from core.analysis.verdict import compare_with_ten
 from core.errors import Sentence
 from core.figures.profile_data import PRIMARY
 from core.locale import _, worded

@@ -468,7 +468,7 @@ def _opinion_text(row: Mapping[str, Any]) -> str:
 
 
 def ten_dimensions_text(against_ten: str) -> str:
-    """How an interval lies to ten dimensions, a result of `analysis.claims.compare_with_ten`: `above ten`."""
+    """How an interval lies to ten dimensions, a result of `analysis.verdict.compare_with_ten`: `above ten`."""
     return {"in": _("holds ten"), "above": _("above ten"), "below": _("below ten")}.get(against_ten, "–")
 
 

@@ -6,8 +6,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from core.analysis import claims
-from core.analysis.claims import LogProfile, claim_rows, decide_verdict, simultaneous_limits
+from core.analysis import claims, controls, verdict
+from core.analysis.claims import LogProfile, claim_rows, simultaneous_limits
 from core.records import Estimate
 from core.registry.specifications import SPECIFICATIONS
 from core.tables import RunControlRow
@@ -35,7 +35,7 @@ def logs_of(truth, generator, noise=0.03, shared=0.03) -> LogProfile:
 def judged(truths, generator, controls=(), claim="rise", **noise):
     """The verdict where the core specifications have these truths, in their order."""
     read = [(at, logs_of(truth, generator, **noise)) for at, truth in zip(CORE, truths, strict=True)]
-    return decide_verdict(list(claim_rows("run", 0, claim, read)), controls, is_vetoed=False)
+    return verdict.decide_verdict(list(claim_rows("run", 0, claim, read)), controls, is_vetoed=False)
 
 
 def control(outcome, lower=1.2, power=0.9, claim="rise", ratio=1.5) -> RunControlRow:
@@ -127,7 +127,7 @@ def test_without_any_rise_the_answer_is_no_and_within_the_error_it_cannot_tell()
 
 def test_a_specification_that_was_not_measured_leaves_it_open():
     read = [(at, logs_of(RISES, np.random.default_rng(0)) if at.axis != "words" else None) for at in CORE]
-    found = decide_verdict(list(claim_rows("run", 0, "rise", read)), [control("exceeded")], is_vetoed=False)
+    found = verdict.decide_verdict(list(claim_rows("run", 0, "rise", read)), [control("exceeded")], is_vetoed=False)
     assert (found.word, found.reasons) == ("cannot_tell", ["cells_missing"])
 
 
@@ -156,15 +156,15 @@ def test_a_claim_is_robust_only_against_a_control_that_could_have_shown_it(contr
 def test_a_vetoed_run_has_no_verdict_and_a_failed_control_is_said():
     read = [(at, logs_of(RISES, np.random.default_rng(0))) for at in CORE]
     rows = list(claim_rows("run", 0, "rise", read))
-    assert decide_verdict(rows, [control("exceeded")], is_vetoed=True).word == "not_usable"
-    assert decide_verdict(rows, [], is_vetoed=False, failed=["random_blocks"]).reasons == ["control_failed"]
+    assert verdict.decide_verdict(rows, [control("exceeded")], is_vetoed=True).word == "not_usable"
+    assert verdict.decide_verdict(rows, [], is_vetoed=False, failed=["random_blocks"]).reasons == ["control_failed"]
 
 
 def test_power_is_that_of_the_published_figures():
     """At an error of .05: .51 for a ratio of 1.2, .94 for 1.3; none without room."""
-    assert claims.control_power(math.log(1.2), 10, 0.05, 16) == pytest.approx(0.51, abs=0.01)
-    assert claims.control_power(math.log(1.3), 10, 0.05, 16) == pytest.approx(0.94, abs=0.01)
-    assert claims.control_power(math.log(3), math.log(1.05), 0.05, 16) < 0.05
+    assert controls.control_power(math.log(1.2), 10, 0.05, 16) == pytest.approx(0.51, abs=0.01)
+    assert controls.control_power(math.log(1.3), 10, 0.05, 16) == pytest.approx(0.94, abs=0.01)
+    assert controls.control_power(math.log(3), math.log(1.05), 0.05, 16) < 0.05
 
 
 def test_holm_keeps_what_is_strong_and_drops_what_only_one_test_would_take():
@@ -174,7 +174,7 @@ def test_holm_keeps_what_is_strong_and_drops_what_only_one_test_would_take():
 
 
 def test_ten_is_in_above_or_below():
-    assert [claims.compare_with_ten(*ends) for ends in ((8, 12), (15, 21), (4, 9), (None, None))] == [
+    assert [verdict.compare_with_ten(*ends) for ends in ((8, 12), (15, 21), (4, 9), (None, None))] == [
         "in",
         "above",
         "below",

@@ -6,8 +6,9 @@ import polars as pl
 import pytest
 
 from core import wording
-from core.analysis.claims import decide_verdict, evaluate_claims
+from core.analysis.claims import evaluate_claims
 from core.analysis.shape import judge_profile
+from core.analysis.verdict import decide_verdict
 from core.registry.passes import PASSES
 from core.registry.protocols import PROTOCOLS
 from core.registry.specifications import CLAIMS

@@ -8,7 +8,7 @@ from typing import Any
 import polars as pl
 
 from core import wording
-from core.analysis.claims import compare_with_ten
+from core.analysis.verdict import compare_with_ten
 from core.locale import _
 from core.questions.ranking_question import BY_TYPE
 from core.questions.selection import Selection
