@@ -212,7 +212,7 @@ def find_rule(saved: Sequence[SavedRule], query: str) -> SavedRule:
     Raises InputError with the near names.
     """
     if not saved:
-        raise InputError("No rule is saved yet. `workdim rules save FILE.toml` saves one; so does the page Decide.")
+        raise InputError("No rule is saved yet. `workdim rules save FILE.toml` saves one; so does the page Choose.")
     newest_last = sorted(saved, key=lambda rule: rule.version)
     return find_saved([(rule.rule.name, rule.rule_id, rule) for rule in newest_last], query, Sentence("rule"))
 

@@ -103,7 +103,7 @@ def _directions(file: ScoreFile) -> list[str]:
             "{metric}: which end is the better one? Without the column higher_is_better (true or false) no ranking can tell."
         )
         if file.format == plain_csv.FORMAT
-        else _("{metric}: the file does not say which end is the better one; the page Scores asks for it.")
+        else _("{metric}: the file does not say which end is the better one; the page Choose asks for it.")
     )
     return [line.format(metric=metric) for metric in unknown[:MOST_EXAMPLES]]
 

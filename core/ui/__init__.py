@@ -1,6 +1,6 @@
 """The screens, the only part of core that imports Streamlit.
 
-A file of `pages/` puts a screen together; what it draws is in the folder or file of the same name here (`pages/pilot.py`,
+A file of `pages/` puts a screen together; what it draws is in the folder or file of the same name here (`pages/measure.py`,
 the screen Measure models: `measure`). The other files are shared by the screens.
 
 Names say what a function does: `show_*` draws, `*_form` draws inputs that start or change something, `choose_*` draws an

@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
 
 import streamlit as st
@@ -38,7 +39,7 @@ _DARK_STYLE = (
     "{ color: #8CC2F7 !important; }</style>"
 )
 """In the dark theme: Streamlit gives a chosen option the colour that fills buttons, which is too dark for text."""
-_WITH_PANDAS = ("decide", "pilot", "query", "scores")
+_WITH_PANDAS = ("choose", "measure", "query")
 """Pages with tables to edit or of any type, which Streamlit turns into frames of pandas."""
 _APPLIED = "waiting parcels taken in"
 """Session-state key: when pending measurements were last added, and the result."""
@@ -60,19 +61,18 @@ def run() -> None:
     url_state.keep_widget_values()
     lang = language.restore()
     language.replace_streamlit_texts()
-    home = st.Page(ROOT / "pages/home.py", title=_("Home"), icon=":material/home:", default=True)
     page = st.navigation(
         {
-            "": [home, _page("guide", _("Guide"), "menu_book")],
-            _("Work"): [_page("pilot", _("Measure models"), "science"), _page("scores", _("Scores"), "scoreboard")],
-            _("Analysis"): [
-                _page("profiles", _("Profiles"), "show_chart"),
-                _page("ranking", _("Ranking"), "table_rows"),
-                _page("decide", _("Decide"), "rule"),
-                _page("shrink", _("Shrink"), "content_cut"),
-                _page("query", _("Query"), "database_search"),
+            "": [
+                _page("start", _("Start"), "home", default=True),
+                _page("measure", _("Measure"), "science"),
+                _page("compare", _("Compare"), "show_chart"),
+                _page("choose", _("Choose"), "rule"),
+                _page("share", _("Share"), "slideshow"),
+                # Reached from a model, by a link or its address: its layers that can go.
+                _page("plan", _("Layer plans"), "content_cut", visibility="hidden"),
             ],
-            _("Share"): [_page("report", _("Report"), "slideshow")],
+            _("More"): [_page("query", _("Query"), "database_search"), _page("help", _("Help"), "help")],
         }
     )
     if language.NAME in url_state.apply_back_button(page.url_path):
@@ -92,8 +92,8 @@ def run() -> None:
                 _in_frame.reset(token)
 
 
-def _page(name: str, title: str, icon: str) -> st.Page:
-    return st.Page(ROOT / f"pages/{name}.py", title=title, icon=f":material/{icon}:", url_path=name)
+def _page(name: str, title: str, icon: str, **more: Any) -> st.Page:
+    return st.Page(ROOT / f"pages/{name}.py", title=title, icon=f":material/{icon}:", url_path=name, **more)
 
 
 def _show_reference_switch() -> None:

@@ -34,7 +34,7 @@ def runs_or_stop() -> pl.DataFrame:
         ):
             reference.add_all_profiles(reads.warehouse(), logging.getLogger("workdim").warning)
             st.rerun()
-    inputs.show_link("pilot", _("Measure a model here"), "science")
+    inputs.show_link("measure", _("Measure a model here"), "science")
     st.markdown(_("Or run one of these in a terminal, in Workdim's folder, and reload this page."))
     st.markdown(_("Measure the two demo models (about two minutes):"))
     st.code(DEMO, language=None)

@@ -105,14 +105,14 @@ def show_comparison_button(runs: pl.DataFrame, selected: Any, key: str) -> None:
         return
     label, section = (_("Compare these runs"), "compare") if len(ids) > 1 else (_("Open the profile"), "profile")
     if st.button(label, key=f"compare {key}", icon=":material/compare_arrows:"):
-        st.switch_page("pages/profiles.py", query_params=comparison_params(ids) | {"section": section})
+        st.switch_page("pages/compare.py", query_params=comparison_params(ids) | {"section": section})
 
 
 def show_comparison_link(run_ids: Sequence[str]) -> None:
     """Draw a link to the comparison of these runs; nothing where there are fewer than two."""
     if len(run_ids) < 2:
         return
-    inputs.show_link("profiles", _("Compare these runs"), "compare_arrows", **comparison_params(run_ids))
+    inputs.show_link("compare", _("Compare these runs"), "compare_arrows", **comparison_params(run_ids))
 
 
 def comparison_params(run_ids: Sequence[str]) -> dict[str, str]:

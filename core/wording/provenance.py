@@ -276,7 +276,7 @@ def group_difference_text(other: OtherGroup) -> str:
     """Why a group cannot be compared with the one shown, and what would change that."""
     difference = _("Another {what}.").format(what=conditions_text(other.differing_keys))
     if {"kind", "stack"} & set(other.differing_keys):
-        remedy = _("Such models are never ranked together; their shapes can be compared under Profiles.")
+        remedy = _("Such models are never ranked together; their shapes can be compared under Compare.")
     elif other.can_be_measured:
         remedy = _("Measured on the text of the group above by its protocol, they can be compared.")
     elif other.can_meet_on_words:

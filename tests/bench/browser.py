@@ -162,7 +162,9 @@ def main() -> None:
         print(f"  server answers    {ready:6.2f} s (limit {READY:g}), {before:.2f} processor s")
         print(f"  first screen      {first:6.2f} s (limit {FIRST_SCREEN:g}), {spent - before:.2f} processor s")
         began = time.perf_counter()
-        page.goto(f"{address}/ranking?points=one_per_word")  # there models of several families and tokenizers compare
+        page.goto(
+            f"{address}/choose?choose=ranking&points=one_per_word"
+        )  # there models of several families and tokenizers compare
         page.get_by_role("heading", name="Ranking", exact=True).wait_for()
         settle(page)
         told = processor_seconds(process) - spent

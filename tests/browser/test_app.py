@@ -69,10 +69,10 @@ def see(page: sync_api.Page, heading: str) -> None:
 
 
 def test_from_a_cold_link_to_a_deck(page: sync_api.Page, address: str, tmp_path: Path) -> None:
-    answer = page.goto(f"{address}/profiles?runs={RUN_IDS[0]}")
+    answer = page.goto(f"{address}/compare?runs={RUN_IDS[0]}")
     assert answer is not None and answer.headers["content-security-policy"] == "frame-ancestors 'self'"
-    see(page, "Profiles")
-    page.get_by_role("link", name="Ranking").wait_for()  # the frame's own menu, not the file names
+    see(page, "Compare")
+    page.get_by_role("link", name="Choose").wait_for()  # the frame's own menu, not the file names
     curve(page, "made-up-big").wait_for()
 
     page.get_by_role("combobox", name="Runs to show").click()
@@ -82,8 +82,8 @@ def test_from_a_cold_link_to_a_deck(page: sync_api.Page, address: str, tmp_path:
     assert curve(page, "made-up-big").count() == 1
     page.wait_for_url(lambda url: f"runs={RUN_IDS[0]}%2C{RUN_IDS[1]}" in url)  # it follows when the page is drawn
 
-    page.get_by_role("link", name="Report").click()
-    see(page, "Report")
+    page.get_by_role("link", name="Share").click()
+    see(page, "Share")
     page.get_by_text("made-up-small").first.wait_for()
     with page.expect_download() as download:
         page.get_by_role("button", name="Download the slides").click()
@@ -95,20 +95,20 @@ def test_from_a_cold_link_to_a_deck(page: sync_api.Page, address: str, tmp_path:
 
 
 def test_the_language_follows_the_switch(page: sync_api.Page, address: str) -> None:
-    page.goto(f"{address}/ranking")
-    see(page, "Ranking")
+    page.goto(f"{address}/choose?choose=ranking")
+    see(page, "Choose")
     page.get_by_role("radio", name="日本語").or_(page.get_by_role("button", name="日本語")).click()
-    see(page, "ランキング")
-    page.get_by_role("link", name="層プロファイル").click()
-    see(page, "層プロファイル")
+    see(page, "選定")
+    page.get_by_role("link", name="比較").click()
+    see(page, "比較")
     page.wait_for_function("document.documentElement.lang === 'ja'")
     page.wait_for_url("**lang=ja**")  # the address follows when the page is drawn
 
 
 @pytest.mark.parametrize("page", ["ja-JP"], indirect=True)
 def test_the_first_language_is_that_of_the_browser(page: sync_api.Page, address: str) -> None:
-    page.goto(f"{address}/report")
-    see(page, "レポート")
+    page.goto(f"{address}/share")
+    see(page, "共有")
     page.get_by_role("button", name="スライドをダウンロード").wait_for()
 
 
@@ -116,14 +116,14 @@ def test_home_leads_to_the_newest_profiles(page: sync_api.Page, address: str) ->
     page.goto(address)
     see(page, "Profiles")
     page.get_by_role("link", name="Look at the newest runs").click()
-    page.wait_for_url("**/profiles**")
-    see(page, "Profiles")
+    page.wait_for_url("**/compare**")
+    see(page, "Compare")
     page.locator(".st-key-gallery").wait_for(state="detached")
     curve(page, "made-up-big").wait_for()
 
 
 def test_a_section_is_a_link(page: sync_api.Page, address: str) -> None:
-    page.goto(f"{address}/profiles?runs={RUN_IDS[0]}&live=True")
+    page.goto(f"{address}/compare?runs={RUN_IDS[0]}&live=True")
     page.locator(".js-plotly-plot").first.locator(".legendtext", has_text="random weights").wait_for()
     section = page.get_by_role("radio", name="Layers against layers")
     section.or_(page.get_by_role("button", name="Layers against layers")).click()
@@ -226,8 +226,8 @@ def test_the_answer_and_the_error_of_a_query_are_in_sight(page: sync_api.Page, a
 
 def test_a_measurement_is_started_followed_and_cancelled(page: sync_api.Page, address: str, home: Path) -> None:
     model = save_tiny_model(home / "tiny")
-    page.goto(f"{address}/pilot")
-    see(page, "Measure models")
+    page.goto(f"{address}/measure")
+    see(page, "Measure")
     page.get_by_role("textbox", name="Models, one per line").fill(str(model))
     page.locator("label").filter(has_text="standard").first.click()
     page.get_by_role("button", name="What will it take?").click()
@@ -269,8 +269,8 @@ def test_names_of_a_hostile_file_are_shown_and_never_run(page: sync_api.Page, ad
     good = {"name": "**scores** <b>x<b>.csv", "mimeType": "text/csv", "buffer": text.encode()}
     dialogs: list[str] = []
     page.on("dialog", lambda dialog: (dialogs.append(dialog.message), dialog.dismiss()))
-    page.goto(f"{address}/scores")
-    see(page, "Scores")
+    page.goto(f"{address}/choose?choose=scores")
+    see(page, "Choose")
     page.locator("[data-testid=stFileUploaderDropzoneInput]").set_input_files([bad, good])
     see(page, "What will become of each value")
     page.get_by_text("not a number (<img src=x").first.wait_for()  # a reason, letter by letter

@@ -29,7 +29,7 @@ three writes: a reader waits for the one that is at work, never for a row of the
 PATIENCE = 10.0
 """Seconds after which a job leaves its parcel to others, who would have to be told of it."""
 SESSIONS = 4
-PAGES = ("", "profiles", "ranking", "report", "pilot")
+PAGES = ("", "compare", "choose?choose=ranking", "share", "measure")
 SLOW = "SELECT count(*) FROM range(1000000) AS a, range(1000000) AS b, range(1000) AS c WHERE a.range + b.range = 7"
 """Stopped by its limit of ten seconds, and asked again."""
 VERBS = (["runs"], ["sql", "SELECT count(*) FROM layer_estimates"], ["jobs"])

@@ -21,9 +21,9 @@ sync_api = pytest.importorskip("playwright.sync_api")
 pytestmark = pytest.mark.browser
 
 CUT = (
-    ("profiles", f"profiles?runs={RUN_IDS[0]},{RUN_IDS[1]}&", "ja", "dark", 1000),
-    ("home", "?", "en", "light", 1360),
-    ("ranking", "ranking?vetoed=True&", "en", "dark", 1920),
+    ("profiles", f"compare?runs={RUN_IDS[0]},{RUN_IDS[1]}&", "ja", "dark", 1000),
+    ("start", "?", "en", "light", 1360),
+    ("ranking", "choose?choose=ranking&vetoed=True&", "en", "dark", 1920),
 )
 """What is looked at each time; the rest of the walk only with `--thorough`, or by `python -m tests.look`."""
 
@@ -98,7 +98,7 @@ def test_six_other_tasks_take_few_clicks(browser: sync_api.Browser, address: str
         page = seen.page
         page.goto(address)
         hand = Hand(page)
-        hand.click(menu(page, "Ranking"))
+        hand.click(menu(page, "Choose"))
         page.locator("h4").first.wait_for()  # the sentence that answers
         assert hand.clicks == 1
 
@@ -109,7 +109,7 @@ def test_six_other_tasks_take_few_clicks(browser: sync_api.Browser, address: str
 
         page.goto(address)
         hand = Hand(page)
-        hand.click(menu(page, "Shrink"))
+        hand.click(page.get_by_role("link", name="Which layers can go?"))
         page.get_by_text("blocks can go").first.wait_for()
         assert hand.clicks <= 2
 
@@ -121,7 +121,7 @@ def test_six_other_tasks_take_few_clicks(browser: sync_api.Browser, address: str
         page.wait_for_function("document.querySelectorAll('.st-key-gallery img').length == 1")
         assert page.locator(".st-key-gallery img").get_attribute("alt") == "made-up-vetoed" and hand.clicks == 2
 
-        page.goto(f"{address}/profiles?runs={VETOED}")
+        page.goto(f"{address}/compare?runs={VETOED}")
         hand = Hand(page)
         with page.expect_download() as table:
             hand.click(page.get_by_role("button", name="Download these numbers (CSV)"))
@@ -129,7 +129,7 @@ def test_six_other_tasks_take_few_clicks(browser: sync_api.Browser, address: str
 
         japanese.page.goto(address)
         hand = Hand(japanese.page)
-        hand.click(menu(japanese.page, "レポート"))
+        hand.click(menu(japanese.page, "共有"))
         with japanese.page.expect_download() as deck:
             hand.click(japanese.page.get_by_role("button", name="スライドをダウンロード"))
         assert "_ja_" in deck.value.suggested_filename and hand.clicks == 2
@@ -138,7 +138,7 @@ def test_six_other_tasks_take_few_clicks(browser: sync_api.Browser, address: str
 def test_a_layer_and_rows_of_lists_are_clicked_on(browser: sync_api.Browser, address: str) -> None:
     with watched(browser) as seen:
         page = seen.page
-        page.goto(f"{address}/profiles?runs={RUN_IDS[0]}")
+        page.goto(f"{address}/compare?runs={RUN_IDS[0]}")
         settle(page)
         page.locator("[data-layer='2']").first.click()
         page.get_by_text("Layer 2: output of block 2").wait_for()
@@ -146,7 +146,7 @@ def test_a_layer_and_rows_of_lists_are_clicked_on(browser: sync_api.Browser, add
         page.go_back()
         page.get_by_text("Layer 2: output of block 2").wait_for(state="detached")
 
-        page.goto(f"{address}/ranking")
+        page.goto(f"{address}/choose?choose=ranking")
         settle(page)
         for at in (0, 1):
             page.locator(".ranking input").nth(at).check()

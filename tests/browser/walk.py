@@ -143,7 +143,7 @@ def faults(page: Page, language: str, *, is_refused: bool = False) -> list[str]:
         found.append("the page scrolls sideways")
     width = (page.viewport_size or {}).get("width")
     n = told_above_the_fold(page, language)
-    if width == 1360 and n > MOST_TOLD[language] and urlsplit(page.url).path != "/guide":
+    if width == 1360 and n > MOST_TOLD[language] and urlsplit(page.url).path != "/help":
         found.append(f"{n} {'words' if language == 'en' else 'characters'} above the fold")
     return found
 

@@ -118,14 +118,14 @@ def test_page_slide_and_verb_say_the_same_sentence(
 ) -> None:
     sentence = told(ladder)["sentence"]
     monkeypatch.setenv("WORKDIM_WAREHOUSE", str(ladder.path))
-    app = opened("ranking.py")
+    app = opened("choose.py", choose="ranking")
     assert not app.exception and sentence in spoken(app)
     assert table_of(app).height == 24
     pilot = answers.ladder()
     pilots.register_pilot(ladder, pilot)
     pilots.add_runs(ladder, pilot.pilot_id, queries.runs(ladder)["run_id"].to_list()[:2])
     assert told(ladder)["sentence"] == sentence, "the shipped pilot is what it was, whoever registers it"
-    assert sentence in spoken(opened("ranking.py", pilot=pilot.pilot_id))
+    assert sentence in spoken(opened("choose.py", choose="ranking", pilot=pilot.pilot_id))
     out = tmp_path / "deck.pptx"
     assert main(["slides", "--warehouse", str(ladder.path), "--pilot", pilot.name, "--out", str(out)]) == 0
     first, second, third = list(Presentation(BytesIO(out.read_bytes())).slides)[:3]
@@ -153,7 +153,7 @@ def test_within_one_model_the_answer_is_that_of_the_page(tmp_path: Path, monkeyp
     assert found["inner"]["shuffled"]["n"] == 16 and len(found["inner"]["difference"]) == 3
     for_people = run_core("within", RUN_IDS[0], warehouse=path).stdout
     monkeypatch.setenv("WORKDIM_WAREHOUSE", str(path))
-    page = opened("profiles.py", runs=RUN_IDS[0], section="within")
+    page = opened("compare.py", runs=RUN_IDS[0], section="within")
     for sentence in (found["inner"]["sentence"], found["final"]["sentence"]):
         assert sentence in " ".join(for_people.split())
     assert escape(found["inner"]["sentence"]) in texts(page)

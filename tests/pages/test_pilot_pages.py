@@ -25,7 +25,7 @@ from tests.screens import ROOT, RUN_IDS, filled_warehouse
 
 pytestmark = pytest.mark.slow
 
-PAGES = ("profiles.py", "ranking.py", "report.py")
+PAGES = ("compare.py", "choose.py", "share.py")
 BIG, SMALL = (PilotModel(name) for name in ("made-up/big", "made-up/small"))
 GENERAL = Pilot(
     "Tickets",
@@ -80,41 +80,44 @@ def test_without_a_pilot_every_run_is_there_and_nothing_is_forbidden(page: str) 
 
 
 def test_a_pilot_that_is_not_there_is_no_pilot() -> None:
-    app = opened("ranking.py", pilot="no-such-pilot-12345678")
+    app = opened("choose.py", choose="ranking", pilot="no-such-pilot-12345678")
     assert not app.exception and app.selectbox(key="view.pilot").value == "all"
 
 
 def test_where_there_are_no_pilots_none_is_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORKDIM_WAREHOUSE", str(filled_warehouse(tmp_path)))
-    assert "Pilot" not in [box.label for box in opened("ranking.py").selectbox]
+    assert "Pilot" not in [box.label for box in opened("choose.py", choose="ranking").selectbox]
 
 
 def test_only_the_pilots_runs_are_offered_with_their_controls() -> None:
-    app = opened("profiles.py", pilot=GENERAL.pilot_id)
+    app = opened("compare.py", pilot=GENERAL.pilot_id)
     offered = app.multiselect(key="view.runs").options
     assert len(offered) == 5 and not any("made-up-encoder" in label for label in offered)
     assert sorted(app.multiselect(key="view.runs").value) == RUN_IDS[:2]
-    assert sorted(table_of(opened("ranking.py", pilot=GENERAL.pilot_id))["Model"]) == ["made-up-big", "made-up-small"]
+    assert sorted(table_of(opened("choose.py", choose="ranking", pilot=GENERAL.pilot_id))["Model"]) == [
+        "made-up-big",
+        "made-up-small",
+    ]
 
 
 def test_another_pilot_starts_from_its_own_runs_and_the_choice_stays_between_pages() -> None:
-    app = opened("profiles.py", runs=RUN_IDS[2])
+    app = opened("compare.py", runs=RUN_IDS[2])
     app.selectbox(key="view.pilot").set_value(SAFE.pilot_id).run()
     assert not app.exception
     assert sorted(app.multiselect(key="view.runs").value) == RUN_IDS[:2]
     assert app.query_params["pilot"] == SAFE.pilot_id
-    app.switch_page("pages/ranking.py").run()
+    app.switch_page("pages/choose.py").run()
     assert app.selectbox(key="view.pilot").value == SAFE.pilot_id and "recommendation by itself" in app.warning[0].value
 
 
 def test_a_pilot_without_results_says_how_to_get_them() -> None:
-    app = opened("ranking.py", pilot=EMPTY.pilot_id)
+    app = opened("choose.py", choose="ranking", pilot=EMPTY.pilot_id)
     assert app.info[0].value.startswith("This pilot has no result yet")
     assert app.code[0].value == "workdim pilot FILE.toml"
 
 
 def test_the_registered_benchmark_comes_first_and_every_other_is_exploratory() -> None:
-    app = opened("ranking.py", pilot=GENERAL.pilot_id)
+    app = opened("choose.py", choose="ranking", pilot=GENERAL.pilot_id)
     box = app.selectbox(key="view.score")
     assert box.value.startswith("hellaswag~not stated~")
     marks = [label.rpartition(" – ")[2] for label in box.options]
@@ -125,40 +128,42 @@ def test_the_registered_benchmark_comes_first_and_every_other_is_exploratory() -
 
 
 def test_a_registered_benchmark_without_scores_is_answered_all_the_same() -> None:
-    app = opened("ranking.py", pilot=SCARCE.pilot_id)
+    app = opened("choose.py", choose="ranking", pilot=SCARCE.pilot_id)
     assert "score in no\\_such (not stated" not in texts(app) and "no\\_such" in texts(app)
     assert "None of these models has this score." in texts(app)
     assert "pre-registered" in app.selectbox(key="view.score").options[0]
 
 
 def test_the_users_own_task_is_a_column_from_the_start_and_offered_first() -> None:
-    app = opened("ranking.py", pilot=GENERAL.pilot_id)
+    app = opened("choose.py", choose="ranking", pilot=GENERAL.pilot_id)
     rows = table_of(app)
     assert dict(zip(rows["Model"], rows["Own: tickets answered right [%]"], strict=True)) == {
         "made-up-big": "71.5 ± 2.4",
         "made-up-small": "–",
     }
     assert app.selectbox(key="view.score").options[0].startswith("tickets answered right")
-    assert not [name for name in table_of(opened("ranking.py", pilot=SAFE.pilot_id)).columns if "Own" in name]
+    assert not [
+        name for name in table_of(opened("choose.py", choose="ranking", pilot=SAFE.pilot_id)).columns if "Own" in name
+    ]
 
 
 def test_own_scores_stay_with_their_pilot_and_what_its_class_forbids() -> None:
     for asked in ({}, {"pilot": SAFE.pilot_id}):
-        offered = opened("ranking.py", **asked).selectbox(key="view.score").options
+        offered = opened("choose.py", choose="ranking", **asked).selectbox(key="view.score").options
         assert offered and not [label for label in offered if "tickets answered right" in label]
 
 
 @pytest.mark.parametrize("pilot", [SAFE, SCARCE], ids=lambda pilot: pilot.use_class)
 def test_a_cautious_class_is_ordered_by_name_not_by_dimension(pilot: Pilot) -> None:
-    rows = table_of(opened("ranking.py", pilot=pilot.pilot_id, sort="rank"))
-    by_default = table_of(opened("ranking.py", pilot=pilot.pilot_id))
+    rows = table_of(opened("choose.py", choose="ranking", pilot=pilot.pilot_id, sort="rank"))
+    by_default = table_of(opened("choose.py", choose="ranking", pilot=pilot.pilot_id))
     assert by_default["Model"].to_list() == sorted(rows["Model"])
-    assert opened("ranking.py", pilot=pilot.pilot_id).selectbox(key="view.sort").value == "name"
-    assert opened("ranking.py", pilot=GENERAL.pilot_id).selectbox(key="view.sort").value == "rank"
+    assert opened("choose.py", choose="ranking", pilot=pilot.pilot_id).selectbox(key="view.sort").value == "name"
+    assert opened("choose.py", choose="ranking", pilot=GENERAL.pilot_id).selectbox(key="view.sort").value == "rank"
 
 
 def test_the_report_of_a_pilot_is_of_all_its_results() -> None:
-    app = opened("report.py", pilot=SAFE.pilot_id)
+    app = opened("share.py", pilot=SAFE.pilot_id)
     assert not app.exception and not app.error
     assert len(app.get("image")) > 7 and [one.key for one in app.multiselect] == ["view.sections"]
 
@@ -176,12 +181,12 @@ def test_slides_of_a_pilot_by_its_name(filled: Path, tmp_path: Path, capsys: pyt
 
 def test_a_link_to_a_pilot_that_is_not_here_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORKDIM_WAREHOUSE", str(filled_warehouse(tmp_path)))
-    app = opened("ranking.py", pilot="nobody's")
+    app = opened("choose.py", choose="ranking", pilot="nobody's")
     assert not app.exception and "the link asks for nobody's" in app.warning[0].value.replace("\\", "")
 
 
 def test_a_pilot_is_written_in_a_form_over_its_file_and_errors_stand_at_their_fields() -> None:
-    app = opened("pilot.py", way="pilot")
+    app = opened("measure.py", way="pilot")
 
     def field(label: str):
         return next(one for one in app.text_input if one.label == label)
@@ -203,7 +208,7 @@ def test_a_pilot_is_written_in_a_form_over_its_file_and_errors_stand_at_their_fi
 
 def test_a_shipped_pilot_is_read_in_the_language_of_the_reader() -> None:
     shipped = tomllib.loads((ROOT / "data/pilots/demo.toml").read_text(encoding="utf-8"))["translations"]["ja"]
-    values = [one.value for one in opened("pilot.py", way="pilot", lang="ja").text_input]
+    values = [one.value for one in opened("measure.py", way="pilot", lang="ja").text_input]
     assert set(shipped.values()) < set(values)
 
 

@@ -27,7 +27,7 @@ def filled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Warehouse:
 
 
 def provenance(*run_ids: str, **asked: str) -> AppTest:
-    app = opened("profiles.py", section="provenance", runs=",".join(run_ids), **asked)
+    app = opened("compare.py", section="provenance", runs=",".join(run_ids), **asked)
     assert not app.exception and not app.error
     return app
 

@@ -96,7 +96,7 @@ def test_an_example_is_run_when_it_is_chosen_and_has_a_short_address(warehouse: 
 def test_an_answer_stays_when_the_page_changes(warehouse: Warehouse):
     app = typed(opened(), "SELECT 41 + 1 AS answer")
     assert rows(app)["answer"].to_list() == [42]
-    app.switch_page("pages/home.py").run()
+    app.switch_page("pages/start.py").run()
     app.switch_page("pages/query.py").run()
     assert app.text_area[0].value == "SELECT 41 + 1 AS answer"
     assert rows(app)["answer"].to_list() == [42]

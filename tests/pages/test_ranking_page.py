@@ -43,7 +43,7 @@ def spoken(app) -> str:
 
 @pytest.mark.parametrize("language", ["en", "ja"])
 def test_the_sentence_stands_first_and_one_picture_and_one_table_follow(language: str) -> None:
-    app = opened("ranking.py", lang=language)
+    app = opened("choose.py", choose="ranking", lang=language)
     assert not app.exception and not app.error and not app.warning
     first = app.markdown[0].value.replace("\\", "")
     said = {"en": "Related as registered: models whose", "ja": "登録どおりの関連あり（中間層の最大次元が小さいモデル"}
@@ -59,15 +59,15 @@ def test_the_sentence_stands_first_and_one_picture_and_one_table_follow(language
 
 def test_another_dimension_is_told_as_a_hint_with_its_corrected_p() -> None:
     assert set(ICONS) == set(ANSWERS)
-    said = spoken(opened("ranking.py", dimension="embedding"))
+    said = spoken(opened("choose.py", choose="ranking", dimension="embedding"))
     assert "Related as registered: models whose embedding" not in said and "that can be looked at" in said
 
 
 def test_a_filter_asks_another_question_and_leaves_the_ranks_as_they_are() -> None:
-    whole = table_of(opened("ranking.py"))
-    app = opened("ranking.py", specification="d2 one_per_type zscore")
+    whole = table_of(opened("choose.py", choose="ranking"))
+    app = opened("choose.py", choose="ranking", specification="d2 one_per_type zscore")
     assert "this is not the registered dimension" in spoken(app)
-    app = opened("ranking.py", pins=BASE, sort="name", columns="rank,licence")
+    app = opened("choose.py", choose="ranking", pins=BASE, sort="name", columns="rank,licence")
     assert app.markdown[0].value.replace("\\", "").count("registered 26 November 2026, before the scores") == 1
     assert "these are fewer models" not in spoken(app), "a pin takes no model away"
     shown = table_of(app)
@@ -85,11 +85,11 @@ def test_a_filter_asks_another_question_and_leaves_the_ranks_as_they_are() -> No
     ranks = dict(zip(whole["Model"], whole["Rank by dimension"], strict=True))
     assert all(ranks[name] == rank for name, rank in shown.select("Model", "Rank by dimension").rows())
     assert sum(len(trace["x"]) for trace in figures(app)[0]["data"] if trace["marker"]["color"] == COLOURS[PINNED]) == 1
-    assert dict(app.query_params) == {"pins": BASE, "sort": "name", "columns": "rank,licence"}
+    assert dict(app.query_params) == {"choose": "ranking", "pins": BASE, "sort": "name", "columns": "rank,licence"}
 
 
 def test_the_group_of_other_models_can_be_looked_at_and_is_nobodys_expectation() -> None:
-    app = opened("ranking.py")
+    app = opened("choose.py", choose="ranking")
     box = app.selectbox(key="view.group")
     assert box.options[0] == "“Ladder, width 128” (models: 24)" and "all that can be compared" in box.options
     other = next(option for option in box.options if "made-up" in option)
@@ -102,7 +102,7 @@ def test_the_group_of_other_models_can_be_looked_at_and_is_nobodys_expectation()
 def test_the_file_holds_every_row_with_its_ranks_and_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:
     made: list = []
     monkeypatch.setattr(tables, "show_download", lambda make, *_: made.append(make))
-    assert not opened("ranking.py").exception
+    assert not opened("choose.py", choose="ranking").exception
     rows: pl.DataFrame = made[0]()
     assert rows.height == 24 and rows["answer"].unique().to_list() == ["related_as_registered"]
     first = rows.row(0, named=True)
@@ -124,15 +124,15 @@ def test_what_was_measured_apart_opens_the_measuring_page_filled_in(tmp_path: Pa
         add_run(path, make_profile(f"{BASE[:-2]}0{number}", model=model, corpus=make_corpus(corpus)))
     apart = make_model("pypi:made-up-apart@1", name="apart", **shared)
     add_run(path, make_profile(f"{BASE[:-2]}03", model=apart, corpus=make_corpus("python-docs-0123456789ab")))
-    app = opened("ranking.py")
+    app = opened("choose.py", choose="ranking")
     (link,) = [one for one in app.get("page_link") if "Measure them so" in one.proto.label]
     asked = {name: values[0] for name, values in parse_qs(urlsplit("?" + link.proto.query_string).query).items()}
     assert asked == {"models": "pypi:made-up-apart", "text": "english-business", "protocol": "quick", "seed": "0"}
-    form = opened("pilot.py", **asked | {"protocol": "standard", "seed": "3"})
+    form = opened("measure.py", **asked | {"protocol": "standard", "seed": "3"})
     assert not form.exception and form.text_area[0].value == "pypi:made-up-apart"
     assert form.selectbox(key="measure text").value == "english-business"
     assert form.number_input(key="measure seed").value == 3
-    assert opened("pilot.py", text="no-such-text", protocol="x", seed="-1").selectbox(key="measure text").value
+    assert opened("measure.py", text="no-such-text", protocol="x", seed="-1").selectbox(key="measure text").value
 
 
 def test_a_name_from_a_file_is_no_markup_in_the_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -140,13 +140,13 @@ def test_a_name_from_a_file_is_no_markup_in_the_table(tmp_path: Path, monkeypatc
     monkeypatch.setenv("WORKDIM_WAREHOUSE", str(path))
     model = make_model("made-up/hostile@1", name=HOSTILE, licence=HOSTILE, family=HOSTILE, architecture=HOSTILE)
     add_run(path, make_profile(BASE, model=model))
-    app = opened("ranking.py", columns="licence,family,architecture,text")
+    app = opened("choose.py", choose="ranking", columns="licence,family,architecture,text")
     assert not app.exception and table_of(app)["Model"].to_list() == [HOSTILE]
     assert not [one for one in app.get("html") if "<img" in one.proto.body]
 
 
 def test_what_is_published_stands_beside_the_answer() -> None:
-    shown = opened("ranking.py").dataframe[-1].value
+    shown = opened("choose.py", choose="ranking").dataframe[-1].value
     assert shown["Source"][0] == "this page" and shown["n (models)"][0] == "24"
     assert "arXiv 2503.22547" in shown["Source"].to_list() and shown["Direction"][0] == "related as registered"
 

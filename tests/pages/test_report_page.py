@@ -22,7 +22,7 @@ def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.mark.parametrize("language", ["en", "ja"])
 def test_seven_slides_in_small_and_hardly_a_word_besides(path: Path, language: str) -> None:
-    app = opened("report.py", runs=f"{RUN_IDS[0]},{RUN_IDS[1]}", lang=language)
+    app = opened("share.py", runs=f"{RUN_IDS[0]},{RUN_IDS[1]}", lang=language)
     assert not app.exception and not app.error
     drawn = app.get("image")
     appendix = app.expander[0].get("image")
@@ -32,7 +32,7 @@ def test_seven_slides_in_small_and_hardly_a_word_besides(path: Path, language: s
 
 
 def test_a_report_is_kept_with_its_sections_and_says_what_has_changed(path: Path) -> None:
-    app = opened("report.py", runs=RUN_IDS[0])
+    app = opened("share.py", runs=RUN_IDS[0])
     app.multiselect(key="view.sections").unselect("glossary").run()
     app.text_input[-1].set_value("Board")
     next(button for button in app.button if button.label == "Keep").click().run()
@@ -51,7 +51,7 @@ def test_a_report_is_kept_with_its_sections_and_says_what_has_changed(path: Path
 
 
 def test_a_template_is_taken_or_refused_in_one_line(path: Path) -> None:
-    app = opened("report.py", runs=RUN_IDS[0])
+    app = opened("share.py", runs=RUN_IDS[0])
     before = [one.value for one in app.caption]
     content = company(layouts={"Title and Content"}, footer=False, as_potx=True)
     app.file_uploader(key="template").set_value(("company.potx", content, "application/x")).run()
@@ -63,12 +63,12 @@ def test_a_template_is_taken_or_refused_in_one_line(path: Path) -> None:
     (kept,) = recipes.list_recipes(Warehouse(path))
     assert kept.recipe.template == "company.potx"
     assert recipes.read_template(Warehouse(path), kept.recipe) == content
-    app = opened("report.py", runs=RUN_IDS[0])
+    app = opened("share.py", runs=RUN_IDS[0])
     app.file_uploader(key="template").set_value(("notes.pptx", b"hello", "application/x")).run()
     assert len(app.error) == 1 and "no PowerPoint file" in app.error[0].value and len(app.get("download_button")) == 3
 
 
 def test_a_link_to_a_plan_that_is_not_here_says_so_also_where_there_are_none(path: Path) -> None:
-    app = opened("report.py", runs=RUN_IDS[0], plan="0199-gone")
+    app = opened("share.py", runs=RUN_IDS[0], plan="0199-gone")
     assert [one.value for one in app.warning] == ["Layer plan: the link asks for 0199-gone, which is not here."]
     assert not app.exception and app.get("image")

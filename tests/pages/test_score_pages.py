@@ -35,7 +35,7 @@ def warehouse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Warehouse:
 
 
 def handed_over(*files: tuple[str, str], **asked: str) -> AppTest:
-    app = opened("scores.py", **asked)
+    app = opened("choose.py", choose="scores", **asked)
     return app.file_uploader[0].set_value([(name, text.encode(), "text/csv") for name, text in files]).run()
 
 
@@ -93,7 +93,7 @@ def test_every_section_draws_with_hostile_names(warehouse: Warehouse, section: s
     )
     score_imports.store_import(warehouse, file)
     set_aliases(warehouse, {HOSTILE + " too": HOSTILE})
-    app = opened("scores.py", scores=section, lang=language)
+    app = opened("choose.py", choose="scores", scores=section, lang=language)
     assert not app.exception and not app.error
     for element in app.markdown:
         assert not element.allow_html
@@ -111,7 +111,7 @@ def test_hostile_names_of_a_file_are_shown_letter_by_letter(warehouse: Warehouse
 
 def test_names_are_mapped_where_the_reader_ticks_them(warehouse: Warehouse) -> None:
     score_imports.store_import(warehouse, score_file(score("HuggingFaceTB__SmolLM2-135M", 61.0)))
-    app = opened("scores.py", scores="names")
+    app = opened("choose.py", choose="scores", scores="names")
     assert "Suggestions" in texts(app)
     edits = {"edited_rows": {"0": {"Map": True}}, "added_rows": [], "deleted_rows": []}
     app.session_state["scores names suggested 0"] = edits
@@ -133,7 +133,7 @@ def test_names_as_screens_show_them_are_matched_and_lead_to_the_ranking(warehous
     assert stored == [(False,)]
     (link,) = [one for one in app.get("page_link") if "ours" in one.proto.label]
     address = dict(parse_qsl(link.proto.query_string))
-    ranking = opened("ranking.py", **address)
+    ranking = opened("choose.py", **address)
     assert not ranking.exception and ranking.selectbox(key=url_state.key("score")).value == address["score"]
     assert "Rank by score (no error known)" in "".join(one.proto.body for one in ranking.get("html"))
 
@@ -151,7 +151,7 @@ def test_a_file_of_unknown_models_says_that_no_ranking_shows_it(warehouse: Wareh
 
 def test_all_suggestions_are_taken_by_one_tick(warehouse: Warehouse) -> None:
     score_imports.store_import(warehouse, score_file(score("HuggingFaceTB__SmolLM2-135M"), score("MADE-UP/small")))
-    app = opened("scores.py", scores="names")
+    app = opened("choose.py", choose="scores", scores="names")
     app.checkbox(key="scores tick all").check().run()
     app.button(key="scores map").click().run()
     assert not app.exception and list_aliases(warehouse).height == 2
@@ -162,7 +162,7 @@ def test_the_table_of_names_is_edited_as_a_whole_or_not_at_all(warehouse: Wareho
     name, model = "Name in the file", "Model that is meant"
 
     def edited(*added: dict[str, str]) -> AppTest:
-        app = opened("scores.py", scores="names")
+        app = opened("choose.py", choose="scores", scores="names")
         app.session_state["scores names table 0"] = {
             "edited_rows": {"0": {model: "o/other"}},
             "added_rows": list(added),
@@ -180,7 +180,7 @@ def test_the_table_of_names_is_edited_as_a_whole_or_not_at_all(warehouse: Wareho
 
 def test_a_file_is_removed_after_it_was_confirmed(warehouse: Warehouse) -> None:
     score_imports.store_import(warehouse, score_file(score()))
-    app = opened("scores.py", scores="files")
+    app = opened("choose.py", choose="scores", scores="files")
     app.button(key="scores remove").click().run()
     assert imported(warehouse) == [] and not app.exception
     assert "No file was imported yet" in app.info[0].value
@@ -189,7 +189,7 @@ def test_a_file_is_removed_after_it_was_confirmed(warehouse: Warehouse) -> None:
 def test_an_app_that_only_shows_removes_no_file(warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
     score_imports.store_import(warehouse, score_file(score()))
     monkeypatch.setenv(READ_ONLY, "1")
-    app = opened("scores.py", scores="files")
+    app = opened("choose.py", choose="scores", scores="files")
     assert not app.exception and app.dataframe[0].value.shape[0] == 1
     assert not [one for one in app.button if "Remove" in one.label] and not app.selectbox
 
@@ -198,7 +198,7 @@ def test_two_models_are_compared_on_their_common_questions(warehouse: Warehouse)
     for name, right in (("o/good", 1), ("o/bad", 0)):
         samples = answers(name, {f"q{n}": right if n < 20 else 1 for n in range(30)})
         score_imports.store_import(warehouse, score_file(samples=samples, name=name))
-    app = opened("scores.py", scores="pairs", first="o/good", second="o/bad")
+    app = opened("choose.py", choose="scores", scores="pairs", first="o/good", second="o/bad")
     row = app.dataframe[0].value.iloc[0]
     assert row["Result"] == "first is higher" and row["Common questions"] == 30
     assert row["Only the first is right"] == 20 and row["Only the second is right"] == 0
@@ -210,17 +210,17 @@ def test_of_many_benchmarks_the_reader_chooses(warehouse: Warehouse) -> None:
     for model in ("o/a", "o/b"):
         samples = [row for n in range(14) for row in answers(model, {"q1": 1, "q2": 0}, benchmark=f"part{n:02}")]
         score_imports.store_import(warehouse, score_file(samples=samples, name=model))
-    app = opened("scores.py", scores="pairs")
+    app = opened("choose.py", choose="scores", scores="pairs")
     assert len(app.dataframe[0].value) == 12 and "Comparisons: 12" in texts(app)
     app.multiselect(key="view.benchmarks").set_value(["part13"]).run()
     assert list(app.dataframe[0].value["Benchmark"]) == ["part13, acc"]
 
 
 def test_the_ranking_leaves_partial_runs_out_until_asked(warehouse: Warehouse) -> None:
-    assert not [toggle for toggle in opened("ranking.py").toggle if toggle.key == "view.partial"]
+    assert not [toggle for toggle in opened("choose.py", choose="ranking").toggle if toggle.key == "view.partial"]
     partial = score(BIG, 77.0, benchmark="only_here", is_partial=True, n_samples=100, source="p")
     score_imports.store_import(warehouse, score_file(partial))
-    app = opened("ranking.py")
+    app = opened("choose.py", choose="ranking")
     labels = app.selectbox(key="view.score").options
     assert not [label for label in labels if "only_here" in label]
     app.toggle(key="view.partial").set_value(True).run()
@@ -240,14 +240,14 @@ def test_a_scoring_is_followed_among_the_jobs_and_leads_to_its_scores(
     job = jobs.submit(config, warehouse)
     with jobs.hold_job(job):
         ProgressReporter(job, lambda step: None)(Progress("score", 1_200, 480_000))
-        app = opened("pilot.py")
+        app = opened("measure.py")
         shown = texts(app).replace("\\", "")
         assert not app.exception and "org/model · tickets.jsonl · scoring" in shown and "at work" in shown
     jobs.finish_job(job, {"file_sha256": "a" * 64, "waits": "", "was_known": True})
-    app = opened("pilot.py")
+    app = opened("measure.py")
     assert not app.exception and "It was scored already; nothing was scored again." in texts(app)
     assert "Clear from this list" in [one.label for one in app.button]
     monkeypatch.setenv(READ_ONLY, "1")  # what only leads on stays there
-    app = opened("pilot.py")
+    app = opened("measure.py")
     assert "Clear from this list" not in [one.label for one in app.button]
     assert "Open the scores" in [one.proto.label for one in app.get("page_link")]

@@ -32,7 +32,7 @@ def warehouse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Warehouse:
 
 def test_a_link_to_a_plan_that_is_not_here_says_so_whether_there_are_others_or_none(warehouse: Warehouse) -> None:
     for _n_plans in range(2):
-        app = opened("shrink.py", plan="0199-gone")
+        app = opened("plan.py", plan="0199-gone")
         assert [one.value for one in app.warning] == ["Plan: the link asks for 0199-gone, which is not here."]
         assert not app.exception
         layer_plans.save_plan(warehouse, layer_plan("0199-a"))
@@ -41,7 +41,7 @@ def test_a_link_to_a_plan_that_is_not_here_says_so_whether_there_are_others_or_n
 def test_the_answer_follows_the_budget(warehouse: Warehouse) -> None:
     layer_plans.save_plan(warehouse, layer_plan("0199-a"))
     layer_plans.save_plan(warehouse, layer_plan("0199-b", name="newer", blocks=[1]))
-    app = opened("shrink.py", plan="0199-a")
+    app = opened("plan.py", plan="0199-a")
     assert "3 of 8 blocks can go for +0.031" in texts(app) and "39% less time" in texts(app)
     (drawn,) = figures(app)
     assert "the plan" in [trace["name"] for trace in drawn["data"]]
@@ -56,8 +56,8 @@ def test_home_answers_as_shrink_does(tmp_path: Path, monkeypatch: pytest.MonkeyP
     path = filled_warehouse(tmp_path)
     monkeypatch.setenv("WORKDIM_WAREHOUSE", str(path))
     layer_plans.save_plan(Warehouse(path), layer_plan(budget=budget))
-    answer = opened("shrink.py").subheader[0].value.replace("\\:", ":")
-    assert f"model: {answer}**" in texts(opened("home.py")).replace("\\:", ":")
+    answer = opened("plan.py").subheader[0].value.replace("\\:", ":")
+    assert f"model: {answer}**" in texts(opened("start.py")).replace("\\:", ":")
 
 
 def test_home_is_drawn_where_the_file_of_a_plan_is_damaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -65,13 +65,13 @@ def test_home_is_drawn_where_the_file_of_a_plan_is_damaged(tmp_path: Path, monke
     monkeypatch.setenv("WORKDIM_WAREHOUSE", str(path))
     layer_plans.save_plan(Warehouse(path), layer_plan())
     next(tmp_path.rglob("0199-plan.json")).write_text("cut")
-    home = opened("home.py")
+    home = opened("start.py")
     assert "3 of 8 blocks can go for +0.031" in texts(home).replace("\\", "") and not home.error
 
 
 def test_a_healed_plan_tells_its_price_before_and_after(warehouse: Warehouse) -> None:
     layer_plans.save_plan(warehouse, layer_plan(is_healed=True))
-    told = texts(opened("shrink.py")).replace("\\", "")
+    told = texts(opened("plan.py")).replace("\\", "")
     assert "3 of 8 blocks can go for +0.020" in told
     assert "+0.020 [+0.018, +0.022] nats per token, where it was +0.031 [+0.023, +0.039] before" in told
 
@@ -84,7 +84,7 @@ def test_a_budget_in_points_is_answered_by_the_task(warehouse: Warehouse, reason
     asked = next(row for row in found.outcomes if row.text == "copying")
     asked = replace(asked, text="task", measure="accuracy", difference=-0.01, lower=-0.015, upper=-0.005)
     layer_plans.save_plan(warehouse, replace(found, outcomes=[*found.outcomes, asked]))
-    app = opened("shrink.py")
+    app = opened("plan.py")
     assert said in texts(app) and "changes by -1.0" in texts(app) and not app.slider
 
 
@@ -92,7 +92,7 @@ def test_a_budget_in_points_is_answered_by_the_task(warehouse: Warehouse, reason
 @pytest.mark.parametrize("changed", [{}, {"is_verified": False, "is_recommended": False, "reasons": ["not_verified"]}])
 def test_every_section_draws(warehouse: Warehouse, language: str, changed: dict) -> None:
     layer_plans.save_plan(warehouse, layer_plan("0199-b", **changed))
-    app = opened("shrink.py", lang=language)
+    app = opened("plan.py", lang=language)
     for section in SECTIONS:
         app.query_params["shrink"] = section
         assert not app.run().exception, section
@@ -103,8 +103,8 @@ def test_a_link_names_the_model_and_the_form_starts_a_plan(
     warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     layer_plans.save_plan(warehouse, layer_plan())
-    assert "3 of 8 blocks" in texts(opened("shrink.py", model="o/model"))
-    app = opened("shrink.py", model="other/model")
+    assert "3 of 8 blocks" in texts(opened("plan.py", model="o/model"))
+    app = opened("plan.py", model="other/model")
     assert "No plan of other/model yet" in texts(app).replace("\\", "")
     started = []
     takes = PlanEstimate("other/model", "python-docs", 132.4, 4096, 7000.0, download_bytes=0)
@@ -132,5 +132,5 @@ def test_profiles_tell_the_directions_that_a_plan_found_needed(tmp_path: Path, m
     monkeypatch.setenv("WORKDIM_WAREHOUSE", str(path))
     asked = json.dumps(asdict(PlanConfig("made-up/big", directions=True)))
     layer_plans.save_plan(Warehouse(path), layer_plan(model_id="made-up/big@1", config=asked))
-    assert "128 to 128 principal components suffice after layers 4" in texts(opened("profiles.py", runs=RUN_IDS[0]))
-    assert "principal components" not in texts(opened("profiles.py", runs=RUN_IDS[1]))
+    assert "128 to 128 principal components suffice after layers 4" in texts(opened("compare.py", runs=RUN_IDS[0]))
+    assert "principal components" not in texts(opened("compare.py", runs=RUN_IDS[1]))

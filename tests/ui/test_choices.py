@@ -17,7 +17,7 @@ from core.questions.evidence import repositories
 from core.questions.population import select_population
 from core.questions.ranking_question import Evidence
 from core.records import SHIPPED
-from core.ui import home, inputs, notices, reads, report
+from core.ui import inputs, notices, reads, share, start
 from core.ui.markdown import escape
 from core.ui.profiles import checks as check_tables
 from core.ui.profiles import distributions, layer_pairs, layer_tables
@@ -84,7 +84,7 @@ def test_a_benchmark_is_offered_without_what_its_source_leaves_out(warehouse: Wa
 
 
 def test_the_table_names_sample_size_and_joins_value_and_interval(runs: pl.DataFrame) -> None:
-    line = home.runs_table(runs).row(0, named=True)
+    line = start.runs_table(runs).row(0, named=True)
     assert line["N (points)"] > 0 and "[" in line["Largest inner dimension"]
 
 
@@ -174,11 +174,11 @@ def test_a_kept_report_without_its_pilot_is_not_made(warehouse: Warehouse, monke
     told: list[str] = []
     monkeypatch.setattr(reads, "warehouse", lambda: warehouse)
     monkeypatch.setattr(reads, "lists", lambda: SimpleNamespace(pilots=queries.pilots(warehouse)))
-    monkeypatch.setattr(report.st, "error", lambda line, icon: told.append(line))
-    monkeypatch.setattr(report.url_state, "stop", lambda: sys.exit(0))
-    monkeypatch.setattr(report, "show_delete_button", lambda kept: None)
+    monkeypatch.setattr(share.st, "error", lambda line, icon: told.append(line))
+    monkeypatch.setattr(share.url_state, "stop", lambda: sys.exit(0))
+    monkeypatch.setattr(share, "show_delete_button", lambda kept: None)
     with pytest.raises(SystemExit):
-        report.read_saved_report(SimpleNamespace(recipe=Recipe("Board", run_ids=(RUN_IDS[0],), pilot_id="ab12")))  # type: ignore
+        share.read_saved_report(SimpleNamespace(recipe=Recipe("Board", run_ids=(RUN_IDS[0],), pilot_id="ab12")))  # type: ignore
     assert len(told) == 1 and "The pilot of this report is not there" in told[0] and "ab12" in told[0]
 
 
@@ -188,7 +188,7 @@ def test_a_run_without_a_summary_has_dashes_not_a_verdict(runs: pl.DataFrame) ->
         for name, kind in runs.schema.items()
         if name.startswith(("inner_", "final_")) or name in ("n_points", "qualifiers", "worst_check")
     )
-    line = home.runs_table(bare).row(0, named=True)
+    line = start.runs_table(bare).row(0, named=True)
     assert line["Verdicts"] == "–"
     assert line["Largest inner dimension"] == "–"
     assert line["Checks"] == "no check was made"
@@ -217,7 +217,7 @@ def test_a_veto_names_its_checks_in_words(runs: pl.DataFrame) -> None:
     bad = runs.head(1).with_columns(worst_check=pl.lit("veto"), vetoed_by=pl.lit(["sequence_share", "duplicates"]))
     (told,) = notices.veto_texts(bad)
     assert told.endswith("‡ (Share of variance between windows, Share of duplicate points)")
-    assert home.runs_table(bad)["Checks"][0].startswith("veto: Share of variance between windows")
+    assert start.runs_table(bad)["Checks"][0].startswith("veto: Share of variance between windows")
     assert notices.veto_texts(runs) == []
 
 

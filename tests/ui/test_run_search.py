@@ -53,7 +53,7 @@ def test_every_word_must_be_met(many: Warehouse) -> None:
 
 
 def test_the_newest_are_offered_and_the_others_found_by_words(app: AppTest) -> None:
-    app.switch_page("pages/profiles.py").run()
+    app.switch_page("pages/compare.py").run()
     offered = chooser(app).options
     assert inputs.MAX_LISTED <= len(offered) <= inputs.MAX_LISTED + 6
     assert f"The newest {inputs.MAX_LISTED} of {END - FIRST} runs" in app.text_input(key="view.find").help
@@ -68,7 +68,7 @@ def test_the_newest_are_offered_and_the_others_found_by_words(app: AppTest) -> N
 
 def test_a_link_to_an_old_run_still_shows_it(app: AppTest, many: Warehouse) -> None:
     old = run_id_of(707)
-    app.switch_page("pages/profiles.py").run()
+    app.switch_page("pages/compare.py").run()
     app.query_params["runs"] = old
     app.run()
     assert chooser(app).value == [old]
@@ -77,7 +77,9 @@ def test_a_link_to_an_old_run_still_shows_it(app: AppTest, many: Warehouse) -> N
 
 
 def test_a_ranking_shows_one_group_and_lists_the_others(app: AppTest) -> None:
-    app.switch_page("pages/ranking.py").run()
+    app.switch_page("pages/choose.py")
+    app.query_params["choose"] = "ranking"
+    app.run()
     assert not app.exception and not app.error
     (others,) = [one.label for one in app.expander if "cannot be compared" in one.label]
     assert int(re.search(r"\((\d+) groups\)", others)[1]) > ranking_answer.MAX_GROUPS

@@ -19,7 +19,7 @@ from tests.screens import ROOT
 HOSTS = ["localhost", "workdim.example.com"]
 
 
-def answered(monkeypatch: pytest.MonkeyPatch, kind: str, **headers: str) -> list[dict]:
+def answered(monkeypatch: pytest.MonkeyPatch, kind: str, address: str = "/", **headers: str) -> list[dict]:
     """What the server sends to such a request, of which a page would answer `page`."""
     monkeypatch.setattr(server.config, "get_option", {"server.allowedHosts": HOSTS}.__getitem__)
     sent: list[dict] = []
@@ -37,7 +37,9 @@ def answered(monkeypatch: pytest.MonkeyPatch, kind: str, **headers: str) -> list
     for part in reversed(server.middleware()):
         app = part.cls(app, *part.args, **part.kwargs)
     lines = [(name.encode(), value.encode()) for name, value in headers.items()]
-    scope = {"type": kind, "headers": lines, "method": "GET", "path": "/", "scheme": "http", "query_string": b""}
+    path, _, asked = address.partition("?")
+    scope = {"type": kind, "headers": lines, "method": "GET", "path": path, "scheme": "http"}
+    scope["query_string"] = asked.encode()
     with ThreadPoolExecutor(max_workers=1) as thread:  # this one has a loop already where a browser ran before
         thread.submit(asyncio.run, app(scope, receive, send)).result()
     return sent
@@ -72,6 +74,17 @@ def test_pages_of_the_server_itself_are_answered(monkeypatch, host) -> None:
     assert answered(monkeypatch, "http", host=host)[0]["status"] == 200
     opened = answered(monkeypatch, "websocket", host=host, origin=f"https://{host}")
     assert opened[0]["type"] == "websocket.response.start"
+
+
+def test_an_address_of_an_earlier_page_leads_to_where_its_question_is_answered_now(monkeypatch) -> None:
+    for asked, place in (
+        ("/profiles?runs=a,b", "/compare?runs=a,b"),
+        ("/ranking?lang=ja", "/choose?choose=ranking&lang=ja"),
+    ):
+        sent = answered(monkeypatch, "http", asked, host="localhost")[0]
+        assert sent["status"] == 307 and dict(sent["headers"])[b"location"] == place.encode()
+    pages = {f"/{path.stem}" for path in (ROOT / "pages").glob("*.py")} | {"/"}
+    assert {place.partition("?")[0] for place in server.MOVED.values()} <= pages and not set(server.MOVED) & pages
 
 
 def test_other_names_and_pages_of_other_ports_are_refused(monkeypatch) -> None:

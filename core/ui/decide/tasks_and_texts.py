@@ -27,7 +27,7 @@ def show_by_task(view: DecisionView) -> None:
     comparison = _over_tasks(view)
     if not comparison.tasks:
         st.info(_("None of these models has a score. Import scores, or score the models on a task of your own."))
-        inputs.show_link("scores", _("Import scores"), "scoreboard")
+        inputs.show_link("choose", _("Import scores"), "scoreboard", choose="scores")
         return
     if not view.context.comparable:
         st.caption(_("These models' dimensions do not compare: only what is chosen by each task is told."))

@@ -66,7 +66,7 @@ def _show_comparison_button(statuses: Sequence[JobStatus]) -> None:
         message = _("The comparison is incomplete: {names} could not be measured.")
         st.warning(escape(message.format(names=_(", ").join(missing))), icon=":material/rule:")
     if st.button(_("Open the comparison"), type="primary", icon=":material/compare_arrows:"):
-        st.switch_page("pages/profiles.py", query_params=tables.comparison_params(run_ids))
+        st.switch_page("pages/compare.py", query_params=tables.comparison_params(run_ids))
 
 
 def _start_text() -> str:
@@ -188,11 +188,11 @@ def _show_actions(status: JobStatus) -> None:
     state = status.state
     with st.container(horizontal=True, gap="small"):
         if state == "finished" and "file_sha256" in status.result:
-            inputs.show_link("scores", _("Open the scores"), "leaderboard")
+            inputs.show_link("choose", _("Open the scores"), "leaderboard", choose="scores")
         elif state == "finished" and "plan_id" in status.result:
-            inputs.show_link("shrink", _("Open the plan"), "content_cut", plan=status.result["plan_id"])
+            inputs.show_link("plan", _("Open the plan"), "content_cut", plan=status.result["plan_id"])
         elif state == "finished" and "run_id" in status.result:
-            inputs.show_link("profiles", _("Open the profile"), "show_chart", runs=status.result["run_id"])
+            inputs.show_link("compare", _("Open the profile"), "show_chart", runs=status.result["run_id"])
         _show_changes(status)
 
 

@@ -297,6 +297,6 @@ def _show_card(card: Preflight) -> None:
     )
     st.caption(escape(" · ".join(filter(None, described))))
     if card.measured_run:
-        inputs.show_link("profiles", _("Measured already: open it"), "show_chart", runs=card.measured_run)
+        inputs.show_link("compare", _("Measured already: open it"), "show_chart", runs=card.measured_run)
     for line in filter(None, [card.comparison, *card.notes]):
         st.caption(escape(line))

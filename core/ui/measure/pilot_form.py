@@ -298,7 +298,7 @@ def _show_registered(row: Mapping[str, Any]) -> None:
         st.markdown(f"**{escape(pilot.name)}**  \n{escape(pilot.question_in(spoken()))}", width="stretch")
         st.caption(_("{done} of {wanted} measured").format(done=row["n_runs"], wanted=n_measurements))
         if row["n_runs"]:
-            inputs.show_link("ranking", _("Look at it"), "table_rows", pilot=row["pilot_id"])
+            inputs.show_link("choose", _("Look at it"), "table_rows", pilot=row["pilot_id"], choose="ranking")
         if row["n_runs"] < n_measurements and st.button(_("Measure what is missing"), key=f"pilot {row['pilot_id']}"):
             _start(pilot)
     _show_log(pilot)

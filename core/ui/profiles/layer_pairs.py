@@ -20,7 +20,7 @@ def show(selection: Selection) -> None:
     if not measures:
         notices.show_missing(runs, _("The protocol of these runs compares no layers: quick, standard and thorough do."))
         return
-    run, measure = choose_run_and_quantity(runs, _("Measure"), measures, "measure", "pair")
+    run, measure = choose_run_and_quantity(runs, _("Quantity"), measures, "measure", "pair")
     data = layer_pair_figures.pair_points(pairs, run["run_id"], measure)
     pictures.plot(layer_pair_figures.pair_figure(data), "pairs")
     chance = data.k / (data.n_points - 1) if data.k and data.n_points > 1 else None

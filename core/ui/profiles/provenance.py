@@ -179,7 +179,7 @@ def _measure_again(record: dict[str, Any]) -> None:
         if not st.button(_("Measure all the same"), type="primary", key=_ALL_THE_SAME):
             return
     processes.start_job(submit(request.config, warehouse, again=True), warehouse)
-    st.switch_page("pages/pilot.py")
+    st.switch_page("pages/measure.py")
 
 
 def _show_delete_button(run_id: str, label: str) -> None:

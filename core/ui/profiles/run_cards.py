@@ -90,4 +90,4 @@ def _show_card(run: dict[str, Any], label: str, extrema: list[dict[str, Any]], s
     if dominant := wording.dominance_text(shares):
         st.caption(_("Dominant directions: {layers}").format(layers=escape(dominant)))
     if run["kind"] == "decoder" and run["pass"] == "text":
-        inputs.show_link("shrink", _("What can go"), "content_cut", model=run["reference"])
+        inputs.show_link("plan", _("What can go"), "content_cut", model=run["reference"])

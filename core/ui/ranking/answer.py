@@ -162,7 +162,7 @@ def show_other_groups(answer: Answer) -> None:
             name, models = provenance.group_name(other.group), provenance.group_models_text(other.group)
             st.markdown(f"**{escape(name)}** – {escape(models)}  \n{escape(provenance.group_difference_text(other))}")
             if params := _measure_params(other, answer):
-                inputs.show_link("pilot", _("Measure them so"), "science", **params)
+                inputs.show_link("measure", _("Measure them so"), "science", **params)
         if len(others) > MAX_GROUPS:
             st.caption(_("and {n} more").format(n=len(others) - MAX_GROUPS))
 

@@ -265,7 +265,7 @@ def _show_stored() -> None:
         if params is not None:
             name = wording.benchmark_name(benchmark, metric, None)
             label = _("Open the ranking with {benchmark}").format(benchmark=escape(name))
-            inputs.show_link("ranking", label, "leaderboard", **params)
+            inputs.show_link("choose", label, "leaderboard", **params, choose="ranking")
     for message in failed:
         st.error(escape(message), icon=":material/error:")
 

@@ -41,7 +41,7 @@ def show_empty(model: str, has_others: bool) -> None:
     )
     st.info(f"{escape(text)} {meaning}")
     if has_others:
-        inputs.show_link("shrink", _("Plans of other models"), "content_cut")
+        inputs.show_link("plan", _("Plans of other models"), "content_cut")
     st.markdown(_("Start one below, or in a terminal:"))
     st.code(shlex.join(["workdim", "plan", model, "--verify"]) if model else COMMAND, language=None)
 

@@ -203,7 +203,7 @@ def show_harder_texts(layer_plan: LayerPlan) -> None:
     columns = {
         _("Text or probe"): lambda row: wording.name("plan_text", row.text),
         _("Healed"): lambda row: _yes_or_no(row.is_healed),
-        _("Measure"): lambda row: wording.name("plan_measure", row.measure),
+        _("Quantity"): lambda row: wording.name("plan_measure", row.measure),
         _("Before"): lambda row: _value_text(row.measure, row.value_before),
         _("After"): lambda row: _value_text(row.measure, row.value_after),
         _("Change [95 %]"): lambda row: (
@@ -281,7 +281,7 @@ def show_needed_directions(runs: pl.DataFrame) -> None:
             sentence := plan_evidence.sufficient_directions_text(layer_plan, plan_analysis.layer_directions(layer_plan))
         ):
             st.markdown(escape(sentence))
-            inputs.show_link("shrink", _("Needed directions"), "content_cut", plan=plan_id, shrink="directions")
+            inputs.show_link("plan", _("Needed directions"), "content_cut", plan=plan_id, shrink="directions")
 
 
 def show_files(layer_plan: LayerPlan) -> None:
@@ -320,7 +320,7 @@ def _show_profiles_link(layer_plan: LayerPlan) -> None:
     original = runs.filter(model_id=layer_plan.plan.model_id)
     original = original.join(smaller, on=["corpus_id", "protocol_hash"], how="semi")
     chosen = [*original["run_id"].head(1), *smaller["run_id"].head(1)]
-    inputs.show_link("profiles", _("Open both profiles"), "show_chart", runs=url_state.join_values(chosen))
+    inputs.show_link("compare", _("Open both profiles"), "show_chart", runs=url_state.join_values(chosen))
 
 
 def show_history(plans: pl.DataFrame, outcomes: Sequence[PlanOutcomeRow]) -> None:

@@ -9,7 +9,7 @@ from core.ui import inputs, notices, pilot_filter, url_state
 from core.ui.profiles import checks as check_tables
 from core.ui.profiles import compare, distributions, layer_pairs, layer_profile, provenance
 
-st.title(_("Profiles"))
+st.title(_("Compare"))
 provenance.show_deletion()
 runs = notices.runs_or_stop()
 url_state.expand_link("compare", "runs", section="compare")

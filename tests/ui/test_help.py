@@ -9,16 +9,16 @@ import pytest
 from core.figures.svg import DARK, LIGHT
 from core.locale import LANGUAGES, in_language
 from core.records import SHIPPED
-from core.ui import guide, pictures
+from core.ui import help, pictures
 from core.warehouse.reference import shipped_bundles, shipped_parcels, unpack
 from core.wording.numbers import with_interval
 
 
 def kinds(block: str) -> str:
     """What a block is, whatever it says."""
-    if guide._PICTURE.fullmatch(block):
+    if help._PICTURE.fullmatch(block):
         return "picture"
-    filled = guide._PLACE.fullmatch(block)
+    filled = help._PLACE.fullmatch(block)
     lines = block.split("\n")
     starts = [line for line in lines if re.match(r"\||- |\d+\. ", line)]
     return filled[1] if filled else f"{len(starts)} entries"
@@ -26,15 +26,15 @@ def kinds(block: str) -> str:
 
 def test_both_languages_say_as_much():
     english, japanese = (
-        [[kinds(b) for b in blocks] for blocks in in_language(reader, guide.sections).values()] for reader in LANGUAGES
+        [[kinds(b) for b in blocks] for blocks in in_language(reader, help.sections).values()] for reader in LANGUAGES
     )
     assert english == japanese
     assert sum(kind == "picture" for blocks in english for kind in blocks) == 5
-    assert {kind for blocks in english for kind in blocks} >= set(guide._GENERATED)
+    assert {kind for blocks in english for kind in blocks} >= set(help._GENERATED)
 
 
 def test_no_space_stands_where_a_japanese_sentence_goes_on_in_the_next_line():
-    for blocks in in_language("ja", guide.sections).values():
+    for blocks in in_language("ja", help.sections).values():
         for block in blocks:
             lines = block.split("\n")
             assert all(re.match(r"\||- |\d+\. ", line) for line in lines[1:]), block
@@ -42,7 +42,7 @@ def test_no_space_stands_where_a_japanese_sentence_goes_on_in_the_next_line():
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_its_reference_values_are_those_of_the_profiles_that_ship(language, tmp_path):
-    text = guide.FILES[language].read_text(encoding="utf-8")
+    text = help.FILES[language].read_text(encoding="utf-8")
     rows = re.findall(r"^\| `([^`]+)` \| (\S+) \| ([\d,]+) \| (.+) \|$", text, re.MULTILINE)
     shipped = set()
     for bundle in shipped_bundles():
@@ -59,8 +59,8 @@ def test_its_reference_values_are_those_of_the_profiles_that_ship(language, tmp_
 
 @pytest.mark.parametrize("language", LANGUAGES)
 def test_the_file_to_print_needs_nothing_beside_it(language, monkeypatch):
-    monkeypatch.setitem(guide._GENERATED, "phrases", lambda: "- **<b>said**")
-    told = in_language(language, guide.printable).decode()
+    monkeypatch.setitem(help._GENERATED, "phrases", lambda: "- **<b>said**")
+    told = in_language(language, help.printable).decode()
     assert told.count("<svg") == 5 and told.count("<h2 ") == 8 and f'lang="{language}"' in told
     assert not re.search(r"<script|<link|<img|src=|url\(|<!-- |\.md\b.*</a>", told)
     assert "&lt;b&gt;said" in told and "<b>said" not in told
@@ -77,18 +77,18 @@ def test_what_was_measured_here_is_counted_apart_from_what_ships():
         },
         schema_overrides={"tags": pl.List(pl.String)},
     )
-    assert guide.measured_text(runs) == (
+    assert help.measured_text(runs) == (
         "Measured here so far – models: 1, texts: 1, runs: 2. What comes with Workdim – models: 2, texts: 2, runs: 2."
     )
-    assert guide.measured_text(runs.tail(2)).startswith("Nothing has been measured here yet. What comes with")
+    assert help.measured_text(runs.tail(2)).startswith("Nothing has been measured here yet. What comes with")
 
 
 def test_whoever_looks_for_a_word_finds_the_lines_that_hold_it():
     found = [
         line
-        for blocks in guide.sections().values()
+        for blocks in help.sections().values()
         for block in blocks
-        for line in guide._matching_parts(block, "TOKENIZER")
+        for line in help._matching_parts(block, "TOKENIZER")
     ]
     assert found and all("tokenizer" in line.casefold() for line in found)
     (glossary,) = [line for line in found if line.startswith("| Term")]
@@ -97,6 +97,6 @@ def test_whoever_looks_for_a_word_finds_the_lines_that_hold_it():
 
 def test_its_pictures_are_dark_where_the_reader_is(monkeypatch):
     monkeypatch.setattr(pictures, "theme", lambda: DARK)
-    drawn = (guide.DOCS / "figures" / "guide_shape.en.svg").read_text(encoding="utf-8")
+    drawn = (help.DOCS / "figures" / "guide_shape.en.svg").read_text(encoding="utf-8")
     assert LIGHT.paper in drawn
-    assert not [colour for colour in (LIGHT.paper, LIGHT.text, LIGHT.grid) if colour in guide._svg_in_theme(drawn)]
+    assert not [colour for colour in (LIGHT.paper, LIGHT.text, LIGHT.grid) if colour in help._svg_in_theme(drawn)]

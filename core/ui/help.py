@@ -1,4 +1,4 @@
-"""The screen Guide: docs/guide.md, with tables filled from the warehouse, the checks and the glossary; also to print."""
+"""The screen Help: docs/guide.md, with tables filled from the warehouse, the checks and the glossary; also to print."""
 
 from __future__ import annotations
 
@@ -35,6 +35,8 @@ _LINE_END = re.compile(rf"(?<=[{_WIDE}])\n *(?=[{_WIDE}A-Za-z`])|(?<=[A-Za-z`)])
 """A line end in a Japanese sentence, which Markdown would show as a space; no new item of a list begins there."""
 _LINK = re.compile(r"\[([^\]]*)\]\([\w.]+\.md\)")
 """A link to another document, which neither the app nor the printed file contains."""
+TOPICS = ("measured", "pictures", "limits", "procedure", "checklist", "phrases", "rules", "glossary")
+"""Name of each section in an address, in their order: `help?topic=glossary`."""
 MAX_HITS = 30
 
 
@@ -56,8 +58,8 @@ def show() -> None:
     if words:
         _show_hits(guide, words)
         return
-    titles = dict(enumerate(guide, start=1))
-    title = titles[inputs.choose(_("Chapter"), titles, "section", label_visibility="collapsed")]
+    titles = dict(zip(TOPICS, guide, strict=True))
+    title = titles[inputs.choose(_("Chapter"), titles, "topic", label_visibility="collapsed")]
     st.subheader(escape(title))
     for block in guide[title]:
         _show_block(block)
@@ -207,7 +209,7 @@ _GENERATED: dict[str, Callable[[], str]] = {
 
 def printable() -> bytes:
     """The whole guide as one HTML file with the current numbers."""
-    template = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True).get_template("guide.html")
+    template = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True).get_template("help.html")
     filled = {title: [_block_html(block) for block in blocks] for title, blocks in sections().items()}
     page = template.render(language=spoken(), title=_("Workdim: guide"), sections=filled)
     return f"{page}\n".encode()

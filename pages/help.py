@@ -6,9 +6,9 @@ guard()
 import streamlit as st
 
 from core.locale import _, spoken
-from core.ui import guide, inputs
+from core.ui import help, inputs
 
 with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
-    st.title(_("Guide"))
-    inputs.show_download(_("Download to print (HTML)"), guide.printable, f"workdim_guide_{spoken()}.html", "print")
-guide.show()
+    st.title(_("Help"))
+    inputs.show_download(_("Download to print (HTML)"), help.printable, f"workdim_guide_{spoken()}.html", "print")
+help.show()

@@ -8,7 +8,7 @@ from core.locale import _
 from core.ui import inputs, url_state
 from core.ui.measure import job_cards, measure_form, pilot_form
 
-st.title(_("Measure models"))
+st.title(_("Measure"))
 st.markdown(_("Measure models on a text of your choice. A measurement goes on when this page or the app is closed."))
 job_cards.show()
 if not inputs.may_write():

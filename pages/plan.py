@@ -9,7 +9,7 @@ from core.ui import inputs, reads, url_state
 from core.ui.measure import job_cards
 from core.ui.shrink import plan_form, plan_view
 
-st.title(_("Shrink"))
+st.title(_("Layer plans"))
 job_cards.show(job_cards.PLANNING)
 plans = reads.lists().plans
 model = plan_form.linked_model()

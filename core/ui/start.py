@@ -1,4 +1,4 @@
-"""The screen Home: what is known in three sentences, a small picture of each profile, and the newest runs as a table."""
+"""The screen Start: what is known in three sentences, a small picture of each profile, and the newest runs as a table."""
 
 from __future__ import annotations
 
@@ -47,16 +47,16 @@ _GRID = f"""<style>
 
 @inputs.hidden_when_read_only
 def show_measure_button() -> None:
-    """Draw the one large button, which opens the screen Measure models."""
+    """Draw the one large button, which opens the screen Measure."""
     st.html(_LARGE_BUTTON)
     if st.button(_("Compare models on my text"), type="primary", icon=":material/add_chart:", key="compare"):
-        st.switch_page("pages/pilot.py")
+        st.switch_page("pages/measure.py")
 
 
 def show_active_jobs() -> None:
     """Draw a link with the number of jobs that wait or run; nothing where there are none."""
     if n := job_cards.n_active():
-        inputs.show_link("pilot", _("Measurements that wait or are at work: {n}").format(n=n), "hourglass_top")
+        inputs.show_link("measure", _("Measurements that wait or are at work: {n}").format(n=n), "hourglass_top")
 
 
 # --- findings --------------------------------------------------------------------------------------------------
@@ -81,13 +81,15 @@ def _show_pilot(pilot: RegisteredPilot | None) -> None:
             "A pilot puts one question to several models on texts of your own, and is answered in one sentence."
         )
         _show_finding(_("Newest pilot"), ":material/science:", _("No pilot yet"), meaning)
-        st.page_link("pages/pilot.py", label=_("Plan a pilot"), query_params={"way": "pilot"})
+        st.page_link("pages/measure.py", label=_("Plan a pilot"), query_params={"way": "pilot"})
         return
     relation = reads.relation(RankingQuestion(pilot=pilot))
     claim = answer_wording.claim_text(relation)
     _show_finding(_("Newest pilot: {name}").format(name=pilot.pilot.name), ICONS[relation.word], claim)
     st.caption(escape(pilot.pilot.question_in(spoken())), help=_answer_sentence(relation))
-    st.page_link("pages/ranking.py", label=_("See its models"), query_params={"pilot": pilot.pilot_id})
+    st.page_link(
+        "pages/choose.py", label=_("See its models"), query_params={"choose": "ranking", "pilot": pilot.pilot_id}
+    )
 
 
 def _show_relation(relation: Answer) -> None:
@@ -95,7 +97,7 @@ def _show_relation(relation: Answer) -> None:
     title = _("Registered before the scores") if registration.is_registered else _("Dimension and score, exploratory")
     details = [escape(answer_wording.expectation_text(registration)), _answer_sentence(relation)]
     _show_finding(title, ICONS[relation.word], answer_wording.claim_text(relation), "  \n".join(filter(None, details)))
-    st.page_link("pages/ranking.py", label=_("See it in the ranking"))
+    st.page_link("pages/choose.py", label=_("See it in the ranking"), query_params={"choose": "ranking"})
 
 
 def _show_saving(saving: LayerPlan | None) -> None:
@@ -106,7 +108,7 @@ def _show_saving(saving: LayerPlan | None) -> None:
         return
     icon = ":material/check_circle:" if is_recommended(saving) else ":material/do_not_disturb_on:"
     _show_finding(title, icon, plan_wording.named_answer_text(saving), escape(plan_source_text(saving)))
-    st.page_link("pages/shrink.py", label=_("Shrink"), query_params={"plan": saving.plan.plan_id})
+    st.page_link("pages/plan.py", label=_("Layer plans"), query_params={"plan": saving.plan.plan_id})
 
 
 def _show_finding(title: str, icon: str, sentence: str, details: str | None = None) -> None:
@@ -157,7 +159,7 @@ def show_gallery(home: reads.HomeData) -> None:
 def _show_gallery_caption(run: dict[str, Any]) -> None:
     name = shortened_name(run["name"], MAX_NAME_LENGTH)
     st.page_link(
-        "pages/profiles.py",
+        "pages/compare.py",
         label=escape(marked_name(name, run["worst_check"] == "veto")),
         query_params={"runs": run["run_id"]},
         help=escape(verdict_text(run)),

@@ -1,4 +1,4 @@
-"""The screen Report: what a report contains and for whom, its files, its slides in small, and saved reports."""
+"""The screen Share: what a report contains and for whom, its files, its slides in small, and saved reports."""
 
 from __future__ import annotations
 

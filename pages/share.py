@@ -1,0 +1,19 @@
+from core.ui.frame import guard
+
+guard()
+
+import streamlit as st
+
+from core.locale import _
+from core.ui import notices, share
+
+st.title(_("Share"))
+runs = notices.runs_or_stop()
+saved = share.choose_saved_report()
+request = share.read_saved_report(saved) if saved else share.choose_new_report(runs)
+request, made = share.make_report(request)
+share.show_downloads(request, made)
+if saved:
+    share.show_changes(saved, made)
+share.show_save_form(request, made)
+share.show_slides(made)
