@@ -389,8 +389,7 @@ def exploratory(checkpoints: Sequence[Checkpoint]) -> Section:
             {"unit": list(code), "dimension": dimension, "performance": performance, "recipe": recipes},
             schema={"unit": pl.String, "dimension": pl.Float64, "performance": pl.Float64, "recipe": pl.String},
         )
-        every = relate(units)
-        pairs.append((told, every.once or every))
+        pairs.append((told, relate(units)))
 
     if len(code) < 5:
         return section
@@ -461,8 +460,7 @@ def specifications(found: Population, maxima: pl.DataFrame) -> Section:
         return section
     by_key = {specification_key(one): one for one in SPECIFICATIONS}
     rows = []
-    counted = {key: one.once or one for key, one in grid.relations.items()}
-    for key, one in counted.items():
+    for key, one in grid.relations.items():
         record = by_key[key]
         row = {
             "estimator": record.estimator,
@@ -475,11 +473,11 @@ def specifications(found: Population, maxima: pl.DataFrame) -> Section:
         corrected = grid.search.adjusted_p[grid.search.names.index(key)]
         coefficient = answer_wording.coefficient_text(one.rho, one.lower, one.upper)
         rows.append((names, coefficient, _p(one.p), _p(corrected), one.n))
-    negative = sum((one.rho or 0) < 0 for one in counted.values())
-    clear = [one for one in counted.values() if one.p is not None and one.p <= LEVEL]
+    negative = sum((one.rho or 0) < 0 for one in grid.relations.values())
+    clear = [one for one in grid.relations.values() if one.p is not None and one.p <= LEVEL]
     published = sum((one.rho or 0) < 0 for one in clear)
     standing = sum(p is not None and p <= LEVEL for p in grid.search.adjusted_p)
-    fewest = min(one.n for one in counted.values())
+    fewest = min(one.n for one in grid.relations.values())
     tested = fewest >= FEWEST_TEST
     section.say(
         f"The coefficient is negative in {negative} of {len(rows)} specifications"
@@ -761,7 +759,6 @@ def within_models(runs: pl.DataFrame, windows: pl.DataFrame, out: Path) -> Secti
                     ),
                     *_coefficient(found.relation),
                     found.relation.p,
-                    *_coefficient(found.relation.once)[:1],
                     answer_wording.coefficient_text(
                         found.given_types.r, found.given_types.lower, found.given_types.upper
                     ),
@@ -774,14 +771,12 @@ def within_models(runs: pl.DataFrame, windows: pl.DataFrame, out: Path) -> Secti
     corrected = _adjusted([row[_AT] for row in rows], "holm")
     small = [(row, word) for row, word, p in zip(rows, words, corrected, strict=True) if p is not None and p <= LEVEL]
     standing = [row for row, word in small if word == "hint"]
-    alone = [row for row, word in small if word != "hint"]
     section.say(
         f"**Of {len(rows)} relations {len(standing)} stand{'s' * (len(standing) == 1)} once p is corrected for looking at all of "
-        f"them (Holm){_listed(standing, 0)}.** Nobody registered them: what is told of one model is a hint at most."
-        f"{f' Over single windows that p is at most {LEVEL:g} in {len(alone)} more, where no answer stands with each document counted once{_listed(alone, 0)}.' if alone else ''}",
+        f"them (Holm){_listed(standing, 0)}.** Nobody registered them: what is told of one model is a hint at most. Each document counts once.",
         f"**{len(rows)}件の関係のうち、全件を見たことを補正した p（Holm）でも残るのは{len(standing)}件です"
         f"{_listed(standing, 1)}。**いずれも事前に登録されていないため、個々のモデルについて言えるのは「手がかり」までです。"
-        f"{f'ウィンドウ単位では補正後の p が{LEVEL:g}以下でも、文書を1回ずつ数えると答えが成り立たないものが{len(alone)}件あります{_listed(alone, 1)}。' if alone else ''}",
+        "文書は1回ずつ数えます。",
     )
     section.answer(
         (
@@ -801,9 +796,8 @@ def within_models(runs: pl.DataFrame, windows: pl.DataFrame, out: Path) -> Secti
             ("answer", "答え"),
             ("Spearman's rho", "スピアマンの順位相関"),
             ("p", "p"),
-            ("windows", "ウィンドウ"),
+            ("documents", "文書"),
             ("p, Holm", "p（Holm）"),
-            ("documents counted once", "文書を1回ずつ"),
             ("given the number of types", "異なりトークン数を固定"),
             ("tokens shuffled", "トークン順の並べ替え"),
             ("text less shuffled", "差"),

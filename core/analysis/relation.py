@@ -53,13 +53,16 @@ N_REDRAWS = 2000
 
 @dataclass(frozen=True)
 class Relation:
-    """A dimension and a score over n models; coefficients are None where they are undefined."""
+    """A dimension and a score over n recipes of models; coefficients are None where they are undefined."""
 
     answer: str
     """One of `ANSWERS`."""
     sign: Sign
     """The expectation."""
     n: int
+    """Units with both numbers, those of one recipe counted once."""
+    n_units: int = 0
+    """The same, each counted."""
     rho: float | None = None
     """Spearman's."""
     lower: float | None = None
@@ -94,13 +97,11 @@ class Relation:
     """None where fewer than two families are known, or too few models are left."""
     reasons: tuple[str, ...] = ()
     """Why it is `cannot_tell`: `no_scores`, `no_dimensions`, `one_value`, `too_few`, `stage`, `interval_too_wide`,
-    `replicates`, `search`, `picked`."""
+    `search`, `picked`."""
     without_dimension: tuple[str, ...] = ()
     """Names of units left out because their dimension is unknown."""
     without_performance: tuple[str, ...] = ()
     """Names of units left out because only their score is unknown."""
-    once: Relation | None = None
-    """The brief relation with each recipe counted once; None without replicates."""
 
     @property
     def enough(self) -> int:
@@ -116,7 +117,6 @@ class Relation:
             self,
             corrected_p=corrected,
             n_looks=n_looks if corrected is not None else 1,
-            once=self.once.as_exploratory(p, n_looks) if self.once else None,
             without_one=replace(self.without_one, changes=None) if self.without_one else None,
             without_family=replace(self.without_family, changes=None) if self.without_family else None,
         )
@@ -151,25 +151,12 @@ def relate(units: pl.DataFrame, sign: Sign = "negative", *, is_brief: bool = Fal
     Columns: unit (unique), dimension, performance; optional: dimension_error (standard error of log dimension),
     performance_error (standard error), dimension_blocks and performance_blocks (lists: log dimension and performance
     without block 0, 1, ... of what every unit has read), family, log_parameters, training_tokens, and recipe, of which the
-    unit is a replicate (null: none). Units without a finite dimension or performance are left out and named. A brief
-    relation has only the answer, rho, its intervals and p: a fifth of the time.
-
-    With replicates, an answer stands only if it is the same with each recipe counted once, by the means of its units;
-    otherwise it is `cannot_tell`, with the reason `replicates`.
+    unit is a replicate (null: none). Units without a finite dimension or performance are left out and named. Replicates are
+    not independent: each recipe counts once, by the means of its units. A brief relation has only the answer, rho, its
+    intervals and p: a fifth of the time.
     """
-    relation = _relate_units(units, sign, is_brief)
-    recipes = average_recipes(units)
-    if recipes.height == units.height:
-        return relation
-    once = _relate_units(recipes, sign, is_brief=True)
-    if once.answer == relation.answer:
-        return replace(relation, once=once)
-    return replace(relation, answer="cannot_tell", reasons=("replicates", *relation.reasons), once=once)
-
-
-def _relate_units(units: pl.DataFrame, sign: Sign, is_brief: bool) -> Relation:
-    """The relation over all units, replicates included."""
-    known, without_dimension, without_performance = known_units(units)
+    every, without_dimension, without_performance = known_units(units)
+    known = known_units(average_recipes(units))[0]
     x, y = known["dimension"].to_numpy(), known["performance"].to_numpy()
     if known.height < FEWEST_EXPLORATORY:
         relation = Relation("cannot_tell", sign, known.height, reasons=(missing_reason(units, known),))
@@ -177,7 +164,9 @@ def _relate_units(units: pl.DataFrame, sign: Sign, is_brief: bool) -> Relation:
         relation = Relation("cannot_tell", sign, known.height, reasons=("one_value",))
     else:
         relation = evaluate_ranks(x, y, sign)
-    relation = replace(relation, without_dimension=without_dimension, without_performance=without_performance)
+    relation = replace(
+        relation, n_units=every.height, without_dimension=without_dimension, without_performance=without_performance
+    )
     if is_brief or relation.rho is None:
         return relation
     tau, tau_p = kendall(x, y)

@@ -16,6 +16,7 @@ FEWEST_EXPLORATORY = stated(5, "FEWEST_EXPLORATORY")
 FEWEST_TEST = stated(10, "FEWEST_TEST")
 """Fewest models for a test of a relation, and for a dimension to weigh in a choice."""
 COVARIATES = ("log_parameters", "training_tokens")
+_BLOCKS = ("dimension_blocks", "performance_blocks")
 Numbers = Sequence[float | None] | Sequence[float] | np.ndarray
 """One number per unit; None or NaN where it is unknown."""
 
@@ -29,7 +30,7 @@ def _with_all_columns(units: pl.DataFrame) -> pl.DataFrame:
     """Add missing optional columns; set numbers that are not finite, and errors that are not positive, to null."""
     numbers = ["dimension", "performance", "dimension_error", "performance_error", *COVARIATES]
     types = pl.Schema(dict.fromkeys(numbers, pl.Float64))
-    types |= dict.fromkeys(["dimension_blocks", "performance_blocks"], pl.List(pl.Float64))
+    types |= dict.fromkeys(_BLOCKS, pl.List(pl.Float64))
     types |= dict.fromkeys(["family", "recipe"], pl.String())
     absent = [pl.lit(None).alias(name) for name in types if name not in units.columns]
     complete = units.with_columns(absent).cast(types)
@@ -77,12 +78,16 @@ def missing_reason(units: pl.DataFrame, known: pl.DataFrame) -> str:
 
 
 def average_recipes(units: pl.DataFrame) -> pl.DataFrame:
-    """One row per recipe: means over its measured units with their errors, and the first unit's family and covariates."""
+    """One row per recipe: means over its measured units (of dimensions geometric ones) with their errors, and the first
+    unit's family."""
     known = _with_all_columns(units).with_columns(recipe=pl.coalesce("recipe", "unit"))
+    if known["recipe"].n_unique() == known.height:
+        return known
     is_known = pl.all_horizontal(pl.col("dimension", "performance").is_not_null())
     # Only units with both values enter the means, unless the recipe has no such unit.
     enters = is_known | ~is_known.any().over("recipe")
     known = known.with_columns(pl.when(enters).then(pl.col("dimension", "performance")))
+    described = {"unit", "recipe", "family", "dimension", "dimension_error", "performance_error", *_BLOCKS}
 
     def error(column: str, of: str) -> pl.Expr:
         among = pl.col(column).filter(pl.col(of).is_not_null())
@@ -91,11 +96,22 @@ def average_recipes(units: pl.DataFrame) -> pl.DataFrame:
     return (
         known.group_by("recipe", maintain_order=True)
         .agg(
-            pl.col("dimension", "performance").mean(),
+            pl.col("dimension").log().mean().exp(),
             error("dimension_error", "dimension"),
             error("performance_error", "performance"),
-            pl.col("family", *COVARIATES).first(),
+            pl.col(*_BLOCKS).filter(enters),
+            pl.col("family").first(),
+            pl.exclude(described).mean(),
         )
+        .with_columns(pl.col(name).map_elements(_mean_blocks, pl.List(pl.Float64)) for name in _BLOCKS)
         .with_columns(pl.col("dimension_error", "performance_error").replace(0.0, None))
         .rename({"recipe": "unit"})
     )
+
+
+def _mean_blocks(of_units: pl.Series) -> list[float] | None:
+    """The means of lists (one per unit) of jackknife values; None unless all have the same number of them."""
+    lengths = of_units.list.len().unique().to_list()
+    if len(lengths) != 1 or not lengths[0]:
+        return None
+    return np.array(of_units.to_list(), dtype=float).mean(0).tolist()

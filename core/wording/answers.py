@@ -61,7 +61,7 @@ def _word_of(key: str) -> str:
 
 
 def headline_text(answer: Answer) -> str:
-    """`Dimension and ladder_code (bits_per_byte): cannot tell (n = 24)`."""
+    """`Dimension and ladder_code (bits_per_byte): cannot tell (n = 18)`."""
     template = _("Dimension and {benchmark}: {word} (n = {n})")
     return template.format(benchmark=benchmark_name(answer), word=answer_word(answer), n=answer.relation.n)
 
@@ -135,7 +135,7 @@ def benchmark_name(answer: Answer) -> str:
 
 
 def relation_text(relation: Relation) -> str:
-    """`Spearman's rho -0.12 [-0.50, 0.31], p = 0.58, n = 24`; where nobody registered it, with the corrected p."""
+    """`Spearman's rho -0.12 [-0.50, 0.31], p = 0.58, n = 18`; where nobody registered it, with the corrected p."""
     if relation.rho is None:
         return _("no coefficient, n = {n}").format(n=relation.n)
     p = p_value_text(relation.p)
@@ -252,7 +252,6 @@ def undecided_lines(answer: Answer) -> list[str]:
         ),
         "sources": _("Sources contradict each other, and the answer depends on which of them is right."),
         "no_direction": _("No source says whether a higher score is the better one: the expectation has no direction."),
-        "replicates": "",
     }
     return [lines.get(key, key) for key in answer.reasons]
 
@@ -271,18 +270,12 @@ def sample_size_reasons(relation: Relation, few: str, first_look: str, wide: str
 
 
 def replicate_lines(answer: Answer) -> list[str]:
-    """Whether the answer stays the same with replicates of a recipe counted once; empty if there are none."""
-    once = answer.relation.once
-    if once is None:
+    """That models of one recipe count once; empty if each is of its own."""
+    relation = answer.relation
+    if relation.n_units == relation.n:
         return []
-    if "replicates" not in answer.reasons:
-        template = _("The same answer with each recipe counted once: {numbers}.")
-        return [template.format(numbers=relation_text(once))]
-    template = _(
-        "Counting each of the replicates, the answer would be another one than with each recipe counted once ({word}; "
-        "{numbers}): no answer stands."
-    )
-    return [template.format(word=_word_of(once.answer), numbers=relation_text(once))]
+    template = _("{models} models are of {n} recipes: those of one recipe count once here, by their means.")
+    return [template.format(models=relation.n_units, n=relation.n)]
 
 
 def exclusion_lines(answer: Answer) -> list[str]:

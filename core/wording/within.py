@@ -46,24 +46,19 @@ def answer_text(windows: WindowRelation, run: Mapping[str, Any]) -> str:
         ),
     }
     relation = windows.relation
-    template = _("{claim}: {numbers} windows of {documents} documents; text {text}, protocol {protocol}.")
+    template = _("{claim}: {numbers} documents of {windows} windows; text {text}, protocol {protocol}.")
     return template.format(
         claim=claims[relation.answer].format(place=place_text(windows), model=run["name"], margin=shown(MARGIN, "g")),
         numbers=relation_text(relation),
-        documents=windows.n_documents,
+        windows=relation.n_units,
         text=run["corpus_name"],
         protocol=run["protocol"],
     )
 
 
 def note_lines(windows: WindowRelation) -> list[str]:
-    """Why no answer is possible, the answer with each document counted once, rho given the types, and the control."""
-    return [
-        *_undecided_lines(windows.relation),
-        *_document_lines(windows),
-        _given_types_text(windows),
-        *_control_lines(windows),
-    ]
+    """Why no answer is possible, rho given the types, and the control."""
+    return [*_undecided_lines(windows.relation), _given_types_text(windows), *_control_lines(windows)]
 
 
 def expectation_text() -> str:
@@ -85,28 +80,15 @@ def _undecided_lines(relation: Relation) -> list[str]:
         ),
         **sample_size_reasons(
             relation,
-            _("Fewer than {n} windows with both numbers: a picture, and no coefficient."),
-            _("Fewer than {n} windows: the coefficient is a first look and no test."),
+            _("Fewer than {n} documents with both numbers: a picture, and no coefficient."),
+            _("Fewer than {n} documents: the coefficient is a first look and no test."),
             _(
-                "{n} windows are too few for either: a |rho| of {detectable} would show with a power of 80 %, and the 90 % "
+                "{n} documents are too few for either: a |rho| of {detectable} would show with a power of 80 %, and the 90 % "
                 "interval [{lower}, {upper}] is not within ±{margin}."
             ),
         ),
     }
     return [lines[key] for key in relation.reasons if key in lines]
-
-
-def _document_lines(windows: WindowRelation) -> list[str]:
-    once = windows.relation.once
-    if once is None:
-        return []
-    if "replicates" not in windows.relation.reasons:
-        return [_("The same answer with each document counted once: {numbers}.").format(numbers=relation_text(once))]
-    template = _(
-        "Windows of one document resemble each other, and with each document counted once the answer is another one "
-        "({word}; {numbers}): no answer stands."
-    )
-    return [template.format(word=answer_word(once), numbers=relation_text(once))]
 
 
 def _given_types_text(windows: WindowRelation) -> str:

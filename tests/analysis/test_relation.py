@@ -9,6 +9,7 @@ from scipy import stats
 
 from core.analysis.relation import detectable_rho, fewest_for_unrelated, relate, relate_specifications
 from core.analysis.resampling import spearman, spearman_p_value
+from core.analysis.units import average_recipes
 from tests.bench import relations as bench
 from tests.frames import of_units as of
 from tests.frames import units
@@ -154,8 +155,8 @@ def test_every_family_is_left_out_and_judged_not_only_those_that_move_rho_furthe
     assert few.without_family.not_judged == ("most",)
 
 
-def test_replicates_do_not_make_an_answer():
-    """Twelve runs of one recipe at one end make a relation that eight recipes do not have."""
+def test_replicates_count_once():
+    """Twelve runs of one recipe at one end make a relation that nine other recipes do not have."""
     generator = np.random.default_rng(13)
     recipes = pl.DataFrame(
         {"unit": [f"r{i}" for i in range(9)], "dimension": np.exp(generator.normal(size=9)), "performance": range(9)}
@@ -171,10 +172,10 @@ def test_replicates_do_not_make_an_answer():
     both = pl.concat([recipes, again.select(recipes.columns)])
     assert relate(both.drop("recipe"), "positive").answer == "related_as_registered"
     found = relate(both, "positive")
-    assert (found.answer, found.reasons, found.once.n) == ("cannot_tell", ("replicates",), 10)
-    assert relate(recipes, "positive").once is None
-    clear = units(30, rho=0.9, recipe=[f"r{i // 2}" for i in range(30)])
-    assert (relate(clear, "positive").answer, relate(clear).once.n) == ("related_as_registered", 15)
+    assert (found.answer, found.n, found.n_units) == ("cannot_tell", 10, 21)
+    assert found.rho == pytest.approx(spearman(*of(average_recipes(both))))
+    clear = relate(units(30, rho=0.9, recipe=[f"r{i // 2}" for i in range(30)]), "positive")
+    assert (clear.answer, clear.n, clear.n_units) == ("related_as_registered", 15, 30)
 
 
 # --- bad input -------------------------------------------------------------------------------------------------
@@ -253,7 +254,7 @@ def test_scores_that_are_permuted_are_not_related():
 def test_a_brief_relation_is_the_same_without_what_stands_beside_it():
     frame = units(14, rho=0.7, seed=3, recipe=[f"r{i // 2}" for i in range(14)], log_parameters=range(14))
     whole, brief = relate(frame), relate(frame, is_brief=True)
-    for name in ("answer", "reasons", "rho", "lower", "upper", "p", "n", "detectable", "once"):
+    for name in ("answer", "reasons", "rho", "lower", "upper", "p", "n", "n_units", "detectable"):
         assert getattr(brief, name) == getattr(whole, name)
     assert (brief.tau, brief.partial.r, brief.without_one) == (None, None, None) and whole.partial.r is not None
 
@@ -272,4 +273,4 @@ def test_a_relation_under_every_specification():
     again = relate_specifications({name: frame.reverse() for name, frame in frames.items()}, "s0")
     assert again.search == found.search, "whatever the order of the models"
     twice = {"s0": units(20, rho=-0.85).with_columns(recipe=pl.lit("one"))}
-    assert relate_specifications(twice, "s0").relations["s0"].reasons == ("replicates",), "recipes count once here too"
+    assert relate_specifications(twice, "s0").relations["s0"].n == 1, "recipes count once here too"

@@ -15,16 +15,18 @@ def test_a_recipe_counts_by_the_means_of_its_measured_runs():
         {
             "unit": ["a", "b", "c", "d"],
             "recipe": ["x", "x", "x", None],
-            "dimension": [10.0, 20.0, 99.0, 5.0],
+            "dimension": [10.0, 40.0, 99.0, 5.0],
             "dimension_error": [0.3, 0.4, 0.1, None],
             "performance": [1.0, 3.0, None, 7.0],
+            "performance_blocks": [[1.0, 2.0], [3.0, 6.0], None, None],
         }
     )
     found = average_recipes(frame)
     assert found["unit"].to_list() == ["x", "d"]
-    assert found["dimension"].to_list() == [15, 5]
+    assert found["dimension"].to_list() == pytest.approx([20, 5])
     assert found["performance"].to_list() == [2, 7]
     assert found["dimension_error"].to_list() == [pytest.approx(0.25), None]
+    assert found["performance_blocks"].to_list() == [[2, 4], None]
 
 
 def test_the_share_of_variance_between_recipes():

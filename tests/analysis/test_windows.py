@@ -42,7 +42,11 @@ def test_a_loss_that_depends_on_dimension_is_a_hint_either_way_as_nobody_registe
     noise = drawn()
     dimension = noise.uniform(20, 40, 64)
     found = relate_windows(windows(3 + 0.05 * dimension + noise.normal(0, 0.3, 64), dimension))
-    assert found.relation.answer == "hint" and found.relation.rho > 0.4 and found.n_documents == 40
+    assert (
+        found.relation.answer == "hint"
+        and found.relation.rho > 0.4
+        and (found.relation.n, found.relation.n_units) == (40, 64)
+    )
     assert found.relation.n_looks == 2 and found.relation.p <= found.relation.corrected_p <= 0.05
     turned = relate_windows(windows(3 - 0.05 * dimension + noise.normal(0, 0.3, 64), dimension))
     assert turned.relation.answer == "hint" and turned.relation.rho < -0.4
@@ -53,7 +57,7 @@ def test_a_loss_that_depends_on_dimension_is_a_hint_either_way_as_nobody_registe
 
 def test_independent_numbers_are_never_called_related_more_often_than_the_test_allows():
     answers = []
-    for seed in range(15):
+    for seed in range(20, 35):
         noise = drawn(seed=seed)
         answers.append(relate_windows(windows(noise.normal(3, 1, 64), noise.uniform(20, 40, 64))).relation.answer)
     assert {*answers} <= {"hint", "not_related", "cannot_tell"}
@@ -94,8 +98,8 @@ def test_the_control_is_told_with_the_difference_of_both_coefficients():
     ("rows", "reason", "told"),
     [
         (windows(np.full(32, 3.0), np.arange(20, 52)), "one_value", "are equal"),
-        (windows(np.arange(32.0), np.arange(20, 52), n_documents=2), "replicates", "no answer stands"),
-        (windows(np.arange(4.0), np.arange(20, 24), n_documents=4), "too_few", "Fewer than 5 windows"),
+        (windows(np.arange(32.0), np.arange(20, 52), n_documents=2), "too_few", "Fewer than 5 documents"),
+        (windows(np.arange(4.0), np.arange(20, 24), n_documents=4), "too_few", "Fewer than 5 documents"),
         (windows(np.full(32, np.nan), np.arange(20, 52)), "no_scores", "has a loss"),
     ],
     ids=["equal", "two documents", "few", "no loss"],

@@ -42,10 +42,10 @@ def told(warehouse: Warehouse, *arguments: str) -> dict:
 
 def test_without_options_the_shipped_pair_is_answered(ladder: Warehouse) -> None:
     found = told(ladder)
-    assert found["answer"] == "related_as_registered" and found["n"] == 24
+    assert found["answer"] == "related_as_registered"
     assert found["lower"] < found["coefficient"] < found["upper"] < 0 and found["p"] < 0.001
     assert found["registered"]["pilot"] == "Ladder, width 128" and found["registered"]["sign"] == "negative"
-    assert found["registered"]["before_the_scores"] and found["once"]["n"] == 18
+    assert found["registered"]["before_the_scores"] and (found["n"], found["n_models"]) == (18, 24)
     assert (found["benchmark"], found["metric"], found["dimension"]) == ("ladder_code", "bits_per_byte", "inner_max")
     first, *_, last = found["models"]
     assert {"model", "dimension", "lower", "upper", "score", "rank_low", "rank_high"} <= set(first)
@@ -69,7 +69,7 @@ def test_for_people_the_sentence_comes_first_and_the_table_fits(
     assert "between two dimensions shows with a power of 80 %" in " ".join(said.split())
     assert "counted once: -0.82 (d2, one per type, three leading components removed);" in " ".join(said.split())
     assert "specifications the answer is" in said and "2503.22547 (n: not stated)" in said
-    assert "  participation_ratio" not in said and "  PR, one per type: related as registered, -0.90" in said
+    assert "  participation_ratio" not in said and "  PR, one per type: related as registered, -0.8" in said
     assert "Here: related as registered" in said
 
 
@@ -79,7 +79,7 @@ def test_another_dimension_or_score_is_exploratory(ladder: Warehouse) -> None:
     assert found["p"] <= found["corrected_p"] <= 0.05 and found["n_looks"] > 1
     assert not found["registered"]["before_the_scores"] and "exploratory" in found["sentence"]
     family = told(ladder, "--family", "llama")
-    assert family["n"] == 24 and family["registered"]["before_the_scores"], "all of them are of this family"
+    assert family["n_models"] == 24 and family["registered"]["before_the_scores"], "all of them are of this family"
 
 
 @pytest.mark.parametrize(
@@ -149,8 +149,9 @@ def spoken(app: AppTest) -> str:
 def test_within_one_model_the_answer_is_that_of_the_page(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = filled_warehouse(tmp_path)
     found = json.loads(run_core("within", RUN_IDS[0], "--json", warehouse=path).stdout)
-    assert found["inner"]["relation"]["n"] == len(found["windows"]) == 16 and found["inner"]["n_documents"] == 8
-    assert found["inner"]["shuffled"]["n"] == 16 and len(found["inner"]["difference"]) == 3
+    told = found["inner"]["relation"]
+    assert (told["n"], told["n_units"]) == (8, 16) and len(found["windows"]) == 16
+    assert found["inner"]["shuffled"]["n"] == 8 and len(found["inner"]["difference"]) == 3
     for_people = run_core("within", RUN_IDS[0], warehouse=path).stdout
     monkeypatch.setenv("WORKDIM_WAREHOUSE", str(path))
     page = opened("compare.py", runs=RUN_IDS[0], section="within")

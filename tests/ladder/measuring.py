@@ -20,7 +20,7 @@ from core.records import EARLIER, PROFILE_TABLES, SHIPPED, Profile, RunConfig
 from core.registry.protocols import PROTOCOLS
 from core.runs.jobs import new_run_id
 from core.store.parcels import RUN_FILE, write_parcel
-from tests.ladder.recipes import Recipe, all_runs
+from tests.ladder.recipes import PHASES, Recipe, all_runs
 from tests.ladder.run import log_of
 from tests.ladder.shipping import ALONG, LICENCE
 
@@ -54,8 +54,9 @@ def _wanted(finished: Iterable[Recipe], final_only: bool) -> list[tuple[Recipe, 
     wanted = [(one, one.steps, code) for one in finished] + [(one, one.steps, prose) for one in of_width]
     if final_only:
         return wanted
-    along = [one for one in of_width if one.seed == one.order == 0] + [one for one in finished if one.name == ALONG]
-    return wanted + [(one, step, code) for one in along for step in one.checkpoints[:-1]]
+    along = [one for one in of_width if one.seed == 0] + [one for one in finished if one.name == ALONG]
+    starts = [(one, step, code) for one in of_width if one.seed for step in PHASES[:-1]]
+    return wanted + starts + [(one, step, code) for one in along for step in one.checkpoints[:-1]]
 
 
 def publish(

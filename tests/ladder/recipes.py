@@ -7,6 +7,8 @@ from dataclasses import dataclass, replace
 STEPS = 1500
 CHECKPOINTS = (0, 10, 23, 53, 122, 282, 650, 1500)
 """The start, and from step 10 on in equal steps of the logarithm."""
+PHASES = (0, 23, 53, 1500)
+"""Steps that the registered tests along training name: the start, collapsed, growing, the end. Every start is measured there."""
 BATCH, CONTEXT = 16, 128
 """Windows of a step, tokens of a window."""
 VOCABULARY = 2048

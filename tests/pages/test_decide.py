@@ -51,7 +51,7 @@ def test_the_answer_stands_first_and_a_weight_changes_it_in_one_update(path: Pat
     assert app.query_params["w.dimension"] in ("10", ["10"])
     again = opened("choose.py", **{"w.dimension": "10", f"w.{SCORE}": "0"})
     assert headline(again) == headline(app)
-    assert "ladder-128" in headline(app) and "n = 24" in texts(app), "what is known of dimension and score"
+    assert "ladder-128" in headline(app) and "n = 18" in texts(app), "what is known of dimension and score"
 
 
 def test_a_link_with_criteria_thresholds_and_assumptions_is_followed(path: Path) -> None:

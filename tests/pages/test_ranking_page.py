@@ -47,7 +47,7 @@ def test_the_sentence_stands_first_and_one_picture_and_one_table_follow(language
     assert not app.exception and not app.error and not app.warning
     first = app.markdown[0].value.replace("\\", "")
     said = {"en": "Related as registered: models whose", "ja": "登録どおりの関連あり（中間層の最大次元が小さいモデル"}
-    assert said[language] in first and "-0.89 [" in first and "n = 24" in first and "ladder-code" in first
+    assert said[language] in first and "-0.80 [" in first and "n = 18" in first and "ladder-code" in first
     (picture,) = figures(app)
     (points,) = picture["data"]
     assert len(points["x"]) == 24 and "base" in points["text"] and not [t for t in points["text"] if "step1500" in t]
@@ -147,7 +147,7 @@ def test_a_name_from_a_file_is_no_markup_in_the_table(tmp_path: Path, monkeypatc
 
 def test_what_is_published_stands_beside_the_answer() -> None:
     shown = opened("choose.py", choose="ranking").dataframe[-1].value
-    assert shown["Source"][0] == "this page" and shown["n (models)"][0] == "24"
+    assert shown["Source"][0] == "this page" and shown["n (models)"][0] == "18"
     assert "arXiv 2503.22547" in shown["Source"].to_list() and shown["Direction"][0] == "related as registered"
 
 

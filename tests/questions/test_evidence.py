@@ -38,7 +38,7 @@ def test_a_record_has_what_is_declared_and_null_for_what_is_not_there() -> None:
         "models": Rows("rows", {"model": "name"}),
         "shares": "shares",
         "text": "group.text",
-        "once": Rows("relation.once", {"n": "n"}),
+        "within": Rows("relation.strata", {"n": "n"}),
     }
     assert as_record(answer, fields) == {
         "n": 3,
@@ -46,5 +46,5 @@ def test_a_record_has_what_is_declared_and_null_for_what_is_not_there() -> None:
         "models": [{"model": "a"}],
         "shares": {"low": 0.5},
         "text": "t",
-        "once": None,
+        "within": None,
     }

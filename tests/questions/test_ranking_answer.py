@@ -148,7 +148,7 @@ def test_only_the_models_that_were_named_are_counted_and_those_without_a_run_are
     assert everyone.rows.height == 24 and everyone.registration.by == "published"
 
 
-def test_replicates_of_one_recipe_count_once_or_nothing_is_told():
+def test_replicates_of_one_recipe_count_once():
     """Six replicates of the base recipe carry a relation that the recipes do not show."""
     recipes = [f"hub:m{at:02d}" for at in (0, *range(18, 24))]
     twice = registered(pilot(replicates=(tuple(recipes),)))
@@ -157,10 +157,14 @@ def test_replicates_of_one_recipe_count_once_or_nothing_is_told():
     shown = [*(rising[at] for at in order), *(30.0 - at for at in range(6))]
     assert said(models(), scores(shown), PILOT).word == "related_as_registered"
     found = said(models(), scores(shown), twice)
-    assert found.word == "cannot_tell" and "replicates" in found.reasons
-    assert (found.relation.n, found.relation.once.n) == (24, 18)
+    assert found.word == "not_related" and (found.relation.n, found.relation.n_units) == (18, 24)
+    assert (
+        "24 models are of 18 recipes: those of one recipe count once here, by their means."
+        in answer_wording.note_lines(found)
+    )
     agreed = said(models(), scores(falling()), twice)
-    assert agreed.word == "related_as_registered" and agreed.relation.once.n == 18
+    assert agreed.word == "related_as_registered" and agreed.relation.n == 18
+    assert agreed.relation.without_one.moves_most in set(agreed.population.rows["run_id"]), "a name that has a label"
 
 
 def test_the_ladder_counts_its_base_recipe_once():
@@ -175,7 +179,7 @@ def test_the_ladder_counts_its_base_recipe_once():
         select_population(replace(evidence(models(), frames.scores(*rows)), runs=runs, shipped_pilot=ladder))
     )
     assert found.word == "related_as_registered" and found.registration.by == "shipped"
-    assert (found.relation.n, found.relation.once.n) == (24, 18)
+    assert (found.relation.n, found.relation.n_units) == (18, 24)
 
 
 # --- bad input -------------------------------------------------------------------------------------------------
