@@ -96,7 +96,7 @@ def report_end(status: JobStatus, warehouse) -> int:
 
 def _result_lines(status: JobStatus, warehouse) -> Iterable[str]:
     """Raises KeyError if the result was deleted since."""
-    from core.terminal.run_summary import summary_lines
+    from core.terminal.run_summary import answer_lines, next_lines
     from core.terminal.tables import plan_lines, result_text, scored_lines
 
     result = status.result
@@ -108,8 +108,9 @@ def _result_lines(status: JobStatus, warehouse) -> Iterable[str]:
             file=result["file_sha256"][:SHORT_ID],
         )
         return [*([note] if result["was_known"] else []), *scored_lines(load_scores(status, warehouse))]
+    profile, _controls = load_measurement(status, warehouse)
     note = Sentence("It is measured already, as {run}; --again measures it once more.", run=result_text(result))
-    return [*([note] if result.get("was_known") else []), *summary_lines(*load_measurement(status, warehouse))]
+    return [*([note] if result.get("was_known") else []), *answer_lines(profile), *next_lines(profile)]
 
 
 def report_unfinished(status: JobStatus) -> int:

@@ -93,7 +93,11 @@ def show(options: argparse.Namespace) -> None:
     show_records(
         options,
         run | record | {name: [asdict(row) for row in of_kind] for name, of_kind in rows.items()},
-        lambda: run_details(profile, [read_profile(warehouse, control["run_id"]) for control in controls], record),
+        lambda: run_details(
+            profile,
+            [read_profile(warehouse, control["run_id"]) for control in controls],
+            record if options.all else None,
+        ),
     )
 
 

@@ -1,7 +1,8 @@
-"""The summary of one measurement, in lines of at most 100 columns.
+"""One measurement in lines of at most 80 columns: its answer in ten, its results below, and the rest on request.
 
-Dimensions with their 95 percent intervals, what was left out and why, second opinions, checks that did not fully pass,
-each core specification and each control, and last the verdicts with their reasons.
+The answer has the dimensions with their intervals, both verdicts, controls, checks, loss and cost, and says what comes
+next. Results are every core specification, each control and checks that did not pass. The rest are tokens left out,
+neighbours, pairs of layers and all that is stored.
 """
 
 from __future__ import annotations
@@ -29,35 +30,57 @@ from core.wording.verdicts import claim_name, marked_ratio_text, outcome_legend_
 WORDS = ("d2", "one_per_word")
 STEPS = ("autocorrelation", "kept", "removed", "added", "neighbour_overlap", "cka")
 """Measures between two layers."""
-QUANTITY = (24, 22, 0)
+QUANTITY = (22, 19, 0)
 """Columns of a quantity, its value and where it is."""
-SPECIFICATION = (53, 23, 23)
-"""Columns of a specification's name, and of the outcome of each claim."""
+SPECIFICATION = (53, 23)
+"""Columns of a specification's name and its outcome."""
+CONTROL = (50, -8, -8, -8)
+"""Columns of a control's name, and of its three dimensions."""
 LITERATURE = ("last_token", "per_prompt")
 """Clouds of the two published protocols."""
 
 
-def summary_lines(profile: Profile, controls: Sequence[Profile] = ()) -> list[str]:
-    """The whole summary; parts that a run does not have are omitted."""
+def answer_lines(profile: Profile) -> list[str]:
+    """The answer, in about ten lines."""
     return [
-        *_subject_lines(profile),
-        *_token_lines(profile),
+        *wrap(_headline(profile), WIDTH, "  ", "  "),
+        *_interval_lines(profile),
+        *_verdict_lines(profile),
+        *_controls_in_short(profile),
+        *_checks_in_short(profile),
+        *_loss_lines(profile),
+        *_cost_lines(profile),
+    ]
+
+
+def result_lines(profile: Profile, controls: Sequence[Profile] = ()) -> list[str]:
+    """The numbers behind the answer; parts that a run does not have are omitted."""
+    return [
         *_dimension_lines(profile),
+        *_layer_lines(profile),
         *_word_lines(profile),
-        *_neighbour_lines(profile),
         *_literature_lines(profile),
-        *_layer_pair_lines(profile),
-        *_check_lines(profile),
         *claim_lines([row for row in profile.claims if row.is_core]),
         *_ten_lines(profile),
         *_control_lines(profile, controls),
-        *_cost_lines(profile),
-        *_verdict_lines(profile),
+        *_check_lines(profile),
+    ]
+
+
+def more_lines(profile: Profile) -> list[str]:
+    """What was read and left out, second opinions and pairs of layers."""
+    return [
+        *_subject_lines(profile),
+        *_token_lines(profile),
+        *_neighbour_lines(profile),
+        *_layer_pair_lines(profile),
+        *_comparison_lines(profile),
+        *_memory_lines(profile),
     ]
 
 
 def check_line(row: RunCheckRow) -> str:
-    """`warn   Share of variance between windows, layer 30: 0.24 (limit 0.2)`, with the paired error if there is one.
+    """`warning  Share of variance between windows, layer 30: 0.24 (limit 0.2)`, with the paired error if there is one.
 
     A check without a limit cannot pass: it is shown as information.
     """
@@ -65,11 +88,10 @@ def check_line(row: RunCheckRow) -> str:
     error = "" if row.std_error is None else f" ± {number(row.std_error)}"
     limit = "" if row.threshold is None else _(" (limit {value})").format(value=number(row.threshold))
     value = _("not defined") if row.value is None else number(row.value)
-    outcomes = {"pass": _("pass"), "warn": _("warn"), "veto": _("veto")}
-    outcome = _("info") if row.threshold is None and row.outcome == "pass" else outcomes[row.outcome]
+    outcome = _("info") if row.threshold is None and row.outcome == "pass" else wording.name("outcome", row.outcome)
     name = wording.name("check", row.check_name)
     return _("{outcome}{name}{where}: {value}").format(
-        outcome=pad(f"{outcome} ", 6), name=name, where=where, value=f"{value}{error}{limit}"
+        outcome=pad(f"{outcome} ", 9), name=name, where=where, value=f"{value}{error}{limit}"
     )
 
 
@@ -90,6 +112,80 @@ def _interval(summary: RunSummaryRow, name: str) -> str:
 
 def _summary_of(profile: Profile, estimator: str, cloud: str) -> RunSummaryRow | None:
     return next((row for row in profile.summaries if (row.estimator, row.cloud) == (estimator, cloud)), None)
+
+
+# --- the answer ------------------------------------------------------------------------------------------------
+
+
+def _headline(profile: Profile) -> str:
+    """`SmolLM2 on python-docs: d2 is 44.4 at the start, 106 at most and 21.8 at the end`."""
+    run, summary = profile.run, _summary_of(profile, *PRIMARY)
+    text = profile.corpus.name
+    if run.pass_ != "text":
+        text = _("{text} ({control})").format(text=text, control=_control_name(run))
+    if summary is None:
+        return _("{model} on {text}, {protocol}").format(model=profile.model.name, text=text, protocol=run.protocol)
+    return _("{model} on {text}: d2 is {start} at the start, {peak} at most and {end} at the end").format(
+        model=profile.model.name,
+        text=text,
+        start=number(summary.embedding_dimension),
+        peak=number(summary.inner_max),
+        end=number(summary.final_dimension_pre_norm),
+    )
+
+
+def _interval_lines(profile: Profile) -> Iterator[str]:
+    summary = _summary_of(profile, *PRIMARY)
+    if summary is None:
+        return
+    ends = ("embedding_dimension", "inner_max", "final_dimension_pre_norm")
+    start, peak, end = (_interval(summary, name) for name in ends)
+    line = _("start {start}; peak {peak}; end {end} (95 %; one token per type, N={n:,})")
+    yield from _line(_("intervals"), line.format(start=start, peak=peak, end=end, n=summary.n_points))
+
+
+def _controls_in_short(profile: Profile) -> Iterator[str]:
+    """How many controls showed what, for each claim; a control and a run without claims have none."""
+    if profile.run.pass_ != "text" or not profile.claims:
+        return
+    told = []
+    for claim in CLAIMS:
+        counted = Counter(row.outcome for row in profile.controls if row.claim == claim and row.power is not None)
+        outcomes = join(f"{wording.name('control_outcome', outcome)} {n}" for outcome, n in counted.items())
+        if outcomes:
+            told.append(_("{claim}: {verdict}").format(claim=claim_name(claim, brief=True), verdict=outcomes))
+    yield from _line(_("controls"), _("; ").join(told) or _("none were measured; --protocol standard measures them"))
+
+
+def _checks_in_short(profile: Profile) -> Iterator[str]:
+    bad = Counter(row.outcome for row in profile.checks if row.outcome != "pass")
+    passed = sum(row.outcome == "pass" and row.threshold is not None for row in profile.checks)
+    line = _("{n} of {of} with a limit passed").format(n=passed, of=passed + bad.total())
+    yield from _line(_("checks"), join([line, *(f"{wording.name('outcome', key)} {n}" for key, n in bad.items())]))
+
+
+def _loss_lines(profile: Profile) -> Iterator[str]:
+    run = profile.run
+    if run.bits_per_byte is not None:
+        line = _("{value:.3f} bits per byte over {n:,} bytes")
+        yield from _line(_("loss"), line.format(value=run.bits_per_byte, n=run.n_bytes_scored or 0))
+
+
+def _cost_lines(profile: Profile) -> Iterator[str]:
+    run = profile.run
+    seconds: dict[str, Any] = json.loads(run.phase_seconds or "{}")
+    cost = _("{seconds:.0f} s, peak memory {memory:.2f} GB")
+    yield from _line(_("cost"), cost.format(seconds=sum(seconds.values()), memory=run.peak_memory_bytes / 1e9))
+
+
+def next_lines(profile: Profile) -> Iterator[str]:
+    """Verbs that go on from a run that was just measured."""
+    run = profile.run.run_id
+    yield from _line(_("details"), f"`workdim runs show {run}`")
+    if profile.run.pass_ == "text":
+        yield from _line(_("next"), "`workdim app`")
+        if profile.model.kind == "decoder":
+            yield from _line("", f"`workdim plan {profile.model.model_id}`")
 
 
 # --- what was measured -----------------------------------------------------------------------------------------
@@ -172,23 +268,24 @@ def _dimension_lines(profile: Profile) -> Iterator[str]:
     yield "  " + _("estimated dimension (d2, one token per type, N={n:,}), 95 % intervals").format(n=summary.n_points)
     n_layers, after_norm = profile.model.n_layers, summary.final_dimension_post_norm is not None
     rows = [
-        (_("embedding"), _interval(summary, "embedding_dimension")),
         (_("largest inner"), _interval(summary, "inner_max"), _layer_position(summary, n_layers)),
         (_("working"), wording.shape_text(vars(summary)), _band_text(summary, n_layers)),
-        (
-            _("final, before the norm") if after_norm else _("final, no final norm"),
-            _interval(summary, "final_dimension_pre_norm"),
-        ),
         *([(_("final, after the norm"), _interval(summary, "final_dimension_post_norm"))] if after_norm else []),
-        (_("expansion ratio R_e"), _interval(summary, "expansion_ratio")),
-        (_("contraction ratio R_c"), _interval(summary, "contraction_ratio")),
     ]
     yield from (_aligned(4, QUANTITY, row) for row in rows)
     extrema = [vars(row) for row in profile.extrema if row.cloud == PRIMARY[1]]
     dominant = wording.dominance_text(map(vars, profile.correlators))
     for name, text in ((_("profile"), wording.extrema_text(extrema)), (_("dominant"), dominant)):
         if text:
-            yield from wrap(_aligned(4, QUANTITY, (name, text)), WIDTH, " " * 28)
+            yield from wrap(_aligned(4, QUANTITY, (name, text)), WIDTH, " " * 26)
+
+
+def _layer_lines(profile: Profile) -> Iterator[str]:
+    """d2 of every layer on one token per type, layer 0 first."""
+    rows = [row for row in profile.estimates if (row.estimator, row.cloud, row.transform) == (*PRIMARY, "centred")]
+    values = [number(row.value) for row in sorted(rows, key=lambda row: row.layer) if row.state == "residual"]
+    if values:
+        yield from wrap(_aligned(4, QUANTITY, (_("layer by layer"), " ".join(values))), WIDTH, " " * 26)
 
 
 def _layer_position(summary: RunSummaryRow, n_layers: int) -> str:
@@ -313,14 +410,13 @@ def _layer_pair_lines(profile: Profile) -> Iterator[str]:
         "neighbour_overlap": _("overlap"),
         "cka": "CKA",
     }
-    widths = (12, *(-14 for _measure in measures))
-    yield _aligned(4, widths, [_("layers"), *(names[measure] for measure in measures)])
-    for layer in sorted({first, least, layers[len(layers) // 2], layers[-1]}):
-        between = _("{first} to {last}").format(first=layer, last=layer + 1)
-        yield _aligned(4, widths, [between, *(_with_error(pairs.get((measure, layer))) for measure in measures)])
-    nulls = [_by_chance(pairs[measure, first]) for measure in measures]
-    if any(nulls):
-        yield _aligned(4, widths, [_("by chance"), *nulls])
+    shown = sorted({first, least, layers[len(layers) // 2], layers[-1]})
+    heads = [_("{first} to {last}").format(first=layer, last=layer + 1) for layer in shown]
+    widths = (12, *(-14 for _layer in shown), -10)
+    yield _aligned(2, widths, [_("  layers"), *heads, _("chance")])
+    for measure in measures:
+        between = (_with_error(pairs.get((measure, layer))) for layer in shown)
+        yield _aligned(4, (10, *widths[1:]), [names[measure], *between, _by_chance(pairs[measure, first])])
 
 
 def _with_error(row: LayerPairRow | None) -> str:
@@ -347,32 +443,27 @@ def _check_lines(profile: Profile) -> Iterator[str]:
     Checks without a limit are information only and count as neither passed nor failed.
     """
     bad = [row for row in profile.checks if row.outcome != "pass"]
-    passed = sum(row.outcome == "pass" and row.threshold is not None for row in profile.checks)
-    line = _("{n} of {of} with a limit passed").format(n=passed, of=passed + len(bad))
-    yield from _line(_("checks"), line)
+    if bad:
+        yield "  " + _("checks that did not pass")
     worst: dict[tuple[str, str], list[RunCheckRow]] = {}
     for row in sorted(bad, key=lambda row: (row.outcome != "veto", -abs(row.value or 0.0))):
         worst.setdefault((row.outcome, row.check_name), []).append(row)
     for first, *others in worst.values():
         more = _("; further layers: {n}").format(n=len(others)) if others else ""
-        yield from wrap(f"    {check_line(first)}{more}", WIDTH, " " * 10)
+        yield from wrap(f"    {check_line(first)}{more}", WIDTH, " " * 13)
 
 
 def claim_lines(rows: Sequence[RunClaimRow]) -> Iterator[str]:
-    """One line for each specification: the outcome of both claims, with ratios and simultaneous intervals."""
-    by_key: dict[tuple[Any, ...], dict[str, RunClaimRow]] = {}
-    for row in rows:
-        by_key.setdefault((row.cloud, row.transform, row.estimator, row.n1), {})[row.claim] = row
-    if not by_key:
-        return
-    heads = (claim_name(claim, brief=True) for claim in CLAIMS)
-    yield _aligned(2, SPECIFICATION, [_("claims by specification"), *heads])
-    for by_claim in by_key.values():
-        name = specification_name(vars(next(iter(by_claim.values()))))
-        cells = (marked_ratio_text(vars(by_claim[claim])) if claim in by_claim else "–" for claim in CLAIMS)
-        yield _aligned(2, SPECIFICATION, [name, *cells])
-    legend = _("{key}; ratios of the largest inner dimension").format(key=outcome_legend_text())
-    yield from wrap(legend, WIDTH, "  ", "  ")
+    """For each claim, one line for each specification: the outcome, with ratio and simultaneous interval."""
+    for claim in CLAIMS:
+        own = [row for row in rows if row.claim == claim]
+        if own:
+            yield "  " + _("{claim}, by specification").format(claim=claim_name(claim))
+        for row in own:
+            yield _aligned(4, SPECIFICATION, [specification_name(vars(row)), marked_ratio_text(vars(row))])
+    if rows:
+        legend = _("{key}; ratios of the largest dimension").format(key=outcome_legend_text())
+        yield from wrap(legend, WIDTH, "  ", "  ")
 
 
 def _ten_lines(profile: Profile) -> Iterator[str]:
@@ -399,35 +490,33 @@ def _control_lines(profile: Profile, controls: Sequence[Profile]) -> Iterator[st
                 yield from _line(_("control"), _control_name(control.run))
                 yield from (f"  {line}" for line in lines)
         return
-    heads = (_("controls (d2, one token per type)"), _("embedding"), _("inner maximum"), _("final"))
-    yield _aligned(2, (54, -12, -15, -10), heads)
+    yield _aligned(
+        2, (CONTROL[0] + 2, *CONTROL[1:]), (_("controls (d2, one token per type)"), _("start"), _("peak"), _("end"))
+    )
     for measured in (profile, *controls):
         summary = _summary_of(measured, *PRIMARY)
         if summary is None:
             continue
         values = (summary.embedding_dimension, summary.inner_max, summary.final_dimension_pre_norm)
         vetoed = _(" (vetoed)") if "check_vetoed" in summary.qualifiers else ""
-        yield _aligned(4, (52, -12, -15, -10), [_control_name(measured.run) + vetoed, *map(number, values)])
-        for row in profile.controls:
-            if row.control_run_id == measured.run.run_id:
-                yield from wrap(f"      {wording.control_text(vars(row))}", WIDTH, " " * 8)
+        yield _aligned(4, CONTROL, [_control_name(measured.run) + vetoed, *map(number, values)])
+
+
+def _comparison_lines(profile: Profile) -> Iterator[str]:
+    """What each control says about each claim, with its interval and power."""
+    for row in profile.controls:
+        yield from wrap(f"  {wording.control_text(vars(row))}", WIDTH, " " * 4)
 
 
 def _control_name(run: RunRow) -> str:
     return wording.control_name(run.pass_, run.model_seed)
 
 
-def _cost_lines(profile: Profile) -> Iterator[str]:
-    run = profile.run
-    if run.bits_per_byte is not None:
-        line = _("{value:.3f} over {n:,} bytes").format(value=run.bits_per_byte, n=run.n_bytes_scored or 0)
-        yield from _line(_("bits per byte"), line)
-    seconds: dict[str, Any] = json.loads(run.phase_seconds or "{}")
+def _memory_lines(profile: Profile) -> Iterator[str]:
+    """Where the time went, and measures taken to save memory."""
+    seconds: dict[str, Any] = json.loads(profile.run.phase_seconds or "{}")
     phases = (f"{wording.name('phase', phase)} {_('{n} s').format(n=round(value))}" for phase, value in seconds.items())
-    cost = _("{seconds:.0f} s ({phases}), peak memory {memory:.2f} GB")
-    cost = cost.format(seconds=sum(seconds.values()), phases=join(phases), memory=run.peak_memory_bytes / 1e9)
-    yield from _line(_("cost"), join([cost, *_memory_measures(run)]))
-    yield from _line(_("run"), run.run_id)
+    yield from _line(_("time"), join([*phases, *_memory_measures(profile.run)]))
 
 
 def _memory_measures(run: RunRow) -> Iterator[str]:

@@ -217,12 +217,18 @@ def _cut(text: str, room: int) -> str:
     return shortened_name(text, length) if length < len(text) else text
 
 
-def run_details(profile: Profile, controls: Sequence[Profile], record: Mapping[str, Any]) -> list[str]:
-    """The summary as after measuring, every stored field, all checks and claims, and d2 layer by layer.
-
-    `record` holds everything stored of the run (core.warehouse.runs).
+def run_details(profile: Profile, controls: Sequence[Profile], record: Mapping[str, Any] | None = None) -> list[str]:
+    """The answer and the numbers behind it; with `record`, everything stored of the run (core.warehouse.runs), also every
+    field, all checks and claims, and d2 with its interval layer by layer.
     """
-    lines = run_summary.summary_lines(profile, controls)
+    lines = [*run_summary.answer_lines(profile), "", *run_summary.result_lines(profile, controls)]
+    if record is None:
+        return [
+            *lines,
+            "",
+            _("`workdim runs show {run} --all` shows everything.").format(run=profile.run.run_id[:SHORT_ID]),
+        ]
+    lines += ["", *run_summary.more_lines(profile)]
     for section in sections(record):
         room = max(cell_len(field.label) for field in section.fields)
         lines += ["", section.title]

@@ -1,4 +1,4 @@
-"""What the command line prints: every number with what it depends on, the verdicts last and never without reasons."""
+"""What the command line prints: the answer in about ten lines, then every number with what it depends on."""
 
 import re
 from dataclasses import replace
@@ -8,7 +8,7 @@ import pytest
 from core import wording
 from core.registry.specifications import SPECIFICATIONS
 from core.tables import RunCheckRow
-from core.terminal.run_summary import WIDTH, summary_lines
+from core.terminal.run_summary import WIDTH, answer_lines, more_lines, next_lines, result_lines
 from core.terminal.tables import run_details, runs_table
 from core.warehouse.runs import read_profile, run_records
 from core.warehouse.warehouse import Warehouse
@@ -19,7 +19,8 @@ from tests.screens import add_run
 
 
 def told(profile=None, controls=()) -> str:
-    return "\n".join(summary_lines(profile or make_profile(), controls))
+    profile = profile or make_profile()
+    return "\n".join([*answer_lines(profile), *result_lines(profile, controls), *more_lines(profile)])
 
 
 def judged(profile, **changes):
@@ -39,28 +40,39 @@ def test_no_line_is_longer_than_a_terminal():
         qualifiers=["check_vetoed", "few_types", "no_final_norm"],
     )
     controls = make_controls(profile, 5)
-    lines = told(with_controls(profile, controls), controls).splitlines()
-    assert max(len(line) for line in lines if "x" * 90 not in line) <= WIDTH
-    assert len(lines) < 80
+    profile = with_controls(profile, controls)
+    answer, results = answer_lines(profile), result_lines(profile, controls)
+    assert max(len(line) for line in answer + results + more_lines(profile) if "x" * 90 not in line) <= WIDTH == 80
+    assert len(answer) < 30 and len(answer + results) < 80  # of the longest names and reasons that there are
+
+
+def test_the_answer_comes_first_in_ten_lines():
+    profile = with_controls(make_profile(), make_controls(make_profile(), 5))
+    answer = answer_lines(profile)
+    assert answer[0].endswith("d2 is 50.0 at the start, 100 at most and 20.0 at the end")
+    labels = [line[2:16].strip() for line in answer if line[2:16].strip()]
+    assert labels[1:] == ["intervals", "verdicts", "controls", "checks", "loss", "cost"]
+    assert len(answer) <= 12 and len(result_lines(profile)) <= 50
+    assert [line.split("`")[1].split()[1] for line in next_lines(profile)] == ["runs", "app", "plan"]
 
 
 def test_what_blocks_do_is_told_beside_what_chance_gives():
     said = told()
-    assert line_with("0 to 1", said).split() == [
-        "0",
-        "to",
-        "1",
-        *["0.0300±0.01", "1.50±0.06", "48.5±2", "48.5±2"],
-        "0.0300±0.01",
-        "0.0300±0.01",
+    assert line_with("0 to 1", said).split()[:4] == ["layers", "0", "to", "1"]
+    of_first = [line_with(f"    {name} ", said).split() for name in ("autocorr.", "kept", "removed", "added")]
+    assert [cells[1] for cells in of_first] == ["0.0300±0.01", "1.50±0.06", "48.5±2", "48.5±2"]
+    assert [line_with(f"    {name} ", said).split()[-1] for name in ("kept", "overlap", "CKA")] == [
+        "0±0.5",
+        "0.0100",
+        "0±0.002",
     ]
-    assert line_with("by chance", said).split() == ["by", "chance", "0±0.5", "0.0100", "0±0.002"]
 
 
 def test_what_was_left_out_is_told_with_its_reason_and_place():
     said = told()
     assert "32 at position 0, 0 special, 64 by their norm" in said
-    assert re.search(r"largest norm 140 times the median, at layer [123]: \d+ such tokens there, \d+ % at", said)
+    largest = r"largest norm 140 times the median, at layer [123]: \d+ such tokens there, \d+ % at"
+    assert re.search(largest, " ".join(said.split()))
 
 
 def test_the_largest_norm_is_looked_for_where_the_mask_looks():
@@ -91,9 +103,8 @@ def test_dimensions_stand_with_estimator_size_interval_and_band():
     assert "estimated dimension (d2, one token per type, N=800), 95 % intervals" in said
     assert "100 [90.0, 110]" in line_with("working  ", said)
     assert "layers 1 to 2 of 4; read at layer 1" in line_with("working  ", said)
-    assert "5.00 [4.50, 5.50]" in line_with("R_c", said)
-    assert line_with("largest inner", said).endswith("100 [90.0, 110]       layer 1 of 4")
-    assert "profile                 start 50.0 at layer 0, peak 100 at layer 1, end 20.0 at layer 4" in said
+    assert line_with("largest inner", said).split("  ")[-1].strip() == "layer 1 of 4"
+    assert "profile start 50.0 at layer 0, peak 100 at layer 1, end 20.0 at layer 4" in " ".join(said.split())
     assert "intrinsic" not in said and "better" not in said
 
 
@@ -108,26 +119,26 @@ def test_dominant_coordinates_stand_below_the_profile_that_they_shape():
     share = replace(profile.correlators[0], layer=2, correlator="top_coordinates_3", value=0.7, cloud="one_per_type")
     lines = told(replace(profile, correlators=[*profile.correlators, share])).splitlines()
     below = next(number for number, line in enumerate(lines) if line.startswith("    profile  ")) + 1
-    assert lines[below].split(maxsplit=1) == [
-        "dominant",
-        "three coordinates hold half of the variance or more (layers: 2; at most",
-    ]
+    while not lines[below].startswith("    dominant"):
+        assert not lines[below].startswith("    layer by layer")
+        below += 1
+    assert lines[below].split(maxsplit=1) == ["dominant", "three coordinates hold half of the variance or more"]
     assert "dominant  " not in told(profile)
 
 
 def test_claims_stand_line_by_line_and_the_final_dimension_against_ten():
     said = told()
-    lines = said.splitlines()
-    start = next(number for number, line in enumerate(lines) if "claims by specification" in line)
+    rises, falls = said[said.index("rises inside, by") :].split("falls towards the end, by")
     core = [one for one in SPECIFICATIONS if one.is_core]
-    assert lines[start + 1].strip().split("  ")[0] == "d2, one per type"
-    assert "● 2.00 [1.90, 2.10]" in lines[start + 1] and "● 4.00 [3.81, 4.20]" in lines[start + 1]
-    (removed,) = [line for line in lines[start : start + len(core) + 1] if "three leading" in line]
-    assert "▼ 0.600" in removed
-    assert "not_core" not in said and "effective rank" not in "".join(lines[start : start + len(core) + 1])
+    assert len(rises.splitlines()) == len(core) + 2
+    assert rises.splitlines()[1].strip().split("  ")[0] == "d2, one per type"
+    assert "● 2.00 [1.90, 2.10]" in line_with("d2, one per type ", rises)
+    assert "● 4.00 [3.81, 4.20]" in line_with("d2, one per type ", falls)
+    assert "▼ 0.600" in line_with("three leading", rises)
+    assert "effective rank" not in said
     assert "core specifications: " in line_with("final dimension under", said)
     without = replace(make_profile(), claims=[])
-    assert "claims by specification" not in told(without)
+    assert "by specification" not in told(without)
 
 
 def test_the_words_of_other_tokenizers_have_lines_of_their_own():
@@ -166,9 +177,9 @@ def test_only_checks_that_did_not_pass_are_told_in_full_a_veto_first():
     limited = sum(row.threshold is not None for row in profile.checks)
     assert limited < len(profile.checks), "there are checks for information"
     assert f"{limited} of {limited + 3} with a limit passed" in said
-    assert "veto  Share of duplicate points, layer 1: 0.0900 (limit 0.0500); further layers: 1" in said
-    assert "warn  Shift of log d2 with the number of windows, layer 4: 0.120 ± 0.0310 (limit 0.0950)" in said
-    assert said.index("veto  ") < said.index("warn  ")
+    assert "veto     Share of duplicate points, layer 1: 0.0900 (limit 0.0500); further" in said
+    assert "warning  Shift of log d2 with the number of windows, layer 4: 0.120 ± 0.0310" in said
+    assert said.index("veto   ") < said.index("warning  ")
     assert "Tokens per character" not in said
 
 
@@ -178,16 +189,17 @@ def test_controls_stand_beside_the_text_with_what_they_say_of_the_claims():
     vetoed = judged(randoms[1], qualifiers=["check_vetoed"])
     controls = [shuffled, randoms[0], vetoed]
     said = told(with_controls(profile, controls), controls)
+    flat = " ".join(said.split())
     assert line_with("shuffled text ", said).split()[2:] == ["47.5", "95.0", "19.0"]
     assert "random weights, seed 1 (vetoed)" in said
-    assert "largest inner dimension: 1.05 [1.01, 1.09] times the control: the same within 10 percent" in said
-    assert "rises inside: 2.10 [2.02, 2.18] times the control, power 0.05: could not have shown it" in said
+    assert "largest inner dimension: 1.05 [1.01, 1.09] times the control: the same within 10 percent" in flat
+    assert "rises inside: 2.10 [2.02, 2.18] times the control, power 0.05: could not have shown it" in flat
     assert "controls (d2" not in told(profile)
 
 
-def test_the_verdicts_come_last_with_their_reasons():
+def test_verdicts_have_their_reasons():
     said = told(judged(make_profile(), qualifiers=["few_types"]))
-    assert " ".join(said[said.index("  verdicts") :].split()) == (
+    assert " ".join(said[said.index("  verdicts") : said.index("  controls ")].split()) == (
         "verdicts rises inside: depends on the specification (goes with dominant directions) falls towards the end: "
         "robust limits few token types: reads lower than a full sample"
     )
@@ -201,7 +213,7 @@ def test_a_control_pass_is_told_as_one_and_has_no_verdict():
 
 def test_an_encoder_and_a_run_without_summary_are_told_too():
     said = told(make_profile(model=make_model(kind="encoder")))
-    assert "20.0" in line_with("final, no final norm", said) and "bits per byte" not in said
+    assert "20.0 at the end" in said and "bits per byte" not in said
     assert "verdict" not in told(replace(make_profile(), summaries=[]))
 
 
@@ -234,8 +246,13 @@ def test_a_stored_run_is_told_as_it_was_when_it_was_measured(tmp_path):
     warehouse = Warehouse(tmp_path / "w.duckdb")
     add_run(warehouse.path, profile)
     run_id = profile.run.run_id
-    said = run_details(read_profile(warehouse, run_id), [], run_records(warehouse, [run_id]).row(0, named=True))
-    assert summary_lines(profile) == said[: len(summary_lines(profile))]
+    stored = read_profile(warehouse, run_id)
+    said = run_details(stored, [], run_records(warehouse, [run_id]).row(0, named=True))
+    assert (
+        answer_lines(profile)
+        == said[: len(answer_lines(profile))]
+        == run_details(stored, [])[: len(answer_lines(profile))]
+    )
     said = "\n".join(said)
     assert "hash of the protocol" in said and "layer   4 after the final norm" in said
     assert "vetoed" not in said and "specifications outside the core" in said
