@@ -137,6 +137,8 @@ def _windows(run_id: str, model: ModelRow, peak: float) -> list[RunWindowRow]:
             inner_d2_std_error=peak / 30,
             final_d2=peak / 5 * noise.uniform(0.8, 1.25),
             final_d2_std_error=peak / 50,
+            bits=(1.1 + 0.05 * (number % 4) - 0.075) * 500,
+            n_bytes=500,
         )
         for number in range(16)
     ]
@@ -172,7 +174,7 @@ def _run(run_id: str, model: ModelRow, corpus: CorpusRow, seed: int, changes: di
         n_dropped_special=0,
         n_dropped_norm=64,
         max_norm_ratio=140.0,
-        n_bytes_scored=15_000 if model.kind == "decoder" else None,
+        n_bytes_scored=8_000 if model.kind == "decoder" else None,
         peak_memory_bytes=1_500_000_000,
         phase_seconds='{"states": 20.0, "geometry": 40.0}',
         stack="main",

@@ -1,18 +1,20 @@
-"""Paired comparison: two models on the same questions of a benchmark.
+"""Paired comparison: two models on the same questions of a benchmark, or on the same documents of a text.
 
 Questions are paired by their hash, so their common difficulty cancels: the error of the difference comes from the
-per-question differences and is smaller than the two scores' own errors combined.
+per-question differences and is smaller than the two scores' own errors combined. So it is with the documents of a text.
 """
 
 from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Literal
 
+import numpy as np
 import polars as pl
 from scipy.special import ndtri, stdtrit
 
-from core.analysis.claims import LEVEL
+from core.analysis.claims import LEVEL, jackknife_error
 from core.analysis.ranks import POWER
 from core.errors import InputError
 from core.registry.names import NOT_STATED
@@ -147,3 +149,56 @@ def _count_discordant(both: pl.DataFrame) -> tuple[int, int]:
     right_a = both.filter((pl.col("value") == 1) & (pl.col("value_b") == 0)).height
     right_b = both.filter((pl.col("value") == 0) & (pl.col("value_b") == 1)).height
     return right_a, right_b
+
+
+# --- the loss on a text -----------------------------------------------------------------------------------------
+
+FEWEST_DOCUMENTS = 10
+"""With fewer documents their spread says little: windows are the units then, which are alike within a document."""
+
+
+@dataclass(frozen=True)
+class TextLoss:
+    """Bits per byte on a text, or of one model less another's, with its 95 percent interval."""
+
+    value: float
+    lower: float | None
+    upper: float | None
+    unit: Literal["document", "window"]
+    """What was left out by turns for the interval."""
+    n: int
+    """How many of them."""
+
+    @property
+    def is_told_apart(self) -> bool:
+        """Whether the interval excludes 0."""
+        return self.lower is not None and self.upper is not None and not self.lower <= 0 <= self.upper
+
+
+def text_loss(windows: pl.DataFrame, less: pl.DataFrame | None = None) -> TextLoss | None:
+    """Bits per byte over all windows, or the difference from those of another model on the same text.
+
+    Frames: sequence, document, bits, n_bytes. The interval is Student's, from the delete-one-document jackknife of the ratio of
+    sums, or of the difference of the two ratios without the same document. None without the bits of every window.
+    """
+    frames = [windows] if less is None else [windows, less]
+    if any(frame.is_empty() or frame["bits"].null_count() or not frame["n_bytes"].sum() for frame in frames):
+        return None
+    documents = pl.concat([frame["document"] for frame in frames]).unique().sort()
+    unit: Literal["document", "window"] = "document" if len(documents) >= FEWEST_DOCUMENTS else "window"
+    column = "document" if unit == "document" else "sequence"
+    names = pl.concat([frame[column] for frame in frames]).unique().sort().to_frame()
+    n, values, without = names.height, [], []
+    for frame in frames:
+        sums = frame.group_by(column).agg(pl.col("bits", "n_bytes").sum())
+        of_units = names.join(sums, on=column, how="left", maintain_order="left").fill_null(0)
+        bits, n_bytes = (of_units[name].to_numpy().astype(float) for name in ("bits", "n_bytes"))
+        values.append(bits.sum() / n_bytes.sum())
+        with np.errstate(invalid="ignore", divide="ignore"):
+            without.append((bits.sum() - bits) / (n_bytes.sum() - n_bytes))
+    value = float(values[0] - sum(values[1:]))
+    error = float(jackknife_error(without[0] - sum(without[1:]))) if n > 2 else math.nan
+    if not math.isfinite(error):
+        return TextLoss(value, None, None, unit, n)
+    reach = float(stdtrit(n - 1, 1 - LEVEL / 2)) * error
+    return TextLoss(value, value - reach, value + reach, unit, n)

@@ -54,6 +54,7 @@ def relate_windows(
     windows: pl.DataFrame, place: str = PLACES[0], shuffled: pl.DataFrame | None = None
 ) -> WindowRelation:
     """Relate dimension and loss; `windows` and `shuffled` are rows of run_windows of one run and of its control."""
+    windows = windows.filter(pl.col("n_points") > 0)
     units = _document_units(windows, place)
     layers = windows["inner_layer"].drop_nulls() if place == "inner" else pl.Series(dtype=pl.Int64)
     relation = WindowRelation(
@@ -61,6 +62,7 @@ def relate_windows(
     )
     if shuffled is None or shuffled.is_empty():
         return relation
+    shuffled = shuffled.filter(pl.col("n_points") > 0)
     return replace(
         relation,
         shuffled=_unregistered_relation(shuffled, place),

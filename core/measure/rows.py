@@ -283,48 +283,68 @@ def window_rows(
 ) -> list[RunWindowRow]:
     """Loss and dimension of each window of a causal model, over the same number of kept tokens in each.
 
-    `inner_layer`: the layer of the largest inner dimension. Windows of which the mask keeps less than half get no row; none do
-    if that leaves too few tokens.
+    `inner_layer`: the layer of the largest inner dimension. Windows of which the mask keeps less than half have a loss and no
+    dimension; there are no rows of windows that are too short for a dimension.
     """
-    if states.nats is None:
-        return []
     n_windows, n_tokens = sample.ids.shape
+    if states.nats is None or n_tokens < FEWEST_IN_WINDOW:
+        return []
     n_kept = np.bincount(mask.sequences, minlength=n_windows)
     usable = np.flatnonzero(2 * n_kept >= n_tokens)
     n_points = int(n_kept[usable].min()) if len(usable) else 0
     if n_points < FEWEST_IN_WINDOW:
-        return []
+        usable, n_points = usable[:0], 0
+    types, inner, final = _geometry_of_windows(mask, states, usable, n_points, inner_layer)
+    rows = []
+    for window, nats in enumerate(states.nats):
+        loss, loss_error = _mean_loss(nats)
+        inner_d2, inner_error = inner.get(window, (math.nan, math.nan))
+        final_d2, final_error = final.get(window, (math.nan, math.nan))
+        rows.append(
+            RunWindowRow(
+                run_id=run_id,
+                sequence=window,
+                document=int(sample.documents[window]),
+                n_points=n_points if window in types else 0,
+                n_types=types.get(window, 0),
+                loss=none_if_nan(loss),
+                loss_std_error=none_if_nan(loss_error),
+                inner_layer=inner_layer,
+                inner_d2=none_if_nan(inner_d2),
+                inner_d2_std_error=none_if_nan(inner_error),
+                final_d2=none_if_nan(final_d2),
+                final_d2_std_error=none_if_nan(final_error),
+                bits=float(np.nansum(nats, dtype=np.float64)) / math.log(2),
+                n_bytes=int(sample.bytes_scored[window]),
+            )
+        )
+    return rows
+
+
+_ByWindow = dict[int, tuple[float, float]]
+
+
+def _geometry_of_windows(
+    mask: TokenMask, states: HiddenStates, usable: np.ndarray, n_points: int, inner_layer: int | None
+) -> tuple[dict[int, int], _ByWindow, _ByWindow]:
+    """By window of `usable`: distinct types, and d2 with its standard error at the inner layer and after the last block."""
+    if not n_points:
+        return {}, {}, {}
     starts = np.searchsorted(mask.sequences, usable)
     rows = starts[:, None] + np.arange(n_points)  # in the table of kept tokens; (n_usable, n_points)
     types = torch.from_numpy(mask.types[rows])
     stretches = torch.arange(n_points) * N_STRETCHES // n_points
 
-    def d2_at(layer: int | None) -> list[tuple[float, float]]:
+    def d2_at(layer: int | None) -> _ByWindow:
         if layer is None:
-            return [(math.nan, math.nan)] * len(usable)
+            return {}
         points = states.points(layer, mask.keep)[rows.flatten()].reshape(*rows.shape, -1)
         values = d2_of_windows(points, types, stretches)
-        return [(row[0], row[0] * jackknife_error(np.log(row[1:]))) for row in values]
+        read = ((row[0], row[0] * jackknife_error(np.log(row[1:]))) for row in values)
+        return dict(zip(usable.tolist(), read, strict=True))
 
-    losses = [_mean_loss(nats) for nats in states.nats[usable]]
-    windows = zip(usable.tolist(), mask.types[rows], losses, d2_at(inner_layer), d2_at(states.n_layers), strict=True)
-    return [
-        RunWindowRow(
-            run_id=run_id,
-            sequence=window,
-            document=int(sample.documents[window]),
-            n_points=n_points,
-            n_types=len(np.unique(window_types)),
-            loss=none_if_nan(loss),
-            loss_std_error=none_if_nan(loss_error),
-            inner_layer=inner_layer,
-            inner_d2=none_if_nan(inner_d2),
-            inner_d2_std_error=none_if_nan(inner_error),
-            final_d2=none_if_nan(final_d2),
-            final_d2_std_error=none_if_nan(final_error),
-        )
-        for window, window_types, (loss, loss_error), (inner_d2, inner_error), (final_d2, final_error) in windows
-    ]
+    n_types = {window: len(np.unique(of)) for window, of in zip(usable.tolist(), mask.types[rows], strict=True)}
+    return n_types, d2_at(inner_layer), d2_at(states.n_layers)
 
 
 def _peak_layer(measurement: Measurement) -> int | None:

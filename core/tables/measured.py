@@ -401,7 +401,10 @@ class RunWindowRow:
     run_id: RunId
     sequence: Annotated[int, Column("Number of the window, in the order of the text.", key=True)]
     document: Annotated[int, "Number of the document that it is of; short documents count together."]
-    n_points: Annotated[int, "Tokens that the dimensions rest on: as many in each window of a run, its first ones."]
+    n_points: Annotated[
+        int,
+        "Tokens that the dimensions rest on: as many in each window of a run, its first ones; 0 where too few are left.",
+    ]
     n_types: Annotated[int, "Distinct token types among them."]
     loss: Annotated[float | None, Column("Mean loss of its tokens, each given those before it.", unit="nats")]
     loss_std_error: Annotated[float | None, "Standard error of loss, over stretches of the window."]
@@ -410,3 +413,8 @@ class RunWindowRow:
     inner_d2_std_error: Annotated[float | None, "Standard error of inner_d2, over stretches of the window."]
     final_d2: Annotated[float | None, "The same after the last block, before the final norm."]
     final_d2_std_error: Annotated[float | None, "Standard error of final_d2."]
+    bits: Annotated[
+        float | None,
+        Column("Loss of all its tokens together; over n_bytes, its bits per byte.", unit="bits", storage="DOUBLE"),
+    ] = None
+    n_bytes: Annotated[int | None, "UTF-8 bytes of these tokens."] = None

@@ -62,8 +62,8 @@ class TokenSample:
     """Jackknife block of each sequence; (n_sequences,)"""
     n_characters: int
     """Characters that the tokens cover."""
-    n_bytes_scored: int
-    """UTF-8 bytes of the tokens 1..T-1 of every sequence, those of a chat template left out."""
+    bytes_scored: np.ndarray
+    """UTF-8 bytes of the tokens 1..T-1 of each sequence, those of a chat template left out; (n_sequences,)"""
     unknown_share: float
     """Share of the tokens that are the tokenizer's unknown token."""
     windows: tuple[Window, ...]
@@ -91,6 +91,10 @@ class TokenSample:
     def is_text(self) -> np.ndarray:
         """Tokens of the text itself, or of the messages' contents; (n_sequences, n_tokens) bool"""
         return ~(self.special | self.template)
+
+    @property
+    def n_bytes_scored(self) -> int:
+        return int(self.bytes_scored.sum())
 
     @property
     def digest(self) -> str:
@@ -144,7 +148,7 @@ def draw_sample(
         documents,
         contiguous_blocks(documents, protocol.n_blocks),
         sum(window.n_characters for window in encoded),
-        sum(window.n_bytes for window in encoded),
+        np.array([window.n_bytes for window in encoded]),
         0.0 if (unknown := unknown_token(tokenizer)) is None else float((ids == unknown)[~template].mean()),
         tuple(windows),
         offsets,

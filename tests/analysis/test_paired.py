@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 from statsmodels.stats.descriptivestats import sign_test as their_sign_test
 
-from core.analysis.paired import compare_all_answers, compare_answers, mcnemar
+from core.analysis.paired import compare_all_answers, compare_answers, mcnemar, text_loss
 from core.errors import InputError
 from tests.evidence import sign_test
 
@@ -182,3 +182,44 @@ def test_the_sign_test_is_that_of_statsmodels():
     assert found.p == pytest.approx(their_sign_test(np.array(differences))[1])
     assert sign_test([1.0] * 6).p == pytest.approx(0.03125)
     assert sign_test([0.0, None]).p is None
+
+
+def read_windows(bits, n_bytes, documents):
+    return pl.DataFrame(
+        {"sequence": range(len(bits)), "document": documents, "bits": bits.astype(float), "n_bytes": n_bytes}
+    )
+
+
+def drawn_texts(rng, n_documents, gap):
+    """Windows of documents that are hard for both models alike; the second needs `gap` bits per byte more."""
+    documents = np.repeat(np.arange(n_documents), 2)
+    n_bytes = rng.integers(300, 500, len(documents))
+    ease = np.repeat(rng.normal(0, 0.3, n_documents), 2)
+    noise = rng.normal(0, 0.03, (2, len(documents)))
+    return [
+        read_windows((2 + ease + more + own) * n_bytes, n_bytes, documents)
+        for more, own in zip((0, gap), noise, strict=True)
+    ]
+
+
+def test_losses_are_paired_by_documents_and_their_interval_holds_the_truth_as_often_as_it_says():
+    rng, n_held, n_told_alone = np.random.default_rng(4), 0, 0
+    for _n in range(300):
+        one, other = drawn_texts(rng, 16, 0.05)
+        found = text_loss(one, less=other)
+        assert found.unit == "document" and found.n == 16
+        n_held += found.lower <= -0.05 <= found.upper
+        alone = text_loss(one)
+        n_told_alone += alone.upper < text_loss(other).lower
+        assert found.upper - found.lower < alone.upper - alone.lower
+    assert 0.92 <= n_held / 300 <= 0.98 and n_told_alone == 0
+    assert found.value == pytest.approx(
+        one["bits"].sum() / one["n_bytes"].sum() - other["bits"].sum() / other["n_bytes"].sum()
+    )
+
+
+def test_of_few_documents_windows_are_the_units_and_without_bits_nothing_is_told():
+    one, other = drawn_texts(np.random.default_rng(5), 4, 0.05)
+    assert (text_loss(one, less=other).unit, text_loss(one, less=other).n) == ("window", 8)
+    assert text_loss(one, less=other.with_columns(bits=pl.lit(None, dtype=pl.Float64))) is None
+    assert text_loss(one.clear()) is None

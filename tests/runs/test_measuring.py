@@ -47,7 +47,9 @@ def _assert_windows(windows: pl.DataFrame, run: dict) -> None:
     """Every window with its loss, all of them together the bits per byte of the run, and as many tokens in each."""
     assert windows["sequence"].to_list() == list(range(WHOLE.n_sequences)) and windows["n_points"].n_unique() == 1
     nats = windows["loss"].sum() * (WHOLE.n_tokens - 1)
-    assert nats / math.log(2) / run["n_bytes_scored"] == pytest.approx(run["bits_per_byte"], rel=1e-6)
+    assert nats / math.log(2) == pytest.approx(windows["bits"].sum(), rel=1e-6)
+    assert windows["n_bytes"].sum() == run["n_bytes_scored"]
+    assert windows["bits"].sum() / run["n_bytes_scored"] == pytest.approx(run["bits_per_byte"], rel=1e-6)
     for place in ("inner", "final"):
         assert windows[f"{place}_d2"].is_between(2, 1.2 * run["hidden_size"]).all()
         assert (windows[f"{place}_d2_std_error"] < windows[f"{place}_d2"]).all()

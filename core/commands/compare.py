@@ -1,0 +1,74 @@
+"""The verb compare: which of several models reads a text best, and may their dimensions be compared?"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Sequence
+
+from core.commands.context import existing_warehouse, selected_warehouse, show_records, warn
+from core.commands.jobs import report_unfinished, request_of, run_each
+from core.commands.measure import show_terms
+from core.errors import InputError
+from core.locale import in_language
+from core.questions import compare as compare_question
+from core.questions.compare import RECORD, Comparison
+from core.questions.record import as_record
+from core.records import RunConfig
+from core.runs.estimates import with_readable_companions
+from core.runs.jobs import JobStatus, remove_job
+from core.terminal.output import columns, wrap
+from core.terminal.tables import table
+from core.texts.corpora import require_corpus
+from core.warehouse.warehouse import Warehouse
+from core.wording import compare as compare_wording
+
+
+def compare(options: argparse.Namespace) -> int:
+    """What is missing is measured where a text is named; exit code 2 if that fails."""
+    if options.text is None:
+        warehouse = existing_warehouse(options)
+        run_ids = compare_question.find_runs(warehouse, options.models)
+    else:
+        warehouse = selected_warehouse(options)
+        run_ids = _measured(options, warehouse)
+        if len(run_ids) < len(dict.fromkeys(options.models)):
+            return 2
+    comparison = compare_question.ask(warehouse, run_ids)
+    sentence = in_language("en", compare_wording.answer_text, comparison)
+    show_records(
+        options,
+        {"sentence": sentence, **as_record(comparison, RECORD)},
+        lambda: comparison_lines(comparison, columns()),
+    )
+    return 0
+
+
+def _measured(options: argparse.Namespace, warehouse: Warehouse) -> list[str]:
+    """The runs of the models on the text, in their order; measured together, so that their words are the same."""
+    if len(dict.fromkeys(options.models)) < 2:
+        raise InputError("Two models or more are compared: name another one.")
+    request = request_of(RunConfig, options, model="", corpus=options.text)
+    require_corpus(request.corpus)
+    show_terms(options.models, warn)
+    run_ids: dict[str, None] = {}
+
+    def report(status: JobStatus) -> int:
+        if status.state != "finished":
+            return report_unfinished(status)
+        if waits := status.result.get("waits"):
+            warn(waits)
+            return 1
+        run_ids[status.result["run_id"]] = None
+        remove_job(status.job)
+        return 0
+
+    run_each(with_readable_companions(request, options.models, warehouse), warehouse, report)
+    return list(run_ids)
+
+
+def comparison_lines(comparison: Comparison, width: int) -> Sequence[str]:
+    """The answer, a line for each model, and what may be compared."""
+    lines = [*wrap(compare_wording.answer_text(comparison), width), ""]
+    lines += table(compare_wording.heads(comparison), compare_wording.table_rows(comparison))
+    notes = compare_wording.note_lines(comparison)
+    return [*lines, *([""] if notes else []), *(line for note in notes for line in wrap(note, width))]

@@ -1,0 +1,231 @@
+"""Which of these models reads my text best, and may their dimensions be compared? For the page and the verb Compare.
+
+The loss comes first: bits per byte are in one unit whatever the tokenizer. Heights of dimensions compare on one point per
+type with one tokenizer, on one per word with several. Encoders have no loss: their shape is the answer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Literal
+
+import polars as pl
+
+from core.analysis.differences import comparability
+from core.analysis.paired import TextLoss, text_loss
+from core.errors import InputError
+from core.questions.ranking_question import BY_TYPE, BY_WORD
+from core.questions.record import Rows
+from core.questions.selection import load_runs
+from core.records import matching_ids
+from core.warehouse import queries
+from core.warehouse.connection import Readable
+from core.warehouse.warehouse import Warehouse
+
+_LOSS_CONDITIONS = ("pass", "corpus_id", "protocol_hash")
+"""What two runs share whose losses compare: what was read. Tokenizers may differ, as losses are per byte."""
+
+
+@dataclass(frozen=True)
+class ComparedModel:
+    run: Mapping[str, Any]
+    """A row of `queries.runs`."""
+    loss: TextLoss | None
+    """None for an encoder; without an interval where the run holds no losses of single windows."""
+    dimension: Mapping[str, Any] | None
+    """The row of its summary for d2 on the points of the comparison."""
+
+
+@dataclass(frozen=True)
+class LossDifference:
+    """Bits per byte of the first model less those of another."""
+
+    other: ComparedModel
+    loss: TextLoss
+
+
+@dataclass(frozen=True)
+class Compares:
+    """Whether one thing of the first model may be held against that of another, and what stands against it."""
+
+    other: ComparedModel
+    what: Literal["bits_per_byte", "dimension"]
+    may: bool
+    points: str | None
+    """The points on which dimensions compare; None for a loss, and where they do not."""
+    reasons: tuple[str, ...]
+    """Keys of `core.wording.provenance.CONDITIONS`, or `no_loss`."""
+
+
+@dataclass(frozen=True)
+class Comparison:
+    models: tuple[ComparedModel, ...]
+    differences: tuple[LossDifference, ...]
+    """From the first to each other whose loss compares with its."""
+    compares: tuple[Compares, ...]
+    points: str | None
+    """The points on which all of them compare; None where their heights do not."""
+
+    @property
+    def difference(self) -> LossDifference | None:
+        """Of the first two."""
+        return next((one for one in self.differences if one.other is self.models[1]), None)
+
+    @property
+    def text(self) -> str | None:
+        """The text that all of them read; None where they read several."""
+        names = {model.run["corpus_id"]: model.run["corpus_name"] for model in self.models}
+        return next(iter(names.values())) if len(names) == 1 else None
+
+    @property
+    def by_loss(self) -> tuple[ComparedModel, ...]:
+        """Those whose losses compare with the first one's, the best first."""
+        alike = [one.other for one in self.differences]
+        known = [self.models[0], *alike] if alike else []
+        return tuple(sorted(known, key=lambda model: model.loss.value if model.loss else 0.0))
+
+
+RECORD: dict[str, str | Rows] = {
+    "text": "text",
+    "models": Rows(
+        "models",
+        {
+            "run_id": "run.run_id",
+            "model": "run.model_id",
+            "name": "run.name",
+            "bits_per_byte": "loss.value",
+            "lower": "loss.lower",
+            "upper": "loss.upper",
+            "dimension": Rows(
+                "dimension",
+                {"value": "inner_max", "lower": "inner_max_lower", "upper": "inner_max_upper", "n_points": "n_points"},
+            ),
+        },
+    ),
+    "difference": Rows(
+        "difference",
+        {
+            "from": "other.run.model_id",
+            "value": "loss.value",
+            "lower": "loss.lower",
+            "upper": "loss.upper",
+            "unit": "loss.unit",
+            "n": "loss.n",
+        },
+    ),
+    "differences": Rows(
+        "differences",
+        {
+            "from": "other.run.model_id",
+            "value": "loss.value",
+            "lower": "loss.lower",
+            "upper": "loss.upper",
+            "unit": "loss.unit",
+            "n": "loss.n",
+        },
+    ),
+    "points": "points",
+    "compares": Rows(
+        "compares",
+        {"model": "other.run.model_id", "what": "what", "may": "may", "points": "points", "reasons": "reasons"},
+    ),
+}
+
+
+def find_runs(warehouse: Warehouse, named: Sequence[str]) -> list[str]:
+    """Runs by the beginning or ending of their ids, and of models by name or reference the newest on a text that all models
+    named so have read. Raises InputError for what is not there."""
+    listed = queries.run_list(warehouse)
+    by_model: list[tuple[str, pl.DataFrame]] = []
+    found: dict[str, str | None] = {}
+    for name in dict.fromkeys(named):
+        matches = matching_ids(listed["run_id"], name)
+        if len(matches) > 1:
+            raise InputError(
+                "{n_found} runs begin or end with '{start}'. Type more of the id: `workdim {listed_by}` lists them.",
+                n_found=len(matches),
+                start=name,
+                listed_by="runs",
+            )
+        found[name] = matches[0] if matches else None
+        if not matches:
+            is_named = pl.any_horizontal(pl.col("name", "reference", "model_id") == name)
+            by_model.append((name, listed.filter(is_named, pl.col("pass") == "text")))
+    missing = [name for name, runs in by_model if runs.is_empty()]
+    if missing:
+        raise InputError(
+            "Neither a run nor a measured model is called {names}. Measure it with the others: add --text FILE.",
+            names=missing,
+        )
+    shared = set.intersection(*(set(runs["corpus_id"]) for _name, runs in by_model)) if by_model else set()
+    for name, runs in by_model:
+        on_shared = runs.filter(pl.col("corpus_id").is_in(list(shared)))
+        if on_shared.is_empty():
+            raise InputError("These models have read no text in common. Measure them on one: add --text FILE.")
+        newest_text = _newest_text([of for _name, of in by_model], shared)
+        found[name] = on_shared.filter(corpus_id=newest_text)["run_id"][0]
+    return list(dict.fromkeys(run_id for run_id in found.values() if run_id))
+
+
+def _newest_text(runs: Sequence[pl.DataFrame], shared: set[str]) -> str:
+    """The text of `shared` that was measured last; the runs of each frame are newest first."""
+    rows = pl.concat(runs).filter(pl.col("corpus_id").is_in(list(shared))).sort("started_at", descending=True)
+    return str(rows["corpus_id"][0])
+
+
+def ask(warehouse: Warehouse, run_ids: Sequence[str]) -> Comparison:
+    """Compare runs, the first with each other one. Raises InputError for fewer than two."""
+    with warehouse.open() as opened:
+        return read_comparison(opened, run_ids)
+
+
+def read_comparison(warehouse: Readable, run_ids: Sequence[str]) -> Comparison:
+    runs = load_runs(warehouse, run_ids)
+    windows = queries.rows(warehouse, "run_windows", run_ids)
+    summaries = queries.rows(warehouse, "run_summaries", run_ids)
+    return compare(runs, windows, summaries)
+
+
+def compare(runs: pl.DataFrame, windows: pl.DataFrame, summaries: pl.DataFrame) -> Comparison:
+    """`runs` are rows of `queries.runs` in the order of comparison, the other frames rows of their tables."""
+    if runs.height < 2:
+        raise InputError("Two runs or more are compared: name two models or runs.")
+    rows = runs.to_dicts()
+    compared = [comparability(rows[0], row) for row in rows[1:]]
+    points = (
+        BY_TYPE if all(one.by_types for one in compared) else BY_WORD if all(one.by_words for one in compared) else None
+    )
+    d2 = summaries.filter(estimator="d2", cloud=points or BY_TYPE)
+    models = tuple(
+        ComparedModel(
+            row,
+            _loss(row, windows.filter(run_id=row["run_id"])),
+            next(d2.filter(run_id=row["run_id"]).iter_rows(named=True), None),
+        )
+        for row in rows
+    )
+    first, *others = models
+    differences, compares = [], []
+    for other, dimensions in zip(others, compared, strict=True):
+        against = tuple(name for name in _LOSS_CONDITIONS if first.run.get(name) != other.run.get(name))
+        if first.loss is None or other.loss is None:
+            against = ("no_loss",)
+        compares.append(Compares(other, "bits_per_byte", not against, None, against))
+        on = BY_TYPE if dimensions.by_types else BY_WORD if dimensions.by_words else None
+        compares.append(Compares(other, "dimension", on is not None, on, dimensions.reasons))
+        if not against and first.loss and other.loss:
+            one, two = (windows.filter(run_id=model.run["run_id"]) for model in (first, other))
+            differences.append(LossDifference(other, _difference(first.loss, other.loss, text_loss(one, two))))
+    return Comparison(models, tuple(differences), tuple(compares), points)
+
+
+def _loss(run: Mapping[str, Any], windows: pl.DataFrame) -> TextLoss | None:
+    value = run["bits_per_byte"]
+    if value is None:
+        return None
+    return text_loss(windows) or TextLoss(value, None, None, "window", 0)
+
+
+def _difference(one: TextLoss, other: TextLoss, paired: TextLoss | None) -> TextLoss:
+    return paired or TextLoss(one.value - other.value, None, None, "window", 0)

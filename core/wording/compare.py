@@ -1,0 +1,155 @@
+"""The wording of a comparison of models on a text: which reads it best, their shape, and what may be compared."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import polars as pl
+
+from core import wording
+from core.analysis.differences import Comparability
+from core.analysis.paired import TextLoss
+from core.locale import _
+from core.questions.compare import ComparedModel, Compares, Comparison
+from core.wording.labels import run_labels
+from core.wording.numbers import interval_of, with_interval
+from core.wording.provenance import comparability_text, conditions_text
+
+
+def labels(comparison: Comparison) -> dict[str, str]:
+    """run_id -> the name of the model, with what tells several runs of it apart."""
+    columns = ["run_id", "name", "pass", "seed", "corpus_name", "protocol", "dtype", "stack", "worst_check"]
+    rows: list[dict[str, Any]] = [{name: model.run[name] for name in columns} for model in comparison.models]
+    return run_labels(pl.DataFrame(rows, infer_schema_length=None))
+
+
+def answer_text(comparison: Comparison) -> str:
+    """Which model reads the text best; of models without a loss, how many dimensions they use."""
+    if not comparison.differences:
+        return _shape_text(comparison)
+    names = labels(comparison)
+    ordered = comparison.by_loss
+    losses = [_loss_text(model.loss) for model in ordered]
+    if len(ordered) > 2:
+        told = [f"{names[one.run['run_id']]} {loss}" for one, loss in zip(ordered, losses, strict=True)]
+        template = _("On {text}, bits per byte (lower is better): {models}.")
+        return template.format(text=ordered[0].run["corpus_name"], models=_(", ").join(told))
+    best, other = ordered
+    template = _("On {text} {model} needs {loss} bits per byte, {other} {its_loss} (lower is better).")
+    sentence = template.format(
+        text=best.run["corpus_name"],
+        model=names[best.run["run_id"]],
+        loss=losses[0],
+        other=names[other.run["run_id"]],
+        its_loss=losses[1],
+    )
+    return wording.joined_sentences((sentence, _difference_text(comparison.differences[0].loss)))
+
+
+def _difference_text(loss: TextLoss) -> str:
+    """How far two losses are apart, the larger less the smaller, and whether that is more than chance."""
+    if loss.lower is None or loss.upper is None:
+        return _("How sure that is cannot be told: a run holds no losses of single windows.")
+    sign = 1.0 if loss.value >= 0 else -1.0
+    ends = sorted((sign * loss.lower, sign * loss.upper))
+    template = (
+        _("The difference, {difference}, is more than chance.")
+        if loss.is_told_apart
+        else _("The difference, {difference}, may be chance.")
+    )
+    return template.format(difference=with_interval(sign * loss.value, *ends))
+
+
+def _loss_text(loss: TextLoss | None) -> str:
+    return "–" if loss is None else with_interval(loss.value, loss.lower, loss.upper)
+
+
+def _shape_text(comparison: Comparison) -> str:
+    if any(not one.may and one.reasons != ("no_loss",) for one in comparison.compares if one.what == "bits_per_byte"):
+        reasons = {key: None for one in comparison.compares if one.what == "bits_per_byte" for key in one.reasons}
+        reasons.pop("no_loss", None)
+        lead = _("Their losses do not compare: another {what}.").format(what=conditions_text(reasons))
+    else:
+        lead = _("Encoders predict no next word, so there is no loss: the shape is the answer.")
+    if comparison.points is None:
+        return wording.joined_sentences((lead, _("Their heights do not compare either; where each is widest does.")))
+    names = labels(comparison)
+    told = _(", ").join(f"{names[one.run['run_id']]} {dimension_text(one)}" for one in comparison.models)
+    return wording.joined_sentences((lead, _("Largest inner dimension: {models}.").format(models=told)))
+
+
+def dimension_text(model: ComparedModel) -> str:
+    """The largest inner dimension on the points of the comparison, with its interval."""
+    return "–" if model.dimension is None else interval_of(model.dimension, "inner_max")
+
+
+def note_lines(comparison: Comparison) -> list[str]:
+    """What the intervals rest on, and what may be compared, each once."""
+    names = labels(comparison)
+    lines = []
+    if len(comparison.differences) > 1:
+        first = names[comparison.models[0].run["run_id"]]
+        told = [
+            f"{names[one.other.run['run_id']]} {with_interval(one.loss.value, one.loss.lower, one.loss.upper)}"
+            for one in comparison.differences
+        ]
+        lines.append(_("{name} less each other: {differences}.").format(name=first, differences=_(", ").join(told)))
+    units = {(one.loss.unit, one.loss.n) for one in comparison.differences if one.loss.n}
+    for unit, n in sorted(units):
+        lines.append(
+            _("Intervals: 95 %, each of {n} documents left out in turn, the same for both models.").format(n=n)
+            if unit == "document"
+            else _(
+                "Intervals: 95 %, each of {n} windows left out in turn. The text has too few documents for more, and windows of "
+                "one document are alike: they may be too narrow."
+            ).format(n=n)
+        )
+    if comparison.differences and len({model.run["tokenizer_hash"] for model in comparison.models}) > 1:
+        lines.append(
+            _("Windows begin at the same places for all; a model of longer tokens reads each a little further.")
+        )
+    return [*lines, *compares_lines(comparison, names)]
+
+
+def compares_lines(comparison: Comparison, names: dict[str, str]) -> list[str]:
+    """Whether dimensions may be compared with the first model's, those of one reason together."""
+    by_sentence: dict[str, list[str]] = {}
+    for one in comparison.compares:
+        if one.what == "dimension":
+            by_sentence.setdefault(_dimensions_text(one), []).append(names[one.other.run["run_id"]])
+    first = names[comparison.models[0].run["run_id"]]
+    if len(comparison.models) == 2:
+        return list(by_sentence)
+    template = _("{first} and {names}: {what}")
+    return [template.format(first=first, names=_(", ").join(others), what=what) for what, others in by_sentence.items()]
+
+
+def _dimensions_text(one: Compares) -> str:
+    by_types, by_words = one.points == "one_per_type", one.points == "one_per_word"
+    return comparability_text(Comparability(by_types, by_words, one.reasons))
+
+
+def heads(comparison: Comparison) -> Sequence[str]:
+    """The heads of `table_rows`."""
+    points = wording.name("cloud", comparison.points or "one_per_type")
+    return (
+        _("Model"),
+        _("Bits per byte"),
+        _("Largest inner dimension, {points}").format(points=points),
+        _("N (points)"),
+    )
+
+
+def table_rows(comparison: Comparison) -> list[tuple[str, str, str, str]]:
+    """A line for each model, in the order of comparison."""
+    names = labels(comparison)
+    return [
+        (
+            names[model.run["run_id"]],
+            _loss_text(model.loss),
+            dimension_text(model),
+            "–" if model.dimension is None else f"{model.dimension['n_points']:,}",
+        )
+        for model in comparison.models
+    ]

@@ -1,0 +1,88 @@
+"""Models compared on a text: the loss first, what may be compared once, and encoders by their shape."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+
+from core.errors import InputError
+from core.questions import compare as compare_question
+from core.questions.record import as_record
+from core.store.parcels import write_parcel
+from core.warehouse.runs import ingest_parcel
+from core.warehouse.warehouse import Warehouse
+from core.wording import compare as compare_wording
+from tests.profiles import make_model, make_profile
+
+A, B, C, E, F = (f"01900000-0000-7000-8000-00000000000{n}" for n in range(5))
+
+
+@pytest.fixture(scope="module")
+def warehouse(tmp_path_factory) -> Warehouse:
+    """Three decoders, of which `b` reads the text worse and `c` has another tokenizer, and two encoders."""
+    folder = tmp_path_factory.mktemp("compared")
+    warehouse = Warehouse(folder / "w.duckdb")
+
+    def add(run_id: str, name: str, more_bits: float = 0.0, words: str | None = None, **changes) -> None:
+        profile = make_profile(run_id, model=make_model(f"local:{name}", **changes))
+        windows = [
+            replace(row, document=row.sequence, bits=row.bits + more_bits * row.n_bytes) for row in profile.windows
+        ]
+        bits = sum(row.bits for row in windows) / 8000 if windows else None
+        profile = replace(profile, windows=windows, run=replace(profile.run, bits_per_byte=bits, words_hash=words))
+        parcel = warehouse.parcels / run_id
+        write_parcel(parcel, profile)
+        ingest_parcel(warehouse, parcel)
+
+    add(A, "a", words="w")
+    add(B, "b", 0.3)
+    add(C, "c", 0.01, words="w", tokenizer_hash="other")
+    add(E, "e", kind="encoder")
+    add(F, "f", kind="encoder")
+    return warehouse
+
+
+def test_the_loss_on_the_text_comes_first_with_its_paired_difference(warehouse):
+    found = compare_question.ask(warehouse, [A, B])
+    record = as_record(found, compare_question.RECORD)
+    assert [one["bits_per_byte"] for one in record["models"]] == pytest.approx([1.1, 1.4])
+    difference = record["difference"]
+    assert difference["value"] == pytest.approx(-0.3) and difference["unit"] == "document" and difference["n"] == 16
+    assert difference["lower"] == pytest.approx(-0.3) == difference["upper"]  # each document is worse by the same
+    assert record["points"] == "one_per_type" and all(one["may"] for one in record["compares"])
+    told = compare_wording.answer_text(found)
+    assert told.startswith("On ") and "a needs 1.10 [" in told and "b 1.40 [" in told and "more than chance" in told
+
+
+def test_another_tokenizer_is_compared_on_words_and_that_is_said_once(warehouse):
+    found = compare_question.ask(warehouse, [A, C])
+    assert found.points == "one_per_word" and found.difference.loss.value == pytest.approx(-0.01)
+    notes = compare_wording.note_lines(found)
+    assert sum("one point per word" in note for note in notes) == 1
+    assert compare_question.ask(warehouse, [B, C]).points is None  # not measured on the same words
+
+
+def test_of_three_each_is_held_against_the_first_and_the_best_is_named_first(warehouse):
+    found = compare_question.ask(warehouse, [B, C, A])
+    assert [one.other.run["run_id"] for one in found.differences] == [C, A]
+    assert [one.run["run_id"] for one in found.by_loss] == [A, C, B]
+    assert "(lower is better): a 1.10 [" in compare_wording.answer_text(found)
+    assert compare_wording.note_lines(found)[0].startswith("b less each other: c 0.290")
+
+
+def test_encoders_have_no_loss_and_their_shape_is_the_answer(warehouse):
+    found = compare_question.ask(warehouse, [E, F])
+    assert found.difference is None and {one.reasons for one in found.compares if not one.may} == {("no_loss",)}
+    told = compare_wording.answer_text(found)
+    assert "there is no loss: the shape is the answer" in told and "Largest inner dimension: e " in told
+    mixed = compare_question.ask(warehouse, [A, E])
+    assert mixed.points is None and "no loss" in compare_wording.answer_text(mixed)
+
+
+def test_runs_are_found_by_id_and_models_by_name(warehouse):
+    assert compare_question.find_runs(warehouse, ["a", B[-6:], "a"]) == [A, B]
+    with pytest.raises(InputError, match="nobody"):
+        compare_question.find_runs(warehouse, ["a", "nobody"])
+    with pytest.raises(InputError, match="Two runs"):
+        compare_question.ask(warehouse, [A])
