@@ -64,7 +64,7 @@ class Model:
     final: float = 21.7
     final_post_norm: float | None = 18.0
     rise: str | None = "depends"
-    fall: str | None = "not_controlled"
+    fall: str | None = "untested"
     reasons_rise: tuple[str, ...] = ("axis_dominant_directions",)
     reasons_fall: tuple[str, ...] = ("no_control",)
     qualifiers: tuple[str, ...] = ()

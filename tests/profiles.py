@@ -365,7 +365,7 @@ def _distributions(run_id: str, layer: int, noise: random.Random) -> list[LayerD
 
 
 def _claims(run_id: str, seed: int, model: ModelRow) -> Iterator[RunClaimRow]:
-    """As of a profile whose rise goes with dominant directions and whose fall is robust."""
+    """As of a profile whose rise goes with dominant directions and whose fall holds."""
     layer = max(1, model.n_layers // 3)
     for one in SPECIFICATIONS:
         if model.n_layers < 2:
@@ -461,7 +461,7 @@ def _summary(
         lowest_layer=model.n_layers,
         lowest_dimension=peak / 5,
         verdict_rise="depends",
-        verdict_fall="robust",
+        verdict_fall="holds",
         reasons_rise=["axis_dominant_directions"],
         reasons_fall=[],
         working_dimension=peak,

@@ -7,6 +7,9 @@ removed: nothing compares with them any more.
 and dimension of each window where an earlier version measured them without, from a forward pass alone; a control with
 shuffled tokens that is not there is measured.
 
+`python -m tests.reference --judge` judges all shipped profiles again from their stored estimates, blocks and halves, without
+measuring, and writes their parcels with all of today's tables. Where blocks were not kept, claims stay and verdicts follow.
+
 `python -m tests.reference --pack` puts the controls, and the profiles of the ladder and of damaged networks, which are many and
 alike, into a file of each kind, and `--unpack` makes folders of them again, as `tests.ladder --measure` and `tests.damage` do before they begin.
 """
@@ -21,13 +24,15 @@ import lzma
 import shutil
 import tarfile
 import tempfile
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import polars as pl
 
-from core.analysis.shape import judge_profile
+from core.analysis.shape import judge_again, judge_profile
 from core.errors import InputError
 from core.files import move
 from core.measure.capture import capture
@@ -35,7 +40,7 @@ from core.measure.plan import mask_tokens
 from core.measure.profile import measure_profile, open_network, select_sample
 from core.measure.rows import window_rows
 from core.measure.setup import open_setup
-from core.records import DAMAGED, EARLIER, LOCAL, SHIPPED, RunConfig
+from core.records import DAMAGED, EARLIER, LOCAL, SHIPPED, Profile, RunConfig
 from core.registry.protocols import PROTOCOLS
 from core.runs.jobs import new_run_id
 from core.store.parcels import RUN_FILE, read_parcel, write_parcel
@@ -50,6 +55,7 @@ def main() -> None:
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--warehouse", type=Path)
     what.add_argument("--windows", action="store_true")
+    what.add_argument("--judge", action="store_true")
     what.add_argument("--pack", action="store_true")
     what.add_argument("--unpack", action="store_true")
     parser.add_argument("runs", nargs="*", metavar="RUN")
@@ -58,6 +64,8 @@ def main() -> None:
         unpack_all()
     if options.warehouse or options.windows:
         publish_all(options)
+    if options.judge:
+        judge_all()
     if not options.unpack:
         pack()
 
@@ -129,6 +137,34 @@ def _bundle_of(header: dict[str, Any]) -> str | None:
 def unpack_all() -> None:
     for bundle in shipped_bundles():
         unpack(bundle, PROFILES)
+
+
+# --- verdicts --------------------------------------------------------------------------------------------------
+
+
+def judge_all() -> None:
+    """Every profile is read before the first is written: a run is judged with its controls as they were measured."""
+    profiles = {folder.name: Profile.from_frames(read_parcel(folder)) for folder in shipped_parcels()}
+    words: Counter[tuple[str, str]] = Counter()
+    for profile in profiles.values():
+        judged = judge(profile, profiles)
+        write_parcel(PROFILES / profile.run.run_id, judged)
+        words.update(
+            one for row in judged.summaries[:1] for one in (("rise", row.verdict_rise), ("fall", row.verdict_fall))
+        )
+    print(", ".join(f"{claim} {word}: {n}" for (claim, word), n in sorted(words.items())))
+
+
+def judge(profile: Profile, profiles: Mapping[str, Profile]) -> Profile:
+    """A profile with today's judgement. What a control without blocks was once found to show is kept."""
+    if not profile.replicates:
+        return judge_again(profile)
+    told = profile.summaries[0] if profile.summaries else None
+    controls = [profiles[name] for name in (told and told.control_run_ids) or () if name in profiles]
+    judged = judge_profile(profile, controls)
+    compared = {row.control_run_id for row in judged.controls}
+    kept = [row for row in profile.controls if row.control_run_id not in compared]
+    return judge_again(replace(judged, controls=judged.controls + kept)) if kept else judged
 
 
 # --- windows ---------------------------------------------------------------------------------------------------

@@ -19,7 +19,7 @@ import numpy as np
 from scipy import special
 
 from core.records import Estimate, Profile
-from core.registry.specifications import CLAIMS, REFERENCE, SPECIFICATIONS, Specification
+from core.registry.specifications import REFERENCE, SPECIFICATIONS, Specification
 from core.tables import LayerEstimateRow, LayerReplicateRow, RunClaimRow
 
 MARGIN = math.log(1.1)
@@ -119,18 +119,34 @@ class SimultaneousLimits:
 def simultaneous_limits(values: np.ndarray, blocks: np.ndarray) -> SimultaneousLimits:
     """Limits from values (n,) and the same values without each block (n, n_blocks)."""
     b = blocks.shape[1]
-    pseudo = (1 - b) * (blocks - blocks.mean(1, keepdims=True))  # deviations of the pseudo-values; (n, b)
-    squares = (pseudo**2).mean(1)
-    scale = np.sqrt(squares)
-    unit = np.divide(pseudo, scale[:, None], out=np.zeros_like(pseudo), where=scale[:, None] > 0)
+    unit, errors = _unit_deviations(blocks)
     largest = np.zeros(N_FLIPS)
     flips = _sign_flips(b)
     for part in np.array_split(unit, max(1, math.ceil(len(unit) / 64))):  # bounds memory for pairs of many layers
         means = flips @ part.T / b  # (n_flips, n)
         largest = np.maximum(largest, np.abs(means, out=means).max(1, initial=0))
     # Of flipped values with mean square 1, the studentised mean grows with the mean: the largest mean has the largest.
-    studentised = largest / np.sqrt(np.maximum(1 - largest**2, 1e-12) / (b - 1))
-    return SimultaneousLimits(values, np.sqrt(squares / (b - 1)), np.sort(studentised))
+    return SimultaneousLimits(values, errors, np.sort(_studentised(largest, b)))
+
+
+def flipped_deviations(blocks: np.ndarray) -> np.ndarray:
+    """Deviations of values (n,) under each sign flip of the blocks, the same for all of them; (n_flips, n)."""
+    unit, errors = _unit_deviations(blocks)
+    return np.asarray(errors * _studentised(_sign_flips(blocks.shape[1]) @ unit.T / blocks.shape[1], blocks.shape[1]))
+
+
+def _unit_deviations(blocks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Deviations of the pseudo-values with mean square 1, (n, n_blocks), and the standard errors of their means, (n,)."""
+    b = blocks.shape[1]
+    pseudo = (1 - b) * (blocks - blocks.mean(1, keepdims=True))
+    scale = np.sqrt((pseudo**2).mean(1))
+    unit = np.divide(pseudo, scale[:, None], out=np.zeros_like(pseudo), where=scale[:, None] > 0)
+    return unit, scale / math.sqrt(b - 1)
+
+
+def _studentised(means: np.ndarray, n_blocks: int) -> np.ndarray:
+    """Means of flipped values with mean square 1, over their standard errors."""
+    return np.asarray(means / np.sqrt(np.maximum(1 - means**2, 1e-12) / (n_blocks - 1)))
 
 
 @cache
@@ -210,16 +226,14 @@ def holm_outcomes(results: Sequence[ClaimResult | None]) -> list[str]:
     return outcomes
 
 
-def evaluate_claims(profile: Profile) -> list[RunClaimRow]:
-    """Rows for every claim under every measured specification; core specifications get a row even where unmeasured.
+def read_specifications(profile: Profile) -> list[tuple[Specification, LogProfile | None]]:
+    """The log profile under every declared specification, None where it was not measured.
 
     Empty without inner layers, and for a protocol without the cloud of the reference specification.
     """
     if profile.model.n_layers < 2 or all(row.cloud != REFERENCE.cloud for row in profile.estimates):
         return []
-    log_profiles = [(specification, log_profile(profile, specification)) for specification in SPECIFICATIONS]
-    run = profile.run
-    return [row for claim in CLAIMS for row in claim_rows(run.run_id, run.seed, claim, log_profiles)]
+    return [(specification, log_profile(profile, specification)) for specification in SPECIFICATIONS]
 
 
 def claim_rows(

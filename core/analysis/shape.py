@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import Any, NamedTuple
 
@@ -17,13 +17,15 @@ import numpy as np
 from core.analysis.claims import (
     MARGIN,
     LogProfile,
+    claim_rows,
     evaluate_claim,
-    evaluate_claims,
     jackknife_error,
     log_profile,
+    read_specifications,
     simultaneous_limits,
 )
 from core.analysis.controls import compare_with_controls
+from core.analysis.curve import ClaimCounts, count_claim
 from core.analysis.verdict import Verdict, decide_verdict
 from core.records import Profile
 from core.registry.passes import PASSES
@@ -48,30 +50,49 @@ def judge_profile(profile: Profile, controls: Sequence[Profile] = (), failed: Se
 
     `failed` names the control passes that could not be measured.
     """
-    claim_rows = evaluate_claims(profile)
-    control_rows = compare_with_controls(profile, controls)
-    untrained = [name for name in failed if not PASSES[name].has_effect]
-    verdicts = {
-        claim: decide_verdict(
-            [row for row in claim_rows if row.claim == claim],
-            [row for row in control_rows if row.claim == claim],
-            profile.worst_check == "veto",
-            untrained,
-        )
-        for claim in CLAIMS
-    }
+    read, run = read_specifications(profile), profile.run
+    claims = [row for claim in CLAIMS for row in claim_rows(run.run_id, run.seed, claim, read)] if read else []
+    core = [logs for specification, logs in read if specification.is_core and logs]
+    judged = replace(profile, claims=claims, controls=compare_with_controls(profile, controls))
+    verdicts = {claim: _judge_claim(judged, claim, core, failed) for claim in CLAIMS}
     clouds = [
         cloud
         for cloud in CLOUDS
         if any(row.cloud == cloud and row.estimator == REFERENCE.estimator for row in profile.estimates)
     ]
     return replace(
-        profile,
-        claims=claim_rows,
-        controls=control_rows,
+        judged,
         extrema=[row for cloud in clouds for row in find_extrema(profile, cloud)],
         summaries=[_summary(profile, cloud, controls, verdicts) for cloud in clouds],
     )
+
+
+def judge_again(profile: Profile) -> Profile:
+    """The profile with the verdicts and counts that follow from its stored claims, controls and checks.
+
+    All that can be done where the values without each block were not kept: a joint test stays as it was.
+    """
+    columns = _verdict_columns({claim: _judge_claim(profile, claim, [], []) for claim in CLAIMS})
+    known = {name: value for name, value in columns.items() if value is not None}
+    return replace(profile, summaries=[replace(row, **known) for row in profile.summaries])
+
+
+_Judged = tuple[Verdict, ClaimCounts]
+
+
+def _judge_claim(profile: Profile, claim: str, core: Sequence[LogProfile], failed: Sequence[str]) -> _Judged:
+    rows = [row for row in profile.claims if row.claim == claim]
+    controls = [row for row in profile.controls if row.claim == claim]
+    untrained = [name for name in failed if not PASSES[name].has_effect]
+    verdict = decide_verdict(rows, controls, profile.worst_check == "veto", untrained)
+    return verdict, count_claim(rows, claim, core)
+
+
+def _verdict_columns(verdicts: Mapping[str, _Judged]) -> dict[str, Any]:
+    columns: dict[str, Any] = {}
+    for claim, (verdict, counts) in verdicts.items():
+        columns |= {f"verdict_{claim}": verdict.word, f"reasons_{claim}": verdict.reasons, **counts.columns(claim)}
+    return columns
 
 
 # --- turns of the profile --------------------------------------------------------------------------------------
@@ -168,7 +189,9 @@ def _inner_maximum(logs: LogProfile, middle: int, to: LogProfile | None = None, 
 # --- the summary -----------------------------------------------------------------------------------------------
 
 
-def _summary(profile: Profile, cloud: str, controls: Sequence[Profile], verdicts: dict[str, Verdict]) -> RunSummaryRow:
+def _summary(
+    profile: Profile, cloud: str, controls: Sequence[Profile], verdicts: Mapping[str, _Judged]
+) -> RunSummaryRow:
     n_layers = profile.model.n_layers
     specification = replace(REFERENCE, cloud=cloud)
     logs, post = log_profile(profile, specification), log_profile(profile, specification, "post_norm")
@@ -184,10 +207,7 @@ def _summary(profile: Profile, cloud: str, controls: Sequence[Profile], verdicts
         **_interval_columns("embedding_dimension", _find_interval(profile, cloud, 0, "residual")),
         **_interval_columns("final_dimension_pre_norm", _find_interval(profile, cloud, n_layers, "residual")),
         **_interval_columns("final_dimension_post_norm", _find_interval(profile, cloud, n_layers, "post_norm")),
-        verdict_rise=verdicts["rise"].word,
-        verdict_fall=verdicts["fall"].word,
-        reasons_rise=verdicts["rise"].reasons,
-        reasons_fall=verdicts["fall"].reasons,
+        **_verdict_columns(verdicts),
         qualifiers=_qualifiers(profile, cloud, post is not None),
         bits_per_byte=profile.run.bits_per_byte,
         n_points=_n_points(profile, cloud),

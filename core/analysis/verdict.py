@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+from core.analysis.curve import is_small
 from core.registry.specifications import SPECIFICATIONS
 from core.tables import RunClaimRow, RunControlRow
 
@@ -15,9 +16,9 @@ TEN = 10.0
 @dataclass(frozen=True)
 class Verdict:
     word: str
-    """`robust`, `depends`, `no`, `cannot_tell`, `not_usable` or `not_controlled`."""
+    """A key of `VERDICTS`."""
     reasons: list[str]
-    """Why it is not robust, by key; empty for `robust` and `no`."""
+    """Why it does not simply hold, by key; empty for `holds` and `fails`."""
 
 
 def decide_verdict(
@@ -25,45 +26,48 @@ def decide_verdict(
 ) -> Verdict:
     """The verdict on one claim from its rows and those of its controls; `failed` names passes that could not be measured.
 
-    `robust` needs every core row (an intersection-union test, which needs no correction) and a powered control that was
-    exceeded. `depends` needs a yes and a no that both survive Holm's correction over the core: without it, specifications
-    at the margin give a false yes in 16 to 27 percent.
+    `holds` needs every core row (an intersection-union test, which needs no correction) and a usable control with power
+    that was exceeded. `mostly_holds` lets one core row be too small to count: its limits lie above one and reach 1.1
+    (`is_small`). It says that all exceed one and all but one 1.1, and is wrong in at most 2 x 2.5 percent whichever two
+    do not. `depends` needs a yes and a no that both survive Holm's correction over the core: without it, specifications
+    at the margin give a false yes in 16 to 27 percent. That methods disagree hides no control that shows the claim.
     """
     core = [row for row in rows if row.is_core]
     if is_vetoed:
-        return Verdict("not_usable", ["check_vetoed"])
+        return Verdict("invalid", ["check_vetoed"])
     if not core:
-        return Verdict("cannot_tell", ["too_few_layers"])
-    shows_it = [row for row in controls if row.outcome == "shows_it"]
-    if all(row.outcome == "yes" for row in core):
-        return Verdict("depends", ["control_shows_it"]) if shows_it else _verdict_against_controls(controls, failed)
-    reference = core[0]
+        return Verdict("unclear", ["too_few_layers"])
+    judges = [row for row in controls if row.power is not None]
+    shown = ["control_shows_it"] if any(row.outcome == "shows_it" for row in judges) else []
     kinds = {row.outcome_holm for row in core}
+    others = [row for row in core if row.outcome != "yes"]
+    is_small_alone = len(others) == 1 and is_small(others[0])
     if "yes" in kinds and kinds & {"no", "opposite"}:
-        return Verdict("depends", _disagreeing_axes(core))
-    if reference.outcome == "yes" and shows_it:
-        return Verdict("depends", ["control_shows_it"])
-    if reference.outcome in ("no", "opposite") and not any(row.outcome == "yes" for row in core):
-        return Verdict("no", [])
+        return Verdict("depends", _disagreeing_axes(core) + shown)
+    if shown and (not others or core[0].outcome == "yes"):
+        return Verdict("depends", shown)
+    if not others or is_small_alone:
+        return _verdict_against_controls(judges, failed, ["one_too_small"] if others else [])
+    if core[0].outcome in ("no", "opposite") and all(row.outcome != "yes" for row in core):
+        return Verdict("fails", [])
     missing = any(row.ratio is None for row in core)
-    return Verdict("cannot_tell", ["cells_missing"] if missing else ["within_error"])
+    return Verdict("unclear", ["cells_missing" if missing else "within_error", *shown])
 
 
-def _verdict_against_controls(controls: Sequence[RunControlRow], failed: Sequence[str]) -> Verdict:
-    """The text must exceed every control, whatever its power; a vetoed control can count against a claim, never for it."""
-    untrained = [row for row in controls if row.power is not None]
-    if not untrained:
-        return Verdict("not_controlled", ["control_failed" if failed else "no_control"])
-    vetoed = [row for row in untrained if row.outcome == "not_usable"]
-    reached = [row for row in untrained if row.lower is None or row.lower <= 1]
-    if any(row not in vetoed for row in reached):
-        return Verdict("not_controlled", ["control_not_exceeded"])
-    if reached:
-        has_none = any(row.ratio is None for row in reached)
-        return Verdict("not_controlled", ["control_failed" if has_none else "control_vetoed"])
-    if any(row.outcome == "exceeded" for row in untrained):
-        return Verdict("robust", [])
-    return Verdict("not_controlled", ["control_vetoed" if vetoed else "control_no_power"])
+def _verdict_against_controls(judges: Sequence[RunControlRow], failed: Sequence[str], small: list[str]) -> Verdict:
+    """The text must exceed every control that could have shown the claim; one that is not usable counts neither way.
+
+    `small` are the reasons why the claim holds only mostly, if it holds.
+    """
+    outcomes = {row.outcome for row in judges}
+    if "cannot_tell" in outcomes:
+        return Verdict("unclear", ["control_not_exceeded", *small])
+    if "exceeded" in outcomes:
+        return Verdict("mostly_holds" if small else "holds", small)
+    if "no_power" in outcomes:
+        return Verdict("untested", ["control_no_power", *small])
+    reason = "control_not_usable" if outcomes else "control_failed" if failed else "no_control"
+    return Verdict("untested", [reason, *small])
 
 
 def _disagreeing_axes(core: Sequence[RunClaimRow]) -> list[str]:

@@ -37,10 +37,10 @@ TERMS = (
     "one per type",
     "control",
     "specification",
-    "robust",
-    "depends on the specification",
-    "cannot tell",
-    "not controlled",
+    "holds",
+    "depends",
+    "unclear",
+    "untested",
     "check: passed, veto",
     "95 % interval",
 )
@@ -86,7 +86,7 @@ def _method(data: DeckData) -> StorySlide:
         ),
         Statement(
             _(
-                "Two claims: the dimension rises inside; it falls towards the end. Robust: the ratio exceeds 1.1 beyond its "
+                "Two claims: the dimension rises inside; it falls towards the end. Holds: the ratio exceeds 1.1 beyond its "
                 "error under every core specification, and beyond a control that could have shown it. Depends: it does under "
                 "one and not under another."
             ),

@@ -368,7 +368,7 @@ def _why_unusable(control_ids: list[str], data: DeckData) -> str:
 def next_step_slide(data: DeckData) -> StorySlide:
     n = n_models(data.text_runs)
     reasons = {key for claim in CLAIMS for key in data.text_runs[f"reasons_{claim}"].explode()}
-    open_controls = reasons & {"no_control", "control_no_power", "control_failed", "control_vetoed"}
+    open_controls = reasons & {"no_control", "control_no_power", "control_failed", "control_not_usable"}
     more = max(0, FEWEST_TEST - n)
     options = [
         (

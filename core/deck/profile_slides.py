@@ -141,14 +141,14 @@ def one_run_per_model(data: DeckData) -> pl.DataFrame:
 
 
 def profile_title(run: dict) -> str:
-    """Title for one model: it says rise and fall only where both verdicts are robust."""
+    """Title for one model: it says rise and fall only where both claims hold."""
     values = {
         "name": shortened_name(run["name"], 40),
         "start": wording.rounded(run["embedding_dimension"] or 0.0),
         "top": wording.rounded(run["inner_max"]),
         "end": wording.rounded(run["final_dimension_pre_norm"] or 0.0),
     }
-    if run["verdict_rise"] == run["verdict_fall"] == "robust":
+    if run["verdict_rise"] == run["verdict_fall"] == "holds":
         return _("{name}: the dimension rises from {start} to {top} inside and falls to {end} at the end").format(
             **values
         )
@@ -167,10 +167,10 @@ def profile_text(run: dict) -> str:
 
 
 def verdict_counts(runs: pl.DataFrame, claim: str) -> str:
-    """`Rise inside: 3 confirmed, 6 dependent on how it is measured (of 9 models)`."""
+    """`Rise inside: holds 3, depends 6 (of 9 models)`."""
     counts = _(", ").join(
-        _("{count} {verdict}").format(
-            verdict=slide_wording.verdict_text(verdict), count=derived(count, "run_summaries", f"verdict_{claim}")
+        _("{verdict} {count}").format(
+            verdict=wording.verdict_name(verdict), count=derived(count, "run_summaries", f"verdict_{claim}")
         )
         for verdict, count in Counter(runs[f"verdict_{claim}"]).most_common()
     )

@@ -340,7 +340,7 @@ class Extremum:
 
 
 def claim_phases(run: Mapping[str, Any], extrema: Sequence[Extremum]) -> list[Span]:
-    """The ranges where the dimension rises and falls, each only if that verdict is robust; `run` is a row of `queries.runs`."""
+    """The ranges where the dimension rises and falls, each only if that claim holds; `run` is a row of `queries.runs`."""
     peak = next((extremum for extremum in main_extrema(extrema, run["run_id"]) if extremum.kind == "peak"), None)
     if peak is None:
         return []
@@ -349,7 +349,7 @@ def claim_phases(run: Mapping[str, Any], extrema: Sequence[Extremum]) -> list[Sp
     return [
         Span(claim_name(claim, brief=True), *span)
         for claim, span in spans.items()
-        if run[f"verdict_{claim}"] == "robust"
+        if run[f"verdict_{claim}"] == "holds"
     ]
 
 

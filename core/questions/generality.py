@@ -41,6 +41,7 @@ from core.analysis.units import FEWEST_EXPLORATORY, Numbers, average_recipes, to
 from core.pilots.rule import DIMENSIONS
 from core.questions.ranking_answer import Answer, relation_units
 from core.registry.specifications import CLAIMS
+from core.registry.verdicts import VERDICTS
 
 FEWEST_FOR_SPREAD = 4
 """Fewest tasks for which their spread is estimated."""
@@ -50,8 +51,6 @@ PRIOR = 0.5
 """Scale of the half-normal prior of `SPREADS`: tasks of one kind rarely differ by more than rho -0.9 to 0.4."""
 LEAST_COVERAGE = 0.8
 """Tasks enter a comparison if they have at least this share of the models of the best covered task."""
-DECISIVE_VERDICTS = ("robust", "depends", "no")
-"""Verdicts that decide a claim either way."""
 
 
 # --- one relation over tasks -----------------------------------------------------------------------------------
@@ -440,7 +439,7 @@ def verdict_agreements(runs: pl.DataFrame) -> list[VerdictAgreement]:
             n_texts=pl.col("corpus_id").n_unique(), of_texts=pl.col(f"verdict_{claim}")
         )
         of_models = [
-            [v for v in of_texts if v in DECISIVE_VERDICTS]
+            [v for v in of_texts if v in VERDICTS and VERDICTS[v].is_decided]
             for n_texts, of_texts in verdicts.select("n_texts", "of_texts").rows()
             if n_texts > 1
         ]

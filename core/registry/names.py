@@ -15,6 +15,7 @@ from core.registry.correlators import CORRELATORS, PAIR_MEASURES, QUANTITIES
 from core.registry.estimators import ESTIMATORS
 from core.registry.passes import CONTROLS, PASSES
 from core.registry.protocols import TITLES
+from core.registry.verdicts import VERDICTS
 
 NOT_STATED = "not stated"
 """Placeholder for a metric, filter, suite, unit or licence that the source does not name."""
@@ -51,20 +52,8 @@ _OTHERS: dict[str, dict[str, str]] = {
         "inner_max": _("largest inner dimension"),
         "final": _("final dimension"),
     },
-    "claim_outcome": {
-        "yes": _("yes"),
-        "no": _("does not hold"),
-        "opposite": _("the opposite"),
-        "cannot_tell": _("cannot tell"),
-    },
-    "claim_verdict": {
-        "robust": _("robust"),
-        "depends": _("depends on the specification"),
-        "no": _("does not hold"),
-        "cannot_tell": _("cannot tell"),
-        "not_usable": _("not usable"),
-        "not_controlled": _("not controlled"),
-    },
+    "claim_outcome": {"yes": _("yes"), "no": _("no"), "opposite": _("reversed"), "cannot_tell": _("unclear")},
+    "claim_verdict": {key: word.name for key, word in VERDICTS.items()},
     "control_outcome": {
         "exceeded": _("the text exceeds it"),
         "shows_it": _("the control shows it too"),

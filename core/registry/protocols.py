@@ -147,7 +147,7 @@ TITLES = {
 
 
 PURPOSES = {
-    "quick": _("A first look at shape and dimensions. Without controls, so that no verdict can be robust."),
+    "quick": _("A first look at shape and dimensions. Without controls, so that no claim can hold."),
     "standard": _("To rely on: with all controls, without which a shape may need no training."),
     "thorough": _("For a report: further samples, texts and estimators, each with all controls."),
     "last-token": _("To hold against what is published on the last token of many short texts."),

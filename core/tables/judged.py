@@ -99,6 +99,20 @@ class RunControlRow:
     ]
 
 
+_Methods = Annotated[int | None, "Core specifications with a result on this claim."]
+_Yes = Annotated[int | None, "How many of them say yes."]
+_No = Annotated[int | None, "How many of them say that the ratio does not exceed 1.1."]
+_Reversed = Annotated[int | None, "How many of them say that the ratio is below 1/1.1."]
+_MedianRatio = Annotated[float | None, "Median of their ratios."]
+_JointP = Annotated[
+    float | None,
+    "One-sided p that this median exceeds 1.1, all of them together; NULL where no values without blocks were kept.",
+]
+_EffectiveMethods = Annotated[
+    float | None, "How many different curves they amount to: 1 if all of them rise and fall alike."
+]
+
+
 @dataclass(frozen=True)
 class RunSummaryRow:
     run_id: RunId
@@ -142,14 +156,14 @@ class RunSummaryRow:
     verdict_rise: Annotated[
         str | None,
         Column(
-            "It rises inside: robust, depends, no, cannot_tell, not_usable or not_controlled, over all core "
+            "It rises inside: holds, mostly_holds, depends, fails, unclear, invalid or untested, over all core "
             "specifications.",
             values="claim_verdict",
         ),
     ]
     verdict_fall: Annotated[str | None, Column("It falls towards the end: likewise.", values="claim_verdict")]
-    reasons_rise: Annotated[list[str], "Why verdict_rise is not robust; empty where it is, and for no."]
-    reasons_fall: Annotated[list[str], "Why verdict_fall is not robust; empty where it is, and for no."]
+    reasons_rise: Annotated[list[str], "Why verdict_rise is not simply holds; empty for holds and fails."]
+    reasons_fall: Annotated[list[str], "Why verdict_fall is not simply holds; empty for holds and fails."]
     qualifiers: Annotated[
         list[str], "What limits the numbers whatever is claimed: few_types, no_final_norm, check_warned, check_vetoed."
     ]
@@ -160,3 +174,17 @@ class RunSummaryRow:
     control_run_ids: Annotated[
         list[str] | None, "Control runs that the verdicts were judged with; NULL where there were none."
     ] = None
+    methods_rise: _Methods = None
+    yes_rise: _Yes = None
+    no_rise: _No = None
+    reversed_rise: _Reversed = None
+    median_ratio_rise: _MedianRatio = None
+    joint_p_rise: _JointP = None
+    effective_methods_rise: _EffectiveMethods = None
+    methods_fall: _Methods = None
+    yes_fall: _Yes = None
+    no_fall: _No = None
+    reversed_fall: _Reversed = None
+    median_ratio_fall: _MedianRatio = None
+    joint_p_fall: _JointP = None
+    effective_methods_fall: _EffectiveMethods = None

@@ -73,7 +73,7 @@ class Head(str):
 STYLES = {
     r"`workdim [^`]*`|^usage: workdim .*": "cyan",
     r"\b(?:failed|interrupted|veto|vetoed|OUTSIDE|NOT)\b|失敗|中断|不合格|範囲外": "yellow",
-    r"\b(?:robust|finished)\b|一貫して成立|完了": "green",
+    r"\b(?:holds|finished)\b|(?<!ほぼ)成立(?!し)|完了": "green",
     r"^workdim:": "bold red",
 }
 """Pattern -> style of matching text in a line."""

@@ -25,7 +25,7 @@ from core.tables import LayerPairRow, RunCheckRow, RunClaimRow, RunRow, RunSumma
 from core.terminal.output import LABEL, WIDTH, join, pad, wrap
 from core.wording.labels import kind_text
 from core.wording.numbers import number
-from core.wording.verdicts import claim_name, marked_ratio_text, outcome_legend_text, specification_name
+from core.wording.verdicts import claim_name, joint_text, marked_ratio_text, outcome_legend_text, specification_name
 
 WORDS = ("d2", "one_per_word")
 STEPS = ("autocorrelation", "kept", "removed", "added", "neighbour_overlap", "cka")
@@ -548,5 +548,6 @@ def _verdict_lines(profile: Profile) -> Iterator[str]:
         return
     for label, claim in zip((_("verdicts"), ""), CLAIMS, strict=True):
         yield from _line(label, wording.claim_text(claim, vars(summary)))
+        yield from _line("", joint_text(claim, vars(summary)))
     limits = [wording.reason_text(key, brief=False) for key in summary.qualifiers]
     yield from _line(_("limits"), _("; ").join(limits))

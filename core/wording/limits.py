@@ -33,7 +33,7 @@ def _specification_limit(runs: pl.DataFrame) -> Limit | None:
     """Claims that hold under some core specifications and not under others."""
     text = _text_runs(runs)
     depending = text.filter(pl.any_horizontal(pl.col(f"verdict_{claim}") == "depends" for claim in CLAIMS))
-    reason = _("Not for {names}: at least one of the two claims depends on the specification.")
+    reason = _("Not for {names}: at least one of the two claims depends on the method.")
     return _limit_of_runs(_("Do the claims hold whatever is chosen?"), [(depending, reason)], text)
 
 
@@ -51,8 +51,8 @@ def _control_limit(runs: pl.DataFrame) -> Limit | None:
             _("Left open for {names}: the controls could not have shown it."),
         ),
         (
-            text.filter(_has_reason("control_vetoed", "control_failed")),
-            _("Left open for {names}: a control is vetoed or could not be measured."),
+            text.filter(_has_reason("control_not_usable", "control_failed")),
+            _("Left open for {names}: no control is usable."),
         ),
         (
             text.filter(_has_reason("no_control")),

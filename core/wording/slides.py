@@ -88,7 +88,7 @@ def checks_text(runs: pl.DataFrame) -> str:
 
 def shape_text(run: dict) -> str:
     """The verdicts on a run, and its dimension at the start, at most and at the end:
-    `SmolLM2: rise inside dependent on how it is measured, fall at the end not found; 44 → 106 → 21.7`.
+    `SmolLM2: rise inside depends, fall at the end untested; 44 → 106 → 21.7`.
 
     A run that a check vetoes says so instead.
     """
@@ -100,23 +100,11 @@ def shape_text(run: dict) -> str:
     }
     if run["worst_check"] == "veto":
         return _("{name} {mark}: not usable, a check vetoes it").format(mark=VETO_MARK, **values)
-    if run["verdict_rise"] == run["verdict_fall"] == "robust":
+    if run["verdict_rise"] == run["verdict_fall"] == "holds":
         return _("{name}: rises inside and falls at the end; {start} → {top} → {end}").format(**values)
     return _("{name}: rise inside {rise}, fall at the end {fall}; {start} → {top} → {end}").format(
-        rise=verdict_text(run["verdict_rise"]), fall=verdict_text(run["verdict_fall"]), **values
+        rise=wording.verdict_name(run["verdict_rise"]), fall=wording.verdict_name(run["verdict_fall"]), **values
     )
-
-
-def verdict_text(key: str | None) -> str:
-    """The verdict on a claim, for use within a sentence: `confirmed`, `dependent on how it is measured`."""
-    verdicts = {
-        "robust": _("confirmed"),
-        "depends": _("dependent on how it is measured"),
-        "no": _("not found"),
-        "not_controlled": _("not confirmed by any control"),
-        "not_usable": _("not usable"),
-    }
-    return verdicts.get(key or "", _("not decided"))
 
 
 def time_text(n: int, runs: pl.DataFrame) -> str:

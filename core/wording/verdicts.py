@@ -1,4 +1,4 @@
-"""The wording of verdicts: each of the two claims with its verdict and, if it is not robust, why.
+"""The wording of verdicts: each of the two claims with its verdict, its counts and, if it does not simply hold, why.
 
 `run` is a row of `queries.runs` or run_summaries; what a control shows comes from rows of run_controls.
 """
@@ -10,11 +10,14 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from core.analysis.claims import MARGIN
+from core.analysis.curve import ClaimCounts
 from core.locale import N_, _, translated
 from core.registry.specifications import CLAIMS, SPECIFICATIONS, Specification
+from core.registry.verdicts import VERDICTS
 from core.sources import Text, shown
 from core.wording import labels
 from core.wording.numbers import number, with_interval
+from core.wording.scores import p_value_text
 
 
 class Words(NamedTuple):
@@ -94,15 +97,20 @@ REASONS: dict[str, Words] = {
         N_("its controls could not have shown it"),
         N_("The controls had no room or too large an error to show it, so their silence says nothing."),
     ),
-    "control_vetoed": Words(
-        N_("a control is vetoed"),
-        N_("a control is vetoed"),
-        N_("A control whose own checks veto it counts against a claim and never for it: look at its checks."),
+    "control_not_usable": Words(
+        N_("no usable control"),
+        N_("no control is usable"),
+        N_("A control that its own check vetoes counts neither for a claim nor against it: look at its checks."),
     ),
     "control_failed": Words(
         N_("a control failed"),
         N_("a control could not be measured"),
-        N_("A control was tried and could not be measured: read the claim as not controlled."),
+        N_("A control was tried and could not be measured: read the claim as untested."),
+    ),
+    "one_too_small": Words(
+        N_("one method too small to count"),
+        N_("one method’s ratio is too small to count"),
+        N_("All methods exceed one, and all but one exceed 1.1, which counts: measure more text to decide the last."),
     ),
     "within_error": Words(
         N_("lower limit below 1.10"),
@@ -144,25 +152,24 @@ QUALIFIERS: dict[str, Words] = {
 """What limits the numbers of a run, regardless of any claim."""
 
 _KNOWN = REASONS | QUALIFIERS
-VERDICT_MARKS = {"robust": "✓", "depends": "◐", "no": "✕", "cannot_tell": "?", "not_usable": "⊘", "not_controlled": "□"}
-"""Marks for verdicts, where there is no room for words: a mark means one thing wherever it stands, here and in `MARKS`."""
 CLAIM_MARKS = {"rise": "↗", "fall": "↘"}
 BADGES: tuple[tuple[str, str, str], ...] = (
-    ("not_usable", "*", N_("Not usable")),
-    ("*", "not_usable", N_("Not usable")),
-    ("robust", "robust", N_("Rises, then falls")),
-    ("robust", "*", N_("Rises inside")),
-    ("*", "robust", N_("Falls towards the end")),
+    ("invalid", "*", N_("Invalid")),
+    ("holds", "holds", N_("Rises, then falls")),
+    ("holds", "*", N_("Rises inside")),
+    ("*", "holds", N_("Falls towards the end")),
+    ("mostly_holds", "*", N_("Mostly rises inside")),
+    ("*", "mostly_holds", N_("Mostly falls towards the end")),
     ("depends", "*", N_("Depends on how it is measured")),
     ("*", "depends", N_("Depends on how it is measured")),
-    ("no", "no", N_("Neither rises nor falls")),
-    ("no", "*", N_("Does not rise inside")),
-    ("*", "no", N_("Does not fall towards the end")),
-    ("not_controlled", "*", N_("Not controlled")),
-    ("*", "not_controlled", N_("Not controlled")),
+    ("fails", "fails", N_("Neither rises nor falls")),
+    ("fails", "*", N_("Does not rise inside")),
+    ("*", "fails", N_("Does not fall towards the end")),
+    ("untested", "*", N_("Untested")),
+    ("*", "untested", N_("Untested")),
 )
 """Verdicts on rise and fall (* is any) -> a short name for the run. The first match counts; a run without a match is
-`Cannot tell`.
+`Unclear`.
 """
 MARKS = {"yes": "●", "no": "○", "opposite": "▼", "cannot_tell": "?"}
 """Marks for the outcome of a specification in a picture, distinct without colour."""
@@ -172,7 +179,7 @@ MARKS = {"yes": "●", "no": "○", "opposite": "▼", "cannot_tell": "?"}
 
 
 def reason_text(key: str, brief: bool = True) -> str:
-    """Why a claim is not robust, or what limits a run. A key without words is returned as it is."""
+    """Why a claim does not simply hold, or what limits a run. A key without words is returned as it is."""
     words = _KNOWN.get(key)
     if words is None:
         return key
@@ -198,49 +205,83 @@ def run_reasons(run: Mapping[str, Any]) -> list[str]:
 
 
 def claim_text(claim: str, run: Mapping[str, Any], brief: bool = False) -> str:
-    """A claim with its verdict and reasons: `rises inside: depends on the specification (goes with dominant directions)`."""
-    word = verdict_name(run[f"verdict_{claim}"], brief)
+    """A claim with its verdict, counts and reasons:
+    `rises inside: depends, 5 of 8 methods yes, 3 reversed, median × 2.5 (goes with dominant directions)`.
+    """
+    parts = [verdict_name(run[f"verdict_{claim}"]), counts_text(ClaimCounts.of(run, claim))]
+    word = _(", ").join(filter(None, parts))
     reasons = [reason_text(key, brief) for key in sorted_reasons(run[f"reasons_{claim}"])]
     verdict = _("{word} ({limits})").format(word=word, limits=_(", ").join(reasons)) if reasons else word
     return _("{claim}: {verdict}").format(claim=claim_name(claim, brief), verdict=verdict)
 
 
-def verdict_name(verdict: str | None, brief: bool = False) -> str:
-    """The verdict alone. A reader is shown `claim_text`, which adds the claim and the reasons."""
-    if verdict is None:
-        return _("not judged")
-    return _("depends") if brief and verdict == "depends" else labels.name("claim_verdict", verdict)
+def counts_text(counts: ClaimCounts | None) -> str:
+    """`5 of 8 methods yes, 3 reversed, median × 2.5`; empty if nothing was counted."""
+    if counts is None:
+        return ""
+    if counts.no and counts.reversed:
+        template = _("{yes} of {n} methods yes, {no} no, {reversed} reversed, median × {median}")
+    elif counts.reversed:
+        template = _("{yes} of {n} methods yes, {reversed} reversed, median × {median}")
+    elif counts.no:
+        template = _("{yes} of {n} methods yes, {no} no, median × {median}")
+    else:
+        template = _("{yes} of {n} methods yes, none against, median × {median}")
+    told = {"yes": counts.yes, "no": counts.no, "reversed": counts.reversed, "n": counts.methods}
+    return template.format(median=number(counts.median_ratio), **told)
+
+
+def joint_text(claim: str, run: Mapping[str, Any]) -> str:
+    """The joint test of a claim: `rises inside: median of all methods above 1.1 with p < .001; the 8 methods read 1.4
+    different curves`; empty without one."""
+    counts = ClaimCounts.of(run, claim)
+    if counts is None or counts.joint_p is None or counts.effective_methods is None:
+        return ""
+    template = _("{claim}: the median of all methods exceeds 1.1 with {p}; {n} methods amount to {effective} curves")
+    return template.format(
+        claim=claim_name(claim),
+        p=p_value_text(counts.joint_p),
+        n=counts.methods,
+        effective=shown(counts.effective_methods, ".1f"),
+    )
+
+
+def verdict_name(verdict: str | None) -> str:
+    """The verdict alone. A reader is shown `claim_text`, which adds the claim, the counts and the reasons."""
+    return _("not judged") if verdict is None else labels.name("claim_verdict", verdict)
 
 
 def badge_text(run: Mapping[str, Any]) -> str:
-    """A short name for the run, for cards and titles: `Rises, then falls` only if both claims are robust."""
+    """A short name for the run, for cards and titles: `Rises, then falls` only if both claims hold."""
     verdicts = (run["verdict_rise"], run["verdict_fall"])
     for rise, fall, words in BADGES:
         if rise in ("*", verdicts[0]) and fall in ("*", verdicts[1]):
             return translated(words)
-    return translated(N_("not judged") if None in verdicts else N_("Cannot tell"))
+    return translated(N_("not judged") if None in verdicts else N_("Unclear"))
 
 
 def verdict_marks(run: Mapping[str, Any]) -> str:
     """Both claims as marks, the same in every language: `↗◐ ↘?`."""
     verdicts = [(claim, run[f"verdict_{claim}"]) for claim in CLAIMS]
-    return " ".join(f"{CLAIM_MARKS[claim]}{VERDICT_MARKS.get(verdict or '', '–')}" for claim, verdict in verdicts)
+    return " ".join(
+        f"{CLAIM_MARKS[claim]}{VERDICTS[verdict].mark if verdict in VERDICTS else '–'}" for claim, verdict in verdicts
+    )
 
 
 def verdict_legend_text() -> str:
-    """What the marks mean: `↗ rises inside, ↘ falls towards the end: ✓ robust, ◐ depends on the specification, ...`."""
+    """What the marks mean: `↗ rises inside, ↘ falls towards the end: ✓ holds, ◕ mostly holds, ...`."""
     claims = _(", ").join(f"{CLAIM_MARKS[claim]} {claim_name(claim)}" for claim in CLAIMS)
-    words = (f"{mark} {labels.name('claim_verdict', verdict)}" for verdict, mark in VERDICT_MARKS.items())
+    words = (f"{word.mark} {translated(word.name)}" for word in VERDICTS.values())
     return _("{claim}: {verdict}").format(claim=claims, verdict=_(", ").join(words))
 
 
 def verdict_text(run: Mapping[str, Any]) -> str:
-    """Both claims, and what limits the run: `rises inside: robust; falls towards the end: not controlled (no control ...)`."""
+    """Both claims, and what limits the run: `rises inside: holds; falls towards the end: untested (no control ...)`."""
     return _verdicts_text(run, brief=False)
 
 
 def short_verdict_text(run: Mapping[str, Any]) -> str:
-    """As `verdict_text`, for a table cell: `rises: depends (dominant directions); falls: robust`."""
+    """As `verdict_text`, for a table cell: `rises: depends (dominant directions); falls: holds`."""
     return _verdicts_text(run, brief=True)
 
 
@@ -325,7 +366,7 @@ def outcome_mark(outcome: str | None) -> str:
 
 
 def outcome_legend_text() -> str:
-    """What the marks of outcomes mean: `● yes, ○ does not hold, ▼ the opposite, ? cannot tell`."""
+    """What the marks of outcomes mean: `● yes, ○ no, ▼ reversed, ? unclear`."""
     parts = (f"{mark} {labels.name('claim_outcome', outcome)}" for outcome, mark in MARKS.items())
     return _(", ").join(parts)
 

@@ -128,7 +128,7 @@ def test_limits_of_a_run_are_qualifiers():
     assert "few_types" in summarise(fewer).qualifiers
     check = RunCheckRow(profile.run.run_id, "sequence_share", 0, 0.5, 0.3, "veto")
     vetoed = summarise(replace(profile, checks=[check]))
-    assert "check_vetoed" in vetoed.qualifiers and vetoed.verdict_rise == vetoed.verdict_fall == "not_usable"
+    assert "check_vetoed" in vetoed.qualifiers and vetoed.verdict_rise == vetoed.verdict_fall == "invalid"
 
 
 @pytest.mark.parametrize("n_layers", [1, 2, 3])

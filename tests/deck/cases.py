@@ -44,7 +44,7 @@ TWO = Model(
     peak=127.0,
     final=97.0,
     final_post_norm=None,
-    rise="no",
+    rise="fails",
     reasons_rise=(),
     qualifiers=("no_final_norm",),
     has_peak=False,
@@ -120,7 +120,7 @@ CASES: dict[str, Callable[[str], DeckData]] = {
     "cannot_tell": lambda language: of_pilot(12, answers.unrelated(12), language),
     "hint": lambda language: of_pilot(24, answers.falling(), language, at=datetime(2026, 11, 25)),
     "incomplete": lambda language: of_pilot(
-        12, answers.unrelated(9), language, replace(answers.models(10)[9], worst_check="veto", rise="not_usable")
+        12, answers.unrelated(9), language, replace(answers.models(10)[9], worst_check="veto", rise="invalid")
     ),
     "one_model": lambda language: of_models(ONE, language=language),
     "two_models": lambda language: of_models(ONE, TWO, language=language),

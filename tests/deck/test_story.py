@@ -20,12 +20,13 @@ from core.locale import in_language
 from core.pilots.entries import PilotModel
 from core.questions.ranking_question import missing_models
 from core.records import LayerPlan, PlanConfig
+from core.registry.verdicts import VERDICTS
 from core.sql.gate import check_statement
 from core.tables import TABLES, LayerCorrelatorRow, RunSummaryRow, columns
 from core.warehouse import queries
 from core.warehouse.warehouse import Warehouse
 from core.wording import answers as answer_wording
-from core.wording.verdicts import MARKS, VERDICT_MARKS
+from core.wording.verdicts import MARKS
 from tests import answers, frames
 from tests.deck import cases
 from tests.deck.cases import CASES, LANGUAGES, ONE, TWO, data_of, many, of_models, of_pilot, story_of
@@ -122,7 +123,7 @@ def test_no_page_of_the_appendix_holds_one_row():
 
 
 def test_nothing_is_claimed_from_a_vetoed_run():
-    vetoed = replace(ONE, worst_check="veto", rise="robust", fall="robust", peak=999.0)
+    vetoed = replace(ONE, worst_check="veto", rise="holds", fall="holds", peak=999.0)
     story = build_story(of_models(vetoed, TWO))
     shown = "\n".join(slide.title + "".join(one.text for one in slide.statements) for slide in story.slides)
     assert "999" not in shown and "1 vetoed" in shown
@@ -174,7 +175,7 @@ def test_the_largest_direction_is_that_of_the_components_and_not_what_few_tokens
 
 
 def test_a_rise_is_told_as_a_fact_only_where_it_is_robust():
-    sure = build_story(of_models(replace(ONE, rise="robust", fall="robust"), language="ja"))
+    sure = build_story(of_models(replace(ONE, rise="holds", fall="holds"), language="ja"))
     assert "途中で増え、最後に減る" in sure.slides[1].statements[0].text and "増え" in sure.slides[1].title
     unsure = build_story(of_models(ONE, language="ja"))
     assert "増え" not in unsure.slides[1].title
@@ -216,11 +217,12 @@ def test_adopting_is_recommended_only_where_nothing_that_could_reverse_it_is_unt
 
 
 def test_a_mark_means_one_thing_in_a_deck():
-    shared = set(MARKS.values()) & set(VERDICT_MARKS.values())
-    assert shared == {"?"} and MARKS["cannot_tell"] == VERDICT_MARKS["cannot_tell"] == "?"
+    of_verdicts = {word.mark for word in VERDICTS.values()}
+    shared = set(MARKS.values()) & of_verdicts
+    assert shared == {"?"} and MARKS["cannot_tell"] == VERDICTS["unclear"].mark == "?"
     chart = relation_chart(answer_of_base_scores())
     legend = re.findall(r"(\S) scores? of", chart.key)
-    assert "▲" in legend and not {"○", *VERDICT_MARKS.values()} & set(legend)
+    assert "▲" in legend and not {"○", *of_verdicts} & set(legend)
 
 
 def answer_of_base_scores():

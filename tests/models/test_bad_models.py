@@ -73,7 +73,7 @@ def test_a_model_of_one_block_is_measured_without_a_working_dimension(small_prot
         .row(0, named=True)
     )
     assert found["working_dimension"] is None and found["embedding_dimension"] and found["final_dimension_pre_norm"]
-    assert found["verdict_rise"] == "cannot_tell"
+    assert found["verdict_rise"] == "unclear"
 
 
 @pytest.mark.parametrize(

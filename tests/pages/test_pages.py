@@ -114,7 +114,7 @@ def test_profiles_of_runs_alike_carries_no_warning(filled: Path, monkeypatch: py
     monkeypatch.setenv("WORKDIM_WAREHOUSE", str(filled))
     app = opened("compare.py", runs=f"{RUN_IDS[0]},{RUN_IDS[1]}")
     assert not app.warning and not app.info
-    assert "depends on the specification" in texts(app) and "goes with dominant directions" in texts(app)
+    assert "depends" in texts(app) and "goes with dominant directions" in texts(app)
     assert "Claims by specification" in texts(app)
 
 
@@ -158,7 +158,7 @@ def test_ranking_begins_with_the_answer_and_shows_one_group(filled: Path, monkey
     assert scores["made-up-small"].startswith("base model SmolLM2-135M")
     assert scores["made-up-big"].startswith("this model")
     assert shown["hint of Verdicts"][0] == (
-        "rises inside: depends on the specification (goes with dominant directions); falls towards the end: robust"
+        "rises inside: depends (goes with dominant directions); falls towards the end: holds"
     )
     assert shown["hint of Interval"].to_list() == ["100 [90.0, 110]", "80.0 [72.0, 88.0]"]
     assert "Not counted, because only their base model has the score: 1." in texts(app).replace("\\", "")
@@ -653,4 +653,4 @@ def test_measuring_offers_models_that_work_here_and_says_what_each_protocol_is_f
     offered.set_value([offered.options[0]]).run()
     assert app.text_area(key="view.models").value == offered.options[0]
     told = list(app.radio(key="measure protocol").proto.captions)
-    assert "no verdict can be robust" in told[0] and "here, the middle" in told[0] and "times as much" in told[1]
+    assert "no claim can hold" in told[0] and "here, the middle" in told[0] and "times as much" in told[1]

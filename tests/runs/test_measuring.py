@@ -122,7 +122,7 @@ def test_random_weights_are_vetoed_and_never_found(warehouse, tmp_path, monkeypa
     config = RunConfig(str(folder), "english-business", SMALL.name, device="cpu")
     finished = measure(config, warehouse, quiet)
     summary = finished.profile.summaries[0]
-    assert (summary.verdict_rise, summary.verdict_fall) == ("not_usable", "not_usable")
+    assert (summary.verdict_rise, summary.verdict_fall) == ("invalid", "invalid")
     vetoed = {check.check_name for check in finished.profile.checks if check.outcome == "veto"}
     assert vetoed & {"sequence_invariance_all_pairs", "sequence_share"}
     assert "check_vetoed" in finished.profile.summaries[0].qualifiers

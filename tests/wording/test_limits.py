@@ -20,7 +20,7 @@ def reasons(*models, scores=(), checks=()) -> str:
     return "\n".join(limit.reason for limit in found)
 
 
-ROBUST: dict = {"rise": "robust", "fall": "robust", "reasons_rise": (), "reasons_fall": ()}
+ROBUST: dict = {"rise": "holds", "fall": "holds", "reasons_rise": (), "reasons_fall": ()}
 
 
 def test_one_text_one_seed_no_control_no_score():
@@ -28,7 +28,7 @@ def test_one_text_one_seed_no_control_no_score():
     assert "One text only (python-docs)" in said
     assert "One seed per model" in said
     assert "Not known for a, b: no control that could have shown it was measured." in said
-    assert "Not for a, b: at least one of the two claims depends on the specification." in said
+    assert "Not for a, b: at least one of the two claims depends on the method." in said
     assert "no published score for any" in said
     assert "no causal relation" in said
     assert "N=800" in said
@@ -41,7 +41,7 @@ def test_what_is_there_is_not_missed():
     said = reasons(*models)
     assert "One text only" not in said
     assert "One seed" not in said
-    assert "Not known for a: no control" not in said and "depends on the specification" not in said
+    assert "Not known for a: no control" not in said and "depends on the method" not in said
 
 
 def test_a_model_with_a_control_on_one_text_alone_is_named_with_the_other():
@@ -114,8 +114,8 @@ def test_controls_answer_their_questions():
         ("control_shows_it", "Not shown for a: a control shows it as well."),
         ("control_not_exceeded", "Left open for a: the text is not clearly above a control."),
         ("control_no_power", "Left open for a: the controls could not have shown it."),
-        ("control_vetoed", "Left open for a: a control is vetoed or could not be measured."),
-        ("control_failed", "Left open for a: a control is vetoed or could not be measured."),
+        ("control_not_usable", "Left open for a: no control is usable."),
+        ("control_failed", "Left open for a: no control is usable."),
         ("no_control", "Not known for a: no control that could have shown it was measured."),
     ],
 )

@@ -1,14 +1,19 @@
 """A verdict is never told without its reasons, and what has no working dimension is said to have none."""
 
+from dataclasses import replace
+
 import pytest
 
 from core import wording
+from core.analysis.curve import ClaimCounts
 from core.locale import in_language
 from core.registry.specifications import REFERENCE, SPECIFICATIONS
 from core.wording.verdicts import (
     MARKS,
     claim_outcome_text,
     control_chips,
+    counts_text,
+    joint_text,
     opinion_chips,
     outcome_mark,
     outcome_of,
@@ -25,26 +30,39 @@ def run(**changes):
 
 
 def test_both_claims_are_told_with_their_reasons():
-    said = run(reasons_rise=["axis_scale", "axis_dominant_directions"], verdict_fall="robust", reasons_fall=[])
+    said = run(reasons_rise=["axis_scale", "axis_dominant_directions"], verdict_fall="holds", reasons_fall=[])
     assert wording.verdict_text(said) == (
-        "rises inside: depends on the specification (goes with dominant directions, goes with the scale of "
-        "coordinates); falls towards the end: robust"
+        "rises inside: depends (goes with dominant directions, goes with the scale of "
+        "coordinates); falls towards the end: holds"
     )
     assert wording.short_verdict_text(said) == (
-        "rises: depends (dominant directions, scale of coordinates); falls: robust"
+        "rises: depends (dominant directions, scale of coordinates); falls: holds"
     )
     assert (
         in_language("ja", wording.short_verdict_text, said)
-        == "上昇：測り方による（主要な方向、座標の尺度）、下降：一貫して成立"
+        == "上昇：測り方により異なる（主要な方向、座標の尺度）、下降：成立"
     )
 
 
+def test_a_verdict_carries_its_counts_and_their_joint_test():
+    counts = ClaimCounts(8, 5, 0, 3, 2.53, 0.0002, 1.42)
+    said = run(reasons_rise=[], **counts.columns("rise"))
+    assert wording.claim_text("rise", said, brief=True) == (
+        "rises: depends, 5 of 8 methods yes, 3 reversed, median × 2.53"
+    )
+    assert in_language("ja", counts_text, counts) == "8通りの測り方のうち成立5、逆転3、中央値2.53倍"
+    assert counts_text(replace(counts, yes=7, reversed=0)) == "7 of 8 methods yes, none against, median × 2.53"
+    assert counts_text(replace(counts, no=1)) == "5 of 8 methods yes, 1 no, 3 reversed, median × 2.53"
+    assert joint_text("rise", said).startswith("rises inside: the median of all methods exceeds 1.1 with p < 0.001; 8 ")
+    assert joint_text("fall", said) == counts_text(None) == ""
+
+
 def test_what_limits_the_numbers_is_said_once():
-    vetoed = {"verdict_rise": "not_usable", "verdict_fall": "not_usable"}
+    vetoed = {"verdict_rise": "invalid", "verdict_fall": "invalid"}
     reasons = {"reasons_rise": ["check_vetoed"], "reasons_fall": ["check_vetoed"]}
     said = run(**vetoed, **reasons, qualifiers=["check_vetoed", "few_types"])
     assert wording.short_verdict_text(said) == (
-        "rises: not usable (a check vetoed it); falls: not usable (a check vetoed it); few token types"
+        "rises: invalid (a check vetoed it); falls: invalid (a check vetoed it); few token types"
     )
 
 
@@ -129,12 +147,12 @@ def test_a_ratio_above_one_is_not_within_the_error_but_too_small_to_count():
     row = {"ratio": 1.24, "lower": 1.0957, "upper": 1.47, "outcome": "cannot_tell"}
     assert claim_outcome_text(row) == "too small to count (lower limit 1.095, needed 1.10)"
     assert in_language("ja", claim_outcome_text, row) == "数えるには小さすぎる（下限1.095、必要な値1.10）"
-    assert claim_outcome_text(row | {"lower": 0.98}) == "cannot tell"
+    assert claim_outcome_text(row | {"lower": 0.98}) == "unclear"
     assert claim_outcome_text(row | {"lower": 1.2, "outcome": "yes"}) == "yes"
     assert claim_outcome_text(row | {"ratio": None}) == "–"
-    said = run(verdict_fall="cannot_tell", reasons_fall=["within_error"])
+    said = run(verdict_fall="unclear", reasons_fall=["within_error"])
     assert wording.claim_text("fall", said) == (
-        "falls towards the end: cannot tell (a lower limit is below the 1.10 that counts)"
+        "falls towards the end: unclear (a lower limit is below the 1.10 that counts)"
     )
 
 

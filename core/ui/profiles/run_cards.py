@@ -16,9 +16,9 @@ from core.ui import inputs, language
 from core.ui.markdown import escape
 from core.wording.labels import run_labels, shortened_name
 from core.wording.provenance import result_texts
-from core.wording.verdicts import Chip, badge_text, control_chips, opinion_chips
+from core.wording.verdicts import Chip, badge_text, control_chips, joint_text, opinion_chips
 
-_VERDICT_COLOURS = {"robust": "blue", "depends": "orange", "not_usable": "red"}
+_VERDICT_COLOURS = {"holds": "blue", "mostly_holds": "blue", "depends": "orange", "invalid": "red"}
 _CHIP_COLOURS = {"✓": "green", "✕": "red", "=": "gray", "≠": "gray", "?": "gray"}
 _CARD_WIDTH = 288
 
@@ -81,7 +81,9 @@ def _show_card(run: dict[str, Any], label: str, extrema: list[dict[str, Any]], s
     else:
         for claim in CLAIMS:
             colour = _VERDICT_COLOURS.get(run[f"verdict_{claim}"], "gray")
-            st.markdown(f":{colour}[{escape(wording.claim_text(claim, run))}]")
+            st.markdown(
+                f":{colour}[{escape(wording.claim_text(claim, run))}]", help=escape(joint_text(claim, run)) or None
+            )
     results = result_texts(run)
     del results[_("Verdicts")]
     st.markdown("\n\n".join(f"{label}  \n**{escape(text)}**" for label, text in results.items()))
