@@ -125,7 +125,7 @@ MOST = {
     "__main__": (24, 80),
     "analysis": (4052, 31097),  # counts of a verdict, and the joint test of its methods
     "api": (172, 1032),
-    "commands": (3519, 23160),  # the verb compare
+    "commands": (3565, 23400),  # the verbs compare and choose
     "deck": (5375, 40739),
     "errors": (224, 1304),
     "exports": (105, 829),
@@ -139,7 +139,7 @@ MOST = {
     "models": (4131, 25702),
     "pilots": (1012, 5699),
     "plans": (3182, 25009),
-    "questions": (2220, 16080),  # models compared on a text
+    "questions": (2482, 18200),  # models compared on a text; which to pilot
     "records": (496, 2740),
     "registry": (1525, 6475),  # the words of a verdict
     "runs": (2725, 17571),  # a layer of a job at work is read once, and one of another version is none
@@ -150,10 +150,10 @@ MOST = {
     "tables": (1366, 8011),  # counts of a verdict
     "terminal": (1697, 13940),  # the answer in ten lines before the details
     "texts": (2104, 14092),
-    "ui": (7872, 61500),  # five pages: what a page puts together stands beside what it draws
+    "ui": (7838, 61010),  # five pages: what a page puts together stands beside what it draws
     "validation": (240, 2040),
     "warehouse": (4964, 31946),  # an export holds one table at a time, and parcels that lack the added one
-    "wording": (4135, 27200),  # models compared on a text
+    "wording": (4165, 27460),  # models compared on a text; which to pilot
 }
 
 

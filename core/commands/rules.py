@@ -1,4 +1,4 @@
-"""The verb rules: save selection rules, apply them, and compare their choices with what came of them."""
+"""The verbs choose and rules: which model to pilot; selection rules, their choices, and what came of them."""
 
 from __future__ import annotations
 
@@ -9,19 +9,65 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
+from core.analysis.decision import Decision
 from core.analysis.rule_record import record_choice, track_record
 from core.commands.context import confirm, existing_warehouse, selected_warehouse, show_records
 from core.errors import InputError, Sentence
 from core.locale import in_language
-from core.pilots.rule import SavedRule, TaskName, find_rule, read_rule, to_toml
+from core.pilots.rule import Assumptions, SavedRule, TaskName, find_rule, read_rule, to_toml
 from core.questions import choice as choice_question
+from core.questions.record import as_record
 from core.records import matching_ids
-from core.terminal.output import heads, tell
+from core.terminal.output import columns, heads, tell, wrap
 from core.terminal.tables import table
 from core.warehouse import rules
 from core.wording import decisions as decision_wording
 
 OUTCOMES = {"right": Sentence("right"), "wrong": Sentence("wrong"), None: Sentence("not known")}
+
+
+def choose(options: argparse.Namespace) -> None:
+    if options.metric and not options.benchmark:
+        raise InputError("--metric needs the benchmark that it is of: add --benchmark NAME.")
+    task = TaskName(options.benchmark, options.metric) if options.benchmark else None
+    names = [name.strip() for name in (options.models or "").split(",") if name.strip()]
+    answer = choice_question.ask_pilot(existing_warehouse(options), names, task, options.use_class)
+    sentence = in_language("en", decision_wording.pilot_text, answer)
+
+    def lines() -> Iterator[str]:
+        yield from wrap(decision_wording.pilot_text(answer), columns())
+        notes = [*decision_wording.missing_lines(answer), *decision_wording.untested_lines(answer)]
+        if answer.choice is not None:
+            decision = answer.choice.decision
+            notes += decision_wording.note_lines(decision)
+            yield ""
+            yield from _candidate_table(decision, Assumptions())
+        yield from ([""] if notes else [])
+        for note in notes:
+            yield from wrap(note, columns())
+
+    show_records(options, {"sentence": sentence, **as_record(answer, choice_question.RECORD)}, lines)
+
+
+def _candidate_table(decision: Decision, assumptions: Assumptions) -> list[str]:
+    """The models that can be chosen with their value of each criterion, the best weighted mean first."""
+    rows = [
+        (
+            candidate.name,
+            f"{total:.3f}",
+            decision_wording.pareto_text(standing, decision),
+            *(
+                decision_wording.interval_text(one.criterion.of, value, assumptions)
+                for one, value in zip(decision.criteria, candidate.values, strict=True)
+            ),
+        )
+        for candidate, total, standing in zip(decision.candidates, decision.totals, decision.pareto, strict=True)
+    ]
+    criteria = [
+        f"{decision_wording.criterion_name(one, assumptions.bits)} {decision_wording.share_text(one.share)}"
+        for one in decision.criteria
+    ]
+    return table([*heads("model", "mean", "among all"), *criteria], rows) if rows else []
 
 
 def list_(options: argparse.Namespace) -> None:
@@ -90,24 +136,8 @@ def apply(options: argparse.Namespace) -> None:
         yield decision_wording.decision_text(decision, bits)
         remarks = (decision_wording.other_task_text(rule, task), *decision_wording.note_lines(decision))
         yield from (f"  {remark}" for remark in remarks if remark)
-        names = [decision_wording.criterion_name(one, bits) for one in decision.criteria]
-        shares = [decision_wording.share_text(one.share) for one in decision.criteria]
-        rows = [
-            (
-                candidate.name,
-                f"{total:.3f}",
-                decision_wording.pareto_text(standing, decision),
-                *(
-                    decision_wording.interval_text(one.criterion.of, value, rule.assumptions)
-                    for one, value in zip(decision.criteria, candidate.values, strict=True)
-                ),
-            )
-            for candidate, total, standing in zip(decision.candidates, decision.totals, decision.pareto, strict=True)
-        ]
-        if rows:
-            yield ""
-            criteria = [f"{name} {share}" for name, share in zip(names, shares, strict=True)]
-            yield from table([*heads("model", "mean", "among all"), *criteria], rows)
+        if candidates := _candidate_table(decision, rule.assumptions):
+            yield from ("", *candidates)
         if decision.excluded or not options.dry_run:
             yield ""
         for excluded in decision.excluded:

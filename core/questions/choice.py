@@ -1,23 +1,53 @@
-"""Which model to choose by criteria: the same models, benchmark and decision for the screen Decide and the verb `rules`."""
+"""Which of these models should we pilot? The same models, criteria and decision for the page Choose and the verbs `choose` and
+`rules`.
+
+Only what all of the models have is a criterion. The use class changes the answer: where a wrong answer can do harm, neither
+size nor loss nor dimension chooses, and what is untested is named.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, field
+from typing import Any, Literal, get_args
 
 import polars as pl
 
-from core.analysis.criteria import ChoiceContext, ResolvedCriterion, choice_context, resolve_criteria
+from core.analysis.criteria import (
+    Candidate,
+    ChoiceContext,
+    ResolvedCriterion,
+    build_candidates,
+    choice_context,
+    resolve_criteria,
+    resolve_criterion,
+    score_key,
+)
 from core.analysis.decision import Decision, decide_in_context
-from core.analysis.ranking import newest_runs, without_variants
+from core.analysis.ranking import newest_runs, own_runs, without_variants
 from core.errors import InputError
-from core.pilots.rule import Rule, TaskName
+from core.pilots.rule import DIMENSIONS, Assumptions, Criterion, Direction, Quantity, Rule, TaskName
 from core.questions.evidence import load_evidence
 from core.questions.population import select_population
 from core.questions.ranking_question import Evidence, RankingQuestion
+from core.questions.record import Rows
+from core.records import matching_ids
 from core.warehouse import queries
 from core.warehouse.warehouse import Warehouse
+
+HARMFUL = "safety_critical"
+"""The use class in which only scores of a task support a choice, and nothing here decides alone."""
+DEFAULT_WEIGHTS = {"score": 6, "bits_per_byte": 6, "parameters": 4} | dict.fromkeys(DIMENSIONS, 0)
+"""Of criteria; 2 of all others."""
+Word = Literal["choice", "leads", "cannot_tell", "no_choice"]
+_WORDS: Mapping[str, Word] = {
+    "chosen": "choice",
+    "leads": "leads",
+    "cannot_tell": "cannot_tell",
+    "no_choice": "no_choice",
+    "none": "no_choice",
+}
+"""Standing of a decision -> word of the answer."""
 
 
 @dataclass(frozen=True)
@@ -40,6 +70,238 @@ class Choice:
     task: Mapping[str, Any] | None
     """The benchmark whose scores are a criterion, and that a dimension must be related to; None without one."""
     decision: Decision
+
+    @property
+    def criteria_used(self) -> Sequence[ResolvedCriterion]:
+        """With their shares of the weights."""
+        return self.decision.criteria
+
+
+@dataclass(frozen=True)
+class Missing:
+    """What a model lacks that others have."""
+
+    model: str
+    what: Literal["run", "score"]
+    benchmark: Mapping[str, Any] | None = None
+    """Of a score: the row of `ranking.list_benchmarks`."""
+
+
+@dataclass(frozen=True)
+class PilotChoice:
+    """Which model to pilot, and what the answer lacks."""
+
+    choice: Choice | None
+    """None where nothing that all have says how good a model is."""
+    use_class: str = "general"
+    missing: tuple[Missing, ...] = ()
+    capped: Literal["use_class", "missing"] | None = None
+    """Why the first model is no choice, whatever the draws say: the use class, or a model that was not measured or lacks the
+    score asked for."""
+    refusal: Literal["no_criterion", "no_task_score"] | None = None
+    """Why there is no choice among several."""
+    untested: tuple[str, ...] = field(default=())
+    """In a safety-critical use: `own_task`, `error`, `one_text`, `harm`."""
+
+    @property
+    def word(self) -> Word:
+        if self.choice is None or self.refusal:
+            return "no_choice"
+        word = _WORDS[self.choice.decision.standing]
+        return "leads" if word == "choice" and self.capped else word
+
+    @property
+    def model(self) -> Candidate | None:
+        """The model that is the choice or leads."""
+        return self.choice.decision.chosen if self.choice and self.word in ("choice", "leads") else None
+
+    @property
+    def share(self) -> float | None:
+        """Share of the draws in which the first model stays first; 1 where no error could change that."""
+        if self.choice is None or self.refusal or self.word == "no_choice":
+            return None
+        share = self.choice.decision.share_first
+        return 1.0 if share is None else share
+
+    @property
+    def is_dominant(self) -> bool:
+        """Whether the model is surely at least as good as every other one in all that counts."""
+        if self.model is None or self.choice is None:
+            return False
+        _first, *others = self.choice.decision.pareto
+        return all(one.status == "dominated" and self.model.run_id in one.dominated_by for one in others)
+
+
+RECORD: dict[str, str | Rows] = {
+    "answer": "word",
+    "model": "model.model_id",
+    "share": "share",
+    "dominates": "is_dominant",
+    "use_class": "use_class",
+    "missing": Rows("missing", {"model": "model", "what": "what", "benchmark": "benchmark.benchmark"}),
+    "untested": "untested",
+    "criteria": Rows("choice.criteria_used", {"of": "key", "share": "share"}),
+    "candidates": Rows(
+        "choice.decision.candidates",
+        {
+            "model": "model_id",
+            "run_id": "run_id",
+            "values": Rows("values", {key: key for key in ("value", "lower", "upper")}),
+        },
+    ),
+}
+
+
+def ask_pilot(
+    warehouse: Warehouse, models: Sequence[str], task: TaskName | None = None, use_class: str = "general"
+) -> PilotChoice:
+    """Which of these models to pilot; of none that are named, of all that were measured here. Raises InputError for fewer than
+    two, and for a benchmark that none has."""
+    with warehouse.open() as opened:
+        evidence = load_evidence(opened)
+    runs = all_models(evidence)
+    found, missing = _named_models(runs, models) if models else (own_runs(runs), [])
+    if found["model_id"].n_unique() + len(missing) < 2:
+        raise InputError("A choice is among two models or more. Name them: --models MODEL,MODEL")
+    if found.is_empty():
+        return PilotChoice(None, use_class, tuple(missing), refusal="no_criterion", untested=_untested(None, use_class))
+    found = one_run_each(found)
+    speeds = queries.speeds(warehouse, found["run_id"].to_list())
+    context = choice_context(found, evidence.scores, speeds, Assumptions(), comparable=False)
+    asked = None
+    if task is not None:
+        (criterion,) = resolve_criteria([Criterion("score")], context, task)
+        asked = criterion.benchmark
+    available, default = offer_criteria(context, asked, use_class=use_class)
+    criteria = [
+        resolve_criterion(_weighed(available[key].criterion), context.scored, available[key].benchmark)
+        for key in default
+        if available[key].criterion.of not in DIMENSIONS
+    ]
+    return choose_pilot(context, criteria, use_class, asked=asked, missing=missing)
+
+
+def _named_models(runs: pl.DataFrame, names: Sequence[str]) -> tuple[pl.DataFrame, list[Missing]]:
+    """The runs of the models that are named by name, reference or run, and those that were not measured."""
+    frames, missing = [], []
+    for name in dict.fromkeys(names):
+        is_named = pl.any_horizontal(pl.col("name", "reference", "model_id", "repository") == name)
+        of_name = runs.filter(is_named | pl.col("run_id").is_in(matching_ids(runs["run_id"], name)))
+        if of_name.is_empty():
+            missing.append(Missing(name, "run"))
+        else:
+            frames.append(of_name)
+    found = runs.join(pl.concat(frames), on="run_id", how="semi", maintain_order="left") if frames else runs.clear()
+    return found, missing
+
+
+def _weighed(criterion: Criterion) -> Criterion:
+    return Criterion(criterion.of, direction=criterion.direction, weight=float(DEFAULT_WEIGHTS.get(criterion.of, 2)))
+
+
+def offer_criteria(
+    context: ChoiceContext,
+    benchmark: Mapping[str, Any] | None = None,
+    direction: Direction | None = None,
+    use_class: str = "general",
+) -> tuple[dict[str, ResolvedCriterion], list[str]]:
+    """The criteria that these models can be chosen by, by key; and the keys of those that they are chosen by at first.
+
+    `benchmark`: the score to begin with, and `direction` its better end where no source states one. At first, of what all of
+    these models have: that score, the size where they differ in it, and the dimension. Where they share no score, bits per byte
+    on one text stand for it; the smallest or the cheapest alone is no default, and in a safety-critical use only scores are.
+    """
+    registered = score_key(benchmark) if benchmark else None
+    criteria = []
+    for row in context.benchmarks.to_dicts():
+        criterion = resolve_criterion(Criterion("score"), context.scored, row)
+        if not criterion.is_direction_known and criterion.key == registered and direction is not None:
+            criterion = resolve_criterion(Criterion("score", direction=direction), context.scored, row)
+        criteria.append(criterion)
+    incomparable = {"score", *(() if context.comparable else DIMENSIONS)}
+    if context.runs.select("corpus_id", "protocol_hash").n_unique() > 1:
+        incomparable.add("bits_per_byte")
+    others = [Criterion(quantity) for quantity in get_args(Quantity) if quantity not in incomparable]
+    criteria += [resolve_criterion(other, context.scored, None) for other in others]
+    values = zip(*(one.values for one in build_candidates(context, criteria)), strict=True)
+    offered = {one.key: (one, of_models) for one, of_models in zip(criteria, values, strict=False) if any(of_models)}
+    available = {key: criterion for key, (criterion, _values) in offered.items()}
+    shared = [key for key, (_criterion, of_models) in offered.items() if all(of_models)]
+    scores = [key for key in shared if available[key].benchmark is not None and available[key].is_direction_known]
+    by_task = use_class == HARMFUL
+    first = next(
+        (key for key in (registered, *scores, *(() if by_task else ("bits_per_byte",))) if key in shared), None
+    )
+    sizes = ["parameters"] if context.runs["parameters"].n_unique() > 1 and not by_task else []
+    return available, [first, *(key for key in (*sizes, "dimension") if key in shared)] if first else []
+
+
+def choose_pilot(
+    context: ChoiceContext,
+    criteria: Sequence[ResolvedCriterion],
+    use_class: str,
+    *,
+    asked: Mapping[str, Any] | None = None,
+    missing: Sequence[Missing] = (),
+) -> PilotChoice:
+    """The answer among the models of a context by these criteria; `asked` is the benchmark that was named."""
+    lacking = [*missing, *_missing_scores(context, asked)]
+    untested = _untested(context, use_class, criteria)
+    weighs = [one for one in criteria if one.criterion.weight > 0]
+    if not weighs:
+        return PilotChoice(None, use_class, tuple(lacking), refusal="no_criterion", untested=untested)
+    choice = choose_by_criteria(context, criteria, use_class)
+    return judged(choice, use_class, tuple(lacking), asked=asked, untested=untested)
+
+
+def judged(
+    choice: Choice,
+    use_class: str,
+    missing: tuple[Missing, ...] = (),
+    *,
+    asked: Mapping[str, Any] | None = None,
+    untested: tuple[str, ...] = (),
+) -> PilotChoice:
+    """A decision as an answer: what the use class and missing values leave of it."""
+    is_by_score = any(one.benchmark is not None and one.share > 0 for one in choice.decision.criteria)
+    refusal = "no_task_score" if use_class == HARMFUL and not is_by_score else None
+    is_incomplete = any(one.what == "run" or (asked is not None and one.benchmark is asked) for one in missing)
+    capped = "use_class" if use_class == HARMFUL else "missing" if is_incomplete else None
+    return PilotChoice(choice, use_class, missing, capped, refusal, untested)  # type: ignore[arg-type]
+
+
+def _missing_scores(context: ChoiceContext, asked: Mapping[str, Any] | None) -> list[Missing]:
+    """Who lacks the benchmark asked for, or else the one that most have and not all, where none is shared by all."""
+    offered = context.benchmarks.to_dicts()
+    n = context.runs["model_id"].n_unique()
+    if asked is None:
+        if any(row["n_models"] == n for row in offered):
+            return []
+        asked = next(iter(sorted(offered, key=lambda row: -row["n_models"])), None)
+    if asked is None:
+        return [Missing(name, "score") for name in context.runs["name"]]
+    (values,) = zip(*(one.values for one in build_candidates(context, [_score_of(context, asked)])), strict=True)
+    return [
+        Missing(name, "score", asked) for name, value in zip(context.runs["name"], values, strict=True) if not value
+    ]
+
+
+def _score_of(context: ChoiceContext, benchmark: Mapping[str, Any]) -> ResolvedCriterion:
+    return resolve_criterion(Criterion("score"), context.scored, benchmark)
+
+
+def _untested(
+    context: ChoiceContext | None, use_class: str, criteria: Sequence[ResolvedCriterion] = ()
+) -> tuple[str, ...]:
+    """What nothing here has tested, where a wrong answer can do harm."""
+    if use_class != HARMFUL:
+        return ()
+    scores = [one for one in criteria if one.benchmark is not None]
+    keys = [] if any(one.benchmark and one.benchmark.get("is_own") for one in scores) else ["own_task"]
+    if context is not None and scores:
+        readings = [value for one in build_candidates(context, scores) for value in one.values if value]
+        keys += ["error"] if any(value.lower is None for value in readings) else []
+    return (*keys, "one_text", "harm")
 
 
 def ask(warehouse: Warehouse, question: ChoiceQuestion) -> Choice:

@@ -15,6 +15,7 @@ from core.analysis.rule_record import TrackRecord, task_remark
 from core.analysis.units import FEWEST_TEST
 from core.locale import _
 from core.pilots.rule import DIMENSIONS, Assumptions, Criterion, Rule, SavedRule, TaskName
+from core.questions.choice import PilotChoice
 from core.questions.generality import OrderTable, OverTasks, VerdictAgreement
 from core.sources import counted, shown
 from core.tables import RuleChoiceRow
@@ -126,6 +127,64 @@ def decision_text(decision: Decision, bits: float | None = None) -> str:
     else:
         sentence = _("On these criteria {model} leads, in {share} of the draws within the errors.")
     return wording.joined_sentences((sentence.format(model=first.name, share=share), _change_text(decision, bits)))
+
+
+def pilot_text(answer: PilotChoice, bits: float | None = None) -> str:
+    """Which model to pilot, how sure, and what a use class or a missing value leaves of that."""
+    if answer.refusal == "no_task_score":
+        return _(
+            "No choice: where a wrong answer can do harm, neither size nor loss nor dimension chooses, and these models share no "
+            "score of a task."
+        )
+    if answer.choice is None or answer.refusal:
+        return _("No choice: nothing that all of these models have says how good each is.")
+    decision = answer.choice.decision
+    if answer.word == "leads" and decision.standing == "chosen":
+        template = (
+            _("On these criteria {model} leads. That is no choice yet: what is listed below is untested.")
+            if answer.capped == "use_class"
+            else _("On these criteria {model} leads. That is no choice yet: not all models have what was asked for.")
+        )
+        return template.format(model=decision.candidates[0].name)
+    if answer.word == "choice" and answer.is_dominant and len(decision.candidates) > 1:
+        template = _("On these criteria: {model}. It is surely no worse than any other in all that counts.")
+        return template.format(model=decision.candidates[0].name)
+    return decision_text(decision, bits)
+
+
+def missing_lines(answer: PilotChoice) -> list[str]:
+    """Which models lack what, and the command that brings it."""
+    lines = []
+    if runs := [one.model for one in answer.missing if one.what == "run"]:
+        template = _("Not measured: {names}. `workdim measure MODEL` measures it.")
+        lines.append(template.format(names=names_text(runs)))
+    by_score: dict[str, list[str]] = {}
+    for one in answer.missing:
+        if one.what == "score":
+            by_score.setdefault("" if one.benchmark is None else row_benchmark_name(one.benchmark), []).append(
+                one.model
+            )
+    for benchmark, names in by_score.items():
+        template = (
+            _("Without a score in {benchmark}: {names}. `workdim scores import FILE` brings it.")
+            if benchmark
+            else _(
+                "Without any score: {names}. `workdim score MODEL --task FILE.jsonl` gives one on a task of your own."
+            )
+        )
+        lines.append(template.format(benchmark=benchmark, names=names_text(names)))
+    return lines
+
+
+def untested_lines(answer: PilotChoice) -> list[str]:
+    """What nothing here has tested."""
+    texts = {
+        "own_task": _("Untested: a task of your own. `workdim score MODEL --task FILE.jsonl` tests it."),
+        "error": _("Untested: how far a score would move on other questions, as its source states no error."),
+        "one_text": _("Untested: texts unlike the one that these models read."),
+        "harm": _("Untested: how often an answer does harm. No number here says it."),
+    }
+    return [texts[key] for key in answer.untested]
 
 
 def _no_choice_text(decision: Decision, bits: float | None) -> str:

@@ -4,10 +4,22 @@ from __future__ import annotations
 
 import polars as pl
 
-from core.questions.choice import all_models, one_run_each
+from core.analysis.criteria import ChoiceContext, choice_context, resolve_criterion
+from core.pilots.rule import Assumptions, Criterion
+from core.questions.choice import (
+    DEFAULT_WEIGHTS,
+    Missing,
+    PilotChoice,
+    all_models,
+    choose_pilot,
+    offer_criteria,
+    one_run_each,
+)
 from core.questions.ranking_question import Evidence
 from core.records import DAMAGED, EARLIER, SHIPPED
+from core.wording import decisions as decision_wording
 from tests import frames
+from tests.analysis.test_criteria import SPEEDS
 
 
 def test_among_all_models_a_checkpoint_on_the_way_and_a_ruin_are_none() -> None:
@@ -21,3 +33,81 @@ def test_each_model_is_taken_on_the_newest_text_that_all_have_read() -> None:
     runs = pl.DataFrame({"model_id": [m for m, _ in read], "corpus_id": [c for _, c in read]})
     assert one_run_each(runs)["corpus_id"].to_list() == ["old", "old"]
     assert one_run_each(runs[[0, 2]]).rows() == [("a", "new"), ("b", "old")]
+
+
+LOSSES = {"a": (1.0, 10), "b": (1.2, 20), "c": (1.4, 30)}
+"""Bits per byte and parameters: `a` is better in both."""
+
+
+def context(losses=None, *scores) -> ChoiceContext:
+    losses = losses or LOSSES
+    runs = frames.runs(*map(frames.Model, losses)).with_columns(
+        bits_per_byte=pl.Series([loss for loss, _n in losses.values()], dtype=pl.Float64),
+        bits_per_byte_lower=pl.Series([loss and loss - 0.01 for loss, _n in losses.values()], dtype=pl.Float64),
+        bits_per_byte_upper=pl.Series([loss and loss + 0.01 for loss, _n in losses.values()], dtype=pl.Float64),
+        parameters=pl.Series([n * 10**6 for _loss, n in losses.values()]),
+    )
+    return choice_context(runs, frames.scores(*scores), SPEEDS.clear(), Assumptions(), comparable=False)
+
+
+def answer(of: ChoiceContext, use_class: str = "general", asked: str | None = None, missing=()) -> PilotChoice:
+    benchmark = None
+    if asked:
+        benchmark = next(row for row in of.benchmarks.to_dicts() if row["benchmark"] == asked)
+    available, default = offer_criteria(of, benchmark, use_class=use_class)
+    criteria = [
+        resolve_criterion(
+            Criterion(one.criterion.of, weight=DEFAULT_WEIGHTS[one.criterion.of]), of.scored, one.benchmark
+        )
+        for one in (available[key] for key in default)
+    ]
+    return choose_pilot(of, criteria, use_class, asked=benchmark, missing=missing)
+
+
+def scored(**values):
+    return [frames.score(f"hub:{name}", value, std_error=0.5) for name, value in values.items()]
+
+
+def test_without_scores_the_loss_on_the_text_decides_and_what_is_missing_is_named() -> None:
+    found = answer(context())
+    assert (found.word, found.model.name, found.share, found.is_dominant) == ("choice", "a", 1.0, True)
+    assert [one.model for one in found.missing] == ["a", "b", "c"] and {one.what for one in found.missing} == {"score"}
+    assert "surely no worse" in decision_wording.pilot_text(found)
+    assert "score MODEL --task" in decision_wording.missing_lines(found)[0]
+
+
+def test_a_score_that_one_model_lacks_is_no_criterion_and_who_lacks_it_is_told() -> None:
+    of = context(None, *scored(b=70, c=60))
+    found = answer(of)
+    assert (found.word, found.model.name) == ("choice", "a")
+    assert [(one.model, one.benchmark["benchmark"]) for one in found.missing] == [("a", "arc_easy")]
+    asked = answer(of, asked="arc_easy")
+    assert (asked.word, asked.model.name) == ("leads", "a"), "the score was asked for, and not all have it"
+    told = decision_wording.pilot_text(asked)
+    assert "no choice yet" in told and "Without a score in arc_easy" in decision_wording.missing_lines(asked)[0]
+
+
+def test_a_score_that_all_have_decides_and_near_ones_cannot_be_told_apart() -> None:
+    assert answer(context(None, *scored(a=50, b=60, c=80))).model.name == "c"
+    even = {name: (None, 10) for name in "ab"}
+    near = answer(context(even, *scored(a=50.0, b=50.05)))
+    assert near.word in ("leads", "cannot_tell") and near.share < 0.8
+
+
+def test_where_a_wrong_answer_does_harm_only_a_score_supports_and_what_is_untested_is_named() -> None:
+    found = answer(context(), "safety_critical")
+    assert (found.word, found.model, found.share) == ("no_choice", None, None)
+    with_score = answer(context(None, *scored(a=50, b=60, c=80)), "safety_critical")
+    assert (with_score.word, with_score.model.name) == ("leads", "c")
+    assert [one.criterion.of for one in with_score.choice.criteria if one.criterion.weight] == ["score"]
+    assert with_score.untested == ("own_task", "one_text", "harm")
+    assert len(decision_wording.untested_lines(with_score)) == 3
+
+
+def test_a_model_that_was_not_measured_keeps_the_answer_open() -> None:
+    found = answer(context(), missing=[Missing("d", "run")])
+    assert (found.word, found.model.name) == ("leads", "a")
+    assert any(line.startswith("Not measured: d.") for line in decision_wording.missing_lines(found))
+    encoders = {name: (None, n) for name, n in (("a", 10), ("b", 20))}
+    nothing = answer(context(encoders))
+    assert (nothing.word, nothing.refusal) == ("no_choice", "no_criterion")

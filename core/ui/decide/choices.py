@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
-from typing import Any, get_args
+from typing import Any
 
 import polars as pl
 import streamlit as st
@@ -20,7 +20,7 @@ from core.errors import InputError
 from core.locale import _, worded
 from core.pilots.pilot import USE_CLASSES
 from core.pilots.registration import RegisteredPilot
-from core.pilots.rule import DIMENSIONS, Assumptions, Criterion, Direction, Quantity, SavedRule, TaskName
+from core.pilots.rule import Assumptions, Direction, SavedRule, TaskName
 from core.questions import choice as choice_question
 from core.questions.ranking_question import RankingQuestion
 from core.ui import inputs, reads, url_state
@@ -31,8 +31,6 @@ from core.wording import decisions as decision_wording
 STATED = "own"
 """In place of the id of a rule: the criteria stated on this page."""
 MAX_WEIGHT = 10
-DEFAULT_WEIGHTS = {"score": 6, "bits_per_byte": 6, "parameters": 4} | dict.fromkeys(DIMENSIONS, 0)
-"""Of criteria; 2 of all others."""
 THRESHOLD_UNITS = {"parameters": 1e6, "memory": 1e9}
 """Units in which thresholds are typed: millions, GB."""
 ASSUMPTION_UNITS = {"tokens_per_month": 1e6}
@@ -89,7 +87,7 @@ def choose_view(pilot: RegisteredPilot | None) -> DecisionView:
         try:
             if rule:
                 choice = choice_question.choose_by_rule(context, rule.rule, task_name(task))
-            elif not criteria and not _offer_criteria(context, question)[1]:
+            elif not criteria and not _offered(context, question, use_class)[1]:
                 raise InputError(
                     "These models share no score, and no text on which their bits per byte compare. Say under Criteria what "
                     "to choose by."
@@ -162,43 +160,19 @@ def _choose_use_class(pilot: RegisteredPilot | None) -> str:
     return inputs.choose_from_list(_("Use class"), wording.names("use_class", USE_CLASSES), "use", width=140)
 
 
-def _offer_criteria(
-    context: ChoiceContext, question: RankingQuestion
+def _offered(
+    context: ChoiceContext, question: RankingQuestion, use_class: str
 ) -> tuple[dict[str, ResolvedCriterion], list[str]]:
-    """The criteria that these models can be chosen by, by key; and the keys of those that they are chosen by at first.
-
-    Where no source states which end of a score is the better one, the pilot may. At first, of what all of these models
-    have: the score that the ranking uses, the size where they differ in it, and the dimension. Where they share no score,
-    bits per byte stand for it; the smallest or the cheapest alone is no default.
-    """
+    """`choice.offer_criteria`, the score of the ranking first; where no source states its better end, the pilot may."""
     population = reads.population(question)
-    registered = criteria_analysis.score_key(population.benchmark) if population.benchmark else None
-    direction: Direction = "higher" if population.higher_is_better else "lower"
-    criteria = []
-    for row in context.benchmarks.to_dicts():
-        criterion = criteria_analysis.resolve_criterion(Criterion("score"), context.scored, row)
-        if not criterion.is_direction_known and criterion.key == registered and population.higher_is_better is not None:
-            stated = Criterion("score", direction=direction)
-            criterion = criteria_analysis.resolve_criterion(stated, context.scored, row)
-        criteria.append(criterion)
-    incomparable = {"score", *(() if context.comparable else DIMENSIONS)}
-    if context.runs["corpus_id"].n_unique() > 1:
-        incomparable.add("bits_per_byte")
-    others = [Criterion(quantity) for quantity in get_args(Quantity) if quantity not in incomparable]
-    criteria += [criteria_analysis.resolve_criterion(other, context.scored, None) for other in others]
-    values = zip(*(one.values for one in criteria_analysis.build_candidates(context, criteria)), strict=True)
-    offered = {one.key: (one, of_models) for one, of_models in zip(criteria, values, strict=False) if any(of_models)}
-    available = {key: criterion for key, (criterion, _values) in offered.items()}
-    shared = [key for key, (_criterion, of_models) in offered.items() if all(of_models)]
-    scores = [key for key in shared if available[key].benchmark is not None]
-    first = next((key for key in (registered, *scores, "bits_per_byte") if key in shared), None)
-    sizes = ["parameters"] if context.runs["parameters"].n_unique() > 1 else []
-    return available, [first, *(key for key in (*sizes, "dimension") if key in shared)] if first else []
+    known = population.higher_is_better
+    direction: Direction | None = None if known is None else "higher" if known else "lower"
+    return choice_question.offer_criteria(context, population.benchmark, direction, use_class)
 
 
 def _choose_criteria(context: ChoiceContext, question: RankingQuestion, use_class: str) -> list[ResolvedCriterion]:
     """Return the criteria with weights and thresholds."""
-    available, default = _offer_criteria(context, question)
+    available, default = _offered(context, question, use_class)
     names = {key: decision_wording.criterion_name(criterion) for key, criterion in available.items()}
     chosen = [available[key] for key in inputs.choose_many(_("Criteria"), names, "by", default, hides_default=True)]
     n = criteria_analysis.count_related_models(context, choice_question.task_of(chosen))
@@ -214,7 +188,9 @@ def _choose_criteria(context: ChoiceContext, question: RankingQuestion, use_clas
 
 def _choose_weight(criterion: ResolvedCriterion, muted_reason: str | None) -> ResolvedCriterion:
     name = f"w.{criterion.key}"
-    url_state.restore_choice(name, range(MAX_WEIGHT + 1), DEFAULT_WEIGHTS.get(criterion.criterion.of, 2))
+    url_state.restore_choice(
+        name, range(MAX_WEIGHT + 1), choice_question.DEFAULT_WEIGHTS.get(criterion.criterion.of, 2)
+    )
     reason = decision_analysis.reason_key(criterion, muted_reason) if muted_reason else None
     value = st.slider(
         escape(decision_wording.criterion_name(criterion)),
