@@ -5,12 +5,12 @@ guard()
 import streamlit as st
 
 from core.locale import _
-from core.ui import inputs, notices, pilot_filter, url_state
+from core.ui import inputs, notices, pilot_filter, trash, url_state
 from core.ui.profiles import checks as check_tables
 from core.ui.profiles import compare, distributions, layer_pairs, layer_profile, provenance
 
 st.title(_("Compare"))
-provenance.show_deletion()
+trash.show_undo()
 runs = notices.runs_or_stop()
 url_state.expand_link("compare", "runs", section="compare")
 _pilot, runs = pilot_filter.choose(runs)

@@ -150,7 +150,10 @@ MOST = {
     "tables": (1366, 8011),  # counts of a verdict
     "terminal": (1697, 13940),  # the answer in ten lines before the details
     "texts": (2104, 14092),
-    "ui": (7838, 61010),  # five pages: what a page puts together stands beside what it draws
+    "ui": (
+        7862,
+        61324,
+    ),  # five pages; runs filtered by model, text, size and date, ticked, compared and deleted together
     "validation": (240, 2040),
     "warehouse": (4964, 31946),  # an export holds one table at a time, and parcels that lack the added one
     "wording": (4165, 27460),  # models compared on a text; which to pilot

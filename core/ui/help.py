@@ -158,8 +158,8 @@ def phrases() -> Iterator[tuple[str, str]]:
         yield _("Nothing has been measured here yet."), _("There is nothing to be said.")
         return
     yield measured_text(runs), _("Only runs of one text, one protocol and one tokenizer are held against each other.")
-    home = reads.home_data(reads.own_first(runs)["run_id"].head(1).to_list(), [])
-    for run in home.runs.filter(pl.col("inner_max").is_not_null()).head(1).iter_rows(named=True):
+    newest = reads.start_data(reads.own_first(runs)["run_id"].head(1).to_list())
+    for run in newest.runs.filter(pl.col("inner_max").is_not_null()).head(1).iter_rows(named=True):
         yield (
             _("On {text}, {name} uses {value} directions at most, at layer {layer} (estimated, d2, N={n}).").format(
                 text=run["corpus_name"],
@@ -175,9 +175,9 @@ def phrases() -> Iterator[tuple[str, str]]:
         answer_wording.answer_text(relation),
         _("These models and this task only; a relation is no cause, and it foretells no other model's score."),
     )
-    if home.saving is not None:
+    if newest.saving is not None:
         yield (
-            plan_wording.named_answer_text(home.saving),
+            plan_wording.named_answer_text(newest.saving),
             _("A price on held-out text; the shortened model must be tested on the task itself."),
         )
 

@@ -6,8 +6,10 @@ The first parameter is the label, the third the name of the choice in the URL.
 from __future__ import annotations
 
 import functools
+import itertools
 import re
 from collections.abc import Callable, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any, TypeVar, cast
 
 import polars as pl
@@ -34,6 +36,8 @@ MAX_RUNS = 6
 """Runs that one figure can show: the palette has six colours."""
 MAX_LISTED = 200
 """Runs that a list offers; the others are found by a search, which is faster than drawing them."""
+SIZES = (0.0, 2e8, 1e9, 4e9, 1.5e10, float("inf"))
+"""Ends of the ranges of parameters by which runs are filtered."""
 N_SHOWN_FIRST = 4
 """Runs of a first look."""
 MAX_MEGABYTES = 25
@@ -189,26 +193,61 @@ def show_number_input(
 
 
 def choose_filtered_runs(runs: pl.DataFrame) -> pl.DataFrame:
-    """Draw the filters by verdict and check, and return the runs that pass them.
+    """Draw the filters by model, text, size, date, verdict and check, and return the runs that pass them.
 
-    `runs` has the columns of `queries.run_list` at least. Verdicts and checks are read only where a filter is set.
+    `runs` has the columns of `queries.run_list` at least. Verdicts and checks are read only where such a filter is set.
     """
-    filters = [("checks", "worst_check", _("Checks"), "outcome")]
-    filters += [(key, f"verdict_{key}", wording.name("claim", key), "claim_verdict") for key in CLAIMS]
-    chosen: dict[str, list[str]] = {}
+    judged = [("checks", "worst_check", _("Checks"), "outcome")]
+    judged += [(key, f"verdict_{key}", wording.name("claim", key), "claim_verdict") for key in CLAIMS]
+    conditions = []
     with st.popover(_("Filters"), icon=":material/filter_alt:"):
-        for name, column, label, kind in filters:
+        passing = runs.filter(*_choose_described(runs))
+        for name, column, label, kind in judged:
             options = keys(kind) if kind == "claim_verdict" else [*reversed(keys(kind))]  # vetoes first
-            url_state.restore_choices(name, options, ())
-            names, title = wording.names(kind, options), label[:1].upper() + label[1:]
-            chosen[column] = _draw(st.pills, title, names, name, selection_mode="multi")
-    conditions = [pl.col(column).is_in(values) for column, values in chosen.items() if values]
-    if not conditions:
-        return runs
-    passing = runs.join(reads.evidence().runs.filter(*conditions), on="run_id", how="semi", maintain_order="left")
-    n_texts = runs.filter(pl.col("pass") == "text").height
-    st.caption(_("Runs that pass the filters: {n} of {total}.").format(n=passing.height, total=n_texts))
+            if values := _choose_pills(label[:1].upper() + label[1:], wording.names(kind, options), name):
+                conditions.append(pl.col(column).is_in(values))
+    if conditions:
+        passing = passing.join(
+            reads.evidence().runs.filter(*conditions), on="run_id", how="semi", maintain_order="left"
+        )
+    n_passing, n_texts = (some.filter(pl.col("pass") == "text").height for some in (passing, runs))
+    if n_passing < n_texts:
+        st.caption(_("Runs that pass the filters: {n} of {total}.").format(n=n_passing, total=n_texts))
     return passing
+
+
+def _choose_described(runs: pl.DataFrame) -> list[pl.Expr]:
+    """Draw the filters by what a run is of, and return the conditions."""
+    conditions = []
+    for name, column, label in (("of", "name", _("Model")), ("on", "corpus_name", _("Text"))):
+        if values := choose_many(label, sorted(runs[column].unique()), name, placeholder=_("all")):
+            conditions.append(pl.col(column).is_in(values))
+    ends = [f"{n / 1e9:g}" for n in SIZES[1:-1]]
+    texts = (_("below {n} billion"), _("{n} to {end} billion"), _("above {n} billion"))
+    names = {0: texts[0].format(n=ends[0])}
+    names |= {at: texts[1].format(n=n, end=end) for at, (n, end) in enumerate(itertools.pairwise(ends), start=1)}
+    names[len(ends)] = texts[2].format(n=ends[-1])
+    if chosen := _choose_pills(_("Parameters"), names, "size"):
+        within = (pl.col("parameters").is_between(SIZES[at], SIZES[at + 1], closed="left") for at in chosen)
+        conditions.append(pl.any_horizontal(within))
+    days = {0: _("at any time")} | {n: _("in the last {n} days").format(n=n) for n in (1, 7, 30, 365)}
+    if n := choose_from_list(_("Measured"), days, "since"):
+        conditions.append(pl.col("started_at") >= datetime.now(UTC).replace(tzinfo=None) - timedelta(days=n))
+    return conditions
+
+
+def _choose_pills(label: str, names: Mapping[T, str], name: str) -> list[T]:
+    url_state.restore_choices(name, list(names), ())
+    return _draw(st.pills, label, names, name, selection_mode="multi")
+
+
+def type_words(label: str) -> str:
+    """Return the words of a search among runs."""
+    url_state.restore_text("find", "")
+    help_ = _("Words of model, family, text, protocol, tag, date or run id: all of them must be met")
+    words = st.text_input(label, key=url_state.key("find"), icon=":material/search:", help=help_, width=320).strip()
+    url_state.publish("find", words)
+    return words
 
 
 def choose_runs(runs: pl.DataFrame, max_runs: int = MAX_RUNS) -> reads.Selection:
@@ -247,20 +286,11 @@ def _choose_listed_runs(runs: pl.DataFrame, always_listed: pl.DataFrame) -> pl.D
     """
     if runs.height <= MAX_LISTED:
         return pl.concat([runs, always_listed.join(runs, on="run_id", how="anti")])
-    listed_text = _("The newest {n} of {found} runs are listed. Type what you look for to find the others.")
-    words = st.text_input(
-        _("Find runs"),
-        key=url_state.key("find"),
-        placeholder=_("Words of model, family, text, protocol, tag, date or run id: all of them must be met"),
-        help=listed_text.format(n=MAX_LISTED, found=f"{runs.height:,}"),
-        width=640,
-    )
+    words = type_words(_("Find runs"))
     matches = matching_runs(runs, words)
     newest = matches.head(MAX_LISTED)
-    if words.strip():
-        message = _("Runs that meet “{words}”: {found} of {total}, listed: {n}.")
-        found, total = f"{matches.height:,}", f"{runs.height:,}"
-        st.caption(message.format(words=escape(words.strip()), found=found, total=total, n=newest.height))
+    listed_text = _("The newest {n} of {found} runs are listed. Type what you look for to find the others.")
+    st.caption(listed_text.format(n=newest.height, found=f"{matches.height:,}"))
     return pl.concat([newest, always_listed.join(newest, on="run_id", how="anti")])
 
 

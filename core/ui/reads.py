@@ -33,8 +33,6 @@ from core.warehouse.connection import OpenWarehouse
 from core.warehouse.saved_queries import list_queries
 from core.warehouse.warehouse import Warehouse
 
-N_NEWEST = 20
-"""Runs that the table of the home screen shows."""
 REFERENCE = "reference"
 """The name in the URL of the choice whether shipped profiles are shown."""
 P = ParamSpec("P")
@@ -57,16 +55,14 @@ class Lists:
 
 
 @dataclass(frozen=True)
-class HomeData:
-    """What the home screen shows: the runs of the gallery, and the newest runs."""
+class StartData:
+    """What the screen Start shows of some runs."""
 
     runs: pl.DataFrame
-    """Of the gallery, in the order requested."""
+    """In the order requested: `queries.runs`."""
     profiles: pl.DataFrame
     """Of these runs, d2 on one point per type: `queries.d2_profiles`."""
     extrema: pl.DataFrame
-    latest: pl.DataFrame
-    """The newest runs on text: `queries.runs`."""
     saving: LayerPlan | None
     """The cheapest verified plan: `layer_plans.cheapest_verified_plan`."""
 
@@ -206,16 +202,13 @@ def selection(run_ids: Sequence[str]) -> Selection:
 
 
 @cached(24)
-def home_data(run_ids: Sequence[str], newest: Sequence[str]) -> HomeData:
-    """What the home screen shows of these runs, and of the newest on text."""
+def start_data(run_ids: Sequence[str]) -> StartData:
     with _open() as opened:
         evidence()  # for the answers on the same screen
-        stored = evidence_question.named_texts(opened, queries.runs(opened, sorted({*run_ids, *newest})))
-        return HomeData(
-            in_order(stored, run_ids),
+        return StartData(
+            in_order(evidence_question.named_texts(opened, queries.runs(opened, sorted(run_ids))), run_ids),
             queries.d2_profiles(opened, run_ids),
             queries.rows(opened, "run_extrema", run_ids),
-            in_order(stored, newest),
             layer_plans.cheapest_verified_plan(opened, shows_reference()),
         )
 

@@ -107,7 +107,7 @@ def run_list(warehouse: Readable) -> pl.DataFrame:
         SELECT runs.run_id, runs.parent_run_id, runs.pass, runs.seed, runs.model_id, runs.corpus_id, runs.protocol,
             runs.protocol_hash, runs.started_at, runs.dtype, runs.stack, runs.model_seed, runs.chat_template_hash,
             runs.tags,
-            models.reference, models.name, models.family, models.kind, models.tokenizer_hash, models.configuration_hash,
+            models.reference, models.name, models.family, models.kind, models.parameters, models.tokenizer_hash, models.configuration_hash,
             corpora.name AS corpus_name, summary.control_run_ids
         FROM runs
         JOIN models USING (model_id)

@@ -375,14 +375,13 @@ def test_a_vetoed_run_is_ranked_only_by_a_reader_who_was_told_why_it_is_not(
 def test_a_veto_stands_wherever_the_number_stands(page: str, with_veto: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORKDIM_WAREHOUSE", str(with_veto))
     app = opened(page, runs=RUN_IDS[0][:-2] + "91", live="True")
-    shown = app.dataframe[0].value
-    assert "made-up-vetoed ‡" in shown["Model"].to_list()
     if page == "start.py":
-        assert "veto: Share of tokens masked for their norm" in shown["Checks"].to_list()
+        assert "made-up-vetoed ‡" in [one.proto.label for one in app.get("page_link")]
     else:
+        assert "made-up-vetoed ‡" in app.dataframe[0].value["Model"].to_list()
         assert "Vetoed by a check" in app.warning[0].value
         assert any("‡" in trace["name"] for trace in figures(app)[0]["data"])
-    assert "‡ A check vetoed this run" in texts(app)
+        assert "‡ A check vetoed this run" in texts(app)
 
 
 @pytest.mark.parametrize("section", ["profile", "pairs", "distributions", "checks"])
@@ -529,11 +528,11 @@ def test_a_parcel_that_cannot_be_written_or_is_damaged_is_told_and_the_page_is_d
     with held(warehouse.path, "reading"):
         app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60).run()
         assert not app.exception and not app.error
-        assert app.dataframe[0].value.shape[0] == 4
+        assert len(app.get("image")) == 4
         assert app.warning[0].value.startswith("Finished measurements that wait to be added to the warehouse: 2.")
     app.session_state["waiting parcels taken in"] = (0.0, None)
     app.run()
-    assert app.dataframe[0].value.shape[0] == 5
+    assert len(app.get("image")) == 5
     assert len(app.warning) == 1 and "is damaged" in app.warning[0].value
 
 
@@ -606,19 +605,42 @@ def test_a_fresh_app_takes_in_what_comes_with_workdim_at_a_click(
     app = opened("start.py")
     (button,) = [one for one in app.button if "come with Workdim" in one.label]
     app = button.click().run()
-    assert not app.exception and "shipped" in str([one.label for one in app.get("page_link")]) + texts(app)
+    assert not app.exception and "**Reference**" in texts(app) and not images(app)
+    app.toggle(key="view.shipped").set_value(True).run()
+    assert [one.alt for one in images(app)] == ["shipped"]
     app.sidebar.toggle(key="view.reference").set_value(False).run()
     assert "of your own" in app.info[0].value
 
 
-def test_home_says_three_findings_and_offers_one_comparison(filled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("WORKDIM_WAREHOUSE", str(filled))
+def test_start_finds_runs_compares_those_that_are_ticked_and_brings_back_what_was_deleted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORKDIM_WAREHOUSE", str(filled_warehouse(tmp_path)))
     app = opened("start.py")
-    told = texts(app).replace("\\", "")
-    assert "**No pilot yet**" in told and "**Cannot tell whether largest inner dimension" in told
-    assert "**Not planned yet**" in told
-    assert [one.label for one in app.button] == ["Compare models on my text"]
-    assert "N=" in told and "made-up · quick" in told
+    assert [one.label for one in app.button] == ["Compare models on my text"] and len(app.get("image")) == 4
+    app.text_input(key="view.find").set_value("small").run()
+    assert [one.alt for one in images(app)] == ["made-up-small"] and app.query_params["find"] == "small"
+    app.text_input(key="view.find").set_value("").run()
+    app.multiselect(key="view.on").set_value(["made-up-other"]).run()
+    assert [one.alt for one in images(app)] == ["made-up-big"] and "pass the filters: 1 of 4." in texts(app)
+    app.multiselect(key="view.on").set_value([]).run()
+
+    app.checkbox(key=f"ticked {RUN_IDS[1]}").check().run()
+    app.button(key="delete run").click().run()
+    assert not app.exception and len(images(app)) == 3
+    assert "In the trash: made-up-small" in app.success[0].value.replace("\\", "")
+    app.button(key="undelete run").click().run()
+    assert not app.exception and len(images(app)) == 4 and not app.success
+
+    for run_id in RUN_IDS[:2]:
+        app.checkbox(key=f"ticked {run_id}").check().run()
+    app.button(key="compare ticked").click().run()
+    assert not app.exception and app.title[0].value == "Compare"
+    assert sorted(app.multiselect(key="view.runs").value) == RUN_IDS[:2]
+
+
+def images(app: AppTest) -> list:
+    return [one for element in app.get("image") for one in element.proto.imgs]
 
 
 def test_a_profile_stands_beside_its_verdict_and_chips(filled: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,7 +17,7 @@ from core.questions.evidence import repositories
 from core.questions.population import select_population
 from core.questions.ranking_question import Evidence
 from core.records import SHIPPED
-from core.ui import inputs, notices, reads, share, start
+from core.ui import inputs, notices, reads, share
 from core.ui.markdown import escape
 from core.ui.profiles import checks as check_tables
 from core.ui.profiles import distributions, layer_pairs, layer_tables
@@ -81,11 +81,6 @@ def test_a_benchmark_is_offered_without_what_its_source_leaves_out(warehouse: Wa
     assert set(offered["filter"]) == {"not stated"}
     labels = [ranking_choices.score_label(row) for row in offered.iter_rows(named=True)]
     assert labels and not any(", not stated" in label for label in labels)
-
-
-def test_the_table_names_sample_size_and_joins_value_and_interval(runs: pl.DataFrame) -> None:
-    line = start.runs_table(runs).row(0, named=True)
-    assert line["N (points)"] > 0 and "[" in line["Largest inner dimension"]
 
 
 def test_a_column_without_any_value_is_not_shown(warehouse: Warehouse, runs: pl.DataFrame) -> None:
@@ -182,18 +177,6 @@ def test_a_kept_report_without_its_pilot_is_not_made(warehouse: Warehouse, monke
     assert len(told) == 1 and "The pilot of this report is not there" in told[0] and "ab12" in told[0]
 
 
-def test_a_run_without_a_summary_has_dashes_not_a_verdict(runs: pl.DataFrame) -> None:
-    bare = runs.head(1).with_columns(
-        pl.lit(None).cast(kind).alias(name)
-        for name, kind in runs.schema.items()
-        if name.startswith(("inner_", "final_")) or name in ("n_points", "qualifiers", "worst_check")
-    )
-    line = start.runs_table(bare).row(0, named=True)
-    assert line["Verdicts"] == "–"
-    assert line["Largest inner dimension"] == "–"
-    assert line["Checks"] == "no check was made"
-
-
 def test_checks_stand_worst_first_and_those_without_a_limit_last(warehouse: Warehouse, runs: pl.DataFrame) -> None:
     checks = queries.rows(warehouse, "run_checks", RUN_IDS[:2])  # a warning on the norms of the second
     shown = check_tables.check_table(checks, runs, each_layer=True)
@@ -217,7 +200,6 @@ def test_a_veto_names_its_checks_in_words(runs: pl.DataFrame) -> None:
     bad = runs.head(1).with_columns(worst_check=pl.lit("veto"), vetoed_by=pl.lit(["sequence_share", "duplicates"]))
     (told,) = notices.veto_texts(bad)
     assert told.endswith("‡ (Share of variance between windows, Share of duplicate points)")
-    assert start.runs_table(bad)["Checks"][0].startswith("veto: Share of variance between windows")
     assert notices.veto_texts(runs) == []
 
 

@@ -13,15 +13,14 @@ import polars as pl
 import streamlit as st
 
 from core.analysis.differences import comparability, differences, without_incidental
-from core.errors import WorkdimError
-from core.locale import _, worded
+from core.locale import _
 from core.questions.selection import Selection
 from core.records import SHORT_ID
 from core.store.annotation import RESERVED_TAGS
-from core.ui import inputs, reads, tables, url_state
+from core.ui import inputs, reads, tables, trash
 from core.ui.markdown import escape
 from core.warehouse import export_runs
-from core.warehouse.runs import annotate, restore_run
+from core.warehouse.runs import annotate
 from core.warehouse.warehouse import Warehouse
 from core.wording.labels import run_labels
 from core.wording.provenance import ABSENT, comparability_text, field_position, sections
@@ -31,8 +30,6 @@ FIELD_WIDTH, MARK_WIDTH = 280, 30
 """Pixels."""
 _MESSAGE = "what was done with runs"
 _ALL_THE_SAME = "measure all the same"
-_DELETED = "the run that was just deleted, and its name"
-_NOT_BACK = "why it could not be brought back"
 
 
 def show(selection: Selection) -> None:
@@ -56,39 +53,6 @@ def show(selection: Selection) -> None:
         columns = {name: st.column_config.Column(pinned=True, width=width) for name, width in widths.items()}
         tables.show_plain(part.drop(_("Section")), key=f"provenance {title}", column_config=columns, height="content")
     tables.show_download(table, "workdim_provenance.csv", _("Download this record (CSV)"))
-
-
-@inputs.hidden_when_read_only
-def show_deletion() -> None:
-    """Draw that a run was deleted just now, with Undo, until another is chosen. Drawn before the choice of runs.
-
-    Nothing stands chosen after it: where other runs took its place, a second click would delete one of them.
-    """
-    if problem := st.session_state.pop(_NOT_BACK, None):
-        st.error(escape(problem), icon=":material/error:")
-    deleted = st.session_state.get(_DELETED)
-    if deleted is None:
-        return
-    run_id, label = deleted
-    chosen = st.session_state.get(url_state.key("runs"), [])
-    if chosen and run_id not in chosen:
-        del st.session_state[_DELETED]
-        return
-    st.session_state[url_state.key("runs")] = []
-    with st.container(horizontal=True, vertical_alignment="center"):
-        st.success(_("In the trash: {name}").format(name=escape(label)), icon=":material/delete:")
-        st.button(_("Undo"), icon=":material/undo:", key="undelete run", on_click=_undelete, args=(run_id,))
-
-
-def _undelete(run_id: str) -> None:
-    """Called before the page is drawn again, so that the run is among those that can be chosen."""
-    st.session_state.pop(_DELETED, None)
-    try:
-        restore_run(reads.warehouse(), run_id)
-    except WorkdimError as error:
-        st.session_state[_NOT_BACK] = worded(error)
-        return
-    st.session_state[url_state.key("runs")] = [run_id]
 
 
 def record_table(records: list[dict], labels: dict[str, str]) -> pl.DataFrame:
@@ -188,12 +152,7 @@ def _show_delete_button(run_id: str, label: str) -> None:
     st.markdown(
         _("It can be brought back, here or with `{command}`, until the trash is emptied.").format(command=command)
     )
-    if st.button(_("Move to the trash"), type="primary", key="delete run"):
-        from core.runs.stored_runs import delete_stored_runs
-
-        delete_stored_runs(reads.warehouse(), [run_id])
-        st.session_state[_DELETED] = run_id, label
-        st.rerun()
+    trash.show_delete_button([run_id], label)
 
 
 def _export_zip(warehouse: Warehouse, run_ids: list[str]) -> bytes:

@@ -105,7 +105,7 @@ def _nothing_text(view: RankingView) -> str:
     if _any_share(runs, ("words_hash", "corpus_id", "protocol_hash")):
         return _(
             "The models that measured the same words here are of different kinds, and decoders are never ranked "
-            "with encoders. Their shapes can be compared under Profiles, on one per word."
+            "with encoders. Their shapes can be compared on the page Compare, on one per word."
         )
     return _(
         "No two models have measured the same words of the same text here. Measure them in one command "

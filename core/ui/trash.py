@@ -1,0 +1,62 @@
+"""Runs that are moved to the trash from a screen, and the way back while the screen is open."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import streamlit as st
+
+from core.errors import WorkdimError
+from core.locale import _, worded
+from core.ui import inputs, reads, url_state
+from core.ui.markdown import escape
+from core.warehouse.runs import restore_run
+
+_DELETED = "the runs that were just deleted, their name, and whether nobody was told yet"
+_NOT_BACK = "why they could not be brought back"
+
+
+@inputs.hidden_when_read_only
+def show_undo() -> None:
+    """Draw that runs were deleted just now, with Undo, until others are chosen. Drawn before the choice of runs.
+
+    Nothing stands chosen after it: where other runs took their place, a second click would delete one of them.
+    """
+    if problem := st.session_state.pop(_NOT_BACK, None):
+        st.error(escape(problem), icon=":material/error:")
+    deleted = st.session_state.get(_DELETED)
+    if deleted is None:
+        return
+    run_ids, label, is_new = deleted
+    chosen = st.session_state.get(url_state.key("runs"), [])
+    if chosen and not is_new and not set(run_ids) & set(chosen):
+        del st.session_state[_DELETED]
+        return
+    st.session_state[_DELETED] = run_ids, label, False
+    st.session_state[url_state.key("runs")] = []
+    with st.container(horizontal=True, vertical_alignment="center"):
+        st.success(_("In the trash: {name}").format(name=escape(label)), icon=":material/delete:")
+        st.button(_("Undo"), icon=":material/undo:", key="undelete run", on_click=_undelete, args=(run_ids,))
+
+
+def _undelete(run_ids: Sequence[str]) -> None:
+    """Called before the page is drawn again, so that the runs are among those that can be chosen."""
+    st.session_state.pop(_DELETED, None)
+    try:
+        for run_id in run_ids:
+            restore_run(reads.warehouse(), run_id)
+    except WorkdimError as error:
+        st.session_state[_NOT_BACK] = worded(error)
+        return
+    st.session_state[url_state.key("runs")] = list(run_ids)
+
+
+@inputs.hidden_when_read_only
+def show_delete_button(run_ids: Sequence[str], label: str) -> None:
+    """Draw the button that moves runs to the trash; `label` is what they are called then."""
+    if st.button(_("Move to the trash"), icon=":material/delete:", key="delete run"):
+        from core.runs.stored_runs import delete_stored_runs
+
+        delete_stored_runs(reads.warehouse(), run_ids)
+        st.session_state[_DELETED] = list(run_ids), label, True
+        st.rerun()
