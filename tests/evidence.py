@@ -1,4 +1,4 @@
-"""`python -m tests.evidence`: docs/evidence.md, its Japanese and their figures, built anew from what ships with Workdim.
+"""`python -m tests.evidence`: docs/evidence.md, its Japanese, their figures and tables, built anew from what ships with Workdim.
 
 Everything is read from data/reference: profiles, the ladder's logs, damaged models, layer plans. Nothing is measured here, and every
 sentence with a result in it is made from that result, whatever it is.
@@ -7,6 +7,7 @@ sentence with a result in it is made from that result, whatever it is.
 from __future__ import annotations
 
 import argparse
+import csv
 import json
 import re
 import tempfile
@@ -26,16 +27,21 @@ from core.analysis.paired import mcnemar
 from core.analysis.plans import all_rule_forecasts, layer_directions, unhealed_price
 from core.analysis.ranks import NORMAL_95
 from core.analysis.relation import Relation, relate
-from core.analysis.units import FEWEST_TEST, Numbers, to_floats
+from core.analysis.units import FEWEST_TEST, Numbers, average_recipes, to_floats
 from core.analysis.windows import PLACES, relate_windows, shuffled_windows
 from core.figures.chart import MARKS, Chart, Gallery, Mark, Point, Series, log_axis, round_axis, scatter_chart
 from core.figures.chart_svg import chart_svg
-from core.figures.scores import windows_svg
 from core.figures.svg import Caption
 from core.locale import in_language
 from core.questions.evidence import ask, load_evidence
 from core.questions.population import Population
-from core.questions.ranking_answer import Answer, relate_by_specification, relation_units, specification_key
+from core.questions.ranking_answer import (
+    Answer,
+    relate_by_specification,
+    relation_units,
+    specification_key,
+    specification_units,
+)
 from core.questions.ranking_question import RankingQuestion
 from core.records import DAMAGED, EARLIER, LayerPlan
 from core.registry.specifications import SPECIFICATIONS
@@ -51,16 +57,16 @@ from core.wording.scores import p_value_text
 from core.wording.verdicts import specification_name
 from tests import shipped_plans
 from tests.bench.relations import reliability
-from tests.ladder.recipes import Recipe, all_runs
+from tests.ladder.contrasts import Contrast, JointTest, contrasts, joint_test
+from tests.ladder.recipes import N_REPLICATES, PHASES, Recipe, all_runs
 
 ROOT = Path(__file__).resolve().parents[1]
 REFERENCE = ROOT / "data" / "reference"
 LANGUAGES = ("en", "ja")
 CODE, PROSE = "ladder-code", "ladder-prose"
-COLLAPSED, GROWING = 23, 53
-"""Steps that the registered phases name."""
-ON_ALL_WIDTHS = 6
-"""Recipes that are registered for a test over widths: six of six give a p of .031."""
+_START, COLLAPSED, GROWING, _END = PHASES
+N_STARTS = 1 + N_REPLICATES
+"""Of the base recipe."""
 
 
 @dataclass(frozen=True)
@@ -95,8 +101,12 @@ class Section:
 
     title: tuple[str, str]
     parts: list[tuple[str, str]] = field(default_factory=list)
+    lead: list[tuple[str, str]] = field(default_factory=list)
+    """What the document begins with."""
     short: list[tuple[tuple[str, str], tuple[str, str]]] = field(default_factory=list)
     """Questions and what came out, for the head of the document."""
+    data: dict[str, list[Sequence[Any]]] = field(default_factory=dict)
+    """Tables that lie beside the document: name -> rows, the heads first."""
 
     def say(self, english: str, japanese: str) -> None:
         self.parts.append((english, japanese))
@@ -112,19 +122,24 @@ class Section:
     def answer(self, question: tuple[str, str], english: str, japanese: str) -> None:
         self.short.append((question, (english, japanese)))
 
-    def table(self, heads: Sequence[tuple[str, str]], rows: Sequence[Sequence[Any]], unfolds: bool = False) -> None:
-        """Rows of texts, or of pairs of texts where the two languages differ; with `unfolds`, behind a line to click on."""
+    def say_on_request(self, lines: Sequence[tuple[str, ...]], english: str, japanese: str) -> None:
+        """A list behind a line to click on."""
+        told = ["\n".join(f"- {line[n]}" for line in lines) for n in range(2)]
+        self.say(*(_unfolding(head, list_) for head, list_ in zip((english, japanese), told, strict=True)))
+
+    def table(self, heads: Sequence[tuple[str, str]], rows: Sequence[Sequence[Any]], beside: str = "") -> None:
+        """Rows of texts, or of pairs of texts where the two languages differ; with a name, as a file `beside` the document."""
+        if beside:
+            plain = [[cell[0] if isinstance(cell, tuple) else cell for cell in row] for row in (heads, *rows)]
+            self.data[beside] = plain
+            file = f"evidence/{beside}.csv"
+            self.say(f"Table: [{len(rows)} rows]({file}).", f"表：[{len(rows)}行（CSV、英語）]({file})。")
+            return
         tables = []
         for n in range(2):
             lines = [[head[n] for head in heads], ["---"] * len(heads)]
             lines += [[str(cell[n] if isinstance(cell, tuple) else cell) for cell in row] for row in rows]
             tables.append("\n".join(f"| {' | '.join(line)} |" for line in lines))
-        if unfolds:
-            summaries = f"All {len(rows)} rows", f"全{len(rows)}行を表示"
-            tables = [
-                f"<details><summary>{summary}</summary>\n\n{table}\n\n</details>"
-                for summary, table in zip(summaries, tables, strict=True)
-            ]
         self.parts.append((tables[0], tables[1]))
 
     def picture(self, out: Path, name: str, draw: Callable[[str], str], alt: tuple[str, str]) -> None:
@@ -133,6 +148,10 @@ class Section:
         for language in LANGUAGES:
             (folder / f"{name}.{language}.svg").write_text(draw(language), encoding="utf-8")
         self.parts.append(tuple(f"![{alt[n]}](figures/{name}.{LANGUAGES[n]}.svg)" for n in range(2)))  # type: ignore[arg-type]
+
+
+def _unfolding(head: str, text: str) -> str:
+    return f"<details><summary>{head}</summary>\n\n{text}\n\n</details>"
 
 
 def main() -> None:
@@ -146,10 +165,17 @@ def main() -> None:
 
 
 def write(warehouse: Warehouse, out: Path) -> None:
-    """The document in both languages and its figures, of a warehouse that has taken in what ships."""
+    """The document in both languages, its figures and its tables, of a warehouse that has taken in what ships."""
     sections = document(warehouse, out)
+    beside = out / "evidence"
+    beside.mkdir(parents=True, exist_ok=True)
+    for old in beside.glob("*.csv"):
+        old.unlink()
+    for name, rows in {name: rows for section in sections for name, rows in section.data.items()}.items():
+        with (beside / f"{name}.csv").open("w", encoding="utf-8", newline="") as file:
+            csv.writer(file, lineterminator="\n").writerows(rows)
     for n, name in enumerate(("evidence.md", "evidence.ja.md")):
-        paragraphs = [_HEAD[n], in_short(sections, n)]
+        paragraphs = [_HEAD[n], *(part[n] for part in sections[0].lead), in_short(sections, n)]
         for section in sections:
             paragraphs += [f"## {section.title[n]}", *(part[n] for part in section.parts)]
         (out / name).write_text("\n\n".join(paragraphs) + "\n", encoding="utf-8")
@@ -190,8 +216,8 @@ def document(warehouse: Warehouse, out: Path) -> list[Section]:
         exploratory(checkpoints),
         specifications(found, maxima),
         along_training(checkpoints, out),
-        across_widths(checkpoints, out),
-        within_models(runs, windows, out),
+        across_widths(checkpoints),
+        within_models(runs, windows),
     ]
     names = dict(runs.select("reference", "name").unique("reference").iter_rows())
     told += [damage(out, names), removal(shipped_plans.read(), checkpoints)]
@@ -227,12 +253,21 @@ def is_replicate(recipe: Recipe) -> bool:
     return "again" in recipe.name
 
 
+def is_base(recipe: Recipe) -> bool:
+    """Whether it is the recipe that was trained from several starts."""
+    return replace(recipe, name="", seed=0, order=0) == Recipe("")
+
+
 # --- within one width ------------------------------------------------------------------------------------------
 
 
 def within_width(said: Answer, checkpoints: Sequence[Checkpoint], out: Path) -> Section:
     section = Section(("Within one width, at equal steps", "同じ幅・同じ学習ステップ数での比較"))
-    section.say(*(f"**{in_language(language, answer_wording.answer_text, said)}**" for language in LANGUAGES))
+    section.lead.append(
+        tuple(f"**{in_language(language, answer_wording.answer_text, said)}**" for language in LANGUAGES)
+    )  # type: ignore[arg-type]
+    found = recipe_contrasts(checkpoints)
+    section.lead.append(_both_ways(found))
     one = said.relation
     section.answer(
         (
@@ -244,8 +279,31 @@ def within_width(said: Answer, checkpoints: Sequence[Checkpoint], out: Path) -> 
             for language, mark in zip(LANGUAGES, (": ", "："), strict=True)
         ),
     )
-    for lines in (answer_wording.note_lines, answer_wording.detail_lines):
-        section.say(*("\n".join(f"- {line}" for line in in_language(language, lines, said)) for language in LANGUAGES))
+    section.say(
+        "The sign was registered as published, knowing five trial runs, no members of this population, that point the other way "
+        "([what was written down](../data/pilots/ladder.md)). Registered were all 24 runs, to be told only if each recipe counted once says the "
+        "same; since 30 November 2026 only the latter is computed, as runs of one recipe are not independent. All recipes were trained from "
+        f"one initialisation on one order of the data, the base recipe from {N_STARTS}: whether other recipes vary as it does was not measured.",
+        "符号は公表どおりに登録しました。その時点で、この集団に含まれない5回の試行が逆の向きを示すことはわかっていました"
+        "（[登録内容](../data/pilots/ladder.md)）。登録では24回の学習すべてを数え、レシピを1回ずつ数えても同じ場合だけ答えることにしていましたが、同じレシピの学習は独立でないため、"
+        f"2026年11月30日からは後者だけを計算します。どのレシピも同じ初期値と同じデータ順で学習し、基本レシピだけが{N_STARTS}通りです。他のレシピのばらつきが同じかどうかは測定していません。",
+    )
+    notes, details = (
+        list(zip(*(in_language(language, lines, said) for language in LANGUAGES), strict=True))
+        for lines in (answer_wording.note_lines, answer_wording.detail_lines)
+    )
+    section.say(*("\n".join(f"- {line[n]}" for line in notes) for n in range(2)))
+    section.say_on_request(details, "Other coefficients, and what moves this one", "他の係数と、この係数を動かすもの")
+    section.say(
+        f"Each recipe's run beside the {N_STARTS} base runs, in standard errors of a difference (Student's t with {N_STARTS - 1} degrees of freedom); p that both "
+        "differ, corrected over the recipes (Holm).",
+        f"各レシピの学習を基本レシピの{N_STARTS}回と比べた差（差の標準誤差が単位、自由度{N_STARTS - 1}の t）。p は次元と性能の両方が異なることについてのもので、レシピ数で補正しています（Holm）。",
+    )
+    section.table(
+        (("recipe", ""), ("dimension", ""), ("performance", ""), ("p of both", ""), ("p, Holm", "")),
+        [(o.recipe, f"{o.dimension:+.1f}", f"{o.performance:+.1f}", _p(o.p), _p(o.corrected_p)) for o in found],
+        beside="recipes",
+    )
     for sentence in _reliability(said):
         section.say(*sentence)
     shown = finals(checkpoints, Recipe.width)
@@ -328,8 +386,57 @@ def within_width(said: Answer, checkpoints: Sequence[Checkpoint], out: Path) -> 
             )
             for one in said.models
         ],
+        beside="models",
     )
     return section
+
+
+def recipe_contrasts(checkpoints: Sequence[Checkpoint]) -> tuple[Contrast, ...]:
+    """Every other recipe of the registered width beside the runs of the base recipe; without two of those, none."""
+    known = [one for one in finals(checkpoints, Recipe.width) if one.inner_max is not None]
+    base = [(one.inner_max or 0.0, -one.bits) for one in known if is_base(one.recipe)]
+    others = {one.name: (one.inner_max or 0.0, -one.bits) for one in known if not is_base(one.recipe)}
+    return contrasts(others, base) if len(base) > 1 and others else ()
+
+
+def described(recipe: Recipe) -> tuple[str, str]:
+    """What a recipe changes of the base recipe: `learning rate 0.0006`, `dropout of 30 %`."""
+    changes = {
+        "learning_rate": (f"learning rate {recipe.learning_rate:g}", f"学習率 {recipe.learning_rate:g}"),
+        "repeated": (f"{recipe.repeated:.0%} of lines repeated", f"行の {recipe.repeated:.0%} を直前の行で置換"),
+        "shuffled": (f"{recipe.shuffled:.0%} of lines shuffled", f"行の {recipe.shuffled:.0%} を入れ替え"),
+        "dropout": (f"dropout of {recipe.dropout:.0%}", f"ドロップアウト {recipe.dropout:.0%}"),
+        "weight_decay": (f"weight decay {recipe.weight_decay:g}", f"重み減衰 {recipe.weight_decay:g}"),
+    }
+    told = [said for name, said in changes.items() if getattr(recipe, name) != getattr(Recipe, name)]
+    return " and ".join(one[0] for one in told), "・".join(one[1] for one in told)
+
+
+def _both_ways(found: Sequence[Contrast]) -> tuple[str, str]:
+    """What single recipes do beyond error: the answer that a pooled coefficient hides."""
+    clear = [one for one in found if one.corrected_p <= LEVEL]
+    published, other = ([one for one in clear if one.is_as_published is way] for way in (True, False))
+
+    def listed(ones: Sequence[Contrast], mark: str) -> str:
+        told = [described(all_runs()[f"{Recipe.width}-{one.recipe}"])[mark == "、"] for one in ones]
+        return mark.join(
+            f"{what} {one.dimension:+.1f} / {one.performance:+.1f}" for what, one in zip(told, ones, strict=True)
+        )
+
+    english = (
+        f"**Of {len(found)} recipes beside {N_STARTS} runs of the base recipe, {len(clear)} move dimension and performance beyond error** (in "
+        f"standard errors of dimension / performance; t with {N_STARTS - 1} degrees of freedom, Holm): {len(published)} as published, the smaller the "
+        f"better ({listed(published, ', ')}), {len(other)} the other way ({listed(other, ', ')})."
+    )
+    japanese = (
+        f"**基本レシピの{N_STARTS}回の学習と比べた {len(found)} レシピのうち、次元と性能の両方が誤差を超えて動いたのは {len(clear)} です**"
+        f"（次元／性能、標準誤差が単位。自由度{N_STARTS - 1}の t、Holm 補正）。公表どおり（小さいほど良い）は {len(published)}（{listed(published, '、')}）、"
+        f"逆は {len(other)}（{listed(other, '、')}）。"
+    )
+    if published and other:
+        english += " Recipes go both ways: the pooled coefficient is a property of this mix of recipes, and more of the same mix decides nothing."
+        japanese += "レシピによって向きが違うため、全体の係数はレシピの組み合わせ方を表すもので、同じ組み合わせを増やしても決着しません。"
+    return english, japanese
 
 
 @dataclass(frozen=True)
@@ -449,6 +556,7 @@ def exploratory(checkpoints: Sequence[Checkpoint]) -> Section:
     section.table(
         (("pair", "組"), ("Spearman's rho", "スピアマンの順位相関"), ("p", "p"), ("corrected p", "補正 p"), ("n", "n")),
         rows,
+        beside="pairs",
     )
     return section
 
@@ -489,10 +597,17 @@ def specifications(found: Population, maxima: pl.DataFrame) -> Section:
         "値は中間層の単純な最大値で、分析条件だけが異なります。レシピは1回ずつ数えます。",
     )
     section.say_if_few(fewest, "models", "モデル数")
+    joint = _joint(found, maxima)
+    section.say(
+        f"All of them together: median {joint.median:.2f}, {p_value_text(joint.p)} (scores permuted over recipes, for all "
+        f"specifications alike). They say much the same, and amount to {joint.effective:.1f} independent ones.",
+        f"全条件をまとめると、中央値 {joint.median:.2f}、{p_value_text(joint.p)}（全条件で共通にスコアをレシピ間で並べ替える検定）。"
+        f"条件どうしは似ており、独立な条件 {joint.effective:.1f} 個分に相当します。",
+    )
     section.answer(
         ("Does that hang on how dimension is measured?", "それは次元の測り方によって変わるか"),
-        f"the published direction in {negative} of {len(rows)} specifications",
-        f"公表された向きになるのは {len(rows)} 分析条件中 {negative}",
+        f"the published direction in {negative} of {len(rows)} specifications; all together: median {joint.median:.2f}, {p_value_text(joint.p)}",
+        f"公表された向きになるのは {len(rows)} 分析条件中 {negative}。全体では中央値 {joint.median:.2f}、{p_value_text(joint.p)}",
     )
     section.table(
         (
@@ -503,8 +618,22 @@ def specifications(found: Population, maxima: pl.DataFrame) -> Section:
             ("n", "n"),
         ),
         rows,
+        beside="specifications",
     )
     return section
+
+
+def _joint(found: Population, maxima: pl.DataFrame) -> JointTest:
+    """Of the recipes that are measured under every specification."""
+    frames = [
+        average_recipes(frame).select("unit", "performance", pl.col("dimension").alias(key))
+        for key, frame in specification_units(found, maxima).items()
+    ]
+    table = frames[0]
+    for frame in frames[1:]:
+        table = table.join(frame.drop("performance"), on="unit")
+    table = table.drop_nulls().sort("unit")
+    return joint_test(table.drop("unit", "performance").to_numpy().T, table["performance"].to_numpy())
 
 
 # --- along training --------------------------------------------------------------------------------------------
@@ -512,40 +641,42 @@ def specifications(found: Population, maxima: pl.DataFrame) -> Section:
 
 def along_training(checkpoints: Sequence[Checkpoint], out: Path) -> Section:
     section = Section(("Along training", "学習の進行に沿って"))
-    of_recipe: dict[str, dict[int, Checkpoint]] = {}
+    of_run: dict[str, dict[int, Checkpoint]] = {}
     for one in checkpoints:
-        if one.text == CODE and one.recipe.width == Recipe.width and not is_replicate(one.recipe):
-            of_recipe.setdefault(one.recipe.name, {})[one.step] = one
-    last = Recipe.steps
-    phased = {name: steps for name, steps in of_recipe.items() if {0, COLLAPSED, GROWING, last} <= set(steps)}
+        if one.text == CODE and one.recipe.width == Recipe.width:
+            of_run.setdefault(one.recipe.name, {})[one.step] = one
+    measured = {name: steps for name, steps in of_run.items() if set(PHASES) <= set(steps)}
+    starts = [steps for name, steps in measured.items() if is_base(all_runs()[name])]
+    phased = {name: steps for name, steps in measured.items() if not is_replicate(all_runs()[name])}
     whole = {name: steps for name, steps in phased.items() if set(steps) == set(all_runs()[name].checkpoints)}
-    if len(phased) < 2:
+    if len(starts) < 2:
         return section
-    phases = {
-        ("collapse: smaller at step 23 than at the start", "収縮：開始時より23ステップで小さい"): [
-            _log_ratio(steps[0].inner_max, steps[COLLAPSED].inner_max) for steps in phased.values()
-        ],
-        ("growth: larger at step 1,500 than at step 53", "成長：53ステップより1,500ステップで大きい"): [
-            _log_ratio(steps[last].inner_max, steps[GROWING].inner_max) for steps in phased.values()
-        ],
-        (
-            "a late peak: inner maximum over the larger end, larger at step 1,500 than at step 53",
-            "遅れて現れる山：両端に対する最大の比が、53ステップより1,500ステップで大きい",
-        ): [_log_ratio(steps[last].peak_ratio, steps[GROWING].peak_ratio) for steps in phased.values()],
-    }
-    tests = [sign_test(values) for values in phases.values()]
+    last = Recipe.steps
+    tests = [sign_test([change(steps) for steps in starts]) for change in _PHASES.values()]
+    of_recipes = [sign_test([change(steps) for steps in phased.values()]) for change in _PHASES.values()]
     corrected = _adjusted([one.p for one in tests], "holm")
     rows = [
-        (told, f"{one.positive} / {one.positive + one.negative}", _p(one.p), _p(p))
-        for told, one, p in zip(phases, tests, corrected, strict=True)
+        (told, _holds(one), _p(one.p), _p(p), _holds(of_recipe))
+        for told, one, p, of_recipe in zip(_PHASES, tests, corrected, of_recipes, strict=True)
     ]
     section.say(
-        f"Registered before the first run, by a sign test over recipes ({len(phased)} of them are measured at the steps that the phases name).",
-        f"最初の学習の前に登録した仮説を、レシピを単位とする符号検定で調べました（段階の判定に必要なステップの測定が済んだレシピ：{len(phased)}）。",
+        f"The three phases were written down before the first run of this population, and after one trial run outside of it had shown "
+        f"them. Registered was a sign test over {len(phased)} recipes; but these share one start, and count it {len(phased)} times. So the test is over the "
+        f"{len(starts)} starts of the base recipe (initialisation and order of the data), whose smallest possible p is "
+        f"{_p(sign_test([1.0] * len(starts)).p)}; recipes are counted beside it. The six other starts were measured along training after the "
+        "recipes had been.",
+        f"3つの段階は、この集団の最初の学習より前、ただし集団外の試行1回で見えた後に書き留めたものです。登録したのは {len(phased)} レシピの符号検定でしたが、"
+        f"これらは同じ初期値・同じデータ順を共有し、1つの開始点を {len(phased)} 回数えることになります。そこで基本レシピの {len(starts)} 通りの開始点（初期値とデータ順）で検定し"
+        f"（取り得る最小の p は {_p(sign_test([1.0] * len(starts)).p)}）、レシピの数は併記にとどめます。残り6通りの開始点を学習に沿って測定したのは、レシピの測定の後です。",
     )
-    section.say_if_few(len(phased), "recipes", "レシピ数")
     section.table(
-        (("phase", "段階"), ("recipes where it holds", "成り立つレシピ"), ("p", "p"), ("p, Holm", "p（Holm 補正）")),
+        (
+            ("phase", "段階"),
+            ("starts where it holds", "成り立つ開始点"),
+            ("p", "p"),
+            ("p, Holm", "p（Holm 補正）"),
+            ("recipes of one start", "同じ開始点のレシピ"),
+        ),
         rows,
     )
     section.answer(
@@ -553,13 +684,13 @@ def along_training(checkpoints: Sequence[Checkpoint], out: Path) -> Section:
             "Do dimensions collapse, grow, and peak late while a model trains?",
             "学習中に次元は収縮・成長し、遅れて山が現れるか",
         ),
-        "in " + ", ".join(str(row[1]) for row in rows) + " of the recipes",
-        "成り立つレシピ：" + "、".join(str(row[1]) for row in rows),
+        f"in {', '.join(row[1] for row in rows)} starts of the base recipe (p, Holm: {', '.join(row[3] for row in rows)})",
+        f"基本レシピの開始点のうち {'、'.join(row[1] for row in rows)} で成り立つ（p、Holm 補正：{'、'.join(row[3] for row in rows)}）",
     )
-    falling = sum(steps[last].bits < steps[GROWING].bits for steps in phased.values())
+    falling = sum(steps[last].bits < steps[GROWING].bits for steps in measured.values())
     section.say(
-        f"From step {GROWING} to {last:,} bits per byte of code fall in {falling} of {len(phased)}.",
-        f"{GROWING}ステップから{last:,}ステップまでにコードのビット毎バイトが下がるのは {len(phased)} レシピ中 {falling} です。",
+        f"From step {GROWING} to {last:,} bits per byte of code fall in {falling} of {len(measured)} runs.",
+        f"{GROWING}ステップから{last:,}ステップまでにコードのビット毎バイトが下がるのは {len(measured)} 回の学習のうち {falling} 回です。",
     )
     trends, grown = (
         [_spearman([one.inner_max for one in run], [-one.bits for one in run]) for run in runs]
@@ -570,16 +701,15 @@ def along_training(checkpoints: Sequence[Checkpoint], out: Path) -> Section:
     )
     test, after_collapse = sign_test(trends), sign_test(grown)
     median = np.median([trend for trend in trends if trend is not None])
-    section.say_if_few(len(whole), "recipes measured at every checkpoint", "全チェックポイントの測定が済んだレシピ数")
     section.say(
         f"Within a run, over its seven later checkpoints, Spearman's rho of dimension and performance is positive in {test.positive} of "
-        f"{len(trends)} recipes and negative in {test.negative} (median {median:.2f}, {p_value_text(test.p)}; no sign was expected; "
-        f"{len(phased)} recipes are registered, and {len(trends)} of them are measured at every checkpoint). One sign does not describe "
+        f"{len(trends)} recipes and negative in {test.negative} (median {median:.2f}; no sign was expected; all of one start, so that nothing is "
+        f"tested; {len(phased)} recipes are registered, and {len(trends)} of them are measured at every checkpoint). One sign does not describe "
         f"it: dimension collapses while the model learns its first steps, and after step {GROWING}, over the last four checkpoints, the "
         f"two rise together in {after_collapse.positive} of {len(grown)} (looked at after the fact). Such a trend says nothing about "
         "models of one age: whatever changes steadily while a model trains goes with its loss.",
         f"学習の途中（開始後の7チェックポイント）で次元と性能の順位相関をとると、{len(trends)} レシピ中 {test.positive} で正、{test.negative} で負です"
-        f"（中央値 {median:.2f}、{p_value_text(test.p)}、符号は事前に予想していません。事前登録は {len(phased)} レシピで、全チェックポイントを測定したのはそのうち {len(trends)} です）。"
+        f"（中央値 {median:.2f}、符号は事前に予想していません。開始点は1つなので検定はしません。事前登録は {len(phased)} レシピで、全チェックポイントを測定したのはそのうち {len(trends)} です）。"
         f"ただし一つの符号では言い表せません。学習の初めに次元は収縮し、{GROWING}ステップより後の4チェックポイントでは {len(grown)} レシピ中 {after_collapse.positive} で次元と性能がともに上がります（事後に調べた結果）。"
         "学習とともに単調に変わる量はどれも損失と連動するため、同じ学習量のモデル間の比較については何も示しません。",
     )
@@ -640,6 +770,25 @@ def along_training(checkpoints: Sequence[Checkpoint], out: Path) -> Section:
     return section
 
 
+def _holds(one: SignTest) -> str:
+    return f"{one.positive} / {one.positive + one.negative}"
+
+
+_PHASES: dict[tuple[str, str], Callable[[Mapping[int, Checkpoint]], float | None]] = {
+    ("collapse: smaller at step 23 than at the start", "収縮：開始時より23ステップで小さい"): lambda steps: _log_ratio(
+        steps[0].inner_max, steps[COLLAPSED].inner_max
+    ),
+    ("growth: larger at step 1,500 than at step 53", "成長：53ステップより1,500ステップで大きい"): lambda steps: (
+        _log_ratio(steps[Recipe.steps].inner_max, steps[GROWING].inner_max)
+    ),
+    (
+        "a late peak: inner maximum over the larger end, larger at step 1,500 than at step 53",
+        "遅れて現れる山：両端に対する最大の比が、53ステップより1,500ステップで大きい",
+    ): lambda steps: _log_ratio(steps[Recipe.steps].peak_ratio, steps[GROWING].peak_ratio),
+}
+"""Each registered phase with how much it holds along one run: above 0 it does."""
+
+
 def _log_ratio(a: float | None, b: float | None) -> float | None:
     return None if not a or not b else float(np.log(a / b))
 
@@ -654,84 +803,40 @@ def _spearman(x: Sequence[float | None], y: Sequence[float]) -> float | None:
 # --- across widths ---------------------------------------------------------------------------------------------
 
 
-def across_widths(checkpoints: Sequence[Checkpoint], out: Path) -> Section:
+def across_widths(checkpoints: Sequence[Checkpoint]) -> Section:
     section = Section(("Across widths", "幅による違い"))
     widths = {width: {one.name: one for one in finals(checkpoints, width)} for width in (64, 128, 192)}
     common = [name for name in widths[64] if name in widths[128] and name in widths[192]]
     if not common:
         return section
-    grown = {
-        ("largest inner dimension, width 192 above width 64", "中間層の最大次元（幅192＞幅64）"): "inner_max",
-        ("d2 at the end before the norm, width 192 above width 64", "最終層（正規化前）の d2（幅192＞幅64）"): "end",
-    }
     tests = [
         sign_test(
             [_log_ratio(getattr(widths[192][name], column), getattr(widths[64][name], column)) for name in common]
         )
-        for column in grown.values()
+        for column in ("inner_max", "end")
     ]
-    corrected = _adjusted([one.p for one in tests], "holm")
-    rows = [
-        (told, f"{one.positive} / {len(common)}", _p(one.p), _p(p))
-        for told, one, p in zip(grown, tests, corrected, strict=True)
-    ]
+    holds = [f"{one.positive} / {len(common)}" for one in tests]
     section.say(
-        "Registered: a sign test over the recipes that all widths have, each on its own; the correction for two tests stands beside it. "
-        "Pooled over widths, a relation of dimension and score is confounded "
-        "with width, and is only drawn.",
-        "登録した検定：全ての幅にあるレシピでの符号検定（検定ごと。2つの検定に対する補正を併記）。幅をまたいだ次元とスコアの関係は幅と交絡するため、図示のみとします。",
+        f"Width 192 beside width 64, expected to be larger: the largest inner dimension is in {holds[0]} recipes, d2 at the end before the "
+        f"norm in {holds[1]}. Registered was a sign test over these recipes; but they share one start in each width, so that they are counted and "
+        "nothing is tested. Pooled over widths, a relation of dimension and score is confounded with width.",
+        f"幅192は幅64より大きいという予想が成り立つのは、中間層の最大次元で {holds[0]} レシピ、最終層（正規化前）の d2 で {holds[1]} レシピです。"
+        "登録したのはこれらのレシピでの符号検定でしたが、幅ごとに同じ開始点を共有するため、数えるだけで検定はしません。"
+        "幅をまたいだ次元とスコアの関係は幅と交絡します。",
     )
-    section.say_if_few(len(common), "recipes", "レシピ数", ON_ALL_WIDTHS)
     section.answer(
         ("Do wider models have a larger inner dimension?", "幅の広いモデルほど中間層の最大次元は大きいか"),
-        f"in {rows[0][1]} recipes, width 192 beside 64 (p = {rows[0][2]}; of both tests, Holm: {rows[0][3]})",
-        f"幅192と64の比較で {rows[0][1]} レシピ（p = {rows[0][2]}、2つの検定での Holm 補正：{rows[0][3]}）",
-    )
-    section.table(
-        (("expected", "予想"), ("recipes where it holds", "成り立つレシピ"), ("p", "p"), ("p, Holm", "p（Holm 補正）")),
-        rows,
+        f"in {holds[0]} recipes of one start, width 192 beside 64: counted, not tested",
+        f"同じ開始点の {holds[0]} レシピで大きい（幅192と64の比較。数えただけで検定ではない）",
     )
 
-    def draw(language: str) -> str:
-        japanese = language == "ja"
-        groups = [
-            (
-                f"幅 {width}" if japanese else f"width {width}",
-                [Point(one.inner_max, one.bits) for one in widths[width].values() if one.inner_max is not None],
-            )
-            for width in widths
-        ]
-        return in_language(
-            language,
-            chart_svg,
-            scatter_chart(
-                dict(groups),
-                "中間層の最大次元" if japanese else "Largest inner dimension",
-                "ビット毎バイト" if japanese else "Bits per byte",
-                "",
-            ),
-            Caption(
-                "三つの幅" if japanese else "Three widths",
-                "幅と交絡しているため、関係の検定には使わない。"
-                if japanese
-                else "Confounded with width: no relation is tested on it.",
-                "data/reference/ladder",
-            ),
-        )
-
-    section.picture(
-        out,
-        "across_widths",
-        draw,
-        ("Dimension against bits per byte at three widths", "三つの幅での次元とビット毎バイト"),
-    )
     return section
 
 
 # --- within one model ------------------------------------------------------------------------------------------
 
 
-def within_models(runs: pl.DataFrame, windows: pl.DataFrame, out: Path) -> Section:
+def within_models(runs: pl.DataFrame, windows: pl.DataFrame) -> Section:
     """Window by window: of each shipped run whose windows' losses are known, with its shuffled control."""
     section = Section(("Within one model, window by window", "1つのモデルの中で（ウィンドウごと）"))
     known = runs.filter(
@@ -803,14 +908,7 @@ def within_models(runs: pl.DataFrame, windows: pl.DataFrame, out: Path) -> Secti
             ("text less shuffled", "差"),
         ),
         rows,
-        unfolds=True,
-    )
-    first = known.row(0, named=True)
-    section.picture(
-        out,
-        "within_model",
-        lambda language: in_language(language, windows_svg, windows.filter(run_id=first["run_id"]), first, PLACES[0]),
-        ("Dimension against loss, a dot for each window", "次元と損失の散布図（点はウィンドウ）"),
+        beside="windows",
     )
     return section
 
@@ -907,6 +1005,7 @@ def damage(out: Path, names: Mapping[str, str]) -> Section:
             ("d2 where projected", "射影した層の d2"),
         ),
         rows,
+        beside="damage",
     )
     return section
 
@@ -1049,11 +1148,13 @@ def removal(plans: Sequence[LayerPlan], checkpoints: Sequence[Checkpoint]) -> Se
             ("recommended", "推奨"),
         ),
         [_planned(found) for found in plans],
+        beside="plans",
     )
     by_dimension, is_cheapest, n_apart = _by_dimension(plans, checkpoints)
-    for language_lines in _alone(plans), _needed(plans), _held_against(plans), by_dimension:
-        if language_lines:
-            section.say(*("\n".join(f"- {pair[n]}" for pair in language_lines) for n in range(2)))
+    if lines := [*_alone(plans), *_needed(plans), *_held_against(plans), *by_dimension]:
+        section.say_on_request(
+            lines, "Single blocks, directions, and other choices", "単独のブロック、必要な方向、他の選び方"
+        )
     for name in dict.fromkeys(found.plan.name for found in plans if not found.plan.reference.startswith("local:")):
         section.answer(
             (f"How many blocks of {name} can go?", f"{name} は何ブロック取り除けるか"),

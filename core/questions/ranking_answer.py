@@ -363,6 +363,19 @@ def relate_by_specification(population: Population, maxima: pl.DataFrame) -> Spe
     """
     if population.group is None:
         return None
+    frames = specification_units(population, maxima)
+    primary = specification_key(REFERENCE)
+    if primary not in frames:
+        return None
+    curve = relate_specifications(frames, primary, population.registration.sign)
+    if population.registration.is_registered:
+        return curve
+    dimensions = population.rows.select("run_id", **{name: frame["dimension"] for name, frame in frames.items()})
+    return curve.as_exploratory(*_search(population, dimensions))
+
+
+def specification_units(population: Population, maxima: pl.DataFrame) -> dict[str, pl.DataFrame]:
+    """Input of `relate` under each specification that any model was measured under, by `specification_key`."""
     units = relation_units(population).drop("dimension", "dimension_error")
     frames = {}
     for specification in SPECIFICATIONS:
@@ -372,14 +385,7 @@ def relate_by_specification(population: Population, maxima: pl.DataFrame) -> Spe
         )
         if joined["dimension"].count():
             frames[specification_key(specification)] = joined
-    primary = specification_key(REFERENCE)
-    if primary not in frames:
-        return None
-    curve = relate_specifications(frames, primary, population.registration.sign)
-    if population.registration.is_registered:
-        return curve
-    dimensions = population.rows.select("run_id", **{name: frame["dimension"] for name, frame in frames.items()})
-    return curve.as_exploratory(*_search(population, dimensions))
+    return frames
 
 
 def specification_key(specification: Specification) -> str:

@@ -35,7 +35,9 @@ def fresh(tmp_path_factory: pytest.TempPathFactory) -> tuple[Warehouse, float]:
 @pytest.mark.slow
 def test_the_evidence_is_that_of_the_shipped_data(fresh: tuple[Warehouse, float], tmp_path: Path):
     evidence.write(fresh[0], tmp_path)
-    for name in ("evidence.md", "evidence.ja.md"):
+    tables = sorted(file.relative_to(DOCS) for file in (DOCS / "evidence").glob("*.csv"))
+    assert tables == sorted(file.relative_to(tmp_path) for file in (tmp_path / "evidence").glob("*.csv"))
+    for name in ("evidence.md", "evidence.ja.md", *tables):
         assert (tmp_path / name).read_text(encoding="utf-8") == (DOCS / name).read_text(encoding="utf-8"), (
             "run `python -m tests.evidence` and commit what it writes"
         )
