@@ -66,7 +66,9 @@ def token_to_population(states: Tensor, placed: PlacedCloud) -> tuple[list[Cloud
     squared = (points - mean).square().sum(1)
     shares = squared / squared.mean().clamp_min(tiny)
     cosines = (points @ mean) / (points.norm(dim=1) * mean.norm()).clamp_min(tiny)
-    held = np.array([_held_by_largest(states, cloud.rows[members]) for members in cloud.members])
+    held = (
+        torch.stack([_held_by_largest(states, cloud.rows[members]) for members in cloud.members]).cpu().double().numpy()
+    )
     found = [
         CloudCorrelator(cloud.name, f"variance_top_{percent}", float(v[0]), jackknife_error(v[1:]), cloud.n_points)
         for percent, v in zip(TOP_PERCENT, held.T, strict=True)
@@ -77,13 +79,12 @@ def token_to_population(states: Tensor, placed: PlacedCloud) -> tuple[list[Cloud
     ]
 
 
-def _held_by_largest(states: Tensor, rows: np.ndarray) -> list[float]:
-    """Share of the variance due to the `TOP_PERCENT` percent of the tokens farthest from the mean."""
+def _held_by_largest(states: Tensor, rows: np.ndarray) -> Tensor:
+    """Share of the variance due to the `TOP_PERCENT` percent of the tokens farthest from the mean; NaN without variance."""
     points = states[torch.from_numpy(rows).to(states.device)]
     squared = (points - points.mean(0)).square().sum(1).sort(descending=True).values
-    total = float(squared.sum())
     sizes = [max(1, round(percent / 100 * len(rows))) for percent in TOP_PERCENT]
-    return [float(squared[:size].sum()) / total if total > 0 else math.nan for size in sizes]
+    return torch.stack([squared[:size].sum() for size in sizes]) / squared.sum()
 
 
 def second_order_correlator(d2: CloudEstimate) -> CloudCorrelator:

@@ -58,7 +58,10 @@ def local_c2(points: Tensor, indices: Tensor, ks: Sequence[int], gram: Tensor | 
 
 def local_dimension(c2: Tensor) -> float:
     """d2(k) = 1 / mean C2_loc over the points where it is defined; NaN if the mean is not positive."""
-    mean = float(c2.nanmean())
+    return _inverse_if_positive(float(c2.nanmean()))
+
+
+def _inverse_if_positive(mean: float) -> float:
     return 1 / mean if mean > 0 else math.nan
 
 
@@ -85,7 +88,8 @@ def local_d2_of_sets(
         c2 = _c2(own, chosen.permute(1, 2, 0, 3).flatten(2).to(points.dtype)).unflatten(1, (len(members), len(ks)))
         parts.append(torch.where((rank[..., -1:] >= limits).transpose(0, 1), c2, torch.nan))
     c2 = torch.cat(parts)  # (n_centres, n_sets, n_ks)
-    return {k: [local_dimension(c2[:, s, i]) for s in range(len(members))] for i, k in enumerate(ks)}
+    means = c2.nanmean(0).T.tolist()
+    return {k: [_inverse_if_positive(mean) for mean in of_sets] for k, of_sets in zip(ks, means, strict=True)}
 
 
 def gram_matrix(points: Tensor) -> Tensor | None:
@@ -171,15 +175,17 @@ def local_readings(
     c2 = local_c2(placed.points, neighbours, ks, gram)
     exact = local_d2_of_sets(placed.points, table.indices[rows[order]], distinct, rows[order], ks, gram)
     estimates = []
+    stays = distinct[:, rows]  # (n_sets, n_rows)
     for k in ks:
-        blocks = []
-        for s in range(1, len(distinct)):
-            stays = distinct[s][rows]
-            composition = local_dimension(c2[k][stays])
-            of_kept = local_dimension(c2[k][order][stays[order]])
-            blocks.append(composition * exact[k][s] / of_kept if of_kept > 0 else math.nan)
-        value = local_dimension(c2[k])
-        estimates.append(_estimate(placed.cloud, k, float(distances[:, k - 1].mean()), value, blocks, len(rows)))
+        kept = torch.where(stays, c2[k], torch.nan)
+        means = torch.stack([kept.nanmean(1), kept[:, order].nanmean(1)], 1).tolist()
+        value, *compositions = [(_inverse_if_positive(all_), _inverse_if_positive(some)) for all_, some in means]
+        blocks = [
+            composition * of_set / of_kept if of_kept > 0 else math.nan
+            for (composition, of_kept), of_set in zip(compositions, exact[k][1:], strict=True)
+        ]
+        scale = float(distances[:, k - 1].mean())
+        estimates.append(_estimate(placed.cloud, k, scale, value[0], blocks, len(rows)))
     if wide:
         estimates += _wide_d2(placed, distinct, rows[order[:WIDE_CENTRES]], gram)
     largest = c2[max(ks)].cpu().numpy()

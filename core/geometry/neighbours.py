@@ -181,7 +181,12 @@ def within_sets(
 
 
 def _incomplete_rows(missing: Tensor) -> list[tuple[int, Tensor]]:
-    return [(which, rows) for which, row in enumerate(missing) if len(rows := row.nonzero().squeeze(1))]
+    """The sets that miss rows, and these rows; missing (n_sets, n) bool."""
+    which, rows = missing.nonzero().cpu().unbind(1)
+    sets, counts = which.unique_consecutive(return_counts=True)
+    return [
+        (s, of_set.to(missing.device)) for s, of_set in zip(sets.tolist(), rows.split(counts.tolist()), strict=True)
+    ]
 
 
 def _search_again(

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import logging
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -43,6 +44,11 @@ class Directions:
     """a_i; (n_sets, n, n_features)"""
     metric: Tensor
     """M; (n_sets, n_features, n_features)"""
+
+    @cached_property
+    def sizes_on_host(self) -> Tensor:
+        """`sizes` in double precision; read once, as a GPU waits for it."""
+        return self.sizes.cpu().double()
 
 
 @dataclass(frozen=True)
@@ -195,14 +201,17 @@ def all_pairs(points: Tensor, of: Directions, products: Tensor) -> PairSums:
     root = of.weights.sqrt()
     total = torch.einsum("sn,snf->sf", root, of.features)
     cosines = (root @ points).square().sum(1) - torch.einsum("sf,sfe,se->s", total, of.metric, total)
-    sizes = of.sizes.cpu().double()
-    return _sums(squares, cosines, cross, own[None], of.metric, sizes, sizes.sum(1).square())
+    expanded = torch.stack([_expanded(squares, cross, own[None], of.metric), cosines]).cpu().double().numpy()
+    sizes = of.sizes_on_host
+    return _without_itself(expanded, sizes, sizes.sum(1).square())
 
 
 def pairs_within(points: Tensor, of: Directions, groups: list[np.ndarray]) -> PairSums:
-    """Sums over pairs within a group, such as a sequence; `groups` in the format of `grouped`."""
-    n_sets = len(of.weights)
-    result = PairSums(*np.zeros((3, n_sets)))
+    """Sums over pairs within a group, such as a sequence; `groups` in the format of `grouped`.
+
+    The sums stay on the device until all groups are done, so that a GPU waits once.
+    """
+    of_groups, sizes_of_groups = [], []
     for padded in groups:
         index = torch.from_numpy(np.maximum(padded, 0)).to(points.device)  # (n_groups, width)
         real = torch.from_numpy(padded >= 0).to(points.device)
@@ -220,23 +229,31 @@ def pairs_within(points: Tensor, of: Directions, groups: list[np.ndarray]) -> Pa
         summed = torch.einsum("gws,sgwf->gsf", root, features)
         cosines = torch.einsum("gws,gws->s", root, gram @ root)
         cosines -= torch.einsum("gsf,sfe,gse->s", summed, of.metric, summed)
-        sizes = (of.sizes[:, index] * real).cpu().double()  # (n_sets, n_groups, width)
-        part = _sums(squares, cosines, cross, own, of.metric, sizes.flatten(1), sizes.sum(2).square().sum(1))
+        of_groups.append(torch.stack([_expanded(squares, cross, own, of.metric), cosines]))
+        sizes_of_groups.append(of.sizes_on_host[:, np.maximum(padded, 0)] * torch.from_numpy(padded >= 0))
+    result = PairSums(*np.zeros((3, len(of.weights))))
+    if not of_groups:
+        return result
+    for expanded, sizes in zip(torch.stack(of_groups).cpu().double().numpy(), sizes_of_groups, strict=True):
+        part = _without_itself(
+            expanded, sizes.flatten(1), sizes.sum(2).square().sum(1)
+        )  # sizes (n_sets, n_groups, width)
         result = PairSums(result.squares + part.squares, result.cosines + part.cosines, result.pairs + part.pairs)
     return result
 
 
-def _sums(
-    squares: Tensor, cosines: Tensor, cross: Tensor, own: Tensor, metric: Tensor, sizes: Tensor, pairs: Tensor
-) -> PairSums:
-    """Expand the sums and subtract each point's pair with itself, whose cosine is its size; sizes (n_sets, n)."""
+def _expanded(squares: Tensor, cross: Tensor, own: Tensor, metric: Tensor) -> Tensor:
+    """The sum of squared cosines of directions from that of the points; (n_sets,)"""
     mixed = metric @ own  # (n_groups or 1, n_sets, n_features, n_features)
     trace = torch.einsum("gsfe,gsef->s", mixed, mixed)
-    total = squares - 2 * (metric * cross).sum((1, 2)) + trace
+    return squares - 2 * (metric * cross).sum((1, 2)) + trace
+
+
+def _without_itself(sums: np.ndarray, sizes: Tensor, pairs: Tensor) -> PairSums:
+    """Subtract each point's pair with itself, whose cosine is its size; sums (2, n_sets): squares and cosines; sizes
+    (n_sets, n)."""
     of_itself, squared = sizes.sum(1).numpy(), sizes.square().sum(1).numpy()
-    return PairSums(
-        total.cpu().double().numpy() - squared, cosines.cpu().double().numpy() - of_itself, pairs.numpy() - squared
-    )
+    return PairSums(sums[0] - squared, sums[1] - of_itself, pairs.numpy() - squared)
 
 
 def grouped(labels: np.ndarray) -> list[np.ndarray]:

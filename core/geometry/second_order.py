@@ -126,7 +126,7 @@ def centred(points: Tensor, members: Tensor | None = None) -> Tensor:
     """Points minus the mean of the members (of all by default); all zero if they differ by round-off only."""
     moved = points - (points if members is None else points[members]).mean(0)
     size, spread = points.square().sum(1).max(), moved.square().sum(1).max()
-    return moved if float(spread) > 1e-11 * float(size) else torch.zeros_like(moved)
+    return torch.where(spread > 1e-11 * size, moved, 0.0)
 
 
 def halves_of_sequences(sequences: Tensor, between: Tensor, halves: Tensor, added: float = 0.0) -> Tensor:
@@ -314,7 +314,7 @@ def scan_cloud(
         with_norms = pairs.directions(points, members, with_norms=True)
         columns += [with_norms.weights.T, _block_matrix(members, with_norms)]
     if halves is not None:
-        of_sequence = torch.nn.functional.one_hot(sequences, halves.shape[1]).to(points.dtype)
+        of_sequence = _one_hot(sequences, halves.shape[1]).to(points.dtype)
         columns.append(of_sequence * centred.weights[0][:, None])
     products, table = pairs.scan(points, torch.cat(columns, 1), k, used)
     by_weight, of_blocks, *others = products.split([column.shape[1] for column in columns], 1)
@@ -344,9 +344,15 @@ def _between_sequences(
     within = pairs.pairs_within(placed.points, of, placed.cloud.sequence_groups)
     between = everything.without(within)
     sequences = torch.from_numpy(placed.cloud.sequences).to(placed.points.device)
-    counts = (of.weights > 0).to(of.weights.dtype) @ torch.nn.functional.one_hot(sequences).to(of.weights.dtype)
+    of_sequence = _one_hot(sequences, int(placed.cloud.sequences.max()) + 1).to(of.weights.dtype)
+    counts = (of.weights > 0).to(of.weights.dtype) @ of_sequence
     added = pairs.added_by_centring(between.mean_cosine, within.mean_cosine, counts.cpu().double().numpy())
     return between, everything, within, added
+
+
+def _one_hot(labels: Tensor, n: int) -> Tensor:
+    """(n_points, n) bool; torch's own makes a GPU wait, to check the labels."""
+    return labels[:, None] == torch.arange(n, device=labels.device)
 
 
 def _block_matrix(members: Tensor, of: pairs.Directions) -> Tensor:
@@ -359,7 +365,7 @@ def _without_two(
 ) -> np.ndarray:
     """`without_two` from `of_blocks` of `_block_matrix` and its `scan` product; `more` is added to the block sums."""
     squares = (of_blocks.T @ products + more).cpu().double().numpy()
-    counts = ((members[0] & ~members[1:]).cpu().double() @ of.sizes[0].cpu().double()).numpy()
+    counts = ((members[0] & ~members[1:]).cpu().double() @ of.sizes_on_host[0]).numpy()
     return without_two((squares + squares.T) / 2, counts, added)
 
 

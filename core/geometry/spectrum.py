@@ -111,8 +111,7 @@ def replicates(points: Tensor, members: Tensor) -> Spectra:
     is_exact = bool((base == members[0]).all())
     own = variances.cpu().double() if is_exact else spectrum(points[members[0]])
     logs, slopes = _derivatives(variances)
-    perturbed = [_perturbed(scores, variances, logs, slopes, base, member) for member in members]
-    entropies, leading, totals = zip(*perturbed, strict=True)
+    entropies, leading, totals = zip(*_perturbed(scores, variances, logs, slopes, base, members), strict=True)
     tops = {
         top: [float(of_set[-top:].sum()) / total for of_set, total in zip(leading, totals, strict=True)] for top in TOPS
     }
@@ -149,30 +148,37 @@ def _derivatives(variances: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _perturbed(
-    scores: Tensor, variances: Tensor, logs: Tensor, slopes: Tensor, whole: Tensor, member: Tensor
-) -> tuple[float, Tensor, float]:
-    """(entropy of the variance shares, leading variances in ascending order, total variance) of one member set.
+    scores: Tensor, variances: Tensor, logs: Tensor, slopes: Tensor, whole: Tensor, members: Tensor
+) -> Iterator[tuple[float, Tensor, float]]:
+    """(entropy of the variance shares, leading variances in ascending order, total variance) of each member set.
 
-    scores (n, r), variances (r,), masks (n,). NaN if the set differs too much from the whole for a perturbation.
+    scores (n, r), variances (r,), mask `whole` (n,), members (n_sets, n). NaN if a set differs too much from the whole for a
+    perturbation. What is read on the host is read for all sets at once, so that a GPU waits twice.
     """
-    gone, come = scores[whole & ~member], scores[member & ~whole]
-    n_whole, n = int(whole.sum()), int(member.sum())
-    mean = (come.sum(0) - gone.sum(0)) / n  # because the scores of the whole sum to zero
-    change = torch.outer(mean, mean).addmm_(come.T, come, beta=-1, alpha=1 / n).addmm_(gone.T, gone, alpha=-1 / n)
-    change.diagonal().add_(variances, alpha=n_whole / n - 1)
-    on_diagonal = change.diagonal().clone()
     leading = min(LEADING, len(variances))
-    block = (variances[:leading].diag() + change[:leading, :leading]).cpu().double()
-    total = float(variances.sum() + on_diagonal.sum())
-    first = (variances * logs).sum() + ((1 + logs) * on_diagonal).sum()
-    second = torch.dot(slopes.flatten(), change.square_().flatten()) / 2
-    with one_thread():
-        largest = torch.linalg.eigvalsh(block)
-    entropy = math.log(total) - float(first + second) / total if total > 0 else math.nan
-    # If the points left out carried most of the variance, the change is not a small perturbation.
-    if not -0.1 < entropy < math.log(len(variances)) + 0.1:
-        return math.nan, torch.full_like(largest, math.nan), math.nan
-    return entropy, largest, total
+    own, of_sets = whole.cpu(), members.cpu()
+    n_whole = int(own.sum())
+    blocks, sums = [], []
+    for member in of_sets:
+        gone, come = (scores[rows.nonzero().squeeze(1).to(scores.device)] for rows in (own & ~member, member & ~own))
+        n = int(member.sum())
+        mean = (come.sum(0) - gone.sum(0)) / n  # because the scores of the whole sum to zero
+        change = torch.outer(mean, mean).addmm_(come.T, come, beta=-1, alpha=1 / n).addmm_(gone.T, gone, alpha=-1 / n)
+        change.diagonal().add_(variances, alpha=n_whole / n - 1)
+        on_diagonal = change.diagonal().clone()
+        blocks.append(variances[:leading].diag() + change[:leading, :leading])
+        first = (variances * logs).sum() + ((1 + logs) * on_diagonal).sum()
+        second = torch.dot(slopes.flatten(), change.square_().flatten()) / 2
+        sums.append(torch.stack([variances.sum() + on_diagonal.sum(), first + second]))
+    for block, (total, surprise) in zip(torch.stack(blocks).cpu().double(), torch.stack(sums).tolist(), strict=True):
+        with one_thread():
+            largest = torch.linalg.eigvalsh(block)
+        entropy = math.log(total) - surprise / total if total > 0 else math.nan
+        # If the points left out carried most of the variance, the change is not a small perturbation.
+        if -0.1 < entropy < math.log(len(variances)) + 0.1:
+            yield entropy, largest, total
+        else:
+            yield math.nan, torch.full_like(largest, math.nan), math.nan
 
 
 @contextmanager
