@@ -176,7 +176,7 @@ def _day_text(registration: Registration) -> str:
 
 def note_lines(answer: Answer) -> list[str]:
     """Notes to the answer: who expected what, why no answer is possible, and which models are left out."""
-    lines = [expectation_text(answer.registration), *undecided_lines(answer), *replicate_lines(answer)]
+    lines = [expectation_text(answer.registration), *replicate_lines(answer), *undecided_lines(answer)]
     return [line for line in [*lines, *exclusion_lines(answer)] if line]
 
 

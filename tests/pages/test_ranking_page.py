@@ -48,6 +48,7 @@ def test_the_sentence_stands_first_and_one_picture_and_one_table_follow(language
     first = app.markdown[0].value.replace("\\", "")
     said = {"en": "Related as registered: models whose", "ja": "登録どおりの関連あり（中間層の最大次元が小さいモデル"}
     assert said[language] in first and "-0.80 [" in first and "n = 18" in first and "ladder-code" in first
+    assert ("24 models are of 18 recipes" if language == "en" else "24モデルは18レシピによる") in spoken(app)
     (picture,) = figures(app)
     (points,) = picture["data"]
     assert len(points["x"]) == 24 and "base" in points["text"] and not [t for t in points["text"] if "step1500" in t]
