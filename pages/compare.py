@@ -2,6 +2,8 @@ from core.ui.frame import guard
 
 guard()
 
+from collections.abc import Callable
+
 import streamlit as st
 
 from core.locale import _
@@ -12,24 +14,35 @@ from core.ui.profiles import compare, distributions, layer_pairs, layer_profile,
 st.title(_("Compare"))
 trash.show_undo()
 runs = notices.runs_or_stop()
-url_state.expand_link("compare", "runs", section="compare")
+url_state.expand_link("compare", "runs")
+top = st.container()
 _pilot, runs = pilot_filter.choose(runs)
 selection = inputs.choose_runs(runs)
 notices.stop_if_none_chosen(selection.runs)
-notices.show_vetoes(selection.runs)
-notices.show_differing_conditions(selection.runs)
-
-show = inputs.choose_section(
-    "section",
-    {
-        "profile": (_("Profile"), layer_profile.show),
-        "compare": (_("Compare"), compare.show),
-        "pairs": (_("Layers against layers"), layer_pairs.show),
-        "distributions": (_("Distributions"), distributions.show),
-        "within": (_("Dimension and loss"), distributions.show_windows),
-        "norms": (_("Large-norm tokens"), distributions.show_large_norms),
-        "checks": (_("Checks"), check_tables.show),
-        "provenance": (_("Provenance"), provenance.show),
-    },
-)
-show(selection)
+comparison = compare.choose_comparison(selection)
+with top:
+    notices.show_vetoes(selection.runs)
+    compare.show_answer(selection, comparison)
+curves, details, below = st.container(), st.container(), st.container()
+sections: dict[str, tuple[str, Callable[..., None]]] = {
+    "profile": (_("Verdicts and numbers"), layer_profile.show_readings),
+    "pairs": (_("Layers against layers"), layer_pairs.show),
+    "distributions": (_("Distributions"), distributions.show),
+    "within": (_("Dimension and loss"), distributions.show_windows),
+    "norms": (_("Large-norm tokens"), distributions.show_large_norms),
+    "checks": (_("Checks"), check_tables.show),
+    "provenance": (_("Provenance"), provenance.show),
+}
+with details:
+    show = inputs.choose_section("section", sections, _("Details"))
+if show is layer_profile.show_readings:
+    with curves:
+        figure = layer_profile.show_curves(selection, comparison.points if comparison else None)
+        compare.show_differences(selection, comparison)
+    with below:
+        compare.show_results(selection, comparison)
+        if figure is not None:
+            layer_profile.show_readings(selection, *figure)
+else:
+    with below:
+        show(selection)

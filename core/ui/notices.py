@@ -50,12 +50,6 @@ def stop_if_none_chosen(runs: pl.DataFrame) -> None:
         url_state.stop()
 
 
-def stop_if_no_estimates(estimates: pl.DataFrame) -> None:
-    if estimates.is_empty():
-        st.info(_("The chosen runs hold no layer estimates."))
-        url_state.stop()
-
-
 def show_missing(runs: pl.DataFrame, of_literature: str) -> None:
     """Say why these runs hold no rows of a kind: their protocol measures none (`of_literature`), or they are shipped
     without."""

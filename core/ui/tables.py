@@ -103,9 +103,9 @@ def show_comparison_button(runs: pl.DataFrame, selected: Any, key: str) -> None:
     if not ids:
         st.caption(_("Mark two runs or more at the left to compare them."))
         return
-    label, section = (_("Compare these runs"), "compare") if len(ids) > 1 else (_("Open the profile"), "profile")
+    label = _("Compare these runs") if len(ids) > 1 else _("Open the profile")
     if st.button(label, key=f"compare {key}", icon=":material/compare_arrows:"):
-        st.switch_page("pages/compare.py", query_params=comparison_params(ids) | {"section": section})
+        st.switch_page("pages/compare.py", query_params=comparison_params(ids))
 
 
 def show_comparison_link(run_ids: Sequence[str]) -> None:
@@ -117,7 +117,7 @@ def show_comparison_link(run_ids: Sequence[str]) -> None:
 
 def comparison_params(run_ids: Sequence[str]) -> dict[str, str]:
     """The parameters of a link to the comparison of these runs, as many as one figure can show."""
-    return {"runs": url_state.join_values(run_ids[: inputs.MAX_RUNS]), "section": "compare"}
+    return {"runs": url_state.join_values(run_ids[: inputs.MAX_RUNS])}
 
 
 # --- downloads -------------------------------------------------------------------------------------------------

@@ -230,12 +230,12 @@ def publish(name: str, value: object) -> None:
         pending[name] = (text, shown)
 
 
-def expand_link(name: str, parameter: str, **more: str) -> None:
-    """Replace a short parameter (`?compare=a,b`) by what it stands for (`?runs=a,b&section=compare`)."""
+def expand_link(name: str, parameter: str) -> None:
+    """Replace a short parameter (`?compare=a,b`) by what it stands for (`?runs=a,b`)."""
     text = st.query_params.get(name)
     if text is not None:
         others = {key: value for key, value in st.query_params.to_dict().items() if key != name}
-        st.query_params.from_dict(others | {parameter: text} | more)
+        st.query_params.from_dict(others | {parameter: text})
 
 
 def join_values(values: Sequence[object]) -> str:

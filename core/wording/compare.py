@@ -19,7 +19,17 @@ from core.wording.provenance import comparability_text, conditions_text
 
 def labels(comparison: Comparison) -> dict[str, str]:
     """run_id -> the name of the model, with what tells several runs of it apart."""
-    columns = ["run_id", "name", "pass", "seed", "corpus_name", "protocol", "dtype", "stack", "worst_check"]
+    columns = [
+        "run_id",
+        "name",
+        "requested_revision",
+        "seed",
+        "corpus_name",
+        "protocol",
+        "dtype",
+        "stack",
+        "worst_check",
+    ]
     rows: list[dict[str, Any]] = [{name: model.run[name] for name in columns} for model in comparison.models]
     return run_labels(pl.DataFrame(rows, infer_schema_length=None))
 
@@ -30,7 +40,7 @@ def answer_text(comparison: Comparison) -> str:
         return _shape_text(comparison)
     names = labels(comparison)
     ordered = comparison.by_loss
-    losses = [_loss_text(model.loss) for model in ordered]
+    losses = [loss_text(model.loss) for model in ordered]
     if len(ordered) > 2:
         told = [f"{names[one.run['run_id']]} {loss}" for one, loss in zip(ordered, losses, strict=True)]
         template = _("On {text}, bits per byte (lower is better): {models}.")
@@ -61,7 +71,8 @@ def _difference_text(loss: TextLoss) -> str:
     return template.format(difference=with_interval(sign * loss.value, *ends))
 
 
-def _loss_text(loss: TextLoss | None) -> str:
+def loss_text(loss: TextLoss | None) -> str:
+    """Bits per byte with their interval; a dash for a model without a loss."""
     return "–" if loss is None else with_interval(loss.value, loss.lower, loss.upper)
 
 
@@ -147,7 +158,7 @@ def table_rows(comparison: Comparison) -> list[tuple[str, str, str, str]]:
     return [
         (
             names[model.run["run_id"]],
-            _loss_text(model.loss),
+            loss_text(model.loss),
             dimension_text(model),
             "–" if model.dimension is None else f"{model.dimension['n_points']:,}",
         )

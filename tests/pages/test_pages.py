@@ -78,7 +78,7 @@ def test_a_page_opened_cold_draws_the_whole_frame(page: str, filled: Path, monke
     ("page", "asked", "n"),
     [
         ("start.py", {}, 2),
-        ("compare.py", {}, 2),
+        ("compare.py", {}, 3),  # and the blocks behind differences
         ("share.py", {}, 2),
         ("choose.py", {"choose": "ranking"}, 3),
         ("choose.py", {}, 3),
@@ -107,7 +107,7 @@ def test_profiles_shows_the_runs_of_the_link(filled: Path, monkeypatch: pytest.M
     assert {"●", "▼", "○", "?"} == {mark for trace in grid["data"] for mark in trace["text"]}
     assert {"made-up-big", "made-up-encoder"} <= {trace.get("name") for trace in profile["data"]}
     assert "n1=4" in profile["layout"]["yaxis"]["title"]["text"]
-    assert "tokenizer" in app.info[0].value
+    assert "tokenizer" in texts(app) and not app.info
 
 
 def test_profiles_of_runs_alike_carries_no_warning(filled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -657,12 +657,16 @@ def test_a_comparison_is_a_link_and_shows_what_differs(filled: Path, monkeypatch
     monkeypatch.setenv("WORKDIM_WAREHOUSE", str(filled))
     app = opened("compare.py", compare=f"{RUN_IDS[0]},{RUN_IDS[1]}")
     assert not app.exception and app.multiselect(key="view.runs").value == RUN_IDS[:2]
-    assert len(app.get("image")) == 2 and "may be compared" in texts(app)
+    assert app.markdown[0].value.startswith("#### On ") and "bits per byte" in app.markdown[0].value
+    assert len(app.get("image")) == 1 and "may be compared" in app.markdown[0].help
     came_out = app.dataframe[0].value
-    assert came_out["Difference: made-up-small"][0] == "-20 % [-31, -8]"
-    assert "compare" not in app.query_params and app.query_params["section"] == "compare"
-    alone = opened("compare.py", runs=RUN_IDS[0], section="compare")
-    assert "Choose two runs" in alone.info[0].value
+    assert came_out["Difference: made-up-small"][1] == "-20 % [-31, -8]"
+    assert came_out[""][0] == "Bits per byte" and came_out["made-up-big"][0].startswith("1.10 [")
+    assert "compare" not in app.query_params
+    other_base = opened("compare.py", runs=f"{RUN_IDS[0]},{RUN_IDS[1]}", against=RUN_IDS[1])
+    assert "Difference: made-up-big" in other_base.dataframe[0].value.columns
+    alone = opened("compare.py", runs=RUN_IDS[0])
+    assert alone.markdown[0].value.startswith("####") and not alone.get("image")
 
 
 def test_measuring_offers_models_that_work_here_and_says_what_each_protocol_is_for(

@@ -54,9 +54,9 @@ def choose_all_quantities(estimates: pl.DataFrame) -> bool:
     return inputs.choose_yes_no(_("All quantities"), "all", default)
 
 
-def choose_basic_profile(estimates: pl.DataFrame, runs: pl.DataFrame) -> ProfileData | None:
-    """Return the profiles of one of the three basic quantities; None where none of them was measured."""
-    quantities = _basic_quantities(estimates)
+def choose_basic_profile(estimates: pl.DataFrame, runs: pl.DataFrame, cloud: str) -> ProfileData | None:
+    """Return the profiles of one of the three basic quantities on these points; None where none of them was measured."""
+    quantities = _basic_quantities(estimates, cloud)
     if not quantities:
         return None
     words = {"d2": _("Directions in use"), "gride": _("Around neighbours"), "participation_ratio": _("Of the variance")}
@@ -68,11 +68,11 @@ def choose_basic_profile(estimates: pl.DataFrame, runs: pl.DataFrame) -> Profile
     names = {key: words[key] for key in quantities}
     more = {"label_visibility": "collapsed", "help": "  \n".join(meanings)}
     chosen = inputs.choose(_("Quantity"), names, "estimator", **more)
-    return profile_data.profile_points(estimates, runs, chosen, profile_data.PRIMARY[1])
+    return profile_data.profile_points(estimates, runs, chosen, cloud)
 
 
-def _basic_quantities(estimates: pl.DataFrame) -> list[str]:
-    measured = estimates.filter(cloud=profile_data.PRIMARY[1], transform="centred")
+def _basic_quantities(estimates: pl.DataFrame, cloud: str = profile_data.PRIMARY[1]) -> list[str]:
+    measured = estimates.filter(cloud=cloud, transform="centred")
     at_rank = measured.filter((pl.col("estimator") != "gride") | (pl.col("n1") == USUAL_RANK))
     return [name for name in BASIC_QUANTITIES if name in at_rank["estimator"]]
 

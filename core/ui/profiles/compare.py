@@ -1,4 +1,4 @@
-"""The section Compare of the screen Profiles: curves, differences from one of the runs, results and conditions."""
+"""The runs of the page Compare held against one of them: the answer, differences by layer, results and conditions."""
 
 from __future__ import annotations
 
@@ -8,51 +8,64 @@ import polars as pl
 import streamlit as st
 
 from core.analysis.differences import LayerDifference, comparability, layer_differences, relative_difference
-from core.figures import profile_data
+from core.analysis.paired import TextLoss
 from core.figures.chart_svg import chart_svg
-from core.figures.layer_profiles import difference_chart, profile_caption, profile_svg
-from core.figures.profile_data import extrema_of
+from core.figures.layer_profiles import difference_chart
 from core.figures.svg import Caption
 from core.locale import _
+from core.questions.compare import Comparison, compare
+from core.questions.ranking_question import BY_TYPE
 from core.questions.selection import Selection
-from core.ui import inputs, pictures, reads, tables
+from core.ui import inputs, notices, pictures, reads, tables
 from core.ui.markdown import escape
 from core.ui.profiles import provenance
+from core.wording import compare as compare_wording
 from core.wording.labels import run_labels
-from core.wording.numbers import percent
-from core.wording.provenance import comparability_text, result_texts
+from core.wording.numbers import percent, with_interval
+from core.wording.provenance import result_texts
+from core.wording.verdicts import badge_text
 
-MIN_RUNS = 2
-SIZE, SIZE_DIFFERENCE = (960, 400), (960, 300)
+SIZE_DIFFERENCE = (960, 300)
 _ENDS = ("", "_lower", "_upper")
 
 
-def show(selection: Selection) -> None:
-    """Draw the runs on a text against one of them: curves, differences by layer, results, conditions."""
+def choose_comparison(selection: Selection) -> Comparison | None:
+    """Return the chosen runs on a text held against one of them, which is chosen here; None where there are fewer than two."""
     texts = selection.runs.filter(pl.col("pass") == "text", pl.col("n_points").is_not_null())
-    if texts.height < MIN_RUNS:
-        st.info(_("Choose two runs or more on a text to compare them."))
+    if texts.height < 2:
+        return None
+    base = inputs.choose_from_list(_("Held against"), run_labels(texts), "against", width=400)
+    base_first = texts.sort(pl.col("run_id") != base, maintain_order=True)
+    return compare(base_first, selection.windows, selection.summaries)
+
+
+def show_answer(selection: Selection, comparison: Comparison | None) -> None:
+    """Draw the answer: of several runs which reads the text best, of one its verdicts; and once what may not be compared."""
+    if comparison is None:
+        texts = selection.runs.filter(pl.col("pass") == "text", pl.col("n_points").is_not_null())
+        if texts.height == 1:
+            st.markdown(f"#### {escape(badge_text(texts.row(0, named=True)))}")
+        notices.show_differing_conditions(selection.runs)
         return
-    labels = run_labels(texts)
-    top = st.container()
-    ids = list(labels)
-    base_id = inputs.choose_from_list(_("Held against"), labels, "against", width=400)
-    base = texts.filter(run_id=base_id).row(0, named=True)
-    others = texts.filter(pl.col("run_id") != base_id).to_dicts()
-    with top:
-        _show_curves(selection, texts)
-        _show_differences(selection, base, others, labels)
-    names_by_sentence: dict[str, list[str]] = {}
-    for run in others:
-        names_by_sentence.setdefault(comparability_text(comparability(run, base)), []).append(labels[run["run_id"]])
-    for sentence, names in names_by_sentence.items():
-        st.caption(escape(_("{names}: {what}").format(names=_(", ").join(names), what=sentence)))
+    first, *notes = compare_wording.note_lines(comparison)
+    st.markdown(f"#### {escape(compare_wording.answer_text(comparison))}", help=escape("  \n".join([first, *notes])))
+    if comparison.points != BY_TYPE:
+        for line in compare_wording.compares_lines(comparison, compare_wording.labels(comparison)):
+            st.caption(escape(line))
+
+
+def show_results(selection: Selection, comparison: Comparison | None) -> None:
+    """Draw what came out of each run and what differs in how it was measured."""
+    if comparison is None:
+        return
+    base, *others = [dict(model.run) for model in comparison.models]
+    labels = compare_wording.labels(comparison)
     st.subheader(_("What came out"))
-    table = _result_table(base, others, labels)
+    table = _result_table(base, others, labels, comparison)
     tables.show(table, "compared", height="content")
     tables.show_download(table, "workdim_comparison.csv", _("Download this comparison (CSV)"))
     st.subheader(_("What differs in how it was measured"))
-    records = selection.records.filter(pl.col("run_id").is_in(ids)).to_dicts()
+    records = selection.records.filter(pl.col("run_id").is_in(list(labels))).to_dicts()
     differing = provenance.record_table(records, labels).filter(pl.col("") == provenance.MARK)
     if differing.is_empty():
         st.caption(_("Nothing but the model."))
@@ -60,19 +73,12 @@ def show(selection: Selection) -> None:
     tables.show(differing.drop(_("Section"), ""), "conditions", height="content")
 
 
-def _show_curves(selection: Selection, texts: pl.DataFrame) -> None:
-    data = profile_data.profile_points(selection.of_runs(selection.estimates), texts, *profile_data.PRIMARY)
-    if not data.curves:
-        return
-    caption, extrema = profile_caption(texts, data), extrema_of(selection.extrema, data.cloud)
-    svg = profile_svg(data, caption, extrema, pictures.theme(), size=SIZE, most_together=inputs.MAX_RUNS)
-    st.image(svg, width="stretch", alt=caption.title)
-
-
-def _show_differences(
-    selection: Selection, base: dict[str, Any], others: list[dict[str, Any]], labels: dict[str, str]
-) -> None:
+def show_differences(selection: Selection, comparison: Comparison | None) -> None:
     """Draw the differences layer by layer of the runs that compare with the base and have as many layers."""
+    if comparison is None:
+        return
+    base, *others = [dict(model.run) for model in comparison.models]
+    labels = compare_wording.labels(comparison)
     replicates = reads.rows("layer_replicates", [base["run_id"], *(run["run_id"] for run in others)])
     differences: dict[str, list[LayerDifference]] = {}
     paired = []
@@ -88,7 +94,6 @@ def _show_differences(
             differences[labels[run["run_id"]]] = rows
             paired.append(is_paired)
     if not differences:
-        st.caption(_("No difference layer by layer: their heights do not compare, or their layers are not as many."))
         return
     explanation = (
         _("Bands: 95 %, blocks of text paired, for all layers at once. A band that leaves out zero is a difference.")
@@ -110,13 +115,17 @@ def _d2_profile(selection: Selection, replicates: pl.DataFrame, run_id: str, clo
     return rows.join(blocks, on="layer", how="left")
 
 
-def _result_table(base: dict[str, Any], others: list[dict[str, Any]], labels: dict[str, str]) -> pl.DataFrame:
+def _result_table(
+    base: dict[str, Any], others: list[dict[str, Any]], labels: dict[str, str], comparison: Comparison
+) -> pl.DataFrame:
     """The results of each run, a line each; of a run that compares with the base also the relative differences."""
+    losses = [compare_wording.loss_text(model.loss) for model in comparison.models]
     results = result_texts(base, is_brief=True)
-    columns = {"": list(results), labels[base["run_id"]]: list(results.values())}
+    columns = {"": [_("Bits per byte"), *results], labels[base["run_id"]]: [losses[0], *results.values()]}
     numbers = ("inner_max", "working_dimension", "final_dimension_pre_norm", "final_dimension_post_norm")
-    for run in others:
-        columns[labels[run["run_id"]]] = list(result_texts(run, is_brief=True).values())
+    by_loss = {one.other.run["run_id"]: one.loss for one in comparison.differences}
+    for run, loss in zip(others, losses[1:], strict=True):
+        columns[labels[run["run_id"]]] = [loss, *result_texts(run, is_brief=True).values()]
         if comparability(run, base).by_types:
             shares = [
                 relative_difference([run[f"{name}{end}"] for end in _ENDS], [base[f"{name}{end}"] for end in _ENDS])
@@ -124,5 +133,14 @@ def _result_table(base: dict[str, Any], others: list[dict[str, Any]], labels: di
             ]
             texts = ["–" if share is None else percent(*share) for share in shares]
             title = _("Difference: {name}").format(name=labels[run["run_id"]])
-            columns[title] = [*texts, *[""] * (len(results) - len(texts))]
+            columns[title] = [_less_text(by_loss.get(run["run_id"])), *texts, *[""] * (len(results) - len(texts))]
     return pl.DataFrame(columns)
+
+
+def _less_text(base_less_run: TextLoss | None) -> str:
+    """The bits per byte of a run less those of the base, with their interval."""
+    if base_less_run is None:
+        return "–"
+    lower, upper = base_less_run.lower, base_less_run.upper
+    ends = (None, None) if lower is None or upper is None else (-upper, -lower)
+    return with_interval(-base_less_run.value, *ends)

@@ -1,4 +1,4 @@
-"""The section Profile of the screen Profiles: one quantity over the layers, verdicts, other readings, numbers."""
+"""The curves of the page Compare: one quantity over the layers, verdicts, other readings, numbers."""
 
 from __future__ import annotations
 
@@ -17,9 +17,10 @@ from core.figures.layer_profiles import layer_chart, profile_caption, profile_sv
 from core.figures.profile_data import Extremum, ProfileData, claim_phases, extrema_of
 from core.figures.svg import LIGHT, Theme
 from core.locale import _, translated
+from core.questions.ranking_question import BY_TYPE
 from core.questions.selection import Selection
 from core.registry.passes import CONTROLS
-from core.ui import inputs, notices, pictures, tables, url_state
+from core.ui import inputs, pictures, tables, url_state
 from core.ui.markdown import escape
 from core.ui.profiles import layer_tables
 from core.ui.profiles.choices import (
@@ -41,16 +42,21 @@ MAX_PANELS = 3
 """With more runs, verdicts are not drawn beside the figure."""
 
 
-def show(selection: Selection) -> None:
-    """Draw the figure with verdicts beside it, the choices, then other readings and tables."""
+def show_curves(selection: Selection, points: str | None) -> tuple[ProfileData, int | None] | None:
+    """Draw the figure with verdicts beside it, and its choices; returns what it shows and the chosen layer. None where there are
+    no estimates.
+
+    `points`: those on which the chosen runs compare; None: one per type.
+    """
     runs = selection.runs
     estimates, correlators = selection.of_runs(selection.estimates), selection.of_runs(selection.correlators)
-    notices.stop_if_no_estimates(estimates)
-
+    if estimates.is_empty():
+        st.info(_("The chosen runs hold no layer estimates."))
+        return None
     top = st.container()
     with st.container(horizontal=True, vertical_alignment="center"):
         all_quantities = choose_all_quantities(estimates)
-        basic = None if all_quantities else choose_basic_profile(estimates, runs)
+        basic = None if all_quantities else choose_basic_profile(estimates, runs, points or BY_TYPE)
         is_logarithmic = inputs.choose_yes_no(_("Logarithmic"), "log", False)
         is_interactive = inputs.choose_yes_no(_("Values under the pointer"), "live", False)
         layer = choose_layer(estimates)
@@ -69,7 +75,12 @@ def show(selection: Selection) -> None:
             _show_reference_notes(data, selection)
             st.markdown(wording.own_definition_text())
         _show_picture_download(data, selection)
+    return data, layer
 
+
+def show_readings(selection: Selection, data: ProfileData, layer: int | None) -> None:
+    """Draw what stands behind the figure: claims under every specification, verdicts, numbers."""
+    runs, estimates = selection.runs, selection.of_runs(selection.estimates)
     claims = claim_figure(selection.claims, runs)
     if claims is not None:
         st.subheader(_("Read in other ways"))
@@ -82,7 +93,7 @@ def show(selection: Selection) -> None:
     if data.quantity == "gride":
         _show_scale_figure(scan_chart(estimates, runs, layer))
     st.subheader(_("Dimensions and verdicts (d2, one per type)"))
-    show_run_cards(runs, selection.extrema, correlators)
+    show_run_cards(runs, selection.extrema, selection.of_runs(selection.correlators))
     plan_view.show_needed_directions(runs)
     _show_numbers(data, selection, layer)
     if claims is not None:
