@@ -17,7 +17,7 @@ from typing import Any
 
 from filelock import FileLock, Timeout
 
-from core.errors import InputError, ResourceError, Sentence, sentences
+from core.errors import InputError, ResourceError, Sentence, WorkdimError, sentences
 
 _STALE_SECONDS = 6 * 3600.0
 MODELS = "WORKDIM_MODELS"
@@ -148,20 +148,25 @@ def folders_in(folder: Path) -> list[Path]:
 
 def names_in(folder: Path) -> set[str]:
     """The names of all entries of `folder`; empty if it does not exist."""
-    try:
-        with os.scandir(folder) as entries:
-            return {entry.name for entry in entries}
-    except FileNotFoundError:
-        return set()
-    except OSError as error:
-        raise ResourceError(
-            "The folder {folder} cannot be read: {reason}.", folder=folder, reason=error.strerror or error
-        ) from error
+    with refusing(ResourceError, "The folder {folder} cannot be read: {reason}.", folder=folder):
+        try:
+            return set(os.listdir(folder))
+        except FileNotFoundError:
+            return set()
 
 
 def nearest_folder(path: Path) -> Path:
     """The path if it is a folder, else its nearest parent that is one: what will be on the same disk."""
     return next(place for place in (path.absolute(), *path.absolute().parents) if place.is_dir())
+
+
+@contextlib.contextmanager
+def refusing(kind: type[WorkdimError], message: str, **parts: Any) -> Iterator[None]:
+    """Raises this error where the system refuses what is done inside; {reason} in the message is what it says."""
+    try:
+        yield
+    except OSError as error:
+        raise kind(message, **parts, reason=error.strerror or error) from error
 
 
 @contextlib.contextmanager

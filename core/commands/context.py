@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import InputError, Sentence, WorkdimError, sentences
-from core.files import default_warehouse, write_atomic
+from core.files import default_warehouse, refusing, write_atomic
 from core.records import matching_ids
 from core.runs.recovery import recover_for_reader
 from core.terminal.output import one_line, say, say_json, tell
@@ -70,15 +70,10 @@ def write_out(out: Path, content: bytes, option: str = "--out") -> None:
     """Write the file that an option names, whole or not at all. Raises InputError if it cannot be written."""
     if out.is_dir():  # so is the empty name: it is this folder
         raise InputError("{out} is a folder. Name a file with {option}.", out=out, option=option)
-    try:
+    with refusing(
+        InputError, "{out} cannot be written: {reason}. Name another file with {option}.", out=out, option=option
+    ):
         write_atomic(out, content)
-    except OSError as error:
-        raise InputError(
-            "{out} cannot be written: {reason}. Name another file with {option}.",
-            out=out,
-            reason=error.strerror,
-            option=option,
-        ) from error
 
 
 def find_run_id(ids: Iterable[str], start: str, listed_by: str = "runs") -> str:

@@ -19,7 +19,7 @@ from typing import Any
 import numpy as np
 
 from core.errors import ResourceError
-from core.files import read_json_or_none, write_atomic
+from core.files import read_json_or_none, refusing, write_atomic
 from core.geometry.results import CloudCorrelator, CloudEstimate, Distribution, LayerResult
 from core.measure.capture import STATES_FILE, HiddenStates
 from core.records import Estimate
@@ -142,15 +142,13 @@ def _decode_array(content: dict[str, Any]) -> np.ndarray:
 
 def _write(path: Path, content: bytes) -> None:
     """Write a file atomically. Raises ResourceError."""
-    try:
+    with refusing(
+        ResourceError,
+        "What was measured cannot be kept in {parent}: {reason}. Free some space, or put the warehouse on another disk "
+        "with --warehouse.",
+        parent=path.parent,
+    ):
         write_atomic(path, content)
-    except OSError as error:
-        raise ResourceError(
-            "What was measured cannot be kept in {parent}: {reason}. Free some space, or put the warehouse on "
-            "another disk with --warehouse.",
-            parent=path.parent,
-            reason=error.strerror or error,
-        ) from error
 
 
 def _encode(value: Any) -> Any:

@@ -30,6 +30,7 @@ from transformers.modeling_gguf_pytorch_utils import (
 )
 
 from core.errors import ModelError, ResourceError
+from core.files import refusing
 from core.models.packages import cache_folder
 from core.models.weights import INDEX, Weights, hash_files
 from core.records import Progress, ProgressCallback
@@ -64,17 +65,17 @@ def _convert(weights: Weights, module: Any, dtype: torch.dtype, folder: Path, pr
     part = folder.with_name(f".{folder.name}")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir()
+    room = refusing(
+        ResourceError,
+        "{gguf_file} could not be converted in {parent}: {reason}. Free some space, or put the cache on another disk "
+        "with WORKDIM_CACHE.",
+        gguf_file=weights.gguf_file,
+        parent=folder.parent,
+    )
     try:
-        _write(weights, module, dtype, part, progress)
-        os.replace(part, folder)
-    except OSError as error:
-        raise ResourceError(
-            "{gguf_file} could not be converted in {parent}: {reason}. Free some space, or put the cache on "
-            "another disk with WORKDIM_CACHE.",
-            gguf_file=weights.gguf_file,
-            parent=folder.parent,
-            reason=error.strerror or error,
-        ) from error
+        with room:
+            _write(weights, module, dtype, part, progress)
+            os.replace(part, folder)
     finally:
         shutil.rmtree(part, ignore_errors=True)
 

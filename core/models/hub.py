@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import InputError, ModelError, ResourceError, Sentence
-from core.files import REFERENCE, names_in
+from core.files import REFERENCE, names_in, refusing
 from core.models.network import ANSWER_PATIENCE, require_hub, route, without_credentials
 from core.models.packages import OPEN_WHEELS, from_package
 from core.models.weights import (
@@ -54,12 +54,9 @@ def local_weights(reference: str) -> Weights | None:
     if reference.startswith(LOCAL):
         return _shipped(reference)
     path = Path(os.path.expanduser(reference))
-    try:
+    # A name may be longer than the system allows.
+    with refusing(ModelError, "There is no model '{reference}...': {reason}.", reference=reference[:60]):
         is_folder = path.is_dir()
-    except OSError as error:  # the name is longer than the system allows
-        raise ModelError(
-            "There is no model '{reference}...': {reason}.", reference=reference[:60], reason=error.strerror
-        ) from error
     if is_folder:
         return _from_folder(path)
     if path.suffix.lower() != ".gguf":

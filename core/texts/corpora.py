@@ -17,7 +17,7 @@ import charset_normalizer
 import polars as pl
 
 from core.errors import CorpusError, Sentence, sentences, unknown_name
-from core.files import parse_json
+from core.files import parse_json, refusing
 from core.limits import opening
 from core.tables import CorpusRow
 from core.texts.messages import (
@@ -131,10 +131,8 @@ def require_corpus(name: str) -> None:
     if name in BUILT_IN:
         return
     path = Path(name)
-    try:
+    with refusing(CorpusError, "There is no text '{name}...': {reason}.", name=name[:60]):  # too long for the system
         exists = path.exists()
-    except OSError as error:  # a name that is longer than the system allows
-        raise CorpusError("There is no text '{name}...': {reason}.", name=name[:60], reason=error.strerror) from error
     is_of_known_type = path.suffix.lower() in FILE_TYPES
     if not exists and not is_of_known_type:
         unknown = unknown_name("corpus", name, BUILT_IN)
@@ -295,12 +293,8 @@ def _choose_column(path: Path, kinds: Mapping[str, Any], column: str | None) -> 
 
 def _decode(path: Path, encoding: str) -> str:
     """The text of a file. Raises CorpusError if it cannot be read or decoded, or is empty."""
-    try:
+    with refusing(CorpusError, "{path} cannot be read: {reason}. Check its permissions.", path=path):
         raw = path.read_bytes()
-    except OSError as error:
-        raise CorpusError(
-            "{path} cannot be read: {reason}. Check its permissions.", path=path, reason=error.strerror
-        ) from error
     if not raw.strip():
         raise CorpusError("{path} is empty. Choose a file with text.", path=path.name)
     try:

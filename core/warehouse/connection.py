@@ -37,7 +37,7 @@ import polars as pl
 from filelock import FileLock, Timeout
 
 from core.errors import ResourceError, Sentence, WarehouseError, WarehouseLocked, sentences
-from core.files import names_in
+from core.files import names_in, refusing
 from core.tables import TABLES
 from core.tables.columns import literal
 from core.warehouse import copy_worker
@@ -472,14 +472,11 @@ def _locked_message(path: Path, text: str, wait: float) -> Sentence:
 
 
 def _stamp(path: Path) -> tuple[int, int]:
-    try:
-        status = path.stat()
-    except FileNotFoundError:
-        return 0, 0
-    except OSError as error:
-        raise ResourceError(
-            "The warehouse {path} cannot be used: {reason}.", path=path, reason=error.strerror or error
-        ) from error
+    with refusing(ResourceError, "The warehouse {path} cannot be used: {reason}.", path=path):
+        try:
+            status = path.stat()
+        except FileNotFoundError:
+            return 0, 0
     if stat.S_ISDIR(status.st_mode):
         raise WarehouseError(
             "{path} is a folder. Name a file in it: --warehouse {file}.", path=path, file=path / "workdim.duckdb"

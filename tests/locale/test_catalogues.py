@@ -35,7 +35,7 @@ ERRORS = {name for name, found in vars(errors).items() if isinstance(found, type
 ERRORS |= {"DiskFull", "OtherProgram", "NewerSchema", "Unnamed"}
 """Kinds that a room makes of these; all are built as their base is."""
 COUNTING = {"_", "Sentence", "tell", "warn"}
-WORDED = {"Sentence", "tell", "warn", "sentences", "unknown_name"}
+WORDED = {"Sentence", "tell", "warn", "sentences", "unknown_name", "refusing"}
 
 
 def calls() -> Iterator[tuple[str, list[ast.expr], str]]:
@@ -48,7 +48,7 @@ def calls() -> Iterator[tuple[str, list[ast.expr], str]]:
             if node.func.id == "heads":
                 yield from ((node.func.id, [text], place) for text in node.args)
             elif node.func.id in {"_", "N_", *WORDED} | ERRORS:
-                start = 1 if node.func.id == "Unnamed" else 0
+                start = 1 if node.func.id in ("Unnamed", "refusing") else 0
                 forms = 2 if node.func.id in COUNTING | ERRORS else 1
                 yield node.func.id, node.args[start : start + forms], place
 

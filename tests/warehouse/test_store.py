@@ -198,7 +198,7 @@ def test_a_file_in_the_place_of_the_folder_is_named(tmp_path):
             use()
 
 
-@pytest.mark.parametrize("call", ["stat", "scandir"])
+@pytest.mark.parametrize("call", ["stat", "listdir"])
 def test_a_folder_that_may_not_be_read_is_named(warehouse, monkeypatch, call):
     def refused(*arguments, **more):
         raise PermissionError(13, "Permission denied")
