@@ -4,6 +4,7 @@ The rows that the warehouse stores are in `core.tables`.
 """
 
 # No postponed annotations here: see core.tables.columns.
+import math
 import re
 from collections.abc import Callable, Collection, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -139,8 +140,14 @@ PLANNING = "plan"
 """Name of a layer plan among the protocols of jobs."""
 PLAN_PHASES = ("choose", "verify", "heal", "save", "directions")
 """Phases of a plan. Their steps are tokens through the whole network, counted over all phases."""
-AGAINST_PLAN = ("not_verified", "over_budget", "no_better_than_random")
+ABILITIES = ("copying", "brackets", "digit_sums", "task")
+"""What a plan must leave at least half of, above chance; reason `falls_...` where it does not."""
+AGAINST_PLAN = ("not_verified", *(f"falls_{ability}" for ability in ABILITIES), "over_budget", "no_better_than_random")
 """Reasons against recommending a plan; all others are cautions."""
+BUDGETS = {"lossless": math.log(1.05), "noticeable": math.log(1.25), "as-published": 0.25}
+"""Budgets by name, in nats per token: text that is 5 or 25 percent harder to predict (perplexity), and what SLEB (arXiv
+2402.09025) gave up for a tenth of LLaMA-2-7B's blocks; for a fifth of them it was `PUBLISHED_FIFTH`."""
+PUBLISHED_FIFTH = 0.53
 
 
 @dataclass(frozen=True)
@@ -149,7 +156,7 @@ class PlanConfig:
 
     model: str
     corpus: str = "python-docs"
-    budget: float = 0.05
+    budget: float = BUDGETS["lossless"]
     budget_unit: str = "nats"
     """`nats` of loss per token, or `points`: percent of the questions of the task."""
     blocks: int | None = None
@@ -203,13 +210,9 @@ class PlanConfig:
         return self.corpus, PLANNING
 
 
-TEXT_BUDGET = 0.05
-"""Budget of the search in nats per token, if the plan's budget is in points of a task."""
-
-
 def text_budget(asked: PlanConfig | PlanRow) -> float:
-    """The budget in nats per token, whatever its unit."""
-    return asked.budget if asked.budget_unit == "nats" else TEXT_BUDGET
+    """The budget in nats per token; `lossless` for the search where it is in points of a task."""
+    return asked.budget if asked.budget_unit == "nats" else BUDGETS["lossless"]
 
 
 PLACES = ("model", "corpus", "task", "save_model", "companions")

@@ -2,6 +2,7 @@
 
 Questions are paired by their hash, so their common difficulty cancels: the error of the difference comes from the
 per-question differences and is smaller than the two scores' own errors combined. So it is with the documents of a text.
+Questions of one group count as one.
 """
 
 from __future__ import annotations
@@ -12,9 +13,10 @@ from typing import Literal
 
 import numpy as np
 import polars as pl
-from scipy.special import ndtri, stdtrit
+from scipy.special import ndtri
 
 from core.analysis.claims import LEVEL, jackknife_error
+from core.analysis.groups import mean_difference, share_difference
 from core.analysis.ranks import POWER
 from core.errors import InputError
 from core.registry.names import NOT_STATED
@@ -43,7 +45,9 @@ class PairedComparison:
     """Questions that A has right and B wrong; None unless all answers are 0 or 1."""
     only_b_right: int | None
     p_value: float | None
-    """McNemar's exact test on these two counts; None unless all answers are 0 or 1."""
+    """McNemar's exact test on these two counts; None unless all answers are 0 or 1, each a group of its own."""
+    n_groups: int
+    """Groups that the common questions are in, which count as independent."""
 
     @property
     def difference(self) -> float:
@@ -58,9 +62,10 @@ class PairedComparison:
 
 
 def compare_answers(a: pl.DataFrame, b: pl.DataFrame) -> PairedComparison:
-    """Compare two models' answers to one benchmark, metric and filter: frames with doc_hash and value.
+    """Compare two models' answers to one benchmark, metric and filter: frames with doc_hash, value and perhaps group_id.
 
-    Interval: Student's t over the n per-question differences. Raises InputError without common questions.
+    Interval: Newcombe's of right and wrong answers, else Student's t over the differences, by groups where the file names
+    them. Raises InputError without common questions.
     """
     answers_a, answers_b = (_mean_per_question(frame) for frame in (a, b))
     both = answers_a.join(answers_b, on="doc_hash", how="inner", suffix="_b")
@@ -72,27 +77,30 @@ def compare_answers(a: pl.DataFrame, b: pl.DataFrame) -> PairedComparison:
             n_first=answers_a.height,
             n_second=answers_b.height,
         )
-    differences = both["value"] - both["value_b"]
-    spread = differences.std() if n > 1 else None
-    std_error = float(spread) / math.sqrt(n) if isinstance(spread, float) and spread > 1e-12 else None
-    mean_a, mean_b = float(both["value"].sum()) / n, float(both["value_b"].sum()) / n
-    reach = None if std_error is None else float(stdtrit(n - 1, 1 - LEVEL / 2)) * std_error
-    only_a, only_b = _count_discordant(both) if _is_right_or_wrong(a) and _is_right_or_wrong(b) else (None, None)
-    least = -math.inf if only_a is None else -1.0  # shares of right answers differ by no more than 1
+    is_share = all(map(_is_right_or_wrong, (both["value"], both["value_b"])))
+    groups = both["group_id"].rank("dense").to_numpy()
+    values = [both[name].to_numpy() for name in ("value_b", "value")]
+    found = (
+        share_difference(*values, groups) if is_share else mean_difference(values[1] - values[0], np.ones(n), groups)
+    )
+    std_error = found.std_error if found.std_error > 1e-12 else None
+    only_a, only_b = _count_discordant(both) if all(map(_is_right_or_wrong, (a["value"], b["value"]))) else (None, None)
+    has_limits = n > 1 and (is_share or std_error is not None)
     return PairedComparison(
         n_common=n,
         n_only_a=answers_a.height - n,
         n_only_b=answers_b.height - n,
         n_repeated=both.filter((pl.col("repeats") > 1) | (pl.col("repeats_b") > 1)).height,
-        mean_a=mean_a,
-        mean_b=mean_b,
+        mean_a=float(both["value"].sum()) / n,
+        mean_b=float(both["value_b"].sum()) / n,
         std_error=std_error,
-        lower=None if reach is None else max(least, mean_a - mean_b - reach),
-        upper=None if reach is None else min(-least, mean_a - mean_b + reach),
+        lower=found.lower if has_limits else None,
+        upper=found.upper if has_limits else None,
         detectable=None if std_error is None else float(ndtri(1 - LEVEL / 2) + ndtri(POWER)) * std_error,
         only_a_right=only_a,
         only_b_right=only_b,
-        p_value=None if only_a is None or only_b is None else mcnemar(only_a, only_b),
+        p_value=None if only_a is None or only_b is None or found.n < n else mcnemar(only_a, only_b),
+        n_groups=found.n,
     )
 
 
@@ -124,8 +132,10 @@ def mcnemar(only_a: int, only_b: int) -> float:
 
 
 def _mean_per_question(answers: pl.DataFrame) -> pl.DataFrame:
-    """doc_hash, mean value and number of repetitions, sorted by hash: sums do not depend on the order of the file."""
-    return answers.group_by("doc_hash").agg(pl.col("value").mean(), repeats=pl.len()).sort("doc_hash")
+    """doc_hash, mean value, number of repetitions and group, sorted by hash: sums do not depend on the order of the file."""
+    group = pl.col("group_id").drop_nulls().first() if "group_id" in answers.columns else pl.lit(None, pl.String)
+    by_question = answers.group_by("doc_hash").agg(pl.col("value").mean(), repeats=pl.len(), group_id=group)
+    return by_question.with_columns(pl.col("group_id").fill_null(pl.col("doc_hash"))).sort("doc_hash")
 
 
 def _with_matched_filter(answers: pl.DataFrame, others: pl.DataFrame) -> pl.DataFrame:
@@ -140,8 +150,8 @@ def _with_matched_filter(answers: pl.DataFrame, others: pl.DataFrame) -> pl.Data
     return joined.with_columns(pl.coalesce("filter_of_other", "filter").alias("filter")).select(answers.columns)
 
 
-def _is_right_or_wrong(answers: pl.DataFrame) -> bool:
-    return bool(answers["value"].is_in([0.0, 1.0]).all())
+def _is_right_or_wrong(values: pl.Series) -> bool:
+    return bool(values.is_in([0.0, 1.0]).all())
 
 
 def _count_discordant(both: pl.DataFrame) -> tuple[int, int]:

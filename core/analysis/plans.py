@@ -74,9 +74,11 @@ def search_path(layer_plan: LayerPlan) -> list[PlanOutcomeRow]:
 
 
 def search_steps(layer_plan: LayerPlan) -> list[PlanOutcomeRow]:
-    """The search's set of each size, smallest first, with the plan's own set at its size."""
-    own = layer_plan.price
-    by_size = {len(row.blocks): row for row in (*search_path(layer_plan), own)}
+    """The search's cheapest set of each size, repaired or not, smallest first, with the plan's own set at its size."""
+    by_size: dict[int, PlanOutcomeRow] = {}
+    for row in search_path(layer_plan):
+        by_size[len(row.blocks)] = min(row, by_size.get(len(row.blocks), row), key=upper_limit)
+    by_size[len(layer_plan.price.blocks)] = layer_plan.price
     return [by_size[size] for size in sorted(by_size)]
 
 

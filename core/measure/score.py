@@ -20,6 +20,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from core.analysis.groups import Difference, Z, mean_difference, share_limits
 from core.errors import ModelError, ResourceError, Sentence
 from core.limits import opening
 from core.measure.capture import release_memory, require_known_tokens
@@ -34,7 +35,7 @@ from core.tables import SCORED_SOURCE, ScoreRow, ScoreSampleRow
 from core.texts.tasks import WINDOW, Question, ScoredTokens, Task, Text, TokenizedRow, starting_token, tokenize_task
 
 _log = logging.getLogger("workdim")
-ALGORITHM = 1
+ALGORITHM = 2
 """Version of the scoring algorithm, part of the identity of a score: raise it whenever scores change."""
 SUITE = "workdim"
 FEWEST = 256
@@ -335,16 +336,18 @@ class Metric:
     higher_is_better: bool
     value: float
     std_error: float | None
-    """None if it cannot be estimated: a single row, or all rows equal."""
+    """Over groups of rows; None if it cannot be estimated: a single row, or all values equal that are not right or wrong."""
     values: np.ndarray | None
     """Value of each scored row, (n_scored,); None if `value` is not their mean."""
 
 
-def metrics_of_choices(questions: Sequence[Question], nats: Sequence[np.ndarray]) -> list[Metric]:
+def metrics_of_choices(
+    questions: Sequence[Question], nats: Sequence[np.ndarray], groups: np.ndarray | None = None
+) -> list[Metric]:
     """`acc`: whether the right choice has the highest log-likelihood, and `acc_norm`: per UTF-8 byte of the choice.
 
     A choice that ties for the highest is not chosen. `answer_bits_per_byte`: of the right choice; more informative than
-    accuracy for a model near chance. nats: of each question's choices, (n_choices,) each.
+    accuracy for a model near chance. nats: of each question's choices, (n_choices,) each. groups (n_questions,)
     """
     sizes = [np.array([len(choice.encode()) for choice in question.choices]) for question in questions]
     answers = [question.answer for question in questions]
@@ -353,44 +356,50 @@ def metrics_of_choices(questions: Sequence[Question], nats: Sequence[np.ndarray]
     correct_per_byte = np.array([_is_best(values / size, answer) for values, size, answer in rows])
     bits = np.array([-values[answer] / size[answer] for values, size, answer in rows]) / math.log(2)
     return [
-        _mean("acc", "fraction", True, correct),
-        _mean("acc_norm", "fraction", True, correct_per_byte),
-        _mean("answer_bits_per_byte", "bits_per_byte", False, bits),
+        _mean("acc", "fraction", True, correct, groups),
+        _mean("acc_norm", "fraction", True, correct_per_byte, groups),
+        _mean("answer_bits_per_byte", "bits_per_byte", False, bits, groups),
     ]
 
 
-def metrics_of_texts(texts: Sequence[Text], nats: Sequence[np.ndarray]) -> list[Metric]:
+def metrics_of_texts(
+    texts: Sequence[Text], nats: Sequence[np.ndarray], groups: np.ndarray | None = None
+) -> list[Metric]:
     """`bits_per_byte` over all texts together, with the standard error of a ratio; `text_bits_per_byte`, the mean over texts.
 
-    The two differ if texts differ in length. nats: of each text's windows, (n_windows,) each.
+    The two differ if texts differ in length. nats: of each text's windows, (n_windows,) each. groups (n_texts,)
     """
     sizes = np.array([len(text.text.encode()) for text in texts])
     bits = -np.array([values.sum() for values in nats]) / math.log(2)
-    value, n = float(bits.sum() / sizes.sum()), len(texts)
-    spread = float(np.sqrt(((bits - value * sizes) ** 2).sum()))
-    error = math.sqrt(n / (n - 1)) * spread / float(sizes.sum()) if n > 1 and spread > 1e-9 * abs(bits.sum()) else None
-    pooled = Metric("bits_per_byte", "bits_per_byte", False, value, error, None)
-    return [pooled, _mean("text_bits_per_byte", "bits_per_byte", False, bits / sizes)]
+    found = mean_difference(bits, sizes, groups)
+    pooled = Metric("bits_per_byte", "bits_per_byte", False, found.value, _error(found), None)
+    return [pooled, _mean("text_bits_per_byte", "bits_per_byte", False, bits / sizes, groups)]
 
 
 def _is_best(values: np.ndarray, answer: int) -> float:
     return float(values[answer] > np.delete(values, answer).max())
 
 
-def _mean(name: str, unit: str, higher_is_better: bool, values: np.ndarray) -> Metric:
-    n = len(values)
-    spread = float(values.std(ddof=1)) if n > 1 else 0.0
-    error = spread / math.sqrt(n) if spread > 1e-12 else None
-    return Metric(name, unit, higher_is_better, float(values.mean()), error, values)
+def _mean(name: str, unit: str, higher_is_better: bool, values: np.ndarray, groups: np.ndarray | None) -> Metric:
+    found = mean_difference(values, np.ones(len(values)), groups)
+    error = _error(found)
+    if unit == "fraction" and found.value in (0, 1):  # not one is wrong, or right: Wilson's limit says how many may be
+        lower, upper = share_limits(values, groups)
+        error = max(found.value - lower, upper - found.value) / Z
+    return Metric(name, unit, higher_is_better, found.value, error, values)
+
+
+def _error(found: Difference) -> float | None:
+    return found.std_error if found.std_error > 1e-9 * abs(found.value) else None
 
 
 def _build_scores(task: Task, blueprint: Blueprint, rows: list[TokenizedRow], nats: list[np.ndarray]) -> TaskScores:
     scored = [number for number, row in enumerate(rows) if row.sequences]
     nats = [nats[number] for number in scored]
     if task.questions:
-        metrics = metrics_of_choices([task.questions[number] for number in scored], nats)
+        metrics = metrics_of_choices([task.questions[number] for number in scored], nats, task.groups[scored])
     else:
-        metrics = metrics_of_texts([task.texts[number] for number in scored], nats)
+        metrics = metrics_of_texts([task.texts[number] for number in scored], nats, task.groups[scored])
     model, file_sha256 = blueprint.weightless.row, identity(blueprint, task)
     counts = {
         "prompts_cut_at_their_left": sum(row.is_cut for row in rows),
@@ -436,6 +445,7 @@ def _build_scores(task: Task, blueprint: Blueprint, rows: list[TokenizedRow], na
             task.hashes[number],
             number,
             float(value),
+            task.group_ids[number],
         )
         for metric in metrics
         if metric.values is not None

@@ -14,7 +14,8 @@ from itertools import combinations
 import numpy as np
 import torch
 
-from core.plans.pricing import Difference, Pricer, ReportPasses, Scores, divergence, loss_increase, ratio_difference
+from core.analysis.groups import Difference, mean_difference, windows_to_units
+from core.plans.pricing import Pricer, ReportPasses, Scores, divergence, loss_increase
 from core.plans.variants import ATTENTION, MLP, Network, Variant, layer_states, without_blocks
 from core.records import stretches
 from core.texts.sample import TokenWindows
@@ -64,9 +65,8 @@ def measure_similarity(network: Network, windows: TokenWindows, report: ReportPa
             n_tokens += len(sequence)
         report(len(counts) / n_windows)
     changes_per_window = torch.stack(changes).numpy()  # (n_windows, n_blocks)
-    influence = [
-        ratio_difference(changes_per_window[:, block], np.array(counts, dtype=float)) for block in range(n_blocks)
-    ]
+    units, n_counted = windows_to_units(windows.documents), np.array(counts, dtype=float)
+    influence = [mean_difference(of_block, n_counted, units) for of_block in changes_per_window.T]
     return Similarity(influence, (angle / n_tokens).numpy(), (last_angle / n_windows).numpy())
 
 
@@ -188,12 +188,12 @@ def choose_simplest(candidates: Sequence[Candidate], baseline: Scores, scores: S
     and divergence.
     """
     steps = [make_step(candidate.blocks, baseline, score) for candidate, score in zip(candidates, scores, strict=True)]
-    best, counts = cheapest(steps).scores, baseline.n_targets
+    best = cheapest(steps).scores
     equal = [
         (candidate, step)
         for candidate, step in zip(candidates, steps, strict=True)
-        if not ratio_difference(step.scores.loss - best.loss, counts).lower > 0
-        and not ratio_difference(step.scores.divergence - best.divergence, counts).lower > 0
+        if not baseline.mean(step.scores.loss - best.loss).lower > 0
+        and not baseline.mean(step.scores.divergence - best.divergence).lower > 0
     ]
     fewest = min(len(stretches(candidate.blocks)) for candidate, _ in equal)
     best_step = cheapest([step for candidate, step in equal if len(stretches(candidate.blocks)) == fewest])

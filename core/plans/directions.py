@@ -16,8 +16,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from core.analysis.groups import Difference
 from core.geometry.second_order import d2
-from core.plans.pricing import Difference, Pricer, ReportPasses, loss_increase
+from core.plans.pricing import Pricer, ReportPasses, loss_increase
 from core.plans.variants import Network, Projection, Variant, layer_states
 from core.texts.sample import TokenWindows
 

@@ -21,14 +21,15 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from core.analysis.groups import Difference, has_few_groups, share_difference
 from core.errors import CorpusError, ModelError, Sentence
 from core.models.hub import find_weights
 from core.models.memory import experts_per_token
 from core.models.model import load_network
-from core.plans import candidates, directions, healing, saving, texts
+from core.plans import candidates, directions, healing, rounding, saving, texts
 from core.plans.candidates import Candidate, Choice, Similarity
 from core.plans.healing import Healing
-from core.plans.pricing import Difference, PriceList, Pricer, ReportPasses, Scores, loss_increase, ratio_difference
+from core.plans.pricing import PriceList, Pricer, ReportPasses, Scores, loss_increase
 from core.plans.record import PlanRecord, model_card
 from core.plans.saving import Footprint, delete_blocks, require_same
 from core.plans.search import Search, SearchResult
@@ -122,6 +123,8 @@ class _Planner:
             self.record.add_reasons("budget_zero")
         if self.held_out.n_tokens < texts.WINDOW_LENGTHS[0]:
             self.record.add_reasons("short_windows")
+        if has_few_groups(self.held_out.verification.documents):
+            self.record.add_reasons("few_documents")
         if experts_per_token(self.blueprint.config):
             self.record.add_reasons("mixture")
         if self.config.save_model:
@@ -138,9 +141,11 @@ class _Planner:
         price = self._verify(search, choice)
         comparison = self._compare_with_random(chosen)
         self._price_sublayers()
+        self._price_rounding()
         healed, why_not_healed = self._heal(chosen)
         if healed:
             price, healed = self._price_healed(chosen, healed, price)
+        self._repair_one_block(search, chosen)
         self._price_harder_texts(chosen, healed)
         self._price_probes(chosen, healed)
         task = self._price_task(chosen, healed)
@@ -193,6 +198,7 @@ class _Planner:
         """Price the candidates and every step of the search on held-out text."""
         sets = [*(candidate.blocks for candidate in search.candidates), *(step.blocks for step in search.path)]
         prices = self._price_sets("verify", "held_out", self.held_out.verification, sets)
+        self.whole = prices.whole
         self.record.add_candidates(search.candidates, choice, HELD_OUT, prices)
         self.record.add_rivals(search.candidates, choice.chosen.blocks, HELD_OUT, prices)
         for step in search.path:
@@ -226,23 +232,57 @@ class _Planner:
         for (unit, block, _), scores in zip(singles, single_scores, strict=True):
             self.record.add_prices("single", (block,), SELECTION, baseline, scores, unit=unit)
 
+    def _price_rounding(self) -> None:
+        """Price what else makes a model smaller: the weights of all blocks rounded to 8 bits."""
+        weights = rounding.block_matrices(self.network)
+        if not weights or self.blueprint.weights.gguf_file:
+            self.steps.skip("rounded")
+            return
+
+        def make(report: ReportPasses) -> list[Scores]:
+            with rounding.rounded_weights(weights):
+                return Pricer(self.network, self.held_out.verification, keep=False).scores([], report)
+
+        windows = self.held_out.verification
+        rounded: list[Scores] = self.steps.run("verify", "rounded", windows.ids.size, make)
+        self.record.add_rounding(self.whole, rounded[0], rounding.bytes_saved(weights))
+
     def _heal(self, chosen: Candidate) -> tuple[Healing | None, str | None]:
-        """The healing, or the reason why there is none."""
+        """The repair of the plan, or the reason why there is none."""
         if not self.config.heal:
             return None, None
+        fitted = self._fit_healing("heal", chosen.blocks)
+        if isinstance(fitted, Healing):
+            return fitted, None
+        self.steps.skip("healed")
+        self.record.add_reasons("not_healed")
+        return None, fitted
+
+    def _fit_healing(self, step: str, blocks: Sequence[int]) -> Healing | str:
+        """The repair of a set of blocks, or the reason why there is none."""
         selection = self.held_out.selection
-        reason = healing.why_no_healing(self.network, chosen.blocks, self.first_window, selection.ids.size)
-        if reason:
-            self.steps.skip("heal", "healed")
-            self.record.add_reasons("not_healed")
-            return None, reason
+        if reason := healing.why_no_healing(self.network, blocks, self.first_window, selection.ids.size):
+            self.steps.skip(step)
+            return reason
         fitted: Healing = self.steps.run(
             "heal",
-            "heal",
-            selection.ids.size * len(stretches(chosen.blocks)),
-            lambda report: healing.fit_healing(self.network, selection, chosen.blocks, lambda share: report(2 * share)),
+            step,
+            selection.ids.size * len(stretches(blocks)),
+            lambda report: healing.fit_healing(self.network, selection, blocks, lambda share: report(2 * share)),
         )
-        return fitted, None
+        return fitted
+
+    def _repair_one_block(self, search: SearchResult, chosen: Candidate) -> None:
+        """Price the block that is cheapest alone, repaired: before it is said that none can go, whatever was asked."""
+        blocks = search.path[0].blocks if search.path else ()
+        is_plan = self.config.heal and blocks == chosen.blocks
+        fitted = self._fit_healing("heal-one", blocks) if blocks and not is_plan else ""
+        if isinstance(fitted, str):
+            self.steps.skip("heal-one", "healed-one")
+            return
+        variant, windows = fitted.variant(blocks, self.network), self.held_out.verification
+        scores = self._price_variants("heal", "healed-one", windows, lambda: [variant], keep=False)
+        self.record.add_prices("path", blocks, HELD_OUT, *scores, is_healed=True)
 
     def _price_healed(
         self, chosen: Candidate, healed: Healing, unhealed: Difference
@@ -302,10 +342,16 @@ class _Planner:
                     "exact_match",
                     before=float(baseline_exact.mean()),
                     after=float(exact.mean()),
-                    difference=ratio_difference(exact - baseline_exact, np.ones(len(exact))),
+                    difference=share_difference(baseline_exact, exact),
                     is_chosen=True,
                     is_healed=bool(is_healed),
                 )
+            self._require_half(kind, float(baseline_exact.mean()), float(variants_exact[-1].mean()))
+
+    def _require_half(self, ability: str, before: float, after: float, chance: float = 0.0) -> None:
+        """A plan after which an ability is less than half of what it was above chance is not recommended."""
+        if f"no_room_{ability}" not in self.record.reasons and after - chance < (before - chance) / 2:
+            self.record.add_reasons(f"falls_{ability}")
 
     def _final_variants(self, chosen: Candidate, healed: Healing | None) -> list[Variant]:
         """The plan unhealed, then healed if it is."""
@@ -339,6 +385,8 @@ class _Planner:
         price = task.price(*self.steps.run("verify", "task", task.n_tokens, make))
         if not price.has_room:
             self.record.add_reasons("no_room_task")
+        if price.measure == "accuracy":
+            self._require_half("task", price.before, price.after, price.chance)
         self.record.add_row(
             chosen.rule,
             chosen.blocks,

@@ -6,16 +6,15 @@ pass, from that pass's hidden state.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 import torch
-from scipy.special import stdtrit
 from torch import Tensor
 
+from core.analysis.groups import Difference, mean_difference, windows_to_units
 from core.errors import Sentence
 from core.measure.capture import release_memory
 from core.models.memory import LOSS_ROWS, largest_batch
@@ -46,6 +45,12 @@ class Scores:
     hits: np.ndarray
     """Number of targets that are the predicted token."""
     n_targets: np.ndarray
+    units: np.ndarray
+    """The unit of each window, which counts as independent: its document, or the block of neighbours it is in."""
+
+    def mean(self, sums: np.ndarray) -> Difference:
+        """The mean per token of sums over windows, (n_sequences,)"""
+        return mean_difference(sums, self.n_targets, self.units)
 
     @property
     def loss_per_token(self) -> float:
@@ -56,36 +61,9 @@ class Scores:
         return Scores(*(getattr(self, name)[windows] for name in Scores.__dataclass_fields__))
 
 
-@dataclass(frozen=True)
-class Difference:
-    """A mean over tokens (or questions) with its 95 percent interval over windows."""
-
-    value: float
-    std_error: float
-    lower: float
-    upper: float
-    n: int
-    """Number of windows, or questions."""
-
-
-def ratio_difference(sums: np.ndarray, counts: np.ndarray) -> Difference:
-    """Mean per token from the sums and token counts of windows, (n,) each.
-
-    The standard error is that of a ratio estimator over windows; the interval is Student's t with n - 1 degrees of freedom.
-    """
-    n, total = len(sums), float(counts.sum())
-    value = float(sums.sum()) / total
-    if n < 2:
-        return Difference(value, math.nan, math.nan, math.nan, n)
-    residuals = sums - value * counts
-    error = math.sqrt(n / (n - 1) * float((residuals**2).sum())) / total
-    half_width = float(stdtrit(n - 1, 0.975)) * error
-    return Difference(value, error, value - half_width, value + half_width, n)
-
-
 def loss_increase(baseline: Scores, changed: Scores) -> Difference:
-    """Increase of the loss in nats per token, paired by window."""
-    return ratio_difference(changed.loss - baseline.loss, baseline.n_targets)
+    """Increase of the loss in nats per token, paired by window; its error is that over documents."""
+    return baseline.mean(changed.loss - baseline.loss)
 
 
 @dataclass(frozen=True)
@@ -102,12 +80,12 @@ class PriceList:
 
 def divergence(scores: Scores) -> Difference:
     """Kullback-Leibler divergence from the whole network, in nats per token."""
-    return ratio_difference(scores.divergence, scores.n_targets)
+    return scores.mean(scores.divergence)
 
 
 def agreement(scores: Scores) -> Difference:
     """Share of the targets at which both networks predict the same token."""
-    return ratio_difference(scores.agreement, scores.n_targets)
+    return scores.mean(scores.agreement)
 
 
 @dataclass
@@ -116,6 +94,8 @@ class _Reference:
 
     targets: Tensor
     """(n_batch, n_tokens) next tokens; -100 where the next token is no target"""
+    units: np.ndarray
+    """(n_batch,)"""
     probabilities: Tensor | None = None
     """Of the whole network at the targets; (n_targets, n_vocabulary)"""
     negative_entropy: Tensor | None = None
@@ -129,7 +109,7 @@ class Pricer:
 
     def __init__(self, network: Network, windows: TokenWindows, keep: bool = True) -> None:
         """With `keep`, the states of the whole network stay in memory for later calls, if they fit `STATE_BUDGET`."""
-        self.network, self.windows = network, windows
+        self.network, self.windows, self._units = network, windows, windows_to_units(windows.documents)
         model, (n_sequences, n_tokens) = network.model, windows.ids.shape
         self.batch = min(model.batch, largest_batch(model.n_logits, n_tokens))
         layer_bytes = n_sequences * n_tokens * model.hidden_size * 4
@@ -205,7 +185,7 @@ class Pricer:
         scored = torch.from_numpy(self.windows.scored[start:stop])
         targets = torch.full_like(ids, -100)
         targets[:, :-1] = ids[:, 1:].where(scored[:, 1:], -100)
-        return _Reference(targets.to(self.network.model.device))
+        return _Reference(targets.to(self.network.model.device), self._units[start:stop])
 
     def _batch_scores(
         self, start: int, stop: int, variants: Sequence[Variant], trunk: Variant | None, advance: ReportPasses
@@ -349,9 +329,8 @@ def _score_logits(logits: Tensor, reference: _Reference) -> Scores:
         return sums.index_add_(0, sequence, values.to(float_dtype)).cpu().double().numpy()
 
     ones = torch.ones(n_targets, dtype=float_dtype, device=rows.device)
-    return Scores(
-        summed(loss), summed(divergences), summed(best == likeliest), summed(best == target_ids), summed(ones)
-    )
+    sums = [summed(values) for values in (loss, divergences, best == likeliest, best == target_ids, ones)]
+    return Scores(*sums, reference.units)
 
 
 def _chunks(rows: Tensor, wanted: Tensor, n_rows: int) -> Iterator[tuple[slice, Tensor]]:

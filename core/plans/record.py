@@ -9,12 +9,13 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
+from core.analysis.groups import Difference
 from core.measure.provenance import code_version
 from core.measure.rows import none_if_nan
 from core.plans import saving
 from core.plans.candidates import Candidate, Choice, Similarity, Step
 from core.plans.directions import NeededDirections
-from core.plans.pricing import Difference, PriceList, Scores, agreement, divergence, loss_increase
+from core.plans.pricing import PriceList, Scores, agreement, divergence, loss_increase
 from core.plans.saving import Footprint
 from core.plans.setup import PlanSetup
 from core.plans.texts import HELD_OUT, SELECTION
@@ -121,6 +122,15 @@ class PlanRecord:
             if candidate.blocks != chosen:
                 difference = loss_increase(prices.scores[chosen], prices.scores[candidate.blocks])
                 self.add_row(candidate.rule, candidate.blocks, text, "above_plan", difference=difference)
+
+    def add_rounding(self, whole: Scores, rounded: Scores, bytes_saved: float) -> None:
+        """Add rows for the weights of all blocks rounded to 8 bits: the price, and the bytes beside those of bfloat16."""
+        blocks, n_bytes = range(self._setup.n_blocks), self._setup.blueprint.weightless.row.parameters * 2.0
+        price = loss_increase(whole, rounded)
+        losses = {"before": whole.loss_per_token, "after": rounded.loss_per_token}
+        self.add_row("rounding", blocks, HELD_OUT, "loss", difference=price, unit="weights", rank=8, **losses)
+        sizes = {"before": n_bytes, "after": n_bytes - bytes_saved}
+        self.add_row("rounding", blocks, "weights", "bytes_bfloat16", unit="weights", rank=8, **sizes)
 
     def add_path(self, path: Sequence[Step]) -> None:
         """Add rows for the search path, on the search windows."""

@@ -16,10 +16,7 @@ from core.plans.pricing import PriceList, Pricer, Scores, divergence, loss_incre
 from core.plans.setup import PlanSetup
 from core.plans.step_runner import StepRunner
 from core.plans.variants import without_blocks
-from core.records import text_budget
-
-STOP_AT = 4.0
-"""Without a given number of blocks, the search ends when a set surely costs this many budgets."""
+from core.records import PUBLISHED_FIFTH, text_budget
 
 
 @dataclass(frozen=True)
@@ -88,7 +85,9 @@ class Search:
         path = [candidates.make_step([pool[0]], alone[0], alone[1 + pool[0]])]
         names = [f"step-{size}" for size in range(1, self.setup.most_removed)]
         for name in names:
-            if self.setup.config.blocks is None and path[-1].increase.lower > STOP_AT * text_budget(self.setup.config):
+            # A set that surely costs more than any budget that has a name says all there is to say.
+            dearest = max(PUBLISHED_FIFTH, text_budget(self.setup.config))
+            if self.setup.config.blocks is None and path[-1].increase.lower > dearest:
                 break
             removed = path[-1].blocks
             path.append(

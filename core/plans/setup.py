@@ -119,6 +119,9 @@ class PlanSetup:
             costs |= {f"text-{name}": other_tokens * (1 + n_changed) for name in texts.harder_texts(self.corpus)}
             costs |= {f"probe-{kind}": texts.QUESTIONS * 80 * (1 + n_changed) for kind in texts.PROBES}
             costs["footprint"] = 16.0 * saving.PROMPT_TOKENS
+            costs["rounded"] = held_out * 1.5
+            if not config.remove:
+                costs |= {"heal-one": 2.0 * selection, "healed-one": held_out * 2.0}
         if self.task:
             costs["task"] = 2.0 * self.task.n_tokens
         if config.heal:

@@ -9,13 +9,14 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from core.analysis.groups import Difference
 from core.errors import Sentence
 from core.measure.checkpoint import Checkpoint
 from core.measure.provenance import result_key
 from core.plans import directions
 from core.plans.candidates import Similarity, Step
 from core.plans.healing import Healing
-from core.plans.pricing import Difference, ReportPasses, Scores
+from core.plans.pricing import ReportPasses, Scores
 from core.plans.saving import Footprint
 from core.plans.setup import PlanSetup
 from core.records import Progress, ProgressCallback

@@ -12,10 +12,11 @@ from typing import Any
 
 import numpy as np
 
+from core.analysis.groups import Difference, mean_difference, share_difference, share_limits
 from core.errors import CorpusError, InputError, ModelError
 from core.measure.score import metrics_of_choices, tokenized_rows
 from core.models.model import Blueprint, OpenModel
-from core.plans.pricing import Difference, Scores, concatenate, ratio_difference
+from core.plans.pricing import Scores, concatenate
 from core.records import PlanConfig
 from core.texts.corpora import Corpus
 from core.texts.sample import TokenWindows, draw_windows, require_length
@@ -25,7 +26,8 @@ from core.texts.windows import characters_for_tokens, merge_pieces
 PURPOSE = "layer plan"
 WINDOW_LENGTHS = (256, 128, 64)
 """Tokens per window: the largest of these that the model reads and the text is long enough for."""
-VERIFICATION_WINDOWS = 32
+WINDOW_COUNTS = (64, 48, 32)
+"""Windows of held-out text: the most of these that the text has room for."""
 SEARCH_WINDOWS = 16
 """Windows of the selection text that candidates are compared on."""
 SUBLAYER_WINDOWS = 4
@@ -87,7 +89,7 @@ def require_halves(corpus: Corpus, seed: int) -> None:
     n_tokens = WINDOW_LENGTHS[-1]
     try:
         for half in split_in_halves(corpus, characters_for_tokens(corpus.beginning, n_tokens)):
-            require_length(half, VERIFICATION_WINDOWS, n_tokens, seed, PURPOSE)
+            require_length(half, WINDOW_COUNTS[-1], n_tokens, seed, PURPOSE)
     except CorpusError as error:
         raise _half_too_short(error) from error
 
@@ -100,11 +102,12 @@ def hold_out(corpus: Corpus, model: OpenModel, seed: int, n_fit: int) -> HeldOut
     errors = []
     for n_fitted in (n_fit, 0):  # without room for fitting, a plan can still be chosen and verified
         for n_tokens in _lengths(model):
-            try:
-                return _held_out(corpus, model, seed, n_tokens, max(VERIFICATION_WINDOWS, -(-n_fitted // n_tokens)))
-            except CorpusError as error:
-                errors.append(error)
-    raise _half_too_short(errors[0]) from errors[0]
+            for n_windows in WINDOW_COUNTS:
+                try:
+                    return _held_out(corpus, model, seed, n_tokens, n_windows, -(-n_fitted // n_tokens))
+                except CorpusError as error:
+                    errors.append(error)
+    raise _half_too_short(errors[-1]) from errors[-1]
 
 
 def _half_too_short(error: CorpusError) -> CorpusError:
@@ -117,13 +120,14 @@ def _lengths(model: OpenModel) -> list[int]:
     return [length for length in WINDOW_LENGTHS if length <= max_length] or [max_length]
 
 
-def _held_out(corpus: Corpus, model: OpenModel, seed: int, n_tokens: int, n_selection: int) -> HeldOut:
+def _held_out(corpus: Corpus, model: OpenModel, seed: int, n_tokens: int, n_windows: int, n_fit: int) -> HeldOut:
     length = characters_for_tokens(corpus.beginning, n_tokens)
     selection, verification = split_in_halves(corpus, length)
     name, tokenizer = model.row.name, model.tokenizer
+    n_selection = max(WINDOW_COUNTS[-1], n_fit)
     return HeldOut(
         draw_windows(selection, tokenizer, n_selection, n_tokens, seed, PURPOSE, name),
-        draw_windows(verification, tokenizer, VERIFICATION_WINDOWS, n_tokens, seed, PURPOSE, name),
+        draw_windows(verification, tokenizer, n_windows, n_tokens, seed, PURPOSE, name),
         verification,
     )
 
@@ -237,6 +241,7 @@ class TaskPrice:
     difference: Difference
     has_room: bool
     """Whether the whole model does better than chance, so that a loss is visible."""
+    chance: float = 0.0
 
 
 class UserTask:
@@ -298,13 +303,15 @@ class UserTask:
             counts = np.array([before.n_targets[start:stop].sum() for start, stop in bounds])
             sums = [np.array([row.sum() for row in rows]) for rows in losses]
             mean_before, mean_after = (float((row_sums / counts).mean()) for row_sums in sums)
-            return TaskPrice("loss", mean_before, mean_after, ratio_difference(sums[1] - sums[0], counts), True)
+            difference = mean_difference(sums[1] - sums[0], counts, self.task.groups[self._rows])
+            return TaskPrice("loss", mean_before, mean_after, difference, True)
         questions = [self.task.questions[i] for i in self._rows]
         correct = [
             np.asarray(metrics_of_choices(questions, [-choices for choices in rows])[0].values) for rows in losses
         ]
-        ones = np.ones(len(questions))
+        groups = self.task.groups[self._rows]
         chance = float(np.mean([1 / len(question.choices) for question in questions]))
-        has_room = ratio_difference(correct[0], ones).lower > chance
+        has_room = share_limits(correct[0], groups)[0] > chance
         mean_before, mean_after = (float(values.mean()) for values in correct)
-        return TaskPrice("accuracy", mean_before, mean_after, ratio_difference(correct[1] - correct[0], ones), has_room)
+        difference = share_difference(*correct, groups)
+        return TaskPrice("accuracy", mean_before, mean_after, difference, has_room, chance)

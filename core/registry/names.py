@@ -103,6 +103,7 @@ _OTHERS: dict[str, dict[str, str]] = {
         "contiguous": _("contiguous blocks"),
         "path": _("steps of the search"),
         "single": _("one alone"),
+        "rounding": _("rounded to 8 bits"),
         "stretch": _("contiguous stretch"),
         "random": _("random set"),
         "projection": _("projected onto principal components"),

@@ -71,4 +71,5 @@ def _sample(file: ScoreInput, table: Table, line: Line, remarks: Remarks) -> Sco
         doc_hash=doc_hash,
         doc_id=whole_number(cells.get("doc_id"), "doc_id", remarks),
         value=number(cells["value"], remarks, table.decimal_comma),
+        group_id=optional_label(cells.get("group_id"), "group_id", remarks),
     )

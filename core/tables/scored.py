@@ -88,6 +88,10 @@ class ScoreSampleRow:
     doc_hash: Annotated[str, "Hash of the question: equal where two models answered the same one."]
     doc_id: Annotated[int | None, "Number of the question in the file."]
     value: Annotated[float, "What the metric gives for this answer, 0 or 1 for most."]
+    group_id: Annotated[
+        str | None,
+        "Questions of one group, as on one passage, count as one where errors are told; NULL: each for itself.",
+    ] = None
 
 
 @dataclass(frozen=True)
@@ -148,7 +152,7 @@ class PlanRow:
     budget: Annotated[float, "What may be given up, in budget_unit."]
     budget_unit: Annotated[str, "nats (of loss per token) or points (percent of the task's questions)."]
     loss_increase: Annotated[float, Column("Rise of the loss on text, healed where is_healed.", unit=_NATS)]
-    std_error: Annotated[float | None, Column("Its standard error over windows of text.", unit=_NATS)]
+    std_error: Annotated[float | None, Column("Its standard error over documents.", unit=_NATS)]
     lower: Annotated[float | None, Column("Lower end of the 95 percent interval.", unit=_NATS)]
     upper: Annotated[float | None, Column("Upper end.", unit=_NATS)]
     random_10th: Annotated[
@@ -215,7 +219,9 @@ class PlanOutcomeRow:
     std_error: Annotated[float | None, "Standard error of the difference, or of the value without one."]
     lower: Annotated[float | None, "Lower end of its 95 percent interval."]
     upper: Annotated[float | None, "Upper end."]
-    n_points: Annotated[int | None, "Windows or questions."]
+    n_points: Annotated[
+        int | None, "What the interval counts as independent: documents, blocks of neighbouring windows, or questions."
+    ]
     created_at: Utc
 
 

@@ -3,7 +3,7 @@
     {"prompt": "The capital of France is", "choices": [" Paris", " Rome"], "answer": 0}
     {"text": "A text whose bits per byte are asked for."}
 
-`answer` counts the choices from 0. Prompt and choice are joined unchanged: the space between them is part of the file.
+`answer` counts the choices from 0; `group` names what rows have in common, as a passage. Prompt and choice are joined unchanged: the space between them is part of the file.
 """
 
 from __future__ import annotations
@@ -32,6 +32,7 @@ WINDOW = 1024
 """Largest number of tokens of a text that are read at once. A longer text is read in windows: each repeats the last half
 of the one before it and is scored on its new half."""
 _AnyText = Annotated[str, Strict(), Field(description=Sentence("a text, which may be empty"))]
+_Group = Annotated[str | None, Field(description=Sentence("a name that rows have in common"))]
 _NonEmptyText = Annotated[str, Strict(), Field(min_length=1, description=Sentence("a text that is not empty"))]
 
 
@@ -42,6 +43,8 @@ class Question:
     prompt: _AnyText
     choices: Annotated[tuple[_AnyText, ...], Field(description=Sentence("a list of texts"))]
     answer: Whole = Field(description=Sentence("the number of the right choice, from 0"))
+    group: _Group = None
+    """Questions of one group, as on one passage, count as one where errors are told."""
 
     @property
     def asked(self) -> Any:
@@ -59,6 +62,7 @@ class Text:
     """A text whose loss is measured."""
 
     text: _NonEmptyText
+    group: _Group = None
 
     @property
     def asked(self) -> Any:
@@ -86,7 +90,20 @@ class Task:
     @cached_property
     def sha256(self) -> str:
         """Hash of the rows in their order, independent of the formatting of the file."""
-        return _hash([row.content for row in self.rows])
+        groups = [row.group for row in self.rows]
+        return _hash([*(row.content for row in self.rows), *([groups] if any(groups) else [])])
+
+    @cached_property
+    def groups(self) -> np.ndarray:
+        """Number of the group of each row, (n_rows,); a row without one is its own."""
+        numbers: dict[Any, int] = {}
+        names = (n if row.group is None else row.group for n, row in enumerate(self.rows))
+        return np.array([numbers.setdefault(name, len(numbers)) for name in names])
+
+    @property
+    def group_ids(self) -> list[str | None]:
+        """What is stored of the name of each row's group: a hash, as of the row itself."""
+        return [row.group and _hash(row.group) for row in self.rows]
 
     @cached_property
     def hashes(self) -> list[str]:

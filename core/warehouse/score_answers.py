@@ -36,11 +36,11 @@ def list_answer_sets(warehouse: Readable) -> pl.DataFrame:
 
 
 def answers(warehouse: Readable, model: str, benchmark: str | None = None) -> pl.DataFrame:
-    """The answers of a model in `list_answer_sets`: benchmark, metric, filter, doc_hash, value; if a benchmark is in
-    several files, those of the file imported last."""
+    """The answers of a model in `list_answer_sets`: benchmark, metric, filter, doc_hash, value, group_id; if a benchmark
+    is in several files, those of the file imported last."""
     return warehouse.read(
         f"""
-        SELECT benchmark, metric, filter, doc_hash, value FROM {_ANSWERS}
+        SELECT benchmark, metric, filter, doc_hash, value, group_id FROM {_ANSWERS}
         WHERE model = $model AND ($benchmark IS NULL OR benchmark = $benchmark)
         QUALIFY file_sha256 = first_value(file_sha256) OVER (
             PARTITION BY benchmark, metric, filter ORDER BY imported_at DESC, file_sha256)

@@ -28,7 +28,7 @@ def drawn(rng, n, rate_a, rate_b):
 
 
 def test_it_is_students_paired_test():
-    a, b = drawn(np.random.default_rng(1), 400, 0.6, 0.5)
+    a, b = np.random.default_rng(1).normal(0.5, 0.2, (2, 400))
     found = compare_answers(answers(a), answers(b))
     other = stats.ttest_rel(a, b)
     interval = other.confidence_interval(0.95)
@@ -86,8 +86,21 @@ def test_pairing_is_more_precise_than_two_scores_apart():
 def test_equal_models_have_no_difference_and_no_made_up_interval():
     same = answers([1, 0, 1, 1])
     found = compare_answers(same, same)
-    assert (found.difference, found.std_error, found.lower, found.detectable) == (0, None, None, None)
+    assert (found.difference, found.std_error, found.detectable) == (0, None, None)
+    assert found.lower == -found.upper < -0.3, "four questions rule out no difference of a third"
     assert found.p_value == 1 and not found.is_told_apart
+
+
+def test_questions_on_one_passage_count_as_one():
+    """Eight answers to each of 12 passages that are all or nothing: the error is that of 12 questions."""
+    a, b = (drawn(np.random.default_rng(6), 12, 0.7, 0.4)[side] for side in (0, 1))
+    grouped = [
+        answers(np.repeat(side, 8)).with_columns(group_id=pl.Series(np.repeat(np.arange(12), 8).astype(str)))
+        for side in (a, b)
+    ]
+    found, single = compare_answers(*grouped), compare_answers(answers(a), answers(b))
+    assert (found.n_groups, found.p_value) == (12, None)
+    assert (found.lower, found.upper) == pytest.approx((single.lower, single.upper))
 
 
 def test_questions_without_a_partner_are_counted_and_left_out():
@@ -140,7 +153,7 @@ def test_every_shared_benchmark_is_compared_by_itself():
 
 def test_an_interval_of_shares_ends_where_shares_do():
     found = compare_answers(answers([1, 1, 0, 1]), answers([0, 0, 0, 1]))
-    assert found.upper == 1.0 and found.lower < 0
+    assert found.upper <= 1.0 and found.lower < 0
     assert compare_answers(answers([9, 1, 4]), answers([1, 0, 4])).upper > 1  # of a graded metric it may lie anywhere
 
 

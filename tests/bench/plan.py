@@ -26,7 +26,7 @@ import torch
 from core.measure.checkpoint import Checkpoint
 from core.models.model import load_network
 from core.plans import candidates
-from core.plans.pricing import Pricer, Scores, divergence, loss_increase, ratio_difference
+from core.plans.pricing import Pricer, Scores, divergence, loss_increase
 from core.plans.search import Search, SearchResult
 from core.plans.setup import open_plan
 from core.plans.step_runner import StepRunner
@@ -133,7 +133,7 @@ def _tell_all_sets(network: Network, pricer: Pricer, found: SearchResult, n: int
     kept = sorted(sets, key=lambda one: float(screen[one].loss.sum()))[:KEPT]
     prices = all_prices(pricer, sorted({*kept, own}))
     best = min(prices, key=lambda one: float(prices[one].loss.sum()))
-    apart = ratio_difference(prices[own].loss - prices[best].loss, prices[own].n_targets)
+    apart = prices[own].mean(prices[own].loss - prices[best].loss)
     both = [loss_increase(found.alone[0], prices[one]).value for one in (own, best)]
     print(
         f"of {len(sets)} sets of {pool} the best is {best} {both[1]:+.3f}; the search's {own} {both[0]:+.3f}, "

@@ -323,14 +323,15 @@ def test_a_tokenizer_that_has_nothing_to_begin_with_needs_prompts(tmp_path):
         scored(folder, TASK, tmp_path / "other")
 
 
-def test_a_tie_is_no_choice_and_what_is_alike_has_no_error():
+def test_a_tie_is_no_choice_and_not_one_right_has_an_error_all_the_same():
     question = Question("q", ("aa", "bb", "cccc"), 0)
     plain, normed, bits = metrics_of_choices(
         [question] * 2, [np.array([-2.0, -2.0, -9.0]), np.array([-2.0, -3.0, -3.9])]
     )
     assert [list(one.values) for one in (plain, normed)] == [[0.0, 1.0], [0.0, 0.0]]
     assert bits.value == pytest.approx(1 / math.log(2))
-    assert normed.std_error is None and plain.std_error == pytest.approx(0.5)
+    assert plain.std_error == pytest.approx(0.5)
+    assert normed.std_error == pytest.approx(0.3355, abs=1e-3), "two wrong of two: Wilson's interval reaches 66 %"
 
 
 def test_the_error_of_bits_per_byte_is_that_of_a_ratio():

@@ -12,7 +12,7 @@ SIZES: tuple[tuple[Any, str, Any], ...] = (
     (texts, "RANDOM_WINDOWS", 4),
     (texts, "OTHER_WINDOWS", 3),
     (texts, "FIT_TOKENS", 512),
-    (texts, "VERIFICATION_WINDOWS", 8),
+    (texts, "WINDOW_COUNTS", (8,)),
     (texts, "WINDOW_LENGTHS", (64,)),
     (texts, "QUESTIONS", 6),
     (healing, "LEAST_TOKENS", 512),

@@ -12,6 +12,7 @@ import torch
 import transformers
 
 from core.analysis import plans as plan_analysis
+from core.analysis.groups import Difference
 from core.errors import CorpusError, InputError, ModelError
 from core.locale import in_language
 from core.models.hub import find_weights
@@ -20,11 +21,11 @@ from core.plans import directions
 from core.plans import plan as flow
 from core.plans.directions import isotonic_limits, needed_directions, principal_components
 from core.plans.plan import make_plan
-from core.plans.pricing import Difference, Pricer
+from core.plans.pricing import Pricer
 from core.plans.setup import PlanSetup, check_plan
 from core.plans.texts import PROBES, first_windows, hold_out, probe, split_in_halves, with_typos
 from core.plans.variants import Network
-from core.records import LayerPlan, PlanConfig
+from core.records import AGAINST_PLAN, LayerPlan, PlanConfig
 from core.texts.corpora import open_corpus
 from core.texts.sample import TokenWindows
 from core.texts.windows import merge_pieces
@@ -149,6 +150,28 @@ def test_a_choice_of_ones_own_is_priced_without_a_search(idle_model, tmp_path):
     for wrong in ({"remove": (1, 1)}, {"remove": (1,), "blocks": 2}):
         with pytest.raises(InputError, match="--remove"):
             PlanConfig("m", **wrong)
+
+
+def test_one_block_is_repaired_and_rounding_priced_whatever_was_asked(tmp_path):
+    """The answer is none only after the cheapest block alone was repaired; what else makes a model smaller stands beside."""
+    found = planned(save_with_idle_blocks(tmp_path / "busy", idle=()), tmp_path, verify=True, blocks=2)
+    apart = found.of("held_out", "divergence", "path")
+    (repaired,), alone = [row for row in apart if row.is_healed], apart[0]
+    assert repaired.blocks == alone.blocks and repaired.value_after < alone.value_after
+    (rounded,) = found.of("held_out", "loss", "rounding")
+    (size,) = found.of("weights", "bytes_bfloat16", "rounding")
+    assert 0 < abs(rounded.difference) < 0.01 and 0.5 < size.value_after / size.value_before < 1
+
+
+def test_a_plan_after_which_an_ability_is_gone_is_not_recommended(idle_model, tmp_path):
+    """Within the budget and better than chance, and yet: the reason stands first."""
+    planner = flow._Planner("plan-1", flow.open_plan(PlanConfig(str(idle_model), "english-business")), tmp_path, print)
+    planner._require_half("digit_sums", 0.8, 0.1)
+    planner._require_half("copying", 0.8, 0.4)
+    planner._require_half("task", 0.6, 0.56, chance=0.5)  # of ten points above chance six are left
+    planner.record.add_reasons("no_room_brackets")
+    planner._require_half("brackets", 0.1, 0.0)
+    assert [code for code in planner.record.reasons if code in AGAINST_PLAN] == ["falls_digit_sums"]
 
 
 def test_half_precision_is_planned_too(idle_model, tmp_path):

@@ -21,7 +21,7 @@ from core.plans.candidates import (
     price_sets,
     random_sets,
 )
-from core.plans.pricing import Pricer, Scores, divergence, loss_increase, ratio_difference
+from core.plans.pricing import Pricer, Scores, divergence, loss_increase
 from core.plans.variants import Network, Projection, Variant, without_blocks
 from core.texts.sample import TokenWindows
 from tests.tiny import save_tiny_model
@@ -148,21 +148,10 @@ def test_single_skips_begin_where_they_differ(network, monkeypatch):
     assert len(each) == n and whole.divergence.tolist() == [0] * 5
 
 
-def test_the_interval_is_students_over_windows():
-    generator = np.random.default_rng(0)
-    values, counts = generator.normal(0.3, 0.1, 16) * 100, np.full(16, 100.0)
-    found = ratio_difference(values, counts)
-    assert found.value == pytest.approx((values / 100).mean())
-    assert found.std_error == pytest.approx((values / 100).std(ddof=1) / 4)
-    assert found.upper - found.value == pytest.approx(2.1314 * found.std_error, rel=1e-4)
-    alone = ratio_difference(values[:1], counts[:1])
-    assert math.isnan(alone.lower) and alone.n == 1
-
-
 def test_an_increase_is_paired(network):
     """Windows differ much more from each other than what a block costs in them."""
     found = Pricer(network, some_windows(16)).scores([without_blocks({4})])
-    apart = ratio_difference(found[1].loss, found[1].n_targets).std_error
+    apart = found[1].mean(found[1].loss).std_error
     assert loss_increase(*found).std_error < apart
     assert divergence(found[1]).lower > 0
 
@@ -198,7 +187,7 @@ def test_of_equals_the_simplest_is_taken():
     none = np.zeros(16)
 
     def scores(loss: np.ndarray, divergence: np.ndarray) -> Scores:
-        return Scores(loss, divergence, none, none, counts)
+        return Scores(loss, divergence, none, none, counts, np.arange(16))
 
     whole = scores(base - 1, none)
     choice = choose_simplest(candidates, whole, [scores(base, none), scores(base + 5, none), scores(near, none)])

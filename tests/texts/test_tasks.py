@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -71,7 +72,7 @@ def test_a_task_may_be_of_texts(read):
         ([{"text": "a"}, GOOD], "line 2: .* a question among texts"),
         ([{"text": ""}], "text must be a text that is not empty"),
         ([GOOD | {"promt": "x"}], "Unknown key 'promt'. Did you mean prompt"),
-        ([b"[1]"], "must be a table with prompt, choices, answer, not a list"),
+        ([b"[1]"], "must be a table with prompt, choices, answer, group, not a list"),
         ([b"prompt,choices"], "line 1 is no JSON"),
         ([b'{"answer": 0, "answer": 1}'], "a key stands there twice"),
         ([b'{"text": "\\ud800"}'], "half of a character"),
@@ -96,3 +97,15 @@ def test_files_that_are_missing_or_too_large_are_told(tmp_path, read, monkeypatc
     monkeypatch.setattr(tasks, "MAX_BYTES", 10)
     with pytest.raises(InputError, match="at most 0 are read"):
         read(GOOD)
+
+
+def test_a_group_changes_the_errors_and_neither_question_nor_its_hash():
+    rows = [
+        Question("a", ("x", "y"), 0, "passage"),
+        Question("b", ("x", "y"), 0),
+        Question("c", ("x", "y"), 0, "passage"),
+    ]
+    task, alone = Task("t", tuple(rows)), Task("t", tuple(replace(row, group=None) for row in rows))
+    assert task.groups.tolist() == [0, 1, 0] and alone.groups.tolist() == [0, 1, 2]
+    assert task.hashes == alone.hashes and task.sha256 != alone.sha256
+    assert task.group_ids[0] == task.group_ids[2] != "passage" and task.group_ids[1] is None

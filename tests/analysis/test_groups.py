@@ -1,0 +1,62 @@
+"""Intervals over documents and of shares: coverage by simulation, against statsmodels, and where nothing varies."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from statsmodels.stats.proportion import proportion_confint
+
+from core.analysis.groups import mean_difference, share_difference, share_limits, windows_to_units
+
+
+@pytest.mark.parametrize("sizes", [[1] * 16 + [2] * 8, [1, 1, 1, 1, 2, 2, 3, 3, 4, 5, 9], [1] * 20 + [12], [8] * 8])
+def test_the_interval_covers_as_often_as_it_says_where_windows_of_a_document_are_alike(sizes):
+    generator, documents = np.random.default_rng(0), np.repeat(np.arange(len(sizes)), sizes)
+    counts, covered = np.full(len(documents), 255.0), []
+    for _ in range(800):
+        values = generator.normal(0, 0.8, len(sizes))[documents] + generator.exponential(1, len(documents)) - 1
+        found = mean_difference(values * 255, counts, documents)
+        covered.append(found.lower <= 0 <= found.upper)
+    assert 0.92 < np.mean(covered) < 0.98
+
+
+def test_alone_windows_have_students_interval():
+    values, counts = np.random.default_rng(0).normal(0.3, 0.1, 16) * 100, np.full(16, 100.0)
+    found = mean_difference(values, counts)
+    assert (found.value, found.n) == (pytest.approx((values / 100).mean()), 16)
+    assert found.std_error == pytest.approx((values / 100).std(ddof=1) / 4)
+    assert found.upper - found.value == pytest.approx(2.1314 * found.std_error, rel=1e-4)
+    assert math.isnan(mean_difference(values[:1], counts[:1]).lower)
+
+
+def test_a_text_of_few_documents_is_cut_into_blocks_of_neighbours():
+    assert windows_to_units(np.arange(9)).tolist() == list(range(9))
+    assert windows_to_units(np.zeros(16)).tolist() == [n // 2 for n in range(16)]
+    assert windows_to_units(np.repeat([3, 4], 2)).tolist() == [0, 1, 2, 3]
+
+
+@pytest.mark.parametrize("right", [0, 1, 20, 39, 40])
+def test_a_share_has_wilsons_interval_at_its_ends_too(right):
+    values = np.array([1.0] * right + [0.0] * (40 - right))
+    assert share_limits(values) == pytest.approx(proportion_confint(right, 40, method="wilson"), abs=5e-3)
+    grouped = share_limits(np.repeat(values, 5), np.repeat(np.arange(40), 5))
+    assert grouped == pytest.approx(share_limits(values), abs=5e-3), "five equal answers are one"
+
+
+def test_shares_that_do_not_change_have_a_difference_with_an_interval():
+    for share in (0.0, 0.5, 1.0):
+        same = (np.arange(40) < 40 * share).astype(float)
+        found = share_difference(same, same)
+        assert found.value == 0 and found.lower < -0.01 and found.upper > 0.01
+
+
+def test_the_difference_of_shares_covers_as_often_as_it_says():
+    generator, covered = np.random.default_rng(1), []
+    for _ in range(1000):
+        before = (generator.random(40) < 0.9).astype(float)
+        after = before * (generator.random(40) < 0.85)
+        found = share_difference(before, after)
+        covered.append(found.lower <= -0.9 * 0.15 <= found.upper)
+    assert 0.93 < np.mean(covered) < 0.985
