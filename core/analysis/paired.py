@@ -13,7 +13,7 @@ from typing import Literal
 
 import numpy as np
 import polars as pl
-from scipy.special import ndtri
+from scipy.special import ndtri, stdtrit
 
 from core.analysis.claims import LEVEL, jackknife_error
 from core.analysis.groups import mean_difference, share_difference

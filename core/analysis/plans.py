@@ -105,20 +105,59 @@ def within_own_budget(layer_plan: LayerPlan) -> BudgetResult:
     return sets_within_budget(layer_plan, plan.budget)
 
 
-Standing = Literal["unverified", "over_budget", "no_better_than_random", "recommended"]
+Standing = Literal["unverified", "over_budget", "ability_falls", "no_better_than_random", "recommended"]
 
 
-def standing(layer_plan: LayerPlan) -> Standing:
-    """Whether a plan is recommended, or why not. A smaller set within the budget is recommended as well: random sets were
-    only compared with the plan's own set."""
-    if not layer_plan.plan.is_verified:
-        return "unverified"
-    within_budget = within_own_budget(layer_plan)
+def standing(layer_plan: LayerPlan, within_budget: BudgetResult | None = None) -> Standing:
+    """Whether a plan is recommended within a budget, its own by default, or why not. A smaller set within the budget is
+    recommended as well: abilities and random sets were only held against the plan's own set."""
+    within_budget = within_budget or within_own_budget(layer_plan)
     if within_budget.price is None:
         return "over_budget"
+    if not layer_plan.plan.is_verified:
+        return "unverified"
+    if within_budget.is_plan and fallen_abilities(layer_plan):
+        return "ability_falls"
     if within_budget.is_plan and "no_better_than_random" in layer_plan.plan.reasons:
         return "no_better_than_random"
     return "recommended"
+
+
+def fallen_abilities(layer_plan: LayerPlan) -> list[PlanOutcomeRow]:
+    """Abilities of which the plan leaves less than half of what was above chance, the most fallen first."""
+    rows = [
+        row
+        for row in harder_text_prices(layer_plan)
+        if row.measure != "loss"
+        and row.is_healed == layer_plan.plan.is_healed
+        and f"falls_{row.text}" in layer_plan.plan.reasons
+    ]
+    return sorted(rows, key=lambda row: row.difference or 0.0)
+
+
+@dataclass(frozen=True)
+class Alternative:
+    """A way to make the model smaller: the plan, or the weights of its blocks rounded to 8 bits."""
+
+    row: PlanOutcomeRow
+    memory: float
+    """Share of the bytes of bfloat16 weights that is saved."""
+    time: float | None
+    """Share of the seconds to read a prompt and write some tokens; None if it was not measured."""
+
+    def per_percent(self, saved: float | None) -> float:
+        """Nats per token for each percent that is saved."""
+        return (self.row.difference or 0.0) / (100 * saved) if saved else math.nan
+
+
+def alternatives(layer_plan: LayerPlan) -> list[Alternative]:
+    """The plan, and rounding where it was priced on the same text."""
+    plan = layer_plan.plan
+    found = [Alternative(layer_plan.price, 1 - plan.parameters_after / plan.parameters_before, time_saved_share(plan))]
+    sizes = layer_plan.of("weights", "bytes_bfloat16", "rounding")
+    for row, size in zip(layer_plan.of("held_out", "loss", "rounding"), sizes, strict=True):
+        found.append(Alternative(row, 1 - (size.value_after or 0.0) / (size.value_before or 1.0), None))
+    return found
 
 
 def is_recommended(layer_plan: LayerPlan) -> bool:

@@ -14,7 +14,7 @@ from core.commands.measure import select_engine, show_terms
 from core.errors import InputError, Sentence, sentences
 from core.locale import in_language
 from core.questions import plan as plan_question
-from core.records import LayerPlan, PlanConfig
+from core.records import BUDGETS, LayerPlan, PlanConfig
 from core.runs.estimates import plan_estimate_from_process
 from core.runs.execution import load_layer_plan
 from core.runs.jobs import remove_job
@@ -88,7 +88,7 @@ def _write_recipe(layer_plan: LayerPlan, options: argparse.Namespace) -> int:
     if layer_plan.plan.mergekit is not None:
         warn(sentences(Sentence("No recipe was written."), mergekit_reason_text(layer_plan.plan.mergekit)))
         return 2
-    recipe = mergekit_recipe(layer_plan, in_language("en", plan_text, layer_plan.plan)).encode()
+    recipe = mergekit_recipe(layer_plan, in_language("en", plan_text, layer_plan)).encode()
     write_out(Path(options.mergekit), recipe, "--mergekit")
     if not options.json:
         tell("{file}: `mergekit-yaml {file} FOLDER` makes the smaller model.", file=options.mergekit)
@@ -111,10 +111,14 @@ def _parse_blocks(text: str | None) -> tuple[int, ...]:
 
 
 def _budget_of(text: str) -> tuple[float, str]:
-    """Parse `0.05` nats per token, or `2points` of a task's questions. Raises InputError."""
+    """Parse a name, `0.05` nats per token, or `2points` of a task's questions. Raises InputError."""
+    if text.strip() in BUDGETS:
+        return BUDGETS[text.strip()], "nats"
     found = re.fullmatch(r"\s*(\d+(?:\.\d+)?|\.\d+)\s*(nats?|points?)?\s*", text)
     if not found:
         raise InputError(
-            "'{text}' is no budget. Write nats per token, for example 0.05, or 2points of a task.", text=text
+            "'{text}' is no budget. Write {names}, nats per token as 0.05, or 2points of a task.",
+            text=text,
+            names=[*BUDGETS],
         )
     return float(found[1]), "points" if (found[2] or "").startswith("point") else "nats"

@@ -18,7 +18,6 @@ from core.sources import counted
 from core.tables import PlanOutcomeRow
 from core.wording import plan_evidence
 from core.wording import plans as plan_wording
-from core.wording import slides as slide_wording
 from core.wording.labels import name, shortened_name
 from core.wording.numbers import day
 
@@ -64,12 +63,8 @@ def saving_slide(data: DeckData) -> StorySlide:
     return core_slide(
         data,
         "saving",
-        slide_wording.plan_title_text(best),
-        [
-            Statement(slide_wording.plan_conclusion_text(best), is_main=True),
-            *saving,
-            _("This follows from leaving blocks out, and not from a dimension."),
-        ],
+        plan_wording.named_answer_text(best),
+        [*saving, _("This follows from leaving blocks out, and not from a dimension.")],
         block_row(best, removed, plan_analysis.is_recommended(best)),
         tables=("plans", "plan_outcomes"),
         say=(_("Whatever the relation of dimension and score, this model was tried with blocks left out."),),
@@ -146,9 +141,9 @@ def answer_slide(data: DeckData) -> StorySlide:
     return _plan_slide(
         data,
         "answer",
-        slide_wording.plan_title_text(layer_plan),
+        plan_wording.named_answer_text(layer_plan),
         slide.answer_statements(
-            [slide_wording.plan_conclusion_text(layer_plan)],
+            plan_wording.budget_lines(layer_plan)[:2] or [plan_wording.plan_text(layer_plan)],
             [wording.joined_sentences([line for line in evidence if line][:MOST_EVIDENCE])],
             action,
         ),
@@ -181,7 +176,7 @@ def blocks_slide(data: DeckData) -> StorySlide:
         data,
         "blocks",
         title,
-        saving or [plan_wording.plan_text(plan)],
+        saving or [plan_wording.plan_text(layer_plan)],
         block_row(layer_plan, removed, plan_analysis.is_recommended(layer_plan)),
         tables=("plans", "plan_outcomes"),
         say=(
@@ -207,12 +202,12 @@ def prices_slide(data: DeckData) -> StorySlide:
     plan, unhealed = layer_plan.plan, plan_analysis.unhealed_price(layer_plan)
     prices = [
         (
-            _("ours, healed") if plan.is_healed else _("ours"),
+            _("ours, repaired") if plan.is_healed else _("ours"),
             plan_wording.price_text(plan.loss_increase, plan.lower, plan.upper),
         )
     ]
     if unhealed is not None:
-        prices.append((_("ours, before healing"), plan_wording.outcome_price_text(unhealed)))
+        prices.append((_("ours, before repair"), plan_wording.outcome_price_text(unhealed)))
     prices += [
         (plan_evidence.rule_name(row.rule), plan_wording.outcome_price_text(row))
         for row in plan_analysis.other_choices(layer_plan)[: visuals.MOST_OTHER_CHOICES]
@@ -261,7 +256,7 @@ def _prices_title(layer_plan: LayerPlan) -> str:
             loss=plan_wording.price_text(plan.loss_increase),
         )
     if unhealed is not None and published:
-        title = _("{title}, all before healing").format(title=title)
+        title = _("{title}, all before repair").format(title=title)
     return title if plan.is_verified else _("{title}, not verified").format(title=title)
 
 
@@ -302,7 +297,7 @@ def breaks_slide(data: DeckData) -> StorySlide:
                 Column(_("Test"), 0.28),
                 Column(_("Measured as"), 0.18),
                 Column(_("Whole model"), 0.12, is_number=True),
-                Column(_("Healed") if is_healed else _("Without the blocks"), 0.15, is_number=True),
+                Column(_("Repaired") if is_healed else _("Without the blocks"), 0.15, is_number=True),
                 Column(_("Difference [95 %]"), 0.27, is_number=True),
             ),
             tuple(table),
@@ -407,7 +402,7 @@ def decision_slide(data: DeckData) -> StorySlide:
         second = (
             _("Allow more loss, and plan again.")
             if plan.is_healed
-            else _("Allow more loss, or heal the weights, and plan again.")
+            else _("Allow more loss, or repair the weights, and plan again.")
         )
     else:
         choice = _(

@@ -228,13 +228,13 @@ def price_chart(layer_plan: LayerPlan) -> Chart | None:
     points = [_price_point(row) for row in steps if row.difference is not None]
     if not points:
         return None
-    name = _("ours") if unhealed is None else _("ours, before healing")
+    name = _("ours") if unhealed is None else _("ours, before repair")
     series = [Series(name, tuple(points), 0, len(points) > 1, "circle", is_banded=True)]
     for number, row in enumerate(plan_analysis.other_choices(layer_plan)[:MOST_OTHER_CHOICES], start=1):
         series.append(Series(plan_evidence.rule_name(row.rule), (_price_point(row),), number, False, "open"))
     if unhealed is not None:
         healed = _price_point(layer_plan.price)
-        series.append(Series(_("ours, healed"), (healed,), len(series), False, "diamond"))
+        series.append(Series(_("ours, repaired"), (healed,), len(series), False, "diamond"))
     most = max(point.x for line in series for point in line.points)
     step = whole_step(most)
     up = round_axis(_("Rise of the loss (nats per token)"), y_ends(series), from_zero=True)

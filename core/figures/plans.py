@@ -94,8 +94,8 @@ def search_chart(layer_plan: LayerPlan, budget: float | None) -> Chart:
             is_banded=True,
             is_named=False,
         ),
-        Series(_("the plan, not healed"), _price_points(unhealed, up), 0, False, "open", is_named=False),
-        Series(_("the plan, healed") if unhealed else _("the plan"), chosen, 1, False, "diamond", is_named=False),
+        Series(_("the plan, not repaired"), _price_points(unhealed, up), 0, False, "open", is_named=False),
+        Series(_("the plan, repaired") if unhealed else _("the plan"), chosen, 1, False, "diamond", is_named=False),
     ]
     sizes = sorted({len(row.blocks) for row in priced})
     labels = tuple((size, f"{size}\n−{parameters_saved_share(layer_plan.plan, size):.0%}") for size in sizes)
@@ -198,7 +198,7 @@ def harder_chart(rows: Sequence[PlanOutcomeRow], of_answers: bool) -> Chart | No
     series = []
     kinds: tuple[tuple[bool, str, Mark, int], ...] = (
         (False, _("without the blocks"), "circle", 1),
-        (True, _("healed"), "diamond", 2),
+        (True, _("repaired"), "diamond", 2),
     )
     for is_healed, label, mark, colour in kinds:
         points = [

@@ -9,7 +9,7 @@ from typing import Any
 from core.analysis import plans as plan_analysis
 from core.analysis.plans import BudgetResult
 from core.questions.record import Fields, Rows
-from core.records import LayerPlan
+from core.records import BUDGETS, LayerPlan
 from core.tables import PlanOutcomeRow
 from core.warehouse.layer_plans import find_plan
 from core.warehouse.warehouse import Warehouse
@@ -32,6 +32,20 @@ class PlanAnswer:
     def harder(self) -> Sequence[PlanOutcomeRow]:
         """Prices of what loss on held-out text may hide."""
         return plan_analysis.harder_text_prices(self.layer_plan)
+
+    @property
+    def budgets(self) -> list[dict[str, Any]]:
+        """What each budget that has a name allows: the blocks and their price, None where nothing that was tried does."""
+        found = []
+        for name, nats in BUDGETS.items():
+            row = plan_analysis.sets_within_budget(self.layer_plan, nats).price
+            price = {key: row and getattr(row, key) for key in ("blocks", "difference", "lower", "upper", "is_healed")}
+            found.append({"name": name, "nats": nats} | price)
+        return found
+
+    @property
+    def alternatives(self) -> list[plan_analysis.Alternative]:
+        return plan_analysis.alternatives(self.layer_plan)
 
     @property
     def seconds(self) -> dict[str, float] | None:
@@ -61,6 +75,29 @@ RECORD: Fields = {
     "parameters_after": "layer_plan.plan.parameters_after",
     "saved_as": "layer_plan.plan.saved_as",
     "map": "map",
+    "budgets": Rows(
+        "budgets",
+        {
+            "name": "name",
+            "nats": "nats",
+            "blocks": "blocks",
+            "loss_increase": "difference",
+            "lower": "lower",
+            "upper": "upper",
+            "healed": "is_healed",
+        },
+    ),
+    "alternatives": Rows(
+        "alternatives",
+        {
+            "what": "row.rule",
+            "loss_increase": "row.difference",
+            "lower": "row.lower",
+            "upper": "row.upper",
+            "memory_saved": "memory",
+            "time_saved": "time",
+        },
+    ),
     "harder": Rows(
         "harder",
         {

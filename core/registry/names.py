@@ -88,7 +88,7 @@ _OTHERS: dict[str, dict[str, str]] = {
         "plan": _("layer plan"),
         "choose": _("choosing blocks"),
         "verify": _("verifying on held-out text"),
-        "heal": _("healing"),
+        "heal": _("repair"),
         "save": _("weighing and saving"),
         "directions": _("projecting layers"),
     },

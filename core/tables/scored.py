@@ -151,7 +151,7 @@ class PlanRow:
     reasons: Annotated[list[str], Column("Why it is not recommended, and cautions.", values="plan_reason")]
     budget: Annotated[float, "What may be given up, in budget_unit."]
     budget_unit: Annotated[str, "nats (of loss per token) or points (percent of the task's questions)."]
-    loss_increase: Annotated[float, Column("Rise of the loss on text, healed where is_healed.", unit=_NATS)]
+    loss_increase: Annotated[float, Column("Rise of the loss on text, repaired where is_healed.", unit=_NATS)]
     std_error: Annotated[float | None, Column("Its standard error over documents.", unit=_NATS)]
     lower: Annotated[float | None, Column("Lower end of the 95 percent interval.", unit=_NATS)]
     upper: Annotated[float | None, Column("Upper end.", unit=_NATS)]
@@ -167,7 +167,7 @@ class PlanRow:
     ]
     is_healed: Annotated[bool, "TRUE where weights before the gaps were corrected by least squares."]
     healing: Annotated[
-        str | None, "Why it was not healed though that was asked for: a norm_between MLP and stream, for one."
+        str | None, "Why it was not repaired though that was asked for: a norm_between MLP and stream, for one."
     ]
     parameters_before: Annotated[int, "Numbers in all weights."]
     parameters_after: Annotated[int, "Without the blocks."]

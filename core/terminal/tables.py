@@ -278,9 +278,11 @@ SKETCH_WIDTH = 60
 def plan_lines(layer_plan: LayerPlan) -> list[str]:
     plan = layer_plan.plan
     details = [plan_wording.healing_text(layer_plan), plan_wording.task_text(layer_plan)]
+    budgets = plan_wording.budget_lines(layer_plan)
     path, harder = plan_analysis.search_path(layer_plan), plan_analysis.harder_text_prices(layer_plan)
     directions = plan_evidence.direction_lines(layer_plan)
-    lines = [plan_wording.plan_text(plan), *filter(None, details), *_indented(plan_wording.note_lines(plan))]
+    lines = [plan_wording.plan_text(layer_plan), *filter(None, details), *_indented(plan_wording.note_lines(plan))]
+    lines += ["", *budgets] if budgets else []
     lines += ["", *_plan_sketch(layer_plan), "", _("Candidates"), *_indented(_plan_candidates(layer_plan))]
     if path:
         rows = [(len(row.blocks), _block_numbers(row.blocks), plan_wording.outcome_price_text(row)) for row in path]
@@ -290,7 +292,7 @@ def plan_lines(layer_plan: LayerPlan) -> list[str]:
         lines += ["", _("Where loss on held-out text may hide it"), *_indented(_plan_harder(harder))]
     held_against = [*plan_evidence.published_lines(layer_plan), *plan_evidence.control_lines(plan)]
     lines += ["", *held_against] if held_against else []
-    lines += ["", *plan_wording.saving_lines(plan)]
+    lines += ["", *plan_wording.saving_lines(plan), *plan_wording.alternative_lines(layer_plan)]
     if directions:
         lines += ["", _("Directions that suffice (principal components; an upper bound)"), *_indented(directions)]
         lines += ["", *plan_evidence.student_lines(layer_plan)]
@@ -334,7 +336,7 @@ def _plan_candidates(layer_plan: LayerPlan) -> list[str]:
 def _plan_harder(outcomes: Sequence[PlanOutcomeRow]) -> list[str]:
     rows = [
         (
-            wording.name("plan_text", row.text) + (_(" (healed)") if row.is_healed else ""),
+            wording.name("plan_text", row.text) + (_(" (repaired)") if row.is_healed else ""),
             wording.name("plan_measure", row.measure),
             *(
                 "" if value is None else f"{value:.3f}" if row.measure == "loss" else f"{value:.0%}"
@@ -367,6 +369,9 @@ def plans_table(plan_rows: pl.DataFrame) -> list[str]:
 
 def plan_record(answer: PlanAnswer) -> dict[str, Any]:
     """A plan for scripts: the answer in words, the plan, and which block of the whole model each of the smaller one is."""
-    plan = answer.layer_plan.plan
-    said = {"answer": plan_wording.plan_text, "remarks": plan_wording.note_lines}
-    return {key: in_language("en", words, plan) for key, words in said.items()} | as_record(answer, RECORD)
+    layer_plan = answer.layer_plan
+    said = {
+        "answer": in_language("en", plan_wording.plan_text, layer_plan),
+        "remarks": in_language("en", plan_wording.note_lines, layer_plan.plan),
+    }
+    return said | as_record(answer, RECORD)

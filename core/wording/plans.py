@@ -5,22 +5,29 @@ What else a plan measured is worded in plan_evidence.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection
 from typing import Any
 
 from core.analysis.plans import (
     BudgetResult,
+    alternatives,
+    fallen_abilities,
     has_given_blocks,
     parameters_saved_share,
+    search_steps,
+    sets_within_budget,
+    standing,
     time_saved_share,
     unhealed_price,
     within_own_budget,
 )
 from core.errors import Sentence
 from core.locale import N_, _, translated, worded
-from core.records import AGAINST_PLAN, LayerPlan, PlanEstimate, stretches
-from core.sources import Text, counted, shown
+from core.records import AGAINST_PLAN, BUDGETS, PUBLISHED_FIFTH, LayerPlan, PlanEstimate, stretches
+from core.sources import Text, counted, derived, shown
 from core.tables import PlanOutcomeRow, PlanRow
+from core.wording.labels import name
 from core.wording.numbers import amount, duration
 
 MAX_LISTED_BLOCKS = 12
@@ -31,8 +38,15 @@ REASONS = {
     "not_verified": N_(
         "Its price is from the text that chose it, and so too low: --verify prices it on held-out text."
     ),
-    "over_budget": N_("The upper limit of its price is not under the budget."),
+    "over_budget": N_("The upper limit of its loss is not under the budget."),
     "no_better_than_random": N_("One in ten random sets of as many blocks costs less."),
+    "falls_copying": N_("Copying words falls below half of what the whole model gets right."),
+    "falls_brackets": N_("Closing brackets falls below half of what the whole model gets right."),
+    "falls_digit_sums": N_("Sums of digits fall below half of what the whole model gets right."),
+    "falls_task": N_("The task falls below half of what the whole model gets right beyond chance."),
+    "few_documents": N_(
+        "The text has fewer than eight documents: intervals are over blocks of neighbouring windows, and say less of other texts."
+    ),
     "few_random_sets": N_("Fewer than 20 other sets of so many blocks exist: it was held against all of them."),
     "budget_zero": N_("Within a budget of 0 only a removal that certainly lowers the loss is recommended."),
     "mixture": N_(
@@ -54,8 +68,8 @@ REASONS = {
     "no_room_brackets": N_("The whole model closes too few brackets right for a fall to be seen."),
     "no_room_digit_sums": N_("The whole model adds too few digits right for a fall to be seen."),
     "no_room_task": N_("The whole model answers the task no better than by chance: it has no room to fall."),
-    "not_healed": N_("It was not healed."),
-    "healed_not_better": N_("Healing did not lower the price on held-out text, and was not used."),
+    "not_healed": N_("It was not repaired."),
+    "healed_not_better": N_("Repair did not lower the loss on held-out text, and was not used."),
 }
 
 
@@ -67,10 +81,10 @@ HEALING = {
     "mixture": N_("Its MLP is a mixture of experts, whose output is the product of no single matrix."),
     "norm_between": N_("A norm stands between its MLP and the stream, so that no matrix passes through it."),
 }
-"""Why a plan cannot be healed."""
+"""Why a plan cannot be repaired."""
 MERGEKIT = {
     "gguf": N_("mergekit reads repositories of safetensors, and this model is a GGUF file: use --save-model."),
-    "healed": N_("A recipe copies weights, and healing has changed some: use --save-model."),
+    "healed": N_("A recipe copies weights, and repair has changed some: use --save-model."),
     "counts_blocks": N_("Its configuration counts blocks, and mergekit copies it as it is: use --save-model."),
     "blocks_differ": N_(
         "Its blocks are not alike, and mergekit copies the list of their kinds uncut: use --save-model."
@@ -85,95 +99,128 @@ MERGEKIT = {
 # --- the answer ------------------------------------------------------------------------------------------------
 
 
-def plan_text(plan: PlanRow) -> str:
-    """What the plan recommends, in one sentence with its price. An unverified plan says so first."""
-    blocks = blocks_text(plan.blocks, plan.n_layers)
-    values = {
-        "blocks": _("{blocks}, and healed,").format(blocks=blocks) if plan.is_healed else blocks,
-        "price": price_text(plan.loss_increase, plan.lower, plan.upper),
-        "n": plan.n_verification if plan.is_verified else plan.n_selection,
-        "budget": budget_text(plan),
-    }
-    if not plan.is_verified:
-        return _(
-            "Not verified: without {blocks} the loss rises by {price} nats per token on the text that chose them "
-            "({n} windows)."
-        ).format(**values)
-    if plan.is_recommended:
-        return _(
-            "Recommended: without {blocks} the loss rises by {price} nats per token on held-out text ({n} windows), "
-            "within {budget}."
-        ).format(**values)
-    if "no_better_than_random" in plan.reasons and "over_budget" not in plan.reasons:
-        return _(
-            "Not recommended, as one in ten random sets costs less: without {blocks} the loss rises by {price} nats per "
-            "token on held-out text ({n} windows)."
-        ).format(**values)
-    return _(
-        "This set is not within {budget}: without {blocks} the loss rises by {price} nats per token on held-out text "
-        "({n} windows)."
-    ).format(**values)
+def plan_text(layer_plan: LayerPlan) -> str:
+    """What the plan's own budget allows, in one sentence."""
+    return within_budget_text(layer_plan, within_own_budget(layer_plan), budget_text(layer_plan.plan))
 
 
 def named_answer_text(layer_plan: LayerPlan) -> str:
-    """The answer within the plan's own budget, after the name of the model: where nothing beside it names the model."""
-    plan = layer_plan.plan
-    answer = within_budget_text(layer_plan, within_own_budget(layer_plan), budget_text(plan))
-    return _("{name}: {answer}").format(name=plan.name, answer=answer)
+    """The same after the name of the model: where nothing beside it names the model."""
+    return _("{name}: {answer}").format(name=layer_plan.plan.name, answer=plan_text(layer_plan))
+
+
+ANSWERS = {
+    "unverified": N_("Not verified: without {blocks}, on the text that chose them, {loss}."),
+    "ability_falls": N_("Not recommended, as {ability} falls from {before} to {after}: without {blocks}, {loss}."),
+    "no_better_than_random": N_("Not recommended, as one in ten random sets costs less: without {blocks}, {loss}."),
+    "given": N_("This set is not within {budget}. Without {blocks}: {loss}."),
+    "none": N_("None of the sets that were tried is within {budget}. The smallest, without {blocks}: {loss}."),
+    "less_time": N_("{k} of {n} blocks can go: {loss}, {less} less time."),
+    "fewer": N_("{k} of {n} blocks can go: {loss}, {less} fewer parameters."),
+}
+"""What a budget allows, by the standing of the plan."""
 
 
 def within_budget_text(layer_plan: LayerPlan, result: BudgetResult, budget: str) -> str:
-    """How many blocks can go within a budget, in one sentence with their price. An unverified plan says so first.
-
-    `budget` is the budget in words, as `budget_text` or `nats_text` give it.
-    """
-    plan = layer_plan.plan
-    row = result.price or result.cheapest
+    """How many blocks can go within a budget, in one sentence with what is lost; `budget` is the budget in words."""
+    plan, row = layer_plan.plan, result.price or result.cheapest
     values: dict[str, Any] = {
-        "k": len(row.blocks),
+        "k": counted(len(row.blocks), "plan_outcomes"),
         "n": plan.n_layers,
         "blocks": blocks_text(row.blocks, plan.n_layers),
-        "price": outcome_price_text(row),
+        "loss": loss_text(row),
         "budget": budget,
     }
-    if result.price is None:
-        if has_given_blocks(plan):
-            line = _("This set is not within {budget}: {blocks} would cost {price} nats per token.")
-            if not plan.is_verified:
-                line = _("Not verified: this set is not within {budget}; {blocks} would cost {price} nats per token.")
-        elif plan.is_verified:
-            line = _(
-                "None of the sets that were tried is within {budget}: the smallest, {blocks}, would cost {price} nats per "
-                "token."
-            )
-        else:
-            line = _(
-                "Not verified: none of the sets that were tried is within {budget}; the smallest, {blocks}, would cost {price} "
-                "nats per token on the text that chose."
-            )
-        return line.format(**values)
-    if not plan.is_verified:
-        line = _("Not verified: {k} of {n} blocks may go for {price} nats per token on the text that chose them.")
-        return line.format(**values)
-    if result.is_plan and "no_better_than_random" in plan.reasons:
-        line = _("{k} of {n} blocks can go for {price} nats per token, but one in ten random sets costs less.")
-        return line.format(**values)
-    less_time = time_saved_share(plan) if result.is_plan else None
-    if less_time is not None and less_time > 0:
-        line = _("{k} of {n} blocks can go for {price} nats per token and {less:.0%} less time.")
-        return line.format(**values, less=less_time)
-    line = _("{k} of {n} blocks can go for {price} nats per token and {less:.0%} fewer parameters.")
-    return line.format(**values, less=parameters_saved_share(plan, len(row.blocks)))
+    kind: str = standing(layer_plan, result)
+    if kind == "over_budget":
+        kind = "given" if has_given_blocks(plan) else "none"
+    elif kind == "ability_falls":
+        fallen = fallen_abilities(layer_plan)[0]
+        shares = {"before": shown(fallen.value_before, ".0%"), "after": shown(fallen.value_after, ".0%")}
+        values |= shares | {"ability": name("plan_text", fallen.text)}
+    elif kind == "recommended":
+        less_time = time_saved_share(plan) if result.is_plan else None
+        kind = "less_time" if less_time is not None and less_time > 0 else "fewer"
+        less = less_time if kind == "less_time" else parameters_saved_share(plan, len(row.blocks))
+        values["less"] = shown(less, ".0%")
+    return translated(ANSWERS[kind]).format(**values)
+
+
+LOSSES = {
+    (True, False): N_("text {percent} harder to predict ({price} nats per token)"),
+    (True, True): N_("text {percent} harder to predict after repair ({price} nats per token)"),
+    (False, False): N_("text no harder to predict ({price} nats per token)"),
+    (False, True): N_("text no harder to predict after repair ({price} nats per token)"),
+}
+"""By whether text gets harder to predict, and whether the blocks were made up for."""
+
+
+def loss_text(row: PlanOutcomeRow) -> str:
+    """`text 11% harder to predict (+0.104 [+0.081, +0.127] nats per token)`: by so much perplexity rises, exp(loss) - 1."""
+    worse = derived(math.expm1(max(0.0, row.difference or 0.0)), "plan_outcomes", "harder")
+    percent = shown(worse, ".1%" if worse < 0.01 else ".0%")
+    return translated(LOSSES[worse > 0, row.is_healed]).format(percent=percent, price=outcome_price_text(row))
 
 
 def healing_text(layer_plan: LayerPlan) -> str:
-    """The price before and after healing; empty if the plan is not healed."""
+    """What was lost before repair; empty if the plan is not repaired."""
     before = unhealed_price(layer_plan)
-    if before is None:
-        return ""
-    return _("Healed without training: {after} nats per token, where it was {before} before.").format(
-        after=outcome_price_text(layer_plan.price), before=outcome_price_text(before)
+    return "" if before is None else _("Before repair: {loss}.").format(loss=loss_text(before))
+
+
+def budget_lines(layer_plan: LayerPlan) -> list[str]:
+    """What each budget that has a name allows, and what was published for as much."""
+    lines, n = [], layer_plan.plan.n_layers
+    if not layer_plan.plan.is_verified:
+        return []
+    for budget in BUDGETS.values():
+        row = sets_within_budget(layer_plan, budget).price
+        line = (
+            _("{budget}: none of the sets that were tried.")
+            if row is None
+            else _("{budget}: {k} of {n} blocks, the most that were tried; {loss}.")
+            if row is search_steps(layer_plan)[-1]
+            else _("{budget}: {k} of {n} blocks; {loss}.")
+        )
+        values = {} if row is None else {"k": counted(len(row.blocks), "plan_outcomes"), "n": n, "loss": loss_text(row)}
+        lines.append(line.format(budget=nats_text(budget), **values))
+    shares = [
+        len(row.blocks) / n if (row := sets_within_budget(layer_plan, budget).price) else 0.0
+        for budget in (BUDGETS["as-published"], PUBLISHED_FIFTH)
+    ]
+    lines.append(
+        _(
+            "Published for LLaMA-2-7B (SLEB, arXiv 2402.09025): 10% of the blocks for 0.25 nats per token, 20% for 0.53. "
+            "Of this model {tenth} and {fifth} were found to go for as much."
+        ).format(**{key: shown(share, ".0%") for key, share in zip(("tenth", "fifth"), shares, strict=True)})
     )
+    return lines
+
+
+def alternative_lines(layer_plan: LayerPlan) -> list[str]:
+    """What else makes the model smaller, and what is lost for each percent that is saved."""
+    lines = []
+    for option in alternatives(layer_plan):
+        values = {
+            "loss": loss_text(option.row),
+            "memory": shown(option.memory, ".0%"),
+            "per_memory": shown(option.per_percent(option.memory), ".4f"),
+            "time": shown(option.time, ".0%"),
+            "per_time": shown(option.per_percent(option.time), ".4f"),
+        }
+        if option.row.rule == "rounding":
+            line = _(
+                "Blocks rounded to 8 bits instead: {loss}; {memory} less memory, {per_memory} nats for each percent."
+            )
+        elif option.time:
+            line = _(
+                "The plan: {loss}; {memory} less memory, {per_memory} nats for each percent; {time} less time, {per_time} "
+                "nats for each percent."
+            )
+        else:
+            line = _("The plan: {loss}; {memory} less memory, {per_memory} nats for each percent.")
+        lines.append(line.format(**values))
+    return lines if len(lines) > 1 else []
 
 
 def task_text(layer_plan: LayerPlan) -> str:
@@ -338,11 +385,22 @@ def points_text(row: PlanOutcomeRow) -> str:
 
 
 def budget_text(plan: PlanRow) -> str:
-    """`0.1 nats per token`, or `2 points of the task`."""
+    """`0.1 nats per token`, `lossless (...)`, or `2 points of the task`."""
     if plan.budget_unit == "points":
         return _("{budget:g} points of the task").format(budget=plan.budget)
     return nats_text(plan.budget)
 
 
+NAMED_BUDGETS = {
+    "lossless": N_("lossless (at most 5% harder to predict)"),
+    "noticeable": N_("noticeable (at most 25% harder to predict)"),
+    "as-published": N_("as published (0.25 nats per token)"),
+}
+
+
 def nats_text(budget: float) -> str:
+    """A budget by its name, where it has one."""
+    for key, nats in BUDGETS.items():
+        if math.isclose(budget, nats, rel_tol=1e-6):
+            return translated(NAMED_BUDGETS[key])
     return _("{budget:g} nats per token").format(budget=budget)

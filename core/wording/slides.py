@@ -9,12 +9,9 @@ from typing import Any
 import polars as pl
 
 from core import wording
-from core.analysis import plans as plan_analysis
 from core.locale import _
 from core.pilots.pilot import Pilot
-from core.records import LayerPlan
-from core.sources import counted, derived, shown
-from core.wording import plans as plan_wording
+from core.sources import counted, derived
 from core.wording.labels import VETO_MARK, marked_name, name, names_text, shortened_name
 from core.wording.numbers import day, duration
 
@@ -122,51 +119,4 @@ def outcome_counts_text(outcomes: Iterable[str]) -> str:
             qualifier=name("control_outcome", outcome), count=derived(count, "run_controls", outcome)
         )
         for outcome, count in Counter(outcomes).most_common()
-    )
-
-
-def plan_title_text(layer_plan: LayerPlan) -> str:
-    """`{k} of {L} blocks can go for {loss} [..] and {p} % less time`, or `none of the sets tried is within {budget}`."""
-    plan, within_budget = layer_plan.plan, plan_analysis.within_own_budget(layer_plan)
-    row = within_budget.price or within_budget.cheapest
-    less = plan_analysis.time_saved_share(plan) if within_budget.is_plan else None
-    values = {
-        "name": shortened_name(plan.name, 34),
-        "k": counted(len(row.blocks), "plan_outcomes"),
-        "n": plan.n_layers,
-        "loss": plan_wording.outcome_price_text(row),
-        "budget": plan_wording.budget_text(plan),
-        "less": _(" and {percent} less time").format(percent=shown(less, ".0%")) if less and less > 0 else "",
-    }
-    standing = plan_analysis.standing(layer_plan)
-    if standing == "no_better_than_random":
-        return _(
-            "{name}: this set of {n} block is not recommended, one in ten random sets costs less",
-            "{name}: this set of {n} blocks is not recommended, one in ten random sets costs less",
-            name=values["name"],
-            n=values["k"],
-        )
-    lines = {
-        "unverified": _("{name}: {k} of {n} blocks proposed, not verified on held-out text"),
-        "over_budget": _("{name}: this set of {k} of {n} blocks costs {loss} nats, which is over the budget ({budget})")
-        if within_budget.is_plan or plan_analysis.has_given_blocks(plan)
-        else _("{name}: none of the sets of blocks that were tried is within {budget}"),
-        "recommended": _("{name}: {k} of {n} blocks can go for {loss} nats{less}"),
-    }
-    return lines[standing].format(**values)
-
-
-def plan_conclusion_text(layer_plan: LayerPlan) -> str:
-    """The plan's own answer; where its budget only allows fewer blocks, the sentence for these."""
-    plan, within_budget = layer_plan.plan, plan_analysis.within_own_budget(layer_plan)
-    if within_budget.is_plan or within_budget.price is None:
-        return plan_wording.plan_text(plan)
-    line = _(
-        "Within {budget}, {blocks} can go: the loss rises by {loss} nats per token. The plan of {n} blocks costs more."
-    )
-    return line.format(
-        budget=plan_wording.budget_text(plan),
-        blocks=plan_wording.blocks_text(within_budget.price.blocks, plan.n_layers),
-        loss=plan_wording.outcome_price_text(within_budget.price),
-        n=counted(len(plan.blocks), "plan_outcomes"),
     )

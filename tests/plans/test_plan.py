@@ -82,7 +82,7 @@ def test_blocks_that_do_nothing_are_found_whatever_was_asked(idle_model, tmp_pat
     assert plan.parameters_before - plan.parameters_after == 2 * sum(
         p.numel() for p in open_model(find_weights(str(idle_model)), device="cpu").layers[0].parameters()
     )
-    assert plan_wording.plan_text(plan).startswith("Recommended: without blocks 2, 4 (of 0 to 5)")
+    assert plan_wording.plan_text(found).startswith("2 of 6 blocks can go: text ")
     assert {row.rule for row in plan_analysis.rivals(found)} >= {"greedy", "influence", "last_angle", "angle"}
     assert {row.text for row in plan_analysis.harder_text_prices(found)} >= {"typos", "other_domain", *PROBES}
     assert len(found.of("held_out", "loss", "random")) == 14
@@ -123,10 +123,11 @@ def test_blocks_that_cancel_each_other_are_found_though_each_alone_is_dear(tmp_p
 
 
 def test_an_unverified_plan_says_so_first_and_recommends_nothing(idle_model, tmp_path):
-    plan = planned(idle_model, tmp_path, blocks=1).plan
+    found = planned(idle_model, tmp_path, blocks=1)
+    plan = found.plan
     assert not plan.is_verified and not plan.is_recommended and plan.random_10th is None
-    assert plan_wording.plan_text(plan).startswith("Not verified: ")
-    assert in_language("ja", plan_wording.plan_text, plan).startswith("未検証")
+    assert plan_wording.plan_text(found).startswith("Not verified: ")
+    assert in_language("ja", plan_wording.plan_text, found).startswith("未検証")
     assert "--verify" in plan_wording.note_lines(plan)[0]
 
 
@@ -134,7 +135,7 @@ def test_where_nothing_is_free_the_answer_is_none_with_the_prices(tmp_path):
     model = save_with_idle_blocks(tmp_path / "busy", idle=())
     found = planned(model, tmp_path, verify=True, budget=1e-4)
     assert not found.plan.is_recommended and "over_budget" in found.plan.reasons
-    assert plan_wording.plan_text(found.plan).startswith("This set is not within 0.0001 nats per token")
+    assert plan_wording.plan_text(found).startswith("None of the sets that were tried is within 0.0001 nats per token")
     assert [row.unit for row in found.of("selection", "loss", "single")].count("block") == 6
 
 
@@ -298,7 +299,7 @@ def test_a_task_of_ones_own_is_priced_question_by_question(idle_model, tmp_path)
     (row,) = [row for row in idle.outcomes if row.text == "task"]
     assert row.measure == "accuracy" and row.n_points == 40 and row.difference == 0
     assert row.value_before > 0.7 and "no_room_task" not in idle.plan.reasons
-    assert idle.plan.is_recommended and "5 points of the task" in plan_wording.plan_text(idle.plan)
+    assert idle.plan.is_recommended and plan_wording.budget_text(idle.plan) == "5 points of the task"
     busy = planned(idle_model, tmp_path, remove=(0, 1), **asked)
     (row,) = [row for row in busy.outcomes if row.text == "task"]
     assert row.value_after < row.value_before and not busy.plan.is_recommended

@@ -19,29 +19,33 @@ from tests.plans.made import layer_plan
 def test_the_answer_comes_first():
     told = plan_lines(layer_plan())
     assert told[0] == (
-        "Recommended: without blocks 3, 4, 6 (of 0 to 7) the loss rises by +0.031 [+0.023, +0.039] nats per token on "
-        "held-out text (32 windows), within 0.05 nats per token."
+        "3 of 8 blocks can go: text 3% harder to predict (+0.031 [+0.023, +0.039] nats per token), 39% less time."
     )
+    assert "lossless (at most 5% harder to predict): 3 of 8 blocks, the most that were tried; text 3% harder" in told[2]
     assert "  0 oooxxoxo 7" in "\n".join(told)
     assert any(line.strip().startswith("* removed one by one") and "3,4,6" in line for line in told)
     assert any("layer 4: 128 directions suffice" in line for line in told)
 
 
 def test_what_is_not_verified_or_not_recommended_says_so_in_its_first_words():
-    unverified = layer_plan(is_verified=False, is_recommended=False, reasons=["not_verified"]).plan
+    unverified = layer_plan(is_verified=False, is_recommended=False, reasons=["not_verified"])
     assert plan_wording.plan_text(unverified).startswith("Not verified: ")
-    dear = layer_plan(is_recommended=False, reasons=["mixture", "over_budget"], budget=2, budget_unit="points").plan
-    assert plan_wording.plan_text(dear).startswith("This set is not within 2 points of the task: ")
-    assert plan_wording.note_lines(dear)[0] == "The upper limit of its price is not under the budget."
+    dear = layer_plan(is_recommended=False, reasons=["mixture", "over_budget"], budget=2, budget_unit="points")
+    assert plan_wording.plan_text(dear).startswith("None of the sets that were tried is within 2 points of the task. ")
+    assert plan_wording.note_lines(dear.plan)[0] == "The upper limit of its loss is not under the budget."
     for one in (unverified, dear):
-        assert in_language("ja", plan_wording.plan_text, one)[0] in "未こ"
+        assert in_language("ja", plan_wording.plan_text, one)[0] in "未試"
+    broken = layer_plan(is_recommended=False, reasons=["falls_copying"])
+    assert plan_wording.plan_text(broken).startswith("Not recommended, as copying words falls from 90% to 80%: ")
+    assert plan_analysis.standing(broken) == "ability_falls"
 
 
 def test_a_set_that_was_named_says_what_it_costs_against_its_budget():
     asked = json.dumps(asdict(PlanConfig("o/model", remove=(3, 4, 6))))
-    found = layer_plan(is_recommended=False, reasons=["over_budget"], config=asked)
-    assert plan_wording.plan_text(found.plan).startswith(
-        "This set is not within 0.05 nats per token: without blocks 3, 4, 6 (of 0 to 7) the loss rises by +0.031 "
+    found = layer_plan(is_recommended=False, reasons=["over_budget"], config=asked, budget=0.02)
+    found = replace(found, outcomes=[row for row in found.outcomes if row.rule != "path" or len(row.blocks) > 2])
+    assert plan_wording.plan_text(found).startswith(
+        "This set is not within 0.02 nats per token. Without blocks 3, 4, 6 (of 0 to 7): text 3% harder to predict"
     )
     searched = "Price of each number of blocks, along the search"
     assert searched in plan_lines(found)
@@ -135,12 +139,28 @@ def test_directions_of_the_task_are_told_apart_from_those_of_held_out_text():
 
 def test_an_answer_names_its_model_and_says_what_the_cheapest_set_costs_where_none_is_within_the_budget():
     answer = plan_wording.named_answer_text(layer_plan())
-    assert answer.startswith("model: 3 of 8 blocks can go for +0.031 [+0.023, +0.039] nats per token")
+    assert answer.startswith(
+        "model: 3 of 8 blocks can go: text 3% harder to predict (+0.031 [+0.023, +0.039] nats per token)"
+    )
     dear = plan_wording.named_answer_text(layer_plan(budget=0.001))
     assert dear.startswith(
-        "model: None of the sets that were tried is within 0.001 nats per token: the smallest, block "
+        "model: None of the sets that were tried is within 0.001 nats per token. The smallest, without block 3 "
     )
-    assert " would cost +" in dear
+    assert "0.8% harder to predict (+0.008" in dear
+
+
+def test_what_was_published_and_what_else_saves_stand_beside_the_plan():
+    found = layer_plan(is_healed=True)
+    row = next(row for row in found.outcomes if row.is_chosen)
+    rounded = replace(
+        row, rule="rounding", unit="weights", is_chosen=False, difference=0.001, lower=-0.001, upper=0.003
+    )
+    size = replace(rounded, text="weights", measure="bytes_bfloat16", value_before=200.0, value_after=120.0)
+    assert plan_wording.alternative_lines(found) == []
+    plan, rounding = plan_wording.alternative_lines(LayerPlan(found.plan, [*found.outcomes, rounded, size]))
+    assert "after repair (+0.020" in plan and "30% less memory, 0.0007 nats for each percent; 39% less time" in plan
+    assert "0.1% harder to predict (+0.001" in rounding and "40% less memory, 0.0000 nats" in rounding
+    assert "Of this model 38% and 38%" in plan_wording.budget_lines(found)[-1]
 
 
 def test_an_offered_command_asks_for_the_same_text_and_quotes_names():

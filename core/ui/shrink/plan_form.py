@@ -8,7 +8,7 @@ from typing import Any
 import streamlit as st
 
 from core.locale import _
-from core.records import PlanConfig, PlanEstimate
+from core.records import BUDGETS, PlanConfig, PlanEstimate
 from core.ui import inputs, reads, url_state
 from core.ui.markdown import escape
 from core.ui.measure import job_cards
@@ -79,35 +79,32 @@ def show() -> None:
 def _choose_settings() -> dict[str, Any]:
     """Return the settings of a plan: budget, blocks, verification, healing, directions, task, and so on."""
     left, middle, right = st.columns(3)
-    budget = left.number_input(
+    units = {key: plan_wording.nats_text(nats) for key, nats in BUDGETS.items()}
+    units |= {"nats": _("nats per token"), "points": _("points of my task")}
+    unit = left.selectbox(
         _("Budget"),
-        0.0,
-        value=0.05,
-        step=0.01,
-        format="%g",
-        key="plan budget",
+        list(units),
+        key="plan unit",
+        format_func=units.__getitem__,
         help=_("What the upper limit is to stay below."),
     )
-    unit = middle.selectbox(
-        _("Unit of the budget"),
-        ["nats", "points"],
-        key="plan unit",
-        format_func={"nats": _("nats per token"), "points": _("points of my task")}.__getitem__,
+    budget = middle.number_input(
+        _("Nats or points, where it has no name"), 0.0, value=0.05, step=0.01, format="%g", key="plan budget"
     )
     blocks = right.number_input(
         _("Blocks that are to go"), 1, value=None, key="plan blocks", placeholder=_("as many as the budget allows")
     )
     with st.container(horizontal=True):
         verify = st.toggle(_("Verify on held-out text"), value=True, key="plan verify")
-        heal = st.toggle(_("Heal without training"), value=True, key="plan heal")
+        heal = st.toggle(_("Repair without training"), value=True, key="plan heal")
         directions = st.toggle(_("Look for the directions that layers need"), key="plan directions")
     with st.expander(_("More settings")):
         task = st.text_input(_("Path of a task file of my own (JSONL)"), key="plan task").strip()
         file = inputs.upload(_("Or hand it over"), ["jsonl"], "plan task file")
         machine = choose_machine("plan")
     return {
-        "budget": budget,
-        "budget_unit": unit,
+        "budget": BUDGETS.get(unit, budget),
+        "budget_unit": "points" if unit == "points" else "nats",
         "blocks": blocks,
         "task": (store_upload(file) if file is not None else task) or None,
         "verify": verify,

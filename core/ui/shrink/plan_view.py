@@ -17,7 +17,7 @@ from core.figures import plans as plan_figures
 from core.figures.chart_svg import HEIGHT, WIDTH, visual_svg
 from core.locale import _
 from core.questions.plan import answer_within
-from core.records import SHIPPED, LayerPlan
+from core.records import AGAINST_PLAN, SHIPPED, LayerPlan
 from core.tables import PlanOutcomeRow
 from core.ui import inputs, language, pictures, reads, tables, url_state
 from core.ui.markdown import escape
@@ -63,11 +63,10 @@ def show_answer(layer_plan: LayerPlan) -> None:
         healing = plan_wording.healing_text(layer_plan) if within.is_plan else ""
         for line in filter(None, (healing, plan_wording.task_text(layer_plan))):
             st.markdown(escape(line))
-        # It is about the plan's own budget, the answer about the one chosen here.
-        over_budget = plan_wording.reason_text("over_budget")
-        for line in plan_wording.objection_lines(plan) if within.is_plan else ():
-            if line != over_budget:
-                st.caption(escape(line))
+        for code in plan.reasons if within.is_plan else ():
+            # The answer tells of the budget chosen here, that reason of the plan's own.
+            if code in AGAINST_PLAN and code != "over_budget":
+                st.caption(escape(plan_wording.reason_text(code)))
         if within.price is not None and not within.is_plan:
             message = _(
                 "This set was priced on the way to the plan, but not against random sets, harder texts and probes: "
@@ -124,13 +123,9 @@ def plan_source_text(layer_plan: LayerPlan) -> str:
 def _show_plan_price(layer_plan: LayerPlan) -> None:
     """Draw the blocks and the price of the plan itself, since what follows does not depend on the chosen budget."""
     plan = layer_plan.plan
-    template = _("Of the plan itself, without {blocks}: {price} nats per token{healed}.")
-    text = template.format(
-        blocks=plan_wording.blocks_text(plan.blocks, plan.n_layers),
-        price=plan_wording.price_text(plan.loss_increase, plan.lower, plan.upper),
-        healed=_(", healed") if plan.is_healed else "",
-    )
-    st.markdown(escape(text))
+    text = _("Of the plan itself, without {blocks}: {loss}.")
+    blocks, loss = plan_wording.blocks_text(plan.blocks, plan.n_layers), plan_wording.loss_text(layer_plan.price)
+    st.markdown(escape(text.format(blocks=blocks, loss=loss)))
 
 
 # --- sections -----------------------------------------------------------------------------------------------------------
@@ -143,13 +138,13 @@ def show_prices(layer_plan: LayerPlan) -> None:
     st.caption(
         _("Random sets were read on a part of the windows. Marks of one size stand side by side to be told apart.")
     )
-    for line in plan_evidence.published_lines(layer_plan):
-        st.markdown(escape(line))
+    for line in [*plan_wording.budget_lines(layer_plan), *plan_evidence.published_lines(layer_plan)]:
+        st.markdown(f"- {escape(line)}")
     for line in plan_evidence.control_lines(layer_plan.plan):
         st.caption(escape(line))
     healed = [layer_plan.price] if layer_plan.plan.is_healed else []
     columns = {
-        _("Rule"): lambda row: plan_evidence.rule_name(row.rule) + (_(", healed") if row.is_healed else ""),
+        _("Rule"): lambda row: plan_evidence.rule_name(row.rule) + (_(", repaired") if row.is_healed else ""),
         _("Blocks"): lambda row: ", ".join(map(str, row.blocks)),
         _("Nats per token [95 %]"): plan_wording.outcome_price_text,
         _("Taken"): _choice_text,
@@ -202,8 +197,13 @@ def show_harder_texts(layer_plan: LayerPlan) -> None:
                 pictures.plot(chart, f"plan harder {is_of_answers}", height)
     columns = {
         _("Text or probe"): lambda row: wording.name("plan_text", row.text),
+<<<<<<< HEAD
         _("Healed"): lambda row: _yes_or_no(row.is_healed),
         _("Quantity"): lambda row: wording.name("plan_measure", row.measure),
+=======
+        _("Repaired"): lambda row: _yes_or_no(row.is_healed),
+        _("Measure"): lambda row: wording.name("plan_measure", row.measure),
+>>>>>>> 72979547 (A plan is told in words a manager knows: how much harder text gets to predict, what budgets with a name allow, which ability falls, what rounding costs instead)
         _("Before"): lambda row: _value_text(row.measure, row.value_before),
         _("After"): lambda row: _value_text(row.measure, row.value_after),
         _("Change [95 %]"): lambda row: (
@@ -235,11 +235,11 @@ def show_saving(layer_plan: LayerPlan) -> None:
     columns = {
         _("Weights"): lambda row: wording.name("plan_measure", row.measure),
         _("Before"): lambda row: _size_text(row.value_before),
-        _("After"): lambda row: _size_text(row.value_after),
+        _("After"): lambda row: _size_text(row.value_after or 0.0),
     }
-    if rows := [row for row in layer_plan.outcomes if row.text == "weights" and row.value_before and row.value_after]:
+    if rows := [row for row in layer_plan.outcomes if row.text == "weights" and row.is_chosen and row.value_before]:
         tables.show(tables.of(rows, columns), "plan weights", width="content")
-    for line in plan_wording.saving_lines(plan):
+    for line in [*plan_wording.saving_lines(plan), *plan_wording.alternative_lines(layer_plan)]:
         st.markdown(escape(line))
     st.caption(_("Measured on this device: {device}, {dtype}.").format(device=plan.device, dtype=plan.dtype))
 
@@ -296,7 +296,7 @@ def show_files(layer_plan: LayerPlan) -> None:
         inputs.show_download(_("Map of blocks (JSON)"), blocks, f"{name}.json")
         inputs.show_download(_("Picture of the blocks (SVG)"), picture, f"{name}.svg")
         if plan.mergekit is None:
-            recipe = plan_analysis.mergekit_recipe(layer_plan, plan_wording.plan_text(plan))
+            recipe = plan_analysis.mergekit_recipe(layer_plan, plan_wording.plan_text(layer_plan))
             inputs.show_download(_("Recipe for mergekit (YAML)"), recipe, f"{name}.yaml")
     if plan.mergekit is not None:
         message = _("No recipe for mergekit. {reason}")
