@@ -205,7 +205,7 @@ def alternative_lines(layer_plan: LayerPlan) -> list[str]:
             "loss": loss_text(option.row),
             "memory": shown(option.memory, ".0%"),
             "per_memory": shown(option.per_percent(option.memory), ".4f"),
-            "time": shown(option.time, ".0%"),
+            "time": shown(option.time or 0.0, ".0%"),
             "per_time": shown(option.per_percent(option.time), ".4f"),
         }
         if option.row.rule == "rounding":

@@ -197,13 +197,8 @@ def show_harder_texts(layer_plan: LayerPlan) -> None:
                 pictures.plot(chart, f"plan harder {is_of_answers}", height)
     columns = {
         _("Text or probe"): lambda row: wording.name("plan_text", row.text),
-<<<<<<< HEAD
-        _("Healed"): lambda row: _yes_or_no(row.is_healed),
-        _("Quantity"): lambda row: wording.name("plan_measure", row.measure),
-=======
         _("Repaired"): lambda row: _yes_or_no(row.is_healed),
-        _("Measure"): lambda row: wording.name("plan_measure", row.measure),
->>>>>>> 72979547 (A plan is told in words a manager knows: how much harder text gets to predict, what budgets with a name allow, which ability falls, what rounding costs instead)
+        _("Quantity"): lambda row: wording.name("plan_measure", row.measure),
         _("Before"): lambda row: _value_text(row.measure, row.value_before),
         _("After"): lambda row: _value_text(row.measure, row.value_after),
         _("Change [95 %]"): lambda row: (
