@@ -24,6 +24,7 @@ from core.tables import (
     LayerEstimateRow,
     LayerPairRow,
     LayerReplicateRow,
+    LayerSeedRow,
     ModelRow,
     PlanOutcomeRow,
     PlanRow,
@@ -255,8 +256,6 @@ class PassEstimate:
 
     name: str
     """A key of `core.registry.passes`."""
-    label: str
-    """The name, numbered if there are several such passes."""
     known_run: str | None
     """The stored run that already is this control pass, which is then not measured again."""
     seconds: dict[str, float]
@@ -470,6 +469,8 @@ class Profile:
     summaries: list[RunSummaryRow] = field(default_factory=list)
     windows: list[RunWindowRow] = field(default_factory=list)
     """Only for causal models."""
+    seeds: list[LayerSeedRow] = field(default_factory=list)
+    """Only for controls that judge."""
 
     @classmethod
     def from_frames(cls, tables: Mapping[str, pl.DataFrame]) -> "Profile":

@@ -24,7 +24,7 @@ from core.analysis.claims import (
     read_specifications,
     simultaneous_limits,
 )
-from core.analysis.controls import compare_with_controls
+from core.analysis.controls import compare_with_controls, cross_half_maximum
 from core.analysis.curve import ClaimCounts, count_claim
 from core.analysis.verdict import Verdict, decide_verdict
 from core.records import Profile
@@ -170,16 +170,9 @@ def _peak_layer(logs: LogProfile) -> int:
     return 1 + int(np.argmax(logs.whole[1:-1]))
 
 
-def _cross_half_maximum(logs: LogProfile) -> np.ndarray:
-    """log d2 at the layer chosen on one half, read on the other; (n_splits, 2), the second index is the half read."""
-    chosen = 1 + np.argmax(logs.halves[1:-1], axis=0)  # (n_splits, 2)
-    splits = np.arange(chosen.shape[0])
-    return np.stack([logs.halves[chosen[:, 1], splits, 0], logs.halves[chosen[:, 0], splits, 1]], axis=1)
-
-
 def _inner_maximum(logs: LogProfile, middle: int, to: LogProfile | None = None, layer: int = 0) -> Interval:
     """The inner maximum, or its ratio to a layer of `to`, both on the same half; the error is the jackknife's."""
-    halves, blocks = _cross_half_maximum(logs), logs.blocks[middle]
+    halves, blocks = cross_half_maximum(logs), logs.blocks[middle]
     if to is not None:
         halves, blocks = halves - to.halves[layer], blocks - to.blocks[layer]
     value, reach = float(halves.mean()), logs.quantile * float(jackknife_error(blocks))

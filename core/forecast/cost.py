@@ -15,7 +15,7 @@ from core.geometry.layer import CloudPlan
 from core.geometry.layer_pairs import MAX_POINTS, points_within
 from core.measure.layer_workers import WORKER_BYTES, WORKER_START
 from core.models.memory import MemoryPlan, Shape, batch_bytes, suspended_bytes
-from core.registry.passes import BLOCKS_DRAWN, DRAWN, PERMUTED, TRAINED
+from core.registry.passes import BLOCKS_DRAWN, CHANGED, DRAWN, MATCHED, PERMUTED
 
 READ = 1e-9
 """Seconds to read one byte of an uncached file, for a disk of 1 GB/s; the only speed that is not tested."""
@@ -50,6 +50,8 @@ class Work:
     """Bytes of the weight files."""
     n_workers: int = 0
     """Processes that measure layers side by side; 0 if the job's own does."""
+    n_seeds: int = 1
+    """Draws of a control that judges."""
 
 
 def start_seconds(speed: Speed, weight_bytes: int, is_gguf: bool, vocabulary: int) -> float:
@@ -60,10 +62,15 @@ def start_seconds(speed: Speed, weight_bytes: int, is_gguf: bool, vocabulary: in
 
 def pass_seconds(speed: Speed, work: Work, extra_estimators: tuple[str, ...] = ()) -> dict[str, float]:
     """Phase -> seconds of one pass; `extra_estimators` are those of the text pass alone."""
+    forward, geometry = OUTSET + _forward(speed, work), _geometry(speed, work, extra_estimators)
+    further = {}
+    if work.placed.weights in CHANGED:  # one more pass measures how much the trained blocks write
+        further["seeds"] = work.n_seeds * forward + (work.n_seeds - 1) * geometry
     return {
         "load": OUTSET + _load(speed, work),
-        "forward": OUTSET + _forward(speed, work),
-        "geometry": _geometry(speed, work, extra_estimators),
+        **further,
+        "forward": forward,
+        "geometry": geometry,
         "layers": _layers(speed, work),
         "store": OUTSET,
     }
@@ -82,14 +89,14 @@ def _load(speed: Speed, work: Work) -> float:
 
 
 def _is_mapped(work: Work) -> bool:
-    return work.placed.is_mapped and work.placed.weights == TRAINED
+    return work.placed.is_mapped and work.placed.weights not in (DRAWN, BLOCKS_DRAWN)
 
 
 def _weights(speed: Speed, work: Work) -> float:
     """Time to load or create all weights once."""
     n_numbers = work.shape.weights / work.shape.element
     n_block_numbers = n_numbers - work.shape.outside / work.shape.element
-    n_drawn = {DRAWN: 2 * n_numbers, BLOCKS_DRAWN: 2 * n_block_numbers, PERMUTED: SHUFFLED * n_block_numbers}
+    n_drawn = {DRAWN: 2 * n_numbers, BLOCKS_DRAWN: 2 * n_block_numbers}
     draw_seconds = n_drawn.get(work.placed.weights, 0) * speed.draw
     if work.placed.weights == DRAWN:
         return draw_seconds
@@ -109,7 +116,11 @@ def _forward(speed: Speed, work: Work) -> float:
     seconds_per_token = token_seconds(speed, work.shape, work.n_layers, work.n_tokens)
     batches = -(-work.n_windows // work.plan.batch)
     read_seconds = _weights(speed, work) if work.plan.on_demand or _is_mapped(work) else 0.0
-    return work.n_windows * work.n_tokens * seconds_per_token + batches * work.n_layers * PER_BLOCK + read_seconds
+    n_block_numbers = (work.shape.weights - work.shape.outside) / work.shape.element
+    draws = {MATCHED: 1.0, PERMUTED: SHUFFLED}.get(work.placed.weights, 0.0) * n_block_numbers * speed.draw
+    return (
+        work.n_windows * work.n_tokens * seconds_per_token + batches * work.n_layers * PER_BLOCK + read_seconds + draws
+    )
 
 
 def _geometry(speed: Speed, work: Work, extra_estimators: tuple[str, ...]) -> float:
@@ -172,14 +183,17 @@ def footprint(
     if placed.weights == DRAWN and plan.on_demand:
         weight_bytes += shape.outside  # embedding and head are drawn at the start and stay in memory
     resident = weight_bytes
-    if placed.is_mapped and placed.weights == TRAINED:
+    if placed.is_mapped and placed.weights not in (DRAWN, BLOCKS_DRAWN):
         resident = 0
-    elif placed.is_mapped and placed.weights != DRAWN and not plan.on_demand:
+    elif placed.is_mapped and placed.weights == BLOCKS_DRAWN and not plan.on_demand:
         resident = shape.weights - shape.outside  # the blocks are created in memory
-    suspended = suspended_bytes(shape, *windows) if plan.on_demand else 0
+    is_changed = placed.weights in CHANGED
+    suspended = suspended_bytes(shape, *windows) * (1 + is_changed) if plan.on_demand or is_changed else 0
+    resident += shape.largest_unit if is_changed else 0
     batch = suspended + batch_bytes(shape, plan.batch, windows[1])
     if not placed.on_device:
-        return baseline + max(resident + batch, geometry), 0
+        # The network of a control with several draws stays while their layers are measured.
+        return baseline + (resident + max(batch, geometry) if is_changed else max(resident + batch, geometry)), 0
     # Loaded weights are complete in main memory before they move; drawn ones move unit by unit.
     comes_in_parts = placed.weights == DRAWN or placed.is_mapped or plan.on_demand
     in_transit = min(resident, shape.largest_unit) if comes_in_parts else resident

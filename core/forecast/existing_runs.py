@@ -16,6 +16,7 @@ from core.models.weights import Weights
 from core.records import RunConfig
 from core.registry.passes import CONTROLS
 from core.registry.protocols import Protocol
+from core.registry.specifications import REFERENCE
 from core.tables import ModelRow
 from core.texts.sample import TokenSample
 from core.warehouse import queries
@@ -123,10 +124,6 @@ class ControlPass:
     """A control pass of a measurement, and the id of its existing run if the warehouse has one."""
 
     name: str
-    label: str
-    number: int
-    """Index among the passes of this control, from 0."""
-    seed: int
     run_id: str | None
 
 
@@ -141,11 +138,11 @@ def control_passes(
     for name, control in CONTROLS.items():
         if name == "without_bos" and not has_bos:
             continue
-        for number in range(control.n_seeds(protocol.n_random_models)):
-            seed = config.seed + number
-            key = asdict(identity) | {"pass": name, "model_seed": seed if control.has_model_seed else None}
-            run_id = find_control(warehouse, **key) if warehouse else None
-            if run_id or config.controls or name in protocol.passes:
-                label = f"{name} {number + 1}" if control.has_several else name
-                controls.append(ControlPass(name, label, number, seed, run_id))
+        if control.judges and REFERENCE.cloud not in protocol.clouds:
+            continue
+        key = asdict(identity) | {"pass": name, "model_seed": config.seed if control.has_model_seed else None}
+        n_seeds = protocol.n_control_seeds if control.judges else 0
+        run_id = find_control(warehouse, n_seeds, **key) if warehouse else None
+        if run_id or config.controls or name in protocol.passes:
+            controls.append(ControlPass(name, run_id))
     return controls

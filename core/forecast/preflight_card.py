@@ -237,32 +237,48 @@ class _Survey:
     def _passes(self) -> tuple[PassEstimate, ...]:
         if self.controls is None:
             return ()
-        controls = [self._pass(control.name, control.label, control.run_id) for control in self.controls]
-        return (*controls, self._pass("text", "text", None))
+        controls = [self._pass(control.name, control.run_id) for control in self.controls]
+        return (*controls, self._pass("text", None))
 
-    def _pass(self, name: str, label: str, known_run: str | None) -> PassEstimate:
+    def _pass(self, name: str, known_run: str | None) -> PassEstimate:
         plan, blueprint, layers = self.plans.get(PASSES[name].weights), self.blueprint, self.layers
         if known_run or not (
             self.speed and plan and blueprint and layers and self.model and self.protocol and self.source
         ):
-            return PassEstimate(name, label, known_run, {}, None, None)
+            return PassEstimate(name, known_run, {}, None, None)
         row, protocol, shape, device = self.model.row, self.protocol, blueprint.shape, blueprint.device.type
         is_gguf = row.weight_format == "gguf"
         is_mapped = not is_gguf and self.source.stored_dtype == self.config.dtype
         placed = Placed(is_mapped, PASSES[name].weights, is_gguf, on_device=device == "cuda")
         word_draws = layers.word_draws if PASSES[name].has_words else []
-        layers = replace(layers, core_only=core_only_clouds(protocol, name), word_draws=word_draws)
+        judges = PASSES[name].judges
+        layers = replace(
+            layers,
+            core_only=core_only_clouds(protocol, name),
+            word_draws=word_draws,
+            others=[] if judges else layers.others,
+            reference_only=judges,
+        )
         windows = protocol.n_sequences, protocol.n_tokens
         n_workers = 0
         if device == "cpu":
             n_workers = count_workers(layers, row.hidden_size, row.n_layers + 2, cpus_of_job(), self._room(self.model))
         work = Work(
-            shape, plan, placed, layers, row.n_layers, *windows, row.vocabulary_size, row.weight_bytes, n_workers
+            shape,
+            plan,
+            placed,
+            layers,
+            row.n_layers,
+            *windows,
+            row.vocabulary_size,
+            row.weight_bytes,
+            n_workers,
+            protocol.n_control_seeds,
         )
         estimators = extra_estimators(self.config, protocol, name)
         geometry = geometry_bytes(layers, row.n_layers, row.hidden_size, pair_budget(self.config), n_workers)
         memory, gpu = footprint(self.speed.base_memory, shape, plan, placed, windows, row.vocabulary_size, geometry)
-        return PassEstimate(name, label, None, pass_seconds(self.speed, work, estimators), memory, gpu or None)
+        return PassEstimate(name, None, pass_seconds(self.speed, work, estimators), memory, gpu or None)
 
 
 def _largest(sizes: Sequence[int | None]) -> int | None:
@@ -309,7 +325,7 @@ def expected_seconds(config: RunConfig, warehouse: Warehouse, setup: Setup | Non
     passes = estimate(config, warehouse, setup).passes
     ordered = [pass_ for pass_ in passes if pass_.name != "text"] + [pass_ for pass_ in passes if pass_.name == "text"]
     return {
-        phase if pass_.name == "text" else f"{pass_.label}: {phase}": seconds
+        phase if pass_.name == "text" else f"{pass_.name}: {phase}": seconds
         for pass_ in ordered
         for phase, seconds in pass_.seconds.items()
         if phase != "store"

@@ -20,7 +20,7 @@ from core.geometry.neighbour_dimensions import RANKS, stored_neighbours
 from core.geometry.pairs import TILE
 from core.geometry.spectrum import one_thread
 from core.registry.estimators import CLOUD, find_estimator
-from core.registry.specifications import SPECIFICATIONS, Specification, core_of_cloud
+from core.registry.specifications import SPECIFICATIONS, Specification
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def layer_bytes(plan: CloudPlan, hidden_size: int) -> int:
 
 
 def _finds_neighbours(plan: CloudPlan, cloud: Cloud) -> bool:
-    return cloud.name not in plan.core_only or any(s.n2 for s in core_of_cloud(cloud.name))
+    return cloud.name not in plan.core_only or any(s.n2 for s in plan.core_of(cloud.name))
 
 
 def layer_effort(plan: CloudPlan, hidden_size: int) -> Effort:
@@ -90,7 +90,7 @@ def layer_effort(plan: CloudPlan, hidden_size: int) -> Effort:
 def _specifications(plan: CloudPlan, cloud: Cloud) -> list[Specification]:
     """The specifications of the cloud that are measured."""
     if cloud.name in plan.core_only:
-        return core_of_cloud(cloud.name)
+        return plan.core_of(cloud.name)
     return [s for s in SPECIFICATIONS if s.cloud == cloud.name]
 
 

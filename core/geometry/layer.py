@@ -48,7 +48,7 @@ from core.geometry.second_order import (
     undefined_reason,
 )
 from core.records import Estimate
-from core.registry.specifications import core_of_cloud, specifications_of
+from core.registry.specifications import REFERENCE, Specification, core_of_cloud, specifications_of
 
 
 @dataclass(frozen=True)
@@ -73,6 +73,12 @@ class CloudPlan:
     core_only: tuple[str, ...] = ()
     """Clouds of which the core specifications alone are measured, and what their checks need: all in a control
     (`Pass.core_only`), those of a first look (`Protocol.core_only`)."""
+    reference_only: bool = False
+    """Whether d2 of `one_per_type` is all that is measured, as in each draw of a control that judges."""
+
+    def core_of(self, cloud: str) -> list[Specification]:
+        """The core specifications of a cloud that are measured."""
+        return [REFERENCE] if self.reference_only else core_of_cloud(cloud)
 
     @property
     def has_pairs(self) -> bool:
@@ -192,17 +198,16 @@ def _measure_core(
 ) -> float:
     """Measure the core specifications of a cloud of several draws, appending to the lists; returns its share of exact
     copies."""
-    core = core_of_cloud(draws[0].name)
+    core = plan.core_of(draws[0].name)
     rank = max((s.n2 for s in core if s.n2), default=0)
     placed, scanned, distinct, d2 = measure_draws(
         states, plan, draws, rank, ratio=any(s.estimator == "participation_ratio" for s in core)
     )
-    estimates += [
-        d2,
-        *second_order_estimates(placed, scanned),
-        *_d2_of_transforms(placed, core_only=True),
-        *_estimates_with_differing_labels(placed, scanned, distinct, core_only=True),
-    ]
+    estimates.append(d2)
+    if not plan.reference_only:
+        estimates += second_order_estimates(placed, scanned)
+        estimates += _d2_of_transforms(placed, core_only=True)
+        estimates += _estimates_with_differing_labels(placed, scanned, distinct, core_only=True)
     found += [correlators.second_order_correlator(d2), *correlators.first_order_of_cloud(states, placed.cloud)]
     copies = placed.cloud.n_points - int(distinct[0].sum())
     return copies / placed.cloud.n_points

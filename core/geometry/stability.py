@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -75,12 +76,8 @@ def dependence(
     states (n_tokens, hidden_size) fp32; sequences (n_tokens,); first_types: rows of the types met first.
     """
     labels = torch.from_numpy(sequences).to(states.device)
-
-    def d2(rows: np.ndarray) -> np.ndarray:
-        index = torch.from_numpy(rows).to(states.device)
-        return np.log(second_order.d2(states[index], labels[index]))  # d2 and d2 of all pairs
-
-    shifts = np.array([d2(pair.many) - d2(pair.few) for pair in pairs])  # (2 n_splits, 2)
+    d2 = partial(_log_d2, states, labels)
+    shifts = window_shifts(states, sequences, pairs)
     rows = cloud.rows[cloud.members[0]]
     whole = d2(rows)[0]
     generator = np.random.default_rng([seed, 4])
@@ -94,6 +91,18 @@ def dependence(
         _shift(of_points),
         float(whole - d2(first_types)[0]),
     )
+
+
+def _log_d2(states: Tensor, labels: Tensor, rows: np.ndarray) -> np.ndarray:
+    """log d2, and log d2 of all pairs, of these rows."""
+    index = torch.from_numpy(rows).to(states.device)
+    return np.log(second_order.d2(states[index], labels[index]))
+
+
+def window_shifts(states: Tensor, sequences: np.ndarray, pairs: list[SequencePair]) -> np.ndarray:
+    """Changes of log d2, and of log d2 of all pairs, from half of the sequences to all; (2 n_splits, 2)."""
+    d2 = partial(_log_d2, states, torch.from_numpy(sequences).to(states.device))
+    return np.array([d2(pair.many) - d2(pair.few) for pair in pairs])
 
 
 def _shift(values: np.ndarray) -> Shift:

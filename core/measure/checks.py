@@ -11,7 +11,7 @@ import torch
 from core.geometry import clouds, second_order
 from core.geometry.layer import CloudPlan
 from core.geometry.results import LayerResult, jackknife_error
-from core.geometry.stability import Dependence, Shift, dependence, sequence_pairs
+from core.geometry.stability import Dependence, SequencePair, Shift, dependence, sequence_pairs
 from core.measure.capture import HiddenStates
 from core.measure.plan import TokenMask, token_order
 from core.measure.rows import Measurement, none_if_nan
@@ -130,14 +130,24 @@ def check_dependence(
     """Dependence on the number of sequences and points at the embedding, the peak of d2 and the final layer."""
     if not plan.draws:
         return {}
-    order = token_order(mask, seed, 0)
-    pairs = sequence_pairs(order, mask.types, mask.sequences, plan.halves[:4], protocol.max_types)
+    order, pairs = token_order(mask, seed, 0), window_pairs(mask, plan, protocol, seed)
     half = plan.draws[0].n_points // 2
     tokens = clouds.Tokens(mask.types, mask.sequences, np.zeros(len(order), dtype=np.int64), 0)
     first_types = clouds.one_per_type(order, tokens, half).rows
-    inner = [result.value("one_per_type", "d2") for result in layers[1 : states.n_layers]]
-    peak = 1 + int(np.nanargmax(inner)) if any(map(math.isfinite, inner)) else 0
     return {
         layer: dependence(states.points(layer, mask.keep), mask.sequences, pairs, plan.draws[0], first_types, seed)
-        for layer in sorted({0, peak, states.n_layers})
+        for layer in layers_of_claims(layers, states.n_layers)
     }
+
+
+def layers_of_claims(layers: list[LayerResult], n_layers: int) -> list[int]:
+    """The embedding, the inner layer of the largest d2, and the last layer."""
+    inner = [result.value("one_per_type", "d2") for result in layers[1:n_layers]]
+    peak = 1 + int(np.nanargmax(inner)) if any(map(math.isfinite, inner)) else 0
+    return sorted({0, peak, n_layers})
+
+
+def window_pairs(mask: TokenMask, plan: CloudPlan, protocol: Protocol, seed: int) -> list[SequencePair]:
+    """The same types from half of the windows and from all of them, for four half-splits."""
+    order = token_order(mask, seed, 0)
+    return sequence_pairs(order, mask.types, mask.sequences, plan.halves[:4], protocol.max_types)

@@ -14,6 +14,7 @@ from core.geometry.layer_pairs import LayerPairs, points_within
 from core.measure.capture import HiddenStates
 from core.records import RunConfig
 from core.registry.protocols import Protocol
+from core.registry.specifications import REFERENCE
 from core.texts.sample import MIN_TYPES, TokenSample
 
 
@@ -124,11 +125,12 @@ def plan_layers(
     more_estimators: Sequence[str] = (),
     *,
     core_only: Sequence[str] = (),
+    reference_only: bool = False,
 ) -> CloudPlan:
-    """Assign the kept tokens to clouds, identically for every layer."""
+    """Assign the kept tokens to clouds, identically for every layer; `reference_only`: to `one_per_type` alone."""
     tokens = clouds.Tokens(mask.types, mask.sequences, sample.blocks[mask.sequences], protocol.n_blocks)
     orders = [token_order(mask, seed, draw) for draw in range(protocol.n_draws)]
-    cloud_names = protocol.clouds
+    cloud_names = (REFERENCE.cloud,) if reference_only else protocol.clouds
     others = []
     if "all_tokens" in cloud_names:
         others.append(clouds.all_tokens(orders[0], tokens, protocol.max_tokens))
@@ -150,6 +152,7 @@ def plan_layers(
         prompts=tuple(prompts),
         blocks=tokens.blocks,
         core_only=tuple(core_only),
+        reference_only=reference_only,
     )
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import gc
 import logging
-from collections.abc import Generator
 from contextlib import ExitStack, closing
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -13,13 +12,15 @@ import numpy as np
 import torch
 
 from core.errors import CorpusError, Sentence
-from core.geometry.layer import CloudPlan, measure_layer, one_thread_on
+from core.geometry.layer import CloudPlan, one_thread_on
 from core.geometry.layer_pairs import LayerPairs, PairValue
 from core.geometry.results import Distribution, LayerResult
-from core.measure.capture import HiddenStates, capture, release_memory, require_readable
+from core.measure.capture import HiddenStates, capture, require_readable
 from core.measure.checkpoint import Checkpoint
 from core.measure.checks import change_without_norm_rule, check_dependence, run_checks
-from core.measure.layer_workers import LayerWorkers, count_workers
+from core.measure.control_seeds import SeedMeasurer, seed_rows
+from core.measure.layer_workers import LayerWorkers
+from core.measure.layers import LayerMeasurer
 from core.measure.plan import (
     TokenMask,
     extra_estimators,
@@ -32,12 +33,14 @@ from core.measure.plan import (
 from core.measure.provenance import Clock, result_key
 from core.measure.rows import Measurement, build_profile
 from core.measure.setup import Setup, open_setup
+from core.models.matched_blocks import require_plain_stream, rotate_updates, without_head
 from core.models.memory import available_bytes
-from core.models.model import OpenModel, is_out_of_memory, load_network
-from core.models.random_weights import draw_network, load_permuted, load_with_random_blocks
+from core.models.model import OpenModel, load_network
+from core.models.random_weights import draw_network, load_with_random_blocks
 from core.records import Profile, Progress, ProgressCallback, RunConfig
-from core.registry.passes import BLOCKS_DRAWN, DRAWN, PASSES, PERMUTED
+from core.registry.passes import BLOCKS_DRAWN, DRAWN, PASSES, ROTATED
 from core.registry.protocols import core_only_clouds
+from core.tables import LayerSeedRow
 from core.texts.corpora import Corpus
 from core.texts.sample import MIN_TYPES, TokenSample, shuffle_tokens
 
@@ -77,9 +80,17 @@ def _measure_pass(
         clock.add_earlier(checkpoint.resources())
         states = checkpoint.states()
         opened = None if states else open_network(config, setup, scratch, clock.report)
+    seeds, judges = list[LayerSeedRow](), PASSES[config.pass_].judges
+    measurer = LayerMeasurer(model.device, workers, available_bytes(torch.device("cpu"), config.memory_budget))
+    further = SeedMeasurer(config, run_id, setup, sample, checkpoint, scratch, clock, measurer)
+    if judges:
+        with clock.phase("seeds"):
+            opened, seeds = further.measure(opened)
     with clock.phase("forward"):
         if opened:
             states = capture(opened, sample, scratch, clock.report)
+            if PASSES[config.pass_].weights == ROTATED:
+                states = _with_turned_updates(states, config.model_seed)
             checkpoint.save_states(states, clock.resources())
         assert states
         opened = None  # frees the weights' memory
@@ -89,10 +100,11 @@ def _measure_pass(
         words = usable_words(sample, mask)
         estimators = extra_estimators(config, protocol, config.pass_)
         core_only = core_only_clouds(protocol, config.pass_)
-        plan = plan_layers(sample, mask, words, protocol, config.seed, estimators, core_only=core_only)
+        plan = plan_layers(
+            sample, mask, words, protocol, config.seed, estimators, core_only=core_only, reference_only=judges
+        )
     with clock.phase("geometry"), one_thread_on(model.device):
-        room = available_bytes(torch.device("cpu"), config.memory_budget)
-        layers = _measure_layers(states, mask, plan, model.device, checkpoint, clock, workers, room)
+        layers = _measure_layers(states, mask, plan, checkpoint, clock, measurer)
         if config.memory_budget is not None:
             workers.close()  # the next pass of the job plans with the whole budget
         dependence = check_dependence(states, mask, plan, layers, protocol, config.seed)
@@ -105,7 +117,13 @@ def _measure_pass(
     measurement = Measurement(
         config, run_id, setup, sample, states, mask, words, plan, layers, pair_values, dependence, norm_rule
     )
-    return build_profile(measurement, run_checks(measurement), clock)
+    profile = build_profile(measurement, run_checks(measurement), clock)
+    if judges:
+        shifts = {layer: one.d2.value for layer, one in dependence.items()}
+        profile = replace(
+            profile, seeds=[*seed_rows(run_id, config.model_seed, layers, states.n_layers, shifts), *seeds]
+        )
+    return profile
 
 
 def select_sample(config: RunConfig, setup: Setup) -> TokenSample:
@@ -128,11 +146,22 @@ def open_network(config: RunConfig, setup: Setup, scratch: Path, progress: Progr
         model = draw_network(blueprint, config.model_seed, plan.on_demand)
     elif weights == BLOCKS_DRAWN:
         model = load_with_random_blocks(blueprint, config.model_seed, folder, progress)
-    elif weights == PERMUTED:
-        model = load_permuted(blueprint, config.model_seed, folder, progress)
+    elif weights == ROTATED:
+        model = without_head(load_network(blueprint, folder, progress))
+        require_plain_stream(model, setup.sample.ids)
     else:
         model = load_network(blueprint, folder, progress, plan.spread)
     return replace(model, batch=plan.batch)
+
+
+def _with_turned_updates(states: HiddenStates, seed: int) -> HiddenStates:
+    """The states of the stream to which the updates of a pass are added turned; it has no state after the final norm."""
+    stream = np.lib.format.open_memmap(states.file, mode="r+")
+    rotate_updates(stream, states.n_layers, seed)
+    norms = states.norms.copy()
+    for layer in range(states.n_layers + 1):
+        norms[layer] = np.linalg.norm(stream[layer], axis=1)
+    return replace(states, states=stream, norms=norms, has_post_norm=False)
 
 
 def require_types(mask: TokenMask, corpus: Corpus) -> None:
@@ -152,48 +181,21 @@ def _measure_layers(
     states: HiddenStates,
     mask: TokenMask,
     plan: CloudPlan,
-    device: torch.device,
     checkpoint: Checkpoint,
     clock: Clock,
-    workers: LayerWorkers,
-    room: int,
+    measurer: LayerMeasurer,
 ) -> list[LayerResult]:
-    """Measure every layer, or read it from the checkpoint; side by side on a CPU, if that is worth it and fits `room`."""
+    """Measure every layer, or read it from the checkpoint."""
     n_layers = len(states.labels)
     found = {index: layer for index in range(n_layers) if (layer := checkpoint.layer(index))}
     to_measure = [index for index in range(n_layers) if index not in found]
-    hidden_size = states.states.shape[2]
-    n_workers = count_workers(plan, hidden_size, len(to_measure), workers.cpus, room) if device.type == "cpu" else 0
-
-    def one_by_one() -> Generator[tuple[int, LayerResult], None, None]:
-        for index in to_measure:
-            yield index, measure_layer_on(states.points(index, mask.keep), device, plan)
-
     clock.report(Progress("geometry", len(found), n_layers))
-    measuring = workers.measure(n_workers, states.file, mask.keep, plan, to_measure) if n_workers else one_by_one()
-    with closing(measuring) as measured:
-        for index, layer in measured:
+    with closing(measurer.measure(states, mask, plan, to_measure)) as measuring:
+        for index, layer in measuring:
             checkpoint.save_layer(index, layer, clock.resources())
             found[index] = layer
             clock.report(Progress("geometry", len(found), n_layers))
     return [found[index] for index in range(n_layers)]
-
-
-def measure_layer_on(points: torch.Tensor, device: torch.device, plan: CloudPlan) -> LayerResult:
-    """The layer measured on the device; falls back to the CPU, with a warning, if memory runs out.
-
-    points (n_tokens_used, hidden_size).
-    """
-    try:
-        return measure_layer(points.to(device), plan)
-    except (MemoryError, RuntimeError) as error:
-        if device.type == "cpu" or not is_out_of_memory(error):
-            raise
-    release_memory(device)
-    _log.warning(
-        Sentence("Memory of {device} is short: the geometry of this layer is measured on the CPU.", device=device)
-    )
-    return measure_layer(points, plan)
 
 
 def _read_layer_pairs(

@@ -163,18 +163,21 @@ def plan_memory(
     name: str,
     others: Sequence[int] = (),
     is_drawn: bool = False,
+    is_changed: bool = False,
 ) -> MemoryPlan:
     """Choose the first plan that fits: all weights on the device (`room` bytes), on several GPUs, or read on demand.
 
     `others` are the bytes that further GPUs of this machine offer. If weights are drawn, those outside the blocks stay
-    in memory. Raises ResourceError with the smallest sufficient memory if not even single windows fit.
+    in memory. If blocks are changed while they run, a second one is in memory, and all batches wait within it. Raises ResourceError with the smallest sufficient memory if not even single windows fit.
     """
-    held = shape.largest_unit + (shape.outside if is_drawn else 0) + suspended_bytes(shape, n_windows, n_tokens)
+    waiting = suspended_bytes(shape, n_windows, n_tokens)
+    beside = shape.largest_unit + 2 * waiting if is_changed else 0
+    held = shape.largest_unit + (shape.outside if is_drawn else 0) + (beside or waiting)
     batches = [2**i for i in range(MAX_BATCH.bit_length()) if 2**i <= largest_batch(shape.logits, n_tokens)]
     passes = [(batch, batch_bytes(shape, batch, n_tokens)) for batch in reversed(batches)]
     for batch, of_pass in passes:
-        if shape.weights + of_pass <= room:
-            return MemoryPlan(False, batch, shape.weights + of_pass)
+        if shape.weights + beside + of_pass <= room:
+            return MemoryPlan(False, batch, shape.weights + beside + of_pass)
     for batch, of_pass in passes if others else ():
         rooms = tuple(max(0, each - of_pass) for each in (room, *others))
         if shape.weights <= sum(rooms) and shape.largest_unit <= min(rooms):

@@ -55,7 +55,7 @@ from core.models.stacks import (
 from core.models.weight_streaming import Unit, read_on_demand
 from core.models.weights import Weights
 from core.records import DEVICES, DTYPES, ProgressCallback
-from core.registry.passes import DRAWN, TRAINED
+from core.registry.passes import CHANGED, DRAWN, TRAINED
 from core.tables import ModelRow
 
 TORCH_DTYPES: dict[str, torch.dtype] = {name: getattr(torch, name) for name in DTYPES}
@@ -281,10 +281,10 @@ class Blueprint:
     ) -> MemoryPlan:
         """Plan a pass within `room` bytes beyond what the process already holds; `others` are those of further GPUs."""
         others = others if weights == TRAINED else ()  # drawing and permuting weights use one device only
-        is_drawn = weights == DRAWN
-        plan = plan_memory(self.shape, n_windows, n_tokens, room, self.weights.name, others, is_drawn)
+        is_drawn, is_changed = weights == DRAWN, weights in CHANGED
+        plan = plan_memory(self.shape, n_windows, n_tokens, room, self.weights.name, others, is_drawn, is_changed)
         if plan.spread and not self._can_spread(plan.spread):
-            return plan_memory(self.shape, n_windows, n_tokens, room, self.weights.name, (), is_drawn)
+            return plan_memory(self.shape, n_windows, n_tokens, room, self.weights.name, (), is_drawn, is_changed)
         return plan
 
     def _can_spread(self, rooms: Sequence[int]) -> bool:

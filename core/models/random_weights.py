@@ -1,15 +1,13 @@
-"""Control models: an architecture whose weights are drawn by its own initialiser, or permuted, instead of trained.
+"""Control models: an architecture whose weights are drawn by its own initialiser instead of trained.
 
 Weights are drawn unit by unit: each block is a unit, and so is each module outside the blocks (embeddings, final norm,
 head). A unit's generator is seeded from the seed and the unit's name only, always on the CPU and in float32. So a block
 has the same weights on every device, in every dtype up to rounding, and whether it is drawn together with the others
 or, if they exceed the memory, when the forward pass reaches it.
 
-Two controls keep the trained embedding and everything else outside the blocks (position embeddings, final norm, head).
-One draws the blocks, the same ones as the fully random control of that seed. The other permutes the entries within each
-matrix of the blocks. It keeps vectors (gains of norms, biases), which carry coordinate scales set by training, so it
-retains more of the trained model than any other control. A matrix is two dimensions of a parameter: fused projections
-are one matrix, the stacked experts of a mixture are one matrix each.
+One control keeps the trained embedding and everything else outside the blocks (position embeddings, final norm, head)
+and draws the blocks, the same ones as the fully random control of that seed. How much its blocks write is the
+initialiser's, not the trained network's: `core.models.matched_blocks` has the controls that write as much.
 """
 
 from __future__ import annotations
@@ -22,7 +20,6 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -52,26 +49,10 @@ def load_with_random_blocks(
 ) -> OpenModel:
     """The model with the blocks of all stacks drawn, and the rest as trained. Arguments as for `load_network`."""
     model = load_network(blueprint, scratch, progress)
-    return _with_units(model, _WeightDrawer(model.module, seed, blueprint).draw_blocks(on_demand=scratch is not None))
+    return with_units(model, _WeightDrawer(model.module, seed, blueprint).draw_blocks(on_demand=scratch is not None))
 
 
-def load_permuted(
-    blueprint: Blueprint, seed: int, scratch: Path | None = None, progress: ProgressCallback = lambda step: None
-) -> OpenModel:
-    """The model with the entries of each matrix in its blocks permuted. Arguments as for `load_network`."""
-    model = load_network(blueprint, scratch, progress)
-    blocks = blueprint.blocks(model.module)
-    matrices = _matrices(model.module, blocks)
-    if scratch is None:
-        _permute([place for block in blocks for place in matrices[id(block)]], seed)
-        return model
-    return _with_units(
-        model,
-        [_permuting_unit(unit, matrices[id(unit.module)], seed) for unit in model.units if id(unit.module) in matrices],
-    )
-
-
-def _with_units(model: OpenModel, changed: Sequence[Unit]) -> OpenModel:
+def with_units(model: OpenModel, changed: Sequence[Unit]) -> OpenModel:
     """The model with these units in place of its units of the same modules."""
     modules = {id(unit.module) for unit in changed}
     return replace(model, units=(*(unit for unit in model.units if id(unit.module) not in modules), *changed))
@@ -87,7 +68,7 @@ class _Part:
 
 
 @dataclass(frozen=True)
-class _Place:
+class Place:
     """Where a tensor belongs: one entry of a module's parameters or buffers."""
 
     path: str
@@ -139,7 +120,7 @@ class _WeightDrawer:
     def _fill_outside(self, parts: list[_Part]) -> None:
         """Draw embeddings and heads one at a time, so that no two of them are in float32 at once without need."""
         wide, rest = _split_embeddings(parts)
-        places: list[_Place] = []
+        places: list[Place] = []
         try:
             for group in wide:
                 places += self._fill([[part] for part in group])
@@ -154,7 +135,7 @@ class _WeightDrawer:
         self._fill([[part] for part in parts])
 
     def _on_demand(self, block: nn.Module, unit: list[_Part]) -> Unit:
-        before: list[_Place] = []
+        before: list[Place] = []
 
         def drop() -> None:
             _restore(before)
@@ -162,7 +143,7 @@ class _WeightDrawer:
 
         return Unit(block, lambda: before.extend(self._fill([unit])), drop)
 
-    def _fill(self, units: list[list[_Part]]) -> list[_Place]:
+    def _fill(self, units: list[list[_Part]]) -> list[Place]:
         """Draw these units together; return the places of their tensors, with the original tensors."""
         places = [place for unit in units for part in unit for place in _places(part)]
         try:
@@ -172,7 +153,7 @@ class _WeightDrawer:
             raise
         return places
 
-    def _fill_places(self, units: list[list[_Part]], places: list[_Place]) -> None:
+    def _fill_places(self, units: list[list[_Part]], places: list[Place]) -> None:
         made: dict[int, Tensor] = {}  # tied weights: one tensor in several places
         for place in places:
             place.entries[place.key] = made.setdefault(id(place.tensor), _fill_with_sentinel(place.tensor))
@@ -189,7 +170,7 @@ class _WeightDrawer:
     @torch.no_grad()
     def _initialise(self, unit: list[_Part]) -> None:
         with torch.random.fork_rng(devices=[]):
-            torch.manual_seed(_unit_seed(self.seed, unit[-1].path))
+            torch.manual_seed(unit_seed(self.seed, unit[-1].path))
             for part in unit:
                 tied = [p for key, p in part.module.named_parameters(recurse=False) if self._is_tied(part, key)]
                 for parameter in tied:  # a head must not redraw its shared embedding
@@ -217,7 +198,7 @@ class _WeightDrawer:
     def _is_tied(self, part: _Part, key: str) -> bool:
         return f"{part.path}.{key}" in self.tied
 
-    def _check_set(self, place: _Place) -> None:
+    def _check_set(self, place: Place) -> None:
         tensor, never = place.entries[place.key], _sentinel(place.tensor.dtype)
         if tensor.numel() == 0 or never is None:
             return
@@ -230,7 +211,7 @@ class _WeightDrawer:
                 name=self.name,
             )
 
-    def _finished(self, place: _Place, tensor: Tensor) -> Tensor:
+    def _finished(self, place: Place, tensor: Tensor) -> Tensor:
         """The tensor on its device and, for parameters, in the dtype that loading would give it."""
         if not isinstance(place.tensor, nn.Parameter):
             return tensor.to(self.device)
@@ -239,7 +220,7 @@ class _WeightDrawer:
         return nn.Parameter(tensor.detach().to(self.device, dtype), requires_grad=False)
 
 
-def _restore(places: Iterable[_Place]) -> None:
+def _restore(places: Iterable[Place]) -> None:
     for place in places:
         place.entries[place.key] = place.tensor
 
@@ -269,11 +250,11 @@ def _split_embeddings(parts: list[_Part]) -> tuple[list[list[_Part]], list[_Part
     return apart, [part for part in parts if id(part.module) not in within]
 
 
-def _places(part: _Part) -> Iterator[_Place]:
+def _places(part: _Part) -> Iterator[Place]:
     for entries in (part.module._parameters, part.module._buffers):
         for key, tensor in entries.items():
             if tensor is not None:
-                yield _Place(f"{part.path}.{key}".lstrip("."), entries, key, tensor)
+                yield Place(f"{part.path}.{key}".lstrip("."), entries, key, tensor)
 
 
 def _fill_with_sentinel(tensor: Tensor) -> Tensor:
@@ -291,7 +272,7 @@ def _sentinel(dtype: torch.dtype) -> float | int | None:
     return None if dtype == torch.bool else torch.iinfo(dtype).min
 
 
-def _unit_seed(seed: int, unit: str) -> int:
+def unit_seed(seed: int, unit: str) -> int:
     return int.from_bytes(hashlib.sha256(f"{seed}/{unit}".encode()).digest()[:8], "big", signed=True)
 
 
@@ -299,68 +280,6 @@ def _kept_in_float32(module: Any, dtype: torch.dtype) -> list[str]:
     """Substrings of the names of parameters that transformers always loads in float32, for this requested dtype."""
     names = list(getattr(module, "_keep_in_fp32_modules_strict", None) or ()) if dtype != torch.float32 else []
     return names + (list(getattr(module, "_keep_in_fp32_modules", None) or ()) if dtype == torch.float16 else [])
-
-
-def _matrices(module: Any, blocks: Sequence[nn.Module]) -> dict[int, list[_Place]]:
-    """id of each block -> its matrices, each under the first name of its tensor in the whole network.
-
-    Tensors that a block shares with a module outside the blocks are left out: they stay as trained.
-    """
-    within = {id(part) for block in blocks for part in block.modules()}
-    shared = {id(p) for part in module.modules() if id(part) not in within for p in part.parameters(recurse=False)}
-    names = {id(p): name for name, p in module.named_parameters()}
-    return {
-        id(block): [
-            _Place(names[id(place.tensor)], place.entries, place.key, place.tensor)
-            for part in _parts(block, "", None, set())
-            for place in _places(part)
-            if isinstance(place.tensor, nn.Parameter)
-            and id(place.tensor) not in shared
-            and _n_dimensions(place.tensor) > 1
-        ]
-        for block in blocks
-    }
-
-
-def _n_dimensions(tensor: Tensor) -> int:
-    return sum(size > 1 for size in tensor.shape)
-
-
-@torch.no_grad()
-def _permute(places: Iterable[_Place], seed: int) -> None:
-    done: set[int] = set()  # tied weights: one tensor in several places
-    for place in places:
-        parameter = place.entries[place.key]
-        if id(parameter) not in done:
-            done.add(id(parameter))
-            parameter.data = _permuted(parameter.data, _unit_seed(seed, place.path))
-
-
-def _permuted(values: Tensor, seed: int) -> Tensor:
-    """A permuted copy of values (..., n_rows, n_columns), dimensions of size 1 not counted.
-
-    Moves raw bits, so that the order is the same in every dtype. Copies, because the mapped pages of a weight file must
-    not be written.
-    """
-    copy = values.to("cpu", copy=True).contiguous()
-    rows, columns = [size for size in copy.shape if size > 1][-2:]
-    integers = {2: torch.int16, 4: torch.int32, 8: torch.int64}[copy.element_size()]
-    generator = np.random.default_rng(seed % 2**64)
-    for matrix in copy.view(-1, rows * columns).view(integers).numpy():
-        generator.shuffle(matrix)
-    return copy.to(values.device)
-
-
-def _permuting_unit(unit: Unit, places: Sequence[_Place], seed: int) -> Unit:
-    def load() -> None:
-        unit.load()
-        try:
-            _permute(places, seed)
-        except BaseException:  # a pass that runs out of memory here is tried again
-            unit.drop()
-            raise
-
-    return Unit(unit.module, load, unit.drop)
 
 
 def load_libraries() -> None:

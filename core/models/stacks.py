@@ -6,6 +6,7 @@ module that holds the list runs it, and applies the final norm if there is one.
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -167,7 +168,9 @@ def run_stack(module: Any, stack: str, ids: Tensor) -> None:
     more than there are tokens; the first one belongs to no token of the text.
     """
     if stack == "main":
-        module(input_ids=ids)
+        # Keys and values of earlier tokens would be kept for a next call, which does not come.
+        asked = {"use_cache": False} if "use_cache" in inspect.signature(module.forward).parameters else {}
+        module(input_ids=ids, **asked)
         return
     states = output_state(module.get_encoder()(input_ids=ids))
     if stack == "decoder":

@@ -31,6 +31,11 @@ class Unit:
     module: nn.Module
     load: Callable[[], None]
     drop: Callable[[], None]
+    arrive: Callable[[Any], Callable[[], Any]] | None = None
+    """If given, batches wait behind the module instead: it gets the output of each, and what it returns gives the output
+    that goes on, once all batches are there."""
+    within: nn.Module | None = None
+    """The module of the unit around it, which stays loaded meanwhile."""
 
 
 def run_together(
@@ -61,23 +66,41 @@ def run_together(
 
         return hook
 
+    def wait_behind(unit: Unit, arrive: Callable[[Any], Callable[[], Any]]) -> Callable[..., Any]:
+        def hook(_module: nn.Module, _arguments: Any, output: Any) -> Any:
+            finish = arrive(output)
+            hub.switch(unit)
+            return finish()
+
+        return hook
+
     with ExitStack() as undo:
         undo.callback(_end, runners)
         for unit in units:
-            undo.callback(unit.module.register_forward_pre_hook(wait_before(unit), prepend=True).remove)
+            hook = (
+                unit.module.register_forward_hook(wait_behind(unit, unit.arrive))
+                if unit.arrive
+                else unit.module.register_forward_pre_hook(wait_before(unit), prepend=True)
+            )
+            undo.callback(hook.remove)
+        loaded = list[Unit]()
+        undo.callback(lambda: _drop(loaded))
         waiting = {index: first for index in range(len(runners)) if (first := go_on(index))}
         n_done = 0
         while waiting:
             unit = next(iter(waiting.values()))
+            while loaded and loaded[-1].module is not unit.within:
+                loaded.pop().drop()
             unit.load()
-            try:
-                waiting = {
-                    i: after for i, needed in waiting.items() if (after := go_on(i) if needed is unit else needed)
-                }
-            finally:
-                unit.drop()
+            loaded.append(unit)
+            waiting = {i: after for i, needed in waiting.items() if (after := go_on(i) if needed is unit else needed)}
             n_done += 1
             units_done(n_done)
+
+
+def _drop(units: Sequence[Unit]) -> None:
+    for unit in reversed(units):
+        unit.drop()
 
 
 def _end(runners: Sequence[greenlet]) -> None:

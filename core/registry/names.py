@@ -83,6 +83,7 @@ _OTHERS: dict[str, dict[str, str]] = {
         "forward": _("reading text"),
         "geometry": _("measuring layers"),
         "layers": _("comparing layers"),
+        "seeds": _("drawing networks"),
         "score": _("scoring"),
         "calibrate": _("measuring Gaussian points"),
         "plan": _("layer plan"),

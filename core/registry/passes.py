@@ -10,7 +10,10 @@ from dataclasses import dataclass
 
 from core.errors import N_ as _
 
-TRAINED, DRAWN, BLOCKS_DRAWN, PERMUTED = "trained", "drawn", "blocks_drawn", "permuted"
+TRAINED, DRAWN, BLOCKS_DRAWN = "trained", "drawn", "blocks_drawn"
+MATCHED, PERMUTED, ROTATED = "matched", "permuted", "rotated"
+CHANGED = (MATCHED, PERMUTED)
+"""Weights that are changed block by block while a pass runs."""
 
 
 @dataclass(frozen=True)
@@ -26,14 +29,16 @@ class Pass:
     dash: str = ""
     """Plotly dash style of its line in figures."""
     weights: str = TRAINED
-    """`trained`: the model's weights; `drawn`: all drawn by the architecture's initialiser; `blocks_drawn`: only those
-    of the blocks drawn; `permuted`: the entries of each matrix in the blocks in random order."""
+    """`trained`: the model's weights; `drawn`: all drawn by the architecture's initialiser; `blocks_drawn`: only those of
+    the blocks; of `core.models.matched_blocks`: `matched`, `permuted`, and `rotated`, whose weights are trained."""
     has_words: bool = True
     """Whether its input consists of words, which clouds of one point per word need."""
     has_windows: bool = True
     """Whether its windows are measured one by one, for dimension and loss within one model."""
-    has_several: bool = False
-    """Whether a protocol runs it with `Protocol.n_random_models` seeds, otherwise with one."""
+    judges: bool = False
+    """Whether claims are held against it: what it shows too needs nothing that it lacks. It is run with as many draws as
+    the protocol says (`Protocol.n_control_seeds`), and only d2 is measured, of one token per type. Other controls are
+    effects that are shown, of one draw."""
 
     @property
     def is_control(self) -> bool:
@@ -49,8 +54,8 @@ class Pass:
 
     @property
     def has_effect(self) -> bool:
-        """Whether it measures the effect of a property of the text; other controls test untrained weights."""
-        return self.is_control and self.weights == TRAINED
+        """Whether it is shown as an effect (of the order of tokens, of untrained weights) and judges no claim."""
+        return self.is_control and not self.judges
 
     @property
     def is_drawn(self) -> bool:
@@ -67,8 +72,8 @@ class Pass:
         """Whether its weights depend on a seed, `runs.model_seed`."""
         return self.weights != TRAINED
 
-    def n_seeds(self, n_random_models: int) -> int:
-        return n_random_models if self.has_several else 1
+    def n_seeds(self, n_control_seeds: int) -> int:
+        return n_control_seeds if self.judges else 1
 
 
 PASSES: dict[str, Pass] = {
@@ -102,37 +107,65 @@ PASSES: dict[str, Pass] = {
             _("random weights"),
             _("control: random weights"),
             _(
-                "Random weights (dotted): the same architecture untrained. What they show too need not come from training."
+                "Random weights (dotted): the same architecture untrained. An effect that is shown: its blocks write more or "
+                "less than trained ones do, so it judges no claim."
             ),
             dash="dot",
             has_windows=False,
             weights=DRAWN,
-            has_several=True,
         ),
         Pass(
             "random_blocks",
             _("random blocks, trained embedding"),
             _("control: random blocks, trained embedding"),
             _(
-                "Random blocks (long dashes): the trained embedding under untrained blocks. What they show too need not "
-                "come from the training of the blocks."
+                "Random blocks (long dashes): the trained embedding under untrained blocks. An effect that is shown: its "
+                "blocks write more or less than trained ones do, so it judges no claim."
             ),
             dash="longdash",
             has_windows=False,
             weights=BLOCKS_DRAWN,
-            has_several=True,
+        ),
+        Pass(
+            "matched_blocks",
+            _("drawn blocks, updates of trained size"),
+            _("control: drawn blocks, updates of trained size"),
+            _(
+                "Drawn blocks (band): the trained embedding, norms and attention weights; what the blocks write goes into "
+                "drawn directions, as far as trained blocks write. What they show too needs no trained directions."
+            ),
+            dash="longdashdot",
+            has_words=False,
+            has_windows=False,
+            weights=MATCHED,
+            judges=True,
         ),
         Pass(
             "permuted_weights",
-            _("permuted weights, trained embedding"),
-            _("control: permuted weights, trained embedding"),
+            _("permuted weights, updates of trained size"),
+            _("control: permuted weights, updates of trained size"),
             _(
-                "Permuted weights (long dashes and dots): the trained embedding, and in the blocks the entries of each "
-                "matrix in random order. What they show too needs the sizes of the weights only, not where they stand."
+                "Permuted weights (band): the trained embedding, and in the blocks the entries of each matrix in random "
+                "order; blocks write as far as trained ones. What they show too needs the sizes of the weights only."
             ),
-            dash="longdashdot",
+            dash="8px,2px,2px,2px,2px,2px",
+            has_words=False,
             has_windows=False,
             weights=PERMUTED,
+            judges=True,
+        ),
+        Pass(
+            "rotated_updates",
+            _("updates turned at random"),
+            _("control: updates turned at random"),
+            _(
+                "Turned updates (long and short dashes): what each trained block adds, turned by one random rotation a block. "
+                "What they show too comes from sizes and spectra of single updates, not from how layers work together."
+            ),
+            dash="12px,3px,3px,3px",
+            has_words=False,
+            has_windows=False,
+            weights=ROTATED,
         ),
     )
 }

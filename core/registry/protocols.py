@@ -72,8 +72,8 @@ class Protocol:
     """Incremented whenever a code change affects values in a way this record does not describe."""
     passes: Annotated[tuple[str, ...], Setting(_("control passes"), changes_values=False)] = ()
     """Control passes of the protocol: keys of `core.registry.passes.CONTROLS`."""
-    n_random_models: Annotated[int, Setting(_("random models"), changes_values=False)] = 2
-    """Number of seeds for each control with randomly drawn weights."""
+    n_control_seeds: Annotated[int, Setting(_("networks drawn for each control"), changes_values=False)] = 19
+    """Number of draws of each control that claims are held against: 19 allow a one-sided p of .05, 39 one of .025."""
     more_seeds: Annotated[tuple[int, ...], Setting(_("further seeds"), changes_values=False)] = ()
     """Seeds of further draws of the text in a whole measurement, each a separate run."""
     more_corpora: Annotated[tuple[str, ...], Setting(_("further texts"), changes_values=False)] = ()
@@ -94,13 +94,15 @@ class Protocol:
         return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:12]
 
 
+STANDARD_CONTROLS = ("shuffled", "without_bos", "random_init", "random_blocks", "matched_blocks")
+
 PROTOCOLS: dict[str, Protocol] = {
     p.name: p
     for p in (
         Protocol(
             "quick", version=2, n_sequences=32, n_tokens=128, max_types=800, core_only=("one_per_word", "all_tokens")
         ),
-        Protocol("standard", version=2, n_sequences=64, n_tokens=256, max_types=2000, passes=tuple(CONTROLS)),
+        Protocol("standard", version=2, n_sequences=64, n_tokens=256, max_types=2000, passes=STANDARD_CONTROLS),
         Protocol(
             "thorough",
             version=2,
@@ -109,7 +111,7 @@ PROTOCOLS: dict[str, Protocol] = {
             max_types=2000,
             n_surrogates=19,
             passes=tuple(CONTROLS),
-            n_random_models=3,
+            n_control_seeds=39,
             more_seeds=(1, 2),
             more_corpora=("python-source", "english-business"),
             more_estimators=("skdim_MLE", "skdim_TwoNN", "skdim_lPCA", "skdim_FisherS", "skdim_MOM", "skdim_TLE"),
@@ -162,8 +164,8 @@ def core_only_clouds(protocol: Protocol, pass_: str) -> tuple[str, ...]:
 
 
 def n_control_passes(protocol: Protocol) -> int:
-    """Control passes of one text and sample, each draw of random weights counted."""
-    return sum(CONTROLS[key].n_seeds(protocol.n_random_models) for key in protocol.passes)
+    """Control passes of one text and sample, each draw of a network counted."""
+    return sum(CONTROLS[key].n_seeds(protocol.n_control_seeds) for key in protocol.passes)
 
 
 def n_tokens_read(protocol: Protocol) -> int:

@@ -193,9 +193,9 @@ class _Passes:
         """
         profiles, failed = list[Profile](), dict[str, str]()
         for control, profile in stored.items():
-            run_id = self.job.control_id(control.name, control.number)
+            run_id = self.job.control_id(control.name)
 
-            def report(step: Progress, label: str = control.label) -> None:
+            def report(step: Progress, label: str = control.name) -> None:
                 self.progress(replace(step, phase=f"{label}: {step.phase}"))
 
             if profile is None and is_parcel(self.warehouse.parcels / run_id):  # it waits while the warehouse is locked
@@ -204,7 +204,7 @@ class _Passes:
                 config = replace(
                     self.job.config,
                     pass_=control.name,
-                    model_seed=control.seed,
+                    model_seed=self.job.config.seed,
                     keep_tokens=False,
                     controls=False,
                     estimators=(),
@@ -311,7 +311,7 @@ def _covers(run: dict[str, Any], request: dict[str, Any]) -> bool:
 
 def _protocol_covers(run: dict[str, Any], request: dict[str, Any]) -> bool:
     """Whether a protocol of the same hash has all the passes and estimators requested, which the hash leaves out."""
-    return all(run[name] >= request[name] for name in ("n_surrogates", "n_random_models")) and all(
+    return all(run[name] >= request[name] for name in ("n_surrogates", "n_control_seeds")) and all(
         {*run[name]} >= {*request[name]} for name in ("passes", "more_estimators")
     )
 

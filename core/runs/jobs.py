@@ -95,9 +95,9 @@ class Job(Generic[ConfigT]):
     def log(self) -> Path:
         return self.folder / "log.txt"
 
-    def control_id(self, pass_: str, number: int) -> str:
+    def control_id(self, pass_: str) -> str:
         """Run id of a control pass: the same whenever the job is resumed, with the time of submission."""
-        digest = hashlib.sha256(f"{self.job_id}/{pass_}/{number}".encode()).digest()
+        digest = hashlib.sha256(f"{self.job_id}/{pass_}".encode()).digest()
         return _uuid7(self.submitted_at, int.from_bytes(digest[:8], "big"))
 
     def checkpoint_folder(self, run_id: str) -> Path:

@@ -16,6 +16,7 @@ from core.tables.measured import (
     LayerEstimateRow,
     LayerPairRow,
     LayerReplicateRow,
+    LayerSeedRow,
     ModelRow,
     RunRow,
     RunWindowRow,
@@ -73,6 +74,7 @@ _DECLARED = (
         "Estimates on parts of the sample: what errors, ties and paired differences are computed from.",
         is_narrow=True,
     ),
+    Table("layer_seeds", LayerSeedRow, "d2 of each draw of a control that judges, layer by layer.", is_narrow=True),
     Table(
         "layer_distributions",
         LayerDistributionRow,
@@ -125,6 +127,7 @@ LONG_TABLES = (
     "layer_correlators",
     "layer_pairs",
     "layer_replicates",
+    "layer_seeds",
     "layer_distributions",
     "run_checks",
     "run_claims",
@@ -134,5 +137,5 @@ LONG_TABLES = (
     "run_windows",
 )
 """Tables with many rows per run; each is a Parquet file in the run's parcel."""
-ADDED_TABLES = ("run_windows",)
+ADDED_TABLES = ("run_windows", "layer_seeds")
 """Those of them that a parcel may lack, as most shipped ones do; they are read as empty."""

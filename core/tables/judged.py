@@ -76,27 +76,33 @@ class RunControlRow:
     claim: Annotated[
         str,
         Column(
-            f"{_CLAIM} For shuffled and without_bos also inner_max and final: the dimensions.", values="claim", key=True
+            f"{_CLAIM} Of a control that is an effect also inner_max and final: the dimensions.",
+            values="claim",
+            key=True,
         ),
     ]
     ratio: Annotated[
-        float | None, "The text's ratio over the control's; of inner_max and final, dimension over dimension."
+        float | None,
+        "The text's ratio over that of the control's median draw; of inner_max and final, dimension over dimension.",
     ]
     lower: Annotated[float | None, "Lower end of its 95 percent interval, paired by blocks of text."]
     upper: _SameUpper
     power: Annotated[
-        float | None,
-        "Probability that the control would have shown the text's ratio, had it been there; NULL for shuffled and "
-        "without_bos.",
+        float | None, "Probability that a draw would have shown the text's ratio, had it been there; NULL for effects."
     ]
     outcome: Annotated[
         str,
         Column(
-            "exceeded, shows_it, cannot_tell, no_power or not_usable; for shuffled and without_bos same (within 10 "
-            "percent), differs or cannot_tell.",
+            "exceeded, shows_it, cannot_tell, no_power or not_usable; of effects same (within 10 percent), differs, "
+            "cannot_tell or not_usable.",
             values="control_outcome",
         ),
     ]
+    n_seeds: Annotated[int | None, "Draws of the control that the text was held against; NULL for effects."] = None
+    p: Annotated[
+        float | None,
+        "Share of networks, the text's among the draws, whose ratio is at least the text's; NULL for effects.",
+    ] = None
 
 
 _Methods = Annotated[int | None, "Core specifications with a result on this claim."]

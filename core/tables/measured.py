@@ -373,6 +373,24 @@ class LayerReplicateRow:
 
 
 @dataclass(frozen=True)
+class LayerSeedRow:
+    """d2 of one token per type, centred, in the residual stream of one draw of a control that judges."""
+
+    run_id: RunId
+    model_seed: Annotated[int, Column("Seed of the draw; the run's other rows are those of its first.", key=True)]
+    layer: _Layer
+    value: Annotated[float | None, "d2; NULL where it is undefined."]
+    lower: Annotated[float | None, "Lower end of its 95 percent interval."]
+    upper: Annotated[float | None, "Upper end of the same interval."]
+    window_shift: Annotated[
+        float | None,
+        "Change of log d2 from half of the windows to all; at layer 0, the largest inner and the last, elsewhere NULL.",
+    ]
+    blocks: Annotated[list[float], "The estimate without block 0, 1, ... of the sample."]
+    halves: Annotated[list[float], "The estimate on half A and half B of split 0, of split 1, ..."]
+
+
+@dataclass(frozen=True)
 class LayerDistributionRow:
     run_id: RunId
     layer: _Layer

@@ -39,7 +39,7 @@ def _entries(card: Preflight) -> Iterator[tuple[str, str]]:
             yield _("reads"), _reads(card)
             yield _("time"), _time(card)
         for estimate in card.passes:
-            yield (f"  {_('text') if estimate.name == 'text' else wording.phase_name(estimate.label)}", _pass(estimate))
+            yield (f"  {_('text') if estimate.name == 'text' else wording.phase_name(estimate.name)}", _pass(estimate))
         again = _("Measured already (run {run}).").format(run=card.measured_run[:SHORT_ID]) if card.measured_run else ""
         yield _("compares"), wording.joined_sentences([again, worded(card.comparison)])
     for note in card.notes:

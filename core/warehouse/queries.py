@@ -60,6 +60,7 @@ _ORDER = {
     "layer_estimates": "cloud, estimator, transform, n1, n2, layer, state DESC",
     "layer_correlators": "cloud, correlator, layer, state DESC",
     "layer_replicates": "cloud, estimator, n1, layer, state DESC",
+    "layer_seeds": "model_seed, layer",
     "layer_pairs": "cloud, measure, k, layer_a, layer_b",
     "layer_distributions": "quantity, layer, bin_lower",
     "run_checks": "check_name, layer",

@@ -179,8 +179,8 @@ def read_profile(warehouse: Warehouse, run_id: str) -> Profile:
     raise KeyError(run_id) if isinstance(error, InputError) else error
 
 
-def find_control(warehouse: Warehouse, **same: Any) -> str | None:
-    """The newest control run that agrees in everything that is named below, or None."""
+def find_control(warehouse: Warehouse, n_seeds: int, **same: Any) -> str | None:
+    """The newest control run that agrees in everything that is named below, of at least `n_seeds` draws, or None."""
     sql = """
         SELECT runs.run_id
         FROM runs JOIN models USING (model_id)
@@ -190,9 +190,10 @@ def find_control(warehouse: Warehouse, **same: Any) -> str | None:
             AND models.configuration_hash = $configuration_hash AND runs.stack = $stack
             AND ($is_shared OR runs.model_id = $model_id)
             AND runs.model_seed IS NOT DISTINCT FROM $model_seed
+            AND (SELECT count(DISTINCT model_seed) FROM layer_seeds WHERE run_id = runs.run_id) >= $n_seeds
         ORDER BY runs.started_at DESC LIMIT 1
     """
-    rows = warehouse.read(sql, same | {"is_shared": same["pass"] in SHARED})
+    rows = warehouse.read(sql, same | {"is_shared": same["pass"] in SHARED, "n_seeds": n_seeds})
     return rows["run_id"][0] if rows.height else None
 
 

@@ -150,9 +150,5 @@ def veto_mark_text() -> str:
 
 
 def phase_name(phase: str) -> str:
-    """A phase of a measurement or of its control: `random_init 2: geometry` -> `control: random weights 2, measuring layers`."""
-    named = []
-    for part in phase.split(": "):
-        key, _blank, number_ = part.partition(" ")
-        named.append(" ".join(word for word in (name("phase", key), number_) if word))
-    return _(", ").join(named)
+    """A phase of a measurement or of its control: `random_init: geometry` -> `control: random weights, measuring layers`."""
+    return _(", ").join(name("phase", part) for part in phase.split(": "))

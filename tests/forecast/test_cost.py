@@ -23,9 +23,15 @@ def test_mapped_weights_take_no_memory_of_ones_own():
     assert peak(WHOLE)[0] == BASE + SHAPE.weights + RUNNING
     assert peak(WHOLE, is_mapped=True)[0] == BASE + RUNNING
     assert peak(WHOLE, is_mapped=True, weights=DRAWN)[0] == BASE + SHAPE.weights + RUNNING
-    for changed in (BLOCKS_DRAWN, PERMUTED):  # what is outside the blocks stays the file's
-        told = peak(WHOLE, is_mapped=True, weights=changed)[0]
-        assert told == BASE + SHAPE.weights - SHAPE.outside + RUNNING
+    # What is outside the blocks stays the file's.
+    told = peak(WHOLE, is_mapped=True, weights=BLOCKS_DRAWN)[0]
+    assert told == BASE + SHAPE.weights - SHAPE.outside + RUNNING
+
+
+def test_a_control_of_several_draws_holds_one_changed_block_and_its_network_while_layers_are_measured():
+    waiting = 2 * suspended_bytes(SHAPE, *WINDOWS)
+    assert peak(WHOLE, is_mapped=True, weights=PERMUTED)[0] == BASE + SHAPE.largest_unit + waiting + RUNNING
+    assert peak(WHOLE, 5 * 10**9, weights=PERMUTED)[0] == BASE + SHAPE.weights + SHAPE.largest_unit + 5 * 10**9
 
 
 def test_streamed_weights_come_one_unit_at_a_time_and_batches_wait():

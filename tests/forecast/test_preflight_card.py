@@ -14,7 +14,7 @@ from core.models.hub import find_weights
 from core.models.memory import batch_bytes, suspended_bytes
 from core.models.model import read_blueprint
 from core.records import RunConfig
-from core.registry.passes import PASSES
+from core.registry.passes import CONTROLS, PASSES
 from core.registry.protocols import PROTOCOLS
 from core.terminal.preflight_card import card_lines
 from core.warehouse import queries
@@ -77,20 +77,16 @@ def _peak_of_own_process(config, warehouse):
     return queries.runs(other)["peak_memory_bytes"][0]
 
 
-CONTROL_LABELS = [
-    "shuffled",
-    *(f"random_{what} {n}" for what in ("init", "blocks") for n in (1, 2)),
-    "permuted_weights",
-]
+CONTROLS_OF_LLAMA = [name for name in CONTROLS if name != "without_bos"]
 
 
 def test_what_the_warehouse_has_is_known(tmp_path, warehouse, monkeypatch):
     quick = PROTOCOLS["quick"]
     changes = {"n_sequences": quick.n_sequences, "n_tokens": quick.n_tokens, "clouds": ("one_per_type", "one_per_word")}
-    monkeypatch.setitem(PROTOCOLS, "quick", replace(SMALL, name="quick", n_random_models=2, **changes))
+    monkeypatch.setitem(PROTOCOLS, "quick", replace(SMALL, name="quick", n_control_seeds=2, **changes))
     config = asked(save_tiny_model(tmp_path / "known", num_hidden_layers=2), controls=True)
     passes = estimate(config, warehouse).passes
-    assert [one.label for one in passes] == [*CONTROL_LABELS, "text"]
+    assert [one.name for one in passes] == [*CONTROLS_OF_LLAMA, "text"]
     assert all(one.seconds and one.known_run is None for one in passes)
     before = estimate(config, warehouse).seconds
     _measured(config, warehouse)
@@ -106,7 +102,7 @@ def test_what_the_warehouse_has_is_known(tmp_path, warehouse, monkeypatch):
     # Same configuration and tokenizer.
     other = estimate(asked(save_tiny_model(tmp_path / "other", seed=1, num_hidden_layers=2)), warehouse)
     assert other.measured_run is None and other.comparable_runs == (ids["text"][0],)
-    assert [one.label for one in other.passes if one.known_run] == ["random_init 1", "random_init 2"]
+    assert [one.name for one in other.passes if one.known_run] == ["random_init"]
 
     wordy = estimate(asked(save_tiny_model(tmp_path / "wordy", n_types=1500)), warehouse)
     assert wordy.comparable_runs == () and wordy.comparable_by_words == (ids["text"][0],)

@@ -6,7 +6,7 @@ import torch
 
 from core.errors import CorpusError
 from core.geometry.layer import CloudPlan
-from core.measure import plan, profile
+from core.measure import layers, plan
 from core.measure.plan import TokenMask
 from core.measure.setup import open_setup
 from core.pilots.registration import parse_pilot
@@ -34,22 +34,22 @@ def failing(error, *devices):
 
 
 def test_a_layer_that_does_not_fit_on_its_device_is_measured_on_the_cpu(monkeypatch, caplog):
-    monkeypatch.setattr(profile, "measure_layer", failing(torch.OutOfMemoryError("out of memory"), "meta"))
-    assert profile.measure_layer_on(POINTS, torch.device("meta"), PLAN) is LAYER
+    monkeypatch.setattr(layers, "measure_layer", failing(torch.OutOfMemoryError("out of memory"), "meta"))
+    assert layers.measure_layer_on(POINTS, torch.device("meta"), PLAN) is LAYER
     assert "Memory of meta is short: the geometry of this layer is measured on the CPU." in caplog.text
 
 
 def test_points_stay_where_they_fit(monkeypatch, caplog):
-    monkeypatch.setattr(profile, "measure_layer", failing(torch.OutOfMemoryError("out of memory"), "cpu"))
-    assert profile.measure_layer_on(POINTS, torch.device("meta"), PLAN) is LAYER
+    monkeypatch.setattr(layers, "measure_layer", failing(torch.OutOfMemoryError("out of memory"), "cpu"))
+    assert layers.measure_layer_on(POINTS, torch.device("meta"), PLAN) is LAYER
     assert not caplog.records
 
 
 @pytest.mark.parametrize("error", [torch.OutOfMemoryError("out of memory"), RuntimeError("size mismatch")])
 def test_there_is_no_way_round_the_cpu(monkeypatch, error):
-    monkeypatch.setattr(profile, "measure_layer", failing(error, "cpu"))
+    monkeypatch.setattr(layers, "measure_layer", failing(error, "cpu"))
     with pytest.raises(type(error)):
-        profile.measure_layer_on(POINTS, torch.device("cpu"), PLAN)
+        layers.measure_layer_on(POINTS, torch.device("cpu"), PLAN)
 
 
 def test_a_token_that_is_masked_in_one_run_alone_moves_no_other():

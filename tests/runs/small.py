@@ -25,7 +25,7 @@ WHOLE = replace(
     n_tokens=96,
     n_draws=2,
     n_surrogates=1,
-    n_random_models=1,
+    n_control_seeds=3,
 )
 SMALL = replace(
     WHOLE,
