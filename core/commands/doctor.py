@@ -154,7 +154,7 @@ def _stores(facts: Facts, options: argparse.Namespace) -> Iterator[Problem]:
     )
     facts[Sentence("integrity")] = _with_remark(state, read)
     for finding in examined.findings:
-        yield Problem(finding.line, is_damage=finding.is_damage)
+        yield Problem(finding, is_damage=finding.is_damage)
 
 
 def _with_size(folder: Path) -> Sentence:

@@ -18,7 +18,7 @@ import duckdb
 import polars as pl
 import pyarrow.parquet as pq
 
-from core.errors import ResourceError, Sentence, WarehouseError, sentences
+from core.errors import ResourceError, Sentence, WarehouseError
 from core.files import folders_in, names_in, temporary_folder
 from core.records import SHIPPED
 from core.store import parcels, user_files
@@ -52,12 +52,17 @@ class Health:
     """Why the file cannot be used; None if it can."""
 
 
-@dataclass(frozen=True)
-class Finding:
-    line: str
+class Finding(Sentence):
     """What is wrong, and what to do about it."""
-    is_damage: bool = True
-    """Whether something is lost or wrong; False for a mere notice."""
+
+    is_damage = True
+    """Whether something is lost or wrong."""
+
+
+class Notice(Finding):
+    """A finding of which nothing is lost or wrong."""
+
+    is_damage = False
 
 
 @dataclass(frozen=True)
@@ -102,7 +107,7 @@ def check_integrity(
     patient = replace(warehouse, wait=LOCK_WAIT)
     findings = [
         *_unfinished_changes(patient),
-        *(Finding(sentences(reason, _RESTORE)) for reason in own_tables.damaged_files(patient.folder).values()),
+        *(_joined(reason, _RESTORE) for reason in own_tables.damaged_files(patient.folder).values()),
     ]
     n_rows = n_parcels = 0
     try:
@@ -111,10 +116,9 @@ def check_integrity(
             n_rows = sum(counts.values())
             findings += unreadable
             if not unreadable and not schema.is_current(file):
-                line = Sentence(
-                    "The warehouse was built by an earlier version: it is built anew when it is next opened."
+                findings.append(
+                    Notice("The warehouse was built by an earlier version: it is built anew when it is next opened.")
                 )
-                findings.append(Finding(line, is_damage=False))
             elif not unreadable:
                 with duckdb.connect(":memory:") as model:
                     schema.create_tables(model)
@@ -124,8 +128,7 @@ def check_integrity(
                     findings += parcel_findings
                     findings += _check_models_and_corpora(file, patient) if thorough else ()
     except (WarehouseError, ResourceError) as error:
-        line = Sentence("The integrity of the warehouse was not checked: {reason}", reason=error)
-        findings.append(Finding(line, is_damage=False))
+        findings.append(Notice("The integrity of the warehouse was not checked: {reason}", reason=error))
     return IntegrityReport(tuple(findings), n_rows, n_parcels)
 
 
@@ -140,8 +143,9 @@ def read_all_tables(connection: Connection) -> tuple[dict[str, int], list[Findin
             counts[f"{schema_name}.{table}"] = counted[0][0]
         except duckdb.Error as error:
             reason = str(error).splitlines()[0]
-            line = Sentence("{table} cannot be read: {reason}. {remedy}", table=table, reason=reason, remedy=_REBUILD)
-            findings.append(Finding(line))
+            findings.append(
+                Finding("{table} cannot be read: {reason}. {remedy}", table=table, reason=reason, remedy=_REBUILD)
+            )
     return counts, findings
 
 
@@ -154,15 +158,13 @@ def _unfinished_changes(warehouse: Warehouse) -> Iterator[Finding]:
     restores = [one.folder.name for one in pending_restores(folder)]
     marked = [*(f"{kind}-{one}" for kind, one in known), *restores]
     if strays := names_in(folder.pending) - {*marked}:
-        line = Sentence(
+        yield Notice(
             "{pending} holds what is no change of Workdim ({names}): it stops nothing, and can be removed.",
             pending=folder.pending,
             names=sorted(strays)[:3],
         )
-        yield Finding(line, is_damage=False)
     if marked:
-        changes = _count_text(marked, "change")
-        yield Finding(Sentence("{changes} not finished. Run: workdim ingest", changes=changes), is_damage=False)
+        yield Notice("{changes} not finished. Run: workdim ingest", changes=_count_text(marked, "change"))
 
 
 # --- the DuckDB file -------------------------------------------------------------------------------------------
@@ -194,32 +196,24 @@ def _check_columns(file: Connection, model: Connection) -> Iterator[Finding]:
     for column in sorted(expected.keys() | actual.keys()):
         name = ".".join(column).removeprefix("main.")
         if column not in actual:
-            yield Finding(Sentence("The column {name} is missing. {remedy}", name=name, remedy=_REBUILD))
+            yield Finding("The column {name} is missing. {remedy}", name=name, remedy=_REBUILD)
         elif column in expected and expected[column][0] != actual[column][0]:
             yield Finding(
-                Sentence(
-                    "The column {name} is {found} and should be {expected}. {remedy}",
-                    name=name,
-                    found=actual[column][0],
-                    expected=expected[column][0],
-                    remedy=_REBUILD,
-                )
+                "The column {name} is {found} and should be {expected}. {remedy}",
+                name=name,
+                found=actual[column][0],
+                expected=expected[column][0],
+                remedy=_REBUILD,
             )
         elif column in expected and expected[column][1] and not actual[column][1]:
-            line = Sentence("The column {name} has lost its comment. {remedy}", name=name, remedy=_REBUILD)
-            yield Finding(line, is_damage=False)
+            yield Notice("The column {name} has lost its comment. {remedy}", name=name, remedy=_REBUILD)
         elif column not in expected and column[0] in known:
-            line = Sentence("The column {name} is not Workdim's; a new file is built without it.", name=name)
-            yield Finding(line, is_damage=False)
-    foreign = sorted(
-        {table.removeprefix("main.") for table, _ in actual} - {name.removeprefix("main.") for name in known}
-    )
-    if foreign:
-        line = Sentence(
+            yield Notice("The column {name} is not Workdim's; a new file is built without it.", name=name)
+    if foreign := sorted(table.removeprefix("main.") for table in {table for table, _ in actual} - known):
+        yield Notice(
             "The tables {tables} are not Workdim's: `workdim backup` and `workdim ingest --rebuild` write them to files.",
             tables=foreign,
         )
-        yield Finding(line, is_damage=False)
 
 
 _NO_RUN = "run_id NOT IN (SELECT run_id FROM runs)"
@@ -267,7 +261,7 @@ def _check_references(file: Connection) -> Iterator[Finding]:
         missing = file.execute(f"SELECT * FROM ({sql}) AS missing WHERE COLUMNS(*) IS NOT NULL ORDER BY ALL").fetchall()
         if missing:
             what = _count_text([row[0] for row in missing], kind)
-            yield Finding(Sentence(template, table=table, what=what, remedy=_REBUILD), "{remedy}" in template)
+            yield (Finding if "{remedy}" in template else Notice)(template, table=table, what=what, remedy=_REBUILD)
 
 
 # --- both ------------------------------------------------------------------------------------------------------
@@ -300,18 +294,18 @@ def _check_parcels(
                 differences = _differing_tables(file, model, warehouse, RUN, run_id, ("runs", *LONG_TABLES))
         except WarehouseError as error:
             its_rows = Sentence("Its rows are in the warehouse. Bring the parcel back: workdim restore FILE")
-            findings.append(Finding(sentences(error.message, its_rows)))
+            findings.append(_joined(error.message, its_rows))
             continue
         if differences:
             findings.append(_other_content(RUN, run_id, differences))
         progress(number, len(runs))
     if missing:
-        line = Sentence(
+        line = Notice(
             "{runs} without a parcel: the file has the only copy of the rows, and a new one is built without them. Bring "
             "the parcels back: workdim restore FILE, or workdim import.",
             runs=_count_text(missing, "run"),
         )
-        findings.append(Finding(line, is_damage=False))
+        findings.append(line)
     return len(runs) - len(missing), findings
 
 
@@ -330,19 +324,17 @@ def _check_models_and_corpora(file: Connection, warehouse: Warehouse) -> Iterato
             name, of_parcels = row[key], told[table].get(row[key], [])
             wrong = [column for column, value in row.items() if value not in [one[column] for one in of_parcels]]
             if name not in used:
-                line = Sentence(
+                yield Finding(
                     "{table} has a row of {name}, which no run is of. {remedy}", table=table, name=name, remedy=_REBUILD
                 )
-                yield Finding(line)
             elif of_parcels and wrong:
-                line = Sentence(
+                yield Finding(
                     "The row of {name} in {table} is not what its parcels hold ({columns}). {remedy}",
                     name=name,
                     table=table,
                     columns=wrong,
                     remedy=_REBUILD,
                 )
-                yield Finding(line)
 
 
 def _check_user_files(file: Connection, model: Connection, warehouse: Warehouse, thorough: bool) -> Iterator[Finding]:
@@ -353,16 +345,12 @@ def _check_user_files(file: Connection, model: Connection, warehouse: Warehouse,
         rows = {user_files.hash_name(name) if declared.is_hashed else name: name for name in names}
         files = user_files.list_ids(warehouse.folder, kind)
         if missing := [rows[file_id] for file_id in rows.keys() - set(files)]:
-            line = Sentence(
-                "{what} without a file: a new warehouse is built without it. {remedy}",
-                what=_count_text(sorted(missing), kind),
-                remedy=_RESTORE,
+            what = _count_text(sorted(missing), kind)
+            yield Notice(
+                "{what} without a file: a new warehouse is built without it. {remedy}", what=what, remedy=_RESTORE
             )
-            yield Finding(line, is_damage=False)
         if not_loaded := sorted(set(files) - rows.keys()):
-            yield Finding(
-                Sentence("{what} not in the warehouse. Run: workdim ingest", what=_count_text(not_loaded, kind))
-            )
+            yield Finding("{what} not in the warehouse. Run: workdim ingest", what=_count_text(not_loaded, kind))
         for file_id in sorted(rows.keys() & set(files)):
             with contextlib.suppress(WarehouseError):  # reported already
                 tables = declared.tables if thorough or not declared.parquet else (first,)
@@ -373,10 +361,12 @@ def _check_user_files(file: Connection, model: Connection, warehouse: Warehouse,
 def _other_content(kind: str, name: str, tables: Sequence[str]) -> Finding:
     what = _count_text([name], kind)
     return Finding(
-        Sentence(
-            "{what} whose file holds something else ({tables}). {remedy}", what=what, tables=tables, remedy=_REBUILD
-        )
+        "{what} whose file holds something else ({tables}). {remedy}", what=what, tables=tables, remedy=_REBUILD
     )
+
+
+def _joined(problem: str, remedy: str) -> Finding:
+    return Finding("{first} {second}", first=problem, second=remedy)
 
 
 def _differing_tables(

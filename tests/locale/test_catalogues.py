@@ -34,8 +34,8 @@ def sources() -> list[Path]:
 ERRORS = {name for name, found in vars(errors).items() if isinstance(found, type) and issubclass(found, WorkdimError)}
 ERRORS |= {"DiskFull", "OtherProgram", "NewerSchema", "Unnamed"}
 """Kinds that a room makes of these; all are built as their base is."""
-COUNTING = {"_", "Sentence", "tell", "warn"}
-WORDED = {"Sentence", "tell", "warn", "sentences", "unknown_name", "refusing"}
+COUNTING = {"_", "Sentence", "Finding", "Notice", "tell", "warn"}
+WORDED = {"Sentence", "Finding", "Notice", "tell", "warn", "sentences", "unknown_name", "refusing"}
 
 
 def calls() -> Iterator[tuple[str, list[ast.expr], str]]:

@@ -33,11 +33,11 @@ __all__ = ["_full", "full"]  # the fixtures
 
 
 def lines(warehouse, thorough=False):
-    return [finding.line for finding in check_integrity(warehouse, thorough).findings if finding.is_damage]
+    return [finding for finding in check_integrity(warehouse, thorough).findings if finding.is_damage]
 
 
 def notes(warehouse):
-    return [finding.line for finding in check_integrity(warehouse).findings if not finding.is_damage]
+    return [finding for finding in check_integrity(warehouse).findings if not finding.is_damage]
 
 
 def sql(warehouse, *statements):
@@ -52,7 +52,7 @@ def test_a_sound_warehouse_has_no_finding_and_is_not_changed(full, thorough):
     examined = check_integrity(full, thorough)
     assert not examined.is_damaged and examined.n_parcels == 3
     (note,) = examined.findings
-    assert 'my "table"' in note.line and "backup" in note.line
+    assert 'my "table"' in note and "backup" in note
     assert examined.n_rows > 3 * len(make_profile().estimates)
     assert {path: path.stat().st_mtime_ns for path in full.path.parent.rglob("*")} == before
 
@@ -106,8 +106,8 @@ REMARKS = {
 def test_what_is_only_to_be_known_is_no_damage(full):
     sql(full, *REMARKS)
     findings = check_integrity(full).findings
-    assert [finding.line for finding in findings if finding.is_damage] == []
-    told = [finding.line for finding in findings]
+    assert [finding for finding in findings if finding.is_damage] == []
+    told = [finding for finding in findings]
     wanted = [*REMARKS.values(), "1 pilot .elsewhere. registered elsewhere"]
     assert not [message for message in wanted if not any(re.search(message, line) for line in told)], told
 
