@@ -25,19 +25,8 @@ WORD_KEYS = ("kind", "stack", "words_hash", "corpus_id", "protocol_hash")
 OWN_MATCHES = ("own", "exact", "revision_not_stated", "mapped")
 """Matches that are scores of the model itself. A score of its base model is shown but not tested: its weights differ."""
 _SCORE_COLUMNS = (
-    "repository",
-    "name_in_source",
-    "revision",
-    "source",
-    "licence",
-    "as_of",
-    "flags",
-    "is_partial",
-    "is_group",
-    "n_samples",
-    "dtype",
-    "chat_template",
-    "file_sha256",
+    *("repository", "name_in_source", "revision", "source", "licence", "as_of", "flags", "is_partial", "is_group"),
+    *("n_samples", "dtype", "chat_template", "file_sha256"),
 )
 """Columns of a score that a scored run carries, prefixed with `score_`."""
 CLAIM_COLUMNS = ("verdict_rise", "verdict_fall", "reasons_rise", "reasons_fall")

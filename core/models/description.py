@@ -13,30 +13,11 @@ from core.tables import ModelRow
 
 NO_NETWORK_CHANGED = frozenset(
     {
-        "_name_or_path",
-        "name_or_path",
-        "architectures",
-        "auto_map",
-        "dtype",
-        "torch_dtype",
-        "transformers_version",
-        "tokenizer_class",
-        "id2label",
-        "label2id",
-        "num_labels",
-        "problem_type",
-        "finetuning_task",
-        "return_dict",
-        "task_specific_params",
-        "output_attentions",
-        "output_hidden_states",
-        "output_router_logits",
-        "use_cache",
-        "gradient_checkpointing",
-        "pretraining_tp",
-        "quantization_config",
-        "chunk_size_feed_forward",
-        "prefix",
+        *("_name_or_path", "name_or_path", "architectures", "auto_map", "dtype", "torch_dtype"),
+        *("transformers_version", "tokenizer_class", "id2label", "label2id", "num_labels", "problem_type"),
+        *("finetuning_task", "return_dict", "task_specific_params", "output_attentions", "output_hidden_states"),
+        *("output_router_logits", "use_cache", "gradient_checkpointing", "pretraining_tp", "quantization_config"),
+        *("chunk_size_feed_forward", "prefix"),
     }
 )
 """Configuration keys about names, files, training or return values: they do not change the network.

@@ -40,25 +40,11 @@ from core.scores.table import Table
 from core.tables import ScoreRow
 
 FORMAT = "csv"
-COLUMNS: dict[str, str] = {
-    "model": "hub name (organisation/name), or a name that the alias table knows; needed",
-    "revision": "commit, tag or training step of the model",
-    "benchmark": "for example arc_challenge; needed",
-    "metric": "for example acc_norm",
-    "filter": "how answers were read, for example strict-match",
-    "n_shot": "examples shown before each question",
-    "suite": "the settings; only scores of one suite are compared",
-    "value": "the score, a number; needed",
-    "std_error": "in the unit of the value",
-    "unit": "percent (0 to 100), fraction (0 to 1), or the unit's own name",
-    "higher_is_better": "true or false",
-    "n_samples": "questions answered",
-    "is_partial": "true where only a part of the benchmark was run; such scores are left out of rankings",
-    "source": "where the score is from",
-    "licence": "of the score, as its source states it",
-    "as_of": "day, as 2024-06-30",
-}
-"""Column -> what it holds, in the order of the template."""
+COLUMNS = (
+    *("model", "revision", "benchmark", "metric", "filter", "n_shot", "suite", "value", "std_error", "unit"),
+    *("higher_is_better", "n_samples", "is_partial", "source", "licence", "as_of"),
+)
+"""The columns of the template, in its order."""
 REQUIRED = ("model", "benchmark", "value")
 _FURTHER = ("flags", "dtype", "chat_template", "task_version", "source_row", "is_group")
 """Columns of our own export, which are read too."""

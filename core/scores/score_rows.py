@@ -132,18 +132,8 @@ def join_flags(flags: Mapping[str, bool]) -> str:
 MAX_VALUES = 200_000
 """Most values of one file: three times the largest public export (4,576 rows of 13), about 2 KB of memory each."""
 _identity = attrgetter(
-    "repository",
-    "revision",
-    "benchmark",
-    "metric",
-    "filter",
-    "n_shot",
-    "suite",
-    "dtype",
-    "chat_template",
-    "task_version",
-    "source_row",
-    "source",
+    *("repository", "revision", "benchmark", "metric", "filter", "n_shot", "suite", "dtype", "chat_template"),
+    *("task_version", "source_row", "source"),
 )
 """What a score measures and where it comes from: two values with the same identity are one score."""
 

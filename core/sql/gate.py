@@ -18,29 +18,10 @@ MOST_CHARACTERS = 600
 """Characters of DuckDB's own message that are shown."""
 
 TABLE_FUNCTIONS = {
-    "range",
-    "generate_series",
-    "unnest",
-    "repeat",
-    "repeat_row",
-    "json_each",
-    "json_tree",
-    "summary",
-    "duckdb_tables",
-    "duckdb_columns",
-    "duckdb_views",
-    "duckdb_constraints",
-    "duckdb_indexes",
-    "duckdb_schemas",
-    "duckdb_types",
-    "duckdb_functions",
-    "duckdb_keywords",
-    "pragma_table_info",
-    "pragma_show",
-    "pragma_version",
-    "pragma_collations",
-    "icu_calendar_names",
-    "pg_timezone_names",
+    *("range", "generate_series", "unnest", "repeat", "repeat_row", "json_each", "json_tree", "summary"),
+    *("duckdb_tables", "duckdb_columns", "duckdb_views", "duckdb_constraints", "duckdb_indexes", "duckdb_schemas"),
+    *("duckdb_types", "duckdb_functions", "duckdb_keywords", "pragma_table_info", "pragma_show", "pragma_version"),
+    *("pragma_collations", "icu_calendar_names", "pg_timezone_names"),
 }
 """Allowed table functions; all others are refused, including those of later engines."""
 _REFUSED_FUNCTIONS = {

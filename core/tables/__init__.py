@@ -123,18 +123,9 @@ _DECLARED = (
 )
 TABLES: dict[str, Table] = {table.name: table for table in _DECLARED}
 LONG_TABLES = (
-    "layer_estimates",
-    "layer_correlators",
-    "layer_pairs",
-    "layer_replicates",
-    "layer_seeds",
-    "layer_distributions",
-    "run_checks",
-    "run_claims",
-    "run_extrema",
-    "run_controls",
-    "run_summaries",
-    "run_windows",
+    *("layer_estimates", "layer_correlators", "layer_pairs", "layer_replicates", "layer_seeds"),
+    *("layer_distributions", "run_checks", "run_claims", "run_extrema", "run_controls", "run_summaries"),
+    *("run_windows",),
 )
 """Tables with many rows per run; each is a Parquet file in the run's parcel."""
 ADDED_TABLES = ("run_windows", "layer_seeds")

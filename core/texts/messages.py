@@ -30,24 +30,9 @@ ROLES = {
 }
 
 UNMEASURED = [
-    "tool_calls",
-    "tool_call_id",
-    "tools",
-    "function_call",
-    "functions",
-    "reasoning_content",
-    "reasoning",
-    "reasoning_details",
-    "thinking",
-    "thinking_blocks",
-    "thought",
-    "thoughts",
-    "image",
-    "images",
-    "audio",
-    "audios",
-    "video",
-    "videos",
+    *("tool_calls", "tool_call_id", "tools", "function_call", "functions", "reasoning_content", "reasoning"),
+    *("reasoning_details", "thinking", "thinking_blocks", "thought", "thoughts", "image", "images", "audio"),
+    *("audios", "video", "videos"),
 ]
 """Keys that templates render beside the content. Other keys of a message (its number, its rating) are ignored."""
 

@@ -15,23 +15,9 @@ from core.ui import inputs, url_state
 
 Row = TypeVar("Row")
 PROVENANCE = (
-    "run_id",
-    "name",
-    "model_id",
-    "corpus_id",
-    "protocol_hash",
-    "pass",
-    "model_seed",
-    "seed",
-    "dtype",
-    "code_version",
-    "worst_check",
-    "vetoed_by",
-    "verdict_rise",
-    "verdict_fall",
-    "reasons_rise",
-    "reasons_fall",
-    "qualifiers",
+    *("run_id", "name", "model_id", "corpus_id", "protocol_hash", "pass", "model_seed", "seed", "dtype"),
+    *("code_version", "worst_check", "vetoed_by", "verdict_rise", "verdict_fall", "reasons_rise", "reasons_fall"),
+    *("qualifiers",),
 )
 """Columns of a run that stand before the rows of a downloaded table."""
 OUTCOME_WIDTH = 125

@@ -39,43 +39,6 @@ from core.wording.verdicts import (
     verdict_text,
 )
 
-__all__ = [
-    "benchmark_name",
-    "check_meaning",
-    "claim_text",
-    "control_name",
-    "control_text",
-    "dominance_text",
-    "estimator_name",
-    "estimator_symbol",
-    "extrema_text",
-    "interval_of",
-    "metric_name",
-    "name",
-    "names",
-    "no_score_text",
-    "number",
-    "outcome_text",
-    "phase_name",
-    "reason_meaning",
-    "reason_text",
-    "rounded",
-    "run_reasons",
-    "score_note_lines",
-    "score_settings_text",
-    "score_text",
-    "shape_text",
-    "short_outcome_text",
-    "short_verdict_text",
-    "size_range",
-    "stated_text",
-    "ten_dimensions_text",
-    "unit_name",
-    "verdict_name",
-    "verdict_text",
-    "with_interval",
-]
-
 
 def outcome_name(outcome: str | None) -> str:
     return _("no check was made") if outcome is None else name("outcome", outcome)

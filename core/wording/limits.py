@@ -203,8 +203,6 @@ def _has_reason(*keys: str) -> pl.Expr:
     return pl.any_horizontal(column.list.contains(key).fill_null(False) for column in columns for key in keys)
 
 
-__all__ = ["ENOUGH_MODELS", "ENOUGH_WINDOWS", "Limit", "limits"]
-
 ENOUGH_WINDOWS = stated(64, "ENOUGH_WINDOWS")
 """With fewer windows of text, the final dimension of some models depends on their number."""
 ENOUGH_MODELS = stated(10, "ENOUGH_MODELS")
