@@ -138,13 +138,13 @@ MOST = {
     "geometry": (3988, 33383),  # what the host reads is read for all subsets at once; d2 alone
     "limits": (202, 1008),  # what the workers of a job take
     "locale": (544, 704),  # the words of every page, in the glossary
-    "measure": (2654, 18963),  # bits and bytes of each window; the draws of a control
+    "measure": (2658, 19001),  # bits and bytes of each window; the draws of a control
     "models": (4467, 28300),  # controls whose blocks write as much as trained ones
     "pilots": (1012, 5699),
     "plans": (3249, 25789),  # rounding priced, one block repaired
     "questions": (2499, 18247),  # models compared on a text; which to pilot, what named budgets allow
-    "records": (495, 2779),  # named budgets, abilities
-    "registry": (1562, 6590),  # the words of a verdict; three controls
+    "records": (496, 2779),  # named budgets, abilities
+    "registry": (1571, 6616),  # the words of a verdict; three controls
     "runs": (2725, 17571),  # a layer of a job at work is read once, and one of another version is none
     "scores": (1924, 13071),  # blanks around a name, and NaN beside a key that is there twice
     "sources": (246, 1853),
@@ -152,7 +152,7 @@ MOST = {
     "store": (1583, 10802),  # a file that is deleted while it is read
     "tables": (1399, 8162),  # counts of a verdict, group of a question; d2 of each draw
     "terminal": (1697, 13940),  # the answer in ten lines before the details
-    "texts": (2104, 14098),  # groups of questions
+    "texts": (2156, 14597),  # groups of questions
     "ui": (
         7862,
         61324,

@@ -27,6 +27,7 @@ def run_checks(measurement: Measurement) -> list[RunCheckRow]:
     rows = [
         _judge(measurement.run_id, "norm_dropped_share", None, measurement.mask.norm_dropped_share),
         _judge(measurement.run_id, "unknown_token_share", None, measurement.sample.unknown_share),
+        _judge(measurement.run_id, "near_copies", None, measurement.sample.copied_share),
         _judge(measurement.run_id, "tokens_per_character", None, measurement.sample.tokens_per_character),
     ]
     if measurement.n_points is not None:
@@ -111,7 +112,7 @@ def change_without_norm_rule(
     ids = sample.ids.flatten()
     _, first_occurrences = np.unique(ids[order], return_index=True)
     tokens = order[np.sort(first_occurrences)[:limit]]
-    sequences = torch.from_numpy(tokens // sample.ids.shape[1])
+    sequences = torch.from_numpy(sample.passages[tokens // sample.ids.shape[1]])
     rows = (np.cumsum(keep) - 1)[tokens]
     cloud = plan.draws[0]
     drawn_rows = cloud.rows[cloud.members[0]]
@@ -132,10 +133,10 @@ def check_dependence(
         return {}
     order, pairs = token_order(mask, seed, 0), window_pairs(mask, plan, protocol, seed)
     half = plan.draws[0].n_points // 2
-    tokens = clouds.Tokens(mask.types, mask.sequences, np.zeros(len(order), dtype=np.int64), 0)
+    tokens = clouds.Tokens(mask.types, mask.passages, np.zeros(len(order), dtype=np.int64), 0)
     first_types = clouds.one_per_type(order, tokens, half).rows
     return {
-        layer: dependence(states.points(layer, mask.keep), mask.sequences, pairs, plan.draws[0], first_types, seed)
+        layer: dependence(states.points(layer, mask.keep), mask.passages, pairs, plan.draws[0], first_types, seed)
         for layer in layers_of_claims(layers, states.n_layers)
     }
 
@@ -150,4 +151,4 @@ def layers_of_claims(layers: list[LayerResult], n_layers: int) -> list[int]:
 def window_pairs(mask: TokenMask, plan: CloudPlan, protocol: Protocol, seed: int) -> list[SequencePair]:
     """The same types from half of the windows and from all of them, for four half-splits."""
     order = token_order(mask, seed, 0)
-    return sequence_pairs(order, mask.types, mask.sequences, plan.halves[:4], protocol.max_types)
+    return sequence_pairs(order, mask.types, mask.passages, plan.halves[:4], protocol.max_types)

@@ -28,6 +28,8 @@ class TokenMask:
     """Token id of each kept token; (n_kept,)"""
     sequences: np.ndarray
     """Sequence of each kept token; (n_kept,)"""
+    passages: np.ndarray
+    """The same with near copies as one sequence: pairs of tokens within it do not count; (n_kept,)"""
     n_dropped_position: int
     n_dropped_special: int
     n_dropped_norm: int
@@ -76,6 +78,7 @@ def mask_tokens(sample: TokenSample, norms: np.ndarray, n_layers: int, norm_fact
         keep,
         sample.ids.flatten()[keep],
         sequences[keep],
+        sample.passages[sequences[keep]],
         int(position.sum()),
         int(special.sum()),
         int(large.sum()),
@@ -128,7 +131,7 @@ def plan_layers(
     reference_only: bool = False,
 ) -> CloudPlan:
     """Assign the kept tokens to clouds, identically for every layer; `reference_only`: to `one_per_type` alone."""
-    tokens = clouds.Tokens(mask.types, mask.sequences, sample.blocks[mask.sequences], protocol.n_blocks)
+    tokens = clouds.Tokens(mask.types, mask.passages, sample.blocks[mask.sequences], sample.n_blocks)
     orders = [token_order(mask, seed, draw) for draw in range(protocol.n_draws)]
     cloud_names = (REFERENCE.cloud,) if reference_only else protocol.clouds
     others = []

@@ -60,6 +60,15 @@ CHECKS: dict[str, Check] = {
             warn=0.005,
             veto=0.05,
         ),
+        # Near copies are counted as one passage, so that half of the windows may be copies; a header in each may not.
+        Check(
+            "near_copies",
+            "windows that share rows of tokens with an earlier one",
+            _("Share of windows that copy another"),
+            _("Copies are counted as one passage, and few passages make wide intervals: take repeated texts out."),
+            warn=0.05,
+            veto=0.5,
+        ),
         Check(
             "unknown_token_share",
             "tokens that the tokenizer has no entry for",

@@ -5,21 +5,23 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import numpy as np
 
 from core.errors import CorpusError, InputError
-from core.geometry.clouds import contiguous_blocks
 from core.limits import opening
 from core.registry.protocols import Protocol
 from core.texts.chats import chat_word_span, cut_conversations, encode_chat, join_windows, read_template, template_hash
 from core.texts.corpora import Corpus
 from core.texts.messages import BETWEEN
 from core.texts.windows import (
+    FEWEST_PASSAGES,
     Window,
+    blocks_of_passages,
     characters_for_tokens,
+    group_near_copies,
     is_wide,
     place_windows,
     plan_chat_windows,
@@ -86,11 +88,19 @@ class TokenSample:
     """Number of windows with too few tokens that were replaced by others of the same text."""
     opening_token: str | None = None
     """The token (BOS) that the tokenizer opens each window with, if any."""
+    passages: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    """The first sequence of which each one is a near copy, in most cases itself; (n_sequences,)"""
+    copied_share: float = 0.0
+    """Share of the windows that are near copies of another."""
 
     @property
     def is_text(self) -> np.ndarray:
         """Tokens of the text itself, or of the messages' contents; (n_sequences, n_tokens) bool"""
         return ~(self.special | self.template)
+
+    @property
+    def n_blocks(self) -> int:
+        return int(self.blocks.max()) + 1
 
     @property
     def n_bytes_scored(self) -> int:
@@ -142,11 +152,15 @@ def draw_sample(
         [source.word_span(content, wide) for content in contents],
         token_spans,
     )
+    passages = group_near_copies(ids, ~(special | template))
+    n_passages, n_windows = len(np.unique(passages)), len(passages)
+    if n_passages < FEWEST_PASSAGES:
+        passages = np.arange(n_windows)
     sample = TokenSample(
         ids,
         special,
         documents,
-        contiguous_blocks(documents, protocol.n_blocks),
+        blocks_of_passages(documents, passages, protocol.n_blocks),
         sum(window.n_characters for window in encoded),
         np.array([window.n_bytes for window in encoded]),
         0.0 if (unknown := unknown_token(tokenizer)) is None else float((ids == unknown)[~template].mean()),
@@ -159,6 +173,8 @@ def draw_sample(
         n_lengthened,
         n_redrawn,
         opening_token(tokenizer) if opened and not corpus.conversations else None,
+        passages,
+        1 - n_passages / n_windows,
     )
     n_types = len(np.unique(ids[:, 1:][sample.is_text[:, 1:]]))
     if n_types < MIN_TYPES:

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from core.geometry.clouds import contiguous_blocks
 from core.texts.corpora import Corpus
 from core.texts.messages import BETWEEN
 
@@ -161,3 +162,48 @@ def window_text(documents: list[str], windows: list[Window], index: int, n_token
     next_window = windows[index + 1] if index + 1 < len(windows) else None
     stop = next_window.start if next_window and next_window.document == window.document else len(document)
     return document[window.start : min(stop, window.start + 40 * n_tokens)]
+
+
+# --- near copies -------------------------------------------------------------------------------------------------
+
+COPY_LENGTH = 8
+"""Tokens in a row that count as copied where two windows have them. Prose, code and documentation of this project's own
+share less than a seventh of such rows between any two windows, licence headers included; true copies more than 0.4."""
+COPY_SHARE = 0.3
+"""Share of the rows of the poorer window that makes two windows near copies."""
+FEWEST_PASSAGES = 6
+"""With fewer passages windows stay apart: there would be no interval, and the check vetoes the run."""
+
+
+def group_near_copies(ids: np.ndarray, is_text: np.ndarray) -> np.ndarray:
+    """The first window of which each one is a near copy, or of which a near copy is one; (n_windows,)
+
+    Both arguments are (n_windows, n_tokens); rows of tokens with one that is not of the text do not count.
+    """
+    n_windows = len(ids)
+    itself = np.arange(n_windows)
+    if ids.shape[1] < COPY_LENGTH:
+        return itself
+    rows = np.lib.stride_tricks.sliding_window_view(ids, COPY_LENGTH, axis=1)
+    windows, starts = np.nonzero(np.lib.stride_tricks.sliding_window_view(is_text, COPY_LENGTH, axis=1).all(-1))
+    codes = np.unique(rows[windows, starts], axis=0, return_inverse=True)[1].ravel()
+    windows, codes = np.unique(np.stack([windows, codes]), axis=1)
+    is_shared = np.bincount(codes)[codes] > 1
+    if not is_shared.any():
+        return itself
+    _, columns = np.unique(codes[is_shared], return_inverse=True)
+    holds = np.zeros((n_windows, columns.max() + 1), dtype=np.float32)
+    holds[windows[is_shared], columns] = 1
+    n_rows = np.maximum(np.bincount(windows, minlength=n_windows), 1)
+    is_copy = holds @ holds.T >= COPY_SHARE * np.minimum(n_rows[:, None], n_rows)
+    np.fill_diagonal(is_copy, val=True)
+    first, before = itself, np.zeros(0)
+    while not np.array_equal(first, before):
+        first, before = np.where(is_copy, first, n_windows).min(1), first
+    return first
+
+
+def blocks_of_passages(documents: np.ndarray, passages: np.ndarray, n_blocks: int) -> np.ndarray:
+    """The jackknife block of each window: near copies are in that of the first, and no block is empty; (n_windows,)"""
+    blocks = contiguous_blocks(documents, n_blocks)
+    return np.unique(blocks[passages], return_inverse=True)[1]

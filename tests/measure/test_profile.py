@@ -54,7 +54,7 @@ def test_there_is_no_way_round_the_cpu(monkeypatch, error):
 
 def test_a_token_that_is_masked_in_one_run_alone_moves_no_other():
     def order(keep):
-        mask = TokenMask(keep, np.zeros(keep.sum(), dtype=int), np.zeros(keep.sum(), dtype=int), 0, 0, 0, 1.0)
+        mask = TokenMask(keep, *(np.zeros(keep.sum(), dtype=int) for _ in range(3)), 0, 0, 0, 1.0)
         return np.flatnonzero(keep)[plan.token_order(mask, seed=3, draw=1)].tolist()
 
     everything, fewer = np.ones(50, dtype=bool), np.arange(50) != 17

@@ -27,6 +27,42 @@ def test_a_sample_is_whole_windows_of_the_protocol(tokenizer, name):
     assert drawn.ids.shape == (32, 128)
     assert sorted(set(drawn.blocks.tolist())) == list(range(16))
     assert 0 < drawn.tokens_per_character < 1
+    assert drawn.copied_share <= 0.04 and len(set(drawn.passages.tolist())) >= 31
+
+
+def of_windows(n_windows=32, n_tokens=128):
+    return np.random.default_rng(0).integers(0, 2000, (n_windows, n_tokens))
+
+
+def test_windows_with_the_same_rows_of_tokens_are_one_passage():
+    """Half of the tokens in a row are enough, with one in twenty changed; the same tokens in another order are none."""
+    ids, everywhere = of_windows(), np.ones((32, 128), dtype=bool)
+    assert (windows.group_near_copies(ids, everywhere) == np.arange(32)).all()
+    ids[9, 30:120] = ids[4, 20:110]
+    ids[9, 30:120:20] = 2000
+    ids[20, 64:] = ids[9, 64:]
+    ids[11] = np.random.default_rng(1).permutation(ids[3])
+    found = windows.group_near_copies(ids, everywhere)
+    assert found[[4, 9, 20]].tolist() == [4, 4, 4] and len(set(found.tolist())) == 30
+    assert (windows.group_near_copies(ids, np.arange(128) < np.full((32, 1), 30)) == np.arange(32)).all()
+    blocks = windows.blocks_of_passages(np.arange(32), found, 16)
+    assert blocks[9] == blocks[20] == blocks[4] == 2 and set(blocks.tolist()) == set(range(16))
+    assert windows.blocks_of_passages(np.arange(7), np.arange(7), 16).tolist() == list(range(7))
+
+
+def test_copies_are_counted_and_where_all_windows_share_a_text_they_stay_apart(tokenizer, tmp_path):
+    text = DATA.joinpath("english-business.txt").read_text(encoding="utf-8")
+    head, length = text[:420], 12_000
+    copied = tmp_path / "copied.txt"
+    copied.write_text("\n\n".join([text[:length]] * 6), encoding="utf-8")
+    drawn = sample.draw_sample(open_corpus(str(copied)), tokenizer, QUICK, seed=0)
+    assert 0.1 < drawn.copied_share == 1 - len(set(drawn.passages.tolist())) / 32
+    assert drawn.n_blocks == len(set(drawn.blocks.tolist())) <= 16
+    assert sample.shuffle_tokens(drawn, 0).passages.tolist() == drawn.passages.tolist()
+    ids = of_windows()
+    ids[:, :60] = tokenizer(head)["input_ids"][:60]
+    found = windows.group_near_copies(ids, np.ones(ids.shape, dtype=bool))
+    assert (found == 0).all()
 
 
 def test_windows_depend_on_text_and_seed_and_never_overlap():
