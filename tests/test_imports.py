@@ -124,8 +124,8 @@ MOST = {
     "__init__": (29, 103),
     "__main__": (24, 80),
     "analysis": (
-        4209,
-        32336,
+        4290,
+        33030,
     ),  # counts of a verdict, and the joint test of its methods, errors over documents and groups of questions
     "api": (172, 1032),
     "commands": (3565, 23400),  # the verbs compare and choose

@@ -101,7 +101,7 @@ class SeedMeasurer:
             layers = [found[index] for index in residual]
             pairs = window_pairs(mask, plan, protocol, config.seed)
             shifts = {
-                layer: float(np.mean(window_shifts(states.points(layer, mask.keep), mask.sequences, pairs)[:, 0]))
+                layer: float(np.mean(window_shifts(states.points(layer, mask.keep), mask.passages, pairs)[:, 0]))
                 for layer in layers_of_claims(layers, states.n_layers)
             }
         return seed_rows(self.run_id, seed, layers, states.n_layers, shifts)
