@@ -139,7 +139,7 @@ MOST = {
     "limits": (202, 1008),  # what the workers of a job take
     "locale": (544, 704),  # the words of every page, in the glossary
     "measure": (2658, 19001),  # bits and bytes of each window; the draws of a control
-    "models": (4467, 28300),  # controls whose blocks write as much as trained ones
+    "models": (4448, 28315),  # controls whose blocks write as much as trained ones
     "pilots": (1012, 5699),
     "plans": (3249, 25789),  # rounding priced, one block repaired
     "questions": (2499, 18247),  # models compared on a text; which to pilot, what named budgets allow
@@ -150,9 +150,9 @@ MOST = {
     "sources": (246, 1853),
     "sql": (1094, 5238),
     "store": (1583, 10802),  # a file that is deleted while it is read
-    "tables": (1399, 8162),  # counts of a verdict, group of a question; d2 of each draw
+    "tables": (1390, 8172),  # counts of a verdict, group of a question; d2 of each draw
     "terminal": (1697, 13940),  # the answer in ten lines before the details
-    "texts": (2156, 14597),  # groups of questions
+    "texts": (2141, 14606),  # groups of questions
     "ui": (
         7862,
         61324,

@@ -1,26 +1,48 @@
-"""`python -m tests.bench.random_models`: models that have learned nothing must have no claim that holds.
+"""`python -m tests.bench.random_models`: networks that have learned nothing are one more draw of `matched_blocks`.
 
-Draws 34 models of six architectures, each with several seeds, measures them as if they were models of somebody, with their
-own control passes, and prints both verdicts. Exits with 1 where one holds.
+Each is held against 19 draws of its own control, as a text is: first networks as their architectures initialise them, then
+some whose embedding has structure (clusters and a falling spectrum), as training gives it, under blocks that were drawn.
+Prints, for each claim, how often it exceeds its control and whether its ranks are uniform; then how often it would, had
+its inner layers 1.2, 1.5 and 2 times the dimension. Exits with 1 where one in twenty is exceeded beyond chance.
 """
 
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 import tempfile
-from collections import Counter
+from collections.abc import Iterator
+from dataclasses import replace
 from pathlib import Path
 
-from core.analysis.shape import judge_profile
-from core.measure.profile import measure_profile
-from core.records import Profile, RunConfig
+import numpy as np
+import torch
+from scipy import stats
+
+from core.analysis.claims import LogProfile
+from core.analysis.controls import Against, draws_of, hold_against
+from core.measure.checkpoint import Checkpoint
+from core.measure.control_seeds import SeedMeasurer
+from core.measure.layer_workers import LayerWorkers
+from core.measure.layers import LayerMeasurer
+from core.measure.provenance import Clock
+from core.measure.setup import open_setup
+from core.models.matched_blocks import seeded_control
+from core.models.model import load_network
+from core.records import RunConfig
+from core.registry.protocols import PROTOCOLS, Protocol
+from core.registry.specifications import CLAIMS
+from tests.profiles import make_model, make_profile
 from tests.tiny import save_tiny_model
 
-ARCHITECTURES = ("llama", "qwen3", "gemma3_text", "gpt2", "gpt_neox", "opt")
-SHAPES = ((64, 6), (96, 8))
+ARCHITECTURES = ("llama", "qwen3", "gemma3_text", "gpt2", "gpt_neox", "opt", "bert")
+SHAPES = ((64, 5), (96, 7))
 """Hidden size and blocks: of even and of odd seeds."""
-MODELS = tuple((family, seed) for seed in range(6) for family in ARCHITECTURES)[:34]
+EFFECTS = (1.2, 1.5, 2.0)
+PROTOCOL = Protocol(
+    "networks", 1, n_sequences=32, n_tokens=48, max_types=250, n_draws=1, clouds=("one_per_type",), n_control_seeds=19
+)
 
 
 def sizes(family: str, seed: int) -> dict[str, int]:
@@ -29,35 +51,100 @@ def sizes(family: str, seed: int) -> dict[str, int]:
     return dict(zip(names, (width, n_layers), strict=True))
 
 
-def of_model(folder: Path, scratch: Path) -> Profile:
-    """Judged with random blocks of two seeds and permuted weights."""
-    passes = (("text", 0), ("random_blocks", 0), ("random_blocks", 1), ("permuted_weights", 0))
-    found = []
-    for pass_, seed in passes:
-        config = RunConfig(str(folder), "english-business", pass_=pass_, model_seed=seed)
-        room = scratch / f"{pass_}-{seed}"
-        room.mkdir(parents=True)
-        profile = measure_profile(config, f"{pass_}-{seed}", room, lambda _: None)
-        found.append(judge_profile(profile))
-    return judge_profile(found[0], found[1:])
+def give_structure(embedding: torch.Tensor, seed: int) -> None:
+    """Clusters of tokens with shared directions, and a spectrum that falls as 1 / rank; the mean square stays."""
+    generator = torch.Generator().manual_seed(seed)
+    n, width = embedding.shape
+    scales = torch.arange(1, width + 1) ** -0.5
+    centres = torch.randn(40, width, generator=generator)
+    cluster = torch.randint(40, (n,), generator=generator)
+    made = (torch.randn(n, width, generator=generator) + centres[cluster]) * scales
+    embedding.copy_(made * (embedding.square().mean() / made.square().mean()).sqrt())
+
+
+def networks(folder: Path, family: str, seed: int, is_structured: bool) -> tuple[LogProfile, list[LogProfile], int]:
+    """The profile of a network, those of its draws, and its hidden size."""
+    reference = save_tiny_model(folder / "model", family, seed=seed, **sizes(family, seed))
+    PROTOCOLS[PROTOCOL.name] = PROTOCOL
+    config = RunConfig(str(reference), "english-business", PROTOCOL.name, device="cpu", pass_="matched_blocks")
+    setup = open_setup(config)
+    opened = load_network(setup.blueprint)
+    if is_structured:
+        give_structure(opened.module.get_input_embeddings().weight.data, seed)
+    scratch = folder / "scratch"
+    scratch.mkdir()
+    with LayerWorkers() as workers, torch.no_grad():
+        layers = LayerMeasurer(opened.device, workers, 10**9)
+        measurer = SeedMeasurer(
+            config, "run", setup, setup.sample, Checkpoint(scratch, 0), scratch, Clock(lambda _: None), layers
+        )
+        control = seeded_control(opened, "matched", setup.sample.ids)
+        rows = [measurer._measure_seed(control.trained(), 0, scratch, 0)]
+        ratios = control.ratios
+        for seed_ in range(1, 1 + PROTOCOL.n_control_seeds):
+            rows.append(measurer._measure_seed(control.drawn(seed_, ratios), seed_, scratch, 0))
+    profile = make_profile(model=make_model(n_layers=opened.n_layers))
+    first = rows[0]
+    like = LogProfile(
+        np.zeros(len(first)), np.zeros((len(first), 16)), np.zeros((len(first), len(first[0].halves) // 2, 2))
+    )
+    text, *draws = draws_of(replace(profile, seeds=[row for of_one in rows for row in of_one]), like)
+    return text, draws, opened.hidden_size
+
+
+def with_effect(text: LogProfile, effect: float) -> LogProfile:
+    """The profile with all inner layers this many times as high."""
+    parts = [part.copy() for part in (text.whole, text.blocks, text.halves)]
+    for part in parts:
+        part[1:-1] += math.log(effect)
+    return LogProfile(*parts)
+
+
+def held(count: int, is_structured: bool) -> Iterator[dict[tuple[str, float], Against]]:
+    for number in range(count):
+        family, seed = ARCHITECTURES[number % len(ARCHITECTURES)], number // len(ARCHITECTURES)
+        with tempfile.TemporaryDirectory() as folder:
+            text, draws, width = networks(Path(folder), family, seed, is_structured)
+        found = {
+            (claim, effect): hold_against(with_effect(text, effect), draws, claim, width)
+            for claim in CLAIMS
+            for effect in (1.0, *EFFECTS)
+        }
+        told = [f"{claim} {effect} {one.p:.2f} {one.outcome}" for (claim, effect), one in found.items()]
+        print(f"{'structured' if is_structured else 'untrained'} {family} {seed}: {', '.join(told)}", file=sys.stderr)
+        yield found
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--first", type=int, default=0, help="number of the first model")
-    parser.add_argument("--models", type=int, default=len(MODELS), help="how many from there on")
+    parser.add_argument("--untrained", type=int, default=200)
+    parser.add_argument("--structured", type=int, default=60)
     options = parser.parse_args()
-    words: Counter[tuple[str, str]] = Counter()
-    for number, (family, seed) in list(enumerate(MODELS))[options.first :][: options.models]:
-        with tempfile.TemporaryDirectory() as scratch:
-            folder = save_tiny_model(Path(scratch) / "model", family, seed=seed, **sizes(family, seed))
-            summary = of_model(folder, Path(scratch)).summaries[0]
-        rise, fall = str(summary.verdict_rise), str(summary.verdict_fall)
-        words.update([("rise", rise), ("fall", fall)])
-        why = f"{', '.join(summary.reasons_rise)}; fall {fall} {', '.join(summary.reasons_fall)}"
-        print(f"{number} {family} {seed}: rise {rise} {why}", flush=True)
-    print(dict(words))
-    sys.exit(any(word in ("holds", "mostly_holds") for _, word in words))
+    print(
+        "| networks | n | claim | exceeded | p = .05 | ranks uniform, p | "
+        + " | ".join(f"x {e}" for e in EFFECTS)
+        + " |"
+    )
+    print("|" + "---|" * (6 + len(EFFECTS)))
+    is_wrong = False
+    for name, count in (("untrained", options.untrained), ("structured", options.structured)):
+        found = list(held(count, name == "structured"))
+        for claim in CLAIMS if found else ():
+            ranks = [round(one[claim, 1.0].p * (1 + PROTOCOL.n_control_seeds)) for one in found]
+            counts = np.bincount(np.digitize(ranks, (6, 11, 16)), minlength=4)  # quarters of the 20 ranks
+            uniform = stats.chisquare(counts).pvalue
+            shares = {
+                effect: np.mean([one[claim, effect].outcome == "exceeded" for one in found])
+                for effect in (1.0, *EFFECTS)
+            }
+            lowest = np.mean([rank == 1 for rank in ranks])
+            power = " | ".join(f"{shares[effect]:.2f}" for effect in EFFECTS)
+            print(
+                f"| {name} | {count} | {claim} | {shares[1.0]:.3f} | {lowest:.3f} | {uniform:.2f} | {power} |",
+                flush=True,
+            )
+            is_wrong |= stats.binomtest(sum(rank == 1 for rank in ranks), count, 0.05, "greater").pvalue < 0.01
+    sys.exit(is_wrong)
 
 
 if __name__ == "__main__":

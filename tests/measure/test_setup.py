@@ -29,7 +29,7 @@ def test_a_job_with_its_controls_opens_the_description_of_its_model_once(config,
     counted(model, "read_tokenizer")
     counted(transformers.AutoModelForCausalLM, "from_config")
     warehouse.prepare()
-    whole = replace(SMALL, n_random_models=2, passes=tuple(CONTROLS))
+    whole = replace(SMALL, n_control_seeds=2, passes=tuple(CONTROLS))
     monkeypatch.setitem(PROTOCOLS, SMALL.name, whole)
     job = submit(config, warehouse)
     finished = run_submitted(job, warehouse, lambda step: None, expected_seconds)

@@ -136,7 +136,7 @@ def shallow(tmp_path_factory):
 @pytest.fixture
 def controlled(config, shallow, monkeypatch):
     """A request with control passes, small enough for a test."""
-    small = replace(SMALL, name="controlled", n_random_models=2, passes=("random_init", "shuffled"))
+    small = replace(SMALL, name="controlled", n_control_seeds=2, passes=("random_init", "shuffled"))
     monkeypatch.setitem(PROTOCOLS, "controlled", small)
     return replace(config, model=str(shallow), protocol="controlled")
 
@@ -146,14 +146,17 @@ def test_control_passes_are_runs_of_their_own_and_are_not_measured_twice(control
     monkeypatch.setitem(PROTOCOLS, protocol.name, replace(protocol, passes=tuple(CONTROLS)))
     first = measure(controlled, warehouse, quiet)
     runs = queries.runs(warehouse)
-    own = ["permuted_weights", "random_blocks", "random_blocks", "shuffled"]  # the tokenizer adds no BOS
-    assert sorted(runs["pass"]) == sorted([*own, "random_init", "random_init", "text"])
+    own = [name for name in CONTROLS if name not in ("without_bos", "random_init")]  # the tokenizer adds no BOS
+    assert sorted(runs["pass"]) == sorted([*own, "random_init", "text"])
     assert runs.filter(pl.col("model_seed").is_null())["pass"].sort().to_list() == ["shuffled", "text"]
     assert set(runs.filter(pl.col("pass") != "text")["parent_run_id"]) == {first.run_id}
     summary = first.profile.summaries[0]
     assert set(summary.control_run_ids) == {c.run.run_id for c in first.controls}
     by_pass = {c.run.pass_: c for c in first.controls}
     assert by_pass["shuffled"].run.bits_per_byte != first.profile.run.bits_per_byte
+    for name, control in by_pass.items():
+        drawn = [0, 1] if CONTROLS[name].judges else []
+        assert sorted({row.model_seed for row in control.seeds}) == drawn
     # What a verdict does not compare is not measured; `within` compares the windows of the text with shuffled ones.
     assert not any(c.pairs or c.distributions or (c.windows and c.run.pass_ != "shuffled") for c in first.controls)
     again = measure(controlled, warehouse, quiet, again=True)
@@ -162,9 +165,9 @@ def test_control_passes_are_runs_of_their_own_and_are_not_measured_twice(control
     other = replace(controlled, model=str(save_tiny_model(tmp_path / "other", seed=5, num_hidden_layers=2)))
     second = measure(other, warehouse, quiet)
     shared = [{c.run.run_id for c in f.controls if c.run.pass_ == "random_init"} for f in (first, second)]
-    assert shared[0] == shared[1] and len(shared[0]) == 2
+    assert shared[0] == shared[1] and len(shared[0]) == 1
     known = sorted(queries.runs(warehouse)["pass"])
-    assert known == sorted([*own * 2, *["random_init"] * 2, *["text"] * 3])
+    assert known == sorted([*own * 2, "random_init", *["text"] * 3])
 
 
 def test_a_text_that_opens_with_a_token_is_measured_without_it_too(config, shallow, warehouse, tmp_path, monkeypatch):
@@ -175,7 +178,7 @@ def test_a_text_that_opens_with_a_token_is_measured_without_it_too(config, shall
     single = TemplateProcessing(single="<s> $A", special_tokens=[("<s>", tokenizer.bos_token_id)])
     tokenizer.backend_tokenizer.post_processor = single
     tokenizer.save_pretrained(folder)
-    monkeypatch.setitem(PROTOCOLS, SMALL.name, replace(SMALL, passes=tuple(CONTROLS), n_random_models=0))
+    monkeypatch.setitem(PROTOCOLS, SMALL.name, replace(SMALL, passes=("without_bos",)))
     finished = measure(replace(config, model=str(folder), protocol=SMALL.name), warehouse, quiet)
     (without,) = (control for control in finished.controls if control.run.pass_ == "without_bos")
     assert (finished.profile.run.opening_token, without.run.opening_token) == ("<s>", None)
