@@ -134,7 +134,7 @@ MOST = {
     "exports": (105, 829),
     "figures": (3609, 32387),
     "files": (309, 1491),  # what the system refuses becomes one line in one place
-    "forecast": (903, 6658),  # controls of several draws
+    "forecast": (1036, 7820),  # controls of several draws; an estimate at once, from stored costs
     "geometry": (3988, 33383),  # what the host reads is read for all subsets at once; d2 alone
     "limits": (202, 1008),  # what the workers of a job take
     "locale": (544, 704),  # the words of every page, in the glossary
@@ -145,18 +145,15 @@ MOST = {
     "questions": (2499, 18247),  # models compared on a text; which to pilot, what named budgets allow
     "records": (496, 2779),  # named budgets, abilities
     "registry": (1571, 6616),  # the words of a verdict; three controls
-    "runs": (2725, 17571),  # a layer of a job at work is read once, and one of another version is none
+    "runs": (2725, 17830),  # a layer of a job at work is read once, and one of another version is none
     "scores": (1924, 13071),  # blanks around a name, and NaN beside a key that is there twice
     "sources": (246, 1853),
     "sql": (1094, 5238),
     "store": (1583, 10802),  # a file that is deleted while it is read
     "tables": (1390, 8172),  # counts of a verdict, group of a question; d2 of each draw
     "terminal": (1697, 13940),  # the answer in ten lines before the details
-    "texts": (2141, 14606),  # groups of questions
-    "ui": (
-        7862,
-        61324,
-    ),  # five pages; runs filtered by model, text, size and date, ticked, compared and deleted together
+    "texts": (2225, 15150),  # groups of questions; near copies; a text is judged before a model reads it
+    "ui": (7760, 60300),  # five pages; runs filtered, ticked, compared and deleted together
     "validation": (240, 2040),
     "warehouse": (4964, 31946),  # an export holds one table at a time, and parcels that lack the added one
     "wording": (4172, 27533),  # models compared on a text; which to pilot, named budgets, what else saves

@@ -19,6 +19,7 @@ from typing import Any
 from core import errors
 from core.errors import CorpusError, InputError, ResourceError, Sentence, WorkdimError
 from core.files import PROJECT, default_warehouse, read_json_or_none
+from core.forecast.stored_costs import expected_seconds as expected_seconds
 from core.limits import anonymous_memory, free_bytes, limit_memory, watched
 from core.records import PassEstimate, PlanConfig, PlanEstimate, Preflight, RunConfig
 from core.runs.processes import environment

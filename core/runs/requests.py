@@ -10,7 +10,8 @@ from typing import Any, TypeVar
 from core.models.packages import DEMO_WHEELS, JAPANESE_WHEELS
 from core.records import LOCAL, PlanConfig, RunConfig, ScoreConfig
 from core.registry.protocols import PROTOCOLS, find_protocol
-from core.texts.corpora import BUILT_IN
+from core.texts.corpora import BUILT_IN, open_corpus
+from core.texts.judgement import Judgement, judge
 from core.texts.tasks import read_task
 
 T = TypeVar("T")
@@ -19,6 +20,15 @@ T = TypeVar("T")
 def text_names() -> list[str]:
     """The names of the texts that Workdim knows."""
     return list(BUILT_IN)
+
+
+def judged_text(text: Mapping[str, Any], protocol: str, seed: int) -> Judgement:
+    """What a text is, before any model is fetched. Raises CorpusError for one that cannot be measured on."""
+    return judge(
+        open_corpus(text["corpus"], text["column"], text["encoding"], text.get("chat", "template")),
+        find_protocol(protocol),
+        seed,
+    )
 
 
 DEMO_LADDER_MODEL = f"{LOCAL}ladder-128-base-step1500"

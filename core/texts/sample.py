@@ -25,6 +25,7 @@ from core.texts.windows import (
     is_wide,
     place_windows,
     plan_chat_windows,
+    require_windows,
     spare_chat_windows,
     spare_windows,
     window_text,
@@ -260,7 +261,7 @@ def _read_corpus(
     """
     source = _plan_source(corpus, protocol, seed, opened)
     complete, n_lengthened, n_redrawn = _tokenize_windows(source, tokenizer, model, protocol.n_tokens)
-    _require_windows(corpus, protocol, len(complete))
+    require_windows(corpus, protocol, len(complete))
     return source, complete, n_lengthened, n_redrawn
 
 
@@ -281,37 +282,8 @@ def _plan_source(corpus: Corpus, protocol: Protocol, seed: int, opened: bool) ->
         source = _chat_windows(corpus, protocol, length, seed)
     else:
         source = _text_windows(corpus, protocol, length, seed, opened)
-    _require_windows(corpus, protocol, len(source.windows))
+    require_windows(corpus, protocol, len(source.windows))
     return source
-
-
-def _require_windows(corpus: Corpus, protocol: Protocol, n_windows: int) -> None:
-    """Raises CorpusError, with the counts, for fewer windows than the protocol has."""
-    if n_windows >= protocol.n_sequences:
-        return
-    counts: dict[str, Any] = {
-        "corpus": corpus.row.name,
-        "protocol": protocol.name,
-        "n_sequences": protocol.n_sequences,
-        "n_tokens": protocol.n_tokens,
-        "n_characters": corpus.row.n_characters,
-        "n_windows": n_windows,
-    }
-    if corpus.conversations:
-        raise CorpusError(
-            "The chat messages of {corpus} are too few for the {protocol} protocol: it needs {n_sequences} "
-            "windows of {n_tokens} tokens, each from the start of a conversation or from a user's message on; "
-            "its {n_documents:,} conversations of {n_characters:,} characters give {n_windows}. Add conversations.",
-            n_documents=corpus.row.n_documents,
-            **counts,
-        )
-    raise CorpusError(
-        "The text {corpus} is too short for the {protocol} protocol: it needs {n_sequences} disjoint windows of "
-        "{n_tokens} tokens, for which {length:,} characters each are set aside; its {n_characters:,} characters "
-        "give {n_windows}. Add text.",
-        length=characters_for_tokens(corpus.beginning, protocol.n_tokens),
-        **counts,
-    )
 
 
 @dataclass(frozen=True)

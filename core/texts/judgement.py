@@ -1,0 +1,55 @@
+"""What can be said of a text before any model reads it: how long it is, in which language, and how much of it repeats."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+
+import charset_normalizer
+
+from core.registry.protocols import Protocol
+from core.texts.corpora import Corpus
+from core.texts.windows import characters_for_tokens, place_windows, require_windows
+from core.texts.words import word_spans
+
+SAMPLE = 20_000
+"""Characters that words are counted in and the language is told from."""
+MOST_REPEATED = 0.2
+"""Share of a text in repeated pieces above which it is said to be repetitive: the same states would be counted anew."""
+_NOT_TOLD_APART = re.compile(r"[\W\d_]+")
+
+
+@dataclass(frozen=True)
+class Judgement:
+    n_words: int
+    """Counted in a sample, and carried over to the whole."""
+    language: str
+    """In English, `Unknown` where the sample does not tell."""
+    repeated: float
+    """Share of the characters in pieces that are those of an earlier one, word for word: exact and near copies, which differ
+    in case, numbers or punctuation alone."""
+
+    @property
+    def is_repetitive(self) -> bool:
+        return self.repeated > MOST_REPEATED
+
+
+def judge(corpus: Corpus, protocol: Protocol, seed: int) -> Judgement:
+    """Raises CorpusError for a text without room for the windows of the protocol, before any model is downloaded."""
+    if not corpus.conversations:
+        length = characters_for_tokens(corpus.beginning, protocol.n_tokens)
+        require_windows(corpus, protocol, len(place_windows(corpus, protocol.n_sequences, length, seed)[1]))
+    sample = "\n".join(corpus.pieces)[:SAMPLE]
+    best = charset_normalizer.from_bytes(sample.encode("utf-8", "replace")).best()
+    words = len(word_spans(sample)) * corpus.row.n_characters / max(1, len(sample))
+    return Judgement(round(words), best.language if best else "Unknown", _repeated(corpus.pieces))
+
+
+def _repeated(pieces: list[str]) -> float:
+    known: set[str] = set()
+    n_repeated = 0
+    for piece in pieces:
+        words = _NOT_TOLD_APART.sub(" ", piece).casefold().strip()
+        n_repeated += len(piece) * (words in known)
+        known.add(words)
+    return n_repeated / max(1, sum(map(len, pieces)))

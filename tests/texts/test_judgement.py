@@ -1,0 +1,35 @@
+"""What is said of a text before a model reads it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from core.errors import CorpusError
+from core.registry.protocols import PROTOCOLS
+from core.texts.corpora import open_corpus
+from core.texts.judgement import Judgement, judge
+
+QUICK = PROTOCOLS["quick"]
+
+
+def judged(path: Path, pieces: list[str]) -> Judgement:
+    path.write_text("\n\n".join(pieces), encoding="utf-8")
+    return judge(open_corpus(str(path)), QUICK, 0)
+
+
+def test_words_language_and_copies_are_told(tmp_path: Path) -> None:
+    names = [f"{one}{two}" for one in "abcdefghi" for two in "klmnopqrst"]
+    own = [f"The customers of the shop in the old town asked for 3 new {name} labels. " * 8 for name in names]
+    found = judged(tmp_path / "own.txt", own)
+    assert found.language == "English" and found.repeated == 0 and not found.is_repetitive
+    assert found.n_words == pytest.approx(sum(len(piece.split()) for piece in own), rel=0.1)
+    copies = judged(tmp_path / "copies.txt", [*own[:60], *(piece.upper().replace("3", "7") for piece in own[:30])])
+    assert 0.25 < copies.repeated < 0.4 and copies.is_repetitive
+    assert judge(open_corpus("japanese-business"), QUICK, 0).language == "Japanese"
+
+
+def test_a_text_that_is_too_short_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(CorpusError, match="too short for the quick protocol"):
+        judged(tmp_path / "short.txt", ["Only this."])
