@@ -4,7 +4,7 @@ preview of an import."""
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from itertools import accumulate, pairwise
 from typing import Any
 
@@ -76,25 +76,21 @@ def _kinds() -> dict[str, tuple[str, Mark, int | None]]:
 
 
 LONGEST_NAME = 26
-PINNED = 3
-"""Colour of models that the reader pinned."""
 
 
-def relation_chart(answer: Answer, pinned: Collection[str] = ()) -> Chart | None:
+def relation_chart(answer: Answer) -> Chart | None:
     """Dimension against score, one point per model with both intervals; None where no model has both numbers.
 
-    Names that are placed first: those of `pinned` (run ids), of the best model, and of the one that moves the answer most.
+    Names that are placed first: those of the best model and of the one that moves the answer most.
     """
     rows = answer.population.rows
     labels = run_labels(rows)
     names = dict(zip(labels, distinguishing_names(list(labels.values())), strict=True))
     partial = set(rows.filter(pl.col("score_is_partial").fill_null(False))["run_id"])
-    first = {*pinned, *(model.run_id for model in answer.models if model.score_rank_low == 1)}
+    first = {model.run_id for model in answer.models if model.score_rank_low == 1}
     if answer.relation.without_one:
         first.add(answer.relation.without_one.moves_most)
-    groups: dict[tuple[str, bool], list[Point]] = {
-        (kind, is_pinned): [] for kind in _kinds() for is_pinned in (False, True)
-    }
+    groups: dict[str, list[Point]] = {kind: [] for kind in _kinds()}
     for model in reversed(answer.models):
         if model.dimension is None or model.score is None:
             continue
@@ -112,14 +108,12 @@ def relation_chart(answer: Answer, pinned: Collection[str] = ()) -> Chart | None
             shortened_name(name, LONGEST_NAME),
             is_first=model.run_id in first,
         )
-        groups["vetoed" if model.is_vetoed else model.match, model.run_id in pinned].append(point)
+        groups["vetoed" if model.is_vetoed else model.match].append(point)
     series = []
-    for (kind, is_pinned), points in groups.items():
+    for kind, points in groups.items():
         kind_name, mark, colour = _kinds()[kind]
         if points:
-            series.append(
-                Series(kind_name, tuple(points), PINNED if is_pinned else colour, False, mark, is_named=False)
-            )
+            series.append(Series(kind_name, tuple(points), colour, False, mark, is_named=False))
     if not series:
         return None
     points = [point for line in series for point in line.points]

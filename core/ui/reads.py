@@ -171,6 +171,7 @@ def own_first(runs: pl.DataFrame) -> pl.DataFrame:
 
 
 score_files = _cached_read(score_imports.list_imports)
+all_scores = _cached_read(queries.scores)
 aliases = _cached_read(alias_table.list_aliases)
 unmatched_names = _cached_read(score_answers.unmatched_names)
 score_conflicts = _cached_read(score_answers.score_conflicts)

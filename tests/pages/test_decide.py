@@ -56,12 +56,12 @@ def test_the_answer_stands_first_and_a_weight_changes_it_in_one_update(path: Pat
 
 def test_a_link_with_criteria_thresholds_and_assumptions_is_followed(path: Path) -> None:
     app = opened(
-        "choose.py", by=f"{SCORE},memory", **{f"t.{SCORE}": "1.55", "w.memory": "0", "a.bits": "8", "decide": "choice"}
+        "choose.py", by=f"{SCORE},memory", **{f"t.{SCORE}": "1.55", "w.memory": "0", "a.bits": "8", "choose": "choice"}
     )
     assert not app.exception
-    assert "memory at 8 bits, weight 0 %" in app.dataframe[0].value.columns
+    matrix = next(one.value for one in app.dataframe if "memory at 8 bits, weight 0 %" in one.value.columns)
     (left,) = [one.label for one in app.expander if "Left out" in one.label]
-    assert app.dataframe[0].value.shape[0] == sum(bits <= 1.55 for bits in BITS)
+    assert matrix.shape[0] == sum(bits <= 1.55 for bits in BITS)
     assert "All of these models are alike in: " not in texts(app), "memory weighs nothing"
     assert left == f"Left out: {sum(bits > 1.55 for bits in BITS)} models"
 
@@ -103,9 +103,18 @@ def test_two_models_are_held_against_each_other_on_the_text_that_both_have_read(
     add_run(path, make_profile("01900000-0000-7000-8000-000000000093", model=toy, corpus=later, bits_per_byte=0.5))
     assert "made-up-big leads" in headline(opened("choose.py", **chosen)), "another text of the toy is no comparison"
     none = {"group": "any", "among": "made-up/encoder@1,made-up/toy@1"}
-    for language, told in (("en", "These models share no score"), ("ja", "共通のスコアも")):
+    for language, told in (("en", "No choice"), ("ja", "選べません")):
         alone = opened("choose.py", lang=language, **none)
-        assert not alone.exception and told in alone.info[0].value and alone.multiselect(key="view.by").value == []
+        assert not alone.exception and told in headline(alone) and alone.multiselect(key="view.by").value == []
+
+
+def test_a_use_class_in_which_an_answer_can_do_harm_changes_the_answer_and_names_what_is_untested(path: Path) -> None:
+    app = opened("choose.py", use="safety_critical")
+    assert "leads" in headline(app) and ":material/check_circle:" not in headline(app)
+    assert "Untested: how often an answer does harm" in texts(app).replace("\\", "")
+    assert not [one for one in app.slider if "parameters" in one.key], "size chooses nothing there"
+    app.selectbox(key="view.use").select("general").run()
+    assert "Untested" not in texts(app)
 
 
 @pytest.mark.parametrize(
@@ -119,17 +128,17 @@ def test_a_link_with_nonsense_falls_back(asked: dict[str, str], path: Path) -> N
 
 def test_each_section_draws_its_pictures_before_its_table(path: Path) -> None:
     for section, n in (("choice", 2), ("cost", 1), ("tasks", 1)):
-        app = opened("choose.py", decide=section)
+        app = opened("choose.py", choose=section)
         assert not app.exception, section
         assert len(figures(app)) == n, section
-    assert "whether their order holds is not known" in texts(opened("choose.py", decide="elsewhere"))
+    assert "whether their order holds is not known" in texts(opened("choose.py", choose="elsewhere"))
 
 
 def test_a_price_is_told_once_the_machine_has_one(path: Path) -> None:
-    app = opened("choose.py", decide="cost")
+    app = opened("choose.py", choose="cost")
     assert "No price is told" in texts(app)
     reference = Warehouse(path).read("SELECT reference FROM models LIMIT 1").item()
-    priced = opened("choose.py", decide="cost", speeds=f"{reference}~2000", **{"a.price_per_hour": "2"})
+    priced = opened("choose.py", choose="cost", speeds=f"{reference}~2000", **{"a.price_per_hour": "2"})
     assert not priced.exception and len(figures(priced)) == 2 and "No price is told" not in texts(priced)
 
 
@@ -146,7 +155,7 @@ def test_below_ten_models_the_dimension_weighs_nothing_and_says_why(
 
 
 def test_a_rule_is_saved_applied_and_told_to_be_right(path: Path) -> None:
-    app = opened("choose.py", decide="rules")
+    app = opened("choose.py", choose="rules")
     assert "No rule is saved yet" in texts(app)
     app.text_input(key="rule name").set_value("Few bits").run()
     next(one for one in app.button if one.label == "Save as a rule").click().run()

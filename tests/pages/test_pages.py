@@ -11,7 +11,6 @@ from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
-import lxml.html
 import polars as pl
 import pytest
 import streamlit as st
@@ -80,8 +79,8 @@ def test_a_page_opened_cold_draws_the_whole_frame(page: str, filled: Path, monke
         ("start.py", {}, 2),
         ("compare.py", {}, 3),  # and the blocks behind differences
         ("share.py", {}, 2),
-        ("choose.py", {"choose": "ranking"}, 3),
-        ("choose.py", {}, 3),
+        ("choose.py", {"choose": "ranking"}, 4),
+        ("choose.py", {}, 4),
     ],
 )
 def test_a_page_opens_the_warehouse_for_its_lists_and_for_what_was_chosen(
@@ -126,41 +125,25 @@ def test_a_link_with_unknown_values_falls_back_without_an_error(filled: Path, mo
 
 
 def table_of(app: AppTest) -> pl.DataFrame:
-    """The table of the ranking as its reader sees it; of a cell with a reason on hover, `hint of` its column holds it."""
-    found = [one.proto.body for one in app.get("html") if "<table" in one.proto.body]
+    """The table of the models that can be chosen, as its reader sees it."""
+    found = [one.value for one in app.dataframe if "Working dimension" in one.value.columns]
     if not found:
         return pl.DataFrame({"Model": []}, schema={"Model": pl.String})
-    page = lxml.html.fromstring(found[0].partition("</style>")[2])
-    head = [cell.text_content() for cell in page.iter("th")]
-    rows = []
-    for row in page.find(".//tbody"):
-        cells = dict(zip(head, (cell.text_content() for cell in row), strict=True))
-        hints = {
-            f"hint of {name}": next((one.get("title") for one in cell.iter() if one.get("title")), "")
-            for name, cell in zip(head, row, strict=True)
-        }
-        rows.append(cells | hints)
-    return pl.DataFrame(rows)
+    return pl.from_pandas(found[0])
 
 
 def test_ranking_begins_with_the_answer_and_shows_one_group(filled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORKDIM_WAREHOUSE", str(filled))
-    app = opened("choose.py", choose="ranking", sort="name")
+    app = opened("choose.py", choose="ranking")
     assert not app.exception and not app.error
-    assert (
-        app.markdown[0]
-        .value.replace("\\", "")
-        .startswith("#### :material/help: Cannot tell whether largest inner dimension and score in ")
-    )
-    shown = table_of(app)
+    assert app.markdown[0].value.startswith("#### "), "the choice"
+    assert "Cannot tell whether largest inner dimension and score in " in texts(app).replace("\\", "")
+    shown = table_of(app).sort("Model")
     assert shown["Model"].to_list() == ["made-up-big", "made-up-small"] and "no coefficient, n = 1;" in texts(app)
-    scores = dict(zip(shown["Model"], shown["hint of " + shown.columns[6]], strict=True))
+    scores = dict(zip(shown["Model"], shown["Whose score"], strict=True))
     assert scores["made-up-small"].startswith("base model SmolLM2-135M")
     assert scores["made-up-big"].startswith("this model")
-    assert shown["hint of Verdicts"][0] == (
-        "rises inside: depends (goes with dominant directions); falls towards the end: holds"
-    )
-    assert shown["hint of Interval"].to_list() == ["100 [90.0, 110]", "80.0 [72.0, 88.0]"]
+    assert shown["Largest inner dimension"].to_list() == [100.0, 80.0]
     assert "Not counted, because only their base model has the score: 1." in texts(app).replace("\\", "")
     assert "Scores from " in texts(app) and "No order by dimension is better" in texts(app)
     (others,) = [one for one in app.expander if "cannot be compared" in one.label]
@@ -409,9 +392,9 @@ def test_models_with_other_tokenizers_meet_on_the_words_of_the_text(
     add_run(path, make_profile(RUN_IDS[0][:-2] + "91", model=model))
     monkeypatch.setenv("WORKDIM_WAREHOUSE", str(path))
     assert "made-up-other" not in table_of(opened("choose.py", choose="ranking"))["Model"].to_list()
-    shown = table_of(opened("choose.py", choose="ranking", points="one_per_word", columns="shift,rank", sort="name"))
+    shown = table_of(opened("choose.py", choose="ranking", points="one_per_word")).sort("Model")
     assert shown["Model"].to_list() == ["made-up-big", "made-up-other", "made-up-small"]
-    assert shown["Against one per type"][0] == "+5.0% (100)" and shown["Largest inner dimension"][0] == "105"
+    assert shown["One per type"][0] == 100.0 and shown["Largest inner dimension"][0] == 105.0
     app = opened("choose.py", choose="ranking", points="one_per_word")
     assert "one per word" in figures(app)[0]["layout"]["xaxis"]["title"]["text"]
     assert figures(app)[0]["data"][0]["x"] == [105.0], "the picture stands on words as the table does"
@@ -432,9 +415,9 @@ def test_a_group_without_common_words_is_told_and_no_other_one_stands_under_its_
     assert table_of(app)["Model"].to_list() == ["made-up-big"]
     app = app.selectbox(key="view.points").select("one per word").run()
     assert not app.exception and "No two models of this group were measured on the same words" in app.warning[0].value
-    assert table_of(app)["Model"].to_list() == ["made-up-big", "made-up-other", "made-up-small"]
+    assert sorted(table_of(app)["Model"]) == ["made-up-big", "made-up-other", "made-up-small"]
     assert not [box for box in app.selectbox if box.key == "view.group" and "made-up-other" in box.options[box.index]]
-    for section in ("ranking", "decide"):
+    for section in ("ranking", "choice"):
         asked = opened("choose.py", choose=section, group="nonsense")
         assert "nonsense. Shown" in asked.warning[0].value.replace("\\", ""), section
     decided = opened("choose.py", points="one_per_word")

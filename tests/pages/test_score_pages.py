@@ -35,7 +35,7 @@ def warehouse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Warehouse:
 
 
 def handed_over(*files: tuple[str, str], **asked: str) -> AppTest:
-    app = opened("choose.py", choose="scores", **asked)
+    app = opened("choose.py", choose="scores", scores="import", **asked)
     return app.file_uploader[0].set_value([(name, text.encode(), "text/csv") for name, text in files]).run()
 
 
@@ -85,7 +85,7 @@ def test_duplicates_and_contradictions_are_told_and_can_be_looked_at_alone(wareh
 
 
 @pytest.mark.parametrize("language", ["en", "ja"])
-@pytest.mark.parametrize("section", ["import", "files", "names", "conflicts", "pairs"])
+@pytest.mark.parametrize("section", ["all", "import", "files", "names", "conflicts", "pairs"])
 def test_every_section_draws_with_hostile_names(warehouse: Warehouse, section: str, language: str) -> None:
     samples = [*answers(HOSTILE, {"q1": 1, "q2": 0}), *answers("made-up__small", {"q1": 0, "q2": 0})]
     file = score_file(
@@ -135,7 +135,7 @@ def test_names_as_screens_show_them_are_matched_and_lead_to_the_ranking(warehous
     address = dict(parse_qsl(link.proto.query_string))
     ranking = opened("choose.py", **address)
     assert not ranking.exception and ranking.selectbox(key=url_state.key("score")).value == address["score"]
-    assert "Rank by score (no error known)" in "".join(one.proto.body for one in ranking.get("html"))
+    assert "Rank by score (no error known)" in table_of(ranking).columns
 
 
 def test_a_file_of_unknown_models_says_that_no_ranking_shows_it(warehouse: Warehouse) -> None:
@@ -176,6 +176,18 @@ def test_the_table_of_names_is_edited_as_a_whole_or_not_at_all(warehouse: Wareho
     app = edited({name: "three", model: "o/three"}, {})
     assert not app.error and not app.exception
     assert dict(list_aliases(warehouse).select("alias", "reference").rows()) == {"one": "o/other", "three": "o/three"}
+
+
+def test_every_score_is_found_by_words_and_benchmark(warehouse: Warehouse) -> None:
+    score_imports.store_import(warehouse, score_file(score("o/mine", 61.0), score("o/other", 40.0, benchmark="piqa")))
+    app = opened("choose.py", choose="scores")
+    n_all = len(app.dataframe[0].value)
+    assert n_all > 2
+    app.text_input(key="view.words").set_value("o/ PIQA").run()
+    assert app.dataframe[0].value["Model"].to_list() == ["o/other"]
+    app.text_input(key="view.words").set_value("").run()
+    app.multiselect(key="view.of").set_value(["piqa"]).run()
+    assert 0 < len(app.dataframe[0].value) < n_all and set(app.dataframe[0].value["Benchmark"]) == {"piqa"}
 
 
 def test_a_file_is_removed_after_it_was_confirmed(warehouse: Warehouse) -> None:
@@ -228,7 +240,7 @@ def test_the_ranking_leaves_partial_runs_out_until_asked(warehouse: Warehouse) -
     app.selectbox(key="view.score").select(asked).run()
     assert not app.exception
     shown = table_of(app)
-    assert "partial run, 100 questions" in "".join(shown[f"hint of {shown.columns[6]}"])
+    assert "partial run, 100 questions" in "".join(shown["Whose score"].drop_nulls())
     assert "partial run" in str(figures(app)[0]["data"])
 
 

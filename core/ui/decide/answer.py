@@ -1,4 +1,4 @@
-"""The answer of the screen Decide, and its sections The choice and Memory and cost."""
+"""The answer of the page Choose, and its sections Criteria and weights, and Memory and cost."""
 
 from __future__ import annotations
 
@@ -15,40 +15,35 @@ from core.analysis.ranking import natural_sort_key
 from core.figures import decisions as decision_figures
 from core.figures.chart_figure import bars_figure
 from core.locale import _
-from core.pilots.rule import DIMENSIONS, Assumptions
-from core.ui import inputs, pictures, reads, tables, url_state
+from core.pilots.rule import Assumptions
+from core.ui import inputs, pictures, tables, url_state
 from core.ui.decide.choices import ASSUMPTION_UNITS, NUMBER_LIMITS, DecisionView
 from core.ui.markdown import escape
-from core.wording import answers as answer_wording
 from core.wording import decisions as decision_wording
 from core.wording.decisions import value_text
 
 ICONS = {
-    "chosen": ":material/check_circle:",
+    "choice": ":material/check_circle:",
     "leads": ":material/trending_up:",
     "cannot_tell": ":material/help:",
     "no_choice": ":material/block:",
-    "none": ":material/block:",
 }
-"""Icons by the standing of a decision: the tick only where the first place holds within the errors."""
+"""Icons by the word of an answer: the tick only where the first place holds within the errors."""
 
 
 def show_answer(view: DecisionView) -> None:
-    """Draw the sentence of the decision, and what limits it."""
-    if view.decision is None:
+    """Draw which model to pilot, what is missing and what is untested; what limits it on hover."""
+    if view.answer is None:
         st.info(escape(view.message), icon=":material/help:")
         return
-    st.markdown(
-        f"#### {ICONS[view.decision.standing]} {escape(decision_wording.decision_text(view.decision, view.assumptions.bits))}"
-    )
-    lines = decision_wording.note_lines(view.decision)
-    weighs_dimension = any(one.criterion.of in DIMENSIONS and not one.muted_reason for one in view.decision.criteria)
-    if view.task is not None and weighs_dimension:
-        lines = [*lines, answer_wording.answer_text(reads.relation(view.question.with_score(view.task)))]
+    text = decision_wording.pilot_text(view.answer, view.assumptions.bits)
+    notes = decision_wording.note_lines(view.decision) if view.decision else []
     if view.rule:
-        other_task = decision_wording.other_task_text(view.rule.rule, view.task)
-        lines = [other_task or "", *lines, decision_wording.rule_text(view.rule.rule)]
-    for line in filter(None, lines):
+        notes = [decision_wording.other_task_text(view.rule.rule, view.task) or "", *notes]
+        notes.append(decision_wording.rule_text(view.rule.rule))
+    help_ = "  \n".join(escape(line) for line in notes if line)
+    st.markdown(f"#### {ICONS[view.answer.word]} {escape(text)}", help=help_ or None)
+    for line in [*decision_wording.untested_lines(view.answer), *decision_wording.missing_lines(view.answer)]:
         st.caption(escape(line))
 
 
@@ -63,11 +58,10 @@ def show_choice(view: DecisionView) -> None:
             st.subheader(_("What a change of weight would choose"))
             bars = decision_figures.weight_bars(decision, view.assumptions.bits)
             pictures.plot(bars_figure(bars, 46), "weights")
-        st.subheader(_("The models, by their weighted mean"))
+        st.subheader(_("What each value counts"))
         rows = _decision_table(view, decision)
         ids = tables.of(decision.candidates, {"run_id": attrgetter("run_id"), "model_id": attrgetter("model_id")})
-        selected = tables.show(rows, "matrix", on_select="rerun", selection_mode="multi-row")
-        tables.show_comparison_button(ids, selected, "matrix")
+        tables.show(rows, "matrix")
         st.caption(decision_wording.normalisation_text())
         table = pl.concat([ids, rows], how="horizontal")
         tables.show_download(table, "workdim_decision.csv", _("Download (CSV)"))

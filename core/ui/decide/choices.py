@@ -1,4 +1,4 @@
-"""The choices of the screen Decide: models, rule or criteria with weights and thresholds, assumptions of cost."""
+"""The choices of the page Choose: models, rule or criteria with weights and thresholds, use class, assumptions of cost."""
 
 from __future__ import annotations
 
@@ -22,10 +22,12 @@ from core.pilots.pilot import USE_CLASSES
 from core.pilots.registration import RegisteredPilot
 from core.pilots.rule import Assumptions, Direction, SavedRule, TaskName
 from core.questions import choice as choice_question
+from core.questions.choice import PilotChoice
 from core.questions.ranking_question import RankingQuestion
 from core.ui import inputs, reads, url_state
 from core.ui.markdown import escape
-from core.ui.ranking.choices import ANSWERED, ANY, choose_cloud, choose_group, group_names, named_group, offered_groups
+from core.ui.ranking import choices as ranking_choices
+from core.ui.ranking.choices import RankingView
 from core.wording import decisions as decision_wording
 
 STATED = "own"
@@ -46,9 +48,9 @@ class DecisionView:
     criteria: list[ResolvedCriterion]
     task: Mapping[str, Any] | None
     """The benchmark whose scores are a criterion; None without one."""
-    decision: Decision | None
+    answer: PilotChoice | None
     message: str
-    """Why nothing can be chosen; empty where there is a decision."""
+    """Why nothing can be chosen; empty where there is an answer."""
     assumptions: Assumptions
     use_class: str
     rule: SavedRule | None
@@ -59,61 +61,80 @@ class DecisionView:
     """The question of the relation of dimension and score, for each task."""
 
     @property
+    def decision(self) -> Decision | None:
+        return self.answer.choice.decision if self.answer and self.answer.choice else None
+
+    @property
     def n_points(self) -> tuple[int, int]:
         """The fewest and the most points of the models' clouds; zeros where none is known."""
         known = self.context.runs["n_points"].drop_nulls()
         return (0, 0) if known.is_empty() else (int(known.min()), int(known.max()))  # type: ignore[arg-type]
 
 
-def choose_view(pilot: RegisteredPilot | None) -> DecisionView:
-    """Draw all choices of the page; returns what they select, with the decision."""
+def choose_view(pilot: RegisteredPilot | None) -> tuple[RankingView, DecisionView]:
+    """Draw all choices of the page; returns the models that they select, and the decision among them."""
     with url_state.batched():
         above = st.container()
         with st.container(horizontal=True, vertical_alignment="bottom"):
-            question, runs, comparable = _choose_models(pilot, above)
-            rules, speeds = reads.lists().rules, reads.speeds(runs["run_id"].to_list())
+            in_sight = st.container(horizontal=True, vertical_alignment="bottom", width="content")
+            by = st.popover(_("Criteria"), icon=":material/balance:")
+            settings = st.popover(_("Settings"), icon=":material/tune:")
+        with in_sight:
+            ranked = ranking_choices.choose_view(pilot, above, settings)
+        runs, comparable = _models(ranked)
+        rules, speeds = reads.lists().rules, reads.speeds(runs["run_id"].to_list())
+        with by:
             rule = _choose_rule(rules, above)
-            assumptions = rule.rule.assumptions if rule else _read_assumptions()
-            context = criteria_analysis.choice_context(
-                runs, reads.evidence().scores, speeds, assumptions, comparable=comparable
-            )
+        assumptions = rule.rule.assumptions if rule else _read_assumptions()
+        scores = reads.evidence().scores
+        context = criteria_analysis.choice_context(runs, scores, speeds, assumptions, comparable=comparable)
+        with by:
             task = _choose_task(context, rule)
+        with in_sight:
             subset = choice_question.one_run_each(_choose_subset(runs))
             use_class = rule.rule.use_class if rule else _choose_use_class(pilot)
-            filtered = inputs.choose_filtered_runs(subset)
-            context = context.restrict_to((subset if filtered.is_empty() else filtered)["run_id"].to_list())
-        criteria = [] if rule else _choose_criteria(context, question, use_class)
-        decision, message = None, ""
-        try:
-            if rule:
-                choice = choice_question.choose_by_rule(context, rule.rule, task_name(task))
-            elif not criteria and not _offered(context, question, use_class)[1]:
-                raise InputError(
-                    "These models share no score, and no text on which their bits per byte compare. Say under Criteria what "
-                    "to choose by."
-                )
-            else:
-                choice = choice_question.choose_by_criteria(context, criteria, use_class)
-            criteria, task, decision = list(choice.criteria), choice.task, choice.decision
-        except InputError as error:
-            message, task = worded(error), task or choice_question.task_of(criteria)
-        return DecisionView(context, criteria, task, decision, message, assumptions, use_class, rule, rules, question)
+        context = context.restrict_to(subset["run_id"].to_list())
+        with by:
+            criteria = [] if rule else _choose_criteria(context, ranked.question, use_class)
+        return ranked, _decide(context, criteria, task, assumptions, use_class, rule, rules, ranked.question)
 
 
-def _choose_models(pilot: RegisteredPilot | None, above: Any) -> tuple[RankingQuestion, pl.DataFrame, bool]:
-    """Return the ranking question, the runs to choose among (those of the ranking by default), and whether their dimensions
-    compare; what the link says wrongly is drawn `above`."""
-    cloud = choose_cloud()
-    population = reads.population(RankingQuestion(pilot=pilot, cloud=cloud))
-    names = group_names(population) | {ANY: _("all models; their dimensions do not compare")}
-    chosen = choose_group(population, names, above)
-    if chosen == ANY:
-        return RankingQuestion(ignores_pilots=True), choice_question.all_models(reads.evidence()), False
-    # Named outright: whatever score is asked for later, it is asked for of these models.
-    key = named_group(population) if chosen == ANSWERED else chosen
-    registered = None if key else population.registration.registered_pilot
-    question = RankingQuestion(pilot=registered or pilot, group=key, cloud=cloud)
-    return question, offered_groups(population)[chosen].rows, True
+def _models(ranked: RankingView) -> tuple[pl.DataFrame, bool]:
+    """The runs to choose among, and whether their dimensions compare."""
+    if ranked.full_answer is None:
+        return choice_question.all_models(reads.evidence()), False
+    group = ranked.full_answer.population.group
+    if group is None:
+        return choice_question.all_models(reads.evidence()), False
+    return group.rows.filter(pl.col("run_id").is_in(ranked.run_ids)), True
+
+
+def _decide(
+    context: ChoiceContext,
+    criteria: list[ResolvedCriterion],
+    task: Mapping[str, Any] | None,
+    assumptions: Assumptions,
+    use_class: str,
+    rule: SavedRule | None,
+    rules: list[SavedRule],
+    question: RankingQuestion,
+) -> DecisionView:
+    """The decision by a rule or by criteria, as the answer that the use class leaves of it."""
+    asked = reads.population(question).benchmark if question.benchmark else None
+    answer, message = None, ""
+    try:
+        if rule:
+            answer = choice_question.judged(
+                choice_question.choose_by_rule(context, rule.rule, task_name(task)), use_class
+            )
+        else:
+            answer = choice_question.choose_pilot(context, criteria, use_class, asked=asked)
+    except InputError as error:
+        message = worded(error)
+    choice = answer.choice if answer else None
+    task = choice.task if choice else task or choice_question.task_of(criteria)
+    criteria = list(choice.criteria) if choice else criteria
+    return DecisionView(context, criteria, task, answer, message, assumptions, use_class, rule, rules, question)
 
 
 def _choose_rule(rules: list[SavedRule], above: Any) -> SavedRule | None:
@@ -176,14 +197,10 @@ def _choose_criteria(context: ChoiceContext, question: RankingQuestion, use_clas
     names = {key: decision_wording.criterion_name(criterion) for key, criterion in available.items()}
     chosen = [available[key] for key in inputs.choose_many(_("Criteria"), names, "by", default, hides_default=True)]
     n = criteria_analysis.count_related_models(context, choice_question.task_of(chosen))
-    with st.container(horizontal=True, gap="medium", vertical_alignment="bottom"):
-        for i, criterion in enumerate(chosen):
-            muted_reason = decision_analysis.muted_reason(criterion, n, use_class, context.comparable)
-            chosen[i] = _choose_weight(criterion, muted_reason)
-        if chosen:
-            with st.popover(_("Thresholds"), icon=":material/horizontal_rule:"):
-                chosen = [_choose_threshold(criterion) for criterion in chosen]
-    return chosen
+    for i, criterion in enumerate(chosen):
+        muted_reason = decision_analysis.muted_reason(criterion, n, use_class, context.comparable)
+        chosen[i] = _choose_weight(criterion, muted_reason)
+    return [_choose_threshold(criterion) for criterion in chosen]
 
 
 def _choose_weight(criterion: ResolvedCriterion, muted_reason: str | None) -> ResolvedCriterion:

@@ -1,4 +1,4 @@
-"""The answer of the screen Ranking: its sentence, its figure, its sources, and groups and claims to compare with."""
+"""Whether dimension and score go together, on the page Choose: sentence, figure, sources, other groups, what is published."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from core.questions.ranking_answer import Answer
 from core.questions.ranking_question import BY_TYPE, RankingQuestion
 from core.records import LOCAL
 from core.registry.published import CLAIMS
-from core.ui import inputs, pictures, reads, tables
+from core.ui import inputs, pictures, pilot_filter, reads, tables
 from core.ui.markdown import escape
 from core.ui.ranking.choices import RankingView
 from core.wording import answers as answer_wording
@@ -36,50 +36,49 @@ ICONS = {
 }
 """Icons by the word of an answer."""
 MAX_GROUPS = 6
-MAX_NOTES = 1
-"""Notes beneath an answer, besides the expectation in its help mark; the others stand with the details."""
 MAX_PREFILLED = 25
 """Models in a link to the screen Measure models."""
 
 
-def page_answer(pilot: RegisteredPilot | None) -> Answer:
-    """The answer of `workdim rank`: for the chosen pilot, else for the newest one with an expectation."""
-    return reads.answer(RankingQuestion(pilot=pilot))
+def show_headline(view: RankingView) -> None:
+    """Draw in one line whether dimension and score go together; nothing where the models do not compare."""
+    if view.answer is not None and view.answer.group is not None:
+        st.caption(f"{ICONS[view.answer.word]} {escape(answer_wording.headline_text(view.answer))}")
 
 
-def show_answer(answer: Answer, *, hides_notes: bool = False) -> None:
-    """Draw the sentence of an answer, notes beneath it, and in an expander the coefficients.
-
-    `hides_notes`: all notes go into the expander, since another sentence follows.
-    """
-    expected, *notes = answer_wording.note_lines(answer)
-    st.markdown(f"#### {ICONS[answer.word]} {escape(answer_wording.answer_text(answer))}", help=escape(expected))
-    n_shown = 0 if hides_notes else MAX_NOTES
-    lines = [answer_wording.exploratory_text(answer.registration), *notes[:n_shown]] if n_shown else []
-    if any(lines):
+def show(view: RankingView, pilot: RegisteredPilot | None) -> None:
+    """Draw what is known of dimension and score: notes, figure, coefficients, other groups, what is published."""
+    answer = view.answer
+    if answer is None:
+        st.info(_("The dimensions of these models do not compare: choose a group of models above."))
+        return
+    if pilot is None:
+        pilot_filter.show_forbidden(answer.registration.pilot)
+    registered = reads.answer(RankingQuestion(pilot=pilot))  # what was asked is answered, whatever is looked at
+    told = [registered, answer] if _text(registered) != _text(answer) else [answer]
+    for one in told:
+        st.markdown(f"**{ICONS[one.word]} {escape(_text(one))}**")
+        lines = (answer_wording.exploratory_text(one.registration), *answer_wording.note_lines(one))
         st.caption("  \n".join(escape(line) for line in lines if line))
-    details = [expected, *notes[n_shown:], *answer_wording.detail_lines(answer)]
+    _show_figure(answer)
     with st.expander(_("Coefficients, controls for size, and what single models carry")):
-        st.markdown("\n".join(f"- {escape(line)}" for line in details))
+        st.markdown("\n".join(f"- {escape(line)}" for line in answer_wording.detail_lines(answer)))
+    for note in source_texts(answer.population.rows):
+        st.caption(note)
+    if view.full_answer is not None:
+        _show_other_groups(view.full_answer)
+    _show_published(answer)
 
 
-def show_different_answer(view: RankingView, page_answer: Answer) -> None:
-    """Draw the answer to the reader's choices, with the notes not shown yet; nothing where it is that of the page."""
-    if not view.is_different:
-        return
-    shown_notes = answer_wording.note_lines(page_answer)
-    notes = "  \n".join(escape(line) for line in answer_wording.note_lines(view.answer) if line not in shown_notes)
-    st.markdown(f"**{escape(answer_wording.answer_text(view.answer))}**", help=notes or None)
-    if caution := answer_wording.exploratory_text(view.answer.registration):
-        st.caption(escape(caution))
+_text = answer_wording.answer_text
 
 
-def show_figure(view: RankingView) -> None:
+def _show_figure(answer: Answer) -> None:
     """Draw the dimensions of the models against their scores."""
-    if view.answer.group is None:
-        st.info(_nothing_text(view))
+    if answer.group is None:
+        st.info(_nothing_text(answer))
         return
-    chart = relation_chart(view.answer, view.pinned)
+    chart = relation_chart(answer)
     if chart is None:
         st.caption(_("No model here has this score."))
         return
@@ -87,15 +86,15 @@ def show_figure(view: RankingView) -> None:
     st.markdown(wording.scatter_caution_text())
 
 
-def _nothing_text(view: RankingView) -> str:
+def _nothing_text(answer: Answer) -> str:
     """Why no two models can be compared."""
-    population = view.answer.population
+    population = answer.population
     if population.vetoed.height and reads.population(replace(population.asked, include_vetoed=True)).group is not None:
         return _(
             "Only with the runs that a check vetoes is there something to compare; the switch above takes them in."
         )
     if population.asked.cloud == BY_TYPE:
-        return answer_wording.answer_text(view.answer)
+        return answer_wording.answer_text(answer)
     runs = reads.evidence().runs.filter(pl.col("words_hash").is_not_null())
     if _any_share(runs, WORD_KEYS):
         return _(
@@ -116,12 +115,6 @@ def _nothing_text(view: RankingView) -> str:
 def _any_share(runs: pl.DataFrame, columns: Sequence[str]) -> bool:
     """Whether two models agree in all of these columns."""
     return (runs.group_by(columns).agg(pl.col("model_id").n_unique())["model_id"] > 1).any()
-
-
-def show_sources(answer: Answer) -> None:
-    """Draw the sources of the scores."""
-    for note in source_texts(answer.population.rows):
-        st.caption(note)
 
 
 def source_texts(rows: pl.DataFrame) -> list[str]:
@@ -147,7 +140,7 @@ def _day_text(as_of: str | None) -> str:
         return as_of or "–"
 
 
-def show_other_groups(answer: Answer) -> None:
+def _show_other_groups(answer: Answer) -> None:
     """Draw the groups that cannot be compared with the one shown: why, and what would change that."""
     others = answer.population.others
     if not others or answer.group is None:
@@ -191,7 +184,7 @@ def _measure_params(other: OtherGroup, answer: Answer) -> dict[str, str]:
     }
 
 
-def show_published(answer: Answer) -> None:
+def _show_published(answer: Answer) -> None:
     """Draw the table of published claims, after a row with the answer of this page."""
     evidence = {"opening": _("abstract or opening"), "second hand": _("second hand")}
     here = (

@@ -1,4 +1,4 @@
-"""The choices of the screen Ranking: models, score and dimension, filters, order, columns."""
+"""The choices of the page Choose that select models: group and score in sight, dimension, points and filters as settings."""
 
 from __future__ import annotations
 
@@ -26,14 +26,13 @@ from core.ui import inputs, notices, reads, url_state
 from core.ui.markdown import escape
 from core.wording import answers as answer_wording
 from core.wording import provenance
-from core.wording.labels import run_labels
 from core.wording.scores import row_benchmark_name
 from core.wording.verdicts import specification_name
 
 ANSWERED, COMPARABLE = "asked", "all"
 """In place of the key of a group: the models of the page's answer; all models that can be compared with them."""
 ANY = "any"
-"""In place of the key of a group, on the screen Decide: all models, whatever they were measured on."""
+"""In place of the key of a group, all models, whatever they were measured on."""
 SIZES = ("< 0.1", "0.1–1", "1–10", "> 10")
 """Classes of parameters, in billions."""
 NOT_INSTRUCT = "base"
@@ -42,56 +41,49 @@ _MAX_NAMED = 12
 
 @dataclass(frozen=True)
 class RankingView:
-    """What the choices of the reader select."""
+    """The models that the choices of the reader select, with what is known of dimension and score."""
 
-    answer: Answer
-    """About the models that pass the filters."""
-    full_answer: Answer
+    question: RankingQuestion
+    """What is asked of these models; a decision asks it for each task."""
+    answer: Answer | None = None
+    """About the models that pass the filters; None where all models are chosen from, whose dimensions do not compare."""
+    full_answer: Answer | None = None
     """About all models of the group: filters do not change ranks."""
-    pinned: tuple[str, ...]
-    """Ids of the runs that stay on top of the table."""
-    order: str
-    is_different: bool
-    """Whether the answer differs from that on top of the page."""
 
     @property
-    def rows(self) -> pl.DataFrame:
-        return self.answer.population.rows
+    def run_ids(self) -> list[str]:
+        """The runs of the models that pass the filters."""
+        return [] if self.answer is None else self.answer.population.rows["run_id"].to_list()
 
 
-def choose_view(page_answer: Answer, pilot: RegisteredPilot | None) -> tuple[RankingView, list[str]]:
-    """Draw all choices of the page; returns what they select, and the columns of the table.
+def choose_view(pilot: RegisteredPilot | None, above: Any, settings: Any) -> RankingView:
+    """Draw group and score, and in the container `settings` the other choices; returns what they select.
 
-    `page_answer` is the answer on top of the page.
+    What the link says wrongly is drawn `above`.
     """
-    with url_state.batched():
-        warnings = st.container()
-        above, below = (st.container(horizontal=True, vertical_alignment="bottom") for _row in range(2))
-        with above:
-            cloud = choose_cloud()
-            grouped = reads.population(RankingQuestion(pilot=pilot, cloud=cloud))
-            names = group_names(grouped)
-            if names and grouped.pilot is not None:
-                names = {ANSWERED: names[ANSWERED], COMPARABLE: _("all that can be compared")} | names
-            group = choose_group(grouped, names, warnings)
-            key = None if group in (ANSWERED, COMPARABLE) else group
-            question = RankingQuestion(pilot=pilot, cloud=cloud, group=key, ignores_pilots=group == COMPARABLE)
-            question = replace(question, include_vetoed=_choose_vetoed(page_answer))
-            question = replace(question, include_partial=_choose_partial(reads.population(question).n_partial))
-            question = _choose_score(
-                question, reads.population(question), pilot or page_answer.registration.registered_pilot
-            )
-            if group == ANSWERED and question != grouped.asked:  # named, it stays the one compared
-                question = replace(question, group=named_group(grouped))
-        with below:
-            question = _choose_dimension(question)
-            population = reads.population(question)
-            rows, specification = _choose_filters(population)
-            order, pinned = _choose_order(population), _choose_pinned(population)
-            with st.popover(_("Columns"), icon=":material/view_column:"):
-                columns = inputs.choose_many(
-                    _("Columns"), column_names(), "columns", DEFAULT_COLUMNS, hides_default=True
-                )
+    with settings:
+        cloud = choose_cloud()
+    grouped = reads.population(RankingQuestion(pilot=pilot, cloud=cloud))
+    names = group_names(grouped)
+    if names and grouped.pilot is not None:
+        names = {ANSWERED: names[ANSWERED], COMPARABLE: _("all that can be compared")} | names
+    if names:
+        names |= {ANY: _("all models; their dimensions do not compare")}
+    group = choose_group(grouped, names, above)
+    if group == ANY:
+        return RankingView(RankingQuestion(ignores_pilots=True))
+    key = None if group in (ANSWERED, COMPARABLE) else group
+    question = RankingQuestion(pilot=pilot, cloud=cloud, group=key, ignores_pilots=group == COMPARABLE)
+    with settings:
+        question = replace(question, include_vetoed=_choose_vetoed(grouped))
+        question = replace(question, include_partial=_choose_partial(reads.population(question).n_partial))
+    question = _choose_score(question, reads.population(question), pilot or grouped.registration.registered_pilot)
+    if group == ANSWERED and question != grouped.asked:  # named, it stays the one compared
+        question = replace(question, group=named_group(grouped))
+    with settings:
+        question = _choose_dimension(question)
+        population = reads.population(question)
+        rows, specification = _choose_filters(population)
     full_answer = reads.answer(question)
     is_reference = specification == REFERENCE or population.group is None
     if not is_reference:
@@ -101,8 +93,7 @@ def choose_view(page_answer: Answer, pilot: RegisteredPilot | None) -> tuple[Ran
     filtered, answer = population.narrowed(rows["run_id"]), full_answer
     if filtered is not population:
         answer = reads.answer_about(filtered, full_answer, is_of_summaries=is_reference, is_brief=True)
-    is_different = answer_wording.answer_text(answer) != answer_wording.answer_text(page_answer)
-    return RankingView(answer, full_answer, tuple(pinned), order, is_different), columns
+    return RankingView(question, answer, full_answer)
 
 
 def choose_group(population: Population, names: Mapping[str, str], above: Any) -> str:
@@ -183,13 +174,13 @@ def choose_cloud() -> str:
     return inputs.choose_from_list(_("Points"), ways, "points", help=help_, width=200)
 
 
-def _choose_vetoed(page_answer: Answer) -> bool:
+def _choose_vetoed(grouped: Population) -> bool:
     """Return whether runs vetoed by a check are included; the help of the switch names them with their checks."""
-    vetoes = notices.veto_texts(page_answer.population.vetoed.head(_MAX_NAMED))
+    vetoes = notices.veto_texts(grouped.vetoed.head(_MAX_NAMED))
     if not vetoes:
         return False
     help_ = _("Vetoed by a check: {runs}. Their numbers may describe the sample and not the model.")
-    label = _("With vetoed runs ‡ ({n})").format(n=page_answer.population.vetoed.height)
+    label = _("With vetoed runs ‡ ({n})").format(n=grouped.vetoed.height)
     return inputs.choose_yes_no(label, "vetoed", default=False, help=help_.format(runs=escape(_("; ").join(vetoes))))
 
 
@@ -262,18 +253,17 @@ def _choose_filters(population: Population) -> tuple[pl.DataFrame, Specification
         ),
         ("checks", "worst_check", _("Checks"), "outcome", ("veto", "warn", "pass")),
     ]
-    with st.popover(_("Filters"), icon=":material/filter_alt:"):
-        for name, column, label, kind, order in filters:
-            places = {value: place for place, value in enumerate(order)}
-            values = sorted(rows[column].drop_nulls().unique(), key=lambda key: (places.get(key, len(places)), key))
-            if len(values) > 1:
-                chosen = inputs.choose_many(label, wording.names(kind, values), name, placeholder=_("all"))
-                rows = rows.filter(pl.col(column).is_in(chosen)) if chosen else rows
-        tags = sorted({tag for tags in rows["tags"] for tag in tags})
-        if tags:
-            chosen = inputs.choose_many(_("Tag"), tags, "tag", placeholder=_("all"))
-            rows = rows.filter(pl.col("tags").list.set_intersection(chosen).list.len() > 0) if chosen else rows
-        specification = _choose_specification(population)
+    for name, column, label, kind, order in filters:
+        places = {value: place for place, value in enumerate(order)}
+        values = sorted(rows[column].drop_nulls().unique(), key=lambda key: (places.get(key, len(places)), key))
+        if len(values) > 1:
+            chosen = inputs.choose_many(label, wording.names(kind, values), name, placeholder=_("all"))
+            rows = rows.filter(pl.col(column).is_in(chosen)) if chosen else rows
+    tags = sorted({tag for tags in rows["tags"] for tag in tags})
+    if tags:
+        chosen = inputs.choose_many(_("Tag"), tags, "tag", placeholder=_("all"))
+        rows = rows.filter(pl.col("tags").list.set_intersection(chosen).list.len() > 0) if chosen else rows
+    specification = _choose_specification(population)
     if (total := population.rows.height) > rows.height:
         n = rows.height
         st.caption(
@@ -298,49 +288,3 @@ def _choose_specification(population: Population) -> Specification:
     names = {key: specification_name(vars(one)) for key, one in by_key.items()}
     label = _("Specification of the largest inner dimension")
     return by_key[inputs.choose_from_list(label, names, "specification", specification_key(REFERENCE))]
-
-
-def _choose_order(population: Population) -> str:
-    """Return the column to sort by; the default is the name where a pilot's use class forbids to recommend by order."""
-    orders = {
-        "rank": _("dimension"),
-        "name": _("name"),
-        "score": _("score"),
-        "final_dimension_pre_norm": _("final dimension"),
-        "parameters": _("parameters"),
-    }
-    default = "name" if population.pilot and population.pilot.is_cautious else "rank"
-    return inputs.choose_from_list(_("Sort by"), orders, "sort", default, width=160)
-
-
-def _choose_pinned(population: Population) -> list[str]:
-    """Return the ids of models to keep on top of the table and highlight in the figure."""
-    labels = run_labels(population.rows)
-    if len(labels) < 2:
-        return []
-    return inputs.choose_many(_("Pinned"), labels, "pins", placeholder=_("no model"), width=220)
-
-
-DEFAULT_COLUMNS = ("rank", "interval", "end", "verdict", "score", "score_rank", "parameters", "licence", "tags")
-
-
-def column_names() -> dict[str, str]:
-    """Titles of the optional columns of the table, in its order."""
-    return {
-        "rank": _("Rank by dimension"),
-        "interval": _("Interval"),
-        "end": _("Final dimension"),
-        "verdict": _("Verdicts"),
-        "score": _("Score"),
-        "score_rank": _("Rank by score"),
-        "parameters": _("Parameters (millions)"),
-        "licence": _("Licence"),
-        "tags": _("Tags"),
-        "family": _("Family"),
-        "architecture": _("Architecture"),
-        "checks": _("Checks"),
-        "points": _("N (points)"),
-        "text": _("Text"),
-        "measured": _("Measured"),
-        "shift": _("Against one per type"),
-    }

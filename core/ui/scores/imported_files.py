@@ -7,13 +7,52 @@ import streamlit as st
 
 from core import wording
 from core.locale import _
-from core.ui import inputs, language, reads, tables
+from core.ui import inputs, language, reads, tables, url_state
 from core.ui.markdown import escape
 from core.warehouse import score_imports
 from core.warehouse.aliases import set_aliases
 from core.wording import score_files
 
 _ROUND = "scores names round"
+MAX_ROWS = 1_000
+"""Scores drawn; the file holds all that were found."""
+
+
+def show_all() -> None:
+    """Draw every score of the warehouse, searched by words and by benchmark."""
+    rows = reads.all_scores()
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        words = st.text_input(
+            _("Find"), key=url_state.key("words"), placeholder=_("model, benchmark, source"), width=320
+        )
+        benchmarks = rows["benchmark"].unique().sort().to_list()
+        chosen = inputs.choose_many(_("Benchmarks"), benchmarks, "of", placeholder=_("all"), width=320)
+    rows = rows.filter(pl.col("benchmark").is_in(chosen)) if chosen else rows
+    text = pl.concat_str(
+        "repository", "name_in_source", "benchmark", "metric", "source", separator=" ", ignore_nulls=True
+    )
+    for word in words.lower().split():
+        rows = rows.filter(text.str.to_lowercase().str.contains(word, literal=True))
+    st.caption(
+        _("Scores: {n}, the first {shown} drawn.").format(n=f"{rows.height:,}", shown=min(MAX_ROWS, rows.height))
+    )
+    drawn = rows.head(MAX_ROWS)
+    table = {
+        _("Model"): drawn["repository"],
+        _("Benchmark"): drawn["benchmark"],
+        _("Metric"): tables.named(drawn["metric"], wording.metric_name),
+        _("Score"): drawn["value"].round_sig_figs(4),
+        _("Standard error"): drawn["std_error"].cast(pl.Float64).round_sig_figs(2),
+        _("Unit"): tables.named(drawn["unit"], wording.unit_name),
+        _("Shots"): drawn["n_shot"],
+        _("Filter"): tables.named(drawn["filter"], wording.stated_text),
+        _("Suite"): tables.named(drawn["suite"], wording.stated_text),
+        _("Revision"): drawn["revision"],
+        _("Source"): drawn["source"],
+        _("As of"): drawn["as_of"],
+    }
+    tables.show(tables.without_empty(table), "scores all")
+    tables.show_download(rows, "workdim_scores.csv", _("Download these scores (CSV)"))
 
 
 def show() -> None:

@@ -7,6 +7,7 @@ from core.ui.scores import import_form, imported_files, paired_answers
 
 def show() -> None:
     sections = {
+        "all": (_("All scores"), imported_files.show_all),
         "import": (_("Import"), import_form.show),
         "files": (_("Imported files"), imported_files.show),
         "names": (_("Names of models"), imported_files.show_names),
