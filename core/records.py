@@ -197,7 +197,9 @@ class PlanConfig:
             raise InputError("--blocks is how many are to go, from 1 on, not {blocks}.", blocks=self.blocks)
         if self.remove and self.blocks is not None:
             raise InputError("--remove says which blocks go, --blocks how many are to be looked for. Give one of them.")
-        if len({*self.remove}) < len(self.remove) or min(self.remove, default=0) < 0:
+        if twice := sorted({block for block in self.remove if self.remove.count(block) > 1}):
+            raise InputError("--remove names {blocks} twice. Blocks are counted from 0, as on screen.", blocks=twice)
+        if min(self.remove, default=0) < 0:
             raise InputError("--remove takes different numbers of blocks, from 0 on: for example 4,14,17.")
 
     @property

@@ -1,24 +1,30 @@
-"""Healing without training: a least-squares matrix makes up for each gap and is merged into an existing weight.
+"""Repair without training: a least-squares matrix makes up for each gap and is merged into an existing weight.
 
 After the last block before a gap, the residual stream is Y + M, with M the output of that block's MLP. A matrix T is
 fitted so that Y + M T is as close as possible to L, the whole network's state after the gap, each token weighted by
 1 / |L|^2 (ReplaceMe, arXiv 2505.02819, fits at the same place, by cosine). The ridge penalty draws T to the identity, not
 to zero: directions that the text does not determine stay as they were. Gaps are healed in order, each with the earlier
 ones healed, because the output of one is the input of the next.
+
+Where a norm stands between MLP and stream (Gemma) no matrix passes. There the stream after each gap is multiplied by one
+number, the mean over tokens of |L| / |Y + M| (after Prune&Comp, arXiv 2507.18212). Whatever is added later is divided by it
+instead, in the weights of these norms: the next norm sees no difference.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+import math
+from collections.abc import Collection
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.func import functional_call
 
 from core.plans.pricing import ReportPasses
-from core.plans.variants import MLP, WHOLE, Network, States, Variant, output_axis
+from core.plans.variants import ATTENTION, MLP, WHOLE, Network, Scaling, States, Variant, output_axis
 from core.records import stretches
 from core.texts.sample import TokenWindows
 
@@ -37,12 +43,17 @@ class Healing:
     matrices: dict[int, np.ndarray]
     """Block -> matrix that its MLP's output is multiplied with, from the right; (hidden_size, hidden_size) float32"""
     n_tokens: int
+    scales: dict[int, float] = field(default_factory=dict)
+    """Layer at the beginning of a gap -> factor of its states, instead of matrices."""
 
     def variant(self, removed: Collection[int], network: Network) -> Variant:
         """The healed network without these blocks.
 
         In half precision with the weights that are saved: rounded, they predict measurably otherwise than the matrices do.
         """
+        if self.scales:
+            scalings = {layer: Scaling(factor) for layer, factor in self.scales.items()}
+            return Variant(blocks=frozenset(removed), projected=scalings)
         if network.model.dtype != "float32":
             sublayers = {block: network.sublayers[MLP, block] for block in self.matrices}
             merged = {block: _merge(sublayers[block], matrix) for block, matrix in self.matrices.items()}
@@ -64,6 +75,31 @@ def why_no_healing(network: Network, removed: Collection[int], ids: Tensor, n_to
     if n_tokens < LEAST_TOKENS:
         return "short_text"
     return network.why_no_healing(ids, [first - 1 for first, _ in stretches(removed)])
+
+
+@torch.inference_mode()
+def fit_scales(
+    network: Network, windows: TokenWindows, removed: Collection[int], report: ReportPasses = lambda done: None
+) -> Healing:
+    """One factor for each gap that has a block behind it, without position 0, whose norm is its own."""
+    scales: dict[int, float] = {}
+    gaps = [(start, end) for start, end in stretches(removed) if end < network.n_blocks]
+    for gap, (start, end) in enumerate(gaps):
+        so_far, ratios = Healing({}, 0, dict(scales)).variant(removed, network), []
+        with network.hooked():
+            for window in range(len(windows.ids)):
+                ids = torch.from_numpy(windows.ids[window : window + 1]).to(network.model.device)
+                target, current = States(frozenset({end})), States(frozenset({start}))
+                network.states_only(ids, WHOLE, target)
+                network.states_only(ids, so_far, current)
+                norms = [
+                    torch.linalg.vector_norm(state.float(), dim=-1)[:, 1:]
+                    for state in (target.states[end], current.states[start])
+                ]
+                ratios.append(norms[0] / norms[1].clamp(min=1e-12))
+                report((gap + (window + 1) / len(windows.ids)) / len(gaps))
+        scales[start] = float(torch.cat(ratios).mean())
+    return Healing({}, windows.ids.size, scales)
 
 
 @torch.inference_mode()
@@ -133,17 +169,33 @@ class _NormalEquations:
         return float((change * (self.gram @ change)).sum() - 2 * (change * self.cross).sum()) + self.total
 
 
-def merge_into_weights(network: Network, matrices: Mapping[int, Any]) -> dict[str, Tensor]:
+def merge_into_weights(network: Network, healing: Healing, removed: Collection[int]) -> dict[str, Tensor]:
     """Changed weights by their names in the network: with them the network computes what the healed variant does."""
     names = {id(parameter): name for name, parameter in network.model.module.named_parameters()}
     changed = {}
-    for block, matrix in matrices.items():
+    for block in set(range(network.n_blocks)) - set(removed) if healing.scales else ():
+        factor = math.prod(scale for layer, scale in healing.scales.items() if layer <= block)
+        for norm in (network.behind[kind, block] for kind in (ATTENTION, MLP)):
+            changed[names[id(norm.weight)]] = _divided(norm, factor)
+    for block, matrix in healing.matrices.items():
         module = network.sublayers[MLP, block]
         weight, bias = _merge(module, matrix)
         changed[names[id(module.weight)]] = weight
         if bias is not None:
             changed[names[id(module.bias)]] = bias
     return changed
+
+
+@torch.no_grad()
+def _divided(norm: nn.Module, factor: float) -> Tensor:
+    """The weight with which a norm gives its output divided by a factor: some multiply by it, some by 1 plus it."""
+    weight: Tensor = norm.weight.detach()  # type: ignore[operator]
+    states = torch.linspace(-1, 1, len(weight), dtype=weight.dtype, device=weight.device)[None]
+    wanted = norm(states) / factor
+    candidates = (weight / factor, (1 + weight) / factor - 1)
+    return min(
+        candidates, key=lambda new: float((functional_call(norm, {"weight": new}, (states,)) - wanted).abs().max())
+    )
 
 
 def _merge(module: nn.Module, matrix: Any) -> tuple[Tensor, Tensor | None]:

@@ -261,14 +261,16 @@ class _Planner:
     def _fit_healing(self, step: str, blocks: Sequence[int]) -> Healing | str:
         """The repair of a set of blocks, or the reason why there is none."""
         selection = self.held_out.selection
-        if reason := healing.why_no_healing(self.network, blocks, self.first_window, selection.ids.size):
+        reason = healing.why_no_healing(self.network, blocks, self.first_window, selection.ids.size)
+        if reason and reason != "norm_between":
             self.steps.skip(step)
             return reason
+        fit = healing.fit_scales if reason else healing.fit_healing
         fitted: Healing = self.steps.run(
             "heal",
             step,
             selection.ids.size * len(stretches(blocks)),
-            lambda report: healing.fit_healing(self.network, selection, blocks, lambda share: report(2 * share)),
+            lambda report: fit(self.network, selection, blocks, lambda share: report(2 * share)),
         )
         return fitted
 
@@ -469,7 +471,7 @@ class _Planner:
         model, removed, windows = self.network.model, plan.plan.blocks, self.held_out.verification
         with self.steps.track("save", "save", windows.ids.size) as report:
             new = delete_blocks(
-                model, removed, healing.merge_into_weights(self.network, healed.matrices) if healed else None
+                model, removed, healing.merge_into_weights(self.network, healed, removed) if healed else None
             )
             if healed is None:
                 require_same(model, self.network, new, removed, self.first_window)

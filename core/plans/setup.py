@@ -184,7 +184,7 @@ def check_plan(config: PlanConfig, corpus: Corpus, blueprint: Blueprint) -> Plan
         )
     if config.remove and max(config.remove) >= n:
         raise InputError(
-            "{name} has blocks 0 to {last}: there is no block {block} to remove.",
+            "{name} has blocks 0 to {last}, as on screen: there is no block {block} to remove.",
             name=name,
             last=n - 1,
             block=max(config.remove),

@@ -52,6 +52,16 @@ class Projection:
         return torch.where(stay, states, projected)
 
 
+@dataclass(frozen=True)
+class Scaling:
+    """Multiplies all states of a layer."""
+
+    factor: float
+
+    def __call__(self, states: Tensor) -> Tensor:
+        return states * self.factor
+
+
 @dataclass(frozen=True, eq=False)
 class Variant:
     """What a pass leaves out or changes; by default nothing."""
@@ -65,8 +75,8 @@ class Variant:
     """Block -> matrix that the output of its MLP is multiplied with, from the right; (hidden_size, hidden_size)"""
     merged: Mapping[int, tuple[Tensor, Tensor | None]] = field(default_factory=dict)
     """Block -> weight and bias of its MLP's last product instead of its own."""
-    projected: Mapping[int, Projection] = field(default_factory=dict)
-    """Layer -> projection of its states."""
+    projected: Mapping[int, Projection | Scaling] = field(default_factory=dict)
+    """Layer -> what becomes of its states."""
 
     def at(self, block: int) -> tuple[Any, ...]:
         """What it does to a block and to the layer before it, as a value that differs where that does."""
@@ -133,6 +143,8 @@ class Network:
         self.sublayers: dict[tuple[str, int], nn.Module] = {}
         """By kind and block the module whose output an attention or MLP adds to the residual stream; empty until
         `find_sublayers`, and if the architecture has none that can be left out alone."""
+        self.behind: dict[tuple[str, int], nn.Module] = {}
+        """The module that runs next, a norm where one stands between the sublayer and the stream."""
 
     def logits(
         self,
@@ -268,7 +280,10 @@ class Network:
             pair = _find_pair(block, calls[index], self.model.hidden_size)
             if pair is None:
                 return False
-            sublayers[ATTENTION, index], sublayers[MLP, index] = pair
+            for kind, module in zip((ATTENTION, MLP), pair, strict=True):
+                sublayers[kind, index] = module
+                if module in calls[index][:-1]:
+                    self.behind[kind, index] = calls[index][calls[index].index(module) + 1]
         self.sublayers = sublayers
         all_blocks = frozenset(range(self.n_blocks))
         keep = States(frozenset(range(self.n_blocks + 1)))

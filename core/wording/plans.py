@@ -79,7 +79,6 @@ HEALING = {
     "short_text": N_("The text that chooses has too few tokens for a fit: at least 8,192 are needed."),
     "no_stream": N_("Attention and MLP of this architecture do not add to one stream."),
     "mixture": N_("Its MLP is a mixture of experts, whose output is the product of no single matrix."),
-    "norm_between": N_("A norm stands between its MLP and the stream, so that no matrix passes through it."),
 }
 """Why a plan cannot be repaired."""
 MERGEKIT = {

@@ -16,10 +16,10 @@ from core.errors import InputError, ModelError, ResourceError
 from core.models.hub import find_weights
 from core.models.model import open_model
 from core.plans import saving
-from core.plans.healing import Healing, fit_healing, merge_into_weights, why_no_healing
+from core.plans.healing import Healing, fit_healing, fit_scales, merge_into_weights, why_no_healing
 from core.plans.pricing import Pricer
 from core.plans.saving import check_reproduction, delete_blocks, footprints, save_network, why_no_mergekit
-from core.plans.variants import Network, without_blocks
+from core.plans.variants import Network, States, without_blocks
 from core.texts.sample import TokenWindows
 from tests.plans.test_skipping import CASES, FIVE, opened
 from tests.tiny import save_tiny_model
@@ -52,7 +52,7 @@ def test_merged_weights_give_what_the_healed_variant_gives(family, tmp_path):
     ids = torch.from_numpy(windows.ids)
     assert network.find_sublayers(ids[:1])
     healing = Healing({0: a_matrix()}, 0)
-    new = delete_blocks(model, {1}, merge_into_weights(network, healing.matrices))
+    new = delete_blocks(model, {1}, merge_into_weights(network, healing, {1}))
     with torch.inference_mode(), network.hooked():
         expected = network.logits(ids, healing.variant({1}, network))
         unhealed = network.logits(ids, without_blocks({1}))
@@ -68,7 +68,7 @@ def test_in_half_precision_what_is_priced_are_the_rounded_weights_that_are_saved
     network, windows = Network(model), windows_of()
     assert network.find_sublayers(torch.from_numpy(windows.ids[:1]))
     healing = Healing({0: 4 * a_matrix()}, 0)
-    new = delete_blocks(model, {1}, merge_into_weights(network, healing.matrices))
+    new = delete_blocks(model, {1}, merge_into_weights(network, healing, {1}))
     priced = Pricer(network, windows).scores([healing.variant({1}, network)])[1]
     smaller = Network(
         replace(model, module=new, layers=new.get_decoder().layers if family == "llama" else new.transformer.h)
@@ -138,6 +138,28 @@ def test_what_one_matrix_can_heal_is_healed(family, tmp_path):
     hook.remove()
     assert healing.matrices[0] == pytest.approx(truth.numpy(), abs=0.02)
     assert healed.divergence.sum() < 0.01 * cut.divergence.sum()
+
+
+def test_where_a_norm_stands_between_the_lost_magnitude_is_given_back_and_saved(tmp_path):
+    """Gemma 3: after the gap states are as long as they were, and the norms of later blocks carry it into the weights."""
+    model = opened(tmp_path, "gemma3_text", **CASES["gemma3_text"])
+    network, windows, removed = Network(model), windows_of(), {1, 2}
+    ids = torch.from_numpy(windows.ids)
+    assert network.find_sublayers(ids[:1])
+    with torch.no_grad():
+        for block in model.layers:
+            block.post_feedforward_layernorm.weight.fill_(2.0)
+    healing = fit_scales(network, windows, removed)
+    variant, before, after = healing.variant(removed, network), States(frozenset({3})), States(frozenset({3}))
+    new = delete_blocks(model, removed, merge_into_weights(network, healing, removed))
+    with torch.inference_mode(), network.hooked():
+        network.logits(ids, keep=before)
+        expected = network.logits(ids, variant, keep=after)
+        lengths = [states.states[3][:, 1:].norm(dim=-1) for states in (before, after)]
+        assert set(healing.scales) == {1} and healing.scales[1] > 1.1
+        assert (lengths[0] / lengths[1]).mean() == pytest.approx(1, abs=1e-3)
+        assert torch.allclose(new(input_ids=ids, use_cache=False).logits, expected, atol=1e-4)
+        assert not torch.allclose(network.logits(ids, without_blocks(removed)), expected, atol=1e-2)
 
 
 def test_healing_is_refused_with_the_reason(tmp_path):
