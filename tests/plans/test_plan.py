@@ -294,16 +294,16 @@ def write_task(file, model, n=40):
 
 def test_a_task_of_ones_own_is_priced_question_by_question(idle_model, tmp_path):
     task = write_task(tmp_path / "own.jsonl", open_model(find_weights(str(idle_model)), device="cpu"))
-    asked = {"task": str(task), "budget": 5.0, "budget_unit": "points"}
+    asked = {"task": str(task), "budget": 15.0, "budget_unit": "points"}  # forty questions rule out a loss of no less
     idle = planned(idle_model, tmp_path, remove=IDLE, **asked)
     (row,) = [row for row in idle.outcomes if row.text == "task"]
     assert row.measure == "accuracy" and row.n_points == 40 and row.difference == 0
     assert row.value_before > 0.7 and "no_room_task" not in idle.plan.reasons
-    assert idle.plan.is_recommended and plan_wording.budget_text(idle.plan) == "5 points of the task"
+    assert idle.plan.is_recommended and plan_wording.budget_text(idle.plan) == "15 points of the task"
     busy = planned(idle_model, tmp_path, remove=(0, 1), **asked)
     (row,) = [row for row in busy.outcomes if row.text == "task"]
     assert row.value_after < row.value_before and not busy.plan.is_recommended
-    assert "over_budget" in busy.plan.reasons
+    assert "over_budget" in busy.plan.reasons and "falls_task" in busy.plan.reasons
 
 
 def test_a_task_without_room_to_fall_recommends_nothing(idle_model, tmp_path):
