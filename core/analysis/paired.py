@@ -79,10 +79,8 @@ def compare_answers(a: pl.DataFrame, b: pl.DataFrame) -> PairedComparison:
         )
     is_share = all(map(_is_right_or_wrong, (both["value"], both["value_b"])))
     groups = both["group_id"].rank("dense").to_numpy()
-    values = [both[name].to_numpy() for name in ("value_b", "value")]
-    found = (
-        share_difference(*values, groups) if is_share else mean_difference(values[1] - values[0], np.ones(n), groups)
-    )
+    of_a, of_b = both["value"].to_numpy(), both["value_b"].to_numpy()
+    found = share_difference(of_b, of_a, groups) if is_share else mean_difference(of_a - of_b, np.ones(n), groups)
     std_error = found.std_error if found.std_error > 1e-12 else None
     only_a, only_b = _count_discordant(both) if all(map(_is_right_or_wrong, (a["value"], b["value"]))) else (None, None)
     has_limits = n > 1 and (is_share or std_error is not None)
