@@ -7,8 +7,9 @@ it was deleted.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -134,13 +135,8 @@ def sync_all(connection: Connection, folder: Folder, report: Report) -> None:
     with transaction(connection):
         sync_rows(connection, folder, RUN, known, report)
         for kind in user_files.KINDS:
-            sync_rows(
-                connection,
-                folder,
-                kind,
-                sorted({*user_files.list_ids(folder, kind), *ids_in(connection, kind)}),
-                report,
-            )
+            ids = {*user_files.list_ids(folder, kind), *ids_in(connection, kind)}
+            sync_rows(connection, folder, kind, sorted(ids), report)
 
 
 def ids_in(connection: Connection, kind: str) -> list[str]:
@@ -162,24 +158,31 @@ def sync_rows(
         return _sync_runs(connection, folder, ids, report)
     declared, new = user_files.KINDS[kind], []
     for file_id in ids:
-        try:
-            tables = user_files.read(folder, kind, file_id)
-        except ValueError:  # the name of a foreign file in pending/ is no id
-            continue
-        except WarehouseError as error:
-            if report is None:
-                raise
-            report(str(error))
-            continue
-        if tables is None:
-            if user_files.is_deleted(folder, kind, file_id):
-                remove_rows(connection, kind, file_id)
-            continue
-        remove_rows(connection, kind, file_id)
-        for table in declared.tables:
-            insert(connection, table, tables[table])
-        new.append(file_id)
+        with _reporting(report):
+            try:
+                tables = user_files.read(folder, kind, file_id)
+            except ValueError:  # the name of a foreign file in pending/ is no id
+                continue
+            if tables is None:
+                if user_files.is_deleted(folder, kind, file_id):
+                    remove_rows(connection, kind, file_id)
+                continue
+            remove_rows(connection, kind, file_id)
+            for table in declared.tables:
+                insert(connection, table, tables[table])
+            new.append(file_id)
     return new
+
+
+@contextlib.contextmanager
+def _reporting(report: Report | None) -> Iterator[None]:
+    """Report as one line what cannot be read, and go on; without `report` it is raised."""
+    try:
+        yield
+    except WarehouseError as error:
+        if report is None:
+            raise
+        report(str(error))
 
 
 def row_condition(kind: str, table: str) -> str:
@@ -234,7 +237,7 @@ def _sync_runs(connection: Connection, folder: Folder, run_ids: Sequence[str], r
     )
     headers, deleted = [], []
     for run_id in run_ids:
-        try:
+        with _reporting(report):
             if not is_parcel(folder.parcels / run_id):
                 if run_id in known and trash.is_deleted(folder, run_id):
                     deleted.append(run_id)
@@ -244,10 +247,6 @@ def _sync_runs(connection: Connection, folder: Folder, run_ids: Sequence[str], r
                 head = read_header(folder.parcels / run_id)
                 verify_files(head)
                 headers.append(head)
-        except WarehouseError as error:
-            if report is None:
-                raise
-            report(str(error))
     if deleted:
         remove_runs(connection, deleted)
     return _insert_runs(connection, headers, report) if headers else []
@@ -303,17 +302,13 @@ def _without_duplicate_rows(heads: list[ParcelHeader], report: Report | None) ->
                     suspects.update(keys.filter(keys.is_duplicated())["run_id"])
     except READ_ERRORS:  # one of them has a readable footer and unreadable rows
         filled, suspects = list(LONG_TABLES), {head.run_id for head in heads}
-    bad = set()
+    sound = []
     for head in heads:
-        if head.run_id in suspects:
-            try:
+        with _reporting(report):
+            if head.run_id in suspects:
                 read_parcel(head.parcel)
-            except WarehouseError as error:
-                if report is None:
-                    raise
-                report(str(error))
-                bad.add(head.run_id)
-    return [head for head in heads if head.run_id not in bad], filled
+            sound.append(head)
+    return sound, filled
 
 
 def _insert_models_and_corpora(
@@ -323,19 +318,14 @@ def _insert_models_and_corpora(
     known, fitting = known_content(connection), []
     new: dict[str, list[dict[str, Any]]] = {table: [] for table in known}
     for head in heads:
-        try:
+        with _reporting(report):
             check_content(known, head.rows)
-        except WarehouseError as error:
-            if report is None:
-                raise
-            report(str(error))
-            continue
-        fitting.append(head)
-        for table, (key, content) in CONTENT_HASHES.items():
-            row = head.rows[table]
-            if row[key] not in known[table]:
-                known[table][row[key]] = row[content]
-                new[table].append(row)
+            fitting.append(head)
+            for table, (key, content) in CONTENT_HASHES.items():
+                row = head.rows[table]
+                if row[key] not in known[table]:
+                    known[table][row[key]] = row[content]
+                    new[table].append(row)
     for table, rows in new.items():
         insert(connection, table, pl.DataFrame(rows, schema=TABLES[table].schema))
     return fitting
