@@ -263,11 +263,9 @@ def is_base(recipe: Recipe) -> bool:
 
 def within_width(said: Answer, checkpoints: Sequence[Checkpoint], out: Path) -> Section:
     section = Section(("Within one width, at equal steps", "同じ幅・同じ学習ステップ数での比較"))
-    section.lead.append(
-        tuple(f"**{in_language(language, answer_wording.answer_text, said)}**" for language in LANGUAGES)
-    )  # type: ignore[arg-type]
     found = recipe_contrasts(checkpoints)
-    section.lead.append(_both_ways(found))
+    told = tuple(f"**{in_language(language, answer_wording.answer_text, said)}**" for language in LANGUAGES)
+    section.lead += [_both_ways(found), told]  # type: ignore[list-item]
     one = said.relation
     section.answer(
         (
