@@ -192,7 +192,7 @@ def of_runs(*models: Model, scored: Sequence[ScoreRow] = (), with_words: bool = 
         pairs=nothing,
         distributions=nothing,
         records=nothing,
-        windows=nothing,
+        windows=TABLES["run_windows"].frame([]),
         estimates=estimates(*models),
         correlators=correlators(*models),
         checks=checks(),

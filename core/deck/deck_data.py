@@ -20,6 +20,7 @@ from core.errors import InputError
 from core.locale import spoken
 from core.pilots.pilot import Pilot
 from core.pilots.registration import RegisteredPilot
+from core.questions.compare import Comparison, compare
 from core.questions.ranking_answer import Answer, RankedModel
 from core.questions.selection import Selection
 from core.records import LayerPlan
@@ -56,6 +57,8 @@ class DeckData:
     """The pilot that the runs belong to, if any."""
     answer: Answer | None = None
     """The answer to the pilot's question, over all of its models, including those that are not in this deck."""
+    comparison: Comparison | None = None
+    """Of two runs on text, where there are no more: which reads the text better."""
     plans: tuple[LayerPlan, ...] = ()
     """Newest first."""
     plan: LayerPlan | None = None
@@ -136,8 +139,18 @@ def deck_data(
         left_out=list(names_without_verdict(runs).values()),
         pilot=asked,
         answer=stamped(answer, "answer"),
+        comparison=stamped(_comparison(ordered, frames), "compare"),
         plans=tuple(map(_read_plan, frames.plans)),
     )
+
+
+def _comparison(runs: pl.DataFrame, frames: Selection) -> Comparison | None:
+    """The two runs on one text held against each other; None of other numbers of runs, and where their losses do not compare."""
+    texts = runs.filter(pl.col("pass") == "text")
+    if texts.height != 2:
+        return None
+    comparison = compare(texts, frames.windows, frames.summaries)
+    return comparison if comparison.differences else None
 
 
 def _read_plan(plan: LayerPlan) -> LayerPlan:

@@ -30,6 +30,7 @@ from core.registry.protocols import find_protocol, n_control_passes
 from core.registry.specifications import CLAIMS
 from core.sources import Text, counted, shown, stated
 from core.tables.sourced import rows_of
+from core.wording import compare as compare_wording
 from core.wording import slides as slide_wording
 from core.wording.labels import layer_text, name, shortened_name
 from core.wording.limits import limits
@@ -127,6 +128,12 @@ def findings_slide(data: DeckData) -> StorySlide:
         shapes = [slide_wording.checks_text(runs)]
     elif n == 1:
         title, evidence = profile_title(told[0]), [profile_text(told[0])]
+    elif n == 2 and data.comparison is not None:
+        title = compare_wording.headline_text(data.comparison)
+        evidence = [
+            compare_wording.difference_text(data.comparison.differences[0].loss),
+            *(compare_wording.interval_lines(data.comparison)),
+        ]
     elif n == 2:
         x, y = (wording.rounded(run["inner_max"]) for run in told)
         title = _("Largest inner dimension {x} and {y}: neither model is thereby better").format(x=x, y=y)

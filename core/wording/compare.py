@@ -45,19 +45,25 @@ def answer_text(comparison: Comparison) -> str:
         told = [f"{names[one.run['run_id']]} {loss}" for one, loss in zip(ordered, losses, strict=True)]
         template = _("On {text}, bits per byte (lower is better): {models}.")
         return template.format(text=ordered[0].run["corpus_name"], models=_(", ").join(told))
-    best, other = ordered
-    template = _("On {text} {model} needs {loss} bits per byte, {other} {its_loss} (lower is better).")
-    sentence = template.format(
+    sentence = _("{text}.").format(text=headline_text(comparison))
+    return wording.joined_sentences((sentence, difference_text(comparison.differences[0].loss)))
+
+
+def headline_text(comparison: Comparison) -> str:
+    """`On python-docs SmolLM2 needs 1.81 [1.7, 1.9] bits per byte, ladder 2.91 [2.8, 3.0] (lower is better)`, of two models."""
+    names = labels(comparison)
+    best, other = comparison.by_loss
+    template = _("On {text} {model} needs {loss} bits per byte, {other} {its_loss} (lower is better)")
+    return template.format(
         text=best.run["corpus_name"],
         model=names[best.run["run_id"]],
-        loss=losses[0],
+        loss=loss_text(best.loss),
         other=names[other.run["run_id"]],
-        its_loss=losses[1],
+        its_loss=loss_text(other.loss),
     )
-    return wording.joined_sentences((sentence, _difference_text(comparison.differences[0].loss)))
 
 
-def _difference_text(loss: TextLoss) -> str:
+def difference_text(loss: TextLoss) -> str:
     """How far two losses are apart, the larger less the smaller, and whether that is more than chance."""
     if loss.lower is None or loss.upper is None:
         return _("How sure that is cannot be told: a run holds no losses of single windows.")
@@ -106,21 +112,25 @@ def note_lines(comparison: Comparison) -> list[str]:
             for one in comparison.differences
         ]
         lines.append(_("{name} less each other: {differences}.").format(name=first, differences=_(", ").join(told)))
-    units = {(one.loss.unit, one.loss.n) for one in comparison.differences if one.loss.n}
-    for unit, n in sorted(units):
-        lines.append(
-            _("Intervals: 95 %, each of {n} documents left out in turn, the same for both models.").format(n=n)
-            if unit == "document"
-            else _(
-                "Intervals: 95 %, each of {n} windows left out in turn. The text has too few documents for more, and windows of "
-                "one document are alike: they may be too narrow."
-            ).format(n=n)
-        )
+    lines += interval_lines(comparison)
     if comparison.differences and len({model.run["tokenizer_hash"] for model in comparison.models}) > 1:
         lines.append(
             _("Windows begin at the same places for all; a model of longer tokens reads each a little further.")
         )
     return [*lines, *compares_lines(comparison, names)]
+
+
+def interval_lines(comparison: Comparison) -> list[str]:
+    """What the intervals rest on; nothing where there are none."""
+    units = {one.loss.unit: one.loss.n for one in comparison.differences if one.loss.n}
+    texts = {
+        "document": _("Intervals: 95 %, each of {n} documents left out in turn, the same for both models."),
+        "window": _(
+            "Intervals: 95 %, each of {n} windows left out in turn. The text has too few documents for more, and windows of "
+            "one document are alike: they may be too narrow."
+        ),
+    }
+    return [texts[unit].format(n=n) for unit, n in units.items()]
 
 
 def compares_lines(comparison: Comparison, names: dict[str, str]) -> list[str]:

@@ -10,7 +10,8 @@ import pytest
 from core.analysis.ranking import default_benchmark, with_scores
 from core.deck import layout, pilot_slides
 from core.deck.appendix import SECTIONS, sql_strings
-from core.deck.deck_data import plan_data
+from core.deck.deck_data import deck_data, plan_data
+from core.deck.numbers import numbers_of, texts_of
 from core.deck.report import build_story
 from core.deck.story import CORE_SLIDES, Table
 from core.errors import InputError
@@ -410,3 +411,20 @@ def test_a_model_counts_as_measured_by_its_revision_stack_and_format():
     assert [model.label for model in missing_models(pilot, runs)] == ["a@s1 · encoder · bfloat16"]
     assert not missing_models(replace(pilot, models=(replace(pilot.models[0], stack=None),)), runs)
     assert missing_models(replace(pilot, models=(replace(pilot.models[0], written="hub:a", stack=None),)), runs)
+
+
+def test_of_two_models_on_one_text_the_deck_tells_first_which_reads_it_better():
+    windows = pl.DataFrame(
+        [
+            {"run_id": run_id, "sequence": n, "document": n, "bits": (bits + 0.1 * (n % 3)) * 100, "n_bytes": 100}
+            for run_id, bits in (("r-one", 1.8), ("r-two", 2.9))
+            for n in range(12)
+        ]
+    )
+    read = frames.of_runs(Model("one", run_id="r-one"), Model("two", run_id="r-two"))
+    data = in_language("en", deck_data, replace(read, windows=windows), made_on=cases.DAY)
+    story = in_language("en", build_story, data)
+    answer = next(slide for slide in story.slides if slide.key == "answer")
+    assert answer.title.startswith("On python-docs one needs 1.90 [") and "two 3.00 [" in answer.title
+    assert any("1.10 [1.10, 1.10], is more than chance" in text for _place, text in texts_of(answer))
+    assert [one.text for one in numbers_of(story, "r") if one.source_table is None] == []
