@@ -193,6 +193,7 @@ def of_runs(*models: Model, scored: Sequence[ScoreRow] = (), with_words: bool = 
         distributions=nothing,
         records=nothing,
         windows=TABLES["run_windows"].frame([]),
+        seeds=nothing,
         estimates=estimates(*models),
         correlators=correlators(*models),
         checks=checks(),

@@ -142,9 +142,9 @@ MOST = {
     "models": (4448, 28315),  # controls whose blocks write as much as trained ones
     "pilots": (1012, 5699),
     "plans": (3318, 26527),  # rounding priced, one block repaired
-    "questions": (2499, 18247),  # models compared on a text; which to pilot, what named budgets allow
+    "questions": (2502, 18266),  # models compared on a text; which to pilot, what named budgets allow; d2 of draws
     "records": (497, 2798),  # named budgets, abilities
-    "registry": (1571, 6616),  # the words of a verdict; three controls
+    "registry": (1572, 6617),  # the words of a verdict; three controls
     "runs": (2725, 17830),  # a layer of a job at work is read once, and one of another version is none
     "scores": (1924, 13071),  # blanks around a name, and NaN beside a key that is there twice
     "sources": (246, 1853),

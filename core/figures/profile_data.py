@@ -16,6 +16,7 @@ from core.analysis.claims import LEVEL
 from core.analysis.ranks import quantile
 from core.figures.chart import Span
 from core.locale import _
+from core.registry.specifications import REFERENCE
 from core.wording.labels import run_labels
 from core.wording.verdicts import claim_name
 
@@ -201,21 +202,30 @@ def correlator_points(correlators: pl.DataFrame, runs: pl.DataFrame, correlator:
 
 
 def control_references(
-    data: ProfileData, rows_of_controls: pl.DataFrame, controls: pl.DataFrame, runs: pl.DataFrame
+    data: ProfileData,
+    rows_of_controls: pl.DataFrame,
+    controls: pl.DataFrame,
+    runs: pl.DataFrame,
+    seeds: pl.DataFrame | None = None,
 ) -> list[Reference]:
     """The quantity of `data` for the control passes of its runs.
 
     `rows_of_controls` are estimates or correlators of the control runs, `controls` comes from
-    `analysis.controls.control_links`.
+    `analysis.differences.control_links`. A control of several draws gives one reference for each, from `seeds`, its rows of
+    layer_seeds, where the figure shows what those hold; else that of its first.
     """
     rows = rows_of(data, rows_of_controls)
+    has_draws = seeds is not None and (data.cloud, data.transform, data.quantity) == REFERENCE.key[:3]
+    draws = {} if seeds is None or not has_draws else seeds.partition_by("run_id", "model_seed", as_dict=True)
     of_run = {run["run_id"]: run for run in runs.iter_rows(named=True)}
     drawn_ids = [curve.run_id for curve in data.curves]
-    references = [
-        _reference(rows, control["run_id"], control["pass"], of_run[control["text_run_id"]], control["model_seed"])
-        for control in controls.iter_rows(named=True)
-        if control["text_run_id"] in drawn_ids
-    ]
+    references = []
+    for control in controls.iter_rows(named=True):
+        if control["text_run_id"] not in drawn_ids:
+            continue
+        run_id, about = control["run_id"], (control["pass"], of_run[control["text_run_id"]])
+        own = [(seed, of.with_columns(state=pl.lit("residual"))) for (run, seed), of in draws.items() if run == run_id]
+        references += [_reference(of, run_id, *about, seed) for seed, of in own or [(control["model_seed"], rows)]]
     return [reference for reference in references if reference.marks]
 
 

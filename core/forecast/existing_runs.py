@@ -15,7 +15,7 @@ from core.models.hub import with_content_id
 from core.models.weights import Weights
 from core.records import RunConfig
 from core.registry.passes import CONTROLS
-from core.registry.protocols import Protocol
+from core.registry.protocols import STANDARD_CONTROLS, Protocol
 from core.registry.specifications import REFERENCE
 from core.tables import ModelRow
 from core.texts.sample import TokenSample
@@ -134,7 +134,7 @@ def control_passes(
 
     `without_bos` is skipped if the text opens without a BOS token.
     """
-    controls = []
+    controls, wanted = [], {*protocol.passes, *(STANDARD_CONTROLS if config.controls else ())}
     for name, control in CONTROLS.items():
         if name == "without_bos" and not has_bos:
             continue
@@ -143,6 +143,6 @@ def control_passes(
         key = asdict(identity) | {"pass": name, "model_seed": config.seed if control.has_model_seed else None}
         n_seeds = protocol.n_control_seeds if control.judges else 0
         run_id = find_control(warehouse, n_seeds, **key) if warehouse else None
-        if run_id or config.controls or name in protocol.passes:
+        if run_id or name in wanted:
             controls.append(ControlPass(name, run_id))
     return controls

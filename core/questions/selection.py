@@ -41,6 +41,8 @@ class Selection:
     """What each control says about its run on text: rows of run_controls."""
     windows: pl.DataFrame
     """Rows of run_windows."""
+    seeds: pl.DataFrame
+    """d2 of each draw of the controls: rows of layer_seeds."""
     plans: tuple[LayerPlan, ...] = ()
     """Layer plans of these models, where they were asked for."""
 
@@ -74,6 +76,7 @@ def load_selection(warehouse: Readable, run_ids: Sequence[str], listed: pl.DataF
         extrema=queries.rows(warehouse, "run_extrema", ids),
         against_controls=queries.rows(warehouse, "run_controls", ids),
         windows=queries.rows(warehouse, "run_windows", all_ids),
+        seeds=queries.rows(warehouse, "layer_seeds", controls),
     )
 
 

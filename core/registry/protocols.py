@@ -95,6 +95,7 @@ class Protocol:
 
 
 STANDARD_CONTROLS = ("shuffled", "without_bos", "random_init", "random_blocks", "matched_blocks")
+"""Those of `standard`, which a request can add to any protocol."""
 
 PROTOCOLS: dict[str, Protocol] = {
     p.name: p

@@ -18,6 +18,7 @@ from core.locale import _, translated
 from core.registry.checks import CHECKS
 from core.registry.estimators import ESTIMATORS
 from core.registry.names import NAMES
+from core.registry.passes import PASSES
 from core.sources import counted
 
 
@@ -41,9 +42,9 @@ def kind_text(kind: str, stack: str) -> str:
 
 
 def control_name(pass_: str, model_seed: int | None) -> str:
-    """A pass, with the seed of its weights if it has one: `random weights, seed 1`."""
+    """A pass, with the seed of its weights if it has one network: `random weights, seed 1`."""
     pass_name = name("pass", pass_)
-    if model_seed is None:
+    if model_seed is None or PASSES[pass_].judges:
         return pass_name
     return _("{name}, seed {seed}").format(name=pass_name, seed=model_seed)
 

@@ -15,6 +15,7 @@ from core.figures.profile_data import (
     control_references,
     correlator_points,
     profile_points,
+    range_of_seeds,
     select_estimates,
     surrogate_references,
 )
@@ -139,3 +140,15 @@ def test_local_d2_is_read_at_its_number_of_neighbours():
     data = profile_points(estimates, frames.runs(A), "local_d2", "one_per_type", n2=50)
     assert data.curves[0].marks[0].value == pytest.approx(A.embedding / 2)
     assert "k=50" in chart_figure(layer_chart(data)).layout.yaxis.title.text
+
+
+def test_a_control_of_several_draws_has_one_reference_for_each():
+    control = Model("a", run_id="m", pass_="matched_blocks", model_seed=0)
+    rows = [("m", seed, layer, 40.0 + seed + layer, None, None) for seed in (0, 1, 2) for layer in range(3)]
+    seeds = pl.DataFrame(rows, ["run_id", "model_seed", "layer", "value", "lower", "upper"], orient="row")
+    against = (frames.estimates(control), controls((A, control)), frames.runs(A), seeds)
+    found = control_references(data_of(A), *against)
+    assert [one.model_seed for one in found] == [0, 1, 2]
+    assert [(mark.lower, mark.upper) for mark in range_of_seeds(found)] == [(40, 42), (41, 43), (42, 44)]
+    words = profile_points(frames.estimates(A), frames.runs(A), "d2_all_pairs", "one_per_type")
+    assert len(control_references(words, *against)) <= 1

@@ -14,8 +14,8 @@ from core.models.hub import find_weights
 from core.models.memory import batch_bytes, suspended_bytes
 from core.models.model import read_blueprint
 from core.records import RunConfig
-from core.registry.passes import CONTROLS, PASSES
-from core.registry.protocols import PROTOCOLS
+from core.registry.passes import PASSES
+from core.registry.protocols import PROTOCOLS, STANDARD_CONTROLS
 from core.terminal.preflight_card import card_lines
 from core.warehouse import queries
 from core.warehouse.warehouse import Warehouse
@@ -77,7 +77,7 @@ def _peak_of_own_process(config, warehouse):
     return queries.runs(other)["peak_memory_bytes"][0]
 
 
-CONTROLS_OF_LLAMA = [name for name in CONTROLS if name != "without_bos"]
+CONTROLS_OF_LLAMA = [name for name in STANDARD_CONTROLS if name != "without_bos"]
 
 
 def test_what_the_warehouse_has_is_known(tmp_path, warehouse, monkeypatch):

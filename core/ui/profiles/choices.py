@@ -153,7 +153,7 @@ def choose_references(
     links = control_links(selection.runs, selection.with_controls)
     rows = selection.correlators if data.is_correlator else selection.estimates
     control_rows = rows.filter(pl.col("run_id").is_in(links["run_id"].to_list()))
-    controls = profile_data.control_references(data, control_rows, links, selection.runs)
+    controls = profile_data.control_references(data, control_rows, links, selection.runs, selection.seeds)
     surrogates: list[Reference] = []
     if with_surrogates and not data.is_correlator:
         surrogates = profile_data.surrogate_references(data, estimates, selection.runs)

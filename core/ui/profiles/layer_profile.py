@@ -197,7 +197,7 @@ def _show_reference_notes(data: ProfileData, selection: Selection) -> None:
         st.caption("  \n".join(drawn))
     texts, labels = selection.runs.filter(pl.col("pass") == "text"), run_labels(selection.runs)
     controls = control_links(texts, selection.with_controls)
-    powered = [key for key, control in CONTROLS.items() if control.keeps_embedding and control.has_model_seed]
+    powered = [key for key, control in CONTROLS.items() if control.judges]
     controlled = set(controls.filter(pl.col("pass").is_in(powered))["text_run_id"])
     uncontrolled = [labels[run_id] for run_id in texts["run_id"] if run_id not in controlled]
     if uncontrolled:
