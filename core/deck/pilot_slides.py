@@ -304,7 +304,7 @@ def _variations(data: DeckData) -> list[tuple[str, str, str]]:
         (
             _("other estimators"),
             _("Other estimators"),
-            "" if curve is None else answer_wording.specifications_text(curve, answer),
+            "" if curve is None else answer_wording.specifications_text(curve),
         ),
         (_("controls"), _("Controls"), _controls_text(data) if has_controls else ""),
     ]

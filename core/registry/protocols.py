@@ -169,13 +169,6 @@ def n_control_passes(protocol: Protocol) -> int:
     return sum(CONTROLS[key].n_seeds(protocol.n_control_seeds) for key in protocol.passes)
 
 
-def n_tokens_read(protocol: Protocol) -> int:
-    """Tokens read by all passes of a whole measurement, over all texts and samples; its time grows with this number."""
-    passes = 1 + n_control_passes(protocol)
-    samples = 1 + len(protocol.more_seeds) + len(protocol.more_corpora)
-    return protocol.n_sequences * protocol.n_tokens * passes * samples
-
-
 def find_protocol(name: str) -> Protocol:
     if name not in PROTOCOLS:
         raise InputError(unknown_name("protocol", name, PROTOCOLS))

@@ -29,8 +29,8 @@ def answer_lines(answer: Answer, width: int) -> list[str]:
     if details := answer_wording.detail_lines(answer):
         lines += ["", *_wrap_all(details, width)]
     if (under := answer.specifications) is not None:
-        lines += ["", *_wrap_all([answer_wording.specifications_text(under, answer)], width)]
-        for line in answer_wording.specification_lines(under, answer):
+        lines += ["", *_wrap_all([answer_wording.specifications_text(under)], width)]
+        for line in answer_wording.specification_lines(under):
             lines += _indented(line, width)
         lines += _wrap_all([answer_wording.search_text(under) or ""], width)
     if answer.models:

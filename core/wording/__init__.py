@@ -15,10 +15,8 @@ from core.wording.numbers import interval_of, number, rounded, size_range, with_
 from core.wording.scores import (
     benchmark_name,
     metric_name,
-    no_score_text,
     score_note_lines,
     score_settings_text,
-    score_text,
     stated_text,
     unit_name,
 )

@@ -443,14 +443,14 @@ def within_strata_text(relation: Relation) -> str:
     )
 
 
-def specifications_text(curve: SpecificationCurve, answer: Answer) -> str:
+def specifications_text(curve: SpecificationCurve) -> str:
     """`Under 9 of 12 specifications the answer is “cannot tell”, as under the first of them.`"""
     template = _("Under {holds} of {n} specifications the answer is “{word}”, as under the first of them.")
     word = _word_of(curve.answer)
     return template.format(holds=curve.n_agreeing, n=counted(len(curve.relations), "specifications"), word=word)
 
 
-def specification_lines(curve: SpecificationCurve, answer: Answer) -> list[str]:
+def specification_lines(curve: SpecificationCurve) -> list[str]:
     """The answer and the coefficient under each: `d2, one per type: cannot tell, 0.31`."""
     return [
         _("{name}: {relation}").format(

@@ -21,10 +21,6 @@ if TYPE_CHECKING:  # every screen loads this file, few need the analysis
 UNITS = keys("unit")
 
 
-def no_score_text() -> str:
-    return _("no published score for this model")
-
-
 def stated_text(text: str | None) -> str:
     """A detail of a score as its source gives it; only our own word `not stated` is translated."""
     return _("not stated") if text is None or text == NOT_STATED else text
@@ -66,23 +62,6 @@ def score_flag_lines(flags: str | None) -> list[str]:
 def is_made_here(row: Mapping[str, Any]) -> bool:
     """Whether Workdim computed this score of `ranking.with_scores`, as opposed to an own or a published one."""
     return (row["score_source"] or "").startswith(SCORED_SOURCE)
-
-
-def score_text(row: dict) -> str:
-    """A score of `ranking.with_scores`, and whose it is if it is not that of this very model."""
-    match = row["score_match"]
-    if match == "none" or row["score"] is None:
-        return no_score_text()
-    value = with_error(row)
-    if match == "own" and is_made_here(row):
-        return _("{value} (scored here)").format(value=value)
-    if match == "own":
-        return _("{value} (own score)").format(value=value)
-    if match == "base":
-        return _("{value} (base model {repository})").format(value=value, repository=row["score_repository"])
-    if match == "mapped":
-        return _("{value} (by an alias of {name})").format(value=value, name=row["score_name_in_source"])
-    return _("{value} (revision not stated)").format(value=value) if match == "revision_not_stated" else value
 
 
 def with_error(row: Mapping[str, Any]) -> str:

@@ -36,13 +36,6 @@ def test_intervals_need_both_ends():
     assert wording.with_interval(None, None, None) == "–"
 
 
-def test_scores_say_whose_they_are():
-    row = {"score": 43.9, "score_std_error": 0.52, "score_match": "exact", "score_repository": "o/b"}
-    assert wording.score_text(row) == "43.9 ± 0.52"
-    assert wording.score_text(row | {"score_match": "base"}) == "43.9 ± 0.52 (base model o/b)"
-    assert wording.score_text(row | {"score_match": "none"}) == "no published score for this model"
-
-
 def test_words_of_ours_in_the_data_are_translated():
     assert in_language("ja", wording.name, "relation", "quantised") == "量子化"
     assert in_language("ja", wording.name, "relation", "merged by hand") == "merged by hand"

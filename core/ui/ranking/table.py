@@ -102,7 +102,7 @@ def _table(view: RankingView, decision: DecisionView, rows: pl.DataFrame) -> pl.
         title[:1].upper() + title[1:]: numbers(dimension) if dimension != "working_dimension" else None,
         _("Rank by dimension"): ranks("rank_low"),
         _("down to rank"): ranks("rank_high"),
-        _score_title(view, decision): numbers("score"),
+        _score_title(view): numbers("score"),
         _("Standard error"): numbers("score_std_error", 2),
         (
             _("Rank by score")
@@ -127,7 +127,7 @@ def _table(view: RankingView, decision: DecisionView, rows: pl.DataFrame) -> pl.
     return tables.without_empty(columns)
 
 
-def _score_title(view: RankingView, decision: DecisionView) -> str:
+def _score_title(view: RankingView) -> str:
     if view.full_answer is not None:
         return answer_wording.benchmark_name(view.full_answer) or _("Score")
     return _("Score")
