@@ -8,9 +8,6 @@ from core.locale import _
 from core.ui.query import answer, editor
 
 st.title(_("Query"))
-st.markdown(
-    _("Ask the warehouse anything in SQL. A query only reads: it changes nothing and sees no files or networks.")
-)
 
 left, right = st.columns([4, 3], gap="large")
 with left:

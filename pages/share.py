@@ -9,11 +9,14 @@ from core.ui import notices, share
 
 st.title(_("Share"))
 runs = notices.runs_or_stop()
-saved = share.choose_saved_report()
-request = share.read_saved_report(saved) if saved else share.choose_new_report(runs)
-request, made = share.make_report(request)
-share.show_downloads(request, made)
-if saved:
-    share.show_changes(saved, made)
-share.show_save_form(request, made)
-share.show_slides(made)
+chosen, shown = st.columns([2, 3], gap="large")
+with chosen:
+    saved = share.choose_saved_report()
+    request = share.read_saved_report(saved) if saved else share.choose_new_report(runs)
+    request, made = share.make_report(request)
+    if saved:
+        share.show_changes(saved, made)
+    share.show_save_form(request, made)
+with shown:
+    share.show_downloads(request, made)
+    share.show_slides(made)

@@ -22,4 +22,4 @@ data = reads.start_data(ids)
 with answers:
     start.show_answers(data.saving)
 start.show_gallery(data, shown)
-start.show_reference(texts, data.saving)
+start.show_reference(texts)

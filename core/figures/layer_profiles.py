@@ -70,7 +70,8 @@ def layer_chart(
     legend: dict[str, Series] = {}
     series = _reference_series(data, legend)
     for n, curve in enumerate(data.curves):
-        series += curve_series(curve, n, data) if not data.is_equivalent else _range_series(curve, n, data)
+        colour = n if curve.colour is None else curve.colour
+        series += curve_series(curve, colour, data) if not data.is_equivalent else _range_series(curve, colour, data)
         turns = [turn for turn in extrema if turn.run_id == curve.run_id]
         ringed = [mark for mark in curve.marks if mark.layer == selected]
         final, after_norm = ([mark] if mark else [] for mark in (curve.final, curve.post_norm))
@@ -85,11 +86,13 @@ def layer_chart(
                 marks = [replace(mark, lower=None, upper=None) for mark in marks]
             if marks:
                 series.append(
-                    Series(name, _points(marks, curve.name, data), n, False, shape, is_named=False, group=curve.name)
+                    Series(
+                        name, _points(marks, curve.name, data), colour, False, shape, is_named=False, group=curve.name
+                    )
                 )
             if marks and name:
                 legend[name] = Series(name, (), None, False, shape)
-        series += _turn_series(curve, n, turns, data, is_told=n < MOST_IN_ONE_CHART)
+        series += _turn_series(curve, colour, turns, data, is_told=n < MOST_IN_ONE_CHART)
     key = _("; ").join(
         f"{_DASH_MARKS.get(line.dash) or MARKS.get(line.mark, '┄')} {name}" for name, line in legend.items()
     )
@@ -157,7 +160,10 @@ def _range_series(curve: Curve, colour: int, data: ProfileData) -> list[Series]:
 def _reference_series(data: ProfileData, legend: dict[str, Series]) -> list[Series]:
     """A thin line for each control; several seeds of one kind as their mean in a band from smallest to largest value."""
     series = []
-    colours = {curve.run_id: n if len(data.curves) > 1 else None for n, curve in enumerate(data.curves)}
+    colours = {
+        curve.run_id: (n if curve.colour is None else curve.colour) if len(data.curves) > 1 else None
+        for n, curve in enumerate(data.curves)
+    }
     names = {curve.run_id: curve.name for curve in data.curves}
     by_kind: dict[tuple[str, str], list[Reference]] = {}
     for reference in data.references:
@@ -263,12 +269,13 @@ def thumbnail(curve: Curve, extrema: Sequence[Extremum] = (), theme: Theme = LIG
         replace(line, points=tuple(replace(point, name=wording.number(point.y)) for point in line.points), colour=1)
         for line in _turn_series(curve, 0, turns, data, is_told=True)
     ]
-    lines = [replace(line, is_named=False) for line in curve_series(curve, 0, data)]
+    colour = curve.colour or 0
+    lines = [replace(line, is_named=False) for line in curve_series(curve, colour, data)]
     highest = max(value for mark in curve.marks for value in (mark.value, mark.upper or 0.0))
     chart = Chart(
         Axis("", 0, max(last, 1), 1),
         Axis("", 0, 1.05 * highest, 1),
-        (*lines, *marked, Series("", points, 0, False)),
+        (*lines, *marked, Series("", points, colour, False)),
         curve.name,
     )
     plot = Plot(drawing, 12, 24, width - 12, height - 20, chart.x, chart.y)
@@ -294,15 +301,17 @@ def partial_thumbnail(name: str, estimates: Mapping[int, Estimate], theme: Theme
 # --- differences and neighbour ranks ---------------------------------------------------------------------------
 
 
-def difference_chart(differences: Mapping[str, Sequence[LayerDifference]], order: Sequence[str] = ()) -> Chart:
+def difference_chart(
+    differences: Mapping[str, Sequence[LayerDifference]], colours: Mapping[str, int] | None = None
+) -> Chart:
     """The difference of each run (name -> its layers) from the base run in percent, with 95 percent bands: a band without zero
-    is a difference; a missing layer is a gap. `order` of all names decides the colours, as in the chart of the curves."""
+    is a difference; a missing layer is a gap. `colours`: those of the names in the chart of the curves."""
     series = []
     for n, (name, rows) in enumerate(differences.items(), start=1):
         pieces = unbroken([Mark(row.layer, 0.0, row.share, row.lower, row.upper) for row in rows])
         for piece in pieces:
             points = (Point(mark.layer, *map(_percent, (mark.value, mark.lower, mark.upper))) for mark in piece)  # type: ignore[arg-type]
-            colour = order.index(name) if name in order else n
+            colour = (colours or {}).get(name, n)
             series.append(Series(name, tuple(points), colour, is_banded=True, is_named=piece is pieces[-1]))
     y = round_axis(_("difference in %"), [0.0, *y_ends(series)])
     last = max((point.x for line in series for point in line.points), default=1)

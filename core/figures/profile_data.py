@@ -64,6 +64,8 @@ class Curve:
     """First and last layer of the working band; None for other estimators and clouds."""
     is_vetoed: bool = False
     """A check vetoes the run; its name then carries a mark."""
+    colour: int | None = None
+    """Index into `figures.style.COLOURS`; None for that of its place among the curves of a picture."""
 
     @property
     def final(self) -> Mark | None:

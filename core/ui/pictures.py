@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import plotly.graph_objects as go
@@ -10,7 +10,7 @@ import streamlit as st
 
 from core.figures.chart import Chart
 from core.figures.chart_figure import chart_figure
-from core.figures.style import recolour
+from core.figures.style import COLOURS, recolour
 from core.figures.svg import THEMES, Theme
 from core.locale import N_, spoken, translated
 
@@ -35,6 +35,7 @@ _LAYERED_PICTURE = st.components.v2.component(
 """An SVG drawing within the page, in which layers can be clicked on."""
 
 
+_COLOURS = "colours of runs"
 _BUTTONS = (
     N_("Download plot as a PNG"),
     N_("Zoom"),
@@ -50,6 +51,27 @@ _BUTTONS = (
 def theme() -> Theme:
     """The colours of the reader's theme: light where the browser has not said yet."""
     return THEMES.get(st.context.theme.type or "light", THEMES["light"])
+
+
+def kept_colour(run_id: str) -> int | None:
+    """The colour in which this session has shown a run; None for one that it has not."""
+    return st.session_state.get(_COLOURS, {}).get(run_id)
+
+
+def session_colours(run_ids: Sequence[str]) -> dict[str, int]:
+    """Run -> its colour, the same on all pages of a session as long as those shown together leave it one of its own."""
+    kept: dict[str, int] = st.session_state.setdefault(_COLOURS, {})
+    colours: dict[str, int] = {}
+    for run_id in run_ids:
+        if kept.get(run_id, -1) not in (-1, *colours.values()):
+            colours[run_id] = kept[run_id]
+    for run_id in run_ids:
+        if run_id not in colours:
+            free = set(range(len(COLOURS))) - set(colours.values())
+            unused = free - set(kept.values())  # so that a run that was shown before finds its own again
+            colours[run_id] = min(unused or free or {len(colours) % len(COLOURS)})
+    kept |= colours
+    return colours
 
 
 def plot(picture: Chart | go.Figure, key: str, height: int = 440, **more: Any) -> Any:

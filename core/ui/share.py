@@ -200,7 +200,7 @@ def show_slides(report: Report) -> None:
 def _show_outlines(slides: tuple, first_number: int, deck_language: str) -> None:
     with st.container(horizontal=True, gap="small"):
         for number, slide in enumerate(slides, start=first_number):
-            st.image(in_language(deck_language, slide_outline, slide, number), width=290, alt=slide.title)
+            st.image(in_language(deck_language, slide_outline, slide, number), width=260, alt=slide.title)
 
 
 def show_changes(saved: SavedRecipe, report: Report) -> None:

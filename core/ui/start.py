@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import polars as pl
@@ -67,45 +68,36 @@ def show_first_steps(own: pl.DataFrame) -> None:
 
 def show_answers(saving: LayerPlan | None) -> None:
     """Draw the answers of the newest pilots, and the cheapest plan made here."""
-    pilots = [registered_pilot(row) for row in reads.lists().pilots.head(MAX_PILOTS).to_dicts()]
-    for pilot in pilots:
+    for pilot in [registered_pilot(row) for row in reads.lists().pilots.head(MAX_PILOTS).to_dicts()]:
         relation = reads.relation(RankingQuestion(pilot=pilot))
-        title = f"{pilot.pilot.name} – {pilot.pilot.question_in(spoken())}"
-        _show_answer(title, ICONS[relation.word], answer_wording.claim_text(relation), _numbers(relation))
-        inputs.show_link("choose", _("See its models"), "table_rows", choose="ranking", pilot=pilot.pilot_id)
+        st.caption(escape(f"{pilot.pilot.name} – {pilot.pilot.question_in(spoken())}"))
+        _show_relation(relation, pilot=pilot.pilot_id)
     if saving is not None and saving.plan.note != SHIPPED:
-        _show_saving(saving)
+        icon = ":material/check_circle:" if is_recommended(saving) else ":material/do_not_disturb_on:"
+        with _answer_row(icon, plan_wording.named_answer_text(saving), plan_source_text(saving)):
+            inputs.show_link("plan", _("Open the plan"), "content_cut", plan=saving.plan.plan_id)
 
 
-def show_reference(texts: pl.DataFrame, saving: LayerPlan | None) -> None:
+def show_reference(texts: pl.DataFrame) -> None:
     """Draw what ships as one card, where some does. `texts`: all runs on text."""
     shipped = texts.join(own_runs(texts), on="run_id", how="anti")
-    if shipped.is_empty():
-        return
-    with st.container(border=True):
-        st.markdown(f"**{_('Reference')}**", help=help.measured_text(shipped))
-        relation = reads.relation(RankingQuestion())
-        _show_answer("", ICONS[relation.word], answer_wording.claim_text(relation), _numbers(relation))
-        inputs.show_link("choose", _("See its models"), "table_rows", choose="ranking")
-        if saving is not None and saving.plan.note == SHIPPED:
-            _show_saving(saving)
+    if not shipped.is_empty():
+        with st.container(border=True):
+            st.markdown(f"**{_('Reference')}**", help=help.measured_text(shipped))
+            _show_relation(reads.relation(RankingQuestion()))
 
 
-def _show_saving(saving: LayerPlan) -> None:
-    icon = ":material/check_circle:" if is_recommended(saving) else ":material/do_not_disturb_on:"
-    _show_answer("", icon, plan_wording.named_answer_text(saving), plan_source_text(saving))
-    inputs.show_link("plan", _("Open the plan"), "content_cut", plan=saving.plan.plan_id)
+def _show_relation(relation: Answer, **params: str) -> None:
+    numbers = answer_wording.answer_text(relation) if relation.group is not None else None
+    with _answer_row(ICONS[relation.word], answer_wording.claim_text(relation), numbers):
+        inputs.show_link("choose", _("See its models"), "table_rows", choose="ranking", **params)
 
 
-def _show_answer(title: str, icon: str, sentence: str, details: str | None) -> None:
-    if title:
-        st.caption(escape(title))
-    st.markdown(f"{icon} **{escape(sentence)}**", help=escape(details) if details else None)
-
-
-def _numbers(relation: Answer) -> str | None:
-    """The sentence with the numbers behind a claim; None where nothing could be compared."""
-    return answer_wording.answer_text(relation) if relation.group is not None else None
+def _answer_row(icon: str, sentence: str, details: str | None) -> Any:
+    """Draw an answer, with its numbers on hover; returns the place for what leads on from it."""
+    row = st.container(horizontal=True, vertical_alignment="center")
+    row.markdown(f"{icon} **{escape(sentence)}**", help=escape(details) if details else None, width="stretch")
+    return row.container(width="content")
 
 
 # --- runs ------------------------------------------------------------------------------------------------------
@@ -152,9 +144,10 @@ def _is_ticked(run_id: str) -> bool:
 def _pictures(data: reads.StartData) -> list[str | None]:
     extrema = extrema_of(data.extrema, "one_per_type")
     curves = profile_points(data.profiles, data.runs, "d2", "one_per_type").curves
+    coloured = [replace(curve, colour=pictures.kept_colour(curve.run_id)) for curve in curves]
     drawn = {
         curve.run_id: thumbnail(curve, [one for one in extrema if one.run_id == curve.run_id], pictures.theme())
-        for curve in curves
+        for curve in coloured
     }
     return [drawn.get(run_id) for run_id in data.runs["run_id"]]
 

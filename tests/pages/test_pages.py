@@ -643,6 +643,20 @@ def test_start_finds_runs_compares_those_that_are_ticked_and_brings_back_what_wa
     assert sorted(app.multiselect(key="view.runs").value) == RUN_IDS[:2]
 
 
+def test_a_run_keeps_its_colour_in_a_session_whatever_stands_beside_it(
+    filled: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORKDIM_WAREHOUSE", str(filled))
+    monkeypatch.setattr("core.ui.pictures.plot_layered", lambda svg, *_more: None)
+    app = opened("compare.py", runs=f"{RUN_IDS[0]},{RUN_IDS[1]}")
+    both = dict(app.session_state["colours of runs"])
+    app.multiselect(key="view.runs").set_value([RUN_IDS[1]]).run()
+    app.multiselect(key="view.runs").set_value([RUN_IDS[2], RUN_IDS[1]]).run()
+    assert not app.exception
+    kept = app.session_state["colours of runs"]
+    assert kept[RUN_IDS[1]] == both[RUN_IDS[1]] and len({kept[one] for one in RUN_IDS[:3]}) == 3
+
+
 def images(app: AppTest) -> list:
     return [one for element in app.get("image") for one in element.proto.imgs]
 

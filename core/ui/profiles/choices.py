@@ -18,7 +18,7 @@ from core.questions.selection import Selection
 from core.registry.correlators import CORRELATORS
 from core.registry.estimators import ESTIMATORS
 from core.registry.names import keys
-from core.ui import inputs, url_state
+from core.ui import inputs, pictures, url_state
 
 BASIC_QUANTITIES = ("d2", "gride", "participation_ratio")
 """Quantities offered at first, on one point per type; a switch offers all."""
@@ -68,7 +68,7 @@ def choose_basic_profile(estimates: pl.DataFrame, runs: pl.DataFrame, cloud: str
     names = {key: words[key] for key in quantities}
     more = {"label_visibility": "collapsed", "help": "  \n".join(meanings)}
     chosen = inputs.choose(_("Quantity"), names, "estimator", **more)
-    return profile_data.profile_points(estimates, runs, chosen, cloud)
+    return _in_own_colours(profile_data.profile_points(estimates, runs, chosen, cloud))
 
 
 def _basic_quantities(estimates: pl.DataFrame, cloud: str = profile_data.PRIMARY[1]) -> list[str]:
@@ -104,10 +104,18 @@ def choose_profile(estimates: pl.DataFrame, correlators: pl.DataFrame, runs: pl.
         default = "layer" if runs["n_layers"].n_unique() == 1 else "depth"
         same_depth = inputs.choose(_("Horizontal axis"), axes, "axis", default) == "layer"
     if is_correlator:
-        return replace(profile_data.correlator_points(correlators, runs, quantity, cloud), same_depth=same_depth)
+        data = profile_data.correlator_points(correlators, runs, quantity, cloud)
+        return replace(_in_own_colours(data), same_depth=same_depth)
     with st.container(horizontal=True, vertical_alignment="bottom"):
         scale = _choose_scale(rows.filter(cloud=cloud), quantity)
-    return replace(profile_data.profile_points(estimates, runs, quantity, cloud, *scale), same_depth=same_depth)
+    data = profile_data.profile_points(estimates, runs, quantity, cloud, *scale)
+    return replace(_in_own_colours(data), same_depth=same_depth)
+
+
+def _in_own_colours(data: ProfileData) -> ProfileData:
+    """With the colours that these runs have on all pages of this session."""
+    colours = pictures.session_colours([curve.run_id for curve in data.curves])
+    return replace(data, curves=[replace(curve, colour=colours[curve.run_id]) for curve in data.curves])
 
 
 def _choose_scale(rows: pl.DataFrame, estimator: str) -> tuple[int | None, int | None, str, bool]:

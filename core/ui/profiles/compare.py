@@ -103,7 +103,8 @@ def show_differences(selection: Selection, comparison: Comparison | None) -> Non
         )
     )
     caption = Caption(_("Difference from {name}").format(name=labels[base["run_id"]]), explanation)
-    chart = difference_chart(differences, list(labels.values()))
+    colours = pictures.session_colours(list(labels))
+    chart = difference_chart(differences, {label: colours[run_id] for run_id, label in labels.items()})
     st.image(chart_svg(chart, caption, pictures.theme(), SIZE_DIFFERENCE), width="stretch", alt=caption.title)
 
 
