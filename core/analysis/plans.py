@@ -112,10 +112,10 @@ def standing(layer_plan: LayerPlan, within_budget: BudgetResult | None = None) -
     """Whether a plan is recommended within a budget, its own by default, or why not. A smaller set within the budget is
     recommended as well: abilities and random sets were only held against the plan's own set."""
     within_budget = within_budget or within_own_budget(layer_plan)
-    if within_budget.price is None:
-        return "over_budget"
     if not layer_plan.plan.is_verified:
         return "unverified"
+    if within_budget.price is None:
+        return "over_budget"
     if within_budget.is_plan and fallen_abilities(layer_plan):
         return "ability_falls"
     if within_budget.is_plan and "no_better_than_random" in layer_plan.plan.reasons:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from core import wording
@@ -12,7 +13,7 @@ from core.deck.deck_data import DeckData
 from core.deck.slide import MOST_ROWS, core_slide, fact_table, not_measured_slide
 from core.deck.story import Column, Statement, StorySlide, Table
 from core.figures.plans import block_row
-from core.locale import _
+from core.locale import N_, _, translated
 from core.records import LayerPlan
 from core.sources import counted
 from core.tables import PlanOutcomeRow
@@ -63,7 +64,7 @@ def saving_slide(data: DeckData) -> StorySlide:
     return core_slide(
         data,
         "saving",
-        plan_wording.named_answer_text(best),
+        plan_wording.plan_title_text(best),
         [*saving, _("This follows from leaving blocks out, and not from a dimension.")],
         block_row(best, removed, plan_analysis.is_recommended(best)),
         tables=("plans", "plan_outcomes"),
@@ -123,12 +124,6 @@ def answer_slide(data: DeckData) -> StorySlide:
     layer_plan = _plan_of(data)
     plan = layer_plan.plan
     standing = plan_analysis.standing(layer_plan)
-    action = {
-        "recommended": _("Try the smaller model on your own task before anything rests on it."),
-        "no_better_than_random": _("Keep all blocks, or look for another set: a larger budget changes nothing here."),
-        "over_budget": _("Keep all blocks, or allow a larger budget and ask again."),
-        "unverified": _("Verify the plan on held-out text first; decide nothing by this price."),
-    }[standing]
     controls = plan_evidence.control_lines(plan)[:1]
     evidence = (
         *(controls if standing == "no_better_than_random" else ()),
@@ -141,11 +136,11 @@ def answer_slide(data: DeckData) -> StorySlide:
     return _plan_slide(
         data,
         "answer",
-        plan_wording.named_answer_text(layer_plan),
+        plan_wording.plan_title_text(layer_plan),
         slide.answer_statements(
-            plan_wording.budget_lines(layer_plan)[:2] or [plan_wording.plan_text(layer_plan)],
+            [plan_wording.plan_text(layer_plan), *plan_wording.budget_lines(layer_plan)[1:2]],
             [wording.joined_sentences([line for line in evidence if line][:MOST_EVIDENCE])],
-            action,
+            translated(DECISIONS[standing].action),
         ),
         tables=("plans", "plan_outcomes"),
         say=(
@@ -378,43 +373,57 @@ def directions_slide(data: DeckData) -> StorySlide:
     )
 
 
+@dataclass(frozen=True)
+class _Decision:
+    """What is to be done about a plan of one standing, and between what is chosen; the first option is recommended."""
+
+    action: str
+    choice: str
+    first: str
+    second: str
+
+
+DECISIONS = {
+    "recommended": _Decision(
+        N_("Try the smaller model on your own task before anything rests on it."),
+        N_("try the model without {k} of its blocks, or keep it whole"),
+        N_("Try it: save the smaller model and test it on your own task."),
+        N_("Keep the model whole: nothing changes."),
+    ),
+    "ability_falls": _Decision(
+        N_("Keep all blocks, or train the smaller model on what it lost: text alone does not show that."),
+        N_("keep all {n} blocks, or train the smaller model"),
+        N_("Keep all blocks: an ability falls below half."),
+        N_("Train the smaller model on what it lost, and test it on your own task."),
+    ),
+    "no_better_than_random": _Decision(
+        N_("Keep all blocks, or look for another set: a larger budget changes nothing here."),
+        N_("keep all {n} blocks, or look for another set"),
+        N_("Keep all blocks: this set is no better than chance."),
+        N_("Look for another set: other text, or another number of blocks."),
+    ),
+    "over_budget": _Decision(
+        N_("Keep all blocks, or allow a larger budget and ask again."),
+        N_("keep all {n} blocks, or allow a larger budget"),
+        N_("Keep all blocks: what was tried costs more than the budget."),
+        N_("Allow more loss, or repair the weights, and plan again."),
+    ),
+    "unverified": _Decision(
+        N_("Verify the plan on held-out text first; decide nothing by this price."),
+        N_("verify the plan of {k} blocks, or drop it"),
+        N_("Verify it on held-out text, harder texts and against random sets."),
+        N_("Drop it: an unverified price is too low, and nothing may rest on it."),
+    ),
+}
+
+
 def decision_slide(data: DeckData) -> StorySlide:
     layer_plan = _plan_of(data)
-    plan = layer_plan.plan
-    standing = plan_analysis.standing(layer_plan)
-    if standing == "recommended":
-        choice = _("try the model without {n} of its blocks, or keep it whole").format(
-            n=counted(len(_removed(layer_plan)), "plan_outcomes")
-        )
-        first = _("Try it: save the smaller model and test it on your own task.")
-        second = _("Keep the model whole: nothing changes.")
-    elif standing == "no_better_than_random":
-        choice = _("keep all {n} blocks, or look for another set").format(n=plan.n_layers)
-        first = _("Keep all blocks: this set is no better than chance.")
-        second = _("Look for another set: other text, or another number of blocks.")
-    elif standing == "over_budget":
-        choice = _("keep all {n} blocks, or allow a larger budget").format(n=plan.n_layers)
-        first = (
-            _("Keep all blocks: this set costs more than the budget.")
-            if plan_analysis.has_given_blocks(plan)
-            else _("Keep all blocks: none of the sets that were tried is within this budget.")
-        )
-        second = (
-            _("Allow more loss, and plan again.")
-            if plan.is_healed
-            else _("Allow more loss, or repair the weights, and plan again.")
-        )
-    else:
-        choice = _(
-            "verify the plan of {n} block, or drop it",
-            "verify the plan of {n} blocks, or drop it",
-            n=counted(len(plan.blocks), "plan_outcomes"),
-        )
-        first = _("Verify it on held-out text, harder texts and against random sets.")
-        second = _("Drop it: an unverified price is too low, and nothing may rest on it.")
+    plan, decision = layer_plan.plan, DECISIONS[plan_analysis.standing(layer_plan)]
+    choice = translated(decision.choice).format(k=counted(len(_removed(layer_plan)), "plan_outcomes"), n=plan.n_layers)
     untested = plan_wording.caution_lines(plan)[:2]
     if not plan_wording.task_text(layer_plan):
         untested.append(_("A task of your own was not tried."))
     remarks = [Statement(line, _("Why")) for line in plan_wording.objection_lines(plan)[:1]]
     remarks += [Statement(line, "" if n else _("Not tested")) for n, line in enumerate(untested)]
-    return slide.decision_slide(data, choice, [first, second], remarks)
+    return slide.decision_slide(data, choice, [translated(decision.first), translated(decision.second)], remarks)

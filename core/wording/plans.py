@@ -27,7 +27,7 @@ from core.locale import N_, _, translated, worded
 from core.records import AGAINST_PLAN, BUDGETS, PUBLISHED_FIFTH, LayerPlan, PlanEstimate, stretches
 from core.sources import Text, counted, derived, shown
 from core.tables import PlanOutcomeRow, PlanRow
-from core.wording.labels import name
+from core.wording.labels import name, shortened_name
 from core.wording.numbers import amount, duration
 
 MAX_LISTED_BLOCKS = 12
@@ -120,14 +120,21 @@ ANSWERS = {
 """What a budget allows, by the standing of the plan."""
 
 
-def within_budget_text(layer_plan: LayerPlan, result: BudgetResult, budget: str) -> str:
+def plan_title_text(layer_plan: LayerPlan) -> str:
+    """The named answer without intervals and full stop, for titles."""
+    model, within = shortened_name(layer_plan.plan.name, 34), within_own_budget(layer_plan)
+    answer = within_budget_text(layer_plan, within, budget_text(layer_plan.plan), has_limits=False)
+    return _("{name}: {answer}").format(name=model, answer=answer).rstrip(".。")
+
+
+def within_budget_text(layer_plan: LayerPlan, result: BudgetResult, budget: str, *, has_limits: bool = True) -> str:
     """How many blocks can go within a budget, in one sentence with what is lost; `budget` is the budget in words."""
     plan, row = layer_plan.plan, result.price or result.cheapest
     values: dict[str, Any] = {
         "k": counted(len(row.blocks), "plan_outcomes"),
         "n": plan.n_layers,
         "blocks": blocks_text(row.blocks, plan.n_layers),
-        "loss": loss_text(row),
+        "loss": loss_text(row, has_limits=has_limits),
         "budget": budget,
     }
     kind: str = standing(layer_plan, result)
@@ -154,11 +161,13 @@ LOSSES = {
 """By whether text gets harder to predict, and whether the blocks were made up for."""
 
 
-def loss_text(row: PlanOutcomeRow) -> str:
+def loss_text(row: PlanOutcomeRow, *, has_limits: bool = True) -> str:
     """`text 11% harder to predict (+0.104 [+0.081, +0.127] nats per token)`: by so much perplexity rises, exp(loss) - 1."""
     worse = derived(math.expm1(max(0.0, row.difference or 0.0)), "plan_outcomes", "harder")
     percent = shown(worse, ".1%" if worse < 0.01 else ".0%")
-    return translated(LOSSES[worse > 0, row.is_healed]).format(percent=percent, price=outcome_price_text(row))
+    return translated(LOSSES[worse > 0, row.is_healed]).format(
+        percent=percent, price=outcome_price_text(row) if has_limits else price_text(row.difference)
+    )
 
 
 def healing_text(layer_plan: LayerPlan) -> str:

@@ -112,7 +112,7 @@ def test_a_plan_says_what_was_asked_for_and_not_where_it_lay():
     (slide,) = [one for one in build_story(plan_data(plan, cases.DAY)).appendix if one.key == "provenance"]
     told = slide.visual.rows[-1][1]
     assert told == (
-        "model llm, corpus notes.txt, budget 0.05, budget_unit nats, task q.csv, verify, save_model out, encoding utf-8, "
+        "model llm, corpus notes.txt, budget 0.0488, budget_unit nats, task q.csv, verify, save_model out, encoding utf-8, "
         "chat template, seed 0, dtype float32, device auto"
     )
 
@@ -300,24 +300,25 @@ def test_a_verified_plan_is_what_can_be_saved_all_the_same():
 @pytest.mark.parametrize(
     ("changes", "title", "asked"),
     [
-        ({}, "model: 3 of 8 blocks can go for +0.031", "try the model without 3 of its blocks"),
-        ({"budget": 0.001}, "model: none of the sets of blocks that were tried is within 0.001", "keep all 8 blocks"),
+        (
+            {},
+            "model: 3 of 8 blocks can go: text 3% harder to predict (+0.031 nats",
+            "try the model without 3 of its blocks",
+        ),
+        ({"budget": 0.001}, "model: None of the sets that were tried is within 0.001", "keep all 8 blocks"),
         (
             {"is_recommended": False, "reasons": ["no_better_than_random"]},
-            "model: this set of 3 blocks is not recommended, one in ten random sets costs less",
+            "model: Not recommended, as one in ten random sets costs less",
             "look for another set",
         ),
         (
-            {"budget": 0.001, "config": '{"remove": [3, 4, 6]}'},
-            "model: this set of 1 of 8 blocks costs",
-            "keep all 8 blocks",
+            {"is_recommended": False, "reasons": ["falls_copying"]},
+            "model: Not recommended, as copying words falls from 90% to 80%",
+            "train the smaller model",
         ),
-        ({"budget": 0.015}, "model: 1 of 8 blocks can go for +0.008", "try the model without 1 of its blocks"),
-        (
-            {"is_verified": False, "is_recommended": False},
-            "model: 3 of 8 blocks proposed, not verified",
-            "verify the plan",
-        ),
+        ({"budget": 0.001, "config": '{"remove": [3, 4, 6]}'}, "model: This set is not within", "keep all 8 blocks"),
+        ({"budget": 0.015}, "model: 1 of 8 blocks can go: text 0.8% harder", "try the model without 1 of its blocks"),
+        ({"is_verified": False, "is_recommended": False}, "model: Not verified: without blocks 3", "verify the plan"),
     ],
 )
 def test_a_plan_asks_for_what_its_price_allows(changes, title, asked):
@@ -332,8 +333,8 @@ def test_a_healed_plan_is_held_against_published_choices_as_it_was_before_healin
     rest = [replace(row, difference=0.02) if row.rule == "influence" else row for row in made.outcomes]
     ours = replace(own, rule="exchange", is_chosen=False)
     told = build_story(plan_data(LayerPlan(made.plan, [*rest, ours]), cases.DAY)).slides[3]
-    assert told.title == "Our choice costs +0.031 nats; 1 of 2 published choices costs less, all before healing"
-    assert told.statements[0].text.startswith("ours, healed: +0.010")
+    assert told.title == "Our choice costs +0.031 nats; 1 of 2 published choices costs less, all before repair"
+    assert told.statements[0].text.startswith("ours, repaired: +0.010")
 
 
 def test_a_pilot_without_scores_or_models_is_incomplete():
