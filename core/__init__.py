@@ -1,4 +1,4 @@
-"""Workdim measures how many dimensions a language model really uses, layer by layer.
+"""Workdim measures over how many dimensions the vectors of a language model spread, layer by layer.
 
     from core import estimate, measure_model, open_warehouse
 

@@ -163,7 +163,7 @@ def judge(profile: Profile, profiles: Mapping[str, Profile]) -> Profile:
     controls = [profiles[name] for name in (told and told.control_run_ids) or () if name in profiles]
     judged = judge_profile(profile, controls)
     compared = {row.control_run_id for row in judged.controls}
-    kept = [row for row in profile.controls if row.control_run_id not in compared]
+    kept = [row for row in profile.controls if row.control_run_id not in compared and row.power is None]
     return judge_again(replace(judged, controls=judged.controls + kept)) if kept else judged
 
 

@@ -139,7 +139,7 @@ MOST = {
     "limits": (202, 1008),  # what the workers of a job take
     "locale": (544, 704),  # the words of every page, in the glossary
     "measure": (2658, 19001),  # bits and bytes of each window; the draws of a control
-    "models": (4448, 28315),  # controls whose blocks write as much as trained ones
+    "models": (4467, 28315),  # controls whose blocks write as much as trained ones
     "pilots": (1012, 5699),
     "plans": (3318, 26527),  # rounding priced, one block repaired
     "questions": (2502, 18266),  # models compared on a text; which to pilot, what named budgets allow; d2 of draws
@@ -150,13 +150,13 @@ MOST = {
     "sources": (246, 1853),
     "sql": (1094, 5238),
     "store": (1583, 10802),  # a file that is deleted while it is read
-    "tables": (1390, 8172),  # counts of a verdict, group of a question; d2 of each draw
+    "tables": (1399, 8172),  # counts of a verdict, group of a question; d2 of each draw
     "terminal": (1697, 13940),  # the answer in ten lines before the details
     "texts": (2225, 15150),  # groups of questions; near copies; a text is judged before a model reads it
     "ui": (7635, 60000),  # five pages; runs filtered, ticked, compared and deleted together
     "validation": (240, 2040),
     "warehouse": (4964, 31946),  # an export holds one table at a time, and parcels that lack the added one
-    "wording": (4172, 27533),  # models compared on a text; which to pilot, named budgets, what else saves
+    "wording": (4172, 27551),  # models compared on a text; which to pilot, named budgets, what else saves
 }
 
 

@@ -164,7 +164,7 @@ def test_the_readmes_give_the_verdicts_of_the_shipped_profile():
     )
     tables = read_parcel(folder)
     summary = tables["run_summaries"].filter(cloud="one_per_type").row(0, named=True)
-    assert (summary["verdict_rise"], summary["verdict_fall"]) == ("depends", "unclear")
+    assert (summary["verdict_rise"], summary["verdict_fall"]) == ("depends", "untested")
     core = tables["run_claims"].filter(claim="fall", is_core=True)
     (undecided,) = core.filter(pl.col("outcome") != "yes").to_dicts()
     assert core.height == 8 and undecided["estimator"] == "gride_between"

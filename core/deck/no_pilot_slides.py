@@ -86,8 +86,8 @@ def measured_slide(data: DeckData) -> StorySlide:
         runs=data.text_runs,
         say=(
             _(
-                "A language model turns every word into a long list of numbers, layer after layer. We estimate how many "
-                "independent directions these lists really use. That is what dimension means on the following slides."
+                "A language model turns every word into a long list of numbers, layer after layer. We estimate over how "
+                "many directions these lists spread, by one method. That is what dimension means on the following slides."
             ),
             _(
                 "Nobody asked a question beforehand, so this is a description: it can raise a question, and answer none."

@@ -95,7 +95,7 @@ def profiles_slide(data: DeckData) -> StorySlide:
         say=(
             _(
                 "From left to right a text goes through the network, layer by layer. The height says over how many "
-                "independent directions the words spread there, as we estimate it."
+                "directions the words spread there, as one method estimates it."
             ),
             _("A higher or a lower curve is not better: it says how words spread, not how well a model works."),
         ),

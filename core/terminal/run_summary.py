@@ -25,7 +25,14 @@ from core.tables import LayerPairRow, RunCheckRow, RunClaimRow, RunRow, RunSumma
 from core.terminal.output import LABEL, WIDTH, join, pad, wrap
 from core.wording.labels import kind_text
 from core.wording.numbers import number
-from core.wording.verdicts import claim_name, joint_text, marked_ratio_text, outcome_legend_text, specification_name
+from core.wording.verdicts import (
+    claim_name,
+    joint_text,
+    marked_ratio_text,
+    outcome_legend_text,
+    specification_name,
+    start_text,
+)
 
 WORDS = ("d2", "one_per_word")
 STEPS = ("autocorrelation", "kept", "removed", "added", "neighbour_overlap", "cka")
@@ -142,6 +149,7 @@ def _interval_lines(profile: Profile) -> Iterator[str]:
     start, peak, end = (_interval(summary, name) for name in ends)
     line = _("start {start}; peak {peak}; end {end} (95 %; one token per type, N={n:,})")
     yield from _line(_("intervals"), line.format(start=start, peak=peak, end=end, n=summary.n_points))
+    yield from _line("", start_text(vars(summary), map(vars, profile.estimates)))
 
 
 def _controls_in_short(profile: Profile) -> Iterator[str]:

@@ -42,7 +42,7 @@ def use_class_text(pilot: Pilot | None) -> str:
 
 def dimension_text() -> str:
     """What "dimension" means, for readers who read nothing else about it."""
-    return _("the number of independent directions that a model’s token vectors spread over")
+    return _("over how many directions a model’s token vectors spread, read by one method (d2)")
 
 
 def rho_sign_text() -> str:

@@ -397,6 +397,21 @@ def shape_text(run: Mapping[str, Any]) -> str:
     )
 
 
+def start_text(run: Mapping[str, Any], estimates: Iterable[Mapping[str, Any]]) -> str:
+    """`d2 at the start 44.4 [40.0, 49.2] (error of sampling); other methods read 15.8 to 376 there`: the interval is
+    that of one method, and no measure of how methods differ. Empty without other methods; `estimates` are of layer 0."""
+    others = [
+        row["value"]
+        for row in estimates
+        if (one := specification_of(row)) and one.axis and row["layer"] == 0 and row["value"]
+    ]
+    if not others or run["embedding_dimension"] is None:
+        return ""
+    template = _("d2 at the start {value} (error of sampling); other methods read {least} to {most} there")
+    value = with_interval(*(run[f"embedding_dimension{end}"] for end in ("", "_lower", "_upper")))
+    return template.format(value=value, least=number(min(others)), most=number(max(others)))
+
+
 def extrema_text(rows: Sequence[Mapping[str, Any]]) -> str:
     """The extrema of a profile: `start 103 at layer 0, valley 4.05 at layer 2, peak 57.8 at layer 13, ...`."""
     parts = [

@@ -93,7 +93,7 @@ def show_readings(selection: Selection, data: ProfileData, layer: int | None) ->
     if data.quantity == "gride":
         _show_scale_figure(scan_chart(estimates, runs, layer))
     st.subheader(_("Dimensions and verdicts (d2, one per type)"))
-    show_run_cards(runs, selection.extrema, selection.of_runs(selection.correlators))
+    show_run_cards(runs, selection.extrema, selection.of_runs(selection.correlators), estimates)
     plan_view.show_needed_directions(runs)
     _show_numbers(data, selection, layer)
     if claims is not None:

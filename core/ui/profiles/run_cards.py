@@ -16,7 +16,7 @@ from core.ui import inputs, language
 from core.ui.markdown import escape
 from core.wording.labels import run_labels, shortened_name
 from core.wording.provenance import result_texts
-from core.wording.verdicts import Chip, badge_text, control_chips, joint_text, opinion_chips
+from core.wording.verdicts import Chip, badge_text, control_chips, joint_text, opinion_chips, start_text
 
 _VERDICT_COLOURS = {"holds": "blue", "mostly_holds": "blue", "depends": "orange", "invalid": "red"}
 _CHIP_COLOURS = {"✓": "green", "✕": "red", "=": "gray", "≠": "gray", "?": "gray"}
@@ -59,9 +59,14 @@ def _show_chips(label: str, chips: list[Chip], *, marks_only: bool) -> None:
         st.markdown(badges)
 
 
-def show_run_cards(runs: pl.DataFrame, extrema: pl.DataFrame, correlators: pl.DataFrame) -> None:
-    """Draw a card of each run, side by side as far as the window is wide enough."""
-    labels = run_labels(runs)
+def show_run_cards(
+    runs: pl.DataFrame, extrema: pl.DataFrame, correlators: pl.DataFrame, estimates: pl.DataFrame
+) -> None:
+    """Draw a card of each run, side by side as far as the window is wide enough; above them, what one method is worth."""
+    labels, starts = run_labels(runs), estimates.filter(pl.col("layer") == 0)
+    for run in runs.filter(pl.col("pass") == "text").head(1).iter_rows(named=True):
+        if told := start_text(run, starts.filter(run_id=run["run_id"]).iter_rows(named=True)):
+            st.caption(escape(_("{claim}: {verdict}").format(claim=labels[run["run_id"]], verdict=told)))
     with st.container(horizontal=True, gap="small"):
         for run in runs.iter_rows(named=True):
             with st.container(border=True, width=_CARD_WIDTH, gap="small"):
