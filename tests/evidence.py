@@ -174,6 +174,8 @@ def write(warehouse: Warehouse, out: Path) -> None:
     for name, rows in {name: rows for section in sections for name, rows in section.data.items()}.items():
         with (beside / f"{name}.csv").open("w", encoding="utf-8", newline="") as file:
             csv.writer(file, lineterminator="\n").writerows(rows)
+        if name == "recipes":
+            print("\n".join(" ".join(f"{cell!s:>16}" for cell in row) for row in rows))
     for n, name in enumerate(("evidence.md", "evidence.ja.md")):
         paragraphs = [_HEAD[n], *(part[n] for part in sections[0].lead), in_short(sections, n)]
         for section in sections:
