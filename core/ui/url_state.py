@@ -199,6 +199,11 @@ def choose(name: str, value: object) -> None:
     st.session_state[key(name)] = str(value)
 
 
+def forget(name: str) -> None:
+    """Let a choice of another page begin from its default again."""
+    st.session_state.pop(key(name), None)
+
+
 def resolve_ids(name: str, ids: Sequence[str], *, several: bool) -> list[str]:
     """Replace unique beginnings and endings of ids in a link to one thing or to several by the whole ids; returns what
     matches none of `ids`, or more than one."""

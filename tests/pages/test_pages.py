@@ -643,6 +643,21 @@ def test_start_finds_runs_compares_those_that_are_ticked_and_brings_back_what_wa
     assert sorted(app.multiselect(key="view.runs").value) == RUN_IDS[:2]
 
 
+def test_one_baseline_serves_all_pages(filled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORKDIM_WAREHOUSE", str(filled))
+    app = opened("compare.py", runs=f"{RUN_IDS[0]},{RUN_IDS[1]}")
+    app.selectbox(key="view.against").set_value(RUN_IDS[1]).run()
+    app.switch_page("pages/choose.py")
+    asked = {"choose": "cost", "speeds": "made-up/big~2000,made-up/small~1000", "a.price_per_hour": "2"}
+    for name, value in asked.items():
+        app.query_params[name] = value
+    app.run()
+    assert not app.exception and app.selectbox(key="view.base").value == "made-up/small@1"
+    app.selectbox(key="view.base").set_value("made-up/big@1").run()
+    app.switch_page("pages/compare.py").run()
+    assert not app.exception and app.selectbox(key="view.against").value == RUN_IDS[0]
+
+
 def test_a_run_keeps_its_colour_in_a_session_whatever_stands_beside_it(
     filled: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -151,6 +151,8 @@ def _choose_baseline(view: DecisionView) -> str | None:
     models = view.context.runs.filter(pl.col("run_id").is_in(priced))
     names = {"": _("none")} | dict(models.select("model_id", "name").rows())
     chosen = inputs.choose_from_list(_("Against the model in use"), names, "base", width=320)
+    if chosen:
+        url_state.forget("against")  # on the page Compare its run is what others are held against
     return next(iter(models.filter(model_id=chosen)["run_id"]), None)
 
 

@@ -16,7 +16,7 @@ from core.locale import _
 from core.questions.compare import Comparison, compare
 from core.questions.ranking_question import BY_TYPE
 from core.questions.selection import Selection
-from core.ui import inputs, notices, pictures, reads, tables
+from core.ui import inputs, notices, pictures, reads, tables, url_state
 from core.ui.markdown import escape
 from core.ui.profiles import provenance
 from core.wording import compare as compare_wording
@@ -34,7 +34,11 @@ def choose_comparison(selection: Selection) -> Comparison | None:
     texts = selection.runs.filter(pl.col("pass") == "text", pl.col("n_points").is_not_null())
     if texts.height < 2:
         return None
-    base = inputs.choose_from_list(_("Held against"), run_labels(texts), "against", width=400)
+    labels = run_labels(texts)
+    of_baseline = texts.filter(model_id=url_state.asked("base"))["run_id"].to_list()
+    base = inputs.choose_from_list(_("Held against"), labels, "against", [*of_baseline, *labels][0], width=400)
+    if base != next(iter(labels)) or url_state.asked("base"):  # the model in use on the page Choose, too
+        url_state.choose("base", texts.filter(run_id=base)["model_id"][0])
     base_first = texts.sort(pl.col("run_id") != base, maintain_order=True)
     return compare(base_first, selection.windows, selection.summaries)
 
