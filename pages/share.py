@@ -13,7 +13,7 @@ chosen, shown = st.columns([2, 3], gap="large")
 with chosen:
     saved = share.choose_saved_report()
     request = share.read_saved_report(saved) if saved else share.choose_new_report(runs)
-    request, made = share.make_report(request)
+    made = share.make_report(request)
     if saved:
         share.show_changes(saved, made)
     share.show_save_form(request, made)

@@ -25,7 +25,6 @@ from core.deck.report import build_story
 from core.locale import in_language
 from core.pilots.registration import RegisteredPilot, registered_pilot
 from core.questions import evidence, selection
-from core.questions.ranking_question import RankingQuestion
 from core.warehouse import queries
 from core.warehouse.warehouse import Warehouse
 from tests.browser.walk import (
@@ -220,10 +219,10 @@ def slides(
     if chosen.is_empty():
         return
     measured = selection.ask(warehouse, chosen["run_id"].to_list())
-    answer = evidence.ask(warehouse, RankingQuestion(pilot=pilot)) if pilot else None
+    answers = evidence.ask_for_report(warehouse, pilot, measured.runs)
     for language in ("en", "ja"):
         file = out / f"{name}_{language}.pptx"
-        data = in_language(language, deck_data, measured, pilot, answer=answer)
+        data = in_language(language, deck_data, measured, pilot, answers=answers)
         file.write_bytes(draw_deck(build_story(data)))
         subprocess.run(["soffice", "--headless", "--convert-to", "pdf", "--outdir", str(out), str(file)], check=True)
         pdf = file.with_suffix(".pdf")

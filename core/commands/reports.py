@@ -22,14 +22,13 @@ from core.commands.context import (
     warn,
     write_out,
 )
-from core.errors import InputError, Sentence, WorkdimError, unknown_name
+from core.errors import InputError, Sentence, WorkdimError
 from core.files import read_whole, version
 from core.locale import _, in_language, worded
 from core.pilots.recipe import Recipe, find_recipe
 from core.pilots.registration import find_pilot
 from core.questions import evidence as evidence_question
 from core.questions import selection as selection_question
-from core.questions.ranking_question import RankingQuestion
 from core.sources import STATED
 from core.store.trash import is_deleted
 from core.tables import RecipeNumberRow
@@ -147,14 +146,14 @@ def list_saved(options: argparse.Namespace) -> None:
             one.recipe_id,
             one.recipe.name,
             one.recipe.pilot_id or one.recipe.plan_id or number_of_runs(len(one.recipe.run_ids)),
-            f"{one.recipe.audience}, {one.recipe.language}",
+            one.recipe.language,
             one.recipe.template or "-",
             f"{one.made_at:%Y-%m-%d}",
             one.n_numbers,
         )
         for one in saved
     ]
-    head = heads("recipe", "name", "of", "for", "template", "numbers of", "numbers")
+    head = heads("recipe", "name", "of", "language", "template", "numbers of", "numbers")
     none = Sentence("No recipe is kept yet: workdim slides --out FILE.pptx --keep NAME")
     show_records(options, records, lambda: table(head, rows), none)
 
@@ -203,20 +202,16 @@ def make_report(warehouse: Warehouse, recipe: Recipe) -> Report:
                 run=run_id,
             )
         raise InputError("The run {run} of this recipe is not in the warehouse.", run=run_id)
-    pilot = answer = None
-    if recipe.pilot_id is not None:
-        pilot = find_pilot(queries.pilots(warehouse).to_dicts(), recipe.pilot_id)
-        answer = evidence_question.ask(warehouse, RankingQuestion(pilot=pilot), with_specifications=True)
+    pilot = recipe.pilot_id and find_pilot(queries.pilots(warehouse).to_dicts(), recipe.pilot_id)
     measured = selection_question.ask(warehouse, recipe.run_ids)
-    return build_report(in_language(recipe.language, deck_data, measured, pilot, answer=answer), recipe)
+    answers = evidence_question.ask_for_report(warehouse, pilot or None, measured.runs)
+    return build_report(in_language(recipe.language, deck_data, measured, pilot or None, answers=answers), recipe)
 
 
 def _recipe(options: argparse.Namespace, warehouse: Warehouse) -> tuple[Recipe, bytes | None]:
     """The recipe from the options, or the saved one that is named; also the bytes of its template."""
-    from core.deck.appendix import SECTIONS
-
-    names = ("run", "pilot", "plan", "language", "audience", "without", "template", "keep")
-    given = {name: value for name in names if (value := getattr(options, name, None)) is not None}
+    names = ("run", "pilot", "plan", "language", "appendix", "template", "keep")
+    given = {name: value for name in names if (value := getattr(options, name, None))}
     if options.recipe is not None:
         if given:
             raise InputError("--recipe says all of the report: leave out the other options, or leave out --recipe.")
@@ -225,9 +220,6 @@ def _recipe(options: argparse.Namespace, warehouse: Warehouse) -> tuple[Recipe, 
         if recipe.template is not None and content is None:
             raise InputError("The template {name} of this recipe is gone: name it again.", name=recipe.template)
         return recipe, content
-    for section in given.get("without", ()):
-        if section not in SECTIONS:
-            raise InputError(unknown_name("section", section, SECTIONS))
     path = given.get("template")
     content = read_whole(path) if path else None
     if options.plan and (options.run or options.pilot):
@@ -239,9 +231,8 @@ def _recipe(options: argparse.Namespace, warehouse: Warehouse) -> tuple[Recipe, 
         run_ids=tuple(runs),
         pilot_id=pilot_id,
         plan_id=plan_id,
-        audience=options.audience or "management",
         language=options.language or "en",
-        left_out=tuple(given.get("without", ())),
+        appendix=options.appendix,
         template=path.name if path else None,
         template_sha256=hashlib.sha256(content).hexdigest() if content else None,
     )

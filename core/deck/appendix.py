@@ -1,5 +1,4 @@
-"""The appendix of a deck: method, values, specifications, checks, provenance, SQL, glossary, limits, and on request a slide
-for each run."""
+"""The appendix of a deck: method in half a page, values, checks, provenance, queries, the words that it uses, limits."""
 
 from __future__ import annotations
 
@@ -10,24 +9,24 @@ from collections.abc import Iterator, Sequence
 import polars as pl
 
 from core import wording
-from core.analysis.ranking import default_benchmark
+from core.analysis.ranking import default_benchmark, filter_benchmark
 from core.analysis.relation import MARGIN
 from core.analysis.units import FEWEST_TEST
-from core.deck import appendix_values
 from core.deck.deck_data import DeckData
-from core.deck.slide import reference_slide, reference_slides
-from core.deck.story import Column, Row, Statement, StorySlide
-from core.locale import _, glossary
+from core.deck.numbers import texts_of
+from core.deck.slide import check_table, reference_slide, reference_slides
+from core.deck.story import Column, Heading, Row, Statement, StorySlide
+from core.locale import N_, _, glossary, translated
 from core.records import without_places
 from core.sources import Text, counted, shown
-from core.tables.sourced import rows_of
+from core.tables.sourced import row_of, rows_of
 from core.wording import plans as plan_wording
-from core.wording.labels import name, shortened_name
+from core.wording.labels import is_vetoed, layer_text, name, run_labels, shortened_name
 from core.wording.limits import limits
 from core.wording.numbers import day
+from core.wording.scores import row_benchmark_name, with_error
+from core.wording.verdicts import verdict_legend_text, verdict_marks
 
-SECTIONS = ("method", "values", "specifications", "checks", "provenance", "sql", "glossary", "limits", "run")
-"""Keys of the appendix's slides in their order; those of one section have it before a hyphen."""
 TERMS = (
     "estimated dimension",
     "d2",
@@ -44,25 +43,26 @@ TERMS = (
     "check: passed, veto",
     "95 % interval",
 )
-"""Terms of the glossary that a deck uses, by their English names."""
+"""Terms of the glossary that a deck may use, by their English names."""
+MOST_CHECKS = 16
 COMMIT = re.compile(r"@([0-9a-f]{12})[0-9a-f]{28}$")
 LIBRARIES = ("torch", "transformers", "numpy")
 
 
-def appendix(data: DeckData, per_run: bool) -> Iterator[StorySlide]:
+def appendix(data: DeckData, slides: Sequence[StorySlide]) -> Iterator[StorySlide]:
+    """Pages behind `slides`, in smaller letters; those of one section have its key before a hyphen."""
     yield _method(data)
-    if data.runs.height:
-        yield from appendix_values.values(data)
-        yield from appendix_values.specifications(data)
-        yield appendix_values.checks(data)
+    if data.plan is None:
+        yield from _values(data)
+        title = _("Quality checks: {n} measurements").format(n=counted(data.text_runs.height, "runs"))
+        table = check_table(data.checks, data.text_runs, most=MOST_CHECKS)
+        yield reference_slide(data, "checks", title, (), table, ("run_checks",), data.text_runs)
         yield from _provenance(data)
-        yield _sql(data)
     else:
         yield from _plan_provenance(data)
-    yield from _glossary(data)
+    yield _sql(data)
+    yield from _glossary(data, slides)
     yield from _limits(data)
-    if per_run:
-        yield from appendix_values.each_run(data)
 
 
 # --- method and words ------------------------------------------------------------------------------------------
@@ -115,7 +115,8 @@ def _method(data: DeckData) -> StorySlide:
     return reference_slide(data, "method", _("How the numbers are made"), statements)
 
 
-def _glossary(data: DeckData) -> Iterator[StorySlide]:
+def _glossary(data: DeckData, slides: Sequence[StorySlide]) -> Iterator[StorySlide]:
+    """The words that stand on these slides, with their meanings."""
     terms = {term.en: (term.name(data.language), term.meaning(data.language)) for term in glossary()}
     rows: list[Row] = [terms[term] for term in TERMS]
     rows += [
@@ -124,14 +125,17 @@ def _glossary(data: DeckData) -> Iterator[StorySlide]:
         (_("rho"), _("Rank correlation: 1 or −1 where the orders by dimension and by score agree or are reversed, 0 where they are unrelated.")),
         (_("nats per token"), _("Unit of the loss: how badly the next token is predicted. 0.05 nats are about 5 % more perplexity.")),
     ]  # fmt: skip
-    yield from reference_slides(
-        data,
-        "glossary",
-        _("What {n} words mean").format(n=counted(len(rows), "glossary")),
-        (Column(_("Word"), 0.24), Column(_("Meaning"), 0.76)),
-        rows,
-        _("Table of words and their meanings."),
-    )
+    said = " ".join(text for slide in slides for _place, text in texts_of(slide)).lower()
+    used = [row for row in rows if not isinstance(row, Heading) and row[0].lower() in said]
+    if used:
+        yield from reference_slides(
+            data,
+            "glossary",
+            _("What {n} words mean").format(n=counted(len(used), "glossary")),
+            (Column(_("Word"), 0.24), Column(_("Meaning"), 0.76)),
+            used,
+            _("Table of words and their meanings."),
+        )
 
 
 def _limits(data: DeckData) -> Iterator[StorySlide]:
@@ -161,28 +165,16 @@ def _limits(data: DeckData) -> Iterator[StorySlide]:
 
 
 def _provenance(data: DeckData) -> Iterator[StorySlide]:
-    columns = (
-        Column(_("Model and revision"), 0.22),
-        Column(_("Text and hash"), 0.16),
-        Column(_("Run"), 0.25),
-        Column(_("Pass"), 0.1),
-        Column(_("N"), 0.05, is_number=True),
-        Column(_("Seed"), 0.05, is_number=True),
-        Column(_("Format, device"), 0.09),
-        Column(_("Day"), 0.08),
-    )
+    """The runs on text with their whole names; the notes have the controls as well."""
     rows = [
         (
-            shortened_name(COMMIT.sub(r"@\1", run["model_id"]), 30),
-            shortened_name(run["corpus_id"], 22),
+            COMMIT.sub(r"@\1", run["model_id"]),
+            run["corpus_id"],
             run["run_id"],
-            name("pass", run["pass"]),
             "–" if run["n_points"] is None else shown(run["n_points"], ","),
-            str(run["seed"]),
             f"{run['dtype']}, {run['device']}",
-            run["started_at"].date().isoformat(),
         )
-        for run in rows_of(data.runs)
+        for run in rows_of(data.text_runs)
     ]
     protocols = data.runs.select("protocol", "protocol_hash").unique(maintain_order=True).rows()
     key = _("Protocols: {protocols}. Workdim {code}; {libraries}.").format(
@@ -194,13 +186,22 @@ def _provenance(data: DeckData) -> Iterator[StorySlide]:
         data,
         "provenance",
         _("Provenance of {n} run", "Provenance of {n} runs, controls included", n=counted(data.runs.height, "runs")),
-        columns,
+        (
+            Column(_("Model and revision"), 0.34),
+            Column(_("Text and hash"), 0.22),
+            Column(_("Run"), 0.27),
+            Column(_("N"), 0.06, is_number=True),
+            Column(_("Format, device"), 0.11),
+        ),
         rows,
-        _("Table of the runs with model revision, text, sample size, seed, number format and date."),
+        _("Table of the runs with model revision, text, sample size and number format."),
         key,
         tables=("runs", "models", "corpora"),
         runs=data.runs,
-        sources=[f"{run['model_id']}, {run['run_id']}, {run['corpus_id']}" for run in rows_of(data.runs)],
+        sources=[
+            f"{run['model_id']}, {run['run_id']}, {run['corpus_id']}, {run['pass']}, {run['started_at'].date()}"
+            for run in rows_of(data.runs)
+        ],
     )
 
 
@@ -253,8 +254,13 @@ def _options_text(config: str) -> str:
 
 def _sql(data: DeckData) -> StorySlide:
     """Queries that give the same numbers from the warehouse, each one SELECT, as `workdim sql` takes it."""
-    if data.pilot is not None:
-        condition = f"run_id IN (SELECT run_id FROM pilot_runs WHERE pilot_id = '{data.pilot.pilot_id}')"
+    if data.plan is not None:
+        statement = f"SELECT * FROM plan_outcomes WHERE plan_id = {sql_strings([data.plan.plan.plan_id])}"
+        return reference_slide(
+            data, "sql", _("{n} query gives the same numbers").format(n=counted(1, "queries")), [statement]
+        )
+    if data.pilot is not None and data.pilot_id is not None:
+        condition = f"run_id IN (SELECT run_id FROM pilot_runs WHERE pilot_id = '{data.pilot_id}')"
     else:
         ids = data.text_runs["run_id"].to_list()
         # Of many runs only the random ends of their ids: forty whole ids would fill the slide.
@@ -295,3 +301,116 @@ def _sql(data: DeckData) -> StorySlide:
 def sql_strings(texts: Sequence[str], of_end: int = 0) -> str:
     """Texts as SQL literals; with `of_end` only so many of their last characters."""
     return ", ".join("'" + text[-of_end:].replace("'", "''") + "'" for text in texts)
+
+
+# --- values -------------------------------------------------------------------------------------------------------
+
+
+def _values(data: DeckData) -> Iterator[StorySlide]:
+    """All dimensions, by comparison group."""
+    benchmark = default_benchmark(data.scored, data.pilot)
+    across = [group for group in data.word_groups if group.rows["tokenizer_hash"].n_unique() > 1]
+    groups = [*data.groups, *across]
+    rows: list[Row] = []
+    for group in groups:
+        if len(groups) > 1:
+            run = row_of(group.rows)
+            heading = (
+                _("Across tokenizers, one point per word: {kind}, text {text}, protocol {protocol}, N={size}")
+                if group.is_by_words
+                else _("{kind}, text {text}, protocol {protocol}, N={size}")
+            )
+            kind, size = name("kind", run["kind"]), wording.size_range(group.n_points)
+            told = heading.format(kind=kind, text=run["corpus_name"], protocol=run["protocol"], size=size)
+            rows.append(Heading(told))
+        labels = run_labels(group.rows)
+        rows += [_value_row(data, run, labels[run["run_id"]], benchmark) for run in rows_of(group.rows)]
+    columns = (
+        Column(_("Model"), 0.25),
+        Column(_("Largest inner dimension"), 0.13, is_number=True),
+        Column(_("At layer"), 0.1, is_number=True),
+        Column(_("Final, before the norm"), 0.13, is_number=True),
+        Column(_("Final, after the norm"), 0.13, is_number=True),
+        Column(_("Verdicts"), 0.07),
+        Column(_score_title(data, benchmark), 0.19, is_number=True),
+    )
+    key = [
+        _("In brackets: 95 % intervals."),
+        verdict_legend_text() + _(". "),
+        *_match_key(data),
+        _("Within a group the order is that of the names; no order is better."),
+    ]
+    if any(map(is_vetoed, rows_of(data.text_runs))):
+        key.append(wording.veto_mark_text())
+    title = _(
+        "All values of {n} measurement (d2, N={size})",
+        "All values of {n} measurements (d2, N={size})",
+        n=counted(data.text_runs.height, "runs"),
+        size=wording.size_range(data.n_points),
+    )
+    yield from reference_slides(
+        data,
+        "values",
+        title,
+        columns,
+        rows,
+        _("Table of largest inner and final dimensions with 95 % intervals, by comparison group."),
+        wording.joined_sentences(key),
+        tables=("run_summaries", "scores"),
+        runs=data.text_runs,
+    )
+
+
+def _value_row(data: DeckData, run: dict, label: str, benchmark: dict | None) -> tuple[str, ...]:
+    after = run["final_dimension_post_norm"]
+    return (
+        shortened_name(label, 36),
+        wording.interval_of(run, "inner_max"),
+        layer_text(run["inner_max_layer"], run["n_layers"]),
+        wording.interval_of(run, "final_dimension_pre_norm"),
+        _("no final norm") if after is None else wording.interval_of(run, "final_dimension_post_norm"),
+        verdict_marks(run),
+        _score_cell(data, run["run_id"], benchmark),
+    )
+
+
+def _score_title(data: DeckData, benchmark: dict | None) -> str:
+    if benchmark is None:
+        return _("Score")
+    title = row_benchmark_name(benchmark)
+    if data.pilot is None:
+        return title
+    is_met = data.pilot.benchmark.is_met_by(benchmark)
+    return title + ": " + (_("pre-registered") if is_met else _("not pre-registered (exploratory)"))
+
+
+def _score_cell(data: DeckData, run_id: str, benchmark: dict | None) -> str:
+    """The scores of the column's benchmark, then that of the pilot's own task where the column is another benchmark."""
+    if benchmark is None:
+        return "–"
+    scores = filter_benchmark(data.scored, benchmark).filter(run_id=run_id).filter(pl.col("score_match") != "none")
+    texts = [_score_text(row) for row in rows_of(scores)]
+    task = data.pilot and data.pilot.task
+    if task is not None and benchmark["benchmark"] != task.name:
+        task_scores = data.scored.filter(run_id=run_id, score_match="own", benchmark=task.name)
+        texts += [Text("{}: {}").format(task.name, _score_text(row)) for row in rows_of(task_scores.head(1))]
+    return _("; ").join(dict.fromkeys(texts)) or "–"
+
+
+MATCHES = {
+    "revision_not_stated": N_("† revision not stated"),
+    "mapped": N_("* by an alias"),
+    "base": N_("° of the base model, which tests nothing"),
+}
+"""What is said of scores that may belong to another revision or model; its first letter stands behind them."""
+
+
+def _score_text(row: dict) -> str:
+    told = MATCHES.get(row["score_match"])
+    return with_error(row) + (f" {told[0]}" if told else "")
+
+
+def _match_key(data: DeckData) -> list[str]:
+    matches = set(data.scored["score_match"])
+    marks = _(", ").join(translated(told) for match, told in MATCHES.items() if match in matches)
+    return [_("Scores: {marks}.").format(marks=marks)] if marks else []

@@ -7,7 +7,14 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 from pptx.chart.chart import Chart as NativeChart
-from pptx.enum.chart import XL_CHART_TYPE, XL_LABEL_POSITION, XL_MARKER_STYLE, XL_TICK_LABEL_POSITION, XL_TICK_MARK
+from pptx.enum.chart import (
+    XL_AXIS_CROSSES,
+    XL_CHART_TYPE,
+    XL_LABEL_POSITION,
+    XL_MARKER_STYLE,
+    XL_TICK_LABEL_POSITION,
+    XL_TICK_MARK,
+)
 from pptx.enum.dml import MSO_LINE, MSO_THEME_COLOR
 from pptx.enum.shapes import PP_PLACEHOLDER
 from pptx.oxml import parse_xml
@@ -106,6 +113,9 @@ def draw_chart(slide: Slide, box: Box, chart: Chart, is_small: bool = False) -> 
     native.value_axis.has_title = False
     if chart.y.title:
         _title_value_axis(native, _shorten_title(chart.y.title, 0.85 * box[2]) if is_small else chart.y.title)
+    if chart.y.is_reversed:
+        native.value_axis.reverse_order = True
+        native.value_axis.crosses = XL_AXIS_CROSSES.MAXIMUM  # the axis across stays below
     if is_small:  # its range is written below the gallery
         native.category_axis.tick_label_position = XL_TICK_LABEL_POSITION.NONE
     named_lines: list[tuple[Any, Series]] = []

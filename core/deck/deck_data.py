@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date
 
@@ -54,11 +55,15 @@ class DeckData:
     left_out: list[str]
     """Names of the selected runs without a verdict: their protocol measures no points of one per type."""
     pilot: Pilot | None = None
-    """The pilot that the runs belong to, if any."""
+    """The pilot that the runs belong to, or the one that ships with them."""
+    pilot_id: str | None = None
+    """Of one that is registered here."""
     answer: Answer | None = None
     """The answer to the pilot's question, over all of its models, including those that are not in this deck."""
     comparison: Comparison | None = None
     """Of two runs on text, where there are no more: which reads the text better."""
+    on_other_texts: tuple[Answer, ...] = ()
+    """The answers to it on the other texts that its models have read."""
     plans: tuple[LayerPlan, ...] = ()
     """Newest first."""
     plan: LayerPlan | None = None
@@ -78,10 +83,10 @@ class DeckData:
         return answer.word  # type: ignore[return-value]
 
     @property
-    def pilot_and_answer(self) -> tuple[Pilot, Answer]:
-        """Only for a deck of a pilot."""
-        assert self.pilot is not None and self.answer is not None
-        return self.pilot, self.answer
+    def asked(self) -> Answer:
+        """The answer; only where there is one."""
+        assert self.answer is not None
+        return self.answer
 
     @property
     def best_by_score(self) -> RankedModel | None:
@@ -105,12 +110,12 @@ class DeckData:
 
 
 def deck_data(
-    frames: Selection, pilot: RegisteredPilot | None = None, made_on: date | None = None, answer: Answer | None = None
+    frames: Selection, pilot: RegisteredPilot | None = None, made_on: date | None = None, answers: Sequence[Answer] = ()
 ) -> DeckData:
     """Derive the data of a deck; runs without a verdict are left out and named. Raises InputError where no run on text remains.
 
-    With a `pilot`, the deck shows its decision, its benchmark, the `answer` to its question and, on every slide, what its use
-    class forbids.
+    With a `pilot`, the deck shows its decision, its benchmark, the `answers` to its question: the one that
+    is asked, then those on other texts.
     """
     runs = with_text_marks(frames.with_controls).sort("name", pl.col("pass") != "text", "run_id")
     ordered = runs_with_verdict(runs)
@@ -122,7 +127,7 @@ def deck_data(
     compared = groups(ordered, include_vetoed=True)
     if not compared:
         raise InputError("A deck needs at least one run on unchanged text; none was chosen. Choose runs and try again.")
-    asked = pilot.pilot if pilot else None
+    asked = pilot.pilot if pilot else answers[0].registration.pilot if answers else None
     return DeckData(
         runs=ordered,
         estimates=frames.estimates,
@@ -138,8 +143,10 @@ def deck_data(
         made_on=made_on or date.today(),
         left_out=list(names_without_verdict(runs).values()),
         pilot=asked,
-        answer=stamped(answer, "answer"),
         comparison=stamped(_comparison(ordered, frames), "compare"),
+        pilot_id=pilot.pilot.pilot_id if pilot else None,
+        answer=stamped(answers[0], "answer") if answers else None,
+        on_other_texts=tuple(stamped(answer, "answer") for answer in answers[1:]),
         plans=tuple(map(_read_plan, frames.plans)),
     )
 

@@ -16,7 +16,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from core.deck.slide import cleaned
-from core.deck.story import CORE_SLIDES, Origin, Story, StorySlide, Table
+from core.deck.story import Origin, Story, StorySlide, Table
 from core.figures.chart_svg import BY_STYLE, visual_svg
 from core.figures.svg import DARK, FONT, LIGHT, Theme
 from core.locale import _, speaking
@@ -37,8 +37,6 @@ def render_html(story: Story, origin: Origin, bundle: str = "") -> bytes:
             .get_template("report.html")
             .render(
                 story=story,
-                slides=list(story),
-                n_core=CORE_SLIDES,
                 day=day(story.made_on),
                 words=_words(story, origin, bundle),
                 style=Markup(style),
@@ -65,8 +63,6 @@ def _colours(theme: Theme) -> str:
 def _words(story: Story, origin: Origin, bundle: str) -> dict[str, str]:
     made, recipe = _("Workdim {version}, recipe {recipe}, warehouse {warehouse}."), origin.recipe.recipe_id
     return {
-        "contents": _("Contents"),
-        "appendix": _("Appendix"),
         "details": _("What to say, and the sources"),
         "origin": made.format(version=origin.version, recipe=recipe, warehouse=origin.warehouse_id),
         "bundle": _("The rows behind it: {file}.").format(file=cleaned(bundle)) if bundle else "",

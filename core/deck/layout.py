@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-from core.deck.story import Column, Heading, Row, Table
+from core.deck.story import Column, Heading, Row, Statement, Table
 from core.figures.text import is_wide, phrases, text_width, wrap_text
 
 Box = tuple[float, float, float, float]
@@ -18,12 +18,11 @@ Box = tuple[float, float, float, float]
 
 WIDTH, HEIGHT, MARGIN = 13.333, 7.5, 0.6
 TEXT_WIDTH = WIDTH - 2 * MARGIN
-BODY_TOP, BODY_HEIGHT = 1.5, 4.9
+BODY_TOP, BODY_HEIGHT = 1.5, 5.4
 TITLE_BOX: Box = (MARGIN, 0.35, TEXT_WIDTH, 0.95)
 BODY_BOX: Box = (MARGIN, BODY_TOP, TEXT_WIDTH, BODY_HEIGHT)
 CHART_BOX: Box = (MARGIN - 0.1, BODY_TOP - 0.05, 7.9, BODY_HEIGHT + 0.05)
 STATEMENT_BOX: Box = (8.6, BODY_TOP, WIDTH - MARGIN - 8.6, BODY_HEIGHT)
-USE_CLASS_BOX: Box = (MARGIN, 6.46, TEXT_WIDTH, 0.52)
 SOURCE_BOX: Box = (MARGIN, 7.0, 11.0, 0.34)
 NUMBER_BOX: Box = (11.73, 6.97, 1.0, 0.38)
 
@@ -35,7 +34,6 @@ class Page:
     body: Box
     chart: Box
     statements: Box
-    use_class: Box
 
     @property
     def is_small(self) -> bool:
@@ -43,26 +41,19 @@ class Page:
         return self.body[2] < 0.97 * BODY_BOX[2] or self.body[3] < 0.97 * BODY_BOX[3]
 
 
-OWN_ROOM: Box = (MARGIN, BODY_TOP, TEXT_WIDTH, USE_CLASS_BOX[1] + USE_CLASS_BOX[3] - BODY_TOP)
-"""What the boxes of a slide of ours fill below its title."""
-OWN_PAGE = Page(BODY_BOX, CHART_BOX, STATEMENT_BOX, USE_CLASS_BOX)
-USE_CLASS_HEIGHT = 0.8
-"""On a small page, where it takes three lines."""
+OWN_PAGE = Page(BODY_BOX, CHART_BOX, STATEMENT_BOX)
 
 
 def page_within(room: Box) -> Page:
     """The page with all boxes scaled into the room that a company's layouts leave."""
     left, top, width, height = room
-    wide, high = width / TEXT_WIDTH, height / OWN_ROOM[3]
+    wide, high = width / TEXT_WIDTH, height / BODY_HEIGHT
 
-    def moved(box: Box, less: float = 0.0) -> Box:
+    def moved(box: Box) -> Box:
         above = top + (box[1] - BODY_TOP) * high
-        return left + (box[0] - MARGIN) * wide, above, box[2] * wide, box[3] * high - less
+        return left + (box[0] - MARGIN) * wide, above, box[2] * wide, box[3] * high
 
-    use_class = moved(USE_CLASS_BOX)
-    more = max(0.0, USE_CLASS_HEIGHT - use_class[3]) if wide < 0.97 else 0.0
-    lower = (use_class[0], use_class[1] - more, use_class[2], use_class[3] + more)
-    return Page(moved(BODY_BOX, more), moved(CHART_BOX, more), moved(STATEMENT_BOX, more), lower)
+    return Page(moved(BODY_BOX), moved(CHART_BOX), moved(STATEMENT_BOX))
 
 
 PLOT_MARGINS = (0.75, 0.8, 0.5, 0.25)
@@ -71,15 +62,17 @@ PLOT_MARGINS = (0.75, 0.8, 0.5, 0.25)
 TITLE_SIZES = (26, 24, 22)
 TITLE_FILL, SURE_FILL = 0.92, 0.85
 """Share of its width that a line of a title fills, because words end before it does; up to the second, surely one line."""
-FULL_SIZES = (24, 22, 20, 18, 17, 16, 15, 14)
-BESIDE_SIZES = (18, 17, 16, 15, 14)
-TABLE_SIZES = (18, 17, 16, 15, 14)
+LARGE = 44
+"""The number that a slide is about."""
+BESIDE_SIZES = (20, 19, 18, 17, 16, 15, 14)
+TABLE_SIZES = (22, 20, 19, 18, 17, 16, 15, 14)
+MOST_STRETCH = 2.2
+"""Rows of a table of few rows are so many times as high as their text, to fill the slide."""
 SMALLEST = 14
 """Of the core slides; their source lines are smaller."""
 SOURCE_SIZE = 10
-APPENDIX_SIZES = (16, 15, 14, 13, 12, 11, 10, 9, 8)
-APPENDIX_TABLE_SIZES = (12, 11, 10, 9, 8, 7)
-"""Below 11 only on a template with less room."""
+APPENDIX_SIZES = (16, 15, 14, 13, 12, 11, 10)
+APPENDIX_TABLE_SIZES = (12, 11, 10)
 
 
 def line_height(text: str) -> float:
@@ -108,6 +101,17 @@ def text_height(paragraphs: Sequence[str], width: float, points: float) -> float
     """Height of a text box of `width`; 0.92: words do not fill their lines to the end."""
     lines = [lines_needed(text, 0.92 * (width - 0.2), points) * line_height(text) + 0.35 for text in paragraphs]
     return sum(lines) * points / 72 + 0.1
+
+
+def paragraphs(statements: Sequence[Statement]) -> list[str]:
+    """The lines of the statements but for large numbers: a label is a line of its own."""
+    return [text for one in statements if not one.is_large for text in (one.label, one.text) if text]
+
+
+def below_large(statements: Sequence[Statement], box: Box) -> Box:
+    """What a box has left below the large numbers in it."""
+    lines = sum(lines_needed(one.text, 0.92 * (box[2] - 0.2), LARGE) for one in statements if one.is_large)
+    return *box[:3], box[3] - lines * 1.35 * LARGE / 72
 
 
 def key_height(key: str, width: float) -> float:

@@ -64,10 +64,12 @@ def points_of(slide: StorySlide) -> Iterator[float]:
     """The upright number of each point, and the one across where it is a measured number and no layer."""
     visual = slide.visual
     charts = visual.charts if isinstance(visual, Gallery) else (visual,) if isinstance(visual, Chart) else ()
-    for point in (point for chart in charts for point in chart.points):
-        yield point.y
-        if hasattr(point.x, "source"):
-            yield point.x
+    for chart in charts:
+        for point in chart.points:
+            if not chart.y.is_ordered:  # else it is a place in a list
+                yield point.y
+            if hasattr(point.x, "source"):
+                yield point.x
 
 
 def written_point(value: float) -> str:

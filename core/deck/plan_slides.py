@@ -1,36 +1,108 @@
-"""The seven slides of a layer plan, and the one that a deck of a pilot has about possible savings."""
+"""What the five slides of a layer plan say: how many blocks can go, at what price, and what breaks first."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+import math
+from collections.abc import Collection, Iterator
 from typing import Any
 
 from core import wording
 from core.analysis import plans as plan_analysis
-from core.deck import slide, visuals
+from core.deck import visuals
+from core.deck.board import Board, Look, Option, Panel, Sure
 from core.deck.deck_data import DeckData
-from core.deck.slide import MOST_ROWS, core_slide, fact_table, not_measured_slide
-from core.deck.story import Column, Statement, StorySlide, Table
+from core.deck.slide import MOST_ROWS
+from core.deck.story import Column, Statement, Table
 from core.figures.plans import block_row
-from core.locale import N_, _, translated
+from core.locale import _
 from core.records import LayerPlan
-from core.sources import counted
+from core.sources import counted, derived, shown
 from core.tables import PlanOutcomeRow
 from core.wording import plan_evidence
 from core.wording import plans as plan_wording
 from core.wording.labels import name, shortened_name
-from core.wording.numbers import day
 
-MOST_EVIDENCE = 2
-"""Lines of evidence on the answer slide."""
-MOST_DIRECTIONS = 10
-"""Layers in one table."""
+_SURE: dict[str, Sure] = {
+    "recommended": "holds",
+    "ability_falls": "fails",
+    "no_better_than_random": "fails",
+    "over_budget": "fails",
+    "unverified": "untested",
+}
 
 
-def _plan_of(data: DeckData) -> LayerPlan:
+def plan_board(data: DeckData) -> Board:
     assert data.plan is not None
-    return data.plan
+    layer_plan, plan = data.plan, data.plan.plan
+    standing = plan_analysis.standing(layer_plan)
+    removed, row = _removed(layer_plan), plan_analysis.within_own_budget(layer_plan)
+    price = row.price or row.cheapest
+    looks = tuple(_looks(layer_plan))
+    asked, decision, options = _decision(layer_plan, standing)
+    saving = plan_wording.saving_lines(plan)[:1] if set(removed) == set(plan.blocks) else []
+    return Board(
+        answer=Panel(
+            _title(layer_plan, price),
+            block_row(layer_plan, removed, plan_analysis.is_recommended(layer_plan)),
+            tuple(saving),
+            say=(
+                _(
+                    "A language model is a row of blocks, each of which costs time and memory for every word. Here are those "
+                    "that can be left out before it predicts text noticeably worse."
+                ),
+                plan_wording.plan_text(layer_plan),
+                *plan_wording.budget_lines(layer_plan),
+                *plan_wording.note_lines(plan)[:2],
+            ),
+        ),
+        number=_harder_text(price),
+        meaning=_("harder to predict: {price} nats per token").format(price=plan_wording.outcome_price_text(price)),
+        sure=_SURE[standing],
+        asked=asked,
+        decision=decision,
+        options=options,
+        looks=looks,
+        evidence=_evidence(layer_plan),
+        compared=_breaks(layer_plan),
+        untested=tuple(look.name for look in looks if look.sure == "untested"),
+        tables=("plans", "plan_outcomes"),
+        sources=(
+            f"plans, plan_outcomes: {plan.plan_id}",
+            f"{plan.model_id}, sha256 {plan.weights_sha256}, {plan.corpus_id}",
+        ),
+    )
+
+
+def _harder_text(row: PlanOutcomeRow) -> str:
+    """`11%`: by so much perplexity rises."""
+    worse = derived(math.expm1(max(0.0, row.difference or 0.0)), "plan_outcomes", "harder")
+    return shown(worse, ".1%" if worse < 0.01 else ".0%")
+
+
+def _title(layer_plan: LayerPlan, price: PlanOutcomeRow) -> str:
+    """The answer in one line; its price stands beside."""
+    plan, standing = layer_plan.plan, plan_analysis.standing(layer_plan)
+    values: dict[str, Any] = {
+        "name": shortened_name(plan.name, 34),
+        "k": counted(len(price.blocks), "plan_outcomes"),
+        "n": plan.n_layers,
+        "percent": _harder_text(price),
+        "budget": plan_wording.budget_text(plan),
+    }
+    if standing == "ability_falls":
+        fallen = plan_analysis.fallen_abilities(layer_plan)[0]
+        line = _("{name}: keep all blocks, as without {k} {ability} falls from {before} to {after}")
+        before, after = (shown(share, ".0%") for share in (fallen.value_before, fallen.value_after))
+        return line.format(ability=name("plan_text", fallen.text), before=before, after=after, **values)
+    lines = {
+        "recommended": _("{name}: {k} of {n} blocks can go, text gets {percent} harder to predict"),
+        "no_better_than_random": _("{name}: keep all blocks, chance chooses {k} as well"),
+        "unverified": _("{name}: {k} of {n} blocks proposed, not verified on held-out text"),
+        "over_budget": _("{name}: these {k} of {n} blocks cost more than {budget}")
+        if plan_analysis.has_given_blocks(plan)
+        else _("{name}: of the sets tried none is within {budget}"),
+    }
+    return lines[standing].format(**values)
 
 
 def _removed(layer_plan: LayerPlan) -> Collection[int]:
@@ -39,191 +111,31 @@ def _removed(layer_plan: LayerPlan) -> Collection[int]:
     return layer_plan.plan.blocks if price is None else price.blocks
 
 
-def saving_slide(data: DeckData) -> StorySlide:
-    """What a verified layer plan saves; a dimension alone saves nothing."""
-    model_ids = set(data.text_runs["model_id"]) | set(data.text_runs["reference"])
-    verified = [
-        candidate
-        for candidate in data.plans
-        if {candidate.plan.model_id, candidate.plan.reference} & model_ids and candidate.plan.is_verified
-    ]
-    if not verified:
-        return not_measured_slide(
-            data,
-            "saving",
-            _("what can be saved (a verified layer plan)"),
-            _(
-                "A small dimension is no saving: which blocks a model can do without shows only where they are left out."
-            ),
-            _("A layer plan leaves blocks out, prices the loss on held-out text and against random sets of blocks."),
-            _("It is made model by model: workdim plan MODEL --verify"),
-        )
-    best = next((candidate for candidate in verified if plan_analysis.is_recommended(candidate)), verified[0])
-    plan, removed = best.plan, _removed(best)
-    saving = plan_wording.saving_lines(plan)[:1] if set(removed) == set(plan.blocks) else []
-    return core_slide(
-        data,
-        "saving",
-        plan_wording.plan_title_text(best),
-        [*saving, _("This follows from leaving blocks out, and not from a dimension.")],
-        block_row(best, removed, plan_analysis.is_recommended(best)),
-        tables=("plans", "plan_outcomes"),
-        say=(_("Whatever the relation of dimension and score, this model was tried with blocks left out."),),
-        sources=[f"plans: {plan.plan_id}, {plan.model_id}"],
-    )
+# --- evidence ----------------------------------------------------------------------------------------------------
 
 
-def question_slide(data: DeckData) -> StorySlide:
-    layer_plan = _plan_of(data)
-    plan = layer_plan.plan
-    rows = [
-        (_("Model"), shortened_name(plan.model_id, 80)),
-        (_("Budget"), plan_wording.budget_text(plan)),
-        (
-            _("Text"),
-            _("{corpus}: chosen on {chosen} windows, verified on {verified} others").format(
-                corpus=shortened_name(plan.corpus_id, 40), chosen=plan.n_selection, verified=plan.n_verification or 0
-            ),
-        ),
-        (_("Rule"), plan_evidence.rule_name(plan.rule)),
-        (_("Made on"), day(plan.created_at.date())),
-    ]
-    return _plan_slide(
-        data,
-        "question",
-        _("How many of the {n} blocks of {name} can go within {budget}?").format(
-            n=plan.n_layers, name=shortened_name(plan.name, 34), budget=plan_wording.budget_text(plan)
-        ),
-        visual=fact_table(
-            _("What"), _("As it was asked"), 0.2, rows, _("Table of what was asked of the layer plan: {names}.")
-        ),
-        tables=("plans",),
-        say=(
-            _(
-                "A language model is a row of blocks. Each costs time and memory for every word. We asked which of them can "
-                "be left out before the model predicts text noticeably worse."
-            ),
-            _("The budget was fixed before: so much more loss per token, and not more."),
-        ),
-    )
-
-
-def _plan_slide(
-    data: DeckData, key: str, title: str, statements: Sequence[Statement | str] = (), visual: Any = None, **more: Any
-) -> StorySlide:
-    """A core slide with the plan as the source of its numbers."""
-    plan = _plan_of(data).plan
-    sources = [
-        f"plans, plan_outcomes: {plan.plan_id}",
-        f"{plan.model_id}, sha256 {plan.weights_sha256}, {plan.corpus_id}",
-    ]
-    return core_slide(data, key, title, statements, visual, sources=sources, **more)
-
-
-def answer_slide(data: DeckData) -> StorySlide:
-    layer_plan = _plan_of(data)
-    plan = layer_plan.plan
-    standing = plan_analysis.standing(layer_plan)
-    controls = plan_evidence.control_lines(plan)[:1]
-    evidence = (
-        *(controls if standing == "no_better_than_random" else ()),
-        plan_wording.healing_text(layer_plan),
-        plan_wording.task_text(layer_plan),
-        plan_evidence.limit_reached_text(layer_plan) if standing == "recommended" else "",
-        plan_evidence.largest_losses_text(layer_plan) if plan.is_verified else "",
-        *controls,
-    )
-    return _plan_slide(
-        data,
-        "answer",
-        plan_wording.plan_title_text(layer_plan),
-        slide.answer_statements(
-            [plan_wording.plan_text(layer_plan), *plan_wording.budget_lines(layer_plan)[1:2]],
-            [wording.joined_sentences([line for line in evidence if line][:MOST_EVIDENCE])],
-            translated(DECISIONS[standing].action),
-        ),
-        tables=("plans", "plan_outcomes"),
-        say=(
-            _(
-                "The price is how much worse the model predicts the next token of text that took no part in the choice. The "
-                "brackets are its 95 percent interval; the plan counts only if the whole interval stays under the budget."
-            ),
-            *plan_wording.note_lines(plan)[:2],
-        ),
-    )
-
-
-def blocks_slide(data: DeckData) -> StorySlide:
-    layer_plan = _plan_of(data)
-    plan, removed = layer_plan.plan, _removed(layer_plan)
-    title = (
-        _("Blocks that go: {blocks} ({k} of {n}, numbered 0 to {last})")
-        if plan_analysis.is_recommended(layer_plan)
-        else _("Blocks that were tried: {blocks} ({k} of {n}, numbered 0 to {last})")
-    ).format(
-        k=counted(len(removed), "plan_outcomes"),
-        n=plan.n_layers,
-        last=plan.n_layers - 1,
-        blocks=shortened_name(plan_wording.block_numbers_text(removed), 80),
-    )
-    saving = plan_wording.saving_lines(plan) if set(removed) == set(plan.blocks) else []
-    return _plan_slide(
-        data,
-        "blocks",
-        title,
-        saving or [plan_wording.plan_text(layer_plan)],
-        block_row(layer_plan, removed, plan_analysis.is_recommended(layer_plan)),
-        tables=("plans", "plan_outcomes"),
-        say=(
-            _(
-                "Here is the model from its first block to its last. What is marked goes; what stays keeps its weights and "
-                "its order."
-            ),
-            _("Blocks that cost little alone may cost much together, so the set was priced as a whole."),
-        ),
-    )
-
-
-def prices_slide(data: DeckData) -> StorySlide:
-    layer_plan = _plan_of(data)
+def _evidence(layer_plan: LayerPlan) -> Panel | None:
     chart = visuals.price_chart(layer_plan)
     if chart is None:
-        return not_measured_slide(
-            data,
-            "prices",
-            _("the price of each number of blocks"),
-            _("It is measured with the plan: workdim plan MODEL --verify"),
-        )
+        return None
     plan, unhealed = layer_plan.plan, plan_analysis.unhealed_price(layer_plan)
+    others = plan_analysis.other_choices(layer_plan)[: visuals.MOST_OTHER_CHOICES]
     prices = [
         (
             _("ours, repaired") if plan.is_healed else _("ours"),
             plan_wording.price_text(plan.loss_increase, plan.lower, plan.upper),
-        )
+        ),
+        *([(_("ours, before repair"), plan_wording.outcome_price_text(unhealed))] if unhealed else []),
+        *((plan_evidence.rule_name(row.rule), plan_wording.outcome_price_text(row)) for row in others),
     ]
-    if unhealed is not None:
-        prices.append((_("ours, before repair"), plan_wording.outcome_price_text(unhealed)))
-    prices += [
-        (plan_evidence.rule_name(row.rule), plan_wording.outcome_price_text(row))
-        for row in plan_analysis.other_choices(layer_plan)[: visuals.MOST_OTHER_CHOICES]
-    ]
-    lines = [
-        *(_("{name}: {relation}").format(name=choice, relation=price) for choice, price in prices),
-        *plan_evidence.same_choice_lines(layer_plan),
-        *plan_evidence.control_lines(plan)[:1],
-    ]
-    return _plan_slide(
-        data,
-        "prices",
+    first, *rest = [_("{name}: {relation}").format(name=choice, relation=price) for choice, price in prices]
+    return Panel(
         _prices_title(layer_plan),
-        [Statement(lines[0], is_main=True), *lines[1:]],
         chart,
-        tables=("plan_outcomes",),
+        (Statement(first, is_main=True), *rest),
         say=(
-            _(
-                "To the right more blocks go, and the price rises. The other marks are choices that the literature proposes "
-                "for as many blocks, and random ones: a plan that is no better than chance would be no plan."
-            ),
+            _("To the right more blocks go; the lower a mark, the dearer. Other marks are choices of as many blocks."),
+            *plan_evidence.same_choice_lines(layer_plan),
         ),
     )
 
@@ -255,39 +167,20 @@ def _prices_title(layer_plan: LayerPlan) -> str:
     return title if plan.is_verified else _("{title}, not verified").format(title=title)
 
 
-def breaks_slide(data: DeckData) -> StorySlide:
-    layer_plan = _plan_of(data)
+def _breaks(layer_plan: LayerPlan) -> Panel | None:
+    """The harder tests before and after, the most harmed first."""
+    losses = plan_evidence.largest_loss_lines(layer_plan)
     is_healed = layer_plan.plan.is_healed  # as the model would be used
     rows = [
         row
         for row in plan_analysis.harder_text_prices(layer_plan)
         if row.difference is not None and row.is_healed == is_healed
     ]
-    losses = plan_evidence.largest_loss_lines(layer_plan)
     if not losses:
-        return not_measured_slide(
-            data,
-            "breaks",
-            _("what breaks first (harder texts, probes, a task of your own)"),
-            _("Loss on ordinary text can hide that a model no longer copies, counts or follows a task."),
-            _("It is measured with the plan: workdim plan MODEL --verify --task FILE"),
-        )
-    by_harm = sorted(rows, key=lambda row: -_relative_harm(row))
-    table = [
-        (
-            name("plan_text", row.text),
-            name("plan_measure", row.measure),
-            wording.number(row.value_before),
-            wording.number(row.value_after),
-            plan_wording.outcome_price_text(row),
-        )
-        for row in by_harm[:MOST_ROWS]
-    ]
-    return _plan_slide(
-        data,
-        "breaks",
+        return None
+    return Panel(
         losses[0].rstrip(".。"),
-        visual=Table(
+        Table(
             (
                 Column(_("Test"), 0.28),
                 Column(_("Measured as"), 0.18),
@@ -295,16 +188,21 @@ def breaks_slide(data: DeckData) -> StorySlide:
                 Column(_("Repaired") if is_healed else _("Without the blocks"), 0.15, is_number=True),
                 Column(_("Difference [95 %]"), 0.27, is_number=True),
             ),
-            tuple(table),
+            tuple(
+                (
+                    name("plan_text", row.text),
+                    name("plan_measure", row.measure),
+                    wording.number(row.value_before),
+                    wording.number(row.value_after),
+                    plan_wording.outcome_price_text(row),
+                )
+                for row in sorted(rows, key=lambda row: -_relative_harm(row))[:MOST_ROWS]
+            ),
             _("Table of harder tests before and after, the most harmed first."),
         ),
-        tables=("plan_outcomes",),
         say=(
-            _(
-                "Average loss can stay low while one ability goes. So the smaller model also read texts with typing errors, "
-                "another language, and short tests of copying and counting."
-            ),
-            wording.joined_sentences(losses),
+            _("Average loss can stay low while one ability goes: so harder texts and short tests were read as well."),
+            *losses[1:],
             _("A test that even the whole model hardly passes cannot show a fall, and is left out."),
         ),
     )
@@ -318,112 +216,83 @@ def _relative_harm(row: PlanOutcomeRow) -> float:
     return worse / abs(row.value_before or 1.0) if certain is None or certain > 0 else 0.0
 
 
-def directions_slide(data: DeckData) -> StorySlide:
-    layer_plan = _plan_of(data)
-    points = plan_analysis.layer_directions(layer_plan)
-    if not points:
-        return not_measured_slide(
-            data,
-            "directions",
-            _("how many directions a layer needs"),
-            _(
-                "A dimension says how words spread. How many directions the model needs shows only when others are removed."
-            ),
-            _("It is measured with the plan: workdim plan MODEL --directions"),
-        )
-    ranks = [point.rank for point in points if point.rank is not None]
-    n = counted(len(points), "plan_outcomes")
-    title = _("No rank stays within the budget (layers tried: {n})").format(n=n)
-    if ranks:
-        low, high = min(ranks), max(ranks)
-        suffice = str(low) if low == high else _("{low} to {high}").format(low=low, high=high)
-        title = _("{ranks} directions suffice (layers tried: {n})").format(ranks=suffice, n=n)
-    return _plan_slide(
-        data,
-        "directions",
-        title,
-        visual=Table(
-            (
-                Column(_("After layer"), 0.16, is_number=True),
-                Column(_("Directions that suffice"), 0.25, is_number=True),
-                Column(_("d2 of the same tokens"), 0.25, is_number=True),
-                Column(_("Price (nats per token)"), 0.34, is_number=True),
-            ),
-            tuple(
-                (
-                    str(point.layer),
-                    str(point.rank or "–"),
-                    str(point.d2 or "–"),
-                    "–" if point.price is None else plan_wording.outcome_price_text(point.price),
-                )
-                for point in points[:MOST_DIRECTIONS]
-            ),
-            _("Table of layers with the directions that suffice there: {ranks}.").format(
-                ranks=_(", ").join(map(str, ranks[:MOST_DIRECTIONS])) or "–"
-            ),
-        ),
-        tables=("plan_outcomes",),
-        say=(
-            _(
-                "Here directions were really taken away, layer by layer, and the loss was measured. That is the causal "
-                "companion of the dimension; the two numbers need not agree."
-            ),
-            _("A number like this says how far a layer could be squeezed, and not yet that a smaller model was built."),
-        ),
+# --- other ways of looking, and the decision -----------------------------------------------------------------------
+
+
+def _looks(layer_plan: LayerPlan) -> Iterator[Look]:
+    plan = layer_plan.plan
+    held_out = _("{n} windows that took no part in the choice").format(n=plan.n_verification or 0)
+    yield (
+        Look(_("Held-out text"), "holds", held_out)
+        if plan.is_verified
+        else Look(_("Held-out text"), "untested", _("not tried"))
     )
+    if plan.random_10th is None:
+        yield Look(_("Random sets"), "untested", _("not tried"))
+    else:
+        told = _("nine in ten cost {limit} nats or more; ours {own}").format(
+            limit=plan_wording.price_text(plan.random_10th), own=plan_wording.price_text(plan.same_windows)
+        )
+        yield Look(_("Random sets"), "fails" if "no_better_than_random" in plan.reasons else "holds", told)
+    yield _harder(layer_plan)
+    task = plan_wording.task_text(layer_plan)
+    row = next((row for row in layer_plan.outcomes if row.text == "task" and row.measure == "accuracy"), None)
+    is_harmed = row is not None and row.upper is not None and row.upper < 0
+    yield Look(
+        _("Your own task"), "untested" if not task else "depends" if is_harmed else "holds", task or _("not tried")
+    )
+    yield Look(_("Second text"), "untested", _("not tried"))
 
 
-@dataclass(frozen=True)
-class _Decision:
-    """What is to be done about a plan of one standing, and between what is chosen; the first option is recommended."""
-
-    action: str
-    choice: str
-    first: str
-    second: str
-
-
-DECISIONS = {
-    "recommended": _Decision(
-        N_("Try the smaller model on your own task before anything rests on it."),
-        N_("try the model without {k} of its blocks, or keep it whole"),
-        N_("Try it: save the smaller model and test it on your own task."),
-        N_("Keep the model whole: nothing changes."),
-    ),
-    "ability_falls": _Decision(
-        N_("Keep all blocks, or train the smaller model on what it lost: text alone does not show that."),
-        N_("keep all {n} blocks, or train the smaller model"),
-        N_("Keep all blocks: an ability falls below half."),
-        N_("Train the smaller model on what it lost, and test it on your own task."),
-    ),
-    "no_better_than_random": _Decision(
-        N_("Keep all blocks, or look for another set: a larger budget changes nothing here."),
-        N_("keep all {n} blocks, or look for another set"),
-        N_("Keep all blocks: this set is no better than chance."),
-        N_("Look for another set: other text, or another number of blocks."),
-    ),
-    "over_budget": _Decision(
-        N_("Keep all blocks, or allow a larger budget and ask again."),
-        N_("keep all {n} blocks, or allow a larger budget"),
-        N_("Keep all blocks: what was tried costs more than the budget."),
-        N_("Allow more loss, or repair the weights, and plan again."),
-    ),
-    "unverified": _Decision(
-        N_("Verify the plan on held-out text first; decide nothing by this price."),
-        N_("verify the plan of {k} blocks, or drop it"),
-        N_("Verify it on held-out text, harder texts and against random sets."),
-        N_("Drop it: an unverified price is too low, and nothing may rest on it."),
-    ),
-}
+def _harder(layer_plan: LayerPlan) -> Look:
+    """Whether an ability falls beyond its error where the blocks are gone."""
+    rows = [
+        row
+        for row in plan_analysis.harder_text_prices(layer_plan)
+        if row.measure != "loss" and row.is_healed == layer_plan.plan.is_healed and row.upper is not None
+    ]
+    if not rows:
+        return Look(_("Abilities"), "untested", _("not tried"))
+    falling = counted(sum((row.upper or 0.0) < 0 for row in rows), "plan_outcomes")
+    told = _("tests that fall beyond their error: {n} of {total}").format(
+        n=falling, total=counted(len(rows), "plan_outcomes")
+    )
+    return Look(_("Abilities"), "depends" if falling else "holds", told)
 
 
-def decision_slide(data: DeckData) -> StorySlide:
-    layer_plan = _plan_of(data)
-    plan, decision = layer_plan.plan, DECISIONS[plan_analysis.standing(layer_plan)]
-    choice = translated(decision.choice).format(k=counted(len(_removed(layer_plan)), "plan_outcomes"), n=plan.n_layers)
-    untested = plan_wording.caution_lines(plan)[:2]
-    if not plan_wording.task_text(layer_plan):
-        untested.append(_("A task of your own was not tried."))
-    remarks = [Statement(line, _("Why")) for line in plan_wording.objection_lines(plan)[:1]]
-    remarks += [Statement(line, "" if n else _("Not tested")) for n, line in enumerate(untested)]
-    return slide.decision_slide(data, choice, [translated(decision.first), translated(decision.second)], remarks)
+def _decision(layer_plan: LayerPlan, standing: str) -> tuple[str, str, tuple[Option, ...]]:
+    """What is asked, the title of the last slide, and its options, the recommended one first."""
+    plan = layer_plan.plan
+    keep = Option(_("Keep all {n} blocks").format(n=plan.n_layers), _("none"), _("nothing changes"))
+    again = _("as this plan took")
+    rounded = [one for one in plan_analysis.alternatives(layer_plan) if one.row.rule == "rounding"]
+    instead = tuple(
+        Option(
+            _("Round the blocks to 8 bits instead"),
+            _("none"),
+            _("{memory} less memory, {percent} harder").format(
+                memory=shown(derived(one.memory, "plan_outcomes", "memory"), ".0%"), percent=_harder_text(one.row)
+            ),
+        )
+        for one in rounded[:1]
+    )
+    if standing == "recommended":
+        n = counted(len(_removed(layer_plan)), "plan_outcomes")
+        test = Option(_("Test it on your own task, then decide"), _("not known"), _("gain and harm are known"))
+        return (
+            _("test the model without {n} blocks, or keep it").format(n=n),
+            _("Test the smaller model first"),
+            (test, *instead, keep),
+        )
+    if standing in ("no_better_than_random", "ability_falls"):
+        other = Option(_("Plan on another text or size"), again, _("a better set, or none"))
+        return (
+            _("keep the model, or look for another set"),
+            _("The model stays whole until a better set is found"),
+            (keep, *instead, other),
+        )
+    if standing == "over_budget":
+        larger = Option(_("Allow a larger budget"), again, _("more loss for fewer blocks"))
+        return _("keep the model, or allow more loss"), _("Within this budget nothing goes"), (keep, *instead, larger)
+    verify = Option(_("Verify on held-out text"), again, _("a price to rely on"))
+    return _("verify the plan, or drop it"), _("An unverified price is too low"), (verify, keep)

@@ -9,7 +9,7 @@ from typing import Any
 
 from lxml import etree
 from pptx.enum.dml import MSO_THEME_COLOR
-from pptx.enum.shapes import MSO_SHAPE, PP_PLACEHOLDER
+from pptx.enum.shapes import PP_PLACEHOLDER
 from pptx.enum.text import MSO_ANCHOR, PP_ALIGN
 from pptx.oxml.ns import qn
 from pptx.presentation import Presentation as Deck
@@ -19,7 +19,7 @@ from pptx.util import Inches, Pt
 from core.deck import layout
 from core.deck.charts import draw_chart
 from core.deck.layout import Box
-from core.deck.slide import paragraphs, shorten_for_page
+from core.deck.slide import shorten_for_page
 from core.deck.story import Heading, Story, StorySlide, Table, Visual
 from core.deck.template import Template, adapt_placeholders, own_template
 from core.deck.theme import add_footer, set_alternative_text, set_box, set_language
@@ -80,8 +80,6 @@ def draw_slide(template: Template, story_slide: StorySlide, is_core: bool = True
     for holder in list(slide.placeholders):  # those that stayed empty
         if holder.has_text_frame and not holder.text_frame.text:
             holder._element.getparent().remove(holder._element)
-    if story_slide.use_class:
-        _add_text(slide, page.use_class, story_slide.use_class, layout.SMALLEST, is_quiet=True)
     add_footer(slide, story_slide.source)
     notes: Any = slide.notes_slide.notes_text_frame
     sources = ["", _("Sources:"), *story_slide.sources] if story_slide.sources else []
@@ -103,9 +101,8 @@ def _write_title(slide: Slide, text: str) -> None:
 def _write_statements(slide: Slide, story_slide: StorySlide, is_core: bool, page: layout.Page) -> None:
     """Writes the statements into the layout's placeholder for text, or into a box of their own."""
     box = page.body if story_slide.visual is None else page.statements
-    sizes = layout.FULL_SIZES if story_slide.visual is None else layout.BESIDE_SIZES
-    texts = paragraphs(story_slide.statements)
-    points = layout.fitting_size(texts, box, sizes if is_core else layout.APPENDIX_SIZES)
+    texts, room = layout.paragraphs(story_slide.statements), layout.below_large(story_slide.statements, box)
+    points = layout.fitting_size(texts, room, layout.BESIDE_SIZES if is_core else layout.APPENDIX_SIZES)
     kinds = (PP_PLACEHOLDER.BODY, PP_PLACEHOLDER.OBJECT)
     shape: Any = next((holder for holder in slide.placeholders if holder.placeholder_format.type in kinds), None)
     if shape is None:
@@ -121,13 +118,15 @@ def _write_statements(slide: Slide, story_slide: StorySlide, is_core: bool, page
                 continue
             if paragraph.runs:
                 paragraph = frame.add_paragraph()
-            _write(paragraph, text, points, _STRONG if is_label or statement.is_main else _PLAIN, is_label)
+            is_strong = is_label or statement.is_main or statement.is_large
+            size = layout.LARGE if statement.is_large else points
+            _write(paragraph, text, size, _STRONG if is_strong else _PLAIN, is_label or statement.is_large)
             properties = paragraph._p.get_or_add_pPr()
             properties.set("marL", "0")
             properties.set("indent", "0")
             properties.insert(0, properties.makeelement(qn("a:buNone"), {}))
             paragraph.space_before = Pt(0)
-            paragraph.space_after = Pt(0 if is_label else points * 0.55)
+            paragraph.space_after = Pt(0 if is_label or statement.is_large else points * 0.55)
 
 
 _STRONG, _PLAIN = MSO_THEME_COLOR.TEXT_2, MSO_THEME_COLOR.TEXT_1
@@ -154,7 +153,7 @@ def _draw_visual(slide: Slide, visual: Visual, box: Box, is_core: bool) -> None:
         case Table():
             sizes_of_table = layout.TABLE_SIZES if is_core else layout.APPENDIX_TABLE_SIZES
             points = layout.table_size(visual, box[2], box[3], sizes_of_table)
-            end = box[1] + _draw_table(slide, inner, visual, points) + 0.1
+            end = box[1] + _draw_table(slide, inner, visual, points, layout.MOST_STRETCH if is_core else 1.0) + 0.1
             below = below if is_core else end  # so that it never covers a row that takes more lines than expected
         case Blocks():
             _draw_blocks(slide, inner, visual)
@@ -166,52 +165,44 @@ def _draw_visual(slide: Slide, visual: Visual, box: Box, is_core: bool) -> None:
         _add_text(slide, room, visual.key, layout.fitting_size([visual.key], room, sizes), is_quiet=True)
 
 
-BLOCKS_IN_A_ROW = 10
-LARGEST_BLOCK = 1.2
+BLOCKS_IN_A_ROW, MOST_BLOCK_ROWS = 10, 8
 
 
 def _draw_blocks(slide: Slide, box: Box, row_of_blocks: Blocks) -> None:
-    """Rows of boxes with their numbers; removed blocks are white with a dashed outline."""
+    """The blocks with their numbers as cells of a table; removed ones are white in a frame. What that means stands below."""
     n = len(row_of_blocks.blocks)
-    n_rows = max(1, -(-n // BLOCKS_IN_A_ROW), -(-n // 60) * 5 if n > 60 else 1)
-    per_row = -(-n // min(n_rows, 8))
-    step = min(LARGEST_BLOCK, (box[2] - 0.2) / per_row)
+    per_row = max(min(n, BLOCKS_IN_A_ROW), -(-n // MOST_BLOCK_ROWS))
     rows = -(-n // per_row)
-    high = min(max(0.7, 0.75 * step), (box[3] - 0.8) / rows - 0.08)
+    legend = 0.4
+    place = (Inches(box[0] + 0.1), Inches(box[1] + 0.1), Inches(box[2] - 0.2), Inches(box[3] - 0.2 - legend))
+    frame: Any = slide.shapes.add_table(rows, per_row, *place)
+    set_alternative_text(frame, row_of_blocks.alternative)
+    frame._element.graphic.graphicData.tbl.tblPr.find(qn("a:tableStyleId")).text = NO_STYLE
     for position, block in enumerate(row_of_blocks.blocks):
-        row, column = divmod(position, per_row)
-        box_of_block = (box[0] + 0.1 + column * step, box[1] + 0.1 + row * (high + 0.08), step - 0.07, high)
-        words = row_of_blocks.removed_name if block.is_removed else row_of_blocks.kept_name
-        shape = _draw_block(slide, box_of_block, str(block.number), block.is_removed)
-        set_alternative_text(shape, f"{block.number}: {words}")
-    left, top = box[0] + 0.1, box[1] + 0.25 + rows * (high + 0.08)
-    for number, (name, is_removed) in enumerate(((row_of_blocks.kept_name, False), (row_of_blocks.removed_name, True))):
-        _draw_block(slide, (left + 2.4 * number, top, 0.4, 0.34), "", is_removed)
-        _add_text(slide, (left + 2.4 * number + 0.5, top, 1.8 + 1.4 * number, 0.36), name, layout.SMALLEST)
+        _fill_block(frame.table.cell(*divmod(position, per_row)), str(block.number), block.is_removed)
+    words = f"■ {row_of_blocks.kept_name}    □ {row_of_blocks.removed_name}"
+    _add_text(slide, (box[0] + 0.1, box[1] + box[3] - legend, box[2] - 0.2, legend), words, layout.SMALLEST)
 
 
-def _draw_block(slide: Slide, box: Box, text: str, is_removed: bool) -> Any:
-    inside, outline = (
+def _fill_block(cell: Any, text: str, is_removed: bool) -> None:
+    fill, letters = (
         (MSO_THEME_COLOR.BACKGROUND_1, MSO_THEME_COLOR.ACCENT_2)
         if is_removed
-        else (MSO_THEME_COLOR.ACCENT_1, MSO_THEME_COLOR.ACCENT_1)
+        else (MSO_THEME_COLOR.ACCENT_1, MSO_THEME_COLOR.BACKGROUND_1)
     )
-    shape: Any = slide.shapes.add_shape(MSO_SHAPE.RECTANGLE, *map(Inches, box))
-    shape.shadow.inherit = False
-    shape.fill.solid()
-    shape.fill.fore_color.theme_color = inside
-    shape.line.color.theme_color = outline
-    shape.line.width = Pt(2.25 if is_removed else 0.75)
-    if is_removed:
-        shape.line.dash_style = 4  # MSO_LINE.DASH
-    frame = shape.text_frame
-    frame.margin_left = frame.margin_right = frame.margin_top = frame.margin_bottom = Inches(0)
-    frame.vertical_anchor = MSO_ANCHOR.MIDDLE
-    frame.word_wrap = False
-    frame.paragraphs[0].alignment = PP_ALIGN.CENTER
-    colour = outline if is_removed else MSO_THEME_COLOR.BACKGROUND_1
-    _write(frame.paragraphs[0], text, layout.SMALLEST, colour, is_removed)
-    return shape
+    cell.vertical_anchor = MSO_ANCHOR.MIDDLE
+    cell.margin_left = cell.margin_right = cell.margin_top = cell.margin_bottom = Inches(0.01)
+    cell.text_frame.word_wrap = False
+    cell.text_frame.paragraphs[0].alignment = PP_ALIGN.CENTER
+    _write(cell.text_frame.paragraphs[0], text, 20, letters, is_removed)
+    cell.fill.solid()
+    cell.fill.fore_color.theme_color = fill
+    properties = cell._tc.get_or_add_tcPr()
+    colour = "accent2" if is_removed else "bg1"
+    for number, side in enumerate(("lnL", "lnR", "lnT", "lnB")):  # the schema wants lines before fills
+        line = etree.Element(qn(f"a:{side}"), w=str(Pt(2.25)), cap="flat", cmpd="sng")
+        etree.SubElement(etree.SubElement(line, qn("a:solidFill")), qn("a:schemeClr"), val=colour)
+        properties.insert(number, line)
 
 
 def _draw_gallery(slide: Slide, box: Box, gallery: Gallery) -> None:
@@ -230,11 +221,13 @@ NO_STYLE = "{2D5ABB26-0587-4C30-8999-92F81FD0307C}"
 """PowerPoint's table style without fills and lines: ours are drawn cell by cell."""
 
 
-def _draw_table(slide: Slide, box: Box, table: Table, points: float) -> float:
-    """Draws the table at the top of the box and returns the height that it takes, in inches."""
+def _draw_table(slide: Slide, box: Box, table: Table, points: float, stretch: float) -> float:
+    """Draws the table at the top of the box, its rows up to `stretch` times as high as their text, and returns the height that
+    it takes, in inches."""
     columns, rows = table.columns, table.rows
     titles = tuple(column.title for column in columns)
-    heights = [layout.row_height(row, columns, points, box[2]) for row in (titles, *rows)]
+    needed = [layout.row_height(row, columns, points, box[2]) for row in (titles, *rows)]
+    heights = [height * max(1.0, min(stretch, 0.99 * box[3] / sum(needed))) for height in needed]
     frame: Any = slide.shapes.add_table(len(rows) + 1, len(columns), *map(Inches, (*box[:3], sum(heights))))
     set_alternative_text(frame, table.alternative)
     native_table = frame.table

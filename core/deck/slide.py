@@ -14,7 +14,6 @@ from core import wording
 from core.deck import layout
 from core.deck.deck_data import DeckData
 from core.deck.story import Column, Heading, Row, Statement, StorySlide, Table, Visual
-from core.figures.chart import Chart
 from core.locale import DIRECTION_CONTROLS, _
 from core.sources import Text, changed, counted, derived, shown
 from core.wording import slides as slide_wording
@@ -25,7 +24,7 @@ MOST_RUN_IDS = 4
 """Run ids in a source line, by their last digits; the notes have all in full."""
 PAGE_POINTS, PAGE_KEY_ROOM = 10, 0.8
 """Letter size of tables of the appendix, and inches for the key below one."""
-MOST_ROWS = 6
+MOST_ROWS = 7
 """Models in one table of a core slide; the others stand in the appendix."""
 
 
@@ -40,24 +39,18 @@ def core_slide(
     say: Sequence[str] = (),
     sources: Sequence[str] = (),
 ) -> StorySlide:
-    """One of the seven core slides. Statements that do not fit are in the speaker notes only, which also say what the slide
+    """One of the five slides. Statements that do not fit are in the speaker notes only, which also say what the slide
     does not: first what it is about, then how to read the visual, then cautions."""
-    speech = [*say[:1]]
-    if visual is not None:
-        speech.append(_("What you see: {alternative}").format(alternative=visual.alternative))
-    if isinstance(visual, Chart):
-        speech.append(
-            _("The intervals are of 95 percent: where two of them overlap widely, do not tell the two apart.")
-        )
-    whole = reference_slide(data, key, title, statements, visual, tables, runs, sources, (*speech, *say[1:]))
+    seen = [_("What you see: {alternative}").format(alternative=visual.alternative)] if visual is not None else []
+    whole = reference_slide(data, key, title, statements, visual, tables, runs, sources, (*say[:1], *seen, *say[1:]))
     return shorten_for_page(whole, layout.OWN_PAGE)
 
 
 def shorten_for_page(story_slide: StorySlide, page: layout.Page) -> StorySlide:
     """As much of a core slide as fits on a page in letters of 14 points; the rest goes to its notes."""
     fitting, visual = list(story_slide.statements), story_slide.visual
-    box = page.body if visual is None else page.statements
-    while len(fitting) > 1 and layout.text_height(paragraphs(fitting), box[2], layout.SMALLEST) > box[3]:
+    room = layout.below_large(fitting, page.statements)
+    while len(fitting) > 1 and layout.text_height(layout.paragraphs(fitting), room[2], layout.SMALLEST) > room[3]:
         fitting.pop()
     dropped = [
         wording.joined_sentences((f"{statement.label}{_(': ')}" if statement.label else "", statement.text))
@@ -68,72 +61,6 @@ def shorten_for_page(story_slide: StorySlide, page: layout.Page) -> StorySlide:
         rows = whole.rows[len(visual.rows) :]
         dropped += [row.text if isinstance(row, Heading) else _read_aloud(row, whole) for row in rows]
     return replace(story_slide, statements=tuple(fitting), visual=visual, speech=(*story_slide.speech, *dropped))
-
-
-def not_measured_slide(data: DeckData, key: str, what: str, *lines: str, time: str = "") -> StorySlide:
-    """A placeholder for a slide whose data are missing: which data, and the time that measuring takes."""
-    draft = core_slide(
-        data,
-        key,
-        _("Not measured: {what}, {time}").format(what=what, time=time or _("time not yet estimated")),
-        [Statement(line, is_main=number == 0) for number, line in enumerate(lines)],
-        tables=("runs",),
-        say=(
-            _("This would be the next thing to ask, and it was not measured. So nothing is said about it here."),
-            _("The time is what it would take on this machine, as far as that is known."),
-        ),
-    )
-    return replace(draft, is_placeholder=True)
-
-
-def answer_statements(conclusions: Sequence[str], evidence: Sequence[str], action: str) -> list[Statement]:
-    return [
-        *(Statement(text, "" if n else _("Conclusion"), is_main=True) for n, text in enumerate(conclusions)),
-        *(Statement(text, "" if n else _("Evidence")) for n, text in enumerate(evidence)),
-        Statement(action, _("Action")),
-    ]
-
-
-def decision_slide(data: DeckData, choice: str, options: Sequence[str], more: Sequence[Statement] = ()) -> StorySlide:
-    """The decision, its date and who takes it; the first of the options is recommended."""
-    pilot = data.pilot
-    title = _("Decision asked: {choice}").format(choice=choice)
-    if pilot is not None and pilot.decide_by is not None:
-        title = _("Decision asked by {day}: {choice}").format(day=day(pilot.decide_by), choice=choice)
-    labels = (_("Option 1 (recommended)"), _("Option 2"), _("Option 3"))
-    return core_slide(
-        data,
-        "asked",
-        title,
-        [
-            *(Statement(option, label, is_main=True) for option, label in zip(options, labels, strict=False)),
-            Statement(slide_wording.decider_text(pilot), _("Decides")),
-            *more,
-        ],
-        tables=("pilots",) if data.pilot else ("runs",),
-        say=(
-            _(
-                "These are the choices. The first is what these numbers recommend; the decision is not made by this deck. It "
-                "says what is known, how sure that is, and what more would cost."
-            ),
-            _("What was not tested stands in the appendix, under limits. Questions are welcome now."),
-        ),
-    )
-
-
-def fact_table(
-    left_heading: str, right_heading: str, share: float, rows: Sequence[tuple[str, str]], description: str
-) -> Table:
-    """A table of two columns; `description` is its alternative text with a placeholder `{names}` for the first column."""
-    names = _(", ").join(name for name, _fact in rows)
-    return Table(
-        (Column(left_heading, share), Column(right_heading, 1 - share)), tuple(rows), description.format(names=names)
-    )
-
-
-def paragraphs(statements: Sequence[Statement]) -> list[str]:
-    """The lines of the statements: a label is a line of its own."""
-    return [text for statement in statements for text in (statement.label, statement.text) if text]
 
 
 def _source_line(data: DeckData, tables: Sequence[str], run_ids: Sequence[str]) -> str:
@@ -239,7 +166,6 @@ def reference_slide(
     run_ids = () if runs is None else tuple(runs["run_id"])
     if runs is not None and not sources:
         sources = [f"{row['name']}: {row['run_id']}" for row in runs.iter_rows(named=True)]
-    use_class = slide_wording.use_class_text(data.pilot)
     told = (Statement(one) if isinstance(one, str) else one for one in statements)
     return cleaned(
         StorySlide(
@@ -248,7 +174,6 @@ def reference_slide(
             tuple(one for one in told if one.text),
             visual,
             _source_line(data, tables, run_ids),
-            use_class if data.plan is None else slide_wording.plan_scope_text(),
             tuple(speech),
             tuple([", ".join(tables), *sources] if tables else sources),
             run_ids,

@@ -33,12 +33,13 @@ def slide_outline(slide: StorySlide, place: int) -> str:
     text_y = y
     for statement in slide.statements:
         text = f"{statement.label} {statement.text}".strip()
-        size = 8.5 if statement.is_main else 7.5
-        for line in _wrap(text, size, room, 6 if has_picture else 3, bold=statement.is_main):
+        is_bold = statement.is_main or statement.is_large
+        size = 18 if statement.is_large else 8.5 if is_bold else 7.5
+        for line in _wrap(text, size, room, 6 if has_picture else 3, bold=is_bold):
             if text_y + size + 3 > foot - 2:
                 break
             text_y += size + 3
-            drawing.text((left, text_y), line, size, bold=statement.is_main)
+            drawing.text((left, text_y), line, size, bold=is_bold)
         text_y += 3
     if slide.visual is not None:
         _draw_thumbnail(drawing, slide, (9, y + 4, edge, foot - y - 6))

@@ -1,4 +1,4 @@
-"""The content of a deck before anything is drawn: seven core slides that lead to a decision, and an appendix.
+"""The content of a deck before anything is drawn: at most five slides that lead to a decision, and an appendix on request.
 
 `report.build_story` makes a Story; PowerPoint slides, the HTML file and the outlines on the report page draw it and add
 nothing. All texts are in the story's language, without characters that XML forbids. Numbers in visuals are unrounded.
@@ -7,7 +7,7 @@ nothing. All texts are in the story's language, without characters that XML forb
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import date
 from typing import Literal
 
@@ -20,7 +20,8 @@ Case = Literal[
 """Which slides the data call for: by the answer of a pilot; a pilot that lacks models or scores, or holds vetoed runs; no
 pilot; a layer plan."""
 
-CORE_SLIDES = 7
+MOST_SLIDES = 5
+"""Without the appendix."""
 
 
 # --- visuals ---------------------------------------------------------------------------------------------------
@@ -67,28 +68,26 @@ class Statement:
     """Bold heading before it: `Conclusion`, `Evidence`, `Action`, ..."""
     is_main: bool = False
     """The slide's main sentence, larger than the others."""
+    is_large: bool = False
+    """The number that the slide is about, to be read from the last row."""
 
 
 @dataclass(frozen=True)
 class StorySlide:
     key: str
-    """`question`, `answer`, `relation`, ...; unique in a story, with a number where a slide continues (`checks-2`)."""
+    """`answer`, `evidence`, ...; unique in a story, with a number where a slide continues (`checks-2`)."""
     title: str
     """A sentence of at most two lines, with its number."""
     statements: tuple[Statement, ...] = ()
     visual: Visual | None = None
     source: str = ""
     """Source line in the footer: tables and runs."""
-    use_class: str = ""
-    """What the pilot is for and what that allows."""
     speech: tuple[str, ...] = ()
     """Speaker notes, in paragraphs: what the slide does not say."""
     sources: tuple[str, ...] = ()
     """Below them in the notes: each number with its run and table."""
     run_ids: tuple[str, ...] = ()
     """Runs whose numbers it shows."""
-    is_placeholder: bool = False
-    """The data of this slide are missing: it says which, and what measuring them takes."""
 
 
 @dataclass(frozen=True)
@@ -99,7 +98,6 @@ class Story:
     title: str
     """Of the document."""
     slides: tuple[StorySlide, ...]
-    """The seven core slides."""
     appendix: tuple[StorySlide, ...] = ()
 
     def __iter__(self) -> Iterator[StorySlide]:
@@ -110,11 +108,6 @@ class Story:
     def run_ids(self) -> tuple[str, ...]:
         """Every run that any slide shows."""
         return tuple(dict.fromkeys(run_id for slide in self for run_id in slide.run_ids))
-
-    def without_sections(self, *keys: str) -> Story:
-        """Without these sections of the appendix; the core slides stay."""
-        appendix = tuple(slide for slide in self.appendix if slide.key.split("-")[0] not in keys)
-        return replace(self, appendix=appendix)
 
 
 @dataclass(frozen=True)

@@ -25,7 +25,7 @@ from pptx.slide import Slide, SlideLayout
 from pptx.util import Inches, Pt
 
 from core.deck.layout import (
-    OWN_ROOM,
+    BODY_BOX,
     SOURCE_SIZE,
     Box,
     Page,
@@ -99,7 +99,7 @@ def own_template() -> Template:
     deck = new_deck()
     _clean(deck)
     content, body, split = (layout_named(deck, name) for name in (CONTENT, BODY, SPLIT))
-    return Template(deck, content, body, split, OWN_ROOM)
+    return Template(deck, content, body, split, BODY_BOX)
 
 
 def open_template(content: bytes, name: str) -> Template:

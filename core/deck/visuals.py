@@ -7,12 +7,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 
 import polars as pl
 
 from core import wording
+from core.analysis import claims as claim_analysis
 from core.analysis import plans as plan_analysis
+from core.analysis.paired import TextLoss
 from core.analysis.relation import MARGIN
 from core.figures.chart import Axis, Chart, Gallery, Guide, Point, Series, round_axis, whole_step, y_ends
 from core.figures.layer_profiles import layer_axis
@@ -20,17 +22,22 @@ from core.figures.profile_data import PRIMARY, Curve, Mark, ProfileData, curve_t
 from core.locale import _
 from core.questions.ranking_answer import Answer
 from core.records import LayerPlan
-from core.sources import Source, Text, counted, derived, shown, sourced
+from core.sources import Source, Text, counted, derived, shown, sourced, stated
 from core.tables import PlanOutcomeRow
-from core.wording import answers as answer_wording
+from core.tables.sourced import rows_of
 from core.wording import plan_evidence
 from core.wording import plans as plan_wording
 from core.wording.labels import distinguishing_names, run_labels, shortened_name
+from core.wording.verdicts import claim_name, specification_name
 
+RATIO = stated(round(math.exp(claim_analysis.MARGIN), 3), "MARGIN")
+"""From here on a ratio counts as a rise or a fall."""
 MOST_CURVES = 6
 """Curves that colours can distinguish; more become a gallery of small profiles."""
 MOST_IN_GALLERY = 12
 """Small profiles that fit on a slide with text of 14 points."""
+MOST_BARS = 9
+"""Intervals in one chart of them."""
 LONGEST_GALLERY_NAME = 18
 LONGEST_NAME = 26
 
@@ -89,7 +96,7 @@ def profile_gallery(estimates: pl.DataFrame, runs: pl.DataFrame, required: Colle
     ordered = [run_id for run_id in ranked["run_id"] if run_id in curves]
     if not ordered:
         return None
-    selected = _pick_evenly(ordered, required)
+    selected = _pick_evenly(ordered, required, MOST_IN_GALLERY)
     names = short_names(ranked, LONGEST_GALLERY_NAME)
     series = {
         run_id: Series(names[run_id], _curve_points(curves[run_id], profile_data.same_depth), 0, is_banded=True)
@@ -120,14 +127,14 @@ def profile_gallery(estimates: pl.DataFrame, runs: pl.DataFrame, required: Colle
     return Gallery(tuple(charts), alternative, wording.joined_sentences(key))
 
 
-def _pick_evenly(ordered: Sequence[str], required: Collection[str]) -> list[str]:
-    """At most MOST_IN_GALLERY of them in their order: the ends, those of `required`, and others at even steps."""
+def _pick_evenly(ordered: Sequence[str], required: Collection[str], most: int) -> list[str]:
+    """At most so many of them in their order: the ends, those of `required`, and others at even steps."""
     n = len(ordered)
-    if n <= MOST_IN_GALLERY:
+    if n <= most:
         return list(ordered)
     required_places = [position for position, run_id in enumerate(ordered) if run_id in required]
-    evenly = [round(place * (n - 1) / (MOST_IN_GALLERY - 1)) for place in range(MOST_IN_GALLERY)]
-    places = list(dict.fromkeys([0, n - 1, *required_places, *evenly]))[:MOST_IN_GALLERY]
+    evenly = [round(place * (n - 1) / (most - 1)) for place in range(most)]
+    places = list(dict.fromkeys([0, n - 1, *required_places, *evenly]))[:most]
     return [ordered[position] for position in sorted(places)]
 
 
@@ -166,45 +173,111 @@ def _dimension_axis(title: str, series: Sequence[Series]) -> Axis:
 # --- relation --------------------------------------------------------------------------------------------------
 
 
-def coefficient_chart(answer: Answer) -> Chart | None:
-    """Spearman's rho over all models, given size, and within families and sizes, with intervals.
+@dataclass(frozen=True)
+class _Bar:
+    """A row of a chart of intervals."""
 
-    None where only one of them could be computed.
-    """
-    relation = answer.relation
-    rows = [
-        (_("all models"), relation.rho, relation.lower, relation.upper, relation.n),
-        (_("given size"), relation.partial.r, relation.partial.lower, relation.partial.upper, relation.partial.n),
-        (_("within families and sizes"), relation.strata.rho, None, None, relation.strata.n),
-    ]
-    available = [row for row in rows if row[1] is not None]
-    if len(available) < 2:  # rho over all models is shown on the previous slide
-        return None
+    name: str
+    value: float
+    low: float | None
+    high: float | None
+
+
+def _interval_chart(title: str, name: str, bars: Sequence[_Bar], guides: Sequence[Guide], key: str, x: Axis) -> Chart:
+    """Values with their intervals, one below the other, each under its name."""
     points = tuple(
-        Point(rho, place, left=lower, right=upper, name=_("{name}, n = {n}").format(name=name, n=n))  # type: ignore[arg-type]
-        for place, (name, rho, lower, upper, n) in enumerate(available, start=1)
+        Point(bar.value, place, left=bar.low, right=bar.high, name=bar.name) for place, bar in enumerate(bars, start=1)
     )
-    guides = (
+    told = _("; ").join(
+        _("{name}: {relation}").format(name=one.name, relation=wording.with_interval(one.value, one.low, one.high))
+        for one in bars[:8]
+    )
+    series = Series(name, points, 0, False, "circle", is_named=False)
+    return Chart(
+        x,
+        Axis("", 0.5, len(points) + 0.5, 1, is_ordered=True),
+        (series,),
+        _("{title}. {told}.").format(title=title, told=told),
+        tuple(guides),
+        key,
+    )
+
+
+def coefficient_chart(answer: Answer) -> Chart | None:
+    """Spearman's rho over all models, and how far it moves: given size, within families and sizes,
+    without one model or family, by errors of measurement. None without a coefficient."""
+    relation = answer.relation
+    if relation.rho is None:
+        return None
+    partial, strata = relation.partial, relation.strata
+    rows = [
+        (_("all models"), relation.rho, relation.lower, relation.upper),
+        (_("models of equal size"), partial.r, partial.lower, partial.upper),
+        (_("within families and sizes"), strata.rho, None, None),
+    ]
+    for name, effect in (
+        (_("without one model"), relation.without_one),
+        (_("without one family"), relation.without_family),
+    ):
+        if effect is not None:
+            rows.append((name, relation.rho, effect.lowest, effect.highest))
+    if relation.error_lower is not None:
+        rows.append((_("errors of measurement"), relation.rho, relation.error_lower, relation.error_upper))
+    bars = [_Bar(name, rho, low, high) for name, rho, low, high in rows if rho is not None]
+    guides = [
         Guide("0", 0.0),
         Guide(Text("−{:g}").format(MARGIN), -MARGIN),
         Guide(Text("+{:g}").format(MARGIN), MARGIN),
+    ]
+    title = _("Spearman's rho; right of 0: larger dimension, better score")
+    key = _("Bars: 95 % intervals; without one, the range. Not related: within ±{margin}.").format(
+        margin=shown(MARGIN, "g")
     )
-    descriptions = _("; ").join(
-        _("{name}: {relation}").format(
-            name=point.name, relation=answer_wording.coefficient_text(point.x, point.left, point.right)
-        )
-        for point in points
-    )
-    return Chart(
-        Axis(_("Rank correlation of dimension and performance (Spearman's rho)"), -1, 1, 0.5, 1),
-        Axis("", 0.5, len(points) + 0.5, 1, is_ordered=True),
-        (Series(_("Spearman's rho"), points, 0, False, "circle", is_named=False),),
-        _("Coefficients with 95 % intervals. {told}.").format(told=descriptions),
-        guides,
-        _("Bars: 95 % intervals. Within ±{margin} an interval counts as not related.").format(
-            margin=shown(MARGIN, "g")
-        ),
-    )
+    return _interval_chart(title, _("Spearman's rho"), bars, guides, key, Axis(title, -1, 1, 0.5, 1))
+
+
+# --- measurements ----------------------------------------------------------------------------------------------
+
+
+def claim_chart(claims: pl.DataFrame, claim: str) -> Chart | None:
+    """The ratio of a claim by each core method, with its interval and the ratio from which it counts. `claims` are rows of
+    one run; None without them."""
+    bars = [
+        _Bar(specification_name(row), row["ratio"], row["lower"], row["upper"])
+        for row in rows_of(claims.filter(claim=claim, is_core=True), "run_claims")
+        if row["ratio"] is not None
+    ]
+    if not bars:
+        return None
+    title = {
+        "rise": _("Largest inner dimension over that at layer 0"),
+        "fall": _("Largest inner dimension over that after the last block"),
+    }[claim]
+    needed = Guide(_("{ratio} counts").format(ratio=shown(RATIO, "g")), RATIO)
+    x = round_axis(title, [end for bar in bars for end in (bar.value, bar.low, bar.high, 1.0, RATIO)])
+    return _interval_chart(title, claim_name(claim), bars, [needed], _("Bars: 95 % intervals."), x)
+
+
+def dimension_chart(runs: pl.DataFrame) -> Chart:
+    """Largest inner dimensions with their intervals, largest first: of many models the first, some between and the last."""
+    ordered = runs.sort("inner_max", "run_id", descending=[True, False])
+    chosen = _pick_evenly(ordered["run_id"].to_list(), (), MOST_BARS)
+    names = short_names(runs)
+    bars = [
+        _Bar(names[row["run_id"]], row["inner_max"], row["inner_max_lower"], row["inner_max_upper"])
+        for row in rows_of(ordered.filter(pl.col("run_id").is_in(chosen)))
+    ]
+    title = _("Largest inner dimension, estimated (d2)")
+    x = round_axis(title, [end for bar in bars for end in (bar.value, bar.low, bar.high)], from_zero=True)
+    return _interval_chart(title, title, bars, (), _("Bars: 95 % intervals. No end is better."), x)
+
+
+def loss_chart(losses: Sequence[tuple[str, TextLoss]]) -> Chart:
+    """Bits per byte of models with their intervals, the best on top."""
+    bars = [_Bar(name, loss.value, loss.lower, loss.upper) for name, loss in losses]
+    title = _("Bits per byte (lower is better; best on top)")
+    x = round_axis(title, [end for bar in bars for end in (bar.value, bar.low, bar.high)])
+    return _interval_chart(title, title, bars, (), _("Bars: 95 % intervals."), x)
 
 
 # --- layer plans -----------------------------------------------------------------------------------------------
@@ -237,7 +310,8 @@ def price_chart(layer_plan: LayerPlan) -> Chart | None:
         series.append(Series(_("ours, repaired"), (healed,), len(series), False, "diamond"))
     most = max(point.x for line in series for point in line.points)
     step = whole_step(most)
-    up = round_axis(_("Rise of the loss (nats per token)"), y_ends(series), from_zero=True)
+    up = round_axis(_("Rise of the loss (nats per token); less is better, above"), y_ends(series), from_zero=True)
+    up = replace(up, is_reversed=True)
     guides: tuple[Guide, ...] = ()
     if layer_plan.plan.budget_unit == "nats":
         guides = (

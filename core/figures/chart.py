@@ -43,6 +43,8 @@ class Axis:
     is_ordered: bool = False
     """A list of places 1, 2, ... from the top, each labelled by its point; without tick labels."""
     is_log: bool = False
+    is_reversed: bool = False
+    """Its low end is at the top or on the right, because it is the better one."""
     labels: tuple[tuple[float, str], ...] = ()
     """Ticks that are told in words."""
 
@@ -60,7 +62,8 @@ class Axis:
         low, high = self.low, self.high
         if self.is_log:
             value, low, high = (math.log(max(end, 1e-12)) for end in (value, low, high))
-        return (value - low) / (high - low) if high > low else 0.5
+        share = (value - low) / (high - low) if high > low else 0.5
+        return 1 - share if self.is_reversed else share
 
 
 @dataclass(frozen=True)

@@ -204,7 +204,11 @@ def _set_axis(update: Callable[..., Any], axis: Axis) -> None:
     if axis.is_log:
         update(type="log", range=[math.log10(axis.low), math.log10(axis.high)])
     elif not axis.is_ordered:
-        update(range=[axis.low, axis.high], dtick=axis.step, tickformat=f",.{axis.decimals}f")
+        update(
+            range=[axis.high, axis.low] if axis.is_reversed else [axis.low, axis.high],
+            dtick=axis.step,
+            tickformat=f",.{axis.decimals}f",
+        )
     if axis.is_log or axis.labels:
         places, labels = zip(*axis.ticks(), strict=True)
         update(tickvals=places, ticktext=list(map(_in_html, labels)))

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import accumulate, pairwise
 from typing import Any
 
@@ -60,7 +61,7 @@ def score_axis(answer: Answer) -> str:
     unit = "%" if units[:1] == ["percent"] else wording.unit_name(units[0] if units else "")
     is_new = unit and unit != wording.metric_name(population.benchmark["metric"] if population.benchmark else "")
     title = f"{benchmark_name(answer)} [{unit}]" if is_new else benchmark_name(answer)
-    return _("{title} (lower is better)").format(title=title) if population.higher_is_better is False else title
+    return _("{title} (lower is better, above)").format(title=title) if population.higher_is_better is False else title
 
 
 def _kinds() -> dict[str, tuple[str, Mark, int | None]]:
@@ -133,6 +134,7 @@ def relation_chart(answer: Answer) -> Chart | None:
         key.append(_(", ").join(marks))
     x = round_axis(dimension_axis(answer), x_ends(series))
     y = round_axis(score_axis(answer), y_ends(series))
+    y = replace(y, is_reversed=answer.population.higher_is_better is False)
     return Chart(x, y, tuple(series), alternative, key=wording.joined_sentences(key))
 
 

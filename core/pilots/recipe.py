@@ -7,11 +7,9 @@ from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime
 from typing import Any
 
-from core.errors import InputError, Sentence, unknown_name
+from core.errors import InputError, Sentence
 from core.pilots.pilot import find_saved, hashed_id
 
-AUDIENCES = ("management", "analysts")
-"""Management gets seven slides and an appendix; analysts also get slides on every run."""
 MAX_NAME = 80
 
 
@@ -22,17 +20,14 @@ class Recipe:
     """Runs on text; their controls are added automatically. Empty for a report on a layer plan."""
     pilot_id: str | None = None
     plan_id: str | None = None
-    audience: str = "management"
     language: str = "en"
-    left_out: tuple[str, ...] = ()
-    """Sections left out of the appendix: keys of slides without their numbers."""
+    appendix: bool = False
+    """Whether method, values, checks, words and queries follow the five slides."""
     template: str | None = None
     """File name of the company template."""
     template_sha256: str | None = None
 
     def __post_init__(self) -> None:
-        if self.audience not in AUDIENCES:
-            raise InputError(unknown_name("audience", self.audience, AUDIENCES))
         if self.language not in ("en", "ja"):
             raise InputError(
                 "A report is in English (en) or Japanese (ja), not in '{language}'.", language=self.language[:20]
@@ -69,7 +64,7 @@ class SavedRecipe:
 def recipe_from_row(row: Mapping[str, Any]) -> Recipe:
     """Read a row of the table `recipes`. Raises InputError for one that no recipe was written as."""
     said: dict[str, Any] = {one.name: row[one.name] for one in fields(Recipe)}
-    return Recipe(**said | {"run_ids": tuple(row["run_ids"]), "left_out": tuple(row["left_out"])})
+    return Recipe(**said | {"run_ids": tuple(row["run_ids"])})
 
 
 def find_recipe(saved: Sequence[SavedRecipe], query: str) -> SavedRecipe:

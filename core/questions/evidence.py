@@ -10,10 +10,11 @@ from dataclasses import replace
 import polars as pl
 
 from core.analysis.ranking import own_runs, with_text_marks
-from core.pilots.registration import registered_pilot, shipped_pilot
-from core.questions.population import Population, select_population
+from core.pilots.registration import RegisteredPilot, registered_pilot, shipped_pilot
+from core.questions.population import Population, group_key, select_population
 from core.questions.ranking_answer import Answer, answer_question, relate_by_specification
 from core.questions.ranking_question import BY_WORD, Evidence, RankingQuestion
+from core.records import SHIPPED
 from core.warehouse import queries, score_answers
 from core.warehouse.connection import Readable
 from core.warehouse.warehouse import Warehouse
@@ -59,6 +60,27 @@ def load_blocks(warehouse: Readable, population: Population) -> tuple[pl.DataFra
         queries.jackknife_blocks(warehouse, population.required_blocks()),
         score_answers.score_blocks(warehouse, population.required_score_blocks()),
     )
+
+
+def ask_for_report(warehouse: Warehouse, pilot: RegisteredPilot | None, runs: pl.DataFrame) -> tuple[Answer, ...]:
+    """What a report of these runs answers: the question of its pilot, or that of the profiles that ship with Workdim where
+    it is of nothing else; then the same question on each other text that these models have read. Empty without a question.
+    """
+    is_shipped = runs.height > 0 and runs["tags"].list.contains(SHIPPED).fill_null(False).all()
+    if pilot is None and not is_shipped:
+        return ()
+    question = RankingQuestion(pilot=pilot)
+    answer = ask(warehouse, question, with_specifications=True)
+    if pilot is None:
+        answered = set(answer.population.rows["run_id"])
+        if answer.registration.by != "shipped" or not answered or answered - set(runs["run_id"]):
+            return ()
+    others = [
+        other.group
+        for other in answer.population.others
+        if set(other.differing_keys) <= {"corpus_id", "n_points"} and "corpus_id" in other.differing_keys
+    ]
+    return (answer, *(ask(warehouse, replace(question, group=group_key(group))) for group in others))
 
 
 def ask(warehouse: Warehouse, question: RankingQuestion, *, with_specifications: bool = False) -> Answer:

@@ -165,7 +165,6 @@ _OTHERS: dict[str, dict[str, str]] = {
         "answer_bits_per_byte": _("bits per byte of the right answer"),
     },
     "unit": {"percent": _("percent"), "fraction": _("fraction"), "bits_per_byte": _("bits per byte")},
-    "audience": {"management": _("management"), "analysts": _("analysts")},
     "rule_outcome": {"right": _("right"), "wrong": _("wrong")},
     "relation": {
         "base": _("base model itself"),

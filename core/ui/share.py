@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import re
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -15,23 +14,20 @@ from typing import NoReturn
 import polars as pl
 import streamlit as st
 
-from core import wording
 from core.analysis.ranking import newest_runs
 from core.deck import deck_data, template
-from core.deck.report import Report, appendix_sections, build_report
+from core.deck.report import Report, build_report
 from core.deck.slide_svg import slide_outline
 from core.errors import InputError, Sentence
 from core.files import version
 from core.locale import _, in_language, spoken, worded
 from core.pilots.pilot import slug
-from core.pilots.recipe import AUDIENCES, Recipe, SavedRecipe
+from core.pilots.recipe import Recipe, SavedRecipe
 from core.pilots.registration import RegisteredPilot, registered_pilot
 from core.questions import evidence as evidence_question
-from core.questions.ranking_question import RankingQuestion
 from core.ui import inputs, language, notices, pilot_filter, reads, tables, url_state
 from core.ui.markdown import escape
 from core.warehouse import export_runs, recipes
-from core.wording.labels import shortened_name
 from core.wording.numbers import day
 
 NONE = "none"
@@ -61,7 +57,7 @@ def choose_saved_report() -> SavedRecipe | None:
 
 
 def choose_new_report(runs: pl.DataFrame) -> ReportRequest:
-    """Return the request for a new report: runs, a pilot or a layer plan; language, audience and template."""
+    """Return the request for a new report: runs, a pilot or a layer plan; language, appendix and template."""
     plan_id = _choose_plan()
     pilot: RegisteredPilot | None = None
     chosen = reported = runs.clear()
@@ -75,18 +71,17 @@ def choose_new_report(runs: pl.DataFrame) -> ReportRequest:
         notices.stop_if_none_chosen(chosen)
         reported = _runs_to_report(chosen)
         notices.show_differing_conditions(reported)
-        tables.show_comparison_link(reported["run_id"].to_list())
     with st.container(horizontal=True, gap="medium", vertical_alignment="top"):
         deck_language = inputs.choose(_("Language of the slides"), language.LANGUAGES, "deck", spoken())
-        audience = inputs.choose(_("Audience"), wording.names("audience", AUDIENCES), "for")
+        has_appendix = inputs.choose_yes_no(_("With an appendix"), "appendix", False)
         template_name, template_bytes = _choose_template()
     recipe = Recipe(
         name=_report_name(pilot) if plan_id is None else "layer plan",
         run_ids=tuple(reported["run_id"]),
         pilot_id=pilot.pilot_id if pilot else None,
         plan_id=plan_id,
-        audience=audience,
         language=deck_language,
+        appendix=has_appendix,
         template=template_name,
         template_sha256=hashlib.sha256(template_bytes).hexdigest() if template_bytes else None,
     )
@@ -112,21 +107,8 @@ def _stop_incomplete(saved: SavedRecipe, message: str) -> NoReturn:
     url_state.stop()
 
 
-def make_report(request: ReportRequest) -> tuple[ReportRequest, Report]:
-    """Return the report with the chosen sections of the appendix, and its request; a saved report keeps its sections."""
-    full_report = _report(request.recipe, request.run_ids, date.today())
-    if request.saved is not None:
-        return request, full_report
-    titles = {slide.key.split("-")[0]: slide.title for slide in reversed(full_report.story.appendix)}
-    sections = appendix_sections(full_report.story)
-    # Titles without the number of their first page.
-    labels = {key: shortened_name(re.sub(r"\s*[(（]\d+/\d+[)）]$", "", titles[key]), 40) for key in sections}
-    chosen = inputs.choose_many(_("Appendix"), labels, "sections", sections, hides_default=True)
-    if len(chosen) == len(sections):
-        return request, full_report
-    left_out = tuple(key for key in sections if key not in chosen)
-    shorter = replace(request, recipe=replace(request.recipe, left_out=left_out))
-    return shorter, _report(shorter.recipe, request.run_ids, date.today())
+def make_report(request: ReportRequest) -> Report:
+    return _report(request.recipe, request.run_ids, date.today())
 
 
 def _runs_to_report(runs: pl.DataFrame) -> pl.DataFrame:
@@ -311,9 +293,8 @@ def _report(recipe: Recipe, run_ids: Sequence[str], day: date) -> Report:
     plans = reads.lists().plans.filter(pl.col("model_id").is_in(selection.runs["model_id"].to_list()))
     found = (reads.layer_plan(plan_id) for plan_id in plans["plan_id"])
     measured = replace(selection, plans=tuple(plan for plan in found if plan is not None))
-    pilot = answer = None
-    for row in reads.lists().pilots.filter(pilot_id=recipe.pilot_id or "").to_dicts():
-        pilot = registered_pilot(row)
-        answer = evidence_question.ask(reads.warehouse(), RankingQuestion(pilot=pilot), with_specifications=True)
-    data = in_language(recipe.language, deck_data.deck_data, measured, pilot, made_on=day, answer=answer)
+    rows = reads.lists().pilots.filter(pilot_id=recipe.pilot_id or "").to_dicts()
+    pilot = registered_pilot(rows[0]) if rows else None
+    answers = evidence_question.ask_for_report(reads.warehouse(), pilot, selection.runs)
+    data = in_language(recipe.language, deck_data.deck_data, measured, pilot, made_on=day, answers=answers)
     return build_report(data, recipe)

@@ -73,7 +73,7 @@ def save_recipe(
     with warehouse.update(_KIND, recipe_id):
         before = user_files.read(warehouse.folder, _KIND, recipe_id)
         created = before["recipes"]["created_at"].item() if before else now
-        said: dict[str, Any] = asdict(recipe) | {"run_ids": list(recipe.run_ids), "left_out": list(recipe.left_out)}
+        said: dict[str, Any] = asdict(recipe) | {"run_ids": list(recipe.run_ids)}
         row = RecipeRow(recipe_id=recipe_id, **said, code_version=version, made_at=now, created_at=created)
         own = [replace(number, recipe_id=recipe_id) for number in numbers]
         user_files.write(warehouse.folder, _KIND, recipe_id, {"recipes": [row], "recipe_numbers": own}, template)

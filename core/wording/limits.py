@@ -25,8 +25,6 @@ class Limit:
 
     question: str
     reason: str
-    brief: str = ""
-    """Replaces the reason on a slide, which has no room for every check."""
 
 
 def _specification_limit(runs: pl.DataFrame) -> Limit | None:
@@ -129,14 +127,7 @@ def _check_limit(runs: pl.DataFrame, checks: pl.DataFrame) -> Limit | None:
         sentences.append(sentence.format(names=names, mark=VETO_MARK, checks=_check_counts_text(text_checks, "veto")))
     if text_checks.filter(outcome="warn").height:
         sentences.append(_("Not without reserve. {checks}.").format(checks=_check_counts_text(text_checks, "warn")))
-    n = counted(vetoed["model_id"].n_unique(), "runs")
-    if n and text_checks.filter(outcome="warn").height:
-        brief = _("Models that fail a quality check: {n}. Others have warnings (appendix).").format(n=n)
-    elif n:
-        brief = _("Models that fail a quality check: {n} (appendix).").format(n=n)
-    else:
-        brief = _("No model fails a quality check; some have warnings (appendix).")
-    return Limit(_("Can every run be relied on?"), wording.joined_sentences(sentences), brief) if sentences else None
+    return Limit(_("Can every run be relied on?"), wording.joined_sentences(sentences)) if sentences else None
 
 
 def _text_runs(runs: pl.DataFrame) -> pl.DataFrame:

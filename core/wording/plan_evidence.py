@@ -59,31 +59,6 @@ def largest_loss_lines(layer_plan: LayerPlan) -> list[str]:
     return lines
 
 
-def limit_reached_text(layer_plan: LayerPlan) -> str:
-    """That the most expensive harder text reaches or exceeds the budget; empty if it stays below."""
-    plan = layer_plan.plan
-    rows = [
-        row
-        for row in harder_text_prices(layer_plan)
-        if row.measure == "loss"
-        and row.text != "task"
-        and row.is_healed == plan.is_healed
-        and row.difference is not None
-    ]
-    worst = max(rows, key=lambda row: row.difference or 0.0, default=None)
-    if plan.budget_unit != "nats" or worst is None:
-        return ""
-    highest = worst.difference if worst.upper is None else max(worst.upper, worst.lower or worst.upper)
-    if highest is None or highest < plan.budget:
-        return ""
-    line = (
-        _("On {what} it passes the limit of {budget}.")
-        if (worst.difference or 0.0) > plan.budget
-        else _("On {what} it reaches the limit of {budget}.")
-    )
-    return line.format(what=name("plan_text", worst.text), budget=budget_text(plan))
-
-
 def published_lines(layer_plan: LayerPlan) -> list[str]:
     """What published choices of as many blocks cost above the plan (paired, before healing), and which chose the same."""
     rows = excess_of_published(layer_plan)

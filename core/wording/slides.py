@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
 import polars as pl
 
 from core import wording
+from core.analysis.relation import MARGIN
 from core.locale import _
 from core.pilots.pilot import Pilot
-from core.sources import counted, derived
-from core.wording.labels import VETO_MARK, marked_name, name, names_text, shortened_name
-from core.wording.numbers import day, duration
+from core.questions.ranking_answer import Answer
+from core.sources import Text, counted, derived, shown
+from core.wording import answers as answer_wording
+from core.wording.labels import marked_name, name, names_text, shortened_name
+from core.wording.numbers import duration
 
 MAX_NAMES = 4
 
@@ -23,50 +26,9 @@ def short_names_text(names: Sequence[str], most: int = MAX_NAMES, longest: int =
     return names_text([shortened_name(name, longest) for name in names], most) or "–"
 
 
-def use_class_text(pilot: Pilot | None) -> str:
-    """The line on every slide: what kind of choice this is, and whether a dimension may support it."""
-    if pilot is None:
-        return _("No question was registered: numbers side by side, and no recommendation.")
-    cautions = {
-        "scarce_data": _(
-            "Scarce data: a dimension never supports a recommendation by itself; decide on evidence from the task."
-        ),
-        "safety_critical": _(
-            "Safety-critical use: a dimension never supports a recommendation by itself; "
-            "decide on tests of the task and of its failures."
-        ),
-    }
-    general = _("General use: a choice whose results can be checked and which can be taken back.")
-    return cautions.get(pilot.use_class, general)
-
-
-def dimension_text() -> str:
-    """What "dimension" means, for readers who read nothing else about it."""
-    return _("over how many directions a model’s token vectors spread, read by one method (d2)")
-
-
-def rho_sign_text() -> str:
-    """What the sign of rho means, whether a higher or a lower score is the better one."""
-    return _("rho > 0: a larger dimension goes with a better score")
-
-
-def decider_text(pilot: Pilot | None) -> str:
-    """Who decides and by when: `Head of support; by when: 15 December 2026`."""
-    who, when = (pilot.decided_by, pilot.decide_by) if pilot else (None, None)
-    not_named = _("not named yet")
-    return _("{who}; by when: {day}").format(who=who or not_named, day=day(when) if when else not_named)
-
-
-def plan_scope_text() -> str:
-    """The line on every slide about a layer plan: what its price holds for."""
-    return _("A layer plan: its price holds for this model and this text; test the smaller model on your own task.")
-
-
-def permitted_use_text(pilot: Pilot | None) -> str:
-    """What a relation of dimension and score may be used for in this use class."""
-    if pilot is None or not pilot.is_cautious:
-        return _("General use: a shortlist by dimension is allowed, and is then tested on the task itself.")
-    return _("This use class: the relation is a question to test, and no reason to choose a model.")
+def limits_text(lower: float | None, upper: float | None, write: Callable[[float | None], str] = wording.number) -> str:
+    """`[0.38, 0.46]`, each end as `write` does; empty where no error is known."""
+    return "" if lower is None or upper is None else Text("[{}, {}]").format(write(lower), write(upper))
 
 
 def checks_text(runs: pl.DataFrame) -> str:
@@ -81,27 +43,6 @@ def checks_text(runs: pl.DataFrame) -> str:
     if warned:
         return _("Quality checks: none vetoed, {n} with a warning").format(n=warned)
     return _("Quality checks: all passed")
-
-
-def shape_text(run: dict) -> str:
-    """The verdicts on a run, and its dimension at the start, at most and at the end:
-    `SmolLM2: rise inside depends, fall at the end untested; 44 → 106 → 21.7`.
-
-    A run that a check vetoes says so instead.
-    """
-    values = {
-        "name": shortened_name(run["name"], 30),
-        "start": wording.number(run["embedding_dimension"]),
-        "top": wording.number(run["inner_max"]),
-        "end": wording.number(run["final_dimension_pre_norm"]),
-    }
-    if run["worst_check"] == "veto":
-        return _("{name} {mark}: not usable, a check vetoes it").format(mark=VETO_MARK, **values)
-    if run["verdict_rise"] == run["verdict_fall"] == "holds":
-        return _("{name}: rises inside and falls at the end; {start} → {top} → {end}").format(**values)
-    return _("{name}: rise inside {rise}, fall at the end {fall}; {start} → {top} → {end}").format(
-        rise=wording.verdict_name(run["verdict_rise"]), fall=wording.verdict_name(run["verdict_fall"]), **values
-    )
 
 
 def time_text(n: int, runs: pl.DataFrame) -> str:
@@ -120,3 +61,85 @@ def outcome_counts_text(outcomes: Iterable[str]) -> str:
         )
         for outcome, count in Counter(outcomes).most_common()
     )
+
+
+# --- pilots ------------------------------------------------------------------------------------------------------
+
+
+def pilot_title_text(case: str, pilot: Pilot | None, answer: Answer, total: int) -> str:
+    """The answer as one claim; where a wrong choice does harm, that no dimension decides it."""
+    relation, benchmark = answer.relation, answer_wording.benchmark_name(answer)
+    if case == "incomplete":
+        template = _("No answer yet on {benchmark}: not all of the {n} models count")
+        return template.format(benchmark=benchmark, n=total)
+    cautious = {
+        "safety_critical": _("Safety-critical use: choose by tests of the task and its failures, never by dimension"),
+        "scarce_data": _("Scarce data: choose by evidence from the task, not by dimension"),
+    }
+    if pilot is not None and pilot.use_class in cautious:
+        return cautious[pilot.use_class]
+    end = "smaller" if (relation.rho or 0.0) < 0 else "larger"
+    titles = {
+        ("related_as_registered", "smaller"): _(
+            "As expected, smaller dimension goes with better {benchmark}: shortlist by it, choose by score"
+        ),
+        ("related_as_registered", "larger"): _(
+            "As expected, larger dimension goes with better {benchmark}: shortlist by it, choose by score"
+        ),
+        ("related_other_way", "smaller"): _(
+            "Against the expectation, smaller dimension goes with better {benchmark}: choose by score"
+        ),
+        ("related_other_way", "larger"): _(
+            "Against the expectation, larger dimension goes with better {benchmark}: choose by score"
+        ),
+        ("hint", "smaller"): _(
+            "Only a hint: smaller dimension went with better {benchmark}, nobody registered it first"
+        ),
+        ("hint", "larger"): _("Only a hint: larger dimension went with better {benchmark}, nobody registered it first"),
+    }
+    others = {
+        "not_related": _("Dimension says too little about {benchmark}: choose by score"),
+        "cannot_tell": _("{n} models cannot tell whether dimension says anything about {benchmark}: choose by score"),
+    }
+    return (titles.get((case, end)) or others[case]).format(benchmark=benchmark, n=relation.n)
+
+
+def relation_title_text(answer: Answer, case: str) -> str:
+    """What the scatter shows, and no more than the answer claims."""
+    relation = answer.relation
+    if case == "incomplete" or relation.rho is None:
+        return _(
+            "{n} model with both numbers so far: a picture, and no claim",
+            "{n} models with both numbers so far: a picture, and no claim",
+            n=relation.n,
+        )
+    rho = answer_wording.coefficient_text(relation.rho)
+    lines = {
+        "cannot_tell": _("{n} models, rho {rho}: too few to tell"),
+        "hint": _("{n} models, rho {rho}: found after the scores"),
+        "not_related": _("{n} models, rho {rho}: within ±{margin}, too little to choose by"),
+    }
+    default = _("The points fall: rho {rho}") if relation.rho < 0 else _("The points rise: rho {rho}")
+    return lines.get(answer.word, default).format(n=relation.n, rho=rho, margin=shown(MARGIN, "g"))
+
+
+def direction_text(answer: Answer) -> str:
+    """Whether rho points where it was expected to."""
+    rho, sign = answer.relation.rho, answer.registration.sign
+    if rho is None:
+        texts = (_("Expected: smaller dimension, better score."), _("Expected: larger dimension, better score."))
+    elif (rho < 0) == (sign == "negative"):
+        texts = (_("As expected: smaller dimension, better score."), _("As expected: larger dimension, better score."))
+    else:
+        texts = (
+            _("Against the expectation, which was: smaller dimension, better score."),
+            _("Against the expectation, which was: larger dimension, better score."),
+        )
+    return texts[sign != "negative"]
+
+
+def registered_text(answer: Answer) -> str:
+    """What makes the answer a test, or keeps it from being one."""
+    if answer.registration.is_registered:
+        return _("Question, benchmark and expectation were registered before the scores: that makes the answer a test.")
+    return _("The expectation was not registered before all scores existed: the answer is exploratory, and no test.")

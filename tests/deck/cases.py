@@ -1,12 +1,11 @@
-"""Decks of every case, made from frames; `python -m tests.deck.cases` writes what their stories say to tests/deck/golden."""
+"""Decks of every case, made from frames."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import date, datetime
 from functools import cache
-from pathlib import Path
 
 import polars as pl
 
@@ -15,8 +14,7 @@ from core.deck.deck_data import DeckData, deck_data, plan_data
 from core.deck.html import render_html
 from core.deck.powerpoint import draw_deck
 from core.deck.report import build_story
-from core.deck.story import Heading, Origin, Story, Table, Visual
-from core.figures.chart import Blocks, Chart, Gallery
+from core.deck.story import Origin, Story
 from core.locale import in_language
 from core.pilots.pilot import Translation
 from core.pilots.recipe import Recipe
@@ -26,12 +24,10 @@ from core.questions.ranking_answer import Answer, answer_question
 from core.questions.ranking_question import Evidence, RankingQuestion
 from core.questions.selection import Selection
 from core.registry.checks import CHECKS
-from core.wording.numbers import number
 from tests import answers, frames
 from tests.frames import Model
 from tests.plans.made import layer_plan
 
-GOLDEN = Path(__file__).parent / "golden"
 DAY = date(2026, 11, 26)
 LANGUAGES = ("en", "ja")
 ONE = Model("SmolLM2-135M-Instruct", n_layers=30, base_repository="o/base", base_relation="instruction-tuned")
@@ -84,7 +80,7 @@ def of_pilot(
     of_runs = frames.of_runs(
         *measured, scores=answers.scores(scores, std_error=std_error), checks=frames.checks(*checked)
     )
-    return in_language(language, deck_data, of_runs, registered, DAY, answered(of_runs, registered))
+    return in_language(language, deck_data, of_runs, registered, DAY, [answered(of_runs, registered)])
 
 
 def answered(of_runs: Selection, pilot: RegisteredPilot) -> Answer:
@@ -145,45 +141,3 @@ def deck_of(case: str, language: str) -> bytes:
 
 def page_of(case: str, language: str) -> bytes:
     return render_html(story_of(case, language), Origin(Recipe(case, ("r1",)), "0.1.0", "made-up"))
-
-
-def written(story: Story) -> Iterator[str]:
-    """What a story says, line by line: every word of the seven, and every number of their pictures."""
-    for number_, slide in enumerate(story.slides, start=1):
-        yield f"{number_} [{slide.key}] {slide.title}"
-        for one in slide.statements:
-            yield f"    {one.label + ': ' if one.label else ''}{one.text}"
-        if slide.visual is not None:
-            yield from (f"    | {line}" for line in _picture(slide.visual))
-        yield f"    ({slide.use_class})"
-    yield f"{', '.join(slide.key for slide in story.appendix)}"
-
-
-def _picture(shown: Visual) -> Iterator[str]:
-    yield shown.alternative
-    if isinstance(shown, Table):
-        for row in (tuple(column.title for column in shown.columns), *shown.rows):
-            yield row.text if isinstance(row, Heading) else " / ".join(row)
-    if isinstance(shown, Chart):
-        yield f"{shown.x.title} {shown.x.low:g} to {shown.x.high:g}; {shown.y.title} {shown.y.low:g} to {shown.y.high:g}"
-        for one in shown.series:
-            told = " ".join(f"{point.name}({number(point.x)}, {number(point.y)})" for point in one.points)
-            yield f"{one.name} [{one.colour}]: {told}" if one.is_named or not one.is_line else one.name
-        yield from (f"{guide.name} at {guide.at:g}" for guide in shown.guides)
-    if isinstance(shown, Gallery):
-        yield from (f"{chart.y.title}: {chart.alternative}" for chart in shown.charts)
-        yield shown.key
-    if isinstance(shown, Blocks):
-        yield " ".join(f"({one.number})" if one.is_removed else f"{one.number}" for one in shown.blocks)
-
-
-def told(case: str) -> str:
-    return "\n".join(
-        line for language in LANGUAGES for line in (f"# {language}", *written(story_of(case, language)), "")
-    )
-
-
-if __name__ == "__main__":
-    GOLDEN.mkdir(exist_ok=True)
-    for case in CASES:
-        (GOLDEN / f"{case}.txt").write_text(told(case), encoding="utf-8")

@@ -28,7 +28,7 @@ from core.figures.layer_profiles import layer_chart
 from core.figures.profile_data import profile_points
 from core.figures.text import phrases
 from tests import frames
-from tests.deck.cases import CASES, LANGUAGES, ONE, TWO, many, of_models, story_of
+from tests.deck.cases import CASES, LANGUAGES, ONE, TWO, data_of, many, of_models, story_of
 from tests.frames import Model
 
 pytestmark = pytest.mark.slow
@@ -40,13 +40,26 @@ def opened(story: Story):
 
 def stories() -> list[Story]:
     """Every case once, and 1, 2, 8, 12 and 40 models with names that give trouble."""
-    told = [story_of(case, LANGUAGES[at % 2]) for at, case in enumerate(CASES)]
-    return told + [build_story(of_models(*many(n), language=LANGUAGES[n % 5 % 2])) for n in (1, 2, 5, 12, 40)]
+    told = [build_story(data_of(case, LANGUAGES[at % 2]), True) for at, case in enumerate(CASES)]
+    return told + [build_story(of_models(*many(n), language=LANGUAGES[n % 5 % 2]), True) for n in (1, 2, 5, 12, 40)]
 
 
 @pytest.fixture(scope="module")
 def decks():
     return [(story, opened(story)) for story in stories()]
+
+
+def height_of(shape) -> float:
+    """Inches that the text of a shape takes, each paragraph in its own size."""
+    width = shape.width / Inches(1) + 0.2
+    sized = [
+        (p.text, max((run.font.size.pt for run in p.runs if run.font.size), default=0)) for p in paragraphs_of(shape)
+    ]
+    return sum(layout.text_height([text], width, points or layout.TITLE_SIZES[0]) - 0.1 for text, points in sized)
+
+
+def paragraphs_of(shape) -> list:
+    return [paragraph for paragraph in shape.text_frame.paragraphs if paragraph.text]
 
 
 def text_of(shape) -> list[str]:
@@ -61,10 +74,12 @@ def box_of(shape) -> tuple[float, float, float, float]:
     """Left, top, right and lower end in inches of what the shape shows: text and rows of a table as high as they run."""
     left, top, width, height = (length / Inches(1) for length in (shape.left, shape.top, shape.width, shape.height))
     if shape.has_text_frame and shape.text_frame.text:
-        points = max(sizes(shape), default=layout.TITLE_SIZES[0])
-        height = min(height, layout.text_height(text_of(shape), width, points) - 0.1)
+        height = min(height, height_of(shape))
     if shape.has_table:
-        height = sum(max(map(cell_height, row.cells, shape.table.columns)) for row in shape.table.rows)
+        high = (
+            max(row.height / Inches(1), *map(cell_height, row.cells, shape.table.columns)) for row in shape.table.rows
+        )
+        height = sum(high)
     return left, top, left + width, top + height
 
 
@@ -84,8 +99,7 @@ def test_nothing_overflows_or_overlaps(decks):
             for shape in slide.shapes:
                 if shape.has_text_frame and shape.text_frame.text and not shape.is_placeholder:
                     points = max(sizes(shape))
-                    needed = layout.text_height(text_of(shape), shape.width / Inches(1) + 0.2, points) - 0.1
-                    assert needed <= shape.height / Inches(1) + 0.2 * points / 72, (
+                    assert height_of(shape) <= shape.height / Inches(1) + 0.2 * points / 72, (
                         slide.shapes.title.text,
                         text_of(shape),
                     )
@@ -106,7 +120,7 @@ def test_nothing_overflows_or_overlaps(decks):
 
 @pytest.fixture(scope="module")
 def every_case(tmp_path_factory):
-    """A file with the seven slides of every case, and how many they are."""
+    """A file with the core slides of every case, and how many they are."""
     every = [story_of(case, LANGUAGES[at % 2]) for at, case in enumerate(CASES)]
     every += [build_story(of_models(*many(n), language=LANGUAGES[n % 2])) for n in (3, 6, 12)]
     slides = tuple(slide for story in every for slide in story.slides)
@@ -152,34 +166,50 @@ def test_no_word_lies_on_another_in_the_pdf_that_libreoffice_makes(every_case, t
 def test_statements_and_tables_fit_where_they_stand(decks):
     for story, _ in decks:
         for slide in story.slides:
-            box = layout.BODY_BOX if slide.visual is None else layout.STATEMENT_BOX
-            told = [text for one in slide.statements for text in (one.label, one.text) if text]
-            assert layout.text_height(told, box[2], layout.SMALLEST) <= box[3]
+            box = layout.below_large(slide.statements, layout.STATEMENT_BOX)
+            assert layout.text_height(layout.paragraphs(slide.statements), box[2], layout.SMALLEST) <= box[3]
             if isinstance(slide.visual, Table):
                 width = layout.TEXT_WIDTH if not slide.statements else layout.CHART_BOX[2]
                 room = layout.BODY_HEIGHT - layout.key_height(slide.visual.key, width)
                 assert table_height(slide.visual.rows, slide.visual.columns, layout.SMALLEST, width) <= room
 
 
-def test_letters_of_the_seven_are_14_points_and_source_lines_10(decks):
+def test_letters_are_14_points_in_core_slides_10_behind_them_and_in_source_lines(decks):
     for story, presentation in decks:
-        for slide in list(presentation.slides)[: len(story.slides)]:
+        for number, slide in enumerate(presentation.slides):
+            smallest = layout.SMALLEST if number < len(story.slides) else 10
             small = [
                 shape.text_frame.text
                 for shape in slide.shapes
-                if shape.has_text_frame and min(sizes(shape), default=20) < layout.SMALLEST
+                if shape.has_text_frame and min(sizes(shape), default=20) < smallest
             ]
             assert small == []
             for shape in slide.shapes:
                 if shape.has_table:
                     cells = (cell for row in shape.table.rows for cell in row.cells)
-                    assert min(size for cell in cells for size in sizes(cell) or {20}) >= layout.SMALLEST
+                    assert min(size for cell in cells for size in sizes(cell) or {20}) >= smallest
                 if shape.has_chart:
                     found = [int(each.get("sz")) for each in shape.chart._chartSpace.iter() if each.get("sz")]
                     assert min(found) >= 100 * layout.SMALLEST
     holders = decks[0][1].slide_master.placeholders
     foot = next(one for one in holders if one.placeholder_format.type == PP_PLACEHOLDER.FOOTER)
     assert [style.get("sz") for style in foot._element.iter(qn("a:defRPr"))][:1] == ["1000"]
+
+
+USED = 0.55
+"""Share of a core slide's area between title and footer that its picture and texts fill."""
+
+
+def test_every_core_slide_has_one_chart_or_table_and_fills_more_than_half_of_its_room(decks):
+    room = layout.BODY_BOX[2] * layout.BODY_BOX[3]
+    for story, presentation in decks:
+        for told, slide in zip(story.slides, presentation.slides, strict=False):
+            pictures = [shape for shape in slide.shapes if shape.has_chart or shape.has_table]
+            assert len(pictures) == max(1, len(charts_of(told))), (story.case, told.key)
+            boxes = [box_of(shape) for shape in slide.shapes if shape.top >= Inches(layout.BODY_TOP - 0.1)]
+            feet = [box for box in boxes if box[1] < layout.SOURCE_BOX[1] - 0.1]
+            used = sum((right - left) * (low - top) for left, top, right, low in feet)
+            assert used >= USED * room, (story.case, story.language, told.key, used / room)
 
 
 def test_charts_are_native_and_hold_what_the_story_holds(decks):
@@ -253,7 +283,7 @@ def bands_held(chart, told: Chart) -> None:
 def test_names_at_the_ends_of_lines_do_not_cover_each_other(decks):
     """By the places that labels were moved to, where curves end at one value."""
     story = build_story(of_models(*(Model(f"m{at}", peak=60.0 + at, final=20.0 + 0.1 * at) for at in range(5))))
-    slide = opened(story).slides[2]
+    slide = opened(story).slides[0]
     (frame,) = (shape for shape in slide.shapes if shape.has_chart)
     moved = [
         float(y.get("val"))
@@ -272,7 +302,7 @@ def test_a_curve_has_the_colour_that_it_has_in_the_app():
         for trace in chart_figure(layer_chart(points)).data
         if trace.mode == "lines" and trace.fill is None
     }
-    slide = opened(build_story(of_models(*models))).slides[2]
+    slide = opened(build_story(of_models(*models))).slides[0]
     (chart,) = [shape.chart for shape in slide.shapes if shape.has_chart]
     (lines,) = (plot for plot in chart.plots if plot._element.tag == qn("c:lineChart"))
     for series in lines.series:
@@ -330,8 +360,8 @@ def test_no_name_turns_the_direction_of_a_slide():
 
 
 def test_numbers_behind_a_name_from_right_to_left_keep_their_order():
-    told = [one.text for one in build_story(of_models(*many(6))).slides[1].statements]
-    assert any("العربية-5\u200e 75.0 [69.8, 80.2]" in text for text in told)
+    (told,) = (slide.visual.alternative for slide in build_story(of_models(*many(6))).slides if slide.key == "evidence")
+    assert "العربية-5\u200e: 75.0 [69.8, 80.2]" in told
 
 
 def test_intervals_of_coefficients_are_lines_since_not_every_program_draws_flat_bars():
@@ -339,7 +369,7 @@ def test_intervals_of_coefficients_are_lines_since_not_every_program_draws_flat_
     series = Series("rho", points, 0, False, "circle", is_named=False)
     chart = Chart(Axis("rho", -1, 1, 0.5, 1), Axis("", 0.5, 2.5, 1, is_ordered=True), (series,), "Two coefficients.")
     story = story_of("one_model", "en")
-    slide = opened(replace(story, slides=(replace(story.slides[2], visual=chart),), appendix=())).slides[0]
+    slide = opened(replace(story, slides=(replace(story.slides[0], visual=chart),), appendix=())).slides[0]
     (drawn,) = (shape.chart for shape in slide.shapes if shape.has_chart)
     found = {
         one.name: list(zip(map(float, one._element.xpath("c:xVal//c:v/text()")), one.values, strict=True))
@@ -349,7 +379,7 @@ def test_intervals_of_coefficients_are_lines_since_not_every_program_draws_flat_
 
 
 def test_a_chart_stands_where_the_layout_has_a_place_for_one():
-    slide = opened(build_story(of_models(ONE, TWO))).slides[2]
+    slide = opened(build_story(of_models(ONE, TWO))).slides[0]
     (frame,) = (shape for shape in slide.shapes if shape.has_chart)
     assert frame.is_placeholder and frame.placeholder_format.type == PP_PLACEHOLDER.CHART
 

@@ -15,7 +15,7 @@ from tests.screens import RUN_IDS
 OF_THE_WAREHOUSE = {
     "warehouse_pilot": ("--pilot", "Tickets"),
     "warehouse_runs": tuple(word for run_id in RUN_IDS[:3] for word in ("--run", run_id)),
-    "warehouse_analysts": ("--run", RUN_IDS[0], "--audience", "analysts"),
+    "warehouse_appendix": ("--run", RUN_IDS[0], "--appendix"),
     "warehouse_plan": ("--plan", "0199-healed"),
 }
 NAMES = [*CASES, *OF_THE_WAREHOUSE]

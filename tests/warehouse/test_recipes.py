@@ -15,7 +15,7 @@ from core.warehouse.runs import ingest_parcel
 from tests.profiles import make_profile
 from tests.warehouse.test_parcels import RUN_IDS
 
-RECIPE = Recipe("Board in June", (RUN_IDS[0],), language="ja", left_out=("glossary",), template="company.potx")
+RECIPE = Recipe("Board in June", (RUN_IDS[0],), language="ja", template="company.potx")
 
 
 def number_row(n: int, value: float, **changed) -> RecipeNumberRow:
@@ -72,7 +72,7 @@ def test_numbers_are_held_against_those_of_the_same_place_and_source(warehouse, 
 
 
 def test_bad_recipes_are_one_line(warehouse):
-    for changed in ({"audience": "board"}, {"language": "fr"}, {"name": "a\nb"}, {"name": " "}):
+    for changed in ({"language": "fr"}, {"name": "a\nb"}, {"name": " "}):
         with pytest.raises(InputError):
             replace(RECIPE, **changed)
     with pytest.raises(InputError, match="MB"):

@@ -1,0 +1,193 @@
+"""The five slides of every deck: the answer, the evidence, other ways of looking, models side by side or costs, options.
+
+What differs from case to case is a `Board`; how it becomes slides stands here alone.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+from typing import Literal
+
+import polars as pl
+
+from core.deck.deck_data import DeckData
+from core.deck.slide import core_slide
+from core.deck.story import Column, Statement, StorySlide, Table, Visual
+from core.locale import _, translated
+from core.registry.verdicts import VERDICTS
+from core.sources import counted
+from core.wording.numbers import day
+
+Sure = Literal["holds", "mostly_holds", "depends", "fails", "unclear", "invalid", "untested"]
+"""How sure something is: a word of `VERDICTS`."""
+
+
+@dataclass(frozen=True)
+class Panel:
+    """A slide as its picture, with what stands beside it and what is said over it."""
+
+    title: str
+    visual: Visual
+    statements: tuple[Statement | str, ...] = ()
+    say: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True)
+class Look:
+    """Another way of looking at the same question, and what the stored results say of it."""
+
+    name: str
+    sure: Sure
+    told: str
+
+
+@dataclass(frozen=True)
+class Option:
+    what: str
+    cost: str
+    outcome: str
+
+
+@dataclass(frozen=True)
+class Board:
+    """What the five slides of one deck say."""
+
+    answer: Panel
+    """Its title is the answer; beside its picture stand those of its statements that follow the number."""
+    number: str
+    """The large one."""
+    meaning: str
+    """What it is, with its interval."""
+    sure: Sure
+    """Of the answer itself; other ways of looking may make it less so."""
+    asked: str
+    """What is to be decided, without who and when."""
+    decision: str
+    """Title of the last slide."""
+    options: tuple[Option, ...]
+    """The first is recommended."""
+    looks: tuple[Look, ...] = ()
+    evidence: Panel | None = None
+    compared: Panel | None = None
+    """Models side by side, or what a plan costs and what breaks first."""
+    untested: tuple[str, ...] = ()
+    tables: tuple[str, ...] = ()
+    sources: tuple[str, ...] = ()
+    """Each number with its row, for the notes."""
+
+    @property
+    def how_sure(self) -> Sure:
+        """An answer that holds is no surer than the other ways of looking let it be: one that differs makes it depend on
+        the way, and while one is not tried, nobody knows."""
+        found = {look.sure for look in self.looks}
+        if self.sure != "holds" or not found:
+            return self.sure
+        if found & {"depends", "fails"}:
+            return "depends"
+        return "untested" if "untested" in found else "unclear" if "unclear" in found else "holds"
+
+
+def five_slides(data: DeckData, board: Board, runs: pl.DataFrame | None) -> Iterator[StorySlide]:
+    """At most five: a deck without a second chart, other looks or models to compare goes without that slide."""
+
+    def made(key: str, panel: Panel) -> StorySlide:
+        return core_slide(
+            data,
+            key,
+            panel.title,
+            panel.statements,
+            panel.visual,
+            tables=board.tables,
+            runs=runs,
+            say=panel.say,
+            sources=board.sources,
+        )
+
+    beside = (
+        Statement(board.number, is_large=True),
+        Statement(board.meaning, is_main=True),
+        Statement(_sure_text(board), _("How sure")),
+        *board.answer.statements,
+        Statement(_asked_text(data, board.asked), _("Asked")),
+    )
+    yield made("answer", replace(board.answer, statements=beside))
+    if board.evidence is not None:
+        yield made("evidence", board.evidence)
+    if board.looks:
+        yield made("looks", _looks_panel(board))
+    if board.compared is not None:
+        yield made("compared", board.compared)
+    yield made("options", _options_panel(board))
+
+
+def sure_name(sure: str) -> str:
+    """`◐ depends`."""
+    word = VERDICTS[sure]
+    return f"{word.mark} {translated(word.name)}"
+
+
+def _tried(board: Board) -> dict[str, int]:
+    """How many other ways of looking there are, were tried, and agree."""
+    tried = [look for look in board.looks if look.sure != "untested"]
+    found = {"total": len(board.looks), "tried": len(tried), "agreeing": sum(look.sure == "holds" for look in tried)}
+    return {name: counted(n, "other ways of looking") for name, n in found.items()}
+
+
+def _sure_text(board: Board) -> str:
+    sure = sure_name(board.how_sure)
+    if not board.looks:
+        return sure
+    line = _("{sure}: other looks tried {tried} of {total}, agreeing {agreeing}")
+    return line.format(sure=sure, **_tried(board))
+
+
+def _asked_text(data: DeckData, asked: str) -> str:
+    """What is asked, of whom, by when; what nobody entered is left out."""
+    who, when = (data.pilot.decided_by, data.pilot.decide_by) if data.pilot else (None, None)
+    if who and when:
+        return _("{who}, by {day}: {what}").format(who=who, day=day(when), what=asked)
+    if who:
+        return _("{who}: {what}").format(who=who, what=asked)
+    return _("By {day}: {what}").format(day=day(when), what=asked) if when else asked
+
+
+def _looks_panel(board: Board) -> Panel:
+    title = _("Other ways of looking: {tried} of {total} tried, {agreeing} agree").format(**_tried(board))
+    return Panel(
+        title,
+        Table(
+            (Column(_("Other way of looking"), 0.27), Column(_("Result"), 0.17), Column(_("What it says"), 0.56)),
+            tuple((look.name, sure_name(look.sure), look.told) for look in board.looks),
+            _("Table of other ways of looking: {told}.").format(
+                told=_(", ").join(
+                    _("{name}: {relation}").format(name=one.name, relation=translated(VERDICTS[one.sure].name))
+                    for one in board.looks
+                )
+            ),
+        ),
+        say=(
+            _("A result that holds on one text, for one sample and by one method may be about that choice alone."),
+            _("What was not tried is not called impossible: it is open."),
+        ),
+    )
+
+
+def _options_panel(board: Board) -> Panel:
+    first, *others = board.options
+    rows = [(_("{what} (recommended)").format(what=first.what), first.cost, first.outcome)]
+    rows += [(one.what, one.cost, one.outcome) for one in others]
+    key = _("Not tested: {what}.").format(what=_(", ").join(board.untested)) if board.untested else ""
+    return Panel(
+        board.decision,
+        Table(
+            (Column(_("Option"), 0.42), Column(_("Time"), 0.2), Column(_("What follows"), 0.38)),
+            tuple(rows),
+            _("Table of options: {names}.").format(names=_("; ").join(one.what for one in board.options)),
+            key,
+        ),
+        say=(
+            _("These are the choices. The deck says what is known and what more would cost; it does not decide."),
+            _("Times are what the measurements that are there took on this machine, and no promise for another."),
+        ),
+    )

@@ -1,0 +1,389 @@
+"""What the five slides of a pilot say: answered either way, open, or not complete."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import polars as pl
+
+from core import wording
+from core.analysis.ranking import OWN_MATCHES
+from core.analysis.ranks import NORMAL_95
+from core.analysis.relation import LeaveOneOut
+from core.analysis.units import FEWEST_TEST
+from core.deck import visuals
+from core.deck.board import Board, Look, Option, Panel, Sure
+from core.deck.deck_data import DeckData
+from core.deck.slide import MOST_ROWS, check_table
+from core.deck.story import Column, Statement, Table, Visual
+from core.figures.scores import relation_chart
+from core.locale import _
+from core.questions.ranking_answer import Answer, RankedModel
+from core.registry.specifications import CLAIMS
+from core.sources import Text, counted, shown
+from core.tables.sourced import row_of
+from core.wording import answers as answer_wording
+from core.wording import slides as slide_wording
+from core.wording.labels import distinguishing_names, shortened_name
+
+TABLES = ("run_summaries", "scores", "layer_replicates", "pilots")
+
+
+def pilot_board(data: DeckData) -> Board:
+    answer = data.asked
+    looks = tuple(_looks(data))
+    untested = tuple(look.name for look in looks if look.sure == "untested")
+    asked, decision, options = _decision(data, looks)
+    number, meaning, picture, sure = _answered(data)
+    best = best_text(data)
+    return Board(
+        answer=Panel(
+            slide_wording.pilot_title_text(data.case, data.pilot, answer, _total(data)),
+            picture or check_table(data.checks, data.text_runs, MOST_ROWS),
+            (Statement(best, _("Best by score")),) if best else (),
+            say=(
+                slide_wording.registered_text(answer),
+                answer_wording.answer_text(answer),
+                *answer_wording.exclusion_lines(answer)[:2],
+            ),
+        ),
+        number=number,
+        meaning=meaning,
+        sure=sure,
+        asked=asked,
+        decision=decision,
+        options=options,
+        looks=looks,
+        evidence=_evidence(data),
+        compared=_compared(data),
+        untested=untested,
+        tables=TABLES,
+        sources=tuple(_model_lines(answer)),
+    )
+
+
+def _answered(data: DeckData) -> tuple[str, str, Visual | None, Sure]:
+    """The number, what it is, its picture, and how sure it is by itself."""
+    answer, relation = data.asked, data.asked.relation
+    if data.case == "incomplete":
+        counting = Text("{} / {}").format(counted(len(_sound(answer)), "scores"), _total(data))
+        return counting, _("models that count so far"), _progress_table(data), "untested"
+    meaning = _("Spearman's rho {interval}, {n} models, {word}").format(
+        interval=slide_wording.limits_text(relation.lower, relation.upper, answer_wording.coefficient_text),
+        n=relation.n,
+        word=answer_wording.answer_word(answer),
+    )
+    number = answer_wording.coefficient_text(relation.rho)
+    return number, meaning, visuals.coefficient_chart(answer), _SURE[answer.word]
+
+
+_SURE: dict[str, Sure] = {
+    "related_as_registered": "holds",
+    "related_other_way": "holds",
+    "not_related": "holds",
+    "hint": "unclear",
+    "cannot_tell": "unclear",
+}
+
+
+def _total(data: DeckData) -> int:
+    """Models that the pilot names, or that were measured where it names none."""
+    named = len(data.pilot.models) if data.pilot else 0
+    return counted(max(named, len(data.asked.models)), "pilots")
+
+
+def _vetoed(answer: Answer) -> list[str]:
+    names = [model.name for model in answer.models if model.is_vetoed]
+    return list(dict.fromkeys([*names, *answer.population.vetoed["name"]]))
+
+
+def _sound(answer: Answer) -> list[str]:
+    """Names of the models that count: measured, vetoed by no check, with a score of their own."""
+    return [
+        one.name for one in answer.models if not one.is_vetoed and one.score is not None and one.match in OWN_MATCHES
+    ]
+
+
+def _unscored(answer: Answer) -> list[str]:
+    return [one.name for one in answer.models if not one.is_vetoed and one.name not in _sound(answer)]
+
+
+def best_text(data: DeckData) -> str:
+    """`m02: 83.0, rank 1 to 4`; empty where no model can be first."""
+    best = data.best_by_score
+    if best is None:
+        return ""
+    values = {"name": shortened_name(best.name, 40), "score": wording.number(best.score)}
+    if not data.asked.ranked.has_score_errors:
+        return _("{name}: {score}, first, error not known").format(**values)
+    return _("{name}: {score}, rank {ranks}").format(ranks=_ranks(best.score_rank_low, best.score_rank_high), **values)
+
+
+def _ranks(low: int | None, high: int | None) -> str:
+    if low is None or high is None:
+        return "–"
+    return shown(low) if low == high else Text("{}–{}").format(low, high)
+
+
+def _model_lines(answer: Answer) -> list[str]:
+    """Each number with its run: `base: d2 43.1 [41.0, 45.3]; 1.53; 0190...`."""
+    return [
+        f"{model.name}: d2 {wording.with_interval(model.dimension, model.lower, model.upper)}; "
+        f"{wording.number(model.score)}; {model.run_id}"
+        for model in answer.models
+    ]
+
+
+# --- pictures ----------------------------------------------------------------------------------------------------
+
+
+def _progress_table(data: DeckData) -> Table:
+    """Which models count, and what each of the others lacks."""
+    answer = data.asked
+    groups = (
+        (_("Counting"), _sound(answer), "–"),
+        (_("No score"), _unscored(answer), _("import or make it")),
+        (_("Vetoed by a check"), _vetoed(answer), _("measure again, on more text")),
+        (_("Not measured"), list(answer.population.missing), _time(len(answer.population.missing), data)),
+    )
+    names = [name for _group, of_group, _lack in groups for name in of_group]
+    short = dict(zip(names, distinguishing_names(names), strict=True))
+    rows = tuple(
+        (
+            group,
+            shown(counted(len(of_group), "pilots")),
+            slide_wording.short_names_text([short[name] for name in of_group]),
+            lack,
+        )
+        for group, of_group, lack in groups
+        if of_group
+    )
+    told = _("; ").join(Text("{} {}").format(row[0], row[1]) for row in rows)
+    return Table(
+        (
+            Column(_("Models"), 0.22),
+            Column(_("Number"), 0.15, is_number=True),
+            Column(_("Which models"), 0.35),
+            Column(_("What is missing"), 0.28),
+        ),
+        rows,
+        _("Table of how far the pilot is: {told}.").format(told=told),
+    )
+
+
+def _evidence(data: DeckData) -> Panel | None:
+    """The scatter, `better` always upward, with the expected direction; without scores, the checks."""
+    answer, relation = data.asked, data.asked.relation
+    chart = relation_chart(answer)
+    if chart is None:
+        return Panel(
+            _("No score yet: quality checks of {n} measurements").format(n=counted(data.text_runs.height, "runs")),
+            check_table(data.checks, data.text_runs, MOST_ROWS),
+        )
+    statements: list[Statement | str] = [Statement(slide_wording.direction_text(answer), _("Direction"), is_main=True)]
+    if relation.detectable is not None:
+        line = _("{n} models show |rho| of {detectable} or more (power 80 %).")
+        detectable = answer_wording.coefficient_text(relation.detectable)
+        statements.append(Statement(line.format(n=relation.n, detectable=detectable), _("What could show")))
+    return Panel(
+        slide_wording.relation_title_text(answer, data.case),
+        chart,
+        tuple(statements),
+        say=(
+            _("Each point is one model: further right, larger dimension; higher, better score."),
+            wording.scatter_caution_text(),
+        ),
+    )
+
+
+def _compared(data: DeckData) -> Panel | None:
+    """The best models by score side by side, with the intervals of their ranks."""
+    scored = [model for model in data.asked.models if model.score is not None and model.score_rank_low is not None]
+    if not scored:
+        return None
+    ordered = sorted(scored, key=lambda one: (one.score_rank_low or 0, one.score_rank_high or 0, one.name))
+    names = distinguishing_names([model.name for model in ordered])
+    title = _("{n} models side by side, best score first").format(n=counted(len(ordered), "scores"))
+    if best := data.best_by_score:
+        title = _("{name} is rank {ranks} of {n} by score").format(
+            name=shortened_name(best.name, 40),
+            ranks=_ranks(best.score_rank_low, best.score_rank_high),
+            n=counted(len(ordered), "scores"),
+        )
+    key = [_("Best score first; no rank by dimension is better.")]
+    if len(ordered) > MOST_ROWS:
+        key.append(_("{n} more in the appendix.").format(n=counted(len(ordered) - MOST_ROWS, "scores")))
+    return Panel(
+        title,
+        Table(
+            (
+                Column(_("Model"), 0.26),
+                Column(_("Score"), 0.24, is_number=True),
+                Column(_("Rank by score"), 0.13, is_number=True),
+                Column(_("Dimension"), 0.24, is_number=True),
+                Column(_("Rank by dimension"), 0.13, is_number=True),
+            ),
+            tuple(_model_row(model, name) for model, name in zip(ordered[:MOST_ROWS], names, strict=False)),
+            _("Table of models with scores, dimensions and ranks: {names}.").format(
+                names=slide_wording.short_names_text(names)
+            ),
+            wording.joined_sentences(key),
+        ),
+        say=(_("Ranks are simultaneous 95 percent intervals: models whose ranks overlap cannot be told apart."),),
+    )
+
+
+def _model_row(model: RankedModel, name: str) -> tuple[str, ...]:
+    reach = NORMAL_95 * model.score_std_error if model.score_std_error else None
+    low, high = (None, None) if reach is None or model.score is None else (model.score - reach, model.score + reach)
+    return (
+        shortened_name(name, 30),
+        wording.with_interval(model.score, low, high),
+        _ranks(model.score_rank_low, model.score_rank_high),
+        wording.with_interval(model.dimension, model.lower, model.upper),
+        _ranks(model.rank_low, model.rank_high),
+    )
+
+
+# --- other ways of looking -----------------------------------------------------------------------------------------
+
+
+def _looks(data: DeckData) -> Iterator[Look]:
+    """Methods, texts, samples, controls, size, single models and families, from stored results."""
+    answer, relation = data.asked, data.asked.relation
+    curve = answer.specifications
+    if curve is None or relation.rho is None:
+        yield Look(_("Other methods"), "untested", _("not computed"))
+    else:
+        sure: Sure = "holds" if curve.n_agreeing == len(curve.relations) else "depends"
+        yield Look(_("Other methods"), sure, answer_wording.specifications_text(curve, answer))
+    yield _other_texts(data)
+    yield _second(_("Second sample"), data, "seed", "runs")
+    yield _controls(data)
+    yield _size(answer)
+    yield _without(_("Single models left out"), answer, relation.without_one)
+    yield _without(_("Families left out"), answer, relation.without_family)
+
+
+def _other_texts(data: DeckData) -> Look:
+    """Whether the same models give the same answer on the other texts that they have read."""
+    if not data.on_other_texts:
+        return _second(_("Second text"), data, "corpus_id", "corpora")
+    told = [
+        _("{name}: rho {rho}, {word}").format(
+            name=row_of(answer.population.rows)["corpus_name"],
+            rho=answer_wording.coefficient_text(answer.relation.rho),
+            word=answer_wording.answer_word(answer),
+        )
+        for answer in data.on_other_texts
+    ]
+    is_same = all(answer.word == data.asked.word for answer in data.on_other_texts)
+    return Look(_("Second text"), "holds" if is_same else "depends", _("; ").join(told[:2]))
+
+
+def _second(name: str, data: DeckData, column: str, table: str) -> Look:
+    """Another text or sample: measured, or not; where it was, whether it gives the same answer is not compared."""
+    n = counted(data.text_runs[column].n_unique(), table)
+    if n > 1:
+        return Look(name, "unclear", _("measured ({n}), not compared").format(n=n))
+    return Look(name, "untested", _time(len(data.asked.models), data))
+
+
+def _controls(data: DeckData) -> Look:
+    """Whether controls of these models show the shape of their profiles too."""
+    outcomes = data.against_controls.filter(pl.col("claim").is_in(CLAIMS))["outcome"]
+    if outcomes.is_empty():
+        return Look(_("Controls"), "untested", _time(len(data.asked.models), data))
+    found = set(outcomes)
+    sure: Sure = "depends" if found & {"shows_it", "same"} else "holds" if found == {"exceeded"} else "unclear"
+    return Look(_("Controls"), sure, slide_wording.outcome_counts_text(outcomes))
+
+
+def _size(answer: Answer) -> Look:
+    partial, rho = answer.relation.partial, answer.relation.rho
+    told = answer_wording.given_size_text(answer.relation)
+    if partial.r is None or rho is None:
+        return Look(_("Equal size"), "untested", told)
+    is_same = partial.lower is not None and partial.upper is not None and partial.lower * partial.upper > 0
+    return Look(_("Equal size"), "holds" if is_same and partial.r * rho > 0 else "depends", told)
+
+
+def _without(name: str, answer: Answer, effect: LeaveOneOut | None) -> Look:
+    if effect is None:
+        return Look(name, "untested", _("too few models or families"))
+    sure: Sure = "unclear" if effect.changes is None else "depends" if effect.changes else "holds"
+    names = {model.run_id: model.name for model in answer.models}
+    told = _("rho {lowest} to {highest}; {name} moves it most")
+    return Look(
+        name,
+        sure,
+        told.format(
+            lowest=answer_wording.coefficient_text(effect.lowest),
+            highest=answer_wording.coefficient_text(effect.highest),
+            name=names.get(effect.moves_most, effect.moves_most),
+        ),
+    )
+
+
+# --- the decision ------------------------------------------------------------------------------------------------
+
+
+def _time(n: int, data: DeckData) -> str:
+    return slide_wording.time_text(n, data.text_runs)
+
+
+def _decision(data: DeckData, looks: tuple[Look, ...]) -> tuple[str, str, tuple[Option, ...]]:
+    """What is asked, the title of the last slide, and its options, the recommended one first."""
+    relation = data.asked.relation
+    stop = Option(_("Stop"), _("none"), _("choose by score alone"))
+    if data.case == "incomplete":
+        return _completion(data, stop)
+    if data.case == "cannot_tell":
+        more = max(0, relation.enough - relation.n)
+        if not more:
+            measure = Option(_("Measure more models"), _("not known"), _("the interval narrows"))
+            return _("stop, or measure more"), _("More models alone may not settle it"), (stop, measure)
+        measure = Option(
+            _("Measure {n} more models").format(n=more), _time(more, data), _("related or not (power 80 %)")
+        )
+        decision = _("Telling takes {n} models; without them, choose by score").format(n=relation.enough)
+        return _("stop, or measure {n} more models").format(n=more), decision, (stop, measure)
+    if data.case == "hint":
+        test = Option(_("Register it for unscored models"), _time(max(FEWEST_TEST, relation.n), data), _("a real test"))
+        return _("stop, or test the hint"), _("A hint becomes a test on models without scores yet"), (stop, test)
+    if data.case == "not_related":
+        again = Option(_("Ask of models of another kind"), _time(relation.n, data), _("an answer for those"))
+        return _("choose by score"), _("{n} models were enough to tell").format(n=relation.n), (stop, again)
+    extend = Option(
+        _("Extend to {n} other models").format(n=relation.n), _time(relation.n, data), _("whether it holds there")
+    )
+    if any(look.sure in ("depends", "fails") for look in looks):
+        return _("extend or stop"), _("The answer changes with the way of looking: adopt nothing"), (extend, stop)
+    if undecided := {look.name for look in looks if look.sure in ("untested", "unclear")}:
+        time = _time(relation.n * len(undecided & {_("Second text"), _("Second sample"), _("Controls")}), data)
+        measure = Option(_("Measure what is untested"), time, _("whether it reverses"))
+        decision = _("Nothing is adopted before what could reverse it is measured")
+        return _("measure what is untested, extend or stop"), decision, (measure, extend, stop)
+    if data.pilot is not None and data.pilot.is_cautious:
+        test = Option(_("Test it on the task and its failures"), _("not known"), _("reasons to choose or refuse"))
+        return _("test on the task, extend or stop"), _("A dimension alone decides nothing here"), (test, extend, stop)
+    adopt = Option(_("Adopt for shortlists"), _("none"), _("the task still decides"))
+    return _("adopt, extend or stop"), _("The dimension may shortlist; the task decides"), (adopt, extend, stop)
+
+
+def _completion(data: DeckData, stop: Option) -> tuple[str, str, tuple[Option, ...]]:
+    answer = data.asked
+    missing, unscored = len(answer.population.missing), counted(len(_unscored(answer)), "scores")
+    vetoed = counted(len(_vetoed(answer)), "runs")
+    if missing:
+        n = counted(missing, "pilots")
+        what, time = _("Measure the missing models ({n})").format(n=n), _time(missing, data)
+    elif unscored:
+        what, time = _("Score {n} models").format(n=unscored), _("as the benchmark takes")
+    else:
+        what, time = _("Measure vetoed models again ({n})").format(n=vetoed), _time(len(_vetoed(answer)), data)
+    outcome = _("an answer from all models")
+    if _total(data) < answer.relation.enough:
+        outcome = _("a strong relation would show; none takes {enough} models").format(enough=answer.relation.enough)
+    options = (Option(what, time, outcome), stop)
+    return _("complete the pilot, or stop"), _("An answer today could be another one tomorrow"), options

@@ -1,0 +1,395 @@
+"""What the five slides of measurements without a registered question say: they describe, and ask for a question."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from typing import Any
+
+import polars as pl
+
+from core import wording
+from core.analysis.differences import comparability
+from core.analysis.units import FEWEST_TEST
+from core.deck import visuals
+from core.deck.board import Board, Look, Option, Panel, Sure, sure_name
+from core.deck.deck_data import DeckData
+from core.deck.slide import MOST_ROWS, check_table
+from core.deck.story import Column, Statement, Table, Visual
+from core.figures.chart import Gallery
+from core.locale import _
+from core.questions.compare import Comparison
+from core.records import SHIPPED
+from core.registry.protocols import find_protocol, n_control_passes
+from core.registry.specifications import CLAIMS
+from core.registry.verdicts import VERDICTS
+from core.sources import Text, counted, derived
+from core.tables.sourced import rows_of
+from core.wording import compare as compare_wording
+from core.wording import slides as slide_wording
+from core.wording.labels import layer_text, shortened_name
+from core.wording.provenance import comparability_text
+
+TABLES = ("run_summaries", "layer_estimates", "run_claims", "run_controls")
+OPEN_CONTROLS = {"no_control", "control_no_power", "control_failed", "control_not_usable"}
+"""Reasons of verdicts that a control with power would settle."""
+
+
+def profile_board(data: DeckData) -> Board:
+    runs = one_run_per_model(data)
+    sound = usable_runs(runs)
+    if data.comparison is not None and sound.height == 2:
+        return _comparison_board(data, data.comparison, sound)
+    looks = tuple(_looks(data, sound))
+    untested = tuple(look.name for look in looks if look.sure == "untested")
+    options = _options(data, sound)
+    if sound.is_empty():
+        total = counted(runs.height, "runs")
+        title = _("0 of {total} models have numbers that can be relied on").format(total=total)
+        number: str = Text("{} / {}").format(counted(0, "runs"), total)
+        meaning, picture = slide_wording.checks_text(runs), None
+        statements: tuple[Statement | str, ...] = ()
+    else:
+        title, number, meaning, statements = _answer(data, sound)
+        picture = _profiles(data, sound)
+    return Board(
+        answer=Panel(
+            title,
+            picture or check_table(data.checks, data.text_runs, MOST_ROWS),
+            statements,
+            say=(
+                _("Dimension says over how many directions a model's token vectors spread, read by one method (d2)."),
+                *_origin_lines(data),
+                *_apart_lines(sound),
+                _("A larger or smaller number is not better: it says how words spread, not how well a model works."),
+            ),
+        ),
+        number=number,
+        meaning=meaning,
+        sure=_verdict(sound),
+        asked=_("choose nothing by these numbers; register a question first"),
+        decision=_("A question with a benchmark would decide; these numbers describe"),
+        options=options,
+        looks=looks,
+        evidence=_evidence(data, sound),
+        compared=_compared(data, sound),
+        untested=untested,
+        tables=TABLES,
+    )
+
+
+def _comparison_board(data: DeckData, comparison: Comparison, sound: pl.DataFrame) -> Board:
+    """Two models on one text: which reads it better comes first, then their shapes."""
+    best, other = comparison.by_loss
+    loss, names = comparison.differences[0].loss, compare_wording.labels(comparison)
+    told = {"model": names[best.run["run_id"]], "other": names[other.run["run_id"]], "text": best.run["corpus_name"]}
+    template = _("{model} reads {text} better than {other}")
+    if not loss.is_told_apart:
+        template = _("{model} and {other} read {text} alike, as far as can be told")
+    looks = tuple(_other_samples(data))
+    title, _number, meaning, verdicts = _answer(data, sound)
+    assert best.loss is not None
+    return Board(
+        answer=Panel(
+            template.format(**{key: shortened_name(name, 40) for key, name in told.items()}),
+            visuals.loss_chart([(names[one.run["run_id"]], one.loss) for one in (best, other) if one.loss is not None]),
+            (compare_wording.difference_text(loss),),
+            say=(
+                _("Bits per byte say how well a model predicts the text, whatever its tokenizer; lower is better."),
+                *compare_wording.note_lines(comparison),
+                *_origin_lines(data),
+            ),
+        ),
+        number=wording.number(best.loss.value),
+        meaning=_("bits per byte, {other} {loss}; lower is better").format(
+            other=shortened_name(told["other"], 30), loss=compare_wording.loss_text(other.loss)
+        ),
+        sure="holds" if loss.is_told_apart else "unclear",
+        asked=_("shortlist by the text, choose by your own task"),
+        decision=_("One text shortlists; your own task decides"),
+        options=_options(data, sound),
+        looks=looks,
+        evidence=Panel(title, picture, verdicts, say=(meaning,))
+        if (picture := _profiles(data, sound)) is not None
+        else None,
+        compared=_compared(data, sound),
+        untested=tuple(look.name for look in looks if look.sure == "untested"),
+        tables=(*TABLES, "runs"),
+    )
+
+
+# --- which runs --------------------------------------------------------------------------------------------------
+
+
+def n_models(runs: pl.DataFrame) -> int:
+    return counted(runs["model_id"].n_unique(), "runs")
+
+
+def one_run_per_model(data: DeckData) -> pl.DataFrame:
+    """One run per model: of several, the newest that no check vetoes."""
+    is_vetoed = pl.col("worst_check").eq_missing(pl.lit("veto"))
+    newest = data.text_runs.sort(is_vetoed, "run_id", descending=[False, True], maintain_order=True)
+    return newest.unique("model_id", keep="first", maintain_order=True).sort("name")
+
+
+def usable_runs(runs: pl.DataFrame) -> pl.DataFrame:
+    """Runs with a dimension that no check vetoes."""
+    return runs.filter(~pl.col("worst_check").eq_missing(pl.lit("veto")), pl.col("inner_max").is_not_null())
+
+
+def _drawn(data: DeckData, sound: pl.DataFrame) -> pl.DataFrame:
+    """Of more than two models those of the largest comparable group."""
+    if sound.height <= 2:
+        return sound
+    largest = max(data.groups, key=lambda group: (group.rows["model_id"].n_unique(), group.rows.height))
+    return sound.filter(pl.col("run_id").is_in(largest.rows["run_id"].to_list()))
+
+
+# --- the answer --------------------------------------------------------------------------------------------------
+
+
+def _answer(data: DeckData, sound: pl.DataFrame) -> tuple[str, str, str, tuple[Statement | str, ...]]:
+    """Title, number, what that is, and what stands below."""
+    told = sorted(rows_of(sound), key=lambda run: run["inner_max"])
+    least, most = told[0], told[-1]
+    verdicts = tuple(Statement(_verdicts_text(sound, claim), _claim_label(claim)) for claim in CLAIMS)
+    if len(told) == 1:
+        meaning = _("largest inner dimension {interval}, layer {layer}").format(
+            interval=slide_wording.limits_text(most["inner_max_lower"], most["inner_max_upper"]),
+            layer=layer_text(most["inner_max_layer"], most["n_layers"]),
+        )
+        return _profile_title(most), wording.rounded(most["inner_max"]), meaning, verdicts
+    low, high = wording.rounded(least["inner_max"]), wording.rounded(most["inner_max"])
+    number = low if low == high else Text("{}–{}").format(low, high)
+    names = [shortened_name(run["name"], 30) for run in told]
+    pair = comparability(*sound.to_dicts()) if sound.height == 2 else None
+    if pair is not None and not (pair.by_types or pair.by_words):
+        title = _("{one} and {other} do not compare: their numbers stand side by side").format(
+            one=names[0], other=names[1]
+        )
+        return title, number, _("largest inner dimensions"), verdicts
+    if len(told) == 2:
+        title = _("{one} reaches {low}, {other} {high}; neither is thereby better").format(
+            one=names[0], other=names[1], low=low, high=high
+        )
+        return title, number, _("largest inner dimensions"), verdicts
+    title = _("{n} models: {one} spreads least, {other} most; none is thereby better").format(
+        n=counted(len(told), "runs"), one=names[0], other=names[-1]
+    )
+    return title, number, _("largest inner dimension, {n} models").format(n=counted(len(told), "runs")), verdicts
+
+
+def _profile_title(run: dict) -> str:
+    """It says rise and fall only where both hold."""
+    values = {
+        "name": shortened_name(run["name"], 40),
+        "start": wording.rounded(run["embedding_dimension"] or 0.0),
+        "top": wording.rounded(run["inner_max"]),
+        "end": wording.rounded(run["final_dimension_pre_norm"] or 0.0),
+    }
+    if run["verdict_rise"] == run["verdict_fall"] == "holds":
+        return _("{name}: the dimension rises from {start} to {top} inside and falls to {end} at the end").format(
+            **values
+        )
+    return _("{name}: dimension {start} at the embedding, at most {top} inside, {end} after the last block").format(
+        **values
+    )
+
+
+def _apart_lines(sound: pl.DataFrame) -> Iterator[str]:
+    """In what two models differ that do not compare."""
+    if sound.height == 2 and not (pair := comparability(*sound.to_dicts())).by_types:
+        yield comparability_text(pair)
+
+
+def _claim_label(claim: str) -> str:
+    return {"rise": _("Rises inside"), "fall": _("Falls at the end")}[claim]
+
+
+def _verdicts_text(runs: pl.DataFrame, claim: str) -> str:
+    """`◐ depends` of one model; `✓ holds 3, ◐ depends 6` of several."""
+    verdicts = [key or "untested" for key in runs[f"verdict_{claim}"]]
+    if len(verdicts) == 1:
+        return sure_name(verdicts[0])
+    counts = {sure: verdicts.count(sure) for sure in VERDICTS if sure in verdicts}
+    return _(", ").join(
+        Text("{} {}").format(sure_name(sure), derived(n, "run_summaries", f"verdict_{claim}"))
+        for sure, n in counts.items()
+    )
+
+
+def _verdict(sound: pl.DataFrame) -> Sure:
+    """Of the shape of all models together: it holds where it does in each of them."""
+    found: set[Any] = {key or "untested" for claim in CLAIMS for key in sound[f"verdict_{claim}"]}
+    return "untested" if not found else found.pop() if len(found) == 1 else "depends"
+
+
+def _origin_lines(data: DeckData) -> Iterator[str]:
+    """What ships with Workdim, and what is left out."""
+    shipped = data.text_runs["tags"].list.contains(SHIPPED)
+    if shipped.any():
+        n, total = counted(int(shipped.sum()), "runs"), counted(data.text_runs.height, "runs")
+        yield _("{n} of {total} profiles come with Workdim: they were not measured here.").format(n=n, total=total)
+    if data.left_out:
+        names = slide_wording.short_names_text(data.left_out)
+        yield _("Left out, as their protocols give no verdict: {names}.").format(names=names)
+
+
+# --- pictures ----------------------------------------------------------------------------------------------------
+
+
+def _profiles(data: DeckData, sound: pl.DataFrame) -> Visual | None:
+    """The curves on one scale, or a gallery of many; vetoed ones are drawn grey beside few others."""
+    drawn = _drawn(data, sound)
+    if drawn.height > visuals.MOST_CURVES:
+        gallery = visuals.profile_gallery(data.estimates, drawn)
+        return gallery and _counted_gallery(gallery, data)
+    vetoed = one_run_per_model(data).filter(pl.col("worst_check").eq_missing(pl.lit("veto")))
+    return visuals.profile_chart(data.estimates, pl.concat([drawn, vetoed.head(visuals.MOST_CURVES - drawn.height)]))
+
+
+def _counted_gallery(gallery: Gallery, data: DeckData) -> Gallery:
+    n, total = counted(len(gallery.charts), "runs"), n_models(data.text_runs)
+    if n == total:
+        return gallery
+    drawn = _("Drawn: {n} of {total} models that can be compared or relied on.").format(n=n, total=total)
+    return replace(gallery, key=wording.joined_sentences((drawn, gallery.key)))
+
+
+def _evidence(data: DeckData, sound: pl.DataFrame) -> Panel | None:
+    if sound.is_empty():
+        return None
+    if sound.height > 1:
+        return Panel(
+            _("Where intervals overlap, models are not told apart"),
+            visuals.dimension_chart(_drawn(data, sound)),
+            (Statement(slide_wording.checks_text(data.text_runs), is_main=True),),
+            say=(_("The dot is the estimate, the bar how far it may be off."),),
+        )
+    claims = data.claims.filter(run_id=sound["run_id"][0])
+    chart = visuals.claim_chart(claims, "rise")
+    if chart is None:
+        return None
+    counts = [_outcome_counts(claims, claim) for claim in CLAIMS]
+    return Panel(
+        _("By {yes} of {n} methods the dimension rises inside").format(yes=counts[0][0], n=counts[0][1]),
+        chart,
+        (
+            Statement(_("By {yes} of {n} methods.").format(yes=counts[1][0], n=counts[1][1]), _claim_label("fall")),
+            slide_wording.checks_text(data.text_runs),
+        ),
+        say=(_("Each row is one way of measuring; right of the line the rise counts."),),
+    )
+
+
+def _outcome_counts(claims: pl.DataFrame, claim: str) -> tuple[int, int]:
+    """By how many of the core methods a claim holds, and how many these are."""
+    rows = claims.filter(claim=claim, is_core=True)
+    yes, n = rows.filter(outcome="yes").height, rows.height
+    return derived(yes, "run_claims", f"yes({claim})"), counted(n, "run_claims")
+
+
+def _compared(data: DeckData, sound: pl.DataFrame) -> Panel | None:
+    if sound.height < 2:
+        return None
+    rows = list(rows_of(sound.sort("inner_max", "run_id", descending=[True, False])))
+    key = [_("Intervals: 95 %.")]
+    if len(rows) > MOST_ROWS:
+        key.append(_("{n} more in the appendix.").format(n=counted(len(rows) - MOST_ROWS, "runs")))
+    return Panel(
+        _("{n} models side by side, largest dimension first").format(n=counted(len(rows), "runs")),
+        Table(
+            (
+                Column(_("Model"), 0.24),
+                Column(_("Largest inner dimension"), 0.22, is_number=True),
+                Column(_("After the last block"), 0.2, is_number=True),
+                Column(_("Rises inside"), 0.12),
+                Column(_("Falls at the end"), 0.12),
+                Column(_("Bits per byte"), 0.1, is_number=True),
+            ),
+            tuple(
+                (
+                    shortened_name(run["name"], 30),
+                    wording.interval_of(run, "inner_max"),
+                    wording.interval_of(run, "final_dimension_pre_norm"),
+                    *(sure_name(run[f"verdict_{claim}"] or "untested") for claim in CLAIMS),
+                    wording.number(run["bits_per_byte"]),
+                )
+                for run in rows[:MOST_ROWS]
+            ),
+            _("Table of models with their dimensions and verdicts: {names}.").format(
+                names=slide_wording.short_names_text([run["name"] for run in rows])
+            ),
+            wording.joined_sentences(key),
+        ),
+        say=(_("The order is that of the numbers; no order is better."),),
+    )
+
+
+# --- other ways of looking, and what comes next -------------------------------------------------------------------
+
+
+def _looks(data: DeckData, sound: pl.DataFrame) -> Iterator[Look]:
+    if sound.is_empty():
+        return
+    claims = data.claims.filter(pl.col("run_id").is_in(sound["run_id"].to_list()))
+    for claim, label in (("rise", _("Other methods: rise")), ("fall", _("Other methods: fall"))):
+        yes, n = _outcome_counts(claims, claim)
+        sure: Sure = "untested" if not n else "holds" if yes == n else "depends" if yes else "fails"
+        told = _("{yes} of {n} say so").format(yes=yes, n=n) if n else _("not computed")
+        yield Look(label, sure, told)
+    outcomes = data.against_controls.filter(
+        pl.col("run_id").is_in(sound["run_id"].to_list()), pl.col("claim").is_in(CLAIMS)
+    )["outcome"]
+    found = set(outcomes)
+    sure = (
+        "depends" if "shows_it" in found else "holds" if found == {"exceeded"} else "unclear" if found else "untested"
+    )
+    yield Look(_("Controls"), sure, slide_wording.outcome_counts_text(outcomes) or _controls_time(data))
+    yield from _other_samples(data)
+
+
+def _other_samples(data: DeckData) -> Iterator[Look]:
+    for name, column, table in ((_("Second text"), "corpus_id", "corpora"), (_("Second sample"), "seed", "runs")):
+        yield _second(name, data, column, table)
+
+
+def _second(name: str, data: DeckData, column: str, table: str) -> Look:
+    """Whether the verdicts of each model are the same on each text, or in each sample."""
+    by_model = data.text_runs.group_by("model_id", maintain_order=True).agg(
+        pl.col(column).n_unique().alias("n"), *(pl.col(f"verdict_{claim}").n_unique() for claim in CLAIMS)
+    )
+    several = by_model.filter(pl.col("n") > 1)
+    if several.is_empty():
+        return Look(name, "untested", slide_wording.time_text(n_models(data.text_runs), data.text_runs))
+    same = several.filter(*(pl.col(f"verdict_{claim}") == 1 for claim in CLAIMS)).height
+    n = counted(several.height, table)
+    told = _("same verdicts for {same} of {n} models").format(same=derived(same, table, "same verdicts"), n=n)
+    return Look(name, "holds" if same == several.height else "depends", told)
+
+
+def _options(data: DeckData, sound: pl.DataFrame) -> tuple[Option, ...]:
+    n, runs = n_models(data.text_runs), data.text_runs
+    stop = Option(_("Stop"), _("none"), _("no choice rests on these numbers"))
+    if sound.is_empty():
+        again = Option(_("Measure again on more text"), slide_wording.time_text(n, runs), _("numbers to rely on"))
+        return again, stop
+    more = max(0, FEWEST_TEST - n)
+    time = slide_wording.time_text(more, runs) if more else _("scores only")
+    pilot = Option(
+        _("Register a pilot: {n} models, one benchmark").format(n=max(n, FEWEST_TEST)),
+        time,
+        _("related to scores or not"),
+    )
+    reasons = {key for claim in CLAIMS for key in runs[f"reasons_{claim}"].explode()}
+    if not reasons & OPEN_CONTROLS:
+        return pilot, stop
+    controls = Option(_("Measure controls with power"), _controls_time(data), _("whether training makes the shape"))
+    return controls, pilot, stop
+
+
+def _controls_time(data: DeckData) -> str:
+    """Of the control passes of the protocol standard, for every model."""
+    return slide_wording.time_text(
+        n_control_passes(find_protocol("standard")) * n_models(data.text_runs), data.text_runs
+    )
