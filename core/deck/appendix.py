@@ -28,20 +28,8 @@ from core.wording.scores import row_benchmark_name, with_error
 from core.wording.verdicts import verdict_legend_text, verdict_marks
 
 TERMS = (
-    "estimated dimension",
-    "d2",
-    "layer profile",
-    "working dimension",
-    "final dimension",
-    "one per type",
-    "control",
-    "specification",
-    "holds",
-    "depends",
-    "unclear",
-    "untested",
-    "check: passed, veto",
-    "95 % interval",
+    *("estimated dimension", "d2", "layer profile", "working dimension", "final dimension", "one per type"),
+    *("control", "specification", "holds", "depends", "unclear", "untested", "check: passed, veto", "95 % interval"),
 )
 """Terms of the glossary that a deck may use, by their English names."""
 MOST_CHECKS = 16

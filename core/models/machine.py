@@ -18,16 +18,8 @@ from core.models.packages import DEMO_WHEELS, ROOT, cache_folder
 PATIENCE = 3.0
 """Seconds to wait for an answer from the hub."""
 TOKENIZER_PACKAGES = (
-    "sentencepiece",
-    "protobuf",
-    "tiktoken",
-    "mistral-common",
-    "sacremoses",
-    "fugashi",
-    "ipadic",
-    "unidic-lite",
-    "SudachiPy",
-    "rhoknp",
+    *("sentencepiece", "protobuf", "tiktoken", "mistral-common", "sacremoses"),
+    *("fugashi", "ipadic", "unidic-lite", "SudachiPy", "rhoknp"),
 )
 QUANTISER_PACKAGES = ("bitsandbytes", "compressed-tensors")
 

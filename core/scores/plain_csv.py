@@ -49,24 +49,12 @@ REQUIRED = ("model", "benchmark", "value")
 _FURTHER = ("flags", "dtype", "chat_template", "task_version", "source_row", "is_group")
 """Columns of our own export, which are read too."""
 _OTHER_NAMES = {
-    "model_id": "model",
-    "model_name": "model",
-    "repository": "model",
-    "task": "benchmark",
-    "score": "value",
-    "stderr": "std_error",
-    "source_licence": "licence",
-    "license": "licence",
-    "date": "as_of",
-    "num_fewshot": "n_shot",
-    "モデル": "model",
-    "ベンチマーク": "benchmark",
-    "指標": "metric",
-    "値": "value",
-    "スコア": "value",
-    "標準誤差": "std_error",
-    "単位": "unit",
-    "出典": "source",
+    **dict.fromkeys(("model_id", "model_name", "repository", "モデル"), "model"),
+    **dict.fromkeys(("task", "ベンチマーク"), "benchmark"),
+    **dict.fromkeys(("score", "値", "スコア"), "value"),
+    **dict.fromkeys(("stderr", "標準誤差"), "std_error"),
+    **dict.fromkeys(("source_licence", "license"), "licence"),
+    **{"date": "as_of", "num_fewshot": "n_shot", "指標": "metric", "単位": "unit", "出典": "source"},
 }
 _RANGES = {"percent": (0.0, 100.0), "fraction": (0.0, 1.0)}
 _UNITS = {"%": "percent", "percentage": "percent"}

@@ -59,14 +59,8 @@ _MEMBER_NAME = re.compile(
 _CHUNK = 2**20
 _DISK_ERRNOS = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC), errno.EROFS, errno.EFBIG)
 _ZIP_ERRORS = (
-    zipfile.BadZipFile,
-    zipfile.LargeZipFile,
-    zlib.error,
-    lzma.LZMAError,
-    UnicodeDecodeError,
-    EOFError,
-    NotImplementedError,
-    RuntimeError,
+    *(zipfile.BadZipFile, zipfile.LargeZipFile, zlib.error, lzma.LZMAError),
+    *(UnicodeDecodeError, EOFError, NotImplementedError, RuntimeError),
 )
 Progress = Callable[[int, int], None]
 

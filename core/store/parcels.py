@@ -34,16 +34,8 @@ from core.tables import ADDED_TABLES, LONG_TABLES, TABLES, Table, TokenResultRow
 FORMAT = 3
 RUN_FILE = "run.json"
 READ_ERRORS = (
-    OSError,
-    ValueError,
-    KeyError,
-    TypeError,
-    AttributeError,
-    OverflowError,
-    RecursionError,
-    pl.exceptions.PolarsError,
-    pl.exceptions.PanicException,
-    pa.ArrowException,
+    *(OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError),
+    *(pl.exceptions.PolarsError, pl.exceptions.PanicException, pa.ArrowException),
 )
 """Errors from reading a file that was cut off, altered or forged."""
 SINGLE_ROW_TABLES = {"models": "model", "corpora": "corpus", "runs": "run"}
