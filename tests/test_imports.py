@@ -139,7 +139,7 @@ MOST = {
     "limits": (202, 1008),  # what the workers of a job take
     "locale": (544, 704),  # the words of every page, in the glossary
     "measure": (2658, 19001),  # bits and bytes of each window; the draws of a control
-    "models": (4467, 28315),  # controls whose blocks write as much as trained ones
+    "models": (4448, 28336),  # controls whose blocks write as much as trained ones
     "pilots": (1012, 5699),
     "plans": (3318, 26527),  # rounding priced, one block repaired
     # and what a report answers, on each text:
