@@ -31,7 +31,7 @@ from core.analysis.claims import (
 )
 from core.records import Estimate, Profile
 from core.registry.checks import CHECKS
-from core.registry.passes import PASSES
+from core.registry.passes import PASSES, TRAINED
 from core.registry.specifications import CLAIMS, REFERENCE
 from core.tables import LayerSeedRow, RunControlRow
 
@@ -64,7 +64,8 @@ def compare_with_controls(profile: Profile, controls: Sequence[Profile]) -> list
         if control_logs is None or control_logs.blocks.shape != logs.blocks.shape or not is_paired:
             continue
         is_vetoed = any(c.outcome == "veto" for c in control.checks if c.check_name == WINDOW_CHECK)
-        for claim, interval, outcome in _effects(logs, control_logs):
+        of_text = PASSES[control.run.pass_].weights == TRAINED
+        for claim, interval, outcome in _effects(logs, control_logs, of_text=of_text):
             ratio, lower, upper = map(math.exp, interval)
             rows.append(RunControlRow(*ids, claim, ratio, lower, upper, None, "not_usable" if is_vetoed else outcome))
     return rows
@@ -191,16 +192,19 @@ def control_power(ratio: float, room: float, error: float, n_blocks: int) -> flo
 # --- an effect --------------------------------------------------------------------------------------------------
 
 
-def _effects(logs: LogProfile, control: LogProfile) -> Iterable[tuple[str, tuple[float, float, float], str]]:
-    """(claim, log ratio with its limits, outcome) of what a control changes."""
+def _effects(
+    logs: LogProfile, control: LogProfile, *, of_text: bool
+) -> Iterable[tuple[str, tuple[float, float, float], str]]:
+    """(claim, log ratio with its limits, outcome) of what a control changes; `of_text`: the same network on another text,
+    whose dimensions are compared too."""
     peak = 1 + int(logs.whole[1:-1].argmax())
     other = 1 + int(control.whole[1:-1].argmax())
-    statements = {
+    statements: dict[str, tuple[tuple[int, int | None], tuple[int, int | None]]] = {
         "rise": ((peak, 0), (other, 0)),
         "fall": ((peak, -1), (other, -1)),
-        "inner_max": ((peak, None), (other, None)),
-        "final": ((-1, None), (-1, None)),
     }
+    if of_text:
+        statements |= {"inner_max": ((peak, None), (other, None)), "final": ((-1, None), (-1, None))}
     for claim, (text_layers, control_layers) in statements.items():
         ratio, blocks = _log_ratio(logs, *text_layers), _log_ratio(control, *control_layers)
         value, error = float(ratio[0] - blocks[0]), float(jackknife_error(ratio[1:] - blocks[1:]))

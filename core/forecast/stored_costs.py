@@ -20,7 +20,7 @@ import polars as pl
 from core.files import max_parallel_jobs
 from core.records import RunConfig
 from core.registry.passes import CONTROLS, DRAWN
-from core.registry.protocols import PROTOCOLS, Protocol
+from core.registry.protocols import PROTOCOLS, STANDARD_CONTROLS, Protocol
 
 START = 10.0
 """Processor seconds until a network is opened: libraries, configuration, tokenizer, text."""
@@ -77,7 +77,7 @@ def outline(reference: str, known: pl.DataFrame) -> Outline | None:
 
 def phases(model: Outline, protocol: Protocol, controls: bool, own_controls: bool = True) -> tuple[float, float]:
     """Processor seconds of a whole measurement: what one thread does, and what all of the job's processors share."""
-    names = CONTROLS if controls else protocol.passes if own_controls else ()
+    names = {*(protocol.passes if own_controls else ()), *(STANDARD_CONTROLS if controls else ())}
     passes = [CONTROLS[name] for name in names if name != "without_bos"]
     n_seeds = [one.n_seeds(protocol.n_control_seeds) for one in passes]
     load = model.parameters * LOAD[model.is_gguf]

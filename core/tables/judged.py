@@ -76,9 +76,7 @@ class RunControlRow:
     claim: Annotated[
         str,
         Column(
-            f"{_CLAIM} Of a control that is an effect also inner_max and final: the dimensions.",
-            values="claim",
-            key=True,
+            f"{_CLAIM} For shuffled and without_bos also inner_max and final: the dimensions.", values="claim", key=True
         ),
     ]
     ratio: Annotated[
