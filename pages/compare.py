@@ -19,11 +19,11 @@ top = st.container()
 _pilot, runs = pilot_filter.choose(runs)
 selection = inputs.choose_runs(runs)
 notices.stop_if_none_chosen(selection.runs)
-comparison = compare.choose_comparison(selection)
+curves, held, details, below = (st.container() for _part in range(4))
+comparison = compare.choose_comparison(selection, held)
 with top:
     notices.show_vetoes(selection.runs)
     compare.show_answer(selection, comparison)
-curves, details, below = st.container(), st.container(), st.container()
 sections: dict[str, tuple[str, Callable[..., None]]] = {
     "profile": (_("Verdicts and numbers"), layer_profile.show_readings),
     "pairs": (_("Layers against layers"), layer_pairs.show),
@@ -38,6 +38,7 @@ with details:
 if show is layer_profile.show_readings:
     with curves:
         figure = layer_profile.show_curves(selection, comparison.points if comparison else None)
+    with held:
         compare.show_differences(selection, comparison)
     with below:
         compare.show_results(selection, comparison)

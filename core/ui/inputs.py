@@ -241,11 +241,11 @@ def _choose_pills(label: str, names: Mapping[T, str], name: str) -> list[T]:
     return _draw(st.pills, label, names, name, selection_mode="multi")
 
 
-def type_words(label: str) -> str:
+def type_words(label: str, width: int = 320) -> str:
     """Return the words of a search among runs."""
     url_state.restore_text("find", "")
     help_ = _("Words of model, family, text, protocol, tag, date or run id: all of them must be met")
-    words = st.text_input(label, key=url_state.key("find"), icon=":material/search:", help=help_, width=320).strip()
+    words = st.text_input(label, key=url_state.key("find"), icon=":material/search:", help=help_, width=width).strip()
     url_state.publish("find", words)
     return words
 
@@ -263,7 +263,8 @@ def choose_runs(runs: pl.DataFrame, max_runs: int = MAX_RUNS) -> reads.Selection
         filtered = choose_filtered_runs(runs)
     shown_first = runs_shown_first(filtered if not filtered.is_empty() else runs)
     always_listed = runs.filter(pl.col("run_id").is_in([*url_state.requested("runs"), *shown_first]))
-    listed = _choose_listed_runs(filtered, always_listed)
+    with row:
+        listed = _choose_listed_runs(filtered, always_listed)
     labels = {row["run_id"]: run_label(row) for row in listed.iter_rows(named=True)}
     with row:
         chosen = choose_many(
@@ -286,11 +287,8 @@ def _choose_listed_runs(runs: pl.DataFrame, always_listed: pl.DataFrame) -> pl.D
     """
     if runs.height <= MAX_LISTED:
         return pl.concat([runs, always_listed.join(runs, on="run_id", how="anti")])
-    words = type_words(_("Find runs"))
-    matches = matching_runs(runs, words)
+    matches = matching_runs(runs, type_words(_("Find runs ({n})").format(n=f"{runs.height:,}"), width=200))
     newest = matches.head(MAX_LISTED)
-    listed_text = _("The newest {n} of {found} runs are listed. Type what you look for to find the others.")
-    st.caption(listed_text.format(n=newest.height, found=f"{matches.height:,}"))
     return pl.concat([newest, always_listed.join(newest, on="run_id", how="anti")])
 
 

@@ -65,6 +65,11 @@ class DecisionView:
         return self.answer.choice.decision if self.answer and self.answer.choice else None
 
     @property
+    def is_refused(self) -> bool:
+        """Whether the use class forbids to choose by what these models have."""
+        return self.answer is not None and self.answer.refusal is not None
+
+    @property
     def n_points(self) -> tuple[int, int]:
         """The fewest and the most points of the models' clouds; zeros where none is known."""
         known = self.context.runs["n_points"].drop_nulls()
@@ -102,7 +107,8 @@ def choose_view(pilot: RegisteredPilot | None) -> tuple[RankingView, DecisionVie
 def _models(ranked: RankingView) -> tuple[pl.DataFrame, bool]:
     """The runs to choose among, and whether their dimensions compare."""
     if ranked.full_answer is None:
-        return choice_question.all_models(reads.evidence()), False
+        runs = choice_question.all_models(reads.evidence())
+        return ranking.own_runs(runs) if ranked.is_of_own else runs, False
     group = ranked.full_answer.population.group
     if group is None:
         return choice_question.all_models(reads.evidence()), False

@@ -29,14 +29,15 @@ SIZE_DIFFERENCE = (960, 300)
 _ENDS = ("", "_lower", "_upper")
 
 
-def choose_comparison(selection: Selection) -> Comparison | None:
-    """Return the chosen runs on a text held against one of them, which is chosen here; None where there are fewer than two."""
+def choose_comparison(selection: Selection, place: Any) -> Comparison | None:
+    """Return the chosen runs on a text held against one of them, which is chosen in a container; None of fewer than two."""
     texts = selection.runs.filter(pl.col("pass") == "text", pl.col("n_points").is_not_null())
     if texts.height < 2:
         return None
     labels = run_labels(texts)
     of_baseline = texts.filter(model_id=url_state.asked("base"))["run_id"].to_list()
-    base = inputs.choose_from_list(_("Held against"), labels, "against", [*of_baseline, *labels][0], width=400)
+    with place:
+        base = inputs.choose_from_list(_("Held against"), labels, "against", [*of_baseline, *labels][0], width=400)
     if base != next(iter(labels)) or url_state.asked("base"):  # the model in use on the page Choose, too
         url_state.choose("base", texts.filter(run_id=base)["model_id"][0])
     base_first = texts.sort(pl.col("run_id") != base, maintain_order=True)

@@ -12,11 +12,12 @@ import streamlit as st
 
 from core import wording
 from core.analysis import ranking
-from core.analysis.ranking import RankingGroup
+from core.analysis.ranking import RankingGroup, own_runs
 from core.errors import InputError
 from core.locale import _
 from core.pilots.pilot import Pilot
 from core.pilots.registration import RegisteredPilot
+from core.questions.choice import all_models
 from core.questions.population import Population, find_group, group_key
 from core.questions.ranking_answer import Answer, specification_key
 from core.questions.ranking_question import BY_TYPE, BY_WORD, DIMENSIONS, REGISTERED_DIMENSION, RankingQuestion
@@ -33,6 +34,8 @@ ANSWERED, COMPARABLE = "asked", "all"
 """In place of the key of a group: the models of the page's answer; all models that can be compared with them."""
 ANY = "any"
 """In place of the key of a group, all models, whatever they were measured on."""
+OWN = "own"
+"""The models measured here, whatever on."""
 SIZES = ("< 0.1", "0.1–1", "1–10", "> 10")
 """Classes of parameters, in billions."""
 NOT_INSTRUCT = "base"
@@ -49,6 +52,8 @@ class RankingView:
     """About the models that pass the filters; None where all models are chosen from, whose dimensions do not compare."""
     full_answer: Answer | None = None
     """About all models of the group: filters do not change ranks."""
+    is_of_own: bool = False
+    """Whether the reader's own models are chosen from, whatever they were measured on."""
 
     @property
     def run_ids(self) -> list[str]:
@@ -69,9 +74,11 @@ def choose_view(pilot: RegisteredPilot | None, above: Any, settings: Any) -> Ran
         names = {ANSWERED: names[ANSWERED], COMPARABLE: _("all that can be compared")} | names
     if names:
         names |= {ANY: _("all models; their dimensions do not compare")}
+    if pilot is None:
+        names = _with_own(names, grouped)
     group = choose_group(grouped, names, above)
-    if group == ANY:
-        return RankingView(RankingQuestion(ignores_pilots=True))
+    if group in (ANY, OWN):
+        return RankingView(RankingQuestion(ignores_pilots=True), is_of_own=group == OWN)
     key = None if group in (ANSWERED, COMPARABLE) else group
     question = RankingQuestion(pilot=pilot, cloud=cloud, group=key, ignores_pilots=group == COMPARABLE)
     with settings:
@@ -96,6 +103,18 @@ def choose_view(pilot: RegisteredPilot | None, above: Any, settings: Any) -> Ran
     return RankingView(question, answer, full_answer)
 
 
+def _with_own(names: dict[str, str], grouped: Population) -> dict[str, str]:
+    """The groups with that of the models measured here, where these are several: it comes first where none of them stands in the
+    group that else would."""
+    own = own_runs(all_models(reads.evidence()))
+    n = own["model_id"].n_unique()
+    if n < 2:
+        return names
+    mine = {OWN: _("my models ({n})").format(n=n)}
+    is_shown = set(own["run_id"]) & set(grouped.rows["run_id"]) if grouped.group else set()
+    return names | mine if is_shown else mine | names
+
+
 def choose_group(population: Population, names: Mapping[str, str], above: Any) -> str:
     """Return one of the groups of `names`; what the address or the last choice asks for in vain is drawn `above`.
 
@@ -104,7 +123,7 @@ def choose_group(population: Population, names: Mapping[str, str], above: Any) -
     """
     default = next(iter(names), ANSWERED)
     asked = url_state.asked("group")
-    if asked is not None and asked not in (ANSWERED, COMPARABLE, ANY, *names):
+    if asked is not None and asked not in (ANSWERED, COMPARABLE, ANY, OWN, *names):
         groups = offered_groups(population)
         other_points = BY_WORD if population.asked.cloud == BY_TYPE else BY_TYPE
         others = offered_groups(reads.population(replace(population.asked, cloud=other_points)))
@@ -115,7 +134,7 @@ def choose_group(population: Population, names: Mapping[str, str], above: Any) -
             url_state.choose("group", max(n_shared, key=n_shared.__getitem__))
         else:
             above.warning(escape(_missing_group_text(asked, chosen, names.get(default))), icon=":material/link_off:")
-    return inputs.choose_from_list(_("Compared models"), names, "group", width=275) if len(names) > 1 else default
+    return inputs.choose_from_list(_("Compared models"), names, "group", width=240) if len(names) > 1 else default
 
 
 def _missing_group_text(asked: str, chosen: RankingGroup | None, shown: str | None) -> str:
@@ -207,7 +226,7 @@ def _choose_score(question: RankingQuestion, population: Population, pilot: Regi
         key: score_label(row, population.pilot, with_suite=n_suites[key.rpartition("~")[0]] > 1)
         for key, row in rows.items()
     }
-    chosen = inputs.choose_from_list(_("Score"), labels, "score", default, width=440)
+    chosen = inputs.choose_from_list(_("Score"), labels, "score", default, width=300)
     if population.benchmark is not None and chosen == ranking.score_key(population.benchmark):
         return question
     return replace(question, pilot=pilot).with_score(rows[chosen])

@@ -55,9 +55,11 @@ def show(view: RankingView, decision: DecisionView) -> None:
             *rank_lines(answer),
             *notes,
         ]
-    if any(notes):
-        st.caption(escape(wording.joined_sentences(notes)))
-    tables.show_download(lambda: _download_table(view, rows), "workdim_models.csv", _("Download the table (CSV)"))
+    with st.container(horizontal=True):
+        if any(notes):
+            with st.popover(_("How to read it"), icon=":material/help:"):
+                st.caption(escape(wording.joined_sentences(notes)))
+        tables.show_download(lambda: _download_table(view, rows), "workdim_models.csv", _("Download the table (CSV)"))
 
 
 def _rows(view: RankingView, decision: DecisionView) -> pl.DataFrame:
@@ -70,7 +72,7 @@ def _rows(view: RankingView, decision: DecisionView) -> pl.DataFrame:
         of_task = scored.clear() if decision.task is None else filter_benchmark(scored, dict(decision.task))
         of_score = [name for name in scored.columns if name not in rows.columns]
         rows = rows.join(of_task.select("run_id", *of_score), on="run_id", how="left", maintain_order="left")
-    candidates = decision.decision.candidates if decision.decision and decision.answer and decision.answer.model else ()
+    candidates = decision.decision.candidates if decision.decision and not decision.is_refused else ()
     places = {candidate.run_id: place for place, candidate in enumerate(candidates)}
     place = pl.col("run_id").replace_strict(places, default=len(places), return_dtype=pl.Int64)
     return rows.sort(place, natural_sort_key(), pl.col("run_id"))
