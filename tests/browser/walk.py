@@ -21,7 +21,7 @@ THEMES: tuple[Theme, ...] = get_args(Theme)
 WIDTHS = (1000, 1360, 1920)
 HEIGHT = 900
 """Pixels above the fold."""
-MOST_TOLD = {"en": 80, "ja": 160}
+MOST_TOLD = {"en": 60, "ja": 120}
 """Words, and Japanese characters, of running text above the fold at 1,360 pixels, but in the Guide, which is to be read."""
 ARGUMENTS = ("--disable-dev-shm-usage", "--disable-gpu", "--no-sandbox")
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "google-chrome-stable", "chrome", "msedge")

@@ -37,7 +37,7 @@ ICONS = {
 """Icons by the word of an answer."""
 MAX_GROUPS = 6
 MAX_PREFILLED = 25
-"""Models in a link to the screen Measure models."""
+"""Models in a link to the screen Measure."""
 
 
 def show_headline(view: RankingView) -> None:
