@@ -9,6 +9,7 @@ from __future__ import annotations
 import argparse
 import csv
 import json
+import math
 import re
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
@@ -55,6 +56,7 @@ from core.wording import within as within_wording
 from core.wording.numbers import number
 from core.wording.scores import p_value_text
 from core.wording.verdicts import specification_name
+from tests import removal as removals
 from tests import shipped_plans
 from tests.bench.relations import reliability
 from tests.ladder.contrasts import Contrast, JointTest, contrasts, joint_test
@@ -1130,7 +1132,7 @@ def removal(plans: Sequence[LayerPlan], checkpoints: Sequence[Checkpoint]) -> Se
         return section
     section.say(
         "Layer plans, chosen on one half of a text and priced on the other: rise of the loss in nats per token with 95 % intervals over "
-        "windows, before healing and healed without training. The last columns are what one in ten random sets of as many blocks "
+        "windows, before repair and repaired without training. The last columns are what one in ten random sets of as many blocks "
         "costs at most, on a part of these windows, and whether the plan is recommended within its budget.",
         "層計画です。テキストの半分で選び、残り半分で損失の増加を測っています（1トークンあたりのナット、ウィンドウに対する95%区間。"
         "学習なしの補正の前と後）。最後の2列は、同じブロック数の無作為な組の10に1つが収まる上限（ウィンドウの一部で測定）と、"
@@ -1143,13 +1145,15 @@ def removal(plans: Sequence[LayerPlan], checkpoints: Sequence[Checkpoint]) -> Se
             ("blocks removed", "除いたブロック"),
             ("chosen by", "選び方"),
             ("rise", "損失の増加"),
-            ("healed", "補正後"),
+            ("repaired", "補正後"),
             ("random, 10 %", "無作為、10%"),
             ("recommended", "推奨"),
         ),
         [_planned(found) for found in plans],
         beside="plans",
     )
+    for told in _published_elsewhere():
+        section.say(*told)
     by_dimension, is_cheapest, n_apart = _by_dimension(plans, checkpoints)
     if lines := [*_alone(plans), *_needed(plans), *_held_against(plans), *by_dimension]:
         section.say_on_request(
@@ -1187,6 +1191,32 @@ def removal(plans: Sequence[LayerPlan], checkpoints: Sequence[Checkpoint]) -> Se
             f"次元が最小の小規模モデルの損失増が最小なのは{len(is_cheapest)}回の比較中{sum(is_cheapest)}回。代償の区間が重なるのは{len(is_cheapest) - n_apart}回（検定ではない）",
         )
     return section
+
+
+def _published_elsewhere() -> list[tuple[str, str]]:
+    """Sets of blocks that somebody else removed, with their perplexities, and what they cost here."""
+    rows = pl.read_csv(removals.FILE).rows(named=True) if removals.FILE.exists() else []
+    told = []
+    for plain, repaired in zip(rows[::2], rows[1::2], strict=True):
+        ratio, blocks = plain["published_after"] / plain["published_before"], plain["blocks"].replace(" ", ", ")
+        before, after = (
+            plan_wording.price_text(row["increase"], row["lower"], row["upper"]) for row in (plain, repaired)
+        )
+        harder, milder = (math.exp(row["increase"]) for row in (plain, repaired))
+        model, text = plain["model"], f"{plain['n_windows']}"
+        told.append(
+            (
+                f"A set that others removed: {model} without blocks {blocks} (of 0 to {plain['n_layers'] - 1}). {plain['source']} states a "
+                f"perplexity of {plain['published_before']} before and {plain['published_after']} after, × {ratio:.1f}. Here, on {text} windows "
+                f"of {plain['text']}, it is × {harder:.1f} ({before} nats per token), and × {milder:.1f} ({after}) after repair by the lost "
+                "magnitude. Texts and precision differ.",
+                f"他者が除いた組：{model} からブロック {blocks}（0〜{plain['n_layers'] - 1}のうち）を除いたもの。{plain['source']} はパープレキシティが "
+                f"{plain['published_before']} から {plain['published_after']} になったとしています（{ratio:.1f} 倍）。ここでは {plain['text']} の "
+                f"{text} ウィンドウで {harder:.1f} 倍（1トークンあたり {before} ナット）、失われた大きさを補う補正の後は {milder:.1f} 倍（{after}）です。"
+                "テキストと精度は異なります。",
+            )
+        )
+    return told
 
 
 def _prices_of(plans: Sequence[LayerPlan]) -> tuple[str, str]:

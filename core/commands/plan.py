@@ -22,7 +22,7 @@ from core.runs.requests import with_task_hash
 from core.terminal.output import say, say_json, tell
 from core.terminal.tables import plan_lines, plan_record, plans_table
 from core.warehouse import layer_plans
-from core.wording.plans import estimate_lines, mergekit_reason_text, plan_text
+from core.wording.plans import estimate_lines, mergekit_reason_text, plan_text, sibling_lines
 
 
 def plan(options: argparse.Namespace) -> int:
@@ -77,7 +77,8 @@ def _show_plans(options: argparse.Namespace) -> int:
         show_records(options, plans.to_dicts(), lambda: plans_table(plans), none)
         return 0
     answer = plan_question.ask(warehouse, options.show)
-    show_records(options, plan_record(answer), lambda: plan_lines(answer.layer_plan))
+    sibling = sibling_lines(answer.sibling, answer.layer_plan.plan)
+    show_records(options, plan_record(answer), lambda: [*plan_lines(answer.layer_plan), *sibling])
     return _write_recipe(answer.layer_plan, options)
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from core.analysis import plans as plan_analysis
@@ -11,7 +11,7 @@ from core.analysis.plans import BudgetResult
 from core.questions.record import Fields, Rows
 from core.records import BUDGETS, LayerPlan
 from core.tables import PlanOutcomeRow
-from core.warehouse.layer_plans import find_plan
+from core.warehouse.layer_plans import find_plan, smaller_sibling
 from core.warehouse.warehouse import Warehouse
 
 
@@ -22,6 +22,8 @@ class PlanAnswer:
     layer_plan: LayerPlan
     within: BudgetResult
     """The blocks that may go within the budget that was asked for."""
+    sibling: dict[str, Any] | None = None
+    """A smaller model measured on the same text (`layer_plans.smaller_sibling`); None where none is, or nobody looked."""
 
     @property
     def map(self) -> dict[str, Any]:
@@ -87,6 +89,10 @@ RECORD: Fields = {
             "healed": "is_healed",
         },
     ),
+    "sibling_model": "sibling.name",
+    "sibling_parameters": "sibling.parameters",
+    "sibling_bits_per_byte": "sibling.bits_per_byte",
+    "own_bits_per_byte": "sibling.own_bits_per_byte",
     "alternatives": Rows(
         "alternatives",
         {
@@ -124,4 +130,5 @@ def answer_within(layer_plan: LayerPlan, nats: float | None = None) -> PlanAnswe
 
 def ask(warehouse: Warehouse, start: str) -> PlanAnswer:
     """The plan whose id begins or ends with `start`. Raises InputError if none or several do."""
-    return answer_within(find_plan(warehouse, start))
+    layer_plan = find_plan(warehouse, start)
+    return replace(answer_within(layer_plan), sibling=smaller_sibling(warehouse, layer_plan.plan))

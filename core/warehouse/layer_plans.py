@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import polars as pl
 
 from core.errors import InputError, WarehouseError
 from core.records import LOCAL, SHIPPED, SHORT_ID, LayerPlan, matching_ids
 from core.store import user_files
-from core.tables import TABLES, PlanOutcomeRow
+from core.tables import TABLES, PlanOutcomeRow, PlanRow
 from core.warehouse.connection import Readable
 from core.warehouse.warehouse import Warehouse
 
@@ -61,6 +63,23 @@ def cheapest_verified_plan(warehouse: Readable, with_reference: bool = True) -> 
         return None
     outcomes = warehouse.read("FROM plan_outcomes WHERE plan_id = ?", [rows["plan_id"][0]])
     return LayerPlan.from_frames({"plans": rows, "plan_outcomes": outcomes})
+
+
+def smaller_sibling(warehouse: Readable, plan: PlanRow) -> dict[str, Any] | None:
+    """The smaller model of the same family that predicts the plan's text best: name, parameters, bits_per_byte, and
+    own_bits_per_byte of the planned model under the same protocol. None where not both were measured on that text."""
+    rows = warehouse.read(
+        """
+        WITH readings AS (
+            SELECT model_id, name, family, parameters, protocol_hash, min(bits_per_byte) AS bits FROM runs
+            JOIN models USING (model_id) WHERE corpus_id = $text AND pass = 'text' AND bits_per_byte IS NOT NULL GROUP BY ALL)
+        SELECT small.name, small.parameters, small.bits AS bits_per_byte, own.bits AS own_bits_per_byte
+        FROM readings AS own JOIN readings AS small USING (family, protocol_hash)
+        WHERE own.model_id = $model AND small.parameters < own.parameters ORDER BY small.bits, small.name LIMIT 1
+        """,
+        {"text": plan.corpus_id, "model": plan.model_id},
+    )
+    return next(rows.iter_rows(named=True), None)
 
 
 def find_plan(warehouse: Warehouse, start: str) -> LayerPlan:

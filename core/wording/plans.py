@@ -6,7 +6,7 @@ What else a plan measured is worded in plan_evidence.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from core.analysis.plans import (
@@ -28,7 +28,7 @@ from core.records import AGAINST_PLAN, BUDGETS, PUBLISHED_FIFTH, LayerPlan, Plan
 from core.sources import Text, counted, derived, shown
 from core.tables import PlanOutcomeRow, PlanRow
 from core.wording.labels import name, shortened_name
-from core.wording.numbers import amount, duration
+from core.wording.numbers import amount, duration, number
 
 MAX_LISTED_BLOCKS = 12
 """More blocks than this are shown as ranges."""
@@ -229,6 +229,24 @@ def alternative_lines(layer_plan: LayerPlan) -> list[str]:
             line = _("The plan: {loss}; {memory} less memory, {per_memory} nats for each percent.")
         lines.append(line.format(**values))
     return lines if len(lines) > 1 else []
+
+
+def sibling_lines(sibling: Mapping[str, Any] | None, plan: PlanRow) -> list[str]:
+    """The smaller model that was measured on the same text, in a line; none without one."""
+    if sibling is None:
+        return []
+    line = _(
+        "A smaller model of this family was measured on this text: {name}, {less} fewer parameters, {bits} bits per byte "
+        "against {own}."
+    )
+    return [
+        line.format(
+            name=sibling["name"],
+            less=shown(1 - sibling["parameters"] / plan.parameters_before, ".0%"),
+            bits=number(sibling["bits_per_byte"]),
+            own=number(sibling["own_bits_per_byte"]),
+        )
+    ]
 
 
 def task_text(layer_plan: LayerPlan) -> str:

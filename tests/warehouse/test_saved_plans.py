@@ -7,10 +7,18 @@ import pytest
 
 from core.errors import InputError, WarehouseError
 from core.store import user_files
-from core.warehouse.layer_plans import cheapest_verified_plan, find_plan, list_plans, load_plan, save_plan
+from core.warehouse.layer_plans import (
+    cheapest_verified_plan,
+    find_plan,
+    list_plans,
+    load_plan,
+    save_plan,
+    smaller_sibling,
+)
 from core.warehouse.runs import delete_runs, ingest_parcel
+from core.wording.plans import sibling_lines
 from tests.plans.made import layer_plan
-from tests.profiles import make_profile
+from tests.profiles import make_model, make_profile
 
 
 def test_a_plan_is_kept_read_and_deleted(warehouse):
@@ -41,6 +49,20 @@ def test_a_planned_model_goes_with_its_last_run_as_in_a_file_built_anew(warehous
     warehouse.rebuild()
     assert after.is_empty() and warehouse.read("FROM models").is_empty()
     assert list_plans(warehouse)["plan_id"].to_list() == ["0199-a"]
+
+
+def test_a_smaller_model_of_the_family_on_the_same_text_stands_beside_a_plan(warehouse, add_parcel):
+    sizes = {"o/big": (1000, 1.2), "o/small": (400, 1.5), "o/tiny": (100, 2.5)}
+    for n, (name, (parameters, bits)) in enumerate(sizes.items()):
+        model = make_model(f"{name}@1", parameters=parameters, name=name)
+        profile = make_profile(f"01900000-0000-7000-8000-00000000000{n}", model=model, bits_per_byte=bits)
+        ingest_parcel(warehouse, add_parcel(profile))
+    plan = layer_plan(model_id="o/big@1", corpus_id=profile.corpus.corpus_id).plan
+    found = smaller_sibling(warehouse, plan)
+    assert (found["name"], found["bits_per_byte"], found["own_bits_per_byte"]) == ("o/small", 1.5, 1.2)
+    assert smaller_sibling(warehouse, replace(plan, corpus_id="another")) is None
+    (line,) = sibling_lines(found, plan)
+    assert "o/small, 60% fewer parameters, 1.50 bits per byte against 1.20" in line
 
 
 def without_its_price(tables):

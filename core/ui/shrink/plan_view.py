@@ -16,7 +16,7 @@ from core.analysis import plans as plan_analysis
 from core.figures import plans as plan_figures
 from core.figures.chart_svg import HEIGHT, WIDTH, visual_svg
 from core.locale import _
-from core.questions.plan import answer_within
+from core.questions import plan as plan_question
 from core.records import AGAINST_PLAN, SHIPPED, LayerPlan
 from core.tables import PlanOutcomeRow
 from core.ui import inputs, language, pictures, reads, tables, url_state
@@ -56,7 +56,7 @@ def show_answer(layer_plan: LayerPlan) -> None:
     plan = layer_plan.plan
     answer = st.container(gap="small")
     nats = None if plan.budget_unit == "points" else _choose_budget(layer_plan)
-    within = answer_within(layer_plan, nats).within
+    within = plan_question.answer_within(layer_plan, nats).within
     budget_text = plan_wording.budget_text(plan) if nats is None else plan_wording.nats_text(nats)
     with answer:
         st.subheader(escape(plan_wording.within_budget_text(layer_plan, within, budget_text)), anchor=False)
@@ -234,7 +234,8 @@ def show_saving(layer_plan: LayerPlan) -> None:
     }
     if rows := [row for row in layer_plan.outcomes if row.text == "weights" and row.is_chosen and row.value_before]:
         tables.show(tables.of(rows, columns), "plan weights", width="content")
-    for line in [*plan_wording.saving_lines(plan), *plan_wording.alternative_lines(layer_plan)]:
+    sibling = plan_wording.sibling_lines(plan_question.ask(reads.warehouse(), plan.plan_id).sibling, plan)
+    for line in [*plan_wording.saving_lines(plan), *plan_wording.alternative_lines(layer_plan), *sibling]:
         st.markdown(escape(line))
     st.caption(_("Measured on this device: {device}, {dtype}.").format(device=plan.device, dtype=plan.dtype))
 
