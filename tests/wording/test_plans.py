@@ -9,8 +9,9 @@ import yaml
 
 from core.analysis import plans as plan_analysis
 from core.locale import in_language
+from core.questions.plan import answer_within
 from core.records import LayerPlan, PlanConfig
-from core.terminal.tables import plan_lines
+from core.terminal.tables import plan_lines, plan_record
 from core.wording import plan_evidence
 from core.wording import plans as plan_wording
 from tests.plans.made import layer_plan
@@ -171,3 +172,18 @@ def test_an_offered_command_asks_for_the_same_text_and_quotes_names():
     told = plan_analysis.save_command(layer_plan(config=json.dumps(asdict(asked)), budget=0.02))
     words = "--corpus|my text.csv|--column|body|--encoding|cp932|--chat|plain|--seed|3|--budget|0.02|--remove|3:5,6"
     assert shlex.split(told) == ["workdim", "plan", "my models/a", *words.split("|"), "--save-model", "smaller"]
+
+
+def test_the_record_holds_what_each_budget_allows():
+    record = plan_record(answer_within(layer_plan(is_healed=True)))
+    assert [row["name"] for row in record["budgets"]] == ["lossless", "noticeable", "as-published"]
+    assert record["budgets"][0] | {"nats": 0} == {
+        "name": "lossless",
+        "nats": 0,
+        "blocks": [3, 4, 6],
+        "loss_increase": 0.02,
+        "lower": 0.018,
+        "upper": 0.022,
+        "healed": True,
+    }
+    assert [row["what"] for row in record["alternatives"]] == ["greedy"] and record["sibling_model"] is None
