@@ -1,4 +1,4 @@
-"""The section Rules of the screen Decide: saved rules, how often each was right, and saving the criteria as a rule."""
+"""The section Rules of the page Choose: saved rules, how often each was right, and saving the criteria as a rule."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The sections Task by task and Other texts and tasks of the screen Decide: whether its choice holds on others."""
+"""The sections Task by task and Other texts and tasks of the page Choose: whether its choice holds on others."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The section Checks of the screen Profiles: whether the numbers of a run can be trusted, and what limits them."""
+"""The section Checks of the page Compare: whether the numbers of a run can be trusted, and what limits them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Three sections of the screen Profiles about what a mean hides: Distributions, Dimension and loss, Large-norm tokens."""
+"""Three sections of the page Compare about what a mean hides: Distributions, Dimension and loss, Large-norm tokens."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The section Layers against layers of the screen Profiles: where a representation changes, and how fast."""
+"""The section Layers against layers of the page Compare: where a representation changes, and how fast."""
 
 from __future__ import annotations
 

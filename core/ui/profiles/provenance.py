@@ -1,4 +1,4 @@
-"""The section Provenance of the screen Profiles: how the runs were measured, in what they differ, and the actions
+"""The section Provenance of the page Compare: how the runs were measured, in what they differ, and the actions
 on them: tags and note, measuring again, deleting, export.
 """
 

@@ -1,4 +1,4 @@
-"""The section Import of the screen Scores: files of scores are read, shown value by value, and then stored on a click."""
+"""The section Import of the page Choose: files of scores are read, shown value by value, and then stored on a click."""
 
 from __future__ import annotations
 

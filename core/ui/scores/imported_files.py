@@ -1,4 +1,4 @@
-"""What was imported, on the screen Scores: its files, contradictions between them, and which model a name means."""
+"""What was imported, on the page Choose: its files, contradictions between them, and which model a name means."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The section Two models, question by question, of the screen Scores: differences, and whether chance explains them."""
+"""The section Two models, question by question, of the page Choose: differences, and whether chance explains them."""
 
 from __future__ import annotations
 
