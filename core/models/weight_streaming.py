@@ -89,11 +89,12 @@ def run_together(
         n_done = 0
         while waiting:
             unit = next(iter(waiting.values()))
-            while loaded and loaded[-1].module is not unit.within:
-                loaded.pop().drop()
             unit.load()
             loaded.append(unit)
             waiting = {i: after for i, needed in waiting.items() if (after := go_on(i) if needed is unit else needed)}
+            following = next(iter(waiting.values()), None)
+            while loaded and not (following and following.within is loaded[-1].module):
+                loaded.pop().drop()
             n_done += 1
             units_done(n_done)
 

@@ -13,7 +13,7 @@ from core.measure import capture
 from core.models import gguf_to_safetensors, weights
 from core.models.hub import find_weights
 from core.models.model import load_network, open_model, read_blueprint
-from core.models.random_weights import draw_network, load_permuted, load_with_random_blocks
+from core.models.random_weights import draw_network, load_with_random_blocks
 from tests.gguf_files import save_tiny_gguf
 
 pytestmark = pytest.mark.slow
@@ -131,10 +131,11 @@ def test_the_random_control_needs_no_conversion(cache, tmp_path):
     assert np.isfinite(states_of(control, tmp_path)[0]).all()
 
 
-@pytest.mark.parametrize("change", [load_permuted, load_with_random_blocks])
-def test_a_control_with_the_trained_embedding_is_made_of_the_file_and_of_what_is_converted(change, cache, tmp_path):
+def test_a_control_with_the_trained_embedding_is_made_of_the_file_and_of_what_is_converted(cache, tmp_path):
     blueprint = read_blueprint(find_weights(str(save_tiny_gguf(tmp_path / "tiny.gguf"))), "float32", "cpu", None)
-    whole, streamed = (states_of(change(blueprint, 3, scratch=place), tmp_path)[0] for place in (None, tmp_path))
+    whole, streamed = (
+        states_of(load_with_random_blocks(blueprint, 3, scratch=place), tmp_path)[0] for place in (None, tmp_path)
+    )
     assert np.array_equal(whole, streamed)
     assert not np.array_equal(whole, states_of(load_network(blueprint), tmp_path)[0])
 
