@@ -171,7 +171,9 @@ def _plot(box: Box, chart: Chart, lines: Sequence[Series], is_small: bool) -> _P
     names = [line.name for line in lines if line.is_named and line.points]
     widest = max((text_width(name, LETTER) for name in names), default=0.0)
     right = min(widest + 0.2, MOST_NAME_SHARE * box[2]) if names else RIGHT
-    left, top = (0.4, 0.4) if chart.y.is_ordered else (LEFT, TOP)
+    left, top = (LEFT, TOP)
+    if chart.y.is_ordered:  # names stand above the values, also at both ends
+        left, top, right = 1.1, 0.4, 1.1
     return _Plot(box, left, top, box[2] - left - right, box[3] - top - BOTTOM)
 
 

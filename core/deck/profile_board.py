@@ -29,6 +29,7 @@ from core.wording import compare as compare_wording
 from core.wording import slides as slide_wording
 from core.wording.labels import layer_text, shortened_name
 from core.wording.provenance import comparability_text
+from core.wording.verdicts import verdict_legend_text, verdict_marks
 
 TABLES = ("run_summaries", "layer_estimates", "run_claims", "run_controls")
 OPEN_CONTROLS = {"no_control", "control_no_power", "control_failed", "control_not_usable"}
@@ -293,26 +294,25 @@ def _compared(data: DeckData, sound: pl.DataFrame) -> Panel | None:
     if sound.height < 2:
         return None
     rows = list(rows_of(sound.sort("inner_max", "run_id", descending=[True, False])))
-    key = [_("Intervals: 95 %.")]
+    key = [verdict_legend_text() + _(". ")]
     if len(rows) > MOST_ROWS:
         key.append(_("{n} more in the appendix.").format(n=counted(len(rows) - MOST_ROWS, "runs")))
     return Panel(
         _("{n} models side by side, largest dimension first").format(n=counted(len(rows), "runs")),
         Table(
             (
-                Column(_("Model"), 0.24),
+                Column(_("Model"), 0.3),
                 Column(_("Largest inner dimension"), 0.22, is_number=True),
-                Column(_("After the last block"), 0.2, is_number=True),
-                Column(_("Rises inside"), 0.12),
-                Column(_("Falls at the end"), 0.12),
-                Column(_("Bits per byte"), 0.1, is_number=True),
+                Column(_("After the last block"), 0.22, is_number=True),
+                Column(_("Verdicts"), 0.12),
+                Column(_("Bits per byte"), 0.14, is_number=True),
             ),
             tuple(
                 (
                     shortened_name(run["name"], 30),
                     wording.interval_of(run, "inner_max"),
                     wording.interval_of(run, "final_dimension_pre_norm"),
-                    *(sure_name(run[f"verdict_{claim}"] or "untested") for claim in CLAIMS),
+                    verdict_marks(run),
                     wording.number(run["bits_per_byte"]),
                 )
                 for run in rows[:MOST_ROWS]

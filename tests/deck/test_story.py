@@ -72,7 +72,7 @@ def test_a_plan_says_what_was_asked_for_and_not_where_it_lay():
     (slide,) = [one for one in build_story(plan_data(plan, cases.DAY), True).appendix if one.key == "provenance"]
     told = slide.visual.rows[-1][1]
     assert told == (
-        "model llm, corpus notes.txt, budget 0.04879016416943205, budget_unit nats, task q.csv, verify, save_model out, encoding utf-8, "
+        "model llm, corpus notes.txt, budget 0.0488, budget_unit nats, task q.csv, verify, save_model out, encoding utf-8, "
         "chat template, seed 0, dtype float32, device auto"
     )
 
