@@ -20,6 +20,6 @@ answers = st.container()
 shown, ids = start.choose_runs(texts, own)
 data = reads.start_data(ids)
 with answers:
-    start.show_answers(data.saving)
+    start.show_answers()
 start.show_gallery(data, shown)
 start.show_reference(texts)

@@ -8,7 +8,6 @@ from typing import Any
 import polars as pl
 import streamlit as st
 
-from core.analysis.plans import is_recommended
 from core.analysis.ranking import is_of_ladder, newest_runs, own_runs, without_variants
 from core.figures.layer_profiles import THUMBNAIL, thumbnail
 from core.figures.profile_data import extrema_of, profile_points
@@ -16,14 +15,11 @@ from core.locale import _, spoken
 from core.pilots.registration import registered_pilot
 from core.questions.ranking_answer import Answer
 from core.questions.ranking_question import RankingQuestion
-from core.records import SHIPPED, LayerPlan
 from core.ui import help, inputs, pictures, reads, tables, trash
 from core.ui.markdown import escape
 from core.ui.measure import job_cards
 from core.ui.ranking.answer import ICONS
-from core.ui.shrink.plan_view import plan_source_text
 from core.wording import answers as answer_wording
-from core.wording import plans as plan_wording
 from core.wording.labels import marked_name, shortened_name
 from core.wording.verdicts import badge_text, verdict_legend_text, verdict_marks, verdict_text
 
@@ -66,16 +62,11 @@ def show_first_steps(own: pl.DataFrame) -> None:
 # --- answers ---------------------------------------------------------------------------------------------------
 
 
-def show_answers(saving: LayerPlan | None) -> None:
-    """Draw the answers of the newest pilots, and the cheapest plan made here."""
+def show_answers() -> None:
+    """Draw the answers of the newest pilots."""
     for pilot in [registered_pilot(row) for row in reads.lists().pilots.head(MAX_PILOTS).to_dicts()]:
-        relation = reads.relation(RankingQuestion(pilot=pilot))
         st.caption(escape(f"{pilot.pilot.name} – {pilot.pilot.question_in(spoken())}"))
-        _show_relation(relation, pilot=pilot.pilot_id)
-    if saving is not None and saving.plan.note != SHIPPED:
-        icon = ":material/check_circle:" if is_recommended(saving) else ":material/do_not_disturb_on:"
-        with _answer_row(icon, plan_wording.named_answer_text(saving), plan_source_text(saving)):
-            inputs.show_link("plan", _("Open the plan"), "content_cut", plan=saving.plan.plan_id)
+        _show_relation(reads.relation(RankingQuestion(pilot=pilot)), pilot=pilot.pilot_id)
 
 
 def show_reference(texts: pl.DataFrame) -> None:
@@ -88,16 +79,12 @@ def show_reference(texts: pl.DataFrame) -> None:
 
 
 def _show_relation(relation: Answer, **params: str) -> None:
-    numbers = answer_wording.answer_text(relation) if relation.group is not None else None
-    with _answer_row(ICONS[relation.word], answer_wording.claim_text(relation), numbers):
+    """Draw an answer, with its numbers on hover, and what leads on from it."""
+    numbers = escape(answer_wording.answer_text(relation)) if relation.group is not None else None
+    with st.container(horizontal=True, vertical_alignment="center"):
+        claim = escape(answer_wording.claim_text(relation))
+        st.markdown(f"{ICONS[relation.word]} **{claim}**", help=numbers, width="stretch")
         inputs.show_link("choose", _("See its models"), "table_rows", choose="ranking", **params)
-
-
-def _answer_row(icon: str, sentence: str, details: str | None) -> Any:
-    """Draw an answer, with its numbers on hover; returns the place for what leads on from it."""
-    row = st.container(horizontal=True, vertical_alignment="center")
-    row.markdown(f"{icon} **{escape(sentence)}**", help=escape(details) if details else None, width="stretch")
-    return row.container(width="content")
 
 
 # --- runs ------------------------------------------------------------------------------------------------------

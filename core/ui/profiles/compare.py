@@ -35,7 +35,7 @@ def choose_comparison(selection: Selection, place: Any) -> Comparison | None:
     if texts.height < 2:
         return None
     labels = run_labels(texts)
-    of_baseline = texts.filter(model_id=url_state.asked("base"))["run_id"].to_list()
+    of_baseline = texts.filter(model_id=url_state.asked("base") or "")["run_id"].to_list()
     with place:
         base = inputs.choose_from_list(_("Held against"), labels, "against", [*of_baseline, *labels][0], width=400)
     if base != next(iter(labels)) or url_state.asked("base"):  # the model in use on the page Choose, too
