@@ -20,7 +20,7 @@ import numpy as np
 import torch
 from scipy import stats
 
-from core.analysis.claims import LogProfile
+from core.analysis.claims import LEVEL, MARGIN, LogProfile
 from core.analysis.controls import Against, draws_of, hold_against
 from core.measure.checkpoint import Checkpoint
 from core.measure.control_seeds import SeedMeasurer
@@ -113,6 +113,32 @@ def held(count: int, is_structured: bool) -> Iterator[dict[tuple[str, float], Ag
         told = [f"{claim} {effect} {one.p:.2f} {one.outcome}" for (claim, effect), one in found.items()]
         print(f"{'structured' if is_structured else 'untrained'} {family} {seed}: {', '.join(told)}", file=sys.stderr)
         yield found
+
+
+def power(spread: float, error: float, effect: float, n_draws: int, n: int = 4000) -> float:
+    """How often a network exceeds its draws whose log ratio lies log(effect) above theirs.
+
+    `spread`: standard deviation of the log ratio over draws; `error`: that of reading the ratio of two networks on one
+    text, known from 16 blocks.
+    """
+    generator = np.random.default_rng(0)
+    of_network = math.hypot(spread, error / math.sqrt(2))
+    draws = generator.normal(0, of_network, (n, n_draws))
+    text = math.log(effect) + generator.normal(0, of_network, n)
+    value = text - np.median(draws, axis=1)
+    errors = error * np.sqrt(generator.chisquare(15, n) / 15)
+    reach = stats.t.ppf(0.975, 15) * np.hypot(errors, math.sqrt(math.pi / 2 / n_draws) * draws.std(1, ddof=1))
+    p = (1 + (draws >= text[:, None]).sum(1)) / (n_draws + 1)
+    return float(((p <= LEVEL) & (value - reach > MARGIN)).mean())
+
+
+def print_power() -> None:
+    print("| draws | spread | error | " + " | ".join(f"x {effect}" for effect in (1.0, *EFFECTS)) + " |")
+    print("|" + "---|" * (4 + len(EFFECTS)))
+    for n_draws in (19, 39):
+        for spread, error in ((0.02, 0.06), (0.1, 0.06), (0.2, 0.06)):
+            shares = " | ".join(f"{power(spread, error, effect, n_draws):.2f}" for effect in (1.0, *EFFECTS))
+            print(f"| {n_draws} | {spread} | {error} | {shares} |")
 
 
 def main() -> None:
