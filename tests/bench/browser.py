@@ -1,6 +1,6 @@
 """How long a reader waits: `python -m tests.bench.browser FILE [--changes 40]`, FILE of `python -m tests.bench.warehouses`.
 
-The server is started as for anybody, and Chromium changes filters, order and dimension of the ranking, one after another.
+The server is started as for anybody, and Chromium changes filters and dimension on the page Choose, one after another.
 A change is timed in the browser, from the key to the second frame after the script has ended, and beside it stand the
 processor seconds that the server has spent on it: on a busy machine read these. Afterwards: what the server's process
 holds, and whether it has loaded a library of models.
@@ -94,7 +94,7 @@ def settle(page: Any) -> None:
 
 
 class Reader:
-    """Somebody at the ranking page."""
+    """Somebody at the page Choose."""
 
     def __init__(self, page: Any, process: int) -> None:
         self.page, self.process = page, process
@@ -129,7 +129,7 @@ class Reader:
     def filter(self, label: str, number: int) -> None:
         """One value of a filter, and all again: two changes."""
         if not self.page.get_by_role("combobox", name=label).count():
-            self.page.get_by_role("button", name="Filters").click()
+            self.page.get_by_role("button", name="Settings").click()
         box = self.page.get_by_role("combobox", name=label)
         box.click()
         options = self.page.get_by_role("option").filter(has_not_text="Select all")
@@ -165,7 +165,7 @@ def main() -> None:
         page.goto(
             f"{address}/choose?choose=ranking&points=one_per_word"
         )  # there models of several families and tokenizers compare
-        page.get_by_role("heading", name="Ranking", exact=True).wait_for()
+        page.get_by_role("heading", name="Choose", exact=True).wait_for()
         settle(page)
         told = processor_seconds(process) - spent
         print(f"  ranking, first    {time.perf_counter() - began - 0.3:6.2f} s, {told:.2f} processor s")
@@ -173,8 +173,6 @@ def main() -> None:
         for number in range(options.changes // 2):
             reader.filter(options.filter, number)
             if number % 5 == 4:
-                page.keyboard.press("Escape")
-                reader.choose("order", "Sort by", number)
                 reader.choose("dimension", "Dimension", number)
         limit = next((seconds for runs, seconds in P95 if n_runs <= runs), P95[-1][1])
         for kind, waits in reader.seconds.items():

@@ -269,7 +269,7 @@ def test_names_of_a_hostile_file_are_shown_and_never_run(page: sync_api.Page, ad
     good = {"name": "**scores** <b>x<b>.csv", "mimeType": "text/csv", "buffer": text.encode()}
     dialogs: list[str] = []
     page.on("dialog", lambda dialog: (dialogs.append(dialog.message), dialog.dismiss()))
-    page.goto(f"{address}/choose?choose=scores")
+    page.goto(f"{address}/choose?choose=scores&scores=import")
     see(page, "Choose")
     page.locator("[data-testid=stFileUploaderDropzoneInput]").set_input_files([bad, good])
     see(page, "What will become of each value")
