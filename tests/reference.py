@@ -197,10 +197,9 @@ def request(tables: dict[str, pl.DataFrame]) -> RunConfig:
 
 def add_windows(folder: Path) -> None:
     """The table run_windows, computed as a measurement does; nothing where it is there."""
-    told = json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))
-    if "run_windows" in told["files"]:
+    told, tables = json.loads((folder / RUN_FILE).read_text(encoding="utf-8")), read_parcel(folder)
+    if tables["run_windows"].height:
         return
-    tables = read_parcel(folder)
     config, run = request(tables), tables["runs"].row(0, named=True)
     setup = open_setup(config)
     sample = select_sample(config, setup)

@@ -37,7 +37,7 @@ class ClaimCounts:
     @classmethod
     def of(cls, run: Mapping[str, Any], claim: str) -> ClaimCounts | None:
         """From a row of run_summaries or `queries.runs`; None where nothing was counted."""
-        found = {name: run.get(f"{name}_{claim}") for name in cls.__dataclass_fields__}
+        found: dict[str, Any] = {name: run.get(f"{name}_{claim}") for name in cls.__dataclass_fields__}
         return cls(**found) if found["methods"] else None
 
     def columns(self, claim: str) -> dict[str, Any]:

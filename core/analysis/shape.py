@@ -188,13 +188,15 @@ def _summary(
     n_layers = profile.model.n_layers
     specification = replace(REFERENCE, cloud=cloud)
     logs, post = log_profile(profile, specification), log_profile(profile, specification, "post_norm")
-    inner = _inner_layer_columns(logs, post, n_layers) if logs and n_layers >= 2 and logs.halves.size else {}
+    inner: dict[str, Any] = dict.fromkeys(_INNER_LAYER_COLUMNS)
+    if logs and n_layers >= 2 and logs.halves.size:
+        inner |= _inner_layer_columns(logs, post, n_layers)
     lowest = int(np.argmin(logs.whole)) if logs else None
     return RunSummaryRow(
         run_id=profile.run.run_id,
         estimator=REFERENCE.estimator,
         cloud=cloud,
-        **(dict.fromkeys(_INNER_LAYER_COLUMNS) | inner),
+        **inner,
         lowest_layer=lowest,
         lowest_dimension=math.exp(float(logs.whole[lowest])) if logs and lowest is not None else None,
         **_interval_columns("embedding_dimension", _find_interval(profile, cloud, 0, "residual")),

@@ -29,7 +29,7 @@ from core.files import make_folder, move, read_json, sync_folder, write_atomic, 
 from core.records import PLACES, PROFILE_TABLES, Profile, without_places
 from core.store import annotation
 from core.store.folder import Folder
-from core.tables import ADDED_TABLES, LONG_TABLES, TABLES, Table, TokenResultRow, frame
+from core.tables import LONG_TABLES, TABLES, Table, TokenResultRow, frame
 
 FORMAT = 3
 RUN_FILE = "run.json"
@@ -61,7 +61,7 @@ class ParcelHeader:
     rows: dict[str, dict[str, Any]]
     """The row of models, corpora and runs, the last with the current annotations."""
     files: dict[str, str]
-    """Table -> hash of its Parquet file; a parcel may lack one of ADDED_TABLES, and `tokens` come on request."""
+    """Table -> hash of its Parquet file; `tokens` come on request."""
 
     @property
     def run_id(self) -> str:
@@ -183,7 +183,7 @@ def read_header(parcel: Path) -> ParcelHeader:
         annotation.normalize_note(run["note"] or "")
         rows["runs"] |= annotation.read_columns(parcel, tags) or {}
         hashes = content["files"]
-        present = [table for table in (TOKENS, *LONG_TABLES) if table in hashes or table not in (*ADDED_TABLES, TOKENS)]
+        present = [*LONG_TABLES, *([TOKENS] if TOKENS in hashes else [])]
         header = ParcelHeader(parcel, rows, {table: str(hashes[table]) for table in present})
         is_consistent = all(
             run[key] == rows[table][key] for table, key in (("models", "model_id"), ("corpora", "corpus_id"))
@@ -223,10 +223,7 @@ def read_parcel(folder: Path) -> dict[str, pl.DataFrame]:
     with naming_damage(folder):
         tables = {table: pl.DataFrame([header.rows[table]], schema=TABLES[table].schema) for table in SINGLE_ROW_TABLES}
         tables |= {
-            table: read_table(folder / f"{table}.parquet", header.files[table], TABLES[table])
-            if table in header.files
-            else TABLES[table].frame([])
-            for table in LONG_TABLES
+            table: read_table(folder / f"{table}.parquet", header.files[table], TABLES[table]) for table in LONG_TABLES
         }
     _check_keys(folder, tables)
     return tables

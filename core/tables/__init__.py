@@ -128,5 +128,3 @@ LONG_TABLES = (
     *("run_windows",),
 )
 """Tables with many rows per run; each is a Parquet file in the run's parcel."""
-ADDED_TABLES = ("run_windows", "layer_seeds")
-"""Those of them that a parcel may lack, as most shipped ones do; they are read as empty."""

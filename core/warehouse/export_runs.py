@@ -19,7 +19,7 @@ from core.locale import N_, _, translated
 from core.records import last_name, without_places
 from core.store import archive
 from core.store.parcels import PARCEL_FILES
-from core.tables import ADDED_TABLES, LONG_TABLES, TABLES, RecipeNumberRow
+from core.tables import LONG_TABLES, TABLES, RecipeNumberRow
 from core.warehouse.runs import require_parcel
 from core.warehouse.warehouse import Warehouse
 
@@ -195,7 +195,6 @@ def _add_tables(
 
 def _read_parcels(parcels: Sequence[Path], table: str) -> pl.DataFrame:
     """Rows of parcels, in double precision: the DuckDB file holds most numbers in single precision."""
-    files = [file for parcel in parcels if (file := parcel / f"{table}.parquet").exists() or table not in ADDED_TABLES]
-    of_each = [pl.read_parquet(file.read_bytes()) for file in files]
+    of_each = [pl.read_parquet((parcel / f"{table}.parquet").read_bytes()) for parcel in parcels]
     declared = TABLES[table]
     return pl.concat([declared.frame([]), *of_each], how="diagonal").select(declared.names)
