@@ -329,8 +329,8 @@ def _score_logits(logits: Tensor, reference: _Reference) -> Scores:
         return sums.index_add_(0, sequence, values.to(float_dtype)).cpu().double().numpy()
 
     ones = torch.ones(n_targets, dtype=float_dtype, device=rows.device)
-    sums = [summed(values) for values in (loss, divergences, best == likeliest, best == target_ids, ones)]
-    return Scores(*sums, reference.units)
+    n_same, n_hit = summed(best == likeliest), summed(best == target_ids)
+    return Scores(summed(loss), summed(divergences), n_same, n_hit, summed(ones), reference.units)
 
 
 def _chunks(rows: Tensor, wanted: Tensor, n_rows: int) -> Iterator[tuple[slice, Tensor]]:

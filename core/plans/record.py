@@ -127,10 +127,13 @@ class PlanRecord:
         """Add rows for the weights of all blocks rounded to 8 bits: the price, and the bytes beside those of bfloat16."""
         blocks, n_bytes = range(self._setup.n_blocks), self._setup.blueprint.weightless.row.parameters * 2.0
         price = loss_increase(whole, rounded)
-        losses = {"before": whole.loss_per_token, "after": rounded.loss_per_token}
-        self.add_row("rounding", blocks, HELD_OUT, "loss", difference=price, unit="weights", rank=8, **losses)
-        sizes = {"before": n_bytes, "after": n_bytes - bytes_saved}
-        self.add_row("rounding", blocks, "weights", "bytes_bfloat16", unit="weights", rank=8, **sizes)
+        of_rounding: dict[str, Any] = {"unit": "weights", "rank": 8}
+        losses = whole.loss_per_token, rounded.loss_per_token
+        self.add_row(
+            "rounding", blocks, HELD_OUT, "loss", before=losses[0], after=losses[1], difference=price, **of_rounding
+        )
+        left = n_bytes - bytes_saved
+        self.add_row("rounding", blocks, "weights", "bytes_bfloat16", before=n_bytes, after=left, **of_rounding)
 
     def add_path(self, path: Sequence[Step]) -> None:
         """Add rows for the search path, on the search windows."""

@@ -313,5 +313,5 @@ class UserTask:
         chance = float(np.mean([1 / len(question.choices) for question in questions]))
         has_room = share_limits(correct[0], groups)[0] > chance
         mean_before, mean_after = (float(values.mean()) for values in correct)
-        difference = share_difference(*correct, groups)
+        difference = share_difference(correct[0], correct[1], groups)
         return TaskPrice("accuracy", mean_before, mean_after, difference, has_room, chance)
