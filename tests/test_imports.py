@@ -141,7 +141,7 @@ MOST = {
     "measure": (2658, 19001),  # bits and bytes of each window; the draws of a control
     "models": (4441, 28340),  # controls whose blocks write as much as trained ones
     "pilots": (1012, 5699),
-    "plans": (3318, 26527),  # rounding priced, one block repaired
+    "plans": (3321, 26551),  # rounding priced, one block repaired
     # and what a report answers, on each text:
     "questions": (2532, 18526),  # models compared on a text; which to pilot, what named budgets allow; d2 of draws
     "records": (497, 2798),  # named budgets, abilities
