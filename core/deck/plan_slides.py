@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterator
-from typing import Any
 
 from core import wording
 from core.analysis import plans as plan_analysis
@@ -20,7 +19,7 @@ from core.sources import counted, derived, shown
 from core.tables import PlanOutcomeRow
 from core.wording import plan_evidence
 from core.wording import plans as plan_wording
-from core.wording.labels import name, shortened_name
+from core.wording.labels import name
 
 _SURE: dict[str, Sure] = {
     "recommended": "holds",
@@ -42,7 +41,7 @@ def plan_board(data: DeckData) -> Board:
     saving = plan_wording.saving_lines(plan)[:1] if set(removed) == set(plan.blocks) else []
     return Board(
         answer=Panel(
-            _title(layer_plan, price),
+            plan_wording.plan_title_text(layer_plan),
             block_row(layer_plan, removed, plan_analysis.is_recommended(layer_plan)),
             tuple(saving),
             say=(
@@ -77,32 +76,6 @@ def _harder_text(row: PlanOutcomeRow) -> str:
     """`11%`: by so much perplexity rises."""
     worse = derived(math.expm1(max(0.0, row.difference or 0.0)), "plan_outcomes", "harder")
     return shown(worse, ".1%" if worse < 0.01 else ".0%")
-
-
-def _title(layer_plan: LayerPlan, price: PlanOutcomeRow) -> str:
-    """The answer in one line; its price stands beside."""
-    plan, standing = layer_plan.plan, plan_analysis.standing(layer_plan)
-    values: dict[str, Any] = {
-        "name": shortened_name(plan.name, 34),
-        "k": counted(len(price.blocks), "plan_outcomes"),
-        "n": plan.n_layers,
-        "percent": _harder_text(price),
-        "budget": plan_wording.budget_text(plan),
-    }
-    if standing == "ability_falls":
-        fallen = plan_analysis.fallen_abilities(layer_plan)[0]
-        line = _("{name}: keep all blocks, as without {k} {ability} falls from {before} to {after}")
-        before, after = (shown(share, ".0%") for share in (fallen.value_before, fallen.value_after))
-        return line.format(ability=name("plan_text", fallen.text), before=before, after=after, **values)
-    lines = {
-        "recommended": _("{name}: {k} of {n} blocks can go, text gets {percent} harder to predict"),
-        "no_better_than_random": _("{name}: keep all blocks, chance chooses {k} as well"),
-        "unverified": _("{name}: {k} of {n} blocks proposed, not verified on held-out text"),
-        "over_budget": _("{name}: these {k} of {n} blocks cost more than {budget}")
-        if plan_analysis.has_given_blocks(plan)
-        else _("{name}: of the sets tried none is within {budget}"),
-    }
-    return lines[standing].format(**values)
 
 
 def _removed(layer_plan: LayerPlan) -> Collection[int]:

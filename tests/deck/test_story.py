@@ -294,17 +294,17 @@ def test_what_ships_alone_answers_the_question_that_ships_with_it(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "title", "asked"),
     [
-        ({}, "model: 3 of 8 blocks can go, text gets 3% harder", "Test it on your own task"),
-        ({"budget": 0.001}, "model: of the sets tried none is within 0.001", "Keep all 8 blocks"),
+        ({}, "model: 3 of 8 blocks can go: text 3% harder", "Test it on your own task"),
+        ({"budget": 0.001}, "model: None of the sets that were tried is within 0.001", "Keep all 8 blocks"),
         (
             {"is_recommended": False, "reasons": ["no_better_than_random"]},
-            "model: keep all blocks, chance chooses 3 as well",
+            "model: Not recommended, as one in ten random sets costs less",
             "Keep all 8 blocks",
         ),
-        ({"budget": 0.015}, "model: 1 of 8 blocks can go, text gets 0.8% harder", "Test it on your own task"),
+        ({"budget": 0.015}, "model: 1 of 8 blocks can go: text 0.8% harder", "Test it on your own task"),
         (
             {"is_verified": False, "is_recommended": False},
-            "model: 3 of 8 blocks proposed, not verified",
+            "model: Not verified: without blocks 3, 4, 6",
             "Verify on held-out text",
         ),
     ],
