@@ -149,7 +149,7 @@ def _show_run(run: dict[str, Any], picture: str | None) -> None:
         st.checkbox(run["name"], key=_TICK + run["run_id"], label_visibility="collapsed")
         told = "  \n".join(escape(line) for line in (run["name"], condition, verdict_text(run)))
         st.page_link("pages/compare.py", label=escape(name), query_params={"runs": run["run_id"]}, help=told)
-    st.caption(escape(f"{verdict_marks(run)} {badge_text(run)} · {run['corpus_name']}"))
+    st.caption(escape(f"{verdict_marks(run)} {badge_text(run)} · {run['corpus_name']} · {run['protocol']}"))
 
 
 def _show_actions(ticked: pl.DataFrame) -> None:
@@ -163,6 +163,5 @@ def _show_actions(ticked: pl.DataFrame) -> None:
     ids = ticked["run_id"].to_list()
     label = _("Compare ({n})").format(n=len(ids))
     if st.button(label, type="primary", icon=":material/compare_arrows:", key="compare ticked"):
-        section = "compare" if len(ids) > 1 else "profile"
-        st.switch_page("pages/compare.py", query_params=tables.comparison_params(ids) | {"section": section})
+        st.switch_page("pages/compare.py", query_params=tables.comparison_params(ids))
     trash.show_delete_button(ids, _(", ").join(dict.fromkeys(ticked["name"])))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import re
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
@@ -87,8 +88,8 @@ def test_two_models_are_compared_on_a_text_of_ones_own_in_six_clicks(
         page.reload()
         hand.click(page.get_by_role("button", name="Open the comparison"))
         page.get_by_text("What came out").wait_for()
-        # Both were submitted within a millisecond, so that either may be the first.
-        page.locator('img[alt*="made-up-big"][alt*="made-up-small"]').first.wait_for()
+        for name in ("made-up-big", "made-up-small"):
+            page.get_by_role("img", name=re.compile(name)).first.wait_for()
         assert hand.clicks + MEASURING <= 6
 
 
@@ -135,7 +136,7 @@ def test_six_other_tasks_take_few_clicks(browser: sync_api.Browser, address: str
         assert "_ja_" in deck.value.suggested_filename and hand.clicks == 2
 
 
-def test_a_layer_and_rows_of_lists_are_clicked_on(browser: sync_api.Browser, address: str) -> None:
+def test_a_layer_and_pictures_are_clicked_on(browser: sync_api.Browser, address: str) -> None:
     with watched(browser) as seen:
         page = seen.page
         page.goto(f"{address}/compare?runs={RUN_IDS[0]}")
@@ -146,12 +147,12 @@ def test_a_layer_and_rows_of_lists_are_clicked_on(browser: sync_api.Browser, add
         page.go_back()
         page.get_by_text("Layer 2: output of block 2").wait_for(state="detached")
 
-        page.goto(f"{address}/choose?choose=ranking")
+        page.goto(address)
         settle(page)
         for at in (0, 1):
-            page.locator(".ranking input").nth(at).check()
-            page.locator(".ranking tr.pinned").nth(at).wait_for()
-        page.get_by_role("link", name="Compare these runs").click()
+            page.locator(".st-key-gallery [data-testid=stCheckbox] label").nth(at).click()
+            page.get_by_role("button", name=f"Compare ({at + 1})").wait_for()
+        page.get_by_role("button", name="Compare (2)").click()
         page.get_by_text("What came out").wait_for()
         assert seen.faults() == []
 
