@@ -171,9 +171,14 @@ def loss_text(row: PlanOutcomeRow, *, has_limits: bool = True) -> str:
 
 
 def healing_text(layer_plan: LayerPlan) -> str:
-    """What was lost before repair; empty if the plan is not repaired."""
-    before = unhealed_price(layer_plan)
-    return "" if before is None else _("Before repair: {loss}.").format(loss=loss_text(before))
+    """What the plan's own set loses before and after repair; empty if the plan is not repaired."""
+    plan, before = layer_plan.plan, unhealed_price(layer_plan)
+    if before is None:
+        return ""
+    blocks = blocks_text(plan.blocks, plan.n_layers)
+    return _("Without {blocks}: {before}, {after}.").format(
+        blocks=blocks, before=loss_text(before), after=loss_text(layer_plan.price)
+    )
 
 
 def budget_lines(layer_plan: LayerPlan) -> list[str]:
