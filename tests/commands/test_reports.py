@@ -53,13 +53,16 @@ def test_a_deck_is_traced_number_by_number_to_the_warehouse(language: str, path:
     assert found["changed"] == found["without_source"] == [] and found["n_stated"] < 0.1 * found["n_numbers"]
     charted = [one for one in found["numbers"] if one["place"] == "chart" and one["run_id"] == RUN_IDS[0]]
     of_curve = [one["source_key"]["estimator"] for one in charted if one["source_table"] == "layer_estimates"]
-    assert set(of_curve) == {"d2"} and {"inner_max"} == {one["source_column"] for one in charted[len(of_curve) :]}
+    assert set(of_curve) == {"d2"}
     Warehouse(path).path.unlink()
     told("ingest", "--rebuild", path=path)
     assert "the same" in told("trace", deck, path=path), "the numbers are those of the files"
     edited = Presentation(str(deck))
-    title = edited.slides[0].shapes.title.text_frame.paragraphs[0].runs[0]
-    title.text = re.sub(r"\d+", "987", title.text, count=1)
+    paragraphs = (
+        one for shape in edited.slides[0].shapes if shape.has_text_frame for one in shape.text_frame.paragraphs
+    )
+    number = next(one.runs[0] for one in paragraphs if re.fullmatch(r"[\d.]+", one.text))
+    number.text = "987"
     edited.save(str(deck))
     done = run_core("trace", str(deck), "--json", warehouse=path)
     (one,) = json.loads(done.stdout)["changed"]

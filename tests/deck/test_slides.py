@@ -302,7 +302,7 @@ def test_a_curve_has_the_colour_that_it_has_in_the_app():
         for trace in chart_figure(layer_chart(points)).data
         if trace.mode == "lines" and trace.fill is None
     }
-    slide = opened(build_story(of_models(*models))).slides[0]
+    slide = opened(build_story(of_models(*models))).slides[1]
     (chart,) = [shape.chart for shape in slide.shapes if shape.has_chart]
     (lines,) = (plot for plot in chart.plots if plot._element.tag == qn("c:lineChart"))
     for series in lines.series:
