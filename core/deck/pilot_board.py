@@ -256,7 +256,7 @@ def _looks(data: DeckData) -> Iterator[Look]:
         yield Look(_("Other methods"), "untested", _("not computed"))
     else:
         sure: Sure = "holds" if curve.n_agreeing == len(curve.relations) else "depends"
-        yield Look(_("Other methods"), sure, answer_wording.specifications_text(curve, answer))
+        yield Look(_("Other methods"), sure, answer_wording.specifications_text(curve))
     yield _other_texts(data)
     yield _second(_("Second sample"), data, "seed", "runs")
     yield _controls(data)
