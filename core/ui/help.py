@@ -1,10 +1,9 @@
-"""The screen Help: docs/guide.md, with tables filled from the warehouse, the checks and the glossary; also to print."""
+"""The screen Help: docs/guide.md, with phrases filled from the warehouse; also to print."""
 
 from __future__ import annotations
 
-import math
 import re
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import astuple
 from pathlib import Path
 
@@ -17,14 +16,12 @@ from markupsafe import Markup
 from core import wording
 from core.analysis.ranking import own_runs
 from core.figures.svg import LIGHT
-from core.locale import _, glossary, spoken
+from core.locale import _, spoken
 from core.questions.ranking_question import RankingQuestion
-from core.registry.checks import CHECKS, Check
-from core.ui import inputs, language, pictures, reads
+from core.ui import inputs, pictures, reads
 from core.ui.markdown import escape
 from core.wording import answers as answer_wording
 from core.wording import plans as plan_wording
-from core.wording.numbers import number
 
 DOCS = Path(__file__).resolve().parents[2] / "docs"
 FILES = {"en": DOCS / "guide.md", "ja": DOCS / "guide.ja.md"}
@@ -42,7 +39,7 @@ MAX_HITS = 30
 
 def sections() -> dict[str, list[str]]:
     """The sections of the guide in the reader's language by their titles, without the head of the file: paragraphs, lists,
-    tables, pictures and places for generated tables, as Markdown."""
+    tables, pictures and places for generated parts, as Markdown."""
     text = FILES.get(spoken(), FILES["en"]).read_text(encoding="utf-8")
     parts = (part.partition("\n") for part in _LINE_END.sub("", _LINK.sub(r"\1", text)).split("\n## ")[1:])
     return {
@@ -106,44 +103,13 @@ def _svg_in_theme(svg: str) -> str:
     return svg
 
 
-# --- generated tables ------------------------------------------------------------------------------------------
+# --- generated parts -------------------------------------------------------------------------------------------
 
 
 def _markdown(block: str) -> str:
-    """A block, or the table generated in its place."""
+    """A block, or what is generated in its place."""
     place = _PLACE.fullmatch(block)
     return _GENERATED[place[1]]() if place else block
-
-
-def _table(*rows: Sequence[str]) -> str:
-    """A table of Markdown; the first row is its header."""
-    first, *others = (f"| {' | '.join(row)} |" for row in rows)
-    return "\n".join([first, f"|{' --- |' * len(rows[0])}", *others])
-
-
-def _glossary_table() -> str:
-    other = "en" if spoken() == "ja" else "ja"
-    terms = [(f"**{term.name(spoken())}**", term.name(other), term.meaning(spoken())) for term in glossary()]
-    return _table((_("Term"), language.LANGUAGES[other], _("Meaning")), *terms)
-
-
-def _check_table() -> str:
-    checks = [
-        (
-            wording.name("check", key),
-            *(_limit_text(check, one) for one in (check.warn, check.veto)),
-            wording.check_meaning(key),
-        )
-        for key, check in CHECKS.items()
-        if check.is_judged
-    ]
-    return _table((_("Check"), _("warning above"), _("veto above"), _("Meaning")), *checks)
-
-
-def _limit_text(check: Check, value: float) -> str:
-    if math.isinf(value):
-        return "–"
-    return f"±{math.expm1(value):.0%}" if check.is_log_change else number(value)
 
 
 def _phrase_list() -> str:
@@ -197,11 +163,7 @@ def measured_text(runs: pl.DataFrame) -> str:
     return wording.joined_sentences((first or _("Nothing has been measured here yet."), second))
 
 
-_GENERATED: dict[str, Callable[[], str]] = {
-    "glossary": _glossary_table,
-    "checks": _check_table,
-    "phrases": _phrase_list,
-}
+_GENERATED: dict[str, Callable[[], str]] = {"phrases": _phrase_list}
 
 
 # --- to print --------------------------------------------------------------------------------------------------

@@ -12,6 +12,7 @@ from core.records import SHIPPED
 from core.ui import help, pictures
 from core.warehouse.reference import shipped_bundles, shipped_parcels, unpack
 from core.wording.numbers import with_interval
+from tests import guide
 
 
 def kinds(block: str) -> str:
@@ -31,6 +32,12 @@ def test_both_languages_say_as_much():
     assert english == japanese
     assert sum(kind == "picture" for blocks in english for kind in blocks) == 5
     assert {kind for blocks in english for kind in blocks} >= set(help._GENERATED)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_its_words_and_checks_are_those_of_the_glossary_and_the_registry(language):
+    text = help.FILES[language].read_text(encoding="utf-8")
+    assert guide.with_declared(text, language) == text, "run `python -m tests.guide` and commit what it writes"
 
 
 def test_no_space_stands_where_a_japanese_sentence_goes_on_in_the_next_line():
