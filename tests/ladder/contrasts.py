@@ -58,8 +58,7 @@ class JointTest:
     p: float
     """Two-sided: how often the median is as far from 0 with scores permuted over recipes, for all specifications alike."""
     effective: float
-    """To how many independent specifications these amount: (sum of eigenvalues)^2 / sum of their squares, of the
-    correlations of their ranks."""
+    """Their number over the largest eigenvalue of the correlations of their ranks, as verdicts count methods."""
 
 
 def joint_test(dimensions: np.ndarray, performance: np.ndarray, seed: int = 0) -> JointTest:
@@ -75,5 +74,4 @@ def joint_test(dimensions: np.ndarray, performance: np.ndarray, seed: int = 0) -
     medians = np.median(orders @ x.T / n, axis=1)
     median = float(np.median(x @ y / n))
     p = (1 + int((np.abs(medians) >= abs(median) - 1e-12).sum())) / (N_ORDERS + 1)
-    eigenvalues = np.linalg.eigvalsh(x @ x.T / n)
-    return JointTest(median, p, float(eigenvalues.sum() ** 2 / (eigenvalues**2).sum()))
+    return JointTest(median, p, len(x) / float(np.linalg.eigvalsh(x @ x.T / n)[-1]))

@@ -25,4 +25,4 @@ def test_the_joint_test_counts_copies_of_a_specification_once():
     assert np.mean(np.array(p_values) <= 0.2) == pytest.approx(0.2, abs=0.15)
     found = joint_test(np.tile(x, (6, 1)), x)
     assert (found.median, found.p) == (pytest.approx(1), pytest.approx(1e-4)) and found.effective == pytest.approx(1)
-    assert 5 < joint_test(draw.normal(size=(6, 400)), draw.normal(size=400)).effective < 6.1
+    assert 4 < joint_test(draw.normal(size=(6, 400)), draw.normal(size=400)).effective < 6.1
