@@ -1136,11 +1136,11 @@ def removal(plans: Sequence[LayerPlan], checkpoints: Sequence[Checkpoint]) -> Se
         f"Layer plans, chosen on one half of a text and priced on the other: rise of the loss in nats per token with 95 % intervals over "
         f"{over[0]}, before repair and repaired without training. The last columns are what one in ten random sets of as many blocks "
         "costs at most, on a part of these windows, and whether the plan is recommended within its budget."
-        f"{' These plans were made before errors counted documents, so that their intervals are too narrow.' if counts_windows else ''}",
+        f"{' These plans were made before errors counted documents, so that their intervals can be too narrow.' if counts_windows else ''}",
         f"層計画です。テキストの半分で選び、残り半分で損失の増加を測っています（1トークンあたりのナット、{over[1]}に対する95%区間。"
         "学習なしの補正の前と後）。最後の2列は、同じブロック数の無作為な組の10に1つが収まる上限（ウィンドウの一部で測定）と、"
         "許容値の範囲で推奨できるかどうかです。"
-        f"{'誤差を文書で数えるようになる前の計画のため、区間は狭すぎます。' if counts_windows else ''}",
+        f"{'誤差を文書で数えるようになる前の計画のため、区間は狭すぎることがあります。' if counts_windows else ''}",
     )
     section.table(
         (
