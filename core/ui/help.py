@@ -127,7 +127,7 @@ def phrases() -> Iterator[tuple[str, str]]:
     newest = reads.start_data(reads.own_first(runs)["run_id"].head(1).to_list())
     for run in newest.runs.filter(pl.col("inner_max").is_not_null()).head(1).iter_rows(named=True):
         yield (
-            _("On {text}, {name} uses {value} directions at most, at layer {layer} (estimated, d2, N={n}).").format(
+            _("On {text}, the estimated dimension of {name} is {value} at most, at layer {layer} (d2, N={n}).").format(
                 text=run["corpus_name"],
                 name=run["name"],
                 value=wording.interval_of(run, "inner_max"),
