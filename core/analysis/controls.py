@@ -20,15 +20,7 @@ from operator import attrgetter
 import numpy as np
 from scipy import special
 
-from core.analysis.claims import (
-    FEWEST_BLOCKS,
-    LEVEL,
-    MARGIN,
-    LogProfile,
-    jackknife_error,
-    log_profile,
-    scale_to_interval,
-)
+from core.analysis.claims import LEVEL, MARGIN, LogProfile, jackknife_error, log_profile, scale_to_interval
 from core.records import Estimate, Profile
 from core.registry.checks import CHECKS
 from core.registry.passes import PASSES, TRAINED
@@ -107,13 +99,14 @@ def _control_row(ids: tuple[str, str], claim: str, against: Against | None, *, i
 
 def draws_of(control: Profile, like: LogProfile) -> list[LogProfile]:
     """The log profile of each draw of a control; empty if one has an undefined value, or other blocks or halves."""
-    draws = []
+    draws, sizes = [], (like.blocks.shape[1], like.halves[0].size)
     for _seed, group in groupby(sorted(control.seeds, key=attrgetter("model_seed", "layer")), attrgetter("model_seed")):
         rows = list(group)
-        values, blocks, halves = (np.array([getattr(r, name) for r in rows], float) for name in _VALUES)
-        if len(rows) != len(like.whole) or blocks.shape != like.blocks.shape or halves.size != like.halves.size:
+        # A layer whose d2 is more than its points can span has neither a value nor blocks.
+        if [(len(row.blocks), len(row.halves)) for row in rows] != [sizes] * len(like.whole):
             return []
-        if not all((part > 0).all() for part in (values, blocks, halves)) or blocks.shape[1] < FEWEST_BLOCKS:
+        values, blocks, halves = (np.array([getattr(r, name) for r in rows], float) for name in _VALUES)
+        if not all((part > 0).all() for part in (values, blocks, halves)):
             return []
         scaled = [scale_to_interval(logs, _estimate(row)) for logs, row in zip(np.log(blocks), rows, strict=True)]
         draws.append(LogProfile(np.log(values), np.stack(scaled), np.log(halves).reshape(like.halves.shape)))

@@ -44,7 +44,7 @@ def decide_verdict(
     is_small_alone = len(others) == 1 and is_small(others[0])
     if "yes" in kinds and kinds & {"no", "opposite"}:
         return Verdict("depends", _disagreeing_axes(core) + shown)
-    if shown and (not others or core[0].outcome == "yes"):
+    if shown and (not others or is_small_alone or core[0].outcome == "yes"):
         return Verdict("depends", shown)
     if not others or is_small_alone:
         return _verdict_against_controls(judges, failed, ["one_too_small"] if others else [])

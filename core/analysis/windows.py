@@ -97,7 +97,10 @@ def _window_units(windows: pl.DataFrame, place: str) -> pl.DataFrame:
 def _document_units(windows: pl.DataFrame, place: str) -> pl.DataFrame:
     """One row per document, with the normal scores of its mean number of types in `types`."""
     documents = average_recipes(_window_units(windows, place))
-    return documents.with_columns(types=pl.Series(normal_scores(documents["n_types"].to_numpy())))
+    if "recipe" in documents.columns:  # each window is one document, and named as elsewhere
+        documents = documents.with_columns(unit="recipe")
+    types = normal_scores(documents["n_types"].to_numpy()) if documents.height else []
+    return documents.with_columns(types=pl.Series(types, dtype=pl.Float64))
 
 
 def _relation_given_types(units: pl.DataFrame) -> PartialCorrelation:

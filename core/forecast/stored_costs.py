@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any
 
 import polars as pl
+import psutil
 
 from core.files import max_parallel_jobs
 from core.records import RunConfig
@@ -58,17 +59,17 @@ def outline(reference: str, known: pl.DataFrame) -> Outline | None:
     if not rows.is_empty():
         row = rows.row(0, named=True)
         return Outline(row["parameters"], row["n_layers"], row["hidden_size"], row["weight_format"] == "gguf")
-    folder = Path(reference).expanduser()
-    with suppress(OSError, ValueError, KeyError, TypeError):
+    folder = Path(os.path.expanduser(reference))  # Path.expanduser fails for a home that is not there
+    with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
         config = config.get("text_config", config)
         n_bytes = sum(file.stat().st_size for file in folder.glob("*.safetensors"))
         size = {"float32": 4}.get(config.get("torch_dtype") or config.get("dtype"), 2)
         return Outline(n_bytes / size, config["num_hidden_layers"], config["hidden_size"], is_gguf=False)
     size_in_name = _NAMED_SIZE.search(reference)
-    if size_in_name is None or known.is_empty():
+    n = float(size_in_name[1]) * {"m": 1e6, "b": 1e9}[size_in_name[2].lower()] if size_in_name else 0.0
+    if not n or known.is_empty():
         return None
-    n = float(size_in_name[1]) * {"m": 1e6, "b": 1e9}[size_in_name[2].lower()]
     near = min(known.unique("reference").to_dicts(), key=lambda row: abs(math.log(row["parameters"] / n)))
     width = (n / near["parameters"]) ** (1 / 3)  # depth and width grow with the third root together
     is_gguf = "gguf" in reference.lower()
@@ -98,8 +99,9 @@ def expected_seconds(config: RunConfig, known: pl.DataFrame, load: float | None 
         return None
     alone, together = phases(model, protocol, config.controls)
     n_cpus = os.cpu_count() or 1
-    threads = max(1, int(os.environ.get("OMP_NUM_THREADS") or n_cpus) // max_parallel_jobs())
-    load = os.getloadavg()[0] if load is None else load
+    told = os.environ.get("OMP_NUM_THREADS", "")  # a list of numbers is allowed too
+    threads = max(1, (int(told) if told.isdecimal() else n_cpus) // max_parallel_jobs())
+    load = psutil.getloadavg()[0] if load is None else load
     # Of n processors, as many processes as want them have an equal share.
     share = {n: max(1.0, (load + n) / n_cpus) for n in (1, threads)}
     seconds = alone * share[1] + together / threads * share[threads]

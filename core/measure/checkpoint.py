@@ -99,9 +99,11 @@ class Checkpoint:
     def has_step(self, name: str) -> bool:
         return self._step_file(name).is_file()
 
-    def save_step(self, name: str, value: Any) -> None:
-        """Store the result of a step."""
+    def save_step(self, name: str, value: Any, resources: dict[str, Any] | None = None) -> None:
+        """Store the result of a step, and the time and memory spent so far if they are told."""
         _write(self._step_file(name), json.dumps(_encode(value)).encode())
+        if resources:
+            _write(self._folder / RESOURCES_FILE, json.dumps(resources).encode())
 
     def _step_file(self, name: str) -> Path:
         return self._folder / f"step-{name}.json"

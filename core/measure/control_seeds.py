@@ -63,11 +63,11 @@ class SeedMeasurer:
             if ratios is None:
                 self._run(control.trained(), folder, 0)
                 ratios = control.ratios
-                self.checkpoint.save_step("ratios", ratios)
+                self.checkpoint.save_step("ratios", ratios, self.clock.resources())
             for number, step in enumerate(steps, 1):
                 if not self.checkpoint.has_step(step):
                     rows = self._measure_seed(control.drawn(first + number, ratios), first + number, folder, number)
-                    self.checkpoint.save_step(step, rows)
+                    self.checkpoint.save_step(step, rows, self.clock.resources())
             shutil.rmtree(folder)
             opened = control.drawn(first, ratios)
         stored = (self.checkpoint.step(step, {"LayerSeedRow": LayerSeedRow}) for step in steps)

@@ -80,6 +80,7 @@ def _measure_pass(
         clock.add_earlier(checkpoint.resources())
         states = checkpoint.states()
         opened = None if states else open_network(config, setup, scratch, clock.report)
+        streamed = bool(opened and opened.units)
     seeds, judges = list[LayerSeedRow](), PASSES[config.pass_].judges
     measurer = LayerMeasurer(model.device, workers, available_bytes(torch.device("cpu"), config.memory_budget))
     further = SeedMeasurer(config, run_id, setup, sample, checkpoint, scratch, clock, measurer)
@@ -88,7 +89,8 @@ def _measure_pass(
             opened, seeds = further.measure(opened)
     with clock.phase("forward"):
         if opened:
-            states = capture(opened, sample, scratch, clock.report)
+            # A control whose blocks are changed has units too where all its weights are in memory.
+            states = replace(capture(opened, sample, scratch, clock.report), streamed=streamed)
             if PASSES[config.pass_].weights == ROTATED:
                 states = _with_turned_updates(states, config.model_seed)
             checkpoint.save_states(states, clock.resources())

@@ -49,15 +49,19 @@ _PATTERNS = re.compile(r"(q|k|query|key)(_proj|_lin)?|relative_attention_bias|di
 """Matrices of an attention that decide where it looks."""
 _VALUES = re.compile(r"(v|value)(_proj|_lin)?|o|o_proj|out_proj|out_lin|c_proj|dense|Wo")
 """Matrices of an attention that decide what it writes."""
-_ROUTERS = re.compile(r"gate|router|shared_expert_gate")
+_ROUTERS_AND_BIASES = re.compile(r"gate|router|shared_expert_gate|\w+_bias")
+"""What stays outside an attention; the biases of a block's experts are one parameter of two dimensions."""
 
 
-def _value_columns(weight: Tensor, _config: Any) -> Tensor:
-    return weight.chunk(3, 1)[2]
+def _value_columns(weight: Tensor, config: Any) -> Tensor:
+    return _value_rows(weight.T, config).T
 
 
 def _value_rows(weight: Tensor, _config: Any) -> Tensor:
-    return weight.chunk(3, 0)[2]
+    n_rows = weight.shape[1]
+    if len(weight) != 3 * n_rows:  # fewer keys than queries, or columns that are rows (GPTBigCode)
+        raise ValueError
+    return weight[2 * n_rows :]
 
 
 def _value_rows_of_heads(weight: Tensor, config: Any) -> Tensor:
@@ -71,7 +75,10 @@ def _value_rows_of_heads(weight: Tensor, config: Any) -> Tensor:
 
 def _value_rows_of_groups(weight: Tensor, config: Any) -> Tensor:
     size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
-    return weight[-config.num_key_value_heads * size :]
+    n_rows = config.num_key_value_heads * size
+    if len(weight) != config.num_attention_heads * size + 2 * n_rows:
+        raise ValueError
+    return weight[-n_rows:]
 
 
 _FUSED: dict[str, Callable[[Tensor, Any], Tensor]] = {
@@ -80,7 +87,7 @@ _FUSED: dict[str, Callable[[Tensor, Any], Tensor]] = {
     "query_key_value": _value_rows_of_heads,  # GPT-NeoX, BLOOM, Falcon
     "qkv_proj": _value_rows_of_groups,  # Phi-3
 }
-"""Queries, keys and values in one matrix -> the part of the values, as a view."""
+"""Queries, keys and values in one matrix -> the part of the values, as a view; an error where they are not in this order."""
 
 
 @dataclass(frozen=True)
@@ -121,7 +128,7 @@ class SeededControl:
     def _change(self, seed: int) -> Callable[[str, Tensor], Tensor]:
         if self.weights == PERMUTED:
             return lambda path, values: _permuted(values, unit_seed(seed, path))
-        parts = {path: _drawn_part(path, self.model) for path in _paths(self.model)}
+        parts = {place.path: _drawn_part(place, self.model) for place in _places(self.model)}
         return lambda path, values: _drawn(values, parts[path], self.model.module.config, unit_seed(seed, path))
 
 
@@ -319,8 +326,8 @@ def _updates(model: OpenModel, paths: tuple[str, str]) -> Iterator[tuple[nn.Modu
 # --- the matrices of a block ------------------------------------------------------------------------------------
 
 
-def _paths(model: OpenModel) -> list[str]:
-    return [place.path for places in _matrices(model.module, list(model.layers)).values() for place in places]
+def _places(model: OpenModel) -> list[Place]:
+    return [place for places in _matrices(model.module, list(model.layers)).values() for place in places]
 
 
 def _matrices(module: Any, blocks: Sequence[nn.Module]) -> dict[int, list[Place]]:
@@ -389,17 +396,19 @@ def _permuted(values: Tensor, seed: int) -> Tensor:
 _Part = Callable[[Tensor, Any], Tensor]
 
 
-def _drawn_part(path: str, model: OpenModel) -> _Part | None:
+def _drawn_part(place: Place, model: OpenModel) -> _Part | None:
     """Which part of a matrix is drawn anew; None if it stays. Raises ModelError for an attention's that is not known."""
-    before, _, name = path.removesuffix(".weight").rpartition(".")
+    before, _, name = place.path.removesuffix(".weight").rpartition(".")
     if not _ATTENTION.search(before):
-        return None if _ROUTERS.fullmatch(name) else _whole
+        return None if _ROUTERS_AND_BIASES.fullmatch(name) else _whole
     if _PATTERNS.fullmatch(name):
         return None
     if _VALUES.fullmatch(name):
         return _whole
     if name in _FUSED:
-        return _FUSED[name]
+        with suppress(ValueError, AttributeError, RuntimeError):  # heads in another order, or of other sizes
+            _FUSED[name](place.tensor, model.module.config)
+            return _FUSED[name]
     raise _not_available(model)
 
 

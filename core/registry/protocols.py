@@ -8,6 +8,7 @@ postpone annotations, because the declarations are read from them.
 
 import hashlib
 import json
+import math
 import typing
 from dataclasses import asdict, dataclass, fields
 from functools import cache
@@ -151,7 +152,7 @@ TITLES = {
 
 PURPOSES = {
     "quick": _("A first look at shape and dimensions. Without controls, so that no claim can hold."),
-    "standard": _("To rely on: with all controls, without which a shape may need no training."),
+    "standard": _("To rely on: with controls, without which a shape may need no training."),
     "thorough": _("For a report: further samples, texts and estimators, each with all controls."),
     "last-token": _("To hold against what is published on the last token of many short texts."),
     "per-prompt": _("To hold against what is published on all tokens of a prompt."),
@@ -164,9 +165,15 @@ def core_only_clouds(protocol: Protocol, pass_: str) -> tuple[str, ...]:
     return CORE_CLOUDS if PASSES[pass_].core_only else protocol.core_only
 
 
+DRAW = 0.25
+"""What a draw of a control that judges takes of a pass on the text: its forward pass, and d2 alone (SmolLM2: 18 of 72 processor
+seconds)."""
+
+
 def n_control_passes(protocol: Protocol) -> int:
-    """Control passes of one text and sample, each draw of a network counted."""
-    return sum(CONTROLS[key].n_seeds(protocol.n_control_seeds) for key in protocol.passes)
+    """How many passes on the text take as long as the controls of one text and sample."""
+    controls = [CONTROLS[key] for key in protocol.passes]
+    return math.ceil(sum(DRAW * protocol.n_control_seeds if one.judges else 1 for one in controls))
 
 
 def find_protocol(name: str) -> Protocol:

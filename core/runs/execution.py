@@ -200,7 +200,7 @@ class _Passes:
 
             if profile is None and is_parcel(self.warehouse.parcels / run_id):  # it waits while the warehouse is locked
                 profile = read_profile(self.warehouse, run_id)
-            if profile is None and control.name not in failed:
+            if profile is None:
                 config = replace(
                     self.job.config,
                     pass_=control.name,

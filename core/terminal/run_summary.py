@@ -74,14 +74,14 @@ def result_lines(profile: Profile, controls: Sequence[Profile] = ()) -> list[str
     ]
 
 
-def more_lines(profile: Profile) -> list[str]:
+def more_lines(profile: Profile, controls: Sequence[Profile] = ()) -> list[str]:
     """What was read and left out, second opinions and pairs of layers."""
     return [
         *_subject_lines(profile),
         *_token_lines(profile),
         *_neighbour_lines(profile),
         *_layer_pair_lines(profile),
-        *_comparison_lines(profile),
+        *_comparison_lines(profile, controls),
         *_memory_lines(profile),
     ]
 
@@ -501,19 +501,24 @@ def _control_lines(profile: Profile, controls: Sequence[Profile]) -> Iterator[st
     yield _aligned(
         2, (CONTROL[0] + 2, *CONTROL[1:]), (_("controls (d2, one token per type)"), _("start"), _("peak"), _("end"))
     )
+    unusable = {row.control_run_id for row in profile.controls if row.outcome == "not_usable"}
     for measured in (profile, *controls):
         summary = _summary_of(measured, *PRIMARY)
         if summary is None:
             continue
         values = (summary.embedding_dimension, summary.inner_max, summary.final_dimension_pre_norm)
-        vetoed = _(" (vetoed)") if "check_vetoed" in summary.qualifiers else ""
-        yield _aligned(4, CONTROL, [_control_name(measured.run) + vetoed, *map(number, values)])
+        remark = _(" (not usable)") if measured.run.run_id in unusable else ""
+        yield _aligned(4, CONTROL, [_control_name(measured.run) + remark, *map(number, values)])
 
 
-def _comparison_lines(profile: Profile) -> Iterator[str]:
+def _comparison_lines(profile: Profile, controls: Sequence[Profile]) -> Iterator[str]:
     """What each control says about each claim, with its interval and power."""
+    names = {control.run.run_id: _control_name(control.run) for control in controls}
     for row in profile.controls:
-        yield from wrap(f"  {wording.control_text(vars(row))}", WIDTH, " " * 4)
+        said = wording.control_text(vars(row))
+        if row.control_run_id in names:
+            said = _("{claim}: {verdict}").format(claim=names[row.control_run_id], verdict=said)
+        yield from wrap(f"  {said}", WIDTH, " " * 4)
 
 
 def _control_name(run: RunRow) -> str:

@@ -228,7 +228,7 @@ def run_details(profile: Profile, controls: Sequence[Profile], record: Mapping[s
             "",
             _("`workdim runs show {run} --all` shows everything.").format(run=profile.run.run_id[:SHORT_ID]),
         ]
-    lines += ["", *run_summary.more_lines(profile)]
+    lines += ["", *run_summary.more_lines(profile, controls)]
     for section in sections(record):
         room = max(cell_len(field.label) for field in section.fields)
         lines += ["", section.title]

@@ -85,7 +85,10 @@ REASONS: dict[str, Words] = {
     "control_not_exceeded": Words(
         N_("not clearly above a control"),
         N_("not clearly above a control"),
-        N_("The interval of the text's ratio over the control's reaches below one: measure more text."),
+        N_(
+            "The interval of the text's ratio over the control's reaches below 1.1, or networks of the control reach the "
+            "text: measure more text."
+        ),
     ),
     "no_control": Words(
         N_("no control"),
@@ -532,10 +535,13 @@ def ten_dimensions_text(against_ten: str) -> str:
 
 
 def control_text(row: Mapping[str, Any]) -> str:
-    """What a control shows: `rises inside: 1.52 [1.31, 1.76] times the control, power 0.94: the text exceeds it`."""
+    """What a control shows:
+    `rises inside: 1.52 [1.31, 1.76] times the control, power 0.94, p = 0.05 with 19 networks: the text exceeds it`."""
     claim, outcome = (labels.name("claim", row["claim"]), labels.name("control_outcome", row["outcome"]))
     if row["ratio"] is None:
         return _("{claim}: {verdict}").format(claim=claim, verdict=outcome)
     template = _("{claim}: {ratio} times the control{power}: {outcome}")
     power = "" if row["power"] is None else _(", power {power}").format(power=shown(row["power"], ".2f"))
+    if row.get("n_seeds"):
+        power += _(", {p} with {n} networks").format(p=p_value_text(row["p"]), n=shown(row["n_seeds"]))
     return template.format(claim=claim, ratio=ratio_text(row), power=power, outcome=outcome)

@@ -1,6 +1,7 @@
 """Claims on profiles whose truth is known: how often a verdict is wrong, and how often it is right where it should be."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -181,6 +182,16 @@ def test_one_method_that_is_too_small_to_count_lets_a_claim_hold_mostly():
     assert sum((one.word, one.reasons) == ("mostly_holds", ["one_too_small"]) for one in found) >= 8
     untested = judged(truths, np.random.default_rng(0), noise=0.025)
     assert (untested.word, untested.reasons) == ("untested", ["no_control", "one_too_small"])
+
+
+def test_a_claim_whose_reference_is_too_small_holds_against_no_control_that_shows_it():
+    rows = list(claim_rows("run", 0, "rise", [(at, logs_of(RISES, np.random.default_rng(0))) for at in CORE]))
+    rows[0] = replace(rows[0], outcome="cannot_tell", outcome_holm="cannot_tell", lower=1.05)
+    controls = [control("exceeded")]
+    assert verdict.decide_verdict(rows, controls, is_vetoed=False).word == "mostly_holds"
+    controls.append(control("shows_it", lower=0.5))
+    found = verdict.decide_verdict(rows, controls, is_vetoed=False)
+    assert (found.word, found.reasons) == ("depends", ["control_shows_it"])
 
 
 def test_all_methods_together_exceed_the_margin_by_chance_in_one_of_twenty_and_alike_curves_count_as_one():

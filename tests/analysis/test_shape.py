@@ -199,10 +199,11 @@ def test_few_draws_exceed_nothing_and_a_larger_ratio_than_a_tenth_is_needed():
 
 
 def test_a_control_with_a_layer_that_has_no_estimate_is_not_usable():
-    holed = control("matched_blocks", [40] * 11)
-    holed = replace(holed, seeds=[replace(row, value=None) if row.layer == 4 else row for row in holed.seeds])
-    row = said_by(holed)["matched_blocks-1", "rise"]
-    assert (row.outcome, row.ratio, row.power) == ("not_usable", None, 0)
+    whole = control("matched_blocks", [40] * 11)
+    for missing in ({"value": None}, {"value": None, "blocks": [], "halves": []}):
+        holed = replace(whole, seeds=[replace(row, **missing) if row.layer == 4 else row for row in whole.seeds])
+        row = said_by(holed)["matched_blocks-1", "rise"]
+        assert (row.outcome, row.ratio, row.power) == ("not_usable", None, 0)
 
 
 def test_a_run_that_is_one_more_draw_has_any_rank_alike_and_exceeds_one_time_in_twenty():

@@ -94,6 +94,13 @@ def test_the_control_is_told_with_the_difference_of_both_coefficients():
     assert any("less that of shuffled tokens" in line for line in within_wording.note_lines(unrelated))
 
 
+def test_documents_of_text_and_control_are_the_same_where_one_of_them_lost_windows():
+    noise = drawn()
+    text = windows(noise.uniform(2, 4, 24), noise.uniform(20, 40, 24), n_documents=12)
+    lost = text.with_columns(n_points=pl.when(pl.col("sequence") % 2 == 0).then(0).otherwise("n_points"))
+    assert relate_windows(lost, shuffled=text).difference is not None
+
+
 @pytest.mark.parametrize(
     ("rows", "reason", "told"),
     [

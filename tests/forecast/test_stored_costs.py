@@ -71,4 +71,5 @@ def test_what_a_model_is_like_is_taken_from_runs_or_its_folder_or_its_name(tmp_p
     named = outline("org/Model-1.5B-chat", known())
     assert named is not None and named.parameters == 1.5e9 and not named.is_exact and named.hidden_size > 576
     assert outline("org/model", known()) is None
+    assert outline("~no-such-user/model", known()) is None and outline("org/model-0b", known()) is None
     assert expected_seconds(RunConfig("org/model", "x"), known()) is None

@@ -7,7 +7,7 @@ import pytest
 from core.errors import InputError
 from core.geometry.estimators import ESTIMATORS
 from core.registry.passes import CONTROLS
-from core.registry.protocols import PROTOCOLS, find_protocol
+from core.registry.protocols import PROTOCOLS, find_protocol, n_control_passes
 from core.texts.corpora import BUILT_IN
 
 
@@ -35,6 +35,10 @@ def test_the_hash_tells_values_apart_and_nothing_else():
         assert replace(standard, **change).hash(0) != standard.hash(0)
     for change in ({"name": "other"}, {"passes": ()}, {"more_seeds": (4,)}, {"n_surrogates": 9}):
         assert replace(standard, **change).hash(0) == standard.hash(0)
+
+
+def test_controls_take_as_long_as_their_effects_and_a_quarter_of_their_draws():
+    assert n_control_passes(PROTOCOLS["standard"]) == 4 + 5 and n_control_passes(PROTOCOLS["quick"]) == 0
 
 
 def test_an_unknown_name_lists_the_near_ones():

@@ -12,6 +12,7 @@ from core.errors import ModelError
 from core.measure import capture
 from core.models.hub import find_weights
 from core.models.matched_blocks import (
+    _drawn_part,
     find_updates,
     median_ratio,
     require_plain_stream,
@@ -20,6 +21,7 @@ from core.models.matched_blocks import (
     without_head,
 )
 from core.models.model import load_network, read_blueprint
+from core.models.random_weights import Place
 from tests.tiny import SIZES, save_tiny_model
 
 pytestmark = pytest.mark.slow
@@ -155,6 +157,14 @@ def test_of_a_fused_matrix_the_values_alone_are_drawn(family, first, opened):
         name = "attn.c_attn.weight"
         moved = (loaded_block(control, 1)[name] != dict(control.model.layers[0].named_parameters())[name]).any(0)
     assert not moved[:first].any() and moved[first:].all()
+
+
+@pytest.mark.parametrize("name, n_rows", [("c_attn", 72), ("Wqkv", 96), ("qkv_proj", 144), ("query_key_value", 100)])
+def test_a_fused_matrix_in_another_order_is_refused(name, n_rows):
+    """GPTBigCode has rows where GPT-2 has columns, DBRX fewer keys than queries, CodeGen its heads in groups."""
+    model = SimpleNamespace(module=SimpleNamespace(config=SimpleNamespace(hidden_size=48, num_attention_heads=4)))
+    with pytest.raises(ModelError, match="not available"):
+        _drawn_part(Place(f"h.0.attn.{name}.weight", {}, "weight", torch.zeros(n_rows, 48)), model)
 
 
 def test_permuted_matrices_keep_their_entries_and_experts_their_own(opened):

@@ -31,7 +31,7 @@ from core.runs.execution import run_submitted
 from core.warehouse.warehouse import Warehouse
 from tests.runs.small import SMALL
 
-PROTOCOLS["small"] = replace(SMALL, passes=("random_init", "shuffled"))
+PROTOCOLS["small"] = replace(SMALL, passes=("matched_blocks", "shuffled"))
 torch.set_num_threads(1)
 warehouse, job_id, kills, span = Warehouse(Path(sys.argv[1])), sys.argv[2], int(sys.argv[3]), float(sys.argv[4])
 random.seed(int(sys.argv[5]))
@@ -84,7 +84,7 @@ def test_kills_change_nothing(tiny_llama, tmp_path):
     request = (job.folder / "job.json").read_bytes()
     _, seconds = bring_to_end(undisturbed, job.job_id, 0, 0)
     expected = content(undisturbed)
-    assert {told["run"]["pass"] for told in expected.values()} == {"text", "shuffled", "random_init"}
+    assert {told["run"]["pass"] for told in expected.values()} == {"text", "shuffled", "matched_blocks"}
 
     killed = 0
     while killed < KILLS:

@@ -20,7 +20,7 @@ from tests.screens import add_run
 
 def told(profile=None, controls=()) -> str:
     profile = profile or make_profile()
-    return "\n".join([*answer_lines(profile), *result_lines(profile, controls), *more_lines(profile)])
+    return "\n".join([*answer_lines(profile), *result_lines(profile, controls), *more_lines(profile, controls)])
 
 
 def judged(profile, **changes):
@@ -186,14 +186,19 @@ def test_only_checks_that_did_not_pass_are_told_in_full_a_veto_first():
 def test_controls_stand_beside_the_text_with_what_they_say_of_the_claims():
     profile = make_profile()
     shuffled, *randoms = make_controls(profile, 5)
-    vetoed = judged(randoms[1], qualifiers=["check_vetoed"])
-    controls = [shuffled, randoms[0], vetoed]
-    said = told(with_controls(profile, controls), controls)
+    vetoed = judged(randoms[0], qualifiers=["check_vetoed"])  # by a check that judges no control
+    controls = [shuffled, vetoed, randoms[1]]
+    compared = with_controls(profile, controls)
+    rows = [
+        replace(row, outcome="not_usable") if row.control_run_id == randoms[1].run.run_id else row
+        for row in compared.controls
+    ]
+    said = told(replace(compared, controls=rows), controls)
     flat = " ".join(said.split())
     assert line_with("shuffled text ", said).split()[2:] == ["47.5", "95.0", "19.0"]
-    assert "random weights, seed 1 (vetoed)" in said
+    assert "random weights, seed 1 (not usable)" in said and "seed 0 (" not in said
     assert "largest inner dimension: 1.05 [1.01, 1.09] times the control: the same within 10 percent" in flat
-    assert "rises inside: 2.10 [2.02, 2.18] times the control, power 0.05: could not have shown it" in flat
+    assert "seed 0: rises inside: 2.10 [2.02, 2.18] times the control, power 0.05: could not have shown it" in flat
     assert "controls (d2" not in told(profile)
 
 

@@ -124,6 +124,8 @@ def test_what_a_control_shows_is_told_with_ratio_interval_and_power():
     assert wording.control_text(row) == (
         "rises inside: 1.52 [1.31, 1.76] times the control, power 0.94: the text exceeds it"
     )
+    ranked = wording.control_text(row | {"n_seeds": 19, "p": 0.05})
+    assert ", power 0.94, p = 0.05 with 19 networks: the text exceeds it" in ranked
     same = row | {"claim": "inner_max", "power": None, "outcome": "same"}
     assert wording.control_text(same) == (
         "largest inner dimension: 1.52 [1.31, 1.76] times the control: the same within 10 percent"
