@@ -19,6 +19,9 @@ from transformers import PreTrainedTokenizerFast
 
 from core.analysis.shape import judge_profile
 from core.errors import CorpusError, EstimateError, ModelError, ResourceError, WarehouseError, WarehouseLocked
+from core.measure.checkpoint import RESOURCES_FILE
+from core.measure.control_seeds import SeedMeasurer
+from core.measure.profile import measure_profile
 from core.records import RunConfig
 from core.registry.correlators import CORRELATORS
 from core.registry.passes import CONTROLS
@@ -168,6 +171,27 @@ def test_control_passes_are_runs_of_their_own_and_are_not_measured_twice(control
     assert shared[0] == shared[1] and len(shared[0]) == 1
     known = sorted(queries.runs(warehouse)["pass"])
     assert known == sorted([*own * 2, "random_init", *["text"] * 3])
+
+
+def test_a_control_that_was_stopped_goes_on_with_its_next_draw(controlled, tmp_path, monkeypatch):
+    monkeypatch.setitem(PROTOCOLS, controlled.protocol, replace(PROTOCOLS[controlled.protocol], n_control_seeds=4))
+    measure_seed, drawn = SeedMeasurer._measure_seed, []
+
+    def stop_in_the_third(self, model, seed, *rest):
+        drawn.append(seed)
+        if len(drawn) == 3:
+            raise KeyboardInterrupt
+        return measure_seed(self, model, seed, *rest)
+
+    monkeypatch.setattr(SeedMeasurer, "_measure_seed", stop_in_the_third)
+    asked = replace(controlled, pass_="matched_blocks"), "run", tmp_path / "kept", quiet
+    with pytest.raises(KeyboardInterrupt):
+        measure_profile(*asked)
+    spent = json.loads((tmp_path / "kept" / RESOURCES_FILE).read_text(encoding="utf-8"))["seconds"]["seeds"]
+    control = measure_profile(*asked)
+    assert drawn == [1, 2, 3, 3] and {row.model_seed for row in control.seeds} == {0, 1, 2, 3}
+    assert json.loads(control.run.phase_seconds)["seeds"] >= round(spent, 2) > 0
+    assert not json.loads(control.run.execution)["streamed"]
 
 
 def test_a_text_that_opens_with_a_token_is_measured_without_it_too(config, shallow, warehouse, tmp_path, monkeypatch):
