@@ -17,7 +17,7 @@ def test_everything_that_a_protocol_names_exists():
         assert set(protocol.more_corpora) <= set(BUILT_IN)
         assert set(protocol.passes) <= set(CONTROLS)
     assert "one_per_type" in PROTOCOLS["standard"].clouds
-    assert set(PROTOCOLS["standard"].passes) == set(CONTROLS)
+    assert set(PROTOCOLS["thorough"].passes) == set(CONTROLS) > set(PROTOCOLS["standard"].passes)
 
 
 def test_the_hash_tells_values_apart_and_nothing_else():
