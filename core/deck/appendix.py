@@ -29,7 +29,19 @@ from core.wording.verdicts import verdict_legend_text, verdict_marks
 
 TERMS = (
     *("estimated dimension", "d2", "layer profile", "working dimension", "final dimension", "one per type"),
-    *("control", "specification", "holds", "depends", "unclear", "untested", "check: passed, veto", "95 % interval"),
+    *(
+        "control",
+        "specification",
+        "holds",
+        "mostly holds",
+        "depends",
+        "fails",
+        "unclear",
+        "untested",
+        "invalid",
+        "veto",
+    ),
+    "95 % interval",
 )
 """Terms of the glossary that a deck may use, by their English names."""
 MOST_CHECKS = 16
@@ -129,7 +141,7 @@ def _glossary(data: DeckData, slides: Sequence[StorySlide]) -> Iterator[StorySli
 def _limits(data: DeckData) -> Iterator[StorySlide]:
     columns = (Column(_("Question"), 0.31), Column(_("Why it stays open"), 0.69))
     alternative = _("Table of open questions and the reasons why these runs do not answer them.")
-    if data.plan is not None and not data.runs.height:
+    if data.plan is not None:
         rows: list[Row] = [(_("What limits this plan?"), line) for line in plan_wording.note_lines(data.plan.plan)]
         same, alone = (
             _("Would another text give the same price?"),

@@ -40,6 +40,8 @@ class Look:
     name: str
     sure: Sure
     told: str
+    agrees: bool | None = None
+    """Whether with the answer, where that is not whether it holds: all methods can say no as well."""
 
 
 @dataclass(frozen=True)
@@ -130,7 +132,8 @@ def sure_name(sure: str) -> str:
 def _tried(board: Board) -> dict[str, int]:
     """How many other ways of looking there are, were tried, and agree."""
     tried = [look for look in board.looks if look.sure != "untested"]
-    found = {"total": len(board.looks), "tried": len(tried), "agreeing": sum(look.sure == "holds" for look in tried)}
+    agreeing = sum(look.sure == "holds" if look.agrees is None else look.agrees for look in tried)
+    found = {"total": len(board.looks), "tried": len(tried), "agreeing": agreeing}
     return {name: counted(n, "other ways of looking") for name, n in found.items()}
 
 

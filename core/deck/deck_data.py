@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import date
 
@@ -25,6 +25,7 @@ from core.questions.compare import Comparison, compare
 from core.questions.ranking_answer import Answer, RankedModel
 from core.questions.selection import Selection
 from core.records import LayerPlan
+from core.registry.specifications import CLAIMS
 from core.sources import stamped
 from core.tables.sourced import read_records
 from core.wording.labels import run_labels
@@ -38,10 +39,8 @@ class DeckData:
     runs: pl.DataFrame
     """The selected runs by name, the controls of a model after its runs on text."""
     estimates: pl.DataFrame
-    correlators: pl.DataFrame
     checks: pl.DataFrame
     claims: pl.DataFrame
-    extrema: pl.DataFrame
     against_controls: pl.DataFrame
     """Rows of run_controls: the outcome of each control for its run on text."""
     scored: pl.DataFrame
@@ -64,8 +63,6 @@ class DeckData:
     """Of two runs on text, where there are no more: which reads the text better."""
     on_other_texts: tuple[Answer, ...] = ()
     """The answers to it on the other texts that its models have read."""
-    plans: tuple[LayerPlan, ...] = ()
-    """Newest first."""
     plan: LayerPlan | None = None
     """The layer plan that the deck is about, if any."""
 
@@ -102,6 +99,11 @@ class DeckData:
         """The runs on unchanged text: these are compared and have verdicts."""
         return self.runs.filter(pl.col("pass") == "text")
 
+    def outcomes_of_controls(self, run_ids: Collection[str]) -> pl.Series:
+        """What the controls that judge say of both claims of these runs; what shuffling the text changes is no such outcome."""
+        judged = self.against_controls.filter(pl.col("power").is_not_null(), pl.col("claim").is_in(CLAIMS))
+        return judged.filter(pl.col("run_id").is_in(list(run_ids)))["outcome"]
+
     @property
     def n_points(self) -> tuple[int, int]:
         """Smallest and largest point cloud of all groups."""
@@ -131,10 +133,8 @@ def deck_data(
     return DeckData(
         runs=ordered,
         estimates=frames.estimates,
-        correlators=frames.correlators,
         checks=frames.checks,
         claims=frames.claims,
-        extrema=frames.extrema,
         against_controls=frames.against_controls,
         scored=with_scores(ordered, without_other_pilots(frames.scores, asked)),
         groups=compared,
@@ -147,7 +147,6 @@ def deck_data(
         pilot_id=pilot.pilot.pilot_id if pilot else None,
         answer=stamped(answers[0], "answer") if answers else None,
         on_other_texts=tuple(stamped(answer, "answer") for answer in answers[1:]),
-        plans=tuple(map(_read_plan, frames.plans)),
     )
 
 
@@ -173,10 +172,8 @@ def plan_data(plan: LayerPlan, made_on: date | None = None) -> DeckData:
     return DeckData(
         runs=nothing,
         estimates=nothing,
-        correlators=nothing,
         checks=nothing,
         claims=nothing,
-        extrema=nothing,
         against_controls=nothing,
         scored=nothing,
         groups=[],
@@ -184,7 +181,6 @@ def plan_data(plan: LayerPlan, made_on: date | None = None) -> DeckData:
         language=spoken(),
         made_on=made_on or date.today(),
         left_out=[],
-        plans=(plan,),
         plan=plan,
     )
 

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-import polars as pl
-
 from core import wording
 from core.analysis.ranking import OWN_MATCHES
 from core.analysis.ranks import NORMAL_95
-from core.analysis.relation import LeaveOneOut
+from core.analysis.relation import MARGIN, LeaveOneOut
 from core.analysis.units import FEWEST_TEST
 from core.deck import visuals
 from core.deck.board import Board, Look, Option, Panel, Sure
@@ -19,14 +17,16 @@ from core.deck.story import Column, Statement, Table, Visual
 from core.figures.scores import relation_chart
 from core.locale import _
 from core.questions.ranking_answer import Answer, RankedModel
-from core.registry.specifications import CLAIMS
+from core.registry.protocols import find_protocol, n_control_passes
 from core.sources import Text, counted, shown
 from core.tables.sourced import row_of
 from core.wording import answers as answer_wording
 from core.wording import slides as slide_wording
-from core.wording.labels import distinguishing_names, shortened_name
+from core.wording.labels import distinguishing_names, marked_name, shortened_name
 
 TABLES = ("run_summaries", "scores", "layer_replicates", "pilots")
+N_CONTROLS = n_control_passes(find_protocol("standard"))
+"""Of one model: the passes that this protocol measures."""
 
 
 def pilot_board(data: DeckData) -> Board:
@@ -210,7 +210,10 @@ def _compared(data: DeckData) -> Panel | None:
             ranks=_ranks(best.score_rank_low, best.score_rank_high),
             n=counted(len(ordered), "scores"),
         )
+    shown_models = ordered[:MOST_ROWS]
     key = [_("Best score first; no rank by dimension is better.")]
+    if any(model.is_vetoed for model in shown_models):
+        key.append(wording.veto_mark_text())
     if len(ordered) > MOST_ROWS:
         key.append(_("{n} more in the appendix.").format(n=counted(len(ordered) - MOST_ROWS, "scores")))
     return Panel(
@@ -223,7 +226,7 @@ def _compared(data: DeckData) -> Panel | None:
                 Column(_("Dimension"), 0.24, is_number=True),
                 Column(_("Rank by dimension"), 0.13, is_number=True),
             ),
-            tuple(_model_row(model, name) for model, name in zip(ordered[:MOST_ROWS], names, strict=False)),
+            tuple(_model_row(model, name) for model, name in zip(shown_models, names, strict=False)),
             _("Table of models with scores, dimensions and ranks: {names}.").format(
                 names=slide_wording.short_names_text(names)
             ),
@@ -237,7 +240,7 @@ def _model_row(model: RankedModel, name: str) -> tuple[str, ...]:
     reach = NORMAL_95 * model.score_std_error if model.score_std_error else None
     low, high = (None, None) if reach is None or model.score is None else (model.score - reach, model.score + reach)
     return (
-        shortened_name(name, 30),
+        marked_name(shortened_name(name, 30), model.is_vetoed),
         wording.with_interval(model.score, low, high),
         _ranks(model.score_rank_low, model.score_rank_high),
         wording.with_interval(model.dimension, model.lower, model.upper),
@@ -277,8 +280,9 @@ def _other_texts(data: DeckData) -> Look:
         )
         for answer in data.on_other_texts
     ]
-    is_same = all(answer.word == data.asked.word for answer in data.on_other_texts)
-    return Look(_("Second text"), "holds" if is_same else "depends", _("; ").join(told[:2]))
+    others = {answer.word for answer in data.on_other_texts} - {data.asked.word}
+    sure: Sure = "depends" if others - {"cannot_tell"} else "unclear" if others else "holds"
+    return Look(_("Second text"), sure, _("; ").join(told[:2]))
 
 
 def _second(name: str, data: DeckData, column: str, table: str) -> Look:
@@ -291,21 +295,30 @@ def _second(name: str, data: DeckData, column: str, table: str) -> Look:
 
 def _controls(data: DeckData) -> Look:
     """Whether controls of these models show the shape of their profiles too."""
-    outcomes = data.against_controls.filter(pl.col("claim").is_in(CLAIMS))["outcome"]
+    outcomes = data.outcomes_of_controls(data.text_runs["run_id"])
     if outcomes.is_empty():
-        return Look(_("Controls"), "untested", _time(len(data.asked.models), data))
+        return Look(_("Controls"), "untested", _time(N_CONTROLS * len(data.asked.models), data))
     found = set(outcomes)
-    sure: Sure = "depends" if found & {"shows_it", "same"} else "holds" if found == {"exceeded"} else "unclear"
+    sure: Sure = "depends" if "shows_it" in found else "holds" if found == {"exceeded"} else "unclear"
     return Look(_("Controls"), sure, slide_wording.outcome_counts_text(outcomes))
 
 
 def _size(answer: Answer) -> Look:
+    """Whether models of equal size give the same answer, by the interval of their correlation."""
     partial, rho = answer.relation.partial, answer.relation.rho
     told = answer_wording.given_size_text(answer.relation)
     if partial.r is None or rho is None:
         return Look(_("Equal size"), "untested", told)
-    is_same = partial.lower is not None and partial.upper is not None and partial.lower * partial.upper > 0
-    return Look(_("Equal size"), "holds" if is_same and partial.r * rho > 0 else "depends", told)
+    if partial.lower is None or partial.upper is None:
+        return Look(_("Equal size"), "unclear", told)
+    has_zero = partial.lower <= 0 <= partial.upper
+    sure: Sure = "depends"
+    if answer.word in ("not_related", "cannot_tell") and has_zero:
+        is_narrow = max(-partial.lower, partial.upper) <= MARGIN
+        sure = "holds" if is_narrow or answer.word == "cannot_tell" else "unclear"
+    elif answer.word not in ("not_related", "cannot_tell") and not has_zero and partial.r * rho > 0:
+        sure = "holds"
+    return Look(_("Equal size"), sure, told)
 
 
 def _without(name: str, answer: Answer, effect: LeaveOneOut | None) -> Look:
@@ -360,9 +373,12 @@ def _decision(data: DeckData, looks: tuple[Look, ...]) -> tuple[str, str, tuple[
     if any(look.sure in ("depends", "fails") for look in looks):
         return _("extend or stop"), _("The answer changes with the way of looking: adopt nothing"), (extend, stop)
     if undecided := {look.name for look in looks if look.sure in ("untested", "unclear")}:
-        time = _time(relation.n * len(undecided & {_("Second text"), _("Second sample"), _("Controls")}), data)
-        measure = Option(_("Measure what is untested"), time, _("whether it reverses"))
         decision = _("Nothing is adopted before what could reverse it is measured")
+        passes = {_("Second text"): 1, _("Second sample"): 1, _("Controls"): N_CONTROLS}
+        n_runs = relation.n * sum(passes.get(name, 0) for name in undecided)
+        if not n_runs:  # what is open needs other models: of other sizes, other families
+            return _("extend or stop"), decision, (extend, stop)
+        measure = Option(_("Measure what is untested"), _time(n_runs, data), _("whether it reverses"))
         return _("measure what is untested, extend or stop"), decision, (measure, extend, stop)
     if data.pilot is not None and data.pilot.is_cautious:
         test = Option(_("Test it on the task and its failures"), _("not known"), _("reasons to choose or refuse"))
@@ -380,8 +396,11 @@ def _completion(data: DeckData, stop: Option) -> tuple[str, str, tuple[Option, .
         what, time = _("Measure the missing models ({n})").format(n=n), _time(missing, data)
     elif unscored:
         what, time = _("Score {n} models").format(n=unscored), _("as the benchmark takes")
-    else:
+    elif vetoed:
         what, time = _("Measure vetoed models again ({n})").format(n=vetoed), _time(len(_vetoed(answer)), data)
+    else:
+        reason = wording.joined_sentences(answer_wording.undecided_lines(answer))
+        what, time = _("Settle this first: {reason}").format(reason=reason), _("not known")
     outcome = _("an answer from all models")
     if _total(data) < answer.relation.enough:
         outcome = _("a strong relation would show; none takes {enough} models").format(enough=answer.relation.enough)

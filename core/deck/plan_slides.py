@@ -14,7 +14,7 @@ from core.deck.slide import MOST_ROWS
 from core.deck.story import Column, Statement, Table
 from core.figures.plans import block_row
 from core.locale import _
-from core.records import LayerPlan
+from core.records import LayerPlan, text_budget
 from core.sources import counted, derived, shown
 from core.tables import PlanOutcomeRow
 from core.wording import plan_evidence
@@ -142,13 +142,7 @@ def _prices_title(layer_plan: LayerPlan) -> str:
 
 def _breaks(layer_plan: LayerPlan) -> Panel | None:
     """The harder tests before and after, the most harmed first."""
-    losses = plan_evidence.largest_loss_lines(layer_plan)
-    is_healed = layer_plan.plan.is_healed  # as the model would be used
-    rows = [
-        row
-        for row in plan_analysis.harder_text_prices(layer_plan)
-        if row.difference is not None and row.is_healed == is_healed
-    ]
+    losses, rows = plan_evidence.largest_loss_lines(layer_plan), _telling_rows(layer_plan)
     if not losses:
         return None
     return Panel(
@@ -158,7 +152,7 @@ def _breaks(layer_plan: LayerPlan) -> Panel | None:
                 Column(_("Test"), 0.28),
                 Column(_("Measured as"), 0.18),
                 Column(_("Whole model"), 0.12, is_number=True),
-                Column(_("Repaired") if is_healed else _("Without the blocks"), 0.15, is_number=True),
+                Column(_("Repaired") if layer_plan.plan.is_healed else _("Without the blocks"), 0.15, is_number=True),
                 Column(_("Difference [95 %]"), 0.27, is_number=True),
             ),
             tuple(
@@ -179,6 +173,16 @@ def _breaks(layer_plan: LayerPlan) -> Panel | None:
             _("A test that even the whole model hardly passes cannot show a fall, and is left out."),
         ),
     )
+
+
+def _telling_rows(layer_plan: LayerPlan) -> list[PlanOutcomeRow]:
+    """Harder tests of the model as it would be used, but for those that even the whole model hardly passes."""
+    plan = layer_plan.plan
+    return [
+        row
+        for row in plan_analysis.harder_text_prices(layer_plan)
+        if row.difference is not None and row.is_healed == plan.is_healed and f"no_room_{row.text}" not in plan.reasons
+    ]
 
 
 def _relative_harm(row: PlanOutcomeRow) -> float:
@@ -208,12 +212,7 @@ def _looks(layer_plan: LayerPlan) -> Iterator[Look]:
         )
         yield Look(_("Random sets"), "fails" if "no_better_than_random" in plan.reasons else "holds", told)
     yield _harder(layer_plan)
-    task = plan_wording.task_text(layer_plan)
-    row = next((row for row in layer_plan.outcomes if row.text == "task" and row.measure == "accuracy"), None)
-    is_harmed = row is not None and row.upper is not None and row.upper < 0
-    yield Look(
-        _("Your own task"), "untested" if not task else "depends" if is_harmed else "holds", task or _("not tried")
-    )
+    yield _own_task(layer_plan)
     yield Look(_("Second text"), "untested", _("not tried"))
 
 
@@ -221,8 +220,8 @@ def _harder(layer_plan: LayerPlan) -> Look:
     """Whether an ability falls beyond its error where the blocks are gone."""
     rows = [
         row
-        for row in plan_analysis.harder_text_prices(layer_plan)
-        if row.measure != "loss" and row.is_healed == layer_plan.plan.is_healed and row.upper is not None
+        for row in _telling_rows(layer_plan)
+        if row.measure != "loss" and row.text != "task" and row.upper is not None
     ]
     if not rows:
         return Look(_("Abilities"), "untested", _("not tried"))
@@ -231,6 +230,23 @@ def _harder(layer_plan: LayerPlan) -> Look:
         n=falling, total=counted(len(rows), "plan_outcomes")
     )
     return Look(_("Abilities"), "depends" if falling else "holds", told)
+
+
+def _own_task(layer_plan: LayerPlan) -> Look:
+    """Whether the user's own questions are answered worse beyond the error, or their texts harder to predict than allowed."""
+    label, reasons = _("Your own task"), layer_plan.plan.reasons
+    row = next((row for row in plan_analysis.harder_text_prices(layer_plan) if row.text == "task"), None)
+    if row is None:
+        return Look(label, "untested", _("not tried"))
+    if row.measure == "loss":
+        told = _("harder to predict: {price} nats per token").format(price=plan_wording.outcome_price_text(row))
+        is_within = plan_analysis.upper_limit(row) < text_budget(layer_plan.plan)
+        return Look(label, "holds" if is_within else "depends", told)
+    is_open = row.upper is None or "no_room_task" in reasons
+    is_harmed = row.upper is not None and row.upper < 0
+    return Look(
+        label, "unclear" if is_open else "depends" if is_harmed else "holds", plan_wording.task_text(layer_plan)
+    )
 
 
 def _decision(layer_plan: LayerPlan, standing: str) -> tuple[str, str, tuple[Option, ...]]:

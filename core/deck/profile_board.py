@@ -146,6 +146,13 @@ def _drawn(data: DeckData, sound: pl.DataFrame) -> pl.DataFrame:
     return sound.filter(pl.col("run_id").is_in(largest.rows["run_id"].to_list()))
 
 
+def _n_compared(data: DeckData, sound: pl.DataFrame) -> int:
+    """How many of the models have dimensions that compare, one point per type."""
+    if sound.height != 2:
+        return _drawn(data, sound).height
+    return 2 if comparability(*sound.to_dicts()).by_types else 1
+
+
 # --- the answer --------------------------------------------------------------------------------------------------
 
 
@@ -163,8 +170,8 @@ def _answer(data: DeckData, sound: pl.DataFrame) -> tuple[str, str, str, tuple[S
     low, high = wording.rounded(least["inner_max"]), wording.rounded(most["inner_max"])
     number = low if low == high else Text("{}–{}").format(low, high)
     names = [shortened_name(run["name"], 30) for run in told]
-    pair = comparability(*sound.to_dicts()) if sound.height == 2 else None
-    if pair is not None and not (pair.by_types or pair.by_words):
+    n_compared = _n_compared(data, sound)
+    if len(told) == 2 and n_compared < 2:
         title = _("{one} and {other} do not compare: their numbers stand side by side").format(
             one=names[0], other=names[1]
         )
@@ -174,20 +181,28 @@ def _answer(data: DeckData, sound: pl.DataFrame) -> tuple[str, str, str, tuple[S
             one=names[0], other=names[1], low=low, high=high
         )
         return title, number, _("largest inner dimensions"), verdicts
-    title = _("{n} models: {one} spreads least, {other} most; none is thereby better").format(
-        n=counted(len(told), "runs"), one=names[0], other=names[-1]
+    if n_compared == len(told):
+        title = _("{n} models: {one} spreads least, {other} most; none is thereby better")
+    elif n_compared > 1:
+        title = _("{n} models reach {low} to {high}; only {compared} of them can be compared")
+    else:
+        title = _("{n} models reach {low} to {high}; no two of them can be compared")
+    title = title.format(
+        n=counted(len(told), "runs"),
+        one=names[0],
+        other=names[-1],
+        low=low,
+        high=high,
+        compared=counted(n_compared, "runs"),
     )
     return title, number, _("largest inner dimension, {n} models").format(n=counted(len(told), "runs")), verdicts
 
 
 def _profile_title(run: dict) -> str:
     """It says rise and fall only where both hold."""
-    values = {
-        "name": shortened_name(run["name"], 40),
-        "start": wording.rounded(run["embedding_dimension"] or 0.0),
-        "top": wording.rounded(run["inner_max"]),
-        "end": wording.rounded(run["final_dimension_pre_norm"] or 0.0),
-    }
+    columns = {"start": "embedding_dimension", "top": "inner_max", "end": "final_dimension_pre_norm"}
+    values = {key: "–" if run[column] is None else wording.rounded(run[column]) for key, column in columns.items()}
+    values["name"] = shortened_name(run["name"], 40)
     if run["verdict_rise"] == run["verdict_fall"] == "holds":
         return _("{name}: the dimension rises from {start} to {top} inside and falls to {end} at the end").format(
             **values
@@ -293,12 +308,17 @@ def _outcome_counts(claims: pl.DataFrame, claim: str) -> tuple[int, int]:
 def _compared(data: DeckData, sound: pl.DataFrame) -> Panel | None:
     if sound.height < 2:
         return None
-    rows = list(rows_of(sound.sort("inner_max", "run_id", descending=[True, False])))
+    is_ordered = _n_compared(data, sound) == sound.height
+    rows = list(rows_of(sound.sort("inner_max", "run_id", descending=[True, False]) if is_ordered else sound))
     key = [verdict_legend_text() + _(". ")]
     if len(rows) > MOST_ROWS:
         key.append(_("{n} more in the appendix.").format(n=counted(len(rows) - MOST_ROWS, "runs")))
     return Panel(
-        _("{n} models side by side, largest dimension first").format(n=counted(len(rows), "runs")),
+        (
+            _("{n} models side by side, largest dimension first")
+            if is_ordered
+            else _("{n} models side by side: their dimensions do not all compare")
+        ).format(n=counted(len(rows), "runs")),
         Table(
             (
                 Column(_("Model"), 0.3),
@@ -322,7 +342,7 @@ def _compared(data: DeckData, sound: pl.DataFrame) -> Panel | None:
             ),
             wording.joined_sentences(key),
         ),
-        say=(_("The order is that of the numbers; no order is better."),),
+        say=(_("The order is that of the numbers; no order is better."),) if is_ordered else (),
     )
 
 
@@ -334,19 +354,35 @@ def _looks(data: DeckData, sound: pl.DataFrame) -> Iterator[Look]:
         return
     claims = data.claims.filter(pl.col("run_id").is_in(sound["run_id"].to_list()))
     for claim, label in (("rise", _("Other methods: rise")), ("fall", _("Other methods: fall"))):
-        yes, n = _outcome_counts(claims, claim)
-        sure: Sure = "untested" if not n else "holds" if yes == n else "depends" if yes else "fails"
-        told = _("{yes} of {n} say so").format(yes=yes, n=n) if n else _("not computed")
-        yield Look(label, sure, told)
-    outcomes = data.against_controls.filter(
-        pl.col("run_id").is_in(sound["run_id"].to_list()), pl.col("claim").is_in(CLAIMS)
-    )["outcome"]
+        yield _methods(label, claims, claim)
+    outcomes = data.outcomes_of_controls(sound["run_id"])
     found = set(outcomes)
-    sure = (
+    sure: Sure = (
         "depends" if "shows_it" in found else "holds" if found == {"exceeded"} else "unclear" if found else "untested"
     )
     yield Look(_("Controls"), sure, slide_wording.outcome_counts_text(outcomes) or _controls_time(data))
     yield from _other_samples(data)
+
+
+def _methods(label: str, claims: pl.DataFrame, claim: str) -> Look:
+    """Of one model how many methods say so; of several, of how many models all methods say the same."""
+    rows = claims.filter(claim=claim, is_core=True)
+    yes, n = _outcome_counts(claims, claim)
+    if not n:
+        return Look(label, "untested", _("not computed"))
+    kinds = rows.group_by("run_id").agg(pl.col("outcome").n_unique())["outcome"]
+    if len(kinds) > 1:
+        return _same_verdicts(label, int((kinds == 1).sum()), len(kinds), "run_claims")
+    says_no = set(rows["outcome"]) & {"no", "opposite"}
+    sure: Sure = "holds" if yes == n else "unclear" if not says_no else "depends" if yes else "fails"
+    return Look(label, sure, _("{yes} of {n} say so").format(yes=yes, n=n), agrees=sure in ("holds", "fails"))
+
+
+def _same_verdicts(name: str, same: int, n: int, table: str) -> Look:
+    told = _("same verdicts for {same} of {n} models").format(
+        same=derived(same, table, "same verdicts"), n=counted(n, table)
+    )
+    return Look(name, "holds" if same == n else "depends", told)
 
 
 def _other_samples(data: DeckData) -> Iterator[Look]:
@@ -363,9 +399,7 @@ def _second(name: str, data: DeckData, column: str, table: str) -> Look:
     if several.is_empty():
         return Look(name, "untested", slide_wording.time_text(n_models(data.text_runs), data.text_runs))
     same = several.filter(*(pl.col(f"verdict_{claim}") == 1 for claim in CLAIMS)).height
-    n = counted(several.height, table)
-    told = _("same verdicts for {same} of {n} models").format(same=derived(same, table, "same verdicts"), n=n)
-    return Look(name, "holds" if same == several.height else "depends", told)
+    return _same_verdicts(name, same, several.height, table)
 
 
 def _options(data: DeckData, sound: pl.DataFrame) -> tuple[Option, ...]:

@@ -58,8 +58,9 @@ def shorten_for_page(story_slide: StorySlide, page: layout.Page) -> StorySlide:
     ]
     if isinstance(visual, Table):
         whole, visual = visual, _fitting_table(visual, page.chart if fitting else page.body)
-        rows = whole.rows[len(visual.rows) :]
-        dropped += [row.text if isinstance(row, Heading) else _read_aloud(row, whole) for row in rows]
+        left = (*visual.rows, *[None] * (len(whole.rows) - len(visual.rows)))
+        cut = [row for row, shortened in zip(whole.rows, left, strict=True) if shortened != row]
+        dropped += [row.text if isinstance(row, Heading) else _read_aloud(row, whole) for row in cut]
     return replace(story_slide, statements=tuple(fitting), visual=visual, speech=(*story_slide.speech, *dropped))
 
 

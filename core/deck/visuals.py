@@ -6,7 +6,7 @@ Every axis is linear and shared by all that is compared on it.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import polars as pl
@@ -84,11 +84,10 @@ def profile_chart(estimates: pl.DataFrame, runs: pl.DataFrame) -> Chart | None:
     return Chart(layer_axis(profile_data), up, tuple(series), alternative, key=key)
 
 
-def profile_gallery(estimates: pl.DataFrame, runs: pl.DataFrame, required: Collection[str] = ()) -> Gallery | None:
+def profile_gallery(estimates: pl.DataFrame, runs: pl.DataFrame) -> Gallery | None:
     """A small profile of each run on one scale, ordered by the largest inner dimension.
 
-    Of more than MOST_IN_GALLERY runs, those of `required` (run ids) and others evenly along that order. None where no run
-    has estimates.
+    Of more than MOST_IN_GALLERY runs, so many evenly along that order. None where no run has estimates.
     """
     ranked = runs.filter(pl.col("inner_max").is_not_null()).sort("inner_max", "run_id", descending=[True, False])
     profile_data = _curves(estimates, ranked)
@@ -96,7 +95,7 @@ def profile_gallery(estimates: pl.DataFrame, runs: pl.DataFrame, required: Colle
     ordered = [run_id for run_id in ranked["run_id"] if run_id in curves]
     if not ordered:
         return None
-    selected = _pick_evenly(ordered, required, MOST_IN_GALLERY)
+    selected = _pick_evenly(ordered, MOST_IN_GALLERY)
     names = short_names(ranked, LONGEST_GALLERY_NAME)
     series = {
         run_id: Series(names[run_id], _curve_points(curves[run_id], profile_data.same_depth), 0, is_banded=True)
@@ -127,15 +126,12 @@ def profile_gallery(estimates: pl.DataFrame, runs: pl.DataFrame, required: Colle
     return Gallery(tuple(charts), alternative, wording.joined_sentences(key))
 
 
-def _pick_evenly(ordered: Sequence[str], required: Collection[str], most: int) -> list[str]:
-    """At most so many of them in their order: the ends, those of `required`, and others at even steps."""
+def _pick_evenly(ordered: Sequence[str], most: int) -> list[str]:
+    """At most so many of them in their order, at even steps from the first to the last."""
     n = len(ordered)
     if n <= most:
         return list(ordered)
-    required_places = [position for position, run_id in enumerate(ordered) if run_id in required]
-    evenly = [round(place * (n - 1) / (most - 1)) for place in range(most)]
-    places = list(dict.fromkeys([0, n - 1, *required_places, *evenly]))[:most]
-    return [ordered[position] for position in sorted(places)]
+    return [ordered[round(place * (n - 1) / (most - 1))] for place in range(most)]
 
 
 def _curves(estimates: pl.DataFrame, runs: pl.DataFrame) -> ProfileData:
@@ -261,7 +257,7 @@ def claim_chart(claims: pl.DataFrame, claim: str) -> Chart | None:
 def dimension_chart(runs: pl.DataFrame) -> Chart:
     """Largest inner dimensions with their intervals, largest first: of many models the first, some between and the last."""
     ordered = runs.sort("inner_max", "run_id", descending=[True, False])
-    chosen = _pick_evenly(ordered["run_id"].to_list(), (), MOST_BARS)
+    chosen = _pick_evenly(ordered["run_id"].to_list(), MOST_BARS)
     names = short_names(runs)
     bars = [
         _Bar(names[row["run_id"]], row["inner_max"], row["inner_max_lower"], row["inner_max_upper"])

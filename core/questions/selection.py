@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from functools import cached_property
 
 import polars as pl
 
 from core.analysis.differences import control_ids
 from core.questions.evidence import named_texts, repositories
-from core.records import LayerPlan
-from core.warehouse import layer_plans, queries
+from core.warehouse import queries
 from core.warehouse.connection import Readable
 from core.warehouse.runs import run_records
 from core.warehouse.warehouse import Warehouse
@@ -43,8 +42,6 @@ class Selection:
     """Rows of run_windows."""
     seeds: pl.DataFrame
     """d2 of each draw of the controls: rows of layer_seeds."""
-    plans: tuple[LayerPlan, ...] = ()
-    """Layer plans of these models, where they were asked for."""
 
     @cached_property
     def with_controls(self) -> pl.DataFrame:
@@ -92,10 +89,6 @@ def in_order(runs: pl.DataFrame, run_ids: Sequence[str]) -> pl.DataFrame:
 
 
 def ask(warehouse: Warehouse, run_ids: Sequence[str]) -> Selection:
-    """All that is stored of these runs, with the layer plans of their models."""
+    """All that is stored of these runs."""
     with warehouse.open() as opened:
-        selection = load_selection(opened, run_ids, queries.run_list(opened))
-        planned = layer_plans.list_plans(opened)
-    of_models = planned.filter(pl.col("model_id").is_in(selection.runs["model_id"].to_list()))["plan_id"]
-    plans = (layer_plans.load_plan(warehouse, plan_id) for plan_id in of_models)
-    return replace(selection, plans=tuple(plan for plan in plans if plan is not None))
+        return load_selection(opened, run_ids, queries.run_list(opened))

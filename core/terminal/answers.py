@@ -87,12 +87,12 @@ def rank_range(low: int | None, high: int | None) -> str:
 
 
 def _how_to_read(answer: Answer) -> str:
-    veto = f" {wording.veto_mark_text()}" if any(model.is_vetoed for model in answer.models) else ""
+    veto = wording.veto_mark_text() if any(model.is_vetoed for model in answer.models) else ""
     reading = _(
         "Ranks: 1 = largest dimension, best score; 95 % intervals that hold for all models at once. In brackets: 95 % "
         "intervals of the dimension. No order by dimension is better."
     )
-    return wording.joined_sentences([reading + veto, *rank_lines(answer)])
+    return wording.joined_sentences([reading, veto, *rank_lines(answer)])
 
 
 def published_lines(answer: Answer, width: int) -> list[str]:

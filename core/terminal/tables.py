@@ -283,13 +283,13 @@ def plan_lines(layer_plan: LayerPlan) -> list[str]:
     directions = plan_evidence.direction_lines(layer_plan)
     lines = [plan_wording.plan_text(layer_plan), *filter(None, details), *_indented(plan_wording.note_lines(plan))]
     lines += ["", *budgets] if budgets else []
-    lines += ["", *_plan_sketch(layer_plan), "", _("Candidates"), *_indented(_plan_candidates(layer_plan))]
+    lines += ["", *_plan_sketch(layer_plan), "", _("Candidates"), *_plan_candidates(layer_plan)]
     if path:
         rows = [(len(row.blocks), _block_numbers(row.blocks), plan_wording.outcome_price_text(row)) for row in path]
         priced = table(heads("gone", "blocks", "nats per token [95 %]"), rows)
-        lines += ["", _("Price of each number of blocks, along the search"), *_indented(priced)]
+        lines += ["", _("Price of each number of blocks, along the search"), *priced]
     if harder:
-        lines += ["", _("Where loss on held-out text may hide it"), *_indented(_plan_harder(harder))]
+        lines += ["", _("Where loss on held-out text may hide it"), *_plan_harder(harder)]
     held_against = [*plan_evidence.published_lines(layer_plan), *plan_evidence.control_lines(plan)]
     lines += ["", *held_against] if held_against else []
     lines += ["", *plan_wording.saving_lines(plan), *plan_wording.alternative_lines(layer_plan)]
@@ -299,7 +299,11 @@ def plan_lines(layer_plan: LayerPlan) -> list[str]:
     if plan.saved_as:
         saved = _("Saved: {folder}; opened again, its loss is the verified one.").format(folder=plan.saved_as)
         lines += ["", saved, _("`workdim measure {folder}` measures the smaller model.").format(folder=plan.saved_as)]
-    return [*lines, "", _("Plan {id}").format(id=plan.plan_id)]
+    lines += ["", _("Plan {id}").format(id=plan.plan_id)]
+    if (room := width()) is None:
+        return lines
+    wrapped = (wrap(line, room, " " * (len(line) - len(line.lstrip()))) for line in lines)
+    return [part for line, parts in zip(lines, wrapped, strict=True) for part in (parts if len(parts) > 1 else [line])]
 
 
 def _indented(lines: Sequence[str]) -> list[str]:
@@ -311,10 +315,13 @@ def _block_numbers(blocks: Sequence[int]) -> str:
 
 
 def _plan_sketch(layer_plan: LayerPlan) -> Iterator[str]:
-    """Each block as a sign: `x` is removed, `o` stays; counted from 0."""
-    n = layer_plan.plan.n_layers
-    signs = "".join("x" if block in layer_plan.plan.blocks else "o" for block in range(n))
-    yield _("x goes, o stays; blocks are counted from 0, the first is 0 and the last {last}").format(last=n - 1)
+    """Each block as a sign: `x` is removed or was tried, `o` stays; counted from 0."""
+    n, price = layer_plan.plan.n_layers, plan_analysis.within_own_budget(layer_plan).price
+    blocks = layer_plan.plan.blocks if price is None else price.blocks
+    told = plan_wording.removed_name(layer_plan.plan, plan_analysis.is_recommended(layer_plan))
+    signs = "".join("x" if block in blocks else "o" for block in range(n))
+    line = _("x: {told}, o: stays; blocks are counted from 0, the first is 0 and the last {last}")
+    yield line.format(told=told, last=n - 1)
     for start in range(0, n, SKETCH_WIDTH):
         row = signs[start : start + SKETCH_WIDTH]
         yield f"  {start:>3} {row} {start + len(row) - 1}"

@@ -290,11 +290,8 @@ def _report(recipe: Recipe, run_ids: Sequence[str], day: date) -> Report:
             raise InputError("The layer plan of this report is not there any more.")
         return build_report(in_language(recipe.language, deck_data.plan_data, plan, day), recipe)
     selection = reads.selection(run_ids)
-    plans = reads.lists().plans.filter(pl.col("model_id").is_in(selection.runs["model_id"].to_list()))
-    found = (reads.layer_plan(plan_id) for plan_id in plans["plan_id"])
-    measured = replace(selection, plans=tuple(plan for plan in found if plan is not None))
     rows = reads.lists().pilots.filter(pilot_id=recipe.pilot_id or "").to_dicts()
     pilot = registered_pilot(rows[0]) if rows else None
     answers = evidence_question.ask_for_report(reads.warehouse(), pilot, selection.runs)
-    data = in_language(recipe.language, deck_data.deck_data, measured, pilot, made_on=day, answers=answers)
+    data = in_language(recipe.language, deck_data.deck_data, selection, pilot, made_on=day, answers=answers)
     return build_report(data, recipe)

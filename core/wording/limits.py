@@ -10,6 +10,7 @@ import polars as pl
 
 from core import wording
 from core.analysis.ranking import RankingGroup, groups
+from core.analysis.units import FEWEST_TEST
 from core.locale import _
 from core.pilots.pilot import Pilot
 from core.questions.ranking_answer import Answer
@@ -196,8 +197,6 @@ def _has_reason(*keys: str) -> pl.Expr:
 
 ENOUGH_WINDOWS = stated(64, "ENOUGH_WINDOWS")
 """With fewer windows of text, the final dimension of some models depends on their number."""
-ENOUGH_MODELS = stated(10, "ENOUGH_MODELS")
-"""With fewer scored models, a relation cannot be tested."""
 
 
 def limits(
@@ -243,17 +242,17 @@ def _score_limit(scored: pl.DataFrame) -> Limit | None:
     own = scored.filter(pl.col("score_match") == "own")["model_id"].n_unique()
     exact = scored.filter(pl.col("score_match") == "exact")["model_id"].n_unique()
     unsure = scored.filter(pl.col("score_match").is_in(["revision_not_stated", "mapped"]))["model_id"].n_unique()
-    if max(own, exact) >= ENOUGH_MODELS:
+    if max(own, exact) >= FEWEST_TEST:
         return None
     if own:
         reason = _("Models with a score on the user's own task: {count}; a test needs at least {needed}.")
-        return Limit(question, reason.format(count=counted(own, "scores"), needed=ENOUGH_MODELS))
+        return Limit(question, reason.format(count=counted(own, "scores"), needed=FEWEST_TEST))
     if exact:
         reason = _("Models with a published score of their own: {count}; a test needs at least {needed}.")
-        return Limit(question, reason.format(count=counted(exact, "scores"), needed=ENOUGH_MODELS))
+        return Limit(question, reason.format(count=counted(exact, "scores"), needed=FEWEST_TEST))
     if unsure:
         reason = _("No score names the revision that it belongs to (models: {count}); a test needs {needed} that do.")
-        return Limit(question, reason.format(count=counted(unsure, "scores"), needed=ENOUGH_MODELS))
+        return Limit(question, reason.format(count=counted(unsure, "scores"), needed=FEWEST_TEST))
     if scored.filter(pl.col("score_match") == "base").height:
         return Limit(question, _("No task evidence: the only published scores here belong to base models."))
     return Limit(question, _("No task evidence: there is no published score for any of these models."))

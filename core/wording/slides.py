@@ -115,7 +115,7 @@ def relation_title_text(answer: Answer, case: str) -> str:
         )
     rho = answer_wording.coefficient_text(relation.rho)
     lines = {
-        "cannot_tell": _("{n} models, rho {rho}: too few to tell"),
+        "cannot_tell": _("{n} models, rho {rho}: cannot tell"),
         "hint": _("{n} models, rho {rho}: found after the scores"),
         "not_related": _("{n} models, rho {rho}: within ±{margin}, too little to choose by"),
     }

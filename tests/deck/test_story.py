@@ -8,12 +8,13 @@ import polars as pl
 import pytest
 
 from core.analysis.ranking import default_benchmark, with_scores
-from core.deck import board, layout, pilot_board, profile_board
+from core.deck import board, layout, pilot_board, plan_slides, profile_board
 from core.deck.appendix import sql_strings
 from core.deck.deck_data import deck_data, plan_data
 from core.deck.numbers import numbers_of, texts_of
 from core.deck.report import build_story
-from core.deck.story import MOST_SLIDES, StorySlide, Table
+from core.deck.slide import core_slide
+from core.deck.story import MOST_SLIDES, Column, StorySlide, Table
 from core.errors import InputError
 from core.figures.chart import Chart
 from core.figures.scores import relation_chart
@@ -25,7 +26,7 @@ from core.questions.ranking_question import missing_models
 from core.records import SHIPPED, LayerPlan, PlanConfig
 from core.registry.verdicts import VERDICTS
 from core.sql.gate import check_statement
-from core.tables import RunSummaryRow, columns
+from core.tables import TABLES, RunControlRow, RunSummaryRow, columns
 from core.warehouse import queries
 from core.warehouse.warehouse import Warehouse
 from core.wording.verdicts import MARKS
@@ -248,7 +249,8 @@ def test_adopting_is_recommended_only_where_nothing_that_could_reverse_it_is_unt
 def test_a_second_text_is_held_against_the_first():
     data = data_of("related_as_registered", "en")
     other = data_of("related_other_way", "en").answer
-    for answer, told in ((data.answer, "holds"), (other, "depends")):
+    open_one = replace(other, word="cannot_tell")
+    for answer, told in ((data.answer, "holds"), (other, "depends"), (open_one, "unclear")):
         looks = in_language("en", pilot_board.pilot_board, replace(data, on_other_texts=(answer,))).looks
         assert {look.name: look.sure for look in looks}["Second text"] == told
 
@@ -260,6 +262,91 @@ def test_a_look_that_nobody_took_is_untested_and_one_by_controls_says_what_they_
     control = Model("m", run_id="r0", parent_run_id="t", pass_="random_init", model_seed=0)
     looks = {look.name: look for look in profile_board.profile_board(of_models(text, control)).looks}
     assert looks["Controls"].sure == "unclear" and "could not have shown it" in looks["Controls"].told
+
+
+def test_controls_are_those_that_judge_and_take_all_their_passes():
+    """What shuffling the text changes is told of both claims too, and judges none."""
+    judge, effect = (RunControlRow("t", name, "rise", 1.5, 1.3, 1.7, power, outcome) for name, power, outcome in JUDGES)
+    rows = TABLES["run_controls"].frame([judge, effect])
+    data = of_models(Model("m", run_id="t"), against_controls=rows)
+    look = {one.name: one for one in profile_board.profile_board(data).looks}["Controls"]
+    assert (look.sure, look.told) == ("holds", "the text exceeds it: 1")
+    pilot = data_of("related_as_registered", "en")
+    controls = {one.name: one for one in pilot_board.pilot_board(pilot).looks}["Controls"]
+    assert controls.told == "about 9.2 h", "24 models of a minute each, 23 passes a model"
+
+
+JUDGES = (("r0", 0.9, "exceeded"), ("s0", None, "same"))
+
+
+@pytest.mark.parametrize(
+    ("word", "limits", "sure"),
+    [
+        ("related_as_registered", (-0.9, -0.2), "holds"),
+        ("related_as_registered", (-0.6, 0.2), "depends"),
+        ("related_as_registered", (0.2, 0.9), "depends"),
+        ("not_related", (-0.3, 0.4), "holds"),
+        ("not_related", (-0.3, 0.8), "unclear"),
+        ("not_related", (0.2, 0.9), "depends"),
+        ("cannot_tell", (-0.3, 0.8), "holds"),
+        ("cannot_tell", (None, None), "unclear"),
+    ],
+)
+def test_models_of_equal_size_agree_with_the_answer_that_was_given(word, limits, sure):
+    answer = data_of("related_as_registered", "en").answer
+    low, high = limits
+    r = -0.1 if low is None else (low + high) / 2
+    partial = replace(answer.relation.partial, r=r, lower=low, upper=high, p=0.5, n=24)
+    changed = replace(answer, word=word, relation=replace(answer.relation, rho=-0.8, partial=partial))
+    assert pilot_board._size(changed).sure == sure
+
+
+def test_nothing_is_measured_for_what_only_other_models_can_settle(monkeypatch):
+    looks = [board.Look("Families left out", "untested", "")]
+    monkeypatch.setattr(pilot_board, "_looks", lambda _data: looks)
+    found = pilot_board.pilot_board(data_of("related_as_registered", "en"))
+    assert found.asked == "extend or stop" and found.options[0].what == "Extend to 24 other models"
+
+
+def test_a_pilot_that_lacks_no_model_and_no_score_says_what_is_open():
+    data = data_of("not_related", "en")
+    open_data = replace(data, answer=replace(data.answer, word="cannot_tell", reasons=("no_direction",)))
+    assert open_data.case == "incomplete"
+    assert pilot_board.pilot_board(open_data).options[0].what.startswith("Settle this first: No source says whether")
+
+
+def test_models_that_do_not_compare_are_not_ordered():
+    other = Model("third", tokenizer_hash="tok9", peak=500.0)
+    told = {n: build_story(of_models(*models)) for n, models in enumerate(((ONE, TWO, other), (*many(2), other)))}
+    titles = [(story.title, story.slides[-2].title) for story in told.values()]
+    assert titles == [
+        ("3 models reach 106 to 500; no two of them can be compared", UNORDERED),
+        ("3 models reach 60 to 500; only 2 of them can be compared", UNORDERED),
+    ]
+
+
+UNORDERED = "3 models side by side: their dimensions do not all compare"
+
+
+@pytest.mark.parametrize(
+    ("outcomes", "sure", "agrees"),
+    [
+        (("yes", "yes"), "holds", True),
+        (("yes", "no"), "depends", False),
+        (("yes", "cannot_tell"), "unclear", False),
+        (("no", "opposite"), "fails", True),
+        (("cannot_tell", "cannot_tell"), "unclear", False),
+    ],
+)
+def test_methods_that_cannot_tell_deny_nothing(outcomes, sure, agrees):
+    rows = pl.DataFrame({"run_id": "r", "claim": "rise", "is_core": True, "outcome": outcomes})
+    look = profile_board._methods("Other methods", rows, "rise")
+    assert (look.sure, look.agrees) == (sure, agrees)
+
+
+def test_a_dimension_that_is_not_there_is_no_zero():
+    runs = frames.runs(ONE).with_columns(embedding_dimension=pl.lit(None, pl.Float64))
+    assert "dimension – at the embedding" in build_story(of_models(ONE, runs=runs)).title
 
 
 def test_better_is_up_also_where_a_lower_score_is_better():
@@ -323,6 +410,43 @@ def test_a_healed_plan_is_held_against_published_choices_as_it_was_before_healin
     told = build_story(plan_data(LayerPlan(made.plan, [*rest, ours]), cases.DAY)).slides[1]
     assert told.title == "Our choice costs +0.031 nats; 1 of 2 published choices costs less, all before repair"
     assert told.statements[0].text.startswith("ours, repaired: +0.010")
+
+
+def test_tests_that_the_whole_model_fails_show_no_fall():
+    made = layer_plan(reasons=["no_room_digit_sums", "no_room_task"])
+    copying = next(row for row in made.outcomes if row.text == "copying")
+    sums = replace(copying, text="digit_sums", value_before=0.02, value_after=0.0, difference=-0.02, upper=-0.01)
+    task = replace(copying, text="task", measure="accuracy", upper=-0.05)
+    found = plan_slides.plan_board(plan_data(LayerPlan(made.plan, [*made.outcomes, sums, task]), cases.DAY))
+    assert [row[0] for row in found.compared.visual.rows] == ["copying words", "text with typing errors"]
+    looks = {look.name: look for look in found.looks}
+    assert looks["Abilities"].told.endswith("1 of 1") and looks["Your own task"].sure == "unclear"
+
+
+@pytest.mark.parametrize(("upper", "sure"), [(0.03, "holds"), (0.2, "depends")])
+def test_a_task_of_texts_is_held_against_the_budget(upper, sure):
+    made = layer_plan()
+    task = replace(made.price, text="task", upper=upper)
+    data = plan_data(LayerPlan(made.plan, [*made.outcomes, task]), cases.DAY)
+    look = {one.name: one for one in plan_slides.plan_board(data).looks}["Your own task"]
+    assert look.sure == sure and look.told.startswith("harder to predict: +0.031 [+0.023")
+
+
+def test_what_a_table_cuts_stands_whole_in_the_notes():
+    long = "a very long reason " * 60
+    table = Table((Column("Name", 0.3), Column("Reason", 0.7)), (("one", long), ("two", "short")), "A table.")
+    found = core_slide(data_of("one_model", "en"), "x", "Title", visual=table)
+    assert found.visual.rows[0][1].endswith("…") and f"one: {long}" in found.speech
+    assert not any("short" in text for text in found.speech)
+
+
+def test_a_vetoed_model_is_marked_beside_the_others():
+    shown = next(slide for slide in story_of("incomplete", "en").slides if slide.key == "compared").visual
+    data = data_of("incomplete", "en")
+    models = [replace(one, is_vetoed=one.name == "m00") for one in data.answer.models]
+    marked = replace(data, answer=replace(data.answer, ranked=replace(data.answer.ranked, models=tuple(models))))
+    compared = pilot_board.pilot_board(marked).compared.visual
+    assert "m00 ‡" in {row[0] for row in compared.rows} and "‡" in compared.key and "‡" not in shown.key
 
 
 def test_a_pilot_without_scores_or_models_is_incomplete():

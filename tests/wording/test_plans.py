@@ -11,6 +11,7 @@ from core.analysis import plans as plan_analysis
 from core.locale import in_language
 from core.questions.plan import answer_within
 from core.records import LayerPlan, PlanConfig
+from core.terminal import tables
 from core.terminal.tables import plan_lines, plan_record
 from core.wording import plan_evidence
 from core.wording import plans as plan_wording
@@ -29,6 +30,19 @@ def test_the_answer_comes_first():
     assert "  0 oooxxoxo 7" in "\n".join(told)
     assert any(line.strip().startswith("* removed one by one") and "3,4,6" in line for line in told)
     assert any("layer 4: 128 directions suffice" in line for line in told)
+
+
+def test_the_sketch_marks_the_blocks_that_the_answer_is_about():
+    smaller = "\n".join(plan_lines(layer_plan(budget=0.015)))
+    assert smaller.startswith("1 of 8 blocks can go") and "  0 oooxoooo 7" in smaller and "x: goes, o: stays" in smaller
+    refused = layer_plan(is_recommended=False, reasons=["no_better_than_random"])
+    assert "x: tried, not recommended, o: stays" in "\n".join(plan_lines(refused))
+
+
+def test_no_line_is_longer_than_the_terminal(monkeypatch):
+    monkeypatch.setattr(tables, "width", lambda: 80)
+    told = plan_lines(layer_plan())
+    assert max(map(len, told)) <= 80 and "" in told
 
 
 def test_what_is_not_verified_or_not_recommended_says_so_in_its_first_words():
