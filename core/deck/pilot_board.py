@@ -38,7 +38,9 @@ def pilot_board(data: DeckData) -> Board:
     best = best_text(data)
     return Board(
         answer=Panel(
-            slide_wording.pilot_title_text(data.case, data.pilot, answer, _total(data)),
+            slide_wording.pilot_title_text(
+                data.case, data.pilot, answer, _total(data), may_shortlist=all(look.sure == "holds" for look in looks)
+            ),
             picture or check_table(data.checks, data.text_runs, MOST_ROWS),
             (Statement(best, _("Best by score")),) if best else (),
             say=(
@@ -74,6 +76,8 @@ def _answered(data: DeckData) -> tuple[str, str, Visual | None, Sure]:
         word=answer_wording.answer_word(answer),
     )
     number = answer_wording.coefficient_text(relation.rho)
+    if relation.rho is None:
+        meaning = answer_wording.relation_text(relation)
     return number, meaning, visuals.coefficient_chart(answer), _SURE[answer.word]
 
 
@@ -383,6 +387,9 @@ def _decision(data: DeckData, looks: tuple[Look, ...]) -> tuple[str, str, tuple[
     if data.pilot is not None and data.pilot.is_cautious:
         test = Option(_("Test it on the task and its failures"), _("not known"), _("reasons to choose or refuse"))
         return _("test on the task, extend or stop"), _("A dimension alone decides nothing here"), (test, extend, stop)
+    if data.case == "related_other_way":
+        decision = _("It points against the expectation: whether it holds elsewhere comes first")
+        return _("extend or stop"), decision, (extend, stop)
     adopt = Option(_("Adopt for shortlists"), _("none"), _("the task still decides"))
     return _("adopt, extend or stop"), _("The dimension may shortlist; the task decides"), (adopt, extend, stop)
 

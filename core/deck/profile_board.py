@@ -90,6 +90,10 @@ def _comparison_board(data: DeckData, comparison: Comparison, sound: pl.DataFram
     looks = tuple(_other_samples(data))
     title, _number, meaning, verdicts = _answer(data, sound)
     assert best.loss is not None
+    meaning_of_loss = _("bits per byte, {other} {loss}; lower is better")
+    if interval := slide_wording.limits_text(best.loss.lower, best.loss.upper):
+        meaning_of_loss = _("bits per byte {interval}, {other} {loss}; lower is better")
+    test = Option(_("Test it on your own task, then decide"), _("not known"), _("reasons to choose or refuse"))
     return Board(
         answer=Panel(
             template.format(**{key: shortened_name(name, 40) for key, name in told.items()}),
@@ -102,13 +106,13 @@ def _comparison_board(data: DeckData, comparison: Comparison, sound: pl.DataFram
             ),
         ),
         number=wording.number(best.loss.value),
-        meaning=_("bits per byte, {other} {loss}; lower is better").format(
-            other=shortened_name(told["other"], 30), loss=compare_wording.loss_text(other.loss)
+        meaning=meaning_of_loss.format(
+            interval=interval, other=shortened_name(told["other"], 30), loss=compare_wording.loss_text(other.loss)
         ),
         sure="holds" if loss.is_told_apart else "unclear",
         asked=_("shortlist by the text, choose by your own task"),
         decision=_("One text shortlists; your own task decides"),
-        options=_options(data, sound),
+        options=(test, *_options(data, sound)[-2:]),
         looks=looks,
         evidence=Panel(title, picture, verdicts, say=(meaning,))
         if (picture := _profiles(data, sound)) is not None

@@ -302,8 +302,9 @@ def plan_lines(layer_plan: LayerPlan) -> list[str]:
     lines += ["", _("Plan {id}").format(id=plan.plan_id)]
     if (room := width()) is None:
         return lines
-    wrapped = (wrap(line, room, " " * (len(line) - len(line.lstrip()))) for line in lines)
-    return [part for line, parts in zip(lines, wrapped, strict=True) for part in (parts if len(parts) > 1 else [line])]
+    indents = [" " * (len(line) - len(line.lstrip())) for line in lines]
+    told = ([line] if "`" in line else wrap(line, room, by) or [line] for line, by in zip(lines, indents, strict=True))
+    return [part for parts in told for part in parts]  # a command stays on its line
 
 
 def _indented(lines: Sequence[str]) -> list[str]:

@@ -66,8 +66,9 @@ def outcome_counts_text(outcomes: Iterable[str]) -> str:
 # --- pilots ------------------------------------------------------------------------------------------------------
 
 
-def pilot_title_text(case: str, pilot: Pilot | None, answer: Answer, total: int) -> str:
-    """The answer as one claim; where a wrong choice does harm, that no dimension decides it."""
+def pilot_title_text(case: str, pilot: Pilot | None, answer: Answer, total: int, *, may_shortlist: bool) -> str:
+    """The answer as one claim; where a wrong choice does harm, that no dimension decides it. Only what every other way of
+    looking agrees with may shortlist."""
     relation, benchmark = answer.relation, answer_wording.benchmark_name(answer)
     if case == "incomplete":
         template = _("No answer yet on {benchmark}: not all of the {n} models count")
@@ -97,6 +98,15 @@ def pilot_title_text(case: str, pilot: Pilot | None, answer: Answer, total: int)
         ),
         ("hint", "larger"): _("Only a hint: larger dimension went with better {benchmark}, nobody registered it first"),
     }
+    if not may_shortlist:
+        titles |= {
+            ("related_as_registered", "smaller"): _(
+                "As expected, smaller dimension goes with better {benchmark}: choose by score"
+            ),
+            ("related_as_registered", "larger"): _(
+                "As expected, larger dimension goes with better {benchmark}: choose by score"
+            ),
+        }
     others = {
         "not_related": _("Dimension says too little about {benchmark}: choose by score"),
         "cannot_tell": _("{n} models cannot tell whether dimension says anything about {benchmark}: choose by score"),

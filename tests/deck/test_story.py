@@ -241,8 +241,13 @@ def test_adopting_is_recommended_only_where_nothing_that_could_reverse_it_is_unt
         "ja": ("未検証の項目を測定", "候補の絞り込みに採用"),
     }[language]
     assert first(data) == untested
+    title = {"en": "shortlist by it", "ja": "絞り込み"}[language]
+    assert title not in build_story(data).title
     monkeypatch.setattr(pilot_board, "_looks", lambda _data: [board.Look("x", "holds", "")])
     assert first(data) == adopt
+    assert title in build_story(data).title
+    other_way = replace(data, answer=replace(data.answer, word="related_other_way"))
+    assert first(other_way) not in (untested, adopt)
     assert first(replace(data, pilot=replace(data.pilot, use_class="scarce_data"))) not in (untested, adopt)
 
 
@@ -306,6 +311,11 @@ def test_nothing_is_measured_for_what_only_other_models_can_settle(monkeypatch):
     monkeypatch.setattr(pilot_board, "_looks", lambda _data: looks)
     found = pilot_board.pilot_board(data_of("related_as_registered", "en"))
     assert found.asked == "extend or stop" and found.options[0].what == "Extend to 24 other models"
+
+
+def test_three_models_have_no_coefficient_and_say_so():
+    found = pilot_board.pilot_board(of_pilot(3, [80.0, 70.0, 60.0], "en"))
+    assert (found.number, found.meaning) == ("–", "no coefficient, n = 3")
 
 
 def test_a_pilot_that_lacks_no_model_and_no_score_says_what_is_open():
@@ -488,6 +498,7 @@ def test_of_two_models_on_one_text_the_deck_tells_first_which_reads_it_better():
     story = in_language("en", build_story, data)
     answer = next(slide for slide in story.slides if slide.key == "answer")
     assert answer.title == "one reads python-docs better than two" and answer.statements[0].text == "1.90"
-    assert "two 3.00 [" in answer.statements[1].text
+    assert answer.statements[1].text.startswith("bits per byte [") and "two 3.00 [" in answer.statements[1].text
+    assert story.slides[-1].visual.rows[0][0].startswith("Test it on your own task")
     assert any("1.10 [1.10, 1.10], is more than chance" in text for _place, text in texts_of(answer))
     assert [one.text for one in numbers_of(story, "r") if one.source_table is None] == []
