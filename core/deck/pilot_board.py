@@ -219,7 +219,7 @@ def _compared(data: DeckData) -> Panel | None:
     if any(model.is_vetoed for model in shown_models):
         key.append(wording.veto_mark_text())
     if len(ordered) > MOST_ROWS:
-        key.append(_("{n} more in the appendix.").format(n=counted(len(ordered) - MOST_ROWS, "scores")))
+        key.append(_("{n} more have no room here.").format(n=counted(len(ordered) - MOST_ROWS, "scores")))
     return Panel(
         title,
         Table(
@@ -256,8 +256,14 @@ def _model_row(model: RankedModel, name: str) -> tuple[str, ...]:
 
 
 def _looks(data: DeckData) -> Iterator[Look]:
-    """Methods, texts, samples, controls, size, single models and families, from stored results."""
+    """Methods, texts, samples, controls, size, single models and families, from stored results; before there is an answer
+    that they could change, only what was measured."""
     answer, relation = data.asked, data.asked.relation
+    if data.case == "incomplete":
+        yield _second(_("Second text"), data, "corpus_id", "corpora")
+        yield _second(_("Second sample"), data, "seed", "runs")
+        yield _controls(data)
+        return
     curve = answer.specifications
     if curve is None or relation.rho is None:
         yield Look(_("Other methods"), "untested", _("not computed"))

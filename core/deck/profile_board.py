@@ -316,7 +316,7 @@ def _compared(data: DeckData, sound: pl.DataFrame) -> Panel | None:
     rows = list(rows_of(sound.sort("inner_max", "run_id", descending=[True, False]) if is_ordered else sound))
     key = [verdict_legend_text() + _(". ")]
     if len(rows) > MOST_ROWS:
-        key.append(_("{n} more in the appendix.").format(n=counted(len(rows) - MOST_ROWS, "runs")))
+        key.append(_("{n} more have no room here.").format(n=counted(len(rows) - MOST_ROWS, "runs")))
     return Panel(
         (
             _("{n} models side by side, largest dimension first")

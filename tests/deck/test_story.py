@@ -313,6 +313,12 @@ def test_nothing_is_measured_for_what_only_other_models_can_settle(monkeypatch):
     assert found.asked == "extend or stop" and found.options[0].what == "Extend to 24 other models"
 
 
+def test_nothing_agrees_with_an_answer_that_is_not_there():
+    (looks,) = (slide for slide in story_of("incomplete", "en").slides if slide.key == "looks")
+    assert looks.title == "Other ways of looking: 0 of 3 tried, 0 agree"
+    assert "rho" not in " ".join(text for _place, text in texts_of(looks))
+
+
 def test_three_models_have_no_coefficient_and_say_so():
     found = pilot_board.pilot_board(of_pilot(3, [80.0, 70.0, 60.0], "en"))
     assert (found.number, found.meaning) == ("–", "no coefficient, n = 3")
