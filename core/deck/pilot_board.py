@@ -268,7 +268,8 @@ def _looks(data: DeckData) -> Iterator[Look]:
     if curve is None or relation.rho is None:
         yield Look(_("Other methods"), "untested", _("not computed"))
     else:
-        sure: Sure = "holds" if curve.n_agreeing == len(curve.relations) else "depends"
+        is_same = curve.answer == answer.word and curve.n_agreeing == len(curve.relations)
+        sure: Sure = "holds" if is_same else "depends"
         yield Look(_("Other methods"), sure, answer_wording.specifications_text(curve))
     yield _other_texts(data)
     yield _second(_("Second sample"), data, "seed", "runs")

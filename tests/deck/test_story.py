@@ -8,6 +8,8 @@ import polars as pl
 import pytest
 
 from core.analysis.ranking import default_benchmark, with_scores
+from core.analysis.relation import SpecificationCurve
+from core.analysis.resampling import search_dimensions
 from core.deck import board, layout, pilot_board, plan_slides, profile_board
 from core.deck.appendix import sql_strings
 from core.deck.deck_data import deck_data, plan_data
@@ -311,6 +313,22 @@ def test_nothing_is_measured_for_what_only_other_models_can_settle(monkeypatch):
     monkeypatch.setattr(pilot_board, "_looks", lambda _data: looks)
     found = pilot_board.pilot_board(data_of("related_as_registered", "en"))
     assert found.asked == "extend or stop" and found.options[0].what == "Extend to 24 other models"
+
+
+@pytest.mark.parametrize(
+    ("others", "sure"),
+    [
+        (("related_as_registered", "related_as_registered"), "holds"),
+        (("related_as_registered", "cannot_tell"), "depends"),
+        (("cannot_tell", "cannot_tell"), "depends"),
+    ],
+)
+def test_other_methods_agree_where_they_give_the_answer_itself(others, sure):
+    data = data_of("related_as_registered", "en")
+    relations = {str(n): replace(data.answer.relation, answer=word) for n, word in enumerate(others)}
+    curve = SpecificationCurve(relations, "0", search_dimensions({}, []))
+    looks = pilot_board.pilot_board(replace(data, answer=replace(data.answer, specifications=curve))).looks
+    assert looks[0].sure == sure
 
 
 def test_nothing_agrees_with_an_answer_that_is_not_there():
