@@ -226,7 +226,7 @@ def coefficient_chart(answer: Answer) -> Chart | None:
         Guide(Text("+{:g}").format(MARGIN), MARGIN),
     ]
     title = _("Spearman's rho; right of 0: larger dimension, better score")
-    key = _("Bars: 95 % intervals; without one, the range. Not related: within ±{margin}.").format(
+    key = _("Bars: 95 % intervals; where one is left out, the range. Not related: within ±{margin}.").format(
         margin=shown(MARGIN, "g")
     )
     return _interval_chart(title, _("Spearman's rho"), bars, guides, key, Axis(title, -1, 1, 0.5, 1))

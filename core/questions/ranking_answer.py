@@ -68,7 +68,7 @@ class RankedModels:
 
 @dataclass(frozen=True)
 class Answer:
-    """The answer for the page, the terminal and the second slide."""
+    """The answer for the page, the terminal and the first slide."""
 
     population: Population
     relation: Relation
