@@ -79,9 +79,9 @@ def _harder_text(row: PlanOutcomeRow) -> str:
 
 
 def _removed(layer_plan: LayerPlan) -> Collection[int]:
-    """The blocks that go within the plan's own budget; where none do, those of the plan."""
-    price = plan_analysis.within_own_budget(layer_plan).price
-    return layer_plan.plan.blocks if price is None else price.blocks
+    """The blocks that go within the plan's own budget; where none do, those of the smallest set, whose price is told."""
+    row = plan_analysis.within_own_budget(layer_plan)
+    return (row.price or row.cheapest).blocks
 
 
 # --- evidence ----------------------------------------------------------------------------------------------------

@@ -281,7 +281,9 @@ def _evidence(data: DeckData, sound: pl.DataFrame) -> Panel | None:
         return None
     if sound.height > 1:
         return Panel(
-            _("Where intervals overlap, models are not told apart"),
+            _("Where intervals overlap, models are not told apart")
+            if _n_compared(data, sound) > 1
+            else _("Each model by itself: dimensions that do not compare"),
             visuals.dimension_chart(_drawn(data, sound)),
             (Statement(slide_wording.checks_text(data.text_runs), is_main=True),),
             say=(_("The dot is the estimate, the bar how far it may be off."),),

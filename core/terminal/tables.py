@@ -317,8 +317,8 @@ def _block_numbers(blocks: Sequence[int]) -> str:
 
 def _plan_sketch(layer_plan: LayerPlan) -> Iterator[str]:
     """Each block as a sign: `x` is removed or was tried, `o` stays; counted from 0."""
-    n, price = layer_plan.plan.n_layers, plan_analysis.within_own_budget(layer_plan).price
-    blocks = layer_plan.plan.blocks if price is None else price.blocks
+    n, found = layer_plan.plan.n_layers, plan_analysis.within_own_budget(layer_plan)
+    blocks = (found.price or found.cheapest).blocks
     told = plan_wording.removed_name(layer_plan.plan, plan_analysis.is_recommended(layer_plan))
     signs = "".join("x" if block in blocks else "o" for block in range(n))
     line = _("x: {told}, o: stays; blocks are counted from 0, the first is 0 and the last {last}")

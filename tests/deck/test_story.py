@@ -353,6 +353,7 @@ def test_models_that_do_not_compare_are_not_ordered():
     other = Model("third", tokenizer_hash="tok9", peak=500.0)
     told = {n: build_story(of_models(*models)) for n, models in enumerate(((ONE, TWO, other), (*many(2), other)))}
     titles = [(story.title, story.slides[-2].title) for story in told.values()]
+    assert [story.slides[1].title.startswith("Each model by itself") for story in told.values()] == [True, False]
     assert titles == [
         ("3 models reach 106 to 500; no two of them can be compared", UNORDERED),
         ("3 models reach 60 to 500; only 2 of them can be compared", UNORDERED),
@@ -433,6 +434,12 @@ def test_what_ships_alone_answers_the_question_that_ships_with_it(tmp_path):
 def test_a_plan_asks_for_what_its_price_allows(changes, title, asked):
     story = build_story(plan_data(layer_plan(**changes), cases.DAY))
     assert story.title.startswith(title) and story.slides[-1].visual.rows[0][0].startswith(asked)
+
+
+def test_a_price_stands_beside_the_blocks_that_it_is_of():
+    found = plan_slides.plan_board(plan_data(layer_plan(budget=0.001), cases.DAY))
+    assert found.number == "0.8%" and [one.number for one in found.answer.visual.blocks if one.is_removed] == [3]
+    assert found.answer.statements == (), "what three blocks would save is not told beside the price of one"
 
 
 def test_a_healed_plan_is_held_against_published_choices_as_it_was_before_healing():
