@@ -35,7 +35,7 @@ def test_the_answer_comes_first():
 def test_the_sketch_marks_the_blocks_that_the_answer_is_about():
     smaller = "\n".join(plan_lines(layer_plan(budget=0.015)))
     assert smaller.startswith("1 of 8 blocks can go") and "  0 oooxoooo 7" in smaller and "x: goes, o: stays" in smaller
-    assert "  0 oooxoooo 7" in plan_lines(layer_plan(budget=0.001, is_recommended=False, reasons=["over_budget"]))
+    assert "    0 oooxoooo 7" in plan_lines(layer_plan(budget=0.001, is_recommended=False, reasons=["over_budget"]))
     refused = layer_plan(is_recommended=False, reasons=["no_better_than_random"])
     assert "x: tried, not recommended, o: stays" in "\n".join(plan_lines(refused))
 
