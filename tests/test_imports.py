@@ -129,7 +129,7 @@ MOST = {
     ),  # counts of a verdict, and the joint test of its methods, errors over documents and groups of questions; the rank among the draws of a control
     "api": (172, 1032),
     "commands": (3565, 23400),  # the verbs compare and choose
-    "deck": (4815, 38900),  # other ways of looking are held against the answer that was given
+    "deck": (4820, 38950),  # other ways of looking are held against the answer that was given
     "errors": (224, 1304),
     "exports": (105, 829),
     "figures": (3640, 32600),
