@@ -280,7 +280,8 @@ def test_controls_are_those_that_judge_and_take_all_their_passes():
     assert (look.sure, look.told) == ("holds", "the text exceeds it: 1")
     pilot = data_of("related_as_registered", "en")
     controls = {one.name: one for one in pilot_board.pilot_board(pilot).looks}["Controls"]
-    assert controls.told == "about 9.2 h", "24 models of a minute each, 23 passes a model"
+    hours = 24 * pilot_board.N_CONTROLS / 60
+    assert controls.told == f"about {hours:.1f} h", "24 models of a minute for each pass"
 
 
 JUDGES = (("r0", 0.9, "exceeded"), ("s0", None, "same"))
