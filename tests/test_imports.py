@@ -125,7 +125,7 @@ MOST = {
     "__main__": (24, 80),
     "analysis": (
         4275,
-        33060,
+        33110,
     ),  # counts of a verdict, and the joint test of its methods, errors over documents and groups of questions; the rank among the draws of a control
     "api": (172, 1032),
     "commands": (3565, 23400),  # the verbs compare and choose
@@ -138,8 +138,8 @@ MOST = {
     "geometry": (3988, 33383),  # what the host reads is read for all subsets at once; d2 alone
     "limits": (202, 1008),  # what the workers of a job take
     "locale": (544, 704),  # the words of every page, in the glossary
-    "measure": (2658, 19001),  # bits and bytes of each window; the draws of a control
-    "models": (4441, 28340),  # controls whose blocks write as much as trained ones
+    "measure": (2665, 19075),  # bits and bytes of each window; the draws of a control, which goes on with its next
+    "models": (4450, 28410),  # controls whose blocks write as much as trained ones; what has none is refused
     "pilots": (1012, 5699),
     "plans": (3321, 26551),  # rounding priced, one block repaired
     # and what a report answers, on each text:
@@ -159,7 +159,7 @@ MOST = {
     "warehouse": (4964, 31946),  # an export holds one table at a time, and parcels that lack the added one
     "wording": (
         4172,
-        27695,
+        27740,
     ),  # models compared on a text; which to pilot, named budgets, what else saves; who may shortlist
 }
 
