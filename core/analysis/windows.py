@@ -99,7 +99,7 @@ def _document_units(windows: pl.DataFrame, place: str) -> pl.DataFrame:
     documents = average_recipes(_window_units(windows, place))
     if "recipe" in documents.columns:  # each window is one document, and named as elsewhere
         documents = documents.with_columns(unit="recipe")
-    types = normal_scores(documents["n_types"].to_numpy()) if documents.height else []
+    types = normal_scores(documents["n_types"].to_numpy()) if documents.height else np.empty(0)
     return documents.with_columns(types=pl.Series(types, dtype=pl.Float64))
 
 
