@@ -12,10 +12,10 @@ with st.container(horizontal=True, vertical_alignment="center", horizontal_align
     st.title("Workdim", width="content")
     with st.container(horizontal=True, vertical_alignment="center", width="content"):
         start.show_questions()
+trash.show_undo()
 texts = notices.runs_or_stop().filter(pl.col("pass") == "text")
 own = own_runs(texts)
 start.show_first_steps(own)
-trash.show_undo()
 answers = st.container()
 shown, ids = start.choose_runs(texts, own)
 data = reads.start_data(ids)

@@ -24,15 +24,15 @@ from core.wording import compare as compare_wording
 
 
 def compare(options: argparse.Namespace) -> int:
-    """What is missing is measured where a text is named; exit code 2 if that fails."""
+    """What is missing is measured where a text is named; the exit code is that of a measurement that fails."""
     if options.text is None:
         warehouse = existing_warehouse(options)
         run_ids = compare_question.find_runs(warehouse, options.models)
     else:
         warehouse = selected_warehouse(options)
-        run_ids = _measured(options, warehouse)
-        if len(run_ids) < len(dict.fromkeys(options.models)):
-            return 2
+        run_ids, code = _measured(options, warehouse)
+        if code:
+            return code
     comparison = compare_question.ask(warehouse, run_ids)
     sentence = in_language("en", compare_wording.answer_text, comparison)
     show_records(
@@ -43,8 +43,9 @@ def compare(options: argparse.Namespace) -> int:
     return 0
 
 
-def _measured(options: argparse.Namespace, warehouse: Warehouse) -> list[str]:
-    """The runs of the models on the text, in their order; measured together, so that their words are the same."""
+def _measured(options: argparse.Namespace, warehouse: Warehouse) -> tuple[list[str], int]:
+    """The runs of the models on the text, in their order, and the worst exit code; measured together, so that their words are
+    the same."""
     if len(dict.fromkeys(options.models)) < 2:
         raise InputError("Two models or more are compared: name another one.")
     request = request_of(RunConfig, options, model="", corpus=options.text)
@@ -62,8 +63,8 @@ def _measured(options: argparse.Namespace, warehouse: Warehouse) -> list[str]:
         remove_job(status.job)
         return 0
 
-    run_each(with_readable_companions(request, options.models, warehouse), warehouse, report)
-    return list(run_ids)
+    code = run_each(with_readable_companions(request, options.models, warehouse), warehouse, report)
+    return list(run_ids), code
 
 
 def comparison_lines(comparison: Comparison, width: int) -> Sequence[str]:

@@ -118,32 +118,35 @@ def apply(options: argparse.Namespace) -> None:
     task_name = TaskName(options.benchmark, options.metric) if options.benchmark else rule.task
     choice = choice_question.ask(warehouse, choice_question.ChoiceQuestion(rule, task_name, among_all=options.all))
     decision, task = choice.decision, choice.task
+    answer = choice_question.judged(choice, rule.use_class)
+    is_kept = not options.dry_run and answer.refusal is None
     row = record_choice(rule, decision, task, secrets.token_hex(6), datetime.now(UTC).replace(tzinfo=None))
-    if not options.dry_run:
+    if is_kept:
         rules.add_choice(warehouse, row)
     records = {
-        "answer": in_language("en", decision_wording.decision_text, decision, bits),
-        "standing": decision.standing,
+        "answer": in_language("en", decision_wording.pilot_text, answer, bits),
+        "standing": answer.word,
         "rule_id": saved.rule_id,
         "version": saved.version,
-        "kept": not options.dry_run,
+        "kept": is_kept,
         "task": task,
         "choice": asdict(row),
         **asdict(decision),
     }
 
     def lines() -> Iterator[str]:
-        yield decision_wording.decision_text(decision, bits)
-        remarks = (decision_wording.other_task_text(rule, task), *decision_wording.note_lines(decision))
+        yield decision_wording.pilot_text(answer, bits)
+        untested = decision_wording.untested_lines(answer)
+        remarks = (decision_wording.other_task_text(rule, task), *untested, *decision_wording.note_lines(decision))
         yield from (f"  {remark}" for remark in remarks if remark)
         if candidates := _candidate_table(decision, rule.assumptions):
             yield from ("", *candidates)
-        if decision.excluded or not options.dry_run:
+        if decision.excluded or is_kept:
             yield ""
         for excluded in decision.excluded:
             what = decision_wording.exclusion_text(excluded, decision, rule.assumptions)
             yield Sentence("left out: {what}", what=what)
-        if not options.dry_run:
+        if is_kept:
             yield Sentence("Kept as choice {id}: `workdim rules outcome {id} right`, or wrong", id=row.choice_id)
 
     show_records(options, records, lines)

@@ -40,6 +40,7 @@ HARMFUL = "safety_critical"
 DEFAULT_WEIGHTS = {"score": 6, "bits_per_byte": 6, "parameters": 4} | dict.fromkeys(DIMENSIONS, 0)
 """Of criteria; 2 of all others."""
 Word = Literal["choice", "leads", "cannot_tell", "no_choice"]
+Refusal = Literal["no_criterion", "no_task_score"]
 _WORDS: Mapping[str, Word] = {
     "chosen": "choice",
     "leads": "leads",
@@ -85,6 +86,8 @@ class Missing:
     what: Literal["run", "score"]
     benchmark: Mapping[str, Any] | None = None
     """Of a score: the row of `ranking.list_benchmarks`."""
+    is_encoder: bool = False
+    """Encoders give no likelihood of what follows: scores of theirs are imported, and none is made here."""
 
 
 @dataclass(frozen=True)
@@ -98,7 +101,7 @@ class PilotChoice:
     capped: Literal["use_class", "missing"] | None = None
     """Why the first model is no choice, whatever the draws say: the use class, or a model that was not measured or lacks the
     score asked for."""
-    refusal: Literal["no_criterion", "no_task_score"] | None = None
+    refusal: Refusal | None = None
     """Why there is no choice among several."""
     untested: tuple[str, ...] = field(default=())
     """In a safety-critical use: `own_task`, `error`, `one_text`, `harm`."""
@@ -117,19 +120,22 @@ class PilotChoice:
 
     @property
     def share(self) -> float | None:
-        """Share of the draws in which the first model stays first; 1 where no error could change that."""
-        if self.choice is None or self.refusal or self.word == "no_choice":
+        """Share of the draws in which the first model stays first; 1 where no value has an error, None where none is known."""
+        if self.choice is None or self.word == "no_choice":
             return None
-        share = self.choice.decision.share_first
-        return 1.0 if share is None else share
+        decision = self.choice.decision
+        if decision.share_first is None:
+            return None if "errors_unknown" in decision.reasons else 1.0
+        return decision.share_first
 
     @property
     def is_dominant(self) -> bool:
-        """Whether the model is surely at least as good as every other one in all that counts."""
+        """Whether there are others, and the model is surely at least as good as each in all that counts."""
         if self.model is None or self.choice is None:
             return False
         _first, *others = self.choice.decision.pareto
-        return all(one.status == "dominated" and self.model.run_id in one.dominated_by for one in others)
+        is_below = [one.status == "dominated" and self.model.run_id in one.dominated_by for one in others]
+        return bool(is_below) and all(is_below)
 
 
 RECORD: dict[str, str | Rows] = {
@@ -246,27 +252,22 @@ def choose_pilot(
 ) -> PilotChoice:
     """The answer among the models of a context by these criteria; `asked` is the benchmark that was named."""
     lacking = [*missing, *_missing_scores(context, asked)]
-    untested = _untested(context, use_class, criteria)
-    weighs = [one for one in criteria if one.criterion.weight > 0]
-    if not weighs:
-        return PilotChoice(None, use_class, tuple(lacking), refusal="no_criterion", untested=untested)
-    choice = choose_by_criteria(context, criteria, use_class)
-    return judged(choice, use_class, tuple(lacking), asked=asked, untested=untested)
+    if not any(one.criterion.weight > 0 for one in criteria):
+        why: Refusal = "no_task_score" if use_class == HARMFUL else "no_criterion"
+        untested = _untested(context, use_class, criteria)
+        return PilotChoice(None, use_class, tuple(lacking), refusal=why, untested=untested)
+    return judged(choose_by_criteria(context, criteria, use_class), use_class, tuple(lacking), asked=asked)
 
 
 def judged(
-    choice: Choice,
-    use_class: str,
-    missing: tuple[Missing, ...] = (),
-    *,
-    asked: Mapping[str, Any] | None = None,
-    untested: tuple[str, ...] = (),
+    choice: Choice, use_class: str, missing: tuple[Missing, ...] = (), *, asked: Mapping[str, Any] | None = None
 ) -> PilotChoice:
     """A decision as an answer: what the use class and missing values leave of it."""
     is_by_score = any(one.benchmark is not None and one.share > 0 for one in choice.decision.criteria)
-    refusal = "no_task_score" if use_class == HARMFUL and not is_by_score else None
+    refusal: Refusal | None = "no_task_score" if use_class == HARMFUL and not is_by_score else None
     is_incomplete = any(one.what == "run" or (asked is not None and one.benchmark is asked) for one in missing)
     capped = "use_class" if use_class == HARMFUL else "missing" if is_incomplete else None
+    untested = _untested(choice.context, use_class, choice.criteria)
     return PilotChoice(choice, use_class, missing, capped, refusal, untested)  # type: ignore[arg-type]
 
 
@@ -279,7 +280,8 @@ def _missing_scores(context: ChoiceContext, asked: Mapping[str, Any] | None) -> 
             return []
         asked = next(iter(sorted(offered, key=lambda row: -row["n_models"])), None)
     if asked is None:
-        return [Missing(name, "score") for name in context.runs["name"]]
+        kinds = context.runs.select("name", "kind").rows()
+        return [Missing(name, "score", is_encoder=kind == "encoder") for name, kind in kinds]
     (values,) = zip(*(one.values for one in build_candidates(context, [_score_of(context, asked)])), strict=True)
     return [
         Missing(name, "score", asked) for name, value in zip(context.runs["name"], values, strict=True) if not value
@@ -350,9 +352,11 @@ def _compared_models(evidence: Evidence, task: TaskName | None) -> pl.DataFrame:
 
 
 def one_run_each(runs: pl.DataFrame) -> pl.DataFrame:
-    """One run of each model: on the newest text that all of them have read, where there is one, as losses compare on one
-    text alone. `runs` are newest first."""
-    by_all = runs.filter(pl.col("model_id").n_unique().over("corpus_id") == runs["model_id"].n_unique())
-    if by_all.height:
-        runs = by_all.filter(pl.col("corpus_id") == by_all["corpus_id"][0])
+    """One run of each model: on the newest text that all of them have read, where there is one, by one protocol where they
+    can, as losses compare on what was read alike alone. `runs` are newest first."""
+    for alike in (("corpus_id", "protocol_hash"), ("corpus_id",)):
+        by_all = runs.filter(pl.col("model_id").n_unique().over(alike) == runs["model_id"].n_unique())
+        if by_all.height:
+            runs = by_all.filter(pl.col(key) == by_all[key][0] for key in alike)
+            break
     return runs.unique("model_id", keep="first", maintain_order=True)

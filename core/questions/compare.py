@@ -135,9 +135,9 @@ RECORD: dict[str, str | Rows] = {
 
 def find_runs(warehouse: Warehouse, named: Sequence[str]) -> list[str]:
     """Runs by the beginning or ending of their ids, and of models by name or reference the newest on a text that all models
-    named so have read. Raises InputError for what is not there."""
+    named so have read, by one protocol where they can. Raises InputError for what is not there."""
     listed = queries.run_list(warehouse)
-    by_model: list[tuple[str, pl.DataFrame]] = []
+    by_model: dict[str, pl.DataFrame] = {}
     found: dict[str, str | None] = {}
     for name in dict.fromkeys(named):
         matches = matching_ids(listed["run_id"], name)
@@ -151,27 +151,29 @@ def find_runs(warehouse: Warehouse, named: Sequence[str]) -> list[str]:
         found[name] = matches[0] if matches else None
         if not matches:
             is_named = pl.any_horizontal(pl.col("name", "reference", "model_id") == name)
-            by_model.append((name, listed.filter(is_named, pl.col("pass") == "text")))
-    missing = [name for name, runs in by_model if runs.is_empty()]
+            by_model[name] = listed.filter(is_named, pl.col("pass") == "text")
+    missing = [name for name, runs in by_model.items() if runs.is_empty()]
     if missing:
         raise InputError(
             "Neither a run nor a measured model is called {names}. Measure it with the others: add --text FILE.",
             names=missing,
         )
-    shared = set.intersection(*(set(runs["corpus_id"]) for _name, runs in by_model)) if by_model else set()
-    for name, runs in by_model:
-        on_shared = runs.filter(pl.col("corpus_id").is_in(list(shared)))
-        if on_shared.is_empty():
-            raise InputError("These models have read no text in common. Measure them on one: add --text FILE.")
-        newest_text = _newest_text([of for _name, of in by_model], shared)
-        found[name] = on_shared.filter(corpus_id=newest_text)["run_id"][0]
+    found |= _newest_alike(by_model)
     return list(dict.fromkeys(run_id for run_id in found.values() if run_id))
 
 
-def _newest_text(runs: Sequence[pl.DataFrame], shared: set[str]) -> str:
-    """The text of `shared` that was measured last; the runs of each frame are newest first."""
-    rows = pl.concat(runs).filter(pl.col("corpus_id").is_in(list(shared))).sort("started_at", descending=True)
-    return str(rows["corpus_id"][0])
+def _newest_alike(by_model: Mapping[str, pl.DataFrame]) -> dict[str, str]:
+    """The newest run of each model on what all have read: one text by one protocol, else one text."""
+    if not by_model:
+        return {}
+    named = pl.concat([runs.with_columns(asked=pl.lit(name)) for name, runs in by_model.items()])
+    named = named.sort("started_at", descending=True, maintain_order=True)
+    for alike in (("corpus_id", "protocol_hash"), ("corpus_id",)):
+        shared = named.filter(pl.col("asked").n_unique().over(alike) == len(by_model))
+        if shared.height:
+            of_one = shared.filter(pl.col(key) == shared[key][0] for key in alike)
+            return dict(of_one.unique("asked", keep="first").select("asked", "run_id").rows())
+    raise InputError("These models have read no text in common. Measure them on one: add --text FILE.")
 
 
 def ask(warehouse: Warehouse, run_ids: Sequence[str]) -> Comparison:

@@ -1,4 +1,4 @@
-"""What a layer plan says: its price, and the blocks that may go within a budget; for the screen Shrink and the verb `plan`."""
+"""What a layer plan says: its price, and the blocks that may go within a budget; for the page Layer plans and the verb `plan`."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Is a dimension related to a score, and how do the models rank? One record for the ranking page, the verb `rank` and a
+"""Is a dimension related to a score, and how do the models rank? One record for the page Choose, the verb `rank` and a
 pilot's deck, about the models that `select_population` chose."""
 
 from __future__ import annotations

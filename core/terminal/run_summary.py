@@ -191,7 +191,8 @@ def next_lines(profile: Profile) -> Iterator[str]:
     run = profile.run.run_id
     yield from _line(_("details"), f"`workdim runs show {run}`")
     if profile.run.pass_ == "text":
-        yield from _line(_("next"), "`workdim app`")
+        yield from _line(_("next"), f"`workdim compare {run} OTHER_RUN`")
+        yield from _line("", "`workdim app`")
         if profile.model.kind == "decoder":
             yield from _line("", f"`workdim plan {profile.model.model_id}`")
 

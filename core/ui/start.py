@@ -15,7 +15,7 @@ from core.locale import _, spoken
 from core.pilots.registration import registered_pilot
 from core.questions.ranking_answer import Answer
 from core.questions.ranking_question import RankingQuestion
-from core.ui import help, inputs, pictures, reads, tables, trash
+from core.ui import help, inputs, pictures, reads, tables, trash, url_state
 from core.ui.markdown import escape
 from core.ui.measure import job_cards
 from core.ui.ranking.answer import ICONS
@@ -29,7 +29,8 @@ MAX_PILOTS = 2
 """Pilots whose answers stand here; the page Measure lists all."""
 MAX_NAME_LENGTH = 30
 """Letters of a link that fit beneath a picture."""
-_TICK = "ticked "
+_TICK = url_state.key("ticked ")
+"""Beginning of the keys of ticks, which stay while other runs are looked for."""
 _GRID = f"""<style>
 .st-key-gallery {{ display: grid; grid-template-columns: repeat(auto-fill, minmax({THUMBNAIL[0] + 34}px, 1fr)); }}
 .st-key-gallery > * {{ width: auto !important; max-width: none !important; }}

@@ -94,13 +94,6 @@ def show_comparison_button(runs: pl.DataFrame, selected: Any, key: str) -> None:
         st.switch_page("pages/compare.py", query_params=comparison_params(ids))
 
 
-def show_comparison_link(run_ids: Sequence[str]) -> None:
-    """Draw a link to the comparison of these runs; nothing where there are fewer than two."""
-    if len(run_ids) < 2:
-        return
-    inputs.show_link("compare", _("Compare these runs"), "compare_arrows", **comparison_params(run_ids))
-
-
 def comparison_params(run_ids: Sequence[str]) -> dict[str, str]:
     """The parameters of a link to the comparison of these runs, as many as one figure can show."""
     return {"runs": url_state.join_values(run_ids[: inputs.MAX_RUNS])}

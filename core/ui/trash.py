@@ -12,7 +12,7 @@ from core.ui import inputs, reads, url_state
 from core.ui.markdown import escape
 from core.warehouse.runs import restore_run
 
-_DELETED = "the runs that were just deleted, their name, and whether nobody was told yet"
+_DELETED = "the runs that were just deleted, their name, and which runs were chosen when that was told first"
 _NOT_BACK = "why they could not be brought back"
 
 
@@ -20,20 +20,22 @@ _NOT_BACK = "why they could not be brought back"
 def show_undo() -> None:
     """Draw that runs were deleted just now, with Undo, until others are chosen. Drawn before the choice of runs.
 
-    Nothing stands chosen after it: where other runs took their place, a second click would delete one of them.
+    Where a chosen run was deleted nothing stands chosen after it: where other runs took their place, a second click would delete
+    one of them.
     """
     if problem := st.session_state.pop(_NOT_BACK, None):
         st.error(escape(problem), icon=":material/error:")
     deleted = st.session_state.get(_DELETED)
     if deleted is None:
         return
-    run_ids, label, is_new = deleted
-    chosen = st.session_state.get(url_state.key("runs"), [])
-    if chosen and not is_new and not set(run_ids) & set(chosen):
+    run_ids, label, chosen_then = deleted
+    chosen = list(st.session_state.get(url_state.key("runs"), []))
+    if set(run_ids) & set(chosen):
+        chosen = st.session_state[url_state.key("runs")] = []
+    if chosen_then not in (None, chosen):
         del st.session_state[_DELETED]
         return
-    st.session_state[_DELETED] = run_ids, label, False
-    st.session_state[url_state.key("runs")] = []
+    st.session_state[_DELETED] = run_ids, label, chosen
     with st.container(horizontal=True, vertical_alignment="center"):
         st.success(_("In the trash: {name}").format(name=escape(label)), icon=":material/delete:")
         st.button(_("Undo"), icon=":material/undo:", key="undelete run", on_click=_undelete, args=(run_ids,))
@@ -58,5 +60,5 @@ def show_delete_button(run_ids: Sequence[str], label: str) -> None:
         from core.runs.stored_runs import delete_stored_runs
 
         delete_stored_runs(reads.warehouse(), run_ids)
-        st.session_state[_DELETED] = list(run_ids), label, True
+        st.session_state[_DELETED] = list(run_ids), label, None
         st.rerun()

@@ -146,7 +146,7 @@ def pilot_text(answer: PilotChoice, bits: float | None = None) -> str:
             else _("On these criteria {model} leads. That is no choice yet: not all models have what was asked for.")
         )
         return template.format(model=decision.candidates[0].name)
-    if answer.word == "choice" and answer.is_dominant and len(decision.candidates) > 1:
+    if answer.word == "choice" and answer.is_dominant:
         template = _("On these criteria: {model}. It is surely no worse than any other in all that counts.")
         return template.format(model=decision.candidates[0].name)
     return decision_text(decision, bits)
@@ -158,20 +158,19 @@ def missing_lines(answer: PilotChoice) -> list[str]:
     if runs := [one.model for one in answer.missing if one.what == "run"]:
         template = _("Not measured: {names}. `workdim measure MODEL` measures it.")
         lines.append(template.format(names=names_text(runs)))
-    by_score: dict[str, list[str]] = {}
+    by_score: dict[tuple[str, bool], list[str]] = {}
     for one in answer.missing:
         if one.what == "score":
-            by_score.setdefault("" if one.benchmark is None else row_benchmark_name(one.benchmark), []).append(
-                one.model
-            )
-    for benchmark, names in by_score.items():
-        template = (
-            _("Without a score in {benchmark}: {names}. `workdim scores import FILE` brings it.")
-            if benchmark
-            else _(
-                "Without any score: {names}. `workdim score MODEL --task FILE.jsonl` gives one on a task of your own."
-            )
+            benchmark = "" if one.benchmark is None else row_benchmark_name(one.benchmark)
+            by_score.setdefault((benchmark, one.is_encoder), []).append(one.model)
+    for (benchmark, is_encoder), names in by_score.items():
+        template = _(
+            "Without any score: {names}. `workdim score MODEL --task FILE.jsonl` gives one on a task of your own."
         )
+        if benchmark:
+            template = _("Without a score in {benchmark}: {names}. `workdim scores import FILE` brings it.")
+        elif is_encoder:
+            template = _("Without any score: {names}. `workdim scores import FILE` brings one.")
         lines.append(template.format(benchmark=benchmark, names=names_text(names)))
     return lines
 

@@ -1,4 +1,4 @@
-"""The page Decide: the answer first, everything in the address, one update; rules from saving to their outcome."""
+"""The page Choose: the answer first, everything in the address, one update; rules from saving to their outcome."""
 
 from __future__ import annotations
 

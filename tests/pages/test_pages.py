@@ -570,6 +570,8 @@ def test_how_long_it_takes_is_told_by_itself_and_a_text_is_judged_before_any_mod
     (tmp_path / "again.txt").write_text("\n\n".join(["The same again. " * 40] * 60), encoding="utf-8")
     app.text_input(key="measure path").set_value(str(tmp_path / "again.txt")).run()
     assert "repeats itself" in app.warning[0].value
+    app.text_input(key="measure path").set_value("A text where its path belongs. " * 20).run()
+    assert not app.exception and "There is no text" in app.error[0].value
 
 
 def test_one_switch_hides_what_comes_with_workdim_on_every_page(
@@ -629,7 +631,10 @@ def test_start_finds_runs_compares_those_that_are_ticked_and_brings_back_what_wa
     assert [one.alt for one in images(app)] == ["made-up-big"] and "pass the filters: 1 of 4." in texts(app)
     app.multiselect(key="view.on").set_value([]).run()
 
-    app.checkbox(key=f"ticked {RUN_IDS[1]}").check().run()
+    app.checkbox(key=f"view.ticked {RUN_IDS[1]}").check().run()
+    app.text_input(key="view.find").set_value("big").run()
+    app.text_input(key="view.find").set_value("").run()
+    assert app.checkbox(key=f"view.ticked {RUN_IDS[1]}").value, "a tick stays while other runs are looked for"
     app.button(key="delete run").click().run()
     assert not app.exception and len(images(app)) == 3
     assert "In the trash: made-up-small" in app.success[0].value.replace("\\", "")
@@ -637,10 +642,31 @@ def test_start_finds_runs_compares_those_that_are_ticked_and_brings_back_what_wa
     assert not app.exception and len(images(app)) == 4 and not app.success
 
     for run_id in RUN_IDS[:2]:
-        app.checkbox(key=f"ticked {run_id}").check().run()
+        app.checkbox(key=f"view.ticked {run_id}").check()
+    app.run()
     app.button(key="compare ticked").click().run()
     assert not app.exception and app.title[0].value == "Compare"
     assert sorted(app.multiselect(key="view.runs").value) == RUN_IDS[:2]
+
+
+def test_one_model_alone_has_its_table_and_comes_back_after_it_was_deleted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = empty_warehouse(tmp_path)
+    add_run(path, make_profile(RUN_IDS[0]))
+    monkeypatch.setenv("WORKDIM_WAREHOUSE", str(path))
+    made: list = []
+    with monkeypatch.context() as patched:
+        patched.setattr(tables, "show_download", lambda make, name, *_: made.append((make, name)))
+        app = opened("choose.py")
+    assert not app.exception and "is the only model" in texts(app)
+    assert [make().height for make, name in made if "models" in name] == [1]
+    app = opened("start.py")
+    app.checkbox(key=f"view.ticked {RUN_IDS[0]}").check().run()
+    app.button(key="delete run").click().run()
+    assert not app.exception and "No measurements yet." in texts(app)
+    app.button(key="undelete run").click().run()
+    assert not app.exception and len(images(app)) == 1
 
 
 def test_one_baseline_serves_all_pages(filled: Path, monkeypatch: pytest.MonkeyPatch) -> None:

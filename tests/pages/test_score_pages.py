@@ -186,7 +186,7 @@ def test_every_score_is_found_by_words_and_benchmark(warehouse: Warehouse) -> No
     app.text_input(key="view.words").set_value("o/ PIQA").run()
     assert app.dataframe[0].value["Model"].to_list() == ["o/other"]
     app.text_input(key="view.words").set_value("").run()
-    app.multiselect(key="view.of").set_value(["piqa"]).run()
+    app.multiselect(key="view.benchmarks").set_value(["piqa"]).run()
     assert 0 < len(app.dataframe[0].value) < n_all and set(app.dataframe[0].value["Benchmark"]) == {"piqa"}
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import polars as pl
 
 from core.analysis.criteria import ChoiceContext, choice_context, resolve_criterion
@@ -12,6 +14,7 @@ from core.questions.choice import (
     PilotChoice,
     all_models,
     choose_pilot,
+    judged,
     offer_criteria,
     one_run_each,
 )
@@ -29,10 +32,11 @@ def test_among_all_models_a_checkpoint_on_the_way_and_a_ruin_are_none() -> None:
 
 
 def test_each_model_is_taken_on_the_newest_text_that_all_have_read() -> None:
-    read = [("a", "new"), ("a", "old"), ("b", "old")]  # newest first
-    runs = pl.DataFrame({"model_id": [m for m, _ in read], "corpus_id": [c for _, c in read]})
-    assert one_run_each(runs)["corpus_id"].to_list() == ["old", "old"]
-    assert one_run_each(runs[[0, 2]]).rows() == [("a", "new"), ("b", "old")]
+    read = [("a", "new", "quick"), ("a", "old", "long"), ("a", "old", "quick"), ("b", "old", "quick")]  # newest first
+    runs = pl.DataFrame(read, ("model_id", "corpus_id", "protocol_hash"), orient="row")
+    assert one_run_each(runs).rows() == read[2:], "by one protocol, as losses of two do not compare"
+    assert one_run_each(runs[[0, 1, 3]]).rows() == [read[1], read[3]]
+    assert one_run_each(runs[[0, 3]]).rows() == [read[0], read[3]]
 
 
 LOSSES = {"a": (1.0, 10), "b": (1.2, 20), "c": (1.4, 30)}
@@ -92,16 +96,22 @@ def test_a_score_that_all_have_decides_and_near_ones_cannot_be_told_apart() -> N
     even = {name: (None, 10) for name in "ab"}
     near = answer(context(even, *scored(a=50.0, b=50.05)))
     assert near.word in ("leads", "cannot_tell") and near.share < 0.8
+    unknown = answer(context(even, *(frames.score(f"hub:{name}", value) for name, value in (("a", 50), ("b", 60)))))
+    assert (unknown.word, unknown.share) == ("leads", None), "no error is known: nobody can say in how many draws"
+    alone = answer(context({"a": (1.0, 10)}))
+    assert not alone.is_dominant, "there is nothing that it is better than"
 
 
 def test_where_a_wrong_answer_does_harm_only_a_score_supports_and_what_is_untested_is_named() -> None:
     found = answer(context(), "safety_critical")
     assert (found.word, found.model, found.share) == ("no_choice", None, None)
+    assert found.refusal == "no_task_score" and "share no score of a task" in decision_wording.pilot_text(found)
     with_score = answer(context(None, *scored(a=50, b=60, c=80)), "safety_critical")
     assert (with_score.word, with_score.model.name) == ("leads", "c")
     assert [one.criterion.of for one in with_score.choice.criteria if one.criterion.weight] == ["score"]
     assert with_score.untested == ("own_task", "one_text", "harm")
     assert len(decision_wording.untested_lines(with_score)) == 3
+    assert judged(with_score.choice, "safety_critical").untested == with_score.untested, "of a saved rule too"
 
 
 def test_a_model_that_was_not_measured_keeps_the_answer_open() -> None:
@@ -111,3 +121,7 @@ def test_a_model_that_was_not_measured_keeps_the_answer_open() -> None:
     encoders = {name: (None, n) for name, n in (("a", 10), ("b", 20))}
     nothing = answer(context(encoders))
     assert (nothing.word, nothing.refusal) == ("no_choice", "no_criterion")
+    of = context(encoders)
+    of = replace(of, runs=of.runs.with_columns(kind=pl.lit("encoder")))
+    (told,) = decision_wording.missing_lines(answer(of))
+    assert "scores import FILE" in told, "no encoder can be scored here"

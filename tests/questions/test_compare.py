@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+import polars as pl
 import pytest
 
 from core.errors import InputError
@@ -86,3 +87,16 @@ def test_runs_are_found_by_id_and_models_by_name(warehouse):
         compare_question.find_runs(warehouse, ["a", "nobody"])
     with pytest.raises(InputError, match="Two runs"):
         compare_question.ask(warehouse, [A])
+
+
+def test_models_are_taken_on_one_text_by_one_protocol_where_they_can():
+    def runs(*read: tuple[str, str, str, int]) -> pl.DataFrame:
+        return pl.DataFrame(read, ("run_id", "corpus_id", "protocol_hash", "started_at"), orient="row")
+
+    one = runs(("a3", "new", "quick", 3), ("a2", "old", "long", 2), ("a1", "old", "quick", 1))
+    other = runs(("b1", "old", "quick", 1))
+    assert compare_question._newest_alike({"a": one, "b": other}) == {"a": "a1", "b": "b1"}
+    assert compare_question._newest_alike({"a": one[:2], "b": other}) == {"a": "a2", "b": "b1"}
+    assert compare_question._newest_alike({"a": one}) == {"a": "a3"} and not compare_question._newest_alike({})
+    with pytest.raises(InputError, match="no text in common"):
+        compare_question._newest_alike({"a": one[:1], "b": other})

@@ -53,7 +53,7 @@ def test_the_answer_comes_first_in_ten_lines():
     labels = [line[2:16].strip() for line in answer if line[2:16].strip()]
     assert labels[1:] == ["intervals", "verdicts", "controls", "checks", "loss", "cost"]
     assert len(answer) <= 12 and len(result_lines(profile)) <= 50
-    assert [line.split("`")[1].split()[1] for line in next_lines(profile)] == ["runs", "app", "plan"]
+    assert [line.split("`")[1].split()[1] for line in next_lines(profile)] == ["runs", "compare", "app", "plan"]
 
 
 def test_what_blocks_do_is_told_beside_what_chance_gives():

@@ -190,7 +190,10 @@ def _choose_use_class(pilot: RegisteredPilot | None) -> str:
 def _offered(
     context: ChoiceContext, question: RankingQuestion, use_class: str
 ) -> tuple[dict[str, ResolvedCriterion], list[str]]:
-    """`choice.offer_criteria`, the score of the ranking first; where no source states its better end, the pilot may."""
+    """`choice.offer_criteria`, the score of the ranking first; where no source states its better end, the pilot may. Models that
+    do not compare have no ranking: the verb `choose` begins with the same."""
+    if not context.comparable:
+        return choice_question.offer_criteria(context, use_class=use_class)
     population = reads.population(question)
     known = population.higher_is_better
     direction: Direction | None = None if known is None else "higher" if known else "lower"

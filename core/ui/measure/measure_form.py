@@ -81,8 +81,9 @@ def show() -> None:
 
 def _show_judgement(text: Mapping[str, Any], protocol: str, seed: int) -> bool:
     """Draw what the text is, or why it is refused; returns whether it can be read."""
+    changed = 0
     try:
-        with suppress(OSError):  # its job says so
+        with suppress(OSError):  # its judgement says so
             path = Path(text["corpus"])
             changed = path.stat().st_mtime_ns if path.is_file() else 0
         found = _judged(tuple(sorted(text.items(), key=str)), protocol, seed, changed)

@@ -52,8 +52,8 @@ def show_answer(selection: Selection, comparison: Comparison | None) -> None:
             st.markdown(f"#### {escape(badge_text(texts.row(0, named=True)))}")
         notices.show_differing_conditions(selection.runs)
         return
-    first, *notes = compare_wording.note_lines(comparison)
-    st.markdown(f"#### {escape(compare_wording.answer_text(comparison))}", help=escape("  \n".join([first, *notes])))
+    notes = "  \n".join(map(escape, compare_wording.note_lines(comparison)))
+    st.markdown(f"#### {escape(compare_wording.answer_text(comparison))}", help=notes)
     if comparison.points != BY_TYPE:
         for line in compare_wording.compares_lines(comparison, compare_wording.labels(comparison)):
             st.caption(escape(line))

@@ -257,7 +257,7 @@ def _choose_filters(population: Population) -> tuple[pl.DataFrame, Specification
     filters = [  # name, column, label, kind of its names, order of its values
         ("family", "family", _("Model family"), "", ()),
         ("architecture", "architecture", _("Architecture"), "", ()),
-        ("size", "size", _("Parameters (billions)"), "", SIZES),
+        ("billions", "size", _("Parameters (billions)"), "", SIZES),  # `size` is a filter of runs (`core.ui.inputs`)
         ("tuning", "tuning", _("Base or instruct"), "relation", ()),
         ("language", "corpus_language", _("Language of the text"), "language", ()),
         *(

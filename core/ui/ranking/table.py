@@ -153,7 +153,7 @@ def _owner_text(row: Mapping[str, Any]) -> str | None:
 def _download_table(view: RankingView, rows: pl.DataFrame) -> pl.DataFrame:
     """The rows of the table with all columns; where they compare with ranks, limits of the score, and the answer."""
     answer = view.full_answer
-    if answer is None or view.answer is None:
+    if answer is None or view.answer is None or answer.group is None:
         return rows
     relation = view.answer.relation
     dimension = DIMENSIONS[view.question.dimension].column

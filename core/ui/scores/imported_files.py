@@ -26,7 +26,7 @@ def show_all() -> None:
             _("Find"), key=url_state.key("words"), placeholder=_("model, benchmark, source"), width=320
         )
         benchmarks = rows["benchmark"].unique().sort().to_list()
-        chosen = inputs.choose_many(_("Benchmarks"), benchmarks, "of", placeholder=_("all"), width=320)
+        chosen = inputs.choose_many(_("Benchmarks"), benchmarks, "benchmarks", placeholder=_("all"), width=320)
     rows = rows.filter(pl.col("benchmark").is_in(chosen)) if chosen else rows
     text = pl.concat_str(
         "repository", "name_in_source", "benchmark", "metric", "source", separator=" ", ignore_nulls=True

@@ -1,4 +1,4 @@
-"""The form of a new layer plan on the screen Shrink: settings, an estimate of the time, the start of the job."""
+"""The form of a new layer plan on the page Layer plans: settings, an estimate of the time, the start of the job."""
 
 from __future__ import annotations
 

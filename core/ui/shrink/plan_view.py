@@ -1,4 +1,4 @@
-"""A layer plan on the screen Shrink: the answer with the blocks to remove, and the sections behind it."""
+"""A layer plan on the page Layer plans: the answer with the blocks to remove, and the sections behind it."""
 
 from __future__ import annotations
 
