@@ -5,7 +5,7 @@ guard()
 import streamlit as st
 
 from core.locale import _
-from core.ui.decide import page
+from core.ui.choose import page
 
 st.title(_("Choose"))
 page.show()

@@ -8,8 +8,8 @@ import streamlit as st
 
 from core.locale import _
 from core.ui import inputs, notices, pilot_filter, trash, url_state
-from core.ui.profiles import checks as check_tables
-from core.ui.profiles import compare, distributions, layer_pairs, layer_profile, provenance
+from core.ui.compare import answer, distributions, layer_pairs, layer_profile, provenance
+from core.ui.compare import checks as check_tables
 
 st.title(_("Compare"))
 trash.show_undo()
@@ -20,10 +20,10 @@ _pilot, runs = pilot_filter.choose(runs)
 selection = inputs.choose_runs(runs)
 notices.stop_if_none_chosen(selection.runs)
 curves, held, details, below = (st.container() for _part in range(4))
-comparison = compare.choose_comparison(selection, held)
+comparison = answer.choose_comparison(selection, held)
 with top:
     notices.show_vetoes(selection.runs)
-    compare.show_answer(selection, comparison)
+    answer.show_answer(selection, comparison)
 sections: dict[str, tuple[str, Callable[..., None]]] = {
     "profile": (_("Verdicts and numbers"), layer_profile.show_readings),
     "pairs": (_("Layers against layers"), layer_pairs.show),
@@ -39,9 +39,9 @@ if show is layer_profile.show_readings:
     with curves:
         figure = layer_profile.show_curves(selection, comparison.points if comparison else None)
     with held:
-        compare.show_differences(selection, comparison)
+        answer.show_differences(selection, comparison)
     with below:
-        compare.show_results(selection, comparison)
+        answer.show_results(selection, comparison)
         if figure is not None:
             layer_profile.show_readings(selection, *figure)
 else:

@@ -7,7 +7,7 @@ import streamlit as st
 from core.locale import _
 from core.ui import inputs, reads, url_state
 from core.ui.measure import job_cards
-from core.ui.shrink import plan_form, plan_view
+from core.ui.plan import plan_form, plan_view
 
 st.title(_("Layer plans"))
 job_cards.show(job_cards.PLANNING)

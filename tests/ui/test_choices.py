@@ -18,9 +18,9 @@ from core.questions.population import select_population
 from core.questions.ranking_question import Evidence
 from core.records import SHIPPED
 from core.ui import inputs, notices, reads, share
+from core.ui.compare import checks as check_tables
+from core.ui.compare import distributions, layer_pairs, layer_tables
 from core.ui.markdown import escape
-from core.ui.profiles import checks as check_tables
-from core.ui.profiles import distributions, layer_pairs, layer_tables
 from core.ui.ranking import answer as ranking_answer
 from core.ui.ranking import choices as ranking_choices
 from core.warehouse import queries

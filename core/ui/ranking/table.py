@@ -14,7 +14,7 @@ from core.analysis.ranks import NORMAL_95
 from core.locale import _
 from core.questions.ranking_question import BY_WORD, DIMENSIONS
 from core.ui import language, tables
-from core.ui.decide.choices import DecisionView
+from core.ui.choose.choices import DecisionView
 from core.ui.markdown import escape
 from core.ui.ranking.choices import RankingView
 from core.wording import answers as answer_wording

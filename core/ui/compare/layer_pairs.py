@@ -10,7 +10,7 @@ from core.locale import _, translated
 from core.questions.selection import Selection
 from core.registry.correlators import PAIR_MEASURES
 from core.ui import notices, pictures, tables
-from core.ui.profiles.choices import choose_run_and_quantity
+from core.ui.compare.choices import choose_run_and_quantity
 
 
 def show(selection: Selection) -> None:

@@ -17,8 +17,8 @@ from core.questions.compare import Comparison, compare
 from core.questions.ranking_question import BY_TYPE
 from core.questions.selection import Selection
 from core.ui import inputs, notices, pictures, reads, tables, url_state
+from core.ui.compare import provenance
 from core.ui.markdown import escape
-from core.ui.profiles import provenance
 from core.wording import compare as compare_wording
 from core.wording.labels import run_labels
 from core.wording.numbers import percent, with_interval

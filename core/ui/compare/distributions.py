@@ -14,8 +14,8 @@ from core.questions.selection import Selection
 from core.questions.within import answer_of_windows
 from core.registry.correlators import QUANTITIES
 from core.ui import inputs, notices, pictures, tables
+from core.ui.compare.choices import choose_run_and_quantity
 from core.ui.markdown import escape
-from core.ui.profiles.choices import choose_run_and_quantity
 from core.ui.ranking.answer import ICONS
 from core.wording import within as within_wording
 from core.wording.labels import run_labels

@@ -15,7 +15,7 @@ from core.locale import _
 from core.questions import generality
 from core.questions.generality import OrderTable, OverTasks
 from core.ui import inputs, pictures, reads, tables
-from core.ui.decide.choices import DecisionView
+from core.ui.choose.choices import DecisionView
 from core.ui.markdown import escape
 from core.wording import answers as answer_wording
 from core.wording import decisions as decision_wording

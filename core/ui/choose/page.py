@@ -6,7 +6,7 @@ import streamlit as st
 
 from core.locale import _
 from core.ui import inputs, notices, pilot_filter
-from core.ui.decide import answer, choices, rules, tasks_and_texts
+from core.ui.choose import answer, choices, rules, tasks_and_texts
 from core.ui.ranking import answer as relation
 from core.ui.ranking import table
 from core.ui.scores import page as scores_page

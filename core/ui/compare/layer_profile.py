@@ -21,17 +21,17 @@ from core.questions.ranking_question import BY_TYPE
 from core.questions.selection import Selection
 from core.registry.passes import CONTROLS
 from core.ui import inputs, pictures, tables, url_state
-from core.ui.markdown import escape
-from core.ui.profiles import layer_tables
-from core.ui.profiles.choices import (
+from core.ui.compare import layer_tables
+from core.ui.compare.choices import (
     choose_all_quantities,
     choose_basic_profile,
     choose_layer,
     choose_profile,
     choose_references,
 )
-from core.ui.profiles.run_cards import show_run_cards, show_verdict_panel
-from core.ui.shrink import plan_view
+from core.ui.compare.run_cards import show_run_cards, show_verdict_panel
+from core.ui.markdown import escape
+from core.ui.plan import plan_view
 from core.wording.labels import run_labels, short_id
 from core.wording.verdicts import outcome_legend_text
 

@@ -19,7 +19,7 @@ from core.pilots.rule import Rule, SavedRule, parse_rule, to_toml
 from core.store.user_files import MAX_NAME_LENGTH
 from core.tables import RuleChoiceRow
 from core.ui import inputs, language, reads, tables, url_state
-from core.ui.decide.choices import DecisionView, task_name
+from core.ui.choose.choices import DecisionView, task_name
 from core.ui.markdown import escape
 from core.warehouse import rules
 from core.wording import decisions as decision_wording

@@ -17,7 +17,7 @@ from core.figures.chart_figure import bars_figure
 from core.locale import _
 from core.pilots.rule import Assumptions
 from core.ui import inputs, pictures, tables, url_state
-from core.ui.decide.choices import ASSUMPTION_UNITS, NUMBER_LIMITS, DecisionView
+from core.ui.choose.choices import ASSUMPTION_UNITS, NUMBER_LIMITS, DecisionView
 from core.ui.markdown import escape
 from core.wording import decisions as decision_wording
 from core.wording.decisions import value_text
