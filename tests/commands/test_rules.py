@@ -83,9 +83,9 @@ def test_a_rule_that_is_applied_elsewhere_says_so_and_never_weighs_what_does_not
     every = json.loads(told("apply", "fewest", "--benchmark", "ladder_code", "--all", "--dry-run", "--json", path=path))
     assert every["criteria"][1]["muted_reason"] == "not_comparable" and every["criteria"][1]["share"] == 0
     assert [one["reason"] for one in every["excluded"]] == ["lacks"], "the model without a score"
-    file.write_text(RULE.replace('"general"', '"safety_critical"'), encoding="utf-8")
+    file.write_text(RULE.replace('"general"', '"safety_critical"').replace("Fewest", "No harm by"), encoding="utf-8")
     told("save", str(file), path=path)
-    harmful = told("apply", "fewest", path=path)
+    harmful = told("apply", "no-harm", path=path)
     assert "That is no choice yet" in harmful and "Untested: how often an answer does harm" in harmful
 
 
