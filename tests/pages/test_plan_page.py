@@ -55,21 +55,25 @@ def test_the_answer_follows_the_budget(warehouse: Warehouse) -> None:
 
 
 @pytest.mark.parametrize("budget", [0.05, 0.001])
-def test_home_answers_as_shrink_does(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, budget: float) -> None:
+def test_the_phrase_for_a_meeting_is_the_answer_of_the_plan(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, budget: float
+) -> None:
     path = filled_warehouse(tmp_path)
     monkeypatch.setenv("WORKDIM_WAREHOUSE", str(path))
     layer_plans.save_plan(Warehouse(path), layer_plan(budget=budget))
     answer = opened("plan.py").subheader[0].value.replace("\\:", ":")
-    assert f"model: {answer}**" in texts(opened("start.py")).replace("\\:", ":")
+    assert f"model: {answer}**" in texts(opened("help.py", topic="phrases")).replace("\\:", ":")
 
 
-def test_home_is_drawn_where_the_file_of_a_plan_is_damaged(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_phrase_is_told_where_the_file_of_a_plan_is_damaged(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     path = filled_warehouse(tmp_path)
     monkeypatch.setenv("WORKDIM_WAREHOUSE", str(path))
     layer_plans.save_plan(Warehouse(path), layer_plan())
     next(tmp_path.rglob("0199-plan.json")).write_text("cut")
-    home = opened("start.py")
-    assert "3 of 8 blocks can go: text 3% harder to predict (+0.031" in texts(home).replace("\\", "") and not home.error
+    app = opened("help.py", topic="phrases")
+    assert "3 of 8 blocks can go: text 3% harder to predict (+0.031" in texts(app).replace("\\", "") and not app.error
 
 
 def test_a_healed_plan_tells_its_price_before_and_after(warehouse: Warehouse) -> None:
