@@ -43,15 +43,23 @@ def windows_to_units(documents: np.ndarray) -> np.ndarray:
     return np.arange(n) * min(FEWEST_GROUPS, n) // max(1, n)
 
 
-def mean_difference(sums: np.ndarray, counts: np.ndarray, units: np.ndarray | None = None) -> Difference:
-    """The ratio of sums and counts, (n,) each, with its error over units (n,); None: each is a unit of its own."""
-    value = float(sums.sum()) / float(counts.sum())
-    own, weights = _by_unit(sums - value * counts, units), _by_unit(counts, units)
-    n, total = len(own), float(weights.sum())
-    if n < 2:
-        return Difference(value, math.nan, math.nan, math.nan, n)
-    error = math.sqrt((n - 1) / n * float(((own / (total - weights)) ** 2).sum()))
-    freedom = max(1.0, total**2 / float((weights**2).sum()) - 1)
+def mean_difference(
+    sums: np.ndarray,
+    counts: np.ndarray,
+    units: np.ndarray | None = None,
+    less: tuple[np.ndarray, np.ndarray] | None = None,
+) -> Difference:
+    """The ratio of sums and counts, (n,) each, with its error over units (n,); None: each is a unit of its own.
+
+    less: sums and counts of another ratio that is taken away, whose units are the same and left out together.
+    """
+    value, changes, weights = _ratio(sums, counts, units)
+    if less is not None:
+        other, other_changes, _ = _ratio(*less, units)
+        value, changes = value - other, changes - other_changes
+    n = len(changes)
+    error = math.sqrt((n - 1) / n * float((changes**2).sum()))  # not a number for a single unit
+    freedom = max(1.0, float(weights.sum()) ** 2 / float((weights**2).sum()) - 1)
     half_width = float(stdtrit(freedom, 0.975)) * error
     return Difference(value, error, value - half_width, value + half_width, n)
 
@@ -65,8 +73,10 @@ def share_limits(values: np.ndarray, units: np.ndarray | None = None) -> tuple[f
     value = float(values.mean())
     found, spread = mean_difference(values, np.ones(len(values)), units), value * (1 - value)
     n = float(found.n)
-    if spread > 0:
-        n = min(float(len(values)), spread / found.std_error**2) if found.std_error > 0 else float(len(values))
+    if spread > 0 and n > 1:
+        # Student's over groups, which may be few.
+        half_width = found.upper - value if n < len(values) else Z * found.std_error
+        n = min(float(len(values)), spread * (Z / half_width) ** 2) if half_width > 0 else float(len(values))
     centre = (value + Z**2 / (2 * n)) / (1 + Z**2 / n)
     reach = Z / (1 + Z**2 / n) * math.sqrt(spread / n + Z**2 / (4 * n**2))
     return max(0.0, centre - reach), min(1.0, centre + reach)
@@ -97,6 +107,14 @@ def share_difference(before: np.ndarray, after: np.ndarray, units: np.ndarray | 
         new - old + reach(new_high - new, old - old_low),
         paired.n,
     )
+
+
+def _ratio(sums: np.ndarray, counts: np.ndarray, units: np.ndarray | None) -> tuple[float, np.ndarray, np.ndarray]:
+    """The ratio, by how much it is above that without each unit (n_units,), and the counts of units (n_units,)"""
+    value = float(sums.sum()) / float(counts.sum())
+    own, weights = _by_unit(sums - value * counts, units), _by_unit(counts, units)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return value, own / (weights.sum() - weights), weights
 
 
 def _by_unit(values: np.ndarray, units: np.ndarray | None) -> np.ndarray:

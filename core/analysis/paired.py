@@ -13,10 +13,10 @@ from typing import Literal
 
 import numpy as np
 import polars as pl
-from scipy.special import ndtri, stdtrit
+from scipy.special import ndtri
 
-from core.analysis.claims import LEVEL, jackknife_error
-from core.analysis.groups import mean_difference, share_difference
+from core.analysis.claims import LEVEL
+from core.analysis.groups import has_few_groups, mean_difference, share_difference, windows_to_units
 from core.analysis.ranks import POWER
 from core.errors import InputError
 from core.registry.names import NOT_STATED
@@ -78,7 +78,7 @@ def compare_answers(a: pl.DataFrame, b: pl.DataFrame) -> PairedComparison:
             n_second=answers_b.height,
         )
     is_share = all(map(_is_right_or_wrong, (both["value"], both["value_b"])))
-    groups = both["group_id"].rank("dense").to_numpy()
+    groups = both.select(pl.coalesce("group_id", "group_id_b", "doc_hash").rank("dense")).to_series().to_numpy()
     of_a, of_b = both["value"].to_numpy(), both["value_b"].to_numpy()
     found = share_difference(of_b, of_a, groups) if is_share else mean_difference(of_a - of_b, np.ones(n), groups)
     std_error = found.std_error if found.std_error > 1e-12 else None
@@ -132,8 +132,7 @@ def mcnemar(only_a: int, only_b: int) -> float:
 def _mean_per_question(answers: pl.DataFrame) -> pl.DataFrame:
     """doc_hash, mean value, number of repetitions and group, sorted by hash: sums do not depend on the order of the file."""
     group = pl.col("group_id").drop_nulls().first() if "group_id" in answers.columns else pl.lit(None, pl.String)
-    by_question = answers.group_by("doc_hash").agg(pl.col("value").mean(), repeats=pl.len(), group_id=group)
-    return by_question.with_columns(pl.col("group_id").fill_null(pl.col("doc_hash"))).sort("doc_hash")
+    return answers.group_by("doc_hash").agg(pl.col("value").mean(), repeats=pl.len(), group_id=group).sort("doc_hash")
 
 
 def _with_matched_filter(answers: pl.DataFrame, others: pl.DataFrame) -> pl.DataFrame:
@@ -161,9 +160,6 @@ def _count_discordant(both: pl.DataFrame) -> tuple[int, int]:
 
 # --- the loss on a text -----------------------------------------------------------------------------------------
 
-FEWEST_DOCUMENTS = 10
-"""With fewer documents their spread says little: windows are the units then, which are alike within a document."""
-
 
 @dataclass(frozen=True)
 class TextLoss:
@@ -172,8 +168,8 @@ class TextLoss:
     value: float
     lower: float | None
     upper: float | None
-    unit: Literal["document", "window"]
-    """What was left out by turns for the interval."""
+    unit: Literal["document", "block"]
+    """What was left out by turns for the interval: a block is one of neighbouring windows, where documents are few."""
     n: int
     """How many of them."""
 
@@ -186,27 +182,21 @@ class TextLoss:
 def text_loss(windows: pl.DataFrame, less: pl.DataFrame | None = None) -> TextLoss | None:
     """Bits per byte over all windows, or the difference from those of another model on the same text.
 
-    Frames: sequence, document, bits, n_bytes. The interval is Student's, from the delete-one-document jackknife of the ratio of
-    sums, or of the difference of the two ratios without the same document. None without the bits of every window.
+    Frames: sequence, document, bits, n_bytes. The interval is over documents, the same for both models, or blocks of neighbouring
+    windows. None without the bits of every window.
     """
     frames = [windows] if less is None else [windows, less]
     if any(frame.is_empty() or frame["bits"].null_count() or not frame["n_bytes"].sum() for frame in frames):
         return None
-    documents = pl.concat([frame["document"] for frame in frames]).unique().sort()
-    unit: Literal["document", "window"] = "document" if len(documents) >= FEWEST_DOCUMENTS else "window"
-    column = "document" if unit == "document" else "sequence"
+    is_few = has_few_groups(pl.concat([frame["document"] for frame in frames]).to_numpy())
+    column = "sequence" if is_few else "document"
     names = pl.concat([frame[column] for frame in frames]).unique().sort().to_frame()
-    n, values, without = names.height, [], []
+    sums = []
     for frame in frames:
-        sums = frame.group_by(column).agg(pl.col("bits", "n_bytes").sum())
-        of_units = names.join(sums, on=column, how="left", maintain_order="left").fill_null(0)
-        bits, n_bytes = (of_units[name].to_numpy().astype(float) for name in ("bits", "n_bytes"))
-        values.append(bits.sum() / n_bytes.sum())
-        with np.errstate(invalid="ignore", divide="ignore"):
-            without.append((bits.sum() - bits) / (n_bytes.sum() - n_bytes))
-    value = float(values[0] - sum(values[1:]))
-    error = float(jackknife_error(without[0] - sum(without[1:]))) if n > 2 else math.nan
-    if not math.isfinite(error):
-        return TextLoss(value, None, None, unit, n)
-    reach = float(stdtrit(n - 1, 1 - LEVEL / 2)) * error
-    return TextLoss(value, value - reach, value + reach, unit, n)
+        of_names = names.join(frame.group_by(column).agg(pl.col("bits", "n_bytes").sum()), on=column, how="left")
+        of_names = of_names.sort(column).fill_null(0)
+        sums.append((of_names["bits"].to_numpy().astype(float), of_names["n_bytes"].to_numpy().astype(float)))
+    units = windows_to_units(np.zeros(names.height)) if is_few else None
+    found = mean_difference(*sums[0], units, *sums[1:])
+    lower, upper = (limit if math.isfinite(limit) else None for limit in (found.lower, found.upper))
+    return TextLoss(found.value, lower, upper, "block" if is_few else "document", found.n)

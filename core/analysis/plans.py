@@ -73,13 +73,20 @@ def search_path(layer_plan: LayerPlan) -> list[PlanOutcomeRow]:
     return sorted(layer_plan.of(layer_plan.decisive_text, "loss", "path"), key=lambda row: len(row.blocks))
 
 
-def search_steps(layer_plan: LayerPlan) -> list[PlanOutcomeRow]:
-    """The search's cheapest set of each size, repaired or not, smallest first, with the plan's own set at its size."""
+def search_steps(layer_plan: LayerPlan, *, repaired: bool = True) -> list[PlanOutcomeRow]:
+    """The search's cheapest set of each size, smallest first, with the plan's own set at its size.
+
+    Not `repaired`: none of them, nor the plan. Else a repaired set of the plan's size stands before a dearer plan.
+    """
     by_size: dict[int, PlanOutcomeRow] = {}
     for row in search_path(layer_plan):
-        by_size[len(row.blocks)] = min(row, by_size.get(len(row.blocks), row), key=upper_limit)
-    by_size[len(layer_plan.price.blocks)] = layer_plan.price
-    return [by_size[size] for size in sorted(by_size)]
+        if repaired or not row.is_healed:
+            by_size[len(row.blocks)] = min(row, by_size.get(len(row.blocks), row), key=upper_limit)
+    price = layer_plan.price if repaired else unhealed_price(layer_plan) or layer_plan.price
+    rival = by_size.pop(len(price.blocks), price)
+    is_cheaper = rival.is_healed and not price.is_healed and upper_limit(rival) < upper_limit(price)
+    steps = [*by_size.values(), *([rival] if is_cheaper else []), price]
+    return sorted(steps, key=lambda row: len(row.blocks))
 
 
 def upper_limit(row: PlanOutcomeRow) -> float:
@@ -123,14 +130,26 @@ def standing(layer_plan: LayerPlan, within_budget: BudgetResult | None = None) -
     return "recommended"
 
 
+def is_lost(before: float, after: float, chance: float = 0.0) -> bool:
+    """Whether an ability is less than half of what it was above chance."""
+    return after - chance < (before - chance) / 2
+
+
 def fallen_abilities(layer_plan: LayerPlan) -> list[PlanOutcomeRow]:
-    """Abilities of which the plan leaves less than half of what was above chance, the most fallen first."""
+    """Abilities of which the plan leaves less than half of what was above chance, the most fallen first.
+
+    Probes by their rows, as a plan made before this rule has no such reason; a task's chance is in its reason alone.
+    """
+    reasons = layer_plan.plan.reasons
     rows = [
         row
         for row in harder_text_prices(layer_plan)
-        if row.measure != "loss"
-        and row.is_healed == layer_plan.plan.is_healed
-        and f"falls_{row.text}" in layer_plan.plan.reasons
+        if row.is_healed == layer_plan.plan.is_healed
+        and f"no_room_{row.text}" not in reasons
+        and (
+            f"falls_{row.text}" in reasons
+            or (row.measure == "exact_match" and is_lost(row.value_before or 0.0, row.value_after or 0.0))
+        )
     ]
     return sorted(rows, key=lambda row: row.difference or 0.0)
 

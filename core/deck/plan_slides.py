@@ -84,6 +84,12 @@ def _removed(layer_plan: LayerPlan) -> Collection[int]:
     return (row.price or row.cheapest).blocks
 
 
+def _is_other_set(layer_plan: LayerPlan) -> bool:
+    """Whether a set goes that was priced on the way to the plan, and held against nothing else."""
+    within = plan_analysis.within_own_budget(layer_plan)
+    return within.price is not None and not within.is_plan
+
+
 # --- evidence ----------------------------------------------------------------------------------------------------
 
 
@@ -143,7 +149,7 @@ def _prices_title(layer_plan: LayerPlan) -> str:
 def _breaks(layer_plan: LayerPlan) -> Panel | None:
     """The harder tests before and after, the most harmed first."""
     losses, rows = plan_evidence.largest_loss_lines(layer_plan), _telling_rows(layer_plan)
-    if not losses:
+    if not losses or _is_other_set(layer_plan):
         return None
     return Panel(
         losses[0].rstrip(".。"),
@@ -204,6 +210,10 @@ def _looks(layer_plan: LayerPlan) -> Iterator[Look]:
         if plan.is_verified
         else Look(_("Held-out text"), "untested", _("not tried"))
     )
+    if _is_other_set(layer_plan):
+        names = (_("Random sets"), _("Abilities"), _("Your own task"), _("Second text"))
+        yield from (Look(look, "untested", _("not tried")) for look in names)
+        return
     if plan.random_10th is None:
         yield Look(_("Random sets"), "untested", _("not tried"))
     else:

@@ -291,9 +291,7 @@ def _price_point(row: PlanOutcomeRow) -> Point:
 def price_chart(layer_plan: LayerPlan) -> Chart | None:
     """Loss increase over the number of removed blocks: along the search, and for other choices of the plan's size."""
     unhealed = plan_analysis.unhealed_price(layer_plan)
-    steps = [
-        unhealed if unhealed is not None and row.is_healed else row for row in plan_analysis.search_steps(layer_plan)
-    ]
+    steps = plan_analysis.search_steps(layer_plan, repaired=False)
     points = [_price_point(row) for row in steps if row.difference is not None]
     if not points:
         return None

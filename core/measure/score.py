@@ -336,7 +336,7 @@ class Metric:
     higher_is_better: bool
     value: float
     std_error: float | None
-    """Over groups of rows; None if it cannot be estimated: a single row, or all values equal that are not right or wrong."""
+    """Over groups of rows; None if it cannot be estimated: all values equal, or one group, unless all are right, or all wrong."""
     values: np.ndarray | None
     """Value of each scored row, (n_scored,); None if `value` is not their mean."""
 

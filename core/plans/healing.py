@@ -24,7 +24,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 
 from core.plans.pricing import ReportPasses
-from core.plans.variants import ATTENTION, MLP, WHOLE, Network, Scaling, States, Variant, output_axis
+from core.plans.variants import ATTENTION, MLP, WHOLE, Network, Scaling, States, Variant, differs, output_axis
 from core.records import stretches
 from core.texts.sample import TokenWindows
 
@@ -75,6 +75,23 @@ def why_no_healing(network: Network, removed: Collection[int], ids: Tensor, n_to
     if n_tokens < LEAST_TOKENS:
         return "short_text"
     return network.why_no_healing(ids, [first - 1 for first, _ in stretches(removed)])
+
+
+@torch.inference_mode()
+def why_no_scales(network: Network, ids: Tensor) -> str | None:
+    """Why no factor of states can be carried in the weights, as a code of core.wording.plans; None if it can.
+
+    Tested: with a state doubled the network must predict as with norms that carry it. ids (n_batch, n_tokens): a short text.
+    """
+    behind = [network.behind.get((kind, block)) for block in range(network.n_blocks) for kind in (ATTENTION, MLP)]
+    if not all(isinstance(weight := getattr(norm, "weight", None), Tensor) and weight.dim() == 1 for norm in behind):
+        return "norm_between"
+    doubled = Healing({}, 0, {network.n_blocks // 2: 2.0})
+    with network.hooked():
+        expected = network.logits(ids, doubled.variant((), network))
+    given = {"input_ids": ids, "use_cache": False}
+    carried = functional_call(network.model.module, merge_into_weights(network, doubled, ()), kwargs=given).logits
+    return "norm_between" if differs(carried, expected) else None
 
 
 @torch.inference_mode()

@@ -22,6 +22,7 @@ import numpy as np
 import torch
 
 from core.analysis.groups import Difference, has_few_groups, share_difference
+from core.analysis.plans import is_lost
 from core.errors import CorpusError, ModelError, Sentence
 from core.models.hub import find_weights
 from core.models.memory import experts_per_token
@@ -262,10 +263,12 @@ class _Planner:
         """The repair of a set of blocks, or the reason why there is none."""
         selection = self.held_out.selection
         reason = healing.why_no_healing(self.network, blocks, self.first_window, selection.ids.size)
-        if reason and reason != "norm_between":
+        fit = healing.fit_scales if reason == "norm_between" else healing.fit_healing
+        if reason == "norm_between":
+            reason = healing.why_no_scales(self.network, self.first_window)
+        if reason:
             self.steps.skip(step)
             return reason
-        fit = healing.fit_scales if reason else healing.fit_healing
         fitted: Healing = self.steps.run(
             "heal",
             step,
@@ -352,7 +355,7 @@ class _Planner:
 
     def _require_half(self, ability: str, before: float, after: float, chance: float = 0.0) -> None:
         """A plan after which an ability is less than half of what it was above chance is not recommended."""
-        if f"no_room_{ability}" not in self.record.reasons and after - chance < (before - chance) / 2:
+        if f"no_room_{ability}" not in self.record.reasons and is_lost(before, after, chance):
             self.record.add_reasons(f"falls_{ability}")
 
     def _final_variants(self, chosen: Candidate, healed: Healing | None) -> list[Variant]:

@@ -258,7 +258,7 @@ class PlanRecord:
 
 def model_card(plan: PlanRow) -> str:
     """The README beside the saved weights."""
-    healed = " Weights before the gaps were corrected by least squares." if plan.is_healed else ""
+    healed = " Weights make up for the gaps, without training." if plan.is_healed else ""
     limits = "" if plan.lower is None else f" (95 % {plan.lower:.4f} to {plan.upper:.4f})"
     verdict = "recommended" if plan.is_recommended else f"NOT recommended ({', '.join(plan.reasons)})"
     return (

@@ -290,7 +290,7 @@ class Network:
         with self.hooked():
             self.logits(ids, Variant(attention=all_blocks, mlp=all_blocks), keep=keep)
         embedding = keep.states[0]
-        if any(_differs(keep.states[layer], embedding) for layer in range(1, self.n_blocks + 1)):
+        if any(differs(keep.states[layer], embedding) for layer in range(1, self.n_blocks + 1)):
             self.sublayers = {}
         return bool(self.sublayers)
 
@@ -324,7 +324,7 @@ class Network:
                 self.logits(ids, keep=full, sublayers=outputs)
                 self.logits(ids, Variant(mlp=frozenset({index})), keep=without_mlp)
             added = full.states[index + 1] - without_mlp.states[index + 1]
-            if _differs(added, outputs[MLP, index].reshape(added.shape)):
+            if differs(added, outputs[MLP, index].reshape(added.shape)):
                 return "norm_between"
         return None
 
@@ -425,5 +425,5 @@ def output_axis(module: nn.Module) -> int:
     return 1 if type(module).__name__ == "Conv1D" else 0
 
 
-def _differs(a: Tensor, b: Tensor) -> bool:
+def differs(a: Tensor, b: Tensor) -> bool:
     return bool((a - b).abs().max() > (EXACT if a.dtype == torch.float32 else ROUNDED) * b.abs().max().clamp(min=1e-30))

@@ -226,8 +226,8 @@ def _loss(run: Mapping[str, Any], windows: pl.DataFrame) -> TextLoss | None:
     value = run["bits_per_byte"]
     if value is None:
         return None
-    return text_loss(windows) or TextLoss(value, None, None, "window", 0)
+    return text_loss(windows) or TextLoss(value, None, None, "document", 0)
 
 
 def _difference(one: TextLoss, other: TextLoss, paired: TextLoss | None) -> TextLoss:
-    return paired or TextLoss(one.value - other.value, None, None, "window", 0)
+    return paired or TextLoss(one.value - other.value, None, None, "document", 0)

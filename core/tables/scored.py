@@ -165,10 +165,8 @@ class PlanRow:
     sum_of_singles: Annotated[
         float | None, Column("Rises of its blocks alone, added up, on the text that chose them.", unit=_NATS)
     ]
-    is_healed: Annotated[bool, "TRUE where weights before the gaps were corrected by least squares."]
-    healing: Annotated[
-        str | None, "Why it was not repaired though that was asked for: a norm_between MLP and stream, for one."
-    ]
+    is_healed: Annotated[bool, "TRUE where weights make up for the gaps, without training."]
+    healing: Annotated[str | None, "Why it was not repaired though that was asked for: short_text, for one."]
     parameters_before: Annotated[int, "Numbers in all weights."]
     parameters_after: Annotated[int, "Without the blocks."]
     kv_bytes_before: Annotated[float | None, Column("Cache of generation per token, at dtype.", unit="bytes")]
@@ -220,7 +218,8 @@ class PlanOutcomeRow:
     lower: Annotated[float | None, "Lower end of its 95 percent interval."]
     upper: Annotated[float | None, "Upper end."]
     n_points: Annotated[
-        int | None, "What the interval counts as independent: documents, blocks of neighbouring windows, or questions."
+        int | None,
+        "What the interval counts as independent: documents, blocks of neighbouring windows, questions, or groups of them.",
     ]
     created_at: Utc
 

@@ -285,7 +285,15 @@ def plan_lines(layer_plan: LayerPlan) -> list[str]:
     lines += ["", *budgets] if budgets else []
     lines += ["", *_plan_sketch(layer_plan), "", _("Candidates"), *_plan_candidates(layer_plan)]
     if path:
-        rows = [(len(row.blocks), _block_numbers(row.blocks), plan_wording.outcome_price_text(row)) for row in path]
+        repaired = _(" (repaired)")
+        rows = [
+            (
+                len(row.blocks),
+                _block_numbers(row.blocks) + row.is_healed * repaired,
+                plan_wording.outcome_price_text(row),
+            )
+            for row in path
+        ]
         priced = table(heads("gone", "blocks", "nats per token [95 %]"), rows)
         lines += ["", _("Price of each number of blocks, along the search"), *priced]
     if harder:

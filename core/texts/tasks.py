@@ -95,15 +95,15 @@ class Task:
 
     @cached_property
     def groups(self) -> np.ndarray:
-        """Number of the group of each row, (n_rows,); a row without one is its own."""
+        """Number of the group of each row, (n_rows,); a row without one, or with an empty one, is its own."""
         numbers: dict[Any, int] = {}
-        names = (n if row.group is None else row.group for n, row in enumerate(self.rows))
+        names = (row.group or n for n, row in enumerate(self.rows))
         return np.array([numbers.setdefault(name, len(numbers)) for name in names])
 
     @property
     def group_ids(self) -> list[str | None]:
         """What is stored of the name of each row's group: a hash, as of the row itself."""
-        return [row.group and _hash(row.group) for row in self.rows]
+        return [_hash(row.group) if row.group else None for row in self.rows]
 
     @cached_property
     def hashes(self) -> list[str]:

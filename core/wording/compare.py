@@ -125,9 +125,9 @@ def interval_lines(comparison: Comparison) -> list[str]:
     units = {one.loss.unit: one.loss.n for one in comparison.differences if one.loss.n}
     texts = {
         "document": _("Intervals: 95 %, each of {n} documents left out in turn, the same for both models."),
-        "window": _(
-            "Intervals: 95 %, each of {n} windows left out in turn. The text has too few documents for more, and windows of "
-            "one document are alike: they may be too narrow."
+        "block": _(
+            "Intervals: 95 %, each of {n} blocks of neighbouring windows left out in turn, as the text has fewer than eight "
+            "documents: they say less of other texts."
         ),
     }
     return [texts[unit].format(n=n) for unit, n in units.items()]

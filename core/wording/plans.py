@@ -27,6 +27,7 @@ from core.locale import N_, _, translated, worded
 from core.records import AGAINST_PLAN, BUDGETS, PUBLISHED_FIFTH, LayerPlan, PlanEstimate, stretches
 from core.sources import Text, counted, derived, shown
 from core.tables import PlanOutcomeRow, PlanRow
+from core.wording import joined_sentences
 from core.wording.labels import name, shortened_name
 from core.wording.numbers import amount, duration, number
 
@@ -45,7 +46,7 @@ REASONS = {
     "falls_digit_sums": N_("Sums of digits fall below half of what the whole model gets right."),
     "falls_task": N_("The task falls below half of what the whole model gets right beyond chance."),
     "few_documents": N_(
-        "The text has fewer than eight documents: intervals are over blocks of neighbouring windows, and say less of other texts."
+        "The held-out text has fewer than eight documents: intervals are over blocks of neighbouring windows, and say less of other texts."
     ),
     "few_random_sets": N_("Fewer than 20 other sets of so many blocks exist: it was held against all of them."),
     "budget_zero": N_("Within a budget of 0 only a removal that certainly lowers the loss is recommended."),
@@ -78,6 +79,9 @@ HEALING = {
     "streamed": N_("Its weights are read block by block, and are not held to be changed."),
     "short_text": N_("The text that chooses has too few tokens for a fit: at least 8,192 are needed."),
     "no_stream": N_("Attention and MLP of this architecture do not add to one stream."),
+    "norm_between": N_(
+        "What its MLP gives is changed on the way to the stream, and its weights cannot take up a correction."
+    ),
     "mixture": N_("Its MLP is a mixture of experts, whose output is the product of no single matrix."),
 }
 """Why a plan cannot be repaired."""
@@ -112,8 +116,10 @@ ANSWERS = {
     "unverified": N_("Not verified: without {blocks}, on the text that chose them, {loss}."),
     "ability_falls": N_("Not recommended, as {ability} falls from {before} to {after}: without {blocks}, {loss}."),
     "no_better_than_random": N_("Not recommended, as one in ten random sets costs less: without {blocks}, {loss}."),
-    "given": N_("This set is not within {budget}. Without {blocks}: {loss}."),
-    "none": N_("None of the sets that were tried is within {budget}. The smallest, without {blocks}: {loss}."),
+    "given": N_("This set is not within the budget: {budget}. Without {blocks}: {loss}."),
+    "none": N_(
+        "None of the sets that were tried is within the budget: {budget}. The smallest, without {blocks}: {loss}."
+    ),
     "less_time": N_("{k} of {n} blocks can go: {loss}, {less} less time."),
     "fewer": N_("{k} of {n} blocks can go: {loss}, {less} fewer parameters."),
 }
@@ -186,27 +192,32 @@ def budget_lines(layer_plan: LayerPlan) -> list[str]:
     lines, n = [], layer_plan.plan.n_layers
     if not layer_plan.plan.is_verified:
         return []
+    most = len(search_steps(layer_plan)[-1].blocks)
     for budget in BUDGETS.values():
         row = sets_within_budget(layer_plan, budget).price
         line = (
             _("{budget}: none of the sets that were tried.")
             if row is None
             else _("{budget}: {k} of {n} blocks, the most that were tried; {loss}.")
-            if row is search_steps(layer_plan)[-1]
+            if len(row.blocks) == most
             else _("{budget}: {k} of {n} blocks; {loss}.")
         )
         values = {} if row is None else {"k": counted(len(row.blocks), "plan_outcomes"), "n": n, "loss": loss_text(row)}
-        lines.append(line.format(budget=nats_text(budget), **values))
-    shares = [
-        len(row.blocks) / n if (row := sets_within_budget(layer_plan, budget).price) else 0.0
-        for budget in (BUDGETS["as-published"], PUBLISHED_FIFTH)
-    ]
+        is_own = row is layer_plan.price
+        against = [f"falls_{one.text}" for one in fallen_abilities(layer_plan)]
+        against += [code for code in layer_plan.plan.reasons if code == "no_better_than_random"]
+        told = map(reason_text, against if is_own else ())
+        lines.append(joined_sentences([line.format(budget=nats_text(budget), **values), *told]))
+    found = [sets_within_budget(layer_plan, budget).price for budget in (BUDGETS["as-published"], PUBLISHED_FIFTH)]
+    shares = [len(row.blocks) / n if row else 0.0 for row in found]
     lines.append(
         _(
             "Published for LLaMA-2-7B (SLEB, arXiv 2402.09025): 10% of the blocks for 0.25 nats per token, 20% for 0.53. "
             "Of this model {tenth} and {fifth} were found to go for as much."
         ).format(**{key: shown(share, ".0%") for key, share in zip(("tenth", "fifth"), shares, strict=True)})
     )
+    if found[1] and len(found[1].blocks) == most:
+        lines[-1] = joined_sentences([lines[-1], _("Larger sets were not tried.")])
     return lines
 
 
@@ -225,7 +236,7 @@ def alternative_lines(layer_plan: LayerPlan) -> list[str]:
             line = _(
                 "Blocks rounded to 8 bits instead: {loss}; {memory} less memory, {per_memory} nats for each percent."
             )
-        elif option.time:
+        elif option.time and option.time > 0:
             line = _(
                 "The plan: {loss}; {memory} less memory, {per_memory} nats for each percent; {time} less time, {per_time} "
                 "nats for each percent."
@@ -259,7 +270,7 @@ def task_text(layer_plan: LayerPlan) -> str:
     row = next((row for row in layer_plan.outcomes if row.text == "task" and row.measure == "accuracy"), None)
     if row is None:
         return ""
-    return _("The task changes by {points} points of right answers ({n} questions).").format(
+    return _("The task changes by {points} points of right answers ({n} questions, those of one group as one).").format(
         points=points_text(row), n=row.n_points
     )
 

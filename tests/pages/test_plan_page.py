@@ -51,7 +51,7 @@ def test_the_answer_follows_the_budget(warehouse: Warehouse) -> None:
         "\\", ""
     ) and "--verify --blocks 2" in texts(app)
     app.slider(key=url_state.key("nats")).set_value(0.0).run()
-    assert "None of the sets that were tried is within 0 nats per token" in texts(app) and not app.exception
+    assert "None of the sets that were tried is within the budget: 0 nats per token" in texts(app) and not app.exception
 
 
 @pytest.mark.parametrize("budget", [0.05, 0.001])
@@ -88,7 +88,7 @@ def test_a_healed_plan_tells_its_price_before_and_after(warehouse: Warehouse) ->
 
 @pytest.mark.parametrize(
     ("reasons", "said"),
-    [([], "3 of 8 blocks can go: text 3% harder"), (["over_budget"], "is within 2 points of the task")],
+    [([], "3 of 8 blocks can go: text 3% harder"), (["over_budget"], "is within the budget: 2 points of the task")],
 )
 def test_a_budget_in_points_is_answered_by_the_task(warehouse: Warehouse, reasons: list[str], said: str) -> None:
     found = layer_plan(budget=2.0, budget_unit="points", reasons=reasons, is_recommended=not reasons)

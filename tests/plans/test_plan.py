@@ -135,7 +135,9 @@ def test_where_nothing_is_free_the_answer_is_none_with_the_prices(tmp_path):
     model = save_with_idle_blocks(tmp_path / "busy", idle=())
     found = planned(model, tmp_path, verify=True, budget=1e-4)
     assert not found.plan.is_recommended and "over_budget" in found.plan.reasons
-    assert plan_wording.plan_text(found).startswith("None of the sets that were tried is within 0.0001 nats per token")
+    assert plan_wording.plan_text(found).startswith(
+        "None of the sets that were tried is within the budget: 0.0001 nats per token"
+    )
     assert [row.unit for row in found.of("selection", "loss", "single")].count("block") == 6
 
 

@@ -16,10 +16,10 @@ from core.errors import InputError, ModelError, ResourceError
 from core.models.hub import find_weights
 from core.models.model import open_model
 from core.plans import saving
-from core.plans.healing import Healing, fit_healing, fit_scales, merge_into_weights, why_no_healing
+from core.plans.healing import Healing, fit_healing, fit_scales, merge_into_weights, why_no_healing, why_no_scales
 from core.plans.pricing import Pricer
 from core.plans.saving import check_reproduction, delete_blocks, footprints, save_network, why_no_mergekit
-from core.plans.variants import Network, States, without_blocks
+from core.plans.variants import MLP, Network, States, without_blocks
 from core.texts.sample import TokenWindows
 from tests.plans.test_skipping import CASES, FIVE, opened
 from tests.tiny import save_tiny_model
@@ -167,6 +167,12 @@ def test_healing_is_refused_with_the_reason(tmp_path):
     ids = torch.from_numpy(windows.ids[:1])
     gemma.find_sublayers(ids)
     assert why_no_healing(gemma, {2}, ids, 10_000) == "norm_between"
+    assert why_no_scales(gemma, ids) is None
+    norms = dict(gemma.behind)
+    gemma.behind |= {(MLP, block): layer.input_layernorm for block, layer in enumerate(gemma.blocks)}
+    assert why_no_scales(gemma, ids) == "norm_between", "these norms do not carry what the MLP adds"
+    gemma.behind = {key: norm for key, norm in norms.items() if key != (MLP, 4)}
+    assert why_no_scales(gemma, ids) == "norm_between"
     assert why_no_healing(gemma, {0}, ids, 10_000) == "first_block"
     assert why_no_healing(gemma, {2}, ids, windows.ids.size) == "short_text"
     mixture = Network(opened(tmp_path, "mixtral"))

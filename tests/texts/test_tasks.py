@@ -109,3 +109,5 @@ def test_a_group_changes_the_errors_and_neither_question_nor_its_hash():
     assert task.groups.tolist() == [0, 1, 0] and alone.groups.tolist() == [0, 1, 2]
     assert task.hashes == alone.hashes and task.sha256 != alone.sha256
     assert task.group_ids[0] == task.group_ids[2] != "passage" and task.group_ids[1] is None
+    empty = Task("t", tuple(replace(row, group="") for row in rows))
+    assert empty.groups.tolist() == [0, 1, 2] and empty.group_ids == [None] * 3 and empty.sha256 == alone.sha256

@@ -50,13 +50,18 @@ def test_what_is_not_verified_or_not_recommended_says_so_in_its_first_words():
     unverified = layer_plan(is_verified=False, is_recommended=False, reasons=["not_verified"])
     assert plan_wording.plan_text(unverified).startswith("Not verified: ")
     dear = layer_plan(is_recommended=False, reasons=["mixture", "over_budget"], budget=2, budget_unit="points")
-    assert plan_wording.plan_text(dear).startswith("None of the sets that were tried is within 2 points of the task. ")
+    assert plan_wording.plan_text(dear).startswith(
+        "None of the sets that were tried is within the budget: 2 points of the task. "
+    )
     assert plan_wording.note_lines(dear.plan)[0] == "The upper limit of its loss is not under the budget."
     for one in (unverified, dear):
         assert in_language("ja", plan_wording.plan_text, one)[0] in "未試"
     broken = layer_plan(is_recommended=False, reasons=["falls_copying"])
     assert plan_wording.plan_text(broken).startswith("Not recommended, as copying words falls from 90% to 80%: ")
     assert plan_analysis.standing(broken) == "ability_falls"
+    allowed = plan_wording.budget_lines(broken)
+    assert allowed[0].endswith("Copying words falls below half of what the whole model gets right.")
+    assert allowed[-1].endswith("Larger sets were not tried.")
 
 
 def test_a_set_that_was_named_says_what_it_costs_against_its_budget():
@@ -64,7 +69,7 @@ def test_a_set_that_was_named_says_what_it_costs_against_its_budget():
     found = layer_plan(is_recommended=False, reasons=["over_budget"], config=asked, budget=0.02)
     found = replace(found, outcomes=[row for row in found.outcomes if row.rule != "path" or len(row.blocks) > 2])
     assert plan_wording.plan_text(found).startswith(
-        "This set is not within 0.02 nats per token. Without blocks 3, 4, 6 (of 0 to 7): text 3% harder to predict"
+        "This set is not within the budget: 0.02 nats per token. Without blocks 3, 4, 6 (of 0 to 7): text 3% harder to predict"
     )
     searched = "Price of each number of blocks, along the search"
     assert searched in plan_lines(found)
@@ -163,7 +168,7 @@ def test_an_answer_names_its_model_and_says_what_the_cheapest_set_costs_where_no
     )
     dear = plan_wording.named_answer_text(layer_plan(budget=0.001))
     assert dear.startswith(
-        "model: None of the sets that were tried is within 0.001 nats per token. The smallest, without block 3 "
+        "model: None of the sets that were tried is within the budget: 0.001 nats per token. The smallest, without block 3 "
     )
     assert "0.8% harder to predict (+0.008" in dear
 

@@ -72,10 +72,13 @@ def show_answer(layer_plan: LayerPlan) -> None:
                 "This set was priced on the way to the plan, but not against random sets, harder texts and probes: "
                 "`{command}` does."
             )
-            command = plan_analysis.plan_command(layer_plan, "--verify", "--blocks", str(len(within.price.blocks)))
+            more = ["--heal"] if within.price.is_healed else []
+            command = plan_analysis.plan_command(
+                layer_plan, "--verify", *more, "--blocks", str(len(within.price.blocks))
+            )
             st.caption(message.format(command=command))
     blocks = (within.price or within.cheapest).blocks
-    row = plan_figures.block_row(layer_plan, blocks, is_recommended=within.price is not None)
+    row = plan_figures.block_row(layer_plan, blocks, plan_analysis.standing(layer_plan, within) == "recommended")
     width = min(WIDTH, max(460.0, 34.0 * len(row.blocks) + 8))  # a few blocks are not drawn small on a phone
     st.image(visual_svg(row, pictures.theme(), (width, HEIGHT)), width="content", alt=row.alternative)
     captions = [row.alternative, row.key, plan_wording.range_example_text(blocks)]
@@ -109,8 +112,11 @@ def plan_source_text(layer_plan: LayerPlan) -> str:
     """The model, the text and the time of a plan's measurements."""
     plan = layer_plan.plan
     n = plan.n_verification if plan.is_verified else plan.n_selection
-    text = _("{model} on {text}, {n} windows of {tokens} tokens, 95 % intervals over windows; plan {plan}, {when}.")
+    n_units = layer_plan.price.n_points or n
+    units = _("{n} documents or blocks of windows").format(n=n_units) if n_units != n else _("windows")
+    text = _("{model} on {text}, {n} windows of {tokens} tokens, 95 % intervals over {units}; plan {plan}, {when}.")
     return text.format(
+        units=units,
         model=plan.model_id,
         text=plan.corpus_id,
         n=n,
