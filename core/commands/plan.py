@@ -22,7 +22,7 @@ from core.runs.requests import with_task_hash
 from core.terminal.output import say, say_json, tell
 from core.terminal.tables import plan_lines, plan_record, plans_table
 from core.warehouse import layer_plans
-from core.wording.plans import estimate_lines, mergekit_reason_text, plan_text, sibling_lines
+from core.wording.plans import estimate_lines, mergekit_reason_text, recipe_text, sibling_lines
 
 
 def plan(options: argparse.Namespace) -> int:
@@ -89,7 +89,7 @@ def _write_recipe(layer_plan: LayerPlan, options: argparse.Namespace) -> int:
     if layer_plan.plan.mergekit is not None:
         warn(sentences(Sentence("No recipe was written."), mergekit_reason_text(layer_plan.plan.mergekit)))
         return 2
-    recipe = mergekit_recipe(layer_plan, in_language("en", plan_text, layer_plan)).encode()
+    recipe = mergekit_recipe(layer_plan, in_language("en", recipe_text, layer_plan)).encode()
     write_out(Path(options.mergekit), recipe, "--mergekit")
     if not options.json:
         tell("{file}: `mergekit-yaml {file} FOLDER` makes the smaller model.", file=options.mergekit)

@@ -107,6 +107,18 @@ def plan_text(layer_plan: LayerPlan) -> str:
     return within_budget_text(layer_plan, within_own_budget(layer_plan), budget_text(layer_plan.plan))
 
 
+def own_text(layer_plan: LayerPlan) -> str:
+    """What the plan's own set loses: its answer may be about a smaller one."""
+    blocks = blocks_text(layer_plan.plan.blocks, layer_plan.plan.n_layers)
+    return _("Of the plan itself, without {blocks}: {loss}.").format(blocks=blocks, loss=loss_text(layer_plan.price))
+
+
+def recipe_text(layer_plan: LayerPlan) -> str:
+    """What a recipe, which is of the plan's own set, says of it."""
+    own = "" if within_own_budget(layer_plan).is_plan else own_text(layer_plan)
+    return joined_sentences([plan_text(layer_plan), own])
+
+
 def named_answer_text(layer_plan: LayerPlan) -> str:
     """The same after the name of the model: where nothing beside it names the model."""
     return _("{name}: {answer}").format(name=layer_plan.plan.name, answer=plan_text(layer_plan))

@@ -143,6 +143,11 @@ def test_the_map_and_the_recipe_are_half_open():
     told = plan_analysis.layer_map(found)
     assert told["kept_stretches"] == [[0, 3], [5, 6], [7, 8]] and told["removed_stretches"] == [[3, 5], [6, 7]]
     assert told["teacher_block_of_student_block"] == {0: 0, 1: 1, 2: 2, 3: 5, 4: 7}
+    dear = layer_plan(budget=0.015)
+    assert "1 of 8 blocks can go" in plan_wording.recipe_text(
+        dear
+    ) and "Of the plan itself, without blocks 3, 4, 6" in (plan_wording.recipe_text(dear))
+    assert plan_wording.recipe_text(found) == plan_wording.plan_text(found)
     recipe = yaml.safe_load(plan_analysis.mergekit_recipe(found, "It costs little."))
     assert [one["sources"][0]["layer_range"] for one in recipe["slices"]] == told["kept_stretches"]
     assert {one["sources"][0]["model"] for one in recipe["slices"]} == {"o/model@1"}

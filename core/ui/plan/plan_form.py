@@ -89,7 +89,13 @@ def _choose_settings() -> dict[str, Any]:
         help=_("What the upper limit is to stay below."),
     )
     budget = middle.number_input(
-        _("Nats or points, where it has no name"), 0.0, value=0.05, step=0.01, format="%g", key="plan budget"
+        _("Nats or points, where it has no name"),
+        0.0,
+        value=0.05,
+        step=0.01,
+        format="%g",
+        key="plan budget",
+        disabled=unit in BUDGETS,
     )
     blocks = right.number_input(
         _("Blocks that are to go"), 1, value=None, key="plan blocks", placeholder=_("as many as the budget allows")

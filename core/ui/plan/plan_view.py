@@ -128,10 +128,7 @@ def plan_source_text(layer_plan: LayerPlan) -> str:
 
 def _show_plan_price(layer_plan: LayerPlan) -> None:
     """Draw the blocks and the price of the plan itself, since what follows does not depend on the chosen budget."""
-    plan = layer_plan.plan
-    text = _("Of the plan itself, without {blocks}: {loss}.")
-    blocks, loss = plan_wording.blocks_text(plan.blocks, plan.n_layers), plan_wording.loss_text(layer_plan.price)
-    st.markdown(escape(text.format(blocks=blocks, loss=loss)))
+    st.markdown(escape(plan_wording.own_text(layer_plan)))
 
 
 # --- sections -----------------------------------------------------------------------------------------------------------
@@ -298,7 +295,7 @@ def show_files(layer_plan: LayerPlan) -> None:
         inputs.show_download(_("Map of blocks (JSON)"), blocks, f"{name}.json")
         inputs.show_download(_("Picture of the blocks (SVG)"), picture, f"{name}.svg")
         if plan.mergekit is None:
-            recipe = plan_analysis.mergekit_recipe(layer_plan, plan_wording.plan_text(layer_plan))
+            recipe = plan_analysis.mergekit_recipe(layer_plan, plan_wording.recipe_text(layer_plan))
             inputs.show_download(_("Recipe for mergekit (YAML)"), recipe, f"{name}.yaml")
     if plan.mergekit is not None:
         message = _("No recipe for mergekit. {reason}")
