@@ -51,7 +51,8 @@ def test_the_answer_follows_the_budget(warehouse: Warehouse) -> None:
         "\\", ""
     ) and "--verify --blocks 2" in texts(app)
     app.slider(key=url_state.key("nats")).set_value(0.0).run()
-    assert "None of the sets that were tried is within the budget: 0 nats per token" in texts(app) and not app.exception
+    assert "None of the sets that were tried is within the budget: 0 nats per token" in texts(app).replace("\\", "")
+    assert not app.exception
 
 
 @pytest.mark.parametrize("budget", [0.05, 0.001])
