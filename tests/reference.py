@@ -3,6 +3,9 @@
 Copies their parcels, tagged `reference`, to data/reference/profiles. Profiles of another protocol hash than today's are
 removed: nothing compares with them any more.
 
+`python -m tests.reference --warehouse FILE --controls RUN...` gives shipped runs on text the controls that a run of the warehouse
+on the same model, text and protocol has and they have not, and judges them again.
+
 `python -m tests.reference --windows RUN...` gives shipped runs of decoders, and their controls with shuffled tokens, the loss
 and dimension of each window where an earlier version measured them without, from a forward pass alone; a control with
 shuffled tokens that is not there is measured.
@@ -58,13 +61,14 @@ def main() -> None:
     what.add_argument("--judge", action="store_true")
     what.add_argument("--pack", action="store_true")
     what.add_argument("--unpack", action="store_true")
+    parser.add_argument("--controls", action="store_true")
     parser.add_argument("runs", nargs="*", metavar="RUN")
     options = parser.parse_args()
     if not options.pack:
         unpack_all()
     if options.warehouse or options.windows:
         publish_all(options)
-    if options.judge:
+    if options.judge or options.controls:
         judge_all()
     if not options.unpack:
         pack()
@@ -81,7 +85,10 @@ def publish_all(options: argparse.Namespace) -> None:
         found = known.filter(known["run_id"].str.starts_with(start))
         if found.height != 1:
             raise InputError(f"{found.height} runs begin with '{start}'.")
-        publish(warehouse.parcels / found["run_id"][0])
+        if options.controls:
+            add_controls(warehouse.parcels / found["run_id"][0], warehouse.parcels)
+        else:
+            publish(warehouse.parcels / found["run_id"][0])
     for folder in shipped_parcels():
         run = json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))["run"]
         if run["protocol_hash"] != PROTOCOLS[run["protocol"]].hash(run["seed"]):
@@ -98,6 +105,34 @@ def publish(parcel: Path) -> None:
     (target / RUN_FILE).write_text(json.dumps(content, indent=1, ensure_ascii=False), encoding="utf-8")
     size = sum(file.stat().st_size for file in target.iterdir()) / 1e3
     print(f"{content['run']['pass']} of {content['model']['name']}, {content['run']['protocol']}: {size:.0f} kB")
+
+
+SAME = ("model_id", "corpus_id", "protocol_hash", "seed", "dtype", "n_tokens_used", "n_types", "n_windows_redrawn")
+"""What a run on text and another one share, so that the controls of one are those of the other."""
+
+
+def add_controls(measured: Path, parcels: Path) -> None:
+    """Controls of a measured run on text, where the shipped run on the same tokens has none of their kind."""
+    newer = Profile.from_frames(read_parcel(measured))
+    shipped = {folder.name: Profile.from_frames(read_parcel(folder)) for folder in shipped_parcels()}
+    alike = [
+        one
+        for one in shipped.values()
+        if one.run.pass_ == "text" and all(getattr(one.run, name) == getattr(newer.run, name) for name in SAME)
+    ]
+    if len(alike) != 1:
+        raise InputError(f"{len(alike)} shipped runs are on the tokens of {measured.name}.")
+    text, own = alike[0], list(alike[0].summaries[0].control_run_ids or ())
+    has = {shipped[name].run.pass_ for name in own if name in shipped}
+    for name in newer.summaries[0].control_run_ids or ():
+        control = Profile.from_frames(read_parcel(parcels / name))
+        if control.run.pass_ not in has:
+            run = replace(control.run, parent_run_id=text.run.run_id, tags=[SHIPPED])
+            write_parcel(PROFILES / name, replace(control, run=run))
+            own.append(name)
+            print(f"{control.run.pass_} of {control.model.name}: {name}")
+    summaries = [replace(row, control_run_ids=own) for row in text.summaries]
+    write_parcel(PROFILES / text.run.run_id, replace(text, summaries=summaries))
 
 
 def pack() -> None:
