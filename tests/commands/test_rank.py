@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from io import BytesIO
 from pathlib import Path
 
@@ -11,7 +12,7 @@ from pptx import Presentation
 from streamlit.testing.v1 import AppTest
 
 from core.commands.main import main
-from core.store.parcels import RUN_FILE, write_parcel
+from core.store.parcels import write_parcel
 from core.ui.markdown import escape
 from core.warehouse import pilots, queries
 from core.warehouse.runs import ingest_parcel
@@ -128,14 +129,17 @@ def test_page_slide_and_verb_say_the_same_sentence(
     assert sentence in spoken(opened("choose.py", choose="ranking", pilot=pilot.pilot_id))
     out = tmp_path / "deck.pptx"
     assert main(["slides", "--warehouse", str(ladder.path), "--pilot", pilot.name, "--out", str(out)]) == 0
-    first, second, third = list(Presentation(BytesIO(out.read_bytes())).slides)[:3]
-    (facts,) = [shape.table for shape in first.shapes if shape.has_table]
-    told_there = {row.cells[0].text: row.cells[1].text for row in facts.rows}
-    assert told_there["Registration"] == "registered 26 November 2026, with Workdim itself"
-    assert "registered 26 November 2026, before the scores" in sentence, "both slides tell one day"
-    paragraphs = [one.text for shape in second.shapes if shape.has_text_frame for one in shape.text_frame.paragraphs]
-    assert paragraphs.count(sentence) == 1
-    (chart,) = [shape.chart for shape in third.shapes if shape.has_chart]
+    first, second = list(Presentation(BytesIO(out.read_bytes())).slides)[:2]
+    assert "26 November 2026, before the scores" in sentence
+    written = [
+        one.text
+        for slide in (first, second)
+        for shape in (*slide.shapes, *slide.notes_slide.shapes)
+        if shape.has_text_frame
+        for one in shape.text_frame.paragraphs
+    ]
+    assert written.count(sentence) == 1
+    (chart,) = [shape.chart for shape in second.shapes if shape.has_chart]
     bars = chart._chartSpace.xpath("//c:errBars/c:errDir/@val")
     assert bars == ["x", "y"] and len(list(chart.plots[0].series[0].values)) == 24
     labels = chart._chartSpace.xpath("//c:dLbl//a:t/text()")
@@ -166,7 +170,7 @@ def test_within_one_model_the_answer_is_that_of_the_page(tmp_path: Path, monkeyp
     ("run_id", "told"), [(RUN_IDS[2], "have no loss"), (WITHOUT_WINDOWS, "holds no losses of single")]
 )
 def test_a_run_without_losses_says_why(run_id: str, told: str, tmp_path: Path) -> None:
-    """An encoder; and a run whose parcel has no such table, as most that ship, and which is whole all the same."""
+    """An encoder; and a run whose parcel has no such row, as most that ship, and which is whole all the same."""
     path = filled_warehouse(tmp_path)
     add_run_without_windows(path)
     done = run_core("within", run_id, warehouse=path)
@@ -177,9 +181,6 @@ def test_a_run_without_losses_says_why(run_id: str, told: str, tmp_path: Path) -
 def add_run_without_windows(path: Path) -> None:
     warehouse = Warehouse(path)
     folder = warehouse.parcels / WITHOUT_WINDOWS
-    write_parcel(folder, make_profile(WITHOUT_WINDOWS, model=make_model("made-up/big@1", name="made-up-big")))
-    (folder / "run_windows.parquet").unlink()
-    told = json.loads((folder / RUN_FILE).read_text(encoding="utf-8"))
-    del told["files"]["run_windows"]
-    (folder / RUN_FILE).write_text(json.dumps(told), encoding="utf-8")
+    profile = make_profile(WITHOUT_WINDOWS, model=make_model("made-up/big@1", name="made-up-big"))
+    write_parcel(folder, replace(profile, windows=[]))
     ingest_parcel(warehouse, folder)

@@ -72,7 +72,7 @@ def test_runs_are_listed_by_model_tag_pilot_and_number(said):
 def test_tag_and_note_are_shown_and_taken_away(said):
     assert "tags: a, b" in said("tag", RUN, "a", "b")
     assert "note: seen by us" in said("note", RUN, "seen by us")
-    told = said("show", RUN)
+    told = said("show", RUN, "--all")
     assert "a, b" in told and "seen by us" in told
     assert "tags: b" in said("untag", RUN, "a")
     assert "note: none" in said("note", RUN, "")
@@ -81,7 +81,7 @@ def test_tag_and_note_are_shown_and_taken_away(said):
 
 
 def test_show_tells_every_field_in_words_with_units(said):
-    told = said("show", RUN)
+    told = said("show", RUN, "--all")
     for line in (
         "model reference",
         "revision that was measured",
