@@ -253,7 +253,7 @@ def test_measure_list_query_and_deck(path, tiny_llama, tmp_path):
     run = json.loads(start_core("runs", "--json", warehouse=path).stdout)[0]
     assert run["name"] == "tiny-llama"
     assert "tiny-llama" in run_core("runs", warehouse=path).stdout
-    shown = run_core("runs", "show", run["run_id"][:18], warehouse=path).stdout
+    shown = run_core("runs", "show", run["run_id"][:18], "--all", warehouse=path).stdout
     assert run["protocol_hash"] in shown and "version of Workdim" in shown
     query = (
         "SELECT layer, round(value, 1) AS d2 FROM layer_estimates "

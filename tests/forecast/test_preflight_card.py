@@ -183,13 +183,13 @@ def test_the_command_prints_cards_and_measures_nothing(tiny_llama, tmp_path):
 def test_a_card_is_told_in_lines(tiny_llama, warehouse):
     card = estimate(asked(tiny_llama, controls=True), warehouse)
     lines = card_lines(card)
-    assert max(map(len, lines)) <= 100
-    text = "\n".join(lines)
+    assert max(map(len, lines)) <= 80
+    text = " ".join("\n".join(lines).split())
     for said in (
         "275,376 parameters, 4 blocks, hidden size 48",
         "nothing to download",
         "4,096 tokens",
-        "control: random weights 2",
+        "control: random weights ",
     ):
         assert said in text
     json.dumps(asdict(card))
