@@ -277,11 +277,6 @@ def test_only_runs_that_a_check_vetoes_are_said_to_be_left(tmp_path: Path, monke
     add_run(path, make_profile(RUN_IDS[0], outcome="veto", qualifiers=("check_vetoed",)))
     monkeypatch.setenv("WORKDIM_WAREHOUSE", str(path))
     assert "a check vetoes every run" in texts(opened("choose.py", choose="ranking"))
-    assert "Only with the runs that a check vetoes" in opened("choose.py", choose="ranking").info[0].value
-    assert "No two models" in opened("choose.py", choose="ranking", points="one_per_word").info[0].value
-    other = make_model("made-up/other@1", name="other", tokenizer_hash="another")
-    add_run(path, make_profile(RUN_IDS[1], model=other))
-    assert "Only with the runs" in opened("choose.py", choose="ranking", points="one_per_word").info[0].value
 
 
 def test_a_run_without_controls_has_no_switch_for_them_and_is_named(
@@ -443,12 +438,8 @@ def test_why_no_words_are_compared_is_told(tmp_path: Path, monkeypatch: pytest.M
         .value.startswith("No two models have measured")
     )
     add_run(path, make_profile(RUN_IDS[1], model=make_model("made-up/encoder@1", kind="encoder")))
-    assert (
-        "decoders are never ranked with encoders"
-        in opened("choose.py", choose="ranking", points="one_per_word").info[0].value
-    )
-    add_run(path, of_size(make_profile(RUN_IDS[2], model=make_model("made-up/second@1")), 700))
-    assert "differ by more than 10 %" in opened("choose.py", choose="ranking", points="one_per_word").info[0].value
+    told = opened("choose.py", choose="ranking", points="one_per_word").info[0].value
+    assert told.startswith("The dimensions of these models do not compare")
 
 
 def of_size(profile: Profile, n_points: int) -> Profile:

@@ -8,8 +8,7 @@ import pytest
 
 from core.analysis.differences import controls_of
 from core.records import RunConfig
-from core.registry.passes import PASSES
-from core.registry.protocols import PROTOCOLS
+from core.registry.protocols import PROTOCOLS, STANDARD_CONTROLS
 from core.runs.requests import expand_request
 from core.store import parcels
 from core.warehouse import queries
@@ -50,7 +49,7 @@ def test_a_run_on_chats_has_its_template_and_its_own_controls(config, folder, wa
     assert run.chat_template_hash and run.n_dropped_template > 0.1 * run.n_tokens
     dropped = run.n_dropped_position + run.n_dropped_special + run.n_dropped_template + run.n_dropped_norm
     assert run.n_tokens_used + dropped == run.n_tokens and 0 < run.n_bytes_scored < 15_000 and run.bits_per_byte > 1
-    assert known["pass"].sort().to_list() == sorted(set(PASSES) - {"without_bos"})
+    assert known["pass"].sort().to_list() == sorted({"text", *STANDARD_CONTROLS} - {"without_bos"})
     assert known["chat_template_hash"].unique().to_list() == [run.chat_template_hash]
     assert known["n_dropped_template"].unique().to_list() == [run.n_dropped_template]
     dated = replace(config, model=str(save_chat_model(folder / "dated", DATED)), controls=True)
@@ -93,8 +92,8 @@ def test_the_command_line_knows_chats_by_their_shape(folder, config, warehouse):
     done = run_core("measure", config.model, *asked, warehouse=warehouse.path)
     assert done.returncode == 0, done.stderr
     run_id = queries.runs(warehouse)["run_id"][0]
-    shown = run_core("runs", "show", run_id, warehouse=warehouse.path).stdout
-    assert re.search(r"32 at position 0, \d+ special, [\d,]+ of the chat template, ", shown), shown
+    shown = run_core("runs", "show", run_id, "--all", warehouse=warehouse.path).stdout
+    assert re.search(r"32 at position 0, \d+ special, [\d,]+ of the chat template, ", " ".join(shown.split())), shown
     bare = str(save_chat_model(folder / "bare", None))
     write_chats(folder / "system.jsonl", system=True)
     strict = CHATML.replace("{% endif %}", "{% else %}{{ raise_exception('No system role') }}{% endif %}", 1)
