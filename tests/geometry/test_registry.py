@@ -135,7 +135,8 @@ def test_notes_say_what_was_assumed_and_what_was_left_out():
 
 def test_local_d2_takes_its_number_of_neighbours():
     points = cloud()
-    assert ESTIMATORS["local_d2"](points, k=20, n_blocks=0) == ESTIMATORS["local_d2_20"](points, n_blocks=0)
+    one, other = ESTIMATORS["local_d2"](points, k=20, n_blocks=0), ESTIMATORS["local_d2_20"](points, n_blocks=0)
+    assert one.value == other.value > 0
 
 
 @pytest.mark.parametrize("name", sorted(FITTERS - SLOW))

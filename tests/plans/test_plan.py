@@ -205,7 +205,7 @@ def test_a_plan_that_was_stopped_goes_on_after_its_last_step(idle_model, tmp_pat
     )
     steps: list = []
     again = planned(idle_model, tmp_path, steps.append, **asked)
-    assert {step.phase for step in steps} == {"load", "verify", "save"}  # nothing was chosen anew
+    assert {step.phase for step in steps} == {"load", "verify", "heal", "save"}  # nothing was chosen anew
     shares = [step.done / step.total for step in steps if step.phase != "load"]
     assert shares == sorted(shares) and shares[-1] <= 1
     strip = {"created_at": None, "prefill_seconds_before": None, "prefill_seconds_after": None}
