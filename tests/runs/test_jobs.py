@@ -157,7 +157,7 @@ def test_a_killed_job_is_interrupted_and_goes_on_where_it_stopped(longer, wareho
         measured.append(arguments)
         return __import__("core.geometry.layer", fromlist=["measure_layer"]).measure_layer(*arguments)
 
-    monkeypatch.setattr("core.measure.profile.measure_layer", count)
+    monkeypatch.setattr("core.measure.layers.measure_layer", count)
     monkeypatch.setattr("core.measure.profile.capture", None)  # a second forward pass would call it
     finished = measure(longer, warehouse, quiet)  # the same request is the same job
     assert finished.run_id == job.job_id and 0 < len(measured) <= 3
