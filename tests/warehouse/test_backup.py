@@ -441,7 +441,7 @@ def test_a_stray_file_among_the_pending_changes_stops_nothing_and_is_named(full)
         (full.folder.pending / name).write_bytes(b"x")
     full.path.unlink()
     assert full.read("SELECT 1 FROM runs").height == 3
-    lines = [finding.line for finding in check_integrity(full).findings]
+    lines = [str(finding) for finding in check_integrity(full).findings]
     assert any("restore-x" in line and "it stops nothing" in line for line in lines)
 
 
