@@ -206,7 +206,7 @@ def evaluate_claim(logs: LogProfile, claim: str) -> ClaimResult:
         float(limits.values.max()),
         float(limits.lower.max()),
         float(limits.upper.max()),
-        1 + int(limits.values.argmax()),
+        1 + int(np.argmax(limits.values)),
         p_above(MARGIN),
         p_below(MARGIN),
         p_below(-MARGIN),

@@ -164,7 +164,7 @@ def cross_half_maximum(logs: LogProfile) -> np.ndarray:
 def _cross_half_ratio(logs: LogProfile, claim: str) -> tuple[float, np.ndarray]:
     """Log ratio of the largest inner dimension to that at the end of the claim, and without each block; (n_blocks,)"""
     end = 0 if claim == "rise" else -1
-    peak = 1 + int(logs.whole[1:-1].argmax())
+    peak = 1 + int(np.argmax(logs.whole[1:-1]))
     return float((cross_half_maximum(logs) - logs.halves[end]).mean()), logs.blocks[peak] - logs.blocks[end]
 
 
@@ -190,8 +190,8 @@ def _effects(
 ) -> Iterable[tuple[str, tuple[float, float, float], str]]:
     """(claim, log ratio with its limits, outcome) of what a control changes; `of_text`: the same network on another text,
     whose dimensions are compared too."""
-    peak = 1 + int(logs.whole[1:-1].argmax())
-    other = 1 + int(control.whole[1:-1].argmax())
+    peak = 1 + int(np.argmax(logs.whole[1:-1]))
+    other = 1 + int(np.argmax(control.whole[1:-1]))
     statements: dict[str, tuple[tuple[int, int | None], tuple[int, int | None]]] = {
         "rise": ((peak, 0), (other, 0)),
         "fall": ((peak, -1), (other, -1)),

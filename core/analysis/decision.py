@@ -202,7 +202,9 @@ def decide(
     shares = np.array([criterion.share for criterion in weighted])
     utilities, errors = _utilities(eligible, criteria)
     totals = np.nansum(utilities * shares, axis=1)
-    order = sorted(range(len(eligible)), key=lambda i: (-round(totals[i], 9), eligible[i].name, eligible[i].run_id))
+    order = sorted(
+        range(len(eligible)), key=lambda i: (-round(float(totals[i]), 9), eligible[i].name, eligible[i].run_id)
+    )
     eligible, utilities, errors, totals = [eligible[i] for i in order], utilities[order], errors[order], totals[order]
     decision = Decision(
         criteria=tuple(weighted),

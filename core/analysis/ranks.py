@@ -87,7 +87,7 @@ def rank_intervals(units: pl.DataFrame, *, largest_first: bool = True) -> Ranks:
     leaders: list[str] = []
     while (start := len(leaders)) < n:
         apart = is_above(np.array([start]))[0][0, start + 1 :]
-        leaders += [names[start]] * (1 + (int(apart.argmax()) if apart.any() else len(apart)))
+        leaders += [names[start]] * (1 + (int(np.argmax(apart)) if apart.any() else len(apart)))
     like_first = [names[at] for at in np.flatnonzero(~is_above(np.array([0]))[0][0])] if n else []
     frame = known.select(
         "unit",

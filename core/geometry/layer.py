@@ -347,11 +347,11 @@ def _mean_over_prompts(
     readings: list[NeighbourReading], n_prompts: int, *, n_points: int, n_dropped: int
 ) -> CloudEstimate:
     values = np.array([r.value for r in readings if math.isfinite(r.value)])
-    without_one = (values.sum() - values) / (len(values) - 1) if len(values) > 1 else []
+    without_one: list[float] = list((values.sum() - values) / (len(values) - 1)) if len(values) > 1 else []
     notes = "" if len(values) == n_prompts else f"undefined in {n_prompts - len(values)} of {n_prompts} sequences"
     estimate = log_interval(
         float(values.mean()) if len(values) else math.nan,
-        list(without_one),
+        without_one,
         scale=float(np.mean([r.mean_distance for r in readings if math.isfinite(r.value)] or [math.nan])),
         n_points=n_points,
         n_dropped=n_dropped,

@@ -265,10 +265,10 @@ def grouped(labels: np.ndarray) -> list[np.ndarray]:
     _, starts, counts = np.unique(labels[order], return_index=True, return_counts=True)
     result = []
     width = 2
-    while counts.size and width // 2 < counts.max():
+    while counts.size and width // 2 < int(np.max(counts)):
         chosen = (counts > width // 2) & (counts <= width) if width > 2 else counts == 2
         if chosen.any():
-            offset = np.arange(counts[chosen].max())
+            offset = np.arange(int(np.max(counts[chosen])))
             rows = starts[chosen][:, None] + offset
             padded = np.where(offset < counts[chosen][:, None], order[np.minimum(rows, len(order) - 1)], -1)
             result.append(padded)

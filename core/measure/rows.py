@@ -291,7 +291,7 @@ def window_rows(
         return []
     n_kept = np.bincount(mask.sequences, minlength=n_windows)
     usable = np.flatnonzero(2 * n_kept >= n_tokens)
-    n_points = int(n_kept[usable].min()) if len(usable) else 0
+    n_points = int(np.min(n_kept[usable])) if len(usable) else 0
     if n_points < FEWEST_IN_WINDOW:
         usable, n_points = usable[:0], 0
     types, inner, final = _geometry_of_windows(mask, states, usable, n_points, inner_layer)

@@ -54,7 +54,7 @@ class Scores:
 
     @property
     def loss_per_token(self) -> float:
-        return float(self.loss.sum() / self.n_targets.sum())
+        return float(self.loss.sum()) / float(self.n_targets.sum())
 
     def select(self, windows: np.ndarray) -> Scores:
         """The scores of some windows, in the given order; windows (n,) int64"""

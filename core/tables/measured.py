@@ -134,7 +134,7 @@ class RunRow:
     pass_: Annotated[
         str,
         Column(
-            "text, or a control: shuffled, random_init, random_blocks, permuted_weights; without_bos: the text without its opening token.",
+            "text, or a control: shuffled, random_init, random_blocks, matched_blocks, permuted_weights, rotated_updates; without_bos: the text without its opening token.",
             _("pass"),
             values="pass",
         ),

@@ -129,7 +129,7 @@ def _distribute_windows(room: list[int], n_windows: int, generator: np.random.Ge
         return counts
     rooms = np.array(room, dtype=np.int64)
     counts = np.minimum(rooms, 1)
-    while counts.sum() < min(n_windows, rooms.sum()):
+    while int(counts.sum()) < min(n_windows, int(rooms.sum())):
         counts[np.argmax(np.where(counts < rooms, rooms / (counts + 1), -1))] += 1
     return counts
 
@@ -223,14 +223,15 @@ def group_near_copies(ids: np.ndarray, is_text: np.ndarray) -> np.ndarray:
     if not is_shared.any():
         return itself
     _, columns = np.unique(codes[is_shared], return_inverse=True)
-    holds = np.zeros((n_windows, columns.max() + 1), dtype=np.float32)
+    holds = np.zeros((n_windows, int(np.max(columns)) + 1), dtype=np.float32)
     holds[windows[is_shared], columns] = 1
     n_rows = np.maximum(np.bincount(windows, minlength=n_windows), 1)
     is_copy = holds @ holds.T >= COPY_SHARE * np.minimum(n_rows[:, None], n_rows)
     np.fill_diagonal(is_copy, val=True)
-    first, before = itself, np.zeros(0)
+    first: np.ndarray = itself
+    before: np.ndarray = np.zeros(0)
     while not np.array_equal(first, before):
-        first, before = np.where(is_copy, first, n_windows).min(1), first
+        first, before = np.min(np.where(is_copy, first, n_windows), 1), first
     return first
 
 

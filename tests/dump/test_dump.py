@@ -17,4 +17,4 @@ def test_a_dump_is_not_empty_and_stable(tmp_path: Path) -> None:
         written.append({path.relative_to(out): path.read_text("utf-8") for path in out.rglob("*.*")})
     assert written[0] == written[1] and len(written[0]) == 5
     assert all(len(text) > 500 for text in written[0].values())
-    assert "# view.scores: Imported files" in written[0][Path("pages/choose.en.txt")]  # a section, found by itself
+    assert "> view.scores: Imported files" in written[0][Path("pages/choose.en.txt")]  # a section, found by itself
