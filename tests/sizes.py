@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import tokenize
 from collections import Counter
+from collections.abc import Iterable
 from pathlib import Path
 
 CORE = Path(__file__).resolve().parents[1] / "core"
@@ -30,8 +31,19 @@ def sizes() -> dict[str, tuple[int, int]]:
         lines[room] += len(path.read_text(encoding="utf-8").splitlines())
         if path.suffix == ".py":
             with path.open("rb") as file:
-                tokens[room] += sum(token.type not in _NOT_COUNTED for token in tokenize.tokenize(file.readline))
+                tokens[room] += n_tokens(tokenize.tokenize(file.readline))
     return {room: (lines[room], tokens[room]) for room in sorted(lines)}
+
+
+def n_tokens(found: Iterable[tokenize.TokenInfo]) -> int:
+    """An f-string is one token, as before Python 3.12, which takes it apart."""
+    n = depth = 0
+    for token in found:
+        kind = tokenize.tok_name[token.type]
+        depth -= kind == "FSTRING_END"
+        n += depth == 0 and token.type not in _NOT_COUNTED and kind != "FSTRING_END"
+        depth += kind == "FSTRING_START"
+    return n
 
 
 if __name__ == "__main__":

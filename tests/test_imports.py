@@ -135,13 +135,13 @@ MOST = {
     "figures": (3640, 32600),
     "files": (309, 1491),  # what the system refuses becomes one line in one place
     "forecast": (1036, 7820),  # controls of several draws; an estimate at once, from stored costs
-    "geometry": (3988, 33383),  # what the host reads is read for all subsets at once; d2 alone
+    "geometry": (4028, 33730),  # what the host reads is read for all subsets at once; d2 alone
     "limits": (202, 1008),  # what the workers of a job take
     "locale": (544, 704),  # the words of every page, in the glossary
     "measure": (2665, 19075),  # bits and bytes of each window; the draws of a control, which goes on with its next
     "models": (4450, 28410),  # controls whose blocks write as much as trained ones; what has none is refused
     "pilots": (1012, 5699),
-    "plans": (3341, 26758),  # rounding priced, one block repaired; whether norms can carry a repair is tried
+    "plans": (3374, 27029),  # rounding priced, one block repaired; whether norms can carry a repair is tried
     # and what a report answers, on each text:
     "questions": (
         2532,
