@@ -124,8 +124,8 @@ MOST = {
     "__init__": (29, 103),
     "__main__": (24, 80),
     "analysis": (
-        4298,
-        33270,
+        4343,
+        33592,
     ),  # counts of a verdict, and the joint test of its methods, errors over documents and groups of questions, of a difference of two losses too; the rank among the draws of a control
     "api": (172, 1032),
     "commands": (3565, 23400),  # the verbs compare and choose
