@@ -35,7 +35,7 @@ from typing import Any
 
 import polars as pl
 
-from core.analysis.shape import judge_again, judge_profile
+from core.analysis.shape import _judge_claim, _verdict_columns, judge_profile
 from core.errors import InputError
 from core.files import move
 from core.measure.capture import capture
@@ -45,6 +45,7 @@ from core.measure.rows import window_rows
 from core.measure.setup import open_setup
 from core.records import DAMAGED, EARLIER, LOCAL, SHIPPED, Profile, RunConfig
 from core.registry.protocols import PROTOCOLS
+from core.registry.specifications import CLAIMS
 from core.runs.jobs import new_run_id
 from core.store.parcels import RUN_FILE, read_parcel, write_parcel
 from core.tables import TABLES
@@ -200,6 +201,16 @@ def judge(profile: Profile, profiles: Mapping[str, Profile]) -> Profile:
     compared = {row.control_run_id for row in judged.controls}
     kept = [row for row in profile.controls if row.control_run_id not in compared and row.power is None]
     return judge_again(replace(judged, controls=judged.controls + kept)) if kept else judged
+
+
+def judge_again(profile: Profile) -> Profile:
+    """The profile with the verdicts and counts that follow from its stored claims, controls and checks.
+
+    All that can be done where the values without each block were not kept: a joint test stays as it was.
+    """
+    columns = _verdict_columns({claim: _judge_claim(profile, claim, [], []) for claim in CLAIMS})
+    known = {name: value for name, value in columns.items() if value is not None}
+    return replace(profile, summaries=[replace(row, **known) for row in profile.summaries])
 
 
 # --- windows ---------------------------------------------------------------------------------------------------

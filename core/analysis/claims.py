@@ -26,6 +26,8 @@ MARGIN = math.log(1.1)
 """A rise or fall of less than 10 percent does not count as one."""
 LEVEL = 0.05
 N_FLIPS = 4096
+END = {"rise": 0, "fall": -1}
+"""The layer that a claim holds the largest inner dimension against."""
 FEWEST_BLOCKS = 6
 """Fewer blocks have too few sign patterns for 95 percent limits."""
 
@@ -44,6 +46,11 @@ class LogProfile:
     @property
     def quantile(self) -> float:
         return float(special.stdtrit(self.blocks.shape[1] - 1, 1 - LEVEL / 2))
+
+    @property
+    def peak(self) -> int:
+        """The inner layer of the largest dimension."""
+        return 1 + int(np.argmax(self.whole[1:-1]))
 
 
 def jackknife_error(without: np.ndarray) -> np.ndarray:
@@ -184,8 +191,8 @@ class ClaimResult:
 
 
 def log_ratio_to_end(logs: LogProfile, claim: str) -> tuple[np.ndarray, np.ndarray]:
-    """Log ratio of each inner layer to layer 0 (rise) or to the last (fall): (L-1,), and without each block (L-1, B)."""
-    end = 0 if claim == "rise" else -1
+    """Log ratio of each inner layer to the end of the claim: (L-1,), and without each block (L-1, B)."""
+    end = END[claim]
     return logs.whole[1:-1] - logs.whole[end], logs.blocks[1:-1] - logs.blocks[end]
 
 

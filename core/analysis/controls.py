@@ -20,7 +20,7 @@ from operator import attrgetter
 import numpy as np
 from scipy import special
 
-from core.analysis.claims import LEVEL, MARGIN, LogProfile, jackknife_error, log_profile, scale_to_interval
+from core.analysis.claims import END, LEVEL, MARGIN, LogProfile, jackknife_error, log_profile, scale_to_interval
 from core.records import Estimate, Profile
 from core.registry.checks import CHECKS
 from core.registry.passes import PASSES, TRAINED
@@ -163,9 +163,8 @@ def cross_half_maximum(logs: LogProfile) -> np.ndarray:
 
 def _cross_half_ratio(logs: LogProfile, claim: str) -> tuple[float, np.ndarray]:
     """Log ratio of the largest inner dimension to that at the end of the claim, and without each block; (n_blocks,)"""
-    end = 0 if claim == "rise" else -1
-    peak = 1 + int(np.argmax(logs.whole[1:-1]))
-    return float((cross_half_maximum(logs) - logs.halves[end]).mean()), logs.blocks[peak] - logs.blocks[end]
+    end = END[claim]
+    return float((cross_half_maximum(logs) - logs.halves[end]).mean()), logs.blocks[logs.peak] - logs.blocks[end]
 
 
 def control_power(ratio: float, room: float, error: float, n_blocks: int) -> float:
@@ -173,13 +172,9 @@ def control_power(ratio: float, room: float, error: float, n_blocks: int) -> flo
 
     Noncentral t with n_blocks - 1 degrees of freedom beyond its 95 percent point.
     """
-    from scipy import stats  # loads in half a second, and pages do not need it
-
     freedom = n_blocks - 1
-    delta = (min(ratio, room) - MARGIN) / max(error, 1e-6)
-    if delta > 30:  # beyond the range of scipy's noncentral t; the power is 1
-        return 1.0
-    return float(stats.nct.sf(special.stdtrit(freedom, 1 - LEVEL), freedom, delta)) if delta > 0 else 0.0
+    delta = min((min(ratio, room) - MARGIN) / max(error, 1e-6), 30)  # from there on the power is 1
+    return 1 - float(special.nctdtr(freedom, delta, special.stdtrit(freedom, 1 - LEVEL))) if delta > 0 else 0.0
 
 
 # --- an effect --------------------------------------------------------------------------------------------------
@@ -190,17 +185,9 @@ def _effects(
 ) -> Iterable[tuple[str, tuple[float, float, float], str]]:
     """(claim, log ratio with its limits, outcome) of what a control changes; `of_text`: the same network on another text,
     whose dimensions are compared too."""
-    peak = 1 + int(np.argmax(logs.whole[1:-1]))
-    other = 1 + int(np.argmax(control.whole[1:-1]))
-    statements: dict[str, tuple[tuple[int, int | None], tuple[int, int | None]]] = {
-        "rise": ((peak, 0), (other, 0)),
-        "fall": ((peak, -1), (other, -1)),
-    }
-    if of_text:
-        statements |= {"inner_max": ((peak, None), (other, None)), "final": ((-1, None), (-1, None))}
-    for claim, (text_layers, control_layers) in statements.items():
-        ratio, blocks = _log_ratio(logs, *text_layers), _log_ratio(control, *control_layers)
-        value, error = float(ratio[0] - blocks[0]), float(jackknife_error(ratio[1:] - blocks[1:]))
+    for claim in (*CLAIMS, *(("inner_max", "final") if of_text else ())):
+        ratio = _stated(logs, claim) - _stated(control, claim)
+        value, error = float(ratio[0]), float(jackknife_error(ratio[1:]))
         lower, upper = value - logs.quantile * error, value + logs.quantile * error
         if lower >= -MARGIN and upper <= MARGIN:
             outcome = "same"
@@ -209,7 +196,8 @@ def _effects(
         yield claim, (value, lower, upper), outcome
 
 
-def _log_ratio(logs: LogProfile, layer: int, below: int | None) -> np.ndarray:
-    """On all data, then without each block; (1 + B,)"""
-    logs_and_blocks = np.concatenate([logs.whole[:, None], logs.blocks], 1)
-    return logs_and_blocks[layer] - (logs_and_blocks[below] if below is not None else 0)
+def _stated(logs: LogProfile, claim: str) -> np.ndarray:
+    """The log ratio of a claim, or the log dimension, on all data, then without each block; (1 + B,)"""
+    layers = np.concatenate([logs.whole[:, None], logs.blocks], 1)
+    largest = layers[-1 if claim == "final" else logs.peak]
+    return largest - layers[END[claim]] if claim in END else largest

@@ -67,16 +67,6 @@ def judge_profile(profile: Profile, controls: Sequence[Profile] = (), failed: Se
     )
 
 
-def judge_again(profile: Profile) -> Profile:
-    """The profile with the verdicts and counts that follow from its stored claims, controls and checks.
-
-    All that can be done where the values without each block were not kept: a joint test stays as it was.
-    """
-    columns = _verdict_columns({claim: _judge_claim(profile, claim, [], []) for claim in CLAIMS})
-    known = {name: value for name, value in columns.items() if value is not None}
-    return replace(profile, summaries=[replace(row, **known) for row in profile.summaries])
-
-
 _Judged = tuple[Verdict, ClaimCounts]
 
 
@@ -152,7 +142,7 @@ def _turning_points(logs: LogProfile) -> list[tuple[str, int]]:
 def band_around_peak(logs: LogProfile) -> tuple[int, int, int]:
     """First, lower median and last layer of the contiguous range around the peak within one paired standard error."""
     n_layers = len(logs.whole) - 1
-    peak = _peak_layer(logs)
+    peak = logs.peak
 
     def is_within_error(layer: int) -> bool:
         gap = logs.whole[peak] - logs.whole[layer]
@@ -164,10 +154,6 @@ def band_around_peak(logs: LogProfile) -> tuple[int, int, int]:
     while last < n_layers - 1 and is_within_error(last + 1):
         last += 1
     return first, (first + last) // 2, last
-
-
-def _peak_layer(logs: LogProfile) -> int:
-    return 1 + int(np.argmax(logs.whole[1:-1]))
 
 
 def _inner_maximum(logs: LogProfile, middle: int, to: LogProfile | None = None, layer: int = 0) -> Interval:
@@ -188,41 +174,26 @@ def _summary(
     n_layers = profile.model.n_layers
     specification = replace(REFERENCE, cloud=cloud)
     logs, post = log_profile(profile, specification), log_profile(profile, specification, "post_norm")
-    inner: dict[str, Any] = dict.fromkeys(_INNER_LAYER_COLUMNS)
+    columns: dict[str, Any] = dict.fromkeys(RunSummaryRow.__dataclass_fields__)
+    if logs:
+        lowest = int(np.argmin(logs.whole))
+        columns |= {"lowest_layer": lowest, "lowest_dimension": math.exp(float(logs.whole[lowest]))}
     if logs and n_layers >= 2 and logs.halves.size:
-        inner |= _inner_layer_columns(logs, post, n_layers)
-    lowest = int(np.argmin(logs.whole)) if logs else None
-    return RunSummaryRow(
-        run_id=profile.run.run_id,
-        estimator=REFERENCE.estimator,
-        cloud=cloud,
-        **inner,
-        lowest_layer=lowest,
-        lowest_dimension=math.exp(float(logs.whole[lowest])) if logs and lowest is not None else None,
+        columns |= _inner_layer_columns(logs, post, n_layers)
+    columns |= {
+        "run_id": profile.run.run_id,
+        "estimator": REFERENCE.estimator,
+        "cloud": cloud,
         **_interval_columns("embedding_dimension", _find_interval(profile, cloud, 0, "residual")),
         **_interval_columns("final_dimension_pre_norm", _find_interval(profile, cloud, n_layers, "residual")),
         **_interval_columns("final_dimension_post_norm", _find_interval(profile, cloud, n_layers, "post_norm")),
         **_verdict_columns(verdicts),
-        qualifiers=_qualifiers(profile, cloud, post is not None),
-        bits_per_byte=profile.run.bits_per_byte,
-        n_points=_n_points(profile, cloud),
-        control_run_ids=[control.run.run_id for control in controls] or None,
-    )
-
-
-_INNER_LAYER_COLUMNS = (
-    *(
-        f"{name}{end}"
-        for name in ("inner_max", "working_dimension", "expansion_ratio", "contraction_ratio")
-        for end in ("", "_lower", "_upper")
-    ),
-    "inner_max_layer",
-    "working_layer",
-    "working_layer_first",
-    "working_layer_last",
-    "relative_depth",
-    "contraction_ratio_post_norm",
-)
+        "qualifiers": _qualifiers(profile, cloud, post is not None),
+        "bits_per_byte": profile.run.bits_per_byte,
+        "n_points": _n_points(profile, cloud),
+        "control_run_ids": [control.run.run_id for control in controls] or None,
+    }
+    return RunSummaryRow(**columns)
 
 
 def _inner_layer_columns(logs: LogProfile, post: LogProfile | None, n_layers: int) -> dict[str, Any]:
@@ -231,8 +202,8 @@ def _inner_layer_columns(logs: LogProfile, post: LogProfile | None, n_layers: in
     maximum = _inner_maximum(logs, middle)
     columns = {
         **_interval_columns("inner_max", maximum),
-        "inner_max_layer": _peak_layer(logs),
-        "relative_depth": _peak_layer(logs) / n_layers,
+        "inner_max_layer": logs.peak,
+        "relative_depth": logs.peak / n_layers,
         **_interval_columns("expansion_ratio", _inner_maximum(logs, middle, logs, 0)),
         **_interval_columns("contraction_ratio", _inner_maximum(logs, middle, logs, n_layers)),
         "contraction_ratio_post_norm": _inner_maximum(logs, middle, post, 0).value if post else None,
