@@ -11,11 +11,11 @@ import math
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import ndtri, stdtrit
+
+from core.analysis.ranks import NORMAL_95, quantile
 
 FEWEST_GROUPS = 8
 """With fewer documents, blocks of neighbouring windows are the units."""
-Z = float(ndtri(0.975))
 
 
 @dataclass(frozen=True)
@@ -60,7 +60,7 @@ def mean_difference(
     n = len(changes)
     error = math.sqrt((n - 1) / n * float((changes**2).sum()))  # not a number for a single unit
     freedom = max(1.0, float(weights.sum()) ** 2 / float((weights**2).sum()) - 1)
-    half_width = float(stdtrit(freedom, 0.975)) * error
+    half_width = quantile(0.975, freedom) * error
     return Difference(value, error, value - half_width, value + half_width, n)
 
 
@@ -75,10 +75,10 @@ def share_limits(values: np.ndarray, units: np.ndarray | None = None) -> tuple[f
     n = float(found.n)
     if spread > 0 and n > 1:
         # Student's over groups, which may be few.
-        half_width = found.upper - value if n < len(values) else Z * found.std_error
-        n = min(float(len(values)), spread * (Z / half_width) ** 2) if half_width > 0 else float(len(values))
-    centre = (value + Z**2 / (2 * n)) / (1 + Z**2 / n)
-    reach = Z / (1 + Z**2 / n) * math.sqrt(spread / n + Z**2 / (4 * n**2))
+        half_width = found.upper - value if n < len(values) else NORMAL_95 * found.std_error
+        n = min(float(len(values)), spread * (NORMAL_95 / half_width) ** 2) if half_width > 0 else float(len(values))
+    centre = (value + NORMAL_95**2 / (2 * n)) / (1 + NORMAL_95**2 / n)
+    reach = NORMAL_95 / (1 + NORMAL_95**2 / n) * math.sqrt(spread / n + NORMAL_95**2 / (4 * n**2))
     return max(0.0, centre - reach), min(1.0, centre + reach)
 
 

@@ -13,7 +13,7 @@ from typing import Literal
 
 import numpy as np
 import polars as pl
-from scipy.special import ndtri
+from scipy.special import bdtr, ndtri
 
 from core.analysis.claims import LEVEL
 from core.analysis.groups import has_few_groups, mean_difference, share_difference, windows_to_units
@@ -121,12 +121,7 @@ def mcnemar(only_a: int, only_b: int) -> float:
 
     Twice the binomial probability of at most the smaller of the two counts among their sum, at most 1.
     """
-    n, smaller = only_a + only_b, min(only_a, only_b)
-    if n == 0 or only_a == only_b:
-        return 1.0
-    log_share = math.lgamma(n + 1) - n * math.log(2)
-    tail = (math.exp(log_share - math.lgamma(k + 1) - math.lgamma(n - k + 1)) for k in range(smaller + 1))
-    return min(1.0, 2 * math.fsum(tail))
+    return min(1.0, 2 * float(bdtr(min(only_a, only_b), only_a + only_b, 0.5)))
 
 
 def _mean_per_question(answers: pl.DataFrame) -> pl.DataFrame:
@@ -190,13 +185,10 @@ def text_loss(windows: pl.DataFrame, less: pl.DataFrame | None = None) -> TextLo
         return None
     is_few = has_few_groups(pl.concat([frame["document"] for frame in frames]).to_numpy())
     column = "sequence" if is_few else "document"
-    names = pl.concat([frame[column] for frame in frames]).unique().sort().to_frame()
-    sums = []
-    for frame in frames:
-        of_names = names.join(frame.group_by(column).agg(pl.col("bits", "n_bytes").sum()), on=column, how="left")
-        of_names = of_names.sort(column).fill_null(0)
-        sums.append((of_names["bits"].to_numpy().astype(float), of_names["n_bytes"].to_numpy().astype(float)))
-    units = windows_to_units(np.zeros(names.height)) if is_few else None
+    totals = [frame.group_by(column).agg(pl.col("bits", "n_bytes").sum().cast(pl.Float64)) for frame in frames]
+    aligned = [of_names.fill_null(0) for of_names in pl.align_frames(*totals, on=column)]
+    sums = [(of_names["bits"].to_numpy(), of_names["n_bytes"].to_numpy()) for of_names in aligned]
+    units = windows_to_units(np.zeros(aligned[0].height)) if is_few else None
     found = mean_difference(*sums[0], units, *sums[1:])
     lower, upper = (limit if math.isfinite(limit) else None for limit in (found.lower, found.upper))
     return TextLoss(found.value, lower, upper, "block" if is_few else "document", found.n)

@@ -20,7 +20,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from core.analysis.groups import Difference, Z, mean_difference, share_limits
+from core.analysis.groups import Difference, mean_difference, share_limits
+from core.analysis.ranks import NORMAL_95
 from core.errors import ModelError, ResourceError, Sentence
 from core.limits import opening
 from core.measure.capture import release_memory, require_known_tokens
@@ -385,7 +386,7 @@ def _mean(name: str, unit: str, higher_is_better: bool, values: np.ndarray, grou
     error = _error(found)
     if unit == "fraction" and found.value in (0, 1):  # not one is wrong, or right: Wilson's limit says how many may be
         lower, upper = share_limits(values, groups)
-        error = max(found.value - lower, upper - found.value) / Z
+        error = max(found.value - lower, upper - found.value) / NORMAL_95
     return Metric(name, unit, higher_is_better, found.value, error, values)
 
 
