@@ -81,15 +81,11 @@ def _vocabulary_seconds(speed: Speed, vocabulary: int) -> float:
 
 
 def _load(speed: Speed, work: Work) -> float:
-    if work.plan.on_demand or _is_mapped(work):  # loaded block by block during the forward pass
+    if work.plan.on_demand or work.placed.stays_mapped:  # loaded block by block during the forward pass
         return 0.0
     return _weights(speed, work) + (
         2 * _vocabulary_seconds(speed, work.vocabulary) if work.placed.is_gguf and work.placed.weights != DRAWN else 0.0
     )
-
-
-def _is_mapped(work: Work) -> bool:
-    return work.placed.is_mapped and work.placed.weights not in (DRAWN, BLOCKS_DRAWN)
 
 
 def _weights(speed: Speed, work: Work) -> float:
@@ -115,7 +111,7 @@ def token_seconds(speed: Speed, shape: Shape, n_layers: int, n_tokens: int) -> f
 def _forward(speed: Speed, work: Work) -> float:
     seconds_per_token = token_seconds(speed, work.shape, work.n_layers, work.n_tokens)
     batches = -(-work.n_windows // work.plan.batch)
-    read_seconds = _weights(speed, work) if work.plan.on_demand or _is_mapped(work) else 0.0
+    read_seconds = _weights(speed, work) if work.plan.on_demand or work.placed.stays_mapped else 0.0
     n_block_numbers = (work.shape.weights - work.shape.outside) / work.shape.element
     draws = {MATCHED: 1.0, PERMUTED: SHUFFLED}.get(work.placed.weights, 0.0) * n_block_numbers * speed.draw
     return (
@@ -169,6 +165,11 @@ class Placed:
     on_device: bool
     """Whether they are on a GPU with separate memory."""
 
+    @property
+    def stays_mapped(self) -> bool:
+        """Whether none of them is replaced in memory for the whole pass."""
+        return self.is_mapped and self.weights not in (DRAWN, BLOCKS_DRAWN)
+
 
 def footprint(
     base: int, shape: Shape, plan: MemoryPlan, placed: Placed, windows: tuple[int, int], vocabulary: int, geometry: int
@@ -183,7 +184,7 @@ def footprint(
     if placed.weights == DRAWN and plan.on_demand:
         weight_bytes += shape.outside  # embedding and head are drawn at the start and stay in memory
     resident = weight_bytes
-    if placed.is_mapped and placed.weights not in (DRAWN, BLOCKS_DRAWN):
+    if placed.stays_mapped:
         resident = 0
     elif placed.is_mapped and placed.weights == BLOCKS_DRAWN and not plan.on_demand:
         resident = shape.weights - shape.outside  # the blocks are created in memory

@@ -322,11 +322,9 @@ def _plan_without_norms(sample: TokenSample, protocol: Protocol, seed: int) -> C
 
 def expected_seconds(config: RunConfig, warehouse: Warehouse, setup: Setup | None = None) -> dict[str, float]:
     """Phase, as named in progress reports -> seconds; empty if unknown. Control passes come first."""
-    passes = estimate(config, warehouse, setup).passes
-    ordered = [pass_ for pass_ in passes if pass_.name != "text"] + [pass_ for pass_ in passes if pass_.name == "text"]
     return {
         phase if pass_.name == "text" else f"{pass_.name}: {phase}": seconds
-        for pass_ in ordered
+        for pass_ in estimate(config, warehouse, setup).passes
         for phase, seconds in pass_.seconds.items()
         if phase != "store"
     }

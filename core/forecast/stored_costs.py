@@ -57,8 +57,7 @@ def outline(reference: str, known: pl.DataFrame) -> Outline | None:
     """
     rows = known.filter((pl.col("reference") == reference.partition("@")[0]) | (pl.col("reference") == reference))
     if not rows.is_empty():
-        row = rows.row(0, named=True)
-        return Outline(row["parameters"], row["n_layers"], row["hidden_size"], row["weight_format"] == "gguf")
+        return _stored(rows.row(0, named=True))
     folder = Path(os.path.expanduser(reference))  # Path.expanduser fails for a home that is not there
     with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
@@ -80,7 +79,7 @@ def phases(model: Outline, protocol: Protocol, controls: bool, own_controls: boo
     """Processor seconds of a whole measurement: what one thread does, and what all of the job's processors share."""
     names = {*(protocol.passes if own_controls else ()), *(STANDARD_CONTROLS if controls else ())}
     passes = [CONTROLS[name] for name in names if name != "without_bos"]
-    n_seeds = [one.n_seeds(protocol.n_control_seeds) for one in passes]
+    n_seeds = [protocol.n_control_seeds if one.judges else 1 for one in passes]
     load = model.parameters * LOAD[model.is_gguf]
     n_loads = 1 + sum(one.weights != DRAWN for one in passes)
     forward = model.parameters * protocol.n_sequences * protocol.n_tokens * FORWARD
@@ -110,15 +109,13 @@ def expected_seconds(config: RunConfig, known: pl.DataFrame, load: float | None 
 
 def _scale(known: pl.DataFrame) -> float:
     """What the least disturbed run here took, over what is expected of it on a machine at rest; 1 without any."""
-    ratios = [_took(row) / _expected(row) for row in known.filter(is_own=True).to_dicts()]
+    ratios = []
+    for row in known.filter(is_own=True).to_dicts():
+        alone, together = phases(_stored(row), PROTOCOLS[row["protocol"]], controls=False, own_controls=False)
+        expected = alone - START + together / max(1, row["threads"] or 1)
+        ratios.append(sum(json.loads(row["phase_seconds"]).values()) / expected)
     return min(max(min(ratios, default=1.0), SCALES[0]), SCALES[1])
 
 
-def _took(row: dict[str, Any]) -> float:
-    return sum(json.loads(row["phase_seconds"]).values())
-
-
-def _expected(row: dict[str, Any]) -> float:
-    model = Outline(row["parameters"], row["n_layers"], row["hidden_size"], row["weight_format"] == "gguf")
-    alone, together = phases(model, PROTOCOLS[row["protocol"]], controls=False, own_controls=False)
-    return alone - START + together / max(1, row["threads"] or 1)
+def _stored(row: dict[str, Any]) -> Outline:
+    return Outline(row["parameters"], row["n_layers"], row["hidden_size"], row["weight_format"] == "gguf")
