@@ -63,17 +63,9 @@ class Pass:
         return self.weights == DRAWN
 
     @property
-    def keeps_embedding(self) -> bool:
-        """Whether it uses the trained embedding."""
-        return not self.is_drawn
-
-    @property
     def has_model_seed(self) -> bool:
         """Whether its weights depend on a seed, `runs.model_seed`."""
         return self.weights != TRAINED
-
-    def n_seeds(self, n_control_seeds: int) -> int:
-        return n_control_seeds if self.judges else 1
 
 
 PASSES: dict[str, Pass] = {
