@@ -9,7 +9,7 @@ import charset_normalizer
 
 from core.registry.protocols import Protocol
 from core.texts.corpora import Corpus
-from core.texts.windows import characters_for_tokens, place_windows, require_windows
+from core.texts.sample import require_length
 from core.texts.words import word_spans
 
 SAMPLE = 20_000
@@ -36,9 +36,7 @@ class Judgement:
 
 def judge(corpus: Corpus, protocol: Protocol, seed: int) -> Judgement:
     """Raises CorpusError for a text without room for the windows of the protocol, before any model is downloaded."""
-    if not corpus.conversations:
-        length = characters_for_tokens(corpus.beginning, protocol.n_tokens)
-        require_windows(corpus, protocol, len(place_windows(corpus, protocol.n_sequences, length, seed)[1]))
+    require_length(corpus, protocol.n_sequences, protocol.n_tokens, seed, protocol.name)
     sample = "\n".join(corpus.pieces)[:SAMPLE]
     best = charset_normalizer.from_bytes(sample.encode("utf-8", "replace")).best()
     words = len(word_spans(sample)) * corpus.row.n_characters / max(1, len(sample))

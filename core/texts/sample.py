@@ -140,18 +140,15 @@ def draw_sample(
     """
     source, complete, n_lengthened, n_redrawn = _read_corpus(corpus, tokenizer, protocol, seed, model, opened)
     wide = is_wide(corpus.beginning)
-    windows = [window.window for window in complete]
-    contents = [window.content for window in complete]
-    encoded = [window.encoded for window in complete]
-    ids = np.array([window.ids for window in encoded])
-    special, template = _special(encoded, tokenizer), np.stack([window.template for window in encoded])
-    documents = np.array([window.document for window in windows])
-    offsets = np.stack([window.offsets for window in encoded])
-    token_spans = _token_spans(source, contents, encoded, tokenizer, companions) if companions else []
+    windows, contents, encoded = ([getattr(one, name) for one in complete] for name in ("window", "content", "encoded"))
+    ids, template, offsets = (
+        np.stack([getattr(one, name) for one in encoded]) for name in ("ids", "template", "offsets")
+    )
+    special, documents = _special(encoded, tokenizer), np.array([window.document for window in windows])
     words = choose_words(
         [source.text(content) for content in contents],
         [source.word_span(content, wide) for content in contents],
-        token_spans,
+        _token_spans(source, contents, encoded, tokenizer, companions) if companions else [],
     )
     passages = group_near_copies(ids, ~(special | template))
     n_passages, n_windows = len(np.unique(passages)), len(passages)
