@@ -29,7 +29,6 @@ from core.models.matched_blocks import seeded_control
 from core.models.model import OpenModel
 from core.records import Progress, RunConfig
 from core.registry.passes import PASSES
-from core.registry.protocols import core_only_clouds
 from core.registry.specifications import REFERENCE
 from core.tables import LayerSeedRow
 from core.texts.sample import TokenSample
@@ -83,15 +82,8 @@ class SeedMeasurer:
         states = self._run(model, folder, number)
         protocol, config = self.setup.protocol, self.config
         mask = mask_tokens(self.sample, states.norms, states.n_layers, protocol.norm_factor)
-        plan = plan_layers(
-            self.sample,
-            mask,
-            usable_words(self.sample, mask),
-            protocol,
-            config.seed,
-            core_only=core_only_clouds(protocol, config.pass_),
-            reference_only=True,
-        )
+        words = usable_words(self.sample, mask)
+        plan = plan_layers(self.sample, mask, words, protocol, config.seed, pass_=config.pass_)
         residual = range(states.n_layers + 1)
         found = dict[int, LayerResult]()
         with one_thread_on(model.device), closing(self.layers.measure(states, mask, plan, residual)) as measuring:

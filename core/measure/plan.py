@@ -13,7 +13,8 @@ from core.geometry.layer import CloudPlan
 from core.geometry.layer_pairs import LayerPairs, points_within
 from core.measure.capture import HiddenStates
 from core.records import RunConfig
-from core.registry.protocols import Protocol
+from core.registry.passes import PASSES
+from core.registry.protocols import Protocol, core_only_clouds
 from core.registry.specifications import REFERENCE
 from core.texts.sample import MIN_TYPES, TokenSample
 
@@ -126,11 +127,10 @@ def plan_layers(
     protocol: Protocol,
     seed: int,
     more_estimators: Sequence[str] = (),
-    *,
-    core_only: Sequence[str] = (),
-    reference_only: bool = False,
+    pass_: str = "text",
 ) -> CloudPlan:
-    """Assign the kept tokens to clouds, identically for every layer; `reference_only`: to `one_per_type` alone."""
+    """Assign the kept tokens to clouds, identically for every layer; of a control that judges, to `one_per_type` alone."""
+    reference_only = PASSES[pass_].judges
     tokens = clouds.Tokens(mask.types, mask.passages, sample.blocks[mask.sequences], sample.n_blocks)
     orders = [token_order(mask, seed, draw) for draw in range(protocol.n_draws)]
     cloud_names = (REFERENCE.cloud,) if reference_only else protocol.clouds
@@ -154,7 +154,7 @@ def plan_layers(
         more_estimators=tuple(more_estimators),
         prompts=tuple(prompts),
         blocks=tokens.blocks,
-        core_only=tuple(core_only),
+        core_only=core_only_clouds(protocol, pass_),
         reference_only=reference_only,
     )
 

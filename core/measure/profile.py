@@ -39,7 +39,6 @@ from core.models.model import OpenModel, load_network
 from core.models.random_weights import draw_network, load_with_random_blocks
 from core.records import Profile, Progress, ProgressCallback, RunConfig
 from core.registry.passes import BLOCKS_DRAWN, DRAWN, PASSES, ROTATED
-from core.registry.protocols import core_only_clouds
 from core.tables import LayerSeedRow
 from core.texts.corpora import Corpus
 from core.texts.sample import MIN_TYPES, TokenSample, shuffle_tokens
@@ -101,10 +100,7 @@ def _measure_pass(
         require_types(mask, setup.corpus)
         words = usable_words(sample, mask)
         estimators = extra_estimators(config, protocol, config.pass_)
-        core_only = core_only_clouds(protocol, config.pass_)
-        plan = plan_layers(
-            sample, mask, words, protocol, config.seed, estimators, core_only=core_only, reference_only=judges
-        )
+        plan = plan_layers(sample, mask, words, protocol, config.seed, estimators, config.pass_)
     with clock.phase("geometry"), one_thread_on(model.device):
         layers = _measure_layers(states, mask, plan, checkpoint, clock, measurer)
         if config.memory_budget is not None:
