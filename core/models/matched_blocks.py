@@ -53,10 +53,6 @@ _ROUTERS_AND_BIASES = re.compile(r"gate|router|shared_expert_gate|\w+_bias")
 """What stays outside an attention; the biases of a block's experts are one parameter of two dimensions."""
 
 
-def _value_columns(weight: Tensor, config: Any) -> Tensor:
-    return _value_rows(weight.T, config).T
-
-
 def _value_rows(weight: Tensor, _config: Any) -> Tensor:
     n_rows = weight.shape[1]
     if len(weight) != 3 * n_rows:  # fewer keys than queries, or columns that are rows (GPTBigCode)
@@ -82,7 +78,7 @@ def _value_rows_of_groups(weight: Tensor, config: Any) -> Tensor:
 
 
 _FUSED: dict[str, Callable[[Tensor, Any], Tensor]] = {
-    "c_attn": _value_columns,  # GPT-2
+    "c_attn": lambda weight, config: _value_rows(weight.T, config).T,  # GPT-2
     "Wqkv": _value_rows,  # ModernBERT
     "query_key_value": _value_rows_of_heads,  # GPT-NeoX, BLOOM, Falcon
     "qkv_proj": _value_rows_of_groups,  # Phi-3
@@ -102,6 +98,10 @@ class SeededControl:
     weights: str
     """`matched` or `permuted`, as in `core.registry.passes`."""
     updates: tuple[_Update, ...]
+    matrices: dict[nn.Module, list[Place]]
+    """Of each block."""
+    parts: dict[str, _Part | None]
+    """Of each matrix of a `matched` control, by path: which part of it is drawn anew; None if it stays."""
 
     def trained(self) -> OpenModel:
         """The trained network; running it measures `ratios`."""
@@ -114,12 +114,9 @@ class SeededControl:
 
     def drawn(self, seed: int, ratios: Sequence[float]) -> OpenModel:
         """The network with the draw of this seed, whose updates have these sizes."""
-        blocks = list(self.model.layers)
-        base = {id(unit.module): unit for unit in self.model.units}
-        others = [unit for unit in self.model.units if unit.module not in blocks]
-        matrices = _matrices(self.model.module, blocks)
-        changed = [_changed(block, base.get(id(block)), matrices[id(block)], self._change(seed)) for block in blocks]
-        return self._with([*others, *changed], ratios)
+        base, change = {unit.module: unit for unit in self.model.units}, self._change(seed)
+        changed = [_changed(block, base.pop(block, None), places, change) for block, places in self.matrices.items()]
+        return self._with([*base.values(), *changed], ratios)
 
     def _with(self, units: Sequence[Unit], ratios: Sequence[float | None]) -> OpenModel:
         scaled = [update.unit(ratio) for update, ratio in zip(self.updates, ratios, strict=True)]
@@ -128,8 +125,8 @@ class SeededControl:
     def _change(self, seed: int) -> Callable[[str, Tensor], Tensor]:
         if self.weights == PERMUTED:
             return lambda path, values: _permuted(values, unit_seed(seed, path))
-        parts = {place.path: _drawn_part(place, self.model) for place in _places(self.model)}
-        return lambda path, values: _drawn(values, parts[path], self.model.module.config, unit_seed(seed, path))
+        config = self.model.module.config
+        return lambda path, values: _drawn(values, self.parts[path], config, unit_seed(seed, path))
 
 
 def seeded_control(model: OpenModel, weights: str, ids: np.ndarray) -> SeededControl:
@@ -138,10 +135,10 @@ def seeded_control(model: OpenModel, weights: str, ids: np.ndarray) -> SeededCon
     Raises ModelError for an architecture whose blocks do not add two updates, or hide which of their matrices are values.
     """
     model = without_head(model)
-    found = find_updates(model, ids)
-    control = SeededControl(model, weights, tuple(_Update(*one) for one in _updates(model, found.paths)))
-    control._change(0)  # an architecture that has no such control is refused before anything is run
-    return control
+    updates = tuple(_Update(*one) for one in _updates(model, find_updates(model, ids).paths))
+    matrices = _matrices(model)
+    places = [place for of_block in matrices.values() for place in of_block if weights != PERMUTED]
+    return SeededControl(model, weights, updates, matrices, {place.path: _drawn_part(place, model) for place in places})
 
 
 def without_head(model: OpenModel) -> OpenModel:
@@ -191,11 +188,14 @@ def find_updates(model: OpenModel, ids: np.ndarray) -> FoundUpdates:
 
     hooks.append(block.register_forward_hook(stop))
     window = torch.from_numpy(ids[:1]).to(model.device)
+
+    def run() -> None:
+        with suppress(_FirstBlockRanError):
+            model.forward(window, window > 0)
+
     try:
-        with torch.inference_mode(), suppress(_FirstBlockRanError):
-            run_together(
-                model.units, [lambda: _ignore(model.forward(window, window > 0))], lambda _: None, lambda _: None
-            )
+        with torch.inference_mode():
+            run_together(model.units, [run], lambda _: None, lambda _: None)
     finally:
         for hook in hooks:
             hook.remove()
@@ -214,10 +214,6 @@ def require_plain_stream(model: OpenModel, ids: np.ndarray) -> None:
 
 class _FirstBlockRanError(Exception):
     """Ends a pass behind the first block."""
-
-
-def _ignore(_result: object) -> None:
-    """A batch returns nothing, which is how its end is told from a wait."""
 
 
 def _two_updates(state: Tensor, seen: dict[str, tuple[Tensor | None, Tensor]]) -> FoundUpdates | None:
@@ -326,20 +322,17 @@ def _updates(model: OpenModel, paths: tuple[str, str]) -> Iterator[tuple[nn.Modu
 # --- the matrices of a block ------------------------------------------------------------------------------------
 
 
-def _places(model: OpenModel) -> list[Place]:
-    return [place for places in _matrices(model.module, list(model.layers)).values() for place in places]
-
-
-def _matrices(module: Any, blocks: Sequence[nn.Module]) -> dict[int, list[Place]]:
-    """id of each block -> its matrices, each under the first name of its tensor in the whole network.
+def _matrices(model: OpenModel) -> dict[nn.Module, list[Place]]:
+    """The matrices of each block, each under the first name of its tensor in the whole network.
 
     Tensors that a block shares with a module outside the blocks are left out: they stay as trained.
     """
+    module, blocks = model.module, list(model.layers)
     within = {id(part) for block in blocks for part in block.modules()}
     shared = {id(p) for part in module.modules() if id(part) not in within for p in part.parameters(recurse=False)}
     names = {id(p): name for name, p in module.named_parameters()}
     return {
-        id(block): [
+        block: [
             Place(names[id(tensor)], part._parameters, key, tensor)
             for part in block.modules()
             for key, tensor in part._parameters.items()
