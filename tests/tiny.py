@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import functools
 from pathlib import Path
+from typing import Any
 
 import torch
 import transformers
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
+
+from core.models.model import OpenModel, load_network, read_blueprint
+from core.models.weights import Weights
 
 ROOT = Path(__file__).resolve().parents[1]
 _WIDTHS = dict(hidden_size=48, intermediate_size=96, num_hidden_layers=3, num_attention_heads=4)
@@ -103,3 +107,10 @@ def _loader(family: str) -> type:
     if family in ENCODER_DECODERS:
         return transformers.AutoModelForSeq2SeqLM
     return transformers.AutoModel if family in ENCODERS else transformers.AutoModelForCausalLM
+
+
+def open_model(
+    weights: Weights, dtype: str = "float32", device: str = "auto", stack: str | None = None, **options: Any
+) -> OpenModel:
+    """Open a model from its weights in one call; `options` are those of `load_network`."""
+    return load_network(read_blueprint(weights, dtype, device, stack), **options)

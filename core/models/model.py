@@ -329,13 +329,6 @@ def read_blueprint(
     return Blueprint(weights, config, tokenizer, loader, kind, chosen, dtype, target)
 
 
-def open_model(
-    weights: Weights, dtype: str = "float32", device: str = "auto", stack: str | None = None, **options: Any
-) -> OpenModel:
-    """Open a model from its weights in one call; `options` are those of `load_network`."""
-    return load_network(read_blueprint(weights, dtype, device, stack), **options)
-
-
 def load_network(
     blueprint: Blueprint,
     scratch: Path | None = None,

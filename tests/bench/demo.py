@@ -17,7 +17,6 @@ import torch
 from core.limits import anonymous_memory
 from core.models.hub import find_weights
 from core.models.memory import largest_batch
-from core.models.model import open_model
 from core.records import RunConfig
 from core.registry.protocols import find_protocol
 from core.runs.requests import demo_requests
@@ -25,6 +24,7 @@ from core.texts.corpora import open_corpus
 from core.texts.sample import draw_sample
 from core.warehouse.warehouse import Warehouse
 from tests.measuring import measure
+from tests.tiny import open_model
 
 
 def main() -> None:

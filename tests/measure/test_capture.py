@@ -10,11 +10,11 @@ from core.errors import ModelError, ResourceError
 from core.measure import capture
 from core.measure.plan import mask_tokens
 from core.models.hub import find_weights
-from core.models.model import OpenModel, open_model
+from core.models.model import OpenModel
 from core.registry.protocols import PROTOCOLS
 from core.texts.corpora import open_corpus
 from core.texts.sample import draw_sample
-from tests.tiny import save_tiny_model
+from tests.tiny import open_model, save_tiny_model
 
 
 def captured(folder, tmp_path):

@@ -9,11 +9,10 @@ from core.measure import capture
 from core.measure.checks import change_without_norm_rule
 from core.measure.plan import UsableWords, mask_tokens, plan_layers
 from core.models.hub import find_weights
-from core.models.model import open_model
 from core.registry.protocols import PROTOCOLS
 from core.texts.corpora import open_corpus
 from core.texts.sample import draw_sample
-from tests.tiny import train_tokenizer
+from tests.tiny import open_model, train_tokenizer
 
 NO_WORDS = UsableWords(np.empty(0, dtype=int), np.empty(0, dtype=int), 0)
 

@@ -11,9 +11,9 @@ import transformers
 from core.errors import InputError, ModelError
 from core.measure import capture
 from core.models.hub import find_weights
-from core.models.model import OpenModel, open_model
+from core.models.model import OpenModel
 from tests import tiny
-from tests.tiny import DECODERS, ENCODER_DECODERS, ENCODERS, save_tiny_model
+from tests.tiny import DECODERS, ENCODER_DECODERS, ENCODERS, open_model, save_tiny_model
 
 FINAL_NORMS = {
     "gpt2": "ln_f",

@@ -10,12 +10,11 @@ from safetensors.torch import load_file, save_file
 
 from core.errors import ModelError, ResourceError
 from core.models.hub import find_weights
-from core.models.model import open_model
 from core.records import RunConfig
 from core.warehouse.warehouse import Warehouse
 from tests.conftest import run_core
 from tests.measuring import measure
-from tests.tiny import save_tiny_model
+from tests.tiny import open_model, save_tiny_model
 
 pytestmark = pytest.mark.slow
 

@@ -12,9 +12,10 @@ from core.errors import ModelError, ResourceError
 from core.measure import capture
 from core.models import gguf_to_safetensors, weights
 from core.models.hub import find_weights
-from core.models.model import load_network, open_model, read_blueprint
+from core.models.model import load_network, read_blueprint
 from core.models.random_weights import draw_network, load_with_random_blocks
 from tests.gguf_files import save_tiny_gguf
+from tests.tiny import open_model
 
 pytestmark = pytest.mark.slow
 

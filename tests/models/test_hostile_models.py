@@ -12,11 +12,11 @@ from core.measure.profile import measure_profile
 from core.models.description import tokenizer_hash
 from core.models.hub import find_weights, local_weights
 from core.models.loading import read_tokenizer
-from core.models.model import open_model, read_blueprint
+from core.models.model import read_blueprint
 from core.models.weights import as_unread, named_shards
 from core.records import RunConfig
 from core.texts.words import encode_text
-from tests.tiny import save_tiny_model, train_tokenizer
+from tests.tiny import open_model, save_tiny_model, train_tokenizer
 
 NESTED = "[" * 100_000 + "]" * 100_000
 

@@ -17,10 +17,10 @@ from core.models import loading
 from core.models import model as models
 from core.models.description import key_value_size
 from core.models.hub import find_weights
-from core.models.model import _placement, open_model, read_blueprint
+from core.models.model import _placement, read_blueprint
 from core.models.random_weights import draw_network
 from core.models.weights import hash_files
-from tests.tiny import save_tiny_model
+from tests.tiny import open_model, save_tiny_model
 
 
 @pytest.fixture

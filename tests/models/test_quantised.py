@@ -9,9 +9,9 @@ from safetensors.torch import load_file, save_file
 
 from core.errors import ModelError, ResourceError
 from core.models.hub import find_weights
-from core.models.model import open_model, read_blueprint
+from core.models.model import read_blueprint
 from core.models.random_weights import draw_network
-from tests.tiny import save_tiny_model
+from tests.tiny import open_model, save_tiny_model
 
 BLOCK = 8
 

@@ -11,10 +11,10 @@ from safetensors.torch import load_file, save_file
 from core.errors import InputError, ModelError, ResourceError
 from core.measure import capture
 from core.models.hub import find_weights
-from core.models.model import open_model, read_blueprint
+from core.models.model import read_blueprint
 from core.models.random_weights import _WeightDrawer, draw_network, load_with_random_blocks
 from core.models.stacks import all_stacks
-from tests.tiny import ENCODER_DECODERS, SIZES, save_tiny_model
+from tests.tiny import ENCODER_DECODERS, SIZES, open_model, save_tiny_model
 
 pytestmark = pytest.mark.slow
 

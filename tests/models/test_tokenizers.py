@@ -10,10 +10,9 @@ from core.errors import ModelError
 from core.measure.profile import measure_profile
 from core.models.hub import find_weights
 from core.models.loading import read_tokenizer
-from core.models.model import open_model
 from core.records import RunConfig
 from core.texts.words import encode_text
-from tests.tiny import save_tiny_model, train_tokenizer
+from tests.tiny import open_model, save_tiny_model, train_tokenizer
 
 TYPES = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\n日本\n".encode()
 SENTENCEPIECE = b"\n\x0e\n\x05<unk>\x15\x00\x00\x00\x00\x18\x02"

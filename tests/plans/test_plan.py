@@ -16,7 +16,7 @@ from core.analysis.groups import Difference
 from core.errors import CorpusError, InputError, ModelError
 from core.locale import in_language
 from core.models.hub import find_weights
-from core.models.model import open_model, read_blueprint
+from core.models.model import read_blueprint
 from core.plans import directions
 from core.plans import plan as flow
 from core.plans.directions import isotonic_limits, needed_directions, principal_components
@@ -31,7 +31,7 @@ from core.texts.sample import TokenWindows
 from core.texts.windows import merge_pieces
 from core.wording import plans as plan_wording
 from tests.plans.small import SIZES
-from tests.tiny import save_tiny_model
+from tests.tiny import open_model, save_tiny_model
 
 pytestmark = pytest.mark.slow
 

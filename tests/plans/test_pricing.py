@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from core.models.hub import find_weights
-from core.models.model import load_network, open_model, read_blueprint
+from core.models.model import load_network, read_blueprint
 from core.plans import pricing
 from core.plans.candidates import (
     Candidate,
@@ -24,7 +24,7 @@ from core.plans.candidates import (
 from core.plans.pricing import Pricer, Scores, divergence, loss_increase
 from core.plans.variants import Network, Projection, Variant, without_blocks
 from core.texts.sample import TokenWindows
-from tests.tiny import save_tiny_model
+from tests.tiny import open_model, save_tiny_model
 
 
 @pytest.fixture(scope="module")

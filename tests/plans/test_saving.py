@@ -14,7 +14,6 @@ import torch
 
 from core.errors import InputError, ModelError, ResourceError
 from core.models.hub import find_weights
-from core.models.model import open_model
 from core.plans import saving
 from core.plans.healing import Healing, fit_healing, fit_scales, merge_into_weights, why_no_healing, why_no_scales
 from core.plans.pricing import Pricer
@@ -22,7 +21,7 @@ from core.plans.saving import check_reproduction, delete_blocks, footprints, sav
 from core.plans.variants import MLP, Network, States, without_blocks
 from core.texts.sample import TokenWindows
 from tests.plans.test_skipping import CASES, FIVE, opened
-from tests.tiny import save_tiny_model
+from tests.tiny import open_model, save_tiny_model
 
 FRESH = """
 import json, sys, torch

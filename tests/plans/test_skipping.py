@@ -10,11 +10,10 @@ import torch
 
 from core.errors import ModelError
 from core.models.hub import find_weights
-from core.models.model import open_model
 from core.plans.saving import delete_blocks, require_same, shorten_config
 from core.plans.variants import ATTENTION, MLP, Network, States, Variant, without_blocks
 from core.records import stretches
-from tests.tiny import DECODERS, ENCODERS, save_tiny_model
+from tests.tiny import DECODERS, ENCODERS, open_model, save_tiny_model
 
 MIXED: dict[str, Any] = dict(
     layer_types=["sliding_attention", "full_attention"] * 2 + ["sliding_attention"], sliding_window=8

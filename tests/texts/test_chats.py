@@ -12,7 +12,6 @@ from core.errors import CorpusError, ModelError
 from core.measure.capture import capture
 from core.measure.plan import mask_tokens
 from core.models.hub import find_weights
-from core.models.model import open_model
 from core.registry.protocols import PROTOCOLS
 from core.texts.chats import cut_conversations
 from core.texts.corpora import open_corpus
@@ -20,7 +19,7 @@ from core.texts.messages import Message
 from core.texts.sample import draw_sample, shuffle_tokens
 from core.texts.windows import plan_chat_windows
 from tests.chats import CHATML, TEMPLATES, chat_tokenizer, chats, save_chat_model, write_chats
-from tests.tiny import train_tokenizer
+from tests.tiny import open_model, train_tokenizer
 
 QUICK = PROTOCOLS["quick"]
 
