@@ -188,6 +188,6 @@ def resume(options: argparse.Namespace) -> int:
 
 
 def _expected_seconds(config, warehouse, setup):
-    from core.forecast.preflight_card import expected_seconds  # not before the process holds its job: it imports torch
+    from core.forecast.preflight_card import seconds_of_phases  # not before the process holds its job: it imports torch
 
-    return expected_seconds(config, warehouse, setup)
+    return seconds_of_phases(config, warehouse, setup)

@@ -320,7 +320,7 @@ def _plan_without_norms(sample: TokenSample, protocol: Protocol, seed: int) -> C
     return plan_layers(sample, mask, usable_words(sample, mask), protocol, seed)
 
 
-def expected_seconds(config: RunConfig, warehouse: Warehouse, setup: Setup | None = None) -> dict[str, float]:
+def seconds_of_phases(config: RunConfig, warehouse: Warehouse, setup: Setup | None = None) -> dict[str, float]:
     """Phase, as named in progress reports -> seconds; empty if unknown. Control passes come first."""
     return {
         phase if pass_.name == "text" else f"{pass_.name}: {phase}": seconds

@@ -14,7 +14,7 @@ from core.geometry.results import LayerResult, jackknife_error
 from core.geometry.stability import Dependence, SequencePair, Shift, dependence, sequence_pairs
 from core.measure.capture import HiddenStates
 from core.measure.plan import TokenMask, token_order
-from core.measure.rows import Measurement, none_if_nan
+from core.measure.rows import Measurement, none_if_nan, peak_layer
 from core.records import Profile
 from core.registry.checks import CHECKS
 from core.registry.protocols import Protocol
@@ -143,9 +143,7 @@ def check_dependence(
 
 def layers_of_claims(layers: list[LayerResult], n_layers: int) -> list[int]:
     """The embedding, the inner layer of the largest d2, and the last layer."""
-    inner = [result.value("one_per_type", "d2") for result in layers[1:n_layers]]
-    peak = 1 + int(np.nanargmax(inner)) if any(map(math.isfinite, inner)) else 0
-    return sorted({0, peak, n_layers})
+    return sorted({0, peak_layer(layers, n_layers, ("one_per_type",)) or 0, n_layers})
 
 
 def window_pairs(mask: TokenMask, plan: CloudPlan, protocol: Protocol, seed: int) -> list[SequencePair]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import shutil
 from collections.abc import Mapping, Sequence
-from contextlib import closing
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -85,11 +84,8 @@ class SeedMeasurer:
         words = usable_words(self.sample, mask)
         plan = plan_layers(self.sample, mask, words, protocol, config.seed, pass_=config.pass_)
         residual = range(states.n_layers + 1)
-        found = dict[int, LayerResult]()
-        with one_thread_on(model.device), closing(self.layers.measure(states, mask, plan, residual)) as measuring:
-            for index, layer in measuring:
-                found[index] = layer
-                self._report(number)
+        with one_thread_on(model.device):
+            found = dict(self.layers.measure(states, mask, plan, residual))
             layers = [found[index] for index in residual]
             pairs = window_pairs(mask, plan, protocol, config.seed)
             shifts = {

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import math
 import platform
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from typing import Any
@@ -137,7 +137,11 @@ def build_profile(measurement: Measurement, checks: list[RunCheckRow], clock: Cl
         ],
         distributions=[row for item in _distributions(measurement) for row in _histogram(measurement.run_id, *item)],
         windows=window_rows(
-            measurement.run_id, measurement.sample, measurement.mask, measurement.states, _peak_layer(measurement)
+            measurement.run_id,
+            measurement.sample,
+            measurement.mask,
+            measurement.states,
+            peak_layer(measurement.layers, measurement.states.n_layers, measurement.protocol.clouds),
         )
         if PASSES[measurement.config.pass_].has_windows
         else [],
@@ -347,19 +351,12 @@ def _geometry_of_windows(
     return n_types, d2_at(inner_layer), d2_at(states.n_layers)
 
 
-def _peak_layer(measurement: Measurement) -> int | None:
+def peak_layer(layers: Sequence[LayerResult], n_layers: int, clouds: Sequence[str]) -> int | None:
     """The inner layer (1 to L - 1) of the largest d2 of the first cloud that has one; None if no cloud does."""
-    for cloud in measurement.protocol.clouds:
-        values = {
-            layer: estimate.estimate.value
-            for layer, state, result in measurement.labelled
-            for estimate in result.estimates
-            if (estimate.cloud, estimate.estimator, estimate.transform, state) == (cloud, "d2", "centred", "residual")
-            and 0 < layer < measurement.states.n_layers
-            and math.isfinite(estimate.estimate.value)
-        }
-        if values:
-            return max(values, key=values.__getitem__)
+    for cloud in clouds:
+        inner = [layer.value(cloud, "d2") for layer in layers[1:n_layers]]
+        if any(map(math.isfinite, inner)):
+            return 1 + int(np.nanargmax(inner))
     return None
 
 

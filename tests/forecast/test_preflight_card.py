@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from core.errors import WorkdimError
-from core.forecast.preflight_card import estimate, expected_seconds
+from core.forecast.preflight_card import estimate, seconds_of_phases
 from core.forecast.speed import speed_of
 from core.models.hub import find_weights
 from core.models.memory import batch_bytes, suspended_bytes
@@ -207,7 +207,7 @@ def test_a_machine_that_cannot_be_tested_still_gets_a_card(tiny_llama, warehouse
         assert card.seconds is None and card.memory_bytes is None
         assert any("failed: no reason Times and memory are not known." in note for note in card.notes)
         assert card_lines(card)
-    assert expected_seconds(asked(tiny_llama), warehouse) == {}
+    assert seconds_of_phases(asked(tiny_llama), warehouse) == {}
 
 
 def test_amounts_have_no_more_digits_than_they_are_worth():
