@@ -20,7 +20,7 @@ from core.geometry.neighbour_dimensions import RANKS, stored_neighbours
 from core.geometry.pairs import TILE
 from core.geometry.spectrum import one_thread
 from core.registry.estimators import CLOUD, find_estimator
-from core.registry.specifications import SPECIFICATIONS, Specification
+from core.registry.specifications import Specification
 
 
 @dataclass(frozen=True)
@@ -67,7 +67,7 @@ def layer_bytes(plan: CloudPlan, hidden_size: int) -> int:
 
 
 def _finds_neighbours(plan: CloudPlan, cloud: Cloud) -> bool:
-    return cloud.name not in plan.core_only or any(s.n2 for s in plan.core_of(cloud.name))
+    return cloud.name not in plan.core_only or any(s.n2 for s in plan.specifications(cloud.name))
 
 
 def layer_effort(plan: CloudPlan, hidden_size: int) -> Effort:
@@ -79,19 +79,12 @@ def layer_effort(plan: CloudPlan, hidden_size: int) -> Effort:
         if cloud.name not in plan.core_only:
             total += _ranks(cloud, hidden_size)
     for cloud in [*plan.draws[:1], *plan.word_draws[:1], *plan.others]:
-        total += _specified(cloud, hidden_size, _specifications(plan, cloud))
+        total += _specified(cloud, hidden_size, plan.specifications(cloud.name))
     if plan.has_pairs:
         total += _types(plan.draws[0], hidden_size, plan.n_surrogates, wide=not plan.core_only)
     for rows in plan.prompts:
         total += Effort(products=len(rows) ** 2 * hidden_size, pairs=len(rows) ** 2)
     return total
-
-
-def _specifications(plan: CloudPlan, cloud: Cloud) -> list[Specification]:
-    """The specifications of the cloud that are measured."""
-    if cloud.name in plan.core_only:
-        return plan.core_of(cloud.name)
-    return [s for s in SPECIFICATIONS if s.cloud == cloud.name]
 
 
 def _scan(cloud: Cloud, hidden_size: int, with_neighbours: bool) -> Effort:

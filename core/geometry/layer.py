@@ -6,7 +6,6 @@ import math
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field
-from functools import partial
 
 import numpy as np
 import torch
@@ -48,7 +47,7 @@ from core.geometry.second_order import (
     undefined_reason,
 )
 from core.records import Estimate
-from core.registry.specifications import REFERENCE, Specification, core_of_cloud, specifications_of
+from core.registry.specifications import REFERENCE, SPECIFICATIONS, Specification
 
 
 @dataclass(frozen=True)
@@ -76,9 +75,11 @@ class CloudPlan:
     reference_only: bool = False
     """Whether d2 of `one_per_type` is all that is measured, as in each draw of a control that judges."""
 
-    def core_of(self, cloud: str) -> list[Specification]:
-        """The core specifications of a cloud that are measured."""
-        return [REFERENCE] if self.reference_only else core_of_cloud(cloud)
+    def specifications(self, cloud: str) -> list[Specification]:
+        """Those of a cloud that are measured."""
+        if self.reference_only:
+            return [REFERENCE]
+        return [s for s in SPECIFICATIONS if s.cloud == cloud and (s.is_core or cloud not in self.core_only)]
 
     @property
     def has_pairs(self) -> bool:
@@ -114,9 +115,9 @@ def _measure_layer(states: Tensor, plan: CloudPlan) -> LayerResult:
         estimates += [
             d2,
             *second_order_estimates(placed, scanned),
-            *_d2_of_transforms(placed),
+            *_d2_of_transforms(placed, plan),
             *_neighbours(placed, distinct, distances_of_sets(scanned.table, distinct)),
-            *_estimates_with_differing_labels(placed, scanned, distinct),
+            *_estimates_with_differing_labels(placed, scanned, distinct, plan),
         ]
         found += [correlators.second_order_correlator(d2), *correlators.first_order_of_cloud(states, placed.cloud)]
     for cloud in plan.others:
@@ -134,7 +135,7 @@ def _measure_layer(states: Tensor, plan: CloudPlan) -> LayerResult:
             *second_order_estimates(placed, scanned),
             *_rank_estimates(cloud, spectrum.replicates(placed.points, placed.members)),
             *_neighbours(placed, distinct, distances_of_sets(scanned.table, distinct)),
-            *_estimates_with_differing_labels(placed, scanned, distinct),
+            *_estimates_with_differing_labels(placed, scanned, distinct, plan),
         ]
         found += [correlators.second_order_correlator(d2), *correlators.first_order_of_cloud(states, cloud)]
     if plan.prompts:
@@ -168,10 +169,10 @@ def _measure_types(
         d2,
         *second_order_estimates(placed, scanned),
         *_rank_estimates(cloud, spectra),
-        *_d2_of_transforms(placed),
+        *_d2_of_transforms(placed, plan),
     ]
     read = _neighbours(placed, distinct, within)
-    estimates += [*read, *_estimates_with_differing_labels(placed, scanned, distinct)]
+    estimates += [*read, *_estimates_with_differing_labels(placed, scanned, distinct, plan)]
     local_d2, of_tokens = local.local_readings(placed, scanned.table, distinct, plan.seed, wide=not plan.core_only)
     estimates += local_d2
     distributions += of_tokens
@@ -198,7 +199,7 @@ def _measure_core(
 ) -> float:
     """Measure the core specifications of a cloud of several draws, appending to the lists; returns its share of exact
     copies."""
-    core = plan.core_of(draws[0].name)
+    core = plan.specifications(draws[0].name)
     rank = max((s.n2 for s in core if s.n2), default=0)
     placed, scanned, distinct, d2 = measure_draws(
         states, plan, draws, rank, ratio=any(s.estimator == "participation_ratio" for s in core)
@@ -206,8 +207,8 @@ def _measure_core(
     estimates.append(d2)
     if not plan.reference_only:
         estimates += second_order_estimates(placed, scanned)
-        estimates += _d2_of_transforms(placed, core_only=True)
-        estimates += _estimates_with_differing_labels(placed, scanned, distinct, core_only=True)
+    estimates += _d2_of_transforms(placed, plan)
+    estimates += _estimates_with_differing_labels(placed, scanned, distinct, plan)
     found += [correlators.second_order_correlator(d2), *correlators.first_order_of_cloud(states, placed.cloud)]
     copies = placed.cloud.n_points - int(distinct[0].sum())
     return copies / placed.cloud.n_points
@@ -270,15 +271,15 @@ def _rank_estimates(cloud: Cloud, spectra: spectrum.Spectra) -> list[CloudEstima
     ]
 
 
-def _d2_of_transforms(placed: PlacedCloud, *, core_only: bool = False) -> list[CloudEstimate]:
+def _d2_of_transforms(placed: PlacedCloud, plan: CloudPlan) -> list[CloudEstimate]:
     """d2 after each transform that the cloud's specifications name."""
     cloud = placed.cloud
-    asked = partial(specifications_of, cloud.name, "d2", core_only=core_only)
-    removals = {name: n for name, n in N_REMOVED.items() if asked(name)}
+    asked = {s.transform for s in plan.specifications(cloud.name) if s.estimator == "d2"}
+    removals = {name: n for name, n in N_REMOVED.items() if name in asked}
     found: dict[str, tuple[np.ndarray, np.ndarray]] = {}
     if removals:
         found |= zip(removals, d2_without_components(placed, list(removals.values())), strict=True)
-    if asked("zscore"):
+    if "zscore" in asked:
         found["zscore"] = d2_of_scaled(placed)
     return [estimates_of_sets(cloud, "d2", values, transform, two) for transform, (values, two) in found.items()]
 
@@ -288,14 +289,14 @@ def _neighbours(placed: PlacedCloud, distinct: Tensor, within: SetNeighbours) ->
 
 
 def _estimates_with_differing_labels(
-    placed: PlacedCloud, scanned: Scanned, distinct: Tensor, *, core_only: bool = False
+    placed: PlacedCloud, scanned: Scanned, distinct: Tensor, plan: CloudPlan
 ) -> list[CloudEstimate]:
     """Neighbour estimates that exclude neighbours of the same sequence, or of the same type too, per specification."""
-    cloud, estimates = placed.cloud, []
+    cloud, estimates, specifications = placed.cloud, [], plan.specifications(placed.cloud.name)
     sequences, types = (torch.from_numpy(x).to(placed.points.device) for x in (cloud.sequences, cloud.types))
     for kind, labels in (("between", [sequences]), ("typed", [sequences, types])):
-        scales = [s.n1 for s in specifications_of(cloud.name, f"gride_{kind}", core_only=core_only) if s.n1]
-        with_mle = bool(specifications_of(cloud.name, f"mle_{kind}", core_only=core_only))
+        scales = [s.n1 for s in specifications if s.n1 and s.estimator == f"gride_{kind}"]
+        with_mle = any(s.estimator == f"mle_{kind}" for s in specifications)
         readings = differing_readings(scanned.table, distinct, labels, kind, scales, with_mle)
         estimates += estimates_of_readings(placed, distinct, readings)
     return estimates

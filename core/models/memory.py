@@ -168,7 +168,8 @@ def plan_memory(
     """Choose the first plan that fits: all weights on the device (`room` bytes), on several GPUs, or read on demand.
 
     `others` are the bytes that further GPUs of this machine offer. If weights are drawn, those outside the blocks stay
-    in memory. If blocks are changed while they run, a second one is in memory, and all batches wait within it. Raises ResourceError with the smallest sufficient memory if not even single windows fit.
+    in memory. If blocks are changed while they run, a second one is in memory, and all batches wait within it. Raises
+    ResourceError with the smallest sufficient memory if not even single windows fit.
     """
     waiting = suspended_bytes(shape, n_windows, n_tokens)
     beside = shape.largest_unit + 2 * waiting if is_changed else 0

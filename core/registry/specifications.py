@@ -60,19 +60,3 @@ SPECIFICATIONS: tuple[Specification, ...] = (
 
 CORE_CLOUDS = tuple(dict.fromkeys(s.cloud for s in SPECIFICATIONS if s.is_core))
 """Clouds on which verdicts rest."""
-
-
-def specifications_of(
-    cloud: str, estimator: str, transform: str = "centred", *, core_only: bool = False
-) -> list[Specification]:
-    """Specifications of a cloud, an estimator and a transform: one for each scale."""
-    return [
-        s
-        for s in SPECIFICATIONS
-        if (s.cloud, s.estimator, s.transform) == (cloud, estimator, transform) and (s.is_core or not core_only)
-    ]
-
-
-def core_of_cloud(cloud: str) -> list[Specification]:
-    """The core specifications of a cloud; empty for clouds on which no verdict rests."""
-    return [s for s in SPECIFICATIONS if s.cloud == cloud and s.is_core]

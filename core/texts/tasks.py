@@ -3,7 +3,8 @@
     {"prompt": "The capital of France is", "choices": [" Paris", " Rome"], "answer": 0}
     {"text": "A text whose bits per byte are asked for."}
 
-`answer` counts the choices from 0; `group` names what rows have in common, as a passage. Prompt and choice are joined unchanged: the space between them is part of the file.
+`answer` counts the choices from 0; `group` names what rows have in common, as a passage. Prompt and choice are joined unchanged: the
+space between them is part of the file.
 """
 
 from __future__ import annotations
