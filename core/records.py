@@ -16,6 +16,7 @@ from core.errors import N_ as _
 from core.errors import InputError, unknown_name
 from core.registry.protocols import Setting
 from core.tables import (
+    LONG_TABLES,
     TABLES,
     CorpusRow,
     LayerCorrelatorRow,
@@ -380,7 +381,7 @@ class Progress:
 ProgressCallback = Callable[[Progress], None]
 
 
-PROFILE_TABLES = {table: table.partition("_")[2] for table in TABLES if table.startswith(("layer_", "run_"))}
+PROFILE_TABLES = {table: table.partition("_")[2] for table in LONG_TABLES}
 """Table with many rows per run -> the field of Profile that holds its rows."""
 
 

@@ -122,9 +122,5 @@ _DECLARED = (
     Table("saved_queries", SavedQueryRow, "Queries that people kept.", is_indexed=True),
 )
 TABLES: dict[str, Table] = {table.name: table for table in _DECLARED}
-LONG_TABLES = (
-    *("layer_estimates", "layer_correlators", "layer_pairs", "layer_replicates", "layer_seeds"),
-    *("layer_distributions", "run_checks", "run_claims", "run_extrema", "run_controls", "run_summaries"),
-    *("run_windows",),
-)
+LONG_TABLES = tuple(name for name in TABLES if name.startswith(("layer_", "run_")))
 """Tables with many rows per run; each is a Parquet file in the run's parcel."""
