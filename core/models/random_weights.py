@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import math
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -49,13 +49,8 @@ def load_with_random_blocks(
 ) -> OpenModel:
     """The model with the blocks of all stacks drawn, and the rest as trained. Arguments as for `load_network`."""
     model = load_network(blueprint, scratch, progress)
-    return with_units(model, _WeightDrawer(model.module, seed, blueprint).draw_blocks(on_demand=scratch is not None))
-
-
-def with_units(model: OpenModel, changed: Sequence[Unit]) -> OpenModel:
-    """The model with these units in place of its units of the same modules."""
-    modules = {id(unit.module) for unit in changed}
-    return replace(model, units=(*(unit for unit in model.units if id(unit.module) not in modules), *changed))
+    drawn = _WeightDrawer(model.module, seed, blueprint).draw_blocks(on_demand=scratch is not None)
+    return replace(model, units=tuple({unit.module: unit for unit in (*model.units, *drawn)}.values()))
 
 
 @dataclass(frozen=True)
