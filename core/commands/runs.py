@@ -31,7 +31,8 @@ from core.runs.stored_runs import delete_stored_runs, rerun_request
 from core.store import trash
 from core.store.annotation import Annotations
 from core.terminal.output import tell
-from core.terminal.tables import diff_lines, run_details, runs_table, trash_table
+from core.terminal.run_details import run_details
+from core.terminal.tables import diff_lines, runs_table, trash_table
 from core.warehouse import queries
 from core.warehouse.runs import annotate, read_profile, restore_run, run_records
 from core.wording.provenance import agreeing_names, comparability_text, differing_lines, result_lines

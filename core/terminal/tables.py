@@ -12,19 +12,17 @@ from rich.cells import cell_len
 from core import wording
 from core.analysis import plans as plan_analysis
 from core.errors import Sentence
-from core.figures.profile_data import PRIMARY
 from core.locale import _, in_language, worded
 from core.questions.plan import RECORD, PlanAnswer
 from core.questions.record import as_record
-from core.records import PLANNING, SCORING, SHIPPED, SHORT_ID, LayerPlan, Profile
+from core.records import PLANNING, SCORING, SHIPPED, SHORT_ID, LayerPlan
 from core.tables import PlanOutcomeRow
-from core.terminal import run_summary
 from core.terminal.output import Head, heads, join, one_line, pad, width, wrap
 from core.wording import plan_evidence
 from core.wording import plans as plan_wording
 from core.wording.labels import distinct_short_names, marked_name, shortened_name, text_name
 from core.wording.numbers import duration
-from core.wording.provenance import Line, sections
+from core.wording.provenance import Line
 from core.wording.scores import score_flag_lines
 from core.wording.verdicts import verdict_legend_text, verdict_marks
 
@@ -215,41 +213,6 @@ def _cut(text: str, room: int) -> str:
     while cell_len(text if length == len(text) else shortened_name(text, length)) > room:
         length -= 1
     return shortened_name(text, length) if length < len(text) else text
-
-
-def run_details(profile: Profile, controls: Sequence[Profile], record: Mapping[str, Any] | None = None) -> list[str]:
-    """The answer and the numbers behind it; with `record`, everything stored of the run (core.warehouse.runs), also every
-    field, all checks and claims, and d2 with its interval layer by layer.
-    """
-    lines = [*run_summary.answer_lines(profile), "", *run_summary.result_lines(profile, controls)]
-    if record is None:
-        return [
-            *lines,
-            "",
-            _("`workdim runs show {run} --all` shows everything.").format(run=profile.run.run_id[:SHORT_ID]),
-        ]
-    lines += ["", *run_summary.more_lines(profile, controls)]
-    for section in sections(record):
-        room = max(cell_len(field.label) for field in section.fields)
-        lines += ["", section.title]
-        for field in section.fields:
-            first, *others = field.text.split("\n")
-            lines += [f"  {pad(field.label, room)}  {first}", *(" " * (room + 4) + other for other in others)]
-    checks = sorted(profile.checks, key=lambda row: (row.check_name, row.layer is None, row.layer))
-    lines += ["", _("checks"), *(f"  {run_summary.check_line(row)}" for row in checks)]
-    others = list(run_summary.claim_lines([row for row in profile.claims if not row.is_core]))
-    lines += ["", _("specifications outside the core: shown, not judged by"), *others] if others else []
-    lines += ["", _("estimated dimension (d2, one token per type), 95 % intervals")]
-    primary = [row for row in profile.estimates if (row.estimator, row.cloud, row.transform) == (*PRIMARY, "centred")]
-    for row in sorted(primary, key=lambda row: (row.layer, row.state == "post_norm")):
-        line = _("layer {layer} {state} {value} N={n}").format(
-            layer=f"{row.layer:>3}",
-            state=pad(wording.name("state", row.state), 20),
-            value=f"{wording.with_interval(row.value, row.lower, row.upper):<22}",
-            n=row.n_points,
-        )
-        lines.append(f"  {line}")
-    return lines
 
 
 def diff_lines(

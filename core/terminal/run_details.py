@@ -1,0 +1,384 @@
+"""The numbers of one measurement behind its answer, in lines of at most 80 columns.
+
+Results are the dimensions, every core specification, each control and checks that did not pass. The rest, on request, are
+neighbours, pairs of layers and all that is stored.
+"""
+
+from __future__ import annotations
+
+import math
+from collections import Counter
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from typing import Any
+
+from rich.cells import cell_len
+
+from core import wording
+from core.analysis.verdict import compare_with_ten
+from core.figures.profile_data import PRIMARY
+from core.locale import _
+from core.records import SHORT_ID, Profile
+from core.registry.estimators import plateau
+from core.registry.specifications import CLAIMS, SPECIFICATIONS
+from core.tables import LayerEstimateRow, LayerPairRow, RunCheckRow, RunClaimRow, RunSummaryRow
+from core.terminal.output import WIDTH, join, pad, wrap
+from core.terminal.run_summary import answer_lines, control_name, interval_text, labelled, summary_of
+from core.wording.numbers import number
+from core.wording.provenance import sections
+from core.wording.verdicts import claim_name, marked_ratio_text, outcome_legend_text, specification_name
+
+WORDS = ("d2", "one_per_word")
+STEPS = ("autocorrelation", "kept", "removed", "added", "neighbour_overlap", "cka")
+"""Measures between two layers."""
+QUANTITY = (22, 19, 0)
+"""Columns of a quantity, its value and where it is."""
+SPECIFICATION = (53, 23)
+"""Columns of a specification's name and its outcome."""
+CONTROL = (50, -8, -8, -8)
+"""Columns of a control's name, and of its three dimensions."""
+LITERATURE = ("last_token", "per_prompt")
+"""Clouds of the two published protocols."""
+
+
+def run_details(profile: Profile, controls: Sequence[Profile], record: Mapping[str, Any] | None = None) -> list[str]:
+    """The answer and the numbers behind it; with `record`, everything stored of the run (core.warehouse.runs), also every
+    field, all checks and claims, and d2 with its interval layer by layer.
+    """
+    lines = [*answer_lines(profile), "", *result_lines(profile, controls), ""]
+    if record is None:
+        more = _("`workdim runs show {run} --all` shows everything.")
+        return [*lines, more.format(run=profile.run.run_id[:SHORT_ID])]
+    lines += more_lines(profile, controls)
+    for section in sections(record):
+        room = max(cell_len(field.label) for field in section.fields)
+        lines += ["", section.title]
+        for field in section.fields:
+            first, *others = field.text.split("\n")
+            lines += [f"  {pad(field.label, room)}  {first}", *(" " * (room + 4) + other for other in others)]
+    checks = sorted(profile.checks, key=lambda row: (row.check_name, row.layer is None, row.layer))
+    lines += ["", _("checks"), *(f"  {check_line(row)}" for row in checks)]
+    others = list(claim_lines(_rows(profile.claims, is_core=False)))
+    lines += ["", _("specifications outside the core: shown, not judged by"), *others] if others else []
+    lines += ["", _("estimated dimension (d2, one token per type), 95 % intervals")]
+    for row in _d2_of_layers(profile):
+        line = _("layer {layer} {state} {value} N={n}").format(
+            layer=f"{row.layer:>3}",
+            state=pad(wording.name("state", row.state), 20),
+            value=f"{wording.with_interval(row.value, row.lower, row.upper):<22}",
+            n=row.n_points,
+        )
+        lines.append(f"  {line}")
+    return lines
+
+
+def result_lines(profile: Profile, controls: Sequence[Profile] = ()) -> list[str]:
+    """The numbers behind the answer; parts that a run does not have are omitted."""
+    return [
+        *_dimension_lines(profile),
+        *_layer_lines(profile),
+        *_word_lines(profile),
+        *_literature_lines(profile),
+        *claim_lines(_rows(profile.claims, is_core=True)),
+        *_ten_lines(profile),
+        *_control_lines(profile, controls),
+        *_check_lines(profile),
+    ]
+
+
+def more_lines(profile: Profile, controls: Sequence[Profile] = ()) -> list[str]:
+    """Where norms are large, second opinions, pairs of layers and what each control says."""
+    return [
+        *labelled(_("norms"), _largest_norm(profile)),
+        *_neighbour_lines(profile),
+        *_layer_pair_lines(profile),
+        *_comparison_lines(profile, controls),
+    ]
+
+
+def check_line(row: RunCheckRow) -> str:
+    """`warning  Share of variance between windows, layer 30: 0.24 (limit 0.2)`, with the paired error if there is one.
+
+    A check without a limit cannot pass: it is shown as information.
+    """
+    where = "" if row.layer is None else _(", layer {layer}").format(layer=row.layer)
+    error = "" if row.std_error is None else f" ± {number(row.std_error)}"
+    limit = "" if row.threshold is None else _(" (limit {value})").format(value=number(row.threshold))
+    value = _("not defined") if row.value is None else number(row.value)
+    outcome = _("info") if row.threshold is None and row.outcome == "pass" else wording.name("outcome", row.outcome)
+    name = wording.name("check", row.check_name)
+    return _("{outcome}{name}{where}: {value}").format(
+        outcome=pad(f"{outcome} ", 9), name=name, where=where, value=f"{value}{error}{limit}"
+    )
+
+
+def _rows(rows: Iterable[Any], **same: Any) -> list[Any]:
+    """The rows with these values."""
+    return [row for row in rows if all(getattr(row, name) == value for name, value in same.items())]
+
+
+def _d2_of_layers(profile: Profile) -> list[LayerEstimateRow]:
+    """Rows of d2 on one token per type, layer 0 first, the state after the final norm last."""
+    rows = _rows(profile.estimates, estimator=PRIMARY[0], cloud=PRIMARY[1], transform="centred")
+    return sorted(rows, key=lambda row: (row.layer, row.state == "post_norm"))
+
+
+def _aligned(indent: int, widths: Sequence[int], cells: Iterable[str]) -> str:
+    """Cells in columns of these widths, to the right in those of negative ones."""
+    padded = [pad(cell, abs(width), to_the_right=width < 0) for width, cell in zip(widths, cells, strict=False)]
+    return (" " * indent + "".join(padded)).rstrip()
+
+
+def _dimension_lines(profile: Profile) -> Iterator[str]:
+    summary = summary_of(profile, *PRIMARY)
+    if summary is None:
+        return
+    yield "  " + _("estimated dimension (d2, one token per type, N={n:,}), 95 % intervals").format(n=summary.n_points)
+    n_layers, after_norm = profile.model.n_layers, summary.final_dimension_post_norm is not None
+    rows = [
+        (_("largest inner"), interval_text(summary, "inner_max"), _layer_position(summary, n_layers)),
+        (_("working"), wording.shape_text(vars(summary)), _band_text(summary, n_layers)),
+        *([(_("final, after the norm"), interval_text(summary, "final_dimension_post_norm"))] if after_norm else []),
+    ]
+    yield from (_aligned(4, QUANTITY, row) for row in rows)
+    extrema = [vars(row) for row in _rows(profile.extrema, cloud=PRIMARY[1])]
+    dominant = wording.dominance_text(map(vars, profile.correlators))
+    for name, text in ((_("profile"), wording.extrema_text(extrema)), (_("dominant"), dominant)):
+        if text:
+            yield from wrap(_aligned(4, QUANTITY, (name, text)), WIDTH, " " * 26)
+
+
+def _layer_lines(profile: Profile) -> Iterator[str]:
+    values = [number(row.value) for row in _d2_of_layers(profile) if row.state == "residual"]
+    if values:
+        yield from wrap(_aligned(4, QUANTITY, (_("layer by layer"), " ".join(values))), WIDTH, " " * 26)
+
+
+def _layer_position(summary: RunSummaryRow, n_layers: int) -> str:
+    if summary.inner_max_layer is None:
+        return _("a model of one block has no inner layer") if n_layers < 2 else ""
+    return _("layer {layer} of {n}").format(layer=summary.inner_max_layer, n=n_layers)
+
+
+def _band_text(summary: RunSummaryRow, n_layers: int) -> str:
+    first, last = summary.working_layer_first, summary.working_layer_last
+    if summary.working_dimension is None or first is None:
+        return ""
+    line = _("layers {first} to {last} of {n}; read at layer {layer}")
+    if first == last:
+        line = _("layer {first} of {n}; read at layer {layer}")
+    return line.format(first=first, last=last, n=n_layers, layer=summary.working_layer)
+
+
+def _word_lines(profile: Profile) -> Iterator[str]:
+    summary, run = summary_of(profile, *WORDS), profile.run
+    if summary is None:
+        return
+    n = f"{summary.n_points:,}"
+    if run.n_words:
+        n = _("{n} of {of:,} words").format(n=n, of=run.n_words)
+    yield "  " + _("across tokenizers (d2, one point per word, N={n})").format(n=n)
+    where = _layer_position(summary, profile.model.n_layers)
+    yield _aligned(4, QUANTITY, (_("largest inner"), interval_text(summary, "inner_max"), where))
+    yield _aligned(4, QUANTITY, (_("working"), wording.shape_text(vars(summary))))
+    if run.n_words_lost is not None:
+        lost = _("{n:,} (beyond the tokens read, or masked)").format(n=run.n_words_lost)
+        yield _aligned(4, QUANTITY, (_("occurrences lost"), lost))
+
+
+def _largest_norm(profile: Profile) -> str:
+    """The largest norm over the layers that the mask considers: neither the embedding nor the final state."""
+    if profile.run.max_norm_ratio is None:
+        return ""
+    text = _("largest norm {ratio} times the median").format(ratio=number(profile.run.max_norm_ratio))
+    by_layer: dict[int, dict[str, float]] = {}
+    for row in profile.correlators:
+        if row.cloud == "unmasked" and row.value is not None and 0 < row.layer < profile.model.n_layers:
+            by_layer.setdefault(row.layer, {})[row.correlator] = row.value
+    ratios = {layer: found["large_norm_ratio"] for layer, found in by_layer.items() if "large_norm_ratio" in found}
+    if not ratios:
+        return text
+    layer = max(ratios, key=ratios.__getitem__)
+    where = _("{told}, at layer {layer}").format(told=text, layer=layer)
+    count, at_start = (by_layer[layer].get(f"large_norm_{name}") for name in ("tokens", "at_start"))
+    if not count:
+        return where
+    line = _("{where}: {n:,.0f} such tokens there").format(where=where, n=count)
+    return line if at_start is None else join([line, _("{share:.0f} % at position 0").format(share=100 * at_start)])
+
+
+def _neighbour_lines(profile: Profile) -> Iterator[str]:
+    """Nearest neighbours where d2 is largest: the scan's plateau, and the deviation from a Gaussian cloud."""
+    summary = summary_of(profile, *PRIMARY)
+    layer = None if summary is None else summary.inner_max_layer
+    if layer is None:
+        return
+    at_peak = {"layer": layer, "state": "residual", "cloud": PRIMARY[1]}
+    scan = _rows(profile.estimates, **at_peak, estimator="gride", transform="centred")
+    scan = [row for row in scan if row.n1 in (1, 2, 4, 8, 16, 32)]
+    parts = []
+    if values := {row.n1: row.value for row in scan if row.value}:
+        n1 = plateau(values)
+        parts.append(
+            _("GRIDE does not level off: {low} to {high} for n1={first} to {last}").format(**_range_parts(values))
+            if n1 is None
+            else _("GRIDE levels off at {value} (n1={n1}, n2={n2})").format(value=number(values[n1]), n1=n1, n2=2 * n1)
+        )
+    if scan:  # the range over all ranks: a single value would look like a measurement of the dimension
+        equivalents = {
+            row.n1: row.gaussian_equivalent for row in scan if math.isfinite(row.gaussian_equivalent or math.nan)
+        }
+        line = _("Gaussian equivalent of GRIDE: {low} to {high} for n1={first} to {last}")
+        parts.append(
+            line.format(**_range_parts(equivalents)) if equivalents else _("no Gaussian equivalent of GRIDE is stored")
+        )
+    line = _("GRIDE n1=8 of a Gaussian of equal covariance is {ratio} times the data's")
+    ratios = _rows(profile.correlators, layer=layer, correlator="nonlinearity_ratio_8", cloud=PRIMARY[1])
+    parts += [line.format(ratio=number(row.value)) for row in ratios if row.value is not None]
+    if parts:
+        yield "  " + _("second opinions, nearest neighbours at layer {layer}").format(layer=layer)
+        yield from (f"    {part}" for part in parts)
+
+
+def _range_parts(of_rank: dict[Any, Any]) -> dict[str, Any]:
+    low, high = min(of_rank.values()), max(of_rank.values())
+    return {"low": number(low), "high": number(high), "first": min(of_rank), "last": max(of_rank)}
+
+
+def _literature_lines(profile: Profile) -> Iterator[str]:
+    """The statistics of the two published protocols: at the first, largest and last layer."""
+    meanings = (_("last token of each window"), _("all tokens of one prompt, averaged"))
+    for cloud, meaning in zip(LITERATURE, meanings, strict=True):
+        for estimator, n1 in (("gride", 2), ("two_nn", 1)):
+            same = {"cloud": cloud, "state": "residual", "transform": "centred", "estimator": estimator, "n1": n1}
+            own = sorted((row for row in _rows(profile.estimates, **same) if row.value), key=lambda row: row.layer)
+            if own:
+                top = max(own, key=lambda row: row.value)
+                head = "  " + _("estimated dimension ({symbol}, {meaning}, N={n:,})")
+                symbol = wording.estimator_symbol(estimator, n1)
+                yield head.format(symbol=symbol, meaning=meaning, n=own[0].n_points)
+                first, most, last = (number(row.value) for row in (own[0], top, own[-1]))
+                line = "    " + _("{first} at the embedding, at most {top} at layer {layer}, {last} at the end")
+                yield line.format(first=first, top=most, layer=top.layer, last=last)
+
+
+def _layer_pair_lines(profile: Profile) -> Iterator[str]:
+    """From one layer to the next: first, middle and last pair, and the lowest autocorrelation; chance level last."""
+    pairs = {(row.measure, row.layer_a): row for row in profile.pairs if row.layer_b == row.layer_a + 1}
+    own = {
+        layer: row.value
+        for (measure, layer), row in sorted(pairs.items(), key=lambda pair: pair[0])
+        if measure == "autocorrelation"
+    }
+    if not own:
+        return
+    first, *_others = layers = list(own)
+    least = min(layers, key=lambda layer: math.inf if (value := own[layer]) is None else value)
+    measures = [measure for measure in STEPS if (measure, first) in pairs]
+    n = pairs["autocorrelation", first].n_points
+    yield "  " + _("from a layer to the next (one token per type, N={n:,})").format(n=n)
+    names = {
+        "autocorrelation": _("autocorr."),
+        "kept": _("kept"),
+        "removed": _("removed"),
+        "added": _("added"),
+        "neighbour_overlap": _("overlap"),
+        "cka": "CKA",
+    }
+    shown = sorted({first, least, layers[len(layers) // 2], layers[-1]})
+    heads = [_("{first} to {last}").format(first=layer, last=layer + 1) for layer in shown]
+    widths = (12, *(-14 for _layer in shown), -10)
+    yield _aligned(2, widths, [_("  layers"), *heads, _("chance")])
+    for measure in measures:
+        between = (_with_error(pairs.get((measure, layer))) for layer in shown)
+        yield _aligned(4, (10, *widths[1:]), [names[measure], *between, _by_chance(pairs[measure, first])])
+
+
+def _with_error(row: LayerPairRow | None) -> str:
+    if row is None or row.value is None:
+        return _("not defined")
+    return number(row.value) if row.std_error is None else f"{number(row.value)}±{row.std_error:.1g}"
+
+
+def _by_chance(row: LayerPairRow) -> str:
+    """The value for permuted tokens; 0 if it is smaller than its own spread."""
+    value, spread = row.null_value, row.null_spread
+    if value is None:
+        return ""
+    text = "0" if abs(value) <= (spread or 0.0) else number(value)
+    return text if spread is None else f"{text}±{spread:.1g}"
+
+
+def _check_lines(profile: Profile) -> Iterator[str]:
+    """Checks that did not fully pass, vetoes first; for a check on many layers, the worst of each outcome.
+
+    Checks without a limit are information only and count as neither passed nor failed.
+    """
+    bad = [row for row in profile.checks if row.outcome != "pass"]
+    if bad:
+        yield "  " + _("checks that did not pass")
+    worst: dict[tuple[str, str], list[RunCheckRow]] = {}
+    for row in sorted(bad, key=lambda row: (row.outcome != "veto", -abs(row.value or 0.0))):
+        worst.setdefault((row.outcome, row.check_name), []).append(row)
+    for first, *others in worst.values():
+        more = _("; further layers: {n}").format(n=len(others)) if others else ""
+        yield from wrap(f"    {check_line(first)}{more}", WIDTH, " " * 13)
+
+
+def claim_lines(rows: Sequence[RunClaimRow]) -> Iterator[str]:
+    """For each claim, one line for each specification: the outcome, with ratio and simultaneous interval."""
+    for claim in CLAIMS:
+        own = _rows(rows, claim=claim)
+        if own:
+            yield "  " + _("{claim}, by specification").format(claim=claim_name(claim))
+        for row in own:
+            yield _aligned(4, SPECIFICATION, [specification_name(vars(row)), marked_ratio_text(vars(row))])
+    if rows:
+        legend = _("{key}; ratios of the largest dimension").format(key=outcome_legend_text())
+        yield from wrap(legend, WIDTH, "  ", "  ")
+
+
+def _ten_lines(profile: Profile) -> Iterator[str]:
+    """Whether the final dimension is ten, counted over the core specifications."""
+    final = {
+        (row.cloud, row.transform, row.estimator, row.n1): compare_with_ten(row.lower, row.upper)
+        for row in profile.estimates
+        if row.layer == profile.model.n_layers and row.state == "residual"
+    }
+    counted = Counter(final.get(specification.key, "") for specification in SPECIFICATIONS if specification.is_core)
+    counts = [f"{wording.ten_dimensions_text(key)} {counted[key]}" for key in ("in", "above", "below") if counted[key]]
+    if counts:
+        n = sum(map(bool, counted.elements()))
+        yield "  " + _("final dimension under {n} core specifications: {told}").format(n=n, told=join(counts))
+
+
+def _control_lines(profile: Profile, controls: Sequence[Profile]) -> Iterator[str]:
+    """The dimensions of each control next to the text's, and what it says about the claims."""
+    if not controls:
+        return
+    if summary_of(profile, *PRIMARY) is None:  # a protocol without verdict: the published statistics of each control
+        for control in controls:
+            if lines := list(_literature_lines(control)):
+                yield from labelled(_("control"), control_name(control.run))
+                yield from (f"  {line}" for line in lines)
+        return
+    yield _aligned(
+        2, (CONTROL[0] + 2, *CONTROL[1:]), (_("controls (d2, one token per type)"), _("start"), _("peak"), _("end"))
+    )
+    unusable = {row.control_run_id for row in profile.controls if row.outcome == "not_usable"}
+    for measured in (profile, *controls):
+        summary = summary_of(measured, *PRIMARY)
+        if summary is None:
+            continue
+        values = (summary.embedding_dimension, summary.inner_max, summary.final_dimension_pre_norm)
+        remark = _(" (not usable)") if measured.run.run_id in unusable else ""
+        yield _aligned(4, CONTROL, [control_name(measured.run) + remark, *map(number, values)])
+
+
+def _comparison_lines(profile: Profile, controls: Sequence[Profile]) -> Iterator[str]:
+    """What each control says about each claim, with its interval and power."""
+    names = {control.run.run_id: control_name(control.run) for control in controls}
+    for row in profile.controls:
+        said = wording.control_text(vars(row))
+        if row.control_run_id in names:
+            said = _("{claim}: {verdict}").format(claim=names[row.control_run_id], verdict=said)
+        yield from wrap(f"  {said}", WIDTH, " " * 4)
