@@ -12,6 +12,7 @@ from functools import reduce
 from core.locale import _
 from core.wording.labels import check_meaning, control_name, estimator_name, estimator_symbol, name, names
 from core.wording.numbers import interval_of, number, rounded, size_range, with_interval
+from core.wording.reasons import reason_meaning, reason_text, run_reasons
 from core.wording.scores import (
     benchmark_name,
     metric_name,
@@ -26,14 +27,8 @@ from core.wording.verdicts import (
     dominance_text,
     extrema_text,
     outcome_text,
-    reason_meaning,
-    reason_text,
-    run_reasons,
     shape_text,
-    short_outcome_text,
-    short_verdict_text,
     ten_dimensions_text,
-    verdict_name,
     verdict_text,
 )
 

@@ -16,13 +16,11 @@ from core.analysis.units import FEWEST_TEST
 from core.locale import _
 from core.pilots.rule import DIMENSIONS, Assumptions, Criterion, Rule, SavedRule, TaskName
 from core.questions.choice import PilotChoice
-from core.questions.generality import OrderTable, OverTasks, VerdictAgreement
-from core.sources import counted, shown
+from core.sources import shown
 from core.tables import RuleChoiceRow
-from core.wording.answers import coefficient_text
 from core.wording.labels import names_text
 from core.wording.numbers import amount, number
-from core.wording.scores import p_value_text, row_benchmark_name
+from core.wording.scores import row_benchmark_name
 
 
 def criterion_name(resolved: ResolvedCriterion, bits: float | None = None) -> str:
@@ -432,94 +430,3 @@ def other_task_text(rule: Rule, benchmark: Mapping[str, Any] | None) -> str | No
         "This rule was learned on {learned} and is applied to {applied}: whether it holds there, only outcomes on it can say."
     )
     return template.format(learned=task_name(rule.task), applied=task_name(benchmark))
-
-
-# --- elsewhere -------------------------------------------------------------------------------------------------
-
-
-def many_tasks_text() -> str:
-    """What looking at several tasks costs."""
-    return _(
-        "p is corrected for all relations that can be looked at, except that of a registered pair. What nobody registered is a "
-        "hint at most, and no finding."
-    )
-
-
-def pooled_relation_lines(comparison: OverTasks) -> list[str]:
-    """The relation of dimension and score over all tasks, how much tasks differ, and what a further task may show."""
-    pooled = comparison.pooled
-    if pooled is None:
-        return []
-    if pooled.n_tasks == 1:
-        return [_("Only one task has enough models: there is nothing to pool.")]
-    template = _("Over {n} tasks of the same models: mean rho {rho}; the tasks' errors correlate by {shared}.")
-    lines = [
-        template.format(
-            n=pooled.n_tasks,
-            rho=coefficient_text(pooled.rho, pooled.lower, pooled.upper),
-            shared=coefficient_text(pooled.error_correlation),
-        )
-    ]
-    if comparison.n_recipes is not None:
-        lines.append(_("In that mean each of the {n} recipes counts once.").format(n=comparison.n_recipes))
-    if pooled.p_differ is not None:
-        lines.append(_("Whether the tasks differ in it: {p} (Cochran's Q).").format(p=p_value_text(pooled.p_differ)))
-    if pooled.spread is None or pooled.further_lower is None or pooled.further_upper is None:
-        lines.append(_("Fewer than four tasks: none is drawn towards the others."))
-    else:
-        further = _(
-            "Between tasks it spreads by {spread} (on Fisher's scale); a further task may lie between {lower} and {upper}."
-        )
-        lines.append(
-            further.format(
-                spread=coefficient_text(pooled.spread),
-                lower=coefficient_text(pooled.further_lower),
-                upper=coefficient_text(pooled.further_upper),
-            )
-        )
-    return lines
-
-
-def concordance_text(order: OrderTable, *, over_texts: bool) -> str:
-    """How far texts or tasks order the models alike: `Order of 24 models over 3 texts: Kendall's W 0.82 [0.70, 0.91], ...`."""
-    concordance = order.concordance
-    if concordance.w is None:
-        template = (
-            _("Fewer than 5 models were measured on all of {n} texts: no coefficient of agreement.")
-            if over_texts
-            else _("Fewer than 5 models have scores of all of {n} tasks: no coefficient of agreement.")
-        )
-        if concordance.reason == "one_value":
-            template = _("All values of one column are equal: there is no order to compare.")
-        return template.format(n=counted(len(order.columns), "scores"))
-    template = (
-        _("Order of {n} models over {m} texts: Kendall's W {w}, {p} (0: unrelated orders, 1: one order).")
-        if over_texts
-        else _("Order of {n} models over {m} tasks: Kendall's W {w}, {p} (0: unrelated orders, 1: one order).")
-    )
-    return template.format(
-        n=concordance.n,
-        m=concordance.n_orders,
-        w=coefficient_text(concordance.w, concordance.lower, concordance.upper),
-        p=p_value_text(concordance.p),
-    )
-
-
-def agreement_text(agreement: VerdictAgreement) -> str:
-    """For how many models a claim has one verdict on all texts: `... for 8 of 10 models (95 %: 44 to 97 %); undecided: 2.`"""
-    claim = wording.name("claim", agreement.claim)
-    if agreement.lower is None or agreement.upper is None:
-        return _("{claim}: no model has a verdict that says something on two texts; undecided: {undecided}.").format(
-            claim=claim, undecided=agreement.n_undecided
-        )
-    template = _(
-        "{claim}: one verdict on all texts for {same} of {n} models (95 %: {lower} to {upper}); undecided: {undecided}."
-    )
-    return template.format(
-        claim=claim,
-        same=agreement.n_same,
-        n=agreement.n_models,
-        lower=share_text(agreement.lower),
-        upper=share_text(agreement.upper),
-        undecided=agreement.n_undecided,
-    )

@@ -238,7 +238,7 @@ def result_texts(run: Mapping[str, Any], *, is_brief: bool = False) -> dict[str,
 
     `is_brief` shows verdicts as marks and a short name, without their reasons.
     """
-    verdicts = f"{verdict_marks(run)} {badge_text(run)}" if is_brief else wording.short_outcome_text(run)
+    verdicts = f"{verdict_marks(run)} {badge_text(run)}" if is_brief else wording.outcome_text(run, brief=True)
     return {
         _("Largest inner dimension"): wording.interval_of(run, "inner_max"),
         _("Working dimension"): wording.shape_text(run),

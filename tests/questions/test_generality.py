@@ -25,7 +25,7 @@ from core.questions.generality import (
 from core.questions.population import select_population
 from core.questions.ranking_answer import answer_question
 from core.questions.ranking_question import RankingQuestion, Registration
-from core.wording import decisions as decision_wording
+from core.wording import generality as generality_wording
 from tests import frames
 from tests.answers import evidence, models, pilot, scores
 from tests.bench import relations as bench
@@ -172,8 +172,8 @@ def test_over_all_tasks_a_recipe_that_was_trained_again_counts_once():
     assert (every.n_recipes, once.n_recipes) == (None, 9) and once.pooled.n_tasks == every.pooled.n_tasks == 2
     width, narrower = (found.pooled.upper - found.pooled.lower for found in (once, every))
     assert width > narrower, "nine recipes say less than twelve runs"
-    assert "each of the 9 recipes counts once." in " ".join(decision_wording.pooled_relation_lines(once))
-    assert "recipe" not in " ".join(decision_wording.pooled_relation_lines(every))
+    assert "each of the 9 recipes counts once." in " ".join(generality_wording.pooled_relation_lines(once))
+    assert "recipe" not in " ".join(generality_wording.pooled_relation_lines(every))
 
 
 def test_the_registered_task_keeps_its_own_p():

@@ -17,7 +17,7 @@ from core.registry.checks import CHECKS
 from core.registry.protocols import PROTOCOLS
 from core.registry.specifications import SPECIFICATIONS
 from core.wording import labels
-from core.wording.verdicts import QUALIFIERS, REASONS
+from core.wording.reasons import QUALIFIERS, REASONS
 
 
 def qualifiers_written_in(module) -> set[str]:

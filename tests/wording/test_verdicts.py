@@ -8,6 +8,7 @@ from core import wording
 from core.analysis.curve import ClaimCounts
 from core.locale import in_language
 from core.registry.specifications import REFERENCE, SPECIFICATIONS
+from core.wording.reasons import sorted_reasons
 from core.wording.verdicts import (
     MARKS,
     claim_outcome_text,
@@ -17,7 +18,6 @@ from core.wording.verdicts import (
     opinion_chips,
     outcome_mark,
     outcome_of,
-    sorted_reasons,
     specification_name,
     specification_of,
 )
@@ -35,11 +35,11 @@ def test_both_claims_are_told_with_their_reasons():
         "rises inside: depends (goes with dominant directions, goes with the scale of "
         "coordinates); falls towards the end: holds"
     )
-    assert wording.short_verdict_text(said) == (
+    assert wording.verdict_text(said, brief=True) == (
         "rises: depends (dominant directions, scale of coordinates); falls: holds"
     )
     assert (
-        in_language("ja", wording.short_verdict_text, said)
+        in_language("ja", wording.verdict_text, said, True)
         == "上昇：測り方により異なる（主要な方向、座標の尺度）、下降：成立"
     )
 
@@ -61,7 +61,7 @@ def test_what_limits_the_numbers_is_said_once():
     vetoed = {"verdict_rise": "invalid", "verdict_fall": "invalid"}
     reasons = {"reasons_rise": ["check_vetoed"], "reasons_fall": ["check_vetoed"]}
     said = run(**vetoed, **reasons, qualifiers=["check_vetoed", "few_types"])
-    assert wording.short_verdict_text(said) == (
+    assert wording.verdict_text(said, brief=True) == (
         "rises: invalid (a check vetoed it); falls: invalid (a check vetoed it); few token types"
     )
 
@@ -82,7 +82,7 @@ def test_what_limits_the_numbers_is_said_once():
     ],
 )
 def test_a_control_pass_has_no_verdict_and_an_old_run_was_not_judged(changes, english):
-    assert wording.short_outcome_text(run(**changes)) == english
+    assert wording.outcome_text(run(**changes), brief=True) == english
 
 
 def test_where_there_is_no_inner_peak_none_is_made_up():

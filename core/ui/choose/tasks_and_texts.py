@@ -19,6 +19,7 @@ from core.ui.choose.choices import DecisionView
 from core.ui.markdown import escape
 from core.wording import answers as answer_wording
 from core.wording import decisions as decision_wording
+from core.wording import generality as generality_wording
 from core.wording.scores import p_number_text
 
 
@@ -34,11 +35,11 @@ def show_by_task(view: DecisionView) -> None:
     else:
         chart = generality_figures.task_chart(comparison)
         pictures.plot(chart, "tasks", 174 + 44 * len(comparison.tasks))
-        for line in decision_wording.pooled_relation_lines(comparison):
+        for line in generality_wording.pooled_relation_lines(comparison):
             st.caption(escape(line))
     tables.show(_task_table(view, comparison), "task table")
     if view.context.comparable and len(comparison.tasks) > 1:
-        st.caption(escape(decision_wording.many_tasks_text()))
+        st.caption(escape(generality_wording.many_tasks_text()))
     st.caption(
         _(
             "What a task chooses: these criteria with the score of that task in the place of every score, without thresholds of scores."
@@ -102,10 +103,10 @@ def show_other_texts(view: DecisionView) -> None:
         texts = {key: wording.text_name(*described) for key, *described in of_texts.rows()}
         titles = [texts[key] for key in order.columns]
         _show_order(order, titles, dict(runs.select("run_id", "name").rows()), "texts", view.decision)
-        st.caption(escape(decision_wording.concordance_text(order, over_texts=True)))
+        st.caption(escape(generality_wording.concordance_text(order, over_texts=True)))
     for agreement in generality.verdict_agreements(runs):
         if agreement.n_models or agreement.n_undecided:
-            st.caption(escape(decision_wording.agreement_text(agreement)))
+            st.caption(escape(generality_wording.agreement_text(agreement)))
     st.subheader(_("Models on several tasks"))
     task_order = _over_tasks(view).order
     if task_order is None:
@@ -115,7 +116,7 @@ def show_other_texts(view: DecisionView) -> None:
     titles = [by_key.get(key, key.split("~")[1]) for key in task_order.columns]
     names = dict(view.context.runs.select("run_id", "name").rows())
     _show_order(task_order, titles, names, "by tasks", view.decision)
-    st.caption(escape(decision_wording.concordance_text(task_order, over_texts=False)))
+    st.caption(escape(generality_wording.concordance_text(task_order, over_texts=False)))
 
 
 def _show_order(
