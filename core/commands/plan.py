@@ -22,7 +22,8 @@ from core.runs.requests import with_task_hash
 from core.terminal.output import say, say_json, tell
 from core.terminal.tables import plan_lines, plan_record, plans_table
 from core.warehouse import layer_plans
-from core.wording.plans import estimate_lines, mergekit_reason_text, recipe_text, sibling_lines
+from core.wording.plan_evidence import sibling_lines
+from core.wording.plans import estimate_lines, mergekit_reason_text, recipe_text
 
 
 def plan(options: argparse.Namespace) -> int:

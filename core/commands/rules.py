@@ -22,6 +22,7 @@ from core.terminal.output import columns, heads, tell, wrap
 from core.terminal.tables import table
 from core.warehouse import rules
 from core.wording import decisions as decision_wording
+from core.wording.numbers import share_text
 
 OUTCOMES = {"right": Sentence("right"), "wrong": Sentence("wrong"), None: Sentence("not known")}
 
@@ -64,8 +65,7 @@ def _candidate_table(decision: Decision, assumptions: Assumptions) -> list[str]:
         for candidate, total, standing in zip(decision.candidates, decision.totals, decision.pareto, strict=True)
     ]
     criteria = [
-        f"{decision_wording.criterion_name(one, assumptions.bits)} {decision_wording.share_text(one.share)}"
-        for one in decision.criteria
+        f"{decision_wording.criterion_name(one, assumptions.bits)} {share_text(one.share)}" for one in decision.criteria
     ]
     return table([*heads("model", "mean", "among all"), *criteria], rows) if rows else []
 

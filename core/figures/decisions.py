@@ -15,6 +15,7 @@ from core.locale import _
 from core.pilots.rule import Assumptions
 from core.wording import decisions as decision_wording
 from core.wording.labels import distinguishing_names, shortened_name
+from core.wording.numbers import share_text
 
 LONGEST_NAME = 30
 _BYTES = 1e9
@@ -137,7 +138,7 @@ def weight_bars(decision: Decision, bits: float) -> Bars:
     for row, sensitivity in enumerate(decision.sensitivities):
         for segment in sensitivity.segments:
             model, wide = names[segment.run_id], segment.end - segment.start
-            reach = f"{decision_wording.share_text(segment.start)} – {decision_wording.share_text(segment.end)}"
+            reach = f"{share_text(segment.start)} – {share_text(segment.end)}"
             text = shortened_name(model, max(6, int(110 * wide))) if wide > 0.09 else ""
             parts.setdefault(model, []).append(Bar(row, segment.start, segment.end, f"{model}: {reach}", text))
     return Bars(

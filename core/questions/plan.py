@@ -131,4 +131,5 @@ def answer_within(layer_plan: LayerPlan, nats: float | None = None) -> PlanAnswe
 def ask(warehouse: Warehouse, start: str) -> PlanAnswer:
     """The plan whose id begins or ends with `start`. Raises InputError if none or several do."""
     layer_plan = find_plan(warehouse, start)
-    return replace(answer_within(layer_plan), sibling=smaller_sibling(warehouse, layer_plan.plan))
+    plan = layer_plan.plan
+    return replace(answer_within(layer_plan), sibling=smaller_sibling(warehouse, plan.model_id, plan.corpus_id))

@@ -263,7 +263,7 @@ def plan_lines(layer_plan: LayerPlan) -> list[str]:
         lines += ["", _("Where loss on held-out text may hide it"), *_plan_harder(harder)]
     held_against = [*plan_evidence.published_lines(layer_plan), *plan_evidence.control_lines(plan)]
     lines += ["", *held_against] if held_against else []
-    lines += ["", *plan_wording.saving_lines(plan), *plan_wording.alternative_lines(layer_plan)]
+    lines += ["", *plan_wording.saving_lines(plan), *plan_evidence.alternative_lines(layer_plan)]
     if directions:
         lines += ["", _("Directions that suffice (principal components; an upper bound)"), *_indented(directions)]
         lines += ["", *plan_evidence.student_lines(layer_plan)]

@@ -9,7 +9,7 @@ import polars as pl
 from core.errors import InputError, WarehouseError
 from core.records import LOCAL, SHIPPED, SHORT_ID, LayerPlan, matching_ids
 from core.store import user_files
-from core.tables import TABLES, PlanOutcomeRow, PlanRow
+from core.tables import TABLES, PlanOutcomeRow
 from core.warehouse.connection import Readable
 from core.warehouse.warehouse import Warehouse
 
@@ -65,9 +65,9 @@ def cheapest_verified_plan(warehouse: Readable, with_reference: bool = True) -> 
     return LayerPlan.from_frames({"plans": rows, "plan_outcomes": outcomes})
 
 
-def smaller_sibling(warehouse: Readable, plan: PlanRow) -> dict[str, Any] | None:
-    """The smaller model of the same family that predicts the plan's text best: name, parameters, bits_per_byte, and
-    own_bits_per_byte of the planned model under the same protocol. None where not both were measured on that text."""
+def smaller_sibling(warehouse: Readable, model_id: str, corpus_id: str) -> dict[str, Any] | None:
+    """The smaller model of the same family that predicts a text best: name, parameters, bits_per_byte, and
+    own_bits_per_byte of the model under the same protocol. None where not both were measured on that text."""
     rows = warehouse.read(
         """
         WITH readings AS (
@@ -77,7 +77,7 @@ def smaller_sibling(warehouse: Readable, plan: PlanRow) -> dict[str, Any] | None
         FROM readings AS own JOIN readings AS small USING (family, protocol_hash)
         WHERE own.model_id = $model AND small.parameters < own.parameters ORDER BY small.bits, small.name LIMIT 1
         """,
-        {"text": plan.corpus_id, "model": plan.model_id},
+        {"text": corpus_id, "model": model_id},
     )
     return next(rows.iter_rows(named=True), None)
 

@@ -19,7 +19,7 @@ from core.questions.choice import PilotChoice
 from core.sources import shown
 from core.tables import RuleChoiceRow
 from core.wording.labels import names_text
-from core.wording.numbers import amount, number
+from core.wording.numbers import amount, number, share_text
 from core.wording.scores import row_benchmark_name
 
 
@@ -82,12 +82,6 @@ def interval_text(quantity: str, value: CriterionValue | None, assumptions: Assu
     if quantity in AMOUNTS or value.lower is None or value.upper is None or value.lower == value.upper:
         return text
     return f"{text} [{number(value.lower)}, {number(value.upper)}]"
-
-
-def share_text(weight: float) -> str:
-    """A share in percent: `40 %`, `0.4 %`."""
-    percent = 100 * weight
-    return _("{n} %").format(n=shown(percent, ".0f") if percent >= 1 or percent == 0 else shown(percent, ".1g"))
 
 
 # --- the decision ----------------------------------------------------------------------------------------------

@@ -7,7 +7,7 @@ from core.locale import _
 from core.questions.generality import OrderTable, OverTasks, VerdictAgreement
 from core.sources import counted
 from core.wording.answers import coefficient_text
-from core.wording.decisions import share_text
+from core.wording.numbers import share_text
 from core.wording.scores import p_value_text
 
 

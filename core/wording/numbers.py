@@ -36,6 +36,12 @@ def percent(share: float, lower: float | None = None, upper: float | None = None
     return Text("{text} [{lower:+.0f}, {upper:+.0f}]").format(text=text, lower=100 * lower, upper=100 * upper)
 
 
+def share_text(share: float) -> str:
+    """A share in percent: `40 %`, `0.4 %`."""
+    percent = 100 * share
+    return _("{n} %").format(n=shown(percent, ".0f") if percent >= 1 or percent == 0 else shown(percent, ".1g"))
+
+
 def with_interval(value: float | None, lower: float | None, upper: float | None) -> str:
     """A value with its 95 percent interval: `106 [98.9, 113]`; without brackets if the error is not known."""
     if value is None or lower is None or upper is None:

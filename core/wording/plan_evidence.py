@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from core import wording
@@ -10,6 +10,7 @@ from core.analysis.plans import (
     LayerDirections,
     RuleForecast,
     RuleRecord,
+    alternatives,
     excess_of_published,
     harder_text_prices,
     rules_with_same_blocks,
@@ -18,10 +19,11 @@ from core.analysis.plans import (
 from core.errors import Sentence
 from core.locale import _, worded
 from core.records import LayerPlan, stretches, text_budget
-from core.sources import Text, counted
+from core.sources import Text, counted, shown
 from core.tables import PlanRow
 from core.wording.labels import name
-from core.wording.plans import budget_text, nats_text, outcome_price_text, points_text, price_text
+from core.wording.numbers import number
+from core.wording.plans import budget_text, loss_text, nats_text, outcome_price_text, points_text, price_text
 
 
 def largest_losses_text(layer_plan: LayerPlan) -> str:
@@ -104,6 +106,50 @@ def control_lines(plan: PlanRow) -> list[str]:
             )
         )
     return lines
+
+
+def alternative_lines(layer_plan: LayerPlan) -> list[str]:
+    """What else makes the model smaller, and what is lost for each percent that is saved."""
+    lines = []
+    for option in alternatives(layer_plan):
+        values = {
+            "loss": loss_text(option.row),
+            "memory": shown(option.memory, ".0%"),
+            "per_memory": shown(option.per_percent(option.memory), ".4f"),
+            "time": shown(option.time or 0.0, ".0%"),
+            "per_time": shown(option.per_percent(option.time), ".4f"),
+        }
+        if option.row.rule == "rounding":
+            line = _(
+                "Blocks rounded to 8 bits instead: {loss}; {memory} less memory, {per_memory} nats for each percent."
+            )
+        elif option.time and option.time > 0:
+            line = _(
+                "The plan: {loss}; {memory} less memory, {per_memory} nats for each percent; {time} less time, {per_time} "
+                "nats for each percent."
+            )
+        else:
+            line = _("The plan: {loss}; {memory} less memory, {per_memory} nats for each percent.")
+        lines.append(line.format(**values))
+    return lines if len(lines) > 1 else []
+
+
+def sibling_lines(sibling: Mapping[str, Any] | None, plan: PlanRow) -> list[str]:
+    """The smaller model that was measured on the same text, in a line; none without one."""
+    if sibling is None:
+        return []
+    line = _(
+        "A smaller model of this family was measured on this text: {name}, {less} fewer parameters, {bits} bits per byte "
+        "against {own}."
+    )
+    return [
+        line.format(
+            name=sibling["name"],
+            less=shown(1 - sibling["parameters"] / plan.parameters_before, ".0%"),
+            bits=number(sibling["bits_per_byte"]),
+            own=number(sibling["own_bits_per_byte"]),
+        )
+    ]
 
 
 def direction_lines(layer_plan: LayerPlan) -> list[str]:

@@ -6,12 +6,11 @@ What else a plan measured is worded in plan_evidence.
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Collection
 from typing import Any
 
 from core.analysis.plans import (
     BudgetResult,
-    alternatives,
     fallen_abilities,
     has_given_blocks,
     parameters_saved_share,
@@ -29,7 +28,7 @@ from core.sources import Text, counted, derived, shown
 from core.tables import PlanOutcomeRow, PlanRow
 from core.wording import joined_sentences
 from core.wording.labels import name, shortened_name
-from core.wording.numbers import amount, duration, number
+from core.wording.numbers import amount, duration
 
 MAX_LISTED_BLOCKS = 12
 """More blocks than this are shown as ranges."""
@@ -231,50 +230,6 @@ def budget_lines(layer_plan: LayerPlan) -> list[str]:
     if found[1] and len(found[1].blocks) == most:
         lines[-1] = joined_sentences([lines[-1], _("Larger sets were not tried.")])
     return lines
-
-
-def alternative_lines(layer_plan: LayerPlan) -> list[str]:
-    """What else makes the model smaller, and what is lost for each percent that is saved."""
-    lines = []
-    for option in alternatives(layer_plan):
-        values = {
-            "loss": loss_text(option.row),
-            "memory": shown(option.memory, ".0%"),
-            "per_memory": shown(option.per_percent(option.memory), ".4f"),
-            "time": shown(option.time or 0.0, ".0%"),
-            "per_time": shown(option.per_percent(option.time), ".4f"),
-        }
-        if option.row.rule == "rounding":
-            line = _(
-                "Blocks rounded to 8 bits instead: {loss}; {memory} less memory, {per_memory} nats for each percent."
-            )
-        elif option.time and option.time > 0:
-            line = _(
-                "The plan: {loss}; {memory} less memory, {per_memory} nats for each percent; {time} less time, {per_time} "
-                "nats for each percent."
-            )
-        else:
-            line = _("The plan: {loss}; {memory} less memory, {per_memory} nats for each percent.")
-        lines.append(line.format(**values))
-    return lines if len(lines) > 1 else []
-
-
-def sibling_lines(sibling: Mapping[str, Any] | None, plan: PlanRow) -> list[str]:
-    """The smaller model that was measured on the same text, in a line; none without one."""
-    if sibling is None:
-        return []
-    line = _(
-        "A smaller model of this family was measured on this text: {name}, {less} fewer parameters, {bits} bits per byte "
-        "against {own}."
-    )
-    return [
-        line.format(
-            name=sibling["name"],
-            less=shown(1 - sibling["parameters"] / plan.parameters_before, ".0%"),
-            bits=number(sibling["bits_per_byte"]),
-            own=number(sibling["own_bits_per_byte"]),
-        )
-    ]
 
 
 def task_text(layer_plan: LayerPlan) -> str:

@@ -16,7 +16,7 @@ from core.warehouse.layer_plans import (
     smaller_sibling,
 )
 from core.warehouse.runs import delete_runs, ingest_parcel
-from core.wording.plans import sibling_lines
+from core.wording.plan_evidence import sibling_lines
 from tests.plans.made import layer_plan
 from tests.profiles import make_model, make_profile
 
@@ -58,9 +58,9 @@ def test_a_smaller_model_of_the_family_on_the_same_text_stands_beside_a_plan(war
         profile = make_profile(f"01900000-0000-7000-8000-00000000000{n}", model=model, bits_per_byte=bits)
         ingest_parcel(warehouse, add_parcel(profile))
     plan = layer_plan(model_id="o/big@1", corpus_id=profile.corpus.corpus_id).plan
-    found = smaller_sibling(warehouse, plan)
+    found = smaller_sibling(warehouse, plan.model_id, plan.corpus_id)
     assert (found["name"], found["bits_per_byte"], found["own_bits_per_byte"]) == ("o/small", 1.5, 1.2)
-    assert smaller_sibling(warehouse, replace(plan, corpus_id="another")) is None
+    assert smaller_sibling(warehouse, plan.model_id, "another") is None
     (line,) = sibling_lines(found, plan)
     assert "o/small, 60% fewer parameters, 1.50 bits per byte against 1.20" in line
 

@@ -185,8 +185,8 @@ def test_what_was_published_and_what_else_saves_stand_beside_the_plan():
         row, rule="rounding", unit="weights", is_chosen=False, difference=0.001, lower=-0.001, upper=0.003
     )
     size = replace(rounded, text="weights", measure="bytes_bfloat16", value_before=200.0, value_after=120.0)
-    assert plan_wording.alternative_lines(found) == []
-    plan, rounding = plan_wording.alternative_lines(LayerPlan(found.plan, [*found.outcomes, rounded, size]))
+    assert plan_evidence.alternative_lines(found) == []
+    plan, rounding = plan_evidence.alternative_lines(LayerPlan(found.plan, [*found.outcomes, rounded, size]))
     assert "after repair (+0.020" in plan and "30% less memory, 0.0007 nats for each percent; 39% less time" in plan
     assert "0.1% harder to predict (+0.001" in rounding and "40% less memory, 0.0000 nats" in rounding
     assert "Of this model 38% and 38%" in plan_wording.budget_lines(found)[-1]

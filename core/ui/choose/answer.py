@@ -21,6 +21,7 @@ from core.ui.choose.choices import ASSUMPTION_UNITS, NUMBER_LIMITS, DecisionView
 from core.ui.markdown import escape
 from core.wording import decisions as decision_wording
 from core.wording.decisions import value_text
+from core.wording.numbers import share_text
 
 ICONS = {
     "choice": ":material/check_circle:",
@@ -104,9 +105,7 @@ def _decision_table(view: DecisionView, decision: Decision) -> pl.DataFrame:
     }
     for i, criterion in enumerate(decision.criteria):
         name = decision_wording.measured_criterion_name(criterion, view.n_points, view.assumptions.bits)
-        title = _("{criterion}, weight {share}").format(
-            criterion=name, share=decision_wording.share_text(criterion.share)
-        )
+        title = _("{criterion}, weight {share}").format(criterion=name, share=share_text(criterion.share))
         of = criterion.criterion.of
         columns[title] = [
             # `61.5 [58.2, 64.8] → 0.72`: a value and its utility

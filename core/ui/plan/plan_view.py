@@ -237,8 +237,8 @@ def show_saving(layer_plan: LayerPlan) -> None:
     }
     if rows := [row for row in layer_plan.outcomes if row.text == "weights" and row.is_chosen and row.value_before]:
         tables.show(tables.of(rows, columns), "plan weights", width="content")
-    sibling = plan_wording.sibling_lines(plan_question.ask(reads.warehouse(), plan.plan_id).sibling, plan)
-    for line in [*plan_wording.saving_lines(plan), *plan_wording.alternative_lines(layer_plan), *sibling]:
+    sibling = plan_evidence.sibling_lines(reads.smaller_sibling(plan.model_id, plan.corpus_id), plan)
+    for line in [*plan_wording.saving_lines(plan), *plan_evidence.alternative_lines(layer_plan), *sibling]:
         st.markdown(escape(line))
     st.caption(_("Measured on this device: {device}, {dtype}.").format(device=plan.device, dtype=plan.dtype))
 
