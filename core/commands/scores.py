@@ -81,11 +81,7 @@ def import_(options: argparse.Namespace) -> int:
             file_scores = reader.read_scores(_display_name(file), content, overrides)
             previews.append(score_imports.preview_import(warehouse, file_scores, renamed))
         except InputError as error:
-            reason = error
-            if isinstance(error, score_input.Unnamed):
-                option = "--model" if error.key == score_input.MODEL else "--benchmark"
-                reason = InputError(sentences(error.message, Sentence("{option} NAME does.", option=option)))
-            (failed if is_named else left_out).append(reason)
+            (failed if is_named else left_out).append(_with_option(error))
     model_names = {name for item in previews for name in (*item.names["name"], *item.rows["model"])}
     for name in renamed.keys() - model_names:
         warn("No file names a model '{name}', as --model says: check its spelling.", name=name)
@@ -123,6 +119,14 @@ def import_(options: argparse.Namespace) -> int:
             n=len(left_out),
         )
     return InputError.exit_code if failed or (left_out and not previews) else 0
+
+
+def _with_option(error: InputError) -> InputError:
+    """An error that something is named nowhere also says which option names it."""
+    if not isinstance(error, score_input.Unnamed):
+        return error
+    option = "--model" if error.key == score_input.MODEL else "--benchmark"
+    return InputError(sentences(error.message, Sentence("{option} NAME does.", option=option)))
 
 
 def _confirm_import(options: argparse.Namespace, previews: list[score_imports.ImportPreview]) -> bool:

@@ -24,6 +24,9 @@ from core.tables import PlanOutcomeRow, PlanRow
 from core.texts.corpora import Corpus
 
 NOT_COMPARED = Difference(math.nan, math.nan, math.nan, math.nan, 0)
+_OF_MODEL = ("model_id", "reference", "name", "family", "weights_sha256", "n_layers")
+_OF_REQUEST = ("is_verified", "budget", "budget_unit", "seed", "dtype")
+"""Columns of a plan that are those of the model's row, and fields of the request."""
 
 
 class PlanRecord:
@@ -182,66 +185,45 @@ class PlanRecord:
     ) -> LayerPlan:
         """The finished plan.
 
-        comparison: (10th percentile of the cost of random sets, cost of the plan) on the same windows. footprints: before
+        comparison: 10th percentile of the cost of random sets, cost of the plan, on the same windows. footprints: before
         and after. healing: why the plan is not healed.
         """
         config, blueprint = self._setup.config, self._setup.blueprint
         row = blueprint.weightless.row
-        before, after = footprints or (None, None)
-        taken = {
-            f"{name}_{when}": getattr(footprint, name, None)
-            for when, footprint in (("before", before), ("after", after))
-            for name in ("kv_bytes", "prefill_seconds", "generation_seconds")
-        }
+        random_10th, same_windows = comparison or (None, None)
         parameters = self._parameters_after(chosen.blocks)
         for precision, n_bytes in saving.PRECISIONS.items():
-            self.add_row(
-                chosen.rule,
-                chosen.blocks,
-                "weights",
-                f"bytes_{precision}",
-                before=row.parameters * n_bytes,
-                after=parameters * n_bytes,
-                is_chosen=True,
-            )
+            sizes: dict[str, Any] = {"before": row.parameters * n_bytes, "after": parameters * n_bytes}
+            self.add_row(chosen.rule, chosen.blocks, "weights", f"bytes_{precision}", **sizes, is_chosen=True)
+        of_model: dict[str, Any] = {name: getattr(row, name) for name in _OF_MODEL}
+        of_request: dict[str, Any] = {name: getattr(config, name) for name in _OF_REQUEST}
         plan = PlanRow(
             plan_id=self._plan_id,
-            model_id=row.model_id,
-            reference=row.reference,
-            name=row.name,
-            family=row.family,
-            weights_sha256=row.weights_sha256,
-            n_layers=row.n_layers,
+            **of_model,
             corpus_id=self._setup.corpus.row.corpus_id,
             blocks=list(chosen.blocks),
             rule=chosen.rule,
-            is_verified=config.is_verified,
             is_recommended=not self.reasons.keys() & {*AGAINST_PLAN},
             reasons=list(self.reasons),
-            budget=config.budget,
-            budget_unit=config.budget_unit,
             loss_increase=price.value,
             std_error=none_if_nan(price.std_error),
             lower=none_if_nan(price.lower),
             upper=none_if_nan(price.upper),
-            random_10th=comparison[0] if comparison else None,
-            same_windows=comparison[1] if comparison else None,
+            random_10th=random_10th,
+            same_windows=same_windows,
             sum_of_singles=sum_of_singles,
             is_healed=is_healed,
             healing=healing,
             parameters_before=row.parameters,
             parameters_after=parameters,
-            prompt_tokens=before.prompt_tokens if before else None,
-            new_tokens=before.new_tokens if before else None,
-            **taken,
+            **_taken(footprints),
             saved_as=None,
             saved_model_id=None,
             mergekit=saving.why_no_mergekit(blueprint.config, blueprint.weights, row.n_layers, is_healed),
             n_tokens=self._setup.held_out.n_tokens,
             n_selection=len(self._setup.search_windows.ids),
             n_verification=len(self._setup.held_out.verification.ids) if config.is_verified else None,
-            seed=config.seed,
-            dtype=config.dtype,
+            **of_request,
             device=blueprint.device.type,
             config=json.dumps(asdict(config), ensure_ascii=False),
             code_version=code_version(),
@@ -254,6 +236,17 @@ class PlanRecord:
         model = self._setup.blueprint.weightless
         n_removed = sum(p.numel() for index in removed for p in model.layers[index].parameters())
         return model.row.parameters - n_removed
+
+
+def _taken(footprints: Sequence[Footprint] | None) -> dict[str, Any]:
+    """The columns of memory and time, before and after; None where they were not measured."""
+    before, after = footprints or (None, None)
+    taken = {
+        f"{name}_{when}": getattr(footprint, name, None)
+        for when, footprint in (("before", before), ("after", after))
+        for name in ("kv_bytes", "prefill_seconds", "generation_seconds")
+    }
+    return taken | {name: getattr(before, name, None) for name in ("prompt_tokens", "new_tokens")}
 
 
 def model_card(plan: PlanRow) -> str:

@@ -177,15 +177,8 @@ def select_population(evidence: Evidence, question: RankingQuestion | None = Non
     runs = newest_runs(evidence.runs.filter(pl.col("pass") == "text"))
     without_checkpoints = without_variants(runs)
     candidates = without_checkpoints if pilot is None else runs_of_pilot(runs, pilot)
-    n_further_choices = 1 if question.cloud == BY_TYPE else 2
-    if question.family is not None:
-        families = runs["family"].drop_nulls().unique().sort().to_list()
-        n_further_choices *= len(families)
-        if question.family not in families:
-            raise InputError(unknown_name("family", question.family, families))
-        of_family = candidates.filter(family=question.family)
-        if of_family.height < candidates.height:
-            candidates, registration = of_family, registration.mark_exploratory("other_models")
+    families = runs["family"].drop_nulls().unique().sort().to_list()
+    candidates, registration = _of_family(question.family, families, candidates, registration)
     scores = without_other_pilots(evidence.scores, pilot or (question.pilot.pilot if question.pilot else None))
     include_vetoed = question.include_vetoed or pilot is not None
     all_groups = _find_groups(candidates, evidence.summaries, question.cloud, include_vetoed)
@@ -225,8 +218,21 @@ def select_population(evidence: Evidence, question: RankingQuestion | None = Non
         if pilot
         else _runs_like_group(group, runs).height - _runs_like_group(group, without_checkpoints).height,
         scored=scored.filter(pl.col("run_id").is_in(group.rows["run_id"].to_list())),
-        n_further_choices=n_further_choices,
+        n_further_choices=(1 if question.cloud == BY_TYPE else 2) * (1 if question.family is None else len(families)),
     )
+
+
+def _of_family(
+    family: str | None, families: Sequence[str], candidates: pl.DataFrame, registration: Registration
+) -> tuple[pl.DataFrame, Registration]:
+    """The candidates of the family that is asked for, if any: of a part of them nothing is registered."""
+    if family is None:
+        return candidates, registration
+    if family not in families:
+        raise InputError(unknown_name("family", family, families))
+    of_family = candidates.filter(family=family)
+    is_part = of_family.height < candidates.height
+    return of_family, registration.mark_exploratory("other_models") if is_part else registration
 
 
 def _pilot_share(free: Population, pilot: Pilot) -> float:
