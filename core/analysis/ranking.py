@@ -109,6 +109,16 @@ def newest_of_models(runs: pl.DataFrame) -> pl.DataFrame:
     return runs.unique(["model_id", "stack"], keep="first", maintain_order=True)
 
 
+def on_one_text(runs: pl.DataFrame, by: str = "model_id") -> pl.DataFrame:
+    """The runs on the first text that each model (or whatever `by` names) has read, by one protocol where they can, as losses
+    compare on what was read alike alone; empty without such a text."""
+    for alike in (("corpus_id", "protocol_hash"), ("corpus_id",)):
+        shared = runs.filter(pl.col(by).n_unique().over(alike) == runs[by].n_unique())
+        if shared.height:
+            return shared.filter(pl.col(key) == shared[key][0] for key in alike)
+    return runs.clear()
+
+
 def without_variants(runs: pl.DataFrame) -> pl.DataFrame:
     """Without shipped profiles of checkpoints and damaged models: a hundred checkpoints of ten runs are ten models."""
     tags = pl.col("tags").fill_null([])

@@ -10,10 +10,10 @@ from typing import Any
 
 from core.errors import InputError, Sentence, WorkdimError, sentences
 from core.files import default_warehouse, refusing, write_atomic
-from core.records import matching_ids
 from core.runs.recovery import recover_for_reader
 from core.terminal.output import one_line, say, say_json, tell
 from core.terminal.output import warn as warn
+from core.warehouse.runs import find_run_id
 from core.warehouse.warehouse import Warehouse
 
 
@@ -74,25 +74,6 @@ def write_out(out: Path, content: bytes, option: str = "--out") -> None:
         InputError, "{out} cannot be written: {reason}. Name another file with {option}.", out=out, option=option
     ):
         write_atomic(out, content)
-
-
-def find_run_id(ids: Iterable[str], start: str, listed_by: str = "runs") -> str:
-    """The run id that begins or ends with `start`. Raises InputError if none or several do."""
-    matches = matching_ids(ids, start)
-    if len(matches) == 1:
-        return matches[0]
-    if matches:
-        raise InputError(
-            "{n_found} runs begin or end with '{start}'. Type more of the id: `workdim {listed_by}` lists them.",
-            n_found=len(matches),
-            start=start,
-            listed_by=listed_by,
-        )
-    raise InputError(
-        "No run begins or ends with '{start}'. Check the id: `workdim runs` lists them, `workdim runs list --deleted` "
-        "those that were deleted.",
-        start=start,
-    )
 
 
 def find_stored_runs(warehouse: Warehouse, starts: Sequence[str]) -> list[str]:

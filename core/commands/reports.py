@@ -13,15 +13,7 @@ from typing import TYPE_CHECKING, Any
 import polars as pl
 
 from core.analysis.ranking import newest_runs, own_runs, without_variants
-from core.commands.context import (
-    confirm,
-    existing_warehouse,
-    find_run_id,
-    number_of_runs,
-    show_records,
-    warn,
-    write_out,
-)
+from core.commands.context import confirm, existing_warehouse, number_of_runs, show_records, warn, write_out
 from core.errors import InputError, Sentence, WorkdimError
 from core.files import read_whole, version
 from core.locale import _, in_language, worded
@@ -37,6 +29,7 @@ from core.terminal.tables import table
 from core.warehouse import queries, recipes
 from core.warehouse.layer_plans import find_plan
 from core.warehouse.recipes import NumberComparison
+from core.warehouse.runs import find_run_id
 from core.warehouse.warehouse import Warehouse
 
 if TYPE_CHECKING:  # python-pptx takes a moment to import, and most verbs here make no slides

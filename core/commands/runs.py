@@ -14,7 +14,6 @@ from core.analysis.ranking import own_runs, with_text_marks
 from core.commands.context import (
     confirm,
     existing_warehouse,
-    find_run_id,
     find_stored_runs,
     number_of_runs,
     show_records,
@@ -34,7 +33,7 @@ from core.terminal.output import tell
 from core.terminal.run_details import run_details
 from core.terminal.tables import diff_lines, runs_table, trash_table
 from core.warehouse import queries
-from core.warehouse.runs import annotate, read_profile, restore_run, run_records
+from core.warehouse.runs import annotate, find_run_id, read_profile, restore_run, run_records
 from core.wording.provenance import agreeing_names, comparability_text, differing_lines, result_lines
 
 

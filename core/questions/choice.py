@@ -8,7 +8,7 @@ size nor loss nor dimension chooses, and what is untested is named.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 import polars as pl
@@ -24,7 +24,7 @@ from core.analysis.criteria import (
     score_key,
 )
 from core.analysis.decision import Decision, decide_in_context
-from core.analysis.ranking import newest_runs, own_runs, without_variants
+from core.analysis.ranking import newest_runs, on_one_text, own_runs, without_variants
 from core.errors import InputError
 from core.pilots.rule import DIMENSIONS, Assumptions, Criterion, Direction, Quantity, Rule, TaskName
 from core.questions.evidence import load_evidence
@@ -41,6 +41,7 @@ DEFAULT_WEIGHTS = {"score": 6, "bits_per_byte": 6, "parameters": 4} | dict.fromk
 """Of criteria; 2 of all others."""
 Word = Literal["choice", "leads", "cannot_tell", "no_choice"]
 Refusal = Literal["no_criterion", "no_task_score"]
+Cap = Literal["use_class", "missing"]
 _WORDS: Mapping[str, Word] = {
     "chosen": "choice",
     "leads": "leads",
@@ -98,12 +99,12 @@ class PilotChoice:
     """None where nothing that all have says how good a model is."""
     use_class: str = "general"
     missing: tuple[Missing, ...] = ()
-    capped: Literal["use_class", "missing"] | None = None
+    capped: Cap | None = None
     """Why the first model is no choice, whatever the draws say: the use class, or a model that was not measured or lacks the
     score asked for."""
     refusal: Refusal | None = None
     """Why there is no choice among several."""
-    untested: tuple[str, ...] = field(default=())
+    untested: tuple[str, ...] = ()
     """In a safety-critical use: `own_task`, `error`, `one_text`, `harm`."""
 
     @property
@@ -266,9 +267,9 @@ def judged(
     is_by_score = any(one.benchmark is not None and one.share > 0 for one in choice.decision.criteria)
     refusal: Refusal | None = "no_task_score" if use_class == HARMFUL and not is_by_score else None
     is_incomplete = any(one.what == "run" or (asked is not None and one.benchmark is asked) for one in missing)
-    capped = "use_class" if use_class == HARMFUL else "missing" if is_incomplete else None
+    capped: Cap | None = "use_class" if use_class == HARMFUL else "missing" if is_incomplete else None
     untested = _untested(choice.context, use_class, choice.criteria)
-    return PilotChoice(choice, use_class, missing, capped, refusal, untested)  # type: ignore[arg-type]
+    return PilotChoice(choice, use_class, missing, capped, refusal, untested)
 
 
 def _missing_scores(context: ChoiceContext, asked: Mapping[str, Any] | None) -> list[Missing]:
@@ -282,14 +283,11 @@ def _missing_scores(context: ChoiceContext, asked: Mapping[str, Any] | None) -> 
     if asked is None:
         kinds = context.runs.select("name", "kind").rows()
         return [Missing(name, "score", is_encoder=kind == "encoder") for name, kind in kinds]
-    (values,) = zip(*(one.values for one in build_candidates(context, [_score_of(context, asked)])), strict=True)
+    score = resolve_criterion(Criterion("score"), context.scored, asked)
+    (values,) = zip(*(one.values for one in build_candidates(context, [score])), strict=True)
     return [
         Missing(name, "score", asked) for name, value in zip(context.runs["name"], values, strict=True) if not value
     ]
-
-
-def _score_of(context: ChoiceContext, benchmark: Mapping[str, Any]) -> ResolvedCriterion:
-    return resolve_criterion(Criterion("score"), context.scored, benchmark)
 
 
 def _untested(
@@ -352,11 +350,6 @@ def _compared_models(evidence: Evidence, task: TaskName | None) -> pl.DataFrame:
 
 
 def one_run_each(runs: pl.DataFrame) -> pl.DataFrame:
-    """One run of each model: on the newest text that all of them have read, where there is one, by one protocol where they
-    can, as losses compare on what was read alike alone. `runs` are newest first."""
-    for alike in (("corpus_id", "protocol_hash"), ("corpus_id",)):
-        by_all = runs.filter(pl.col("model_id").n_unique().over(alike) == runs["model_id"].n_unique())
-        if by_all.height:
-            runs = by_all.filter(pl.col(key) == by_all[key][0] for key in alike)
-            break
-    return runs.unique("model_id", keep="first", maintain_order=True)
+    """One run of each model, on the newest text that all of them have read where there is one; `runs` are newest first."""
+    alike = on_one_text(runs)
+    return (runs if alike.is_empty() else alike).unique("model_id", keep="first", maintain_order=True)

@@ -14,6 +14,7 @@ import polars as pl
 
 from core.analysis.differences import comparability
 from core.analysis.paired import TextLoss, text_loss
+from core.analysis.ranking import on_one_text
 from core.errors import InputError
 from core.questions.ranking_question import BY_TYPE, BY_WORD
 from core.questions.record import Rows
@@ -21,6 +22,7 @@ from core.questions.selection import load_runs
 from core.records import matching_ids
 from core.warehouse import queries
 from core.warehouse.connection import Readable
+from core.warehouse.runs import find_run_id
 from core.warehouse.warehouse import Warehouse
 
 _LOSS_CONDITIONS = ("pass", "corpus_id", "protocol_hash")
@@ -86,6 +88,9 @@ class Comparison:
         return tuple(sorted(known, key=lambda model: model.loss.value if model.loss else 0.0))
 
 
+_DIFFERENCE = {"from": "other.run.model_id"} | {
+    name: f"loss.{name}" for name in ("value", "lower", "upper", "unit", "n")
+}
 RECORD: dict[str, str | Rows] = {
     "text": "text",
     "models": Rows(
@@ -103,28 +108,8 @@ RECORD: dict[str, str | Rows] = {
             ),
         },
     ),
-    "difference": Rows(
-        "difference",
-        {
-            "from": "other.run.model_id",
-            "value": "loss.value",
-            "lower": "loss.lower",
-            "upper": "loss.upper",
-            "unit": "loss.unit",
-            "n": "loss.n",
-        },
-    ),
-    "differences": Rows(
-        "differences",
-        {
-            "from": "other.run.model_id",
-            "value": "loss.value",
-            "lower": "loss.lower",
-            "upper": "loss.upper",
-            "unit": "loss.unit",
-            "n": "loss.n",
-        },
-    ),
+    "difference": Rows("difference", _DIFFERENCE),
+    "differences": Rows("differences", _DIFFERENCE),
     "points": "points",
     "compares": Rows(
         "compares",
@@ -140,40 +125,23 @@ def find_runs(warehouse: Warehouse, named: Sequence[str]) -> list[str]:
     by_model: dict[str, pl.DataFrame] = {}
     found: dict[str, str | None] = {}
     for name in dict.fromkeys(named):
-        matches = matching_ids(listed["run_id"], name)
-        if len(matches) > 1:
-            raise InputError(
-                "{n_found} runs begin or end with '{start}'. Type more of the id: `workdim {listed_by}` lists them.",
-                n_found=len(matches),
-                start=name,
-                listed_by="runs",
-            )
-        found[name] = matches[0] if matches else None
-        if not matches:
+        is_run = bool(matching_ids(listed["run_id"], name))
+        found[name] = find_run_id(listed["run_id"], name) if is_run else None
+        if not is_run:
             is_named = pl.any_horizontal(pl.col("name", "reference", "model_id") == name)
             by_model[name] = listed.filter(is_named, pl.col("pass") == "text")
-    missing = [name for name, runs in by_model.items() if runs.is_empty()]
-    if missing:
+    if missing := [name for name, runs in by_model.items() if runs.is_empty()]:
         raise InputError(
             "Neither a run nor a measured model is called {names}. Measure it with the others: add --text FILE.",
             names=missing,
         )
-    found |= _newest_alike(by_model)
+    if by_model:
+        asked = pl.concat([runs.with_columns(asked=pl.lit(name)) for name, runs in by_model.items()])
+        alike = on_one_text(asked.sort("started_at", descending=True, maintain_order=True), "asked")
+        if alike.is_empty():
+            raise InputError("These models have read no text in common. Measure them on one: add --text FILE.")
+        found |= dict(alike.unique("asked", keep="first").select("asked", "run_id").rows())
     return list(dict.fromkeys(run_id for run_id in found.values() if run_id))
-
-
-def _newest_alike(by_model: Mapping[str, pl.DataFrame]) -> dict[str, str]:
-    """The newest run of each model on what all have read: one text by one protocol, else one text."""
-    if not by_model:
-        return {}
-    named = pl.concat([runs.with_columns(asked=pl.lit(name)) for name, runs in by_model.items()])
-    named = named.sort("started_at", descending=True, maintain_order=True)
-    for alike in (("corpus_id", "protocol_hash"), ("corpus_id",)):
-        shared = named.filter(pl.col("asked").n_unique().over(alike) == len(by_model))
-        if shared.height:
-            of_one = shared.filter(pl.col(key) == shared[key][0] for key in alike)
-            return dict(of_one.unique("asked", keep="first").select("asked", "run_id").rows())
-    raise InputError("These models have read no text in common. Measure them on one: add --text FILE.")
 
 
 def ask(warehouse: Warehouse, run_ids: Sequence[str]) -> Comparison:
@@ -218,7 +186,8 @@ def compare(runs: pl.DataFrame, windows: pl.DataFrame, summaries: pl.DataFrame) 
         compares.append(Compares(other, "dimension", on is not None, on, dimensions.reasons))
         if not against and first.loss and other.loss:
             one, two = (windows.filter(run_id=model.run["run_id"]) for model in (first, other))
-            differences.append(LossDifference(other, _difference(first.loss, other.loss, text_loss(one, two))))
+            unsure = TextLoss(first.loss.value - other.loss.value, None, None, "document", 0)
+            differences.append(LossDifference(other, text_loss(one, two) or unsure))
     return Comparison(models, tuple(differences), tuple(compares), points)
 
 
@@ -227,7 +196,3 @@ def _loss(run: Mapping[str, Any], windows: pl.DataFrame) -> TextLoss | None:
     if value is None:
         return None
     return text_loss(windows) or TextLoss(value, None, None, "document", 0)
-
-
-def _difference(one: TextLoss, other: TextLoss, paired: TextLoss | None) -> TextLoss:
-    return paired or TextLoss(one.value - other.value, None, None, "document", 0)

@@ -6,7 +6,7 @@ Each function that changes parcels does so inside `Warehouse.update`, so that th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from typing import Any
 import polars as pl
 
 from core.errors import InputError, ResourceError, Sentence, WarehouseError, sentences
-from core.records import SHORT_ID, Profile, RunConfig, without_places
+from core.records import SHORT_ID, Profile, RunConfig, matching_ids, without_places
 from core.registry.passes import SHARED
 from core.store import annotation, trash, user_files
 from core.store.annotation import Annotations
@@ -164,6 +164,25 @@ def _missing_run(run_id: str) -> InputError:
 
 
 # --- reading back ------------------------------------------------------------------------------------------------
+
+
+def find_run_id(ids: Iterable[str], start: str, listed_by: str = "runs") -> str:
+    """The run id that begins or ends with `start`. Raises InputError if none or several do."""
+    matches = matching_ids(ids, start)
+    if len(matches) == 1:
+        return matches[0]
+    if matches:
+        raise InputError(
+            "{n_found} runs begin or end with '{start}'. Type more of the id: `workdim {listed_by}` lists them.",
+            n_found=len(matches),
+            start=start,
+            listed_by=listed_by,
+        )
+    raise InputError(
+        "No run begins or ends with '{start}'. Check the id: `workdim runs` lists them, `workdim runs list --deleted` "
+        "those that were deleted.",
+        start=start,
+    )
 
 
 def read_profile(warehouse: Warehouse, run_id: str) -> Profile:

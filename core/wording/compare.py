@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import polars as pl
 
@@ -19,7 +18,7 @@ from core.wording.provenance import comparability_text, conditions_text
 
 def labels(comparison: Comparison) -> dict[str, str]:
     """run_id -> the name of the model, with what tells several runs of it apart."""
-    columns = [
+    columns = (
         "run_id",
         "name",
         "requested_revision",
@@ -29,8 +28,8 @@ def labels(comparison: Comparison) -> dict[str, str]:
         "dtype",
         "stack",
         "worst_check",
-    ]
-    rows: list[dict[str, Any]] = [{name: model.run[name] for name in columns} for model in comparison.models]
+    )
+    rows = ({name: model.run[name] for name in columns} for model in comparison.models)
     return run_labels(pl.DataFrame(rows, infer_schema_length=None))
 
 
@@ -83,9 +82,9 @@ def loss_text(loss: TextLoss | None) -> str:
 
 
 def _shape_text(comparison: Comparison) -> str:
-    if any(not one.may and one.reasons != ("no_loss",) for one in comparison.compares if one.what == "bits_per_byte"):
-        reasons = {key: None for one in comparison.compares if one.what == "bits_per_byte" for key in one.reasons}
-        reasons.pop("no_loss", None)
+    reasons = dict.fromkeys(key for one in comparison.compares if one.what == "bits_per_byte" for key in one.reasons)
+    reasons.pop("no_loss", None)
+    if reasons:
         lead = _("Their losses do not compare: another {what}.").format(what=conditions_text(reasons))
     else:
         lead = _("Encoders predict no next word, so there is no loss: the shape is the answer.")

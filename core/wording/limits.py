@@ -39,25 +39,14 @@ def _specification_limit(runs: pl.DataFrame) -> Limit | None:
 def _control_limit(runs: pl.DataFrame) -> Limit | None:
     """Claims that a control shows as well or could not have shown, and claims without a control."""
     text = _text_runs(runs)
-    cases = [
-        (text.filter(_has_reason("control_shows_it")), _("Not shown for {names}: a control shows it as well.")),
-        (
-            text.filter(_has_reason("control_not_exceeded")),
-            _("Left open for {names}: the text is not clearly above a control."),
-        ),
-        (
-            text.filter(_has_reason("control_no_power")),
-            _("Left open for {names}: the controls could not have shown it."),
-        ),
-        (
-            text.filter(_has_reason("control_not_usable", "control_failed")),
-            _("Left open for {names}: no control is usable."),
-        ),
-        (
-            text.filter(_has_reason("no_control")),
-            _("Not known for {names}: no control that could have shown it was measured."),
-        ),
-    ]
+    sentences = {
+        ("control_shows_it",): _("Not shown for {names}: a control shows it as well."),
+        ("control_not_exceeded",): _("Left open for {names}: the text is not clearly above a control."),
+        ("control_no_power",): _("Left open for {names}: the controls could not have shown it."),
+        ("control_not_usable", "control_failed"): _("Left open for {names}: no control is usable."),
+        ("no_control",): _("Not known for {names}: no control that could have shown it was measured."),
+    }
+    cases = [(text.filter(_has_reason(*keys)), sentence) for keys, sentence in sentences.items()]
     return _limit_of_runs(_("Does the shape come from training?"), cases, text)
 
 
