@@ -28,9 +28,7 @@ OUTCOMES = {"right": Sentence("right"), "wrong": Sentence("wrong"), None: Senten
 
 
 def choose(options: argparse.Namespace) -> None:
-    if options.metric and not options.benchmark:
-        raise InputError("--metric needs the benchmark that it is of: add --benchmark NAME.")
-    task = TaskName(options.benchmark, options.metric) if options.benchmark else None
+    task = _task(options)
     names = [name.strip() for name in (options.models or "").split(",") if name.strip()]
     answer = choice_question.ask_pilot(existing_warehouse(options), names, task, options.use_class)
     sentence = in_language("en", decision_wording.pilot_text, answer)
@@ -48,6 +46,12 @@ def choose(options: argparse.Namespace) -> None:
             yield from wrap(note, columns())
 
     show_records(options, {"sentence": sentence, **as_record(answer, choice_question.RECORD)}, lines)
+
+
+def _task(options: argparse.Namespace) -> TaskName | None:
+    if options.metric and not options.benchmark:
+        raise InputError("--metric needs the benchmark that it is of: add --benchmark NAME.")
+    return TaskName(options.benchmark, options.metric) if options.benchmark else None
 
 
 def _candidate_table(decision: Decision, assumptions: Assumptions) -> list[str]:
@@ -109,13 +113,11 @@ def save(options: argparse.Namespace) -> None:
 
 
 def apply(options: argparse.Namespace) -> None:
-    if options.metric and not options.benchmark:
-        raise InputError("--metric needs the benchmark that it is of: add --benchmark NAME.")
     warehouse = existing_warehouse(options)
     saved = find_rule(rules.list_rules(warehouse), options.rule)
     rule = saved.rule
     bits = rule.assumptions.bits
-    task_name = TaskName(options.benchmark, options.metric) if options.benchmark else rule.task
+    task_name = _task(options) or rule.task
     choice = choice_question.ask(warehouse, choice_question.ChoiceQuestion(rule, task_name, among_all=options.all))
     decision, task = choice.decision, choice.task
     answer = choice_question.judged(choice, rule.use_class)

@@ -139,10 +139,11 @@ class _Planner:
         if not self.config.is_verified:
             self.record.add_reasons("not_verified")
             return self.record.build_plan(chosen, prices.increase(chosen.blocks), sum_of_singles=sum_of_singles)
-        price = self._verify(search, choice)
+        verified = self._verify(search, choice)
+        price = verified.increase(chosen.blocks)
         comparison = self._compare_with_random(chosen)
         self._price_sublayers()
-        self._price_rounding()
+        self._price_rounding(verified.whole)
         healed, why_not_healed = self._heal(chosen)
         if healed:
             price, healed = self._price_healed(chosen, healed, price)
@@ -195,16 +196,15 @@ class _Planner:
         # The user's own blocks are the choice, whatever is cheaper.
         return Choice(distinct[0], choice.equal) if self.config.remove else choice
 
-    def _verify(self, search: SearchResult, choice: Choice) -> Difference:
+    def _verify(self, search: SearchResult, choice: Choice) -> PriceList:
         """Price the candidates and every step of the search on held-out text."""
         sets = [*(candidate.blocks for candidate in search.candidates), *(step.blocks for step in search.path)]
         prices = self._price_sets("verify", "held_out", self.held_out.verification, sets)
-        self.whole = prices.whole
         self.record.add_candidates(search.candidates, choice, HELD_OUT, prices)
         self.record.add_rivals(search.candidates, choice.chosen.blocks, HELD_OUT, prices)
         for step in search.path:
             self.record.add_prices("path", step.blocks, HELD_OUT, prices.whole, prices.scores[step.blocks])
-        return prices.increase(choice.chosen.blocks)
+        return prices
 
     def _compare_with_random(self, chosen: Candidate) -> tuple[float, float]:
         """(10th percentile of the cost of random sets, cost of the plan), on the same part of the held-out text."""
@@ -233,7 +233,7 @@ class _Planner:
         for (unit, block, _), scores in zip(singles, single_scores, strict=True):
             self.record.add_prices("single", (block,), SELECTION, baseline, scores, unit=unit)
 
-    def _price_rounding(self) -> None:
+    def _price_rounding(self, whole: Scores) -> None:
         """Price what else makes a model smaller: the weights of all blocks rounded to 8 bits."""
         weights = rounding.block_matrices(self.network)
         if not weights or self.blueprint.weights.gguf_file:
@@ -246,7 +246,7 @@ class _Planner:
 
         windows = self.held_out.verification
         rounded: list[Scores] = self.steps.run("verify", "rounded", windows.ids.size, make)
-        self.record.add_rounding(self.whole, rounded[0], rounding.bytes_saved(weights))
+        self.record.add_rounding(whole, rounded[0], rounding.bytes_saved(weights))
 
     def _heal(self, chosen: Candidate) -> tuple[Healing | None, str | None]:
         """The repair of the plan, or the reason why there is none."""
