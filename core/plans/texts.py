@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from itertools import pairwise
+from itertools import pairwise, product
 from pathlib import Path
 from typing import Any
 
@@ -100,13 +100,12 @@ def hold_out(corpus: Corpus, model: OpenModel, seed: int, n_fit: int) -> HeldOut
     Raises CorpusError if the text is too short.
     """
     errors = []
-    for n_fitted in (n_fit, 0):  # without room for fitting, a plan can still be chosen and verified
-        for n_tokens in _lengths(model):
-            for n_windows in WINDOW_COUNTS:
-                try:
-                    return _held_out(corpus, model, seed, n_tokens, n_windows, -(-n_fitted // n_tokens))
-                except CorpusError as error:
-                    errors.append(error)
+    # Without room for fitting, a plan can still be chosen and verified.
+    for n_fitted, n_tokens, n_windows in product((n_fit, 0), _lengths(model), WINDOW_COUNTS):
+        try:
+            return _held_out(corpus, model, seed, n_tokens, n_windows, -(-n_fitted // n_tokens))
+        except CorpusError as error:
+            errors.append(error)
     raise _half_too_short(errors[-1]) from errors[-1]
 
 
