@@ -32,7 +32,7 @@ def answer_lines(answer: Answer, width: int) -> list[str]:
         lines += ["", *_wrap_all([answer_wording.specifications_text(under)], width)]
         for line in answer_wording.specification_lines(under):
             lines += _indented(line, width)
-        lines += _wrap_all([answer_wording.search_text(under) or ""], width)
+        lines += _wrap_all([answer_wording.search_text(under)], width)
     if answer.models:
         lines += ["", *model_table(answer, width), "", *_wrap_all([_how_to_read(answer)], width)]
     if others := answer.population.others:

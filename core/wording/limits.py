@@ -228,23 +228,20 @@ def limits(
 
 def _score_limit(scored: pl.DataFrame) -> Limit | None:
     question = _("Which model is good at its tasks?")
-    own = scored.filter(pl.col("score_match") == "own")["model_id"].n_unique()
-    exact = scored.filter(pl.col("score_match") == "exact")["model_id"].n_unique()
-    unsure = scored.filter(pl.col("score_match").is_in(["revision_not_stated", "mapped"]))["model_id"].n_unique()
-    if max(own, exact) >= FEWEST_TEST:
+    sentences = {
+        ("own",): _("Models with a score on the user's own task: {count}; a test needs at least {needed}."),
+        ("exact",): _("Models with a published score of their own: {count}; a test needs at least {needed}."),
+        ("revision_not_stated", "mapped"): _(
+            "No score names the revision that it belongs to (models: {count}); a test needs {needed} that do."
+        ),
+        ("base",): _("No task evidence: the only published scores here belong to base models."),
+        ("none",): _("No task evidence: there is no published score for any of these models."),
+    }
+    counts = {of: scored.filter(pl.col("score_match").is_in(of))["model_id"].n_unique() for of in sentences}
+    if max(counts["own",], counts["exact",]) >= FEWEST_TEST:
         return None
-    if own:
-        reason = _("Models with a score on the user's own task: {count}; a test needs at least {needed}.")
-        return Limit(question, reason.format(count=counted(own, "scores"), needed=FEWEST_TEST))
-    if exact:
-        reason = _("Models with a published score of their own: {count}; a test needs at least {needed}.")
-        return Limit(question, reason.format(count=counted(exact, "scores"), needed=FEWEST_TEST))
-    if unsure:
-        reason = _("No score names the revision that it belongs to (models: {count}); a test needs {needed} that do.")
-        return Limit(question, reason.format(count=counted(unsure, "scores"), needed=FEWEST_TEST))
-    if scored.filter(pl.col("score_match") == "base").height:
-        return Limit(question, _("No task evidence: the only published scores here belong to base models."))
-    return Limit(question, _("No task evidence: there is no published score for any of these models."))
+    first = next((of for of, n in counts.items() if n), ("none",))
+    return Limit(question, sentences[first].format(count=counted(counts[first], "scores"), needed=FEWEST_TEST))
 
 
 def _cause_limit() -> Limit:
