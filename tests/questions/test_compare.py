@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import polars as pl
 import pytest
 
 from core.errors import InputError
@@ -14,19 +13,20 @@ from core.store.parcels import write_parcel
 from core.warehouse.runs import ingest_parcel
 from core.warehouse.warehouse import Warehouse
 from core.wording import compare as compare_wording
-from tests.profiles import make_model, make_profile
+from tests.profiles import make_corpus, make_model, make_profile
 
-A, B, C, E, F = (f"01900000-0000-7000-8000-00000000000{n}" for n in range(5))
+A, B, C, E, F, G = (f"01900000-0000-7000-8000-00000000000{n}" for n in range(6))
 
 
 @pytest.fixture(scope="module")
 def warehouse(tmp_path_factory) -> Warehouse:
-    """Three decoders, of which `b` reads the text worse and `c` has another tokenizer, and two encoders."""
+    """Three decoders, of which `b` reads the text worse and `c` has another tokenizer, two encoders, and `g` on a text of
+    its own."""
     folder = tmp_path_factory.mktemp("compared")
     warehouse = Warehouse(folder / "w.duckdb")
 
-    def add(run_id: str, name: str, more_bits: float = 0.0, words: str | None = None, **changes) -> None:
-        profile = make_profile(run_id, model=make_model(f"local:{name}", **changes))
+    def add(run_id: str, name: str, more_bits: float = 0.0, words: str | None = None, corpus=None, **changes) -> None:
+        profile = make_profile(run_id, model=make_model(f"local:{name}", **changes), corpus=corpus)
         windows = [
             replace(row, document=row.sequence, bits=row.bits + more_bits * row.n_bytes) for row in profile.windows
         ]
@@ -41,6 +41,7 @@ def warehouse(tmp_path_factory) -> Warehouse:
     add(C, "c", 0.01, words="w", tokenizer_hash="other")
     add(E, "e", kind="encoder")
     add(F, "f", kind="encoder")
+    add(G, "g", corpus=make_corpus("another-0123456789cd"))
     return warehouse
 
 
@@ -85,18 +86,7 @@ def test_runs_are_found_by_id_and_models_by_name(warehouse):
     assert compare_question.find_runs(warehouse, ["a", B[-6:], "a"]) == [A, B]
     with pytest.raises(InputError, match="nobody"):
         compare_question.find_runs(warehouse, ["a", "nobody"])
+    with pytest.raises(InputError, match="no text in common"):
+        compare_question.find_runs(warehouse, ["a", "g"])
     with pytest.raises(InputError, match="Two runs"):
         compare_question.ask(warehouse, [A])
-
-
-def test_models_are_taken_on_one_text_by_one_protocol_where_they_can():
-    def runs(*read: tuple[str, str, str, int]) -> pl.DataFrame:
-        return pl.DataFrame(read, ("run_id", "corpus_id", "protocol_hash", "started_at"), orient="row")
-
-    one = runs(("a3", "new", "quick", 3), ("a2", "old", "long", 2), ("a1", "old", "quick", 1))
-    other = runs(("b1", "old", "quick", 1))
-    assert compare_question._newest_alike({"a": one, "b": other}) == {"a": "a1", "b": "b1"}
-    assert compare_question._newest_alike({"a": one[:2], "b": other}) == {"a": "a2", "b": "b1"}
-    assert compare_question._newest_alike({"a": one}) == {"a": "a3"} and not compare_question._newest_alike({})
-    with pytest.raises(InputError, match="no text in common"):
-        compare_question._newest_alike({"a": one[:1], "b": other})
