@@ -96,19 +96,15 @@ class PlanRecord:
         self, rule: str, blocks: Collection[int], text: str, baseline: Scores, changed: Scores, **columns: Any
     ) -> None:
         """Add rows for loss, divergence and agreement of one change on one text."""
-        increase = loss_increase(baseline, changed)
-        self.add_row(
-            rule,
-            blocks,
-            text,
-            "loss",
-            before=baseline.loss_per_token,
-            after=changed.loss_per_token,
-            difference=increase,
-            **columns,
-        )
+        self._add_loss(rule, blocks, text, baseline, changed, **columns)
         self.add_row(rule, blocks, text, "divergence", after=divergence(changed), **columns)
         self.add_row(rule, blocks, text, "agreement", after=agreement(changed), **columns)
+
+    def _add_loss(
+        self, rule: str, blocks: Collection[int], text: str, baseline: Scores, changed: Scores, **columns: Any
+    ) -> None:
+        of_loss: dict[str, Any] = {"before": baseline.loss_per_token, "after": changed.loss_per_token}
+        self.add_row(rule, blocks, text, "loss", difference=loss_increase(baseline, changed), **of_loss, **columns)
 
     def add_candidates(self, proposed: Sequence[Candidate], choice: Choice, text: str, prices: PriceList) -> None:
         """Add rows for the price of each candidate."""
@@ -129,12 +125,8 @@ class PlanRecord:
     def add_rounding(self, whole: Scores, rounded: Scores, bytes_saved: float) -> None:
         """Add rows for the weights of all blocks rounded to 8 bits: the price, and the bytes beside those of bfloat16."""
         blocks, n_bytes = range(self._setup.n_blocks), self._setup.blueprint.weightless.row.parameters * 2.0
-        price = loss_increase(whole, rounded)
         of_rounding: dict[str, Any] = {"unit": "weights", "rank": 8}
-        losses = whole.loss_per_token, rounded.loss_per_token
-        self.add_row(
-            "rounding", blocks, HELD_OUT, "loss", before=losses[0], after=losses[1], difference=price, **of_rounding
-        )
+        self._add_loss("rounding", blocks, HELD_OUT, whole, rounded, **of_rounding)
         left = n_bytes - bytes_saved
         self.add_row("rounding", blocks, "weights", "bytes_bfloat16", before=n_bytes, after=left, **of_rounding)
 
