@@ -5,7 +5,47 @@ guard()
 import streamlit as st
 
 from core.locale import _
-from core.ui.choose import page
+from core.ui import inputs, notices, pilot_filter
+from core.ui.choose import answer, choices, generality, paired_answers, relation, rules, score_import, scores, table
 
 st.title(_("Choose"))
-page.show()
+above, details, below = st.container(), st.container(), st.container()
+with details:
+    show = inputs.choose_section(
+        "choose",
+        {
+            "choice": (_("Criteria and weights"), answer.show_choice),
+            "ranking": (_("Dimension and score"), relation.show),
+            "cost": (_("Memory and cost"), answer.show_cost),
+            "tasks": (_("Task by task"), generality.show_by_task),
+            "elsewhere": (_("Other texts and tasks"), generality.show_other_texts),
+            "rules": (_("Rules"), rules.show_rules),
+            "scores": (_("Scores"), scores.show_all),
+        },
+        _("Details"),
+    )
+if show is scores.show_all:  # scores need no run, and take the whole page
+    score_sections = {
+        "all": (_("All scores"), scores.show_all),
+        "import": (_("Import"), score_import.show),
+        "files": (_("Imported files"), scores.show_files),
+        "names": (_("Names of models"), scores.show_names),
+        "conflicts": (_("Contradictions"), scores.show_conflicts),
+        "pairs": (_("Two models, question by question"), paired_answers.show),
+    }
+    if not inputs.may_write():
+        del score_sections["import"], score_sections["names"]
+    with below:
+        inputs.choose_section("scores", score_sections)()
+else:
+    with above:
+        runs = notices.runs_or_stop()
+        pilot, _pilot_runs = pilot_filter.choose(runs)
+        top = st.container()
+        view = choices.choose_view(pilot)
+        with top:
+            answer.show_answer(view)
+            relation.show_headline(view)
+        table.show(view)
+    with below:
+        show(view)

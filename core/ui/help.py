@@ -141,9 +141,9 @@ def phrases() -> Iterator[tuple[str, str]]:
         answer_wording.answer_text(relation),
         _("These models and this task only; a relation is no cause, and it foretells no other model's score."),
     )
-    if newest.saving is not None:
+    if (plan := reads.cheapest_plan(reads.shows_reference())) is not None:
         yield (
-            plan_wording.named_answer_text(newest.saving),
+            plan_wording.named_answer_text(plan),
             _("A price on held-out text; the shortened model must be tested on the task itself."),
         )
 

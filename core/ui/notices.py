@@ -81,14 +81,16 @@ def veto_texts(runs: pl.DataFrame) -> list[str]:
 
 
 def show_differing_conditions(runs: pl.DataFrame) -> None:
-    """Name the conditions in which the runs differ, since values from different conditions do not compare.
+    """Draw `differing_text`: a note and no warning, as to look at such runs together is a proper use."""
+    if told := differing_text(runs):
+        st.info(told, icon=":material/balance:")
 
-    A note and no warning: to look at such runs together is a proper use, and the first view does it.
-    """
+
+def differing_text(runs: pl.DataFrame) -> str:
+    """In which conditions the runs differ, since values from different conditions do not compare; empty where in none."""
     conditions = ("corpus_id", "protocol_hash", "tokenizer_hash", "kind", "stack", "pass", "dtype")
     differing = [key for key in conditions if runs[key].n_unique() > 1]
     if len(split_by_size(runs.filter(pl.col("n_points").is_not_null()))) > 1:
         differing.append("n_points")
-    if differing:
-        message = _("These runs differ in: {what}. Read the shape of each curve; their heights do not compare.")
-        st.info(message.format(what=conditions_text(differing)), icon=":material/balance:")
+    told = _("These runs differ in: {what}. Only their shapes compare: their heights do not compare.")
+    return told.format(what=conditions_text(differing)) if differing else ""

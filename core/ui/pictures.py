@@ -35,6 +35,14 @@ _LAYERED_PICTURE = st.components.v2.component(
 """An SVG drawing within the page, in which layers can be clicked on."""
 
 
+ICONS = {
+    "related_as_registered": ":material/check_circle:",
+    "related_other_way": ":material/swap_vert:",
+    "not_related": ":material/do_not_disturb_on:",
+    "cannot_tell": ":material/help:",
+    "hint": ":material/lightbulb:",
+}
+"""Icons by the word of an answer whether two things are related."""
 _COLOURS = "colours of runs"
 _BUTTONS = (
     N_("Download plot as a PNG"),

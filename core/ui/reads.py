@@ -63,8 +63,6 @@ class StartData:
     profiles: pl.DataFrame
     """Of these runs, d2 on one point per type: `queries.d2_profiles`."""
     extrema: pl.DataFrame
-    saving: LayerPlan | None
-    """The cheapest verified plan: `layer_plans.cheapest_verified_plan`."""
 
 
 # --- the warehouse, opened and cached -------------------------------------------------------------------------------
@@ -182,6 +180,7 @@ smaller_sibling = _cached_read(layer_plans.smaller_sibling)
 stored_costs = _cached_read(queries.stored_costs)
 saved_queries = _cached_read(list_queries)
 plan_outcomes = _cached_read(layer_plans.block_outcomes)
+cheapest_plan = _cached_read(layer_plans.cheapest_verified_plan)
 tables = _cached_read(schema.list_tables)
 rows = _cached_read(queries.rows, 8)
 inner_maxima = _cached_read(queries.inner_maxima, 8)
@@ -211,7 +210,6 @@ def start_data(run_ids: Sequence[str]) -> StartData:
             in_order(evidence_question.named_texts(opened, queries.runs(opened, sorted(run_ids))), run_ids),
             queries.d2_profiles(opened, run_ids),
             queries.rows(opened, "run_extrema", run_ids),
-            layer_plans.cheapest_verified_plan(opened, shows_reference()),
         )
 
 

@@ -18,7 +18,6 @@ from core.questions.ranking_question import RankingQuestion
 from core.ui import help, inputs, pictures, reads, tables, trash, url_state
 from core.ui.markdown import escape
 from core.ui.measure import job_cards
-from core.ui.ranking.answer import ICONS
 from core.wording import answers as answer_wording
 from core.wording.labels import marked_name, shortened_name
 from core.wording.verdicts import badge_text, verdict_legend_text, verdict_marks, verdict_text
@@ -84,7 +83,7 @@ def _show_relation(relation: Answer, **params: str) -> None:
     numbers = escape(answer_wording.answer_text(relation)) if relation.group is not None else None
     with st.container(horizontal=True, vertical_alignment="center"):
         claim = escape(answer_wording.claim_text(relation))
-        st.markdown(f"{ICONS[relation.word]} **{claim}**", help=numbers, width="stretch")
+        st.markdown(f"{pictures.ICONS[relation.word]} **{claim}**", help=numbers, width="stretch")
         inputs.show_link("choose", _("See its models"), "table_rows", choose="ranking", **params)
 
 
@@ -162,7 +161,5 @@ def _show_actions(ticked: pl.DataFrame) -> None:
         st.caption(_("Tick pictures to compare them."), help=f"{reading_aid}  \n{escape(verdict_legend_text())}")
         return
     ids = ticked["run_id"].to_list()
-    label = _("Compare ({n})").format(n=len(ids))
-    if st.button(label, type="primary", icon=":material/compare_arrows:", key="compare ticked"):
-        st.switch_page("pages/compare.py", query_params=tables.comparison_params(ids))
+    tables.show_comparison_button(ids, type="primary")
     trash.show_delete_button(ids, _(", ").join(dict.fromkeys(ticked["name"])))

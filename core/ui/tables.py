@@ -81,22 +81,12 @@ def _text_width(column: pl.Series) -> int:
 # --- comparing runs --------------------------------------------------------------------------------------------
 
 
-def show_comparison_button(runs: pl.DataFrame, selected: Any, key: str) -> None:
-    """Draw a button that opens the runs of the marked rows; `runs` are the rows in the order shown, `selected` is what
-    `show` returned."""
-    rows = [row for row in selected["selection"]["rows"] if row < runs.height]
-    ids = runs["run_id"].gather(rows).to_list()
-    if not ids:
-        st.caption(_("Mark two runs or more at the left to compare them."))
-        return
-    label = _("Compare these runs") if len(ids) > 1 else _("Open the profile")
-    if st.button(label, key=f"compare {key}", icon=":material/compare_arrows:"):
-        st.switch_page("pages/compare.py", query_params=comparison_params(ids))
-
-
-def comparison_params(run_ids: Sequence[str]) -> dict[str, str]:
-    """The parameters of a link to the comparison of these runs, as many as one figure can show."""
-    return {"runs": url_state.join_values(run_ids[: inputs.MAX_RUNS])}
+def show_comparison_button(run_ids: Sequence[str], **more: Any) -> None:
+    """Draw a button that opens these runs, as many as one figure can show."""
+    label = _("Compare ({n})").format(n=len(run_ids)) if len(run_ids) > 1 else _("Open the profile")
+    if st.button(label, key="compare runs", icon=":material/compare_arrows:", **more):
+        runs = url_state.join_values(run_ids[: inputs.MAX_RUNS])
+        st.switch_page("pages/compare.py", query_params={"runs": runs})
 
 
 # --- downloads -------------------------------------------------------------------------------------------------

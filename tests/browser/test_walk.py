@@ -86,7 +86,7 @@ def test_two_models_are_compared_on_a_text_of_ones_own_in_six_clicks(
         for model, run_id in (("made-up/big", RUN_IDS[0]), ("made-up/small", RUN_IDS[1])):
             finish_job(submit(RunConfig(model, "english-business", "quick"), warehouse), {"run_id": run_id})
         page.reload()
-        hand.click(page.get_by_role("button", name="Open the comparison"))
+        hand.click(page.get_by_role("button", name="Compare (2)"))
         page.get_by_text("What came out").wait_for()
         for name in ("made-up-big", "made-up-small"):
             page.get_by_role("img", name=re.compile(name)).first.wait_for()
@@ -149,9 +149,9 @@ def test_a_layer_and_pictures_are_clicked_on(browser: sync_api.Browser, address:
 
         page.goto(address)
         settle(page)
-        for at in (0, 1):
+        for at, told in enumerate(("Open the profile", "Compare (2)")):
             page.locator(".st-key-gallery [data-testid=stCheckbox] label").nth(at).click()
-            page.get_by_role("button", name=f"Compare ({at + 1})").wait_for()
+            page.get_by_role("button", name=told).wait_for()
         page.get_by_role("button", name="Compare (2)").click()
         page.get_by_text("What came out").wait_for()
         assert seen.faults() == []

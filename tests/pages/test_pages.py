@@ -635,7 +635,7 @@ def test_start_finds_runs_compares_those_that_are_ticked_and_brings_back_what_wa
     for run_id in RUN_IDS[:2]:
         app.checkbox(key=f"view.ticked {run_id}").check()
     app.run()
-    app.button(key="compare ticked").click().run()
+    app.button(key="compare runs").click().run()
     assert not app.exception and app.title[0].value == "Compare"
     assert sorted(app.multiselect(key="view.runs").value) == RUN_IDS[:2]
 

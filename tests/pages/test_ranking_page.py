@@ -9,8 +9,7 @@ import polars as pl
 import pytest
 
 from core.analysis.relation import ANSWERS
-from core.ui import tables
-from core.ui.ranking.answer import ICONS
+from core.ui import pictures, tables
 from core.warehouse.warehouse import Warehouse
 from tests import answers
 from tests.pages.test_pages import figures, opened, table_of, texts
@@ -60,7 +59,7 @@ def test_the_sentence_stands_first_and_one_picture_and_one_table_follow(language
 
 
 def test_another_dimension_is_told_as_a_hint_with_its_corrected_p() -> None:
-    assert set(ICONS) == set(ANSWERS)
+    assert set(pictures.ICONS) == set(ANSWERS)
     said = spoken(opened("choose.py", choose="ranking", dimension="embedding"))
     assert "Related as registered: models whose embedding" not in said and "that can be looked at" in said
 

@@ -18,11 +18,10 @@ from core.questions.population import select_population
 from core.questions.ranking_question import Evidence
 from core.records import SHIPPED
 from core.ui import inputs, notices, reads, share
+from core.ui.choose import models, relation
 from core.ui.compare import checks as check_tables
 from core.ui.compare import distributions, layer_pairs, layer_tables
 from core.ui.markdown import escape
-from core.ui.ranking import answer as ranking_answer
-from core.ui.ranking import choices as ranking_choices
 from core.warehouse import queries
 from core.warehouse.warehouse import Warehouse
 from tests.screens import ROOT, RUN_IDS, filled_warehouse
@@ -70,7 +69,7 @@ def test_the_source_of_each_score_is_named_with_licence_date_and_remarks(
 ) -> None:
     scores = queries.scores(warehouse, repositories(runs)).with_columns(flags=pl.lit("rounded_to_0.1"))
     found = select_population(Evidence(runs, scores))
-    (note,) = ranking_answer.source_texts(found.rows)
+    (note,) = relation.source_texts(found.rows)
     assert (
         "licence: " in note and re.search(r"as of \d+ \w+ 20\d\d", note) and "Remarks on them: rounded to 0.1" in note
     )
@@ -79,7 +78,7 @@ def test_the_source_of_each_score_is_named_with_licence_date_and_remarks(
 def test_a_benchmark_is_offered_without_what_its_source_leaves_out(warehouse: Warehouse, runs: pl.DataFrame) -> None:
     offered = select_population(Evidence(runs, queries.scores(warehouse, repositories(runs)))).offered
     assert set(offered["filter"]) == {"not stated"}
-    labels = [ranking_choices.score_label(row) for row in offered.iter_rows(named=True)]
+    labels = [models.score_label(row) for row in offered.iter_rows(named=True)]
     assert labels and not any(", not stated" in label for label in labels)
 
 

@@ -10,7 +10,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from core.ui import inputs
-from core.ui.ranking import answer as ranking_answer
+from core.ui.choose import relation
 from core.warehouse import queries
 from core.warehouse.warehouse import Warehouse
 from tests.bench.warehouses import Maker, fill, run_id_of
@@ -85,7 +85,7 @@ def test_a_ranking_shows_one_group_and_lists_the_others(app: AppTest) -> None:
     app.run()
     assert not app.exception and not app.error
     (others,) = [one.label for one in app.expander if "cannot be compared" in one.label]
-    assert int(re.search(r"\((\d+) groups\)", others)[1]) > ranking_answer.MAX_GROUPS
+    assert int(re.search(r"\((\d+) groups\)", others)[1]) > relation.MAX_GROUPS
     assert any(one.value.startswith("and ") and one.value.endswith(" more") for one in app.caption)
 
 

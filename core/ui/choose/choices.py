@@ -25,9 +25,9 @@ from core.questions import choice as choice_question
 from core.questions.choice import PilotChoice
 from core.questions.ranking_question import RankingQuestion
 from core.ui import inputs, reads, url_state
+from core.ui.choose import models
+from core.ui.choose.models import RankingView
 from core.ui.markdown import escape
-from core.ui.ranking import choices as ranking_choices
-from core.ui.ranking.choices import RankingView
 from core.wording import decisions as decision_wording
 
 STATED = "own"
@@ -57,8 +57,8 @@ class DecisionView:
     """The saved rule that is applied; None for criteria stated on the page."""
     rules: list[SavedRule]
     """All saved rules."""
-    question: RankingQuestion
-    """The question of the relation of dimension and score, for each task."""
+    ranked: RankingView
+    """What is known of dimension and score; its question is asked for each task."""
 
     @property
     def decision(self) -> Decision | None:
@@ -76,8 +76,8 @@ class DecisionView:
         return (0, 0) if known.is_empty() else (int(known.min()), int(known.max()))  # type: ignore[arg-type]
 
 
-def choose_view(pilot: RegisteredPilot | None) -> tuple[RankingView, DecisionView]:
-    """Draw all choices of the page; returns the models that they select, and the decision among them."""
+def choose_view(pilot: RegisteredPilot | None) -> DecisionView:
+    """Draw all choices of the page; returns what they select."""
     with url_state.batched():
         above = st.container()
         with st.container(horizontal=True, vertical_alignment="bottom"):
@@ -85,34 +85,23 @@ def choose_view(pilot: RegisteredPilot | None) -> tuple[RankingView, DecisionVie
             by = st.popover(_("Criteria"), icon=":material/balance:")
             settings = st.popover(_("Settings"), icon=":material/tune:")
         with in_sight:
-            ranked = ranking_choices.choose_view(pilot, above, settings)
-        runs, comparable = _models(ranked)
-        rules, speeds = reads.lists().rules, reads.speeds(runs["run_id"].to_list())
+            ranked = models.choose_view(pilot, above, settings)
+        rules, speeds = reads.lists().rules, reads.speeds(ranked.runs["run_id"].to_list())
         with by:
             rule = _choose_rule(rules, above)
         assumptions = rule.rule.assumptions if rule else _read_assumptions()
         scores = reads.evidence().scores
-        context = criteria_analysis.choice_context(runs, scores, speeds, assumptions, comparable=comparable)
+        comparable = ranked.group_answer is not None
+        context = criteria_analysis.choice_context(ranked.runs, scores, speeds, assumptions, comparable=comparable)
         with by:
             task = _choose_task(context, rule)
         with in_sight:
-            subset = choice_question.one_run_each(_choose_subset(runs))
+            subset = choice_question.one_run_each(_choose_subset(ranked.runs))
             use_class = rule.rule.use_class if rule else _choose_use_class(pilot)
         context = context.restrict_to(subset["run_id"].to_list())
         with by:
             criteria = [] if rule else _choose_criteria(context, ranked.question, use_class)
-        return ranked, _decide(context, criteria, task, assumptions, use_class, rule, rules, ranked.question)
-
-
-def _models(ranked: RankingView) -> tuple[pl.DataFrame, bool]:
-    """The runs to choose among, and whether their dimensions compare."""
-    if ranked.full_answer is None:
-        runs = choice_question.all_models(reads.evidence())
-        return ranking.own_runs(runs) if ranked.is_of_own else runs, False
-    group = ranked.full_answer.population.group
-    if group is None:
-        return choice_question.all_models(reads.evidence()), False
-    return group.rows.filter(pl.col("run_id").is_in(ranked.run_ids)), True
+        return _decide(context, criteria, task, assumptions, use_class, rule, rules, ranked)
 
 
 def _decide(
@@ -123,10 +112,10 @@ def _decide(
     use_class: str,
     rule: SavedRule | None,
     rules: list[SavedRule],
-    question: RankingQuestion,
+    ranked: RankingView,
 ) -> DecisionView:
     """The decision by a rule or by criteria, as the answer that the use class leaves of it."""
-    asked = reads.population(question).benchmark if question.benchmark else None
+    asked = reads.population(ranked.question).benchmark if ranked.question.benchmark else None
     answer, message = None, ""
     try:
         if rule:
@@ -140,7 +129,7 @@ def _decide(
     choice = answer.choice if answer else None
     task = choice.task if choice else task or choice_question.task_of(criteria)
     criteria = list(choice.criteria) if choice else criteria
-    return DecisionView(context, criteria, task, answer, message, assumptions, use_class, rule, rules, question)
+    return DecisionView(context, criteria, task, answer, message, assumptions, use_class, rule, rules, ranked)
 
 
 def _choose_rule(rules: list[SavedRule], above: Any) -> SavedRule | None:

@@ -16,7 +16,6 @@ from core.registry.correlators import QUANTITIES
 from core.ui import inputs, notices, pictures, tables
 from core.ui.compare.choices import choose_run_and_quantity
 from core.ui.markdown import escape
-from core.ui.ranking.answer import ICONS
 from core.wording import within as within_wording
 from core.wording.labels import run_labels
 
@@ -108,7 +107,9 @@ def show_windows(selection: Selection) -> None:
             pass_name = "text"
     relation = found.relation(place)
     with top:
-        st.markdown(f"#### {ICONS[relation.relation.answer]} {escape(within_wording.answer_text(relation, run))}")
+        st.markdown(
+            f"#### {pictures.ICONS[relation.relation.answer]} {escape(within_wording.answer_text(relation, run))}"
+        )
         drawn_windows, drawn_run = found.windows, run
         if pass_name == "shuffled" and found.shuffled is not None:
             drawn_run = selection.with_controls.filter(run_id=found.shuffled["run_id"][0]).row(0, named=True)

@@ -65,8 +65,7 @@ def _show_comparison_button(statuses: Sequence[JobStatus]) -> None:
     if missing:
         message = _("The comparison is incomplete: {names} could not be measured.")
         st.warning(escape(message.format(names=_(", ").join(missing))), icon=":material/rule:")
-    if st.button(_("Open the comparison"), type="primary", icon=":material/compare_arrows:"):
-        st.switch_page("pages/compare.py", query_params=tables.comparison_params(run_ids))
+    tables.show_comparison_button(run_ids, type="primary")
 
 
 def _start_text() -> str:

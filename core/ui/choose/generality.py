@@ -49,7 +49,7 @@ def show_by_task(view: DecisionView) -> None:
 
 def _over_tasks(view: DecisionView) -> OverTasks:
     tasks = generality.choose_tasks(view.context.benchmarks)
-    answers = [reads.relation(view.question.with_score(row)) for row in tasks]
+    answers = [reads.relation(view.ranked.question.with_score(row)) for row in tasks]
     return generality.compare_over_tasks(answers, view.context, view.criteria, view.use_class)
 
 

@@ -18,8 +18,8 @@ from core.scores.reader import read_scores
 from core.scores.score_input import BENCHMARK, MODEL
 from core.scores.score_rows import metrics_without_direction, with_directions
 from core.ui import inputs, language, pictures, reads, tables
+from core.ui.choose.models import ranking_params
 from core.ui.markdown import button_label, escape
-from core.ui.ranking.choices import ranking_params
 from core.warehouse import score_imports
 from core.warehouse.score_imports import ImportPreview
 from core.wording import score_files

@@ -55,7 +55,7 @@ def show_all() -> None:
     tables.show_download(rows, "workdim_scores.csv", _("Download these scores (CSV)"))
 
 
-def show() -> None:
+def show_files() -> None:
     """Draw the imported files, and the removal of one."""
     files = reads.score_files()
     st.markdown(

@@ -13,51 +13,46 @@ from core import wording
 from core.analysis.ranking import WORD_KEYS
 from core.figures.scores import relation_chart
 from core.locale import _, translated
-from core.pilots.registration import RegisteredPilot
 from core.questions.population import OtherGroup
 from core.questions.ranking_answer import Answer
 from core.questions.ranking_question import BY_TYPE, RankingQuestion
 from core.records import LOCAL
 from core.registry.published import CLAIMS
-from core.ui import inputs, pictures, pilot_filter, reads, tables
+from core.ui import inputs, notices, pictures, pilot_filter, reads, tables
+from core.ui.choose.choices import DecisionView
 from core.ui.markdown import escape
-from core.ui.ranking.choices import RankingView
 from core.wording import answers as answer_wording
 from core.wording import provenance
 from core.wording.numbers import day
 from core.wording.scores import score_flag_lines
 
-ICONS = {
-    "related_as_registered": ":material/check_circle:",
-    "related_other_way": ":material/swap_vert:",
-    "not_related": ":material/do_not_disturb_on:",
-    "cannot_tell": ":material/help:",
-    "hint": ":material/lightbulb:",
-}
-"""Icons by the word of an answer."""
 MAX_GROUPS = 6
 MAX_PREFILLED = 25
 """Models in a link to the screen Measure."""
 
 
-def show_headline(view: RankingView) -> None:
+def show_headline(view: DecisionView) -> None:
     """Draw in one line whether dimension and score go together; nothing where the models do not compare."""
-    if view.answer is not None and view.answer.group is not None:
-        st.caption(f"{ICONS[view.answer.word]} {escape(answer_wording.headline_text(view.answer))}")
+    answer = view.ranked.answer
+    if answer is not None and view.ranked.group_answer:
+        st.caption(f"{pictures.ICONS[answer.word]} {escape(answer_wording.headline_text(answer))}")
 
 
-def show(view: RankingView, pilot: RegisteredPilot | None) -> None:
+def show(view: DecisionView) -> None:
     """Draw what is known of dimension and score: notes, figure, coefficients, other groups, what is published."""
-    answer = view.answer
+    answer, pilot = view.ranked.answer, view.ranked.pilot
     if answer is None:
-        st.info(_("The dimensions of these models do not compare: choose a group of models above."))
+        differing = notices.differing_text(view.context.runs)
+        st.info(
+            wording.joined_sentences((differing, _("Choose a group of models above: within it dimensions compare.")))
+        )
         return
     if pilot is None:
         pilot_filter.show_forbidden(answer.registration.pilot)
     registered = reads.answer(RankingQuestion(pilot=pilot))  # what was asked is answered, whatever is looked at
     told = [registered, answer] if _text(registered) != _text(answer) else [answer]
     for one in told:
-        st.markdown(f"**{ICONS[one.word]} {escape(_text(one))}**")
+        st.markdown(f"**{pictures.ICONS[one.word]} {escape(_text(one))}**")
         lines = (answer_wording.exploratory_text(one.registration), *answer_wording.note_lines(one))
         st.caption("  \n".join(escape(line) for line in lines if line))
     _show_figure(answer)
@@ -65,8 +60,8 @@ def show(view: RankingView, pilot: RegisteredPilot | None) -> None:
         st.markdown("\n".join(f"- {escape(line)}" for line in answer_wording.detail_lines(answer)))
     for note in source_texts(answer.population.rows):
         st.caption(note)
-    if view.full_answer is not None:
-        _show_other_groups(view.full_answer)
+    if view.ranked.group_answer:
+        _show_other_groups(view.ranked.group_answer)
     _show_published(answer)
 
 

@@ -16,8 +16,8 @@ from core.questions.ranking_question import BY_WORD, DIMENSIONS
 from core.ui import language, tables
 from core.ui.choose.choices import DecisionView
 from core.ui.markdown import escape
-from core.ui.ranking.choices import RankingView
 from core.wording import answers as answer_wording
+from core.wording.decisions import task_name
 from core.wording.labels import run_labels
 from core.wording.scores import is_made_here, rank_lines
 from core.wording.verdicts import verdict_marks
@@ -25,24 +25,26 @@ from core.wording.verdicts import verdict_marks
 _RANKS = ("rank_low", "rank_high", "score_rank_low", "score_rank_high", "class_leader", "score_class_leader")
 
 
-def show(view: RankingView, decision: DecisionView) -> None:
+def show(view: DecisionView) -> None:
     """Draw the models that can be chosen: dimension and working dimension, score, ranks among all of the group."""
-    rows = _rows(view, decision)
+    rows = _rows(view)
     if rows.is_empty():
         st.info(_("No model passes these filters."))
         return
     selected = tables.show_plain(
-        table := _table(view, decision, rows),
+        table := _table(view, rows),
         key="models",
         column_config=tables.column_widths(table),
         on_select="rerun",
         selection_mode="multi-row",
         placeholder="–",
     )
-    tables.show_comparison_button(rows, selected, "models")
-    answer = view.full_answer if view.full_answer and view.full_answer.group else None
+    if marked := [row for row in selected["selection"]["rows"] if row < rows.height]:
+        tables.show_comparison_button(rows["run_id"].gather(marked).to_list())
+    else:
+        st.caption(_("Mark two runs or more at the left to compare them."))
     notes = [wording.veto_mark_text() if "veto" in rows["worst_check"] else ""]
-    if answer is not None:
+    if answer := view.ranked.group_answer:
         is_by_word = answer.population.asked.cloud == BY_WORD
         notes = [
             _("Compared: one kind of model, one text and protocol, the same words, N within 10 %.")
@@ -62,31 +64,31 @@ def show(view: RankingView, decision: DecisionView) -> None:
         tables.show_download(lambda: _download_table(view, rows), "workdim_models.csv", _("Download the table (CSV)"))
 
 
-def _rows(view: RankingView, decision: DecisionView) -> pl.DataFrame:
+def _rows(view: DecisionView) -> pl.DataFrame:
     """The models in the order of the decision, then by name; with ranks and scores where they compare."""
-    if view.answer is not None and view.answer.group is not None:
-        rows = view.answer.population.rows
-        rows = rows.filter(pl.col("run_id").is_in(decision.context.runs["run_id"].to_list()))
+    if view.ranked.group_answer:
+        rows = view.ranked.group_answer.population.rows
+        rows = rows.filter(pl.col("run_id").is_in(view.context.runs["run_id"].to_list()))
     else:
-        rows, scored = decision.context.runs, decision.context.scored
-        of_task = scored.clear() if decision.task is None else filter_benchmark(scored, dict(decision.task))
+        rows, scored = view.context.runs, view.context.scored
+        of_task = scored.clear() if view.task is None else filter_benchmark(scored, dict(view.task))
         of_score = [name for name in scored.columns if name not in rows.columns]
         rows = rows.join(of_task.select("run_id", *of_score), on="run_id", how="left", maintain_order="left")
-    candidates = decision.decision.candidates if decision.decision and not decision.is_refused else ()
+    candidates = view.decision.candidates if view.decision and not view.is_refused else ()
     places = {candidate.run_id: place for place, candidate in enumerate(candidates)}
     place = pl.col("run_id").replace_strict(places, default=len(places), return_dtype=pl.Int64)
     return rows.sort(place, natural_sort_key(), pl.col("run_id"))
 
 
-def _table(view: RankingView, decision: DecisionView, rows: pl.DataFrame) -> pl.DataFrame:
+def _table(view: DecisionView, rows: pl.DataFrame) -> pl.DataFrame:
     """A line for each model; numbers are numbers, so that a head sorts them."""
-    labels, answer = run_labels(rows), view.full_answer
-    dimension = DIMENSIONS[view.question.dimension].column
-    title = answer_wording.dimension_name(view.question.dimension)
+    labels, answer = run_labels(rows), view.ranked.group_answer
+    dimension = DIMENSIONS[view.ranked.question.dimension].column
+    title = answer_wording.dimension_name(view.ranked.question.dimension)
     models = {model.run_id: model for model in answer.models} if answer is not None else {}
     means = {}
-    if decision.decision is not None:
-        pairs = zip(decision.decision.candidates, decision.decision.totals, strict=True)
+    if view.decision is not None:
+        pairs = zip(view.decision.candidates, view.decision.totals, strict=True)
         means = {candidate.run_id: round(total, 3) for candidate, total in pairs}
 
     def ranks(name: str) -> list[int | None]:
@@ -104,7 +106,7 @@ def _table(view: RankingView, decision: DecisionView, rows: pl.DataFrame) -> pl.
         title[:1].upper() + title[1:]: numbers(dimension) if dimension != "working_dimension" else None,
         _("Rank by dimension"): ranks("rank_low"),
         _("down to rank"): ranks("rank_high"),
-        _score_title(view): numbers("score"),
+        answer_wording.benchmark_name(answer) if answer else task_name(view.task): numbers("score"),
         _("Standard error"): numbers("score_std_error", 2),
         (
             _("Rank by score")
@@ -129,12 +131,6 @@ def _table(view: RankingView, decision: DecisionView, rows: pl.DataFrame) -> pl.
     return tables.without_empty(columns)
 
 
-def _score_title(view: RankingView) -> str:
-    if view.full_answer is not None:
-        return answer_wording.benchmark_name(view.full_answer) or _("Score")
-    return _("Score")
-
-
 def _owner_text(row: Mapping[str, Any]) -> str | None:
     """Whose score it is, and remarks on it."""
     if row["score"] is None or row.get("score_match") in (None, "none"):
@@ -150,13 +146,12 @@ def _owner_text(row: Mapping[str, Any]) -> str | None:
     return _("; ").join(part for part in hint if part)
 
 
-def _download_table(view: RankingView, rows: pl.DataFrame) -> pl.DataFrame:
+def _download_table(view: DecisionView, rows: pl.DataFrame) -> pl.DataFrame:
     """The rows of the table with all columns; where they compare with ranks, limits of the score, and the answer."""
-    answer = view.full_answer
-    if answer is None or view.answer is None or answer.group is None:
+    answer, told = view.ranked.group_answer, view.ranked.answer
+    if answer is None or told is None:
         return rows
-    relation = view.answer.relation
-    dimension = DIMENSIONS[view.question.dimension].column
+    dimension = DIMENSIONS[view.ranked.question.dimension].column
     ranks = pl.DataFrame([vars(model) for model in answer.models], infer_schema_length=None)
     joined = rows.join(ranks.select("run_id", *_RANKS), on="run_id", how="left", maintain_order="left")
     others = [name for name in rows.columns if name not in ("name", dimension)]
@@ -167,8 +162,8 @@ def _download_table(view: RankingView, rows: pl.DataFrame) -> pl.DataFrame:
         pl.col(dimension).alias("dimension"),
         score_lower=pl.col("score") - NORMAL_95 * pl.col("score_std_error"),
         score_upper=pl.col("score") + NORMAL_95 * pl.col("score_std_error"),
-        answer=pl.lit(view.answer.word),
-        rho=pl.lit(relation.rho, pl.Float64),
-        p=pl.lit(relation.p, pl.Float64),
-        n=pl.lit(relation.n),
+        answer=pl.lit(told.word),
+        rho=pl.lit(told.relation.rho, pl.Float64),
+        p=pl.lit(told.relation.p, pl.Float64),
+        n=pl.lit(told.relation.n),
     )

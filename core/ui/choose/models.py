@@ -46,19 +46,16 @@ _MAX_NAMED = 12
 class RankingView:
     """The models that the choices of the reader select, with what is known of dimension and score."""
 
+    pilot: RegisteredPilot | None
+    """The pilot that limits the page."""
     question: RankingQuestion
     """What is asked of these models; a decision asks it for each task."""
+    runs: pl.DataFrame
+    """A run of each model that passes the filters, or several where they were measured on several texts."""
     answer: Answer | None = None
-    """About the models that pass the filters; None where all models are chosen from, whose dimensions do not compare."""
-    full_answer: Answer | None = None
-    """About all models of the group: filters do not change ranks."""
-    is_of_own: bool = False
-    """Whether the reader's own models are chosen from, whatever they were measured on."""
-
-    @property
-    def run_ids(self) -> list[str]:
-        """The runs of the models that pass the filters."""
-        return [] if self.answer is None else self.answer.population.rows["run_id"].to_list()
+    """About these models; None where they are chosen from whatever they were measured on, and their dimensions do not compare."""
+    group_answer: Answer | None = None
+    """About all models of their group, as filters do not change ranks; None where nothing can be compared."""
 
 
 def choose_view(pilot: RegisteredPilot | None, above: Any, settings: Any) -> RankingView:
@@ -69,17 +66,21 @@ def choose_view(pilot: RegisteredPilot | None, above: Any, settings: Any) -> Ran
     with settings:
         cloud = choose_cloud()
     grouped = reads.population(RankingQuestion(pilot=pilot, cloud=cloud))
+    runs = all_models(reads.evidence())
+    own = own_runs(runs)
     names = group_names(grouped)
     if names and grouped.pilot is not None:
         names = {ANSWERED: names[ANSWERED], COMPARABLE: _("all that can be compared")} | names
     if names:
         names |= {ANY: _("all models; their dimensions do not compare")}
-    if pilot is None:
-        names = _with_own(names, grouped)
+    if pilot is None and (n := own["model_id"].n_unique()) > 1:
+        mine = {OWN: _("my models ({n})").format(n=n)}  # first where the group that else would be has none of them
+        names = mine | names if own.join(grouped.rows, on="run_id", how="semi").is_empty() else names | mine
     group = choose_group(grouped, names, above)
-    if group in (ANY, OWN):
-        return RankingView(RankingQuestion(ignores_pilots=True), is_of_own=group == OWN)
-    key = None if group in (ANSWERED, COMPARABLE) else group
+    runs = own if group == OWN else runs
+    if group in (ANY, OWN) and grouped.group is not None:
+        return RankingView(pilot, RankingQuestion(ignores_pilots=True), runs)
+    key = None if group in (ANSWERED, COMPARABLE, OWN) else group
     question = RankingQuestion(pilot=pilot, cloud=cloud, group=key, ignores_pilots=group == COMPARABLE)
     with settings:
         question = replace(question, include_vetoed=_choose_vetoed(grouped))
@@ -91,28 +92,18 @@ def choose_view(pilot: RegisteredPilot | None, above: Any, settings: Any) -> Ran
         question = _choose_dimension(question)
         population = reads.population(question)
         rows, specification = _choose_filters(population)
-    full_answer = reads.answer(question)
-    is_reference = specification == REFERENCE or population.group is None
-    if not is_reference:
+    if is_reference := specification == REFERENCE:
+        full_answer = reads.answer(question)
+    else:
         maxima = reads.inner_maxima(population.rows["run_id"].to_list())
         population = population.with_specification(maxima, specification)
         full_answer = reads.answer_about(population, is_of_summaries=False, is_brief=True)
     filtered, answer = population.narrowed(rows["run_id"]), full_answer
     if filtered is not population:
         answer = reads.answer_about(filtered, full_answer, is_of_summaries=is_reference, is_brief=True)
-    return RankingView(question, answer, full_answer)
-
-
-def _with_own(names: dict[str, str], grouped: Population) -> dict[str, str]:
-    """The groups with that of the models measured here, where these are several: it comes first where none of them stands in the
-    group that else would."""
-    own = own_runs(all_models(reads.evidence()))
-    n = own["model_id"].n_unique()
-    if n < 2:
-        return names
-    mine = {OWN: _("my models ({n})").format(n=n)}
-    is_shown = set(own["run_id"]) & set(grouped.rows["run_id"]) if grouped.group else set()
-    return names | mine if is_shown else mine | names
+    if population.group is not None:
+        runs = population.group.rows.filter(pl.col("run_id").is_in(rows["run_id"].to_list()))
+    return RankingView(pilot, question, runs, answer, full_answer if population.group is not None else None)
 
 
 def choose_group(population: Population, names: Mapping[str, str], above: Any) -> str:
