@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import plotly.graph_objects as go
@@ -54,45 +54,11 @@ def chart_figure(chart: Chart, height: int = 440) -> go.Figure:
     if not chart.points:
         return with_message(figure, chart.alternative)
     in_legend: set[str] = set()
-    texts = _names_beside(chart, height)
+    sides = _names_beside(chart, height)
     for line in chart.series:
-        colour, group = _colour(line), line.group or line.name
-        if line.is_line and line.is_banded:
-            _draw_band(figure, line, colour)
-        positions = [texts.get(point, "") for point in line.points]
-        parts = {"lines": line.is_line, "markers": line.mark != "none", "text": any(positions)}
-        x, y = [point.x for point in line.points], [point.y for point in line.points]
         is_new = bool(line.name) and not line.group and line.name not in in_legend
-        figure.add_scatter(
-            x=x if line.points else (None,),
-            y=y if line.points else (None,),
-            mode="+".join(part for part, is_drawn in parts.items() if is_drawn),
-            name=escape_label(line.name),
-            legendgroup=group,
-            showlegend=is_new,
-            line=_line(line, colour),
-            marker={
-                "symbol": SYMBOLS.get(line.mark, "circle"),
-                "size": 9,
-                "color": colour,
-                "line": {"width": 2, "color": colour},
-            },
-            text=[
-                escape_label(point.name) if place else "" for point, place in zip(line.points, positions, strict=True)
-            ],
-            textposition=[place or "top center" for place in positions],
-            textfont={"size": LABEL_SIZE},
-            error_x=_bars(x, [(point.left, point.right) for point in line.points], colour)
-            if not line.is_line
-            else None,
-            error_y=_bars(y, [(point.lower, point.upper) for point in line.points], colour)
-            if not line.is_line
-            else None,
-            hovertext=[_in_html(point_text(chart, line, point)) for point in line.points],
-            hoverinfo="text",
-            cliponaxis=False,
-        )
         in_legend |= {line.name} if is_new else set()
+        _draw_series(figure, line, chart, sides, is_new)
     for guide in chart.guides:
         _draw_guide(figure, guide, chart)
     for span in chart.spans:
@@ -106,9 +72,44 @@ def chart_figure(chart: Chart, height: int = 440) -> go.Figure:
         label_rows(
             figure, [name for _place, name in sorted({round(p.y): p.name for p in chart.points}.items())], LONGEST_ROW
         )
-    if not any(in_legend):
+    if not in_legend:
         figure.update_layout(showlegend=False, margin={"t": 20})
     return figure
+
+
+def _draw_series(figure: go.Figure, line: Series, chart: Chart, sides: Mapping[Point, str], in_legend: bool) -> None:
+    """A line with its band, or marks with error bars; names stand on those sides of their points, if on any."""
+    colour, points = _colour(line), line.points
+    x, y = [point.x for point in points], [point.y for point in points]
+    bars = {}
+    if not line.is_line:
+        bars["error_x"] = _bars(x, [(point.left, point.right) for point in points], colour)
+        bars["error_y"] = _bars(y, [(point.lower, point.upper) for point in points], colour)
+    elif line.is_banded:
+        _draw_band(figure, line, colour)
+    parts = {"lines": line.is_line, "markers": line.mark != "none", "text": any(point in sides for point in points)}
+    figure.add_scatter(
+        x=x or (None,),
+        y=y or (None,),
+        mode="+".join(part for part, is_drawn in parts.items() if is_drawn),
+        name=escape_label(line.name),
+        legendgroup=line.group or line.name,
+        showlegend=in_legend,
+        line=_line(line, colour),
+        marker={
+            "symbol": SYMBOLS.get(line.mark, "circle"),
+            "size": 9,
+            "color": colour,
+            "line": {"width": 2, "color": colour},
+        },
+        text=[escape_label(point.name) if point in sides else "" for point in points],
+        textposition=[sides.get(point, "top center") for point in points],
+        textfont={"size": LABEL_SIZE},
+        **bars,
+        hovertext=[_in_html(point_text(chart, line, point)) for point in points],
+        hoverinfo="text",
+        cliponaxis=False,
+    )
 
 
 def bars_figure(bars: Bars, row_height: int = 22) -> go.Figure:

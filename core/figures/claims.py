@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from itertools import pairwise, product
 from typing import Any
 
 import plotly.graph_objects as go
@@ -26,6 +27,9 @@ ROW_HEIGHT, MARGINS = 23, 130
 """Pixels of a row, and above and below all rows together."""
 MOST_LETTERS = 96
 """Letters that the names of all runs share above their columns."""
+_AXES = list(dict.fromkeys(specification.axis for specification in SPECIFICATIONS))
+_AXIS_OF = {one.key: one.axis for one in sorted(SPECIFICATIONS, key=lambda one: _AXES.index(one.axis))}
+"""Specification -> what it changes against the reference; those that change the same follow each other."""
 _COLOURS = {"yes": COLOURS[0], "no": QUIET, "opposite": COLOURS[1], "cannot_tell": QUIET}
 
 
@@ -33,22 +37,15 @@ def claim_figure(claims: pl.DataFrame, runs: pl.DataFrame) -> go.Figure | None:
     """Rows are specifications, grouped by what they change against the reference, those of the core in bold; for each run a
     column for each claim. `claims` are rows of run_claims; control runs and those without claims are left out; None without any.
     """
-    texts = runs.filter(pl.col("pass") == "text", pl.col("run_id").is_in(claims["run_id"].unique().to_list()))
-    run_ids = texts["run_id"].to_list()
+    texts = runs.filter(pl.col("pass") == "text").join(claims, on="run_id", how="semi", maintain_order="left")
     rows: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
-    for row in claims.filter(pl.col("run_id").is_in(run_ids)).iter_rows(named=True):
+    for row in claims.join(texts, on="run_id", how="semi", maintain_order="left").iter_rows(named=True):
         rows.setdefault((row["cloud"], row["transform"], row["estimator"], row["n1"]), []).append(row)
     if not rows:
         return None
-    axis_of = {specification.key: specification.axis for specification in SPECIFICATIONS}
-    axes, declared = list(dict.fromkeys(axis_of.values())), list(axis_of)
-    # Specifications that are no longer declared come last.
-    places = {
-        key: (axes.index(axis_of[key]), declared.index(key)) if key in axis_of else (len(axes), 0) for key in rows
-    }
-    keys = sorted(rows, key=places.__getitem__)
+    keys = sorted(rows, key=[*_AXIS_OF, *(key for key in rows if key not in _AXIS_OF)].index)
     names = [escape_label(specification_name(rows[key][0])) for key in keys]
-    columns = {(run_id, claim): x for x, (run_id, claim) in enumerate((r, c) for r in run_ids for c in CLAIMS)}
+    columns = {key: x for x, key in enumerate(product(texts["run_id"], CLAIMS))}
     figure = bare_figure(
         font={"color": TEXT, "size": 13},
         height=MARGINS + ROW_HEIGHT * max(len(keys), 4),
@@ -82,11 +79,11 @@ def claim_figure(claims: pl.DataFrame, runs: pl.DataFrame) -> go.Figure | None:
         tickfont={"size": 11},
         **plain,
     )
-    for y in range(1, len(keys)):
-        if places[keys[y]][0] != places[keys[y - 1]][0]:
-            figure.add_hline(y=y - 0.5, line={"color": GRID, "width": 1.5})
-    labels, longest = run_labels(runs), MOST_LETTERS // len(run_ids)
-    short = distinct_short_names([labels[run_id] for run_id in run_ids], lambda name: shortened_name(name, longest))
+    for y, neighbours in enumerate(pairwise(keys)):
+        if len({_AXIS_OF.get(key) for key in neighbours}) > 1:
+            figure.add_hline(y=y + 0.5, line={"color": GRID, "width": 1.5})
+    labels, longest = run_labels(runs), MOST_LETTERS // texts.height
+    short = distinct_short_names([labels[one] for one in texts["run_id"]], lambda name: shortened_name(name, longest))
     style: dict[str, Any] = {"showarrow": False, "yref": "paper", "y": 1, "yshift": 44, "font": {"size": 11}}
     for number, name in enumerate(short):
         middle = number * len(CLAIMS) + (len(CLAIMS) - 1) / 2

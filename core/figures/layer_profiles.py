@@ -69,8 +69,7 @@ def layer_chart(
         return Chart(layer_axis(data), Axis(value_axis(data), 0, 1, 1), (), nothing)
     legend: dict[str, Series] = {}
     series = _reference_series(data, legend)
-    for n, curve in enumerate(data.curves):
-        colour = n if curve.colour is None else curve.colour
+    for n, (curve, colour) in enumerate(zip(data.curves, data.colours.values(), strict=True)):
         series += curve_series(curve, colour, data) if not data.is_equivalent else _range_series(curve, colour, data)
         turns = [turn for turn in extrema if turn.run_id == curve.run_id]
         ringed = [mark for mark in curve.marks if mark.layer == selected]
@@ -160,10 +159,6 @@ def _range_series(curve: Curve, colour: int, data: ProfileData) -> list[Series]:
 def _reference_series(data: ProfileData, legend: dict[str, Series]) -> list[Series]:
     """A thin line for each control; several seeds of one kind as their mean in a band from smallest to largest value."""
     series = []
-    colours = {
-        curve.run_id: (n if curve.colour is None else curve.colour) if len(data.curves) > 1 else None
-        for n, curve in enumerate(data.curves)
-    }
     names = {curve.run_id: curve.name for curve in data.curves}
     by_kind: dict[tuple[str, str], list[Reference]] = {}
     for reference in data.references:
@@ -174,8 +169,8 @@ def _reference_series(data: ProfileData, legend: dict[str, Series]) -> list[Seri
         marks = range_of_seeds(seeds) if is_range else seeds[0].marks
         for piece in unbroken(marks):
             points = tuple(replace(point, layer=None) for point in _points(piece, name, data, is_range))
-            line = Series(name, points, colours[run_id], True, "none", is_range, False, dash, names[run_id])
-            series.append(line)
+            colour = data.colours[run_id] if len(data.curves) > 1 else None
+            series.append(Series(name, points, colour, True, "none", is_range, False, dash, names[run_id]))
         legend[reference_name(kind)] = Series(reference_name(kind), (), None, dash=dash)
     return series
 

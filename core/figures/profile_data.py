@@ -119,6 +119,11 @@ class ProfileData:
         return (self.quantity, self.cloud, self.transform) == (*PRIMARY, "centred")
 
     @property
+    def colours(self) -> dict[str, int]:
+        """Run -> the colour of its curve."""
+        return {curve.run_id: n if curve.colour is None else curve.colour for n, curve in enumerate(self.curves)}
+
+    @property
     def cuts_controls(self) -> bool:
         """True where controls would flatten the curves on a linear axis, which then ends above the curves: random weights
         start at the hidden size."""

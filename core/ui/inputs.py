@@ -294,13 +294,14 @@ def _choose_listed_runs(runs: pl.DataFrame, always_listed: pl.DataFrame) -> pl.D
 
 def matching_runs(runs: pl.DataFrame, words: str) -> pl.DataFrame:
     """The runs that contain every word, in upper or lower case."""
-    text = pl.concat_str(
-        [*_SEARCH_COLUMNS, pl.col("tags").list.join(" "), pl.col("started_at").dt.strftime("%Y-%m-%d")],
-        separator=" ",
-        ignore_nulls=True,
-    ).str.to_lowercase()
-    conditions = [text.str.contains(word, literal=True) for word in words.lower().split()]
-    return runs.filter(pl.all_horizontal(conditions)) if conditions else runs
+    more = (pl.col("tags").list.join(" "), pl.col("started_at").dt.strftime("%Y-%m-%d"))
+    return matching_rows(runs, words, *_SEARCH_COLUMNS, *more)
+
+
+def matching_rows(rows: pl.DataFrame, words: str, *columns: str | pl.Expr) -> pl.DataFrame:
+    """The rows that contain every word in one of the columns, in upper or lower case."""
+    text = pl.concat_str(columns, separator=" ", ignore_nulls=True).str.to_lowercase()
+    return rows.filter(*(text.str.contains(word, literal=True) for word in words.lower().split()))
 
 
 def choose_one_run(runs: pl.DataFrame) -> dict[str, Any]:

@@ -28,11 +28,7 @@ def show_all() -> None:
         benchmarks = rows["benchmark"].unique().sort().to_list()
         chosen = inputs.choose_many(_("Benchmarks"), benchmarks, "benchmarks", placeholder=_("all"), width=320)
     rows = rows.filter(pl.col("benchmark").is_in(chosen)) if chosen else rows
-    text = pl.concat_str(
-        "repository", "name_in_source", "benchmark", "metric", "source", separator=" ", ignore_nulls=True
-    )
-    for word in words.lower().split():
-        rows = rows.filter(text.str.to_lowercase().str.contains(word, literal=True))
+    rows = inputs.matching_rows(rows, words, "repository", "name_in_source", "benchmark", "metric", "source")
     st.caption(
         _("Scores: {n}, the first {shown} drawn.").format(n=f"{rows.height:,}", shown=min(MAX_ROWS, rows.height))
     )
