@@ -208,7 +208,7 @@ def _show_cost_table(view: DecisionView, baseline: str | None) -> None:
     references = runs["reference"].to_list()
     st.data_editor(
         rows,
-        key="decide speeds",
+        key="choose speeds",
         hide_index=True,
         placeholder="–",
         disabled=True if view.rule else [name for name in rows.columns if name != own_speed],
@@ -221,7 +221,7 @@ def _show_cost_table(view: DecisionView, baseline: str | None) -> None:
 def _store_speeds(references: list[str], column: str) -> None:
     """Move the speeds typed into the table to the address, from which the costs are computed."""
     speeds = dict(text.rpartition("~")[::2] for text in st.session_state.get(url_state.key("speeds"), []))
-    for row, edits in st.session_state["decide speeds"]["edited_rows"].items():
+    for row, edits in st.session_state["choose speeds"]["edited_rows"].items():
         if column in edits:
             speeds.pop(references[int(row)], None)
             if edits[column]:

@@ -26,7 +26,7 @@ from core.wording import decisions as decision_wording
 
 MAX_CHOICES = 12
 """Choices of a rule that are drawn."""
-_ERROR = "decide told"
+_ERROR = "choose told"
 
 
 def show_rules(view: DecisionView) -> None:
