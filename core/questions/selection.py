@@ -47,6 +47,11 @@ class Selection:
     def with_controls(self) -> pl.DataFrame:
         return pl.concat([self.runs, self.controls])
 
+    @cached_property
+    def judged(self) -> pl.DataFrame:
+        """The runs on unchanged text that have points of one per type, on which verdicts rest."""
+        return self.runs.filter(pl.col("pass") == "text", pl.col("n_points").is_not_null())
+
     def of_runs(self, rows: pl.DataFrame) -> pl.DataFrame:
         """The rows of a table without those of the controls."""
         return rows.filter(pl.col("run_id").is_in(self.runs["run_id"].to_list()))

@@ -274,9 +274,12 @@ def test_runs_without_a_verdict_are_no_deck_and_that_is_said(
 
 def test_only_runs_that_a_check_vetoes_are_said_to_be_left(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = empty_warehouse(tmp_path)
-    add_run(path, make_profile(RUN_IDS[0], outcome="veto", qualifiers=("check_vetoed",)))
+    for run_id in RUN_IDS[:2]:
+        model = make_model(f"made-up/{run_id[-1]}@1", name=run_id[-1])
+        add_run(path, make_profile(run_id, model=model, outcome="veto", qualifiers=("check_vetoed",)))
     monkeypatch.setenv("WORKDIM_WAREHOUSE", str(path))
-    assert "a check vetoes every run" in texts(opened("choose.py", choose="ranking"))
+    said = texts(opened("choose.py", choose="ranking"))
+    assert "a check vetoes every run" in said and "the switch above takes them in" in said
 
 
 def test_a_run_without_controls_has_no_switch_for_them_and_is_named(

@@ -31,7 +31,7 @@ _ENDS = ("", "_lower", "_upper")
 
 def choose_comparison(selection: Selection, place: Any) -> Comparison | None:
     """Return the chosen runs on a text held against one of them, which is chosen in a container; None of fewer than two."""
-    texts = selection.runs.filter(pl.col("pass") == "text", pl.col("n_points").is_not_null())
+    texts = selection.judged
     if texts.height < 2:
         return None
     labels = run_labels(texts)
@@ -47,9 +47,8 @@ def choose_comparison(selection: Selection, place: Any) -> Comparison | None:
 def show_answer(selection: Selection, comparison: Comparison | None) -> None:
     """Draw the answer: of several runs which reads the text best, of one its verdicts; and once what may not be compared."""
     if comparison is None:
-        texts = selection.runs.filter(pl.col("pass") == "text", pl.col("n_points").is_not_null())
-        if texts.height == 1:
-            st.markdown(f"#### {escape(badge_text(texts.row(0, named=True)))}")
+        for run in selection.judged.iter_rows(named=True):
+            st.markdown(f"#### {escape(badge_text(run))}")
         notices.show_differing_conditions(selection.runs)
         return
     notes = "  \n".join(map(escape, compare_wording.note_lines(comparison)))

@@ -93,7 +93,7 @@ def show_readings(selection: Selection, data: ProfileData, layer: int | None) ->
     if data.quantity == "gride":
         _show_scale_figure(scan_chart(estimates, runs, layer))
     st.subheader(_("Dimensions and verdicts (d2, one per type)"))
-    show_run_cards(runs, selection.extrema, selection.of_runs(selection.correlators), estimates)
+    show_run_cards(selection)
     plan_view.show_needed_directions(runs)
     _show_numbers(data, selection, layer)
     if claims is not None:
@@ -117,7 +117,7 @@ def _show_numbers(data: ProfileData, selection: Selection, layer: int | None) ->
 
 def _show_figure(data: ProfileData, selection: Selection, is_interactive: bool, layer: int | None) -> None:
     """Draw the figure, and beside it the verdicts where there are few runs."""
-    texts = selection.runs.filter(pl.col("pass") == "text", pl.col("n_points").is_not_null())
+    texts = selection.judged
     if 0 < texts.height <= MAX_PANELS:
         labels = run_labels(texts)
         row = st.container(horizontal=True, gap="medium")  # in a narrow window one stands below the other

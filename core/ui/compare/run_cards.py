@@ -59,24 +59,21 @@ def _show_chips(label: str, chips: list[Chip], *, marks_only: bool) -> None:
         st.markdown(badges)
 
 
-def show_run_cards(
-    runs: pl.DataFrame, extrema: pl.DataFrame, correlators: pl.DataFrame, estimates: pl.DataFrame
-) -> None:
-    """Draw a card of each run, side by side as far as the window is wide enough; above them, what one method is worth."""
-    labels, starts = run_labels(runs), estimates.filter(pl.col("layer") == 0)
-    for run in runs.filter(pl.col("pass") == "text").head(1).iter_rows(named=True):
+def show_run_cards(selection: Selection) -> None:
+    """Draw a card of each run, side by side as far as the window is wide enough; above them, what one method is worth. What came
+    out of several runs on text stands in one table, and not here again."""
+    labels, starts = run_labels(selection.runs), selection.estimates.filter(pl.col("layer") == 0)
+    for run in selection.runs.filter(pl.col("pass") == "text").head(1).iter_rows(named=True):
         if told := start_text(run, starts.filter(run_id=run["run_id"]).iter_rows(named=True)):
             st.caption(escape(_("{claim}: {verdict}").format(claim=labels[run["run_id"]], verdict=told)))
     with st.container(horizontal=True, gap="small"):
-        for run in runs.iter_rows(named=True):
+        for run in selection.runs.iter_rows(named=True):
             with st.container(border=True, width=_CARD_WIDTH, gap="small"):
-                own = extrema.filter(run_id=run["run_id"], cloud=profile_data.PRIMARY[1])
-                shares = correlators.filter(pl.col("correlator").str.starts_with("top_"), run_id=run["run_id"])
-                _show_card(run, labels[run["run_id"]], own.to_dicts(), shares.to_dicts())
+                st.markdown(f"**{escape(labels[run['run_id']])}**")
+                _show_card(run, selection)
 
 
-def _show_card(run: dict[str, Any], label: str, extrema: list[dict[str, Any]], shares: list[dict[str, Any]]) -> None:
-    st.markdown(f"**{escape(label)}**")
+def _show_card(run: dict[str, Any], selection: Selection) -> None:
     st.caption(escape(f"{run['corpus_name']} · {run['protocol']} · {language.local_time(run['started_at'])}"))
     if run["n_points"] is None:
         st.caption(_("No dimensions and no verdicts: this protocol measures no points of one per type."))
@@ -89,9 +86,12 @@ def _show_card(run: dict[str, Any], label: str, extrema: list[dict[str, Any]], s
             st.markdown(
                 f":{colour}[{escape(wording.claim_text(claim, run))}]", help=escape(joint_text(claim, run)) or None
             )
-    results = result_texts(run)
-    del results[_("Verdicts")]
-    st.markdown("\n\n".join(f"{label}  \n**{escape(text)}**" for label, text in results.items()))
+    if run["pass"] != "text" or selection.judged.height < 2:
+        results = result_texts(run)
+        del results[_("Verdicts")]
+        st.markdown("\n\n".join(f"{label}  \n**{escape(text)}**" for label, text in results.items()))
+    extrema = selection.extrema.filter(run_id=run["run_id"], cloud=profile_data.PRIMARY[1]).to_dicts()
+    shares = selection.correlators.filter(pl.col("correlator").str.starts_with("top_"), run_id=run["run_id"]).to_dicts()
     if extrema:
         st.caption(_("Profile: {extrema}").format(extrema=escape(wording.extrema_text(extrema))))
     if dominant := wording.dominance_text(shares):

@@ -74,7 +74,7 @@ def show() -> None:
     elif starts and is_known:
         job_cards.start(parts, _ESTIMATE, again=again)
     elif starts or checks:
-        _check(configs, again, starts_after=starts)
+        _check(configs, parts, again, starts_after=starts)
     if (estimate := st.session_state.get(_ESTIMATE)) and estimate[0] == configs:
         _show_estimate(*estimate)
 
@@ -128,22 +128,15 @@ def _show_expected(parts: Sequence[RunConfig]) -> bool:
     return not unknown and all(is_exact for _time, is_exact in seconds)
 
 
-def _check(configs: list[RunConfig], again: bool, *, starts_after: bool) -> None:
+def _check(configs: list[RunConfig], parts: list[RunConfig], again: bool, *, starts_after: bool) -> None:
     """Read what the models are and what they will take; start where nothing is refused and that was asked for."""
     from core.runs.estimates import preflight_cards_from_process
-    from core.runs.requests import expand_request
 
-    parts = [part for config in configs for part in expand_request(config)]
     with estimating():
         cards = preflight_cards_from_process(parts, reads.warehouse())
     if starts_after and not any(card.refusals for card in cards):
         job_cards.start(parts, _ESTIMATE, again=again)
     st.session_state[_ESTIMATE] = (configs, again, cards)
-
-
-def warn_of_missing(no_model: str, *, has_model: bool) -> None:
-    """Say that a request names no text of its own, or no model."""
-    st.warning(_("Name the path of your text, or hand over a file.") if has_model else no_model)
 
 
 def _show_model_suggestions() -> None:

@@ -12,7 +12,7 @@ from core.records import BUDGETS, PlanConfig, PlanEstimate
 from core.ui import inputs, reads, url_state
 from core.ui.markdown import escape
 from core.ui.measure import job_cards
-from core.ui.measure.measure_form import choose_machine, choose_text, estimating, store_upload, warn_of_missing
+from core.ui.measure.measure_form import choose_machine, choose_text, estimating, store_upload
 from core.wording import plans as plan_wording
 from core.wording.labels import text_name
 from core.wording.numbers import duration
@@ -71,7 +71,7 @@ def show() -> None:
             with estimating():
                 st.session_state[_REQUEST] = (config, plan_estimate_from_process(config, reads.warehouse()))
         else:
-            warn_of_missing(_("Name a model."), has_model=bool(model))
+            st.warning(_("Name the path of your text, or hand over a file.") if model else _("Name a model."))
     if request := st.session_state.get(_REQUEST):
         _show_estimate(*request)
 
