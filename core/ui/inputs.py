@@ -222,18 +222,24 @@ def _choose_described(runs: pl.DataFrame) -> list[pl.Expr]:
     for name, column, label in (("of", "name", _("Model")), ("on", "corpus_name", _("Text"))):
         if values := choose_many(label, sorted(runs[column].unique()), name, placeholder=_("all")):
             conditions.append(pl.col(column).is_in(values))
-    ends = [f"{n / 1e9:g}" for n in SIZES[1:-1]]
-    texts = (_("below {n} billion"), _("{n} to {end} billion"), _("above {n} billion"))
-    names = {0: texts[0].format(n=ends[0])}
-    names |= {at: texts[1].format(n=n, end=end) for at, (n, end) in enumerate(itertools.pairwise(ends), start=1)}
-    names[len(ends)] = texts[2].format(n=ends[-1])
-    if chosen := _choose_pills(_("Parameters"), names, "size"):
-        within = (pl.col("parameters").is_between(SIZES[at], SIZES[at + 1], closed="left") for at in chosen)
-        conditions.append(pl.any_horizontal(within))
+    conditions += choose_sizes(runs)
     days = {0: _("at any time")} | {n: _("in the last {n} days").format(n=n) for n in (1, 7, 30, 365)}
     if n := choose_from_list(_("Measured"), days, "since"):
         conditions.append(pl.col("started_at") >= datetime.now(UTC).replace(tzinfo=None) - timedelta(days=n))
     return conditions
+
+
+def choose_sizes(runs: pl.DataFrame) -> list[pl.Expr]:
+    """Draw the filter by the ranges of parameters that occur, where these are several; returns its condition, if any."""
+    below, between, above = _("below {n} billion"), _("{n} to {end} billion"), _("above {n} billion")
+    ends = [f"{n / 1e9:g}" for n in SIZES]
+    names = [below.format(n=ends[1])]
+    names += [between.format(n=n, end=end) for n, end in itertools.pairwise(ends[1:-1])]
+    names.append(above.format(n=ends[-2]))
+    within = [pl.col("parameters").is_between(*limits, closed="left") for limits in itertools.pairwise(SIZES)]
+    offered = {at: name for at, name in enumerate(names) if runs.filter(within[at]).height}
+    chosen = _choose_pills(_("Parameters"), offered, "size") if len(offered) > 1 else []
+    return [pl.any_horizontal(within[at] for at in chosen)] if chosen else []
 
 
 def _choose_pills(label: str, names: Mapping[T, str], name: str) -> list[T]:

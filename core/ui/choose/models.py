@@ -36,8 +36,6 @@ ANY = "any"
 """In place of the key of a group, all models, whatever they were measured on."""
 OWN = "own"
 """The models measured here, whatever on."""
-SIZES = ("< 0.1", "0.1–1", "1–10", "> 10")
-"""Classes of parameters, in billions."""
 NOT_INSTRUCT = "base"
 _MAX_NAMED = 12
 
@@ -244,11 +242,12 @@ def _choose_dimension(question: RankingQuestion) -> RankingQuestion:
 def _choose_filters(population: Population) -> tuple[pl.DataFrame, Specification]:
     """Return the models that pass the filters, and the specification of the dimension; a filter with one option is not
     drawn."""
-    rows = _with_size_and_tuning(population.rows)
+    rows = population.rows.filter(*inputs.choose_sizes(population.rows)).with_columns(
+        tuning=pl.col("base_relation").fill_null(NOT_INSTRUCT)
+    )
     filters = [  # name, column, label, kind of its names, order of its values
         ("family", "family", _("Model family"), "", ()),
         ("architecture", "architecture", _("Architecture"), "", ()),
-        ("billions", "size", _("Parameters (billions)"), "", SIZES),  # `size` is a filter of runs (`core.ui.inputs`)
         ("tuning", "tuning", _("Base or instruct"), "relation", ()),
         ("language", "corpus_language", _("Language of the text"), "language", ()),
         *(
@@ -280,14 +279,6 @@ def _choose_filters(population: Population) -> tuple[pl.DataFrame, Specification
             _("{n} of {total} models passes the filters.", "{n} of {total} models pass the filters.", n=n, total=total)
         )
     return rows, specification
-
-
-def _with_size_and_tuning(rows: pl.DataFrame) -> pl.DataFrame:
-    """The rows with `size`, a class of parameters, and `tuning`, how the model was made from its base model."""
-    size = pl.sum_horizontal(pl.col("parameters") >= least for least in (1e8, 1e9, 1e10))
-    size = size.replace_strict(dict(enumerate(SIZES)), return_dtype=pl.String)
-    size = pl.when(pl.col("parameters") > 0).then(size)
-    return rows.with_columns(size=size, tuning=pl.col("base_relation").fill_null(NOT_INSTRUCT))
 
 
 def _choose_specification(population: Population) -> Specification:
