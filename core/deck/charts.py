@@ -1,12 +1,15 @@
-"""Native charts of the deck with an embedded workbook, so that every number can be edited: scatters, and lines with bands."""
+"""Native charts of the deck with an embedded workbook, so that every number can be edited: scatters with error bars."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from typing import Any
 
 from pptx.chart.chart import Chart as NativeChart
+from pptx.chart.data import XyChartData
+from pptx.chart.xlsx import XyWorkbookWriter
 from pptx.enum.chart import (
     XL_AXIS_CROSSES,
     XL_CHART_TYPE,
@@ -22,7 +25,7 @@ from pptx.oxml.ns import nsdecls, qn
 from pptx.slide import Slide
 from pptx.util import Inches, Pt
 
-from core.deck import bands, layout
+from core.deck import layout
 from core.deck.layout import Box
 from core.deck.theme import set_alternative_text
 from core.figures.chart import Axis, Chart, Guide, Point, Series, Side, has_room_at_its_end
@@ -62,7 +65,7 @@ LABEL_OFFSET = 0.15
 """Inches between a guide and its name."""
 LETTER = layout.SMALLEST / 72
 BAR_WIDTH, BAND_BAR_WIDTH = 1.5, 3.0
-"""Widths in points; a chart with more than two bands has wide bars instead of areas."""
+"""Widths in points of the intervals of points, and of the layers of a curve."""
 
 
 @dataclass(frozen=True)
@@ -85,9 +88,7 @@ def draw_chart(slide: Slide, box: Box, chart: Chart, is_small: bool = False) -> 
     series_with_intervals = _intervals_as_lines(chart.series) if chart.y.is_ordered else chart.series
     lines = sorted(series_with_intervals, key=lambda item: (-len(item.points), item.colour is not None))
     items: list[Series | Guide] = sorted([*chart.guides, *lines], key=lambda item: -_length(item))
-    is_banded = bands.has_bands(chart)
-    kind = XL_CHART_TYPE.LINE if is_banded else XL_CHART_TYPE.XY_SCATTER_LINES_NO_MARKERS
-    content = bands.workbook(chart, lines) if is_banded else _scatter_data(items, chart)
+    kind, content = XL_CHART_TYPE.XY_SCATTER_LINES_NO_MARKERS, _scatter_data(items, chart)
     left, top, width, height = (Inches(length) for length in box)
     holder: Any = next(
         (item for item in slide.placeholders if item.placeholder_format.type == PP_PLACEHOLDER.CHART), None
@@ -106,9 +107,7 @@ def draw_chart(slide: Slide, box: Box, chart: Chart, is_small: bool = False) -> 
     native.font.color.theme_color = MSO_THEME_COLOR.TEXT_1
     plot = _plot(box, chart, lines, is_small)
     _set_plot_area(native, plot)
-    if is_banded:
-        bands.replace_axis(native, chart.x)
-    _style_axis(native.category_axis, chart.x, with_grid=False, is_of_days=is_banded)
+    _style_axis(native.category_axis, chart.x, with_grid=False)
     _style_axis(native.value_axis, chart.y, with_grid=not chart.y.is_ordered)
     native.value_axis.has_title = False
     if chart.y.title:
@@ -120,15 +119,13 @@ def draw_chart(slide: Slide, box: Box, chart: Chart, is_small: bool = False) -> 
         native.category_axis.tick_label_position = XL_TICK_LABEL_POSITION.NONE
     named_lines: list[tuple[Any, Series]] = []
     sides = _sides_of_names(chart, lines, plot)
-    for series, item in zip(native.plots[0].series, items, strict=not is_banded):
+    for series, item in zip(native.plots[0].series, items, strict=True):
         if isinstance(item, Guide):
             _style_guide(series, item, plot.box[3], chart)
         else:
-            _style_series(series, item, plot, is_banded, sides)
+            _style_series(series, item, plot, sides)
             named_lines += [(series, item)] if item.is_named and item.points and not is_small else []
-    _label_lines(named_lines, chart, plot, bands.x_values(lines) if is_banded else None)
-    if is_banded:
-        bands.arrange_areas(native, lines)
+    _label_lines(named_lines, chart, plot)
     return frame
 
 
@@ -144,8 +141,24 @@ def _intervals_as_lines(series: Sequence[Series]) -> list[Series]:
     return [*bare, *lines]
 
 
-def _scatter_data(items: Sequence[Series | Guide], chart: Chart) -> bands.XyData:
-    content = bands.XyData(number_format="General")
+class _Writer(XyWorkbookWriter):
+    """Names of models stand in a workbook as text: XlsxWriter would make formulas, links or numbers of some."""
+
+    @contextmanager
+    def _open_worksheet(self, xlsx_file: Any) -> Iterator[tuple[Any, Any]]:
+        with super()._open_worksheet(xlsx_file) as (workbook, worksheet):
+            worksheet.strings_to_formulas = worksheet.strings_to_urls = worksheet.strings_to_numbers = False
+            yield workbook, worksheet
+
+
+class _Workbook(XyChartData):
+    @property
+    def _workbook_writer(self) -> _Writer:
+        return _Writer(self)
+
+
+def _scatter_data(items: Sequence[Series | Guide], chart: Chart) -> _Workbook:
+    content = _Workbook(number_format="General")
     highest = max((point.y for item in items if isinstance(item, Series) for point in item.points), default=0.0)
     for item in items:
         series = content.add_series(item.name)
@@ -207,9 +220,8 @@ def _lay_out(parent: Any, before: Any, **places: str) -> None:
     parent.insert(0, manual) if before is None else before.addnext(manual)
 
 
-def _style_axis(native_axis: Any, axis: Axis, with_grid: bool, is_of_days: bool = False) -> None:
-    if not is_of_days:
-        native_axis.minimum_scale, native_axis.maximum_scale, native_axis.major_unit = axis.low, axis.high, axis.step
+def _style_axis(native_axis: Any, axis: Axis, with_grid: bool) -> None:
+    native_axis.minimum_scale, native_axis.maximum_scale, native_axis.major_unit = axis.low, axis.high, axis.step
     native_axis.has_title = bool(axis.title)
     if axis.title:
         frame = native_axis.axis_title.text_frame
@@ -219,9 +231,8 @@ def _style_axis(native_axis: Any, axis: Axis, with_grid: bool, is_of_days: bool 
     native_axis.format.line.color.brightness = 0.5
     native_axis.major_tick_mark = XL_TICK_MARK.NONE if axis.is_ordered else XL_TICK_MARK.OUTSIDE
     native_axis.tick_labels.font.size = Pt(layout.SMALLEST)
-    if not is_of_days:
-        native_axis.tick_labels.number_format = "0" if not axis.decimals else f"0.{'0' * axis.decimals}"
-        native_axis.tick_labels.number_format_is_linked = False
+    native_axis.tick_labels.number_format = "0" if not axis.decimals else f"0.{'0' * axis.decimals}"
+    native_axis.tick_labels.number_format_is_linked = False
     if axis.is_ordered:
         native_axis.tick_label_position = XL_TICK_LABEL_POSITION.NONE
         native_axis.format.line.fill.background()
@@ -261,7 +272,7 @@ def _set_colour(format_colour: Any, colour: int | None) -> None:
         format_colour.theme_color = ACCENTS[colour % len(ACCENTS)]
 
 
-def _style_series(native_series: Any, line: Series, plot: _Plot, is_filled: bool, sides: Mapping[Point, Side]) -> None:
+def _style_series(native_series: Any, line: Series, plot: _Plot, sides: Mapping[Point, Side]) -> None:
     native_series.smooth = False
     if line.is_line:
         native_line = native_series.format.line
@@ -282,7 +293,7 @@ def _style_series(native_series: Any, line: Series, plot: _Plot, is_filled: bool
         else:
             marker.format.fill.solid()
             _set_colour(marker.format.fill.fore_color, line.colour)
-    if not line.is_line or (line.is_banded and not is_filled):
+    if line.is_banded or not line.is_line:
         broad = BAND_BAR_WIDTH if line.mark == "none" else BAR_WIDTH
         _add_error_bars(native_series, "y", [(p.y, p.lower, p.upper) for p in line.points], line.colour, broad)
     if not line.is_line:
@@ -316,11 +327,8 @@ def _style_guide(series: Any, guide: Guide, height: float, chart: Chart) -> None
         _add_label(series, 0, guide.name, LABEL_POSITIONS["right"], None, -LABEL_OFFSET / height)
 
 
-def _label_lines(
-    named_lines: Sequence[tuple[Any, Series]], chart: Chart, plot: _Plot, rows: Sequence[float] | None
-) -> None:
-    """Writes each name at the end of its line, in its colour, moved up or down where two would overlap. `rows` are the x values
-    of the workbook where all lines share them."""
+def _label_lines(named_lines: Sequence[tuple[Any, Series]], chart: Chart, plot: _Plot) -> None:
+    """Writes each name at the end of its line, in its colour, moved up or down where two would overlap."""
     line_ends = [plot.down(chart.y, line.points[-1].y) for _, line in named_lines]
     gap = 1.3 * layout.SMALLEST / 72
     places = (
@@ -329,10 +337,8 @@ def _label_lines(
         else line_ends
     )
     for (series, line), before, after in zip(named_lines, line_ends, places, strict=False):
-        point_number = rows.index(line.points[-1].x) if rows else len(line.points) - 1
-        _add_label(
-            series, point_number, line.name, XL_LABEL_POSITION.RIGHT, line.colour, (after - before) / plot.box[3]
-        )
+        moved = (after - before) / plot.box[3]
+        _add_label(series, len(line.points) - 1, line.name, XL_LABEL_POSITION.RIGHT, line.colour, moved)
 
 
 def _add_label(
@@ -371,10 +377,10 @@ def _add_error_bars(
         + "</c:numLit>"
         for lengths in (above, below)
     )
-    if colour is None:
-        fill = bands.solid_fill("tx1", lumMod="40000", lumOff="60000")
-    else:
-        fill = bands.solid_fill(f"accent{colour % len(ACCENTS) + 1}", alpha="55000")
+    name, paler = "tx1", '<a:lumMod val="40000"/><a:lumOff val="60000"/>'
+    if colour is not None:
+        name, paler = f"accent{colour % len(ACCENTS) + 1}", '<a:alpha val="55000"/>'
+    fill = f'<a:solidFill><a:schemeClr val="{name}">{paler}</a:schemeClr></a:solidFill>'
     bars = parse_xml(
         f'<c:errBars {nsdecls("c", "a")}><c:errDir val="{direction}"/><c:errBarType val="both"/><c:errValType val="cust"/>'
         f'<c:noEndCap val="1"/><c:plus>{plus}</c:plus><c:minus>{minus}</c:minus>'

@@ -15,7 +15,7 @@ from pptx.enum.shapes import PP_PLACEHOLDER
 from pptx.oxml.ns import qn
 from pptx.util import Inches
 
-from core.deck import bands, layout
+from core.deck import layout
 from core.deck.layout import Column, Heading, lines_needed, paginate, row_height, table_height, truncate
 from core.deck.powerpoint import draw_deck
 from core.deck.report import build_story
@@ -219,8 +219,7 @@ def test_charts_are_native_and_hold_what_the_story_holds(decks):
             assert len(drawn) == len(charts_of(told))
             for chart, one in zip(drawn, charts_of(told), strict=True):
                 assert chart.part.chart_workbook.xlsx_part is not None and not chart.has_legend
-                held = bands_held if bands.has_bands(one) else scatter_held
-                held(chart, one)
+                scatter_held(chart, one)
 
 
 def charts_of(told) -> tuple[Chart, ...]:
@@ -248,38 +247,6 @@ def scatter_held(chart, told: Chart) -> None:
     assert lengths == sorted(lengths, reverse=True)  # LibreOffice drops every series that stands before a longer one
 
 
-def bands_held(chart, told: Chart) -> None:
-    """Lines at their places; below and between two limits an area for each band, on axes with the same ends."""
-    area = chart._chartSpace.chart.plotArea
-    factor = bands.THOUSANDTHS if told.x.decimals else 1
-    (lines,) = (plot for plot in chart.plots if plot._element.tag == qn("c:lineChart"))
-    places = [float(label) / factor for label in lines.categories]
-    found = {series.name: dict(zip(places, series.values, strict=True)) for series in lines.series}
-    for one in told.series:
-        near = {place: y for place, y in found[one.name].items() if y is not None}
-        assert list(near.values()) == [p.y for p in one.points]
-        assert list(near) == pytest.approx([p.x for p in one.points], abs=0.0006)
-    piles = [plot for plot in chart.plots if plot._element.tag == qn("c:areaChart")]
-    banded = [one for one in told.series if one.is_banded]
-    assert len(piles) == len(banded) and all(len(pile.series) == 2 for pile in piles)
-    for pile in piles:
-        low, width = pile.series
-        (one,) = [one for one in banded if low.name.startswith(one.name)]
-        at = dict(zip(places, zip(low.values, width.values, strict=True), strict=True))
-        for p in one.points:
-            lower, wide = next(limits for place, limits in at.items() if abs(place - p.x) < 0.0006)
-            assert (lower, lower + wide) == pytest.approx((p.lower, p.upper))
-    ends = {
-        (
-            axis.tag,
-            axis.find(f"{qn('c:scaling')}/{qn('c:min')}").get("val"),
-            axis.find(f"{qn('c:scaling')}/{qn('c:max')}").get("val"),
-        )
-        for axis in [*area.iter(qn("c:dateAx")), *area.iter(qn("c:valAx"))]
-    }
-    assert len(ends) == 2
-
-
 def test_names_at_the_ends_of_lines_do_not_cover_each_other(decks):
     """By the places that labels were moved to, where curves end at one value."""
     story = build_story(of_models(*(Model(f"m{at}", peak=60.0 + at, final=20.0 + 0.1 * at) for at in range(5))))
@@ -304,8 +271,8 @@ def test_a_curve_has_the_colour_that_it_has_in_the_app():
     }
     slide = opened(build_story(of_models(*models))).slides[1]
     (chart,) = [shape.chart for shape in slide.shapes if shape.has_chart]
-    (lines,) = (plot for plot in chart.plots if plot._element.tag == qn("c:lineChart"))
-    for series in lines.series:
+    assert len(app) == 2
+    for series in chart.plots[0].series:
         accent = series.format.line.color.theme_color.name.replace("_", "").lower()
         assert f"#{PALETTE[accent]}" == app[series.name]
 
