@@ -149,10 +149,7 @@ def _limits(data: DeckData) -> Iterator[StorySlide]:
         )
         rows.append((same, alone))
     else:
-        open_questions = limits(
-            data.runs, data.checks, data.against_controls, data.scored, data.word_groups, data.pilot, data.answer
-        )
-        rows = [(limit.question, limit.reason) for limit in open_questions]
+        rows = list(limits(data.text_runs, data.against_controls, data.word_groups))
     title = _(
         "What this deck cannot decide: {n} question",
         "What this deck cannot decide: {n} questions",
