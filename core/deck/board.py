@@ -15,9 +15,14 @@ from core.deck.deck_data import DeckData
 from core.deck.slide import core_slide
 from core.deck.story import Column, Statement, StorySlide, Table, Visual
 from core.locale import _, translated
+from core.registry.protocols import find_protocol, n_control_passes
 from core.registry.verdicts import VERDICTS
 from core.sources import counted
+from core.wording import slides as slide_wording
 from core.wording.numbers import day
+
+N_CONTROLS = n_control_passes(find_protocol("standard"))
+"""Of one model: the passes that this protocol measures."""
 
 Sure = Literal["holds", "mostly_holds", "depends", "fails", "unclear", "invalid", "untested"]
 """How sure something is: a word of `VERDICTS`."""
@@ -41,7 +46,8 @@ class Look:
     sure: Sure
     told: str
     agrees: bool | None = None
-    """Whether with the answer, where that is not whether it holds: all methods can say no as well."""
+    """Whether with the answer, where that is not whether it holds: all methods can say no as well, and one reason is enough to
+    refuse. Such a look makes no answer less sure."""
 
 
 @dataclass(frozen=True)
@@ -73,7 +79,6 @@ class Board:
     evidence: Panel | None = None
     compared: Panel | None = None
     """Models side by side, or what a plan costs and what breaks first."""
-    untested: tuple[str, ...] = ()
     tables: tuple[str, ...] = ()
     sources: tuple[str, ...] = ()
     """Each number with its row, for the notes."""
@@ -82,7 +87,7 @@ class Board:
     def how_sure(self) -> Sure:
         """An answer that holds is no surer than the other ways of looking let it be: one that differs makes it depend on
         the way, and while one is not tried, nobody knows."""
-        found = {look.sure for look in self.looks}
+        found = {look.sure for look in self.looks if look.agrees is None}
         if self.sure != "holds" or not found:
             return self.sure
         if found & {"depends", "fails"}:
@@ -121,6 +126,15 @@ def five_slides(data: DeckData, board: Board, runs: pl.DataFrame | None) -> Iter
     if board.compared is not None:
         yield made("compared", board.compared)
     yield made("options", _options_panel(board))
+
+
+def controls_look(outcomes: pl.Series, time: str) -> Look:
+    """Whether controls show the shape of the profiles too; `time` is what measuring them would take."""
+    if outcomes.is_empty():
+        return Look(_("Controls"), "untested", time)
+    found = set(outcomes)
+    sure: Sure = "depends" if "shows_it" in found else "holds" if found == {"exceeded"} else "unclear"
+    return Look(_("Controls"), sure, slide_wording.outcome_counts_text(outcomes))
 
 
 def sure_name(sure: str) -> str:
@@ -180,7 +194,8 @@ def _options_panel(board: Board) -> Panel:
     first, *others = board.options
     rows = [(_("{what} (recommended)").format(what=first.what), first.cost, first.outcome)]
     rows += [(one.what, one.cost, one.outcome) for one in others]
-    key = _("Not tested: {what}.").format(what=_(", ").join(board.untested)) if board.untested else ""
+    untested = [look.name for look in board.looks if look.sure == "untested"]
+    key = _("Not tested: {what}.").format(what=_(", ").join(untested)) if untested else ""
     return Panel(
         board.decision,
         Table(

@@ -10,14 +10,13 @@ from core.analysis.ranks import NORMAL_95
 from core.analysis.relation import MARGIN, LeaveOneOut
 from core.analysis.units import FEWEST_TEST
 from core.deck import visuals
-from core.deck.board import Board, Look, Option, Panel, Sure
+from core.deck.board import N_CONTROLS, Board, Look, Option, Panel, Sure, controls_look
 from core.deck.deck_data import DeckData
 from core.deck.slide import MOST_ROWS, check_table
 from core.deck.story import Column, Statement, Table, Visual
 from core.figures.scores import relation_chart
 from core.locale import _
 from core.questions.ranking_answer import Answer, RankedModel
-from core.registry.protocols import find_protocol, n_control_passes
 from core.sources import Text, counted, shown
 from core.tables.sourced import row_of
 from core.wording import answers as answer_wording
@@ -25,14 +24,11 @@ from core.wording import slides as slide_wording
 from core.wording.labels import distinguishing_names, marked_name, shortened_name
 
 TABLES = ("run_summaries", "scores", "layer_replicates", "pilots")
-N_CONTROLS = n_control_passes(find_protocol("standard"))
-"""Of one model: the passes that this protocol measures."""
 
 
 def pilot_board(data: DeckData) -> Board:
     answer = data.asked
     looks = tuple(_looks(data))
-    untested = tuple(look.name for look in looks if look.sure == "untested")
     asked, decision, options = _decision(data, looks)
     number, meaning, picture, sure = _answered(data)
     best = best_text(data)
@@ -58,7 +54,6 @@ def pilot_board(data: DeckData) -> Board:
         looks=looks,
         evidence=_evidence(data),
         compared=_compared(data),
-        untested=untested,
         tables=TABLES,
         sources=tuple(_model_lines(answer)),
     )
@@ -305,13 +300,8 @@ def _second(name: str, data: DeckData, column: str, table: str) -> Look:
 
 
 def _controls(data: DeckData) -> Look:
-    """Whether controls of these models show the shape of their profiles too."""
     outcomes = data.outcomes_of_controls(data.text_runs["run_id"])
-    if outcomes.is_empty():
-        return Look(_("Controls"), "untested", _time(N_CONTROLS * len(data.asked.models), data))
-    found = set(outcomes)
-    sure: Sure = "depends" if "shows_it" in found else "holds" if found == {"exceeded"} else "unclear"
-    return Look(_("Controls"), sure, slide_wording.outcome_counts_text(outcomes))
+    return controls_look(outcomes, _time(N_CONTROLS * len(data.asked.models), data))
 
 
 def _size(answer: Answer) -> Look:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterator
+from dataclasses import replace
 
-from core import wording
 from core.analysis import plans as plan_analysis
 from core.deck import visuals
-from core.deck.board import Board, Look, Option, Panel, Sure
+from core.deck.board import Board, Look, Option, Panel
 from core.deck.deck_data import DeckData
 from core.deck.slide import MOST_ROWS
 from core.deck.story import Column, Statement, Table
@@ -21,14 +21,6 @@ from core.wording import plan_evidence
 from core.wording import plans as plan_wording
 from core.wording.labels import name
 
-_SURE: dict[str, Sure] = {
-    "recommended": "holds",
-    "ability_falls": "fails",
-    "no_better_than_random": "fails",
-    "over_budget": "fails",
-    "unverified": "untested",
-}
-
 
 def plan_board(data: DeckData) -> Board:
     assert data.plan is not None
@@ -37,6 +29,11 @@ def plan_board(data: DeckData) -> Board:
     removed, row = _removed(layer_plan), plan_analysis.within_own_budget(layer_plan)
     price = row.price or row.cheapest
     looks = tuple(_looks(layer_plan))
+    if standing not in (
+        "recommended",
+        "unverified",
+    ):  # refused, for the price on held-out text or for what another look found
+        looks = (looks[0], *(replace(look, agrees=look.sure in ("depends", "fails")) for look in looks[1:]))
     asked, decision, options = _decision(layer_plan, standing)
     saving = plan_wording.saving_lines(plan)[:1] if set(removed) == set(plan.blocks) else []
     return Board(
@@ -56,14 +53,13 @@ def plan_board(data: DeckData) -> Board:
         ),
         number=_harder_text(price),
         meaning=_("harder to predict: {price} nats per token").format(price=plan_wording.outcome_price_text(price)),
-        sure=_SURE[standing],
+        sure="untested" if standing == "unverified" else "holds",
         asked=asked,
         decision=decision,
         options=options,
         looks=looks,
         evidence=_evidence(layer_plan),
         compared=_breaks(layer_plan),
-        untested=tuple(look.name for look in looks if look.sure == "untested"),
         tables=("plans", "plan_outcomes"),
         sources=(
             f"plans, plan_outcomes: {plan.plan_id}",
@@ -165,13 +161,13 @@ def _breaks(layer_plan: LayerPlan) -> Panel | None:
                 (
                     name("plan_text", row.text),
                     name("plan_measure", row.measure),
-                    wording.number(row.value_before),
-                    wording.number(row.value_after),
-                    plan_wording.outcome_price_text(row),
+                    *plan_wording.before_and_after(row),
+                    plan_wording.change_text(row),
                 )
                 for row in sorted(rows, key=lambda row: -_relative_harm(row))[:MOST_ROWS]
             ),
             _("Table of harder tests before and after, the most harmed first."),
+            _("Losses in nats; right answers in percent, their difference in points."),
         ),
         say=(
             _("Average loss can stay low while one ability goes: so harder texts and short tests were read as well."),

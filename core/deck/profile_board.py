@@ -12,7 +12,7 @@ from core import wording
 from core.analysis.differences import comparability
 from core.analysis.units import FEWEST_TEST
 from core.deck import visuals
-from core.deck.board import Board, Look, Option, Panel, Sure, sure_name
+from core.deck.board import N_CONTROLS, Board, Look, Option, Panel, Sure, controls_look, sure_name
 from core.deck.deck_data import DeckData
 from core.deck.slide import MOST_ROWS, check_table
 from core.deck.story import Column, Statement, Table, Visual
@@ -20,7 +20,6 @@ from core.figures.chart import Gallery
 from core.locale import _
 from core.questions.compare import Comparison
 from core.records import SHIPPED
-from core.registry.protocols import find_protocol, n_control_passes
 from core.registry.specifications import CLAIMS
 from core.registry.verdicts import VERDICTS
 from core.sources import Text, counted, derived
@@ -42,7 +41,6 @@ def profile_board(data: DeckData) -> Board:
     if data.comparison is not None and sound.height == 2:
         return _comparison_board(data, data.comparison, sound)
     looks = tuple(_looks(data, sound))
-    untested = tuple(look.name for look in looks if look.sure == "untested")
     options = _options(data, sound)
     if sound.is_empty():
         total = counted(runs.height, "runs")
@@ -74,7 +72,6 @@ def profile_board(data: DeckData) -> Board:
         looks=looks,
         evidence=_evidence(data, sound),
         compared=_compared(data, sound),
-        untested=untested,
         tables=TABLES,
     )
 
@@ -118,7 +115,6 @@ def _comparison_board(data: DeckData, comparison: Comparison, sound: pl.DataFram
         if (picture := _profiles(data, sound)) is not None
         else None,
         compared=_compared(data, sound),
-        untested=tuple(look.name for look in looks if look.sure == "untested"),
         tables=(*TABLES, "runs"),
     )
 
@@ -361,12 +357,7 @@ def _looks(data: DeckData, sound: pl.DataFrame) -> Iterator[Look]:
     claims = data.claims.filter(pl.col("run_id").is_in(sound["run_id"].to_list()))
     for claim, label in (("rise", _("Other methods: rise")), ("fall", _("Other methods: fall"))):
         yield _methods(label, claims, claim)
-    outcomes = data.outcomes_of_controls(sound["run_id"])
-    found = set(outcomes)
-    sure: Sure = (
-        "depends" if "shows_it" in found else "holds" if found == {"exceeded"} else "unclear" if found else "untested"
-    )
-    yield Look(_("Controls"), sure, slide_wording.outcome_counts_text(outcomes) or _controls_time(data))
+    yield controls_look(data.outcomes_of_controls(sound["run_id"]), _controls_time(data))
     yield from _other_samples(data)
 
 
@@ -381,7 +372,7 @@ def _methods(label: str, claims: pl.DataFrame, claim: str) -> Look:
         return _same_verdicts(label, int((kinds == 1).sum()), len(kinds), "run_claims")
     says_no = set(rows["outcome"]) & {"no", "opposite"}
     sure: Sure = "holds" if yes == n else "unclear" if not says_no else "depends" if yes else "fails"
-    return Look(label, sure, _("{yes} of {n} say so").format(yes=yes, n=n), agrees=sure in ("holds", "fails"))
+    return Look(label, sure, _("{yes} of {n} say so").format(yes=yes, n=n), agrees=True if sure == "fails" else None)
 
 
 def _same_verdicts(name: str, same: int, n: int, table: str) -> Look:
@@ -430,6 +421,4 @@ def _options(data: DeckData, sound: pl.DataFrame) -> tuple[Option, ...]:
 
 def _controls_time(data: DeckData) -> str:
     """Of the control passes of the protocol standard, for every model."""
-    return slide_wording.time_text(
-        n_control_passes(find_protocol("standard")) * n_models(data.text_runs), data.text_runs
-    )
+    return slide_wording.time_text(N_CONTROLS * n_models(data.text_runs), data.text_runs)

@@ -208,7 +208,7 @@ def harder_chart(rows: Sequence[PlanOutcomeRow], of_answers: bool) -> Chart | No
                 left=None if row.lower is None else scale * row.lower,
                 right=None if row.upper is None else scale * row.upper,
                 name=name("plan_text", row.text),
-                note=plan_wording.points_text(row) if of_answers else plan_wording.outcome_price_text(row),
+                note=plan_wording.change_text(row),
             )
             for row in rows
             if row.is_healed == is_healed and row.difference is not None

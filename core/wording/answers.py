@@ -90,37 +90,33 @@ def claim_text(answer: Answer) -> str:
     if answer.group is None:
         return _("Cannot tell: none of the models that the question is about was measured here.")
     dimension, benchmark = dimension_name(answer.population.asked.dimension), benchmark_name(answer)
-    sign = answer.registration.sign
-    expected, reverse = ("smaller", "larger") if sign == "negative" else ("larger", "smaller")
     heads = {
-        ("related_as_registered", "smaller"): _(
-            "Related as registered: models whose {dimension} is smaller tend to score better in {benchmark}"
+        "related_as_registered": (
+            _("Related as registered: models whose {dimension} is smaller tend to score better in {benchmark}"),
+            _("Related as registered: models whose {dimension} is larger tend to score better in {benchmark}"),
         ),
-        ("related_as_registered", "larger"): _(
-            "Related as registered: models whose {dimension} is larger tend to score better in {benchmark}"
+        "related_other_way": (
+            _("Related the other way: models whose {dimension} is smaller tend to score better in {benchmark}"),
+            _("Related the other way: models whose {dimension} is larger tend to score better in {benchmark}"),
         ),
-        ("related_other_way", "smaller"): _(
-            "Related the other way: models whose {dimension} is smaller tend to score better in {benchmark}"
+        "hint": (
+            _(
+                "A hint, not registered beforehand: models whose {dimension} is smaller tend to score better in {benchmark}"
+            ),
+            _(
+                "A hint, not registered beforehand: models whose {dimension} is larger tend to score better in {benchmark}"
+            ),
         ),
-        ("related_other_way", "larger"): _(
-            "Related the other way: models whose {dimension} is larger tend to score better in {benchmark}"
-        ),
-        ("hint", "smaller"): _(
-            "A hint, not registered beforehand: models whose {dimension} is smaller tend to score better in {benchmark}"
-        ),
-        ("hint", "larger"): _(
-            "A hint, not registered beforehand: models whose {dimension} is larger tend to score better in {benchmark}"
-        ),
+        "not_related": (_("Not related within ±{margin}: {dimension} and score in {benchmark}"),) * 2,
+        "cannot_tell": (_("Cannot tell whether {dimension} and score in {benchmark} are related"),) * 2,
     }
-    direction = expected if answer.word == "related_as_registered" else reverse
-    if answer.word == "hint":
-        direction = "smaller" if (answer.relation.rho or 0.0) < 0 else "larger"
-    others = {
-        "not_related": _("Not related within ±{margin}: {dimension} and score in {benchmark}"),
-        "cannot_tell": _("Cannot tell whether {dimension} and score in {benchmark} are related"),
-    }
-    template = heads.get((answer.word, direction)) or others[answer.word]
+    template = heads[answer.word][goes_with_larger(answer)]
     return template.format(dimension=dimension, benchmark=benchmark, margin=shown(MARGIN, "g"))
+
+
+def goes_with_larger(answer: Answer) -> bool:
+    """Whether models with the larger dimension have the better scores, among those that were measured."""
+    return (answer.relation.rho or 0.0) >= 0
 
 
 def benchmark_name(answer: Answer) -> str:

@@ -393,6 +393,20 @@ def points_text(row: PlanOutcomeRow) -> str:
     return Text("{:+.1f} [{:+.1f}, {:+.1f}]").format(100 * row.difference, 100 * row.lower, 100 * row.upper)
 
 
+def before_and_after(row: PlanOutcomeRow) -> tuple[str, str]:
+    """What a harder text or test gave before and after: nats per token, or percent of right answers."""
+    before, after = (
+        "–" if value is None else number(value) if row.measure == "loss" else shown(value, ".0%")
+        for value in (row.value_before, row.value_after)
+    )
+    return before, after
+
+
+def change_text(row: PlanOutcomeRow) -> str:
+    """How far it changes: nats per token, or points of right answers."""
+    return outcome_price_text(row) if row.measure == "loss" else points_text(row)
+
+
 def budget_text(plan: PlanRow) -> str:
     """`0.1 nats per token`, `lossless (...)`, or `2 points of the task`."""
     if plan.budget_unit == "points":

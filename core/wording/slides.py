@@ -79,39 +79,30 @@ def pilot_title_text(case: str, pilot: Pilot | None, answer: Answer, total: int,
     }
     if pilot is not None and pilot.use_class in cautious:
         return cautious[pilot.use_class]
-    end = "smaller" if (relation.rho or 0.0) < 0 else "larger"
     titles = {
-        ("related_as_registered", "smaller"): _(
-            "As expected, smaller dimension goes with better {benchmark}: shortlist by it, choose by score"
+        "related_as_registered": (
+            _("As expected, smaller dimension goes with better {benchmark}: choose by score"),
+            _("As expected, larger dimension goes with better {benchmark}: choose by score"),
         ),
-        ("related_as_registered", "larger"): _(
-            "As expected, larger dimension goes with better {benchmark}: shortlist by it, choose by score"
+        "related_other_way": (
+            _("Against the expectation, smaller dimension goes with better {benchmark}: choose by score"),
+            _("Against the expectation, larger dimension goes with better {benchmark}: choose by score"),
         ),
-        ("related_other_way", "smaller"): _(
-            "Against the expectation, smaller dimension goes with better {benchmark}: choose by score"
+        "hint": (
+            _("Only a hint: smaller dimension went with better {benchmark}, nobody registered it first"),
+            _("Only a hint: larger dimension went with better {benchmark}, nobody registered it first"),
         ),
-        ("related_other_way", "larger"): _(
-            "Against the expectation, larger dimension goes with better {benchmark}: choose by score"
-        ),
-        ("hint", "smaller"): _(
-            "Only a hint: smaller dimension went with better {benchmark}, nobody registered it first"
-        ),
-        ("hint", "larger"): _("Only a hint: larger dimension went with better {benchmark}, nobody registered it first"),
+        "not_related": (_("Dimension says too little about {benchmark}: choose by score"),) * 2,
+        "cannot_tell": (_("{n} models cannot tell whether dimension says anything about {benchmark}: choose by score"),)
+        * 2,
     }
-    if not may_shortlist:
-        titles |= {
-            ("related_as_registered", "smaller"): _(
-                "As expected, smaller dimension goes with better {benchmark}: choose by score"
-            ),
-            ("related_as_registered", "larger"): _(
-                "As expected, larger dimension goes with better {benchmark}: choose by score"
-            ),
-        }
-    others = {
-        "not_related": _("Dimension says too little about {benchmark}: choose by score"),
-        "cannot_tell": _("{n} models cannot tell whether dimension says anything about {benchmark}: choose by score"),
-    }
-    return (titles.get((case, end)) or others[case]).format(benchmark=benchmark, n=relation.n)
+    if may_shortlist:
+        titles["related_as_registered"] = (
+            _("As expected, smaller dimension goes with better {benchmark}: shortlist by it, choose by score"),
+            _("As expected, larger dimension goes with better {benchmark}: shortlist by it, choose by score"),
+        )
+    title = titles[answer.word][answer_wording.goes_with_larger(answer)]
+    return title.format(benchmark=benchmark, n=relation.n)
 
 
 def relation_title_text(answer: Answer, case: str) -> str:

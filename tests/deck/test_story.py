@@ -367,11 +367,11 @@ UNORDERED = "3 models side by side: their dimensions do not all compare"
 @pytest.mark.parametrize(
     ("outcomes", "sure", "agrees"),
     [
-        (("yes", "yes"), "holds", True),
-        (("yes", "no"), "depends", False),
-        (("yes", "cannot_tell"), "unclear", False),
+        (("yes", "yes"), "holds", None),
+        (("yes", "no"), "depends", None),
+        (("yes", "cannot_tell"), "unclear", None),
         (("no", "opposite"), "fails", True),
-        (("cannot_tell", "cannot_tell"), "unclear", False),
+        (("cannot_tell", "cannot_tell"), "unclear", None),
     ],
 )
 def test_methods_that_cannot_tell_deny_nothing(outcomes, sure, agrees):
@@ -443,6 +443,7 @@ def test_a_plan_asks_for_what_its_price_allows(changes, title, asked):
 def test_a_price_stands_beside_the_blocks_that_it_is_of():
     found = plan_slides.plan_board(plan_data(layer_plan(budget=0.001), cases.DAY))
     assert found.number == "0.8%" and [one.number for one in found.answer.visual.blocks if one.is_removed] == [3]
+    assert found.how_sure == "holds", "that nothing may go: an ability that falls too makes that no less sure"
     assert found.answer.statements == (), "what three blocks would save is not told beside the price of one"
 
 
@@ -455,6 +456,12 @@ def test_a_healed_plan_is_held_against_published_choices_as_it_was_before_healin
     told = build_story(plan_data(LayerPlan(made.plan, [*rest, ours]), cases.DAY)).slides[1]
     assert told.title == "Our choice costs +0.031 nats; 1 of 2 published choices costs less, all before repair"
     assert told.statements[0].text.startswith("ours, repaired: +0.010")
+
+
+def test_right_answers_change_in_points_where_the_title_says_so():
+    shown = plan_slides.plan_board(plan_data(layer_plan(), cases.DAY)).compared
+    change = shown.visual.rows[0][-1]
+    assert shown.visual.rows[0][2:] == ("90%", "80%", "-10.0 [-12.0, -8.0]") and f"{change} points" in shown.title
 
 
 def test_tests_that_the_whole_model_fails_show_no_fall():

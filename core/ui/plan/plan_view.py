@@ -202,18 +202,12 @@ def show_harder_texts(layer_plan: LayerPlan) -> None:
         _("Text or probe"): lambda row: wording.name("plan_text", row.text),
         _("Repaired"): lambda row: _yes_or_no(row.is_healed),
         _("Quantity"): lambda row: wording.name("plan_measure", row.measure),
-        _("Before"): lambda row: _value_text(row.measure, row.value_before),
-        _("After"): lambda row: _value_text(row.measure, row.value_after),
-        _("Change [95 %]"): lambda row: (
-            plan_wording.outcome_price_text(row) if row.measure == "loss" else plan_wording.points_text(row)
-        ),
+        _("Before"): lambda row: plan_wording.before_and_after(row)[0],
+        _("After"): lambda row: plan_wording.before_and_after(row)[1],
+        _("Change [95 %]"): plan_wording.change_text,
         _("N"): lambda row: row.n_points,
     }
     tables.show(tables.of(plan_analysis.harder_text_prices(layer_plan), columns), "plan harder")
-
-
-def _value_text(measure: str, value: float | None) -> str:
-    return "–" if value is None else f"{value:.3f}" if measure == "loss" else f"{value:.0%}"
 
 
 def _yes_or_no(value: bool) -> str:
