@@ -14,7 +14,7 @@ from core.analysis.relation import MARGIN
 from core.analysis.units import FEWEST_TEST
 from core.deck.deck_data import DeckData
 from core.deck.numbers import texts_of
-from core.deck.slide import check_table, reference_slide, reference_slides
+from core.deck.slide import check_table, make_slide, table_slides
 from core.deck.story import Column, Heading, Row, Statement, StorySlide
 from core.locale import N_, _, glossary, translated
 from core.records import without_places
@@ -56,7 +56,7 @@ def appendix(data: DeckData, slides: Sequence[StorySlide]) -> Iterator[StorySlid
         yield from _values(data)
         title = _("Quality checks: {n} measurements").format(n=counted(data.text_runs.height, "runs"))
         table = check_table(data.checks, data.text_runs, most=MOST_CHECKS)
-        yield reference_slide(data, "checks", title, (), table, ("run_checks",), data.text_runs)
+        yield make_slide(data, "checks", title, (), table, ("run_checks",), data.text_runs)
         yield from _provenance(data)
     else:
         yield from _plan_provenance(data)
@@ -112,7 +112,7 @@ def _method(data: DeckData) -> StorySlide:
                 _("Layer plan"),
             )
         ]
-    return reference_slide(data, "method", _("How the numbers are made"), statements)
+    return make_slide(data, "method", _("How the numbers are made"), statements)
 
 
 def _glossary(data: DeckData, slides: Sequence[StorySlide]) -> Iterator[StorySlide]:
@@ -128,7 +128,7 @@ def _glossary(data: DeckData, slides: Sequence[StorySlide]) -> Iterator[StorySli
     said = " ".join(text for slide in slides for _place, text in texts_of(slide)).lower()
     used = [row for row in rows if not isinstance(row, Heading) and row[0].lower() in said]
     if used:
-        yield from reference_slides(
+        yield from table_slides(
             data,
             "glossary",
             _("What {n} words mean").format(n=counted(len(used), "glossary")),
@@ -155,7 +155,7 @@ def _limits(data: DeckData) -> Iterator[StorySlide]:
         "What this deck cannot decide: {n} questions",
         n=counted(len(rows), "limits"),
     )
-    yield from reference_slides(data, "limits", title, columns, rows, alternative)
+    yield from table_slides(data, "limits", title, columns, rows, alternative)
 
 
 # --- provenance ------------------------------------------------------------------------------------------------
@@ -179,7 +179,7 @@ def _provenance(data: DeckData) -> Iterator[StorySlide]:
         code=", ".join(sorted(set(data.runs["code_version"]))[:3]),
         libraries=_versions(data.runs),
     )
-    yield from reference_slides(
+    yield from table_slides(
         data,
         "provenance",
         _("Provenance of {n} run", "Provenance of {n} runs, controls included", n=counted(data.runs.height, "runs")),
@@ -226,7 +226,7 @@ def _plan_provenance(data: DeckData) -> Iterator[StorySlide]:
         (_("Program"), f"Workdim {plan.code_version}"),
         (_("Asked for"), shortened_name(_options_text(plan.config), 400)),
     ]
-    yield from reference_slides(
+    yield from table_slides(
         data,
         "provenance",
         _("Provenance of 1 layer plan"),
@@ -253,7 +253,7 @@ def _sql(data: DeckData) -> StorySlide:
     """Queries that give the same numbers from the warehouse, each one SELECT, as `workdim sql` takes it."""
     if data.plan is not None:
         statement = f"SELECT * FROM plan_outcomes WHERE plan_id = {sql_strings([data.plan.plan.plan_id])}"
-        return reference_slide(
+        return make_slide(
             data, "sql", _("{n} query gives the same numbers").format(n=counted(1, "queries")), [statement]
         )
     if data.pilot is not None and data.pilot_id is not None:
@@ -287,7 +287,7 @@ def _sql(data: DeckData) -> StorySlide:
                 f"WHERE benchmark = {sql_strings([benchmark['benchmark']])} AND metric = {sql_strings([benchmark['metric']])}",
             )
         )
-    return reference_slide(
+    return make_slide(
         data,
         "sql",
         _("{n} queries give the same numbers").format(n=counted(len(queries), "queries")),
@@ -345,7 +345,7 @@ def _values(data: DeckData) -> Iterator[StorySlide]:
         n=counted(data.text_runs.height, "runs"),
         size=wording.size_range(data.n_points),
     )
-    yield from reference_slides(
+    yield from table_slides(
         data,
         "values",
         title,

@@ -11,8 +11,9 @@ from typing import Literal
 
 import polars as pl
 
+from core.deck import layout
 from core.deck.deck_data import DeckData
-from core.deck.slide import core_slide
+from core.deck.slide import make_slide, shorten_for_page
 from core.deck.story import Column, Statement, StorySlide, Table, Visual
 from core.locale import _, translated
 from core.registry.protocols import find_protocol, n_control_passes
@@ -99,16 +100,12 @@ def five_slides(data: DeckData, board: Board, runs: pl.DataFrame | None) -> Iter
     """At most five: a deck without a second chart, other looks or models to compare goes without that slide."""
 
     def made(key: str, panel: Panel) -> StorySlide:
-        return core_slide(
-            data,
-            key,
-            panel.title,
-            panel.statements,
-            panel.visual,
-            tables=board.tables,
-            runs=runs,
-            say=panel.say,
-            sources=board.sources,
+        """Its notes say what it does not: first what it is about, then how to read the picture, then cautions."""
+        seen = _("What you see: {alternative}").format(alternative=panel.visual.alternative)
+        speech = (*panel.say[:1], seen, *panel.say[1:])
+        shown = (panel.title, panel.statements, panel.visual)
+        return shorten_for_page(
+            make_slide(data, key, *shown, board.tables, runs, board.sources, speech), layout.OWN_PAGE
         )
 
     beside = (

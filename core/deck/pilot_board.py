@@ -31,7 +31,7 @@ def pilot_board(data: DeckData) -> Board:
     looks = tuple(_looks(data))
     asked, decision, options = _decision(data, looks)
     number, meaning, picture, sure = _answered(data)
-    best = best_text(data)
+    best = _best_text(data)
     return Board(
         answer=Panel(
             slide_wording.pilot_title_text(
@@ -107,7 +107,7 @@ def _unscored(answer: Answer) -> list[str]:
     return [one.name for one in answer.models if not one.is_vetoed and one.name not in _sound(answer)]
 
 
-def best_text(data: DeckData) -> str:
+def _best_text(data: DeckData) -> str:
     """`m02: 83.0, rank 1 to 4`; empty where no model can be first."""
     best = data.best_by_score
     if best is None:

@@ -37,7 +37,7 @@ OPEN_CONTROLS = {"no_control", "control_no_power", "control_failed", "control_no
 
 def profile_board(data: DeckData) -> Board:
     runs = one_run_per_model(data)
-    sound = usable_runs(runs)
+    sound = _usable_runs(runs)
     if data.comparison is not None and sound.height == 2:
         return _comparison_board(data, data.comparison, sound)
     looks = tuple(_looks(data, sound))
@@ -133,7 +133,7 @@ def one_run_per_model(data: DeckData) -> pl.DataFrame:
     return newest.unique("model_id", keep="first", maintain_order=True).sort("name")
 
 
-def usable_runs(runs: pl.DataFrame) -> pl.DataFrame:
+def _usable_runs(runs: pl.DataFrame) -> pl.DataFrame:
     """Runs with a dimension that no check vetoes."""
     return runs.filter(~pl.col("worst_check").eq_missing(pl.lit("veto")), pl.col("inner_max").is_not_null())
 

@@ -28,24 +28,6 @@ MOST_ROWS = 7
 """Models in one table of a core slide; the others stand in the appendix."""
 
 
-def core_slide(
-    data: DeckData,
-    key: str,
-    title: str,
-    statements: Sequence[Statement | str] = (),
-    visual: Visual | None = None,
-    tables: Sequence[str] = (),
-    runs: pl.DataFrame | None = None,
-    say: Sequence[str] = (),
-    sources: Sequence[str] = (),
-) -> StorySlide:
-    """One of the five slides. Statements that do not fit are in the speaker notes only, which also say what the slide
-    does not: first what it is about, then how to read the visual, then cautions."""
-    seen = [_("What you see: {alternative}").format(alternative=visual.alternative)] if visual is not None else []
-    whole = reference_slide(data, key, title, statements, visual, tables, runs, sources, (*say[:1], *seen, *say[1:]))
-    return shorten_for_page(whole, layout.OWN_PAGE)
-
-
 def shorten_for_page(story_slide: StorySlide, page: layout.Page) -> StorySlide:
     """As much of a core slide as fits on a page in letters of 14 points; the rest goes to its notes."""
     fitting, visual = list(story_slide.statements), story_slide.visual
@@ -149,10 +131,10 @@ def check_table(checks: pl.DataFrame, runs: pl.DataFrame, most: int) -> Table:
     )
 
 
-# --- reference pages -------------------------------------------------------------------------------------------
+# --- slides ----------------------------------------------------------------------------------------------------
 
 
-def reference_slide(
+def make_slide(
     data: DeckData,
     key: str,
     title: str,
@@ -163,7 +145,7 @@ def reference_slide(
     sources: Sequence[str] = (),
     speech: Sequence[str] = (),
 ) -> StorySlide:
-    """A slide of the appendix, whose notes hold only the sources: those named, or each run."""
+    """A slide without characters that XML forbids, its title cut to two lines; its sources are those named, or each run."""
     run_ids = () if runs is None else tuple(runs["run_id"])
     if runs is not None and not sources:
         sources = [f"{row['name']}: {row['run_id']}" for row in runs.iter_rows(named=True)]
@@ -182,7 +164,7 @@ def reference_slide(
     )
 
 
-def reference_slides(
+def table_slides(
     data: DeckData,
     key: str,
     title: str,
@@ -199,7 +181,7 @@ def reference_slides(
     for number, page in enumerate(filled, start=1):
         numbered = title if len(filled) == 1 else title + f" ({number}/{len(filled)})"
         table = Table(columns, tuple(page), alternative, key_line)
-        yield reference_slide(data, key if number == 1 else f"{key}-{number}", numbered, (), table, **sources)
+        yield make_slide(data, key if number == 1 else f"{key}-{number}", numbered, (), table, **sources)
 
 
 # --- characters ------------------------------------------------------------------------------------------------

@@ -15,7 +15,7 @@ from core.deck.appendix import sql_strings
 from core.deck.deck_data import deck_data, plan_data
 from core.deck.numbers import numbers_of, texts_of
 from core.deck.report import build_story
-from core.deck.slide import core_slide
+from core.deck.slide import make_slide, shorten_for_page
 from core.deck.story import MOST_SLIDES, Column, StorySlide, Table
 from core.errors import InputError
 from core.figures.chart import Chart
@@ -487,7 +487,8 @@ def test_a_task_of_texts_is_held_against_the_budget(upper, sure):
 def test_what_a_table_cuts_stands_whole_in_the_notes():
     long = "a very long reason " * 60
     table = Table((Column("Name", 0.3), Column("Reason", 0.7)), (("one", long), ("two", "short")), "A table.")
-    found = core_slide(data_of("one_model", "en"), "x", "Title", visual=table)
+    whole = make_slide(data_of("one_model", "en"), "x", "Title", visual=table)
+    found = shorten_for_page(whole, layout.OWN_PAGE)
     assert found.visual.rows[0][1].endswith("…") and f"one: {long}" in found.speech
     assert not any("short" in text for text in found.speech)
 
