@@ -63,14 +63,7 @@ def _chart(chart: Any) -> Iterator[str]:
     for element in chart._chartSpace.xpath(".//c:ser"):
         name = "".join(one.text or "" for one in element.xpath("./c:tx//c:v"))
         yield called("series", name)
-        for part in ("cat", "xVal", "yVal", "val", "errBars"):
-            values = [_number(one.text) for one in element.xpath(f"./c:{part}//c:v")]
+        for part in ("xVal", "yVal", "errBars"):
+            values = [float(one.text) for one in element.xpath(f"./c:{part}//c:v")]
             if values:
                 yield called(f"chart {part}", row(values))
-
-
-def _number(text: str | None) -> Any:
-    try:
-        return float(text or "")
-    except ValueError:
-        return text
