@@ -39,11 +39,7 @@ def pilot_board(data: DeckData) -> Board:
             ),
             picture or check_table(data.checks, data.text_runs, MOST_ROWS),
             (Statement(best, _("Best by score")),) if best else (),
-            say=(
-                slide_wording.registered_text(answer),
-                answer_wording.answer_text(answer),
-                *answer_wording.exclusion_lines(answer)[:2],
-            ),
+            say=(answer_wording.answer_text(answer), *answer_wording.exclusion_lines(answer)[:2]),
         ),
         number=number,
         meaning=meaning,

@@ -1,4 +1,4 @@
-"""The wording of slides for decision makers: names, checks, shapes, what a use class allows, durations, layer plans."""
+"""The wording of slides for decision makers: names, limits, checks, durations, and the titles of a pilot."""
 
 from __future__ import annotations
 
@@ -18,12 +18,10 @@ from core.wording import answers as answer_wording
 from core.wording.labels import marked_name, name, names_text, shortened_name
 from core.wording.numbers import duration
 
-MAX_NAMES = 4
 
-
-def short_names_text(names: Sequence[str], most: int = MAX_NAMES, longest: int = 30) -> str:
+def short_names_text(names: Sequence[str]) -> str:
     """The first names, shortened, and how many more there are; a dash if there are none."""
-    return names_text([shortened_name(name, longest) for name in names], most) or "–"
+    return names_text([shortened_name(name, 30) for name in names], 4) or "–"
 
 
 def limits_text(lower: float | None, upper: float | None, write: Callable[[float | None], str] = wording.number) -> str:
@@ -137,10 +135,3 @@ def direction_text(answer: Answer) -> str:
             _("Against the expectation, which was: larger dimension, better score."),
         )
     return texts[sign != "negative"]
-
-
-def registered_text(answer: Answer) -> str:
-    """What makes the answer a test, or keeps it from being one."""
-    if answer.registration.is_registered:
-        return _("Question, benchmark and expectation were registered before the scores: that makes the answer a test.")
-    return _("The expectation was not registered before all scores existed: the answer is exploratory, and no test.")
