@@ -168,7 +168,20 @@ def _read_plan(plan: LayerPlan) -> LayerPlan:
 def plan_data(plan: LayerPlan, made_on: date | None = None) -> DeckData:
     """Data of a deck about one layer plan, which needs no measurement of its model."""
     nothing = pl.DataFrame(schema={"run_id": pl.String, "pass": pl.String})
-    return DeckData(*[nothing] * 6, [], [], spoken(), made_on or date.today(), [], plan=_read_plan(plan))
+    return DeckData(
+        runs=nothing,
+        estimates=nothing,
+        checks=nothing,
+        claims=nothing,
+        against_controls=nothing,
+        scored=nothing,
+        groups=[],
+        word_groups=[],
+        language=spoken(),
+        made_on=made_on or date.today(),
+        left_out=[],
+        plan=_read_plan(plan),
+    )
 
 
 def runs_with_verdict(runs: pl.DataFrame) -> pl.DataFrame:

@@ -28,7 +28,7 @@ from core.sources import Text, counted, derived, shown
 from core.tables import PlanOutcomeRow, PlanRow
 from core.wording import joined_sentences
 from core.wording.labels import name, shortened_name
-from core.wording.numbers import amount, duration
+from core.wording.numbers import amount, duration, number
 
 MAX_LISTED_BLOCKS = 12
 """More blocks than this are shown as ranges."""
