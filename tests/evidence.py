@@ -103,6 +103,9 @@ class Section:
 
     title: tuple[str, str]
     parts: list[tuple[str, str]] = field(default_factory=list)
+    """What the page shows beneath its answers."""
+    notes: list[tuple[str, str]] = field(default_factory=list)
+    """How it was counted, and details: they lie beside the page, in both languages."""
     lead: list[tuple[str, str]] = field(default_factory=list)
     """What the document begins with."""
     short: list[tuple[tuple[str, str], tuple[str, str]]] = field(default_factory=list)
@@ -113,36 +116,23 @@ class Section:
     def say(self, english: str, japanese: str) -> None:
         self.parts.append((english, japanese))
 
-    def say_if_few(self, n: int, english: str, japanese: str, fewest: int = FEWEST_TEST) -> None:
+    def note(self, english: str, japanese: str) -> None:
+        self.notes.append((english, japanese))
+
+    def note_if_few(self, n: int, english: str, japanese: str, fewest: int = FEWEST_TEST) -> None:
         """That what follows is no test, where it counts too few; `english` and `japanese` say of what."""
         if n < fewest:
-            self.say(
-                f"**{n} {english}, fewer than {fewest}: a first look, no test. No p below stands for one.**",
-                f"**{japanese}は{n}（{fewest}未満）：最初の概観であり、検定ではありません。以下の p は検定結果ではありません。**",
+            self.note(
+                f"{n} {english}, fewer than {fewest}: a first look, no test. No p here stands for one.",
+                f"{japanese}は{n}（{fewest}未満）：最初の概観であり、検定ではありません。p は検定結果ではありません。",
             )
 
     def answer(self, question: tuple[str, str], english: str, japanese: str) -> None:
         self.short.append((question, (english, japanese)))
 
-    def say_on_request(self, lines: Sequence[tuple[str, ...]], english: str, japanese: str) -> None:
-        """A list behind a line to click on."""
-        told = ["\n".join(f"- {line[n]}" for line in lines) for n in range(2)]
-        self.say(*(_unfolding(head, list_) for head, list_ in zip((english, japanese), told, strict=True)))
-
-    def table(self, heads: Sequence[tuple[str, str]], rows: Sequence[Sequence[Any]], beside: str = "") -> None:
-        """Rows of texts, or of pairs of texts where the two languages differ; with a name, as a file `beside` the document."""
-        if beside:
-            plain = [[cell[0] if isinstance(cell, tuple) else cell for cell in row] for row in (heads, *rows)]
-            self.data[beside] = plain
-            file = f"evidence/{beside}.csv"
-            self.say(f"Table: [{len(rows)} rows]({file}).", f"表：[{len(rows)}行（CSV、英語）]({file})。")
-            return
-        tables = []
-        for n in range(2):
-            lines = [[head[n] for head in heads], ["---"] * len(heads)]
-            lines += [[str(cell[n] if isinstance(cell, tuple) else cell) for cell in row] for row in rows]
-            tables.append("\n".join(f"| {' | '.join(line)} |" for line in lines))
-        self.parts.append((tables[0], tables[1]))
+    def table(self, heads: Sequence[tuple[str, str]], rows: Sequence[Sequence[Any]], name: str) -> None:
+        """Rows of texts, or of pairs of texts where the two languages differ, as a file beside the document, in English."""
+        self.data[name] = [[cell[0] if isinstance(cell, tuple) else cell for cell in row] for row in (heads, *rows)]
 
     def picture(self, out: Path, name: str, draw: Callable[[str], str], alt: tuple[str, str]) -> None:
         folder = out / "figures"
@@ -150,10 +140,6 @@ class Section:
         for language in LANGUAGES:
             (folder / f"{name}.{language}.svg").write_text(draw(language), encoding="utf-8")
         self.parts.append(tuple(f"![{alt[n]}](figures/{name}.{LANGUAGES[n]}.svg)" for n in range(2)))  # type: ignore[arg-type]
-
-
-def _unfolding(head: str, text: str) -> str:
-    return f"<details><summary>{head}</summary>\n\n{text}\n\n</details>"
 
 
 def main() -> None:
@@ -173,15 +159,17 @@ def write(warehouse: Warehouse, out: Path) -> None:
     beside.mkdir(parents=True, exist_ok=True)
     for old in beside.glob("*.csv"):
         old.unlink()
-    for name, rows in {name: rows for section in sections for name, rows in section.data.items()}.items():
+    tables = {name: rows for section in sections for name, rows in section.data.items()}
+    tables["notes"] = [("part", "note", "注記")]
+    tables["notes"] += [(section.title[0], *note) for section in sections for note in section.notes]
+    for name, rows in tables.items():
         with (beside / f"{name}.csv").open("w", encoding="utf-8", newline="") as file:
             csv.writer(file, lineterminator="\n").writerows(rows)
         if name == "recipes":
             print("\n".join(" ".join(f"{cell!s:>16}" for cell in row) for row in rows))
     for n, name in enumerate(("evidence.md", "evidence.ja.md")):
-        paragraphs = [_HEAD[n], *(part[n] for part in sections[0].lead), in_short(sections, n)]
-        for section in sections:
-            paragraphs += [f"## {section.title[n]}", *(part[n] for part in section.parts)]
+        paragraphs = [_HEAD[n], *(part[n] for part in sections[0].lead), in_short(sections, n), _NOTES[n]]
+        paragraphs += [part[n] for section in sections for part in section.parts]
         (out / name).write_text("\n\n".join(paragraphs) + "\n", encoding="utf-8")
         print(out / name)
 
@@ -197,12 +185,19 @@ _HEAD = (
 )
 
 
+_NOTES = (
+    "How each of these was counted, and further details: [notes](evidence/notes.csv). What was decided before any score was known: "
+    "[the registered plan](../data/pilots/ladder.md).",
+    "数え方と詳細：[注記](evidence/notes.csv)。スコアを見る前に決めた内容：[登録した計画](../data/pilots/ladder.md)。",
+)
+
+
 def in_short(sections: Sequence[Section], n: int) -> str:
-    """Every question with what came out, in the language of number `n`; questions lead to their sections."""
-    lines = [("| question | what came out |", "| 問い | 結果 |")[n], "| --- | --- |"]
+    """Every question with what came out, in the language of number `n`, and the tables that it was read from."""
+    lines = [("| question | what came out | tables |", "| 問い | 結果 | 表（CSV、英語） |")[n], "| --- | --- | --- |"]
     for section in sections:
-        anchor = re.sub(r"[^\w\- ]", "", section.title[n].lower()).replace(" ", "-")
-        lines += [f"| [{question[n]}](#{anchor}) | {answer[n]} |" for question, answer in section.short]
+        files = ", ".join(f"[{name}](evidence/{name}.csv)" for name in section.data)
+        lines += [f"| {question[n]} | {answer[n]} | {files} |" for question, answer in section.short]
     return "\n".join(lines)
 
 
@@ -225,7 +220,7 @@ def document(warehouse: Warehouse, out: Path) -> list[Section]:
     ]
     names = dict(runs.select("reference", "name").unique("reference").iter_rows())
     told += [damage(out, names), removal(shipped_plans.read(), checkpoints)]
-    return [section for section in told if section.parts]
+    return [section for section in told if section.parts or section.notes]
 
 
 def ladder(runs: pl.DataFrame) -> list[Checkpoint]:
@@ -269,7 +264,7 @@ def within_width(said: Answer, checkpoints: Sequence[Checkpoint], out: Path) -> 
     section = Section(("Within one width, at equal steps", "同じ幅・同じ学習ステップ数での比較"))
     found = recipe_contrasts(checkpoints)
     told = tuple(f"**{in_language(language, answer_wording.answer_text, said)}**" for language in LANGUAGES)
-    section.lead += [_both_ways(found), told]  # type: ignore[list-item]
+    section.lead += [told, _both_ways(found)]  # type: ignore[list-item]
     one = said.relation
     section.answer(
         (
@@ -281,7 +276,7 @@ def within_width(said: Answer, checkpoints: Sequence[Checkpoint], out: Path) -> 
             for language, mark in zip(LANGUAGES, (": ", "："), strict=True)
         ),
     )
-    section.say(
+    section.note(
         "The sign was registered as published, knowing five trial runs, no members of this population, that point the other way "
         "([what was written down](../data/pilots/ladder.md)). Registered were all 24 runs, to be told only if each recipe counted once says the "
         "same; since 30 November 2026 only the latter is computed, as runs of one recipe are not independent. All recipes were trained from "
@@ -294,9 +289,9 @@ def within_width(said: Answer, checkpoints: Sequence[Checkpoint], out: Path) -> 
         list(zip(*(in_language(language, lines, said) for language in LANGUAGES), strict=True))
         for lines in (answer_wording.note_lines, answer_wording.detail_lines)
     )
-    section.say(*("\n".join(f"- {line[n]}" for line in notes) for n in range(2)))
-    section.say_on_request(details, "Other coefficients, and what moves this one", "他の係数と、この係数を動かすもの")
-    section.say(
+    for line in (*notes, *details):
+        section.note(*line)
+    section.note(
         f"Each recipe's run beside the {N_STARTS} base runs, in standard errors of a difference (Student's t with {N_STARTS - 1} degrees of freedom); p that both "
         "differ, corrected over the recipes (Holm).",
         f"各レシピの学習を基本レシピの{N_STARTS}回と比べた差（差の標準誤差が単位、自由度{N_STARTS - 1}の t）。p は次元と性能の両方が異なることについてのもので、レシピ数で補正しています（Holm）。",
@@ -304,10 +299,10 @@ def within_width(said: Answer, checkpoints: Sequence[Checkpoint], out: Path) -> 
     section.table(
         (("recipe", ""), ("dimension", ""), ("performance", ""), ("p of both", ""), ("p, Holm", "")),
         [(o.recipe, f"{o.dimension:+.1f}", f"{o.performance:+.1f}", _p(o.p), _p(o.corrected_p)) for o in found],
-        beside="recipes",
+        name="recipes",
     )
     for sentence in _reliability(said):
-        section.say(*sentence)
+        section.note(*sentence)
     shown = finals(checkpoints, Recipe.width)
     if not shown:
         return section
@@ -365,7 +360,7 @@ def within_width(said: Answer, checkpoints: Sequence[Checkpoint], out: Path) -> 
         draw,
         ("Scatter of largest inner dimension against bits per byte", "中間層の最大次元とビット毎バイトの散布図"),
     )
-    section.say(
+    section.note(
         "Places hold for all models at once (95 %), by differences on the same blocks of text: place 1 has the largest dimension, and "
         "the best score.",
         "順位の範囲は全モデルに同時に成り立つ95%区間で、同じテキストブロックでの差から求めています。1位は次元が最大、スコアが最良です。",
@@ -388,7 +383,7 @@ def within_width(said: Answer, checkpoints: Sequence[Checkpoint], out: Path) -> 
             )
             for one in said.models
         ],
-        beside="models",
+        name="models",
     )
     return section
 
@@ -536,14 +531,14 @@ def exploratory(checkpoints: Sequence[Checkpoint]) -> Section:
     standing = [(told, one) for (told, one), p in zip(pairs, p_values, strict=True) if p is not None and p <= LEVEL]
     for (told, one), p in zip(pairs, p_values, strict=True):
         rows.append((told, answer_wording.coefficient_text(one.rho, one.lower, one.upper), _p(one.p), _p(p), one.n))
-    section.say(
+    section.note(
         "Scores are turned so that higher is better: a negative coefficient is what was published. The last column but one corrects for "
         "the number of pairs looked at (Benjamini and Hochberg). Each recipe counts once, by the means of its runs.",
         "スコアは高いほど良い向きに揃えてあり、負の係数が公表された向きです。補正 p は、調べた組の数に対する補正（Benjamini–Hochberg）後の値です。"
         "レシピは、その学習の平均値で1回ずつ数えます。",
     )
     fewest = min(one.n for _told, one in pairs)
-    section.say_if_few(fewest, "models", "モデル数")
+    section.note_if_few(fewest, "models", "モデル数")
     if fewest >= FEWEST_TEST:
         listed = [
             (", ", "、")[n].join(f"{told[n]} ({answer_wording.coefficient_text(one.rho)})" for told, one in standing)
@@ -558,7 +553,7 @@ def exploratory(checkpoints: Sequence[Checkpoint]) -> Section:
     section.table(
         (("pair", "組"), ("Spearman's rho", "スピアマンの順位相関"), ("p", "p"), ("corrected p", "補正 p"), ("n", "n")),
         rows,
-        beside="pairs",
+        name="pairs",
     )
     return section
 
@@ -589,7 +584,7 @@ def specifications(found: Population, maxima: pl.DataFrame) -> Section:
     standing = sum(p is not None and p <= LEVEL for p in grid.search.adjusted_p)
     fewest = min(one.n for one in grid.relations.values())
     tested = fewest >= FEWEST_TEST
-    section.say(
+    section.note(
         f"The coefficient is negative in {negative} of {len(rows)} specifications"
         f"{f'. p is at most {LEVEL:g} in {len(clear)}, {published} of them negative; corrected for looking at all of them, by the maximum over all, in {standing}' if tested else ''}. "
         "Largest value over the inner layers, chosen on the same data: plain maxima, so that only the specification differs. Each recipe "
@@ -598,9 +593,9 @@ def specifications(found: Population, maxima: pl.DataFrame) -> Section:
         f"{f'p が {LEVEL:g} 以下なのは {len(clear)}（うち負は {published}）、全条件を調べたことを最大値で補正すると {standing} です。' if tested else ''}"
         "値は中間層の単純な最大値で、分析条件だけが異なります。レシピは1回ずつ数えます。",
     )
-    section.say_if_few(fewest, "models", "モデル数")
+    section.note_if_few(fewest, "models", "モデル数")
     joint = _joint(found, maxima)
-    section.say(
+    section.note(
         f"All of them together: median {joint.median:.2f}, {p_value_text(joint.p)} (scores permuted over recipes, for all "
         f"specifications alike). They say much the same, and amount to {joint.effective:.1f} independent ones.",
         f"全条件をまとめると、中央値 {joint.median:.2f}、{p_value_text(joint.p)}（全条件で共通にスコアをレシピ間で並べ替える検定）。"
@@ -620,7 +615,7 @@ def specifications(found: Population, maxima: pl.DataFrame) -> Section:
             ("n", "n"),
         ),
         rows,
-        beside="specifications",
+        name="specifications",
     )
     return section
 
@@ -661,7 +656,7 @@ def along_training(checkpoints: Sequence[Checkpoint], out: Path) -> Section:
         (told, _holds(one), _p(one.p), _p(p), _holds(of_recipe))
         for told, one, p, of_recipe in zip(_PHASES, tests, corrected, of_recipes, strict=True)
     ]
-    section.say(
+    section.note(
         f"The three phases were written down before the first run of this population, and after one trial run outside of it had shown "
         f"them. Registered was a sign test over {len(phased)} recipes; but these share one start, and count it {len(phased)} times. So the test is over the "
         f"{len(starts)} starts of the base recipe (initialisation and order of the data), whose smallest possible p is "
@@ -680,6 +675,7 @@ def along_training(checkpoints: Sequence[Checkpoint], out: Path) -> Section:
             ("recipes of one start", "同じ開始点のレシピ"),
         ),
         rows,
+        name="phases",
     )
     section.answer(
         (
@@ -690,7 +686,7 @@ def along_training(checkpoints: Sequence[Checkpoint], out: Path) -> Section:
         f"基本レシピの開始点のうち {'、'.join(row[1] for row in rows)} で成り立つ（p、Holm 補正：{'、'.join(row[3] for row in rows)}）",
     )
     falling = sum(steps[last].bits < steps[GROWING].bits for steps in measured.values())
-    section.say(
+    section.note(
         f"From step {GROWING} to {last:,} bits per byte of code fall in {falling} of {len(measured)} runs.",
         f"{GROWING}ステップから{last:,}ステップまでにコードのビット毎バイトが下がるのは {len(measured)} 回の学習のうち {falling} 回です。",
     )
@@ -703,7 +699,7 @@ def along_training(checkpoints: Sequence[Checkpoint], out: Path) -> Section:
     )
     test, after_collapse = sign_test(trends), sign_test(grown)
     median = np.median([trend for trend in trends if trend is not None])
-    section.say(
+    section.note(
         f"Within a run, over its seven later checkpoints, Spearman's rho of dimension and performance is positive in {test.positive} of "
         f"{len(trends)} recipes and negative in {test.negative} (median {median:.2f}; no sign was expected; all of one start, so that nothing is "
         f"tested; {len(phased)} recipes are registered, and {len(trends)} of them are measured at every checkpoint). One sign does not describe "
@@ -818,7 +814,7 @@ def across_widths(checkpoints: Sequence[Checkpoint]) -> Section:
         for column in ("inner_max", "end")
     ]
     holds = [f"{one.positive} / {len(common)}" for one in tests]
-    section.say(
+    section.note(
         f"Width 192 beside width 64, expected to be larger: the largest inner dimension is in {holds[0]} recipes, d2 at the end before the "
         f"norm in {holds[1]}. Registered was a sign test over these recipes; but they share one start in each width, so that they are counted and "
         "nothing is tested. Pooled over widths, a relation of dimension and score is confounded with width.",
@@ -878,7 +874,7 @@ def within_models(runs: pl.DataFrame, windows: pl.DataFrame) -> Section:
     corrected = _adjusted([row[_AT] for row in rows], "holm")
     small = [(row, word) for row, word, p in zip(rows, words, corrected, strict=True) if p is not None and p <= LEVEL]
     standing = [row for row, word in small if word == "hint"]
-    section.say(
+    section.note(
         f"**Of {len(rows)} relations {len(standing)} stand{'s' * (len(standing) == 1)} once p is corrected for looking at all of "
         f"them (Holm){_listed(standing, 0)}.** Nobody registered them: what is told of one model is a hint at most. Each document counts once.",
         f"**{len(rows)}件の関係のうち、全件を見たことを補正した p（Holm）でも残るのは{len(standing)}件です"
@@ -894,7 +890,7 @@ def within_models(runs: pl.DataFrame, windows: pl.DataFrame) -> Section:
         f"{len(rows)}件のうち、補正後に残るのは{len(standing)}件",
     )
     rows = [(*row[:_AT], _p(p), *row[_AT + 1 :]) for row, p in zip(rows, corrected, strict=True)]
-    section.say(*(in_language(language, within_wording.expectation_text) for language in LANGUAGES))
+    section.note(*(in_language(language, within_wording.expectation_text) for language in LANGUAGES))
     section.table(
         (
             ("model", "モデル"),
@@ -910,7 +906,7 @@ def within_models(runs: pl.DataFrame, windows: pl.DataFrame) -> Section:
             ("text less shuffled", "差"),
         ),
         rows,
-        beside="windows",
+        name="windows",
     )
     return section
 
@@ -971,7 +967,7 @@ def damage(out: Path, names: Mapping[str, str]) -> Section:
                 *(_interval(row, name) for name in ("inner_max", "final_dimension_pre_norm", "projected")),
             )
         )
-    section.say(
+    section.note(
         "Models whose damage is known: does the instrument react, and does a smaller dimension then mean a better model? "
         "Bits per byte are those of the measured windows, which are fewer than those of the scores above.",
         "損傷の内容がわかっているモデルで、測定値が反応するか、次元が小さいことが良いモデルを意味するかを見ます。"
@@ -982,8 +978,8 @@ def damage(out: Path, names: Mapping[str, str]) -> Section:
         if len({row["damage"] for row in of_model}) == len(_KINDS):
             shown = names.get(model, model)
             reaction = _reaction(of_model)
-            section.say(*(f"{shown}: {sentence}" for sentence in reaction.sentences))
-            section.say(*(f"{shown}: {sentence}" for sentence in _projected(of_model)))
+            section.note(*(f"{shown}: {sentence}" for sentence in reaction.sentences))
+            section.note(*(f"{shown}: {sentence}" for sentence in _projected(of_model)))
             section.answer(
                 (f"What does damage do to {shown}?", f"{shown} を損なうと次元はどうなるか"), *reaction.ratios
             )
@@ -1007,7 +1003,7 @@ def damage(out: Path, names: Mapping[str, str]) -> Section:
             ("d2 where projected", "射影した層の d2"),
         ),
         rows,
-        beside="damage",
+        name="damage",
     )
     return section
 
@@ -1132,7 +1128,7 @@ def removal(plans: Sequence[LayerPlan], checkpoints: Sequence[Checkpoint]) -> Se
         return section
     counts_windows = any(found.price.n_points == found.plan.n_verification for found in plans)
     over = ("windows", "ウィンドウ") if counts_windows else ("documents", "文書")
-    section.say(
+    section.note(
         f"Layer plans, chosen on one half of a text and priced on the other: rise of the loss in nats per token with 95 % intervals over "
         f"{over[0]}, before repair and repaired without training. The last columns are what one in ten random sets of as many blocks "
         "costs at most, on a part of these windows, and whether the plan is recommended within its budget."
@@ -1154,15 +1150,13 @@ def removal(plans: Sequence[LayerPlan], checkpoints: Sequence[Checkpoint]) -> Se
             ("recommended", "推奨"),
         ),
         [_planned(found) for found in plans],
-        beside="plans",
+        name="plans",
     )
     for told in _published_elsewhere():
         section.say(*told)
     by_dimension, is_cheapest, n_apart = _by_dimension(plans, checkpoints)
-    if lines := [*_alone(plans), *_needed(plans), *_held_against(plans), *by_dimension]:
-        section.say_on_request(
-            lines, "Single blocks, directions, and other choices", "単独のブロック、必要な方向、他の選び方"
-        )
+    for line in (*_alone(plans), *_needed(plans), *_held_against(plans), *by_dimension):
+        section.note(*line)
     for name in dict.fromkeys(found.plan.name for found in plans if not found.plan.reference.startswith("local:")):
         section.answer(
             (f"How many blocks of {name} can go?", f"{name} は何ブロック取り除けるか"),

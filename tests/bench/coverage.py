@@ -7,9 +7,12 @@
 from __future__ import annotations
 
 import argparse
+import csv
+import io
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -29,6 +32,7 @@ from core.geometry.results import CloudEstimate, estimates_of_sets
 from core.geometry.second_order import place, scan_cloud
 from core.records import Estimate
 
+TABLES = Path(__file__).resolve().parents[2] / "docs" / "accuracy"
 TOKENS_PER_SEQUENCE = 20
 SHORTEST, LONGEST = 5, 100
 """Tokens of a sequence where lengths are unequal: spread evenly on the log scale."""
@@ -83,19 +87,22 @@ HARD = (
 )
 
 
-def with_section(document: str, text: str, before: str) -> str:
-    """The document with this section (its heading first) instead of the one of the same heading; else, `before` another
-    heading."""
-    heading = text.strip().splitlines()[0]
-    start = document.find(f"\n{heading}\n") + 1
-    end = document.find("\n## ", start) + 1 if start else document.index(f"\n{before}\n") + 1
-    start = start or end
-    return f"{document[:start]}{text.strip()}\n\n{document[end:]}"
-
-
 def table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    lines = [head, ["---", *["---:"] * (len(head) - 1)], *rows]
-    return "\n".join("| " + " | ".join(str(cell) for cell in line) + " |" for line in lines)
+    """The lines of a CSV file."""
+    lines = io.StringIO()
+    csv.writer(lines, lineterminator="\n").writerows((head, *rows))
+    return lines.getvalue()
+
+
+def rows_of(lines: str) -> list[list[str]]:
+    """Of a `table`, its head first."""
+    return list(csv.reader(io.StringIO(lines)))
+
+
+def keep(name: str, lines: str) -> None:
+    """A table that docs/accuracy.md links to."""
+    (TABLES / f"{name}.csv").write_text(lines, encoding="utf-8", newline="\n")
+    print(name, lines, sep="\n", flush=True)
 
 
 def clustered(case: Case, seed: int) -> tuple[torch.Tensor, np.ndarray]:
@@ -272,7 +279,7 @@ def table_of_others(cases: Sequence[Case], n_draws: int) -> str:
 
 def verdict_of_others(lines: str) -> str:
     """How many cells lie where they should, and which do not."""
-    head, _, *rows = ([c.strip() for c in line.strip("|").split("|")] for line in lines.splitlines())
+    head, *rows = rows_of(lines)
     found = [
         (float(cell.split()[0]), f"{name}, {row[0]}, {row[1]} sequences")
         for row in rows
@@ -334,7 +341,7 @@ def table_of_clouds(cases: Sequence[Case], n_draws: int, only: str = "") -> str:
 
 def verdict(lines: str) -> str:
     """What a coverage table shows, whichever way it went."""
-    cells = [[c.strip() for c in line.strip("|").split("|")] for line in lines.splitlines()[2:]]
+    cells = rows_of(lines)[1:]
     held = [float(c[-1].split()[0]) for c in cells]
     ratio = [float(c[-2]) for c in cells]
     bias = [float(c[-4].split()[0]) for c in cells]

@@ -1,4 +1,4 @@
-"""The thresholds behind the verdicts, read from the code that applies them, and what was tried before they stood."""
+"""The thresholds behind the verdicts, read from the code that applies them."""
 
 from __future__ import annotations
 
@@ -12,45 +12,36 @@ from core.registry.protocols import PROTOCOLS, Protocol
 from core.registry.specifications import SPECIFICATIONS
 from core.texts import sample
 
-TRIED = """\
-None of these thresholds was fitted to an outcome, and none was tested on more than one model before it was fixed: they
-are judgements, made while looking at SmolLM2-135M. On that model about 5 clouds x 10 estimators were looked at before
-`d2` on one token per type was singled out, because its magnitudes were near those that arXiv 2503.22547 names. A choice
-among about fifty combinations proves nothing about the data it was made on: SmolLM2 never counts as evidence for the
-shape, only models measured later do. What has been added since (one point per word, wide neighbourhoods, transforms,
-control passes) was fixed by definition before it was run, and no threshold was moved by what it read."""
 
-
-def decisions() -> str:
-    """Markdown: what was tried, then every threshold as the code has it."""
-    return "\n\n".join([TRIED, *[f"{title}\n\n{_lines(items)}" for title, items in _groups().items()]])
+def decisions() -> list[tuple[str, str]]:
+    """Every threshold as the code has it, after the part that it belongs to."""
+    return [(part, item) for part, items in _groups().items() for item in items]
 
 
 def _groups() -> dict[str, list[str]]:
     return {
-        "Checks of a run (`core.registry.checks`): above the first figure a run is warned of, above the second "
-        "it is vetoed: its verdict says so, and rankings leave it out until a reader lifts that.": [
+        "checks of a run: warn above, veto above (core/registry/checks.py)": [
             *[_check(check) for check in CHECKS.values() if check.is_judged],
             "dependence on sequences and points is judged at the embedding, at the layer of the largest d2 and at the "
             "last one, on token types; the verdict on words rests on the same checks",
-            "d2 is unbiased in the number of points by construction: `n_invariance` guards that and says nothing about "
-            "the text. What moves with N is the choice of types: `vocabulary_shift` tells it, and nothing is judged by "
+            "d2 is unbiased in the number of points by construction: n_invariance guards that and says nothing about "
+            "the text. What moves with N is the choice of types: vocabulary_shift tells it, and nothing is judged by "
             "it",
         ],
-        "The shape (`core.analysis.shape`, `core.analysis.ranking`):": [
+        "shape (core/analysis/shape.py, ranking.py)": [
             f"a rise or fall counts from {_percent(claims.MARGIN)} on, under limits that hold for all inner layers at "
             f"once; a peak or valley too, under limits that hold for all pairs of layers",
             f"a cloud below {100 * shape.FEW_TYPES:.0f} % of its protocol's size says that it has few types",
             f"models are compared where their clouds differ in size by at most {100 * ranking.N_TOLERANCE:.0f} %",
             f"a text that gives fewer than {sample.MIN_TYPES} token types is not measured",
         ],
-        "Claims and controls (`core.analysis.claims`, `core.analysis.controls`, `core.registry.specifications`):": [
+        "claims and controls (core/analysis/claims.py, controls.py, core/registry/specifications.py)": [
             f"core specifications: {'; '.join(' / '.join(map(str, at.key)) for at in SPECIFICATIONS if at.is_core)}",
             f"a control says something where it would have shown the text's ratio with a probability of {controls.POWER:g}",
             "errors of ratios and of the largest inner dimension are those of the layers' blocks, spread as widely as the "
             "intervals of the layers; an error from the linearised estimate is not computed beside them",
         ],
-        "Relations and ranks (`core.analysis.relation`, `core.analysis.ranks`):": [
+        "relations and ranks (core/analysis/relation.py, ranks.py)": [
             f"related: two-sided permutation p of Spearman's rho at most {claims.LEVEL:g}, from {units.FEWEST_TEST} models on; "
             "a hint: the same where nobody registered it, with p corrected for all that can be looked at; "
             f"below {units.FEWEST_EXPLORATORY} no coefficient, below {units.FEWEST_TEST} exploratory",
@@ -62,7 +53,7 @@ def _groups() -> dict[str, list[str]]:
             f"ranks at {100 * (1 - claims.LEVEL):.0f} % for all models at once; signs of blocks flipped up to {ranks.MAX_SIGN_FLIP_UNITS} models, "
             f"Bonferroni's t beyond",
         ],
-        "Estimators (`core.geometry.neighbour_dimensions`, `core.geometry.local`):": [
+        "estimators (core/geometry/neighbour_dimensions.py, local.py)": [
             f"GRIDE at n1 = {', '.join(map(str, neighbour_dimensions.GRIDE_SCALES))} with n2 = 2 n1, up to an eighth of the points, "
             f"read at n1 = {neighbour_dimensions.GRIDE_READ_AT}; flat where two successive doublings change log d by less than "
             f"{estimators.PLATEAU}",
@@ -71,21 +62,21 @@ def _groups() -> dict[str, list[str]]:
             f"local d2 at {' and '.join(map(str, local.KS))} neighbours of all points; at "
             f"{', '.join(map(str, local.WIDE_KS))} of {local.WIDE_CENTRES} points, up to half of N",
         ],
-        "Protocols (`core.registry.protocols`):": [_protocol(p) for p in PROTOCOLS.values()],
+        "protocols (core/registry/protocols.py)": [_protocol(p) for p in PROTOCOLS.values()],
     }
 
 
 def _check(check: Check) -> str:
     warn, veto = (_percent(limit) if check.is_log_change else f"{limit:g}" for limit in (check.warn, check.veto))
     above = f"{warn}, {veto}" if math.isfinite(check.veto) else f"{warn}, never vetoed"
-    return f"`{check.key}`, {check.formula}: {above}"
+    return f"{check.key}, {check.formula}: {above}"
 
 
 def _protocol(p: Protocol) -> str:
     core = f"; {' and '.join(p.core_only)} for verdicts alone, no local d2 beyond 50 neighbours" if p.core_only else ""
     passes = f"; control passes {', '.join(p.passes)}" if p.passes else ""
     return (
-        f"`{p.name}`: {p.n_sequences} windows of {p.n_tokens} tokens; at most {p.max_types} types and {p.max_tokens} "
+        f"{p.name}: {p.n_sequences} windows of {p.n_tokens} tokens; at most {p.max_types} types and {p.max_tokens} "
         f"tokens; tokens above {p.norm_factor:g} times the median norm left out; d2 over {p.n_draws} draws; "
         f"{p.n_blocks} blocks; {p.n_half_splits} half-splits{core}{passes}"
     )
@@ -93,7 +84,3 @@ def _protocol(p: Protocol) -> str:
 
 def _percent(log_change: float) -> str:
     return f"{100 * math.expm1(log_change):.0f} %"
-
-
-def _lines(items: list[str]) -> str:
-    return "\n".join(f"- {item}" for item in items)

@@ -1,18 +1,16 @@
 """Whether what is said of relations and ranks holds, on simulated models whose truth is known.
 
-`python -m tests.bench.relations --draws 2000` prints all tables; `--write` puts them into docs/accuracy.md;
-`--only partial` makes the parts whose title holds the word.
+`python -m tests.bench.relations --draws 2000` prints all tables; `--write` puts them into docs/accuracy;
+`--only partial` makes those whose name holds the word.
 """
 
 from __future__ import annotations
 
 import argparse
 import math
-import sys
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from pathlib import Path
 
 import numpy as np
 import polars as pl
@@ -25,7 +23,7 @@ from core.analysis.relation import MARGIN, detectable_rho, evaluate_ranks, fewes
 from core.analysis.resampling import search_dimensions
 from core.analysis.units import average_recipes, known_units
 from core.questions.generality import concordance
-from tests.bench.coverage import table, with_section
+from tests.bench.coverage import keep, table
 
 N_DRAWS = 2000
 SIZES = (10, 18, 30)
@@ -292,7 +290,7 @@ def permuted_table(n_draws: int) -> str:
             every += answers[0].startswith("related")
             once += answers[1].startswith("related")
         rows.append([title, percent(1 - every / n_draws, n_draws), percent(1 - once / n_draws, n_draws)])
-    return table(["", "24 runs, each counted", "18 recipes, each counted once"], rows)
+    return table(["population", "24 runs, each counted", "18 recipes, each counted once"], rows)
 
 
 @dataclass(frozen=True)
@@ -424,75 +422,43 @@ def ranks_table(n_draws: int) -> str:
     for case in RANKED:
         held, right, width = ranks_right(case, n_draws)
         rows.append([case.kind, case.n, percent(held, n_draws), percent(right, n_draws), f"{width:.1f}"])
-    return table(["", "models", "all differences at once", "all ranks at once", "ranks that an interval spans"], rows)
+    return table(
+        ["errors", "models", "all differences at once", "all ranks at once", "ranks that an interval spans"], rows
+    )
 
 
 # --- the document ----------------------------------------------------------------------------------------------
 
 
-TITLE = "## Whether relations and ranks are told rightly"
-PARTS: dict[str, tuple[str, Callable[[int], str]]] = {
-    "answers": (
-        """Dimension and score of n models, a normal pair unless said otherwise; rho is Spearman's, of the population.
-Intervals are those of the bootstrap over models (BCa), two-sided. With heavy tails, far models are far in both, either way:
-at a rho of 0 they are not independent, which is what the permutation test tests. How often intervals hold the truth, and
-what is answered:""",
-        relations_table,
-    ),
-    "limits": (
-        """At the two limits: how often unrelated models have a p of at most .05 by permutation, how often they are called
-not related, how often a relation just as strong as the margin is called not related, and the smallest rho that a test
-of n models is said to show in 80 % with how often it does:""",
-        limits_table,
-    ),
-    "tests": ("False positives of the other tests, at a level of 5 %:", nulls_table),
-    "partial": ("How often the 95 % interval of a partial correlation holds the truth:", partial_table),
-    "agreement": (
-        "How often the 95 % interval of Kendall's W (bootstrap over models, BCa) holds the truth:",
-        agreement_table,
-    ),
-    "replicates": (
-        """A population like the ladder's, without a relation: how often it is told as cannot tell or not related, were each run
-counted, and with each recipe counted once, as everywhere here:""",
-        permuted_table,
-    ),
-    "reliability": (
-        """How often the interval of the reliability, in such a population, holds the truth. A reliability says how much of
-what differs between single runs differs between recipes:""",
-        reliability_table,
-    ),
-    "ranks": (
-        """Models in groups of four with equal truth, 16 blocks of text that all of them have read, and what those blocks
-have in common for all models. How often all intervals hold the truth at once. Ranks by sign flips of paired block
-values; by Bonferroni's t where there are standard errors only:""",
-        ranks_table,
-    ),
+PARTS: dict[str, Callable[[int], str]] = {
+    "relations": relations_table,
+    "relation_limits": limits_table,
+    "other_tests": nulls_table,
+    "partial_correlations": partial_table,
+    "agreement": agreement_table,
+    "replicates": permuted_table,
+    "reliability": reliability_table,
+    "ranks": ranks_table,
 }
+"""Each table of docs/accuracy that is made here.
 
-
-def section(n_draws: int, only: str = "") -> str:
-    parts = [
-        TITLE,
-        f"Written by `python -m tests.bench.relations --write`: {n_draws:,} draws for each line, all seeded.",
-    ]
-    for name, (text, made) in PARTS.items():
-        if only in name:
-            parts += [text, made(n_draws)]
-            print(f"\n{text}\n\n{parts[-1]}", file=sys.stderr, flush=True)
-    return "\n\n".join(parts) + "\n"
+Of `relations`: with heavy tails, far models are far in both, either way, so that they are not independent at a rho of 0, which is
+what the permutation test tests. Of `relation_limits`: how often a relation as strong as the margin is called not related, and
+the smallest rho that a test is said to show in 80 %, with how often it does. Of `replicates`: a population like the ladder's,
+without a relation; how often it is told as cannot tell or not related. Of `ranks`: models in groups of four with equal truth;
+how often all intervals hold it at once.
+"""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--draws", type=int, default=N_DRAWS)
     parser.add_argument("--only", default="", help="parts whose name holds this word: " + ", ".join(PARTS))
-    parser.add_argument("--write", action="store_true", help="put the section into docs/accuracy.md")
+    parser.add_argument("--write", action="store_true", help="put the tables into docs/accuracy")
     options = parser.parse_args()
-    text = section(options.draws, options.only)
-    if options.write:
-        document = Path(__file__).resolve().parents[2] / "docs" / "accuracy.md"
-        with_it = with_section(document.read_text(encoding="utf-8"), text, before="## What an estimator costs")
-        document.write_text(with_it, encoding="utf-8", newline="\n")
+    for name, made in PARTS.items():
+        if options.only in name:
+            (keep if options.write else print)(name, made(options.draws))
 
 
 if __name__ == "__main__":

@@ -1,5 +1,8 @@
 """`python -m tests.bench.verdicts [--draws N] [--refresh]`: how often a claim is wrongly said to hold or to hold mostly, and
-whether intervals hold the truth where windows are near copies or few; `--refresh` writes it into docs/accuracy.md.
+whether intervals hold the truth where windows are near copies or few; `--refresh` writes it into docs/accuracy.
+
+Of verdicts: eight methods, nine layers, 16 blocks; half of the variance of a layer's errors is common to all methods; a control is
+exceeded. Wrong is *holds* where one method does not exceed 1.1, and *mostly holds* where one does not exceed 1 or two not 1.1.
 """
 
 from __future__ import annotations
@@ -7,7 +10,6 @@ from __future__ import annotations
 import argparse
 from collections import Counter
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 import torch
@@ -21,7 +23,7 @@ from core.records import Estimate
 from core.registry.specifications import SPECIFICATIONS
 from core.tables import RunControlRow
 from core.texts.windows import blocks_of_passages
-from tests.bench.coverage import N_BLOCKS, SPECTRA, Covered, covered, population_d2, table, with_section
+from tests.bench.coverage import N_BLOCKS, SPECTRA, Covered, covered, keep, population_d2, table
 
 CORE = [specification for specification in SPECIFICATIONS if specification.is_core]
 N_LAYERS = 9
@@ -116,46 +118,13 @@ def table_of_copies(n_draws: int) -> str:
     return table(head, rows)
 
 
-def section(n_draws: int) -> str:
-    return f"""## Verdicts that hold mostly
-
-{n_draws} draws for each line: eight methods, nine layers, 16 blocks; errors of a layer as given, half of their variance common to
-all methods; a control that is exceeded. Wrong is *holds* where one method does not exceed 1.1, and *mostly holds* where one
-does not exceed 1 or two do not exceed 1.1.
-
-{table_of_words(n_draws)}
-
-## Near copies and few sequences
-
-{n_draws} clouds for each line, 20 tokens per sequence. A copy has the common effect of its original and tokens of its own. *Apart*:
-copies taken for passages of their own, as before. Then: in one block of the jackknife, and pairs of their tokens left out as
-those of one passage. In one block alone the bias stays. With six or seven sequences no block is empty, so that Student's t has as
-few degrees of freedom: of 100 variances 1/k, 93 % hold the truth at a share of .2 (89 and 90 % with 16 blocks, most of them empty)
-and 90 and 87 % at .4 (87 and 83 %).
-
-{table_of_copies(n_draws)}
-
-Windows are near copies if they share 30 % of their rows of eight tokens. A text that stands in less than that of each window is
-not seen: with 10 % in every window d2 reads 1 % (share .2) to 15 % (share .6) low. Nor is that neighbouring windows of one
-long text go together: where their effects correlate by 0.8, d2 reads 5 to 10 % low at a share of .2 and 16 to 33 % at .4,
-and no interval makes up for it: draw windows far apart, or several texts.
-"""
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--draws", type=int, default=400)
     parser.add_argument("--refresh", action="store_true")
     options = parser.parse_args()
-    text = section(options.draws)
-    if options.refresh:
-        document = Path(__file__).parents[2] / "docs" / "accuracy.md"
-        written = document.read_text(encoding="utf-8")
-        verdicts, copies = (f"## {part}" for part in text.split("## ")[1:])
-        for part in (verdicts, copies):
-            written = with_section(written, part, before="## Whether relations and ranks are told rightly")
-        document.write_text(written, encoding="utf-8")
-    print(text)
+    for name, lines in (("verdicts", table_of_words(options.draws)), ("near_copies", table_of_copies(options.draws))):
+        (keep if options.refresh else print)(name, lines)
 
 
 if __name__ == "__main__":
