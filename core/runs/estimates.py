@@ -18,7 +18,7 @@ from typing import Any
 
 from core import errors
 from core.errors import CorpusError, InputError, ResourceError, Sentence, WorkdimError
-from core.files import PROJECT, default_warehouse, read_json_or_none
+from core.files import default_warehouse, read_json_or_none
 from core.forecast.stored_costs import expected_seconds as expected_seconds
 from core.limits import anonymous_memory, free_bytes, limit_memory, watched
 from core.records import PassEstimate, PlanConfig, PlanEstimate, Preflight, RunConfig
@@ -26,7 +26,8 @@ from core.runs.processes import environment
 from core.runs.requests import from_json, with_companions
 from core.warehouse.warehouse import Warehouse
 
-COMMAND = (sys.executable, "-m", "core.runs.estimates")
+COMMAND = (sys.executable, "-P", "-m", "core.runs.estimates")
+"""It reads a request as it was typed, in the folder where it was typed; with -P no file of that folder is imported."""
 TIMEOUT = 300
 """Seconds: the first estimate on a machine measures its speed."""
 
@@ -149,7 +150,6 @@ def _run_process(kind: str, request: Any, warehouse: Warehouse, cpus: int | None
         try:
             completed = subprocess.run(
                 [*COMMAND, kind, str(reason_file)],
-                cwd=PROJECT,
                 env=environment(warehouse) | ({"OMP_NUM_THREADS": str(cpus)} if cpus else {}),
                 input=json.dumps(request),
                 stdout=subprocess.PIPE,

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 
 import pytest
@@ -26,9 +27,11 @@ def test_a_page_gets_the_records_that_the_command_line_prints(tiny_llama, tmp_pa
     assert gone_there.refusals == gone_here.refusals != ()
 
 
-def test_a_page_gets_what_a_plan_will_take(tiny_llama, tmp_path):
+def test_a_page_gets_what_a_plan_will_take(tiny_llama, tmp_path, monkeypatch):
     warehouse = Warehouse(tmp_path / "workdim.duckdb")
-    config = PlanConfig(str(tiny_llama), "english-business", blocks=1)
+    monkeypatch.chdir(tmp_path)  # paths are those of the folder where they are typed,
+    (tmp_path / "core.py").touch()  # and nothing there is taken for a module
+    config = PlanConfig(os.path.relpath(tiny_llama), "english-business", blocks=1)
     assert plan_estimate_from_process(config, warehouse).passes == estimate_plan(config).passes
     with pytest.raises(InputError, match="at most 3 can go"):  # told by its type, as what a card refuses
         plan_estimate_from_process(replace(config, blocks=9), warehouse)
