@@ -41,16 +41,18 @@ class ComparedModel:
 
 @dataclass(frozen=True)
 class LossDifference:
-    """Bits per byte of the first model less those of another."""
+    """Bits per byte of a model less those of another."""
 
+    base: ComparedModel
     other: ComparedModel
     loss: TextLoss
 
 
 @dataclass(frozen=True)
 class Compares:
-    """Whether one thing of the first model may be held against that of another, and what stands against it."""
+    """Whether one thing of a model may be held against that of another, and what stands against it."""
 
+    base: ComparedModel
     other: ComparedModel
     what: Literal["bits_per_byte", "dimension"]
     may: bool
@@ -64,7 +66,7 @@ class Compares:
 class Comparison:
     models: tuple[ComparedModel, ...]
     differences: tuple[LossDifference, ...]
-    """From the first to each other whose loss compares with its."""
+    """From the first model whose loss compares with another's to each such other."""
     compares: tuple[Compares, ...]
     points: str | None
     """The points on which all of them compare; None where their heights do not."""
@@ -72,7 +74,8 @@ class Comparison:
     @property
     def difference(self) -> LossDifference | None:
         """Of the first two."""
-        return next((one for one in self.differences if one.other is self.models[1]), None)
+        one, two = self.models[:2]
+        return next((found for found in self.differences if found.base is one and found.other is two), None)
 
     @property
     def text(self) -> str | None:
@@ -82,13 +85,12 @@ class Comparison:
 
     @property
     def by_loss(self) -> tuple[ComparedModel, ...]:
-        """Those whose losses compare with the first one's, the best first."""
-        alike = [one.other for one in self.differences]
-        known = [self.models[0], *alike] if alike else []
+        """Those whose losses compare, the best first."""
+        known = [*(one.base for one in self.differences[:1]), *(one.other for one in self.differences)]
         return tuple(sorted(known, key=lambda model: model.loss.value if model.loss else 0.0))
 
 
-_DIFFERENCE = {"from": "other.run.model_id"} | {
+_DIFFERENCE = {"of": "base.run.model_id", "from": "other.run.model_id"} | {
     name: f"loss.{name}" for name in ("value", "lower", "upper", "unit", "n")
 }
 RECORD: dict[str, str | Rows] = {
@@ -113,7 +115,14 @@ RECORD: dict[str, str | Rows] = {
     "points": "points",
     "compares": Rows(
         "compares",
-        {"model": "other.run.model_id", "what": "what", "may": "may", "points": "points", "reasons": "reasons"},
+        {
+            "of": "base.run.model_id",
+            "model": "other.run.model_id",
+            "what": "what",
+            "may": "may",
+            "points": "points",
+            "reasons": "reasons",
+        },
     ),
 }
 
@@ -145,7 +154,7 @@ def find_runs(warehouse: Warehouse, named: Sequence[str]) -> list[str]:
 
 
 def ask(warehouse: Warehouse, run_ids: Sequence[str]) -> Comparison:
-    """Compare runs, the first with each other one. Raises InputError for fewer than two."""
+    """Compare runs: dimensions of the first with each other one's, losses from the first that compares. Raises InputError for fewer than two."""
     with warehouse.open() as opened:
         return read_comparison(opened, run_ids)
 
@@ -176,19 +185,29 @@ def compare(runs: pl.DataFrame, windows: pl.DataFrame, summaries: pl.DataFrame) 
         for row in rows
     )
     first, *others = models
-    differences, compares = [], []
+    compares, differences = [], []
+    known = [one for one in models if one.loss is not None] or [first]
+    base = next((one for one in known if any(not _against(one, two) for two in models if two is not one)), known[0])
+    for other in models:
+        if other is base:
+            continue
+        against = _against(base, other)
+        compares.append(Compares(base, other, "bits_per_byte", not against, None, against))
+        if not against and base.loss and other.loss:
+            one, two = (windows.filter(run_id=model.run["run_id"]) for model in (base, other))
+            unsure = TextLoss(base.loss.value - other.loss.value, None, None, "document", 0)
+            differences.append(LossDifference(base, other, text_loss(one, two) or unsure))
     for other, dimensions in zip(others, compared, strict=True):
-        against = tuple(name for name in _LOSS_CONDITIONS if first.run.get(name) != other.run.get(name))
-        if first.loss is None or other.loss is None:
-            against = ("no_loss",)
-        compares.append(Compares(other, "bits_per_byte", not against, None, against))
         on = BY_TYPE if dimensions.by_types else BY_WORD if dimensions.by_words else None
-        compares.append(Compares(other, "dimension", on is not None, on, dimensions.reasons))
-        if not against and first.loss and other.loss:
-            one, two = (windows.filter(run_id=model.run["run_id"]) for model in (first, other))
-            unsure = TextLoss(first.loss.value - other.loss.value, None, None, "document", 0)
-            differences.append(LossDifference(other, text_loss(one, two) or unsure))
+        compares.append(Compares(first, other, "dimension", on is not None, on, dimensions.reasons))
     return Comparison(models, tuple(differences), tuple(compares), points)
+
+
+def _against(one: ComparedModel, other: ComparedModel) -> tuple[str, ...]:
+    """What stands against holding the loss of one model against that of another."""
+    if one.loss is None or other.loss is None:
+        return ("no_loss",)
+    return tuple(name for name in _LOSS_CONDITIONS if one.run.get(name) != other.run.get(name))
 
 
 def _loss(run: Mapping[str, Any], windows: pl.DataFrame) -> TextLoss | None:

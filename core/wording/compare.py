@@ -82,17 +82,36 @@ def loss_text(loss: TextLoss | None) -> str:
 
 
 def _shape_text(comparison: Comparison) -> str:
-    reasons = dict.fromkeys(key for one in comparison.compares if one.what == "bits_per_byte" for key in one.reasons)
-    reasons.pop("no_loss", None)
-    if reasons:
-        lead = _("Their losses do not compare: another {what}.").format(what=conditions_text(reasons))
-    else:
-        lead = _("Encoders predict no next word, so there is no loss: the shape is the answer.")
+    lead = wording.joined_sentences(left_out_lines(comparison))
     if comparison.points is None:
         return wording.joined_sentences((lead, _("Their heights do not compare either; where each is widest does.")))
     names = labels(comparison)
     told = _(", ").join(f"{names[one.run['run_id']]} {dimension_text(one)}" for one in comparison.models)
     return wording.joined_sentences((lead, _("Largest inner dimension: {models}.").format(models=told)))
+
+
+def left_out_lines(comparison: Comparison) -> list[str]:
+    """Of which models the loss is not held against the others', and why; of none, what the answer is then."""
+    names = labels(comparison)
+    without = [names[model.run["run_id"]] for model in comparison.models if model.loss is None]
+    lines = []
+    if len(without) == len(names):
+        lines.append(_("Encoders predict no next word, so there is no loss: the shape is the answer."))
+    elif without:
+        template = _("No loss is known of {names}, as encoders predict no next word: of them, only the shape compares.")
+        lines.append(template.format(names=_(", ").join(without)))
+    by_reason: dict[tuple[str, ...], list[str]] = {}
+    for one in comparison.compares:
+        if one.what == "bits_per_byte" and not one.may and one.base.loss and one.other.loss:
+            by_reason.setdefault(one.reasons, []).append(names[one.other.run["run_id"]])
+    if by_reason and not comparison.differences:
+        reasons = dict.fromkeys(key for reasons in by_reason for key in reasons)
+        return [*lines, _("Their losses do not compare: another {what}.").format(what=conditions_text(reasons))]
+    template = _("The loss of {names} does not compare with these: another {what}.")
+    return lines + [
+        template.format(names=_(", ").join(others), what=conditions_text(reasons))
+        for reasons, others in by_reason.items()
+    ]
 
 
 def dimension_text(model: ComparedModel) -> str:
@@ -105,18 +124,18 @@ def note_lines(comparison: Comparison) -> list[str]:
     names = labels(comparison)
     lines = []
     if len(comparison.differences) > 1:
-        first = names[comparison.models[0].run["run_id"]]
+        first = names[comparison.differences[0].base.run["run_id"]]
         told = [
             f"{names[one.other.run['run_id']]} {with_interval(one.loss.value, one.loss.lower, one.loss.upper)}"
             for one in comparison.differences
         ]
         lines.append(_("{name} less each other: {differences}.").format(name=first, differences=_(", ").join(told)))
     lines += interval_lines(comparison)
-    if comparison.differences and len({model.run["tokenizer_hash"] for model in comparison.models}) > 1:
+    if len({model.run["tokenizer_hash"] for model in comparison.by_loss}) > 1:
         lines.append(
             _("Windows begin at the same places for all; a model of longer tokens reads each a little further.")
         )
-    return [*lines, *compares_lines(comparison, names)]
+    return [*lines, *not_compared_lines(comparison)]
 
 
 def interval_lines(comparison: Comparison) -> list[str]:
@@ -132,8 +151,15 @@ def interval_lines(comparison: Comparison) -> list[str]:
     return [texts[unit].format(n=n) for unit, n in units.items()]
 
 
-def compares_lines(comparison: Comparison, names: dict[str, str]) -> list[str]:
+def not_compared_lines(comparison: Comparison) -> list[str]:
+    """What is to be known before two numbers are held against each other, beside the answer."""
+    left_out = left_out_lines(comparison) if comparison.differences else []  # else the answer begins with them
+    return [*left_out, *compares_lines(comparison)]
+
+
+def compares_lines(comparison: Comparison) -> list[str]:
     """Whether dimensions may be compared with the first model's, those of one reason together."""
+    names = labels(comparison)
     by_sentence: dict[str, list[str]] = {}
     for one in comparison.compares:
         if one.what == "dimension":

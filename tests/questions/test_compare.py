@@ -79,7 +79,23 @@ def test_encoders_have_no_loss_and_their_shape_is_the_answer(warehouse):
     told = compare_wording.answer_text(found)
     assert "there is no loss: the shape is the answer" in told and "Largest inner dimension: e " in told
     mixed = compare_question.ask(warehouse, [A, E])
-    assert mixed.points is None and "no loss" in compare_wording.answer_text(mixed)
+    assert mixed.points is None and "No loss is known of e, as" in compare_wording.answer_text(mixed)
+
+
+def test_an_encoder_named_first_leaves_the_losses_of_the_others_their_answer(warehouse):
+    found = compare_question.ask(warehouse, [E, B, G, A])
+    assert [one.run["run_id"] for one in found.by_loss] == [A, B] and found.difference is None
+    assert "a needs 1.10 [" in compare_wording.answer_text(found)
+    notes = compare_wording.not_compared_lines(found)
+    assert notes[0].startswith("No loss is known of e, as") and notes[1].startswith("The loss of g does not compare")
+    losses = [one for one in as_record(found, compare_question.RECORD)["compares"] if one["what"] == "bits_per_byte"]
+    assert [(one["of"], one["model"], one["may"]) for one in losses] == [
+        ("local:b", "local:e", False),
+        ("local:b", "local:g", False),
+        ("local:b", "local:a", True),
+    ]
+    apart = compare_question.ask(warehouse, [E, A, G])  # two losses, of two texts
+    assert "Their losses do not compare: another " in compare_wording.answer_text(apart)
 
 
 def test_runs_are_found_by_id_and_models_by_name(warehouse):

@@ -54,7 +54,7 @@ def show_answer(selection: Selection, comparison: Comparison | None) -> None:
     notes = "  \n".join(map(escape, compare_wording.note_lines(comparison)))
     st.markdown(f"#### {escape(compare_wording.answer_text(comparison))}", help=notes)
     if comparison.points != BY_TYPE:
-        for line in compare_wording.compares_lines(comparison, compare_wording.labels(comparison)):
+        for line in compare_wording.not_compared_lines(comparison):
             st.caption(escape(line))
 
 
@@ -128,7 +128,7 @@ def _result_table(
     results = result_texts(base, is_brief=True)
     columns = {"": [_("Bits per byte"), *results], labels[base["run_id"]]: [losses[0], *results.values()]}
     numbers = ("inner_max", "working_dimension", "final_dimension_pre_norm", "final_dimension_post_norm")
-    by_loss = {one.other.run["run_id"]: one.loss for one in comparison.differences}
+    by_loss = {one.other.run["run_id"]: one.loss for one in comparison.differences if one.base is comparison.models[0]}
     for run, loss in zip(others, losses[1:], strict=True):
         columns[labels[run["run_id"]]] = [loss, *result_texts(run, is_brief=True).values()]
         if comparability(run, base).by_types:
