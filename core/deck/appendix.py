@@ -143,11 +143,6 @@ def _limits(data: DeckData) -> Iterator[StorySlide]:
     alternative = _("Table of open questions and the reasons why these runs do not answer them.")
     if data.plan is not None:
         rows: list[Row] = [(_("What limits this plan?"), line) for line in plan_wording.note_lines(data.plan.plan)]
-        same, alone = (
-            _("Would another text give the same price?"),
-            _("One text only: others were read as harder tests alone."),
-        )
-        rows.append((same, alone))
     else:
         rows = list(limits(data.text_runs, data.against_controls, data.word_groups))
     title = _(

@@ -125,10 +125,10 @@ def five_slides(data: DeckData, board: Board, runs: pl.DataFrame | None) -> Iter
     yield made("options", _options_panel(board))
 
 
-def controls_look(outcomes: pl.Series, time: str) -> Look:
-    """Whether controls show the shape of the profiles too; `time` is what measuring them would take."""
+def controls_look(outcomes: pl.Series, n: int, runs: pl.DataFrame) -> Look:
+    """Whether controls show the shape of the profiles too; else what measuring `n` passes would take."""
     if outcomes.is_empty():
-        return Look(_("Controls"), "untested", time)
+        return Look(_("Controls"), "untested", slide_wording.untried_text(n, runs))
     found = set(outcomes)
     sure: Sure = "depends" if "shows_it" in found else "holds" if found == {"exceeded"} else "unclear"
     return Look(_("Controls"), sure, slide_wording.outcome_counts_text(outcomes))
@@ -144,16 +144,22 @@ def _tried(board: Board) -> dict[str, int]:
     """How many other ways of looking there are, were tried, and agree."""
     tried = [look for look in board.looks if look.sure != "untested"]
     agreeing = sum(look.sure == "holds" if look.agrees is None else look.agrees for look in tried)
-    found = {"total": len(board.looks), "tried": len(tried), "agreeing": agreeing}
+    found = {"total": len(board.looks), "tried": len(tried), "n": agreeing}
     return {name: counted(n, "other ways of looking") for name, n in found.items()}
 
 
 def _sure_text(board: Board) -> str:
-    sure = sure_name(board.how_sure)
+    sure, found = sure_name(board.how_sure), _tried(board)
     if not board.looks:
         return sure
-    line = _("{sure}: other looks tried {tried} of {total}, agreeing {agreeing}")
-    return line.format(sure=sure, **_tried(board))
+    if not found["tried"]:
+        return _("{sure}: none of {total} looks tried").format(sure=sure, total=found["total"])
+    return _(
+        "{sure}: {tried} of {total} looks tried, {n} agrees",
+        "{sure}: {tried} of {total} looks tried, {n} agree",
+        sure=sure,
+        **found,
+    )
 
 
 def _asked_text(data: DeckData, asked: str) -> str:
@@ -167,7 +173,11 @@ def _asked_text(data: DeckData, asked: str) -> str:
 
 
 def _looks_panel(board: Board) -> Panel:
-    title = _("Other ways of looking: {tried} of {total} tried, {agreeing} agree").format(**_tried(board))
+    title = _(
+        "Other ways of looking: {tried} of {total} tried, {n} agrees",
+        "Other ways of looking: {tried} of {total} tried, {n} agree",
+        **_tried(board),
+    )
     return Panel(
         title,
         Table(

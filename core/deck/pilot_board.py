@@ -61,7 +61,7 @@ def _answered(data: DeckData) -> tuple[str, str, Visual | None, Sure]:
     if data.case == "incomplete":
         counting = Text("{} / {}").format(counted(len(_sound(answer)), "scores"), _total(data))
         return counting, _("models that count so far"), _progress_table(data), "untested"
-    meaning = _("Spearman's rho {interval}, {n} models, {word}").format(
+    meaning = _("rank correlation (rho) {interval}, {n} models: {word}").format(
         interval=slide_wording.limits_text(relation.lower, relation.upper, answer_wording.coefficient_text),
         n=relation.n,
         word=answer_wording.answer_word(answer),
@@ -157,8 +157,8 @@ def _progress_table(data: DeckData) -> Table:
     return Table(
         (
             Column(_("Models"), 0.22),
-            Column(_("Number"), 0.15, is_number=True),
-            Column(_("Which models"), 0.35),
+            Column(_("Number"), 0.19, is_number=True),
+            Column(_("Which models"), 0.31),
             Column(_("What is missing"), 0.28),
         ),
         rows,
@@ -177,9 +177,9 @@ def _evidence(data: DeckData) -> Panel | None:
         )
     statements: list[Statement | str] = [Statement(slide_wording.direction_text(answer), _("Direction"), is_main=True)]
     if relation.detectable is not None:
-        line = _("{n} models show |rho| of {detectable} or more (power 80 %).")
+        line = _("With {n} models, |rho| of {detectable} or more (power 80 %).")
         detectable = answer_wording.coefficient_text(relation.detectable)
-        statements.append(Statement(line.format(n=relation.n, detectable=detectable), _("What could show")))
+        statements.append(Statement(line.format(n=relation.n, detectable=detectable), _("Large enough to show")))
     return Panel(
         slide_wording.relation_title_text(answer, data.case),
         chart,
@@ -292,12 +292,12 @@ def _second(name: str, data: DeckData, column: str, table: str) -> Look:
     n = counted(data.text_runs[column].n_unique(), table)
     if n > 1:
         return Look(name, "unclear", _("measured ({n}), not compared").format(n=n))
-    return Look(name, "untested", _time(len(data.asked.models), data))
+    return Look(name, "untested", slide_wording.untried_text(len(data.asked.models), data.text_runs))
 
 
 def _controls(data: DeckData) -> Look:
     outcomes = data.outcomes_of_controls(data.text_runs["run_id"])
-    return controls_look(outcomes, _time(N_CONTROLS * len(data.asked.models), data))
+    return controls_look(outcomes, N_CONTROLS * len(data.asked.models), data.text_runs)
 
 
 def _size(answer: Answer) -> Look:

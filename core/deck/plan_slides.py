@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Iterator
 from dataclasses import replace
 
 from core.analysis import plans as plan_analysis
 from core.deck import visuals
-from core.deck.board import Board, Look, Option, Panel
+from core.deck.board import Board, Look, Option, Panel, Sure
 from core.deck.deck_data import DeckData
 from core.deck.slide import MOST_ROWS
 from core.deck.story import Column, Statement, Table
@@ -29,18 +28,16 @@ def plan_board(data: DeckData) -> Board:
     removed, row = _removed(layer_plan), plan_analysis.within_own_budget(layer_plan)
     price = row.price or row.cheapest
     looks = tuple(_looks(layer_plan))
-    if standing not in (
-        "recommended",
-        "unverified",
-    ):  # refused, for the price on held-out text or for what another look found
+    is_refused = standing not in ("recommended", "unverified")
+    if is_refused:  # for the price on held-out text or for what another look found
         looks = (looks[0], *(replace(look, agrees=look.sure in ("depends", "fails")) for look in looks[1:]))
     asked, decision, options = _decision(layer_plan, standing)
-    saving = plan_wording.saving_lines(plan)[:1] if set(removed) == set(plan.blocks) else []
+    is_saved = not is_refused and set(removed) == set(plan.blocks)
     return Board(
         answer=Panel(
             plan_wording.plan_title_text(layer_plan),
             block_row(layer_plan, removed, plan_analysis.is_recommended(layer_plan)),
-            tuple(saving),
+            tuple(plan_wording.saving_lines(plan)[:1]) if is_saved else (),
             say=(
                 _(
                     "A language model is a row of blocks, each of which costs time and memory for every word. Here are those "
@@ -51,8 +48,13 @@ def plan_board(data: DeckData) -> Board:
                 *plan_wording.note_lines(plan)[:2],
             ),
         ),
-        number=_harder_text(price),
-        meaning=_("harder to predict: {price} nats per token").format(price=plan_wording.outcome_price_text(price)),
+        number=plan_wording.harder_text(price),
+        meaning=_(
+            "harder to predict without {n} block: {price} nats per token",
+            "harder to predict without {n} blocks: {price} nats per token",
+            n=counted(len(price.blocks), "plan_outcomes"),
+            price=plan_wording.outcome_price_text(price),
+        ),
         sure="untested" if standing == "unverified" else "holds",
         asked=asked,
         decision=decision,
@@ -66,12 +68,6 @@ def plan_board(data: DeckData) -> Board:
             f"{plan.model_id}, sha256 {plan.weights_sha256}, {plan.corpus_id}",
         ),
     )
-
-
-def _harder_text(row: PlanOutcomeRow) -> str:
-    """`11%`: by so much perplexity rises."""
-    worse = derived(math.expm1(max(0.0, row.difference or 0.0)), "plan_outcomes", "harder")
-    return shown(worse, ".1%" if worse < 0.01 else ".0%")
 
 
 def _removed(layer_plan: LayerPlan) -> Collection[int]:
@@ -219,7 +215,7 @@ def _looks(layer_plan: LayerPlan) -> Iterator[Look]:
         yield Look(_("Random sets"), "fails" if "no_better_than_random" in plan.reasons else "holds", told)
     yield _harder(layer_plan)
     yield _own_task(layer_plan)
-    yield Look(_("Second text"), "untested", _("not tried"))
+    yield _second_text(layer_plan)
 
 
 def _harder(layer_plan: LayerPlan) -> Look:
@@ -246,13 +242,29 @@ def _own_task(layer_plan: LayerPlan) -> Look:
         return Look(label, "untested", _("not tried"))
     if row.measure == "loss":
         told = _("harder to predict: {price} nats per token").format(price=plan_wording.outcome_price_text(row))
-        is_within = plan_analysis.upper_limit(row) < text_budget(layer_plan.plan)
-        return Look(label, "holds" if is_within else "depends", told)
+        return Look(label, _within_budget(layer_plan, row), told)
     is_open = row.upper is None or "no_room_task" in reasons
     is_harmed = row.upper is not None and row.upper < 0
     return Look(
         label, "unclear" if is_open else "depends" if is_harmed else "holds", plan_wording.task_text(layer_plan)
     )
+
+
+def _second_text(layer_plan: LayerPlan) -> Look:
+    """Whether texts of another domain and in another language, which took no part in the choice, get no harder than allowed."""
+    rows = [row for row in _telling_rows(layer_plan) if row.text in ("other_domain", "other_language")]
+    if not rows:
+        return Look(_("Second text"), "untested", _("not tried"))
+    told = [
+        _("{name}: {relation}").format(name=name("plan_text", row.text), relation=plan_wording.outcome_price_text(row))
+        for row in rows
+    ]
+    is_within = all(_within_budget(layer_plan, row) == "holds" for row in rows)
+    return Look(_("Second text"), "holds" if is_within else "depends", _("; ").join(told))
+
+
+def _within_budget(layer_plan: LayerPlan, row: PlanOutcomeRow) -> Sure:
+    return "holds" if plan_analysis.upper_limit(row) < text_budget(layer_plan.plan) else "depends"
 
 
 def _decision(layer_plan: LayerPlan, standing: str) -> tuple[str, str, tuple[Option, ...]]:
@@ -266,7 +278,8 @@ def _decision(layer_plan: LayerPlan, standing: str) -> tuple[str, str, tuple[Opt
             _("Round the blocks to 8 bits instead"),
             _("none"),
             _("{memory} less memory, {percent} harder").format(
-                memory=shown(derived(one.memory, "plan_outcomes", "memory"), ".0%"), percent=_harder_text(one.row)
+                memory=shown(derived(one.memory, "plan_outcomes", "memory"), ".0%"),
+                percent=plan_wording.harder_text(one.row),
             ),
         )
         for one in rounded[:1]
@@ -275,7 +288,7 @@ def _decision(layer_plan: LayerPlan, standing: str) -> tuple[str, str, tuple[Opt
         n = counted(len(_removed(layer_plan)), "plan_outcomes")
         test = Option(_("Test it on your own task, then decide"), _("not known"), _("gain and harm are known"))
         return (
-            _("test the model without {n} blocks, or keep it").format(n=n),
+            _("test the model without {n} block, or keep it", "test the model without {n} blocks, or keep it", n=n),
             _("Test the smaller model first"),
             (test, *instead, keep),
         )

@@ -357,7 +357,9 @@ def _looks(data: DeckData, sound: pl.DataFrame) -> Iterator[Look]:
     claims = data.claims.filter(pl.col("run_id").is_in(sound["run_id"].to_list()))
     for claim, label in (("rise", _("Other methods: rise")), ("fall", _("Other methods: fall"))):
         yield _methods(label, claims, claim)
-    yield controls_look(data.outcomes_of_controls(sound["run_id"]), _controls_time(data))
+    yield controls_look(
+        data.outcomes_of_controls(sound["run_id"]), N_CONTROLS * n_models(data.text_runs), data.text_runs
+    )
     yield from _other_samples(data)
 
 
@@ -394,7 +396,7 @@ def _second(name: str, data: DeckData, column: str, table: str) -> Look:
     )
     several = by_model.filter(pl.col("n") > 1)
     if several.is_empty():
-        return Look(name, "untested", slide_wording.time_text(n_models(data.text_runs), data.text_runs))
+        return Look(name, "untested", slide_wording.untried_text(n_models(data.text_runs), data.text_runs))
     same = several.filter(*(pl.col(f"verdict_{claim}") == 1 for claim in CLAIMS)).height
     return _same_verdicts(name, same, several.height, table)
 
@@ -415,10 +417,6 @@ def _options(data: DeckData, sound: pl.DataFrame) -> tuple[Option, ...]:
     reasons = {key for claim in CLAIMS for key in runs[f"reasons_{claim}"].explode()}
     if not reasons & OPEN_CONTROLS:
         return pilot, stop
-    controls = Option(_("Measure controls with power"), _controls_time(data), _("whether training makes the shape"))
+    time = slide_wording.time_text(N_CONTROLS * n, runs)
+    controls = Option(_("Measure controls with power"), time, _("whether training makes the shape"))
     return controls, pilot, stop
-
-
-def _controls_time(data: DeckData) -> str:
-    """Of the control passes of the protocol standard, for every model."""
-    return slide_wording.time_text(N_CONTROLS * n_models(data.text_runs), data.text_runs)

@@ -120,9 +120,9 @@ def check_table(checks: pl.DataFrame, runs: pl.DataFrame, most: int) -> Table:
         rows.append((slide_wording.checks_text(runs), "–", "–", "–"))
     return Table(
         (
-            Column(_("Quality check"), 0.55),
-            Column(_("Passed"), 0.15, is_number=True),
-            Column(_("Warning"), 0.15, is_number=True),
+            Column(_("Quality check"), 0.49),
+            Column(_("Passed"), 0.17, is_number=True),
+            Column(_("Warning"), 0.19, is_number=True),
             Column(_("Veto"), 0.15, is_number=True),
         ),
         tuple(rows),

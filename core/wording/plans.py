@@ -135,24 +135,39 @@ ANSWERS = {
     "fewer": N_("{k} of {n} blocks can go: {loss}, {less} fewer parameters."),
 }
 """What a budget allows, by the standing of the plan."""
+TITLES = {
+    "unverified": N_("{name}: {k} of {n} blocks may go, not verified: {worse}"),
+    "ability_falls": N_("{name}: keep all {n} blocks, as {ability} falls from {before} to {after}"),
+    "no_better_than_random": N_("{name}: keep all {n} blocks, as one in ten random sets costs less"),
+    "given": N_("{name}: keep all {n} blocks, as this set is not within the budget"),
+    "none": N_("{name}: keep all {n} blocks, as none of the sets that were tried is within the budget"),
+    "less_time": N_("{name}: {k} of {n} blocks can go: {worse}, {less} less time"),
+    "fewer": N_("{name}: {k} of {n} blocks can go: {worse}, {less} fewer parameters"),
+}
+"""The same as the title of a slide: what to do, and why."""
 
 
 def plan_title_text(layer_plan: LayerPlan) -> str:
-    """The named answer without intervals and full stop, for titles."""
-    model, within = shortened_name(layer_plan.plan.name, 34), within_own_budget(layer_plan)
-    answer = within_budget_text(layer_plan, within, budget_text(layer_plan.plan), has_limits=False)
-    return _("{name}: {answer}").format(name=model, answer=answer).rstrip(".。")
+    """What to do with the plan's model, and why."""
+    kind, values = _within_budget(layer_plan, within_own_budget(layer_plan))
+    return translated(TITLES[kind]).format(name=shortened_name(layer_plan.plan.name, 34), **values)
 
 
-def within_budget_text(layer_plan: LayerPlan, result: BudgetResult, budget: str, *, has_limits: bool = True) -> str:
+def within_budget_text(layer_plan: LayerPlan, result: BudgetResult, budget: str) -> str:
     """How many blocks can go within a budget, in one sentence with what is lost; `budget` is the budget in words."""
+    kind, values = _within_budget(layer_plan, result)
+    return translated(ANSWERS[kind]).format(budget=budget, **values)
+
+
+def _within_budget(layer_plan: LayerPlan, result: BudgetResult) -> tuple[str, dict[str, Any]]:
+    """Key of `ANSWERS` and what stands in it."""
     plan, row = layer_plan.plan, result.price or result.cheapest
     values: dict[str, Any] = {
         "k": counted(len(row.blocks), "plan_outcomes"),
         "n": plan.n_layers,
         "blocks": blocks_text(row.blocks, plan.n_layers),
-        "loss": loss_text(row, has_limits=has_limits),
-        "budget": budget,
+        "loss": loss_text(row),
+        "worse": worse_text(row),
     }
     kind: str = standing(layer_plan, result)
     if kind == "over_budget":
@@ -166,25 +181,32 @@ def within_budget_text(layer_plan: LayerPlan, result: BudgetResult, budget: str,
         kind = "less_time" if less_time is not None and less_time > 0 else "fewer"
         less = less_time if kind == "less_time" else parameters_saved_share(plan, len(row.blocks))
         values["less"] = shown(less, ".0%")
-    return translated(ANSWERS[kind]).format(**values)
+    return kind, values
 
 
 LOSSES = {
-    (True, False): N_("text {percent} harder to predict ({price} nats per token)"),
-    (True, True): N_("text {percent} harder to predict after repair ({price} nats per token)"),
-    (False, False): N_("text no harder to predict ({price} nats per token)"),
-    (False, True): N_("text no harder to predict after repair ({price} nats per token)"),
+    (True, False): N_("text {percent} harder to predict"),
+    (True, True): N_("text {percent} harder to predict after repair"),
+    (False, False): N_("text no harder to predict"),
+    (False, True): N_("text no harder to predict after repair"),
 }
 """By whether text gets harder to predict, and whether the blocks were made up for."""
 
 
-def loss_text(row: PlanOutcomeRow, *, has_limits: bool = True) -> str:
-    """`text 11% harder to predict (+0.104 [+0.081, +0.127] nats per token)`: by so much perplexity rises, exp(loss) - 1."""
+def loss_text(row: PlanOutcomeRow) -> str:
+    """`text 11% harder to predict (+0.104 [+0.081, +0.127] nats per token)`."""
+    return _("{loss} ({price} nats per token)").format(loss=worse_text(row), price=outcome_price_text(row))
+
+
+def worse_text(row: PlanOutcomeRow) -> str:
+    """`text 11% harder to predict`."""
+    return translated(LOSSES[(row.difference or 0.0) > 0, row.is_healed]).format(percent=harder_text(row))
+
+
+def harder_text(row: PlanOutcomeRow) -> str:
+    """`11%`: by so much perplexity rises, exp(loss) - 1."""
     worse = derived(math.expm1(max(0.0, row.difference or 0.0)), "plan_outcomes", "harder")
-    percent = shown(worse, ".1%" if worse < 0.01 else ".0%")
-    return translated(LOSSES[worse > 0, row.is_healed]).format(
-        percent=percent, price=outcome_price_text(row) if has_limits else price_text(row.difference)
-    )
+    return shown(worse, ".1%" if worse < 0.01 else ".0%")
 
 
 def healing_text(layer_plan: LayerPlan) -> str:

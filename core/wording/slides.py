@@ -47,8 +47,13 @@ def time_text(n: int, runs: pl.DataFrame) -> str:
     """The time for `n` measurements like these runs, by their median: `about 12 min`."""
     seconds: Any = (runs["finished_at"] - runs["started_at"]).dt.total_seconds().median()
     if seconds is None:
-        return _("time not known")
+        return _("not known")
     return _("about {time}").format(time=duration(derived(n * seconds, "runs", "seconds")))
+
+
+def untried_text(n: int, runs: pl.DataFrame) -> str:
+    """What something takes that nobody tried: `time: about 12 min`."""
+    return _("time: {time}").format(time=time_text(n, runs))
 
 
 def outcome_counts_text(outcomes: Iterable[str]) -> str:

@@ -264,7 +264,7 @@ def test_a_second_text_is_held_against_the_first():
 
 def test_a_look_that_nobody_took_is_untested_and_one_by_controls_says_what_they_showed():
     looks = {look.name: look for look in in_language("en", profile_board.profile_board, of_models(ONE)).looks}
-    assert looks["Controls"].sure == "untested" and looks["Controls"].told.startswith("about ")
+    assert looks["Controls"].sure == "untested" and looks["Controls"].told.startswith("time: about ")
     text = Model("m", run_id="t", reasons_fall=("control_no_power",), control_run_ids=("r0",))
     control = Model("m", run_id="r0", parent_run_id="t", pass_="random_init", model_seed=0)
     looks = {look.name: look for look in profile_board.profile_board(of_models(text, control)).looks}
@@ -281,7 +281,7 @@ def test_controls_are_those_that_judge_and_take_all_their_passes():
     pilot = data_of("related_as_registered", "en")
     controls = {one.name: one for one in pilot_board.pilot_board(pilot).looks}["Controls"]
     hours = 24 * pilot_board.N_CONTROLS / 60
-    assert controls.told == f"about {hours:.1f} h", "24 models of a minute for each pass"
+    assert controls.told == f"time: about {hours:.1f} h", "24 models of a minute for each pass"
 
 
 JUDGES = (("r0", 0.9, "exceeded"), ("s0", None, "same"))
@@ -418,16 +418,20 @@ def test_what_ships_alone_answers_the_question_that_ships_with_it(tmp_path):
     ("changes", "title", "asked"),
     [
         ({}, "model: 3 of 8 blocks can go: text 3% harder", "Test it on your own task"),
-        ({"budget": 0.001}, "model: None of the sets that were tried is within the budget: 0.001", "Keep all 8 blocks"),
+        (
+            {"budget": 0.001},
+            "model: keep all 8 blocks, as none of the sets that were tried is within the budget",
+            "Keep all 8 blocks",
+        ),
         (
             {"is_recommended": False, "reasons": ["no_better_than_random"]},
-            "model: Not recommended, as one in ten random sets costs less",
+            "model: keep all 8 blocks, as one in ten random sets costs less",
             "Keep all 8 blocks",
         ),
         ({"budget": 0.015}, "model: 1 of 8 blocks can go: text 0.8% harder", "Test it on your own task"),
         (
             {"is_verified": False, "is_recommended": False},
-            "model: Not verified: without blocks 3, 4, 6",
+            "model: 3 of 8 blocks may go, not verified: text 3% harder to predict",
             "Verify on held-out text",
         ),
     ],
