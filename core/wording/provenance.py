@@ -6,14 +6,17 @@ Names are declared with the fields: of columns in core.tables, of the request an
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+import polars as pl
+
 from core import wording
+from core.analysis import ranking
 from core.analysis.differences import Comparability, differences, flatten, without_incidental
-from core.analysis.ranking import RankingGroup
+from core.analysis.ranking import RankingGroup, differing_conditions
 from core.locale import N_, _, translated
 from core.questions.population import OtherGroup
 from core.records import RunConfig
@@ -275,14 +278,38 @@ def group_models_text(group: RankingGroup) -> str:
 def group_difference_text(other: OtherGroup) -> str:
     """Why a group cannot be compared with the one shown, and what would change that."""
     difference = _("Another {what}.").format(what=conditions_text(other.differing_keys))
-    if {"kind", "stack"} & set(other.differing_keys):
-        remedy = _("Such models are never ranked together; their shapes can be compared under Compare.")
-    elif other.can_be_measured:
-        remedy = _("Measured on the text of the group above by its protocol, they can be compared.")
-    elif other.can_meet_on_words:
-        remedy = _("Measured together with the models above, on one text, they can be compared on one point per word.")
-    elif other.differing_keys == ("words_hash",):
-        remedy = _("Measured together with the models above, they are compared on the same words.")
-    else:
-        remedy = _("Their tokenizer leaves another number of types of this text: a longer text has enough for both.")
-    return wording.joined_sentences((difference, remedy))
+    return wording.joined_sentences((difference, *ways_out(other.differing_keys)))
+
+
+def differing_text(runs: pl.DataFrame) -> str:
+    """In which conditions runs differ, since values from different conditions do not compare; empty where in none."""
+    told = _("These runs differ in: {what}. Only their shapes compare: their heights do not compare.")
+    return told.format(what=conditions_text(differing)) if (differing := differing_conditions(runs)) else ""
+
+
+def why_apart_lines(runs: pl.DataFrame) -> list[str]:
+    """Everything that keeps the dimensions of these runs apart, each with the way out; none where nothing does."""
+    differing = differing_conditions(runs)
+    vetoed = ranking.vetoed(runs)
+    lines = [differing_text(runs), *ways_out(differing)] if differing else []
+    if not vetoed.is_empty():
+        names = names_text(vetoed["name"].unique(maintain_order=True).to_list())
+        template = _("Vetoed by a check: {names}. Compare says why, under Checks; a setting ranks them all the same.")
+        lines.append(template.format(names=names))
+    return lines
+
+
+def ways_out(differing: Collection[str]) -> list[str]:
+    """What makes models comparable that differ in these conditions."""
+    if {"kind", "stack"} & set(differing):
+        return [_("Decoders and encoders are never ranked together; the page Compare holds their shapes together.")]
+    lines = []
+    if {"corpus_id", "protocol_hash"} & set(differing):
+        lines.append(_("Measured on one text by one protocol, in one command, they compare."))
+    elif "words_hash" in differing:
+        lines.append(_("Measured in one command they have the same words, and compare on one point per word."))
+    elif "tokenizer_hash" in differing:
+        lines.append(_("On one point per word, a setting, they compare where they measured the same words."))
+    if "n_points" in differing:
+        lines.append(_("N differs by more than 10 %: a longer text has enough points for all."))
+    return lines

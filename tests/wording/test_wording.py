@@ -5,6 +5,8 @@ import pytest
 from core import wording
 from core.locale import in_language, translated
 from core.registry.published import CLAIMS
+from core.wording.provenance import why_apart_lines
+from tests.frames import Model, runs
 
 
 @pytest.mark.parametrize(
@@ -110,3 +112,29 @@ def test_what_is_quoted_against_the_claim_is_quoted_for_what_it_measured():
         assert matrix in in_language(language, wording.scatter_caution_text) and matrix in in_language(
             language, translated, claim.said
         )
+
+
+@pytest.mark.parametrize(
+    ("other", "reasons", "ways"),
+    [
+        ({}, "", ()),
+        ({"kind": "encoder", "n_points": 600}, "kind of model, number of points (N)", ("never ranked together",)),
+        ({"tokenizer_hash": "tok2"}, "tokenizer", ("one point per word, a setting",)),
+        (
+            {"tokenizer_hash": "tok2", "words_hash": "w2"},
+            "tokenizer, words",
+            ("in one command they have the same words",),
+        ),
+        ({"corpus": "own", "tokenizer_hash": "tok2"}, "text, tokenizer", ("on one text by one protocol",)),
+        (
+            {"protocol_hash": "other", "n_points": 600},
+            "protocol, seed or version, number of points (N)",
+            ("on one text by one protocol", "a longer text"),
+        ),
+        ({"worst_check": "veto"}, "", ("Vetoed by a check: b.",)),
+    ],
+)
+def test_all_that_keeps_models_apart_is_told_with_its_way_out(other, reasons, ways):
+    said = " ".join(why_apart_lines(runs(Model("a"), Model("b", **other))))
+    assert all(way in said for way in ways) and bool(said) == bool(ways)
+    assert f"differ in: {reasons}." in said if reasons else "differ" not in said

@@ -2,23 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import replace
 from datetime import date
 
 import polars as pl
 import streamlit as st
 
 from core import wording
-from core.analysis.ranking import WORD_KEYS
 from core.figures.scores import relation_chart
 from core.locale import _, translated
 from core.questions.population import OtherGroup
 from core.questions.ranking_answer import Answer
-from core.questions.ranking_question import BY_TYPE, RankingQuestion
+from core.questions.ranking_question import RankingQuestion
 from core.records import LOCAL
 from core.registry.published import CLAIMS
-from core.ui import inputs, notices, pictures, pilot_filter, reads, tables
+from core.ui import inputs, pictures, pilot_filter, reads, tables
 from core.ui.choose.choices import DecisionView
 from core.ui.markdown import escape
 from core.wording import answers as answer_wording
@@ -42,10 +39,7 @@ def show(view: DecisionView) -> None:
     """Draw what is known of dimension and score: notes, figure, coefficients, other groups, what is published."""
     answer, pilot = view.ranked.answer, view.ranked.pilot
     if answer is None:
-        differing = notices.differing_text(view.context.runs)
-        st.info(
-            wording.joined_sentences((differing, _("Choose a group of models above: within it dimensions compare.")))
-        )
+        _show_why_apart(view)
         return
     if pilot is None:
         pilot_filter.show_forbidden(answer.registration.pilot)
@@ -55,7 +49,10 @@ def show(view: DecisionView) -> None:
         st.markdown(f"**{pictures.ICONS[one.word]} {escape(_text(one))}**")
         lines = (answer_wording.exploratory_text(one.registration), *answer_wording.note_lines(one))
         st.caption("  \n".join(escape(line) for line in lines if line))
-    _show_figure(answer)
+    if answer.group is None:
+        _show_why_apart(view)
+    else:
+        _show_figure(answer)
     with st.expander(_("Coefficients, controls for size, and what single models carry")):
         st.markdown("\n".join(f"- {escape(line)}" for line in answer_wording.detail_lines(answer)))
     for note in source_texts(answer.population.rows):
@@ -70,9 +67,6 @@ _text = answer_wording.answer_text
 
 def _show_figure(answer: Answer) -> None:
     """Draw the dimensions of the models against their scores."""
-    if answer.group is None:
-        st.info(_nothing_text(answer))
-        return
     chart = relation_chart(answer)
     if chart is None:
         st.caption(_("No model here has this score."))
@@ -81,35 +75,13 @@ def _show_figure(answer: Answer) -> None:
     st.markdown(wording.scatter_caution_text())
 
 
-def _nothing_text(answer: Answer) -> str:
-    """Why no two models can be compared."""
-    population = answer.population
-    if population.vetoed.height and reads.population(replace(population.asked, include_vetoed=True)).group is not None:
-        return _(
-            "Only with the runs that a check vetoes is there something to compare; the switch above takes them in."
-        )
-    if population.asked.cloud == BY_TYPE:
-        return answer_wording.answer_text(answer)
-    runs = reads.evidence().runs.filter(pl.col("words_hash").is_not_null())
-    if _any_share(runs, WORD_KEYS):
-        return _(
-            "The models that measured the same words here could use numbers of them (N) that differ by more than "
-            "10 %, and are not compared."
-        )
-    if _any_share(runs, ("words_hash", "corpus_id", "protocol_hash")):
-        return _(
-            "The models that measured the same words here are of different kinds, and decoders are never ranked "
-            "with encoders. Their shapes can be compared on the page Compare, on one per word."
-        )
-    return _(
-        "No two models have measured the same words of the same text here. Measure them in one command "
-        "(`measure MODEL MODEL`), so that the words are chosen for both."
-    )
-
-
-def _any_share(runs: pl.DataFrame, columns: Sequence[str]) -> bool:
-    """Whether two models agree in all of these columns."""
-    return (runs.group_by(columns).agg(pl.col("model_id").n_unique())["model_id"] > 1).any()
+def _show_why_apart(view: DecisionView) -> None:
+    """Draw all that keeps these models' dimensions apart, with the ways out."""
+    lines = provenance.why_apart_lines(view.context.runs)
+    if view.ranked.answer is None:  # all models, or all of the user, whatever they were measured on
+        lines.append(_("Choose a group of models above: within it dimensions compare."))
+    if lines:
+        st.info(escape(wording.joined_sentences(lines)), icon=":material/balance:")
 
 
 def source_texts(rows: pl.DataFrame) -> list[str]:
