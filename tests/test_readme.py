@@ -168,7 +168,7 @@ def test_the_readmes_give_the_verdicts_of_the_shipped_profile():
     )
     tables = read_parcel(folder)
     summary = tables["run_summaries"].filter(cloud="one_per_type").row(0, named=True)
-    assert (summary["verdict_rise"], summary["verdict_fall"]) == ("depends", "untested")
+    assert (summary["verdict_rise"], summary["verdict_fall"]) == ("depends", "mostly_holds")
     core = tables["run_claims"].filter(claim="fall", is_core=True)
     (undecided,) = core.filter(pl.col("outcome") != "yes").to_dicts()
     assert core.height == 8 and undecided["estimator"] == "gride_between"
@@ -180,6 +180,10 @@ def test_the_readmes_give_the_verdicts_of_the_shipped_profile():
         assert set(re.findall(r"\d\.\d+", reason)) <= set(re.findall(r"\d\.\d+", text_of(name)))
         for verdict in (summary["verdict_rise"], summary["verdict_fall"]):
             assert in_language(language, verdict_name, verdict) in text_of(name).partition("\n## ")[0]
+    held = {row["claim"]: row for row in tables["run_controls"].filter(pl.col("power").is_not_null()).to_dicts()}
+    assert {claim: row["outcome"] for claim, row in held.items()} == {"rise": "shows_it", "fall": "exceeded"}
+    beyond = "{ratio:.2f} [{lower:.2f}, {upper:.2f}]".format(**held["fall"])
+    assert all(beyond in text_of(name) for name in ("README.md", "README.ja.md"))
     start = start_text(summary, tables["layer_estimates"].filter(layer=0).to_dicts())
     for name in ("docs/guide.md", "docs/guide.ja.md"):
         assert set(re.findall(r"[\d.]+\d", start)) <= set(
