@@ -14,6 +14,7 @@ from typing import Any
 import polars as pl
 
 from core.analysis import ranking
+from core.analysis.paired import reaches_among
 from core.analysis.ranks import NORMAL_95
 from core.errors import InputError, Sentence
 from core.pilots.rule import DIRECTIONS, Assumptions, Criterion, TaskName
@@ -113,6 +114,14 @@ class ChoiceContext:
     def restrict_to(self, run_ids: Sequence[str]) -> ChoiceContext:
         is_chosen = pl.col("run_id").is_in(list(run_ids))
         return replace(self, runs=self.runs.filter(is_chosen), scored=self.scored.filter(is_chosen))
+
+    def with_windows(self, windows: pl.DataFrame) -> ChoiceContext:
+        """With the intervals that bits per byte have between these models; `windows` are their rows of run_windows."""
+        reach = pl.col("run_id").replace_strict(reaches_among(windows), default=None, return_dtype=pl.Float64)
+        loss = pl.col("bits_per_byte")
+        return replace(
+            self, runs=self.runs.with_columns(bits_per_byte_lower=loss - reach, bits_per_byte_upper=loss + reach)
+        )
 
     @property
     def benchmarks(self) -> pl.DataFrame:

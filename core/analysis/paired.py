@@ -192,3 +192,23 @@ def text_loss(windows: pl.DataFrame, less: pl.DataFrame | None = None) -> TextLo
     found = mean_difference(*sums[0], units, *sums[1:])
     lower, upper = (limit if math.isfinite(limit) else None for limit in (found.lower, found.upper))
     return TextLoss(found.value, lower, upper, "block" if is_few else "document", found.n)
+
+
+def reaches_among(windows: pl.DataFrame) -> dict[str, float]:
+    """Half of the 95 percent interval of each run's bits per byte, as it holds between runs that read one text.
+
+    What a document does to all k runs says nothing of which is best and is taken out: each is held against the others
+    together, times the root of (k-1)/k, so that two of the intervals drawn independently differ as the paired losses do
+    (Cousineau 2005, corrected by Morey 2008). Runs without the bits of every window, and one alone, have none.
+    """
+    known = {
+        run_id: of_run
+        for (run_id,), of_run in windows.partition_by("run_id", as_dict=True).items()
+        if not of_run["bits"].null_count() and of_run["n_bytes"].sum()
+    }
+    reaches = {}
+    for run_id, of_run in known.items() if len(known) > 1 else ():
+        less = text_loss(of_run, pl.concat([other for name, other in known.items() if name != run_id]))
+        if less is not None and less.lower is not None:
+            reaches[run_id] = math.sqrt(1 - 1 / len(known)) * (less.value - less.lower)
+    return reaches

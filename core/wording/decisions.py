@@ -147,6 +147,17 @@ def missing_lines(answer: PilotChoice) -> list[str]:
     if runs := [one.model for one in answer.missing if one.what == "run"]:
         template = _("Not measured: {names}. `workdim measure MODEL` measures it.")
         lines.append(template.format(names=names_text(runs)))
+    if any(one.what == "text" for one in answer.missing):
+        lines.append(
+            _(
+                "They have read no text in common by one protocol. `workdim compare MODEL MODEL --text FILE` has them read one."
+            )
+        )
+    if without := [one.model for one in answer.missing if one.what == "loss"]:
+        template = _(
+            "Without a loss, as encoders predict no next word: {names}. Bits per byte choose among the others alone."
+        )
+        lines.append(template.format(names=names_text(without)))
     by_score: dict[tuple[str, bool], list[str]] = {}
     for one in answer.missing:
         if one.what == "score":
@@ -238,6 +249,11 @@ def note_lines(decision: Decision) -> list[str]:
         alike = [criterion_name(decision.criteria[i]) for i in weighing if is_equal_for_all(decision, i)]
         if alike:
             lines.append(_("All of these models are alike in: {names}.").format(names=_(", ").join(alike)))
+    of_losses = [i for i, criterion in enumerate(decision.criteria) if criterion.criterion.of == "bits_per_byte"]
+    if any((value := one.values[i]) and value.lower is not None for one in decision.candidates for i in of_losses):
+        lines.append(
+            _("Intervals of bits per byte hold between these models: what makes a document hard for all is left out.")
+        )
     return [line for line in lines if line]
 
 

@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 from statsmodels.stats.descriptivestats import sign_test as their_sign_test
 
-from core.analysis.paired import compare_all_answers, compare_answers, mcnemar, text_loss
+from core.analysis.paired import compare_all_answers, compare_answers, mcnemar, reaches_among, text_loss
 from core.errors import InputError
 from core.wording.scores import comparison_lines
 from tests.evidence import sign_test
@@ -245,3 +245,18 @@ def test_of_few_documents_blocks_of_windows_are_the_units_and_without_bits_nothi
     assert (single.n, single.lower, single.upper) == (1, None, None)
     assert text_loss(one, less=other.with_columns(bits=pl.lit(None, dtype=pl.Float64))) is None
     assert text_loss(one.clear()) is None
+
+
+def test_losses_drawn_independently_within_their_reach_differ_as_the_paired_ones_do():
+    rng = np.random.default_rng(5)
+    texts = [of for pair in (drawn_texts(rng, 40, 0.05), drawn_texts(rng, 40, 0.0)) for of in pair]
+    one, other = (of.with_columns(run_id=pl.lit(name)) for of, name in zip(texts[:2], "ab", strict=True))
+    paired = text_loss(one, less=other)
+    reaches = reaches_among(pl.concat([one, other]))
+    assert math.sqrt(2) * reaches["a"] == pytest.approx((paired.upper - paired.lower) / 2) and len(reaches) == 2
+    hard = one["bits"] / one["n_bytes"]  # what is hard for the first is as hard for a third, but for noise of its own
+    bits = (hard + rng.normal(0.02, 0.04, len(hard))) * one["n_bytes"]
+    three = reaches_among(pl.concat([one, other, one.with_columns(run_id=pl.lit("c"), bits=bits)]))
+    assert math.hypot(three["a"], three["b"]) == pytest.approx(math.sqrt(2) * reaches["a"], rel=0.35)
+    lost = other.with_columns(bits=pl.lit(None, pl.Float64))
+    assert reaches_among(pl.concat([one, lost])) == {}, "one alone is held against nothing"

@@ -36,6 +36,6 @@ def test_a_model_is_chosen_and_one_that_was_not_measured_is_named(path: Path) ->
     assert found["answer"] in ("leads", "cannot_tell", "no_choice") and set(found) >= {"model", "share", "missing"}
     assert {"model": "nobody", "what": "run", "benchmark": None} in found["missing"]
     harmful = run_core("choose", "--models", models, "--use-class", "safety_critical", warehouse=path)
-    assert "how often an answer does harm." in harmful.stdout
+    assert "how often an answer does harm." in " ".join(harmful.stdout.split())
     alone = run_core("choose", "--models", "made-up-big", warehouse=path)
     assert alone.returncode == 2 and "two models or more" in alone.stderr

@@ -47,11 +47,17 @@ def context(losses=None, *scores) -> ChoiceContext:
     losses = losses or LOSSES
     runs = frames.runs(*map(frames.Model, losses)).with_columns(
         bits_per_byte=pl.Series([loss for loss, _n in losses.values()], dtype=pl.Float64),
-        bits_per_byte_lower=pl.Series([loss and loss - 0.01 for loss, _n in losses.values()], dtype=pl.Float64),
-        bits_per_byte_upper=pl.Series([loss and loss + 0.01 for loss, _n in losses.values()], dtype=pl.Float64),
         parameters=pl.Series([n * 10**6 for _loss, n in losses.values()]),
     )
-    return choice_context(runs, frames.scores(*scores), SPEEDS.clear(), Assumptions(), comparable=False)
+    known = [(run_id, loss) for run_id, (loss, _n) in zip(runs["run_id"], losses.values(), strict=True) if loss]
+    schema = {"run_id": pl.String, "sequence": pl.Int64, "document": pl.Int64, "bits": pl.Float64, "n_bytes": pl.Int64}
+    windows = [  # documents of 1 to 1.9 times the bits, for all models alike, and 1 percent that are each model's own
+        (run_id, n, n, 100 * loss * (1 + 0.1 * (n % 10)) + ((n * (i + 3)) % 7 - 3) / 3, 145)
+        for i, (run_id, loss) in enumerate(known)
+        for n in range(40)
+    ]
+    found = choice_context(runs, frames.scores(*scores), SPEEDS.clear(), Assumptions(), comparable=False)
+    return found.with_windows(pl.DataFrame(windows, schema, orient="row"))
 
 
 def answer(of: ChoiceContext, use_class: str = "general", asked: str | None = None, missing=()) -> PilotChoice:
@@ -105,12 +111,13 @@ def test_a_score_that_all_have_decides_and_near_ones_cannot_be_told_apart() -> N
 def test_where_a_wrong_answer_does_harm_only_a_score_supports_and_what_is_untested_is_named() -> None:
     found = answer(context(), "safety_critical")
     assert (found.word, found.model, found.share) == ("no_choice", None, None)
-    assert found.refusal == "no_task_score" and "share no score of a task" in decision_wording.pilot_text(found)
+    assert found.refusal == "no_task_score" and "these models share none" in decision_wording.pilot_text(found)
     with_score = answer(context(None, *scored(a=50, b=60, c=80)), "safety_critical")
     assert (with_score.word, with_score.model.name) == ("leads", "c")
     assert [one.criterion.of for one in with_score.choice.criteria if one.criterion.weight] == ["score"]
     assert with_score.untested == ("own_task", "one_text", "harm")
-    assert len(decision_wording.untested_lines(with_score)) == 3
+    (untested,) = decision_wording.untested_lines(with_score)
+    assert untested.startswith("Untested: a task of your own (") and untested.endswith("how often an answer does harm.")
     assert judged(with_score.choice, "safety_critical").untested == with_score.untested, "of a saved rule too"
 
 
@@ -122,6 +129,10 @@ def test_a_model_that_was_not_measured_keeps_the_answer_open() -> None:
     nothing = answer(context(encoders))
     assert (nothing.word, nothing.refusal) == ("no_choice", "no_criterion")
     of = context(encoders)
+    mixed = context({"a": (1.0, 10), "b": (None, 20)})
+    assert "as encoders predict no next word: b." in " ".join(decision_wording.missing_lines(answer(mixed)))
+    apart = replace(of, runs=of.runs.with_columns(corpus_id=pl.Series(["one", "other"])))
+    assert "compare MODEL MODEL --text FILE" in " ".join(decision_wording.missing_lines(answer(apart)))
     of = replace(of, runs=of.runs.with_columns(kind=pl.lit("encoder")))
     (told,) = decision_wording.missing_lines(answer(of))
     assert "scores import FILE" in told, "no encoder can be scored here"

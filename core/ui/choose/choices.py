@@ -98,7 +98,8 @@ def choose_view(pilot: RegisteredPilot | None) -> DecisionView:
         with in_sight:
             subset = choice_question.one_run_each(_choose_subset(ranked.runs))
             use_class = rule.rule.use_class if rule else _choose_use_class(pilot)
-        context = context.restrict_to(subset["run_id"].to_list())
+        run_ids = subset["run_id"].to_list()
+        context = context.restrict_to(run_ids).with_windows(reads.rows("run_windows", run_ids))
         with by:
             criteria = [] if rule else _choose_criteria(context, ranked.question, use_class)
         return _decide(context, criteria, task, assumptions, use_class, rule, rules, ranked)
