@@ -290,7 +290,10 @@ def _score_batch(model: OpenModel, sequences: Sequence[ScoredTokens], batch: lis
     Shorter inputs are padded on the right, which no earlier token sees.
     """
     ids = torch.zeros(len(batch), len(batch[0].ids), dtype=torch.int64)  # (n_batch, n_tokens)
-    rows, positions, targets, starts = (list[int]() for _ in range(4))
+    rows: list[int] = []
+    positions: list[int] = []
+    targets: list[int] = []
+    starts: list[int] = []
     for row, input_ in enumerate(batch):
         ids[row, : len(input_.ids)] = torch.from_numpy(input_.ids)
         for number in input_.members:
