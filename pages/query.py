@@ -9,7 +9,7 @@ from core.ui.query import answer, editor
 
 st.title(_("Query"))
 
-left, right = st.columns([4, 3], gap="large")
+left, right = st.columns(2, gap="large")
 with left:
     request = editor.query_form()
 with right:

@@ -75,6 +75,9 @@ def run() -> None:
             _("More"): [_page("query", _("Query"), "database_search"), _page("help", _("Help"), "help")],
         }
     )
+    if url_state.is_followed(page.url_path):
+        with st.sidebar:
+            url_state.scroll_to_top()
     if language.NAME in url_state.apply_back_button(page.url_path):
         st.rerun()
     with url_state.batched():

@@ -61,11 +61,13 @@ def show_missing(runs: pl.DataFrame, of_literature: str) -> None:
 
 
 def show_vetoes(runs: pl.DataFrame) -> None:
-    """Name the runs that a check vetoes, and the checks; drawn before any number."""
+    """Name the runs that a check vetoes, and say what each check guards against; drawn before any number."""
     texts = veto_texts(runs)
     if texts:
-        message = _("Vetoed by a check: {runs}. These numbers may describe the sample and not the model; see Checks.")
-        st.warning(message.format(runs=escape(_("; ").join(texts))), icon=":material/gpp_bad:")
+        found = dict.fromkeys(runs.filter(pl.col("worst_check") == "veto")["vetoed_by"].explode().drop_nulls())
+        told = _("Vetoed by a check: {runs}.").format(runs=_("; ").join(texts))
+        meanings = map(wording.check_meaning, found)
+        st.warning(escape(wording.joined_sentences((told, *meanings))), icon=":material/gpp_bad:")
 
 
 def veto_texts(runs: pl.DataFrame) -> list[str]:

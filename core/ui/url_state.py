@@ -24,6 +24,7 @@ _PREFIX = "view."
 _PUBLISHED = "view published"
 _DEFAULTS = "view defaults"
 _SEPARATOR = ","
+_TO_TOP = "<script>document.querySelector('[data-testid=stMain]')?.scrollTo(0, 0)</script>"
 _ADDRESS = "view address"
 _SETTLED = "view settled"
 _TOUCHED = "view touched"
@@ -192,6 +193,19 @@ def apply_back_button(page: str) -> list[str]:
         _published().pop(name, None)
     st.session_state[_ADDRESS] = (page, current)
     return removed
+
+
+def is_followed(page: str) -> bool:
+    """Whether a link on the page itself was followed, as from what was stored to what it changed: what it leads to may stand
+    above what is in sight. To be asked before `apply_back_button`."""
+    last_page, last_params = st.session_state.get(_ADDRESS, ("", {}))
+    current = st.query_params.to_dict()
+    return last_page == page and bool(current.items() - last_params.items()) and not st.session_state.get(_TOUCHED)
+
+
+def scroll_to_top() -> None:
+    """Bring the beginning of the page in sight."""
+    st.html(_TO_TOP, unsafe_allow_javascript=True)
 
 
 def choose(name: str, value: object) -> None:

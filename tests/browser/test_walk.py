@@ -1,22 +1,19 @@
-"""Every screen in a real browser: nothing is wrong with it, however it is opened; and what people come for in few clicks."""
+"""Every screen in a real browser: nothing is wrong with it, however it is opened."""
 
 from __future__ import annotations
 
 import argparse
-import re
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 
-from core.records import RunConfig
-from core.runs.jobs import finish_job, submit
 from core.warehouse.warehouse import Warehouse
 from tests import look
 from tests.browser.conftest import serving
 from tests.browser.walk import MOST_TOLD, THEMES, WIDTHS, faults, inaccessible, settle, watched
-from tests.screens import RUN_IDS, VETOED, WAREHOUSES, worked_with
+from tests.screens import RUN_IDS, WAREHOUSES, worked_with
 
 sync_api = pytest.importorskip("playwright.sync_api")
 pytestmark = pytest.mark.browser
@@ -68,74 +65,6 @@ def test_nothing_is_wrong_with_any_screen(name: str, tmp_path: Path) -> None:
     assert look.walk(Warehouse(WAREHOUSES[name](tmp_path)), name, options) == 0
 
 
-MEASURING = 2
-"""Clicks that start a measurement and ask what it will take, as `test_app.py` follows one."""
-
-
-def test_two_models_are_compared_on_a_text_of_ones_own_in_six_clicks(
-    browser: sync_api.Browser, address: str, worked: Path
-) -> None:
-    """Up to the measurement and from its end on: here both models are measured already."""
-    with watched(browser) as seen:
-        page = seen.page
-        page.goto(address)
-        hand = Hand(page)
-        hand.click(page.get_by_role("button", name="Compare models on my text"))
-        page.get_by_role("textbox", name="Models, one per line").wait_for()
-        warehouse = Warehouse(worked)
-        for model, run_id in (("made-up/big", RUN_IDS[0]), ("made-up/small", RUN_IDS[1])):
-            finish_job(submit(RunConfig(model, "english-business", "quick"), warehouse), {"run_id": run_id})
-        page.reload()
-        hand.click(page.get_by_role("button", name="Compare (2)"))
-        page.get_by_text("What came out").wait_for()
-        for name in ("made-up-big", "made-up-small"):
-            page.get_by_role("img", name=re.compile(name)).first.wait_for()
-        assert hand.clicks + MEASURING <= 6
-
-
-def test_six_other_tasks_take_few_clicks(browser: sync_api.Browser, address: str) -> None:
-    """Typing and waiting do not count."""
-    with watched(browser) as seen, watched(browser, locale="ja-JP") as japanese:
-        page = seen.page
-        page.goto(address)
-        hand = Hand(page)
-        hand.click(menu(page, "Choose"))
-        page.locator("h4").first.wait_for()  # the sentence that answers
-        assert hand.clicks == 1
-
-        other = page.context.new_page()
-        other.goto(page.url)  # a view is shared by its address: each page is a session of its own
-        assert other.locator("h4").first.inner_text() == page.locator("h4").first.inner_text()
-        other.close()
-
-        page.goto(address)
-        hand = Hand(page)
-        hand.click(page.get_by_role("link", name="Which layers can go?"))
-        page.get_by_text("blocks can go").first.wait_for()
-        assert hand.clicks <= 2
-
-        page.goto(address)
-        hand = Hand(page)
-        hand.click(page.get_by_role("button", name="Filters"))
-        hand.click(page.get_by_role("button", name="veto", exact=True))
-        page.get_by_text("Runs that pass the filters: 1 of 5.").wait_for()
-        page.wait_for_function("document.querySelectorAll('.st-key-gallery img').length == 1")
-        assert page.locator(".st-key-gallery img").get_attribute("alt") == "made-up-vetoed" and hand.clicks == 2
-
-        page.goto(f"{address}/compare?runs={VETOED}")
-        hand = Hand(page)
-        with page.expect_download() as table:
-            hand.click(page.get_by_role("button", name="Download these numbers (CSV)"))
-        assert table.value.suggested_filename == "workdim_profiles.csv" and hand.clicks == 1
-
-        japanese.page.goto(address)
-        hand = Hand(japanese.page)
-        hand.click(menu(japanese.page, "共有"))
-        with japanese.page.expect_download() as deck:
-            hand.click(japanese.page.get_by_role("button", name="スライドをダウンロード"))
-        assert "_ja_" in deck.value.suggested_filename and hand.clicks == 2
-
-
 def test_a_layer_and_pictures_are_clicked_on(browser: sync_api.Browser, address: str) -> None:
     with watched(browser) as seen:
         page = seen.page
@@ -155,19 +84,3 @@ def test_a_layer_and_pictures_are_clicked_on(browser: sync_api.Browser, address:
         page.get_by_role("button", name="Compare (2)").click()
         page.get_by_text("What came out").wait_for()
         assert seen.faults() == []
-
-
-def menu(page: sync_api.Page, name: str) -> sync_api.Locator:
-    return page.get_by_test_id("stSidebarNavLink").filter(has_text=name)
-
-
-class Hand:
-    """Clicks, each when the page is drawn, and counts them."""
-
-    def __init__(self, page: sync_api.Page) -> None:
-        self.page, self.clicks = page, 0
-
-    def click(self, what: sync_api.Locator) -> None:
-        settle(self.page)
-        what.click()
-        self.clicks += 1

@@ -13,7 +13,7 @@ from core.errors import InputError
 from core.figures.layer_profiles import THUMBNAIL, partial_thumbnail
 from core.locale import _
 from core.records import PLANNING, SCORING
-from core.ui import inputs, pictures, reads, tables
+from core.ui import inputs, pictures, reads, tables, url_state
 from core.ui.markdown import escape
 from core.wording.labels import text_name
 from core.wording.numbers import duration
@@ -28,7 +28,6 @@ _EXPECTED = "jobs are expected until"
 _STARTED = "jobs were just started"
 _REFUSED = "jobs that could not be started"
 _ACTIVE = ("queued", "running")
-_TO_TOP = "<script>document.querySelector('[data-testid=stMain]')?.scrollTo(0, 0)</script>"
 _COLOURS = {"queued": "gray", "running": "blue", "interrupted": "orange", "failed": "red", "finished": "green"}
 
 
@@ -36,7 +35,7 @@ def show(kind: str | None = None) -> None:
     """Draw what `start` was refused, and a card of every job, or of those of one kind; anew each second while one is active."""
     if st.session_state.pop(_STARTED, False):  # from a button below the fold
         st.toast(_start_text(), icon=":material/play_arrow:")
-        st.html(_TO_TOP, unsafe_allow_javascript=True)
+        url_state.scroll_to_top()
     for reason in st.session_state.pop(_REFUSED, []):
         st.warning(escape(reason), icon=":material/error:")
     statuses = _job_statuses(kind)

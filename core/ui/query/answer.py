@@ -9,7 +9,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import polars as pl
 import streamlit as st
@@ -25,6 +25,9 @@ from core.ui import inputs, pictures, reads
 from core.ui.markdown import escape
 
 T = TypeVar("T")
+HEIGHT = 280
+"""Pixels of the rows and of their picture, which both stand in the first view of a laptop, beneath the editor."""
+_ROW_HEIGHT = 35
 PATIENCE_SECONDS = 2.0
 """Seconds in which most queries are done; later a progress bar appears."""
 _MAX_PARSED_AT_ONCE = 2_000
@@ -107,22 +110,30 @@ def _store_answer(sql: str, result: SqlResult | None, error: str = "") -> None:
 
 
 def show(answer: Answer) -> None:
-    """Draw the rows of an answer with downloads and a chart, or why there are none."""
+    """Draw the rows of an answer with downloads, and beside them a chart; or why there are none."""
     if answer.result is None:
         st.error(escape(answer.error), icon=":material/error:")
         return
     frame = answer.result.frame
-    _show_rows(answer.result)
-    with st.container(horizontal=True, gap="small"):
-        # Written on the click: a large result would slow down every run of the page.
-        inputs.show_download(_("CSV"), partial(exports.csv, frame), "workdim_query.csv")
-        inputs.show_download(_("CSV for Excel"), partial(exports.excel_csv, frame), "workdim_query_excel.csv")
-        inputs.show_download(_("Parquet"), partial(exports.parquet, frame), "workdim_query.parquet")
-        inputs.show_download(_("Markdown for a wiki"), partial(exports.markdown, frame, answer.sql), "workdim_query.md")
-    _show_chart(frame, answer.number)
+    _show_limits(answer.result)
+    chart = default_choice(frame)
+    left, right = st.columns(2, gap="large") if chart else (st.container(), None)
+    with left:
+        _show_rows(frame)
+        with st.container(horizontal=True, gap="small"):
+            # Written on the click: a large result would slow down every run of the page.
+            inputs.show_download(_("CSV"), partial(exports.csv, frame), "workdim_query.csv")
+            inputs.show_download(_("CSV for Excel"), partial(exports.excel_csv, frame), "workdim_query_excel.csv")
+            inputs.show_download(_("Parquet"), partial(exports.parquet, frame), "workdim_query.parquet")
+            inputs.show_download(
+                _("Markdown for a wiki"), partial(exports.markdown, frame, answer.sql), "workdim_query.md"
+            )
+    if chart and right:
+        with right:
+            _show_chart(frame, chart, answer.number)
 
 
-def _show_rows(result: SqlResult) -> None:
+def _show_limits(result: SqlResult) -> None:
     n = result.frame.height
     if result.truncated:
         message = _(
@@ -131,29 +142,32 @@ def _show_rows(result: SqlResult) -> None:
         st.warning(message.format(n=f"{n:,}"), icon=":material/content_cut:")
     text = _("Rows: {n}, columns: {columns}, in {seconds} seconds.")
     st.caption(text.format(n=f"{n:,}", columns=result.frame.width, seconds=f"{result.seconds:.2f}"))
-    if n == 0:  # the word that Streamlit writes into an empty table is in no language but its own
+
+
+def _show_rows(frame: pl.DataFrame) -> None:
+    if frame.is_empty():  # the word that Streamlit writes into an empty table is in no language but its own
         st.info(
             _("No row answers this question. Its columns would be: {names}.").format(
-                names=escape(_(", ").join(result.frame.columns))
+                names=escape(_(", ").join(frame.columns))
             )
         )
     else:
-        st.dataframe(result.frame, hide_index=True, placeholder="–", key="query rows shown")
+        height: Any = HEIGHT if frame.height >= HEIGHT // _ROW_HEIGHT else "auto"
+        st.dataframe(frame, hide_index=True, placeholder="–", height=height, key="query rows shown")
 
 
-def _show_chart(frame: pl.DataFrame, number: int) -> None:
-    first = default_choice(frame)
-    if first is None:
-        return
-    st.subheader(_("Picture"))
+def _show_chart(frame: pl.DataFrame, first: ChartChoice, number: int) -> None:
+    """Draw a picture of the rows, and beneath it what it shows of them."""
+    drawn = st.container()
     choice = _choose_chart(frame, first, number)
     try:
         data = query_points(frame, choice)
     except InputError as error:
         st.info(escape(str(error)))
         return
-    figure = query_chart.query_figure(data)
-    pictures.plot(figure, f"query picture {number}")
+    with drawn:
+        figure = query_chart.query_figure(data).update_layout(height=HEIGHT)
+        pictures.plot(figure, f"query picture {number}")
     if data.choice.kind != choice.kind:
         st.caption(_("Several rows share a value of the horizontal axis: they are drawn as points, never added up."))
     if data.n_left_out:

@@ -27,8 +27,8 @@ MAX_LINK_LENGTH = 3_000
 TIME_LIMITS = (10, 60, 300)
 _EDITOR_HEIGHT = 150
 """Pixels: the answer stands below, and begins within the first 800 of a page."""
-_HEIGHT, _ROW_HEIGHT = 190, 88
-"""Pixels of the table of columns and of its rows, which hold four lines of a meaning."""
+_HEIGHT, _ROW_HEIGHT, _MEANING_WIDTH = 150, 68, 245
+"""Pixels of the table of columns, which is as high as the editor beside it, and of its rows and meanings, of three lines."""
 _TEXT = "query text"
 _LAST_TEXT = "query kept"
 _RUN_NOW = "query asked"
@@ -71,7 +71,7 @@ def query_form() -> tuple[str, float] | None:
                 _("Time limit"),
                 TIME_LIMITS,
                 format_func={n: _("{n} seconds").format(n=n) for n in TIME_LIMITS}.__getitem__,
-                width=160,
+                width=130,
                 label_visibility="collapsed",
             )
     st.session_state[_LAST_TEXT] = sql
@@ -234,17 +234,16 @@ def show_tables() -> None:
     }
     first = list(tables).index("runs")
     chosen = tables[table_column.selectbox(_("Table"), list(tables), first, labels.__getitem__, key="query table")]
-    with st.container(horizontal=True, gap="small", vertical_alignment="center"):
-        st.caption(escape(worded(chosen.comment)))
-        st.button(
-            _("Show its rows"),
-            icon=":material/table_view:",
-            key="query rows",
-            on_click=fill_and_run,
-            args=[f"SELECT * FROM {chosen.name} LIMIT 100"],
-        )
     meanings = [(column.name, worded(column.comment), column.type) for column in chosen.columns]
     _show_columns(meanings, [_("Column"), _("Meaning"), _("Type")])
+    st.button(
+        _("Show its rows"),
+        icon=":material/table_view:",
+        key="query rows",
+        help=escape(worded(chosen.comment)),
+        on_click=fill_and_run,
+        args=[f"SELECT * FROM {chosen.name} LIMIT 100"],
+    )
 
 
 def _searched_text(what: Table | Column) -> str:
@@ -257,5 +256,8 @@ def _show_columns(rows: Sequence[tuple[str, ...]], titles: list[str]) -> None:
         hide_index=True,
         height=_HEIGHT,
         row_height=_ROW_HEIGHT,
-        column_config={titles[0]: st.column_config.Column(pinned=True), titles[-2]: st.column_config.Column(width=195)},
+        column_config={
+            titles[0]: st.column_config.Column(pinned=True),
+            titles[-2]: st.column_config.Column(width=_MEANING_WIDTH),
+        },
     )
