@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from itertools import pairwise, product
 from typing import Any
 
@@ -53,20 +53,8 @@ def claim_figure(claims: pl.DataFrame, runs: pl.DataFrame) -> go.Figure | None:
         showlegend=False,
         hovermode="closest",
     )
-    # A trace for each outcome: the sign distinguishes it, the colour only repeats that.
-    for outcome, colour in _COLOURS.items():
-        cells = [(y, row) for y, key in enumerate(keys) for row in rows[key] if outcome_of(row) == outcome]
-        if cells:
-            figure.add_scatter(
-                x=[columns[row["run_id"], row["claim"]] for _y, row in cells],
-                y=[y for y, _row in cells],
-                mode="text",
-                text=[outcome_mark(outcome)] * len(cells),
-                textfont={"size": 17, "color": colour},
-                hovertext=[f"{names[y]}<br>{ratio_text(row)}: {claim_outcome_text(row)}" for y, row in cells],
-                hoverinfo="text",
-                name=wording.name("claim_outcome", outcome),
-            )
+    places = [(columns[row["run_id"], row["claim"]], y, row) for y, key in enumerate(keys) for row in rows[key]]
+    _draw_outcomes(figure, places, names)
     plain = {"showgrid": False, "zeroline": False}
     heads = [claim_name(claim, brief=True) for _run, claim in columns]
     figure.update_xaxes(
@@ -82,10 +70,34 @@ def claim_figure(claims: pl.DataFrame, runs: pl.DataFrame) -> go.Figure | None:
     for y, neighbours in enumerate(pairwise(keys)):
         if len({_AXIS_OF.get(key) for key in neighbours}) > 1:
             figure.add_hline(y=y + 0.5, line={"color": GRID, "width": 1.5})
-    labels, longest = run_labels(runs), MOST_LETTERS // texts.height
+    _draw_heads(figure, texts, run_labels(runs))
+    return figure
+
+
+def _draw_outcomes(
+    figure: go.Figure, places: Sequence[tuple[int, int, Mapping[str, Any]]], names: Sequence[str]
+) -> None:
+    """A trace for each outcome of the rows at their columns and lines: the sign distinguishes it, the colour only repeats that."""
+    for outcome, colour in _COLOURS.items():
+        cells = [place for place in places if outcome_of(place[2]) == outcome]
+        if cells:
+            figure.add_scatter(
+                x=[x for x, _y, _row in cells],
+                y=[y for _x, y, _row in cells],
+                mode="text",
+                text=[outcome_mark(outcome)] * len(cells),
+                textfont={"size": 17, "color": colour},
+                hovertext=[f"{names[y]}<br>{ratio_text(row)}: {claim_outcome_text(row)}" for _x, y, row in cells],
+                hoverinfo="text",
+                name=wording.name("claim_outcome", outcome),
+            )
+
+
+def _draw_heads(figure: go.Figure, texts: pl.DataFrame, labels: Mapping[str, str]) -> None:
+    """The name of each run above its columns."""
+    longest = MOST_LETTERS // texts.height
     short = distinct_short_names([labels[one] for one in texts["run_id"]], lambda name: shortened_name(name, longest))
     style: dict[str, Any] = {"showarrow": False, "yref": "paper", "y": 1, "yshift": 44, "font": {"size": 11}}
     for number, name in enumerate(short):
         middle = number * len(CLAIMS) + (len(CLAIMS) - 1) / 2
         figure.add_annotation(x=middle, text=f"<b>{escape_label(name)}</b>", **style)
-    return figure

@@ -170,10 +170,8 @@ def select_population(evidence: Evidence, question: RankingQuestion | None = Non
     question = question or RankingQuestion()
     registration = find_registration(evidence, question)
     pilot = registration.pilot
-    if question.benchmark and pilot and not question.pilot and not _is_pilot_score(pilot, question):
-        free = select_population(evidence, replace(question, ignores_pilots=True))
-        if _pilot_share(free, pilot) < SHARED:  # the question names a score of other models, and no pilot
-            return free
+    if (free := _free_of_pilot(evidence, question, pilot)) is not None:
+        return free
     runs = newest_runs(evidence.runs.filter(pl.col("pass") == "text"))
     without_checkpoints = without_variants(runs)
     candidates = without_checkpoints if pilot is None else runs_of_pilot(runs, pilot)
@@ -186,27 +184,28 @@ def select_population(evidence: Evidence, question: RankingQuestion | None = Non
     counts = _count_scores(all_groups, scored)
     benchmark, registration = _choose_benchmark(counts, question, registration)
     group = _choose_group(all_groups, counts, benchmark, question, pilot)
-    if question.dimension != REGISTERED_DIMENSION or question.cloud != BY_TYPE:
-        registration = registration.mark_exploratory("other_dimension")
     population = Population(
         question,
-        registration,
+        _of_dimension(question, registration),
         group,
         rows=with_scores(candidates.clear(), scores),
         offered=counts.clear(),
         vetoed=vetoed(candidates),
-        missing=tuple(model.label for model in missing_models(pilot, candidates)) if pilot else (),
+        missing=_missing_labels(pilot, candidates),
     )
     if group is None:
         return population
     rows = _with_own_score(_with_benchmark(group.rows, scored, benchmark), scored, pilot)
-    if pilot is not None:
+    if pilot is None:
+        left_out = runs.join(without_checkpoints, on="run_id", how="anti")
+    else:
+        left_out = runs.clear()
         named = pl.col("run_id").is_in([*candidates["run_id"], *without_checkpoints["run_id"]])
         all_groups = _find_groups(runs.filter(named), evidence.summaries, question.cloud, include_vetoed=False)
         counts = _count_scores(all_groups, with_scores(runs, scores, include_partial=question.include_partial))
     return replace(
         population,
-        registration=check_dates(registration, rows, evidence.import_times),
+        registration=check_dates(population.registration, rows, evidence.import_times),
         rows=rows,
         offered=_benchmarks_of_group(counts, all_groups, group),
         benchmark=benchmark,
@@ -214,12 +213,27 @@ def select_population(evidence: Evidence, question: RankingQuestion | None = Non
         vetoed=population.vetoed.clear() if include_vetoed else _runs_like_group(group, population.vetoed),
         n_pilots=_count_pilots(evidence, group),
         n_partial=_count_partial_scores(scores, group),
-        n_variants=0
-        if pilot
-        else _runs_like_group(group, runs).height - _runs_like_group(group, without_checkpoints).height,
+        n_variants=_runs_like_group(group, left_out).height,
         scored=scored.filter(pl.col("run_id").is_in(group.rows["run_id"].to_list())),
         n_further_choices=(1 if question.cloud == BY_TYPE else 2) * (1 if question.family is None else len(families)),
     )
+
+
+def _free_of_pilot(evidence: Evidence, question: RankingQuestion, pilot: Pilot | None) -> Population | None:
+    """The population without the pilot that applies by itself, where the question names a score of other models."""
+    if not question.benchmark or not pilot or question.pilot or _is_pilot_score(pilot, question):
+        return None
+    free = select_population(evidence, replace(question, ignores_pilots=True))
+    return free if _pilot_share(free, pilot) < SHARED else None
+
+
+def _of_dimension(question: RankingQuestion, registration: Registration) -> Registration:
+    is_registered = question.dimension == REGISTERED_DIMENSION and question.cloud == BY_TYPE
+    return registration if is_registered else registration.mark_exploratory("other_dimension")
+
+
+def _missing_labels(pilot: Pilot | None, candidates: pl.DataFrame) -> tuple[str, ...]:
+    return tuple(model.label for model in missing_models(pilot, candidates)) if pilot else ()
 
 
 def _of_family(
