@@ -134,12 +134,12 @@ MOST = {
     "exports": (105, 829),
     "figures": (3640, 32600),
     "files": (309, 1491),  # what the system refuses becomes one line in one place
-    "forecast": (1036, 7820),  # controls of several draws; an estimate at once, from stored costs
-    "geometry": (4028, 33730),  # what the host reads is read for all subsets at once; d2 alone
+    "forecast": (709, 5631),  # an estimate at once, from stored costs
+    "geometry": (3853, 32419),  # what the host reads is read for all subsets at once; d2 alone
     "limits": (202, 1008),  # what the workers of a job take
     "locale": (544, 704),  # the words of every page, in the glossary
-    "measure": (2665, 19075),  # bits and bytes of each window; the draws of a control, which goes on with its next
-    "models": (4450, 28410),  # controls whose blocks write as much as trained ones; what has none is refused
+    "measure": (2615, 18883),  # bits and bytes of each window; the draws of a control, which goes on with its next
+    "models": (4407, 28167),  # controls whose blocks write as much as trained ones; what has none is refused
     "pilots": (1012, 5699),
     "plans": (3374, 27029),  # rounding priced, one block repaired; whether norms can carry a repair is tried
     # and what a report answers, on each text:
@@ -147,19 +147,19 @@ MOST = {
         2536,
         18680,
     ),  # losses paired in a choice, models compared alike on a text; which to pilot, what named budgets allow; d2 of draws
-    "records": (497, 2798),  # named budgets, abilities
-    "registry": (1572, 6617),  # the words of a verdict; three controls
-    "runs": (2725, 17830),  # a layer of a job at work is read once, and one of another version is none
+    "records": (497, 2777),  # named budgets, abilities
+    "registry": (1572, 6557),  # the words of a verdict; three controls
+    "runs": (2692, 17624),  # a layer of a job at work is read once, and one of another version is none
     "scores": (1924, 13071),  # blanks around a name, and NaN beside a key that is there twice
     "sources": (246, 1853),
-    "sql": (1094, 5238),
-    "store": (1583, 10802),  # a file that is deleted while it is read
-    "tables": (1399, 8172),  # counts of a verdict, group of a question; d2 of each draw
+    "sql": (1064, 5198),
+    "store": (1550, 10680),  # a file that is deleted while it is read
+    "tables": (1380, 8129),  # counts of a verdict, group of a question; d2 of each draw
     "terminal": (1720, 14130),  # the answer in ten lines before the details; a plan fits the terminal
-    "texts": (2225, 15150),  # groups of questions; near copies; a text is judged before a model reads it
+    "texts": (2198, 14923),  # groups of questions; near copies; a text is judged before a model reads it
     "ui": (7635, 60000),  # five pages; runs filtered, ticked, compared and deleted together
     "validation": (240, 2040),
-    "warehouse": (4964, 31946),  # an export holds one table at a time, and parcels that lack the added one
+    "warehouse": (4933, 31619),  # an export holds one table at a time, and parcels that lack the added one
     "wording": (
         4006,
         26730,

@@ -172,7 +172,7 @@ def resume(options: argparse.Namespace) -> int:
     job = status.job
     if options.here:  # run by a job's own process: the job counts as starting until this process holds it
         with watched(job.folder / ERROR_FILE):
-            run_submitted(job, warehouse, lambda step: None, _expected_seconds)
+            run_submitted(job, warehouse, lambda step: None)
         return 0
     if status.state in ("queued", "running"):
         raise InputError(
@@ -185,9 +185,3 @@ def resume(options: argparse.Namespace) -> int:
         tell("The job {job} goes on; `workdim jobs` shows how far it is.", job=job.job_id[:SHORT_ID])
         return 0
     return report_end(run_job(job, warehouse), warehouse)
-
-
-def _expected_seconds(config, warehouse, setup):
-    from core.forecast.preflight_card import seconds_of_phases  # not before the process holds its job: it imports torch
-
-    return seconds_of_phases(config, warehouse, setup)

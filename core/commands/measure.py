@@ -15,7 +15,8 @@ from core.locale import worded
 from core.models.packages import terms_before_fetching
 from core.pilots.registration import find_pilot, pilot_requests, read_pilot
 from core.records import Progress, RunConfig
-from core.registry.estimators import find_estimator, require_on_request
+from core.registry.effort import extra_seconds
+from core.registry.estimators import require_on_request
 from core.registry.protocols import find_protocol
 from core.runs import processes
 from core.runs.estimates import preflight_cards_from_process, with_readable_companions
@@ -64,15 +65,12 @@ def _show_costs(protocol_name: str, estimators: Sequence[str]) -> None:
     protocol = find_protocol(protocol_name)
     if not estimators and not protocol.more_estimators:
         return
-    from core.geometry.effort import unit_seconds
-
     require_on_request(estimators, protocol.name, protocol.clouds)
-    unit = unit_seconds()
     for name in dict.fromkeys([*protocol.more_estimators, *estimators]):
         tell(
             "{name}: about {seconds:.2g} s on each layer of each text (2,000 points of 100 dimensions; more where wider)",
             name=name,
-            seconds=find_estimator(name).cost * unit,
+            seconds=extra_seconds([name]),
         )
 
 

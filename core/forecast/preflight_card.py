@@ -1,11 +1,11 @@
 """The preflight card: a forecast of a measurement's cost and output from configuration and file headers alone.
 
-It downloads only a few small files from the hub, loads no weights, and writes only the machine's speed to the cache
-folder.
+It downloads only a few small files from the hub, loads no weights, and writes nothing.
 """
 
 from __future__ import annotations
 
+import functools
 import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -15,12 +15,13 @@ from typing import Any
 
 import numpy as np
 
-from core.errors import InputError, ResourceError, Sentence, WorkdimError, sentences
+from core.errors import InputError, ResourceError, Sentence
 from core.files import nearest_folder
-from core.forecast.cost import Placed, Work, baseline_bytes, footprint, geometry_bytes, pass_seconds, start_seconds
 from core.forecast.existing_runs import ControlPass, find_existing_runs
-from core.forecast.speed import Speed, speed_of
+from core.forecast.memory import Placed, baseline_bytes, footprint, geometry_bytes
+from core.forecast.times import START, Outline, Pace, known_costs, pace_of, pass_seconds
 from core.geometry.layer import CloudPlan
+from core.limits import anonymous_memory
 from core.measure.capture import require_context, require_disk_space, require_known_tokens, states_bytes
 from core.measure.layer_workers import count_workers, cpus_of_job
 from core.measure.plan import extra_estimators, mask_tokens, pair_budget, plan_layers, usable_words
@@ -28,8 +29,9 @@ from core.measure.setup import Setup
 from core.models.loading import read_tokenizer
 from core.models.memory import MemoryPlan, available_bytes, available_bytes_elsewhere
 from core.models.model import Blueprint, OpenModel, read_blueprint
-from core.models.model_metadata import ModelMetadata, find_local_weights, find_model, local_metadata
+from core.models.model_metadata import ModelMetadata, find_local_weights, find_model
 from core.models.packages import cache_folder
+from core.models.random_weights import load_libraries
 from core.models.weights import Weights
 from core.records import PassEstimate, Preflight, RunConfig
 from core.registry.estimators import require_on_request
@@ -39,17 +41,26 @@ from core.texts.corpora import Corpus, open_corpus
 from core.texts.sample import TokenSample, require_length
 from core.warehouse.warehouse import Warehouse
 
+WAREHOUSE_BYTES = 28 * 10**6
+"""Memory of the warehouse's libraries in a measuring process."""
 
-def estimate(config: RunConfig, warehouse: Warehouse, setup: Setup | None = None) -> Preflight:
+
+def estimate(config: RunConfig, warehouse: Warehouse) -> Preflight:
     """Forecast the measurement of `config`, including its control passes. Refusals are returned as part of the card.
 
-    `setup` is passed by a job that has already opened it. Takes a fraction of a second plus the reading of a tokenizer,
-    and some seconds more on a machine that was not tested before.
+    Takes a fraction of a second plus the reading of a tokenizer.
     """
     survey = _Survey(config, warehouse)
     with ExitStack() as stack:
-        survey.gather(stack, setup)
+        survey.gather(stack)
         return survey.card()
+
+
+@functools.cache
+def base_memory() -> int:
+    """Bytes of a process that has what every measurement imports, and nothing of its model yet."""
+    load_libraries()
+    return anonymous_memory() + WAREHOUSE_BYTES
 
 
 class _Survey:
@@ -69,7 +80,8 @@ class _Survey:
         """Kind of weights of a pass -> its plan: drawn weights need more memory, and only trained ones are spread."""
         self.sample: TokenSample | None = None
         self.layers: CloudPlan | None = None
-        self.speed: Speed | None = None
+        self.base = base_memory()
+        self.pace: Pace | None = None
         self.existing: dict[str, Any] = {}
         """What the card says of runs that relate to it."""
         self.controls: list[ControlPass] | None = None
@@ -83,21 +95,13 @@ class _Survey:
             if str(error) not in self.refusals:
                 self.refusals.append(str(error))
 
-    def gather(self, stack: ExitStack, setup: Setup | None) -> None:
+    def gather(self, stack: ExitStack) -> None:
         """Take all steps; what is opened is closed with `stack`."""
-        if setup:
-            self.setup = setup
-            self.protocol, self.corpus, self.blueprint = setup.protocol, setup.corpus, setup.blueprint
-            self.source = local_metadata(setup.blueprint.weights)
-        else:
-            self._open(stack)
+        self._open(stack)
         with self._step():
             self.model = self.blueprint.weightless if self.blueprint else None
         if self.model and self.blueprint:
-            try:
-                self.speed = speed_of(self.config.dtype, self.blueprint.device)
-            except WorkdimError as error:  # a measurement is possible even if the self-test fails
-                self.notes.append(sentences(error.message, Sentence("Times and memory are not known.")))
+            self.pace = pace_of(known_costs(self.warehouse), str(self.blueprint.device))
             if self.protocol:
                 self._plan(self.model, self.blueprint, self.protocol)
         if self.model and self.setup:
@@ -181,10 +185,10 @@ class _Survey:
         """Memory available for weights and pass: with a budget, minus what a measuring process already uses."""
         assert self.blueprint and self.source and self.source.weights
         device, budget = self.blueprint.device, self.config.memory_budget
-        if budget is None or device.type == "cuda" or self.speed is None:
+        if budget is None or device.type == "cuda":
             return available_bytes(device, budget)
         is_gguf = self.source.weights.gguf_file is not None
-        return max(0, budget - baseline_bytes(self.speed.base_memory, is_gguf, model.vocabulary_size))
+        return max(0, budget - baseline_bytes(self.base, is_gguf, model.vocabulary_size))
 
     def _n_points(self) -> int | None:
         """Size of the cloud `one_per_type`, if known."""
@@ -213,9 +217,8 @@ class _Survey:
             }
         if plan := self.plans.get(TRAINED):
             known |= {"streamed": plan.on_demand, "batch": plan.batch}
-        if self.speed and model and passes and all(pass_.seconds for pass_ in to_measure) and not self.refusals:
-            is_gguf = model.row.weight_format == "gguf"
-            start = start_seconds(self.speed, model.row.weight_bytes, is_gguf, model.vocabulary_size)
+        if self.pace and passes and all(pass_.seconds for pass_ in to_measure) and not self.refusals:
+            start = START * self.pace.alone
             total = start + sum(sum(pass_.seconds.values()) for pass_ in to_measure)
             known |= {"start_seconds": start, "seconds": total}
         return Preflight(
@@ -242,43 +245,31 @@ class _Survey:
 
     def _pass(self, name: str, known_run: str | None) -> PassEstimate:
         plan, blueprint, layers = self.plans.get(PASSES[name].weights), self.blueprint, self.layers
-        if known_run or not (
-            self.speed and plan and blueprint and layers and self.model and self.protocol and self.source
-        ):
+        if known_run or not (plan and blueprint and layers and self.model and self.protocol and self.source):
             return PassEstimate(name, known_run, {}, None, None)
         row, protocol, shape, device = self.model.row, self.protocol, blueprint.shape, blueprint.device.type
         is_gguf = row.weight_format == "gguf"
         is_mapped = not is_gguf and self.source.stored_dtype == self.config.dtype
         placed = Placed(is_mapped, PASSES[name].weights, is_gguf, on_device=device == "cuda")
-        word_draws = layers.word_draws if PASSES[name].has_words else []
         judges = PASSES[name].judges
         layers = replace(
             layers,
             core_only=core_only_clouds(protocol, name),
-            word_draws=word_draws,
+            word_draws=layers.word_draws if PASSES[name].has_words else [],
             others=[] if judges else layers.others,
             reference_only=judges,
         )
-        windows = protocol.n_sequences, protocol.n_tokens
         n_workers = 0
         if device == "cpu":
             n_workers = count_workers(layers, row.hidden_size, row.n_layers + 2, cpus_of_job(), self._room(self.model))
-        work = Work(
-            shape,
-            plan,
-            placed,
-            layers,
-            row.n_layers,
-            *windows,
-            row.vocabulary_size,
-            row.weight_bytes,
-            n_workers,
-            protocol.n_control_seeds,
-        )
-        estimators = extra_estimators(self.config, protocol, name)
+        windows = protocol.n_sequences, protocol.n_tokens
         geometry = geometry_bytes(layers, row.n_layers, row.hidden_size, pair_budget(self.config), n_workers)
-        memory, gpu = footprint(self.speed.base_memory, shape, plan, placed, windows, row.vocabulary_size, geometry)
-        return PassEstimate(name, None, pass_seconds(self.speed, work, estimators), memory, gpu or None)
+        memory, gpu = footprint(self.base, shape, plan, placed, windows, row.vocabulary_size, geometry)
+        seconds: dict[str, float] = {}
+        if self.pace:
+            estimators = extra_estimators(self.config, protocol, name)
+            seconds = pass_seconds(outline_of(self.model), protocol, name, self.pace, estimators)
+        return PassEstimate(name, None, seconds, memory, gpu or None)
 
 
 def _largest(sizes: Sequence[int | None]) -> int | None:
@@ -320,11 +311,7 @@ def _plan_without_norms(sample: TokenSample, protocol: Protocol, seed: int) -> C
     return plan_layers(sample, mask, usable_words(sample, mask), protocol, seed)
 
 
-def seconds_of_phases(config: RunConfig, warehouse: Warehouse, setup: Setup | None = None) -> dict[str, float]:
-    """Phase, as named in progress reports -> seconds; empty if unknown. Control passes come first."""
-    return {
-        phase if pass_.name == "text" else f"{pass_.name}: {phase}": seconds
-        for pass_ in estimate(config, warehouse, setup).passes
-        for phase, seconds in pass_.seconds.items()
-        if phase != "store"
-    }
+def outline_of(model: OpenModel) -> Outline:
+    """What times follow from of an opened model."""
+    row = model.row
+    return Outline(row.parameters, row.n_layers, row.hidden_size, row.weight_format == "gguf")

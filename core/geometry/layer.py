@@ -16,6 +16,7 @@ from core.geometry.clouds import Cloud
 from core.geometry.correlation_integral import correlation_integral_of_cloud
 from core.geometry.estimators import ESTIMATORS
 from core.geometry.gaussian import gaussian_surrogate
+from core.geometry.local import GRAM_BYTES
 from core.geometry.neighbour_dimensions import (
     RANKS,
     NeighbourReading,
@@ -26,6 +27,7 @@ from core.geometry.neighbour_dimensions import (
     stored_neighbours,
 )
 from core.geometry.neighbours import SetNeighbours, first_copies
+from core.geometry.pairs import TILE
 from core.geometry.results import (
     CloudCorrelator,
     CloudEstimate,
@@ -385,3 +387,26 @@ def _on_request(placed: PlacedCloud, names: Iterable[str]) -> list[CloudEstimate
     """Additional estimators requested by name, run on the whole cloud without replicates."""
     points = placed.points[placed.members[0]]
     return [CloudEstimate(placed.cloud.name, name, None, None, ESTIMATORS[name](points), []) for name in names]
+
+
+PER_STORED = 8
+"""Bytes per member set, point and stored neighbour while neighbours are restricted to member sets."""
+COPIES = 6
+"""Number of copies of a cloud's points in memory at once."""
+
+
+def layer_bytes(plan: CloudPlan, hidden_size: int) -> int:
+    """Peak memory of `measure_layer`, the layer's states included."""
+    clouds = [*plan.draws[:1], *plan.word_draws[:1], *plan.others]
+    sizes = [(len(cloud.rows), len(cloud.members) * _finds_neighbours(plan, cloud)) for cloud in clouds]
+    sizes += [(len(rows), 1) for rows in plan.prompts]
+    # Of a tile: distances, their squares, and which columns are the nearest.
+    of_cloud = max(
+        (n * (COPIES * hidden_size * 4 + n_sets * 90 * PER_STORED + 5 * TILE * 4) for n, n_sets in sizes), default=0
+    )
+    products = 8 * len(plan.draws[0].rows) ** 2 if plan.has_pairs else 0
+    return 2 * len(plan.blocks) * hidden_size * 4 + of_cloud + min(products, GRAM_BYTES)
+
+
+def _finds_neighbours(plan: CloudPlan, cloud: Cloud) -> bool:
+    return cloud.name not in plan.core_only or any(s.n2 for s in plan.specifications(cloud.name))

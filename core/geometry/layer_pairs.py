@@ -7,33 +7,18 @@ Errors come from a delete-one-block jackknife in which neighbours stay fixed.
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from core.geometry.common_dimension import common_correlators
-from core.geometry.results import Distribution, jackknife_error
+from core.geometry.results import Distribution, jackknife_error, none_if_nan
+from core.tables import LayerPairRow
 
 MAX_POINTS = 1024
 NEIGHBOUR_SHARE = 100
 """Neighbourhood overlap uses the n / 100 nearest neighbours: at a fixed k it would depend on n."""
-
-
-@dataclass(frozen=True)
-class PairValue:
-    measure: str
-    k: int | None
-    layer_a: int
-    layer_b: int
-    value: float
-    std_error: float
-    n_points: int
-    null_value: float = math.nan
-    """Mean under permutation of the tokens of one layer; NaN if not known."""
-    null_spread: float = math.nan
-    """Standard deviation under permutation."""
 
 
 def points_within(budget: int, n_layers: int, hidden_size: int, available: int) -> int:
@@ -48,13 +33,13 @@ def points_within(budget: int, n_layers: int, hidden_size: int, available: int) 
 
 
 class LayerPairs:
-    """Collects layers one by one, then computes all pairs.
+    """Collects layers one by one, then computes all pairs, as rows of a run.
 
     rows (n,) of the tokens in the masked table; sequences and blocks (n,), one number per token.
     """
 
-    def __init__(self, rows: np.ndarray, sequences: np.ndarray, blocks: np.ndarray) -> None:
-        self.rows = rows
+    def __init__(self, rows: np.ndarray, sequences: np.ndarray, blocks: np.ndarray, run_id: str = "") -> None:
+        self.rows, self._run_id = rows, run_id
         self._sequences = torch.from_numpy(sequences)
         self._k = max(1, len(rows) // NEIGHBOUR_SHARE)
         numbers, label = np.unique(blocks, return_inverse=True)
@@ -90,7 +75,7 @@ class LayerPairs:
         self._kernels.append((kernel / scale).cpu())
         self._norms.append((norms / scale).cpu())
 
-    def values(self) -> list[PairValue]:
+    def values(self) -> list[LayerPairRow]:
         """Every measure for every pair of layers, including layer_a = layer_b, where a measure is at its limit.
 
         Symmetric common-dimension measures are listed once, with layer_a <= layer_b.
@@ -118,7 +103,7 @@ class LayerPairs:
             Distribution("displacement", self.rows, moved.numpy()),
         ]
 
-    def _common_dimensions(self) -> list[PairValue]:
+    def _common_dimensions(self) -> list[LayerPairRow]:
         """Common dimension and kept dimensions for all pairs of layers; removed and added dimensions for successive
         layers, from the first layer and to the last."""
         found = common_correlators(self._kernels, torch.stack(self._norms), self._sequences, self._block_of)
@@ -148,22 +133,28 @@ class LayerPairs:
         errors: Tensor,
         null: Tensor | None = None,
         spread: Tensor | None = None,
-    ) -> list[PairValue]:
+    ) -> list[LayerPairRow]:
         """Values of the selected pairs of layers; each tensor (L, L)."""
-        return [
-            PairValue(
-                measure,
-                None,
-                a,
-                b,
-                float(whole[a, b]),
-                float(errors[a, b]),
-                len(self.rows),
-                math.nan if null is None else float(null[a, b]),
-                math.nan if spread is None else float(spread[a, b]),
-            )
-            for a, b in pairs
-        ]
+        nothing = torch.full_like(whole, math.nan)
+        null, spread = nothing if null is None else null, nothing if spread is None else spread
+        return [self._row(measure, None, at, whole[at], errors[at], null[at], spread[at]) for at in pairs]
+
+    def _row(
+        self,
+        measure: str,
+        k: int | None,
+        layers: tuple[int, int],
+        value: Tensor | float,
+        error: Tensor | float,
+        null: Tensor | float = math.nan,
+        null_spread: Tensor | float = math.nan,
+    ) -> LayerPairRow:
+        """`null` and `null_spread`: mean and standard deviation where the tokens of one layer are permuted."""
+        found, spread, null_found, null_spread_found = (
+            none_if_nan(float(one)) for one in (value, error, null, null_spread)
+        )
+        at = (self._run_id, measure, "one_per_type", k, *layers)
+        return LayerPairRow(*at, found, spread, len(self.rows), null_found, null_spread_found)
 
     def _left_out(self, per_point: Tensor) -> tuple[Tensor, Tensor]:
         """Means over points (L, L), and delete-one-block means (B, L, L); per_point (n, L, L)."""
@@ -208,16 +199,16 @@ class LayerPairs:
         blocks: Tensor,
         null: float = math.nan,
         null_spread: float = math.nan,
-    ) -> list[PairValue]:
+    ) -> list[LayerPairRow]:
         errors = _jackknife(blocks)
         n_layers = len(whole)
         return [
-            PairValue(measure, k, a, b, float(whole[a, b]), float(errors[a, b]), len(self.rows), null, null_spread)
+            self._row(measure, k, (a, b), whole[a, b], errors[a, b], null, null_spread)
             for a in range(n_layers)
             for b in range(n_layers)
         ]
 
-    def _exponent(self, whole: Tensor, blocks: Tensor) -> list[PairValue]:
+    def _exponent(self, whole: Tensor, blocks: Tensor) -> list[LayerPairRow]:
         """Slope of log displacement on log |l - m| over inner layers: 1 random walk, 2 straight, below 1 slowing."""
         last = len(whole) - 2
         if last < 3:
@@ -231,7 +222,7 @@ class LayerPairs:
             return float(np.polyfit(x, y, 1)[0])
 
         error = jackknife_error(np.array([slope(block) for block in blocks]))
-        return [PairValue("displacement_exponent", None, 1, last, slope(whole), error, len(self.rows))]
+        return [self._row("displacement_exponent", None, (1, last), slope(whole), error)]
 
 
 def _cosines(directions: list[Tensor]) -> Tensor:

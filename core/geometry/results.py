@@ -84,6 +84,11 @@ class LayerResult:
         return math.nan
 
 
+def none_if_nan(value: float) -> float | None:
+    """The value; None, which is stored as NULL, if it is not finite."""
+    return value if math.isfinite(value) else None
+
+
 # --- errors ----------------------------------------------------------------------------------------------------
 
 

@@ -10,11 +10,11 @@ import torch
 
 from core.geometry import clouds, second_order
 from core.geometry.layer import CloudPlan
-from core.geometry.results import LayerResult, jackknife_error
+from core.geometry.results import LayerResult, jackknife_error, none_if_nan
 from core.geometry.stability import Dependence, SequencePair, Shift, dependence, sequence_pairs
 from core.measure.capture import HiddenStates
 from core.measure.plan import TokenMask, token_order
-from core.measure.rows import Measurement, none_if_nan, peak_layer
+from core.measure.rows import Measurement, peak_layer
 from core.records import Profile
 from core.registry.checks import CHECKS
 from core.registry.protocols import Protocol

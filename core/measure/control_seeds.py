@@ -14,7 +14,7 @@ from pathlib import Path
 import numpy as np
 
 from core.geometry.layer import one_thread_on
-from core.geometry.results import LayerResult
+from core.geometry.results import LayerResult, none_if_nan
 from core.geometry.stability import window_shifts
 from core.measure.capture import HiddenStates, capture
 from core.measure.checkpoint import Checkpoint
@@ -22,7 +22,6 @@ from core.measure.checks import layers_of_claims, window_pairs
 from core.measure.layers import LayerMeasurer
 from core.measure.plan import mask_tokens, plan_layers, usable_words
 from core.measure.provenance import Clock
-from core.measure.rows import none_if_nan
 from core.measure.setup import Setup
 from core.models.matched_blocks import seeded_control
 from core.models.model import OpenModel

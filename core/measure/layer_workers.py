@@ -26,15 +26,13 @@ import psutil
 import torch
 
 from core.files import PROJECT, max_parallel_jobs
-from core.geometry.effort import layer_bytes, layer_seconds
-from core.geometry.layer import CloudPlan, measure_layer
+from core.geometry.layer import CloudPlan, layer_bytes, measure_layer
 from core.geometry.results import LayerResult
 from core.limits import anonymous_memory
+from core.registry.effort import CONTROLLED, JUDGED, layer_seconds
 
 SHORT_SECONDS = 8.0
 """Layers that together take less are measured in the job's own process: a worker takes two seconds to start."""
-WORKER_START = 2.0
-"""Seconds until a worker is ready."""
 WORKER_BYTES = 200 * 10**6
 """Memory of a worker before its first layer: Python, torch and what else the geometry imports."""
 
@@ -46,7 +44,9 @@ def cpus_of_job() -> int:
 
 def count_workers(plan: CloudPlan, hidden_size: int, n_layers: int, cpus: int, room: int) -> int:
     """How many workers measure these layers within `room` bytes; 0 if the job's own process does."""
-    if n_layers * layer_seconds(plan, hidden_size) < SHORT_SECONDS:
+    share = JUDGED if plan.reference_only else 1.0 if plan.has_pairs else CONTROLLED
+    n_points = plan.draws[0].n_points if plan.draws else len(plan.blocks)
+    if n_layers * share * layer_seconds(n_points, hidden_size) < SHORT_SECONDS:
         return 0
     most = min(cpus, n_layers, room // (WORKER_BYTES + layer_bytes(plan, hidden_size)))
     return most if most > 1 else 0

@@ -192,7 +192,7 @@ def pair_budget(config: RunConfig) -> int:
     return min(PAIR_BUDGET, (config.memory_budget or PAIR_BUDGET * 4) // 4)
 
 
-def sample_layer_pairs(plan: CloudPlan, states: HiddenStates, budget: int) -> LayerPairs | None:
+def sample_layer_pairs(plan: CloudPlan, states: HiddenStates, budget: int, run_id: str) -> LayerPairs | None:
     """Draw the sub-sample of `one_per_type` for the layer x layer matrices; None if the protocol has no such cloud, or
     the pass measures its core specifications only."""
     if not plan.has_pairs:
@@ -201,4 +201,4 @@ def sample_layer_pairs(plan: CloudPlan, states: HiddenStates, budget: int) -> La
     rows = cloud.rows[cloud.members[0]]
     n_points = points_within(budget, states.n_layers + 1, states.states.shape[2], len(rows))
     sample = np.sort(np.random.default_rng([plan.seed, 5]).permutation(len(rows))[:n_points])
-    return LayerPairs(rows[sample], cloud.sequences[cloud.members[0]][sample], plan.blocks[rows[sample]])
+    return LayerPairs(rows[sample], cloud.sequences[cloud.members[0]][sample], plan.blocks[rows[sample]], run_id)

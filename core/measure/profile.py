@@ -13,7 +13,7 @@ import torch
 
 from core.errors import CorpusError, Sentence
 from core.geometry.layer import CloudPlan, one_thread_on
-from core.geometry.layer_pairs import LayerPairs, PairValue
+from core.geometry.layer_pairs import LayerPairs
 from core.geometry.results import Distribution, LayerResult
 from core.measure.capture import HiddenStates, capture, require_readable
 from core.measure.checkpoint import Checkpoint
@@ -39,7 +39,7 @@ from core.models.model import OpenModel, load_network
 from core.models.random_weights import draw_network, load_with_random_blocks
 from core.records import Profile, Progress, ProgressCallback, RunConfig
 from core.registry.passes import BLOCKS_DRAWN, DRAWN, PASSES, ROTATED
-from core.tables import LayerSeedRow
+from core.tables import LayerPairRow, LayerSeedRow
 from core.texts.corpora import Corpus
 from core.texts.sample import MIN_TYPES, TokenSample, shuffle_tokens
 
@@ -109,7 +109,9 @@ def _measure_pass(
         norm_rule = change_without_norm_rule(states, sample, mask, plan, list(dependence), protocol.max_types)
         clock.report(Progress("geometry", len(layers), len(layers)))
     with clock.phase("layers"), one_thread_on(model.device):
-        pairs = _read_layer_pairs(states, mask, plan, model.device, pair_budget(config), clock)
+        pairs = sample_layer_pairs(plan, states, pair_budget(config), run_id)
+        if pairs:
+            _read_layer_pairs(pairs, states, mask, model.device, clock)
         pair_values, layers = compare_layers(pairs, layers)
         clock.report(Progress("layers", len(layers), len(layers)))
     measurement = Measurement(
@@ -197,21 +199,17 @@ def _measure_layers(
 
 
 def _read_layer_pairs(
-    states: HiddenStates, mask: TokenMask, plan: CloudPlan, device: torch.device, budget: int, clock: Clock
-) -> LayerPairs | None:
-    """The sampled tokens at every residual layer; None if the protocol has no cloud to draw them from."""
-    pairs = sample_layer_pairs(plan, states, budget)
-    if pairs is None:
-        return None
+    pairs: LayerPairs, states: HiddenStates, mask: TokenMask, device: torch.device, clock: Clock
+) -> None:
+    """Add the sampled tokens at every residual layer."""
     tokens = np.flatnonzero(mask.keep)[pairs.rows]
     for index, (_, state) in enumerate(states.labels):
         if state == "residual":
             clock.report(Progress("layers", index, len(states.labels)))
             pairs.add(states.points(index, tokens).to(device))
-    return pairs
 
 
-def compare_layers(pairs: LayerPairs | None, layers: list[LayerResult]) -> tuple[list[PairValue], list[LayerResult]]:
+def compare_layers(pairs: LayerPairs | None, layers: list[LayerResult]) -> tuple[list[LayerPairRow], list[LayerResult]]:
     """The values of all layer pairs, and the layers with the distributions of token displacements to the next layer."""
     if pairs is None:
         return [], layers

@@ -14,8 +14,7 @@ import numpy as np
 import torch
 
 from core.geometry.layer import CloudPlan
-from core.geometry.layer_pairs import PairValue
-from core.geometry.results import CloudEstimate, Distribution, LayerResult, jackknife_error
+from core.geometry.results import CloudEstimate, Distribution, LayerResult, jackknife_error, none_if_nan
 from core.geometry.second_order import d2_of_windows
 from core.geometry.stability import Dependence
 from core.measure.capture import HiddenStates
@@ -67,7 +66,7 @@ class Measurement:
     words: UsableWords
     plan: CloudPlan
     layers: list[LayerResult]
-    pairs: list[PairValue]
+    pairs: list[LayerPairRow]
     dependence: dict[int, Dependence]
     norm_rule: dict[int, float]
     """Layer -> change of log d2 without the norm rule; empty if the rule dropped nothing."""
@@ -119,22 +118,7 @@ def build_profile(measurement: Measurement, checks: list[RunCheckRow], clock: Cl
             if (e.cloud, e.transform, e.estimator, e.n1) in STORED_REPLICATES and e.blocks
         ],
         checks=checks,
-        pairs=[
-            LayerPairRow(
-                measurement.run_id,
-                pair.measure,
-                "one_per_type",
-                pair.k,
-                pair.layer_a,
-                pair.layer_b,
-                none_if_nan(pair.value),
-                none_if_nan(pair.std_error),
-                pair.n_points,
-                none_if_nan(pair.null_value),
-                none_if_nan(pair.null_spread),
-            )
-            for pair in measurement.pairs
-        ],
+        pairs=measurement.pairs,
         distributions=[row for item in _distributions(measurement) for row in _histogram(measurement.run_id, *item)],
         windows=window_rows(
             measurement.run_id,
@@ -405,8 +389,3 @@ def _token_rows(measurement: Measurement, layer: int, distribution: Distribution
             distribution.quantity,
             none_if_nan(value),
         )
-
-
-def none_if_nan(value: float) -> float | None:
-    """The value; None, which is stored as NULL, if it is not finite."""
-    return value if math.isfinite(value) else None

@@ -70,25 +70,8 @@ def find_model(reference: str) -> Iterator[ModelMetadata]:
     if reference.startswith(PACKAGE):
         yield _in_package(read_request(reference.removeprefix(PACKAGE)))
         return
-    with open_hub_metadata(*hub_name(reference)) as model:
-        is_known = not model.weights.gguf_file  # a GGUF file contains the configuration
-        note = (
-            ""
-            if is_known
-            else Sentence(
-                "The configuration of {weights} is known after the download only.", weights=model.weights.name
-            )
-        )
-        yield ModelMetadata(
-            "hub",
-            model.weights if is_known else None,
-            model.download_bytes,
-            model.stored_dtype,
-            model.weights.licence,
-            model.parameters,
-            model.has_tokenizer,
-            (*model.notes, *([note] if note else ())),
-        )
+    with _open_hub_metadata(*hub_name(reference)) as model:
+        yield model
 
 
 def local_metadata(weights: Weights) -> ModelMetadata:
@@ -153,23 +136,8 @@ SMALL = 4 * 2**20
 """Largest tokenizer, in bytes, that is downloaded to compare it with others; larger ones wait for the model."""
 
 
-@dataclass(frozen=True)
-class HubModel:
-    """A model of the hub that is not on this disk."""
-
-    weights: UnreadWeights
-    """Their folder contains the configuration, and the tokenizer if that is small."""
-    parameters: int | None
-    """The hub's count."""
-    stored_dtype: str | None
-    download_bytes: int | None
-    """Bytes of all files that a measurement downloads."""
-    has_tokenizer: bool
-    notes: tuple[str, ...] = ()
-
-
 @contextmanager
-def open_hub_metadata(repository: str, revision: str) -> Iterator[HubModel]:
+def _open_hub_metadata(repository: str, revision: str) -> Iterator[ModelMetadata]:
     """Describe a model from the hub's metadata. The few small files that are downloaded are deleted at the end.
 
     Raises ResourceError if the hub cannot be reached, ModelError for a model that cannot be measured.
@@ -203,7 +171,9 @@ def _small(chosen: list[str], sizes: dict[str, int | None]) -> list[str]:
     return [name for name in ("config.json", *(others if is_small else ())) if name in sizes]
 
 
-def _described(repository: str, info: Any, sizes: dict[str, int | None], chosen: list[str], folder: Path) -> HubModel:
+def _described(
+    repository: str, info: Any, sizes: dict[str, int | None], chosen: list[str], folder: Path
+) -> ModelMetadata:
     known = [sizes.get(name) for name in chosen]
     weight_files = [name for name in chosen if name.endswith(WEIGHTS)]
     is_gguf = all(name.endswith(".gguf") for name in weight_files)
@@ -232,11 +202,16 @@ def _described(repository: str, info: Any, sizes: dict[str, int | None], chosen:
         )
     if any(size is None for size in known):
         notes.append(Sentence("The hub does not tell the sizes of all files."))
-    return HubModel(
-        weights,
-        total,
-        named(counts),
+    if is_gguf:  # which contains the configuration
+        what = Sentence("The configuration of {weights} is known after the download only.", weights=weights.name)
+        notes.append(what)
+    return ModelMetadata(
+        "hub",
+        None if is_gguf else weights,
         None if None in known else sum(size or 0 for size in known),
+        named(counts),
+        licence,
+        total,
         has_tokenizer(folder),
         tuple(notes),
     )

@@ -10,8 +10,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from core.analysis.groups import Difference
+from core.geometry.results import none_if_nan
 from core.measure.provenance import code_version
-from core.measure.rows import none_if_nan
 from core.plans import saving
 from core.plans.candidates import Candidate, Choice, Similarity, Step
 from core.plans.directions import NeededDirections

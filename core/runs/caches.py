@@ -51,7 +51,6 @@ _CLEANABLE = {
         Sentence("GGUF files converted for reading block by block"),
         Sentence("converted again when they are measured"),
     ),
-    "speed": (Sentence("the speed of this machine"), Sentence("half a minute before the next forecast")),
     "kept": (Sentence("states and layers of stopped jobs"), Sentence("`jobs resume` begins anew")),
     "copies": (Sentence("copies of the warehouse for typed queries"), Sentence("copied again with the next query")),
     "trash": (Sentence("deleted runs"), Sentence("they cannot be restored any more")),
@@ -81,7 +80,6 @@ def list_caches(warehouse: Warehouse, only_cleanable: bool = False) -> list[Cach
     paths = {
         "models": [packages_folder()],
         "gguf": [cache / "gguf"],
-        "speed": [cache / "speed.json"],
         "kept": _checkpoint_folders(warehouse),
         "copies": [warehouse.query_copies],
         "trash": [warehouse.folder.trash],

@@ -17,9 +17,9 @@ from pathlib import Path
 from typing import Any
 
 from core import errors
-from core.errors import CorpusError, InputError, ResourceError, Sentence, WorkdimError
+from core.errors import CorpusError, InputError, ResourceError, Sentence
 from core.files import default_warehouse, read_json_or_none
-from core.forecast.stored_costs import expected_seconds as expected_seconds
+from core.forecast.times import expected_seconds as expected_seconds
 from core.limits import anonymous_memory, free_bytes, limit_memory, watched
 from core.records import PassEstimate, PlanConfig, PlanEstimate, Preflight, RunConfig
 from core.runs.processes import environment
@@ -29,7 +29,7 @@ from core.warehouse.warehouse import Warehouse
 COMMAND = (sys.executable, "-P", "-m", "core.runs.estimates")
 """It reads a request as it was typed, in the folder where it was typed; with -P no file of that folder is imported."""
 TIMEOUT = 300
-"""Seconds: the first estimate on a machine measures its speed."""
+"""Seconds that reading configuration, tokenizer and text may take."""
 
 
 class Stopped(ResourceError):
@@ -43,13 +43,13 @@ def preflight_cards(configs: Sequence[RunConfig], warehouse: Warehouse) -> list[
     return [estimate(config, warehouse) for config in configs]
 
 
-def estimate_plan(config: PlanConfig) -> PlanEstimate:
+def estimate_plan(config: PlanConfig, warehouse: Warehouse) -> PlanEstimate:
     """What the plan will take, from config, tokenizer and text alone; downloads only small files of the hub.
 
     Raises InputError (and its kinds) for a plan that would be refused.
     """
-    from core.forecast.cost import READ, start_seconds, token_seconds
-    from core.forecast.speed import speed_of
+    from core.forecast.preflight_card import outline_of
+    from core.forecast.times import known_costs, pace_of, plan_seconds
     from core.models.model import read_blueprint
     from core.models.model_metadata import find_model
     from core.plans.setup import check_plan
@@ -72,16 +72,10 @@ def estimate_plan(config: PlanConfig) -> PlanEstimate:
         estimate = replace(
             estimate, passes=n_tokens / n_searched, n_searched=n_searched, weight_bytes=weight_bytes, readings=readings
         )
-        try:
-            speed = speed_of(config.dtype, blueprint.device)
-        except InputError:
-            raise
-        except WorkdimError as error:  # a machine that cannot be tested can still plan
-            return replace(estimate, notes=(*estimate.notes, error.message))
-        forward_seconds = n_tokens * token_seconds(speed, blueprint.shape, setup.n_blocks, setup.held_out.n_tokens)
-        is_gguf = source.weights.gguf_file is not None
-        load_seconds = start_seconds(speed, weight_bytes, is_gguf, blueprint.weightless.vocabulary_size)
-        return replace(estimate, seconds=load_seconds + forward_seconds + (readings or 0) * weight_bytes * READ)
+        pace = pace_of(known_costs(warehouse), str(blueprint.device))
+        if pace is None:
+            return estimate
+        return replace(estimate, seconds=plan_seconds(outline_of(blueprint.weightless), n_tokens, readings or 0, pace))
 
 
 def preflight_cards_from_process(
@@ -197,7 +191,7 @@ def main() -> None:
 
 def answer(kind: str, request: Any) -> Any:
     if kind == "plan":
-        return errors.to_record(asdict(estimate_plan(from_json(PlanConfig, request))))
+        return errors.to_record(asdict(estimate_plan(from_json(PlanConfig, request), Warehouse(default_warehouse()))))
     if kind == "cards":
         configs = [from_json(RunConfig, record) for record in request]
         return [errors.to_record(asdict(card)) for card in preflight_cards(configs, Warehouse(default_warehouse()))]

@@ -12,7 +12,7 @@ from __future__ import annotations
 import errno
 import json
 import shutil
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -53,19 +53,14 @@ if TYPE_CHECKING:  # torch: only where something is measured
 MEMORY_ALLOWANCE = OPENING_BYTES
 """Bytes that a job may take beyond its memory budget, which is for weights, passes and pairs of layers."""
 DISK_FULL_ERRNOS = (errno.ENOSPC, getattr(errno, "EDQUOT", errno.ENOSPC))
-PhaseForecast = Callable[[RunConfig, Warehouse, "Setup"], Mapping[str, float]]
-"""Expected seconds of each phase of a measurement."""
 
 
-def run_submitted(
-    job: Job, warehouse: Warehouse, progress: ProgressCallback, forecast: PhaseForecast | None = None
-) -> dict[str, Any]:
+def run_submitted(job: Job, warehouse: Warehouse, progress: ProgressCallback) -> dict[str, Any]:
     """Do what a job asks for as its only process, after the jobs queued before it, and record the outcome in its folder.
 
     Returns what finished.json keeps: `run_id`, `file_sha256` or `plan_id`; `waits`, why it could not be taken into the
     warehouse yet, empty if it was; `was_known`, whether the warehouse had it already; of a measurement also `failed`, one
-    line for each control pass that could not be measured. `forecast` is asked for the seconds of each phase of a
-    measurement once it is the job's turn and its model is available.
+    line for each control pass that could not be measured.
 
     Raises InputError for what the user can fix, ResourceError if memory or disk ran out; the job can then be resumed.
     """
@@ -81,7 +76,7 @@ def run_submitted(
                 elif isinstance(job.config, PlanConfig):
                     result = _plan(job, warehouse, report)
                 else:
-                    result = _measure(job, warehouse, report, forecast)
+                    result = _measure(job, warehouse, report)
         except Exception as error:
             write_log(job, str(error))
             record_failure(job, error)
@@ -132,9 +127,7 @@ def resource_errors(config: JobConfig, scratch: Path) -> Iterator[None]:
 # --- a measurement ---------------------------------------------------------------------------------------------------
 
 
-def _measure(
-    job: Job[RunConfig], warehouse: Warehouse, report: ProgressReporter, forecast: PhaseForecast | None
-) -> dict[str, Any]:
+def _measure(job: Job[RunConfig], warehouse: Warehouse, report: ProgressReporter) -> dict[str, Any]:
     """Control passes come first and are runs of their own: the verdict on the text needs them, and a resumed measurement
     finds them again. A control that is in the warehouse already is not measured again.
     """
@@ -144,13 +137,14 @@ def _measure(
     if is_parcel(warehouse.parcels / job.job_id):  # finished by an earlier process
         return {"run_id": job.job_id, "waits": "", "failed": (), "was_known": False}
     setup = open_setup(job.config)
-    report.expect(_expected_seconds(job, warehouse, forecast, setup) if forecast else {})
     # Read before the first pass, because a warehouse that is locked between two passes must not end hours of measuring.
     stored_controls = _stored_controls(job.config, warehouse, setup)
     known_run = None if job.again else _find_same_run(job.config, setup.protocol, asdict(setup.identity), warehouse)
     if known_run:
         return {"run_id": known_run, "waits": "", "failed": (), "was_known": True}
     first_draw = _first_draw(job.config, warehouse, setup)
+    missing = [control.name for control, profile in stored_controls.items() if profile is None]
+    report.expect(_expected_seconds(job.config, warehouse, setup, missing))
     with LayerWorkers() as workers:
         passes = _Passes(job, warehouse, setup, workers, report)
         controls, failed = passes.measure_controls(stored_controls)
@@ -158,13 +152,25 @@ def _measure(
     return {"run_id": job.job_id, "waits": waits, "failed": tuple(failed.values()), "was_known": False}
 
 
-def _expected_seconds(job: Job, warehouse: Warehouse, forecast: PhaseForecast, setup: Setup) -> Mapping[str, float]:
-    """The expected seconds of each phase; empty if the forecast fails, which must not stop a measurement."""
-    try:
-        return forecast(job.config, warehouse, setup)
-    except Exception as error:
-        write_log(job, f"The time that is left cannot be told: {type(error).__name__}: {error}")
+def _expected_seconds(
+    config: RunConfig, warehouse: Warehouse, setup: Setup, controls: Sequence[str]
+) -> dict[str, float]:
+    """Phase, as named in progress reports -> expected seconds; empty where they are not known. Controls come first."""
+    from core.forecast.preflight_card import outline_of
+    from core.forecast.times import known_costs, pace_of, pass_seconds
+    from core.measure.plan import extra_estimators
+
+    pace = pace_of(known_costs(warehouse), str(setup.blueprint.device))
+    if pace is None:
         return {}
+    model, protocol = outline_of(setup.blueprint.weightless), setup.protocol
+    return {
+        phase if name == "text" else f"{name}: {phase}": seconds
+        for name in (*controls, "text")
+        for phase, seconds in pass_seconds(
+            model, protocol, name, pace, extra_estimators(config, protocol, name)
+        ).items()
+    }
 
 
 def load_measurement(status: JobStatus, warehouse: Warehouse) -> tuple[Profile, list[Profile]]:

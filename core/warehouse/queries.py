@@ -221,7 +221,7 @@ def stored_costs(warehouse: Readable) -> pl.DataFrame:
     on another machine under unknown load. What an estimate is made from before a model is read."""
     return warehouse.read(
         f"""SELECT models.reference, models.parameters, models.n_layers, models.hidden_size, models.weight_format,
-                runs.protocol, runs.phase_seconds, NOT list_contains(runs.tags, '{SHIPPED}') AS is_own,
+                runs.protocol, runs.device, runs.phase_seconds, NOT list_contains(runs.tags, '{SHIPPED}') AS is_own,
                 TRY_CAST(json_extract_string(runs.execution, '$.threads') AS INTEGER) AS threads
             FROM runs JOIN models USING (model_id) WHERE runs.pass = 'text' AND models.parameters > 0
             ORDER BY runs.started_at DESC"""

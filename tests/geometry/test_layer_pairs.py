@@ -164,7 +164,7 @@ def test_the_directions_that_are_kept_are_counted(before, after, shared):
 def test_points_without_spread_have_nothing_in_common():
     states = walk(n_layers=2)
     _, found = compared([states[0], torch.ones_like(states[1])])
-    assert np.isnan([found[name, 0, 1].value for name in ("common_correlator", "common_dimension", "kept")]).all()
+    assert [found[name, 0, 1].value for name in ("common_correlator", "common_dimension", "kept")] == [None] * 3
     assert np.isfinite(found["kept", 0, 0].value)
 
 

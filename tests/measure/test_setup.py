@@ -6,7 +6,6 @@ from dataclasses import replace
 import pytest
 import transformers
 
-from core.forecast.preflight_card import seconds_of_phases
 from core.models import model
 from core.registry.passes import CONTROLS
 from core.registry.protocols import PROTOCOLS
@@ -32,7 +31,7 @@ def test_a_job_with_its_controls_opens_the_description_of_its_model_once(config,
     whole = replace(SMALL, n_control_seeds=2, passes=tuple(CONTROLS))
     monkeypatch.setitem(PROTOCOLS, SMALL.name, whole)
     job = submit(config, warehouse)
-    finished = run_submitted(job, warehouse, lambda step: None, seconds_of_phases)
+    finished = run_submitted(job, warehouse, lambda step: None)
     assert not finished["failed"]
     assert len(load_measurement(job_status(job), warehouse)[1]) == 6
     # A network without weights to look at, and one for the random control to be drawn into.

@@ -36,7 +36,6 @@ def warehouse(tmp_path, monkeypatch) -> Warehouse:
     for name in (
         "cache/pypi/some/1.0/model.safetensors",
         "cache/gguf/abc-F32-5.24.0/x.safetensors",
-        "cache/speed.json",
         "hub/models--a/blobs/b",
         "home/texts/abc/mine.txt",
         "home/w.duckdb.before-rebuild",
@@ -55,7 +54,7 @@ def sizes(warehouse) -> dict[str, int]:
 def test_everything_is_told_with_its_size(warehouse):
     found = sizes(warehouse)
     assert all(found.values()), found
-    assert {found[name] for name in ("models", "gguf", "speed", "kept", "texts", "backups", "hub")} == {1000}
+    assert {found[name] for name in ("models", "gguf", "kept", "texts", "backups", "hub")} == {1000}
 
 
 def test_cleaning_takes_what_can_be_made_anew_and_nothing_else(warehouse):

@@ -32,6 +32,6 @@ def test_a_page_gets_what_a_plan_will_take(tiny_llama, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)  # paths are those of the folder where they are typed,
     (tmp_path / "core.py").touch()  # and nothing there is taken for a module
     config = PlanConfig(os.path.relpath(tiny_llama), "english-business", blocks=1)
-    assert plan_estimate_from_process(config, warehouse).passes == estimate_plan(config).passes
+    assert plan_estimate_from_process(config, warehouse).passes == estimate_plan(config, warehouse).passes
     with pytest.raises(InputError, match="at most 3 can go"):  # told by its type, as what a card refuses
         plan_estimate_from_process(replace(config, blocks=9), warehouse)

@@ -64,17 +64,22 @@ def test_a_plan_is_told_kept_and_shown(tiny_llama, warehouse, tmp_path):
 
 def test_what_a_plan_takes_is_said_before_and_nothing_is_made(tiny_llama, warehouse, monkeypatch):
     config = PlanConfig(str(tiny_llama), "english-business", blocks=1, device="cpu")
-    alone, verified = estimate_plan(config), estimate_plan(replace(config, verify=True, heal=True))
+    alone, verified = (
+        estimate_plan(config, warehouse),
+        estimate_plan(replace(config, verify=True, heal=True), warehouse),
+    )
     assert 0 < alone.seconds < verified.seconds and alone.passes < verified.passes and alone.readings is None
     with pytest.raises(InputError, match="at most 3 can go"):
-        estimate_plan(replace(config, blocks=9))
+        estimate_plan(replace(config, blocks=9), warehouse)
     monkeypatch.setattr(Blueprint, "plan", lambda self, *others: MemoryPlan(True, 4, 1))
-    streamed = estimate_plan(config)
+    streamed = estimate_plan(config, warehouse)
     assert streamed.readings > 1 and f"about {streamed.readings} times from their files" in " ".join(
         estimate_lines(streamed)
     )
-    searched = estimate_plan(replace(config, verify=True, directions=True))
-    assert searched.readings > estimate_plan(replace(config, verify=True)).readings + 12  # each rank is a reading
+    searched = estimate_plan(replace(config, verify=True, directions=True), warehouse)
+    assert (
+        searched.readings > estimate_plan(replace(config, verify=True), warehouse).readings + 12
+    )  # each rank is a reading
     asked = ("plan", str(tiny_llama), *ASKED, "--estimate-only", "--json")
     done = run_core(*asked, warehouse=warehouse.path)
     assert json.loads(done.stdout)["passes"] > 1 and not list(warehouse.jobs.glob("[!.]*"))

@@ -60,7 +60,6 @@ def run_remote_job(
     """
     import ray
 
-    from core.forecast.preflight_card import seconds_of_phases
     from core.runs.execution import run_submitted
     from core.runs.recovery import recover
     from core.warehouse import layer_plans
@@ -87,7 +86,7 @@ def run_remote_job(
         recover(warehouse)  # passes of a lost worker, and known runs
         if not finished.exists() and not failed.exists():  # a worker that its limits ended would be ended again
             with watched(failed):
-                run_submitted(job, warehouse, report, seconds_of_phases)
+                run_submitted(job, warehouse, report)
     except Exception as error:
         jobs.record_failure(job, error)
     new = [

