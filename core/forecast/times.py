@@ -36,6 +36,8 @@ OUTSET = 0.1
 """Processor seconds of a phase, whatever its size."""
 SCALES = (0.3, 3.0)
 """Limits of what earlier runs may say of this machine: one that was disturbed is not taken for its speed."""
+SHORTEST = 10.0
+"""Processor seconds of the shortest run that says something of it: a smaller model's are those of starting."""
 CPU = "cpu"
 _NAMED_SIZE = re.compile(r"(?<![a-z0-9.])(\d+(?:\.\d+)?)([mb])(?![a-z0-9])", re.IGNORECASE)
 
@@ -60,9 +62,6 @@ class Pace:
     """Of what one thread does."""
     together: float
     """Of what all processors of the job share."""
-
-
-CALM = Pace(1.0, 1.0)
 
 
 def known_costs(warehouse: Warehouse) -> pl.DataFrame:
@@ -133,7 +132,8 @@ def pace_of(known: pl.DataFrame, device: str, load: float | None = None) -> Pace
     It follows from the least disturbed own run. `load`: processes at work, by default the mean of the last minute.
     """
     own = known.filter(pl.col("is_own") & pl.col("protocol").is_in(list(PROTOCOLS))).to_dicts() if len(known) else []
-    ratios = [_ratio(row) for row in own if row["device"].partition(":")[0] == device.partition(":")[0]]
+    own = [row for row in own if row["device"] == device.partition(":")[0]]
+    ratios = [ratio for row in own if (ratio := _ratio(row))]
     if device != CPU:
         return Pace(min(ratios), min(ratios)) if ratios else None
     scale = min(max(min(ratios, default=1.0), SCALES[0]), SCALES[1])
@@ -146,11 +146,13 @@ def pace_of(known: pl.DataFrame, device: str, load: float | None = None) -> Pace
     return Pace(scale * share[1], scale * share[threads] / threads)
 
 
-def _ratio(row: dict[str, Any]) -> float:
-    """What a run on text took, over what is expected of it on a machine at rest."""
-    pace = Pace(1.0, 1 / max(1, row["threads"] or 1)) if row["device"] == CPU else CALM
-    expected = pass_seconds(_stored(row), PROTOCOLS[row["protocol"]], "text", pace)
-    return sum(json.loads(row["phase_seconds"]).values()) / sum(expected.values())
+def _ratio(row: dict[str, Any]) -> float | None:
+    """What a run on text took, over what is expected of it on a machine at rest; None where it was too short to tell."""
+    expected = pass_seconds(_stored(row), PROTOCOLS[row["protocol"]], "text", Pace(1.0, 1.0))
+    n_threads = max(1, row["threads"] or 1) if row["device"] == CPU else 1
+    alone, total = expected["load"], sum(expected.values())
+    took = sum(json.loads(row["phase_seconds"]).values())
+    return took / (alone + (total - alone) / n_threads) if total >= SHORTEST else None
 
 
 def _stored(row: dict[str, Any]) -> Outline:

@@ -12,7 +12,7 @@ import io
 import json
 import shutil
 from collections.abc import Mapping
-from dataclasses import asdict, fields, is_dataclass
+from dataclasses import fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
@@ -27,6 +27,8 @@ from core.records import Estimate
 KEY_FILE = "key.json"
 FORWARD_FILE = "forward.json"
 RESOURCES_FILE = "spent.json"
+STEP_PREFIX = "step-"
+LAYER_RECORDS = {one.__name__: one for one in (LayerResult, CloudEstimate, CloudCorrelator, Distribution, Estimate)}
 ARRAY_FIELDS = ("norms", "nats")
 """Fields of HiddenStates that are stored as .npy files."""
 
@@ -78,15 +80,11 @@ class Checkpoint:
 
     def layer(self, index: int) -> LayerResult | None:
         """The stored result of a layer; None if it is not finished."""
-        content = read_json_or_none(self._layer_file(index))
-        return None if content is None else _decode_layer(content)
+        return self.step(_layer(index), LAYER_RECORDS)
 
     def save_layer(self, index: int, layer: LayerResult, resources: dict[str, Any]) -> None:
         """Store the result of a layer, and the time and memory spent so far."""
-        # Python writes every double so that it reads back the same.
-        text = json.dumps(asdict(layer), default=_encode_numpy)
-        _write(self._layer_file(index), text.encode())
-        _write(self._folder / RESOURCES_FILE, json.dumps(resources).encode())
+        self.save_step(_layer(index), layer, resources)
 
     def step(self, name: str, records: Mapping[str, type]) -> Any:
         """The stored result of a step, made of records and arrays; None if the step is not finished.
@@ -101,45 +99,17 @@ class Checkpoint:
 
     def save_step(self, name: str, value: Any, resources: dict[str, Any] | None = None) -> None:
         """Store the result of a step, and the time and memory spent so far if they are told."""
+        # Python writes every double so that it reads back the same.
         _write(self._step_file(name), json.dumps(_encode(value)).encode())
         if resources:
             _write(self._folder / RESOURCES_FILE, json.dumps(resources).encode())
 
     def _step_file(self, name: str) -> Path:
-        return self._folder / f"step-{name}.json"
-
-    def _layer_file(self, index: int) -> Path:
-        return self._folder / f"layer-{index:04d}.json"
+        return self._folder / f"{STEP_PREFIX}{name}.json"
 
 
-def _decode_layer(content: dict[str, Any]) -> LayerResult:
-    return LayerResult(
-        [
-            CloudEstimate(
-                **e | {"estimate": Estimate(**e["estimate"]), "gaussian_equivalent": tuple(e["gaussian_equivalent"])}
-            )
-            for e in content["estimates"]
-        ],
-        [CloudCorrelator(**c) for c in content["correlators"]],
-        [
-            Distribution(d["quantity"], _decode_array(d["rows"]), _decode_array(d["values"]))
-            for d in content["distributions"]
-        ],
-        content["duplicate_share"],
-        content["device"],
-    )
-
-
-def _encode_numpy(value: Any) -> Any:
-    if isinstance(value, np.ndarray):
-        return {"dtype": str(value.dtype), "numbers": value.tolist()}
-    if isinstance(value, np.generic):
-        return value.item()
-    raise TypeError(f"{type(value).__name__} has no place in a checkpoint")
-
-
-def _decode_array(content: dict[str, Any]) -> np.ndarray:
-    return np.array(content["numbers"], dtype=content["dtype"])
+def _layer(index: int) -> str:
+    return f"layer-{index:04d}"
 
 
 def _write(path: Path, content: bytes) -> None:

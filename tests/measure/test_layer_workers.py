@@ -113,7 +113,7 @@ def test_a_profile_is_the_same_with_workers(tiny_llama, tmp_path, monkeypatch):
     config = RunConfig(str(tiny_llama), "english-business", "small", device="cpu")
     alone = measure_profile(config, "a", tmp_path / "kept", lambda step: None)
     monkeypatch.setattr(layer_workers, "SHORT_SECONDS", 0.0)
-    for layer in (tmp_path / "kept").glob("layer-*.json"):
+    for layer in (tmp_path / "kept").glob("step-layer-*.json"):
         layer.unlink()
     steps: list[Progress] = []
     with LayerWorkers() as workers:
@@ -149,7 +149,7 @@ def test_nothing_is_at_work_or_writes_after_a_kill(tiny_llama, tmp_path):
     job = subprocess.Popen([sys.executable, "-c", JOB, str(tiny_llama), str(scratch)], cwd=ROOT)
     try:
         deadline = time.monotonic() + 120
-        while not list(scratch.glob("layer-*.json")) and time.monotonic() < deadline:
+        while not list(scratch.glob("step-layer-*.json")) and time.monotonic() < deadline:
             time.sleep(0.05)
         workers = workers_of(job.pid)
         assert len(workers) == 2

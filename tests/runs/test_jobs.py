@@ -146,7 +146,7 @@ def cancelled_in_time(job, process):
 def test_a_killed_job_is_interrupted_and_goes_on_where_it_stopped(longer, warehouse, monkeypatch):
     job = submit(longer, warehouse)
     process = processes.start_job(job, warehouse)
-    wait_for(lambda: list(job.folder.glob("kept-*/layer-0002.json")))
+    wait_for(lambda: list(job.folder.glob("kept-*/step-layer-0002.json")))
     os.kill(process.pid, signal.SIGKILL)
     process.wait()
     assert job_status(job).state == "interrupted"
@@ -216,7 +216,7 @@ def test_a_disk_that_is_full_in_mid_run_keeps_what_is_finished(config, warehouse
     write = checkpoint._write
 
     def full(path, content):
-        if path.name == "layer-0002.json":
+        if path.name == "step-layer-0002.json":
             raise OSError(errno.ENOSPC, "No space left on device")
         write(path, content)
 
@@ -226,7 +226,7 @@ def test_a_disk_that_is_full_in_mid_run_keeps_what_is_finished(config, warehouse
             measure(config, warehouse, quiet)
     (standing,) = list_jobs(warehouse)
     assert standing.state == "failed" and queries.runs(warehouse).is_empty()
-    assert list(standing.job.folder.glob("kept-*/layer-0001.json"))
+    assert list(standing.job.folder.glob("kept-*/step-layer-0001.json"))
     assert measure(config, warehouse, quiet).run_id == standing.job.job_id and not left_over(warehouse)
 
 
@@ -370,7 +370,7 @@ def test_layers_that_are_finished_can_be_looked_at_before_the_rest(config, wareh
         reading.setattr("core.runs.jobs.read_json_or_none", lambda file: pytest.fail(f"{file} is read again"))
         assert job.finished_layers() == found
     for layer, content in {4: "{}", 5: '{"estimates": [{"of": "another version"}]}', 6: "[]", 7: "cut"}.items():
-        (job.checkpoint_folder(job.job_id) / f"layer-{layer:04d}.json").write_text(content, encoding="utf-8")
+        (job.checkpoint_folder(job.job_id) / f"step-layer-{layer:04d}.json").write_text(content, encoding="utf-8")
     assert job.finished_layers() == found
 
 
