@@ -134,12 +134,12 @@ MOST = {
     "exports": (105, 829),
     "figures": (3640, 32600),
     "files": (309, 1491),  # what the system refuses becomes one line in one place
-    "forecast": (709, 5631),  # an estimate at once, from stored costs
+    "forecast": (711, 5663),  # an estimate at once, from stored costs
     "geometry": (3853, 32419),  # what the host reads is read for all subsets at once; d2 alone
     "limits": (202, 1008),  # what the workers of a job take
     "locale": (544, 704),  # the words of every page, in the glossary
     "measure": (2615, 18883),  # bits and bytes of each window; the draws of a control, which goes on with its next
-    "models": (4407, 28167),  # controls whose blocks write as much as trained ones; what has none is refused
+    "models": (4419, 28220),  # controls whose blocks write as much as trained ones; what has none is refused
     "pilots": (1012, 5699),
     "plans": (3374, 27029),  # rounding priced, one block repaired; whether norms can carry a repair is tried
     # and what a report answers, on each text:
@@ -148,8 +148,8 @@ MOST = {
         18680,
     ),  # losses paired in a choice, models compared alike on a text; which to pilot, what named budgets allow; d2 of draws
     "records": (497, 2777),  # named budgets, abilities
-    "registry": (1572, 6557),  # the words of a verdict; three controls
-    "runs": (2692, 17624),  # a layer of a job at work is read once, and one of another version is none
+    "registry": (1575, 6557),  # the words of a verdict; three controls
+    "runs": (2695, 17640),  # a layer of a job at work is read once, and one of another version is none
     "scores": (1924, 13071),  # blanks around a name, and NaN beside a key that is there twice
     "sources": (246, 1853),
     "sql": (1064, 5198),

@@ -242,8 +242,8 @@ def gguf_reader(path: Path | str) -> GGUFReader:
 class _PlainReader(GGUFReader):
     """Slices of a memmap make an object of its class each, half of the time that a vocabulary takes."""
 
-    @property
-    def data(self) -> np.ndarray:  # type: ignore[override]
+    @property  # type: ignore[override]
+    def data(self) -> np.ndarray:
         return self._plain
 
     @data.setter
