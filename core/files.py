@@ -33,7 +33,7 @@ def is_read_only() -> bool:
 def refuse_where_read_only() -> None:
     """To be called before any change. Raises InputError if this process is read-only."""
     if is_read_only():
-        raise InputError("This app only shows what is there. Whoever runs it can change things in another app.")
+        raise InputError("This app only shows. Its owner can change things in another app.")
 
 
 def max_parallel_jobs() -> int:
@@ -98,7 +98,7 @@ def read_whole(file: Path, what: str = Sentence("file"), most: int = MOST_READ) 
             )
         if state.st_size > most:
             raise InputError(
-                "The {what} {file} has {size:,.0f} MiB; at most {limit} are read. Take a part of it.",
+                "The {what} {file} has {size:,.0f} MiB; {limit} is the limit. Take a part.",
                 what=what,
                 file=file,
                 size=state.st_size / 2**20,

@@ -83,14 +83,14 @@ def opening(name: str) -> Iterator[None]:
         return
     room, seconds = min(OPENING_BYTES, free_bytes()), OPENING_SECONDS
     too_large = Sentence(
-        "Opening {name} took more than {size:.2f} GB of memory and was stopped: its files ask for more than any that can be "
-        "used do, or too little memory is free. Choose another, or close other programs.",
+        "Opening {name} took over {size:.2f} GB of memory and was stopped: its files ask for too much, "
+        "or too little is free. Choose another, or close programs.",
         name=name,
         size=room / 1e9,
     )
     too_long = Sentence(
-        "Opening {name} took more than {seconds:.0f} seconds and was stopped: its files ask for more than any that can be "
-        "used do, or this machine is very busy. Choose another, or try again later.",
+        "Opening {name} took over {seconds:.0f} seconds and was stopped: its files ask for too much, or "
+        "the machine is busy. Choose another, or try again.",
         name=name,
         seconds=seconds,
     )

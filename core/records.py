@@ -196,7 +196,7 @@ class PlanConfig:
         if self.blocks is not None and self.blocks < 1:
             raise InputError("--blocks is how many are to go, from 1 on, not {blocks}.", blocks=self.blocks)
         if self.remove and self.blocks is not None:
-            raise InputError("--remove says which blocks go, --blocks how many are to be looked for. Give one of them.")
+            raise InputError("Give --remove (these blocks) or --blocks (so many), not both.")
         if twice := sorted({block for block in self.remove if self.remove.count(block) > 1}):
             raise InputError("--remove names {blocks} twice. Blocks are counted from 0, as on screen.", blocks=twice)
         if min(self.remove, default=0) < 0:

@@ -51,9 +51,7 @@ def parse_toml(written: bytes | str, file: Path) -> dict[str, Any]:
     except UnicodeDecodeError as error:
         raise InputError("{file} is not utf-8. Save it as UTF-8 and try again.", file=file.name) from error
     except ValueError as error:
-        raise InputError(
-            "{file} holds a whole number of more than 64 bits, which no TOML file may. Correct it.", file=file.name
-        ) from error
+        raise InputError("{file} holds a whole number beyond 64 bits. Correct it.", file=file.name) from error
 
 
 def _require_whole_numbers_of_toml(value: Any) -> None:

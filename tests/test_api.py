@@ -96,11 +96,11 @@ def test_a_warehouse_answers_questions(tmp_path):
     assert warehouse.profile(runs["run_id"][0]).figure() is not None
     with pytest.raises(InputError, match="nosuch"):
         warehouse.profile(runs["run_id"][0]).figure("nosuch")
-    with pytest.warns(UserWarning, match="only the first 1 rows"):
+    with pytest.warns(UserWarning, match="Only the first 1 rows"):
         assert warehouse.sql("SELECT * FROM layer_estimates", limit=1).height == 1
     with pytest.raises(InputError, match="has no run nowhere"):
         warehouse.profile("nowhere")
-    with pytest.raises(InputError, match="There is no warehouse"):
+    with pytest.raises(InputError, match="No warehouse"):
         open_warehouse(tmp_path / "elsewhere" / "none.duckdb")
 
 

@@ -113,7 +113,7 @@ class Decision:
     totals: tuple[float, ...]
     """Weighted means of the utilities."""
     share_first: float | None
-    """Share of draws from the intervals of all values in which the first model stays first."""
+    "Share of draws from all intervals in which the first stays first."
     pareto: tuple[ParetoStatus, ...]
     sensitivities: tuple[Sensitivity, ...]
     reasons: tuple[str, ...]

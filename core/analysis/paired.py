@@ -72,8 +72,8 @@ def compare_answers(a: pl.DataFrame, b: pl.DataFrame) -> PairedComparison:
     n = both.height
     if n == 0:
         raise InputError(
-            "The two models have no question in common: one answered {n_first:,} others, the other {n_second:,}. "
-            "Score both on the same version of the benchmark.",
+            "The two models share no question ({n_first:,} against {n_second:,} others). Score both on one "
+            "version of the benchmark.",
             n_first=answers_a.height,
             n_second=answers_b.height,
         )

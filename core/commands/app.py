@@ -59,8 +59,8 @@ def app(options: argparse.Namespace) -> int:
     hosts = tuple(options.allowed_host or ())
     if options.address not in LOCAL_HOSTS and not hosts:
         raise InputError(
-            "--address {address} opens the app to other machines: say by --allowed-host NAME under which name they reach "
-            "it. It has no password of its own; docs/security.md shows a proxy that asks for one.",
+            "--address {address} opens the app to other machines. Say under which name by --allowed-host "
+            "NAME. The app has no password; docs/security.md shows a proxy with one.",
             address=options.address,
         )
     if not all(re.fullmatch(r"(\*\.)?[\w.-]+", host) for host in hosts):
@@ -107,7 +107,7 @@ def serve(warehouse: Path, port: int, opening: ServerAccess = ServerAccess()) ->
         else:
             command = f"ssh -L {port}:localhost:{port} {os.environ.get('USER', 'USER')}@{socket.gethostname()}"
             tell(
-                "There is no screen here. From your own machine: `{command}`, then open {address}",
+                "No screen here. On your own machine run `{command}`, then open {address}",
                 command=command,
                 address=address,
             )
@@ -126,12 +126,12 @@ def add_references(path: Path) -> None:
     try:
         added = add_new_profiles(Warehouse(path), warn)
     except WorkdimError as error:
-        warn("The profiles that come with Workdim were not all taken in: {reason}", reason=error)
+        warn("Not all shipped profiles were taken in: {reason}", reason=error)
         return
     if added:
         tell(
-            "{n} profiles that come with Workdim were taken in, to compare with. The app has a switch that hides them; "
-            "`workdim ingest --without-reference` takes them out.",
+            "{n} shipped profiles were taken in, to compare with. `workdim ingest --without-reference` "
+            "removes them; a switch in the app hides them.",
             n=len(added),
         )
 

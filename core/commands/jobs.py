@@ -87,9 +87,7 @@ def report_end(status: JobStatus, warehouse) -> int:
     for line in result.get("failed", ()):
         warn(line)
     if waits := result.get("waits"):
-        message = Sentence(
-            "Finished, and waiting in its files to be taken in later: {result}.", result=result_text(result)
-        )
+        message = Sentence("Finished; to be taken in later: {result}.", result=result_text(result))
         warn(sentences(message, waits))
     return 0
 
@@ -104,12 +102,12 @@ def _result_lines(status: JobStatus, warehouse) -> Iterable[str]:
         return plan_lines(load_layer_plan(status, warehouse))
     if "file_sha256" in result:
         note = Sentence(
-            "It is scored already; `workdim scores remove {file}` takes the scores out, to score it again.",
+            "Already scored; `workdim scores remove {file}` first, to score it again.",
             file=result["file_sha256"][:SHORT_ID],
         )
         return [*([note] if result["was_known"] else []), *scored_lines(load_scores(status, warehouse))]
     profile, _controls = load_measurement(status, warehouse)
-    note = Sentence("It is measured already, as {run}; --again measures it once more.", run=result_text(result))
+    note = Sentence("Already measured as {run}; --again measures it again.", run=result_text(result))
     return [*([note] if result.get("was_known") else []), *answer_lines(profile), *next_lines(profile)]
 
 
@@ -117,21 +115,18 @@ def report_unfinished(status: JobStatus) -> int:
     """Print why a job did not finish; returns an exit code."""
     job = status.job
     if status.state == "cancelled":
-        warn("The job of {model} was cancelled; nothing of it is left.", model=job.config.model)
+        warn("The job of {model} was cancelled; nothing is left.", model=job.config.model)
         return 130
     has_failed = status.state == "failed"
     if has_failed:
         warn(status.reason)
     else:
-        warn(
-            "The process that worked on {model} was ended from outside, perhaps for want of memory.",
-            model=job.config.model,
-        )
+        warn("The process of {model} was ended from outside; out of memory?", model=job.config.model)
     if has_failed and not any(any(job.folder.glob(f"kept-*/{name}")) for name in ("forward.json", "step-*.json")):
         remove_job(job)
     else:
         warn(
-            "What it has so far is kept: `workdim jobs resume {job}` goes on, `workdim jobs cancel {job}` removes it.",
+            "Results so far are kept: `workdim jobs resume {job}` continues, `workdim jobs cancel {job}` removes them.",
             job=job.job_id[:SHORT_ID],
         )
     return status.exit_code if has_failed else 1
@@ -141,7 +136,7 @@ def list_(options: argparse.Namespace) -> None:
     from core.terminal.tables import jobs_table
 
     statuses = list_jobs(selected_warehouse(options))
-    none = Sentence("No jobs. `workdim measure MODEL` starts one; finished ones are under `workdim runs`.")
+    none = Sentence("No jobs. `workdim measure MODEL` starts one; `workdim runs` lists finished ones.")
     show_records(options, [as_record(status, RECORD) for status in statuses], lambda: jobs_table(statuses), none)
 
 
@@ -182,6 +177,6 @@ def resume(options: argparse.Namespace) -> int:
         return report_end(status, warehouse)
     if options.background:
         processes.start_job(job, warehouse)
-        tell("The job {job} goes on; `workdim jobs` shows how far it is.", job=job.job_id[:SHORT_ID])
+        tell("The job {job} continues; see `workdim jobs`.", job=job.job_id[:SHORT_ID])
         return 0
     return report_end(run_job(job, warehouse), warehouse)

@@ -68,7 +68,7 @@ def _show_costs(protocol_name: str, estimators: Sequence[str]) -> None:
     require_on_request(estimators, protocol.name, protocol.clouds)
     for name in dict.fromkeys([*protocol.more_estimators, *estimators]):
         tell(
-            "{name}: about {seconds:.2g} s on each layer of each text (2,000 points of 100 dimensions; more where wider)",
+            "{name}: about {seconds:.2g} s per layer and text (2,000 points, 100 dimensions; more where wider)",
             name=name,
             seconds=extra_seconds([name]),
         )
@@ -186,7 +186,7 @@ def pilot(options: argparse.Namespace) -> int:
                 warn("{name}: {problem}", name=name, problem=note)
     if failed:
         named = names_text([*map(worded, failed)], MOST_FAILED_NAMES)
-        warn("Not met: {n} of {of}: {named}. The same command tries again.", n=len(failed), of=n_requests, named=named)
+        warn("Failed: {n} of {of}: {named}. The same command tries again.", n=len(failed), of=n_requests, named=named)
     tell("`workdim slides --pilot {id} --out FILE.pptx` writes its slides.", id=asked.pilot_id)
     return 2 if failed else 0
 

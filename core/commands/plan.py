@@ -43,8 +43,8 @@ def plan(options: argparse.Namespace) -> int:
         raise InputError("There is no folder {parent}. Make it, or name another file with --mergekit.", parent=folder)
     if options.engine == "ray" and options.save_model:
         raise InputError(
-            "A model that is planned on a cluster would be saved on another machine. Plan it there without --save-model, "
-            "then save it here: --remove with the blocks, and --save-model."
+            "On a cluster the model would be saved on another machine. Plan there without --save-model, then "
+            "save here with --remove and --save-model."
         )
     show_terms([options.model], warn if options.json else say)
     engine = select_engine(options, warehouse)
@@ -70,7 +70,7 @@ def plan(options: argparse.Namespace) -> int:
 def _show_plans(options: argparse.Namespace) -> int:
     """Print the existing plans, or one of them."""
     if not (options.list or options.show):
-        raise InputError("Which model is to be planned? Name one, or look at earlier plans: --list, --show PLAN.")
+        raise InputError("Which model? Name one, or see earlier plans with --list and --show PLAN.")
     warehouse = existing_warehouse(options)
     if options.list:
         plans = layer_plans.list_plans(warehouse)
@@ -104,10 +104,7 @@ def _parse_blocks(text: str | None) -> tuple[int, ...]:
         found = re.fullmatch(r"([0-9]{1,5})(?::([0-9]{1,5}))?", part)  # no model has 100,000 blocks
         stretch = range(int(found[1]), int(found[2] or int(found[1]) + 1)) if found else ()
         if not stretch:
-            raise InputError(
-                "--remove takes numbers of blocks, counted from 0, as 4,14,15, or half-open as 4,14:16: not '{text}'.",
-                text=text,
-            )
+            raise InputError("--remove takes block numbers from 0, as 4,14,15 or 4,14:16, not '{text}'.", text=text)
         blocks += stretch
     return tuple(blocks)
 
@@ -119,7 +116,7 @@ def _budget_of(text: str) -> tuple[float, str]:
     found = re.fullmatch(r"\s*(\d+(?:\.\d+)?|\.\d+)\s*(nats?|points?)?\s*", text)
     if not found:
         raise InputError(
-            "'{text}' is no budget. Write {names}, nats per token as 0.05, or 2points of a task.",
+            "'{text}' is no budget. Write {names}, nats per token (0.05) or points (2points).",
             text=text,
             names=[*BUDGETS],
         )

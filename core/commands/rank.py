@@ -58,13 +58,12 @@ def within(options: argparse.Namespace) -> None:
     run = answer.run
     if answer.lacks == "loss":
         raise InputError(
-            "{model} gives no probability to what follows, so that its windows have no loss. Choose a run of a decoder.",
-            model=run["name"],
+            "{model} predicts no next token, so its windows have no loss. Choose a decoder's run.", model=run["name"]
         )
     if answer.lacks == "windows":
         raise InputError(
-            "Run {run_id} holds no losses of single windows: its windows are short, or it is shipped without them. "
-            "Measure it again: workdim runs again {run_id}",
+            "Run {run_id} holds no losses of windows (too short, or shipped without). Measure again: workdim "
+            "runs again {run_id}",
             run_id=run_id,
         )
     results = [answer.relation(place) for place in PLACES]

@@ -73,8 +73,7 @@ def report(options: argparse.Namespace) -> None:
     page = made.page(version(), warehouse.folder.identity(), options.bundle.name if options.bundle else "")
     if len(page) > MOST_BYTES:
         raise InputError(
-            "The report of {n} runs would have {size:.1f} MB; one file has at most {largest:.0f} MB. Choose fewer runs "
-            "with --run.",
+            "The report of {n} runs would have {size:.1f} MB; {largest:.0f} MB is the limit. Choose fewer with --run.",
             n=len(recipe.run_ids),
             size=len(page) / 1e6,
             largest=MOST_BYTES / 1e6,
@@ -124,7 +123,7 @@ def trace(options: argparse.Namespace) -> int:
 
     show_records(options, records, lines)
     if not (is_own or options.json):
-        warn("It was made from another warehouse; it is compared with this one.")
+        warn("Made from another warehouse, and compared with this one.")
     return 1 if _changed(comparisons) else 0
 
 
@@ -147,7 +146,7 @@ def list_saved(options: argparse.Namespace) -> None:
         for one in saved
     ]
     head = heads("recipe", "name", "of", "language", "template", "numbers of", "numbers")
-    none = Sentence("No recipe is kept yet: workdim slides --out FILE.pptx --keep NAME")
+    none = Sentence("No recipe yet: workdim slides --out FILE.pptx --keep NAME")
     show_records(options, records, lambda: table(head, rows), none)
 
 
@@ -175,7 +174,7 @@ def delete(options: argparse.Namespace) -> None:
     question = Sentence("Forget the recipe {name} ({id})?", name=saved.recipe.name, id=saved.recipe_id)
     if confirm(question, options.yes):
         warehouse.delete("recipe", saved.recipe_id)
-        tell("The recipe {name} is forgotten; reports that it made stay where they are.", name=saved.recipe.name)
+        tell("The recipe {name} is forgotten; its reports stay.", name=saved.recipe.name)
 
 
 # --- content of a report ---------------------------------------------------------------------------------------
@@ -190,10 +189,7 @@ def make_report(warehouse: Warehouse, recipe: Recipe) -> Report:
         return build_report(in_language(recipe.language, plan_data, find_plan(warehouse, recipe.plan_id)), recipe)
     for run_id in recipes.missing_runs(warehouse, recipe)[:1]:
         if is_deleted(warehouse.folder, run_id):
-            raise InputError(
-                "The run {run} of this recipe is in the trash: `workdim runs undelete {run}` brings it back.",
-                run=run_id,
-            )
+            raise InputError("Run {run} of this recipe is in the trash: `workdim runs undelete {run}`.", run=run_id)
         raise InputError("The run {run} of this recipe is not in the warehouse.", run=run_id)
     pilot = recipe.pilot_id and find_pilot(queries.pilots(warehouse).to_dicts(), recipe.pilot_id)
     measured = selection_question.ask(warehouse, recipe.run_ids)
@@ -207,7 +203,7 @@ def _recipe(options: argparse.Namespace, warehouse: Warehouse) -> tuple[Recipe, 
     given = {name: value for name in names if (value := getattr(options, name, None))}
     if options.recipe is not None:
         if given:
-            raise InputError("--recipe says all of the report: leave out the other options, or leave out --recipe.")
+            raise InputError("Give --recipe alone, or the other options without it.")
         recipe = find_recipe(recipes.list_recipes(warehouse), options.recipe).recipe
         content = recipes.read_template(warehouse, recipe)
         if recipe.template is not None and content is None:
@@ -216,7 +212,7 @@ def _recipe(options: argparse.Namespace, warehouse: Warehouse) -> tuple[Recipe, 
     path = given.get("template")
     content = read_whole(path) if path else None
     if options.plan and (options.run or options.pilot):
-        raise InputError("A report is of a layer plan, of a pilot or of runs: leave out --plan, or the others.")
+        raise InputError("A report is of a plan, a pilot or runs: give only one.")
     plan_id = find_plan(warehouse, options.plan).plan.plan_id if options.plan else None
     runs, pilot_id = ([], None) if plan_id else _selected_runs(options, warehouse)
     recipe = Recipe(
@@ -247,12 +243,11 @@ def _selected_runs(options: argparse.Namespace, warehouse: Warehouse) -> tuple[l
     runs = newest_runs(without_variants(runs.filter(runs["pass"] == "text")))
     if runs.is_empty():
         raise InputError(
-            "There are no runs to report on yet. Measure a model, or take in the profiles that come with Workdim: `workdim "
-            "ingest --reference`."
+            "No runs to report on. Measure a model, or take in the shipped profiles: `workdim ingest --reference`."
         )
     own = runs if pilot_id else own_runs(runs)
     if own.is_empty():
-        warn("There are no runs of your own yet: this report is of the profiles that come with Workdim, and says so.")
+        warn("No runs of your own: this report is of the shipped profiles, and says so.")
     return (runs if own.is_empty() else own)["run_id"].to_list(), pilot_id
 
 
@@ -343,8 +338,5 @@ def _as_json(comparison: NumberComparison) -> dict[str, Any]:
 def _require_ending(out: Path, ending: str, what: str) -> None:
     if out.suffix.lower() != ending:
         raise InputError(
-            "{name} is no {what} file name. Name a file that ends in {ending} with --out.",
-            name=out.name,
-            what=what,
-            ending=ending,
+            "{name} is no {what} file. Name one ending in {ending} with --out.", name=out.name, what=what, ending=ending
         )

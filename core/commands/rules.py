@@ -102,7 +102,7 @@ def list_(options: argparse.Namespace) -> None:
             yield ""
             yield from table(heads("choice", "rule", "chose", "task", "outcome"), choices, ("task",))
 
-    none = Sentence("No rule is saved yet: workdim rules save FILE.toml")
+    none = Sentence("No rule yet: workdim rules save FILE.toml")
     show_records(options, [_as_json(one) for one in saved], lines, none)
 
 
@@ -149,7 +149,10 @@ def apply(options: argparse.Namespace) -> None:
             what = decision_wording.exclusion_text(excluded, decision, rule.assumptions)
             yield Sentence("left out: {what}", what=what)
         if is_kept:
-            yield Sentence("Kept as choice {id}: `workdim rules outcome {id} right`, or wrong", id=row.choice_id)
+            yield Sentence(
+                "Kept as choice {id}. Record its outcome: `workdim rules outcome {id} right`, or wrong",
+                id=row.choice_id,
+            )
 
     show_records(options, records, lines)
 

@@ -61,7 +61,7 @@ def list_(options: argparse.Namespace) -> None:
         show_records(options, runs.to_dicts(), lambda: runs_table(labelled), none)
     if n_shipped and not options.json:
         runs_text = number_of_runs(n_shipped)
-        tell("{runs} came with Workdim: `workdim runs --tag {tag}` lists them.", runs=runs_text, tag=SHIPPED)
+        tell("{runs} came with Workdim: `workdim runs --tag {tag}`.", runs=runs_text, tag=SHIPPED)
 
 
 def filter_runs(runs, warehouse, model: str | None = None, tag: str | None = None, pilot: str | None = None):

@@ -84,7 +84,7 @@ def import_(options: argparse.Namespace) -> int:
             (failed if is_named else left_out).append(_with_option(error))
     model_names = {name for item in previews for name in (*item.names["name"], *item.rows["model"])}
     for name in renamed.keys() - model_names:
-        warn("No file names a model '{name}', as --model says: check its spelling.", name=name)
+        warn("No file names a model '{name}' as --model does: check its spelling.", name=name)
     stored: list[score_imports.StoredImport] | None = None
     if not options.dry_run and previews and _confirm_import(options, previews):
         if renamed:
@@ -148,7 +148,7 @@ def list_(options: argparse.Namespace) -> None:
         (row["file_sha256"][:12], *(row[name] for name in shown), f"{row['imported_at']:%Y-%m-%d %H:%M}")
         for row in files
     ]
-    none = Sentence("No file of scores was imported yet: workdim scores import FILE")
+    none = Sentence("No scores imported yet: workdim scores import FILE")
     show_records(options, files, lambda: table(head, rows), none)
 
 
@@ -164,7 +164,7 @@ def template(options: argparse.Namespace) -> None:
     if options.out.exists():
         raise InputError("{out} is there already. Name another file with --out.", out=options.out)
     write_out(options.out, plain_csv.template())
-    tell("{file}: fill it in and take it in with `workdim scores import {file}`.", file=options.out)
+    tell("{file}: fill it in, then `workdim scores import {file}`.", file=options.out)
 
 
 def alias(options: argparse.Namespace) -> None:
@@ -187,7 +187,7 @@ def alias(options: argparse.Namespace) -> None:
         (row["alias"], row["reference"], Sentence("yes") if row["is_measured"] else Sentence("no"), row["n_scores"])
         for row in known
     ]
-    none = Sentence("No name means another model: workdim scores alias NAME REFERENCE")
+    none = Sentence("No aliases: workdim scores alias NAME REFERENCE")
     show_records(options, known, lambda: table(heads("name", "means", "measured here", "scores"), rows), none)
 
 
@@ -199,8 +199,8 @@ def compare(options: argparse.Namespace) -> None:
     answer_sets = score_answers.list_answer_sets(warehouse)
     if answer_sets.is_empty():
         raise InputError(
-            "There are no single answers yet: import the samples_*.jsonl files of lm-evaluation-harness, or score models on "
-            "a task of your own (workdim score)."
+            "No single answers yet: import samples_*.jsonl of lm-evaluation-harness, or score models "
+            "yourself (workdim score)."
         )
     known_models = set(answer_sets["model"])
     first, second = models = [_find_model(name, known_models, warehouse) for name in options.models]
@@ -294,7 +294,7 @@ def _parse_models(arguments: list[str]) -> tuple[Mapping[str, str], str | None]:
     unnamed = [argument for argument in arguments if "=" not in argument]
     if len(unnamed) > 1:
         raise InputError(
-            "--model {model}: only one can be the model of files that name none. Write NAME=REFERENCE.",
+            "--model {model}: only one model can stand for files that name none. Write NAME=REFERENCE.",
             model=unnamed[1],
         )
     return renamed, unnamed[0] if unnamed else None

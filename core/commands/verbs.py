@@ -22,7 +22,7 @@ def build_parser() -> Parser:
     top = Parser(prog=NAME, add_help=False)
     top.add_argument("-h", "--help", action="help", default=argparse.SUPPRESS)
     top.add_argument("--version", action="version", version=f"{NAME} {_version()}")
-    verbs = Verbs(top, "over how many dimensions the vectors of a language model spread, layer by layer", "VERB")
+    verbs = Verbs(top, "how many dimensions a language model uses, layer by layer", "VERB")
     declared = tomllib.loads(DECLARED.read_text(encoding="utf-8"))
     for name, verb in declared["verbs"].items():
         if "heading" in verb:

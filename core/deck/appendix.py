@@ -86,9 +86,9 @@ def _method(data: DeckData) -> StorySlide:
         ),
         Statement(
             _(
-                "Two claims: the dimension rises inside; it falls towards the end. Holds: the ratio exceeds 1.1 beyond its "
-                "error under every core specification, and beyond a control that could have shown it. Depends: it does under "
-                "one and not under another."
+                "Two claims: the dimension rises inside; it falls towards the end. Holds: every core "
+                "specification exceeds 1.1 beyond its error and beyond a control. Depends: some do, others do "
+                "not."
             ),
             _("Verdicts"),
         ),
@@ -140,7 +140,7 @@ def _glossary(data: DeckData, slides: Sequence[StorySlide]) -> Iterator[StorySli
 
 def _limits(data: DeckData) -> Iterator[StorySlide]:
     columns = (Column(_("Question"), 0.31), Column(_("Why it stays open"), 0.69))
-    alternative = _("Table of open questions and the reasons why these runs do not answer them.")
+    alternative = _("Table of open questions, and why these runs do not answer them.")
     if data.plan is not None:
         rows: list[Row] = [(_("What limits this plan?"), line) for line in plan_wording.note_lines(data.plan.plan)]
     else:
@@ -346,7 +346,7 @@ def _values(data: DeckData) -> Iterator[StorySlide]:
         title,
         columns,
         rows,
-        _("Table of largest inner and final dimensions with 95 % intervals, by comparison group."),
+        _("Table of largest inner and final dimensions with intervals, by group."),
         wording.joined_sentences(key),
         tables=("run_summaries", "scores"),
         runs=data.text_runs,

@@ -123,12 +123,11 @@ def deck_data(
     ordered = runs_with_verdict(runs)
     if ordered.is_empty() and runs.height:
         raise InputError(
-            "A deck needs at least one run with a verdict; the chosen runs have none, because their protocols measure "
-            "no points of one per type. Choose a run of the protocol quick, standard or thorough."
+            "A deck needs a run with a verdict; these protocols give none. Choose a run of quick, standard or thorough."
         )
     compared = groups(ordered, include_vetoed=True)
     if not compared:
-        raise InputError("A deck needs at least one run on unchanged text; none was chosen. Choose runs and try again.")
+        raise InputError("A deck needs a run on unchanged text; choose one.")
     asked = pilot.pilot if pilot else answers[0].registration.pilot if answers else None
     return DeckData(
         runs=ordered,

@@ -106,9 +106,7 @@ def read_sources(content: bytes, file_name: str) -> EmbeddedSources:
     """Reads the embedded list and compares it with the slides. Raises InputError for a file that Workdim did not write."""
     packed = checked_zip(content, file_name)
     if _PART_NAME[1:] not in packed.namelist():
-        raise InputError(
-            "{name} carries no sources: it was not made by Workdim, or what it carried was removed.", name=file_name
-        )
+        raise InputError("{name} carries no sources: not made by Workdim, or they were removed.", name=file_name)
     try:
         root = parsed_xml(packed.read(_PART_NAME[1:]))
         embedded = _as_json().validate_json(root.text or "")

@@ -117,9 +117,7 @@ def _template(deck: Deck, name: str) -> Template:
     _clean(deck)
     with_title: list[Any] = [layout for layout in deck.slide_layouts if _has(layout, _HEADINGS)]
     if not with_title:
-        raise InputError(
-            "No layout of {name} has a title: slides cannot be made on it. Choose another template.", name=name
-        )
+        raise InputError("{name} has no layout with a title. Choose another template.", name=name)
     usable = [
         layout for layout in with_title if not _has(layout, (KIND.CENTER_TITLE, KIND.VERTICAL_TITLE))
     ] or with_title
@@ -176,9 +174,7 @@ def adapt_placeholders(template: Template, slide: Slide, foot: str) -> None:
 def checked_zip(content: bytes, name: str) -> zipfile.ZipFile:
     """The parts of a PowerPoint file. Raises InputError for other files and for those that are too large."""
     if content[:4] == b"\xd0\xcf\x11\xe0":
-        raise InputError(
-            "{name} is protected by a password or of PowerPoint 97: save it as .pptx and try again.", name=name
-        )
+        raise InputError("{name} has a password or is of PowerPoint 97. Save it as .pptx.", name=name)
     if len(content) > MOST_BYTES:
         raise InputError(
             "{name} has {n_content:.0f} MB; at most {largest} MB are read.",
@@ -220,7 +216,7 @@ def _deck(content: bytes, name: str) -> Deck:
     width, height = (int(length or 0) / Inches(1) for length in (deck.slide_width, deck.slide_height))
     if not all(SLIDE_INCHES[0] <= length <= SLIDE_INCHES[1] for length in (width, height)):
         raise InputError(
-            "The slides of {name} are {width:.4g} by {height:.4g} inches; PowerPoint allows {smallest} to {largest} a side.",
+            "The slides of {name} are {width:.4g} x {height:.4g} inches; PowerPoint allows {smallest} to {largest}.",
             name=name,
             width=width,
             height=height,

@@ -142,7 +142,7 @@ def weight_bars(decision: Decision, bits: float) -> Bars:
             text = shortened_name(model, max(6, int(110 * wide))) if wide > 0.09 else ""
             parts.setdefault(model, []).append(Bar(row, segment.start, segment.end, f"{model}: {reach}", text))
     return Bars(
-        _("Weight of this criterion, as a share of all (the others keep their proportions)"),
+        _("Weight of this criterion, as a share (others keep their proportions)"),
         tuple(
             decision_wording.criterion_name(decision.criteria[sensitivity.criterion], bits)
             for sensitivity in decision.sensitivities

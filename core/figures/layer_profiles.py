@@ -65,7 +65,7 @@ def layer_chart(
     is ringed. The axis of values begins at zero unless it is logarithmic.
     """
     if not data.curves:
-        nothing = _("No estimates of this kind in the chosen runs.")
+        nothing = _("No such estimates in the chosen runs.")
         return Chart(layer_axis(data), Axis(value_axis(data), 0, 1, 1), (), nothing)
     legend: dict[str, Series] = {}
     series = _reference_series(data, legend)

@@ -106,16 +106,14 @@ def _comparison(
     if other_models.is_empty():
         return Sentence("The warehouse has no other model to compare with yet.")
     if same_text.is_empty():
-        return Sentence("No other model was measured on this text: nothing in the warehouse compares with it.")
+        return Sentence("No other model was measured on this text.")
     if same_text.filter(**same_protocol).is_empty():
-        return Sentence(
-            "Other models were measured on this text by another protocol or seed: they do not compare with it."
-        )
+        return Sentence("Others were measured on this text by another protocol or seed, so they do not compare.")
     if same_text.filter(**same_kind).is_empty():
-        return Sentence("Other models were measured so, but of another kind: they do not compare with it.")
+        return Sentence("Others of another kind were measured so; they do not compare.")
     return Sentence(
-        "Models of this kind were measured so, but with another tokenizer and other words, or clouds of another size. "
-        "Name those to compare with in one command."
+        "Similar models were measured with another tokenizer, other words or clouds of another size. "
+        "Name all that you compare in one command."
     )
 
 

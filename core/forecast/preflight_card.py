@@ -152,8 +152,7 @@ class _Survey:
                 if blueprint.weights.gguf_file:
                     self.notes.append(
                         Sentence(
-                            "The GGUF file is converted to safetensors in the cache first, which takes {size:.2f} GB "
-                            "of disk there.",
+                            "The GGUF file is first converted to safetensors: {size:.2f} GB in the cache.",
                             size=blueprint.shape.weights / 1e9,
                         )
                     )
@@ -289,7 +288,7 @@ def _need_cache(source: ModelMetadata) -> None:
     free = shutil.disk_usage(nearest_folder(folder)).free
     if free < needed:
         raise ResourceError(
-            "The download needs {needed:.2f} GB in {folder}; {free:.2f} GB is free. Free some space, or choose a "
+            "The download needs {needed:.2f} GB in {folder}; {free:.2f} GB is free. Free some, or choose a "
             "smaller model.",
             needed=needed / 1e9,
             folder=folder,

@@ -105,8 +105,8 @@ def _labelled(name: str, points, sequences, types) -> LabelledPoints:
     points = torch.as_tensor(np.asarray(points) if not isinstance(points, Tensor) else points).float()
     if points.ndim != 2 or len(points) < MIN_POINTS or not bool(torch.isfinite(points).all()):
         raise EstimateError(
-            "{name} needs a (n_points, n_dims) array of at least {min_points} finite points; this one has shape "
-            "{shape}. Drop rows with missing values or give more points.",
+            "{name} needs a (n_points, n_dims) array of {min_points} or more finite points, not {shape}. "
+            "Drop missing values or add points.",
             name=name,
             min_points=MIN_POINTS,
             shape=str(tuple(points.shape)),
@@ -116,8 +116,7 @@ def _labelled(name: str, points, sequences, types) -> LabelledPoints:
         values = torch.as_tensor(np.asarray(values)) if not isinstance(values, Tensor) else values
         if values.shape != (len(points),):
             raise EstimateError(
-                "{name} needs one {what} for each of the {n_points} points; these have shape {shape}. Give a list "
-                "as long as the points.",
+                "{name} needs one {what} for each of {n_points} points, not {shape}.",
                 name=name,
                 what=what,
                 n_points=len(points),

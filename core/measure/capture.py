@@ -127,8 +127,8 @@ def require_known_tokens(model: OpenModel, largest_id: int) -> None:
     """Raises ModelError if the tokenizer gives ids without an embedding in the model."""
     if largest_id >= model.vocabulary_size:
         raise ModelError(
-            "The tokenizer of {model} gives token {largest_id}, but the model knows {vocabulary_size}: they do "
-            "not belong together. Check the folder.",
+            "The tokenizer of {model} gives token {largest_id}, the model knows {vocabulary_size}: they do "
+            "not match. Check the folder.",
             model=model.row.model_id,
             largest_id=largest_id,
             vocabulary_size=model.vocabulary_size,
@@ -139,8 +139,7 @@ def require_context(model: OpenModel, n_tokens: int) -> None:
     """Raises ModelError if a window is longer than the model's context."""
     if model.context and n_tokens > model.context:
         raise ModelError(
-            "{model} reads at most {context} tokens at once; the protocol's windows have {n_tokens}. Choose "
-            "another model or protocol.",
+            "{model} reads at most {context} tokens; the windows have {n_tokens}. Choose another model or protocol.",
             model=model.row.model_id,
             context=model.context,
             n_tokens=n_tokens,
@@ -257,8 +256,7 @@ class _StateWriter:
         hidden_size, shape = self.states.shape[-1], tuple(state.shape)
         if shape[-1] != hidden_size:
             raise ModelError(
-                "Layer {index} of {model} is {found} wide, not {hidden_size}: models whose width changes are not "
-                "measured.",
+                "Layer {index} of {model} is {found} wide, not {hidden_size}: such models are not measured.",
                 index=index,
                 model=self.model.row.model_id,
                 found=shape[-1],
@@ -267,7 +265,7 @@ class _StateWriter:
         if shape[:-1] != (self.n_sequences, self.n_tokens):
             raise ModelError(
                 "Layer {index} of {model} gives states of shape {found} for {n_sequences} windows of {n_tokens} "
-                "tokens: models that arrange tokens otherwise are not measured.",
+                "tokens; such models are not measured.",
                 index=index,
                 model=self.model.row.model_id,
                 found=str(tuple(shape)),
@@ -300,8 +298,8 @@ class _StateWriter:
             layer = min(index, self.model.n_layers)
             if self.written[index] != n_tokens:
                 raise ModelError(
-                    "Layer {layer} of {model} gave {written} of {n_tokens} tokens: its blocks are not run one after the "
-                    "other, which is not measured.",
+                    "Layer {layer} of {model} gave {written} of {n_tokens} tokens: only models that run block by "
+                    "block are measured.",
                     layer=layer,
                     model=self.model.row.model_id,
                     written=self.written[index],
@@ -309,15 +307,15 @@ class _StateWriter:
                 )
             if not norms.any():
                 raise ModelError(
-                    "Layer {layer} of {model} is zero for every token: its weights are zero, which is a damaged or "
-                    "untrained file. Download it again.",
+                    "Layer {layer} of {model} is zero for every token: the file is damaged or untrained. Download it "
+                    "again.",
                     layer=layer,
                     model=self.model.row.model_id,
                 )
             if norms.min() == norms.max() and (self.states[index] == self.states[index][0]).all():
                 raise ModelError(
-                    "Layer {layer} of {model} is the same for every token: its weights do not tell tokens apart, which is "
-                    "a damaged or untrained file. Download it again.",
+                    "Layer {layer} of {model} is the same for every token: the file is damaged or untrained. "
+                    "Download it again.",
                     layer=layer,
                     model=self.model.row.model_id,
                 )
@@ -335,9 +333,7 @@ class _StateWriter:
     def _way_out(self) -> Sentence:
         if self.model.dtype != "float32":
             return Sentence("Measure again with --dtype float32.")
-        return Sentence(
-            "No wider dtype is measured in: the weights themselves are damaged or diverged. Download them again."
-        )
+        return Sentence("There is no wider dtype: the weights are damaged or diverged. Download them again.")
 
 
 def _allocate(path: Path) -> None:
@@ -370,8 +366,8 @@ def require_disk_space(folder: Path, n_bytes: int) -> None:
 def _disk_full_error(folder: Path, n_bytes: int) -> ResourceError:
     free = shutil.disk_usage(folder).free
     return ResourceError(
-        "The hidden states need {n_bytes:.2f} GB of scratch space in {folder}; {free:.2f} GB is free. Free "
-        "some space, or put the warehouse on another disk with --warehouse.",
+        "The hidden states need {n_bytes:.2f} GB in {folder}; {free:.2f} GB is free. Free some, or move "
+        "the warehouse with --warehouse.",
         n_bytes=n_bytes / 1e9,
         folder=folder,
         free=free / 1e9,

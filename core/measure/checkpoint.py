@@ -116,8 +116,7 @@ def _write(path: Path, content: bytes) -> None:
     """Write a file atomically. Raises ResourceError."""
     with refusing(
         ResourceError,
-        "What was measured cannot be kept in {parent}: {reason}. Free some space, or put the warehouse on another disk "
-        "with --warehouse.",
+        "Results cannot be kept in {parent}: {reason}. Free some space, or choose another disk with --warehouse.",
         parent=path.parent,
     ):
         write_atomic(path, content)

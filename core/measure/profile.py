@@ -168,8 +168,8 @@ def require_types(mask: TokenMask, corpus: Corpus) -> None:
     """Raises CorpusError if too few token types are left after masking."""
     if mask.n_types < MIN_TYPES:
         raise CorpusError(
-            "Only {n_types} token types of {corpus} are left after {n_dropped_norm} tokens were masked for their "
-            "norm; a cloud needs {min_types}. Measure with --dtype float32 or on another text.",
+            "Only {n_types} token types of {corpus} remain without {n_dropped_norm} tokens of large norm; a "
+            "cloud needs {min_types}. Try --dtype float32 or another text.",
             n_types=mask.n_types,
             corpus=corpus.row.name,
             n_dropped_norm=mask.n_dropped_norm,

@@ -59,14 +59,12 @@ def open_scored(config: ScoreConfig) -> Blueprint:
     blueprint = read_blueprint(find_weights(config.model), config.dtype, config.device, None)
     if blueprint.kind == "encoder":
         raise ModelError(
-            "{weights} is an encoder: it reads a text in both directions and gives no probability to what "
-            "follows, by which choices are scored. Score a decoder.",
+            "{weights} is an encoder: it gives no probability to what follows. Score a decoder.",
             weights=blueprint.weights.name,
         )
     if blueprint.kind != "decoder":
         raise ModelError(
-            "{weights} is an encoder-decoder: whether its prompt goes into the encoder or before the choice "
-            "decides on its scores, so it is not scored. Score a decoder.",
+            "{weights} is an encoder-decoder, whose scores depend on where the prompt goes. Score a decoder.",
             weights=blueprint.weights.name,
         )
     return blueprint
@@ -91,8 +89,7 @@ def score_task(
     sequences = [sequence for row in rows for sequence in row.sequences]
     if not sequences:
         raise ModelError(
-            "{weights} reads at most {context} tokens at once: no question of {task} has its choices within "
-            "that. Score another model.",
+            "{weights} reads {context} tokens, too few for any question of {task}. Score another model.",
             weights=blueprint.weights.name,
             context=blueprint.weightless.context,
             task=task.name,
@@ -114,8 +111,7 @@ def tokenized_rows(task: Task, blueprint: Blueprint) -> list[TokenizedRow]:
     require_known_tokens(model, max((int(sequence.ids.max()) for row in rows for sequence in row.sequences), default=0))
     if not starting_token(tokenizer) and any(sequence.first == 0 for row in rows for sequence in row.sequences):
         raise ModelError(
-            "The tokenizer of {weights} has neither a BOS nor an EOS token, so there is nothing before the first "
-            "token of {task} that it could follow. Give every question a prompt.",
+            "{weights} has no BOS or EOS token to begin {task} with. Give every question a prompt.",
             weights=blueprint.weights.name,
             task=task.name,
         )

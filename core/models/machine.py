@@ -83,7 +83,7 @@ def why_no_hub() -> str | None:
     """None if the hub answers; otherwise one line with the reason."""
     way = route()
     if way.offline:
-        return Sentence("{setting} is set, so the hub is not asked.", setting=way.offline)
+        return Sentence("{setting} is set: the hub is not asked.", setting=way.offline)
     reason = why_no_connection(proxy_of(way.endpoint) or way.endpoint, PATIENCE)
     if not reason:
         return _why_no_answer(way.endpoint)
@@ -96,7 +96,7 @@ def _why_no_answer(endpoint: str) -> str | None:
     from huggingface_hub.utils import get_session
 
     late = Sentence(
-        "{place} takes connections but has not answered within {patience:g} seconds.", place=endpoint, patience=PATIENCE
+        "{place} accepts connections but has not answered in {patience:g} seconds.", place=endpoint, patience=PATIENCE
     )
 
     def ask() -> str | None:

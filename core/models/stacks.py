@@ -36,8 +36,7 @@ def choose_stack(config: Any, name: str | None, model: str) -> str:
     if not config.is_encoder_decoder:
         if name is not None:
             raise InputError(
-                "{model} ({kind}) has one stack of blocks, so there is no {name} to choose: --stack is for "
-                "encoder-decoders only. Leave it out.",
+                "{model} ({kind}) has one stack of blocks: leave out {name}; --stack is for encoder-decoders.",
                 model=model,
                 kind=config.model_type,
                 name=name,
@@ -86,7 +85,7 @@ def _n_blocks(config: Any, stack: str, model: str) -> int:
     n = next((count for count in counts if isinstance(count, int)), None)
     if n is None:
         raise ModelError(
-            "The configuration of {model} ({kind}) does not say how many blocks it has, so it is not measured.",
+            "The configuration of {model} ({kind}) states no number of blocks: it cannot be measured.",
             model=model,
             kind=config.model_type,
         )
@@ -184,7 +183,7 @@ def _start_token(module: Any, ids: Tensor) -> Tensor:
         return module.prepare_decoder_input_ids_from_labels(labels=ids)[:, :1]
     except (AttributeError, ValueError, TypeError) as error:
         raise ModelError(
-            "The configuration of this {kind} does not say which token its decoder starts with "
-            "(decoder_start_token_id). Add it to config.json, or measure the encoder.",
+            "The configuration of this {kind} names no decoder_start_token_id. Add it to config.json, or "
+            "measure the encoder.",
             kind=module.config.model_type,
         ) from error

@@ -32,8 +32,7 @@ def require_tokenizer(weights: Weights) -> None:
     """Raises ModelError if the folder has no vocabulary: transformers would invent one for some architectures."""
     if not weights.gguf_file and not has_tokenizer(weights.folder):
         raise ModelError(
-            "{weights} holds no tokenizer (tokenizer.json, tokenizer.model or vocab.txt). Add the files of its "
-            "repository to the folder.",
+            "{weights} has no tokenizer (tokenizer.json, tokenizer.model or vocab.txt). Add it to the folder.",
             weights=weights.name,
         )
 
@@ -68,8 +67,8 @@ def tokenizer_problem(weights: Weights, error: Exception) -> Sentence:
                 error=broken,
             )
     return Sentence(
-        "The tokenizer of {weights} cannot be read ({error}: {reason}): its files are damaged, incomplete, "
-        "or newer than transformers {version}. Download it again, or update transformers.",
+        "The tokenizer of {weights} cannot be read ({error}: {reason}): damaged, incomplete or newer "
+        "than transformers {version}. Download it again, or update transformers.",
         weights=weights.name,
         error=type(error).__name__,
         reason=text[:160],

@@ -148,22 +148,16 @@ def no_weights_error(where: str, names: list[str]) -> ModelError:
     pickled = [name for name in names if name.lower().endswith(PICKLED)]
     if pickled:
         return ModelError(
-            "{where} holds its weights only as {pickled}, a format that can run code when it is opened. Workdim "
-            "reads safetensors and GGUF only: convert it, or choose a revision with safetensors.",
+            "{where} holds its weights only as {pickled}, which can run code. Convert it to safetensors or "
+            "GGUF, or choose another revision.",
             where=where,
             pickled=pickled[0],
         )
-    return ModelError(
-        "{where} holds no weights (.safetensors or .gguf), so there is nothing to measure in it.", where=where
-    )
+    return ModelError("{where} holds no weights (.safetensors or .gguf).", where=where)
 
 
 def no_configuration_error(where: str) -> ModelError:
-    return ModelError(
-        "{where} holds weights but no config.json, so their architecture is unknown. Add the file, or choose "
-        "another model.",
-        where=where,
-    )
+    return ModelError("{where} has weights but no config.json. Add it, or choose another model.", where=where)
 
 
 _SCALARS = {0: "B", 1: "b", 2: "<H", 3: "<h", 4: "<I", 5: "<i", 6: "<f", 7: "?", 10: "<Q", 11: "<q", 12: "<d"}

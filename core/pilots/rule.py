@@ -140,9 +140,7 @@ class Rule:
     def _can_choose(self) -> Rule:
         names = [(criterion.of, criterion.benchmark) for criterion in self.criteria]
         if len(set(names)) < len(names):
-            raise ValueError(
-                Sentence("criteria name the same quantity twice: give it one weight and both thresholds at once")
-            )
+            raise ValueError(Sentence("criteria name a quantity twice: state its weight and thresholds together"))
         if not any(criterion.weight for criterion in self.criteria):
             raise ValueError(Sentence("criteria give no weight to anything: nothing could be chosen"))
         return self
@@ -189,7 +187,7 @@ def find_rule(saved: Sequence[SavedRule], query: str) -> SavedRule:
     Raises InputError with the near names.
     """
     if not saved:
-        raise InputError("No rule is saved yet. `workdim rules save FILE.toml` saves one; so does the page Choose.")
+        raise InputError("No rule is saved. Save one with `workdim rules save FILE.toml` or on the page Choose.")
     newest_last = sorted(saved, key=lambda rule: rule.version)
     return find_saved([(rule.rule.name, rule.rule_id, rule) for rule in newest_last], query, Sentence("rule"))
 

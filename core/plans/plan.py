@@ -83,7 +83,7 @@ class _Planner:
             return network
         _log.warning(
             Sentence(
-                "Memory is short for {model}: its weights are read block by block, about {n} times from their files.",
+                "Memory is short for {model}: weights are read block by block, about {n} times.",
                 model=self.blueprint.weights.name,
                 n=round(self.setup.count_weight_reads(memory.batch)),
             )

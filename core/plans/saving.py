@@ -120,9 +120,8 @@ def require_same(model: OpenModel, network: Network, new: Any, removed: Collecti
     difference = float((skipped - deleted).abs().max() / skipped.abs().max().clamp(min=1e-30))
     if not difference <= SAME:
         raise ModelError(
-            "{model} computes something else once blocks {removed} are deleted: its architecture ({family}) "
-            "treats blocks by their number, and no configuration says which number they had (largest difference "
-            "{difference:.1g} of the logits). It can be planned, not saved.",
+            "{model} computes something else without blocks {removed}: {family} treats blocks by number "
+            "(logits differ by {difference:.1g}). It can be planned, not saved.",
             model=model.row.model_id,
             removed=_listed(removed),
             family=model.row.family,
@@ -251,8 +250,7 @@ def require_place(folder: Path, n_bytes: int) -> None:
     free = shutil.disk_usage(nearest_folder(folder)).free
     if free < n_bytes * 1.05:
         raise ResourceError(
-            "The saved model needs {needed:,.1f} MB in {folder}; {free:,.1f} MB is free. Free some, or name a "
-            "folder on another disk.",
+            "Saving needs {needed:,.1f} MB in {folder}; {free:,.1f} MB is free. Free some, or name another disk.",
             needed=n_bytes / 1e6,
             folder=folder,
             free=free / 1e6,
@@ -292,8 +290,8 @@ def check_reproduction(
     loss = Pricer(Network(model), windows, keep=False).scores([])[0].loss_per_token
     if not abs(loss - expected) <= REPRODUCED:
         raise ModelError(
-            "The model that was saved in {folder} has a loss of {found:.5f} nats per token where {expected:.5f} "
-            "was verified: it was removed again. Please report this with the name of the model.",
+            "The model saved in {folder} has a loss of {found:.5f} nats per token, not the verified "
+            "{expected:.5f}: it was removed. Please report this with its name.",
             folder=folder,
             found=loss,
             expected=expected,

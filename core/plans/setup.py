@@ -184,7 +184,7 @@ def check_plan(config: PlanConfig, corpus: Corpus, blueprint: Blueprint) -> Plan
         )
     if config.remove and max(config.remove) >= n:
         raise InputError(
-            "{name} has blocks 0 to {last}, as on screen: there is no block {block} to remove.",
+            "{name} has blocks 0 to {last}: no block {block} to remove.",
             name=name,
             last=n - 1,
             block=max(config.remove),
@@ -194,8 +194,8 @@ def check_plan(config: PlanConfig, corpus: Corpus, blueprint: Blueprint) -> Plan
     if config.save_model is not None:
         if blueprint.plan(texts.SEARCH_WINDOWS, 256, config.memory_budget).on_demand:
             raise InputError(
-                "{name} does not fit into the memory that planning may take, and is read block by block: it can be "
-                "planned, not saved. Raise --memory-budget, or use --mergekit.",
+                "{name} exceeds the memory for planning: it can be planned, not saved. Raise --memory-budget, or "
+                "use --mergekit.",
                 name=name,
             )
         saving.require_place(Path(config.save_model), blueprint.shape.weights)

@@ -81,7 +81,7 @@ def open_checkpoint(setup: PlanSetup, scratch: Path) -> Checkpoint:
     if checkpoint.was_emptied:
         _log.warning(
             Sentence(
-                "The model, the text or Workdim has changed since {model} was planned as far as this: it is planned anew.",
+                "The model, the text or Workdim has changed: {model} is planned from the start.",
                 model=blueprint.weights.name,
             )
         )

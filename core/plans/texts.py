@@ -66,8 +66,8 @@ def split_in_halves(corpus: Corpus, length: int) -> tuple[Corpus, Corpus]:
     n_documents = len(merge_pieces(corpus.pieces, length))
     if n_documents < 2:
         raise CorpusError(
-            "The text {corpus} has no two documents of {length:,} characters: a plan is chosen on some documents and "
-            "verified on others. Part its texts with blank lines, give a file with a row for each, or add text.",
+            "{corpus} has no two documents of {length:,} characters, to choose on one and verify on another. "
+            "Separate them by blank lines or rows, or add text.",
             corpus=corpus.row.name,
             length=length,
         )
@@ -252,12 +252,10 @@ class UserTask:
     def __init__(self, config: PlanConfig, blueprint: Blueprint) -> None:
         self.task: Task = read_task(Path(str(config.task)))
         if config.task_sha256 not in (None, self.task.sha256):
-            raise InputError(
-                "{task} has changed since its plan was asked for. Cancel this job and ask again.", task=config.task
-            )
+            raise InputError("{task} has changed since. Cancel this job and plan again.", task=config.task)
         if config.budget_unit == "points" and not self.task.questions:
             raise InputError(
-                "{task} is a task of texts, which has no points: give the budget in nats, or a task of questions.",
+                "{task} holds texts, which give no points: state the budget in nats, or use questions.",
                 task=self.task.name,
             )
         self._tokenized: list[TokenizedRow] = tokenized_rows(self.task, blueprint)

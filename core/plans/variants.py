@@ -349,9 +349,8 @@ def require_own_blocks(model: OpenModel) -> None:
     name = model.row.name
     if not model.is_causal:
         raise ModelError(
-            "{name} is no decoder: it has no loss per token, so that no removal can be priced. What each block "
-            "changes can be measured all the same: `workdim measure` gives the correlators between its "
-            "layers.",
+            "{name} is no decoder: without a loss per token no removal can be priced. `workdim measure` "
+            "shows what each block changes.",
             name=name,
         )
     owners: dict[int, int] = {}
@@ -359,8 +358,8 @@ def require_own_blocks(model: OpenModel) -> None:
         for parameter in block.parameters():
             if (owner := owners.setdefault(id(parameter), index)) != index:
                 raise ModelError(
-                    "Blocks {other} and {index} of {name} share weights: without one of them the model is not smaller. "
-                    "Layer plans are for models whose blocks have weights of their own.",
+                    "Blocks {other} and {index} of {name} share weights, so that removing one saves nothing. Plan a "
+                    "model whose blocks have their own.",
                     other=owner,
                     index=index,
                     name=name,

@@ -362,7 +362,7 @@ def _compared_models(evidence: Evidence, task: TaskName | None) -> pl.DataFrame:
     question = RankingQuestion(benchmark=task.name, metric=task.metric) if task and is_scored else RankingQuestion()
     group = select_population(evidence, question).group
     if group is None:
-        raise InputError("No models here can be compared with each other. Choose among all of them with --all.")
+        raise InputError("No models here are comparable. Choose among all with --all.")
     return group.rows
 
 

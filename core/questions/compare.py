@@ -141,14 +141,13 @@ def find_runs(warehouse: Warehouse, named: Sequence[str]) -> list[str]:
             by_model[name] = listed.filter(is_named, pl.col("pass") == "text")
     if missing := [name for name, runs in by_model.items() if runs.is_empty()]:
         raise InputError(
-            "Neither a run nor a measured model is called {names}. Measure it with the others: add --text FILE.",
-            names=missing,
+            "No run or measured model is called {names}. Measure it with the others: add --text FILE.", names=missing
         )
     if by_model:
         asked = pl.concat([runs.with_columns(asked=pl.lit(name)) for name, runs in by_model.items()])
         alike = on_one_text(asked.sort("started_at", descending=True, maintain_order=True), "asked")
         if alike.is_empty():
-            raise InputError("These models have read no text in common. Measure them on one: add --text FILE.")
+            raise InputError("These models share no text. Measure them on one: add --text FILE.")
         found |= dict(alike.unique("asked", keep="first").select("asked", "run_id").rows())
     return list(dict.fromkeys(run_id for run_id in found.values() if run_id))
 

@@ -389,8 +389,7 @@ def _choose_benchmark(
     if candidates.is_empty() and not is_registered:
         if not known:
             raise InputError(
-                "No model that can be compared has a score of '{benchmark}', or any other score.",
-                benchmark=question.benchmark,
+                "No comparable model has a score of '{benchmark}' or another.", benchmark=question.benchmark
             )
         raise InputError(unknown_name("benchmark", question.benchmark, known))
     if question.metric is not None and not candidates.is_empty():

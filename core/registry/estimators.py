@@ -163,7 +163,7 @@ _OURS = (
         _("d2 all pairs"),
         "pairs / sum of cos^2 over all pairs, points centred",
         "As d2, pairs of one sequence included; it counts sequences where these are one direction each.",
-        _("d2 of all pairs, those within a window included"),
+        _("d2 of all pairs, within windows too"),
         without_copies=False,
     ),
     Estimator(
@@ -219,7 +219,7 @@ _OURS = (
         _("TwoNN linear"),
         "slope through the origin of -log(1 - i/N) on the i-th smallest log(r_2 / r_1), i up to 0.9 N",
         "TwoNN as its authors fit it.",
-        _("TwoNN by linear fit, largest tenth of the ratios left out"),
+        _("TwoNN by linear fit, without the largest tenth"),
     ),
     Estimator(
         "correlation_integral",
@@ -308,14 +308,13 @@ def require_on_request(keys: Iterable[str], protocol: str, clouds: Iterable[str]
         if estimator.in_every_run:
             others = [e.key for e in ESTIMATORS.values() if not e.in_every_run]
             raise EstimateError(
-                "{key} is measured in every run that has its cloud: there is nothing to add. Further estimators are "
-                "{others}.",
+                "{key} is measured in every run with its cloud. Further estimators: {others}.",
                 key=estimator.key,
                 others=others,
             )
     if wanted and "one_per_type" not in clouds:
         raise EstimateError(
-            "Further estimators run on one_per_type, which the protocol {protocol} does not have. Leave "
-            "--estimator out, or choose another protocol.",
+            "{protocol} has no cloud one_per_type for further estimators. Leave out --estimator, or choose "
+            "another protocol.",
             protocol=protocol,
         )

@@ -77,8 +77,8 @@ PASSES: dict[str, Pass] = {
             _("shuffled text"),
             _("control: shuffled text"),
             _(
-                "Shuffled text (dashed): the tokens of each window in random order. What they show too is about "
-                "vocabulary and weights, and no evidence of semantics."
+                "Shuffled text (dashed): the tokens of each window in random order. What it shows too is no "
+                "evidence of semantics."
             ),
             dash="dash",
             has_words=False,
@@ -87,10 +87,7 @@ PASSES: dict[str, Pass] = {
             "without_bos",
             _("text without its opening token"),
             _("the text without its opening token"),
-            _(
-                "Text without its opening token (short dots and dashes): the same windows as a tokenizer without BOS would "
-                "give them. What differs hangs on that token."
-            ),
+            _("Without the opening token (short dots and dashes): what differs hangs on that token."),
             dash="2px,2px,8px,2px",
             has_windows=False,
         ),
@@ -99,8 +96,8 @@ PASSES: dict[str, Pass] = {
             _("random weights"),
             _("control: random weights"),
             _(
-                "Random weights (dotted): the same architecture untrained. An effect that is shown: its blocks write more or "
-                "less than trained ones do, so it judges no claim."
+                "Random weights (dotted): the same architecture untrained. It judges no claim, as its blocks "
+                "write other amounts than trained ones."
             ),
             dash="dot",
             has_windows=False,
@@ -111,8 +108,8 @@ PASSES: dict[str, Pass] = {
             _("random blocks, trained embedding"),
             _("control: random blocks, trained embedding"),
             _(
-                "Random blocks (long dashes): the trained embedding under untrained blocks. An effect that is shown: its "
-                "blocks write more or less than trained ones do, so it judges no claim."
+                "Random blocks (long dashes): untrained blocks on the trained embedding. They judge no claim, as "
+                "they write other amounts than trained ones."
             ),
             dash="longdash",
             has_windows=False,
@@ -123,8 +120,8 @@ PASSES: dict[str, Pass] = {
             _("drawn blocks, updates of trained size"),
             _("control: drawn blocks, updates of trained size"),
             _(
-                "Drawn blocks (band): the trained embedding, norms and attention weights; what the blocks write goes into "
-                "drawn directions, as far as trained blocks write. What they show too needs no trained directions."
+                "Drawn blocks (band): trained, but blocks write into random directions, as far as before. What "
+                "they show too needs no trained directions."
             ),
             dash="longdashdot",
             has_words=False,
@@ -137,8 +134,8 @@ PASSES: dict[str, Pass] = {
             _("permuted weights, updates of trained size"),
             _("control: permuted weights, updates of trained size"),
             _(
-                "Permuted weights (band): the trained embedding, and in the blocks the entries of each matrix in random "
-                "order; blocks write as far as trained ones. What they show too needs the sizes of the weights only."
+                "Permuted weights (band): the entries of each block matrix in random order, writing as far as "
+                "before. What they show too needs the sizes of weights only."
             ),
             dash="8px,2px,2px,2px,2px,2px",
             has_words=False,
@@ -151,8 +148,8 @@ PASSES: dict[str, Pass] = {
             _("updates turned at random"),
             _("control: updates turned at random"),
             _(
-                "Turned updates (long and short dashes): what each trained block adds, turned by one random rotation a block. "
-                "What they show too comes from sizes and spectra of single updates, not from how layers work together."
+                "Turned updates (long and short dashes): each block's update, rotated at random. What they show "
+                "too does not come from layers working together."
             ),
             dash="12px,3px,3px,3px",
             has_words=False,

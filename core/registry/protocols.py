@@ -144,18 +144,18 @@ TITLES = {
     "quick": _("quick: 32 windows of 128 tokens, no controls"),
     "standard": _("standard: 64 windows of 256 tokens, with controls"),
     "thorough": _("thorough: standard with more texts, samples and estimators"),
-    "last-token": _("last token of many short windows, as in arXiv 2405.15471"),
-    "per-prompt": _("all tokens of one prompt, averaged over prompts, as in arXiv 2501.10573"),
+    "last-token": _("last token of many short windows (arXiv 2405.15471)"),
+    "per-prompt": _("all tokens of a prompt, averaged over prompts (arXiv 2501.10573)"),
 }
 """Protocol -> its title on screens; kept out of the record, which every run stores in full."""
 
 
 PURPOSES = {
-    "quick": _("A first look at shape and dimensions. Without controls, so that no claim can hold."),
-    "standard": _("To rely on: with controls, without which a shape may need no training."),
-    "thorough": _("For a report: further samples, texts and estimators, each with all controls."),
-    "last-token": _("To hold against what is published on the last token of many short texts."),
-    "per-prompt": _("To hold against what is published on all tokens of a prompt."),
+    "quick": _("A first look. Without controls no claim can hold."),
+    "standard": _("To rely on: with controls, without which training may play no part."),
+    "thorough": _("For a report: more samples, texts and estimators, each with all controls."),
+    "last-token": _("For comparison with publications on the last token of many short texts."),
+    "per-prompt": _("For comparison with publications on all tokens of a prompt."),
 }
 """Protocol -> its purpose, in plain words."""
 

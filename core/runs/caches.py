@@ -44,7 +44,7 @@ class Cache:
 
 _CLEANABLE = {
     "models": (
-        Sentence("models unpacked from packages (pypi:), and parts of models that wait for the rest"),
+        Sentence("models unpacked from packages (pypi:), and partial downloads"),
         Sentence("fetched again when they are measured"),
     ),
     "gguf": (

@@ -176,8 +176,8 @@ def main() -> None:
     sys.stdout = sys.stderr  # standard output is for the answer only, not for what libraries print
     room = free_bytes()
     reason = Sentence(
-        "The estimate took more than {size:.2f} GB of memory, which were free, and was stopped. Close other programs, or "
-        "choose a smaller model or text.",
+        "The estimate took more than the free {size:.2f} GB of memory and was stopped. Close programs, "
+        "or choose a smaller model or text.",
         size=room / 1e9,
     )
     try:

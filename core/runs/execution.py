@@ -96,8 +96,8 @@ def resource_errors(config: JobConfig, scratch: Path) -> Iterator[None]:
     if budget is not None and not is_saved and choose_device(config.device).type == "cpu":
         most = min(most, budget + MEMORY_ALLOWANCE)
     reason = Sentence(
-        "{model} took more than {size:.2f} GB of memory, the most that it may take here, and was stopped. Free some, raise "
-        "--memory-budget, or choose --dtype bfloat16, quick or a smaller model.",
+        "{model} exceeded its {size:.2f} GB of memory and was stopped. Free some, raise --memory-budget, "
+        "or choose --dtype bfloat16, quick or a smaller model.",
         model=config.model,
         size=most / 1e9,
     )
@@ -108,8 +108,7 @@ def resource_errors(config: JobConfig, scratch: Path) -> Iterator[None]:
         if error.errno not in DISK_FULL_ERRNOS:
             raise
         raise ResourceError(
-            "The disk has no more room in {parent}: free some. What is finished of {model} is kept: the same "
-            "request goes on with it.",
+            "No disk space in {parent}: free some. Finished parts of {model} are kept; the same request continues.",
             parent=scratch.parent,
             model=config.model,
         ) from error
@@ -117,8 +116,8 @@ def resource_errors(config: JobConfig, scratch: Path) -> Iterator[None]:
         if not is_out_of_memory(error):
             raise
         raise ResourceError(
-            "There is not enough memory to measure {model} on device '{device}'. Try --dtype bfloat16, --device "
-            "cpu, a smaller --memory-budget or a smaller model.",
+            "Not enough memory for {model} on '{device}'. Try --dtype bfloat16, --device cpu, a smaller "
+            "--memory-budget or model.",
             model=config.model,
             device=config.device,
         ) from error
@@ -331,9 +330,7 @@ def _score(job: Job[ScoreConfig], warehouse: Warehouse, report: ProgressReporter
     config = job.config
     task = read_task(Path(config.task))
     if task.sha256 != config.task_sha256:
-        raise InputError(
-            "{task} has changed since its scoring was asked for. Cancel this job and ask again.", task=config.task
-        )
+        raise InputError("{task} has changed since. Cancel this job and score again.", task=config.task)
     blueprint = open_scored(config)
     sha256 = identity(blueprint, task)
     if score_imports.read_import(warehouse, sha256):

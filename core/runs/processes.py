@@ -171,9 +171,7 @@ def _wait_for_cancel(job: Job) -> None:
     while job.folder.exists() and is_locked(job.folder):
         if time.monotonic() > deadline:
             raise ResourceError(
-                "The job {job} is to be cancelled, but the process that sent it to a cluster does not answer. Stop "
-                "that one.",
-                job=job.job_id,
+                "The process that sent job {job} to a cluster does not answer. Stop it.", job=job.job_id
             )
         time.sleep(POLL_INTERVAL / 2)
 

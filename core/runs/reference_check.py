@@ -132,8 +132,7 @@ def _reference(identity: Identity) -> dict[str, pl.DataFrame]:
         if run["pass"] == "text" and parcel_key == key:
             return read_parcel(folder)
     raise InputError(
-        "No reference profile in {profiles} is of {model}, {corpus} and the protocol {protocol}: code and "
-        "reference profiles must be of one version of Workdim.",
+        "{profiles} has no profile of {model}, {corpus} and {protocol}: is it of this version of Workdim?",
         profiles=PROFILES,
         model=identity.model_id,
         corpus=identity.corpus_id,

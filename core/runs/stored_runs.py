@@ -51,8 +51,8 @@ def rerun_request(warehouse: Warehouse, record: Mapping[str, Any]) -> Rerun:
         config = from_json(RunConfig, stored | places)
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(
-            "The record of run {run} is of another version of Workdim ({version}) and cannot be repeated as it "
-            "stands. Measure with `workdim measure`; `runs show` tells what was asked.",
+            "Run {run} is of Workdim {version} and cannot be repeated. Measure with `workdim measure`; `runs "
+            "show` tells what was asked.",
             run=record["run_id"][:SHORT_ID],
             version=record["code_version"],
         ) from error
@@ -74,7 +74,7 @@ def _changes(config: RunConfig, record: Mapping[str, Any]) -> Iterator[str]:
     sha256 = open_corpus(config.corpus, config.column, config.encoding, config.chat).row.sha256
     if sha256 != record["corpus_sha256"]:
         yield Sentence(
-            "The text {text} has changed since (its hash was {before} and is {now}): it is another text now.",
+            "The text {text} has changed since: its hash was {before}, now {now}.",
             text=config.corpus,
             before=record["corpus_sha256"][:12],
             now=sha256[:12],
@@ -101,8 +101,7 @@ def delete_stored_runs(warehouse: Warehouse, run_ids: Sequence[str]) -> None:
     active = (status for status in list_jobs(warehouse) if status.state in ("queued", "running"))
     if controls.height and (status := next(active, None)):
         raise InputError(
-            "{run} is a control pass, and the measurement of {model} that is under way may be judged with it. "
-            "Wait for its end, or cancel it.",
+            "{run} is a control that the running measurement of {model} may need. Wait, or cancel it.",
             run=controls["run_id"][0][:SHORT_ID],
             model=status.job.config.model,
         )

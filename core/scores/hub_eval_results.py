@@ -44,8 +44,7 @@ def read(file: ScoreInput) -> ScoreFile:
         isinstance(entry, dict) and "dataset" in entry and "value" in entry for entry in data
     ):
         raise InputError(
-            "{file} is YAML, but not one that we know: the evaluation results of a model repository "
-            "(.eval_results/*.yaml), entries with dataset and value.",
+            "{file} is no YAML that we know: evaluation results (.eval_results/*.yaml) with dataset and value.",
             file=file.shown_name,
         )
     folder = _MODEL_FOLDER.search("/".join(file.path))

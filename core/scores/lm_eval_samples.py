@@ -76,8 +76,8 @@ def read(file: ScoreInput, entries: Iterable[Any], remarks: Remarks) -> ScoreFil
         file.require_at_most(_MAX_METRICS, len(left_out), Sentence("metrics"))
     if not samples:
         raise InputError(
-            "{file} scores no question by itself ({metrics}), so nothing in it can be compared; the benchmark's "
-            "score is in the results file. Leave this one out.",
+            "{file} has no score per question ({metrics}); the benchmark's score is in the results file. "
+            "Leave this out.",
             file=file.shown_name,
             metrics=[*left_out][:_MAX_REMARKS],
         )
@@ -123,8 +123,8 @@ def _benchmark(file: ScoreInput) -> str:
     except Skip as skip:
         raise Unnamed(
             BENCHMARK,
-            "{file} holds single answers and does not say of which benchmark: state it, or keep the name that "
-            "the harness gave it (samples_TASK_TIME.jsonl).",
+            "{file} names no benchmark for its answers: state it, or keep the harness's name "
+            "(samples_TASK_TIME.jsonl).",
             file=file.shown_name,
         ) from skip
 

@@ -55,8 +55,8 @@ def _read_json(file: ScoreInput) -> ScoreFile:
     if leaderboard.recognises(data):
         return leaderboard.read(file, data, remarks)
     raise InputError(
-        "{file} is JSON, but not one that we know: results of lm-evaluation-harness (v0.3, v0.4), its samples, or the "
-        "list of the Open LLM Leaderboard v2.",
+        "{file} is no JSON that we know: lm-evaluation-harness results (0.3, 0.4), samples, or the Open "
+        "LLM Leaderboard v2.",
         file=file.shown_name,
     )
 

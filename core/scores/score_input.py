@@ -25,7 +25,7 @@ MODEL = ""
 BENCHMARK = "benchmark:"
 """Key of `mapping` for the benchmark of a file of single answers, if its name does not contain it."""
 _NOT_TEXT = {
-    b"PK\x03\x04": Sentence("a ZIP archive or an Excel workbook: unpack it, or save the sheet as CSV"),
+    b"PK\x03\x04": Sentence("a ZIP archive or Excel workbook: unpack it or save it as CSV"),
     b"\x1f\x8b": Sentence("compressed with gzip: unpack it first"),
     b"%PDF": Sentence("a PDF: save the table as CSV"),
     b"\xd0\xcf\x11\xe0": Sentence("an old Excel workbook: save the sheet as CSV"),
@@ -139,8 +139,8 @@ def load(file: ScoreInput, remarks: list[Remark]) -> Any:
     """Parse the whole file. Raises InputError if it is too large, invalid or nested too deeply."""
     if len(file.content) > MAX_JSON:
         raise InputError(
-            "{file} is JSON of {size} MB; up to {limit} MB are read. Leave single answers (samples) out of it, "
-            "or hand them over as JSON lines.",
+            "{file} is JSON of {size} MB; {limit} MB is the limit. Leave out single answers (samples), or "
+            "use JSON lines.",
             file=file.shown_name,
             size=len(file.content) // 2**20,
             limit=MAX_JSON // 2**20,
@@ -154,17 +154,14 @@ def parse(text: str, source: str, remarks: list[Remark]) -> Any:
         return json.loads(text, object_pairs_hook=lambda pairs: _object(pairs, remarks))
     except json.JSONDecodeError as error:
         raise InputError(
-            "{where} is not complete JSON (line {line}, character {column}: {reason}). It was cut short or "
-            "changed; copy it again.",
+            "{where} is incomplete JSON (line {line}, character {column}: {reason}). Copy it again.",
             where=source,
             line=error.lineno,
             column=error.colno,
             reason=error.msg,
         ) from error
     except (RecursionError, ValueError) as error:
-        raise InputError(
-            "{where} is JSON that is nested too deep, or with a number that is too long.", where=source
-        ) from error
+        raise InputError("{where} is JSON nested too deep or with too long a number.", where=source) from error
 
 
 def _object(pairs: list[tuple[str, Any]], remarks: list[Remark]) -> dict[str, Any]:

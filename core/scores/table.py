@@ -52,8 +52,8 @@ def text_table(file: ScoreInput) -> Table:
     separator = max(_SEPARATORS, key=outside_quotes.count)
     if separator not in outside_quotes:
         raise InputError(
-            "{file} is neither JSON nor a table: its first line, {line!r}, has no comma, semicolon or tab. Known "
-            "are results of lm-evaluation-harness, exports of the Open LLM Leaderboard v2, and CSV after the template.",
+            "{file} is neither JSON nor a table: no comma, semicolon or tab in {line!r}. Known are "
+            "lm-evaluation-harness results, the Open LLM Leaderboard v2, and CSV after the template.",
             file=file.shown_name,
             line=shorten(file.first_line.strip()),
         )
@@ -104,7 +104,7 @@ def _cause(error: str, row_length: int) -> Sentence:
     """What an error of Python's csv module, or a row beyond the limit, means for the file."""
     if row_length >= _MAX_ROW or "field limit" in error:
         return Sentence(
-            "a cell or row is longer than {most:,} characters, perhaps because a quotation mark is not closed",
+            "a cell or row exceeds {most:,} characters; is a quotation mark open?",
             most=_MAX_ROW if row_length >= _MAX_ROW else MAX_CELL,
         )
     if "unexpected end of data" in error:

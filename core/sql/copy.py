@@ -121,8 +121,7 @@ def _copy_bytes(source: Path, target: Path, until: float | None) -> None:
             writing.write(chunk)
             if until is not None and time.monotonic() > until:
                 raise QueryError(
-                    "The warehouse is being written to all the time, and is too large to be copied in between. "
-                    "Try again in a moment."
+                    "The warehouse is busy with writing and too large to copy in between. Try again later."
                 )
 
 

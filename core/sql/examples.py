@@ -27,7 +27,7 @@ class Example:
 EXAMPLES = {
     "inner_dimensions": Example(
         N_("Largest inner dimension of all models, text by text, with intervals"),
-        N_("Compare heights only where corpus_id, protocol_hash and tokenizer_hash are equal."),
+        N_("Compare heights only at equal corpus_id, protocol_hash and tokenizer_hash."),
         f"""SELECT name, corpus_id, protocol, inner_max, inner_max_lower, inner_max_upper, inner_max_layer, n_layers,
     working_dimension, final_dimension_pre_norm, verdict_rise, verdict_fall, s.n_points, protocol_hash, tokenizer_hash, run_id
 FROM run_summaries AS s
@@ -39,7 +39,7 @@ ORDER BY corpus_id, protocol_hash, tokenizer_hash, inner_max DESC""",
     ),
     "claims": Example(
         N_("Claims that hold under some specifications and not under others"),
-        N_("How each claim comes out under the specifications, and under which core ones it is not a yes."),
+        N_("Each claim under the specifications, and which core ones are not a yes."),
         """SELECT name, corpus_id, protocol, claim, count(*) FILTER (outcome = 'yes') AS n_yes,
     count(*) FILTER (outcome = 'no') AS n_no, count(*) FILTER (outcome = 'opposite') AS n_opposite,
     count(*) FILTER (outcome = 'cannot_tell') AS n_cannot_tell,
@@ -52,7 +52,7 @@ ORDER BY name, corpus_id, claim DESC""",
     ),
     "extrema": Example(
         N_("Peaks and valleys of all profiles"),
-        N_("The profile of d2 as it is: its ends and every turn that stands out from its band."),
+        N_("The profile of d2: its ends, and the turns that stand out from its band."),
         """SELECT name, corpus_id, protocol, run_extrema.kind, layer, n_layers, value, lower, upper, run_id
 FROM run_extrema JOIN runs USING (run_id) JOIN models USING (model_id)
 WHERE cloud = 'one_per_type' AND pass = 'text'
@@ -61,9 +61,8 @@ ORDER BY name, corpus_id, run_id, layer""",
     "ranks_disagree": Example(
         N_("Models whose dimension and score disagree in rank"),
         N_(
-            "Within one text, protocol, tokenizer and kind of model. Left out: runs that a check vetoes, partial "
-            "scores and scores of another revision. A model that is on no hub is joined with the scores of its "
-            "base model."
+            "Within one text, protocol, tokenizer and kind of model. Left out: vetoed runs, partial scores, "
+            "scores of another revision. A model on no hub takes the scores of its base model."
         ),
         f"""WITH measured AS (
     SELECT name, coalesce(repository, base_repository) AS repository, revision, kind, corpus_id, protocol_hash,
@@ -95,7 +94,7 @@ ORDER BY abs(rank_by_dimension - rank_by_score) DESC, benchmark, name""",
     ),
     "one_profile": Example(
         N_("Profile of the newest run, layer by layer"),
-        N_("The newest run on text, layer by layer. Another one: AND run_id = '...' instead of the last condition."),
+        N_("The newest run on text, layer by layer. For another: AND run_id = '...' as the last condition."),
         f"""SELECT layer, state, value AS d2, lower, upper, n_points, n_dropped
 FROM layer_estimates
 WHERE {_D2} AND transform = 'centred'
@@ -104,7 +103,7 @@ ORDER BY layer, state DESC""",
     ),
     "repeats": Example(
         N_("How much seeds and protocols move the largest inner dimension"),
-        N_("By how much other seeds and protocols move the largest inner dimension of one model on one text."),
+        N_("How much seeds and protocols move the largest inner dimension of one model on one text."),
         f"""SELECT name, corpus_id, count(*) AS n_runs, list(DISTINCT protocol ORDER BY protocol) AS protocols,
     list(DISTINCT seed ORDER BY seed) AS seeds, min(inner_max) AS lowest, max(inner_max) AS highest,
     100 * (highest / lowest - 1) AS spread_percent,
@@ -116,9 +115,7 @@ ORDER BY n_runs DESC, spread_percent DESC, name""",
     ),
     "controls": Example(
         N_("What controls say of the claims"),
-        N_(
-            "What each control run says about the claims of its run on text, and whether it could have shown them (power)."
-        ),
+        N_("What each control says of its run's claims, and whether it could have shown them (power)."),
         """SELECT trained.name, runs.corpus_id, runs.protocol, control.pass AS control, control.model_seed, claim, ratio, lower,
     upper, power, outcome, run_controls.run_id, control_run_id
 FROM run_controls
@@ -129,7 +126,7 @@ ORDER BY trained.name, runs.corpus_id, runs.protocol, control.pass, control.mode
     ),
     "checks_not_passed": Example(
         N_("Runs that were vetoed or warned, and why"),
-        N_("What each run was vetoed or warned for, and by how much it missed."),
+        N_("What each run was vetoed or warned for, and by how much."),
         """SELECT name, corpus_id, protocol, pass, outcome, check_name, count(*) AS n_layers,
     min(layer) AS first_layer, max(value) AS largest_value, any_value(threshold) AS threshold, run_id
 FROM run_checks JOIN runs USING (run_id) JOIN models USING (model_id)
@@ -139,10 +136,7 @@ ORDER BY outcome DESC, name, check_name""",
     ),
     "score_conflicts": Example(
         N_("Scores on which sources disagree"),
-        N_(
-            "One model, benchmark, metric and number of shots, and sources that do not agree; also where they "
-            "used different suites, which may be why."
-        ),
+        N_("Sources that disagree on one model, benchmark, metric and number of shots; suites may differ."),
         """SELECT coalesce(reference, repository) AS model, revision, benchmark, metric, filter, n_shot,
     replace(unit, 'fraction', 'percent') AS unit, count(*) AS n_rows, count(DISTINCT source) AS n_sources,
     min(if(scores.unit = 'fraction', 100 * value, value)) AS lowest,
@@ -157,7 +151,7 @@ LIMIT 500""",
     ),
     "cost": Example(
         N_("Time and memory of each run"),
-        N_("Time and memory of each run; the phases are a JSON object of seconds."),
+        N_("Time and memory of each run; phases are JSON, in seconds."),
         """SELECT name, corpus_id, protocol, pass, device, dtype, parameters, epoch(finished_at - started_at) AS seconds,
     n_tokens, n_tokens / nullif(epoch(finished_at - started_at), 0) AS tokens_per_second,
     peak_memory_bytes / 1e9 AS peak_memory_gb,
@@ -168,10 +162,7 @@ ORDER BY seconds DESC""",
     ),
     "corpora": Example(
         N_("Texts compared"),
-        N_(
-            "Texts side by side: how large, what was measured on them, and between which values the largest inner "
-            "dimension lies."
-        ),
+        N_("Texts side by side: size, runs, and the range of the largest inner dimension."),
         f"""SELECT corpora.name, language, domain, n_characters, count(DISTINCT model_id) AS n_models, count(*) AS n_runs,
     min(inner_max) AS lowest, median(inner_max) AS median, max(inner_max) AS highest,
     avg(run_summaries.bits_per_byte) AS bits_per_byte, avg(n_types) AS token_types
@@ -182,9 +173,7 @@ ORDER BY corpora.name""",
     ),
     "lowest_overlap": Example(
         N_("Layers where neighbours change most"),
-        N_(
-            "Where a block rearranges its tokens most: the smallest share of common neighbours of two successive layers."
-        ),
+        N_("Where a block rearranges tokens most: the fewest neighbours common to two successive layers."),
         """SELECT name, corpus_id, layer_a, layer_b, k, value AS neighbour_overlap, std_error, layer_pairs.n_points, run_id
 FROM layer_pairs JOIN runs USING (run_id) JOIN models USING (model_id)
 WHERE measure = 'neighbour_overlap' AND layer_b = layer_a + 1 AND pass = 'text'
@@ -193,7 +182,7 @@ ORDER BY name, corpus_id, run_id, k, neighbour_overlap""",
     ),
     "words_against_types": Example(
         N_("One point per word against one per token type"),
-        N_("Does it matter whether a point stands for a token type or for a word? Words compare across tokenizers."),
+        N_("Token types or words: does it matter? Words compare across tokenizers."),
         """SELECT name, corpus_id, protocol, by_type.inner_max AS by_type, by_word.inner_max AS by_word,
     100 * (by_word.inner_max / by_type.inner_max - 1) AS shift_percent,
     by_type.n_points AS n_types, by_word.n_points AS n_words
@@ -207,10 +196,7 @@ ORDER BY corpus_id, name""",
     ),
     "estimators": Example(
         N_("All estimators at the layer of the largest dimension"),
-        N_(
-            "All estimators where d2 is largest in each run, and what isotropic Gaussian points would have to be "
-            "to read so."
-        ),
+        N_("All estimators where d2 is largest, and the isotropic Gaussian points that read the same."),
         """SELECT name, corpus_id, layer, e.estimator, n1, n2, value, lower, upper, gaussian_equivalent, e.n_points, e.n_dropped
 FROM layer_estimates AS e
 JOIN runs USING (run_id)
@@ -239,10 +225,7 @@ ORDER BY benchmark, metric, n_shot, corpus_id, name""",
     ),
     "plan_rules": Example(
         N_("Layer plans: what each rule's choice cost on held-out text"),
-        N_(
-            "Of each plan's size, what every rule would have taken and what that cost, the cheapest first. Blocks "
-            "are counted from 0."
-        ),
+        N_("What every rule would have taken and what that cost, the cheapest first. Blocks are counted from 0."),
         """SELECT name, plans.plan_id, outcomes.rule, outcomes.blocks, outcomes.is_chosen, difference AS loss_increase,
     outcomes.lower, outcomes.upper, difference - min(difference) OVER (PARTITION BY plans.plan_id) AS above_cheapest,
     random_10th, is_recommended
@@ -253,7 +236,7 @@ ORDER BY plans.plan_id DESC, difference""",
     ),
     "schema": Example(
         N_("All tables and columns with their meaning"),
-        N_("Every column of every table, its type and what it means."),
+        N_("Every column of every table: type and meaning."),
         """SELECT table_name, column_name, data_type, comment
 FROM duckdb_columns()
 WHERE schema_name = 'main' AND NOT internal

@@ -48,18 +48,13 @@ def require_single_select(connection: duckdb.DuckDBPyConnection, sql: str) -> du
         raise QueryError("There is no statement to run. Type one SELECT statement.")
     kinds = [_kind(statement) for statement in statements]
     if "MULTI" in kinds:
-        raise QueryError(
-            "PIVOT needs its columns named here: PIVOT table ON column IN ('a', 'b') USING sum(value) is one SELECT."
-        )
+        raise QueryError("Name the columns of PIVOT: PIVOT table ON column IN ('a', 'b') USING sum(value).")
     if len(statements) > 1:
         raise QueryError(
             "There are {n_statements} statements. Type one SELECT statement at a time.", n_statements=len(statements)
         )
     if statements[0].type not in _READS:
-        raise QueryError(
-            "A statement of the kind {kind} is refused: the warehouse is only read here. Type one SELECT statement.",
-            kind=kinds[0],
-        )
+        raise QueryError("{kind} is refused: the warehouse is only read here. Type a SELECT.", kind=kinds[0])
     _refuse_engine_names(connection, statements[0])
     return statements[0]
 
@@ -107,18 +102,12 @@ def _refuse_engine_names(connection: duckdb.DuckDBPyConnection, statement: duckd
         plain = name.strip('"').lower()
         if (kind == "function_name" and plain in functions) or (kind == "table_function" and plain in macros):
             raise QueryError(
-                "The function {plain} is refused: a query sees the tables of the warehouse and no files, folders, "
-                "networks or settings.",
-                plain=plain,
+                "The function {plain} is refused: queries see tables, no files, networks or settings.", plain=plain
             )
         if kind == "table_name" and plain in views:
-            raise QueryError(
-                "The view {plain} is refused: a query sees the tables of the warehouse and no settings.", plain=plain
-            )
+            raise QueryError("The view {plain} is refused: queries see tables, no settings.", plain=plain)
         if kind == "setting" and plain in settings:
-            raise QueryError(
-                "SHOW {plain} is refused: a query sees the tables of the warehouse and no settings.", plain=plain
-            )
+            raise QueryError("SHOW {plain} is refused: queries see tables, no settings.", plain=plain)
 
 
 def refused_functions(connection: duckdb.DuckDBPyConnection) -> set[str]:

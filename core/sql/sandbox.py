@@ -89,8 +89,8 @@ class RunningQuery:
             self.cancel()
         if self.process.returncode != 0 or not header:
             raise QueryError(
-                "The query ended its process (exit code {code}): it is nested too deeply or needs too much memory. "
-                "The warehouse is untouched.",
+                "The query ended its process (exit code {code}): nested too deeply, or too little memory. The "
+                "warehouse is untouched.",
                 code=self.process.returncode,
             )
         answer = json.loads(header)
@@ -124,8 +124,7 @@ def start_query(warehouse: Warehouse, sql: str, limit: int = 10_000, seconds: fl
         _processes[:] = [process for process in _processes if process.poll() is None]
         if len(_processes) >= MAX_RUNNING:
             raise QueryError(
-                "{most_at_once} queries are at work already. Try again when one is done, or cancel one of them.",
-                most_at_once=MAX_RUNNING,
+                "{most_at_once} queries are running. Wait for one, or cancel one.", most_at_once=MAX_RUNNING
             )
         answer = tempfile.TemporaryFile()  # noqa: SIM115  (closed by `cancel`, and so by `result`)
         process = subprocess.Popen(
@@ -149,7 +148,7 @@ def check_request(sql: str, limit: int = 10_000, seconds: float = 10.0) -> None:
             max_characters=MAX_CHARACTERS,
         )
     if any("\ud800" <= character <= "\udfff" for character in sql):
-        raise QueryError("The statement holds half a character (a lone surrogate): it was cut or pasted wrongly.")
+        raise QueryError("The statement holds half a character (a lone surrogate). Paste it again.")
     if not 1 <= limit <= MAX_ROWS:
         raise QueryError(
             "{limit:,} rows were asked for; from 1 to {max_rows:,} can be.", limit=limit, max_rows=MAX_ROWS

@@ -161,8 +161,8 @@ def _refuse_huge_cells(name: str, column: pa.Array) -> None:
         return
     if largest > limit:
         raise QueryError(
-            "A cell of column {name} holds {largest:,} {unit}; at most {limit:,} are shown. Cut it with left() "
-            "or list_slice(), or aggregate.",
+            "A cell of {name} holds {largest:,} {unit}, more than {limit:,}. Cut it with left() or "
+            "list_slice(), or aggregate.",
             name=_brief(name),
             largest=largest,
             unit=unit,
@@ -187,10 +187,7 @@ def _refuse_unrepresentable_times(name: str, column: pa.Array) -> None:
         return
     found = pc.min_max(plain).as_py()
     if found["min"] is not None and not first <= found["min"] <= found["max"] <= last:
-        raise QueryError(
-            "Column {name} holds a time outside of the years 1 to 9999 or of the day. Cast it to VARCHAR.",
-            name=_brief(name),
-        )
+        raise QueryError("Column {name} holds a time out of range. Cast it to VARCHAR.", name=_brief(name))
 
 
 def _brief(name: str) -> str:
@@ -246,8 +243,7 @@ def _error_answer(line: str) -> bytes:
 
 def _too_slow(seconds: float) -> Sentence:
     return Sentence(
-        "The query took longer than {seconds:g} seconds and was stopped. Filter earlier, aggregate or give it more.",
-        seconds=seconds,
+        "The query exceeded {seconds:g} seconds. Filter earlier, aggregate, or allow more time.", seconds=seconds
     )
 
 
@@ -260,20 +256,19 @@ def _clear_message(error: Exception, request: dict[str, Any]) -> Sentence:
             "The query needs more than {memory} MB of memory. Filter earlier or aggregate.", memory=request["memory_mb"]
         )
     if isinstance(error, duckdb.PermissionException):
-        return Sentence("The query was refused: it sees the tables of the warehouse and no files, folders or networks.")
+        return Sentence("Refused: queries see tables, no files, folders or networks.")
     if isinstance(error, OSError):
         return Sentence(
-            "The copy of the warehouse for this query cannot be made: {reason}. Nothing was changed.",
-            reason=error.strerror or error,
+            "The query's copy of the warehouse failed: {reason}. Nothing was changed.", reason=error.strerror or error
         )
     if "read-only mode" in text:
         return Sentence("The query was refused: the warehouse is only read here.")
     if "configuration has been locked" in text:
         return Sentence("The query was refused: settings cannot be changed here.")
     if "to DECIMAL(38,0)" in text:
-        return Sentence("A whole number of the result has more than 38 digits. Cast it to DOUBLE or to VARCHAR.")
+        return Sentence("A whole number has more than 38 digits. Cast it to DOUBLE or VARCHAR.")
     if "needs an extension" in text or "try installing" in text.lower() or "required extension" in text.lower():
-        return Sentence("The query was refused: it needs an extension of DuckDB, and none is loaded here.")
+        return Sentence("The query needs an extension of DuckDB; none is loaded here.")
     return worded_error(error)
 
 

@@ -82,14 +82,12 @@ def normalize_tag(text: str) -> str:
         or any(unicodedata.category(letter) in _FORBIDDEN_CATEGORIES for letter in tag)
     ):
         raise InputError(
-            "{text!r} is no tag: a tag has 1 to {longest_tag} characters, on one line and without a comma.",
+            "{text!r} is no tag: 1 to {longest_tag} characters on one line, no comma.",
             text=text[:60],
             longest_tag=MAX_TAG_LENGTH,
         )
     if tag.casefold() in RESERVED_TAGS:
-        raise InputError(
-            "The tag '{tag}' is Workdim's own: it marks the profiles that it ships. Choose another.", tag=tag
-        )
+        raise InputError("The tag '{tag}' marks Workdim's own profiles. Choose another.", tag=tag)
     return tag
 
 

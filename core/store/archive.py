@@ -236,8 +236,8 @@ def open_archive(path: Path, unpack_folder: Path | None) -> Iterator[Archive]:
             raise _damaged_archive(path, Sentence("it is no zip file, or was cut off"))
         else:
             raise WarehouseError(
-                "{path} is neither a folder nor a .zip file. Name a backup, an export or a folder of parcels; files "
-                "of scores are taken by `workdim scores import`.",
+                "{path} is no folder or .zip file. Name a backup, an export or parcels; scores go by `workdim "
+                "scores import`.",
                 path=path,
             )
     except _ZIP_ERRORS as error:
@@ -294,8 +294,7 @@ def _check_members(path: Path, infos: list[zipfile.ZipInfo], unpack_folder: Path
     unpacked, packed = sum(info.file_size for info in infos), path.stat().st_size
     if len(names) > MAX_MEMBERS or unpacked > _MAX_COMPRESSION_RATIO * packed + _RATIO_ALLOWANCE:
         raise WarehouseError(
-            "{path} was refused: its {packed:,.1f} MB would unfold to {unpacked:,.0f} MB in {n_names:,} files, "
-            "and no archive of Workdim does.",
+            "{path} was refused: {packed:,.1f} MB would unfold to {unpacked:,.0f} MB in {n_names:,} files.",
             path=path,
             packed=packed / 1e6,
             unpacked=unpacked / 1e6,
@@ -303,8 +302,7 @@ def _check_members(path: Path, infos: list[zipfile.ZipInfo], unpack_folder: Path
         )
     if unpack_folder is not None and unpacked > (free := shutil.disk_usage(unpack_folder).free):
         raise ResourceError(
-            "{path} takes {unpacked:,.0f} MB unpacked, and {free:,.0f} are free in {room}. Free some space; "
-            "nothing was changed.",
+            "{path} needs {unpacked:,.0f} MB in {room}; {free:,.0f} MB is free. Free some; nothing was changed.",
             path=path,
             unpacked=unpacked / 1e6,
             free=free / 1e6,

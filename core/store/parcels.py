@@ -314,7 +314,7 @@ def _check_keys(folder: Path, tables: dict[str, pl.DataFrame]) -> None:
             duplicate = keys.filter(keys.is_duplicated()).row(0, named=True)
             named = ", ".join(f"{name} {value}" for name, value in list(duplicate.items())[1:] if value is not None)
             raise WarehouseError(
-                "The parcel {folder} holds one row of {table} twice ({named}); it was left where it is.",
+                "The parcel {folder} holds a row of {table} twice ({named}); it was left where it is.",
                 folder=folder,
                 table=table,
                 named=named,
@@ -331,8 +331,7 @@ def _mixed_parcel(parcel: Path, where: str) -> WarehouseError:
 
 def _layer_out_of_range(parcel: Path, table: str, layer: int, n_layers: int) -> WarehouseError:
     return WarehouseError(
-        "The parcel {parcel} has a row of layer {layer} in {table}, and its model has {n_layers} blocks; it "
-        "was left where it is.",
+        "The parcel {parcel} has a row of layer {layer} in {table}, but {n_layers} blocks; it was left where it is.",
         parcel=parcel,
         layer=layer,
         table=table,

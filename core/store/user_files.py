@@ -98,9 +98,7 @@ def typed_name(text: str) -> str:
     """The name of a rule or a saved query, without blanks around it; raises InputError for an invalid one."""
     name = text.strip()
     if not name or len(name) > MAX_NAME_LENGTH or not name.isprintable():
-        raise InputError(
-            "A name has 1 to {most} letters, digits and signs that can be seen, on one line.", most=MAX_NAME_LENGTH
-        )
+        raise InputError("A name has 1 to {most} visible characters on one line.", most=MAX_NAME_LENGTH)
     return name
 
 

@@ -43,17 +43,11 @@ from core.tables.scored import (
 )
 
 _DECLARED = (
-    Table(
-        "models",
-        ModelRow,
-        "Models that were measured, one row per reference and revision.",
-        is_indexed=True,
-        section="model",
-    ),
+    Table("models", ModelRow, "Measured models, one row per reference and revision.", is_indexed=True, section="model"),
     Table(
         "corpora",
         CorpusRow,
-        "Texts that were measured on. The text itself is never stored.",
+        "Measured texts; the text itself is never stored.",
         is_indexed=True,
         section="text",
         prefix="corpus_",
@@ -62,7 +56,7 @@ _DECLARED = (
     Table(
         "layer_estimates",
         LayerEstimateRow,
-        "Estimated dimensions: one row per run, layer, cloud, estimator and scale.",
+        "Estimated dimensions: a row per run, layer, cloud, estimator and scale.",
         is_narrow=True,
         residue=INTERVAL,
     ),
@@ -71,54 +65,38 @@ _DECLARED = (
     Table(
         "layer_replicates",
         LayerReplicateRow,
-        "Estimates on parts of the sample: what errors, ties and paired differences are computed from.",
+        "Estimates on parts of the sample: for errors, ties and paired differences.",
         is_narrow=True,
     ),
-    Table("layer_seeds", LayerSeedRow, "d2 of each draw of a control that judges, layer by layer.", is_narrow=True),
+    Table("layer_seeds", LayerSeedRow, "d2 of each draw of a judging control, layer by layer.", is_narrow=True),
     Table(
         "layer_distributions",
         LayerDistributionRow,
         "Histograms of a per-token quantity, layer by layer.",
         is_narrow=True,
     ),
-    Table("run_checks", RunCheckRow, "Checks on the sample of a run, and how they came out."),
+    Table("run_checks", RunCheckRow, "Checks of a run's sample, with outcomes."),
     Table("run_claims", RunClaimRow, "Each claim about a run's profile under each specification."),
     Table("run_extrema", RunExtremumRow, "Peaks, valleys and ends of a run's profile of d2."),
-    Table("run_controls", RunControlRow, "What each control run says about the claims of a run on text."),
-    Table("run_summaries", RunSummaryRow, "The shape of a run's profile, one row per estimator and cloud."),
-    Table(
-        "run_windows",
-        RunWindowRow,
-        "Loss and dimension of each window of a text, as one causal model reads it.",
-        is_narrow=True,
-    ),
-    Table(
-        "scores",
-        ScoreRow,
-        "Published benchmark results. Compare only rows with the same benchmark, metric, filter, n_shot and suite.",
-    ),
+    Table("run_controls", RunControlRow, "What each control says of its run's claims."),
+    Table("run_summaries", RunSummaryRow, "The shape of a profile, one row per estimator and cloud."),
+    Table("run_windows", RunWindowRow, "Loss and dimension of each window of a causal model's text.", is_narrow=True),
+    Table("scores", ScoreRow, "Published results. Compare only equal benchmark, metric, filter, n_shot and suite."),
     Table("score_files", ScoreFileRow, "Files that scores were imported from.", is_indexed=True),
     Table(
         "score_samples",
         ScoreSampleRow,
-        "Single questions of a benchmark as answered by one model, for paired comparisons; their text is not stored.",
+        "Single questions as answered by one model, for paired comparisons; without their text.",
     ),
-    Table(
-        "model_aliases",
-        ModelAliasRow,
-        "Names that score files use for a model, and which model is meant.",
-        is_indexed=True,
-    ),
+    Table("model_aliases", ModelAliasRow, "Names in score files, and the models they mean.", is_indexed=True),
     Table("pilots", PilotRow, "Comparisons that were planned before measuring.", is_indexed=True),
-    Table(
-        "pilot_runs", PilotRunRow, "Which runs are results of which pilots; one run can serve several.", is_indexed=True
-    ),
-    Table("plans", PlanRow, "Layer plans: which blocks of a model can be left out, and the price.", is_indexed=True),
-    Table("plan_outcomes", PlanOutcomeRow, "Every price behind a layer plan, its rivals and controls included."),
+    Table("pilot_runs", PilotRunRow, "Which runs are results of which pilots.", is_indexed=True),
+    Table("plans", PlanRow, "Layer plans: which blocks can go, and the price.", is_indexed=True),
+    Table("plan_outcomes", PlanOutcomeRow, "Every price behind a plan, rivals and controls included."),
     Table("rules", RuleRow, "Rules for choosing between models, each version one row.", is_indexed=True),
-    Table("rule_choices", RuleChoiceRow, "What each rule chose when it was applied, and whether it was right."),
+    Table("rule_choices", RuleChoiceRow, "What each rule chose, and whether it was right."),
     Table("recipes", RecipeRow, "Recipes of reports: what each is made of.", is_indexed=True),
-    Table("recipe_numbers", RecipeNumberRow, "Every number of the report that a recipe made, with its source."),
+    Table("recipe_numbers", RecipeNumberRow, "Every number of a recipe's report, with its source."),
     Table("saved_queries", SavedQueryRow, "Queries that people kept.", is_indexed=True),
 )
 TABLES: dict[str, Table] = {table.name: table for table in _DECLARED}

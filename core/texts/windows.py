@@ -84,16 +84,15 @@ def require_windows(corpus: Corpus, protocol: Protocol, n_windows: int) -> None:
     }
     if corpus.conversations:
         raise CorpusError(
-            "The chat messages of {corpus} are too few for the {protocol} protocol: it needs {n_sequences} "
-            "windows of {n_tokens} tokens, each from the start of a conversation or from a user's message on; "
-            "its {n_documents:,} conversations of {n_characters:,} characters give {n_windows}. Add conversations.",
+            "The chats in {corpus} are too short for {protocol}, which needs {n_sequences} windows of "
+            "{n_tokens} tokens, each starting at a user's message; {n_documents:,} conversations "
+            "({n_characters:,} characters) give {n_windows}. Add conversations.",
             n_documents=corpus.row.n_documents,
             **counts,
         )
     raise CorpusError(
-        "The text {corpus} is too short for the {protocol} protocol: it needs {n_sequences} disjoint windows of "
-        "{n_tokens} tokens, for which {length:,} characters each are set aside; its {n_characters:,} characters "
-        "give {n_windows}. Add text.",
+        "{corpus} is too short for {protocol}, which needs {n_sequences} windows of {n_tokens} tokens "
+        "({length:,} characters each); {n_characters:,} characters give {n_windows}. Add text.",
         length=characters_for_tokens(corpus.beginning, protocol.n_tokens),
         **counts,
     )

@@ -210,8 +210,8 @@ def encode_text(text: str, tokenizer: Any, n_tokens: int, opened: bool = True, m
     ids = list(encoding["input_ids"])
     if len(ids) > n_tokens:  # it cuts the text to make room, and never what it adds
         raise ModelError(
-            "The tokenizer of {model} adds {n_added} tokens to every text, and a window has {n_tokens}: nothing of the text "
-            "is left. Check its tokenizer.json (post_processor), or choose a protocol with longer windows.",
+            "The tokenizer of {model} adds {n_added} tokens to a window of {n_tokens}: no text is left. "
+            "Check tokenizer.json (post_processor), or choose longer windows.",
             model=model,
             n_added=tokenizer.num_special_tokens_to_add(),
             n_tokens=n_tokens,

@@ -103,10 +103,7 @@ def _show_reference_switch() -> None:
     """Draw the switch that shows or hides the profiles that come with Workdim on all pages, where there are any."""
     if not reads.has_reference():
         return
-    help_ = _(
-        "Measured by whoever made Workdim, to compare with: the tag “reference” marks them. "
-        "`workdim ingest --without-reference` takes them out for good."
-    )
+    help_ = _("Measured by Workdim's makers, tagged “reference”. `workdim ingest --without-reference` removes them.")
     with st.sidebar:
         inputs.choose_yes_no(_("Show profiles that come with Workdim"), reads.REFERENCE, True, help=help_)
 
@@ -131,7 +128,7 @@ def _apply_pending() -> None:
         if pending.run_ids:
             st.toast(_("Finished measurements added to the warehouse: {n}.").format(n=len(pending.run_ids)))
     if pending.n_late:
-        message = _("Finished measurements that wait to be added to the warehouse: {n}. {reason}")
+        message = _("Finished, but not in the warehouse yet: {n}. {reason}")
         st.warning(message.format(n=pending.n_late, reason=escape(pending.reason)), icon=":material/hourglass_top:")
     for message in pending.damaged:
         st.warning(escape(message), icon=":material/broken_image:")

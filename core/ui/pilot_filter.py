@@ -37,7 +37,7 @@ def choose(runs: pl.DataFrame) -> tuple[RegisteredPilot | None, pl.DataFrame]:
     _show_pilot(pilot)
     pilot_runs = with_controls(runs.filter(pl.col("run_id").is_in(reads.pilot_run_ids(pilot.pilot_id))), runs)
     if pilot_runs.is_empty():
-        st.info(_("This pilot has no result yet. Measure it in a terminal:"))
+        st.info(_("No result yet. Measure the pilot in a terminal:"))
         st.code("workdim pilot FILE.toml", language=None)
         url_state.stop()
     return pilot, pilot_runs
@@ -67,14 +67,12 @@ def show_forbidden(pilot: Pilot | None) -> None:
     """Draw what the use class of a pilot forbids, where it forbids something."""
     warnings = {
         "scarce_data": _(
-            "**Scarce data.** There are too few task examples to check a choice by its results. A "
-            "dimension never supports a recommendation by itself here: it can raise a question, and only "
-            "evidence from the task can answer it."
+            "**Scarce data.** Too few examples to check a choice by its results. A dimension alone supports "
+            "no recommendation; only evidence from the task does."
         ),
         "safety_critical": _(
-            "**Safety-critical.** A wrong answer can do harm. A dimension never supports a "
-            "recommendation by itself here: it says nothing of answers, and a choice needs tests of "
-            "the task and of its failures."
+            "**Safety-critical.** A wrong answer can do harm. A dimension alone supports no recommendation; "
+            "a choice needs tests of the task and of its failures."
         ),
     }
     if pilot and pilot.use_class in warnings:

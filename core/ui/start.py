@@ -51,8 +51,8 @@ def show_first_steps(own: pl.DataFrame) -> None:
     if own.is_empty():
         st.markdown(
             _(
-                "Name the models that you consider and a text of yours. Workdim reads it with each, and says which model "
-                "predicts it better and how many dimensions each uses."
+                "Name your models and a text. Workdim tells which model predicts it better and how many "
+                "dimensions each uses."
             )
         )
     if n := job_cards.n_active():
@@ -155,9 +155,7 @@ def _show_run(run: dict[str, Any], picture: str | None) -> None:
 def _show_actions(ticked: pl.DataFrame) -> None:
     """Draw what can be done with the runs that are ticked; before, how the pictures are read."""
     if ticked.is_empty():
-        reading_aid = _(
-            "Estimated dimension (d2, one point per token type) from the first to the last layer; band: 95 % interval."
-        )
+        reading_aid = _("Estimated dimension (d2, one point per token type), first to last layer; band: 95 % interval.")
         st.caption(_("Tick pictures to compare them."), help=f"{reading_aid}  \n{escape(verdict_legend_text())}")
         return
     ids = ticked["run_id"].to_list()

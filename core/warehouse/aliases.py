@@ -198,8 +198,7 @@ def _check_aliases(aliases: Mapping[str, str]) -> None:
             )
         if reference in aliases:
             raise InputError(
-                "'{alias}' would mean '{reference}', which is itself an alias of '{after}'. Name that model instead: "
-                "aliases make no chains.",
+                "'{reference}' is itself an alias of '{after}', so '{alias}' cannot point to it. Name that model.",
                 alias=_shortened(alias),
                 reference=_shortened(reference),
                 after=_shortened(aliases[reference]),

@@ -207,11 +207,7 @@ def _save_own_tables(warehouse: Warehouse, report: Report) -> None:
     except WarehouseLocked:
         raise
     except WarehouseError as error:
-        report(
-            sentences(
-                error.message, Sentence("Tables that were added to it are in the backup as they were last saved.")
-            )
-        )
+        report(sentences(error.message, Sentence("Added tables are in the backup as last saved.")))
 
 
 def _user_files(folder: Folder) -> list[Path]:

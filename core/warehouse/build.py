@@ -144,24 +144,20 @@ def _left_behind(old: Connection, new: Connection, folder: Folder, with_people: 
         before, now = ({row[0] for row in each.execute("SELECT run_id FROM runs").fetchall()} for each in (old, new))
         for run_id in sorted(before - now):
             if not trash.is_deleted(folder, run_id):
-                yield Sentence(
-                    "Run {run_id} has no parcel that can be read: its rows stay in the old file.", run_id=run_id
-                )
+                yield Sentence("Run {run_id} has no readable parcel: its rows stay in the old file.", run_id=run_id)
     for kind, declared in user_files.KINDS.items() if with_people else ():
         if declared.tables[0] in tables:
             for one in sorted({*sync.ids_in(old, kind)} - {*sync.ids_in(new, kind)}):
                 if not user_files.is_deleted(folder, kind, one):
                     yield Sentence(
-                        "The {kind} {one} has no file that can be read: its rows stay in the old file.",
-                        kind=kind,
-                        one=one,
+                        "The {kind} {one} has no readable file: its rows stay in the old file.", kind=kind, one=one
                     )
     elsewhere = old.execute(
         "SELECT schema_name || '.' || table_name FROM duckdb_tables() "
         "WHERE NOT internal AND schema_name NOT IN ('main', 'stored') ORDER BY ALL"
     ).fetchall()
     for (table,) in elsewhere:
-        yield Sentence("The table {table} stands in a schema of its own: it stays in the old file.", table=table)
+        yield Sentence("Table {table} has a schema of its own and stays in the old file.", table=table)
 
 
 @contextlib.contextmanager

@@ -383,24 +383,20 @@ _FILE_PROBLEMS = (
     (
         ("with version number", "storage version"),
         Sentence(
-            "{path} was written by a newer DuckDB than {version}. Update duckdb, or make the file anew from the parcels "
-            "beside it with `workdim ingest --rebuild`, which keeps the old one."
+            "{path} is of a newer DuckDB than {version}. Update duckdb, or rebuild with `workdim ingest "
+            "--rebuild`, which keeps the old file."
         ),
     ),
     (
         ("in block at location 0",),  # the header, which alone says by which DuckDB the file was written
         Sentence(
-            "The header of {path} cannot be read by DuckDB {version}: the file was written by a newer DuckDB, or is "
-            "damaged. Update duckdb, or make the file anew from the parcels beside it with `workdim ingest --rebuild`, "
-            "which keeps the old one."
+            "DuckDB {version} cannot read {path}: written by a newer one, or damaged. Update duckdb, or "
+            "rebuild with `workdim ingest --rebuild`, which keeps the old file."
         ),
     ),
     (
         ("replaying WAL", "WAL was created"),
-        Sentence(
-            "The log {log} belongs to another state of the warehouse {path}: move the log away, and run `workdim "
-            "ingest`."
-        ),
+        Sentence("{log} belongs to another state of {path}: move it away and run `workdim ingest`."),
     ),
     (
         ("Corrupt database", "Could not read enough bytes"),
@@ -428,19 +424,18 @@ def translate_error(path: Path, error: duckdb.Error) -> WarehouseError | Resourc
     first = text.splitlines()[0]
     if any(part in text for part in _DISK_FULL_MESSAGES):
         return DiskFull(
-            "The disk has no room for the warehouse {path}: nothing was changed. Free some space and run `workdim "
-            "ingest`.",
+            "No disk space for the warehouse {path}; nothing was changed. Free some and run `workdim ingest`.",
             path=path,
         )
     if "not a valid DuckDB" in text:
         if names_in(path.parent / "parcels"):
             return WarehouseError(
-                "{path} is not a DuckDB file. Move it away, or make it anew from the parcels beside it with `workdim "
-                "ingest --rebuild`, or choose another warehouse with --warehouse.",
+                "{path} is not a DuckDB file. Move it away, rebuild it with `workdim ingest --rebuild`, or "
+                "choose another with --warehouse.",
                 path=path,
             )
         return WarehouseError(
-            "{path} is not a DuckDB file. Move it away, or choose another warehouse with --warehouse.", path=path
+            "{path} is not a DuckDB file. Move it away, or choose another with --warehouse.", path=path
         )
     for signs, told in _FILE_PROBLEMS:
         if any(sign in text for sign in signs):
@@ -463,8 +458,8 @@ def _locked_message(path: Path, text: str, wait: float) -> Sentence:
         Sentence("Process {pid}", pid=holder[1]) if holder else Sentence("Another process or another part of this one")
     )
     return Sentence(
-        "{who} has held the warehouse {path} for more than {wait:g} seconds. Close it there (an open DuckDB "
-        "shell?) and try again; finished measurements wait in their parcels.",
+        "{who} has held the warehouse {path} for over {wait:g} seconds. Close it there (a DuckDB shell?) "
+        "and try again; finished measurements are kept.",
         who=who,
         path=path,
         wait=wait,

@@ -50,17 +50,16 @@ _SCORE_TABLES = ("scores", "score_files", "score_samples")
 _README = (
     N_("What this export holds"),
     N_(
-        "Measurements of Workdim: how many dimensions language models use, layer by layer. `tables/` holds the rows as "
-        "Parquet and CSV, `parcels/` the measurements as they were finished, `people/` imported files of scores, "
-        "`manifest.json` the hash of every file. It holds no text and no weights. Take it in with `workdim import`."
+        "Measurements of Workdim: how many dimensions language models use, layer by layer. `tables/` "
+        "holds rows (Parquet, CSV), `parcels/` measurements, `people/` files of scores, `manifest.json` "
+        "hashes. No text and no weights. Take it in with `workdim import`."
     ),
 )
 _REPORT_README = (
     N_("What stands behind a report"),
     N_(
-        "`tables/recipe_numbers` lists every number of the report: the slide, the number as it is written, and the table, "
-        "column, run and key of the row that it came from. The other tables hold the rows of its runs. Parquet keeps every "
-        "type, CSV opens in a spreadsheet."
+        "`tables/recipe_numbers` lists every number of the report: its slide, its wording, and the "
+        "table, column, run and key of its row. Other tables hold the rows of its runs."
     ),
 )
 _TYPES = {

@@ -210,7 +210,7 @@ def _check_reserved_tags(staged: Path) -> None:
     shipped = REFERENCE / "profiles" / staged.name / RUN_FILE
     if reserved and not (shipped.is_file() and shipped.read_bytes() == (staged / RUN_FILE).read_bytes()):
         raise WarehouseError(
-            "Run {staged} has the tag '{tag}', which is Workdim's own, and Workdim does not ship this run.",
+            "Run {staged} has Workdim's own tag '{tag}', but is not shipped with it.",
             staged=staged.name,
             tag=reserved.pop(),
         )

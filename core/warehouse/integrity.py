@@ -116,9 +116,7 @@ def check_integrity(
             n_rows = sum(counts.values())
             findings += unreadable
             if not unreadable and not schema.is_current(file):
-                findings.append(
-                    Notice("The warehouse was built by an earlier version: it is built anew when it is next opened.")
-                )
+                findings.append(Notice("The warehouse is of an earlier version and is rebuilt when next opened."))
             elif not unreadable:
                 with duckdb.connect(":memory:") as model:
                     schema.create_tables(model)
@@ -159,7 +157,7 @@ def _unfinished_changes(warehouse: Warehouse) -> Iterator[Finding]:
     marked = [*(f"{kind}-{one}" for kind, one in known), *restores]
     if strays := names_in(folder.pending) - {*marked}:
         yield Notice(
-            "{pending} holds what is no change of Workdim ({names}): it stops nothing, and can be removed.",
+            "{pending} holds other things ({names}), which can be removed.",
             pending=folder.pending,
             names=sorted(strays)[:3],
         )
@@ -211,7 +209,7 @@ def _check_columns(file: Connection, model: Connection) -> Iterator[Finding]:
             yield Notice("The column {name} is not Workdim's; a new file is built without it.", name=name)
     if foreign := sorted(table.removeprefix("main.") for table in {table for table, _ in actual} - known):
         yield Notice(
-            "The tables {tables} are not Workdim's: `workdim backup` and `workdim ingest --rebuild` write them to files.",
+            "The tables {tables} are not Workdim's; `workdim backup` and `workdim ingest --rebuild` save them as files.",
             tables=foreign,
         )
 
@@ -247,7 +245,7 @@ _REFERENCES: list[tuple[str, str, Sentence]] = [
         "SELECT DISTINCT run_id FROM (SELECT unnest(control_run_ids) AS run_id FROM run_summaries "
         f"SEMI JOIN (FROM runs WHERE NOT {_SHIPPED}) AS own USING (run_id)) WHERE {_NO_RUN}",
         "control run",
-        Sentence("Verdicts rest on {what} not in the warehouse. Measure the control again, or import its parcel."),
+        Sentence("Verdicts rest on {what} not here. Measure the control again, or import it."),
     ),
 ]
 """Query for missing ids, kind of what is counted, message; those with a remedy are damage."""
@@ -301,8 +299,8 @@ def _check_parcels(
         progress(number, len(runs))
     if missing:
         line = Notice(
-            "{runs} without a parcel: the file has the only copy of the rows, and a new one is built without them. Bring "
-            "the parcels back: workdim restore FILE, or workdim import.",
+            "{runs} without a parcel: this file has the only copy, which rebuilding loses. Bring the parcels "
+            "back: workdim restore FILE, or workdim import.",
             runs=_count_text(missing, "run"),
         )
         findings.append(line)

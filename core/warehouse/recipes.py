@@ -63,8 +63,8 @@ def save_recipe(
     """
     if template is not None and len(template) > MAX_TEMPLATE_BYTES:
         raise InputError(
-            "{template} has {n_template:.0f} MB; a recipe keeps templates of up to {largest_template} MB. Make "
-            "pictures in it smaller, or make the report without keeping it.",
+            "{template} has {n_template:.0f} MB; {largest_template} MB can be kept. Shrink its pictures, or "
+            "do not keep the recipe.",
             template=recipe.template,
             n_template=len(template) / 2**20,
             largest_template=MAX_TEMPLATE_BYTES // 2**20,

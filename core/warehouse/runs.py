@@ -86,9 +86,7 @@ def delete_runs(warehouse: Warehouse, run_ids: Sequence[str]) -> None:
             Sentence("{used} by {users}", used=used[:SHORT_ID], users=[user[:SHORT_ID] for user in users])
             for used, users in dependents.items()
         ]
-        raise InputError(
-            "Others were judged with what is to be deleted: {told}. Delete these too, or keep it.", told=uses
-        )
+        raise InputError("Verdicts of others rest on it: {told}. Delete these too, or keep it.", told=uses)
     for run_id in run_ids:
         if not is_parcel(warehouse.parcels / run_id):
             raise _without_parcel(warehouse, run_id)
@@ -120,9 +118,7 @@ def restore_run(warehouse: Warehouse, run_id: str) -> list[str]:
     """
     folder = warehouse.folder
     if not is_parcel(folder.trash / run_id):
-        raise InputError(
-            "There is no run {run_id} in the trash. `workdim runs list --deleted` lists what is there.", run_id=run_id
-        )
+        raise InputError("No run {run_id} in the trash; `workdim runs list --deleted` lists it.", run_id=run_id)
     tables = read_parcel(folder.trash / run_id)
     control_ids = [control_id for ids in tables["run_summaries"]["control_run_ids"].drop_nulls() for control_id in ids]
     controls = [control_id for control_id in dict.fromkeys(control_ids) if is_parcel(folder.trash / control_id)]
@@ -153,8 +149,8 @@ def _without_parcel(warehouse: Warehouse, run_id: str) -> InputError | Warehouse
     if warehouse.read("SELECT 1 FROM runs WHERE run_id = ?", [run_id]).is_empty():
         return _missing_run(run_id)
     return WarehouseError(
-        "The parcel of run {run} is gone. Bring it back (workdim restore FILE, or workdim import), or make the warehouse "
-        "anew without the run: workdim ingest --rebuild",
+        "The parcel of run {run} is gone. Restore it (workdim restore FILE, workdim import), or rebuild "
+        "without it: workdim ingest --rebuild",
         run=run_id[:SHORT_ID],
     )
 
@@ -173,15 +169,13 @@ def find_run_id(ids: Iterable[str], start: str, listed_by: str = "runs") -> str:
         return matches[0]
     if matches:
         raise InputError(
-            "{n_found} runs begin or end with '{start}'. Type more of the id: `workdim {listed_by}` lists them.",
+            "{n_found} runs begin or end with '{start}'. Type more of the id; see `workdim {listed_by}`.",
             n_found=len(matches),
             start=start,
             listed_by=listed_by,
         )
     raise InputError(
-        "No run begins or ends with '{start}'. Check the id: `workdim runs` lists them, `workdim runs list --deleted` "
-        "those that were deleted.",
-        start=start,
+        "No run begins or ends with '{start}'. See `workdim runs` and `workdim runs list --deleted`.", start=start
     )
 
 

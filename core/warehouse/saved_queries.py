@@ -43,8 +43,7 @@ def save_query(
     with warehouse.update(_KIND, query_id):
         if user_files.exists(warehouse.folder, _KIND, query_id) and not replace:
             raise InputError(
-                "A query '{name}' is saved already. Choose another name, or ask for it to be replaced (--replace).",
-                name=row.name,
+                "A query '{name}' exists. Choose another name, or replace it with --replace.", name=row.name
             )
         user_files.write(warehouse.folder, _KIND, query_id, {"saved_queries": [row]})
     return row

@@ -28,11 +28,11 @@ VERSION_TABLE = "schema_version"
 
 VERSION_COLUMNS = {
     "version": ("BIGINT", Sentence("Version of the schema.")),
-    "fingerprint": ("VARCHAR", Sentence("Hash of the tables and of the scores that came with them.")),
+    "fingerprint": ("VARCHAR", Sentence("Hash of the tables and shipped scores.")),
     "made_at": ("TIMESTAMP", Sentence("When the file was built, UTC.")),
 }
 """Column of the table that holds the version -> type, meaning."""
-VERSION_MEANING = Sentence("Which version of the schema the file was built by.")
+VERSION_MEANING = Sentence("Version of this file's schema.")
 
 
 class NewerSchema(WarehouseError):
@@ -68,9 +68,9 @@ def create_tables(connection: Connection) -> None:
             connection.execute(statement)
     typed = ", ".join(f"{column} {kind} NOT NULL" for column, (kind, _) in VERSION_COLUMNS.items())
     connection.execute(f"CREATE TABLE {VERSION_TABLE} ({typed})")
-    connection.execute(f"COMMENT ON TABLE {VERSION_TABLE} IS '{VERSION_MEANING}'")
+    connection.execute(f"COMMENT ON TABLE {VERSION_TABLE} IS {literal(VERSION_MEANING)}")
     for column, (_, meaning) in VERSION_COLUMNS.items():
-        connection.execute(f"COMMENT ON COLUMN {VERSION_TABLE}.{column} IS '{meaning}'")
+        connection.execute(f"COMMENT ON COLUMN {VERSION_TABLE}.{column} IS {literal(meaning)}")
     connection.execute(f"INSERT INTO {VERSION_TABLE} VALUES (?, ?, now() AT TIME ZONE 'UTC')", [VERSION, fingerprint()])
     shipped_scores.load_shipped_scores(connection)
 
@@ -98,15 +98,14 @@ def is_current(connection: Connection) -> bool:
         or not versions
     ):
         raise OtherProgram(
-            "The warehouse {path} is a DuckDB file of another program (it holds {tables}). Choose another file "
-            "with --warehouse.",
+            "{path} is another program's DuckDB file ({tables}). Choose another with --warehouse.",
             path=_path(connection),
             tables=sorted(found)[:3],
         )
     if versions[0][0] > VERSION:
         raise NewerSchema(
-            "The warehouse {path} was built by a newer Workdim (schema {schema}; this one knows {version}). "
-            "Update Workdim, or choose another file with --warehouse.",
+            "{path} is of a newer Workdim (schema {schema}; this one knows {version}). Update Workdim, or "
+            "choose another --warehouse.",
             path=_path(connection),
             schema=versions[0][0],
             version=VERSION,

@@ -175,7 +175,7 @@ def remove_import(warehouse: Warehouse, file_sha256: str) -> str:
     matches = matching_ids(names, file_sha256.lower())
     if len(matches) != 1 or not file_sha256:
         raise InputError(
-            "{n_found} imported files begin or end with '{file_sha256}'. Check the hash: `workdim scores list` lists them.",
+            "{n_found} files begin or end with '{file_sha256}'. Check the hash: `workdim scores list`.",
             n_found=len(matches),
             file_sha256=file_sha256[:80],
         )
@@ -205,8 +205,7 @@ def _check_sources(file: ScoreFile) -> None:
     for row in file.rows:
         if row.score and row.score.source.startswith((PILOT_SOURCE, SCORED_SOURCE)):
             raise InputError(
-                "{file}, {place}: a source may not begin with '{pilot}' or '{scored}', which mark scores of a user's own. "
-                "Name another source.",
+                "{file}, {place}: sources beginning with '{pilot}' or '{scored}' mark your own scores. Name another.",
                 file=file.name,
                 place=row.at,
                 pilot=PILOT_SOURCE,

@@ -216,8 +216,8 @@ def check_content(known: Mapping[str, Mapping[str, str]], rows: Mapping[str, Map
         name, here = rows[table][key], rows[table][content]
         if (there := known[table].get(name, here)) != here:
             raise WarehouseError(
-                "{name} is in the warehouse with another content ({there}, this parcel has {here}): the parcel was "
-                "left where it is.",
+                "{name} is in the warehouse with other content ({there}; here {here}): this parcel was left "
+                "where it is.",
                 name=name,
                 there=there[:12],
                 here=here[:12],

@@ -174,8 +174,8 @@ class Warehouse:
                     else clear.message
                 )
                 raise ResourceError(
-                    "The files beside the warehouse are changed, and its rows cannot follow yet: {reason} The next "
-                    "command brings the change in.",
+                    "The files are changed, but the warehouse could not follow: {reason} The next command brings it "
+                    "in.",
                     reason=why,
                 ) from error
 

@@ -88,21 +88,19 @@ def _points_named(cloud: str, n_points: tuple[int, int] | None) -> list[str]:
 def scatter_caution_text() -> str:
     """The line under every picture of dimension against score."""
     return _(
-        "The published claim (arXiv 2503.22547) concerns models of one architecture and size; arXiv 2602.20433 found no "
-        "reliable prediction of scores, mainly by the unembedding matrix. This picture shows numbers side by side, no more."
+        "The published claim (arXiv 2503.22547) concerns models of one architecture and size; arXiv "
+        "2602.20433, mainly on the unembedding matrix, found no reliable prediction of scores. This "
+        "picture only shows numbers side by side."
     )
 
 
 def own_definition_text() -> str:
-    return _(
-        "d2 is our definition, not the source paper's: one over the mean squared cosine of token pairs, "
-        "centred, one token per type."
-    )
+    return _("d2 is our definition: one over the mean squared cosine of token pairs, centred, one token per type.")
 
 
 def veto_mark_text() -> str:
     """The meaning of the mark beside a name."""
-    return _("‡ A check vetoed this run: its numbers are not to be relied on.")
+    return _("‡ Vetoed by a check: its numbers are not to be relied on.")
 
 
 def phase_name(phase: str) -> str:

@@ -94,22 +94,22 @@ def decision_text(decision: Decision, bits: float | None = None) -> str:
         return (
             _("None of {n} models meets the thresholds.").format(n=decision.n)
             if decision.n
-            else _("None of these models has all that the criteria ask for.")
+            else _("No model has all that the criteria ask for.")
         )
     first, *others = decision.candidates
     if standing == "no_choice":
         return _no_choice_text(decision, bits)
     if standing == "cannot_tell":
         if "tie" in decision.reasons:
-            template = _("Cannot tell: {model} and {other} have the same weighted mean.")
+            template = _("Cannot tell: {model} and {other} share their weighted mean.")
             return template.format(model=first.name, other=others[0].name)
-        template = _("Cannot tell: {model} comes first in {share} of the draws within the errors, no more.")
+        template = _("Cannot tell: {model} comes first in only {share} of draws within the errors.")
         return template.format(model=first.name, share=share)
     if not others:
         template = (
-            _("On these criteria: {model}, the only one that meets them.")
+            _("On these criteria: {model}, which alone meets them.")
             if standing == "chosen"
-            else _("On these criteria {model} leads: by its value the only one that meets them.")
+            else _("On these criteria {model} leads: by value it alone meets them.")
         )
         return template.format(model=first.name)
     if standing == "chosen":
@@ -117,7 +117,7 @@ def decision_text(decision: Decision, bits: float | None = None) -> str:
     elif decision.share_first is None:
         sentence = _("On these criteria {model} leads; no error is known.")
     else:
-        sentence = _("On these criteria {model} leads, in {share} of the draws within the errors.")
+        sentence = _("On these criteria {model} leads, in {share} of draws within the errors.")
     return wording.joined_sentences((sentence.format(model=first.name, share=share), _change_text(decision, bits)))
 
 
@@ -126,17 +126,17 @@ def pilot_text(answer: PilotChoice, bits: float | None = None) -> str:
     if answer.refusal == "no_task_score":
         return _("No choice: where an answer can do harm only a task's scores choose, and these models share none.")
     if answer.choice is None or answer.refusal:
-        return _("No choice: nothing that all of these models have says how good each is.")
+        return _("No choice: no value says of all models how good they are.")
     decision = answer.choice.decision
     if answer.word == "leads" and decision.standing == "chosen":
         template = (
-            _("On these criteria {model} leads. That is no choice yet: what is listed below is untested.")
+            _("On these criteria {model} leads. No choice yet: see what is untested below.")
             if answer.capped == "use_class"
-            else _("On these criteria {model} leads. That is no choice yet: not all models have what was asked for.")
+            else _("On these criteria {model} leads. No choice yet: not all models have what was asked.")
         )
         return template.format(model=decision.candidates[0].name)
     if answer.word == "choice" and answer.is_dominant:
-        template = _("On these criteria: {model}. It is surely no worse than any other in all that counts.")
+        template = _("On these criteria: {model}, surely no worse than any other in all that counts.")
         return template.format(model=decision.candidates[0].name)
     return decision_text(decision, bits)
 
@@ -164,9 +164,7 @@ def missing_lines(answer: PilotChoice) -> list[str]:
             benchmark = "" if one.benchmark is None else row_benchmark_name(one.benchmark)
             by_score.setdefault((benchmark, one.is_encoder), []).append(one.model)
     for (benchmark, is_encoder), names in by_score.items():
-        template = _(
-            "Without any score: {names}. `workdim score MODEL --task FILE.jsonl` gives one on a task of your own."
-        )
+        template = _("Without any score: {names}. `workdim score MODEL --task FILE.jsonl` gives one on your own task.")
         if benchmark:
             template = _("Without a score in {benchmark}: {names}. `workdim scores import FILE` brings it.")
         elif is_encoder:
@@ -193,7 +191,7 @@ def _no_choice_text(decision: Decision, bits: float | None) -> str:
         return _("No choice: {model} is the only model.").format(model=decision.candidates[0].name)
     names = names_text([excluded.candidate.name for excluded in decision.excluded], most=3)
     lacked = {excluded.criterion for excluded in decision.excluded}
-    template = _("No choice: 1 of {total} has all that the criteria ask for; missing: {names}.")
+    template = _("No choice: 1 of {total} has all that is asked; missing: {names}.")
     if len(lacked) == 1:
         criterion = decision.criteria[lacked.pop()]
         template = _("No choice: 1 of {total} has this score; missing: {names}.")
@@ -211,11 +209,11 @@ def _change_text(decision: Decision, bits: float | None) -> str:
         return _("Only one criterion weighs: {criterion}.").format(criterion=criterion_name(weighs, bits))
     change = decision.nearest_change
     if change is None:
-        return _("No change of a single weight puts another one first.")
+        return _("No single weight changes the first place.")
     template = (
-        _("It stays first until the weight of {criterion} exceeds {share}; then {other}.")
+        _("First until the weight of {criterion} exceeds {share}; then {other}.")
         if change.new_share >= change.share
-        else _("It stays first until the weight of {criterion} falls below {share}; then {other}.")
+        else _("First until the weight of {criterion} falls below {share}; then {other}.")
     )
     return template.format(
         criterion=criterion_name(decision.criteria[change.criterion], bits),
@@ -264,35 +262,26 @@ def reason_text(reason: str, share_first: float | None = None) -> str:
         "only_one": "",
         "none_meets": "",
         "none_known": "",
-        "one_left": _("One model alone has all that the criteria ask for: that is no choice."),
+        "one_left": _("Only one model has all that the criteria ask for: no choice."),
         "tie": _("Another model has the same weighted mean."),
         "within_error": _(
-            "Within the errors of its values it may be another one: drawn anew from all intervals, as if the errors of different models "
-            "were independent, it comes first in {share}."
+            "Within the errors it may be another: drawn from all intervals, taken as independent, it comes "
+            "first in {share}."
         ).format(share="–" if share_first is None else share_text(share_first)),
         "errors_unknown": _(
-            "No error is known of a value that weighs: how sure the first place is cannot be told, and it is drawn without one."
+            "A value that weighs has no known error and is drawn without one: how sure the first place is cannot be told."
         ),
-        "threshold_within_error": _("It meets a threshold by its value; the interval of that value reaches beyond it."),
+        "threshold_within_error": _("Its value meets a threshold that its interval does not."),
         "dimension_few_models": _(
-            "The dimension weighs nothing: fewer than {n} models have both a dimension and this score, and with so few "
-            "nobody could tell whether the two are related."
+            "The dimension weighs nothing: fewer than {n} models have both a dimension and this score."
         ).format(n=FEWEST_TEST),
-        "dimension_no_score": _("The dimension weighs nothing: there is no score that it could be held against."),
-        "dimension_not_comparable": _(
-            "The dimension weighs nothing: these models were not measured on one text with one tokenizer by one protocol."
-        ),
-        "dimension_use_class": _(
-            "The dimension weighs nothing: in this use class it never supports a choice by itself."
-        ),
-        "score_no_direction": _(
-            "A score weighs nothing: no source says whether a higher one is the better one, or sources contradict each other in it."
-        ),
-        "some_lack_values": _("Models that lack a value are left out; nothing is filled in for them."),
-        "other_task": _(
-            "The rule was learned on another task: whether it holds on this one, only outcomes on it can say."
-        ),
-        "no_task": _("The rule was learned on a task, and is applied without the scores of any."),
+        "dimension_no_score": _("The dimension weighs nothing: there is no score to hold it against."),
+        "dimension_not_comparable": _("The dimension weighs nothing: not one text, tokenizer and protocol for all."),
+        "dimension_use_class": _("The dimension weighs nothing: in this use class it supports no choice alone."),
+        "score_no_direction": _("A score weighs nothing: sources do not say, or disagree, which end is better."),
+        "some_lack_values": _("Models without a value are left out; nothing is filled in."),
+        "other_task": _("The rule was learned on another task: only outcomes show whether it holds here."),
+        "no_task": _("The rule was learned on a task, but is applied without scores."),
     }
     return texts.get(reason, reason)
 
@@ -336,8 +325,8 @@ def exclusion_text(excluded: ExcludedCandidate, decision: Decision, assumptions:
 def normalisation_text() -> str:
     """How the values of a model are combined into one number."""
     return _(
-        "Each value counts between 0 (the worst of these models) and 1 (the best); parameters, memory, speed and price by "
-        "their logarithm. The weighted mean of these chooses. Other models among them, or one less, move the ends."
+        "Each value counts from 0 (worst) to 1 (best); parameters, memory, speed and price by their "
+        "logarithm. The weighted mean chooses. Other models move the ends."
     )
 
 
@@ -349,7 +338,7 @@ def assumption_name(key: str) -> str:
     return {
         "bits": _("Bits per weight"),
         "cache_bits": _("Bits per number of the key-value cache"),
-        "cache_share": _("Width of keys where not known (share of hidden size)"),
+        "cache_share": _("Width of keys where unknown (share of hidden size)"),
         "context_tokens": _("Tokens of context"),
         "requests": _("Requests at once"),
         "overhead": _("Memory on top, as a share"),
@@ -379,9 +368,9 @@ def cache_text(cost: Cost) -> str:
 def cost_basis_text() -> str:
     """What costs are computed from."""
     return _(
-        "Everything here follows from parameters, blocks, hidden size and the assumptions; no dimension enters it. A measured "
-        "speed is that of reading text in the forward passes of a measurement, which also keep every state: a lower bound, "
-        "on that machine. The price per hour must be of the same machine."
+        "Computed from parameters, blocks, hidden size and the assumptions, without the dimension. A "
+        "measured speed is a lower bound, on that machine; the price per hour must be of the same "
+        "machine."
     )
 
 
@@ -434,7 +423,5 @@ def other_task_text(rule: Rule, benchmark: Mapping[str, Any] | None) -> str | No
     """That a rule is applied to another task than it was learned on, or to none; None otherwise."""
     if (remark := task_remark(rule, benchmark)) != "other_task":
         return remark and reason_text(remark)
-    template = _(
-        "This rule was learned on {learned} and is applied to {applied}: whether it holds there, only outcomes on it can say."
-    )
+    template = _("The rule was learned on {learned} and is applied to {applied}: only outcomes show whether it holds.")
     return template.format(learned=task_name(rule.task), applied=task_name(benchmark))

@@ -14,8 +14,8 @@ from core.wording.scores import p_value_text
 def many_tasks_text() -> str:
     """What looking at several tasks costs."""
     return _(
-        "p is corrected for all relations that can be looked at, except that of a registered pair. What nobody registered is a "
-        "hint at most, and no finding."
+        "p is corrected for all relations that can be looked at, except a registered pair. What nobody "
+        "registered is a hint at most."
     )
 
 
@@ -25,8 +25,8 @@ def pooled_relation_lines(comparison: OverTasks) -> list[str]:
     if pooled is None:
         return []
     if pooled.n_tasks == 1:
-        return [_("Only one task has enough models: there is nothing to pool.")]
-    template = _("Over {n} tasks of the same models: mean rho {rho}; the tasks' errors correlate by {shared}.")
+        return [_("Only one task has enough models to pool.")]
+    template = _("Over {n} tasks: mean rho {rho}; errors of tasks correlate by {shared}.")
     lines = [
         template.format(
             n=pooled.n_tasks,
@@ -35,14 +35,14 @@ def pooled_relation_lines(comparison: OverTasks) -> list[str]:
         )
     ]
     if comparison.n_recipes is not None:
-        lines.append(_("In that mean each of the {n} recipes counts once.").format(n=comparison.n_recipes))
+        lines.append(_("Each of the {n} recipes counts once.").format(n=comparison.n_recipes))
     if pooled.p_differ is not None:
-        lines.append(_("Whether the tasks differ in it: {p} (Cochran's Q).").format(p=p_value_text(pooled.p_differ)))
+        lines.append(_("Do tasks differ? {p} (Cochran's Q).").format(p=p_value_text(pooled.p_differ)))
     if pooled.spread is None or pooled.further_lower is None or pooled.further_upper is None:
-        lines.append(_("Fewer than four tasks: none is drawn towards the others."))
+        lines.append(_("Fewer than four tasks: none is pooled."))
     else:
         further = _(
-            "Between tasks it spreads by {spread} (on Fisher's scale); a further task may lie between {lower} and {upper}."
+            "Between tasks it spreads by {spread} (Fisher's scale); a further task may lie between {lower} and {upper}."
         )
         lines.append(
             further.format(
@@ -59,17 +59,17 @@ def concordance_text(order: OrderTable, *, over_texts: bool) -> str:
     concordance = order.concordance
     if concordance.w is None:
         template = (
-            _("Fewer than 5 models were measured on all of {n} texts: no coefficient of agreement.")
+            _("Fewer than 5 models on all of {n} texts: no coefficient of agreement.")
             if over_texts
-            else _("Fewer than 5 models have scores of all of {n} tasks: no coefficient of agreement.")
+            else _("Fewer than 5 models with scores of all of {n} tasks: no coefficient of agreement.")
         )
         if concordance.reason == "one_value":
-            template = _("All values of one column are equal: there is no order to compare.")
+            template = _("A column has equal values only: no order to compare.")
         return template.format(n=counted(len(order.columns), "scores"))
     template = (
-        _("Order of {n} models over {m} texts: Kendall's W {w}, {p} (0: unrelated orders, 1: one order).")
+        _("Order of {n} models over {m} texts: Kendall's W {w}, {p} (0: unrelated, 1: one order).")
         if over_texts
-        else _("Order of {n} models over {m} tasks: Kendall's W {w}, {p} (0: unrelated orders, 1: one order).")
+        else _("Order of {n} models over {m} tasks: Kendall's W {w}, {p} (0: unrelated, 1: one order).")
     )
     return template.format(
         n=concordance.n,
@@ -83,11 +83,11 @@ def agreement_text(agreement: VerdictAgreement) -> str:
     """For how many models a claim has one verdict on all texts: `... for 8 of 10 models (95 %: 44 to 97 %); undecided: 2.`"""
     claim = wording.name("claim", agreement.claim)
     if agreement.lower is None or agreement.upper is None:
-        return _("{claim}: no model has a verdict that says something on two texts; undecided: {undecided}.").format(
+        return _("{claim}: no model is decided on two texts; undecided: {undecided}.").format(
             claim=claim, undecided=agreement.n_undecided
         )
     template = _(
-        "{claim}: one verdict on all texts for {same} of {n} models (95 %: {lower} to {upper}); undecided: {undecided}."
+        "{claim}: the same on all texts for {same} of {n} models (95 %: {lower} to {upper}); undecided: {undecided}."
     )
     return template.format(
         claim=claim,

@@ -27,7 +27,7 @@ def limits(text: pl.DataFrame, against_controls: pl.DataFrame, words: Sequence[R
     """
     yield (
         _("Does a dimension make a model good or bad?"),
-        _("Nothing here was changed and measured again: numbers side by side show no causal relation."),
+        _("Nothing was changed and measured again: no causal relation is shown."),
     )
     yield from _shuffled_text(text, against_controls)
     yield from _sample(text)
@@ -35,7 +35,7 @@ def limits(text: pl.DataFrame, against_controls: pl.DataFrame, words: Sequence[R
     yield from _models(text)
     yield (
         _("Is this the quantity of the source paper?"),
-        _("Not known: d2 is our definition, not the source paper's (arXiv 2503.22547), and was not compared with it."),
+        _("Not known: d2 is our definition, not that of arXiv 2503.22547, and was not compared with it."),
     )
 
 
@@ -44,18 +44,9 @@ def _shuffled_text(text: pl.DataFrame, against_controls: pl.DataFrame) -> Iterat
     own = against_controls.filter(pl.col("claim").is_in(["inner_max", "final"]))
     same, differs, unclear = (set(own.filter(outcome=one)["run_id"]) for one in ("same", "differs", "cannot_tell"))
     cases = (
-        (
-            same - differs,
-            _(
-                "No evidence of it: with shuffled tokens a dimension is the same within 10 % ({names}), from vocabulary "
-                "and weights alone."
-            ),
-        ),
-        (unclear - same - differs, _("Left open for {names}: the interval against shuffled tokens is too wide.")),
-        (
-            set(text["run_id"]) - same - differs - unclear,
-            _("Not known for {names}: judged without a run on shuffled tokens."),
-        ),
+        (same - differs, _("No evidence of it: with shuffled tokens a dimension stays within 10 % ({names}).")),
+        (unclear - same - differs, _("Open for {names}: the interval against shuffled tokens is too wide.")),
+        (set(text["run_id"]) - same - differs - unclear, _("Not known for {names}: judged without shuffled tokens.")),
     )
     told = [
         template.format(names=_names(run_ids, text)) for run_ids, template in cases if run_ids & set(text["run_id"])
@@ -69,13 +60,11 @@ def _sample(text: pl.DataFrame) -> Iterator[Limit]:
     size = wording.size_range((min(sizes), max(sizes))) if sizes else "–"
     yield (
         _("Is this the dimension of the whole vocabulary?"),
-        _("d2 rises with the number of token types; all values here belong to N={size} and to no other N.").format(
-            size=size
-        ),
+        _("d2 rises with the number of token types: all values belong to N={size}.").format(size=size),
     )
     fewest = text["n_sequences"].min()
     if isinstance(fewest, int) and fewest < ENOUGH_WINDOWS:
-        few = _("No more than {count} windows in some runs; at least {needed} are advised.")
+        few = _("At most {count} windows in some runs; {needed} are advised.")
         count = derived(fewest, "runs", "n_sequences")
         yield _("Do the values depend on how much text was read?"), few.format(count=count, needed=ENOUGH_WINDOWS)
 
@@ -87,14 +76,11 @@ def _tokenizers(text: pl.DataFrame, words: Sequence[RankingGroup]) -> Iterator[L
         return
     groups = [set(group.rows["run_id"]) for group in words if group.rows["tokenizer_hash"].n_unique() > 1]
     comparable = set().union(*groups)
-    reason = _("Only some ({names}), on one point per word: the others differ from them in kind, protocol, words or N.")
+    reason = _("Only some ({names}), on one point per word: others differ in kind, protocol, words or N.")
     if not comparable:
-        reason = _(
-            "{count} tokenizers cut the text into other types, and no two of these runs share kind, protocol, words "
-            "and N."
-        )
+        reason = _("{count} tokenizers cut the text differently, and no two runs share kind, protocol, words and N.")
     elif len(groups) == 1 and comparable == set(text["run_id"]):
-        reason = _("Only on one point per word: a value on token types belongs to one tokenizer.")
+        reason = _("Only on one point per word: token types belong to one tokenizer.")
     question = _("Can models with different tokenizers be compared?")
     yield question, reason.format(count=count, names=_names(comparable, text))
 
@@ -109,16 +95,16 @@ def _models(text: pl.DataFrame) -> Iterator[Limit]:
         if run["base_relation"] is not None
     ]
     if relations:
-        told = _("The weights measured are not those of the base model ({relations}).")
+        told = _("The weights measured are not the base model's ({relations}).")
         yield _("Do the numbers hold for the base models?"), told.format(relations=names_text(relations, MOST_NAMES))
     bare = text.filter(pl.col("qualifiers").list.contains("no_final_norm").fill_null(False))
     if bare.height:
-        told = _("No final norm in {names}: the output of the last block stands for the final state.")
+        told = _("No final norm in {names}: the last block's output stands for the final state.")
         names = _names(set(bare["run_id"]), text)
         yield _("Are the final states of all models alike?"), told.format(names=names)
     dtypes = sorted(text["dtype"].unique().to_list())
     if len(dtypes) > 1:
-        told = _("The runs were computed in {dtypes}; the difference was not measured.")
+        told = _("Computed in different number formats ({dtypes}); what that changes was not measured.")
         yield _("Does the number format matter?"), told.format(dtypes=_(", ").join(dtypes))
 
 

@@ -283,7 +283,7 @@ def group_difference_text(other: OtherGroup) -> str:
 
 def differing_text(runs: pl.DataFrame) -> str:
     """In which conditions runs differ, since values from different conditions do not compare; empty where in none."""
-    told = _("These runs differ in: {what}. Only their shapes compare: their heights do not compare.")
+    told = _("These runs differ in {what}: only their shapes compare, not their heights.")
     return told.format(what=conditions_text(differing)) if (differing := differing_conditions(runs)) else ""
 
 

@@ -20,98 +20,91 @@ class Words(NamedTuple):
 REASONS: dict[str, Words] = {
     "check_vetoed": Words(
         N_("a check vetoed it"),
-        N_("a check vetoed it: not to be relied on"),
-        N_(
-            "A check found a fault that the numbers may not survive: do not use this run, its checks say what to change."
-        ),
+        N_("vetoed by a check: not to be relied on"),
+        N_("A check found a serious fault: do not use this run; its checks say what to change."),
     ),
     "too_few_layers": Words(
         N_("too few layers"),
         N_("the model has too few layers"),
-        N_("A model with fewer than two blocks has no inner layer that could be compared with its ends."),
+        N_("A model of one block has no inner layer to compare."),
     ),
     "control_shows_it": Words(
         N_("a control shows it too"),
         N_("a control shows it too"),
-        N_("A model or text from which the claimed cause was removed gives it as well: do not read it as its result."),
+        N_("A control without the claimed cause shows it as well: it is no result of that cause."),
     ),
     "axis_dominant_directions": Words(
         N_("dominant directions"),
         N_("goes with dominant directions"),
         N_(
-            "With the one or three leading components removed it reads otherwise: state it as a claim about a few "
-            "directions of large variance, not about the whole cloud."
+            "Without one or three leading components the answer changes: it is about a few directions of "
+            "large variance."
         ),
     ),
     "axis_scale": Words(
         N_("scale of coordinates"),
         N_("goes with the scale of coordinates"),
-        N_("With every coordinate scaled to one variance it reads otherwise: a few large coordinates carry it."),
+        N_("With all coordinates scaled alike the answer changes: a few large coordinates carry it."),
     ),
     "axis_norms": Words(
         N_("norms"),
         N_("goes with the norms of points"),
-        N_(
-            "Where the norms of points count too (participation ratio) it reads otherwise: state the estimator with it."
-        ),
+        N_("Where norms count too (participation ratio) the answer changes: state the estimator."),
     ),
     "axis_neighbours": Words(
         N_("nearest neighbours"),
         N_("nearest neighbours read otherwise"),
-        N_("The nearest-neighbour dimension (GRIDE) reads otherwise: state the estimator with every claim."),
+        N_("By nearest neighbours (GRIDE) the answer changes: state the estimator."),
     ),
     "axis_words": Words(
         N_("types or words"),
         N_("words read otherwise than token types"),
-        N_("On one point per word it reads otherwise: it belongs to how the tokenizer cuts words."),
+        N_("The answer changes when words are counted instead of tokens."),
     ),
     "axis_tokens": Words(
         N_("types or all tokens"),
         N_("all tokens read otherwise than token types"),
-        N_("On all tokens it reads otherwise: it depends on how often each token type counts."),
+        N_("On all tokens the answer changes: it depends on how often a type counts."),
     ),
     "control_not_exceeded": Words(
         N_("not clearly above a control"),
         N_("not clearly above a control"),
-        N_(
-            "The interval of the text's ratio over the control's reaches below 1.1, or networks of the control reach the "
-            "text: measure more text."
-        ),
+        N_("The ratio over the control may be below 1.1, or the control reaches the text: measure more text."),
     ),
     "no_control": Words(
         N_("no control"),
         N_("no control with power was measured"),
-        N_("Nothing was measured that could have shown it without training: run the protocol standard."),
+        N_("No control could have shown it without training: run the protocol standard."),
     ),
     "control_no_power": Words(
         N_("controls without power"),
         N_("its controls could not have shown it"),
-        N_("The controls had no room or too large an error to show it, so their silence says nothing."),
+        N_("The controls could not have shown it, so their silence says nothing."),
     ),
     "control_not_usable": Words(
         N_("no usable control"),
         N_("no control is usable"),
-        N_("A control that its own check vetoes counts neither for a claim nor against it: look at its checks."),
+        N_("A vetoed control counts neither way: look at its checks."),
     ),
     "control_failed": Words(
         N_("a control failed"),
         N_("a control could not be measured"),
-        N_("A control was tried and could not be measured: read the claim as untested."),
+        N_("A control could not be measured: read the claim as untested."),
     ),
     "one_too_small": Words(
         N_("one method too small to count"),
         N_("one method’s ratio is too small to count"),
-        N_("All methods exceed one, and all but one exceed 1.1, which counts: measure more text to decide the last."),
+        N_("All methods exceed one, and all but one 1.1: measure more text to decide."),
     ),
     "within_error": Words(
         N_("lower limit below 1.10"),
-        N_("a lower limit is below the 1.10 that counts"),
-        N_("Some interval holds both a ratio above 1.1, which counts, and one below it: measure more text."),
+        N_("a lower limit is below 1.10"),
+        N_("An interval reaches both sides of 1.1: measure more text."),
     ),
     "cells_missing": Words(
         N_("specifications missing"),
         N_("some core specifications were not measured"),
-        N_("A verdict needs all core specifications: some have no value here, as the table of claims shows."),
+        N_("Some core specifications have no value here; see the table of claims."),
     ),
 }
 """In display order: the most important first."""
@@ -122,22 +115,21 @@ QUALIFIERS: dict[str, Words] = {
         N_("few token types"),
         N_("few token types: reads lower than a full sample"),
         N_(
-            "Fewer token types than the protocol allows read lower: compare with runs of the same number, "
-            "or read more text."
+            "Fewer token types than the protocol allows read lower: compare runs of the same number, or read more text."
         ),
     ),
     "no_final_norm": Words(
         N_("no final norm"),
         N_("no final norm"),
         N_(
-            "The architecture has no norm after its last block, whose output stands for the final state: "
-            "do not compare it with values after a norm."
+            "No norm after the last block, whose output stands for the final state: do not compare it with "
+            "values after a norm."
         ),
     ),
     "check_warned": Words(
         N_("a check gave a warning"),
         N_("a check gave a warning"),
-        N_("A check came close to its limit: read its value before relying on the second digit."),
+        N_("A check is close to its limit: look at it before relying on the second digit."),
     ),
 }
 """What limits the numbers of a run, regardless of any claim."""

@@ -40,17 +40,9 @@ def unit_name(unit: str) -> str:
 def score_flag_lines(flags: str | None) -> list[str]:
     """The cautions of a score, one sentence each. `flags` are `code` or `code:count`; unknown codes are shown as they are."""
     templates = {
-        "prompts_cut_at_their_left": _(
-            "Prompts that lost their beginning, because the model does not read so much at once: {n}. What stands next to "
-            "the answer was kept."
-        ),
-        "questions_left_out": _(
-            "Left out, because the model does not read a choice whole or its tokenizer sees nothing: {n}. The score is one "
-            "of a partial run."
-        ),
-        "with_unknown_tokens": _(
-            "With characters that the tokenizer does not know, and so likelier than they are: {n}."
-        ),
+        "prompts_cut_at_their_left": _("Prompts cut at the start, as the model reads no more: {n}."),
+        "questions_left_out": _("Left out, as a choice is too long or unreadable: {n}. The score is of a partial run."),
+        "with_unknown_tokens": _("With unknown characters, and so likelier than they are: {n}."),
     }
     lines = []
     for flag in filter(None, (flags or "").split(";")):
@@ -133,7 +125,7 @@ def comparison_outcome_text(comparison: PairedComparison) -> str:
 
 def comparison_lines(name: str, model_a: str, model_b: str, comparison: PairedComparison) -> list[str]:
     """Two models on one benchmark: the difference, what it is computed from, and whether it exceeds chance."""
-    means = _("{benchmark}: {a} {mean_a}, {b} {mean_b}; difference {difference} over {n} common questions.").format(
+    means = _("{benchmark}: {a} {mean_a}, {b} {mean_b}; difference {difference} over {n} questions.").format(
         benchmark=name,
         a=model_a,
         b=model_b,
@@ -148,13 +140,13 @@ def comparison_lines(name: str, model_a: str, model_b: str, comparison: PairedCo
 
 def multiple_comparisons_text(n: int) -> str:
     """A caution about `n` comparisons made at once."""
-    line = _("Comparisons: {n}. Of models that are alike, about one in twenty would be told apart by chance.")
+    line = _("Comparisons: {n}. About one in twenty of equal models differs by chance.")
     return line.format(n=n)
 
 
 def newest_file_text(benchmarks: Sequence[str]) -> str:
     """Which file counts for benchmarks whose answers came in several files."""
-    line = _("Where answers to a benchmark came in several files, the file imported last counts: {names}.")
+    line = _("Of several files with answers, the last imported counts: {names}.")
     return line.format(names=_(", ").join(benchmarks))
 
 
@@ -174,14 +166,14 @@ def p_value_text(p: float | None) -> str:
 def _left_out_text(comparison: PairedComparison) -> str:
     sentences = []
     if comparison.n_only_a or comparison.n_only_b:
-        line = _("Left out, as only one model answered them: {a} of the first, {b} of the second.")
+        line = _("Left out, answered by one model only: {a} of the first, {b} of the second.")
         sentences.append(line.format(a=shown(comparison.n_only_a, ","), b=shown(comparison.n_only_b, ",")))
     if comparison.n_groups < comparison.n_common:
-        line = _("Questions on one passage count as one: {n} passages or single questions.")
+        line = _("Questions on one passage count as one: {n} units.")
         sentences.append(line.format(n=shown(comparison.n_groups, ",")))
     if comparison.n_repeated:
         sentences.append(
-            _("Answered more than once, counted once by their mean: {n}.").format(n=shown(comparison.n_repeated, ","))
+            _("Answered repeatedly, counted once by their mean: {n}.").format(n=shown(comparison.n_repeated, ","))
         )
     return " ".join(sentences)
 
@@ -189,7 +181,7 @@ def _left_out_text(comparison: PairedComparison) -> str:
 def _mcnemar_text(comparison: PairedComparison) -> str:
     if comparison.p_value is None:
         return ""
-    line = _("Right by the first alone: {a}; by the second alone: {b}; McNemar's exact test: {p}.")
+    line = _("Right by the first alone: {a}; by the second alone: {b}; McNemar: {p}.")
     return line.format(
         a=shown(comparison.only_a_right, ","), b=shown(comparison.only_b_right, ","), p=p_value_text(comparison.p_value)
     )
@@ -197,12 +189,12 @@ def _mcnemar_text(comparison: PairedComparison) -> str:
 
 def _judgement_text(comparison: PairedComparison) -> str:
     if comparison.is_told_apart:
-        return _("The difference is larger than chance explains (95 %).")
+        return _("The difference exceeds chance (95 %).")
     if comparison.detectable is not None and comparison.p_value is not None and comparison.detectable >= 1:
-        return _("The two cannot be told apart: these are too few questions to show any difference.")
+        return _("They cannot be told apart: too few questions to show any difference.")
     if comparison.detectable is None:
-        return _("The two cannot be told apart on these questions.")
-    line = _("The two cannot be told apart: a true difference of {least} would have shown with 80 % probability.")
+        return _("They cannot be told apart on these questions.")
+    line = _("They cannot be told apart: a true difference of {least} would have shown with 80 % probability.")
     return line.format(least=number(comparison.detectable))
 
 

@@ -79,7 +79,7 @@ def joint_text(claim: str, run: Mapping[str, Any]) -> str:
     counts = ClaimCounts.of(run, claim)
     if counts is None or counts.joint_p is None or counts.effective_methods is None:
         return ""
-    template = _("{claim}: the median of all methods exceeds 1.1 with {p}; {n} methods amount to {effective} curves")
+    template = _("{claim}: the median of all methods exceeds 1.1 with {p}; {n} methods amount to {effective}")
     return template.format(
         claim=claim_name(claim),
         p=p_value_text(counts.joint_p),
@@ -230,7 +230,7 @@ def start_text(run: Mapping[str, Any], estimates: Iterable[Mapping[str, Any]]) -
     ]
     if not others or run["embedding_dimension"] is None:
         return ""
-    template = _("d2 at the start {value} (error of sampling); other methods read {least} to {most} there")
+    template = _("d2 at the start {value} (sampling error); other methods {least} to {most}")
     value = with_interval(*(run[f"embedding_dimension{end}"] for end in ("", "_lower", "_upper")))
     return template.format(value=value, least=number(min(others)), most=number(max(others)))
 
@@ -266,7 +266,7 @@ def dominance_text(correlators: Iterable[Mapping[str, Any]]) -> str:
         return ""
     what = _("three coordinates") if "top_coordinates_3" in found else _("three principal components")
     layer = max(shares, key=shares.__getitem__)
-    template = _("{what} hold half of the variance or more (layers: {layers}; at most {share} %, layer {layer})")
+    template = _("{what} hold at least half of the variance (layers {layers}; at most {share} %, layer {layer})")
     layers = _(", ").join(_layer_ranges(shares))
     return template.format(what=what, layers=layers, share=round(100 * shares[layer]), layer=layer)
 

@@ -33,7 +33,13 @@ PAGES = ("", "compare", "choose?choose=ranking", "share", "measure")
 SLOW = "SELECT count(*) FROM range(1000000) AS a, range(1000000) AS b, range(1000) AS c WHERE a.range + b.range = 7"
 """Stopped by its limit of ten seconds, and asked again."""
 VERBS = (["runs"], ["sql", "SELECT count(*) FROM layer_estimates"], ["jobs"])
-OF_LOCKS = ("has held the warehouse", "Could not set lock", "different configuration", "wait to be added", "Traceback")
+OF_LOCKS = (
+    "has held the warehouse",
+    "Could not set lock",
+    "different configuration",
+    "Finished, but not in the warehouse yet",
+    "Traceback",
+)
 
 
 def test_nothing_is_lost_and_nobody_waits_for_long(tmp_path: Path, browser: sync_api.Browser) -> None:

@@ -57,12 +57,12 @@ def path(tmp_path):
         (["measure", "x/y", "--corpus", "tests"], "tests is a folder"),
         (["measure", "x/y", "y/z", "--corpus", "missing.txt"], "There is no file missing.txt"),
         (["app", "--port", "99999"], "The port must be between"),
-        (["app", "--address", "0.0.0.0"], "opens the app to other machines: say by --allowed-host NAME"),
+        (["app", "--address", "0.0.0.0"], "Say under which name by --allowed-host NAME"),
         (["app", "--address", "0.0.0.0", "--allowed-host", "http://x:1"], "takes a bare name"),
         (["runs", "show", "nothing"], "No run begins or ends with 'nothing'"),
         (["sql", "DROP TABLE runs"], "SELECT"),
         (["sql", "SELECT * FROM read_csv('/etc/passwd')"], ""),
-        (["slides", "--out", "x.pptx"], "There are no runs to report on yet"),
+        (["slides", "--out", "x.pptx"], "Measure a model, or take in the shipped profiles"),
         (["slides", "--out", "x.txt"], "x.txt is no PowerPoint file name"),
     ],
 )
@@ -76,7 +76,7 @@ def test_bad_input_is_one_line_and_exit_code_2(path, arguments, line):
 @pytest.mark.parametrize("arguments", [["runs"], ["sql", "SELECT 1"], ["slides", "--out", "x.pptx"]])
 def test_reading_makes_no_warehouse(tmp_path, arguments):
     done = run_core(*arguments, warehouse=tmp_path / "mistyped" / "w.duckdb")
-    assert done.returncode == 2 and "There is no warehouse" in done.stderr
+    assert done.returncode == 2 and "No warehouse" in done.stderr
     assert not list(tmp_path.iterdir())
 
 
@@ -187,7 +187,7 @@ def test_the_app_begins_with_the_profiles_that_come_with_workdim(path, ships, mo
     monkeypatch.setattr(reference, "make_folder", refuse)
     ships(make_profile("01900000-0000-7000-8000-0000000000aa", tags=[SHIPPED]))
     assert main(["app", "--warehouse", str(path)]) == 0 and opened == [1, 1]
-    assert "were not all taken in: no room" in capsys.readouterr().err
+    assert "Not all shipped profiles were taken in: no room" in capsys.readouterr().err
 
 
 def refuse(folder):
@@ -248,13 +248,13 @@ def test_the_japanese_demo_tells_terms_first_and_asks_for_its_model_alone(path, 
 def test_measure_list_query_and_deck(path, tiny_llama, tmp_path):
     asked = ("measure", str(tiny_llama), str(tmp_path / "absent"), "--corpus", "english-business")
     done = start_core(*asked, "--protocol", "small", warehouse=path, module="tests.runs.small")
-    assert done.returncode == 2 and "There is no model" in done.stderr  # the other model was measured all the same
+    assert done.returncode == 2 and "No model" in done.stderr  # the other model was measured all the same
     assert "rises inside: " in done.stdout and "intervals     start " in done.stdout
     run = json.loads(start_core("runs", "--json", warehouse=path).stdout)[0]
     assert run["name"] == "tiny-llama"
     assert "tiny-llama" in run_core("runs", warehouse=path).stdout
     shown = run_core("runs", "show", run["run_id"][:18], "--all", warehouse=path).stdout
-    assert run["protocol_hash"] in shown and "version of Workdim" in shown
+    assert run["protocol_hash"] in shown and "cannot be repeated" in shown
     query = (
         "SELECT layer, round(value, 1) AS d2 FROM layer_estimates "
         "WHERE estimator = 'd2' AND cloud = 'one_per_type' AND transform = 'centred'"
@@ -275,7 +275,7 @@ def test_the_app_answers_says_how_to_reach_it_and_ends_with_its_command(path):
     quiet = {name: value for name, value in os.environ.items() if name not in ("DISPLAY", "WAYLAND_DISPLAY")}
     app = subprocess.Popen(command, cwd=ROOT, env=quiet, stdout=subprocess.PIPE, text=True, encoding="utf-8")
     try:
-        assert "come with Workdim" in app.stdout.readline()
+        assert "comes with" in app.stdout.readline()
         address = app.stdout.readline()
         assert "http://localhost:" in address
         assert "ssh -L" in app.stdout.readline()
@@ -313,6 +313,6 @@ def test_an_app_to_look_at_changes_nothing(path, waiting, monkeypatch):
         lambda: jobs.submit(RunConfig("x/y"), warehouse),
         lambda: delete_runs(warehouse, [run_id]),
     ):
-        with pytest.raises(InputError, match="only shows what is there"):
+        with pytest.raises(InputError, match="Its owner can change things in another app"):
             change()
     assert queries.runs(warehouse)["tags"].to_list() == [[]] and not list(warehouse.jobs.glob("*"))

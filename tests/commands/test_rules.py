@@ -70,7 +70,7 @@ def test_a_rule_is_kept_applied_and_held_against_its_outcome(path: Path) -> None
     assert "Fewest bits, version 1" in told("list", path=path) and choice.choice_id in told("list", path=path)
     assert "--yes" in refused("delete", "fewest", path=path)
     assert "forgotten" in told("delete", "fewest", "--yes", path=path)
-    assert told("list", path=path).startswith("No rule is saved yet")
+    assert told("list", path=path).startswith("No rule yet")
 
 
 def test_a_rule_that_is_applied_elsewhere_says_so_and_never_weighs_what_does_not_compare(path: Path) -> None:
@@ -79,19 +79,19 @@ def test_a_rule_that_is_applied_elsewhere_says_so_and_never_weighs_what_does_not
     told("save", str(file), path=path)
     assert "a score of gsm8k. There are scores of: ladder_code" in refused("apply", "fewest", path=path)
     said = told("apply", "fewest", "--benchmark", "ladder_code", "--dry-run", path=path)
-    assert "This rule was learned on gsm8k and is applied to ladder_code" in said
+    assert "The rule was learned on gsm8k and is applied to ladder_code" in said
     every = json.loads(told("apply", "fewest", "--benchmark", "ladder_code", "--all", "--dry-run", "--json", path=path))
     assert every["criteria"][1]["muted_reason"] == "not_comparable" and every["criteria"][1]["share"] == 0
     assert [one["reason"] for one in every["excluded"]] == ["lacks"], "the model without a score"
     file.write_text(RULE.replace('"general"', '"safety_critical"').replace("Fewest", "No harm by"), encoding="utf-8")
     told("save", str(file), path=path)
     harmful = told("apply", "no-harm", path=path)
-    assert "That is no choice yet" in harmful and "how often an answer does harm." in harmful
+    assert "No choice yet" in harmful and "how often an answer does harm." in harmful
 
 
 def test_what_cannot_be_done_is_one_line(path: Path) -> None:
     file = path.parent / "rule.toml"
-    assert "No rule is saved yet" in refused("apply", "x", path=path)
+    assert "No rule yet" in refused("apply", "x", path=path)
     assert "There is no rule file" in refused("save", str(path.parent / "gone.toml"), path=path)
     told("save", str(file), path=path)
     assert "--metric needs" in refused("apply", "fewest", "--metric", "acc", path=path)

@@ -94,7 +94,7 @@ def test_an_order_becomes_places_with_ties_and_gaps() -> None:
 def test_the_sentence_names_the_nearest_change() -> None:
     found = decide(KEPT, TWO, None)
     assert decision_wording.decision_text(found) == (
-        "On these criteria: mine-large. It stays first until the weight of parameters exceeds 28 %; then mine-mid."
+        "On these criteria: mine-large. First until the weight of parameters exceeds 28 %; then mine-mid."
     )
     assert (
         in_language("ja", decision_wording.decision_text, found)
@@ -106,7 +106,7 @@ def test_the_sentence_names_the_nearest_change() -> None:
     )
     assert not one.sensitivities
     lone = decide(KEPT, [asked("score", 3, at_least=87.0), TWO[1]], None)
-    assert decision_wording.decision_text(lone) == "On these criteria: mine-large, the only one that meets them."
+    assert decision_wording.decision_text(lone) == "On these criteria: mine-large, which alone meets them."
     alone = decide(KEPT[:1], TWO, None)
     assert decision_wording.decision_text(alone) == "No choice: mine-large is the only model." and alone.chosen is None
     none = decide(KEPT, [asked("score", 1, at_least=99.0), asked("parameters")], None)
@@ -114,7 +114,7 @@ def test_the_sentence_names_the_nearest_change() -> None:
     told = [decision_wording.exclusion_text(one, none, PLAIN) for one in none.excluded]
     assert told[0] == "mine-large: score in made-up (acc, 0-shot) 90.0, below 99.0"
     gap = decide([candidate("x", None, exact(1))], TWO, None)
-    assert decision_wording.decision_text(gap).startswith("None of these models has all")
+    assert decision_wording.decision_text(gap).startswith("No model has all that the criteria ask for")
     assert decision_wording.exclusion_text(gap.excluded[0], gap, PLAIN) == "x: no score in made-up (acc, 0-shot)"
 
 
@@ -127,9 +127,7 @@ def test_whoever_is_left_over_is_no_choice_and_the_others_are_named() -> None:
         "選定できません。このスコアがあるのは2件中1件です。スコアがないモデル：SmolLM2。"
     )
     several = decide([KEPT[3], lacking, candidate("b", exact(3), None)], TWO, None)
-    assert decision_wording.decision_text(several).startswith(
-        "No choice: 1 of 3 has all that the criteria ask for; missing:"
-    )
+    assert decision_wording.decision_text(several).startswith("No choice: 1 of 3 has all that is asked; missing:")
     assert decision_wording.standing_text(left) == "–"
     chart = decision_figures.front_chart(left, 1, 0, (800, 800), PLAIN)
     assert "first by the weighted mean" not in {line.name for line in chart.series}
@@ -140,7 +138,7 @@ def test_whoever_is_left_over_is_no_choice_and_the_others_are_named() -> None:
     [
         (8.0, "chosen", "On these criteria: mine-large. "),
         (0.9, "leads", "On these criteria mine-large leads, in 7"),
-        (0.0, "cannot_tell", "Cannot tell: mine-large and mine-mid have the same weighted mean."),
+        (0.0, "cannot_tell", "Cannot tell: mine-large and mine-mid share their weighted mean."),
     ],
 )
 def test_the_first_is_the_choice_only_where_it_is_first_in_most_draws(gap: float, standing: str, told: str) -> None:
@@ -173,9 +171,7 @@ def test_without_a_known_error_the_first_leads_and_no_more() -> None:
     doubtful = decide([candidate("a", CriterionValue(52, 49, 55)), candidate("b", CriterionValue(40, 38, 42))],
                       [asked("score", at_least=50.0)], None)  # fmt: skip
     assert doubtful.standing == "leads"
-    assert decision_wording.decision_text(doubtful) == (
-        "On these criteria a leads: by its value the only one that meets them."
-    )
+    assert decision_wording.decision_text(doubtful) == ("On these criteria a leads: by value it alone meets them.")
 
 
 def test_a_criterion_that_tells_nobody_apart_is_named() -> None:

@@ -77,7 +77,7 @@ def test_names_at_the_ends_keep_apart_and_inside():
 def test_a_logarithmic_axis_says_so_and_no_value_leaves_a_note():
     drawn = profile_svg(replace(data(curve("a", [1, 9])), is_log=True), Caption("t"))
     assert any(text.endswith("log scale") for text in words(drawn))
-    assert "No estimates of this kind in the chosen runs." in words(profile_svg(data(), Caption("t")))
+    assert "No such estimates in the chosen runs." in words(profile_svg(data(), Caption("t")))
 
 
 def test_a_thumbnail_names_its_ends_its_peak_and_its_valley():

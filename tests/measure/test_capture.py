@@ -61,9 +61,7 @@ def test_bits_per_byte_is_the_loss_over_the_bytes(tiny_llama, tmp_path):
 
 
 @pytest.mark.parametrize("value", [float("inf"), float("nan")])
-@pytest.mark.parametrize(
-    "dtype, way_out", [("bfloat16", "--dtype float32"), ("float32", "weights themselves are damaged")]
-)
+@pytest.mark.parametrize("dtype, way_out", [("bfloat16", "--dtype float32"), ("float32", "There is no wider dtype")])
 def test_states_that_are_not_finite_name_the_layer_the_dtype_and_the_way_out(
     dtype, way_out, value, tmp_path, tiny_llama
 ):
@@ -76,7 +74,7 @@ def test_states_that_are_not_finite_name_the_layer_the_dtype_and_the_way_out(
 
 def test_a_context_shorter_than_the_windows_is_said(tmp_path):
     folder = save_tiny_model(tmp_path / "short", "gpt2", n_positions=64)
-    with pytest.raises(ModelError, match="reads at most 64 tokens at once; the protocol's windows have 128"):
+    with pytest.raises(ModelError, match="reads at most 64 tokens; the windows have 128"):
         captured(folder, tmp_path)
 
 
@@ -142,7 +140,7 @@ def test_other_failures_of_a_pass_are_not_taken_for_a_lack_of_memory(tiny_llama,
 
 def test_a_disk_without_room_is_said_before_the_pass(tiny_llama, tmp_path, monkeypatch):
     monkeypatch.setattr(capture.shutil, "disk_usage", lambda folder: type("Usage", (), {"free": 1000})())
-    with pytest.raises(ResourceError, match=r"need 0.00 GB of scratch space|need 0.01 GB of scratch space"):
+    with pytest.raises(ResourceError, match="need 0.00 GB in|need 0.01 GB in"):
         captured(tiny_llama, tmp_path)
 
 

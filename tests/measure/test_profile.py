@@ -36,7 +36,7 @@ def failing(error, *devices):
 def test_a_layer_that_does_not_fit_on_its_device_is_measured_on_the_cpu(monkeypatch, caplog):
     monkeypatch.setattr(layers, "measure_layer", failing(torch.OutOfMemoryError("out of memory"), "meta"))
     assert layers.measure_layer_on(POINTS, torch.device("meta"), PLAN) is LAYER
-    assert "Memory of meta is short: the geometry of this layer is measured on the CPU." in caplog.text
+    assert "Memory of meta is short: this layer is measured on the CPU." in caplog.text
 
 
 def test_points_stay_where_they_fit(monkeypatch, caplog):
@@ -75,14 +75,14 @@ def test_a_text_that_is_too_short_for_any_model_is_told_before_one_is_fetched(tm
     warehouse = Warehouse(tmp_path / "w.duckdb")
     models = ["pypi:no-such-model", "pypi:no-other-model"]
     asked = RunConfig(models[0], str(text))
-    with pytest.raises(CorpusError, match="short is too short for the quick protocol"):
+    with pytest.raises(CorpusError, match="short is too short for quick"):
         open_setup(asked)
-    with pytest.raises(CorpusError, match="short is too short for the quick protocol"):
+    with pytest.raises(CorpusError, match="short is too short for quick"):
         with_readable_companions(asked, models, warehouse)
     with pytest.raises(CorpusError, match="Half of the text is held out .* short is too short for the layer plan"):
         open_plan(PlanConfig(models[0], str(text)))
     file = f'name = "p"\nquestion = "q?"\nuse_class = "general"\nmodels = {models}\ntexts = ["{text}"]\n'
     file += '[benchmark]\nname = "b"\nmetric = "acc"\ndirection = "higher"\nexpectation = "e"\nsign = "none"\nfrozen = 2026-11-25\n'
     pilot = parse_pilot(file, tmp_path, PROTOCOLS, BUILT_IN)
-    with pytest.raises(CorpusError, match="short is too short for the quick protocol"):
+    with pytest.raises(CorpusError, match="short is too short for quick"):
         list(run_pilot(pilot, warehouse, None, lambda status: None))

@@ -225,7 +225,7 @@ def test_a_prompt_that_is_too_long_loses_its_beginning_and_a_choice_that_is_leav
     kept = encode(long.prompt)[-(32 + 1 - longest) :]  # the last token is not read, only expected
     expected = [plainly(module, kept, encode(choice)) for choice in long.choices]
     np.testing.assert_allclose(likelihoods(folder, Task("m", (long,)), tmp_path / "one"), expected, rtol=1e-4)
-    with pytest.raises(ModelError, match="reads at most 32 tokens at once: no question of mine"):
+    with pytest.raises(ModelError, match="reads 32 tokens, too few for any question of mine"):
         scored(folder, Task("mine", (too_long,)), tmp_path / "none")
 
 
@@ -304,7 +304,8 @@ def test_a_model_that_gives_no_numbers_is_refused(tmp_path, dtype):
 
 
 @pytest.mark.parametrize(
-    ("family", "told"), [("bert", "an encoder: it reads a text in both"), ("t5", "an encoder-decoder")]
+    ("family", "told"),
+    [("bert", "is an encoder: it gives no probability to what follows"), ("t5", "an encoder-decoder")],
 )
 def test_what_gives_no_probability_to_what_follows_is_refused(tmp_path, family, told):
     with pytest.raises(ModelError, match=told):
@@ -319,7 +320,7 @@ def test_a_tokenizer_that_has_nothing_to_begin_with_needs_prompts(tmp_path):
         settings.pop(name)
     file.write_text(json.dumps(settings), encoding="utf-8")
     assert scored(folder, Task("mine", QUESTIONS[:2]), tmp_path / "kept").scores
-    with pytest.raises(ModelError, match="neither a BOS nor an EOS"):
+    with pytest.raises(ModelError, match="has no BOS or EOS token to begin"):
         scored(folder, TASK, tmp_path / "other")
 
 

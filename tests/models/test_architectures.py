@@ -155,7 +155,7 @@ def test_a_decoders_context_has_room_for_its_start_token(tmp_path):
 
 
 def test_a_stack_of_a_model_that_has_one_is_refused(tmp_path):
-    with pytest.raises(InputError, match=r"llama \(llama\) has one stack of blocks, so there is no decoder to choose"):
+    with pytest.raises(InputError, match=r"llama \(llama\) has one stack of blocks: leave out decoder"):
         opened(tmp_path, "llama", stack="decoder")
     with pytest.raises(InputError, match="Unknown stack 'middle'. Available: decoder, encoder."):
         opened(tmp_path, "t5", stack="middle")
@@ -164,7 +164,7 @@ def test_a_stack_of_a_model_that_has_one_is_refused(tmp_path):
 def test_a_decoder_without_a_start_token_says_so(tmp_path):
     model = opened(tmp_path, "t5", stack="decoder")
     model.module.config.decoder_start_token_id = None
-    with pytest.raises(ModelError, match="does not say which token its decoder starts with"):
+    with pytest.raises(ModelError, match="names no decoder_start_token_id"):
         captured(model, tmp_path)
 
 

@@ -72,11 +72,11 @@ def test_what_will_be_refused_is_said_before_the_download(hub, ask):
     assert code == 2
     reasons = {name: " ".join(card["refusals"]) for name, card in zip(names, cards, strict=True)}
     assert "owner/gated is gated" in reasons["gated"]
-    assert "pytorch_model.bin, a format that can run code" in reasons["pickled"]
+    assert "pytorch_model.bin, which can run code" in reasons["pickled"]
     assert "Python code of its own" in reasons["foreign"]
-    assert "is not known to transformers" in reasons["unheard"]
+    assert "does not know the architecture of" in reasons["unheard"]
     assert "no config.json" in reasons["bare"]
-    assert f"The hub at {hub.url} (HF_ENDPOINT) has no model owner/nobody" in reasons["nobody"]
+    assert f"Check the name, or log in {hub.url} (HF_ENDPOINT) has no model owner/nobody" in reasons["nobody"]
     assert "owner/open has no revision 'v9'" in reasons["open@v9"]
 
 

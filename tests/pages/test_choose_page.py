@@ -131,15 +131,19 @@ def test_each_section_draws_its_pictures_before_its_table(path: Path) -> None:
         app = opened("choose.py", choose=section)
         assert not app.exception, section
         assert len(figures(app)) == n, section
-    assert "whether their order holds is not known" in texts(opened("choose.py", choose="elsewhere"))
+    assert "whether the order holds is not known" in texts(opened("choose.py", choose="elsewhere"))
 
 
 def test_a_price_is_told_once_the_machine_has_one(path: Path) -> None:
     app = opened("choose.py", choose="cost")
-    assert "No price is told" in texts(app)
+    assert "A price needs the price per hour of the machine, and each model's speed on it" in texts(app)
     reference = Warehouse(path).read("SELECT reference FROM models LIMIT 1").item()
     priced = opened("choose.py", choose="cost", speeds=f"{reference}~2000", **{"a.price_per_hour": "2"})
-    assert not priced.exception and len(figures(priced)) == 2 and "No price is told" not in texts(priced)
+    assert (
+        not priced.exception
+        and len(figures(priced)) == 2
+        and "A price needs the price per hour of the machine, and each model's speed on it" not in texts(priced)
+    )
 
 
 def test_below_ten_models_the_dimension_weighs_nothing_and_says_why(
@@ -151,13 +155,13 @@ def test_below_ten_models_the_dimension_weighs_nothing_and_says_why(
     slider = next(one for one in app.slider if one.key == "view.w.dimension")
     assert slider.disabled and "weighs nothing" in slider.help
     every = opened("choose.py", group="any", choose="ranking")
-    assert "These runs differ in: tokenizer, kind of model" in texts(every)
+    assert "These runs differ in tokenizer, kind of model" in texts(every)
     assert not every.exception and not [one for one in every.slider if one.key == "view.w.dimension"]
 
 
 def test_a_rule_is_saved_applied_and_told_to_be_right(path: Path) -> None:
     app = opened("choose.py", choose="rules")
-    assert "No rule is saved yet" in texts(app)
+    assert "No rule is saved" in texts(app)
     app.text_input(key="rule name").set_value("Few bits").run()
     next(one for one in app.button if one.label == "Save as a rule").click().run()
     assert not app.exception and not app.error

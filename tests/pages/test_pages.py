@@ -255,7 +255,7 @@ def test_each_section_has_something_to_say_of_a_profile_that_ships_without_its_r
     monkeypatch.setenv("WORKDIM_WAREHOUSE", str(path))
     app = opened("compare.py", section=section)
     assert not app.exception and not app.error
-    told = "Many profiles come with Workdim without this, to be small. Measure the model to see it."
+    told = "Most shipped profiles leave this out, to be small. Measure the model to see it."
     is_without = section in ("pairs", "distributions", "within", "norms")
     assert [one.value for one in app.info] == ([told] if is_without else [])
     if section == "profile":
@@ -268,7 +268,7 @@ def test_runs_without_a_verdict_are_no_deck_and_that_is_said(
     monkeypatch.setenv("WORKDIM_WAREHOUSE", str(of_literature))
     app = opened("share.py")
     assert not app.exception and not app.error
-    assert "left out of the slides" in app.info[0].value
+    assert "Left out of the slides, as their protocol gives no verdict" in app.info[0].value
     assert "N=" not in texts(app)
 
 
@@ -298,14 +298,14 @@ def test_a_verdict_that_does_not_know_its_controls_says_so(tmp_path: Path, monke
         add_run(path, profile)
     monkeypatch.setenv("WORKDIM_WAREHOUSE", str(path))
     said = texts(opened("compare.py"))
-    assert "measured after the verdicts on" in said
+    assert "were made before their controls: measure again to include these" in said
 
 
 @pytest.mark.parametrize(
     ("asked", "told"),
     [
         ({"estimator": "local_d2", "k": "100"}, "k=100"),
-        ({"estimator": "d2", "transform": "abtt3"}, "three leading components removed"),
+        ({"estimator": "d2", "transform": "abtt3"}, "Without one or three leading components"),
         ({"estimator": "d2", "cloud": "one_per_word"}, "one per word"),
         ({"estimator": "gride", "n1": "4", "equivalent": "True"}, "Gaussian equivalent"),
         ({"estimator": "effective_rank"}, "erank"),
@@ -362,7 +362,7 @@ def test_a_veto_stands_wherever_the_number_stands(page: str, with_veto: Path, mo
         assert "made-up-vetoed ‡" in app.dataframe[0].value["Model"].to_list()
         assert "Vetoed by a check" in app.warning[0].value
         assert any("‡" in trace["name"] for trace in figures(app)[0]["data"])
-        assert "‡ A check vetoed this run" in texts(app)
+        assert "Vetoed by a check: its numbers are not to be relied on" in texts(app)
 
 
 @pytest.mark.parametrize("section", ["profile", "pairs", "distributions", "checks"])
@@ -412,7 +412,7 @@ def test_a_group_without_common_words_is_told_and_no_other_one_stands_under_its_
     app = box.select(own).run()
     assert table_of(app)["Model"].to_list() == ["made-up-big"]
     app = app.selectbox(key="view.points").select("one per word").run()
-    assert not app.exception and "No two models of this group were measured on the same words" in app.warning[0].value
+    assert not app.exception and "No two models of this group share their words" in app.warning[0].value
     assert sorted(table_of(app)["Model"]) == ["made-up-big", "made-up-other", "made-up-small"]
     assert not [box for box in app.selectbox if box.key == "view.group" and "made-up-other" in box.options[box.index]]
     for section in ("ranking", "choice"):
@@ -438,7 +438,7 @@ def test_why_no_words_are_compared_is_told(tmp_path: Path, monkeypatch: pytest.M
     assert (
         opened("choose.py", choose="ranking", points="one_per_word")
         .info[0]
-        .value.startswith("No two models have measured")
+        .value.startswith("No two models measured the same words of one text here")
     )
     add_run(path, make_profile(RUN_IDS[1], model=make_model("made-up/encoder@1", kind="encoder")))
     told = opened("choose.py", choose="ranking", points="one_per_word").info[0].value
@@ -506,7 +506,7 @@ def test_a_parcel_that_cannot_be_written_or_is_damaged_is_told_and_the_page_is_d
         app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60).run()
         assert not app.exception and not app.error
         assert len(app.get("image")) == 4
-        assert app.warning[0].value.startswith("Finished measurements that wait to be added to the warehouse: 2.")
+        assert app.warning[0].value.startswith("Finished, but not in the warehouse yet: 2.")
     app.session_state["waiting parcels taken in"] = (0.0, None)
     app.run()
     assert len(app.get("image")) == 5
@@ -542,7 +542,7 @@ def test_a_card_says_what_a_measurement_takes_before_it_is_started(
     assert [config.model for config in asked] == ["org/_big_", "org/no"]
     assert "org/\\_big\\_" in texts(app) and app.error[0].value == "It is \\*too\\* large."
     assert {"Time", "Layers"} <= {metric.label for metric in app.metric}
-    assert "The comparison will be incomplete" in texts(app) and "1 of 2 remain" in texts(app)
+    assert "Cannot be measured, for the reasons below" in texts(app) and "1 of 2 remain" in texts(app)
 
 
 def test_how_long_it_takes_is_told_by_itself_and_a_text_is_judged_before_any_model_is_read(
@@ -560,7 +560,7 @@ def test_how_long_it_takes_is_told_by_itself_and_a_text_is_judged_before_any_mod
     assert started == [["made-up/big"]], "what is known is not looked at again"
     (tmp_path / "short.txt").write_text("Only this.", encoding="utf-8")
     app.text_input(key="measure path").set_value(str(tmp_path / "short.txt")).run()
-    assert "too short for the quick protocol" in app.error[0].value and not [b for b in app.button if "start" in b.key]
+    assert "too short for quick" in app.error[0].value and not [b for b in app.button if "start" in b.key]
     (tmp_path / "again.txt").write_text("\n\n".join(["The same again. " * 40] * 60), encoding="utf-8")
     app.text_input(key="measure path").set_value(str(tmp_path / "again.txt")).run()
     assert "repeats itself" in app.warning[0].value
@@ -609,7 +609,7 @@ def test_a_fresh_app_takes_in_what_comes_with_workdim_at_a_click(
     app.toggle(key="view.shipped").set_value(True).run()
     assert [one.alt for one in images(app)] == ["shipped"]
     app.sidebar.toggle(key="view.reference").set_value(False).run()
-    assert "of your own" in app.info[0].value
+    assert "score models yourself" in app.info[0].value
 
 
 def test_start_finds_runs_compares_those_that_are_ticked_and_brings_back_what_was_deleted(

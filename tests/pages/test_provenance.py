@@ -121,7 +121,7 @@ def test_an_undo_that_cannot_be_done_says_why(filled: Warehouse) -> None:
     app.button(key="delete run").click().run()
     empty_trash(filled)
     app.button(key="undelete run").click().run()
-    assert not app.exception and "There is no run" in app.error[0].value
+    assert not app.exception and "No run" in app.error[0].value
 
 
 def test_undo_goes_when_another_run_is_chosen(filled: Warehouse) -> None:
@@ -150,7 +150,7 @@ def test_a_run_is_measured_again_as_a_job(filled: Warehouse, monkeypatch: pytest
 def test_a_record_that_cannot_be_repeated_says_so(filled: Warehouse) -> None:
     app = provenance(RUN_IDS[0])
     app.button(key="measure run again").click().run()
-    assert not app.exception and "another version of Workdim" in app.error[0].value
+    assert not app.exception and "and cannot be repeated" in app.error[0].value
 
 
 def test_the_export_is_made_on_the_click(filled: Warehouse) -> None:

@@ -133,13 +133,13 @@ def test_a_link_to_what_is_not_there_is_said(warehouse: Warehouse):
 def test_a_statement_too_long_for_a_link_says_how_to_share_it(warehouse: Warehouse):
     app = typed(opened(), "SELECT 1 AS n -- " + "x" * editor.MAX_LINK_LENGTH)
     assert rows(app)["n"].to_list() == [1]
-    assert "sql" not in app.query_params and "too long for a link" in captions(app)
+    assert "sql" not in app.query_params and "Save the query: its address is short" in captions(app)
 
 
 def test_more_rows_than_are_shown_are_told(warehouse: Warehouse):
     app = typed(opened(), "SELECT i FROM range(20000) t(i)")
     assert rows(app).shape[0] == 10_000
-    assert "only the first 10,000" in app.warning[0].value
+    assert "Only the first 10,000" in app.warning[0].value
 
 
 def test_a_long_query_has_a_bar_and_can_be_cancelled(warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch):

@@ -68,7 +68,7 @@ def test_a_file_that_is_there_already_cannot_be_stored_again(warehouse: Warehous
     file = ("mine.csv", f"{HEAD}{BIG},arc_easy,acc,61,percent\n")
     handed_over(file).button(key="scores store").click().run()
     app = handed_over(file)
-    assert "will not be stored twice" in app.info[0].value
+    assert "and is not stored twice" in app.info[0].value
     assert app.button(key="scores store").disabled
 
 
@@ -142,7 +142,9 @@ def test_a_file_of_unknown_models_says_that_no_ranking_shows_it(warehouse: Wareh
     app = handed_over(("mine.csv", f"{HEAD}HuggingFaceTB__SmolLM2-135M,arc_easy,acc,61,percent\n"))
     assert app.checkbox(key="scores map likely").value is False
     app.button(key="scores store").click().run()
-    assert "none of its models is measured here" in app.warning[0].value and not app.get("page_link")
+    assert "None of this file's models is measured here: no ranking shows them" in app.warning[0].value and not app.get(
+        "page_link"
+    )
     app = handed_over(("other.csv", f"{HEAD}HuggingFaceTB__SmolLM2-135M,piqa,acc,61,percent\n"))
     app.checkbox(key="scores map likely").check().run()
     app.button(key="scores store").click().run()
@@ -171,7 +173,10 @@ def test_the_table_of_names_is_edited_as_a_whole_or_not_at_all(warehouse: Wareho
         return app.button(key="scores save names").click().run()
 
     app = edited({name: "three", model: "one"})
-    assert "make no chains" in app.error[0].value and list_aliases(warehouse)["alias"].to_list() == ["one", "two"]
+    assert "' is itself an alias of '" in app.error[0].value and list_aliases(warehouse)["alias"].to_list() == [
+        "one",
+        "two",
+    ]
     assert "stands there twice" in edited({name: "one", model: "o/x"}).error[0].value
     app = edited({name: "three", model: "o/three"}, {})
     assert not app.error and not app.exception

@@ -102,7 +102,7 @@ def test_runs_are_found_by_id_and_models_by_name(warehouse):
     assert compare_question.find_runs(warehouse, ["a", B[-6:], "a"]) == [A, B]
     with pytest.raises(InputError, match="nobody"):
         compare_question.find_runs(warehouse, ["a", "nobody"])
-    with pytest.raises(InputError, match="no text in common"):
+    with pytest.raises(InputError, match="Measure them on one: add --text FILE"):
         compare_question.find_runs(warehouse, ["a", "g"])
     with pytest.raises(InputError, match="Two runs"):
         compare_question.ask(warehouse, [A])

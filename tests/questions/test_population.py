@@ -92,7 +92,7 @@ def test_unknown_names_are_told_with_those_that_are_near():
             select_population(given, asked)
     with pytest.raises(InputError, match="Unknown dimension 'peak'"):
         RankingQuestion("peak")
-    with pytest.raises(InputError, match="or any other score"):
+    with pytest.raises(InputError, match="No comparable model has a score of '"):
         select_population(evidence(models(), scores([])), RankingQuestion(benchmark="tickets"))
 
 

@@ -117,7 +117,7 @@ def test_cancel_stops_within_two_seconds_whatever_the_job_is_doing_and_leaves_no
     wait_for(lambda: job_status(first).state == "running")
     waiting = processes.start_job(second, warehouse)
     same = replace(longer, memory_budget=10**9)
-    with pytest.raises(InputError, match="is running already, as the job"):
+    with pytest.raises(InputError, match="is running already as job"):
         submit(same, warehouse)
     wait_for(lambda: (at := job_status(second).progress) is not None and at.phase == "queued")
     cancelled_in_time(second, waiting)
@@ -187,7 +187,7 @@ def test_a_run_that_is_there_is_not_measured_twice_unless_asked(config, warehous
     assert not measure(replace(config, estimators=("skdim_lPCA",)), warehouse, quiet, again=False).was_known
     command = ("measure", config.model, "--corpus", config.corpus, "--protocol", "small", "--device", "cpu")
     told = run_core(*command, warehouse=warehouse.path)
-    assert told.returncode == 0 and "It is measured already" in told.stdout, told.stderr
+    assert told.returncode == 0 and "--again measures it again" in told.stdout, told.stderr
     assert queries.runs(warehouse).height == 2
 
 
@@ -222,7 +222,7 @@ def test_a_disk_that_is_full_in_mid_run_keeps_what_is_finished(config, warehouse
 
     with monkeypatch.context() as short:
         short.setattr(checkpoint, "_write", full)
-        with pytest.raises(ResourceError, match="no more room"):
+        with pytest.raises(ResourceError, match="are kept; the same request continues"):
             measure(config, warehouse, quiet)
     (standing,) = list_jobs(warehouse)
     assert standing.state == "failed" and queries.runs(warehouse).is_empty()

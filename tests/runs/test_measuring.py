@@ -217,7 +217,10 @@ def test_a_text_that_opens_with_a_token_is_measured_without_it_too(config, shall
     ("error", "told"),
     [
         (ModelError("A tensor has no initialiser."), "no initialiser"),
-        (torch.OutOfMemoryError("CUDA out of memory."), "not enough memory to measure"),
+        (
+            torch.OutOfMemoryError("CUDA out of memory."),
+            "Try --dtype bfloat16, --device cpu, a smaller --memory-budget or model",
+        ),
     ],
 )
 def test_a_control_that_cannot_be_measured_does_not_stop_the_measurement(
@@ -238,7 +241,7 @@ def test_memory_that_runs_out_is_one_line(config, warehouse, monkeypatch, error)
         raise error
 
     monkeypatch.setattr("core.measure.profile.measure_profile", refuse)
-    with pytest.raises(ResourceError, match="not enough memory to measure .* on device 'cpu'"):
+    with pytest.raises(ResourceError, match="Not enough memory for .* on 'cpu'"):
         measure(config, warehouse, quiet)
     assert queries.runs(warehouse).is_empty() and not list(warehouse.jobs.iterdir())
 

@@ -73,7 +73,7 @@ def test_what_a_plan_takes_is_said_before_and_nothing_is_made(tiny_llama, wareho
         estimate_plan(replace(config, blocks=9), warehouse)
     monkeypatch.setattr(Blueprint, "plan", lambda self, *others: MemoryPlan(True, 4, 1))
     streamed = estimate_plan(config, warehouse)
-    assert streamed.readings > 1 and f"about {streamed.readings} times from their files" in " ".join(
+    assert streamed.readings > 1 and f"about {streamed.readings} times." in " ".join(
         estimate_lines(streamed)
     )
     searched = estimate_plan(replace(config, verify=True, directions=True), warehouse)
@@ -104,10 +104,10 @@ def test_json_is_json_and_a_saved_model_can_be_measured(tiny_llama, warehouse, t
     [
         (("--budget", "cheap"), "'cheap' is no budget"),
         (("--budget", "2points"), "name its file with --task"),
-        (("--remove", "1,x"), "--remove takes numbers of blocks"),
-        (("--remove", "2:1"), "--remove takes numbers of blocks"),
-        (("--remove", "0:99999999999"), "--remove takes numbers of blocks"),
-        (("--remove", ""), "--remove takes numbers of blocks"),
+        (("--remove", "1,x"), "--remove takes block numbers from 0, as 4,14,15 or 4,14:16, not '"),
+        (("--remove", "2:1"), "--remove takes block numbers from 0, as 4,14,15 or 4,14:16, not '"),
+        (("--remove", "0:99999999999"), "--remove takes block numbers from 0, as 4,14,15 or 4,14:16, not '"),
+        (("--remove", ""), "--remove takes block numbers from 0, as 4,14,15 or 4,14:16, not '"),
         (("--mergekit", "/none/such/plan.yaml"), "There is no folder /none/such"),
         (("--blocks", "9"), "at most 3 can go"),
         (("--task", "none.jsonl"), "There is no task file none.jsonl"),

@@ -111,11 +111,11 @@ BOMB = "- &a [x, x, x, x, x, x, x, x, x]\n" + "".join(
     [
         ("- dataset: {id: a/b\n  value: 1\n", "is no YAML at line"),
         ("- dataset: {id: a/b}\n  value: 1\n  value: 2\n", "a key stands twice"),
-        ("- one\n- two\n", "is YAML, but not one that we know"),
-        ("---\nname: a\n", "is YAML, but not one that we know"),
+        ("- one\n- two\n", "is no YAML that we know: evaluation results"),
+        ("---\nname: a\n", "is no YAML that we know: evaluation results"),
         ("- " + "[" * 20_000, "is YAML that cannot be read|is no YAML"),
-        ("- !!python/object/apply:os.system [echo]\n", "not one that we know"),
-        (BOMB, "not one that we know"),
+        ("- !!python/object/apply:os.system [echo]\n", "that we know"),
+        (BOMB, "that we know"),
         ("- x: 1\n" * 1_000_000, "7 MiB of YAML; up to 4 are read"),
     ],
 )
@@ -132,9 +132,7 @@ def test_a_repository_is_taken_in_as_a_folder(tmp_path: Path):
     path = tmp_path / "w.duckdb"
     done = run_core("scores", "import", str(place.parent), warehouse=path)
     assert done.returncode == 0 and "3 taken" in done.stdout, done.stderr
-    assert (
-        "Unit not stated" in done.stdout and "Model taken from the name of the file or folder: org/name" in done.stdout
-    )
+    assert "Unit not stated" in done.stdout and "Model named after the file or folder: org/name" in done.stdout
     assert queries.scores(Warehouse(path), ["org/name"]).height == 3
     again = run_core("scores", "import", str(place), warehouse=path)
     assert again.returncode == 0 and "stored before" in again.stdout

@@ -133,7 +133,7 @@ def test_refused_by_a_process_of_its_own(warehouse: Warehouse, folder: Path, sql
 def test_greed_is_stopped(warehouse: Warehouse, folder: Path, sql: str, told: str):
     """What may end at its time has half a second; what ends for another reason has as long as a busy machine takes for it."""
     with pytest.raises(QueryError) as caught:
-        sandbox.run_query(warehouse, sql, seconds=0.5 if "longer than" in told else 60.0)
+        sandbox.run_query(warehouse, sql, seconds=0.5 if "exceeded" in told else 60.0)
     matches(told, in_one_line(str(caught.value)))
 
 

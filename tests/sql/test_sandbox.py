@@ -36,7 +36,7 @@ def test_a_select_gives_typed_rows(filled):
 
 def test_two_queries_run_at_a_time_and_end_with_those_who_asked(filled):
     slow = [sandbox.start_query(filled, "SELECT sleep_ms(60000)", seconds=60) for _ in range(sandbox.MAX_RUNNING)]
-    with pytest.raises(QueryError, match="at work already"):
+    with pytest.raises(QueryError, match="queries are running"):
         sandbox.start_query(filled, "SELECT 1")
     process = slow.pop().process  # as a session that ends takes its query along
     process.wait(timeout=10)

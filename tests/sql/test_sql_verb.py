@@ -46,7 +46,7 @@ def test_a_query_is_kept_listed_run_replaced_and_forgotten(path: Path):
         {"name": "first", "note": "a remark", "sql": "SELECT 1 AS one"}
     ]
     assert sql(path, "--saved", "first", "--format", "csv") == "one\n1\n"
-    assert "ask for it to be replaced (--replace)" in refused(path, "--save", "first", "SELECT 2")
+    assert "Choose another name, or replace it with --replace" in refused(path, "--save", "first", "SELECT 2")
     sql(path, "--save", "first", "SELECT 2 AS two", "--replace")
     assert sql(path, "--saved", "first", "--format", "csv") == "two\n2\n"
     for wrong, why in [("SELEC 1", "SELEC"), ("DROP TABLE runs", "only read"), ("SELECT 1; SELECT 2", "2 statements")]:

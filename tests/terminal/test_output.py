@@ -89,7 +89,7 @@ def test_a_table_fits_the_terminal_and_is_whole_in_a_file(terminal):
         terminal(columns)
         lines = table(("run", "model", "largest inner", "tags"), RUNS, ("tags",))
         assert all(cell_len(line) <= columns for line in lines[:3])
-        told = [line for line in lines if line.startswith("No room for: tags")]
+        told = [line for line in lines if line.startswith("Not shown for lack of room: tags")]
         assert bool(told) == (columns <= 60) and (RUNS[0][2] in lines[1] or columns <= 45)
     assert "…" in lines[1] and RUNS[0][0] in lines[1]
 

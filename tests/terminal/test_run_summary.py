@@ -122,7 +122,7 @@ def test_dominant_coordinates_stand_below_the_profile_that_they_shape():
     while not lines[below].startswith("    dominant"):
         assert not lines[below].startswith("    layer by layer")
         below += 1
-    assert lines[below].split(maxsplit=1) == ["dominant", "three coordinates hold half of the variance or more"]
+    assert lines[below].split(maxsplit=1) == ["dominant", "three coordinates hold at least half of the variance"]
     assert "dominant  " not in told(profile)
 
 
@@ -266,7 +266,7 @@ def test_a_stored_run_is_told_as_it_was_when_it_was_measured(tmp_path):
 def test_the_table_of_runs_marks_a_veto_and_gives_controls_no_verdict():
     runs = frames.runs(Model("a", worst_check="veto", qualifiers=("check_vetoed",)), Model("b", pass_="shuffled"))
     said = "\n".join(runs_table(runs))
-    assert "a ‡" in said and "‡ A check vetoed this run" in said
+    assert "a ‡" in said and "Vetoed by a check: its numbers are not to be relied on" in said
     assert "shuffled text" in said and "↗◐" in said and "◐ depends" in said
 
 

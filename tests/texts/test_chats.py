@@ -208,10 +208,10 @@ def test_refusals_name_model_text_and_conversation(tmp_path, corpus):
     system = open_corpus(str(write_chats(tmp_path / "system.jsonl", system=True)))
     with pytest.raises(CorpusError, match="template of tiny refuses conversation [0-9]+ of system: System role not"):
         draw_sample(system, chat_tokenizer(TEMPLATES["alternating"]), QUICK, 0, "tiny")
-    with pytest.raises(CorpusError, match="takes all 20 tokens of a window of chats, and leaves none"):
+    with pytest.raises(CorpusError, match="fills all 20 tokens of a window of chats"):
         draw_sample(corpus, chat_tokenizer(CHATML), replace(QUICK, n_tokens=20), 0, "tiny")
     lines = (tmp_path / "system.jsonl").read_text(encoding="utf-8").splitlines()
     (tmp_path / "few.jsonl").write_text("\n".join(lines[:20]), encoding="utf-8")
     few = open_corpus(str(tmp_path / "few.jsonl"))
-    with pytest.raises(CorpusError, match=r"few are too few for the quick protocol.*its 20 conversations .* give \d+"):
+    with pytest.raises(CorpusError, match=r"few are too short for quick.*20 conversations .* give \d+"):
         draw_sample(few, chat_tokenizer(CHATML), QUICK, 0, "tiny")

@@ -61,15 +61,13 @@ def test_plain_contents_are_a_text_of_another_name(tmp_path):
 def test_the_column_is_named_or_obvious(tmp_path):
     pairs = {"prompt": "p", "chosen": CHAT, "rejected": SHARED}
     name = written(tmp_path / "pairs.jsonl", pairs)
-    with pytest.raises(
-        CorpusError, match="Which column of pairs.jsonl .*Columns of chat messages: chosen, rejected; of text: none"
-    ):
+    with pytest.raises(CorpusError, match=r"Which column of pairs.jsonl\? Chats: chosen, rejected; text: none"):
         open_corpus(name)
     assert open_corpus(name, "chosen").conversations == (READ,)
     assert open_corpus(name, "prompt").pieces == ["p"]
     assert open_corpus(written(tmp_path / "m.jsonl", pairs | {"messages": CHAT})).conversations == (READ,)
     both = written(tmp_path / "both.jsonl", {"text": "a rendering", "messages": CHAT})
-    with pytest.raises(CorpusError, match="Columns of chat messages: messages; of text: text. Name one with --column"):
+    with pytest.raises(CorpusError, match="Chats: messages; text: text. Name one with --column"):
         open_corpus(both)
     assert open_corpus(both, "text").pieces == ["a rendering"]
     table = written(tmp_path / "t.json", [pairs])

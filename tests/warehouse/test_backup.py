@@ -61,7 +61,7 @@ def _full(new_warehouse) -> Warehouse:
         ingest_parcel(warehouse, put_beside(warehouse, make_profile(run_id)))
     pilots.register_pilot(warehouse, PILOT)
     pilots.add_runs(warehouse, PILOT.pilot_id, RUN_IDS[:1])
-    alias_table.set_aliases(warehouse, {"their name": "made-up/other"})
+    alias_table.set_aliases(warehouse, {"3, samples files do not name it": "made-up/other"})
     saved_queries.save_query(warehouse, "mine", "SELECT 1")
     rules.save_rule(warehouse, RULE)
     rules.add_choice(warehouse, chosen(RULE, "choice-1"))
@@ -151,7 +151,7 @@ def test_what_was_measured_since_is_not_lost(full, add_parcel):
 def test_what_was_deleted_since_comes_back(full):
     made, before = create_backup(full), content(full)
     saved_queries.delete_query(full, "mine")
-    alias_table.set_aliases(full, {}, ["their name"])
+    alias_table.set_aliases(full, {}, ["3, samples files do not name it"])
     restore(full, made.file)
     assert same(before, content(full)) and damages(full) == []
     full.rebuild()
@@ -172,7 +172,7 @@ def test_a_backup_needs_no_usable_file_either(full, tmp_path):
     with full.path.open("r+b") as handle:
         handle.truncate(full.path.stat().st_size // 2)
     made = create_backup(full, report=reports.append)
-    assert len(reports) == 1 and "in the backup as they were last saved" in reports[0]
+    assert len(reports) == 1 and "Added tables are in the backup as last saved" in reports[0]
     elsewhere = Warehouse(tmp_path / "new machine" / "w.duckdb")
     restore(elsewhere, made.file)
     assert same(before, content(elsewhere))
@@ -211,7 +211,7 @@ def test_what_is_no_backup_is_told_as_that(full, tmp_path):
     exported = export_runs(full, RUN_IDS[:1], tmp_path / "export.zip").path
     for wrong, message in (
         (exported, "is an export and no backup"),
-        (full.path, "neither a folder nor"),
+        (full.path, "Name a backup, an export or parcels; scores go by"),
         (tmp_path / "none.zip", "There is no file"),
     ):
         with pytest.raises(InputError, match=message):
@@ -442,7 +442,7 @@ def test_a_stray_file_among_the_pending_changes_stops_nothing_and_is_named(full)
     full.path.unlink()
     assert full.read("SELECT 1 FROM runs").height == 3
     lines = [str(finding) for finding in check_integrity(full).findings]
-    assert any("restore-x" in line and "it stops nothing" in line for line in lines)
+    assert any("restore-x" in line and "which can be removed" in line for line in lines)
 
 
 def test_the_duckdb_file_may_be_deleted_once_its_tables_are_files(full):

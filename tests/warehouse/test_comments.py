@@ -38,4 +38,8 @@ def test_every_cloud_but_that_of_unmasked_tokens_holds_estimates():
 
 
 def test_a_format_of_weights_is_a_file_format():
-    assert TABLES["models"].comments["weight_format"].startswith("safetensors or gguf:")
+    assert (
+        TABLES["models"]
+        .comments["weight_format"]
+        .startswith("Files of the weights: safetensors or gguf; a quantisation undone")
+    )

@@ -210,7 +210,7 @@ def test_conflicts_are_reported_and_left_out(ours, theirs, add_parcel, tmp_path)
     reasons = " ".join(one.reason for one in done.arrivals)
     assert (
         "they differ in layer_estimates" in reasons
-        and "made-up/other@1 is in the warehouse with another content" in reasons
+        and "made-up/other@1 is in the warehouse with other content" in reasons
     )
     assert content(ours)["layer_estimates"].filter(run_id=RUN).equals(before)
     assert not ours.pending_changes().run_ids
@@ -223,7 +223,9 @@ def test_a_parcel_that_is_gone_or_damaged_comes_back_by_an_import(ours, theirs, 
         (theirs.parcels / RUN / "run_checks.parquet").write_bytes(b"ruined")
     else:
         shutil.rmtree(theirs.parcels / RUN)
-    with pytest.raises(WarehouseError, match="damaged" if is_damaged else r"is gone\. Bring it back"):
+    with pytest.raises(
+        WarehouseError, match="damaged" if is_damaged else r"or rebuild without it: workdim ingest --rebuild"
+    ):
         annotate(theirs, RUN, lambda said: said.with_tag("x"))
     assert states(import_runs(theirs, [ours.parcels]))[RUN] == "new"
     assert states(import_runs(theirs, [ours.parcels]))[RUN] == "known"

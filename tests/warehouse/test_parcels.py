@@ -179,13 +179,13 @@ def with_row(profile, table, **changes):
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        (lambda p: with_row(p, "estimates", layer=5), "row of layer 5 in layer_estimates, and its model has 4 blocks"),
+        (lambda p: with_row(p, "estimates", layer=5), "row of layer 5 in layer_estimates, but 4 blocks"),
         (lambda p: with_row(p, "distributions", layer=-1), "row of layer -1 in layer_distributions"),
         (lambda p: with_row(p, "pairs", layer_b=9), "row of layer 9 in layer_pairs"),
         (lambda p: with_row(p, "summaries", cloud="other", working_layer_last=7), "row of layer 7 in run_summaries"),
-        (lambda p: with_row(p, "estimates", value=3.0), "one row of layer_estimates twice .layer 0, state residual"),
-        (lambda p: with_row(p, "summaries", verdict_rise="no"), "one row of run_summaries twice"),
-        (lambda p: with_row(p, "checks", value=9.0), "one row of run_checks twice"),
+        (lambda p: with_row(p, "estimates", value=3.0), "a row of layer_estimates twice .layer 0, state residual"),
+        (lambda p: with_row(p, "summaries", verdict_rise="no"), "a row of run_summaries twice"),
+        (lambda p: with_row(p, "checks", value=9.0), "a row of run_checks twice"),
     ],
 )
 def test_rows_that_cannot_be_of_this_run_are_refused_in_one_line(warehouse, add_parcel, wrong, message):
@@ -207,7 +207,7 @@ def test_a_parent_a_control_and_a_pilot_may_come_later(warehouse, add_parcel):
 )
 def test_one_id_never_stands_for_two_contents(warehouse, add_parcel, other):
     ingest_parcel(warehouse, add_parcel(make_profile(RUN_IDS[0])))
-    with pytest.raises(WarehouseError, match="another content"):
+    with pytest.raises(WarehouseError, match="is in the warehouse with other content"):
         ingest_parcel(warehouse, add_parcel(make_profile(RUN_IDS[1], **other)))
     assert rows(warehouse, "runs")["run_id"].to_list() == [RUN_IDS[0]]
 

@@ -14,7 +14,7 @@ def test_a_query_is_saved_found_replaced_and_forgotten(warehouse):
     assert [(row.name, row.sql, row.note) for row in saved_queries.list_queries(warehouse)] == [
         ("first look", "SELECT 1", None)
     ]
-    with pytest.raises(InputError, match="saved already"):
+    with pytest.raises(InputError, match="Choose another name, or replace it with --replace"):
         saved_queries.save_query(warehouse, "first look", "SELECT 2")
     assert saved_queries.find_query(warehouse, "first look").sql == "SELECT 1"
     saved_queries.save_query(warehouse, "first look", "SELECT 2", note="two", replace=True)

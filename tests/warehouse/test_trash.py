@@ -65,7 +65,7 @@ def test_a_rebuilt_warehouse_does_not_bring_deleted_runs_back(warehouse, runs):
 
 def test_a_control_that_a_verdict_names_stays_with_it(warehouse, runs):
     before = everything(warehouse)
-    with pytest.raises(InputError, match=f"judged with what is to be deleted: {runs[1][:18]} by {RUN[:18]}"):
+    with pytest.raises(InputError, match=f"Verdicts of others rest on it {runs[1][:18]} by {RUN[:18]}"):
         delete_runs(warehouse, [runs[1]])
     assert everything(warehouse) == before and not trash.list_runs(warehouse.folder)
     delete_runs(warehouse, runs)
@@ -139,7 +139,7 @@ def test_who_comes_too_late_to_delete_takes_nothing_from_the_trash(warehouse, ru
         time.sleep(0.1)
         go.set()
         first.result(20)
-        with pytest.raises(InputError, match="There is no run"):
+        with pytest.raises(InputError, match="No run"):
             second.result(20)
     assert restore_run(warehouse, OTHER) == [OTHER]
 
@@ -148,7 +148,7 @@ def test_what_no_longer_fits_stays_in_the_trash(warehouse, runs, add_parcel):
     delete_runs(warehouse, [OTHER])
     changed = make_model("made-up/other@1", weights_sha256="1" * 64)
     ingest_parcel(warehouse, add_parcel(make_profile(OTHER[:-1] + "9", model=changed)))
-    with pytest.raises(WarehouseError, match="another content"):
+    with pytest.raises(WarehouseError, match="is in the warehouse with other content"):
         restore_run(warehouse, OTHER)
     assert [one.run_id for one in trash.list_runs(warehouse.folder)] == [OTHER]
     assert not warehouse.pending_changes().run_ids
@@ -180,7 +180,7 @@ def test_a_deletion_on_a_full_disk_says_what_happened(warehouse, runs, monkeypat
 
     with monkeypatch.context() as patch:
         patch.setattr(sync, "remove_runs", full)
-        with pytest.raises(ResourceError, match="files beside the warehouse are changed.*no room"):
+        with pytest.raises(ResourceError, match="The files are changed, but the warehouse could not follow.*no room"):
             delete_runs(warehouse, [OTHER])
     assert is_parcel(warehouse.folder.trash / OTHER)
     assert OTHER not in queries.runs(warehouse)["run_id"].to_list()

@@ -111,7 +111,7 @@ def test_layers_whose_variance_lies_on_three_coordinates_or_else_components_are_
     components = rows("top_components_3", [0.14, 0.57, 0.75, 0.64, 0.51, 0.58, 0.4])
     elsewhere = rows("top_components_3", [0.9] * 7, cloud="all_tokens") + rows("E1", [0.9] * 7)
     assert wording.dominance_text([*components, *coordinates, *elsewhere]) == (
-        "three coordinates hold half of the variance or more (layers: 1–3, 5; at most 72 %, layer 2)"
+        "three coordinates hold at least half of the variance (layers 1–3, 5; at most 72 %, layer 2)"
     )
     assert (
         in_language("ja", wording.dominance_text, components) == "3主成分で分散の半分以上（層：1–5。最大は第2層の75%）"
@@ -153,9 +153,7 @@ def test_a_ratio_above_one_is_not_within_the_error_but_too_small_to_count():
     assert claim_outcome_text(row | {"lower": 1.2, "outcome": "yes"}) == "yes"
     assert claim_outcome_text(row | {"ratio": None}) == "–"
     said = run(verdict_fall="unclear", reasons_fall=["within_error"])
-    assert wording.claim_text("fall", said) == (
-        "falls towards the end: unclear (a lower limit is below the 1.10 that counts)"
-    )
+    assert wording.claim_text("fall", said) == ("falls towards the end: unclear (a lower limit is below 1.10)")
 
 
 def test_what_weighs_most_is_said_first_and_unknown_keys_are_shown_as_they_are():

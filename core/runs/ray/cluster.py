@@ -141,7 +141,7 @@ def check_ray(address: str | None) -> None:
     host, _, port = address.rpartition(":")
     if not (host and port.isdigit()):
         raise ResourceError(
-            "'{address}' is no address of a Ray cluster. Write --address HOST:PORT, as ray start said.", address=address
+            "'{address}' is no Ray address. Write --address HOST:PORT as printed by ray start.", address=address
         )
     try:
         socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_TIMEOUT).close()
@@ -156,8 +156,7 @@ def task_options(ray: Any, config: RunConfig | PlanConfig, needs: Needs) -> dict
     wants_gpu = config.device.startswith("cuda") or (config.device == "auto" and bool(has_gpu))
     if wants_gpu and not has_gpu:
         raise ResourceError(
-            "{model} is to be measured on {device}, and no machine of the cluster has a GPU. Choose --device cpu "
-            "or auto.",
+            "{model} asks for {device}, but no machine of the cluster has a GPU. Choose --device cpu or auto.",
             model=config.model,
             device=config.device,
         )
@@ -166,8 +165,8 @@ def task_options(ray: Any, config: RunConfig | PlanConfig, needs: Needs) -> dict
     memory = needs.memory_bytes or 0
     if memory > max_memory:
         raise ResourceError(
-            "{model} needs {memory:.1f} GB of memory, and no machine of the cluster offers more than {most:.1f} "
-            "GB. Set --memory-budget, or choose a smaller model or --dtype bfloat16.",
+            "{model} needs {memory:.1f} GB of memory; the cluster offers {most:.1f} GB. Set --memory-budget, "
+            "or choose a smaller model or --dtype bfloat16.",
             model=config.model,
             memory=memory / 1e9,
             most=max_memory / 1e9,

@@ -222,8 +222,7 @@ class _ClusterJobs:
             jobs.record_failure(
                 job,
                 ResourceError(
-                    "{model} could not be measured on the cluster, in {attempts} attempts where a worker was lost: "
-                    "{reason}.",
+                    "{model} failed on the cluster in {attempts} attempts, each with a lost worker: {reason}.",
                     model=job.config.model,
                     attempts=MAX_RETRIES + 1,
                     reason=first_line(error),

@@ -94,7 +94,7 @@ def _show_front(view: DecisionView, decision: Decision) -> None:
     chart = decision_figures.front_chart(decision, x, y, view.n_points, view.assumptions)
     pictures.plot(chart, "front")
     if any(criterion.share > 0 for k, criterion in enumerate(decision.criteria) if k not in (x, y)):
-        st.caption(_("Whether a model is on the front is judged over all criteria that weigh, not over the two drawn."))
+        st.caption(_("The front is judged over all criteria that weigh, not the two drawn."))
 
 
 def _decision_table(view: DecisionView, decision: Decision) -> pl.DataFrame:
@@ -128,7 +128,7 @@ def show_cost(view: DecisionView) -> None:
     if price.rows:
         pictures.plot(bars_figure(price), "price")
     else:
-        st.caption(_("No price is told: it needs the price per hour of the machine, and a speed of each model on it."))
+        st.caption(_("A price needs the price per hour of the machine, and each model's speed on it."))
     if len(view.context.costs) > len(bars.rows):
         st.caption(
             _("Drawn: the {n} smallest of {total} models.").format(n=len(bars.rows), total=len(view.context.costs))

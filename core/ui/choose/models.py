@@ -127,9 +127,9 @@ def choose_group(population: Population, names: Mapping[str, str], above: Any) -
 
 
 def _missing_group_text(asked: str, chosen: RankingGroup | None, shown: str | None) -> str:
-    sentence = _("The link asks for a group that is not here: {names}.").format(names=asked)
+    sentence = _("The link's group is not here: {names}.").format(names=asked)
     if chosen is not None:
-        template = _("No two models of this group were measured on the same words: {group}.")
+        template = _("No two models of this group share their words: {group}.")
         sentence = template.format(group=provenance.group_name(chosen))
     return wording.joined_sentences((sentence, _("Shown: {group}.").format(group=shown) if shown else ""))
 
@@ -196,7 +196,7 @@ def _choose_partial(n: int) -> bool:
     """Return whether scores of partial runs are included; drawn only where there are some."""
     if not n:
         return False
-    help_ = _("A run over part of a benchmark's questions has a larger error, and its score is not that of the whole.")
+    help_ = _("Part of a benchmark has a larger error, and is not the whole's score.")
     return inputs.choose_yes_no(_("Partial runs too ({n})").format(n=n), "partial", False, help=help_)
 
 

@@ -26,8 +26,8 @@ def show() -> None:
     if len(models) < 2:
         st.info(
             _(
-                "This needs single answers of two models: import the samples files that lm-evaluation-harness writes "
-                "with --log_samples."
+                "Needed are single answers of two models: import the samples files that lm-evaluation-harness "
+                "writes with --log_samples."
             )
         )
         return
@@ -39,7 +39,7 @@ def show() -> None:
         second = inputs.choose_from_list(_("Second model"), others, "second")
     comparisons = compare_all_answers(reads.answers(first), reads.answers(second))
     if not comparisons:
-        st.info(_("These two models have no question of one benchmark and metric in common."))
+        st.info(_("These models share no question of one benchmark and metric."))
         return
     benchmarks = sorted({key["benchmark"] for key, _one in comparisons})
     if len(benchmarks) > 1:
@@ -55,14 +55,11 @@ def show() -> None:
     tables.show(_difference_table(comparisons), "scores differences")
     st.caption(
         _(
-            "Differences are of the first less the second model, in the metric's own unit. Questions are paired, so what "
-            "makes one hard for both cancels out. The detectable difference is the smallest true one that would show "
-            "with 80 % probability."
+            "First less second model, in the metric's unit, question by question. The detectable difference "
+            "is the smallest true one shown with 80 % probability."
         )
     )
-    st.caption(
-        _("Files of single answers tell no number of shots and no chat template: compare runs of equal settings.")
-    )
+    st.caption(_("Such files state no shots and no chat template: compare runs of equal settings."))
     if len(comparisons) > 1:
         st.caption(multiple_comparisons_text(len(comparisons)))
     in_several_files = answer_sets.filter(answer_sets["model"].is_in([first, second]) & (answer_sets["n_files"] > 1))

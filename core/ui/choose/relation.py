@@ -79,7 +79,7 @@ def _show_why_apart(view: DecisionView) -> None:
     """Draw all that keeps these models' dimensions apart, with the ways out."""
     lines = provenance.why_apart_lines(view.context.runs)
     if view.ranked.answer is None:  # all models, or all of the user, whatever they were measured on
-        lines.append(_("Choose a group of models above: within it dimensions compare."))
+        lines.append(_("Choose a group of models above: dimensions compare within it."))
     if lines:
         st.info(escape(wording.joined_sentences(lines)), icon=":material/balance:")
 

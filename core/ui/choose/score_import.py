@@ -40,12 +40,11 @@ def show() -> None:
     """Draw the uploader, and what will become of each value of the files."""
     st.markdown(
         _(
-            "Scores from lm-evaluation-harness (results and samples files), exports of the Open LLM Leaderboard, evaluation "
-            "results of a model repository (.eval_results), or a table of your own. Nothing is stored before you have seen what will become of each value."
+            "Scores from lm-evaluation-harness (results and samples), the Open LLM Leaderboard, model "
+            "repositories (.eval_results), or your own table. You see what becomes of each value before it "
+            "is stored."
         ),
-        help=_(
-            "`workdim score MODEL --task FILE.jsonl` lets a model answer a task of your own, and stores its scores here."
-        ),
+        help=_("`workdim score MODEL --task FILE.jsonl` scores a model on your own task."),
     )
     _show_stored()
     files = inputs.upload(
@@ -60,19 +59,19 @@ def show() -> None:
             key="scores model",
             width=300,
             placeholder="owner/name",
-            help=_("Samples files of a harness do not say which model answered."),
+            help=_("Samples files do not say which model answered."),
         )
         benchmark = st.text_input(
             _("Benchmark of files that name none"),
             key="scores benchmark",
             width=300,
-            help=_("Samples files of a harness before version 0.4.3 do not tell it by their names."),
+            help=_("Before version 0.4.3, samples files do not name it."),
         )
         inputs.show_download(_("Template for a table (CSV)"), template(), "workdim_scores.csv")
-    st.caption(_("Larger files, and whole folders of results, are taken in a terminal:"))
+    st.caption(_("Take larger files and folders in a terminal:"))
     st.code("workdim scores import FOLDER", language=None)
     if not files:
-        st.info(_("No file is chosen. Files that are stored already are under Imported files."))
+        st.info(_("No file is chosen. Stored ones are under Imported files."))
         return
     previews = _read_previews(files, {MODEL: model.strip(), BENCHMARK: benchmark.strip()})
     if previews:
@@ -143,7 +142,7 @@ def _show_file_text(preview: ImportPreview) -> None:
     )
     st.markdown(" ".join([text, *map(escape, score_files.file_remark_lines(file))]))
     if preview.imported_at is not None:
-        message = _("This very file was stored on {date}; it will not be stored twice.")
+        message = _("This file was stored on {date}, and is not stored twice.")
         st.info(message.format(date=language.local_time(preview.imported_at)), icon=":material/done_all:")
     for reason in score_files.remark_groups(file.rows, skipped=True):
         message = _("{n} × {reason} (for example {places})")
@@ -178,16 +177,11 @@ def _show_names(previews: list[ImportPreview]) -> dict[str, str]:
     texts = [_("Measured here: {measured}.").format(measured=score_files.measured_text(names))]
     aliases = {name for preview in previews for name in preview.aliases}
     if aliases:
-        message = _(
-            "Storing makes {n} names aliases of the models that are shown by them; Names of models removes them."
-        )
+        message = _("Storing makes {n} names aliases of these models; Names of models removes them.")
         texts.append(message.format(n=f"{len(aliases):,}"))
     if not names["is_measured"].all():
         texts.append(
-            _(
-                "Scores of the others are stored too, and count once the model is measured or its name is mapped under "
-                "Names of models."
-            )
+            _("Other scores are stored too, and count once their model is measured or named under Names of models.")
         )
     st.markdown(" ".join(texts))
     names = names.sort("is_measured", descending=True)
@@ -203,7 +197,7 @@ def _show_names(previews: list[ImportPreview]) -> dict[str, str]:
     tables.show(tables.without_empty(table), "scores names")
     near = names.filter(~pl.col("is_measured"), pl.col("suggestions").list.len() > 0)
     likely = dict(near.select("name", pl.col("suggestions").list.first()).rows())
-    label = _("Map {n} names to the first model that may be meant, as the table says").format(n=f"{len(likely):,}")
+    label = _("Map {n} names as the table says").format(n=f"{len(likely):,}")
     return likely if likely and st.checkbox(label, key="scores map likely") else {}
 
 
@@ -215,9 +209,7 @@ def _ask_directions(previews: list[ImportPreview]) -> dict[str, bool]:
     if not unknown:
         return {}
     st.subheader(_("Which end is the better one?"))
-    st.caption(
-        _("No ranking can relate a score to anything before this is known. A column higher_is_better says it too.")
-    )
+    st.caption(_("Without it no ranking can use the score. A column higher_is_better states it too."))
     ends = {True: _("higher is better"), False: _("lower is better")}
     asked = {
         metric: st.segmented_control(
@@ -256,9 +248,7 @@ def _show_stored() -> None:
         )
         st.success(message, icon=":material/check:")
         if file.n_taken and not scored:
-            st.warning(
-                _("No ranking shows scores of this file: none of its models is measured here."), icon=":material/info:"
-            )
+            st.warning(_("None of this file's models is measured here: no ranking shows them."), icon=":material/info:")
     links = dict.fromkeys(one for _file, scored in stored for one in scored)
     for benchmark, metric in list(links)[:MAX_LINKS]:
         params = ranking_params(benchmark, metric)

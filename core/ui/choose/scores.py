@@ -54,11 +54,7 @@ def show_all() -> None:
 def show_files() -> None:
     """Draw the imported files, and the removal of one."""
     files = reads.score_files()
-    st.markdown(
-        _("Scores in the warehouse: {n}, those that come with Workdim included.").format(
-            n=f"{reads.counts()['scores']:,}"
-        )
-    )
+    st.markdown(_("Scores in the warehouse: {n}, shipped ones included.").format(n=f"{reads.counts()['scores']:,}"))
     if files.is_empty():
         st.info(_("No file was imported yet."))
         return
@@ -89,8 +85,7 @@ def _show_removal(files: pl.DataFrame) -> None:
         )
         with st.popover(_("Remove"), icon=":material/delete:"):
             message = _(
-                "All scores and single answers of {name} leave the warehouse. The file itself is not touched, and "
-                "can be imported again."
+                "All scores and answers of {name} are removed. The file itself stays, and can be imported again."
             )
             st.markdown(message.format(name=escape(files.filter(file_sha256=chosen)["file_name"][0])))
             if st.button(_("Remove it"), type="primary", key="scores remove"):
@@ -106,8 +101,8 @@ def show_conflicts() -> None:
         return
     st.markdown(
         _(
-            "Values of one model on one benchmark, by equal metric, filter, shots, suite and settings, that differ by "
-            "more than rounding: {n}, the widest first. All are kept; rankings show the newest and the range."
+            "Values of one model, benchmark and setting that differ by more than rounding: {n}, the widest "
+            "first. All are kept; rankings show the newest and the range."
         ).format(n=rows.height)
     )
     variants = rows.select("dtype", "chat_template").rows()
@@ -135,8 +130,8 @@ def show_names() -> None:
     """Draw suggestions for names that no measured model has, and the table of names with their models."""
     st.markdown(
         _(
-            "A score belongs to a model by the name that its file uses. Where that is another name than the model is "
-            "measured under, say here which model is meant: it acts at once on all scores under the name."
+            "A score belongs to the model that its file names. Where the names differ, say here which model "
+            "is meant: it acts at once."
         )
     )
     _show_suggestions()
@@ -181,18 +176,13 @@ def _show_name_table() -> None:
     edited = st.data_editor(
         table, key=_editor_key("table"), hide_index=True, num_rows="dynamic", disabled=[_("Known"), _("Scores")]
     )
-    st.caption(
-        _(
-            "A model is a hub repository (owner/name) or a reference as measured. Rows are added at the end, and "
-            "removed by ticking them."
-        )
-    )
+    st.caption(_("A hub repository (owner/name) or a reference as measured. Add rows at the end; tick them to remove."))
     if st.button(_("Save the changes"), key="scores save names", icon=":material/save:"):
         rows = [(alias or "", reference or "") for alias, reference in edited.select(name, model).rows()]
         rows = [(alias.strip(), reference) for alias, reference in rows if alias.strip() or reference.strip()]
         references = dict(rows)
         if len(references) < len(rows):
-            st.error(_("A name stands there twice. A name means one model."), icon=":material/error:")
+            st.error(_("A name stands there twice; it means one model."), icon=":material/error:")
             return
         _save(references, [alias for alias in aliases["alias"] if alias not in references])
 

@@ -42,7 +42,7 @@ def show(view: DecisionView) -> None:
     if marked := [row for row in selected["selection"]["rows"] if row < rows.height]:
         tables.show_comparison_button(rows["run_id"].gather(marked).to_list())
     else:
-        st.caption(_("Mark two runs or more at the left to compare them."))
+        st.caption(_("Mark at least two runs at the left."))
     notes = [wording.veto_mark_text() if "veto" in rows["worst_check"] else ""]
     if answer := view.ranked.group_answer:
         is_by_word = answer.population.asked.cloud == BY_WORD

@@ -25,8 +25,8 @@ def show(selection: Selection) -> None:
     tables.show(table, "checks", height="content" if table.height < 40 else 600)
     st.caption(
         _(
-            "Worst first. A warning limits a number; a veto says that it may describe the sample and not the model. "
-            "A vetoed run is not usable, whatever its numbers. Shifts are differences of log d2: 0.095 is 10 %."
+            "Worst first. A warning limits a number; a vetoed run is not usable, whatever its numbers. "
+            "Shifts are differences of log d2: 0.095 is 10 %."
         )
     )
     tables.show_rows_download(checks, runs, "checks")

@@ -61,9 +61,9 @@ def choose_basic_profile(estimates: pl.DataFrame, runs: pl.DataFrame, cloud: str
         return None
     words = {"d2": _("Directions in use"), "gride": _("Around neighbours"), "participation_ratio": _("Of the variance")}
     meanings = (
-        _("**Directions in use** (d2): how many directions the tokens share out equally."),
-        _("**Around neighbours** (GRIDE): the dimension that a token's nearest neighbours spread in."),
-        _("**Of the variance** (participation ratio): over how many directions the variance is spread."),
+        _("**Directions in use** (d2): directions that tokens share out equally."),
+        _("**Around neighbours** (GRIDE): the dimension around a token's nearest neighbours."),
+        _("**Of the variance** (participation ratio): directions over which the variance spreads."),
     )
     names = {key: words[key] for key in quantities}
     more = {"label_visibility": "collapsed", "help": "  \n".join(meanings)}
@@ -94,8 +94,8 @@ def choose_profile(estimates: pl.DataFrame, correlators: pl.DataFrame, runs: pl.
         rows = measured.filter(correlator=quantity) if is_correlator else estimates.filter(estimator=quantity)
         clouds = _in_known_order(rows["cloud"], keys("cloud"))
         help_ = (
-            _("One per type: each distinct token once, so that frequent words do not count twice."),
-            _("One per word: each distinct word once, so that models with other tokenizers have the same words."),
+            _("One per type: each distinct token once."),
+            _("One per word: each distinct word once, the same words for every tokenizer."),
             _("All tokens: as read."),
         )
         names, more = wording.names("cloud", clouds), {"help": wording.joined_sentences(help_)}
@@ -134,9 +134,8 @@ def _choose_scale(rows: pl.DataFrame, estimator: str) -> tuple[int | None, int |
         n2 = inputs.choose(_("Neighbours (k)"), outer, "k", USUAL_NEIGHBOURS if USUAL_NEIGHBOURS in outer else None)
     if estimator == "gride" and rows["gaussian_equivalent"].count():
         help_ = _(
-            "Neighbour estimators read too low where the dimension is high, at about 50 at most for these numbers of "
-            "points. This shows, as a range over all n1, the dimension of the Gaussian points that they would read the "
-            "same on: one rank alone would look like a measurement."
+            "Neighbour estimators read too low in high dimension, about 50 at most here. Shown is the "
+            "dimension of the Gaussian points that would read the same, over all n1."
         )
         is_equivalent = inputs.choose_yes_no(_("Gaussian equivalent"), "equivalent", False, help=help_)
     return n1, n2, transform, is_equivalent
@@ -169,8 +168,8 @@ def choose_references(
     if controls and inputs.choose_yes_no(_("Control passes"), "controls", len(data.curves) <= MAX_CURVES_WITH_CONTROLS):
         references += controls
     help_ = _(
-        "What the estimator reads on Gaussian points with the same covariance: their distance to the curve "
-        "shows how far from Gaussian the real points are."
+        "The estimator on Gaussian points of the same covariance: the gap shows how far from Gaussian "
+        "the real ones are."
     )
     if surrogates and inputs.choose_yes_no(_("Gaussian points of equal covariance"), "surrogate", False, help=help_):
         references += surrogates

@@ -25,9 +25,7 @@ def show(selection: Selection) -> None:
     runs, distributions = selection.runs, selection.distributions
     quantities = [name for name in QUANTITIES if name in set(distributions["quantity"])]
     if not quantities:
-        notices.show_missing(
-            runs, _("The protocol of these runs stores no distributions: quick, standard and thorough do.")
-        )
+        notices.show_missing(runs, _("This protocol stores no distributions; quick, standard and thorough do."))
         return
     run, quantity = choose_run_and_quantity(runs, _("Quantity"), quantities, "quantity", "quantity")
     data = distribution_figures.distribution_points(distributions, run["run_id"], quantity)
@@ -44,22 +42,19 @@ def show_large_norms(selection: Selection) -> None:
     limits = _(" or ").join(f"{limit:g}" for limit in large_norms.mask_limits(runs))
     st.markdown(
         _(
-            "Some tokens, often the first of a window, carry norms many times those of all others (attention sinks). "
-            "Those above {limit} times the layer's median are left out on all layers."
+            "Some tokens, often the first of a window, have norms many times those of others (attention "
+            "sinks). Above {limit} times the layer's median they are left out."
         ).format(limit=limits)
     )
     tables.show(masked_token_table(runs), "masked")
     charts = large_norms.large_norm_charts(selection.of_runs(selection.correlators), runs)
     if not charts:
-        st.info(_("Many profiles come with Workdim without this, to be small. Measure the model to see it."))
+        st.info(_("Most shipped profiles leave this out, to be small. Measure the model to see it."))
         return
     for n, chart in enumerate(charts):
         pictures.plot(chart, f"large norms {n}", 290)
     st.caption(
-        _(
-            "Read from all tokens before masking. The mask looks at the layers between the embedding and the last one: "
-            "only there do large norms speak of sinks."
-        )
+        _("Read before masking. The mask looks only between embedding and last layer, where large norms mean sinks.")
     )
 
 

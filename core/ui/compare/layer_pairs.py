@@ -18,7 +18,7 @@ def show(selection: Selection) -> None:
     runs, pairs = selection.runs, selection.pairs
     measures = [name for name in layer_pair_figures.DRAWN if name in set(pairs["measure"])]
     if not measures:
-        notices.show_missing(runs, _("The protocol of these runs compares no layers: quick, standard and thorough do."))
+        notices.show_missing(runs, _("This protocol compares no layers; quick, standard and thorough do."))
         return
     run, measure = choose_run_and_quantity(runs, _("Quantity"), measures, "measure", "pair")
     data = layer_pair_figures.pair_points(pairs, run["run_id"], measure)
@@ -34,12 +34,11 @@ def show(selection: Selection) -> None:
 
 def _successive_aid(measure: str) -> str:
     flow = _(
-        "Of the dimensions before a block, those that it keeps and those that are gone behind it; and those that are "
-        "new. Below zero: directions have only become more or less equal."
+        "Of the dimensions before a block: kept, gone, and new behind it. Below zero: directions only "
+        "became more or less equal."
     )
     bars = _(
-        "From each layer to the next, with two standard errors. Grey, where it is known: the mean and two standard "
-        "deviations where the tokens of one layer are permuted."
+        "From each layer to the next, with two standard errors. Grey: the same with the tokens of one layer permuted."
     )
     return wording.joined_sentences((flow if measure in layer_pair_figures.FLOW_MEASURES else "", bars))
 
@@ -50,8 +49,8 @@ def _show_exponent(exponent: layer_pair_figures.DisplacementExponent | None) -> 
         return
     error = "" if exponent.std_error is None else f" ± {exponent.std_error:.2g}"
     text = _(
-        "**Displacement exponent {value}** (layers {first} to {last}): {pace}. A free random walk has 1, a "
-        "straight line 2; the displacement of directions is bounded, which alone gives less."
+        "**Displacement exponent {value}** (layers {first} to {last}): {pace}. A random walk has 1, a "
+        "straight line 2; directions are bounded, which lowers it."
     )
     st.markdown(
         text.format(

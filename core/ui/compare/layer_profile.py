@@ -86,9 +86,9 @@ def show_readings(selection: Selection, data: ProfileData, layer: int | None) ->
         st.subheader(_("Read in other ways"))
         pictures.plot(claims, "grid of claims")
         st.caption(
-            _(
-                "{marks}. In bold: the core, on which the verdicts rest. Ratios with intervals appear under the pointer."
-            ).format(marks=outcome_legend_text())
+            _("{marks}. Bold: the core, on which verdicts rest. Point at a mark for its ratio and interval.").format(
+                marks=outcome_legend_text()
+            )
         )
     if data.quantity == "gride":
         _show_scale_figure(scan_chart(estimates, runs, layer))
@@ -189,8 +189,8 @@ def _show_reference_notes(data: ProfileData, selection: Selection) -> None:
     meanings = {
         **{key: translated(control.meaning) for key, control in CONTROLS.items()},
         profile_data.SURROGATE: _(
-            "Gaussian points (dash-dotted): the same covariance and nothing else. Where the curve's "
-            "interval lies below, the real points are not Gaussian."
+            "Gaussian points (dash-dotted): the same covariance. Where the curve's interval lies below, the "
+            "real points are not Gaussian."
         ),
     }
     if drawn := [meaning for kind, meaning in meanings.items() if kind in kinds]:
@@ -202,8 +202,8 @@ def _show_reference_notes(data: ProfileData, selection: Selection) -> None:
     uncontrolled = [labels[run_id] for run_id in texts["run_id"] if run_id not in controlled]
     if uncontrolled:
         message = _(
-            "Without a control that could show a rise: {names}. Such a shape can come without any training; the protocol "
-            "standard measures such controls."
+            "Without a control that could show a rise: {names}. Such a shape can come without training; the "
+            "protocol standard measures controls."
         )
         st.caption(message.format(names=escape(_(", ").join(uncontrolled))))
     judged = texts.filter(pl.col("verdict_rise").is_not_null())
@@ -211,10 +211,7 @@ def _show_reference_notes(data: ProfileData, selection: Selection) -> None:
     unknown = set(controls.join(known, on=["text_run_id", "run_id"], how="anti")["text_run_id"])
     outdated = [labels[run_id] for run_id in judged["run_id"] if run_id in unknown]
     if outdated:
-        message = _(
-            "Controls were measured after the verdicts on {names}, which do not know them: measure again to have it judged "
-            "with them."
-        )
+        message = _("The verdicts on {names} were made before their controls: measure again to include these.")
         st.caption(message.format(names=escape(_(", ").join(outdated))))
 
 
@@ -226,7 +223,7 @@ def _show_scale_figure(scan: Chart | None) -> None:
     pictures.plot(scan, "scales", 380)
     st.caption(
         _(
-            "One layer of each run: that of its largest inner dimension, or the one chosen above. Only where a curve is level "
-            "does one number describe the points at these scales."
+            "One layer of each run: that of its largest inner dimension, or the one chosen above. One number "
+            "describes it only where the curve is level."
         )
     )

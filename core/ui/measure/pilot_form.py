@@ -44,9 +44,7 @@ def choose(models: Sequence[str], text: Mapping[str, Any], settings: Mapping[str
     st.toggle(
         _("Write down a question first (a pilot)"),
         key=_ASKED,
-        help=_(
-            "What is decided and what is expected stand before the first measurement, and are answered in one sentence."
-        ),
+        help=_("Decision and expectation are written down before measuring, and answered in one sentence."),
     )
     if not is_asked():
         return None

@@ -71,7 +71,7 @@ def show() -> None:
             with estimating():
                 st.session_state[_REQUEST] = (config, plan_estimate_from_process(config, reads.warehouse()))
         else:
-            st.warning(_("Name the path of your text, or hand over a file.") if model else _("Name a model."))
+            st.warning(_("Name your text's path, or hand over a file.") if model else _("Name a model."))
     if request := st.session_state.get(_REQUEST):
         _show_estimate(*request)
 

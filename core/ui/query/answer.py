@@ -136,9 +136,7 @@ def show(answer: Answer) -> None:
 def _show_limits(result: SqlResult) -> None:
     n = result.frame.height
     if result.truncated:
-        message = _(
-            "There are more rows: only the first {n} are shown, drawn and downloaded. Add a WHERE or a GROUP BY."
-        )
+        message = _("Only the first {n} rows are shown, drawn and downloaded. Add a WHERE or a GROUP BY.")
         st.warning(message.format(n=f"{n:,}"), icon=":material/content_cut:")
     text = _("Rows: {n}, columns: {columns}, in {seconds} seconds.")
     st.caption(text.format(n=f"{n:,}", columns=result.frame.width, seconds=f"{result.seconds:.2f}"))
@@ -146,11 +144,7 @@ def _show_limits(result: SqlResult) -> None:
 
 def _show_rows(frame: pl.DataFrame) -> None:
     if frame.is_empty():  # the word that Streamlit writes into an empty table is in no language but its own
-        st.info(
-            _("No row answers this question. Its columns would be: {names}.").format(
-                names=escape(_(", ").join(frame.columns))
-            )
-        )
+        st.info(_("No rows. The columns would be: {names}.").format(names=escape(_(", ").join(frame.columns))))
     else:
         height: Any = HEIGHT if frame.height >= HEIGHT // _ROW_HEIGHT else "auto"
         st.dataframe(frame, hide_index=True, placeholder="–", height=height, key="query rows shown")
@@ -169,9 +163,9 @@ def _show_chart(frame: pl.DataFrame, first: ChartChoice, number: int) -> None:
         figure = query_chart.query_figure(data).update_layout(height=HEIGHT)
         pictures.plot(figure, f"query picture {number}")
     if data.choice.kind != choice.kind:
-        st.caption(_("Several rows share a value of the horizontal axis: they are drawn as points, never added up."))
+        st.caption(_("Rows that share a value of the horizontal axis are drawn as points, never added up."))
     if data.n_left_out:
-        message = _("Rows that are not drawn, for lack of a value or of room: {n}.")
+        message = _("Rows not drawn, for lack of a value or room: {n}.")
         st.caption(message.format(n=f"{data.n_left_out:,}"))
 
 

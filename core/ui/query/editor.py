@@ -97,10 +97,7 @@ def publish_statement(sql: str) -> None:
     for name in _PARAMETERS:
         url_state.publish(name, params.get(name, ""))
     if not params:
-        message = _(
-            "This statement is too long for a link ({n} characters; at most {most}). Save it: the address of a saved "
-            "query is short."
-        )
+        message = _("Too long for a link ({n} characters; at most {most}). Save the query: its address is short.")
         st.caption(message.format(n=f"{len(sql):,}", most=f"{MAX_LINK_LENGTH:,}"))
 
 
