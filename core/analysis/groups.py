@@ -73,9 +73,8 @@ def share_limits(values: np.ndarray, units: np.ndarray | None = None) -> tuple[f
     value = float(values.mean())
     found, spread = mean_difference(values, np.ones(len(values)), units), value * (1 - value)
     n = float(found.n)
-    if spread > 0 and n > 1:
-        # Student's over groups, which may be few.
-        half_width = found.upper - value if n < len(values) else NORMAL_95 * found.std_error
+    if spread > 0 and 1 < n < len(values):
+        half_width = found.upper - value  # Student's over groups, which may be few
         n = min(float(len(values)), spread * (NORMAL_95 / half_width) ** 2) if half_width > 0 else float(len(values))
     centre = (value + NORMAL_95**2 / (2 * n)) / (1 + NORMAL_95**2 / n)
     reach = NORMAL_95 / (1 + NORMAL_95**2 / n) * math.sqrt(spread / n + NORMAL_95**2 / (4 * n**2))

@@ -8,7 +8,10 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 
+import numpy as np
+
 from core.analysis.decision import Decision
+from core.analysis.groups import share_limits
 from core.pilots.rule import Rule
 from core.tables import RuleChoiceRow
 
@@ -67,7 +70,7 @@ class TrackRecord:
     n_open: int
     """Choices without a recorded outcome."""
     lower: float | None
-    """95 percent interval of the share of right choices (Clopper and Pearson 1934); None without known outcomes."""
+    """95 percent interval of the share of right choices (Wilson); None without known outcomes."""
     upper: float | None
 
 
@@ -77,13 +80,5 @@ def track_record(choices: Sequence[RuleChoiceRow], task: str | None = None) -> T
     is_right = [choice.outcome == "right" for choice in among if choice.outcome is not None]
     if not is_right:
         return TrackRecord(task, 0, 0, len(among), None, None)
-    lower, upper = proportion_interval(sum(is_right), len(is_right))
+    lower, upper = share_limits(np.array(is_right, dtype=float))
     return TrackRecord(task, sum(is_right), len(is_right), len(among) - len(is_right), lower, upper)
-
-
-def proportion_interval(k: int, n: int) -> tuple[float, float]:
-    """The 95 percent interval of a share k / n (Clopper and Pearson 1934)."""
-    from scipy import stats  # loads in half a second, and only rules with outcomes need it
-
-    interval = stats.binomtest(k, n).proportion_ci(0.95, method="exact")
-    return float(interval.low), float(interval.high)

@@ -180,19 +180,15 @@ class PlanRecord:
         comparison: 10th percentile of the cost of random sets, cost of the plan, on the same windows. footprints: before
         and after. healing: why the plan is not healed.
         """
-        config, blueprint = self._setup.config, self._setup.blueprint
-        row = blueprint.weightless.row
         random_10th, same_windows = comparison or (None, None)
-        parameters = self._parameters_after(chosen.blocks)
+        blueprint = self._setup.blueprint
+        row, parameters = blueprint.weightless.row, self._parameters_after(chosen.blocks)
         for precision, n_bytes in saving.PRECISIONS.items():
             sizes: dict[str, Any] = {"before": row.parameters * n_bytes, "after": parameters * n_bytes}
             self.add_row(chosen.rule, chosen.blocks, "weights", f"bytes_{precision}", **sizes, is_chosen=True)
-        of_model: dict[str, Any] = {name: getattr(row, name) for name in _OF_MODEL}
-        of_request: dict[str, Any] = {name: getattr(config, name) for name in _OF_REQUEST}
         plan = PlanRow(
             plan_id=self._plan_id,
-            **of_model,
-            corpus_id=self._setup.corpus.row.corpus_id,
+            **self._of_setup(),
             blocks=list(chosen.blocks),
             rule=chosen.rule,
             is_recommended=not self.reasons.keys() & {*AGAINST_PLAN},
@@ -212,17 +208,25 @@ class PlanRecord:
             saved_as=None,
             saved_model_id=None,
             mergekit=saving.why_no_mergekit(blueprint.config, blueprint.weights, row.n_layers, is_healed),
-            n_tokens=self._setup.held_out.n_tokens,
-            n_selection=len(self._setup.search_windows.ids),
-            n_verification=len(self._setup.held_out.verification.ids) if config.is_verified else None,
-            **of_request,
-            device=blueprint.device.type,
-            config=json.dumps(asdict(config), ensure_ascii=False),
-            code_version=code_version(),
             note=None,
             created_at=self._created_at,
         )
         return LayerPlan(plan, self._rows)
+
+    def _of_setup(self) -> dict[str, Any]:
+        """The columns that were known before a block was chosen: of the model, the request and the windows."""
+        setup, config = self._setup, self._setup.config
+        return {
+            **{name: getattr(setup.blueprint.weightless.row, name) for name in _OF_MODEL},
+            **{name: getattr(config, name) for name in _OF_REQUEST},
+            "corpus_id": setup.corpus.row.corpus_id,
+            "n_tokens": setup.held_out.n_tokens,
+            "n_selection": len(setup.search_windows.ids),
+            "n_verification": len(setup.held_out.verification.ids) if config.is_verified else None,
+            "device": setup.blueprint.device.type,
+            "config": json.dumps(asdict(config), ensure_ascii=False),
+            "code_version": code_version(),
+        }
 
     def _parameters_after(self, removed: Collection[int]) -> int:
         model = self._setup.blueprint.weightless

@@ -19,6 +19,7 @@ from scipy import special
 from core.analysis import ranking
 from core.analysis.criteria import ChoiceContext, ResolvedCriterion, count_related_models, resolve_criterion, score_key
 from core.analysis.decision import Decision, decide_in_context
+from core.analysis.groups import share_limits
 from core.analysis.ranks import NORMAL_95
 from core.analysis.resampling import (
     LARGEST_RESAMPLED,
@@ -36,7 +37,6 @@ from core.analysis.resampling import (
     spearman,
     weighted_spearman,
 )
-from core.analysis.rule_record import proportion_interval
 from core.analysis.units import FEWEST_EXPLORATORY, Numbers, average_recipes, to_floats
 from core.pilots.rule import DIMENSIONS
 from core.questions.ranking_answer import Answer, relation_units
@@ -378,7 +378,7 @@ class VerdictAgreement:
     """Models on several texts with a decisive verdict on at most one."""
     lower: float | None
     upper: float | None
-    """95 percent of the share of models that agree (Clopper and Pearson)."""
+    """95 percent of the share of models that agree (Wilson)."""
 
 
 def order_over_tasks(run_ids: Sequence[str], values: Mapping[str, Sequence[float | None]]) -> OrderTable | None:
@@ -444,7 +444,9 @@ def verdict_agreements(runs: pl.DataFrame) -> list[VerdictAgreement]:
             if n_texts > 1
         ]
         judged = [of_texts for of_texts in of_models if len(of_texts) > 1]
-        same = sum(len(set(of_texts)) == 1 for of_texts in judged)
-        lower, upper = proportion_interval(same, len(judged)) if judged else (None, None)
-        agreements.append(VerdictAgreement(claim, same, len(judged), len(of_models) - len(judged), lower, upper))
+        is_same = np.array([len(set(of_texts)) == 1 for of_texts in judged], dtype=float)
+        lower, upper = share_limits(is_same) if judged else (None, None)
+        agreements.append(
+            VerdictAgreement(claim, int(is_same.sum()), len(judged), len(of_models) - len(judged), lower, upper)
+        )
     return agreements
