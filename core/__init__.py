@@ -2,7 +2,7 @@
 
     from core import estimate, measure_model, open_warehouse
 
-docs/python.md shows what they do. They are loaded when they are first used: importing `core` loads nothing.
+docs/command-line.md shows what they do. They are loaded when they are first used: importing `core` loads nothing.
 """
 
 from __future__ import annotations

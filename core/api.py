@@ -1,4 +1,4 @@
-"""The public Python interface: a matrix, a model, the warehouse. docs/python.md shows how to use it."""
+"""The public Python interface: a matrix, a model, the warehouse. docs/command-line.md shows how to use it."""
 
 from __future__ import annotations
 

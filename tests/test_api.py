@@ -115,7 +115,7 @@ def run_cells(sources: list[str], model) -> dict:
 
 def test_the_page_about_python_runs_as_it_stands(tiny_llama, tmp_path, monkeypatch, capsys):
     monkeypatch.setenv("WORKDIM_WAREHOUSE", str(filled_warehouse(tmp_path)))
-    page = (ROOT / "docs" / "python.md").read_text(encoding="utf-8")
+    page = (ROOT / "docs" / "command-line.md").read_text(encoding="utf-8")
     space = run_cells(re.findall(r"```python\n(.*?)```", page, re.DOTALL), tiny_llama)
     assert isinstance(space["profile"].frame(), pl.DataFrame) and space["runs"].height
     assert "can span" in capsys.readouterr().out

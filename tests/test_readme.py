@@ -78,7 +78,7 @@ def test_every_verb_and_protocol_is_told_and_no_other():
         if inner := top.within(name):
             row = re.search(rf"^\| `{name}` \| ([^|]*)\|", text, flags=re.MULTILINE)
             assert row and sorted(row[1].strip().split(", ")) == sorted(inner.names)
-    assert re.findall(r"^\| `([\w-]+)`", text_of("docs/concepts.md"), flags=re.MULTILINE) == list(PROTOCOLS)
+    assert re.findall(r"^\| `([\w-]+)`", text_of("docs/guide.md"), flags=re.MULTILINE) == list(PROTOCOLS)
 
 
 def test_both_readmes_are_short_and_of_equal_content():
@@ -116,7 +116,7 @@ def test_links_within_the_documents_lead_somewhere(name):
 
 def test_the_table_of_protocols_says_what_they_read():
     for protocol in PROTOCOLS.values():
-        row = re.search(rf"^\| `{protocol.name}`.*$", text_of("docs/concepts.md"), flags=re.MULTILINE)[0]
+        row = re.search(rf"^\| `{protocol.name}`.*$", text_of("docs/guide.md"), flags=re.MULTILINE)[0]
         if protocol.name != "thorough":  # told as what it adds to standard
             assert f"{protocol.n_sequences:,} windows of {protocol.n_tokens} tokens" in row
         assert ("shuffled" in row) == ("shuffled" in protocol.passes) or protocol.name == "thorough"
@@ -130,7 +130,7 @@ def test_the_checks_of_a_fresh_machine_run_the_readmes_test_command():
 
 def test_every_built_in_text_is_named():
     for name in BUILT_IN:
-        assert f"`{name}`" in text_of("docs/concepts.md")
+        assert f"`{name}`" in text_of("docs/guide.md")
 
 
 def test_paths_that_the_documents_name_exist():
@@ -206,7 +206,7 @@ def test_the_guide_says_how_many_directions_the_plan_that_ships_needs_at_the_sta
 def test_the_files_of_pilots_and_rules_that_the_documents_show_are_read(tmp_path):
     (tmp_path / "ours").mkdir()
     (tmp_path / "tickets.csv").write_text("body\n", encoding="utf-8")
-    pilot, rule = re.findall(r"```toml\n(.*?)```", text_of("docs/pilots.md"), flags=re.DOTALL)
+    pilot, rule = re.findall(r"```toml\n(.*?)```", text_of("docs/decisions.md"), flags=re.DOTALL)
     assert parse_pilot(pilot, tmp_path, PROTOCOLS, BUILT_IN).decided_by == "Head of support"
     assert [one.of for one in parse_rule(rule).criteria] == ["score", "memory"]
 

@@ -60,7 +60,7 @@ def app(options: argparse.Namespace) -> int:
     if options.address not in LOCAL_HOSTS and not hosts:
         raise InputError(
             "--address {address} opens the app to other machines. Say under which name by --allowed-host "
-            "NAME. The app has no password; docs/security.md shows a proxy with one.",
+            "NAME. The app has no password; docs/warehouse.md shows a proxy with one.",
             address=options.address,
         )
     if not all(re.fullmatch(r"(\*\.)?[\w.-]+", host) for host in hosts):

@@ -3,7 +3,7 @@
 These classes and those of `entries` are the declared model of a pilot file and of what is registered of it: a field is
 added there and nowhere else. Where a file has another key than the field, the key is the first alias. What was
 registered stays: the id holds a hash of everything that was decided beforehand, so an edited file is another pilot
-beside the first. docs/pilots.md shows such a file.
+beside the first. docs/decisions.md shows such a file.
 
 Paths are relative to the file.
 """

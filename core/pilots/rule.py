@@ -1,6 +1,6 @@
 """A selection rule: how to choose between models.
 
-It is written down before choosing, so that it can be applied again and compared with the outcome; docs/pilots.md shows such a file.
+It is written down before choosing, so that it can be applied again and compared with the outcome; docs/decisions.md shows such a file.
 A weight counts as its share of all weights. A rule with any other content is another version of its name.
 """
 

@@ -32,7 +32,18 @@ _LINE_END = re.compile(rf"(?<=[{_WIDE}])\n *(?=[{_WIDE}A-Za-z`])|(?<=[A-Za-z`)])
 """A line end in a Japanese sentence, which Markdown would show as a space; no new item of a list begins there."""
 _LINK = re.compile(r"\[([^\]]*)\]\([\w.]+\.md\)")
 """A link to another document, which neither the app nor the printed file contains."""
-TOPICS = ("measured", "pictures", "limits", "procedure", "checklist", "phrases", "rules", "glossary")
+TOPICS = (
+    "measured",
+    "pictures",
+    "reading",
+    "protocols",
+    "limits",
+    "procedure",
+    "checklist",
+    "phrases",
+    "rules",
+    "glossary",
+)
 """Name of each section in an address, in their order: `help?topic=glossary`."""
 MAX_HITS = 30
 

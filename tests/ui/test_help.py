@@ -68,7 +68,7 @@ def test_its_reference_values_are_those_of_the_profiles_that_ship(language, tmp_
 def test_the_file_to_print_needs_nothing_beside_it(language, monkeypatch):
     monkeypatch.setitem(help._GENERATED, "phrases", lambda: "- **<b>said**")
     told = in_language(language, help.printable).decode()
-    assert told.count("<svg") == 5 and told.count("<h2 ") == 8 and f'lang="{language}"' in told
+    assert told.count("<svg") == 5 and told.count("<h2 ") == 10 and f'lang="{language}"' in told
     assert not re.search(r"<script|<link|<img|src=|url\(|<!-- |\.md\b.*</a>", told)
     assert "&lt;b&gt;said" in told and "<b>said" not in told
     assert "<table>" in told and "±" in told
