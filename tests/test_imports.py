@@ -129,7 +129,7 @@ MOST = {
     ),  # counts of a verdict, and the joint test of its methods, errors over documents and groups of questions, of a difference of two losses too; the rank among the draws of a control
     "api": (172, 1032),
     "commands": (3565, 23400),  # the verbs compare and choose
-    "deck": (4625, 37515),  # other ways of looking are held against the answer that was given
+    "deck": (4974, 40413),  # other looks are held against the answer that was given; the deck of a rule's choice
     "errors": (224, 1304),
     "exports": (105, 829),
     "figures": (3640, 32600),
@@ -144,9 +144,9 @@ MOST = {
     "plans": (3374, 27029),  # rounding priced, one block repaired; whether norms can carry a repair is tried
     # and what a report answers, on each text:
     "questions": (
-        2536,
-        18680,
-    ),  # losses paired in a choice, models compared alike on a text; which to pilot, what named budgets allow; d2 of draws
+        2562,
+        18922,
+    ),  # a rule's choice asked again for its deck, losses paired in a choice, models compared alike on a text; which to pilot, what named budgets allow; d2 of draws
     "records": (497, 2777),  # named budgets, abilities
     "registry": (1575, 6557),  # the words of a verdict; three controls
     "runs": (2695, 17640),  # a layer of a job at work is read once, and one of another version is none
@@ -154,7 +154,7 @@ MOST = {
     "sources": (246, 1853),
     "sql": (1064, 5198),
     "store": (1550, 10680),  # a file that is deleted while it is read
-    "tables": (1380, 8129),  # counts of a verdict, group of a question; d2 of each draw
+    "tables": (1381, 8139),  # the choice that a report is of; counts of a verdict, group of a question; d2 of each draw
     "terminal": (1720, 14130),  # the answer in ten lines before the details; a plan fits the terminal
     "texts": (2198, 14923),  # groups of questions; near copies; a text is judged before a model reads it
     "ui": (7635, 60000),  # five pages; runs filtered, ticked, compared and deleted together

@@ -19,6 +19,8 @@ from core.files import read_whole, version
 from core.locale import _, in_language, worded
 from core.pilots.recipe import Recipe, find_recipe
 from core.pilots.registration import find_pilot
+from core.pilots.rule import find_choice
+from core.questions import choice as choice_question
 from core.questions import evidence as evidence_question
 from core.questions import selection as selection_question
 from core.sources import STATED
@@ -29,6 +31,7 @@ from core.terminal.tables import table
 from core.warehouse import queries, recipes
 from core.warehouse.layer_plans import find_plan
 from core.warehouse.recipes import NumberComparison
+from core.warehouse.rules import list_rules
 from core.warehouse.runs import find_run_id
 from core.warehouse.warehouse import Warehouse
 
@@ -137,7 +140,10 @@ def list_saved(options: argparse.Namespace) -> None:
         (
             one.recipe_id,
             one.recipe.name,
-            one.recipe.pilot_id or one.recipe.plan_id or number_of_runs(len(one.recipe.run_ids)),
+            one.recipe.pilot_id
+            or one.recipe.choice_id
+            or one.recipe.plan_id
+            or number_of_runs(len(one.recipe.run_ids)),
             one.recipe.language,
             one.recipe.template or "-",
             f"{one.made_at:%Y-%m-%d}",
@@ -182,7 +188,7 @@ def delete(options: argparse.Namespace) -> None:
 
 def make_report(warehouse: Warehouse, recipe: Recipe) -> Report:
     """Build the report of a recipe from the present warehouse. Raises InputError if one of its runs is missing."""
-    from core.deck.deck_data import deck_data, plan_data
+    from core.deck.deck_data import AskedRule, deck_data, plan_data
     from core.deck.report import build_report
 
     if recipe.plan_id is not None:
@@ -193,13 +199,17 @@ def make_report(warehouse: Warehouse, recipe: Recipe) -> Report:
         raise InputError("The run {run} of this recipe is not in the warehouse.", run=run_id)
     pilot = recipe.pilot_id and find_pilot(queries.pilots(warehouse).to_dicts(), recipe.pilot_id)
     measured = selection_question.ask(warehouse, recipe.run_ids)
+    if recipe.choice_id is not None:
+        saved, made = find_choice(list_rules(warehouse), recipe.choice_id)
+        asked = AskedRule(saved, choice_question.ask_again(warehouse, saved.rule, made))
+        return build_report(in_language(recipe.language, deck_data, measured, choice=asked), recipe)
     answers = evidence_question.ask_for_report(warehouse, pilot or None, measured.runs)
     return build_report(in_language(recipe.language, deck_data, measured, pilot or None, answers=answers), recipe)
 
 
 def _recipe(options: argparse.Namespace, warehouse: Warehouse) -> tuple[Recipe, bytes | None]:
     """The recipe from the options, or the saved one that is named; also the bytes of its template."""
-    names = ("run", "pilot", "plan", "language", "appendix", "template", "keep")
+    names = ("run", "pilot", "plan", "choice", "language", "appendix", "template", "keep")
     given = {name: value for name in names if (value := getattr(options, name, None))}
     if options.recipe is not None:
         if given:
@@ -211,14 +221,17 @@ def _recipe(options: argparse.Namespace, warehouse: Warehouse) -> tuple[Recipe, 
         return recipe, content
     path = given.get("template")
     content = read_whole(path) if path else None
-    if options.plan and (options.run or options.pilot):
-        raise InputError("A report is of a plan, a pilot or runs: give only one.")
+    if len([one for one in (options.plan, options.choice, options.run or options.pilot) if one]) > 1:
+        raise InputError("A report is of a plan, a choice, a pilot or runs: give only one.")
     plan_id = find_plan(warehouse, options.plan).plan.plan_id if options.plan else None
-    runs, pilot_id = ([], None) if plan_id else _selected_runs(options, warehouse)
+    saved, made = find_choice(list_rules(warehouse), options.choice) if options.choice else (None, None)
+    runs, pilot_id = (made.candidates if made else [], None) if plan_id or made else _selected_runs(options, warehouse)
+    name = options.pilot or (saved.rule.name if saved else "layer plan" if plan_id else "report")
     recipe = Recipe(
-        name=options.keep or (options.pilot or ("layer plan" if plan_id else "report"))[:60],
+        name=options.keep or name[:60],
         run_ids=tuple(runs),
         pilot_id=pilot_id,
+        choice_id=made.choice_id if made else None,
         plan_id=plan_id,
         language=options.language or "en",
         appendix=options.appendix,

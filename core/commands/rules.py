@@ -14,10 +14,9 @@ from core.analysis.rule_record import record_choice, track_record
 from core.commands.context import confirm, existing_warehouse, selected_warehouse, show_records
 from core.errors import InputError, Sentence
 from core.locale import in_language
-from core.pilots.rule import Assumptions, SavedRule, TaskName, find_rule, read_rule, to_toml
+from core.pilots.rule import Assumptions, SavedRule, TaskName, find_choice, find_rule, read_rule, to_toml
 from core.questions import choice as choice_question
 from core.questions.record import as_record
-from core.records import matching_ids
 from core.terminal.output import columns, heads, tell, wrap
 from core.terminal.tables import table
 from core.warehouse import rules
@@ -150,7 +149,7 @@ def apply(options: argparse.Namespace) -> None:
             yield Sentence("left out: {what}", what=what)
         if is_kept:
             yield Sentence(
-                "Kept as choice {id}. Record its outcome: `workdim rules outcome {id} right`, or wrong",
+                "Kept as choice {id}: `workdim slides --choice {id} --out FILE.pptx`; later `workdim rules outcome {id} right`, or wrong",
                 id=row.choice_id,
             )
 
@@ -159,19 +158,10 @@ def apply(options: argparse.Namespace) -> None:
 
 def outcome(options: argparse.Namespace) -> None:
     warehouse = existing_warehouse(options)
-    by_id = {choice.choice_id: saved for saved in rules.list_rules(warehouse) for choice in saved.choices}
-    matches = matching_ids(by_id, options.choice)
-    if len(matches) != 1:
-        raise InputError(
-            "{n_found} choices begin or end with '{choice}'. `workdim rules list` lists them.",
-            n_found=len(matches),
-            choice=options.choice,
-        )
-    (choice_id,) = matches
-    saved = by_id[choice_id]
+    saved, made = find_choice(rules.list_rules(warehouse), options.choice)
     verdict = None if options.outcome == "unknown" else options.outcome
-    row = rules.set_outcome(warehouse, saved.rule_id, choice_id, verdict, options.note)
-    after = track_record([row if choice.choice_id == choice_id else choice for choice in saved.choices])
+    row = rules.set_outcome(warehouse, saved.rule_id, made.choice_id, verdict, options.note)
+    after = track_record([row if choice.choice_id == row.choice_id else choice for choice in saved.choices])
     told = f"{decision_wording.rule_name(saved)}: {decision_wording.track_record_text(after)}"
     show_records(options, asdict(row), lambda: [told])
 

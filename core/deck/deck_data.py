@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 
 import polars as pl
 
+from core.analysis.criteria import Candidate
 from core.analysis.ranking import (
     RankingGroup,
     across_tokenizers,
@@ -21,17 +22,32 @@ from core.errors import InputError
 from core.locale import spoken
 from core.pilots.pilot import Pilot
 from core.pilots.registration import RegisteredPilot
+from core.pilots.rule import SavedRule
+from core.questions.choice import PilotChoice
 from core.questions.compare import Comparison, compare
 from core.questions.ranking_answer import Answer, RankedModel
 from core.questions.selection import Selection
 from core.records import LayerPlan
 from core.registry.specifications import CLAIMS
-from core.sources import stamped
+from core.sources import Source, derived, sourced, stamped
 from core.tables.sourced import read_records
 from core.wording.labels import run_labels
 
 UNANSWERED_REASONS = {"no_runs", "no_scores", "base_scores", "no_dimensions", "no_direction"}
 """Reasons for which a pilot has no answer yet."""
+
+
+@dataclass(frozen=True)
+class AskedRule:
+    """A rule and what it says of the models that it once chose among, by the values of today."""
+
+    saved: SavedRule
+    answer: PilotChoice
+
+    @property
+    def bits(self) -> float:
+        """Per weight, as the rule assumes."""
+        return derived(self.saved.rule.assumptions.bits, "rules", "bits")
 
 
 @dataclass(frozen=True)
@@ -63,6 +79,8 @@ class DeckData:
     """Of two runs on text, where there are no more: which reads the text better."""
     on_other_texts: tuple[Answer, ...] = ()
     """The answers to it on the other texts that its models have read."""
+    choice: AskedRule | None = None
+    """The choice by a rule that the deck is about, if any."""
     plan: LayerPlan | None = None
     """The layer plan that the deck is about, if any."""
 
@@ -71,6 +89,8 @@ class DeckData:
         """A pilot is incomplete while models or scores are missing or a check vetoes one of its runs."""
         if self.plan is not None:
             return "plan"
+        if self.choice is not None:
+            return "choice"
         answer = self.answer
         if answer is None:
             return "no_pilot"
@@ -112,7 +132,11 @@ class DeckData:
 
 
 def deck_data(
-    frames: Selection, pilot: RegisteredPilot | None = None, made_on: date | None = None, answers: Sequence[Answer] = ()
+    frames: Selection,
+    pilot: RegisteredPilot | None = None,
+    made_on: date | None = None,
+    answers: Sequence[Answer] = (),
+    choice: AskedRule | None = None,
 ) -> DeckData:
     """Derive the data of a deck; runs without a verdict are left out and named. Raises InputError where no run on text remains.
 
@@ -146,7 +170,41 @@ def deck_data(
         pilot_id=pilot.pilot.pilot_id if pilot else None,
         answer=stamped(answers[0], "answer") if answers else None,
         on_other_texts=tuple(stamped(answer, "answer") for answer in answers[1:]),
+        choice=choice and AskedRule(stamped(choice.saved, "rules"), _read_choice(choice.answer)),
     )
+
+
+_VALUES = {
+    "score": ("scores", "value"),
+    "bits_per_byte": ("run_summaries", "bits_per_byte"),
+    "dimension": ("run_summaries", "inner_max"),
+    "final_dimension": ("run_summaries", "final_dimension_pre_norm"),
+    "parameters": ("models", "parameters"),
+}
+"""Criterion -> table and column of its values; the others are computed from several."""
+
+
+def _read_choice(answer: PilotChoice) -> PilotChoice:
+    """The choice, each value of a model with the row that holds it, every other number with its field."""
+    if answer.choice is None:
+        return answer
+    criteria = answer.choice.decision.criteria
+
+    def read(candidate: Candidate) -> Candidate:
+        keys = {"models": (("model_id", candidate.model_id),)}
+        values = []
+        for one, value in zip(criteria, candidate.values, strict=True):
+            if value is not None and (place := _VALUES.get(one.criterion.of)):
+                key = keys.get(place[0], (("run_id", candidate.run_id),))
+                if one.benchmark is not None:
+                    key += tuple((name, one.benchmark[name]) for name in ("benchmark", "metric"))
+                value = replace(value, value=sourced(value.value, Source(*place, key)))
+            values.append(value)
+        return replace(candidate, values=tuple(values))
+
+    decision = answer.choice.decision
+    read_decision = replace(decision, candidates=tuple(map(read, decision.candidates)))
+    return replace(answer, choice=replace(answer.choice, decision=stamped(read_decision, "choice")))
 
 
 def _comparison(runs: pl.DataFrame, frames: Selection) -> Comparison | None:

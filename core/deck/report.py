@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from core.deck import html
 from core.deck.appendix import appendix
 from core.deck.board import five_slides
+from core.deck.choice_board import choice_board
 from core.deck.deck_data import DeckData
 from core.deck.embedded_sources import embed_sources
 from core.deck.numbers import numbers_of
@@ -60,6 +61,8 @@ def build_story(data: DeckData, with_appendix: bool = False) -> Story:
 def _slides(data: DeckData) -> Iterable[StorySlide]:
     if data.plan is not None:
         return five_slides(data, plan_board(data), None)
+    if data.choice is not None:
+        return five_slides(data, choice_board(data), data.text_runs)
     if data.answer is not None:
         return five_slides(data, pilot_board(data), data.answer.population.rows)
     return five_slides(data, profile_board(data), data.text_runs)

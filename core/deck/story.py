@@ -15,10 +15,18 @@ from core.figures.chart import Blocks, Chart, Gallery
 from core.pilots.recipe import Recipe
 
 Case = Literal[
-    "related_as_registered", "related_other_way", "not_related", "cannot_tell", "hint", "incomplete", "no_pilot", "plan"
+    "related_as_registered",
+    "related_other_way",
+    "not_related",
+    "cannot_tell",
+    "hint",
+    "incomplete",
+    "no_pilot",
+    "choice",
+    "plan",
 ]
 """Which slides the data call for: by the answer of a pilot; a pilot that lacks models or scores, or holds vetoed runs; no
-pilot; a layer plan."""
+pilot; a choice by a rule; a layer plan."""
 
 MOST_SLIDES = 5
 """Without the appendix."""

@@ -14,12 +14,16 @@ import polars as pl
 from core import wording
 from core.analysis import claims as claim_analysis
 from core.analysis import plans as plan_analysis
+from core.analysis.criteria import Candidate
+from core.analysis.decision import Decision
 from core.analysis.paired import TextLoss
 from core.analysis.relation import MARGIN
 from core.figures.chart import Axis, Chart, Gallery, Guide, Point, Series, round_axis, whole_step, y_ends
+from core.figures.decisions import criterion_title, scaled
 from core.figures.layer_profiles import layer_axis
 from core.figures.profile_data import PRIMARY, Curve, Mark, ProfileData, curve_text, profile_points
 from core.locale import _
+from core.pilots.rule import Assumptions
 from core.questions.ranking_answer import Answer
 from core.records import LayerPlan
 from core.sources import Source, Text, counted, derived, shown, sourced, stated
@@ -274,6 +278,37 @@ def loss_chart(losses: Sequence[tuple[str, TextLoss]]) -> Chart:
     title = _("Bits per byte (lower is better; best on top)")
     x = round_axis(title, [end for bar in bars for end in (bar.value, bar.low, bar.high)])
     return _interval_chart(title, title, bars, (), _("Bars: 95 % intervals."), x)
+
+
+def mean_chart(decision: Decision) -> Chart | None:
+    """Weighted means of the models that can be chosen, the best on top; None without any."""
+    names = distinguishing_names([one.name for one in decision.candidates])
+    bars = [
+        _Bar(shortened_name(name, LONGEST_NAME), total, None, None)
+        for name, total in list(zip(names, decision.totals, strict=True))[:MOST_BARS]
+    ]
+    title = _("Weighted mean (1: best in every criterion; best on top)")
+    return _interval_chart(title, title, bars, (), "", Axis(title, 0, 1, 0.25, 2)) if bars else None
+
+
+def criterion_chart(decision: Decision, k: int, assumed: Assumptions) -> tuple[Chart, Candidate] | None:
+    """The values of one criterion with their intervals, the best on top, and whose the best is; None without values."""
+    question = decision.criteria[k]
+    names = distinguishing_names([one.name for one in decision.candidates])
+    found = [
+        (name, one, value) for name, one in zip(names, decision.candidates, strict=True) if (value := one.values[k])
+    ]
+    found.sort(key=lambda row: row[2].value, reverse=question.higher_is_better)
+    bars = []
+    for name, _one, value in found[:MOST_BARS]:
+        lower, middle, upper = scaled(question, value)
+        is_exact = lower == upper
+        bars.append(_Bar(shortened_name(name, LONGEST_NAME), middle, *((None, None) if is_exact else (lower, upper))))
+    if not bars:
+        return None
+    title = criterion_title(question, assumed)
+    x = round_axis(title, [end for bar in bars for end in (bar.value, bar.low, bar.high)])
+    return _interval_chart(title, title, bars, (), _("Best on top. Bars: 95 % intervals."), x), found[0][1]
 
 
 # --- layer plans -----------------------------------------------------------------------------------------------

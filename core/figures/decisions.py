@@ -50,7 +50,7 @@ def front_chart(decision: Decision, x: int, y: int, n_points: tuple[int, int], a
             for question, reading in zip(questions, readings, strict=True)
         ]
         summary = decision_wording.pareto_text(standing, decision)
-        (left, middle, right), (lower, height, upper) = map(_scaled, questions, readings)
+        (left, middle, right), (lower, height, upper) = map(scaled, questions, readings)
         point = Point(
             middle,
             height,
@@ -103,7 +103,7 @@ def _front_axis(title: str, question: ResolvedCriterion, values: Sequence[float]
     return (log_axis if is_log else round_axis)(title, ends)
 
 
-def _scaled(question: ResolvedCriterion, reading: CriterionValue) -> tuple[float | None, float, float | None]:
+def scaled(question: ResolvedCriterion, reading: CriterionValue) -> tuple[float | None, float, float | None]:
     by = {"memory": _BYTES, "parameters": 1e6}.get(question.criterion.of, 1.0)
     lower, upper = (None if end is None else end / by for end in (reading.lower, reading.upper))
     return lower, reading.value / by, upper
@@ -111,14 +111,21 @@ def _scaled(question: ResolvedCriterion, reading: CriterionValue) -> tuple[float
 
 def _axis_title(question: ResolvedCriterion, n_points: tuple[int, int], assumed: Assumptions, weighs: bool) -> str:
     """The name of a criterion with its unit and, where it has weight, the wanted direction."""
-    units = {"memory": "GB", "parameters": _("millions"), "speed": _("tokens/s"), "price": assumed.currency}
-    unit = units.get(question.criterion.of)
-    name = decision_wording.measured_criterion_name(question, n_points, assumed.bits)
-    title = f"{name} [{unit}]" if unit else name
-    if not weighs:
-        return title
+    title = decision_wording.measured_criterion_name(question, n_points, assumed.bits)
+    return criterion_title(question, assumed, title) if weighs else _with_unit(question, assumed, title)
+
+
+def criterion_title(question: ResolvedCriterion, assumed: Assumptions, name: str = "") -> str:
+    """The name of a criterion, or this one, with its unit and the wanted direction."""
+    title = _with_unit(question, assumed, name or decision_wording.criterion_name(question, assumed.bits))
     line = _("{name} (higher is wanted)") if question.higher_is_better else _("{name} (lower is wanted)")
     return line.format(name=title)
+
+
+def _with_unit(question: ResolvedCriterion, assumed: Assumptions, name: str) -> str:
+    units = {"memory": "GB", "parameters": _("millions"), "speed": _("tokens/s"), "price": assumed.currency}
+    unit = units.get(question.criterion.of)
+    return f"{name} [{unit}]" if unit else name
 
 
 # --- weights and cost -------------------------------------------------------------------------------------------

@@ -19,6 +19,8 @@ class Recipe:
     run_ids: tuple[str, ...]
     """Runs on text; their controls are added automatically. Empty for a report on a layer plan."""
     pilot_id: str | None = None
+    choice_id: str | None = None
+    """A choice that a rule made."""
     plan_id: str | None = None
     language: str = "en"
     appendix: bool = False

@@ -19,6 +19,7 @@ from pydantic.dataclasses import dataclass
 
 from core.errors import InputError, Sentence
 from core.pilots.pilot import NamesScore, UseClass, find_saved, hashed_id
+from core.records import matching_ids
 from core.tables import RuleChoiceRow
 from core.validation import (
     MODEL_CONFIG,
@@ -190,6 +191,19 @@ def find_rule(saved: Sequence[SavedRule], query: str) -> SavedRule:
         raise InputError("No rule is saved. Save one with `workdim rules save FILE.toml` or on the page Choose.")
     newest_last = sorted(saved, key=lambda rule: rule.version)
     return find_saved([(rule.rule.name, rule.rule_id, rule) for rule in newest_last], query, Sentence("rule"))
+
+
+def find_choice(saved: Sequence[SavedRule], query: str) -> tuple[SavedRule, RuleChoiceRow]:
+    """The choice whose id is this, or the only one that begins or ends so, and its rule. Raises InputError."""
+    by_id = {choice.choice_id: (rule, choice) for rule in saved for choice in rule.choices}
+    matches = matching_ids(by_id, query)
+    if len(matches) != 1:
+        raise InputError(
+            "{n_found} choices begin or end with '{choice}'. `workdim rules list` lists them.",
+            n_found=len(matches),
+            choice=query,
+        )
+    return by_id[matches[0]]
 
 
 def read_rule(file: Path) -> Rule:

@@ -32,6 +32,7 @@ from core.questions.population import select_population
 from core.questions.ranking_question import Evidence, RankingQuestion
 from core.questions.record import Rows
 from core.records import matching_ids
+from core.tables import RuleChoiceRow
 from core.warehouse import queries
 from core.warehouse.warehouse import Warehouse
 
@@ -322,6 +323,17 @@ def ask(warehouse: Warehouse, question: ChoiceQuestion) -> Choice:
     runs = one_run_each(all_models(evidence) if question.among_all else _compared_models(evidence, question.task))
     context = _read_context(warehouse, evidence, runs, question.rule.assumptions, comparable=not question.among_all)
     return choose_by_rule(context, question.rule, question.task)
+
+
+def ask_again(warehouse: Warehouse, rule: Rule, made: RuleChoiceRow) -> PilotChoice:
+    """What a rule says of the models that it once chose among, by the values of today."""
+    with warehouse.open() as opened:
+        evidence = load_evidence(opened)
+    runs = evidence.runs.filter(pl.col("run_id").is_in(made.candidates))
+    comparable = "dimension_not_comparable" not in made.reasons
+    context = _read_context(warehouse, evidence, runs, rule.assumptions, comparable=comparable)
+    task = TaskName(made.task, made.metric) if made.task else rule.task
+    return judged(choose_by_rule(context, rule, task), rule.use_class)
 
 
 def _read_context(

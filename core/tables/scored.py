@@ -256,6 +256,7 @@ class RecipeRow:
     recipe_id: Annotated[str, Column("Its name and a hash of what it says.", key=True)]
     name: Annotated[str, "Name given by people."]
     pilot_id: Annotated[str | None, "The reported pilot (pilots.pilot_id); NULL for runs."]
+    choice_id: Annotated[str | None, "The reported choice (rule_choices.choice_id); else NULL."]
     plan_id: Annotated[str | None, "The reported plan (plans.plan_id); else NULL."]
     run_ids: Annotated[list[str], "The runs on text that it tells of (runs.run_id)."]
     language: Annotated[str, Column("en or ja.", values="language")]

@@ -60,6 +60,14 @@ def test_a_rule_is_kept_applied_and_held_against_its_outcome(path: Path) -> None
     said = told("apply", "fewest", path=path)
     assert "On these criteria: " in said and "Kept as choice" in said and "memory at 16 bits 0 %" in said
     ((choice,),) = [one.choices for one in list_rules(Warehouse(path))]
+    deck = path.parent / "choice.pptx"
+    done = run_core("slides", "--choice", choice.choice_id, "--out", str(deck), warehouse=path)
+    assert done.returncode == 0 and "5 slides" in done.stdout + done.stderr, done.stderr
+    traced = json.loads(run_core("trace", str(deck), "--json", warehouse=path).stdout)
+    assert (
+        traced["changed"] == [] == [one["text"] for one in traced["without_source"]]
+        and traced["n_stated"] < 0.1 * traced["n_numbers"]
+    )
     assert "right in 1 of 1 (95 %: 3 % to 100 %)" in told(
         "outcome", choice.choice_id, "right", "--note", "it was", path=path
     )

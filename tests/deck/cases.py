@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from datetime import date, datetime
 from functools import cache
 
 import polars as pl
 
+from core.analysis.criteria import choice_context
 from core.analysis.ranking import with_text_marks
-from core.deck.deck_data import DeckData, deck_data, plan_data
+from core.deck.deck_data import AskedRule, DeckData, deck_data, plan_data
 from core.deck.html import render_html
 from core.deck.powerpoint import draw_deck
 from core.deck.report import build_story
@@ -19,12 +20,16 @@ from core.locale import in_language
 from core.pilots.pilot import Translation
 from core.pilots.recipe import Recipe
 from core.pilots.registration import RegisteredPilot
+from core.pilots.rule import Criterion, Rule, SavedRule
+from core.questions.choice import choose_by_rule, judged
 from core.questions.population import select_population
 from core.questions.ranking_answer import Answer, answer_question
 from core.questions.ranking_question import Evidence, RankingQuestion
 from core.questions.selection import Selection
 from core.registry.checks import CHECKS
+from core.tables import RuleChoiceRow
 from tests import answers, frames
+from tests.analysis.test_criteria import SPEEDS
 from tests.frames import Model
 from tests.plans.made import layer_plan
 
@@ -95,6 +100,29 @@ def of_models(*models: Model, language: str = "en", **frames_of) -> DeckData:
     return in_language(language, deck_data, frames.of_runs(*models, **frames_of), made_on=DAY)
 
 
+def of_rule(
+    language: str,
+    values: dict[str, tuple[float, float | None]],
+    criteria: Sequence[Criterion] = (Criterion("score", weight=3.0), Criterion("parameters", weight=1.0)),
+    choices: tuple[RuleChoiceRow, ...] = (),
+    **changes,
+) -> DeckData:
+    """A choice among models with these scores (with their standard errors) and sizes that grow by 100 million."""
+    rule = Rule("Good and small", **({"use_class": "general", "criteria": criteria} | changes))
+    models = [
+        Model(name, run_id=f"01940000-0000-7000-8000-{at:012d}", repository=name) for at, name in enumerate(values)
+    ]
+    sizes = pl.Series([100_000_000 * (1 + at) for at in range(len(models))])
+    scores = [frames.score(name, value, "r1", std_error=error) for name, (value, error) in values.items()]
+    of_runs = frames.of_runs(
+        *models, runs=frames.runs(*models).with_columns(parameters=sizes), scores=frames.scores(*scores)
+    )
+    context = choice_context(of_runs.runs, of_runs.scores, SPEEDS.clear(), rule.assumptions)
+    answer = judged(choose_by_rule(context, rule, None), rule.use_class)
+    asked = AskedRule(SavedRule(rule, 1, datetime(2026, 11, 1), choices), answer)
+    return in_language(language, deck_data, of_runs, made_on=DAY, choice=asked)
+
+
 def many(n: int) -> list[Model]:
     """So many models with the names that give trouble, of several depths."""
     return [
@@ -117,6 +145,12 @@ CASES: dict[str, Callable[[str], DeckData]] = {
     "hint": lambda language: of_pilot(24, answers.falling(), language, at=datetime(2026, 11, 25)),
     "incomplete": lambda language: of_pilot(
         12, answers.unrelated(9), language, replace(answers.models(10)[9], worst_check="veto", rise="invalid")
+    ),
+    "choice": lambda language: of_rule(
+        language, {"small-model": (61.0, 0.4), "middle-model": (70.0, 0.4), "large-model": (70.5, 0.4)}
+    ),
+    "choice_open": lambda language: of_rule(
+        language, {"one": (61.0, 2.0), "other": (62.0, 2.0)}, (Criterion("score", weight=1.0),)
     ),
     "one_model": lambda language: of_models(ONE, language=language),
     "two_models": lambda language: of_models(ONE, TWO, language=language),

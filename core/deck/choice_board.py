@@ -1,0 +1,266 @@
+"""What the five slides of a choice say that a selection rule made: which model to pilot, by what, and what would change it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from core.analysis.decision import LEADING, SURE
+from core.analysis.rule_record import track_record
+from core.deck import visuals
+from core.deck.board import Board, Look, Option, Panel, Sure
+from core.deck.deck_data import AskedRule, DeckData
+from core.deck.slide import MOST_ROWS
+from core.deck.story import Column, Statement, Table
+from core.locale import _
+from core.questions.choice import HARMFUL, Choice, PilotChoice
+from core.sources import Text, counted, shown, stamped
+from core.wording import decisions as decision_wording
+from core.wording import joined_sentences
+from core.wording import slides as slide_wording
+from core.wording.labels import shortened_name
+from core.wording.numbers import share_text
+
+TABLES = ("rules", "rule_choices", "scores", "run_summaries", "models")
+MOST_CRITERIA = 3
+"""Columns of values in the table of models."""
+_SURE: dict[str, Sure] = {"choice": "holds", "leads": "unclear", "cannot_tell": "unclear", "no_choice": "untested"}
+
+
+def choice_board(data: DeckData) -> Board:
+    assert data.choice is not None and data.choice.answer.choice is not None, "a rule always has a decision"
+    asked, answer = data.choice, data.choice.answer
+    choice = data.choice.answer.choice
+    number, meaning = _number(answer, choice)
+    wanted, decision, options = _decision(answer, choice)
+    return Board(
+        answer=Panel(
+            _title(asked),
+            visuals.mean_chart(choice.decision) or _model_table(asked, choice),
+            say=(
+                decision_wording.pilot_text(answer, asked.bits),
+                _("The rule: {rule}.").format(rule=decision_wording.rule_text(asked.saved.rule)),
+                decision_wording.normalisation_text(),
+                *decision_wording.untested_lines(answer),
+            ),
+        ),
+        number=number,
+        meaning=meaning,
+        sure=_SURE[answer.word],
+        asked=wanted,
+        decision=decision,
+        options=options,
+        looks=tuple(_looks(asked, choice)),
+        evidence=_evidence(asked, choice),
+        compared=Panel(
+            _("{n} models side by side, best weighted mean first").format(n=_total(choice)),
+            _model_table(asked, choice),
+            say=(
+                *decision_wording.note_lines(choice.decision),
+                *(
+                    decision_wording.exclusion_text(one, choice.decision, asked.saved.rule.assumptions)
+                    for one in choice.decision.excluded
+                ),
+            ),
+        ),
+        tables=TABLES,
+        sources=tuple(f"{one.name}: {one.run_id}" for one in choice.decision.candidates),
+    )
+
+
+def _total(choice: Choice) -> int:
+    return counted(len(choice.decision.candidates) + len(choice.decision.excluded), "rule_choices")
+
+
+def _first_names(choice: Choice) -> list[str]:
+    """Of the first two models."""
+    return [shortened_name(one.name, 40) for one in choice.decision.candidates[:2]]
+
+
+def _title(asked: AskedRule) -> str:
+    answer, choice, rule = asked.answer, asked.answer.choice, shortened_name(asked.saved.rule.name, 40)
+    assert choice is not None
+    if answer.use_class == HARMFUL:
+        title = _("Safety-critical use: choose by tests of the task and its failures, never by this rule alone")
+    elif answer.word == "no_choice":
+        title = _("The rule “{rule}” chooses none of {n} models").format(rule=rule, n=_total(choice))
+    else:
+        title = {
+            "choice": _("Pilot {model}: it is first by the rule “{rule}”"),
+            "leads": _("{model} leads by the rule “{rule}”, and is no choice yet"),
+            "cannot_tell": _("The rule “{rule}” cannot tell {model} from {other}"),
+        }[answer.word]
+        first, other = [*_first_names(choice), "–"][:2]
+        title = title.format(rule=rule, model=first, other=other)
+    return title
+
+
+def _number(answer: PilotChoice, choice: Choice) -> tuple[str, str]:
+    """How often the first stays first within the errors; else its weighted mean; else how many models can be chosen."""
+    decision = choice.decision
+    if answer.word == "no_choice":
+        number = Text("{} / {}").format(counted(len(decision.candidates), "rule_choices"), _total(choice))
+        return number, _("models that have all that the rule asks for")
+    first, *others = _first_names(choice)
+    if decision.share_first is not None:
+        return share_text(decision.share_first), _("of draws within the errors put {model} first").format(model=first)
+    if not others:
+        return shown(decision.totals[0], ".2f"), _("weighted mean of {model}").format(model=first)
+    meaning = _("weighted mean of {model}, 1 at most; {other} {total}")
+    total = shown(decision.totals[1], ".2f")
+    return shown(decision.totals[0], ".2f"), meaning.format(model=first, other=others[0], total=total)
+
+
+# --- pictures ----------------------------------------------------------------------------------------------------
+
+
+def _evidence(asked: AskedRule, choice: Choice) -> Panel | None:
+    """The criterion that weighs most, with the errors of its values."""
+    decision = choice.decision
+    if len(decision.candidates) < 2:
+        return None
+    heaviest = max(range(len(decision.criteria)), key=lambda k: decision.criteria[k].share)
+    resolved = decision.criteria[heaviest]
+    found = visuals.criterion_chart(decision, heaviest, asked.saved.rule.assumptions)
+    if found is None:
+        return None
+    chart, best = found
+    title = _("{criterion}: {model} is best")
+    if best.run_id != decision.candidates[0].run_id:
+        title = _("{criterion}: {model} is best, {first} over all criteria")
+    name = decision_wording.criterion_name(resolved, asked.bits)
+    return Panel(
+        title.format(model=shortened_name(best.name, 30), criterion=name, first=_first_names(choice)[0]),
+        chart,
+        (Statement(share_text(resolved.share), _("Weight of this criterion"), is_main=True),),
+        say=(_("The dot is the value, the bar how far it may be off; without a bar no error is known."),),
+    )
+
+
+def _model_table(asked: AskedRule, choice: Choice) -> Table:
+    """The models that can be chosen, best mean first, then those that are left out and why."""
+    decision, assumed = choice.decision, asked.saved.rule.assumptions
+    weights = sorted(range(len(decision.criteria)), key=lambda k: -decision.criteria[k].share)[:MOST_CRITERIA]
+    rows = [
+        (
+            shortened_name(one.name, 30),
+            shown(total, ".2f"),
+            *(
+                decision_wording.interval_text(decision.criteria[k].criterion.of, one.values[k], assumed)
+                for k in weights
+            ),
+        )
+        for one, total in zip(decision.candidates, decision.totals, strict=True)
+    ]
+    key = []
+    if decision.excluded:
+        names = slide_wording.short_names_text([one.candidate.name for one in decision.excluded])
+        key.append(_("Left out by the rule: {names}.").format(names=names))
+    if (n := counted(len(rows) - MOST_ROWS, "rule_choices")) > 0:
+        key.append(_("{n} more have no room here.").format(n=n))
+    share = 0.6 / len(weights)
+    columns = [
+        Column(
+            _("{name} ({share})").format(
+                name=decision_wording.criterion_name(decision.criteria[k], asked.bits),
+                share=share_text(decision.criteria[k].share),
+            ),
+            share,
+            is_number=True,
+        )
+        for k in weights
+    ]
+    return Table(
+        (Column(_("Model"), 0.26), Column(_("Mean"), 0.14, is_number=True), *columns),
+        tuple(rows[:MOST_ROWS]),
+        _("Table of models with their weighted means and values: {names}.").format(
+            names=slide_wording.short_names_text([one.name for one in decision.candidates])
+        ),
+        joined_sentences(key),
+    )
+
+
+# --- other ways of looking, and the decision -----------------------------------------------------------------------
+
+
+def _looks(asked: AskedRule, choice: Choice) -> Iterator[Look]:
+    """Errors, weights, earlier choices of the rule and the user's own task."""
+    decision, answer = choice.decision, asked.answer
+    if answer.word != "no_choice" and len(decision.candidates) > 1:
+        yield _errors(answer, choice)
+        yield from _weights(asked, choice)
+        n_as_good = counted(sum(one.status != "dominated" for one in decision.pareto[1:]), "rule_choices")
+        told = _("others that may be as good in all that counts: {n}").format(n=n_as_good)
+        yield Look(_("All weights at once"), "holds" if answer.is_dominant else "depends", told)
+    if remark := decision_wording.other_task_text(asked.saved.rule, choice.task):
+        yield Look(_("Another task"), "unclear", remark)
+    record = stamped(track_record(asked.saved.choices), "rule_choices")
+    sure: Sure = "untested"
+    if record.lower is not None and record.upper is not None:
+        sure = "holds" if record.lower > 0.5 else "fails" if record.upper < 0.5 else "unclear"
+    yield Look(_("Earlier choices of the rule"), sure, decision_wording.track_record_text(record))
+    own = [one for one in decision.criteria if one.benchmark is not None and one.benchmark.get("is_own")]
+    told = decision_wording.criterion_name(own[0]) if own else _("not tried")
+    yield Look(_("Your own task"), "holds" if own else "untested", told)
+
+
+def _errors(answer: PilotChoice, choice: Choice) -> Look:
+    share = choice.decision.share_first
+    if "errors_unknown" in choice.decision.reasons:
+        return Look(_("Errors of the values"), "untested", _("no error is known of a value that weighs"))
+    if share is None:
+        return Look(_("Errors of the values"), "holds", _("what weighs is exact"))
+    sure: Sure = "holds" if share >= SURE else "unclear" if share >= LEADING else "depends"
+    return Look(_("Errors of the values"), sure, _("first in {share} of the draws").format(share=share_text(share)))
+
+
+def _weights(asked: AskedRule, choice: Choice) -> Iterator[Look]:
+    """How far one weight may move before another model is first; nothing where a single criterion weighs."""
+    decision = choice.decision
+    if not decision.sensitivities:
+        return
+    change = decision.nearest_change
+    if change is None:
+        yield Look(_("Other weights"), "holds", _("no change of one weight puts another first"))
+        return
+    told = _("{other} is first once {criterion} weighs {new}, not {share}").format(
+        other=shortened_name(decision_wording.model_name(decision, change.run_id), 30),
+        criterion=decision_wording.criterion_name(decision.criteria[change.criterion], asked.bits),
+        new=share_text(change.new_share),
+        share=share_text(change.share),
+    )
+    yield Look(_("Other weights"), "depends", told)
+
+
+def _decision(answer: PilotChoice, choice: Choice) -> tuple[str, str, tuple[Option, ...]]:
+    """What is asked, the title of the last slide, and its options, the recommended one first."""
+    stop = Option(_("Stop"), _("none"), _("the model in use stays"))
+    names = _first_names(choice)
+    if answer.use_class == HARMFUL:
+        test = Option(_("Test it on the task and its failures"), _("not known"), _("reasons to choose or refuse"))
+        return _("test on the task, or stop"), _("Nothing is chosen before its failures are tested"), (test, stop)
+    if answer.word == "no_choice":
+        bring = Option(_("Measure or score what is missing"), _("not known"), _("a choice among all of them"))
+        return _("bring what is missing, or stop"), _("A choice takes two models that can be compared"), (bring, stop)
+    if answer.word == "cannot_tell":
+        both = Option(
+            _("Test {one} and {other}").format(one=names[0], other=names[1]), _("not known"), _("which is better")
+        )
+        return _("test both, or stop"), _("Your own task decides between the two"), (both, stop)
+    pilot = Option(
+        _("Pilot {model} on your own task").format(model=names[0]), _("not known"), _("gain and harm are known")
+    )
+    more = [
+        Option(_("Test {model} beside it").format(model=other), _("not known"), _("whether the order holds"))
+        for other in names[1:]
+    ]
+    if answer.word == "leads":
+        return (
+            _("pilot it, test the next beside it, or stop"),
+            _("A pilot settles what the rule leaves open"),
+            (pilot, *more, stop),
+        )
+    return (
+        _("pilot {model}, or stop").format(model=names[0]),
+        _("The rule proposes; a pilot decides"),
+        (pilot, *more, stop),
+    )
