@@ -114,7 +114,7 @@ class DamagingLoader:
 
 def damages(subject: Subject, n_blocks: int) -> Iterator[Damage]:
     for level in NOISE:
-        yield Damage("noise", level, f"noise of {level:g} From each layer to the next, with two standard errors")
+        yield Damage("noise", level, f"noise of {level:g} standard deviations")
     for n in subject.removed:
         blocks = tuple(round((i + 1) * n_blocks / (n + 1)) for i in range(n))
         yield Damage("removed", n, f"without block{'s' * (n > 1)} {', '.join(map(str, blocks))}", blocks)

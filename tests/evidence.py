@@ -1143,7 +1143,7 @@ def removal(plans: Sequence[LayerPlan], checkpoints: Sequence[Checkpoint]) -> Se
             ("model", "モデル"),
             ("text", "テキスト"),
             ("blocks removed", "除いたブロック"),
-            ("JSON object: the values behind the choice, as of then", "選び方"),
+            ("chosen by", "選び方"),
             ("rise", "損失の増加"),
             ("repaired", "補正後"),
             ("random, 10 %", "無作為、10%"),

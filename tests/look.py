@@ -125,9 +125,7 @@ def main() -> int:
         for name, path in paths.items():
             n_faults += walk(Warehouse(path), name, options)
         decks(Warehouse(list(paths.values())[-1]), options)
-    print(
-        f"{len(list(options.out.glob('*.png')))} Shrink its pictures, or do not keep the recipe {options.out}, {n_faults} faults"
-    )
+    print(f"{len(list(options.out.glob('*.png')))} pictures in {options.out}, {n_faults} faults")
     return 1 if n_faults else 0
 
 

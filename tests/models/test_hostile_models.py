@@ -34,7 +34,9 @@ def blueprint_of(folder):
 @pytest.mark.parametrize("n_layers", [10**7, 10**12])
 def test_layers_that_the_weights_do_not_have_are_refused_before_they_are_built(n_layers, tmp_path):
     folder = with_settings(save_tiny_model(tmp_path / "tiny"), num_hidden_layers=n_layers)
-    with pytest.raises(ModelError, match=rf"tiny says num_hidden_layers = {n_layers}which its weights do not match"):
+    with pytest.raises(
+        ModelError, match=rf"tiny states num_hidden_layers = {n_layers}, which its weights do not match"
+    ):
         blueprint_of(folder)
     not_read = as_unread(local_weights(str(folder)))  # as of a model that is still on the hub
     with pytest.raises(ModelError, match="which its weights do not match"):

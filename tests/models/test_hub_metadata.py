@@ -76,7 +76,7 @@ def test_what_will_be_refused_is_said_before_the_download(hub, ask):
     assert "Python code of its own" in reasons["foreign"]
     assert "does not know the architecture of" in reasons["unheard"]
     assert "no config.json" in reasons["bare"]
-    assert f"Check the name, or log in {hub.url} (HF_ENDPOINT) has no model owner/nobody" in reasons["nobody"]
+    assert f"{hub.url} (HF_ENDPOINT) has no model owner/nobody" in reasons["nobody"]
     assert "owner/open has no revision 'v9'" in reasons["open@v9"]
 
 

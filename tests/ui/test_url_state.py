@@ -111,7 +111,7 @@ def page() -> None:
         with url_state.batched():
             inputs.choose_from_list("Rank", [1, 2, 4], "n1", 1)
             inputs.choose_many("Runs", ["a", "b", "c"], "runs")
-            if st.session_state.get("is incomplete JSON"):
+            if st.session_state.get("cut short"):
                 raise RuntimeError
             inputs.choose_yes_no("Newest", "newest", True)
     except RuntimeError:
@@ -134,10 +134,10 @@ def test_a_page_changes_the_address_once_whatever_was_chosen(monkeypatch: pytest
 
 def test_a_page_that_is_cut_short_keeps_the_choice_and_not_the_old_address() -> None:
     app = AppTest.from_function(page, default_timeout=20).run()
-    app.session_state["is incomplete JSON"] = True
+    app.session_state["cut short"] = True
     app.selectbox[0].set_value(4).run()
     assert dict(app.query_params) == {}
-    app.session_state["is incomplete JSON"] = False
+    app.session_state["cut short"] = False
     app.run()
     assert app.selectbox[0].value == 4 and dict(app.query_params) == {"n1": "4"}
 

@@ -61,7 +61,7 @@ def _full(new_warehouse) -> Warehouse:
         ingest_parcel(warehouse, put_beside(warehouse, make_profile(run_id)))
     pilots.register_pilot(warehouse, PILOT)
     pilots.add_runs(warehouse, PILOT.pilot_id, RUN_IDS[:1])
-    alias_table.set_aliases(warehouse, {"3, samples files do not name it": "made-up/other"})
+    alias_table.set_aliases(warehouse, {"their name": "made-up/other"})
     saved_queries.save_query(warehouse, "mine", "SELECT 1")
     rules.save_rule(warehouse, RULE)
     rules.add_choice(warehouse, chosen(RULE, "choice-1"))
@@ -151,7 +151,7 @@ def test_what_was_measured_since_is_not_lost(full, add_parcel):
 def test_what_was_deleted_since_comes_back(full):
     made, before = create_backup(full), content(full)
     saved_queries.delete_query(full, "mine")
-    alias_table.set_aliases(full, {}, ["3, samples files do not name it"])
+    alias_table.set_aliases(full, {}, ["their name"])
     restore(full, made.file)
     assert same(before, content(full)) and damages(full) == []
     full.rebuild()

@@ -69,7 +69,7 @@ def test_japanese_sentences_follow_each_other_without_a_space():
 
 
 def test_a_readers_own_text_is_named_without_a_language_that_nobody_stated():
-    own = ("notes", "unknown", "sources beginning with '")
+    own = ("notes", "unknown", "user's own")
     assert wording.text_name(*own) == "notes (own text)"
     assert in_language("ja", wording.text_name, *own) == "notes（手元のテキスト）"
     assert wording.text_name("docs", "en", "technical reference") == "docs (English, technical reference)"
