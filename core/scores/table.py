@@ -104,7 +104,7 @@ def _cause(error: str, row_length: int) -> Sentence:
     """What an error of Python's csv module, or a row beyond the limit, means for the file."""
     if row_length >= _MAX_ROW or "field limit" in error:
         return Sentence(
-            "a cell or row exceeds {most:,} characters; is a quotation mark open?",
+            "a cell or row exceeds {most:,} characters, perhaps by an open quotation mark",
             most=_MAX_ROW if row_length >= _MAX_ROW else MAX_CELL,
         )
     if "unexpected end of data" in error:

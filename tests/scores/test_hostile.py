@@ -79,7 +79,7 @@ REFUSED = {
         b'{"results": {"a": {"acc,none": ' + b"9" * 5000 + b"}}}",
         "is JSON nested too deep or with too long a number",
     ),
-    "JSON above the limit": (b'{"results": "' + b"x" * MAX_JSON + b'"}', "up to 64 MB are read"),
+    "JSON above the limit": (b'{"results": "' + b"x" * MAX_JSON + b'"}', "64 MB is the limit"),
     "samples cut": (SAMPLES[:-50], "Line 12 of .* is incomplete JSON"),
     "samples with a foreign line": (SAMPLES + b'{"a": 1}\n', "no question at entry 13"),
     "samples nested too deep": (SAMPLES + b"[" * DEEP + b"\n", "Line 13 of .* nested too deep"),
@@ -88,8 +88,8 @@ REFUSED = {
     "quote not closed": (b'model,benchmark,value\n"org/a,arc,0.5\n' + CSV * 10, "quotation mark is not closed"),
     "quote not closed in a long file": (b'model,benchmark,value\n"a,b,1\n' + b"a,b,1\n" * 30_000, "131,072 characters"),
     "text after a quote": (b'model,benchmark,value\n"org/a"x,arc,0.5\n', "text follows a closing quotation mark"),
-    "cell of 10 MB": (b"model,benchmark,value\n" + LONG.encode() + b",arc,0.5\n", "longer than 1,048,576 characters"),
-    "cell of 200 kB": (b"model,benchmark,value\n" + b"x" * 200_000 + b",a,1\n", "longer than 131,072"),
+    "cell of 10 MB": (b"model,benchmark,value\n" + LONG.encode() + b",arc,0.5\n", "exceeds 1,048,576 characters"),
+    "cell of 200 kB": (b"model,benchmark,value\n" + b"x" * 200_000 + b",a,1\n", "exceeds 131,072"),
     "header of 10 MB": (LONG.encode() + b",benchmark,value\n", "exceeds 1,048,576"),
     "5,000 columns": (b",".join(b"c%d" % i for i in range(5000)) + b"\n1\n", "5,000 columns"),
     "too many lines": (b"model,benchmark,value\n" + b"a,b,1\n" * MAX_LINES, "has 100,001 lines"),
@@ -277,7 +277,7 @@ def test_200_mb_end_in_a_clear_line_and_within_memory(make):
 
 
 def test_a_larger_file_is_not_begun():
-    with pytest.raises(InputError, match="has 257 MB; 256 MB is the limit"):
+    with pytest.raises(InputError, match="has 257 MB; up to 256 are read"):
         read_scores("huge.csv", b"model,benchmark,value\n" + b"x" * MAX_BYTES)
 
 
