@@ -19,7 +19,7 @@ from core.errors import InputError, ResourceError, Sentence
 from core.files import nearest_folder
 from core.forecast.existing_runs import ControlPass, find_existing_runs
 from core.forecast.memory import Placed, baseline_bytes, footprint, geometry_bytes
-from core.forecast.times import START, Outline, Pace, known_costs, pace_of, pass_seconds
+from core.forecast.times import START, Pace, known_costs, outline_of, pace_of, pass_seconds
 from core.geometry.layer import CloudPlan
 from core.limits import anonymous_memory
 from core.measure.capture import require_context, require_disk_space, require_known_tokens, states_bytes
@@ -267,7 +267,7 @@ class _Survey:
         seconds: dict[str, float] = {}
         if self.pace:
             estimators = extra_estimators(self.config, protocol, name)
-            seconds = pass_seconds(outline_of(self.model), protocol, name, self.pace, estimators)
+            seconds = pass_seconds(outline_of(row), protocol, name, self.pace, estimators)
         return PassEstimate(name, None, seconds, memory, gpu or None)
 
 
@@ -308,9 +308,3 @@ def _plan_without_norms(sample: TokenSample, protocol: Protocol, seed: int) -> C
     """The clouds before large-norm tokens are masked, which are a few percent of the tokens at most."""
     mask = mask_tokens(sample, np.zeros((2, sample.ids.size)), 1, protocol.norm_factor)
     return plan_layers(sample, mask, usable_words(sample, mask), protocol, seed)
-
-
-def outline_of(model: OpenModel) -> Outline:
-    """What times follow from of an opened model."""
-    row = model.row
-    return Outline(row.parameters, row.n_layers, row.hidden_size, row.weight_format == "gguf")

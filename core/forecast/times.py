@@ -22,6 +22,7 @@ from core.records import RunConfig
 from core.registry.effort import CONTROLLED, JUDGED, extra_seconds, layer_seconds
 from core.registry.passes import CHANGED, DRAWN, PASSES
 from core.registry.protocols import PROTOCOLS, STANDARD_CONTROLS, Protocol
+from core.tables import ModelRow
 from core.warehouse.connection import exists
 from core.warehouse.queries import stored_costs
 from core.warehouse.warehouse import Warehouse
@@ -89,6 +90,11 @@ def outline(reference: str, known: pl.DataFrame) -> Outline | None:
     width = (n / near["parameters"]) ** (1 / 3)  # depth and width grow with the third root together
     is_gguf = "gguf" in reference.lower()
     return Outline(n, near["n_layers"] * width, near["hidden_size"] * width, is_gguf, is_exact=False)
+
+
+def outline_of(row: ModelRow) -> Outline:
+    """The shape of a model that was read."""
+    return Outline(row.parameters, row.n_layers, row.hidden_size, row.weight_format == "gguf")
 
 
 def pass_seconds(

@@ -48,8 +48,7 @@ def estimate_plan(config: PlanConfig, warehouse: Warehouse) -> PlanEstimate:
 
     Raises InputError (and its kinds) for a plan that would be refused.
     """
-    from core.forecast.preflight_card import outline_of
-    from core.forecast.times import known_costs, pace_of, plan_seconds
+    from core.forecast.times import known_costs, outline_of, pace_of, plan_seconds
     from core.models.model import read_blueprint
     from core.models.model_metadata import find_model
     from core.plans.setup import check_plan
@@ -75,7 +74,9 @@ def estimate_plan(config: PlanConfig, warehouse: Warehouse) -> PlanEstimate:
         pace = pace_of(known_costs(warehouse), str(blueprint.device))
         if pace is None:
             return estimate
-        return replace(estimate, seconds=plan_seconds(outline_of(blueprint.weightless), n_tokens, readings or 0, pace))
+        return replace(
+            estimate, seconds=plan_seconds(outline_of(blueprint.weightless.row), n_tokens, readings or 0, pace)
+        )
 
 
 def preflight_cards_from_process(

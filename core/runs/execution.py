@@ -155,14 +155,13 @@ def _expected_seconds(
     config: RunConfig, warehouse: Warehouse, setup: Setup, controls: Sequence[str]
 ) -> dict[str, float]:
     """Phase, as named in progress reports -> expected seconds; empty where they are not known. Controls come first."""
-    from core.forecast.preflight_card import outline_of
-    from core.forecast.times import known_costs, pace_of, pass_seconds
+    from core.forecast.times import known_costs, outline_of, pace_of, pass_seconds
     from core.measure.plan import extra_estimators
 
     pace = pace_of(known_costs(warehouse), str(setup.blueprint.device))
     if pace is None:
         return {}
-    model, protocol = outline_of(setup.blueprint.weightless), setup.protocol
+    model, protocol = outline_of(setup.blueprint.weightless.row), setup.protocol
     return {
         phase if name == "text" else f"{name}: {phase}": seconds
         for name in (*controls, "text")
