@@ -1,8 +1,8 @@
 """`python -m tests.bench.preflight [--protocol NAME] [--controls] MODEL...`: what was told before, beside what it took.
 
 Each model is estimated and then measured by a process of its own, with an empty warehouse, on one text. Printed are
-ratios of estimated to measured, per phase, in all, and for the peak of memory. The estimates are those of a machine at
-rest: where others use it too, and with one thread, the ratio to processor time is the one to look at.
+ratios of estimated to measured, per phase, in all, and for the peak of memory. The estimates are those beside what the
+machine did in the last minute: where that changes meanwhile, the ratio to processor time is the one to look at.
 """
 
 from __future__ import annotations
@@ -58,11 +58,12 @@ def compare(model: str, asked: list[str]) -> None:
 
 def _print_pass(told: dict[str, Any], run: dict[str, Any]) -> None:
     measured = json.loads(run["phase_seconds"])
-    phases = ", ".join(f"{name} {told['seconds'][name] / max(value, 0.01):.2f}" for name, value in measured.items())
+    of_both = {name: value for name, value in measured.items() if name in told["seconds"]}
+    phases = ", ".join(f"{name} {told['seconds'][name] / max(value, 0.01):.2f}" for name, value in of_both.items())
     memory = told["memory_bytes"] / run["peak_memory_bytes"]
     whole = sum(told["seconds"].values()) / (run["finished_at"] - run["started_at"]).total_seconds()
     peak = f"{run['peak_memory_bytes'] / 1e6:.0f} MB"
-    print(f"  {told['label']}: time {whole:.2f} ({phases}), memory {memory:.2f} of {peak}")
+    print(f"  {told['name']}: time {whole:.2f} ({phases}), memory {memory:.2f} of {peak}")
 
 
 def _core(file: Path, *arguments: str) -> str:
