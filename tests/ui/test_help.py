@@ -40,6 +40,11 @@ def test_its_words_and_checks_are_those_of_the_glossary_and_the_registry(languag
     assert guide.with_declared(text, language) == text, "run `python -m tests.guide` and commit what it writes"
 
 
+def test_the_page_about_the_warehouse_has_its_tables_and_columns():
+    text = guide.WAREHOUSE.read_text(encoding="utf-8")
+    assert guide.with_tables(text) == text, "run `python -m tests.guide` and commit what it writes"
+
+
 def test_no_space_stands_where_a_japanese_sentence_goes_on_in_the_next_line():
     for blocks in in_language("ja", help.sections).values():
         for block in blocks:
