@@ -33,6 +33,8 @@ LOAD = {True: 8e-8, False: 5e-9}
 """Processor seconds per parameter to read and place a file: of GGUF, dequantised, its vocabulary included; of safetensors."""
 FORWARD = 2.4e-11
 """Processor seconds per parameter and token of a forward pass with head and loss."""
+PAIRS = 0.02
+"""What comparing all pairs of layers takes of measuring them."""
 OUTSET = 0.1
 """Processor seconds of a phase, whatever its size."""
 SCALES = (0.3, 3.0)
@@ -111,7 +113,7 @@ def pass_seconds(
     load = OUTSET + (0.0 if one.weights == DRAWN else model.parameters * LOAD[model.is_gguf])
     # One more pass measures how much the trained blocks write.
     seeds = {"seeds": n_seeds * forward + (n_seeds - 1) * geometry} if one.weights in CHANGED else {}
-    shared = {**seeds, "forward": forward, "geometry": geometry}
+    shared = {**seeds, "forward": forward, "geometry": geometry, "layers": OUTSET + PAIRS * geometry}
     return {"load": load * pace.alone, **{phase: seconds * pace.together for phase, seconds in shared.items()}}
 
 
