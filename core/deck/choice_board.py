@@ -36,6 +36,7 @@ def choice_board(data: DeckData) -> Board:
         answer=Panel(
             _title(asked),
             visuals.mean_chart(choice.decision) or _model_table(asked, choice),
+            (Statement(_criteria_text(asked, choice), _("Weighed by")),),
             say=(
                 decision_wording.pilot_text(answer, asked.bits),
                 _("The rule: {rule}.").format(rule=decision_wording.rule_text(asked.saved.rule)),
@@ -64,6 +65,16 @@ def choice_board(data: DeckData) -> Board:
         ),
         tables=TABLES,
         sources=tuple(f"{one.name}: {one.run_id}" for one in choice.decision.candidates),
+    )
+
+
+def _criteria_text(asked: AskedRule, choice: Choice) -> str:
+    """`score in arc_easy (acc, 0-shot) 75 %, parameters 25 %`: those that weigh most."""
+    heaviest = sorted(choice.decision.criteria, key=lambda one: -one.share)[:MOST_CRITERIA]
+    return _(", ").join(
+        Text("{} {}").format(decision_wording.criterion_name(one, asked.bits), share_text(one.share))
+        for one in heaviest
+        if one.share > 0
     )
 
 

@@ -100,6 +100,19 @@ def of_models(*models: Model, language: str = "en", **frames_of) -> DeckData:
     return in_language(language, deck_data, frames.of_runs(*models, **frames_of), made_on=DAY)
 
 
+def two_readers() -> Selection:
+    """Two models with different tokenizers that have read one text, the first one better."""
+    windows = pl.DataFrame(
+        [
+            {"run_id": run_id, "sequence": n, "document": n, "bits": (bits + 0.1 * (n % 3)) * 100, "n_bytes": 100}
+            for run_id, bits in (("r-one", 1.8), ("r-two", 2.9))
+            for n in range(12)
+        ]
+    )
+    read = frames.of_runs(Model("one", run_id="r-one"), Model("two", run_id="r-two", tokenizer_hash="tok2"))
+    return replace(read, windows=windows)
+
+
 def of_rule(
     language: str,
     values: dict[str, tuple[float, float | None]],
@@ -154,8 +167,13 @@ CASES: dict[str, Callable[[str], DeckData]] = {
     ),
     "one_model": lambda language: of_models(ONE, language=language),
     "two_models": lambda language: of_models(ONE, TWO, language=language),
+    "two_models_one_text": lambda language: in_language(language, deck_data, two_readers(), made_on=DAY),
+    "vetoed_model": lambda language: of_models(replace(ONE, worst_check="veto"), TWO, language=language),
     "many_models": lambda language: of_models(*many(8), language=language),
     "plan": lambda language: in_language(language, plan_data, layer_plan(), DAY),
+    "plan_refused": lambda language: in_language(
+        language, plan_data, layer_plan(is_recommended=False, reasons=["no_better_than_random"]), DAY
+    ),
 }
 
 

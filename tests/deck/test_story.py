@@ -12,7 +12,7 @@ from core.analysis.relation import SpecificationCurve
 from core.analysis.resampling import search_dimensions
 from core.deck import board, layout, pilot_board, plan_slides, profile_board
 from core.deck.appendix import sql_strings
-from core.deck.deck_data import deck_data, plan_data
+from core.deck.deck_data import plan_data
 from core.deck.numbers import numbers_of, texts_of
 from core.deck.report import build_story
 from core.deck.slide import make_slide, shorten_for_page
@@ -165,7 +165,7 @@ def beside(slide: StorySlide) -> str:
 @pytest.mark.parametrize(("case", "language"), EVERY)
 def test_every_story_is_five_slides_at_most_each_carried_by_one_picture(case, language):
     story = story_of(case, language)
-    kind = "no_pilot" if "model" in case else case.removesuffix("_open")
+    kind = "no_pilot" if "model" in case else case.removesuffix("_open").removesuffix("_refused")
     assert story.case == kind == data_of(case, language).case
     keys = [slide.key for slide in story.slides]
     assert len(keys) <= MOST_SLIDES and (keys[0], keys[-1]) == ("answer", "options") and not story.appendix
@@ -193,9 +193,9 @@ def test_the_model_is_named_on_the_first_slide_where_the_question_is_which():
     for case in ("related_as_registered", "related_other_way", "not_related", "cannot_tell"):
         first = story_of(case, "en").slides[0]
         assert data_of(case, "en").best_by_score.name in "".join(one.text for one in first.statements)
-    for case in ("one_model", "two_models", "plan"):
-        name = {"plan": "model"}.get(case, "SmolLM2-135M-Instruct")
-        assert name in story_of(case, "en").slides[0].title
+    names = {"plan": "model", "plan_refused": "model", "choice": "middle-model", "two_models_one_text": "one"}
+    for case in ("one_model", "two_models", *names):
+        assert names.get(case, "SmolLM2-135M-Instruct") in story_of(case, "en").slides[0].title
 
 
 def test_in_safety_critical_use_the_answer_itself_is_another():
@@ -534,16 +534,7 @@ def test_a_run_that_reached_no_dimension_tells_so():
 
 
 def test_of_two_models_on_one_text_the_deck_tells_first_which_reads_it_better():
-    windows = pl.DataFrame(
-        [
-            {"run_id": run_id, "sequence": n, "document": n, "bits": (bits + 0.1 * (n % 3)) * 100, "n_bytes": 100}
-            for run_id, bits in (("r-one", 1.8), ("r-two", 2.9))
-            for n in range(12)
-        ]
-    )
-    read = frames.of_runs(Model("one", run_id="r-one"), Model("two", run_id="r-two"))
-    data = in_language("en", deck_data, replace(read, windows=windows), made_on=cases.DAY)
-    story = in_language("en", build_story, data)
+    story = story_of("two_models_one_text", "en")
     answer = next(slide for slide in story.slides if slide.key == "answer")
     assert answer.title == "one reads python-docs better than two" and answer.statements[0].text == "1.90"
     assert answer.statements[1].text.startswith("bits per byte [") and "two 3.00 [" in answer.statements[1].text
