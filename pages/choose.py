@@ -14,11 +14,11 @@ with details:
     show = inputs.choose_section(
         "choose",
         {
-            "choice": (_("Criteria and weights"), answer.show_choice),
+            "choice": (_("Criteria"), answer.show_choice),
             "ranking": (_("Dimension and score"), relation.show),
-            "cost": (_("Memory and cost"), answer.show_cost),
-            "tasks": (_("Task by task"), generality.show_by_task),
-            "elsewhere": (_("Other texts and tasks"), generality.show_other_texts),
+            "cost": (_("Cost"), answer.show_cost),
+            "tasks": (_("Tasks"), generality.show_by_task),
+            "elsewhere": (_("Other texts"), generality.show_other_texts),
             "rules": (_("Rules"), rules.show_rules),
             "scores": (_("Scores"), scores.show_all),
         },

@@ -14,4 +14,3 @@ if not inputs.may_write():
     url_state.stop()
 measure_form.show()
 pilot_form.show_registered()
-measure_form.show_cleanable()

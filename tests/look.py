@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 from urllib.parse import quote
 
@@ -29,7 +30,7 @@ from core.warehouse import queries
 from core.warehouse.warehouse import Warehouse
 from tests.browser.walk import (
     HEIGHT,
-    MOST_TOLD,
+    LANGUAGES,
     THEMES,
     WIDTHS,
     Watched,
@@ -111,7 +112,7 @@ def main() -> int:
         help="screens, deck or deck_pilot",
     )
     parser.add_argument("--of", nargs="*", default=list(WAREHOUSES), choices=list(WAREHOUSES), help="which warehouses")
-    parser.add_argument("--languages", nargs="*", default=list(MOST_TOLD), choices=list(MOST_TOLD))
+    parser.add_argument("--languages", nargs="*", default=list(LANGUAGES), choices=list(LANGUAGES))
     parser.add_argument("--themes", nargs="*", default=list(THEMES), choices=list(THEMES))
     parser.add_argument("--widths", nargs="*", type=int, default=list(WIDTHS))
     options = parser.parse_args()
@@ -137,6 +138,7 @@ def walk(warehouse: Warehouse, name: str, options: argparse.Namespace) -> int:
     try:
         wait_until_ready(server, port)
         asked = {key: link for key, link in addresses(warehouse).items() if key in options.only}
+        names = queries.runs(warehouse)["name"].unique().to_list()
         few = {key: link for key, link in asked.items() if key in FEW}
         with sync_playwright() as playwright, started(playwright) as browser:
             if browser is None:
@@ -144,7 +146,8 @@ def walk(warehouse: Warehouse, name: str, options: argparse.Namespace) -> int:
             for theme, language in itertools.product(options.themes, options.languages):
                 with watched(browser, theme) as seen:
                     for screen, link in (few if name in ("empty", "first") else asked).items():
-                        for fault in look(seen, f"http://127.0.0.1:{port}/{link}lang={language}", screen, options):
+                        asked_for = f"http://127.0.0.1:{port}/{link}lang={language}"
+                        for fault in look(seen, asked_for, screen, names, options):
                             n_faults += 1
                             print(f"{name} {screen} {language} {theme}: {fault}", flush=True)
                         for width in options.widths:
@@ -155,7 +158,7 @@ def walk(warehouse: Warehouse, name: str, options: argparse.Namespace) -> int:
     return n_faults
 
 
-def look(seen: Watched, link: str, screen: str, options: argparse.Namespace) -> list[str]:
+def look(seen: Watched, link: str, screen: str, names: Sequence[str], options: argparse.Namespace) -> list[str]:
     """Open a screen once and make it narrow and wide; its pictures are named by their width."""
     page = seen.page
     page.goto(link, wait_until="commit")
@@ -169,7 +172,7 @@ def look(seen: Watched, link: str, screen: str, options: argparse.Namespace) -> 
     for width in options.widths:
         page.set_viewport_size({"width": width, "height": HEIGHT})
         page.wait_for_timeout(250)
-        for fault in faults(page, language, is_refused=screen == "query_refused"):
+        for fault in faults(page, language, names, is_refused=screen == "query_refused"):
             found.setdefault(fault, []).append(width)
         picture(page, options.out / f"taken_{width}.png")
     return (

@@ -198,34 +198,56 @@ def choose_filtered_runs(runs: pl.DataFrame) -> pl.DataFrame:
     `runs` has the columns of `queries.run_list` at least. Verdicts and checks are read only where such a filter is set.
     """
     judged = [("checks", "worst_check", _("Checks"), "outcome")]
-    judged += [(key, f"verdict_{key}", wording.name("claim", key), "claim_verdict") for key in CLAIMS]
-    conditions = []
+    judged += [(key, f"verdict_{key}", wording.name("claim", key).capitalize(), "claim_verdict") for key in CLAIMS]
+    conditions, told = [], []
     with st.popover(_("Filters"), icon=":material/filter_alt:"):
-        passing = runs.filter(*_choose_described(runs))
+        passing = runs.filter(*_choose_described(runs, told))
         for name, column, label, kind in judged:
             options = keys(kind) if kind == "claim_verdict" else [*reversed(keys(kind))]  # vetoes first
-            if values := _choose_pills(label[:1].upper() + label[1:], wording.names(kind, options), name):
+            if values := _choose_pills(label, wording.names(kind, options), name):
                 conditions.append(pl.col(column).is_in(values))
+                told.append(label)
     if conditions:
         passing = passing.join(
             reads.evidence().runs.filter(*conditions), on="run_id", how="semi", maintain_order="left"
         )
     n_passing, n_texts = (some.filter(pl.col("pass") == "text").height for some in (passing, runs))
-    if n_passing < n_texts:
-        st.caption(_("Runs that pass the filters: {n} of {total}.").format(n=n_passing, total=n_texts))
+    show_filters(told, n_passing, n_texts)
     return passing
 
 
-def _choose_described(runs: pl.DataFrame) -> list[pl.Expr]:
-    """Draw the filters by what a run is of, and return the conditions."""
+FILTERS = ("of", "on", "size", "since", "checks", *CLAIMS, "family", "architecture", "tuning", "language", "tag")
+"""Names in the address of what leaves out runs or models; several pages share some of them."""
+
+
+def show_filters(told: Sequence[str], n: int, total: int) -> None:
+    """Draw which filters are on, perhaps since another page, how many are left, and the click that clears them."""
+
+    def clear() -> None:
+        for name in FILTERS:
+            st.session_state[url_state.key(name)] = 0 if name == "since" else []
+
+    if told:
+        with st.container(horizontal=True, vertical_alignment="center", gap="small"):
+            message = _("Filtered by {filters}: {n} of {total} shown.")
+            st.caption(escape(message.format(filters=_(", ").join(told), n=n, total=total)), width="content")
+            st.button(_("Clear"), icon=":material/filter_alt_off:", key="clear filters", on_click=clear)
+
+
+def _choose_described(runs: pl.DataFrame, told: list[str]) -> list[pl.Expr]:
+    """Draw the filters by what a run is of; return the conditions, and add what is filtered by to `told`."""
     conditions = []
     for name, column, label in (("of", "name", _("Model")), ("on", "corpus_name", _("Text"))):
         if values := choose_many(label, sorted(runs[column].unique()), name, placeholder=_("all")):
             conditions.append(pl.col(column).is_in(values))
-    conditions += choose_sizes(runs)
+            told.append(label)
+    if sizes := choose_sizes(runs):
+        conditions += sizes
+        told.append(_("Parameters"))
     days = {0: _("at any time")} | {n: _("in the last {n} days").format(n=n) for n in (1, 7, 30, 365)}
     if n := choose_from_list(_("Measured"), days, "since"):
         conditions.append(pl.col("started_at") >= datetime.now(UTC).replace(tzinfo=None) - timedelta(days=n))
+        told.append(_("Measured"))
     return conditions
 
 

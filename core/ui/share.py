@@ -72,7 +72,7 @@ def choose_new_report(runs: pl.DataFrame) -> ReportRequest:
         reported = _runs_to_report(chosen)
         notices.show_differing_conditions(reported)
     with st.container(horizontal=True, gap="medium", vertical_alignment="top"):
-        deck_language = inputs.choose(_("Language of the slides"), language.LANGUAGES, "deck", spoken())
+        deck_language = inputs.choose(_("Slides in"), language.LANGUAGES, "deck", spoken())
         has_appendix = inputs.choose_yes_no(_("With an appendix"), "appendix", False)
         template_name, template_bytes = _choose_template()
     recipe = Recipe(
@@ -129,19 +129,19 @@ def show_downloads(request: ReportRequest, report: Report) -> None:
     """Draw buttons for the slides, the HTML page and the data behind them; each file is made on the click."""
     stem = f"workdim_{slug(request.recipe.name, 'report')}_{request.recipe.language}_{report.story.made_on:%Y%m%d}"
     files = (
-        ("pptx", _("Download the slides (PowerPoint)"), partial(_powerpoint_file, request, report)),
+        ("pptx", _("Slides (PowerPoint)"), partial(_powerpoint_file, request, report)),
         (
             "html",
-            _("Download as one HTML file"),
+            _("One HTML file"),
             lambda: report.page(version(), reads.warehouse().folder.identity(), f"{stem}.zip"),
         ),
-        ("zip", _("Download the rows behind it"), partial(_data_file, report)),
+        ("zip", _("Rows behind it"), partial(_data_file, report)),
     )
     with st.container(horizontal=True, gap="small"):
         for suffix, label, make_file in files:
             kind = "primary" if suffix == "pptx" else "secondary"
-            inputs.show_download(label, make_file, f"{stem}.{suffix}", type=kind)
-    st.caption(_("Charts stay editable. Numbers carry sources that are sure."))
+            help_ = _("Charts stay editable. Numbers carry sources that are sure.") if suffix == "pptx" else None
+            inputs.show_download(label, make_file, f"{stem}.{suffix}", type=kind, help=help_)
 
 
 def _powerpoint_file(request: ReportRequest, report: Report) -> bytes:

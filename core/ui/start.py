@@ -65,7 +65,7 @@ def show_first_steps(own: pl.DataFrame) -> None:
 def show_answers() -> None:
     """Draw the answers of the newest pilots."""
     for pilot in [registered_pilot(row) for row in reads.lists().pilots.head(MAX_PILOTS).to_dicts()]:
-        st.caption(escape(f"{pilot.pilot.name} – {pilot.pilot.question_in(spoken())}"))
+        st.caption(escape(pilot.pilot.name), help=escape(pilot.pilot.question_in(spoken())))
         _show_relation(reads.relation(RankingQuestion(pilot=pilot)), pilot=pilot.pilot_id)
 
 
@@ -84,7 +84,7 @@ def _show_relation(relation: Answer, **params: str) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         claim = escape(answer_wording.claim_text(relation))
         st.markdown(f"{pictures.ICONS[relation.word]} **{claim}**", help=numbers, width="stretch")
-        inputs.show_link("choose", _("See its models"), "table_rows", choose="ranking", **params)
+        inputs.show_link("choose", _("Models"), "table_rows", choose="ranking", **params)
 
 
 # --- runs ------------------------------------------------------------------------------------------------------

@@ -86,7 +86,7 @@ def test_from_a_cold_link_to_a_deck(page: sync_api.Page, address: str, tmp_path:
     see(page, "Share")
     page.get_by_text("made-up-small").first.wait_for()
     with page.expect_download() as download:
-        page.get_by_role("button", name="Download the slides").click()
+        page.get_by_role("button", name="Slides (PowerPoint)").click()
     deck = tmp_path / download.value.suggested_filename
     download.value.save_as(deck)
     said = "\n".join(shape.text_frame.text for slide in slides(deck) for shape in slide.shapes if shape.has_text_frame)
@@ -109,7 +109,7 @@ def test_the_language_follows_the_switch(page: sync_api.Page, address: str) -> N
 def test_the_first_language_is_that_of_the_browser(page: sync_api.Page, address: str) -> None:
     page.goto(f"{address}/share")
     see(page, "共有")
-    page.get_by_role("button", name="スライドをダウンロード").wait_for()
+    page.get_by_role("button", name="スライド（PowerPoint）").wait_for()
 
 
 def test_a_section_is_a_link(page: sync_api.Page, address: str) -> None:

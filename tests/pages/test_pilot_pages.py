@@ -177,11 +177,11 @@ def test_a_measurement_becomes_a_pilot_by_what_is_written_down_before(tmp_path: 
     started: list[str] = []
     monkeypatch.setattr("core.runs.processes.start_verb", lambda _warehouse, _log, _verb, asked: started.append(asked))
     app = opened("measure.py", models="made-up/big,made-up/small", text="english-business")
-    app.toggle(key="pilot asked").set_value(True).run()
+    app.toggle(key="view.pilot asked").set_value(True).run()
     app.button(key="measure start").click().run()
     assert "not whole yet" in app.warning[0].value and not started
     for name, value in {"question": "Which?", "expectation": "None.", "benchmark": "ours", "metric": "acc"}.items():
-        app.text_input(key=f"pilot {name}").set_value(value)
+        app.text_input(key=f"view.pilot {name}").set_value(value)
     app.run().button(key="measure start").click().run()
     assert not app.exception and not app.error
     (row,) = queries.pilots(Warehouse(path)).to_dicts()

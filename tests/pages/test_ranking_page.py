@@ -114,9 +114,9 @@ def test_what_was_measured_apart_opens_the_measuring_page_filled_in(tmp_path: Pa
     assert asked == {"models": "pypi:made-up-apart", "text": "english-business", "protocol": "quick", "seed": "0"}
     form = opened("measure.py", **asked | {"protocol": "standard", "seed": "3"})
     assert not form.exception and form.text_area[0].value == "pypi:made-up-apart"
-    assert form.selectbox(key="measure text").value == "english-business"
-    assert form.number_input(key="measure seed").value == 3
-    assert opened("measure.py", text="no-such-text", protocol="x", seed="-1").selectbox(key="measure text").value
+    assert form.selectbox(key="view.measure text").value == "english-business"
+    assert form.number_input(key="view.measure seed").value == 3
+    assert opened("measure.py", text="no-such-text", protocol="x", seed="-1").selectbox(key="view.measure text").value
 
 
 def test_a_name_from_a_file_is_no_markup_in_the_table(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""The answer of the page Choose, and its sections Criteria and weights, and Memory and cost."""
+"""The answer of the page Choose, and its sections Criteria and Cost."""
 
 from __future__ import annotations
 

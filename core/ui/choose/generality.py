@@ -1,4 +1,4 @@
-"""The sections Task by task and Other texts and tasks of the page Choose: whether its choice holds on others."""
+"""The sections Tasks and Other texts of the page Choose: whether its choice holds on others."""
 
 from __future__ import annotations
 

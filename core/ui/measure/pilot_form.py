@@ -18,20 +18,23 @@ from core.errors import InputError
 from core.locale import _, spoken
 from core.pilots import registration
 from core.pilots.pilot import USE_CLASSES, Pilot
-from core.ui import inputs, reads
+from core.ui import inputs, reads, url_state
 from core.ui.markdown import escape
 from core.ui.measure import job_cards
 from core.warehouse.pilots import register_pilot
 
 _FOLDER = "pilots"
 """Folder beside the warehouse from which paths in a pilot written here are read."""
-_ASKED = "pilot asked"
+_ASKED = url_state.key("pilot asked")
 
 
 def show_registered() -> None:
     """Draw the registered pilots with their progress."""
-    for row in reads.lists().pilots.to_dicts():
-        _show_registered(row)
+    pilots = reads.lists().pilots.to_dicts()
+    if pilots:
+        with st.expander(_("Pilots ({n})").format(n=len(pilots)), icon=":material/science:"):
+            for row in pilots:
+                _show_registered(row)
 
 
 def is_asked() -> bool:
@@ -57,29 +60,25 @@ def choose(models: Sequence[str], text: Mapping[str, Any], settings: Mapping[str
 def _entered(models: Sequence[str], text: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
     """The pilot of the form as the text of a file."""
     field = st.columns([3, 1])
-    question = field[0].text_input(_("Question: what is to be decided"), key="pilot question")
+    question = field[0].text_input(_("Question: what is to be decided"), key=_key("question"))
     names = wording.names("use_class", USE_CLASSES)
-    use_class = field[1].selectbox(_("Use class"), list(names), key="pilot use", format_func=names.__getitem__)
+    use_class = field[1].selectbox(_("Use class"), list(names), key=_key("use"), format_func=names.__getitem__)
     field = st.columns([3, 1])
-    expectation = field[0].text_input(_("Expectation, in words"), key="pilot expectation")
-    decide_by = field[1].date_input(_("To be decided by"), None, format="YYYY-MM-DD", key="pilot day")
+    expectation = field[0].text_input(_("Expectation, in words"), key=_key("expectation"))
+    decide_by = field[1].date_input(_("To be decided by"), None, format="YYYY-MM-DD", key=_key("day"))
     field = st.columns([2, 2, 2])
-    benchmark = field[0].text_input(_("Benchmark"), key="pilot benchmark")
-    metric = field[1].text_input(_("Metric"), key="pilot metric")
+    benchmark = field[0].text_input(_("Benchmark"), key=_key("benchmark"))
+    metric = field[1].text_input(_("Metric"), key=_key("metric"))
     signs = {
         "none": _("no relation"),
         "negative": _("fewer dimensions go with better results"),
         "positive": _("more dimensions go with better results"),
     }
-    sign = field[2].selectbox(_("Expected"), list(signs), key="pilot sign", format_func=signs.__getitem__)
+    sign = field[2].selectbox(_("Expected"), list(signs), key=_key("sign"), format_func=signs.__getitem__)
     better = {"higher": _("the higher score"), "lower": _("the lower score")}
+    st.session_state.setdefault(_key("better"), "higher")
     direction = st.segmented_control(
-        _("Better is"),
-        list(better),
-        format_func=better.__getitem__,
-        default="higher",
-        required=True,
-        key="pilot better",
+        _("Better is"), list(better), format_func=better.__getitem__, required=True, key=_key("better")
     )
     asked_text = {"text": text["corpus"]} | {name: text[name] for name in ("column", "encoding") if text.get(name)}
     entered = {
@@ -100,6 +99,11 @@ def _entered(models: Sequence[str], text: Mapping[str, Any], settings: Mapping[s
         },
     }
     return tomli_w.dumps(_without_empty(entered))
+
+
+def _key(name: str) -> str:
+    """The session-state key of a field, whose value stays while other pages are drawn."""
+    return url_state.key(f"pilot {name}")
 
 
 def _without_empty(content: Mapping[str, Any]) -> dict[str, Any]:

@@ -52,7 +52,7 @@ def show() -> None:
     from core.runs.estimates import plan_estimate_from_process
     from core.runs.requests import with_task_hash
 
-    with st.form("plan", border=True):
+    with st.container(border=True):
         model = st.text_input(
             _("Model"),
             key=_MODEL,
@@ -63,7 +63,7 @@ def show() -> None:
         ).strip()
         text = choose_text()
         settings = _choose_settings()
-        is_submitted = st.form_submit_button(_("What will it take?"), type="primary")
+        is_submitted = st.button(_("What will it take?"), type="primary", key="plan ask")
     if is_submitted:
         st.session_state[_REQUEST] = None
         if model and text["corpus"]:

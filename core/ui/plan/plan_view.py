@@ -81,8 +81,8 @@ def show_answer(layer_plan: LayerPlan) -> None:
     row = plan_figures.block_row(layer_plan, blocks, plan_analysis.standing(layer_plan, within) == "recommended")
     width = min(WIDTH, max(460.0, 34.0 * len(row.blocks) + 8))  # a few blocks are not drawn small on a phone
     st.image(visual_svg(row, pictures.theme(), (width, HEIGHT)), width="content", alt=row.alternative)
-    captions = [row.alternative, row.key, plan_wording.range_example_text(blocks)]
-    st.caption(escape("  \n".join(captions)), help=escape(plan_source_text(layer_plan)))
+    more = [row.alternative, row.key, plan_wording.range_example_text(blocks)]
+    st.caption(_("How to read it"), help=escape("  \n".join([*more, plan_source_text(layer_plan)])))
 
 
 def _choose_budget(layer_plan: LayerPlan) -> float:
@@ -94,7 +94,7 @@ def _choose_budget(layer_plan: LayerPlan) -> float:
     step = 10.0 ** (math.floor(math.log10(highest)) - 2)
     highest = round((highest // step + 1) * step, 6)
     st.slider(
-        _("Budget: nats per token that may be lost"),
+        _("Budget [nats per token]"),
         0.0,
         highest,
         step=step,
