@@ -134,7 +134,7 @@ MOST = {
     "exports": (105, 829),
     "figures": (3640, 32600),
     "files": (309, 1491),  # what the system refuses becomes one line in one place
-    "forecast": (711, 5663),  # an estimate at once, from stored costs
+    "forecast": (711, 5680),  # an estimate at once, from stored costs, phase by phase as a job reports
     "geometry": (3853, 32419),  # what the host reads is read for all subsets at once; d2 alone
     "limits": (202, 1008),  # what the workers of a job take
     "locale": (544, 704),  # the words of every page, in the glossary
