@@ -1152,8 +1152,11 @@ def removal(plans: Sequence[LayerPlan], checkpoints: Sequence[Checkpoint]) -> Se
         [_planned(found) for found in plans],
         name="plans",
     )
-    for told in _priced_removals():
-        section.say(*told)
+    for plain, repaired in _removals():
+        if plain["source"]:
+            section.say(*_published_elsewhere(plain, repaired))
+        else:
+            section.note(*_without_repair_and_with(plain, repaired))
     by_dimension, is_cheapest, n_apart = _by_dimension(plans, checkpoints)
     for line in (*_alone(plans), *_needed(plans), *_held_against(plans), *by_dimension):
         section.note(*line)
@@ -1191,13 +1194,10 @@ def removal(plans: Sequence[LayerPlan], checkpoints: Sequence[Checkpoint]) -> Se
     return section
 
 
-def _priced_removals() -> list[tuple[str, str]]:
-    """Sets of blocks that were named beforehand: what they cost here, beside what their authors say if somebody published them."""
+def _removals() -> list[tuple[dict[str, Any], dict[str, Any]]]:
+    """Each removal without repair, and with it."""
     rows = pl.read_csv(removals.FILE).rows(named=True) if removals.FILE.exists() else []
-    return [
-        (_published_elsewhere if plain["source"] else _without_repair_and_with)(plain, repaired)
-        for plain, repaired in zip(rows[::2], rows[1::2], strict=True)
-    ]
+    return list(zip(rows[::2], rows[1::2], strict=True))
 
 
 def _removed(row: Mapping[str, Any]) -> tuple[str, str]:
@@ -1245,11 +1245,22 @@ def _prices_of(plans: Sequence[LayerPlan]) -> tuple[str, str]:
     healed = " / ".join(f"{found.price.difference:+.2f}" if found.plan.is_healed else "–" for found in plans)
     n_blocks, budget = plans[0].plan.n_layers, plans[0].plan.budget
     free = [str(len(found.plan.blocks)) for found in plans if found.plan.is_recommended]
+    alone = [
+        (*_removed(one), _removed(more)[1], one["n_windows"])
+        for one, more in _removals()
+        if one["model"] == plans[0].plan.model_id and not one["source"]
+    ]
     return (
         f"of {n_blocks}, without {counts}: {prices} nats per token, healed {healed}; recommended within {budget:g}: "
-        f"{', '.join(free) or 'none'}",
+        f"{', '.join(free) or 'none'}"
+        + "".join(
+            f"; block {block} alone, on {n} windows: {price}, healed {after}" for block, price, after, n in alone
+        ),
         f"{n_blocks}ブロックのうち {counts} を除くと1トークンあたり {prices} ナット、補正後 {healed}。許容値 {budget:g} の範囲で推奨できるもの："
-        f"{'、'.join(free) or 'なし'}",
+        f"{'、'.join(free) or 'なし'}"
+        + "".join(
+            f"。ブロック{block}だけなら {n} ウィンドウで {price}、補正後 {after}" for block, price, after, n in alone
+        ),
     )
 
 

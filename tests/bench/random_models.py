@@ -2,8 +2,9 @@
 
 Each is held against 19 draws of its own control, as a text is: first networks as their architectures initialise them, then
 some whose embedding has structure (clusters and a falling spectrum), as training gives it, under blocks that were drawn.
-Its tables stand in docs/accuracy (controls). Prints, for each claim, how often it exceeds its control and whether its ranks are uniform; then how often it would, had
-its inner layers 1.2, 1.5 and 2 times the dimension. Exits with 1 where one in twenty is exceeded beyond chance.
+The table says for each claim how often it exceeds its control, whether its ranks are uniform, and how often it would
+exceed it had its inner layers 1.2, 1.5 and 2 times the dimension. `--write` puts it, and the simulated power of a control,
+into docs/accuracy (networks, controls). Exits with 1 where one in twenty is exceeded beyond chance.
 """
 
 from __future__ import annotations
@@ -12,7 +13,7 @@ import argparse
 import math
 import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -33,6 +34,7 @@ from core.models.model import load_network
 from core.records import RunConfig
 from core.registry.protocols import PROTOCOLS, Protocol
 from core.registry.specifications import CLAIMS
+from tests.bench.coverage import keep, table
 from tests.profiles import make_model, make_profile
 from tests.tiny import save_tiny_model
 
@@ -132,45 +134,47 @@ def power(spread: float, error: float, effect: float, n_draws: int, n: int = 400
     return float(((p <= LEVEL) & (value - reach > MARGIN)).mean())
 
 
-def print_power() -> None:
-    print("| draws | spread | error | " + " | ".join(f"x {effect}" for effect in (1.0, *EFFECTS)) + " |")
-    print("|" + "---|" * (4 + len(EFFECTS)))
-    for n_draws in (19, 39):
-        for spread, error in ((0.02, 0.06), (0.1, 0.06), (0.2, 0.06)):
-            shares = " | ".join(f"{power(spread, error, effect, n_draws):.2f}" for effect in (1.0, *EFFECTS))
-            print(f"| {n_draws} | {spread} | {error} | {shares} |")
+HEADS = [f"x {effect}" for effect in EFFECTS]
+
+
+def power_table() -> str:
+    """Simulated power, by the number of draws and by errors."""
+    rows = [
+        (n_draws, spread, error, *(f"{power(spread, error, effect, n_draws):.2f}" for effect in (1.0, *EFFECTS)))
+        for n_draws in (19, 39)
+        for spread, error in ((0.02, 0.06), (0.1, 0.06), (0.2, 0.06))
+    ]
+    return table(["draws", "spread", "error", "x 1.0", *HEADS], rows)
+
+
+def network_rows(name: str, found: Sequence[Mapping[tuple[str, float], Against]]) -> Iterator[tuple[tuple, bool]]:
+    """A row for each claim, and whether more than one in twenty has the highest rank, beyond chance."""
+    for claim in CLAIMS if found else ():
+        ranks = [round(one[claim, 1.0].p * (1 + PROTOCOL.n_control_seeds)) for one in found]
+        quarters = np.bincount(np.digitize(ranks, (6, 11, 16)), minlength=4)  # of the 20 ranks
+        exceeded, *shares = (
+            np.mean([one[claim, effect].outcome == "exceeded" for one in found]) for effect in (1.0, *EFFECTS)
+        )
+        lowest = ranks.count(1)
+        row = (
+            *(name, len(found), claim, f"{exceeded:.3f}", f"{lowest / len(ranks):.3f}"),
+            *(f"{stats.chisquare(quarters).pvalue:.2f}", *(f"{share:.2f}" for share in shares)),
+        )
+        yield row, stats.binomtest(lowest, len(ranks), 0.05, "greater").pvalue < 0.01
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--untrained", type=int, default=200)
     parser.add_argument("--structured", type=int, default=60)
+    parser.add_argument("--write", action="store_true", help="put the tables into docs/accuracy")
     options = parser.parse_args()
-    print(
-        "| networks | n | claim | exceeded | p = .05 | ranks uniform, p | "
-        + " | ".join(f"x {e}" for e in EFFECTS)
-        + " |"
-    )
-    print("|" + "---|" * (6 + len(EFFECTS)))
-    is_wrong = False
-    for name, count in (("untrained", options.untrained), ("structured", options.structured)):
-        found = list(held(count, name == "structured"))
-        for claim in CLAIMS if found else ():
-            ranks = [round(one[claim, 1.0].p * (1 + PROTOCOL.n_control_seeds)) for one in found]
-            counts = np.bincount(np.digitize(ranks, (6, 11, 16)), minlength=4)  # quarters of the 20 ranks
-            uniform = stats.chisquare(counts).pvalue
-            shares = {
-                effect: np.mean([one[claim, effect].outcome == "exceeded" for one in found])
-                for effect in (1.0, *EFFECTS)
-            }
-            lowest = np.mean([rank == 1 for rank in ranks])
-            power = " | ".join(f"{shares[effect]:.2f}" for effect in EFFECTS)
-            print(
-                f"| {name} | {count} | {claim} | {shares[1.0]:.3f} | {lowest:.3f} | {uniform:.2f} | {power} |",
-                flush=True,
-            )
-            is_wrong |= stats.binomtest(sum(rank == 1 for rank in ranks), count, 0.05, "greater").pvalue < 0.01
-    sys.exit(is_wrong)
+    counts = {"untrained": options.untrained, "structured": options.structured}
+    rows = [row for name, n in counts.items() for row in network_rows(name, list(held(n, name == "structured")))]
+    heads = ["networks", "n", "claim", "exceeded", "p = .05", "ranks uniform, p", *HEADS]
+    for name, lines in (("networks", table(heads, [row for row, _ in rows])), ("controls", power_table())):
+        (keep if options.write else print)(name, lines)
+    sys.exit(any(is_wrong for _, is_wrong in rows))
 
 
 if __name__ == "__main__":
