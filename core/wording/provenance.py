@@ -6,7 +6,7 @@ Names are declared with the fields: of columns in core.tables, of the request an
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -265,9 +265,26 @@ def checks_text(run: Mapping[str, Any]) -> str:
 
 def group_name(group: RankingGroup) -> str:
     """What the runs share, as names: `decoder, english-business, quick`; a hash would mean nothing to a reader."""
+    return _(", ").join(_group_parts(group))
+
+
+def group_names(groups: Sequence[RankingGroup]) -> list[str]:
+    """Names that tell groups apart where only their beginnings are read: what all have in common comes last, and before names
+    that are equal stands the first model."""
+    named = [_group_parts(group) for group in groups]
+    common = set.intersection(*map(set, named)) if len(named) > 1 else set()
+    names = [_(", ").join(sorted(parts, key=common.__contains__)) for parts in named]
+    first = [
+        _("{model} …: {group}").format(model=row_of(one.rows)["name"], group=name)
+        for one, name in zip(groups, names, strict=True)
+    ]
+    return [longer if names.count(name) > 1 else name for name, longer in zip(names, first, strict=True)]
+
+
+def _group_parts(group: RankingGroup) -> list[str]:
     run = row_of(group.rows)
     size = [f"N={wording.size_range(group.n_points)}"] if group.n_points[1] else []
-    return _(", ").join([kind_text(run["kind"], run["stack"]), run["corpus_name"], run["protocol"], *size])
+    return [kind_text(run["kind"], run["stack"]), run["corpus_name"], run["protocol"], *size]
 
 
 def group_models_text(group: RankingGroup) -> str:

@@ -3,9 +3,10 @@
 import pytest
 
 from core import wording
+from core.analysis.ranking import groups
 from core.locale import in_language, translated
 from core.registry.published import CLAIMS
-from core.wording.provenance import why_apart_lines
+from core.wording.provenance import group_names, why_apart_lines
 from tests.frames import Model, runs
 
 
@@ -138,3 +139,18 @@ def test_all_that_keeps_models_apart_is_told_with_its_way_out(other, reasons, wa
     said = " ".join(why_apart_lines(runs(Model("a"), Model("b", **other))))
     assert all(way in said for way in ways) and bool(said) == bool(ways)
     assert f"differ in: {reasons}." in said if reasons else "differ" not in said
+
+
+def test_groups_are_told_apart_by_the_beginnings_of_their_names():
+    made = groups(runs(Model("a"), Model("b", corpus="own"), Model("c", corpus="own", kind="encoder")))
+    assert group_names(made) == [
+        "decoder, python-docs, quick, N=800",
+        "decoder, own, quick, N=800",
+        "encoder, own, quick, N=800",
+    ]
+    same_kind = groups(runs(Model("a"), Model("b", corpus="own"), Model("c", corpus="own", tokenizer_hash="tok2")))
+    assert group_names(same_kind) == [
+        "python-docs, decoder, quick, N=800",
+        "b …: own, decoder, quick, N=800",
+        "c …: own, decoder, quick, N=800",
+    ]

@@ -160,15 +160,13 @@ def ranking_params(benchmark: str, metric: str) -> dict[str, str] | None:
 
 def group_names(population: Population) -> dict[str, str]:
     """The labels of `offered_groups`."""
-    names = {
-        key: _("{group} (models: {n})").format(group=provenance.group_name(group), n=group.rows["model_id"].n_unique())
-        for key, group in offered_groups(population).items()
-    }
-    if population.group is not None:
-        names[ANSWERED] = provenance.group_name(population.group)
-        if population.pilot is not None:
-            label = _("“{name}” (models: {n})")
-            names[ANSWERED] = label.format(name=population.pilot.name, n=population.rows["model_id"].n_unique())
+    groups = offered_groups(population)
+    told = zip(groups.items(), provenance.group_names(list(groups.values())), strict=True)
+    label = _("{group} (models: {n})")
+    names = {key: label.format(group=name, n=group.rows["model_id"].n_unique()) for (key, group), name in told}
+    if population.pilot is not None and ANSWERED in names:
+        label = _("“{name}” (models: {n})")
+        names[ANSWERED] = label.format(name=population.pilot.name, n=population.rows["model_id"].n_unique())
     return names
 
 
