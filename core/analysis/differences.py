@@ -122,7 +122,7 @@ def comparability(one: Mapping[str, Any], other: Mapping[str, Any]) -> Comparabi
     reasons = [name for name in _COMPARABLE_FIELDS if one.get(name) != other.get(name)]
     by_words = not reasons and bool(one.get("words_hash")) and one.get("words_hash") == other.get("words_hash")
     if one.get("tokenizer_hash") != other.get("tokenizer_hash"):
-        reasons.append("tokenizer_hash")
+        reasons += ["tokenizer_hash"] if reasons or by_words else ["tokenizer_hash", "words_hash"]
     elif _differs_in_size(one.get("n_points"), other.get("n_points")):
         reasons.append("n_points")
     return Comparability(not reasons, by_words, tuple(reasons))

@@ -85,8 +85,8 @@ class Missing:
     """What a model lacks that others have."""
 
     model: str
-    what: Literal["run", "score", "loss", "text"]
-    """`text`: one that all of them have read by one protocol."""
+    what: Literal["run", "score", "direction", "loss", "text"]
+    """`direction`: which end of its score is the better one; `text`: one that all of them have read by one protocol."""
     benchmark: Mapping[str, Any] | None = None
     """Of a score: the row of `ranking.list_benchmarks`."""
     is_encoder: bool = False
@@ -237,9 +237,8 @@ def offer_criteria(
     shared = [key for key, (_criterion, of_models) in offered.items() if all(of_models)]
     scores = [key for key in shared if available[key].benchmark is not None and available[key].is_direction_known]
     by_task = use_class == HARMFUL
-    first = next(
-        (key for key in (registered, *scores, *(() if by_task else ("bits_per_byte",))) if key in shared), None
-    )
+    usable = (*scores, *(() if by_task else ("bits_per_byte",)))
+    first = registered if registered in scores else next((key for key in usable if key in shared), None)
     sizes = ["parameters"] if context.runs["parameters"].n_unique() > 1 and not by_task else []
     return available, [first, *(key for key in (*sizes, "dimension") if key in shared)] if first else []
 
@@ -253,7 +252,7 @@ def choose_pilot(
     missing: Sequence[Missing] = (),
 ) -> PilotChoice:
     """The answer among the models of a context by these criteria; `asked` is the benchmark that was named."""
-    lacking = [*missing, *_missing_scores(context, asked)]
+    lacking = [*missing, *_missing_scores(context, asked, criteria)]
     if not any(one.criterion.weight > 0 for one in criteria):
         why: Refusal = "no_task_score" if use_class == HARMFUL else "no_criterion"
         untested = _untested(context, use_class, criteria)
@@ -274,22 +273,30 @@ def judged(
     return PilotChoice(choice, use_class, missing, capped, refusal, untested)
 
 
-def _missing_scores(context: ChoiceContext, asked: Mapping[str, Any] | None) -> list[Missing]:
-    """Who lacks the benchmark asked for, or else the one that most have and not all, where none is shared by all."""
+def _missing_scores(
+    context: ChoiceContext, asked: Mapping[str, Any] | None, criteria: Sequence[ResolvedCriterion]
+) -> list[Missing]:
+    """Who lacks the benchmark asked for or its better end; or else those of the one that most have, where none is usable."""
     offered = context.benchmarks.to_dicts()
     n = context.runs["model_id"].n_unique()
+    known = {one.key for one in criteria if one.is_direction_known}
+
+    def is_known(row: Mapping[str, Any]) -> bool:
+        score = resolve_criterion(Criterion("score"), context.scored, row)
+        return score.is_direction_known or score.key in known
+
     if asked is None:
-        if any(row["n_models"] == n for row in offered):
+        if any(row["n_models"] == n and is_known(row) for row in offered):
             return []
-        asked = next(iter(sorted(offered, key=lambda row: -row["n_models"])), None)
+        asked = max(offered, key=lambda row: row["n_models"], default=None)
     if asked is None:
         kinds = context.runs.select("name", "kind").rows()
         return [Missing(name, "score", is_encoder=kind == "encoder") for name, kind in kinds]
     score = resolve_criterion(Criterion("score"), context.scored, asked)
     (values,) = zip(*(one.values for one in build_candidates(context, [score])), strict=True)
-    return [
-        Missing(name, "score", asked) for name, value in zip(context.runs["name"], values, strict=True) if not value
-    ]
+    named = list(zip(context.runs["name"], values, strict=True))
+    without = [Missing(name, "score", asked) for name, value in named if not value]
+    return without + ([] if is_known(asked) else [Missing(name, "direction", asked) for name, value in named if value])
 
 
 def _missing_losses(context: ChoiceContext) -> list[Missing]:

@@ -124,7 +124,9 @@ def decision_text(decision: Decision, bits: float | None = None) -> str:
 def pilot_text(answer: PilotChoice, bits: float | None = None) -> str:
     """Which model to pilot, how sure, and what a use class or a missing value leaves of that."""
     if answer.refusal == "no_task_score":
-        return _("No choice: where an answer can do harm only a task's scores choose, and these models share none.")
+        return _(
+            "No choice: where an answer can do harm only a task's scores choose, and these models share none that can."
+        )
     if answer.choice is None or answer.refusal:
         return _("No choice: no value says of all models how good they are.")
     decision = answer.choice.decision
@@ -158,6 +160,12 @@ def missing_lines(answer: PilotChoice) -> list[str]:
             "Without a loss, as encoders predict no next word: {names}. Bits per byte choose among the others alone."
         )
         lines.append(template.format(names=names_text(without)))
+    if undirected := next((one.benchmark for one in answer.missing if one.what == "direction" and one.benchmark), None):
+        template = _(
+            "No source says which end of {benchmark} is the better one. `workdim scores import FILE` with the column "
+            "higher_is_better does."
+        )
+        lines.append(template.format(benchmark=row_benchmark_name(undirected)))
     by_score: dict[tuple[str, bool], list[str]] = {}
     for one in answer.missing:
         if one.what == "score":

@@ -182,7 +182,7 @@ def conditions_text(keys: Iterable[str]) -> str:
 
 
 def comparability_text(comparability: Comparability) -> str:
-    """Whether two runs may be compared and, if not, why."""
+    """Whether two runs may be compared and, if not, why, with the way out."""
     reasons = conditions_text(comparability.reasons)
     if comparability.by_types:
         return _(
@@ -192,7 +192,8 @@ def comparability_text(comparability: Comparability) -> str:
         return _("They may be compared on one point per word alone, because they differ in: {what}.").format(
             what=reasons
         )
-    return _("Their dimensions may not be compared, because they differ in: {what}.").format(what=reasons)
+    why = _("Their dimensions may not be compared, because they differ in: {what}.").format(what=reasons)
+    return wording.joined_sentences((why, *ways_out(comparability.reasons)))
 
 
 @dataclass(frozen=True)

@@ -108,7 +108,7 @@ def test_a_difference_is_told_with_its_section_and_unit():
         ({"kind": "encoder"}, False, False, ("kind",)),
         ({"tokenizer_hash": "u"}, False, True, ("tokenizer_hash",)),
         ({"tokenizer_hash": "u", "n_points": 10}, False, True, ("tokenizer_hash",)),
-        ({"tokenizer_hash": "u", "words_hash": "v"}, False, False, ("tokenizer_hash",)),
+        ({"tokenizer_hash": "u", "words_hash": "v"}, False, False, ("tokenizer_hash", "words_hash")),
         ({"words_hash": None}, True, False, ()),
         ({"n_points": 720}, True, True, ()),
         ({"n_points": 719}, False, True, ("n_points",)),

@@ -104,6 +104,11 @@ def test_a_score_that_all_have_decides_and_near_ones_cannot_be_told_apart() -> N
     assert near.word in ("leads", "cannot_tell") and near.share < 0.8
     unknown = answer(context(even, *(frames.score(f"hub:{name}", value) for name, value in (("a", 50), ("b", 60)))))
     assert (unknown.word, unknown.share) == ("leads", None), "no error is known: nobody can say in how many draws"
+    undirected = context(even, *(frames.score(f"hub:{name}", 50.0, higher_is_better=None) for name in "ab"))
+    asked = answer(undirected, asked="arc_easy")
+    assert (asked.word, asked.refusal) == ("no_choice", "no_criterion"), "the smallest alone is no choice"
+    assert "with the column higher_is_better" in " ".join(decision_wording.missing_lines(asked))
+    assert answer(undirected, "safety_critical").missing == asked.missing
     alone = answer(context({"a": (1.0, 10)}))
     assert not alone.is_dominant, "there is nothing that it is better than"
 
@@ -111,7 +116,7 @@ def test_a_score_that_all_have_decides_and_near_ones_cannot_be_told_apart() -> N
 def test_where_a_wrong_answer_does_harm_only_a_score_supports_and_what_is_untested_is_named() -> None:
     found = answer(context(), "safety_critical")
     assert (found.word, found.model, found.share) == ("no_choice", None, None)
-    assert found.refusal == "no_task_score" and "these models share none" in decision_wording.pilot_text(found)
+    assert found.refusal == "no_task_score" and "these models share none that can" in decision_wording.pilot_text(found)
     with_score = answer(context(None, *scored(a=50, b=60, c=80)), "safety_critical")
     assert (with_score.word, with_score.model.name) == ("leads", "c")
     assert [one.criterion.of for one in with_score.choice.criteria if one.criterion.weight] == ["score"]

@@ -62,7 +62,9 @@ def test_another_tokenizer_is_compared_on_words_and_that_is_said_once(warehouse)
     assert found.points == "one_per_word" and found.difference.loss.value == pytest.approx(-0.01)
     notes = compare_wording.note_lines(found)
     assert sum("one point per word" in note for note in notes) == 1
-    assert compare_question.ask(warehouse, [B, C]).points is None  # not measured on the same words
+    apart = compare_question.ask(warehouse, [B, C])
+    assert apart.points is None
+    assert "differ in: tokenizer, words. Measured in one command" in compare_wording.note_lines(apart)[-1]
 
 
 def test_of_three_each_is_held_against_the_first_and_the_best_is_named_first(warehouse):
