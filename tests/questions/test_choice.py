@@ -94,7 +94,7 @@ def test_a_score_that_one_model_lacks_is_no_criterion_and_who_lacks_it_is_told()
     asked = answer(of, asked="arc_easy")
     assert (asked.word, asked.model.name) == ("leads", "a"), "the score was asked for, and not all have it"
     told = decision_wording.pilot_text(asked)
-    assert "no choice yet" in told and "Without a score in arc_easy" in decision_wording.missing_lines(asked)[0]
+    assert "No choice yet" in told and "Without a score in arc_easy" in decision_wording.missing_lines(asked)[0]
 
 
 def test_a_score_that_all_have_decides_and_near_ones_cannot_be_told_apart() -> None:

@@ -138,7 +138,7 @@ def test_what_is_quoted_against_the_claim_is_quoted_for_what_it_measured():
 def test_all_that_keeps_models_apart_is_told_with_its_way_out(other, reasons, ways):
     said = " ".join(why_apart_lines(runs(Model("a"), Model("b", **other))))
     assert all(way in said for way in ways) and bool(said) == bool(ways)
-    assert f"differ in: {reasons}." in said if reasons else "differ" not in said
+    assert f"differ in {reasons}" in said if reasons else "differ" not in said
 
 
 def test_groups_are_told_apart_by_the_beginnings_of_their_names():
