@@ -99,7 +99,7 @@ def test_a_rule_that_is_applied_elsewhere_says_so_and_never_weighs_what_does_not
 
 def test_what_cannot_be_done_is_one_line(path: Path) -> None:
     file = path.parent / "rule.toml"
-    assert "No rule yet" in refused("apply", "x", path=path)
+    assert "No rule is saved" in refused("apply", "x", path=path)
     assert "There is no rule file" in refused("save", str(path.parent / "gone.toml"), path=path)
     told("save", str(file), path=path)
     assert "--metric needs" in refused("apply", "fewest", "--metric", "acc", path=path)
