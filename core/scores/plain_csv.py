@@ -79,7 +79,7 @@ def read_table(file: ScoreInput, table: Table) -> ScoreFile:
     missing = [name for name in REQUIRED if name not in names.values()]
     if missing:
         raise InputError(
-            "{file} lacks {missing}; it has {columns}. Rename its columns after the template, one score per row.",
+            "{file} lacks {missing}; it has {columns}. Name its columns as `workdim scores template` does, one score per row.",
             file=file.shown_name,
             missing=missing,
             columns=shorten(", ".join(table.header)),
