@@ -41,8 +41,8 @@ from core.texts.corpora import Corpus, open_corpus
 from core.texts.sample import TokenSample, require_length
 from core.warehouse.warehouse import Warehouse
 
-WAREHOUSE_BYTES = 28 * 10**6
-"""Memory of the warehouse's libraries in a measuring process."""
+WAREHOUSE_BYTES = 18 * 10**6
+"""Memory of the warehouse's engine at work in a measuring process, its libraries apart."""
 
 
 def estimate(config: RunConfig, warehouse: Warehouse) -> Preflight:
