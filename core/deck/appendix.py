@@ -145,6 +145,8 @@ def _limits(data: DeckData) -> Iterator[StorySlide]:
         rows: list[Row] = [(_("What limits this plan?"), line) for line in plan_wording.note_lines(data.plan.plan)]
     else:
         rows = list(limits(data.text_runs, data.against_controls, data.word_groups))
+    if not rows:
+        return
     title = _(
         "What this deck cannot decide: {n} question",
         "What this deck cannot decide: {n} questions",

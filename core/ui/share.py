@@ -24,7 +24,10 @@ from core.locale import _, in_language, spoken, worded
 from core.pilots.pilot import slug
 from core.pilots.recipe import Recipe, SavedRecipe
 from core.pilots.registration import RegisteredPilot, registered_pilot
+from core.pilots.rule import SavedRule, find_choice
+from core.questions import choice as choice_question
 from core.questions import evidence as evidence_question
+from core.tables import RuleChoiceRow
 from core.ui import inputs, language, notices, pilot_filter, reads, tables, url_state
 from core.ui.markdown import escape
 from core.warehouse import export_runs, recipes
@@ -57,11 +60,15 @@ def choose_saved_report() -> SavedRecipe | None:
 
 
 def choose_new_report(runs: pl.DataFrame) -> ReportRequest:
-    """Return the request for a new report: runs, a pilot or a layer plan; language, appendix and template."""
+    """Return the request for a new report: runs, a pilot, a choice or a layer plan; language, appendix and template."""
     plan_id = _choose_plan()
+    made = _choose_choice() if plan_id is None else None
     pilot: RegisteredPilot | None = None
     chosen = reported = runs.clear()
-    if plan_id is None:
+    if made is not None:
+        chosen = reported = runs.filter(pl.col("run_id").is_in(made[1].candidates))
+        notices.stop_if_none_chosen(chosen)
+    elif plan_id is None:
         pilot, pilot_runs = pilot_filter.choose(runs)
         texts = pilot_runs.filter(pl.col("pass") == "text")
         selection = (
@@ -76,9 +83,10 @@ def choose_new_report(runs: pl.DataFrame) -> ReportRequest:
         has_appendix = inputs.choose_yes_no(_("With an appendix"), "appendix", False)
         template_name, template_bytes = _choose_template()
     recipe = Recipe(
-        name=_report_name(pilot) if plan_id is None else "layer plan",
+        name=made[0].rule.name[:80] if made else _report_name(pilot) if plan_id is None else "layer plan",
         run_ids=tuple(reported["run_id"]),
         pilot_id=pilot.pilot_id if pilot else None,
+        choice_id=made[1].choice_id if made else None,
         plan_id=plan_id,
         language=deck_language,
         appendix=has_appendix,
@@ -258,6 +266,14 @@ def _choose_plan() -> str | None:
     return None if chosen == NONE else chosen
 
 
+def _choose_choice() -> tuple[SavedRule, RuleChoiceRow] | None:
+    """Return a choice that a rule made, or None for a report of runs; drawn only where there are some."""
+    saved = {choice.choice_id: (rule, choice) for rule in reads.lists().rules for choice in rule.choices}
+    names = {NONE: _("none: a report of runs")}
+    names |= {key: f"{rule.rule.name} · {language.local_time(one.chosen_at)}" for key, (rule, one) in saved.items()}
+    return saved.get(inputs.choose_by_id(_("Choice of a rule"), names, "choice", width=480))
+
+
 def _choose_template() -> tuple[str | None, bytes | None]:
     """Return name and content of the company template, with remarks on what slides on it lack; None without a usable one."""
     file = inputs.upload(_("Company template"), ["pptx", "potx"], "template", width=360)
@@ -288,6 +304,11 @@ def _report(recipe: Recipe, run_ids: Sequence[str], day: date) -> Report:
             raise InputError("The layer plan of this report is not there any more.")
         return build_report(in_language(recipe.language, deck_data.plan_data, plan, day), recipe)
     selection = reads.selection(run_ids)
+    if recipe.choice_id is not None:
+        saved, made = find_choice(reads.lists().rules, recipe.choice_id)
+        asked = deck_data.AskedRule(saved, choice_question.ask_again(reads.warehouse(), saved.rule, made))
+        data = in_language(recipe.language, deck_data.deck_data, selection, made_on=day, choice=asked)
+        return build_report(data, recipe)
     rows = reads.lists().pilots.filter(pilot_id=recipe.pilot_id or "").to_dicts()
     pilot = registered_pilot(rows[0]) if rows else None
     answers = evidence_question.ask_for_report(reads.warehouse(), pilot, selection.runs)

@@ -7,7 +7,9 @@ from pathlib import Path
 import pytest
 
 from core.warehouse import recipes
+from core.warehouse.rules import list_rules
 from core.warehouse.warehouse import Warehouse
+from tests.conftest import run_core
 from tests.deck.test_template import company
 from tests.pages.test_pages import opened
 from tests.screens import RUN_IDS, filled_warehouse
@@ -73,3 +75,18 @@ def test_a_link_to_a_plan_that_is_not_here_says_so_also_where_there_are_none(pat
     app = opened("share.py", runs=RUN_IDS[0], plan="0199-gone")
     assert [one.value for one in app.warning] == ["Layer plan: the link asks for 0199-gone, which is not here."]
     assert not app.exception and app.get("image")
+
+
+def test_a_choice_that_a_rule_made_becomes_slides(path: Path, tmp_path: Path) -> None:
+    rule = tmp_path / "small.toml"
+    rule.write_text('name = "Small"\nuse_class = "general"\n[[criteria]]\nof = "parameters"\nweight = 1\n')
+    for arguments in (("save", str(rule)), ("apply", "Small", "--all")):
+        assert run_core("rules", *arguments, warehouse=path).returncode == 0
+    ((made,),) = [saved.choices for saved in list_rules(Warehouse(path))]
+    app = opened("share.py", choice=made.choice_id)
+    assert not app.exception and not app.error and 3 < len(app.get("image")) <= 5
+    assert "Small" in " ".join(one.value for one in app.subheader)
+    app.text_input[-1].set_value("Chosen")
+    next(button for button in app.button if button.label == "Keep").click().run()
+    (kept,) = recipes.list_recipes(Warehouse(path))
+    assert kept.recipe.choice_id == made.choice_id and "are as they were" in app.success[0].value
