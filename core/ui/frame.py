@@ -75,10 +75,11 @@ def run() -> None:
             _("More"): [_page("query", _("Query"), "database_search"), _page("help", _("Help"), "help")],
         }
     )
-    if url_state.is_followed(page.url_path):
+    is_followed = url_state.is_followed(page.url_path)
+    if is_followed:
         with st.sidebar:
             url_state.scroll_to_top()
-    if language.NAME in url_state.apply_back_button(page.url_path):
+    if language.NAME in url_state.apply_back_button(page.url_path, [language.NAME] if is_followed else []):
         st.rerun()
     with url_state.batched():
         language.show_switch(lang)

@@ -199,7 +199,8 @@ def choose_filtered_runs(runs: pl.DataFrame) -> pl.DataFrame:
     """
     judged = [("checks", "worst_check", _("Checks"), "outcome")]
     judged += [(key, f"verdict_{key}", wording.name("claim", key).capitalize(), "claim_verdict") for key in CLAIMS]
-    conditions, told = [], []
+    conditions: list[pl.Expr] = []
+    told: list[str] = []
     with st.popover(_("Filters"), icon=":material/filter_alt:"):
         passing = runs.filter(*_choose_described(runs, told))
         for name, column, label, kind in judged:

@@ -178,8 +178,8 @@ def _write_address(pending: dict[str, tuple[str, str]]) -> None:
         st.session_state[_ADDRESS] = (st.session_state[_ADDRESS][0], after)
 
 
-def apply_back_button(page: str) -> list[str]:
-    """Reset the choices that the browser's Back button removed from the address of a page.
+def apply_back_button(page: str, kept: Collection[str] = ()) -> list[str]:
+    """Reset the choices, but those `kept`, that the browser's Back button removed from the address of a page.
 
     They were in the address when the page was last drawn. On another page they stay, since links to it carry none.
     Returns their names: a choice that was restored before, as the language, needs another run.
@@ -187,7 +187,7 @@ def apply_back_button(page: str) -> list[str]:
     last_page, last_params = st.session_state.get(_ADDRESS, (page, {}))
     current = st.query_params.to_dict()
     is_back = last_page == page and current != last_params and not st.session_state.get(_TOUCHED)
-    removed = [name for name in last_params if name not in current] if is_back else []
+    removed = [name for name in last_params if name not in (*current, *kept)] if is_back else []
     for name in removed:
         st.session_state.pop(key(name), None)
         _published().pop(name, None)

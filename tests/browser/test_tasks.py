@@ -168,7 +168,7 @@ def relation_of_own_scores(reader: Reader) -> None:
     reader.page.locator("[data-testid=stFileUploaderDropzoneInput]").set_input_files([file])
     reader.press("Store this file")
     reader.click(reader.page.get_by_role("link", name=benchmark))
-    reader.sees(benchmark, "n = 9")
+    reader.sees(benchmark, "n = 9", reader.say("Compared models"))
     assert reader.clicks <= 4
 
 
@@ -210,7 +210,7 @@ def sql_and_its_picture(reader: Reader) -> None:
 def why_vetoed(reader: Reader) -> None:
     reader.begin()
     reader.click(reader.page.locator(".st-key-gallery").get_by_role("link", name=VETOED))
-    told = {"en": "the rest is no fair sample", "ja": "標本として偏ります"}
+    told = {"en": "the rest is no fair sample", "ja": "公平な標本ではない"}
     reader.sees(VETOED, told[reader.language])
     assert reader.clicks <= 2
 
@@ -289,7 +289,7 @@ def add_copies(home: Path) -> None:
     """Rows of further runs alone, as many as months of work leave: what a search looks through."""
     with Warehouse(home / "workdim.duckdb").write() as connection:
         connection.execute(
-            "INSERT INTO runs SELECT * REPLACE ('01800000-0000-7000-8000-' || lpad(n::VARCHAR, 12, '0') AS run_id) "
+            "INSERT INTO runs SELECT runs.* REPLACE ('01800000-0000-7000-8000-' || lpad(n::VARCHAR, 12, '0') AS run_id) "
             "FROM runs, range(?) AS copies (n) WHERE run_id = '01900000-0000-7000-8000-000000000100' "
             "ON CONFLICT DO NOTHING",
             [N_RUNS],
