@@ -48,7 +48,7 @@ def test_layers_that_the_weights_do_not_have_are_refused_before_they_are_built(n
 )
 def test_a_configuration_without_heads_layers_or_vocabulary_is_named(name, size, tmp_path):
     folder = with_settings(save_tiny_model(tmp_path / "tiny"), **{name: size})
-    with pytest.raises(ModelError, match=f"configuration of tiny says {name} = {size}, which makes no network"):
+    with pytest.raises(ModelError, match=f"tiny states {name} = {size}, which makes no network"):
         blueprint_of(folder)
 
 
@@ -194,5 +194,5 @@ def test_an_embedding_whose_rows_are_all_equal_is_named(tmp_path):
 def test_a_model_that_reads_no_text_is_refused_by_name(family, sizes, tmp_path):
     folder = save_tiny_model(tmp_path / "tiny")
     transformers.AutoConfig.for_model(family, **sizes).save_pretrained(folder)
-    with pytest.raises(ModelError, match=rf"tiny \({family}\) .* not measured"):
+    with pytest.raises(ModelError, match=rf"tiny \({family}\) reads .*, no text"):
         blueprint_of(folder)

@@ -128,7 +128,7 @@ def test_pickles_are_refused_unfetched(hub, tmp_path):
             {"model_type": "own", "auto_map": {"AutoConfig": "own.Own"}},
             "Python code of its own, which Workdim never runs",
         ),
-        ({"model_type": "nobody"}, "architecture of tiny is not known"),
+        ({"model_type": "nobody"}, "does not know the architecture of tiny"),
         ({"quantization_config": {"quant_method": "awq", "bits": 4}}, "tiny is quantised with awq"),
     ],
 )
@@ -154,7 +154,7 @@ def test_a_full_disk_is_said(hub, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr("huggingface_hub.file_download.http_get", full)
-    with pytest.raises(ResourceError, match=r"disk is full: our/tiny was not fetched whole.*hub-cache.*HF_HOME"):
+    with pytest.raises(ResourceError, match=r"disk is full: our/tiny is incomplete.*hub-cache.*HF_HOME"):
         from_hub("our/tiny", "")
 
 

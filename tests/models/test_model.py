@@ -97,7 +97,7 @@ def test_code_that_comes_with_a_model_is_never_run(folder):
 def test_an_unknown_architecture_is_named(folder):
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     (folder / "config.json").write_text(json.dumps(config | {"model_type": "nobody"}), encoding="utf-8")
-    with pytest.raises(ModelError, match="architecture of tiny is not known"):
+    with pytest.raises(ModelError, match="does not know the architecture of tiny"):
         open_folder(folder)
 
 

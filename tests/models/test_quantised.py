@@ -109,5 +109,5 @@ def test_what_is_loaded_whole_and_does_not_fit_says_so(tmp_path, monkeypatch):
     settings = {"quant_method": "bitsandbytes", "load_in_8bit": True}
     folder = quantised_as(save_tiny_model(tmp_path / "small"), **settings)
     monkeypatch.setattr("core.models.model.check_quantisation", lambda config, name: None)  # as if installed
-    with pytest.raises(ResourceError, match="bitsandbytes_8bit, must be loaded whole .* --memory-budget, or measure"):
+    with pytest.raises(ResourceError, match="bitsandbytes_8bit, must be loaded whole, .* --memory-budget, or measure"):
         open_model(find_weights(str(folder)), device="cpu", scratch=tmp_path)
