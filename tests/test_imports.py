@@ -144,8 +144,8 @@ MOST = {
     "plans": (3374, 27029),  # rounding priced, one block repaired; whether norms can carry a repair is tried
     # and what a report answers, on each text:
     "questions": (
-        2569,
-        19033,
+        2571,
+        19057,
     ),  # a rule's choice asked again for its deck, losses paired in a choice, models compared alike on a text; which to pilot, what named budgets allow; d2 of draws
     "records": (497, 2777),  # named budgets, abilities
     "registry": (1575, 6557),  # the words of a verdict; three controls

@@ -253,6 +253,8 @@ def choose_pilot(
 ) -> PilotChoice:
     """The answer among the models of a context by these criteria; `asked` is the benchmark that was named."""
     lacking = [*missing, *_missing_scores(context, asked, criteria)]
+    if asked is None and use_class != HARMFUL:  # there something else decides
+        lacking = [one for one in lacking if one.what != "direction"]
     if not any(one.criterion.weight > 0 for one in criteria):
         why: Refusal = "no_task_score" if use_class == HARMFUL else "no_criterion"
         untested = _untested(context, use_class, criteria)

@@ -124,9 +124,7 @@ def decision_text(decision: Decision, bits: float | None = None) -> str:
 def pilot_text(answer: PilotChoice, bits: float | None = None) -> str:
     """Which model to pilot, how sure, and what a use class or a missing value leaves of that."""
     if answer.refusal == "no_task_score":
-        return _(
-            "No choice: where an answer can do harm only a task's scores choose, and these models share none that can."
-        )
+        return _("No choice: where an answer can do harm, only a task's scores choose; none is shared.")
     if answer.choice is None or answer.refusal:
         return _("No choice: no value says of all models how good they are.")
     decision = answer.choice.decision
@@ -161,10 +159,7 @@ def missing_lines(answer: PilotChoice) -> list[str]:
         )
         lines.append(template.format(names=names_text(without)))
     if undirected := next((one.benchmark for one in answer.missing if one.what == "direction" and one.benchmark), None):
-        template = _(
-            "No source says which end of {benchmark} is the better one. `workdim scores import FILE` with the column "
-            "higher_is_better does."
-        )
+        template = _("Better end unknown: {benchmark}. Import it with the column higher_is_better.")
         lines.append(template.format(benchmark=row_benchmark_name(undirected)))
     by_score: dict[tuple[str, bool], list[str]] = {}
     for one in answer.missing:
@@ -184,7 +179,7 @@ def missing_lines(answer: PilotChoice) -> list[str]:
 def untested_lines(answer: PilotChoice) -> list[str]:
     """What nothing here has tested, in one sentence; none where that does no harm."""
     texts = {
-        "own_task": _("a task of your own (`workdim score MODEL --task FILE.jsonl`)"),
+        "own_task": _("a task of your own"),
         "error": _("other questions, as a score states no error"),
         "one_text": _("other texts"),
         "harm": _("how often an answer does harm"),

@@ -29,9 +29,10 @@ MAX_PREFILLED = 25
 
 
 def show_headline(view: DecisionView) -> None:
-    """Draw in one line whether dimension and score go together; nothing where the models do not compare."""
+    """Draw in one line whether dimension and score go together; nothing where the models do not compare, or where nothing
+    that a dimension says could support a choice."""
     answer = view.ranked.answer
-    if answer is not None and view.ranked.group_answer:
+    if answer is not None and view.ranked.group_answer and not view.is_refused:
         st.caption(f"{pictures.ICONS[answer.word]} {escape(answer_wording.headline_text(answer))}")
 
 
