@@ -100,7 +100,7 @@ def test_a_warehouse_answers_questions(tmp_path):
         assert warehouse.sql("SELECT * FROM layer_estimates", limit=1).height == 1
     with pytest.raises(InputError, match="has no run nowhere"):
         warehouse.profile("nowhere")
-    with pytest.raises(InputError, match="No warehouse"):
+    with pytest.raises(InputError, match="There is no warehouse"):
         open_warehouse(tmp_path / "elsewhere" / "none.duckdb")
 
 

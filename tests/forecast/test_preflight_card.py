@@ -181,10 +181,10 @@ def test_the_command_prints_cards_and_measures_nothing(tiny_llama, tmp_path):
     assert done.returncode == 2 and not file.parent.exists()
     first, second = json.loads(done.stdout)
     assert first["architecture"] == "LlamaModel" and first["refusals"] == []
-    assert second["architecture"] is None and "There is no model 'absent/'" in second["refusals"][0]
+    assert second["architecture"] is None and "No model 'absent/'" in second["refusals"][0]
     done = run_core(*arguments, warehouse=file)
     assert done.returncode == 2 and "LlamaModel (llama), decoder" in done.stdout
-    assert "refused     There is no model 'absent/'" in done.stdout
+    assert "refused     No model 'absent/'" in done.stdout
     done = run_core("measure", str(tiny_llama), "--json", warehouse=file)
     assert done.returncode == 2 and "--estimate-only" in done.stderr and not file.parent.exists()
 

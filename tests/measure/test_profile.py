@@ -79,7 +79,7 @@ def test_a_text_that_is_too_short_for_any_model_is_told_before_one_is_fetched(tm
         open_setup(asked)
     with pytest.raises(CorpusError, match="short is too short for quick"):
         with_readable_companions(asked, models, warehouse)
-    with pytest.raises(CorpusError, match="Half of the text is held out .* short is too short for the layer plan"):
+    with pytest.raises(CorpusError, match="Half of the text is held out .* short is too short for layer plan"):
         open_plan(PlanConfig(models[0], str(text)))
     file = f'name = "p"\nquestion = "q?"\nuse_class = "general"\nmodels = {models}\ntexts = ["{text}"]\n'
     file += '[benchmark]\nname = "b"\nmetric = "acc"\ndirection = "higher"\nexpectation = "e"\nsign = "none"\nfrozen = 2026-11-25\n'

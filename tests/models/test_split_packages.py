@@ -239,7 +239,7 @@ def test_a_full_disk_is_one_line_and_the_parts_stay(index, asked, tmp_path, monk
     with monkeypatch.context() as patch:
         answer = subprocess.CompletedProcess([], 1, "", "ERROR: [Errno 28] No space left on device")
         patch.setattr(packages, "run_pip", lambda *arguments: answer)
-        with pytest.raises(ResourceError, match="The disk is full: tiny-split is incomplete. Free some"):
+        with pytest.raises(ResourceError, match="The disk is full: tiny-split was not fetched whole. Free some"):
             find_weights(REFERENCE)
     asked.clear()
     assert find_weights(REFERENCE).files[0].read_bytes() == WHOLE and asked == ["tiny-split"]

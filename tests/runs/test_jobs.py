@@ -235,7 +235,7 @@ def test_the_verbs_tell_of_jobs(config, warehouse):
     assert empty.returncode == 0 and "No jobs" in empty.stdout
     job = submit(replace(config, model="no-such-model"), warehouse)
     failed = run_core("jobs", "resume", job.job_id[:18], warehouse=warehouse.path)
-    assert failed.returncode == 2 and "There is no model 'no-such-model'" in failed.stderr
+    assert failed.returncode == 2 and "No model 'no-such-model'" in failed.stderr
     assert "Traceback" not in failed.stderr
     checkpoint = submit(config, warehouse)
     listed = json.loads(run_core("jobs", "--json", warehouse=warehouse.path).stdout)

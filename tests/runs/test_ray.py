@@ -125,7 +125,7 @@ def test_jobs_give_what_local_ones_give_though_a_worker_is_lost(config, tiny_ber
     ended = {at.job.job_id: at for at in engine.run_jobs_on_cluster(todo, warehouse, address, told)}
     assert lost
     assert [ended[job.job_id].state for job in todo] == ["finished"] * 3 + ["failed"]
-    assert "There is no model 'no-such-model'" in ended[todo[3].job_id].reason
+    assert "No model 'no-such-model'" in ended[todo[3].job_id].reason
     assert "\n" not in ended[todo[3].job_id].reason and ended[todo[3].job_id].exit_code == 2
     # What takes a second may be finished between two looks: only the job that was lost is surely seen at work.
     assert all(seen[job.job_id][0].state == "queued" for job in todo[:3])
