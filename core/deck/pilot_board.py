@@ -215,11 +215,11 @@ def _compared(data: DeckData) -> Panel | None:
         title,
         Table(
             (
-                Column(_("Model"), 0.26),
-                Column(_("Score"), 0.24, is_number=True),
-                Column(_("Rank by score"), 0.13, is_number=True),
-                Column(_("Dimension"), 0.24, is_number=True),
-                Column(_("Rank by dimension"), 0.13, is_number=True),
+                Column(_("Model"), 0.25),
+                Column(_("Score"), 0.23, is_number=True),
+                Column(_("Rank by score"), 0.14, is_number=True),
+                Column(_("Dimension"), 0.23, is_number=True),
+                Column(_("Rank by dimension"), 0.15, is_number=True),
             ),
             tuple(_model_row(model, name) for model, name in zip(shown_models, names, strict=False)),
             _("Table of models with scores, dimensions and ranks: {names}.").format(

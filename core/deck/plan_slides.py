@@ -147,11 +147,11 @@ def _breaks(layer_plan: LayerPlan) -> Panel | None:
         losses[0].rstrip(".。"),
         Table(
             (
-                Column(_("Test"), 0.26),
-                Column(_("Measured as"), 0.19),
-                Column(_("Whole model"), 0.15, is_number=True),
-                Column(_("Repaired") if layer_plan.plan.is_healed else _("Without the blocks"), 0.15, is_number=True),
-                Column(_("Difference [95 %]"), 0.25, is_number=True),
+                Column(_("Test"), 0.25),
+                Column(_("Measured as"), 0.17),
+                Column(_("Whole model"), 0.14, is_number=True),
+                Column(_("Repaired") if layer_plan.plan.is_healed else _("Without the blocks"), 0.14, is_number=True),
+                Column(_("Difference [95 %]"), 0.3, is_number=True),
             ),
             tuple(
                 (
