@@ -68,7 +68,7 @@ def test_a_rule_is_kept_applied_and_held_against_its_outcome(path: Path) -> None
         traced["changed"] == [] == [one["text"] for one in traced["without_source"]]
         and traced["n_stated"] < 0.1 * traced["n_numbers"]
     )
-    assert "right in 1 of 1 (95 %: 3 % to 100 %)" in told(
+    assert "right in 1 of 1 (95 %: 21 % to 100 %)" in told(
         "outcome", choice.choice_id, "right", "--note", "it was", path=path
     )
     listed = json.loads(told("list", "--json", path=path))
