@@ -86,7 +86,7 @@ def test_a_process_that_is_not_watched_has_no_limits():
 
 
 SMALL = "from core import limits; limits.OPENING_BYTES = 2**29; "
-TOLD = "Opening labels took more than 0.54 GB of memory and was stopped"
+TOLD = "Opening labels took over 0.54 GB of memory and was stopped"
 
 
 @pytest.fixture
