@@ -62,7 +62,7 @@ def test_a_page_says_what_is_decided_and_what_the_class_forbids(page: str, pilot
     assert not app.exception and not app.error
     assert pilot.question in texts(app) and in_language(language, day, pilot.benchmark.frozen) in texts(app)
     assert r"\*better\*" in texts(app)
-    forbids = {"en": "A dimension alone supports no recommendation", "ja": "次元だけを推奨の根拠にできません"}
+    forbids = {"en": "A dimension alone supports no recommendation", "ja": "次元だけを推奨の根拠にはできず"}
     said = [warning.value for warning in app.warning if forbids[language] in warning.value]
     assert len(said) == (1 if pilot.is_cautious else 0)
 
@@ -110,7 +110,7 @@ def test_another_pilot_starts_from_its_own_runs_and_the_choice_stays_between_pag
 
 def test_a_pilot_without_results_says_how_to_get_them() -> None:
     app = opened("choose.py", choose="ranking", pilot=EMPTY.pilot_id)
-    assert app.info[0].value.startswith("Measure the pilot in a terminal")
+    assert app.info[0].value.startswith("No result yet. Measure the pilot")
     assert app.code[0].value == "workdim pilot FILE.toml"
 
 
@@ -162,7 +162,7 @@ def test_slides_of_a_pilot_by_its_name(filled: Path, tmp_path: Path, capsys: pyt
     assert main(["slides", "--warehouse", str(filled), "--out", str(out), "--pilot", "Medicin"]) == 2
     assert "Unknown pilot 'Medicin'. Did you mean Medicines" in capsys.readouterr().err
     assert main(["slides", "--warehouse", str(filled), "--out", str(out), "--pilot", EMPTY.pilot_id]) == 2
-    assert "No result yet" in capsys.readouterr().err
+    assert "has no result yet" in capsys.readouterr().err
 
 
 def test_a_link_to_a_pilot_that_is_not_here_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
