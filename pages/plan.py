@@ -2,6 +2,8 @@ from core.ui.frame import guard
 
 guard()
 
+from functools import partial
+
 import streamlit as st
 
 from core.locale import _
@@ -24,12 +26,12 @@ plan_view.show_answer(plan)
 show = inputs.choose_section(
     "shrink",
     {
-        "price": (_("Price of each step"), lambda: plan_view.show_prices(plan)),
-        "alone": (_("Each block alone"), lambda: plan_view.show_single_blocks(plan)),
-        "harder": (_("What breaks first"), lambda: plan_view.show_harder_texts(plan)),
-        "saving": (_("What it saves"), lambda: plan_view.show_saving(plan)),
-        "directions": (_("Needed directions"), lambda: plan_view.show_directions(plan)),
-        "files": (_("Take it along"), lambda: plan_view.show_files(plan)),
+        "price": (_("Price of each step"), partial(plan_view.show_prices, plan)),
+        "alone": (_("Each block alone"), partial(plan_view.show_single_blocks, plan)),
+        "harder": (_("What breaks first"), partial(plan_view.show_harder_texts, plan)),
+        "saving": (_("What it saves"), partial(plan_view.show_saving, plan)),
+        "directions": (_("Needed directions"), partial(plan_view.show_directions, plan)),
+        "files": (_("Take it along"), partial(plan_view.show_files, plan)),
         "history": (_("Plans so far"), lambda: plan_view.show_history(plans, reads.plan_outcomes())),
         "new": (_("A new plan"), plan_form.show),
     },

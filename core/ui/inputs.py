@@ -83,7 +83,9 @@ def choose(label: str, options: Options[T], name: str, default: T | None = None,
     return _draw(st.segmented_control, label, options, name, required=True, **more)
 
 
-def choose_section(name: str, sections: Mapping[str, tuple[str, Drawing]], label: str = "") -> Drawing:
+def choose_section(
+    name: str, sections: Mapping[str, tuple[str, Callable[..., None]]], label: str = ""
+) -> Callable[..., None]:
     """Return the function that draws the chosen section of a page, the first by default.
 
     `sections` holds the title and the function of each section; `label` is read by screen readers only.
