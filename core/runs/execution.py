@@ -143,7 +143,10 @@ def _measure(job: Job[RunConfig], warehouse: Warehouse, report: ProgressReporter
         return {"run_id": known_run, "waits": "", "failed": (), "was_known": True}
     first_draw = _first_draw(job.config, warehouse, setup)
     missing = [control.name for control, profile in stored_controls.items() if profile is None]
-    report.expect(_expected_seconds(job.config, warehouse, setup, missing))
+    try:
+        report.expect(_expected_seconds(job.config, warehouse, setup, missing))
+    except Exception as error:  # what only tells the time left must not stop a measurement
+        write_log(job, f"The time that is left cannot be told: {type(error).__name__}: {error}")
     with LayerWorkers() as workers:
         passes = _Passes(job, warehouse, setup, workers, report)
         controls, failed = passes.measure_controls(stored_controls)

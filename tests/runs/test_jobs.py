@@ -337,6 +337,16 @@ def test_what_was_spent_before_a_stop_is_counted(config, tmp_path):
     assert again.run.started_at.isoformat() == spent["started_at"]
 
 
+def test_a_forecast_that_fails_fails_nothing(config, warehouse, monkeypatch):
+    def fail(*_):
+        raise OverflowError("too long")
+
+    monkeypatch.setattr("core.forecast.times.pace_of", fail)
+    job = submit(config, warehouse)
+    assert run_submitted(job, warehouse, quiet)["run_id"] == job.job_id
+    assert "too long" in job.log.read_text(encoding="utf-8")
+
+
 def test_a_job_of_another_version_is_left_alone(config, warehouse):
     job = submit(config, warehouse)
     told = json.loads((job.folder / "job.json").read_text(encoding="utf-8"))
