@@ -102,7 +102,7 @@ def test_questions_on_one_passage_count_as_one():
     ]
     found, single = compare_answers(*grouped), compare_answers(answers(a), answers(b))
     assert (found.n_groups, found.p_value) == (12, None)
-    assert "12 passages" in comparison_lines("task", "a", "b", found)[1]
+    assert "12 units" in comparison_lines("task", "a", "b", found)[1]
     assert 1 < (found.upper - found.lower) / (single.upper - single.lower) < 1.15
     of_one_file = compare_answers(grouped[0].drop("group_id"), grouped[1])
     assert (of_one_file.n_groups, of_one_file.lower) == (12, found.lower), "whichever of the two files names them"
