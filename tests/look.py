@@ -24,8 +24,9 @@ from core.deck.deck_data import deck_data
 from core.deck.powerpoint import draw_deck
 from core.deck.report import build_story
 from core.locale import in_language
+from core.pilots.recipe import Recipe
 from core.pilots.registration import RegisteredPilot, registered_pilot
-from core.questions import evidence, selection
+from core.questions import report
 from core.warehouse import queries
 from core.warehouse.warehouse import Warehouse
 from tests.browser.walk import (
@@ -219,11 +220,10 @@ def slides(
         return
     if chosen.is_empty():
         return
-    measured = selection.ask(warehouse, chosen["run_id"].to_list())
-    answers = evidence.ask_for_report(warehouse, pilot, measured.runs)
+    found = report.ask(warehouse, Recipe("look", tuple(chosen["run_id"]), pilot.pilot_id if pilot else None))
     for language in ("en", "ja"):
         file = out / f"{name}_{language}.pptx"
-        data = in_language(language, deck_data, measured, pilot, answers=answers)
+        data = in_language(language, deck_data, found)
         file.write_bytes(draw_deck(build_story(data)))
         subprocess.run(["soffice", "--headless", "--convert-to", "pdf", "--outdir", str(out), str(file)], check=True)
         pdf = file.with_suffix(".pdf")

@@ -144,9 +144,9 @@ MOST = {
     "plans": (3374, 27029),  # rounding priced, one block repaired; whether norms can carry a repair is tried
     # and what a report answers, on each text:
     "questions": (
-        2571,
-        19057,
-    ),  # a rule's choice asked again for its deck, losses paired in a choice, models compared alike on a text; which to pilot, what named budgets allow; d2 of draws
+        2640,
+        19470,
+    ),  # what a report is of, read in one place for pages and verbs; a rule's choice asked again for its deck, losses paired in a choice, models compared alike on a text; which to pilot, what named budgets allow; d2 of draws
     "records": (497, 2777),  # named budgets, abilities
     "registry": (1575, 6557),  # the words of a verdict; three controls
     "runs": (2695, 17640),  # a layer of a job at work is read once, and one of another version is none
@@ -159,7 +159,10 @@ MOST = {
     "texts": (2198, 14923),  # groups of questions; near copies; a text is judged before a model reads it
     "ui": (7635, 60000),  # five pages; runs filtered, ticked, compared and deleted together
     "validation": (240, 2040),
-    "warehouse": (4933, 31619),  # an export holds one table at a time, and parcels that lack the added one
+    "warehouse": (
+        4933,
+        31700,
+    ),  # a report whose runs are gone says which; an export holds one table at a time, and parcels that lack the added one
     "wording": (
         4032,
         26973,

@@ -20,11 +20,8 @@ from core.locale import _, in_language, worded
 from core.pilots.recipe import Recipe, find_recipe
 from core.pilots.registration import find_pilot
 from core.pilots.rule import find_choice
-from core.questions import choice as choice_question
-from core.questions import evidence as evidence_question
-from core.questions import selection as selection_question
+from core.questions import report as report_question
 from core.sources import STATED
-from core.store.trash import is_deleted
 from core.tables import RecipeNumberRow
 from core.terminal.output import heads, say, tell
 from core.terminal.tables import table
@@ -53,7 +50,7 @@ def slides(options: argparse.Namespace) -> None:
     warehouse = existing_warehouse(options)
     recipe, content = _recipe(options, warehouse)
     template = in_language(recipe.language, open_template, content, recipe.template or "template") if content else None
-    report = make_report(warehouse, recipe)
+    report = _report_now(warehouse, recipe)
     pptx = report.powerpoint(version(), warehouse.folder.identity(), template)
     write_out(options.out, pptx)
     for line in template.remarks() if template else ():
@@ -72,7 +69,7 @@ def report(options: argparse.Namespace) -> None:
     _require_ending(options.out, ".html", "HTML")
     warehouse = existing_warehouse(options)
     recipe, content = _recipe(options, warehouse)
-    made = make_report(warehouse, recipe)
+    made = _report_now(warehouse, recipe)
     page = made.page(version(), warehouse.folder.identity(), options.bundle.name if options.bundle else "")
     if len(page) > MOST_BYTES:
         raise InputError(
@@ -186,25 +183,10 @@ def delete(options: argparse.Namespace) -> None:
 # --- content of a report ---------------------------------------------------------------------------------------
 
 
-def make_report(warehouse: Warehouse, recipe: Recipe) -> Report:
-    """Build the report of a recipe from the present warehouse. Raises InputError if one of its runs is missing."""
-    from core.deck.deck_data import AskedRule, deck_data, plan_data
-    from core.deck.report import build_report
+def _report_now(warehouse: Warehouse, recipe: Recipe) -> Report:
+    from core.deck.report import report_of
 
-    if recipe.plan_id is not None:
-        return build_report(in_language(recipe.language, plan_data, find_plan(warehouse, recipe.plan_id)), recipe)
-    for run_id in recipes.missing_runs(warehouse, recipe)[:1]:
-        if is_deleted(warehouse.folder, run_id):
-            raise InputError("Run {run} of this recipe is in the trash: `workdim runs undelete {run}`.", run=run_id)
-        raise InputError("The run {run} of this recipe is not in the warehouse.", run=run_id)
-    pilot = recipe.pilot_id and find_pilot(queries.pilots(warehouse).to_dicts(), recipe.pilot_id)
-    measured = selection_question.ask(warehouse, recipe.run_ids)
-    if recipe.choice_id is not None:
-        saved, made = find_choice(list_rules(warehouse), recipe.choice_id)
-        asked = AskedRule(saved, choice_question.ask_again(warehouse, saved.rule, made))
-        return build_report(in_language(recipe.language, deck_data, measured, choice=asked), recipe)
-    answers = evidence_question.ask_for_report(warehouse, pilot or None, measured.runs)
-    return build_report(in_language(recipe.language, deck_data, measured, pilot or None, answers=answers), recipe)
+    return report_of(report_question.ask(warehouse, recipe), recipe)
 
 
 def _recipe(options: argparse.Namespace, warehouse: Warehouse) -> tuple[Recipe, bytes | None]:
@@ -290,7 +272,7 @@ def _compare_with_now(
 ) -> list[NumberComparison]:
     """Each number against the same report made now; all are gone, with a warning, if it cannot be made."""
     try:
-        now: Sequence[RecipeNumberRow] = make_report(warehouse, recipe).numbers
+        now: Sequence[RecipeNumberRow] = _report_now(warehouse, recipe).numbers
     except WorkdimError as error:
         warn("The report cannot be made again: {reason}", reason=error)
         now = ()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from datetime import date
 
@@ -21,33 +21,19 @@ from core.deck.story import Case
 from core.errors import InputError
 from core.locale import spoken
 from core.pilots.pilot import Pilot
-from core.pilots.registration import RegisteredPilot
-from core.pilots.rule import SavedRule
 from core.questions.choice import PilotChoice
 from core.questions.compare import Comparison, compare
 from core.questions.ranking_answer import Answer, RankedModel
+from core.questions.report import AskedRule, Runs
 from core.questions.selection import Selection
 from core.records import LayerPlan
 from core.registry.specifications import CLAIMS
-from core.sources import Source, derived, sourced, stamped
+from core.sources import Source, sourced, stamped
 from core.tables.sourced import read_records
 from core.wording.labels import run_labels
 
 UNANSWERED_REASONS = {"no_runs", "no_scores", "base_scores", "no_dimensions", "no_direction"}
 """Reasons for which a pilot has no answer yet."""
-
-
-@dataclass(frozen=True)
-class AskedRule:
-    """A rule and what it says of the models that it once chose among, by the values of today."""
-
-    saved: SavedRule
-    answer: PilotChoice
-
-    @property
-    def bits(self) -> float:
-        """Per weight, as the rule assumes."""
-        return derived(self.saved.rule.assumptions.bits, "rules", "bits")
 
 
 @dataclass(frozen=True)
@@ -131,18 +117,12 @@ class DeckData:
         return (min(sizes), max(sizes)) if sizes else (0, 0)
 
 
-def deck_data(
-    frames: Selection,
-    pilot: RegisteredPilot | None = None,
-    made_on: date | None = None,
-    answers: Sequence[Answer] = (),
-    choice: AskedRule | None = None,
-) -> DeckData:
+def deck_data(found: Runs, made_on: date | None = None) -> DeckData:
     """Derive the data of a deck; runs without a verdict are left out and named. Raises InputError where no run on text remains.
 
-    With a `pilot`, the deck shows its decision, its benchmark, the `answers` to its question: the one that
-    is asked, then those on other texts.
+    With a pilot, the deck shows its decision, its benchmark, the answers to its question.
     """
+    frames, pilot, answers, choice = found.measured, found.pilot, found.answers, found.choice
     runs = with_text_marks(frames.with_controls).sort("name", pl.col("pass") != "text", "run_id")
     ordered = runs_with_verdict(runs)
     if ordered.is_empty() and runs.height:

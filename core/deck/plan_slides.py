@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 
 from core.analysis import plans as plan_analysis
@@ -25,18 +25,17 @@ def plan_board(data: DeckData) -> Board:
     assert data.plan is not None
     layer_plan, plan = data.plan, data.plan.plan
     standing = plan_analysis.standing(layer_plan)
-    removed, row = _removed(layer_plan), plan_analysis.within_own_budget(layer_plan)
-    price = row.price or row.cheapest
+    price = _told_price(layer_plan)
     looks = tuple(_looks(layer_plan))
     is_refused = standing not in ("recommended", "unverified")
     if is_refused:  # for the price on held-out text or for what another look found
         looks = (looks[0], *(replace(look, agrees=look.sure in ("depends", "fails")) for look in looks[1:]))
     asked, decision, options = _decision(layer_plan, standing)
-    is_saved = not is_refused and set(removed) == set(plan.blocks)
+    is_saved = not is_refused and set(price.blocks) == set(plan.blocks)
     return Board(
         answer=Panel(
             plan_wording.plan_title_text(layer_plan),
-            block_row(layer_plan, removed, plan_analysis.is_recommended(layer_plan)),
+            block_row(layer_plan, price.blocks, plan_analysis.is_recommended(layer_plan)),
             tuple(plan_wording.saving_lines(plan)[:1]) if is_saved else (),
             say=(
                 _(
@@ -70,10 +69,10 @@ def plan_board(data: DeckData) -> Board:
     )
 
 
-def _removed(layer_plan: LayerPlan) -> Collection[int]:
-    """The blocks that go within the plan's own budget; where none do, those of the smallest set, whose price is told."""
-    row = plan_analysis.within_own_budget(layer_plan)
-    return (row.price or row.cheapest).blocks
+def _told_price(layer_plan: LayerPlan) -> PlanOutcomeRow:
+    """Of the set that the deck is about: what goes within the plan's own budget; where nothing does, the plan itself, which
+    all else was held against."""
+    return plan_analysis.within_own_budget(layer_plan).price or layer_plan.price
 
 
 def _is_other_set(layer_plan: LayerPlan) -> bool:
@@ -285,7 +284,7 @@ def _decision(layer_plan: LayerPlan, standing: str) -> tuple[str, str, tuple[Opt
         for one in rounded[:1]
     )
     if standing == "recommended":
-        n = counted(len(_removed(layer_plan)), "plan_outcomes")
+        n = counted(len(_told_price(layer_plan).blocks), "plan_outcomes")
         test = Option(_("Test it on your own task, then decide"), _("not known"), _("gain and harm are known"))
         return (
             _("test the model without {n} block, or keep it", "test the model without {n} blocks, or keep it", n=n),

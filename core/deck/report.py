@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
+from datetime import date
 
 from core.deck import html
 from core.deck.appendix import appendix
 from core.deck.board import five_slides
 from core.deck.choice_board import choice_board
-from core.deck.deck_data import DeckData
+from core.deck.deck_data import DeckData, deck_data, plan_data
 from core.deck.embedded_sources import embed_sources
 from core.deck.numbers import numbers_of
 from core.deck.pilot_board import pilot_board
@@ -24,6 +25,8 @@ from core.deck.story import Origin, Story, StorySlide
 from core.deck.template import Template
 from core.locale import speaking
 from core.pilots.recipe import Recipe
+from core.questions.report import Runs
+from core.records import LayerPlan
 from core.tables import RecipeNumberRow
 
 
@@ -45,8 +48,14 @@ class Report:
         return html.render_html(self.story, Origin(self.recipe, version, warehouse_id), bundle)
 
 
+def report_of(found: LayerPlan | Runs, recipe: Recipe, made_on: date | None = None) -> Report:
+    """The report of a recipe; `found` is what was read for it."""
+    with speaking(recipe.language):
+        data = plan_data(found, made_on) if isinstance(found, LayerPlan) else deck_data(found, made_on)
+    return build_report(data, recipe)
+
+
 def build_report(data: DeckData, recipe: Recipe) -> Report:
-    """`data` are those of the recipe's runs or layer plan."""
     story = build_story(data, recipe.appendix)
     return Report(recipe, story, tuple(numbers_of(story, recipe.recipe_id)))
 

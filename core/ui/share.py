@@ -4,29 +4,26 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 from functools import partial
 from pathlib import Path
-from typing import NoReturn
 
 import polars as pl
 import streamlit as st
 
 from core.analysis.ranking import newest_runs
 from core.deck import deck_data, template
-from core.deck.report import Report, build_report
+from core.deck.report import Report, report_of
 from core.deck.slide_svg import slide_outline
 from core.errors import InputError, Sentence
 from core.files import version
 from core.locale import _, in_language, spoken, worded
 from core.pilots.pilot import slug
 from core.pilots.recipe import Recipe, SavedRecipe
-from core.pilots.registration import RegisteredPilot, registered_pilot
-from core.pilots.rule import SavedRule, find_choice
-from core.questions import choice as choice_question
-from core.questions import evidence as evidence_question
+from core.pilots.registration import RegisteredPilot
+from core.pilots.rule import SavedRule
+from core.questions import report as report_question
 from core.tables import RuleChoiceRow
 from core.ui import inputs, language, notices, pilot_filter, reads, tables, url_state
 from core.ui.markdown import escape
@@ -43,8 +40,6 @@ class ReportRequest:
     """What a report is made from."""
 
     recipe: Recipe
-    run_ids: tuple[str, ...]
-    """The chosen runs, also those without a verdict, which the report names and leaves out."""
     template: bytes | None
     """The content of the company template."""
     saved: SavedRecipe | None = None
@@ -64,9 +59,9 @@ def choose_new_report(runs: pl.DataFrame) -> ReportRequest:
     plan_id = _choose_plan()
     made = _choose_choice() if plan_id is None else None
     pilot: RegisteredPilot | None = None
-    chosen = reported = runs.clear()
+    chosen = runs.clear()
     if made is not None:
-        chosen = reported = runs.filter(pl.col("run_id").is_in(made[1].candidates))
+        chosen = runs.filter(pl.col("run_id").is_in(made[1].candidates))
         notices.stop_if_none_chosen(chosen)
     elif plan_id is None:
         pilot, pilot_runs = pilot_filter.choose(runs)
@@ -76,15 +71,14 @@ def choose_new_report(runs: pl.DataFrame) -> ReportRequest:
         )
         chosen = selection.runs
         notices.stop_if_none_chosen(chosen)
-        reported = _runs_to_report(chosen)
-        notices.show_differing_conditions(reported)
+        notices.show_differing_conditions(_runs_to_report(chosen))
     with st.container(horizontal=True, gap="medium", vertical_alignment="top"):
         deck_language = inputs.choose(_("Slides in"), language.LANGUAGES, "deck", spoken())
         has_appendix = inputs.choose_yes_no(_("With an appendix"), "appendix", False)
         template_name, template_bytes = _choose_template()
     recipe = Recipe(
         name=made[0].rule.name[:80] if made else _report_name(pilot) if plan_id is None else "layer plan",
-        run_ids=tuple(reported["run_id"]),
+        run_ids=tuple(chosen["run_id"]),
         pilot_id=pilot.pilot_id if pilot else None,
         choice_id=made[1].choice_id if made else None,
         plan_id=plan_id,
@@ -93,30 +87,28 @@ def choose_new_report(runs: pl.DataFrame) -> ReportRequest:
         template=template_name,
         template_sha256=hashlib.sha256(template_bytes).hexdigest() if template_bytes else None,
     )
-    return ReportRequest(recipe, tuple(chosen["run_id"]), template_bytes)
+    return ReportRequest(recipe, template_bytes)
 
 
 def read_saved_report(saved: SavedRecipe) -> ReportRequest:
-    """The request of a saved report; stops the page where one of its runs, or its pilot, is gone."""
-    recipe, warehouse = saved.recipe, reads.warehouse()
-    if missing := recipes.missing_runs(warehouse, recipe):
-        _stop_incomplete(saved, _("Runs of this report are not there: {runs}.").format(runs=_(", ").join(missing)))
-    template_bytes = recipes.read_template(warehouse, recipe)
+    """The request of a saved report."""
+    recipe = saved.recipe
+    template_bytes = recipes.read_template(reads.warehouse(), recipe)
     if recipe.template and template_bytes is None:
         st.warning(escape(_("The template {name} is gone.").format(name=recipe.template)))
-    if recipe.pilot_id is not None and recipe.pilot_id not in reads.lists().pilots["pilot_id"]:
-        _stop_incomplete(saved, _("The pilot of this report is not there: {pilot}.").format(pilot=recipe.pilot_id))
-    return ReportRequest(recipe, recipe.run_ids, template_bytes, saved)
-
-
-def _stop_incomplete(saved: SavedRecipe, message: str) -> NoReturn:
-    st.error(escape(message), icon=":material/error:")
-    show_delete_button(saved)
-    url_state.stop()
+    return ReportRequest(recipe, template_bytes, saved)
 
 
 def make_report(request: ReportRequest) -> Report:
-    return _report(request.recipe, request.run_ids, date.today())
+    """Stops the page where something that a saved report is of is gone: it can be forgotten then."""
+    try:
+        return _report(request.recipe, date.today())
+    except InputError as error:
+        if request.saved is None:
+            raise
+        st.error(escape(error.message), icon=":material/error:")
+        show_delete_button(request.saved)
+        url_state.stop()
 
 
 def _runs_to_report(runs: pl.DataFrame) -> pl.DataFrame:
@@ -297,20 +289,5 @@ def _template_remarks(sha256: str, name: str, deck_language: str, _template_byte
 
 
 @reads.cached(8)
-def _report(recipe: Recipe, run_ids: Sequence[str], day: date) -> Report:
-    if recipe.plan_id is not None:
-        plan = reads.layer_plan(recipe.plan_id)
-        if plan is None:
-            raise InputError("The layer plan of this report is not there any more.")
-        return build_report(in_language(recipe.language, deck_data.plan_data, plan, day), recipe)
-    selection = reads.selection(run_ids)
-    if recipe.choice_id is not None:
-        saved, made = find_choice(reads.lists().rules, recipe.choice_id)
-        asked = deck_data.AskedRule(saved, choice_question.ask_again(reads.warehouse(), saved.rule, made))
-        data = in_language(recipe.language, deck_data.deck_data, selection, made_on=day, choice=asked)
-        return build_report(data, recipe)
-    rows = reads.lists().pilots.filter(pilot_id=recipe.pilot_id or "").to_dicts()
-    pilot = registered_pilot(rows[0]) if rows else None
-    answers = evidence_question.ask_for_report(reads.warehouse(), pilot, selection.runs)
-    data = in_language(recipe.language, deck_data.deck_data, selection, pilot, made_on=day, answers=answers)
-    return build_report(data, recipe)
+def _report(recipe: Recipe, day: date) -> Report:
+    return report_of(report_question.ask(reads.warehouse(), recipe), recipe, day)

@@ -11,6 +11,7 @@ from typing import Any, Literal
 from core.errors import InputError
 from core.pilots.recipe import Recipe, SavedRecipe, recipe_from_row
 from core.store import user_files
+from core.store.trash import is_deleted
 from core.tables import TABLES, RecipeNumberRow, RecipeRow
 from core.warehouse.connection import Readable
 from core.warehouse.warehouse import Warehouse
@@ -108,7 +109,10 @@ def _address(row: RecipeNumberRow) -> tuple:
     return section, row.place, row.source_table, row.source_column, row.source_key
 
 
-def missing_runs(warehouse: Readable, recipe: Recipe) -> list[str]:
-    """Runs of a recipe that are not in the warehouse."""
+def check_runs(warehouse: Warehouse, recipe: Recipe) -> None:
+    """Raises InputError where a run of the recipe is not in the warehouse."""
     sql = "SELECT run_id FROM (SELECT unnest(?::VARCHAR[]) AS run_id) WHERE run_id NOT IN (SELECT run_id FROM runs)"
-    return warehouse.read(sql, [list(recipe.run_ids)])["run_id"].to_list()
+    for run_id in warehouse.read(sql, [list(recipe.run_ids)])["run_id"][:1]:
+        if is_deleted(warehouse.folder, run_id):
+            raise InputError("Run {run} of this recipe is in the trash: `workdim runs undelete {run}`.", run=run_id)
+        raise InputError("The run {run} of this recipe is not in the warehouse.", run=run_id)

@@ -11,7 +11,7 @@ import polars as pl
 
 from core.analysis.criteria import choice_context
 from core.analysis.ranking import with_text_marks
-from core.deck.deck_data import AskedRule, DeckData, deck_data, plan_data
+from core.deck.deck_data import DeckData, deck_data, plan_data
 from core.deck.html import render_html
 from core.deck.powerpoint import draw_deck
 from core.deck.report import build_story
@@ -25,6 +25,7 @@ from core.questions.choice import choose_by_rule, judged
 from core.questions.population import select_population
 from core.questions.ranking_answer import Answer, answer_question
 from core.questions.ranking_question import Evidence, RankingQuestion
+from core.questions.report import AskedRule, Runs
 from core.questions.selection import Selection
 from core.registry.checks import CHECKS
 from core.tables import RuleChoiceRow
@@ -85,7 +86,7 @@ def of_pilot(
     of_runs = frames.of_runs(
         *measured, scores=answers.scores(scores, std_error=std_error), checks=frames.checks(*checked)
     )
-    return in_language(language, deck_data, of_runs, registered, DAY, [answered(of_runs, registered)])
+    return in_language(language, deck_data, Runs(of_runs, registered, [answered(of_runs, registered)]), DAY)
 
 
 def answered(of_runs: Selection, pilot: RegisteredPilot) -> Answer:
@@ -97,7 +98,7 @@ def answered(of_runs: Selection, pilot: RegisteredPilot) -> Answer:
 
 
 def of_models(*models: Model, language: str = "en", **frames_of) -> DeckData:
-    return in_language(language, deck_data, frames.of_runs(*models, **frames_of), made_on=DAY)
+    return in_language(language, deck_data, Runs(frames.of_runs(*models, **frames_of)), DAY)
 
 
 def two_readers() -> Selection:
@@ -133,7 +134,7 @@ def of_rule(
     context = choice_context(of_runs.runs, of_runs.scores, SPEEDS.clear(), rule.assumptions)
     answer = judged(choose_by_rule(context, rule, None), rule.use_class)
     asked = AskedRule(SavedRule(rule, 1, datetime(2026, 11, 1), choices), answer)
-    return in_language(language, deck_data, of_runs, made_on=DAY, choice=asked)
+    return in_language(language, deck_data, Runs(of_runs, choice=asked), DAY)
 
 
 def many(n: int) -> list[Model]:
@@ -167,7 +168,7 @@ CASES: dict[str, Callable[[str], DeckData]] = {
     ),
     "one_model": lambda language: of_models(ONE, language=language),
     "two_models": lambda language: of_models(ONE, TWO, language=language),
-    "two_models_one_text": lambda language: in_language(language, deck_data, two_readers(), made_on=DAY),
+    "two_models_one_text": lambda language: in_language(language, deck_data, Runs(two_readers()), DAY),
     "vetoed_model": lambda language: of_models(replace(ONE, worst_check="veto"), TWO, language=language),
     "many_models": lambda language: of_models(*many(8), language=language),
     "plan": lambda language: in_language(language, plan_data, layer_plan(), DAY),

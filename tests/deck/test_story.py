@@ -446,10 +446,13 @@ def test_a_plan_asks_for_what_its_price_allows(changes, title, asked):
 
 
 def test_a_price_stands_beside_the_blocks_that_it_is_of():
-    found = plan_slides.plan_board(plan_data(layer_plan(budget=0.001), cases.DAY))
-    assert found.number == "0.8%" and [one.number for one in found.answer.visual.blocks if one.is_removed] == [3]
+    made = layer_plan(budget=0.001)
+    found = plan_slides.plan_board(plan_data(made, cases.DAY))
+    removed = [one.number for one in found.answer.visual.blocks if one.is_removed]
+    assert found.number == "3%" and removed == made.plan.blocks, "the plan itself, as on the slides behind it"
+    assert "The smallest, without block 3 (of 0 to 7)" in " ".join(found.answer.say)
     assert found.how_sure == "holds", "that nothing may go: an ability that falls too makes that no less sure"
-    assert found.answer.statements == (), "what three blocks would save is not told beside the price of one"
+    assert found.answer.statements == (), "what is not to go saves nothing"
 
 
 def test_a_healed_plan_is_held_against_published_choices_as_it_was_before_healing():

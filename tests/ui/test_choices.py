@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 import tomllib
 from types import SimpleNamespace
 
@@ -12,12 +11,11 @@ import pytest
 
 from core import exports
 from core.figures.layer_pairs import DisplacementExponent
-from core.pilots.recipe import Recipe
 from core.questions.evidence import repositories
 from core.questions.population import select_population
 from core.questions.ranking_question import Evidence
 from core.records import SHIPPED
-from core.ui import inputs, notices, reads, share
+from core.ui import inputs, notices, reads
 from core.ui.choose import models, relation
 from core.ui.compare import checks as check_tables
 from core.ui.compare import distributions, layer_pairs, layer_tables
@@ -162,18 +160,6 @@ def test_captions_are_told_from_their_paper(name: str) -> None:
     drawn = [0.6 * ink + 0.4 * beneath for ink, beneath in zip(text, paper, strict=True)]
     light, dark = sorted((luminance(drawn), luminance(paper)), reverse=True)
     assert (light + 0.05) / (dark + 0.05) >= 4.5
-
-
-def test_a_kept_report_without_its_pilot_is_not_made(warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
-    told: list[str] = []
-    monkeypatch.setattr(reads, "warehouse", lambda: warehouse)
-    monkeypatch.setattr(reads, "lists", lambda: SimpleNamespace(pilots=queries.pilots(warehouse)))
-    monkeypatch.setattr(share.st, "error", lambda line, icon: told.append(line))
-    monkeypatch.setattr(share.url_state, "stop", lambda: sys.exit(0))
-    monkeypatch.setattr(share, "show_delete_button", lambda kept: None)
-    with pytest.raises(SystemExit):
-        share.read_saved_report(SimpleNamespace(recipe=Recipe("Board", run_ids=(RUN_IDS[0],), pilot_id="ab12")))  # type: ignore
-    assert len(told) == 1 and "The pilot of this report is not there" in told[0] and "ab12" in told[0]
 
 
 def test_checks_stand_worst_first_and_those_without_a_limit_last(warehouse: Warehouse, runs: pl.DataFrame) -> None:

@@ -68,7 +68,8 @@ def test_numbers_are_held_against_those_of_the_same_place_and_source(warehouse, 
     assert [one.state for one in found] == ["same", "changed", "gone", "same"]
     assert found[1].current_text == "4.2"
     ingest_parcel(warehouse, add_parcel(make_profile(RUN_IDS[0])))
-    assert recipes.missing_runs(warehouse, replace(RECIPE, run_ids=RUN_IDS[:2])) == [RUN_IDS[1]]
+    with pytest.raises(InputError, match=f"{RUN_IDS[1]} of this recipe is not in the warehouse"):
+        recipes.check_runs(warehouse, replace(RECIPE, run_ids=RUN_IDS[:2]))
 
 
 def test_bad_recipes_are_one_line(warehouse):
