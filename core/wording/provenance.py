@@ -24,7 +24,7 @@ from core.registry.protocols import Protocol, settings
 from core.sources import shown
 from core.tables import TABLES
 from core.tables.sourced import row_of
-from core.wording.labels import kind_text, names_text
+from core.wording.labels import distinct_short_names, kind_text, names_text, shortened_name
 from core.wording.numbers import amount
 from core.wording.verdicts import badge_text, verdict_marks
 
@@ -270,15 +270,13 @@ def group_name(group: RankingGroup) -> str:
 
 
 def group_names(groups: Sequence[RankingGroup]) -> list[str]:
-    """Names that tell groups apart where only their beginnings are read: what all have in common comes last, and before names
-    that are equal stands the first model."""
+    """Names that tell groups apart where only their beginnings are read: the text first, what all have in common last, and
+    before names that are equal stands the first model."""
     named = [_group_parts(group) for group in groups]
     common = set.intersection(*map(set, named)) if len(named) > 1 else set()
-    names = [_(", ").join(sorted(parts, key=common.__contains__)) for parts in named]
-    first = [
-        _("{model} …: {group}").format(model=row_of(one.rows)["name"], group=name)
-        for one, name in zip(groups, names, strict=True)
-    ]
+    names = [_(", ").join(sorted((text, kind, *more), key=common.__contains__)) for kind, text, *more in named]
+    models = distinct_short_names([row_of(one.rows)["name"] for one in groups], lambda name: shortened_name(name, 16))
+    first = [_("{model} …: {group}").format(model=model, group=name) for model, name in zip(models, names, strict=True)]
     return [longer if names.count(name) > 1 else name for name, longer in zip(names, first, strict=True)]
 
 

@@ -144,13 +144,16 @@ def test_all_that_keeps_models_apart_is_told_with_its_way_out(other, reasons, wa
 def test_groups_are_told_apart_by_the_beginnings_of_their_names():
     made = groups(runs(Model("a"), Model("b", corpus="own"), Model("c", corpus="own", kind="encoder")))
     assert group_names(made) == [
-        "decoder, python-docs, quick, N=800",
-        "decoder, own, quick, N=800",
-        "encoder, own, quick, N=800",
+        "python-docs, decoder, quick, N=800",
+        "own, decoder, quick, N=800",
+        "own, encoder, quick, N=800",
     ]
-    same_kind = groups(runs(Model("a"), Model("b", corpus="own"), Model("c", corpus="own", tokenizer_hash="tok2")))
+    long = "a-model-of-a-long-name-"
+    same_kind = groups(
+        runs(Model("a"), Model(f"{long}b", corpus="own"), Model(f"{long}c", corpus="own", tokenizer_hash="tok2"))
+    )
     assert group_names(same_kind) == [
         "python-docs, decoder, quick, N=800",
-        "b …: own, decoder, quick, N=800",
-        "c …: own, decoder, quick, N=800",
+        "a-model-…-name-b …: own, decoder, quick, N=800",
+        "a-model-…-name-c …: own, decoder, quick, N=800",
     ]
