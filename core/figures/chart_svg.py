@@ -33,11 +33,11 @@ def visual_svg(
         drawing = Drawing(*size, theme)
         _draw_chart(drawing, visual, (0, 0, *size), 13)
     elif isinstance(visual, Gallery):
-        drawing = Drawing(size[0], _gallery_height(visual) + 6, theme)
+        drawing = Drawing(size[0], _gallery_height(visual, size[0]) + 6, theme)
         _draw_gallery(drawing, visual, (0, 0, size[0], drawing.height))
     else:
-        drawing = Drawing(size[0], 40.0 + 70 * -(-len(visual.blocks) // _per_row(size[0])), theme)
-        _draw_blocks(drawing, visual, size[0], 12)
+        drawing = Drawing(*size, theme)
+        drawing.height = _draw_blocks(drawing, visual, 12)
     return drawing.svg(visual.alternative)
 
 
@@ -49,7 +49,7 @@ def chart_svg(
     top = draw_title(drawing, caption)
     keys = wrap_text(visual.key, SMALL, size[0] - 24)
     if isinstance(visual, Gallery):
-        drawing.height = top + _gallery_height(visual) + 26 + 15 * len(keys)
+        drawing.height = top + _gallery_height(visual, size[0] - 20) + 26 + 15 * len(keys)
     bottom = drawing.height - 26 - 15 * len(keys)
     box = (10, top, size[0] - 20, bottom - top)
     if isinstance(visual, Gallery):
@@ -90,7 +90,7 @@ def _draw_chart(drawing: Drawing, chart: Chart, box: Box, size: float) -> None:
         y = plot.to_pixels(chart.x.low, value)[1]
         drawing.line([(plot.left, y), (plot.right, y)], theme.grid, 1)
         drawing.text((plot.left - 7, y + 4), mark, size - 1, theme.quiet, "end")
-    for value, mark in chart.x.ticks():
+    for value, mark in _fitting_ticks(chart.x.ticks(), size - 1, plot.right - plot.left):
         x = plot.to_pixels(value, chart.y.low)[0]
         drawing.line([(x, plot.bottom), (x, plot.bottom + 4)], theme.quiet, 1)
         drawing.text((x, plot.bottom + size + 6), mark, size - 1, theme.quiet, "middle")
@@ -110,6 +110,12 @@ def _draw_chart(drawing: Drawing, chart: Chart, box: Box, size: float) -> None:
             start = x - 4 if is_right else x + 4
             drawing.text((start, y - 5), guide.name, size - 2, theme.quiet, "end" if is_right else "start")
     draw_series(plot, chart, 2.4, 4.5, with_names=True, size=size)
+
+
+def _fitting_ticks(ticks: list[tuple[float, str]], size: float, room: float) -> list[tuple[float, str]]:
+    """Every tick, or of many every second or third: those whose marks have room beside each other."""
+    widest = max((text_width(mark, size) for _value, mark in ticks), default=0.0) + 8
+    return ticks[:: math.ceil(len(ticks) * widest / room) or 1]
 
 
 def draw_series(plot: Plot, chart: Chart, line: float, mark: float, with_names: bool, size: float = 13) -> None:
@@ -246,19 +252,23 @@ def draw_block_thumbnails(drawing: Drawing, blocks: Sequence[Block], box: Box) -
             drawing.box(left + block_width * n + 0.7, top, block_width - 1.4, height, drawing.theme.curves[0])
 
 
-def _draw_blocks(drawing: Drawing, row_of_blocks: Blocks, width: float, size: float) -> None:
-    """Each block as a box with its number and its price below; removed ones are empty, dashed and crossed out."""
-    per_row, theme = _per_row(width), drawing.theme
+def _draw_blocks(drawing: Drawing, row_of_blocks: Blocks, size: float) -> float:
+    """Each block as a box with its number and its price below; removed ones are empty, dashed and crossed out. Returns the
+    height that is needed."""
+    per_row, theme = _per_row(drawing.width), drawing.theme
     drawing.box(4, 4, 12, 12, theme.curves[0])
     drawing.text((21, 15), row_of_blocks.kept_name, size)
-    x = 40 + text_width(row_of_blocks.kept_name, size)
+    x, top = 40 + text_width(row_of_blocks.kept_name, size), 28.0
     _draw_crossed_box(drawing, x, 4, 12, 12)
     drawing.text((x + 18, 15), row_of_blocks.removed_name, size)
     if any(block.becomes is not None for block in row_of_blocks.blocks):
         x += 40 + text_width(row_of_blocks.removed_name, size)
-        drawing.text((x, 15), _("→ number in the smaller model"), size, theme.quiet)
+        told = _("→ number in the smaller model")
+        if x + text_width(told, size) > drawing.width:  # below
+            x, top = 4.0, 46.0
+        drawing.text((x, top - 13), told, size, theme.quiet)
     for n, block in enumerate(row_of_blocks.blocks):
-        x, y = 4.0 + 34 * (n % per_row), 28.0 + 70 * (n // per_row)
+        x, y = 4.0 + 34 * (n % per_row), top + 70 * (n // per_row)
         if block.is_removed:
             _draw_crossed_box(drawing, x, y, 30, 26)
         else:
@@ -271,6 +281,7 @@ def _draw_blocks(drawing: Drawing, row_of_blocks: Blocks, width: float, size: fl
             drawing.text((x + 15, y + 40), f"{block.price:.3f}", size - 3, theme.quiet, "middle")
         if block.becomes not in (None, block.number):
             drawing.text((x + 15, y + 52), f"→ {block.becomes}", size - 3, theme.quiet, "middle")
+    return top + 12 + 70 * -(-len(row_of_blocks.blocks) // per_row)
 
 
 def _draw_crossed_box(drawing: Drawing, x: float, y: float, width: float, height: float) -> None:
@@ -279,14 +290,15 @@ def _draw_crossed_box(drawing: Drawing, x: float, y: float, width: float, height
     drawing.line([(x, y + height), (x + width, y)], drawing.theme.quiet, 1, opacity=0.6)
 
 
-def _gallery_cells(gallery: Gallery) -> tuple[int, float]:
+def _gallery_cells(gallery: Gallery, width: float) -> tuple[int, float]:
     """Columns, and height of a row."""
     columns = 2 if len(gallery.charts) <= 4 else 3 if len(gallery.charts) <= 12 else 5
+    columns = min(columns, max(1, int(width // 140)))
     return columns, 190.0 if columns < 5 else 128.0
 
 
-def _gallery_height(gallery: Gallery) -> float:
-    columns, down = _gallery_cells(gallery)
+def _gallery_height(gallery: Gallery, width: float) -> float:
+    columns, down = _gallery_cells(gallery, width)
     return down * math.ceil(len(gallery.charts) / columns)
 
 
@@ -297,7 +309,7 @@ def _sparse_ticks(axis: Axis) -> list[tuple[float, str]]:
 
 
 def _draw_gallery(drawing: Drawing, gallery: Gallery, box: Box) -> None:
-    columns, down = _gallery_cells(gallery)
+    columns, down = _gallery_cells(gallery, box[2])
     across = box[2] / columns
     for n, chart in enumerate(gallery.charts):
         left, top = box[0] + across * (n % columns), box[1] + down * (n // columns)

@@ -14,25 +14,32 @@ from core.figures.style import COLOURS, recolour
 from core.figures.svg import THEMES, Theme
 from core.locale import N_, spoken, translated
 
-_LAYERED_PICTURE = st.components.v2.component(
-    "layered_picture",
+_PICTURE = st.components.v2.component(
+    "picture",
     css="""
         svg { display: block; width: 100%; height: auto; }
+        .narrow { display: none; }
+        @media (max-width: 640px) { .wide { display: none; } .narrow { display: block; } }
         [data-layer] { cursor: pointer; fill: currentColor; }
         [data-layer]:hover { fill-opacity: 0.12; }
     """,
     js="""export default ({ data, parentElement, setTriggerValue }) => {
-        const file = new DOMParser().parseFromString(new TextDecoder().decode(data), "image/svg+xml");
-        const drawn = document.importNode(file.documentElement, true);
-        drawn.addEventListener("click", event => {
-            const place = event.target.closest("[data-layer]");
-            if (place) setTriggerValue("layer", Number(place.dataset.layer));
-        });
-        parentElement.querySelector("svg")?.remove();
-        parentElement.append(drawn);
+        parentElement.querySelectorAll("svg").forEach(one => one.remove());
+        for (const [kind, svg] of Object.entries(data)) {
+            const file = new DOMParser().parseFromString(svg, "image/svg+xml");
+            const drawn = document.importNode(file.documentElement, true);
+            drawn.classList.add(kind);
+            drawn.addEventListener("click", event => {
+                const place = event.target.closest("[data-layer]");
+                if (place) setTriggerValue("layer", Number(place.dataset.layer));
+            });
+            parentElement.append(drawn);
+        }
     }""",
 )
-"""An SVG drawing within the page, in which layers can be clicked on."""
+"""Two SVG drawings within the page, of which a window shows one; layers can be clicked on."""
+NARROW = (300.0, 400.0)
+"""Pixels of a picture on a phone."""
 
 
 ICONS = {
@@ -90,8 +97,17 @@ def plot(picture: Chart | go.Figure, key: str, height: int = 440, **more: Any) -
     return st.plotly_chart(recolour(figure, theme()), key=key, theme=None, config=locale, **more)
 
 
-def plot_layered(svg: str, key: str, choose_layer: Callable[[int], None]) -> None:
-    """Draw a picture of `core.figures.layer_profiles` with its layers marked; a click on one of them chooses it."""
-    _LAYERED_PICTURE(
-        key=key, data=svg.encode(), on_layer_change=lambda: choose_layer(int(st.session_state[key]["layer"]))
-    )
+def plot_drawn(
+    draw: Callable[[tuple[float, float]], str],
+    size: tuple[float, float],
+    key: str,
+    choose_layer: Callable[[int], None] | None = None,
+) -> None:
+    """Draw the SVG that a function makes of width and height: of this size, and for a phone in one with fewer labels, as
+    smaller ones could not be read. A click on a layer chooses it."""
+    drawn = {"wide": draw(size), "narrow": draw(NARROW)}
+    if choose_layer is None:
+        _PICTURE(key=key, data=drawn)
+    else:
+        chosen = choose_layer
+        _PICTURE(key=key, data=drawn, on_layer_change=lambda: chosen(int(st.session_state[key]["layer"])))

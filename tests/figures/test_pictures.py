@@ -195,3 +195,10 @@ def test_a_difference_is_drawn_around_zero_in_percent():
     assert "10" in words(svg) and "12" not in words(svg), "no tick beyond the last layer"
     lines = [one for one in ElementTree.fromstring(svg).iter(f"{SVG}polyline") if one.get("stroke-width") == "2.4"]
     assert [len(line.get("points", "").split()) for line in lines] == [5, 6], "a missing layer is a gap"
+
+
+def test_a_narrow_picture_has_fewer_marks_along_its_axis():
+    drawn = data(curve("a", [float(20 + n % 5) for n in range(31)]))
+    wide, narrow = (words(profile_svg(drawn, Caption("t"), size=(width, 400))) for width in (960, 150))
+    marks = [[text for text in told if text.isdecimal()] for told in (wide, narrow)]
+    assert {"0", "10", "20", "30"} <= {*marks[0]} and len(marks[1]) < len(marks[0])

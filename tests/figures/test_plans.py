@@ -7,6 +7,8 @@ from core.figures.chart_figure import chart_figure
 from core.figures.chart_svg import visual_svg
 from tests.plans.made import layer_plan
 
+TEXT = "{http://www.w3.org/2000/svg}text"
+
 
 def picture(blocks: list[int], is_recommended: bool) -> list[str]:
     svg = visual_svg(plan_figures.block_row(layer_plan(), blocks, is_recommended))
@@ -18,6 +20,17 @@ def test_the_picture_names_every_block_and_its_number_in_the_smaller_model():
     assert [text for text in told if text.isdigit()] == [str(n) for n in range(8)]
     assert [text for text in told if text.startswith("→ ") and text[2:].isdigit()] == ["→ 3", "→ 4"], "blocks 5 and 7"
     assert "→ number in the smaller model" in told and "goes" in told
+
+
+def test_on_a_phone_the_picture_has_more_rows_and_no_smaller_letters():
+    row = plan_figures.block_row(layer_plan(), [3, 4, 6], True)
+    wide, narrow = (lxml.etree.fromstring(visual_svg(row, size=(width, 400)).encode()) for width in (600.0, 200.0))
+    assert [text.text for text in wide.iter(TEXT)] == [text.text for text in narrow.iter(TEXT)]
+    assert {text.get("font-size") for text in narrow.iter(TEXT)} == {text.get("font-size") for text in wide.iter(TEXT)}
+    assert float(narrow.get("height")) == float(wide.get("height")) + 18 + 70, (
+        "the legend in two rows, five blocks a row"
+    )
+    assert max(float(text.get("x")) for text in narrow.iter(TEXT)) < 200
 
 
 def test_in_the_picture_of_a_set_over_the_budget_no_block_goes():

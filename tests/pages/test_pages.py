@@ -682,7 +682,7 @@ def test_a_run_keeps_its_colour_in_a_session_whatever_stands_beside_it(
     filled: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("WORKDIM_WAREHOUSE", str(filled))
-    monkeypatch.setattr("core.ui.pictures.plot_layered", lambda svg, *_more: None)
+    monkeypatch.setattr("core.ui.pictures.plot_drawn", lambda *_picture: None)
     app = opened("compare.py", runs=f"{RUN_IDS[0]},{RUN_IDS[1]}")
     both = dict(app.session_state["colours of runs"])
     app.multiselect(key="view.runs").set_value([RUN_IDS[1]]).run()
@@ -711,7 +711,8 @@ def test_a_comparison_is_a_link_and_shows_what_differs(filled: Path, monkeypatch
     app = opened("compare.py", compare=f"{RUN_IDS[0]},{RUN_IDS[1]}")
     assert not app.exception and app.multiselect(key="view.runs").value == RUN_IDS[:2]
     assert app.markdown[0].value.startswith("#### On ") and "bits per byte" in app.markdown[0].value
-    assert len(app.get("image")) == 1 and "may be compared" in app.markdown[0].help
+    assert len(app.get("bidi_component")) == 2, "curves and differences"
+    assert "may be compared" in app.markdown[0].help
     came_out = app.dataframe[0].value
     assert came_out["Difference: made-up-small"][1] == "-20 % [-31, -8]"
     assert came_out[""][0] == "Bits per byte" and came_out["made-up-big"][0].startswith("1.10 [")
@@ -719,7 +720,7 @@ def test_a_comparison_is_a_link_and_shows_what_differs(filled: Path, monkeypatch
     other_base = opened("compare.py", runs=f"{RUN_IDS[0]},{RUN_IDS[1]}", against=RUN_IDS[1])
     assert "Difference: made-up-big" in other_base.dataframe[0].value.columns
     alone = opened("compare.py", runs=RUN_IDS[0])
-    assert alone.markdown[0].value.startswith("####") and not alone.get("image")
+    assert alone.markdown[0].value.startswith("####") and len(alone.get("bidi_component")) == 1
 
 
 def test_measuring_offers_models_that_work_here_and_says_what_a_protocol_is_for(

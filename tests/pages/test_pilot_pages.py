@@ -184,6 +184,7 @@ def test_a_measurement_becomes_a_pilot_by_what_is_written_down_before(tmp_path: 
         app.text_input(key=f"view.pilot {name}").set_value(value)
     app.run().button(key="measure start").click().run()
     assert not app.exception and not app.error
+    assert [one.value for one in app.toast] == ["Starting. Its card appears at the top."]
     (row,) = queries.pilots(Warehouse(path)).to_dicts()
     pilot = registration.pilot_from_config(row["config"])
     assert started == [pilot.pilot_id] and [one.reference for one in pilot.models] == ["made-up/big", "made-up/small"]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import polars as pl
@@ -107,7 +108,7 @@ def show_differences(selection: Selection, comparison: Comparison | None) -> Non
     caption = Caption(_("Difference from {name}").format(name=labels[base["run_id"]]), explanation)
     colours = pictures.session_colours(list(labels))
     chart = difference_chart(differences, {label: colours[run_id] for run_id, label in labels.items()})
-    st.image(chart_svg(chart, caption, pictures.theme(), SIZE_DIFFERENCE), width="stretch", alt=caption.title)
+    pictures.plot_drawn(partial(chart_svg, chart, caption, pictures.theme()), SIZE_DIFFERENCE, "differences")
 
 
 def _d2_profile(selection: Selection, replicates: pl.DataFrame, run_id: str, cloud: str) -> pl.DataFrame:

@@ -132,8 +132,8 @@ def _show_figure(data: ProfileData, selection: Selection, is_interactive: bool, 
             pictures.plot(layer_chart(data, *_extrema_and_phases(data, selection), layer), "profile", 480)
         else:
             size = SIZE_BESIDE if 0 < texts.height <= MAX_PANELS else SIZE
-            svg = _profile_svg(data, selection, pictures.theme(), size, layer)
-            pictures.plot_layered(svg, "profile picture", partial(url_state.choose, "layer"))
+            draw = partial(_profile_svg, data, selection, pictures.theme(), layer=layer)
+            pictures.plot_drawn(draw, size, "profile picture", partial(url_state.choose, "layer"))
 
 
 def _show_layer(layer: int, selection: Selection) -> None:

@@ -27,7 +27,7 @@ MIN_LAYERS = 2
 _EXPECTED = "jobs are expected until"
 _STARTED = "jobs were just started"
 _REFUSED = "jobs that could not be started"
-_ACTIVE = ("queued", "running")
+_ACTIVE = ("running", "queued")
 _COLOURS = {"queued": "gray", "running": "blue", "interrupted": "orange", "failed": "red", "finished": "green"}
 
 
@@ -92,8 +92,9 @@ def start(configs: Iterable[Any], estimate: str, *, again: bool = False) -> None
 
 
 def expect_more() -> None:
-    """Say that another process is about to submit jobs, so that `show` keeps looking for a minute."""
+    """Say that another process is about to submit jobs, so that `show` keeps looking for a minute, at the top of the page."""
     st.session_state[_EXPECTED] = time.monotonic() + 60
+    st.session_state[_STARTED] = True
 
 
 def n_active() -> int:
@@ -114,7 +115,7 @@ def _show_cards(active_before: list[str], kind: str | None) -> None:
     statuses = _job_statuses(kind)
     if [status.job.job_id for status in statuses if status.state in _ACTIVE] != active_before:
         st.rerun()  # the whole page: one has ended, and its run is there to be looked at
-    for status in sorted(statuses, key=lambda status: status.state not in _ACTIVE):
+    for status in sorted(statuses, key=lambda one: [*_ACTIVE, one.state].index(one.state)):
         with st.container(border=True, gap="small"):
             _show_card(status)
 

@@ -6,6 +6,7 @@ import json
 import math
 import shlex
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import polars as pl
@@ -79,8 +80,9 @@ def show_answer(layer_plan: LayerPlan) -> None:
             st.caption(message.format(command=command))
     blocks = (within.price or within.cheapest).blocks
     row = plan_figures.block_row(layer_plan, blocks, plan_analysis.standing(layer_plan, within) == "recommended")
-    width = min(WIDTH, max(460.0, 34.0 * len(row.blocks) + 8))  # a few blocks are not drawn small on a phone
-    st.image(visual_svg(row, pictures.theme(), (width, HEIGHT)), width="content", alt=row.alternative)
+    width = min(WIDTH, max(460.0, 34.0 * len(row.blocks) + 8))  # the legend takes 460
+    with st.container(width=int(width)):
+        pictures.plot_drawn(partial(visual_svg, row, pictures.theme()), (width, HEIGHT), "plan blocks")
     more = [row.alternative, row.key, plan_wording.range_example_text(blocks)]
     st.caption(_("How to read it"), help=escape("  \n".join([*more, plan_source_text(layer_plan)])))
 
