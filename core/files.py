@@ -33,7 +33,7 @@ def is_read_only() -> bool:
 def refuse_where_read_only() -> None:
     """To be called before any change. Raises InputError if this process is read-only."""
     if is_read_only():
-        raise InputError("This app only shows. Its owner can change things in another app.")
+        raise InputError("This app is read only. Its owner can change things in another app.")
 
 
 def max_parallel_jobs() -> int:

@@ -110,7 +110,7 @@ def _comparison(
     if same_text.filter(**same_protocol).is_empty():
         return Sentence("Others were measured on this text by another protocol or seed, so they do not compare.")
     if same_text.filter(**same_kind).is_empty():
-        return Sentence("Others of another kind were measured so; they do not compare.")
+        return Sentence("Models of another kind were measured like this; they do not compare.")
     return Sentence(
         "Similar models were measured with another tokenizer, other words or clouds of another size. "
         "Name all that you compare in one command."

@@ -289,7 +289,7 @@ def _explain_error(repository: str, revision: str, error: Exception) -> InputErr
         from huggingface_hub import constants
 
         return ResourceError(
-            "The disk is full: {repository} is incomplete. Free some of {cache}, or move the hub's cache with HF_HOME.",
+            "The disk is full: {repository} is incomplete. Free space in {cache}, or move the hub's cache with HF_HOME.",
             repository=repository,
             cache=constants.HF_HUB_CACHE,
         )
@@ -308,7 +308,7 @@ def _gated(repository: str, page: str) -> Sentence:
         )
     return Sentence(
         "{repository} is gated, and your account may not read it. Accept its conditions at {page} and "
-        "wait, or log in with another token ({login}).",
+        "wait for its owner, or log in with another token ({login}).",
         repository=repository,
         page=page,
         login=LOGIN,

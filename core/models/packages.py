@@ -302,7 +302,7 @@ def pip_failed(requirement: str, stderr: str, advice: str = "") -> ModelError | 
         )
     if "connection" in text or "newconnectionerror" in text or "name resolution" in text or "timed out" in text:
         return ResourceError(
-            "{requirement} was not fetched: no package index. Connect, set up pip's index or proxy, or "
+            "{requirement} was not fetched: the package index cannot be reached. Connect, set up pip's index or proxy, or "
             "measure a local folder.",
             requirement=requirement,
         )

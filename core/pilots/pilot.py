@@ -222,7 +222,9 @@ class Pilot:
         if len({(text.asked, text.column) for text in self.texts}) < len(self.texts):
             raise ValueError(Sentence("texts name the same text twice"))
         if self.task is None and any(model.score for model in self.models):
-            raise ValueError(Sentence("scores is missing: task, unit and higher_is_better of your own scores"))
+            raise ValueError(
+                Sentence("scores is missing: state task, unit and higher_is_better of your own scores there")
+            )
         first_of: dict[str, PilotModel] = {}
         for model in self.models:
             first = first_of.setdefault(model.reference + (model.revision or ""), model)

@@ -194,7 +194,7 @@ def check_plan(config: PlanConfig, corpus: Corpus, blueprint: Blueprint) -> Plan
     if config.save_model is not None:
         if blueprint.plan(texts.SEARCH_WINDOWS, 256, config.memory_budget).on_demand:
             raise InputError(
-                "{name} exceeds the memory for planning: it can be planned, not saved. Raise --memory-budget, or "
+                "{name} exceeds memory and is read block by block: it can be planned, not saved. Raise --memory-budget, or "
                 "use --mergekit.",
                 name=name,
             )

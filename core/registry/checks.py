@@ -96,7 +96,9 @@ CHECKS: dict[str, Check] = {
             "sequence_invariance",
             "change of d2 between half of the sequences and all of them, at equal token types",
             _("Shift of log d2 with the number of windows"),
-            _("The dimension follows the number of windows: read more of them (protocol standard) first."),
+            _(
+                "A dimension that follows the number of windows tells of that number: read more of them (protocol standard)."
+            ),
             **_CHANGE,
         ),
         Check(
@@ -110,7 +112,7 @@ CHECKS: dict[str, Check] = {
             "sequence_share",
             "variance of directions between sequences, as omega squared",
             _("Share of variance between windows"),
-            _("Most variance lies between windows: read more and shorter ones."),
+            _("Where most variance lies between windows, tokens tell their window: read more and shorter ones."),
             warn=0.2,
             veto=0.3,
         ),
@@ -118,14 +120,16 @@ CHECKS: dict[str, Check] = {
             "n_invariance",
             "change of d2 between half of the points and all of them",
             _("Shift of log d2 with the number of points"),
-            _("The value moves with the number of points: read more text."),
+            _("A value that moves with the number of points belongs to that number: read more text."),
             **_CHANGE,
         ),
         Check(
             "second_draw",
             "change of the largest inner d2 from the first draw of the text to a later one",
             _("Shift of the largest inner log d2 with the draw of text"),
-            _("The dimension moves with the windows drawn: read more text, and state all draws."),
+            _(
+                "A dimension that moves with the windows drawn belongs to its draw: read more text, and state all draws."
+            ),
             **_CHANGE,
         ),
         Check(

@@ -152,7 +152,7 @@ TITLES = {
 
 PURPOSES = {
     "quick": _("A first look. Without controls no claim can hold."),
-    "standard": _("To rely on: with controls, without which training may play no part."),
+    "standard": _("To rely on: with controls, which tell whether a shape needs training."),
     "thorough": _("For a report: more samples, texts and estimators, each with all controls."),
     "last-token": _("For comparison with publications on the last token of many short texts."),
     "per-prompt": _("For comparison with publications on all tokens of a prompt."),

@@ -40,7 +40,7 @@ class RunClaimRow:
     seed: Annotated[int, "Seed of the run's draws."]
     is_core: Annotated[bool, "Whether the verdict rests on this specification."]
     ratio: Annotated[float | None, "Largest inner dimension over layer 0 (rise) or the end (fall)."]
-    lower: Annotated[float | None, "Lower end of its 95 % interval, over all inner layers."]
+    lower: Annotated[float | None, "Lower end of its 95 % interval, for all inner layers at once."]
     upper: _SameUpper
     outcome: Annotated[
         str, Column("yes (above 1.1), opposite (below 1/1.1), no, or cannot_tell.", values="claim_outcome")
@@ -58,7 +58,7 @@ class RunExtremumRow:
     kind: Annotated[str, Column("start, peak, valley or end.", values="extremum", key=True)]
     layer: Annotated[int, Column(LAYER, key=True, is_layer=True)]
     value: Annotated[float | None, "d2 there."]
-    lower: Annotated[float | None, "Lower end of its 95 % interval, over all layers."]
+    lower: Annotated[float | None, "Lower end of its 95 % interval, for all layers at once."]
     upper: _SameUpper
 
 

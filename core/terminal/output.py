@@ -156,8 +156,9 @@ def pad(text: str, columns: int, *, to_the_right: bool = False) -> str:
 
 _OPENING, _CLOSING = "（「『【〈《", "、。，．：；？！）」』】〉》ーっゃゅょッャュョ・％…"
 _WIDE = "\u3001-\u9fff\uf900-\ufaff\uff01-\uff60"
-_UNIT = re.compile(rf"\s+|[{_OPENING}]*[{_WIDE}][{_CLOSING}]*|[^\s{_WIDE}]+[{_CLOSING}]*")
-"""Space, a Japanese letter with the punctuation that stays with it, or a word: lines may break between units."""
+_UNIT = re.compile(rf"\s+|[{_OPENING}]*[{_WIDE}][{_CLOSING}]*|(?:[^\s{_WIDE}]|(?<=\d) (?=%))+[{_CLOSING}]*")
+"""Space, a Japanese letter with the punctuation that stays with it, or a word: lines may break between units, not within
+`95 %`."""
 
 
 def wrap(text: str, columns: int, further: str = "", first: str = "") -> list[str]:

@@ -191,7 +191,7 @@ def read_template(tokenizer: Any, model: str) -> str:
         templates = tokenizer.chat_template
         if isinstance(templates, dict) and templates:
             raise ModelError(
-                "{model} has special chat templates only ({named}). Choose another model, or {way_out}.",
+                "{model} has chat templates for special uses only ({named}). Choose another model, or {way_out}.",
                 model=model,
                 named=sorted(templates),
                 way_out=WAY_OUT,

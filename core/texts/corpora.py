@@ -180,7 +180,7 @@ def _corpus(
     """A corpus with its row; `sha256` is given if the content is more than its pieces. Raises CorpusError if it is empty."""
     pieces = [piece for piece in pieces if piece.strip()]
     if not pieces:
-        raise CorpusError("The corpus {name} is empty. Choose another file or column.", name=name)
+        raise CorpusError("The corpus {name} holds no text. Choose another file or column.", name=name)
     sha256 = sha256 or hashlib.sha256("\0".join(pieces).encode("utf-8", "surrogatepass")).hexdigest()
     row = CorpusRow(
         f"{name}@{sha256[:12]}", name, language, domain, licence, sha256, len(pieces), sum(map(len, pieces)), source

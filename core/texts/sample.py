@@ -191,7 +191,7 @@ def _few_types_error(corpus: Corpus, sample: TokenSample, tokenizer: Any, model:
     if len(tokenizer) < SMALL_VOCABULARY:
         return CorpusError(
             "Of {n_tokenizer} types of {model}, {corpus} uses {n_types}; a cloud needs {min_types}. Models "
-            "of bytes or characters are not measured.",
+            "of bytes or characters are not measured; choose one of words.",
             n_tokenizer=len(tokenizer),
             **counts,
         )

@@ -65,7 +65,7 @@ def show_vetoes(runs: pl.DataFrame) -> None:
     texts = veto_texts(runs)
     if texts:
         found = dict.fromkeys(runs.filter(pl.col("worst_check") == "veto")["vetoed_by"].explode().drop_nulls())
-        told = _("Vetoed by a check: {runs}.").format(runs=_("; ").join(texts))
+        told = _("Not to be relied on, vetoed by a check: {runs}.").format(runs=_("; ").join(texts))
         meanings = map(wording.check_meaning, found)
         st.warning(escape(wording.joined_sentences((told, *meanings))), icon=":material/gpp_bad:")
 

@@ -157,7 +157,7 @@ def _unfinished_changes(warehouse: Warehouse) -> Iterator[Finding]:
     marked = [*(f"{kind}-{one}" for kind, one in known), *restores]
     if strays := names_in(folder.pending) - {*marked}:
         yield Notice(
-            "{pending} holds other things ({names}), which can be removed.",
+            "{pending} holds what is not Workdim's ({names}); it can be removed.",
             pending=folder.pending,
             names=sorted(strays)[:3],
         )

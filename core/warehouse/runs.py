@@ -86,7 +86,7 @@ def delete_runs(warehouse: Warehouse, run_ids: Sequence[str]) -> None:
             Sentence("{used} by {users}", used=used[:SHORT_ID], users=[user[:SHORT_ID] for user in users])
             for used, users in dependents.items()
         ]
-        raise InputError("Verdicts of others rest on it: {told}. Delete these too, or keep it.", told=uses)
+        raise InputError("Verdicts of other runs rest on it: {told}. Delete these too, or keep it.", told=uses)
     for run_id in run_ids:
         if not is_parcel(warehouse.parcels / run_id):
             raise _without_parcel(warehouse, run_id)

@@ -279,7 +279,9 @@ def reason_text(reason: str, share_first: float | None = None) -> str:
             "The dimension weighs nothing: fewer than {n} models have both a dimension and this score."
         ).format(n=FEWEST_TEST),
         "dimension_no_score": _("The dimension weighs nothing: there is no score to hold it against."),
-        "dimension_not_comparable": _("The dimension weighs nothing: not one text, tokenizer and protocol for all."),
+        "dimension_not_comparable": _(
+            "The dimension weighs nothing: these models do not share text, tokenizer and protocol."
+        ),
         "dimension_use_class": _("The dimension weighs nothing: in this use class it supports no choice alone."),
         "score_no_direction": _("A score weighs nothing: sources do not say, or disagree, which end is better."),
         "some_lack_values": _("Models without a value are left out; nothing is filled in."),

@@ -140,7 +140,7 @@ def comparison_lines(name: str, model_a: str, model_b: str, comparison: PairedCo
 
 def multiple_comparisons_text(n: int) -> str:
     """A caution about `n` comparisons made at once."""
-    line = _("Comparisons: {n}. About one in twenty of equal models differs by chance.")
+    line = _("Comparisons: {n}. Between equal models, about one in twenty differs by chance.")
     return line.format(n=n)
 
 

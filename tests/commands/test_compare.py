@@ -39,3 +39,4 @@ def test_a_model_is_chosen_and_one_that_was_not_measured_is_named(path: Path) ->
     assert "how often an answer does harm." in " ".join(harmful.stdout.split())
     alone = run_core("choose", "--models", "made-up-big", warehouse=path)
     assert alone.returncode == 2 and "two models or more" in alone.stderr
+    assert "measure MODEL MODEL" in alone.stderr and "made-up-small" in alone.stderr, "what to do"

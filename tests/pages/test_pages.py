@@ -79,8 +79,8 @@ def test_a_page_opened_cold_draws_the_whole_frame(page: str, filled: Path, monke
         ("start.py", {}, 2),
         ("compare.py", {}, 3),  # and the blocks behind differences
         ("share.py", {}, 2),
-        ("choose.py", {"choose": "ranking"}, 4),
-        ("choose.py", {}, 4),
+        ("choose.py", {"choose": "ranking"}, 5),  # and the windows behind losses, of the models that are left
+        ("choose.py", {}, 5),
     ],
 )
 def test_a_page_opens_the_warehouse_for_its_lists_and_for_what_was_chosen(
@@ -279,7 +279,7 @@ def test_only_runs_that_a_check_vetoes_are_said_to_be_left(tmp_path: Path, monke
         add_run(path, make_profile(run_id, model=model, outcome="veto", qualifiers=("check_vetoed",)))
     monkeypatch.setenv("WORKDIM_WAREHOUSE", str(path))
     said = texts(opened("choose.py", choose="ranking"))
-    assert "a check vetoes every run" in said and "the switch above takes them in" in said
+    assert "a check vetoes every run" in said and "a setting ranks them all the same" in said
 
 
 def test_a_run_without_controls_has_no_switch_for_them_and_is_named(
@@ -431,18 +431,14 @@ def group_of(path: Path, tokenizer: str) -> str:
     return next(group_key(one) for one in ranking.groups(runs) if one.shared["tokenizer_hash"] == tokenizer)
 
 
-def test_why_no_words_are_compared_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_why_models_do_not_compare_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = empty_warehouse(tmp_path)
     monkeypatch.setenv("WORKDIM_WAREHOUSE", str(path))
     add_run(path, make_profile(RUN_IDS[0]))
-    assert (
-        opened("choose.py", choose="ranking", points="one_per_word")
-        .info[0]
-        .value.startswith("No two models measured the same words of one text here")
-    )
+    assert "is the only model" in texts(opened("choose.py", choose="ranking", points="one_per_word"))
     add_run(path, make_profile(RUN_IDS[1], model=make_model("made-up/encoder@1", kind="encoder")))
-    told = opened("choose.py", choose="ranking", points="one_per_word").info[0].value
-    assert told.startswith("The dimensions of these models do not compare")
+    told = texts(opened("choose.py", choose="ranking", points="one_per_word"))
+    assert "These runs differ in tokenizer, kind of model" in told and "never ranked together" in told
 
 
 def of_size(profile: Profile, n_points: int) -> Profile:

@@ -188,7 +188,9 @@ def test_a_pilot_without_its_primary_benchmark_is_none(tmp_path):
 
 
 def test_own_scores_say_what_task_they_are_of(tmp_path):
-    with pytest.raises(InputError, match=r"scores is missing: task, unit and higher_is_better of your own scores"):
+    with pytest.raises(
+        InputError, match=r"scores is missing: state task, unit and higher_is_better of your own scores there"
+    ):
         read(tmp_path, GOOD[: GOOD.index("[scores]")])
 
 

@@ -303,6 +303,7 @@ def test_japanese_is_wrapped_and_padded_by_columns():
     assert wrap(english, 30, "    ") == textwrap.wrap(
         english, 30, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False
     )
+    assert wrap("intervals of 95 % each", 15) == ["intervals of", "95 % each"], "a number keeps its sign"
 
 
 def test_the_terminal_speaks_the_language_of_its_variables_and_programs_read_english(tmp_path, monkeypatch, capsys):

@@ -105,7 +105,7 @@ def test_models_that_cannot_show_messages_are_told_the_way_out(monkeypatch):
     with pytest.raises(ModelError, match="has no chat template for this chat"):
         read_template(chat_tokenizer(None), "m")
     several = chat_tokenizer({"tool_use": CHATML, "rag": CHATML})
-    with pytest.raises(ModelError, match=r"m has special chat templates only \(rag, tool_use\).*--chat plain"):
+    with pytest.raises(ModelError, match=r"m has chat templates for special uses only \(rag, tool_use\).*--chat plain"):
         read_template(several, "m")
     tokenizer = chat_tokenizer(CHATML)
     monkeypatch.setattr(type(tokenizer), "is_fast", False)

@@ -45,7 +45,7 @@ def show_rules(view: DecisionView) -> None:
         tables.show(tables.of(view.rules, columns), "rules")
     else:
         message = _(
-            "No rule is saved. It keeps criteria, weights, thresholds, use class, and the outcome of each choice."
+            "No rule is saved. A rule keeps criteria, weights, thresholds, use class, and the outcome of each choice."
         )
         st.info(message)
     if view.rule:

@@ -282,7 +282,7 @@ def choose_machine(form: str) -> dict[str, Any]:
 
 def estimating() -> Any:
     """Say what is waited for while an estimate is made."""
-    message = _("Reading configurations; the first time this takes half a minute.")
+    message = _("Reading configurations; the first time takes longer.")
     return st.spinner(message, show_time=True)
 
 
