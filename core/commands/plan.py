@@ -104,7 +104,9 @@ def _parse_blocks(text: str | None) -> tuple[int, ...]:
         found = re.fullmatch(r"([0-9]{1,5})(?::([0-9]{1,5}))?", part)  # no model has 100,000 blocks
         stretch = range(int(found[1]), int(found[2] or int(found[1]) + 1)) if found else ()
         if not stretch:
-            raise InputError("--remove takes block numbers from 0, as 4,14,15 or 4,14:16, not '{text}'.", text=text)
+            raise InputError(
+                "--remove takes block numbers from 0, as 4,14,15 or, for the same, 4,14:16, not '{text}'.", text=text
+            )
         blocks += stretch
     return tuple(blocks)
 

@@ -231,7 +231,7 @@ def _neighbour_lines(profile: Profile) -> Iterator[str]:
         parts.append(
             line.format(**_range_parts(equivalents)) if equivalents else _("no Gaussian equivalent of GRIDE is stored")
         )
-    line = _("GRIDE n1=8 of an equal Gaussian is {ratio} times the data's")
+    line = _("GRIDE n1=8 of a Gaussian of equal covariance is {ratio} times the data's")
     ratios = _rows(profile.correlators, layer=layer, correlator="nonlinearity_ratio_8", cloud=PRIMARY[1])
     parts += [line.format(ratio=number(row.value)) for row in ratios if row.value is not None]
     if parts:

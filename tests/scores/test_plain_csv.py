@@ -52,7 +52,7 @@ def test_three_columns_are_enough_and_the_rest_is_not_stated():
     ["benchmark,value\nx,1\n", "model,value\na,1\n", "model,benchmark\na,b\n", "a;b;c\n1;2;3\n", "hello,world\n"],
 )
 def test_missing_columns_are_named_with_what_is_there(text):
-    with pytest.raises(InputError, match="lacks .*Rename its columns after the template"):
+    with pytest.raises(InputError, match="lacks .*Name its columns as `workdim scores template` does"):
         read_text(text)
 
 

@@ -139,7 +139,7 @@ def test_who_comes_too_late_to_delete_takes_nothing_from_the_trash(warehouse, ru
         time.sleep(0.1)
         go.set()
         first.result(20)
-        with pytest.raises(InputError, match="No run"):
+        with pytest.raises(InputError, match="There is no run"):
             second.result(20)
     assert restore_run(warehouse, OTHER) == [OTHER]
 
@@ -158,7 +158,7 @@ def test_the_emptied_trash_is_gone_for_good(warehouse, runs):
     delete_runs(warehouse, [OTHER])
     assert empty_trash(warehouse) == 1
     assert not trash.list_runs(warehouse.folder) and empty_trash(warehouse) == 0
-    with pytest.raises(InputError, match="no run .* in the trash"):
+    with pytest.raises(InputError, match="No run .* in the trash"):
         restore_run(warehouse, OTHER)
     assert not list(warehouse.path.parent.glob(".workdim-*"))
 

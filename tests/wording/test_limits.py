@@ -20,7 +20,7 @@ def reasons(*models: Model, language: str = "en") -> str:
 
 def test_one_sample_says_nothing_of_other_sizes_or_causes():
     said = reasons(Model("a"), Model("b"))
-    assert "no causal relation" in said and "N=800" in said and "At most 32 windows" in said
+    assert "no causal relation" in said and "N=800" in said and "Only 32 windows" in said
     assert "tokenizer" not in said and "format" not in said
 
 
