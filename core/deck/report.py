@@ -18,7 +18,7 @@ from core.deck.deck_data import DeckData, deck_data, plan_data
 from core.deck.embedded_sources import embed_sources
 from core.deck.numbers import numbers_of
 from core.deck.pilot_board import pilot_board
-from core.deck.plan_slides import plan_board
+from core.deck.plan_board import plan_board
 from core.deck.powerpoint import draw_deck
 from core.deck.profile_board import profile_board
 from core.deck.story import Origin, Story, StorySlide

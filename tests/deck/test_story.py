@@ -10,7 +10,7 @@ import pytest
 from core.analysis.ranking import default_benchmark, with_scores
 from core.analysis.relation import SpecificationCurve
 from core.analysis.resampling import search_dimensions
-from core.deck import board, layout, pilot_board, plan_slides, profile_board
+from core.deck import board, layout, pilot_board, plan_board, profile_board
 from core.deck.appendix import sql_strings
 from core.deck.deck_data import plan_data
 from core.deck.numbers import numbers_of, texts_of
@@ -447,7 +447,7 @@ def test_a_plan_asks_for_what_its_price_allows(changes, title, asked):
 
 def test_a_price_stands_beside_the_blocks_that_it_is_of():
     made = layer_plan(budget=0.001)
-    found = plan_slides.plan_board(plan_data(made, cases.DAY))
+    found = plan_board.plan_board(plan_data(made, cases.DAY))
     removed = [one.number for one in found.answer.visual.blocks if one.is_removed]
     assert found.number == "3%" and removed == made.plan.blocks, "the plan itself, as on the slides behind it"
     assert "The smallest, without block 3 (of 0 to 7)" in " ".join(found.answer.say)
@@ -467,7 +467,7 @@ def test_a_healed_plan_is_held_against_published_choices_as_it_was_before_healin
 
 
 def test_right_answers_change_in_points_where_the_title_says_so():
-    shown = plan_slides.plan_board(plan_data(layer_plan(), cases.DAY)).compared
+    shown = plan_board.plan_board(plan_data(layer_plan(), cases.DAY)).compared
     change = shown.visual.rows[0][-1]
     assert shown.visual.rows[0][2:] == ("90%", "80%", "-10.0 [-12.0, -8.0]") and f"{change} points" in shown.title
 
@@ -477,7 +477,7 @@ def test_tests_that_the_whole_model_fails_show_no_fall():
     copying = next(row for row in made.outcomes if row.text == "copying")
     sums = replace(copying, text="digit_sums", value_before=0.02, value_after=0.0, difference=-0.02, upper=-0.01)
     task = replace(copying, text="task", measure="accuracy", upper=-0.05)
-    found = plan_slides.plan_board(plan_data(LayerPlan(made.plan, [*made.outcomes, sums, task]), cases.DAY))
+    found = plan_board.plan_board(plan_data(LayerPlan(made.plan, [*made.outcomes, sums, task]), cases.DAY))
     assert [row[0] for row in found.compared.visual.rows] == ["copying words", "text with typing errors"]
     looks = {look.name: look for look in found.looks}
     assert looks["Abilities"].told.endswith("1 of 1") and looks["Your own task"].sure == "unclear"
@@ -488,7 +488,7 @@ def test_a_task_of_texts_is_held_against_the_budget(upper, sure):
     made = layer_plan()
     task = replace(made.price, text="task", upper=upper)
     data = plan_data(LayerPlan(made.plan, [*made.outcomes, task]), cases.DAY)
-    look = {one.name: one for one in plan_slides.plan_board(data).looks}["Your own task"]
+    look = {one.name: one for one in plan_board.plan_board(data).looks}["Your own task"]
     assert look.sure == sure and look.told.startswith("harder to predict: +0.031 [+0.023")
 
 
