@@ -61,13 +61,10 @@ def show_missing(runs: pl.DataFrame, of_literature: str) -> None:
 
 
 def show_vetoes(runs: pl.DataFrame) -> None:
-    """Name the runs that a check vetoes, and say what each check guards against; drawn before any number."""
-    texts = veto_texts(runs)
-    if texts:
-        found = dict.fromkeys(runs.filter(pl.col("worst_check") == "veto")["vetoed_by"].explode().drop_nulls())
-        told = _("Not to be relied on, vetoed by a check: {runs}.").format(runs=_("; ").join(texts))
-        meanings = map(wording.check_meaning, found)
-        st.warning(escape(wording.joined_sentences((told, *meanings))), icon=":material/gpp_bad:")
+    """Name the runs that a check vetoes; drawn before any number. What each check guards against stands in the section Checks."""
+    if texts := veto_texts(runs):
+        told = _("Not to be relied on, vetoed by a check: {runs}. Why: under Checks.").format(runs=_("; ").join(texts))
+        st.warning(escape(told), icon=":material/gpp_bad:")
 
 
 def veto_texts(runs: pl.DataFrame) -> list[str]:

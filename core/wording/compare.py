@@ -157,6 +157,18 @@ def not_compared_lines(comparison: Comparison) -> list[str]:
     return [*left_out, *compares_lines(comparison)]
 
 
+def brief_text(comparison: Comparison) -> str:
+    """`not_compared_lines` in one line without reasons; empty where all compare, and where the answer says so itself."""
+    by_loss, names = {one.run["run_id"] for one in comparison.by_loss}, labels(comparison)
+    left_out = [name for run_id, name in names.items() if run_id not in by_loss] if comparison.differences else []
+    told = [_("Not compared by loss: {names}.").format(names=_(", ").join(left_out))] if left_out else []
+    if comparison.points == "one_per_word":
+        told.append(_("Dimensions compare on one point per word alone."))
+    elif comparison.points is None and comparison.differences:
+        told.append(_("Dimensions do not all compare, only shapes do."))
+    return wording.joined_sentences((*told, _("Why: under Verdicts and numbers."))) if told else ""
+
+
 def compares_lines(comparison: Comparison) -> list[str]:
     """Whether dimensions may be compared with the first model's, those of one reason together."""
     names = labels(comparison)

@@ -88,6 +88,7 @@ def test_an_encoder_named_first_leaves_the_losses_of_the_others_their_answer(war
     found = compare_question.ask(warehouse, [E, B, G, A])
     assert [one.run["run_id"] for one in found.by_loss] == [A, B] and found.difference is None
     assert "a needs 1.10 [" in compare_wording.answer_text(found)
+    assert compare_wording.brief_text(found).startswith("Not compared by loss: e, g. Dimensions ")
     notes = compare_wording.not_compared_lines(found)
     assert notes[0].startswith("No loss is known of e, as") and notes[1].startswith("The loss of g does not compare")
     losses = [one for one in as_record(found, compare_question.RECORD)["compares"] if one["what"] == "bits_per_byte"]

@@ -54,9 +54,8 @@ def show_answer(selection: Selection, comparison: Comparison | None) -> None:
         return
     notes = "  \n".join(map(escape, compare_wording.note_lines(comparison)))
     st.markdown(f"#### {escape(compare_wording.answer_text(comparison))}", help=notes)
-    if comparison.points != BY_TYPE:
-        for line in compare_wording.not_compared_lines(comparison):
-            st.caption(escape(line))
+    if told := compare_wording.brief_text(comparison):
+        st.caption(escape(told))
 
 
 def show_results(selection: Selection, comparison: Comparison | None) -> None:
@@ -70,6 +69,8 @@ def show_results(selection: Selection, comparison: Comparison | None) -> None:
     tables.show(table, "compared", height="content")
     tables.show_download(table, "workdim_comparison.csv", _("Download this comparison (CSV)"))
     st.subheader(_("What differs in how it was measured"))
+    if comparison.points != BY_TYPE:
+        st.caption("  \n".join(map(escape, compare_wording.not_compared_lines(comparison))))
     records = selection.records.filter(pl.col("run_id").is_in(list(labels))).to_dicts()
     differing = provenance.record_table(records, labels).filter(pl.col("") == provenance.MARK)
     if differing.is_empty():
