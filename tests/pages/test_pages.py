@@ -360,7 +360,7 @@ def test_a_veto_stands_wherever_the_number_stands(page: str, with_veto: Path, mo
         assert "made-up-vetoed ‡" in [one.proto.label for one in app.get("page_link")]
     else:
         assert "made-up-vetoed ‡" in app.dataframe[0].value["Model"].to_list()
-        assert "Not to be relied on, vetoed by a check: made-up-vetoed" in app.warning[0].value
+        assert "Not to be relied on, vetoed by a check" in app.warning[0].value
         assert any("‡" in trace["name"] for trace in figures(app)[0]["data"])
         assert "Vetoed by a check: its numbers are not to be relied on" in texts(app)
 
