@@ -39,8 +39,8 @@ def plan_board(data: DeckData) -> Board:
             tuple(plan_wording.saving_lines(plan)[:1]) if is_saved else (),
             say=(
                 _(
-                    "A language model is a row of blocks, each of which costs time and memory for every word. Here are those "
-                    "that can be left out before it predicts text noticeably worse."
+                    "A language model is a row of blocks, each of which costs time and memory for every word. The question is "
+                    "which of them can be left out before it predicts text noticeably worse."
                 ),
                 plan_wording.plan_text(layer_plan),
                 *plan_wording.budget_lines(layer_plan),
@@ -149,7 +149,9 @@ def _breaks(layer_plan: LayerPlan) -> Panel | None:
                 Column(_("Test"), 0.25),
                 Column(_("Measured as"), 0.17),
                 Column(_("Whole model"), 0.14, is_number=True),
-                Column(_("Repaired") if layer_plan.plan.is_healed else _("Without the blocks"), 0.14, is_number=True),
+                Column(
+                    _("After repair") if layer_plan.plan.is_healed else _("Without the blocks"), 0.14, is_number=True
+                ),
                 Column(_("Difference [95 %]"), 0.3, is_number=True),
             ),
             tuple(
