@@ -145,8 +145,8 @@ MOST = {
     # and what a report answers, on each text:
     "questions": (
         2640,
-        19470,
-    ),  # what a report is of, read in one place for pages and verbs; a rule's choice asked again for its deck, losses paired in a choice, models compared alike on a text; which to pilot, what named budgets allow; d2 of draws
+        19500,
+    ),  # a choice among none names models; what a report is of, read in one place for pages and verbs; a rule's choice asked again for its deck, losses paired in a choice, models compared alike on a text; which to pilot, what named budgets allow; d2 of draws
     "records": (497, 2777),  # named budgets, abilities
     "registry": (1575, 6557),  # the words of a verdict; three controls
     "runs": (2695, 17640),  # a layer of a job at work is read once, and one of another version is none
@@ -165,8 +165,8 @@ MOST = {
     ),  # a report whose runs are gone says which; an export holds one table at a time, and parcels that lack the added one
     "wording": (
         4032,
-        26973,
-    ),  # all that keeps models apart, with each way out; models compared on a text; which to pilot, named budgets, what else saves; who may shortlist; a score for an encoder
+        27150,
+    ),  # what does not compare, in one line; all that keeps models apart, with each way out; models compared on a text; which to pilot, named budgets, what else saves; who may shortlist; a score for an encoder
 }
 
 
