@@ -27,7 +27,7 @@ def choose(runs: pl.DataFrame) -> tuple[RegisteredPilot | None, pl.DataFrame]:
     """
     rows = {row["pilot_id"]: row for row in reads.lists().pilots.to_dicts()}
     n_named = Counter(row["name"] for row in rows.values())
-    names = {inputs.ALL: _("all runs, of no pilot in particular")}
+    names = {inputs.ALL: _("all runs")}
     for key, row in rows.items():  # an edited pilot has the name of the one that it was
         names[key] = f"{row['name']} · {key[-8:]}" if n_named[row["name"]] > 1 else row["name"]
     chosen = inputs.choose_by_id(_("Pilot"), names, "pilot", width=480)

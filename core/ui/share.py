@@ -252,7 +252,7 @@ def _report_name(pilot: RegisteredPilot | None) -> str:
 def _choose_plan() -> str | None:
     """Return the id of a layer plan, or None for a report of runs; drawn only where there are plans."""
     plans = reads.lists().plans.select("plan_id", "name", "created_at").rows()
-    names = {NONE: _("none: a report of runs")}
+    names = {NONE: _("none")}
     names |= {plan_id: f"{name} · {language.local_time(at)}" for plan_id, name, at in plans}
     chosen = inputs.choose_by_id(_("Layer plan"), names, "plan", width=480)
     return None if chosen == NONE else chosen
@@ -261,7 +261,7 @@ def _choose_plan() -> str | None:
 def _choose_choice() -> tuple[SavedRule, RuleChoiceRow] | None:
     """Return a choice that a rule made, or None for a report of runs; drawn only where there are some."""
     saved = {choice.choice_id: (rule, choice) for rule in reads.lists().rules for choice in rule.choices}
-    names = {NONE: _("none: a report of runs")}
+    names = {NONE: _("none")}
     names |= {key: f"{rule.rule.name} · {language.local_time(one.chosen_at)}" for key, (rule, one) in saved.items()}
     return saved.get(inputs.choose_by_id(_("Choice of a rule"), names, "choice", width=480))
 

@@ -148,11 +148,7 @@ def missing_lines(answer: PilotChoice) -> list[str]:
         template = _("Not measured: {names}. `workdim measure MODEL` measures it.")
         lines.append(template.format(names=names_text(runs)))
     if any(one.what == "text" for one in answer.missing):
-        lines.append(
-            _(
-                "They have read no text in common by one protocol. `workdim compare MODEL MODEL --text FILE` has them read one."
-            )
-        )
+        lines.append(_("No text and protocol is common to all: `workdim compare MODEL MODEL --text FILE`."))
     if without := [one.model for one in answer.missing if one.what == "loss"]:
         template = _(
             "Without a loss, as encoders predict no next word: {names}. Bits per byte choose among the others alone."
@@ -169,7 +165,7 @@ def missing_lines(answer: PilotChoice) -> list[str]:
     for (benchmark, is_encoder), names in by_score.items():
         template = _("Without any score: {names}. `workdim score MODEL --task FILE.jsonl` gives one on your own task.")
         if benchmark:
-            template = _("Without a score in {benchmark}: {names}. `workdim scores import FILE` brings it.")
+            template = _("Without a score in {benchmark}: {names} (`workdim scores import FILE`).")
         elif is_encoder:
             template = _("Without any score: {names}. `workdim scores import FILE` brings one.")
         lines.append(template.format(benchmark=benchmark, names=names_text(names)))
