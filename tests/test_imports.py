@@ -132,9 +132,12 @@ MOST = {
     "deck": (4980, 40520),  # other looks are held against the answer that was given; the deck of a rule's choice
     "errors": (224, 1304),
     "exports": (105, 829),
-    "figures": (3640, 32600),
+    "figures": (3651, 32770),  # pictures for a phone: fewer labels, rows and columns as wide as it is
     "files": (309, 1491),  # what the system refuses becomes one line in one place
-    "forecast": (711, 5680),  # an estimate at once, from stored costs, phase by phase as a job reports
+    "forecast": (
+        718,
+        5710,
+    ),  # an estimate at once, from stored costs and the newest own runs, phase by phase as a job reports
     "geometry": (3853, 32419),  # what the host reads is read for all subsets at once; d2 alone
     "limits": (202, 1008),  # what the workers of a job take
     "locale": (544, 704),  # the words of every page, in the glossary
