@@ -211,7 +211,7 @@ def test_an_app_that_only_shows_takes_no_profiles_in(path, ships, monkeypatch):
     ships(make_profile(tags=[SHIPPED]))
     monkeypatch.setenv(READ_ONLY, "1")
     for way in (reference.add_all_profiles, reference.add_new_profiles):
-        with pytest.raises(InputError, match="only shows"):
+        with pytest.raises(InputError, match="is read only"):
             way(Warehouse(path), print)
     assert not Warehouse(path).parcels.exists()
 
