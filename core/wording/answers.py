@@ -443,7 +443,8 @@ def specifications_text(curve: SpecificationCurve) -> str:
     """`Under 9 of 12 specifications the answer is “cannot tell”, as under the first of them.`"""
     template = _("Under {holds} of {n} specifications the answer is “{word}”, as under the first of them.")
     word = _word_of(curve.answer)
-    return template.format(holds=curve.n_agreeing, n=counted(len(curve.relations), "specifications"), word=word)
+    n, total = (counted(one, "specifications") for one in (curve.n_agreeing, len(curve.relations)))
+    return template.format(holds=n, n=total, word=word)
 
 
 def specification_lines(curve: SpecificationCurve) -> list[str]:

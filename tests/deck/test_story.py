@@ -331,6 +331,7 @@ def test_other_methods_agree_where_they_give_the_answer_itself(others, sure):
     curve = SpecificationCurve(relations, "0", search_dimensions({}, []))
     looks = pilot_board.pilot_board(replace(data, answer=replace(data.answer, specifications=curve))).looks
     assert looks[0].sure == sure
+    assert len(looks[0].told.stretches) == 2 and all(one.source for one in looks[0].told.stretches)
 
 
 def test_nothing_agrees_with_an_answer_that_is_not_there():
