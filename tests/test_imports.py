@@ -168,7 +168,7 @@ MOST = {
     ),  # a report whose runs are gone says which; an export holds one table at a time, and parcels that lack the added one
     "wording": (
         4032,
-        27150,
+        27200,
     ),  # what does not compare, in one line; all that keeps models apart, with each way out; models compared on a text; which to pilot, named budgets, what else saves; who may shortlist; a score for an encoder
 }
 
