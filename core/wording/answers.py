@@ -442,9 +442,8 @@ def within_strata_text(relation: Relation) -> str:
 def specifications_text(curve: SpecificationCurve) -> str:
     """`Under 9 of 12 specifications the answer is “cannot tell”, as under the first of them.`"""
     template = _("Under {holds} of {n} specifications the answer is “{word}”, as under the first of them.")
-    word = _word_of(curve.answer)
-    n, total = (counted(one, "specifications") for one in (curve.n_agreeing, len(curve.relations)))
-    return template.format(holds=n, n=total, word=word)
+    holds, n = counted(curve.n_agreeing, "specifications"), counted(len(curve.relations), "specifications")
+    return template.format(holds=holds, n=n, word=_word_of(curve.answer))
 
 
 def specification_lines(curve: SpecificationCurve) -> list[str]:
