@@ -59,7 +59,7 @@ def choose_new_report(runs: pl.DataFrame) -> ReportRequest:
     plan_id = _choose_plan()
     made = _choose_choice() if plan_id is None else None
     pilot: RegisteredPilot | None = None
-    chosen = runs.clear()
+    chosen = compared = runs.clear()
     if made is not None:
         chosen = runs.filter(pl.col("run_id").is_in(made[1].candidates))
         notices.stop_if_none_chosen(chosen)
@@ -71,11 +71,13 @@ def choose_new_report(runs: pl.DataFrame) -> ReportRequest:
         )
         chosen = selection.runs
         notices.stop_if_none_chosen(chosen)
-        notices.show_differing_conditions(_runs_to_report(chosen))
+        compared = _runs_to_report(chosen)
     with st.container(horizontal=True, gap="medium", vertical_alignment="top"):
         deck_language = inputs.choose(_("Slides in"), language.LANGUAGES, "deck", spoken())
         has_appendix = inputs.choose_yes_no(_("With an appendix"), "appendix", False)
         template_name, template_bytes = _choose_template()
+    if not compared.is_empty():
+        notices.show_differing_conditions(compared)  # the report's title says so first
     recipe = Recipe(
         name=made[0].rule.name[:80] if made else _report_name(pilot) if plan_id is None else "layer plan",
         run_ids=tuple(chosen["run_id"]),
