@@ -61,10 +61,18 @@ def show_missing(runs: pl.DataFrame, of_literature: str) -> None:
 
 
 def show_vetoes(runs: pl.DataFrame) -> None:
-    """Name the runs that a check vetoes; drawn before any number. What each check guards against stands in the section Checks."""
-    if texts := veto_texts(runs):
+    """Name the runs that a check vetoes; drawn before any number. What each check guards against is said of a single run;
+    of several it stands in the section Checks."""
+    texts = veto_texts(runs)
+    if not texts:
+        return
+    if runs.height == 1:
+        found = runs["vetoed_by"].explode().drop_nulls().unique(maintain_order=True)
+        told = _("Not to be relied on, vetoed by a check: {runs}.").format(runs=_("; ").join(texts))
+        told = wording.joined_sentences((told, *map(wording.check_meaning, found)))
+    else:
         told = _("Not to be relied on, vetoed by a check: {runs}. Why: under Checks.").format(runs=_("; ").join(texts))
-        st.warning(escape(told), icon=":material/gpp_bad:")
+    st.warning(escape(told), icon=":material/gpp_bad:")
 
 
 def veto_texts(runs: pl.DataFrame) -> list[str]:

@@ -18,23 +18,24 @@ _PICTURE = st.components.v2.component(
     "picture",
     css="""
         svg { display: block; width: 100%; height: auto; }
-        .narrow { display: none; }
-        @media (max-width: 640px) { .wide { display: none; } .narrow { display: block; } }
         [data-layer] { cursor: pointer; fill: currentColor; }
         [data-layer]:hover { fill-opacity: 0.12; }
     """,
     js="""export default ({ data, parentElement, setTriggerValue }) => {
-        parentElement.querySelectorAll("svg").forEach(one => one.remove());
-        for (const [kind, svg] of Object.entries(data)) {
-            const file = new DOMParser().parseFromString(svg, "image/svg+xml");
+        const phone = matchMedia("(max-width: 640px)");
+        const show = () => {
+            const file = new DOMParser().parseFromString(phone.matches ? data.narrow : data.wide, "image/svg+xml");
             const drawn = document.importNode(file.documentElement, true);
-            drawn.classList.add(kind);
             drawn.addEventListener("click", event => {
                 const place = event.target.closest("[data-layer]");
                 if (place) setTriggerValue("layer", Number(place.dataset.layer));
             });
+            parentElement.querySelectorAll("svg").forEach(one => one.remove());
             parentElement.append(drawn);
-        }
+        };
+        show();
+        phone.addEventListener("change", show);
+        return () => phone.removeEventListener("change", show);
     }""",
 )
 """Two SVG drawings within the page, of which a window shows one; layers can be clicked on."""
