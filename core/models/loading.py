@@ -187,7 +187,7 @@ def _reason(weights: Weights, what: str, error: Exception) -> Sentence:
     if isinstance(error, SafetensorError) or (weights.gguf_file and not isinstance(error, ImportError)):
         return Sentence(
             "The {what} of {weights} is damaged ({reason}). Download it again.",
-            what=what,
+            what="file" if weights.gguf_file else what,  # all is in one
             weights=weights.name,
             reason=text[:160],
         )

@@ -114,7 +114,7 @@ def test_room_on_the_disk_is_asked_for_first(cache, tmp_path, monkeypatch):
 def test_a_truncated_file_is_damaged(cache, tmp_path):
     path = save_tiny_gguf(tmp_path / "tiny.gguf")
     path.write_bytes(path.read_bytes()[:-2000])
-    with pytest.raises(ModelError, match="the file is damaged. Download it again"):
+    with pytest.raises(ModelError, match=r"The file of tiny is damaged .*Download it again"):
         open_streamed(path, tmp_path)
 
 
@@ -172,8 +172,8 @@ def test_a_tied_embedding_that_is_stored_twice_is_counted_and_read_once(cache, t
 
 
 def test_an_output_matrix_of_its_own_stays_one_and_the_header_is_parsed_once(cache, tmp_path, monkeypatch):
-    parsed, reader = [], weights.GGUFReader
-    monkeypatch.setattr(weights, "GGUFReader", lambda path: parsed.append(path) or reader(path))
+    parsed, reader = [], weights._PlainReader
+    monkeypatch.setattr(weights, "_PlainReader", lambda path: parsed.append(path) or reader(path))
     path = save_tiny_gguf(tmp_path / "own.gguf", "qwen2", tied=False)
     model = open_model(find_weights(str(path)), device="cpu")
     assert parsed == [str(path)]

@@ -78,7 +78,7 @@ def test_a_page_opened_cold_draws_the_whole_frame(page: str, filled: Path, monke
     [
         ("start.py", {}, 2),
         ("compare.py", {}, 3),  # and the blocks behind differences
-        ("share.py", {}, 2),
+        ("share.py", {}, 4),  # and the runs that the report is of
         ("choose.py", {"choose": "ranking"}, 5),  # and the windows behind losses, of the models that are left
         ("choose.py", {}, 5),
     ],
