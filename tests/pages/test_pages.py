@@ -605,7 +605,7 @@ def test_a_fresh_app_takes_in_what_comes_with_workdim_at_a_click(
     app.toggle(key="view.shipped").set_value(True).run()
     assert [one.alt for one in images(app)] == ["shipped"]
     app.sidebar.toggle(key="view.reference").set_value(False).run()
-    assert "score models yourself" in app.info[0].value
+    assert "The switch at the side shows the shipped profiles" in app.info[0].value
 
 
 def test_start_finds_runs_compares_those_that_are_ticked_and_brings_back_what_was_deleted(
