@@ -166,5 +166,5 @@ class RunWarehouse:
 
         result = run_query(self.warehouse, statement, limit, seconds)
         if result.truncated:
-            warnings.warn(f"only the first {result.frame.height:,} rows; raise limit= for more", stacklevel=2)
+            warnings.warn(f"Only the first {result.frame.height:,} rows. Raise limit= for more.", stacklevel=2)
         return result.frame

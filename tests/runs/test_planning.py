@@ -73,7 +73,7 @@ def test_what_a_plan_takes_is_said_before_and_nothing_is_made(tiny_llama, wareho
         estimate_plan(replace(config, blocks=9), warehouse)
     monkeypatch.setattr(Blueprint, "plan", lambda self, *others: MemoryPlan(True, 4, 1))
     streamed = estimate_plan(config, warehouse)
-    assert streamed.readings > 1 and f"about {streamed.readings} times." in " ".join(estimate_lines(streamed))
+    assert streamed.readings > 1 and f"about {streamed.readings} times" in " ".join(estimate_lines(streamed))
     searched = estimate_plan(replace(config, verify=True, directions=True), warehouse)
     assert (
         searched.readings > estimate_plan(replace(config, verify=True), warehouse).readings + 12
