@@ -172,7 +172,7 @@ def test_over_all_tasks_a_recipe_that_was_trained_again_counts_once():
     assert (every.n_recipes, once.n_recipes) == (None, 9) and once.pooled.n_tasks == every.pooled.n_tasks == 2
     width, narrower = (found.pooled.upper - found.pooled.lower for found in (once, every))
     assert width > narrower, "nine recipes say less than twelve runs"
-    assert "each of the 9 recipes counts once." in " ".join(generality_wording.pooled_relation_lines(once))
+    assert "Each of the 9 recipes counts once." in " ".join(generality_wording.pooled_relation_lines(once))
     assert "recipe" not in " ".join(generality_wording.pooled_relation_lines(every))
 
 

@@ -82,7 +82,7 @@ def show_answer(layer_plan: LayerPlan) -> None:
     row = plan_figures.block_row(layer_plan, blocks, plan_analysis.standing(layer_plan, within) == "recommended")
     width = min(WIDTH, max(460.0, 34.0 * len(row.blocks) + 8))  # the legend takes 460
     with st.container(width=int(width)):
-        pictures.plot_drawn(partial(visual_svg, row, pictures.theme()), (width, HEIGHT), "plan blocks")
+        pictures.plot_drawn(partial(visual_svg, row, pictures.theme()), (width, HEIGHT), "plan block row")
     more = [row.alternative, row.key, plan_wording.range_example_text(blocks)]
     st.caption(_("How to read it"), help=escape("  \n".join([*more, plan_source_text(layer_plan)])))
 
