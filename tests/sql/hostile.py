@@ -127,10 +127,7 @@ WRITES = [
     ("DROP TABLE runs", "DROP is refused"),
     ("ALTER TABLE runs ADD COLUMN x INT", "ALTER is refused"),
     ("COMMENT ON TABLE runs IS 'x'", "ALTER is refused"),
-    (
-        "MERGE INTO runs USING runs AS r ON runs.run_id = r.run_id WHEN MATCHED THEN DELETE",
-        "MERGE INTO is refused",
-    ),
+    ("MERGE INTO runs USING runs AS r ON runs.run_id = r.run_id WHEN MATCHED THEN DELETE", "MERGE INTO is refused"),
     ("WITH gone AS (DELETE FROM runs RETURNING *) SELECT * FROM gone", "only read"),
     ("WITH new AS (INSERT INTO runs SELECT * FROM runs RETURNING *) SELECT * FROM new", "only read"),
     ("WITH new AS (UPDATE runs SET seed = 9 RETURNING *) SELECT * FROM new", "only read"),
