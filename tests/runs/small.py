@@ -47,7 +47,7 @@ MORE = {one.name: one for one in (SMALL, WHOLE, LEAN, BROAD)}
 def use() -> None:
     """Know the protocol here, in the processes of jobs and estimates, and on the workers of a Ray cluster."""
     PROTOCOLS.update(MORE)
-    estimates.COMMAND = (sys.executable, "-m", "tests.runs.small", ESTIMATE)
+    estimates.COMMAND = (sys.executable, "-P", "-m", "tests.runs.small", ESTIMATE)
     processes.COMMAND = (sys.executable, "-m", "tests.runs.small")
     ray_cluster.SENT_PATHS = ("core", "data", "pyproject.toml", "tests")
     engine.run_remote_job = work
