@@ -120,7 +120,7 @@ class Reader:
 
     def is_in_view(self, what: sync_api.Locator, share: float = 1.0) -> None:
         sync_api.expect(what).to_be_in_viewport(ratio=share, timeout=WAIT_MS)
-        assert self.page.evaluate("document.querySelector('[data-testid=stMain]').scrollTop") == 0
+        self.page.wait_for_function("document.querySelector('[data-testid=stMain]').scrollTop == 0", timeout=WAIT_MS)
 
     def tick(self, name: str) -> None:
         card = self.page.locator(".st-key-gallery > div").filter(has=self.page.get_by_alt_text(name, exact=True))
@@ -152,7 +152,7 @@ def which_to_pilot(reader: Reader) -> None:
     reader.open("Choose")
     reader.choose("Compared models", re.compile("calls"))
     headline = reader.page.locator("h4").first
-    sync_api.expect(headline).to_contain_text("large-of-ours")
+    sync_api.expect(headline).to_contain_text("large-of-ours", timeout=WAIT_MS)
     reader.is_in_view(headline)
     reader.sees(UNSCORED)
     assert reader.clicks <= 3
@@ -222,7 +222,8 @@ def share_and_reopen(reader: Reader) -> None:
     with watched(reader.page.context.browser) as other:
         other.page.goto(reader.page.url)
         settle(other.page)
-        assert other.page.locator("h4").all_inner_texts() == reader.page.locator("h4").all_inner_texts()
+        told = reader.page.locator("h4").all_inner_texts()
+        sync_api.expect(other.page.locator("h4")).to_have_text(told, timeout=WAIT_MS)
         Reader(other.page, reader.address, reader.language).sees(VETOED)
     assert reader.clicks == 0
 
@@ -261,6 +262,7 @@ def two_models_on_own_text(reader: Reader, home: Path) -> None:
     )
     best, other = sorted(runs.iter_rows(named=True), key=lambda run: run["bits_per_byte"])
     headline = page.locator("h4").first
+    sync_api.expect(headline).to_contain_text(f"{best['bits_per_byte']:.2f}", timeout=WAIT_MS)
     reader.is_in_view(headline)
     told = headline.inner_text()
     assert (
