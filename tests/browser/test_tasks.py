@@ -186,6 +186,7 @@ def slides_in_japanese(reader: Reader, folder: Path) -> None:
     japanese = reader.page.get_by_test_id("stMain")
     if reader.language != "ja":
         reader.click(japanese.get_by_role("radio", name="日本語").or_(japanese.get_by_role("button", name="日本語")))
+    reader.page.get_by_role("img", name=re.compile("[ぁ-ん]")).first.wait_for()  # the first slide, in small
     with reader.page.expect_download() as download:
         reader.press("Slides (PowerPoint)")
     deck = folder / "deck.pptx"
