@@ -109,7 +109,9 @@ def _controls_in_short(profile: Profile) -> Iterator[str]:
     told = []
     for claim in CLAIMS:
         counted = Counter(row.outcome for row in profile.controls if row.claim == claim and row.power is not None)
-        outcomes = join(f"{wording.name('control_outcome', outcome)} {n}" for outcome, n in counted.items())
+        outcomes = join(
+            wording.name("control_outcome", outcome) + (f" × {n}" if n > 1 else "") for outcome, n in counted.items()
+        )
         if outcomes:
             told.append(_("{claim}: {verdict}").format(claim=claim_name(claim, brief=True), verdict=outcomes))
     yield from labelled(_("controls"), _("; ").join(told) or _("none were measured; --protocol standard measures them"))

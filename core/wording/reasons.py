@@ -35,7 +35,7 @@ REASONS: dict[str, Words] = {
     ),
     "axis_dominant_directions": Words(
         N_("dominant directions"),
-        N_("goes with dominant directions"),
+        N_("changes without dominant directions"),
         N_(
             "Without one or three leading components the answer changes: it is about a few directions of "
             "large variance."
@@ -43,27 +43,27 @@ REASONS: dict[str, Words] = {
     ),
     "axis_scale": Words(
         N_("scale of coordinates"),
-        N_("goes with the scale of coordinates"),
+        N_("changes when coordinates are scaled alike"),
         N_("With all coordinates scaled alike the answer changes: a few large coordinates carry it."),
     ),
     "axis_norms": Words(
         N_("norms"),
-        N_("goes with the norms of points"),
+        N_("changes where norms count"),
         N_("Where norms count too (participation ratio) the answer changes: state the estimator."),
     ),
     "axis_neighbours": Words(
         N_("nearest neighbours"),
-        N_("nearest neighbours read otherwise"),
+        N_("changes by nearest neighbours"),
         N_("By nearest neighbours (GRIDE) the answer changes: state the estimator."),
     ),
     "axis_words": Words(
         N_("types or words"),
-        N_("words read otherwise than token types"),
+        N_("changes when words are counted"),
         N_("The answer changes when words are counted instead of tokens."),
     ),
     "axis_tokens": Words(
         N_("types or all tokens"),
-        N_("all tokens read otherwise than token types"),
+        N_("changes on all tokens"),
         N_("On all tokens the answer changes: it depends on how often a type counts."),
     ),
     "control_not_exceeded": Words(

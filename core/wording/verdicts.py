@@ -48,7 +48,7 @@ MARKS = {"yes": "●", "no": "○", "opposite": "▼", "cannot_tell": "?"}
 
 def claim_text(claim: str, run: Mapping[str, Any], brief: bool = False) -> str:
     """A claim with its verdict, counts and reasons:
-    `rises inside: depends, 5 of 8 methods yes, 3 reversed, median × 2.5 (goes with dominant directions)`.
+    `rises inside: depends, 5 of 8 methods yes, 3 reversed, median × 2.5 (changes without dominant directions)`.
     """
     parts = [verdict_name(run[f"verdict_{claim}"]), counts_text(ClaimCounts.of(run, claim))]
     word = _(", ").join(filter(None, parts))
@@ -79,7 +79,9 @@ def joint_text(claim: str, run: Mapping[str, Any]) -> str:
     counts = ClaimCounts.of(run, claim)
     if counts is None or counts.joint_p is None or counts.effective_methods is None:
         return ""
-    template = _("{claim}: the median of all methods exceeds 1.1 with {p}; {n} methods amount to {effective}")
+    template = _(
+        "{claim}: the median of all methods exceeds 1.1 with {p}; {n} methods count as {effective} independent ones"
+    )
     return template.format(
         claim=claim_name(claim),
         p=p_value_text(counts.joint_p),

@@ -113,7 +113,7 @@ def test_profiles_of_runs_alike_carries_no_warning(filled: Path, monkeypatch: py
     monkeypatch.setenv("WORKDIM_WAREHOUSE", str(filled))
     app = opened("compare.py", runs=f"{RUN_IDS[0]},{RUN_IDS[1]}")
     assert not app.warning and not app.info
-    assert "depends" in texts(app) and "goes with dominant directions" in texts(app)
+    assert "depends" in texts(app) and "changes without dominant directions" in texts(app)
     assert "Claims by specification" in texts(app)
 
 

@@ -205,7 +205,7 @@ def test_controls_stand_beside_the_text_with_what_they_say_of_the_claims():
 def test_verdicts_have_their_reasons():
     said = told(judged(make_profile(), qualifiers=["few_types"]))
     assert " ".join(said[said.index("  verdicts") : said.index("  controls ")].split()) == (
-        "verdicts rises inside: depends (goes with dominant directions) falls towards the end: "
+        "verdicts rises inside: depends (changes without dominant directions) falls towards the end: "
         "holds limits few token types: reads lower than a full sample"
     )
 

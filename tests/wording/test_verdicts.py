@@ -32,8 +32,8 @@ def run(**changes):
 def test_both_claims_are_told_with_their_reasons():
     said = run(reasons_rise=["axis_scale", "axis_dominant_directions"], verdict_fall="holds", reasons_fall=[])
     assert wording.verdict_text(said) == (
-        "rises inside: depends (goes with dominant directions, goes with the scale of "
-        "coordinates); falls towards the end: holds"
+        "rises inside: depends (changes without dominant directions, changes when coordinates are "
+        "scaled alike); falls towards the end: holds"
     )
     assert wording.verdict_text(said, brief=True) == (
         "rises: depends (dominant directions, scale of coordinates); falls: holds"
