@@ -169,18 +169,19 @@ def _answer(data: DeckData, sound: pl.DataFrame) -> tuple[str, str, str, tuple[S
         return _profile_title(most), wording.rounded(most["inner_max"]), meaning, verdicts
     low, high = wording.rounded(least["inner_max"]), wording.rounded(most["inner_max"])
     number = low if low == high else Text("{}–{}").format(low, high)
+    meaning = _("largest inner dimension, {n} models").format(n=counted(len(told), "runs"))
     names = [shortened_name(run["name"], 30) for run in told]
     n_compared = _n_compared(data, sound)
     if len(told) == 2 and n_compared < 2:
         title = _("{one} and {other} do not compare: their numbers stand side by side").format(
             one=names[0], other=names[1]
         )
-        return title, number, _("largest inner dimensions"), verdicts
+        return title, number, meaning, verdicts
     if len(told) == 2:
         title = _("{one} reaches {low}, {other} {high}; neither is thereby better").format(
             one=names[0], other=names[1], low=low, high=high
         )
-        return title, number, _("largest inner dimensions"), verdicts
+        return title, number, meaning, verdicts
     if n_compared == len(told):
         title = _("{n} models: {one} spreads least, {other} most; none is thereby better")
     elif n_compared > 1:
@@ -195,7 +196,7 @@ def _answer(data: DeckData, sound: pl.DataFrame) -> tuple[str, str, str, tuple[S
         high=high,
         compared=counted(n_compared, "runs"),
     )
-    return title, number, _("largest inner dimension, {n} models").format(n=counted(len(told), "runs")), verdicts
+    return title, number, meaning, verdicts
 
 
 def _profile_title(run: dict) -> str:

@@ -114,7 +114,7 @@ def _controls_in_short(profile: Profile) -> Iterator[str]:
         )
         if outcomes:
             told.append(_("{claim}: {verdict}").format(claim=claim_name(claim, brief=True), verdict=outcomes))
-    yield from labelled(_("controls"), _("; ").join(told) or _("none were measured; --protocol standard measures them"))
+    yield from labelled(_("controls"), _("; ").join(told) or _("none were measured; --controls measures them"))
 
 
 def _checks_in_short(profile: Profile) -> Iterator[str]:
