@@ -18,7 +18,7 @@ from core.runs.estimates import with_readable_companions
 from core.runs.jobs import JobStatus, remove_job
 from core.terminal.output import columns, wrap
 from core.terminal.tables import table
-from core.texts.corpora import require_corpus
+from core.texts.sample import open_text
 from core.warehouse.warehouse import Warehouse
 from core.wording import compare as compare_wording
 
@@ -49,7 +49,7 @@ def _measured(options: argparse.Namespace, warehouse: Warehouse) -> tuple[list[s
     if len(dict.fromkeys(options.models)) < 2:
         raise InputError("Two models or more are compared: name another one.")
     request = request_of(RunConfig, options, model="", corpus=options.text)
-    require_corpus(request.corpus)
+    open_text(request)
     show_terms(options.models, warn)
     run_ids: dict[str, None] = {}
 

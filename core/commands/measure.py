@@ -27,7 +27,7 @@ from core.runs.requests import expand_request, protocol_names, text_names, with_
 from core.terminal.output import say, tell
 from core.terminal.preflight_card import card_lines
 from core.terminal.progress import ProgressBar
-from core.texts.corpora import require_corpus
+from core.texts.sample import open_text
 from core.warehouse import queries
 from core.warehouse.connection import exists
 from core.wording.labels import names_text
@@ -42,7 +42,7 @@ def measure(options: argparse.Namespace) -> int:
         return estimate_all(with_companions(request, options.models), options)
     if options.json:
         raise InputError("--json prints the card of --estimate-only. Add that, or leave --json out.")
-    require_corpus(request.corpus)  # once, and not when each model's job reaches it
+    open_text(request)  # once, and not when each model's job reaches it
     _show_costs(request.protocol, request.estimators)
     # Models measured together are compared across tokenizers: their words are chosen for all of them.
     show_terms(options.models)

@@ -48,9 +48,10 @@ def plan(options: argparse.Namespace) -> int:
         )
     show_terms([options.model], warn if options.json else say)
     engine = select_engine(options, warehouse)
+    estimate = plan_estimate_from_process(config, warehouse)  # what is refused is refused before a job starts
     if not options.json:
         planning_now = Sentence("Planning {model} on {text}", model=config.model, text=config.corpus)
-        say(planning_now, *estimate_lines(plan_estimate_from_process(config, warehouse)))
+        say(planning_now, *estimate_lines(estimate))
 
     def report(status) -> int:
         if status.state != "finished":

@@ -107,6 +107,8 @@ class Series:
     """As plotly calls it, of a thin line to compare with; else colours have theirs."""
     group: str = ""
     """The series that it is hidden with; it then stands in no legend. One without points stands there alone."""
+    end: str = ""
+    """What is written at the end of a line to compare with, in place of its name."""
 
 
 @dataclass(frozen=True)

@@ -9,7 +9,7 @@ from typing import Any
 import plotly.graph_objects as go
 
 from core.figures.chart import Axis, Bars, Chart, Guide, Point, Series, point_text
-from core.figures.labels import SIDES, Position, name_sides
+from core.figures.labels import SIDES, Position, name_sides, spread_apart
 from core.figures.style import (
     BARS,
     COLOURS,
@@ -23,7 +23,7 @@ from core.figures.style import (
     translucent,
     with_message,
 )
-from core.figures.text import wrap_text
+from core.figures.text import text_width, wrap_text
 
 SYMBOLS = {
     "circle": "circle",
@@ -55,6 +55,7 @@ def chart_figure(chart: Chart, height: int = 440) -> go.Figure:
         return with_message(figure, chart.alternative)
     in_legend: set[str] = set()
     sides = _names_beside(chart, height)
+    _label_line_ends(figure, chart, height)
     for line in chart.series:
         is_new = bool(line.name) and not line.group and line.name not in in_legend
         in_legend |= {line.name} if is_new else set()
@@ -75,6 +76,26 @@ def chart_figure(chart: Chart, height: int = 440) -> go.Figure:
     if not in_legend:
         figure.update_layout(showlegend=False, margin={"t": 20})
     return figure
+
+
+def _label_line_ends(figure: go.Figure, chart: Chart, height: int) -> None:
+    """Writes what lines to compare with are behind their ends, apart from each other: a legend would tell them by dashes."""
+    ends = [line for line in chart.series if line.end and line.is_named]
+    inner = height - MARGINS
+    wanted = [inner * (1 - min(max(chart.y.share(line.points[-1].y), 0), 1)) for line in ends]
+    for line, y in zip(ends, spread_apart(wanted, LABEL_SIZE + 4, 0, inner), strict=True):
+        figure.add_annotation(
+            text=escape_label(line.end),
+            font={"size": LABEL_SIZE, "color": _colour(line)},
+            showarrow=False,
+            x=1,
+            xref="x domain",
+            xanchor="left",
+            y=1 - y / inner,
+            yref="y domain",
+        )
+    if ends:
+        figure.update_layout(margin={"r": 14 + round(max(text_width(line.end, LABEL_SIZE) for line in ends))})
 
 
 def _draw_series(figure: go.Figure, line: Series, chart: Chart, sides: Mapping[Point, str], in_legend: bool) -> None:

@@ -22,6 +22,8 @@ BY_STYLE = Theme(
 )
 """CSS variables of the surrounding page, light or dark."""
 WIDTH, HEIGHT = 760.0, 400.0
+NARROWEST_ENDS = 110.0
+"""Pixels that the names at the ends of lines may take on a phone too: a control is known by its name alone."""
 _DASHES = {"dash": "5 4", "dot": "2 3", "dashdot": "8 3 2 3", "longdash": "10 4", "longdashdot": "10 3 2 3"}
 
 
@@ -77,8 +79,8 @@ def _draw_chart(drawing: Drawing, chart: Chart, box: Box, size: float) -> None:
     """Draws a chart with grid, tick labels, titles, and names at the right ends of lines."""
     left, top, width, height = box
     theme = drawing.theme
-    end_names = [series.name for series in _named_lines(chart)]
-    names_width = min(max((text_width(name, size, bold=True) for name in end_names), default=0) + 19, 0.3 * width)
+    ends = [text_width(name, *style) for name, style in _line_ends(chart, size).values()]
+    names_width = min(max(ends, default=0) + 19, max(0.3 * width, NARROWEST_ENDS))
     side = max((text_width(mark, size - 1) for _value, mark in chart.y.ticks()), default=20) + 12
     place = (left + side, top + 30, width - side - max(names_width, 16), height - 30 - 46)
     plot = draw_axes(drawing, chart, place)
@@ -198,21 +200,33 @@ def _add_tooltip(plot: Plot, chart: Chart, series: Series, point: Point) -> None
     )
 
 
-def _named_lines(chart: Chart) -> list[Series]:
-    return [series for series in chart.series if series.is_named and series.is_line and series.points and series.name]
+def _line_ends(chart: Chart, size: float) -> dict[int, tuple[str, tuple[float, bool]]]:
+    """What is written at the ends of lines, with its size and whether it is bold, by the place of its series: names, and in
+    small letters lines to compare with, of which an arrow says that they end above the axis."""
+    ends = {}
+    for place, series in enumerate(chart.series):
+        if series.is_named and series.is_line and series.points and series.name:
+            arrow = "↑ " if series.end and series.points[-1].y > chart.y.high else ""
+            ends[place] = (arrow + series.end, (size - 3, False)) if series.end else (series.name, (size, True))
+    return ends
 
 
 def _label_line_ends(plot: Plot, chart: Chart, size: float) -> None:
-    lines = _named_lines(chart)
-    heights = [plot.to_pixels(series.points[-1].x, series.points[-1].y)[1] for series in lines]
+    ends = _line_ends(chart, size)
+    lasts = [chart.series[place].points[-1] for place in ends]
+    heights = [plot.to_pixels(last.x, last.y)[1] for last in lasts]
     room = plot.drawing.width - plot.right - 15  # beyond the mark of a last point
+    styles = dict(ends.values())
     names = distinct_short_names(
-        [line.name for line in lines], lambda name: shorten_to_width(name, size, room, bold=True)
+        [name for name, _style in ends.values()],
+        lambda name: shorten_to_width(name, styles[name][0], room, styles[name][1]),
     )
-    for series, name, y in zip(lines, names, spread_apart(heights, size + 3, plot.top + 4, plot.bottom), strict=True):
-        first_part = len(plot.drawing.parts)
-        plot.drawing.text((plot.right + 12, y + 4), name, size, _colour(plot.drawing.theme, series), bold=True)
-        _group_series(plot.drawing, first_part, chart.series.index(series))
+    gap = min(size + 3, (plot.bottom - plot.top) / max(len(ends), 1))
+    places = spread_apart(heights, gap, plot.top + 4, plot.bottom)
+    for (place, (_name, style)), name, y in zip(ends.items(), names, places, strict=True):
+        first_part, colour = len(plot.drawing.parts), _colour(plot.drawing.theme, chart.series[place])
+        plot.drawing.text((plot.right + 12, y + 4), name, style[0], colour, bold=style[1])
+        _group_series(plot.drawing, first_part, place)
 
 
 def _name_points(plot: Plot, chart: Chart, size: float, right: float) -> None:
@@ -327,3 +341,7 @@ def _draw_gallery(drawing: Drawing, gallery: Gallery, box: Box) -> None:
             for point in series.points:
                 _add_tooltip(plot, chart, series, point)
         _name_points(plot, chart, 10, plot.right + 12)
+        compared = [series for series in chart.series if series.end and series.is_named]
+        heights = [plot.to_pixels(series.points[-1].x, series.points[-1].y)[1] for series in compared]
+        for series, y in zip(compared, spread_apart(heights, 11, plot.top + 4, plot.bottom), strict=True):
+            drawing.text((plot.right + 3, y + 4), series.end, 10, _colour(drawing.theme, series))

@@ -2,102 +2,114 @@
 
 from __future__ import annotations
 
+import html
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from itertools import pairwise, product
 from typing import Any
 
-import plotly.graph_objects as go
 import polars as pl
 
-from core import wording
-from core.figures.style import COLOURS, GRID, QUIET, TEXT, bare_figure, escape_label
-from core.figures.text import text_width
+from core.figures.svg import LIGHT, SMALL, Drawing, Theme
+from core.figures.text import shorten_to_width, text_width, wrap_text
+from core.locale import _
 from core.registry.specifications import CLAIMS, SPECIFICATIONS
-from core.wording.labels import distinct_short_names, run_labels, shortened_name
+from core.wording.labels import distinct_short_names, run_labels
 from core.wording.verdicts import (
     claim_name,
     claim_outcome_text,
+    outcome_legend_text,
     outcome_mark,
     outcome_of,
     ratio_text,
     specification_name,
 )
 
-ROW_HEIGHT, MARGINS = 23, 130
-"""Pixels of a row, and above and below all rows together."""
-MOST_LETTERS = 96
-"""Letters that the names of all runs share above their columns."""
+HEADS, LINE, GAP = 40.0, 14.0, 9.0
+"""Pixels above the rows of a grid, of a line of a name, and between rows."""
+NARROWEST, WIDEST = 38.0, 90.0
+"""Pixels of a column."""
 _AXES = list(dict.fromkeys(specification.axis for specification in SPECIFICATIONS))
 _AXIS_OF = {one.key: one.axis for one in sorted(SPECIFICATIONS, key=lambda one: _AXES.index(one.axis))}
 """Specification -> what it changes against the reference; those that change the same follow each other."""
-_COLOURS = {"yes": COLOURS[0], "no": QUIET, "opposite": COLOURS[1], "cannot_tell": QUIET}
 
 
-def claim_figure(claims: pl.DataFrame, runs: pl.DataFrame) -> go.Figure | None:
-    """Rows are specifications, grouped by what they change against the reference, those of the core in bold; for each run a
-    column for each claim. `claims` are rows of run_claims; control runs and those without claims are left out; None without any.
-    """
+@dataclass(frozen=True)
+class ClaimGrid:
+    """Rows are specifications, grouped by what they change against the reference; for each run a column for each claim."""
+
+    runs: Mapping[str, str]
+    """run_id -> its label."""
+    rows: Mapping[tuple[Any, ...], Sequence[Mapping[str, Any]]]
+    """Cloud, transform, estimator and n1 of a specification -> its rows of run_claims."""
+
+
+def claim_grid(claims: pl.DataFrame, runs: pl.DataFrame) -> ClaimGrid | None:
+    """`claims` are rows of run_claims; control runs and those without claims are left out; None without any."""
     texts = runs.filter(pl.col("pass") == "text").join(claims, on="run_id", how="semi", maintain_order="left")
-    rows: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
+    found: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
     for row in claims.join(texts, on="run_id", how="semi", maintain_order="left").iter_rows(named=True):
-        rows.setdefault((row["cloud"], row["transform"], row["estimator"], row["n1"]), []).append(row)
-    if not rows:
+        found.setdefault((row["cloud"], row["transform"], row["estimator"], row["n1"]), []).append(row)
+    if not found:
         return None
-    keys = sorted(rows, key=[*_AXIS_OF, *(key for key in rows if key not in _AXIS_OF)].index)
-    names = [escape_label(specification_name(rows[key][0])) for key in keys]
-    columns = {key: x for x, key in enumerate(product(texts["run_id"], CLAIMS))}
-    figure = bare_figure(
-        font={"color": TEXT, "size": 13},
-        height=MARGINS + ROW_HEIGHT * max(len(keys), 4),
-        margin={"l": 10 + round(max(text_width(name, 11) for name in names)), "r": 10, "t": 90, "b": 20},
-        showlegend=False,
-        hovermode="closest",
-    )
-    places = [(columns[row["run_id"], row["claim"]], y, row) for y, key in enumerate(keys) for row in rows[key]]
-    _draw_outcomes(figure, places, names)
-    plain = {"showgrid": False, "zeroline": False}
-    heads = [claim_name(claim, brief=True) for _run, claim in columns]
-    figure.update_xaxes(
-        side="top", tickvals=list(columns.values()), ticktext=heads, range=[-0.5, len(columns) - 0.5], **plain
-    )
-    figure.update_yaxes(
-        tickvals=list(range(len(keys))),
-        ticktext=[f"<b>{name}</b>" if rows[key][0]["is_core"] else name for key, name in zip(keys, names, strict=True)],
-        range=[len(keys) - 0.5, -0.5],
-        tickfont={"size": 11},
-        **plain,
-    )
-    for y, neighbours in enumerate(pairwise(keys)):
-        if len({_AXIS_OF.get(key) for key in neighbours}) > 1:
-            figure.add_hline(y=y + 0.5, line={"color": GRID, "width": 1.5})
-    _draw_heads(figure, texts, run_labels(runs))
-    return figure
+    labels, order = run_labels(runs), [*_AXIS_OF, *(key for key in found if key not in _AXIS_OF)]
+    return ClaimGrid({one: labels[one] for one in texts["run_id"]}, {key: found[key] for key in order if key in found})
 
 
-def _draw_outcomes(
-    figure: go.Figure, places: Sequence[tuple[int, int, Mapping[str, Any]]], names: Sequence[str]
+def grid_svg(grid: ClaimGrid, theme: Theme = LIGHT, size: tuple[float, float] = (960.0, 0.0)) -> str:
+    """The grid in this width, specifications of the core in bold; its height is that of its rows. Runs for whose columns
+    there is no room stand in a further grid below."""
+    drawing = Drawing(*size, theme)
+    names = [(specification_name(rows[0]), bool(rows[0]["is_core"])) for rows in grid.rows.values()]
+    left = 10 + min(max(text_width(name, SMALL, is_core) for name, is_core in names), 0.46 * size[0])
+    lines = [wrap_text(name, SMALL, left - 10, is_core) for name, is_core in names]
+    together = max(1, int((size[0] - left) // (NARROWEST * len(CLAIMS))))
+    ids, drawing.height = list(grid.runs), 0.0
+    for start in range(0, len(ids), together):
+        _draw_grid(drawing, grid, ids[start : start + together], lines, left)
+    return drawing.svg(_("Read in other ways"), outcome_legend_text())
+
+
+def _draw_grid(
+    drawing: Drawing, grid: ClaimGrid, run_ids: Sequence[str], lines: Sequence[Sequence[str]], left: float
 ) -> None:
-    """A trace for each outcome of the rows at their columns and lines: the sign distinguishes it, the colour only repeats that."""
-    for outcome, colour in _COLOURS.items():
-        cells = [place for place in places if outcome_of(place[2]) == outcome]
-        if cells:
-            figure.add_scatter(
-                x=[x for x, _y, _row in cells],
-                y=[y for _x, y, _row in cells],
-                mode="text",
-                text=[outcome_mark(outcome)] * len(cells),
-                textfont={"size": 17, "color": colour},
-                hovertext=[f"{names[y]}<br>{ratio_text(row)}: {claim_outcome_text(row)}" for _x, y, row in cells],
-                hoverinfo="text",
-                name=wording.name("claim_outcome", outcome),
-            )
+    """Draws the columns of some runs below what is drawn already, with the names of the specifications on their left."""
+    theme, top = drawing.theme, drawing.height
+    step = min((drawing.width - left) / (len(run_ids) * len(CLAIMS)), WIDEST)
+    columns = {key: left + step * (n + 0.5) for n, key in enumerate(product(run_ids, CLAIMS))}
+    room = step * len(CLAIMS) - 8
+    short = distinct_short_names(
+        [grid.runs[run] for run in run_ids], lambda name: shorten_to_width(name, SMALL, room, bold=True)
+    )
+    for n, name in enumerate(short):
+        drawing.text((left + step * (n + 0.5) * len(CLAIMS), top + 13), name, SMALL, anchor="middle", bold=True)
+    for (_run, claim), x in columns.items():
+        drawing.text((x, top + 30), claim_name(claim, brief=True), SMALL, theme.quiet, "middle")
+    y = top + HEADS
+    axes = [_AXIS_OF.get(key) for key in grid.rows]
+    ends = [*(before != after for before, after in pairwise(axes)), False]
+    for rows, told, is_last in zip(grid.rows.values(), lines, ends, strict=True):
+        height = LINE * len(told) + GAP
+        for n, line in enumerate(told):
+            drawing.text((0, y + LINE * (n + 1)), line, SMALL, bold=bool(rows[0]["is_core"]))
+        for row in rows:
+            if (row["run_id"], row["claim"]) in columns:
+                _draw_outcome(drawing, row, (columns[row["run_id"], row["claim"]], y + height / 2), step, height)
+        y += height
+        if is_last:
+            drawing.line([(0, y), (left + step * len(columns), y)], theme.grid, 1.5)
+    drawing.height = y + 12
 
 
-def _draw_heads(figure: go.Figure, texts: pl.DataFrame, labels: Mapping[str, str]) -> None:
-    """The name of each run above its columns."""
-    longest = MOST_LETTERS // texts.height
-    short = distinct_short_names([labels[one] for one in texts["run_id"]], lambda name: shortened_name(name, longest))
-    style: dict[str, Any] = {"showarrow": False, "yref": "paper", "y": 1, "yshift": 44, "font": {"size": 11}}
-    for number, name in enumerate(short):
-        middle = number * len(CLAIMS) + (len(CLAIMS) - 1) / 2
-        figure.add_annotation(x=middle, text=f"<b>{escape_label(name)}</b>", **style)
+def _draw_outcome(
+    drawing: Drawing, row: Mapping[str, Any], middle: tuple[float, float], width: float, height: float
+) -> None:
+    """The sign distinguishes an outcome, its colour only repeats that; a pointer over it tells ratio and interval."""
+    (x, y), outcome = middle, outcome_of(row)
+    colours = {"yes": drawing.theme.curves[0], "opposite": drawing.theme.curves[1]}
+    drawing.text((x, y + 6), outcome_mark(outcome), 17, colours.get(outcome or "", drawing.theme.quiet), "middle")
+    told = html.escape(f"{specification_name(row)}\n{ratio_text(row)}: {claim_outcome_text(row)}", quote=False)
+    drawing.parts.append(
+        f'<rect x="{x - width / 2:.1f}" y="{y - height / 2:.1f}" width="{width:.1f}" height="{height:.1f}" '
+        f'fill-opacity="0"><title>{told}</title></rect>'
+    )

@@ -50,7 +50,6 @@ from core.wording.labels import run_labels
 from core.wording.verdicts import badge_text
 
 REFERENCE_DASHES = {key: control.dash for key, control in CONTROLS.items()} | {SURROGATE: "dashdot"}
-_DASH_MARKS = {"dash": "╌╌", "dot": "┈┈", "dashdot": "─·─", "longdash": "── ──", "longdashdot": "──·──"}
 THUMBNAIL = (252, 132)
 MOST_IN_ONE_CHART = 3
 """Curves that are readable in one picture with names and extrema; more become small charts."""
@@ -68,7 +67,7 @@ def layer_chart(
         nothing = _("No such estimates in the chosen runs.")
         return Chart(layer_axis(data), Axis(value_axis(data), 0, 1, 1), (), nothing)
     legend: dict[str, Series] = {}
-    series = _reference_series(data, legend)
+    series = _reference_series(data)
     for n, (curve, colour) in enumerate(zip(data.curves, data.colours.values(), strict=True)):
         series += curve_series(curve, colour, data) if not data.is_equivalent else _range_series(curve, colour, data)
         turns = [turn for turn in extrema if turn.run_id == curve.run_id]
@@ -92,9 +91,7 @@ def layer_chart(
             if marks and name:
                 legend[name] = Series(name, (), None, False, shape)
         series += _turn_series(curve, colour, turns, data, is_told=n < MOST_IN_ONE_CHART)
-    key = _("; ").join(
-        f"{_DASH_MARKS.get(line.dash) or MARKS.get(line.mark, '┄')} {name}" for name, line in legend.items()
-    )
+    key = _("; ").join(f"{MARKS[line.mark]} {name}" for name, line in legend.items())
     return Chart(
         layer_axis(data),
         _value_range(data),
@@ -156,8 +153,9 @@ def _range_series(curve: Curve, colour: int, data: ProfileData) -> list[Series]:
     return series
 
 
-def _reference_series(data: ProfileData, legend: dict[str, Series]) -> list[Series]:
-    """A thin line for each control; several seeds of one kind as their mean in a band from smallest to largest value."""
+def _reference_series(data: ProfileData) -> list[Series]:
+    """A thin line for each control, named at its end; several seeds of one kind as their mean in a band from smallest to
+    largest value."""
     series = []
     names = {curve.run_id: curve.name for curve in data.curves}
     by_kind: dict[tuple[str, str], list[Reference]] = {}
@@ -167,11 +165,12 @@ def _reference_series(data: ProfileData, legend: dict[str, Series]) -> list[Seri
         is_range, dash = len(seeds) > 1, REFERENCE_DASHES[kind]
         name = f"{seeds[0].name} · {reference_name(kind, None if is_range else seeds[0].model_seed)}"
         marks = range_of_seeds(seeds) if is_range else seeds[0].marks
-        for piece in unbroken(marks):
+        pieces = unbroken(marks)
+        for piece in pieces:
             points = tuple(replace(point, layer=None) for point in _points(piece, name, data, is_range))
-            colour = data.colours[run_id] if len(data.curves) > 1 else None
-            series.append(Series(name, points, colour, True, "none", is_range, False, dash, names[run_id]))
-        legend[reference_name(kind)] = Series(reference_name(kind), (), None, dash=dash)
+            colour, is_last = data.colours[run_id] if len(data.curves) > 1 else None, piece is pieces[-1]
+            line = Series(name, points, colour, True, "none", is_range, is_last, dash, names[run_id])
+            series.append(replace(line, end=reference_name(kind)))
     return series
 
 
@@ -198,11 +197,12 @@ def _turn_series(
 # --- pictures that explain themselves --------------------------------------------------------------------------
 
 
-def profile_caption(runs: pl.DataFrame, data: ProfileData) -> Caption:
-    """Models, verdicts, texts, protocol and run ids, for readers who have only the file."""
+def profile_caption(runs: pl.DataFrame, data: ProfileData, with_verdict: bool = False) -> Caption:
+    """Models, texts, protocol and run ids, for readers who have only the file; `with_verdict` of a single one, which a screen
+    tells above the picture."""
     texts = runs.filter(pl.col("run_id").is_in([curve.run_id for curve in data.curves]))
     rows = texts.to_dicts()
-    if len(rows) == 1:
+    if len(rows) == 1 and with_verdict:
         title = _("{name}: {title}").format(name=rows[0]["name"], title=badge_text(rows[0]))
     elif len(rows) > MOST_IN_ONE_CHART:
         title = _("Dimension from layer to layer")
@@ -232,16 +232,20 @@ def profile_svg(
     most_together: int = MOST_IN_ONE_CHART,
     selected: int | None = None,
 ) -> str:
-    """The SVG of `layer_chart`; more than `most_together` curves become small charts on one scale."""
+    """The SVG of `layer_chart`; more than `most_together` curves become small charts on one scale, where lines to compare
+    with are numbered at their ends."""
     chart = layer_chart(data, extrema, phases, selected)
     if len(data.curves) <= most_together:
         return chart_svg(chart, caption, theme, size)
+    compared = {end: str(n) for n, end in enumerate(dict.fromkeys(line.end for line in chart.series if line.end), 1)}
     panels = []
     for curve in data.curves:
         alone = replace(data, curves=[curve], references=[r for r in data.references if r.of_run_id == curve.run_id])
         panel = layer_chart(alone, extrema, (), selected)
-        panels.append(replace(panel, x=chart.x, y=replace(chart.y, title=curve.name)))
-    key = _(" · ").join(filter(None, [*chart.y.title.split("\n"), chart.x.title, chart.key]))
+        series = tuple(replace(line, end=compared.get(line.end, "")) for line in panel.series)
+        panels.append(replace(panel, x=chart.x, y=replace(chart.y, title=curve.name), series=series))
+    told = [*chart.y.title.split("\n"), chart.x.title, chart.key, *(f"{n} {end}" for end, n in compared.items())]
+    key = _(" · ").join(filter(None, told))
     return chart_svg(Gallery(tuple(panels), chart.alternative, key), caption, theme, size)
 
 

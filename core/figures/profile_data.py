@@ -336,7 +336,7 @@ def value_axis(data: ProfileData) -> str:
 
 
 def reference_name(kind: str, model_seed: int | None = None) -> str:
-    """`random weights, seed 1`, `shuffled text`, `Gaussian points of equal covariance`."""
+    """`random weights, seed 1`, `shuffled text`, `Gaussian points`."""
     if kind == SURROGATE:
         return wording.name("transform", kind)
     return wording.control_name(kind, model_seed)

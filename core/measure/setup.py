@@ -8,15 +8,15 @@ from typing import Any
 
 from core.errors import InputError
 from core.limits import opening
+from core.models.description import tokenizer_hash
 from core.models.hub import find_weights
 from core.models.loading import read_tokenizer
 from core.models.model import Blueprint, read_blueprint
 from core.records import RunConfig
-from core.registry.estimators import require_on_request
-from core.registry.protocols import Protocol, find_protocol
+from core.registry.protocols import Protocol
 from core.texts.chats import read_template, template_hash
-from core.texts.corpora import Corpus, open_corpus
-from core.texts.sample import TokenSample, draw_sample, require_length
+from core.texts.corpora import Corpus
+from core.texts.sample import TokenSample, draw_sample, open_text
 
 
 @dataclass(frozen=True)
@@ -59,6 +59,11 @@ class Setup:
         with opening(name):
             return draw_sample(self.corpus, tokenizer, self.protocol, self.seed, name, self.companions, opened=opened)
 
+    @property
+    def has_one_tokenizer(self) -> bool:
+        """Whether there are models to compare with, and all of them cut text as this one does."""
+        return {tokenizer_hash(one) for one in self.companions} == {self.identity.tokenizer_hash}
+
     @cached_property
     def identity(self) -> Identity:
         """Computed from configuration, tokenizer and text; weights are hashed, not loaded."""
@@ -82,16 +87,6 @@ def open_setup(config: RunConfig) -> Setup:
     blueprint = read_blueprint(find_weights(config.model), config.dtype, config.device, config.stack)
     companions = tuple(read_tokenizer(find_weights(reference)) for reference in config.companions)
     return Setup(protocol, corpus, blueprint, config.seed, companions)
-
-
-def open_text(config: RunConfig) -> tuple[Protocol, Corpus]:
-    """Protocol and text of a measurement, before a model is fetched for them. Raises InputError for an unknown protocol or
-    a text that cannot be read, CorpusError for one that is too short for any model."""
-    protocol = find_protocol(config.protocol)
-    require_on_request(config.estimators, protocol.name, protocol.clouds)
-    corpus = open_corpus(config.corpus, config.column, config.encoding, config.chat)
-    require_length(corpus, protocol.n_sequences, protocol.n_tokens, config.seed, protocol.name)
-    return protocol, corpus
 
 
 def with_readable_tokenizer(models: list[str]) -> list[str]:

@@ -73,9 +73,8 @@ class Comparison:
 
     @property
     def difference(self) -> LossDifference | None:
-        """Of the first two."""
-        one, two = self.models[:2]
-        return next((found for found in self.differences if found.base is one and found.other is two), None)
+        """Of the first two whose losses compare."""
+        return next(iter(self.differences), None)
 
     @property
     def text(self) -> str | None:

@@ -13,7 +13,7 @@ from core.errors import N_ as _
 from core.registry.checks import CHECKS
 from core.registry.correlators import CORRELATORS, PAIR_MEASURES, QUANTITIES
 from core.registry.estimators import ESTIMATORS
-from core.registry.passes import CONTROLS, PASSES
+from core.registry.passes import PASSES
 from core.registry.protocols import TITLES
 from core.registry.verdicts import VERDICTS
 
@@ -35,7 +35,7 @@ _OTHERS: dict[str, dict[str, str]] = {
         "abtt1": _("leading component removed"),
         "abtt3": _("three leading components removed"),
         "zscore": _("coordinates scaled to one variance"),
-        "gaussian_surrogate": _("Gaussian points of equal covariance"),
+        "gaussian_surrogate": _("Gaussian points"),
     },
     "cloud": {
         "one_per_type": _("one per type"),
@@ -75,8 +75,7 @@ _OTHERS: dict[str, dict[str, str]] = {
     "kind": {"decoder": _("decoder"), "encoder": _("encoder"), "encoder_decoder": _("encoder-decoder")},
     "stack": {"main": _("its only blocks"), "encoder": _("its encoder"), "decoder": _("its decoder")},
     "state": {"residual": _("residual stream"), "post_norm": _("after the final norm")},
-    "phase": {p.key: p.phase for p in CONTROLS.values()}
-    | {
+    "phase": {
         "queued": _("waiting for its turn"),
         "load": _("loading"),
         "convert": _("converting the GGUF file"),

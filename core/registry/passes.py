@@ -21,11 +21,9 @@ class Pass:
     key: str
     """Value stored in `runs.pass`."""
     name: str
-    """Name on screens and slides: the English message of the catalogues."""
-    phase: str = ""
-    """Name in progress reports; empty for the text itself."""
+    """Name on screens and slides, short enough for the end of its line: the English message of the catalogues."""
     meaning: str = ""
-    """What it is and what it can show; shown beside figures that draw it with `dash`."""
+    """What it is and what it can show; shown beside figures that draw it."""
     dash: str = ""
     """Plotly dash style of its line in figures."""
     weights: str = TRAINED
@@ -75,9 +73,8 @@ PASSES: dict[str, Pass] = {
         Pass(
             "shuffled",
             _("shuffled text"),
-            _("control: shuffled text"),
             _(
-                "Shuffled text (dashed): the tokens of each window in random order. What it shows too is no "
+                "Shuffled text: the tokens of each window in random order. What it shows too is no "
                 "evidence of semantics."
             ),
             dash="dash",
@@ -85,18 +82,16 @@ PASSES: dict[str, Pass] = {
         ),
         Pass(
             "without_bos",
-            _("text without its opening token"),
-            _("the text without its opening token"),
-            _("Without the opening token (short dots and dashes): what differs hangs on that token."),
+            _("no opening token"),
+            _("No opening token: what differs hangs on that token."),
             dash="2px,2px,8px,2px",
             has_windows=False,
         ),
         Pass(
             "random_init",
             _("random weights"),
-            _("control: random weights"),
             _(
-                "Random weights (dotted): the same architecture untrained. It judges no claim, as its blocks "
+                "Random weights: the same architecture untrained. It judges no claim, as its blocks "
                 "write other amounts than trained ones."
             ),
             dash="dot",
@@ -105,10 +100,9 @@ PASSES: dict[str, Pass] = {
         ),
         Pass(
             "random_blocks",
-            _("random blocks, trained embedding"),
-            _("control: random blocks, trained embedding"),
+            _("random blocks"),
             _(
-                "Random blocks (long dashes): untrained blocks on the trained embedding. They judge no claim, as "
+                "Random blocks: untrained blocks on the trained embedding. They judge no claim, as "
                 "they write other amounts than trained ones."
             ),
             dash="longdash",
@@ -117,10 +111,9 @@ PASSES: dict[str, Pass] = {
         ),
         Pass(
             "matched_blocks",
-            _("drawn blocks, updates of trained size"),
-            _("control: drawn blocks, updates of trained size"),
+            _("drawn blocks"),
             _(
-                "Drawn blocks (band): trained, but blocks write into random directions, as far as before. What "
+                "Drawn blocks: trained, but blocks write into random directions, as far as before. What "
                 "they show too needs no trained directions."
             ),
             dash="longdashdot",
@@ -131,10 +124,9 @@ PASSES: dict[str, Pass] = {
         ),
         Pass(
             "permuted_weights",
-            _("permuted weights, updates of trained size"),
-            _("control: permuted weights, updates of trained size"),
+            _("permuted weights"),
             _(
-                "Permuted weights (band): the entries of each block matrix in random order, writing as far as "
+                "Permuted weights: the entries of each block matrix in random order, writing as far as "
                 "before. What they show too needs the sizes of weights only."
             ),
             dash="8px,2px,2px,2px,2px,2px",
@@ -145,10 +137,9 @@ PASSES: dict[str, Pass] = {
         ),
         Pass(
             "rotated_updates",
-            _("updates turned at random"),
-            _("control: updates turned at random"),
+            _("turned updates"),
             _(
-                "Turned updates (long and short dashes): each block's update, rotated at random. What they show "
+                "Turned updates: each block's update, rotated at random. What they show "
                 "too does not come from layers working together."
             ),
             dash="12px,3px,3px,3px",

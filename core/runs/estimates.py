@@ -24,6 +24,7 @@ from core.limits import anonymous_memory, free_bytes, limit_memory, watched
 from core.records import PassEstimate, PlanConfig, PlanEstimate, Preflight, RunConfig
 from core.runs.processes import environment
 from core.runs.requests import from_json, with_companions
+from core.texts.sample import open_text
 from core.warehouse.warehouse import Warehouse
 
 COMMAND = (sys.executable, "-P", "-m", "core.runs.estimates")
@@ -126,7 +127,7 @@ def with_readable_companions(config: RunConfig, models: Sequence[str], warehouse
 
 
 def readable_models(models: list[str], texts: Sequence[RunConfig], warehouse: Warehouse) -> list[str]:
-    """The models whose tokenizer can be read, which are downloaded for it; `texts` are the requests with each text once.
+    """The models whose tokenizer can be read, which are downloaded for it, if any; `texts` are the requests with each text once.
 
     Raises InputError if none of the texts can be measured on, before any model is fetched.
     """
@@ -196,16 +197,20 @@ def answer(kind: str, request: Any) -> Any:
     if kind == "cards":
         configs = [from_json(RunConfig, record) for record in request]
         return [errors.to_record(asdict(card)) for card in preflight_cards(configs, Warehouse(default_warehouse()))]
-    from core.measure.setup import open_text, with_readable_tokenizer
-
     refusals = list[CorpusError]()
     for text in request["texts"]:
         try:
             open_text(from_json(RunConfig, text))
-            return with_readable_tokenizer(request["models"])
+            break
         except CorpusError as error:
             refusals.append(error)
-    raise refusals[0]
+    else:
+        raise refusals[0]
+    if not request["models"]:
+        return []
+    from core.measure.setup import with_readable_tokenizer
+
+    return with_readable_tokenizer(request["models"])
 
 
 if __name__ == "__main__":

@@ -33,7 +33,6 @@ from core.records import (
     ScoreConfig,
     without_places,
 )
-from core.registry.protocols import Protocol
 from core.runs.jobs import Job, JobConfig, JobStatus, finish_job, hold_job, record_failure
 from core.runs.processes import wait_for_turn
 from core.runs.progress import ProgressReporter, log_warnings, write_log
@@ -138,7 +137,7 @@ def _measure(job: Job[RunConfig], warehouse: Warehouse, report: ProgressReporter
     setup = open_setup(job.config)
     # Read before the first pass, because a warehouse that is locked between two passes must not end hours of measuring.
     stored_controls = _stored_controls(job.config, warehouse, setup)
-    known_run = None if job.again else _find_same_run(job.config, setup.protocol, asdict(setup.identity), warehouse)
+    known_run = None if job.again else _find_same_run(job.config, setup, warehouse)
     if known_run:
         return {"run_id": known_run, "waits": "", "failed": (), "was_known": True}
     first_draw = _first_draw(job.config, warehouse, setup)
@@ -294,23 +293,32 @@ def _first_draw(config: RunConfig, warehouse: Warehouse, setup: Setup) -> Profil
     return None
 
 
-def _find_same_run(config: RunConfig, protocol: Protocol, identity: dict[str, str], warehouse: Warehouse) -> str | None:
-    """The newest run of this model and text that covers the request."""
-    for run_id, stored_config in find_same_runs(warehouse, **identity):
+def _find_same_run(config: RunConfig, setup: Setup, warehouse: Warehouse) -> str | None:
+    """The newest run of this model and text that covers the request, beside whatever models it was measured."""
+    request, protocol = without_places(asdict(config)), asdict(setup.protocol)
+    for run_id, stored_config, words_hash in find_same_runs(warehouse, **asdict(setup.identity)):
         with suppress(ValueError, KeyError, TypeError):  # of another version, with other fields
             stored = json.loads(stored_config)
-            if _covers(stored["run"], without_places(asdict(config))) and _protocol_covers(
-                stored["protocol"], asdict(protocol)
-            ):
+            is_whole = _covers(stored["run"], request) and _protocol_covers(stored["protocol"], protocol)
+            if is_whole and _answers_on_words(stored["run"], words_hash, request, setup):
                 return run_id
     return None
 
 
-def _covers(run: dict[str, Any], request: dict[str, Any]) -> bool:
-    """Whether a run has all that is requested. Its companions must be the same, because words depend on them."""
+def _answers_on_words(run: dict[str, Any], words_hash: str | None, request: dict[str, Any], setup: Setup) -> bool:
+    """Whether a run compares with those that are to be measured beside it: on token types, or on the same words."""
     return (
-        {*run["companions"]} == {*request["companions"]}
-        and {*run["estimators"]} >= {*request["estimators"]}
+        "one_per_word" not in setup.protocol.clouds
+        or {*run["companions"]} == {*request["companions"]}
+        or setup.has_one_tokenizer
+        or words_hash == setup.sample.words.hash
+    )
+
+
+def _covers(run: dict[str, Any], request: dict[str, Any]) -> bool:
+    """Whether a run has all that is requested, whatever its words."""
+    return (
+        {*run["estimators"]} >= {*request["estimators"]}
         and run["keep_tokens"] >= request["keep_tokens"]
         and run["controls"] >= request["controls"]
     )

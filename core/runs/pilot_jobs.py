@@ -86,10 +86,9 @@ def _require_weights(config: RunConfig) -> None:
 def _requests(pilot: Pilot, warehouse: Warehouse) -> list[RunConfig]:
     """Every measurement of the pilot. Raises InputError if none of its texts is long enough, before any model is fetched."""
     models = list(dict.fromkeys(model.asked for model in pilot.models))
-    if len(models) < 2:
-        return pilot_measurements(pilot, models)
     texts = {(part.corpus, part.seed): part for part in pilot_measurements(pilot)}
-    return pilot_measurements(pilot, readable_models(models, list(texts.values()), warehouse))
+    companions = models if len(models) > 1 else []
+    return pilot_measurements(pilot, readable_models(companions, list(texts.values()), warehouse))
 
 
 def pilot_measurements(pilot: Pilot, readable: Collection[str] | None = None) -> list[RunConfig]:

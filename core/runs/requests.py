@@ -10,7 +10,7 @@ from typing import Any, TypeVar
 from core.models.packages import DEMO_WHEELS, JAPANESE_WHEELS
 from core.records import LOCAL, PlanConfig, RunConfig, ScoreConfig
 from core.registry.protocols import PROTOCOLS, find_protocol
-from core.texts.corpora import BUILT_IN, open_corpus
+from core.texts.corpora import BUILT_IN
 from core.texts.judgement import Judgement, judge
 from core.texts.tasks import read_task
 
@@ -24,11 +24,7 @@ def text_names() -> list[str]:
 
 def judged_text(text: Mapping[str, Any], protocol: str, seed: int) -> Judgement:
     """What a text is, before any model is fetched. Raises CorpusError for one that cannot be measured on."""
-    return judge(
-        open_corpus(text["corpus"], text["column"], text["encoding"], text.get("chat", "template")),
-        find_protocol(protocol),
-        seed,
-    )
+    return judge(RunConfig("", **text, protocol=protocol, seed=seed))
 
 
 DEMO_LADDER_MODEL = f"{LOCAL}ladder-128-base-step1500"

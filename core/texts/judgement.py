@@ -7,9 +7,8 @@ from dataclasses import dataclass
 
 import charset_normalizer
 
-from core.registry.protocols import Protocol
-from core.texts.corpora import Corpus
-from core.texts.sample import require_length
+from core.records import RunConfig
+from core.texts.sample import open_text
 from core.texts.words import word_spans
 
 SAMPLE = 20_000
@@ -34,9 +33,9 @@ class Judgement:
         return self.repeated > MOST_REPEATED
 
 
-def judge(corpus: Corpus, protocol: Protocol, seed: int) -> Judgement:
-    """Raises CorpusError for a text without room for the windows of the protocol, before any model is downloaded."""
-    require_length(corpus, protocol.n_sequences, protocol.n_tokens, seed, protocol.name)
+def judge(config: RunConfig) -> Judgement:
+    """What the text of a request is, before any model is fetched. Raises CorpusError for one that cannot be measured on."""
+    _protocol, corpus = open_text(config)
     sample = "\n".join(corpus.pieces)[:SAMPLE]
     best = charset_normalizer.from_bytes(sample.encode("utf-8", "replace")).best()
     words = len(word_spans(sample)) * corpus.row.n_characters / max(1, len(sample))

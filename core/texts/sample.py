@@ -12,9 +12,11 @@ import numpy as np
 
 from core.errors import CorpusError, InputError
 from core.limits import opening
-from core.registry.protocols import Protocol
+from core.records import RunConfig
+from core.registry.estimators import require_on_request
+from core.registry.protocols import Protocol, find_protocol
 from core.texts.chats import chat_word_span, cut_conversations, encode_chat, join_windows, read_template, template_hash
-from core.texts.corpora import Corpus
+from core.texts.corpora import Corpus, open_corpus
 from core.texts.messages import BETWEEN
 from core.texts.windows import (
     FEWEST_PASSAGES,
@@ -266,6 +268,16 @@ def require_length(corpus: Corpus, n_sequences: int, n_tokens: int, seed: int, p
     """Raises CorpusError for a text that has no room for so many windows under any tokenizer, so that no model has to be
     downloaded to find it; `purpose` names the windows."""
     _plan_source(corpus, _window_protocol(purpose, n_sequences, n_tokens), seed, True)
+
+
+def open_text(config: RunConfig) -> tuple[Protocol, Corpus]:
+    """Protocol and text of a measurement, before a model is fetched for them. Raises InputError for an unknown protocol or
+    a text that cannot be read, CorpusError for one that is too short for any model."""
+    protocol = find_protocol(config.protocol)
+    require_on_request(config.estimators, protocol.name, protocol.clouds)
+    corpus = open_corpus(config.corpus, config.column, config.encoding, config.chat)
+    require_length(corpus, protocol.n_sequences, protocol.n_tokens, config.seed, protocol.name)
+    return protocol, corpus
 
 
 def _window_protocol(purpose: str, n_sequences: int, n_tokens: int) -> Protocol:

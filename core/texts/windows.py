@@ -9,8 +9,8 @@ from typing import Any
 
 import numpy as np
 
-from core.errors import CorpusError
-from core.registry.protocols import Protocol
+from core.errors import CorpusError, Sentence
+from core.registry.protocols import PROTOCOLS, Protocol
 from core.texts.corpora import Corpus
 from core.texts.messages import BETWEEN
 
@@ -71,7 +71,7 @@ def place_windows(corpus: Corpus, n_windows: int, length: int, seed: int) -> tup
 
 
 def require_windows(corpus: Corpus, protocol: Protocol, n_windows: int) -> None:
-    """Raises CorpusError, with the counts, for fewer windows than the protocol has."""
+    """Raises CorpusError for fewer windows than the protocol has: what the text has, what is needed, and what to do."""
     if n_windows >= protocol.n_sequences:
         return
     counts: dict[str, Any] = {
@@ -84,18 +84,37 @@ def require_windows(corpus: Corpus, protocol: Protocol, n_windows: int) -> None:
     }
     if corpus.conversations:
         raise CorpusError(
-            "The chats in {corpus} are too short for {protocol}, which needs {n_sequences} windows of "
-            "{n_tokens} tokens, each starting at a user's message; {n_documents:,} conversations "
-            "({n_characters:,} characters) give {n_windows}. Add conversations.",
+            "The chats in {corpus} are too short for {protocol}: {n_documents:,} conversations ({n_characters:,} "
+            "characters) give {n_windows} of {n_sequences} windows of {n_tokens} tokens, each from a user's message on. "
+            "Add conversations.",
             n_documents=corpus.row.n_documents,
             **counts,
         )
+    length = characters_for_tokens(corpus.beginning, protocol.n_tokens)
+    smaller = _smaller_protocol(corpus, protocol)
+    remedy = Sentence("Add text, or choose the protocol {name}.", name=smaller) if smaller else Sentence("Add text.")
     raise CorpusError(
-        "{corpus} is too short for {protocol}, which needs {n_sequences} windows of {n_tokens} tokens "
-        "({length:,} characters each); {n_characters:,} characters give {n_windows}. Add text.",
-        length=characters_for_tokens(corpus.beginning, protocol.n_tokens),
+        "{corpus} is too short for {protocol}: its {n_characters:,} characters give {n_windows} of {n_sequences} windows of "
+        "{n_tokens} tokens, which take {length:,} characters each, {needed:,} in all. {remedy}",
+        length=length,
+        needed=length * protocol.n_sequences,
+        remedy=remedy,
         **counts,
     )
+
+
+def _smaller_protocol(corpus: Corpus, protocol: Protocol) -> str | None:
+    """The first protocol of the same use that asks for less text and has room in this one."""
+    for name, other in PROTOCOLS.items():
+        length = characters_for_tokens(corpus.beginning, other.n_tokens)
+        asks_less = (
+            protocol.name in PROTOCOLS and other.n_sequences * other.n_tokens < protocol.n_sequences * protocol.n_tokens
+        )
+        if asks_less and other.source == protocol.source == "":
+            _documents, windows = place_windows(corpus, other.n_sequences, length, 0)
+            if len(windows) >= other.n_sequences:
+                return name
+    return None
 
 
 def plan_windows(documents: list[str], n_windows: int, length: int, corpus_hash: str, seed: int) -> list[Window]:

@@ -222,12 +222,12 @@ def seeds_of_runs(warehouse: Warehouse, **same: Any) -> list[tuple[str, int, str
     return warehouse.read(sql, same).rows()
 
 
-def find_same_runs(warehouse: Warehouse, **same: Any) -> list[tuple[str, str]]:
-    """run_id and config of the runs of one model, text, protocol and dtype, newest first."""
+def find_same_runs(warehouse: Warehouse, **same: Any) -> list[tuple[str, str, str | None]]:
+    """run_id, config and words_hash of the runs of one model, text, protocol and dtype, newest first."""
     names = ("model_id", "corpus_id", "protocol_hash", "dtype", "stack", "configuration_hash", "tokenizer_hash")
     # Shipped profiles were measured elsewhere: they are no reason not to measure here.
     sql = """
-        SELECT run_id, config FROM runs JOIN models USING (model_id)
+        SELECT run_id, config, words_hash FROM runs JOIN models USING (model_id)
         WHERE pass = 'text' AND model_id = $model_id AND corpus_id = $corpus_id AND protocol_hash = $protocol_hash
             AND dtype = $dtype AND stack = $stack AND NOT list_contains(tags, 'reference')
             AND models.configuration_hash = $configuration_hash AND models.tokenizer_hash = $tokenizer_hash

@@ -10,7 +10,8 @@ from collections.abc import Iterable
 from functools import reduce
 
 from core.locale import _
-from core.wording.labels import check_meaning, control_name, estimator_name, estimator_symbol, name, names
+from core.registry.passes import CONTROLS
+from core.wording.labels import check_meaning, control_name, estimator_name, estimator_symbol, name, names, pass_text
 from core.wording.numbers import interval_of, number, rounded, size_range, with_interval
 from core.wording.reasons import reason_meaning, reason_text, run_reasons
 from core.wording.scores import (
@@ -105,4 +106,5 @@ def veto_mark_text() -> str:
 
 def phase_name(phase: str) -> str:
     """A phase of a measurement or of its control: `random_init: geometry` -> `control: random weights, measuring layers`."""
-    return _(", ").join(name("phase", part) for part in phase.split(": "))
+    parts = phase.split(": ")
+    return _(", ").join(pass_text(part) if part in CONTROLS else name("phase", part) for part in parts)

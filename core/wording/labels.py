@@ -49,6 +49,11 @@ def control_name(pass_: str, model_seed: int | None) -> str:
     return _("{name}, seed {seed}").format(name=pass_name, seed=model_seed)
 
 
+def pass_text(pass_: str, model_seed: int | None = None) -> str:
+    """`control: random weights, seed 1`."""
+    return _("control: {name}").format(name=control_name(pass_, model_seed))
+
+
 def estimator_name(estimator: str) -> str:
     """The estimator's name in a list of choices, with the scale that its key may state: `gride_8`."""
     skdim_name = _skdim_name(estimator)

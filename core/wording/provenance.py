@@ -264,20 +264,29 @@ def checks_text(run: Mapping[str, Any]) -> str:
 # --- groups ----------------------------------------------------------------------------------------------------
 
 
+READ, LONGEST_TEXT = 30, 20
+"""Letters that are read of a group's name in a list of the screen, and that its text may take of them."""
+
+
 def group_name(group: RankingGroup) -> str:
     """What the runs share, as names: `decoder, english-business, quick`; a hash would mean nothing to a reader."""
     return _(", ").join(_group_parts(group))
 
 
 def group_names(groups: Sequence[RankingGroup]) -> list[str]:
-    """Names that tell groups apart where only their beginnings are read: the text first, what all have in common last, and
-    before names that are equal stands the first model."""
-    named = [_group_parts(group) for group in groups]
+    """Names that tell groups apart where only their beginnings are read: the text first, without its middle if it is long,
+    what all have in common last, and before names that begin alike stands the first model."""
+    parts = [_group_parts(group) for group in groups]
+    texts = distinct_short_names(
+        [text for _kind, text, *_more in parts], lambda name: shortened_name(name, LONGEST_TEXT)
+    )
+    named = [[kind, text, *more] for text, (kind, _whole, *more) in zip(texts, parts, strict=True)]
     common = set.intersection(*map(set, named)) if len(named) > 1 else set()
     names = [_(", ").join(sorted((text, kind, *more), key=common.__contains__)) for kind, text, *more in named]
     models = distinct_short_names([row_of(one.rows)["name"] for one in groups], lambda name: shortened_name(name, 16))
     first = [_("{model} …: {group}").format(model=model, group=name) for model, name in zip(models, names, strict=True)]
-    return [longer if names.count(name) > 1 else name for name, longer in zip(names, first, strict=True)]
+    beginnings = [name[:READ] for name in names]
+    return [longer if beginnings.count(name[:READ]) > 1 else name for name, longer in zip(names, first, strict=True)]
 
 
 def _group_parts(group: RankingGroup) -> list[str]:

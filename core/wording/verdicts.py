@@ -134,7 +134,7 @@ def outcome_text(run: Mapping[str, Any], brief: bool = False) -> str:
     if run["pass"] == "text":
         return verdict_text(run, brief)
     limits = _limits_text(run, brief)
-    text = _("control, {name}").format(name=labels.control_name(run["pass"], run.get("model_seed")))
+    text = labels.pass_text(run["pass"], run.get("model_seed"))
     return _("{word} ({limits})").format(word=text, limits=limits) if limits else text
 
 

@@ -40,3 +40,15 @@ def test_a_model_is_chosen_and_one_that_was_not_measured_is_named(path: Path) ->
     alone = run_core("choose", "--models", "made-up-big", warehouse=path)
     assert alone.returncode == 2 and "two models or more" in alone.stderr
     assert "measure MODEL MODEL" in alone.stderr and "made-up-small" in alone.stderr, "what to do"
+
+
+def test_a_text_that_is_too_short_is_refused_before_a_job_starts_or_a_model_is_fetched(tmp_path: Path) -> None:
+    text, warehouse = tmp_path / "short.txt", tmp_path / "w" / "workdim.duckdb"
+    text.write_text("A customer asked for labels. " * 100, encoding="utf-8")
+    for command in (
+        ("measure", "nobody/nothing", "--corpus", str(text), "--protocol", "standard"),
+        ("compare", "nobody/nothing", "nobody/else", "--text", str(text)),
+    ):
+        refused = run_core(*command, warehouse=warehouse)
+        assert refused.returncode == 2 and "short.txt is too short for" in refused.stderr, refused.stderr
+        assert "nobody" not in refused.stderr and not list(warehouse.parent.glob("jobs/*"))

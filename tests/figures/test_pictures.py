@@ -170,9 +170,18 @@ def test_controls_that_run_off_a_linear_axis_are_cut_there_and_several_seeds_are
     ]
     found = replace(data(curve("a", [9, 20, 12])), references=far)
     svg = profile_svg(found, Caption("t"))
-    assert any("controls run off the axis" in text for text in words(svg)) and any(
-        "┈┈ random weights" in text for text in words(svg)
-    )
+    assert any("controls run off the axis" in text for text in words(svg))
+    assert words(svg).count("random weights") == 1, "its name, at its end"
+    low = [replace(one, marks=[replace(mark, value=min(mark.value, 20.0)) for mark in one.marks]) for one in far]
+    up = [replace(one, marks=[*one.marks[:2], replace(one.marks[2], value=900.0)]) for one in far]
+    assert "random weights" in words(profile_svg(replace(found, references=low), Caption("t")))
+    assert "↑ random weights" in words(profile_svg(replace(found, references=up), Caption("t")))
+    phone = words(profile_svg(replace(found, references=low), Caption("t"), size=(300, 400)))
+    assert "random weights" in phone, "whole on a phone too"
+    many = replace(data(*(curve(f"m{n}", [9, 20, 12], f"r{n}") for n in range(1, 5))), references=low)
+    small, without = (words(profile_svg(one, Caption("t"))) for one in (many, replace(many, references=[])))
+    assert small.count("1") == without.count("1") + 1, "numbered in small charts"
+    assert any(text.endswith("1 random weights") for text in small)
     bands = [one for one in ElementTree.fromstring(svg).iter(f"{SVG}polygon") if one.get("fill-opacity")]
     assert len(bands) == 2, "the curve's band and the controls'"
     back = replace(

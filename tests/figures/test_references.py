@@ -92,10 +92,11 @@ def test_references_are_thin_lines_that_hide_with_their_run(language, name, seco
         language, lambda: chart_figure(layer_chart(replace(data_of(A), references=references, is_log=True)))
     )
     thin = [trace for trace in figure.data if trace.line.width == 1.3 and "lines" in trace.mode]
-    line, key = thin
+    (line,) = thin
     assert line.legendgroup == "a" and name in line.name and line.name.endswith("7") and not line.showlegend
     assert list(line.y) == RANDOM.values() and line.line.dash == "dot"
-    assert key.name == name and key.x == (None,)
+    ends = [note for note in figure.layout.annotations if note.text == name]
+    assert [(note.x, note.xanchor) for note in ends] == [(1, "left")], "the line is labelled, not told by its dash"
     assert figure.layout.yaxis.type == "log" and figure.layout.yaxis.title.text.endswith(f"<br>{second}")
 
 

@@ -324,9 +324,9 @@ def test_what_a_link_asks_for_is_drawn(asked: dict, told: str, filled: Path, mon
 def test_gaussian_points_are_drawn_on_request(filled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORKDIM_WAREHOUSE", str(filled))
     app = opened("compare.py", runs=RUN_IDS[1], estimator="gride", live="True", all="True")
-    assert "Gaussian points of equal covariance" not in {trace["name"] for trace in figures(app)[0]["data"]}
+    assert "Gaussian points" not in {trace["name"] for trace in figures(app)[0]["data"]}
     app.toggle(key="view.surrogate").set_value(True).run()
-    assert "Gaussian points of equal covariance" in {trace["name"] for trace in figures(app)[0]["data"]}
+    assert "Gaussian points" in {trace["name"] for trace in figures(app)[0]["data"]}
 
 
 @pytest.fixture(scope="module")
@@ -692,11 +692,17 @@ def images(app: AppTest) -> list:
     return [one for element in app.get("image") for one in element.proto.imgs]
 
 
-def test_a_profile_stands_beside_its_verdict_and_chips(filled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_profile_stands_below_its_verdict_which_is_told_once_and_beside_its_chips(
+    filled: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("WORKDIM_WAREHOUSE", str(filled))
+    drawn: list[str] = []
+    monkeypatch.setattr("core.ui.pictures.plot_drawn", lambda draw, size, *_more: drawn.append(draw(size)))
     app = opened("compare.py", runs=RUN_IDS[0])
-    told = texts(app)
-    assert "badge[**Falls towards the end**]" in told.replace("\\", "") and "dominant directions removed" in told
+    told = texts(app).replace("\\", "")
+    assert app.markdown[0].value.replace("\\", "") == "#### made-up-big: Falls towards the end"
+    assert told.count("Falls towards the end") == 1 and "dominant directions removed" in told
+    assert "Falls towards the end" not in drawn[0] and "made-up-big" in drawn[0]
     assert not app.toggle(key="view.log").value
     app.toggle(key="view.all").set_value(True).run()
     assert not app.exception and app.selectbox(key="view.estimator").value == "d2"

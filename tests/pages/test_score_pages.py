@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from urllib.parse import parse_qsl
 
@@ -260,9 +261,13 @@ def test_a_scoring_is_followed_among_the_jobs_and_leads_to_its_scores(
         app = opened("measure.py")
         shown = texts(app).replace("\\", "")
         assert not app.exception and "org/model · tickets.jsonl · scoring" in shown and "at work" in shown
-    jobs.finish_job(job, {"file_sha256": "a" * 64, "waits": "", "was_known": True})
+    finished = {"file_sha256": "a" * 64, "waits": "", "was_known": True}
+    jobs.finish_job(job, finished)
+    jobs.finish_job(jobs.submit(replace(config, model="org/later"), warehouse), finished)
     app = opened("measure.py")
-    assert not app.exception and "It was scored already; nothing was scored again." in texts(app)
+    shown = texts(app)
+    assert not app.exception and "It was scored already; nothing was scored again." in shown
+    assert shown.index("org/later") < shown.index("org/model"), "the newest first"
     assert "Clear from this list" in [one.label for one in app.button]
     monkeypatch.setenv(READ_ONLY, "1")  # what only leads on stays there
     app = opened("measure.py")

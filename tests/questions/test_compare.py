@@ -86,7 +86,12 @@ def test_encoders_have_no_loss_and_their_shape_is_the_answer(warehouse):
 
 def test_an_encoder_named_first_leaves_the_losses_of_the_others_their_answer(warehouse):
     found = compare_question.ask(warehouse, [E, B, G, A])
-    assert [one.run["run_id"] for one in found.by_loss] == [A, B] and found.difference is None
+    assert [one.run["run_id"] for one in found.by_loss] == [A, B]
+    record = as_record(found, compare_question.RECORD)
+    assert [one["bits_per_byte"] for one in record["models"]] == pytest.approx([None, 1.4, 1.1, 1.1])
+    difference = record["difference"]
+    assert (difference["of"], difference["from"]) == ("local:b", "local:a")
+    assert difference["value"] == pytest.approx(0.3) and "0.300 [" in compare_wording.answer_text(found)
     assert "a needs 1.10 [" in compare_wording.answer_text(found)
     assert compare_wording.brief_text(found).startswith("Not compared by loss: e, g. Dimensions ")
     notes = compare_wording.not_compared_lines(found)

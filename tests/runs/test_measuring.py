@@ -357,7 +357,9 @@ def test_an_estimator_can_be_asked_for_by_name(config, warehouse):
     assert asked.run.protocol_hash == SMALL.hash(0)
 
 
-def test_models_measured_together_share_their_words(config, tiny_llama, tiny_bert, warehouse, monkeypatch):
+def test_models_measured_together_share_their_words_and_a_new_partner_measures_none_again(
+    config, tiny_llama, tiny_bert, warehouse, tmp_path, monkeypatch
+):
     wordy = replace(SMALL, name="words", n_sequences=32, n_tokens=128, clouds=("one_per_type", "one_per_word"))
     monkeypatch.setitem(PROTOCOLS, "words", wordy)
     models = [str(tiny_llama), str(tiny_bert)]
@@ -367,6 +369,15 @@ def test_models_measured_together_share_their_words(config, tiny_llama, tiny_ber
     ]
     assert runs[0].words_hash == runs[1].words_hash is not None
     assert runs[0].n_words == runs[1].n_words > 100
+    asked = replace(config, model=models[0], protocol="words")
+    twin = shutil.copytree(tiny_llama, tmp_path / "twin")
+    larger = save_tiny_model(tmp_path / "larger", n_types=2500)
+    for companions in ((str(twin),), (models[1], str(twin)), (str(larger),)):
+        known = measure(replace(asked, companions=companions), warehouse, quiet, again=False)
+        assert known.was_known and known.run_id == runs[0].run_id, "another partner, the same tokens or words"
+    smaller = save_tiny_model(tmp_path / "smaller", n_types=400)  # it has too few tokens for all of the words
+    beside = measure(replace(asked, companions=(str(smaller),)), warehouse, quiet, again=False)
+    assert not beside.was_known and beside.profile.run.words_hash != runs[0].words_hash, "other words are measured"
 
 
 def test_the_same_request_gives_the_same_numbers(config, warehouse):

@@ -7,16 +7,13 @@ from pathlib import Path
 import pytest
 
 from core.errors import CorpusError
-from core.registry.protocols import PROTOCOLS
-from core.texts.corpora import open_corpus
+from core.records import RunConfig
 from core.texts.judgement import Judgement, judge
-
-QUICK = PROTOCOLS["quick"]
 
 
 def judged(path: Path, pieces: list[str]) -> Judgement:
     path.write_text("\n\n".join(pieces), encoding="utf-8")
-    return judge(open_corpus(str(path)), QUICK, 0)
+    return judge(RunConfig("", str(path)))
 
 
 def test_words_language_and_copies_are_told(tmp_path: Path) -> None:
@@ -27,9 +24,14 @@ def test_words_language_and_copies_are_told(tmp_path: Path) -> None:
     assert found.n_words == pytest.approx(sum(len(piece.split()) for piece in own), rel=0.1)
     copies = judged(tmp_path / "copies.txt", [*own[:60], *(piece.upper().replace("3", "7") for piece in own[:30])])
     assert 0.25 < copies.repeated < 0.4 and copies.is_repetitive
-    assert judge(open_corpus("japanese-business"), QUICK, 0).language == "Japanese"
+    assert judge(RunConfig("", "japanese-business")).language == "Japanese"
 
 
 def test_a_text_that_is_too_short_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(CorpusError, match="too short for quick"):
+    with pytest.raises(CorpusError, match=r"its 10 characters give 0 of 32 windows.*22,528 in all\. Add text\.$"):
         judged(tmp_path / "short.txt", ["Only this."])
+    path = tmp_path / "some.txt"
+    path.write_text("\n\n".join(f"Customer {n} asked for new labels. " * 60 for n in range(30)), encoding="utf-8")
+    assert judge(RunConfig("", str(path))).n_words > 5_000
+    with pytest.raises(CorpusError, match=r"of 64 windows of 256 tokens.*90,112 in all.*choose the protocol quick\."):
+        judge(RunConfig("", str(path), "standard"))

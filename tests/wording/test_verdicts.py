@@ -74,10 +74,10 @@ def test_what_limits_the_numbers_is_said_once():
             {"verdict_rise": None, "verdict_fall": None, "reasons_rise": [], "reasons_fall": None},
             "rises: not judged; falls: not judged",
         ),
-        ({"pass": "shuffled"}, "control, shuffled text"),
+        ({"pass": "shuffled"}, "control: shuffled text"),
         (
             {"pass": "random_init", "model_seed": 1, "qualifiers": ["check_vetoed"]},
-            "control, random weights, seed 1 (a check vetoed it)",
+            "control: random weights, seed 1 (a check vetoed it)",
         ),
     ],
 )

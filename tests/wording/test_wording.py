@@ -157,3 +157,7 @@ def test_groups_are_told_apart_by_the_beginnings_of_their_names():
         "a-model-…-name-b …: own, decoder, quick, N=800",
         "a-model-…-name-c …: own, decoder, quick, N=800",
     ]
+    months = [Model(month, corpus=f"tickets-of-all-our-customers-{month}") for month in ("may", "june")]
+    sizes = [Model(f"m{n}", corpus="documentation-of-python", n_points=n) for n in (500, 900)]
+    shown = [name[:30] for name in group_names(groups(runs(*months, *sizes)))]
+    assert len(set(shown)) == 4, "told apart where the list cuts them"

@@ -8,6 +8,7 @@ from typing import Any
 import polars as pl
 import streamlit as st
 
+from core import wording
 from core.analysis.differences import LayerDifference, comparability, layer_differences, relative_difference
 from core.analysis.paired import TextLoss
 from core.figures.chart_svg import chart_svg
@@ -48,8 +49,10 @@ def choose_comparison(selection: Selection, place: Any) -> Comparison | None:
 def show_answer(selection: Selection, comparison: Comparison | None) -> None:
     """Draw the answer: of several runs which reads the text best, of one its verdicts; and once what may not be compared."""
     if comparison is None:
+        labels = run_labels(selection.judged)
         for run in selection.judged.iter_rows(named=True):
-            st.markdown(f"#### {escape(badge_text(run))}")
+            title = _("{name}: {title}").format(name=labels[run["run_id"]], title=badge_text(run))
+            st.markdown(f"#### {escape(title)}", help=escape(wording.verdict_text(run)))
         notices.show_differing_conditions(selection.runs)
         return
     notes = "  \n".join(map(escape, compare_wording.note_lines(comparison)))

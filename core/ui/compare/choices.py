@@ -171,6 +171,6 @@ def choose_references(
         "The estimator on Gaussian points of the same covariance: the gap shows how far from Gaussian "
         "the real ones are."
     )
-    if surrogates and inputs.choose_yes_no(_("Gaussian points of equal covariance"), "surrogate", False, help=help_):
+    if surrogates and inputs.choose_yes_no(_("Gaussian points"), "surrogate", False, help=help_):
         references += surrogates
     return replace(data, references=references)

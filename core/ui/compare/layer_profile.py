@@ -12,7 +12,7 @@ from core import wording
 from core.analysis.differences import control_links
 from core.figures import profile_data
 from core.figures.chart import Chart, Span
-from core.figures.claims import claim_figure
+from core.figures.claims import claim_grid, grid_svg
 from core.figures.layer_profiles import layer_chart, profile_caption, profile_svg, scan_chart
 from core.figures.profile_data import Extremum, ProfileData, claim_phases, extrema_of
 from core.figures.svg import LIGHT, Theme
@@ -81,10 +81,10 @@ def show_curves(selection: Selection, points: str | None) -> tuple[ProfileData, 
 def show_readings(selection: Selection, data: ProfileData, layer: int | None) -> None:
     """Draw what stands behind the figure: claims under every specification, verdicts, numbers."""
     runs, estimates = selection.runs, selection.of_runs(selection.estimates)
-    claims = claim_figure(selection.claims, runs)
+    claims = claim_grid(selection.claims, runs)
     if claims is not None:
         st.subheader(_("Read in other ways"))
-        pictures.plot(claims, "grid of claims")
+        pictures.plot_drawn(partial(grid_svg, claims, pictures.theme()), SIZE, "grid of claims")
         st.caption(
             _("{marks}. Bold: the core, on which verdicts rest. Point at a mark for its ratio and interval.").format(
                 marks=outcome_legend_text()
@@ -145,10 +145,15 @@ def _show_layer(layer: int, selection: Selection) -> None:
 
 
 def _profile_svg(
-    data: ProfileData, selection: Selection, theme: Theme, size: tuple[float, float], layer: int | None = None
+    data: ProfileData,
+    selection: Selection,
+    theme: Theme,
+    size: tuple[float, float],
+    layer: int | None = None,
+    is_file: bool = False,
 ) -> str:
     extrema, phases = _extrema_and_phases(data, selection)
-    caption = profile_caption(selection.runs, data)
+    caption = profile_caption(selection.runs, data, with_verdict=is_file)
     return profile_svg(data, caption, extrema, theme, size, phases, selected=layer)
 
 
@@ -167,7 +172,10 @@ def _show_picture_download(data: ProfileData, selection: Selection) -> None:
         return
     name = f"workdim_profile_{'_'.join(short_id(curve.run_id) for curve in data.curves[:3])}.svg"
     inputs.show_download(
-        _("Download this picture (SVG)"), lambda: _profile_svg(data, selection, LIGHT, SIZE), name, "image"
+        _("Download this picture (SVG)"),
+        lambda: _profile_svg(data, selection, LIGHT, SIZE, is_file=True),
+        name,
+        "image",
     )
 
 
@@ -189,7 +197,7 @@ def _show_reference_notes(data: ProfileData, selection: Selection) -> None:
     meanings = {
         **{key: translated(control.meaning) for key, control in CONTROLS.items()},
         profile_data.SURROGATE: _(
-            "Gaussian points (dash-dotted): the same covariance. Where the curve's interval lies below, the "
+            "Gaussian points: the same covariance. Where the curve's interval lies below, the "
             "real points are not Gaussian."
         ),
     }

@@ -24,15 +24,16 @@ _CARD_WIDTH = 288
 
 
 def show_verdict_panel(run: dict[str, Any], selection: Selection, name: str) -> None:
-    """Draw the verdicts of a run, its key numbers, and a chip for each control and second opinion.
+    """Draw the key numbers of a run, and a chip for each control and second opinion.
 
-    `name` is given where several panels are drawn; their chips are marks alone.
+    `name` is given where several panels are drawn: their chips are marks alone, and each has its verdict, which of a single
+    run heads the page.
     """
     if name:
         st.markdown(f"**{escape(shortened_name(name, 50))}**")
-    verdicts = (run["verdict_rise"], run["verdict_fall"])
-    colour = next((_VERDICT_COLOURS[verdict] for verdict in _VERDICT_COLOURS if verdict in verdicts), "gray")
-    st.markdown(f":{colour}-badge[**{escape(badge_text(run))}**]", help=escape(wording.verdict_text(run)))
+        verdicts = (run["verdict_rise"], run["verdict_fall"])
+        colour = next((_VERDICT_COLOURS[verdict] for verdict in _VERDICT_COLOURS if verdict in verdicts), "gray")
+        st.markdown(f":{colour}-badge[**{escape(badge_text(run))}**]", help=escape(wording.verdict_text(run)))
     peak, final = wording.interval_of(run, "inner_max"), wording.number(run["final_dimension_pre_norm"])
     st.markdown(escape(_("Largest {peak}, final {final}").format(peak=peak, final=final)))
     passes = dict(selection.controls.select("run_id", "pass").rows())

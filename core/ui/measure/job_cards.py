@@ -115,7 +115,9 @@ def _show_cards(active_before: list[str], kind: str | None) -> None:
     statuses = _job_statuses(kind)
     if [status.job.job_id for status in statuses if status.state in _ACTIVE] != active_before:
         st.rerun()  # the whole page: one has ended, and its run is there to be looked at
-    for status in sorted(statuses, key=lambda one: [*_ACTIVE, one.state].index(one.state)):
+    ended = [status for status in reversed(statuses) if status.state not in _ACTIVE]  # the newest first
+    active = [status for status in statuses if status.state in _ACTIVE]
+    for status in [*sorted(active, key=lambda one: _ACTIVE.index(one.state)), *ended]:
         with st.container(border=True, gap="small"):
             _show_card(status)
 
