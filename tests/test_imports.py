@@ -132,7 +132,10 @@ MOST = {
     "deck": (4980, 40520),  # other looks are held against the answer that was given; the deck of a rule's choice
     "errors": (224, 1304),
     "exports": (105, 829),
-    "figures": (3651, 32770),  # pictures for a phone: fewer labels, rows and columns as wide as it is
+    "figures": (
+        3708,
+        33516,
+    ),  # pictures for a phone, the grid of claims too; what lines to compare with are, at their ends
     "files": (309, 1491),  # what the system refuses becomes one line in one place
     "forecast": (
         718,
@@ -151,15 +154,21 @@ MOST = {
         19500,
     ),  # a choice among none names models; what a report is of, read in one place for pages and verbs; a rule's choice asked again for its deck, losses paired in a choice, models compared alike on a text; which to pilot, what named budgets allow; d2 of draws
     "records": (497, 2777),  # named budgets, abilities
-    "registry": (1575, 6557),  # the words of a verdict; three controls
-    "runs": (2695, 17640),  # a layer of a job at work is read once, and one of another version is none
+    "registry": (1523, 6481),  # the words of a verdict; three controls
+    "runs": (
+        2697,
+        17698,
+    ),  # a run that is there answers beside other models too; a layer of a job at work is read once, and one of another version is none
     "scores": (1924, 13071),  # blanks around a name, and NaN beside a key that is there twice
     "sources": (246, 1853),
     "sql": (1064, 5198),
     "store": (1550, 10680),  # a file that is deleted while it is read
     "tables": (1381, 8139),  # the choice that a report is of; counts of a verdict, group of a question; d2 of each draw
     "terminal": (1720, 14130),  # the answer in ten lines before the details; a plan fits the terminal
-    "texts": (2198, 14923),  # groups of questions; near copies; a text is judged before a model reads it
+    "texts": (
+        2215,
+        15142,
+    ),  # a text too short names the protocol that it suffices for; groups of questions; near copies; a text is judged before a model reads it
     "ui": (7635, 60000),  # five pages; runs filtered, ticked, compared and deleted together
     "validation": (240, 2040),
     "warehouse": (
@@ -167,8 +176,8 @@ MOST = {
         31700,
     ),  # a report whose runs are gone says which; an export holds one table at a time, and parcels that lack the added one
     "wording": (
-        4032,
-        27200,
+        4008,
+        27288,
     ),  # what does not compare, in one line; all that keeps models apart, with each way out; models compared on a text; which to pilot, named budgets, what else saves; who may shortlist; a score for an encoder
 }
 

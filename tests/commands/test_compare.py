@@ -50,5 +50,5 @@ def test_a_text_that_is_too_short_is_refused_before_a_job_starts_or_a_model_is_f
         ("compare", "nobody/nothing", "nobody/else", "--text", str(text)),
     ):
         refused = run_core(*command, warehouse=warehouse)
-        assert refused.returncode == 2 and "short.txt is too short for" in refused.stderr, refused.stderr
+        assert refused.returncode == 2 and "short is too short for" in refused.stderr, refused.stderr
         assert "nobody" not in refused.stderr and not list(warehouse.parent.glob("jobs/*"))

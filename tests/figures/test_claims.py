@@ -32,6 +32,7 @@ def test_every_outcome_stands_beneath_its_run_and_nothing_is_cut(language: str, 
         assert left >= -1 and left + wide <= width + 1, text
     notes = [one for one in drawn.iter(f"{SVG}title") if "\n" in (one.text or "")]
     assert len(notes) == frames.claims(*MODELS).height and len(notes) % (len(MODELS) * len(CLAIMS)) == 0
+    assert len({one.text for one in told} & {*"●○▼?"}) > 1
     heads = [one.text for one in told if one.get("font-weight") == "600" and one.get("text-anchor") == "middle"]
     assert len(heads) == len(set(heads)) == len(MODELS), "names that are cut stay apart"
     assert claim_grid(frames.claims(*MODELS).clear(), frames.runs(*MODELS)) is None
