@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import math
+import re
 
 from core.deck.story import Heading, StorySlide, Table
-from core.figures.chart import Blocks, Chart, Gallery
-from core.figures.chart_svg import draw_axes, draw_block_thumbnails, draw_series
+from core.figures.chart_svg import Box, visual_svg
 from core.figures.svg import LIGHT, Drawing
 from core.figures.text import shorten_to_width, wrap_text
 
@@ -53,24 +52,11 @@ def _wrap(text: str, size: float, room: float, most: int, bold: bool) -> list[st
     return lines if len(lines) <= most else [*lines[: most - 1], f"{lines[most - 1].rstrip()[:-1]}…"]
 
 
-def _draw_thumbnail(drawing: Drawing, slide: StorySlide, box: tuple[float, float, float, float]) -> None:
-    """Draws charts without text, and of a table the first rows."""
+def _draw_thumbnail(drawing: Drawing, slide: StorySlide, box: Box) -> None:
+    """The picture itself, made smaller; of a table the first rows."""
     visual = slide.visual
     left, top, width, height = box
-    if isinstance(visual, Chart):
-        draw_series(
-            draw_axes(drawing, visual, (left + 6, top + 4, width - 12, height - 10)), visual, 1.4, 2.2, with_names=False
-        )
-    elif isinstance(visual, Gallery):
-        columns = math.ceil(math.sqrt(len(visual.charts) * width / max(height, 1))) or 1
-        rows = math.ceil(len(visual.charts) / columns)
-        for n, chart in enumerate(visual.charts):
-            across, down = width / columns, height / rows
-            place = (left + across * (n % columns) + 2, top + down * (n // columns) + 2, across - 5, down - 5)
-            draw_series(draw_axes(drawing, chart, place), chart, 1, 1.2, with_names=False)
-    elif isinstance(visual, Blocks):
-        draw_block_thumbnails(drawing, visual.blocks, (left, top + height / 2 - 8, width, 16))
-    elif isinstance(visual, Table):
+    if isinstance(visual, Table):
         heads = tuple(column.title for column in visual.columns)
         for n, row in enumerate((heads, *visual.rows)[: int(height / 11)]):
             y, x = top + 11 * n + 8, left
@@ -80,3 +66,7 @@ def _draw_thumbnail(drawing: Drawing, slide: StorySlide, box: tuple[float, float
                 is_head = n == 0 or isinstance(row, Heading)
                 drawing.text((x, y), shorten_to_width(cell.replace("\n", " "), 6.5, room - 3), 6.5, bold=is_head)
                 x += room
+    elif visual is not None:
+        inner = visual_svg(visual, LIGHT, (2.4 * width, 2.4 * height))
+        place = f'x="{left:g}" y="{top:g}" width="{width:g}" height="{height:g}"'
+        drawing.parts.append(re.sub(r'width="\S+" height="\S+"', place, inner, count=1))

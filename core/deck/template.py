@@ -11,6 +11,7 @@ import zipfile
 import zlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any
 
 from lxml import etree
@@ -24,21 +25,11 @@ from pptx.presentation import Presentation as Deck
 from pptx.slide import Slide, SlideLayout
 from pptx.util import Inches, Pt
 
-from core.deck.layout import (
-    BODY_BOX,
-    SOURCE_SIZE,
-    Box,
-    Page,
-    break_at_phrase,
-    fitting_size,
-    page_within,
-    text_height,
-    truncate,
-)
-from core.deck.theme import BODY, CONTENT, SPLIT, layout_named, new_deck
+from core.deck.layout import SOURCE_SIZE, Box, Page, break_at_phrase, fitting_size, page_within, text_height, truncate
 from core.errors import InputError
 from core.locale import N_, spoken, translated
 
+OWN = Path(__file__).with_name("workdim.pptx")
 MOST_BYTES, MOST_UNPACKED, MOST_MEMBERS = 64 * 2**20, 512 * 2**20, 20_000
 """Limits of the file: packed bytes, unpacked bytes and number of parts."""
 SLIDE_INCHES = 1, 56
@@ -95,11 +86,9 @@ class Template:
 
 
 def own_template() -> Template:
-    """Workdim's own look."""
-    deck = new_deck()
-    _clean(deck)
-    content, body, split = (layout_named(deck, name) for name in (CONTENT, BODY, SPLIT))
-    return Template(deck, content, body, split, BODY_BOX)
+    """Workdim's own look: a file like a company's, to be changed in PowerPoint. It has theme colours alone, those of
+    `figures.style`, so that another theme recolours every slide and chart."""
+    return open_template(OWN.read_bytes(), OWN.name)
 
 
 def open_template(content: bytes, name: str) -> Template:

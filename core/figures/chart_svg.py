@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import html
 import math
-from collections.abc import Sequence
 from dataclasses import replace
 from itertools import groupby
 
-from core.figures.chart import Axis, Block, Blocks, Chart, Gallery, Point, Series, has_room_at_its_end, point_text
+from core.figures.chart import Axis, Blocks, Chart, Gallery, Point, Series, has_room_at_its_end, point_text
 from core.figures.labels import name_baseline, name_sides, spread_apart
 from core.figures.svg import LIGHT, SMALL, Caption, Drawing, Plot, Theme, draw_source, draw_title
 from core.figures.text import shorten_to_width, text_width, wrap_text
@@ -250,20 +249,6 @@ def _name_points(plot: Plot, chart: Chart, size: float, right: float) -> None:
 
 def _per_row(width: float) -> int:
     return max(1, int(width // 34))
-
-
-def draw_block_thumbnails(drawing: Drawing, blocks: Sequence[Block], box: Box) -> None:
-    left, top, width, height = box
-    block_width = width / max(len(blocks), 1)
-    for n, block in enumerate(blocks):
-        if block.is_removed:
-            drawing.line(
-                [(left + block_width * n + 1, top + height), (left + block_width * (n + 1) - 1, top)],
-                drawing.theme.quiet,
-                1,
-            )
-        else:
-            drawing.box(left + block_width * n + 0.7, top, block_width - 1.4, height, drawing.theme.curves[0])
 
 
 def _draw_blocks(drawing: Drawing, row_of_blocks: Blocks, size: float) -> float:

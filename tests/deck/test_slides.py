@@ -12,6 +12,7 @@ import pytest
 from openxml_audit import OpenXmlValidator
 from pptx import Presentation
 from pptx.enum.shapes import PP_PLACEHOLDER
+from pptx.opc.constants import RELATIONSHIP_TYPE
 from pptx.oxml.ns import qn
 from pptx.util import Inches
 
@@ -21,11 +22,12 @@ from core.deck.powerpoint import draw_deck
 from core.deck.report import build_story
 from core.deck.slide import PAGE_POINTS
 from core.deck.story import Story, Table
-from core.deck.theme import PALETTE
+from core.deck.template import own_template, parsed_xml
 from core.figures.chart import Axis, Chart, Gallery, Point, Series
 from core.figures.chart_figure import chart_figure
 from core.figures.layer_profiles import layer_chart
 from core.figures.profile_data import profile_points
+from core.figures.style import COLOURS
 from core.figures.text import phrases
 from tests import frames
 from tests.deck.cases import CASES, LANGUAGES, ONE, TWO, data_of, many, of_models, story_of
@@ -274,7 +276,13 @@ def test_a_curve_has_the_colour_that_it_has_in_the_app():
     assert len(app) == 2
     for series in chart.plots[0].series:
         accent = series.format.line.color.theme_color.name.replace("_", "").lower()
-        assert f"#{PALETTE[accent]}" == app[series.name]
+        assert COLOURS[int(accent.removeprefix("accent")) - 1] == app[series.name]
+
+
+def test_our_template_has_the_colours_of_the_app():
+    theme = parsed_xml(own_template().deck.slide_masters[0].part.part_related_by(RELATIONSHIP_TYPE.THEME).blob)
+    accents = [next(theme.iter(qn(f"a:accent{number}")))[0].get("val") for number in range(1, 7)]
+    assert [f"#{accent}" for accent in accents] == COLOURS
 
 
 def test_every_picture_is_described_and_every_word_has_its_language(decks):

@@ -2,7 +2,6 @@
 
 import pytest
 
-from core.deck.theme import PALETTE
 from core.figures.chart_figure import chart_figure
 from core.figures.layer_profiles import layer_chart
 from core.figures.profile_data import correlator_points, profile_points
@@ -54,8 +53,7 @@ def test_the_pointer_names_the_layer(language, told):
     )
 
 
-def test_every_colour_stands_out_on_white_and_is_the_decks():
-    assert [f"#{PALETTE[f'accent{number}']}" for number in range(1, 7)] == COLOURS
+def test_every_colour_stands_out_on_white():
     assert min(contrast_on_white(colour) for colour in COLOURS) >= 3
 
 
