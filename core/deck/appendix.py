@@ -19,17 +19,23 @@ from core.deck.story import Column, Heading, Row, Statement, StorySlide
 from core.locale import N_, _, glossary, translated
 from core.records import without_places
 from core.sources import Text, counted, shown
-from core.tables.sourced import row_of, rows_of
+from core.tables.sourced import rows_of
 from core.wording import plans as plan_wording
-from core.wording.labels import is_vetoed, layer_text, name, run_labels, shortened_name
+from core.wording.labels import is_vetoed, layer_text, run_labels, shortened_name
 from core.wording.limits import limits
 from core.wording.numbers import day
+from core.wording.provenance import group_name
 from core.wording.scores import row_benchmark_name, with_error
 from core.wording.verdicts import verdict_legend_text, verdict_marks
 
-TERMS = (
-    *("estimated dimension", "d2", "layer profile", "working dimension", "final dimension", "one per type"),
-    *(
+TERMS = tuple(
+    [
+        "estimated dimension",
+        "d2",
+        "layer profile",
+        "working dimension",
+        "final dimension",
+        "one per type",
         "control",
         "specification",
         "holds",
@@ -40,8 +46,15 @@ TERMS = (
         "untested",
         "invalid",
         "veto",
-    ),
-    "95 % interval",
+        "95 % interval",
+        "registered",
+        "hint",
+        "rank",
+        "rule",
+        "layer plan",
+        "loss",
+        "repair",
+    ]
 )
 """Terms of the glossary that a deck may use, by their English names."""
 MOST_CHECKS = 16
@@ -69,64 +82,42 @@ def appendix(data: DeckData, slides: Sequence[StorySlide]) -> Iterator[StorySlid
 
 
 def _method(data: DeckData) -> StorySlide:
+    """In half a page; what verdicts mean stands among the words."""
     statements = [
         Statement(
             _(
-                "A text is cut into windows and read by the model. Of every layer the hidden states are taken, one point for "
-                "each token type, after one mask for all layers: position 0, special tokens, and norms far above the layer's "
-                "median are left out."
+                "A model reads the text in windows. Each layer gives one point for each token type, without position 0, special "
+                "tokens and norms far above the layer's median."
             ),
             _("What is measured"),
         ),
         Statement(
-            _(
-                "{definition} Intervals are a jackknife over blocks of neighbouring windows, Student's t, on the logarithm."
-            ).format(definition=wording.own_definition_text()),
+            _("{definition} Intervals: a jackknife over neighbouring windows.").format(
+                definition=wording.own_definition_text()
+            ),
             _("Estimated dimension"),
         ),
-        Statement(
-            _(
-                "Two claims: the dimension rises inside; it falls towards the end. Holds: every core "
-                "specification exceeds 1.1 beyond its error and beyond a control. Depends: some do, others do "
-                "not."
-            ),
-            _("Verdicts"),
-        ),
-        Statement(
-            _(
-                "Spearman's rho over models, a permutation test, a bootstrap interval. Related: p of at most 0.05 from {n} "
-                "models on, where it was registered before the scores. What nobody registered is a hint at most, with p corrected "
-                "for all that can be looked at. Not related: the 90 % interval lies within ±{margin}. Else nobody can tell."
-            ).format(n=FEWEST_TEST, margin=MARGIN),
-            _("Relation to scores"),
-        ),
     ]
-    if data.plan is not None:
-        statements[2:] = [
-            Statement(
-                _(
-                    "Blocks are left out of the running network. One half of the text chooses them, the other half prices "
-                    "them: the rise of the loss, paired window by window, with a 95 % interval. It is held against random "
-                    "sets of as many blocks."
-                ),
-                _("Layer plan"),
-            )
-        ]
+    if data.plan is None:
+        told = _(
+            "Spearman's rho over models, with a bootstrap interval. Related: p of at most 0.05 from {n} models on, registered "
+            "before the scores; else it is a hint. Not related: the 90 % interval lies within ±{margin}."
+        )
+        statements.append(Statement(told.format(n=FEWEST_TEST, margin=MARGIN), _("Relation to scores")))
+    else:
+        told = _(
+            "One half of the text chooses the blocks, the other half prices them: the rise of the loss, paired window by "
+            "window, and held against random sets of as many blocks."
+        )
+        statements.append(Statement(told, _("Layer plan")))
     return make_slide(data, "method", _("How the numbers are made"), statements)
 
 
 def _glossary(data: DeckData, slides: Sequence[StorySlide]) -> Iterator[StorySlide]:
     """The words that stand on these slides, with their meanings."""
-    terms = {term.en: (term.name(data.language), term.meaning(data.language)) for term in glossary()}
-    rows: list[Row] = [terms[term] for term in TERMS]
-    rows += [
-        (_("power"), _("How likely a control would have shown the claim, had it the same shape. Below 50 % its silence says nothing.")),
-        (_("registered"), _("Written down before the scores existed; everything else is exploratory.")),
-        (_("rho"), _("Rank correlation: 1 or −1 where the orders by dimension and by score agree or are reversed, 0 where they are unrelated.")),
-        (_("nats per token"), _("Unit of the loss: how badly the next token is predicted. 0.05 nats are about 5 % more perplexity.")),
-    ]  # fmt: skip
     said = " ".join(text for slide in slides for _place, text in texts_of(slide)).lower()
-    used = [row for row in rows if not isinstance(row, Heading) and row[0].lower() in said]
+    terms = {term.en: (term.name(data.language), term.meaning(data.language)) for term in glossary()}
+    used = [terms[term] for term in TERMS if terms[term][0].lower() in said]
     if used:
         yield from table_slides(
             data,
@@ -134,25 +125,18 @@ def _glossary(data: DeckData, slides: Sequence[StorySlide]) -> Iterator[StorySli
             _("What {n} words mean").format(n=counted(len(used), "glossary")),
             (Column(_("Word"), 0.24), Column(_("Meaning"), 0.76)),
             used,
-            _("Table of words and their meanings."),
         )
 
 
 def _limits(data: DeckData) -> Iterator[StorySlide]:
     columns = (Column(_("Question"), 0.31), Column(_("Why it stays open"), 0.69))
-    alternative = _("Table of open questions, and why these runs do not answer them.")
     if data.plan is not None:
         rows: list[Row] = [(_("What limits this plan?"), line) for line in plan_wording.note_lines(data.plan.plan)]
     else:
         rows = list(limits(data.text_runs, data.against_controls, data.word_groups))
     if not rows:
         return
-    title = _(
-        "What this deck cannot decide: {n} question",
-        "What this deck cannot decide: {n} questions",
-        n=counted(len(rows), "limits"),
-    )
-    yield from table_slides(data, "limits", title, columns, rows, alternative)
+    yield from table_slides(data, "limits", _("What this deck cannot decide"), columns, rows)
 
 
 # --- provenance ------------------------------------------------------------------------------------------------
@@ -179,7 +163,7 @@ def _provenance(data: DeckData) -> Iterator[StorySlide]:
     yield from table_slides(
         data,
         "provenance",
-        _("Provenance of {n} run", "Provenance of {n} runs, controls included", n=counted(data.runs.height, "runs")),
+        _("Provenance"),
         (
             Column(_("Model and revision"), 0.34),
             Column(_("Text and hash"), 0.22),
@@ -188,7 +172,6 @@ def _provenance(data: DeckData) -> Iterator[StorySlide]:
             Column(_("Format, device"), 0.11),
         ),
         rows,
-        _("Table of the runs with model revision, text, sample size and number format."),
         key,
         tables=("runs", "models", "corpora"),
         runs=data.runs,
@@ -226,10 +209,9 @@ def _plan_provenance(data: DeckData) -> Iterator[StorySlide]:
     yield from table_slides(
         data,
         "provenance",
-        _("Provenance of 1 layer plan"),
+        _("Provenance"),
         (Column(_("What"), 0.24), Column(_("Value"), 0.76)),
         rows,
-        _("Table of what the layer plan was made from."),
         tables=("plans",),
     )
 
@@ -250,9 +232,7 @@ def _sql(data: DeckData) -> StorySlide:
     """Queries that give the same numbers from the warehouse, each one SELECT, as `workdim sql` takes it."""
     if data.plan is not None:
         statement = f"SELECT * FROM plan_outcomes WHERE plan_id = {sql_strings([data.plan.plan.plan_id])}"
-        return make_slide(
-            data, "sql", _("{n} query gives the same numbers").format(n=counted(1, "queries")), [statement]
-        )
+        return make_slide(data, "sql", _("Queries that give the same numbers"), [statement])
     if data.pilot is not None and data.pilot_id is not None:
         condition = f"run_id IN (SELECT run_id FROM pilot_runs WHERE pilot_id = '{data.pilot_id}')"
     else:
@@ -284,12 +264,8 @@ def _sql(data: DeckData) -> StorySlide:
                 f"WHERE benchmark = {sql_strings([benchmark['benchmark']])} AND metric = {sql_strings([benchmark['metric']])}",
             )
         )
-    return make_slide(
-        data,
-        "sql",
-        _("{n} queries give the same numbers").format(n=counted(len(queries), "queries")),
-        [Statement(query, label) for label, query in queries],
-    )
+    statements = [Statement(query, label) for label, query in queries]
+    return make_slide(data, "sql", _("Queries that give the same numbers"), statements)
 
 
 def sql_strings(texts: Sequence[str], of_end: int = 0) -> str:
@@ -308,15 +284,8 @@ def _values(data: DeckData) -> Iterator[StorySlide]:
     rows: list[Row] = []
     for group in groups:
         if len(groups) > 1:
-            run = row_of(group.rows)
-            heading = (
-                _("Across tokenizers, one point per word: {kind}, text {text}, protocol {protocol}, N={size}")
-                if group.is_by_words
-                else _("{kind}, text {text}, protocol {protocol}, N={size}")
-            )
-            kind, size = name("kind", run["kind"]), wording.size_range(group.n_points)
-            told = heading.format(kind=kind, text=run["corpus_name"], protocol=run["protocol"], size=size)
-            rows.append(Heading(told))
+            told = _("Across tokenizers, one point per word: {group}") if group.is_by_words else "{group}"
+            rows.append(Heading(Text(told).format(group=group_name(group))))
         labels = run_labels(group.rows)
         rows += [_value_row(data, run, labels[run["run_id"]], benchmark) for run in rows_of(group.rows)]
     columns = (
@@ -328,27 +297,16 @@ def _values(data: DeckData) -> Iterator[StorySlide]:
         Column(_("Verdicts"), 0.07),
         Column(_score_title(data, benchmark), 0.19, is_number=True),
     )
-    key = [
-        _("In brackets: 95 % intervals."),
-        verdict_legend_text() + _(". "),
-        *_match_key(data),
-        _("Within a group the order is that of the names; no order is better."),
-    ]
+    key = [_("In brackets: 95 % intervals."), verdict_legend_text() + _(". "), *_match_key(data)]
     if any(map(is_vetoed, rows_of(data.text_runs))):
         key.append(wording.veto_mark_text())
-    title = _(
-        "All values of {n} measurement (d2, N={size})",
-        "All values of {n} measurements (d2, N={size})",
-        n=counted(data.text_runs.height, "runs"),
-        size=wording.size_range(data.n_points),
-    )
+    title = _("All values (d2, N={size})").format(size=wording.size_range(data.n_points))
     yield from table_slides(
         data,
         "values",
         title,
         columns,
         rows,
-        _("Table of largest inner and final dimensions with intervals, by group."),
         wording.joined_sentences(key),
         tables=("run_summaries", "scores"),
         runs=data.text_runs,

@@ -5,7 +5,7 @@ What differs from case to case is a `Board`; how it becomes slides stands here a
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
 
@@ -13,12 +13,13 @@ import polars as pl
 
 from core.deck import layout
 from core.deck.deck_data import DeckData
-from core.deck.slide import make_slide, shorten_for_page
-from core.deck.story import Column, Statement, StorySlide, Table, Visual
+from core.deck.slide import MOST_ROWS, make_slide, shorten_for_page
+from core.deck.story import Column, Row, Statement, StorySlide, Table, Visual
 from core.locale import _, translated
 from core.registry.protocols import find_protocol, n_control_passes
 from core.registry.verdicts import VERDICTS
 from core.sources import counted
+from core.wording import joined_sentences
 from core.wording import slides as slide_wording
 from core.wording.numbers import day
 
@@ -59,6 +60,16 @@ class Option:
 
 
 @dataclass(frozen=True)
+class Decision:
+    asked: str
+    """What is to be decided, without who and when."""
+    title: str
+    """Of the last slide."""
+    options: tuple[Option, ...]
+    """The first is recommended."""
+
+
+@dataclass(frozen=True)
 class Board:
     """What the five slides of one deck say."""
 
@@ -70,12 +81,7 @@ class Board:
     """What it is, with its interval."""
     sure: Sure
     """Of the answer itself; other ways of looking may make it less so."""
-    asked: str
-    """What is to be decided, without who and when."""
-    decision: str
-    """Title of the last slide."""
-    options: tuple[Option, ...]
-    """The first is recommended."""
+    decision: Decision
     looks: tuple[Look, ...] = ()
     evidence: Panel | None = None
     compared: Panel | None = None
@@ -100,10 +106,11 @@ def five_slides(data: DeckData, board: Board, runs: pl.DataFrame | None) -> Iter
     """At most five: a deck without a second chart, other looks or models to compare goes without that slide."""
 
     def made(key: str, panel: Panel) -> StorySlide:
-        """Its notes say what it does not: first what it is about, then how to read the picture, then cautions."""
-        seen = _("What you see: {alternative}").format(alternative=panel.visual.alternative)
-        speech = (*panel.say[:1], seen, *panel.say[1:])
+        """Its notes say what it does not: first what it is about, then what its chart shows, then cautions."""
+        is_table = isinstance(panel.visual, Table)
+        seen = () if is_table else (_("What you see: {alternative}").format(alternative=panel.visual.alternative),)
         shown = (panel.title, panel.statements, panel.visual)
+        speech = (*panel.say[:1], *seen, *panel.say[1:])
         return shorten_for_page(
             make_slide(data, key, *shown, board.tables, runs, board.sources, speech), layout.OWN_PAGE
         )
@@ -113,7 +120,7 @@ def five_slides(data: DeckData, board: Board, runs: pl.DataFrame | None) -> Iter
         Statement(board.meaning, is_main=True),
         Statement(_sure_text(board), _("How sure")),
         *board.answer.statements,
-        Statement(_asked_text(data, board.asked), _("Asked")),
+        Statement(_asked_text(data, board.decision.asked), _("Asked")),
     )
     yield made("answer", replace(board.answer, statements=beside))
     if board.evidence is not None:
@@ -123,6 +130,13 @@ def five_slides(data: DeckData, board: Board, runs: pl.DataFrame | None) -> Iter
     if board.compared is not None:
         yield made("compared", board.compared)
     yield made("options", _options_panel(board))
+
+
+def table_of_models(columns: tuple[Column, ...], rows: Sequence[Row], source: str, *key: str) -> Table:
+    """As many rows as have room, and below them how many have none; `source` holds them."""
+    more = counted(len(rows) - MOST_ROWS, source)
+    left_out = [_("{n} more have no room here.").format(n=more)] if more > 0 else []
+    return Table(columns, tuple(rows[:MOST_ROWS]), joined_sentences([*key, *left_out]))
 
 
 def controls_look(outcomes: pl.Series, n: int, runs: pl.DataFrame) -> Look:
@@ -172,47 +186,38 @@ def _asked_text(data: DeckData, asked: str) -> str:
     return _("By {day}: {what}").format(day=day(when), what=asked) if when else asked
 
 
+def _looks_title(board: Board) -> str:
+    """Whether another way of looking changes the answer."""
+    changing = [one.name for one in board.looks if one.agrees is None and one.sure in ("depends", "fails")]
+    found = _tried(board)
+    if changing:
+        return _("The answer changes with: {names}").format(names=_(", ").join(changing))
+    if not found["tried"]:
+        return _("No other way of looking has been tried")
+    if found["n"] == found["total"]:
+        return _("Every other way of looking agrees")
+    return _("No way of looking that was tried says otherwise")
+
+
 def _looks_panel(board: Board) -> Panel:
-    title = _(
-        "Other ways of looking: {tried} of {total} tried, {n} agrees",
-        "Other ways of looking: {tried} of {total} tried, {n} agree",
-        **_tried(board),
-    )
     return Panel(
-        title,
+        _looks_title(board),
         Table(
             (Column(_("Other way of looking"), 0.27), Column(_("Result"), 0.17), Column(_("What it says"), 0.56)),
             tuple((look.name, sure_name(look.sure), look.told) for look in board.looks),
-            _("Table of other ways of looking: {told}.").format(
-                told=_(", ").join(
-                    _("{name}: {relation}").format(name=one.name, relation=translated(VERDICTS[one.sure].name))
-                    for one in board.looks
-                )
-            ),
         ),
-        say=(
-            _("A result that holds on one text, for one sample and by one method may be about that choice alone."),
-            _("What was not tried is not called impossible: it is open."),
-        ),
+        say=(_("What holds on one text, for one sample and by one method may be about that choice alone."),),
     )
 
 
 def _options_panel(board: Board) -> Panel:
-    first, *others = board.options
+    first, *others = board.decision.options
     rows = [(_("{what} (recommended)").format(what=first.what), first.cost, first.outcome)]
     rows += [(one.what, one.cost, one.outcome) for one in others]
     untested = [look.name for look in board.looks if look.sure == "untested"]
     key = _("Not tested: {what}.").format(what=_(", ").join(untested)) if untested else ""
     return Panel(
-        board.decision,
-        Table(
-            (Column(_("Option"), 0.42), Column(_("Time"), 0.2), Column(_("What follows"), 0.38)),
-            tuple(rows),
-            _("Table of options: {names}.").format(names=_("; ").join(one.what for one in board.options)),
-            key,
-        ),
-        say=(
-            _("These are the choices. The deck says what is known and what more would cost; it does not decide."),
-            _("Times are what the measurements that are there took on this machine, and no promise for another."),
-        ),
+        board.decision.title,
+        Table((Column(_("Option"), 0.42), Column(_("Time"), 0.2), Column(_("What follows"), 0.38)), tuple(rows), key),
+        say=(_("Times are those of the measurements on this machine."),),
     )

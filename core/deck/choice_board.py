@@ -7,15 +7,13 @@ from collections.abc import Iterator
 from core.analysis.decision import LEADING, SURE
 from core.analysis.rule_record import track_record
 from core.deck import visuals
-from core.deck.board import Board, Look, Option, Panel, Sure
+from core.deck.board import Board, Decision, Look, Option, Panel, Sure, table_of_models
 from core.deck.deck_data import AskedRule, DeckData
-from core.deck.slide import MOST_ROWS
 from core.deck.story import Column, Statement, Table
 from core.locale import _
 from core.questions.choice import HARMFUL, Choice, PilotChoice
 from core.sources import Text, counted, shown, stamped
 from core.wording import decisions as decision_wording
-from core.wording import joined_sentences
 from core.wording import slides as slide_wording
 from core.wording.labels import shortened_name
 from core.wording.numbers import share_text
@@ -31,7 +29,6 @@ def choice_board(data: DeckData) -> Board:
     asked, answer = data.choice, data.choice.answer
     choice = data.choice.answer.choice
     number, meaning = _number(answer, choice)
-    wanted, decision, options = _decision(answer, choice)
     return Board(
         answer=Panel(
             _title(asked),
@@ -47,9 +44,7 @@ def choice_board(data: DeckData) -> Board:
         number=number,
         meaning=meaning,
         sure=_SURE[answer.word],
-        asked=wanted,
-        decision=decision,
-        options=options,
+        decision=_decision(answer, choice),
         looks=tuple(_looks(asked, choice)),
         evidence=_evidence(asked, choice),
         compared=Panel(
@@ -91,7 +86,7 @@ def _title(asked: AskedRule) -> str:
     answer, choice, rule = asked.answer, asked.answer.choice, shortened_name(asked.saved.rule.name, 40)
     assert choice is not None
     if answer.use_class == HARMFUL:
-        title = _("Safety-critical use: choose by tests of the task and its failures, never by this rule alone")
+        title = _("Safety-critical use: choose by tests of the task and its failures")
     elif answer.word == "no_choice":
         title = _("The rule “{rule}” chooses none of {n} models").format(rule=rule, n=_total(choice))
     else:
@@ -143,7 +138,6 @@ def _evidence(asked: AskedRule, choice: Choice) -> Panel | None:
         title.format(model=shortened_name(best.name, 30), criterion=name, first=_first_names(choice)[0]),
         chart,
         (Statement(share_text(resolved.share), _("Weight of this criterion"), is_main=True),),
-        say=(_("The dot is the value, the bar how far it may be off; without a bar no error is known."),),
     )
 
 
@@ -166,8 +160,6 @@ def _model_table(asked: AskedRule, choice: Choice) -> Table:
     if decision.excluded:
         names = slide_wording.short_names_text([one.candidate.name for one in decision.excluded])
         key.append(_("Left out by the rule: {names}.").format(names=names))
-    if (n := counted(len(rows) - MOST_ROWS, "rule_choices")) > 0:
-        key.append(_("{n} more have no room here.").format(n=n))
     share = 0.6 / len(weights)
     columns = [
         Column(
@@ -180,14 +172,8 @@ def _model_table(asked: AskedRule, choice: Choice) -> Table:
         )
         for k in weights
     ]
-    return Table(
-        (Column(_("Model"), 0.26), Column(_("Mean"), 0.14, is_number=True), *columns),
-        tuple(rows[:MOST_ROWS]),
-        _("Table of models with their weighted means and values: {names}.").format(
-            names=slide_wording.short_names_text([one.name for one in decision.candidates])
-        ),
-        joined_sentences(key),
-    )
+    heads = (Column(_("Model"), 0.26), Column(_("Mean"), 0.14, is_number=True), *columns)
+    return table_of_models(heads, rows, "rule_choices", *key)
 
 
 # --- other ways of looking, and the decision -----------------------------------------------------------------------
@@ -242,36 +228,29 @@ def _weights(asked: AskedRule, choice: Choice) -> Iterator[Look]:
     yield Look(_("Other weights"), "depends", told)
 
 
-def _decision(answer: PilotChoice, choice: Choice) -> tuple[str, str, tuple[Option, ...]]:
-    """What is asked, the title of the last slide, and its options, the recommended one first."""
+def _decision(answer: PilotChoice, choice: Choice) -> Decision:
     stop = Option(_("Stop"), _("none"), _("the model in use stays"))
     names = _first_names(choice)
     if answer.use_class == HARMFUL:
         test = Option(_("Test it on the task and its failures"), _("not known"), _("reasons to choose or refuse"))
-        return _("test on the task, or stop"), _("Nothing is chosen before its failures are tested"), (test, stop)
+        title = _("Nothing is chosen before its failures are tested")
+        return Decision(_("test on the task, or stop"), title, (test, stop))
     if answer.word == "no_choice":
         bring = Option(_("Measure or score what is missing"), _("not known"), _("a choice among all of them"))
-        return _("bring what is missing, or stop"), _("A choice takes two models that can be compared"), (bring, stop)
+        title = _("A choice takes two models that can be compared")
+        return Decision(_("bring what is missing, or stop"), title, (bring, stop))
     if answer.word == "cannot_tell":
-        both = Option(
-            _("Test {one} and {other}").format(one=names[0], other=names[1]), _("not known"), _("which is better")
-        )
-        return _("test both, or stop"), _("Your own task decides between the two"), (both, stop)
-    pilot = Option(
-        _("Pilot {model} on your own task").format(model=names[0]), _("not known"), _("gain and harm are known")
-    )
+        what = _("Test {one} and {other}").format(one=names[0], other=names[1])
+        both = Option(what, _("not known"), _("which is better"))
+        return Decision(_("test both, or stop"), _("Your own task decides between the two"), (both, stop))
+    what = _("Pilot {model} on your own task").format(model=names[0])
     more = [
         Option(_("Test {model} beside it").format(model=other), _("not known"), _("whether the order holds"))
         for other in names[1:]
     ]
+    options = (Option(what, _("not known"), _("gain and harm are known")), *more, stop)
     if answer.word == "leads":
-        return (
-            _("pilot it, test the next beside it, or stop"),
-            _("A pilot settles what the rule leaves open"),
-            (pilot, *more, stop),
-        )
-    return (
-        _("pilot {model}, or stop").format(model=names[0]),
-        _("The rule proposes; a pilot decides"),
-        (pilot, *more, stop),
-    )
+        title = _("A pilot settles what the rule leaves open")
+        return Decision(_("pilot it, test the next beside it, or stop"), title, options)
+    asked = _("pilot {model}, or stop").format(model=names[0])
+    return Decision(asked, _("The rule proposes; a pilot decides"), options)

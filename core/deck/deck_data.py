@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field, replace
 from datetime import date
 
 import polars as pl
@@ -36,24 +36,28 @@ UNANSWERED_REASONS = {"no_runs", "no_scores", "base_scores", "no_dimensions", "n
 """Reasons for which a pilot has no answer yet."""
 
 
+def _nothing() -> pl.DataFrame:
+    return pl.DataFrame(schema={"run_id": pl.String, "pass": pl.String})
+
+
 @dataclass(frozen=True)
 class DeckData:
-    runs: pl.DataFrame
-    """The selected runs by name, the controls of a model after its runs on text."""
-    estimates: pl.DataFrame
-    checks: pl.DataFrame
-    claims: pl.DataFrame
-    against_controls: pl.DataFrame
-    """Rows of run_controls: the outcome of each control for its run on text."""
-    scored: pl.DataFrame
-    """`ranking.with_scores` of the runs."""
-    groups: list[RankingGroup]
-    """Comparable groups of the runs on text, vetoed ones included (they are marked)."""
-    word_groups: list[RankingGroup]
-    """The same across tokenizers, with one point per word."""
     language: str
     made_on: date
-    left_out: list[str]
+    runs: pl.DataFrame = field(default_factory=_nothing)
+    """The selected runs by name, the controls of a model after its runs on text."""
+    estimates: pl.DataFrame = field(default_factory=_nothing)
+    checks: pl.DataFrame = field(default_factory=_nothing)
+    claims: pl.DataFrame = field(default_factory=_nothing)
+    against_controls: pl.DataFrame = field(default_factory=_nothing)
+    """Rows of run_controls: the outcome of each control for its run on text."""
+    scored: pl.DataFrame = field(default_factory=_nothing)
+    """`ranking.with_scores` of the runs."""
+    groups: Sequence[RankingGroup] = ()
+    """Comparable groups of the runs on text, vetoed ones included (they are marked)."""
+    word_groups: Sequence[RankingGroup] = ()
+    """The same across tokenizers, with one point per word."""
+    left_out: Sequence[str] = ()
     """Names of the selected runs without a verdict: their protocol measures no points of one per type."""
     pilot: Pilot | None = None
     """The pilot that the runs belong to, or the one that ships with them."""
@@ -134,6 +138,8 @@ def deck_data(found: Runs, made_on: date | None = None) -> DeckData:
         raise InputError("A deck needs a run on unchanged text; choose one.")
     asked = pilot.pilot if pilot else answers[0].registration.pilot if answers else None
     return DeckData(
+        language=spoken(),
+        made_on=made_on or date.today(),
         runs=ordered,
         estimates=frames.estimates,
         checks=frames.checks,
@@ -142,8 +148,6 @@ def deck_data(found: Runs, made_on: date | None = None) -> DeckData:
         scored=with_scores(ordered, without_other_pilots(frames.scores, asked)),
         groups=compared,
         word_groups=across_tokenizers(ordered, frames.summaries, include_vetoed=True),
-        language=spoken(),
-        made_on=made_on or date.today(),
         left_out=list(names_without_verdict(runs).values()),
         pilot=asked,
         comparison=stamped(_comparison(ordered, frames), "compare"),
@@ -204,21 +208,7 @@ def _read_plan(plan: LayerPlan) -> LayerPlan:
 
 def plan_data(plan: LayerPlan, made_on: date | None = None) -> DeckData:
     """Data of a deck about one layer plan, which needs no measurement of its model."""
-    nothing = pl.DataFrame(schema={"run_id": pl.String, "pass": pl.String})
-    return DeckData(
-        runs=nothing,
-        estimates=nothing,
-        checks=nothing,
-        claims=nothing,
-        against_controls=nothing,
-        scored=nothing,
-        groups=[],
-        word_groups=[],
-        language=spoken(),
-        made_on=made_on or date.today(),
-        left_out=[],
-        plan=_read_plan(plan),
-    )
+    return DeckData(spoken(), made_on or date.today(), plan=_read_plan(plan))
 
 
 def runs_with_verdict(runs: pl.DataFrame) -> pl.DataFrame:

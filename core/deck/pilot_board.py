@@ -10,7 +10,7 @@ from core.analysis.ranks import NORMAL_95
 from core.analysis.relation import MARGIN, LeaveOneOut
 from core.analysis.units import FEWEST_TEST
 from core.deck import visuals
-from core.deck.board import N_CONTROLS, Board, Look, Option, Panel, Sure, controls_look
+from core.deck.board import N_CONTROLS, Board, Decision, Look, Option, Panel, Sure, controls_look, table_of_models
 from core.deck.deck_data import DeckData
 from core.deck.slide import MOST_ROWS, check_table
 from core.deck.story import Column, Statement, Table, Visual
@@ -29,7 +29,6 @@ TABLES = ("run_summaries", "scores", "layer_replicates", "pilots")
 def pilot_board(data: DeckData) -> Board:
     answer = data.asked
     looks = tuple(_looks(data))
-    asked, decision, options = _decision(data, looks)
     number, meaning, picture, sure = _answered(data)
     best = _best_text(data)
     return Board(
@@ -44,9 +43,7 @@ def pilot_board(data: DeckData) -> Board:
         number=number,
         meaning=meaning,
         sure=sure,
-        asked=asked,
-        decision=decision,
-        options=options,
+        decision=_decision(data, looks),
         looks=looks,
         evidence=_evidence(data),
         compared=_compared(data),
@@ -153,7 +150,6 @@ def _progress_table(data: DeckData) -> Table:
         for group, of_group, lack in groups
         if of_group
     )
-    told = _("; ").join(Text("{} {}").format(row[0], row[1]) for row in rows)
     return Table(
         (
             Column(_("Models"), 0.22),
@@ -162,7 +158,6 @@ def _progress_table(data: DeckData) -> Table:
             Column(_("What is missing"), 0.28),
         ),
         rows,
-        _("Table of how far the pilot is: {told}.").format(told=told),
     )
 
 
@@ -172,7 +167,7 @@ def _evidence(data: DeckData) -> Panel | None:
     chart = relation_chart(answer)
     if chart is None:
         return Panel(
-            _("No score yet: quality checks of {n} measurements").format(n=counted(data.text_runs.height, "runs")),
+            _("Quality checks: {n} measurements").format(n=counted(data.text_runs.height, "runs")),
             check_table(data.checks, data.text_runs, MOST_ROWS),
         )
     statements: list[Statement | str] = [Statement(slide_wording.direction_text(answer), _("Direction"), is_main=True)]
@@ -184,10 +179,7 @@ def _evidence(data: DeckData) -> Panel | None:
         slide_wording.relation_title_text(answer, data.case),
         chart,
         tuple(statements),
-        say=(
-            _("Each point is one model: further right, larger dimension; higher, better score."),
-            wording.scatter_caution_text(),
-        ),
+        say=(wording.scatter_caution_text(),),
     )
 
 
@@ -205,15 +197,12 @@ def _compared(data: DeckData) -> Panel | None:
             ranks=_ranks(best.score_rank_low, best.score_rank_high),
             n=counted(len(ordered), "scores"),
         )
-    shown_models = ordered[:MOST_ROWS]
-    key = [_("Best score first; no rank by dimension is better.")]
-    if any(model.is_vetoed for model in shown_models):
+    key = [_("Best score first.")]
+    if any(model.is_vetoed for model in ordered[:MOST_ROWS]):
         key.append(wording.veto_mark_text())
-    if len(ordered) > MOST_ROWS:
-        key.append(_("{n} more have no room here.").format(n=counted(len(ordered) - MOST_ROWS, "scores")))
     return Panel(
         title,
-        Table(
+        table_of_models(
             (
                 Column(_("Model"), 0.25),
                 Column(_("Score"), 0.23, is_number=True),
@@ -221,13 +210,11 @@ def _compared(data: DeckData) -> Panel | None:
                 Column(_("Dimension"), 0.23, is_number=True),
                 Column(_("Rank by dimension"), 0.15, is_number=True),
             ),
-            tuple(_model_row(model, name) for model, name in zip(shown_models, names, strict=False)),
-            _("Table of models with scores, dimensions and ranks: {names}.").format(
-                names=slide_wording.short_names_text(names)
-            ),
-            wording.joined_sentences(key),
+            [_model_row(model, name) for model, name in zip(ordered, names, strict=True)],
+            "scores",
+            *key,
         ),
-        say=(_("Ranks are simultaneous 95 percent intervals: models whose ranks overlap cannot be told apart."),),
+        say=(_("Models whose ranks overlap cannot be told apart (95 %, simultaneous)."),),
     )
 
 
@@ -342,8 +329,7 @@ def _time(n: int, data: DeckData) -> str:
     return slide_wording.time_text(n, data.text_runs)
 
 
-def _decision(data: DeckData, looks: tuple[Look, ...]) -> tuple[str, str, tuple[Option, ...]]:
-    """What is asked, the title of the last slide, and its options, the recommended one first."""
+def _decision(data: DeckData, looks: tuple[Look, ...]) -> Decision:
     relation = data.asked.relation
     stop = Option(_("Stop"), _("none"), _("choose by score alone"))
     if data.case == "incomplete":
@@ -352,57 +338,68 @@ def _decision(data: DeckData, looks: tuple[Look, ...]) -> tuple[str, str, tuple[
         more = max(0, relation.enough - relation.n)
         if not more:
             measure = Option(_("Measure more models"), _("not known"), _("the interval narrows"))
-            return _("stop, or measure more"), _("More models alone may not settle it"), (stop, measure)
+            return Decision(_("stop, or measure more"), _("More models alone may not settle it"), (stop, measure))
         measure = Option(
             _("Measure {n} more models").format(n=more), _time(more, data), _("related or not (power 80 %)")
         )
-        decision = _("Telling takes {n} models; without them, choose by score").format(n=relation.enough)
-        return _("stop, or measure {n} more models").format(n=more), decision, (stop, measure)
+        title = _("Telling takes {n} models; without them, choose by score").format(n=relation.enough)
+        return Decision(_("stop, or measure {n} more models").format(n=more), title, (stop, measure))
     if data.case == "hint":
         test = Option(_("Register it for unscored models"), _time(max(FEWEST_TEST, relation.n), data), _("a real test"))
-        return _("stop, or test the hint"), _("A hint becomes a test on models without scores yet"), (stop, test)
+        title = _("A hint becomes a test on models without scores yet")
+        return Decision(_("stop, or test the hint"), title, (stop, test))
     if data.case == "not_related":
         again = Option(_("Ask of models of another kind"), _time(relation.n, data), _("an answer for those"))
-        return _("choose by score"), _("{n} models were enough to tell").format(n=relation.n), (stop, again)
+        return Decision(_("choose by score"), _("{n} models were enough to tell").format(n=relation.n), (stop, again))
+    return _extension(data, looks, stop)
+
+
+def _extension(data: DeckData, looks: tuple[Look, ...], stop: Option) -> Decision:
+    """Of a relation that was found: it is adopted where nothing is left that could reverse it."""
+    relation = data.asked.relation
     extend = Option(
         _("Extend to {n} other models").format(n=relation.n), _time(relation.n, data), _("whether it holds there")
     )
     if any(look.sure in ("depends", "fails") for look in looks):
-        return _("extend or stop"), _("The answer changes with the way of looking: adopt nothing"), (extend, stop)
+        title = _("The answer changes with the way of looking: adopt nothing")
+        return Decision(_("extend or stop"), title, (extend, stop))
     if undecided := {look.name for look in looks if look.sure in ("untested", "unclear")}:
-        decision = _("Nothing is adopted before what could reverse it is measured")
+        title = _("Nothing is adopted before what could reverse it is measured")
         passes = {_("Second text"): 1, _("Second sample"): 1, _("Controls"): N_CONTROLS}
         n_runs = relation.n * sum(passes.get(name, 0) for name in undecided)
         if not n_runs:  # what is open needs other models: of other sizes, other families
-            return _("extend or stop"), decision, (extend, stop)
+            return Decision(_("extend or stop"), title, (extend, stop))
         measure = Option(_("Measure what is untested"), _time(n_runs, data), _("whether it reverses"))
-        return _("measure what is untested, extend or stop"), decision, (measure, extend, stop)
+        return Decision(_("measure what is untested, extend or stop"), title, (measure, extend, stop))
     if data.pilot is not None and data.pilot.is_cautious:
         test = Option(_("Test it on the task and its failures"), _("not known"), _("reasons to choose or refuse"))
-        return _("test on the task, extend or stop"), _("A dimension alone decides nothing here"), (test, extend, stop)
+        title = _("A dimension alone decides nothing here")
+        return Decision(_("test on the task, extend or stop"), title, (test, extend, stop))
     if data.case == "related_other_way":
-        decision = _("It points against the expectation: whether it holds elsewhere comes first")
-        return _("extend or stop"), decision, (extend, stop)
+        title = _("It came against the expectation: confirm it on other models first")
+        return Decision(_("extend or stop"), title, (extend, stop))
     adopt = Option(_("Adopt for shortlists"), _("none"), _("the task still decides"))
-    return _("adopt, extend or stop"), _("The dimension may shortlist; the task decides"), (adopt, extend, stop)
+    return Decision(
+        _("adopt, extend or stop"), _("The dimension may shortlist; the task decides"), (adopt, extend, stop)
+    )
 
 
-def _completion(data: DeckData, stop: Option) -> tuple[str, str, tuple[Option, ...]]:
+def _completion(data: DeckData, stop: Option) -> Decision:
     answer = data.asked
-    missing, unscored = len(answer.population.missing), counted(len(_unscored(answer)), "scores")
-    vetoed = counted(len(_vetoed(answer)), "runs")
+    missing, unscored, vetoed = len(answer.population.missing), len(_unscored(answer)), len(_vetoed(answer))
     if missing:
         n = counted(missing, "pilots")
         what, time = _("Measure the missing models ({n})").format(n=n), _time(missing, data)
     elif unscored:
-        what, time = _("Score {n} models").format(n=unscored), _("as the benchmark takes")
+        what, time = _("Score {n} models").format(n=counted(unscored, "scores")), _("as the benchmark takes")
     elif vetoed:
-        what, time = _("Measure vetoed models again ({n})").format(n=vetoed), _time(len(_vetoed(answer)), data)
+        n = counted(vetoed, "runs")
+        what, time = _("Measure vetoed models again ({n})").format(n=n), _time(vetoed, data)
     else:
         reason = wording.joined_sentences(answer_wording.undecided_lines(answer))
         what, time = _("Settle this first: {reason}").format(reason=reason), _("not known")
     outcome = _("an answer from all models")
     if _total(data) < answer.relation.enough:
         outcome = _("a strong relation would show; none takes {enough} models").format(enough=answer.relation.enough)
-    options = (Option(what, time, outcome), stop)
-    return _("complete the pilot, or stop"), _("An answer today could be another one tomorrow"), options
+    title = _("An answer today could be another one tomorrow")
+    return Decision(_("complete the pilot, or stop"), title, (Option(what, time, outcome), stop))

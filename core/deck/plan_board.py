@@ -7,7 +7,7 @@ from dataclasses import replace
 
 from core.analysis import plans as plan_analysis
 from core.deck import visuals
-from core.deck.board import Board, Look, Option, Panel, Sure
+from core.deck.board import Board, Decision, Look, Option, Panel, Sure
 from core.deck.deck_data import DeckData
 from core.deck.slide import MOST_ROWS
 from core.deck.story import Column, Statement, Table
@@ -30,7 +30,6 @@ def plan_board(data: DeckData) -> Board:
     is_refused = standing not in ("recommended", "unverified")
     if is_refused:  # for the price on held-out text or for what another look found
         looks = (looks[0], *(replace(look, agrees=look.sure in ("depends", "fails")) for look in looks[1:]))
-    asked, decision, options = _decision(layer_plan, standing)
     is_saved = not is_refused and set(price.blocks) == set(plan.blocks)
     return Board(
         answer=Panel(
@@ -38,26 +37,16 @@ def plan_board(data: DeckData) -> Board:
             block_row(layer_plan, price.blocks, plan_analysis.is_recommended(layer_plan)),
             tuple(plan_wording.saving_lines(plan)[:1]) if is_saved else (),
             say=(
-                _(
-                    "A language model is a row of blocks, each of which costs time and memory for every word. The question is "
-                    "which of them can be left out before it predicts text noticeably worse."
-                ),
+                _("A language model is a row of blocks, each of which costs time and memory for every word."),
                 plan_wording.plan_text(layer_plan),
                 *plan_wording.budget_lines(layer_plan),
                 *plan_wording.note_lines(plan)[:2],
             ),
         ),
         number=plan_wording.harder_text(price),
-        meaning=_(
-            "harder to predict without {n} block: {price} nats per token",
-            "harder to predict without {n} blocks: {price} nats per token",
-            n=counted(len(price.blocks), "plan_outcomes"),
-            price=plan_wording.outcome_price_text(price),
-        ),
+        meaning=_("harder to predict: {price} nats per token").format(price=plan_wording.outcome_price_text(price)),
         sure="untested" if standing == "unverified" else "holds",
-        asked=asked,
-        decision=decision,
-        options=options,
+        decision=_decision(layer_plan, standing),
         looks=looks,
         evidence=_evidence(layer_plan),
         compared=_breaks(layer_plan),
@@ -103,10 +92,7 @@ def _evidence(layer_plan: LayerPlan) -> Panel | None:
         _prices_title(layer_plan),
         chart,
         (Statement(first, is_main=True), *rest),
-        say=(
-            _("To the right more blocks go; the lower a mark, the dearer. Other marks are choices of as many blocks."),
-            *plan_evidence.same_choice_lines(layer_plan),
-        ),
+        say=(*plan_evidence.same_choice_lines(layer_plan),),
     )
 
 
@@ -118,20 +104,13 @@ def _prices_title(layer_plan: LayerPlan) -> str:
     ]
     if published:
         price = plan.loss_increase if unhealed is None else unhealed.difference or 0.0
-        title = _(
-            "Our choice costs {loss} nats; {n} of {total} published choices costs less",
-            "Our choice costs {loss} nats; {n} of {total} published choices cost less",
+        title = _("Our choice costs {loss} nats; published choices that cost less: {n} of {total}").format(
             loss=plan_wording.price_text(price),
             n=counted(sum(other < price for other in published), "plan_outcomes"),
             total=counted(len(published), "plan_outcomes"),
         )
     else:
-        title = _(
-            "The price of {n} block is {loss} nats",
-            "The price of {n} blocks is {loss} nats",
-            n=counted(len(plan.blocks), "plan_outcomes"),
-            loss=plan_wording.price_text(plan.loss_increase),
-        )
+        title = _("The price of this choice is {loss} nats").format(loss=plan_wording.price_text(plan.loss_increase))
     if unhealed is not None and published:
         title = _("{title}, all before repair").format(title=title)
     return title if plan.is_verified else _("{title}, not verified").format(title=title)
@@ -163,14 +142,9 @@ def _breaks(layer_plan: LayerPlan) -> Panel | None:
                 )
                 for row in sorted(rows, key=lambda row: -_relative_harm(row))[:MOST_ROWS]
             ),
-            _("Table of harder tests before and after, the most harmed first."),
             _("Losses in nats; right answers in percent, their difference in points."),
         ),
-        say=(
-            _("Average loss can stay low while one ability goes: so harder texts and short tests were read as well."),
-            *losses[1:],
-            _("A test that even the whole model hardly passes cannot show a fall, and is left out."),
-        ),
+        say=(*losses[1:], _("Left out: tests that even the whole model hardly passes.")),
     )
 
 
@@ -268,10 +242,8 @@ def _within_budget(layer_plan: LayerPlan, row: PlanOutcomeRow) -> Sure:
     return "holds" if plan_analysis.upper_limit(row) < text_budget(layer_plan.plan) else "depends"
 
 
-def _decision(layer_plan: LayerPlan, standing: str) -> tuple[str, str, tuple[Option, ...]]:
-    """What is asked, the title of the last slide, and its options, the recommended one first."""
-    plan = layer_plan.plan
-    keep = Option(_("Keep all {n} blocks").format(n=plan.n_layers), _("none"), _("nothing changes"))
+def _decision(layer_plan: LayerPlan, standing: str) -> Decision:
+    keep = Option(_("Keep all {n} blocks").format(n=layer_plan.plan.n_layers), _("none"), _("nothing changes"))
     again = _("as this plan took")
     rounded = [one for one in plan_analysis.alternatives(layer_plan) if one.row.rule == "rounding"]
     instead = tuple(
@@ -286,22 +258,16 @@ def _decision(layer_plan: LayerPlan, standing: str) -> tuple[str, str, tuple[Opt
         for one in rounded[:1]
     )
     if standing == "recommended":
-        n = counted(len(_told_price(layer_plan).blocks), "plan_outcomes")
         test = Option(_("Test it on your own task, then decide"), _("not known"), _("gain and harm are known"))
-        return (
-            _("test the model without {n} block, or keep it", "test the model without {n} blocks, or keep it", n=n),
-            _("Test the smaller model first"),
-            (test, *instead, keep),
-        )
+        asked = _("test the smaller model, or keep the whole one")
+        return Decision(asked, _("Test the smaller model first"), (test, *instead, keep))
     if standing in ("no_better_than_random", "ability_falls"):
         other = Option(_("Plan on another text or size"), again, _("a better set, or none"))
-        return (
-            _("keep the model, or look for another set"),
-            _("The model stays whole until a better set is found"),
-            (keep, *instead, other),
-        )
+        title = _("The model stays whole until a better set is found")
+        return Decision(_("keep the model, or look for another set"), title, (keep, *instead, other))
     if standing == "over_budget":
         larger = Option(_("Allow a larger budget"), again, _("more loss for fewer blocks"))
-        return _("keep the model, or allow more loss"), _("Within this budget nothing goes"), (keep, *instead, larger)
+        title = _("Within this budget nothing goes")
+        return Decision(_("keep the model, or allow more loss"), title, (keep, *instead, larger))
     verify = Option(_("Verify on held-out text"), again, _("a price to rely on"))
-    return _("verify the plan, or drop it"), _("An unverified price is too low"), (verify, keep)
+    return Decision(_("verify the plan, or drop it"), _("An unverified price is too low"), (verify, keep))

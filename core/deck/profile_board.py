@@ -12,10 +12,21 @@ from core import wording
 from core.analysis.differences import comparability
 from core.analysis.units import FEWEST_TEST
 from core.deck import visuals
-from core.deck.board import N_CONTROLS, Board, Look, Option, Panel, Sure, controls_look, sure_name
+from core.deck.board import (
+    N_CONTROLS,
+    Board,
+    Decision,
+    Look,
+    Option,
+    Panel,
+    Sure,
+    controls_look,
+    sure_name,
+    table_of_models,
+)
 from core.deck.deck_data import DeckData
 from core.deck.slide import MOST_ROWS, check_table
-from core.deck.story import Column, Statement, Table, Visual
+from core.deck.story import Column, Statement, Visual
 from core.figures.chart import Gallery
 from core.locale import _
 from core.questions.compare import Comparison
@@ -41,7 +52,6 @@ def profile_board(data: DeckData) -> Board:
     if data.comparison is not None and sound.height == 2:
         return _comparison_board(data, data.comparison, sound)
     looks = tuple(_looks(data, sound))
-    options = _options(data, sound)
     if sound.is_empty():
         total = counted(runs.height, "runs")
         title = _("0 of {total} models have numbers that can be relied on").format(total=total)
@@ -57,18 +67,20 @@ def profile_board(data: DeckData) -> Board:
             picture or check_table(data.checks, data.text_runs, MOST_ROWS),
             statements,
             say=(
-                _("Dimension says over how many directions a model's token vectors spread, read by one method (d2)."),
+                slide_wording.meaning_of("estimated dimension"),
                 *_origin_lines(data),
                 *_apart_lines(sound),
-                _("A larger or smaller number is not better: it says how words spread, not how well a model works."),
+                _("A larger number is not better: it says how words spread, not how well a model works."),
             ),
         ),
         number=number,
         meaning=meaning,
         sure=_verdict(sound),
-        asked=_("choose nothing by these numbers; register a question first"),
-        decision=_("A question with a benchmark would decide; these numbers describe"),
-        options=options,
+        decision=Decision(
+            _("choose nothing by these numbers; register a question first"),
+            _("A question with a benchmark would decide; these numbers describe"),
+            _options(data, sound),
+        ),
         looks=looks,
         evidence=_evidence(data, sound),
         compared=_compared(data, sound),
@@ -97,7 +109,7 @@ def _comparison_board(data: DeckData, comparison: Comparison, sound: pl.DataFram
             visuals.loss_chart([(names[one.run["run_id"]], one.loss) for one in (best, other) if one.loss is not None]),
             (compare_wording.difference_text(loss),),
             say=(
-                _("Bits per byte say how well a model predicts the text, whatever its tokenizer; lower is better."),
+                _("Bits per byte compare models of any tokenizer."),
                 *compare_wording.note_lines(comparison),
                 *_origin_lines(data),
             ),
@@ -107,9 +119,11 @@ def _comparison_board(data: DeckData, comparison: Comparison, sound: pl.DataFram
             interval=interval, other=shortened_name(told["other"], 30), loss=compare_wording.loss_text(other.loss)
         ),
         sure="holds" if loss.is_told_apart else "unclear",
-        asked=_("shortlist by the text, choose by your own task"),
-        decision=_("One text shortlists; your own task decides"),
-        options=(test, *_options(data, sound)[-2:]),
+        decision=Decision(
+            _("shortlist by the text, choose by your own task"),
+            _("One text shortlists; your own task decides"),
+            (test, *_options(data, sound)[-2:]),
+        ),
         looks=looks,
         evidence=Panel(title, picture, verdicts, say=(meaning,))
         if (picture := _profiles(data, sound)) is not None
@@ -184,17 +198,15 @@ def _answer(data: DeckData, sound: pl.DataFrame) -> tuple[str, str, str, tuple[S
         return title, number, meaning, verdicts
     if n_compared == len(told):
         title = _("{n} models: {one} spreads least, {other} most; none is thereby better")
-    elif n_compared > 1:
-        title = _("{n} models reach {low} to {high}; only {compared} of them can be compared")
     else:
-        title = _("{n} models reach {low} to {high}; no two of them can be compared")
+        title = _("{n} models reach {low} to {high}; {compared} can be compared")
     title = title.format(
         n=counted(len(told), "runs"),
         one=names[0],
         other=names[-1],
         low=low,
         high=high,
-        compared=counted(n_compared, "runs"),
+        compared=counted(n_compared if n_compared > 1 else 0, "runs"),
     )
     return title, number, meaning, verdicts
 
@@ -208,9 +220,7 @@ def _profile_title(run: dict) -> str:
         return _("{name}: the dimension rises from {start} to {top} inside and falls to {end} at the end").format(
             **values
         )
-    return _("{name}: dimension {start} at the embedding, at most {top} inside, {end} after the last block").format(
-        **values
-    )
+    return _("{name}: dimension {start} at the start, at most {top} inside, {end} at the end").format(**values)
 
 
 def _apart_lines(sound: pl.DataFrame) -> Iterator[str]:
@@ -246,7 +256,7 @@ def _origin_lines(data: DeckData) -> Iterator[str]:
     shipped = data.text_runs["tags"].list.contains(SHIPPED)
     if shipped.any():
         n, total = counted(int(shipped.sum()), "runs"), counted(data.text_runs.height, "runs")
-        yield _("{n} of {total} profiles come with Workdim: they were not measured here.").format(n=n, total=total)
+        yield _("{n} of {total} profiles come with Workdim, measured elsewhere.").format(n=n, total=total)
     if data.left_out:
         names = slide_wording.short_names_text(data.left_out)
         yield _("Left out, as their protocols give no verdict: {names}.").format(names=names)
@@ -283,10 +293,9 @@ def _evidence(data: DeckData, sound: pl.DataFrame) -> Panel | None:
             else _("Each model by itself: dimensions that do not compare"),
             visuals.dimension_chart(_drawn(data, sound)),
             (Statement(slide_wording.checks_text(data.text_runs), is_main=True),),
-            say=(_("The dot is the estimate, the bar how far it may be off."),),
         )
     claims = data.claims.filter(run_id=sound["run_id"][0])
-    chart = visuals.claim_chart(claims, "rise")
+    chart = visuals.rise_chart(claims)
     if chart is None:
         return None
     counts = [_outcome_counts(claims, claim) for claim in CLAIMS]
@@ -297,7 +306,6 @@ def _evidence(data: DeckData, sound: pl.DataFrame) -> Panel | None:
             Statement(_("By {yes} of {n} methods.").format(yes=counts[1][0], n=counts[1][1]), _claim_label("fall")),
             slide_wording.checks_text(data.text_runs),
         ),
-        say=(_("Each row is one way of measuring; right of the line the rise counts."),),
     )
 
 
@@ -313,16 +321,13 @@ def _compared(data: DeckData, sound: pl.DataFrame) -> Panel | None:
         return None
     is_ordered = _n_compared(data, sound) == sound.height
     rows = list(rows_of(sound.sort("inner_max", "run_id", descending=[True, False]) if is_ordered else sound))
-    key = [verdict_legend_text() + _(". ")]
-    if len(rows) > MOST_ROWS:
-        key.append(_("{n} more have no room here.").format(n=counted(len(rows) - MOST_ROWS, "runs")))
     return Panel(
         (
             _("{n} models side by side, largest dimension first")
             if is_ordered
-            else _("{n} models side by side: their dimensions do not all compare")
+            else _("{n} models side by side, not all comparable")
         ).format(n=counted(len(rows), "runs")),
-        Table(
+        table_of_models(
             (
                 Column(_("Model"), 0.3),
                 Column(_("Largest inner dimension"), 0.22, is_number=True),
@@ -330,7 +335,7 @@ def _compared(data: DeckData, sound: pl.DataFrame) -> Panel | None:
                 Column(_("Verdicts"), 0.12),
                 Column(_("Bits per byte"), 0.14, is_number=True),
             ),
-            tuple(
+            [
                 (
                     shortened_name(run["name"], 30),
                     wording.interval_of(run, "inner_max"),
@@ -338,14 +343,11 @@ def _compared(data: DeckData, sound: pl.DataFrame) -> Panel | None:
                     verdict_marks(run),
                     wording.number(run["bits_per_byte"]),
                 )
-                for run in rows[:MOST_ROWS]
-            ),
-            _("Table of models with their dimensions and verdicts: {names}.").format(
-                names=slide_wording.short_names_text([run["name"] for run in rows])
-            ),
-            wording.joined_sentences(key),
+                for run in rows
+            ],
+            "runs",
+            verdict_legend_text() + _(". "),
         ),
-        say=(_("The order is that of the numbers; no order is better."),) if is_ordered else (),
     )
 
 

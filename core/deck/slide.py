@@ -126,8 +126,7 @@ def check_table(checks: pl.DataFrame, runs: pl.DataFrame, most: int) -> Table:
             Column(_("Veto"), 0.15, is_number=True),
         ),
         tuple(rows),
-        _("Table of quality checks: {told}.").format(told=slide_wording.checks_text(runs)),
-        _("Numbers of measurements. A veto takes a measurement out of every claim."),
+        _("Numbers of measurements; vetoed ones count in no claim."),
     )
 
 
@@ -170,7 +169,6 @@ def table_slides(
     title: str,
     columns: tuple[Column, ...],
     rows: Sequence[Row],
-    alternative: str,
     key_line: str = "",
     **sources: Any,
 ) -> Iterator[StorySlide]:
@@ -180,7 +178,7 @@ def table_slides(
     )
     for number, page in enumerate(filled, start=1):
         numbered = title if len(filled) == 1 else title + f" ({number}/{len(filled)})"
-        table = Table(columns, tuple(page), alternative, key_line)
+        table = Table(columns, tuple(page), key_line)
         yield make_slide(data, key if number == 1 else f"{key}-{number}", numbered, (), table, **sources)
 
 

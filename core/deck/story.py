@@ -12,6 +12,7 @@ from datetime import date
 from typing import Literal
 
 from core.figures.chart import Blocks, Chart, Gallery
+from core.locale import _
 from core.pilots.recipe import Recipe
 
 Case = Literal[
@@ -30,6 +31,8 @@ pilot; a choice by a rule; a layer plan."""
 
 MOST_SLIDES = 5
 """Without the appendix."""
+MOST_NAMED = 6
+"""Rows of a table that its description names."""
 
 
 # --- visuals ---------------------------------------------------------------------------------------------------
@@ -57,8 +60,16 @@ Row = Heading | tuple[str, ...]
 class Table:
     columns: tuple[Column, ...]
     rows: tuple[Row, ...]
-    alternative: str
     key: str = ""
+
+    @property
+    def alternative(self) -> str:
+        """For screen readers, which then read its cells: what it is a table of."""
+        names = [row[0] for row in self.rows if isinstance(row, tuple)]
+        more = ["…"] if len(names) > MOST_NAMED else []
+        return _("Table of {columns}: {names}.").format(
+            columns=_(", ").join(column.title for column in self.columns), names=_(", ").join(names[:MOST_NAMED] + more)
+        )
 
 
 Visual = Chart | Table | Blocks | Gallery

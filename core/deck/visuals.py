@@ -82,7 +82,7 @@ def profile_chart(estimates: pl.DataFrame, runs: pl.DataFrame) -> Chart | None:
         curve_text(curve, names.get(curve.run_id, curve.name)) for curve in profile_data.curves[:4]
     )
     alternative = _("Estimated dimension over the layers. {curves}.").format(curves=descriptions)
-    key = _("In paler colour: 95 % intervals.")
+    key = _("Bands: 95 % intervals.")
     if len(sound) < len(profile_data.curves):
         key = wording.joined_sentences((key, wording.veto_mark_text()))
     return Chart(layer_axis(profile_data), up, tuple(series), alternative, key=key)
@@ -118,7 +118,7 @@ def profile_gallery(estimates: pl.DataFrame, runs: pl.DataFrame) -> Gallery | No
     )
     key = (
         _(
-            "Across: {across}, {low:g} to {high:g}; upright: {up}. Behind each name its largest inner dimension, which orders them; no order is better."
+            "Across: {across}, {low:g} to {high:g}; upright: {up}. Behind each name: its largest inner dimension."
         ).format(
             across=layer_axis(profile_data).title,
             low=derived(across.low, "layer_estimates", "first layer"),
@@ -239,23 +239,20 @@ def coefficient_chart(answer: Answer) -> Chart | None:
 # --- measurements ----------------------------------------------------------------------------------------------
 
 
-def claim_chart(claims: pl.DataFrame, claim: str) -> Chart | None:
-    """The ratio of a claim by each core method, with its interval and the ratio from which it counts. `claims` are rows of
+def rise_chart(claims: pl.DataFrame) -> Chart | None:
+    """The ratio of the rise by each core method, with its interval and the ratio from which it counts. `claims` are rows of
     one run; None without them."""
     bars = [
         _Bar(specification_name(row), row["ratio"], row["lower"], row["upper"])
-        for row in rows_of(claims.filter(claim=claim, is_core=True), "run_claims")
+        for row in rows_of(claims.filter(claim="rise", is_core=True), "run_claims")
         if row["ratio"] is not None
     ]
     if not bars:
         return None
-    title = {
-        "rise": _("Largest inner dimension over that at layer 0"),
-        "fall": _("Largest inner dimension over that after the last block"),
-    }[claim]
+    title = _("Largest inner dimension over that at layer 0")
     needed = Guide(_("{ratio} counts").format(ratio=shown(RATIO, "g")), RATIO)
     x = round_axis(title, [end for bar in bars for end in (bar.value, bar.low, bar.high, 1.0, RATIO)])
-    return _interval_chart(title, claim_name(claim), bars, [needed], _("Bars: 95 % intervals."), x)
+    return _interval_chart(title, claim_name("rise"), bars, [needed], _("Bars: 95 % intervals."), x)
 
 
 def dimension_chart(runs: pl.DataFrame) -> Chart:
@@ -269,7 +266,7 @@ def dimension_chart(runs: pl.DataFrame) -> Chart:
     ]
     title = _("Largest inner dimension, estimated (d2)")
     x = round_axis(title, [end for bar in bars for end in (bar.value, bar.low, bar.high)], from_zero=True)
-    return _interval_chart(title, title, bars, (), _("Bars: 95 % intervals. No end is better."), x)
+    return _interval_chart(title, title, bars, (), _("Bars: 95 % intervals."), x)
 
 
 def loss_chart(losses: Sequence[tuple[str, TextLoss]]) -> Chart:
@@ -308,7 +305,7 @@ def criterion_chart(decision: Decision, k: int, assumed: Assumptions) -> tuple[C
         return None
     title = criterion_title(question, assumed)
     x = round_axis(title, [end for bar in bars for end in (bar.value, bar.low, bar.high)])
-    return _interval_chart(title, title, bars, (), _("Best on top. Bars: 95 % intervals."), x), found[0][1]
+    return _interval_chart(title, title, bars, (), _("Bars: 95 % intervals."), x), found[0][1]
 
 
 # --- layer plans -----------------------------------------------------------------------------------------------
@@ -360,7 +357,7 @@ def price_chart(layer_plan: LayerPlan) -> Chart | None:
         Axis(_("Blocks left out"), 0, most + (most % step and step - most % step), step),
         up,
         tuple(series),
-        _("Rise of the loss over the number of blocks left out. {told}.").format(told=descriptions),
+        _("Rise of the loss over blocks left out. {told}.").format(told=descriptions),
         guides,
         _("Bars: 95 % intervals."),
     )

