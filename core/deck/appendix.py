@@ -297,7 +297,7 @@ def _values(data: DeckData) -> Iterator[StorySlide]:
         Column(_("Verdicts"), 0.07),
         Column(_score_title(data, benchmark), 0.19, is_number=True),
     )
-    key = [_("In brackets: 95 % intervals."), verdict_legend_text() + _(". "), *_match_key(data)]
+    key = [_("In brackets: 95 % intervals."), verdict_legend_text() + _(". ").rstrip(), *_match_key(data)]
     if any(map(is_vetoed, rows_of(data.text_runs))):
         key.append(wording.veto_mark_text())
     title = _("All values (d2, N={size})").format(size=wording.size_range(data.n_points))

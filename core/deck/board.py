@@ -38,6 +38,7 @@ class Panel:
     visual: Visual
     statements: tuple[Statement | str, ...] = ()
     say: tuple[str, ...] = ()
+    """What the slide does not say: how it is to be read, cautions."""
 
 
 @dataclass(frozen=True)
@@ -106,14 +107,9 @@ def five_slides(data: DeckData, board: Board, runs: pl.DataFrame | None) -> Iter
     """At most five: a deck without a second chart, other looks or models to compare goes without that slide."""
 
     def made(key: str, panel: Panel) -> StorySlide:
-        """Its notes say what it does not: first what it is about, then what its chart shows, then cautions."""
-        is_table = isinstance(panel.visual, Table)
-        seen = () if is_table else (_("What you see: {alternative}").format(alternative=panel.visual.alternative),)
         shown = (panel.title, panel.statements, panel.visual)
-        speech = (*panel.say[:1], *seen, *panel.say[1:])
-        return shorten_for_page(
-            make_slide(data, key, *shown, board.tables, runs, board.sources, speech), layout.OWN_PAGE
-        )
+        slide = make_slide(data, key, *shown, board.tables, runs, board.sources, panel.say)
+        return shorten_for_page(slide, layout.OWN_PAGE)
 
     beside = (
         Statement(board.number, is_large=True),
@@ -159,18 +155,16 @@ def _tried(board: Board) -> dict[str, int]:
     tried = [look for look in board.looks if look.sure != "untested"]
     agreeing = sum(look.sure == "holds" if look.agrees is None else look.agrees for look in tried)
     found = {"total": len(board.looks), "tried": len(tried), "n": agreeing}
-    return {name: counted(n, "other ways of looking") for name, n in found.items()}
+    return {name: counted(n, "cross-checks") for name, n in found.items()}
 
 
 def _sure_text(board: Board) -> str:
     sure, found = sure_name(board.how_sure), _tried(board)
     if not board.looks:
         return sure
-    if not found["tried"]:
-        return _("{sure}: none of {total} looks tried").format(sure=sure, total=found["total"])
     return _(
-        "{sure}: {tried} of {total} looks tried, {n} agrees",
-        "{sure}: {tried} of {total} looks tried, {n} agree",
+        "{sure}: {tried} of {total} cross-checks made, {n} agrees",
+        "{sure}: {tried} of {total} cross-checks made, {n} agree",
         sure=sure,
         **found,
     )
@@ -187,26 +181,28 @@ def _asked_text(data: DeckData, asked: str) -> str:
 
 
 def _looks_title(board: Board) -> str:
-    """Whether another way of looking changes the answer."""
-    changing = [one.name for one in board.looks if one.agrees is None and one.sure in ("depends", "fails")]
-    found = _tried(board)
-    if changing:
-        return _("The answer changes with: {names}").format(names=_(", ").join(changing))
-    if not found["tried"]:
-        return _("No other way of looking has been tried")
+    """What changes the answer, or what a refusal rests on; else how much of it was tried."""
+    telling = [one for one in board.looks if one.sure in ("depends", "fails") and one.agrees is not False]
+    changing, found = [one for one in telling if one.agrees is None], _tried(board)
+    if telling:
+        title = _("The answer changes with: {names}") if changing else _("The answer rests on: {names}")
+        return title.format(names=_(", ").join(one.name for one in changing or telling))
+    if found["tried"] < found["total"]:
+        n = counted(found["total"] - found["tried"], "cross-checks")
+        return _("{n} of {total} cross-checks are still to be made").format(n=n, total=found["total"])
     if found["n"] == found["total"]:
-        return _("Every other way of looking agrees")
-    return _("No way of looking that was tried says otherwise")
+        return _("Every cross-check agrees")
+    return _("No cross-check contradicts the answer")
 
 
 def _looks_panel(board: Board) -> Panel:
     return Panel(
         _looks_title(board),
         Table(
-            (Column(_("Other way of looking"), 0.27), Column(_("Result"), 0.17), Column(_("What it says"), 0.56)),
+            (Column(_("Cross-check"), 0.27), Column(_("Result"), 0.17), Column(_("What it says"), 0.56)),
             tuple((look.name, sure_name(look.sure), look.told) for look in board.looks),
         ),
-        say=(_("What holds on one text, for one sample and by one method may be about that choice alone."),),
+        say=(_("What holds on one text, sample and method may be about these alone."),),
     )
 
 
@@ -219,5 +215,5 @@ def _options_panel(board: Board) -> Panel:
     return Panel(
         board.decision.title,
         Table((Column(_("Option"), 0.42), Column(_("Time"), 0.2), Column(_("What follows"), 0.38)), tuple(rows), key),
-        say=(_("Times are those of the measurements on this machine."),),
+        say=(_("Times: as measured on this machine."),),
     )

@@ -108,7 +108,9 @@ def _number(answer: PilotChoice, choice: Choice) -> tuple[str, str]:
         return number, _("models that have all that the rule asks for")
     first, *others = _first_names(choice)
     if decision.share_first is not None:
-        return share_text(decision.share_first), _("of draws within the errors put {model} first").format(model=first)
+        return share_text(decision.share_first), _(
+            "how often {model} stays first as values vary within their errors"
+        ).format(model=first)
     if not others:
         return shown(decision.totals[0], ".2f"), _("weighted mean of {model}").format(model=first)
     meaning = _("weighted mean of {model}, 1 at most; {other} {total}")
@@ -186,7 +188,7 @@ def _looks(asked: AskedRule, choice: Choice) -> Iterator[Look]:
         yield _errors(answer, choice)
         yield from _weights(asked, choice)
         n_as_good = counted(sum(one.status != "dominated" for one in decision.pareto[1:]), "rule_choices")
-        told = _("others that may be as good in all that counts: {n}").format(n=n_as_good)
+        told = _("models perhaps as good in all criteria: {n}").format(n=n_as_good)
         yield Look(_("All weights at once"), "holds" if answer.is_dominant else "depends", told)
     if remark := decision_wording.other_task_text(asked.saved.rule, choice.task):
         yield Look(_("Another task"), "unclear", remark)

@@ -172,9 +172,10 @@ def _evidence(data: DeckData) -> Panel | None:
         )
     statements: list[Statement | str] = [Statement(slide_wording.direction_text(answer), _("Direction"), is_main=True)]
     if relation.detectable is not None:
-        line = _("With {n} models, |rho| of {detectable} or more (power 80 %).")
+        line = _("With {n} models, only |rho| of {detectable} or more (power 80 %).")
         detectable = answer_wording.coefficient_text(relation.detectable)
-        statements.append(Statement(line.format(n=relation.n, detectable=detectable), _("Large enough to show")))
+        statements.append(Statement(line.format(n=relation.n, detectable=detectable), _("Detectable")))
+    statements.append(Statement(_("How many directions the model's inner vectors spread over."), _("Dimension")))
     return Panel(
         slide_wording.relation_title_text(answer, data.case),
         chart,
@@ -376,7 +377,7 @@ def _extension(data: DeckData, looks: tuple[Look, ...], stop: Option) -> Decisio
         title = _("A dimension alone decides nothing here")
         return Decision(_("test on the task, extend or stop"), title, (test, extend, stop))
     if data.case == "related_other_way":
-        title = _("It came against the expectation: confirm it on other models first")
+        title = _("Against the expectation: confirm it on other models first")
         return Decision(_("extend or stop"), title, (extend, stop))
     adopt = Option(_("Adopt for shortlists"), _("none"), _("the task still decides"))
     return Decision(
@@ -400,6 +401,6 @@ def _completion(data: DeckData, stop: Option) -> Decision:
         what, time = _("Settle this first: {reason}").format(reason=reason), _("not known")
     outcome = _("an answer from all models")
     if _total(data) < answer.relation.enough:
-        outcome = _("a strong relation would show; none takes {enough} models").format(enough=answer.relation.enough)
+        outcome = _("enough for a strong relation; {enough} to rule one out").format(enough=answer.relation.enough)
     title = _("An answer today could be another one tomorrow")
     return Decision(_("complete the pilot, or stop"), title, (Option(what, time, outcome), stop))

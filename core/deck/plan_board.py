@@ -38,13 +38,17 @@ def plan_board(data: DeckData) -> Board:
             tuple(plan_wording.saving_lines(plan)[:1]) if is_saved else (),
             say=(
                 _("A language model is a row of blocks, each of which costs time and memory for every word."),
-                plan_wording.plan_text(layer_plan),
+                *([plan_wording.plan_text(layer_plan)] if is_refused else []),
                 *plan_wording.budget_lines(layer_plan),
                 *plan_wording.note_lines(plan)[:2],
             ),
         ),
         number=plan_wording.harder_text(price),
-        meaning=_("harder to predict: {price} nats per token").format(price=plan_wording.outcome_price_text(price)),
+        meaning=(
+            _("harder to predict without the blocks tried: {price} nats per token")
+            if is_refused
+            else _("harder to predict: {price} nats per token")
+        ).format(price=plan_wording.outcome_price_text(price)),
         sure="untested" if standing == "unverified" else "holds",
         decision=_decision(layer_plan, standing),
         looks=looks,

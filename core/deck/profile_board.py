@@ -97,7 +97,7 @@ def _comparison_board(data: DeckData, comparison: Comparison, sound: pl.DataFram
     if not loss.is_told_apart:
         template = _("{model} and {other} read {text} alike, as far as can be told")
     looks = tuple(_other_samples(data))
-    title, _number, meaning, verdicts = _answer(data, sound)
+    title, _number, _meaning, verdicts = _answer(data, sound)
     assert best.loss is not None
     meaning_of_loss = _("bits per byte, {other} {loss}; lower is better")
     if interval := slide_wording.limits_text(best.loss.lower, best.loss.upper):
@@ -125,9 +125,7 @@ def _comparison_board(data: DeckData, comparison: Comparison, sound: pl.DataFram
             (test, *_options(data, sound)[-2:]),
         ),
         looks=looks,
-        evidence=Panel(title, picture, verdicts, say=(meaning,))
-        if (picture := _profiles(data, sound)) is not None
-        else None,
+        evidence=Panel(title, picture, verdicts) if (picture := _profiles(data, sound)) is not None else None,
         compared=_compared(data, sound),
         tables=(*TABLES, "runs"),
     )
@@ -187,9 +185,7 @@ def _answer(data: DeckData, sound: pl.DataFrame) -> tuple[str, str, str, tuple[S
     names = [shortened_name(run["name"], 30) for run in told]
     n_compared = _n_compared(data, sound)
     if len(told) == 2 and n_compared < 2:
-        title = _("{one} and {other} do not compare: their numbers stand side by side").format(
-            one=names[0], other=names[1]
-        )
+        title = _("The dimensions of {one} and {other} do not compare").format(one=names[0], other=names[1])
         return title, number, meaning, verdicts
     if len(told) == 2:
         title = _("{one} reaches {low}, {other} {high}; neither is thereby better").format(
@@ -279,7 +275,7 @@ def _counted_gallery(gallery: Gallery, data: DeckData) -> Gallery:
     n, total = counted(len(gallery.charts), "runs"), n_models(data.text_runs)
     if n == total:
         return gallery
-    drawn = _("Drawn: {n} of {total} models that can be compared or relied on.").format(n=n, total=total)
+    drawn = _("Drawn: {n} of {total} models, all that compare.").format(n=n, total=total)
     return replace(gallery, key=wording.joined_sentences((drawn, gallery.key)))
 
 
@@ -346,7 +342,7 @@ def _compared(data: DeckData, sound: pl.DataFrame) -> Panel | None:
                 for run in rows
             ],
             "runs",
-            verdict_legend_text() + _(". "),
+            verdict_legend_text() + _(". ").rstrip(),
         ),
     )
 
@@ -421,5 +417,5 @@ def _options(data: DeckData, sound: pl.DataFrame) -> tuple[Option, ...]:
     if not reasons & OPEN_CONTROLS:
         return pilot, stop
     time = slide_wording.time_text(N_CONTROLS * n, runs)
-    controls = Option(_("Measure controls with power"), time, _("whether training makes the shape"))
+    controls = Option(_("Measure controls"), time, _("whether training makes the shape"))
     return controls, pilot, stop

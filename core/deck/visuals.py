@@ -272,7 +272,7 @@ def dimension_chart(runs: pl.DataFrame) -> Chart:
 def loss_chart(losses: Sequence[tuple[str, TextLoss]]) -> Chart:
     """Bits per byte of models with their intervals, the best on top."""
     bars = [_Bar(name, loss.value, loss.lower, loss.upper) for name, loss in losses]
-    title = _("Bits per byte (lower is better; best on top)")
+    title = _("Bits per byte (lower is better)")
     x = round_axis(title, [end for bar in bars for end in (bar.value, bar.low, bar.high)])
     return _interval_chart(title, title, bars, (), _("Bars: 95 % intervals."), x)
 
@@ -284,7 +284,7 @@ def mean_chart(decision: Decision) -> Chart | None:
         _Bar(shortened_name(name, LONGEST_NAME), total, None, None)
         for name, total in list(zip(names, decision.totals, strict=True))[:MOST_BARS]
     ]
-    title = _("Weighted mean (1: best in every criterion; best on top)")
+    title = _("Weighted mean (1: best in all criteria)")
     return _interval_chart(title, title, bars, (), "", Axis(title, 0, 1, 0.25, 2)) if bars else None
 
 

@@ -118,9 +118,7 @@ def relation_chart(answer: Answer) -> Chart | None:
     if not series:
         return None
     points = [point for line in series for point in line.points]
-    alternative = _(
-        "{n} models as points. Dimension from {low} to {high}, score from {worst} to {best}; {numbers}."
-    ).format(
+    alternative = _("{n} models: dimension {low} to {high}, score {worst} to {best}; {numbers}.").format(
         n=len(points),
         low=number(min(point.x for point in points)),
         high=number(max(point.x for point in points)),

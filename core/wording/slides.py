@@ -88,15 +88,17 @@ def pilot_title_text(case: str, pilot: Pilot | None, answer: Answer, total: int,
     if pilot is not None and pilot.use_class in cautious:
         return cautious[pilot.use_class]
     titles = {
-        "related_as_registered": _("As expected, {dimension} goes with better {benchmark}: choose by score"),
-        "related_other_way": _("Against the expectation, {dimension} goes with better {benchmark}: choose by score"),
-        "hint": _("Only a hint: {dimension} went with better {benchmark}, nobody registered it first"),
+        "related_as_registered": _("As expected, {dimension} goes with better scores in {benchmark}: choose by score"),
+        "related_other_way": _(
+            "Against the expectation, {dimension} goes with better scores in {benchmark}: choose by score"
+        ),
+        "hint": _("Only a hint: {dimension} went with better scores in {benchmark}, nobody registered it first"),
         "not_related": _("Dimension says too little about {benchmark}: choose by score"),
         "cannot_tell": _("{n} models cannot tell whether dimension says anything about {benchmark}: choose by score"),
     }
     if may_shortlist:
         titles["related_as_registered"] = _(
-            "As expected, {dimension} goes with better {benchmark}: shortlist by it, choose by score"
+            "As expected, {dimension} goes with better scores in {benchmark}: shortlist by it, choose by score"
         )
     dimension = _dimension_name(is_larger=answer_wording.goes_with_larger(answer))
     return titles[answer.word].format(benchmark=benchmark, n=relation.n, dimension=dimension)
@@ -122,12 +124,14 @@ def relation_title_text(answer: Answer, case: str) -> str:
 
 
 def direction_text(answer: Answer) -> str:
-    """Whether rho points where it was expected to."""
+    """Which direction was expected, and whether rho points there."""
     rho, sign = answer.relation.rho, answer.registration.sign
+    expected = _("Expected: {dimension}, better score.").format(dimension=_dimension_name(is_larger=sign != "negative"))
     if rho is None:
-        told = _("Expected: {dimension}, better score.")
-    elif (rho < 0) == (sign == "negative"):
-        told = _("As expected: {dimension}, better score.")
+        return expected
+    is_so = (rho < 0) == (sign == "negative")
+    if answer.word in ("cannot_tell", "not_related"):
+        found = _("rho points there, too weakly to count.") if is_so else _("rho points elsewhere, too weakly to count.")
     else:
-        told = _("Against the expectation, which was: {dimension}, better score.")
-    return told.format(dimension=_dimension_name(is_larger=sign != "negative"))
+        found = _("Found so.") if is_so else _("Found the opposite.")
+    return wording.joined_sentences((expected, found))
