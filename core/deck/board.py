@@ -1,4 +1,4 @@
-"""The five slides of every deck: the answer, the evidence, other ways of looking, models side by side or costs, options.
+"""The five slides of every deck: the answer, the evidence, cross-checks, models side by side or costs, options.
 
 What differs from case to case is a `Board`; how it becomes slides stands here alone.
 """
@@ -43,7 +43,7 @@ class Panel:
 
 @dataclass(frozen=True)
 class Look:
-    """Another way of looking at the same question, and what the stored results say of it."""
+    """A cross-check: another way of looking at the same question, and what the stored results say of it."""
 
     name: str
     sure: Sure
@@ -81,7 +81,7 @@ class Board:
     meaning: str
     """What it is, with its interval."""
     sure: Sure
-    """Of the answer itself; other ways of looking may make it less so."""
+    """Of the answer itself; cross-checks may make it less so."""
     decision: Decision
     looks: tuple[Look, ...] = ()
     evidence: Panel | None = None
@@ -93,7 +93,7 @@ class Board:
 
     @property
     def how_sure(self) -> Sure:
-        """An answer that holds is no surer than the other ways of looking let it be: one that differs makes it depend on
+        """An answer that holds is no surer than the cross-checks let it be: one that differs makes it depend on
         the way, and while one is not tried, nobody knows."""
         found = {look.sure for look in self.looks if look.agrees is None}
         if self.sure != "holds" or not found:
@@ -151,7 +151,7 @@ def sure_name(sure: str) -> str:
 
 
 def _tried(board: Board) -> dict[str, int]:
-    """How many other ways of looking there are, were tried, and agree."""
+    """How many cross-checks there are, were made, and agree."""
     tried = [look for look in board.looks if look.sure != "untested"]
     agreeing = sum(look.sure == "holds" if look.agrees is None else look.agrees for look in tried)
     found = {"total": len(board.looks), "tried": len(tried), "n": agreeing}
@@ -199,7 +199,7 @@ def _looks_panel(board: Board) -> Panel:
     return Panel(
         _looks_title(board),
         Table(
-            (Column(_("Cross-check"), 0.27), Column(_("Result"), 0.17), Column(_("What it says"), 0.56)),
+            (Column(_("Cross-check"), 0.25), Column(_("Result"), 0.23), Column(_("What it says"), 0.52)),
             tuple((look.name, sure_name(look.sure), look.told) for look in board.looks),
         ),
         say=(_("What holds on one text, sample and method may be about these alone."),),

@@ -115,6 +115,8 @@ def draw_chart(slide: Slide, box: Box, chart: Chart, is_small: bool = False) -> 
     if chart.y.is_reversed:
         native.value_axis.reverse_order = True
         native.value_axis.crosses = XL_AXIS_CROSSES.MAXIMUM  # the axis across stays below
+    if chart.x.is_reversed:
+        native.category_axis.reverse_order = True
     if is_small:  # its range is written below the gallery
         native.category_axis.tick_label_position = XL_TICK_LABEL_POSITION.NONE
     named_lines: list[tuple[Any, Series]] = []

@@ -66,7 +66,7 @@ def _answered(data: DeckData) -> tuple[str, str, Visual | None, Sure]:
     number = answer_wording.coefficient_text(relation.rho)
     if relation.rho is None:
         meaning = answer_wording.relation_text(relation)
-    return number, meaning, visuals.coefficient_chart(answer), _SURE[answer.word]
+    return number, meaning, relation_chart(answer), _SURE[answer.word]
 
 
 _SURE: dict[str, Sure] = {
@@ -162,9 +162,10 @@ def _progress_table(data: DeckData) -> Table:
 
 
 def _evidence(data: DeckData) -> Panel | None:
-    """The scatter, `better` always upward, with the expected direction; without scores, the checks."""
+    """How far the coefficient moves, with the expected direction; of a pilot that is not complete the scatter so far; without
+    scores, the checks."""
     answer, relation = data.asked, data.asked.relation
-    chart = relation_chart(answer)
+    chart = relation_chart(answer) if data.case == "incomplete" else visuals.coefficient_chart(answer)
     if chart is None:
         return Panel(
             _("Quality checks: {n} measurements").format(n=counted(data.text_runs.height, "runs")),
@@ -205,11 +206,11 @@ def _compared(data: DeckData) -> Panel | None:
         title,
         table_of_models(
             (
-                Column(_("Model"), 0.25),
-                Column(_("Score"), 0.23, is_number=True),
-                Column(_("Rank by score"), 0.14, is_number=True),
-                Column(_("Dimension"), 0.23, is_number=True),
-                Column(_("Rank by dimension"), 0.15, is_number=True),
+                Column(_("Model"), 0.22),
+                Column(_("Score"), 0.22, is_number=True),
+                Column(_("Rank by score"), 0.17, is_number=True),
+                Column(_("Dimension"), 0.22, is_number=True),
+                Column(_("Rank by dimension"), 0.17, is_number=True),
             ),
             [_model_row(model, name) for model, name in zip(ordered, names, strict=True)],
             "scores",
@@ -362,7 +363,7 @@ def _extension(data: DeckData, looks: tuple[Look, ...], stop: Option) -> Decisio
         _("Extend to {n} other models").format(n=relation.n), _time(relation.n, data), _("whether it holds there")
     )
     if any(look.sure in ("depends", "fails") for look in looks):
-        title = _("The answer changes with the way of looking: adopt nothing")
+        title = _("The answer is not stable: adopt nothing")
         return Decision(_("extend or stop"), title, (extend, stop))
     if undecided := {look.name for look in looks if look.sure in ("untested", "unclear")}:
         title = _("Nothing is adopted before what could reverse it is measured")

@@ -272,8 +272,8 @@ def dimension_chart(runs: pl.DataFrame) -> Chart:
 def loss_chart(losses: Sequence[tuple[str, TextLoss]]) -> Chart:
     """Bits per byte of models with their intervals, the best on top."""
     bars = [_Bar(name, loss.value, loss.lower, loss.upper) for name, loss in losses]
-    title = _("Bits per byte (lower is better)")
-    x = round_axis(title, [end for bar in bars for end in (bar.value, bar.low, bar.high)])
+    title = _("Bits per byte (lower is better, to the right)")
+    x = replace(round_axis(title, [end for bar in bars for end in (bar.value, bar.low, bar.high)]), is_reversed=True)
     return _interval_chart(title, title, bars, (), _("Bars: 95 % intervals."), x)
 
 
@@ -305,6 +305,7 @@ def criterion_chart(decision: Decision, k: int, assumed: Assumptions) -> tuple[C
         return None
     title = criterion_title(question, assumed)
     x = round_axis(title, [end for bar in bars for end in (bar.value, bar.low, bar.high)])
+    x = replace(x, is_reversed=not question.higher_is_better)
     return _interval_chart(title, title, bars, (), _("Bars: 95 % intervals."), x), found[0][1]
 
 

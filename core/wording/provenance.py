@@ -21,7 +21,7 @@ from core.locale import N_, _, translated
 from core.questions.population import OtherGroup
 from core.records import RunConfig
 from core.registry.protocols import Protocol, settings
-from core.sources import shown
+from core.sources import Text, shown
 from core.tables import TABLES
 from core.tables.sourced import row_of
 from core.wording.labels import distinct_short_names, kind_text, names_text, shortened_name
@@ -291,7 +291,7 @@ def group_names(groups: Sequence[RankingGroup]) -> list[str]:
 
 def _group_parts(group: RankingGroup) -> list[str]:
     run = row_of(group.rows)
-    size = [f"N={wording.size_range(group.n_points)}"] if group.n_points[1] else []
+    size = [Text("N={}").format(wording.size_range(group.n_points))] if group.n_points[1] else []
     return [kind_text(run["kind"], run["stack"]), run["corpus_name"], run["protocol"], *size]
 
 

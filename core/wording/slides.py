@@ -109,7 +109,7 @@ def _dimension_name(*, is_larger: bool) -> str:
 
 
 def relation_title_text(answer: Answer, case: str) -> str:
-    """What the scatter shows, and no more than the answer claims."""
+    """What the coefficient shows, and no more than the answer claims."""
     relation = answer.relation
     if case == "incomplete" or relation.rho is None:
         return _("Models with both numbers so far: {n}").format(n=relation.n)
@@ -119,8 +119,9 @@ def relation_title_text(answer: Answer, case: str) -> str:
         "hint": _("{n} models, rho {rho}: found after the scores"),
         "not_related": _("{n} models, rho {rho}: within ±{margin}, too little to choose by"),
     }
-    default = _("The points fall: rho {rho}") if relation.rho < 0 else _("The points rise: rho {rho}")
-    return lines.get(answer.word, default).format(n=relation.n, rho=rho, margin=shown(MARGIN, "g"))
+    return lines.get(answer.word, _("{n} models, rho {rho}: more than chance")).format(
+        n=relation.n, rho=rho, margin=shown(MARGIN, "g")
+    )
 
 
 def direction_text(answer: Answer) -> str:
@@ -131,7 +132,9 @@ def direction_text(answer: Answer) -> str:
         return expected
     is_so = (rho < 0) == (sign == "negative")
     if answer.word in ("cannot_tell", "not_related"):
-        found = _("rho points there, too weakly to count.") if is_so else _("rho points elsewhere, too weakly to count.")
+        found = (
+            _("rho points there, too weakly to count.") if is_so else _("rho points elsewhere, too weakly to count.")
+        )
     else:
         found = _("Found so.") if is_so else _("Found the opposite.")
     return wording.joined_sentences((expected, found))
