@@ -5,6 +5,7 @@ What differs from case to case is a `Board`; how it becomes slides stands here a
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Literal
@@ -18,9 +19,10 @@ from core.deck.story import Column, Row, Statement, StorySlide, Table, Visual
 from core.locale import _, translated
 from core.registry.protocols import find_protocol, n_control_passes
 from core.registry.verdicts import VERDICTS
-from core.sources import counted
+from core.sources import counted, derived
 from core.wording import joined_sentences
 from core.wording import slides as slide_wording
+from core.wording.labels import name
 from core.wording.numbers import day
 
 N_CONTROLS = n_control_passes(find_protocol("standard"))
@@ -139,9 +141,15 @@ def controls_look(outcomes: pl.Series, n: int, runs: pl.DataFrame) -> Look:
     """Whether controls show the shape of the profiles too; else what measuring `n` passes would take."""
     if outcomes.is_empty():
         return Look(_("Controls"), "untested", slide_wording.untried_text(n, runs))
-    found = set(outcomes)
-    sure: Sure = "depends" if "shows_it" in found else "holds" if found == {"exceeded"} else "unclear"
-    return Look(_("Controls"), sure, slide_wording.outcome_counts_text(outcomes))
+    found = Counter(outcomes)
+    sure: Sure = "depends" if "shows_it" in found else "holds" if set(found) == {"exceeded"} else "unclear"
+    told = _(", ").join(
+        _("{qualifier}: {count}").format(
+            qualifier=name("control_outcome", outcome), count=derived(n_so, "run_controls", outcome)
+        )
+        for outcome, n_so in found.most_common()
+    )
+    return Look(_("Controls"), sure, told)
 
 
 def sure_name(sure: str) -> str:

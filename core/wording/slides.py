@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import polars as pl
@@ -15,7 +14,7 @@ from core.pilots.pilot import Pilot
 from core.questions.ranking_answer import Answer
 from core.sources import Text, counted, derived, shown
 from core.wording import answers as answer_wording
-from core.wording.labels import marked_name, name, names_text, shortened_name
+from core.wording.labels import marked_name, names_text, shortened_name
 from core.wording.numbers import duration
 
 
@@ -59,16 +58,6 @@ def time_text(n: int, runs: pl.DataFrame) -> str:
 def untried_text(n: int, runs: pl.DataFrame) -> str:
     """What something takes that nobody tried: `time: about 12 min`."""
     return _("time: {time}").format(time=time_text(n, runs))
-
-
-def outcome_counts_text(outcomes: Iterable[str]) -> str:
-    """How often controls came out so: `exceeded: 3, could not have shown it: 2`."""
-    return _(", ").join(
-        _("{qualifier}: {count}").format(
-            qualifier=name("control_outcome", outcome), count=derived(count, "run_controls", outcome)
-        )
-        for outcome, count in Counter(outcomes).most_common()
-    )
 
 
 # --- pilots ------------------------------------------------------------------------------------------------------
