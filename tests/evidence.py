@@ -59,7 +59,8 @@ from core.wording.verdicts import specification_name
 from tests import removal as removals
 from tests import shipped_plans
 from tests.bench.relations import reliability
-from tests.ladder.contrasts import Contrast, JointTest, contrasts, joint_test
+from tests.ladder import seeds
+from tests.ladder.contrasts import Contrast, JointTest, contrasts, joint_test, variation
 from tests.ladder.recipes import N_REPLICATES, PHASES, Recipe, all_runs
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -280,10 +281,10 @@ def within_width(said: Answer, checkpoints: Sequence[Checkpoint], out: Path) -> 
         "The sign was registered as published, knowing five trial runs, no members of this population, that point the other way "
         "([what was written down](../data/pilots/ladder.md)). Registered were all 24 runs, to be told only if each recipe counted once says the "
         "same; since 30 November 2026 only the latter is computed, as runs of one recipe are not independent. All recipes were trained from "
-        f"one initialisation on one order of the data, the base recipe from {N_STARTS}: whether other recipes vary as it does was not measured.",
+        f"one initialisation on one order of the data, the base recipe from {N_STARTS}.",
         "符号は公表どおりに登録しました。その時点で、この集団に含まれない5回の試行が逆の向きを示すことはわかっていました"
         "（[登録内容](../data/pilots/ladder.md)）。登録では24回の学習すべてを数え、レシピを1回ずつ数えても同じ場合だけ答えることにしていましたが、同じレシピの学習は独立でないため、"
-        f"2026年11月30日からは後者だけを計算します。どのレシピも同じ初期値と同じデータ順で学習し、基本レシピだけが{N_STARTS}通りです。他のレシピのばらつきが同じかどうかは測定していません。",
+        f"2026年11月30日からは後者だけを計算します。どのレシピも同じ初期値と同じデータ順で学習し、基本レシピだけが{N_STARTS}通りです。",
     )
     notes, details = (
         list(zip(*(in_language(language, lines, said) for language in LANGUAGES), strict=True))
@@ -301,6 +302,7 @@ def within_width(said: Answer, checkpoints: Sequence[Checkpoint], out: Path) -> 
         [(o.recipe, f"{o.dimension:+.1f}", f"{o.performance:+.1f}", _p(o.p), _p(o.corrected_p)) for o in found],
         name="recipes",
     )
+    _starts(section, checkpoints)
     for sentence in _reliability(said):
         section.note(*sentence)
     shown = finals(checkpoints, Recipe.width)
@@ -394,6 +396,41 @@ def recipe_contrasts(checkpoints: Sequence[Checkpoint]) -> tuple[Contrast, ...]:
     base = [(one.inner_max or 0.0, -one.bits) for one in known if is_base(one.recipe)]
     others = {one.name: (one.inner_max or 0.0, -one.bits) for one in known if not is_base(one.recipe)}
     return contrasts(others, base) if len(base) > 1 and others else ()
+
+
+def _starts(section: Section, checkpoints: Sequence[Checkpoint]) -> None:
+    """Whether other recipes vary as the base recipe does, by those that were trained from several starts."""
+    known = [one for one in finals(checkpoints, Recipe.width) if one.inner_max is not None]
+    base = [(one.inner_max or 0.0, -one.bits) for one in known if is_base(one.recipe)]
+    first = {one.recipe.name: (one.inner_max or 0.0, -one.bits) for one in known}
+    runs: dict[str, list[tuple[float, float]]] = {}
+    for start in seeds.starts():
+        runs.setdefault(start.recipe, [first[start.recipe]]).append((start.inner_max, -start.bits_per_byte))
+    if len(base) < 3 or len(runs) < 2:
+        return
+    found = variation(runs, base)
+    n = min(len(of_one) for of_one in runs.values())
+    told = [
+        f"{ratio:.2f} (p {_p(p) if p < 0.001 else '= ' + _p(p)})" for ratio, p in (found.dimension, found.performance)
+    ]
+    names = [described(all_runs()[name]) for name in found.apart]
+    english, japanese = (mark.join(name[at] for name in names) for at, mark in enumerate((", ", "、")))
+    section.answer(
+        ("Do other recipes vary as the base recipe does?", "他のレシピも基本レシピと同じだけばらつくか"),
+        f"standard deviation between starts over the base recipe's: dimension × {told[0]}, score × {told[1]}; {len(runs)} recipes of {n} "
+        f"starts. Apart from the base recipe in both by their own variance: {len(found.apart)} ({english or 'none'})",
+        f"開始点どうしの標準偏差の、基本レシピに対する比は、次元 {told[0]}、スコア {told[1]} です（{n}つの開始点で学習した{len(runs)}レシピ）。"
+        f"それぞれの分散で見ても両方で基本レシピと異なるのは{len(found.apart)}レシピです（{japanese or 'なし'}）",
+    )
+    section.table(
+        (("recipe", ""), ("start", ""), ("largest inner dimension", ""), ("bits per byte", "")),
+        [
+            (name.split("-", 1)[1], at, f"{dimension:.1f}", f"{-performance:.4f}")
+            for name, of_one in runs.items()
+            for at, (dimension, performance) in enumerate(of_one)
+        ],
+        name="starts",
+    )
 
 
 def described(recipe: Recipe) -> tuple[str, str]:

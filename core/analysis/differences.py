@@ -63,7 +63,10 @@ def with_controls(chosen: pl.DataFrame, runs: pl.DataFrame) -> pl.DataFrame:
 
 JSON_FIELDS = ("library_versions", "config", "phase_seconds", "execution")
 """Columns that hold a JSON object; a part of it is a field of its own: `library_versions.torch`."""
-INCIDENTAL_FIELDS = ("run_id", "parent_run_id", "started_at", "finished_at", "phase_seconds", "peak_memory_bytes")
+INCIDENTAL_FIELDS = (
+    *("run_id", "parent_run_id", "started_at", "finished_at"),
+    *("phase_seconds", "execution.processor_seconds", "peak_memory_bytes"),
+)
 """Fields that differ between any two runs and have no effect on their results."""
 _COMPARABLE_FIELDS = ("pass", "kind", "stack", "corpus_id", "protocol_hash", "dtype")
 
@@ -114,7 +117,7 @@ def differences(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[Differ
 
 def without_incidental(fields: list[Difference]) -> list[Difference]:
     """Without the `INCIDENTAL_FIELDS`."""
-    return [difference for difference in fields if difference.field.partition(".")[0] not in INCIDENTAL_FIELDS]
+    return [one for one in fields if not {one.field, one.field.partition(".")[0]} & set(INCIDENTAL_FIELDS)]
 
 
 def comparability(one: Mapping[str, Any], other: Mapping[str, Any]) -> Comparability:

@@ -30,7 +30,7 @@ from core.warehouse.warehouse import Warehouse
 
 START = 10.0
 """Processor seconds until a network is opened: libraries, configuration, tokenizer, text."""
-LOAD = {True: 8e-8, False: 5e-9}
+LOAD = {True: 2e-8, False: 5e-9}
 """Processor seconds per parameter to read and place a file: of GGUF, dequantised, its vocabulary included; of safetensors."""
 FORWARD = 2.4e-11
 """Processor seconds per parameter and token of a forward pass with head and loss."""
@@ -163,12 +163,13 @@ def pace_of(known: pl.DataFrame, device: str, load: float | None = None) -> Pace
 
 
 def _ratio(row: dict[str, Any]) -> float | None:
-    """What a run on text took, over what is expected of it on a machine at rest; None where it was too short to tell."""
-    expected = pass_seconds(_stored(row), PROTOCOLS[row["protocol"]], "text", Pace(1.0, 1.0))
-    n_threads = max(1, row["threads"] or 1) if row["device"] == CPU else 1
-    alone, total = expected["load"], sum(expected.values())
-    took = sum(json.loads(row["phase_seconds"]).values())
-    return took / (alone + (total - alone) / n_threads) if total >= SHORTEST else None
+    """What a run on text took, over what is expected of it on a machine at rest; None where it was too short to tell.
+
+    On a CPU processor time tells it: a busy machine makes a run wait, and hardly work more.
+    """
+    expected = sum(pass_seconds(_stored(row), PROTOCOLS[row["protocol"]], "text", Pace(1.0, 1.0)).values())
+    took = row["processor_seconds"] if row["device"] == CPU else sum(json.loads(row["phase_seconds"]).values())
+    return took / expected if took is not None and expected >= SHORTEST else None
 
 
 def _stored(row: dict[str, Any]) -> Outline:

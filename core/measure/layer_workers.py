@@ -73,6 +73,14 @@ class LayerWorkers:
                 n_bytes += anonymous_memory(process.pid)
         return n_bytes
 
+    def processor_seconds(self) -> float:
+        """Processor time of the workers that have not ended."""
+        seconds = 0.0
+        for process in tuple(self._processes):
+            with suppress(psutil.Error):
+                seconds += sum(psutil.Process(process.pid).cpu_times()[:2])
+        return seconds
+
     def measure(
         self, n_workers: int, states: Path, keep: np.ndarray, plan: CloudPlan, layers: Sequence[int]
     ) -> Generator[tuple[int, LayerResult], None, None]:

@@ -62,7 +62,9 @@ def measure_profile(
     """
     with ExitStack() as stack:
         workers = workers or stack.enter_context(LayerWorkers())
-        return _measure_pass(config, run_id, scratch, Clock(progress, workers.memory), setup, workers)
+        return _measure_pass(
+            config, run_id, scratch, Clock(progress, workers.memory, workers.processor_seconds), setup, workers
+        )
 
 
 def _measure_pass(

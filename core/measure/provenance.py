@@ -32,16 +32,21 @@ SAMPLE_INTERVAL = 0.02
 
 @dataclass
 class Clock:
-    """Start time, time per phase and peak memory, of the process with its workers."""
+    """Start time, time per phase, processor time and peak memory, of the process with its workers."""
 
     progress: ProgressCallback
     memory_of_workers: Callable[[], int] = lambda: 0
+    processor_of_workers: Callable[[], float] = lambda: 0.0
     started_at: datetime = field(default_factory=lambda: datetime.now(UTC).replace(tzinfo=None))
     """In UTC, without a zone, as it is stored."""
     seconds: dict[str, float] = field(default_factory=dict)
     peak_memory: int = 0
     _phase: str = ""
     _since: float = 0.0
+    _processor_before: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._processor_before = self._processor_now()
 
     @contextmanager
     def phase(self, name: str) -> Iterator[None]:
@@ -58,7 +63,17 @@ class Clock:
         seconds = dict(self.seconds)
         if self._phase:
             seconds[self._phase] = seconds.get(self._phase, 0.0) + time.perf_counter() - self._since
-        return {"started_at": self.started_at.isoformat(), "seconds": seconds, "peak_memory": self.peak_memory}
+        return {
+            "started_at": self.started_at.isoformat(),
+            "seconds": seconds,
+            "processor_seconds": self.processor_seconds,
+            "peak_memory": self.peak_memory,
+        }
+
+    @property
+    def processor_seconds(self) -> float:
+        """Processor time so far, which a busy machine stretches far less than the time of the clock on the wall."""
+        return self._processor_now() - self._processor_before
 
     def add_earlier(self, earlier: dict[str, Any]) -> None:
         """Add what an earlier process spent on the same pass; `earlier` may be empty."""
@@ -67,6 +82,7 @@ class Clock:
         self.started_at = datetime.fromisoformat(earlier["started_at"])
         for name, seconds in earlier["seconds"].items():
             self.seconds[name] = self.seconds.get(name, 0.0) + seconds
+        self._processor_before -= earlier["processor_seconds"]
         self.peak_memory = max(self.peak_memory, earlier["peak_memory"])
 
     def report(self, progress: Progress) -> None:
@@ -91,6 +107,9 @@ class Clock:
             stop.set()
             thread.join()
             self._update_peak()
+
+    def _processor_now(self) -> float:
+        return sum(os.times()[:4]) + self.processor_of_workers()  # workers that have ended are among the first
 
     def _update_peak(self) -> None:
         self.peak_memory = max(self.peak_memory, anonymous_memory() + self.memory_of_workers())

@@ -183,17 +183,18 @@ def _run_row(measurement: Measurement, clock: Clock) -> RunRow:
         bits_per_byte=measurement.states.bits_per_byte,
         n_windows_lengthened=measurement.sample.n_lengthened,
         n_windows_redrawn=measurement.sample.n_redrawn,
-        execution=json.dumps(_execution(measurement)),
+        execution=json.dumps(_execution(measurement, clock)),
     )
 
 
-def _execution(measurement: Measurement) -> dict[str, Any]:
+def _execution(measurement: Measurement, clock: Clock) -> dict[str, Any]:
     """The hardware of the run, and how it fitted into memory."""
     device = measurement.model.device.type
     is_cuda = device == "cuda"
     return {
         "device_name": torch.cuda.get_device_name(measurement.model.device) if is_cuda else platform.machine(),
         "threads": torch.get_num_threads(),
+        "processor_seconds": round(clock.processor_seconds, 2),
         "streamed": measurement.states.streamed,
         "batch": measurement.states.batch,
         "batch_planned": measurement.states.batch_planned,

@@ -204,11 +204,12 @@ class RunRow:
     execution: Annotated[
         str | None,
         _of_machine(
-            "JSON: device_name, threads, streamed, batch, batch_planned, layers_on_cpu: how it was run.",
+            "JSON: device_name, threads, processor_seconds, streamed, batch, batch_planned, layers_on_cpu: how it was run.",
             _("how it was run"),
             parts={
                 "device_name": _("name of the device"),
                 "threads": _("threads"),
+                "processor_seconds": _("processor seconds"),
                 "streamed": _("weights read block by block"),
                 "batch": _("windows at a time"),
                 "batch_planned": _("windows at a time, as planned"),

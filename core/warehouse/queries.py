@@ -222,7 +222,7 @@ def stored_costs(warehouse: Readable) -> pl.DataFrame:
     return warehouse.read(
         f"""SELECT models.reference, models.parameters, models.n_layers, models.hidden_size, models.weight_format,
                 runs.protocol, runs.device, runs.phase_seconds, NOT list_contains(runs.tags, '{SHIPPED}') AS is_own,
-                TRY_CAST(json_extract_string(runs.execution, '$.threads') AS INTEGER) AS threads
+                TRY_CAST(json_extract_string(runs.execution, '$.processor_seconds') AS DOUBLE) AS processor_seconds
             FROM runs JOIN models USING (model_id) WHERE runs.pass = 'text' AND models.parameters > 0
             ORDER BY runs.started_at DESC"""
     )

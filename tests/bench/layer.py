@@ -73,8 +73,8 @@ def grid(points: torch.Tensor, plan: CloudPlan) -> Callable[[], object]:
     placed = [place(points, cloud) for cloud in (plan.draws[0], *plan.word_draws[:1], *plan.others)]
     scanned = [(one, *scan_with_neighbours(one)) for one in placed]
     return lambda: [
-        (layer._d2_of_transforms(one) if one.cloud.name != "all_tokens" else [])
-        + layer._estimates_with_differing_labels(one, scan, distinct)
+        (layer._d2_of_transforms(one, plan) if one.cloud.name != "all_tokens" else [])
+        + layer._estimates_with_differing_labels(one, scan, distinct, plan)
         for one, scan, distinct in scanned
     ]
 

@@ -37,16 +37,51 @@ def contrasts(recipes: Mapping[str, tuple[float, float]], base: Sequence[tuple[f
     A run of another recipe is taken to vary as the base recipe does: the standard error of a difference is s * sqrt(1 + 1 / m)
     with s over the m base runs, whose m - 1 are the degrees of freedom.
     """
-    known = np.array([(np.log(dimension), performance) for dimension, performance in base])  # (m, 2)
+    known = _logs(base)  # (m, 2)
     m = len(known)
     error = known.std(0, ddof=1) * np.sqrt(1 + 1 / m)
-    t = (np.array([(np.log(d), performance) for d, performance in recipes.values()]) - known.mean(0)) / error
+    t = (_logs(list(recipes.values())) - known.mean(0)) / error
     p = 2 * special.stdtr(m - 1, -np.abs(t)).max(1)
     corrected = multipletests(p, method="holm")[1]
     return tuple(
         Contrast(name, float(of[0]), float(of[1]), float(p_both), float(of_all))
         for name, of, p_both, of_all in zip(recipes, t, p, corrected, strict=True)
     )
+
+
+@dataclass(frozen=True)
+class Variation:
+    """How runs of several recipes, a few starts of each, vary beside runs of the base recipe, and what they still show."""
+
+    dimension: tuple[float, float]
+    """Standard deviation within recipes over that of the base recipe, of the logarithm of the dimension; and p."""
+    performance: tuple[float, float]
+    apart: tuple[str, ...]
+    """Recipes whose starts differ from those of the base recipe in both (Welch's test, the larger p, Holm over recipes)."""
+
+
+def variation(
+    recipes: Mapping[str, Sequence[tuple[float, float]]], base: Sequence[tuple[float, float]], level: float = 0.05
+) -> Variation:
+    """(dimension, performance) of each start of each recipe, and of the base recipe.
+
+    p: two-sided, of the ratio of two variances (F test), with starts less recipes and base runs less one degrees of freedom.
+    """
+    logs = {name: _logs(runs) for name, runs in recipes.items()}
+    known = _logs(base)
+    n_within, n_base = sum(len(runs) - 1 for runs in logs.values()), len(known) - 1
+    within = sum(((runs - runs.mean(0)) ** 2).sum(0) for runs in logs.values()) / n_within
+    ratios = within / known.var(0, ddof=1)
+    p = 2 * np.minimum(stats.f.sf(ratios, n_within, n_base), stats.f.cdf(ratios, n_within, n_base))
+    both = [stats.ttest_ind(runs, known, equal_var=False).pvalue.max() for runs in logs.values()]
+    corrected = multipletests(both, method="holm")[1]
+    apart = tuple(name for name, one in zip(logs, corrected, strict=True) if one <= level)
+    (of_dimension, of_performance) = zip(np.sqrt(ratios).tolist(), p.tolist(), strict=True)
+    return Variation(of_dimension, of_performance, apart)
+
+
+def _logs(runs: Sequence[tuple[float, float]]) -> np.ndarray:
+    return np.array([(np.log(dimension), performance) for dimension, performance in runs])
 
 
 @dataclass(frozen=True)

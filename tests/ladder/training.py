@@ -9,7 +9,7 @@ import shutil
 import time
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -28,6 +28,22 @@ BETAS, CLIP, LAST_SHARE = (0.9, 0.95), 1.0, 0.1
 """Of AdamW; largest norm of the gradient; learning rate at the end, as a share of the highest."""
 
 logging.disable_progress_bar()
+
+
+class Push(Protocol):
+    """What pushes weights beside the language loss: one gradient a parameter, added to that of the loss after it is clipped."""
+
+    def watch(self, model: LlamaForCausalLM) -> None:
+        """Look at the states of the model's forward passes."""
+
+    def gradients(self, model: LlamaForCausalLM, ids: torch.Tensor, step: int) -> list[torch.Tensor | None]:
+        """For each parameter, of the last forward pass, on ids (BATCH, CONTEXT)."""
+
+    def state(self) -> dict[str, Any]:
+        """What a process that goes on needs, as plain values."""
+
+    def resume(self, state: dict[str, Any]) -> None:
+        """Go on from such a state."""
 
 
 def new_model(recipe: Recipe) -> LlamaForCausalLM:
@@ -59,7 +75,12 @@ def learning_rate(recipe: Recipe, step: int) -> float:
 
 
 def train(
-    recipe: Recipe, rows: np.ndarray, folder: Path, say: Callable[[str], None] = print, until: int | None = None
+    recipe: Recipe,
+    rows: np.ndarray,
+    folder: Path,
+    say: Callable[[str], None] = print,
+    until: int | None = None,
+    push: Push | None = None,
 ) -> dict[str, Any]:
     """Train to the end, or `until` a step of the same schedule, and save the checkpoints in `folder`; goes on where an earlier
     process was stopped.
@@ -71,11 +92,15 @@ def train(
     _add_dropout(model, recipe.dropout)
     optimiser = _optimiser(model, recipe)
     state: dict[str, Any] = {"step": 0, "losses": [], "cpu_seconds": 0.0, "wall_seconds": 0.0, "n_processes": 0}
+    if push:
+        push.watch(model)
     if (folder / STATE).exists():
         state = torch.load(folder / STATE, weights_only=True)
         model.load_state_dict(state.pop("model"))
         optimiser.load_state_dict(state.pop("optimiser"))
         torch.set_rng_state(state.pop("random"))
+        if push:
+            push.resume(state.pop("push"))
     state["n_processes"] += 1
     begun_cpu, begun = time.process_time(), time.monotonic()
     before_cpu, before = state["cpu_seconds"], state["wall_seconds"]
@@ -89,24 +114,35 @@ def train(
                 "cpu_seconds": before_cpu + time.process_time() - begun_cpu,
                 "wall_seconds": before + time.monotonic() - begun,
             }
-            _save_state(folder, state, model, optimiser)
+            _save_state(folder, state | ({"push": push.state()} if push else {}), model, optimiser)
             say(f"{recipe.name}: step {step}, loss {np.mean(state['losses'][-LOSS_EVERY:] or math.nan):.3f}")
         if step < last:
             batch = torch.from_numpy(rows[step * BATCH : (step + 1) * BATCH].astype(np.int64))
-            state["losses"].append(_step(model, optimiser, batch, learning_rate(recipe, step)))
+            pushed = (lambda ids, at=step: push.gradients(model, ids, at)) if push else None
+            state["losses"].append(_step(model, optimiser, batch, learning_rate(recipe, step), pushed))
     curve = [float(np.mean(state["losses"][n : n + LOSS_EVERY])) for n in range(0, last, LOSS_EVERY)]
     seconds = {key: round(state[key], 1) for key in ("cpu_seconds", "wall_seconds")}
     return {"loss": [round(value, 4) for value in curve], "n_processes": state["n_processes"], **seconds}
 
 
-def _step(model: LlamaForCausalLM, optimiser: torch.optim.Optimizer, batch: torch.Tensor, rate: float) -> float:
+def _step(
+    model: LlamaForCausalLM,
+    optimiser: torch.optim.Optimizer,
+    batch: torch.Tensor,
+    rate: float,
+    pushed: Callable[[torch.Tensor], list[torch.Tensor | None]] | None = None,
+) -> float:
     """One step on (BATCH, CONTEXT + 1) ids; its loss in nats per token."""
     model.train()
     logits = model(batch[:, :-1]).logits
     loss = torch.nn.functional.cross_entropy(logits.flatten(0, 1), batch[:, 1:].flatten())
     optimiser.zero_grad(set_to_none=True)
+    beside = pushed(batch[:, :-1]) if pushed else []
     loss.backward()
     torch.nn.utils.clip_grad_norm_(model.parameters(), CLIP)
+    for parameter, gradient in zip(model.parameters(), beside, strict=bool(beside)):
+        if gradient is not None and parameter.grad is not None:
+            parameter.grad += gradient
     for group in optimiser.param_groups:
         group["lr"] = rate
     optimiser.step()

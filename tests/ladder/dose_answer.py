@@ -1,0 +1,116 @@
+"""`python -m tests.ladder.dose_answer`: what the dosed runs say, by the rules of data/pilots/dose.md."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import product
+
+import numpy as np
+from scipy import stats
+
+from tests.ladder.dose import DOSE, FREE, PLACEBO, TARGETS, results
+
+MARGIN = 0.02
+"""Bits per byte: a smaller effect is none."""
+PLACEBO_MOVES, TARGET_MISSED = 0.10, 0.15
+"""Largest relative change of d2 of a placebo beside the free run, and of a dose beside its target, for a pair to count."""
+FEWEST = 8
+"""Pairs that an answer needs."""
+LEVEL = 0.05
+LOWER, HIGHER, NONE, UNKNOWN = "lower loss", "higher loss", "no effect", "cannot tell"
+
+
+@dataclass(frozen=True)
+class Contrast:
+    """Dose less placebo of one target, in bits per byte of held-out code, paired by seed."""
+
+    target: int
+    n: int
+    left_out: tuple[int, ...]
+    """Seeds whose placebo moved d2, or whose dose missed its target."""
+    effect: float
+    lower: float
+    upper: float
+    """90 % interval (Student's t), which equivalence is read from."""
+    p: float
+    corrected_p: float
+    word: str
+
+
+def sign_flips(differences: Sequence[float]) -> float:
+    """Two-sided p of a mean: all signs of the differences are as likely if there is no effect."""
+    values = np.asarray(differences, dtype=float)
+    signs = np.array(list(product((1, -1), repeat=len(values))))
+    means = np.abs(signs @ values)
+    return float((means >= means[0] - 1e-12).mean())
+
+
+def contrasts(rows: Sequence[Mapping[str, str]]) -> list[Contrast]:
+    """Of each primary target; rows as in data/reference/dose.csv."""
+    of = {(row["arm"], row["target"], row["seed"]): row for row in rows}
+    paired = []
+    for target in TARGETS:
+        differences, left_out = [], []
+        for seed in sorted({int(row["seed"]) for row in rows}):
+            keys = ((DOSE, str(target)), (PLACEBO, str(target)), (FREE, ""))
+            if any((*key, str(seed)) not in of for key in keys):
+                continue
+            dose, placebo, free = (of[*key, str(seed)] for key in keys)
+            moved = abs(float(placebo["d2_layer"]) / float(free["d2_layer"]) - 1)
+            missed = abs(float(dose["d2_layer"]) / target - 1)
+            if moved > PLACEBO_MOVES or missed > TARGET_MISSED:
+                left_out.append(seed)
+            else:
+                differences.append(float(dose["bits_per_byte"]) - float(placebo["bits_per_byte"]))
+        paired.append((target, differences, tuple(left_out)))
+    p_values = [sign_flips(values) if len(values) >= 2 else 1.0 for _, values, _ in paired]
+    first = min(p_values)
+    corrected = [min(1.0, 2 * p) if p == first else max(p, min(1.0, 2 * first)) for p in p_values]
+    return [
+        _contrast(target, values, left_out, p, p_corrected)
+        for (target, values, left_out), p, p_corrected in zip(paired, p_values, corrected, strict=True)
+    ]
+
+
+def _contrast(target: int, values: Sequence[float], left_out: tuple[int, ...], p: float, corrected: float) -> Contrast:
+    n = len(values)
+    if n < 2:
+        return Contrast(target, n, left_out, *[float("nan")] * 3, p, corrected, UNKNOWN)
+    effect, error = float(np.mean(values)), float(np.std(values, ddof=1) / np.sqrt(n))
+    reach = float(stats.t.ppf(0.95, n - 1)) * error
+    lower, upper = effect - reach, effect + reach
+    word = UNKNOWN
+    if n >= FEWEST and lower > -MARGIN and upper < MARGIN:
+        word = NONE
+    elif n >= FEWEST and corrected <= LEVEL:
+        word = LOWER if effect < 0 else HIGHER
+    return Contrast(target, n, left_out, effect, lower, upper, p, corrected, word)
+
+
+def answer(found: Sequence[Contrast]) -> str:
+    """One word for both targets, the one below what the base recipe reads and the one above."""
+    low, high = (one.word for one in found)
+    if (low, high) == (HIGHER, HIGHER):
+        return "a middle is best"
+    if (low, high) == (NONE, NONE):
+        return "neither"
+    if low == LOWER and high in (HIGHER, NONE):
+        return "smaller is better"
+    if high == LOWER and low in (HIGHER, NONE):
+        return "larger is better"
+    return UNKNOWN
+
+
+def main() -> None:
+    found = contrasts(results())
+    for one in found:
+        print(
+            f"d* = {one.target}: {one.effect:+.4f} bits per byte [{one.lower:+.4f}, {one.upper:+.4f}], n = {one.n}, "
+            f"p = {one.p:.4f}, Holm {one.corrected_p:.4f}: {one.word}; left out: {one.left_out or 'none'}"
+        )
+    print(answer(found))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,142 @@
+"""The push on one layer's dimension, on clouds of known dimension and on a toy."""
+
+from __future__ import annotations
+
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from tests.ladder import dose, dose_answer, training
+from tests.ladder.dose import Arm, Dose, Placebo, mean_squared_cosine, translation
+from tests.ladder.recipes import BATCH, CONTEXT, VOCABULARY, Recipe
+
+pytestmark = pytest.mark.slow
+
+TOY = Recipe("toy", width=32, steps=16, checkpoints=(16,), warmup=2)
+
+
+def test_the_penalty_reads_the_dimension_and_a_translation_leaves_it() -> None:
+    generator = torch.Generator().manual_seed(0)
+    states = torch.zeros(600, 32, dtype=torch.float64)
+    states[:, :10] = torch.randn(600, 10, generator=generator, dtype=torch.float64)
+    sequences = torch.arange(600) // 30
+    assert 1 / float(mean_squared_cosine(states, sequences)) == pytest.approx(10, rel=0.05)
+    pushed = (states + 2.0).requires_grad_()
+    across, along = (
+        torch.autograd.grad(of(pushed), pushed)[0] for of in (lambda x: mean_squared_cosine(x, sequences), translation)
+    )
+    assert float((across * along).sum()) == pytest.approx(0, abs=1e-12 * float(across.norm() * along.norm()))
+    assert float(translation(states + 4.0)) > float(translation(states + 2.0))
+
+
+def test_a_dose_moves_the_dimension_and_its_placebo_pushes_as_much_and_does_not(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(training, "SAVED_EVERY", 8)
+    rows = np.random.default_rng(1).zipf(1.3, size=(TOY.steps * BATCH, CONTEXT + 1)) % VOCABULARY
+    seen: dict[str, float] = {}
+    dosed = Dose(8.0, seed=0)
+    pushes: dict[str, training.Push | None] = {"free": None, "dose": dosed}
+    for name in ("free", "dose", "placebo"):
+        push = pushes[name] if name in pushes else Placebo(dosed.sizes, seed=0)
+        training.train(TOY, rows, tmp_path / name, push=push)
+        model = training.load(tmp_path / name / TOY.folder_of(16))
+        ids = torch.from_numpy(rows[:BATCH, :-1].astype(np.int64))
+        with torch.no_grad():
+            states = model(ids, output_hidden_states=True).hidden_states[dose.LAYER].flatten(0, 1)
+        places, sequences = dose.one_of_each_type(ids, 0, 99)
+        seen[name] = 1 / float(mean_squared_cosine(states[places], sequences))
+    assert len(dosed.sizes) == TOY.steps and all(one > 0 for one in dosed.sizes)
+    assert seen["dose"] < seen["free"] / 2  # towards its target, which it passes while rates are high
+    assert abs(np.log(seen["placebo"] / seen["free"])) < abs(np.log(seen["dose"] / seen["free"])) / 2
+
+    class Stopped(Exception):
+        pass
+
+    def stop(line: str) -> None:
+        if "step 8" in line:
+            raise Stopped
+
+    with pytest.raises(Stopped):
+        training.train(TOY, rows, tmp_path / "stopped", stop, push=Dose(8.0, seed=0))
+    again = Dose(8.0, seed=0)
+    training.train(TOY, rows, tmp_path / "stopped", push=again)
+    assert again.sizes == dosed.sizes
+    digests = {training.weights_digest(tmp_path / name / TOY.folder_of(16)) for name in ("dose", "stopped")}
+    assert len(digests) == 1
+
+
+def test_a_placebo_has_the_size_of_its_dose_and_turns_with_the_seed() -> None:
+    model = training.new_model(TOY)
+    push = Placebo([0.5], seed=0)
+    push.watch(model)
+    ids = torch.randint(VOCABULARY, (BATCH, CONTEXT), generator=torch.Generator().manual_seed(0))
+    model(ids)
+    up = push.gradients(model, ids, 0)
+    assert dose.size(up) == pytest.approx(0.5, rel=1e-5)
+    push.upwards = False
+    down = push.gradients(model, ids, 0)
+    moved = [(one, other) for one, other in zip(up, down, strict=True) if one is not None and other is not None]
+    assert moved and all(torch.allclose(one, -other) for one, other in moved)
+    assert Placebo([0.5], seed=1).upwards != Placebo([0.5], seed=0).upwards
+
+
+def test_blocks_are_complete_in_random_order_and_a_placebo_follows_its_dose() -> None:
+    every = list(dose.arms())
+    assert Counter((one.kind, one.target) for one in every) == {
+        ("free", None): 12,
+        **{(kind, target): 12 for kind in ("dose", "placebo") for target in (28, 70)},
+        **{("dose", target): 4 for target in (15, 95)},
+    }
+    for one in every:
+        assert one.kind != "placebo" or every.index(one.dosed) < every.index(one)
+    first = [dose.block(seed)[0].kind for seed in range(12)]
+    assert len(set(first)) > 1 and len({dose.config_hash(one) for one in every}) == len(every)
+    assert dose.config_hash(Arm("dose", 28, 0)) != dose.config_hash(replace(Arm("dose", 28, 0), target=70))
+
+
+def rows(effects: dict[int, float], n: int = 12, spread: float = 0.0125) -> list[dict[str, str]]:
+    """Runs whose loss a dose changes by so much, of seeds that differ by so much."""
+    draw = np.random.default_rng(5)
+    told = []
+    for seed in range(n):
+        arms = [("free", "", 38.0, 0.0)]
+        arms += [("placebo", str(target), 38.0, 0.0) for target in effects]
+        arms += [("dose", str(target), float(target), effect) for target, effect in effects.items()]
+        for arm, target, d2, effect in arms:
+            bits = 1.52 + effect + spread * draw.normal()
+            told.append(
+                {"arm": arm, "target": target, "seed": str(seed), "d2_layer": str(d2), "bits_per_byte": str(bits)}
+            )
+    return told
+
+
+@pytest.mark.parametrize(
+    ("effects", "words", "word"),
+    [
+        ({28: 0.04, 70: 0.04}, ["higher loss"] * 2, "a middle is best"),
+        ({28: 0.04, 70: -0.04}, ["higher loss", "lower loss"], "larger is better"),
+        ({28: -0.04, 70: 0.04}, ["lower loss", "higher loss"], "smaller is better"),
+        ({28: 0.0, 70: 0.0}, ["no effect"] * 2, "neither"),
+        ({28: -0.04, 70: -0.04}, ["lower loss"] * 2, "cannot tell"),
+    ],
+)
+def test_the_words_of_the_registration(effects: dict[int, float], words: list[str], word: str) -> None:
+    found = dose_answer.contrasts(rows(effects))
+    assert [one.word for one in found] == words and dose_answer.answer(found) == word
+
+
+def test_pairs_count_only_where_the_push_did_what_it_should() -> None:
+    told = rows({28: 0.0, 70: 0.0})
+    for row in told:
+        if row["seed"] == "3" and row["arm"] == "placebo":
+            row["d2_layer"] = "50"
+        if row["seed"] == "4" and (row["arm"], row["target"]) == ("dose", "70"):
+            row["d2_layer"] = "50"
+    low, high = dose_answer.contrasts(told)
+    assert (low.n, low.left_out, high.n, high.left_out) == (11, (3,), 10, (3, 4))
+    assert dose_answer.sign_flips([1.0, 1.0, 1.0]) == 0.25
