@@ -17,7 +17,7 @@ plans = reads.lists().plans
 model = plan_form.linked_model()
 plan = plan_view.choose_plan(plans, model)
 if plan is None:
-    st.markdown(_("Which blocks of a model can go, what that costs, and what it saves."))
+    st.markdown(_("Which blocks can go, what that loses and saves."))
     plan_form.show_empty(model, not plans.is_empty())
     plan_form.show()
     url_state.stop()

@@ -129,7 +129,7 @@ def _glossary(data: DeckData, slides: Sequence[StorySlide]) -> Iterator[StorySli
 
 
 def _limits(data: DeckData) -> Iterator[StorySlide]:
-    columns = (Column(_("Question"), 0.31), Column(_("Why it stays open"), 0.69))
+    columns = (Column(_("Question"), 0.31), Column(_("Why it is unclear"), 0.69))
     if data.plan is not None:
         rows: list[Row] = [(_("What limits this plan?"), line) for line in plan_wording.note_lines(data.plan.plan)]
     else:
@@ -333,7 +333,7 @@ def _score_title(data: DeckData, benchmark: dict | None) -> str:
     if data.pilot is None:
         return title
     is_met = data.pilot.benchmark.is_met_by(benchmark)
-    return title + ": " + (_("pre-registered") if is_met else _("not pre-registered (exploratory)"))
+    return title + ": " + (_("pre-registered") if is_met else _("exploratory"))
 
 
 def _score_cell(data: DeckData, run_id: str, benchmark: dict | None) -> str:

@@ -84,7 +84,7 @@ def _draw_grid(
     for n, name in enumerate(short):
         drawing.text((left + step * (n + 0.5) * len(CLAIMS), top + 13), name, SMALL, anchor="middle", bold=True)
     for (_run, claim), x in columns.items():
-        drawing.text((x, top + 30), claim_name(claim, brief=True), SMALL, theme.quiet, "middle")
+        drawing.text((x, top + 30), claim_name(claim), SMALL, theme.quiet, "middle")
     y = top + HEADS
     axes = [_AXIS_OF.get(key) for key in grid.rows]
     ends = [*(before != after for before, after in pairwise(axes)), False]

@@ -149,7 +149,7 @@ def weight_bars(decision: Decision, bits: float) -> Bars:
             text = shortened_name(model, max(6, int(110 * wide))) if wide > 0.09 else ""
             parts.setdefault(model, []).append(Bar(row, segment.start, segment.end, f"{model}: {reach}", text))
     return Bars(
-        _("Weight of this criterion, as a share (others keep their proportions)"),
+        _("Weight of this criterion, others in proportion"),
         tuple(
             decision_wording.criterion_name(decision.criteria[sensitivity.criterion], bits)
             for sensitivity in decision.sensitivities
@@ -175,13 +175,13 @@ def cost_bars(runs: pl.DataFrame, cost: Mapping[str, Cost], assumed: Assumptions
         ends = [0.0, weights[run_id], weights[run_id] + cost[run_id].cache_bytes, cost[run_id].memory_bytes]
         for (name, bars), (low, high) in zip(parts.items(), pairwise(ends), strict=True):
             bars.append(Bar(row, low / _BYTES, high / _BYTES, f"{name}: {(high - low) / _BYTES:.3g} GB"))
-    title = _("Memory at {bits} bits per weight and {n} tokens of context [GB]")
+    title = _("Memory at {bits} bits, {n} tokens of context [GB]")
     title = title.format(bits=f"{assumed.bits:g}", n=f"{assumed.context_tokens:,}")
     priced = sorted((price, names[run_id]) for run_id in smallest if (price := cost[run_id].price) is not None)
     return (
         Bars(title, tuple(names[run_id] for run_id in smallest), parts),
         Bars(
-            _("Price per month [{currency}]").format(currency=assumed.currency),
+            _("Cost per month [{currency}]").format(currency=assumed.currency),
             tuple(name for _price, name in priced),
             {"": [Bar(row, 0.0, price, f"{price:,.4g}") for row, (price, _name) in enumerate(priced)]},
         ),

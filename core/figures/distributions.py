@@ -107,7 +107,7 @@ def distribution_figure(data: DistributionData) -> go.Figure:
 
 
 def _hover_texts(data: DistributionData) -> list[list[str]]:
-    line = _("Layer {layer}, {low} to {high}: {share} (median of the layer: {median})")
+    line = _("Layer {layer}, {low} to {high}: {share} (median: {median})")
     return [
         [
             line.format(

@@ -52,7 +52,7 @@ def task_chart(over_tasks: OverTasks) -> Chart:
             for colour, (name, mark, points) in enumerate(kinds.values())
             if points
         ),
-        "" if tasks else _("No task has scores of five models: no coefficient."),
+        "" if tasks else _("No task with five scores: no coefficient."),
         (Guide("", 0.0),),
     )
 

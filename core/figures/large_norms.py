@@ -35,8 +35,8 @@ def large_norm_charts(correlators: pl.DataFrame, runs: pl.DataFrame) -> list[Cha
     0. Empty where nothing is stored on them."""
     titles = {
         "large_norm_tokens": _("How many tokens (of {n} read)"),
-        "large_norm_ratio": _("How large: largest norm over the layer's median, log scale"),
-        "large_norm_at_start": _("Where: share of them at position 0 in %"),
+        "large_norm_ratio": _("Largest norm over the layer's median, log scale"),
+        "large_norm_at_start": _("Share at position 0 in %"),
     }
     charts = []
     for name, title in titles.items():

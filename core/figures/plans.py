@@ -99,14 +99,14 @@ def search_chart(layer_plan: LayerPlan, budget: float | None) -> Chart:
     ]
     sizes = sorted({len(row.blocks) for row in priced})
     labels = tuple((size, f"{size}\n−{parameters_saved_share(layer_plan.plan, size):.0%}") for size in sizes)
-    across = Axis(_("blocks that go, and the share of the parameters"), 0.5, max(sizes) + 0.6, 1, labels=labels)
+    across = Axis(_("blocks that go, share of parameters"), 0.5, max(sizes) + 0.6, 1, labels=labels)
     guides = (Guide(_("budget {budget:g}").format(budget=budget), budget, False),) if budget else ()
     return Chart(across, up, tuple(line for line in series if line.points), "", guides)
 
 
 def _price_axis(rows: Sequence[PlanOutcomeRow], budget: float | None) -> Axis:
     """Logarithmic where a linear axis would not show all prices well."""
-    title = _("rise of the loss, nats per token")
+    title = _("rise of loss, nats per token")
     ends = [end for row in rows for end in (row.difference, row.upper)]
     positive = [row.difference for row in rows if row.difference is not None and row.difference > 0]
     lowest = min([*positive, *([budget] if budget else [])], default=0.0)
@@ -193,7 +193,7 @@ def harder_points(layer_plan: LayerPlan, of_answers: bool) -> list[PlanOutcomeRo
 
 def harder_chart(rows: Sequence[PlanOutcomeRow], of_answers: bool) -> Chart | None:
     """One row per text or probe with its 95 percent interval; at zero nothing is lost. None without rows."""
-    title = _("right answers: change in points") if of_answers else _("rise of the loss, nats per token")
+    title = _("right answers: change in points") if of_answers else _("rise of loss, nats per token")
     names, scale = list(dict.fromkeys(row.text for row in rows)), 100 if of_answers else 1
     series = []
     kinds: tuple[tuple[bool, str, Mark, int], ...] = (
@@ -231,7 +231,7 @@ def direction_chart(
     series = []
     kinds: tuple[tuple[Sequence[LayerDirections], str, Mark, int], ...] = (
         (points, _("principal components that suffice"), "circle", 0),
-        (of_task, _("the same for the answers of the task"), "square", 2),
+        (of_task, _("the same for the task"), "square", 2),
     )
     for needed_at, label, mark, colour in kinds:
         needed = tuple(

@@ -363,11 +363,7 @@ def claim_phases(run: Mapping[str, Any], extrema: Sequence[Extremum]) -> list[Sp
         return []
     before = [extremum.layer for extremum in extrema if extremum.kind == "valley" and extremum.layer < peak.layer]
     spans = {"rise": (max(before, default=0), peak.layer), "fall": (peak.layer, run["n_layers"])}
-    return [
-        Span(claim_name(claim, brief=True), *span)
-        for claim, span in spans.items()
-        if run[f"verdict_{claim}"] == "holds"
-    ]
+    return [Span(claim_name(claim), *span) for claim, span in spans.items() if run[f"verdict_{claim}"] == "holds"]
 
 
 def extrema_of(extrema: pl.DataFrame, cloud: str) -> list[Extremum]:

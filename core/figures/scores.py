@@ -67,9 +67,9 @@ def score_axis(answer: Answer) -> str:
 def _kinds() -> dict[str, tuple[str, Mark, int | None]]:
     """Name, mark and colour of how a score matches the model; keys as in `ranking.with_scores`, and `vetoed`."""
     return {
-        "own": (_("own score of the user"), "square", 0),
+        "own": (_("your own score"), "square", 0),
         "exact": (_("score of this model"), "circle", 0),
-        "revision_not_stated": (_("score of this model, revision not stated"), "plus", 0),
+        "revision_not_stated": (_("this model, revision not stated"), "plus", 0),
         "mapped": (_("score under a name that an alias maps to this model"), "dash", 0),
         "base": (_("scores of base models, which test nothing"), "triangle", 1),
         "vetoed": (_("vetoed by a check"), "diamond", None),
@@ -211,16 +211,16 @@ def windows_svg(windows: pl.DataFrame, run: Mapping[str, Any], place: str, theme
         across, up = (value / reach, value * reach), (loss - t * error, loss + t * error)
         points.append(Point(value, loss, *up, *across))
     passed = "" if run["pass"] == "text" else wording.control_name(run["pass"], run["model_seed"])
-    titles = [run["name"], _("dimension and loss, window by window"), passed]
-    details = _("Text {text}, protocol {protocol}, {n} windows of equal length. Bars: 95 % intervals.")
+    titles = [run["name"], _("dimension and loss of windows"), passed]
+    details = _("Text {text}, protocol {protocol}, {n} windows. Bars: 95 % intervals.")
     caption = Caption(
         _(", ").join(filter(None, titles)),
         details.format(text=run["corpus_name"], protocol=run["protocol"], n=len(points)),
         _("Workdim, run {run}").format(run=run["run_id"][:8]),
     )
     axes = {
-        "inner": _("Directions that the tokens of a window use (d2, inner maximum)"),
-        "final": _("Directions that the tokens of a window use (d2, after the last block)"),
+        "inner": _("Directions that a window uses (d2, inner maximum)"),
+        "final": _("Directions that a window uses (d2, after the last block)"),
     }
     chart = scatter_chart({"": points}, axes[place], _("Loss (nats per token)"), caption.title)
     return chart_svg(chart, caption, theme, (960, 460))

@@ -330,13 +330,11 @@ def why_no_mergekit(config: Any, weights: Weights, n_blocks: int, is_healed: boo
     except (OSError, ValueError):
         written_config = {}
     for name, value in config.to_dict().items():
-        if (name in FIRST_BLOCKS and name in written_config) or (name in INDEX_LISTS and value):
-            return "counts_blocks"
-        if isinstance(value, (list, tuple)) and len(value) == n_blocks and name not in NO_LAYERS:
-            if len({json.dumps(item, default=str) for item in value}) > 1:
-                return "blocks_differ"
-            if name in written_config:
-                return "list_uncut"
+        is_list = isinstance(value, (list, tuple)) and len(value) == n_blocks and name not in NO_LAYERS
+        differs = is_list and len({json.dumps(item, default=str) for item in value}) > 1
+        is_written = name in written_config
+        if (name in INDEX_LISTS and value) or differs or (is_written and (name in FIRST_BLOCKS or is_list)):
+            return "configuration"
     return None
 
 

@@ -42,10 +42,7 @@ CHECKS: dict[str, Check] = {
             "norm_dropped_share",
             "share of tokens left out for their norm",
             _("Share of tokens masked for their norm"),
-            _(
-                "Huge norms pull every mean, and without many tokens the rest is no fair sample: read other "
-                "text, or see Large-norm tokens."
-            ),
+            _("Huge norms pull every mean: read other text, or see Large-norm tokens."),
             warn=0.05,
             veto=0.2,
         ),
@@ -53,10 +50,7 @@ CHECKS: dict[str, Check] = {
             "duplicates",
             "exact copies in the cloud, at any layer after the embedding",
             _("Share of duplicate points"),
-            _(
-                "Equal points spoil neighbour ratios: look for repeated text, or a model that gives several "
-                "tokens one state."
-            ),
+            _("Equal points spoil neighbour ratios: look for repeated text."),
             warn=0.005,
             veto=0.05,
         ),
@@ -65,7 +59,7 @@ CHECKS: dict[str, Check] = {
             "near_copies",
             "windows that share rows of tokens with an earlier one",
             _("Share of windows that copy another"),
-            _("Copies count as one passage, and few passages make wide intervals: remove repeated text."),
+            _("Few passages make wide intervals: remove repeated text."),
             warn=0.05,
             veto=0.5,
         ),
@@ -73,7 +67,7 @@ CHECKS: dict[str, Check] = {
             "unknown_token_share",
             "tokens that the tokenizer has no entry for",
             _("Share of unknown tokens"),
-            _("Unknown tokens share one vector: choose a script that the tokenizer knows."),
+            _("Unknown tokens share one vector: use a script that the tokenizer knows."),
             warn=0.01,
             veto=0.1,
         ),
@@ -82,7 +76,7 @@ CHECKS: dict[str, Check] = {
             "tokens_per_character",
             "tokens per character of text",
             _("Tokens per character"),
-            _("A tokenizer that falls back to bytes measures bytes: choose a language of the model."),
+            _("Bytes are measured, not words: use a language of the model."),
             warn=0.9,
             veto=1.3,
         ),
@@ -90,29 +84,27 @@ CHECKS: dict[str, Check] = {
             "token_types",
             "token types in the cloud",
             _("Number of token types"),
-            _("d2 rises with the number of token types: compare runs of nearly the same number, or read more text."),
+            _("d2 rises with it: compare nearly equal numbers, or read more text."),
         ),
         Check(
             "sequence_invariance",
             "change of d2 between half of the sequences and all of them, at equal token types",
             _("Shift of log d2 with the number of windows"),
-            _(
-                "A dimension that follows the number of windows tells of that number: read more of them (protocol standard)."
-            ),
+            _("The dimension follows the number of windows: read more (protocol standard)."),
             **_CHANGE,
         ),
         Check(
             "sequence_invariance_all_pairs",
             "the same for d2 of all pairs, which random weights do not pass",
             _("Shift of log d2, all pairs, with the number of windows"),
-            _("The same with pairs inside a window, which random weights cannot pass: read more windows."),
+            _("The same with pairs inside a window: read more windows."),
             **_CHANGE,
         ),
         Check(
             "sequence_share",
             "variance of directions between sequences, as omega squared",
             _("Share of variance between windows"),
-            _("Where most variance lies between windows, tokens tell their window: read more and shorter ones."),
+            _("Tokens tell their window: read more and shorter ones."),
             warn=0.2,
             veto=0.3,
         ),
@@ -120,42 +112,34 @@ CHECKS: dict[str, Check] = {
             "n_invariance",
             "change of d2 between half of the points and all of them",
             _("Shift of log d2 with the number of points"),
-            _("A value that moves with the number of points belongs to that number: read more text."),
+            _("The value belongs to its number of points: read more text."),
             **_CHANGE,
         ),
         Check(
             "second_draw",
             "change of the largest inner d2 from the first draw of the text to a later one",
-            _("Shift of the largest inner log d2 with the draw of text"),
-            _(
-                "A dimension that moves with the windows drawn belongs to its draw: read more text, and state all draws."
-            ),
+            _("Shift of the largest inner log d2 with the draw"),
+            _("The dimension belongs to its draw: read more text, state all draws."),
             **_CHANGE,
         ),
         Check(
             "vocabulary_shift",
             "change of d2 from the half of the types that the text meets first to all of them",
             _("Shift of log d2 with the breadth of the vocabulary"),
-            _("For information: how much a broader vocabulary changes the value, and why only equal N compare."),
+            _("For information: why only equal N compare."),
         ),
         Check(
             "d2_without_norm_rule",
             "change of d2 if tokens with a large norm beyond position 0 were kept",
             _("Shift of log d2 without the norm rule"),
-            _(
-                "For information: how much leaving out large norms changes the value; not measured where none "
-                "was left out."
-            ),
+            _("For information: what leaving out large norms changes."),
         ),
         # Only the comparison across tokenizers uses words: too many lost words are a warning, never a veto.
         Check(
             "words_lost_share",
             "words of the text that some tokenizer cannot place",
             _("Share of word occurrences lost"),
-            _(
-                "Words that a model could not use are missing across tokenizers: read shorter windows, or leave "
-                "out that comparison."
-            ),
+            _("Lost words are missing across tokenizers: read shorter windows."),
             warn=0.05,
         ),
     )

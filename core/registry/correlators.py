@@ -99,61 +99,49 @@ PAIR_MEASURES = _by_key(
         "autocorrelation",
         _("Autocorrelation C(l, m), centred"),
         "mean over tokens of the cosine of a token's states at layers l and m, centred",
-        _(
-            "Mean cosine of a token's states at two layers, centred: 1 = same direction, 0 = unrelated. A "
-            "bright block of layers changes little."
-        ),
+        _("Cosine of a token at two layers: 1 = same direction. Bright blocks change little."),
     ),
     Correlator(
         "autocorrelation_raw",
         _("Autocorrelation C(l, m), uncentred"),
         "mean over tokens of the cosine of a token's states at layers l and m",
-        _("Not centred: what all tokens share counts as likeness. Read the centred one first."),
+        _("What all tokens share counts as likeness: read the centred one first."),
     ),
     Correlator(
         "displacement",
         _("Mean squared displacement of directions, 2 − 2C"),
         "2 - 2 C(l, m), centred",
-        _("How far a token's direction moved: 0 = not at all, 2 = unrelated. A dark block of layers changes little."),
+        _("How far directions move: 0 = not at all, 2 = unrelated."),
     ),
     Correlator(
         "kept",
         _("Dimensions that both layers share"),
         "k = d2_l d2_m C(l, m), on one sub-sample; layer_a <= layer_b",
-        _(
-            "How many dimensions two layers share: d2 of the one, times d2 of the other, times their common "
-            "correlator. On the diagonal d2 itself; 0: nothing shared."
-        ),
+        _("How many dimensions two layers share: d2 on the diagonal, 0 = none."),
     ),
     Correlator(
         "common_dimension",
         _("Common dimension of two layers, 1 / C(l, m)"),
         "1 / common_correlator, NULL where that is not above 0; layer_a <= layer_b",
-        _(
-            "1 over the mean product of cosines of token pairs at both layers: d2 on the diagonal; the "
-            "larger, the less they share. Empty: nothing shared in this sample."
-        ),
+        _("d2 on the diagonal; the larger, the less two layers share. Empty: nothing."),
     ),
     Correlator(
         "neighbour_overlap",
         _("Neighbourhood overlap: share of common neighbours"),
         "mean share of the n / 100 nearest neighbours that a token has at both layers",
-        _("Share of nearest neighbours common to both layers: 1 = all, {chance} = chance."),
+        _("1 = all nearest neighbours common, {chance} = chance."),
     ),
     Correlator(
         "information_imbalance",
         _("Information imbalance, first layer to second"),
         "2/n times the mean rank at layer m of the nearest neighbour at layer l",
-        _(
-            "How well distances at one layer foretell those at another: 0 = wholly, 1 = not at all. The "
-            "lower direction foretells better."
-        ),
+        _("How well one layer foretells another's distances: 0 = wholly, 1 = not at all."),
     ),
     Correlator(
         "cka",
         _("Linear CKA, debiased"),
         "HSIC(K, L) / sqrt(HSIC(K, K) HSIC(L, L)), unbiased, linear kernels",
-        _("Likeness of two layers, free of small-sample bias: 1 = alike up to rotation and scale, 0 = unrelated."),
+        _("1 = alike up to rotation and scale, 0 = unrelated."),
     ),
     Correlator(
         "displacement_exponent",
@@ -181,51 +169,42 @@ QUANTITIES = _by_key(
         "local_d2",
         _("Local d2 around each token"),
         "1 / C2 of the 50 nearest neighbours of a token, centred on their own mean",
-        _(
-            "The dimension around single tokens. Where a column is broad or split, one number does not "
-            "describe the layer."
-        ),
+        _("Where a column is broad or split, one number does not describe the layer."),
     ),
     Correlator(
         "distance_to_mean",
         _("Distance of each token to the mean"),
         "|x - mean|, over the layer's median",
-        _("In units of the layer's median distance. A long upper end: few far tokens weigh heavily in every mean."),
+        _("A long upper end: few far tokens weigh heavily in every mean."),
     ),
     Correlator(
         "variance_share",
         _("Share of the variance that each token holds, times N"),
         "N |x - mean|^2 / sum |x - mean|^2",
-        _("In multiples of an equal share. A long upper end: few tokens make up the layer's spread."),
+        _("A long upper end: few tokens make up the layer's spread."),
     ),
     Correlator(
         "cosine_to_mean",
         _("Cosine of each token to the mean, uncentred"),
         "x.mean / (|x| |mean|)",
-        _("Before centring: 1 = along the mean of all tokens, 0 = nothing in common with it."),
+        _("1 = along the mean of all tokens, 0 = nothing in common."),
     ),
     Correlator(
         "neighbours_kept",
         _("Share of neighbours kept up to the next layer"),
         "share of a token's n / 100 nearest that are among its nearest at the next layer",
-        _(
-            "Share of a token's nearest neighbours that stay neighbours at the next layer. Low columns "
-            "rearrange tokens most."
-        ),
+        _("Low columns rearrange tokens most."),
     ),
     Correlator(
         "displacement",
         _("Squared displacement of directions up to the next layer"),
         "2 - 2 cos of a token's centred states at a layer and at the next",
-        _("How far directions move to the next layer: 0 = not at all, 2 = unrelated."),
+        _("How far directions move: 0 = not at all, 2 = unrelated."),
     ),
     Correlator(
         "cosine",
         _("Cosine of token pairs, centred"),
         "cosine of two tokens of different sequences, centred",
-        _(
-            "Cosines of pairs of tokens, centred. The narrower the column, the higher d2; heavy ends can "
-            "come from clusters."
-        ),
+        _("The narrower the column, the higher d2; heavy ends can be clusters."),
     ),
 )

@@ -152,12 +152,10 @@ TITLES = {
 
 PURPOSES = {
     "quick": _("A first look. Without controls no claim can hold."),
-    "standard": _("To rely on: with controls, which tell whether a shape needs training."),
-    "thorough": _("For a report: more samples, texts and estimators, each with all controls."),
-    "last-token": _("For comparison with publications on the last token of many short texts."),
-    "per-prompt": _("For comparison with publications on all tokens of a prompt."),
+    "standard": _("With controls, which tell whether a shape needs training."),
+    "thorough": _("For a report: more samples, texts and estimators."),
 }
-"""Protocol -> its purpose, in plain words."""
+"""Protocol -> its purpose, in plain words; the titles of the others say it."""
 
 
 def core_only_clouds(protocol: Protocol, pass_: str) -> tuple[str, ...]:

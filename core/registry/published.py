@@ -30,7 +30,7 @@ CLAIMS = (
         _("not stated"),
         "negative",
         _("A smaller working dimension goes with better performance; the final dimension grows with size."),
-        _("One architecture and size only; its correlator is not known here."),
+        _("One architecture and size; correlator unknown."),
         "second hand",
     ),
     Published(
@@ -38,33 +38,28 @@ CLAIMS = (
         _("108 models of one kind"),
         "other",
         _(
-            "No geometric measure of the unembedding matrix (of final states in an extension) predicts performance "
-            "reliably; the best models often have a high rank."
+            "No measure of the unembedding matrix predicts performance reliably; the best models often have a "
+            "high rank."
         ),
-        _("Batch size, weight decay, size and training tokens. Inner layers were not measured."),
+        _("Batch size, weight decay, size, training tokens; no inner layers."),
         "opening",
     ),
     Published(
         "arXiv 2509.23024",
         _("two families, along training"),
         "negative",
-        _("Collapse, expansion, compression; gains come with the compression."),
-        _("Training time: everything that changes steadily goes together."),
+        _("Collapse, expansion, then compression with the gains."),
+        _("Training time: all that changes steadily."),
         "opening",
     ),
     Published(
-        "arXiv 2405.15471",
-        "5",
-        "other",
-        _("The earlier the peak of the dimension, the better the model."),
-        _("Five models."),
-        "opening",
+        "arXiv 2405.15471", "5", "other", _("The earlier the peak, the better the model."), _("Five models."), "opening"
     ),
     Published(
         "arXiv 2511.20315",
         "28",
         "other",
-        _("Dimension rises and falls over the layers in all of them."),
+        _("Dimension rises, then falls, in all."),
         _("One format of questions, the last token only."),
         "opening",
     ),
@@ -72,7 +67,7 @@ CLAIMS = (
         "Diff-eRank (NeurIPS 2024)",
         _("several families"),
         "positive",
-        _("After training the effective rank is lower, in larger models by more."),
+        _("Training lowers the effective rank, more in larger models."),
         _("Size itself."),
         "second hand",
     ),
@@ -80,7 +75,7 @@ CLAIMS = (
         "arXiv 2605.17084",
         "10",
         "other",
-        _("What is read depends on the scale of measuring; spectral measures miss it."),
+        _("Values depend on the scale; spectral measures miss it."),
         _("Width."),
         "opening",
     ),
@@ -97,15 +92,15 @@ CLAIMS = (
         _("synthetic data and networks"),
         "none",
         _("Common estimators do not follow the true dimension."),
-        _("A criticism of the estimators, not of the relation."),
+        _("About the estimators, not the relation."),
         "opening",
     ),
     Published(
         "arXiv 2509.26560",
         _("a method"),
         "other",
-        _("The participation ratio of few points is biased, and is corrected for rows, columns and noise."),
-        _("About how to measure, not about models."),
+        _("The participation ratio of few points is biased; a correction."),
+        _("About measuring, not models."),
         "opening",
     ),
 )

@@ -14,21 +14,22 @@ _NOT_VETOED = "run_id NOT IN (SELECT run_id FROM run_checks WHERE outcome = 'vet
 @dataclass(frozen=True)
 class Example:
     title: str
-    note: str
-    """What it answers and how to read it: the comment that its statement begins with."""
-    sql: str
+    note: str = ""
+    """How to read it, where the title does not say it: the comment that its statement begins with."""
+    sql: str = ""
 
     def statement(self) -> str:
         """The SQL beneath its comment, a line for each sentence."""
-        sentences = re.findall(r".+?(?:[.?](?:\s+|$)|。|$)", translated(self.note))
+        note = translated(self.note or self.title)
+        sentences = re.findall(r".+?(?:[.?](?:\s+|$)|。|$)", note)
         return "\n".join([*(f"-- {sentence.strip()}" for sentence in sentences), self.sql])
 
 
 EXAMPLES = {
     "inner_dimensions": Example(
-        N_("Largest inner dimension of all models, text by text, with intervals"),
+        N_("Largest inner dimensions, text by text"),
         N_("Compare heights only at equal corpus_id, protocol_hash and tokenizer_hash."),
-        f"""SELECT name, corpus_id, protocol, inner_max, inner_max_lower, inner_max_upper, inner_max_layer, n_layers,
+        sql=f"""SELECT name, corpus_id, protocol, inner_max, inner_max_lower, inner_max_upper, inner_max_layer, n_layers,
     working_dimension, final_dimension_pre_norm, verdict_rise, verdict_fall, s.n_points, protocol_hash, tokenizer_hash, run_id
 FROM run_summaries AS s
 JOIN runs USING (run_id)
@@ -38,9 +39,8 @@ WHERE {_D2} AND pass = 'text'
 ORDER BY corpus_id, protocol_hash, tokenizer_hash, inner_max DESC""",
     ),
     "claims": Example(
-        N_("Claims that hold under some specifications and not under others"),
-        N_("Each claim under the specifications, and which core ones are not a yes."),
-        """SELECT name, corpus_id, protocol, claim, count(*) FILTER (outcome = 'yes') AS n_yes,
+        N_("Claims that depend on the specification"),
+        sql="""SELECT name, corpus_id, protocol, claim, count(*) FILTER (outcome = 'yes') AS n_yes,
     count(*) FILTER (outcome = 'no') AS n_no, count(*) FILTER (outcome = 'opposite') AS n_opposite,
     count(*) FILTER (outcome = 'cannot_tell') AS n_cannot_tell,
     list(c.estimator || ', ' || c.cloud || ', ' || c.transform) FILTER (is_core AND outcome <> 'yes') AS core_not_yes,
@@ -52,19 +52,15 @@ ORDER BY name, corpus_id, claim DESC""",
     ),
     "extrema": Example(
         N_("Peaks and valleys of all profiles"),
-        N_("The profile of d2: its ends, and the turns that stand out from its band."),
-        """SELECT name, corpus_id, protocol, run_extrema.kind, layer, n_layers, value, lower, upper, run_id
+        sql="""SELECT name, corpus_id, protocol, run_extrema.kind, layer, n_layers, value, lower, upper, run_id
 FROM run_extrema JOIN runs USING (run_id) JOIN models USING (model_id)
 WHERE cloud = 'one_per_type' AND pass = 'text'
 ORDER BY name, corpus_id, run_id, layer""",
     ),
     "ranks_disagree": Example(
         N_("Models whose dimension and score disagree in rank"),
-        N_(
-            "Within one text, protocol, tokenizer and kind of model. Left out: vetoed runs, partial scores, "
-            "scores of another revision. A model on no hub takes the scores of its base model."
-        ),
-        f"""WITH measured AS (
+        N_("Left out: vetoed runs, partial scores, other revisions. Models on no hub take their base model's scores."),
+        sql=f"""WITH measured AS (
     SELECT name, coalesce(repository, base_repository) AS repository, revision, kind, corpus_id, protocol_hash,
         tokenizer_hash, run_id, inner_max
     FROM run_summaries JOIN runs USING (run_id) JOIN models USING (model_id)
@@ -94,17 +90,16 @@ ORDER BY abs(rank_by_dimension - rank_by_score) DESC, benchmark, name""",
     ),
     "one_profile": Example(
         N_("Profile of the newest run, layer by layer"),
-        N_("The newest run on text, layer by layer. For another: AND run_id = '...' as the last condition."),
-        f"""SELECT layer, state, value AS d2, lower, upper, n_points, n_dropped
+        N_("For another: AND run_id = '...' as the last condition."),
+        sql=f"""SELECT layer, state, value AS d2, lower, upper, n_points, n_dropped
 FROM layer_estimates
 WHERE {_D2} AND transform = 'centred'
     AND run_id = (SELECT run_id FROM runs WHERE pass = 'text' ORDER BY started_at DESC, run_id DESC LIMIT 1)
 ORDER BY layer, state DESC""",
     ),
     "repeats": Example(
-        N_("How much seeds and protocols move the largest inner dimension"),
-        N_("How much seeds and protocols move the largest inner dimension of one model on one text."),
-        f"""SELECT name, corpus_id, count(*) AS n_runs, list(DISTINCT protocol ORDER BY protocol) AS protocols,
+        N_("What seeds and protocols change"),
+        sql=f"""SELECT name, corpus_id, count(*) AS n_runs, list(DISTINCT protocol ORDER BY protocol) AS protocols,
     list(DISTINCT seed ORDER BY seed) AS seeds, min(inner_max) AS lowest, max(inner_max) AS highest,
     100 * (highest / lowest - 1) AS spread_percent,
     avg(50 * (inner_max_upper - inner_max_lower) / inner_max) AS half_interval_percent
@@ -115,8 +110,7 @@ ORDER BY n_runs DESC, spread_percent DESC, name""",
     ),
     "controls": Example(
         N_("What controls say of the claims"),
-        N_("What each control says of its run's claims, and whether it could have shown them (power)."),
-        """SELECT trained.name, runs.corpus_id, runs.protocol, control.pass AS control, control.model_seed, claim, ratio, lower,
+        sql="""SELECT trained.name, runs.corpus_id, runs.protocol, control.pass AS control, control.model_seed, claim, ratio, lower,
     upper, power, outcome, run_controls.run_id, control_run_id
 FROM run_controls
 JOIN runs USING (run_id)
@@ -126,8 +120,7 @@ ORDER BY trained.name, runs.corpus_id, runs.protocol, control.pass, control.mode
     ),
     "checks_not_passed": Example(
         N_("Runs that were vetoed or warned, and why"),
-        N_("What each run was vetoed or warned for, and by how much."),
-        """SELECT name, corpus_id, protocol, pass, outcome, check_name, count(*) AS n_layers,
+        sql="""SELECT name, corpus_id, protocol, pass, outcome, check_name, count(*) AS n_layers,
     min(layer) AS first_layer, max(value) AS largest_value, any_value(threshold) AS threshold, run_id
 FROM run_checks JOIN runs USING (run_id) JOIN models USING (model_id)
 WHERE outcome <> 'pass'
@@ -136,8 +129,7 @@ ORDER BY outcome DESC, name, check_name""",
     ),
     "score_conflicts": Example(
         N_("Scores on which sources disagree"),
-        N_("Sources that disagree on one model, benchmark, metric and number of shots; suites may differ."),
-        """SELECT coalesce(reference, repository) AS model, revision, benchmark, metric, filter, n_shot,
+        sql="""SELECT coalesce(reference, repository) AS model, revision, benchmark, metric, filter, n_shot,
     replace(unit, 'fraction', 'percent') AS unit, count(*) AS n_rows, count(DISTINCT source) AS n_sources,
     min(if(scores.unit = 'fraction', 100 * value, value)) AS lowest,
     max(if(scores.unit = 'fraction', 100 * value, value)) AS highest, highest - lowest AS difference,
@@ -151,8 +143,7 @@ LIMIT 500""",
     ),
     "cost": Example(
         N_("Time and memory of each run"),
-        N_("Time and memory of each run; phases are JSON, in seconds."),
-        """SELECT name, corpus_id, protocol, pass, device, dtype, parameters, epoch(finished_at - started_at) AS seconds,
+        sql="""SELECT name, corpus_id, protocol, pass, device, dtype, parameters, epoch(finished_at - started_at) AS seconds,
     n_tokens, n_tokens / nullif(epoch(finished_at - started_at), 0) AS tokens_per_second,
     peak_memory_bytes / 1e9 AS peak_memory_gb,
     CAST(json_extract(phase_seconds, '$.forward') AS DOUBLE) AS forward_seconds,
@@ -162,8 +153,7 @@ ORDER BY seconds DESC""",
     ),
     "corpora": Example(
         N_("Texts compared"),
-        N_("Texts side by side: size, runs, and the range of the largest inner dimension."),
-        f"""SELECT corpora.name, language, domain, n_characters, count(DISTINCT model_id) AS n_models, count(*) AS n_runs,
+        sql=f"""SELECT corpora.name, language, domain, n_characters, count(DISTINCT model_id) AS n_models, count(*) AS n_runs,
     min(inner_max) AS lowest, median(inner_max) AS median, max(inner_max) AS highest,
     avg(run_summaries.bits_per_byte) AS bits_per_byte, avg(n_types) AS token_types
 FROM corpora JOIN runs USING (corpus_id) JOIN run_summaries USING (run_id)
@@ -173,8 +163,7 @@ ORDER BY corpora.name""",
     ),
     "lowest_overlap": Example(
         N_("Layers where neighbours change most"),
-        N_("Where a block rearranges tokens most: the fewest neighbours common to two successive layers."),
-        """SELECT name, corpus_id, layer_a, layer_b, k, value AS neighbour_overlap, std_error, layer_pairs.n_points, run_id
+        sql="""SELECT name, corpus_id, layer_a, layer_b, k, value AS neighbour_overlap, std_error, layer_pairs.n_points, run_id
 FROM layer_pairs JOIN runs USING (run_id) JOIN models USING (model_id)
 WHERE measure = 'neighbour_overlap' AND layer_b = layer_a + 1 AND pass = 'text'
 QUALIFY row_number() OVER (PARTITION BY run_id, k ORDER BY value) <= 3
@@ -182,8 +171,7 @@ ORDER BY name, corpus_id, run_id, k, neighbour_overlap""",
     ),
     "words_against_types": Example(
         N_("One point per word against one per token type"),
-        N_("Token types or words: does it matter? Words compare across tokenizers."),
-        """SELECT name, corpus_id, protocol, by_type.inner_max AS by_type, by_word.inner_max AS by_word,
+        sql="""SELECT name, corpus_id, protocol, by_type.inner_max AS by_type, by_word.inner_max AS by_word,
     100 * (by_word.inner_max / by_type.inner_max - 1) AS shift_percent,
     by_type.n_points AS n_types, by_word.n_points AS n_words
 FROM run_summaries AS by_type
@@ -196,8 +184,7 @@ ORDER BY corpus_id, name""",
     ),
     "estimators": Example(
         N_("All estimators at the layer of the largest dimension"),
-        N_("All estimators where d2 is largest, and the isotropic Gaussian points that read the same."),
-        """SELECT name, corpus_id, layer, e.estimator, n1, n2, value, lower, upper, gaussian_equivalent, e.n_points, e.n_dropped
+        sql="""SELECT name, corpus_id, layer, e.estimator, n1, n2, value, lower, upper, gaussian_equivalent, e.n_points, e.n_dropped
 FROM layer_estimates AS e
 JOIN runs USING (run_id)
 JOIN models USING (model_id)
@@ -208,8 +195,7 @@ ORDER BY name, corpus_id, e.run_id, e.estimator, n1, n2""",
     ),
     "dimension_and_score": Example(
         N_("Dimension beside published scores"),
-        N_("Dimension beside published scores, and whose score each is."),
-        f"""SELECT name, benchmark, metric, n_shot, inner_max, inner_max_lower, inner_max_upper,
+        sql=f"""SELECT name, benchmark, metric, n_shot, inner_max, inner_max_lower, inner_max_upper,
     value AS score, scores.std_error AS score_std_error, unit,
     CASE WHEN meant IS DISTINCT FROM models.repository AND meant <> models.reference THEN 'base model'
         WHEN scores.revision IS NULL THEN 'revision not stated'
@@ -224,9 +210,8 @@ WHERE {_D2} AND pass = 'text'
 ORDER BY benchmark, metric, n_shot, corpus_id, name""",
     ),
     "plan_rules": Example(
-        N_("Layer plans: what each rule's choice cost on held-out text"),
-        N_("What every rule would have taken and what that cost, the cheapest first. Blocks are counted from 0."),
-        """SELECT name, plans.plan_id, outcomes.rule, outcomes.blocks, outcomes.is_chosen, difference AS loss_increase,
+        N_("Layer plans: loss of each rule's choice"),
+        sql="""SELECT name, plans.plan_id, outcomes.rule, outcomes.blocks, outcomes.is_chosen, difference AS loss_increase,
     outcomes.lower, outcomes.upper, difference - min(difference) OVER (PARTITION BY plans.plan_id) AS above_cheapest,
     random_10th, is_recommended
 FROM plans JOIN plan_outcomes AS outcomes USING (plan_id)
@@ -236,8 +221,7 @@ ORDER BY plans.plan_id DESC, difference""",
     ),
     "schema": Example(
         N_("All tables and columns with their meaning"),
-        N_("Every column of every table: type and meaning."),
-        """SELECT table_name, column_name, data_type, comment
+        sql="""SELECT table_name, column_name, data_type, comment
 FROM duckdb_columns()
 WHERE schema_name = 'main' AND NOT internal
 ORDER BY table_name, column_index""",

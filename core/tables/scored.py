@@ -161,7 +161,7 @@ class PlanRow:
     generation_seconds_after: Annotated[float | None, Column("Without the blocks.", unit="s")]
     saved_as: Annotated[str | None, "Folder that the smaller model was saved in."]
     saved_model_id: Annotated[str | None, "What it is called when it is measured (models.model_id)."]
-    mergekit: Annotated[str | None, "Why mergekit cannot make this model, as blocks_differ; else NULL."]
+    mergekit: Annotated[str | None, "Why mergekit cannot make this model, as configuration; else NULL."]
     n_tokens: Annotated[int, "Tokens of a window."]
     n_selection: Annotated[int, "Windows that the blocks were chosen on."]
     n_verification: Annotated[int | None, "Windows of held-out text."]

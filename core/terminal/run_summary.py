@@ -98,7 +98,7 @@ def _verdict_lines(profile: Profile) -> Iterator[str]:
     for label, claim in zip((_("verdicts"), ""), CLAIMS, strict=True):
         yield from labelled(label, wording.claim_text(claim, vars(summary)))
         yield from labelled("", joint_text(claim, vars(summary)))
-    limits = [wording.reason_text(key, brief=False) for key in summary.qualifiers]
+    limits = [wording.reason_text(key) for key in summary.qualifiers]
     yield from labelled(_("limits"), _("; ").join(limits))
 
 
@@ -113,7 +113,7 @@ def _controls_in_short(profile: Profile) -> Iterator[str]:
             wording.name("control_outcome", outcome) + (f" × {n}" if n > 1 else "") for outcome, n in counted.items()
         )
         if outcomes:
-            told.append(_("{claim}: {verdict}").format(claim=claim_name(claim, brief=True), verdict=outcomes))
+            told.append(_("{claim}: {verdict}").format(claim=claim_name(claim), verdict=outcomes))
     yield from labelled(_("controls"), _("; ").join(told) or _("none were measured; --controls measures them"))
 
 

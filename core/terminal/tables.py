@@ -59,7 +59,7 @@ def _verdict(run: Mapping[str, Any]) -> str:
     if run["pass"] != "text":
         return wording.name("pass", run["pass"])
     if run["n_points"] is None:
-        return wording.outcome_text(run, brief=True)
+        return wording.outcome_text(run)
     return verdict_marks(run)
 
 

@@ -104,9 +104,9 @@ def _show_reference_switch() -> None:
     """Draw the switch that shows or hides the profiles that come with Workdim on all pages, where there are any."""
     if not reads.has_reference():
         return
-    help_ = _("Measured by Workdim's makers, tagged “reference”. `workdim ingest --without-reference` removes them.")
+    help_ = _("Tagged “reference”; `workdim ingest --without-reference` removes them.")
     with st.sidebar:
-        inputs.choose_yes_no(_("Show profiles that come with Workdim"), reads.REFERENCE, True, help=help_)
+        inputs.choose_yes_no(_("Show shipped profiles"), reads.REFERENCE, True, help=help_)
 
 
 @contextmanager

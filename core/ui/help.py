@@ -134,36 +134,30 @@ def phrases() -> Iterator[tuple[str, str]]:
     if runs.is_empty():
         yield _("Nothing has been measured here yet."), _("There is nothing to be said.")
         return
-    yield measured_text(runs), _("Only runs of one text, protocol and tokenizer are compared.")
+    yield measured_text(runs), _("Only one text, protocol and tokenizer compare.")
     newest = reads.start_data(reads.own_first(runs)["run_id"].head(1).to_list())
     for run in newest.runs.filter(pl.col("inner_max").is_not_null()).head(1).iter_rows(named=True):
         yield (
-            _("On {text}, the estimated dimension of {name} is {value} at most, at layer {layer} (d2, N={n}).").format(
+            _("On {text}, {name} reaches dimension {value} at layer {layer} (d2, N={n}).").format(
                 text=run["corpus_name"],
                 name=run["name"],
                 value=wording.interval_of(run, "inner_max"),
                 layer=run["inner_max_layer"],
                 n=f"{run['n_points']:,}",
             ),
-            _("An estimate on one text, no score: neither more nor fewer is better."),
+            _("On one text; neither more nor fewer is better."),
         )
     relation = reads.relation(RankingQuestion())
-    yield (
-        answer_wording.answer_text(relation),
-        _("These models and this task only: no cause, and no forecast for other models."),
-    )
+    yield (answer_wording.answer_text(relation), _("These models and task only: no cause, no forecast."))
     if (plan := reads.cheapest_plan(reads.shows_reference())) is not None:
-        yield (
-            plan_wording.named_answer_text(plan),
-            _("On held-out text; test the shortened model on the task itself."),
-        )
+        yield (plan_wording.plan_text(plan), _("Test the shortened model on your task."))
 
 
 def measured_text(runs: pl.DataFrame) -> str:
     """What was measured here, and apart from it what comes with Workdim. `runs` are on text."""
     own = own_runs(runs)
     shipped = runs.join(own, on="run_id", how="anti")
-    here = _("Measured here so far – models: {models}, texts: {texts}, runs: {runs}.")
+    here = _("Measured here – models: {models}, texts: {texts}, runs: {runs}.")
     with_it = _("Shipped with Workdim – models: {models}, texts: {texts}, runs: {runs}.")
     first, second = (
         template.format(models=some["model_id"].n_unique(), texts=some["corpus_id"].n_unique(), runs=some.height)

@@ -108,7 +108,7 @@ def choose_by_id(
     A link to what is not there is named in the container `above`.
     """
     for asked in url_state.resolve_ids(name, list(names), several=False):
-        message = _("{what}: the link asks for {name}, which is not here.").format(what=label, name=escape(asked))
+        message = _("{what}: no {name} here, as the link asks.").format(what=label, name=escape(asked))
         above.warning(message, icon=":material/link_off:")
     default = default or next(iter(names), "")
     return choose_from_list(label, names, name, default, **more) if len(names) > 1 else default
@@ -131,7 +131,7 @@ def choose_many(
     n_requested = len(url_state.restore_choices(name, list(options), default, max_selections))
     values = _draw(st.multiselect, label, options, name, max_selections=max_selections, **more)
     if max_selections is not None and n_requested > max_selections:
-        st.caption(_("The link asks for {asked}; the first {n} are shown.").format(asked=n_requested, n=max_selections))
+        st.caption(_("The link asks for {asked}; {n} are shown.").format(asked=n_requested, n=max_selections))
     if hides_default and list(values) == list(default):
         url_state.publish(name, [])
     return values
@@ -275,7 +275,7 @@ def _choose_pills(label: str, names: Mapping[T, str], name: str) -> list[T]:
 def type_words(label: str, width: int = 320) -> str:
     """Return the words of a search among runs."""
     url_state.restore_text("find", "")
-    help_ = _("Words of model, family, text, protocol, tag, date or run id; all must match")
+    help_ = _("Words of model, text, protocol, tag, date; all must match")
     words = st.text_input(label, key=url_state.key("find"), icon=":material/search:", help=help_, width=width).strip()
     url_state.publish("find", words)
     return words

@@ -22,18 +22,14 @@ def runs_or_stop() -> pl.DataFrame:
     if not runs.is_empty():
         return runs
     if reads.has_reference():
-        st.info(_("No measurements of your own yet. The switch at the side shows the shipped profiles."))
+        st.info(_("No measurements of your own yet. The switch at the side shows shipped profiles."))
     else:
         st.info(_("No measurements yet."))
-        if inputs.may_write() and st.button(
-            _("Take in the profiles that come with Workdim"), icon=":material/library_add:"
-        ):
+        if inputs.may_write() and st.button(_("Add the shipped profiles"), icon=":material/library_add:"):
             reference.add_all_profiles(reads.warehouse(), logging.getLogger("workdim").warning)
             st.rerun()
     inputs.show_link("measure", _("Measure a model here"), "science")
-    st.caption(
-        _("Or measure two models in a terminal: `workdim demo --no-app` takes about a minute. Then reload this page.")
-    )
+    st.caption(_("Or in a terminal: `workdim demo --no-app` measures two in a minute."))
     url_state.stop()
 
 
@@ -48,7 +44,7 @@ def show_missing(runs: pl.DataFrame, of_literature: str) -> None:
     without."""
     protocols = runs.filter(pl.col("n_points").is_null())["protocol"].unique(maintain_order=True)
     if protocols.is_empty():
-        st.info(_("Most shipped profiles leave this out, to be small. Measure the model to see it."))
+        st.info(_("Most shipped profiles leave this out: measure the model."))
         return
     named = _("; ").join(wording.name("protocol", protocol) for protocol in protocols)
     st.info(wording.joined_sentences((of_literature, _("Protocol: {name}.").format(name=escape(named)))))
@@ -62,10 +58,10 @@ def show_vetoes(runs: pl.DataFrame) -> None:
         return
     if runs.height == 1:
         found = runs["vetoed_by"].explode().drop_nulls().unique(maintain_order=True)
-        told = _("Not to be relied on, vetoed by a check: {runs}.").format(runs=_("; ").join(texts))
+        told = _("Vetoed by a check, not reliable: {runs}.").format(runs=_("; ").join(texts))
         told = wording.joined_sentences((told, *map(wording.check_meaning, found)))
     else:
-        told = _("Not to be relied on, vetoed by a check: {runs}. Why: under Checks.").format(runs=_("; ").join(texts))
+        told = _("Vetoed by a check, not reliable: {runs}. See Checks.").format(runs=_("; ").join(texts))
     st.warning(escape(told), icon=":material/gpp_bad:")
 
 

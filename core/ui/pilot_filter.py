@@ -37,7 +37,7 @@ def choose(runs: pl.DataFrame) -> tuple[RegisteredPilot | None, pl.DataFrame]:
     _show_pilot(pilot)
     pilot_runs = with_controls(runs.filter(pl.col("run_id").is_in(reads.pilot_run_ids(pilot.pilot_id))), runs)
     if pilot_runs.is_empty():
-        st.info(_("No result yet. Measure the pilot in a terminal:"))
+        st.info(_("No result yet. In a terminal:"))
         st.code("workdim pilot FILE.toml", language=None)
         url_state.stop()
     return pilot, pilot_runs
@@ -45,10 +45,7 @@ def choose(runs: pl.DataFrame) -> tuple[RegisteredPilot | None, pl.DataFrame]:
 
 def _show_pilot(registered: RegisteredPilot) -> None:
     pilot = registered.pilot
-    text = _(
-        "**{question}** Use class: {use_class}. Primary benchmark ({registration}): {benchmark}. "
-        "Expected: {expectation}"
-    )
+    text = _("**{question}** {use_class}. Benchmark ({registration}): {benchmark}. Expected: {expectation}")
     st.markdown(
         text.format(
             question=escape(pilot.question_in(spoken())),
@@ -67,12 +64,11 @@ def show_forbidden(pilot: Pilot | None) -> None:
     """Draw what the use class of a pilot forbids, where it forbids something."""
     warnings = {
         "scarce_data": _(
-            "**Scarce data.** Too few examples to check a choice by its results. A dimension alone supports "
-            "no recommendation; only evidence from the task does."
+            "**Scarce data.** Results cannot check a choice: dimension alone supports none, only the task does."
         ),
         "safety_critical": _(
-            "**Safety-critical.** A wrong answer can do harm. A dimension alone supports no recommendation; "
-            "a choice needs tests of the task and of its failures."
+            "**Safety-critical.** Wrong answers do harm: dimension alone supports no choice; test the task and "
+            "its failures."
         ),
     }
     if pilot and pilot.use_class in warnings:

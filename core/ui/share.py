@@ -117,7 +117,7 @@ def _runs_to_report(runs: pl.DataFrame) -> pl.DataFrame:
     """The runs with a verdict; others are left out, which a message says. Stops the page where none remains."""
     without_verdict = deck_data.names_without_verdict(runs)
     if without_verdict:
-        message = _("Left out of the slides, as their protocol gives no verdict: {names}.")
+        message = _("Left out, as their protocol gives no verdict: {names}.")
         st.info(message.format(names=escape(_(", ").join(without_verdict.values()))))
     if len(without_verdict) == runs.height:
         url_state.stop()

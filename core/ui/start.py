@@ -49,14 +49,9 @@ def show_questions() -> None:
 def show_first_steps(own: pl.DataFrame) -> None:
     """Draw what to do at a first start, and how many jobs wait or run; nothing where there is neither."""
     if own.is_empty():
-        st.markdown(
-            _(
-                "Name your models and a text. Workdim tells which model predicts it better and how many "
-                "dimensions each uses."
-            )
-        )
+        st.markdown(_("Which model predicts your text better, and how many dimensions does each use?"))
     if n := job_cards.n_active():
-        inputs.show_link("measure", _("Measurements that wait or are at work: {n}").format(n=n), "hourglass_top")
+        inputs.show_link("measure", _("Measurements waiting or running: {n}").format(n=n), "hourglass_top")
 
 
 # --- answers ---------------------------------------------------------------------------------------------------
@@ -155,7 +150,7 @@ def _show_run(run: dict[str, Any], picture: str | None) -> None:
 def _show_actions(ticked: pl.DataFrame) -> None:
     """Draw what can be done with the runs that are ticked; before, how the pictures are read."""
     if ticked.is_empty():
-        reading_aid = _("Estimated dimension (d2, one point per token type), first to last layer; band: 95 % interval.")
+        reading_aid = _("Estimated dimension (d2), first to last layer; band: 95 % interval.")
         st.caption(_("Tick pictures to compare them."), help=f"{reading_aid}  \n{escape(verdict_legend_text())}")
         return
     ids = ticked["run_id"].to_list()

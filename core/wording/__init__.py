@@ -88,20 +88,16 @@ def _points_named(cloud: str, n_points: tuple[int, int] | None) -> list[str]:
 
 def scatter_caution_text() -> str:
     """The line under every picture of dimension against score."""
-    return _(
-        "The published claim (arXiv 2503.22547) concerns models of one architecture and size; arXiv "
-        "2602.20433, mainly on the unembedding matrix, found no reliable prediction of scores. This "
-        "picture only shows numbers side by side."
-    )
+    return _("Numbers side by side, no forecast: published claims disagree (arXiv 2503.22547, 2602.20433).")
 
 
 def own_definition_text() -> str:
-    return _("d2 is our definition: one over the mean squared cosine of token pairs, centred, one token per type.")
+    return _("d2 is our definition: one over the mean squared cosine of token pairs.")
 
 
 def veto_mark_text() -> str:
     """The meaning of the mark beside a name."""
-    return _("‡ Vetoed by a check: its numbers are not to be relied on.")
+    return _("‡ Vetoed by a check: do not rely on it.")
 
 
 def phase_name(phase: str) -> str:

@@ -5,6 +5,8 @@ No sentence claims a cause. It gives numbers side by side, with who expected wha
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from core import wording
 from core.analysis.relation import MARGIN, LeaveOneOut, Relation, SpecificationCurve
 from core.analysis.units import FEWEST_EXPLORATORY, FEWEST_TEST
@@ -40,7 +42,7 @@ def direction_name(claim: Published) -> str:
         "negative": _("smaller with better"),
         "positive": _("larger with better"),
         "none": _("none that is reliable"),
-        "other": _("about something beside it"),
+        "other": _("about something else"),
     }[claim.direction]
 
 
@@ -86,32 +88,21 @@ def basis_text(answer: Answer) -> str:
 def claim_text(answer: Answer) -> str:
     """The answer without its numbers."""
     if answer.group is None and answer.population.vetoed.height:
-        return _("Cannot tell: a check vetoes every run that could be compared.")
+        return _("Cannot tell: checks veto every comparable run.")
     if answer.group is None:
-        return _("Cannot tell: none of the models that the question is about was measured here.")
+        return _("Cannot tell: none of these models was measured here.")
     dimension, benchmark = dimension_name(answer.population.asked.dimension), benchmark_name(answer)
-    heads = {
-        "related_as_registered": (
-            _("Related as registered: models whose {dimension} is smaller tend to score better in {benchmark}"),
-            _("Related as registered: models whose {dimension} is larger tend to score better in {benchmark}"),
-        ),
-        "related_other_way": (
-            _("Related the other way: models whose {dimension} is smaller tend to score better in {benchmark}"),
-            _("Related the other way: models whose {dimension} is larger tend to score better in {benchmark}"),
-        ),
-        "hint": (
-            _(
-                "A hint, not registered beforehand: models whose {dimension} is smaller tend to score better in {benchmark}"
-            ),
-            _(
-                "A hint, not registered beforehand: models whose {dimension} is larger tend to score better in {benchmark}"
-            ),
-        ),
-        "not_related": (_("Not related within ±{margin}: {dimension} and score in {benchmark}"),) * 2,
-        "cannot_tell": (_("Cannot tell whether {dimension} and score in {benchmark} are related"),) * 2,
-    }
-    template = heads[answer.word][goes_with_larger(answer)]
-    return template.format(dimension=dimension, benchmark=benchmark, margin=shown(MARGIN, "g"))
+    if answer.word == "not_related":
+        template = _("Not related within ±{margin}: {dimension} and score in {benchmark}")
+    elif answer.word == "cannot_tell":
+        template = _("Cannot tell whether {dimension} and score in {benchmark} are related")
+    elif goes_with_larger(answer):
+        template = _("{word}: models with a larger {dimension} tend to score better in {benchmark}")
+    else:
+        template = _("{word}: models with a smaller {dimension} tend to score better in {benchmark}")
+    values = {"dimension": dimension, "benchmark": benchmark, "margin": shown(MARGIN, "g")}
+    word = answer_word(answer)
+    return template.format(word=word[:1].upper() + word[1:], **values)
 
 
 def goes_with_larger(answer: Answer) -> bool:
@@ -137,8 +128,8 @@ def relation_text(relation: Relation) -> str:
     p = p_value_text(relation.p)
     if relation.corrected_p is not None:
         corrected = Sentence(
-            "{p} (corrected for {n} relation that can be looked at: {corrected})",
-            "{p} (corrected for {n} relations that can be looked at: {corrected})",
+            "{p} (corrected for {n} look: {corrected})",
+            "{p} (corrected for {n} looks: {corrected})",
             p=p,
             n=relation.n_looks,
             corrected=p_value_text(relation.corrected_p),
@@ -182,25 +173,21 @@ def expectation_text(registration: Registration) -> str:
         "negative": _("the smaller the dimension, the better the score"),
         "positive": _("the larger the dimension, the better the score"),
     }
-    sign = signs[registration.sign]
-    if registration.by == "published":
-        template = _("Expectation: the published one (arXiv 2503.22547), {sign}.").format(sign=sign)
-    elif "no_sign" in registration.exploratory:
-        template = _("The pilot “{name}” expects no sign; the published expectation is looked at instead: {sign}.")
-    elif registration.by == "shipped":
-        template = _("Expectation of “{name}”, written down with Workdim on {day}: {sign}.")
-    else:
-        template = _("Expectation of the pilot “{name}”, {day}: {sign}.")
-    pilot_name = registration.pilot.name if registration.pilot else ""
-    when = registration_day_text(registration) if registration.by == "pilot" else _day_text(registration)
-    text = template.format(name=pilot_name, day=when, sign=sign)
+    pilot = registration.pilot
+    whose = "arXiv 2503.22547"
+    if pilot is not None and registration.by != "published" and "no_sign" not in registration.exploratory:
+        by_pilot = registration.by == "pilot"
+        whose = _("“{name}”, {day}").format(
+            name=pilot.name, day=registration_day_text(registration) if by_pilot else _day_text(registration)
+        )
+    text = _("Expectation ({whose}): {sign}.").format(whose=whose, sign=signs[registration.sign])
     return wording.joined_sentences((text, exploratory_text(registration)))
 
 
 def registration_day_text(registration: Registration) -> str:
     """`registered in Workdim on 29 November 2026, dated 1 January 2020 by its author`: only the first counts."""
     if registration.by == "shipped":
-        return _("registered {day}, with Workdim itself").format(day=_day_text(registration))
+        return _("registered with Workdim, {day}").format(day=_day_text(registration))
     text = _("registered in Workdim on {day}").format(day=_day_text(registration))
     if registration.stated_date is None or registration.stated_date == registration.day:
         return text
@@ -211,12 +198,13 @@ def registration_day_text(registration: Registration) -> str:
 def exploratory_text(registration: Registration) -> str:
     """Why an answer does not test what was registered; empty if it does."""
     reasons = {
-        "not_registered": _("nobody registered it for these models"),
-        "after_scores": _("scores were there before it was registered"),
-        "dates_not_known": _("when the scores came is not stated"),
-        "other_score": _("this is not the registered score"),
-        "other_dimension": _("this is not the registered dimension"),
-        "other_models": _("these are fewer models than were registered"),
+        "not_registered": _("not registered for these models"),
+        "no_sign": _("the pilot expects no direction"),
+        "after_scores": _("the scores came before it was registered"),
+        "dates_not_known": _("the date of the scores is not stated"),
+        "other_score": _("not the registered score"),
+        "other_dimension": _("not the registered dimension"),
+        "other_models": _("fewer models than registered"),
     }
     given = [reasons[key] for key in registration.exploratory if key in reasons]
     return _("Exploratory: {reasons}.").format(reasons=_("; ").join(given)) if given else ""
@@ -228,41 +216,35 @@ def undecided_lines(answer: Answer) -> list[str]:
     lines = {
         "no_runs": "",
         "no_scores": _("None of these models has this score."),
-        "base_scores": _("Only base models have this score: other weights earned it, so that it tests nothing."),
+        "base_scores": _("Only base models have this score: it tests nothing here."),
         "no_dimensions": _("None of these models has this dimension."),
-        "one_value": _("All scores, or all dimensions, are equal: no order can be compared."),
-        **sample_size_reasons(
-            relation,
-            _("Fewer than {n} models with both numbers: a picture, and no coefficient."),
-            _("Fewer than {n} models: the coefficient is a first look and no test."),
-            _(
-                "{n} models are too few for either: a |rho| of {detectable} would show with a power of 80 %, and the 90 % "
-                "interval [{lower}, {upper}] is not within ±{margin}."
-            ),
-        ),
-        "search": _(
-            "Nobody registered this relation before the scores, and corrected for all that can be looked at p is above 0.05."
-        ),
-        "picked": _(
-            "Nobody registered this choice of models, and no correction covers models that were picked by hand."
-        ),
-        "sources": _("Sources contradict each other, and the answer depends on which of them is right."),
-        "no_direction": _("No source says whether a higher score is the better one: the expectation has no direction."),
+        **sample_size_reasons(relation),
+        "search": _("Not registered, and p, corrected for all looks, is above 0.05."),
+        "picked": _("Not registered, and models picked by hand cannot be corrected for."),
+        "sources": _("Sources contradict each other, and the answer depends on them."),
+        "no_direction": _("No source says whether higher scores are better."),
     }
     return [lines.get(key, key) for key in answer.reasons]
 
 
-def sample_size_reasons(relation: Relation, few: str, first_look: str, wide: str) -> dict[str, str]:
-    """Reason -> its line, for the reasons that follow from numbers alone. Models and windows have templates of their own."""
-    too_wide = wide.format(
-        n=relation.n,
-        detectable=coefficient_text(relation.detectable),
-        lower=coefficient_text(relation.lower_90),
-        upper=coefficient_text(relation.upper_90),
-        margin=shown(MARGIN, "g"),
+def sample_size_reasons(relation: Relation) -> dict[str, str]:
+    """Reason -> its line, for the reasons that follow from numbers alone, of models and of windows."""
+    too_wide = _(
+        "With n = {n} we would detect only a |rho| of {detectable} or more; the 90 % interval [{lower}, {upper}] is not "
+        "within ±{margin}."
     )
-    stages = {"too_few": few.format(n=FEWEST_EXPLORATORY), "stage": first_look.format(n=FEWEST_TEST)}
-    return {**stages, "interval_too_wide": too_wide}
+    return {
+        "one_value": _("All values are equal: no order to compare."),
+        "too_few": _("Fewer than {n} have both numbers: no coefficient.").format(n=FEWEST_EXPLORATORY),
+        "stage": _("Fewer than {n}: a first look, no test.").format(n=FEWEST_TEST),
+        "interval_too_wide": too_wide.format(
+            n=relation.n,
+            detectable=coefficient_text(relation.detectable),
+            lower=coefficient_text(relation.lower_90),
+            upper=coefficient_text(relation.upper_90),
+            margin=shown(MARGIN, "g"),
+        ),
+    }
 
 
 def replicate_lines(answer: Answer) -> list[str]:
@@ -270,7 +252,7 @@ def replicate_lines(answer: Answer) -> list[str]:
     relation = answer.relation
     if relation.n_units == relation.n:
         return []
-    template = _("{models} models are of {n} recipes: those of one recipe count once here, by their means.")
+    template = _("{models} models of {n} recipes: each recipe counts once, by its mean.")
     return [template.format(models=relation.n_units, n=relation.n)]
 
 
@@ -282,9 +264,7 @@ def exclusion_lines(answer: Answer) -> list[str]:
     relation = answer.relation
     lines = []
     if population.missing:
-        lines.append(
-            _("Named by the pilot and not measured here: {names}.").format(names=names_text(population.missing))
-        )
+        lines.append(_("In the pilot, not measured here: {names}.").format(names=names_text(population.missing)))
     without_score = [
         labels[run_id] for run_id in relation.without_performance if run_id in labels.keys() - only_base_scored
     ]
@@ -295,28 +275,28 @@ def exclusion_lines(answer: Answer) -> list[str]:
         lines.append(_("Without this dimension: {names}.").format(names=names_text(without_dimension)))
     if population.n_variants:
         variants = Sentence(
-            "Not counted, as no model of its own: {n} profile of an earlier checkpoint or damaged network.",
-            "Not counted, as no models of their own: {n} profiles of earlier checkpoints or damaged networks.",
+            "Not counted: {n} earlier checkpoint or damaged network.",
+            "Not counted: {n} earlier checkpoints or damaged networks.",
             n=population.n_variants,
         )
         lines.append(worded(variants))
     if answer.n_base and relation.n:
-        lines.append(_("Not counted, because only their base model has the score: {n}.").format(n=answer.n_base))
+        lines.append(_("Not counted, as only their base model has the score: {n}.").format(n=answer.n_base))
     if answer.n_contradicting and "sources" not in answer.reasons:
         differing = Sentence(
-            "Sources tell different scores of {n} model; the newest counts, and any of them gives this answer.",
-            "Sources tell different scores of {n} models; the newest counts, and any of them gives this answer.",
+            "Sources disagree on {n} model; any of them gives this answer.",
+            "Sources disagree on {n} models; any of them gives this answer.",
             n=answer.n_contradicting,
         )
         lines.append(worded(differing))
     vetoed = [model.name for model in answer.models if model.is_vetoed]
     if vetoed:
-        lines.append(_("Counted, although a check vetoes them: {names}.").format(names=names_text(vetoed)))
+        lines.append(_("Counted despite a veto: {names}.").format(names=names_text(vetoed)))
     if answer.group is not None and len(answer.group.dtypes) > 1:
         line = _("The runs differ in number format: {formats}.")
         lines.append(line.format(formats=_(", ").join(answer.group.dtypes)))
     if population.n_pilots > 1:
-        line = _("{n} pilots look at these models: each more is one more chance to find something.")
+        line = _("{n} pilots look at these models: each is a chance to find something.")
         lines.append(line.format(n=population.n_pilots))
     return lines
 
@@ -326,7 +306,7 @@ def detail_lines(answer: Answer) -> list[str]:
     relation = answer.relation
     if relation.rho is None:
         return []
-    detectable = _("With {n} models a |rho| of {detectable} shows with a power of 80 %.").format(
+    detectable = _("{n} models would show a |rho| of {detectable} or more.").format(
         n=relation.n, detectable=coefficient_text(relation.detectable)
     )
     return [
@@ -343,64 +323,36 @@ def influence_lines(answer: Answer) -> list[str]:
     relation = answer.relation
     lines: list[str] = []
     if relation.without_one is not None:
-        influence = relation.without_one
         names = {model.run_id: model.name for model in answer.models}
-        template = (
-            _(
-                "Leaving out one model, rho lies between {lowest} and {highest}; {name} moves it most, and the answer changes."
-            )
-            if influence.changes
-            else _("Leaving out one model, rho lies between {lowest} and {highest}; {name} moves it most.")
-        )
-        lines.append(_without_text(template, influence, names.get(influence.moves_most, influence.moves_most)))
+        template = _("Without any one model: rho {lowest} to {highest}, furthest without {name}.")
+        lines.append(_without_text(template, relation.without_one, names))
     if relation.without_family is not None:
         lines.append(without_family_text(relation.without_family))
     if relation.error_lower is not None:
-        lines.append(_measurement_error_text(relation))
+        template = _("Errors of measurement alone: rho {lower} to {upper}.")
+        bounds = {"lower": coefficient_text(relation.error_lower), "upper": coefficient_text(relation.error_upper)}
+        told = template.format(**bounds)
+        is_paired = len(relation.errors_paired) == 2
+        independent = "" if is_paired else _("Unpaired ones count as independent between models.")
+        lines.append(wording.joined_sentences((told, independent)))
     return lines
 
 
 def without_family_text(family: LeaveOneOut) -> str:
     """How far rho moves without one family, whether the answer changes, and which families are not judged."""
-    template = (
-        _(
-            "Leaving out one family, rho lies between {lowest} and {highest}; {name} moves it most, and the answer changes."
-        )
-        if family.changes
-        else _("Leaving out one family, rho lies between {lowest} and {highest}; {name} moves it most.")
-    )
-    not_judged = _("Without these families too few models are left to judge: {names}.")
+    template = _("Without any one family: rho {lowest} to {highest}, furthest without {name}.")
+    not_judged = _("Too few models are left without: {names}.")
     note = not_judged.format(names=names_text(family.not_judged)) if family.not_judged else ""
-    return wording.joined_sentences((_without_text(template, family, family.moves_most), note))
+    return wording.joined_sentences((_without_text(template, family, {}), note))
 
 
-def _without_text(template: str, influence, moves_most: str) -> str:
-    return template.format(
-        lowest=coefficient_text(influence.lowest), highest=coefficient_text(influence.highest), name=moves_most
+def _without_text(template: str, influence: LeaveOneOut, names: Mapping[str, str]) -> str:
+    told = template.format(
+        lowest=coefficient_text(influence.lowest),
+        highest=coefficient_text(influence.highest),
+        name=names.get(influence.moves_most, influence.moves_most),
     )
-
-
-def _measurement_error_text(relation: Relation) -> str:
-    """How far errors of measurement move rho, and which of them are assumed independent between models."""
-    templates = {
-        ("dimension", "performance"): _(
-            "Errors of measurement alone move rho between {lower} and {upper}; those of text that all models have read are "
-            "drawn for all of them together."
-        ),
-        ("dimension",): _(
-            "Errors of measurement alone move rho between {lower} and {upper}; those of scores are taken as independent "
-            "between models."
-        ),
-        ("performance",): _(
-            "Errors of measurement alone move rho between {lower} and {upper}; those of dimensions are taken as "
-            "independent between models."
-        ),
-        (): _(
-            "Errors of measurement alone, taken as independent between models, move rho between {lower} and {upper}."
-        ),
-    }
-    template = templates[relation.errors_paired]
-    return template.format(lower=coefficient_text(relation.error_lower), upper=coefficient_text(relation.error_upper))
+    return wording.joined_sentences((told, _("The answer changes.") if influence.changes else ""))
 
 
 def given_size_text(relation: Relation) -> str:
@@ -410,29 +362,29 @@ def given_size_text(relation: Relation) -> str:
         reasons = {
             "parameters_unknown": _("parameters are not known"),
             "one_size": _("all models have one size"),
-            "one_value": _("size leaves nothing of the order of dimension or score"),
+            "one_value": _("size leaves no order"),
         }
-        reason = reasons.get(partial.reason or "", _("too few models"))
-        return _("Given size: no coefficient ({reason}).").format(reason=reason)
+        return _no_coefficient_text(_("Given size"), reasons.get(partial.reason or ""))
     template = (
-        _("Given parameters and training tokens: correlation of normal scores {r}, {p}, n = {n}.")
+        _("Given parameters and training tokens: r {r}, {p}, n = {n}.")
         if "training_tokens" in partial.given
-        else _("Given parameters: correlation of normal scores {r}, {p}, n = {n}.")
+        else _("Given parameters: r {r}, {p}, n = {n}.")
     )
     r = coefficient_text(partial.r, partial.lower, partial.upper)
     return template.format(r=r, p=p_value_text(partial.p), n=partial.n)
+
+
+def _no_coefficient_text(given: str, reason: str | None) -> str:
+    told = _("{given}: no coefficient ({reason}).")
+    return told.format(given=given, reason=reason or _("too few models"))
 
 
 def within_strata_text(relation: Relation) -> str:
     """Rho within families and classes of size, or why there is none."""
     strata = relation.strata
     if strata.rho is None:
-        reasons = {
-            "families_unknown": _("families are not known"),
-            "one_stratum": _("all models are of one family and size"),
-        }
-        reason = reasons.get(strata.reason or "", _("too few models"))
-        return _("Within families and sizes: no coefficient ({reason}).").format(reason=reason)
+        reasons = {"families_unknown": _("families are not known"), "one_stratum": _("all are of one family and size")}
+        return _no_coefficient_text(_("Within families and sizes"), reasons.get(strata.reason or ""))
     template = _("Within families and sizes ({strata}): rho {rho}, {p}, n = {n}.")
     return template.format(
         strata=strata.n_strata, rho=coefficient_text(strata.rho), p=p_value_text(strata.p), n=strata.n
@@ -440,8 +392,8 @@ def within_strata_text(relation: Relation) -> str:
 
 
 def specifications_text(curve: SpecificationCurve) -> str:
-    """`Under 9 of 12 specifications the answer is “cannot tell”, as under the first of them.`"""
-    template = _("Under {holds} of {n} specifications the answer is “{word}”, as under the first of them.")
+    """`9 of 12 specifications give the same answer: cannot tell.`"""
+    template = _("{holds} of {n} specifications give the same answer: {word}.")
     holds, n = counted(curve.n_agreeing, "specifications"), counted(len(curve.relations), "specifications")
     return template.format(holds=holds, n=n, word=_word_of(curve.answer))
 
@@ -469,8 +421,7 @@ def search_text(curve: SpecificationCurve) -> str:
     if search.best is None or search.n < FEWEST_TEST:
         return ""
     return _(
-        "The largest coefficient with each recipe counted once: {rho} ({name}); corrected for having looked at all of them (by "
-        "permutations of the maximum), {p}, n = {n}."
+        "Largest of all specifications: rho {rho} ({name}); corrected for having looked at all, {p}, n = {n}."
     ).format(
         name=_name_of_specification(search.best),
         rho=coefficient_text(search.largest),

@@ -65,7 +65,7 @@ def headline_text(comparison: Comparison) -> str:
 def difference_text(loss: TextLoss) -> str:
     """How far two losses are apart, the larger less the smaller, and whether that is more than chance."""
     if loss.lower is None or loss.upper is None:
-        return _("How sure that is cannot be told: a run holds no losses of single windows.")
+        return _("How sure is not known: losses of single windows are missing.")
     sign = 1.0 if loss.value >= 0 else -1.0
     ends = sorted((sign * loss.lower, sign * loss.upper))
     template = (
@@ -84,7 +84,7 @@ def loss_text(loss: TextLoss | None) -> str:
 def _shape_text(comparison: Comparison) -> str:
     lead = wording.joined_sentences(left_out_lines(comparison))
     if comparison.points is None:
-        return wording.joined_sentences((lead, _("Their heights do not compare either; where each is widest does.")))
+        return wording.joined_sentences((lead, _("Heights do not compare either; the layer of the peak does.")))
     names = labels(comparison)
     told = _(", ").join(f"{names[one.run['run_id']]} {dimension_text(one)}" for one in comparison.models)
     return wording.joined_sentences((lead, _("Largest inner dimension: {models}.").format(models=told)))
@@ -96,9 +96,9 @@ def left_out_lines(comparison: Comparison) -> list[str]:
     without = [names[model.run["run_id"]] for model in comparison.models if model.loss is None]
     lines = []
     if len(without) == len(names):
-        lines.append(_("Encoders predict no next word, so there is no loss: the shape is the answer."))
+        lines.append(_("Encoders have no loss: only their shapes compare."))
     elif without:
-        template = _("No loss is known of {names}, as encoders predict no next word: of them, only the shape compares.")
+        template = _("{names}: encoders have no loss, only their shapes compare.")
         lines.append(template.format(names=_(", ").join(without)))
     by_reason: dict[tuple[str, ...], list[str]] = {}
     for one in comparison.compares:
@@ -107,7 +107,7 @@ def left_out_lines(comparison: Comparison) -> list[str]:
     if by_reason and not comparison.differences:
         reasons = dict.fromkeys(key for reasons in by_reason for key in reasons)
         return [*lines, _("Their losses do not compare: another {what}.").format(what=conditions_text(reasons))]
-    template = _("The loss of {names} does not compare with these: another {what}.")
+    template = _("Losses of {names} do not compare: another {what}.")
     return lines + [
         template.format(names=_(", ").join(others), what=conditions_text(reasons))
         for reasons, others in by_reason.items()
@@ -132,9 +132,7 @@ def note_lines(comparison: Comparison) -> list[str]:
         lines.append(_("{name} less each other: {differences}.").format(name=first, differences=_(", ").join(told)))
     lines += interval_lines(comparison)
     if len({model.run["tokenizer_hash"] for model in comparison.by_loss}) > 1:
-        lines.append(
-            _("Windows begin at the same places for all; a model of longer tokens reads each a little further.")
-        )
+        lines.append(_("Windows begin alike; longer tokens reach a little further."))
     return [*lines, *not_compared_lines(comparison)]
 
 
@@ -142,11 +140,8 @@ def interval_lines(comparison: Comparison) -> list[str]:
     """What the intervals rest on; nothing where there are none."""
     units = {one.loss.unit: one.loss.n for one in comparison.differences if one.loss.n}
     texts = {
-        "document": _("Intervals: 95 %, each of {n} documents left out in turn, the same for both models."),
-        "block": _(
-            "Intervals: 95 %, each of {n} blocks of neighbouring windows left out in turn, as the text has fewer than eight "
-            "documents: they say less of other texts."
-        ),
+        "document": _("95 % intervals over {n} documents, paired."),
+        "block": _("95 % intervals over {n} blocks of windows, paired; they say less of other texts."),
     }
     return [texts[unit].format(n=n) for unit, n in units.items()]
 
@@ -163,9 +158,9 @@ def brief_text(comparison: Comparison) -> str:
     left_out = [name for run_id, name in names.items() if run_id not in by_loss] if comparison.differences else []
     told = [_("Not compared by loss: {names}.").format(names=_(", ").join(left_out))] if left_out else []
     if comparison.points == "one_per_word":
-        told.append(_("Dimensions compare on one point per word alone."))
+        told.append(_("Dimensions compare on words only."))
     elif comparison.points is None and comparison.differences:
-        told.append(_("Dimensions do not all compare, only shapes do."))
+        told.append(_("Not all dimensions compare; shapes do."))
     return wording.joined_sentences((*told, _("Why: under Verdicts and numbers."))) if told else ""
 
 

@@ -94,7 +94,7 @@ def decision_text(decision: Decision, bits: float | None = None) -> str:
         return (
             _("None of {n} models meets the thresholds.").format(n=decision.n)
             if decision.n
-            else _("No model has all that the criteria ask for.")
+            else _("No model has all values.")
         )
     first, *others = decision.candidates
     if standing == "no_choice":
@@ -103,13 +103,13 @@ def decision_text(decision: Decision, bits: float | None = None) -> str:
         if "tie" in decision.reasons:
             template = _("Cannot tell: {model} and {other} share their weighted mean.")
             return template.format(model=first.name, other=others[0].name)
-        template = _("Cannot tell: {model} comes first in only {share} of draws within the errors.")
+        template = _("Cannot tell: {model} comes first in only {share} of draws.")
         return template.format(model=first.name, share=share)
     if not others:
         template = (
-            _("On these criteria: {model}, which alone meets them.")
+            _("On these criteria: {model}, alone.")
             if standing == "chosen"
-            else _("On these criteria {model} leads: by value it alone meets them.")
+            else _("On these criteria {model} leads, alone by value.")
         )
         return template.format(model=first.name)
     if standing == "chosen":
@@ -117,26 +117,26 @@ def decision_text(decision: Decision, bits: float | None = None) -> str:
     elif decision.share_first is None:
         sentence = _("On these criteria {model} leads; no error is known.")
     else:
-        sentence = _("On these criteria {model} leads, in {share} of draws within the errors.")
+        sentence = _("On these criteria {model} leads, in {share} of draws.")
     return wording.joined_sentences((sentence.format(model=first.name, share=share), _change_text(decision, bits)))
 
 
 def pilot_text(answer: PilotChoice, bits: float | None = None) -> str:
     """Which model to pilot, how sure, and what a use class or a missing value leaves of that."""
     if answer.refusal == "no_task_score":
-        return _("No choice: where an answer can do harm, only a task's scores choose; none is shared.")
+        return _("No choice: where answers can do harm, only a task's scores choose; none is shared.")
     if answer.choice is None or answer.refusal:
-        return _("No choice: no value says of all models how good they are.")
+        return _("No choice: no measure of quality covers all models.")
     decision = answer.choice.decision
     if answer.word == "leads" and decision.standing == "chosen":
         template = (
-            _("On these criteria {model} leads. No choice yet: see what is untested below.")
+            _("On these criteria {model} leads. No choice yet: something is untested.")
             if answer.capped == "use_class"
-            else _("On these criteria {model} leads. No choice yet: not all models have what was asked.")
+            else _("On these criteria {model} leads. No choice yet: values are missing.")
         )
         return template.format(model=decision.candidates[0].name)
     if answer.word == "choice" and answer.is_dominant:
-        template = _("On these criteria: {model}, surely no worse than any other in all that counts.")
+        template = _("On these criteria: {model}, surely no worse in anything.")
         return template.format(model=decision.candidates[0].name)
     return decision_text(decision, bits)
 
@@ -145,17 +145,15 @@ def missing_lines(answer: PilotChoice) -> list[str]:
     """Which models lack what, and the command that brings it."""
     lines = []
     if runs := [one.model for one in answer.missing if one.what == "run"]:
-        template = _("Not measured: {names}. `workdim measure MODEL` measures it.")
+        template = _("Not measured: {names}. Use `workdim measure MODEL`.")
         lines.append(template.format(names=names_text(runs)))
     if any(one.what == "text" for one in answer.missing):
-        lines.append(_("No text and protocol is common to all: `workdim compare MODEL MODEL --text FILE`."))
+        lines.append(_("No common text: `workdim compare MODEL MODEL --text FILE`."))
     if without := [one.model for one in answer.missing if one.what == "loss"]:
-        template = _(
-            "Without a loss, as encoders predict no next word: {names}. Bits per byte choose among the others alone."
-        )
+        template = _("Encoders have no loss: {names}. Bits per byte choose among the others.")
         lines.append(template.format(names=names_text(without)))
     if undirected := next((one.benchmark for one in answer.missing if one.what == "direction" and one.benchmark), None):
-        template = _("Better end unknown: {benchmark}. Import it with the column higher_is_better.")
+        template = _("Better end unknown: {benchmark}. Import the column higher_is_better.")
         lines.append(template.format(benchmark=row_benchmark_name(undirected)))
     by_score: dict[tuple[str, bool], list[str]] = {}
     for one in answer.missing:
@@ -163,11 +161,10 @@ def missing_lines(answer: PilotChoice) -> list[str]:
             benchmark = "" if one.benchmark is None else row_benchmark_name(one.benchmark)
             by_score.setdefault((benchmark, one.is_encoder), []).append(one.model)
     for (benchmark, is_encoder), names in by_score.items():
-        template = _("Without any score: {names}. `workdim score MODEL --task FILE.jsonl` gives one on your own task.")
-        if benchmark:
-            template = _("Without a score in {benchmark}: {names} (`workdim scores import FILE`).")
-        elif is_encoder:
-            template = _("Without any score: {names}. `workdim scores import FILE` brings one.")
+        template = _("Without a score: {names}. `workdim score MODEL --task FILE.jsonl` gives one.")
+        if benchmark or is_encoder:
+            template = _("Without {benchmark}: {names}. `workdim scores import FILE` brings it.")
+            benchmark = benchmark or _("a score")
         lines.append(template.format(benchmark=benchmark, names=names_text(names)))
     return lines
 
@@ -176,7 +173,7 @@ def untested_lines(answer: PilotChoice) -> list[str]:
     """What nothing here has tested, in one sentence; none where that does no harm."""
     texts = {
         "own_task": _("a task of your own"),
-        "error": _("other questions, as a score states no error"),
+        "error": _("other questions"),
         "one_text": _("other texts"),
         "harm": _("how often an answer does harm"),
     }
@@ -190,15 +187,9 @@ def _no_choice_text(decision: Decision, bits: float | None) -> str:
         return _("No choice: {model} is the only model.").format(model=decision.candidates[0].name)
     names = names_text([excluded.candidate.name for excluded in decision.excluded], most=3)
     lacked = {excluded.criterion for excluded in decision.excluded}
-    template = _("No choice: 1 of {total} has all that is asked; missing: {names}.")
-    if len(lacked) == 1:
-        criterion = decision.criteria[lacked.pop()]
-        template = _("No choice: 1 of {total} has this score; missing: {names}.")
-        if criterion.criterion.of != "score":
-            name = criterion_name(criterion, bits)
-            template = _("No choice: 1 of {total} has a value of {criterion}; missing: {names}.")
-            return template.format(total=1 + len(decision.excluded), criterion=name, names=names)
-    return template.format(total=1 + len(decision.excluded), names=names)
+    what = criterion_name(decision.criteria[lacked.pop()], bits) if len(lacked) == 1 else _("all that is asked")
+    template = _("No choice: 1 of {total} has {what}; missing: {names}.")
+    return template.format(total=1 + len(decision.excluded), what=what, names=names)
 
 
 def _change_text(decision: Decision, bits: float | None) -> str:
@@ -210,9 +201,9 @@ def _change_text(decision: Decision, bits: float | None) -> str:
     if change is None:
         return _("No single weight changes the first place.")
     template = (
-        _("First until the weight of {criterion} exceeds {share}; then {other}.")
+        _("Above a weight of {share} for {criterion}: {other}.")
         if change.new_share >= change.share
-        else _("First until the weight of {criterion} falls below {share}; then {other}.")
+        else _("Below a weight of {share} for {criterion}: {other}.")
     )
     return template.format(
         criterion=criterion_name(decision.criteria[change.criterion], bits),
@@ -245,44 +236,38 @@ def note_lines(decision: Decision) -> list[str]:
         weighing = [i for i, criterion in enumerate(decision.criteria) if criterion.share > 0]
         alike = [criterion_name(decision.criteria[i]) for i in weighing if is_equal_for_all(decision, i)]
         if alike:
-            lines.append(_("All of these models are alike in: {names}.").format(names=_(", ").join(alike)))
+            lines.append(_("Alike in all models: {names}.").format(names=_(", ").join(alike)))
     of_losses = [i for i, criterion in enumerate(decision.criteria) if criterion.criterion.of == "bits_per_byte"]
     if any((value := one.values[i]) and value.lower is not None for one in decision.candidates for i in of_losses):
-        lines.append(
-            _("Intervals of bits per byte hold between these models: what makes a document hard for all is left out.")
-        )
+        lines.append(_("Intervals of bits per byte are for differences between these models."))
     return [line for line in lines if line]
 
 
 def reason_text(reason: str, share_first: float | None = None) -> str:
     """A reason of `Decision.reasons` in words; empty if `decision_text` says it already."""
+    weighs_nothing = _("The dimension weighs nothing: {why}.")
     texts = {
         "best_total": "",
         "only_one": "",
         "none_meets": "",
         "none_known": "",
-        "one_left": _("Only one model has all that the criteria ask for: no choice."),
+        "one_left": _("Only one model has all values: no choice."),
         "tie": _("Another model has the same weighted mean."),
-        "within_error": _(
-            "Within the errors it may be another: drawn from all intervals, taken as independent, it comes "
-            "first in {share}."
-        ).format(share="–" if share_first is None else share_text(share_first)),
-        "errors_unknown": _(
-            "A value that weighs has no known error and is drawn without one: how sure the first place is cannot be told."
+        "within_error": _("Within the errors, taken as independent, it comes first in {share}.").format(
+            share="–" if share_first is None else share_text(share_first)
         ),
-        "threshold_within_error": _("Its value meets a threshold that its interval does not."),
-        "dimension_few_models": _(
-            "The dimension weighs nothing: fewer than {n} models have both a dimension and this score."
-        ).format(n=FEWEST_TEST),
-        "dimension_no_score": _("The dimension weighs nothing: there is no score to hold it against."),
-        "dimension_not_comparable": _(
-            "The dimension weighs nothing: these models do not share text, tokenizer and protocol."
+        "errors_unknown": _("A value has no known error: how sure the first place is cannot be told."),
+        "threshold_within_error": _("Its interval reaches across a threshold."),
+        "dimension_few_models": weighs_nothing.format(
+            why=_("fewer than {n} models have it and this score").format(n=FEWEST_TEST)
         ),
-        "dimension_use_class": _("The dimension weighs nothing: in this use class it supports no choice alone."),
-        "score_no_direction": _("A score weighs nothing: sources do not say, or disagree, which end is better."),
-        "some_lack_values": _("Models without a value are left out; nothing is filled in."),
-        "other_task": _("The rule was learned on another task: only outcomes show whether it holds here."),
-        "no_task": _("The rule was learned on a task, but is applied without scores."),
+        "dimension_no_score": weighs_nothing.format(why=_("there is no score")),
+        "dimension_not_comparable": weighs_nothing.format(why=_("text, tokenizer or protocol differ")),
+        "dimension_use_class": weighs_nothing.format(why=_("it supports no choice in this use class")),
+        "score_no_direction": _("A score weighs nothing: which end is better is unclear."),
+        "some_lack_values": _("Models without a value are left out."),
+        "other_task": _("Learned on another task: only outcomes show whether it holds."),
+        "no_task": _("Learned on a task, applied without scores."),
     }
     return texts.get(reason, reason)
 
@@ -325,10 +310,7 @@ def exclusion_text(excluded: ExcludedCandidate, decision: Decision, assumptions:
 
 def normalisation_text() -> str:
     """How the values of a model are combined into one number."""
-    return _(
-        "Each value counts from 0 (worst) to 1 (best); parameters, memory, speed and price by their "
-        "logarithm. The weighted mean chooses. Other models move the ends."
-    )
+    return _("Each value counts from 0 (worst) to 1 (best), amounts by their logarithm.")
 
 
 # --- cost ------------------------------------------------------------------------------------------------------
@@ -338,14 +320,14 @@ def assumption_name(key: str) -> str:
     """The name of a field of `Assumptions`."""
     return {
         "bits": _("Bits per weight"),
-        "cache_bits": _("Bits per number of the key-value cache"),
-        "cache_share": _("Width of keys where unknown (share of hidden size)"),
+        "cache_bits": _("Bits per cached number"),
+        "cache_share": _("Width of unknown keys (share of hidden size)"),
         "context_tokens": _("Tokens of context"),
         "requests": _("Requests at once"),
         "overhead": _("Memory on top, as a share"),
         "tokens_per_month": _("Tokens read per month (millions)"),
         "utilisation": _("Share of paid hours at work"),
-        "price_per_hour": _("Price of the machine per hour"),
+        "price_per_hour": _("Machine cost per hour"),
         "currency": _("Currency"),
         "speeds": _("Own speeds"),
     }[key]
@@ -369,9 +351,7 @@ def cache_text(cost: Cost) -> str:
 def cost_basis_text() -> str:
     """What costs are computed from."""
     return _(
-        "Computed from parameters, blocks, hidden size and the assumptions, without the dimension. A "
-        "measured speed is a lower bound, on that machine; the price per hour must be of the same "
-        "machine."
+        "Computed without the dimension. Measured speed is a lower bound; the hourly cost must be of that machine."
     )
 
 
@@ -424,5 +404,5 @@ def other_task_text(rule: Rule, benchmark: Mapping[str, Any] | None) -> str | No
     """That a rule is applied to another task than it was learned on, or to none; None otherwise."""
     if (remark := task_remark(rule, benchmark)) != "other_task":
         return remark and reason_text(remark)
-    template = _("The rule was learned on {learned} and is applied to {applied}: only outcomes show whether it holds.")
+    template = _("Learned on {learned}, applied to {applied}: only outcomes show whether it holds.")
     return template.format(learned=task_name(rule.task), applied=task_name(benchmark))

@@ -13,10 +13,7 @@ from core.wording.scores import p_value_text
 
 def many_tasks_text() -> str:
     """What looking at several tasks costs."""
-    return _(
-        "p is corrected for all relations that can be looked at, except a registered pair. What nobody "
-        "registered is a hint at most."
-    )
+    return _("p is corrected for all looks, except of registered pairs; the others are hints at most.")
 
 
 def pooled_relation_lines(comparison: OverTasks) -> list[str]:
@@ -25,7 +22,7 @@ def pooled_relation_lines(comparison: OverTasks) -> list[str]:
     if pooled is None:
         return []
     if pooled.n_tasks == 1:
-        return [_("Only one task has enough models to pool.")]
+        return [_("Only one task has enough models.")]
     template = _("Over {n} tasks: mean rho {rho}; errors of tasks correlate by {shared}.")
     lines = [
         template.format(
@@ -41,9 +38,7 @@ def pooled_relation_lines(comparison: OverTasks) -> list[str]:
     if pooled.spread is None or pooled.further_lower is None or pooled.further_upper is None:
         lines.append(_("Fewer than four tasks: none is pooled."))
     else:
-        further = _(
-            "Between tasks it spreads by {spread} (Fisher's scale); a further task may lie between {lower} and {upper}."
-        )
+        further = _("Spread between tasks: {spread} (Fisher's scale); a further task: {lower} to {upper}.")
         lines.append(
             further.format(
                 spread=coefficient_text(pooled.spread),
@@ -54,23 +49,15 @@ def pooled_relation_lines(comparison: OverTasks) -> list[str]:
     return lines
 
 
-def concordance_text(order: OrderTable, *, over_texts: bool) -> str:
-    """How far texts or tasks order the models alike: `Order of 24 models over 3 texts: Kendall's W 0.82 [0.70, 0.91], ...`."""
+def concordance_text(order: OrderTable) -> str:
+    """How far texts or tasks order the models alike: `24 models, 3 orders: Kendall's W 0.82 [0.70, 0.91], ...`."""
     concordance = order.concordance
     if concordance.w is None:
-        template = (
-            _("Fewer than 5 models on all of {n} texts: no coefficient of agreement.")
-            if over_texts
-            else _("Fewer than 5 models with scores of all of {n} tasks: no coefficient of agreement.")
-        )
+        template = _("Fewer than 5 models on all {n}: no coefficient of agreement.")
         if concordance.reason == "one_value":
-            template = _("A column has equal values only: no order to compare.")
+            template = _("All values are equal: no order to compare.")
         return template.format(n=counted(len(order.columns), "scores"))
-    template = (
-        _("Order of {n} models over {m} texts: Kendall's W {w}, {p} (0: unrelated, 1: one order).")
-        if over_texts
-        else _("Order of {n} models over {m} tasks: Kendall's W {w}, {p} (0: unrelated, 1: one order).")
-    )
+    template = _("{n} models, {m} orders: Kendall's W {w}, {p} (0: unrelated, 1: one order).")
     return template.format(
         n=concordance.n,
         m=concordance.n_orders,
@@ -83,12 +70,10 @@ def agreement_text(agreement: VerdictAgreement) -> str:
     """For how many models a claim has one verdict on all texts: `... for 8 of 10 models (95 %: 44 to 97 %); undecided: 2.`"""
     claim = wording.name("claim", agreement.claim)
     if agreement.lower is None or agreement.upper is None:
-        return _("{claim}: no model is decided on two texts; undecided: {undecided}.").format(
+        return _("{claim}: no model decided on two texts; undecided: {undecided}.").format(
             claim=claim, undecided=agreement.n_undecided
         )
-    template = _(
-        "{claim}: the same on all texts for {same} of {n} models (95 %: {lower} to {upper}); undecided: {undecided}."
-    )
+    template = _("{claim}: same on all texts for {same} of {n} models ({lower} to {upper}); undecided: {undecided}.")
     return template.format(
         claim=claim,
         same=agreement.n_same,

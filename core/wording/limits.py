@@ -25,17 +25,14 @@ def limits(text: pl.DataFrame, against_controls: pl.DataFrame, words: Sequence[R
     `against_controls` are rows of run_controls, `words` is `ranking.across_tokenizers` of the same runs. What the slides
     themselves hold against the answer (other texts, samples and methods, controls, checks, scores) is not told again.
     """
-    yield (
-        _("Does a dimension make a model good or bad?"),
-        _("Nothing was changed and measured again: no causal relation is shown."),
-    )
+    yield (_("Does a dimension make a model good or bad?"), _("Not shown: nothing was changed and measured again."))
     yield from _shuffled_text(text, against_controls)
     yield from _sample(text)
     yield from _tokenizers(text, words)
     yield from _models(text)
     yield (
         _("Is this the quantity of the source paper?"),
-        _("Not known: d2 is our definition, not that of arXiv 2503.22547, and was not compared with it."),
+        _("Not known: d2 is ours, not compared with arXiv 2503.22547."),
     )
 
 
@@ -44,9 +41,9 @@ def _shuffled_text(text: pl.DataFrame, against_controls: pl.DataFrame) -> Iterat
     own = against_controls.filter(pl.col("claim").is_in(["inner_max", "final"]))
     same, differs, unclear = (set(own.filter(outcome=one)["run_id"]) for one in ("same", "differs", "cannot_tell"))
     cases = (
-        (same - differs, _("No evidence of it: with shuffled tokens a dimension stays within 10 % ({names}).")),
-        (unclear - same - differs, _("Open for {names}: the interval against shuffled tokens is too wide.")),
-        (set(text["run_id"]) - same - differs - unclear, _("Not known for {names}: judged without shuffled tokens.")),
+        (same - differs, _("No evidence: shuffled tokens give the same within 10 % ({names}).")),
+        (unclear - same - differs, _("Unclear for {names}: the interval is too wide.")),
+        (set(text["run_id"]) - same - differs - unclear, _("Untested for {names}: no shuffled tokens.")),
     )
     told = [
         template.format(names=_names(run_ids, text)) for run_ids, template in cases if run_ids & set(text["run_id"])
@@ -60,13 +57,13 @@ def _sample(text: pl.DataFrame) -> Iterator[Limit]:
     size = wording.size_range((min(sizes), max(sizes))) if sizes else "–"
     yield (
         _("Is this the dimension of the whole vocabulary?"),
-        _("d2 rises with the number of token types: all values belong to N={size}.").format(size=size),
+        _("d2 rises with N: all values belong to N={size}.").format(size=size),
     )
     fewest = text["n_sequences"].min()
     if isinstance(fewest, int) and fewest < ENOUGH_WINDOWS:
         few = _("Only {count} windows in some runs; {needed} are advised.")
         count = derived(fewest, "runs", "n_sequences")
-        yield _("Do the values depend on how much text was read?"), few.format(count=count, needed=ENOUGH_WINDOWS)
+        yield _("Is the text long enough?"), few.format(count=count, needed=ENOUGH_WINDOWS)
 
 
 def _tokenizers(text: pl.DataFrame, words: Sequence[RankingGroup]) -> Iterator[Limit]:
@@ -76,11 +73,11 @@ def _tokenizers(text: pl.DataFrame, words: Sequence[RankingGroup]) -> Iterator[L
         return
     groups = [set(group.rows["run_id"]) for group in words if group.rows["tokenizer_hash"].n_unique() > 1]
     comparable = set().union(*groups)
-    reason = _("Only some ({names}), on one point per word: others differ in kind, protocol, words or N.")
+    reason = _("Only some ({names}), on one point per word.")
     if not comparable:
-        reason = _("{count} tokenizers cut the text differently, and no two runs share kind, protocol, words and N.")
+        reason = _("{count} tokenizers, and no two runs share kind, protocol, words and N.")
     elif len(groups) == 1 and comparable == set(text["run_id"]):
-        reason = _("Only on one point per word: token types belong to one tokenizer.")
+        reason = _("Only on one point per word.")
     question = _("Can models with different tokenizers be compared?")
     yield question, reason.format(count=count, names=_names(comparable, text))
 
@@ -99,12 +96,12 @@ def _models(text: pl.DataFrame) -> Iterator[Limit]:
         yield _("Do the numbers hold for the base models?"), told.format(relations=names_text(relations, MOST_NAMES))
     bare = text.filter(pl.col("qualifiers").list.contains("no_final_norm").fill_null(False))
     if bare.height:
-        told = _("No final norm in {names}: the last block's output stands for the final state.")
+        told = _("No: {names} have no final norm.")
         names = _names(set(bare["run_id"]), text)
         yield _("Are the final states of all models alike?"), told.format(names=names)
     dtypes = sorted(text["dtype"].unique().to_list())
     if len(dtypes) > 1:
-        told = _("Computed in different number formats ({dtypes}); what that changes was not measured.")
+        told = _("Number formats differ ({dtypes}); the effect was not measured.")
         yield _("Does the number format matter?"), told.format(dtypes=_(", ").join(dtypes))
 
 

@@ -18,12 +18,20 @@ from core.analysis.plans import (
 )
 from core.errors import Sentence
 from core.locale import _, worded
-from core.records import LayerPlan, stretches, text_budget
+from core.records import LayerPlan, text_budget
 from core.sources import Text, counted, shown
 from core.tables import PlanRow
 from core.wording.labels import name
 from core.wording.numbers import number
-from core.wording.plans import budget_text, loss_text, nats_text, outcome_price_text, points_text, price_text
+from core.wording.plans import (
+    block_ranges,
+    budget_text,
+    loss_text,
+    nats_text,
+    outcome_price_text,
+    points_text,
+    price_text,
+)
 
 
 def largest_losses_text(layer_plan: LayerPlan) -> str:
@@ -45,14 +53,14 @@ def largest_loss_lines(layer_plan: LayerPlan) -> list[str]:
     if answers:
         worst = min(answers, key=lambda row: row.difference or 0.0)
         line = (
-            _("Breaks first: {what}, {change} points of right answers.")
+            _("Breaks first: {what}, {change} points.")
             if worst.upper is not None and worst.upper < 0
-            else _("No probe falls beyond its error; lowest is {what}, {change} points of right answers.")
+            else _("No probe falls beyond its error; lowest: {what}, {change} points.")
         )
         lines.append(line.format(what=name("plan_text", worst.text), change=points_text(worst)))
     if texts:
         worst = max(texts, key=lambda row: row.difference or 0.0)
-        line = _("Dearest text: {what}, {price} nats per token, against {held_out} on held-out text.")
+        line = _("Largest loss: {what}, {price} nats per token; held-out text {held_out}.")
         lines.append(
             line.format(
                 what=name("plan_text", worst.text), price=outcome_price_text(worst), held_out=price_text(held_out)
@@ -68,21 +76,16 @@ def published_lines(layer_plan: LayerPlan) -> list[str]:
         return []
     prices = _(", ").join(Text("{} {}").format(rule_name(row.rule), outcome_price_text(row)) for row in rows)
     if all(row.lower is not None and row.lower > 0 for row in rows):
-        line = _(
-            "Cheaper than every published choice of as many other blocks, which cost above it, on held-out text: {told}."
-        )
+        line = _("Every published choice of as many blocks loses more on held-out text: {told}.")
     else:
-        line = _(
-            "Not certainly cheaper than every published choice of as many other blocks, which cost above it, on held-out "
-            "text: {told}."
-        )
+        line = _("Not certainly better than published choices of as many blocks; they lose more by: {told}.")
     return [line.format(told=prices), *same_choice_lines(layer_plan)]
 
 
 def same_choice_lines(layer_plan: LayerPlan) -> list[str]:
     """The published rules that chose the plan's blocks, in a line; none where no rule did."""
     same = [rule_name(rule) for rule in rules_with_same_blocks(layer_plan)]
-    return [_("Also the choice of: {rules}.").format(rules=_(", ").join(same))] if same else []
+    return [_("The same choice: {rules}.").format(rules=_(", ").join(same))] if same else []
 
 
 def control_lines(plan: PlanRow) -> list[str]:
@@ -91,8 +94,7 @@ def control_lines(plan: PlanRow) -> list[str]:
     if plan.random_10th is not None:
         lines.append(
             _(
-                "Of random sets of that size ({k}), nine in ten raise the loss by {limit} nats per token or more (on a part of "
-                "the held-out text); the plan costs {own} there."
+                "Nine in ten random sets of {k} blocks cost {limit} nats per token or more; the plan costs {own} there."
             ).format(
                 k=counted(len(plan.blocks), "plan_outcomes"),
                 limit=price_text(plan.random_10th),
@@ -101,7 +103,7 @@ def control_lines(plan: PlanRow) -> list[str]:
         )
     if plan.sum_of_singles is not None and len(plan.blocks) > 1:
         lines.append(
-            _("Its blocks alone add up to {total} nats per token: what they cost together differs.").format(
+            _("Its blocks alone add up to {total} nats per token, together they do not.").format(
                 total=price_text(plan.sum_of_singles)
             )
         )
@@ -112,25 +114,13 @@ def alternative_lines(layer_plan: LayerPlan) -> list[str]:
     """What else makes the model smaller, and what is lost for each percent that is saved."""
     lines = []
     for option in alternatives(layer_plan):
-        values = {
-            "loss": loss_text(option.row),
-            "memory": shown(option.memory, ".0%"),
-            "per_memory": shown(option.per_percent(option.memory), ".4f"),
-            "time": shown(option.time or 0.0, ".0%"),
-            "per_time": shown(option.per_percent(option.time), ".4f"),
-        }
-        if option.row.rule == "rounding":
-            line = _(
-                "Blocks rounded to 8 bits instead: {loss}; {memory} less memory, {per_memory} nats for each percent."
-            )
-        elif option.time and option.time > 0:
-            line = _(
-                "The plan: {loss}; {memory} less memory, {per_memory} nats for each percent; {time} less time, {per_time} "
-                "nats for each percent."
-            )
-        else:
-            line = _("The plan: {loss}; {memory} less memory, {per_memory} nats for each percent.")
-        lines.append(line.format(**values))
+        template = (
+            _("Blocks rounded to 8 bits instead: {loss}; {memory} less memory, {price} nats for each percent.")
+            if option.row.rule == "rounding"
+            else _("The plan: {loss}; {memory} less memory, {price} nats for each percent.")
+        )
+        values = {"loss": loss_text(option.row), "memory": shown(option.memory, ".0%")}
+        lines.append(template.format(price=shown(option.per_percent(option.memory), ".4f"), **values))
     return lines if len(lines) > 1 else []
 
 
@@ -138,10 +128,7 @@ def sibling_lines(sibling: Mapping[str, Any] | None, plan: PlanRow) -> list[str]
     """The smaller model that was measured on the same text, in a line; none without one."""
     if sibling is None:
         return []
-    line = _(
-        "A smaller model of this family was measured on this text: {name}, {less} fewer parameters, {bits} bits per byte "
-        "against {own}."
-    )
+    line = _("Smaller model of the family: {name}, {less} fewer parameters, {bits} bits per byte against {own}.")
     return [
         line.format(
             name=sibling["name"],
@@ -174,7 +161,7 @@ def _direction_lines_on(layer_plan: LayerPlan, text: str) -> list[str]:
                 where=where, rank=chosen.rank, price=outcome_price_text(chosen)
             )
             if random:
-                line += _("; a random subspace of that rank costs {price}").format(price=outcome_price_text(random[0]))
+                line += _("; a random subspace: {price}").format(price=outcome_price_text(random[0]))
             lines.append(line)
     return lines
 
@@ -183,37 +170,23 @@ def student_lines(layer_plan: LayerPlan) -> list[str]:
     """The width and the blocks that a smaller model may start with: from all layers jointly, never from single ones."""
     width = student_width(layer_plan)
     if width is None:
-        return [
-            _(
-                "No width is advised for a student: its layers were not projected jointly, and ranks of single ones do not compose."
-            )
-        ]
+        return [_("No width is advised for a student: layers were not projected jointly.")]
     values: dict[str, Any] = {"width": width.width, "budget": nats_text(text_budget(layer_plan.plan))}
     if width.enough is None or width.enough.rank == width.width:
-        lines = [
-            _(
-                "No student narrower than {width} is advised: with all layers projected jointly, no smaller rank stays within {budget}."
-            )
-        ]
+        lines = [_("No student narrower than {width} is advised: no smaller rank stays within {budget}.")]
     else:
         row = width.enough
         values |= {"rank": row.rank, "price": outcome_price_text(row)}
         lines = [
-            _(
-                "A student needs no more than {rank} of {width} dimensions: with all layers projected jointly onto so many "
-                "directions the loss rises by {price} nats per token, within {budget}."
-            )
+            _("A student needs no more than {rank} of {width} dimensions: {price} nats per token, within {budget}.")
         ]
     if width.too_few is not None:
         row = width.too_few
         values |= {"few": row.rank, "few_price": outcome_price_text(row)}
-        lines.append(_("{few} of these directions are too few: {few_price} nats per token."))
+        lines.append(_("{few} are too few: {few_price} nats per token."))
     kept = layer_plan.kept
-    values |= {
-        "n": len(kept),
-        "kept": _(", ").join(Text("[{}, {})").format(first, after) for first, after in stretches(kept)),
-    }
-    lines.append(_("Its {n} blocks begin as the teacher's blocks {kept}, in this order."))
+    values |= {"n": len(kept), "kept": _(", ").join(block_ranges(kept))}
+    lines.append(_("Its {n} blocks begin as the teacher's {kept}, in this order."))
     return [line.format(**values) for line in lines]
 
 
@@ -223,7 +196,7 @@ def sufficient_directions_text(layer_plan: LayerPlan, points: Sequence[LayerDire
     d2 = [point.d2 for point in points if point.d2 is not None]
     if not ranks:
         return ""
-    line = _("{name}: within {budget}, {least} to {most} principal components suffice after layers {layers}.").format(
+    line = _("{name}: within {budget}, {least} to {most} directions suffice after layers {layers}.").format(
         name=layer_plan.plan.name,
         budget=budget_text(layer_plan.plan),
         least=min(ranks),
@@ -244,8 +217,8 @@ def best_rule_text(records: Sequence[RuleRecord]) -> str:
     """The rules that came closest to the cheapest set, over all verified plans. `records` begins with the best."""
     best = [record for record in records if record.excess <= records[0].excess + 1e-9]
     text = Sentence(
-        "Closest to the cheapest over {n} verified plan: {rules}, {excess:.3f} nats per token above it on average.",
-        "Closest to the cheapest over {n} verified plans: {rules}, {excess:.3f} nats per token above it on average.",
+        "Best rule in {n} verified plan: {rules}, {excess:.3f} nats per token above the cheapest.",
+        "Best rule over {n} verified plans: {rules}, {excess:.3f} nats per token above the cheapest.",
         n=best[0].n_plans,
         rules=_(" and ").join(rule_name(record.rule) for record in best),
         excess=best[0].excess,
@@ -257,10 +230,10 @@ def foresight_text(forecasts: Sequence[RuleForecast]) -> str:
     """How well sums over single blocks predict the cost of sets, on average over these plans."""
     n = len(forecasts)
     text = Sentence(
-        "What single blocks foresee of sets of the plan's size, random ones among them (Spearman, mean over {n} plan): the sum of "
-        "what each costs alone {alone:.2f}, the sum of influences {influence:.2f}.",
-        "What single blocks foresee of sets of the plan's size, random ones among them (Spearman, mean over {n} plans): the sum of "
-        "what each costs alone {alone:.2f}, the sum of influences {influence:.2f}.",
+        "Foresight of a set's loss (Spearman, {n} plan): sum of single losses {alone:.2f}, of influences "
+        "{influence:.2f}.",
+        "Foresight of a set's loss (Spearman, mean of {n} plans): sum of single losses {alone:.2f}, of "
+        "influences {influence:.2f}.",
         n=n,
         alone=sum(forecast.alone for forecast in forecasts) / n,
         influence=sum(forecast.influence for forecast in forecasts) / n,

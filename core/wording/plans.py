@@ -35,65 +35,39 @@ MAX_LISTED_BLOCKS = 12
 
 
 REASONS = {
-    "not_verified": N_(
-        "Its price is from the text that chose it, and so too low: --verify prices it on held-out text."
-    ),
-    "over_budget": N_("The upper limit of its loss is not under the budget."),
-    "no_better_than_random": N_("One in ten random sets of as many blocks costs less."),
-    "falls_copying": N_("Copying words falls below half of what the whole model gets right."),
-    "falls_brackets": N_("Closing brackets falls below half of what the whole model gets right."),
-    "falls_digit_sums": N_("Sums of digits fall below half of what the whole model gets right."),
-    "falls_task": N_("The task falls below half of what the whole model gets right beyond chance."),
-    "few_documents": N_(
-        "The held-out text has fewer than eight documents: intervals are over blocks of neighbouring windows, and say less of other texts."
-    ),
-    "few_random_sets": N_("Fewer than 20 other sets of so many blocks exist: it was held against all of them."),
-    "budget_zero": N_("Within a budget of 0 only a removal that certainly lowers the loss is recommended."),
-    "mixture": N_(
-        "A mixture of experts: a block that goes takes all its experts with it, and memory falls by more than the "
-        "work for a token."
-    ),
-    "short_windows": N_(
-        "Windows have fewer than 256 tokens, as the text is short or the model reads no more: longer contexts are not priced."
-    ),
-    "few_direction_tokens": N_(
-        "Directions are from fewer tokens than ten times the hidden size: with a longer text fewer may suffice."
-    ),
-    "streamed": N_(
-        "Its weights are read block by block: attention and MLP alone were not priced, and nothing was timed."
-    ),
-    "no_sublayers": N_("Attention and MLP of this architecture cannot be left out alone, and were not priced."),
-    "language_not_read": N_("The model does not read the other language well enough to have something to lose there."),
-    "no_room_copying": N_("The whole model copies too few words right for a fall to be seen."),
-    "no_room_brackets": N_("The whole model closes too few brackets right for a fall to be seen."),
-    "no_room_digit_sums": N_("The whole model adds too few digits right for a fall to be seen."),
-    "no_room_task": N_("The whole model answers the task no better than by chance: it has no room to fall."),
+    "not_verified": N_("Its loss is from the text that chose it, so too low: use --verify."),
+    "over_budget": N_("The upper limit of its loss is over the budget."),
+    "no_better_than_random": N_("One in ten random sets of its size costs less."),
+    "few_documents": N_("Fewer than eight documents: intervals say less of other texts."),
+    "few_random_sets": N_("Compared with all other sets of its size, fewer than 20."),
+    "budget_zero": N_("A budget of 0 allows only what certainly lowers the loss."),
+    "mixture": N_("Mixture of experts: memory falls by more than the work for a token."),
+    "short_windows": N_("Windows have fewer than 256 tokens: longer contexts are untested."),
+    "few_direction_tokens": N_("With a longer text fewer directions may suffice."),
+    "streamed": N_("Weights read block by block: attention, MLP and time were not measured."),
+    "no_sublayers": N_("This architecture's attention and MLP cannot be removed alone."),
+    "language_not_read": N_("The whole model hardly reads the other language: untested there."),
     "not_healed": N_("It was not repaired."),
-    "healed_not_better": N_("Repair did not lower the loss on held-out text, and was not used."),
+    "healed_not_better": N_("Repair did not help on held-out text and was not used."),
 }
+OF_ABILITIES = {
+    "falls_": N_("Less than half of the right answers beyond chance are left: {ability}."),
+    "no_room_": N_("The whole model is too weak to show a fall: {ability}."),
+}
+"""How the codes of reasons begin that say something of one of `ABILITIES`."""
 
 
 HEALING = {
-    "first_block": N_("Block 0 goes, and there is none before it to take up a correction."),
-    "streamed": N_("Its weights are read block by block, and are not held to be changed."),
-    "short_text": N_("The text that chooses has too few tokens for a fit: at least 8,192 are needed."),
-    "no_stream": N_("Attention and MLP of this architecture do not add to one stream."),
-    "norm_between": N_(
-        "What its MLP gives is changed on the way to the stream, and its weights cannot take up a correction."
-    ),
-    "mixture": N_("Its MLP is a mixture of experts, whose output is the product of no single matrix."),
+    "first_block": N_("Repair needs a block before the first that goes."),
+    "streamed": N_("Weights read block by block cannot be changed."),
+    "short_text": N_("Repair needs 8,192 tokens that choose."),
+    **dict.fromkeys(("no_stream", "norm_between", "mixture"), N_("Repair does not know this architecture.")),
 }
 """Why a plan cannot be repaired."""
 MERGEKIT = {
-    "gguf": N_("mergekit reads repositories of safetensors, and this model is a GGUF file: use --save-model."),
-    "healed": N_("A recipe copies weights, and repair has changed some: use --save-model."),
-    "counts_blocks": N_("Its configuration counts blocks, and mergekit copies it as it is: use --save-model."),
-    "blocks_differ": N_(
-        "Its blocks are not alike, and mergekit copies the list of their kinds uncut: use --save-model."
-    ),
-    "list_uncut": N_(
-        "Its configuration has a list with an entry for each block, which mergekit copies uncut: use --save-model."
-    ),
+    "gguf": N_("mergekit does not read GGUF files: use --save-model."),
+    "healed": N_("A mergekit file cannot hold repaired weights: use --save-model."),
+    "configuration": N_("mergekit would copy a configuration that no longer fits: use --save-model."),
 }
 """Why mergekit could not make the smaller model from a recipe."""
 
@@ -102,14 +76,17 @@ MERGEKIT = {
 
 
 def plan_text(layer_plan: LayerPlan) -> str:
-    """What the plan's own budget allows, in one sentence."""
+    """What the plan's own budget allows."""
     return within_budget_text(layer_plan, within_own_budget(layer_plan), budget_text(layer_plan.plan))
 
 
 def own_text(layer_plan: LayerPlan) -> str:
     """What the plan's own set loses: its answer may be about a smaller one."""
-    blocks = blocks_text(layer_plan.plan.blocks, layer_plan.plan.n_layers)
-    return _("Of the plan itself, without {blocks}: {loss}.").format(blocks=blocks, loss=loss_text(layer_plan.price))
+    return _without_text(layer_plan.price, layer_plan.plan)
+
+
+def _without_text(row: PlanOutcomeRow, plan: PlanRow) -> str:
+    return _("Without {blocks}: {loss}.").format(blocks=blocks_text(row.blocks, plan.n_layers), loss=loss_text(row))
 
 
 def recipe_text(layer_plan: LayerPlan) -> str:
@@ -118,54 +95,42 @@ def recipe_text(layer_plan: LayerPlan) -> str:
     return joined_sentences([plan_text(layer_plan), own])
 
 
-def named_answer_text(layer_plan: LayerPlan) -> str:
-    """The same after the name of the model: where nothing beside it names the model."""
-    return _("{name}: {answer}").format(name=layer_plan.plan.name, answer=plan_text(layer_plan))
-
-
 ANSWERS = {
-    "unverified": N_("Not verified: without {blocks}, on the text that chose them, {loss}."),
-    "ability_falls": N_("Not recommended, as {ability} falls from {before} to {after}: without {blocks}, {loss}."),
-    "no_better_than_random": N_("Not recommended, as one in ten random sets costs less: without {blocks}, {loss}."),
-    "given": N_("This set is not within the budget: {budget}. Without {blocks}: {loss}."),
-    "none": N_(
-        "None of the sets that were tried is within the budget: {budget}. The smallest, without {blocks}: {loss}."
-    ),
-    "less_time": N_("{k} of {n} blocks can go: {loss}, {less} less time."),
-    "fewer": N_("{k} of {n} blocks can go: {loss}, {less} fewer parameters."),
-}
-"""What a budget allows, by the standing of the plan."""
-TITLES = {
-    "unverified": N_("{name}: {k} of {n} blocks may go, not verified: {worse}"),
+    "unverified": N_("{name}: {k} of {n} blocks may go, not verified: {loss}"),
     "ability_falls": N_("{name}: keep all {n} blocks, as {ability} falls from {before} to {after}"),
     "no_better_than_random": N_("{name}: keep all {n} blocks, as one in ten random sets costs less"),
     "given": N_("{name}: keep all {n} blocks, as this set is not within the budget"),
-    "none": N_("{name}: keep all {n} blocks, as none of the sets that were tried is within the budget"),
-    "less_time": N_("{name}: {k} of {n} blocks can go: {worse}, {less} less time"),
-    "fewer": N_("{name}: {k} of {n} blocks can go: {worse}, {less} fewer parameters"),
+    "none": N_("{name}: keep all {n} blocks, as no set tried is within the budget"),
+    "less_time": N_("{name}: {k} of {n} blocks can go: {loss}, {less} less time"),
+    "fewer": N_("{name}: {k} of {n} blocks can go: {loss}, {less} fewer parameters"),
 }
-"""The same as the title of a slide: what to do, and why."""
+"""What to do, by the standing of the plan, and why."""
 
 
 def plan_title_text(layer_plan: LayerPlan) -> str:
-    """What to do with the plan's model, and why."""
+    """The answer as the title of a slide."""
     kind, values = _within_budget(layer_plan, within_own_budget(layer_plan))
-    return translated(TITLES[kind]).format(name=shortened_name(layer_plan.plan.name, 34), **values)
+    return translated(ANSWERS[kind]).format(**values | {"loss": values["worse"]})
 
 
 def within_budget_text(layer_plan: LayerPlan, result: BudgetResult, budget: str) -> str:
-    """How many blocks can go within a budget, in one sentence with what is lost; `budget` is the budget in words."""
+    """How many blocks can go within a budget, with what is lost; `budget` is the budget in words."""
     kind, values = _within_budget(layer_plan, result)
-    return translated(ANSWERS[kind]).format(budget=budget, **values)
+    told = [_("{text}.").format(text=translated(ANSWERS[kind]).format(**values))]
+    if kind in ("given", "none"):
+        told.append(_("The budget is {budget}.").format(budget=budget))
+    if kind not in ("less_time", "fewer"):
+        told.append(_without_text(result.price or result.cheapest, layer_plan.plan))
+    return joined_sentences(told)
 
 
 def _within_budget(layer_plan: LayerPlan, result: BudgetResult) -> tuple[str, dict[str, Any]]:
     """Key of `ANSWERS` and what stands in it."""
     plan, row = layer_plan.plan, result.price or result.cheapest
     values: dict[str, Any] = {
+        "name": shortened_name(plan.name, 34),
         "k": counted(len(row.blocks), "plan_outcomes"),
         "n": plan.n_layers,
-        "blocks": blocks_text(row.blocks, plan.n_layers),
         "loss": loss_text(row),
         "worse": worse_text(row),
     }
@@ -228,29 +193,23 @@ def budget_lines(layer_plan: LayerPlan) -> list[str]:
     most = len(search_steps(layer_plan)[-1].blocks)
     for budget in BUDGETS.values():
         row = sets_within_budget(layer_plan, budget).price
-        line = (
-            _("{budget}: none of the sets that were tried.")
-            if row is None
-            else _("{budget}: {k} of {n} blocks, the most that were tried; {loss}.")
-            if len(row.blocks) == most
-            else _("{budget}: {k} of {n} blocks; {loss}.")
-        )
+        line = _("{budget}: no set tried.") if row is None else _("{budget}: {k} of {n} blocks; {loss}.")
         values = {} if row is None else {"k": counted(len(row.blocks), "plan_outcomes"), "n": n, "loss": loss_text(row)}
         is_own = row is layer_plan.price
         against = [f"falls_{one.text}" for one in fallen_abilities(layer_plan)]
         against += [code for code in layer_plan.plan.reasons if code == "no_better_than_random"]
-        told = map(reason_text, against if is_own else ())
+        told = [reason_text(code) for code in against] if is_own else []
+        if row is not None and len(row.blocks) == most:
+            told.append(_("Larger sets were not tried."))
         lines.append(joined_sentences([line.format(budget=nats_text(budget), **values), *told]))
     found = [sets_within_budget(layer_plan, budget).price for budget in (BUDGETS["as-published"], PUBLISHED_FIFTH)]
     shares = [len(row.blocks) / n if row else 0.0 for row in found]
     lines.append(
         _(
-            "Published for LLaMA-2-7B (SLEB, arXiv 2402.09025): 10% of the blocks for 0.25 nats per token, 20% for 0.53. "
-            "Of this model {tenth} and {fifth} were found to go for as much."
+            "LLaMA-2-7B (SLEB, arXiv 2402.09025) lost 10% of its blocks for 0.25 nats per token, 20% for 0.53; this model "
+            "{tenth} and {fifth}."
         ).format(**{key: shown(share, ".0%") for key, share in zip(("tenth", "fifth"), shares, strict=True)})
     )
-    if found[1] and len(found[1].blocks) == most:
-        lines[-1] = joined_sentences([lines[-1], _("Larger sets were not tried.")])
     return lines
 
 
@@ -259,7 +218,7 @@ def task_text(layer_plan: LayerPlan) -> str:
     row = next((row for row in layer_plan.outcomes if row.text == "task" and row.measure == "accuracy"), None)
     if row is None:
         return ""
-    return _("The task changes by {points} points of right answers ({n} questions, those of one group as one).").format(
+    return _("Right answers in the task: {points} points ({n} questions or groups).").format(
         points=points_text(row), n=row.n_points
     )
 
@@ -268,34 +227,24 @@ def saving_lines(plan: PlanRow) -> list[str]:
     """Parameters, cache of generation and time, before and after the blocks are removed."""
     share = 1 - plan.parameters_after / plan.parameters_before
     lines = [
-        _("Parameters: {before:,} before, {after:,} after ({share:.1%} less).").format(
+        _("Parameters: {before:,} → {after:,} (−{share:.1%}).").format(
             before=plan.parameters_before, after=plan.parameters_after, share=share
         )
     ]
     if plan.kv_bytes_before and plan.kv_bytes_after is not None:
         lines.append(
-            _("Cache of generation: {before:,.0f} bytes per token before, {after:,.0f} after ({dtype}).").format(
+            _("Cache per token written: {before:,.0f} → {after:,.0f} bytes ({dtype}).").format(
                 before=plan.kv_bytes_before, after=plan.kv_bytes_after, dtype=plan.dtype
             )
         )
-    read, written = (
-        (plan.prefill_seconds_before, plan.prefill_seconds_after),
-        (plan.generation_seconds_before, plan.generation_seconds_after),
+    timed = (
+        (_("Reading {n} tokens: {before:.2f} → {after:.2f} s."), plan.prompt_tokens, "prefill_seconds"),
+        (_("Writing {n} tokens: {before:.2f} → {after:.2f} s."), plan.new_tokens, "generation_seconds"),
     )
-    if None not in (*read, *written):
-        lines.append(
-            _(
-                "Time here: {prompt} tokens read in {read_before:.2f} s before, {read_after:.2f} s after; {new} tokens "
-                "written in {write_before:.2f} s before, {write_after:.2f} s after."
-            ).format(
-                prompt=plan.prompt_tokens,
-                read_before=read[0],
-                read_after=read[1],
-                new=plan.new_tokens,
-                write_before=written[0],
-                write_after=written[1],
-            )
-        )
+    for template, n, column in timed:
+        before, after = (getattr(plan, f"{column}_{end}") for end in ("before", "after"))
+        if before is not None and after is not None:
+            lines.append(template.format(n=n, before=before, after=after))
     return lines
 
 
@@ -321,6 +270,9 @@ def caution_lines(plan: PlanRow) -> list[str]:
 
 
 def reason_text(code: str) -> str:
+    for beginning, text in OF_ABILITIES.items():
+        if code.startswith(beginning):
+            return translated(text).format(ability=name("plan_text", code.removeprefix(beginning)))
     return translated(REASONS[code])
 
 
@@ -332,20 +284,16 @@ def estimate_lines(estimate: PlanEstimate) -> list[str]:
     """What a plan will take, shown before it starts: time, passes over the model, downloads."""
     lines = []
     if estimate.passes is None:
-        lines.append(_("How long it takes is not known before the download."))
+        lines.append(_("The time is not known before the download."))
     else:
         line = (
-            _(
-                "As much as {passes:.0f} passes of the whole model over {tokens:,} tokens; how long a pass takes here is not known."
-            )
+            _("{passes:.0f} passes over {tokens:,} tokens; the time here is not known.")
             if estimate.seconds is None
-            else _(
-                "About {time} on this machine: as much as {passes:.0f} passes of the whole model over {tokens:,} tokens."
-            )
+            else _("About {time} on this machine: {passes:.0f} passes over {tokens:,} tokens.")
         )
         lines.append(line.format(time=duration(estimate.seconds), passes=estimate.passes, tokens=estimate.n_searched))
     if estimate.readings is not None:
-        line = _("Memory is short: its weights ({size}) are read block by block, about {n} times from their files.")
+        line = _("Memory is short: weights ({size}) are read block by block, about {n} times.")
         lines.append(line.format(size=amount(estimate.weight_bytes), n=estimate.readings))
     if estimate.download_bytes:
         lines.append(_("{size} are downloaded first.").format(size=amount(estimate.download_bytes)))
@@ -368,10 +316,10 @@ def blocks_text(blocks: Collection[int], n_layers: int) -> str:
 
 
 def block_numbers_text(blocks: Collection[int]) -> str:
-    """`4, 14, 15`; many blocks as half-open ranges `[14, 29)`."""
+    """`4, 14, 15`; many blocks as ranges `14–28`."""
     numbers = [str(block) for block in sorted(blocks)]
     if len(numbers) > MAX_LISTED_BLOCKS:
-        numbers = [Text("[{}, {})").format(first, after) for first, after in stretches(blocks)]
+        numbers = block_ranges(blocks)
     return _(", ").join(numbers)
 
 
@@ -380,16 +328,10 @@ def removed_name(plan: PlanRow, is_recommended: bool) -> str:
     return _("goes") if is_recommended else _("tried, not recommended") if plan.is_verified else _("proposed")
 
 
-def range_example_text(blocks: Collection[int]) -> str:
-    """An explanation of half-open ranges by the first one: `[4, 6) is blocks 4 to 5: a stretch ends before ...`."""
-    first, after = stretches(blocks)[0]
-    if after - first == 1:
-        return _("[{first}, {after}) is block {first} alone: a stretch ends before its second number.").format(
-            first=first, after=after
-        )
-    return _("[{first}, {after}) is blocks {first} to {last}: a stretch ends before its second number.").format(
-        first=first, after=after, last=after - 1
-    )
+def block_ranges(blocks: Collection[int]) -> list[str]:
+    """Blocks as `1`, `3–19`."""
+    ranges = ((first, after - 1) for first, after in stretches(blocks))
+    return [Text("{}–{}").format(first, last) if last > first else shown(first) for first, last in ranges]
 
 
 def price_text(value: float | None, lower: float | None = None, upper: float | None = None) -> str:

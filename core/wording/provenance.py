@@ -242,7 +242,7 @@ def result_texts(run: Mapping[str, Any], *, is_brief: bool = False) -> dict[str,
 
     `is_brief` shows verdicts as marks and a short name, without their reasons.
     """
-    verdicts = f"{verdict_marks(run)} {badge_text(run)}" if is_brief else wording.outcome_text(run, brief=True)
+    verdicts = f"{verdict_marks(run)} {badge_text(run)}" if is_brief else wording.outcome_text(run)
     return {
         _("Largest inner dimension"): wording.interval_of(run, "inner_max"),
         _("Working dimension"): wording.shape_text(run),
@@ -308,7 +308,7 @@ def group_difference_text(other: OtherGroup) -> str:
 
 def differing_text(runs: pl.DataFrame) -> str:
     """In which conditions runs differ, since values from different conditions do not compare; empty where in none."""
-    told = _("These runs differ in {what}: only their shapes compare, not their heights.")
+    told = _("Runs differ in {what}: only shapes compare, not heights.")
     return told.format(what=conditions_text(differing)) if (differing := differing_conditions(runs)) else ""
 
 
@@ -319,7 +319,7 @@ def why_apart_lines(runs: pl.DataFrame) -> list[str]:
     lines = [differing_text(runs), *ways_out(differing)] if differing else []
     if not vetoed.is_empty():
         names = names_text(vetoed["name"].unique(maintain_order=True).to_list())
-        template = _("Vetoed by a check: {names}. Compare says why, under Checks; a setting ranks them all the same.")
+        template = _("Vetoed by a check: {names}. See Compare, Checks.")
         lines.append(template.format(names=names))
     return lines
 
@@ -327,14 +327,14 @@ def why_apart_lines(runs: pl.DataFrame) -> list[str]:
 def ways_out(differing: Collection[str]) -> list[str]:
     """What makes models comparable that differ in these conditions."""
     if {"kind", "stack"} & set(differing):
-        return [_("Decoders and encoders are never ranked together; the page Compare holds their shapes together.")]
+        return [_("Decoders and encoders are never ranked together: Compare shows their shapes.")]
     lines = []
     if {"corpus_id", "protocol_hash"} & set(differing):
-        lines.append(_("Measured on one text by one protocol, in one command, they compare."))
+        lines.append(_("They compare if measured in one command."))
     elif "words_hash" in differing:
-        lines.append(_("Measured in one command they have the same words, and compare on one point per word."))
+        lines.append(_("Measured in one command, they compare on words."))
     elif "tokenizer_hash" in differing:
-        lines.append(_("On one point per word, a setting, they compare where they measured the same words."))
+        lines.append(_("On one point per word they compare if measured together."))
     if "n_points" in differing:
-        lines.append(_("N differs by more than 10 %: a longer text has enough points for all."))
+        lines.append(_("N differs by more than 10 %: use a longer text."))
     return lines

@@ -40,9 +40,9 @@ def unit_name(unit: str) -> str:
 def score_flag_lines(flags: str | None) -> list[str]:
     """The cautions of a score, one sentence each. `flags` are `code` or `code:count`; unknown codes are shown as they are."""
     templates = {
-        "prompts_cut_at_their_left": _("Prompts cut at the start, as the model reads no more: {n}."),
-        "questions_left_out": _("Left out, as a choice is too long or unreadable: {n}. The score is of a partial run."),
-        "with_unknown_tokens": _("With unknown characters, and so likelier than they are: {n}."),
+        "prompts_cut_at_their_left": _("Prompts cut at the start: {n}."),
+        "questions_left_out": _("Left out as unreadable: {n}. The score is of a partial run."),
+        "with_unknown_tokens": _("With unknown characters, so likelier than they are: {n}."),
     }
     lines = []
     for flag in filter(None, (flags or "").split(";")):
@@ -203,25 +203,19 @@ def rank_lines(answer: Answer) -> list[str]:
     lines, ranked = [], answer.ranked
     best = next((model.name for model in answer.models if model.run_id in ranked.like_best[:1]), None)
     if not ranked.has_score_errors:
-        lines.append(
-            _("The scores come without errors: their ranks are plain ones, and which models differ cannot be told.")
-        )
+        lines.append(_("The scores have no errors: which models differ cannot be told."))
     elif best is not None and len(ranked.like_best) > 1:
         sentence = Sentence(
-            "{n} model cannot be distinguished from the best by score, {name}.",
-            "{n} models cannot be distinguished from the best by score, {name}.",
+            "{n} model may be as good as the best by score, {name}.",
+            "{n} models may be as good as the best by score, {name}.",
             n=counted(len(ranked.like_best) - 1, "answer"),
             name=best,
         )
         lines.append(worded(sentence))
     if (ratio := ranked.detectable_ratio) is not None:
-        line = _(
-            "Where all pairs are looked at, a true ratio of {ratio} between two dimensions shows with a power of 80 %."
-        )
+        line = _("Between any two models, we would detect a ratio of dimensions of {ratio}.")
         lines.append(line.format(ratio=shown(ratio, ".2f")))
     if (points := ranked.detectable_score) is not None:
-        line = _(
-            "Where all pairs are looked at, a true difference of {points} between two scores shows with a power of 80 %."
-        )
+        line = _("Between any two models, we would detect a difference of scores of {points}.")
         lines.append(line.format(points=number(points)))
     return lines

@@ -46,42 +46,33 @@ MARKS = {"yes": "●", "no": "○", "opposite": "▼", "cannot_tell": "?"}
 # --- verdicts --------------------------------------------------------------------------------------------------
 
 
-def claim_text(claim: str, run: Mapping[str, Any], brief: bool = False) -> str:
+def claim_text(claim: str, run: Mapping[str, Any]) -> str:
     """A claim with its verdict, counts and reasons:
-    `rises inside: depends, 5 of 8 methods yes, 3 reversed, median × 2.5 (changes without dominant directions)`.
+    `rises: depends, 5 of 8 methods yes, 0 no, 3 reversed, median × 2.5 (changes without dominant directions)`.
     """
     parts = [verdict_name(run[f"verdict_{claim}"]), counts_text(ClaimCounts.of(run, claim))]
     word = _(", ").join(filter(None, parts))
-    reasons = [reason_text(key, brief) for key in sorted_reasons(run[f"reasons_{claim}"])]
+    reasons = [reason_text(key) for key in sorted_reasons(run[f"reasons_{claim}"])]
     verdict = _("{word} ({limits})").format(word=word, limits=_(", ").join(reasons)) if reasons else word
-    return _("{claim}: {verdict}").format(claim=claim_name(claim, brief), verdict=verdict)
+    return _("{claim}: {verdict}").format(claim=claim_name(claim), verdict=verdict)
 
 
 def counts_text(counts: ClaimCounts | None) -> str:
-    """`5 of 8 methods yes, 3 reversed, median × 2.5`; empty if nothing was counted."""
+    """`5 of 8 methods yes, 0 no, 3 reversed, median × 2.5`; empty if nothing was counted."""
     if counts is None:
         return ""
-    if counts.no and counts.reversed:
-        template = _("{yes} of {n} methods yes, {no} no, {reversed} reversed, median × {median}")
-    elif counts.reversed:
-        template = _("{yes} of {n} methods yes, {reversed} reversed, median × {median}")
-    elif counts.no:
-        template = _("{yes} of {n} methods yes, {no} no, median × {median}")
-    else:
-        template = _("{yes} of {n} methods yes, none against, median × {median}")
+    template = _("{yes} of {n} methods yes, {no} no, {reversed} reversed, median × {median}")
     told = {"yes": counts.yes, "no": counts.no, "reversed": counts.reversed, "n": counts.methods}
     return template.format(median=number(counts.median_ratio), **told)
 
 
 def joint_text(claim: str, run: Mapping[str, Any]) -> str:
-    """The joint test of a claim: `rises inside: median of all methods above 1.1 with p < .001; the 8 methods read 1.4
-    different curves`; empty without one."""
+    """The joint test of a claim: `rises: median of all methods above 1.1, p < 0.001; 8 methods count as 1.4`; empty without
+    one."""
     counts = ClaimCounts.of(run, claim)
     if counts is None or counts.joint_p is None or counts.effective_methods is None:
         return ""
-    template = _(
-        "{claim}: the median of all methods exceeds 1.1 with {p}; {n} methods count as {effective} independent ones"
-    )
+    template = _("{claim}: median of all methods above 1.1, {p}; {n} methods count as {effective}")
     return template.format(
         claim=claim_name(claim),
         p=p_value_text(counts.joint_p),
@@ -113,41 +104,38 @@ def verdict_marks(run: Mapping[str, Any]) -> str:
 
 
 def verdict_legend_text() -> str:
-    """What the marks mean: `↗ rises inside, ↘ falls towards the end: ✓ holds, ◕ mostly holds, ...`."""
+    """What the marks mean: `↗ rises, ↘ falls: ✓ holds, ◕ mostly holds, ...`."""
     claims = _(", ").join(f"{CLAIM_MARKS[claim]} {claim_name(claim)}" for claim in CLAIMS)
     words = (f"{word.mark} {translated(word.name)}" for word in VERDICTS.values())
     return _("{claim}: {verdict}").format(claim=claims, verdict=_(", ").join(words))
 
 
-def verdict_text(run: Mapping[str, Any], brief: bool = False) -> str:
-    """Both claims, and what limits the run: `rises inside: holds; falls towards the end: untested (no control ...)`; if
-    brief, for a table cell: `rises: depends (dominant directions); falls: holds`."""
-    claims = [claim_text(claim, run, brief) for claim in CLAIMS]
+def verdict_text(run: Mapping[str, Any]) -> str:
+    """Both claims, and what limits the run: `rises: holds; falls: untested (no control)`."""
+    claims = [claim_text(claim, run) for claim in CLAIMS]
     already = {key for claim in CLAIMS for key in run[f"reasons_{claim}"] or ()}
-    return _("; ").join(filter(None, [*claims, _limits_text(run, brief, already)]))
+    return _("; ").join(filter(None, [*claims, _limits_text(run, already)]))
 
 
-def outcome_text(run: Mapping[str, Any], brief: bool = False) -> str:
+def outcome_text(run: Mapping[str, Any]) -> str:
     """The verdicts of a run on text; of another pass, which control it is; a dash if nothing was measured."""
     if run["n_points"] is None:
         return "–"
     if run["pass"] == "text":
-        return verdict_text(run, brief)
-    limits = _limits_text(run, brief)
+        return verdict_text(run)
+    limits = _limits_text(run)
     text = labels.pass_text(run["pass"], run.get("model_seed"))
     return _("{word} ({limits})").format(word=text, limits=limits) if limits else text
 
 
-def _limits_text(run: Mapping[str, Any], brief: bool, already: Iterable[str] = ()) -> str:
+def _limits_text(run: Mapping[str, Any], already: Iterable[str] = ()) -> str:
     """What limits the numbers of the run and is not already given as a reason."""
     keys = [key for key in sorted_reasons(run["qualifiers"]) if key not in set(already)]
-    return _(", ").join(reason_text(key, brief) for key in keys)
+    return _(", ").join(reason_text(key) for key in keys)
 
 
-def claim_name(claim: str, brief: bool = False) -> str:
-    """`rises inside`, `falls towards the end`; if brief, `rises`, `falls`."""
-    short = {"rise": _("rises"), "fall": _("falls")}
-    return short[claim] if brief else labels.name("claim", claim)
+def claim_name(claim: str) -> str:
+    return labels.name("claim", claim)
 
 
 # --- specifications --------------------------------------------------------------------------------------------
@@ -268,7 +256,7 @@ def dominance_text(correlators: Iterable[Mapping[str, Any]]) -> str:
         return ""
     what = _("three coordinates") if "top_coordinates_3" in found else _("three principal components")
     layer = max(shares, key=shares.__getitem__)
-    template = _("{what} hold at least half of the variance (layers {layers}; at most {share} %, layer {layer})")
+    template = _("{what} hold half of the variance or more (layers {layers}; {share} %, layer {layer})")
     layers = _(", ").join(_layer_ranges(shares))
     return template.format(what=what, layers=layers, share=round(100 * shares[layer]), layer=layer)
 
@@ -358,12 +346,14 @@ def ten_dimensions_text(against_ten: str) -> str:
 
 def control_text(row: Mapping[str, Any]) -> str:
     """What a control shows:
-    `rises inside: 1.52 [1.31, 1.76] times the control, power 0.94, p = 0.05 with 19 networks: the text exceeds it`."""
+    `rises: 1.52 [1.31, 1.76] times the control (power 0.94, p = 0.05 with 19 networks): the text exceeds it`."""
     claim, outcome = (labels.name("claim", row["claim"]), labels.name("control_outcome", row["outcome"]))
     if row["ratio"] is None:
         return _("{claim}: {verdict}").format(claim=claim, verdict=outcome)
-    template = _("{claim}: {ratio} times the control{power}: {outcome}")
-    power = "" if row["power"] is None else _(", power {power}").format(power=shown(row["power"], ".2f"))
+    template = _("{claim}: {ratio} times the control ({details}): {outcome}")
+    details = [] if row["power"] is None else [_("power {power}").format(power=shown(row["power"], ".2f"))]
     if row.get("n_seeds"):
-        power += _(", {p} with {n} networks").format(p=p_value_text(row["p"]), n=shown(row["n_seeds"]))
-    return template.format(claim=claim, ratio=ratio_text(row), power=power, outcome=outcome)
+        details.append(_("{p} with {n} networks").format(p=p_value_text(row["p"]), n=shown(row["n_seeds"])))
+    if not details:
+        template = _("{claim}: {ratio} times the control: {outcome}")
+    return template.format(claim=claim, ratio=ratio_text(row), details=_(", ").join(details), outcome=outcome)

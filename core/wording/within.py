@@ -28,27 +28,18 @@ def place_text(windows: WindowRelation) -> str:
 
 def answer_text(windows: WindowRelation, run: Mapping[str, Any]) -> str:
     """The whole answer for one model on one text; `run` is a row of `queries.runs`."""
-    claims = {
-        "hint": _(
-            "A hint, not registered beforehand: where the tokens of a window use more directions ({place}), {model} tends to "
-            "predict it better"
-        )
-        if (windows.relation.rho or 0.0) < 0
-        else _(
-            "A hint, not registered beforehand: where the tokens of a window use more directions ({place}), {model} tends to "
-            "predict it worse"
-        ),
-        "not_related": _(
-            "Not related within ±{margin}: how many directions the tokens of a window use ({place}) and how well {model} predicts it"
-        ),
-        "cannot_tell": _(
-            "Cannot tell whether how many directions the tokens of a window use ({place}) and how well {model} predicts it are related"
-        ),
-    }
     relation = windows.relation
+    if relation.answer == "hint" and (relation.rho or 0.0) < 0:
+        claim = _("A hint: where a window uses more directions ({place}), {model} tends to predict it better")
+    elif relation.answer == "hint":
+        claim = _("A hint: where a window uses more directions ({place}), {model} tends to predict it worse")
+    elif relation.answer == "not_related":
+        claim = _("Not related within ±{margin}: directions of a window ({place}) and how well {model} predicts it")
+    else:
+        claim = _("Cannot tell: directions of a window ({place}) and how well {model} predicts it")
     template = _("{claim}: {numbers} documents of {windows} windows; text {text}, protocol {protocol}.")
     return template.format(
-        claim=claims[relation.answer].format(place=place_text(windows), model=run["name"], margin=shown(MARGIN, "g")),
+        claim=claim.format(place=place_text(windows), model=run["name"], margin=shown(MARGIN, "g")),
         numbers=relation_text(relation),
         windows=relation.n_units,
         text=run["corpus_name"],
@@ -62,11 +53,10 @@ def note_lines(windows: WindowRelation) -> list[str]:
 
 
 def expectation_text() -> str:
-    """What is expected by whom, and what loss and dimension mean here."""
+    """What is expected by whom."""
     return _(
-        "Exploratory; expectation: the published one, the larger the dimension of a text, the larger its loss (arXiv "
-        "2501.10573, where estimators disagree: 0.51, 0.13 and -0.46). Dimension: d2 of a window's tokens, pairs of "
-        "different types; loss: nats per token, mean over the window. Equal numbers of tokens in every window."
+        "Exploratory. Published: the larger the dimension of a text, the larger its loss (arXiv 2501.10573; its estimators "
+        "disagree: 0.51, 0.13, -0.46)."
     )
 
 
@@ -74,19 +64,8 @@ def _undecided_lines(relation: Relation) -> list[str]:
     lines = {
         "no_scores": _("None of these windows has a loss."),
         "no_dimensions": _("None of these windows has this dimension."),
-        "one_value": _("All losses, or all dimensions, are equal: no order can be compared."),
-        "search": _(
-            "Nobody registered this relation before the scores, and corrected for all that can be looked at p is above 0.05."
-        ),
-        **sample_size_reasons(
-            relation,
-            _("Fewer than {n} documents with both numbers: a picture, and no coefficient."),
-            _("Fewer than {n} documents: the coefficient is a first look and no test."),
-            _(
-                "{n} documents are too few for either: a |rho| of {detectable} would show with a power of 80 %, and the 90 % "
-                "interval [{lower}, {upper}] is not within ±{margin}."
-            ),
-        ),
+        "search": _("Not registered, and p, corrected for all looks, is above 0.05."),
+        **sample_size_reasons(relation),
     }
     return [lines[key] for key in relation.reasons if key in lines]
 
@@ -94,17 +73,17 @@ def _undecided_lines(relation: Relation) -> list[str]:
 def _given_types_text(windows: WindowRelation) -> str:
     given = windows.given_types
     if given.r is None:
-        return _("Given the number of distinct tokens in a window: no coefficient.")
-    template = _("Given the number of distinct tokens in a window: correlation of normal scores {r}, {p}.")
+        return _("Given a window's token types: no coefficient.")
+    template = _("Given a window's token types: r {r}, {p}.")
     return template.format(r=coefficient_text(given.r, given.lower, given.upper), p=p_value_text(given.p))
 
 
 def _control_lines(windows: WindowRelation) -> list[str]:
     if windows.shuffled is None:
-        return [_("No control with shuffled tokens was measured: `--controls` measures one.")]
-    template = _("With the tokens of each window shuffled, loss and dimension measured anew: {word}; {numbers}.")
+        return [_("Without a control of shuffled tokens: `--controls` measures it.")]
+    template = _("Control with shuffled tokens: {word}; {numbers}.")
     lines = [template.format(word=answer_word(windows.shuffled), numbers=relation_text(windows.shuffled))]
     if windows.difference is not None:
-        template = _("The coefficient of the text less that of shuffled tokens: {difference}.")
+        template = _("Text less shuffled tokens: {difference}.")
         lines.append(template.format(difference=coefficient_text(*windows.difference)))
     return lines

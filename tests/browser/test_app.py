@@ -223,12 +223,12 @@ def test_a_measurement_is_started_followed_and_cancelled(page: sync_api.Page, ad
     page.get_by_role("radio", name="standard").or_(page.get_by_role("button", name="standard")).click()
     page.get_by_role("button", name="Start measuring").click(timeout=180_000)
     page.get_by_text("Its card appears at the top").first.wait_for()
-    sync_api.expect(page.get_by_text("at work", exact=True)).to_be_in_viewport(timeout=120_000)
+    sync_api.expect(page.get_by_text("running", exact=True)).to_be_in_viewport(timeout=120_000)
     (job,) = [folder for folder in (home / "jobs").iterdir() if folder.is_dir()]
     page.reload()  # a closed tab changes nothing
     page.get_by_role("progressbar").first.wait_for(timeout=120_000)
     page.get_by_role("button", name="Cancel").click()
-    page.get_by_text("at work", exact=True).wait_for(state="detached")
+    page.get_by_text("running", exact=True).wait_for(state="detached")
     assert not job.exists()
 
 

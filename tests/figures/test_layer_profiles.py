@@ -92,7 +92,7 @@ def test_a_marker_says_whose_score_it_stands_for():
     chart = relation_chart(answer_question(select_population(Evidence(runs, scores))))
     own, unsure, base = chart_figure(chart).data
     assert (own.marker.symbol, list(own.x), list(own.y)) == ("circle", [106.0], [45.0])
-    assert (unsure.marker.symbol, unsure.name) == ("cross", "score of this model, revision not stated")
+    assert (unsure.marker.symbol, unsure.name) == ("cross", "this model, revision not stated")
     assert list(unsure.y) == [50.0]
     assert (base.marker.symbol, base.name) == ("triangle-up", "scores of base models, which test nothing")
     assert own.error_x.array[0] == pytest.approx(0.07 * 106)

@@ -255,7 +255,7 @@ def test_each_section_has_something_to_say_of_a_profile_that_ships_without_its_r
     monkeypatch.setenv("WORKDIM_WAREHOUSE", str(path))
     app = opened("compare.py", section=section)
     assert not app.exception and not app.error
-    told = "Most shipped profiles leave this out, to be small. Measure the model to see it."
+    told = "Most shipped profiles leave this out: measure the model."
     is_without = section in ("pairs", "distributions", "within", "norms")
     assert [one.value for one in app.info] == ([told] if is_without else [])
     if section == "profile":

@@ -67,7 +67,7 @@ def test_another_dimension_is_told_as_a_hint_with_its_corrected_p() -> None:
 def test_a_filter_asks_another_question_and_leaves_the_ranks_as_they_are() -> None:
     whole = table_of(opened("choose.py", choose="ranking"))
     app = opened("choose.py", choose="ranking", specification="d2 one_per_type zscore")
-    assert "this is not the registered dimension" in spoken(app)
+    assert "not the registered dimension" in spoken(app)
     app = opened("choose.py", choose="ranking", family="made-up")
     ranks = dict(zip(whole["Model"], whole["Rank by dimension"], strict=True))
     assert all(ranks[name] == rank for name, rank in table_of(app).select("Model", "Rank by dimension").rows())
@@ -80,7 +80,7 @@ def test_the_group_of_other_models_can_be_looked_at_and_is_nobodys_expectation()
     other = next(option for option in box.options if "made-up" in option)
     app = box.select(other).run()
     assert not app.exception and table_of(app)["Model"].to_list() == ["other"]
-    assert "nobody registered it for these models" in spoken(app)
+    assert "not registered for these models" in spoken(app)
 
 
 def test_the_file_holds_every_row_with_its_ranks_and_the_answer(monkeypatch: pytest.MonkeyPatch) -> None:

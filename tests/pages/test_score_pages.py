@@ -260,13 +260,13 @@ def test_a_scoring_is_followed_among_the_jobs_and_leads_to_its_scores(
         ProgressReporter(job, lambda step: None)(Progress("score", 1_200, 480_000))
         app = opened("measure.py")
         shown = texts(app).replace("\\", "")
-        assert not app.exception and "org/model · tickets.jsonl · scoring" in shown and "at work" in shown
+        assert not app.exception and "org/model · tickets.jsonl · scoring" in shown and "running" in shown
     finished = {"file_sha256": "a" * 64, "waits": "", "was_known": True}
     jobs.finish_job(job, finished)
     jobs.finish_job(jobs.submit(replace(config, model="org/later"), warehouse), finished)
     app = opened("measure.py")
     shown = texts(app)
-    assert not app.exception and "It was scored already; nothing was scored again." in shown
+    assert not app.exception and "Scored before; nothing was repeated." in shown
     assert shown.index("org/later") < shown.index("org/model"), "the newest first"
     assert "Clear from this list" in [one.label for one in app.button]
     monkeypatch.setenv(READ_ONLY, "1")  # what only leads on stays there

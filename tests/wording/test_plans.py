@@ -53,7 +53,7 @@ def test_what_is_not_verified_or_not_recommended_says_so_in_its_first_words():
     assert plan_wording.plan_text(dear).startswith(
         "None of the sets that were tried is within the budget: 2 points of the task. "
     )
-    assert plan_wording.note_lines(dear.plan)[0] == "The upper limit of its loss is not under the budget."
+    assert plan_wording.note_lines(dear.plan)[0] == "The upper limit of its loss is over the budget."
     for one in (unverified, dear):
         assert in_language("ja", plan_wording.plan_text, one)[0] in "未試"
     broken = layer_plan(is_recommended=False, reasons=["falls_copying"])

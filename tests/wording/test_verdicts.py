@@ -35,11 +35,9 @@ def test_both_claims_are_told_with_their_reasons():
         "rises inside: depends (changes without dominant directions, changes when coordinates are "
         "scaled alike); falls towards the end: holds"
     )
-    assert wording.verdict_text(said, brief=True) == (
-        "rises: depends (dominant directions, scale of coordinates); falls: holds"
-    )
+    assert wording.verdict_text(said) == ("rises: depends (dominant directions, scale of coordinates); falls: holds")
     assert (
-        in_language("ja", wording.verdict_text, said, True)
+        in_language("ja", wording.verdict_text, said)
         == "上昇：測り方により異なる（主要な方向、座標の尺度）、下降：成立"
     )
 
@@ -47,9 +45,7 @@ def test_both_claims_are_told_with_their_reasons():
 def test_a_verdict_carries_its_counts_and_their_joint_test():
     counts = ClaimCounts(8, 5, 0, 3, 2.53, 0.0002, 1.42)
     said = run(reasons_rise=[], **counts.columns("rise"))
-    assert wording.claim_text("rise", said, brief=True) == (
-        "rises: depends, 5 of 8 methods yes, 3 reversed, median × 2.53"
-    )
+    assert wording.claim_text("rise", said) == ("rises: depends, 5 of 8 methods yes, 3 reversed, median × 2.53")
     assert in_language("ja", counts_text, counts) == "8通りの測り方のうち成立5、逆転3、中央値2.53倍"
     assert counts_text(replace(counts, yes=7, reversed=0)) == "7 of 8 methods yes, none against, median × 2.53"
     assert counts_text(replace(counts, no=1)) == "5 of 8 methods yes, 1 no, 3 reversed, median × 2.53"
@@ -61,7 +57,7 @@ def test_what_limits_the_numbers_is_said_once():
     vetoed = {"verdict_rise": "invalid", "verdict_fall": "invalid"}
     reasons = {"reasons_rise": ["check_vetoed"], "reasons_fall": ["check_vetoed"]}
     said = run(**vetoed, **reasons, qualifiers=["check_vetoed", "few_types"])
-    assert wording.verdict_text(said, brief=True) == (
+    assert wording.verdict_text(said) == (
         "rises: invalid (a check vetoed it); falls: invalid (a check vetoed it); few token types"
     )
 
@@ -82,7 +78,7 @@ def test_what_limits_the_numbers_is_said_once():
     ],
 )
 def test_a_control_pass_has_no_verdict_and_an_old_run_was_not_judged(changes, english):
-    assert wording.outcome_text(run(**changes), brief=True) == english
+    assert wording.outcome_text(run(**changes)) == english
 
 
 def test_where_there_is_no_inner_peak_none_is_made_up():

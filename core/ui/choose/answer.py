@@ -56,7 +56,7 @@ def show_choice(view: DecisionView) -> None:
     if decision.candidates:
         _show_front(view, decision)
         if decision.sensitivities:
-            st.subheader(_("What a change of weight would choose"))
+            st.subheader(_("Choice by weight"))
             bars = decision_figures.weight_bars(decision, view.assumptions.bits)
             pictures.plot(bars_figure(bars, 46), "weights")
         st.subheader(_("What each value counts"))
@@ -94,7 +94,7 @@ def _show_front(view: DecisionView, decision: Decision) -> None:
     chart = decision_figures.front_chart(decision, x, y, view.n_points, view.assumptions)
     pictures.plot(chart, "front")
     if any(criterion.share > 0 for k, criterion in enumerate(decision.criteria) if k not in (x, y)):
-        st.caption(_("The front is judged over all criteria that weigh, not the two drawn."))
+        st.caption(_("The front is judged over all criteria, not these two."))
 
 
 def _decision_table(view: DecisionView, decision: Decision) -> pl.DataFrame:
@@ -128,14 +128,12 @@ def show_cost(view: DecisionView) -> None:
     if price.rows:
         pictures.plot(bars_figure(price), "price")
     else:
-        st.caption(_("A price needs the price per hour of the machine, and each model's speed on it."))
+        st.caption(_("Cost needs the machine's cost per hour and each model's speed."))
     if len(view.context.costs) > len(bars.rows):
-        st.caption(
-            _("Drawn: the {n} smallest of {total} models.").format(n=len(bars.rows), total=len(view.context.costs))
-        )
+        st.caption(_("The {n} smallest of {total} models.").format(n=len(bars.rows), total=len(view.context.costs)))
     baseline = _choose_baseline(view)
     if view.rule:
-        st.caption(_("The assumptions are those of the rule."))
+        st.caption(_("Assumptions of the rule."))
     else:
         _show_assumption_inputs(assumptions)
     _show_cost_table(view, baseline)
@@ -181,7 +179,7 @@ def _show_cost_table(view: DecisionView, baseline: str | None) -> None:
     in_use = view.context.costs[baseline].price if baseline else None
     prices = {}
     if assumptions.price_per_hour is not None:
-        prices[_("Price per month")] = [value_text("price", cost.price, assumptions) for cost in costs]
+        prices[_("Cost per month")] = [value_text("price", cost.price, assumptions) for cost in costs]
     if in_use is not None:
         saved = [None if cost.price is None else in_use - cost.price for cost in costs]
         prices[_("Less than in use")] = [value_text("price", price, assumptions) for price in saved]

@@ -27,11 +27,11 @@ def show_by_task(view: DecisionView) -> None:
     """Draw the relation and the choice of each task, and those of all tasks together."""
     comparison = _over_tasks(view)
     if not comparison.tasks:
-        st.info(_("No model has a score. Import scores, or score the models on your own task."))
+        st.info(_("No model has a score: import some, or score the models."))
         inputs.show_link("choose", _("Import scores"), "scoreboard", choose="scores")
         return
     if not view.context.comparable:
-        st.caption(_("These dimensions do not compare: only each task's choice is told."))
+        st.caption(_("These dimensions do not compare; each task's choice:"))
     else:
         chart = generality_figures.task_chart(comparison)
         pictures.plot(chart, "tasks", 174 + 44 * len(comparison.tasks))
@@ -40,7 +40,7 @@ def show_by_task(view: DecisionView) -> None:
     tables.show(_task_table(view, comparison), "task table")
     if view.context.comparable and len(comparison.tasks) > 1:
         st.caption(escape(generality_wording.many_tasks_text()))
-    st.caption(_("What a task chooses: its score in place of every score, without thresholds."))
+    st.caption(_("What a task chooses: its score instead, without thresholds."))
 
 
 def _over_tasks(view: DecisionView) -> OverTasks:
@@ -89,26 +89,26 @@ def show_other_texts(view: DecisionView) -> None:
     st.subheader(_("Models on several texts"))
     order = generality.order_over_texts(runs)
     if order is None:
-        st.info(_("No two models share two texts and a protocol: whether the order holds is not known."))
+        st.info(_("Fewer than two orders of the same models: untested."))
     else:
         of_texts = runs.unique("corpus_id").select("corpus_id", "corpus_name", "corpus_language", "corpus_domain")
         texts = {key: wording.text_name(*described) for key, *described in of_texts.rows()}
         titles = [texts[key] for key in order.columns]
         _show_order(order, titles, dict(runs.select("run_id", "name").rows()), "texts", view.decision)
-        st.caption(escape(generality_wording.concordance_text(order, over_texts=True)))
+        st.caption(escape(generality_wording.concordance_text(order)))
     for agreement in generality.verdict_agreements(runs):
         if agreement.n_models or agreement.n_undecided:
             st.caption(escape(generality_wording.agreement_text(agreement)))
     st.subheader(_("Models on several tasks"))
     task_order = _over_tasks(view).order
     if task_order is None:
-        st.info(_("Fewer than two tasks have scores of most models: whether the order holds is not known."))
+        st.info(_("Fewer than two orders of the same models: untested."))
         return
     by_key = {score_key(row): decision_wording.task_name(row) for row in view.context.benchmarks.to_dicts()}
     titles = [by_key.get(key, key.split("~")[1]) for key in task_order.columns]
     names = dict(view.context.runs.select("run_id", "name").rows())
     _show_order(task_order, titles, names, "by tasks", view.decision)
-    st.caption(escape(generality_wording.concordance_text(task_order, over_texts=False)))
+    st.caption(escape(generality_wording.concordance_text(task_order)))
 
 
 def _show_order(

@@ -128,7 +128,7 @@ def choose_group(population: Population, names: Mapping[str, str], above: Any) -
 def _missing_group_text(asked: str, chosen: RankingGroup | None, shown: str | None) -> str:
     sentence = _("The link's group is not here: {names}.").format(names=asked)
     if chosen is not None:
-        template = _("No two models of this group share their words: {group}.")
+        template = _("No two models of {group} share words.")
         sentence = template.format(group=provenance.group_name(chosen))
     return wording.joined_sentences((sentence, _("Shown: {group}.").format(group=shown) if shown else ""))
 
@@ -175,7 +175,7 @@ def choose_cloud() -> str:
     if not reads.evidence().runs["words_hash"].count():
         return BY_TYPE
     ways = {BY_TYPE: _("one per type"), BY_WORD: _("one per word")}
-    help_ = _("On words, models with different tokenizers can be compared, if they were measured together.")
+    help_ = _("Words compare across tokenizers, if models were measured together.")
     return inputs.choose_from_list(_("Points"), ways, "points", help=help_, width=200)
 
 
@@ -184,7 +184,7 @@ def _choose_vetoed(grouped: Population) -> bool:
     vetoes = notices.veto_texts(grouped.vetoed.head(_MAX_NAMED))
     if not vetoes:
         return False
-    help_ = _("Vetoed by a check: {runs}. Their numbers may describe the sample and not the model.")
+    help_ = _("Vetoed by a check: {runs}.")
     label = _("With vetoed runs ‡ ({n})").format(n=grouped.vetoed.height)
     return inputs.choose_yes_no(label, "vetoed", default=False, help=help_.format(runs=escape(_("; ").join(vetoes))))
 
@@ -225,7 +225,7 @@ def score_label(row: dict[str, Any], pilot: Pilot | None = None, *, with_suite: 
     label = _("{name} (models: {n})").format(name=title, n=row["n_models"])
     if pilot is None:
         return label
-    mark = _("pre-registered") if pilot.benchmark.is_met_by(row) else _("not pre-registered (exploratory)")
+    mark = _("pre-registered") if pilot.benchmark.is_met_by(row) else _("exploratory")
     return f"{label} – {mark}"
 
 
@@ -281,5 +281,5 @@ def _choose_specification(population: Population) -> Specification:
         return REFERENCE
     by_key = {specification_key(specification): specification for specification in SPECIFICATIONS}
     names = {key: specification_name(vars(one)) for key, one in by_key.items()}
-    label = _("Specification of the largest inner dimension")
+    label = _("Specification")
     return by_key[inputs.choose_from_list(label, names, "specification", specification_key(REFERENCE))]

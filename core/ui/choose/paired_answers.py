@@ -59,7 +59,7 @@ def show() -> None:
             "is the smallest true one shown with 80 % probability."
         )
     )
-    st.caption(_("Such files state no shots and no chat template: compare runs of equal settings."))
+    st.caption(_("These files state no shots or chat template: compare equal settings."))
     if len(comparisons) > 1:
         st.caption(multiple_comparisons_text(len(comparisons)))
     in_several_files = answer_sets.filter(answer_sets["model"].is_in([first, second]) & (answer_sets["n_files"] > 1))

@@ -54,7 +54,7 @@ def show(view: DecisionView) -> None:
         _show_why_apart(view)
     else:
         _show_figure(answer)
-    with st.expander(_("Coefficients, controls for size, and what single models carry")):
+    with st.expander(_("Coefficients, controls for size, single models")):
         st.markdown("\n".join(f"- {escape(line)}" for line in answer_wording.detail_lines(answer)))
     for note in source_texts(answer.population.rows):
         st.caption(note)
@@ -80,7 +80,7 @@ def _show_why_apart(view: DecisionView) -> None:
     """Draw all that keeps these models' dimensions apart, with the ways out."""
     lines = provenance.why_apart_lines(view.context.runs)
     if view.ranked.answer is None:  # all models, or all of the user, whatever they were measured on
-        lines.append(_("Choose a group of models above: dimensions compare within it."))
+        lines.append(_("Choose a group above: dimensions compare within it."))
     if lines:
         st.info(escape(wording.joined_sentences(lines)), icon=":material/balance:")
 
@@ -91,7 +91,7 @@ def source_texts(rows: pl.DataFrame) -> list[str]:
     rows = rows.filter(pl.col("score").is_not_null()).unique(columns, maintain_order=True)
     texts = []
     for name, licence, as_of, flags in rows.head(MAX_GROUPS).select(columns).rows():
-        source = _("Scores from {source}, licence: {licence}, as of {date}.").format(
+        source = _("From {source}, licence: {licence}, as of {date}.").format(
             source=escape(name), licence=escape(licence or "–"), date=escape(_day_text(as_of))
         )
         remarks = "; ".join(flag.rstrip(".。") for flag in score_flag_lines(flags))
@@ -113,11 +113,7 @@ def _show_other_groups(answer: Answer) -> None:
     others = answer.population.others
     if not others or answer.group is None:
         return
-    heading = _(
-        "Models that cannot be compared with these ({n} group)",
-        "Models that cannot be compared with these ({n} groups)",
-        n=len(others),
-    )
+    heading = _("Not comparable ({n} group)", "Not comparable ({n} groups)", n=len(others))
     with st.expander(heading):
         for other in others[:MAX_GROUPS]:
             name, models = provenance.group_name(other.group), provenance.group_models_text(other.group)
@@ -175,5 +171,5 @@ def _show_published(answer: Answer) -> None:
         for claim in CLAIMS
     ]
     titles = (_("Source"), _("n (models)"), _("Direction"), _("What is said"), _("What else it could be"), _("Seen as"))
-    with st.expander(_("What is published about dimension and performance")):
+    with st.expander(_("Published on dimension and performance")):
         tables.show(pl.DataFrame([here, *claims], titles, orient="row"), "published")

@@ -44,10 +44,7 @@ def show_rules(view: DecisionView) -> None:
         }
         tables.show(tables.of(view.rules, columns), "rules")
     else:
-        message = _(
-            "No rule is saved. A rule keeps criteria, weights, thresholds, use class, and the outcome of each choice."
-        )
-        st.info(message)
+        st.info(_("No rule is saved."))
     if view.rule:
         _show_rule_actions(view, view.rule)
     else:
@@ -68,7 +65,7 @@ def _show_rule_actions(view: DecisionView, rule: SavedRule) -> None:
         inputs.show_download(_("Download as TOML"), to_toml(rule.rule), f"{rule.rule_id}.toml")
         with st.popover(_("Delete..."), icon=":material/delete:"):
             name = f"**{escape(decision_wording.rule_name(rule))}**"
-            st.markdown(_("Forget {rule} with all its choices?").format(rule=name))
+            st.markdown(_("Delete {rule} with its choices?").format(rule=name))
             _change_button(_("Delete"), lambda: rules.delete_rule(reads.warehouse(), rule.rule_id), key="rule delete")
     if not rule.choices:
         return

@@ -65,7 +65,7 @@ def show() -> None:
             _("Benchmark of files that name none"),
             key="scores benchmark",
             width=300,
-            help=_("Before version 0.4.3, samples files do not name it."),
+            help=_("Old samples files do not name it."),
         )
         inputs.show_download(_("Template for a table (CSV)"), template(), "workdim_scores.csv")
     st.caption(_("Take larger files and folders in a terminal:"))

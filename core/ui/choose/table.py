@@ -48,12 +48,12 @@ def show(view: DecisionView) -> None:
     if answer := view.ranked.group_answer:
         is_by_word = answer.population.asked.cloud == BY_WORD
         notes = [
-            _("Compared: one kind of model, one text and protocol, the same words, N within 10 %.")
+            _("Compared: equal kind of model, text, protocol, words; N within 10 %.")
             if is_by_word
-            else _("Compared: one kind of model, one tokenizer, text and protocol, N within 10 %."),
+            else _("Compared: equal kind of model, text, protocol, tokenizer; N within 10 %."),
             _(
-                "Ranks: 1 = largest dimension, best score; 95 % intervals that hold for all models of the group at once, "
-                "whatever is filtered out. No order by dimension is better."
+                "Ranks: 1 = largest dimension, best score; 95 % intervals for all models at once. No order by "
+                "dimension is better."
             ),
             *rank_lines(answer),
             *notes,

@@ -105,9 +105,9 @@ def show_differences(selection: Selection, comparison: Comparison | None) -> Non
     if not differences:
         return
     explanation = (
-        _("Bands: 95 %, text blocks paired, all layers at once. A band without zero is a difference.")
+        _("Bands: 95 %, paired, all layers at once; a difference excludes zero.")
         if all(paired)
-        else _("Bands: 95 %, all layers at once, errors taken as independent. A band without zero is a difference.")
+        else _("Bands: 95 %, unpaired, all layers at once; a difference excludes zero.")
     )
     caption = Caption(_("Difference from {name}").format(name=labels[base["run_id"]]), explanation)
     colours = pictures.session_colours(list(labels))

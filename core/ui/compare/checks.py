@@ -23,12 +23,7 @@ def show(selection: Selection) -> None:
     each_layer = inputs.choose_yes_no(_("Every layer"), "each_layer", False)
     table = check_table(checks, runs, each_layer=each_layer)
     tables.show(table, "checks", height="content" if table.height < 40 else 600)
-    st.caption(
-        _(
-            "Worst first. A warning limits a number; a vetoed run is not usable, whatever its numbers. "
-            "Shifts are differences of log d2: 0.095 is 10 %."
-        )
-    )
+    st.caption(_("Worst first. Warnings limit a number; vetoed runs are not usable. Shift 0.095 = 10 %."))
     tables.show_rows_download(checks, runs, "checks")
 
     meanings = [(wording.name("check", name), wording.check_meaning(name)) for name in check_names(checks)]
@@ -42,7 +37,7 @@ def show(selection: Selection) -> None:
     ]
     texts = runs.filter(pl.col("pass") == "text")  # a control pass has no verdict
     reasons = dict.fromkeys(key for row in texts.iter_rows(named=True) for key in wording.run_reasons(row))
-    limits = [(wording.reason_text(key, brief=False), wording.reason_meaning(key)) for key in reasons]
+    limits = [(wording.reason_text(key), wording.reason_meaning(key)) for key in reasons]
     for title, items in (
         (_("Why each check matters"), meanings),
         (_("What the controls show"), controls),

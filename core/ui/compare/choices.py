@@ -61,9 +61,9 @@ def choose_basic_profile(estimates: pl.DataFrame, runs: pl.DataFrame, cloud: str
         return None
     words = {"d2": _("Directions in use"), "gride": _("Around neighbours"), "participation_ratio": _("Of the variance")}
     meanings = (
-        _("**Directions in use** (d2): directions that tokens share out equally."),
-        _("**Around neighbours** (GRIDE): the dimension around a token's nearest neighbours."),
-        _("**Of the variance** (participation ratio): directions over which the variance spreads."),
+        _("**Directions in use** (d2): shared out equally by tokens."),
+        _("**Around neighbours** (GRIDE): around a token's nearest."),
+        _("**Of the variance** (participation ratio): where variance spreads."),
     )
     names = {key: words[key] for key in quantities}
     more = {"label_visibility": "collapsed", "help": "  \n".join(meanings)}
@@ -95,7 +95,7 @@ def choose_profile(estimates: pl.DataFrame, correlators: pl.DataFrame, runs: pl.
         clouds = _in_known_order(rows["cloud"], keys("cloud"))
         help_ = (
             _("One per type: each distinct token once."),
-            _("One per word: each distinct word once, the same words for every tokenizer."),
+            _("One per word: the same words for every tokenizer."),
             _("All tokens: as read."),
         )
         names, more = wording.names("cloud", clouds), {"help": wording.joined_sentences(help_)}
@@ -133,10 +133,7 @@ def _choose_scale(rows: pl.DataFrame, estimator: str) -> tuple[int | None, int |
     elif not inner and len(outer) > 1:
         n2 = inputs.choose(_("Neighbours (k)"), outer, "k", USUAL_NEIGHBOURS if USUAL_NEIGHBOURS in outer else None)
     if estimator == "gride" and rows["gaussian_equivalent"].count():
-        help_ = _(
-            "Neighbour estimators read too low in high dimension, about 50 at most here. Shown is the "
-            "dimension of the Gaussian points that would read the same, over all n1."
-        )
+        help_ = _("Neighbour estimators read low; this is the dimension of Gaussian points that read the same.")
         is_equivalent = inputs.choose_yes_no(_("Gaussian equivalent"), "equivalent", False, help=help_)
     return n1, n2, transform, is_equivalent
 
@@ -167,10 +164,7 @@ def choose_references(
     references: list[Reference] = []
     if controls and inputs.choose_yes_no(_("Control passes"), "controls", len(data.curves) <= MAX_CURVES_WITH_CONTROLS):
         references += controls
-    help_ = _(
-        "The estimator on Gaussian points of the same covariance: the gap shows how far from Gaussian "
-        "the real ones are."
-    )
+    help_ = _("The gap shows how far from Gaussian the real points are.")
     if surrogates and inputs.choose_yes_no(_("Gaussian points"), "surrogate", False, help=help_):
         references += surrogates
     return replace(data, references=references)

@@ -25,12 +25,12 @@ def show(selection: Selection) -> None:
     runs, distributions = selection.runs, selection.distributions
     quantities = [name for name in QUANTITIES if name in set(distributions["quantity"])]
     if not quantities:
-        notices.show_missing(runs, _("This protocol stores no distributions; quick, standard and thorough do."))
+        notices.show_missing(runs, _("This protocol measures none; quick, standard and thorough do."))
         return
     run, quantity = choose_run_and_quantity(runs, _("Quantity"), quantities, "quantity", "quantity")
     data = distribution_figures.distribution_points(distributions, run["run_id"], quantity)
     pictures.plot(distribution_figures.distribution_figure(data), "distribution")
-    outermost = _("Values beyond the scale are counted in its outermost bins.")
+    outermost = _("Outermost bins count what lies beyond.")
     st.caption(wording.joined_sentences((translated(QUANTITIES[quantity].meaning), outermost)))
     rows = distributions.filter(run_id=run["run_id"], quantity=quantity)
     tables.show_rows_download(rows, runs, "distributions")
@@ -41,21 +41,18 @@ def show_large_norms(selection: Selection) -> None:
     runs = selection.runs
     limits = _(" or ").join(f"{limit:g}" for limit in large_norms.mask_limits(runs))
     st.markdown(
-        _(
-            "Some tokens, often the first of a window, have norms many times those of others (attention "
-            "sinks). Above {limit} times the layer's median they are left out."
-        ).format(limit=limits)
+        _("Attention sinks, tokens with norms above {limit} times the layer's median, are left out.").format(
+            limit=limits
+        )
     )
     tables.show(masked_token_table(runs), "masked")
     charts = large_norms.large_norm_charts(selection.of_runs(selection.correlators), runs)
     if not charts:
-        st.info(_("Most shipped profiles leave this out, to be small. Measure the model to see it."))
+        st.info(_("Most shipped profiles leave this out: measure the model."))
         return
     for n, chart in enumerate(charts):
         pictures.plot(chart, f"large norms {n}", 290)
-    st.caption(
-        _("Read before masking. The mask looks only between embedding and last layer, where large norms mean sinks.")
-    )
+    st.caption(_("Read before masking, which looks at inner layers only."))
 
 
 def masked_token_table(runs: pl.DataFrame) -> pl.DataFrame:
@@ -85,12 +82,11 @@ def show_windows(selection: Selection) -> None:
         run = inputs.choose_one_run(runs)
         found = answer_of_windows(run, selection.with_controls, selection.windows)
         if found.lacks == "loss":
-            st.info(_("This model gives no probability to what follows, so that its windows have no loss."))
+            st.info(_("This model predicts no next token: no loss."))
             return
         if found.lacks == "windows":
             notices.show_missing(
-                runs.filter(run_id=run["run_id"]),
-                _("The windows of this protocol are too short for a dimension of their own."),
+                runs.filter(run_id=run["run_id"]), _("This protocol's windows are too short for dimensions.")
             )
             return
         names = {"inner": _("Largest inner dimension"), "final": _("After the last block")}
@@ -110,6 +106,6 @@ def show_windows(selection: Selection) -> None:
             drawn_run = selection.with_controls.filter(run_id=found.shuffled["run_id"][0]).row(0, named=True)
             drawn_windows = found.shuffled
         picture = windows_svg(drawn_windows, drawn_run, place, pictures.theme())
-        st.image(picture, width="stretch", alt=_("Dimension against loss, a dot for each window"))
+        st.image(picture, width="stretch", alt=_("Dimension and loss of windows"))
     st.caption("  \n".join(map(escape, (*within_wording.note_lines(relation), within_wording.expectation_text()))))
     tables.show_rows_download(selection.windows, selection.with_controls, "windows")

@@ -18,7 +18,7 @@ def show(selection: Selection) -> None:
     runs, pairs = selection.runs, selection.pairs
     measures = [name for name in layer_pair_figures.DRAWN if name in set(pairs["measure"])]
     if not measures:
-        notices.show_missing(runs, _("This protocol compares no layers; quick, standard and thorough do."))
+        notices.show_missing(runs, _("This protocol measures none; quick, standard and thorough do."))
         return
     run, measure = choose_run_and_quantity(runs, _("Quantity"), measures, "measure", "pair")
     data = layer_pair_figures.pair_points(pairs, run["run_id"], measure)
@@ -33,13 +33,8 @@ def show(selection: Selection) -> None:
 
 
 def _successive_aid(measure: str) -> str:
-    flow = _(
-        "Of the dimensions before a block: kept, gone, and new behind it. Below zero: directions only "
-        "became more or less equal."
-    )
-    bars = _(
-        "From each layer to the next, with two standard errors. Grey: the same with the tokens of one layer permuted."
-    )
+    flow = _("Dimensions kept, gone and new at each block. Below zero: directions only became more equal.")
+    bars = _("From each layer to the next, ± two standard errors. Grey: tokens of one layer permuted.")
     return wording.joined_sentences((flow if measure in layer_pair_figures.FLOW_MEASURES else "", bars))
 
 
@@ -48,10 +43,7 @@ def _show_exponent(exponent: layer_pair_figures.DisplacementExponent | None) -> 
     if exponent is None:
         return
     error = "" if exponent.std_error is None else f" ± {exponent.std_error:.2g}"
-    text = _(
-        "**Displacement exponent {value}** (layers {first} to {last}): {pace}. A random walk has 1, a "
-        "straight line 2; directions are bounded, which lowers it."
-    )
+    text = _("**Displacement exponent {value}** (layers {first} to {last}): {pace}. Bounded directions lower it.")
     st.markdown(
         text.format(
             value=wording.number(exponent.value) + error,
@@ -70,4 +62,4 @@ def pace_text(exponent: layer_pair_figures.DisplacementExponent) -> str:
         return _("slower than a random walk")
     if exponent.value > 1 + 2 * exponent.std_error:
         return _("faster than a random walk")
-    return _("not to be told from a random walk")
+    return _("like a random walk")

@@ -85,11 +85,7 @@ def show_readings(selection: Selection, data: ProfileData, layer: int | None) ->
     if claims is not None:
         st.subheader(_("Read in other ways"))
         pictures.plot_drawn(partial(grid_svg, claims, pictures.theme()), SIZE, "grid of claims")
-        st.caption(
-            _("{marks}. Bold: the core, on which verdicts rest. Point at a mark for its ratio and interval.").format(
-                marks=outcome_legend_text()
-            )
-        )
+        st.caption(_("{marks}. Bold: the core, on which verdicts rest.").format(marks=outcome_legend_text()))
     if data.quantity == "gride":
         _show_scale_figure(scan_chart(estimates, runs, layer))
     st.subheader(_("Dimensions and verdicts (d2, one per type)"))
@@ -185,7 +181,7 @@ def _reading_aid(data: ProfileData) -> str:
     if not data.is_primary:
         sentences.append(_("The working band belongs to d2, one per type."))
     if data.is_equivalent:
-        sentences.append(_("Where a range breaks off, no Gaussian equivalent is stored."))
+        sentences.append(_("Where it breaks off, none is stored."))
     if any(curve.is_vetoed for curve in data.curves):
         sentences.append(wording.veto_mark_text())
     return wording.joined_sentences(sentences)
@@ -209,17 +205,14 @@ def _show_reference_notes(data: ProfileData, selection: Selection) -> None:
     controlled = set(controls.filter(pl.col("pass").is_in(powered))["text_run_id"])
     uncontrolled = [labels[run_id] for run_id in texts["run_id"] if run_id not in controlled]
     if uncontrolled:
-        message = _(
-            "Without a control that could show a rise: {names}. Such a shape can come without training; the "
-            "protocol standard measures controls."
-        )
+        message = _("Without a usable control: {names}. Such shapes can come without training; use protocol standard.")
         st.caption(message.format(names=escape(_(", ").join(uncontrolled))))
     judged = texts.filter(pl.col("verdict_rise").is_not_null())
     known = judged.select(text_run_id="run_id", run_id="control_run_ids").explode("run_id")
     unknown = set(controls.join(known, on=["text_run_id", "run_id"], how="anti")["text_run_id"])
     outdated = [labels[run_id] for run_id in judged["run_id"] if run_id in unknown]
     if outdated:
-        message = _("The verdicts on {names} were made before their controls: measure again to include these.")
+        message = _("Verdicts on {names} leave out newer controls: measure again.")
         st.caption(message.format(names=escape(_(", ").join(outdated))))
 
 
@@ -229,9 +222,4 @@ def _show_scale_figure(scan: Chart | None) -> None:
         return
     st.subheader(_("From near neighbours to far ones"))
     pictures.plot(scan, "scales", 380)
-    st.caption(
-        _(
-            "One layer of each run: that of its largest inner dimension, or the one chosen above. One number "
-            "describes it only where the curve is level."
-        )
-    )
+    st.caption(_("The peak layer, or the one chosen. One number describes only a level curve."))

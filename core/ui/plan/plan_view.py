@@ -69,10 +69,7 @@ def show_answer(layer_plan: LayerPlan) -> None:
             if code in AGAINST_PLAN and code != "over_budget":
                 st.caption(escape(plan_wording.reason_text(code)))
         if within.price is not None and not within.is_plan:
-            message = _(
-                "This set was priced on the way to the plan, but not against random sets, harder texts and probes: "
-                "`{command}` does."
-            )
+            message = _("Not compared with random sets, harder texts and probes: `{command}` does.")
             more = ["--heal"] if within.price.is_healed else []
             command = plan_analysis.plan_command(
                 layer_plan, "--verify", *more, "--blocks", str(len(within.price.blocks))
@@ -83,8 +80,7 @@ def show_answer(layer_plan: LayerPlan) -> None:
     width = min(WIDTH, max(460.0, 34.0 * len(row.blocks) + 8))  # the legend takes 460
     with st.container(width=int(width)):
         pictures.plot_drawn(partial(visual_svg, row, pictures.theme()), (width, HEIGHT), "plan block row")
-    more = [row.alternative, row.key, plan_wording.range_example_text(blocks)]
-    st.caption(_("How to read it"), help=escape("  \n".join([*more, plan_source_text(layer_plan)])))
+    st.caption(_("How to read it"), help=escape("  \n".join([row.alternative, row.key, plan_source_text(layer_plan)])))
 
 
 def _choose_budget(layer_plan: LayerPlan) -> float:
@@ -102,9 +98,7 @@ def _choose_budget(layer_plan: LayerPlan) -> float:
         step=step,
         key=url_state.key("nats"),
         format="%g",
-        help=_("Along the prices that this plan has stored; {own} was asked for.").format(
-            own=plan_wording.budget_text(layer_plan.plan)
-        ),
+        help=_("{own} was asked for.").format(own=plan_wording.budget_text(layer_plan.plan)),
     )
     url_state.publish("nats", budget)
     return budget
@@ -116,7 +110,7 @@ def plan_source_text(layer_plan: LayerPlan) -> str:
     n = plan.n_verification if plan.is_verified else plan.n_selection
     n_units = layer_plan.price.n_points or n
     units = _("{n} documents or blocks of windows").format(n=n_units) if n_units != n else _("windows")
-    text = _("{model} on {text}, {n} windows of {tokens} tokens, 95 % intervals over {units}; plan {plan}, {when}.")
+    text = _("{model}, {text}, {n} windows of {tokens} tokens; 95 % intervals over {units}; plan {plan}, {when}.")
     return text.format(
         units=units,
         model=plan.model_id,
@@ -140,9 +134,7 @@ def show_prices(layer_plan: LayerPlan) -> None:
     """Draw size against loss, and the candidates of the plan's size."""
     budget = st.session_state.get(url_state.key("nats")) if layer_plan.plan.budget_unit == "nats" else None
     pictures.plot(plan_figures.search_chart(layer_plan, budget), "plan price", 470)
-    st.caption(
-        _("Random sets were read on a part of the windows. Marks of one size stand side by side to be told apart.")
-    )
+    st.caption(_("Random sets were measured on a part of the text."))
     for line in [*plan_wording.budget_lines(layer_plan), *plan_evidence.published_lines(layer_plan)]:
         st.markdown(f"- {escape(line)}")
     for line in plan_evidence.control_lines(layer_plan.plan):
@@ -164,28 +156,23 @@ def show_prices(layer_plan: LayerPlan) -> None:
 def _choice_text(row: PlanOutcomeRow) -> str:
     if row.is_chosen:
         return _("the plan")
-    return _("not told from the cheapest on the text that chose") if row.is_equal else ""
+    return _("may be the cheapest") if row.is_equal else ""
 
 
 def show_single_blocks(layer_plan: LayerPlan) -> None:
     """Draw the price of each block, each attention and each MLP alone."""
     chart = plan_figures.single_block_chart(layer_plan)
     if chart is None:
-        st.info(_("Only given blocks were priced; a plan that looks for blocks prices each of them alone."))
+        st.info(_("Only given blocks were measured, none alone."))
         return
     pictures.plot(chart, "plan alone", 420)
-    st.caption(
-        _(
-            "Each alone, on the text that chose ({n} windows; attention and MLP on a part of them). Prices do not add up, and "
-            "a small influence does not make a block cheap: the pointer shows both."
-        ).format(n=layer_plan.plan.n_selection)
-    )
+    st.caption(_("Each removed alone. Losses do not add up; a small influence can cost much."))
 
 
 def show_harder_texts(layer_plan: LayerPlan) -> None:
     """Draw what the loss on held-out text may hide: losses on other texts, probes, the own task."""
     if not layer_plan.plan.is_verified:
-        st.info(_("Only a verified plan reads harder texts and probes."))
+        st.info(_("Only verified plans read harder texts."))
         return
     _show_plan_price(layer_plan)
     st.markdown(f"**{escape(plan_evidence.largest_losses_text(layer_plan))}**")
@@ -247,18 +234,13 @@ def show_directions(layer_plan: LayerPlan) -> None:
     """Draw the number of directions that each layer needs, beside d2."""
     points = plan_analysis.layer_directions(layer_plan)
     if not points:
-        st.info(_("This plan has not looked for the directions that each layer needs."))
+        st.info(_("This plan did not look for needed directions:"))
         st.code(plan_analysis.plan_command(layer_plan, "--verify", "--directions"), language=None)
         return
     task_points = plan_analysis.layer_directions(layer_plan, "task")
     chart = plan_figures.direction_chart(points, task_points, plan_analysis.joint_projection(layer_plan))
     pictures.plot(chart, "plan directions")
-    st.caption(
-        _(
-            "Principal components that suffice are an upper bound: others may suffice in smaller number. Ranks of single "
-            "layers do not compose; only that of all layers at once says something of a smaller model's width."
-        )
-    )
+    st.caption(_("An upper bound: fewer other directions may suffice. Ranks of single layers do not compose."))
     st.markdown(f"**{escape(wording.joined_sentences(plan_evidence.student_lines(layer_plan)))}**")
     for line in plan_evidence.direction_lines(layer_plan):
         st.markdown(f"- {escape(line)}")
@@ -297,11 +279,11 @@ def show_files(layer_plan: LayerPlan) -> None:
         message = _("No recipe for mergekit. {reason}")
         st.caption(escape(message.format(reason=plan_wording.mergekit_reason_text(plan.mergekit))))
     if plan.saved_as:
-        message = _("The smaller model lies in `{folder}`; opened again, its loss is the verified one.")
+        message = _("Smaller model: `{folder}`; reopened, its loss is the verified one.")
         st.markdown(message.format(folder=plan.saved_as))
         _show_profiles_link(layer_plan)
         return
-    st.markdown(_("Save the smaller model, to load it with `AutoModelForCausalLM.from_pretrained`:"))
+    st.markdown(_("Save the smaller model for `AutoModelForCausalLM.from_pretrained`:"))
     st.code(plan_analysis.save_command(layer_plan), language=None)
 
 
@@ -343,7 +325,7 @@ def show_history(plans: pl.DataFrame, outcomes: Sequence[PlanOutcomeRow]) -> Non
     st.markdown(f"**{escape(plan_evidence.best_rule_text(records))}**")
     of_rules = {
         _("Rule"): lambda record: plan_evidence.rule_name(record.rule),
-        _("Mean above the cheapest, nats per token"): lambda record: round(record.excess, 4),
+        _("Above the cheapest, nats per token"): lambda record: round(record.excess, 4),
         _("Cheapest in"): lambda record: _("{n} of {total}").format(n=record.n_cheapest, total=record.n_plans),
     }
     tables.show(tables.of(records, of_rules), "rules of plans", width="content")

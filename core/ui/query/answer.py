@@ -136,7 +136,7 @@ def show(answer: Answer) -> None:
 def _show_limits(result: SqlResult) -> None:
     n = result.frame.height
     if result.truncated:
-        message = _("Only the first {n} rows are shown, drawn and downloaded. Add a WHERE or a GROUP BY.")
+        message = _("Only the first {n} rows: add a WHERE or GROUP BY.")
         st.warning(message.format(n=f"{n:,}"), icon=":material/content_cut:")
     text = _("Rows: {n}, columns: {columns}, in {seconds} seconds.")
     st.caption(text.format(n=f"{n:,}", columns=result.frame.width, seconds=f"{result.seconds:.2f}"))
@@ -163,9 +163,9 @@ def _show_chart(frame: pl.DataFrame, first: ChartChoice, number: int) -> None:
         figure = query_chart.query_figure(data).update_layout(height=HEIGHT)
         pictures.plot(figure, f"query picture {number}")
     if data.choice.kind != choice.kind:
-        st.caption(_("Rows that share a value of the horizontal axis are drawn as points, never added up."))
+        st.caption(_("Rows with equal horizontal values are points, never sums."))
     if data.n_left_out:
-        message = _("Rows not drawn, for lack of a value or room: {n}.")
+        message = _("Rows not drawn: {n}.")
         st.caption(message.format(n=f"{data.n_left_out:,}"))
 
 

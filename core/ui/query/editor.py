@@ -76,7 +76,7 @@ def query_form() -> tuple[str, float] | None:
             )
     st.session_state[_LAST_TEXT] = sql
     if st.session_state.get(_LINKED) == sql and not runs:
-        st.caption(_("This query came with a link. Read it, then run it."))
+        st.caption(_("From a link: read it, then run it."))
     if saves:
         st.session_state[_SAVING] = sql
     _show_name_form()
@@ -97,7 +97,7 @@ def publish_statement(sql: str) -> None:
     for name in _PARAMETERS:
         url_state.publish(name, params.get(name, ""))
     if not params:
-        message = _("Too long for a link ({n} characters; at most {most}). Save the query: its address is short.")
+        message = _("Too long for a link ({n} of {most} characters): save the query.")
         st.caption(message.format(n=f"{len(sql):,}", most=f"{MAX_LINK_LENGTH:,}"))
 
 
@@ -197,7 +197,7 @@ def _show_saved_as(sql: str) -> None:
         text = _("Saved as {name}.").format(name=query.name)
         st.caption(escape(f"{text} {query.note or ''}".strip()))
         with st.popover(_("Delete..."), icon=":material/delete:"):
-            st.markdown(_("Forget the saved query {name}?").format(name=f"**{escape(query.name)}**"))
+            st.markdown(_("Delete the saved query {name}?").format(name=f"**{escape(query.name)}**"))
             if st.button(_("Delete"), key="query delete"):
                 delete_query(reads.warehouse(), query.name)
                 st.rerun()
