@@ -88,7 +88,9 @@ def _points_named(cloud: str, n_points: tuple[int, int] | None) -> list[str]:
 
 def scatter_caution_text() -> str:
     """The line under every picture of dimension against score."""
-    return _("Numbers side by side, no forecast: published claims disagree (arXiv 2503.22547, 2602.20433).")
+    return _(
+        "Numbers side by side only: arXiv 2602.20433, mainly on the unembedding matrix, found no reliable prediction."
+    )
 
 
 def own_definition_text() -> str:

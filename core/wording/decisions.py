@@ -161,10 +161,10 @@ def missing_lines(answer: PilotChoice) -> list[str]:
             benchmark = "" if one.benchmark is None else row_benchmark_name(one.benchmark)
             by_score.setdefault((benchmark, one.is_encoder), []).append(one.model)
     for (benchmark, is_encoder), names in by_score.items():
-        template = _("Without a score: {names}. `workdim score MODEL --task FILE.jsonl` gives one.")
+        template = _("Without score: {names}. `workdim score MODEL --task FILE.jsonl` gives one.")
         if benchmark or is_encoder:
             template = _("Without {benchmark}: {names}. `workdim scores import FILE` brings it.")
-            benchmark = benchmark or _("a score")
+            benchmark = _("score in {benchmark}").format(benchmark=benchmark) if benchmark else _("score")
         lines.append(template.format(benchmark=benchmark, names=names_text(names)))
     return lines
 
@@ -188,7 +188,7 @@ def _no_choice_text(decision: Decision, bits: float | None) -> str:
     names = names_text([excluded.candidate.name for excluded in decision.excluded], most=3)
     lacked = {excluded.criterion for excluded in decision.excluded}
     what = criterion_name(decision.criteria[lacked.pop()], bits) if len(lacked) == 1 else _("all that is asked")
-    template = _("No choice: 1 of {total} has {what}; missing: {names}.")
+    template = _("No choice: only 1 of {total} with {what}; missing: {names}.")
     return template.format(total=1 + len(decision.excluded), what=what, names=names)
 
 

@@ -94,7 +94,7 @@ def control_lines(plan: PlanRow) -> list[str]:
     if plan.random_10th is not None:
         lines.append(
             _(
-                "Nine in ten random sets of {k} blocks cost {limit} nats per token or more; the plan costs {own} there."
+                "Nine in ten random sets of {k} blocks lose {limit} nats per token or more; the plan loses {own} there."
             ).format(
                 k=counted(len(plan.blocks), "plan_outcomes"),
                 limit=price_text(plan.random_10th),
@@ -103,9 +103,7 @@ def control_lines(plan: PlanRow) -> list[str]:
         )
     if plan.sum_of_singles is not None and len(plan.blocks) > 1:
         lines.append(
-            _("Its blocks alone add up to {total} nats per token, together they do not.").format(
-                total=price_text(plan.sum_of_singles)
-            )
+            _("Its blocks alone: {total} nats per token in sum.").format(total=price_text(plan.sum_of_singles))
         )
     return lines
 

@@ -204,9 +204,7 @@ def test_a_score_whose_better_end_nobody_states_weighs_nothing_and_says_so():
     found = decide(models, [unknown, asked("parameters", 1)], 40)
     assert found.chosen.name == "b" and found.criteria[0].share == 0 and not found.excluded
     assert found.criteria[0].muted_reason == "no_direction" and "score_no_direction" in found.reasons
-    assert "A score weighs nothing: sources do not say, or disagree, which end is better" in " ".join(
-        decision_wording.note_lines(found)
-    )
+    assert "A score weighs nothing: which end is better is unclear" in " ".join(decision_wording.note_lines(found))
     with pytest.raises(InputError, match=r"nothing can be chosen.*No source says whether a higher score"):
         decide(models, [unknown, asked("parameters", 0)], 40)
 

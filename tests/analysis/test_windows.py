@@ -51,7 +51,7 @@ def test_a_loss_that_depends_on_dimension_is_a_hint_either_way_as_nobody_registe
     turned = relate_windows(windows(3 - 0.05 * dimension + noise.normal(0, 0.3, 64), dimension))
     assert turned.relation.answer == "hint" and turned.relation.rho < -0.4
     told = within_wording.answer_text(turned, RUN)
-    assert told.startswith("A hint, not registered beforehand: where the tokens of a window use more")
+    assert told.startswith("A hint: where a window uses more")
     assert "predict it better" in told
 
 
@@ -91,7 +91,7 @@ def test_the_control_is_told_with_the_difference_of_both_coefficients():
     assert unrelated.shuffled.answer != "hint" and 0 < lower < value < upper
     value, lower, upper = relate_windows(text, shuffled=text).difference
     assert lower <= value == 0 <= upper
-    assert any("less that of shuffled tokens" in line for line in within_wording.note_lines(unrelated))
+    assert any("Text less shuffled tokens" in line for line in within_wording.note_lines(unrelated))
 
 
 def test_documents_of_text_and_control_are_the_same_where_one_of_them_lost_windows():
@@ -105,8 +105,8 @@ def test_documents_of_text_and_control_are_the_same_where_one_of_them_lost_windo
     ("rows", "reason", "told"),
     [
         (windows(np.full(32, 3.0), np.arange(20, 52)), "one_value", "are equal"),
-        (windows(np.arange(32.0), np.arange(20, 52), n_documents=2), "too_few", "Fewer than 5 documents"),
-        (windows(np.arange(4.0), np.arange(20, 24), n_documents=4), "too_few", "Fewer than 5 documents"),
+        (windows(np.arange(32.0), np.arange(20, 52), n_documents=2), "too_few", "Fewer than 5 have both"),
+        (windows(np.arange(4.0), np.arange(20, 24), n_documents=4), "too_few", "Fewer than 5 have both"),
         (windows(np.full(32, np.nan), np.arange(20, 52)), "no_scores", "has a loss"),
     ],
     ids=["equal", "two documents", "few", "no loss"],

@@ -135,7 +135,7 @@ SELECT *, range AS layer, 2 AS value FROM (
 def test_a_query_by_link_by_example_and_by_hand(page: sync_api.Page, address: str, tmp_path: Path) -> None:
     page.goto(f"{address}/query?sql={quote('SELECT run_id, pass FROM runs ORDER BY run_id')}")
     see(page, "Query")
-    page.get_by_text("came with a link").wait_for()
+    page.get_by_text("From a link").wait_for()
     run_query(page)
     page.get_by_text("Rows: 7, columns: 2").wait_for()
 
@@ -219,7 +219,7 @@ def test_a_measurement_is_started_followed_and_cancelled(page: sync_api.Page, ad
     see(page, "Measure")
     page.get_by_role("textbox", name="Models, one per line").fill(str(model))
     page.keyboard.press("Control+Enter")
-    page.get_by_text("on this machine as it is").wait_for()
+    page.get_by_text("on this machine").wait_for()
     page.get_by_role("radio", name="standard").or_(page.get_by_role("button", name="standard")).click()
     page.get_by_role("button", name="Start measuring").click(timeout=180_000)
     page.get_by_text("Its card appears at the top").first.wait_for()

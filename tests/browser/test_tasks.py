@@ -175,7 +175,7 @@ def relation_of_own_scores(reader: Reader) -> None:
 def layers_that_can_go(reader: Reader) -> None:
     reader.begin()
     reader.click(reader.page.get_by_role("link", name=reader.say("Which layers can go?")))
-    told = {"en": "3 of 8 blocks can go", "ja": "8ブロック中3ブロックを除けます"}
+    told = {"en": "3 of 8 blocks can go", "ja": "8ブロック中3ブロックを除去可能"}
     reader.sees(told[reader.language])
     assert reader.clicks <= 2
 
@@ -211,7 +211,7 @@ def sql_and_its_picture(reader: Reader) -> None:
 def why_vetoed(reader: Reader) -> None:
     reader.begin()
     reader.click(reader.page.locator(".st-key-gallery").get_by_role("link", name=VETOED))
-    told = {"en": "the rest is no fair sample", "ja": "公平な標本ではない"}
+    told = {"en": "Huge norms pull every mean", "ja": "平均を歪める"}
     reader.sees(VETOED, told[reader.language])
     assert reader.clicks <= 2
 

@@ -94,7 +94,7 @@ def test_an_order_becomes_places_with_ties_and_gaps() -> None:
 def test_the_sentence_names_the_nearest_change() -> None:
     found = decide(KEPT, TWO, None)
     assert decision_wording.decision_text(found) == (
-        "On these criteria: mine-large. First until the weight of parameters exceeds 28 %; then mine-mid."
+        "On these criteria: mine-large. Above a weight of 28 % for parameters: mine-mid."
     )
     assert (
         in_language("ja", decision_wording.decision_text, found)
@@ -106,7 +106,7 @@ def test_the_sentence_names_the_nearest_change() -> None:
     )
     assert not one.sensitivities
     lone = decide(KEPT, [asked("score", 3, at_least=87.0), TWO[1]], None)
-    assert decision_wording.decision_text(lone) == "On these criteria: mine-large, which alone meets them."
+    assert decision_wording.decision_text(lone) == "On these criteria: mine-large, alone."
     alone = decide(KEPT[:1], TWO, None)
     assert decision_wording.decision_text(alone) == "No choice: mine-large is the only model." and alone.chosen is None
     none = decide(KEPT, [asked("score", 1, at_least=99.0), asked("parameters")], None)
@@ -114,7 +114,7 @@ def test_the_sentence_names_the_nearest_change() -> None:
     told = [decision_wording.exclusion_text(one, none, PLAIN) for one in none.excluded]
     assert told[0] == "mine-large: score in made-up (acc, 0-shot) 90.0, below 99.0"
     gap = decide([candidate("x", None, exact(1))], TWO, None)
-    assert decision_wording.decision_text(gap).startswith("No model has all that the criteria ask for")
+    assert decision_wording.decision_text(gap).startswith("No model has all values")
     assert decision_wording.exclusion_text(gap.excluded[0], gap, PLAIN) == "x: no score in made-up (acc, 0-shot)"
 
 
@@ -122,12 +122,15 @@ def test_whoever_is_left_over_is_no_choice_and_the_others_are_named() -> None:
     lacking = candidate("SmolLM2", None, exact(2e8))
     left = decide([KEPT[3], lacking], TWO, None)
     assert (left.standing, left.chosen) == ("no_choice", None)
-    assert decision_wording.decision_text(left) == "No choice: 1 of 2 has this score; missing: SmolLM2."
+    assert (
+        decision_wording.decision_text(left)
+        == "No choice: only 1 of 2 with score in made-up (acc, 0-shot); missing: SmolLM2."
+    )
     assert in_language("ja", decision_wording.decision_text, left) == (
-        "選定できません。このスコアがあるのは2件中1件です。スコアがないモデル：SmolLM2。"
+        "選定できません。made-up（acc、0-shot）のスコアがそろうのは2件中1件です。値がないモデル：SmolLM2。"
     )
     several = decide([KEPT[3], lacking, candidate("b", exact(3), None)], TWO, None)
-    assert decision_wording.decision_text(several).startswith("No choice: 1 of 3 has all that is asked; missing:")
+    assert decision_wording.decision_text(several).startswith("No choice: only 1 of 3 with all that is asked; missing:")
     assert decision_wording.standing_text(left) == "–"
     chart = decision_figures.front_chart(left, 1, 0, (800, 800), PLAIN)
     assert "first by the weighted mean" not in {line.name for line in chart.series}
@@ -171,12 +174,12 @@ def test_without_a_known_error_the_first_leads_and_no_more() -> None:
     doubtful = decide([candidate("a", CriterionValue(52, 49, 55)), candidate("b", CriterionValue(40, 38, 42))],
                       [asked("score", at_least=50.0)], None)  # fmt: skip
     assert doubtful.standing == "leads"
-    assert decision_wording.decision_text(doubtful) == ("On these criteria a leads: by value it alone meets them.")
+    assert decision_wording.decision_text(doubtful) == ("On these criteria a leads, alone by value.")
 
 
 def test_a_criterion_that_tells_nobody_apart_is_named() -> None:
     same = [replace(one, values=(one.values[0], exact(7))) for one in KEPT]
-    assert decision_wording.note_lines(decide(same, TWO, None)) == ["All of these models are alike in: parameters."]
+    assert decision_wording.note_lines(decide(same, TWO, None)) == ["Alike in all models: parameters."]
     assert decision_wording.note_lines(decide(same, [TWO[0], asked("parameters", 0)], None)) == []
 
 

@@ -134,7 +134,7 @@ def test_every_sentence_is_translated():
 RETIRED = re.compile("窓|乱数|装置|手順|実行|当方|頁|版|である|95 %")
 """Other words for what we call ウィンドウ, ランダム重み, デバイス, プロトコル, 測定, 本ツール, スライド, リビジョン."""
 
-APP_ONLY = ("No such estimates", "No run of this group", "The published claim")
+APP_ONLY = ("No such estimates", "No run of this group", "Numbers side by side")
 """Sentences of the report's catalogue that are read on a page only: polite, as all of the page."""
 
 

@@ -62,7 +62,7 @@ def test_a_link_with_criteria_thresholds_and_assumptions_is_followed(path: Path)
     matrix = next(one.value for one in app.dataframe if "memory at 8 bits, weight 0 %" in one.value.columns)
     (left,) = [one.label for one in app.expander if "Left out" in one.label]
     assert matrix.shape[0] == sum(bits <= 1.55 for bits in BITS)
-    assert "All of these models are alike in: " not in texts(app), "memory weighs nothing"
+    assert "Alike in all models: " not in texts(app), "memory weighs nothing"
     assert left == f"Left out: {sum(bits > 1.55 for bits in BITS)} models"
 
 
@@ -133,18 +133,18 @@ def test_each_section_draws_its_pictures_before_its_table(path: Path) -> None:
         app = opened("choose.py", choose=section)
         assert not app.exception, section
         assert len(figures(app)) == n, section
-    assert "whether the order holds is not known" in texts(opened("choose.py", choose="elsewhere"))
+    assert "two orders of the same models: untested" in texts(opened("choose.py", choose="elsewhere"))
 
 
 def test_a_price_is_told_once_the_machine_has_one(path: Path) -> None:
     app = opened("choose.py", choose="cost")
-    assert "A price needs the price per hour of the machine, and each model's speed on it" in texts(app)
+    assert "Cost needs the machine's cost per hour and each model's speed" in texts(app)
     reference = Warehouse(path).read("SELECT reference FROM models LIMIT 1").item()
     priced = opened("choose.py", choose="cost", speeds=f"{reference}~2000", **{"a.price_per_hour": "2"})
     assert (
         not priced.exception
         and len(figures(priced)) == 2
-        and "A price needs the price per hour of the machine, and each model's speed on it" not in texts(priced)
+        and "Cost needs the machine's cost per hour and each model's speed" not in texts(priced)
     )
 
 
@@ -157,7 +157,7 @@ def test_below_ten_models_the_dimension_weighs_nothing_and_says_why(
     slider = next(one for one in app.slider if one.key == "view.w.dimension")
     assert slider.disabled and "weighs nothing" in slider.help
     every = opened("choose.py", group="any", choose="ranking")
-    assert "These runs differ in tokenizer, kind of model" in texts(every).replace("\\", "")
+    assert "Runs differ in tokenizer, kind of model" in texts(every).replace("\\", "")
     assert not every.exception and not [one for one in every.slider if one.key == "view.w.dimension"]
 
 

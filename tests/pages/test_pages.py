@@ -143,9 +143,9 @@ def test_ranking_begins_with_the_answer_and_shows_one_group(filled: Path, monkey
     assert scores["made-up-small"].startswith("base model SmolLM2-135M")
     assert scores["made-up-big"].startswith("this model")
     assert shown["Largest inner dimension"].to_list() == [100.0, 80.0]
-    assert "Not counted, because only their base model has the score: 1." in texts(app).replace("\\", "")
+    assert "Not counted, as only their base model has the score: 1." in texts(app).replace("\\", "")
     assert "Scores from " in texts(app) and "No order by dimension is better" in texts(app)
-    (others,) = [one for one in app.expander if "cannot be compared" in one.label]
+    (others,) = [one for one in app.expander if "Not comparable" in one.label]
     told = "\n".join(one.value for one in others.markdown)
     assert "Another kind of model" in told and "made-up-other" in told and "Another text" in told
 
@@ -173,9 +173,9 @@ def test_the_choice_of_runs_stays_when_the_page_changes(filled: Path, monkeypatc
 SECTIONS = {
     "profile": "Numbers",
     "pairs": "Displacement exponent",
-    "distributions": "The dimension around single tokens",
+    "distributions": "Where a column is broad",
     "within": "how well made-up-big predicts it",
-    "norms": "attention sinks",
+    "norms": "Attention sinks",
     "checks": "Why each check matters",
 }
 """What each section of the profiles says, and no other."""
@@ -200,7 +200,7 @@ def test_controls_are_drawn_and_told_and_can_be_switched_off(filled: Path, monke
     ends = {note["text"] for note in figures(app)[0]["layout"]["annotations"]}
     assert {"random weights", "shuffled text"} <= ends
     assert "made-up-big · random weights" in {trace["name"] for trace in figures(app)[0]["data"]}
-    assert "the same architecture untrained" in texts(app) and "Not controlled" not in texts(app)
+    assert "Random weights: untrained" in texts(app) and "Not controlled" not in texts(app)
     app.toggle(key="view.controls").set_value(False).run()
     assert "random weights" not in str(figures(app)[0])
     assert app.query_params["controls"] == "False"
@@ -209,8 +209,8 @@ def test_controls_are_drawn_and_told_and_can_be_switched_off(filled: Path, monke
 @pytest.mark.parametrize(
     ("language", "said", "verdict"),
     [
-        ("en", "control: random weights, seed 1", "rises inside:"),
-        ("ja", "対照：ランダム重み、シード1", "中間層で上昇："),
+        ("en", "control: random weights, seed 1", "rises:"),
+        ("ja", "対照：ランダム重み、シード1", "上昇："),
     ],
 )
 def test_a_control_pass_has_no_verdict_and_is_called_by_its_name(
@@ -268,7 +268,7 @@ def test_runs_without_a_verdict_are_no_deck_and_that_is_said(
     monkeypatch.setenv("WORKDIM_WAREHOUSE", str(of_literature))
     app = opened("share.py")
     assert not app.exception and not app.error
-    assert "Left out of the slides, as their protocol gives no verdict" in app.info[0].value
+    assert "Left out, as their protocol gives no verdict" in app.info[0].value
     assert "N=" not in texts(app)
 
 
@@ -279,7 +279,7 @@ def test_only_runs_that_a_check_vetoes_are_said_to_be_left(tmp_path: Path, monke
         add_run(path, make_profile(run_id, model=model, outcome="veto", qualifiers=("check_vetoed",)))
     monkeypatch.setenv("WORKDIM_WAREHOUSE", str(path))
     said = texts(opened("choose.py", choose="ranking"))
-    assert "a check vetoes every run" in said and "a setting ranks them all the same" in said
+    assert "checks veto every comparable run" in said and "See Compare, Checks" in said
 
 
 def test_a_run_without_controls_has_no_switch_for_them_and_is_named(
@@ -288,7 +288,7 @@ def test_a_run_without_controls_has_no_switch_for_them_and_is_named(
     monkeypatch.setenv("WORKDIM_WAREHOUSE", str(filled))
     app = opened("compare.py", runs=RUN_IDS[1])
     assert "view.controls" not in [one.key for one in app.toggle]
-    assert "Without a control that could show a rise: made-up-small." in texts(app)
+    assert "Without a usable control: made-up-small." in texts(app)
 
 
 def test_a_verdict_that_does_not_know_its_controls_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -298,7 +298,7 @@ def test_a_verdict_that_does_not_know_its_controls_says_so(tmp_path: Path, monke
         add_run(path, profile)
     monkeypatch.setenv("WORKDIM_WAREHOUSE", str(path))
     said = texts(opened("compare.py"))
-    assert "were made before their controls: measure again to include these" in said
+    assert "leave out newer controls: measure again" in said
 
 
 @pytest.mark.parametrize(
@@ -360,9 +360,9 @@ def test_a_veto_stands_wherever_the_number_stands(page: str, with_veto: Path, mo
         assert "made-up-vetoed ‡" in [one.proto.label for one in app.get("page_link")]
     else:
         assert "made-up-vetoed ‡" in app.dataframe[0].value["Model"].to_list()
-        assert "Not to be relied on, vetoed by a check" in app.warning[0].value
+        assert "Vetoed by a check, not reliable" in app.warning[0].value
         assert any("‡" in trace["name"] for trace in figures(app)[0]["data"])
-        assert "Vetoed by a check: its numbers are not to be relied on" in texts(app)
+        assert "Vetoed by a check: do not rely on it" in texts(app)
 
 
 @pytest.mark.parametrize("section", ["profile", "pairs", "distributions", "checks"])
@@ -412,7 +412,7 @@ def test_a_group_without_common_words_is_told_and_no_other_one_stands_under_its_
     app = box.select(own).run()
     assert table_of(app)["Model"].to_list() == ["made-up-big"]
     app = app.selectbox(key="view.points").select("one per word").run()
-    assert not app.exception and "No two models of this group share their words" in app.warning[0].value
+    assert not app.exception and "share words" in app.warning[0].value
     assert sorted(table_of(app)["Model"]) == ["made-up-big", "made-up-other", "made-up-small"]
     assert not [box for box in app.selectbox if box.key == "view.group" and "made-up-other" in box.options[box.index]]
     for section in ("ranking", "choice"):
@@ -438,7 +438,7 @@ def test_why_models_do_not_compare_is_told(tmp_path: Path, monkeypatch: pytest.M
     assert "is the only model" in texts(opened("choose.py", choose="ranking", points="one_per_word"))
     add_run(path, make_profile(RUN_IDS[1], model=make_model("made-up/encoder@1", kind="encoder")))
     told = texts(opened("choose.py", choose="ranking", points="one_per_word"))
-    assert "These runs differ in tokenizer, kind of model" in told and "never ranked together" in told
+    assert "Runs differ in tokenizer, kind of model" in told and "never ranked together" in told
 
 
 def of_size(profile: Profile, n_points: int) -> Profile:
@@ -532,13 +532,13 @@ def test_a_card_says_what_a_measurement_takes_before_it_is_started(
 
     monkeypatch.setattr("core.runs.estimates.preflight_cards_from_process", cards)
     app = opened("measure.py", models="org/_big_,org/no")
-    assert "Not known before a closer look: org/_big_, org/no." in texts(app).replace("\\", "") and not asked
+    assert "Look closer for: org/_big_, org/no." in texts(app).replace("\\", "") and not asked
     app.button(key="measure check").click().run()
     assert not app.exception
     assert [config.model for config in asked] == ["org/_big_", "org/no"]
     assert "org/\\_big\\_" in texts(app) and app.error[0].value == "It is \\*too\\* large."
     assert {"Time", "Layers"} <= {metric.label for metric in app.metric}
-    assert "Cannot be measured, for the reasons below" in texts(app) and "1 of 2 remain" in texts(app)
+    assert "Cannot be measured: " in texts(app) and "1 of 2 remain" in texts(app)
 
 
 def test_how_long_it_takes_is_told_by_itself_and_a_text_is_judged_before_any_model_is_read(
@@ -550,7 +550,7 @@ def test_how_long_it_takes_is_told_by_itself_and_a_text_is_judged_before_any_mod
         "core.ui.measure.job_cards.start", lambda parts, estimate, again: started.append([one.model for one in parts])
     )
     app = opened("measure.py", models="made-up/big", text="english-business")
-    assert "About " in texts(app) and "on this machine as it is" in texts(app)
+    assert "About " in texts(app) and "on this machine" in texts(app)
     assert "19,075 words, English, 0% of it repeated." in texts(app)
     app.button(key="measure start").click().run()
     assert started == [["made-up/big"]], "what is known is not looked at again"
@@ -605,7 +605,7 @@ def test_a_fresh_app_takes_in_what_comes_with_workdim_at_a_click(
     app.toggle(key="view.shipped").set_value(True).run()
     assert [one.alt for one in images(app)] == ["shipped"]
     app.sidebar.toggle(key="view.reference").set_value(False).run()
-    assert "The switch at the side shows the shipped profiles" in app.info[0].value
+    assert "The switch at the side shows shipped profiles" in app.info[0].value
 
 
 def test_start_finds_runs_compares_those_that_are_ticked_and_brings_back_what_was_deleted(

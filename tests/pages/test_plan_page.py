@@ -33,7 +33,7 @@ def warehouse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Warehouse:
 def test_a_link_to_a_plan_that_is_not_here_says_so_whether_there_are_others_or_none(warehouse: Warehouse) -> None:
     for _n_plans in range(2):
         app = opened("plan.py", plan="0199-gone")
-        assert [one.value for one in app.warning] == ["Plan: the link asks for 0199-gone, which is not here."]
+        assert [one.value for one in app.warning] == ["Plan: no 0199-gone here, as the link asks."]
         assert not app.exception
         layer_plans.save_plan(warehouse, layer_plan("0199-a"))
 
@@ -51,7 +51,7 @@ def test_the_answer_follows_the_budget(warehouse: Warehouse) -> None:
         "\\", ""
     ) and "--verify --blocks 2" in texts(app)
     app.slider(key=url_state.key("nats")).set_value(0.0).run()
-    assert "None of the sets that were tried is within the budget: 0 nats per token" in texts(app).replace("\\", "")
+    assert "as no set tried is within the budget. The budget is 0 nats per token" in texts(app).replace("\\", "")
     assert not app.exception
 
 
@@ -89,7 +89,7 @@ def test_a_healed_plan_tells_its_price_before_and_after(warehouse: Warehouse) ->
 
 @pytest.mark.parametrize(
     ("reasons", "said"),
-    [([], "3 of 8 blocks can go: text 3% harder"), (["over_budget"], "is within the budget: 2 points of the task")],
+    [([], "3 of 8 blocks can go: text 3% harder"), (["over_budget"], "The budget is 2 points of the task")],
 )
 def test_a_budget_in_points_is_answered_by_the_task(warehouse: Warehouse, reasons: list[str], said: str) -> None:
     found = layer_plan(budget=2.0, budget_unit="points", reasons=reasons, is_recommended=not reasons)
@@ -124,7 +124,7 @@ def test_a_link_names_the_model_and_the_form_starts_a_plan(
     monkeypatch.setattr(processes, "start_job", lambda job, warehouse: started.append(job))
     app.number_input(key="plan blocks").set_value(2)
     _press(app, "What will it take?")
-    assert "132 passes of the whole model over 4,096 tokens" in texts(app) and not started and not app.exception
+    assert "132 passes over 4,096 tokens" in texts(app) and not started and not app.exception
     _press(app, "Start planning")
     assert not app.exception
     (job,) = started
@@ -144,5 +144,5 @@ def test_profiles_tell_the_directions_that_a_plan_found_needed(tmp_path: Path, m
     monkeypatch.setenv("WORKDIM_WAREHOUSE", str(path))
     asked = json.dumps(asdict(PlanConfig("made-up/big", directions=True)))
     layer_plans.save_plan(Warehouse(path), layer_plan(model_id="made-up/big@1", config=asked))
-    assert "128 to 128 principal components suffice after layers 4" in texts(opened("compare.py", runs=RUN_IDS[0]))
+    assert "128 to 128 directions suffice after layers 4" in texts(opened("compare.py", runs=RUN_IDS[0]))
     assert "principal components" not in texts(opened("compare.py", runs=RUN_IDS[1]))

@@ -74,7 +74,7 @@ def test_a_link_runs_nothing_before_a_click(warehouse: Warehouse, monkeypatch: p
     started: list[str] = []
     monkeypatch.setattr(answer, "start", lambda sql, seconds: started.append(sql))
     app = opened(sql="SELECT sleep_ms(60000)")
-    assert app.text_area[0].value == "SELECT sleep_ms(60000)" and "came with a link" in captions(app)
+    assert app.text_area[0].value == "SELECT sleep_ms(60000)" and "From a link" in captions(app)
     app.run()
     assert started == []
     button(app, "Run the query").click().run()
@@ -133,7 +133,7 @@ def test_a_link_to_what_is_not_there_is_said(warehouse: Warehouse):
 def test_a_statement_too_long_for_a_link_says_how_to_share_it(warehouse: Warehouse):
     app = typed(opened(), "SELECT 1 AS n -- " + "x" * editor.MAX_LINK_LENGTH)
     assert rows(app)["n"].to_list() == [1]
-    assert "sql" not in app.query_params and "Save the query: its address is short" in captions(app)
+    assert "sql" not in app.query_params and "save the query" in captions(app)
 
 
 def test_more_rows_than_are_shown_are_told(warehouse: Warehouse):

@@ -40,9 +40,9 @@ def test_the_sentence_stands_first_and_one_picture_and_one_table_follow(language
     app = opened("choose.py", choose="ranking", lang=language)
     assert not app.exception and not app.error and not app.warning
     first = next(one.value for one in app.markdown if one.value.startswith("**:")).replace("\\", "")
-    said = {"en": "Related as registered: models whose", "ja": "登録どおりの関連あり（中間層の最大次元が小さいモデル"}
+    said = {"en": "Related as registered: models with", "ja": "登録どおりの関連あり（中間層の最大次元が小さいモデル"}
     assert said[language] in first and "-0.80 [" in first and "n = 18" in first and "ladder-code" in first
-    assert ("24 models are of 18 recipes" if language == "en" else "24モデルは18レシピによる") in spoken(app)
+    assert ("24 models of 18 recipes" if language == "en" else "24モデルは18レシピによる") in spoken(app)
     (picture,) = figures(app)
     (points,) = picture["data"]
     assert len(points["x"]) == 24 and "base" in points["text"] and not [t for t in points["text"] if "step1500" in t]
@@ -61,7 +61,7 @@ def test_the_sentence_stands_first_and_one_picture_and_one_table_follow(language
 def test_another_dimension_is_told_as_a_hint_with_its_corrected_p() -> None:
     assert set(pictures.ICONS) == set(ANSWERS)
     said = spoken(opened("choose.py", choose="ranking", dimension="embedding"))
-    assert "Related as registered: models whose embedding" not in said and "that can be looked at" in said
+    assert "Related as registered: models with a smaller embedding" not in said and "looks:" in said
 
 
 def test_a_filter_asks_another_question_and_leaves_the_ranks_as_they_are() -> None:

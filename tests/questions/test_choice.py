@@ -94,7 +94,7 @@ def test_a_score_that_one_model_lacks_is_no_criterion_and_who_lacks_it_is_told()
     asked = answer(of, asked="arc_easy")
     assert (asked.word, asked.model.name) == ("leads", "a"), "the score was asked for, and not all have it"
     told = decision_wording.pilot_text(asked)
-    assert "No choice yet" in told and "Without a score in arc_easy" in decision_wording.missing_lines(asked)[0]
+    assert "No choice yet" in told and "Without score in arc_easy" in decision_wording.missing_lines(asked)[0]
 
 
 def test_a_score_that_all_have_decides_and_near_ones_cannot_be_told_apart() -> None:
@@ -107,7 +107,7 @@ def test_a_score_that_all_have_decides_and_near_ones_cannot_be_told_apart() -> N
     undirected = context(even, *(frames.score(f"hub:{name}", 50.0, higher_is_better=None) for name in "ab"))
     asked = answer(undirected, asked="arc_easy")
     assert (asked.word, asked.refusal) == ("no_choice", "no_criterion"), "the smallest alone is no choice"
-    assert "with the column higher_is_better" in " ".join(decision_wording.missing_lines(asked))
+    assert "the column higher_is_better" in " ".join(decision_wording.missing_lines(asked))
     assert answer(undirected, "safety_critical").missing == asked.missing
     alone = answer(context({"a": (1.0, 10)}))
     assert not alone.is_dominant, "there is nothing that it is better than"
@@ -135,7 +135,7 @@ def test_a_model_that_was_not_measured_keeps_the_answer_open() -> None:
     assert (nothing.word, nothing.refusal) == ("no_choice", "no_criterion")
     of = context(encoders)
     mixed = context({"a": (1.0, 10), "b": (None, 20)})
-    assert "as encoders predict no next word: b." in " ".join(decision_wording.missing_lines(answer(mixed)))
+    assert "Encoders have no loss: b." in " ".join(decision_wording.missing_lines(answer(mixed)))
     apart = replace(of, runs=of.runs.with_columns(corpus_id=pl.Series(["one", "other"])))
     assert "compare MODEL MODEL --text FILE" in " ".join(decision_wording.missing_lines(answer(apart)))
     of = replace(of, runs=of.runs.with_columns(kind=pl.lit("encoder")))

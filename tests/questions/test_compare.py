@@ -79,9 +79,9 @@ def test_encoders_have_no_loss_and_their_shape_is_the_answer(warehouse):
     found = compare_question.ask(warehouse, [E, F])
     assert found.difference is None and {one.reasons for one in found.compares if not one.may} == {("no_loss",)}
     told = compare_wording.answer_text(found)
-    assert "there is no loss: the shape is the answer" in told and "Largest inner dimension: e " in told
+    assert "Encoders have no loss: only their shapes compare" in told and "Largest inner dimension: e " in told
     mixed = compare_question.ask(warehouse, [A, E])
-    assert mixed.points is None and "No loss is known of e, as" in compare_wording.answer_text(mixed)
+    assert mixed.points is None and "e: encoders have no loss" in compare_wording.answer_text(mixed)
 
 
 def test_an_encoder_named_first_leaves_the_losses_of_the_others_their_answer(warehouse):
@@ -93,9 +93,9 @@ def test_an_encoder_named_first_leaves_the_losses_of_the_others_their_answer(war
     assert (difference["of"], difference["from"]) == ("local:b", "local:a")
     assert difference["value"] == pytest.approx(0.3) and "0.300 [" in compare_wording.answer_text(found)
     assert "a needs 1.10 [" in compare_wording.answer_text(found)
-    assert compare_wording.brief_text(found).startswith("Not compared by loss: e, g. Dimensions ")
+    assert compare_wording.brief_text(found).startswith("Not compared by loss: e, g. Not all dimensions ")
     notes = compare_wording.not_compared_lines(found)
-    assert notes[0].startswith("No loss is known of e, as") and notes[1].startswith("The loss of g does not compare")
+    assert notes[0].startswith("e: encoders have no loss") and notes[1].startswith("Losses of g do not compare")
     losses = [one for one in as_record(found, compare_question.RECORD)["compares"] if one["what"] == "bits_per_byte"]
     assert [(one["of"], one["model"], one["may"]) for one in losses] == [
         ("local:b", "local:e", False),

@@ -56,12 +56,10 @@ def test_without_a_pilot_the_published_expectation_is_looked_at_and_called_explo
     assert found.registration.exploratory == ("not_registered",) and not found.registration.is_registered
     assert found.word == found.relation.answer == "hint" and found.relation.corrected_p <= 0.05
     told = answer_wording.answer_text(found)
-    assert told.startswith(
-        "A hint, not registered beforehand: models whose largest inner dimension is smaller tend to score"
-    )
-    assert "registered, before" not in told and "(corrected for 2 relations that can be looked at: p < 0.001)" in told
+    assert told.startswith("A hint: models with a smaller largest inner dimension tend to score")
+    assert "registered, before" not in told and "(corrected for 2 looks: p < 0.001)" in told
     turned = said(models(), scores(falling()[::-1]))
-    assert turned.word == "hint" and "is larger tend to score better" in answer_wording.claim_text(turned)
+    assert turned.word == "hint" and "models with a larger" in answer_wording.claim_text(turned)
 
 
 def varied(n: int = 24, seed: int = 3) -> list[Model]:
@@ -85,7 +83,7 @@ def test_of_twenty_tables_of_random_scores_none_is_told_as_registered_and_few_as
     assert sum(one.word == "hint" for one in found) <= 3
     picked = next(one for one in found if one.relation.p <= 0.05)
     assert picked.relation.n_looks == 100 and picked.relation.corrected_p > 0.05 and picked.reasons == ("search",)
-    assert "corrected for all that can be looked at" in answer_wording.undecided_lines(picked)[0]
+    assert "corrected for all looks" in answer_wording.undecided_lines(picked)[0]
 
 
 def test_models_that_were_picked_by_hand_and_further_choices_are_no_better_than_what_was_looked_at():
@@ -103,7 +101,7 @@ def test_models_that_were_picked_by_hand_and_further_choices_are_no_better_than_
 def test_of_what_nobody_registered_no_part_is_called_unlike_the_registered_one():
     found = said(models(), scores(falling()), asked=RankingQuestion("final", family="llama"))
     told = answer_wording.exploratory_text(found.registration)
-    assert told == "Exploratory: nobody registered it for these models."
+    assert told == "Exploratory: not registered for these models."
 
 
 def test_a_pilot_that_was_registered_after_its_scores_is_exploratory():
@@ -126,7 +124,7 @@ def test_only_the_day_of_registration_counts_and_what_an_author_dates_decides_no
     in_time = said(models(), scores(falling()), registered(early))
     assert "registered 20 November 2026, before the scores" in answer_wording.answer_text(in_time)
     assert answer_wording.expectation_text(in_time.registration).startswith(
-        "Expectation of the pilot “Tickets”, registered in Workdim on 20 November 2026, dated 1 January 2020 by its author: "
+        "Expectation (“Tickets”, registered in Workdim on 20 November 2026, dated 1 January 2020 by its author): "
     )
     same = said(models(), scores(falling()), PILOT).registration
     assert answer_wording.registration_day_text(same) == "registered in Workdim on 20 November 2026"
@@ -158,10 +156,7 @@ def test_replicates_of_one_recipe_count_once():
     assert said(models(), scores(shown), PILOT).word == "related_as_registered"
     found = said(models(), scores(shown), twice)
     assert found.word == "not_related" and (found.relation.n, found.relation.n_units) == (18, 24)
-    assert (
-        "24 models are of 18 recipes: those of one recipe count once here, by their means."
-        in answer_wording.note_lines(found)
-    )
+    assert "24 models of 18 recipes: each recipe counts once, by its mean." in answer_wording.note_lines(found)
     agreed = said(models(), scores(falling()), twice)
     assert agreed.word == "related_as_registered" and agreed.relation.n == 18
     assert agreed.relation.without_one.moves_most in set(agreed.population.rows["run_id"]), "a name that has a label"
@@ -296,12 +291,15 @@ def test_what_cannot_be_distinguished_from_the_best_and_which_difference_would_s
     assert 1 < len(alike) < 24 and alike[0] == best.run_id
     assert {one.run_id for one in found.models if one.score_rank_low == 1} <= set(alike)
     lines = rank_lines(found)
-    assert lines[0] == f"{len(alike) - 1} models cannot be distinguished from the best by score, {best.name}."
-    assert found.ranked.detectable_ratio > 1.2 and f"ratio of {found.ranked.detectable_ratio:.2f}" in lines[1]
+    assert lines[0] == f"{len(alike) - 1} models may be as good as the best by score, {best.name}."
+    assert (
+        found.ranked.detectable_ratio > 1.2
+        and f"ratio of dimensions of {found.ranked.detectable_ratio:.2f}" in lines[1]
+    )
     assert found.ranked.detectable_score > 2 and "difference of" in lines[2]
     bare = said(models(), scores(falling(), std_error=None), PILOT)
     assert bare.ranked.detectable_score is None and len(rank_lines(bare)) == 2
-    assert rank_lines(bare)[0].startswith("The scores come without errors")
+    assert rank_lines(bare)[0].startswith("The scores have no errors")
     places = sorted(model.score_rank_low for model in bare.models)
     assert places[:3] == [1, 2, 3] and places[-1] == 24, "plain ranks, where each could have any"
     assert all(model.score_rank_high == model.score_rank_low for model in bare.models)

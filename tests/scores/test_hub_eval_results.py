@@ -132,7 +132,7 @@ def test_a_repository_is_taken_in_as_a_folder(tmp_path: Path):
     path = tmp_path / "w.duckdb"
     done = run_core("scores", "import", str(place.parent), warehouse=path)
     assert done.returncode == 0 and "3 taken" in done.stdout, done.stderr
-    assert "Unit not stated" in done.stdout and "Model named after the file or folder: org/name" in done.stdout
+    assert "Unit not stated" in done.stdout and "Model named after file or folder: org/name" in done.stdout
     assert queries.scores(Warehouse(path), ["org/name"]).height == 3
     again = run_core("scores", "import", str(place), warehouse=path)
     assert again.returncode == 0 and "stored before" in again.stdout

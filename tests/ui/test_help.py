@@ -90,7 +90,7 @@ def test_what_was_measured_here_is_counted_apart_from_what_ships():
         schema_overrides={"tags": pl.List(pl.String)},
     )
     assert help.measured_text(runs) == (
-        "Measured here so far – models: 1, texts: 1, runs: 2. Shipped with Workdim – models: 2, texts: 2, runs: 2."
+        "Measured here – models: 1, texts: 1, runs: 2. Shipped with Workdim – models: 2, texts: 2, runs: 2."
     )
     assert help.measured_text(runs.tail(2)).startswith("Nothing has been measured here yet. Shipped with")
 

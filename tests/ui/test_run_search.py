@@ -84,7 +84,7 @@ def test_a_ranking_shows_one_group_and_lists_the_others(app: AppTest) -> None:
     app.query_params["choose"] = "ranking"
     app.run()
     assert not app.exception and not app.error
-    (others,) = [one.label for one in app.expander if "cannot be compared" in one.label]
+    (others,) = [one.label for one in app.expander if "Not comparable" in one.label]
     assert int(re.search(r"\((\d+) groups\)", others)[1]) > relation.MAX_GROUPS
     assert any(one.value.startswith("and ") and one.value.endswith(" more") for one in app.caption)
 

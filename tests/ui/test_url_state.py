@@ -70,7 +70,7 @@ def test_a_comma_within_a_value_goes_to_the_url_and_comes_back() -> None:
 def test_of_a_link_that_asks_for_too_many_the_first_are_shown_and_that_is_said() -> None:
     app = drawn(runs="a,b,c,d%2Ce")
     assert values(app)[2] == ["a", "b", "c"]
-    assert app.caption[0].value == "The link asks for 4; the first 3 are shown."
+    assert app.caption[0].value == "The link asks for 4; 3 are shown."
     assert not drawn(runs="a,b,c").caption
 
 
@@ -192,7 +192,7 @@ def test_a_link_asks_by_a_unique_ending_and_what_is_not_there_is_known() -> None
 def test_so_does_a_link_to_one_thing() -> None:
     for asked, value, told in (
         ("bbbb", "plan-bbbb", []),
-        ("plan-cccc", "plan-aaaa", ["Plan: the link asks for plan-cccc, which is not here."]),
+        ("plan-cccc", "plan-aaaa", ["Plan: no plan-cccc here, as the link asks."]),
     ):
         app = AppTest.from_function(ids, default_timeout=20)
         app.query_params["plan"] = asked

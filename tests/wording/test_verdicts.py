@@ -32,24 +32,22 @@ def run(**changes):
 def test_both_claims_are_told_with_their_reasons():
     said = run(reasons_rise=["axis_scale", "axis_dominant_directions"], verdict_fall="holds", reasons_fall=[])
     assert wording.verdict_text(said) == (
-        "rises inside: depends (changes without dominant directions, changes when coordinates are "
-        "scaled alike); falls towards the end: holds"
+        "rises: depends (changes without dominant directions, changes with scaled coordinates); falls: holds"
     )
-    assert wording.verdict_text(said) == ("rises: depends (dominant directions, scale of coordinates); falls: holds")
     assert (
         in_language("ja", wording.verdict_text, said)
-        == "上昇：測り方により異なる（主要な方向、座標の尺度）、下降：成立"
+        == "上昇：測り方により異なる（主要な方向による、座標の尺度による）、下降：成立"
     )
 
 
 def test_a_verdict_carries_its_counts_and_their_joint_test():
     counts = ClaimCounts(8, 5, 0, 3, 2.53, 0.0002, 1.42)
     said = run(reasons_rise=[], **counts.columns("rise"))
-    assert wording.claim_text("rise", said) == ("rises: depends, 5 of 8 methods yes, 3 reversed, median × 2.53")
-    assert in_language("ja", counts_text, counts) == "8通りの測り方のうち成立5、逆転3、中央値2.53倍"
-    assert counts_text(replace(counts, yes=7, reversed=0)) == "7 of 8 methods yes, none against, median × 2.53"
+    assert wording.claim_text("rise", said) == ("rises: depends, 5 of 8 methods yes, 0 no, 3 reversed, median × 2.53")
+    assert in_language("ja", counts_text, counts) == "8通りの測り方のうち成立5、否定0、逆転3、中央値2.53倍"
+    assert counts_text(replace(counts, yes=7, reversed=0)) == "7 of 8 methods yes, 0 no, 0 reversed, median × 2.53"
     assert counts_text(replace(counts, no=1)) == "5 of 8 methods yes, 1 no, 3 reversed, median × 2.53"
-    assert joint_text("rise", said).startswith("rises inside: the median of all methods exceeds 1.1 with p < 0.001; 8 ")
+    assert joint_text("rise", said).startswith("rises: median of all methods above 1.1, p < 0.001; 8 ")
     assert joint_text("fall", said) == counts_text(None) == ""
 
 
@@ -58,7 +56,7 @@ def test_what_limits_the_numbers_is_said_once():
     reasons = {"reasons_rise": ["check_vetoed"], "reasons_fall": ["check_vetoed"]}
     said = run(**vetoed, **reasons, qualifiers=["check_vetoed", "few_types"])
     assert wording.verdict_text(said) == (
-        "rises: invalid (a check vetoed it); falls: invalid (a check vetoed it); few token types"
+        "rises: invalid (vetoed by a check); falls: invalid (vetoed by a check); few token types"
     )
 
 
@@ -73,7 +71,7 @@ def test_what_limits_the_numbers_is_said_once():
         ({"pass": "shuffled"}, "control: shuffled text"),
         (
             {"pass": "random_init", "model_seed": 1, "qualifiers": ["check_vetoed"]},
-            "control: random weights, seed 1 (a check vetoed it)",
+            "control: random weights, seed 1 (vetoed by a check)",
         ),
     ],
 )
@@ -107,7 +105,7 @@ def test_layers_whose_variance_lies_on_three_coordinates_or_else_components_are_
     components = rows("top_components_3", [0.14, 0.57, 0.75, 0.64, 0.51, 0.58, 0.4])
     elsewhere = rows("top_components_3", [0.9] * 7, cloud="all_tokens") + rows("E1", [0.9] * 7)
     assert wording.dominance_text([*components, *coordinates, *elsewhere]) == (
-        "three coordinates hold at least half of the variance (layers 1–3, 5; at most 72 %, layer 2)"
+        "three coordinates hold half of the variance or more (layers 1–3, 5; 72 %, layer 2)"
     )
     assert (
         in_language("ja", wording.dominance_text, components) == "3主成分で分散の半分以上（層：1–5。最大は第2層の75%）"
@@ -117,16 +115,14 @@ def test_layers_whose_variance_lies_on_three_coordinates_or_else_components_are_
 
 def test_what_a_control_shows_is_told_with_ratio_interval_and_power():
     row = {"claim": "rise", "ratio": 1.52, "lower": 1.31, "upper": 1.76, "power": 0.94, "outcome": "exceeded"}
-    assert wording.control_text(row) == (
-        "rises inside: 1.52 [1.31, 1.76] times the control, power 0.94: the text exceeds it"
-    )
+    assert wording.control_text(row) == ("rises: 1.52 [1.31, 1.76] times the control (power 0.94): the text exceeds it")
     ranked = wording.control_text(row | {"n_seeds": 19, "p": 0.05})
-    assert ", power 0.94, p = 0.05 with 19 networks: the text exceeds it" in ranked
+    assert " (power 0.94, p = 0.05 with 19 networks): the text exceeds it" in ranked
     same = row | {"claim": "inner_max", "power": None, "outcome": "same"}
     assert wording.control_text(same) == (
         "largest inner dimension: 1.52 [1.31, 1.76] times the control: the same within 10 percent"
     )
-    assert wording.control_text(row | {"ratio": None, "outcome": "not_usable"}) == "rises inside: not usable"
+    assert wording.control_text(row | {"ratio": None, "outcome": "not_usable"}) == "rises: not usable"
 
 
 def test_a_specification_is_named_by_what_it_changes():
@@ -149,7 +145,7 @@ def test_a_ratio_above_one_is_not_within_the_error_but_too_small_to_count():
     assert claim_outcome_text(row | {"lower": 1.2, "outcome": "yes"}) == "yes"
     assert claim_outcome_text(row | {"ratio": None}) == "–"
     said = run(verdict_fall="unclear", reasons_fall=["within_error"])
-    assert wording.claim_text("fall", said) == ("falls towards the end: unclear (a lower limit is below 1.10)")
+    assert wording.claim_text("fall", said) == "falls: unclear (a lower limit below 1.10)"
 
 
 def test_what_weighs_most_is_said_first_and_unknown_keys_are_shown_as_they_are():
