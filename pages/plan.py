@@ -26,7 +26,7 @@ plan_view.show_answer(plan)
 show = inputs.choose_section(
     "shrink",
     {
-        "price": (_("Price of each step"), partial(plan_view.show_prices, plan)),
+        "price": (_("Loss of each step"), partial(plan_view.show_prices, plan)),
         "alone": (_("Each block alone"), partial(plan_view.show_single_blocks, plan)),
         "harder": (_("What breaks first"), partial(plan_view.show_harder_texts, plan)),
         "saving": (_("What it saves"), partial(plan_view.show_saving, plan)),

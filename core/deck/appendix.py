@@ -333,7 +333,7 @@ def _score_title(data: DeckData, benchmark: dict | None) -> str:
     if data.pilot is None:
         return title
     is_met = data.pilot.benchmark.is_met_by(benchmark)
-    return title + ": " + (_("pre-registered") if is_met else _("exploratory"))
+    return title + ": " + (_("registered") if is_met else _("exploratory"))
 
 
 def _score_cell(data: DeckData, run_id: str, benchmark: dict | None) -> str:

@@ -76,7 +76,7 @@ def search_chart(layer_plan: LayerPlan, budget: float | None) -> Chart:
     unhealed = [row for row in same_size if row.is_chosen][:1] if layer_plan.price.is_healed else []
     up = _price_axis([*priced, *unhealed], budget)
     series = [
-        Series(_("lowest price of each size"), _price_points(pareto_front(priced), up), None, is_named=False),
+        Series(_("lowest loss of each size"), _price_points(pareto_front(priced), up), None, is_named=False),
         Series(_("random sets"), _price_points(random, up, 0.28, False), None, False, "open", is_named=False),
     ]
     marks: tuple[Mark, ...] = ("square", "triangle", "down", "plus")

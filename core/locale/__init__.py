@@ -112,8 +112,9 @@ class Term:
     meaning_ja: str
     messages: Sequence[str] = ()
     """English sentences whose Japanese is the term itself."""
-    never: Sequence[str] = ()
-    """What is not written in its place in Japanese, as regular expressions."""
+    never_en: Sequence[str] = ()
+    never_ja: Sequence[str] = ()
+    """What is not written in its place, as regular expressions; of English, whole words."""
 
     def name(self, language: str) -> str:
         return self.ja if language == "ja" else self.en

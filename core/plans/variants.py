@@ -349,8 +349,7 @@ def require_own_blocks(model: OpenModel) -> None:
     name = model.row.name
     if not model.is_causal:
         raise ModelError(
-            "{name} is no decoder: without a loss per token no removal can be priced. `workdim measure` "
-            "shows what each block changes.",
+            "{name} is no decoder: it has no loss per token. `workdim measure` shows what each block changes.",
             name=name,
         )
     owners: dict[int, int] = {}

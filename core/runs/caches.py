@@ -57,7 +57,7 @@ _CLEANABLE = {
 }
 _KEPT = {
     "backups": (Sentence("backups of the warehouse"), Sentence("they are yours to remove")),
-    "texts": (Sentence("texts handed over in the browser"), Sentence("runs could not be measured again on them")),
+    "texts": (Sentence("texts uploaded in the browser"), Sentence("runs could not be measured again on them")),
     "warehouse": (Sentence("the warehouse file"), Sentence("it is the memory")),
     "parcels": (Sentence("finished measurements"), Sentence("the warehouse is made from them")),
     "hub": (

@@ -323,7 +323,7 @@ def _check_keys(folder: Path, tables: dict[str, pl.DataFrame]) -> None:
 
 def _mixed_parcel(parcel: Path, where: str) -> WarehouseError:
     return WarehouseError(
-        "The parcel {parcel} mixes several runs, models or corpora ({where}); it was left there.",
+        "The parcel {parcel} mixes several runs, models or texts ({where}); it was left there.",
         parcel=parcel,
         where=where,
     )

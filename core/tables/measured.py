@@ -97,7 +97,7 @@ class ModelRow:
 @dataclass(frozen=True)
 class CorpusRow:
     corpus_id: Annotated[str, Column("Name and 12 hex digits of the content hash.", _("text id"), key=True)]
-    name: Annotated[str, Column("Name of the corpus.", _("text"))]
+    name: Annotated[str, Column("Name of the text.", _("text"))]
     language: Annotated[str, Column("Language code.", _("language"), values="language")]
     domain: Annotated[str, Column("Kind of text.", _("domain"), values="domain")]
     licence: Annotated[str, Column("Licence of the text.", _("licence of the text"))]

@@ -96,7 +96,7 @@ class PilotRow:
     name: Annotated[str, "Name given by people."]
     use_class: Annotated[str, Column("general, scarce_data or safety_critical.", values="use_class")]
     models: Annotated[list[str], "Model references to measure."]
-    corpora: Annotated[list[str], "Corpora to measure on."]
+    corpora: Annotated[list[str], "Texts to measure on."]
     protocol: Annotated[str, Column("Name of the protocol.", values="protocol")]
     seed: Annotated[int, "Seed of all its runs."]
     benchmark: Annotated[str | None, "The primary benchmark, named before measuring."]
@@ -129,9 +129,9 @@ class PlanRow:
     corpus_id: Annotated[str, "The text: one half chose, the other verified."]
     blocks: Annotated[list[int], "Blocks to remove, from 0: block i stands between layers i and i + 1."]
     rule: Annotated[str, Column("The rule that proposed them.", values="plan_rule")]
-    is_verified: Annotated[bool, "TRUE where the price is from held-out text."]
+    is_verified: Annotated[bool, "TRUE where the loss is from held-out text."]
     is_recommended: Annotated[
-        bool, "TRUE where the price's upper limit is within the budget and most random sets cost more."
+        bool, "TRUE where the loss's upper limit is within the budget and most random sets lose more."
     ]
     reasons: Annotated[list[str], Column("Why it is not recommended, and cautions.", values="plan_reason")]
     budget: Annotated[float, "What may be given up, in budget_unit."]
@@ -183,7 +183,7 @@ class PlanOutcomeRow:
     unit: Annotated[str, "What is removed or projected: block, attention, mlp or layer."]
     blocks: Annotated[list[int], "Blocks concerned, counted from 0; of a projection, layers."]
     is_chosen: Annotated[bool, "TRUE for the set that the plan is."]
-    is_equal: Annotated[bool | None, "TRUE where it could not be told from the cheapest candidate."]
+    is_equal: Annotated[bool | None, "TRUE where it may lose as little as the best candidate."]
     is_healed: Annotated[bool, "TRUE with corrected weights."]
     text: Annotated[str, Column("Which text or probe.", values="plan_text")]
     corpus_id: Annotated[str | None, "The text, if it is one (corpora.corpus_id)."]

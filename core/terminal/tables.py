@@ -258,7 +258,7 @@ def plan_lines(layer_plan: LayerPlan) -> list[str]:
             for row in path
         ]
         priced = table(heads("gone", "blocks", "nats per token [95 %]"), rows)
-        lines += ["", _("Price of each number of blocks"), *priced]
+        lines += ["", _("Loss of each number of blocks"), *priced]
     if harder:
         lines += ["", _("Where loss on held-out text may hide it"), *_plan_harder(harder)]
     held_against = [*plan_evidence.published_lines(layer_plan), *plan_evidence.control_lines(plan)]
@@ -308,7 +308,7 @@ def _plan_candidates(layer_plan: LayerPlan) -> list[str]:
         )
         for row in plan_analysis.rivals(layer_plan)
     ]
-    head = heads("rule (* taken, = not told from the cheapest)", "blocks", "nats per token [95 %]")
+    head = heads("rule (* taken, = may be as good)", "blocks", "nats per token [95 %]")
     return table(head, rows)
 
 

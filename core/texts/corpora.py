@@ -135,7 +135,7 @@ def require_corpus(name: str) -> None:
         exists = path.exists()
     is_of_known_type = path.suffix.lower() in FILE_TYPES
     if not exists and not is_of_known_type:
-        unknown = unknown_name("corpus", name, BUILT_IN)
+        unknown = unknown_name("text", name, BUILT_IN)
         raise CorpusError(sentences(unknown, Sentence("Or name a {file_types} file.", file_types=FILE_TYPES)))
     if path.is_dir():
         raise CorpusError("{path} is a folder. Name one {file_types} file in it.", path=path, file_types=FILE_TYPES)
@@ -145,9 +145,7 @@ def require_corpus(name: str) -> None:
         )
     if not path.is_file():
         raise CorpusError(
-            "There is no file {path}. Check the path, or use a built-in corpus: {built_in}.",
-            path=path,
-            built_in=BUILT_IN,
+            "There is no file {path}. Check the path, or use a built-in text: {built_in}.", path=path, built_in=BUILT_IN
         )
 
 
@@ -180,7 +178,7 @@ def _corpus(
     """A corpus with its row; `sha256` is given if the content is more than its pieces. Raises CorpusError if it is empty."""
     pieces = [piece for piece in pieces if piece.strip()]
     if not pieces:
-        raise CorpusError("The corpus {name} holds no text. Choose another file or column.", name=name)
+        raise CorpusError("{name} holds no text. Choose another file or column.", name=name)
     sha256 = sha256 or hashlib.sha256("\0".join(pieces).encode("utf-8", "surrogatepass")).hexdigest()
     row = CorpusRow(
         f"{name}@{sha256[:12]}", name, language, domain, licence, sha256, len(pieces), sum(map(len, pieces)), source

@@ -70,10 +70,10 @@ def agreement_text(agreement: VerdictAgreement) -> str:
     """For how many models a claim has one verdict on all texts: `... for 8 of 10 models (95 %: 44 to 97 %); undecided: 2.`"""
     claim = wording.name("claim", agreement.claim)
     if agreement.lower is None or agreement.upper is None:
-        return _("{claim}: no model decided on two texts; undecided: {undecided}.").format(
+        return _("{claim}: no model judged on two texts; unclear: {undecided}.").format(
             claim=claim, undecided=agreement.n_undecided
         )
-    template = _("{claim}: same on all texts for {same} of {n} models ({lower} to {upper}); undecided: {undecided}.")
+    template = _("{claim}: same on all texts for {same} of {n} models ({lower} to {upper}); unclear: {undecided}.")
     return template.format(
         claim=claim,
         same=agreement.n_same,

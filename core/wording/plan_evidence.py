@@ -215,8 +215,8 @@ def best_rule_text(records: Sequence[RuleRecord]) -> str:
     """The rules that came closest to the cheapest set, over all verified plans. `records` begins with the best."""
     best = [record for record in records if record.excess <= records[0].excess + 1e-9]
     text = Sentence(
-        "Best rule in {n} verified plan: {rules}, {excess:.3f} nats per token above the cheapest.",
-        "Best rule over {n} verified plans: {rules}, {excess:.3f} nats per token above the cheapest.",
+        "Best rule in {n} verified plan: {rules}, {excess:.3f} nats per token above the least.",
+        "Best rule over {n} verified plans: {rules}, {excess:.3f} nats per token above the least.",
         n=best[0].n_plans,
         rules=_(" and ").join(rule_name(record.rule) for record in best),
         excess=best[0].excess,

@@ -37,7 +37,7 @@ MAX_LISTED_BLOCKS = 12
 REASONS = {
     "not_verified": N_("Its loss is from the text that chose it, so too low: use --verify."),
     "over_budget": N_("The upper limit of its loss is over the budget."),
-    "no_better_than_random": N_("One in ten random sets of its size costs less."),
+    "no_better_than_random": N_("One in ten random sets of its size loses less."),
     "few_documents": N_("Fewer than eight documents: intervals say less of other texts."),
     "few_random_sets": N_("Compared with all other sets of its size, fewer than 20."),
     "budget_zero": N_("A budget of 0 allows only what certainly lowers the loss."),
@@ -98,7 +98,7 @@ def recipe_text(layer_plan: LayerPlan) -> str:
 ANSWERS = {
     "unverified": N_("{name}: {k} of {n} blocks may go, not verified: {loss}"),
     "ability_falls": N_("{name}: keep all {n} blocks, as {ability} falls from {before} to {after}"),
-    "no_better_than_random": N_("{name}: keep all {n} blocks, as one in ten random sets costs less"),
+    "no_better_than_random": N_("{name}: keep all {n} blocks, as one in ten random sets loses less"),
     "given": N_("{name}: keep all {n} blocks, as this set is not within the budget"),
     "none": N_("{name}: keep all {n} blocks, as no set tried is within the budget"),
     "less_time": N_("{name}: {k} of {n} blocks can go: {loss}, {less} less time"),

@@ -116,8 +116,8 @@ def test_the_registered_benchmark_comes_first_and_every_other_is_exploratory() -
     box = app.selectbox(key="view.score")
     assert box.value.startswith("hellaswag~not stated~")
     marks = [label.rpartition(" – ")[2] for label in box.options]
-    assert set(marks) == {"pre-registered", "exploratory"} and marks.count("pre-registered") == 1
-    other = next(key for key, mark in zip(box.options, marks, strict=True) if mark != "pre-registered")
+    assert set(marks) == {"registered", "exploratory"} and marks.count("registered") == 1
+    other = next(key for key, mark in zip(box.options, marks, strict=True) if mark != "registered")
     app = box.select(other).run()
     assert "not the registered score" in texts(app) and "hellaswag" in texts(app)
 
@@ -126,7 +126,7 @@ def test_a_registered_benchmark_without_scores_is_answered_all_the_same() -> Non
     app = opened("choose.py", choose="ranking", pilot=SCARCE.pilot_id)
     assert "score in no\\_such (not stated" not in texts(app) and "no\\_such" in texts(app)
     assert "None of these models has this score." in texts(app)
-    assert "pre-registered" in app.selectbox(key="view.score").options[0]
+    assert "registered" in app.selectbox(key="view.score").options[0]
 
 
 def test_the_users_own_task_is_a_column_from_the_start_and_offered_first() -> None:

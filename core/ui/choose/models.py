@@ -225,7 +225,7 @@ def score_label(row: dict[str, Any], pilot: Pilot | None = None, *, with_suite: 
     label = _("{name} (models: {n})").format(name=title, n=row["n_models"])
     if pilot is None:
         return label
-    mark = _("pre-registered") if pilot.benchmark.is_met_by(row) else _("exploratory")
+    mark = _("registered") if pilot.benchmark.is_met_by(row) else _("exploratory")
     return f"{label} – {mark}"
 
 

@@ -94,7 +94,7 @@ def _choose_settings() -> dict[str, Any]:
         directions = st.toggle(_("Look for needed directions"), key="plan directions")
     with st.expander(_("More settings")):
         task = st.text_input(_("Path of my task file (JSONL)"), key="plan task").strip()
-        file = inputs.upload(_("Or hand it over"), ["jsonl"], "plan task file")
+        file = inputs.upload(_("Or upload it"), ["jsonl"], "plan task file")
         machine = choose_machine("plan")
     return {
         "budget": BUDGETS.get(unit, budget),

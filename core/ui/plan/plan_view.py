@@ -150,13 +150,13 @@ def show_prices(layer_plan: LayerPlan) -> None:
     outcomes = layer_plan.frames()["plan_outcomes"]
     prices = outcomes.with_columns(pl.col("blocks").cast(pl.List(pl.String)).list.join(" "))
     file_name = f"workdim_plan_{short_id(layer_plan.plan.plan_id)}.csv"
-    tables.show_download(prices, file_name, _("Download all prices (CSV)"))
+    tables.show_download(prices, file_name, _("Download all losses (CSV)"))
 
 
 def _choice_text(row: PlanOutcomeRow) -> str:
     if row.is_chosen:
         return _("the plan")
-    return _("may be the cheapest") if row.is_equal else ""
+    return _("may lose least") if row.is_equal else ""
 
 
 def show_single_blocks(layer_plan: LayerPlan) -> None:
@@ -166,7 +166,7 @@ def show_single_blocks(layer_plan: LayerPlan) -> None:
         st.info(_("Only given blocks were measured, none alone."))
         return
     pictures.plot(chart, "plan alone", 420)
-    st.caption(_("Each removed alone. Losses do not add up; a small influence can cost much."))
+    st.caption(_("Each removed alone. Losses do not add up; a small influence can lose much."))
 
 
 def show_harder_texts(layer_plan: LayerPlan) -> None:
@@ -274,9 +274,9 @@ def show_files(layer_plan: LayerPlan) -> None:
         inputs.show_download(_("Picture of the blocks (SVG)"), picture, f"{name}.svg")
         if plan.mergekit is None:
             recipe = plan_analysis.mergekit_recipe(layer_plan, plan_wording.recipe_text(layer_plan))
-            inputs.show_download(_("Recipe for mergekit (YAML)"), recipe, f"{name}.yaml")
+            inputs.show_download(_("mergekit file (YAML)"), recipe, f"{name}.yaml")
     if plan.mergekit is not None:
-        message = _("No recipe for mergekit. {reason}")
+        message = _("No mergekit file. {reason}")
         st.caption(escape(message.format(reason=plan_wording.mergekit_reason_text(plan.mergekit))))
     if plan.saved_as:
         message = _("Smaller model: `{folder}`; reopened, its loss is the verified one.")
@@ -325,8 +325,8 @@ def show_history(plans: pl.DataFrame, outcomes: Sequence[PlanOutcomeRow]) -> Non
     st.markdown(f"**{escape(plan_evidence.best_rule_text(records))}**")
     of_rules = {
         _("Rule"): lambda record: plan_evidence.rule_name(record.rule),
-        _("Above the cheapest, nats per token"): lambda record: round(record.excess, 4),
-        _("Cheapest in"): lambda record: _("{n} of {total}").format(n=record.n_cheapest, total=record.n_plans),
+        _("Above the least, nats per token"): lambda record: round(record.excess, 4),
+        _("Least in"): lambda record: _("{n} of {total}").format(n=record.n_cheapest, total=record.n_plans),
     }
     tables.show(tables.of(records, of_rules), "rules of plans", width="content")
     forecasts = plan_analysis.all_rule_forecasts(outcomes, sizes)
