@@ -143,7 +143,7 @@ MOST = {
     ),  # an estimate at once, from stored costs and the newest own runs, phase by phase as a job reports
     "geometry": (3853, 32419),  # what the host reads is read for all subsets at once; d2 alone
     "limits": (202, 1008),  # what the workers of a job take
-    "locale": (544, 704),  # the words of every page, in the glossary
+    "locale": (568, 706),  # the words of every page, in the glossary, with the wrong ones in both languages
     "measure": (2615, 18883),  # bits and bytes of each window; the draws of a control, which goes on with its next
     "models": (4419, 28220),  # controls whose blocks write as much as trained ones; what has none is refused
     "pilots": (1012, 5699),

@@ -73,27 +73,21 @@ PASSES: dict[str, Pass] = {
         Pass(
             "shuffled",
             _("shuffled text"),
-            _(
-                "Shuffled text: the tokens of each window in random order. What it shows too is no "
-                "evidence of semantics."
-            ),
+            _("Shuffled text: tokens in random order. What it shows too is no evidence of semantics."),
             dash="dash",
             has_words=False,
         ),
         Pass(
             "without_bos",
             _("no opening token"),
-            _("No opening token: what differs hangs on that token."),
+            _("No opening token: what differs hangs on it."),
             dash="2px,2px,8px,2px",
             has_windows=False,
         ),
         Pass(
             "random_init",
             _("random weights"),
-            _(
-                "Random weights: the same architecture untrained. It judges no claim, as its blocks "
-                "write other amounts than trained ones."
-            ),
+            _("Random weights: untrained. They judge no claim, as blocks write other amounts."),
             dash="dot",
             has_windows=False,
             weights=DRAWN,
@@ -101,10 +95,7 @@ PASSES: dict[str, Pass] = {
         Pass(
             "random_blocks",
             _("random blocks"),
-            _(
-                "Random blocks: untrained blocks on the trained embedding. They judge no claim, as "
-                "they write other amounts than trained ones."
-            ),
+            _("Random blocks: on the trained embedding. They judge no claim, as they write other amounts."),
             dash="longdash",
             has_windows=False,
             weights=BLOCKS_DRAWN,
@@ -112,10 +103,7 @@ PASSES: dict[str, Pass] = {
         Pass(
             "matched_blocks",
             _("drawn blocks"),
-            _(
-                "Drawn blocks: trained, but blocks write into random directions, as far as before. What "
-                "they show too needs no trained directions."
-            ),
+            _("Drawn blocks: they write into random directions. What they show too needs no trained directions."),
             dash="longdashdot",
             has_words=False,
             has_windows=False,
@@ -125,10 +113,7 @@ PASSES: dict[str, Pass] = {
         Pass(
             "permuted_weights",
             _("permuted weights"),
-            _(
-                "Permuted weights: the entries of each block matrix in random order, writing as far as "
-                "before. What they show too needs the sizes of weights only."
-            ),
+            _("Permuted weights: matrices in random order. What they show too needs only sizes of weights."),
             dash="8px,2px,2px,2px,2px,2px",
             has_words=False,
             has_windows=False,
@@ -138,10 +123,7 @@ PASSES: dict[str, Pass] = {
         Pass(
             "rotated_updates",
             _("turned updates"),
-            _(
-                "Turned updates: each block's update, rotated at random. What they show "
-                "too does not come from layers working together."
-            ),
+            _("Turned updates: each rotated at random. What they show too needs no layers working together."),
             dash="12px,3px,3px,3px",
             has_words=False,
             has_windows=False,

@@ -29,7 +29,7 @@ from core.wording.verdicts import verdict_legend_text, verdict_marks
 
 def runs_table(runs: pl.DataFrame) -> list[str]:
     """A table of runs, newest first."""
-    head = heads("run", "model", "corpus", "protocol", "largest inner", "final pre-norm", "final post-norm", "verdicts")
+    head = heads("run", "model", "text", "protocol", "largest inner", "final pre-norm", "final post-norm", "verdicts")
     has_tags = any(len(tags) for tags in runs["tags"])
     head += heads("tags") if has_tags else []
     rows = [

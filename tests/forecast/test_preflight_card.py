@@ -198,7 +198,7 @@ def test_a_card_is_told_in_lines(tiny_llama, warehouse):
         "275,376 parameters, 4 blocks, hidden size 48",
         "nothing to download",
         "4,096 tokens",
-        "control, random weights ",
+        "control: random weights ",
     ):
         assert said in text
     json.dumps(asdict(card))

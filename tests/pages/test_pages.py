@@ -208,10 +208,7 @@ def test_controls_are_drawn_and_told_and_can_be_switched_off(filled: Path, monke
 
 @pytest.mark.parametrize(
     ("language", "said", "verdict"),
-    [
-        ("en", "control: random weights, seed 1", "rises:"),
-        ("ja", "対照：ランダム重み、シード1", "上昇："),
-    ],
+    [("en", "control: random weights, seed 1", "rises:"), ("ja", "対照：ランダム重み、シード1", "上昇：")],
 )
 def test_a_control_pass_has_no_verdict_and_is_called_by_its_name(
     language: str, said: str, verdict: str, filled: Path, monkeypatch: pytest.MonkeyPatch

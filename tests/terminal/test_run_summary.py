@@ -274,8 +274,8 @@ def test_the_table_of_runs_marks_a_veto_and_gives_controls_no_verdict():
     [
         ("geometry", "measuring layers"),
         ("layers", "comparing layers"),
-        ("random_init: forward", "control, random weights, reading text"),
-        ("shuffled: geometry", "control, shuffled text, measuring layers"),
+        ("random_init: forward", "control: random weights, reading text"),
+        ("shuffled: geometry", "control: shuffled text, measuring layers"),
         ("calibrate", "measuring Gaussian points"),
         ("new", "new"),
     ],

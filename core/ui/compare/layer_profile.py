@@ -192,10 +192,7 @@ def _show_reference_notes(data: ProfileData, selection: Selection) -> None:
     kinds = {reference.kind for reference in data.references}
     meanings = {
         **{key: translated(control.meaning) for key, control in CONTROLS.items()},
-        profile_data.SURROGATE: _(
-            "Gaussian points: the same covariance. Where the curve's interval lies below, the "
-            "real points are not Gaussian."
-        ),
+        profile_data.SURROGATE: _("Gaussian points: where the curve lies below, the real points are not Gaussian."),
     }
     if drawn := [meaning for kind, meaning in meanings.items() if kind in kinds]:
         st.caption("  \n".join(drawn))
