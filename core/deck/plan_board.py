@@ -114,7 +114,7 @@ def _prices_title(layer_plan: LayerPlan) -> str:
             total=counted(len(published), "plan_outcomes"),
         )
     else:
-        title = _("The price of this choice is {loss} nats").format(loss=plan_wording.price_text(plan.loss_increase))
+        title = _("This choice loses {loss} nats").format(loss=plan_wording.price_text(plan.loss_increase))
     if unhealed is not None and published:
         title = _("{title}, all before repair").format(title=title)
     return title if plan.is_verified else _("{title}, not verified").format(title=title)
@@ -273,5 +273,5 @@ def _decision(layer_plan: LayerPlan, standing: str) -> Decision:
         larger = Option(_("Allow a larger budget"), again, _("more loss for fewer blocks"))
         title = _("Within this budget nothing goes")
         return Decision(_("keep the model, or allow more loss"), title, (keep, *instead, larger))
-    verify = Option(_("Verify on held-out text"), again, _("a price to rely on"))
-    return Decision(_("verify the plan, or drop it"), _("An unverified price is too low"), (verify, keep))
+    verify = Option(_("Verify on held-out text"), again, _("a loss to rely on"))
+    return Decision(_("verify the plan, or drop it"), _("An unverified loss is too low"), (verify, keep))
