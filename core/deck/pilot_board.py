@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from core import wording
 from core.analysis.ranking import OWN_MATCHES
@@ -38,7 +39,11 @@ def pilot_board(data: DeckData) -> Board:
             ),
             picture or check_table(data.checks, data.text_runs, MOST_ROWS),
             (Statement(best, _("Best by score")),) if best else (),
-            say=(answer_wording.answer_text(answer), *answer_wording.exclusion_lines(answer)[:2]),
+            say=(
+                *([data.pilot.question_in(data.language)] if data.pilot else []),
+                answer_wording.answer_text(answer),
+                *answer_wording.exclusion_lines(answer)[:2],
+            ),
         ),
         number=number,
         meaning=meaning,
@@ -66,7 +71,11 @@ def _answered(data: DeckData) -> tuple[str, str, Visual | None, Sure]:
     number = answer_wording.coefficient_text(relation.rho)
     if relation.rho is None:
         meaning = answer_wording.relation_text(relation)
-    return number, meaning, relation_chart(answer), _SURE[answer.word]
+    chart = relation_chart(answer)
+    if chart is not None:
+        key = wording.joined_sentences((chart.key, *answer_wording.replicate_lines(answer)))
+        chart = replace(chart, key=key)
+    return number, meaning, chart, _SURE[answer.word]
 
 
 _SURE: dict[str, Sure] = {
@@ -285,8 +294,11 @@ def _second(name: str, data: DeckData, column: str, table: str) -> Look:
 
 
 def _controls(data: DeckData) -> Look:
+    """A shape that controls have too makes no doubt of an answer that claims no relation."""
     outcomes = data.outcomes_of_controls(data.text_runs["run_id"])
-    return controls_look(outcomes, N_CONTROLS * len(data.asked.models), data.text_runs)
+    look = controls_look(outcomes, N_CONTROLS * len(data.asked.models), data.text_runs)
+    is_claimed = data.asked.word not in ("not_related", "cannot_tell")
+    return look if is_claimed or look.sure == "untested" else replace(look, agrees=False)
 
 
 def _size(answer: Answer) -> Look:

@@ -122,7 +122,9 @@ def direction_text(answer: Answer) -> str:
     is_so = (rho < 0) == (sign == "negative")
     if answer.word in ("cannot_tell", "not_related"):
         found = (
-            _("rho points there, too weakly to count.") if is_so else _("rho points elsewhere, too weakly to count.")
+            _("rho points there, too weakly to count.")
+            if is_so
+            else _("rho points the other way, too weakly to count.")
         )
     else:
         found = _("Found so.") if is_so else _("Found the opposite.")
