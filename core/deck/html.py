@@ -10,13 +10,16 @@ from __future__ import annotations
 import base64
 import functools
 import hashlib
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from itertools import groupby
 from pathlib import Path
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from core.deck.slide import cleaned
-from core.deck.story import Origin, Story, StorySlide, Table
+from core.deck.story import Heading, Origin, Row, Story, StorySlide, Table
 from core.figures.chart_svg import BY_STYLE, visual_svg
 from core.figures.svg import DARK, FONT, LIGHT, Theme
 from core.locale import _, speaking
@@ -36,7 +39,7 @@ def render_html(story: Story, origin: Origin, bundle: str = "") -> bytes:
             _templates()
             .get_template("report.html")
             .render(
-                story=story,
+                story=replace(story, appendix=tuple(_whole(parts) for parts in _sections(story.appendix))),
                 day=day(story.made_on),
                 words=_words(story, origin, bundle),
                 style=Markup(style),
@@ -66,8 +69,29 @@ def _words(story: Story, origin: Origin, bundle: str) -> dict[str, str]:
         "details": _("What to say, and the sources"),
         "origin": made.format(version=origin.version, recipe=recipe, warehouse=origin.warehouse_id),
         "bundle": _("The rows behind it: {file}.").format(file=cleaned(bundle)) if bundle else "",
-        "runs": _("Runs {ids}").format(ids=_(", ").join(story.run_ids)),
+        "runs": "" if story.appendix else _("Runs {ids}").format(ids=_(", ").join(story.run_ids)),
     }
+
+
+def _sections(slides: Iterable[StorySlide]) -> Iterator[list[StorySlide]]:
+    """Slides that continue each other stand together."""
+    for _section, parts in groupby(slides, lambda slide: slide.key.partition("-")[0]):
+        yield list(parts)
+
+
+def _whole(parts: Sequence[StorySlide]) -> StorySlide:
+    """A table that a deck spreads over several slides: here it is one, and a heading that continues stands once."""
+    table = parts[0].visual
+    if len(parts) == 1 or not isinstance(table, Table):
+        return parts[0]
+    rows: list[Row] = []
+    heading: Row | None = None
+    for row in (row for part in parts if isinstance(part.visual, Table) for row in part.visual.rows):
+        if row != heading:
+            rows.append(row)
+        heading = row if isinstance(row, Heading) else heading
+    title = parts[0].title.removesuffix(f" (1/{len(parts)})")
+    return replace(parts[0], title=title, visual=replace(table, rows=tuple(rows)))
 
 
 def _svg(slide: StorySlide) -> Markup:
