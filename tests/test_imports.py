@@ -129,7 +129,10 @@ MOST = {
     ),  # counts of a verdict, and the joint test of its methods, errors over documents and groups of questions, of a difference of two losses too; the rank among the draws of a control
     "api": (172, 1032),
     "commands": (3565, 23400),  # the verbs compare and choose
-    "deck": (4750, 39250),  # a report's tables are whole; other looks are held against the answer that was given; the deck of a rule's choice
+    "deck": (
+        4750,
+        39250,
+    ),  # a report's tables are whole; other looks are held against the answer that was given; the deck of a rule's choice
     "errors": (224, 1304),
     "exports": (105, 829),
     "figures": (
