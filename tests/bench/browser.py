@@ -115,9 +115,17 @@ class Reader:
         self.seconds.setdefault(kind, []).append(waited / 1e3)
         self.processor.setdefault(kind, []).append(processor_seconds(self.process) - before)
 
+    def setting(self, label: str) -> Any:
+        """A choice among the settings, with no open list of another one over it."""
+        self.page.keyboard.press("Escape")
+        box = self.page.get_by_role("combobox", name=label)
+        if not box.count():
+            self.page.get_by_role("button", name="Settings").click()
+        return box
+
     def choose(self, kind: str, label: str, option: int) -> None:
         """Another of a list that holds one."""
-        box = self.page.get_by_role("combobox", name=label)
+        box = self.setting(label)
         box.click()
         self.page.get_by_role("option").first.wait_for()
         options = self.page.get_by_role("option")
@@ -128,9 +136,7 @@ class Reader:
 
     def filter(self, label: str, number: int) -> None:
         """One value of a filter, and all again: two changes."""
-        if not self.page.get_by_role("combobox", name=label).count():
-            self.page.get_by_role("button", name="Settings").click()
-        box = self.page.get_by_role("combobox", name=label)
+        box = self.setting(label)
         box.click()
         options = self.page.get_by_role("option").filter(has_not_text="Select all")
         options.first.wait_for()
@@ -151,7 +157,7 @@ def main() -> None:
     with serving(options.file) as (address, process, ready), sync_api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=executable, args=["--disable-dev-shm-usage"])
         page = browser.new_context(locale="en-GB", viewport={"width": 1360, "height": 900}).new_page()
-        page.set_default_timeout(240_000)
+        page.set_default_timeout(60_000)
         began, before = time.perf_counter(), processor_seconds(process)
         page.goto(address)
         page.get_by_role("heading").first.wait_for()

@@ -1,7 +1,7 @@
 """`python -m tests.bench.layer`: the geometry of one cloud and of one layer, as ratios to bare work in the same run.
 
-Unit t1: a fp32 product in tiles of 512 rows with the 64 nearest selected, over the same cloud with the same threads.
-Machines are shared and noisy, so everything is timed in turn, several times, and medians are compared.
+Unit t1: a fp32 product in tiles of 512 rows with the 64 nearest selected, over the same cloud; all on one thread, as layers are
+measured. Machines are shared and noisy, so everything is timed in turn, several times, and medians are compared.
 
 `--workers 1 2 4` measures many such layers instead, side by side in as many workers, as ratios to the same layers one after
 the other on all of torch's threads.
@@ -132,6 +132,7 @@ def main() -> None:
     plan = plan_for(types, sequences, options.types)
     if options.workers:
         return side_by_side(points, plan, options.workers, options.layers, options.rounds)
+    torch.set_num_threads(1)
     cloud = replace(plan, draws=[], word_draws=[])
     found = medians(
         {
