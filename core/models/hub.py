@@ -18,7 +18,7 @@ from typing import Any
 from core.errors import InputError, ModelError, ResourceError, Sentence
 from core.files import REFERENCE, names_in, refusing
 from core.models.network import ANSWER_PATIENCE, require_hub, route, without_credentials
-from core.models.packages import OPEN_WHEELS, from_package
+from core.models.packages import OPEN, from_package
 from core.models.weights import (
     INDEX,
     KEPT,
@@ -92,7 +92,7 @@ def hub_name(reference: str) -> tuple[str, str]:
     if re.fullmatch(r"[\w.-]+/[\w.-]+(@[\w./-]+)?", reference) and not reference.startswith((".", "/", "~")):
         repository, _, revision = reference.partition("@")
         return repository, revision
-    known = [f"pypi:{name}" for name in OPEN_WHEELS]
+    known = [f"pypi:{name}" for name in OPEN]
     raise ModelError(
         "No model '{reference}': no folder or .gguf file, nor owner/name (hub) or pypi:package. Without "
         "a hub: {known}.",

@@ -13,7 +13,7 @@ from packaging.requirements import Requirement
 from core.errors import InputError, Sentence
 from core.models.hub import hub_errors
 from core.models.network import ask_within, proxy_of, route, why_no_connection
-from core.models.packages import DEMO_WHEELS, ROOT, cache_folder
+from core.models.packages import DEMO, PINNED, ROOT, cache_folder
 
 PATIENCE = 3.0
 """Seconds to wait for an answer from the hub."""
@@ -113,7 +113,7 @@ def _why_no_answer(endpoint: str) -> str | None:
 def missing_demo_models() -> list[str]:
     """Models of the demo that are not in the cache."""
     folder = cache_folder() / "pypi"
-    return [f"pypi:{name}" for name, wheel in DEMO_WHEELS.items() if not (folder / name / wheel.version).is_dir()]
+    return [f"pypi:{name}" for name in DEMO if not (folder / name / PINNED[name].version).is_dir()]
 
 
 def folder_bytes(folder: Path) -> int:

