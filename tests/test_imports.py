@@ -141,14 +141,14 @@ MOST = {
     ),  # pictures for a phone, the grid of claims too; what lines to compare with are, at their ends
     "files": (309, 1491),  # what the system refuses becomes one line in one place
     "forecast": (
-        718,
+        719,
         5710,
     ),  # an estimate at once, from stored costs and the newest own runs, phase by phase as a job reports
     "geometry": (3853, 32419),  # what the host reads is read for all subsets at once; d2 alone
     "limits": (202, 1008),  # what the workers of a job take
     "locale": (568, 706),  # the words of every page, in the glossary, with the wrong ones in both languages
     "measure": (2615, 18883),  # bits and bytes of each window; the draws of a control, which goes on with its next
-    "models": (4419, 28220),  # controls whose blocks write as much as trained ones; what has none is refused
+    "models": (4494, 28577),  # controls whose blocks write as much as trained ones; decoders from pinned parts of packages
     "pilots": (1012, 5699),
     "plans": (3374, 27029),  # rounding priced, one block repaired; whether norms can carry a repair is tried
     # and what a report answers, on each text:
