@@ -148,7 +148,8 @@ MOST = {
     "limits": (202, 1008),  # what the workers of a job take
     "locale": (568, 706),  # the words of every page, in the glossary, with the wrong ones in both languages
     "measure": (2615, 18883),  # bits and bytes of each window; the draws of a control, which goes on with its next
-    "models": (4494, 28577),  # controls whose blocks write as much as trained ones; decoders from pinned parts of packages
+    # controls whose blocks write as much as trained ones; decoders from pinned parts of packages
+    "models": (4494, 28577),
     "pilots": (1012, 5699),
     "plans": (3374, 27029),  # rounding priced, one block repaired; whether norms can carry a repair is tried
     # and what a report answers, on each text:
