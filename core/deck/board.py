@@ -170,6 +170,8 @@ def _sure_text(board: Board) -> str:
     sure, found = sure_name(board.how_sure), _tried(board)
     if not board.looks:
         return sure
+    if not found["tried"]:
+        return _("{sure}: no cross-check made").format(sure=sure)
     return _(
         "{sure}: {tried} of {total} cross-checks made, {n} agrees",
         "{sure}: {tried} of {total} cross-checks made, {n} agree",

@@ -250,7 +250,7 @@ def rise_chart(claims: pl.DataFrame) -> Chart | None:
     if not bars:
         return None
     title = _("Largest inner dimension over that at layer 0")
-    needed = Guide(_("{ratio} counts").format(ratio=shown(RATIO, "g")), RATIO)
+    needed = Guide(_("counts from {ratio}").format(ratio=shown(RATIO, "g")), RATIO)
     x = round_axis(title, [end for bar in bars for end in (bar.value, bar.low, bar.high, 1.0, RATIO)])
     return _interval_chart(title, claim_name("rise"), bars, [needed], _("Bars: 95 % intervals."), x)
 
