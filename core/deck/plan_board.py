@@ -108,7 +108,7 @@ def _prices_title(layer_plan: LayerPlan) -> str:
     ]
     if published:
         price = plan.loss_increase if unhealed is None else unhealed.difference or 0.0
-        title = _("Our choice costs {loss} nats; published choices that cost less: {n} of {total}").format(
+        title = _("Our choice loses {loss} nats; published choices that lose less: {n} of {total}").format(
             loss=plan_wording.price_text(price),
             n=counted(sum(other < price for other in published), "plan_outcomes"),
             total=counted(len(published), "plan_outcomes"),
@@ -188,7 +188,7 @@ def _looks(layer_plan: LayerPlan) -> Iterator[Look]:
     if plan.random_10th is None:
         yield Look(_("Random sets"), "untested", _("not tried"))
     else:
-        told = _("nine in ten cost {limit} nats or more; ours {own}").format(
+        told = _("nine in ten lose {limit} nats or more; ours {own}").format(
             limit=plan_wording.price_text(plan.random_10th), own=plan_wording.price_text(plan.same_windows)
         )
         yield Look(_("Random sets"), "fails" if "no_better_than_random" in plan.reasons else "holds", told)

@@ -430,7 +430,7 @@ def test_what_ships_alone_answers_the_question_that_ships_with_it(tmp_path):
         ({"budget": 0.001}, "model: keep all 8 blocks, as no set tried is within the budget", "Keep all 8 blocks"),
         (
             {"is_recommended": False, "reasons": ["no_better_than_random"]},
-            "model: keep all 8 blocks, as one in ten random sets costs less",
+            "model: keep all 8 blocks, as one in ten random sets loses less",
             "Keep all 8 blocks",
         ),
         ({"budget": 0.015}, "model: 1 of 8 blocks can go: text 0.8% harder", "Test it on your own task"),
@@ -466,7 +466,7 @@ def test_a_healed_plan_is_held_against_published_choices_as_it_was_before_healin
     rest = [replace(row, difference=0.02) if row.rule == "influence" else row for row in made.outcomes]
     ours = replace(own, rule="exchange", is_chosen=False)
     told = build_story(plan_data(LayerPlan(made.plan, [*rest, ours]), cases.DAY)).slides[1]
-    assert told.title == "Our choice costs +0.031 nats; published choices that cost less: 1 of 2, all before repair"
+    assert told.title == "Our choice loses +0.031 nats; published choices that lose less: 1 of 2, all before repair"
     assert told.statements[0].text.startswith("ours, repaired: +0.010")
 
 
