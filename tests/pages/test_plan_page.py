@@ -63,7 +63,7 @@ def test_the_phrase_for_a_meeting_is_the_answer_of_the_plan(
     monkeypatch.setenv("WORKDIM_WAREHOUSE", str(path))
     layer_plans.save_plan(Warehouse(path), layer_plan(budget=budget))
     answer = opened("plan.py").subheader[0].value.replace("\\:", ":")
-    assert f"model: {answer}**" in texts(opened("help.py", topic="phrases")).replace("\\:", ":")
+    assert f"{answer}**" in texts(opened("help.py", topic="phrases")).replace("\\:", ":")
 
 
 def test_the_phrase_is_told_where_the_file_of_a_plan_is_damaged(
@@ -97,7 +97,7 @@ def test_a_budget_in_points_is_answered_by_the_task(warehouse: Warehouse, reason
     asked = replace(asked, text="task", measure="accuracy", difference=-0.01, lower=-0.015, upper=-0.005)
     layer_plans.save_plan(warehouse, replace(found, outcomes=[*found.outcomes, asked]))
     app = opened("plan.py")
-    assert said in texts(app).replace("\\", "") and "changes by -1.0" in texts(app) and not app.slider
+    assert said in texts(app).replace("\\", "") and "Right answers in the task: -1.0" in texts(app) and not app.slider
 
 
 @pytest.mark.parametrize("language", ["en", "ja"])
