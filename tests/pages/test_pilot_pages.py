@@ -126,7 +126,7 @@ def test_a_registered_benchmark_without_scores_is_answered_all_the_same() -> Non
     app = opened("choose.py", choose="ranking", pilot=SCARCE.pilot_id)
     assert "score in no\\_such (not stated" not in texts(app) and "no\\_such" in texts(app)
     assert "None of these models has this score." in texts(app)
-    assert "registered" in app.selectbox(key="view.score").options[0]
+    assert "exploratory" in app.selectbox(key="view.score").options[0]
 
 
 def test_the_users_own_task_is_a_column_from_the_start_and_offered_first() -> None:

@@ -97,7 +97,8 @@ def test_a_budget_in_points_is_answered_by_the_task(warehouse: Warehouse, reason
     asked = replace(asked, text="task", measure="accuracy", difference=-0.01, lower=-0.015, upper=-0.005)
     layer_plans.save_plan(warehouse, replace(found, outcomes=[*found.outcomes, asked]))
     app = opened("plan.py")
-    assert said in texts(app).replace("\\", "") and "Right answers in the task: -1.0" in texts(app) and not app.slider
+    told = texts(app).replace("\\", "")
+    assert said in told and "Right answers in the task: -1.0" in told and not app.slider
 
 
 @pytest.mark.parametrize("language", ["en", "ja"])

@@ -127,7 +127,7 @@ def test_an_unverified_plan_says_so_first_and_recommends_nothing(idle_model, tmp
     plan = found.plan
     assert not plan.is_verified and not plan.is_recommended and plan.random_10th is None
     assert ", not verified: " in plan_wording.plan_text(found)
-    assert in_language("ja", plan_wording.plan_text, found).startswith("未検証")
+    assert "（未検証）" in in_language("ja", plan_wording.plan_text, found)
     assert "--verify" in plan_wording.note_lines(plan)[0]
 
 
@@ -136,7 +136,7 @@ def test_where_nothing_is_free_the_answer_is_none_with_the_prices(tmp_path):
     found = planned(model, tmp_path, verify=True, budget=1e-4)
     assert not found.plan.is_recommended and "over_budget" in found.plan.reasons
     assert plan_wording.plan_text(found).startswith(
-        "as no set tried is within the budget. The budget is 0.0001 nats per token"
+        "busy: keep all 6 blocks, as no set tried is within the budget. The budget is 0.0001 nats per token"
     )
     assert [row.unit for row in found.of("selection", "loss", "single")].count("block") == 6
 
@@ -450,7 +450,7 @@ def test_a_probe_asks_for_the_answer_and_nothing_else(kind, idle_model):
 
 
 def test_what_cannot_be_planned_is_told_in_one_line(idle_model, tiny_bert, tmp_path):
-    with pytest.raises(ModelError, match="without a loss per token.*workdim measure"):
+    with pytest.raises(ModelError, match="it has no loss per token.*workdim measure"):
         planned(tiny_bert, tmp_path)
     two = save_tiny_model(tmp_path / "two", "llama", num_hidden_layers=2)
     with pytest.raises(ModelError, match="has 2 blocks: a plan chooses between blocks, and needs 3"):
