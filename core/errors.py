@@ -203,6 +203,17 @@ class QueryError(InputError):
     pass
 
 
+def missing(kind: str, asked: object, verb: str) -> Sentence:
+    """The message for what is not there; `workdim {verb}` lists what is."""
+    what = kind if isinstance(kind, Sentence) else Sentence(kind)
+    return Sentence("There is no {kind} {asked}: see `workdim {verb}`.", kind=what, asked=asked, verb=verb)
+
+
+def nothing_yet(verb: str) -> Sentence:
+    """The message for an empty list; `workdim {verb}` makes its first entry."""
+    return Sentence("None yet. Begin with `workdim {verb}`.", verb=verb)
+
+
 def unknown_name(kind: str, asked: str, available: Iterable[str]) -> Sentence:
     """The message for an unknown name: similar names first, then all of them.
 

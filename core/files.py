@@ -97,19 +97,37 @@ def read_whole(file: Path, what: str = Sentence("file"), most: int = MOST_READ) 
                 what=what,
             )
         if state.st_size > most:
-            raise InputError(
-                "The {what} {file} has {size:,.0f} MiB; {limit} is the limit. Take a part.",
-                what=what,
-                file=file,
-                size=state.st_size / 2**20,
-                limit=most // 2**20,
-            )
+            raise beyond_limit(file, state.st_size / 2**20, most / 2**20, "MiB")
         return file.read_bytes()
     except FileNotFoundError as error:
         raise InputError("There is no {what} {file}. Check the path.", what=what, file=file) from error
     except (OSError, ValueError) as error:  # ValueError: a name with a NUL
         reason = getattr(error, "strerror", None) or str(error)
         raise InputError("The {what} {file} cannot be read: {reason}.", what=what, file=file, reason=reason) from error
+
+
+def mend(where: object, problem: object, kind: type[InputError] = InputError) -> InputError:
+    """The error for a file of people: the place in it, and what is wrong there."""
+    return kind("{where}: {problem}. Correct the file.", where=where, problem=problem)
+
+
+def beyond_limit(name: object, size: float, most: float, unit: str, kind: type[InputError] = InputError) -> InputError:
+    """The error for what is larger than is read or kept."""
+    return kind(
+        "{name} has {size:,.0f} {unit}; at most {most:,.0f} are read. Take a part.",
+        name=name,
+        size=size,
+        unit=unit,
+        most=most,
+    )
+
+
+def no_folder(folder: Path) -> Sentence:
+    return Sentence("There is no folder {folder}. Make it, or name another.", folder=folder)
+
+
+def not_utf8(file: Path) -> InputError:
+    return InputError("{file} is not UTF-8. Save it as UTF-8.", file=file.name)
 
 
 def write_json(path: Path, content: dict[str, Any]) -> None:
@@ -175,11 +193,37 @@ def writing(place: Path, after: str = "") -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        refusal = Sentence("{place} cannot be written to: {reason}.", place=place, reason=error.strerror or error)
-        raise ResourceError(sentences(refusal, after)) from error
+        raise cannot_write(place, error, after) from error
+
+
+def cannot_write(place: Path, error: OSError, after: str = "") -> ResourceError:
+    refusal = Sentence("{place} cannot be written to: {reason}.", place=place, reason=error.strerror or error)
+    return ResourceError(sentences(refusal, after))
 
 
 NOTHING_CHANGED = Sentence("Nothing was changed.")
+
+
+def free_some(option: str) -> Sentence:
+    """What helps where a disk is full: `option` is the argument or variable that chooses another."""
+    return Sentence("Free some space, or choose another disk with {option}.", option=option)
+
+
+def require_room(n_bytes: float, folder: Path, remedy: str) -> None:
+    """Raises ResourceError, before anything is written, if the disk of `folder` has less than `n_bytes` free."""
+    if shutil.disk_usage(nearest_folder(folder)).free < n_bytes:
+        raise no_room(n_bytes, folder, remedy)
+
+
+def no_room(n_bytes: float, folder: Path, remedy: str) -> ResourceError:
+    free = shutil.disk_usage(nearest_folder(folder)).free
+    return ResourceError(
+        "{folder} needs {needed:,.1f} MB; {free:,.1f} MB is free. {remedy}",
+        folder=folder,
+        needed=n_bytes / 1e6,
+        free=free / 1e6,
+        remedy=remedy,
+    )
 
 
 def make_folder(folder: Path) -> None:

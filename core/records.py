@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, get_args
 import polars as pl
 
 from core.errors import N_ as _
-from core.errors import InputError, unknown_name
+from core.errors import InputError, missing, unknown_name
 from core.registry.protocols import Setting
 from core.tables import (
     LONG_TABLES,
@@ -58,6 +58,16 @@ def matching_ids(ids: Iterable[str], text: str) -> list[str]:
         return [text]
     is_ending = len(text) >= SHORTEST_ENDING
     return [one for one in known if one.startswith(text) or (is_ending and one.endswith(text))]
+
+
+def only_id(ids: Iterable[str], text: str, kind: str, verb: str) -> str:
+    """The only id that is `text`, or begins or ends so. Raises InputError; `workdim {verb}` lists what has these ids."""
+    matches = matching_ids(ids, text)
+    if len(matches) > 1:
+        raise InputError("Several begin or end with '{asked}': {found}. Type more.", asked=text, found=matches[:5])
+    if not matches:
+        raise InputError(missing(kind, text[:80], verb))
+    return matches[0]
 
 
 # --- requests --------------------------------------------------------------------------------------------------

@@ -17,7 +17,7 @@ from pydantic.fields import FieldInfo
 from pydantic_core import PydanticCustomError
 
 from core.errors import InputError, Sentence, sentences, unknown_name
-from core.files import read_whole
+from core.files import not_utf8, read_whole
 
 T = TypeVar("T")
 
@@ -49,7 +49,7 @@ def parse_toml(written: bytes | str, file: Path) -> dict[str, Any]:
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         raise InputError("{file} is no TOML: {error}.", file=file.name, error=error) from error
     except UnicodeDecodeError as error:
-        raise InputError("{file} is not utf-8. Save it as UTF-8 and try again.", file=file.name) from error
+        raise not_utf8(file) from error
     except ValueError as error:
         raise InputError("{file} holds a whole number beyond 64 bits. Correct it.", file=file.name) from error
 

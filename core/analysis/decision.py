@@ -113,7 +113,7 @@ class Decision:
     totals: tuple[float, ...]
     """Weighted means of the utilities."""
     share_first: float | None
-    "Share of draws from all intervals in which the first stays first."
+    "Share of draws in which the first stays first."
     pareto: tuple[ParetoStatus, ...]
     sensitivities: tuple[Sensitivity, ...]
     reasons: tuple[str, ...]

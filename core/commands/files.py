@@ -20,7 +20,7 @@ from core.commands.context import (
     warn,
 )
 from core.commands.runs import filter_runs
-from core.errors import InputError, Sentence
+from core.errors import InputError, Sentence, nothing_yet
 from core.locale import worded
 from core.records import SHORT_ID
 from core.runs.caches import clean_caches, list_caches, select_caches
@@ -128,7 +128,7 @@ def backup(options: argparse.Namespace) -> int:
     if options.list:
         backups = list_backups(selected_warehouse(options))
         records = [asdict(existing) for existing in backups]
-        none = Sentence("No backups yet. Make one: workdim backup")
+        none = nothing_yet("backup")
         show_records(options, records, lambda: map(_backup_line, backups), none)
         return 0
     warehouse = existing_warehouse(options)

@@ -8,7 +8,7 @@ from dataclasses import fields
 from typing import Any, TypeVar
 
 from core.commands.context import fail, selected_warehouse, show_records, warn, worst
-from core.errors import InputError, Sentence, sentences
+from core.errors import InputError, Sentence, nothing_yet, sentences
 from core.limits import watched
 from core.questions.record import as_record
 from core.records import SHORT_ID, PlanConfig, RunConfig, ScoreConfig
@@ -136,7 +136,7 @@ def list_(options: argparse.Namespace) -> None:
     from core.terminal.tables import jobs_table
 
     statuses = list_jobs(selected_warehouse(options))
-    none = Sentence("No jobs. `workdim measure MODEL` starts one; `workdim runs` lists finished ones.")
+    none = nothing_yet("measure MODEL")
     show_records(options, [as_record(status, RECORD) for status in statuses], lambda: jobs_table(statuses), none)
 
 

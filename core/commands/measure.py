@@ -10,7 +10,7 @@ from pathlib import Path
 from core.commands.context import fail, selected_warehouse, show_records, warn, worst
 from core.commands.jobs import report_end, request_of, run_each
 from core.errors import InputError, Sentence
-from core.files import max_parallel_jobs
+from core.files import max_parallel_jobs, no_folder
 from core.locale import worded
 from core.models.packages import terms_before_fetching
 from core.pilots.registration import find_pilot, pilot_requests, read_pilot
@@ -117,7 +117,7 @@ def calibrate(options: argparse.Namespace) -> None:
 
     path = options.out or gaussian.TABLE
     if not path.parent.is_dir():
-        raise InputError("There is no folder {parent}. Make it, or name another file with --out.", parent=path.parent)
+        raise InputError(no_folder(path.parent))
     with ProgressBar(Sentence("Gaussian clouds")) as bar:
         rows = gaussian.calibrate(lambda done, total: bar.report(Progress("calibrate", done, total)))
     gaussian.write_table(rows, path)

@@ -11,7 +11,8 @@ from core.analysis.plans import mergekit_recipe
 from core.commands.context import existing_warehouse, selected_warehouse, show_records, warn, write_out
 from core.commands.jobs import report_end, report_unfinished, request_of, run_each
 from core.commands.measure import select_engine, show_terms
-from core.errors import InputError, Sentence, sentences
+from core.errors import InputError, Sentence, nothing_yet, sentences
+from core.files import no_folder
 from core.locale import in_language
 from core.questions import plan as plan_question
 from core.records import BUDGETS, LayerPlan, PlanConfig
@@ -40,7 +41,7 @@ def plan(options: argparse.Namespace) -> int:
         show_records(options, asdict(estimate), lambda: [title, *estimate_lines(estimate)])
         return 0
     if options.mergekit and not (folder := Path(options.mergekit).absolute().parent).is_dir():
-        raise InputError("There is no folder {parent}. Make it, or name another file with --mergekit.", parent=folder)
+        raise InputError(no_folder(folder))
     if options.engine == "ray" and options.save_model:
         raise InputError(
             "On a cluster the model would be saved on another machine. Plan there without --save-model, then "
@@ -75,7 +76,7 @@ def _show_plans(options: argparse.Namespace) -> int:
     warehouse = existing_warehouse(options)
     if options.list:
         plans = layer_plans.list_plans(warehouse)
-        none = Sentence("No plans yet: workdim plan MODEL --verify")
+        none = nothing_yet("plan MODEL --verify")
         show_records(options, plans.to_dicts(), lambda: plans_table(plans), none)
         return 0
     answer = plan_question.ask(warehouse, options.show)

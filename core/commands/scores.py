@@ -12,7 +12,7 @@ from core.analysis.paired import compare_all_answers
 from core.commands.context import confirm, existing_warehouse, fail, selected_warehouse, show_records, warn, write_out
 from core.commands.jobs import report_end, report_unfinished, run_each
 from core.commands.measure import show_terms
-from core.errors import InputError, Sentence, sentences, unknown_name
+from core.errors import InputError, Sentence, nothing_yet, sentences, unknown_name
 from core.figures.scores import benchmark_label
 from core.files import read_whole
 from core.records import ScoreConfig
@@ -148,7 +148,7 @@ def list_(options: argparse.Namespace) -> None:
         (row["file_sha256"][:12], *(row[name] for name in shown), f"{row['imported_at']:%Y-%m-%d %H:%M}")
         for row in files
     ]
-    none = Sentence("No scores imported yet: workdim scores import FILE")
+    none = nothing_yet("scores import FILE")
     show_records(options, files, lambda: table(head, rows), none)
 
 
@@ -187,7 +187,7 @@ def alias(options: argparse.Namespace) -> None:
         (row["alias"], row["reference"], Sentence("yes") if row["is_measured"] else Sentence("no"), row["n_scores"])
         for row in known
     ]
-    none = Sentence("No aliases: workdim scores alias NAME REFERENCE")
+    none = nothing_yet("scores alias NAME REFERENCE")
     show_records(options, known, lambda: table(heads("name", "means", "measured here", "scores"), rows), none)
 
 

@@ -6,7 +6,6 @@ It downloads only a few small files from the hub, loads no weights, and writes n
 from __future__ import annotations
 
 import functools
-import shutil
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import replace
@@ -15,8 +14,8 @@ from typing import Any
 
 import numpy as np
 
-from core.errors import InputError, ResourceError, Sentence
-from core.files import nearest_folder
+from core.errors import InputError, Sentence
+from core.files import free_some, nearest_folder, require_room
 from core.forecast.existing_runs import ControlPass, find_existing_runs
 from core.forecast.memory import Placed, baseline_bytes, footprint, geometry_bytes
 from core.forecast.times import START, Pace, known_costs, outline_of, pace_of, pass_seconds
@@ -29,7 +28,7 @@ from core.measure.setup import Setup
 from core.models.loading import read_tokenizer
 from core.models.memory import MemoryPlan, available_bytes, available_bytes_elsewhere
 from core.models.model import Blueprint, OpenModel, read_blueprint
-from core.models.model_metadata import ModelMetadata, find_local_weights, find_model
+from core.models.model_metadata import ModelMetadata, find_local_weights, find_model, known_after_download
 from core.models.packages import cache_folder
 from core.models.random_weights import load_libraries
 from core.models.weights import Weights
@@ -152,7 +151,7 @@ class _Survey:
                 if blueprint.weights.gguf_file:
                     self.notes.append(
                         Sentence(
-                            "The GGUF file is first converted to safetensors: {size:.2f} GB in the cache.",
+                            "First converted to safetensors: {size:.2f} GB in the cache.",
                             size=blueprint.shape.weights / 1e9,
                         )
                     )
@@ -162,9 +161,7 @@ class _Survey:
                 nearest_folder(self.warehouse.jobs), states_bytes(model.n_layers, n_tokens, model.hidden_size)
             )
         if not blueprint.tokenizer:
-            self.notes.append(
-                Sentence("Its tokenizer is known after the download only, and so are time and comparison.")
-            )
+            self.notes.append(known_after_download(Sentence("tokenizer")))
         elif self.setup:
             with self._step():
                 self.sample = self.setup.sample
@@ -285,15 +282,7 @@ def _need_cache(source: ModelMetadata) -> None:
         from huggingface_hub.constants import HF_HUB_CACHE
 
         folder, needed = Path(HF_HUB_CACHE), source.download_bytes
-    free = shutil.disk_usage(nearest_folder(folder)).free
-    if free < needed:
-        raise ResourceError(
-            "The download needs {needed:.2f} GB in {folder}; {free:.2f} GB is free. Free some, or choose a "
-            "smaller model.",
-            needed=needed / 1e9,
-            folder=folder,
-            free=free / 1e9,
-        )
+    require_room(needed, folder, free_some("HF_HOME" if source.where == "hub" else "WORKDIM_CACHE"))
 
 
 def _local_weights(reference: str) -> Weights | None:

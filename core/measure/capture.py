@@ -10,7 +10,6 @@ import errno
 import logging
 import math
 import os
-import shutil
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -21,11 +20,13 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from core.errors import ModelError, ResourceError, Sentence
+from core.errors import ModelError, Sentence
+from core.files import free_some, no_room, require_room
 from core.models.memory import largest_batch
 from core.models.model import OpenModel, is_out_of_memory, too_large
 from core.models.stacks import input_state, output_state
 from core.models.weight_streaming import run_together
+from core.models.weights import damaged, not_measured
 from core.records import Progress, ProgressCallback
 from core.texts.sample import TokenSample
 
@@ -126,12 +127,12 @@ def capture(model: OpenModel, sample: TokenSample, scratch: Path, progress: Prog
 def require_known_tokens(model: OpenModel, largest_id: int) -> None:
     """Raises ModelError if the tokenizer gives ids without an embedding in the model."""
     if largest_id >= model.vocabulary_size:
-        raise ModelError(
-            "The tokenizer of {model} gives token {largest_id}, the model knows {vocabulary_size}: they do "
-            "not match. Check the folder.",
-            model=model.row.model_id,
-            largest_id=largest_id,
-            vocabulary_size=model.vocabulary_size,
+        raise damaged(
+            Sentence("tokenizer"),
+            model.row.model_id,
+            Sentence(
+                "token {largest_id} of {vocabulary_size}", largest_id=largest_id, vocabulary_size=model.vocabulary_size
+            ),
         )
 
 
@@ -139,7 +140,7 @@ def require_context(model: OpenModel, n_tokens: int) -> None:
     """Raises ModelError if a window is longer than the model's context."""
     if model.context and n_tokens > model.context:
         raise ModelError(
-            "{model} reads at most {context} tokens; the windows have {n_tokens}. Choose another model or protocol.",
+            "{model} reads at most {context} tokens; windows have {n_tokens}. Choose another model or protocol.",
             model=model.row.model_id,
             context=model.context,
             n_tokens=n_tokens,
@@ -198,13 +199,7 @@ def _halve_batch(model: OpenModel, ids: np.ndarray) -> int:
         name = Sentence("A single window of {n} tokens in {model}", n=n_tokens, model=model.row.model_id)
         raise too_large(name, model.device)
     half = n_sequences // 2
-    _log.warning(
-        Sentence(
-            "Memory is short: the forward pass goes on with batches of {n} window.",
-            "Memory is short: the forward pass goes on with batches of {n} windows.",
-            n=half,
-        )
-    )
+    _log.warning(Sentence("Memory is short: now in batches of {n}.", n=half))
     return half
 
 
@@ -254,24 +249,9 @@ class _StateWriter:
     def _check_shape(self, index: int, state: Tensor) -> None:
         """Raises ModelError for a state of another width, or not (n_batch, n_tokens, hidden_size)."""
         hidden_size, shape = self.states.shape[-1], tuple(state.shape)
-        if shape[-1] != hidden_size:
-            raise ModelError(
-                "Layer {index} of {model} is {found} wide, not {hidden_size}: such models are not measured.",
-                index=index,
-                model=self.model.row.model_id,
-                found=shape[-1],
-                hidden_size=hidden_size,
-            )
-        if shape[:-1] != (self.n_sequences, self.n_tokens):
-            raise ModelError(
-                "Layer {index} of {model} gives states of shape {found} for {n_sequences} windows of {n_tokens} "
-                "tokens; such models are not measured.",
-                index=index,
-                model=self.model.row.model_id,
-                found=str(tuple(shape)),
-                n_sequences=self.n_sequences,
-                n_tokens=self.n_tokens,
-            )
+        if shape != (self.n_sequences, self.n_tokens, hidden_size):
+            found = Sentence("layer {layer} gives {found} values", layer=index, found=str(shape))
+            raise not_measured(self.model.row.model_id, found)
 
     @contextmanager
     def hooks_attached(self) -> Iterator[None]:
@@ -297,43 +277,15 @@ class _StateWriter:
         for index, norms in enumerate(self.norms):
             layer = min(index, self.model.n_layers)
             if self.written[index] != n_tokens:
-                raise ModelError(
-                    "Layer {layer} of {model} gave {written} of {n_tokens} tokens: only models that run block by "
-                    "block are measured.",
-                    layer=layer,
-                    model=self.model.row.model_id,
-                    written=self.written[index],
-                    n_tokens=n_tokens,
-                )
-            if not norms.any():
-                raise ModelError(
-                    "Layer {layer} of {model} is zero for every token: the file is damaged or untrained. Download it "
-                    "again.",
-                    layer=layer,
-                    model=self.model.row.model_id,
+                raise not_measured(
+                    self.model.row.model_id,
+                    Sentence("layer {layer} gives {found} values", layer=layer, found=self.written[index]),
                 )
             if norms.min() == norms.max() and (self.states[index] == self.states[index][0]).all():
-                raise ModelError(
-                    "Layer {layer} of {model} is the same for every token: the file is damaged or untrained. "
-                    "Download it again.",
-                    layer=layer,
-                    model=self.model.row.model_id,
-                )
+                same = Sentence("layer {layer} is the same for every token", layer=layer)
+                raise damaged(Sentence("weights"), self.model.row.model_id, same)
             if not np.isfinite(norms).all():
-                raise ModelError(
-                    "Layer {layer} of {model} has {n} token with infinite or missing values in {dtype}. {way_out}",
-                    "Layer {layer} of {model} has {n} tokens with infinite or missing values in {dtype}. {way_out}",
-                    layer=layer,
-                    model=self.model.row.model_id,
-                    n=int((~np.isfinite(norms)).sum()),
-                    dtype=self.model.dtype,
-                    way_out=self._way_out(),
-                )
-
-    def _way_out(self) -> Sentence:
-        if self.model.dtype != "float32":
-            return Sentence("Measure again with --dtype float32.")
-        return Sentence("There is no wider dtype: the weights are damaged or diverged. Download them again.")
+                raise no_numbers(self.model, Sentence("layer {layer}", layer=layer))
 
 
 def _allocate(path: Path) -> None:
@@ -348,7 +300,7 @@ def _allocate(path: Path) -> None:
             os.posix_fallocate(stream.fileno(), 0, path.stat().st_size)
         except OSError as error:
             if error.errno in (errno.ENOSPC, errno.EDQUOT):
-                raise _disk_full_error(path.parent, path.stat().st_size) from error
+                raise no_room(path.stat().st_size, path.parent, free_some("--warehouse")) from error
             # Other errors: a file system without this call.
 
 
@@ -359,16 +311,16 @@ def states_bytes(n_layers: int, n_tokens: int, hidden_size: int) -> int:
 
 def require_disk_space(folder: Path, n_bytes: int) -> None:
     """Raises ResourceError if the disk of `folder` has no room for the states file."""
-    if shutil.disk_usage(folder).free < n_bytes * 1.05:
-        raise _disk_full_error(folder, n_bytes)
+    require_room(n_bytes * 1.05, folder, free_some("--warehouse"))
 
 
-def _disk_full_error(folder: Path, n_bytes: int) -> ResourceError:
-    free = shutil.disk_usage(folder).free
-    return ResourceError(
-        "The hidden states need {n_bytes:.2f} GB in {folder}; {free:.2f} GB is free. Free some, or move "
-        "the warehouse with --warehouse.",
-        n_bytes=n_bytes / 1e9,
-        folder=folder,
-        free=free / 1e9,
+def no_numbers(model: OpenModel, where: str) -> ModelError:
+    """The error for infinite or missing values: of a dtype that is too narrow, else of the weights."""
+    if model.dtype == "float32":
+        return damaged(Sentence("weights"), model.row.model_id, Sentence("no numbers in {where}", where=where))
+    return ModelError(
+        "{model} gives no numbers in {dtype} ({where}). Try again with --dtype float32.",
+        model=model.row.model_id,
+        dtype=model.dtype,
+        where=where,
     )

@@ -18,8 +18,7 @@ from typing import Any
 
 import numpy as np
 
-from core.errors import ResourceError
-from core.files import read_json_or_none, refusing, write_atomic
+from core.files import free_some, read_json_or_none, write_atomic, writing
 from core.geometry.results import CloudCorrelator, CloudEstimate, Distribution, LayerResult
 from core.measure.capture import STATES_FILE, HiddenStates
 from core.records import Estimate
@@ -114,11 +113,7 @@ def _layer(index: int) -> str:
 
 def _write(path: Path, content: bytes) -> None:
     """Write a file atomically. Raises ResourceError."""
-    with refusing(
-        ResourceError,
-        "Results cannot be kept in {parent}: {reason}. Free some space, or choose another disk with --warehouse.",
-        parent=path.parent,
-    ):
+    with writing(path.parent, free_some("--warehouse")):
         write_atomic(path, content)
 
 

@@ -50,5 +50,5 @@ def measure_layer_on(points: torch.Tensor, device: torch.device, plan: CloudPlan
         if device.type == "cpu" or not is_out_of_memory(error):
             raise
     release_memory(device)
-    _log.warning(Sentence("Memory of {device} is short: this layer is measured on the CPU.", device=device))
+    _log.warning(Sentence("Memory of {device} is short: measuring on the CPU.", device=device))
     return measure_layer(points, plan)

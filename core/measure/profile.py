@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from core.errors import CorpusError, Sentence
+from core.errors import Sentence
 from core.geometry.layer import CloudPlan, one_thread_on
 from core.geometry.layer_pairs import LayerPairs
 from core.geometry.results import Distribution, LayerResult
@@ -41,7 +41,7 @@ from core.records import Profile, Progress, ProgressCallback, RunConfig
 from core.registry.passes import BLOCKS_DRAWN, DRAWN, PASSES, ROTATED
 from core.tables import LayerPairRow, LayerSeedRow
 from core.texts.corpora import Corpus
-from core.texts.sample import MIN_TYPES, TokenSample, shuffle_tokens
+from core.texts.sample import MIN_TYPES, TokenSample, shuffle_tokens, too_few_types
 
 _log = logging.getLogger("workdim")
 
@@ -142,8 +142,7 @@ def open_network(config: RunConfig, setup: Setup, scratch: Path, progress: Progr
     plan = blueprint.plan(protocol.n_sequences, protocol.n_tokens, config.memory_budget, weights)
     folder = scratch if plan.on_demand else None
     if plan.on_demand:
-        name = blueprint.weights.name
-        _log.warning(Sentence("Memory is short for {model}: its weights are taken block by block.", model=name))
+        _log.warning(Sentence("Memory is short: weights are read block by block."))
     if weights == DRAWN:
         model = draw_network(blueprint, config.model_seed, plan.on_demand)
     elif weights == BLOCKS_DRAWN:
@@ -169,14 +168,7 @@ def _with_turned_updates(states: HiddenStates, seed: int) -> HiddenStates:
 def require_types(mask: TokenMask, corpus: Corpus) -> None:
     """Raises CorpusError if too few token types are left after masking."""
     if mask.n_types < MIN_TYPES:
-        raise CorpusError(
-            "Only {n_types} token types of {corpus} remain without {n_dropped_norm} tokens of large norm; a "
-            "cloud needs {min_types}. Try --dtype float32 or another text.",
-            n_types=mask.n_types,
-            corpus=corpus.row.name,
-            n_dropped_norm=mask.n_dropped_norm,
-            min_types=MIN_TYPES,
-        )
+        raise too_few_types(corpus, mask.n_types, Sentence("Try --dtype float32 or another text."))
 
 
 def _measure_layers(

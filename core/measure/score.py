@@ -24,7 +24,7 @@ from core.analysis.groups import Difference, mean_difference, share_limits
 from core.analysis.ranks import NORMAL_95
 from core.errors import ModelError, ResourceError, Sentence
 from core.limits import opening
-from core.measure.capture import release_memory, require_known_tokens
+from core.measure.capture import no_numbers, release_memory, require_known_tokens
 from core.measure.checkpoint import Checkpoint
 from core.measure.provenance import code_stamp, code_version, library_versions
 from core.models.hub import find_weights
@@ -57,16 +57,8 @@ class TaskScores:
 def open_scored(config: ScoreConfig) -> Blueprint:
     """Open a model without its weights; downloads it if needed. Raises ModelError for a model that is not a decoder."""
     blueprint = read_blueprint(find_weights(config.model), config.dtype, config.device, None)
-    if blueprint.kind == "encoder":
-        raise ModelError(
-            "{weights} is an encoder: it gives no probability to what follows. Score a decoder.",
-            weights=blueprint.weights.name,
-        )
     if blueprint.kind != "decoder":
-        raise ModelError(
-            "{weights} is an encoder-decoder, whose scores depend on where the prompt goes. Score a decoder.",
-            weights=blueprint.weights.name,
-        )
+        raise ModelError("{model} is no decoder, and only these are scored.", model=blueprint.weights.name)
     return blueprint
 
 
@@ -89,8 +81,8 @@ def score_task(
     sequences = [sequence for row in rows for sequence in row.sequences]
     if not sequences:
         raise ModelError(
-            "{weights} reads {context} tokens, too few for any question of {task}. Score another model.",
-            weights=blueprint.weights.name,
+            "{model} reads {context} tokens, too few for {task}. Score another model.",
+            model=blueprint.weights.name,
             context=blueprint.weightless.context,
             task=task.name,
         )
@@ -111,8 +103,8 @@ def tokenized_rows(task: Task, blueprint: Blueprint) -> list[TokenizedRow]:
     require_known_tokens(model, max((int(sequence.ids.max()) for row in rows for sequence in row.sequences), default=0))
     if not starting_token(tokenizer) and any(sequence.first == 0 for row in rows for sequence in row.sequences):
         raise ModelError(
-            "{weights} has no BOS or EOS token to begin {task} with. Give every question a prompt.",
-            weights=blueprint.weights.name,
+            "{model} has no token to begin a text with. Give every question of {task} a prompt.",
+            model=blueprint.weights.name,
             task=task.name,
         )
     return rows
@@ -157,8 +149,7 @@ def _log_likelihoods(
     if start < len(inputs):
         plan, limits = _plan_batches(blueprint, inputs[start:], config.memory_budget)
         if plan.on_demand:
-            name = blueprint.weights.name
-            _log.warning(Sentence("Memory is short for {model}: its weights are taken block by block.", model=name))
+            _log.warning(Sentence("Memory is short: weights are read block by block."))
         model = load_network(blueprint, scratch if plan.on_demand else None, progress, plan.spread)
         progress(Progress(SCORING, int(n_tokens_before[start]), total))
     while start < len(inputs):
@@ -249,7 +240,7 @@ class _BatchLimits:
             )
             raise too_large(name, model.device)
         n_tokens = max(len(batch[0].ids) * len(batch) for batch in batches if len(batch) > 1) // 2
-        _log.warning(Sentence("Memory is short: scoring goes on with batches of {n} tokens.", n=n_tokens))
+        _log.warning(Sentence("Memory is short: now in batches of {n}.", n=n_tokens))
         return _BatchLimits(n_tokens, self.n_together)
 
 
@@ -308,17 +299,7 @@ def _require_finite(nats: np.ndarray, model: OpenModel) -> None:
     n = int((~np.isfinite(nats)).sum())
     if n == 0:
         return
-    way_out = Sentence("Score again with --dtype float32.")
-    if model.dtype == "float32":
-        way_out = Sentence("The weights themselves are damaged or diverged. Download them again.")
-    raise ModelError(
-        "{model} gives {n} of {n_nats} texts no likelihood in {dtype}. {way_out}",
-        model=model.row.model_id,
-        n=n,
-        n_nats=len(nats),
-        dtype=model.dtype,
-        way_out=way_out,
-    )
+    raise no_numbers(model, Sentence("{n} of {n_nats} texts", n=n, n_nats=len(nats)))
 
 
 # --- metrics and rows ------------------------------------------------------------------------------------------

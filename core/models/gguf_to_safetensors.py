@@ -29,10 +29,10 @@ from transformers.modeling_gguf_pytorch_utils import (
     read_field,
 )
 
-from core.errors import ModelError, ResourceError
-from core.files import refusing
+from core.errors import ModelError
+from core.files import free_some, require_room, writing
 from core.models.packages import cache_folder
-from core.models.weights import INDEX, Weights, hash_files
+from core.models.weights import INDEX, Weights, damaged, hash_files, whole_only
 from core.records import Progress, ProgressCallback
 
 SHARD_BYTES = 2 * 10**9
@@ -65,13 +65,7 @@ def _convert(weights: Weights, module: Any, dtype: torch.dtype, folder: Path, pr
     part = folder.with_name(f".{folder.name}")
     shutil.rmtree(part, ignore_errors=True)
     part.mkdir()
-    room = refusing(
-        ResourceError,
-        "{gguf_file} could not be converted in {parent}: {reason}. Free some space, or move the cache "
-        "with WORKDIM_CACHE.",
-        gguf_file=weights.gguf_file,
-        parent=folder.parent,
-    )
+    room = writing(folder.parent, free_some("WORKDIM_CACHE"))
     try:
         with room:
             _write(weights, module, dtype, part, progress)
@@ -102,36 +96,19 @@ def _opened(weights: Weights) -> GgufTensors:
     except (ValueError, IndexError, KeyError) as error:
         raise _unreadable(weights, error) from error
     if not source.is_known:
-        raise ResourceError(
-            "{gguf_file} exceeds the memory allowed, and {architecture} must be read whole. Raise "
-            "--memory-budget, choose --dtype bfloat16, or use the model's safetensors.",
-            gguf_file=weights.gguf_file,
-            architecture=source.architecture,
-        )
+        raise whole_only(weights.name, source.architecture)
     return source
 
 
 def _unreadable(weights: Weights, error: Exception) -> ModelError:
     text = " ".join(str(error).split())[:160]
-    return ModelError(
-        "The weights of {weights} are damaged ({text}). Download them again.", weights=weights.name, text=text
-    )
+    return damaged(str(weights.gguf_file), weights.name, text)
 
 
 def _need_room(weights: Weights, module: Any, dtype: torch.dtype, place: Path) -> None:
     n_bytes = sum(p.numel() for p in module.parameters()) * dtype.itemsize
     n_bytes += (1 + n_bytes // SHARD_BYTES) * HEADER_BYTES
-    free = shutil.disk_usage(place).free
-    if free < n_bytes * 1.02:
-        raise ResourceError(
-            "{gguf_file} exceeds the memory allowed; block by block it needs {n_bytes:.2f} GB in {place}, "
-            "where {free:.2f} GB is free. Free some, move the cache with WORKDIM_CACHE, or raise "
-            "--memory-budget.",
-            gguf_file=weights.gguf_file,
-            n_bytes=n_bytes / 1e9,
-            place=place,
-            free=free / 1e9,
-        )
+    require_room(n_bytes * 1.02, place, free_some("WORKDIM_CACHE"))
 
 
 class _Shards:

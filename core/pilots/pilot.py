@@ -59,8 +59,8 @@ def _better(value: Any, info: ValidationInfo) -> Any:
     return directions[value] if isinstance(value, str) and value in directions else refuse_name(value, directions)
 
 
-_DAY = Sentence("the day on which the expectation was written down, as 2026-11-25")
-_LAST_DAY = Sentence("the day by which it is to be decided, as 2026-12-15")
+NOT_EMPTY = Sentence("a list, not empty")
+_DAY = Sentence("a day, as 2026-11-25")
 
 
 def _day(value: Any, what: str = _DAY) -> Any:
@@ -109,7 +109,7 @@ class Benchmark(NamesScore):
     @classmethod
     def _is_past(cls, day: date, info: ValidationInfo) -> date:
         if info.context and day > date.today():  # only in a file: another machine's date may be behind
-            raise ValueError(Sentence("is {day}, which is still to come: write the day of today", day=day))
+            raise ValueError(Sentence("is {day}, which is still to come", day=day))
         return day
 
 
@@ -156,17 +156,10 @@ class Pilot:
     """The decision to be made."""
     use_class: UseClass
     models: Annotated[
-        tuple[Annotated[PilotModel, as_table("reference")], ...],
-        Field(min_length=1, description=Sentence("a list of references, with at least one of them")),
+        tuple[Annotated[PilotModel, as_table("reference")], ...], Field(min_length=1, description=NOT_EMPTY)
     ]
-    texts: Annotated[
-        tuple[Annotated[PilotText, as_table("text")], ...],
-        Field(min_length=1, description=Sentence("a list of texts, with at least one of them")),
-    ]
-    benchmark: Annotated[
-        Benchmark,
-        Field(description=Sentence("a table with the one primary benchmark, which a pilot names before measuring")),
-    ]
+    texts: Annotated[tuple[Annotated[PilotText, as_table("text")], ...], Field(min_length=1, description=NOT_EMPTY)]
+    benchmark: Benchmark
     protocol: Text = "quick"
     seed: Whole = 0
     controls: YesNo = False
@@ -182,9 +175,7 @@ class Pilot:
     decided_by: Text | None = None
     """The person or body that decides."""
     decide_by: Annotated[
-        date | None,
-        BeforeValidator(lambda day: None if day is None else _day(day, _LAST_DAY)),
-        Field(description=_LAST_DAY),
+        date | None, BeforeValidator(lambda day: None if day is None else _day(day, _DAY)), Field(description=_DAY)
     ] = None
     translations: dict[Literal["en", "ja"], Translation] = field(default_factory=dict, hash=False)
     """Language -> question and expectation in it."""
@@ -210,7 +201,7 @@ class Pilot:
     @classmethod
     def _is_a_device(cls, device: str) -> str:
         if not re.fullmatch(DEVICES, device):
-            raise ValueError(Sentence("'{device}' is none of auto, cpu, mps, cuda, cuda:0 and so on", device=device))
+            refuse_name(device, ("auto", "cpu", "mps", "cuda", "cuda:0"))
         return device
 
     @model_validator(mode="after")
@@ -218,29 +209,24 @@ class Pilot:
         if self.task and self.task.models:
             self._take_scores(self.task)
         if len({(model.asked, model.stack, model.dtype) for model in self.models}) < len(self.models):
-            raise ValueError(Sentence("models name the same model twice"))
+            raise ValueError(_twice("models", [model.written for model in self.models]))
         if len({(text.asked, text.column) for text in self.texts}) < len(self.texts):
-            raise ValueError(Sentence("texts name the same text twice"))
+            raise ValueError(_twice("texts", [text.written for text in self.texts]))
         if self.task is None and any(model.score for model in self.models):
             raise ValueError(
-                Sentence("scores is missing: state task, unit and higher_is_better of your own scores there")
+                Sentence(
+                    "{key} is missing; it must be {what}.",
+                    key="scores",
+                    what=Sentence("a table with {names}", names=["task", "unit", "higher_is_better"]),
+                )
             )
         first_of: dict[str, PilotModel] = {}
         for model in self.models:
             first = first_of.setdefault(model.reference + (model.revision or ""), model)
             if first.asked != model.asked:
-                raise ValueError(
-                    Sentence(
-                        "models hold two named {reference}: rename {written} or {written_2}",
-                        reference=model.reference,
-                        written=first.written,
-                        written_2=model.written,
-                    )
-                )
+                raise ValueError(_twice("models", [first.written, model.written]))
             if first.score != model.score:
-                raise ValueError(
-                    Sentence("models give '{written}' two own scores, and a model has one", written=model.written)
-                )
+                raise ValueError(_twice("scores", [model.written]))
         self._check_replicates()
         task, benchmark = self.task, self.benchmark
         if task and benchmark.name == task.name:
@@ -248,8 +234,7 @@ class Pilot:
             if not same or benchmark.filter is not None or benchmark.n_shot is not None:
                 raise ValueError(
                     Sentence(
-                        "for your own task {task}, metric must be '{metric}', direction that of scores.higher_is_better, "
-                        "without filter and n_shot",
+                        "benchmark {task} is your own: it has metric '{metric}', the direction of scores, no filter or n_shot",
                         task=task.name,
                         metric=task.metric,
                     )
@@ -263,9 +248,9 @@ class Pilot:
             if name not in written:
                 raise ValueError(Sentence("replicates: {problem}", problem=unknown_name("model", name, written)))
             if named.count(name) > 1:
-                raise ValueError(Sentence("replicates name '{name}' twice, and a model is of one recipe", name=name))
+                raise ValueError(_twice("replicates", [name]))
         if any(len(recipe) < 2 for recipe in self.replicates):
-            raise ValueError(Sentence("replicates holds a list of one model: leave it out"))
+            raise ValueError(Sentence("replicates needs two models or more in each list"))
 
     def _take_scores(self, task: OwnTask) -> None:
         """Assign each score in the task's table to its model."""
@@ -277,16 +262,10 @@ class Pilot:
         for reference in of_models.keys() - written:
             raise ValueError(Sentence("scores.models: {problem}", problem=unknown_name("model", reference, written)))
         models = []
-        for number, model in enumerate(self.models):
+        for model in self.models:
             score = of_models.get(model.written, model.score)
             if model.score not in (None, score):
-                raise ValueError(
-                    Sentence(
-                        "models[{number}].score says another score than scores.models does for '{written}'",
-                        number=number,
-                        written=model.written,
-                    )
-                )
+                raise ValueError(_twice("scores", [model.written]))
             models.append(replace(model, score=score))
         object.__setattr__(self, "models", tuple(models))
         object.__setattr__(self, "task", replace(task, n_samples=None, models={}))
@@ -352,6 +331,11 @@ def hashed_id(name: str, content: Mapping[str, Any], otherwise: str) -> str:
 
 
 Saved = TypeVar("Saved")
+
+
+def _twice(key: str, names: Sequence[str]) -> Sentence:
+    twice = [name for name in dict.fromkeys(names) if names.count(name) > 1]
+    return Sentence("{key} has the same twice: {names}", key=key, names=twice or names)
 
 
 def find_saved(saved: Sequence[tuple[str, str, Saved]], query: str, kind: str) -> Saved:

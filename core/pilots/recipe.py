@@ -7,7 +7,7 @@ from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime
 from typing import Any
 
-from core.errors import InputError, Sentence
+from core.errors import InputError, Sentence, nothing_yet, unknown_name
 from core.pilots.pilot import find_saved, hashed_id
 
 MAX_NAME = 80
@@ -31,11 +31,9 @@ class Recipe:
 
     def __post_init__(self) -> None:
         if self.language not in ("en", "ja"):
-            raise InputError(
-                "A report is in English (en) or Japanese (ja), not in '{language}'.", language=self.language[:20]
-            )
+            raise InputError(unknown_name("language", self.language[:20], ("en", "ja")))
         if not self.name.strip() or len(self.name) > MAX_NAME or not self.name.isprintable():
-            raise InputError("A recipe's name has up to {max_name} visible characters on one line.", max_name=MAX_NAME)
+            raise InputError("A name has 1 to {most} visible characters on one line.", most=MAX_NAME)
 
     @property
     def recipe_id(self) -> str:
@@ -69,6 +67,6 @@ def recipe_from_row(row: Mapping[str, Any]) -> Recipe:
 def find_recipe(saved: Sequence[SavedRecipe], query: str) -> SavedRecipe:
     """The recipe with this id, with the only id that begins or ends so, or the newest with this name. Raises InputError."""
     if not saved:
-        raise InputError("No recipe is kept yet: `workdim slides --out FILE.pptx --keep NAME` keeps one.")
+        raise InputError(nothing_yet("slides --out FILE.pptx --keep NAME"))
     newest_last = sorted(saved, key=lambda recipe: recipe.created_at)
     return find_saved([(one.recipe.name, one.recipe_id, one) for one in newest_last], query, Sentence("recipe"))

@@ -11,7 +11,7 @@ from typing import Any
 
 from pydantic import TypeAdapter
 
-from core.errors import InputError, Sentence, unknown_name
+from core.errors import InputError, Sentence, nothing_yet, unknown_name
 from core.files import DATA
 from core.pilots.entries import FileContext
 from core.pilots.pilot import Pilot
@@ -47,7 +47,7 @@ def find_pilot(rows: Sequence[Mapping[str, Any]], query: str) -> RegisteredPilot
             if row[key] == query:
                 return registered_pilot(row)
     if not rows:
-        raise InputError("No pilot is registered yet. `workdim pilot FILE.toml` registers and measures one.")
+        raise InputError(nothing_yet("pilot FILE.toml"))
     raise InputError(unknown_name("pilot", query, {row["name"] for row in rows}))
 
 

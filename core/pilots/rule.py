@@ -17,9 +17,9 @@ import tomli_w
 from pydantic import Field, Strict, TypeAdapter, model_validator
 from pydantic.dataclasses import dataclass
 
-from core.errors import InputError, Sentence
-from core.pilots.pilot import NamesScore, UseClass, find_saved, hashed_id
-from core.records import matching_ids
+from core.errors import InputError, Sentence, nothing_yet
+from core.pilots.pilot import NOT_EMPTY, NamesScore, UseClass, find_saved, hashed_id
+from core.records import only_id
 from core.tables import RuleChoiceRow
 from core.validation import (
     MODEL_CONFIG,
@@ -84,11 +84,11 @@ class Criterion:
     @model_validator(mode="after")
     def _belongs_together(self) -> Criterion:
         if self.benchmark and self.of != "score":
-            raise ValueError(Sentence("benchmark is for a score, and this criterion is {of}", of=self.of))
+            raise ValueError(Sentence("benchmark is for a score, not for {of}", of=self.of))
         if self.at_least is not None and self.at_most is not None and self.at_least > self.at_most:
             raise ValueError(
                 Sentence(
-                    "at_least ({at_least:g}) is above at_most ({at_most:g}): nothing can meet both",
+                    "at_least ({at_least:g}) is above at_most ({at_most:g})",
                     at_least=self.at_least,
                     at_most=self.at_most,
                 )
@@ -129,10 +129,7 @@ class Assumptions:
 class Rule:
     name: Text
     use_class: UseClass
-    criteria: Annotated[
-        tuple[Criterion, ...],
-        Field(min_length=1, description=Sentence("a list of criteria, with at least one of them")),
-    ]
+    criteria: Annotated[tuple[Criterion, ...], Field(min_length=1, description=NOT_EMPTY)]
     task: TaskName | None = None
     assumptions: Assumptions = field(default_factory=Assumptions)
     note: Text | None = None
@@ -141,9 +138,9 @@ class Rule:
     def _can_choose(self) -> Rule:
         names = [(criterion.of, criterion.benchmark) for criterion in self.criteria]
         if len(set(names)) < len(names):
-            raise ValueError(Sentence("criteria name a quantity twice: state its weight and thresholds together"))
+            raise ValueError(Sentence("criteria name a quantity twice"))
         if not any(criterion.weight for criterion in self.criteria):
-            raise ValueError(Sentence("criteria give no weight to anything: nothing could be chosen"))
+            raise ValueError(Sentence("criteria give no weight to anything"))
         return self
 
     @property
@@ -188,7 +185,7 @@ def find_rule(saved: Sequence[SavedRule], query: str) -> SavedRule:
     Raises InputError with the near names.
     """
     if not saved:
-        raise InputError("No rule is saved. Save one with `workdim rules save FILE.toml` or on the page Choose.")
+        raise InputError(nothing_yet("rules save FILE.toml"))
     newest_last = sorted(saved, key=lambda rule: rule.version)
     return find_saved([(rule.rule.name, rule.rule_id, rule) for rule in newest_last], query, Sentence("rule"))
 
@@ -196,14 +193,7 @@ def find_rule(saved: Sequence[SavedRule], query: str) -> SavedRule:
 def find_choice(saved: Sequence[SavedRule], query: str) -> tuple[SavedRule, RuleChoiceRow]:
     """The choice whose id is this, or the only one that begins or ends so, and its rule. Raises InputError."""
     by_id = {choice.choice_id: (rule, choice) for rule in saved for choice in rule.choices}
-    matches = matching_ids(by_id, query)
-    if len(matches) != 1:
-        raise InputError(
-            "{n_found} choices begin or end with '{choice}'. `workdim rules list` lists them.",
-            n_found=len(matches),
-            choice=query,
-        )
-    return by_id[matches[0]]
+    return by_id[only_id(by_id, query, "choice", "rules list")]
 
 
 def read_rule(file: Path) -> Rule:

@@ -24,8 +24,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from core.errors import InputError, ModelError, ResourceError
-from core.files import make_folder, nearest_folder, refusing, remove_temporary_folders, temporary_folder
+from core.errors import InputError, ModelError
+from core.files import free_some, make_folder, remove_temporary_folders, require_room, temporary_folder, writing
 from core.models.hub import find_weights
 from core.models.model import OpenModel, load_network, read_blueprint
 from core.models.weights import Weights
@@ -247,14 +247,7 @@ def require_place(folder: Path, n_bytes: int) -> None:
         raise InputError(
             "{folder} is there already and not empty. Name another folder with --save-model.", folder=folder
         )
-    free = shutil.disk_usage(nearest_folder(folder)).free
-    if free < n_bytes * 1.05:
-        raise ResourceError(
-            "Saving needs {needed:,.1f} MB in {folder}; {free:,.1f} MB is free. Free some, or name another disk.",
-            needed=n_bytes / 1e6,
-            folder=folder,
-            free=free / 1e6,
-        )
+    require_room(n_bytes * 1.05, folder, free_some("--save-model"))
 
 
 def save_network(new: Any, tokenizer: Any, folder: Path, card: str, plan_id: str) -> None:
@@ -264,8 +257,7 @@ def save_network(new: Any, tokenizer: Any, folder: Path, card: str, plan_id: str
     """
     require_place(folder, sum(p.numel() * p.element_size() for p in new.parameters()))
     make_folder(folder.absolute().parent)
-    writable = refusing(ResourceError, "The model cannot be saved in {folder}: {reason}.", folder=folder)
-    with writable, temporary_folder(_purpose(plan_id), folder.absolute().parent) as temporary:
+    with writing(folder), temporary_folder(_purpose(plan_id), folder.absolute().parent) as temporary:
         saved = temporary / folder.name
         saved.mkdir()
         with redirect_stderr(open(os.devnull, "w", encoding="utf-8")):

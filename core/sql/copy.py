@@ -120,9 +120,7 @@ def _copy_bytes(source: Path, target: Path, until: float | None) -> None:
         while chunk := reading.read(_CHUNK):
             writing.write(chunk)
             if until is not None and time.monotonic() > until:
-                raise QueryError(
-                    "The warehouse is busy with writing and too large to copy in between. Try again later."
-                )
+                raise QueryError("The warehouse is being written to. Try again later.")
 
 
 def _copies_folder(warehouse: Warehouse) -> Path:

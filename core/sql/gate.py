@@ -42,19 +42,15 @@ _READS = (duckdb.StatementType.SELECT, duckdb.StatementType.EXPLAIN)
 def require_single_select(connection: duckdb.DuckDBPyConnection, sql: str) -> duckdb.Statement:
     """The statement to run. Raises QueryError if it is refused."""
     if "\0" in sql:
-        raise QueryError("The statement holds a NUL character: it was cut or pasted wrongly.")
+        raise QueryError("The statement holds a broken character. Paste it again.")
     statements = connection.extract_statements(sql)
-    if not statements:
-        raise QueryError("There is no statement to run. Type one SELECT statement.")
     kinds = [_kind(statement) for statement in statements]
     if "MULTI" in kinds:
-        raise QueryError("Name the columns of PIVOT: PIVOT table ON column IN ('a', 'b') USING sum(value).")
-    if len(statements) > 1:
-        raise QueryError(
-            "There are {n_statements} statements. Type one SELECT statement at a time.", n_statements=len(statements)
-        )
+        raise QueryError("Name the columns: PIVOT table ON column IN ('a', 'b') USING sum(value).")
+    if len(statements) != 1:
+        raise QueryError("Type one SELECT statement, not {n}.", n=len(statements))
     if statements[0].type not in _READS:
-        raise QueryError("{kind} is refused: the warehouse is only read here. Type a SELECT.", kind=kinds[0])
+        raise QueryError(refused(kinds[0]))
     _refuse_engine_names(connection, statements[0])
     return statements[0]
 
@@ -72,7 +68,7 @@ def _kind(statement: duckdb.Statement) -> str:
     try:
         return statement.type.name.replace("_", " ")
     except ValueError as error:  # a kind that the engine knows and its Python API does not
-        raise QueryError("This kind of statement is refused. Type one SELECT statement.") from error
+        raise QueryError(refused(Sentence("This statement"))) from error
 
 
 def table_names(connection: duckdb.DuckDBPyConnection, statement: duckdb.Statement) -> set[str]:
@@ -89,7 +85,7 @@ def _parse_tree(connection: duckdb.DuckDBPyConnection, statement: duckdb.Stateme
     if tree.startswith('{"error":true'):
         if statement.type == duckdb.StatementType.SELECT:
             raise QueryError(worded_error(duckdb.ParserException(json.loads(tree)["error_message"])))
-        raise QueryError("EXPLAIN takes one SELECT here: the warehouse is only read.")
+        raise QueryError(refused("EXPLAIN"))
     return tree
 
 
@@ -101,13 +97,11 @@ def _refuse_engine_names(connection: duckdb.DuckDBPyConnection, statement: duckd
     for kind, name in _names(tree):
         plain = name.strip('"').lower()
         if (kind == "function_name" and plain in functions) or (kind == "table_function" and plain in macros):
-            raise QueryError(
-                "The function {plain} is refused: queries see tables, no files, networks or settings.", plain=plain
-            )
+            raise QueryError(refused(plain))
         if kind == "table_name" and plain in views:
-            raise QueryError("The view {plain} is refused: queries see tables, no settings.", plain=plain)
+            raise QueryError(refused(plain))
         if kind == "setting" and plain in settings:
-            raise QueryError("SHOW {plain} is refused: queries see tables, no settings.", plain=plain)
+            raise QueryError(refused(plain))
 
 
 def refused_functions(connection: duckdb.DuckDBPyConnection) -> set[str]:
@@ -168,26 +162,15 @@ def _without_comments(sql: str) -> str:
     return re.sub(r"\A(\s+|--[^\n]*\n|/\*.*?\*/)*", "", sql, flags=re.DOTALL)
 
 
-_WRONG = (
-    (duckdb.ParserException, Sentence("This is no SQL that can be read. Type one SELECT statement.")),
-    (duckdb.CatalogException, Sentence("The statement names something that is not there.")),
-    (duckdb.BinderException, Sentence("A column, function or type of the statement does not fit.")),
-    (duckdb.ConversionException, Sentence("A value cannot be turned into the type that the statement asks for.")),
-    (duckdb.OutOfRangeException, Sentence("A value lies beyond what its type or function takes.")),
-    (duckdb.InvalidInputException, Sentence("A function was given something that it does not take.")),
-    (duckdb.NotImplementedException, Sentence("The statement asks for something that DuckDB cannot do.")),
-)
-"""Kind of DuckDB's error -> what it means, in the reader's language. DuckDB itself speaks English only."""
+def refused(what: str) -> Sentence:
+    return Sentence("{what} is refused: a query reads tables, no files, networks or settings.", what=what)
 
 
 def worded_error(error: Exception) -> Sentence:
-    """What is wrong, and DuckDB's own message in one line, without the excerpt of the statement."""
+    """DuckDB's own message in one line, without the excerpt of the statement."""
     text = str(error)
-    if "expression depth" in text:
-        return Sentence("The statement is nested too deeply (more than 1,000 levels).")
     lines = text.split("\n\nLINE ")[0].splitlines()
     message = re.sub(r"^[A-Za-z ]+ Error: ", "", " ".join(line.strip() for line in lines if line.strip()))
     if len(message) > MOST_CHARACTERS:  # it repeats what was typed, however long that is
         message = f"{message[:MOST_CHARACTERS]}..."
-    wrong = next((words for kind, words in _WRONG if isinstance(error, kind)), Sentence("The query failed."))
-    return Sentence("{wrong} DuckDB: {message}", wrong=wrong, message=message or type(error).__name__)
+    return Sentence("The query failed: {message}", message=message or type(error).__name__)

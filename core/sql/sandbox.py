@@ -21,7 +21,8 @@ from typing import IO
 import polars as pl
 
 from core import errors
-from core.errors import QueryError
+from core.errors import QueryError, Sentence
+from core.files import beyond_limit
 from core.sql.copy import has_copy
 from core.warehouse.warehouse import Warehouse
 
@@ -82,15 +83,16 @@ class RunningQuery:
             while not self.is_done():
                 time.sleep(_POLL_SECONDS)
             if self.process.poll() is None:
-                raise QueryError("The query was stopped: no answer after {timeout:g} seconds.", timeout=self.timeout)
+                raise QueryError(
+                    "The query exceeded {limit}. Filter earlier, or aggregate.", limit=f"{self.timeout:g} s"
+                )
             self.answer.seek(0)
             header, _, table = self.answer.read().partition(b"\n")
         finally:
             self.cancel()
         if self.process.returncode != 0 or not header:
             raise QueryError(
-                "The query ended its process (exit code {code}): nested too deeply, or too little memory. The "
-                "warehouse is untouched.",
+                "The query ended its process ({code}): nested too deeply, or out of memory.",
                 code=self.process.returncode,
             )
         answer = json.loads(header)
@@ -142,23 +144,15 @@ def start_query(warehouse: Warehouse, sql: str, limit: int = 10_000, seconds: fl
 def check_request(sql: str, limit: int = 10_000, seconds: float = 10.0) -> None:
     """Raises QueryError for a statement that is too long or broken, and for limits beyond what is allowed."""
     if len(sql) > MAX_CHARACTERS:
-        raise QueryError(
-            "The statement has {n_sql:,} characters; at most {max_characters:,} are taken.",
-            n_sql=len(sql),
-            max_characters=MAX_CHARACTERS,
-        )
+        raise beyond_limit(Sentence("The statement"), len(sql), MAX_CHARACTERS, Sentence("characters"), QueryError)
     if any("\ud800" <= character <= "\udfff" for character in sql):
-        raise QueryError("The statement holds half a character (a lone surrogate). Paste it again.")
+        raise QueryError("The statement holds a broken character. Paste it again.")
     if not 1 <= limit <= MAX_ROWS:
         raise QueryError(
-            "{limit:,} rows were asked for; from 1 to {max_rows:,} can be.", limit=limit, max_rows=MAX_ROWS
+            "Ask for up to {most:,} {unit}, not {asked:,}.", most=MAX_ROWS, unit=Sentence("rows"), asked=limit
         )
     if not 0 < seconds <= MAX_SECONDS:
-        raise QueryError(
-            "{seconds:g} seconds were asked for; a query has up to {max_seconds:g}.",
-            seconds=seconds,
-            max_seconds=MAX_SECONDS,
-        )
+        raise QueryError("Ask for up to {most:,} {unit}, not {asked:,}.", most=MAX_SECONDS, unit="s", asked=seconds)
 
 
 def _environment() -> dict[str, str]:

@@ -23,8 +23,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 
 from core.errors import QueryError, Sentence, WorkdimError, to_record
+from core.files import beyond_limit
 from core.sql.copy import current_copy
-from core.sql.gate import require_single_select, table_names, worded_error
+from core.sql.gate import refused, require_single_select, table_names, worded_error
 from core.warehouse.connection import connect_private
 from core.warehouse.schema import quoted
 from core.warehouse.warehouse import Warehouse
@@ -81,11 +82,7 @@ def _rows(connection: duckdb.DuckDBPyConnection, request: dict[str, Any]) -> byt
     started = time.perf_counter()
     rows = connection.sql(statement).limit(request["limit"] + 1)  # also makes equal column names distinct
     if len(rows.columns) > MAX_COLUMNS:
-        raise QueryError(
-            "The result has {n_columns:,} columns; at most {max_columns} are shown. Name fewer.",
-            n_columns=len(rows.columns),
-            max_columns=MAX_COLUMNS,
-        )
+        raise beyond_limit(Sentence("The result"), len(rows.columns), MAX_COLUMNS, Sentence("columns"), QueryError)
     batches = _fetch(_as_plain_types(rows).to_arrow_reader(2048))
     seconds = time.perf_counter() - started
     table = pa.Table.from_batches(*batches)
@@ -140,10 +137,7 @@ def _fetch(reader: pa.RecordBatchReader) -> tuple[list[pa.RecordBatch], pa.Schem
     for batch in reader:
         size += batch.nbytes
         if size > MAX_RESULT_BYTES:
-            raise QueryError(
-                "The result is larger than {limit} MB. Select fewer columns or rows, or aggregate.",
-                limit=MAX_RESULT_BYTES // 2**20,
-            )
+            raise beyond_limit(Sentence("The result"), size / 2**20, MAX_RESULT_BYTES // 2**20, "MB", QueryError)
         for name, column in zip(batch.schema.names, batch.columns, strict=True):
             _refuse_huge_cells(name, column)
             _refuse_unrepresentable_times(name, column)
@@ -160,14 +154,7 @@ def _refuse_huge_cells(name: str, column: pa.Array) -> None:
     else:
         return
     if largest > limit:
-        raise QueryError(
-            "A cell of {name} holds {largest:,} {unit}, more than {limit:,}. Cut it with left() or "
-            "list_slice(), or aggregate.",
-            name=_brief(name),
-            largest=largest,
-            unit=unit,
-            limit=limit,
-        )
+        raise beyond_limit(_brief(name), largest, limit, unit, QueryError)
 
 
 def _refuse_unrepresentable_times(name: str, column: pa.Array) -> None:
@@ -187,7 +174,7 @@ def _refuse_unrepresentable_times(name: str, column: pa.Array) -> None:
         return
     found = pc.min_max(plain).as_py()
     if found["min"] is not None and not first <= found["min"] <= found["max"] <= last:
-        raise QueryError("Column {name} holds a time out of range. Cast it to VARCHAR.", name=_brief(name))
+        raise QueryError("Column {name} is out of range. Cast it to VARCHAR.", name=_brief(name))
 
 
 def _brief(name: str) -> str:
@@ -242,9 +229,7 @@ def _error_answer(line: str) -> bytes:
 
 
 def _too_slow(seconds: float) -> Sentence:
-    return Sentence(
-        "The query exceeded {seconds:g} seconds. Filter earlier, aggregate, or allow more time.", seconds=seconds
-    )
+    return Sentence("The query exceeded {limit}. Filter earlier, or aggregate.", limit=f"{seconds:g} s")
 
 
 def _clear_message(error: Exception, request: dict[str, Any]) -> Sentence:
@@ -252,23 +237,18 @@ def _clear_message(error: Exception, request: dict[str, Any]) -> Sentence:
     if isinstance(error, duckdb.InterruptException) or "Query exceeded maximum execution time" in text:
         return _too_slow(request["seconds"])
     if isinstance(error, (duckdb.OutOfMemoryException, MemoryError)) or "Out of Memory" in text:
-        return Sentence(
-            "The query needs more than {memory} MB of memory. Filter earlier or aggregate.", memory=request["memory_mb"]
-        )
-    if isinstance(error, duckdb.PermissionException):
-        return Sentence("Refused: queries see tables, no files, folders or networks.")
+        return Sentence("The query exceeded {limit}. Filter earlier, or aggregate.", limit=f"{request['memory_mb']} MB")
+    needs_extension = "needs an extension" in text or "required extension" in text.lower()
+    is_change = "read-only mode" in text or "configuration has been locked" in text
+    if (
+        isinstance(error, duckdb.PermissionException)
+        or is_change
+        or needs_extension
+        or "try installing" in text.lower()
+    ):
+        return refused(Sentence("This statement"))
     if isinstance(error, OSError):
-        return Sentence(
-            "The query's copy of the warehouse failed: {reason}. Nothing was changed.", reason=error.strerror or error
-        )
-    if "read-only mode" in text:
-        return Sentence("The query was refused: the warehouse is only read here.")
-    if "configuration has been locked" in text:
-        return Sentence("The query was refused: settings cannot be changed here.")
-    if "to DECIMAL(38,0)" in text:
-        return Sentence("A whole number has more than 38 digits. Cast it to DOUBLE or VARCHAR.")
-    if "needs an extension" in text or "try installing" in text.lower() or "required extension" in text.lower():
-        return Sentence("The query needs an extension of DuckDB; none is loaded here.")
+        return Sentence("The query failed: {message}", message=error.strerror or error)
     return worded_error(error)
 
 

@@ -18,7 +18,6 @@ import json
 import lzma
 import os
 import re
-import shutil
 import stat
 import zipfile
 import zlib
@@ -31,8 +30,8 @@ from typing import IO, Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from core.errors import InputError, ResourceError, Sentence, WarehouseError
-from core.files import folders_in, make_folder, temporary_folder, writing
+from core.errors import InputError, Sentence, WarehouseError
+from core.files import NOTHING_CHANGED, folders_in, free_some, make_folder, require_room, temporary_folder, writing
 from core.store.parcels import PARCEL_FILES, RUN_FILE
 from core.store.user_files import KINDS
 
@@ -128,8 +127,7 @@ def create_archive(target: Path, about: dict[str, Any]) -> Iterator[ArchiveWrite
     if target.exists():
         raise InputError("{target} is there already. Name a new .zip file with --out.", target=target)
     make_folder(target.parent)
-    remedy = Sentence("Free some space, or name another place with --out; the warehouse was not touched.")
-    with writing(target, remedy), temporary_folder("archive", target.parent) as place:
+    with writing(target, free_some("--out")), temporary_folder("archive", target.parent) as place:
         writer = ArchiveWriter(place / "archive.zip")
         try:
             yield writer
@@ -300,14 +298,8 @@ def _check_members(path: Path, infos: list[zipfile.ZipInfo], unpack_folder: Path
             unpacked=unpacked / 1e6,
             n_names=len(names),
         )
-    if unpack_folder is not None and unpacked > (free := shutil.disk_usage(unpack_folder).free):
-        raise ResourceError(
-            "{path} needs {unpacked:,.0f} MB in {room}; {free:,.0f} MB is free. Free some; nothing was changed.",
-            path=path,
-            unpacked=unpacked / 1e6,
-            free=free / 1e6,
-            room=unpack_folder,
-        )
+    if unpack_folder is not None:
+        require_room(unpacked, unpack_folder, NOTHING_CHANGED)
 
 
 def _normalize_names(stem: str, infos: dict[str, zipfile.ZipInfo]) -> dict[str, zipfile.ZipInfo]:

@@ -47,7 +47,7 @@ _DECLARED = (
     Table(
         "corpora",
         CorpusRow,
-        "Measured texts; the text itself is never stored.",
+        "Measured texts, without their contents.",
         is_indexed=True,
         section="text",
         prefix="corpus_",
@@ -68,7 +68,7 @@ _DECLARED = (
         "Estimates on parts of the sample: for errors, ties and paired differences.",
         is_narrow=True,
     ),
-    Table("layer_seeds", LayerSeedRow, "d2 of each draw of a judging control, layer by layer.", is_narrow=True),
+    Table("layer_seeds", LayerSeedRow, "d2 of each draw of a control, layer by layer.", is_narrow=True),
     Table(
         "layer_distributions",
         LayerDistributionRow,
@@ -81,13 +81,9 @@ _DECLARED = (
     Table("run_controls", RunControlRow, "What each control says of its run's claims."),
     Table("run_summaries", RunSummaryRow, "The shape of a profile, one row per estimator and cloud."),
     Table("run_windows", RunWindowRow, "Loss and dimension of each window of a causal model's text.", is_narrow=True),
-    Table("scores", ScoreRow, "Published results. Compare only equal benchmark, metric, filter, n_shot and suite."),
+    Table("scores", ScoreRow, "Scores; only equal benchmark, metric, filter, n_shot and suite compare."),
     Table("score_files", ScoreFileRow, "Files that scores were imported from.", is_indexed=True),
-    Table(
-        "score_samples",
-        ScoreSampleRow,
-        "Single questions as answered by one model, for paired comparisons; without their text.",
-    ),
+    Table("score_samples", ScoreSampleRow, "Answers to single questions, without their text."),
     Table("model_aliases", ModelAliasRow, "Names in score files, and the models they mean.", is_indexed=True),
     Table("pilots", PilotRow, "Comparisons that were planned before measuring.", is_indexed=True),
     Table("pilot_runs", PilotRunRow, "Which runs are results of which pilots.", is_indexed=True),

@@ -25,6 +25,9 @@ from typing import Any
 
 import polars as pl
 
+from core.errors import Sentence, sentences
+from core.registry.names import keys
+
 _TYPES: dict[Any, tuple[Any, str]] = {
     str: (pl.String(), "VARCHAR"),
     int: (pl.Int64(), "BIGINT"),
@@ -43,15 +46,15 @@ _NARROW = {"BIGINT": "INTEGER", "DOUBLE": "FLOAT", "DOUBLE[]": "FLOAT[]"}
 class Column:
     """The part of a column's declaration that its field cannot express."""
 
-    meaning: str
-    """Meaning, for people who write SQL or read an export."""
+    meaning: str = ""
+    """What the column's name leaves open, for people who write SQL or read an export."""
     screen: str = ""
     """Name on screen: the English message, which the catalogues translate. Empty: the column's own name is shown."""
     section: str = ""
     """Section in the record of a run, if it is not the table's own."""
     unit: str = ""
     values: str = ""
-    """Kind of names that its values are, for example `cloud`: each of them has its own name on screen."""
+    """Kind of names that its values are, for example `cloud`: each has its own name on screen, and its comment lists them."""
     key: bool = False
     """Whether it is part of the key that identifies a row."""
     is_layer: bool = False
@@ -62,6 +65,13 @@ class Column:
     """SQL over the columns in the file, if this column is derived from them and not stored."""
     parts: Mapping[str, str] = field(default_factory=dict)
     """For a JSON object: its keys and their names on screen."""
+
+    @property
+    def comment(self) -> Sentence:
+        """Its meaning, else its name on screen, and what it may hold: a new estimator or check appears by itself."""
+        names = list(keys(self.values))
+        meaning = self.meaning or ("" if names else self.screen)
+        return sentences(Sentence(meaning), Sentence("{names}.", names=names) if names else "")
 
 
 @dataclass(frozen=True)
@@ -132,9 +142,9 @@ class Table:
         return {column.name for column in self.columns if column.is_optional}
 
     @property
-    def comments(self) -> dict[str, str]:
-        """Column name -> its meaning."""
-        return {column.name: column.declared.meaning for column in self.columns}
+    def comments(self) -> dict[str, Sentence]:
+        """Column name -> its meaning and the names that it may hold; empty where the column's name says all."""
+        return {column.name: column.declared.comment for column in self.columns}
 
     @property
     def key(self) -> tuple[str, ...]:

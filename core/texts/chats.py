@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from core.errors import CorpusError, ModelError, Sentence
+from core.errors import CorpusError, InputError, ModelError, Sentence
 from core.texts.messages import BETWEEN, Conversation, Message, join_contents
 from core.texts.windows import join_neighbours
 from core.texts.words import CHARACTERS_PER_TOKEN, CHARACTERS_PER_TOKEN_CJK, Encoded, read_offsets
@@ -99,13 +99,7 @@ def encode_chat(window: ChatWindow, tokenizer: Any, n_tokens: int, model: str, n
     covered = _covered_characters(offsets, len(window.text))
     targets = _covered_characters(offsets[1:], len(window.text))
     if not covered.any():
-        raise CorpusError(
-            "The chat template of {model} fills all {n_tokens} tokens of a window of {name}. Choose a "
-            "protocol with longer windows.",
-            model=model,
-            n_tokens=n_tokens,
-            name=name,
-        )
+        raise _no_template(model, Sentence("it fills a window of {n_tokens} tokens", n_tokens=n_tokens))
     target_text = "".join(character for character, is_target in zip(window.text, targets, strict=True) if is_target)
     ids = list(encoding["input_ids"])
     is_template = (offsets[:, 0] < 0) & (np.arange(n_tokens) < len(ids))
@@ -180,7 +174,14 @@ TODAY = datetime(2024, 7, 26, 12)
 """The date that templates get: those that write the date would otherwise render other tokens every day."""
 MARK = "\U0010fffd"
 """Marks the contents in a second rendering: a private-use character that neither files nor templates contain."""
-WAY_OUT = Sentence("measure the contents without a template, by --chat plain")
+
+
+def _no_template(model: str, reason: str, kind: type[InputError] = CorpusError) -> InputError:
+    return kind(
+        "The chat template of {model} cannot be used: {reason}. Choose another model, or --chat plain.",
+        model=model,
+        reason=reason,
+    )
 
 
 def read_template(tokenizer: Any, model: str) -> str:
@@ -188,26 +189,9 @@ def read_template(tokenizer: Any, model: str) -> str:
     try:
         template = tokenizer.get_chat_template()
     except ValueError as error:
-        templates = tokenizer.chat_template
-        if isinstance(templates, dict) and templates:
-            raise ModelError(
-                "{model} has chat templates for special uses only ({named}). Choose another model, or {way_out}.",
-                model=model,
-                named=sorted(templates),
-                way_out=WAY_OUT,
-            ) from error
-        raise ModelError(
-            "{model} has no chat template for this chat. Measure a chat model, or {way_out}.",
-            model=model,
-            way_out=WAY_OUT,
-        ) from error
+        raise _no_template(model, Sentence("it has none for this chat"), ModelError) from error
     if not tokenizer.is_fast:
-        raise ModelError(
-            "The tokenizer of {model} gives no positions of tokens, so its chat template cannot be masked. "
-            "Choose another model, or {way_out}.",
-            model=model,
-            way_out=WAY_OUT,
-        )
+        raise _no_template(model, Sentence("its tokens have no positions"), ModelError)
     return (_pinned_date() if "strftime_now" in template else "") + template
 
 
@@ -229,13 +213,11 @@ def render(messages: Sequence[Message], template: str, tokenizer: Any, model: st
     segments = marked.split(MARK)  # surrounding, content, surrounding, content, ..., surrounding
     contents = [message.content for message in messages]
     if segments[1::2] != contents or len(segments) != 2 * len(contents) + 1 or "".join(segments) != text:
-        raise CorpusError(
-            "The chat template of {model} leaves out, moves or changes {messages} of {name}. Remove them "
-            "from the file, or {way_out}.",
-            model=model,
-            name=name,
-            messages=_first_difference(messages, segments[1::2]),
-            way_out=WAY_OUT,
+        raise _no_template(
+            model,
+            Sentence(
+                "it changes {messages} of {name}", messages=_first_difference(messages, segments[1::2]), name=name
+            ),
         )
     starts, position = [], 0
     for surrounding, content in zip(segments[::2], contents, strict=False):
@@ -251,13 +233,7 @@ def _apply(messages: list[tuple[str, str]], template: str, tokenizer: Any, model
         )
     except Exception as error:  # a template is a program that may raise anything
         reason = " ".join(str(error).split())[:160].rstrip(".")
-        raise CorpusError(
-            "The chat template of {model} refuses {name}: {reason}. Remove it from the file, or {way_out}.",
-            model=model,
-            name=name,
-            reason=reason,
-            way_out=WAY_OUT,
-        ) from error
+        raise _no_template(model, f"{name}: {reason}") from error
 
 
 def _first_difference(messages: Sequence[Message], rendered: Sequence[str]) -> str:
@@ -265,7 +241,7 @@ def _first_difference(messages: Sequence[Message], rendered: Sequence[str]) -> s
     for number, message in enumerate(messages, 1):
         if number > len(rendered) or rendered[number - 1] != message.content:
             return Sentence("message {number} ({role})", number=number, role=message.role)
-    return Sentence("what stands around the contents")
+    return Sentence("the text between messages")
 
 
 def _pinned_date() -> str:

@@ -17,7 +17,7 @@ import charset_normalizer
 import polars as pl
 
 from core.errors import CorpusError, Sentence, sentences, unknown_name
-from core.files import parse_json, refusing
+from core.files import mend, parse_json, refusing
 from core.limits import opening
 from core.tables import CorpusRow
 from core.texts.messages import (
@@ -29,6 +29,7 @@ from core.texts.messages import (
     read_conversations,
     read_parquet_column,
     require_values_within_limits,
+    which_column,
 )
 
 DATA = Path(__file__).resolve().parents[2] / "data" / "corpora"
@@ -73,10 +74,7 @@ def _python_source() -> list[str]:
     folder = Path(sysconfig.get_path("stdlib"))
     files = sorted(path for path in folder.glob("*.py") if not path.name.startswith("_"))
     if not files:
-        raise CorpusError(
-            "python-source needs the standard library's source files, and {folder} has none. Use --corpus python-docs.",
-            folder=folder,
-        )
+        raise CorpusError("{folder} holds no source files. Use --corpus python-docs.", folder=folder)
     return [path.read_text(encoding="utf-8").strip() for path in files]
 
 
@@ -137,20 +135,14 @@ def require_corpus(name: str) -> None:
     if not exists and not is_of_known_type:
         unknown = unknown_name("text", name, BUILT_IN)
         raise CorpusError(sentences(unknown, Sentence("Or name a {file_types} file.", file_types=FILE_TYPES)))
-    if path.is_dir():
-        raise CorpusError("{path} is a folder. Name one {file_types} file in it.", path=path, file_types=FILE_TYPES)
-    if exists and not is_of_known_type:
-        raise CorpusError(
-            "{path} is not one of {file_types}. Save the text as one of these.", path=path.name, file_types=FILE_TYPES
-        )
+    if path.is_dir() or not is_of_known_type:
+        raise CorpusError("{path} is no {file_types} file. Name one.", path=path, file_types=FILE_TYPES)
     if not path.is_file():
-        raise CorpusError(
-            "There is no file {path}. Check the path, or use a built-in text: {built_in}.", path=path, built_in=BUILT_IN
-        )
+        raise CorpusError("There is no {what} {file}. Check the path.", what=Sentence("file"), file=path)
 
 
 def _no_chat_error(name: str) -> CorpusError:
-    return CorpusError("--chat plain is for chat messages, and {name} holds none. Leave it out.", name=name)
+    return CorpusError("{name} holds no chat messages. Leave out --chat plain.", name=name)
 
 
 def _read_chats(path: Path, text: str, column: str | None) -> list[Any] | None:
@@ -235,7 +227,7 @@ def _json_texts(path: Path, text: str, column: str | None) -> list[str]:
             piece.encode()
         except UnicodeEncodeError as error:
             line = Sentence("{file}, line {number}", file=path.name, number=number)
-            raise CorpusError("{where} holds half a character. Mend the file.", where=line) from error
+            raise mend(line, Sentence("half a character"), CorpusError) from error
         texts.append(piece.strip())
     require_values_within_limits(path, len(texts), len(text))
     return texts
@@ -249,7 +241,7 @@ def _json_lines(path: Path, text: str) -> Iterator[tuple[int, dict[str, Any]]]:
         try:
             record = parse_json(line)
         except ValueError as error:
-            raise _unreadable(path, Sentence("line {number} is not JSON", number=number)) from error
+            raise _unreadable(path, Sentence("line {number} is no JSON object", number=number)) from error
         if not isinstance(record, dict):
             raise _unreadable(path, Sentence("line {number} is no JSON object", number=number))
         yield number, record
@@ -269,21 +261,13 @@ def _choose_column(path: Path, kinds: Mapping[str, Any], column: str | None) -> 
     """
     text_columns = [name for name, kind in kinds.items() if str(kind) == "String"]
     if column is None:
-        if "text" in kinds and "text" not in text_columns:
-            raise CorpusError(
-                "The column text of {path} holds {kind}, not text. Name another.", path=path.name, kind=kinds["text"]
-            )
         if "text" in text_columns:
             return "text"
         if len(text_columns) == 1:
             return text_columns[0]
-        raise CorpusError(
-            "Which column of {path} holds the text? It has {columns}. Name one with --column.",
-            path=path.name,
-            columns=kinds,
-        )
+        raise which_column(path, kinds)
     if column not in text_columns:
-        raise CorpusError(unknown_name(Sentence("text column of {path}", path=path.name), column, text_columns))
+        raise CorpusError(unknown_name(Sentence("column of {path}", path=path.name), column, text_columns))
     return column
 
 
@@ -292,7 +276,7 @@ def _decode(path: Path, encoding: str) -> str:
     with refusing(CorpusError, "{path} cannot be read: {reason}. Check its permissions.", path=path):
         raw = path.read_bytes()
     if not raw.strip():
-        raise CorpusError("{path} is empty. Choose a file with text.", path=path.name)
+        raise CorpusError("{name} holds no text. Choose another file or column.", name=path.name)
     try:
         text = raw.decode("utf-8-sig" if _is_utf_8(encoding) else encoding)
         text.encode()
@@ -300,12 +284,10 @@ def _decode(path: Path, encoding: str) -> str:
             raise UnicodeError
         return text
     except LookupError as error:
-        raise CorpusError(
-            "Unknown encoding '{encoding}'. Common ones: utf-8, cp932, utf-16, euc_jp.", encoding=encoding
-        ) from error
+        raise CorpusError(unknown_name("encoding", encoding, ("utf-8", "cp932", "utf-16", "euc_jp"))) from error
     except UnicodeError as error:
         raise CorpusError(
-            "{path} is not {encoding}, or holds half a character or a NUL. {advice}",
+            "{path} is not {encoding}, or damaged. {advice}",
             path=path.name,
             encoding=encoding,
             advice=_likely_encoding(raw, encoding),
@@ -324,9 +306,9 @@ def _likely_encoding(raw: bytes, encoding: str) -> Sentence:
         # Japanese text in cp932 is, by chance, valid in other double-byte encodings too; cp932 is the common one.
         guess = "cp932" if best.encoding in ("cp932", "shift_jis", "shift_jis_2004", "johab", "big5") else best.encoding
     else:
-        return Sentence("Find out its encoding and name it with --encoding.")
+        return Sentence("Name its encoding with --encoding.")
     if not _is_utf_8(encoding):
         with suppress(UnicodeDecodeError):
             raw.decode("utf-8")
             guess = "utf-8"
-    return Sentence("It looks like {guess}: try --encoding {guess}.", guess=guess)
+    return Sentence("Try --encoding {guess}.", guess=guess)

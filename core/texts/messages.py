@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from core.errors import CorpusError, Sentence, unknown_name
-from core.files import parse_json
+from core.files import beyond_limit, mend, parse_json
 
 SHAPES = (("role", "content"), ("from", "value"))
 """Keys of a message: those of chat APIs and those of ShareGPT."""
@@ -80,9 +80,9 @@ def join_contents(messages: Sequence[Message]) -> str:
 def _conversation(value: Any, location: str) -> Conversation:
     """Parse one conversation. Raises CorpusError."""
     if not isinstance(value, list) or not value:
-        raise CorpusError("{where} holds no messages. Remove it from the file.", where=location)
+        raise mend(location, Sentence("no messages"), CorpusError)
     return tuple(
-        _message(message, Sentence("{where}, message {number},", where=location, number=number))
+        _message(message, Sentence("{where}, message {number}", where=location, number=number))
         for number, message in enumerate(value, 1)
     )
 
@@ -91,29 +91,17 @@ def _message(value: Any, location: str) -> Message:
     """Parse one message. Raises CorpusError, also for content that is not text."""
     keys = next((keys for keys in SHAPES if isinstance(value, dict) and keys[0] in value), None)
     if keys is None:
-        raise CorpusError(
-            "{where} has no role. Each message needs role and content, or from and value.", where=location
-        )
+        raise mend(location, Sentence("no role and content, or from and value"), CorpusError)
     # A rendered tool call or chain of thought is neither content nor template.
     unmeasured = sorted(key for key in UNMEASURED if value.get(key) not in (None, "", [], {}))
     if unmeasured:
-        raise CorpusError(
-            "{where} has {more} beside {key} and {other_key}. Remove it.",
-            where=location,
-            more=unmeasured,
-            key=keys[0],
-            other_key=keys[1],
-        )
+        raise mend(location, Sentence("{more} beside {key}", more=unmeasured, key=keys[0]), CorpusError)
     role = ROLES.get(str(value[keys[0]]).lower())
     if role is None:
-        raise CorpusError(
-            "{where} has the role '{role}'. Known: {roles}.", where=location, role=value[keys[0]], roles=ROLES
-        )
+        raise mend(location, unknown_name("role", str(value[keys[0]]), ROLES), CorpusError)
     content = _text(value.get(keys[1]), location).strip()
     if not content:
-        raise CorpusError(
-            "{where} from {role} is empty. Remove the message or the conversation.", where=location, role=value[keys[0]]
-        )
+        raise mend(location, Sentence("an empty message"), CorpusError)
     return Message(role, content)
 
 
@@ -126,13 +114,11 @@ def _text(content: Any, location: str) -> str:
     if content is None:
         return ""
     if not isinstance(content, str):
-        raise CorpusError(
-            "{where} holds more than text, which is not measured. Remove it from the file.", where=location
-        )
+        raise mend(location, Sentence("more than text"), CorpusError)
     try:
         content.encode()
     except UnicodeEncodeError as error:
-        raise CorpusError("{where} holds half a character. Mend the file.", where=location) from error
+        raise mend(location, Sentence("half a character"), CorpusError) from error
     return content
 
 
@@ -154,7 +140,7 @@ def json_chats(text: str, path: Path, column: str | None) -> list[Any] | None:
         if not is_json:
             return None  # the reader of text tables reports what is wrong
         raise CorpusError(
-            "{path} cannot be read as json: {error}. Check the file.", path=path.name, error=error
+            "{path} cannot be read as {kind}: {first}. Check the file.", path=path.name, kind="json", first=error
         ) from error
     rows = rows if isinstance(rows, list) else []
     if any(map(is_chat, rows)):
@@ -166,13 +152,9 @@ def json_chats(text: str, path: Path, column: str | None) -> list[Any] | None:
     if chosen_column:
         return [row.get(chosen_column) if isinstance(row, dict) else None for row in rows]
     if is_json and chat_columns and column:
-        raise CorpusError(
-            unknown_name(Sentence("column of {path} with chat messages", path=path.name), column, chat_columns)
-        )
+        raise CorpusError(unknown_name(Sentence("column of {path}", path=path.name), column, chat_columns))
     if is_json:
-        raise CorpusError(
-            "{path} is no list of conversations with their messages. Save plain texts as .jsonl.", path=path.name
-        )
+        raise CorpusError("{path} holds no conversations. Save plain texts as .jsonl.", path=path.name)
     return None
 
 
@@ -216,16 +198,10 @@ def _require_column_within_limits(path: Path, column: str) -> None:
 
 def require_values_within_limits(path: Path, n_values: int, n_bytes: float, max_bytes: int = MAX_TABLE_BYTES) -> None:
     """Raises CorpusError for a table of more values or bytes than are read."""
-    if n_values > MAX_VALUES or n_bytes > max_bytes:
-        raise CorpusError(
-            "{path} holds {n_values:,} texts ({n_bytes:,.0f} MB); the limit is {max_values:,} and "
-            "{most_mb:,.0f} MB. Save a part.",
-            path=path.name,
-            n_values=n_values,
-            n_bytes=n_bytes / 1e6,
-            max_values=MAX_VALUES,
-            most_mb=max_bytes / 1e6,
-        )
+    if n_values > MAX_VALUES:
+        raise beyond_limit(path.name, n_values, MAX_VALUES, Sentence("texts"), CorpusError)
+    if n_bytes > max_bytes:
+        raise beyond_limit(path.name, n_bytes / 1e6, max_bytes / 1e6, "MB", CorpusError)
 
 
 def parquet_chats(path: Path, column: str | None) -> list[Any] | None:
@@ -248,6 +224,12 @@ def _holds_messages(dtype: Any) -> bool:
     return any(names >= set(keys) for keys in SHAPES)
 
 
+def which_column(path: Path, columns: Iterable[str]) -> CorpusError:
+    return CorpusError(
+        "Which column of {path}? It has {columns}. Name one with --column.", path=path.name, columns=columns
+    )
+
+
 def _choose_chat_column(path: Path, chat_columns: list[str], column: str | None, has_text: bool) -> str | None:
     """The column of messages to read; None if there is none. Raises CorpusError if several are possible."""
     if column is not None:
@@ -256,10 +238,5 @@ def _choose_chat_column(path: Path, chat_columns: list[str], column: str | None,
     if not candidates:
         return None
     if has_text or len(candidates) > 1:
-        raise CorpusError(
-            "Which column of {path}? Chats: {found}; text: {text}. Name one with --column.",
-            path=path.name,
-            found=sorted(chat_columns),
-            text=["text"] if has_text else [],
-        )
+        raise which_column(path, [*sorted(chat_columns), *["text"] * has_text])
     return candidates[0]

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from core.errors import CorpusError, InputError
+from core.errors import CorpusError, InputError, Sentence
 from core.limits import opening
 from core.records import RunConfig
 from core.registry.estimators import require_on_request
@@ -178,41 +178,32 @@ def draw_sample(
     )
     n_types = len(np.unique(ids[:, 1:][sample.is_text[:, 1:]]))
     if n_types < MIN_TYPES:
-        raise _few_types_error(corpus, sample, tokenizer, model, n_types)
+        raise _few_types_error(corpus, sample, tokenizer, n_types)
     return sample
 
 
-def _few_types_error(corpus: Corpus, sample: TokenSample, tokenizer: Any, model: str, n_types: int) -> CorpusError:
-    counts: dict[str, Any] = {
-        "model": model,
-        "corpus": corpus.row.name,
-        "n_types": n_types,
-        "n_tokens": sample.ids.size,
-        "min_types": MIN_TYPES,
-    }
-    if len(tokenizer) < SMALL_VOCABULARY:
-        return CorpusError(
-            "Of {n_tokenizer} types of {model}, {corpus} uses {n_types}; a cloud needs {min_types}. Models "
-            "of bytes or characters are not measured; choose one of words.",
-            n_tokenizer=len(tokenizer),
-            **counts,
-        )
+def _few_types_error(corpus: Corpus, sample: TokenSample, tokenizer: Any, n_types: int) -> CorpusError:
     n_words = len(np.unique(sample.words.words))
     is_unfit = sample.unknown_share > MAX_UNKNOWN or sample.tokens_per_character > MAX_TOKENS_PER_CHARACTER
-    if n_words < MIN_TYPES or not is_unfit:
-        return CorpusError(
-            "{corpus} repeats itself: {n_words} different words, read by {model} as {n_types} types in "
-            "{n_tokens:,} tokens; a cloud needs {min_types}. Choose a more varied text.",
-            n_words=n_words,
-            **counts,
+    if len(tokenizer) < SMALL_VOCABULARY:
+        remedy = Sentence("Choose a model of words, not of bytes or characters.")
+    elif n_words < MIN_TYPES or not is_unfit:
+        remedy = Sentence("Choose a more varied text: it has {n_words} different words.", n_words=n_words)
+    else:
+        remedy = Sentence(
+            "Choose a model of its language: {unknown_share:.0%} is unknown.", unknown_share=sample.unknown_share
         )
+    return too_few_types(corpus, n_types, remedy)
+
+
+def too_few_types(corpus: Corpus, n_types: int, remedy: str) -> CorpusError:
+    """The error for a text whose tokens are too few kinds for a cloud."""
     return CorpusError(
-        "The tokenizer of {model} gives {n_types} types in {n_tokens} tokens of {corpus} "
-        "({tokens_per_character:.2f} per character, {unknown_share:.0%} unknown); a cloud needs "
-        "{min_types}. Choose a text or model of the same language.",
-        tokens_per_character=sample.tokens_per_character,
-        unknown_share=sample.unknown_share,
-        **counts,
+        "{corpus} gives {n_types} token types; a cloud needs {min_types}. {remedy}",
+        corpus=corpus.row.name,
+        n_types=n_types,
+        min_types=MIN_TYPES,
+        remedy=remedy,
     )
 
 

@@ -23,7 +23,7 @@ from pydantic import Field, Strict
 from pydantic.dataclasses import dataclass as declared
 
 from core.errors import InputError, Sentence
-from core.files import read_whole
+from core.files import beyond_limit, mend, not_utf8, read_whole
 from core.texts.words import unknown_token
 from core.validation import MODEL_CONFIG, Whole, validate
 
@@ -32,9 +32,9 @@ MOST_ROWS = 100_000
 WINDOW = 1024
 """Largest number of tokens of a text that are read at once. A longer text is read in windows: each repeats the last half
 of the one before it and is scored on its new half."""
-_AnyText = Annotated[str, Strict(), Field(description=Sentence("a text, which may be empty"))]
-_Group = Annotated[str | None, Field(description=Sentence("a name that rows have in common"))]
-_NonEmptyText = Annotated[str, Strict(), Field(min_length=1, description=Sentence("a text that is not empty"))]
+_AnyText = Annotated[str, Strict(), Field(description=Sentence("a text"))]
+_Group = Annotated[str | None, Field(description=Sentence("a text"))]
+_NonEmptyText = Annotated[str, Strict(), Field(min_length=1, description=Sentence("a text, not empty"))]
 
 
 @declared(frozen=True, config=MODEL_CONFIG)
@@ -43,7 +43,7 @@ class Question:
 
     prompt: _AnyText
     choices: Annotated[tuple[_AnyText, ...], Field(description=Sentence("a list of texts"))]
-    answer: Whole = Field(description=Sentence("the number of the right choice, from 0"))
+    answer: Whole
     group: _Group = None
     """Questions of one group, as on one passage, count as one where errors are told."""
 
@@ -121,22 +121,14 @@ def read_task(file: Path) -> Task:
         is_text = isinstance(content, dict) and "text" in content and "choices" not in content
         row = validate(Text, content, location) if is_text else validate(Question, content, location)
         if rows and isinstance(rows[0], Text) != is_text:
-            raise InputError("{place}: texts and questions are mixed. Make two files.", place=location)
+            raise mend(location, Sentence("texts and questions are mixed"))
         _check_row(row, location)
         first_line = line_numbers.setdefault(_hash(row.asked), number)
         if first_line != number:
-            raise InputError(
-                "{place}: the same as line {earlier}. Leave one of them out: each counts once.",
-                place=location,
-                earlier=first_line,
-            )
+            raise mend(location, Sentence("the same as line {earlier}", earlier=first_line))
         rows.append(row)
         if len(rows) > MOST_ROWS:
-            raise InputError(
-                "{file} has more than {most_rows:,} lines. Split it into tasks of fewer.",
-                file=file.name,
-                most_rows=MOST_ROWS,
-            )
+            raise beyond_limit(file.name, len(rows), MOST_ROWS, Sentence("lines"))
     if not rows:
         raise InputError(
             "{file} is empty. Write one JSON question (prompt, choices, answer) or text per line.", file=file.name
@@ -151,7 +143,7 @@ def _lines(file: Path) -> Iterator[tuple[int, Any]]:
     try:
         text = read_whole(file, Sentence("task file"), MAX_BYTES).decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise InputError("{file} is not utf-8. Save it as UTF-8 and try again.", file=file.name) from error
+        raise not_utf8(file) from error
     for number, line in enumerate(text.split("\n"), 1):
         if line.strip():
             yield number, _parse_line(line, Sentence("{file}, line {number}", file=file.name, number=number))
@@ -163,16 +155,16 @@ def _parse_line(line: str, location: str) -> Any:
     def unique_keys(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
         unique = dict(pairs)
         if len(unique) < len(pairs):
-            raise InputError("{place}: a key stands there twice.", place=location)
+            raise mend(location, Sentence("one key twice"))
         return unique
 
     try:
         content = json.loads(line, object_pairs_hook=unique_keys)
         json.dumps(content, ensure_ascii=False).encode()
     except UnicodeEncodeError as error:
-        raise InputError("{place}: half a character (a lone surrogate). Write it whole.", place=location) from error
+        raise mend(location, Sentence("half a character")) from error
     except (RecursionError, ValueError) as error:
-        raise InputError("{place} is no JSON: {reason}.", place=location, reason=error) from error
+        raise mend(location, Sentence("no JSON: {reason}", reason=error)) from error
     return content
 
 
@@ -180,24 +172,12 @@ def _check_row(row: Question | Text, location: str) -> None:
     """Raises InputError for a question whose choices or answer are inconsistent."""
     if isinstance(row, Text):
         return
-    if len(row.choices) < 2:
-        raise InputError(
-            "{place}: choices are {n_choices}; a question has two or more.", place=location, n_choices=len(row.choices)
-        )
-    if "" in row.choices:
-        raise InputError(
-            "{place}: choices[{index}] is empty, so it has no likelihood.", place=location, index=row.choices.index("")
-        )
+    if len(row.choices) < 2 or "" in row.choices or len({*row.choices}) < len(row.choices):
+        raise mend(location, Sentence("a question has two choices or more, all different, none empty"))
     if row.answer >= len(row.choices):
-        raise InputError(
-            "{place}: answer is {answer}, but the {n_choices} choices are counted from 0 to {last}.",
-            place=location,
-            answer=row.answer,
-            n_choices=len(row.choices),
-            last=len(row.choices) - 1,
+        raise mend(
+            location, Sentence("answer {answer} of choices 0 to {last}", answer=row.answer, last=len(row.choices) - 1)
         )
-    if len({*row.choices}) < len(row.choices):
-        raise InputError("{place}: two choices are the same.", place=location)
 
 
 def _hash(content: Any) -> str:

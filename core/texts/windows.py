@@ -5,7 +5,6 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 
@@ -74,32 +73,19 @@ def require_windows(corpus: Corpus, protocol: Protocol, n_windows: int) -> None:
     """Raises CorpusError for fewer windows than the protocol has: what the text has, what is needed, and what to do."""
     if n_windows >= protocol.n_sequences:
         return
-    counts: dict[str, Any] = {
-        "corpus": corpus.row.name,
-        "protocol": protocol.name,
-        "n_sequences": protocol.n_sequences,
-        "n_tokens": protocol.n_tokens,
-        "n_characters": corpus.row.n_characters,
-        "n_windows": n_windows,
-    }
-    if corpus.conversations:
-        raise CorpusError(
-            "The chats in {corpus} are too short for {protocol}: {n_documents:,} conversations ({n_characters:,} "
-            "characters) give {n_windows} of {n_sequences} windows of {n_tokens} tokens, each from a user's message on. "
-            "Add conversations.",
-            n_documents=corpus.row.n_documents,
-            **counts,
-        )
-    length = characters_for_tokens(corpus.beginning, protocol.n_tokens)
     smaller = _smaller_protocol(corpus, protocol)
     remedy = Sentence("Add text, or choose the protocol {name}.", name=smaller) if smaller else Sentence("Add text.")
     raise CorpusError(
-        "{corpus} is too short for {protocol}: its {n_characters:,} characters give {n_windows} of {n_sequences} windows of "
-        "{n_tokens} tokens, which take {length:,} characters each, {needed:,} in all. {remedy}",
-        length=length,
-        needed=length * protocol.n_sequences,
+        "{corpus} is too short for {protocol}: {n_characters:,} of some {needed:,} characters give {n_windows} of "
+        "{n_sequences} windows of {n_tokens} tokens. {remedy}",
+        corpus=corpus.row.name,
+        protocol=protocol.name,
+        n_characters=corpus.row.n_characters,
+        needed=characters_for_tokens(corpus.beginning, protocol.n_tokens) * protocol.n_sequences,
+        n_windows=n_windows,
+        n_sequences=protocol.n_sequences,
+        n_tokens=protocol.n_tokens,
         remedy=remedy,
-        **counts,
     )
 
 

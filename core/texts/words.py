@@ -17,7 +17,7 @@ from typing import Any
 import numpy as np
 from icu4py.breakers import WordBreaker
 
-from core.errors import ModelError
+from core.errors import ModelError, Sentence
 
 # Characters that a token is assumed to cover: few, so that nearly every tokenizer that suits the language covers all
 # words. Of 32 windows of 128 tokens SmolLM2 loses no occurrence; MiniLM loses none in business English and one
@@ -210,11 +210,13 @@ def encode_text(text: str, tokenizer: Any, n_tokens: int, opened: bool = True, m
     ids = list(encoding["input_ids"])
     if len(ids) > n_tokens:  # it cuts the text to make room, and never what it adds
         raise ModelError(
-            "The tokenizer of {model} adds {n_added} tokens to a window of {n_tokens}: no text is left. "
-            "Check tokenizer.json (post_processor), or choose longer windows.",
+            "{model} cannot be measured: {reason}. Choose another model.",
             model=model,
-            n_added=tokenizer.num_special_tokens_to_add(),
-            n_tokens=n_tokens,
+            reason=Sentence(
+                "its tokenizer adds {n_added} tokens to {n_tokens}",
+                n_added=tokenizer.num_special_tokens_to_add(),
+                n_tokens=n_tokens,
+            ),
         )
     offsets, template = read_offsets(encoding, n_tokens), np.zeros(n_tokens, dtype=bool)
     if not tokenizer.is_fast:

@@ -16,7 +16,7 @@ from functools import cached_property
 
 import polars as pl
 
-from core.errors import InputError, Sentence
+from core.errors import InputError, Sentence, missing
 from core.scores.model_names import suggest_models
 from core.store import user_files
 from core.tables import PILOT_SOURCE, ModelAliasRow
@@ -173,12 +173,9 @@ def set_aliases(warehouse: Warehouse, wanted: Mapping[str, str], remove: Iterabl
     removed, folder = set(remove), warehouse.folder
     with warehouse.update(_KIND, *map(user_files.hash_name, {*wanted, *removed})) as connection:
         known = dict(connection.execute("SELECT alias, reference FROM model_aliases").fetchall())
-        missing = sorted(set(removed) - known.keys())
-        if missing:
-            raise InputError(
-                "There is no alias '{missing}'. `workdim scores alias` lists those that are there.",
-                missing=_shortened(missing[0]),
-            )
+        lost = sorted(set(removed) - known.keys())
+        if lost:
+            raise InputError(missing("alias", _shortened(lost[0]), "scores alias"))
         after = {alias: reference for alias, reference in known.items() if alias not in removed} | dict(wanted)
         _check_aliases(after)
         now = datetime.now(UTC)

@@ -17,8 +17,17 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from core.errors import InputError, ResourceError, Sentence, WarehouseError, WarehouseLocked, sentences
-from core.files import NOTHING_CHANGED, folders_in, make_folder, temporary_folder, timestamp, unused_path, writing
+from core.errors import InputError, ResourceError, Sentence, WarehouseError, WarehouseLocked, missing, sentences
+from core.files import (
+    NOTHING_CHANGED,
+    folders_in,
+    make_folder,
+    no_folder,
+    temporary_folder,
+    timestamp,
+    unused_path,
+    writing,
+)
 from core.store import archive, parcels, restore, user_files
 from core.store.folder import Folder
 from core.store.parcels import PARCEL_FILES, RUN_ID, is_parcel
@@ -60,7 +69,7 @@ def create_backup(
         make_folder(warehouse.folder.backups)
         out = unused_path(warehouse.folder.backups / f"{warehouse.path.stem}-{timestamp()}.zip")
     if not out.parent.is_dir():
-        raise InputError("There is no folder {parent}. Make it, or name another file with --out.", parent=out.parent)
+        raise InputError(no_folder(out.parent))
     manifest: dict[str, Any] = {"kind": "backup", "n_runs": 0}
     folder = warehouse.folder
     _save_own_tables(warehouse, report)
@@ -137,7 +146,7 @@ def stage_backup(
     """
     file = file.expanduser().resolve()
     if not file.is_file():
-        raise InputError("There is no file {file}. `workdim backup --list` lists what is there.", file=file)
+        raise InputError(missing("file", file, "backup --list"))
     root = warehouse.folder.root
     make_folder(root)
     with temporary_folder("restore", root) as place:

@@ -15,7 +15,7 @@ import polars as pl
 
 from core.errors import InputError
 from core.exports import excel_csv, parquet
-from core.locale import N_, _, translated
+from core.locale import N_, _, translated, worded
 from core.records import last_name, without_places
 from core.store import archive
 from core.store.parcels import PARCEL_FILES
@@ -153,7 +153,7 @@ def _config_without_places(config: str) -> str:
 def column_dictionary(tables: Sequence[str]) -> pl.DataFrame:
     """table, column, type, optional (whether it may be empty), meaning: one row per column, in the tables' order."""
     rows = [
-        (table, column.name, translated(_TYPES[column.dtype]), column.is_optional, translated(column.declared.meaning))
+        (table, column.name, translated(_TYPES[column.dtype]), column.is_optional, worded(column.declared.comment))
         for table in tables
         for column in TABLES[table].columns
     ]

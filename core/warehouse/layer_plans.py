@@ -6,8 +6,8 @@ from typing import Any
 
 import polars as pl
 
-from core.errors import InputError, WarehouseError
-from core.records import LOCAL, SHIPPED, SHORT_ID, LayerPlan, matching_ids
+from core.errors import WarehouseError
+from core.records import LOCAL, SHIPPED, SHORT_ID, LayerPlan, only_id
 from core.store import user_files
 from core.tables import TABLES, PlanOutcomeRow
 from core.warehouse.connection import Readable
@@ -84,14 +84,8 @@ def smaller_sibling(warehouse: Readable, model_id: str, corpus_id: str) -> dict[
 
 def find_plan(warehouse: Warehouse, start: str) -> LayerPlan:
     """The plan whose id begins or ends with `start`, from its file. Raises InputError if none or several do."""
-    known = matching_ids(list_plans(warehouse)["plan_id"], start)
-    if len(known) != 1:
-        raise InputError(
-            "{n_known} plans begin or end with '{start}'. `workdim plan --list` lists them.",
-            n_known=len(known),
-            start=start,
-        )
-    layer_plan = load_plan(warehouse, known[0])
+    plan_id = only_id(list_plans(warehouse)["plan_id"], start, "plan", "plan --list")
+    layer_plan = load_plan(warehouse, plan_id)
     if layer_plan is None:
-        raise WarehouseError("The file of plan {plan} is gone: restore a backup.", plan=known[0][:SHORT_ID])
+        raise WarehouseError("The file of plan {plan} is gone: restore a backup.", plan=plan_id[:SHORT_ID])
     return layer_plan

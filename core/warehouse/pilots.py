@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 
 import polars as pl
 
-from core.errors import InputError
+from core.errors import InputError, missing
 from core.pilots.entries import PilotModel
 from core.pilots.pilot import PRESENTATION_FIELDS, OwnTask, Pilot
 from core.pilots.registration import pilot_from_config
@@ -54,9 +54,7 @@ def add_runs(warehouse: Warehouse, pilot_id: str, run_ids: Sequence[str]) -> Non
     with warehouse.update(_KIND, pilot_id):
         tables = user_files.read(warehouse.folder, _KIND, pilot_id)
         if tables is None:
-            raise InputError(
-                "There is no pilot {pilot_id}. Register it first: workdim pilot FILE.toml", pilot_id=pilot_id
-            )
+            raise InputError(missing("pilot", pilot_id, "pilot FILE.toml"))
         rows = TABLES["pilot_runs"].frame([PilotRunRow(pilot_id, run_id) for run_id in run_ids])
         together = pl.concat([tables["pilot_runs"], rows]).unique(maintain_order=True)
         if together.height > tables["pilot_runs"].height:

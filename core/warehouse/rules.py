@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from datetime import UTC, datetime
 
-from core.errors import InputError
+from core.errors import InputError, missing, unknown_name
 from core.pilots.rule import OUTCOMES, Rule, SavedRule, rule_from_config
 from core.store import user_files
 from core.tables import TABLES, RuleChoiceRow, RuleRow
@@ -71,17 +71,13 @@ def set_outcome(
 ) -> RuleChoiceRow:
     """Record whether a choice proved right; None clears it. Raises InputError for an unknown choice."""
     if outcome not in (*OUTCOMES, None):
-        raise InputError("An outcome is one of {outcomes}, not '{outcome}'.", outcomes=OUTCOMES, outcome=outcome)
+        raise InputError(unknown_name("outcome", str(outcome), OUTCOMES))
     now = datetime.now(UTC).replace(tzinfo=None)
     with warehouse.update(_KIND, rule_id):
         row, choices = _read(warehouse, rule_id)
         position = next((n for n, choice in enumerate(choices) if choice.choice_id == choice_id), None)
         if position is None:
-            raise InputError(
-                "The rule {name} has no choice {choice_id}. `workdim rules list` lists them.",
-                name=row.name,
-                choice_id=choice_id,
-            )
+            raise InputError(missing("choice", choice_id, "rules list"))
         outcome_at, outcome_note = (now, (note or "").strip() or None) if outcome else (None, None)
         choices[position] = replace(
             choices[position], outcome=outcome, outcome_at=outcome_at, outcome_note=outcome_note
@@ -100,9 +96,7 @@ def _read(warehouse: Warehouse, rule_id: str) -> tuple[RuleRow, list[RuleChoiceR
     """The content of the file, newest choice first."""
     tables = user_files.read(warehouse.folder, _KIND, rule_id)
     if tables is None:
-        raise InputError(
-            "There is no rule {rule_id}. `workdim rules list` lists those that are there.", rule_id=rule_id
-        )
+        raise InputError(missing("rule", rule_id, "rules list"))
     (row,) = TABLES["rules"].rows(tables["rules"])
     choices = TABLES["rule_choices"].rows(tables["rule_choices"])
     return row, sorted(choices, key=lambda choice: choice.chosen_at, reverse=True)

@@ -13,8 +13,8 @@ from typing import Any
 
 import polars as pl
 
-from core.errors import InputError, ResourceError, Sentence, WarehouseError, sentences
-from core.records import SHORT_ID, Profile, RunConfig, matching_ids, without_places
+from core.errors import InputError, ResourceError, Sentence, WarehouseError, missing, sentences
+from core.records import SHORT_ID, Profile, RunConfig, only_id, without_places
 from core.registry.passes import SHARED
 from core.store import annotation, trash, user_files
 from core.store.annotation import Annotations
@@ -99,15 +99,8 @@ def delete_runs(warehouse: Warehouse, run_ids: Sequence[str]) -> None:
             try:
                 trash.move_to_trash(warehouse.folder, run_id, [pilot for run, pilot in members if run == run_id])
             except ResourceError as error:
-                others = Sentence("Nothing was deleted.")
-                if done:
-                    others = Sentence(
-                        "{n} of {n_run_ids} runs was deleted before.",
-                        "{n} of {n_run_ids} runs were deleted before.",
-                        n=done,
-                        n_run_ids=len(run_ids),
-                    )
-                raise ResourceError(sentences(error.message, others)) from error
+                deleted = Sentence("Deleted before: {n} of {n_run_ids}.", n=done, n_run_ids=len(run_ids))
+                raise ResourceError(sentences(error.message, deleted)) from error
 
 
 def restore_run(warehouse: Warehouse, run_id: str) -> list[str]:
@@ -118,7 +111,7 @@ def restore_run(warehouse: Warehouse, run_id: str) -> list[str]:
     """
     folder = warehouse.folder
     if not is_parcel(folder.trash / run_id):
-        raise InputError("No run {run_id} in the trash; `workdim runs list --deleted` lists it.", run_id=run_id)
+        raise InputError(missing("run", run_id, "runs list --deleted"))
     tables = read_parcel(folder.trash / run_id)
     control_ids = [control_id for ids in tables["run_summaries"]["control_run_ids"].drop_nulls() for control_id in ids]
     controls = [control_id for control_id in dict.fromkeys(control_ids) if is_parcel(folder.trash / control_id)]
@@ -149,14 +142,14 @@ def _without_parcel(warehouse: Warehouse, run_id: str) -> InputError | Warehouse
     if warehouse.read("SELECT 1 FROM runs WHERE run_id = ?", [run_id]).is_empty():
         return _missing_run(run_id)
     return WarehouseError(
-        "The parcel of run {run} is gone. Restore it (workdim restore FILE, workdim import), or rebuild "
-        "without it: workdim ingest --rebuild",
+        "The parcel of run {run} is gone. Restore it (workdim restore FILE), or rebuild without it "
+        "(workdim ingest --rebuild).",
         run=run_id[:SHORT_ID],
     )
 
 
 def _missing_run(run_id: str) -> InputError:
-    return InputError("There is no run {run_id}. `workdim runs` lists what is there.", run_id=run_id)
+    return InputError(missing("run", run_id, "runs"))
 
 
 # --- reading back ------------------------------------------------------------------------------------------------
@@ -164,19 +157,7 @@ def _missing_run(run_id: str) -> InputError:
 
 def find_run_id(ids: Iterable[str], start: str, listed_by: str = "runs") -> str:
     """The run id that begins or ends with `start`. Raises InputError if none or several do."""
-    matches = matching_ids(ids, start)
-    if len(matches) == 1:
-        return matches[0]
-    if matches:
-        raise InputError(
-            "{n_found} runs begin or end with '{start}'. Type more of the id; see `workdim {listed_by}`.",
-            n_found=len(matches),
-            start=start,
-            listed_by=listed_by,
-        )
-    raise InputError(
-        "No run begins or ends with '{start}'. See `workdim runs` and `workdim runs list --deleted`.", start=start
-    )
+    return only_id(ids, start, "run", listed_by)
 
 
 def read_profile(warehouse: Warehouse, run_id: str) -> Profile:

@@ -23,8 +23,6 @@ def find_query(warehouse: Warehouse, name: str) -> SavedQueryRow:
     saved = {row.name: row for row in list_queries(warehouse)}
     if name in saved:
         return saved[name]
-    if not saved:
-        raise InputError("There is no saved query '{name}': none has been saved yet.", name=name)
     raise InputError(unknown_name("saved query", name, saved))
 
 
@@ -36,9 +34,9 @@ def save_query(
         user_files.typed_name(name), sql.strip(), (note or "").strip() or None, datetime.now(UTC).replace(tzinfo=None)
     )
     if not row.sql:
-        raise InputError("There is no statement to save.")
+        raise InputError("Type one SELECT statement, not {n}.", n=0)
     if any("\ud800" <= letter <= "\udfff" for letter in row.sql + (row.note or "")):
-        raise InputError("The statement holds a broken character, which no file can keep.")
+        raise InputError("The statement holds a broken character. Paste it again.")
     query_id = user_files.hash_name(row.name)
     with warehouse.update(_KIND, query_id):
         if user_files.exists(warehouse.folder, _KIND, query_id) and not replace:

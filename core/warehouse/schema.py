@@ -154,7 +154,7 @@ def list_tables(warehouse: Readable) -> list[Table]:
 
 def _meaning(table: str, column: str, comment: str | None) -> Sentence:
     declared = TABLES[table].comments if table in TABLES else {}
-    return Sentence(declared.get(column, comment or ""))
+    return declared.get(column) or Sentence(comment or "")
 
 
 def find_table(warehouse: Readable, name: str) -> Table:

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import polars as pl
 
 from core.errors import InputError
-from core.records import matching_ids
+from core.records import only_id
 from core.scores.score_rows import ParsedScore, ScoreFile
 from core.store import user_files
 from core.tables import (
@@ -172,15 +172,9 @@ def remove_import(warehouse: Warehouse, file_sha256: str) -> str:
     The beginning or the ending of the hash is enough. Raises InputError unless exactly one file matches.
     """
     names = dict(warehouse.read("SELECT file_sha256, file_name FROM score_files").rows())
-    matches = matching_ids(names, file_sha256.lower())
-    if len(matches) != 1 or not file_sha256:
-        raise InputError(
-            "{n_found} files begin or end with '{file_sha256}'. Check the hash: `workdim scores list`.",
-            n_found=len(matches),
-            file_sha256=file_sha256[:80],
-        )
-    warehouse.delete(_KIND, matches[0])
-    return names[matches[0]]
+    found = only_id(names if file_sha256 else [], file_sha256.lower(), "file", "scores list")
+    warehouse.delete(_KIND, found)
+    return names[found]
 
 
 def list_imports(warehouse: Readable) -> pl.DataFrame:

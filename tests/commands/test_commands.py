@@ -53,13 +53,13 @@ def path(tmp_path):
         (["calibrate", "--out", "no-such-folder/table.csv"], "There is no folder no-such-folder"),
         (["measure", "x/y", "--seed", "-1"], "The seed must be 0 or more"),
         (["measure", "x/y", "--seed", "99999999999999999999"], "below 2^63"),
-        (["measure", "foo/bar--baz"], "is not the name of a model on the hub"),
+        (["measure", "foo/bar--baz"], "is no model of the hub"),
         (["measure", "x/y", "--corpus", "tests"], "tests is a folder"),
         (["measure", "x/y", "y/z", "--corpus", "missing.txt"], "There is no file missing.txt"),
         (["app", "--port", "99999"], "The port must be between"),
         (["app", "--address", "0.0.0.0"], "Say under which name by --allowed-host NAME"),
         (["app", "--address", "0.0.0.0", "--allowed-host", "http://x:1"], "takes a bare name"),
-        (["runs", "show", "nothing"], "No run begins or ends with 'nothing'"),
+        (["runs", "show", "nothing"], "There is no run nothing"),
         (["sql", "DROP TABLE runs"], "SELECT"),
         (["sql", "SELECT * FROM read_csv('/etc/passwd')"], ""),
         (["slides", "--out", "x.pptx"], "Measure a model, or take in the shipped profiles"),
@@ -115,7 +115,7 @@ def test_a_damaged_parcel_is_told_and_the_runs_are_listed(path):
     parcel.mkdir(parents=True)
     (parcel / "run.json").write_text("{", encoding="utf-8")
     done = run_core("runs", warehouse=path)
-    assert done.returncode == 0 and "No runs yet" in done.stdout
+    assert done.returncode == 0 and "None yet" in done.stdout
     assert done.stderr.startswith("workdim: ") and "is damaged" in done.stderr
 
 

@@ -120,7 +120,7 @@ def test_a_recipe_makes_the_same_again_and_says_what_has_changed(path: Path, tmp
     assert "is in the trash" in refused("slides", "--out", again, "--recipe", "Board", path=path)
     told("runs", "undelete", RUN_IDS[1], path=path)
     told("recipes", "delete", "Board", "--yes", path=path)
-    assert "No recipe is kept yet" in refused("recipes", "check", "Board", path=path)
+    assert "None yet" in refused("recipes", "check", "Board", path=path)
 
 
 def test_a_layer_plan_is_reported_and_traced_without_any_run(path: Path, tmp_path: Path) -> None:

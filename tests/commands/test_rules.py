@@ -78,7 +78,7 @@ def test_a_rule_is_kept_applied_and_held_against_its_outcome(path: Path) -> None
     assert "Fewest bits, version 1" in told("list", path=path) and choice.choice_id in told("list", path=path)
     assert "--yes" in refused("delete", "fewest", path=path)
     assert "forgotten" in told("delete", "fewest", "--yes", path=path)
-    assert told("list", path=path).startswith("No rule yet")
+    assert told("list", path=path).startswith("None yet")
 
 
 def test_a_rule_that_is_applied_elsewhere_says_so_and_never_weighs_what_does_not_compare(path: Path) -> None:
@@ -99,9 +99,9 @@ def test_a_rule_that_is_applied_elsewhere_says_so_and_never_weighs_what_does_not
 
 def test_what_cannot_be_done_is_one_line(path: Path) -> None:
     file = path.parent / "rule.toml"
-    assert "No rule is saved" in refused("apply", "x", path=path)
+    assert "None yet" in refused("apply", "x", path=path)
     assert "There is no rule file" in refused("save", str(path.parent / "gone.toml"), path=path)
     told("save", str(file), path=path)
     assert "--metric needs" in refused("apply", "fewest", "--metric", "acc", path=path)
-    assert "0 choices begin or end with 'x'" in refused("outcome", "x", "right", path=path)
+    assert "There is no choice x" in refused("outcome", "x", "right", path=path)
     assert run_core("rules", "outcome", "x", "maybe", warehouse=path).returncode == 2

@@ -156,12 +156,12 @@ def test_a_control_is_not_deleted_under_its_run(said, path):
 def test_a_run_is_found_by_the_ending_that_slides_show(said):
     for part in (f"…{RUN[-6:]}", RUN[-6:], RUN):
         assert json.loads(said("show", part, "--json"))["run_id"] == RUN
-    assert "No run begins or ends with" in said("show", RUN[-3:], expects=2)  # too short for an ending
+    assert "There is no run" in said("show", RUN[-3:], expects=2)  # too short for an ending
 
 
 def test_an_ambiguous_start_is_named(said, path):
     assert "begin or end with '0190'. Type more of the id" in said("show", "0190", expects=2)
-    assert "No run begins or ends with 'x'. See `workdim runs --warehouse " in said("delete", "x", "--yes", expects=2)
+    assert "There is no run x: see `workdim runs --warehouse " in said("delete", "x", "--yes", expects=2)
     assert said("undelete", RUN, expects=2).strip().endswith(f"`workdim runs list --deleted --warehouse {path}`.")
 
 

@@ -132,7 +132,7 @@ def test_all_that_headers_can_refuse_is_told_at_once(tmp_path, warehouse, monkey
         "reads at most 64 tokens",
         "is too short for quick",
         "0.00 GB is allowed",
-        "Free some, or move the warehouse with --warehouse",
+        "Free some space, or choose another disk with --warehouse",
     ):
         assert any(reason in refusal for refusal in card.refusals), reason
     assert len(card.refusals) == 4

@@ -204,5 +204,5 @@ def test_a_shipped_model_is_opened_by_its_name_and_by_its_revision():
     assert find_weights(f"{name}@{found.revision}") == found
     with pytest.raises(ModelError, match="other weights than 0123"):
         find_weights(f"{name}@0123")
-    with pytest.raises(ModelError, match="measure it by its path"):
+    with pytest.raises(ModelError, match="Name its path"):
         find_weights("local:mine")

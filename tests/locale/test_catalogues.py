@@ -21,6 +21,7 @@ from core.commands.verbs import build_parser
 from core.errors import InputError, Sentence, WorkdimError, unknown_name
 from core.locale import FOLDER, LANGUAGES, catalogue, in_language, translated, worded
 from core.tables import TABLES
+from core.tables.columns import Table
 
 ROOT = Path(__file__).parents[2]
 PLACES = ("core", "pages", "app.py")
@@ -63,8 +64,13 @@ def messages() -> dict[str | tuple[str, str], str]:
             found[texts[0] if len(texts) == 1 else (texts[0], texts[1])] = place
     found |= dict.fromkeys(texts_of(build_parser()), "core/commands/verbs.toml")
     for table in TABLES.values():
-        found |= dict.fromkeys([table.comment, *table.comments.values()], f"the table {table.name}")
+        found |= dict.fromkeys([table.comment, *meanings(table)], f"the table {table.name}")
     return found
+
+
+def meanings(table: Table) -> list[str]:
+    """What its columns say of themselves, where their names leave something open."""
+    return [column.declared.meaning for column in table.columns if column.declared.meaning]
 
 
 def texts_of(of: Parser) -> Iterator[str]:

@@ -61,20 +61,21 @@ def test_bits_per_byte_is_the_loss_over_the_bytes(tiny_llama, tmp_path):
 
 
 @pytest.mark.parametrize("value", [float("inf"), float("nan")])
-@pytest.mark.parametrize("dtype, way_out", [("bfloat16", "--dtype float32"), ("float32", "There is no wider dtype")])
-def test_states_that_are_not_finite_name_the_layer_the_dtype_and_the_way_out(
-    dtype, way_out, value, tmp_path, tiny_llama
-):
+@pytest.mark.parametrize(
+    "dtype, told",
+    [("bfloat16", "no numbers in bfloat16 .layer 2.*--dtype float32"), ("float32", "no numbers in layer 2")],
+)
+def test_states_that_are_not_finite_name_the_layer_the_dtype_and_the_way_out(dtype, told, value, tmp_path, tiny_llama):
     model = open_model(find_weights(str(tiny_llama)), dtype, "cpu")
     sample = draw_sample(open_corpus("english-business"), model.tokenizer, PROTOCOLS["quick"], seed=0)
     model.layers[1].mlp.down_proj.weight.data[0] = value
-    with pytest.raises(ModelError, match=rf"Layer 2 of local:tiny-llama.*missing values in {dtype}\. .*{way_out}"):
+    with pytest.raises(ModelError, match=told):
         capture.capture(model, sample, tmp_path, lambda step: None)
 
 
 def test_a_context_shorter_than_the_windows_is_said(tmp_path):
     folder = save_tiny_model(tmp_path / "short", "gpt2", n_positions=64)
-    with pytest.raises(ModelError, match="reads at most 64 tokens; the windows have 128"):
+    with pytest.raises(ModelError, match=r"local:short.* reads at most 64 tokens; windows have 128\. Choose"):
         captured(folder, tmp_path)
 
 
@@ -83,7 +84,7 @@ def test_a_block_that_is_never_run_is_found_out(tiny_llama, tmp_path):
     sample = draw_sample(open_corpus("english-business"), model.tokenizer, PROTOCOLS["quick"], seed=0)
     inner = model.module.base_model
     inner.layers = torch.nn.ModuleList([*inner.layers[:2], *inner.layers[3:]])
-    with pytest.raises(ModelError, match="Layer 3 of local:tiny-llama.* gave 0 of 4096 tokens"):
+    with pytest.raises(ModelError, match=r"local:tiny-llama.* cannot be measured: layer 3 gives 0 values\."):
         capture.capture(model, sample, tmp_path, lambda step: None)
 
 
@@ -119,7 +120,7 @@ def test_a_batch_that_does_not_fit_is_halved(tiny_llama, tmp_path, monkeypatch, 
     assert np.allclose(states.states, expected[0], atol=1e-5)
     assert states.bits_per_byte == pytest.approx(expected[1], rel=1e-5)
     assert [record.getMessage() for record in caplog.records if record.name == "workdim"] == [
-        f"Memory is short: the forward pass goes on with batches of {n} windows." for n in (4, 2)
+        f"Memory is short: now in batches of {n}." for n in (4, 2)
     ]
 
 
@@ -139,8 +140,10 @@ def test_other_failures_of_a_pass_are_not_taken_for_a_lack_of_memory(tiny_llama,
 
 
 def test_a_disk_without_room_is_said_before_the_pass(tiny_llama, tmp_path, monkeypatch):
-    monkeypatch.setattr(capture.shutil, "disk_usage", lambda folder: type("Usage", (), {"free": 1000})())
-    with pytest.raises(ResourceError, match="need 0.00 GB in|need 0.01 GB in"):
+    monkeypatch.setattr("shutil.disk_usage", lambda folder: type("Usage", (), {"free": 1000})())
+    with pytest.raises(
+        ResourceError, match="needs .* MB; 0.0 MB is free. Free some space, or choose another disk with --warehouse"
+    ):
         captured(tiny_llama, tmp_path)
 
 

@@ -36,7 +36,7 @@ def failing(error, *devices):
 def test_a_layer_that_does_not_fit_on_its_device_is_measured_on_the_cpu(monkeypatch, caplog):
     monkeypatch.setattr(layers, "measure_layer", failing(torch.OutOfMemoryError("out of memory"), "meta"))
     assert layers.measure_layer_on(POINTS, torch.device("meta"), PLAN) is LAYER
-    assert "Memory of meta is short: this layer is measured on the CPU." in caplog.text
+    assert "Memory of meta is short: measuring on the CPU." in caplog.text
 
 
 def test_points_stay_where_they_fit(monkeypatch, caplog):

@@ -34,12 +34,10 @@ def blueprint_of(folder):
 @pytest.mark.parametrize("n_layers", [10**7, 10**12])
 def test_layers_that_the_weights_do_not_have_are_refused_before_they_are_built(n_layers, tmp_path):
     folder = with_settings(save_tiny_model(tmp_path / "tiny"), num_hidden_layers=n_layers)
-    with pytest.raises(
-        ModelError, match=rf"tiny states num_hidden_layers = {n_layers}, which its weights do not match"
-    ):
+    with pytest.raises(ModelError, match=rf"config.json of tiny cannot be used \(num_hidden_layers = {n_layers}"):
         blueprint_of(folder)
     not_read = as_unread(local_weights(str(folder)))  # as of a model that is still on the hub
-    with pytest.raises(ModelError, match="which its weights do not match"):
+    with pytest.raises(ModelError, match="config.json of tiny cannot be used"):
         read_blueprint(not_read, "float32", "cpu", None, with_tokenizer=False)
 
 
@@ -48,13 +46,15 @@ def test_layers_that_the_weights_do_not_have_are_refused_before_they_are_built(n
 )
 def test_a_configuration_without_heads_layers_or_vocabulary_is_named(name, size, tmp_path):
     folder = with_settings(save_tiny_model(tmp_path / "tiny"), **{name: size})
-    with pytest.raises(ModelError, match=f"tiny states {name} = {size}, which makes no network"):
+    with pytest.raises(ModelError, match=rf"config.json of tiny cannot be used \({name} = {size}\)"):
         blueprint_of(folder)
 
 
 def test_a_configuration_that_makes_no_network_is_named(tmp_path):
     folder = with_settings(save_tiny_model(tmp_path / "tiny"), hidden_act="no such function")
-    with pytest.raises(ModelError, match="The configuration of tiny makes no network"):
+    with pytest.raises(
+        ModelError, match=r"config\.json of tiny cannot be used \(KeyError: 'no such function'\)\. Download it"
+    ):
         _ = blueprint_of(folder).weightless
 
 
@@ -62,7 +62,7 @@ def test_weights_that_are_all_zero_are_named(tmp_path):
     folder = save_tiny_model(tmp_path / "tiny")
     tensors = {name: torch.zeros_like(tensor) for name, tensor in load_file(folder / "model.safetensors").items()}
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(ModelError, match="is zero for every token: the file is damaged or untrained"):
+    with pytest.raises(ModelError, match=r"weights of local:tiny.* cannot be used \(layer 0 is the same for"):
         measure_profile(RunConfig(str(folder), device="cpu"), "run", tmp_path / "scratch", lambda step: None)
 
 
@@ -76,7 +76,9 @@ def test_an_empty_vocabulary_is_named(tmp_path):
     settings = {"tokenizer_class": "PreTrainedTokenizerFast"}
     (folder / "tokenizer_config.json").write_text(json.dumps(settings), encoding="utf-8")
     (folder / "special_tokens_map.json").unlink(missing_ok=True)
-    with pytest.raises((ModelError, CorpusError), match="The tokenizer of tiny has an empty vocabulary"):
+    with pytest.raises(
+        (ModelError, CorpusError), match=r"tokenizer of tiny cannot be used \(no vocabulary\)\. Download it again\."
+    ):
         read_tokenizer(find_weights(str(folder)))
 
 
@@ -87,7 +89,7 @@ def test_whole_numbers_among_the_weights_are_named(dtype, tmp_path):
     name = "model.layers.1.mlp.up_proj.weight"
     tensors[name] = (100 * tensors[name]).to(dtype)
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(ModelError, match=rf"{name} of tiny holds whole numbers \(I\d+\)"):
+    with pytest.raises(ModelError, match=r"up_proj.weight of tiny cannot be used \(it holds I\d+"):
         open_model(find_weights(str(folder)), device="cpu")
 
 
@@ -95,13 +97,15 @@ def test_json_that_is_nested_beyond_reading_is_damaged(tmp_path):
     folder = save_tiny_model(tmp_path / "tiny")
     for name in ("tokenizer_config.json", "tokenizer.json"):
         (folder / name).write_text(NESTED, encoding="utf-8")
-    with pytest.raises(ModelError, match=r"tokenizer(_config)?\.json of tiny is damaged \(it is nested too deeply\)"):
+    with pytest.raises(
+        ModelError, match=r"tokenizer(_config)?\.json of tiny cannot be used \(it is nested too deeply\)"
+    ):
         read_tokenizer(find_weights(str(folder)))
     (folder / "config.json").write_text(NESTED, encoding="utf-8")
-    with pytest.raises(ModelError, match=r"config\.json of tiny is damaged \(it is nested too deeply\)"):
+    with pytest.raises(ModelError, match=r"config\.json of tiny cannot be used \(it is nested too deeply\)"):
         blueprint_of(folder)
     (folder / "model.safetensors.index.json").write_text(NESTED, encoding="utf-8")
-    with pytest.raises(ModelError, match=r"model\.safetensors\.index\.json of tiny is damaged"):
+    with pytest.raises(ModelError, match=r"model\.safetensors\.index\.json of tiny cannot be used \(it is nested too"):
         named_shards(folder / "model.safetensors.index.json", "tiny")
 
 
@@ -132,7 +136,7 @@ def test_truth_values_among_the_weights_are_named(tmp_path):
     name = "model.layers.1.mlp.up_proj.weight"
     tensors[name] = tensors[name] > 0
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(ModelError, match=rf"{name} of tiny holds truth values \(BOOL\)"):
+    with pytest.raises(ModelError, match=r"up_proj.weight of tiny cannot be used \(it holds BOOL"):
         blueprint_of(folder)
 
 
@@ -155,7 +159,7 @@ def with_tokenizer_parts(folder, **changes):
 def test_a_regular_expression_that_a_tokenizer_gives_up_on_is_named(tmp_path):
     """The tokenizer's library panics on it, which Python does not count among its ordinary errors."""
     never = {"type": "Split", "pattern": {"Regex": "(a|aa)+(?!b)$(?=c)"}, "behavior": "Isolated", "invert": False}
-    with pytest.raises(ModelError, match="The tokenizer of tiny cannot read this text"):
+    with pytest.raises(ModelError, match=r"tokenizer\.json of tiny cannot be used \(Onig: Regex search error:"):
         tokenizer = with_tokenizer_parts(save_tiny_model(tmp_path / "tiny"), pre_tokenizer=never)
         encode_text("a" * 40 + "!", tokenizer, 16)
 
@@ -170,7 +174,7 @@ def test_a_tokenizer_that_puts_more_before_a_text_than_a_window_holds_is_named(t
     }
     folder = save_tiny_model(tmp_path / "tiny")
     with_tokenizer_parts(folder, post_processor=added)
-    with pytest.raises(ModelError, match="The tokenizer of tiny adds 300 tokens"):
+    with pytest.raises(ModelError, match=r"tiny cannot be measured: its tokenizer adds 300 tokens to 128\. Choose"):
         measure(folder, tmp_path)
 
 
@@ -179,7 +183,7 @@ def test_an_embedding_whose_rows_are_all_equal_is_named(tmp_path):
     tensors = load_file(folder / "model.safetensors")
     tensors["model.embed_tokens.weight"][:] = 0.5
     save_file(tensors, folder / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(ModelError, match="Layer 0 of .* is the same for every token"):
+    with pytest.raises(ModelError, match=r"weights of local:tiny.* cannot be used \(layer 0 is the same for"):
         measure(folder, tmp_path)
 
 
@@ -194,5 +198,5 @@ def test_an_embedding_whose_rows_are_all_equal_is_named(tmp_path):
 def test_a_model_that_reads_no_text_is_refused_by_name(family, sizes, tmp_path):
     folder = save_tiny_model(tmp_path / "tiny")
     transformers.AutoConfig.for_model(family, **sizes).save_pretrained(folder)
-    with pytest.raises(ModelError, match=rf"tiny \({family}\) reads .*, no text"):
+    with pytest.raises(ModelError, match="tiny cannot be measured: it reads .*, no text"):
         blueprint_of(folder)

@@ -77,7 +77,9 @@ def test_only_the_weights_that_are_loaded_are_wanted(tmp_path):
     names = [*single, "model.safetensors.index.json", "model-1.safetensors", "model-2.safetensors"]
     wanted = wanted_files("our/tiny", names, lambda name: index)
     assert wanted == [*small, "model.safetensors.index.json", "model-1.safetensors", "model-2.safetensors"]
-    with pytest.raises(ModelError, match="our/tiny holds 4bit/model.safetensors, but neither"):
+    with pytest.raises(
+        ModelError, match=r"our/tiny has 4bit/model\.safetensors, but no model\.safetensors or GGUF file"
+    ):
         wanted_files("our/tiny", ["config.json", "4bit/model.safetensors"], lambda name: index)
 
 
@@ -85,10 +87,10 @@ def test_only_the_weights_that_are_loaded_are_wanted(tmp_path):
     "answer, message",
     [
         ((403, "GatedRepo"), r"is gated\. Accept its conditions at http.*/our/tiny, then log in \(`hf auth login`"),
-        ((401, "RepoNotFound"), r"has no model our/tiny, or it is private\. Check the name, or log in"),
+        ((401, "RepoNotFound"), r"refused our/tiny \(no such model, or a"),
         ((403, "DisabledRepo"), "The hub has disabled our/tiny|refused our/tiny"),
-        ((503, ""), r"answers with an error of its own \(503\) about our/tiny\. Try later"),
-        ((429, ""), r"too many requests at once \(429\)"),
+        ((503, ""), r"answers 503 about our/tiny\. Try later\."),
+        ((429, ""), r"answers 429 about our/tiny\. Try later\."),
     ],
 )
 def test_what_the_hub_refuses_is_said_with_the_way_out(answer, message, hub):
@@ -101,12 +103,12 @@ def test_what_the_hub_refuses_is_said_with_the_way_out(answer, message, hub):
 def test_a_gated_repository_speaks_of_the_account_that_is_logged_in(hub, monkeypatch):
     monkeypatch.setenv("HF_TOKEN", "hf_of_somebody")
     hub.answers["our/tiny"] = (403, "GatedRepo")
-    with pytest.raises(ModelError, match="is gated, and your account may not read it"):
+    with pytest.raises(ModelError, match=r"our/tiny is gated\. Accept its conditions at"):
         from_hub("our/tiny", "")
 
 
 def test_a_revision_that_does_not_exist_is_named(hub):
-    with pytest.raises(ModelError, match=r"our/tiny has no revision 'v9'\. Leave it out"):
+    with pytest.raises(ModelError, match=r"our/tiny has no revision 'v9'\. Choose one at"):
         find_weights("our/tiny@v9")
 
 
@@ -116,7 +118,9 @@ def test_pickles_are_refused_unfetched(hub, tmp_path):
     (folder / "config.json").write_text("{}", encoding="utf-8")
     (folder / "pytorch_model.bin").write_bytes(b"never read")
     hub.repositories["our/pickled"] = folder
-    with pytest.raises(ModelError, match="only as pytorch_model.bin, which can run code"):
+    with pytest.raises(
+        ModelError, match=r"our/pickled \(hub\) has only pytorch_model\.bin, which can run code\. Convert"
+    ):
         from_hub("our/pickled", "")
     assert not hub.fetched
 
@@ -126,9 +130,9 @@ def test_pickles_are_refused_unfetched(hub, tmp_path):
     [
         (
             {"model_type": "own", "auto_map": {"AutoConfig": "own.Own"}},
-            "Python code of its own, which Workdim never runs",
+            r"tiny cannot be measured: it needs Python code of its own\. Choose another",
         ),
-        ({"model_type": "nobody"}, "does not know the architecture of tiny"),
+        ({"model_type": "nobody"}, r"tiny cannot be measured: transformers .* does not know it\. Choose"),
         ({"quantization_config": {"quant_method": "awq", "bits": 4}}, "tiny is quantised with awq"),
     ],
 )
@@ -154,7 +158,9 @@ def test_a_full_disk_is_said(hub, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr("huggingface_hub.file_download.http_get", full)
-    with pytest.raises(ResourceError, match=r"disk is full: our/tiny is incomplete.*hub-cache.*HF_HOME"):
+    with pytest.raises(
+        ResourceError, match=r"hub-cache cannot be written to: No space left on device\. Free some space,"
+    ):
         from_hub("our/tiny", "")
 
 
@@ -224,7 +230,7 @@ def test_certificates_are_taken_from_whichever_variable_names_them(variable, hub
     assert os.environ["SSL_CERT_DIR" if place.is_dir() else "SSL_CERT_FILE"] == str(place)
     assert os.environ["REQUESTS_CA_BUNDLE"] == str(place)
     monkeypatch.setattr(os, "environ", others | {variable: str(tmp_path / "absent")})
-    with pytest.raises(ResourceError, match=f"{variable} names the certificates .*absent, which is not there"):
+    with pytest.raises(ResourceError, match=f"{variable} names .*absent, which is not there"):
         route()
 
 

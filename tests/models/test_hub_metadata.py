@@ -74,9 +74,9 @@ def test_what_will_be_refused_is_said_before_the_download(hub, ask):
     assert "owner/gated is gated" in reasons["gated"]
     assert "pytorch_model.bin, which can run code" in reasons["pickled"]
     assert "Python code of its own" in reasons["foreign"]
-    assert "does not know the architecture of" in reasons["unheard"]
+    assert "does not know it" in reasons["unheard"]
     assert "no config.json" in reasons["bare"]
-    assert f"{hub.url} (HF_ENDPOINT) has no model owner/nobody" in reasons["nobody"]
+    assert f"{hub.url} (HF_ENDPOINT) refused owner/nobody" in reasons["nobody"]
     assert "owner/open has no revision 'v9'" in reasons["open@v9"]
 
 

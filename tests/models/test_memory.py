@@ -147,7 +147,7 @@ def test_a_measurement_takes_weights_on_demand_where_memory_is_short(monkeypatch
     for room, on_demand in ((1.01 * needed, False), (0.45 * needed, True)):
         monkeypatch.setattr(memory, "free_memory", lambda device, room=room: int(room / SAFE_SHARE))
         assert bool(open_network(config, open_setup(config), tmp_path, lambda step: None).units) == on_demand
-        assert ("weights are taken block by block" in caplog.text) == on_demand
+        assert ("weights are read block by block" in caplog.text) == on_demand
 
 
 def test_a_gguf_file_that_does_not_fit_is_read_from_what_was_made_of_it(monkeypatch, tmp_path):

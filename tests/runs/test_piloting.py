@@ -178,5 +178,5 @@ def test_a_name_of_the_warehouse_is_answered_by_its_run_and_one_without_a_run_st
     assert there.was_known and there.config.model == "local:ladder-128-lr-6e-3-step1500"
     known = queries.runs(warehouse, [there.run_id]).row(0, named=True)
     assert (known["reference"], known["corpus_name"]) == (there.config.model, "ladder-code")
-    assert missing.state == "failed" and "is a name in the warehouse: measure it by its path" in missing.reason
+    assert missing.state == "failed" and "does not come with Workdim" in missing.reason
     assert queries.pilot_run_ids(warehouse, pilot.pilot_id) == [there.run_id] and not list_jobs(warehouse)

@@ -59,7 +59,7 @@ def quiet(_step: Any) -> None:
 def test_two_models_are_scored_once_and_compare_in_pairs(tiny_llama, other, tiny_bert, task, warehouse):
     asked = ("score", str(tiny_llama), str(tiny_bert), str(other), "--task", str(task), "--device", "cpu")
     done = run_core(*asked, warehouse=warehouse.path)
-    assert done.returncode == 2 and "is an encoder" in done.stderr  # it keeps no other from being scored
+    assert done.returncode == 2 and "is no decoder" in done.stderr  # it keeps no other from being scored
     assert "local:tiny-llama@" in done.stdout and "6 scored, float32" in done.stdout
     scores = queries.scores(warehouse).filter(pl.col("source").str.starts_with("scored here:"))
     assert sorted(scores.select("repository", "metric").rows()) == [

@@ -124,13 +124,13 @@ def test_a_model_is_not_compared_with_itself(path: Path) -> None:
 
 
 def test_files_are_listed_and_removed(path: Path, good: Path) -> None:
-    assert "No scores imported yet: workdim scores import FILE" in run_core("scores", "list", warehouse=path).stdout
+    assert "None yet. Begin with `workdim scores import FILE`." in run_core("scores", "list", warehouse=path).stdout
     run_core("scores", "import", str(good), warehouse=path)
     (row,) = json.loads(run_core("scores", "list", "--json", warehouse=path).stdout)
     assert (row["file_name"], row["n_taken"], row["n_skipped"]) == ("good.csv", 2, 1)
     assert "good.csv" in run_core("scores", "list", warehouse=path).stdout
     unknown = run_core("scores", "remove", "zz", warehouse=path)
-    assert unknown.returncode == 2 and "0 files begin or end with 'zz'" in unknown.stderr
+    assert unknown.returncode == 2 and "There is no file zz" in unknown.stderr
     assert "taken out" in run_core("scores", "remove", row["file_sha256"][:8], warehouse=path).stdout
     assert names(path) == []
 

@@ -111,7 +111,7 @@ def test_a_time_in_the_future_is_no_reason_to_wait(warehouse, monkeypatch):
 def test_a_locked_copy_has_an_end(warehouse, monkeypatch):
     monkeypatch.setattr(sandbox_copy, "UNLOCKED_SECONDS", 0.0)
     monkeypatch.setattr(sandbox_copy, "LOCKED_SECONDS", -1.0)
-    with pytest.raises(QueryError, match="The warehouse is busy with writing and too large to copy in between"):
+    with pytest.raises(QueryError, match="The warehouse is being written to"):
         sandbox_copy.current_copy(warehouse)
     assert list(warehouse.query_copies.iterdir()) == []
 

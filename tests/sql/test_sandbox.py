@@ -164,18 +164,18 @@ def test_an_unusable_warehouse_is_reported_in_its_own_words(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "sql, wrong, original",
+    "sql, original",
     [
-        ("SELEC 1", "SQLとして読み取れません。SELECT文を1つ入力してください。", "syntax error at or near"),
-        ("FROM runz", "存在しない表や関数などが使われています。", "Table with name runz does not exist"),
-        ("SELECT no_column FROM runs", "列、関数、型のいずれかが合っていません。", "no_column"),
-        ("SELECT 'a'::INTEGER", "値を指定の型に変換できません。", "Could not convert string 'a'"),
+        ("SELEC 1", "syntax error at or near"),
+        ("FROM runz", "Table with name runz does not exist"),
+        ("SELECT no_column FROM runs", "no_column"),
+        ("SELECT 'a'::INTEGER", "Could not convert string 'a'"),
     ],
 )
-def test_what_duckdb_says_follows_a_sentence_in_the_readers_language(filled, sql, wrong, original):
+def test_what_duckdb_says_follows_words_in_the_readers_language(filled, sql, original):
     with pytest.raises(QueryError) as refused:
         sandbox.run_query(filled, sql)
     told = in_language("ja", worded, refused.value)
-    assert told.startswith(f"{wrong}DuckDBのメッセージ：") and original in told and "LINE 1" not in told
-    with pytest.raises(QueryError, match="This is no SQL that can be read"):
+    assert told.startswith("照会に失敗しました：") and original in told and "LINE 1" not in told
+    with pytest.raises(QueryError, match="The query failed: syntax error"):
         check_statement("SELEC 1")

@@ -37,7 +37,7 @@ def test_the_ddl_makes_the_columns_that_are_declared(table):
         )
         is_view = bool(table.residue)  # of which DuckDB takes every column for one that may be NULL
         assert made.fetchall() == [
-            (column.name, column.is_optional or is_view, column.declared.meaning) for column in table.columns
+            (column.name, column.is_optional or is_view, column.declared.comment) for column in table.columns
         ]
         connection.register("incoming", table.frame([]))
         connection.execute(table.insert_sql("incoming"))

@@ -342,7 +342,7 @@ def test_a_warning_of_the_log_speaks_the_language_of_the_terminal():
         record = logging.LogRecord("workdim", logging.WARNING, __file__, 1, message, parts, None)
         return WordedFormatter("workdim: %(message)s").format(record)
 
-    short = Sentence("Memory is short: scoring goes on with batches of {n} tokens.", n=8)
-    assert line(short) == "workdim: Memory is short: scoring goes on with batches of 8 tokens."
-    assert in_language("ja", line, short) == "workdim: メモリが足りないため、8トークンずつのバッチで採点を続けます。"
+    short = Sentence("Memory is short: now in batches of {n}.", n=8)
+    assert line(short) == "workdim: Memory is short: now in batches of 8."
+    assert in_language("ja", line, short) == "workdim: メモリが足りないため、8個ずつ処理します。"
     assert line("of %s", "others") == "workdim: of others"

@@ -203,10 +203,12 @@ def test_what_a_user_writes_of_the_markers_is_no_content_to_measure(tmp_path):
 
 
 def test_refusals_name_model_text_and_conversation(tmp_path, corpus):
-    with pytest.raises(ModelError, match="tiny has no chat template"):
+    with pytest.raises(ModelError, match=r"The chat template of tiny cannot be used: it has none for this chat\."):
         draw_sample(corpus, train_tokenizer(2000), QUICK, 0, "tiny")
     system = open_corpus(str(write_chats(tmp_path / "system.jsonl", system=True)))
-    with pytest.raises(CorpusError, match="template of tiny refuses conversation [0-9]+ of system: System role not"):
+    with pytest.raises(
+        CorpusError, match="template of tiny cannot be used: conversation [0-9]+ of system: System role not"
+    ):
         draw_sample(system, chat_tokenizer(TEMPLATES["alternating"]), QUICK, 0, "tiny")
     with pytest.raises(CorpusError, match="fills all 20 tokens of a window of chats"):
         draw_sample(corpus, chat_tokenizer(CHATML), replace(QUICK, n_tokens=20), 0, "tiny")

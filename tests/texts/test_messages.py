@@ -52,22 +52,24 @@ def test_plain_contents_are_a_text_of_another_name(tmp_path):
     assert plain.row.name == "c (plain)" and plain.row.sha256 != chat.row.sha256
     text = open_corpus(written(tmp_path / "t.jsonl", {"text": "Which dock?\n\nDock nine."}))
     assert text.row.sha256 == plain.row.sha256 != chat.row.sha256
-    with pytest.raises(CorpusError, match="--chat plain is for chat messages, and t.jsonl holds none"):
+    with pytest.raises(CorpusError, match=r"t\.jsonl holds no chat messages\. Leave out --chat plain\."):
         open_corpus(str(tmp_path / "t.jsonl"), chat="plain")
-    with pytest.raises(CorpusError, match="--chat plain is for chat messages, and python-docs holds none"):
+    with pytest.raises(CorpusError, match=r"python-docs holds no chat messages\. Leave out --chat plain\."):
         open_corpus("python-docs", chat="plain")
 
 
 def test_the_column_is_named_or_obvious(tmp_path):
     pairs = {"prompt": "p", "chosen": CHAT, "rejected": SHARED}
     name = written(tmp_path / "pairs.jsonl", pairs)
-    with pytest.raises(CorpusError, match=r"Which column of pairs.jsonl\? Chats: chosen, rejected; text: none"):
+    with pytest.raises(CorpusError, match=r"Which column of pairs\.jsonl\? It has chosen, rejected\. Name one with"):
         open_corpus(name)
     assert open_corpus(name, "chosen").conversations == (READ,)
     assert open_corpus(name, "prompt").pieces == ["p"]
     assert open_corpus(written(tmp_path / "m.jsonl", pairs | {"messages": CHAT})).conversations == (READ,)
     both = written(tmp_path / "both.jsonl", {"text": "a rendering", "messages": CHAT})
-    with pytest.raises(CorpusError, match="Chats: messages; text: text. Name one with --column"):
+    with pytest.raises(
+        CorpusError, match=r"Which column of both\.jsonl\? It has messages, text\. Name one with --column\."
+    ):
         open_corpus(both)
     assert open_corpus(both, "text").pieces == ["a rendering"]
     table = written(tmp_path / "t.json", [pairs])
@@ -92,17 +94,38 @@ def test_a_line_separator_within_a_message_ends_no_line(tmp_path):
 @pytest.mark.parametrize(
     ("messages", "told"),
     [
-        ([], "Conversation 2 of c.jsonl holds no messages"),
-        (None, "Conversation 2 of c.jsonl holds no messages"),
-        ([CHAT[0], {"role": "assistant", "content": " \n"}], "Conversation 2 .*, message 2, from assistant is empty"),
-        ([{"role": "user", "content": None}], "message 1, from user is empty"),
-        ([{"content": "a"}], "message 1, has no role. Each message needs role and content, or from and value"),
-        (["hello"], "message 1, has no role"),
-        ([{"role": "tool", "content": "a"}], "message 1, has the role 'tool'. Known: system, user, human, assistant"),
-        ([{**CHAT[0], "tool_calls": [{"id": 1}], "name": None}], "message 1, has tool_calls beside role and content"),
-        ([CHAT[0], CHAT[1] | {"reasoning_content": "Hm.", "id": 1}], "message 2, has reasoning_content beside role"),
-        ([{"role": "user", "content": [{"type": "image"}]}], "message 1, holds more than text"),
-        ([{"role": "user", "content": "\ud83d"}], "message 1, holds half a character"),
+        ([], r"Conversation 2 of c\.jsonl: no messages\. Correct the file\."),
+        (None, r"Conversation 2 of c\.jsonl: no messages\. Correct the file\."),
+        (
+            [CHAT[0], {"role": "assistant", "content": " \n"}],
+            r"Conversation 2 of c\.jsonl, message 2: an empty message\. Correct the file\.",
+        ),
+        (
+            [{"role": "user", "content": None}],
+            r"Conversation 2 of c\.jsonl, message 1: an empty message\. Correct the file\.",
+        ),
+        ([{"content": "a"}], r"Conversation 2 of c\.jsonl, message 1: no role and content, or from and"),
+        (["hello"], r"Conversation 2 of c\.jsonl, message 1: no role and content, or from and"),
+        (
+            [{"role": "tool", "content": "a"}],
+            r"Conversation 2 of c\.jsonl, message 1: Unknown role 'tool'\. Available:",
+        ),
+        (
+            [{**CHAT[0], "tool_calls": [{"id": 1}], "name": None}],
+            r"Conversation 2 of c\.jsonl, message 1: tool_calls beside role\. Correct the",
+        ),
+        (
+            [CHAT[0], CHAT[1] | {"reasoning_content": "Hm.", "id": 1}],
+            r"Conversation 2 of c\.jsonl, message 2: reasoning_content beside role\.",
+        ),
+        (
+            [{"role": "user", "content": [{"type": "image"}]}],
+            r"Conversation 2 of c\.jsonl, message 1: more than text\. Correct the file\.",
+        ),
+        (
+            [{"role": "user", "content": "\ud83d"}],
+            r"Conversation 2 of c\.jsonl, message 1: half a character\. Correct the file\.",
+        ),
     ],
 )
 def test_a_bad_conversation_is_named_by_its_number(tmp_path, messages, told):

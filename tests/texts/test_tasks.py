@@ -52,16 +52,22 @@ def test_a_task_may_be_of_texts(read):
         ([b"\n \n"], "is empty"),
         (
             [GOOD, {"prompt": "p", "choices": [" a", " b"]}],
-            "line 2: answer is missing; it must be the number of the right",
+            r"my\.task\.jsonl, line 2: answer is missing; it must be a whole number, 0 or",
         ),
-        ([GOOD | {"answer": None}], "line 1: answer must be the number of the right choice, from 0, not nothing"),
+        ([GOOD | {"answer": None}], r"my\.task\.jsonl, line 1: answer must be a whole number, 0 or more, not"),
         ([GOOD | {"answer": "B"}], "not 'B'"),
         ([GOOD | {"answer": True}], "not True"),
         ([GOOD | {"answer": -1}], "not -1"),
-        ([GOOD | {"answer": 2}], "answer is 2, but the 2 choices are counted from 0 to 1"),
-        ([GOOD | {"choices": [" a"]}], "choices are 1; a question has two or more"),
-        ([GOOD | {"choices": [" a", ""]}], r"choices\[1\] is empty"),
-        ([GOOD | {"choices": [" a", " a"]}], "two choices are the same"),
+        ([GOOD | {"answer": 2}], r"my\.task\.jsonl, line 1: answer 2 of choices 0 to 1\. Correct the file\."),
+        ([GOOD | {"choices": [" a"]}], r"my\.task\.jsonl, line 1: a question has two choices or more, all different,"),
+        (
+            [GOOD | {"choices": [" a", ""]}],
+            r"my\.task\.jsonl, line 1: a question has two choices or more, all different,",
+        ),
+        (
+            [GOOD | {"choices": [" a", " a"]}],
+            r"my\.task\.jsonl, line 1: a question has two choices or more, all different,",
+        ),
         ([GOOD | {"choices": [" a", 3]}], r"choices\[1\] must be a text"),
         ([GOOD | {"choices": "ab"}], "choices must be a list of texts, not 'ab'"),
         ([GOOD, OTHER, GOOD], "line 3: the same as line 1"),
@@ -70,14 +76,14 @@ def test_a_task_may_be_of_texts(read):
         ([{"text": "a"}, {"text": "a"}], "line 2: the same as line 1"),
         ([GOOD, {"text": "a"}], "line 2: texts and questions are mixed"),
         ([{"text": "a"}, GOOD], "line 2: texts and questions are mixed"),
-        ([{"text": ""}], "text must be a text that is not empty"),
+        ([{"text": ""}], r"my\.task\.jsonl, line 1: text must be a text, not empty, not ''\."),
         ([GOOD | {"promt": "x"}], "Unknown key 'promt'. Did you mean prompt"),
         ([b"[1]"], "must be a table with prompt, choices, answer, group, not a list"),
-        ([b"prompt,choices"], "line 1 is no JSON"),
-        ([b'{"answer": 0, "answer": 1}'], "a key stands there twice"),
+        ([b"prompt,choices"], r"my\.task\.jsonl, line 1: no JSON: Expecting value: line 1 column 1 \(char 0\)\."),
+        ([b'{"answer": 0, "answer": 1}'], r"my\.task\.jsonl, line 1: one key twice\. Correct the file\."),
         ([b'{"text": "\\ud800"}'], "half a character"),
-        ([b"[" * 100_000], "is no JSON"),
-        ([b'{"text": "\xff"}'], "is not utf-8"),
+        ([b"[" * 100_000], r"my\.task\.jsonl, line 1: no JSON: maximum recursion depth exceeded while"),
+        ([b'{"text": "\xff"}'], r"my\.task\.jsonl is not UTF-8\. Save it as UTF-8\."),
     ],
 )
 def test_whatever_is_wrong_is_one_line_that_names_its_place(read, rows, told):
@@ -92,10 +98,10 @@ def test_files_that_are_missing_or_too_large_are_told(tmp_path, read, monkeypatc
     with pytest.raises(InputError, match="is no regular file but a folder"):
         read_task(tmp_path)
     monkeypatch.setattr(tasks, "MOST_ROWS", 1)
-    with pytest.raises(InputError, match="more than 1 lines"):
+    with pytest.raises(InputError, match=r"my\.task\.jsonl has 2 lines; at most 1 are read\. Take a part\."):
         read(GOOD, OTHER)
     monkeypatch.setattr(tasks, "MAX_BYTES", 10)
-    with pytest.raises(InputError, match="is the limit"):
+    with pytest.raises(InputError, match=r"my\.task\.jsonl has 0 MiB; at most 0 are read\. Take a part\."):
         read(GOOD)
 
 

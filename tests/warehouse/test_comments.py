@@ -32,11 +32,6 @@ def test_a_comment_lists_every_value(table, column):
     assert not [key for kind, key in NAMES if kind == LISTED[table, column] and key not in comment]
 
 
-def test_every_cloud_but_that_of_unmasked_tokens_holds_estimates():
-    comment = TABLES["layer_estimates"].comments["cloud"]
-    assert {key for kind, key in NAMES if kind == "cloud" and key not in comment} == {"unmasked"}
-
-
 def test_a_format_of_weights_is_a_file_format():
     assert (
         TABLES["models"]

@@ -40,7 +40,7 @@ def test_any_other_name_is_kept_letter_by_letter(warehouse, name):
 
 
 def test_an_unknown_name_lists_what_is_there(warehouse):
-    with pytest.raises(InputError, match="none has been saved"):
+    with pytest.raises(InputError, match="Unknown saved query"):
         saved_queries.find_query(warehouse, "x")
     saved_queries.save_query(warehouse, "ranking", "SELECT 1")
     with pytest.raises(InputError, match="Did you mean ranking"):

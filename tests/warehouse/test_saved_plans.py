@@ -29,7 +29,7 @@ def test_a_plan_is_kept_read_and_deleted(warehouse):
     assert find_plan(warehouse, "0199-b") == second
     sql = "SELECT blocks FROM plan_outcomes WHERE rule = 'influence' AND difference IS NOT NULL"
     assert warehouse.read(sql)["blocks"].to_list() == [[2, 3, 4]] * 2
-    with pytest.raises(InputError, match="2 plans begin or end with '0199'"):
+    with pytest.raises(InputError, match="Several begin or end with '0199'"):
         find_plan(warehouse, "0199")
     warehouse.delete("plan", "0199-a")
     assert list_plans(warehouse)["plan_id"].to_list() == ["0199-b"]

@@ -154,7 +154,7 @@ def test_a_file_is_taken_out_with_all_that_came_in_it(warehouse):
 def test_what_was_not_imported_cannot_be_taken_out(warehouse, sha):
     store_import(warehouse, score_file(score()))
     before = counts(warehouse)
-    with pytest.raises(InputError, match="files begin or end with '"):
+    with pytest.raises(InputError, match="There is no file|Several"):
         remove_import(warehouse, sha)
     shipped = warehouse.read("SELECT any_value(file_sha256) FROM scores WHERE source <> 'a table'").item()
     with pytest.raises(InputError, match="0 files"):
