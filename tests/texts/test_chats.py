@@ -210,7 +210,9 @@ def test_refusals_name_model_text_and_conversation(tmp_path, corpus):
         CorpusError, match="template of tiny cannot be used: conversation [0-9]+ of system: System role not"
     ):
         draw_sample(system, chat_tokenizer(TEMPLATES["alternating"]), QUICK, 0, "tiny")
-    with pytest.raises(CorpusError, match="fills all 20 tokens of a window of chats"):
+    with pytest.raises(
+        CorpusError, match=r"The chat template of tiny cannot be used: it fills a window of 20 tokens\."
+    ):
         draw_sample(corpus, chat_tokenizer(CHATML), replace(QUICK, n_tokens=20), 0, "tiny")
     lines = (tmp_path / "system.jsonl").read_text(encoding="utf-8").splitlines()
     (tmp_path / "few.jsonl").write_text("\n".join(lines[:20]), encoding="utf-8")

@@ -60,7 +60,7 @@ def test_the_column_of_a_table_is_named_or_obvious(tmp_path):
 
 
 def test_bad_requests_name_what_is_there(tmp_path):
-    with pytest.raises(CorpusError, match="Unknown corpus 'python-doc'. Did you mean python-docs.*english-business"):
+    with pytest.raises(CorpusError, match=r"Unknown text 'python-doc'\. Did you mean python-docs, python-source\?"):
         open_corpus("python-doc")
     with pytest.raises(CorpusError, match="There is no file"):
         open_corpus(str(tmp_path / "absent.txt"))

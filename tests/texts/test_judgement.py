@@ -28,7 +28,7 @@ def test_words_language_and_copies_are_told(tmp_path: Path) -> None:
 
 
 def test_a_text_that_is_too_short_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(CorpusError, match=r"its 10 characters give 0 of 32 windows.*22,528 in all\. Add text\.$"):
+    with pytest.raises(CorpusError, match="short is too short for quick: 10 of some 22,528 characters give 0 of 32"):
         judged(tmp_path / "short.txt", ["Only this."])
     path = tmp_path / "some.txt"
     path.write_text("\n\n".join(f"Customer {n} asked for new labels. " * 60 for n in range(30)), encoding="utf-8")

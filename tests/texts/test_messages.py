@@ -73,7 +73,7 @@ def test_the_column_is_named_or_obvious(tmp_path):
         open_corpus(both)
     assert open_corpus(both, "text").pieces == ["a rendering"]
     table = written(tmp_path / "t.json", [pairs])
-    with pytest.raises(CorpusError, match="Unknown column of t.json with chat messages 'choosen'. Did you mean chosen"):
+    with pytest.raises(CorpusError, match=r"Unknown column of t\.json 'choosen'\. Did you mean chosen\? Available:"):
         open_corpus(table, "choosen")
     with pytest.raises(CorpusError, match="t.json is no list of conversations.*Save plain texts as .jsonl"):
         open_corpus(written(tmp_path / "t.json", [{"text": "a"}]))
