@@ -348,6 +348,7 @@ def _distributions(run_id: str, layer: int, noise: random.Random) -> list[LayerD
         "cosine_to_mean": (-0.2, 0.9),
         "neighbours_kept": (0.0, 1.0),
         "displacement": (0.0, 1.2),
+        "block_share": (0.02, 0.6),
         "cosine": (-0.5, 0.7),
     }
     return [

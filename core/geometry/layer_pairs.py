@@ -46,6 +46,7 @@ class LayerPairs:
         self._block_of = torch.nn.functional.one_hot(torch.from_numpy(label), len(numbers)).float()  # (n, B)
         self._centred: list[Tensor] = []
         self._raw: list[Tensor] = []
+        self._lengths: list[Tensor] = []
         self._kernels: list[Tensor] = []
         self._norms: list[Tensor] = []
         self._ranks: list[Tensor] = []
@@ -59,6 +60,7 @@ class LayerPairs:
         """Add the next layer's states of the tokens in `rows`, (n, hidden_size) fp32."""
         n = len(points)
         self._raw.append(torch.nn.functional.normalize(points, dim=1).cpu())
+        self._lengths.append(points.norm(dim=1).cpu())
         points = points - points.mean(0)
         self._centred.append(torch.nn.functional.normalize(points, dim=1).cpu())
         kernel = points @ points.T
@@ -95,12 +97,17 @@ class LayerPairs:
         return found + self._common_dimensions()
 
     def distributions(self, layer: int) -> list[Distribution]:
-        """Per token, from `layer` to the next: share of neighbours kept, and displacement of the direction."""
+        """Per token, from `layer` to the next: share of neighbours kept, displacement of the direction, and how much of the
+        state the block between them has written (Sun et al. 2025, arXiv 2502.05795)."""
         kept = (self._ranks[layer + 1].gather(1, self._nearest[layer]) <= self._k).float().mean(1)
         moved = 2 - 2 * (self._centred[layer] * self._centred[layer + 1]).sum(1)
+        before, after = self._lengths[layer], self._lengths[layer + 1]
+        cosine = (self._raw[layer] * self._raw[layer + 1]).sum(1)
+        written = (before.square() + after.square() - 2 * before * after * cosine).clamp_min(0).sqrt()
         return [
             Distribution("neighbours_kept", self.rows, kept.numpy()),
             Distribution("displacement", self.rows, moved.numpy()),
+            Distribution("block_share", self.rows, (written / after.clamp_min(1e-30)).numpy()),
         ]
 
     def _common_dimensions(self) -> list[LayerPairRow]:

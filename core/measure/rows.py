@@ -49,6 +49,7 @@ BINS = {
     "cosine_to_mean": np.linspace(-1, 1, 41),
     "neighbours_kept": np.linspace(0, 1, 11),
     "displacement": np.linspace(0, 2.4, 25),
+    "block_share": np.geomspace(0.01, 10, 31),
     "cosine": np.linspace(-1, 1, 41),
 }
 

@@ -202,6 +202,12 @@ QUANTITIES = _by_key(
         _("How far directions move: 0 = not at all, 2 = unrelated."),
     ),
     Correlator(
+        "block_share",
+        _("Size of the next block's output, over the state after it"),
+        "|x_m - x_l| / |x_m|, m the layer after l",
+        _("Small columns are blocks that write little: candidates to remove."),
+    ),
+    Correlator(
         "cosine",
         _("Cosine of token pairs, centred"),
         "cosine of two tokens of different sequences, centred",

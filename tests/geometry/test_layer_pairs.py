@@ -190,10 +190,12 @@ def test_a_random_walk_in_many_dimensions_has_exponent_one():
 
 def test_what_a_token_does_between_layers():
     pairs, found = compared(walk())
-    kept, moved = pairs.distributions(1)
+    kept, moved, written = pairs.distributions(1)
     assert kept.values.mean() == pytest.approx(found["neighbour_overlap", 1, 2].value)
     assert moved.values.mean() == pytest.approx(found["displacement", 1, 2].value, rel=1e-4)
     assert (moved.rows == np.arange(160)).all()
+    before, after = walk()[1:3]
+    assert written.values == pytest.approx(((after - before).norm(dim=1) / after.norm(dim=1)).numpy(), rel=1e-3)
 
 
 def test_the_sub_sample_keeps_to_the_budget():

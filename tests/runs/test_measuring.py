@@ -335,7 +335,7 @@ def test_per_token_results_stay_in_the_parcel_and_only_on_request(config, wareho
     warehouse, kept, _ = measured
     tokens = pl.read_parquet(warehouse.parcels / kept.run_id / "tokens.parquet")
     of_layer = {"local_d2", "distance_to_mean", "variance_share", "cosine_to_mean"}
-    assert set(tokens["quantity"]) == of_layer | {"neighbours_kept", "displacement"}
+    assert set(tokens["quantity"]) == of_layer | {"neighbours_kept", "displacement", "block_share"}
     assert tokens["position"].min() > 0  # position 0 is masked
 
 
