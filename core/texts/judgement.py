@@ -16,6 +16,7 @@ SAMPLE = 20_000
 MOST_REPEATED = 0.2
 """Share of a text in repeated pieces above which it is said to be repetitive: the same states would be counted anew."""
 _NOT_TOLD_APART = re.compile(r"[\W\d_]+")
+_SENTENCE_ENDS = re.compile(r"(?<=[.!?])\s+|(?<=[。！？])|\n+")
 
 
 @dataclass(frozen=True)
@@ -25,8 +26,8 @@ class Judgement:
     language: str
     """In English, `Unknown` where the sample does not tell."""
     repeated: float
-    """Share of the characters in pieces that are those of an earlier one, word for word: exact and near copies, which differ
-    in case, numbers or punctuation alone."""
+    """Share of the characters in pieces that are those of an earlier one, word for word, or in such sentences of one piece:
+    exact and near copies, which differ in case, numbers or punctuation alone."""
 
     @property
     def is_repetitive(self) -> bool:
@@ -46,7 +47,21 @@ def _repeated(pieces: list[str]) -> float:
     known: set[str] = set()
     n_repeated = 0
     for piece in pieces:
-        words = _NOT_TOLD_APART.sub(" ", piece).casefold().strip()
-        n_repeated += len(piece) * (words in known)
-        known.add(words)
+        is_copy = _words(piece) in known
+        known.add(_words(piece))
+        n_repeated += len(piece) if is_copy else _repeated_inside(piece)
     return n_repeated / max(1, sum(map(len, pieces)))
+
+
+def _repeated_inside(piece: str) -> int:
+    """Characters in sentences that stand earlier in the same piece."""
+    known: set[str] = set()
+    n_repeated = 0
+    for sentence in _SENTENCE_ENDS.split(piece):
+        n_repeated += len(sentence) * (_words(sentence) in known)
+        known |= {_words(sentence)} - {""}  # rules and brackets alone repeat nothing
+    return n_repeated
+
+
+def _words(text: str) -> str:
+    return _NOT_TOLD_APART.sub(" ", text).casefold().strip()

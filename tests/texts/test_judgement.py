@@ -18,13 +18,15 @@ def judged(path: Path, pieces: list[str]) -> Judgement:
 
 def test_words_language_and_copies_are_told(tmp_path: Path) -> None:
     names = [f"{one}{two}" for one in "abcdefghi" for two in "klmnopqrst"]
-    own = [f"The customers of the shop in the old town asked for 3 new {name} labels. " * 8 for name in names]
+    own = [" ".join(f"The {one} customers of the shop asked {name} for 3 labels." for one in names[:8]) for name in names]
     found = judged(tmp_path / "own.txt", own)
     assert found.language == "English" and found.repeated == 0 and not found.is_repetitive
     assert found.n_words == pytest.approx(sum(len(piece.split()) for piece in own), rel=0.1)
     copies = judged(tmp_path / "copies.txt", [*own[:60], *(piece.upper().replace("3", "7") for piece in own[:30])])
     assert 0.25 < copies.repeated < 0.4 and copies.is_repetitive
     assert judge(RunConfig("", "japanese-business")).language == "Japanese"
+    one_line = judged(tmp_path / "invoices.txt", ["The invoice was paid on time. " * 1_000])
+    assert one_line.repeated > 0.9 and one_line.is_repetitive
 
 
 def test_a_text_that_is_too_short_is_refused(tmp_path: Path) -> None:
