@@ -35,6 +35,8 @@ class BudgetResult:
     """The smallest set, reported where no set is allowed."""
     is_plan: bool
     """Whether the set is the plan's own, which was compared with random sets, harder texts and probes."""
+    is_unsure: bool = False
+    """Whether no set is allowed although the smallest is estimated within the budget: its upper limit is not."""
 
 
 def has_given_blocks(plan: PlanRow) -> bool:
@@ -100,7 +102,8 @@ def sets_within_budget(layer_plan: LayerPlan, budget: float) -> BudgetResult:
     all_steps, chosen = search_steps(layer_plan), layer_plan.price
     allowed = [row for row in all_steps if upper_limit(row) < budget]
     price = allowed[-1] if allowed else None
-    return BudgetResult(price, all_steps[0], price is chosen)
+    is_unsure = price is None and all_steps[0].difference is not None and all_steps[0].difference < budget
+    return BudgetResult(price, all_steps[0], price is chosen, is_unsure)
 
 
 def within_own_budget(layer_plan: LayerPlan) -> BudgetResult:

@@ -51,18 +51,22 @@ def show_missing(runs: pl.DataFrame, of_literature: str) -> None:
 
 
 def show_vetoes(runs: pl.DataFrame) -> None:
-    """Name the runs that a check vetoes; drawn before any number. What each check guards against is said of a single run;
-    of several it stands in the section Checks."""
+    """Draw `veto_notice`, before any number."""
+    if told := veto_notice(runs):
+        st.warning(escape(told), icon=":material/gpp_bad:")
+
+
+def veto_notice(runs: pl.DataFrame) -> str:
+    """Which runs a check vetoes; of a single one, what is wrong and what to do, of several by which checks; empty of none."""
     texts = veto_texts(runs)
     if not texts:
-        return
-    if runs.height == 1:
-        found = runs["vetoed_by"].explode().drop_nulls().unique(maintain_order=True)
-        told = _("Vetoed by a check, not reliable: {runs}.").format(runs=_("; ").join(texts))
-        told = wording.joined_sentences((told, *map(wording.check_meaning, found)))
-    else:
-        told = _("Vetoed by a check, not reliable: {runs}. See Checks.").format(runs=_("; ").join(texts))
-    st.warning(escape(told), icon=":material/gpp_bad:")
+        return ""
+    if runs.height > 1:
+        return _("Vetoed by a check, not reliable: {runs}. See Checks.").format(runs=_("; ").join(texts))
+    (name,) = run_labels(runs).values()
+    told = _("Vetoed by a check, not reliable: {runs}.").format(runs=name)
+    found = runs["vetoed_by"].explode().drop_nulls().unique(maintain_order=True)
+    return wording.joined_sentences((told, *map(wording.check_meaning, found)))
 
 
 def veto_texts(runs: pl.DataFrame) -> list[str]:

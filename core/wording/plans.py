@@ -19,6 +19,7 @@ from core.analysis.plans import (
     standing,
     time_saved_share,
     unhealed_price,
+    upper_limit,
     within_own_budget,
 )
 from core.errors import Sentence
@@ -101,6 +102,7 @@ ANSWERS = {
     "no_better_than_random": N_("{name}: keep all {n} blocks, as one in ten random sets loses less"),
     "given": N_("{name}: keep all {n} blocks, as this set is not within the budget"),
     "none": N_("{name}: keep all {n} blocks, as no set tried is within the budget"),
+    "unsure": N_("{name}: keep all {n} blocks, as the loss may exceed the budget"),
     "less_time": N_("{name}: {k} of {n} blocks can go: {loss}, {less} less time"),
     "fewer": N_("{name}: {k} of {n} blocks can go: {loss}, {less} fewer parameters"),
 }
@@ -117,10 +119,13 @@ def within_budget_text(layer_plan: LayerPlan, result: BudgetResult, budget: str)
     """How many blocks can go within a budget, with what is lost; `budget` is the budget in words."""
     kind, values = _within_budget(layer_plan, result)
     told = [_("{text}.").format(text=translated(ANSWERS[kind]).format(**values))]
-    if kind in ("given", "none"):
+    if kind in ("given", "none", "unsure"):
         told.append(_("The budget is {budget}.").format(budget=budget))
     if kind not in ("less_time", "fewer"):
         told.append(_without_text(result.price or result.cheapest, layer_plan.plan))
+    if kind == "unsure":
+        most = derived(math.expm1(upper_limit(result.cheapest)), "plan_outcomes", "harder")
+        told.append(_("Up to {most} is possible: a longer text tells.").format(most=shown(most, ".0%")))
     return joined_sentences(told)
 
 
@@ -136,7 +141,7 @@ def _within_budget(layer_plan: LayerPlan, result: BudgetResult) -> tuple[str, di
     }
     kind: str = standing(layer_plan, result)
     if kind == "over_budget":
-        kind = "given" if has_given_blocks(plan) else "none"
+        kind = "unsure" if result.is_unsure else "given" if has_given_blocks(plan) else "none"
     elif kind == "ability_falls":
         fallen = fallen_abilities(layer_plan)[0]
         shares = {"before": shown(fallen.value_before, ".0%"), "after": shown(fallen.value_after, ".0%")}
@@ -193,7 +198,7 @@ def budget_lines(layer_plan: LayerPlan) -> list[str]:
     most = len(search_steps(layer_plan)[-1].blocks)
     for budget in BUDGETS.values():
         row = sets_within_budget(layer_plan, budget).price
-        line = _("{budget}: no set tried.") if row is None else _("{budget}: {k} of {n} blocks; {loss}.")
+        line = _("{budget}: none of the sets tried.") if row is None else _("{budget}: {k} of {n} blocks; {loss}.")
         values = {} if row is None else {"k": counted(len(row.blocks), "plan_outcomes"), "n": n, "loss": loss_text(row)}
         is_own = row is layer_plan.price
         against = [f"falls_{one.text}" for one in fallen_abilities(layer_plan)]

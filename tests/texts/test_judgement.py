@@ -18,7 +18,9 @@ def judged(path: Path, pieces: list[str]) -> Judgement:
 
 def test_words_language_and_copies_are_told(tmp_path: Path) -> None:
     names = [f"{one}{two}" for one in "abcdefghi" for two in "klmnopqrst"]
-    own = [" ".join(f"The {one} customers of the shop asked {name} for 3 labels." for one in names[:8]) for name in names]
+    own = [
+        " ".join(f"The {one} customers of the shop asked {name} for 3 labels." for one in names[:8]) for name in names
+    ]
     found = judged(tmp_path / "own.txt", own)
     assert found.language == "English" and found.repeated == 0 and not found.is_repetitive
     assert found.n_words == pytest.approx(sum(len(piece.split()) for piece in own), rel=0.1)

@@ -22,6 +22,7 @@ from core.ui.compare import distributions, layer_pairs, layer_tables
 from core.ui.markdown import escape
 from core.warehouse import queries
 from core.warehouse.warehouse import Warehouse
+from core.wording.labels import run_labels
 from tests.screens import ROOT, RUN_IDS, filled_warehouse
 
 
@@ -185,7 +186,12 @@ def test_a_veto_names_its_checks_in_words(runs: pl.DataFrame) -> None:
     bad = runs.head(1).with_columns(worst_check=pl.lit("veto"), vetoed_by=pl.lit(["sequence_share", "duplicates"]))
     (told,) = notices.veto_texts(bad)
     assert told.endswith("‡ (Share of variance between windows, Share of duplicate points)")
-    assert notices.veto_texts(runs) == []
+    assert notices.veto_texts(runs) == [] and notices.veto_notice(runs) == ""
+    (name,) = run_labels(bad).values()
+    assert notices.veto_notice(bad) == (
+        f"Vetoed by a check, not reliable: {name}. Points differ more by window than by token: read more and shorter"
+        " windows. Many points are equal, which spoils neighbour ratios: look for repeated text."
+    )
 
 
 def test_of_several_layers_the_worst_check_is_shown(runs: pl.DataFrame) -> None:
