@@ -26,7 +26,7 @@ from core.locale import _
 from core.pilots.rule import Assumptions
 from core.questions.ranking_answer import Answer
 from core.records import LayerPlan
-from core.sources import Source, Text, counted, derived, shown, sourced, stated
+from core.sources import Source, Text, derived, shown, sourced, stated
 from core.tables import PlanOutcomeRow
 from core.tables.sourced import rows_of
 from core.wording import plan_evidence
@@ -57,7 +57,7 @@ def short_names(runs: pl.DataFrame, longest: int = LONGEST_NAME) -> dict[str, st
 # --- profiles --------------------------------------------------------------------------------------------------
 
 
-def profile_chart(estimates: pl.DataFrame, runs: pl.DataFrame) -> Chart | None:
+def profile_chart(estimates: pl.DataFrame, runs: pl.DataFrame, longest: int = LONGEST_NAME) -> Chart | None:
     """d2 over the layers, one coloured curve per run, vetoed runs grey and dashed; None where no run has estimates.
 
     For more than MOST_CURVES runs use `profile_gallery`.
@@ -65,7 +65,7 @@ def profile_chart(estimates: pl.DataFrame, runs: pl.DataFrame) -> Chart | None:
     profile_data = _curves(estimates, runs)
     if not profile_data.curves:
         return None
-    names = short_names(runs)
+    names = short_names(runs, longest)
     sound = [curve.run_id for curve in profile_data.curves if not curve.is_vetoed]
     # Coloured curves come last, so that they are drawn over the others.
     series = [
@@ -77,7 +77,8 @@ def profile_chart(estimates: pl.DataFrame, runs: pl.DataFrame) -> Chart | None:
         )
         for curve in sorted(profile_data.curves, key=lambda curve: (not curve.is_vetoed, -len(curve.marks)))
     ]
-    up = _dimension_axis(_dimension_title(profile_data), series)
+    title = _("Estimated dimension (d2, N={size})").format(size=wording.size_range(profile_data.n_points))
+    heights = [v for line in series for p in line.points for v in (p.y, p.upper if line.is_banded else None)]
     descriptions = _("; ").join(
         curve_text(curve, names.get(curve.run_id, curve.name)) for curve in profile_data.curves[:4]
     )
@@ -85,49 +86,36 @@ def profile_chart(estimates: pl.DataFrame, runs: pl.DataFrame) -> Chart | None:
     key = _("Bands: 95 % intervals.")
     if len(sound) < len(profile_data.curves):
         key = wording.joined_sentences((key, wording.veto_mark_text()))
+    up = round_axis(title, heights, from_zero=True)
     return Chart(layer_axis(profile_data), up, tuple(series), alternative, key=key)
 
 
 def profile_gallery(estimates: pl.DataFrame, runs: pl.DataFrame) -> Gallery | None:
-    """A small profile of each run on one scale, ordered by the largest inner dimension.
+    """`profile_chart`, each curve in a small chart of its own, ordered by the largest inner dimension.
 
     Of more than MOST_IN_GALLERY runs, so many evenly along that order. None where no run has estimates.
     """
     ranked = runs.filter(pl.col("inner_max").is_not_null()).sort("inner_max", "run_id", descending=[True, False])
-    profile_data = _curves(estimates, ranked)
-    curves = {curve.run_id: curve for curve in profile_data.curves}
-    ordered = [run_id for run_id in ranked["run_id"] if run_id in curves]
-    if not ordered:
+    chosen = ranked.filter(pl.col("run_id").is_in(_pick_evenly(ranked["run_id"].to_list(), MOST_IN_GALLERY)))
+    whole = profile_chart(estimates, chosen, LONGEST_GALLERY_NAME)
+    if whole is None:
         return None
-    selected = _pick_evenly(ordered, MOST_IN_GALLERY)
-    names = short_names(ranked, LONGEST_GALLERY_NAME)
-    series = {
-        run_id: Series(names[run_id], _curve_points(curves[run_id], profile_data.same_depth), 0, is_banded=True)
-        for run_id in selected
-    }
-    across = replace(layer_axis(profile_data), title="")
-    up = _dimension_axis("", list(series.values()))
-    across, up = (replace(axis, step=axis.high - axis.low) for axis in (across, up))
+    across, up = (replace(axis, title="", step=axis.high - axis.low) for axis in (whole.x, whole.y))
+    order = list(short_names(chosen, LONGEST_GALLERY_NAME).values())
     charts = []
-    for run_id, curve_series in series.items():
-        top = wording.number(max(mark.value for mark in curves[run_id].marks[1:-1] or curves[run_id].marks))
-        titled = replace(up, title=Text("{}  {}").format(curve_series.name, top))
-        charts.append(Chart(across, titled, (curve_series,), curve_text(curves[run_id], curve_series.name)))
-    alternative = _("{n} small profiles on one scale. {curves}.").format(
-        n=counted(len(charts), "runs"), curves=_("; ").join(chart.alternative for chart in (charts[0], charts[-1]))
+    for line in sorted(whole.series, key=lambda one: order.index(one.name)):
+        top = max(point.y for point in line.points[1:-1] or line.points)
+        title = Text("{}  {}").format(line.name, wording.number(top))
+        charts.append(Chart(across, replace(up, title=title), (replace(line, colour=0),), title))
+    key = _(
+        "Across: {across}, {low:g} to {high:g}; upright: {up}. Behind each name: its largest inner dimension."
+    ).format(
+        across=whole.x.title,
+        low=derived(across.low, "layer_estimates", "first layer"),
+        high=derived(across.high, "layer_estimates", "last layer"),
+        up=whole.y.title,
     )
-    key = (
-        _(
-            "Across: {across}, {low:g} to {high:g}; upright: {up}. Behind each name: its largest inner dimension."
-        ).format(
-            across=layer_axis(profile_data).title,
-            low=derived(across.low, "layer_estimates", "first layer"),
-            high=derived(across.high, "layer_estimates", "last layer"),
-            up=_dimension_title(profile_data),
-        ),
-        _("Bands: 95 % intervals."),
-    )
-    return Gallery(tuple(charts), alternative, wording.joined_sentences(key))
+    return Gallery(tuple(charts), whole.alternative, wording.joined_sentences((key, whole.key)))
 
 
 def _pick_evenly(ordered: Sequence[str], most: int) -> list[str]:
@@ -159,15 +147,6 @@ def _curve_points(curve: Curve, same_depth: bool) -> tuple[Point, ...]:
         Point(int(mark.layer) if same_depth else round(mark.depth, 4), mark.value, mark.lower, mark.upper)
         for mark in curve.marks
     )
-
-
-def _dimension_title(profile_data: ProfileData) -> str:
-    return _("Estimated dimension (d2, N={size})").format(size=wording.size_range(profile_data.n_points))
-
-
-def _dimension_axis(title: str, series: Sequence[Series]) -> Axis:
-    heights = [v for line in series for p in line.points for v in (p.y, p.upper if line.is_banded else None)]
-    return round_axis(title, heights, from_zero=True)
 
 
 # --- relation --------------------------------------------------------------------------------------------------
