@@ -316,7 +316,7 @@ def _values(data: DeckData) -> Iterator[StorySlide]:
 def _value_row(data: DeckData, run: dict, label: str, benchmark: dict | None) -> tuple[str, ...]:
     after = run["final_dimension_post_norm"]
     return (
-        shortened_name(label, 36),
+        label,
         wording.interval_of(run, "inner_max"),
         layer_text(run["inner_max_layer"], run["n_layers"]),
         wording.interval_of(run, "final_dimension_pre_norm"),

@@ -63,11 +63,10 @@ def _answered(data: DeckData) -> tuple[str, str, Visual | None, Sure]:
     if data.case == "incomplete":
         counting = Text("{} / {}").format(counted(len(_sound(answer)), "scores"), _total(data))
         return counting, _("models that count so far"), _progress_table(data), "untested"
-    meaning = _("rank correlation (rho) {interval}, {n} models: {word}").format(
-        interval=slide_wording.limits_text(relation.lower, relation.upper, answer_wording.coefficient_text),
-        n=relation.n,
-        word=answer_wording.answer_word(answer),
-    )
+    interval = slide_wording.limits_text(relation.lower, relation.upper, answer_wording.coefficient_text)
+    meaning = _("rank correlation (rho) {interval}, {n} models").format(interval=interval, n=relation.n)
+    if data.pilot is not None and data.pilot.is_cautious:  # the title says what to choose by, not what was found
+        meaning = _("{name}: {relation}").format(name=meaning, relation=answer_wording.answer_word(answer))
     number = answer_wording.coefficient_text(relation.rho)
     if relation.rho is None:
         meaning = answer_wording.relation_text(relation)

@@ -104,12 +104,16 @@ def relation_title_text(answer: Answer, case: str) -> str:
         return _("Models with both numbers so far: {n}").format(n=relation.n)
     rho = answer_wording.coefficient_text(relation.rho)
     lines = {
-        "cannot_tell": _("{n} models, rho {rho}: cannot tell"),
+        "cannot_tell": _("rho {rho} could be anything from {lower} to {upper}"),
         "hint": _("{n} models, rho {rho}: found after the scores"),
         "not_related": _("{n} models, rho {rho}: within ±{margin}, too little to choose by"),
     }
     return lines.get(answer.word, _("{n} models, rho {rho}: more than chance")).format(
-        n=relation.n, rho=rho, margin=shown(MARGIN, "g")
+        n=relation.n,
+        rho=rho,
+        margin=shown(MARGIN, "g"),
+        lower=answer_wording.coefficient_text(relation.lower),
+        upper=answer_wording.coefficient_text(relation.upper),
     )
 
 
