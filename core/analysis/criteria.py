@@ -113,7 +113,8 @@ class ChoiceContext:
 
     def restrict_to(self, run_ids: Sequence[str]) -> ChoiceContext:
         is_chosen = pl.col("run_id").is_in(list(run_ids))
-        return replace(self, runs=self.runs.filter(is_chosen), scored=self.scored.filter(is_chosen))
+        costs = {run_id: self.costs[run_id] for run_id in run_ids if run_id in self.costs}
+        return replace(self, runs=self.runs.filter(is_chosen), scored=self.scored.filter(is_chosen), costs=costs)
 
     def with_windows(self, windows: pl.DataFrame) -> ChoiceContext:
         """With the intervals that bits per byte have between these models; `windows` are their rows of run_windows."""

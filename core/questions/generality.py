@@ -255,14 +255,14 @@ def compare_over_tasks(
         recipes[score_key(benchmark)] = dict(once.select("unit", "performance").rows())
         of_runs = dict(units.select("unit", "performance").rows())
         values[score_key(benchmark)] = [of_runs.get(run_id) for run_id in run_ids]
-        tasks.append(Task(benchmark, answer, _decide_by_benchmarks(context, [benchmark], criteria, use_class)))
+        tasks.append(Task(benchmark, answer, decide_by_benchmarks(context, [benchmark], criteria, use_class)))
     return OverTasks(
         tasks=tuple(tasks),
         pooled=pool_tasks(
             list(dimension.values()),
             {key: [of_task.get(unit) for unit in dimension] for key, of_task in recipes.items()},
         ),
-        decision=_decide_by_benchmarks(context, [task.benchmark for task in tasks], criteria, use_class)
+        decision=decide_by_benchmarks(context, [task.benchmark for task in tasks], criteria, use_class)
         if len(tasks) > 1
         else None,
         order=order_over_tasks(run_ids, values),
@@ -270,7 +270,7 @@ def compare_over_tasks(
     )
 
 
-def _decide_by_benchmarks(
+def decide_by_benchmarks(
     context: ChoiceContext,
     benchmarks: Sequence[Mapping[str, Any]],
     criteria: Sequence[ResolvedCriterion],

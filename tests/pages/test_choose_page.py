@@ -15,7 +15,7 @@ from core.warehouse.warehouse import Warehouse
 from tests.answers import ladder_warehouse
 from tests.pages.test_pages import figures, opened, texts
 from tests.profiles import make_corpus, make_model, make_profile
-from tests.screens import add_run, filled_warehouse
+from tests.screens import add_run, filled_warehouse, worked_with
 
 pytestmark = pytest.mark.slow
 
@@ -134,6 +134,20 @@ def test_each_section_draws_its_pictures_before_its_table(path: Path) -> None:
         assert not app.exception, section
         assert len(figures(app)) == n, section
     assert "two orders of the same models: untested" in texts(opened("choose.py", choose="elsewhere"))
+    two = ",".join(Warehouse(path).read("SELECT model_id FROM models ORDER BY model_id LIMIT 2")["model_id"])
+    app = opened("choose.py", choose="cost", among=two)
+    assert not app.exception and len(figures(app)) == 1, "the cost of some of the models"
+
+
+def test_models_that_do_not_compare_have_their_choice_of_each_task(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORKDIM_WAREHOUSE", str(worked_with(tmp_path)))
+    for section in ("choice", "ranking", "cost", "tasks", "elsewhere", "rules"):
+        app = opened("choose.py", choose=section, group="own")
+        assert not app.exception and not app.error, section
+        if section == "tasks":
+            assert "tickets answered right" in app.dataframe[-1].value["Task"].to_list()[0]
 
 
 def test_a_price_is_told_once_the_machine_has_one(path: Path) -> None:

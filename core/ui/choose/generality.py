@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from typing import Any
 
 import polars as pl
 import streamlit as st
@@ -25,31 +26,46 @@ from core.wording.scores import p_number_text
 
 def show_by_task(view: DecisionView) -> None:
     """Draw the relation and the choice of each task, and those of all tasks together."""
-    comparison = _over_tasks(view)
-    if not comparison.tasks:
+    tasks = generality.choose_tasks(view.context.benchmarks)
+    if not tasks:
         st.info(_("No model has a score: import some, or score the models."))
         inputs.show_link("choose", _("Import scores"), "scoreboard", choose="scores")
         return
     if not view.context.comparable:
         st.caption(_("These dimensions do not compare; each task's choice:"))
+        tables.show(_choice_table(view, tasks), "task table")
     else:
+        comparison = _over_tasks(view)
         chart = generality_figures.task_chart(comparison)
         pictures.plot(chart, "tasks", 174 + 44 * len(comparison.tasks))
         for line in generality_wording.pooled_relation_lines(comparison):
             st.caption(escape(line))
-    tables.show(_task_table(view, comparison), "task table")
-    if view.context.comparable and len(comparison.tasks) > 1:
-        st.caption(escape(generality_wording.many_tasks_text()))
+        tables.show(_task_table(comparison), "task table")
+        if len(comparison.tasks) > 1:
+            st.caption(escape(generality_wording.many_tasks_text()))
     st.caption(_("What a task chooses: its score instead, without thresholds."))
 
 
 def _over_tasks(view: DecisionView) -> OverTasks:
+    """Of models whose dimensions compare: the relation of each task is that of their group."""
     tasks = generality.choose_tasks(view.context.benchmarks)
     answers = [reads.relation(view.ranked.question.with_score(row)) for row in tasks]
     return generality.compare_over_tasks(answers, view.context, view.criteria, view.use_class)
 
 
-def _task_table(view: DecisionView, comparison: OverTasks) -> pl.DataFrame:
+def _choice_table(view: DecisionView, tasks: Sequence[Mapping[str, Any]]) -> pl.DataFrame:
+    """One line per task, and one of all together: how many models have its score, and the model chosen by it."""
+
+    def standing(chosen_by: Sequence[Mapping[str, Any]]) -> str:
+        decision = generality.decide_by_benchmarks(view.context, chosen_by, view.criteria, view.use_class)
+        return decision_wording.standing_text(decision)
+
+    rows = [(decision_wording.task_name(task), str(task["n_models"]), standing([task])) for task in tasks]
+    rows += [(_("all tasks together"), "", standing(tasks))] if len(tasks) > 1 else []
+    return pl.DataFrame(rows, schema=[_("Task"), _("Models"), _("The criteria choose")], orient="row")
+
+
+def _task_table(comparison: OverTasks) -> pl.DataFrame:
     """One line per task, and one of all together: relation of dimension and score, and the model chosen."""
     pooled_tasks = comparison.pooled.tasks if comparison.pooled else {}
     rows: list[tuple[str, ...]] = []
@@ -59,7 +75,7 @@ def _task_table(view: DecisionView, comparison: OverTasks) -> pl.DataFrame:
             (
                 decision_wording.task_name(task.benchmark),
                 str(relation.n),
-                answer_wording.answer_word(task.answer) if view.context.comparable else "–",
+                answer_wording.answer_word(task.answer),
                 answer_wording.coefficient_text(relation.rho, relation.lower, relation.upper),
                 "–" if task.p is None else p_number_text(task.p),
                 answer_wording.coefficient_text(pooled.rho, pooled.lower, pooled.upper) if pooled else "–",
@@ -79,8 +95,7 @@ def _task_table(view: DecisionView, comparison: OverTasks) -> pl.DataFrame:
         _("Drawn towards the others"),
         _("The criteria choose"),
     ]
-    table = pl.DataFrame(rows, schema=titles, orient="row")
-    return table if view.context.comparable else table.drop(titles[2:6])
+    return pl.DataFrame(rows, schema=titles, orient="row")
 
 
 def show_other_texts(view: DecisionView) -> None:
@@ -99,6 +114,8 @@ def show_other_texts(view: DecisionView) -> None:
     for agreement in generality.verdict_agreements(runs):
         if agreement.n_models or agreement.n_undecided:
             st.caption(escape(generality_wording.agreement_text(agreement)))
+    if not view.context.comparable:
+        return
     st.subheader(_("Models on several tasks"))
     task_order = _over_tasks(view).order
     if task_order is None:
