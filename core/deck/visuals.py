@@ -83,7 +83,7 @@ def profile_chart(estimates: pl.DataFrame, runs: pl.DataFrame, longest: int = LO
         curve_text(curve, names.get(curve.run_id, curve.name)) for curve in profile_data.curves[:4]
     )
     alternative = _("Estimated dimension over the layers. {curves}.").format(curves=descriptions)
-    key = _("Bands: 95 % intervals.")
+    key = _("Pale: 95 % intervals.")
     if len(sound) < len(profile_data.curves):
         key = wording.joined_sentences((key, wording.veto_mark_text()))
     up = round_axis(title, heights, from_zero=True)
