@@ -190,9 +190,7 @@ def _few_types_error(corpus: Corpus, sample: TokenSample, tokenizer: Any, n_type
     elif n_words < MIN_TYPES or not is_unfit:
         remedy = Sentence("Choose a more varied text: it has {n_words} different words.", n_words=n_words)
     else:
-        remedy = Sentence(
-            "Choose a model of its language: {unknown_share:.0%} is unknown.", unknown_share=sample.unknown_share
-        )
+        remedy = Sentence("Choose a text or model of the same language.")
     return too_few_types(corpus, n_types, remedy)
 
 

@@ -41,7 +41,7 @@ def test_a_truncated_shard_is_named(streamed, tmp_path):
     assert open_model(find_weights(str(folder)), device="cpu", scratch=scratch).row.n_layers == 4
     shard = folder / "model-00002-of-00002.safetensors"
     shard.write_bytes(shard.read_bytes()[:-300])
-    with pytest.raises(ModelError, match="model-00002-of-00002.safetensors of tiny is damaged .* Download it again"):
+    with pytest.raises(ModelError, match=r"model-00002-of-00002\.safetensors of tiny cannot be used \(Error while"):
         open_model(find_weights(str(folder)), device="cpu", scratch=scratch)
 
 
@@ -51,7 +51,9 @@ def test_a_tensor_that_the_index_names_and_no_shard_holds_is_missing(tmp_path):
     tensors = load_file(shard)
     del tensors["model.norm.weight"]
     save_file(tensors, shard, metadata={"format": "pt"})
-    with pytest.raises(ModelError, match=r"tiny are incomplete: 1 tensor is missing .* model\.norm\.weight"):
+    with pytest.raises(
+        ModelError, match=r"weights of tiny cannot be used \(model\.norm\.weight is missing\)\. Download it"
+    ):
         open_model(find_weights(str(folder)), device="cpu")
 
 
@@ -78,8 +80,8 @@ def test_a_model_of_one_block_is_measured_without_a_working_dimension(small_prot
 @pytest.mark.parametrize(
     "n_types, corpus, message",
     [
-        (300, "english-business", r"Of 300 types of tiny, english-business uses \d+; a cloud needs"),
-        (2000, "japanese-business", r"gives \d+ types .*\(2\.\d+ per character.*of the same language"),
+        (300, "english-business", r"english-business gives \d+ token types; a cloud needs"),
+        (2000, "japanese-business", r"gives \d+ token types.*of the same language"),
     ],
 )
 def test_a_tokenizer_of_bytes_is_told_before_the_weights_are_read(n_types, corpus, message, tmp_path):
@@ -97,7 +99,7 @@ def test_a_disk_without_room_for_the_states_is_found_out_before_they_are_written
     """Reserved, because a mapped page that finds the disk full ends the process without a word."""
     monkeypatch.setattr(os, "posix_fallocate", full)
     warehouse, folder = Warehouse(tmp_path / "w.duckdb"), save_tiny_model(tmp_path / "tiny")
-    with pytest.raises(ResourceError, match=r"hidden states need 0\.\d+ GB in .*--warehouse"):
+    with pytest.raises(ResourceError, match=r"needs .* MB is free.*--warehouse"):
         measure(RunConfig(str(folder), "english-business", device="cpu"), warehouse, lambda step: None)
     assert not any(warehouse.jobs.glob("*")) and not warehouse.parcels.exists()
 
@@ -105,7 +107,7 @@ def test_a_disk_without_room_for_the_states_is_found_out_before_they_are_written
 @pytest.mark.parametrize(
     "place, message",
     [
-        ("core.files.os.fsync", r"Results cannot be kept in .*: No space left on device\. Free some"),
+        ("core.files.os.fsync", "cannot be written to: No space"),
         ("core.store.parcels.write_atomic", r"cannot be written to: No space left on device"),
     ],
 )

@@ -212,7 +212,7 @@ def test_a_tensor_that_no_initialiser_sets_is_an_error(folders, monkeypatch):
     from transformers import LlamaPreTrainedModel
 
     monkeypatch.setattr(LlamaPreTrainedModel, "_init_weights", lambda self, module: None)
-    with pytest.raises(ModelError, match=r"leaves model.embed_tokens.weight without values, so llama has no random"):
+    with pytest.raises(ModelError, match="llama has no random control: its initialiser leaves gaps"):
         drawn(folders("llama"))
 
 
@@ -226,9 +226,7 @@ def test_whatever_a_foreign_initialiser_raises_is_one_line(folders, monkeypatch,
         raise error
 
     monkeypatch.setattr(LlamaPreTrainedModel, "_init_weights", fail)
-    with pytest.raises(
-        ModelError, match=rf"cannot be initialised at .*{type(error).__name__}.*llama has no random control"
-    ) as told:
+    with pytest.raises(ModelError, match=rf"llama has no random control: {type(error).__name__}") as told:
         drawn(folders("llama"))
     assert "\n" not in str(told.value)
 
@@ -241,7 +239,7 @@ def test_weights_that_do_not_fit_say_what_to_do(folders, monkeypatch):
 
     monkeypatch.setattr(LlamaPreTrainedModel, "_init_weights", fail)
     with pytest.raises(
-        ResourceError, match="llama does not fit into the memory of cpu. Try --dtype bfloat16 or a smaller"
+        ResourceError, match=r"llama does not fit into the memory of cpu\. Try --dtype bfloat16, --device"
     ):
         drawn(folders("llama"))
 
