@@ -236,7 +236,7 @@ def _name_points(plot: Plot, chart: Chart, size: float, right: float) -> None:
         for point in series.points:
             name = point.name or (series.name if is_named and point is series.points[-1] else "")
             points.append(replace(point, name=shorten_to_width(name, size, 190)))
-    edges = (plot.left - 4, plot.top - 20, right, plot.bottom)
+    edges = (plot.left - 4, plot.top - (2 if chart.y.title else 20), right, plot.bottom)  # the title stands above
     sides = name_sides(points, plot.to_pixels, edges, size, [line.points for line in chart.series if line.is_line])
     for point, side in zip(points, sides, strict=True):
         if side:
