@@ -31,7 +31,9 @@ list of all emojis, which takes 0.14 s."""
 _PAGE_STYLE = (
     "<style>.stMainBlockContainer { padding: 4rem 3rem 6rem; } "
     # Streamlit gives the value of a slider the colour of buttons, which is too dark for text on a dark page.
-    "[data-testid=stSliderThumbValue], [data-testid=stSliderThumbValue] p { color: inherit !important; }</style>"
+    "[data-testid=stSliderThumbValue], [data-testid=stSliderThumbValue] p { color: inherit !important; } "
+    # Beside other inputs Streamlit keeps options in one line, of which a small window cuts the last.
+    "[data-testid=stButtonGroup] [role=radiogroup] { flex-wrap: wrap !important; }</style>"
 )
 """Less room around the page: Streamlit leaves an eighth of a small window empty above it."""
 _DARK_STYLE = (

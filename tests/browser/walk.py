@@ -53,8 +53,8 @@ _TOLD = """([height, language, names]) => {
 }"""
 """Words by ICU of all that starts above the fold: titles, prose, and labels of controls and buttons; not tables, pictures,
 names of models and what is chosen of many, nor what stands beneath a picture of the gallery."""
-_SIDEWAYS = """() => [document.scrollingElement, document.querySelector('[data-testid=stMain]')]
-    .some(part => part.scrollWidth > part.clientWidth + 1)"""
+_SIDEWAYS = """() => [document.scrollingElement, document.querySelector('[data-testid=stMain]'),
+    ...document.querySelectorAll('[role=radiogroup]')].some(part => part.scrollWidth > part.clientWidth + 1)"""
 _SETTLED = """() => document.querySelector('[data-test-script-state=notRunning]')
     && !document.querySelector('[data-testid=stSkeleton], [data-stale=true]')
     && [...document.images].every(one => one.complete)
@@ -145,7 +145,7 @@ def faults(page: Page, language: str, names: Sequence[str] = (), *, is_refused: 
     if page.get_by_test_id("stSidebar").count() == 0 or page.locator("html").get_attribute("lang") != language:
         found.append("the frame is not drawn, or not in its language")
     if page.evaluate(_SIDEWAYS):
-        found.append("the page scrolls sideways")
+        found.append("the page, or a row of options, scrolls sideways")
     width = (page.viewport_size or {}).get("width")
     n = page.evaluate(_TOLD, [HEIGHT, language, sorted(names, key=len, reverse=True)])
     if width == AT_WIDTH and n > MOST_TOLD and urlsplit(page.url).path != "/help":
