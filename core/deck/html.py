@@ -20,13 +20,16 @@ from markupsafe import Markup
 
 from core.deck.slide import cleaned
 from core.deck.story import Heading, Origin, Row, Story, StorySlide, Table
-from core.figures.chart_svg import BY_STYLE, visual_svg
+from core.figures.chart import Blocks
+from core.figures.chart_svg import BLOCK_WIDTH, BY_STYLE, visual_svg
 from core.figures.svg import DARK, FONT, LIGHT, Theme
 from core.locale import _, speaking
 from core.wording.numbers import day
 
 MOST_BYTES = 3_000_000
 """Largest file; some 100 kB are usual."""
+FEWEST_BLOCKS_WIDTH = 400.0
+"""Pixels that the words above a row of blocks need."""
 
 
 def render_html(story: Story, origin: Origin, bundle: str = "") -> bytes:
@@ -69,7 +72,7 @@ def _words(story: Story, origin: Origin, bundle: str) -> dict[str, str]:
         "details": _("What to say, and the sources"),
         "origin": made.format(version=origin.version, recipe=recipe, warehouse=origin.warehouse_id),
         "bundle": _("The rows behind it: {file}.").format(file=cleaned(bundle)) if bundle else "",
-        "runs": "" if story.appendix else _("Runs {ids}").format(ids=_(", ").join(story.run_ids)),
+        "runs": "" if story.appendix or not story.run_ids else _("Runs {ids}").format(ids=_(", ").join(story.run_ids)),
     }
 
 
@@ -98,4 +101,6 @@ def _svg(slide: StorySlide) -> Markup:
     """The picture of a slide, whose texts are escaped where they are drawn."""
     assert slide.visual is not None and not isinstance(slide.visual, Table)
     size = (700.0, 430.0) if slide.statements else (1000.0, 430.0)
+    if isinstance(slide.visual, Blocks):  # few are drawn as large as many
+        size = (min(size[0], max(FEWEST_BLOCKS_WIDTH, BLOCK_WIDTH * len(slide.visual.blocks) + 8)), size[1])
     return Markup(visual_svg(slide.visual, BY_STYLE, size))

@@ -21,6 +21,7 @@ BY_STYLE = Theme(
 )
 """CSS variables of the surrounding page, light or dark."""
 WIDTH, HEIGHT = 760.0, 400.0
+BLOCK_WIDTH = 34
 NARROWEST_ENDS = 110.0
 """Pixels that the names at the ends of lines may take on a phone too: a control is known by its name alone."""
 _DASHES = {"dash": "5 4", "dot": "2 3", "dashdot": "8 3 2 3", "longdash": "10 4", "longdashdot": "10 3 2 3"}
@@ -248,7 +249,7 @@ def _name_points(plot: Plot, chart: Chart, size: float, right: float) -> None:
 
 
 def _per_row(width: float) -> int:
-    return max(1, int(width // 34))
+    return max(1, int(width // BLOCK_WIDTH))
 
 
 def _draw_blocks(drawing: Drawing, row_of_blocks: Blocks, size: float) -> float:
@@ -267,7 +268,7 @@ def _draw_blocks(drawing: Drawing, row_of_blocks: Blocks, size: float) -> float:
             x, top = 4.0, 46.0
         drawing.text((x, top - 13), told, size, theme.quiet)
     for n, block in enumerate(row_of_blocks.blocks):
-        x, y = 4.0 + 34 * (n % per_row), top + 70 * (n // per_row)
+        x, y = 4.0 + BLOCK_WIDTH * (n % per_row), top + 70 * (n // per_row)
         if block.is_removed:
             _draw_crossed_box(drawing, x, y, 30, 26)
         else:
