@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import Any
@@ -72,18 +72,11 @@ def template() -> bytes:
 
 
 def read_table(file: ScoreInput, table: Table) -> ScoreFile:
-    """Raises InputError if a required column is missing, or if two columns would become the same one."""
+    """A row for each value, or one for each model with a column for each benchmark. Raises InputError if a required column
+    is missing, or if two columns would become the same one."""
     plain = {name: name.strip().lower().replace(" ", "_") for name in table.header}
     renamed = {name: _OTHER_NAMES.get(plain_name, plain_name) for name, plain_name in plain.items()}
     names = {name: column for name, column in renamed.items() if column in COLUMNS or column in _FURTHER}
-    missing = [name for name in REQUIRED if name not in names.values()]
-    if missing:
-        raise InputError(
-            "{file} lacks {missing}; it has {columns}. Name its columns as `workdim scores template` does, one score per row.",
-            file=file.shown_name,
-            missing=missing,
-            columns=shorten(", ".join(table.header)),
-        )
     for column in names.values():
         same = [name for name, other_column in names.items() if other_column == column]
         if len(same) > 1:
@@ -94,19 +87,60 @@ def read_table(file: ScoreInput, table: Table) -> ScoreFile:
                 same=shorten(same[0]),
                 other=shorten(same[1]),
             )
-    ignored = [Remark("column_ignored", shorten(name)) for name in table.header if name not in names]
-    rows = list(_rows(file, table, names))
+    missing = [name for name in REQUIRED if name not in names.values()]
+    benchmarks: list[str] = []
+    if {"benchmark", "value"} <= set(missing):
+        table = replace(table, lines=list(table.lines))
+        names, benchmarks = _wide(table, names)
+    if missing and not benchmarks:
+        raise InputError(
+            "{file} lacks {missing}; it has {columns}. Name its columns as `workdim scores template` does, or write a row for "
+            "each model and a column for each benchmark.",
+            file=file.shown_name,
+            missing=missing,
+            columns=shorten(", ".join(table.header)),
+        )
+    ignored = [Remark("column_ignored", shorten(name)) for name in table.header if name not in (*names, *benchmarks)]
+    rows = list(_rows(file, table, names, benchmarks))
     return score_file(file, FORMAT, _with_units(rows), (*table.remarks, *ignored))
 
 
-def _rows(file: ScoreInput, table: Table, names: Mapping[str, str]) -> Iterator[ParsedScore]:
+def _wide(table: Table, names: Mapping[str, str]) -> tuple[dict[str, str], list[str]]:
+    """The columns of a table that has a row for each model, and those that are benchmarks: all with numbers alone. Models
+    stand in the column of that name, else in the first; no benchmarks where that one holds blanks, numbers or days."""
+    lines = [line.cells for line in table.lines if not line.problem]
+    of_model = next((name for name, column in names.items() if column == "model"), next(iter(table.header), ""))
+
+    def is_number(cell: Cell) -> bool:
+        try:
+            number(cell, [], table.decimal_comma)
+        except Skip:
+            return False
+        return True
+
+    models = [cells[of_model] for cells in lines if of_model in cells]
+    if not models or any(is_blank(cell) or is_number(cell) or day(cell, []) for cell in models):
+        return dict(names), []
+    filled = {
+        name: [cells[name] for cells in lines if not is_blank(cells[name])]
+        for name in table.header
+        if name not in names and name != of_model
+    }
+    benchmarks = [name for name, cells in filled.items() if cells and all(map(is_number, cells))]
+    return {**names, of_model: "model"}, benchmarks
+
+
+def _rows(file: ScoreInput, table: Table, names: Mapping[str, str], benchmarks: Sequence[str]) -> Iterator[ParsedScore]:
     for line in table.lines:
         if line.problem:
             yield skipped_row(line.at, "", "", line.problem)
             continue
         cells = {column: line.cells[name] for name, column in names.items()}
-        build = partial(_score, file, cells, table.decimal_comma)
-        yield parse_row(line.at, cells["model"], cells["benchmark"], build)
+        wide = [{"benchmark": name, "value": line.cells[name]} for name in benchmarks if not is_blank(line.cells[name])]
+        for value in wide if benchmarks else [{}]:
+            each = cells | value
+            build = partial(_score, file, each, table.decimal_comma)
+            yield parse_row(line.at, each["model"], each["benchmark"], build)
 
 
 def _score(file: ScoreInput, cells: Mapping[str, Cell], decimal_comma: bool, remarks: Remarks) -> ScoreRow:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from operator import attrgetter
 
 from core.errors import InputError, Sentence
+from core.registry.names import NOT_STATED
 from core.scores.cells import Cell, Remark, Remarks, Skip, optional_label, required_label, shorten
 from core.scores.score_input import MODEL, ScoreInput, Unnamed
 from core.tables import ScoreRow, ScoreSampleRow
@@ -44,18 +45,22 @@ class ScoreFile:
     """Remarks about the file as a whole."""
 
 
+def directed(score: ScoreRow) -> str:
+    """What has a better end: the metric; the benchmark where none is stated."""
+    return score.benchmark if score.metric == NOT_STATED else score.metric
+
+
 def metrics_without_direction(file: ScoreFile) -> tuple[str, ...]:
-    """The metrics of which neither the file nor the registry says which end is the better one."""
-    return tuple(
-        dict.fromkeys(row.score.metric for row in file.rows if row.score and row.score.higher_is_better is None)
-    )
+    """What is `directed` and neither the file nor the registry says which end is the better one."""
+    unknown = (row.score for row in file.rows if row.score and row.score.higher_is_better is None)
+    return tuple(dict.fromkeys(map(directed, unknown)))
 
 
 def with_directions(file: ScoreFile, higher_is_better: Mapping[str, bool]) -> ScoreFile:
-    """The file with what somebody said of metrics of unknown direction."""
+    """The file with what somebody said of those of unknown direction."""
     rows = tuple(
-        replace(row, score=replace(row.score, higher_is_better=higher_is_better[row.score.metric]))
-        if row.score and row.score.higher_is_better is None and row.score.metric in higher_is_better
+        replace(row, score=replace(row.score, higher_is_better=higher_is_better[directed(row.score)]))
+        if row.score and row.score.higher_is_better is None and directed(row.score) in higher_is_better
         else row
         for row in file.rows
     )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import io
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 import polars as pl
@@ -39,7 +39,7 @@ class Table:
     """A table whose lines are read one by one."""
 
     header: tuple[str, ...]
-    lines: Iterator[Line]
+    lines: Iterable[Line]
     remarks: tuple[Remark, ...] = ()
     decimal_comma: bool = False
     """Whether `0,5` may be a number; false if the comma separates the cells."""

@@ -29,7 +29,14 @@ def escape(text: str) -> str:
     language, its commands as code.
     """
     parts = _COMMAND.split(_DIRECTION.sub("", worded(text)))
-    return "".join(part if n % 2 else _escaped(part) for n, part in enumerate(parts))
+    between = [part if n % 2 else _after_command(part) for n, part in enumerate(parts[1:], 1)]
+    return "".join([_escaped(parts[0]), *between])
+
+
+def _after_command(text: str) -> str:
+    """Text that begins no line: its blank stays."""
+    rest = text.lstrip(" \t")
+    return text[: len(text) - len(rest)] + _escaped(rest)
 
 
 def _escaped(text: str) -> str:

@@ -102,7 +102,7 @@ def kind_name(kind: str) -> str:
     """What becomes of a value, one of KINDS, in words."""
     names = {
         "taken": _("taken"),
-        "mapped": _("taken and mapped"),
+        "mapped": _("taken, with a note"),
         "duplicate": _("taken, is there already"),
         "conflict": _("taken, contradicts what is there"),
         "skipped": _("skipped"),

@@ -47,7 +47,7 @@ def imported(warehouse: Warehouse) -> list[str]:
 def test_nothing_is_stored_before_the_button_and_all_of_it_after(warehouse: Warehouse) -> None:
     app = handed_over(("mine.csv", f"{HEAD}{BIG},arc_easy,acc,61,percent\n{BIG},piqa,acc,much,percent\n"))
     assert not app.exception and imported(warehouse) == []
-    table = app.dataframe[0].value
+    table = app.dataframe[-1].value
     assert list(table["Benchmark"]) == ["arc_easy", "piqa"]
     assert [text.split(",")[0] for text in table["What will be done"]] == ["taken", "skipped"]
     assert "line 3" in texts(app)
@@ -78,11 +78,11 @@ def test_duplicates_and_contradictions_are_told_and_can_be_looked_at_alone(wareh
     head = "model,benchmark,metric,filter,n_shot,suite,value,unit,source\n"
     line = f"{BIG},arc_easy,acc,strict,0,s,{{value}},percent,second\n"
     app = handed_over(("again.csv", head + line.format(value=61.04)), ("other.csv", head + line.format(value=64)))
-    told = app.dataframe[0].value
+    told = app.dataframe[-1].value
     assert list(told["What will be done"]) == ["taken, is there already", "taken, contradicts what is there"]
     assert list(told["In the warehouse already"]) == ["the same from first", "61.0 from first"]
     app.query_params["kind"] = "conflict"
-    assert list(app.run().dataframe[0].value["Score"]) == [64.0]
+    assert list(app.run().dataframe[-1].value["Score"]) == [64.0]
 
 
 @pytest.mark.parametrize("language", ["en", "ja"])
@@ -102,8 +102,9 @@ def test_every_section_draws_with_hostile_names(warehouse: Warehouse, section: s
 
 
 def test_hostile_names_of_a_file_are_shown_letter_by_letter(warehouse: Warehouse) -> None:
-    app = handed_over((f"{HOSTILE}.csv".replace("/", "_"), f'{HEAD}"{HOSTILE}",arc,acc,61,percent\n'))
-    assert not app.exception and app.dataframe[0].value["Model"][0] == HOSTILE
+    table = f'{HEAD}"{HOSTILE}",arc,acc,61,percent\n'
+    app = handed_over((f"{HOSTILE}.csv".replace("/", "_"), table), ("other.csv", table))
+    assert not app.exception and app.dataframe[-1].value["Model"][0] == HOSTILE
     for line in texts(app).splitlines():
         assert "**bold**" not in line and "<img" not in line.replace("\\<", "")
     (bars,) = figures(app)

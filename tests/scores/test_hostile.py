@@ -93,7 +93,10 @@ REFUSED = {
     "header of 10 MB": (LONG.encode() + b",benchmark,value\n", "exceeds 1,048,576"),
     "5,000 columns": (b",".join(b"c%d" % i for i in range(5000)) + b"\n1\n", "5,000 columns"),
     "too many lines": (b"model,benchmark,value\n" + b"a,b,1\n" * MAX_LINES, "has 100,001 lines"),
-    "separators only": (b",,,\n,,,\n", "Name its columns as `workdim scores template` does, one score per row"),
+    "separators only": (
+        b",,,\n,,,\n",
+        "Name its columns as `workdim scores template` does, or write a row for each model",
+    ),
     "a table of something else": (b"date,temperature\n2024-01-01,5\n", "lacks model, benchmark"),
     "name of model is no text": (json.dumps(results(model_name=["org/x"], config={})).encode(), "names no model"),
     "name of model has controls": (json.dumps(results(model_name="org/\x07x")).encode(), "is no name for the model"),

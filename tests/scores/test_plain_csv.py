@@ -56,6 +56,24 @@ def test_missing_columns_are_named_with_what_is_there(text):
         read_text(text)
 
 
+def test_a_table_of_ones_own_has_a_row_for_each_model_and_a_column_for_each_benchmark():
+    found = read_text(
+        "Candidate,Helpdesk exam,Checked by,tone,n_shot\nours/a,71.5,Anna,,5\nours/b,33,Anna,0.4,\nours/c,,Bo,,\n"
+    )
+    scores = [(one.repository, one.benchmark, one.value, one.n_shot) for one in taken(found)]
+    assert scores == [
+        ("ours/a", "Helpdesk exam", 71.5, 5),
+        ("ours/b", "Helpdesk exam", 33.0, None),
+        ("ours/b", "tone", 0.4, None),
+    ]
+    assert [(r.code, r.detail) for r in found.remarks] == [("column_ignored", "Checked by")]
+    assert metrics_without_direction(found) == ("Helpdesk exam", "tone")
+    told = with_directions(found, {"Helpdesk exam": True, "tone": False})
+    assert [score.higher_is_better for score in taken(told)] == [True, True, False]
+    with pytest.raises(InputError, match="a column for each benchmark"):
+        read_text("Candidate,Checked by\nours/a,Anna\n")
+
+
 def test_other_names_of_columns_and_unknown_ones():
     found = read_text("Model_ID,Task,Score,stderr,colour\norg/a,arc,0.5,0.1,red\n")
     assert row(found, "arc", "not stated").std_error == 0.1

@@ -114,6 +114,7 @@ def test_names_are_shown_letter_by_letter() -> None:
     assert escape("sales_2024_*final*_$5-$10 [a](b) :red[x] `c` ~d~ \\e") == (
         r"sales\_2024\_\*final\*\_\$5-\$10 \[a\](b) \:red\[x\] \`c\` \~d\~ \\e"
     )
+    assert escape("As `workdim scores template` does, *so*") == r"As `workdim scores template` does, \*so\*"
 
 
 @pytest.mark.parametrize(

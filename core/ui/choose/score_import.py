@@ -115,16 +115,17 @@ def _show_previews(previews: list[ImportPreview]) -> None:
     with st.expander(_("About each file")) if len(previews) > MAX_UNFOLDED else st.container():
         for preview in previews:
             _show_file_text(preview)
-    kinds = [(preview.file.name, score_figures.with_kind(preview.rows)) for preview in previews]
-    if any(rows.height for _name, rows in kinds):
-        pictures.plot(bars_figure(score_figures.import_bars(kinds), 34), "scores bars")
-        _show_values(previews)
-    likely = _show_names(previews)
     directions = _ask_directions(previews)
+    likely = _show_names(previews)
     new_files = [preview for preview in previews if _is_new(preview)]
     label = _("Store {n} files").format(n=len(new_files)) if len(new_files) != 1 else _("Store this file")
     if st.button(label, type="primary", icon=":material/save:", key="scores store", disabled=not new_files):
         _store(new_files, likely, directions)
+    kinds = [(preview.file.name, score_figures.with_kind(preview.rows)) for preview in previews]
+    if any(rows.height for _name, rows in kinds):
+        if len(kinds) > 1:
+            pictures.plot(bars_figure(score_figures.import_bars(kinds), 34), "scores bars")
+        _show_values(previews)
 
 
 def _is_new(preview: ImportPreview) -> bool:
@@ -202,7 +203,7 @@ def _show_names(previews: list[ImportPreview]) -> dict[str, str]:
 
 
 def _ask_directions(previews: list[ImportPreview]) -> dict[str, bool]:
-    """Ask which end of each metric that nobody knows is the better one; metric -> whether higher is."""
+    """Ask which end is the better one where nobody knows; what is `directed` -> whether higher is."""
     unknown = dict.fromkeys(
         metric for preview in previews if _is_new(preview) for metric in metrics_without_direction(preview.file)
     )
