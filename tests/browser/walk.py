@@ -54,7 +54,7 @@ _TOLD = """([height, language, names]) => {
 """Words by ICU of all that starts above the fold: titles, prose, and labels of controls and buttons; not tables, pictures,
 names of models and what is chosen of many, nor what stands beneath a picture of the gallery."""
 _SIDEWAYS = """() => [document.scrollingElement, document.querySelector('[data-testid=stMain]'),
-    ...document.querySelectorAll('[role=radiogroup]')].some(part => part.scrollWidth > part.clientWidth + 1)"""
+    ...document.querySelectorAll('[data-testid=stMain] [role=radiogroup]')].some(part => part.scrollWidth > part.clientWidth + 1)"""
 _SETTLED = """() => document.querySelector('[data-test-script-state=notRunning]')
     && !document.querySelector('[data-testid=stSkeleton], [data-stale=true]')
     && [...document.images].every(one => one.complete)
