@@ -91,7 +91,7 @@ def source_texts(rows: pl.DataFrame) -> list[str]:
     rows = rows.filter(pl.col("score").is_not_null()).unique(columns, maintain_order=True)
     texts = []
     for name, licence, as_of, flags in rows.head(MAX_GROUPS).select(columns).rows():
-        source = _("From {source}, licence: {licence}, as of {date}.").format(
+        source = _("Scores from {source}, licence: {licence}, as of {date}.").format(
             source=escape(name), licence=escape(licence or "–"), date=escape(_day_text(as_of))
         )
         remarks = "; ".join(flag.rstrip(".。") for flag in score_flag_lines(flags))
