@@ -91,11 +91,12 @@ def _label_line_ends(figure: go.Figure, chart: Chart, height: int) -> None:
             x=1,
             xref="x domain",
             xanchor="left",
+            xshift=8,  # beyond the mark of a last point
             y=1 - y / inner,
             yref="y domain",
         )
     if ends:
-        figure.update_layout(margin={"r": 14 + round(max(text_width(line.end, LABEL_SIZE) for line in ends))})
+        figure.update_layout(margin={"r": 22 + round(max(text_width(line.end, LABEL_SIZE) for line in ends))})
 
 
 def _draw_series(figure: go.Figure, line: Series, chart: Chart, sides: Mapping[Point, str], in_legend: bool) -> None:

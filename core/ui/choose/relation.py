@@ -77,12 +77,15 @@ def _show_figure(answer: Answer) -> None:
 
 
 def _show_why_apart(view: DecisionView) -> None:
-    """Draw all that keeps these models' dimensions apart, with the ways out."""
+    """Draw what to do where these models' dimensions do not compare; all that keeps them apart, with the ways out, on a click."""
     lines = provenance.why_apart_lines(view.context.runs)
     if view.ranked.answer is None:  # all models, or all of the user, whatever they were measured on
-        lines.append(_("Choose a group above: dimensions compare within it."))
+        lines.insert(0, _("Choose a group above: dimensions compare within it."))
     if lines:
-        st.info(escape(wording.joined_sentences(lines)), icon=":material/balance:")
+        st.info(escape(lines[0]), icon=":material/balance:")
+    if lines[1:]:
+        with st.popover(_("Why they do not compare"), icon=":material/help:"):
+            st.markdown(escape(wording.joined_sentences(lines[1:])))
 
 
 def source_texts(rows: pl.DataFrame) -> list[str]:
