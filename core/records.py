@@ -64,7 +64,7 @@ def only_id(ids: Iterable[str], text: str, kind: str, verb: str) -> str:
     """The only id that is `text`, or begins or ends so. Raises InputError; `workdim {verb}` lists what has these ids."""
     matches = matching_ids(ids, text)
     if len(matches) > 1:
-        raise InputError("Several begin or end with '{asked}': {found}. Type more.", asked=text, found=matches[:5])
+        raise InputError("Several begin or end with '{asked}': {found}. Type more.", asked=text, found=matches[:3])
     if not matches:
         raise InputError(missing(kind, text[:80], verb))
     return matches[0]

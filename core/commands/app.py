@@ -129,11 +129,7 @@ def add_references(path: Path) -> None:
         warn("Not all shipped profiles were taken in: {reason}", reason=error)
         return
     if added:
-        tell(
-            "{n} shipped profiles were taken in, to compare with. `workdim ingest --without-reference` "
-            "removes them; a switch in the app hides them.",
-            n=len(added),
-        )
+        tell("{n} shipped profiles were taken in. `workdim ingest --without-reference` removes them.", n=len(added))
 
 
 MEMORY_SETTINGS = {"MALLOC_ARENA_MAX": "2", "ARROW_DEFAULT_MEMORY_POOL": "system"}

@@ -61,11 +61,11 @@ def doctor(options: argparse.Namespace) -> int:
     _optional(facts)
 
     def lines() -> Iterator[str]:
-        width = max(cell_len(worded(name)) for name in facts)
-        yield from (f"{pad(worded(name), width)}  {worded(value)}" for name, value in facts.items())
-        yield ""
         yield Sentence("What would fail, and how to mend it") if problems else Sentence("Nothing would fail.")
         yield from (f"  {'!' if problem.is_serious else '-'} {worded(problem.line)}" for problem in problems)
+        yield ""
+        width = max(cell_len(worded(name)) for name in facts)
+        yield from (f"{pad(worded(name), width)}  {worded(value)}" for name, value in facts.items())
 
     show_records(options, facts | {"problems": [asdict(problem) for problem in problems]}, lines)
     return 1 if any(problem.is_serious for problem in problems) else 0
@@ -89,8 +89,7 @@ def _machine(facts: Facts) -> Iterator[Problem]:
     facts[Sentence("memory")] = Sentence("{free:.1f} of {whole:.1f} GB free", free=free, whole=whole)
     if memory.available < LEAST_MEMORY:
         line = Sentence(
-            "Only {free:.1f} GB of memory is free; a demo model takes {least:g}: close programs, or measure "
-            "with --memory-budget.",
+            "{free:.1f} GB of memory is free; a demo model takes {least:g}. Close programs, or set --memory-budget.",
             free=free,
             least=LEAST_MEMORY / 1e9,
         )
@@ -107,8 +106,8 @@ def _stores(facts: Facts, options: argparse.Namespace) -> Iterator[Problem]:
     if health.n_waiting:
         yield Problem(
             Sentence(
-                "{n} finished measurement waits beside the warehouse. Run: `workdim ingest`",
-                "{n} finished measurements wait beside the warehouse. Run: `workdim ingest`",
+                "{n} finished run waits: `workdim ingest`",
+                "{n} finished runs wait: `workdim ingest`",
                 n=health.n_waiting,
             )
         )
@@ -125,7 +124,7 @@ def _stores(facts: Facts, options: argparse.Namespace) -> Iterator[Problem]:
         facts[name] = f"{free / 1e9:.1f} GB"
         if free < LEAST_DISK:
             line = Sentence(
-                "Only {free:.1f} GB of disk is free in {folder}; {least:g} are needed. Free some, or set {option}.",
+                "{folder} has {free:.1f} GB free; {least:g} are needed. Free some, or set {option}.",
                 free=free / 1e9,
                 folder=folder,
                 least=LEAST_DISK / 1e9,
@@ -182,8 +181,7 @@ def _network(facts: Facts) -> Iterator[Problem]:
         facts[Sentence("hub log-in")] = Sentence("yes") if get_token() else Sentence("no ({how})", how=log_in)
         if reason:
             line = Sentence(
-                "Hub models outside its cache would fail: {reason} Connect, set HTTPS_PROXY, HF_ENDPOINT or "
-                "SSL_CERT_FILE, or measure folders, .gguf files and pypi: models.",
+                "Hub models would fail: {reason} Connect, set HTTPS_PROXY, HF_ENDPOINT or SSL_CERT_FILE, or measure folders and pypi: models.",
                 reason=reason,
             )
             yield Problem(line)
@@ -260,9 +258,7 @@ def check_measurement(options: argparse.Namespace) -> int:
         yield (
             Sentence("This installation reproduces the shipped profile within tolerances.")
             if result.is_within_tolerance
-            else Sentence(
-                "This installation does NOT reproduce the shipped profile: do not compare its numbers with others."
-            )
+            else Sentence("This installation does NOT reproduce the shipped profile: its numbers do not compare.")
         )
 
     record = {"is_right": result.is_within_tolerance, "n_missing": result.n_missing, "values": rows}

@@ -53,8 +53,8 @@ def ingest(options: argparse.Namespace) -> None:
         if not shipped:
             raise InputError("No reference profiles came with this Workdim. Install it with its data folder.")
         tell(
-            "{n} of {of} reference profiles was added, and the shipped layer plans; they carry the tag 'reference'.",
-            "{n} of {of} reference profiles were added, and the shipped layer plans; they carry the tag 'reference'.",
+            "{n} of {of} reference profile was added, and the shipped layer plans.",
+            "{n} of {of} reference profiles were added, and the shipped layer plans.",
             n=len(reference.add_all_profiles(warehouse, warn)),
             of=len(shipped),
         )
@@ -99,11 +99,6 @@ def import_(options: argparse.Namespace) -> int:
     left_out = outcome.count(*REJECTED_STATES) + len(outcome.remarks)
 
     def lines() -> Iterator[str]:
-        for arrival in outcome.arrivals:
-            state, why = worded(ARRIVAL_STATES[arrival.state]), worded(arrival.reason or arrival.source)
-            yield f"{pad(state, STATE_WIDTH)}{arrival.run_id[:SHORT_ID]:<15}{why}"
-        for line in outcome.remarks:
-            yield f"{pad(worded(Sentence('left out')), STATE_WIDTH)}{worded(line)}"
         counts = {
             "new": outcome.count("new", "waits"),
             "known": outcome.count("known", "annotated"),
@@ -119,6 +114,11 @@ def import_(options: argparse.Namespace) -> int:
             yield Sentence("Waiting beside the warehouse: {waiting} of them.", waiting=waiting)
         if annotated := outcome.count("annotated"):
             yield Sentence("Of those here, {annotated} have new tags or notes.", annotated=annotated)
+        for arrival in outcome.arrivals:
+            state, why = worded(ARRIVAL_STATES[arrival.state]), worded(arrival.reason or arrival.source)
+            yield f"{pad(state, STATE_WIDTH)}{arrival.run_id[:SHORT_ID]:<{SHORT_ID + 2}}{why}"
+        for line in outcome.remarks:
+            yield f"{pad(worded(Sentence('left out')), STATE_WIDTH)}{worded(line)}"
 
     show_records(options, asdict(outcome), lines)
     return 2 if left_out else 0
@@ -163,20 +163,18 @@ def restore(options: argparse.Namespace) -> None:
         with counting_bar(Sentence("building the warehouse")) as progress:
             restored = restore_backup(warehouse, staged, warn, progress)
     tell(
-        "{path} is what the backup holds; {n} parcel came with it.",
-        "{path} is what the backup holds; {n} parcels came with it.",
+        "{path} is restored with {n} parcel.",
+        "{path} is restored with {n} parcels.",
         path=warehouse.path,
         n=restored.n_parcels,
     )
     tell(
-        "Nothing that was measured since is lost: {n} later parcel is in it too, and tags and notes stand. Names, "
-        "queries and score files are those of the backup.",
-        "Nothing that was measured since is lost: {n} later parcels are in it too, and tags and notes stand. Names, "
-        "queries and score files are those of the backup.",
+        "{n} later parcel is kept, and tags and notes. Names, queries and score files are the backup's.",
+        "{n} later parcels are kept, and tags and notes. Names, queries and score files are the backup's.",
         n=restored.n_newer,
     )
     for kept in filter(None, (restored.previous_file, restored.previous_people)):
-        tell("The earlier file is kept as {kept}; remove it when sure.", kept=kept)
+        tell("The earlier file is kept: {kept}", kept=kept)
 
 
 def cache(options: argparse.Namespace) -> None:

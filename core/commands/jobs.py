@@ -126,7 +126,7 @@ def report_unfinished(status: JobStatus) -> int:
         remove_job(job)
     else:
         warn(
-            "Results so far are kept: `workdim jobs resume {job}` continues, `workdim jobs cancel {job}` removes them.",
+            "Kept so far: `workdim jobs resume {job}` continues, `workdim jobs cancel {job}` removes it.",
             job=job.job_id[:SHORT_ID],
         )
     return status.exit_code if has_failed else 1

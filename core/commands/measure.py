@@ -67,11 +67,7 @@ def _show_costs(protocol_name: str, estimators: Sequence[str]) -> None:
         return
     require_on_request(estimators, protocol.name, protocol.clouds)
     for name in dict.fromkeys([*protocol.more_estimators, *estimators]):
-        tell(
-            "{name}: about {seconds:.2g} s per layer and text (2,000 points, 100 dimensions; more where wider)",
-            name=name,
-            seconds=extra_seconds([name]),
-        )
+        tell("{name}: about {seconds:.2g} s per layer and text", name=name, seconds=extra_seconds([name]))
 
 
 def measure_all(configs, warehouse, again: bool = False, engine=None, as_one: bool = False) -> int:

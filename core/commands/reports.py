@@ -123,7 +123,7 @@ def trace(options: argparse.Namespace) -> int:
 
     show_records(options, records, lines)
     if not (is_own or options.json):
-        warn("Made from another warehouse, and compared with this one.")
+        warn("Made from another warehouse.")
     return 1 if _changed(comparisons) else 0
 
 
@@ -259,8 +259,8 @@ def _save_recipe(options: argparse.Namespace, warehouse: Warehouse, report: Repo
     if options.keep or options.recipe:
         saved = recipes.save_recipe(warehouse, report.recipe, report.numbers, version(), template)
         tell(
-            "The recipe {name} is kept as {id}, with {n} number.",
-            "The recipe {name} is kept as {id}, with {n} numbers.",
+            "Recipe {name} is kept: {id}, {n} number.",
+            "Recipe {name} is kept: {id}, {n} numbers.",
             name=saved.recipe.name,
             id=saved.recipe_id,
             n=saved.n_numbers,

@@ -149,7 +149,7 @@ def apply(options: argparse.Namespace) -> None:
             yield Sentence("left out: {what}", what=what)
         if is_kept:
             yield Sentence(
-                "Kept as choice {id}: `workdim slides --choice {id} --out FILE.pptx`; later `workdim rules outcome {id} right`, or wrong",
+                "Kept as choice {id}: `workdim slides --choice {id} --out FILE.pptx`; later `workdim rules outcome {id} right`",
                 id=row.choice_id,
             )
 

@@ -113,11 +113,7 @@ def import_(options: argparse.Namespace) -> int:
     for reason in failed + left_out:
         fail(reason)
     if left_out and previews:
-        warn(
-            "{n} of the files that folders hold was left out; the others count.",
-            "{n} of the files that folders hold were left out; the others count.",
-            n=len(left_out),
-        )
+        warn("{n} file of the folders was left out.", "{n} files of the folders were left out.", n=len(left_out))
     return InputError.exit_code if failed or (left_out and not previews) else 0
 
 

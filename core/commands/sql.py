@@ -57,8 +57,8 @@ def sql(options: argparse.Namespace) -> None:
         _write(result.frame, form, options.out)
         if result.truncated:
             warn(
-                "Only the first {n:,} row is shown: add a WHERE or a LIMIT, or raise --limit.",
-                "Only the first {n:,} rows are shown: add a WHERE or a LIMIT, or raise --limit.",
+                "Only the first {n:,} row is shown: add a WHERE, or raise --limit.",
+                "Only the first {n:,} rows are shown: add a WHERE, or raise --limit.",
                 n=len(result.frame),
             )
 

@@ -43,27 +43,18 @@ class Cache:
 
 
 _CLEANABLE = {
-    "models": (
-        Sentence("models unpacked from packages (pypi:), and partial downloads"),
-        Sentence("fetched again when they are measured"),
-    ),
-    "gguf": (
-        Sentence("GGUF files converted for reading block by block"),
-        Sentence("converted again when they are measured"),
-    ),
+    "models": (Sentence("unpacked packages, partial downloads"), Sentence("fetched again when measured")),
+    "gguf": (Sentence("converted GGUF files"), Sentence("converted again when measured")),
     "kept": (Sentence("states and layers of stopped jobs"), Sentence("`jobs resume` begins anew")),
-    "copies": (Sentence("copies of the warehouse for typed queries"), Sentence("copied again with the next query")),
-    "trash": (Sentence("deleted runs"), Sentence("they cannot be restored any more")),
+    "copies": (Sentence("copies for queries"), Sentence("copied again with the next")),
+    "trash": (Sentence("deleted runs"), Sentence("cannot be restored any more")),
 }
 _KEPT = {
-    "backups": (Sentence("backups of the warehouse"), Sentence("they are yours to remove")),
-    "texts": (Sentence("texts uploaded in the browser"), Sentence("runs could not be measured again on them")),
-    "warehouse": (Sentence("the warehouse file"), Sentence("it is the memory")),
-    "parcels": (Sentence("finished measurements"), Sentence("the warehouse is made from them")),
-    "hub": (
-        Sentence("the hub's own cache, shared with other programs"),
-        Sentence("`hf cache prune` or `hf cache rm` clean it"),
-    ),
+    "backups": (Sentence("backups"), Sentence("yours to remove")),
+    "texts": (Sentence("uploaded texts"), Sentence("needed to measure again")),
+    "warehouse": (Sentence("the warehouse file"), Sentence("the memory of all runs")),
+    "parcels": (Sentence("finished runs"), Sentence("the warehouse is made of them")),
+    "hub": (Sentence("the hub's own cache"), Sentence("`hf cache prune` cleans it")),
 }
 """What each holds, and what must be done again once it is cleaned, or why it is never cleaned."""
 
