@@ -98,11 +98,19 @@ def choose_runs(texts: pl.DataFrame, own: pl.DataFrame) -> tuple[pl.DataFrame, l
         runs = texts if is_whole else own
         with st.container(width="content"):
             found = inputs.choose_filtered_runs(inputs.matching_runs(runs, words))
+    if found.is_empty() and words:
+        _show_none_found(inputs.matching_runs(texts, words).height)
     shown = found if found.height < runs.height else newest_runs(without_variants(found))
     shown = reads.own_first(shown).sort(is_of_ladder(), maintain_order=True)
     pages = list(range(1, -(-shown.height // PAGE_SIZE) + 1))
     page = inputs.choose(_("Page"), pages, "page", 1) if len(pages) > 1 else 1
     return shown, shown["run_id"].to_list()[PAGE_SIZE * (page - 1) : PAGE_SIZE * page]
+
+
+def _show_none_found(n_others: int) -> None:
+    """Draw that the words meet no run that is shown, and how many they would meet among all of them."""
+    told = _("None found here, {n} in the reference.").format(n=n_others) if n_others else _("None found.")
+    st.caption(told)
 
 
 def show_gallery(data: reads.StartData, shown: pl.DataFrame) -> None:
@@ -143,7 +151,8 @@ def _show_run(run: dict[str, Any], picture: str | None) -> None:
     with st.container(horizontal=True, gap="small", vertical_alignment="center"):
         st.checkbox(run["name"], key=_TICK + run["run_id"], label_visibility="collapsed")
         told = "  \n".join(escape(line) for line in (run["name"], condition, verdict_text(run)))
-        st.page_link("pages/compare.py", label=escape(name), query_params={"runs": run["run_id"]}, help=told)
+        view = {"runs": run["run_id"], "section": "profile"}  # the curve, whichever section was looked at last
+        st.page_link("pages/compare.py", label=escape(name), query_params=view, help=told)
     st.caption(escape(f"{verdict_marks(run)} {badge_text(run)} · {run['corpus_name']} · {run['protocol']}"))
 
 

@@ -613,6 +613,7 @@ def test_start_finds_runs_compares_those_that_are_ticked_and_brings_back_what_wa
     assert [one.label for one in app.button] == ["Compare models on my text"] and len(app.get("image")) == 4
     app.text_input(key="view.find").set_value("small").run()
     assert [one.alt for one in images(app)] == ["made-up-small"] and app.query_params["find"] == "small"
+    assert "None found" in texts(app.text_input(key="view.find").set_value("nobody").run())
     app.text_input(key="view.find").set_value("").run()
     app.multiselect(key="view.on").set_value(["made-up-other"]).run()
     assert [one.alt for one in images(app)] == ["made-up-big"] and "Filtered by Text\\: 1 of 4 shown." in texts(app)

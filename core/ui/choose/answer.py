@@ -16,11 +16,13 @@ from core.figures import decisions as decision_figures
 from core.figures.chart_figure import bars_figure
 from core.locale import _
 from core.pilots.rule import Assumptions
+from core.questions.choice import PilotChoice
 from core.ui import inputs, pictures, tables, url_state
 from core.ui.choose.choices import ASSUMPTION_UNITS, NUMBER_LIMITS, DecisionView
 from core.ui.markdown import escape
 from core.wording import decisions as decision_wording
 from core.wording.decisions import value_text
+from core.wording.labels import names_text
 from core.wording.numbers import share_text
 
 ICONS = {
@@ -46,6 +48,22 @@ def show_answer(view: DecisionView) -> None:
     st.markdown(f"#### {ICONS[view.answer.word]} {escape(text)}", help=help_ or None)
     for line in [*decision_wording.untested_lines(view.answer), *decision_wording.missing_lines(view.answer)]:
         st.caption(escape(line))
+    _show_way_out(view.answer, view.context.runs)
+
+
+def _show_way_out(answer: PilotChoice, runs: pl.DataFrame) -> None:
+    """Draw a button that leaves out the models without the loss or the score that others have, where they prevent a choice."""
+    for what in ("loss", "score"):
+        lacking = list(dict.fromkeys(one.model for one in answer.missing if one.what == what))
+        rest = runs.filter(~pl.col("name").is_in(lacking))["model_id"].unique(maintain_order=True).to_list()
+        if answer.refusal == "no_criterion" and lacking and len(rest) > 1:
+            label = _("Choose without {names}").format(names=names_text(lacking))
+            st.button(escape(label), icon=":material/filter_alt:", key="without", on_click=_leave, args=(rest,))
+            return
+
+
+def _leave(model_ids: list[str]) -> None:
+    st.session_state[url_state.key("among")] = model_ids
 
 
 def show_choice(view: DecisionView) -> None:
