@@ -63,12 +63,10 @@ def _show_pilot(registered: RegisteredPilot) -> None:
 def show_forbidden(pilot: Pilot | None) -> None:
     """Draw what the use class of a pilot forbids, where it forbids something."""
     warnings = {
-        "scarce_data": _(
-            "**Scarce data.** Results cannot check a choice: dimension alone supports none, only the task does."
-        ),
+        "scarce_data": _("**Scarce data.** Too few examples to check a choice: never choose by dimension alone."),
         "safety_critical": _(
-            "**Safety-critical.** Wrong answers do harm: dimension alone supports no choice; test the task and "
-            "its failures."
+            "**Safety-critical.** Wrong answers do harm: test the task and its failures; never choose by "
+            "dimension alone."
         ),
     }
     if pilot and pilot.use_class in warnings:

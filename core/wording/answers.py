@@ -306,7 +306,7 @@ def detail_lines(answer: Answer) -> list[str]:
     relation = answer.relation
     if relation.rho is None:
         return []
-    detectable = _("{n} models would show a |rho| of {detectable} or more.").format(
+    detectable = _("With {n} models we would detect a |rho| of {detectable} or more.").format(
         n=relation.n, detectable=coefficient_text(relation.detectable)
     )
     return [

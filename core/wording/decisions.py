@@ -107,9 +107,9 @@ def decision_text(decision: Decision, bits: float | None = None) -> str:
         return template.format(model=first.name, share=share)
     if not others:
         template = (
-            _("On these criteria: {model}, alone.")
+            _("On these criteria: {model}, the only one that meets them.")
             if standing == "chosen"
-            else _("On these criteria {model} leads, alone by value.")
+            else _("On these criteria {model} leads: by value, it alone meets them.")
         )
         return template.format(model=first.name)
     if standing == "chosen":
@@ -136,7 +136,7 @@ def pilot_text(answer: PilotChoice, bits: float | None = None) -> str:
         )
         return template.format(model=decision.candidates[0].name)
     if answer.word == "choice" and answer.is_dominant:
-        template = _("On these criteria: {model}, surely no worse in anything.")
+        template = _("On these criteria: {model}, surely no worse than any other.")
         return template.format(model=decision.candidates[0].name)
     return decision_text(decision, bits)
 

@@ -203,7 +203,7 @@ def rank_lines(answer: Answer) -> list[str]:
     lines, ranked = [], answer.ranked
     best = next((model.name for model in answer.models if model.run_id in ranked.like_best[:1]), None)
     if not ranked.has_score_errors:
-        lines.append(_("The scores have no errors: which models differ cannot be told."))
+        lines.append(_("The scores state no errors: which models differ cannot be told."))
     elif best is not None and len(ranked.like_best) > 1:
         sentence = Sentence(
             "{n} model may be as good as the best by score, {name}.",

@@ -73,8 +73,8 @@ def _undecided_lines(relation: Relation) -> list[str]:
 def _given_types_text(windows: WindowRelation) -> str:
     given = windows.given_types
     if given.r is None:
-        return _("Given a window's token types: no coefficient.")
-    template = _("Given a window's token types: r {r}, {p}.")
+        return _("Given the token types of a window: no coefficient.")
+    template = _("Given the token types of a window: r {r}, {p}.")
     return template.format(r=coefficient_text(given.r, given.lower, given.upper), p=p_value_text(given.p))
 
 

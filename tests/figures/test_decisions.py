@@ -106,7 +106,7 @@ def test_the_sentence_names_the_nearest_change() -> None:
     )
     assert not one.sensitivities
     lone = decide(KEPT, [asked("score", 3, at_least=87.0), TWO[1]], None)
-    assert decision_wording.decision_text(lone) == "On these criteria: mine-large, alone."
+    assert decision_wording.decision_text(lone) == "On these criteria: mine-large, the only one that meets them."
     alone = decide(KEPT[:1], TWO, None)
     assert decision_wording.decision_text(alone) == "No choice: mine-large is the only model." and alone.chosen is None
     none = decide(KEPT, [asked("score", 1, at_least=99.0), asked("parameters")], None)
@@ -174,7 +174,7 @@ def test_without_a_known_error_the_first_leads_and_no_more() -> None:
     doubtful = decide([candidate("a", CriterionValue(52, 49, 55)), candidate("b", CriterionValue(40, 38, 42))],
                       [asked("score", at_least=50.0)], None)  # fmt: skip
     assert doubtful.standing == "leads"
-    assert decision_wording.decision_text(doubtful) == ("On these criteria a leads, alone by value.")
+    assert decision_wording.decision_text(doubtful) == ("On these criteria a leads: by value, it alone meets them.")
 
 
 def test_a_criterion_that_tells_nobody_apart_is_named() -> None:

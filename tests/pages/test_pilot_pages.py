@@ -62,7 +62,7 @@ def test_a_page_says_what_is_decided_and_what_the_class_forbids(page: str, pilot
     assert not app.exception and not app.error
     assert pilot.question in texts(app) and in_language(language, day, pilot.benchmark.frozen) in texts(app)
     assert r"\*better\*" in texts(app)
-    forbids = {"en": "dimension alone supports no", "ja": "次元だけを推奨の根拠にはできず"}
+    forbids = {"en": "never choose by dimension alone", "ja": "次元だけを推奨の根拠にはできず"}
     said = [warning.value for warning in app.warning if forbids[language] in warning.value]
     assert len(said) == (1 if pilot.is_cautious else 0)
 
@@ -71,7 +71,7 @@ def test_a_page_says_what_is_decided_and_what_the_class_forbids(page: str, pilot
 def test_without_a_pilot_every_run_is_there_and_nothing_is_forbidden(page: str) -> None:
     app = opened(page)
     assert app.selectbox(key="view.pilot").value == "all"
-    assert "alone supports" not in texts(app)
+    assert "choose by dimension alone" not in texts(app)
 
 
 def test_a_pilot_that_is_not_there_is_no_pilot() -> None:
@@ -102,7 +102,9 @@ def test_another_pilot_starts_from_its_own_runs_and_the_choice_stays_between_pag
     assert sorted(app.multiselect(key="view.runs").value) == RUN_IDS[:2]
     assert app.query_params["pilot"] == SAFE.pilot_id
     app.switch_page("pages/choose.py").run()
-    assert app.selectbox(key="view.pilot").value == SAFE.pilot_id and "alone supports" in app.warning[0].value
+    assert (
+        app.selectbox(key="view.pilot").value == SAFE.pilot_id and "choose by dimension alone" in app.warning[0].value
+    )
 
 
 def test_a_pilot_without_results_says_how_to_get_them() -> None:

@@ -299,7 +299,7 @@ def test_what_cannot_be_distinguished_from_the_best_and_which_difference_would_s
     assert found.ranked.detectable_score > 2 and "difference of" in lines[2]
     bare = said(models(), scores(falling(), std_error=None), PILOT)
     assert bare.ranked.detectable_score is None and len(rank_lines(bare)) == 2
-    assert rank_lines(bare)[0].startswith("The scores have no errors")
+    assert rank_lines(bare)[0].startswith("The scores state no errors")
     places = sorted(model.score_rank_low for model in bare.models)
     assert places[:3] == [1, 2, 3] and places[-1] == 24, "plain ranks, where each could have any"
     assert all(model.score_rank_high == model.score_rank_low for model in bare.models)
