@@ -93,7 +93,7 @@ def score_settings_text(dtype: str | None, chat_template: bool | None) -> str:
 
 def benchmark_name(benchmark: str, metric: str | None, n_shot: int | None, filter: str | None = None) -> str:
     """A benchmark with its settings: `gsm8k (exact_match, strict-match, 5-shot)`. With other settings it is another score."""
-    details = [_("metric not stated") if metric == NOT_STATED else metric_name(metric)] if metric else []
+    details = [metric_name(metric)] if metric not in (None, NOT_STATED) else []
     if filter and filter not in ("none", NOT_STATED):
         details.append(filter)
     if n_shot is not None:
