@@ -45,18 +45,15 @@ def choose(runs: pl.DataFrame) -> tuple[RegisteredPilot | None, pl.DataFrame]:
 
 def _show_pilot(registered: RegisteredPilot) -> None:
     pilot = registered.pilot
-    text = _("**{question}** {use_class}. Benchmark ({registration}): {benchmark}. Expected: {expectation}")
-    st.markdown(
-        text.format(
-            question=escape(pilot.question_in(spoken())),
-            use_class=wording.name("use_class", pilot.use_class),
-            registration=answer_wording.registration_day_text(
-                pilot_registration(registered, registration.shipped_pilot())
-            ),
-            benchmark=escape(registered_benchmark_text(pilot.benchmark)),
-            expectation=escape(pilot.expectation_in(spoken())),
-        )
+    text = _("**{question}** Expected: {expectation}").format(
+        question=escape(pilot.question_in(spoken())), expectation=escape(pilot.expectation_in(spoken()))
     )
+    conditions = _("{use_class}. Benchmark ({registration}): {benchmark}.").format(
+        use_class=wording.name("use_class", pilot.use_class),
+        registration=answer_wording.registration_day_text(pilot_registration(registered, registration.shipped_pilot())),
+        benchmark=escape(registered_benchmark_text(pilot.benchmark)),
+    )
+    st.markdown(text, help=conditions)
     show_forbidden(pilot)
 
 

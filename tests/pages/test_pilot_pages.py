@@ -60,7 +60,8 @@ def _shown(filled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
 def test_a_page_says_what_is_decided_and_what_the_class_forbids(page: str, pilot: Pilot, language: str) -> None:
     app = opened(page, pilot=pilot.pilot_id, lang=language)
     assert not app.exception and not app.error
-    assert pilot.question in texts(app) and in_language(language, day, pilot.benchmark.frozen) in texts(app)
+    (asked,) = [one for one in app.markdown if pilot.question in one.value]
+    assert in_language(language, day, pilot.benchmark.frozen) in asked.help
     assert r"\*better\*" in texts(app)
     forbids = {"en": "never choose by dimension alone", "ja": "次元だけを推奨の根拠にはできず"}
     said = [warning.value for warning in app.warning if forbids[language] in warning.value]
