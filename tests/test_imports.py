@@ -186,8 +186,8 @@ MOST = {
         31700,
     ),  # a report whose runs are gone says which; an export holds one table at a time, and parcels that lack the added one
     "wording": (
-        4008,
-        27288,
+        3744,
+        27163,
     ),  # what does not compare, in one line; all that keeps models apart, with each way out; models compared on a text; which to pilot, named budgets, what else saves; who may shortlist; a score for an encoder
 }
 

@@ -192,7 +192,7 @@ def healing_text(layer_plan: LayerPlan) -> str:
 
 def budget_lines(layer_plan: LayerPlan) -> list[str]:
     """What each budget that has a name allows, and what was published for as much."""
-    lines, n = [], layer_plan.plan.n_layers
+    lines, n, said = [], layer_plan.plan.n_layers, set[str]()
     if not layer_plan.plan.is_verified:
         return []
     most = len(search_steps(layer_plan)[-1].blocks)
@@ -206,7 +206,12 @@ def budget_lines(layer_plan: LayerPlan) -> list[str]:
         told = [reason_text(code) for code in against] if is_own else []
         if row is not None and len(row.blocks) == most:
             told.append(_("Larger sets were not tried."))
-        lines.append(joined_sentences([line.format(budget=nats_text(budget), **values), *told]))
+        lines.append(
+            joined_sentences(
+                [line.format(budget=nats_text(budget), **values), *(one for one in told if one not in said)]
+            )
+        )
+        said |= set(told)
     found = [sets_within_budget(layer_plan, budget).price for budget in (BUDGETS["as-published"], PUBLISHED_FIFTH)]
     shares = [len(row.blocks) / n if row else 0.0 for row in found]
     lines.append(
@@ -268,7 +273,8 @@ def caution_lines(plan: PlanRow) -> list[str]:
     lines = []
     for code in plan.reasons:
         if code == "not_healed" and plan.healing:
-            lines.append(f"{reason_text(code)} {translated(HEALING.get(plan.healing, plan.healing))}")
+            why = translated(HEALING.get(plan.healing, plan.healing))
+            lines.append(joined_sentences([reason_text(code), why]))
         elif code not in AGAINST_PLAN:
             lines.append(reason_text(code))
     return lines
