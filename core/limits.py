@@ -83,14 +83,12 @@ def opening(name: str) -> Iterator[None]:
         return
     room, seconds = min(OPENING_BYTES, free_bytes()), OPENING_SECONDS
     too_large = Sentence(
-        "Opening {name} took over {size:.2f} GB of memory and was stopped: its files ask for too much, "
-        "or too little is free. Choose another, or close programs.",
+        "Opening {name} took over {size:.2f} GB of memory and was stopped. Choose another, or close programs.",
         name=name,
         size=room / 1e9,
     )
     too_long = Sentence(
-        "Opening {name} took over {seconds:.0f} seconds and was stopped: its files ask for too much, or "
-        "the machine is busy. Choose another, or try again.",
+        "Opening {name} took over {seconds:.0f} seconds and was stopped. Choose another, or try again.",
         name=name,
         seconds=seconds,
     )

@@ -214,7 +214,7 @@ def _find_benchmark(task: TaskName | None, benchmarks: Sequence[Mapping[str, Any
         return benchmark
     if task is None:
         raise InputError(
-            "The rule needs a score, and none of these models has one. Import scores, or score the models."
+            "The rule needs a score, and no model has one. Import scores, or score the models."
         )
     available = sorted({row["benchmark"] for row in benchmarks})[:8]
     wanted = " ".join(str(part) for part in (task.name, task.metric, task.filter) if part)

@@ -72,8 +72,7 @@ def compare_answers(a: pl.DataFrame, b: pl.DataFrame) -> PairedComparison:
     n = both.height
     if n == 0:
         raise InputError(
-            "The two models share no question ({n_first:,} against {n_second:,} others). Score both on one "
-            "version of the benchmark.",
+            "The models share no question ({n_first:,} and {n_second:,}). Score both on one version of the benchmark.",
             n_first=answers_a.height,
             n_second=answers_b.height,
         )

@@ -59,8 +59,7 @@ def app(options: argparse.Namespace) -> int:
     hosts = tuple(options.allowed_host or ())
     if options.address not in LOCAL_HOSTS and not hosts:
         raise InputError(
-            "--address {address} opens the app to other machines. Say under which name by --allowed-host "
-            "NAME. The app has no password; docs/warehouse.md shows a proxy with one.",
+            "--address {address} opens the app to others, and it has no password (docs/warehouse.md). Add --allowed-host NAME.",
             address=options.address,
         )
     if not all(re.fullmatch(r"(\*\.)?[\w.-]+", host) for host in hosts):

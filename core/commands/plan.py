@@ -44,8 +44,7 @@ def plan(options: argparse.Namespace) -> int:
         raise InputError(no_folder(folder))
     if options.engine == "ray" and options.save_model:
         raise InputError(
-            "On a cluster the model would be saved on another machine. Plan there without --save-model, then "
-            "save here with --remove and --save-model."
+            "A cluster cannot save here. Plan there without --save-model, then here with --remove and --save-model."
         )
     show_terms([options.model], warn if options.json else say)
     engine = select_engine(options, warehouse)

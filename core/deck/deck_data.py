@@ -131,7 +131,7 @@ def deck_data(found: Runs, made_on: date | None = None) -> DeckData:
     ordered = runs_with_verdict(runs)
     if ordered.is_empty() and runs.height:
         raise InputError(
-            "A deck needs a run with a verdict; these protocols give none. Choose a run of quick, standard or thorough."
+            "A deck needs a run with a verdict: of quick, standard or thorough."
         )
     compared = groups(ordered, include_vetoed=True)
     if not compared:

@@ -108,12 +108,11 @@ def _comparison(
     if same_text.is_empty():
         return Sentence("No other model was measured on this text.")
     if same_text.filter(**same_protocol).is_empty():
-        return Sentence("Others were measured on this text by another protocol or seed, so they do not compare.")
+        return Sentence("Others on this text have another protocol or seed, and do not compare.")
     if same_text.filter(**same_kind).is_empty():
         return Sentence("Models of another kind were measured like this; they do not compare.")
     return Sentence(
-        "Similar models were measured with another tokenizer, other words or clouds of another size. "
-        "Name all that you compare in one command."
+        "Similar models have another tokenizer, other words or another N. Name all that you compare in one command."
     )
 
 

@@ -105,8 +105,7 @@ def _labelled(name: str, points, sequences, types) -> LabelledPoints:
     points = torch.as_tensor(np.asarray(points) if not isinstance(points, Tensor) else points).float()
     if points.ndim != 2 or len(points) < MIN_POINTS or not bool(torch.isfinite(points).all()):
         raise EstimateError(
-            "{name} needs a (n_points, n_dims) array of {min_points} or more finite points, not {shape}. "
-            "Drop missing values or add points.",
+            "{name} needs an array of {min_points} or more finite points, not {shape}. Drop missing values or add points.",
             name=name,
             min_points=MIN_POINTS,
             shape=str(tuple(points.shape)),

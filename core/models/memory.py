@@ -188,8 +188,7 @@ def plan_memory(
             return MemoryPlan(True, batch, held + of_pass)
     least = held + batch_bytes(shape, 1, n_tokens)
     raise ResourceError(
-        "{name} needs {least:.2f} GB of memory; {room:.2f} GB is allowed. Free some, raise --memory-budget, or choose "
-        "--dtype bfloat16, quick or a smaller model.",
+        "{name} needs {least:.2f} GB of memory; {room:.2f} GB is allowed. Free some, raise --memory-budget, or choose --dtype bfloat16 or a smaller model.",
         name=name,
         least=least / 1e9,
         room=room / 1e9,

@@ -120,8 +120,7 @@ def require_same(model: OpenModel, network: Network, new: Any, removed: Collecti
     difference = float((skipped - deleted).abs().max() / skipped.abs().max().clamp(min=1e-30))
     if not difference <= SAME:
         raise ModelError(
-            "{model} computes something else without blocks {removed}: {family} treats blocks by number "
-            "(logits differ by {difference:.1g}). It can be planned, not saved.",
+            "{model} cannot be saved without blocks {removed}: {family} treats blocks by number (logits differ by {difference:.1g}).",
             model=model.row.model_id,
             removed=_listed(removed),
             family=model.row.family,
@@ -282,8 +281,7 @@ def check_reproduction(
     loss = Pricer(Network(model), windows, keep=False).scores([])[0].loss_per_token
     if not abs(loss - expected) <= REPRODUCED:
         raise ModelError(
-            "The model saved in {folder} has a loss of {found:.5f} nats per token, not the verified "
-            "{expected:.5f}: it was removed. Please report this with its name.",
+            "The model saved in {folder} has a loss of {found:.5f} nats per token, not {expected:.5f}: it was removed. Please report this.",
             folder=folder,
             found=loss,
             expected=expected,

@@ -168,8 +168,8 @@ def check_plan(config: PlanConfig, corpus: Corpus, blueprint: Blueprint) -> Plan
     require_own_blocks(blueprint.weightless)
     if n < FEWEST_BLOCKS:
         raise ModelError(
-            "{name} has {n} block: a plan chooses between blocks, and needs {fewest_blocks} of them at least.",
-            "{name} has {n} blocks: a plan chooses between blocks, and needs {fewest_blocks} of them at least.",
+            "{name} has {n} block; a plan needs {fewest_blocks}.",
+            "{name} has {n} blocks; a plan needs {fewest_blocks}.",
             name=name,
             n=n,
             fewest_blocks=FEWEST_BLOCKS,
@@ -194,8 +194,7 @@ def check_plan(config: PlanConfig, corpus: Corpus, blueprint: Blueprint) -> Plan
     if config.save_model is not None:
         if blueprint.plan(texts.SEARCH_WINDOWS, 256, config.memory_budget).on_demand:
             raise InputError(
-                "{name} exceeds memory and is read block by block: it can be planned, not saved. Raise --memory-budget, or "
-                "use --mergekit.",
+                "{name} is read block by block, and cannot be saved so. Raise --memory-budget, or use --mergekit.",
                 name=name,
             )
         saving.require_place(Path(config.save_model), blueprint.shape.weights)

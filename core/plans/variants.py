@@ -357,8 +357,7 @@ def require_own_blocks(model: OpenModel) -> None:
         for parameter in block.parameters():
             if (owner := owners.setdefault(id(parameter), index)) != index:
                 raise ModelError(
-                    "Blocks {other} and {index} of {name} share weights, so that removing one saves nothing. Plan a "
-                    "model whose blocks have their own.",
+                    "Blocks {other} and {index} of {name} share weights: removing one saves nothing. Plan another model.",
                     other=owner,
                     index=index,
                     name=name,

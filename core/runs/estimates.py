@@ -178,8 +178,7 @@ def main() -> None:
     sys.stdout = sys.stderr  # standard output is for the answer only, not for what libraries print
     room = free_bytes()
     reason = Sentence(
-        "The estimate took more than the free {size:.2f} GB of memory and was stopped. Close programs, "
-        "or choose a smaller model or text.",
+        "The estimate exceeded the free {size:.2f} GB of memory and was stopped. Close programs, or choose a smaller model.",
         size=room / 1e9,
     )
     try:

@@ -95,8 +95,7 @@ def resource_errors(config: JobConfig, scratch: Path) -> Iterator[None]:
     if budget is not None and not is_saved and choose_device(config.device).type == "cpu":
         most = min(most, budget + MEMORY_ALLOWANCE)
     reason = Sentence(
-        "{model} exceeded its {size:.2f} GB of memory and was stopped. Free some, raise --memory-budget, "
-        "or choose --dtype bfloat16, quick or a smaller model.",
+        "{model} exceeded its {size:.2f} GB of memory and was stopped. Free some, raise --memory-budget, or choose --dtype bfloat16 or a smaller model.",
         model=config.model,
         size=most / 1e9,
     )
@@ -107,7 +106,7 @@ def resource_errors(config: JobConfig, scratch: Path) -> Iterator[None]:
         if error.errno not in DISK_FULL_ERRNOS:
             raise
         raise ResourceError(
-            "No disk space in {parent}: free some. Finished parts of {model} are kept; the same request continues.",
+            "No disk space in {parent}. Free some, and ask for {model} again: finished parts are kept.",
             parent=scratch.parent,
             model=config.model,
         ) from error

@@ -51,8 +51,7 @@ def rerun_request(warehouse: Warehouse, record: Mapping[str, Any]) -> Rerun:
         config = from_json(RunConfig, stored | places)
     except (ValueError, KeyError, TypeError) as error:
         raise InputError(
-            "Run {run} is of Workdim {version} and cannot be repeated. Measure with `workdim measure`; `runs "
-            "show` tells what was asked.",
+            "Run {run} is of Workdim {version} and cannot be repeated. Measure anew; `workdim runs show {run}` tells what was asked.",
             run=record["run_id"][:SHORT_ID],
             version=record["code_version"],
         ) from error
@@ -101,7 +100,7 @@ def delete_stored_runs(warehouse: Warehouse, run_ids: Sequence[str]) -> None:
     active = (status for status in list_jobs(warehouse) if status.state in ("queued", "running"))
     if controls.height and (status := next(active, None)):
         raise InputError(
-            "{run} is a control that the running measurement of {model} may need. Wait, or cancel it.",
+            "{run} is a control that the running job of {model} may need. Wait, or cancel it.",
             run=controls["run_id"][0][:SHORT_ID],
             model=status.job.config.model,
         )

@@ -139,8 +139,7 @@ def load(file: ScoreInput, remarks: list[Remark]) -> Any:
     """Parse the whole file. Raises InputError if it is too large, invalid or nested too deeply."""
     if len(file.content) > MAX_JSON:
         raise InputError(
-            "{file} is JSON of {size} MB; {limit} MB is the limit. Leave out single answers (samples), or "
-            "use JSON lines.",
+            "{file} has {size} MB; {limit} are read. Leave out single answers (samples), or use JSON lines.",
             file=file.shown_name,
             size=len(file.content) // 2**20,
             limit=MAX_JSON // 2**20,

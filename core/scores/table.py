@@ -52,8 +52,7 @@ def text_table(file: ScoreInput) -> Table:
     separator = max(_SEPARATORS, key=outside_quotes.count)
     if separator not in outside_quotes:
         raise InputError(
-            "{file} is neither JSON nor a table: no comma, semicolon or tab in {line!r}. Known are "
-            "lm-evaluation-harness results, the Open LLM Leaderboard v2, and CSV after the template.",
+            "{file} is neither JSON nor a table ({line!r}). Known: lm-evaluation-harness, Open LLM Leaderboard v2, CSV after `workdim scores template`.",
             file=file.shown_name,
             line=shorten(file.first_line.strip()),
         )

@@ -292,7 +292,7 @@ def _check_members(path: Path, infos: list[zipfile.ZipInfo], unpack_folder: Path
     unpacked, packed = sum(info.file_size for info in infos), path.stat().st_size
     if len(names) > MAX_MEMBERS or unpacked > _MAX_COMPRESSION_RATIO * packed + _RATIO_ALLOWANCE:
         raise WarehouseError(
-            "{path} was refused: {packed:,.1f} MB would unfold to {unpacked:,.0f} MB in {n_names:,} files, as no archive of Workdim does.",
+            "{path} was refused: {packed:,.1f} MB would unfold to {unpacked:,.0f} MB in {n_names:,} files.",
             path=path,
             packed=packed / 1e6,
             unpacked=unpacked / 1e6,

@@ -331,7 +331,7 @@ def _mixed_parcel(parcel: Path, where: str) -> WarehouseError:
 
 def _layer_out_of_range(parcel: Path, table: str, layer: int, n_layers: int) -> WarehouseError:
     return WarehouseError(
-        "The parcel {parcel} has a row of layer {layer} in {table}, but {n_layers} blocks; it was left where it is.",
+        "The parcel {parcel} has layer {layer} of {n_layers} in {table}; it was left where it is.",
         parcel=parcel,
         layer=layer,
         table=table,

@@ -195,7 +195,7 @@ def _check_aliases(aliases: Mapping[str, str]) -> None:
             )
         if reference in aliases:
             raise InputError(
-                "'{reference}' is itself an alias of '{after}', so '{alias}' cannot point to it. Name that model.",
+                "'{reference}' is an alias of '{after}': name that model for '{alias}'.",
                 alias=_shortened(alias),
                 reference=_shortened(reference),
                 after=_shortened(aliases[reference]),

@@ -383,15 +383,13 @@ _FILE_PROBLEMS = (
     (
         ("with version number", "storage version"),
         Sentence(
-            "{path} is of a newer DuckDB than {version}. Update duckdb, or rebuild with `workdim ingest "
-            "--rebuild`, which keeps the old file."
+            "{path} is of a newer DuckDB than {version}. Update duckdb, or rebuild: `workdim ingest --rebuild` keeps the old file."
         ),
     ),
     (
         ("in block at location 0",),  # the header, which alone says by which DuckDB the file was written
         Sentence(
-            "DuckDB {version} cannot read {path}: written by a newer one, or damaged. Update duckdb, or "
-            "rebuild with `workdim ingest --rebuild`, which keeps the old file."
+            "DuckDB {version} cannot read {path}: newer, or damaged. Update duckdb, or rebuild: `workdim ingest --rebuild` keeps the old file."
         ),
     ),
     (
@@ -458,8 +456,7 @@ def _locked_message(path: Path, text: str, wait: float) -> Sentence:
         Sentence("Process {pid}", pid=holder[1]) if holder else Sentence("Another process or another part of this one")
     )
     return Sentence(
-        "{who} has held the warehouse {path} for over {wait:g} seconds. Close it there (a DuckDB shell?) "
-        "and try again; finished measurements are kept.",
+        "{who} has held the warehouse {path} for over {wait:g} seconds. Close it there, and try again; finished runs are kept.",
         who=who,
         path=path,
         wait=wait,

@@ -299,8 +299,7 @@ def _check_parcels(
         progress(number, len(runs))
     if missing:
         line = Notice(
-            "{runs} without a parcel: this file has the only copy, which rebuilding loses. Bring the parcels "
-            "back: workdim restore FILE, or workdim import.",
+            "{runs} without a parcel: rebuilding would lose them. Bring the parcels back: workdim restore FILE",
             runs=_count_text(missing, "run"),
         )
         findings.append(line)

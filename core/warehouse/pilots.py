@@ -101,8 +101,7 @@ def _new_scores(pilot: Pilot, registered: pl.DataFrame, registered_at: datetime)
             rows.append(_score_row(pilot, pilot.task, model, registered_at))
         elif before != now:
             raise InputError(
-                "The score of {written} is registered as {before} in the pilot {pilot_id}; the file says {now}. "
-                "Put it back, or rename the pilot.",
+                "{written} is registered with {before} in {pilot_id}; the file says {now}. Put it back, or rename the pilot.",
                 written=model.written,
                 before=_format_score(before),
                 pilot_id=pilot.pilot_id,

@@ -64,8 +64,7 @@ def save_recipe(
     """
     if template is not None and len(template) > MAX_TEMPLATE_BYTES:
         raise InputError(
-            "{template} has {n_template:.0f} MB; {largest_template} MB can be kept. Shrink its pictures, or "
-            "do not keep the recipe.",
+            "{template} has {n_template:.0f} MB; {largest_template} can be kept. Shrink its pictures.",
             template=recipe.template,
             n_template=len(template) / 2**20,
             largest_template=MAX_TEMPLATE_BYTES // 2**20,

@@ -174,8 +174,7 @@ class Warehouse:
                     else clear.message
                 )
                 raise ResourceError(
-                    "The files are changed, but the warehouse could not follow: {reason} The next command brings it "
-                    "in.",
+                    "The files are changed; the warehouse follows with the next command: {reason}",
                     reason=why,
                 ) from error
 

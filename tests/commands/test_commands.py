@@ -57,7 +57,7 @@ def path(tmp_path):
         (["measure", "x/y", "--corpus", "tests"], "tests is a folder"),
         (["measure", "x/y", "y/z", "--corpus", "missing.txt"], "There is no file missing.txt"),
         (["app", "--port", "99999"], "The port must be between"),
-        (["app", "--address", "0.0.0.0"], "Say under which name by --allowed-host NAME"),
+        (["app", "--address", "0.0.0.0"], "Add --allowed-host NAME"),
         (["app", "--address", "0.0.0.0", "--allowed-host", "http://x:1"], "takes a bare name"),
         (["runs", "show", "nothing"], "There is no run nothing"),
         (["sql", "DROP TABLE runs"], "SELECT"),

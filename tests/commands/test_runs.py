@@ -258,6 +258,6 @@ def test_a_control_is_not_deleted_while_a_measurement_may_be_judged_with_it(path
     (control,) = (row["run_id"] for row in json.loads(said("--json")) if row["pass"] == "shuffled")
     job = submit(RunConfig("made-up/first"), Warehouse(path))
     with hold_job(job):
-        assert "is a control that the running measurement of" in said("delete", control, "--yes", expects=2)
+        assert "is a control that the running job of" in said("delete", control, "--yes", expects=2)
         said("delete", OTHER, "--yes")
     said("delete", control, "--yes")

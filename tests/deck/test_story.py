@@ -118,7 +118,7 @@ def without_summary(runs: pl.DataFrame) -> pl.DataFrame:
 
 
 def test_what_holds_no_run_on_text_with_a_verdict_is_no_deck():
-    with pytest.raises(InputError, match="A deck needs a run with a verdict; these protocols give none"):
+    with pytest.raises(InputError, match="A deck needs a run with a verdict: of quick"):
         of_models(ONE, runs=without_summary(frames.runs(ONE)))
     with pytest.raises(InputError, match="A deck needs a run on unchanged text; choose one"):
         of_models(Model("a", pass_="random_init"))

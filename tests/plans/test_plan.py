@@ -453,7 +453,7 @@ def test_what_cannot_be_planned_is_told_in_one_line(idle_model, tiny_bert, tmp_p
     with pytest.raises(ModelError, match="it has no loss per token.*workdim measure"):
         planned(tiny_bert, tmp_path)
     two = save_tiny_model(tmp_path / "two", "llama", num_hidden_layers=2)
-    with pytest.raises(ModelError, match="has 2 blocks: a plan chooses between blocks, and needs 3"):
+    with pytest.raises(ModelError, match="has 2 blocks; a plan needs 3"):
         planned(two, tmp_path)
     shared = read_blueprint(find_weights(str(idle_model)), "float32", "cpu", None)
     shared.outline.model.layers[2].mlp = shared.outline.model.layers[1].mlp
@@ -475,7 +475,7 @@ def test_a_text_that_is_too_short_to_hold_out_is_refused(idle_model, tmp_path):
         make_plan(config, "p", tmp_path / "scratch", lambda step: None)
     one = tmp_path / "one.txt"
     one.write_text("word " * 40_000, "utf-8")
-    with pytest.raises(CorpusError, match="no two documents .* to choose on one and verify on another"):
+    with pytest.raises(CorpusError, match="needs two documents .* to choose on one and verify on another"):
         make_plan(replace(config, corpus=str(one)), "p", tmp_path / "scratch", lambda step: None)
 
 

@@ -98,7 +98,7 @@ def test_a_saved_model_has_the_verified_loss_in_a_fresh_process(tmp_path):
     assert check_reproduction(folder, "cpu", "float32", windows, expected, tmp_path) == pytest.approx(
         expected, abs=1e-5
     )
-    with pytest.raises(ModelError, match="nats per token, not the verified"):
+    with pytest.raises(ModelError, match="nats per token, not"):
         check_reproduction(folder, "cpu", "float32", windows, expected + 0.01, tmp_path)
     with pytest.raises(InputError, match="not empty"):
         save_network(new, model.tokenizer, folder, "", "plan-1")
@@ -107,7 +107,9 @@ def test_a_saved_model_has_the_verified_loss_in_a_fresh_process(tmp_path):
 def test_a_disk_without_room_is_told_before_anything_is_written(tmp_path, monkeypatch):
     model = opened(tmp_path, "llama")
     monkeypatch.setattr(saving.shutil, "disk_usage", lambda path: type("Usage", (), {"free": 1000})())
-    with pytest.raises(ResourceError, match="needs .* MB in .*smaller; 0.0 MB is free"):
+    with pytest.raises(
+        ResourceError, match=r"smaller needs 1\.2 MB; 0\.0 MB is free\. Free some space, or choose another"
+    ):
         save_network(model.module, model.tokenizer, tmp_path / "smaller", "", "plan-1")
     assert not (tmp_path / "smaller").exists()
 

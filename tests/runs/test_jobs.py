@@ -222,7 +222,7 @@ def test_a_disk_that_is_full_in_mid_run_keeps_what_is_finished(config, warehouse
 
     with monkeypatch.context() as short:
         short.setattr(checkpoint, "_write", full)
-        with pytest.raises(ResourceError, match="are kept; the same request continues"):
+        with pytest.raises(ResourceError, match="finished parts are kept"):
             measure(config, warehouse, quiet)
     (standing,) = list_jobs(warehouse)
     assert standing.state == "failed" and queries.runs(warehouse).is_empty()

@@ -126,8 +126,7 @@ def test_a_file_of_another_program_that_uses_our_names_is_left_alone_too(tmp_pat
 
 
 @pytest.mark.parametrize(
-    ("is_sealed", "message"),
-    [(True, r"is of a newer DuckDB than .*\. Update duckdb"), (False, "written by a newer one, or damaged")],
+    ("is_sealed", "message"), [(True, r"is of a newer DuckDB than .*\. Update duckdb"), (False, "newer, or damaged")]
 )
 def test_a_file_of_a_newer_duckdb_is_told_as_that(tmp_path, is_sealed, message):
     path = tmp_path / "newer.duckdb"
