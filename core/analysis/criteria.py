@@ -213,9 +213,7 @@ def _find_benchmark(task: TaskName | None, benchmarks: Sequence[Mapping[str, Any
     if benchmark is not None:
         return benchmark
     if task is None:
-        raise InputError(
-            "The rule needs a score, and no model has one. Import scores, or score the models."
-        )
+        raise InputError("The rule needs a score, and no model has one. Import scores, or score the models.")
     available = sorted({row["benchmark"] for row in benchmarks})[:8]
     wanted = " ".join(str(part) for part in (task.name, task.metric, task.filter) if part)
     shots = "" if task.n_shot is None else Sentence(" with {n_shot} shots", n_shot=task.n_shot)

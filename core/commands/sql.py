@@ -33,7 +33,7 @@ def sql(options: argparse.Namespace) -> None:
     names_something = options.list or options.examples or any(value is not None for value in named)
     if (options.statement is None) == (options.save is not None or not names_something):
         raise InputError(
-            "Give one statement (`workdim sql \"SELECT * FROM runs\"`), or one of --saved, --example, --list, --examples and --schema."
+            'Give one statement (`workdim sql "SELECT * FROM runs"`), or one of --saved, --example, --list, --examples and --schema.'
         )
     form = _format(options)
     warehouse = existing_warehouse(options)

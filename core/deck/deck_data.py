@@ -130,9 +130,7 @@ def deck_data(found: Runs, made_on: date | None = None) -> DeckData:
     runs = with_text_marks(frames.with_controls).sort("name", pl.col("pass") != "text", "run_id")
     ordered = runs_with_verdict(runs)
     if ordered.is_empty() and runs.height:
-        raise InputError(
-            "A deck needs a run with a verdict: of quick, standard or thorough."
-        )
+        raise InputError("A deck needs a run with a verdict: of quick, standard or thorough.")
     compared = groups(ordered, include_vetoed=True)
     if not compared:
         raise InputError("A deck needs a run on unchanged text; choose one.")

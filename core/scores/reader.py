@@ -55,8 +55,7 @@ def _read_json(file: ScoreInput) -> ScoreFile:
     if leaderboard.recognises(data):
         return leaderboard.read(file, data, remarks)
     raise InputError(
-        "{file} is no JSON of lm-evaluation-harness (0.3, 0.4) or the Open LLM Leaderboard v2.",
-        file=file.shown_name,
+        "{file} is no JSON of lm-evaluation-harness (0.3, 0.4) or the Open LLM Leaderboard v2.", file=file.shown_name
     )
 
 

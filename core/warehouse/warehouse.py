@@ -174,8 +174,7 @@ class Warehouse:
                     else clear.message
                 )
                 raise ResourceError(
-                    "The files are changed; the warehouse follows with the next command: {reason}",
-                    reason=why,
+                    "The files are changed; the warehouse follows with the next command: {reason}", reason=why
                 ) from error
 
     def save(self, kind: str, files: Mapping[str, Mapping[str, user_files.Rows]]) -> str:
