@@ -23,3 +23,4 @@ with answers:
     start.show_answers()
 start.show_gallery(data, shown)
 start.show_reference(texts)
+trash.show_trash()

@@ -1,4 +1,4 @@
-"""Runs that are moved to the trash from a screen, and the way back while the screen is open."""
+"""Runs that are moved to the trash from a screen, and their way back: at once while the screen is open, later from the trash."""
 
 from __future__ import annotations
 
@@ -8,10 +8,13 @@ import streamlit as st
 
 from core.errors import WorkdimError
 from core.locale import _, worded
+from core.store import trash as stored_trash
 from core.ui import inputs, reads, url_state
 from core.ui.markdown import escape
 from core.warehouse.runs import restore_run
 
+MOST_TRASHED = 20
+"""Runs of the trash that are drawn; `workdim runs list --deleted` lists all."""
 _DELETED = "the runs that were just deleted, their name, and which runs were chosen when that was told first"
 _NOT_BACK = "why they could not be brought back"
 
@@ -51,6 +54,20 @@ def _undelete(run_ids: Sequence[str]) -> None:
         st.session_state[_NOT_BACK] = worded(error)
         return
     st.session_state[url_state.key("runs")] = list(run_ids)
+
+
+@inputs.hidden_when_read_only
+def show_trash() -> None:
+    """Draw the runs that lie in the trash, the last deleted first, each with its way back; nothing where it is empty."""
+    folder = reads.warehouse().folder
+    if not stored_trash.run_ids(folder) or not st.toggle(_("Show the trash"), key="trash shown"):
+        return
+    runs = [run for run in stored_trash.list_runs(folder) if run.pass_ in ("", "text")]
+    for run in sorted(runs, key=lambda run: run.deleted_at, reverse=True)[:MOST_TRASHED]:
+        with st.container(horizontal=True, vertical_alignment="center"):
+            st.markdown(escape(" · ".join((run.model_id, run.corpus_id, run.protocol, run.deleted_at[:10]))))
+            key = f"undelete {run.run_id}"
+            st.button(_("Bring back"), icon=":material/undo:", key=key, on_click=_undelete, args=([run.run_id],))
 
 
 @inputs.hidden_when_read_only
