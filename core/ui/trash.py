@@ -8,7 +8,7 @@ import streamlit as st
 
 from core.errors import WorkdimError
 from core.locale import _, worded
-from core.store import trash as stored_trash
+from core.store import trash
 from core.ui import inputs, reads, url_state
 from core.ui.markdown import escape
 from core.warehouse.runs import restore_run
@@ -60,9 +60,9 @@ def _undelete(run_ids: Sequence[str]) -> None:
 def show_trash() -> None:
     """Draw the runs that lie in the trash, the last deleted first, each with its way back; nothing where it is empty."""
     folder = reads.warehouse().folder
-    if not stored_trash.run_ids(folder) or not st.toggle(_("Show the trash"), key="trash shown"):
+    if not trash.run_ids(folder) or not st.toggle(_("Show the trash"), key="trash shown"):
         return
-    runs = [run for run in stored_trash.list_runs(folder) if run.pass_ in ("", "text")]
+    runs = [run for run in trash.list_runs(folder) if run.pass_ in ("", "text")]
     for run in sorted(runs, key=lambda run: run.deleted_at, reverse=True)[:MOST_TRASHED]:
         with st.container(horizontal=True, vertical_alignment="center"):
             st.markdown(escape(" · ".join((run.model_id, run.corpus_id, run.protocol, run.deleted_at[:10]))))
