@@ -139,7 +139,7 @@ def test_page_slide_and_verb_say_the_same_sentence(
         for one in shape.text_frame.paragraphs
     ]
     assert written.count(sentence) == 1
-    (chart,) = [shape.chart for shape in second.shapes if shape.has_chart]
+    (chart,) = [shape.chart for shape in first.shapes if shape.has_chart]
     bars = chart._chartSpace.xpath("//c:errBars/c:errDir/@val")
     assert bars == ["x", "y"] and len(list(chart.plots[0].series[0].values)) == 24
     labels = chart._chartSpace.xpath("//c:dLbl//a:t/text()")
