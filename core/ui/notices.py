@@ -9,7 +9,7 @@ import streamlit as st
 
 from core import wording
 from core.locale import _
-from core.ui import inputs, reads, url_state
+from core.ui import inputs, reads, trash, url_state
 from core.ui.markdown import escape
 from core.warehouse import reference
 from core.wording.labels import run_labels
@@ -30,6 +30,7 @@ def runs_or_stop() -> pl.DataFrame:
             st.rerun()
     inputs.show_link("measure", _("Measure a model here"), "science")
     st.caption(_("Or in a terminal: `workdim demo --no-app` measures two in a minute."))
+    trash.show_trash()
     url_state.stop()
 
 

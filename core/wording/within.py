@@ -30,9 +30,15 @@ def answer_text(windows: WindowRelation, run: Mapping[str, Any]) -> str:
     """The whole answer for one model on one text; `run` is a row of `queries.runs`."""
     relation = windows.relation
     if relation.answer == "hint" and (relation.rho or 0.0) < 0:
-        claim = _("A hint: where a window uses more directions ({place}), {model} tends to predict it better")
+        claim = _(
+            "A hint, not registered beforehand: where a window uses more directions ({place}), {model} tends to predict it "
+            "better"
+        )
     elif relation.answer == "hint":
-        claim = _("A hint: where a window uses more directions ({place}), {model} tends to predict it worse")
+        claim = _(
+            "A hint, not registered beforehand: where a window uses more directions ({place}), {model} tends to predict it "
+            "worse"
+        )
     elif relation.answer == "not_related":
         claim = _("Not related within ±{margin}: directions of a window ({place}) and how well {model} predicts it")
     else:

@@ -51,7 +51,7 @@ def test_a_loss_that_depends_on_dimension_is_a_hint_either_way_as_nobody_registe
     turned = relate_windows(windows(3 - 0.05 * dimension + noise.normal(0, 0.3, 64), dimension))
     assert turned.relation.answer == "hint" and turned.relation.rho < -0.4
     told = within_wording.answer_text(turned, RUN)
-    assert told.startswith("A hint: where a window uses more")
+    assert told.startswith("A hint, not registered beforehand: where a window uses more")
     assert "predict it better" in told
 
 

@@ -344,6 +344,7 @@ def test_a_vetoed_run_is_ranked_only_by_a_reader_who_was_told_why_it_is_not(
     app = opened("choose.py", choose="ranking")
     assert "bad" not in " ".join(table_of(app)["Model"])
     assert "Share of tokens masked for their norm" in app.toggle(key="view.vetoed").help
+    assert "may describe the sample and not the model" in app.toggle(key="view.vetoed").help
     app.toggle(key="view.vetoed").set_value(True).run()
     assert "bad ‡" in table_of(app)["Model"].to_list()
     assert app.query_params["vetoed"] == "True"
@@ -656,8 +657,10 @@ def test_one_model_alone_has_its_table_and_comes_back_after_it_was_deleted(
     app.checkbox(key=f"view.ticked {RUN_IDS[0]}").check().run()
     app.button(key="delete run").click().run()
     assert not app.exception and "No measurements yet." in texts(app)
-    app.button(key="undelete run").click().run()
-    assert not app.exception and len(images(app)) == 1
+    later = opened("start.py")  # where nothing else is left, the trash is
+    later.toggle(key="trash shown").set_value(True).run()
+    later.button(key=f"undelete {RUN_IDS[0]}").click().run()
+    assert not later.exception and len(images(later)) == 1
 
 
 def test_one_baseline_serves_all_pages(filled: Path, monkeypatch: pytest.MonkeyPatch) -> None:

