@@ -21,7 +21,12 @@ FEW_VALUES = 12
 """Up to this number each whole number has a tick, because plotly would put some at halves."""
 _ORDERED = ("layer", "relative_depth", "depth", "n1", "n2", "k", "seed", "n_points", "bin_lower", "layer_a")
 """Preferred columns for the x axis, in this order."""
-_VALUES = ("value", "inner_max", "working_dimension", "d2", "score", "neighbour_overlap", "count")
+_SETTINGS = ("seed", "n_points")
+"""Of these, columns that stand in most tables beside what was measured: the x axis only where they come first of the
+numbers, and no name stands for each row."""
+_VALUES = ("value", "inner_max", "working_dimension", "d2", "score", "bits_per_byte", "neighbour_overlap", "count")
+_LIMITS = ("lower", "upper", "std_error")
+"""Endings of columns that limit a value."""
 
 
 @dataclass(frozen=True)
@@ -68,14 +73,19 @@ def grouping_columns(frame: pl.DataFrame) -> list[str]:
 
 def default_choice(frame: pl.DataFrame) -> ChartChoice | None:
     """The chart that shows most of these rows; None where there is nothing to draw."""
-    names = numeric_columns(frame)
-    if frame.is_empty() or not names:
+    names = [name for name in numeric_columns(frame) if frame[name].count()]
+    if not names:
         return None
     texts = [name for name, kind in frame.schema.items() if kind == pl.String]
     parts = [name for name in grouping_columns(frame) if name in texts]
     times = [name for name, kind in frame.schema.items() if kind.is_temporal()]
-    along = [name for name in _ORDERED if name in names and frame[name].n_unique() > 1] + times
-    values = [name for name in _VALUES if name in names] + names
+    is_of_rows = any(frame[name].is_unique().all() for name in texts[:1])
+    settings = [] if is_of_rows else names[:1]
+    ordered = [name for name in _ORDERED if name in names and (name not in _SETTINGS or name in settings)]
+    along = [name for name in ordered if frame[name].n_unique() > 1] + times
+    measured = [name for name in names if not frame[name].dtype.is_integer()]
+    values = [name for name in _VALUES if name in names]
+    values += [name for name in measured if not name.endswith(_LIMITS)] + measured + names
     if along:
         y = next((name for name in values if name != along[0]), None)
         if y is not None:
@@ -181,7 +191,11 @@ def query_figure(data: QueryChart) -> go.Figure:
         figure.update_layout(barmode="overlay")
     figure.update_layout(showlegend=choice.colour is not None)
     if choice.colour is not None:
-        figure.update_layout(legend={"title": {"text": _axis_title(choice.colour), "font": {"size": 13}}})
+        # At the right, where many series scroll: above a picture that is this low they would take its place.
+        title = {"text": _axis_title(choice.colour), "font": {"size": 12}}
+        place = {"orientation": "v", "yref": "paper", "y": 1, "x": 1.02, "maxheight": 1.0}
+        figure.update_layout(legend=place | {"title": title, "font": {"size": 11}, "entrywidth": 110})
+    figure.update_layout(margin={"t": 30})
     return figure
 
 

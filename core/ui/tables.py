@@ -69,6 +69,15 @@ def column_widths(table: pl.DataFrame) -> dict[str, Any]:
     return columns | {first: st.column_config.Column(pinned=True, width=first_width)}
 
 
+def text_widths(table: pl.DataFrame) -> dict[str, Any]:
+    """Each column of text as wide as its longest one, within limits: among numbers Streamlit would cut names."""
+    texts = [name for name in table.columns if table[name].dtype == pl.String]
+    return {
+        name: st.column_config.Column(width=max(MIN_WIDTH, min(MAX_FIRST_WIDTH, _text_width(table[name]))))
+        for name in texts
+    }
+
+
 def _text_width(column: pl.Series) -> int:
     """Pixels of the longest text of a column, its title included."""
     texts = [column.name, *column.drop_nulls().unique()]

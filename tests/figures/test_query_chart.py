@@ -39,6 +39,14 @@ PROFILE = pl.DataFrame({"name": ["a", "a", "b", "b"], "layer": [1, 0, 0, 1], "va
         (pl.DataFrame({"x": [1.0, 2.0], "y": [1.0, 3.0]}), ChartChoice("scatter", "x", "y")),
         (pl.DataFrame({"x": [1.0, 2.0, 2.5]}), ChartChoice("histogram", "x")),
         (pl.DataFrame({"day": [date(2026, 1, 1), date(2026, 1, 2)], "n": [1, 2]}), ChartChoice("line", "day", "n")),
+        (
+            pl.DataFrame({"name": ["a", "b"], "n_points": [90, 80], "d2_lower": [1.0, 2.0], "loss": [3.0, 2.0]}),
+            ChartChoice("bar", "name", "loss"),
+        ),
+        (
+            pl.DataFrame({"layer": [0, 1], "n_points": [90, 80], "inner_max": [None, None], "x": [3.0, 2.0]}),
+            ChartChoice("line", "layer", "x"),
+        ),
         (pl.DataFrame({"name": ["a", "b"]}), None),
         (PROFILE.clear(), None),
     ],
@@ -92,6 +100,8 @@ def test_twelve_series_are_told_apart():
         figure = query_figure(query_points(frame, ChartChoice(kind, "x", "x", "part")))
         looks = {str((trace.line if kind == "line" else trace.marker).to_plotly_json()) for trace in figure.data}
         assert len(looks) == MOST_SERIES
+        legend = figure.layout.legend  # beside the picture, scrolling: above it, it would take its place
+        assert (legend.orientation, legend.maxheight) == ("v", 1.0) and legend.x > 1
 
 
 def test_markup_is_drawn_letter_by_letter():

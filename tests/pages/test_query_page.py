@@ -175,6 +175,9 @@ def test_the_schema_is_searched_and_a_table_shown(warehouse: Warehouse):
     app.selectbox(key="query table").set_value("models").run()
     app.button(key="query rows").click().run()
     assert "made-up-big" in rows(app)["name"].to_list()
+    shown = next(one for one in app.dataframe if "name" in one.value.columns)
+    widths = json.loads(shown.proto.columns)
+    assert widths["name"]["width"] > 90 and "n_layers" not in widths
 
 
 def test_the_picture_follows_the_readers_choice(warehouse: Warehouse):

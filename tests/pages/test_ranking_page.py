@@ -55,6 +55,8 @@ def test_the_sentence_stands_first_and_one_picture_and_one_table_follow(language
         columns = ("Largest inner dimension", "Rank by dimension", "down to rank")
         assert tuple(first_by_dimension[name] for name in columns) == (53.0, 1, 14)
         assert first_by_dimension["from (95 %)"] < first_by_dimension["Working dimension"]
+        first, dimension, score = shown.columns[:3]
+        assert (first, dimension) == ("Model", "Largest inner dimension") and score.startswith("ladder_code")
         assert shown["Weighted mean"].is_sorted(descending=True), "the choice first; a click on a head sorts otherwise"
 
 

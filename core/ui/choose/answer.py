@@ -127,12 +127,14 @@ def _decision_table(view: DecisionView, decision: Decision) -> pl.DataFrame:
         of = criterion.criterion.of
         columns[title] = [
             # `61.5 [58.2, 64.8] → 0.72`: a value and its utility
-            decision_wording.interval_text(of, candidate.values[i], view.assumptions)
+            None
+            if candidate.values[i] is None
+            else decision_wording.interval_text(of, candidate.values[i], view.assumptions)
             + (f" → {utility:.2f}" if (utility := utilities[i]) is not None and criterion.share else "")
             for candidate, utilities in zip(decision.candidates, decision.utilities, strict=True)
         ]
     columns[_("Among all")] = [decision_wording.pareto_text(standing, decision) for standing in decision.pareto]
-    return pl.DataFrame(columns)
+    return tables.without_empty(columns)
 
 
 # --- cost ------------------------------------------------------------------------------------------------------

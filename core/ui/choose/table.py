@@ -97,17 +97,21 @@ def _table(view: DecisionView, rows: pl.DataFrame) -> pl.DataFrame:
     def numbers(column: str, digits: int = 3) -> Any:
         return rows[column].cast(pl.Float64).round_sig_figs(digits) if column in rows.columns else None
 
-    columns: dict[str, Any] = {
-        _("Model"): [labels[run_id] for run_id in rows["run_id"]],
-        _("Weighted mean"): [means.get(run_id) for run_id in rows["run_id"]],
+    working = {
         _("Working dimension"): numbers("working_dimension"),
         _("from (95 %)"): numbers("working_dimension_lower"),
         _("to (95 %)"): numbers("working_dimension_upper"),
-        title[:1].upper() + title[1:]: numbers(dimension) if dimension != "working_dimension" else None,
-        _("Rank by dimension"): ranks("rank_low"),
-        _("down to rank"): ranks("rank_high"),
+    }
+    columns: dict[str, Any] = {
+        _("Model"): [labels[run_id] for run_id in rows["run_id"]],
+        # Dimension and score beside the name, as the rest of the table lies beyond the edge of a small window.
+        **(working if dimension == "working_dimension" else {title[:1].upper() + title[1:]: numbers(dimension)}),
         answer_wording.benchmark_name(answer) if answer else task_name(view.task): numbers("score"),
         _("Standard error"): numbers("score_std_error", 2),
+        _("Weighted mean"): [means.get(run_id) for run_id in rows["run_id"]],
+        **working,
+        _("Rank by dimension"): ranks("rank_low"),
+        _("down to rank"): ranks("rank_high"),
         (
             _("Rank by score")
             if answer is None or answer.ranked.has_score_errors

@@ -21,13 +21,15 @@ from core.figures.query_chart import KINDS, ChartChoice, default_choice, groupin
 from core.locale import _
 from core.sql import gate, sandbox
 from core.sql.sandbox import SqlResult
-from core.ui import inputs, pictures, reads
+from core.ui import inputs, pictures, reads, tables
 from core.ui.markdown import escape
 
 T = TypeVar("T")
 HEIGHT = 280
 """Pixels of the rows and of their picture, which both stand in the first view of a laptop, beneath the editor."""
 _ROW_HEIGHT = 35
+_MEASURED_ROWS = 200
+"""Rows that the widths of columns follow."""
 PATIENCE_SECONDS = 2.0
 """Seconds in which most queries are done; later a progress bar appears."""
 _MAX_PARSED_AT_ONCE = 2_000
@@ -147,7 +149,14 @@ def _show_rows(frame: pl.DataFrame) -> None:
         st.info(_("No rows. The columns would be: {names}.").format(names=escape(_(", ").join(frame.columns))))
     else:
         height: Any = HEIGHT if frame.height >= HEIGHT // _ROW_HEIGHT else "auto"
-        st.dataframe(frame, hide_index=True, placeholder="–", height=height, key="query rows shown")
+        st.dataframe(
+            frame,
+            hide_index=True,
+            placeholder="–",
+            height=height,
+            key="query rows shown",
+            column_config=tables.text_widths(frame.head(_MEASURED_ROWS)),
+        )
 
 
 def _show_chart(frame: pl.DataFrame, first: ChartChoice, number: int) -> None:
