@@ -222,7 +222,7 @@ def document(warehouse: Warehouse, out: Path) -> list[Section]:
     ]
     names = dict(runs.select("reference", "name").unique("reference").iter_rows())
     told += [damage(out, names), removal(shipped_plans.read(), checkpoints)]
-    return [section for section in told if section.parts or section.notes]
+    return [section for section in told if section.parts or section.notes or section.short]
 
 
 def ladder(runs: pl.DataFrame) -> list[Checkpoint]:
@@ -883,7 +883,7 @@ def one_family(runs: pl.DataFrame) -> Section:
     if known.height < 2:
         return section
     told = [
-        f"{row['parameters'] / 1e9:.1f}B {row['inner_max']:.0f} [{row['inner_max_lower']:.0f}, {row['inner_max_upper']:.0f}], "
+        f"{row['name'].removeprefix('Qwen2.5-Coder-').partition('-')[0]} {row['inner_max']:.0f} [{row['inner_max_lower']:.0f}, {row['inner_max_upper']:.0f}], "
         f"{row['bits_per_byte']:.3f}"
         for row in known.iter_rows(named=True)
     ]
@@ -954,8 +954,8 @@ def within_models(runs: pl.DataFrame, windows: pl.DataFrame) -> Section:
             "Within one model, are windows of more dimensions predicted worse?",
             "1つのモデルの中で、次元の大きいウィンドウほど予測しにくいか",
         ),
-        f"of {len(rows)} relations {len(standing)} stand{'s' * (len(standing) == 1)} after correction",
-        f"{len(rows)}件のうち、補正後に残るのは{len(standing)}件",
+        f"of {len(rows)} relations {len(standing)} stand{'s' * (len(standing) == 1)} after correction{_listed(standing, 0)}",
+        f"{len(rows)}件のうち、補正後に残るのは{len(standing)}件{_listed(standing, 1)}",
     )
     rows = [(*row[:_AT], _p(p), *row[_AT + 1 :]) for row, p in zip(rows, corrected, strict=True)]
     section.note(*(in_language(language, within_wording.expectation_text) for language in LANGUAGES))
@@ -984,8 +984,9 @@ _AT = 7
 
 
 def _listed(rows: Sequence[tuple[Any, ...]], n: int) -> str:
-    """Where these relations are, with their coefficients, in brackets; empty without any."""
-    named = "; ".join(f"{one[0]}, {one[1]}, {one[2][n]}: {one[4]}" for one in rows)
+    """Where these relations are, with their coefficients, also given the number of types, in brackets; empty without any."""
+    given = ("given the number of token types", "トークンの種類数を固定すると")[n]
+    named = "; ".join(f"{one[0]}, {one[1]}, {one[2][n]}: {one[4]}, {given} {one[_AT + 1]}" for one in rows)
     return f" ({named})" if rows else ""
 
 
