@@ -192,6 +192,16 @@ def _no_choice_text(decision: Decision, bits: float | None) -> str:
     return template.format(total=1 + len(decision.excluded), what=what, names=names)
 
 
+def criteria_text(decision: Decision, bits: float | None = None) -> str:
+    """What the models are chosen by: `Criteria: bits per byte (75 %), parameters (25 %).`; empty where nothing weighs."""
+    weighing = [
+        _("{name} ({share})").format(name=criterion_name(one, bits), share=share_text(one.share))
+        for one in decision.criteria
+        if one.share > 0
+    ]
+    return _("Criteria: {names}.").format(names=_(", ").join(weighing)) if weighing else ""
+
+
 def _change_text(decision: Decision, bits: float | None) -> str:
     """The smallest change of a weight that puts another model first."""
     if not decision.sensitivities:

@@ -96,6 +96,9 @@ def test_the_sentence_names_the_nearest_change() -> None:
     assert decision_wording.decision_text(found) == (
         "On these criteria: mine-large. Above a weight of 28 % for parameters: mine-mid."
     )
+    assert decision_wording.criteria_text(found) == (
+        "Criteria: score in made-up (acc, 0-shot) (75 %), parameters (25 %)."
+    )
     assert (
         in_language("ja", decision_wording.decision_text, found)
         == "この基準ではmine-largeを選定。パラメーター数の重みが28%を超えると、mine-midに変わります。"

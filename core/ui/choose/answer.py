@@ -46,7 +46,10 @@ def show_answer(view: DecisionView) -> None:
         notes.append(decision_wording.rule_text(view.rule.rule))
     help_ = "  \n".join(escape(line) for line in notes if line)
     st.markdown(f"#### {ICONS[view.answer.word]} {escape(text)}", help=help_ or None)
-    for line in [*decision_wording.untested_lines(view.answer), *decision_wording.missing_lines(view.answer)]:
+    criteria = decision_wording.criteria_text(view.decision, view.assumptions.bits) if view.decision else ""
+    for line in filter(
+        None, [criteria, *decision_wording.untested_lines(view.answer), *decision_wording.missing_lines(view.answer)]
+    ):
         st.caption(escape(line))
     _show_way_out(view.answer, view.context.runs)
 
