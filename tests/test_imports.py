@@ -137,8 +137,9 @@ MOST = {
     "exports": (105, 829),
     "figures": (
         3708,
-        33516,
-    ),  # pictures for a phone, the grid of claims too; what lines to compare with are, at their ends
+        33600,
+    ),  # pictures for a phone, the grid of claims too; what lines to compare with are, at their ends; a query's first
+    # picture shows what was measured
     "files": (357, 1790),  # too large, wrong in its place, no room: one refusal for what a dozen rooms said each
     "forecast": (
         719,

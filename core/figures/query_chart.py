@@ -11,6 +11,7 @@ import polars as pl
 from core.errors import InputError, unknown_name
 from core.figures.style import COLOURS, DASHES, axes_figure, escape_label, with_message
 from core.locale import _
+from core.wording.labels import shortened_name
 
 KINDS = ("line", "scatter", "bar", "histogram")
 MOST_SERIES = 12
@@ -169,7 +170,7 @@ def _plotly_values(values: pl.Series) -> list[Any]:
 
 _SYMBOLS = ("circle", "square", "diamond", "cross", "triangle-up", "x")
 _PATTERNS = ("", "/", ".", "x", "-", "|")
-_LONGEST = 60
+_LONGEST, _LONGEST_SERIES = 60, 20
 
 
 def query_figure(data: QueryChart) -> go.Figure:
@@ -194,7 +195,7 @@ def query_figure(data: QueryChart) -> go.Figure:
         # At the right, where many series scroll: above a picture that is this low they would take its place.
         title = {"text": _axis_title(choice.colour), "font": {"size": 12}}
         place = {"orientation": "v", "yref": "paper", "y": 1, "x": 1.02, "maxheight": 1.0}
-        figure.update_layout(legend=place | {"title": title, "font": {"size": 11}, "entrywidth": 110})
+        figure.update_layout(legend=place | {"title": title, "font": {"size": 11}})
     figure.update_layout(margin={"t": 30})
     return figure
 
@@ -202,7 +203,7 @@ def query_figure(data: QueryChart) -> go.Figure:
 def _draw(figure: go.Figure, kind: str, series: Series, number: int) -> None:
     colour, turn = COLOURS[number % len(COLOURS)], number // len(COLOURS)
     x = [escape_label(_shorten(value)) if isinstance(value, str) else value for value in series.x]
-    name = escape_label(_shorten(series.name))
+    name = escape_label(shortened_name(series.name, _LONGEST_SERIES))
     if kind == "line":
         dash = DASHES[(number + turn) % len(DASHES)]
         line = {"color": colour, "dash": dash, "width": 2.2}
