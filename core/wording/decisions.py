@@ -192,14 +192,16 @@ def _no_choice_text(decision: Decision, bits: float | None) -> str:
     return template.format(total=1 + len(decision.excluded), what=what, names=names)
 
 
-def criteria_text(decision: Decision, bits: float | None = None) -> str:
-    """What the models are chosen by: `Criteria: bits per byte (75 %), parameters (25 %).`; empty where nothing weighs."""
-    weighing = [
-        _("{name} ({share})").format(name=criterion_name(one, bits), share=share_text(one.share))
-        for one in decision.criteria
-        if one.share > 0
-    ]
-    return _("Criteria: {names}.").format(names=_(", ").join(weighing)) if weighing else ""
+def criteria_text(decision: Decision, told: str, bits: float | None = None) -> str:
+    """What the models are chosen by: `Criteria: bits per byte (75 %), parameters (25 %).`
+
+    Empty where nothing weighs, or where the one that does is named in the sentence `told` above.
+    """
+    weighing = {criterion_name(one, bits): share_text(one.share) for one in decision.criteria if one.share > 0}
+    if not weighing or (len(weighing) == 1 and next(iter(weighing)) in told):
+        return ""
+    names = [_("{name} ({share})").format(name=name, share=share) for name, share in weighing.items()]
+    return _("Criteria: {names}.").format(names=_(", ").join(names))
 
 
 def _change_text(decision: Decision, bits: float | None) -> str:

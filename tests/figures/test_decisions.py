@@ -96,7 +96,7 @@ def test_the_sentence_names_the_nearest_change() -> None:
     assert decision_wording.decision_text(found) == (
         "On these criteria: mine-large. Above a weight of 28 % for parameters: mine-mid."
     )
-    assert decision_wording.criteria_text(found) == (
+    assert decision_wording.criteria_text(found, "") == (
         "Criteria: score in made-up (acc, 0-shot) (75 %), parameters (25 %)."
     )
     assert (
@@ -108,6 +108,8 @@ def test_the_sentence_names_the_nearest_change() -> None:
         "On these criteria: mine-large. Only one criterion weighs: score in made-up (acc, 0-shot)."
     )
     assert not one.sensitivities
+    assert not decision_wording.criteria_text(one, decision_wording.decision_text(one)), "it is named already"
+    assert "(100 %)" in decision_wording.criteria_text(one, "On these criteria: mine-large, surely no worse.")
     lone = decide(KEPT, [asked("score", 3, at_least=87.0), TWO[1]], None)
     assert decision_wording.decision_text(lone) == "On these criteria: mine-large, the only one that meets them."
     alone = decide(KEPT[:1], TWO, None)

@@ -46,7 +46,7 @@ def show_answer(view: DecisionView) -> None:
         notes.append(decision_wording.rule_text(view.rule.rule))
     help_ = "  \n".join(escape(line) for line in notes if line)
     st.markdown(f"#### {ICONS[view.answer.word]} {escape(text)}", help=help_ or None)
-    criteria = decision_wording.criteria_text(view.decision, view.assumptions.bits) if view.decision else ""
+    criteria = decision_wording.criteria_text(view.decision, text, view.assumptions.bits) if view.decision else ""
     for line in filter(
         None, [criteria, *decision_wording.untested_lines(view.answer), *decision_wording.missing_lines(view.answer)]
     ):
