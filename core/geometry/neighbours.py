@@ -6,6 +6,7 @@ those pairs are recomputed by explicit difference.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -20,6 +21,8 @@ CANCELLATION = 2.0**-7
 BLUR = 2.0**-17
 _MIX = (-4658895280553007687, -7723592293110705685)
 """Odd 64-bit factors of the splitmix64 generator (Steele, Lea and Flood 2014), as signed numbers."""
+SAMPLED, FEWEST_SAMPLED = 8, 2048
+"""One of so many columns tells where the smallest of a row lie, where there are at least so many."""
 
 Labels = Sequence[Tensor]
 """Labels of the points, such as their sequence numbers; (n_points,) int64 each."""
@@ -104,10 +107,36 @@ def _smallest(values: Tensor, k: int) -> tuple[Tensor, Tensor]:
     if values.device.type != "cpu" or k >= values.shape[1]:
         smallest, columns = values.topk(k, dim=1, largest=False)
         return smallest, columns
-    # numpy partitions with vector instructions, in less than half of the time of topk.
-    columns = torch.from_numpy(np.argpartition(values.numpy(), k - 1, axis=1)[:, :k])
-    smallest, order = values.gather(1, columns).sort(dim=1)
-    return smallest, columns.gather(1, order)
+    few = _few_candidates(values, k)
+    if few is None:
+        columns = torch.from_numpy(np.argpartition(values.numpy(), k - 1, axis=1)[:, :k])
+        few = values.gather(1, columns), columns
+    smallest, order = few[0].topk(k, dim=1, largest=False)
+    return smallest, few[1].gather(1, order)
+
+
+def _few_candidates(values: Tensor, k: int) -> tuple[Tensor, Tensor] | None:
+    """Values and columns (n_rows, at least k) that hold the k smallest of each row; infinite beyond a row's candidates.
+
+    A threshold that an eighth of the columns gives leaves few to sort, in a third of the time of looking for the k-th of all. None
+    where it leaves too few or too many, as among copies, or where there is little to gain.
+    """
+    n = values.shape[1]
+    rank = round(k / SAMPLED + 4 * math.sqrt(k / SAMPLED)) + 4
+    if n < FEWEST_SAMPLED or rank * SAMPLED > n // 4:
+        return None
+    content = values.numpy()
+    thresholds = np.partition(content[:, ::SAMPLED], rank, axis=1)[:, rank]
+    rows, columns = np.divmod(np.flatnonzero(content <= thresholds[:, None]), n)  # a third of the time of nonzero
+    counts = np.bincount(rows, minlength=len(content))
+    if counts.min() < k or counts.max() > n // 4:
+        return None
+    places = np.arange(len(rows)) - np.repeat(np.cumsum(counts) - counts, counts)
+    found = np.zeros((len(content), counts.max()), np.int64)
+    found[rows, places] = columns
+    candidates = np.full(found.shape, np.inf, content.dtype)
+    candidates[rows, places] = content[rows, columns]
+    return torch.from_numpy(candidates), torch.from_numpy(found)
 
 
 def _exactly(relative: Tensor, points: Tensor, rows: Tensor, k: int) -> tuple[Tensor, Tensor]:

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from core.geometry import neighbours
 from core.geometry.neighbours import first_copies, nearest, within_sets
 
 
@@ -83,3 +84,21 @@ def test_neighbours_in_clusters_far_smaller_than_their_distance_from_the_mean_ar
     centres = torch.randn(20, 200, generator=generator)
     points = centres.repeat_interleave(60, 0) + spread * torch.randn(1200, 200, generator=generator)
     assert nearest(points, 20).distances.numpy() == pytest.approx(brute_force(points, 20), rel=1e-2)
+
+
+@pytest.mark.parametrize("kind", ["spread", "sorted", "copies", "hidden", "few columns"])
+def test_the_smallest_are_the_smallest_however_values_lie(kind):
+    """A sample of the columns says where to look; where it misleads, all are looked at."""
+    values = torch.randn(40, 400 if kind == "few columns" else 4096, generator=torch.Generator().manual_seed(0))
+    if kind == "sorted":
+        values = values.sort(dim=1).values
+    elif kind == "copies":
+        values = values.round()
+    elif kind == "hidden":
+        values[:, torch.arange(4096) % 8 == 0] = torch.inf  # all of the sampled ones
+    k = 68
+    assert (neighbours._few_candidates(values, k) is None) == (kind in ("copies", "hidden", "few columns"))
+    found, columns = neighbours._smallest(values, k)
+    assert torch.equal(found, values.topk(k, dim=1, largest=False).values)
+    assert torch.equal(values.gather(1, columns), found)
+    assert all(len(set(row)) == k for row in columns.tolist())
