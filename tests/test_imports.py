@@ -146,9 +146,9 @@ MOST = {
         5710,
     ),  # an estimate at once, from stored costs and the newest own runs, phase by phase as a job reports
     "geometry": (
-        3859,
-        32547,
-    ),  # how much each block writes; what the host reads is read for all subsets at once; d2 alone
+        3887,
+        32848,
+    ),  # nearest by a sample of columns; how much blocks write; what the host reads is read for all subsets at once; d2 alone
     "limits": (202, 1008),  # what the workers of a job take
     "locale": (568, 706),  # the words of every page, in the glossary, with the wrong ones in both languages
     "measure": (2615, 18883),  # bits and bytes of each window; the draws of a control, which goes on with its next
