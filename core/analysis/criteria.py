@@ -7,8 +7,10 @@ A criterion is a number of each model with its 95 percent interval and the prefe
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
 from typing import Any
 
 import polars as pl
@@ -129,6 +131,15 @@ class ChoiceContext:
         """`ranking.benchmarks` of these models."""
         return ranking.list_benchmarks(self.scored)
 
+    def scores_of(self, benchmark: Mapping[str, Any]) -> pl.DataFrame:
+        """The rows of `scored` of a benchmark, a row of `benchmarks`."""
+        return self._by_benchmark.get(tuple(benchmark[key] for key in ranking.SCORE_KEYS), self.scored.clear())
+
+    @cached_property
+    def _by_benchmark(self) -> dict[tuple[Any, ...], pl.DataFrame]:
+        # To filter for each of a hundred benchmarks takes most of the time of a page.
+        return self.scored.partition_by(*ranking.SCORE_KEYS, as_dict=True, maintain_order=True)
+
 
 def choice_context(
     runs: pl.DataFrame, scores: pl.DataFrame, speeds: pl.DataFrame, assumed: Assumptions, *, comparable: bool = True
@@ -142,7 +153,7 @@ def count_related_models(context: ChoiceContext, benchmark: Mapping[str, Any] | 
     """Models with a dimension and a score of this benchmark; None where there is no benchmark."""
     if benchmark is None:
         return None
-    rows = ranking.filter_benchmark(context.scored, dict(benchmark))
+    rows = context.scores_of(benchmark)
     return rows.filter(pl.col("score").is_not_null(), pl.col("inner_max").is_not_null())["model_id"].n_unique()
 
 
@@ -188,7 +199,7 @@ def resolve_criteria(
     return [
         resolve_criterion(
             criterion,
-            context.scored,
+            context,
             _find_benchmark(criterion.benchmark or task, benchmarks) if criterion.of == "score" else None,
         )
         for criterion in criteria
@@ -196,14 +207,14 @@ def resolve_criteria(
 
 
 def resolve_criterion(
-    criterion: Criterion, scored: pl.DataFrame, benchmark: Mapping[str, Any] | None
+    criterion: Criterion, context: ChoiceContext, benchmark: Mapping[str, Any] | None
 ) -> ResolvedCriterion:
     """`benchmark`: a row of `ranking.list_benchmarks`, for a score, whose direction is that of its sources."""
     if criterion.direction:
         return ResolvedCriterion(criterion, criterion.direction == "higher", benchmark)
     if benchmark is None:
         return ResolvedCriterion(criterion, DIRECTIONS[criterion.of] == "higher")
-    directions = ranking.filter_benchmark(scored, dict(benchmark))["higher_is_better"].drop_nulls().unique()
+    directions = context.scores_of(benchmark)["higher_is_better"].drop_nulls().unique()
     is_known = len(directions) == 1
     return ResolvedCriterion(criterion, bool(directions[0]) if is_known else True, benchmark, is_known)
 
@@ -249,7 +260,7 @@ class Candidate:
 def build_candidates(context: ChoiceContext, criteria: Sequence[ResolvedCriterion]) -> list[Candidate]:
     """The models with their value of each criterion."""
     scores = {
-        criterion.key: _score_values(context.scored, criterion.benchmark)
+        criterion.key: _score_values(context.scores_of(criterion.benchmark))
         for criterion in criteria
         if criterion.benchmark is not None
     }
@@ -273,12 +284,17 @@ def build_candidates(context: ChoiceContext, criteria: Sequence[ResolvedCriterio
     ]
 
 
-def _score_values(scored: pl.DataFrame, benchmark: Mapping[str, Any]) -> dict[str, CriterionValue | None]:
-    rows = ranking.filter_benchmark(scored, dict(benchmark)).filter(pl.col("score").is_not_null())
-    rows = rows.filter(pl.col("unit") == pl.col("unit").mode().sort().first())  # only one unit is comparable
-    reach = NORMAL_95 * pl.col("score_std_error")
-    intervals = rows.select("run_id", "score", lower=pl.col("score") - reach, upper=pl.col("score") + reach)
-    return {run_id: _criterion_value(*interval) for run_id, *interval in intervals.rows()}
+def _score_values(scores: pl.DataFrame) -> dict[str, CriterionValue | None]:
+    """Of the unit that most of the rows have: only one is comparable."""
+    rows = scores.select("run_id", "score", "score_std_error", "unit").rows()
+    units = Counter(unit for _run, score, _error, unit in rows if score is not None and unit is not None)
+    unit = min(units, key=lambda one: (-units[one], one), default=None)
+    found = {}
+    for run_id, score, error, of_row in rows:
+        if score is not None and of_row is not None and of_row == unit:
+            reach = math.nan if error is None else NORMAL_95 * error
+            found[run_id] = _criterion_value(score, score - reach, score + reach)
+    return found
 
 
 def _criterion_value(value: float | None, lower: float | None, upper: float | None) -> CriterionValue | None:

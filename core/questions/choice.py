@@ -190,7 +190,7 @@ def ask_pilot(
         asked = criterion.benchmark
     available, default = offer_criteria(context, asked, use_class=use_class)
     criteria = [
-        resolve_criterion(_weighed(available[key].criterion), context.scored, available[key].benchmark)
+        resolve_criterion(_weighed(available[key].criterion), context, available[key].benchmark)
         for key in default
         if available[key].criterion.of not in DIMENSIONS
     ]
@@ -230,15 +230,15 @@ def offer_criteria(
     registered = score_key(benchmark) if benchmark else None
     criteria = []
     for row in context.benchmarks.to_dicts():
-        criterion = resolve_criterion(Criterion("score"), context.scored, row)
+        criterion = resolve_criterion(Criterion("score"), context, row)
         if not criterion.is_direction_known and criterion.key == registered and direction is not None:
-            criterion = resolve_criterion(Criterion("score", direction=direction), context.scored, row)
+            criterion = resolve_criterion(Criterion("score", direction=direction), context, row)
         criteria.append(criterion)
     incomparable = {"score", *(() if context.comparable else DIMENSIONS)}
     if context.runs.select("corpus_id", "protocol_hash").n_unique() > 1:
         incomparable.add("bits_per_byte")
     others = [Criterion(quantity) for quantity in get_args(Quantity) if quantity not in incomparable]
-    criteria += [resolve_criterion(other, context.scored, None) for other in others]
+    criteria += [resolve_criterion(other, context, None) for other in others]
     values = zip(*(one.values for one in build_candidates(context, criteria)), strict=True)
     offered = {one.key: (one, of_models) for one, of_models in zip(criteria, values, strict=False) if any(of_models)}
     available = {key: criterion for key, (criterion, _values) in offered.items()}
@@ -292,7 +292,7 @@ def _missing_scores(
     known = {one.key for one in criteria if one.is_direction_known}
 
     def is_known(row: Mapping[str, Any]) -> bool:
-        score = resolve_criterion(Criterion("score"), context.scored, row)
+        score = resolve_criterion(Criterion("score"), context, row)
         return score.is_direction_known or score.key in known
 
     if asked is None:
@@ -302,7 +302,7 @@ def _missing_scores(
     if asked is None:
         kinds = context.runs.select("name", "kind").rows()
         return [Missing(name, "score", is_encoder=kind == "encoder") for name, kind in kinds]
-    score = resolve_criterion(Criterion("score"), context.scored, asked)
+    score = resolve_criterion(Criterion("score"), context, asked)
     (values,) = zip(*(one.values for one in build_candidates(context, [score])), strict=True)
     named = list(zip(context.runs["name"], values, strict=True))
     without = [Missing(name, "score", asked) for name, value in named if not value]

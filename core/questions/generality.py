@@ -283,7 +283,7 @@ def decide_by_benchmarks(
     weight = sum(score.weight for score in scores) / len(benchmarks)
     if weight:
         plain = replace(scores[0], weight=weight, benchmark=None, direction=None, at_least=None, at_most=None)
-        others = [*(resolve_criterion(plain, context.scored, benchmark) for benchmark in benchmarks), *others]
+        others = [*(resolve_criterion(plain, context, benchmark) for benchmark in benchmarks), *others]
     if not any(
         criterion.criterion.weight
         for criterion in others

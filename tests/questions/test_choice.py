@@ -66,9 +66,7 @@ def answer(of: ChoiceContext, use_class: str = "general", asked: str | None = No
         benchmark = next(row for row in of.benchmarks.to_dicts() if row["benchmark"] == asked)
     available, default = offer_criteria(of, benchmark, use_class=use_class)
     criteria = [
-        resolve_criterion(
-            Criterion(one.criterion.of, weight=DEFAULT_WEIGHTS[one.criterion.of]), of.scored, one.benchmark
-        )
+        resolve_criterion(Criterion(one.criterion.of, weight=DEFAULT_WEIGHTS[one.criterion.of]), of, one.benchmark)
         for one in (available[key] for key in default)
     ]
     return choose_pilot(of, criteria, use_class, asked=benchmark, missing=missing)
