@@ -25,7 +25,7 @@ from core.terminal.output import WIDTH, join, pad, wrap
 from core.terminal.run_summary import answer_lines, control_name, interval_text, labelled, summary_of
 from core.wording.numbers import number
 from core.wording.provenance import sections
-from core.wording.verdicts import claim_name, marked_ratio_text, outcome_legend_text, specification_name
+from core.wording.verdicts import claim_name, joint_text, marked_ratio_text, outcome_legend_text, specification_name
 
 WORDS = ("d2", "one_per_word")
 STEPS = ("autocorrelation", "kept", "removed", "added", "neighbour_overlap", "cka")
@@ -75,10 +75,10 @@ def result_lines(profile: Profile, controls: Sequence[Profile] = ()) -> list[str
     """The numbers behind the answer; parts that a run does not have are omitted."""
     return [
         *_dimension_lines(profile),
-        *_layer_lines(profile),
         *_word_lines(profile),
         *_literature_lines(profile),
         *claim_lines(_rows(profile.claims, is_core=True)),
+        *_joint_lines(profile),
         *_ten_lines(profile),
         *_control_lines(profile, controls),
         *_check_lines(profile),
@@ -147,10 +147,12 @@ def _dimension_lines(profile: Profile) -> Iterator[str]:
             yield from wrap(_aligned(4, QUANTITY, (name, text)), WIDTH, " " * 26)
 
 
-def _layer_lines(profile: Profile) -> Iterator[str]:
-    values = [number(row.value) for row in _d2_of_layers(profile) if row.state == "residual"]
-    if values:
-        yield from wrap(_aligned(4, QUANTITY, (_("layer by layer"), " ".join(values))), WIDTH, " " * 26)
+def _joint_lines(profile: Profile) -> Iterator[str]:
+    """What all methods together say of each claim."""
+    summary = summary_of(profile, *PRIMARY)
+    if summary is not None and profile.run.pass_ == "text":
+        for claim in CLAIMS:
+            yield from (f"  {line}" for line in wrap(joint_text(claim, vars(summary)), WIDTH - 2, "  "))
 
 
 def _layer_position(summary: RunSummaryRow, n_layers: int) -> str:

@@ -18,7 +18,7 @@ from core.registry.specifications import CLAIMS
 from core.tables import RunRow, RunSummaryRow
 from core.terminal.output import LABEL, WIDTH, join, pad, wrap
 from core.wording.numbers import number
-from core.wording.verdicts import claim_name, joint_text, start_text
+from core.wording.verdicts import claim_name, others_at_start
 
 
 def answer_lines(profile: Profile) -> list[str]:
@@ -85,9 +85,11 @@ def _interval_lines(profile: Profile) -> Iterator[str]:
         return
     ends = ("embedding_dimension", "inner_max", "final_dimension_pre_norm")
     start, peak, end = (interval_text(summary, name) for name in ends)
-    line = _("start {start}; peak {peak}; end {end} (95 %; one token per type, N={n:,})")
-    yield from labelled(_("intervals"), line.format(start=start, peak=peak, end=end, n=summary.n_points))
-    yield from labelled("", start_text(vars(summary), map(vars, profile.estimates)))
+    line = _("{start}, {peak}, {end} (95 %)")
+    yield from labelled(_("intervals"), line.format(start=start, peak=peak, end=end))
+    if others := others_at_start(map(vars, profile.estimates)):
+        line = _("of sampling; other methods at the start: {least} to {most}")
+        yield from labelled("", line.format(least=number(min(others)), most=number(max(others))))
 
 
 def _verdict_lines(profile: Profile) -> Iterator[str]:
@@ -97,7 +99,6 @@ def _verdict_lines(profile: Profile) -> Iterator[str]:
         return
     for label, claim in zip((_("verdicts"), ""), CLAIMS, strict=True):
         yield from labelled(label, wording.claim_text(claim, vars(summary)))
-        yield from labelled("", joint_text(claim, vars(summary)))
     limits = [wording.reason_text(key) for key in summary.qualifiers]
     yield from labelled(_("limits"), _("; ").join(limits))
 

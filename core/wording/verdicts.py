@@ -213,16 +213,21 @@ def shape_text(run: Mapping[str, Any]) -> str:
 def start_text(run: Mapping[str, Any], estimates: Iterable[Mapping[str, Any]]) -> str:
     """`d2 at the start 44.4 [40.0, 49.2] (error of sampling); other methods read 15.8 to 376 there`: the interval is
     that of one method, and no measure of how methods differ. Empty without other methods; `estimates` are of layer 0."""
-    others = [
-        row["value"]
-        for row in estimates
-        if (one := specification_of(row)) and one.axis and row["layer"] == 0 and row["value"]
-    ]
+    others = others_at_start(estimates)
     if not others or run["embedding_dimension"] is None:
         return ""
     template = _("d2 at the start {value} (sampling error); other methods {least} to {most}")
     value = with_interval(*(run[f"embedding_dimension{end}"] for end in ("", "_lower", "_upper")))
     return template.format(value=value, least=number(min(others)), most=number(max(others)))
+
+
+def others_at_start(estimates: Iterable[Mapping[str, Any]]) -> list[float]:
+    """What methods other than the first read at layer 0."""
+    return [
+        row["value"]
+        for row in estimates
+        if (one := specification_of(row)) and one.axis and row["layer"] == 0 and row["value"]
+    ]
 
 
 def extrema_text(rows: Sequence[Mapping[str, Any]]) -> str:

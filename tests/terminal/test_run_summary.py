@@ -53,7 +53,7 @@ def test_the_answer_comes_first_in_ten_lines():
     assert answer[0].endswith("d2 is 50.0 at the start, 100 at most and 20.0 at the end")
     labels = [line[2:16].strip() for line in answer if line[2:16].strip()]
     assert labels[1:] == ["intervals", "verdicts", "controls", "checks", "loss", "cost"]
-    assert len(answer) <= 12 and len(result_lines(profile)) <= 50
+    assert len(answer) <= 10 and len(result_lines(profile)) <= 50
     assert [line.split("`")[1].split()[1] for line in next_lines(profile)] == ["runs", "compare", "app", "plan"]
 
 
@@ -120,7 +120,7 @@ def test_dominant_coordinates_stand_below_the_profile_that_they_shape():
     lines = told(replace(profile, correlators=[*profile.correlators, share])).splitlines()
     below = next(number for number, line in enumerate(lines) if line.startswith("    profile  ")) + 1
     while not lines[below].startswith("    dominant"):
-        assert not lines[below].startswith("    layer by layer")
+        assert not lines[below].startswith("  across")
         below += 1
     assert lines[below].split(maxsplit=1) == ["dominant", "three coordinates hold half of the variance or more"]
     assert "dominant  " not in told(profile)
