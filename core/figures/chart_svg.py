@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 import math
 from dataclasses import replace
+from functools import partial
 from itertools import groupby
 
 from core.figures.chart import Axis, Blocks, Chart, Gallery, Point, Series, has_room_at_its_end, point_text
@@ -216,16 +217,16 @@ def _label_line_ends(plot: Plot, chart: Chart, size: float) -> None:
     lasts = [chart.series[place].points[-1] for place in ends]
     heights = [plot.to_pixels(last.x, last.y)[1] for last in lasts]
     room = plot.drawing.width - plot.right - 15  # beyond the mark of a last point
-    styles = dict(ends.values())
-    names = distinct_short_names(
-        [name for name, _style in ends.values()],
-        lambda name: shorten_to_width(name, styles[name][0], room, styles[name][1]),
-    )
+    names: dict[int, str] = {}
+    for style in dict.fromkeys(style for _name, style in ends.values()):  # curves are told apart among themselves
+        alike = {place: name for place, (name, its_style) in ends.items() if its_style == style}
+        shorten = partial(shorten_to_width, size=style[0], room=room, bold=style[1])
+        names |= zip(alike, distinct_short_names(list(alike.values()), shorten), strict=True)
     gap = min(size + 3, (plot.bottom - plot.top) / max(len(ends), 1))
     places = spread_apart(heights, gap, plot.top + 4, plot.bottom)
-    for (place, (_name, style)), name, y in zip(ends.items(), names, places, strict=True):
+    for (place, (_name, style)), y in zip(ends.items(), places, strict=True):
         first_part, colour = len(plot.drawing.parts), _colour(plot.drawing.theme, chart.series[place])
-        plot.drawing.text((plot.right + 12, y + 4), name, style[0], colour, bold=style[1])
+        plot.drawing.text((plot.right + 12, y + 4), names[place], style[0], colour, bold=style[1])
         _group_series(plot.drawing, first_part, place)
 
 

@@ -74,6 +74,16 @@ def test_names_at_the_ends_keep_apart_and_inside():
     assert all(float(one.get("x", 0)) + text_width(one.text or "", 13, bold=True) <= 960 for one in ends)
 
 
+@pytest.mark.parametrize("with_control", [False, True])
+def test_names_that_are_cut_alike_stand_by_what_differs(with_control: bool):
+    names = ("ladder-128-base-model-of-python-1500", "ladder-128-wide-model-of-python-1500")
+    found = data(*(curve(name, [9, 20, 12 + n], f"r{n}") for n, name in enumerate(names)))
+    marks = [Mark(n, n / 2, 8.0 + n, None, None) for n in range(3)]
+    control = Reference("random_init", "r0", names[0], 0, marks)
+    told = words(profile_svg(replace(found, references=[control] * with_control), Caption("t"), size=(300, 400)))
+    assert {"base", "wide"} <= set(told) and ("random weights" in told) == with_control
+
+
 def test_a_logarithmic_axis_says_so_and_no_value_leaves_a_note():
     drawn = profile_svg(replace(data(curve("a", [1, 9])), is_log=True), Caption("t"))
     assert any(text.endswith("log scale") for text in words(drawn))
