@@ -53,7 +53,7 @@ def ingest(options: argparse.Namespace) -> None:
         if not shipped:
             raise InputError("No reference profiles came with this Workdim. Install it with its data folder.")
         tell(
-            "{n} of {of} reference profile was added, and the shipped layer plans.",
+            "{n} of {of} reference profiles was added, and the shipped layer plans.",
             "{n} of {of} reference profiles were added, and the shipped layer plans.",
             n=len(reference.add_all_profiles(warehouse, warn)),
             of=len(shipped),

@@ -134,7 +134,7 @@ def phrases() -> Iterator[tuple[str, str]]:
     if runs.is_empty():
         yield _("Nothing has been measured here yet."), _("There is nothing to be said.")
         return
-    yield measured_text(runs), _("Only one text, protocol and tokenizer compare.")
+    yield measured_text(runs), _("Only runs of one text, protocol and tokenizer compare.")
     newest = reads.start_data(reads.own_first(runs)["run_id"].head(1).to_list())
     for run in newest.runs.filter(pl.col("inner_max").is_not_null()).head(1).iter_rows(named=True):
         yield (

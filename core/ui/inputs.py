@@ -108,7 +108,7 @@ def choose_by_id(
     A link to what is not there is named in the container `above`.
     """
     for asked in url_state.resolve_ids(name, list(names), several=False):
-        message = _("{what}: no {name} here, as the link asks.").format(what=label, name=escape(asked))
+        message = _("{what}: the link's {name} is not here.").format(what=label, name=escape(asked))
         above.warning(message, icon=":material/link_off:")
     default = default or next(iter(names), "")
     return choose_from_list(label, names, name, default, **more) if len(names) > 1 else default

@@ -99,7 +99,8 @@ def choose_runs(texts: pl.DataFrame, own: pl.DataFrame) -> tuple[pl.DataFrame, l
         with st.container(width="content"):
             found = inputs.choose_filtered_runs(inputs.matching_runs(runs, words))
     if found.is_empty() and words:
-        _show_none_found(inputs.matching_runs(texts, words).height)
+        hidden = texts.join(runs, on="run_id", how="anti")
+        _show_none_found(inputs.matching_runs(hidden, words).height)
     shown = found if found.height < runs.height else newest_runs(without_variants(found))
     shown = reads.own_first(shown).sort(is_of_ladder(), maintain_order=True)
     pages = list(range(1, -(-shown.height // PAGE_SIZE) + 1))
@@ -108,7 +109,7 @@ def choose_runs(texts: pl.DataFrame, own: pl.DataFrame) -> tuple[pl.DataFrame, l
 
 
 def _show_none_found(n_others: int) -> None:
-    """Draw that the words meet no run that is shown, and how many they would meet among all of them."""
+    """Draw that the words meet no run, or none that passes the filters, and how many they meet in the reference, which is hidden."""
     told = _("None found here, {n} in the reference.").format(n=n_others) if n_others else _("None found.")
     st.caption(told)
 

@@ -95,7 +95,7 @@ def show_comparison_button(run_ids: Sequence[str], **more: Any) -> None:
     label = _("Compare ({n})").format(n=len(run_ids)) if len(run_ids) > 1 else _("Open the profile")
     if st.button(label, key="compare runs", icon=":material/compare_arrows:", **more):
         runs = url_state.join_values(run_ids[: inputs.MAX_RUNS])
-        st.switch_page("pages/compare.py", query_params={"runs": runs})
+        st.switch_page("pages/compare.py", query_params={"runs": runs, "section": "profile"})
 
 
 # --- downloads -------------------------------------------------------------------------------------------------

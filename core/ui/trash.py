@@ -14,7 +14,7 @@ from core.ui.markdown import escape
 from core.warehouse.runs import restore_run
 
 MOST_TRASHED = 20
-"""Runs of the trash that are drawn; `workdim runs list --deleted` lists all."""
+"""Runs of the trash that are drawn, at most; `workdim runs list --deleted` lists all."""
 _DELETED = "the runs that were just deleted, their name, and which runs were chosen when that was told first"
 _NOT_BACK = "why they could not be brought back"
 
@@ -63,9 +63,13 @@ def show_trash() -> None:
     if not trash.run_ids(folder) or not st.toggle(_("Show the trash"), key="trash shown"):
         return
     runs = [run for run in trash.list_runs(folder) if run.pass_ in ("", "text")]
+    if len(runs) > MOST_TRASHED:
+        message = _("The last {n} of {total}; all: `workdim runs list --deleted`.")
+        st.caption(message.format(n=MOST_TRASHED, total=f"{len(runs):,}"))
     for run in sorted(runs, key=lambda run: run.deleted_at, reverse=True)[:MOST_TRASHED]:
+        told = filter(None, (run.model_id or run.run_id, run.corpus_id, run.protocol, run.deleted_at[:10]))
         with st.container(horizontal=True, vertical_alignment="center"):
-            st.markdown(escape(" · ".join((run.model_id, run.corpus_id, run.protocol, run.deleted_at[:10]))))
+            st.markdown(escape(" · ".join(told)))
             key = f"undelete {run.run_id}"
             st.button(_("Bring back"), icon=":material/undo:", key=key, on_click=_undelete, args=([run.run_id],))
 

@@ -313,10 +313,10 @@ def differing_text(runs: pl.DataFrame) -> str:
 
 
 def why_apart_lines(runs: pl.DataFrame) -> list[str]:
-    """Everything that keeps the dimensions of these runs apart, each with the way out; none where nothing does."""
+    """The ways out, then all that keeps the dimensions of these runs apart; none where nothing does."""
     differing = differing_conditions(runs)
     vetoed = ranking.vetoed(runs)
-    lines = [differing_text(runs), *ways_out(differing)] if differing else []
+    lines = [*ways_out(differing), differing_text(runs)] if differing else []
     if not vetoed.is_empty():
         names = names_text(vetoed["name"].unique(maintain_order=True).to_list())
         template = _("Vetoed by a check: {names}. See Compare, Checks.")
@@ -330,9 +330,9 @@ def ways_out(differing: Collection[str]) -> list[str]:
         return [_("Decoders and encoders are never ranked together: Compare shows their shapes.")]
     lines = []
     if {"corpus_id", "protocol_hash"} & set(differing):
-        lines.append(_("They compare if measured in one command."))
+        lines.append(_("They compare if measured together."))
     elif "words_hash" in differing:
-        lines.append(_("Measured in one command, they compare on words."))
+        lines.append(_("Measured together, they compare on words."))
     elif "tokenizer_hash" in differing:
         lines.append(_("On one point per word they compare if measured together."))
     if "n_points" in differing:

@@ -139,7 +139,7 @@ def test_each_section_draws_its_pictures_before_its_table(path: Path) -> None:
         app = opened("choose.py", choose=section)
         assert not app.exception, section
         assert len(figures(app)) == n, section
-    assert "two orders of the same models: untested" in texts(opened("choose.py", choose="elsewhere"))
+    assert "Untested: it takes the same models on two texts or tasks" in texts(opened("choose.py", choose="elsewhere"))
     two = ",".join(Warehouse(path).read("SELECT model_id FROM models ORDER BY model_id LIMIT 2")["model_id"])
     app = opened("choose.py", choose="cost", among=two)
     assert not app.exception and len(figures(app)) == 1, "the cost of some of the models"

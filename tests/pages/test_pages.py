@@ -21,7 +21,7 @@ from core.analysis import ranking
 from core.questions.population import group_key
 from core.records import SHIPPED, Preflight, Profile, RunConfig
 from core.store import parcels
-from core.ui import tables
+from core.ui import tables, trash
 from core.warehouse import connection as gate
 from core.warehouse import queries, reference
 from core.warehouse.warehouse import Warehouse
@@ -615,6 +615,8 @@ def test_start_finds_runs_compares_those_that_are_ticked_and_brings_back_what_wa
     app.text_input(key="view.find").set_value("small").run()
     assert [one.alt for one in images(app)] == ["made-up-small"] and app.query_params["find"] == "small"
     assert "None found" in texts(app.text_input(key="view.find").set_value("nobody").run())
+    filtered = texts(opened("start.py", find="small", checks="veto"))
+    assert "None found." in filtered and "in the reference" not in filtered, "it is the user's own, and filtered out"
     app.text_input(key="view.find").set_value("").run()
     app.multiselect(key="view.on").set_value(["made-up-other"]).run()
     assert [one.alt for one in images(app)] == ["made-up-big"] and "Filtered by Text\\: 1 of 4 shown." in texts(app)
@@ -657,6 +659,10 @@ def test_one_model_alone_has_its_table_and_comes_back_after_it_was_deleted(
     app.checkbox(key=f"view.ticked {RUN_IDS[0]}").check().run()
     app.button(key="delete run").click().run()
     assert not app.exception and "No measurements yet." in texts(app)
+    with monkeypatch.context() as patched:
+        patched.setattr(trash, "MOST_TRASHED", 0)
+        many = opened("start.py").toggle(key="trash shown").set_value(True).run()
+        assert "The last 0 of 1; all: `workdim runs list --deleted`." in texts(many)
     later = opened("start.py")  # where nothing else is left, the trash is
     later.toggle(key="trash shown").set_value(True).run()
     later.button(key=f"undelete {RUN_IDS[0]}").click().run()

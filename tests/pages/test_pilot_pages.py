@@ -168,7 +168,7 @@ def test_slides_of_a_pilot_by_its_name(filled: Path, tmp_path: Path, capsys: pyt
 def test_a_link_to_a_pilot_that_is_not_here_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORKDIM_WAREHOUSE", str(filled_warehouse(tmp_path)))
     app = opened("choose.py", choose="ranking", pilot="nobody's")
-    assert not app.exception and "no nobody's" in app.warning[0].value.replace("\\", "")
+    assert not app.exception and "the link's nobody's" in app.warning[0].value.replace("\\", "")
 
 
 def test_a_measurement_becomes_a_pilot_by_what_is_written_down_before(tmp_path: Path, monkeypatch) -> None:

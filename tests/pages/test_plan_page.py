@@ -33,7 +33,7 @@ def warehouse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Warehouse:
 def test_a_link_to_a_plan_that_is_not_here_says_so_whether_there_are_others_or_none(warehouse: Warehouse) -> None:
     for _n_plans in range(2):
         app = opened("plan.py", plan="0199-gone")
-        assert [one.value for one in app.warning] == ["Plan: no 0199-gone here, as the link asks."]
+        assert [one.value for one in app.warning] == ["Plan: the link's 0199-gone is not here."]
         assert not app.exception
         layer_plans.save_plan(warehouse, layer_plan("0199-a"))
 

@@ -73,7 +73,7 @@ def test_a_template_is_taken_or_refused_in_one_line(path: Path) -> None:
 
 def test_a_link_to_a_plan_that_is_not_here_says_so_also_where_there_are_none(path: Path) -> None:
     app = opened("share.py", runs=RUN_IDS[0], plan="0199-gone")
-    assert [one.value for one in app.warning] == ["Layer plan: no 0199-gone here, as the link asks."]
+    assert [one.value for one in app.warning] == ["Layer plan: the link's 0199-gone is not here."]
     assert not app.exception and app.get("image")
 
 

@@ -64,7 +64,7 @@ def test_another_tokenizer_is_compared_on_words_and_that_is_said_once(warehouse)
     assert sum("one point per word" in note for note in notes) == 1
     apart = compare_question.ask(warehouse, [B, C])
     assert apart.points is None
-    assert "differ in: tokenizer, words. Measured in one command" in compare_wording.note_lines(apart)[-1]
+    assert "differ in: tokenizer, words. Measured together" in compare_wording.note_lines(apart)[-1]
 
 
 def test_of_three_each_is_held_against_the_first_and_the_best_is_named_first(warehouse):

@@ -20,6 +20,7 @@ from core.ui.choose import models, relation
 from core.ui.compare import checks as check_tables
 from core.ui.compare import distributions, layer_pairs, layer_tables
 from core.ui.markdown import escape
+from core.ui.measure import measure_form
 from core.warehouse import queries
 from core.warehouse.warehouse import Warehouse
 from core.wording.labels import run_labels
@@ -51,6 +52,12 @@ def test_shipped_runs_are_shown_first_only_beside_a_single_model_measured_here(r
     alone = shipped(RUN_IDS[0], RUN_IDS[1], RUN_IDS[3])
     assert inputs.runs_shown_first(alone) == [RUN_IDS[2], RUN_IDS[0], RUN_IDS[1]]  # shipped ones from the oldest
     assert set(inputs.runs_shown_first(shipped(*RUN_IDS))) <= set(RUN_IDS[:3])
+
+
+def test_a_text_that_was_changed_is_judged_anew(monkeypatch: pytest.MonkeyPatch) -> None:
+    judgements = iter(range(2))
+    monkeypatch.setattr("core.runs.requests.judged_text", lambda *_asked: next(judgements))
+    assert [measure_form._judged((("corpus", "/mine.txt"),), "quick", 0, time) for time in (1, 2, 2)] == [0, 1, 1]
 
 
 def test_a_run_is_named_by_what_tells_it_apart(runs: pl.DataFrame) -> None:

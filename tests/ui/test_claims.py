@@ -26,4 +26,4 @@ def test_no_retired_claim_comes_back(told: str) -> None:
 
 def test_a_curve_is_called_not_gaussian_only_beyond_its_interval() -> None:
     (told,) = [str(message.id) for message in messages() if "are not Gaussian" in str(message.id)]
-    assert "the curve lies below" in told
+    assert "the curve's band lies below" in told

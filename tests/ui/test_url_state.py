@@ -192,7 +192,7 @@ def test_a_link_asks_by_a_unique_ending_and_what_is_not_there_is_known() -> None
 def test_so_does_a_link_to_one_thing() -> None:
     for asked, value, told in (
         ("bbbb", "plan-bbbb", []),
-        ("plan-cccc", "plan-aaaa", ["Plan: no plan-cccc here, as the link asks."]),
+        ("plan-cccc", "plan-aaaa", ["Plan: the link's plan-cccc is not here."]),
     ):
         app = AppTest.from_function(ids, default_timeout=20)
         app.query_params["plan"] = asked

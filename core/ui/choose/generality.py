@@ -104,7 +104,7 @@ def show_other_texts(view: DecisionView) -> None:
     st.subheader(_("Models on several texts"))
     order = generality.order_over_texts(runs)
     if order is None:
-        st.info(_("Fewer than two orders of the same models: untested."))
+        st.info(_("Untested: it takes the same models on two texts or tasks."))
     else:
         of_texts = runs.unique("corpus_id").select("corpus_id", "corpus_name", "corpus_language", "corpus_domain")
         texts = {key: wording.text_name(*described) for key, *described in of_texts.rows()}
@@ -119,7 +119,7 @@ def show_other_texts(view: DecisionView) -> None:
     st.subheader(_("Models on several tasks"))
     task_order = _over_tasks(view).order
     if task_order is None:
-        st.info(_("Fewer than two orders of the same models: untested."))
+        st.info(_("Untested: it takes the same models on two texts or tasks."))
         return
     by_key = {score_key(row): decision_wording.task_name(row) for row in view.context.benchmarks.to_dicts()}
     titles = [by_key.get(key, key.split("~")[1]) for key in task_order.columns]

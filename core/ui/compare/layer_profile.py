@@ -71,7 +71,7 @@ def show_curves(selection: Selection, points: str | None) -> tuple[ProfileData, 
         _show_layer(layer, selection)
     with more_choices:
         with st.popover(_("How to read it"), icon=":material/help:"):
-            st.caption(_reading_aid(data))
+            st.caption(_reading_aid(data, is_interactive or data.is_equivalent))
             _show_reference_notes(data, selection)
             st.markdown(wording.own_definition_text())
         _show_picture_download(data, selection)
@@ -175,9 +175,11 @@ def _show_picture_download(data: ProfileData, selection: Selection) -> None:
     )
 
 
-def _reading_aid(data: ProfileData) -> str:
-    """How to read the figure."""
-    sentences = [_("Shaded: 95 % intervals. Click a name to hide a curve.")]
+def _reading_aid(data: ProfileData, is_interactive: bool) -> str:
+    """How to read the figure; of one that answers to the pointer, what its legend does."""
+    sentences = [_("Shaded: 95 % intervals.")]
+    if is_interactive:
+        sentences.append(_("Click a name to hide a curve."))
     if not data.is_primary:
         sentences.append(_("The working band belongs to d2, one per type."))
     if data.is_equivalent:
@@ -192,7 +194,9 @@ def _show_reference_notes(data: ProfileData, selection: Selection) -> None:
     kinds = {reference.kind for reference in data.references}
     meanings = {
         **{key: translated(control.meaning) for key, control in CONTROLS.items()},
-        profile_data.SURROGATE: _("Gaussian points: where the curve lies below, the real points are not Gaussian."),
+        profile_data.SURROGATE: _(
+            "Gaussian points: where the curve's band lies below, the real points are not Gaussian."
+        ),
     }
     if drawn := [meaning for kind, meaning in meanings.items() if kind in kinds]:
         st.caption("  \n".join(drawn))

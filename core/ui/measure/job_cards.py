@@ -188,7 +188,8 @@ def _show_actions(status: JobStatus) -> None:
         elif state == "finished" and "plan_id" in status.result:
             inputs.show_link("plan", _("Open the plan"), "content_cut", plan=status.result["plan_id"])
         elif state == "finished" and "run_id" in status.result:
-            inputs.show_link("compare", _("Open the profile"), "show_chart", runs=status.result["run_id"])
+            view = {"runs": status.result["run_id"], "section": "profile"}
+            inputs.show_link("compare", _("Open the profile"), "show_chart", **view)
         _show_changes(status)
 
 

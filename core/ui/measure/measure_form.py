@@ -103,8 +103,8 @@ def _show_judgement(text: Mapping[str, Any], protocol: str, seed: int) -> bool:
 
 
 @st.cache_data(max_entries=16, show_spinner=False)
-def _judged(text: tuple[tuple[str, Any], ...], protocol: str, seed: int, _changed: int) -> Any:
-    """The `Judgement` of a text."""
+def _judged(text: tuple[tuple[str, Any], ...], protocol: str, seed: int, changed: int) -> Any:
+    """The `Judgement` of a text; of a file that was `changed` since, another one."""
     from core.runs.requests import judged_text
 
     return judged_text(dict(text), protocol, seed)
