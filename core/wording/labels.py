@@ -201,13 +201,15 @@ def distinguishing_names(names: Sequence[str], fewest: int = FEWEST_TO_CUT) -> l
 
 
 def distinct_short_names(names: Sequence[str], shorten: Callable[[str], str] = shortened_name) -> list[str]:
-    """Shortened names that stay distinct: if two became equal, what all have in common is left out first."""
-    short = [shorten(name) for name in names]
-    return (
-        short
-        if len(set(short)) == len(set(names))
-        else [shorten(name) for name in distinguishing_names(names, fewest=2)]
-    )
+    """Shortened names that stay distinct: if two became equal, what all have in common is left out first, and of those that
+    are equal still, what these have."""
+    short = {name: shorten(name) for name in names}
+    if len(set(short.values())) < len(short):
+        short = dict(zip(names, map(shorten, distinguishing_names(names, fewest=2)), strict=True))
+    for cut in [cut for cut, n in Counter(short.values()).items() if n > 1]:
+        alike = [name for name in short if short[name] == cut]
+        short |= zip(alike, map(shorten, distinguishing_names(alike, fewest=2)), strict=True)
+    return [short[name] for name in names]
 
 
 _SEPARATORS = " /_·-"
