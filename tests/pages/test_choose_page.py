@@ -10,12 +10,15 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from core.tables import ModelRow
+from core.warehouse import score_imports
 from core.warehouse.rules import list_rules
 from core.warehouse.warehouse import Warehouse
-from tests.answers import ladder_warehouse
+from tests.answers import ladder as ladder_pilot
+from tests.answers import ladder_score, ladder_warehouse
 from tests.pages.test_pages import figures, opened, texts
 from tests.profiles import make_corpus, make_model, make_profile
 from tests.screens import add_run, filled_warehouse, worked_with
+from tests.warehouse.score_files import score_file
 
 pytestmark = pytest.mark.slow
 
@@ -143,6 +146,19 @@ def test_each_section_draws_its_pictures_before_its_table(path: Path) -> None:
     two = ",".join(Warehouse(path).read("SELECT model_id FROM models ORDER BY model_id LIMIT 2")["model_id"])
     app = opened("choose.py", choose="cost", among=two)
     assert not app.exception and len(figures(app)) == 1, "the cost of some of the models"
+
+
+def test_the_order_by_tasks_names_models_that_are_not_chosen_among(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    warehouse = ladder_warehouse(tmp_path / "w.duckdb", BITS)
+    named = [model.reference for model in ladder_pilot().models]
+    again = [ladder_score(name, bits, benchmark="again") for name, bits in zip(named, BITS, strict=True)]
+    score_imports.store_import(warehouse, score_file(*again, name="again.csv"))
+    monkeypatch.setenv("WORKDIM_WAREHOUSE", str(warehouse.path))
+    two = ",".join(warehouse.read("SELECT model_id FROM models ORDER BY model_id LIMIT 2")["model_id"])
+    drawn = str(figures(opened("choose.py", choose="elsewhere", among=two))[-1])
+    assert "ladder-128" in drawn and "01900000" not in drawn, "names, and no ids of runs"
 
 
 def test_models_that_do_not_compare_have_their_choice_of_each_task(

@@ -123,7 +123,9 @@ def show_other_texts(view: DecisionView) -> None:
         return
     by_key = {score_key(row): decision_wording.task_name(row) for row in view.context.benchmarks.to_dicts()}
     titles = [by_key.get(key, key.split("~")[1]) for key in task_order.columns]
-    names = dict(view.context.runs.select("run_id", "name").rows())
+    names = dict(
+        reads.evidence().runs.select("run_id", "name").rows()
+    )  # of the whole group, some of which are chosen among
     _show_order(task_order, titles, names, "by tasks", view.decision)
     st.caption(escape(generality_wording.concordance_text(task_order)))
 
