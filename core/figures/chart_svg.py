@@ -312,9 +312,11 @@ def _sparse_ticks(axis: Axis) -> list[tuple[float, str]]:
 def _draw_gallery(drawing: Drawing, gallery: Gallery, box: Box) -> None:
     columns, down = _gallery_cells(gallery, box[2])
     across = box[2] / columns
-    for n, chart in enumerate(gallery.charts):
+    shorten = partial(shorten_to_width, size=12, room=across - 16, bold=True)
+    titles = distinct_short_names([chart.y.title for chart in gallery.charts], shorten)
+    for n, (chart, title) in enumerate(zip(gallery.charts, titles, strict=True)):
         left, top = box[0] + across * (n % columns), box[1] + down * (n // columns)
-        drawing.text((left + 8, top + 17), shorten_to_width(chart.y.title, 12, across - 16, bold=True), 12, bold=True)
+        drawing.text((left + 8, top + 17), title, 12, bold=True)
         plot = draw_axes(drawing, chart, (left + 36, top + 26, across - 50, down - 54))
         for value, mark in _sparse_ticks(chart.y):
             y = plot.to_pixels(chart.x.low, value)[1]

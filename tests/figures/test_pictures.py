@@ -82,6 +82,9 @@ def test_names_that_are_cut_alike_stand_by_what_differs(with_control: bool):
     control = Reference("random_init", "r0", names[0], 0, marks)
     told = words(profile_svg(replace(found, references=[control] * with_control), Caption("t"), size=(300, 400)))
     assert {"base", "wide"} <= set(told) and ("random weights" in told) == with_control
+    many = data(*(curve(f"{name}-{n}", [9, 20, 12], f"{name}{n}") for name in names for n in (1, 2)))
+    small = words(profile_svg(many, Caption("t"), size=(300, 400)))
+    assert {"base-…-1500-1", "wide-…-1500-1"} <= set(small), "above small charts too"
 
 
 def test_a_logarithmic_axis_says_so_and_no_value_leaves_a_note():
