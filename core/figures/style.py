@@ -9,7 +9,7 @@ from typing import Any
 import plotly.graph_objects as go
 
 from core.figures.svg import LIGHT, Theme
-from core.wording.labels import shortened_name
+from core.wording.labels import distinct_short_names, shortened_name
 
 COLOURS = list(LIGHT.curves)
 DASHES = ["solid", "dash", "dot", "dashdot", "longdash", "longdashdot"]
@@ -93,9 +93,10 @@ def escape_label(name: str) -> str:
 
 def label_rows(figure: go.Figure, names: Sequence[str], longest: int = 40) -> None:
     """Labels rows 0, 1, ... from the top with these names."""
+    short = distinct_short_names(names, lambda name: shortened_name(name, longest))
     figure.update_yaxes(
         tickvals=list(range(len(names))),
-        ticktext=[escape_label(shortened_name(name, longest)) for name in names],
+        ticktext=list(map(escape_label, short)),
         range=[len(names) - 0.5, -0.5],
         automargin=True,
         ticks="",
