@@ -120,12 +120,13 @@ Standing = Literal["unverified", "over_budget", "ability_falls", "no_better_than
 
 def standing(layer_plan: LayerPlan, within_budget: BudgetResult | None = None) -> Standing:
     """Whether a plan is recommended within a budget, its own by default, or why not. A smaller set within the budget is
-    recommended as well: abilities and random sets were only held against the plan's own set."""
+    recommended as well: abilities and random sets were only held against the plan's own set. What is over the budget on the
+    text that chose it needs no verifying."""
     within_budget = within_budget or within_own_budget(layer_plan)
-    if not layer_plan.plan.is_verified:
-        return "unverified"
     if within_budget.price is None:
         return "over_budget"
+    if not layer_plan.plan.is_verified:
+        return "unverified"
     if within_budget.is_plan and fallen_abilities(layer_plan):
         return "ability_falls"
     if within_budget.is_plan and "no_better_than_random" in layer_plan.plan.reasons:

@@ -67,7 +67,7 @@ def appendix(data: DeckData, slides: Sequence[StorySlide]) -> Iterator[StorySlid
     yield _method(data)
     if data.plan is None:
         yield from _values(data)
-        title = _("Quality checks: {n} measurements").format(n=counted(data.text_runs.height, "runs"))
+        title = _("Quality checks of measurements: {n}").format(n=counted(data.text_runs.height, "runs"))
         table = check_table(data.checks, data.text_runs, most=MOST_CHECKS)
         yield make_slide(data, "checks", title, (), table, ("run_checks",), data.text_runs)
         yield from _provenance(data)

@@ -199,7 +199,7 @@ def _looks_title(board: Board) -> str:
         return title.format(names=_(", ").join(one.name for one in changing or telling))
     if found["tried"] < found["total"]:
         n = counted(found["total"] - found["tried"], "cross-checks")
-        return _("{n} of {total} cross-checks are still to be made").format(n=n, total=found["total"])
+        return _("Cross-checks still to be made: {n} of {total}").format(n=n, total=found["total"])
     if found["n"] == found["total"]:
         return _("Every cross-check agrees")
     return _("No cross-check contradicts the answer")

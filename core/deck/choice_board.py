@@ -132,9 +132,9 @@ def _evidence(asked: AskedRule, choice: Choice) -> Panel | None:
     if found is None:
         return None
     chart, best = found
-    title = _("{criterion}: {model} is best")
+    title = _("{criterion}: best value {model}")
     if best.run_id != decision.candidates[0].run_id:
-        title = _("{criterion}: {model} is best, {first} over all criteria")
+        title = _("{criterion}: best value {model}, over all criteria {first}")
     name = decision_wording.criterion_name(resolved, asked.bits)
     return Panel(
         title.format(model=shortened_name(best.name, 30), criterion=name, first=_first_names(choice)[0]),

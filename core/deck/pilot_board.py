@@ -176,10 +176,12 @@ def _evidence(data: DeckData) -> Panel | None:
     chart = relation_chart(answer) if data.case == "incomplete" else visuals.coefficient_chart(answer)
     if chart is None:
         return Panel(
-            _("Quality checks: {n} measurements").format(n=counted(data.text_runs.height, "runs")),
+            _("Quality checks of measurements: {n}").format(n=counted(data.text_runs.height, "runs")),
             check_table(data.checks, data.text_runs, MOST_ROWS),
         )
-    statements: list[Statement | str] = [Statement(slide_wording.direction_text(answer), _("Direction"), is_main=True)]
+    statements: list[Statement | str] = [
+        Statement(slide_wording.direction_text(answer, data.case), _("Direction"), is_main=True)
+    ]
     if relation.detectable is not None:
         line = _("With {n} models, only |rho| of {detectable} or more (power 80 %).")
         detectable = answer_wording.coefficient_text(relation.detectable)
@@ -353,10 +355,12 @@ def _decision(data: DeckData, looks: tuple[Look, ...]) -> Decision:
             measure = Option(_("Measure more models"), _("not known"), _("the interval narrows"))
             return Decision(_("stop, or measure more"), _("More models alone may not settle it"), (stop, measure))
         measure = Option(
-            _("Measure {n} more models").format(n=more), _time(more, data), _("related or not (power 80 %)")
+            _("Measure {n} more model", "Measure {n} more models", n=more),
+            _time(more, data),
+            _("related or not (power 80 %)"),
         )
         title = _("Telling takes {n} models; without them, choose by score").format(n=relation.enough)
-        return Decision(_("stop, or measure {n} more models").format(n=more), title, (stop, measure))
+        return Decision(_("stop, or measure more"), title, (stop, measure))
     if data.case == "hint":
         test = Option(_("Register it for unscored models"), _time(max(FEWEST_TEST, relation.n), data), _("a real test"))
         title = _("A hint becomes a test on models without scores yet")
@@ -404,7 +408,8 @@ def _completion(data: DeckData, stop: Option) -> Decision:
         n = counted(missing, "pilots")
         what, time = _("Measure the missing models ({n})").format(n=n), _time(missing, data)
     elif unscored:
-        what, time = _("Score {n} models").format(n=counted(unscored, "scores")), _("as the benchmark takes")
+        n = counted(unscored, "scores")
+        what, time = _("Score {n} model", "Score {n} models", n=n), _("as the benchmark takes")
     elif vetoed:
         n = counted(vetoed, "runs")
         what, time = _("Measure vetoed models again ({n})").format(n=n), _time(vetoed, data)

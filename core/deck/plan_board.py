@@ -24,8 +24,8 @@ from core.wording.labels import name
 def plan_board(data: DeckData) -> Board:
     assert data.plan is not None
     layer_plan, plan = data.plan, data.plan.plan
-    standing = plan_analysis.standing(layer_plan)
-    price = _told_price(layer_plan)
+    within = plan_analysis.within_own_budget(layer_plan)
+    standing, price = plan_analysis.standing(layer_plan, within), _told_price(layer_plan)
     looks = tuple(_looks(layer_plan))
     is_refused = standing not in ("recommended", "unverified")
     if is_refused:  # for the price on held-out text or for what another look found
@@ -49,8 +49,8 @@ def plan_board(data: DeckData) -> Board:
             if is_refused
             else _("harder to predict: {price} nats per token")
         ).format(price=plan_wording.outcome_price_text(price)),
-        sure="untested" if standing == "unverified" else "holds",
-        decision=_decision(layer_plan, standing),
+        sure="untested" if standing == "unverified" else "unclear" if within.is_unsure else "holds",
+        decision=_decision(layer_plan, standing, within.is_unsure),
         looks=looks,
         evidence=_evidence(layer_plan),
         compared=_breaks(layer_plan),
@@ -246,7 +246,7 @@ def _within_budget(layer_plan: LayerPlan, row: PlanOutcomeRow) -> Sure:
     return "holds" if plan_analysis.upper_limit(row) < text_budget(layer_plan.plan) else "depends"
 
 
-def _decision(layer_plan: LayerPlan, standing: str) -> Decision:
+def _decision(layer_plan: LayerPlan, standing: str, is_unsure: bool) -> Decision:
     keep = Option(_("Keep all {n} blocks").format(n=layer_plan.plan.n_layers), _("none"), _("nothing changes"))
     again = _("as this plan took")
     rounded = [one for one in plan_analysis.alternatives(layer_plan) if one.row.rule == "rounding"]
@@ -269,9 +269,13 @@ def _decision(layer_plan: LayerPlan, standing: str) -> Decision:
         other = Option(_("Plan on another text or size"), again, _("a better set, or none"))
         title = _("The model stays whole until a better set is found")
         return Decision(_("keep the model, or look for another set"), title, (keep, *instead, other))
+    if is_unsure:
+        longer = Option(_("Plan on a longer text"), _("not known"), _("whether a block can go"))
+        title = _("Whether a block can go is unclear")
+        return Decision(_("keep the model, or plan on a longer text"), title, (keep, *instead, longer))
     if standing == "over_budget":
         larger = Option(_("Allow a larger budget"), again, _("more loss for fewer blocks"))
-        title = _("Within this budget nothing goes")
+        title = _("Nothing tried is within the budget")
         return Decision(_("keep the model, or allow more loss"), title, (keep, *instead, larger))
     verify = Option(_("Verify on held-out text"), again, _("a loss to rely on"))
     return Decision(_("verify the plan, or drop it"), _("An unverified loss is too low"), (verify, keep))

@@ -275,7 +275,7 @@ def _counted_gallery(gallery: Gallery, data: DeckData) -> Gallery:
     n, total = counted(len(gallery.charts), "runs"), n_models(data.text_runs)
     if n == total:
         return gallery
-    drawn = _("Drawn: {n} of {total} models, all that compare.").format(n=n, total=total)
+    drawn = _("Drawn: {n} of {total} models.").format(n=n, total=total)
     return replace(gallery, key=wording.joined_sentences((drawn, gallery.key)))
 
 

@@ -59,7 +59,7 @@ def _better(value: Any, info: ValidationInfo) -> Any:
     return directions[value] if isinstance(value, str) and value in directions else refuse_name(value, directions)
 
 
-NOT_EMPTY = Sentence("a list, not empty")
+NOT_EMPTY = Sentence("a list of one or more")
 _DAY = Sentence("a day, as 2026-11-25")
 
 
@@ -224,7 +224,8 @@ class Pilot:
         for model in self.models:
             first = first_of.setdefault(model.reference + (model.revision or ""), model)
             if first.asked != model.asked:
-                raise ValueError(_twice("models", [first.written, model.written]))
+                names = [first.written, model.written]
+                raise ValueError(Sentence("models has two {name}: {names}", name=model.reference, names=names))
             if first.score != model.score:
                 raise ValueError(_twice("scores", [model.written]))
         self._check_replicates()

@@ -46,6 +46,8 @@ COLUMNS = (
 )
 """The columns of the template, in its order."""
 REQUIRED = ("model", "benchmark", "value")
+OF_ONE_VALUE = ("std_error", "n_samples")
+"""Columns that say something of a single value: nothing where a row has several."""
 _FURTHER = ("flags", "dtype", "chat_template", "task_version", "source_row", "is_group")
 """Columns of our own export, which are read too."""
 _OTHER_NAMES = {
@@ -127,7 +129,8 @@ def _wide(table: Table, names: Mapping[str, str]) -> tuple[dict[str, str], list[
         if name not in names and name != of_model
     }
     benchmarks = [name for name, cells in filled.items() if cells and all(map(is_number, cells))]
-    return {**names, of_model: "model"}, benchmarks
+    kept = {name: column for name, column in names.items() if len(benchmarks) < 2 or column not in OF_ONE_VALUE}
+    return {**kept, of_model: "model"}, benchmarks
 
 
 def _rows(file: ScoreInput, table: Table, names: Mapping[str, str], benchmarks: Sequence[str]) -> Iterator[ParsedScore]:

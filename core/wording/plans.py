@@ -121,11 +121,11 @@ def within_budget_text(layer_plan: LayerPlan, result: BudgetResult, budget: str)
     told = [_("{text}.").format(text=translated(ANSWERS[kind]).format(**values))]
     if kind in ("given", "none", "unsure"):
         told.append(_("The budget is {budget}.").format(budget=budget))
-    if kind not in ("less_time", "fewer"):
+    if kind not in ("unverified", "less_time", "fewer"):
         told.append(_without_text(result.price or result.cheapest, layer_plan.plan))
     if kind == "unsure":
         most = derived(math.expm1(upper_limit(result.cheapest)), "plan_outcomes", "harder")
-        told.append(_("Up to {most} is possible: a longer text tells.").format(most=shown(most, ".0%")))
+        told.append(_("Up to {most} is possible: a longer text tells.").format(most=shown(most, ".1%")))
     return joined_sentences(told)
 
 
@@ -195,7 +195,7 @@ def budget_lines(layer_plan: LayerPlan) -> list[str]:
     lines, n, said = [], layer_plan.plan.n_layers, set[str]()
     if not layer_plan.plan.is_verified:
         return []
-    most = len(search_steps(layer_plan)[-1].blocks)
+    most, larger = len(search_steps(layer_plan)[-1].blocks), _("Larger sets were not tried.")
     for budget in BUDGETS.values():
         row = sets_within_budget(layer_plan, budget).price
         line = _("{budget}: none of the sets tried.") if row is None else _("{budget}: {k} of {n} blocks; {loss}.")
@@ -205,7 +205,7 @@ def budget_lines(layer_plan: LayerPlan) -> list[str]:
         against += [code for code in layer_plan.plan.reasons if code == "no_better_than_random"]
         told = [reason_text(code) for code in against] if is_own else []
         if row is not None and len(row.blocks) == most:
-            told.append(_("Larger sets were not tried."))
+            told.append(larger)
         lines.append(
             joined_sentences(
                 [line.format(budget=nats_text(budget), **values), *(one for one in told if one not in said)]
@@ -220,6 +220,8 @@ def budget_lines(layer_plan: LayerPlan) -> list[str]:
             "{tenth} and {fifth}."
         ).format(**{key: shown(share, ".0%") for key, share in zip(("tenth", "fifth"), shares, strict=True)})
     )
+    if larger not in said and found[1] and len(found[1].blocks) == most:
+        lines[-1] = joined_sentences([lines[-1], larger])
     return lines
 
 

