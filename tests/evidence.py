@@ -419,8 +419,8 @@ def _starts(section: Section, checkpoints: Sequence[Checkpoint]) -> None:
     section.answer(
         ("Do other recipes vary as the base recipe does?", "他のレシピも基本レシピと同じだけばらつくか"),
         f"standard deviation between starts over the base recipe's: dimension × {told[0]}, score × {told[1]}; {len(runs)} recipes of {n} "
-        f"starts. Apart from the base recipe in both by their own variance: {len(found.apart)} ({english or 'none'})",
-        f"開始点どうしの標準偏差の、基本レシピに対する比は、次元 {told[0]}、スコア {told[1]} です（{n}つの開始点で学習した{len(runs)}レシピ）。"
+        f"starts, chosen as extreme by the first. Apart from the base recipe in both by their own variance: {len(found.apart)} ({english or 'none'})",
+        f"開始点どうしの標準偏差の、基本レシピに対する比は、次元 {told[0]}、スコア {told[1]} です（最初の開始点で両極にあったために選び、{n}つの開始点で学習した{len(runs)}レシピ）。"
         f"それぞれの分散で見ても両方で基本レシピと異なるのは{len(found.apart)}レシピです（{japanese or 'なし'}）",
     )
     section.table(

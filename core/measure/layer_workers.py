@@ -58,6 +58,8 @@ class LayerWorkers:
     def __init__(self) -> None:
         self.cpus = cpus_of_job()
         self._processes: list[subprocess.Popen[bytes]] = []
+        self._spent = 0.0
+        """Processor seconds of those that have ended, which not every system tells afterwards."""
 
     def __enter__(self) -> LayerWorkers:
         return self
@@ -74,8 +76,8 @@ class LayerWorkers:
         return n_bytes
 
     def processor_seconds(self) -> float:
-        """Processor time of the workers that have not ended."""
-        seconds = 0.0
+        """Processor time of all workers, of those too that have ended."""
+        seconds = self._spent
         for process in tuple(self._processes):
             with suppress(psutil.Error):
                 seconds += sum(psutil.Process(process.pid).cpu_times()[:2])
@@ -118,6 +120,7 @@ class LayerWorkers:
 
     def close(self) -> None:
         """End all workers at once."""
+        self._spent = self.processor_seconds()
         ending, self._processes = self._processes, []
         for process in ending:
             process.kill()

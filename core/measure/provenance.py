@@ -109,7 +109,7 @@ class Clock:
             self._update_peak()
 
     def _processor_now(self) -> float:
-        return sum(os.times()[:4]) + self.processor_of_workers()  # workers that have ended are among the first
+        return time.process_time() + self.processor_of_workers()
 
     def _update_peak(self) -> None:
         self.peak_memory = max(self.peak_memory, anonymous_memory() + self.memory_of_workers())

@@ -227,9 +227,10 @@ def _read_settings(weights: Weights) -> dict[str, Any]:
 
 
 def _check_sizes(weights: Weights, settings: dict[str, Any], most_layers: int) -> None:
-    for names, most in ((SIZES, math.inf), (LAYER_COUNTS, most_layers)):
+    # None of the one stack in the configuration of an encoder or decoder alone.
+    for names, least, most in ((SIZES, 1, math.inf), (LAYER_COUNTS, 0, most_layers)):
         for name in names:
-            if isinstance(size := settings.get(name), int) and not 1 <= size <= most:
+            if isinstance(size := settings.get(name), int) and not least <= size <= most:
                 raise damaged("config.json", weights.name, f"{name} = {size}")
 
 

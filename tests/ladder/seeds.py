@@ -1,19 +1,24 @@
 """`python -m tests.ladder.seeds`: five recipes from two more starts each, to see whether they vary as the base recipe does.
 
 They are no members of the population that was registered: they were trained after its answer was known, and only
-their numbers are kept, in data/reference/ladder/seeds.csv. What is there is not trained again.
+their numbers are kept, in data/reference/ladder/seeds.csv. What is there is not trained again, and what another process
+is at is left to it.
 """
 
 from __future__ import annotations
 
 import csv
+import io
 import json
 import tempfile
 from collections.abc import Iterator
 from dataclasses import astuple, dataclass, fields, replace
 from pathlib import Path
 
+from filelock import FileLock
+
 from core.analysis.shape import judge_profile
+from core.files import write_atomic
 from core.measure.profile import measure_profile
 from core.records import RunConfig
 from core.registry.specifications import REFERENCE
@@ -65,10 +70,22 @@ def wanted() -> Iterator[Recipe]:
             yield replace(runs[name], name=f"{name}-seed-{seed}", seed=seed, order=seed, checkpoints=(STEPS,))
 
 
-def train_and_measure(recipe: Recipe, out: Path) -> Start:
-    """ValueError where text, tokenizer or questions are not those of the population."""
+def keep(start: Start, file: Path = FILE) -> None:
+    """Beside what is there by now, from other processes too; the file is written whole or not at all."""
+    with FileLock(OUT / "seeds.lock"):
+        known = {(one.recipe, one.seed): one for one in [*starts(file), start]}
+        content = io.StringIO()
+        writer = csv.writer(content, lineterminator="\n")
+        writer.writerow([one.name for one in fields(Start)])
+        writer.writerows(astuple(one) for one in known.values())
+        write_atomic(file, content.getvalue().encode())
+
+
+def train_and_measure(recipe: Recipe, out: Path) -> Start | None:
+    """None where another process is at it; ValueError where text, tokenizer or questions are not those of the population."""
     logs = out / "seeds"
-    finish(recipe, out, logs)
+    if not finish(recipe, out, logs):
+        return None
     log, first = (
         json.loads(file.read_text(encoding="utf-8")) for file in (log_of(recipe.name, logs), log_of("128-base", LOGS))
     )
@@ -88,15 +105,11 @@ def train_and_measure(recipe: Recipe, out: Path) -> Start:
 def main() -> None:
     give_way()
     for recipe in wanted():
-        known = starts()
-        if (recipe.name.rpartition("-seed-")[0], recipe.seed) in {(one.recipe, one.seed) for one in known}:
+        if (recipe.name.rpartition("-seed-")[0], recipe.seed) in {(one.recipe, one.seed) for one in starts()}:
             continue
-        known.append(train_and_measure(recipe, OUT))
-        with FILE.open("w", encoding="utf-8", newline="") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow([one.name for one in fields(Start)])
-            writer.writerows(astuple(one) for one in known)
-        print(known[-1], flush=True)
+        if start := train_and_measure(recipe, OUT):
+            keep(start)
+            print(start, flush=True)
 
 
 if __name__ == "__main__":

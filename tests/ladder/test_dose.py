@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -128,6 +129,50 @@ def rows(effects: dict[int, float], n: int = 12, spread: float = 0.0125) -> list
 def test_the_words_of_the_registration(effects: dict[int, float], words: list[str], word: str) -> None:
     found = dose_answer.contrasts(rows(effects))
     assert [one.word for one in found] == words and dose_answer.answer(found) == word
+
+
+def test_a_run_without_a_finite_loss_is_left_out_with_its_pair_and_named() -> None:
+    told = rows({28: 0.0, 70: 0.0})
+    for row in told:
+        if row["seed"] == "2" and (row["arm"], row["target"]) == ("dose", "28"):
+            row |= {"d2_layer": "nan", "bits_per_byte": "nan"}
+        if row["seed"] == "5" and (row["arm"], row["target"]) == ("placebo", "70"):
+            row["bits_per_byte"] = "nan"
+    low, high = dose_answer.contrasts(told)
+    assert (low.n, low.left_out, high.n, high.left_out) == (11, (2,), 11, (5,))
+    assert dose_answer.answer([low, high]) == "neither"
+
+
+def test_the_manipulation_is_looked_at_with_methods_of_different_scales() -> None:
+    """GRIDE at the nearest neighbours would be TwoNN a second time."""
+    values = {"d2": {None: 30.0}, "participation_ratio": {None: 20.0}, "two_nn": {1: 9.0}, "gride": {1: 9.0, 8: 14.0}}
+    estimates = [
+        SimpleNamespace(
+            layer=layer, state="residual", cloud="one_per_type", transform="centred", estimator=estimator, n1=n1,
+            value=value + layer, lower=value, upper=None,
+        )
+        for layer in range(7)
+        for estimator, scales in values.items()
+        for n1, value in scales.items()
+    ]  # fmt: skip
+    summary = SimpleNamespace(cloud="one_per_type", estimator="d2", inner_max=36.0)
+    read = dose.dimensions(SimpleNamespace(estimates=estimates, summaries=[summary]))  # type: ignore[arg-type]
+    assert (read["d2_before"], read["d2_layer"], read["d2_after"], read["inner_max"]) == (32.0, 33.0, 34.0, 36.0)
+    assert (read["gride"], read["two_nn"], read["participation_ratio"]) == (17.0, 12.0, 23.0)
+    assert np.isnan(read["d2_layer_upper"]) and read.keys() == dose.UNMEASURED.keys()
+
+
+def test_nothing_is_counted_before_the_registration_is_whole_and_committed(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    page = tmp_path / "dose.md"
+    monkeypatch.setattr(dose, "REGISTRATION", page)
+    page.write_text("**Open**: lambda", encoding="utf-8")
+    with pytest.raises(RuntimeError, match="leaves something open"):
+        dose.registered()
+    page.write_text("lambda = 1", encoding="utf-8")
+    with pytest.raises(RuntimeError, match="is not committed"):
+        dose.registered()
 
 
 def test_pairs_count_only_where_the_push_did_what_it_should() -> None:

@@ -20,6 +20,7 @@ from core.geometry.layer import CloudPlan, measure_layer
 from core.measure import layer_workers
 from core.measure.layer_workers import WORKER_BYTES, LayerWorkers, count_workers
 from core.measure.profile import measure_profile
+from core.measure.provenance import Clock
 from core.records import Progress, RunConfig
 from core.registry.protocols import PROTOCOLS
 from tests.conftest import ROOT
@@ -72,7 +73,16 @@ def test_every_bit_is_the_same_for_any_number_of_workers(spilled):
         for n in (1, 2, 3):
             assert bits(workers.measure(n, file, keep, plan, range(N_STATES))) == here
         assert workers.memory() > 3 * WORKER_BYTES / 4
-    assert workers.memory() == 0
+        spent = workers.processor_seconds()
+    assert workers.memory() == 0 and workers.processor_seconds() >= spent > 0
+
+
+def test_processor_time_is_that_of_the_pass_with_what_an_earlier_process_spent_on_it():
+    spent = [100.0]  # by workers, on other passes
+    clock = Clock(lambda step: None, processor_of_workers=lambda: spent[0])
+    clock.add_earlier({"started_at": "2026-01-01T00:00:00", "seconds": {}, "processor_seconds": 50.0, "peak_memory": 0})
+    spent[0] = 103.0
+    assert 53 <= clock.processor_seconds < 54 and clock.resources()["processor_seconds"] >= 53
 
 
 def test_a_worker_that_the_system_ends_is_memory_that_ran_out(spilled):

@@ -50,6 +50,11 @@ def test_a_configuration_without_heads_layers_or_vocabulary_is_named(name, size,
         blueprint_of(folder)
 
 
+def test_an_encoder_alone_may_state_no_layers_of_a_decoder(tmp_path):
+    folder = with_settings(save_tiny_model(tmp_path / "tiny"), num_decoder_layers=0)
+    assert blueprint_of(folder).weights.folder == folder
+
+
 def test_a_configuration_that_makes_no_network_is_named(tmp_path):
     folder = with_settings(save_tiny_model(tmp_path / "tiny"), hidden_act="no such function")
     with pytest.raises(

