@@ -263,7 +263,7 @@ def _choose_column(path: Path, kinds: Mapping[str, Any], column: str | None) -> 
     if column is None:
         if "text" in text_columns:
             return "text"
-        if len(text_columns) == 1:
+        if len(text_columns) == 1 and "text" not in kinds:  # else what is called so would be passed over in silence
             return text_columns[0]
         raise which_column(path, kinds)
     if column not in text_columns:

@@ -98,7 +98,7 @@ def _message(value: Any, location: str) -> Message:
         raise mend(location, Sentence("{more} beside {key}", more=unmeasured, key=keys[0]), CorpusError)
     role = ROLES.get(str(value[keys[0]]).lower())
     if role is None:
-        raise mend(location, unknown_name("role", str(value[keys[0]]), ROLES), CorpusError)
+        raise CorpusError(unknown_name(Sentence("role in {where}", where=location), str(value[keys[0]]), ROLES))
     content = _text(value.get(keys[1]), location).strip()
     if not content:
         raise mend(location, Sentence("an empty message"), CorpusError)

@@ -53,6 +53,9 @@ def test_the_column_of_a_table_is_named_or_obvious(tmp_path):
             open_corpus(str(tmp_path / name))
         assert open_corpus(str(tmp_path / name), "body").pieces == ["first row", "second row"]
     assert open_corpus(str(tmp_path / "t.jsonl")).pieces == ["first row", "second row"]
+    pl.DataFrame({"text": [[1, 2]], "id": ["a name"]}).write_parquet(tmp_path / "ids.parquet")
+    with pytest.raises(CorpusError, match=r"Which column of ids\.parquet\? It has text, id\."):
+        open_corpus(str(tmp_path / "ids.parquet"))
     with pytest.raises(
         CorpusError, match=r"Unknown column of t\.csv 'bodi'\. Did you mean body\? Available: body, id,"
     ):
