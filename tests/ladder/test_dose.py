@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import replace
+from dataclasses import fields, replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 
-from tests.ladder import dose, dose_answer, training
+from tests.ladder import dose, dose_answer, seeds, training
 from tests.ladder.dose import Arm, Dose, Placebo, mean_squared_cosine, translation
 from tests.ladder.recipes import BATCH, CONTEXT, VOCABULARY, Recipe
 
@@ -160,6 +160,21 @@ def test_the_manipulation_is_looked_at_with_methods_of_different_scales() -> Non
     assert (read["d2_before"], read["d2_layer"], read["d2_after"], read["inner_max"]) == (32.0, 33.0, 34.0, 36.0)
     assert (read["gride"], read["two_nn"], read["participation_ratio"]) == (17.0, 12.0, 23.0)
     assert np.isnan(read["d2_layer_upper"]) and read.keys() == dose.UNMEASURED.keys()
+
+
+def test_what_several_processes_finish_is_kept_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for module in (dose, seeds):
+        monkeypatch.setattr(module, "OUT", tmp_path)
+    file, starts = tmp_path / "seeds.csv", [seeds.Start("128-lr-6e-3", seed, 30.5 + seed, 1.5, "ab") for seed in (1, 2)]
+    for one in (*starts, starts[0]):
+        seeds.keep(one, file)
+    assert seeds.starts(file) == starts
+    told, arms = tmp_path / "dose.csv", [Arm("free", None, 3), Arm("dose", 28, 3)]
+    assert not dose.is_known(arms[0], told)
+    for arm in arms:
+        others = {one.name: 1.0 for one in fields(dose.Result)[3:]}
+        dose.add(dose.Result(arm.kind, arm.target, arm.seed, **others), told)  # type: ignore[arg-type]
+    assert all(dose.is_known(arm, told) for arm in arms) and not dose.is_known(Arm("placebo", 28, 3), told)
 
 
 def test_nothing_is_counted_before_the_registration_is_whole_and_committed(
