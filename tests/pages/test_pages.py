@@ -176,7 +176,7 @@ SECTIONS = {
     "distributions": "Where a column is broad",
     "within": "how well made-up-big predicts it",
     "norms": "Attention sinks",
-    "checks": "Why each check matters",
+    "checks": "Where a check fails",
 }
 """What each section of the profiles says, and no other."""
 

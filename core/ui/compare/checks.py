@@ -39,7 +39,7 @@ def show(selection: Selection) -> None:
     reasons = dict.fromkeys(key for row in texts.iter_rows(named=True) for key in wording.run_reasons(row))
     limits = [(wording.reason_text(key), wording.reason_meaning(key)) for key in reasons]
     for title, items in (
-        (_("Why each check matters"), meanings),
+        (_("Where a check fails"), meanings),
         (_("What the controls show"), controls),
         (_("What the verdicts rest on"), limits),
     ):
