@@ -114,7 +114,7 @@ def test_a_job_that_is_stopped_says_why_in_the_readers_language(labels, warehous
     (status,) = processes.run_jobs([job], warehouse, 1, lambda status: None)
     assert (status.state, status.exit_code) == ("failed", 2) and status.reason.startswith(TOLD)
     assert in_language("ja", worded, status.reason).startswith(
-        "labels を開くのに0.54 GBを超えるメモリーが必要になったため、処理を止めました。"
+        "labels を開くのに0.54 GBを超えるメモリを使ったため、中止しました。"
     )
     (told,) = json.loads(run_core("jobs", "--json", warehouse=warehouse.path).stdout)
     assert told["state"] == "failed" and told["reason"] == status.reason

@@ -10,7 +10,9 @@ from typing import Any
 
 from core.errors import InputError, Sentence, WorkdimError, sentences
 from core.files import default_warehouse, refusing, write_atomic
+from core.records import matching_ids
 from core.runs.recovery import recover_for_reader
+from core.store import trash
 from core.terminal.output import one_line, say, say_json, tell
 from core.terminal.output import warn as warn
 from core.warehouse.runs import find_run_id
@@ -77,9 +79,15 @@ def write_out(out: Path, content: bytes, option: str = "--out") -> None:
 
 
 def find_stored_runs(warehouse: Warehouse, starts: Sequence[str]) -> list[str]:
-    """The ids of the runs of the warehouse that are named, each once, as `find_run_id` finds them."""
-    known = warehouse.read("SELECT run_id FROM runs")["run_id"]
-    return list(dict.fromkeys(find_run_id(known, start) for start in starts))
+    """The ids of the runs of the warehouse that are named, each once, as `find_run_id` finds them; of a deleted run it is said
+    where it is."""
+    known = warehouse.read("SELECT run_id FROM runs")["run_id"].to_list()
+    deleted = [run.run_id for run in trash.list_runs(warehouse.folder)]
+
+    def listed_by(start: str) -> str:
+        return "runs list --deleted" if matching_ids(deleted, start) and not matching_ids(known, start) else "runs"
+
+    return list(dict.fromkeys(find_run_id(known, start, listed_by(start)) for start in starts))
 
 
 def stored_run(options: argparse.Namespace) -> tuple[Warehouse, str]:

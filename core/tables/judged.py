@@ -17,7 +17,7 @@ class RunCheckRow:
     check_name: Annotated[str, Column(values="check", key=True)]
     layer: Annotated[int | None, Column("NULL for the whole run.", key=True, is_layer=True)]
     value: Annotated[float | None, ""]
-    threshold: Annotated[float | None, ""]
+    threshold: Annotated[float | None, "What it was held against."]
     outcome: Annotated[str, Column(values="outcome")]
     std_error: Annotated[float | None, "Where a check compares two estimates."] = None
 
@@ -35,7 +35,7 @@ class RunClaimRow:
     estimator: EstimatorName
     transform: TransformName
     n1: InnerRank
-    n2: Annotated[int | None, Column(key=True)]
+    n2: Annotated[int | None, Column("Rank of the outer neighbour.", key=True)]
     seed: Annotated[int, ""]
     is_core: Annotated[bool, "The verdict rests on it."]
     ratio: Annotated[float | None, "Largest inner dimension over layer 0, or over the end."]
@@ -76,10 +76,10 @@ class RunControlRow:
 
 
 _Methods = Annotated[int | None, "Core specifications with a result."]
-_Yes = Annotated[int | None, ""]
+_Yes = Annotated[int | None, "How many of them say yes."]
 _No = Annotated[int | None, "Ratio not above 1.1."]
 _Reversed = Annotated[int | None, "Ratio below 1/1.1."]
-_MedianRatio = Annotated[float | None, ""]
+_MedianRatio = Annotated[float | None, "Median of their ratios."]
 _JointP = Annotated[float | None, "One-sided p that this median exceeds 1.1."]
 _EffectiveMethods = Annotated[float | None, "Different curves among them; 1: all alike."]
 
@@ -98,14 +98,14 @@ class RunSummaryRow:
     working_dimension: Annotated[float | None, "inner_max where it exceeds both ends by 10 %."]
     working_dimension_lower: Interval
     working_dimension_upper: Interval
-    working_layer: Annotated[int | None, Column(is_layer=True)]
+    working_layer: Annotated[int | None, Column("Lower median of the working band.", is_layer=True)]
     working_layer_first: Annotated[int | None, Column("Of the working band.", is_layer=True)]
     working_layer_last: Annotated[int | None, Column("Of the working band.", is_layer=True)]
     relative_depth: Annotated[float | None, "inner_max_layer / n_layers."]
     embedding_dimension: Annotated[float | None, "At layer 0."]
     embedding_dimension_lower: Interval
     embedding_dimension_upper: Interval
-    final_dimension_pre_norm: Annotated[float | None, ""]
+    final_dimension_pre_norm: Annotated[float | None, "Estimated dimension after the last block, before the norm."]
     final_dimension_pre_norm_lower: Interval
     final_dimension_pre_norm_upper: Interval
     final_dimension_post_norm: Annotated[float | None, "NULL without a final norm."]
@@ -120,8 +120,8 @@ class RunSummaryRow:
     contraction_ratio_post_norm: Annotated[float | None, "inner_max / final_dimension_post_norm."]
     verdict_rise: Annotated[str | None, Column(values="claim_verdict")]
     verdict_fall: Annotated[str | None, Column(values="claim_verdict")]
-    reasons_rise: Annotated[list[str], ""]
-    reasons_fall: Annotated[list[str], ""]
+    reasons_rise: Annotated[list[str], "Why verdict_rise is not simply holds."]
+    reasons_fall: Annotated[list[str], "Why verdict_fall is not simply holds."]
     qualifiers: Annotated[list[str], "Limits of all numbers: few_types, no_final_norm, check_warned, check_vetoed."]
     bits_per_byte: Annotated[float | None, Column("Loss on this text; NULL for encoders.", unit="bits per byte")]
     n_points: Annotated[int, ""]

@@ -102,7 +102,7 @@ class RunRow:
     max_norm_ratio: Annotated[float | None, _of_tokens("", _("largest norm over the layer's median"))]
     n_bytes_scored: Annotated[int | None, _of_tokens("", _("bytes that bits per byte rests on"))]
     peak_memory_bytes: Annotated[int, _of_machine("", _("peak memory"), unit="bytes")]
-    phase_seconds: Annotated[str, ""]
+    phase_seconds: Annotated[str, "JSON object: phase -> seconds."]
     stack: Annotated[str, _of_model("", _("blocks that were read"), values="stack")]
     model_seed: Annotated[int | None, _of_model("", _("seed of the random weights"))] = None
     words_hash: Annotated[

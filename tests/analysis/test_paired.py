@@ -115,7 +115,7 @@ def test_questions_without_a_partner_are_counted_and_left_out():
 
 
 def test_disjoint_questions_are_an_error_with_both_counts():
-    with pytest.raises(InputError, match=r"share no question \(2 against 1 others"):
+    with pytest.raises(InputError, match=r"share no question \(2 and 1\)"):
         compare_answers(answers([1, 0], ["a", "b"]), answers([1], ["c"]))
 
 

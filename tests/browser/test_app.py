@@ -113,7 +113,7 @@ def test_the_first_language_is_that_of_the_browser(page: sync_api.Page, address:
 
 def test_a_section_is_a_link(page: sync_api.Page, address: str) -> None:
     page.goto(f"{address}/compare?runs={RUN_IDS[0]}&live=True")
-    page.locator(".js-plotly-plot").first.locator(".legendtext", has_text="random weights").wait_for()
+    page.locator(".js-plotly-plot").first.locator("text", has_text="random weights").first.wait_for()
     section = page.get_by_role("radio", name="Layers against layers")
     section.or_(page.get_by_role("button", name="Layers against layers")).click()
     page.locator(".js-plotly-plot .cbaxis").first.wait_for()  # the colour bar of a matrix

@@ -160,7 +160,7 @@ def test_a_run_is_found_by_the_ending_that_slides_show(said):
 
 
 def test_an_ambiguous_start_is_named(said, path):
-    assert "begin or end with '0190'. Type more of the id" in said("show", "0190", expects=2)
+    assert "Several begin or end with '0190'" in said("show", "0190", expects=2)
     assert "There is no run x: see `workdim runs --warehouse " in said("delete", "x", "--yes", expects=2)
     assert said("undelete", RUN, expects=2).strip().endswith(f"`workdim runs list --deleted --warehouse {path}`.")
 

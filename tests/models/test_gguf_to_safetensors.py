@@ -106,7 +106,7 @@ def test_what_a_killed_process_left_is_not_read(cache, tmp_path):
 def test_room_on_the_disk_is_asked_for_first(cache, tmp_path, monkeypatch):
     path = save_tiny_gguf(tmp_path / "tiny.gguf")
     monkeypatch.setattr(gguf_to_safetensors.shutil, "disk_usage", lambda place: SimpleNamespace(free=10**6))
-    with pytest.raises(ResourceError, match=r"tiny\.gguf .* needs 0\.00 GB in .*WORKDIM_CACHE"):
+    with pytest.raises(ResourceError, match=r"needs .* MB; .* is free\. .*WORKDIM_CACHE"):
         open_streamed(path, tmp_path)
     assert not any(path.is_dir() for path in cache.iterdir())
 
@@ -114,14 +114,14 @@ def test_room_on_the_disk_is_asked_for_first(cache, tmp_path, monkeypatch):
 def test_a_truncated_file_is_damaged(cache, tmp_path):
     path = save_tiny_gguf(tmp_path / "tiny.gguf")
     path.write_bytes(path.read_bytes()[:-2000])
-    with pytest.raises(ModelError, match=r"The file of tiny is damaged .*Download it again"):
+    with pytest.raises(ModelError, match=r"file of tiny cannot be used .*Download it again"):
         open_streamed(path, tmp_path)
 
 
 def test_an_architecture_that_can_only_be_read_whole_is_said(cache, tmp_path, monkeypatch):
     path = save_tiny_gguf(tmp_path / "tiny.gguf")
     monkeypatch.setattr("core.models.gguf_to_safetensors.is_gguf_arch_supported", lambda name: name == "llama")
-    with pytest.raises(ResourceError, match="llama must be read whole. Raise --memory-budget"):
+    with pytest.raises(ResourceError, match=r"tiny \(llama\) must be loaded whole, .*Raise --memory-budget"):
         open_streamed(path, tmp_path)
 
 

@@ -121,7 +121,7 @@ def test_an_undo_that_cannot_be_done_says_why(filled: Warehouse) -> None:
     app.button(key="delete run").click().run()
     empty_trash(filled)
     app.button(key="undelete run").click().run()
-    assert not app.exception and "No run" in app.error[0].value
+    assert not app.exception and "no run" in app.error[0].value
 
 
 def test_undo_goes_when_another_run_is_chosen(filled: Warehouse) -> None:

@@ -136,7 +136,7 @@ def test_where_nothing_is_free_the_answer_is_none_with_the_prices(tmp_path):
     found = planned(model, tmp_path, verify=True, budget=1e-4)
     assert not found.plan.is_recommended and "over_budget" in found.plan.reasons
     assert plan_wording.plan_text(found).startswith(
-        "busy: keep all 6 blocks, as no set tried is within the budget. The budget is 0.0001 nats per token"
+        "busy: keep all 6 blocks, as the loss may exceed the budget. The budget is 0.0001 nats per token"
     )
     assert [row.unit for row in found.of("selection", "loss", "single")].count("block") == 6
 

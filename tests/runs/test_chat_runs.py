@@ -99,7 +99,7 @@ def test_the_command_line_knows_chats_by_their_shape(folder, config, warehouse):
     strict = CHATML.replace("{% endif %}", "{% else %}{{ raise_exception('No system role') }}{% endif %}", 1)
     refusing = str(save_chat_model(folder / "strict", strict))
     for model, corpus, told in [
-        (bare, config.corpus, "bare has no chat template for this chat"),
+        (bare, config.corpus, "The chat template of bare cannot be used"),
         (refusing, str(folder / "system.jsonl"), "of system: No system role"),
     ]:
         done = run_core("measure", model, "--corpus", corpus, "--device", "cpu", warehouse=warehouse.path)

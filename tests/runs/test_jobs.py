@@ -84,7 +84,7 @@ def test_warnings_in_a_log_are_worded_by_whoever_reads_them(config, warehouse):
     ours, other = read_log(job, 2)
     assert ours.endswith("  Memory is short: now in batches of 8.") and other.endswith("  another")
     assert in_language("ja", worded, ours).startswith(ours[:19]) and in_language("ja", worded, ours).endswith(
-        "採点を続けます。"
+        "8個ずつ処理します。"
     )
 
 
@@ -232,7 +232,7 @@ def test_a_disk_that_is_full_in_mid_run_keeps_what_is_finished(config, warehouse
 
 def test_the_verbs_tell_of_jobs(config, warehouse):
     empty = run_core("jobs", warehouse=warehouse.path)
-    assert empty.returncode == 0 and "No jobs" in empty.stdout
+    assert empty.returncode == 0 and "None yet" in empty.stdout
     job = submit(replace(config, model="no-such-model"), warehouse)
     failed = run_core("jobs", "resume", job.job_id[:18], warehouse=warehouse.path)
     assert failed.returncode == 2 and "No model 'no-such-model'" in failed.stderr
@@ -243,7 +243,7 @@ def test_the_verbs_tell_of_jobs(config, warehouse):
     gone = run_core("jobs", "cancel", checkpoint.job_id, warehouse=warehouse.path)
     assert gone.returncode == 0 and not checkpoint.folder.exists()
     none = run_core("jobs", "cancel", checkpoint.job_id, warehouse=warehouse.path)
-    assert none.returncode == 2 and "0 jobs begin or end with" in none.stderr
+    assert none.returncode == 2 and "There is no job anything" in none.stderr
 
 
 def test_ctrl_c_cancels_the_job_that_it_waits_for(longer, warehouse):
@@ -268,7 +268,7 @@ def test_a_job_without_a_readable_request_is_cleared_away(warehouse):
     (warehouse.jobs / "of-an-earlier-version").mkdir(parents=True)
     recover(warehouse)
     assert not left_over(warehouse)
-    with pytest.raises(InputError, match="0 jobs begin or end with"):
+    with pytest.raises(InputError, match="There is no job anything"):
         find_job(warehouse, "anything")
 
 

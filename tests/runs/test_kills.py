@@ -69,6 +69,8 @@ def content(folder: Path) -> dict[str, object]:
         told = json.loads((parcel / "run.json").read_text(encoding="utf-8"))
         for name in TIMES:
             del told["run"][name]
+        execution = json.loads(told["run"]["execution"])
+        told["run"]["execution"] = {name: value for name, value in execution.items() if name != "processor_seconds"}
         found[parcel.name] = told
     return found
 

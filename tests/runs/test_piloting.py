@@ -70,7 +70,7 @@ def run_pilot_verb(folder, what=None):
 def test_three_are_measured_and_the_fourth_is_explained(measured):
     folder, done = measured
     assert done.returncode == 2 and "Traceback" not in done.stderr
-    assert "broken" in done.stderr and "damaged" in done.stderr
+    assert "of broken cannot be used" in done.stderr
     warehouse = Warehouse(folder / "w.duckdb")
     runs = queries.runs(warehouse)
     assert sorted(runs["name"]) == ["first", "second", "third"]
@@ -83,7 +83,7 @@ def test_three_are_measured_and_the_fourth_is_explained(measured):
 def test_the_failure_is_kept_to_be_looked_at_and_tried_again(measured):
     folder, _done = measured
     (standing,) = list_jobs(Warehouse(folder / "w.duckdb"))
-    assert standing.state == "failed" and "damaged" in standing.reason and standing.job.pilot_id
+    assert standing.state == "failed" and "of broken cannot be used" in standing.reason and standing.job.pilot_id
 
 
 def test_run_again_it_measures_what_is_missing_only(measured):

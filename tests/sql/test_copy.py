@@ -163,7 +163,7 @@ def test_a_running_query_is_cancelled_and_leaves_nothing(warehouse, add_parcel):
 
 @pytest.mark.parametrize(
     ("limit", "seconds", "message"),
-    [(0, 10.0, "0 rows"), (10**9, 10.0, "1,000,000,000 rows"), (5, 0.0, "0 seconds"), (5, float("nan"), "nan seconds")],
+    [(0, 10.0, "0 rows"), (10**9, 10.0, "not 1,000,000,000"), (5, 0.0, "not 0.0"), (5, float("nan"), "not nan")],
 )
 def test_limits_have_limits(warehouse, limit, seconds, message):
     with pytest.raises(QueryError, match=message):

@@ -149,7 +149,7 @@ def test_a_tokenizer_that_leaves_no_window_short_reads_the_planned_ones(tokenize
 
 def test_a_tokenizer_that_falls_to_bytes_is_told_so_with_the_counts(tmp_path):
     with pytest.raises(
-        CorpusError, match=r"japanese-business gives 75 token types; a cloud needs 300\. Choose a model"
+        CorpusError, match=r"japanese-business gives 75 token types; a cloud needs 300\. Choose a text or model"
     ):
         sample.draw_sample(open_corpus("japanese-business"), train_tokenizer(400), QUICK, seed=0)
 

@@ -221,7 +221,7 @@ def test_a_file_of_people_edited_into_nonsense_is_one_line_and_its_rows_stay(ful
         ("pilot", "config", '{"name": "x"}', "config.question"),
         ("rule", "config", '{"name": "x"}', "config.use_class"),
         ("rule", "outcome", "perhaps", "the outcome 'perhaps' is none of right, wrong"),
-        ("recipe", "language", "fr", "not in 'fr'"),
+        ("recipe", "language", "fr", "Unknown language 'fr'"),
     ],
 )
 def test_a_file_of_people_whose_rows_nothing_could_read_is_one_line(full, kind, column, value, reason):

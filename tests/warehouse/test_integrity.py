@@ -187,7 +187,7 @@ def test_results_of_single_tokens_are_not_looked_into(full):
 
 def test_a_run_without_a_parcel_is_known(full):
     shutil.rmtree(full.parcels / RUN_IDS[1])
-    assert lines(full) == [] and any("1 run " in note and "only copy" in note for note in notes(full))
+    assert lines(full) == [] and any("1 run " in note and "without a parcel" in note for note in notes(full))
 
 
 @pytest.mark.parametrize("content", ["{", "[" * 100_000, '{"format": 1, "tables": {"pilots": []}}', '{"format": -1}'])

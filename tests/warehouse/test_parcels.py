@@ -179,10 +179,10 @@ def with_row(profile, table, **changes):
 @pytest.mark.parametrize(
     ("wrong", "message"),
     [
-        (lambda p: with_row(p, "estimates", layer=5), "row of layer 5 in layer_estimates, but 4 blocks"),
-        (lambda p: with_row(p, "distributions", layer=-1), "row of layer -1 in layer_distributions"),
-        (lambda p: with_row(p, "pairs", layer_b=9), "row of layer 9 in layer_pairs"),
-        (lambda p: with_row(p, "summaries", cloud="other", working_layer_last=7), "row of layer 7 in run_summaries"),
+        (lambda p: with_row(p, "estimates", layer=5), "layer 5 of 4 in layer_estimates"),
+        (lambda p: with_row(p, "distributions", layer=-1), "layer -1 of 4 in layer_distributions"),
+        (lambda p: with_row(p, "pairs", layer_b=9), "layer 9 of 4 in layer_pairs"),
+        (lambda p: with_row(p, "summaries", cloud="other", working_layer_last=7), "layer 7 of 4 in run_summaries"),
         (lambda p: with_row(p, "estimates", value=3.0), "a row of layer_estimates twice .layer 0, state residual"),
         (lambda p: with_row(p, "summaries", verdict_rise="no"), "a row of run_summaries twice"),
         (lambda p: with_row(p, "checks", value=9.0), "a row of run_checks twice"),

@@ -158,7 +158,7 @@ def test_the_emptied_trash_is_gone_for_good(warehouse, runs):
     delete_runs(warehouse, [OTHER])
     assert empty_trash(warehouse) == 1
     assert not trash.list_runs(warehouse.folder) and empty_trash(warehouse) == 0
-    with pytest.raises(InputError, match="No run .* in the trash"):
+    with pytest.raises(InputError, match="There is no run .* --deleted"):
         restore_run(warehouse, OTHER)
     assert not list(warehouse.path.parent.glob(".workdim-*"))
 
@@ -196,6 +196,6 @@ def test_a_parcel_that_cannot_be_moved_stays_and_is_named(warehouse, runs, monke
 
     with monkeypatch.context() as patch:
         patch.setattr(trash, "write_atomic", refuse)
-        with pytest.raises(ResourceError, match="No space left on device. Nothing was deleted"):
+        with pytest.raises(ResourceError, match="No space left on device. Deleted before: 0 of 1"):
             delete_runs(warehouse, [OTHER])
     assert everything(warehouse) == before and not warehouse.folder.pending_changes()
