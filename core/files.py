@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import math
 import os
 import shutil
 import stat
@@ -108,18 +109,20 @@ def read_whole(file: Path, what: str = Sentence("file"), most: int = MOST_READ) 
 
 def mend(where: object, problem: object, kind: type[InputError] = InputError) -> InputError:
     """The error for a file of people: the place in it, and what is wrong there."""
-    return kind("{where}: {problem}. Correct the file.", where=where, problem=problem)
+    whole = problem if str(problem).endswith(".") else Sentence("{problem}.", problem=problem)
+    return kind(Sentence("{where}: {problem} Correct the file.", where=where, problem=whole))
 
 
 def beyond_limit(name: object, size: float, most: float, unit: str, kind: type[InputError] = InputError) -> InputError:
     """The error for what is larger than is read or kept."""
-    return kind(
+    message = Sentence(
         "{name} has {size:,.0f} {unit}; at most {most:,.0f} are read. Take a part.",
         name=name,
-        size=size,
+        size=math.ceil(size),  # never the limit itself
         unit=unit,
         most=most,
     )
+    return kind(message)
 
 
 def no_folder(folder: Path) -> Sentence:

@@ -32,7 +32,7 @@ class Help(argparse.RawDescriptionHelpFormatter):
         super().start_section(heading and worded(Sentence(heading)))
 
     def _get_help_string(self, action: argparse.Action) -> str:
-        return worded(Sentence(action.help or ""))
+        return worded(Sentence(action.help or "")).replace("%", "%%")  # argparse fills what it is given
 
     def _split_lines(self, text: str, width: int) -> list[str]:
         return wrap(text, width)

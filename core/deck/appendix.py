@@ -101,7 +101,7 @@ def _method(data: DeckData) -> StorySlide:
     if data.plan is None:
         told = _(
             "Spearman's rho over models, with a bootstrap interval. Related: p of at most 0.05 from {n} models on, registered "
-            "before the scores; else it is a hint. Not related: the 90 % interval lies within ±{margin}."
+            "before the scores; without that a hint, p corrected for all looks. Not related: the 90 % interval lies within ±{margin}."
         )
         statements.append(Statement(told.format(n=FEWEST_TEST, margin=MARGIN), _("Relation to scores")))
     else:

@@ -70,7 +70,7 @@ def profile_board(data: DeckData) -> Board:
                 slide_wording.meaning_of("estimated dimension"),
                 *_origin_lines(data),
                 *_apart_lines(sound),
-                _("A larger number is not better: it says how words spread, not how well a model works."),
+                _("Neither larger nor smaller is better: it says how words spread, not how well a model works."),
             ),
         ),
         number=number,

@@ -28,7 +28,7 @@ from core.measure.setup import Setup
 from core.models.loading import read_tokenizer
 from core.models.memory import MemoryPlan, available_bytes, available_bytes_elsewhere
 from core.models.model import Blueprint, OpenModel, read_blueprint
-from core.models.model_metadata import ModelMetadata, find_local_weights, find_model, known_after_download
+from core.models.model_metadata import ModelMetadata, find_local_weights, find_model
 from core.models.packages import cache_folder
 from core.models.random_weights import load_libraries
 from core.models.weights import Weights
@@ -161,7 +161,9 @@ class _Survey:
                 nearest_folder(self.warehouse.jobs), states_bytes(model.n_layers, n_tokens, model.hidden_size)
             )
         if not blueprint.tokenizer:
-            self.notes.append(known_after_download(Sentence("tokenizer")))
+            self.notes.append(
+                Sentence("Its tokenizer is known after the download only, and so are time and comparison.")
+            )
         elif self.setup:
             with self._step():
                 self.sample = self.setup.sample

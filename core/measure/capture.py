@@ -26,7 +26,7 @@ from core.models.memory import largest_batch
 from core.models.model import OpenModel, is_out_of_memory, too_large
 from core.models.stacks import input_state, output_state
 from core.models.weight_streaming import run_together
-from core.models.weights import damaged, not_measured
+from core.models.weights import THE_TOKENIZER, THE_WEIGHTS, damaged, not_measured
 from core.records import Progress, ProgressCallback
 from core.texts.sample import TokenSample
 
@@ -128,10 +128,12 @@ def require_known_tokens(model: OpenModel, largest_id: int) -> None:
     """Raises ModelError if the tokenizer gives ids without an embedding in the model."""
     if largest_id >= model.vocabulary_size:
         raise damaged(
-            Sentence("tokenizer"),
+            THE_TOKENIZER,
             model.row.model_id,
             Sentence(
-                "token {largest_id} of {vocabulary_size}", largest_id=largest_id, vocabulary_size=model.vocabulary_size
+                "it gives token {largest_id}, the model knows {vocabulary_size}",
+                largest_id=largest_id,
+                vocabulary_size=model.vocabulary_size,
             ),
         )
 
@@ -250,7 +252,7 @@ class _StateWriter:
         """Raises ModelError for a state of another width, or not (n_batch, n_tokens, hidden_size)."""
         hidden_size, shape = self.states.shape[-1], tuple(state.shape)
         if shape != (self.n_sequences, self.n_tokens, hidden_size):
-            found = Sentence("layer {layer} gives {found} values", layer=index, found=str(shape))
+            found = Sentence("layer {layer} gives {found} states", layer=index, found=str(shape))
             raise not_measured(self.model.row.model_id, found)
 
     @contextmanager
@@ -277,13 +279,12 @@ class _StateWriter:
         for index, norms in enumerate(self.norms):
             layer = min(index, self.model.n_layers)
             if self.written[index] != n_tokens:
-                raise not_measured(
-                    self.model.row.model_id,
-                    Sentence("layer {layer} gives {found} values", layer=layer, found=self.written[index]),
-                )
+                found = f"{self.written[index]} / {n_tokens}"
+                lacking = Sentence("layer {layer} gives {found} states", layer=layer, found=found)
+                raise not_measured(self.model.row.model_id, lacking)
             if norms.min() == norms.max() and (self.states[index] == self.states[index][0]).all():
                 same = Sentence("layer {layer} is the same for every token", layer=layer)
-                raise damaged(Sentence("weights"), self.model.row.model_id, same)
+                raise damaged(THE_WEIGHTS, self.model.row.model_id, same)
             if not np.isfinite(norms).all():
                 raise no_numbers(self.model, Sentence("layer {layer}", layer=layer))
 
@@ -317,9 +318,10 @@ def require_disk_space(folder: Path, n_bytes: int) -> None:
 def no_numbers(model: OpenModel, where: str) -> ModelError:
     """The error for infinite or missing values: of a dtype that is too narrow, else of the weights."""
     if model.dtype == "float32":
-        return damaged(Sentence("weights"), model.row.model_id, Sentence("no numbers in {where}", where=where))
+        told = Sentence("infinite or missing values: {where}", where=where)
+        return damaged(THE_WEIGHTS, model.row.model_id, told)
     return ModelError(
-        "{model} gives no numbers in {dtype} ({where}). Try again with --dtype float32.",
+        "{model} gives infinite or missing values in {dtype} ({where}). Try again with --dtype float32.",
         model=model.row.model_id,
         dtype=model.dtype,
         where=where,

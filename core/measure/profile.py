@@ -168,7 +168,10 @@ def _with_turned_updates(states: HiddenStates, seed: int) -> HiddenStates:
 def require_types(mask: TokenMask, corpus: Corpus) -> None:
     """Raises CorpusError if too few token types are left after masking."""
     if mask.n_types < MIN_TYPES:
-        raise too_few_types(corpus, mask.n_types, Sentence("Try --dtype float32 or another text."))
+        remedy = Sentence(
+            "Not counted: {n} tokens of large norm. Try --dtype float32 or another text.", n=mask.n_dropped_norm
+        )
+        raise too_few_types(corpus, mask.n_types, remedy)
 
 
 def _measure_layers(

@@ -293,7 +293,7 @@ def _connection_error(repository: str, error: Exception) -> InputError:
     if type(error).__name__ == "ProxyError":
         return _proxy_failed(text[:120])
     if status == 401:
-        return _refused(repository, Sentence("unknown token"))
+        return _refused(repository, Sentence("access token not accepted"))
     if status == 429 or (status and status >= 500):
         return ResourceError(
             "{hub} answers {status} about {repository}. Try later.", hub=way.words, status=status, repository=repository

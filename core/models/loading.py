@@ -30,6 +30,8 @@ from core.files import read_json
 from core.limits import opening
 from core.models.tokenizer_files import require_tokenizer, tokenizer_problem
 from core.models.weights import (
+    THE_TOKENIZER,
+    THE_WEIGHTS,
     Weights,
     damaged,
     forget_gguf,
@@ -58,7 +60,7 @@ def read_config(weights: Weights) -> Any:
 @lru_cache(maxsize=16)
 def _stored_config(weights: Weights) -> Any:
     with opening(weights.name):
-        config = _load(weights, transformers.AutoConfig, Sentence("configuration"))
+        config = _load(weights, transformers.AutoConfig, Sentence("The configuration"))
     for part in (config, *(getattr(config, name, None) for name in config.sub_configs)):
         if part is not None:
             part.return_dict = True  # passes read named outputs, whatever those who trained it preferred
@@ -76,9 +78,9 @@ def read_tokenizer(weights: Weights) -> Any:
     """
     require_tokenizer(weights)
     with opening(weights.name):
-        tokenizer = _load(weights, transformers.AutoTokenizer, Sentence("tokenizer"))
+        tokenizer = _load(weights, transformers.AutoTokenizer, THE_TOKENIZER)
     if not len(tokenizer):
-        raise damaged(Sentence("tokenizer"), weights.name, Sentence("no vocabulary"))
+        raise damaged(THE_TOKENIZER, weights.name, Sentence("no vocabulary"))
     tokenizer.truncation_side = "right"
     if not isinstance(
         tokenizer.model_max_length, (int, float)
@@ -105,7 +107,7 @@ def _naming_panics(tokenizer_class: type, name: str) -> type:
 
 def read_network(weights: Weights, loader: Any, dtype: torch.dtype, **placed: Any) -> Any:
     """The network with its weights; `placed` are options for placing them. Raises ModelError if a weight is missing."""
-    module, info = _load(weights, loader, Sentence("weights"), dtype=dtype, output_loading_info=True, **placed)
+    module, info = _load(weights, loader, THE_WEIGHTS, dtype=dtype, output_loading_info=True, **placed)
     forget_gguf()
     _check_complete(weights, info)
     return module
@@ -139,10 +141,10 @@ def _load(weights: Weights, loader: Any, what: str, **options: Any) -> Any:
     """Load the files with the transformers class `loader`, without running code that comes with them."""
     if weights.gguf_file:
         options["gguf_file"] = weights.gguf_file
-        if what == "weights":
+        if what == THE_WEIGHTS:
             # By default transformers leaves the weights of some architectures packed.
             options["quantization_config"] = transformers.GgufConfig(dequantize=True)
-    elif what == "weights":
+    elif what == THE_WEIGHTS:
         options["use_safetensors"] = True
     try:
         with _silenced():
@@ -163,11 +165,11 @@ def _reason(weights: Weights, what: str, error: Exception) -> Sentence:
         return not_measured(weights.name, Sentence("it needs Python code of its own")).message
     if "does not recognize this architecture" in text or "Unrecognized model" in text or "not supported" in text:
         unknown = Sentence("transformers {version} does not know it", version=transformers.__version__)
-        return not_measured(weights.name, unknown).message
-    if what == "tokenizer" and not weights.gguf_file:
+        return not_measured(weights.name, unknown, Sentence("Update it, or choose another model.")).message
+    if what == THE_TOKENIZER and not weights.gguf_file:
         return tokenizer_problem(weights, error)
     if isinstance(error, SafetensorError) or (weights.gguf_file and not isinstance(error, ImportError)):
-        return damaged(Sentence("file") if weights.gguf_file else what, weights.name, text[:160]).message
+        return damaged(Sentence("The file") if weights.gguf_file else what, weights.name, text[:160]).message
     return damaged(what, weights.name, text[:240]).message
 
 
@@ -241,9 +243,11 @@ def _check_complete(weights: Weights, info: dict[str, Any]) -> None:
     """
     missing = sorted(key for key in info["missing_keys"] if "pooler" not in key)
     wrong = sorted(str(key) for key in info.get("mismatched_keys", ()))
-    if missing or wrong:
+    if missing:
+        raise damaged(THE_WEIGHTS, weights.name, Sentence("{missing} is missing", missing=missing[:3]))
+    if wrong:
         raise damaged(
-            Sentence("weights"), weights.name, Sentence("{missing} is missing", missing=[*missing, *wrong][:3])
+            THE_WEIGHTS, weights.name, Sentence("another shape than the configuration's: {names}", names=wrong[:3])
         )
 
 

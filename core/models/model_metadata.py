@@ -83,7 +83,7 @@ def local_metadata(weights: Weights) -> ModelMetadata:
 
 
 def known_after_download(what: str) -> Sentence:
-    return Sentence("{what} is known after the download only.", what=what)
+    return Sentence("What {what} holds is known after the download only.", what=what)
 
 
 def _in_package(request: PackageRequest) -> ModelMetadata:

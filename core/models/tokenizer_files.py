@@ -31,7 +31,11 @@ NAMED = ("sentencepiece", "tiktoken", "sacremoses", "protobuf", "fugashi", "jieb
 def require_tokenizer(weights: Weights) -> None:
     """Raises ModelError if the folder has no vocabulary: transformers would invent one for some architectures."""
     if not weights.gguf_file and not has_tokenizer(weights.folder):
-        raise not_measured(weights.name, Sentence("no tokenizer.json, tokenizer.model or vocab.txt"))
+        raise not_measured(
+            weights.name,
+            Sentence("no tokenizer.json, tokenizer.model or vocab.txt"),
+            Sentence("Add one to its folder."),
+        )
 
 
 def has_tokenizer(folder: Path) -> bool:

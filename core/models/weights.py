@@ -56,7 +56,7 @@ class Weights:
         shards = named_shards(index, self.name)
         missing = [shard for shard in shards if not (self.folder / shard).is_file()]
         if missing:
-            raise damaged(Sentence("weights"), self.name, Sentence("{missing} is missing", missing=missing))
+            raise damaged(THE_WEIGHTS, self.name, Sentence("{missing} is missing", missing=missing))
         return [self.folder / shard for shard in shards]
 
     @property
@@ -149,9 +149,14 @@ def damaged(what: str, model: str, reason: object) -> ModelError:
     )
 
 
-def not_measured(model: str, reason: object) -> ModelError:
+ANOTHER_MODEL = Sentence("Choose another model.")
+THE_TOKENIZER, THE_WEIGHTS = Sentence("The tokenizer"), Sentence("The weights")
+"""What of a model may be `damaged`."""
+
+
+def not_measured(model: str, reason: object, remedy: str = ANOTHER_MODEL) -> ModelError:
     """The error for a model that is sound and of a sort that is not measured."""
-    return ModelError("{model} cannot be measured: {reason}. Choose another model.", model=model, reason=reason)
+    return ModelError("{model} cannot be measured: {reason}. {remedy}", model=model, reason=reason, remedy=remedy)
 
 
 def no_weights_error(where: str, names: list[str]) -> ModelError:

@@ -70,7 +70,7 @@ class PilotModel:
             raise ValueError(
                 Sentence(
                     "must be {what}, not {value}",
-                    what=Sentence("hub id, folder, .gguf file, pypi:package"),
+                    what=Sentence("hub id, folder, .gguf file or pypi:package"),
                     value=repr(written),
                 )
             )

@@ -227,7 +227,7 @@ class Pilot:
                 names = [first.written, model.written]
                 raise ValueError(Sentence("models has two {name}: {names}", name=model.reference, names=names))
             if first.score != model.score:
-                raise ValueError(_twice("scores", [model.written]))
+                raise ValueError(_two_scores(model.written))
         self._check_replicates()
         task, benchmark = self.task, self.benchmark
         if task and benchmark.name == task.name:
@@ -266,7 +266,7 @@ class Pilot:
         for model in self.models:
             score = of_models.get(model.written, model.score)
             if model.score not in (None, score):
-                raise ValueError(_twice("scores", [model.written]))
+                raise ValueError(_two_scores(model.written))
             models.append(replace(model, score=score))
         object.__setattr__(self, "models", tuple(models))
         object.__setattr__(self, "task", replace(task, n_samples=None, models={}))
@@ -332,6 +332,10 @@ def hashed_id(name: str, content: Mapping[str, Any], otherwise: str) -> str:
 
 
 Saved = TypeVar("Saved")
+
+
+def _two_scores(model: str) -> Sentence:
+    return Sentence("scores: {name} has two different ones", name=model)
 
 
 def _twice(key: str, names: Sequence[str]) -> Sentence:

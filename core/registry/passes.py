@@ -113,7 +113,9 @@ PASSES: dict[str, Pass] = {
         Pass(
             "permuted_weights",
             _("permuted weights"),
-            _("Permuted weights: matrices in random order. What they show too needs only sizes of weights."),
+            _(
+                "Permuted weights: entries of each matrix in random order. What they show too needs only sizes of weights."
+            ),
             dash="8px,2px,2px,2px,2px,2px",
             has_words=False,
             has_windows=False,

@@ -46,7 +46,7 @@ _CLEANABLE = {
     "models": (Sentence("unpacked packages, partial downloads"), Sentence("fetched again when measured")),
     "gguf": (Sentence("converted GGUF files"), Sentence("converted again when measured")),
     "kept": (Sentence("states and layers of stopped jobs"), Sentence("`jobs resume` begins anew")),
-    "copies": (Sentence("copies for queries"), Sentence("copied again with the next")),
+    "copies": (Sentence("copies for queries"), Sentence("copied again with the next query")),
     "trash": (Sentence("deleted runs"), Sentence("cannot be restored any more")),
 }
 _KEPT = {

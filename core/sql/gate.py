@@ -85,7 +85,7 @@ def _parse_tree(connection: duckdb.DuckDBPyConnection, statement: duckdb.Stateme
     if tree.startswith('{"error":true'):
         if statement.type == duckdb.StatementType.SELECT:
             raise QueryError(worded_error(duckdb.ParserException(json.loads(tree)["error_message"])))
-        raise QueryError(refused("EXPLAIN"))
+        raise QueryError(refused(f"EXPLAIN {select.split(None, 1)[0][:20].upper()}"))
     return tree
 
 

@@ -149,10 +149,10 @@ def check_request(sql: str, limit: int = 10_000, seconds: float = 10.0) -> None:
         raise QueryError("The statement holds a broken character. Paste it again.")
     if not 1 <= limit <= MAX_ROWS:
         raise QueryError(
-            "Ask for up to {most:,} {unit}, not {asked:,}.", most=MAX_ROWS, unit=Sentence("rows"), asked=limit
+            "Ask for 1 to {most:,} {unit}, not {asked:,}.", most=MAX_ROWS, unit=Sentence("rows"), asked=limit
         )
     if not 0 < seconds <= MAX_SECONDS:
-        raise QueryError("Ask for up to {most:,} {unit}, not {asked:,}.", most=MAX_SECONDS, unit="s", asked=seconds)
+        raise QueryError("Ask for 1 to {most:,} {unit}, not {asked:,}.", most=MAX_SECONDS, unit="s", asked=seconds)
 
 
 def _environment() -> dict[str, str]:

@@ -137,7 +137,7 @@ def _fetch(reader: pa.RecordBatchReader) -> tuple[list[pa.RecordBatch], pa.Schem
     for batch in reader:
         size += batch.nbytes
         if size > MAX_RESULT_BYTES:
-            raise beyond_limit(Sentence("The result"), size / 2**20, MAX_RESULT_BYTES // 2**20, "MB", QueryError)
+            raise QueryError(_too_much(MAX_RESULT_BYTES // 2**20))  # how much more there is was not read
         for name, column in zip(batch.schema.names, batch.columns, strict=True):
             _refuse_huge_cells(name, column)
             _refuse_unrepresentable_times(name, column)
@@ -154,7 +154,7 @@ def _refuse_huge_cells(name: str, column: pa.Array) -> None:
     else:
         return
     if largest > limit:
-        raise beyond_limit(_brief(name), largest, limit, unit, QueryError)
+        raise beyond_limit(Sentence("A cell of {name}", name=_brief(name)), largest, limit, unit, QueryError)
 
 
 def _refuse_unrepresentable_times(name: str, column: pa.Array) -> None:
@@ -229,7 +229,13 @@ def _error_answer(line: str) -> bytes:
 
 
 def _too_slow(seconds: float) -> Sentence:
-    return Sentence("The query exceeded {limit}. Filter earlier, or aggregate.", limit=f"{seconds:g} s")
+    return Sentence(
+        "The query exceeded {seconds:g} seconds. Filter earlier, aggregate, or allow more time.", seconds=seconds
+    )
+
+
+def _too_much(megabytes: int) -> Sentence:
+    return Sentence("The query exceeded {limit}. Filter earlier, or aggregate.", limit=f"{megabytes} MB")
 
 
 def _clear_message(error: Exception, request: dict[str, Any]) -> Sentence:
@@ -237,7 +243,7 @@ def _clear_message(error: Exception, request: dict[str, Any]) -> Sentence:
     if isinstance(error, duckdb.InterruptException) or "Query exceeded maximum execution time" in text:
         return _too_slow(request["seconds"])
     if isinstance(error, (duckdb.OutOfMemoryException, MemoryError)) or "Out of Memory" in text:
-        return Sentence("The query exceeded {limit}. Filter earlier, or aggregate.", limit=f"{request['memory_mb']} MB")
+        return _too_much(request["memory_mb"])
     needs_extension = "needs an extension" in text or "required extension" in text.lower()
     is_change = "read-only mode" in text or "configuration has been locked" in text
     if (
@@ -247,6 +253,8 @@ def _clear_message(error: Exception, request: dict[str, Any]) -> Sentence:
         or "try installing" in text.lower()
     ):
         return refused(Sentence("This statement"))
+    if "to DECIMAL(38,0)" in text:  # a cast of ours
+        return Sentence("A whole number has more than 38 digits. Cast it to DOUBLE or VARCHAR.")
     if isinstance(error, OSError):
         return Sentence("The query failed: {message}", message=error.strerror or error)
     return worded_error(error)

@@ -177,11 +177,12 @@ MARK = "\U0010fffd"
 
 
 def _no_template(model: str, reason: str, kind: type[InputError] = CorpusError) -> InputError:
-    return kind(
+    message = Sentence(
         "The chat template of {model} cannot be used: {reason}. Choose another model, or --chat plain.",
         model=model,
         reason=reason,
     )
+    return kind(message)
 
 
 def read_template(tokenizer: Any, model: str) -> str:
@@ -189,9 +190,9 @@ def read_template(tokenizer: Any, model: str) -> str:
     try:
         template = tokenizer.get_chat_template()
     except ValueError as error:
-        raise _no_template(model, Sentence("it has none for this chat"), ModelError) from error
+        raise _no_template(model, Sentence("there is none for this chat"), ModelError) from error
     if not tokenizer.is_fast:
-        raise _no_template(model, Sentence("its tokens have no positions"), ModelError)
+        raise _no_template(model, Sentence("its tokenizer gives no positions of tokens"), ModelError)
     return (_pinned_date() if "strftime_now" in template else "") + template
 
 

@@ -136,7 +136,9 @@ def require_corpus(name: str) -> None:
         unknown = unknown_name("text", name, BUILT_IN)
         raise CorpusError(sentences(unknown, Sentence("Or name a {file_types} file.", file_types=FILE_TYPES)))
     if path.is_dir() or not is_of_known_type:
-        raise CorpusError("{path} is no {file_types} file. Name one.", path=path, file_types=FILE_TYPES)
+        raise CorpusError(
+            "{path} is no {file_types} file. Name one, or save the text as one.", path=path, file_types=FILE_TYPES
+        )
     if not path.is_file():
         raise CorpusError("There is no {what} {file}. Check the path.", what=Sentence("file"), file=path)
 
@@ -267,7 +269,7 @@ def _choose_column(path: Path, kinds: Mapping[str, Any], column: str | None) -> 
             return text_columns[0]
         raise which_column(path, kinds)
     if column not in text_columns:
-        raise CorpusError(unknown_name(Sentence("column of {path}", path=path.name), column, text_columns))
+        raise CorpusError(unknown_name(Sentence("text column of {path}", path=path.name), column, text_columns))
     return column
 
 
@@ -284,7 +286,9 @@ def _decode(path: Path, encoding: str) -> str:
             raise UnicodeError
         return text
     except LookupError as error:
-        raise CorpusError(unknown_name("encoding", encoding, ("utf-8", "cp932", "utf-16", "euc_jp"))) from error
+        raise CorpusError(
+            "Unknown encoding '{encoding}'. Common ones: utf-8, cp932, utf-16, euc_jp.", encoding=encoding
+        ) from error
     except UnicodeError as error:
         raise CorpusError(
             "{path} is not {encoding}, or damaged. {advice}",

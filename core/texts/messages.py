@@ -95,7 +95,7 @@ def _message(value: Any, location: str) -> Message:
     # A rendered tool call or chain of thought is neither content nor template.
     unmeasured = sorted(key for key in UNMEASURED if value.get(key) not in (None, "", [], {}))
     if unmeasured:
-        raise mend(location, Sentence("{more} beside {key}", more=unmeasured, key=keys[0]), CorpusError)
+        raise mend(location, Sentence("{more} beside {keys} is not measured", more=unmeasured, keys=keys), CorpusError)
     role = ROLES.get(str(value[keys[0]]).lower())
     if role is None:
         raise CorpusError(unknown_name(Sentence("role in {where}", where=location), str(value[keys[0]]), ROLES))
@@ -152,7 +152,7 @@ def json_chats(text: str, path: Path, column: str | None) -> list[Any] | None:
     if chosen_column:
         return [row.get(chosen_column) if isinstance(row, dict) else None for row in rows]
     if is_json and chat_columns and column:
-        raise CorpusError(unknown_name(Sentence("column of {path}", path=path.name), column, chat_columns))
+        raise CorpusError(unknown_name(Sentence("chat column of {path}", path=path.name), column, chat_columns))
     if is_json:
         raise CorpusError("{path} holds no conversations. Save plain texts as .jsonl.", path=path.name)
     return None

@@ -83,6 +83,11 @@ def require_windows(corpus: Corpus, protocol: Protocol, n_windows: int) -> None:
             n_sequences=protocol.n_sequences,
             n_tokens=protocol.n_tokens,
         )
+    needed = characters_for_tokens(corpus.beginning, protocol.n_tokens) * protocol.n_sequences
+    if (
+        corpus.row.n_characters >= needed
+    ):  # in pieces or tokens that give fewer windows: as much again for each as so far
+        needed = corpus.row.n_characters * protocol.n_sequences // max(1, n_windows)
     smaller = _smaller_protocol(corpus, protocol)
     remedy = Sentence("Add text, or choose the protocol {name}.", name=smaller) if smaller else Sentence("Add text.")
     raise CorpusError(
@@ -91,7 +96,7 @@ def require_windows(corpus: Corpus, protocol: Protocol, n_windows: int) -> None:
         corpus=corpus.row.name,
         protocol=protocol.name,
         n_characters=corpus.row.n_characters,
-        needed=characters_for_tokens(corpus.beginning, protocol.n_tokens) * protocol.n_sequences,
+        needed=needed,
         n_windows=n_windows,
         n_sequences=protocol.n_sequences,
         n_tokens=protocol.n_tokens,

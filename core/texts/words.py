@@ -210,8 +210,9 @@ def encode_text(text: str, tokenizer: Any, n_tokens: int, opened: bool = True, m
     ids = list(encoding["input_ids"])
     if len(ids) > n_tokens:  # it cuts the text to make room, and never what it adds
         raise ModelError(
-            "{model} cannot be measured: {reason}. Choose another model.",
+            "{model} cannot be measured: {reason}. {remedy}",
             model=model,
+            remedy=Sentence("Choose another model."),
             reason=Sentence(
                 "its tokenizer adds {n_added} tokens to {n_tokens}",
                 n_added=tokenizer.num_special_tokens_to_add(),

@@ -110,7 +110,7 @@ def choose_runs(texts: pl.DataFrame, own: pl.DataFrame) -> tuple[pl.DataFrame, l
 
 def _show_none_found(n_others: int) -> None:
     """Draw that the words meet no run, or none that passes the filters, and how many they meet in the reference, which is hidden."""
-    told = _("None found here, {n} in the reference.").format(n=n_others) if n_others else _("None found.")
+    told = _("None found here; {n} among the shipped profiles.").format(n=n_others) if n_others else _("None found.")
     st.caption(told)
 
 

@@ -103,7 +103,7 @@ def decision_text(decision: Decision, bits: float | None = None) -> str:
         if "tie" in decision.reasons:
             template = _("Cannot tell: {model} and {other} share their weighted mean.")
             return template.format(model=first.name, other=others[0].name)
-        template = _("Cannot tell: {model} comes first in only {share} of draws.")
+        template = _("Cannot tell: {model} comes first in only {share} of draws within the errors.")
         return template.format(model=first.name, share=share)
     if not others:
         template = (
@@ -117,7 +117,7 @@ def decision_text(decision: Decision, bits: float | None = None) -> str:
     elif decision.share_first is None:
         sentence = _("On these criteria {model} leads; no error is known.")
     else:
-        sentence = _("On these criteria {model} leads, in {share} of draws.")
+        sentence = _("On these criteria {model} leads, in {share} of draws within the errors.")
     return wording.joined_sentences((sentence.format(model=first.name, share=share), _change_text(decision, bits)))
 
 
@@ -322,7 +322,7 @@ def exclusion_text(excluded: ExcludedCandidate, decision: Decision, assumptions:
 
 def normalisation_text() -> str:
     """How the values of a model are combined into one number."""
-    return _("Each value counts from 0 (worst) to 1 (best), amounts by their logarithm.")
+    return _("Each value counts from 0 (worst) to 1 (best), amounts by their logarithm; other models move both ends.")
 
 
 # --- cost ------------------------------------------------------------------------------------------------------

@@ -13,7 +13,9 @@ from core.wording.scores import p_value_text
 
 def many_tasks_text() -> str:
     """What looking at several tasks costs."""
-    return _("p is corrected for all looks, except of registered pairs; the others are hints at most.")
+    return _(
+        "p is corrected for all relations that can be looked at, except a registered pair; others are hints at most."
+    )
 
 
 def pooled_relation_lines(comparison: OverTasks) -> list[str]:
@@ -53,7 +55,7 @@ def concordance_text(order: OrderTable) -> str:
     """How far texts or tasks order the models alike: `24 models, 3 orders: Kendall's W 0.82 [0.70, 0.91], ...`."""
     concordance = order.concordance
     if concordance.w is None:
-        template = _("Fewer than 5 models on all {n}: no coefficient of agreement.")
+        template = _("Fewer than 5 models in all {n} orders: no coefficient of agreement.")
         if concordance.reason == "one_value":
             template = _("All values are equal: no order to compare.")
         return template.format(n=counted(len(order.columns), "scores"))
@@ -70,10 +72,12 @@ def agreement_text(agreement: VerdictAgreement) -> str:
     """For how many models a claim has one verdict on all texts: `... for 8 of 10 models (95 %: 44 to 97 %); undecided: 2.`"""
     claim = wording.name("claim", agreement.claim)
     if agreement.lower is None or agreement.upper is None:
-        return _("{claim}: no model judged on two texts; unclear: {undecided}.").format(
+        return _("{claim}: no model with a clear verdict on two texts; unclear: {undecided}.").format(
             claim=claim, undecided=agreement.n_undecided
         )
-    template = _("{claim}: same on all texts for {same} of {n} models ({lower} to {upper}); unclear: {undecided}.")
+    template = _(
+        "{claim}: same on all texts for {same} of {n} models (95 %: {lower} to {upper}); unclear: {undecided}."
+    )
     return template.format(
         claim=claim,
         same=agreement.n_same,

@@ -96,7 +96,7 @@ def _models(text: pl.DataFrame) -> Iterator[Limit]:
         yield _("Do the numbers hold for the base models?"), told.format(relations=names_text(relations, MOST_NAMES))
     bare = text.filter(pl.col("qualifiers").list.contains("no_final_norm").fill_null(False))
     if bare.height:
-        told = _("No: {names} have no final norm.")
+        told = _("No. Without a final norm: {names}.")
         names = _names(set(bare["run_id"]), text)
         yield _("Are the final states of all models alike?"), told.format(names=names)
     dtypes = sorted(text["dtype"].unique().to_list())

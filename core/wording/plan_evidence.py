@@ -78,7 +78,7 @@ def published_lines(layer_plan: LayerPlan) -> list[str]:
     if all(row.lower is not None and row.lower > 0 for row in rows):
         line = _("Every published choice of as many blocks loses more on held-out text: {told}.")
     else:
-        line = _("Not certainly better than published choices of as many blocks; they lose more by: {told}.")
+        line = _("Not certainly better than published choices of as many blocks; their loss above this one: {told}.")
     return [line.format(told=prices), *same_choice_lines(layer_plan)]
 
 
@@ -94,7 +94,7 @@ def control_lines(plan: PlanRow) -> list[str]:
     if plan.random_10th is not None:
         lines.append(
             _(
-                "Nine in ten random sets of {k} blocks lose {limit} nats per token or more; the plan loses {own} there."
+                "Nine in ten random sets of {k} blocks lose {limit} nats per token or more; on the same windows the plan loses {own}."
             ).format(
                 k=counted(len(plan.blocks), "plan_outcomes"),
                 limit=price_text(plan.random_10th),

@@ -125,7 +125,7 @@ def within_budget_text(layer_plan: LayerPlan, result: BudgetResult, budget: str)
         told.append(_without_text(result.price or result.cheapest, layer_plan.plan))
     if kind == "unsure":
         most = derived(math.expm1(upper_limit(result.cheapest)), "plan_outcomes", "harder")
-        told.append(_("Up to {most} is possible: a longer text tells.").format(most=shown(most, ".1%")))
+        told.append(_("Up to {most} harder is possible: a longer text tells.").format(most=shown(most, ".1%")))
     return joined_sentences(told)
 
 

@@ -2,14 +2,16 @@
 
 import re
 import shlex
+from collections.abc import Iterator
 from importlib import import_module
 
 import pytest
 
 from core.commands.main import main
+from core.commands.parser import Parser
 from core.commands.verbs import build_parser
 from core.errors import InputError
-from core.locale import catalogue
+from core.locale import LANGUAGES, catalogue, in_language
 from tests.conftest import ROOT
 
 
@@ -74,6 +76,20 @@ def test_the_first_help_names_every_verb_and_each_has_its_own(capsys):
         with pytest.raises(SystemExit):
             top.parse_args(line)
     assert re.search(r"^workdim \d", capsys.readouterr().out, flags=re.MULTILINE)
+
+
+def all_parsers(of: Parser) -> Iterator[Parser]:
+    yield of
+    for action in of._actions:
+        for inner in action.choices.values() if isinstance(action.choices, dict) else ():
+            yield from all_parsers(inner)
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_the_help_of_every_verb_and_action_is_told_in_both_languages(language):
+    """A percent sign in a text is no format of argparse."""
+    told = [in_language(language, parser.format_help) for parser in all_parsers(build_parser())]
+    assert len(told) > 50 and sum("5%" in one for one in told) == (language == "ja")
 
 
 def commands_of_texts() -> set[str]:

@@ -43,11 +43,17 @@ def calls() -> Iterator[tuple[str, list[ast.expr], str]]:
     """What is called, its message (and plural) and the place, of all that gives words to people: `_`, sentences, errors."""
     for path in sources():
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-            if not isinstance(node, ast.Call) or not isinstance(node.func, ast.Name) or not node.args:
+            if not isinstance(node, ast.Call) or not node.args:
                 continue
             place = f"{path.relative_to(ROOT)}:{node.lineno}"
+            if not isinstance(node.func, ast.Name):
+                if isinstance(node.func, ast.Call):  # `type(error)("...")`: of a kind known only when it is made
+                    yield "Sentence", node.args[:1], place
+                continue
             if node.func.id == "heads":
                 yield from ((node.func.id, [text], place) for text in node.args)
+            elif node.func.id == "kind":  # an error of the kind that was asked for
+                yield "Sentence", node.args[:1], place
             elif node.func.id in {"_", "N_", *WORDED} | ERRORS:
                 start = 1 if node.func.id in ("Unnamed", "refusing") else 0
                 forms = 2 if node.func.id in COUNTING | ERRORS else 1

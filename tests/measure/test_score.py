@@ -299,9 +299,9 @@ def test_a_model_that_gives_no_numbers_is_refused(tmp_path, dtype):
     weights["model.norm.weight"][0] = float("nan")
     save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
     way_out = (
-        r"weights of local:broken.* cannot be used \(no numbers in 13 of"
+        r"weights of local:broken.* cannot be used \(infinite or missing values: 13 of"
         if dtype == "float32"
-        else r"local:broken.* gives no numbers in float16 \(13 of 13 texts\)\."
+        else r"local:broken.* gives infinite or missing values in float16 \(13 of 13 texts\)\."
     )
     with pytest.raises(ModelError, match=way_out):
         scored(folder, TASK, tmp_path / "kept", dtype=dtype)

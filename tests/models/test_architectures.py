@@ -164,7 +164,7 @@ def test_a_stack_of_a_model_that_has_one_is_refused(tmp_path):
 def test_a_decoder_without_a_start_token_says_so(tmp_path):
     model = opened(tmp_path, "t5", stack="decoder")
     model.module.config.decoder_start_token_id = None
-    with pytest.raises(ModelError, match=r"t5 cannot be measured: config\.json has no decoder_start_token_id\. Choose"):
+    with pytest.raises(ModelError, match=r"t5 cannot be measured: config\.json has no decoder_start_token_id\. Add it"):
         captured(model, tmp_path)
 
 

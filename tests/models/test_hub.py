@@ -132,7 +132,7 @@ def test_pickles_are_refused_unfetched(hub, tmp_path):
             {"model_type": "own", "auto_map": {"AutoConfig": "own.Own"}},
             r"tiny cannot be measured: it needs Python code of its own\. Choose another",
         ),
-        ({"model_type": "nobody"}, r"tiny cannot be measured: transformers .* does not know it\. Choose"),
+        ({"model_type": "nobody"}, r"tiny cannot be measured: transformers .* does not know it\. Update it"),
         ({"quantization_config": {"quant_method": "awq", "bits": 4}}, "tiny is quantised with awq"),
     ],
 )

@@ -97,8 +97,14 @@ def test_code_that_comes_with_a_model_is_never_run(folder):
 def test_an_unknown_architecture_is_named(folder):
     config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
     (folder / "config.json").write_text(json.dumps(config | {"model_type": "nobody"}), encoding="utf-8")
-    with pytest.raises(ModelError, match=r"tiny cannot be measured: transformers .* does not know it\. Choose"):
+    with pytest.raises(ModelError, match=r"tiny cannot be measured: transformers .* does not know it\. Update it"):
         open_folder(folder)
+
+
+def test_a_weight_of_another_shape_is_not_told_as_missing(folder):
+    info = {"missing_keys": [], "mismatched_keys": [("model.norm.weight", (4,), (8,))]}
+    with pytest.raises(ModelError, match=r"The weights of tiny .* \(another shape .*model\.norm\.weight"):
+        loading._check_complete(find_weights(str(folder)), info)
 
 
 def test_a_missing_weight_is_an_error_not_a_random_number(folder):
@@ -146,7 +152,9 @@ def test_a_tokenizer_of_another_model_is_found_out(folder, tmp_path):
     train_tokenizer(5000).save_pretrained(folder)
     model = open_folder(folder)
     sample = draw_sample(open_corpus("english-business"), model.tokenizer, PROTOCOLS["quick"], seed=0)
-    with pytest.raises(ModelError, match=r"tokenizer of local:tiny.* cannot be used \(token 4998 of 2000\)\."):
+    with pytest.raises(
+        ModelError, match=r"tokenizer of local:tiny.* cannot be used \(it gives token 4998, .* 2000\)\."
+    ):
         capture(model, sample, tmp_path, lambda step: None)
 
 

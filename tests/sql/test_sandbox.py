@@ -176,6 +176,6 @@ def test_what_duckdb_says_follows_words_in_the_readers_language(filled, sql, ori
     with pytest.raises(QueryError) as refused:
         sandbox.run_query(filled, sql)
     told = in_language("ja", worded, refused.value)
-    assert told.startswith("照会に失敗しました：") and original in told and "LINE 1" not in told
+    assert told.startswith("クエリを実行できませんでした：") and original in told and "LINE 1" not in told
     with pytest.raises(QueryError, match="The query failed: syntax error"):
         check_statement("SELEC 1")

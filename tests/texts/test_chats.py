@@ -203,7 +203,7 @@ def test_what_a_user_writes_of_the_markers_is_no_content_to_measure(tmp_path):
 
 
 def test_refusals_name_model_text_and_conversation(tmp_path, corpus):
-    with pytest.raises(ModelError, match=r"The chat template of tiny cannot be used: it has none for this chat\."):
+    with pytest.raises(ModelError, match=r"The chat template of tiny cannot be used: there is none for this chat\."):
         draw_sample(corpus, train_tokenizer(2000), QUICK, 0, "tiny")
     system = open_corpus(str(write_chats(tmp_path / "system.jsonl", system=True)))
     with pytest.raises(

@@ -57,7 +57,7 @@ def test_the_column_of_a_table_is_named_or_obvious(tmp_path):
     with pytest.raises(CorpusError, match=r"Which column of ids\.parquet\? It has text, id\."):
         open_corpus(str(tmp_path / "ids.parquet"))
     with pytest.raises(
-        CorpusError, match=r"Unknown column of t\.csv 'bodi'\. Did you mean body\? Available: body, id,"
+        CorpusError, match=r"Unknown text column of t\.csv 'bodi'\. Did you mean body\? Available: body, id,"
     ):
         open_corpus(str(tmp_path / "t.csv"), "bodi")
 
@@ -74,5 +74,7 @@ def test_bad_requests_name_what_is_there(tmp_path):
     with pytest.raises(CorpusError, match="broken.jsonl cannot be read as jsonl"):
         open_corpus(str(tmp_path / "broken.jsonl"))
     (tmp_path / "x.docx").write_bytes(b"PK")
-    with pytest.raises(CorpusError, match=r"x\.docx is no \.txt, \.jsonl, \.json, \.csv, \.parquet file\. Name one\."):
+    with pytest.raises(
+        CorpusError, match=r"x\.docx is no \.txt, \.jsonl, \.json, \.csv, \.parquet file\. Name one, or"
+    ):
         open_corpus(str(tmp_path / "x.docx"))

@@ -55,7 +55,7 @@ def test_what_unpacks_to_gigabytes_is_refused_before_it_is_read(as_chat, tmp_pat
     )
     assert path.stat().st_size < 100_000
     monkeypatch.setattr(pl, "read_parquet", None)
-    with pytest.raises(CorpusError, match=r"packed\.parquet has 268 MB; at most 268 are read\. Take a part\."):
+    with pytest.raises(CorpusError, match=r"packed\.parquet has 269 MB; at most 268 are read\. Take a part\."):
         open_corpus(str(path))
 
 
@@ -86,7 +86,7 @@ def test_lines_may_differ_in_all_but_the_column_that_is_read(tmp_path):
     ]
     path.write_text("\n".join(rows), encoding="utf-8")
     assert open_corpus(str(path)).pieces == ["one", "2", "three"]
-    with pytest.raises(CorpusError, match=r"Unknown column of mixed\.jsonl 'n'\. Available: text\."):
+    with pytest.raises(CorpusError, match=r"Unknown text column of mixed\.jsonl 'n'\. Available: text\."):
         open_corpus(str(path), column="n")
 
 

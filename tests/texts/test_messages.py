@@ -73,7 +73,9 @@ def test_the_column_is_named_or_obvious(tmp_path):
         open_corpus(both)
     assert open_corpus(both, "text").pieces == ["a rendering"]
     table = written(tmp_path / "t.json", [pairs])
-    with pytest.raises(CorpusError, match=r"Unknown column of t\.json 'choosen'\. Did you mean chosen\? Available:"):
+    with pytest.raises(
+        CorpusError, match=r"Unknown chat column of t\.json 'choosen'\. Did you mean chosen\? Available:"
+    ):
         open_corpus(table, "choosen")
     with pytest.raises(CorpusError, match=r"t\.json holds no conversations\. Save plain texts as \.jsonl"):
         open_corpus(written(tmp_path / "t.json", [{"text": "a"}]))
@@ -112,11 +114,11 @@ def test_a_line_separator_within_a_message_ends_no_line(tmp_path):
         ),
         (
             [{**CHAT[0], "tool_calls": [{"id": 1}], "name": None}],
-            r"Conversation 2 of c\.jsonl, message 1: tool_calls beside role\. Correct the",
+            r"Conversation 2 of c\.jsonl, message 1: tool_calls beside role, content is not measured\. Correct",
         ),
         (
             [CHAT[0], CHAT[1] | {"reasoning_content": "Hm.", "id": 1}],
-            r"Conversation 2 of c\.jsonl, message 2: reasoning_content beside role\.",
+            r"Conversation 2 of c\.jsonl, message 2: reasoning_content beside role, content",
         ),
         (
             [{"role": "user", "content": [{"type": "image"}]}],

@@ -2,6 +2,7 @@
 
 import copy
 import itertools
+import re
 
 import numpy as np
 import pytest
@@ -113,6 +114,13 @@ def test_a_text_that_is_too_short_says_what_is_needed_and_there(tokenizer, tmp_p
     (tmp_path / "short.txt").write_text("A sentence about invoices and harbours. " * 40, encoding="utf-8")
     with pytest.raises(CorpusError, match="short is too short for quick: 1,599 of some 22,528 characters give 2 of 32"):
         sample.draw_sample(open_corpus(str(tmp_path / "short.txt")), tokenizer, QUICK, seed=0)
+
+
+def test_a_text_whose_pieces_or_tokens_give_too_few_windows_is_not_said_to_have_enough():
+    with pytest.raises(CorpusError) as told:
+        windows.require_windows(open_corpus("english-business"), QUICK, 30)
+    has, needs = (int(n.replace(",", "")) for n in re.findall(r"\d+,[\d,]*\d", str(told.value)))
+    assert has < needs < 2 * has
 
 
 @pytest.fixture(scope="module")

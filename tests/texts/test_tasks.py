@@ -101,7 +101,7 @@ def test_files_that_are_missing_or_too_large_are_told(tmp_path, read, monkeypatc
     with pytest.raises(InputError, match=r"my\.task\.jsonl has 2 lines; at most 1 are read\. Take a part\."):
         read(GOOD, OTHER)
     monkeypatch.setattr(tasks, "MAX_BYTES", 10)
-    with pytest.raises(InputError, match=r"my\.task\.jsonl has 0 MiB; at most 0 are read\. Take a part\."):
+    with pytest.raises(InputError, match=r"my\.task\.jsonl has 1 MiB; at most 0 are read\. Take a part\."):
         read(GOOD)
 
 

@@ -102,12 +102,12 @@ def test_a_broken_template_is_one_line():
 
 
 def test_models_that_cannot_show_messages_are_told_the_way_out(monkeypatch):
-    with pytest.raises(ModelError, match="it has none for this chat"):
+    with pytest.raises(ModelError, match="there is none for this chat"):
         read_template(chat_tokenizer(None), "m")
     several = chat_tokenizer({"tool_use": CHATML, "rag": CHATML})
-    with pytest.raises(ModelError, match="it has none for this chat.*--chat plain"):
+    with pytest.raises(ModelError, match="there is none for this chat.*--chat plain"):
         read_template(several, "m")
     tokenizer = chat_tokenizer(CHATML)
     monkeypatch.setattr(type(tokenizer), "is_fast", False)
-    with pytest.raises(ModelError, match="its tokens have no positions.*--chat plain"):
+    with pytest.raises(ModelError, match="its tokenizer gives no positions.*--chat plain"):
         read_template(tokenizer, "m")

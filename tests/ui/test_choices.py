@@ -100,7 +100,7 @@ def test_a_column_without_any_value_is_not_shown(warehouse: Warehouse, runs: pl.
     [
         (0.8, 0.05, "slower than a random walk"),
         (1.2, 0.05, "faster than a random walk"),
-        (0.95, 0.05, "like a random walk"),
+        (0.95, 0.05, "not distinguishable from a random walk"),
         (0.8, None, "its error is not known"),
     ],
 )

@@ -27,9 +27,9 @@ def test_one_sample_says_nothing_of_other_sizes_or_causes():
 def test_runs_are_named_by_what_tells_them_apart_and_many_are_counted():
     lacking = {"qualifiers": ("no_final_norm",), "final_post_norm": None}
     one = reasons(Model("a"), Model("a", corpus="python-source", **lacking))
-    assert "No: a · python-source have no final norm" in one
+    assert "No. Without a final norm: a · python-source." in one
     models = [Model(f"ladder-128-layer-group-{n}-of-the-same-long-name-step1500", **lacking) for n in range(4)]
-    assert "No: 0, 1, 2 more have no final norm" in reasons(*models)
+    assert "No. Without a final norm: 0, 1, 2 more." in reasons(*models)
 
 
 def test_relations_are_translated_as_far_as_they_are_known():
@@ -40,7 +40,7 @@ def test_relations_are_translated_as_far_as_they_are_known():
 def test_formats_norms_and_relations_are_named():
     other = Model("e", kind="encoder", dtype="bfloat16", qualifiers=("no_final_norm",), final_post_norm=None)
     said = reasons(Model("a", base_relation="quantised"), other)
-    assert "bfloat16, float32" in said and "No: e have no final norm" in said and "a: quantised" in said
+    assert "bfloat16, float32" in said and "No. Without a final norm: e." in said and "a: quantised" in said
 
 
 TEXT = Model("a", run_id="t", control_run_ids=("s", "r"))

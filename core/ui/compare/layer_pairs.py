@@ -33,7 +33,7 @@ def show(selection: Selection) -> None:
 
 
 def _successive_aid(measure: str) -> str:
-    flow = _("Dimensions kept, gone and new at each block. Below zero: directions only became more equal.")
+    flow = _("Dimensions kept, gone and new at each block. Below zero: directions only became more or less equal.")
     bars = _("From each layer to the next, ± two standard errors. Grey: tokens of one layer permuted.")
     return wording.joined_sentences((flow if measure in layer_pair_figures.FLOW_MEASURES else "", bars))
 
@@ -62,4 +62,4 @@ def pace_text(exponent: layer_pair_figures.DisplacementExponent) -> str:
         return _("slower than a random walk")
     if exponent.value > 1 + 2 * exponent.std_error:
         return _("faster than a random walk")
-    return _("like a random walk")
+    return _("not distinguishable from a random walk")
