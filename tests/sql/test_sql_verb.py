@@ -144,7 +144,7 @@ def test_limits_are_the_users_and_a_cut_is_told(path: Path):
     done = run_core("sql", "SELECT i FROM range(50) t(i)", "--limit", "3", "--format", "csv", warehouse=path)
     assert done.stdout == "i\n0\n1\n2\n" and "Only the first 3 rows" in done.stderr
     assert "exceeded 0.3 s" in refused(path, "SELECT sleep_ms(60000)", "--seconds", "0.3")
-    assert "0 rows were asked for" in refused(path, "SELECT 1", "--limit", "0")
+    assert "Ask for 1 to 1,000,000 rows, not 0." in refused(path, "SELECT 1", "--limit", "0")
 
 
 @pytest.mark.parametrize(
