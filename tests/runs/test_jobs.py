@@ -243,7 +243,7 @@ def test_the_verbs_tell_of_jobs(config, warehouse):
     gone = run_core("jobs", "cancel", checkpoint.job_id, warehouse=warehouse.path)
     assert gone.returncode == 0 and not checkpoint.folder.exists()
     none = run_core("jobs", "cancel", checkpoint.job_id, warehouse=warehouse.path)
-    assert none.returncode == 2 and "There is no job anything" in none.stderr
+    assert none.returncode == 2 and "There is no job" in none.stderr
 
 
 def test_ctrl_c_cancels_the_job_that_it_waits_for(longer, warehouse):
