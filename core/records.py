@@ -5,7 +5,7 @@ The rows that the warehouse stores are in `core.tables`.
 
 # No postponed annotations here: see core.tables.columns.
 import re
-from collections.abc import Callable, Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import PureWindowsPath
 from typing import Annotated, Any, Literal, get_args
@@ -13,7 +13,7 @@ from typing import Annotated, Any, Literal, get_args
 import polars as pl
 
 from core.errors import N_ as _
-from core.errors import InputError, missing, unknown_name
+from core.errors import InputError, unknown_name
 from core.registry.protocols import Setting
 from core.tables import (
     LONG_TABLES,
@@ -43,31 +43,6 @@ Dtype = Literal["float32", "bfloat16", "float16"]
 DTYPES: tuple[str, ...] = get_args(Dtype)
 DEVICES = r"auto|cpu|mps|cuda(:\d+)?"
 """Pattern of a device name."""
-
-
-SHORT_ID = 18
-"""Characters of an id that separate a run from its controls, which start with the same time: 13 would be the time alone."""
-SHORTEST_ENDING = 4
-"""Characters that the ending of an id must have where it stands for the whole."""
-
-
-def matching_ids(ids: Iterable[str], text: str) -> list[str]:
-    """The id that is `text`, else all that begin or end so: the terminal prints beginnings, screens and slides endings."""
-    text, known = text.strip().strip("…"), list(ids)
-    if text in known:
-        return [text]
-    is_ending = len(text) >= SHORTEST_ENDING
-    return [one for one in known if one.startswith(text) or (is_ending and one.endswith(text))]
-
-
-def only_id(ids: Iterable[str], text: str, kind: str, verb: str) -> str:
-    """The only id that is `text`, or begins or ends so. Raises InputError; `workdim {verb}` lists what has these ids."""
-    matches = matching_ids(ids, text)
-    if len(matches) > 1:
-        raise InputError("Several begin or end with '{asked}': {found}. Type more.", asked=text, found=matches[:3])
-    if not matches:
-        raise InputError(missing(kind, text[:80], verb))
-    return matches[0]
 
 
 # --- requests --------------------------------------------------------------------------------------------------

@@ -35,6 +35,7 @@ MAY_IMPORT = {
     "plans": {"errors", "records", "tables", "geometry", "models", "texts", "analysis", "measure"},
     "paths": set(),
     "files": {"errors"},
+    "ids": {"errors"},
     "limits": {"errors"},
     "store": {"errors", "records", "tables", "pilots"},
     "warehouse": {"errors", "locale", "records", "tables", "pilots", "scores", "exports", "store"},
@@ -106,7 +107,7 @@ MAY_IMPORT = {
 }
 # Lazily, where a verb needs it.
 for _room in set(MAY_IMPORT) - {"errors", "registry", "tables", "records", "pages", "app", "locale", "__main__"}:
-    MAY_IMPORT[_room] |= {"registry", "files", "limits", "paths"} - {_room}
+    MAY_IMPORT[_room] |= {"registry", "files", "ids", "limits", "paths"} - {_room}
 for _room in ("runs", "ui", "forecast", "sql"):
     MAY_IMPORT[_room].add("store")
 MAY_IMPORT["commands"] = set(MAY_IMPORT) - {"pages", "app", "__main__"}
@@ -149,6 +150,7 @@ MOST = {
         3887,
         32848,
     ),  # nearest by a sample of columns; how much blocks write; what the host reads is read for all subsets at once; d2 alone
+    "ids": (31, 196),  # an id is found, or refused, in one place
     "limits": (202, 1008),  # what the workers of a job take
     "locale": (568, 706),  # the words of every page, in the glossary, with the wrong ones in both languages
     "measure": (2615, 18883),  # bits and bytes of each window; the draws of a control, which goes on with its next
@@ -161,7 +163,7 @@ MOST = {
         2640,
         19500,
     ),  # a choice among none names models; what a report is of, read in one place for pages and verbs; a rule's choice asked again for its deck, losses paired in a choice, models compared alike on a text; which to pilot, what named budgets allow; d2 of draws
-    "records": (512, 2895),  # named budgets, abilities; an id is found, or refused, in one place
+    "records": (487, 2711),
     "registry": (1523, 6481),  # the words of a verdict; three controls
     "runs": (
         2697,

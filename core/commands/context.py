@@ -10,7 +10,7 @@ from typing import Any
 
 from core.errors import InputError, Sentence, WorkdimError, sentences
 from core.files import default_warehouse, refusing, write_atomic
-from core.records import matching_ids
+from core.ids import matching_ids
 from core.runs.recovery import recover_for_reader
 from core.store import trash
 from core.terminal.output import one_line, say, say_json, tell

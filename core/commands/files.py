@@ -21,8 +21,8 @@ from core.commands.context import (
 )
 from core.commands.runs import filter_runs
 from core.errors import InputError, Sentence, nothing_yet
+from core.ids import SHORT_ID
 from core.locale import worded
-from core.records import SHORT_ID
 from core.runs.caches import clean_caches, list_caches, select_caches
 from core.runs.recovery import recover, recover_for_reader
 from core.terminal.output import pad, tell, width, wrap

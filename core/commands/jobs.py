@@ -9,9 +9,10 @@ from typing import Any, TypeVar
 
 from core.commands.context import fail, selected_warehouse, show_records, warn, worst
 from core.errors import InputError, Sentence, nothing_yet, sentences
+from core.ids import SHORT_ID
 from core.limits import watched
 from core.questions.record import as_record
-from core.records import SHORT_ID, PlanConfig, RunConfig, ScoreConfig
+from core.records import PlanConfig, RunConfig, ScoreConfig
 from core.runs import processes
 from core.runs.execution import load_layer_plan, load_measurement, load_scores, run_submitted
 from core.runs.jobs import ERROR_FILE, STATES, JobStatus, find_job, list_jobs, remove_job, submit

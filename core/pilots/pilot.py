@@ -31,8 +31,9 @@ from pydantic import (
 from pydantic.dataclasses import dataclass
 
 from core.errors import InputError, Sentence, unknown_name
+from core.ids import matching_ids
 from core.pilots.entries import PilotModel, PilotText, Score, as_table
-from core.records import DEVICES, Dtype, bytes_of, matching_ids
+from core.records import DEVICES, Dtype, bytes_of
 from core.tables import PILOT_SOURCE
 from core.validation import MODEL_CONFIG, Text, Whole, YesNo, format_value, refuse_name
 

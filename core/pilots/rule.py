@@ -18,8 +18,8 @@ from pydantic import Field, Strict, TypeAdapter, model_validator
 from pydantic.dataclasses import dataclass
 
 from core.errors import InputError, Sentence, nothing_yet
+from core.ids import only_id
 from core.pilots.pilot import NOT_EMPTY, NamesScore, UseClass, find_saved, hashed_id
-from core.records import only_id
 from core.tables import RuleChoiceRow
 from core.validation import (
     MODEL_CONFIG,

@@ -16,10 +16,10 @@ from core.analysis.differences import comparability
 from core.analysis.paired import TextLoss, text_loss
 from core.analysis.ranking import on_one_text
 from core.errors import InputError
+from core.ids import matching_ids
 from core.questions.ranking_question import BY_TYPE, BY_WORD
 from core.questions.record import Rows
 from core.questions.selection import load_runs
-from core.records import matching_ids
 from core.warehouse import queries
 from core.warehouse.connection import Readable
 from core.warehouse.runs import find_run_id

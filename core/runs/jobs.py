@@ -45,7 +45,8 @@ from core.files import (
     try_lock,
     write_json,
 )
-from core.records import PLACES, Estimate, PlanConfig, Progress, RunConfig, ScoreConfig, only_id
+from core.ids import only_id
+from core.records import PLACES, Estimate, PlanConfig, Progress, RunConfig, ScoreConfig
 from core.runs.requests import KINDS, from_json
 from core.warehouse.warehouse import Warehouse
 

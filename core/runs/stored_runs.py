@@ -12,8 +12,9 @@ import polars as pl
 
 from core.errors import InputError, Sentence
 from core.files import read_json_or_none
+from core.ids import SHORT_ID
 from core.models.hub import local_weights
-from core.records import SHORT_ID, RunConfig
+from core.records import RunConfig
 from core.registry.protocols import PROTOCOLS
 from core.runs.jobs import list_jobs
 from core.runs.requests import from_json

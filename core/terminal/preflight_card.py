@@ -6,8 +6,9 @@ from collections.abc import Iterator
 
 from core import wording
 from core.errors import Sentence
+from core.ids import SHORT_ID
 from core.locale import _, worded
-from core.records import SHORT_ID, PassEstimate, Preflight
+from core.records import PassEstimate, Preflight
 from core.terminal.output import LABEL, WIDTH, join, pad, wrap
 from core.wording.labels import kind_text
 from core.wording.numbers import amount, duration

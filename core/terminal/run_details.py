@@ -16,8 +16,9 @@ from rich.cells import cell_len
 from core import wording
 from core.analysis.verdict import compare_with_ten
 from core.figures.profile_data import PRIMARY
+from core.ids import SHORT_ID
 from core.locale import _
-from core.records import SHORT_ID, Profile
+from core.records import Profile
 from core.registry.estimators import plateau
 from core.registry.specifications import CLAIMS, SPECIFICATIONS
 from core.tables import LayerEstimateRow, LayerPairRow, RunCheckRow, RunClaimRow, RunSummaryRow

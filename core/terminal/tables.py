@@ -12,10 +12,11 @@ from rich.cells import cell_len
 from core import wording
 from core.analysis import plans as plan_analysis
 from core.errors import Sentence
+from core.ids import SHORT_ID
 from core.locale import _, in_language, worded
 from core.questions.plan import RECORD, PlanAnswer
 from core.questions.record import as_record
-from core.records import PLANNING, SCORING, SHIPPED, SHORT_ID, LayerPlan
+from core.records import PLANNING, SCORING, SHIPPED, LayerPlan
 from core.tables import PlanOutcomeRow
 from core.terminal.output import Head, heads, join, one_line, pad, width, wrap
 from core.wording import plan_evidence

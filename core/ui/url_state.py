@@ -16,7 +16,7 @@ from typing import NoReturn, TypeVar
 
 import streamlit as st
 
-from core.records import matching_ids
+from core.ids import matching_ids
 
 T = TypeVar("T")
 

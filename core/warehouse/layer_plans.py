@@ -7,7 +7,8 @@ from typing import Any
 import polars as pl
 
 from core.errors import WarehouseError
-from core.records import LOCAL, SHIPPED, SHORT_ID, LayerPlan, only_id
+from core.ids import SHORT_ID, only_id
+from core.records import LOCAL, SHIPPED, LayerPlan
 from core.store import user_files
 from core.tables import TABLES, PlanOutcomeRow
 from core.warehouse.connection import Readable

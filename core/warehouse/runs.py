@@ -14,7 +14,8 @@ from typing import Any
 import polars as pl
 
 from core.errors import InputError, ResourceError, Sentence, WarehouseError, missing, sentences
-from core.records import SHORT_ID, Profile, RunConfig, only_id, without_places
+from core.ids import SHORT_ID, only_id
+from core.records import Profile, RunConfig, without_places
 from core.registry.passes import SHARED
 from core.store import annotation, trash, user_files
 from core.store.annotation import Annotations

@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import polars as pl
 
 from core.errors import InputError
-from core.records import only_id
+from core.ids import only_id
 from core.scores.score_rows import ParsedScore, ScoreFile
 from core.store import user_files
 from core.tables import (

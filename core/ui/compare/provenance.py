@@ -13,9 +13,9 @@ import polars as pl
 import streamlit as st
 
 from core.analysis.differences import comparability, differences, without_incidental
+from core.ids import SHORT_ID
 from core.locale import _
 from core.questions.selection import Selection
-from core.records import SHORT_ID
 from core.store.annotation import RESERVED_TAGS
 from core.ui import inputs, reads, tables, trash
 from core.ui.markdown import escape
