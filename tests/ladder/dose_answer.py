@@ -9,6 +9,7 @@ from itertools import product
 
 import numpy as np
 from scipy import stats
+from statsmodels.stats.multitest import multipletests
 
 from tests.ladder.dose import DOSE, FREE, PLACEBO, TARGETS, arms, is_known, results
 
@@ -23,7 +24,7 @@ LOWER, HIGHER, NONE, UNKNOWN = "lower loss", "higher loss", "no effect", "cannot
 
 
 @dataclass(frozen=True)
-class Contrast:
+class Effect:
     """Dose less placebo of one target, in bits per byte of held-out code, paired by seed."""
 
     target: int
@@ -47,7 +48,7 @@ def sign_flips(differences: Sequence[float]) -> float:
     return float((means >= means[0] - 1e-12).mean())
 
 
-def contrasts(rows: Sequence[Mapping[str, str]]) -> list[Contrast]:
+def effects(rows: Sequence[Mapping[str, str]]) -> list[Effect]:
     """Of each primary target; rows as in data/reference/dose.csv."""
     of = {(row["arm"], row["target"], row["seed"]): row for row in rows}
     paired = []
@@ -67,18 +68,17 @@ def contrasts(rows: Sequence[Mapping[str, str]]) -> list[Contrast]:
                 left_out.append(seed)
         paired.append((target, differences, tuple(left_out)))
     p_values = [sign_flips(values) if len(values) >= 2 else 1.0 for _, values, _ in paired]
-    first = min(p_values)
-    corrected = [min(1.0, 2 * p) if p == first else max(p, min(1.0, 2 * first)) for p in p_values]
+    corrected = multipletests(p_values, method="holm")[1]
     return [
-        _contrast(target, values, left_out, p, p_corrected)
+        _effect(target, values, left_out, p, float(p_corrected))
         for (target, values, left_out), p, p_corrected in zip(paired, p_values, corrected, strict=True)
     ]
 
 
-def _contrast(target: int, values: Sequence[float], left_out: tuple[int, ...], p: float, corrected: float) -> Contrast:
+def _effect(target: int, values: Sequence[float], left_out: tuple[int, ...], p: float, corrected: float) -> Effect:
     n = len(values)
     if n < 2:
-        return Contrast(target, n, left_out, *[float("nan")] * 3, p, corrected, UNKNOWN)
+        return Effect(target, n, left_out, *[float("nan")] * 3, p, corrected, UNKNOWN)
     effect, error = float(np.mean(values)), float(np.std(values, ddof=1) / np.sqrt(n))
     reach = float(stats.t.ppf(0.95, n - 1)) * error
     lower, upper = effect - reach, effect + reach
@@ -87,10 +87,10 @@ def _contrast(target: int, values: Sequence[float], left_out: tuple[int, ...], p
         word = NONE
     elif n >= FEWEST and corrected <= LEVEL:
         word = LOWER if effect < 0 else HIGHER
-    return Contrast(target, n, left_out, effect, lower, upper, p, corrected, word)
+    return Effect(target, n, left_out, effect, lower, upper, p, corrected, word)
 
 
-def answer(found: Sequence[Contrast]) -> str:
+def answer(found: Sequence[Effect]) -> str:
     """One word for both targets, the one below what the base recipe reads and the one above."""
     low, high = (one.word for one in found)
     if (low, high) == (HIGHER, HIGHER):
@@ -107,7 +107,7 @@ def answer(found: Sequence[Contrast]) -> str:
 def main() -> None:
     if missing := sum(not is_known(arm) for arm in arms()):
         print(f"Not finished: {missing} of {len(list(arms()))} runs are missing. What follows is no answer yet.")
-    found = contrasts(results())
+    found = effects(results())
     for one in found:
         print(
             f"d* = {one.target}: {one.effect:+.4f} bits per byte [{one.lower:+.4f}, {one.upper:+.4f}], n = {one.n}, "

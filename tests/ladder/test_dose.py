@@ -127,7 +127,7 @@ def rows(effects: dict[int, float], n: int = 12, spread: float = 0.0125) -> list
     ],
 )
 def test_the_words_of_the_registration(effects: dict[int, float], words: list[str], word: str) -> None:
-    found = dose_answer.contrasts(rows(effects))
+    found = dose_answer.effects(rows(effects))
     assert [one.word for one in found] == words and dose_answer.answer(found) == word
 
 
@@ -138,7 +138,7 @@ def test_a_run_without_a_finite_loss_is_left_out_with_its_pair_and_named() -> No
             row |= {"d2_layer": "nan", "bits_per_byte": "nan"}
         if row["seed"] == "5" and (row["arm"], row["target"]) == ("placebo", "70"):
             row["bits_per_byte"] = "nan"
-    low, high = dose_answer.contrasts(told)
+    low, high = dose_answer.effects(told)
     assert (low.n, low.left_out, high.n, high.left_out) == (11, (2,), 11, (5,))
     assert dose_answer.answer([low, high]) == "neither"
 
@@ -197,6 +197,6 @@ def test_pairs_count_only_where_the_push_did_what_it_should() -> None:
             row["d2_layer"] = "50"
         if row["seed"] == "4" and (row["arm"], row["target"]) == ("dose", "70"):
             row["d2_layer"] = "50"
-    low, high = dose_answer.contrasts(told)
+    low, high = dose_answer.effects(told)
     assert (low.n, low.left_out, high.n, high.left_out) == (11, (3,), 10, (3, 4))
     assert dose_answer.sign_flips([1.0, 1.0, 1.0]) == 0.25
