@@ -308,14 +308,14 @@ def results(file: Path = RESULTS) -> list[dict[str, str]]:
         return list(csv.DictReader(lines))
 
 
-def add(result: Result, file: Path = RESULTS) -> None:
+def add(result: Any, file: Path = RESULTS) -> None:
     """One line more, whole or not at all, whichever process writes it."""
     with FileLock(OUT / "dose.lock"):
         is_new = not file.exists()
         with file.open("a", encoding="utf-8", newline="") as lines:
             writer = csv.writer(lines, lineterminator="\n")
             if is_new:
-                writer.writerow([one.name for one in fields(Result)])
+                writer.writerow([one.name for one in fields(result)])
             writer.writerow(["" if value is None else value for value in asdict(result).values()])
 
 

@@ -48,8 +48,13 @@ class Push(Protocol):
 
 def new_model(recipe: Recipe) -> LlamaForCausalLM:
     """Llama-style, with tied embeddings: 0.42, 1.43 and 3.02 million parameters at widths of 64, 128 and 192."""
+    config = configuration(recipe)
     torch.manual_seed(recipe.seed)
-    config = LlamaConfig(
+    return LlamaForCausalLM(config)
+
+
+def configuration(recipe: Recipe) -> LlamaConfig:
+    return LlamaConfig(
         vocab_size=VOCABULARY,
         hidden_size=recipe.width,
         intermediate_size=recipe.width * 21 // 8,
@@ -63,7 +68,6 @@ def new_model(recipe: Recipe) -> LlamaForCausalLM:
         pad_token_id=None,
         use_cache=False,
     )
-    return LlamaForCausalLM(config)
 
 
 def learning_rate(recipe: Recipe, step: int) -> float:
@@ -81,6 +85,7 @@ def train(
     say: Callable[[str], None] = print,
     until: int | None = None,
     push: Push | None = None,
+    make: Callable[[Recipe], LlamaForCausalLM] = new_model,
 ) -> dict[str, Any]:
     """Train to the end, or `until` a step of the same schedule, and save the checkpoints in `folder`; goes on where an earlier
     process was stopped.
@@ -88,7 +93,7 @@ def train(
     rows (steps * BATCH, CONTEXT + 1): token ids of the windows in their order. Returns the loss curve (nats per token,
     means of `LOSS_EVERY` steps), and the seconds of computing and on the clock, over all processes.
     """
-    model = new_model(recipe)
+    model = make(recipe)
     _add_dropout(model, recipe.dropout)
     optimiser = _optimiser(model, recipe)
     state: dict[str, Any] = {"step": 0, "losses": [], "cpu_seconds": 0.0, "wall_seconds": 0.0, "n_processes": 0}
@@ -183,7 +188,7 @@ def save(model: LlamaForCausalLM, folder: Path) -> None:
         return
     new = folder.with_name(f"{folder.name}.new")
     shutil.rmtree(new, ignore_errors=True)
-    rounded = LlamaForCausalLM(model.config)
+    rounded = type(model)(model.config)
     rounded.load_state_dict(model.state_dict())
     rounded.to(torch.bfloat16).save_pretrained(new)
     text.tokenizer().save_pretrained(new)
