@@ -13,9 +13,8 @@ from core.analysis.ranking import default_benchmark, filter_benchmark
 from core.analysis.relation import MARGIN
 from core.analysis.units import FEWEST_TEST
 from core.deck.deck_data import DeckData
-from core.deck.numbers import texts_of
 from core.deck.slide import check_table, make_slide, table_slides
-from core.deck.story import Column, Heading, Row, Statement, StorySlide
+from core.deck.story import Column, Heading, Row, Statement, StorySlide, texts_of
 from core.locale import N_, _, glossary, translated
 from core.records import without_places
 from core.sources import Text, counted, shown

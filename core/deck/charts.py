@@ -27,7 +27,6 @@ from pptx.util import Inches, Pt
 
 from core.deck import layout
 from core.deck.layout import Box
-from core.deck.theme import set_alternative_text
 from core.figures.chart import Axis, Chart, Guide, Point, Series, Side, has_room_at_its_end
 from core.figures.labels import CORNER, SIDES, Position, name_sides, spread_apart
 from core.figures.text import text_width
@@ -161,10 +160,9 @@ class _Workbook(XyChartData):
 
 def _scatter_data(items: Sequence[Series | Guide], chart: Chart) -> _Workbook:
     content = _Workbook(number_format="General")
-    highest = max((point.y for item in items if isinstance(item, Series) for point in item.points), default=0.0)
     for item in items:
         series = content.add_series(item.name)
-        for x, y in item.ends(chart) if isinstance(item, Guide) else _points(item, chart, highest):
+        for x, y in item.ends(chart) if isinstance(item, Guide) else _points(item, chart):
             series.add_data_point(x, y)
     return content
 
@@ -173,9 +171,10 @@ def _length(item: Series | Guide) -> int:
     return 2 if isinstance(item, Guide) else len(item.points)
 
 
-def _points(series: Series, chart: Chart, highest: float) -> list[tuple[float, float]]:
-    """The points as (x, y) of the chart, where axes count from below and ordered places from the top."""
-    return [(point.x, highest + 1 - point.y if chart.y.is_ordered else point.y) for point in series.points]
+def _points(series: Series, chart: Chart) -> list[tuple[float, float]]:
+    """The points as (x, y) of the chart, where axes count from below and rows from the top."""
+    ends = chart.y.low + chart.y.high
+    return [(point.x, ends - point.y if chart.y.is_ordered else point.y) for point in series.points]
 
 
 def _plot(box: Box, chart: Chart, lines: Sequence[Series], is_small: bool) -> _Plot:
@@ -396,3 +395,8 @@ def _add_error_bars(
         before.addnext(bars)
     else:
         series._element.find(qn("c:xVal")).addprevious(bars)
+
+
+def set_alternative_text(shape: Any, text: str) -> None:
+    """Text for screen readers."""
+    next(shape._element.iter(qn("p:cNvPr"))).set("descr", text)

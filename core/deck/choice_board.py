@@ -6,10 +6,10 @@ from collections.abc import Iterator
 
 from core.analysis.decision import LEADING, SURE
 from core.analysis.rule_record import track_record
-from core.deck import visuals
 from core.deck.board import Board, Decision, Look, Option, Panel, Sure, table_of_models
 from core.deck.deck_data import AskedRule, DeckData
 from core.deck.story import Column, Statement, Table
+from core.figures.decisions import criterion_chart, mean_chart
 from core.locale import _
 from core.questions.choice import HARMFUL, Choice, PilotChoice
 from core.sources import Text, counted, shown, stamped
@@ -32,7 +32,7 @@ def choice_board(data: DeckData) -> Board:
     return Board(
         answer=Panel(
             _title(asked),
-            visuals.mean_chart(choice.decision) or _model_table(asked, choice),
+            mean_chart(choice.decision) or _model_table(asked, choice),
             (Statement(_criteria_text(asked, choice), _("Weighed by")),),
             say=(
                 decision_wording.pilot_text(answer, asked.bits),
@@ -128,7 +128,7 @@ def _evidence(asked: AskedRule, choice: Choice) -> Panel | None:
         return None
     heaviest = max(range(len(decision.criteria)), key=lambda k: decision.criteria[k].share)
     resolved = decision.criteria[heaviest]
-    found = visuals.criterion_chart(decision, heaviest, asked.saved.rule.assumptions)
+    found = criterion_chart(decision, heaviest, asked.saved.rule.assumptions)
     if found is None:
         return None
     chart, best = found

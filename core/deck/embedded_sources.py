@@ -25,8 +25,7 @@ from pptx.oxml.ns import qn
 from pptx.presentation import Presentation as Deck
 from pydantic import ConfigDict, TypeAdapter
 
-from core.deck.numbers import points_of, texts_of, written_point
-from core.deck.story import Origin, Story
+from core.deck.story import Origin, Story, points_of, texts_of, written_point
 from core.deck.template import checked_zip, parsed_xml
 from core.errors import InputError
 from core.tables import RecipeNumberRow

@@ -10,12 +10,11 @@ from core.analysis.ranking import OWN_MATCHES
 from core.analysis.ranks import NORMAL_95
 from core.analysis.relation import MARGIN, LeaveOneOut
 from core.analysis.units import FEWEST_TEST
-from core.deck import visuals
 from core.deck.board import N_CONTROLS, Board, Decision, Look, Option, Panel, Sure, controls_look, table_of_models
 from core.deck.deck_data import DeckData
 from core.deck.slide import MOST_ROWS, check_table
 from core.deck.story import Column, Statement, Table, Visual
-from core.figures.scores import relation_chart
+from core.figures.scores import coefficient_chart, relation_chart
 from core.locale import _
 from core.questions.ranking_answer import Answer, RankedModel
 from core.sources import Text, counted, shown
@@ -173,7 +172,7 @@ def _evidence(data: DeckData) -> Panel | None:
     """How far the coefficient moves, with the expected direction; of a pilot that is not complete the scatter so far; without
     scores, the checks."""
     answer, relation = data.asked, data.asked.relation
-    chart = relation_chart(answer) if data.case == "incomplete" else visuals.coefficient_chart(answer)
+    chart = relation_chart(answer) if data.case == "incomplete" else coefficient_chart(answer)
     if chart is None:
         return Panel(
             _("Quality checks of measurements: {n}").format(n=counted(data.text_runs.height, "runs")),

@@ -6,12 +6,11 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from core.analysis import plans as plan_analysis
-from core.deck import visuals
 from core.deck.board import Board, Decision, Look, Option, Panel, Sure
 from core.deck.deck_data import DeckData
 from core.deck.slide import MOST_ROWS
 from core.deck.story import Column, Statement, Table
-from core.figures.plans import block_row
+from core.figures.plans import MOST_OTHER_CHOICES, block_row, price_chart
 from core.locale import _
 from core.records import LayerPlan, text_budget
 from core.sources import counted, derived, shown
@@ -78,11 +77,11 @@ def _is_other_set(layer_plan: LayerPlan) -> bool:
 
 
 def _evidence(layer_plan: LayerPlan) -> Panel | None:
-    chart = visuals.price_chart(layer_plan)
+    chart = price_chart(layer_plan)
     if chart is None:
         return None
     plan, unhealed = layer_plan.plan, plan_analysis.unhealed_price(layer_plan)
-    others = plan_analysis.other_choices(layer_plan)[: visuals.MOST_OTHER_CHOICES]
+    others = plan_analysis.other_choices(layer_plan)[:MOST_OTHER_CHOICES]
     prices = [
         (
             _("ours, repaired") if plan.is_healed else _("ours"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 from datetime import datetime
 from io import BytesIO
@@ -17,14 +18,13 @@ from pptx.slide import Slide
 from pptx.util import Inches, Pt
 
 from core.deck import layout
-from core.deck.charts import draw_chart
+from core.deck.charts import draw_chart, set_alternative_text
 from core.deck.layout import Box
 from core.deck.slide import shorten_for_page
 from core.deck.story import Heading, Story, StorySlide, Table, Visual
 from core.deck.template import Template, adapt_placeholders, own_template
-from core.deck.theme import add_footer, set_alternative_text, set_box, set_language
 from core.figures.chart import Blocks, Chart, Gallery
-from core.locale import _, speaking
+from core.locale import _, speaking, spoken
 
 
 def draw_deck(
@@ -108,7 +108,7 @@ def _write_statements(slide: Slide, story_slide: StorySlide, is_core: bool, page
     if shape is None:
         shape = slide.shapes.add_textbox(*map(Inches, box))
         shape.text_frame.word_wrap = True
-    set_box(shape, box)
+    shape.left, shape.top, shape.width, shape.height = map(Inches, box)
     frame = shape.text_frame
     frame.vertical_anchor = MSO_ANCHOR.TOP
     paragraph = frame.paragraphs[0]
@@ -278,3 +278,46 @@ def _add_text(slide: Slide, box: Box, text: str, points: float, is_quiet: bool =
     run = _write(frame.paragraphs[0], text, points, _PLAIN)
     if is_quiet:
         run.font.color.brightness = 0.35
+
+
+# --- what every slide gets ---------------------------------------------------------------------------------------
+
+LANGUAGE_TAGS = {"en": "en-US", "ja": "ja-JP"}
+
+
+def add_footer(slide: Slide, source: str) -> None:
+    """Adds the source line and the slide number, which python-pptx does not copy from the layout."""
+    placeholders: Any = slide.slide_layout.placeholders
+    for holder in placeholders:
+        kind = holder.placeholder_format.type
+        if kind in (PP_PLACEHOLDER.FOOTER, PP_PLACEHOLDER.SLIDE_NUMBER):
+            element = copy.deepcopy(holder._element)
+            free_id = 1 + max(int(shape.get("id")) for shape in slide.shapes._spTree.iter(qn("p:cNvPr")))
+            element.nvSpPr.cNvPr.set("id", str(free_id))
+            slide.shapes._spTree.append(element)
+            if kind == PP_PLACEHOLDER.FOOTER:
+                next(s for s in slide.placeholders if s._element is element).text_frame.text = source
+
+
+def set_language(element: etree._Element) -> None:
+    """Tags every text run below `element` with the language: without it, Japanese is drawn with Chinese glyphs."""
+    for run in element.iter(qn("a:r"), qn("a:fld")):
+        properties = run.find(qn("a:rPr"))
+        if properties is None:
+            properties = etree.SubElement(run, qn("a:rPr"))
+            run.insert(0, properties)
+        properties.set("lang", LANGUAGE_TAGS.get(spoken(), spoken()))
+        if spoken() == "ja" and properties.find(qn("a:ea")) is None:
+            _insert_in_order(properties, etree.Element(qn("a:ea"), typeface="+mn-ea"))
+    for properties in element.iter(qn("a:endParaRPr"), qn("a:defRPr")):
+        properties.set("lang", LANGUAGE_TAGS.get(spoken(), spoken()))
+
+
+def _insert_in_order(properties: etree._Element, ea: etree._Element) -> None:
+    """The schema wants a:ea after a:latin and the fill, before a:cs, a:sym and links."""
+    later = [properties.find(qn(tag)) for tag in ("a:cs", "a:sym", "a:hlinkClick", "a:hlinkMouseOver", "a:extLst")]
+    first = next((element for element in later if element is not None), None)
+    if first is None:
+        properties.append(ea)
+    else:
+        first.addprevious(ea)

@@ -11,7 +11,6 @@ import polars as pl
 from core import wording
 from core.analysis.differences import comparability
 from core.analysis.units import FEWEST_TEST
-from core.deck import visuals
 from core.deck.board import (
     N_CONTROLS,
     Board,
@@ -28,6 +27,9 @@ from core.deck.deck_data import DeckData
 from core.deck.slide import MOST_ROWS, check_table
 from core.deck.story import Column, Statement, Visual
 from core.figures.chart import Gallery
+from core.figures.claims import rise_chart
+from core.figures.layer_profiles import MOST_CURVES, dimension_chart, profile_chart, profile_gallery
+from core.figures.scores import loss_chart
 from core.locale import _
 from core.questions.compare import Comparison
 from core.records import SHIPPED
@@ -106,7 +108,7 @@ def _comparison_board(data: DeckData, comparison: Comparison, sound: pl.DataFram
     return Board(
         answer=Panel(
             template.format(**{key: shortened_name(name, 40) for key, name in told.items()}),
-            visuals.loss_chart([(names[one.run["run_id"]], one.loss) for one in (best, other) if one.loss is not None]),
+            loss_chart([(names[one.run["run_id"]], one.loss) for one in (best, other) if one.loss is not None]),
             (compare_wording.difference_text(loss),),
             say=(
                 _("Bits per byte compare models of any tokenizer."),
@@ -264,11 +266,11 @@ def _origin_lines(data: DeckData) -> Iterator[str]:
 def _profiles(data: DeckData, sound: pl.DataFrame) -> Visual | None:
     """The curves on one scale, or a gallery of many; vetoed ones are drawn grey beside few others."""
     drawn = _drawn(data, sound)
-    if drawn.height > visuals.MOST_CURVES:
-        gallery = visuals.profile_gallery(data.estimates, drawn)
+    if drawn.height > MOST_CURVES:
+        gallery = profile_gallery(data.estimates, drawn)
         return gallery and _counted_gallery(gallery, data)
     vetoed = one_run_per_model(data).filter(pl.col("worst_check").eq_missing(pl.lit("veto")))
-    return visuals.profile_chart(data.estimates, pl.concat([drawn, vetoed.head(visuals.MOST_CURVES - drawn.height)]))
+    return profile_chart(data.estimates, pl.concat([drawn, vetoed.head(MOST_CURVES - drawn.height)]))
 
 
 def _counted_gallery(gallery: Gallery, data: DeckData) -> Gallery:
@@ -287,11 +289,11 @@ def _evidence(data: DeckData, sound: pl.DataFrame) -> Panel | None:
             _("Where intervals overlap, models are not told apart")
             if _n_compared(data, sound) > 1
             else _("Each model by itself: dimensions that do not compare"),
-            visuals.dimension_chart(_drawn(data, sound)),
+            dimension_chart(_drawn(data, sound)),
             (Statement(slide_wording.checks_text(data.text_runs), is_main=True),),
         )
     claims = data.claims.filter(run_id=sound["run_id"][0])
-    chart = visuals.rise_chart(claims)
+    chart = rise_chart(claims)
     if chart is None:
         return None
     counts = [_outcome_counts(claims, claim) for claim in CLAIMS]

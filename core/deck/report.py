@@ -16,12 +16,11 @@ from core.deck.board import five_slides
 from core.deck.choice_board import choice_board
 from core.deck.deck_data import DeckData, deck_data, plan_data
 from core.deck.embedded_sources import embed_sources
-from core.deck.numbers import numbers_of
 from core.deck.pilot_board import pilot_board
 from core.deck.plan_board import plan_board
 from core.deck.powerpoint import draw_deck
 from core.deck.profile_board import profile_board
-from core.deck.story import Origin, Story, StorySlide
+from core.deck.story import Origin, Story, StorySlide, numbers_of
 from core.deck.template import Template
 from core.locale import speaking
 from core.pilots.recipe import Recipe

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
+from core.locale import _
 from core.wording.numbers import with_interval
 
 Mark = Literal["none", "circle", "open", "diamond", "triangle", "down", "hollow", "square", "plus", "dash"]
@@ -223,6 +224,35 @@ def scatter_chart(
     x, y = round_axis(x_title, x_ends(series)), round_axis(y_title, y_ends(series))
     keys = [f"{MARKS[line.mark]} {line.name}" for line in series if line.name]
     return Chart(x, y, series, alternative, key=key or "   ".join(keys))
+
+
+MOST_ROWS_TOLD = 8
+"""In the text for screen readers."""
+
+
+def in_rows(points: Iterable[Point], name: str) -> Series:
+    """One point in each row, in this order."""
+    placed = (replace(point, y=row) for row, point in enumerate(points))
+    return Series(name, tuple(placed), 0, False, "circle", is_named=False)
+
+
+def interval_chart(
+    series: Iterable[Series], x: Axis, guides: Sequence[Guide] = (), key: str = "", nothing: str = ""
+) -> Chart:
+    """Values with their intervals in rows: y of a point is its row, from 0 at the top, named by its points; `nothing` is told
+    where there are none."""
+    drawn = tuple(line for line in series if line.points)
+    points = [point for line in drawn for point in line.points]
+    told = _("; ").join(
+        _("{name}: {relation}").format(name=one.name, relation=with_interval(one.x, one.left, one.right))
+        for one in points[:MOST_ROWS_TOLD]
+    )
+    alternative = _("{title}. {told}.").format(title=x.title, told=told) if points else nothing
+    if any(point.left is not None for point in points):
+        key = key or _("Bars: 95 % intervals.")
+    last = max((round(point.y) for point in points), default=0)
+    rows = Axis("", -0.5, last + 0.5, 1, is_ordered=True)
+    return Chart(x, rows, drawn, alternative, tuple(guides), key)
 
 
 def has_room_at_its_end(guide: Guide, chart: Chart) -> bool:

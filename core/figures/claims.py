@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import html
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise, product
@@ -10,10 +11,14 @@ from typing import Any
 
 import polars as pl
 
+from core.analysis import claims as claim_analysis
+from core.figures.chart import Chart, Guide, Point, in_rows, interval_chart, round_axis, x_ends
 from core.figures.svg import LIGHT, SMALL, Drawing, Theme
 from core.figures.text import shorten_to_width, text_width, wrap_text
 from core.locale import _
 from core.registry.specifications import CLAIMS, SPECIFICATIONS
+from core.sources import shown, stated
+from core.tables.sourced import rows_of
 from core.wording.labels import distinct_short_names, run_labels
 from core.wording.verdicts import (
     claim_name,
@@ -32,6 +37,10 @@ NARROWEST, WIDEST = 38.0, 90.0
 _AXES = list(dict.fromkeys(specification.axis for specification in SPECIFICATIONS))
 _AXIS_OF = {one.key: one.axis for one in sorted(SPECIFICATIONS, key=lambda one: _AXES.index(one.axis))}
 """Specification -> what it changes against the reference; those that change the same follow each other."""
+
+
+RATIO = stated(round(math.exp(claim_analysis.MARGIN), 3), "MARGIN")
+"""From here on a ratio counts as a rise or a fall."""
 
 
 @dataclass(frozen=True)
@@ -113,3 +122,19 @@ def _draw_outcome(
         f'<rect x="{x - width / 2:.1f}" y="{y - height / 2:.1f}" width="{width:.1f}" height="{height:.1f}" '
         f'fill-opacity="0"><title>{told}</title></rect>'
     )
+
+
+def rise_chart(claims: pl.DataFrame) -> Chart | None:
+    """The ratio of the rise by each core method, with its interval and the ratio from which it counts. `claims` are rows of
+    one run; None without them."""
+    title = _("Largest inner dimension over that at layer 0")
+    rows = rows_of(claims.filter(claim="rise", is_core=True), "run_claims")
+    points = (
+        Point(row["ratio"], 0, left=row["lower"], right=row["upper"], name=specification_name(row))
+        for row in rows
+        if row["ratio"] is not None
+    )
+    line = in_rows(points, title)
+    needed = Guide(_("counts from {ratio}").format(ratio=shown(RATIO, "g")), RATIO)
+    x = round_axis(title, [*x_ends([line]), 1.0, RATIO])
+    return interval_chart([line], x, [needed]) if line.points else None

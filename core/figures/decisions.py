@@ -4,13 +4,28 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import pairwise, zip_longest
 
 import polars as pl
 
-from core.analysis.criteria import Cost, CriterionValue, ResolvedCriterion
+from core.analysis.criteria import Candidate, Cost, CriterionValue, ResolvedCriterion
 from core.analysis.decision import AMOUNTS, Decision
-from core.figures.chart import Axis, Bar, Bars, Chart, Mark, Point, Series, log_axis, round_axis, x_ends, y_ends
+from core.figures.chart import (
+    Axis,
+    Bar,
+    Bars,
+    Chart,
+    Mark,
+    Point,
+    Series,
+    in_rows,
+    interval_chart,
+    log_axis,
+    round_axis,
+    x_ends,
+    y_ends,
+)
 from core.locale import _
 from core.pilots.rule import Assumptions
 from core.wording import decisions as decision_wording
@@ -186,3 +201,38 @@ def cost_bars(runs: pl.DataFrame, cost: Mapping[str, Cost], assumed: Assumptions
             {"": [Bar(row, 0.0, price, f"{price:,.4g}") for row, (price, _name) in enumerate(priced)]},
         ),
     )
+
+
+MOST_ROWS = 9
+"""Models in one chart of their values."""
+
+
+def mean_chart(decision: Decision) -> Chart | None:
+    """Weighted means of the models that can be chosen, the best on top; None without any."""
+    names = distinguishing_names([one.name for one in decision.candidates])
+    title = _("Weighted mean (1: best in all criteria)")
+    points = [
+        Point(total, 0, name=shortened_name(name, LONGEST_NAME))
+        for name, total in zip(names, decision.totals, strict=True)
+    ]
+    return interval_chart([in_rows(points[:MOST_ROWS], title)], Axis(title, 0, 1, 0.25, 2)) if points else None
+
+
+def criterion_chart(decision: Decision, k: int, assumed: Assumptions) -> tuple[Chart, Candidate] | None:
+    """The values of one criterion with their intervals, the best on top, and whose the best is; None without values."""
+    question, title = decision.criteria[k], criterion_title(decision.criteria[k], assumed)
+    names = distinguishing_names([one.name for one in decision.candidates])
+    found = [
+        (name, one, value) for name, one in zip(names, decision.candidates, strict=True) if (value := one.values[k])
+    ]
+    found.sort(key=lambda row: row[2].value, reverse=question.higher_is_better)
+    points = []
+    for name, _one, value in found[:MOST_ROWS]:
+        lower, middle, upper = scaled(question, value)
+        ends = (None, None) if lower == upper else (lower, upper)
+        points.append(Point(middle, 0, None, None, *ends, shortened_name(name, LONGEST_NAME)))
+    if not points:
+        return None
+    line = in_rows(points, title)
+    x = replace(round_axis(title, x_ends([line])), is_reversed=not question.higher_is_better)
+    return interval_chart([line], x), found[0][1]

@@ -7,7 +7,7 @@ from collections.abc import Mapping, Sequence
 import plotly.graph_objects as go
 import polars as pl
 
-from core.figures.chart import Axis, Chart, Guide, Mark, Point, Series
+from core.figures.chart import Axis, Chart, Guide, Mark, Point, Series, interval_chart
 from core.figures.style import COLOURS, GRID, axes_figure, escape_label
 from core.figures.text import wrap_text
 from core.locale import _
@@ -44,17 +44,12 @@ def task_chart(over_tasks: OverTasks) -> Chart:
             add("pooled", row, name, shrunk[task.key].rho, shrunk[task.key].lower, shrunk[task.key].upper)
     if pooled and pooled.n_tasks > 1:
         add("mean", len(tasks), _("mean over tasks"), pooled.rho, pooled.lower, pooled.upper)
-    return Chart(
-        Axis(_("Spearman's rho of dimension and score (95 % intervals)"), -1, 1, 0.5, 1),
-        Axis("", -0.5, len(tasks), 1, is_ordered=True),
-        tuple(
-            Series(name, tuple(points), colour, False, mark, is_named=False)
-            for colour, (name, mark, points) in enumerate(kinds.values())
-            if points
-        ),
-        "" if tasks else _("No task with five scores: no coefficient."),
-        (Guide("", 0.0),),
+    series = (
+        Series(name, tuple(points), colour, False, mark, is_named=False)
+        for colour, (name, mark, points) in enumerate(kinds.values())
     )
+    x = Axis(_("Spearman's rho of dimension and score (95 % intervals)"), -1, 1, 0.5, 1)
+    return interval_chart(series, x, (Guide("", 0.0),), nothing=_("No task with five scores: no coefficient."))
 
 
 # --- orders ----------------------------------------------------------------------------------------------------

@@ -19,9 +19,12 @@ from core.figures.chart import (
     Point,
     Series,
     Span,
+    in_rows,
+    interval_chart,
     log_axis,
     round_axis,
     whole_step,
+    x_ends,
     y_ends,
 )
 from core.figures.chart import Mark as Shape
@@ -37,6 +40,7 @@ from core.figures.profile_data import (
     cloud_sizes,
     curve_text,
     main_extrema,
+    profile_points,
     range_of_seeds,
     reference_name,
     unbroken,
@@ -46,7 +50,9 @@ from core.figures.svg import LIGHT, Caption, Drawing, Plot, Theme
 from core.locale import _
 from core.records import Estimate
 from core.registry.passes import CONTROLS
-from core.wording.labels import run_labels
+from core.sources import Source, Text, derived, sourced
+from core.tables.sourced import rows_of
+from core.wording.labels import distinguishing_names, run_labels, shortened_name
 from core.wording.verdicts import badge_text
 
 REFERENCE_DASHES = {key: control.dash for key, control in CONTROLS.items()} | {SURROGATE: "dashdot"}
@@ -295,6 +301,131 @@ def partial_thumbnail(name: str, estimates: Mapping[int, Estimate], theme: Theme
         if not math.isnan(estimate.value)
     ]
     return thumbnail(Curve(name, name, marks, None, None), (), theme)
+
+
+# --- of a slide ------------------------------------------------------------------------------------------------
+
+MOST_CURVES = 6
+"""Curves that colours can distinguish; more become a gallery of small profiles."""
+MOST_IN_GALLERY = 12
+"""Small profiles that fit on a slide with text of 14 points."""
+MOST_ROWS = 9
+"""Models in one chart of their dimensions."""
+LONGEST_GALLERY_NAME = 18
+LONGEST_NAME = 26
+
+
+def short_names(runs: pl.DataFrame, longest: int = LONGEST_NAME) -> dict[str, str]:
+    """run_id -> a label that distinguishes it from the others, short enough to stand beside a curve."""
+    labels = run_labels(runs)
+    cut = dict(zip(labels, distinguishing_names(list(labels.values())), strict=True))
+    short = {run_id: shortened_name(label, longest) for run_id, label in cut.items()}
+    return short if len(set(short.values())) == len(short) else {key: shortened_name(cut[key], 40) for key in cut}
+
+
+def profile_chart(estimates: pl.DataFrame, runs: pl.DataFrame, longest: int = LONGEST_NAME) -> Chart | None:
+    """d2 over the layers, one coloured curve per run, vetoed runs grey and dashed; None where no run has estimates.
+
+    For more than MOST_CURVES runs use `profile_gallery`.
+    """
+    profile_data = _curves(estimates, runs)
+    if not profile_data.curves:
+        return None
+    names = short_names(runs, longest)
+    sound = [curve.run_id for curve in profile_data.curves if not curve.is_vetoed]
+    # Coloured curves come last, so that they are drawn over the others.
+    series = [
+        Series(
+            names.get(curve.run_id, curve.name),
+            _curve_points(curve, profile_data.same_depth),
+            None if curve.is_vetoed else sound.index(curve.run_id),
+            is_banded=not curve.is_vetoed,
+        )
+        for curve in sorted(profile_data.curves, key=lambda curve: (not curve.is_vetoed, -len(curve.marks)))
+    ]
+    title = _("Estimated dimension (d2, N={size})").format(size=wording.size_range(profile_data.n_points))
+    heights = [v for line in series for p in line.points for v in (p.y, p.upper if line.is_banded else None)]
+    descriptions = _("; ").join(
+        curve_text(curve, names.get(curve.run_id, curve.name)) for curve in profile_data.curves[:4]
+    )
+    alternative = _("Estimated dimension over the layers. {curves}.").format(curves=descriptions)
+    key = _("Pale: 95 % intervals.")
+    if len(sound) < len(profile_data.curves):
+        key = wording.joined_sentences((key, wording.veto_mark_text()))
+    up = round_axis(title, heights, from_zero=True)
+    return Chart(layer_axis(profile_data), up, tuple(series), alternative, key=key)
+
+
+def profile_gallery(estimates: pl.DataFrame, runs: pl.DataFrame) -> Gallery | None:
+    """`profile_chart`, each curve in a small chart of its own, ordered by the largest inner dimension.
+
+    Of more than MOST_IN_GALLERY runs, so many evenly along that order. None where no run has estimates.
+    """
+    ranked = runs.filter(pl.col("inner_max").is_not_null()).sort("inner_max", "run_id", descending=[True, False])
+    chosen = ranked.filter(pl.col("run_id").is_in(_pick_evenly(ranked["run_id"].to_list(), MOST_IN_GALLERY)))
+    whole = profile_chart(estimates, chosen, LONGEST_GALLERY_NAME)
+    if whole is None:
+        return None
+    across, up = (replace(axis, title="", step=axis.high - axis.low) for axis in (whole.x, whole.y))
+    order = list(short_names(chosen, LONGEST_GALLERY_NAME).values())
+    charts = []
+    for line in sorted(whole.series, key=lambda one: order.index(one.name)):
+        top = max(point.y for point in line.points[1:-1] or line.points)
+        title = Text("{}  {}").format(line.name, wording.number(top))
+        charts.append(Chart(across, replace(up, title=title), (replace(line, colour=0),), title))
+    key = _(
+        "Across: {across}, {low:g} to {high:g}; upright: {up}. Behind each name: its largest inner dimension."
+    ).format(
+        across=whole.x.title,
+        low=derived(across.low, "layer_estimates", "first layer"),
+        high=derived(across.high, "layer_estimates", "last layer"),
+        up=whole.y.title,
+    )
+    return Gallery(tuple(charts), whole.alternative, wording.joined_sentences((key, whole.key)))
+
+
+def _pick_evenly(ordered: Sequence[str], most: int) -> list[str]:
+    """At most so many of them in their order, at even steps from the first to the last."""
+    n = len(ordered)
+    if n <= most:
+        return list(ordered)
+    return [ordered[round(place * (n - 1) / (most - 1))] for place in range(most)]
+
+
+def _curves(estimates: pl.DataFrame, runs: pl.DataFrame) -> ProfileData:
+    """The curves with the row of each number."""
+    profile_data = profile_points(estimates, runs, *PRIMARY)
+    settings = tuple(zip(("estimator", "cloud", "transform"), PRIMARY, strict=False))
+
+    def read(mark: Mark, run_id: str) -> Mark:
+        key = (("run_id", run_id), ("layer", mark.layer), *settings)
+        columns = ("layer", "value", "lower", "upper")
+        return replace(
+            mark, **{name: sourced(getattr(mark, name), Source("layer_estimates", name, key)) for name in columns}
+        )
+
+    curves = [replace(curve, marks=[read(mark, curve.run_id) for mark in curve.marks]) for curve in profile_data.curves]
+    return replace(profile_data, curves=curves)
+
+
+def _curve_points(curve: Curve, same_depth: bool) -> tuple[Point, ...]:
+    return tuple(
+        Point(int(mark.layer) if same_depth else round(mark.depth, 4), mark.value, mark.lower, mark.upper)
+        for mark in curve.marks
+    )
+
+
+def dimension_chart(runs: pl.DataFrame) -> Chart:
+    """Largest inner dimensions with their intervals, largest first: of many models the first, some between and the last."""
+    ordered = runs.sort("inner_max", "run_id", descending=[True, False])
+    chosen = _pick_evenly(ordered["run_id"].to_list(), MOST_ROWS)
+    names, title = short_names(runs), _("Largest inner dimension, estimated (d2)")
+    points = (
+        Point(row["inner_max"], 0, None, None, row["inner_max_lower"], row["inner_max_upper"], names[row["run_id"]])
+        for row in rows_of(ordered.filter(pl.col("run_id").is_in(chosen)))
+    )
+    line = in_rows(points, title)
+    return interval_chart([line], round_axis(title, x_ends([line]), from_zero=True))
 
 
 # --- differences and neighbour ranks ---------------------------------------------------------------------------

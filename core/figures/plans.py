@@ -5,6 +5,7 @@ Blocks are counted from 0 and stretches are half-open everywhere.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 
@@ -12,9 +13,11 @@ from core.analysis.plans import (
     PUBLISHED,
     LayerDirections,
     harder_text_prices,
+    other_choices,
     parameters_saved_share,
     pareto_front,
     search_steps,
+    unhealed_price,
 )
 from core.figures.chart import (
     Axis,
@@ -25,6 +28,7 @@ from core.figures.chart import (
     Mark,
     Point,
     Series,
+    interval_chart,
     log_axis,
     round_axis,
     whole_step,
@@ -34,6 +38,7 @@ from core.figures.chart import (
 from core.locale import _
 from core.records import LayerPlan
 from core.tables import PlanOutcomeRow
+from core.wording import plan_evidence
 from core.wording import plans as plan_wording
 from core.wording.labels import name
 
@@ -172,6 +177,58 @@ def single_block_chart(layer_plan: LayerPlan) -> Chart | None:
     return Chart(x, up, tuple(line for line in series if line.points), "")
 
 
+MOST_OTHER_CHOICES = 3
+"""Other choices of the same number of blocks that are drawn beside the plan's."""
+
+
+def _price_point(row: PlanOutcomeRow) -> Point:
+    assert row.difference is not None
+    return Point(len(row.blocks), row.difference, row.lower, row.upper)
+
+
+def price_chart(layer_plan: LayerPlan) -> Chart | None:
+    """Loss increase over the number of removed blocks: along the search, and for other choices of the plan's size."""
+    unhealed = unhealed_price(layer_plan)
+    steps = search_steps(layer_plan, repaired=False)
+    points = [_price_point(row) for row in steps if row.difference is not None]
+    if not points:
+        return None
+    name = _("ours") if unhealed is None else _("ours, before repair")
+    series = [Series(name, tuple(points), 0, len(points) > 1, "circle", is_banded=True)]
+    for number, row in enumerate(other_choices(layer_plan)[:MOST_OTHER_CHOICES], start=1):
+        series.append(Series(plan_evidence.rule_name(row.rule), (_price_point(row),), number, False, "open"))
+    if unhealed is not None:
+        healed = _price_point(layer_plan.price)
+        series.append(Series(_("ours, repaired"), (healed,), len(series), False, "diamond"))
+    most = max(point.x for line in series for point in line.points)
+    step = whole_step(most)
+    up = round_axis(_("Rise of the loss (nats per token); less is better, above"), y_ends(series), from_zero=True)
+    up = replace(up, is_reversed=True)
+    guides: tuple[Guide, ...] = ()
+    if layer_plan.plan.budget_unit == "nats":
+        guides = (
+            Guide(
+                _("budget {budget:g}").format(budget=layer_plan.plan.budget), layer_plan.plan.budget, is_vertical=False
+            ),
+        )
+        up = replace(up, high=max(up.high, math.ceil(layer_plan.plan.budget / up.step) * up.step))
+    descriptions = _("; ").join(
+        _("{name}: {relation}").format(
+            name=line.name,
+            relation=plan_wording.price_text(line.points[-1].y, line.points[-1].lower, line.points[-1].upper),
+        )
+        for line in series
+    )
+    return Chart(
+        Axis(_("Blocks left out"), 0, most + (most % step and step - most % step), step),
+        up,
+        tuple(series),
+        _("Rise of the loss over blocks left out. {told}.").format(told=descriptions),
+        guides,
+        _("Bars: 95 % intervals."),
+    )
+
+
 # --- what breaks first --------------------------------------------------------------------------------------------------
 
 
@@ -214,11 +271,8 @@ def harder_chart(rows: Sequence[PlanOutcomeRow], of_answers: bool) -> Chart | No
             if row.is_healed == is_healed and row.difference is not None
         ]
         series += [Series(label, tuple(points), colour, False, mark, is_named=False)] if points else []
-    if not series:
-        return None
     x = round_axis(title, [0.0, *x_ends(series)])
-    y = Axis("", -0.5, len(names) - 0.5, 1, is_ordered=True)
-    return Chart(x, y, tuple(series), "", (Guide("", 0.0),))
+    return interval_chart(series, x, (Guide("", 0.0),)) if series else None
 
 
 # --- directions ---------------------------------------------------------------------------------------------------------

@@ -12,8 +12,9 @@ from typing import Any
 import polars as pl
 
 from core import wording
-from core.analysis.paired import PairedComparison
+from core.analysis.paired import PairedComparison, TextLoss
 from core.analysis.ranks import NORMAL_95, quantile
+from core.analysis.relation import MARGIN
 from core.figures.chart import (
     MARKS,
     Axis,
@@ -24,6 +25,8 @@ from core.figures.chart import (
     Mark,
     Point,
     Series,
+    in_rows,
+    interval_chart,
     round_axis,
     scatter_chart,
     x_ends,
@@ -34,6 +37,7 @@ from core.figures.svg import LIGHT, Caption, Theme
 from core.locale import _
 from core.questions.ranking_answer import Answer
 from core.registry.names import NOT_STATED
+from core.sources import Text, shown
 from core.wording.answers import benchmark_name, relation_text
 from core.wording.labels import distinguishing_names, run_labels, shortened_name
 from core.wording.numbers import number
@@ -136,6 +140,46 @@ def relation_chart(answer: Answer) -> Chart | None:
     return Chart(x, y, tuple(series), alternative, key=wording.joined_sentences(key))
 
 
+def coefficient_chart(answer: Answer) -> Chart | None:
+    """Spearman's rho over all models, and how far it moves: given size, within families and sizes,
+    without one model or family, by errors of measurement. None without a coefficient."""
+    relation = answer.relation
+    if relation.rho is None:
+        return None
+    partial, strata = relation.partial, relation.strata
+    rows = [
+        (_("all models"), relation.rho, relation.lower, relation.upper),
+        (_("models of equal size"), partial.r, partial.lower, partial.upper),
+        (_("within families and sizes"), strata.rho, None, None),
+    ]
+    for name, effect in (
+        (_("without one model"), relation.without_one),
+        (_("without one family"), relation.without_family),
+    ):
+        if effect is not None:
+            rows.append((name, relation.rho, effect.lowest, effect.highest))
+    if relation.error_lower is not None:
+        rows.append((_("errors of measurement"), relation.rho, relation.error_lower, relation.error_upper))
+    points = [Point(rho, 0, left=low, right=high, name=name) for name, rho, low, high in rows if rho is not None]
+    guides = [
+        Guide("0", 0.0),
+        Guide(Text("−{:g}").format(MARGIN), -MARGIN),
+        Guide(Text("+{:g}").format(MARGIN), MARGIN),
+    ]
+    title = _("Spearman's rho; right of 0: larger dimension, better score")
+    key = _("Bars: 95 % intervals; where one is left out, the range. Not related: within ±{margin}.").format(
+        margin=shown(MARGIN, "g")
+    )
+    return interval_chart([in_rows(points, title)], Axis(title, -1, 1, 0.5, 1), guides, key)
+
+
+def loss_chart(losses: Sequence[tuple[str, TextLoss]]) -> Chart:
+    """Bits per byte of models with their intervals, the best on top."""
+    title = _("Bits per byte (lower is better, to the right)")
+    line = in_rows((Point(loss.value, 0, left=loss.lower, right=loss.upper, name=name) for name, loss in losses), title)
+    return interval_chart([line], replace(round_axis(title, x_ends([line])), is_reversed=True))
+
+
 def benchmark_label(key: dict[str, str]) -> str:
     """`arc_easy, acc`, and the filter if there is one."""
     parts = [
@@ -169,10 +213,8 @@ def paired_chart(model_a: str, model_b: str, comparisons: Sequence[tuple[dict[st
         Series(_("told apart"), tuple(groups[True]), 0, False, "circle", is_named=False),
         Series(_("cannot be told apart"), tuple(groups[False]), None, False, "open", is_named=False),
     )
-    ends = [0.0, *x_ends(series)]
-    x = round_axis(title.format(a=_short_model_name(model_a), b=_short_model_name(model_b)), ends)
-    y = Axis("", -0.5, len(comparisons) - 0.5, 1, is_ordered=True)
-    return Chart(x, y, tuple(line for line in series if line.points), "", (Guide("", 0.0),))
+    told = title.format(a=_short_model_name(model_a), b=_short_model_name(model_b))
+    return interval_chart(series, round_axis(told, [0.0, *x_ends(series)]), (Guide("", 0.0),))
 
 
 def _short_model_name(model: str) -> str:

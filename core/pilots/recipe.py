@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime
+from functools import cached_property
 from typing import Any
 
 from core.errors import InputError, Sentence, nothing_yet, unknown_name
@@ -35,7 +36,7 @@ class Recipe:
         if not self.name.strip() or len(self.name) > MAX_NAME or not self.name.isprintable():
             raise InputError("A name has 1 to {most} visible characters on one line.", most=MAX_NAME)
 
-    @property
+    @cached_property
     def recipe_id(self) -> str:
         """`board-in-june-1f3a9c02`: the name, and a hash of the whole recipe."""
         return hashed_id(self.name, asdict(self), "recipe")

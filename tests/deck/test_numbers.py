@@ -15,10 +15,9 @@ from pptx import Presentation
 from pptx.oxml.ns import qn
 
 from core.deck import embedded_sources
-from core.deck.numbers import numbers_of, texts_of
 from core.deck.powerpoint import draw_deck
 from core.deck.report import build_story
-from core.deck.story import Origin, Story
+from core.deck.story import Origin, Story, numbers_of, texts_of
 from core.errors import InputError
 from core.pilots.recipe import Recipe
 from core.sources import STATED

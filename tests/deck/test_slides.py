@@ -234,9 +234,8 @@ def scatter_held(chart, told: Chart) -> None:
         (series.name, tuple(series.values)): [float(x) for x in series._element.xpath("c:xVal//c:v/text()")]
         for series in chart.plots[0].series
     }
-    highest = max((p.y for one in told.series for p in one.points), default=0.0)
     for one in told.series:
-        ys = [highest + 1 - p.y if told.y.is_ordered else p.y for p in one.points]
+        ys = [told.y.low + told.y.high - p.y if told.y.is_ordered else p.y for p in one.points]
         assert found[one.name, tuple(ys)] == pytest.approx([p.x for p in one.points])
     lengths = [len(list(series.values)) for series in chart.plots[0].series]
     banded = {one.name: [p.upper - p.y for p in one.points] for one in told.series if one.is_banded and one.is_line}

@@ -13,10 +13,9 @@ from core.analysis.resampling import search_dimensions
 from core.deck import board, layout, pilot_board, plan_board, profile_board
 from core.deck.appendix import sql_strings
 from core.deck.deck_data import plan_data
-from core.deck.numbers import numbers_of, texts_of
 from core.deck.report import build_story
 from core.deck.slide import make_slide, shorten_for_page
-from core.deck.story import MOST_SLIDES, Column, StorySlide, Table
+from core.deck.story import MOST_SLIDES, Column, StorySlide, Table, numbers_of, texts_of
 from core.errors import InputError
 from core.figures.chart import Chart
 from core.figures.scores import relation_chart
