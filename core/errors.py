@@ -206,12 +206,18 @@ class QueryError(InputError):
 def missing(kind: str, asked: object, verb: str) -> Sentence:
     """The message for what is not there; `workdim {verb}` lists what is."""
     what = kind if isinstance(kind, Sentence) else Sentence(kind)
-    return Sentence("There is no {kind} {asked}: see `workdim {verb}`.", kind=what, asked=asked, verb=verb)
+    return Sentence("There is no {kind} {asked}: see {command}.", kind=what, asked=asked, command=_command(verb))
 
 
 def nothing_yet(verb: str) -> Sentence:
     """The message for an empty list; `workdim {verb}` makes its first entry."""
-    return Sentence("None yet. Begin with `workdim {verb}`.", verb=verb)
+    return Sentence("None yet. Begin with {command}.", command=_command(verb))
+
+
+def _command(verb: str) -> Sentence:
+    """A Sentence, because a screen words commands as the places where it does the same."""
+    written = f"`workdim {verb}`"
+    return Sentence(written)
 
 
 def unknown_name(kind: str, asked: str, available: Iterable[str]) -> Sentence:

@@ -8,7 +8,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from dataclasses import dataclass
 from functools import cache
-from gettext import GNUTranslations
+from gettext import GNUTranslations, NullTranslations
 from io import BytesIO
 from pathlib import Path
 from typing import Any, ParamSpec, TypeVar
@@ -44,6 +44,7 @@ def translations(language: str) -> GNUTranslations:
 _SPOKEN: ContextVar[str | None] = ContextVar("language", default=None)
 """The language of whoever reads what is worded here and now: of a screen's session, a verb, a deck."""
 _ask_reader: Callable[[], str] = lambda: "en"  # noqa: E731
+_reader_catalogue: Callable[[str], NullTranslations] = translations
 
 
 def spoken() -> str:
@@ -68,10 +69,16 @@ def in_language(language: str, function: Callable[P, T], *args: P.args, **kwargs
         return function(*args, **kwargs)
 
 
-def ask_reader_by(ask: Callable[[], str]) -> None:
-    """Where nothing else was said, `ask` tells the language: of the session whose screen is drawn, in an app's server."""
-    global _ask_reader
-    _ask_reader = ask
+def ask_reader_by(ask: Callable[[], str], word_by: Callable[[str], NullTranslations]) -> None:
+    """Where nothing else was said, `ask` tells the language: of the session whose screen is drawn, in an app's server. What
+    is worded for it goes by the catalogue that `word_by` gives of a language."""
+    global _ask_reader, _reader_catalogue
+    _ask_reader, _reader_catalogue = ask, word_by
+
+
+def _spoken_catalogue() -> NullTranslations:
+    spoken_here = _SPOKEN.get()
+    return _reader_catalogue(_ask_reader()) if spoken_here is None else translations(spoken_here)
 
 
 def _(message: str, plural: str = "", /, **parts: Any) -> str:
@@ -82,13 +89,13 @@ def _(message: str, plural: str = "", /, **parts: Any) -> str:
 
 def translated(message: str) -> str:
     """What `_` does, for a message that was marked by `N_` elsewhere."""
-    return Text(translations(spoken()).gettext(message))
+    return Text(_spoken_catalogue().gettext(message))
 
 
 def worded(text: str | WorkdimError) -> str:
     """An error or `Sentence` in the language of whoever reads it; any other text as it is."""
     sentence = text.message if isinstance(text, WorkdimError) else text
-    return sentence.translated(translations(spoken())) if isinstance(sentence, Sentence) else sentence
+    return sentence.translated(_spoken_catalogue()) if isinstance(sentence, Sentence) else sentence
 
 
 def catalogue(language: str) -> Catalog:

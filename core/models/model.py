@@ -351,7 +351,7 @@ def _placement(blueprint: Blueprint, spread: Sequence[int]) -> dict[str, Any]:
 
 
 def too_large(name: str, device: torch.device) -> ResourceError:
-    other = Sentence("a smaller model") if device.type == "cpu" else "--device cpu"
+    other = Sentence("a smaller model") if device.type == "cpu" else Sentence("--device cpu")
     return ResourceError(
         "{name} does not fit into the memory of {device}. Try --dtype bfloat16 or {other}.",
         name=name,

@@ -162,8 +162,7 @@ def submit(config: ConfigT, warehouse: Warehouse, pilot_id: str | None = None, a
         if status.state in ("queued", "running") and not waits_for_this_pilot:
             text, how = config.what
             raise InputError(
-                "{model} on {text} ({how}) is {state} already as job {job}. See `workdim jobs`; `jobs cancel` "
-                "stops it.",
+                "{model} on {text} ({how}) is {state} already as job {job}: see `workdim jobs`.",
                 model=config.model,
                 text=text,
                 how=how,

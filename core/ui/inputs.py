@@ -325,7 +325,7 @@ def _choose_listed_runs(runs: pl.DataFrame, always_listed: pl.DataFrame) -> pl.D
 
 def matching_runs(runs: pl.DataFrame, words: str) -> pl.DataFrame:
     """The runs that contain every word, in upper or lower case."""
-    more = (pl.col("tags").list.join(" "), pl.col("started_at").dt.strftime("%Y-%m-%d"))
+    more = (pl.col("tags").list.join(" "), (pl.col("started_at") - language.from_utc()).dt.strftime("%Y-%m-%d"))
     return matching_rows(runs, words, *_SEARCH_COLUMNS, *more)
 
 

@@ -2,19 +2,83 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from datetime import datetime, timedelta
+from functools import cache
+from gettext import NullTranslations
 
 import streamlit as st
 from streamlit.runtime.scriptrunner_utils.script_run_context import get_script_run_ctx
 
 from core import locale
-from core.locale import _
+from core.locale import N_, _
 from core.ui import url_state
 from core.wording.numbers import day
 
 LANGUAGES = locale.LANGUAGES
 NAME = "lang"
+PLACES = {
+    "runs list --deleted": N_("Show the trash"),
+    "runs undelete": N_("Show the trash"),
+    "runs again": N_("Measure"),
+    "runs": N_("Start"),
+    "measure": N_("Measure"),
+    "compare": N_("Measure"),
+    "jobs": N_("Measure"),
+    "pilot": N_("Measure"),
+    "scores template": N_("Template for a table (CSV)"),
+    "scores": N_("Import"),
+    "rules": N_("Rules"),
+    "plan": N_("Layer plans"),
+    "slides": N_("Share"),
+    "--all": N_("Compared models"),
+    "--blocks": N_("Blocks that are to go"),
+    "--chat plain": N_("Chats without their template"),
+    "--column": N_("Column of the text"),
+    "--controls": N_("Control passes with any protocol"),
+    "--corpus": N_("Text"),
+    "--device": N_("Device"),
+    "--dtype": N_("Number format"),
+    "--encoding": N_("Encoding"),
+    "--replace": N_("Replace the saved query of this name"),
+    "--task": N_("Path of my task file (JSONL)"),
+    "--text": N_("Text"),
+    "--verify": N_("Verify on held-out text"),
+}
+"""How a command begins, or an option, as messages name it -> the page, section or control that does the same on a screen.
+Of several beginnings of one command the longest comes first."""
+_PLACE, _ELSEWHERE = N_("“{place}”"), N_("{command} (in a terminal)")
+_OF_TERMINAL = re.compile(r"`workdim (?P<command>[^`]*)`|(?<![\w-])(?P<option>--(?:chat plain|[a-z][a-z-]*))(?!\w)")
+
+
+class OnScreen(NullTranslations):
+    """A catalogue of messages for a reader of a screen: a command or an option that a message names is told as the place that
+    does the same there, or as one of the terminal."""
+
+    def __init__(self, language: str) -> None:
+        super().__init__()
+        self._of_language = locale.translations(language)
+
+    def gettext(self, message: str) -> str:
+        return _OF_TERMINAL.sub(self._place, self._of_language.gettext(message))
+
+    def ngettext(self, msgid1: str, msgid2: str, n: int) -> str:
+        return _OF_TERMINAL.sub(self._place, self._of_language.ngettext(msgid1, msgid2, n))
+
+    def _place(self, named: re.Match[str]) -> str:
+        asked = f"{named['command'] or named['option']} "
+        for beginning, place in PLACES.items():
+            if asked.startswith(f"{beginning} "):
+                return self._of_language.gettext(_PLACE).format(place=self._of_language.gettext(place))
+        return self._of_language.gettext(_ELSEWHERE).format(command=named[0])
+
+
+_on_screen = cache(OnScreen)
+
+
+def _catalogue(language: str) -> NullTranslations:
+    return locale.translations(language) if get_script_run_ctx(suppress_warning=True) is None else _on_screen(language)
 
 
 def restore() -> str:
@@ -29,7 +93,7 @@ def current() -> str:
     return st.session_state.get(url_state.key(NAME), "en")
 
 
-locale.ask_reader_by(current)
+locale.ask_reader_by(current, _catalogue)
 
 
 def as_ascii(markdown: str) -> str:
@@ -92,7 +156,16 @@ def local_time(time: datetime, in_table: bool = False) -> str:
 
     The browser gives its distance from UTC in minutes, positive west of Greenwich; without it, the text names UTC.
     """
-    offset = st.context.timezone_offset
-    local = time if offset is None else time - timedelta(minutes=offset)
+    local = time - from_utc()
     text = f"{local:%Y-%m-%d %H:%M}" if in_table else f"{day(local)} {local.hour}:{local:%M}"
-    return text if offset is not None else f"{text} UTC"
+    return text if st.context.timezone_offset is not None else f"{text} UTC"
+
+
+def local_day(time: datetime) -> str:
+    """The day of a time in the reader's zone, in words."""
+    return day(time - from_utc())
+
+
+def from_utc() -> timedelta:
+    """What UTC is ahead of the reader's clock: below zero east of Greenwich, zero where the browser has not told."""
+    return timedelta(minutes=st.context.timezone_offset or 0)

@@ -29,7 +29,7 @@ def runs_or_stop() -> pl.DataFrame:
             reference.add_all_profiles(reads.warehouse(), logging.getLogger("workdim").warning)
             st.rerun()
     inputs.show_link("measure", _("Measure a model here"), "science")
-    st.caption(_("Or in a terminal: `workdim demo --no-app` measures two in a minute."))
+    st.caption(_("Or: `workdim demo --no-app` measures two in a minute."))
     trash.show_trash()
     url_state.stop()
 

@@ -161,6 +161,11 @@ def own_references() -> list[str]:
     return own_runs(_lists(True).runs)["reference"].unique(maintain_order=True).to_list()
 
 
+def encoder_references() -> list[str]:
+    """References of the encoders that are measured here."""
+    return _lists(True).runs.filter(kind="encoder")["reference"].unique().to_list()
+
+
 def own_first(runs: pl.DataFrame) -> pl.DataFrame:
     """The runs measured here, the newest first; then those that Workdim ships, the oldest first, which is the order in
     which they are worth a look."""

@@ -28,7 +28,6 @@ from core.tables import RuleChoiceRow
 from core.ui import inputs, language, notices, pilot_filter, reads, tables, url_state
 from core.ui.markdown import escape
 from core.warehouse import export_runs, recipes
-from core.wording.numbers import day
 
 NONE = "none"
 MAX_RUNS = 40
@@ -50,7 +49,7 @@ def choose_saved_report() -> SavedRecipe | None:
     """Return a saved report, or None for a new one; drawn only where there are some."""
     saved = {recipe.recipe_id: recipe for recipe in reads.lists().recipes}
     names = {NONE: _("a new one")}
-    names |= {key: f"{report.recipe.name} · {day(report.made_at)}" for key, report in saved.items()}
+    names |= {key: f"{report.recipe.name} · {language.local_day(report.made_at)}" for key, report in saved.items()}
     return saved.get(inputs.choose_by_id(_("Kept report"), names, "recipe", width=480))
 
 
@@ -189,7 +188,7 @@ def show_changes(saved: SavedRecipe, report: Report) -> None:
     """Draw the numbers of a saved report that the warehouse would give differently now."""
     comparisons = recipes.compare_numbers(recipes.recipe_numbers(reads.warehouse(), saved.recipe_id), report.numbers)
     changed = [number for number in comparisons if number.state != "same"]
-    made_on = day(saved.made_at)
+    made_on = language.local_day(saved.made_at)
     if not changed:
         st.success(_("All {n} numbers are as they were on {day}.").format(n=f"{len(comparisons):,}", day=made_on))
         return

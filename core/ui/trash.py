@@ -3,18 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 
 import streamlit as st
 
 from core.errors import WorkdimError
 from core.locale import _, worded
 from core.store import trash
-from core.ui import inputs, reads, url_state
+from core.ui import inputs, language, reads, url_state
 from core.ui.markdown import escape
 from core.warehouse.runs import restore_run
 
 MOST_TRASHED = 20
-"""Runs of the trash that are drawn, at most; `workdim runs list --deleted` lists all."""
+"""Runs of the trash that are drawn before all are asked for."""
 _DELETED = "the runs that were just deleted, their name, and which runs were chosen when that was told first"
 _NOT_BACK = "why they could not be brought back"
 
@@ -63,11 +64,10 @@ def show_trash() -> None:
     if not trash.run_ids(folder) or not st.toggle(_("Show the trash"), key="trash shown"):
         return
     runs = [run for run in trash.list_runs(folder) if run.pass_ in ("", "text")]
-    if len(runs) > MOST_TRASHED:
-        message = _("The last {n} of {total}; all: `workdim runs list --deleted`.")
-        st.caption(message.format(n=MOST_TRASHED, total=f"{len(runs):,}"))
-    for run in sorted(runs, key=lambda run: run.deleted_at, reverse=True)[:MOST_TRASHED]:
-        told = filter(None, (run.model_id or run.run_id, run.corpus_id, run.protocol, run.deleted_at[:10]))
+    shows_all = len(runs) > MOST_TRASHED and st.toggle(_("All {n}").format(n=f"{len(runs):,}"), key="trash whole")
+    for run in sorted(runs, key=lambda run: run.deleted_at, reverse=True)[: None if shows_all else MOST_TRASHED]:
+        deleted_at = language.local_time(datetime.fromisoformat(run.deleted_at))
+        told = filter(None, (run.model_id or run.run_id, run.corpus_id, run.protocol, deleted_at))
         with st.container(horizontal=True, vertical_alignment="center"):
             st.markdown(escape(" · ".join(told)))
             key = f"undelete {run.run_id}"

@@ -143,8 +143,8 @@ def _without_parcel(warehouse: Warehouse, run_id: str) -> InputError | Warehouse
     if warehouse.read("SELECT 1 FROM runs WHERE run_id = ?", [run_id]).is_empty():
         return _missing_run(run_id)
     return WarehouseError(
-        "The parcel of run {run} is gone. Restore it (workdim restore FILE), or rebuild without it "
-        "(workdim ingest --rebuild).",
+        "The parcel of run {run} is gone. Restore it (`workdim restore FILE`), or rebuild without it "
+        "(`workdim ingest --rebuild`).",
         run=run_id[:SHORT_ID],
     )
 

@@ -86,7 +86,7 @@ def _given_types_text(windows: WindowRelation) -> str:
 
 def _control_lines(windows: WindowRelation) -> list[str]:
     if windows.shuffled is None:
-        return [_("Without a control of shuffled tokens: `--controls` measures it.")]
+        return [_("Without a control of shuffled tokens: --controls measures it.")]
     template = _("Control with shuffled tokens: {word}; {numbers}.")
     lines = [template.format(word=answer_word(windows.shuffled), numbers=relation_text(windows.shuffled))]
     if windows.difference is not None:

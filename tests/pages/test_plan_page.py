@@ -61,7 +61,7 @@ def test_the_answer_follows_the_budget(warehouse: Warehouse) -> None:
     app.slider(key=url_state.key("nats")).set_value(0.03).run()
     assert "2 of 8 blocks can go: text 2% harder to predict (+0.017" in texts(app).replace(
         "\\", ""
-    ) and "--verify --blocks 2" in texts(app)
+    ) and "a new plan of 2 blocks" in texts(app)
     app.slider(key=url_state.key("nats")).set_value(0.0).run()
     assert "as no set tried is within the budget. The budget is 0 nats per token" in texts(app).replace("\\", "")
     assert not app.exception

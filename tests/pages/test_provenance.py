@@ -103,7 +103,7 @@ def test_a_run_is_deleted_only_when_confirmed(filled: Warehouse) -> None:
 
 def test_after_a_deletion_nothing_is_chosen_and_undo_brings_it_back(filled: Warehouse) -> None:
     app = provenance(RUN_IDS[1])
-    assert f"`workdim runs undelete {RUN_IDS[1][:18]} --warehouse {filled.path}`" in texts(app)
+    assert "It can be brought back until the trash is emptied." in texts(app)
     app.button(key="delete run").click().run()
     assert app.multiselect(key="view.runs").value == [] and not [b for b in app.button if b.key == "delete run"]
     assert "made-up-small" in app.success[0].value.replace("\\", "")

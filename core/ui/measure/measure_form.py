@@ -138,14 +138,15 @@ def _check(configs: list[RunConfig], parts: list[RunConfig], again: bool, *, sta
     st.session_state[_ESTIMATE] = (configs, again, cards)
 
 
-def models_here() -> list[str]:
-    """Models that need no hub: those of the demo, in folders, measured before, in caches."""
+def models_here(without: Sequence[str] = ()) -> list[str]:
+    """Models that need no hub, but those `without`: those of the demo, in folders, measured before, in caches."""
     from core.runs.caches import cached_models, local_models
     from core.runs.requests import demo_requests
 
     demo = [config.model for config in demo_requests()]
     local = local_models(reads.warehouse())[:MAX_LOCAL]
-    return list(dict.fromkeys([*demo, *local, *reads.own_references(), *cached_models()]))[:MAX_SUGGESTIONS]
+    names = dict.fromkeys([*demo, *local, *reads.own_references(), *cached_models()])
+    return [name for name in names if name not in without][:MAX_SUGGESTIONS]
 
 
 def show_models_here(

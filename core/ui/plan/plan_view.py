@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import shlex
 from collections.abc import Sequence
 from functools import partial
 from typing import Any
@@ -70,12 +69,8 @@ def show_answer(layer_plan: LayerPlan) -> None:
             if code in AGAINST_PLAN and code != "over_budget":
                 st.caption(escape(plan_wording.reason_text(code)))
         if within.price is not None and not within.is_plan:
-            message = _("Not compared with random sets, harder texts and probes: `{command}` does.")
-            more = ["--heal"] if within.price.is_healed else []
-            command = plan_analysis.plan_command(
-                layer_plan, "--verify", *more, "--blocks", str(len(within.price.blocks))
-            )
-            st.caption(message.format(command=command))
+            message = _("Not compared with random sets, harder texts and probes: a new plan of {n} blocks would be.")
+            st.caption(message.format(n=len(within.price.blocks)))
     blocks = (within.price or within.cheapest).blocks
     row = plan_figures.block_row(layer_plan, blocks, plan_analysis.standing(layer_plan, within) == "recommended")
     width = min(WIDTH, max(460.0, 34.0 * len(row.blocks) + 8))  # the legend takes 460
@@ -235,8 +230,7 @@ def show_directions(layer_plan: LayerPlan) -> None:
     """Draw the number of directions that each layer needs, beside d2."""
     points = plan_analysis.layer_directions(layer_plan)
     if not points:
-        st.info(_("This plan did not look for needed directions:"))
-        st.code(plan_analysis.plan_command(layer_plan, "--verify", "--directions"), language=None)
+        st.info(_("This plan did not look for needed directions; a new plan can."))
         return
     task_points = plan_analysis.layer_directions(layer_plan, "task")
     chart = plan_figures.direction_chart(points, task_points, plan_analysis.joint_projection(layer_plan))
@@ -289,11 +283,11 @@ def show_files(layer_plan: LayerPlan) -> None:
 
 
 def _show_profiles_link(layer_plan: LayerPlan) -> None:
-    """Draw a link to the profiles of the smaller and the original model, or the command that measures the smaller one."""
+    """Draw a link to the profiles of the smaller and the original model, or to where the smaller one is measured."""
     runs = reads.lists().runs.filter(pl.col("pass") == "text")
     smaller = runs.filter(model_id=layer_plan.plan.saved_model_id)
     if smaller.is_empty():
-        st.code(shlex.join(["workdim", "measure", str(layer_plan.plan.saved_as)]), language=None)
+        inputs.show_link("measure", _("Measure the smaller model"), "science", models=str(layer_plan.plan.saved_as))
         return
     original = runs.filter(model_id=layer_plan.plan.model_id)
     original = original.join(smaller, on=["corpus_id", "protocol_hash"], how="semi")
