@@ -16,7 +16,8 @@ def test_a_recipe_that_differs_in_both_stands_and_one_that_differs_in_one_does_n
     assert not up.is_as_published and half.p == pytest.approx(1) and half.corrected_p == 1
 
 
-def test_recipes_that_vary_more_than_the_base_recipe_are_told_and_those_that_lie_apart_are_named():
+def test_recipes_that_vary_more_than_the_base_recipe_are_told_and_those_that_lie_apart_are_named(monkeypatch):
+    monkeypatch.setattr("gc.collect", lambda: 0)  # by the library's correction each time: half a second among tests
     draw = np.random.default_rng(4)
 
     def runs(n: int, at: float, spread: float) -> list[tuple[float, float]]:

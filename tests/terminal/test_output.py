@@ -31,7 +31,7 @@ from core.terminal.progress import ProgressBar
 from core.terminal.tables import table
 from core.warehouse import queries, score_imports
 from core.warehouse.warehouse import Warehouse
-from tests.conftest import ROOT
+from tests.conftest import ROOT, run_core
 from tests.screens import filled_warehouse
 from tests.warehouse.score_files import answers, score_file
 
@@ -159,7 +159,7 @@ def test_whatever_a_verb_prints_is_filtered(capsys):
     assert is_clean(said.out) and is_clean(said.err) and "evil" in said.out and "evil" in said.err
 
 
-def test_an_imported_name_does_not_steer_the_terminal(tmp_path, capsys):
+def test_an_imported_name_does_not_steer_the_terminal(tmp_path):
     path = filled_warehouse(tmp_path)
     file = tmp_path / f"scores{EVIL}.csv"
     file.write_text(f'model,benchmark,metric,value\n"{LINES}","{LINES}",acc,0.5\n', encoding="utf-8")
@@ -182,10 +182,9 @@ def test_an_imported_name_does_not_steer_the_terminal(tmp_path, capsys):
         ["runs", "--show", LINES],
         ["measure", "x", LINES.replace("evil", "--evil")],
     ):
-        main([*arguments, "--warehouse", str(path)])
-        said = capsys.readouterr()
-        assert is_clean(said.out) and is_clean(said.err), arguments
-        assert not any(line == "workdim: all is well" for line in (said.out + said.err).splitlines()), arguments
+        done = run_core(*arguments, warehouse=path)
+        said = done.stdout + done.stderr
+        assert is_clean(said) and "workdim: all is well" not in said.splitlines(), arguments
 
 
 @pytest.mark.parametrize(
