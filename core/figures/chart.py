@@ -66,6 +66,11 @@ class Axis:
         share = (value - low) / (high - low) if high > low else 0.5
         return 1 - share if self.is_reversed else share
 
+    def value(self, share: float) -> float:
+        """The value that lies there: `share` the other way round."""
+        share = 1 - share if self.is_reversed else share
+        return self.low * (self.high / self.low) ** share if self.is_log else self.low + share * (self.high - self.low)
+
 
 @dataclass(frozen=True)
 class Point:

@@ -37,6 +37,8 @@ SYMBOLS = {
     "dash": "line-ew-open",
 }
 LABEL_SIZE = 11.0
+END_GAP = LABEL_SIZE + 4
+"""Pixels from one name at the end of a line to the next."""
 PLOT = (450.0, 310.0)
 """Pixels of the axes in a window of 1,000: labels that do not overlap there do not overlap in a wider window."""
 MARGINS = 130
@@ -49,6 +51,7 @@ _PATTERNS = ("", "/", ".", "x", "-")
 
 def chart_figure(chart: Chart, height: int = 440) -> go.Figure:
     """Lines with bands, marks with error bars, names where there is room, guides; values under the pointer."""
+    height = max(height, MARGINS + round(END_GAP * len(_labelled_ends(chart))))
     lines = [part for line in chart.y.title.split("\n") for part in wrap_text(line, 12, height - 60)]
     figure = axes_figure(_in_html(chart.x.title), _in_html("\n".join(lines)), height)
     if not chart.points:
@@ -78,22 +81,31 @@ def chart_figure(chart: Chart, height: int = 440) -> go.Figure:
     return figure
 
 
+def _labelled_ends(chart: Chart) -> list[Series]:
+    return [line for line in chart.series if line.end and line.is_named]
+
+
 def _label_line_ends(figure: go.Figure, chart: Chart, height: int) -> None:
-    """Writes what lines to compare with are behind their ends, apart from each other: a legend would tell them by dashes."""
-    ends = [line for line in chart.series if line.end and line.is_named]
+    """Writes what lines to compare with are behind their ends, apart from each other: a legend would tell them by dashes.
+
+    Each is a trace, which the legend hides with its line.
+    """
+    ends = _labelled_ends(chart)
     inner = height - MARGINS
     wanted = [inner * (1 - min(max(chart.y.share(line.points[-1].y), 0), 1)) for line in ends]
-    for line, y in zip(ends, spread_apart(wanted, LABEL_SIZE + 4, 0, inner), strict=True):
-        figure.add_annotation(
-            text=escape_label(line.end),
-            font={"size": LABEL_SIZE, "color": _colour(line)},
-            showarrow=False,
-            x=1,
-            xref="x domain",
-            xanchor="left",
-            xshift=8,  # beyond the mark of a last point
-            y=1 - y / inner,
-            yref="y domain",
+    for line, y in zip(ends, spread_apart(wanted, END_GAP, 0, inner), strict=True):
+        figure.add_scatter(
+            x=[chart.x.high],
+            y=[chart.y.value(1 - y / inner)],
+            mode="text",
+            text=["\u00a0\u00a0" + escape_label(line.end)],  # beyond the mark of a last point
+            textposition="middle right",
+            textfont={"size": LABEL_SIZE, "color": _colour(line)},
+            cliponaxis=False,
+            hoverinfo="skip",
+            showlegend=False,
+            legendgroup=line.group or line.name,
+            name=escape_label(line.name),
         )
     if ends:
         figure.update_layout(margin={"r": 22 + round(max(text_width(line.end, LABEL_SIZE) for line in ends))})

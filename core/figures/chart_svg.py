@@ -222,8 +222,7 @@ def _label_line_ends(plot: Plot, chart: Chart, size: float) -> None:
         alike = {place: name for place, (name, its_style) in ends.items() if its_style == style}
         shorten = partial(shorten_to_width, size=style[0], room=room, bold=style[1])
         names |= zip(alike, distinct_short_names(list(alike.values()), shorten), strict=True)
-    gap = min(size + 3, (plot.bottom - plot.top) / max(len(ends), 1))
-    places = spread_apart(heights, gap, plot.top + 4, plot.bottom)
+    places = spread_apart(heights, size + 3, plot.top + 4, plot.bottom)
     for (place, (_name, style)), y in zip(ends.items(), places, strict=True):
         first_part, colour = len(plot.drawing.parts), _colour(plot.drawing.theme, chart.series[place])
         plot.drawing.text((plot.right + 12, y + 4), names[place], style[0], colour, bold=style[1])

@@ -39,25 +39,23 @@ def boxes_overlap(a: Box, b: Box) -> bool:
 
 
 def spread_apart(wanted: Sequence[float], gap: float, lowest: float, highest: float) -> list[float]:
-    """Positions near the wanted ones, in their order, at least `gap` apart and within the limits where there is room."""
+    """Positions near the wanted ones, in their order, within the limits and `gap` apart, or less where there is no room.
+
+    Their squared distances from the wanted ones are least (isotonic regression, by pooling adjacent violators).
+    """
+    gap = min(gap, (highest - lowest) / max(len(wanted) - 1, 1))
     order = sorted(range(len(wanted)), key=lambda n: wanted[n])
-    places = [wanted[n] for n in order]
-    for _ in range(60):  # neighbours push each other apart
-        moved = False
-        for n in range(len(places) - 1):
-            if (missing := gap - (places[n + 1] - places[n])) > 1e-6:
-                places[n] -= missing / 2
-                places[n + 1] += missing / 2
-                moved = True
-        if places:
-            places[0] = max(places[0], lowest)
-            places[-1] = min(places[-1], highest)
-        if not moved:
-            break
-    spread_places = [0.0] * len(wanted)
-    for place, n in zip(places, order, strict=True):
-        spread_places[n] = place
-    return spread_places
+    pools: list[tuple[float, int]] = []  # mean place of the first of neighbours that touch, and their number
+    for place, n in enumerate(order):
+        mean, size = wanted[n] - gap * place, 1
+        while pools and pools[-1][0] > mean:
+            before, n_before = pools.pop()
+            mean, size = (before * n_before + mean * size) / (n_before + size), n_before + size
+        pools.append((mean, size))
+    last = highest - gap * (len(wanted) - 1)
+    firsts = [min(max(mean, lowest), last) for mean, size in pools for _ in range(size)]
+    places = {n: first + gap * place for place, (n, first) in enumerate(zip(order, firsts, strict=True))}
+    return [places[n] for n in range(len(wanted))]
 
 
 def name_sides(

@@ -59,6 +59,8 @@ REFERENCE_DASHES = {key: control.dash for key, control in CONTROLS.items()} | {S
 THUMBNAIL = (252, 132)
 MOST_IN_ONE_CHART = 3
 """Curves that are readable in one picture with names and extrema; more become small charts."""
+_END, _AROUND = 13, 180
+"""Pixels that the name of a line takes at its end, and that title, key and axis take of a picture's height."""
 
 
 def layer_chart(
@@ -238,10 +240,11 @@ def profile_svg(
     most_together: int = MOST_IN_ONE_CHART,
     selected: int | None = None,
 ) -> str:
-    """The SVG of `layer_chart`; more than `most_together` curves become small charts on one scale, where lines to compare
-    with are numbered at their ends."""
+    """The SVG of `layer_chart`; more than `most_together` curves, or several with more lines to compare with than find room
+    for their names, become small charts on one scale, where these lines are numbered at their ends."""
     chart = layer_chart(data, extrema, phases, selected)
-    if len(data.curves) <= most_together:
+    n_ends = sum(line.is_named and bool(line.name) for line in chart.series if line.is_line)
+    if len(data.curves) == 1 or (len(data.curves) <= most_together and n_ends * _END <= size[1] - _AROUND):
         return chart_svg(chart, caption, theme, size)
     compared = {end: str(n) for n, end in enumerate(dict.fromkeys(line.end for line in chart.series if line.end), 1)}
     panels = []

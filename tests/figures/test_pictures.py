@@ -143,6 +143,9 @@ def test_an_axis_of_nearly_one_value_has_a_tick_too(value: float):
 def test_places_keep_their_order_and_distance():
     assert spread_apart([10, 10, 12], 5, 0, 100) == pytest.approx([5.67, 10.67, 15.67], abs=0.4)
     assert spread_apart([], 5, 0, 1) == []
+    crowded = spread_apart([50.0] * 21 + [7.0] * 3, 15, 0, 310)
+    assert min(b - a for a, b in pairwise(sorted(crowded))) == pytest.approx(310 / 23), "as far apart as there is room"
+    assert min(crowded) == pytest.approx(0) and max(crowded) == pytest.approx(310)
 
 
 def test_text_is_cut_in_its_middle_and_broken_at_spaces_or_between_japanese_letters():

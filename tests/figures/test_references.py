@@ -95,8 +95,9 @@ def test_references_are_thin_lines_that_hide_with_their_run(language, name, seco
     (line,) = thin
     assert line.legendgroup == "a" and name in line.name and line.name.endswith("7") and not line.showlegend
     assert list(line.y) == RANDOM.values() and line.line.dash == "dot"
-    ends = [note for note in figure.layout.annotations if note.text == name]
-    assert [(note.x, note.xanchor) for note in ends] == [(1, "left")], "the line is labelled, not told by its dash"
+    (end,) = [trace for trace in figure.data if trace.mode == "text" and trace.text[0].strip("\u00a0") == name]
+    assert end.legendgroup == "a", "the line is labelled, not told by its dash, and its label is hidden with it"
+    assert end.x[0] == figure.layout.xaxis.range[1] and end.y[0] == pytest.approx(RANDOM.values()[-1], rel=0.01)
     assert figure.layout.yaxis.type == "log" and figure.layout.yaxis.title.text.endswith(f"<br>{second}")
 
 
