@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from tests.ladder import rank, training
+from core.geometry.estimators import ESTIMATORS
+from tests.ladder import rank, rank_score, training
 from tests.ladder.rank import Network
+from tests.ladder.rank_score import Reading
 from tests.ladder.recipes import BATCH, CONTEXT, VOCABULARY, Recipe
 
 pytestmark = pytest.mark.slow
@@ -34,3 +37,36 @@ def test_a_saved_network_is_read_with_its_bottleneck_and_has_its_rank(tmp_path: 
 def test_every_network_is_known_by_all_that_it_is_made_of() -> None:
     hashes = {rank.config_hash(one) for steps in (60, 1500) for one in rank.networks(steps)}
     assert len(hashes) == 2 * len(rank.RANKS) * rank.N_SEEDS
+
+
+def test_bounds_order_ratios_and_coverage_are_counted_over_networks() -> None:
+    def read(cloud: str, rank_: int, value: float, half: float = math.nan, draw: int = 0) -> Reading:
+        return Reading(rank_, 0, 1500, cloud, draw, "some", value, value - half, value + half)
+
+    row = rank_score.row_of(
+        "some",
+        [
+            *(read("stream", of, value) for of, value in ((4, 5.0), (8, 3.0), (16, 9.0))),
+            *(read("whitened", of, value, 1.0) for of, value in ((4, 4.0), (8, 4.0), (16, 15.5))),
+            read("whitened", 16, 14.0, 1.0, draw=1),
+        ],
+    )
+    assert (row.networks, row.broken) == (3, 1)  # 5 above a rank of 4
+    assert row.ordered == pytest.approx(2 / 3)  # 8 is read below 4
+    assert (row.ratio, row.lowest, row.highest) == (pytest.approx(15.5 / 16), 0.5, 1.0)
+    assert (row.intervals, row.held) == (4, 2)
+    assert row.by_rank[:3] == (5.0, 3.0, 9.0) and math.isnan(row.by_rank[3])
+
+
+def test_whitened_coordinates_have_the_dimension_that_the_bottleneck_has() -> None:
+    toy = Recipe("toy", width=32)
+    model = Network(6, 0).new_model(toy).eval()
+    ids = torch.randint(VOCABULARY, (2 * rank_score.N_WINDOWS, CONTEXT), generator=torch.Generator().manual_seed(0))
+    made = rank_score.clouds(model, ids)
+    points, windows = made.drawn("whitened", 0)
+    assert points.shape == (rank_score.N_WINDOWS * rank_score.N_TOKENS, 6)
+    assert ESTIMATORS["participation_ratio"](points, windows, n_blocks=0).value == pytest.approx(6, rel=0.05)
+    stream, _ = made.drawn("stream", 0)
+    assert int(torch.linalg.matrix_rank(stream - stream.mean(0), rtol=1e-5)) == 6
+    others = {tuple(map(tuple, made.drawn("stream", draw)[0].tolist())) for draw in (0, 1)}
+    assert len(set.union(*map(set, others))) == 2 * len(points)  # no token is drawn twice
