@@ -8,7 +8,7 @@ import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import PureWindowsPath
-from typing import Annotated, Any, Literal, get_args
+from typing import Annotated, Any, Literal, TypeVar, get_args
 
 import polars as pl
 
@@ -38,6 +38,7 @@ from core.tables import (
     TokenResultRow,
 )
 
+T = TypeVar("T")
 Dtype = Literal["float32", "bfloat16", "float16"]
 """Number format of the measured network."""
 DTYPES: tuple[str, ...] = get_args(Dtype)
@@ -205,6 +206,11 @@ def text_budget(asked: PlanConfig | PlanRow) -> float:
 
 PLACES = ("model", "corpus", "task", "save_model", "companions")
 """Fields of a request that may hold folders and files of this machine."""
+
+
+def from_json(record_class: type[T], record: Mapping[str, Any]) -> T:
+    """A record from JSON, which knows no tuples. Raises TypeError for one of another version, with other fields."""
+    return record_class(**{name: tuple(value) if isinstance(value, list) else value for name, value in record.items()})
 
 
 def without_places(config: Mapping[str, Any]) -> dict[str, Any]:

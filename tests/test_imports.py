@@ -125,8 +125,8 @@ MOST = {
     "__init__": (29, 103),
     "__main__": (24, 80),
     "analysis": (
-        4360,
-        33720,
+        4321,
+        33411,
     ),  # a loss that may exceed its budget; counts of a verdict, and the joint test of its methods, errors over documents and groups of questions, of a difference of two losses too; the rank among the draws of a control
     "api": (172, 1032),
     "commands": (3565, 23400),  # the verbs compare and choose
@@ -135,16 +135,16 @@ MOST = {
         35925,
     ),  # a report's tables are whole; other looks are held against the answer that was given; the deck of a rule's choice
     "errors": (235, 1380),  # what is not there, and an empty list: one message for all kinds
-    "exports": (105, 829),
+    "exports": (104, 821),
     "figures": (
         4038,
         36687,
     ),  # names that are cut alike are told apart; pictures for a phone, the grid of claims too; what lines to compare with are, at their ends; a query's first
     # picture shows what was measured; the charts of slides, which a room of slides described beside those of screens
-    "files": (357, 1800),  # too large, wrong in its place, no room: one refusal for what a dozen rooms said each
+    "files": (356, 1798),  # too large, wrong in its place, no room: one refusal for what a dozen rooms said each
     "forecast": (
-        719,
-        5710,
+        709,
+        5654,
     ),  # an estimate at once, from stored costs and the newest own runs, phase by phase as a job reports
     "geometry": (
         3887,
@@ -153,40 +153,40 @@ MOST = {
     "ids": (31, 196),  # an id is found, or refused, in one place
     "limits": (202, 1008),  # what the workers of a job take
     "locale": (568, 706),  # the words of every page, in the glossary, with the wrong ones in both languages
-    "measure": (2615, 18883),  # bits and bytes of each window; the draws of a control, which goes on with its next
+    "measure": (2531, 18594),  # bits and bytes of each window; the draws of a control, which goes on with its next
     # controls whose blocks write as much as trained ones; decoders from pinned parts of packages
-    "models": (4494, 28577),
-    "pilots": (920, 5775),
-    "plans": (3374, 27029),  # rounding priced, one block repaired; whether norms can carry a repair is tried
+    "models": (4294, 28541),
+    "pilots": (918, 5777),
+    "plans": (3308, 26808),  # rounding priced, one block repaired; whether norms can carry a repair is tried
     # and what a report answers, on each text:
     "questions": (
         2640,
         19500,
     ),  # a choice among none names models; what a report is of, read in one place for pages and verbs; a rule's choice asked again for its deck, losses paired in a choice, models compared alike on a text; which to pilot, what named budgets allow; d2 of draws
-    "records": (487, 2711),
-    "registry": (1523, 6481),  # the words of a verdict; three controls
+    "records": (488, 2747),  # a request read back from JSON, for jobs and estimates alike
+    "registry": (1463, 6447),  # the words of a verdict; three controls
     "runs": (
-        2697,
-        17698,
+        2663,
+        17556,
     ),  # a run that is there answers beside other models too; a layer of a job at work is read once, and one of another version is none
     "scores": (
-        1930,
-        13510,
+        1904,
+        13403,
     ),  # a row for each model, a column for each benchmark; blanks around a name, and NaN beside a key that is there twice
-    "sources": (246, 1853),
-    "sql": (1000, 5150),
-    "store": (1550, 10680),  # a file that is deleted while it is read
-    "tables": (1140, 8100),  # the choice that a report is of; counts of a verdict, group of a question; d2 of each draw
+    "sources": (244, 1835),
+    "sql": (976, 5088),
+    "store": (1541, 10679),  # a file that is deleted while it is read
+    "tables": (1127, 8016),  # the choice that a report is of; counts of a verdict, group of a question; d2 of each draw
     "terminal": (1720, 14130),  # the answer in ten lines before the details; a plan fits the terminal
     "texts": (
-        2215,
-        15260,
+        2141,
+        15174,
     ),  # a text too short names the protocol that it suffices for; groups of questions; near copies; repeats inside a piece; a text is judged before a model reads it
     "ui": (7635, 60000),  # five pages; runs filtered, ticked, compared and deleted together
-    "validation": (240, 2040),
+    "validation": (236, 2016),
     "warehouse": (
-        4933,
-        31700,
+        4870,
+        31559,
     ),  # a report whose runs are gone says which; an export holds one table at a time, and parcels that lack the added one
     "wording": (
         3750,

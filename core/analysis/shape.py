@@ -25,8 +25,7 @@ from core.analysis.claims import (
     simultaneous_limits,
 )
 from core.analysis.controls import compare_with_controls, cross_half_maximum
-from core.analysis.curve import ClaimCounts, count_claim
-from core.analysis.verdict import Verdict, decide_verdict
+from core.analysis.verdict import ClaimCounts, Verdict, count_claim, decide_verdict
 from core.records import Profile
 from core.registry.passes import PASSES
 from core.registry.specifications import CLAIMS, REFERENCE

@@ -15,8 +15,7 @@ from core.locale import worded
 from core.models.packages import terms_before_fetching
 from core.pilots.registration import find_pilot, pilot_requests, read_pilot
 from core.records import Progress, RunConfig
-from core.registry.effort import extra_seconds
-from core.registry.estimators import require_on_request
+from core.registry.estimators import extra_seconds, require_on_request
 from core.registry.protocols import find_protocol
 from core.runs import processes
 from core.runs.estimates import preflight_cards_from_process, with_readable_companions

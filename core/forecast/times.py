@@ -20,7 +20,7 @@ import psutil
 from core.errors import InputError
 from core.files import max_parallel_jobs
 from core.records import RunConfig
-from core.registry.effort import CONTROLLED, JUDGED, extra_seconds, layer_seconds
+from core.registry.estimators import CONTROLLED, JUDGED, extra_seconds, layer_seconds
 from core.registry.passes import CHANGED, DRAWN, PASSES
 from core.registry.protocols import PROTOCOLS, STANDARD_CONTROLS, Protocol
 from core.tables import ModelRow

@@ -29,7 +29,7 @@ from core.files import PROJECT, max_parallel_jobs
 from core.geometry.layer import CloudPlan, layer_bytes, measure_layer
 from core.geometry.results import LayerResult
 from core.limits import anonymous_memory
-from core.registry.effort import CONTROLLED, JUDGED, layer_seconds
+from core.registry.estimators import CONTROLLED, JUDGED, layer_seconds
 
 SHORT_SECONDS = 8.0
 """Layers that together take less are measured in the job's own process: a worker takes two seconds to start."""

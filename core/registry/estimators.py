@@ -7,7 +7,7 @@ record here. An estimator that every run measures is also called in core.geometr
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -318,3 +318,25 @@ def require_on_request(keys: Iterable[str], protocol: str, clouds: Iterable[str]
             "another protocol.",
             protocol=protocol,
         )
+
+
+# --- what measuring takes -----------------------------------------------------------------------------------------
+
+_LAYER, _POINTS, _POWER = 1.81e-3, 800, 1.7
+"""Processor seconds of a layer per dimension of its states at so many points, and how they grow with points: counted on one
+thread, SmolLM2-135M by the protocols quick and standard. What a machine makes of them, its own runs tell
+(core/forecast/times.py)."""
+JUDGED, CONTROLLED = 0.06, 0.4
+"""What a layer of a control takes of one of the text: of a draw that judges, which has d2 alone, and of an effect."""
+UNIT = 0.05
+"""Seconds of t1, the unit of `Estimator.cost`."""
+
+
+def layer_seconds(n_points: int, hidden_size: float) -> float:
+    """All that is measured of one layer of the text; `n_points` of the cloud `one_per_type`."""
+    return _LAYER * hidden_size * (n_points / _POINTS) ** _POWER
+
+
+def extra_seconds(names: Sequence[str], n_points: int = CLOUD[0]) -> float:
+    """Additional estimators on one layer; they grow with the number of pairs."""
+    return sum(find_estimator(name).cost for name in names) * (n_points / CLOUD[0]) ** 2 * UNIT

@@ -21,9 +21,9 @@ from core.errors import CorpusError, InputError, ResourceError, Sentence
 from core.files import default_warehouse, read_json_or_none
 from core.forecast.times import expected_seconds as expected_seconds
 from core.limits import anonymous_memory, free_bytes, limit_memory, watched
-from core.records import PassEstimate, PlanConfig, PlanEstimate, Preflight, RunConfig
+from core.records import PassEstimate, PlanConfig, PlanEstimate, Preflight, RunConfig, from_json
 from core.runs.processes import environment
-from core.runs.requests import from_json, with_companions
+from core.runs.requests import with_companions
 from core.texts.sample import open_text
 from core.warehouse.warehouse import Warehouse
 

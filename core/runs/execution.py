@@ -36,7 +36,6 @@ from core.records import (
 from core.runs.jobs import Job, JobConfig, JobStatus, finish_job, hold_job, record_failure
 from core.runs.processes import wait_for_turn
 from core.runs.progress import ProgressReporter, log_warnings, write_log
-from core.runs.recovery import publish_finished_passes
 from core.store import parcels
 from core.store.parcels import is_parcel
 from core.texts.tasks import read_task
@@ -68,7 +67,7 @@ def run_submitted(job: Job, warehouse: Warehouse, progress: ProgressCallback) ->
             report = ProgressReporter(job, progress)
             with wait_for_turn(job, warehouse, lambda n_before: report(Progress("queued", 0, n_before))):
                 report(Progress("load", 0, 1))
-                publish_finished_passes(job.folder, warehouse)
+                parcels.publish_finished(warehouse.folder, job.folder)
                 warehouse.try_apply_pending()
                 if isinstance(job.config, ScoreConfig):
                     result = _score(job, warehouse, report)

@@ -46,10 +46,15 @@ from core.files import (
     write_json,
 )
 from core.ids import only_id
-from core.records import PLACES, Estimate, PlanConfig, Progress, RunConfig, ScoreConfig
-from core.runs.requests import KINDS, from_json
+from core.records import PLACES, Estimate, PlanConfig, Progress, RunConfig, ScoreConfig, from_json
 from core.warehouse.warehouse import Warehouse
 
+KINDS: dict[str, type[RunConfig | ScoreConfig | PlanConfig]] = {
+    "measure": RunConfig,
+    "score": ScoreConfig,
+    "plan": PlanConfig,
+}
+"""Kind of a job -> the class of its request."""
 CANCEL_FILE = "cancel"
 """In a job's folder: the job is to be stopped and removed."""
 ERROR_FILE = "error.json"

@@ -8,7 +8,7 @@ import time
 from pathlib import Path
 
 from core.errors import ResourceError, Sentence, WarehouseError
-from core.files import folders_in, lock_path, try_lock
+from core.files import lock_path, try_lock
 from core.runs.jobs import CANCEL_FILE, finish_job, job_folders, read_job, remove_job
 from core.store import parcels
 from core.store.parcels import is_parcel
@@ -17,12 +17,6 @@ from core.warehouse.warehouse import Warehouse
 _log = logging.getLogger("workdim")
 KEEP_FINISHED_SECONDS = 7 * 24 * 3600.0
 """A finished job is removed after a week."""
-
-
-def publish_finished_passes(job_folder: Path, warehouse: Warehouse) -> None:
-    """Publish the finished passes that an earlier process of this job left; they are not ingested yet."""
-    for finished in filter(is_parcel, folders_in(job_folder)):
-        parcels.publish_parcel(warehouse.folder, finished)
 
 
 def recover(warehouse: Warehouse) -> None:
@@ -59,7 +53,7 @@ def _recover_job(warehouse: Warehouse, folder: Path) -> None:
     with try_lock(lock_path(folder)) as is_idle:
         if not is_idle:
             return
-        publish_finished_passes(folder, warehouse)
+        parcels.publish_finished(warehouse.folder, folder)
         job, finished_file = read_job(folder), folder / "finished.json"
         if job and (folder / CANCEL_FILE).exists():
             remove_job(job)

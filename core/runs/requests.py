@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 from core.models.packages import DEMO, JAPANESE_DEMO
 from core.records import LOCAL, PlanConfig, RunConfig, ScoreConfig
@@ -13,8 +13,6 @@ from core.registry.protocols import PROTOCOLS, find_protocol
 from core.texts.corpora import BUILT_IN
 from core.texts.judgement import Judgement, judge
 from core.texts.tasks import read_task
-
-T = TypeVar("T")
 
 
 def text_names() -> list[str]:
@@ -46,19 +44,6 @@ def japanese_requests() -> list[RunConfig]:
 
 def protocol_names() -> list[str]:
     return list(PROTOCOLS)
-
-
-KINDS: dict[str, type[RunConfig | ScoreConfig | PlanConfig]] = {
-    "measure": RunConfig,
-    "score": ScoreConfig,
-    "plan": PlanConfig,
-}
-"""Kind of a job -> the class of its request."""
-
-
-def from_json(record_class: type[T], record: Mapping[str, Any]) -> T:
-    """A record from JSON, which knows no tuples. Raises TypeError for one of another version, with other fields."""
-    return record_class(**{name: tuple(value) if isinstance(value, list) else value for name, value in record.items()})
 
 
 def scoring_requests(models: Sequence[str], task: Path, **settings: Any) -> list[ScoreConfig]:

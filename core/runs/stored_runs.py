@@ -14,10 +14,9 @@ from core.errors import InputError, Sentence
 from core.files import read_json_or_none
 from core.ids import SHORT_ID
 from core.models.hub import local_weights
-from core.records import RunConfig
+from core.records import RunConfig, from_json
 from core.registry.protocols import PROTOCOLS
 from core.runs.jobs import list_jobs
-from core.runs.requests import from_json
 from core.store.parcels import PLACES_FILE
 from core.texts.corpora import open_corpus
 from core.warehouse.runs import delete_runs, run_records

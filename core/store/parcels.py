@@ -25,7 +25,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from core.errors import InputError, Sentence, WarehouseError
-from core.files import make_folder, move, read_json, sync_folder, write_atomic, writing
+from core.files import folders_in, make_folder, move, read_json, sync_folder, write_atomic, writing
 from core.records import PLACES, PROFILE_TABLES, Profile, without_places
 from core.store import annotation
 from core.store.folder import Folder
@@ -363,3 +363,9 @@ def publish_parcel(folder: Folder, job_folder: Path) -> Path:
     for parent in (parcels, job_folder.parent):
         sync_folder(parent)
     return target
+
+
+def publish_finished(folder: Folder, job_folder: Path) -> None:
+    """Make parcels of the finished passes that an earlier process of a job left; they are not ingested yet."""
+    for finished in filter(is_parcel, folders_in(job_folder)):
+        publish_parcel(folder, finished)

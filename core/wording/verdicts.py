@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from core.analysis.claims import MARGIN
-from core.analysis.curve import ClaimCounts
+from core.analysis.verdict import ClaimCounts
 from core.locale import N_, _, translated
 from core.registry.specifications import CLAIMS, SPECIFICATIONS, Specification
 from core.registry.verdicts import VERDICTS

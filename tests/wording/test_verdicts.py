@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from core import wording
-from core.analysis.curve import ClaimCounts
+from core.analysis.verdict import ClaimCounts
 from core.locale import in_language
 from core.registry.specifications import REFERENCE, SPECIFICATIONS
 from core.wording.reasons import sorted_reasons
