@@ -112,11 +112,16 @@ class Decision:
     count."""
     totals: tuple[float, ...]
     """Weighted means of the utilities."""
-    share_first: float | None
-    "Share of draws in which the first stays first."
+    shares_first: tuple[float, ...]
+    """By candidate: share of the draws in which it is first; empty where no value has an error."""
     pareto: tuple[ParetoStatus, ...]
     sensitivities: tuple[Sensitivity, ...]
     reasons: tuple[str, ...]
+
+    @property
+    def share_first(self) -> float | None:
+        """Share of the draws in which the first stays first; None where no value has an error."""
+        return self.shares_first[0] if self.shares_first else None
 
     @property
     def standing(self) -> Literal["chosen", "leads", "cannot_tell", "no_choice", "none"]:
@@ -212,7 +217,7 @@ def decide(
         excluded=tuple(excluded),
         utilities=tuple(tuple(None if math.isnan(u) else float(u) for u in row) for row in utilities),
         totals=tuple(map(float, totals)),
-        share_first=_share_first(utilities[:, shares > 0], errors[:, shares > 0], shares[shares > 0]),
+        shares_first=_shares_first(utilities[:, shares > 0], errors[:, shares > 0], shares[shares > 0]),
         pareto=tuple(pareto_statuses(eligible, weighted)),
         sensitivities=tuple(_sensitivities(eligible, weighted, utilities, shares)),
         reasons=(),
@@ -306,14 +311,14 @@ def _utilities(eligible: Sequence[Candidate], criteria: Sequence[ResolvedCriteri
     return utilities, errors
 
 
-def _share_first(utilities: np.ndarray, errors: np.ndarray, shares: np.ndarray) -> float | None:
-    """How often the first row stays first when values are drawn within their errors; an unknown error counts as none."""
+def _shares_first(utilities: np.ndarray, errors: np.ndarray, shares: np.ndarray) -> tuple[float, ...]:
+    """How often each row is first when values are drawn within their errors; an unknown error counts as none."""
     if len(utilities) < 2 or not errors.any():
-        return None
+        return ()
     n_draws = min(_DRAWS, max(200, _MAX_DRAWN_VALUES // utilities.size))
     noise = np.random.default_rng([0, len(utilities)]).standard_normal((n_draws, *utilities.shape))
     totals = (utilities + errors * noise) @ shares  # (n_draws, n)
-    return float((totals.argmax(1) == 0).mean())
+    return tuple(map(float, np.bincount(totals.argmax(1), minlength=len(utilities)) / n_draws))
 
 
 def is_equal_for_all(decision: Decision, k: int) -> bool:

@@ -123,7 +123,7 @@ def five_slides(data: DeckData, board: Board, runs: pl.DataFrame | None) -> Iter
     yield made("answer", replace(board.answer, statements=beside))
     if board.evidence is not None:
         yield made("evidence", board.evidence)
-    if board.looks:
+    if _tried(board)["tried"]:  # else the last slide names what was not tested
         yield made("looks", _looks_panel(board))
     if board.compared is not None:
         yield made("compared", board.compared)

@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 from core.analysis.decision import LEADING, SURE
 from core.analysis.rule_record import track_record
 from core.deck.board import Board, Decision, Look, Option, Panel, Sure, table_of_models
 from core.deck.deck_data import AskedRule, DeckData
 from core.deck.story import Column, Statement, Table
-from core.figures.decisions import criterion_chart, mean_chart
+from core.figures.decisions import criterion_chart, first_chart
 from core.locale import _
 from core.questions.choice import HARMFUL, Choice, PilotChoice
 from core.sources import Text, counted, shown, stamped
 from core.wording import decisions as decision_wording
+from core.wording import joined_sentences
 from core.wording import slides as slide_wording
 from core.wording.labels import shortened_name
 from core.wording.numbers import share_text
@@ -32,7 +34,7 @@ def choice_board(data: DeckData) -> Board:
     return Board(
         answer=Panel(
             _title(asked),
-            mean_chart(choice.decision) or _model_table(asked, choice),
+            first_chart(choice.decision) or _model_table(asked, choice),
             (Statement(_criteria_text(asked, choice), _("Weighed by")),),
             say=(
                 decision_wording.pilot_text(answer, asked.bits),
@@ -136,10 +138,10 @@ def _evidence(asked: AskedRule, choice: Choice) -> Panel | None:
     if best.run_id != decision.candidates[0].run_id:
         title = _("{criterion}: best value {model}, over all criteria {first}")
     name = decision_wording.criterion_name(resolved, asked.bits)
+    weight = _("Weight of this criterion: {share}.").format(share=share_text(resolved.share))
     return Panel(
         title.format(model=shortened_name(best.name, 30), criterion=name, first=_first_names(choice)[0]),
-        chart,
-        (Statement(share_text(resolved.share), _("Weight of this criterion"), is_main=True),),
+        replace(chart, key=joined_sentences((chart.key, weight))),
     )
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from typing import Any
 
@@ -35,7 +35,7 @@ from core.questions.compare import Comparison
 from core.records import SHIPPED
 from core.registry.specifications import CLAIMS
 from core.registry.verdicts import VERDICTS
-from core.sources import Text, counted, derived
+from core.sources import Text, counted, derived, shown
 from core.tables.sourced import rows_of
 from core.wording import compare as compare_wording
 from core.wording import slides as slide_wording
@@ -78,11 +78,7 @@ def profile_board(data: DeckData) -> Board:
         number=number,
         meaning=meaning,
         sure=_verdict(sound),
-        decision=Decision(
-            _("choose nothing by these numbers; register a question first"),
-            _("A question with a benchmark would decide; these numbers describe"),
-            _options(data, sound),
-        ),
+        decision=_decision(data, sound),
         looks=looks,
         evidence=_evidence(data, sound),
         compared=_compared(data, sound),
@@ -124,12 +120,12 @@ def _comparison_board(data: DeckData, comparison: Comparison, sound: pl.DataFram
         decision=Decision(
             _("shortlist by the text, choose by your own task"),
             _("One text shortlists; your own task decides"),
-            (test, *_options(data, sound)[-2:]),
+            (test, _pilot(data), _stop()),
         ),
         looks=looks,
         evidence=Panel(title, picture, verdicts) if (picture := _profiles(data, sound)) is not None else None,
-        compared=_compared(data, sound),
-        tables=(*TABLES, "runs"),
+        compared=_readers(comparison, names, sound),
+        tables=(*TABLES, "runs", "models"),
     )
 
 
@@ -284,25 +280,24 @@ def _counted_gallery(gallery: Gallery, data: DeckData) -> Gallery:
 def _evidence(data: DeckData, sound: pl.DataFrame) -> Panel | None:
     if sound.is_empty():
         return None
+    checks = slide_wording.checks_text(data.text_runs)
     if sound.height > 1:
-        return Panel(
-            _("Where intervals overlap, models are not told apart")
-            if _n_compared(data, sound) > 1
-            else _("Each model by itself: dimensions that do not compare"),
-            dimension_chart(_drawn(data, sound)),
-            (Statement(slide_wording.checks_text(data.text_runs), is_main=True),),
-        )
+        chart = dimension_chart(_drawn(data, sound))
+        title = _("Each model by itself: dimensions that do not compare")
+        if _n_compared(data, sound) > 1:
+            title = _("Where intervals overlap, models are not told apart")
+        return Panel(title, replace(chart, key=wording.joined_sentences((chart.key, checks))))
     claims = data.claims.filter(run_id=sound["run_id"][0])
-    chart = rise_chart(claims)
-    if chart is None:
+    rises = rise_chart(claims)
+    if rises is None:
         return None
     counts = [_outcome_counts(claims, claim) for claim in CLAIMS]
     return Panel(
         _("By {yes} of {n} methods the dimension rises inside").format(yes=counts[0][0], n=counts[0][1]),
-        chart,
+        rises,
         (
             Statement(_("By {yes} of {n} methods.").format(yes=counts[1][0], n=counts[1][1]), _claim_label("fall")),
-            slide_wording.checks_text(data.text_runs),
+            checks,
         ),
     )
 
@@ -347,6 +342,26 @@ def _compared(data: DeckData, sound: pl.DataFrame) -> Panel | None:
             verdict_legend_text() + _(". ").rstrip(),
         ),
     )
+
+
+def _readers(comparison: Comparison, names: Mapping[str, str], sound: pl.DataFrame) -> Panel:
+    """Two models that have read one text: how well, how large they are, and their shapes."""
+    columns = (
+        Column(_("Model"), 0.28),
+        Column(_("Bits per byte"), 0.22, is_number=True),
+        Column(_("Parameters (millions)"), 0.16, is_number=True),
+        Column(_("Largest inner dimension"), 0.22, is_number=True),
+        Column(_("Verdicts"), 0.12),
+    )
+    rows, runs = [], {run["run_id"]: run for run in rows_of(sound)}
+    for one in comparison.by_loss:
+        run = runs[one.run["run_id"]]
+        size = "–" if run["parameters"] is None else shown(run["parameters"] / 1e6, ",.0f")
+        dimension = wording.interval_of(run, "inner_max")
+        cells = (compare_wording.loss_text(one.loss), size, dimension, verdict_marks(run))
+        rows.append((shortened_name(names[run["run_id"]], 30), *cells))
+    key = verdict_legend_text() + _(". ").rstrip()
+    return Panel(_("Side by side: reading, size and shape"), table_of_models(columns, rows, "runs", key))
 
 
 # --- other ways of looking, and what comes next -------------------------------------------------------------------
@@ -402,22 +417,32 @@ def _second(name: str, data: DeckData, column: str, table: str) -> Look:
     return _same_verdicts(name, same, several.height, table)
 
 
-def _options(data: DeckData, sound: pl.DataFrame) -> tuple[Option, ...]:
+def _decision(data: DeckData, sound: pl.DataFrame) -> Decision:
+    """What is asked is what is recommended: numbers to rely on, then controls, then a question."""
     n, runs = n_models(data.text_runs), data.text_runs
-    stop = Option(_("Stop"), _("none"), _("no choice rests on these numbers"))
     if sound.is_empty():
         again = Option(_("Measure again on more text"), slide_wording.time_text(n, runs), _("numbers to rely on"))
-        return again, stop
-    more = max(0, FEWEST_TEST - n)
-    time = slide_wording.time_text(more, runs) if more else _("scores only")
-    pilot = Option(
-        _("Register a pilot: {n} models, one benchmark").format(n=max(n, FEWEST_TEST)),
-        time,
-        _("related to scores or not"),
-    )
+        title = _("Nothing rests on numbers that a check vetoes")
+        return Decision(_("measure again, or stop"), title, (again, _stop()))
     reasons = {key for claim in CLAIMS for key in runs[f"reasons_{claim}"].explode()}
-    if not reasons & OPEN_CONTROLS:
-        return pilot, stop
-    time = slide_wording.time_text(N_CONTROLS * n, runs)
-    controls = Option(_("Measure controls"), time, _("whether training makes the shape"))
-    return controls, pilot, stop
+    if reasons & OPEN_CONTROLS:
+        time = slide_wording.time_text(N_CONTROLS * n, runs)
+        controls = Option(_("Measure controls"), time, _("whether training makes the shape"))
+        title = _("Without controls, nobody knows whether training makes the shape")
+        asked = _("choose nothing by these numbers; measure controls")
+        return Decision(asked, title, (controls, _pilot(data), _stop()))
+    title = _("A question with a benchmark would decide; these numbers describe")
+    return Decision(_("choose nothing by these numbers; register a question"), title, (_pilot(data), _stop()))
+
+
+def _stop() -> Option:
+    return Option(_("Stop"), _("none"), _("no choice rests on these numbers"))
+
+
+def _pilot(data: DeckData) -> Option:
+    """As many models as a test takes, those that were measured among them."""
+    n = n_models(data.text_runs)
+    more = max(0, FEWEST_TEST - n)
+    time = slide_wording.time_text(more, data.text_runs) if more else _("scores only")
+    what = _("Register a pilot: {n} models, one benchmark").format(n=max(n, FEWEST_TEST))
+    return Option(what, time, _("related to scores or not"))

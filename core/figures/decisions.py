@@ -207,15 +207,17 @@ MOST_ROWS = 9
 """Models in one chart of their values."""
 
 
-def mean_chart(decision: Decision) -> Chart | None:
-    """Weighted means of the models that can be chosen, the best on top; None without any."""
+def first_chart(decision: Decision) -> Chart | None:
+    """How often each model is first as values vary within their errors, the best on top; where no value has an error, their
+    weighted means. None without any model."""
     names = distinguishing_names([one.name for one in decision.candidates])
-    title = _("Weighted mean (1: best in all criteria)")
+    values, x = decision.totals, Axis(_("Weighted mean (1: best in all criteria)"), 0, 1, 0.25, 2)
+    if decision.shares_first:
+        values, x = [100 * share for share in decision.shares_first], Axis(_("First in % of the draws"), 0, 100, 25)
     points = [
-        Point(total, 0, name=shortened_name(name, LONGEST_NAME))
-        for name, total in zip(names, decision.totals, strict=True)
+        Point(value, 0, name=shortened_name(name, LONGEST_NAME)) for name, value in zip(names, values, strict=True)
     ]
-    return interval_chart([in_rows(points[:MOST_ROWS], title)], Axis(title, 0, 1, 0.25, 2)) if points else None
+    return interval_chart([in_rows(points[:MOST_ROWS], x.title)], x) if points else None
 
 
 def criterion_chart(decision: Decision, k: int, assumed: Assumptions) -> tuple[Chart, Candidate] | None:
