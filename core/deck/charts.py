@@ -111,6 +111,8 @@ def draw_chart(slide: Slide, box: Box, chart: Chart, is_small: bool = False) -> 
     native.value_axis.has_title = False
     if chart.y.title:
         _title_value_axis(native, _shorten_title(chart.y.title, 0.85 * box[2]) if is_small else chart.y.title)
+    if chart.y.is_ordered:
+        native.value_axis.crosses = XL_AXIS_CROSSES.MINIMUM  # below the last row, which is at 0
     if chart.y.is_reversed:
         native.value_axis.reverse_order = True
         native.value_axis.crosses = XL_AXIS_CROSSES.MAXIMUM  # the axis across stays below

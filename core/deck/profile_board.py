@@ -347,10 +347,10 @@ def _compared(data: DeckData, sound: pl.DataFrame) -> Panel | None:
 def _readers(comparison: Comparison, names: Mapping[str, str], sound: pl.DataFrame) -> Panel:
     """Two models that have read one text: how well, how large they are, and their shapes."""
     columns = (
-        Column(_("Model"), 0.28),
-        Column(_("Bits per byte"), 0.22, is_number=True),
-        Column(_("Parameters (millions)"), 0.16, is_number=True),
-        Column(_("Largest inner dimension"), 0.22, is_number=True),
+        Column(_("Model"), 0.24),
+        Column(_("Bits per byte"), 0.2, is_number=True),
+        Column(_("Parameters (millions)"), 0.2, is_number=True),
+        Column(_("Largest inner dimension"), 0.24, is_number=True),
         Column(_("Verdicts"), 0.12),
     )
     rows, runs = [], {run["run_id"]: run for run in rows_of(sound)}
