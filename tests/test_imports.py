@@ -125,9 +125,9 @@ MOST = {
     "__init__": (29, 103),
     "__main__": (24, 80),
     "analysis": (
-        4321,
-        33411,
-    ),  # a loss that may exceed its budget; counts of a verdict, and the joint test of its methods, errors over documents and groups of questions, of a difference of two losses too; the rank among the draws of a control
+        4329,
+        33480,
+    ),  # how often each model of a decision is first; a loss that may exceed its budget; counts of a verdict, and the joint test of its methods, errors over documents and groups of questions, of a difference of two losses too; the rank among the draws of a control
     "api": (172, 1032),
     "commands": (3565, 23400),  # the verbs compare and choose
     "deck": (
@@ -137,8 +137,8 @@ MOST = {
     "errors": (235, 1380),  # what is not there, and an empty list: one message for all kinds
     "exports": (104, 821),
     "figures": (
-        4040,
-        36727,
+        4058,
+        36959,
     ),  # names that are cut alike are told apart; pictures for a phone, the grid of claims too; what lines to compare with are, at their ends; a query's first
     # picture shows what was measured; the charts of slides, which a room of slides described beside those of screens
     "files": (356, 1798),  # too large, wrong in its place, no room: one refusal for what a dozen rooms said each

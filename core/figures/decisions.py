@@ -211,7 +211,8 @@ def first_chart(decision: Decision) -> Chart | None:
     """How often each model is first as values vary within their errors, the best on top; where no value has an error, their
     weighted means. None without any model."""
     names = distinguishing_names([one.name for one in decision.candidates])
-    values, x = decision.totals, Axis(_("Weighted mean (1: best in all criteria)"), 0, 1, 0.25, 2)
+    values: Sequence[float] = decision.totals
+    x = Axis(_("Weighted mean (1: best in all criteria)"), 0, 1, 0.25, 2)
     if decision.shares_first:
         values, x = [100 * share for share in decision.shares_first], Axis(_("First in % of the draws"), 0, 100, 25)
     points = [
