@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from core.analysis import claims, controls, curve, verdict
+from core.analysis import claims, controls, verdict
 from core.analysis.claims import LogProfile, claim_rows, simultaneous_limits
 from core.records import Estimate
 from core.registry.specifications import SPECIFICATIONS
@@ -197,7 +197,7 @@ def test_a_claim_whose_reference_is_too_small_holds_against_no_control_that_show
 def test_all_methods_together_exceed_the_margin_by_chance_in_one_of_twenty_and_alike_curves_count_as_one():
     def tested(truth, seed, shared):
         generator = np.random.default_rng(seed)
-        return curve.joint_test("rise", [logs_of(truth, generator, shared=shared) for _ in range(8)])
+        return verdict.joint_test("rise", [logs_of(truth, generator, shared=shared) for _ in range(8)])
 
     assert np.mean([tested(AT_THE_MARGIN, seed, 0.0)[0] <= 0.05 for seed in range(100)]) <= 0.08
     p, effective = tested(RISES, 0, 0.0)
@@ -207,10 +207,10 @@ def test_all_methods_together_exceed_the_margin_by_chance_in_one_of_twenty_and_a
 def test_a_claim_carries_how_many_say_yes_and_their_median():
     truths = [FALLS_AT_ONCE if at.axis == "scale" else RISES for at in CORE]
     read = [(at, logs_of(truth, np.random.default_rng(0))) for at, truth in zip(CORE, truths, strict=True)]
-    counts = curve.count_claim(claim_rows("run", 0, "rise", read), "rise", [])
+    counts = verdict.count_claim(claim_rows("run", 0, "rise", read), "rise", [])
     assert (counts.methods, counts.yes, counts.no, counts.reversed, counts.joint_p) == (8, 7, 0, 1, None)
     assert counts.median_ratio == pytest.approx(65 / 40, rel=0.1)
-    assert curve.ClaimCounts.of(counts.columns("rise"), "rise") == counts
+    assert verdict.ClaimCounts.of(counts.columns("rise"), "rise") == counts
 
 
 def test_power_is_that_of_the_published_figures():

@@ -9,6 +9,7 @@ import re
 import string
 from collections import Counter
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -39,7 +40,12 @@ COUNTING = {"_", "Sentence", "Finding", "Notice", "tell", "warn"}
 WORDED = {"Sentence", "Finding", "Notice", "tell", "warn", "sentences", "unknown_name", "refusing"}
 
 
-def calls() -> Iterator[tuple[str, list[ast.expr], str]]:
+@cache
+def calls() -> tuple[tuple[str, list[ast.expr], str], ...]:
+    return tuple(_calls())
+
+
+def _calls() -> Iterator[tuple[str, list[ast.expr], str]]:
     """What is called, its message (and plural) and the place, of all that gives words to people: `_`, sentences, errors."""
     for path in sources():
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
@@ -60,6 +66,7 @@ def calls() -> Iterator[tuple[str, list[ast.expr], str]]:
                 yield node.func.id, node.args[start : start + forms], place
 
 
+@cache
 def messages() -> dict[str | tuple[str, str], str]:
     """English sentence, or its singular and plural -> where it is used: the literals of `_`, sentences and errors."""
     found: dict[str | tuple[str, str], str] = {}
@@ -121,16 +128,13 @@ def found_in(japanese: Catalog, english: str | tuple[str, str]) -> Message | Non
     return message if message and message.id == english else None
 
 
-MESSAGES = messages()
-
-
 def test_there_are_messages():
-    assert len(MESSAGES) > 100
+    assert len(messages()) > 100
 
 
 def test_every_sentence_is_translated():
     japanese, missing, differing = catalogue("ja"), [], []
-    for english, place in MESSAGES.items():
+    for english, place in messages().items():
         forms = (english,) if isinstance(english, str) else english
         texts = translations_of(found_in(japanese, english))
         if not texts and not re.search("[A-Za-z]", re.sub(r"{[^}]*}", "", forms[0])):
@@ -162,7 +166,7 @@ def test_pages_are_polite_and_slides_are_brief():
 
 
 def _report_in_japanese() -> list[Message]:
-    with (FOLDER / "ja" / "LC_MESSAGES" / "wording.po").open("rb") as file:
+    with (FOLDER / "ja" / "LC_messages()" / "wording.po").open("rb") as file:
         return [message for message in read_po(file, locale="ja") if message.id]
 
 
@@ -173,11 +177,11 @@ def test_catalogues_hold_no_unsure_translation(language):
 
 def test_a_sentence_stands_in_one_catalogue_and_is_used():
     kept = []
-    for path in sorted((FOLDER / "ja" / "LC_MESSAGES").glob("*.po")):
+    for path in sorted((FOLDER / "ja" / "LC_messages()").glob("*.po")):
         with path.open("rb") as file:
             kept += [message for message in read_po(file, locale="ja") if message.id]
     assert [text for text, n in Counter(map(first_form, kept)).items() if n > 1] == []
-    unused = {message.id for message in kept} - set(MESSAGES)
+    unused = {message.id for message in kept} - set(messages())
     assert [text for text in unused if repr(text)[1:-1] not in inspect.getsource(argparse)] == []
 
 
