@@ -44,8 +44,11 @@ else:
         top = st.container()
         view = choices.choose_view(pilot)
         with top:
-            answer.show_answer(view)
-            relation.show_headline(view)
+            if show is relation.show:
+                relation.show_answer(view)
+            else:
+                answer.show_answer(view)
+                relation.show_headline(view)
         table.show(view)
     with below:
         show(view)

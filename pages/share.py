@@ -9,7 +9,7 @@ from core.ui import notices, share
 
 st.title(_("Share"))
 runs = notices.runs_or_stop()
-chosen, shown = st.columns([2, 3], gap="large")
+chosen, shown = st.columns([2, 5.2], gap="medium")
 with chosen:
     saved = share.choose_saved_report()
     request = share.read_saved_report(saved) if saved else share.choose_new_report(runs)

@@ -93,6 +93,7 @@ SCREENS = {
     "choose_scores_conflicts": "choose?choose=scores&scores=conflicts&",
     "choose_scores_pairs": "choose?choose=scores&scores=pairs&",
     "compare_pilot": "compare?pilot={pilot}&",
+    "choose_pilot": "choose?pilot={pilot}&",
     "choose_ranking_pilot": "choose?choose=ranking&pilot={pilot}&",
     "share_pilot": "share?pilot={pilot}&",
 }

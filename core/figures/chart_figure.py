@@ -65,6 +65,7 @@ def chart_figure(chart: Chart, height: int = 440) -> go.Figure:
         _draw_series(figure, line, chart, sides, is_new)
     for guide in chart.guides:
         _draw_guide(figure, guide, chart)
+        in_legend |= {guide.name} if guide.name and not guide.is_vertical else set()
     for span in chart.spans:
         name = {"text": escape_label(span.name), "font": {"color": QUIET, "size": LABEL_SIZE}}
         figure.add_vrect(
@@ -225,14 +226,21 @@ def _bars(values: Sequence[float], limits: Sequence[tuple[float | None, float | 
 
 
 def _draw_guide(figure: go.Figure, guide: Guide, chart: Chart) -> None:
+    """A line upwards with its name above it, or across with its name in the legend: beside the line it would lie on marks."""
     line = {"color": QUIET, "width": 1.2, "dash": "dash"}
-    name = {"text": escape_label(guide.name), "font": {"color": QUIET}}
     if guide.is_vertical:
-        figure.add_vline(guide.at, line=line, annotation=name)
-    else:  # plotly places words on a logarithmic axis by their logarithm, and does not do so itself here
-        figure.add_hline(guide.at, line=line)
-        at = math.log10(guide.at) if chart.y.is_log else guide.at
-        figure.add_annotation(name, x=1, xref="x domain", xanchor="right", y=at, yanchor="bottom", showarrow=False)
+        figure.add_vline(guide.at, line=line, annotation={"text": escape_label(guide.name), "font": {"color": QUIET}})
+        return
+    (left, y), (right, _y) = guide.ends(chart)
+    figure.add_scatter(
+        x=[left, right],
+        y=[y, y],
+        mode="lines",
+        line=line,
+        name=escape_label(guide.name),
+        showlegend=bool(guide.name),
+        hoverinfo="skip",
+    )
 
 
 def _set_axis(update: Callable[..., Any], axis: Axis) -> None:

@@ -45,15 +45,13 @@ def choose(runs: pl.DataFrame) -> tuple[RegisteredPilot | None, pl.DataFrame]:
 
 def _show_pilot(registered: RegisteredPilot) -> None:
     pilot = registered.pilot
-    text = _("**{question}** Expected: {expectation}").format(
-        question=escape(pilot.question_in(spoken())), expectation=escape(pilot.expectation_in(spoken()))
-    )
+    expected = _("Expected: {expectation}").format(expectation=escape(pilot.expectation_in(spoken())))
     conditions = _("{use_class}. Benchmark ({registration}): {benchmark}.").format(
         use_class=wording.name("use_class", pilot.use_class),
         registration=answer_wording.registration_day_text(pilot_registration(registered, registration.shipped_pilot())),
         benchmark=escape(registered_benchmark_text(pilot.benchmark)),
     )
-    st.markdown(text, help=conditions)
+    st.markdown(f"**{escape(pilot.question_in(spoken()))}**", help=f"{expected}  \n{conditions}")
     show_forbidden(pilot)
 
 

@@ -16,6 +16,7 @@ from core.analysis.ranking import newest_runs
 from core.deck import deck_data, template
 from core.deck.report import Report, report_of
 from core.deck.slide_svg import slide_outline
+from core.deck.story import Story
 from core.errors import InputError, Sentence
 from core.files import version
 from core.locale import _, in_language, spoken, worded
@@ -32,6 +33,9 @@ from core.warehouse import export_runs, recipes
 NONE = "none"
 MAX_RUNS = 40
 """Runs in one report; nobody reads more."""
+THUMBNAIL = 140
+"""Pixels across of a slide that is not looked at."""
+_LOOKED_AT = "number of the slide that is looked at"
 
 
 @dataclass(frozen=True)
@@ -169,19 +173,31 @@ def _data_file(report: Report) -> bytes:
 
 
 def show_slides(report: Report) -> None:
-    """Draw the slides in small, in the language of the report; the appendix in an expander."""
+    """Draw the slide that is looked at to be read, the others in small, in the language of the report; the appendix in an
+    expander."""
     story = report.story
-    st.subheader(escape(story.title))
-    _show_outlines(story.slides, 1, story.language)
+    looked_at = min(st.session_state.get(_LOOKED_AT, 1), len(story.slides))
+    _show_slide(story, looked_at)
+    with st.container(horizontal=True, gap="small"):
+        for number in range(1, len(story.slides) + 1):
+            if number != looked_at:
+                with st.container(width=THUMBNAIL, gap="xxsmall"):
+                    _show_slide(story, number)
+                    label = _("Slide {n}").format(n=number)
+                    st.button(label, key=f"slide {number}", type="tertiary", on_click=_look_at, args=(number,))
     if story.appendix:
         with st.expander(_("Appendix (slides: {n})").format(n=len(story.appendix))):
-            _show_outlines(story.appendix, 1 + len(story.slides), story.language)
+            for place in range(len(story.appendix)):
+                _show_slide(story, 1 + len(story.slides) + place)
 
 
-def _show_outlines(slides: tuple, first_number: int, deck_language: str) -> None:
-    with st.container(horizontal=True, gap="small"):
-        for number, slide in enumerate(slides, start=first_number):
-            st.image(in_language(deck_language, slide_outline, slide, number), width=260, alt=slide.title)
+def _show_slide(story: Story, number: int) -> None:
+    slide = (*story.slides, *story.appendix)[number - 1]
+    st.image(in_language(story.language, slide_outline, slide, number), width="stretch", alt=slide.title)
+
+
+def _look_at(number: int) -> None:
+    st.session_state[_LOOKED_AT] = number
 
 
 def show_changes(saved: SavedRecipe, report: Report) -> None:

@@ -161,9 +161,9 @@ def missing_lines(answer: PilotChoice) -> list[str]:
             benchmark = "" if one.benchmark is None else row_benchmark_name(one.benchmark)
             by_score.setdefault((benchmark, one.is_encoder), []).append(one.model)
     for (benchmark, is_encoder), names in by_score.items():
-        template = _("Without score: {names}. `workdim score MODEL --task FILE.jsonl` gives one.")
+        template = _("Without score: {names}. Add: `workdim score MODEL --task FILE.jsonl`.")
         if benchmark or is_encoder:
-            template = _("Without {benchmark}: {names}. `workdim scores import FILE` brings it.")
+            template = _("Without {benchmark}: {names}. Add: `workdim scores import FILE`.")
             benchmark = _("score in {benchmark}").format(benchmark=benchmark) if benchmark else _("score")
         lines.append(template.format(benchmark=benchmark, names=names_text(names)))
     return lines

@@ -197,7 +197,7 @@ def test_controls_are_drawn_and_told_and_can_be_switched_off(filled: Path, monke
     monkeypatch.setenv("WORKDIM_WAREHOUSE", str(filled))
     app = opened("compare.py", runs=RUN_IDS[0], live="True")
     assert app.toggle(key="view.controls").value
-    ends = {note["text"] for note in figures(app)[0]["layout"]["annotations"]}
+    ends = {name.strip("\u00a0") for trace in figures(app)[0]["data"] for name in trace.get("text") or ()}
     assert {"random weights", "shuffled text"} <= ends
     assert "made-up-big · random weights" in {trace["name"] for trace in figures(app)[0]["data"]}
     assert "Random weights: untrained" in texts(app) and "Not controlled" not in texts(app)

@@ -41,15 +41,14 @@ def show_answer(view: DecisionView) -> None:
         return
     text = decision_wording.pilot_text(view.answer, view.assumptions.bits)
     notes = decision_wording.note_lines(view.decision) if view.decision else []
+    if view.decision:
+        notes.insert(0, decision_wording.criteria_text(view.decision, text, view.assumptions.bits))
     if view.rule:
         notes = [decision_wording.other_task_text(view.rule.rule, view.task) or "", *notes]
         notes.append(decision_wording.rule_text(view.rule.rule))
     help_ = "  \n".join(escape(line) for line in notes if line)
     st.markdown(f"#### {ICONS[view.answer.word]} {escape(text)}", help=help_ or None)
-    criteria = decision_wording.criteria_text(view.decision, text, view.assumptions.bits) if view.decision else ""
-    for line in filter(
-        None, [criteria, *decision_wording.untested_lines(view.answer), *decision_wording.missing_lines(view.answer)]
-    ):
+    for line in [*decision_wording.untested_lines(view.answer), *decision_wording.missing_lines(view.answer)]:
         st.caption(escape(line))
     _show_way_out(view.answer, view.context.runs)
 

@@ -10,6 +10,7 @@ import streamlit as st
 from core import wording
 from core.figures.scores import relation_chart
 from core.locale import _, translated
+from core.pilots.registration import RegisteredPilot
 from core.questions.population import OtherGroup
 from core.questions.ranking_answer import Answer
 from core.questions.ranking_question import RankingQuestion
@@ -36,24 +37,37 @@ def show_headline(view: DecisionView) -> None:
         st.caption(f"{pictures.ICONS[answer.word]} {escape(answer_wording.headline_text(answer))}")
 
 
-def show(view: DecisionView) -> None:
-    """Draw what is known of dimension and score: notes, figure, coefficients, other groups, what is published."""
+def show_answer(view: DecisionView) -> None:
+    """Draw whether dimension and score go together, above the table of models: as it was registered, and as it is looked at
+    where that says otherwise. Why nobody can tell, of models that do not compare."""
     answer, pilot = view.ranked.answer, view.ranked.pilot
     if answer is None:
         _show_why_apart(view)
         return
     if pilot is None:
         pilot_filter.show_forbidden(answer.registration.pilot)
-    registered = reads.answer(RankingQuestion(pilot=pilot))  # what was asked is answered, whatever is looked at
-    told = [registered, answer] if _text(registered) != _text(answer) else [answer]
-    for one in told:
+    for one in _told(answer, pilot):
         st.markdown(f"**{pictures.ICONS[one.word]} {escape(_text(one))}**")
-        lines = (answer_wording.exploratory_text(one.registration), *answer_wording.note_lines(one))
-        st.caption("  \n".join(escape(line) for line in lines if line))
+
+
+def _told(answer: Answer, pilot: RegisteredPilot | None) -> list[Answer]:
+    """What was asked is answered, whatever is looked at."""
+    registered = reads.answer(RankingQuestion(pilot=pilot))
+    return [registered, answer] if _text(registered) != _text(answer) else [answer]
+
+
+def show(view: DecisionView) -> None:
+    """Draw what is behind the answer on dimension and score: figure, notes, coefficients, other groups, what is published."""
+    answer = view.ranked.answer
+    if answer is None:
+        return
     if answer.group is None:
         _show_why_apart(view)
     else:
         _show_figure(answer)
+    for one in _told(answer, view.ranked.pilot):
+        lines = (answer_wording.exploratory_text(one.registration), *answer_wording.note_lines(one))
+        st.caption("  \n".join(escape(line) for line in lines if line))
     with st.expander(_("Coefficients, controls for size, single models")):
         st.markdown("\n".join(f"- {escape(line)}" for line in answer_wording.detail_lines(answer)))
     for note in source_texts(answer.population.rows):
