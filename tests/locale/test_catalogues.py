@@ -166,7 +166,7 @@ def test_pages_are_polite_and_slides_are_brief():
 
 
 def _report_in_japanese() -> list[Message]:
-    with (FOLDER / "ja" / "LC_messages()" / "wording.po").open("rb") as file:
+    with (FOLDER / "ja" / "LC_MESSAGES" / "wording.po").open("rb") as file:
         return [message for message in read_po(file, locale="ja") if message.id]
 
 
@@ -177,7 +177,7 @@ def test_catalogues_hold_no_unsure_translation(language):
 
 def test_a_sentence_stands_in_one_catalogue_and_is_used():
     kept = []
-    for path in sorted((FOLDER / "ja" / "LC_messages()").glob("*.po")):
+    for path in sorted((FOLDER / "ja" / "LC_MESSAGES").glob("*.po")):
         with path.open("rb") as file:
             kept += [message for message in read_po(file, locale="ja") if message.id]
     assert [text for text, n in Counter(map(first_form, kept)).items() if n > 1] == []
