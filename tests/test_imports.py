@@ -153,18 +153,21 @@ MOST = {
     "ids": (31, 196),  # an id is found, or refused, in one place
     "limits": (202, 1008),  # what the workers of a job take
     "locale": (568, 706),  # the words of every page, in the glossary, with the wrong ones in both languages
-    "measure": (2531, 18594),  # bits and bytes of each window; the draws of a control, which goes on with its next
+    "measure": (
+        2690,
+        19900,
+    ),  # loss readable at each layer; bits and bytes of each window; the draws of a control, which goes on with its next
     # controls whose blocks write as much as trained ones; decoders from pinned parts of packages
     "models": (4294, 28541),
     "pilots": (918, 5777),
     "plans": (3308, 26808),  # rounding priced, one block repaired; whether norms can carry a repair is tried
     # and what a report answers, on each text:
     "questions": (
-        2640,
-        19500,
-    ),  # a choice among none names models; what a report is of, read in one place for pages and verbs; a rule's choice asked again for its deck, losses paired in a choice, models compared alike on a text; which to pilot, what named budgets allow; d2 of draws
+        2650,
+        19530,
+    ),  # readable loss beside a plan; a choice among none names models; what a report is of, read in one place for pages and verbs; a rule's choice asked again for its deck, losses paired in a choice, models compared alike on a text; which to pilot, what named budgets allow; d2 of draws
     "records": (488, 2747),  # a request read back from JSON, for jobs and estimates alike
-    "registry": (1463, 6447),  # the words of a verdict; three controls
+    "registry": (1480, 6500),  # loss readable at each layer; the words of a verdict; three controls
     "runs": (
         2663,
         17556,
@@ -185,13 +188,13 @@ MOST = {
     "ui": (7635, 60000),  # five pages; runs filtered, ticked, compared and deleted together
     "validation": (236, 2016),
     "warehouse": (
-        4870,
-        31559,
-    ),  # a report whose runs are gone says which; an export holds one table at a time, and parcels that lack the added one
+        4890,
+        31630,
+    ),  # readable loss beside a plan; a report whose runs are gone says which; an export holds one table at a time, and parcels that lack the added one
     "wording": (
-        3750,
-        27260,
-    ),  # where a search of blocks ended, and a count of one; names told apart where some are cut alike; what does not compare, in one line; all that keeps models apart, with each way out; models compared on a text; which to pilot, named budgets, what else saves; who may shortlist; a score for an encoder
+        3795,
+        27560,
+    ),  # readable loss, and its limits; where a search of blocks ended, and a count of one; names told apart where some are cut alike; what does not compare, in one line; all that keeps models apart, with each way out; models compared on a text; which to pilot, named budgets, what else saves; who may shortlist; a score for an encoder
 }
 
 

@@ -23,7 +23,7 @@ from core.runs.requests import with_task_hash
 from core.terminal.output import say, say_json, tell
 from core.terminal.tables import plan_lines, plan_record, plans_table
 from core.warehouse import layer_plans
-from core.wording.plan_evidence import sibling_lines
+from core.wording.plan_evidence import readable_lines, sibling_lines
 from core.wording.plans import estimate_lines, mergekit_reason_text, recipe_text
 
 
@@ -79,8 +79,9 @@ def _show_plans(options: argparse.Namespace) -> int:
         show_records(options, plans.to_dicts(), lambda: plans_table(plans), none)
         return 0
     answer = plan_question.ask(warehouse, options.show)
-    sibling = sibling_lines(answer.sibling, answer.layer_plan.plan)
-    show_records(options, plan_record(answer), lambda: [*plan_lines(answer.layer_plan), *sibling])
+    plan = answer.layer_plan.plan
+    more = [*sibling_lines(answer.sibling, plan), *readable_lines(answer.readable, plan)]
+    show_records(options, plan_record(answer), lambda: [*plan_lines(answer.layer_plan), *more])
     return _write_recipe(answer.layer_plan, options)
 
 

@@ -48,6 +48,8 @@ class HiddenStates:
     nats: np.ndarray | None = None
     """Loss of each token given those before it in its window, NaN where it is no target; (n_sequences, n_tokens).
     None for models that do not predict the next token."""
+    readable: np.ndarray | None = None
+    """Loss of a sub-sample of targets, read at each layer (`core.measure.readable`); (n_layers + 1, n_targets)"""
     streamed: bool = False
     """Whether weights were streamed block by block."""
     batch_planned: int | None = None
@@ -118,9 +120,9 @@ def capture(model: OpenModel, sample: TokenSample, scratch: Path, progress: Prog
         writer.post_norm_differs,
         bits_per_byte,
         nats if model.is_causal else None,
-        bool(model.units),
-        batch_planned,
-        batch,
+        streamed=bool(model.units),
+        batch_planned=batch_planned,
+        batch=batch,
     )
 
 

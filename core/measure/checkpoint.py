@@ -28,7 +28,7 @@ FORWARD_FILE = "forward.json"
 RESOURCES_FILE = "spent.json"
 STEP_PREFIX = "step-"
 LAYER_RECORDS = {one.__name__: one for one in (LayerResult, CloudEstimate, CloudCorrelator, Distribution, Estimate)}
-ARRAY_FIELDS = ("norms", "nats")
+ARRAY_FIELDS = ("norms", "nats", "readable")
 """Fields of HiddenStates that are stored as .npy files."""
 
 

@@ -31,6 +31,7 @@ from core.measure.plan import (
     usable_words,
 )
 from core.measure.provenance import Clock, result_key
+from core.measure.readable import read_losses
 from core.measure.rows import Measurement, build_profile
 from core.measure.setup import Setup, open_setup
 from core.models.matched_blocks import require_plain_stream, rotate_updates, without_head
@@ -91,7 +92,8 @@ def _measure_pass(
     with clock.phase("forward"):
         if opened:
             # A control whose blocks are changed has units too where all its weights are in memory.
-            states = replace(capture(opened, sample, scratch, clock.report), streamed=streamed)
+            n_readable = protocol.n_readable if config.pass_ == "text" else 0
+            states = replace(_capture(opened, sample, scratch, clock, n_readable), streamed=streamed)
             if PASSES[config.pass_].weights == ROTATED:
                 states = _with_turned_updates(states, config.model_seed)
             checkpoint.save_states(states, clock.resources())
@@ -126,6 +128,12 @@ def _measure_pass(
             profile, seeds=[*seed_rows(run_id, config.model_seed, layers, states.n_layers, shifts), *seeds]
         )
     return profile
+
+
+def _capture(opened: OpenModel, sample: TokenSample, scratch: Path, clock: Clock, n_readable: int) -> HiddenStates:
+    """The states of a pass, with the loss of so many tokens as each layer lets it be read."""
+    states = capture(opened, sample, scratch, clock.report)
+    return replace(states, readable=read_losses(opened, sample, states, n_readable))
 
 
 def select_sample(config: RunConfig, setup: Setup) -> TokenSample:

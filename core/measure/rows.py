@@ -20,6 +20,7 @@ from core.geometry.stability import Dependence
 from core.measure.capture import HiddenStates
 from core.measure.plan import TokenMask, UsableWords
 from core.measure.provenance import Clock, code_version, library_versions
+from core.measure.readable import choose_targets, mean_and_error
 from core.measure.setup import Setup
 from core.models.model import OpenModel
 from core.records import Profile, RunConfig, without_places
@@ -109,7 +110,7 @@ def build_profile(measurement: Measurement, checks: list[RunCheckRow], clock: Cl
             for layer, state, result in measurement.labelled
             for estimate in result.estimates
         ],
-        correlators=[*_correlator_rows(measurement), *_sink_rows(measurement)],
+        correlators=[*_correlator_rows(measurement), *_sink_rows(measurement), *_readable_rows(measurement)],
         replicates=[
             LayerReplicateRow(
                 measurement.run_id, layer, state, e.cloud, e.estimator, e.n1, e.transform, e.blocks, e.halves
@@ -260,6 +261,21 @@ def _sink_rows(measurement: Measurement) -> Iterator[LayerCorrelatorRow]:
             yield LayerCorrelatorRow(
                 measurement.run_id, layer, "residual", "unmasked", name, none_if_nan(value), None, len(norms)
             )
+
+
+def _readable_rows(measurement: Measurement) -> Iterator[LayerCorrelatorRow]:
+    """What the head reads of the next token at each layer."""
+    states, sample = measurement.states, measurement.sample
+    if states.readable is None or states.nats is None:
+        return
+    windows = choose_targets(sample, states.nats, measurement.protocol.n_readable)[:, 0]
+    several = len(np.unique(sample.documents[windows])) > 1
+    groups = sample.documents[windows] if several else windows
+    for layer, losses in enumerate(states.readable):
+        value, error = mean_and_error(losses, groups)
+        yield LayerCorrelatorRow(
+            measurement.run_id, layer, "residual", "predicted", "readable_loss", value, none_if_nan(error), len(losses)
+        )
 
 
 FEWEST_IN_WINDOW = 64

@@ -11,7 +11,7 @@ from core.analysis.plans import BudgetResult
 from core.questions.record import Fields, Rows
 from core.records import BUDGETS, LayerPlan
 from core.tables import PlanOutcomeRow
-from core.warehouse.layer_plans import find_plan, smaller_sibling
+from core.warehouse.layer_plans import find_plan, readable_losses, smaller_sibling
 from core.warehouse.warehouse import Warehouse
 
 
@@ -24,6 +24,9 @@ class PlanAnswer:
     """The blocks that may go within the budget that was asked for."""
     sibling: dict[str, Any] | None = None
     """A smaller model measured on the same text (`layer_plans.smaller_sibling`); None where none is, or nobody looked."""
+
+    readable: Sequence[dict[str, Any]] = ()
+    """What the head reads of the next token at each layer (`layer_plans.readable_losses`); empty where nobody measured it."""
 
     @property
     def map(self) -> dict[str, Any]:
@@ -93,6 +96,7 @@ RECORD: Fields = {
     "sibling_parameters": "sibling.parameters",
     "sibling_bits_per_byte": "sibling.bits_per_byte",
     "own_bits_per_byte": "sibling.own_bits_per_byte",
+    "readable_losses": Rows("readable", {key: key for key in ("layer", "value", "std_error", "n_points")}),
     "alternatives": Rows(
         "alternatives",
         {
@@ -132,4 +136,5 @@ def ask(warehouse: Warehouse, start: str) -> PlanAnswer:
     """The plan whose id begins or ends with `start`. Raises InputError if none or several do."""
     layer_plan = find_plan(warehouse, start)
     plan = layer_plan.plan
-    return replace(answer_within(layer_plan), sibling=smaller_sibling(warehouse, plan.model_id, plan.corpus_id))
+    asked = (warehouse, plan.model_id, plan.corpus_id)
+    return replace(answer_within(layer_plan), sibling=smaller_sibling(*asked), readable=readable_losses(*asked))

@@ -83,6 +83,11 @@ CORRELATORS = _by_key(
         "sum of |x - mean|^2 over the 10 % of tokens where it is largest / over all",
     ),
     Correlator(
+        "readable_loss",
+        _("Loss readable at a layer (nats)"),
+        "mean of -log p(next token) where the final norm and head read the layer's state; errors over documents",
+    ),
+    Correlator(
         "large_norm_tokens",
         _("Tokens with a large norm"),
         "number of tokens with a norm above norm_factor times the layer's median",

@@ -44,6 +44,7 @@ _OTHERS: dict[str, dict[str, str]] = {
         "last_token": _("last token"),
         "per_prompt": _("per prompt"),
         "unmasked": _("tokens before masking"),
+        "predicted": _("predicted tokens"),
     },
     "outcome": {"pass": _("passed"), "warn": _("warning"), "veto": _("veto")},
     "claim": {

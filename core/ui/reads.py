@@ -181,6 +181,7 @@ score_conflicts = _cached_read(score_answers.score_conflicts)
 answer_sets = _cached_read(score_answers.list_answer_sets)
 answers = _cached_read(score_answers.answers, 8)  # those of a model to all of MMLU are about 2 MB
 counts = _cached_read(queries.counts)
+readable_losses = _cached_read(layer_plans.readable_losses)
 smaller_sibling = _cached_read(layer_plans.smaller_sibling)
 stored_costs = _cached_read(queries.stored_costs)
 saved_queries = _cached_read(list_queries)

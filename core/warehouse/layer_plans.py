@@ -83,6 +83,20 @@ def smaller_sibling(warehouse: Readable, model_id: str, corpus_id: str) -> dict[
     return next(rows.iter_rows(named=True), None)
 
 
+def readable_losses(warehouse: Readable, model_id: str, corpus_id: str) -> list[dict[str, Any]]:
+    """Layer, value, std_error and n_points of what the head reads of the next token at each layer, by the newest run of the model on
+    a text that has it."""
+    rows = warehouse.read(
+        """
+        SELECT layer, value, std_error, n_points FROM layer_correlators JOIN runs USING (run_id)
+        WHERE correlator = 'readable_loss' AND model_id = $model AND corpus_id = $text AND pass = 'text'
+        QUALIFY run_id = max(run_id) OVER () ORDER BY layer
+        """,
+        {"text": corpus_id, "model": model_id},
+    )
+    return rows.to_dicts()
+
+
 def find_plan(warehouse: Warehouse, start: str) -> LayerPlan:
     """The plan whose id begins or ends with `start`, from its file. Raises InputError if none or several do."""
     plan_id = only_id(list_plans(warehouse)["plan_id"], start, "plan", "plan --list")

@@ -137,6 +137,18 @@ def sibling_lines(sibling: Mapping[str, Any] | None, plan: PlanRow) -> list[str]
     ]
 
 
+def readable_lines(layers: Sequence[Mapping[str, Any]], plan: PlanRow) -> list[str]:
+    """What the head reads of the next token before and after each block that goes, in a line; none where nobody measured it."""
+    loss = {row["layer"]: row["value"] for row in layers}
+    if not loss or not plan.blocks:
+        return []
+    changes = [
+        Text("{}: {} → {}").format(block, number(loss[block]), number(loss[block + 1])) for block in sorted(plan.blocks)
+    ]
+    line = _("Readable loss before and after each of its blocks, in nats: {changes}.")
+    return [line.format(changes=_(", ").join(changes))]
+
+
 def direction_lines(layer_plan: LayerPlan) -> list[str]:
     """How many directions each layer needs, and all layers at once: on held-out text, then for the task."""
     return [line for text in ("held_out", "task") for line in _direction_lines_on(layer_plan, text)]

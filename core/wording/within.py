@@ -1,15 +1,16 @@
-"""The wording of the relation of dimension and loss over the windows of one model: one sentence, and its notes."""
+"""The wording of dimension and loss within one model: their relation over its windows, and the loss that each layer reads."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 from core.analysis.relation import MARGIN, Relation
 from core.analysis.windows import WindowRelation
 from core.locale import _
-from core.sources import shown
+from core.sources import Text, shown
 from core.wording.answers import coefficient_text, relation_text, sample_size_reasons
+from core.wording.numbers import number
 from core.wording.scores import p_value_text
 
 
@@ -93,3 +94,29 @@ def _control_lines(windows: WindowRelation) -> list[str]:
         template = _("Text less shuffled tokens: {difference}.")
         lines.append(template.format(difference=coefficient_text(*windows.difference)))
     return lines
+
+
+def readable_text(rows: Iterable[Mapping[str, Any]], layer: int | None) -> str:
+    """What the head reads of the next token where the dimension is largest, and at the end; empty where nobody measured it.
+
+    `rows` are `readable_loss` of one run by layer, `layer` that of the largest inner dimension.
+    """
+    losses = {row["layer"]: _loss_text(row) for row in rows}
+    if layer not in losses:
+        return ""
+    line = _("Readable loss, in nats: {inner} where the dimension is largest (layer {layer}), {final} at the end.")
+    return line.format(inner=losses[layer], layer=shown(layer), final=losses[max(losses)])
+
+
+def _loss_text(row: Mapping[str, Any]) -> str:
+    error = "" if row["std_error"] is None else Text(" ± {}").format(shown(row["std_error"], ".2g"))
+    return number(row["value"]) + error
+
+
+def readable_limits() -> str:
+    """What loss readable at a layer is, and is not."""
+    return _(
+        "The model's own norm and head read the layer as if it were the last; ± over documents. Early layers can read badly "
+        "because they are written in other coordinates, not because they know less, above all where embedding and head share "
+        "their weights."
+    )

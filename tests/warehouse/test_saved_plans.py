@@ -7,16 +7,19 @@ import pytest
 
 from core.errors import InputError, WarehouseError
 from core.store import user_files
+from core.tables import LayerCorrelatorRow
 from core.warehouse.layer_plans import (
     cheapest_verified_plan,
     find_plan,
     list_plans,
     load_plan,
+    readable_losses,
     save_plan,
     smaller_sibling,
 )
 from core.warehouse.runs import delete_runs, ingest_parcel
-from core.wording.plan_evidence import sibling_lines
+from core.wording.plan_evidence import readable_lines, sibling_lines
+from core.wording.within import readable_text
 from tests.plans.made import layer_plan
 from tests.profiles import make_model, make_profile
 
@@ -63,6 +66,24 @@ def test_a_smaller_model_of_the_family_on_the_same_text_stands_beside_a_plan(war
     assert smaller_sibling(warehouse, plan.model_id, "another") is None
     (line,) = sibling_lines(found, plan)
     assert "o/small, 60% fewer parameters, 1.50 bits per byte against 1.20" in line
+
+
+def test_what_is_readable_before_and_after_its_blocks_stands_beside_a_plan(warehouse, add_parcel):
+    profile = make_profile(model=make_model("o/some@1"))
+    losses = [(5.0, 0.2), (4.5, 0.2), (4.0, 0.1), (2.0, None)]
+    rows = [
+        LayerCorrelatorRow(profile.run.run_id, layer, "residual", "predicted", "readable_loss", value, error, 512)
+        for layer, (value, error) in enumerate(losses)
+    ]
+    ingest_parcel(warehouse, add_parcel(replace(profile, correlators=rows)))
+    plan = layer_plan(model_id="o/some@1", corpus_id=profile.corpus.corpus_id).plan
+    found = readable_losses(warehouse, plan.model_id, plan.corpus_id)
+    assert [row["value"] for row in found] == [5.0, 4.5, 4.0, 2.0]
+    (line,) = readable_lines(found, replace(plan, blocks=[2, 0]))
+    assert "0: 5.00 → 4.50, 2: 4.00 → 2.00" in line
+    assert readable_lines(readable_losses(warehouse, plan.model_id, "another"), plan) == []
+    assert "4.50 ± 0.2 where the dimension is largest (layer 1), 2.00 at the end" in readable_text(found, 1)
+    assert readable_text([], 1) == ""
 
 
 def without_its_price(tables):

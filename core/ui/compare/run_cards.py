@@ -14,6 +14,7 @@ from core.questions.selection import Selection
 from core.registry.specifications import CLAIMS
 from core.ui import inputs, language
 from core.ui.markdown import escape
+from core.wording import within as within_wording
 from core.wording.labels import run_labels, shortened_name
 from core.wording.provenance import result_texts
 from core.wording.verdicts import Chip, badge_text, control_chips, joint_text, opinion_chips, start_text
@@ -97,5 +98,8 @@ def _show_card(run: dict[str, Any], selection: Selection) -> None:
         st.caption(_("Profile: {extrema}").format(extrema=escape(wording.extrema_text(extrema))))
     if dominant := wording.dominance_text(shares):
         st.caption(_("Dominant directions: {layers}").format(layers=escape(dominant)))
+    readable = selection.correlators.filter(correlator="readable_loss", run_id=run["run_id"]).to_dicts()
+    if told := within_wording.readable_text(readable, run["inner_max_layer"]):
+        st.caption(escape(told), help=escape(within_wording.readable_limits()))
     if run["kind"] == "decoder" and run["pass"] == "text":
         inputs.show_link("plan", _("What can go"), "content_cut", model=run["reference"])

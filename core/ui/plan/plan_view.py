@@ -23,6 +23,7 @@ from core.ui import inputs, language, pictures, reads, tables, url_state
 from core.ui.markdown import escape
 from core.wording import plan_evidence
 from core.wording import plans as plan_wording
+from core.wording import within as within_wording
 from core.wording.labels import short_id
 from core.wording.numbers import number
 
@@ -163,6 +164,9 @@ def show_single_blocks(layer_plan: LayerPlan) -> None:
         return
     pictures.plot(chart, "plan alone", 420)
     st.caption(_("Each removed alone. Losses do not add up; a small influence can lose much."))
+    plan = layer_plan.plan
+    for line in plan_evidence.readable_lines(reads.readable_losses(plan.model_id, plan.corpus_id), plan):
+        st.caption(escape(line), help=escape(within_wording.readable_limits()))
 
 
 def show_harder_texts(layer_plan: LayerPlan) -> None:

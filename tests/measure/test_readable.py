@@ -1,0 +1,72 @@
+"""Loss that the head reads at each layer: at the last one it is the loss of the pass, at others that of the head applied by hand."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from core.measure.profile import measure_profile
+from core.measure.readable import choose_targets, mean_and_error, read_losses
+from core.measure.setup import open_setup
+from core.records import RunConfig
+from tests.measure.test_capture import captured
+from tests.runs.small import SMALL
+from tests.tiny import save_tiny_model
+
+
+@pytest.mark.parametrize("family", ["gpt2", "opt", "gemma3_text", "bloom", "mamba"])
+def test_the_last_layer_reads_the_loss_of_the_pass(family, tmp_path):
+    model, sample, states = captured(save_tiny_model(tmp_path / family, family), tmp_path)
+    found = read_losses(model, sample, states, 512)
+    targets = choose_targets(sample, states.nats, 512)
+    assert found.shape == (model.n_layers + 1, len(targets))
+    assert np.allclose(found[-1], states.nats[targets[:, 0], targets[:, 1]], atol=1e-4)
+    assert np.abs(found[0] - found[-1]).max() > 1e-3
+
+
+def test_an_inner_layer_is_read_by_the_models_own_norm_and_head(tiny_llama, tmp_path):
+    model, sample, states = captured(tiny_llama, tmp_path)
+    targets = choose_targets(sample, states.nats, 512)
+    rows = targets[:, 0] * sample.ids.shape[1] + targets[:, 1]
+    with torch.no_grad():
+        logits = model.module.lm_head(model.module.model.norm(states.points(2, rows - 1)))
+    by_hand = -logits.log_softmax(-1)[torch.arange(len(rows)), torch.from_numpy(sample.ids.flatten()[rows])]
+    assert np.allclose(read_losses(model, sample, states, 512)[2], by_hand, atol=1e-4)
+    again = [block.forward for block in model.layers]  # the blocks are their own again
+    assert all(getattr(one, "__self__", None) is block for one, block in zip(again, model.layers, strict=True))
+
+
+def test_an_encoder_has_no_loss_to_read(tiny_bert, tmp_path):
+    assert read_losses(*captured(tiny_bert, tmp_path), 512) is None
+
+
+def test_what_does_not_add_up_to_the_loss_of_the_pass_is_not_told(tiny_llama, tmp_path):
+    model, sample, states = captured(tiny_llama, tmp_path)
+    torch.nn.init.constant_(model.module.model.norm.weight, 3.0)
+    assert read_losses(model, sample, states, 512) is None
+
+
+def test_the_error_is_over_documents():
+    losses = np.repeat([1.0, 2.0, 6.0], 100)
+    mean, error = mean_and_error(losses, np.repeat([4, 5, 9], 100))
+    assert mean == pytest.approx(3.0)
+    assert error == pytest.approx(np.std([1.0, 2.0, 6.0], ddof=1) / np.sqrt(3))
+    assert np.isnan(mean_and_error(losses, np.zeros(300))[1])
+
+
+def test_a_run_tells_it_for_every_layer_and_a_resumed_one_the_same(tiny_llama, tmp_path):
+    config = RunConfig(str(tiny_llama), "english-business", "quick")
+    setup = open_setup(config)
+    setup = replace(setup, protocol=replace(SMALL, name="quick", n_sequences=32, n_tokens=128, n_readable=64))
+    first, resumed = (
+        [
+            replace(row, run_id="")
+            for row in measure_profile(config, run_id, tmp_path, lambda step: None, setup).correlators
+            if row.correlator == "readable_loss"
+        ]
+        for run_id in ("first", "resumed")
+    )
+    assert [row.layer for row in first] == [0, 1, 2, 3, 4]
+    assert all(row.n_points == 64 and row.std_error > 0 for row in first)
+    assert first == resumed
