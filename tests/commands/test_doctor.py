@@ -16,6 +16,8 @@ from core.warehouse.warehouse import Warehouse
 from tests.conftest import run_core
 from tests.profiles import make_profile
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def cached(tmp_path, monkeypatch):

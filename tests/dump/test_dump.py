@@ -2,9 +2,13 @@
 
 from pathlib import Path
 
+import pytest
+
 from tests.dump import pages, verbs
 from tests.dump.texts import Folder
 from tests.screens import filled_warehouse
+
+pytestmark = pytest.mark.slow
 
 
 def test_a_dump_is_not_empty_and_stable(tmp_path: Path) -> None:

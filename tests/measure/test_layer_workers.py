@@ -27,6 +27,8 @@ from tests.conftest import ROOT
 from tests.geometry.test_layer import clustered
 from tests.runs.small import SMALL
 
+pytestmark = pytest.mark.slow
+
 N_STATES = 4
 
 

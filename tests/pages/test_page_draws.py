@@ -9,6 +9,8 @@ import pytest
 from tests.pages.test_pages import opened, texts
 from tests.screens import PAGES, empty_warehouse, filled_warehouse
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture(scope="module")
 def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:

@@ -18,6 +18,8 @@ from tests.pages.test_pages import figures, opened, texts
 from tests.plans.made import layer_plan
 from tests.screens import RUN_IDS, empty_warehouse, filled_warehouse
 
+pytestmark = pytest.mark.slow
+
 SECTIONS = ("price", "alone", "harder", "saving", "directions", "files", "history", "new")
 
 

@@ -14,6 +14,8 @@ from tests.deck.test_template import company
 from tests.pages.test_pages import opened
 from tests.screens import RUN_IDS, filled_warehouse
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:

@@ -23,6 +23,8 @@ from core.texts.sample import TokenWindows
 from tests.plans.test_skipping import CASES, FIVE, opened
 from tests.tiny import open_model, save_tiny_model
 
+pytestmark = pytest.mark.slow
+
 FRESH = """
 import json, sys, torch
 from transformers import AutoModelForCausalLM

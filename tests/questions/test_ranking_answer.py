@@ -20,6 +20,8 @@ from tests import answers, frames
 from tests.answers import evidence, falling, models, pilot, registered, scores, unrelated
 from tests.frames import Model
 
+pytestmark = pytest.mark.slow
+
 PILOT = registered(pilot())
 
 

@@ -16,6 +16,8 @@ from core.scores.score_input import BENCHMARK, MAX_BYTES, MAX_JSON, MODEL
 from core.scores.table import MAX_LINES
 from tests.scores.files import codes, genuine, read_json, read_text, results, skipped, taken, with_values
 
+pytestmark = pytest.mark.slow
+
 STATED = {MODEL: "org/m", BENCHMARK: "task"}
 RESULTS = genuine("0.4.13/whole/*/results_*.json").read_bytes()
 SAMPLES = genuine("0.4.13/whole/*/samples_word_choice_a_*.jsonl").read_bytes()

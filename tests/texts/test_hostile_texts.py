@@ -11,6 +11,8 @@ from core.errors import CorpusError
 from core.texts.corpora import open_corpus
 from core.texts.messages import MAX_UNPACKED_BYTES, MAX_VALUES
 
+pytestmark = pytest.mark.slow
+
 NESTED = "[" * 100_000 + "]" * 100_000
 CHAT = pa.list_(pa.struct([("role", pa.string()), ("content", pa.string())]))
 
