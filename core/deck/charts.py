@@ -28,8 +28,7 @@ from pptx.util import Inches, Pt
 from core.deck import layout
 from core.deck.layout import Box
 from core.figures.chart import Axis, Chart, Guide, Point, Series, Side, has_room_at_its_end
-from core.figures.labels import CORNER, SIDES, Position, name_sides, spread_apart
-from core.figures.text import text_width
+from core.figures.text import CORNER, SIDES, Position, name_sides, spread_apart, text_width
 from core.wording.labels import shortened_name
 
 ACCENTS = [getattr(MSO_THEME_COLOR, f"ACCENT_{number}") for number in range(1, 7)]

@@ -9,7 +9,6 @@ from typing import Any
 import plotly.graph_objects as go
 
 from core.figures.chart import Axis, Bars, Chart, Guide, Point, Series, point_text
-from core.figures.labels import SIDES, Position, name_sides, spread_apart
 from core.figures.style import (
     BARS,
     COLOURS,
@@ -23,7 +22,7 @@ from core.figures.style import (
     translucent,
     with_message,
 )
-from core.figures.text import text_width, wrap_text
+from core.figures.text import SIDES, Position, name_sides, spread_apart, text_width, wrap_text
 
 SYMBOLS = {
     "circle": "circle",
@@ -109,7 +108,9 @@ def _label_line_ends(figure: go.Figure, chart: Chart, height: int) -> None:
             name=escape_label(line.name),
         )
     if ends:
-        figure.update_layout(margin={"r": 22 + round(max(text_width(line.end, LABEL_SIZE) for line in ends))})
+        ticks = (text_width(part, LABEL_SIZE + 2) for _at, label in chart.x.labels for part in label.split("\n"))
+        room = max(22 + max(text_width(line.end, LABEL_SIZE) for line in ends), max(ticks, default=0) / 2)
+        figure.update_layout(margin={"r": round(room)})
 
 
 def _draw_series(figure: go.Figure, line: Series, chart: Chart, sides: Mapping[Point, str], in_legend: bool) -> None:

@@ -9,9 +9,8 @@ from functools import partial
 from itertools import groupby
 
 from core.figures.chart import Axis, Blocks, Chart, Gallery, Point, Series, has_room_at_its_end, point_text
-from core.figures.labels import name_baseline, name_sides, spread_apart
 from core.figures.svg import LIGHT, SMALL, Caption, Drawing, Plot, Theme, draw_source, draw_title
-from core.figures.text import shorten_to_width, text_width, wrap_text
+from core.figures.text import name_baseline, name_sides, shorten_to_width, spread_apart, text_width, wrap_text
 from core.locale import _
 from core.wording.labels import distinct_short_names
 

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-import plotly.graph_objects as go
 import polars as pl
 
-from core.figures.chart import Axis, Chart, Guide, Mark, Point, Series, interval_chart
-from core.figures.style import COLOURS, GRID, axes_figure, escape_label
+from core.figures.chart import Axis, Chart, Guide, Mark, Point, Series, interval_chart, whole_step
 from core.figures.text import wrap_text
 from core.locale import _
 from core.questions.generality import OrderTable, OverTasks
@@ -59,9 +57,9 @@ COLUMN_WIDTH = 165.0
 """Most pixels of a column's name."""
 
 
-def order_figure(
+def order_chart(
     order: OrderTable, columns: Sequence[str], names: Mapping[str, str], title: str, selected: str = ""
-) -> go.Figure:
+) -> Chart:
     """A line for each model through its ranks, 1 for the largest value, equal values sharing their mean rank: where lines
     cross, the order changes.
 
@@ -72,53 +70,26 @@ def order_figure(
     all_ranks = table.select(pl.all().rank("average", descending=True)).rows()
     models = [names[run_id] for run_id in order.run_ids]
     short, n, last = distinguishing_names(models), len(models), len(columns) - 1
-    figure = axes_figure("", "", height=max(360, 150 + 17 * n))
-    # Names of models with equal ranks stand below each other.
-    places = {x: sorted((r, i) for i, row in enumerate(all_ranks) if (r := row[x]) is not None) for x in (0, last)}
+    series = []
     for number in sorted(range(n), key=lambda number: models[number] == selected):  # drawn last, on top
-        is_selected, name = models[number] == selected, escape_label(short[number])
-        ranks = [(x, rank) for x, rank in enumerate(all_ranks[number]) if rank is not None]
-        figure.add_scatter(
-            x=[x for x, _rank in ranks],
-            y=[rank for _x, rank in ranks],
-            mode="lines+markers",
-            name=name,
-            line={"color": COLOURS[1 if is_selected else 0], "width": 3.5 if is_selected else 1.2},
-            marker={"size": 8 if is_selected else 5},
-            opacity=1 if is_selected else 0.65,
-            showlegend=False,
-            hovertext=[f"{name}: {escape_label(columns[x])}, {rank:g}" for x, rank in ranks],
-            hoverinfo="text",
+        name, ranks = short[number], all_ranks[number]
+        points = tuple(
+            Point(x, rank, note=f"{name}: {columns[x]}, {rank:g}") for x, rank in enumerate(ranks) if rank is not None
         )
-        for x, anchor, shift in ((0, "right", -8), (last, "left", 8)):
-            rank = all_ranks[number][x]
-            if rank is not None:
-                text = escape_label(f"{rank:g}  {shortened_name(short[number], 24)}")
-                figure.add_annotation(
-                    x=x,
-                    y=places[x].index((rank, number)) + 1,
-                    text=f"<b>{text}</b>" if is_selected else text,
-                    showarrow=False,
-                    xanchor=anchor,
-                    xshift=shift,
-                    font={"size": 10},
-                )
-    figure.update_xaxes(
-        tickvals=list(range(last + 1)),
-        ticktext=[_wrap_column(column) for column in columns],
-        range=[-0.02, last + 0.02],
-        tickangle=0,
-        gridcolor=GRID,
+        end = "" if ranks[last] is None else f"{ranks[last]:g}  {shortened_name(name, 24)}"
+        colour, dash = (0, "") if models[number] == selected else (None, "solid")
+        series.append(Series(name, points, colour, mark="circle", dash=dash, group="models", end=end))
+    labels = tuple((k, _wrap_column(column)) for k, column in enumerate(columns))
+    return Chart(
+        Axis("", 0, last, 1, labels=labels),
+        Axis(title, 0.4, n + 0.6, whole_step(n), is_reversed=True),
+        tuple(series),
+        title,
     )
-    figure.update_yaxes(range=[n + 0.6, 0.4], showticklabels=False, ticks="", showgrid=False)
-    above = {"showarrow": False, "xref": "paper", "yref": "paper", "xanchor": "right", "yanchor": "bottom"}
-    figure.add_annotation(x=0, y=1, text=title, font={"size": 12}, xshift=-8, yshift=4, **above)
-    figure.update_layout(margin={"l": 190, "r": 170, "t": 40})
-    return figure
 
 
 def _wrap_column(name: str) -> str:
     """Puts text in brackets on lines of its own."""
     bracket = next((i for i, letter in enumerate(name) if letter in "(（"), len(name))
     lines = [line for part in (name[:bracket].strip(), name[bracket:]) for line in wrap_text(part, 13, COLUMN_WIDTH)]
-    return "<br>".join(escape_label(shortened_name(line, 26)) for line in lines)
+    return "\n".join(shortened_name(line, 26) for line in lines)

@@ -10,8 +10,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from core.figures.chart import Axis, Mark
-from core.figures.labels import Position
-from core.figures.text import shorten_to_width, wrap_text
+from core.figures.text import Position, shorten_to_width, wrap_text
 from core.locale import spoken
 
 FONT = "system-ui, 'Segoe UI', 'Noto Sans', 'Noto Sans CJK JP', 'Hiragino Sans', Meiryo, sans-serif"

@@ -81,11 +81,14 @@ def test_an_order_becomes_places_with_ties_and_gaps() -> None:
         concordance(list(columns.values())),
     )
     names = dict(zip("1234", "pqrs", strict=True))
-    figure = generality_figures.order_figure(order, ["text a (English)", "text b (Japanese)"], names, "Place", "r")
-    ranks = {trace.name: list(trace.y) for trace in figure.data}
+    chart = generality_figures.order_chart(order, ["text a (English)", "text b (Japanese)"], names, "Place", "r")
+    ranks = {line.name: [point.y for point in line.points] for line in chart.series}
     assert ranks == {"p": [1, 3], "q": [2.5, 2], "s": [4, 1], "r": [2.5]}
-    assert len(figure.data) == 4 and figure.data[-1].name == "r" and len(figure.layout.annotations) == 8
+    assert [line.end for line in chart.series] == ["3  p", "2  q", "1  s", ""] and chart.series[-1].colour == 0
+    figure = chart_figure(chart)
     assert figure.layout.xaxis.ticktext == ("text a<br>(English)", "text b<br>(Japanese)")
+    assert list(figure.layout.yaxis.range) == [4.6, 0.4]
+    assert [trace.text[0].strip() for trace in figure.data if trace.mode == "text"] == ["3  p", "2  q", "1  s"]
 
 
 # --- sentences -------------------------------------------------------------------------------------------------

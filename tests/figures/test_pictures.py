@@ -14,12 +14,11 @@ from core.analysis.differences import LayerDifference
 from core.figures.chart import Point, Span, log_axis, log_ticks, scatter_chart
 from core.figures.chart_figure import chart_figure
 from core.figures.chart_svg import chart_svg
-from core.figures.labels import spread_apart
 from core.figures.layer_profiles import difference_chart, layer_chart, profile_svg, thumbnail
 from core.figures.profile_data import Curve, Extremum, Mark, ProfileData, Reference, claim_phases
 from core.figures.style import COLOURS, axes_figure, recolour, translucent
 from core.figures.svg import DARK, LIGHT, Caption
-from core.figures.text import shorten_to_width, text_width, wrap_text
+from core.figures.text import shorten_to_width, spread_apart, text_width, wrap_text
 
 SVG = "{http://www.w3.org/2000/svg}"
 

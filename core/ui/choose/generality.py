@@ -136,4 +136,5 @@ def _show_order(
     chosen = decision.chosen.name if decision and decision.chosen else "–"
     named = {run_id: names.get(run_id, run_id) for run_id in order.run_ids}
     title = _("Place (1 = largest)") if key == "texts" else _("Place (1 = best)")
-    pictures.plot(generality_figures.order_figure(order, titles, named, title, chosen), f"order {key}")
+    chart = generality_figures.order_chart(order, titles, named, title, chosen)
+    pictures.plot(chart, f"order {key}", max(360, 150 + 17 * len(named)))
