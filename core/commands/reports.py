@@ -1,4 +1,4 @@
-"""Verbs for reports: slides, HTML reports, the sources of their numbers, and recipes."""
+"""Verbs for reports: slides, HTML reports, the sources of their numbers, and reports that are kept."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from core.analysis.ranking import newest_runs, own_runs, without_variants
 from core.commands.context import confirm, existing_warehouse, number_of_runs, show_records, warn, write_out
 from core.errors import InputError, Sentence, WorkdimError, nothing_yet
 from core.files import read_whole, version
+from core.ids import SHORT_ID
 from core.locale import _, in_language, worded
 from core.pilots.recipe import Recipe, find_recipe
 from core.pilots.registration import find_pilot
@@ -113,7 +114,7 @@ def trace(options: argparse.Namespace) -> int:
 
     def lines() -> list[str]:
         name = options.file.name
-        head = Sentence("{file}: recipe {recipe}, Workdim {version}, warehouse {warehouse}", file=name, **made_by)
+        head = Sentence("{file}: report {recipe}, Workdim {version}, warehouse {warehouse}", file=name, **made_by)
         added = [
             Sentence("slide {slide}: {text} was not made by Workdim", slide=slide, text=text)
             for slide, text in embedded.added
@@ -148,7 +149,7 @@ def list_saved(options: argparse.Namespace) -> None:
         )
         for one in saved
     ]
-    head = heads("recipe", "name", "of", "language", "template", "numbers of", "numbers")
+    head = heads("report", "name", "of", "language", "template", "numbers of", "numbers")
     none = nothing_yet("slides --out FILE.pptx --keep NAME")
     show_records(options, records, lambda: table(head, rows), none)
 
@@ -156,7 +157,7 @@ def list_saved(options: argparse.Namespace) -> None:
 def check(options: argparse.Namespace) -> int:
     """List the numbers of a recipe's last report that the warehouse would now give differently."""
     warehouse = existing_warehouse(options)
-    saved = find_recipe(recipes.list_recipes(warehouse), options.recipe)
+    saved = find_recipe(recipes.list_recipes(warehouse), options.report)
     comparisons = _compare_with_now(warehouse, saved.recipe, recipes.recipe_numbers(warehouse, saved.recipe_id))
     changed = _changed(comparisons)
     summary = Sentence(
@@ -173,11 +174,11 @@ def check(options: argparse.Namespace) -> int:
 
 def delete(options: argparse.Namespace) -> None:
     warehouse = existing_warehouse(options)
-    saved = find_recipe(recipes.list_recipes(warehouse), options.recipe)
-    question = Sentence("Forget the recipe {name} ({id})?", name=saved.recipe.name, id=saved.recipe_id)
+    saved = find_recipe(recipes.list_recipes(warehouse), options.report)
+    question = Sentence("Forget the report {name} ({id})? Its files stay.", name=saved.recipe.name, id=saved.recipe_id)
     if confirm(question, options.yes):
         warehouse.delete("recipe", saved.recipe_id)
-        tell("The recipe {name} is forgotten; its reports stay.", name=saved.recipe.name)
+        tell("The report {name} is forgotten; its files stay.", name=saved.recipe.name)
 
 
 # --- content of a report ---------------------------------------------------------------------------------------
@@ -193,13 +194,13 @@ def _recipe(options: argparse.Namespace, warehouse: Warehouse) -> tuple[Recipe, 
     """The recipe from the options, or the saved one that is named; also the bytes of its template."""
     names = ("run", "pilot", "plan", "choice", "language", "appendix", "template", "keep")
     given = {name: value for name in names if (value := getattr(options, name, None))}
-    if options.recipe is not None:
+    if options.kept is not None:
         if given:
-            raise InputError("Give --recipe alone, or the other options without it.")
-        recipe = find_recipe(recipes.list_recipes(warehouse), options.recipe).recipe
+            raise InputError("Give --kept alone, or the other options without it.")
+        recipe = find_recipe(recipes.list_recipes(warehouse), options.kept).recipe
         content = recipes.read_template(warehouse, recipe)
         if recipe.template is not None and content is None:
-            raise InputError("The template {name} of this recipe is gone: name it again.", name=recipe.template)
+            raise InputError("The template {name} of this report is gone: name it again.", name=recipe.template)
         return recipe, content
     path = given.get("template")
     content = read_whole(path) if path else None
@@ -248,7 +249,7 @@ def _selected_runs(options: argparse.Namespace, warehouse: Warehouse) -> tuple[l
 
 def _save_recipe(options: argparse.Namespace, warehouse: Warehouse, report: Report, template: bytes | None) -> None:
     """Save the recipe with the numbers of this report, if requested; a saved recipe gets the new numbers."""
-    if options.recipe:
+    if options.kept:
         old_numbers = recipes.recipe_numbers(warehouse, report.recipe.recipe_id)
         tell(
             "{n:,} of {of:,} numbers has changed since its last report.",
@@ -256,11 +257,11 @@ def _save_recipe(options: argparse.Namespace, warehouse: Warehouse, report: Repo
             n=len(_changed(recipes.compare_numbers(old_numbers, report.numbers))),
             of=len(old_numbers),
         )
-    if options.keep or options.recipe:
+    if options.keep or options.kept:
         saved = recipes.save_recipe(warehouse, report.recipe, report.numbers, version(), template)
         tell(
-            "Recipe {name} is kept: {id}, {n} number.",
-            "Recipe {name} is kept: {id}, {n} numbers.",
+            "The report {name} is kept: {id}, {n} number.",
+            "The report {name} is kept: {id}, {n} numbers.",
             name=saved.recipe.name,
             id=saved.recipe_id,
             n=saved.n_numbers,
@@ -302,7 +303,7 @@ def _number_lines(comparisons: Sequence[NumberComparison]) -> list[str]:
         text = _("{n} points").format(n=1 + len(others)) if others else row.text
         if comparison.state in ("changed", "edited") and comparison.current_text:
             state = _("{name}: {problem}").format(name=state, problem=comparison.current_text)
-        rows.append((row.slide, row.place, text, source, row.run_id or "-", state))
+        rows.append((row.slide, row.place, text, source, (row.run_id or "-")[:SHORT_ID], state))
     return table(heads("slide", "place", "number", "source", "run", "now"), rows)
 
 

@@ -17,7 +17,7 @@ from core.locale import in_language
 from core.pilots.rule import Assumptions, SavedRule, TaskName, find_choice, find_rule, read_rule, to_toml
 from core.questions import choice as choice_question
 from core.questions.record import as_record
-from core.terminal.output import columns, heads, tell, wrap
+from core.terminal.output import Fixed, heads, tell
 from core.terminal.tables import table
 from core.warehouse import rules
 from core.wording import decisions as decision_wording
@@ -33,7 +33,7 @@ def choose(options: argparse.Namespace) -> None:
     sentence = in_language("en", decision_wording.pilot_text, answer)
 
     def lines() -> Iterator[str]:
-        yield from wrap(decision_wording.pilot_text(answer), columns())
+        yield decision_wording.pilot_text(answer)
         notes = [*decision_wording.missing_lines(answer), *decision_wording.untested_lines(answer)]
         if answer.choice is not None:
             decision = answer.choice.decision
@@ -41,8 +41,7 @@ def choose(options: argparse.Namespace) -> None:
             yield ""
             yield from _candidate_table(decision, Assumptions())
         yield from ([""] if notes else [])
-        for note in notes:
-            yield from wrap(note, columns())
+        yield from notes
 
     show_records(options, {"sentence": sentence, **as_record(answer, choice_question.RECORD)}, lines)
 
@@ -77,7 +76,7 @@ def list_(options: argparse.Namespace) -> None:
     saved = rules.list_rules(existing_warehouse(options))
     if options.rule is not None:
         one = find_rule(saved, options.rule)
-        show_records(options, _as_json(one), lambda: to_toml(one.rule).splitlines())
+        show_records(options, _as_json(one), lambda: map(Fixed, to_toml(one.rule).splitlines()))
         return
     rows = [
         (

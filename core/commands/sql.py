@@ -113,7 +113,7 @@ def _format(options: argparse.Namespace) -> str:
 
 
 def _write(frame: pl.DataFrame, form: str, out: Path | None) -> None:
-    content = _table(frame, width() if out is None else None) if form == "table" else WRITERS[form](frame)
+    content = _table(frame, width() if out is None else 200) if form == "table" else WRITERS[form](frame)
     if out is None and form != "parquet" and sys.stdout.isatty():
         print(content.decode("utf-8-sig"))  # a program gets the exact bytes, a terminal gets text
         return
@@ -125,7 +125,7 @@ def _write(frame: pl.DataFrame, form: str, out: Path | None) -> None:
     tell("{file}: {n:,} row", "{file}: {n:,} rows", file=out, n=frame.height)
 
 
-def _table(frame: pl.DataFrame, columns: int | None) -> bytes:
+def _table(frame: pl.DataFrame, columns: int) -> bytes:
     """A table as text, with control characters in cells and headings escaped for the terminal, of so many columns."""
     seen: dict[str, int] = {}
     names = []
@@ -138,11 +138,7 @@ def _table(frame: pl.DataFrame, columns: int | None) -> bytes:
     )
     safe.columns = names
     with pl.Config(
-        tbl_rows=-1,
-        tbl_cols=-1,
-        fmt_str_lengths=_LONGEST_CELL,
-        tbl_width_chars=columns or 200,
-        tbl_hide_dataframe_shape=True,
+        tbl_rows=-1, tbl_cols=-1, fmt_str_lengths=_LONGEST_CELL, tbl_width_chars=columns, tbl_hide_dataframe_shape=True
     ):
         text = f"{safe}\n"
     return text.encode(sys.stdout.encoding or "utf-8", "replace")

@@ -96,7 +96,7 @@ def embed_sources(deck: Deck, story: Story, rows: Sequence[RecipeNumberRow], abo
     root.text = _as_json().dump_json(_Embedded(about, slides)).decode()
     content = etree.tostring(root, xml_declaration=True, encoding="UTF-8", standalone=True)
     recipe = about.recipe.recipe_id
-    deck.core_properties.comments = f"Workdim {about.version}, recipe {recipe}, warehouse {about.warehouse_id}"[:255]
+    deck.core_properties.comments = f"Workdim {about.version}, report {recipe}, warehouse {about.warehouse_id}"[:255]
     package: Any = deck.part.package
     deck.part.relate_to(Part(PackURI(_PART_NAME), "application/xml", package, content), RELATIONSHIP_TYPE.CUSTOM_XML)
 

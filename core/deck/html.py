@@ -67,7 +67,7 @@ def _colours(theme: Theme) -> str:
 
 
 def _words(story: Story, origin: Origin, bundle: str) -> dict[str, str]:
-    made, recipe = _("Workdim {version}, recipe {recipe}, warehouse {warehouse}."), origin.recipe.recipe_id
+    made, recipe = _("Workdim {version}, report {recipe}, warehouse {warehouse}."), origin.recipe.recipe_id
     return {
         "details": _("What to say, and the sources"),
         "origin": made.format(version=origin.version, recipe=recipe, warehouse=origin.warehouse_id),

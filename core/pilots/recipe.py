@@ -70,4 +70,4 @@ def find_recipe(saved: Sequence[SavedRecipe], query: str) -> SavedRecipe:
     if not saved:
         raise InputError(nothing_yet("slides --out FILE.pptx --keep NAME"))
     newest_last = sorted(saved, key=lambda recipe: recipe.created_at)
-    return find_saved([(one.recipe.name, one.recipe_id, one) for one in newest_last], query, Sentence("recipe"))
+    return find_saved([(one.recipe.name, one.recipe_id, one) for one in newest_last], query, Sentence("kept report"))

@@ -91,8 +91,8 @@ _DECLARED = (
     Table("plan_outcomes", PlanOutcomeRow, "Every loss behind a plan, rivals and controls included."),
     Table("rules", RuleRow, "Rules for choosing between models, each version one row.", is_indexed=True),
     Table("rule_choices", RuleChoiceRow, "What each rule chose, and whether it was right."),
-    Table("recipes", RecipeRow, "Recipes of reports: what each is made of.", is_indexed=True),
-    Table("recipe_numbers", RecipeNumberRow, "Every number of a recipe's report, with its source."),
+    Table("recipes", RecipeRow, "Kept reports: what each is made of.", is_indexed=True),
+    Table("recipe_numbers", RecipeNumberRow, "Every number of a kept report, with its source."),
     Table("saved_queries", SavedQueryRow, "Queries that people kept.", is_indexed=True),
 )
 TABLES: dict[str, Table] = {table.name: table for table in _DECLARED}

@@ -1,40 +1,33 @@
-"""The answer in the terminal: its sentence, its notes, and a table that fits the width."""
+"""The answer in the terminal: its sentence, its notes, and a table of the models."""
 
 from __future__ import annotations
-
-from collections.abc import Sequence
-
-from rich.cells import cell_len
 
 from core import wording
 from core.errors import Sentence
 from core.locale import _, translated, worded
 from core.questions.ranking_answer import Answer, RankedModel
 from core.registry.published import CLAIMS
-from core.terminal.output import heads, wrap
+from core.terminal.output import heads
 from core.terminal.tables import table
 from core.wording import answers as answer_wording
 from core.wording import provenance
-from core.wording.labels import distinct_short_names, marked_name, shortened_name
+from core.wording.labels import marked_name
 from core.wording.scores import rank_lines
 
 MOST_GROUPS = 4
-SHORTEST_NAME = 14
-"""Columns: names are never cut shorter, however narrow the terminal is."""
 
 
-def answer_lines(answer: Answer, width: int) -> list[str]:
-    lines = [*_wrap_all([answer_wording.answer_text(answer)], width), ""]
-    lines += _wrap_all(answer_wording.note_lines(answer), width)
+def answer_lines(answer: Answer) -> list[str]:
+    lines = [answer_wording.answer_text(answer), ""]
+    lines += answer_wording.note_lines(answer)
     if details := answer_wording.detail_lines(answer):
-        lines += ["", *_wrap_all(details, width)]
+        lines += ["", *details]
     if (under := answer.specifications) is not None:
-        lines += ["", *_wrap_all([answer_wording.specifications_text(under)], width)]
-        for line in answer_wording.specification_lines(under):
-            lines += _indented(line, width)
-        lines += _wrap_all([answer_wording.search_text(under)], width)
+        lines += ["", answer_wording.specifications_text(under)]
+        lines += [f"  {line}" for line in answer_wording.specification_lines(under)]
+        lines += [answer_wording.search_text(under)]
     if answer.models:
-        lines += ["", *model_table(answer, width), "", *_wrap_all([_how_to_read(answer)], width)]
+        lines += ["", *model_table(answer), "", _how_to_read(answer)]
     if others := answer.population.others:
         lines += ["", _("Not comparable with these:")]
         for other in others[:MOST_GROUPS]:
@@ -43,27 +36,21 @@ def answer_lines(answer: Answer, width: int) -> list[str]:
                 models=provenance.group_models_text(other.group),
                 why=provenance.group_difference_text(other),
             )
-            lines += _indented(line, width)
+            lines.append(f"  {line}")
         if (n := len(others) - MOST_GROUPS) > 0:
             more = Sentence("and {n} more group; --json lists all.", "and {n} more groups; --json lists all.", n=n)
             lines.append("  " + worded(more))
     return lines
 
 
-def model_table(answer: Answer, width: int) -> list[str]:
-    """One line for each model. In a narrow terminal names are shortened, numbers never."""
+def model_table(answer: Answer) -> list[str]:
+    """One line for each model."""
     head = [*heads("rank", "model"), answer_wording.dimension_name(answer.population.asked.dimension)]
     has_scores = any(model.score is not None for model in answer.models)
     if has_scores:
         has_errors = answer.ranked.has_score_errors
         head += heads("score", "rank by score") if has_errors else heads("score", "rank by score (no error known)")
-    rows = [_row(model, has_scores) for model in answer.models]
-    fixed_width = sum(
-        max(cell_len(worded(row[column])) for row in [head, *rows]) + 2 for column in range(len(head)) if column != 1
-    )
-    room = max(SHORTEST_NAME, width - fixed_width)
-    names = distinct_short_names([row[1] for row in rows], lambda name: shortened_name(name, room))
-    return table(head, [[row[0], name, *row[2:]] for row, name in zip(rows, names, strict=True)])
+    return table(head, [_row(model, has_scores) for model in answer.models])
 
 
 def _row(model: RankedModel, has_scores: bool) -> list[str]:
@@ -94,22 +81,14 @@ def _how_to_read(answer: Answer) -> str:
     return wording.joined_sentences([reading, veto, *rank_lines(answer)])
 
 
-def published_lines(answer: Answer, width: int) -> list[str]:
+def published_lines(answer: Answer) -> list[str]:
     """Published claims, with our own answer as one more entry."""
     lines = [_("Published, as told there or second hand:")]
     for claim in CLAIMS:
         line = _("{source} (n: {n}): {said} Direction: {direction}. Besides: {confound}")
         parts = {key: translated(getattr(claim, key)) for key in ("n", "said", "confound")}
         line = line.format(source=claim.source, direction=answer_wording.direction_name(claim), **parts)
-        lines += _indented(line, width)
+        lines.append(f"  {line}")
     numbers = answer_wording.relation_text(answer.relation)
     own = _("Here: {answer}, {numbers}.").format(answer=answer_wording.answer_word(answer), numbers=numbers)
-    return [*lines, *_indented(own, width)]
-
-
-def _wrap_all(paragraphs: Sequence[str], width: int) -> list[str]:
-    return [line for paragraph in paragraphs for line in wrap(paragraph, max(40, width))]
-
-
-def _indented(line: str, width: int) -> list[str]:
-    return wrap(line, max(40, width), "    ", "  ")
+    return [*lines, f"  {own}"]

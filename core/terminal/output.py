@@ -15,7 +15,7 @@ import re
 import shlex
 import shutil
 import sys
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from contextvars import ContextVar
 from datetime import UTC, datetime
@@ -66,7 +66,11 @@ def one_line(text: str) -> str:
     return escape_controls(worded(text)).replace("\n", "\\n").replace("\t", "\\t")
 
 
-class Head(str):
+class Fixed(str):
+    """A line that is never wrapped: a row of a table, a line of a file."""
+
+
+class Head(Fixed):
     """The first line of a table."""
 
 
@@ -94,7 +98,28 @@ def _with_warehouse(command: re.Match[str]) -> str:
 
 
 def say(*lines: str) -> None:
-    _print(lines, sys.stdout)
+    """Print lines, those that are not `Fixed` wrapped to the width of the terminal; beneath its text that of a label."""
+    _print([part for line in lines for part in _fitting(line)], sys.stdout)
+
+
+_LABEL = re.compile(r"\s*\S.*?\s{2,}(?=\S)")
+"""What stands before the text of a line, two spaces or more to its left."""
+
+
+def _fitting(line: str) -> list[str]:
+    clean = _clean(line)
+    if isinstance(line, Fixed):
+        return [type(line)(clean)]
+    room = width()
+    hanging = cell_len(label[0]) if (label := _LABEL.match(clean)) else 0
+    if not 0 < hanging <= room // 2:
+        indent = len(clean) - len(clean.lstrip())
+        hanging = indent and indent + 2
+    return wrap(clean, room, " " * hanging) or [""]
+
+
+def _clean(line: str) -> str:
+    return _COMMAND.sub(_with_warehouse, one_line(line))
 
 
 def tell(message: str, plural: str = "", /, **parts: Any) -> None:
@@ -118,34 +143,28 @@ class WordedFormatter(logging.Formatter):
 
 def warn(message: str, plural: str = "", /, **parts: Any) -> None:
     """Print a line that is made as a `Sentence` is, on standard error."""
-    _print([f"workdim: {worded(_sentence(message, plural, parts))}"], sys.stderr)
+    _print([_clean(f"workdim: {worded(_sentence(message, plural, parts))}")], sys.stderr)
 
 
-def _print(lines: Sequence[str], stream: TextIO) -> None:
-    clean = [_COMMAND.sub(_with_warehouse, one_line(line)) for line in lines]
+def _print(lines: Iterable[str], stream: TextIO) -> None:
     if not stream.isatty():
-        print("\n".join(clean), file=stream, flush=True)
+        print("\n".join(lines), file=stream, flush=True)
         return
     from rich.console import Console
     from rich.text import Text
 
     # Styles are added after the guard, to clean text. rich respects NO_COLOR and dumb terminals.
     console = Console(file=getattr(stream, "unguarded", stream), highlight=False, soft_wrap=True)
-    for line, text in zip(lines, clean, strict=True):
-        drawn = Text(text, style="bold" if isinstance(line, Head) else "")
+    for line in lines:
+        drawn = Text(line, style="bold" if isinstance(line, Head) else "")
         for pattern, style in STYLES.items():
             drawn.highlight_regex(pattern, style)
         console.print(drawn)
 
 
-def columns() -> int:
-    """Columns of the terminal, or those that COLUMNS asks for; 100 if neither is known."""
-    return shutil.get_terminal_size((100, 24)).columns or 100
-
-
-def width() -> int | None:
-    """Columns of the terminal; None if standard output is a file or a pipe, which take lines of any length."""
-    return columns() if sys.stdout.isatty() else None
+def width() -> int:
+    """Columns of the terminal, or those that COLUMNS asks for; 80 if neither is known, as of a file or a pipe."""
+    return max(40, shutil.get_terminal_size((WIDTH, 24)).columns)
 
 
 def pad(text: str, columns: int, *, to_the_right: bool = False) -> str:
@@ -156,9 +175,11 @@ def pad(text: str, columns: int, *, to_the_right: bool = False) -> str:
 
 _OPENING, _CLOSING = "（「『【〈《", "、。，．：；？！）」』】〉》ーっゃゅょッャュョ・％…"
 _WIDE = "\u3001-\u9fff\uf900-\ufaff\uff01-\uff60"
-_UNIT = re.compile(rf"\s+|[{_OPENING}]*[{_WIDE}][{_CLOSING}]*|(?:[^\s{_WIDE}]|(?<=\d) (?=%))+[{_CLOSING}]*")
+_UNIT = re.compile(
+    rf"\s+|`[^`]+`[^\s{_WIDE}]*|[{_OPENING}]*[{_WIDE}][{_CLOSING}]*|(?:[^\s{_WIDE}]|(?<=\d) (?=%))+[{_CLOSING}]*"
+)
 """Space, a Japanese letter with the punctuation that stays with it, or a word: lines may break between units, not within
-`95 %`."""
+`95 %` or a command."""
 
 
 def wrap(text: str, columns: int, further: str = "", first: str = "") -> list[str]:

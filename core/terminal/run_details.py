@@ -26,7 +26,14 @@ from core.terminal.output import WIDTH, join, pad, wrap
 from core.terminal.run_summary import answer_lines, control_name, interval_text, labelled, summary_of
 from core.wording.numbers import number
 from core.wording.provenance import sections
-from core.wording.verdicts import claim_name, joint_text, marked_ratio_text, outcome_legend_text, specification_name
+from core.wording.verdicts import (
+    claim_name,
+    joint_text,
+    marked_ratio_text,
+    outcome_legend_text,
+    specification_name,
+    start_text,
+)
 
 WORDS = ("d2", "one_per_word")
 STEPS = ("autocorrelation", "kept", "removed", "added", "neighbour_overlap", "cka")
@@ -143,6 +150,7 @@ def _dimension_lines(profile: Profile) -> Iterator[str]:
     yield from (_aligned(4, QUANTITY, row) for row in rows)
     extrema = [vars(row) for row in _rows(profile.extrema, cloud=PRIMARY[1])]
     dominant = wording.dominance_text(map(vars, profile.correlators))
+    yield from wrap(start_text(vars(summary), map(vars, profile.estimates)), WIDTH, " " * 6, " " * 4)
     for name, text in ((_("profile"), wording.extrema_text(extrema)), (_("dominant"), dominant)):
         if text:
             yield from wrap(_aligned(4, QUANTITY, (name, text)), WIDTH, " " * 26)

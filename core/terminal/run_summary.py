@@ -1,4 +1,4 @@
-"""The answer of one measurement in about ten lines of at most 80 columns, and what comes next.
+"""The answer of one measurement and what comes next, together in some ten lines of at most 80 columns.
 
 Dimensions with their intervals, both verdicts, controls, checks, loss and cost; run_details has the numbers behind it.
 """
@@ -12,37 +12,28 @@ from typing import Any
 
 from core import wording
 from core.figures.profile_data import PRIMARY
+from core.ids import SHORT_ID
 from core.locale import _
 from core.records import Profile
 from core.registry.specifications import CLAIMS
 from core.tables import RunRow, RunSummaryRow
 from core.terminal.output import LABEL, WIDTH, join, pad, wrap
-from core.wording.numbers import number
-from core.wording.verdicts import claim_name, others_at_start
+from core.wording.verdicts import claim_name
 
 
 def answer_lines(profile: Profile) -> list[str]:
-    """The answer, in about ten lines."""
     return [
         *wrap(_headline(profile), WIDTH, "  ", "  "),
-        *_interval_lines(profile),
         *_verdict_lines(profile),
         *_controls_in_short(profile),
         *_checks_in_short(profile),
-        *_loss_lines(profile),
         *_cost_lines(profile),
     ]
 
 
 def next_lines(profile: Profile) -> Iterator[str]:
     """Verbs that go on from a run that was just measured."""
-    run = profile.run.run_id
-    yield from labelled(_("details"), f"`workdim runs show {run}`")
-    if profile.run.pass_ == "text":
-        yield from labelled(_("next"), f"`workdim compare {run} OTHER_RUN`")
-        yield from labelled("", "`workdim app`")
-        if profile.model.kind == "decoder":
-            yield from labelled("", f"`workdim plan {profile.model.model_id}`")
+    yield from labelled(_("next"), join([f"`workdim runs show {profile.run.run_id[:SHORT_ID]}`", "`workdim app`"]))
 
 
 def labelled(label: str, text: str) -> Iterator[str]:
@@ -63,33 +54,19 @@ def control_name(run: RunRow) -> str:
 
 
 def _headline(profile: Profile) -> str:
-    """`SmolLM2 on python-docs: d2 is 44.4 at the start, 106 at most and 21.8 at the end`."""
+    """`SmolLM2 on python-docs: d2 44.4 [42.1, 46.7] at the start, 106 [99.8, 112] at most, 21.8 [20.1, 23.5] at the end (95 %,
+    sampling)`.
+    """
     run, summary = profile.run, summary_of(profile, *PRIMARY)
     text = profile.corpus.name
     if run.pass_ != "text":
         text = _("{text} ({control})").format(text=text, control=control_name(run))
     if summary is None:
         return _("{model} on {text}, {protocol}").format(model=profile.model.name, text=text, protocol=run.protocol)
-    return _("{model} on {text}: d2 is {start} at the start, {peak} at most and {end} at the end").format(
-        model=profile.model.name,
-        text=text,
-        start=number(summary.embedding_dimension),
-        peak=number(summary.inner_max),
-        end=number(summary.final_dimension_pre_norm),
-    )
-
-
-def _interval_lines(profile: Profile) -> Iterator[str]:
-    summary = summary_of(profile, *PRIMARY)
-    if summary is None:
-        return
+    line = _("{model} on {text}: d2 {start} at the start, {peak} at most, {end} at the end (95 %, sampling)")
     ends = ("embedding_dimension", "inner_max", "final_dimension_pre_norm")
     start, peak, end = (interval_text(summary, name) for name in ends)
-    line = _("{start}, {peak}, {end} (95 %)")
-    yield from labelled(_("intervals"), line.format(start=start, peak=peak, end=end))
-    if others := others_at_start(map(vars, profile.estimates)):
-        line = _("of sampling; other methods at the start: {least} to {most}")
-        yield from labelled("", line.format(least=number(min(others)), most=number(max(others))))
+    return line.format(model=profile.model.name, text=text, start=start, peak=peak, end=end)
 
 
 def _verdict_lines(profile: Profile) -> Iterator[str]:
@@ -97,9 +74,10 @@ def _verdict_lines(profile: Profile) -> Iterator[str]:
     summary = summary_of(profile, *PRIMARY)
     if summary is None or profile.run.pass_ != "text":
         return
-    for label, claim in zip((_("verdicts"), ""), CLAIMS, strict=True):
-        yield from labelled(label, wording.claim_text(claim, vars(summary)))
-    limits = [wording.reason_text(key) for key in summary.qualifiers]
+    for claim in CLAIMS:
+        yield from labelled(claim_name(claim), wording.claim_text(claim, vars(summary), named=False))
+    told = {*summary.reasons_rise, *summary.reasons_fall, "check_warned"}  # checks have a line of their own
+    limits = [wording.reason_text(key) for key in summary.qualifiers if key not in told]
     yield from labelled(_("limits"), _("; ").join(limits))
 
 
@@ -115,7 +93,7 @@ def _controls_in_short(profile: Profile) -> Iterator[str]:
         )
         if outcomes:
             told.append(_("{claim}: {verdict}").format(claim=claim_name(claim), verdict=outcomes))
-    yield from labelled(_("controls"), _("; ").join(told) or _("none were measured; --controls measures them"))
+    yield from labelled(_("controls"), _("; ").join(told))
 
 
 def _checks_in_short(profile: Profile) -> Iterator[str]:
@@ -125,15 +103,14 @@ def _checks_in_short(profile: Profile) -> Iterator[str]:
     yield from labelled(_("checks"), join([line, *(f"{wording.name('outcome', key)} {n}" for key, n in bad.items())]))
 
 
-def _loss_lines(profile: Profile) -> Iterator[str]:
-    run = profile.run
-    if run.bits_per_byte is not None:
-        line = _("{value:.3f} bits per byte over {n:,} bytes")
-        yield from labelled(_("loss"), line.format(value=run.bits_per_byte, n=run.n_bytes_scored or 0))
-
-
 def _cost_lines(profile: Profile) -> Iterator[str]:
+    """The loss of a model that has one, and what it took."""
     run = profile.run
     seconds: dict[str, Any] = json.loads(run.phase_seconds or "{}")
-    cost = _("{seconds:.0f} s, peak memory {memory:.2f} GB")
-    yield from labelled(_("cost"), cost.format(seconds=sum(seconds.values()), memory=run.peak_memory_bytes / 1e9))
+    cost = _("{seconds:.0f} s, memory {memory:.2f} GB")
+    cost = cost.format(seconds=sum(seconds.values()), memory=run.peak_memory_bytes / 1e9)
+    if run.bits_per_byte is None:
+        yield from labelled(_("cost"), cost)
+    else:
+        line = _("{value:.3f} bits per byte over {n:,} bytes; {cost}")
+        yield from labelled(_("loss, cost"), line.format(value=run.bits_per_byte, n=run.n_bytes_scored or 0, cost=cost))

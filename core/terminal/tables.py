@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence
+from itertools import groupby
 from typing import Any
 
 import polars as pl
@@ -18,7 +19,7 @@ from core.questions.plan import RECORD, PlanAnswer
 from core.questions.record import as_record
 from core.records import PLANNING, SCORING, SHIPPED, LayerPlan
 from core.tables import PlanOutcomeRow
-from core.terminal.output import Head, heads, join, one_line, pad, width, wrap
+from core.terminal.output import Fixed, Head, heads, join, one_line, pad, width
 from core.wording import plan_evidence
 from core.wording import plans as plan_wording
 from core.wording.labels import distinct_short_names, marked_name, shortened_name, text_name
@@ -49,7 +50,7 @@ def runs_table(runs: pl.DataFrame) -> list[str]:
     ]
     lines = table(head, rows, ("final post-norm", "protocol", "tags", "final pre-norm", "corpus"))
     if "text" in runs["pass"].to_list():
-        lines += ["", *wrap(verdict_legend_text(), width() or 10_000)]
+        lines += ["", verdict_legend_text()]
     if any(worst == "veto" for worst in runs["worst_check"]):
         lines += ["", wording.veto_mark_text()]
     return lines
@@ -178,7 +179,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[Any]], least: Sequence[st
     left_out = []
     room = width()
     widths = _widths(cells, shown, room)
-    while room is not None and sum(widths) + 2 * (len(shown) - 1) > room and len(shown) > 2:
+    while sum(widths) + 2 * (len(shown) - 1) > room and len(shown) > 2:
         gone = next((column for name in least for column in shown if head[column] == name), shown[-1])
         shown.remove(gone)
         left_out.append(worded(head[gone]))
@@ -186,14 +187,14 @@ def table(head: Sequence[str], rows: Sequence[Sequence[Any]], least: Sequence[st
     columns = [_column([row[column] for row in cells], room_of) for column, room_of in zip(shown, widths, strict=True)]
     lines = ["  ".join(line).rstrip() for line in zip(*columns, strict=True)]
     note = _("Not shown for lack of room: {columns}. Widen the terminal, or use --json.").format(columns=join(left_out))
-    return [Head(lines[0]), *lines[1:], *(wrap(note, room) if left_out and room else [])]
+    return [Head(lines[0]), *map(Fixed, lines[1:]), *([note] if left_out else [])]
 
 
-def _widths(cells: Sequence[Sequence[str]], shown: Sequence[int], room: int | None) -> list[int]:
+def _widths(cells: Sequence[Sequence[str]], shown: Sequence[int], room: int) -> list[int]:
     """Widths of the shown columns, in terminal columns: the widest texts shrink until all fit or none can."""
     widths = [max(cell_len(row[column]) for row in cells) for column in shown]
     able = [n for n, column in enumerate(shown) if not all(_NEVER_CUT.fullmatch(row[column]) for row in cells[1:])]
-    excess = 0 if room is None else sum(widths) + 2 * (len(widths) - 1) - room
+    excess = sum(widths) + 2 * (len(widths) - 1) - room
     while excess > 0 and (wide := [n for n in able if widths[n] > NARROWEST]):
         widths[max(wide, key=widths.__getitem__)] -= 1
         excess -= 1
@@ -216,21 +217,34 @@ def _cut(text: str, room: int) -> str:
     return shortened_name(text, length) if length < len(text) else text
 
 
+SHORT_CELL = 24
+"""Columns: two values up to this long, and what they are of, stand side by side in a line of a terminal."""
+
+
 def diff_lines(
     ids: Sequence[str], sentence: str, results: Sequence[Line], differing: Sequence[Line], alike: Sequence[str]
 ) -> list[str]:
     """Two runs side by side: whether they may be compared, the results, and every field that differs."""
-    room = width() or 10_000
-    rows = [(line.label, line.one, line.other) for line in results]
-    lines = [*wrap(sentence, room), "", *table(("", ids[0][:SHORT_ID], ids[1][:SHORT_ID]), rows)]
+    rows = [(line.label, line.one, line.other) for line in results if _cells_of(line) <= SHORT_CELL]
+    long = [line for line in results if _cells_of(line) > SHORT_CELL]
+    lines = [sentence, "", *table(("", ids[0][:SHORT_ID], ids[1][:SHORT_ID]), rows), *_one_above_the_other(long)]
     section = ""
     for line in differing:
         lines += ["", line.section] if line.section != section else []
         section = line.section
-        values = f"{line.one}\n{line.other}".split("\n")
-        lines += [f"  {line.label}", *(f"    {value}" for value in values)]
+        lines += _one_above_the_other([line], "  ")
     agreeing = Sentence("{n} field agrees: {names}.", "{n} fields agree: {names}.", n=len(alike), names=alike)
-    return [*lines, "", *wrap(worded(agreeing), room)]
+    return [*lines, "", worded(agreeing)]
+
+
+def _cells_of(line: Line) -> int:
+    return max(cell_len(line.one), cell_len(line.other))
+
+
+def _one_above_the_other(lines: Sequence[Line], indent: str = "") -> Iterator[str]:
+    for line in lines:
+        yield f"{indent}{line.label}"
+        yield from (f"{indent}  {value}" for value in f"{line.one}\n{line.other}".split("\n"))
 
 
 # --- layer plans -----------------------------------------------------------------------------------------------------
@@ -272,11 +286,7 @@ def plan_lines(layer_plan: LayerPlan) -> list[str]:
         saved = _("Saved: {folder}; reopened, its loss is the verified one.").format(folder=plan.saved_as)
         lines += ["", saved, _("`workdim measure {folder}` measures the smaller model.").format(folder=plan.saved_as)]
     lines += ["", _("Plan {id}").format(id=plan.plan_id)]
-    if (room := width()) is None:
-        return lines
-    indents = [" " * (len(line) - len(line.lstrip())) for line in lines]
-    told = ([line] if "`" in line else wrap(line, room, by) or [line] for line, by in zip(lines, indents, strict=True))
-    return [part for parts in told for part in parts]  # a command stays on its line
+    return lines
 
 
 def _indented(lines: Sequence[str]) -> list[str]:
@@ -284,7 +294,12 @@ def _indented(lines: Sequence[str]) -> list[str]:
 
 
 def _block_numbers(blocks: Sequence[int]) -> str:
-    return ",".join(map(str, blocks))
+    """`2,13-18`: three neighbours or more as a range."""
+    told: list[str] = []
+    for _place, stretch in groupby(enumerate(blocks), lambda one: one[1] - one[0]):
+        first, *others = (block for _place, block in stretch)
+        told += [f"{first}-{others[-1]}"] if len(others) > 1 else map(str, (first, *others))
+    return ",".join(told)
 
 
 def _plan_sketch(layer_plan: LayerPlan) -> Iterator[str]:

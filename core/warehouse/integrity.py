@@ -409,5 +409,5 @@ def _count(kind: str, n: int) -> Sentence:
         "plan": Sentence("{n:,} plan", "{n:,} plans", n=n),
         "query": Sentence("{n:,} query", "{n:,} queries", n=n),
         "rule": Sentence("{n:,} rule", "{n:,} rules", n=n),
-        "recipe": Sentence("{n:,} recipe", "{n:,} recipes", n=n),
+        "recipe": Sentence("{n:,} kept report", "{n:,} kept reports", n=n),
     }[kind]

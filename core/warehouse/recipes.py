@@ -113,5 +113,5 @@ def check_runs(warehouse: Warehouse, recipe: Recipe) -> None:
     sql = "SELECT run_id FROM (SELECT unnest(?::VARCHAR[]) AS run_id) WHERE run_id NOT IN (SELECT run_id FROM runs)"
     for run_id in warehouse.read(sql, [list(recipe.run_ids)])["run_id"][:1]:
         if is_deleted(warehouse.folder, run_id):
-            raise InputError("Run {run} of this recipe is in the trash: `workdim runs undelete {run}`.", run=run_id)
-        raise InputError("The run {run} of this recipe is not in the warehouse.", run=run_id)
+            raise InputError("Run {run} of this report is in the trash: `workdim runs undelete {run}`.", run=run_id)
+        raise InputError("The run {run} of this report is not in the warehouse.", run=run_id)

@@ -46,24 +46,25 @@ MARKS = {"yes": "●", "no": "○", "opposite": "▼", "cannot_tell": "?"}
 # --- verdicts --------------------------------------------------------------------------------------------------
 
 
-def claim_text(claim: str, run: Mapping[str, Any]) -> str:
-    """A claim with its verdict, counts and reasons:
-    `rises: depends, 5 of 8 methods yes, 0 no, 3 reversed, median × 2.5 (changes without dominant directions)`.
+def claim_text(claim: str, run: Mapping[str, Any], *, named: bool = True) -> str:
+    """A claim, `named` or not, with its verdict, counts and reasons:
+    `rises: depends, 5 of 8 methods yes, 3 reversed, median × 2.5 (changes without dominant directions)`.
     """
     parts = [verdict_name(run[f"verdict_{claim}"]), counts_text(ClaimCounts.of(run, claim))]
     word = _(", ").join(filter(None, parts))
     reasons = [reason_text(key) for key in sorted_reasons(run[f"reasons_{claim}"])]
     verdict = _("{word} ({limits})").format(word=word, limits=_(", ").join(reasons)) if reasons else word
-    return _("{claim}: {verdict}").format(claim=claim_name(claim), verdict=verdict)
+    return _("{claim}: {verdict}").format(claim=claim_name(claim), verdict=verdict) if named else verdict
 
 
 def counts_text(counts: ClaimCounts | None) -> str:
-    """`5 of 8 methods yes, 0 no, 3 reversed, median × 2.5`; empty if nothing was counted."""
+    """`5 of 8 methods yes, 3 reversed, median × 2.5`; empty if nothing was counted."""
     if counts is None:
         return ""
-    template = _("{yes} of {n} methods yes, {no} no, {reversed} reversed, median × {median}")
-    told = {"yes": counts.yes, "no": counts.no, "reversed": counts.reversed, "n": counts.methods}
-    return template.format(median=number(counts.median_ratio), **told)
+    told = [_("{yes} of {n} methods yes").format(yes=counts.yes, n=counts.methods)]
+    told += [_("{n} no").format(n=counts.no)] if counts.no else []
+    told += [_("{n} reversed").format(n=counts.reversed)] if counts.reversed else []
+    return _(", ").join([*told, _("median × {median}").format(median=number(counts.median_ratio))])
 
 
 def joint_text(claim: str, run: Mapping[str, Any]) -> str:

@@ -249,7 +249,7 @@ def test_measure_list_query_and_deck(path, tiny_llama, tmp_path):
     asked = ("measure", str(tiny_llama), str(tmp_path / "absent"), "--corpus", "english-business")
     done = start_core(*asked, "--protocol", "small", warehouse=path, module="tests.runs.small")
     assert done.returncode == 2 and "No model" in done.stderr  # the other model was measured all the same
-    assert "rises: " in done.stdout and "(95 %)" in done.stdout
+    assert "  rises  " in done.stdout and "(95 %, sampling)" in done.stdout
     run = json.loads(start_core("runs", "--json", warehouse=path).stdout)[0]
     assert run["name"] == "tiny-llama"
     assert "tiny-llama" in run_core("runs", warehouse=path).stdout

@@ -104,23 +104,23 @@ def test_a_recipe_makes_the_same_again_and_says_what_has_changed(path: Path, tmp
     template = tmp_path / "company.pptx"
     template.write_bytes(company())
     told("slides", "--out", first, *BOTH, "--keep", "Board", "--template", template, "--appendix", path=path)
-    assert "\n0 of " in "\n" + told("slides", "--out", again, "--recipe", "Board", path=path)
-    assert texts(first) == texts(again) and "Board" in told("recipes", path=path)
-    checked = json.loads(told("recipes", "check", "Board", "--json", path=path))
+    assert "\n0 of " in "\n" + told("slides", "--out", again, "--kept", "Board", path=path)
+    assert texts(first) == texts(again) and "Board" in told("reports", path=path)
+    checked = json.loads(told("reports", "check", "Board", "--json", path=path))
     assert checked["n_numbers"] > 60 and checked["changed"] == checked["without_source"] == []
     with Warehouse(path).write() as connection:
         connection.execute("UPDATE run_summaries SET inner_max = inner_max * 2 WHERE run_id = ?", [RUN_IDS[0]])
-    done = run_core("recipes", "check", "Board", "--json", warehouse=path)
+    done = run_core("reports", "check", "Board", "--json", warehouse=path)
     changed = json.loads(done.stdout)["changed"]
     assert done.returncode == 1 and changed and {one["state"] for one in changed} == {"changed"}
     assert {"inner_max"} <= {one["source_column"] for one in changed}
     with Warehouse(path).write() as connection:
         connection.execute("UPDATE run_summaries SET inner_max = inner_max / 2 WHERE run_id = ?", [RUN_IDS[0]])
     told("runs", "delete", RUN_IDS[1], "--yes", path=path)
-    assert "is in the trash" in refused("slides", "--out", again, "--recipe", "Board", path=path)
+    assert "is in the trash" in refused("slides", "--out", again, "--kept", "Board", path=path)
     told("runs", "undelete", RUN_IDS[1], path=path)
-    told("recipes", "delete", "Board", "--yes", path=path)
-    assert "None yet" in refused("recipes", "check", "Board", path=path)
+    told("reports", "delete", "Board", "--yes", path=path)
+    assert "None yet" in refused("reports", "check", "Board", path=path)
 
 
 def test_a_layer_plan_is_reported_and_traced_without_any_run(path: Path, tmp_path: Path) -> None:
@@ -172,6 +172,4 @@ def test_what_cannot_be_made_or_read_is_one_line(path: Path, tmp_path: Path) -> 
     text.write_text("hello")
     assert "no PowerPoint file" in refused("slides", "--out", tmp_path / "x.pptx", "--template", text, path=path)
     for more in (("--language", "ja"), ("--keep", "y")):
-        assert "Give --recipe alone" in refused(
-            "slides", "--out", tmp_path / "x.pptx", "--recipe", "x", *more, path=path
-        )
+        assert "Give --kept alone" in refused("slides", "--out", tmp_path / "x.pptx", "--kept", "x", *more, path=path)

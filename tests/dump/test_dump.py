@@ -1,12 +1,33 @@
-"""The dump says something, and the same thing twice."""
+"""The dump says something, and the same thing twice; what verbs say fits a terminal."""
 
 from pathlib import Path
 
 import pytest
+from rich.cells import cell_len
 
+from tests.conftest import run_core
 from tests.dump import pages, verbs
-from tests.dump.texts import Folder
-from tests.screens import filled_warehouse
+from tests.dump.texts import LANGUAGES, Folder
+from tests.screens import RUN_IDS, filled_warehouse, worked_with
+
+ANSWERS = f"""
+plan --list
+plan --show 0199-healed
+runs list
+runs show {RUN_IDS[0]}
+runs diff {RUN_IDS[0]} {RUN_IDS[1]}
+runs diff {RUN_IDS[0]} {RUN_IDS[3]}
+compare {RUN_IDS[0]} {RUN_IDS[3]}
+choose
+rank
+within {RUN_IDS[0]}
+rules list
+scores list
+sql --schema
+sql --schema runs
+sql --examples
+jobs
+""".strip().splitlines()
 
 pytestmark = pytest.mark.slow
 
@@ -22,3 +43,15 @@ def test_a_dump_is_not_empty_and_stable(tmp_path: Path) -> None:
     assert written[0] == written[1] and len(written[0]) == 5
     assert all(len(text) > 500 for text in written[0].values())
     assert "> view.scores: Imported files" in written[0][Path("pages/choose.en.txt")]  # a section, found by itself
+
+
+@pytest.mark.parametrize("language", LANGUAGES)
+def test_what_verbs_say_fits_a_file_of_80_columns(tmp_path: Path, language: str) -> None:
+    warehouse = worked_with(tmp_path)
+    for asked in ANSWERS:
+        done = run_core(*asked.split(), warehouse=warehouse, WORKDIM_LANGUAGE=language, COLUMNS="80")
+        lines = done.stdout.splitlines()
+        assert done.returncode == 0 and lines, (asked, done.stderr)
+        wide = [line for line in lines if cell_len(line) > 80 and not line.lstrip().startswith("`")]
+        assert wide == [], asked  # a command stays whole, to be copied
+        assert len(lines) <= 60 or asked.startswith(("rank", "sql", "plan --show", "runs diff")), asked

@@ -80,6 +80,10 @@ rank --benchmark ladder_code --specifications --published
 rank --benchmark ladder_prose --dimension final
 rank --family made-up
 rank --benchmark nothing
+compare {_BIG} {_SMALL}
+compare {_BIG} {_OTHER_TEXT}
+choose --models SmolLM2-135M-Instruct,gemma-3-270m-Q4_K_M-GGUF
+choose --models nothing
 within {_BIG}
 within {_SHIPPED}
 scores list
@@ -116,11 +120,11 @@ slides --out pilot.pptx --pilot Tickets
 slides --out runs.pptx --run {_BIG} --run {_SMALL} --keep "Two models"
 slides --out runs.pptx --run 0000
 report --out plan.html --plan 0199-healed --language ja --bundle rows.zip
-report --out again.html --recipe "Two models"
+report --out again.html --kept "Two models"
 trace runs.pptx
-recipes
-recipes check "Two models"
-recipes delete "Two models" --yes
+reports
+reports check "Two models"
+reports delete "Two models" --yes
 export --out study.zip --tag candidate
 import study.zip --dry-run
 import study.zip
@@ -269,6 +273,7 @@ def _answer(place: Path, words: list[str], language: str) -> list[str]:
         *words,
         warehouse=place / "workdim.duckdb",
         WORKDIM_LANGUAGE=language,
+        COLUMNS="80",
         WORKDIM_CACHE=str(place / "cache"),
         HF_HUB_OFFLINE="1",
     )

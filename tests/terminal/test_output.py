@@ -82,7 +82,10 @@ def terminal(monkeypatch):
 RUNS = [("01a218ca-3a0e-7271", "HuggingFaceTB/SmolLM2-135M-Instruct", "12.3 [11.1, 13.5]", "短い名前のモデル")] * 2
 
 
-def test_a_table_fits_the_terminal_and_is_whole_in_a_file(terminal):
+def test_a_table_fits_the_terminal_and_80_columns_of_a_file(terminal, monkeypatch):
+    monkeypatch.delenv("COLUMNS", raising=False)
+    assert max(map(cell_len, table(("run", "model", "largest inner", "tags"), RUNS))) <= 80
+    terminal(120)
     whole = table(("run", "model", "largest inner", "tags"), RUNS)
     assert RUNS[0][1] in whole[1] and RUNS[0][3] in whole[1]
     for columns in (100, 75, 60, 45):

@@ -68,7 +68,7 @@ def test_numbers_are_held_against_those_of_the_same_place_and_source(warehouse, 
     assert [one.state for one in found] == ["same", "changed", "gone", "same"]
     assert found[1].current_text == "4.2"
     ingest_parcel(warehouse, add_parcel(make_profile(RUN_IDS[0])))
-    with pytest.raises(InputError, match=f"{RUN_IDS[1]} of this recipe is not in the warehouse"):
+    with pytest.raises(InputError, match=f"{RUN_IDS[1]} of this report is not in the warehouse"):
         recipes.check_runs(warehouse, replace(RECIPE, run_ids=RUN_IDS[:2]))
 
 

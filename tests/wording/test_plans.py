@@ -12,7 +12,7 @@ from core.analysis import plans as plan_analysis
 from core.locale import in_language
 from core.questions.plan import answer_within
 from core.records import LayerPlan, PlanConfig
-from core.terminal import tables
+from core.terminal.output import say
 from core.terminal.tables import plan_lines, plan_record
 from core.wording import plan_evidence
 from core.wording import plans as plan_wording
@@ -42,9 +42,10 @@ def test_the_sketch_marks_the_blocks_that_the_answer_is_about():
     assert "x: tried, not recommended, o: stays" in "\n".join(plan_lines(refused))
 
 
-def test_no_line_is_longer_than_the_terminal(monkeypatch):
-    monkeypatch.setattr(tables, "width", lambda: 80)
-    told = plan_lines(layer_plan())
+def test_no_line_is_longer_than_the_terminal(monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "80")
+    say(*plan_lines(layer_plan()))
+    told = capsys.readouterr().out.splitlines()
     assert max(map(len, told)) <= 80 and "" in told
 
 
