@@ -8,6 +8,7 @@ from core.deck.story import Heading, StorySlide, Table
 from core.figures.chart_svg import Box, visual_svg
 from core.figures.svg import LIGHT, Drawing
 from core.figures.text import shorten_to_width, wrap_text
+from core.locale import _
 
 OUTLINE = (320.0, 180.0)
 
@@ -31,7 +32,8 @@ def slide_outline(slide: StorySlide, place: int) -> str:
     edge = left - 18 if slide.statements else width - 18
     text_y = y
     for statement in slide.statements:
-        text = f"{statement.label} {statement.text}".strip()
+        text = _("{label}: {text}").format(label=statement.label, text=statement.text)
+        text = text if statement.label and statement.text else statement.label or statement.text
         is_bold = statement.is_main or statement.is_large
         size = 18 if statement.is_large else 8.5 if is_bold else 7.5
         for line in _wrap(text, size, room, 6 if has_picture else 3, bold=is_bold):

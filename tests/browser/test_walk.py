@@ -23,8 +23,11 @@ CUT = (
     ("profiles", f"compare?runs={RUN_IDS[0]},{RUN_IDS[1]}&", "ja", "dark", 390),
     ("start", "?", "en", "light", 1280),
     ("ranking", "choose?choose=ranking&vetoed=True&", "en", "dark", 1920),
+    ("choose_pilot", "", "ja", "light", 1280),
+    ("choose_ranking_pilot", "", "ja", "light", 1280),
+    ("share_pilot", "", "ja", "light", 1280),
 )
-"""What is looked at each time; the rest of the walk only with `--thorough`, or by `python -m tests.look`."""
+"""What is looked at each time, where `tests.look` has no address for it by an own one; the rest of the walk only with `--thorough`, or by `python -m tests.look`."""
 
 
 @pytest.fixture(scope="module")
@@ -39,14 +42,14 @@ def address(worked: Path) -> Iterator[str]:
 
 
 def test_browsers_side_by_side_each_draw_their_own_screen_without_a_fault(
-    browser: sync_api.Browser, address: str
+    browser: sync_api.Browser, worked: Path, address: str
 ) -> None:
     """Opened cold, and all at once: each in its language, theme and width."""
     with ExitStack() as opened:
-        seen = {}
+        seen, known = {}, look.addresses(Warehouse(worked))
         for name, link, language, theme, width in CUT:
             seen[name] = opened.enter_context(watched(browser, theme, width))
-            seen[name].page.goto(f"{address}/{link}lang={language}", wait_until="commit")
+            seen[name].page.goto(f"{address}/{link or known[name]}lang={language}", wait_until="commit")
         found = []
         for name, _link, language, _theme, _width in CUT:
             page = seen[name].page

@@ -212,7 +212,7 @@ def _choose_score(question: RankingQuestion, population: Population, pilot: Regi
         key: score_label(row, population.pilot, with_suite=n_suites[key.rpartition("~")[0]] > 1)
         for key, row in rows.items()
     }
-    chosen = inputs.choose_from_list(_("Score"), labels, "score", default, width=240)
+    chosen = inputs.choose_from_list(_("Score"), labels, "score", default, width=240 if pilot is None else 300)
     if population.benchmark is not None and chosen == ranking.score_key(population.benchmark):
         return question
     return replace(question, pilot=pilot).with_score(rows[chosen])
