@@ -195,7 +195,7 @@ def _looks_title(board: Board) -> str:
     telling = [one for one in board.looks if one.sure in ("depends", "fails") and one.agrees is not False]
     changing, found = [one for one in telling if one.agrees is None], _tried(board)
     if telling:
-        title = _("The answer changes with: {names}") if changing else _("The answer rests on: {names}")
+        title = _("The answer changes with: {names}") if changing else _("What supports the answer: {names}")
         return title.format(names=_(", ").join(one.name for one in changing or telling))
     if found["tried"] < found["total"]:
         n = counted(found["total"] - found["tried"], "cross-checks")

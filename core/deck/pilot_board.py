@@ -199,7 +199,8 @@ def _compared(data: DeckData) -> Panel | None:
     scored = [model for model in data.asked.models if model.score is not None and model.score_rank_low is not None]
     if not scored:
         return None
-    ordered = sorted(scored, key=lambda one: (one.score_rank_low or 0, one.score_rank_high or 0, one.name))
+    turn = 1 if data.asked.population.higher_is_better is False else -1
+    ordered = sorted(scored, key=lambda one: (turn * (one.score or 0.0), one.name))
     names = distinguishing_names([model.name for model in ordered])
     title = _("{n} models side by side, best score first").format(n=counted(len(ordered), "scores"))
     if best := data.best_by_score:

@@ -29,6 +29,13 @@ def plan_board(data: DeckData) -> Board:
     is_refused = standing not in ("recommended", "unverified")
     if is_refused:  # for the price on held-out text or for what another look found
         looks = (looks[0], *(replace(look, agrees=look.sure in ("depends", "fails")) for look in looks[1:]))
+    meaning = (
+        _("harder to predict without the blocks tried: {price} nats per token")
+        if is_refused
+        else _("harder to predict: {price} nats per token")
+    ).format(price=plan_wording.outcome_price_text(price))
+    if standing == "over_budget" and plan.budget_unit == "nats":
+        meaning = _("; ").join((meaning, _("budget {budget:g}").format(budget=plan.budget)))
     is_saved = not is_refused and set(price.blocks) == set(plan.blocks)
     return Board(
         answer=Panel(
@@ -43,11 +50,7 @@ def plan_board(data: DeckData) -> Board:
             ),
         ),
         number=plan_wording.harder_text(price),
-        meaning=(
-            _("harder to predict without the blocks tried: {price} nats per token")
-            if is_refused
-            else _("harder to predict: {price} nats per token")
-        ).format(price=plan_wording.outcome_price_text(price)),
+        meaning=meaning,
         sure="untested" if standing == "unverified" else "unclear" if within.is_unsure else "holds",
         decision=_decision(layer_plan, standing, within.is_unsure),
         looks=looks,
