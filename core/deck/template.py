@@ -47,11 +47,11 @@ _LARGEST_TITLE, _SMALLEST_TITLE = 28.0, 16.0
 """Titles are sentences: in the size that many templates use for three words they would differ from slide to slide."""
 
 REMARKS = {
-    "no_title_only": N_("No layout of the template has a title alone: its other placeholders are left out."),
-    "no_footer": N_("The layouts of the template have no footer: sources stand in a line of their own."),
-    "no_slide_number": N_("The layouts of the template have no slide number."),
-    "no_japanese_font": N_("The template's theme names no Japanese font: PowerPoint takes one of its own."),
-    "smaller": N_("The template leaves less room than a slide of Workdim: what does not fit stands in the notes."),
+    "no_title_only": N_("The template has no layout with a title alone: other placeholders are left out."),
+    "no_footer": N_("The template has no footer: sources get a line of their own."),
+    "no_slide_number": N_("The template has no slide numbers."),
+    "no_japanese_font": N_("The template names no Japanese font: PowerPoint uses its own."),
+    "smaller": N_("The template leaves less room than Workdim's slides: what does not fit goes into the notes."),
 }
 
 

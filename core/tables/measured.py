@@ -100,7 +100,7 @@ class RunRow:
     n_dropped_special: Annotated[int, _of_tokens("", _("left out as special tokens"))]
     n_dropped_norm: Annotated[int, _of_tokens("", _("left out for their norm"))]
     max_norm_ratio: Annotated[float | None, _of_tokens("", _("largest norm over the layer's median"))]
-    n_bytes_scored: Annotated[int | None, _of_tokens("", _("bytes that bits per byte rests on"))]
+    n_bytes_scored: Annotated[int | None, _of_tokens("", _("bytes that were scored for bits per byte"))]
     peak_memory_bytes: Annotated[int, _of_machine("", _("peak memory"), unit="bytes")]
     phase_seconds: Annotated[str, "JSON object: phase -> seconds."]
     stack: Annotated[str, _of_model("", _("blocks that were read"), values="stack")]
@@ -137,7 +137,7 @@ class RunRow:
                 "streamed": _("weights read block by block"),
                 "batch": _("windows at a time"),
                 "batch_planned": _("windows at a time, as planned"),
-                "layers_on_cpu": _("layers measured on the CPU for want of memory"),
+                "layers_on_cpu": _("layers measured on the CPU, as GPU memory was short"),
             },
         ),
     ] = None

@@ -148,8 +148,8 @@ def scored_lines(tables: Mapping[str, pl.DataFrame]) -> list[str]:
         n=scores[0]["n_samples"],
         dtype=scores[0]["dtype"],
     )
-    more = [*table(heads("metric", "value", "std. error", "unit", ""), rows), *score_flag_lines(scores[0]["flags"])]
-    return [head, *(f"  {line}" for line in more)]
+    flags = (f"  {line}" for line in score_flag_lines(scores[0]["flags"]))
+    return [head, *table(heads("metric", "value", "std. error", "unit", ""), rows), *flags]
 
 
 def scored_record(result: Mapping[str, Any], tables: Mapping[str, pl.DataFrame]) -> dict[str, Any]:

@@ -145,7 +145,11 @@ def show_downloads(request: ReportRequest, report: Report) -> None:
     with st.container(horizontal=True, gap="small"):
         for suffix, label, make_file in files:
             kind = "primary" if suffix == "pptx" else "secondary"
-            help_ = _("Charts stay editable. Numbers carry sources that are sure.") if suffix == "pptx" else None
+            help_ = (
+                _("Charts stay editable. Numbers carry their sources where these are known.")
+                if suffix == "pptx"
+                else None
+            )
             inputs.show_download(label, make_file, f"{stem}.{suffix}", type=kind, help=help_)
 
 
@@ -236,7 +240,7 @@ def show_save_form(request: ReportRequest, report: Report) -> None:
     """Draw the form that saves the report under a name; of a saved report, buttons that update its numbers or delete it."""
     if request.saved is not None:
         with st.container(horizontal=True, gap="small"):
-            if st.button(_("Take the numbers of today"), icon=":material/update:"):
+            if st.button(_("Use today's numbers"), icon=":material/update:"):
                 recipes.save_recipe(reads.warehouse(), request.recipe, report.numbers, version(), request.template)
                 st.rerun()
             show_delete_button(request.saved)

@@ -181,7 +181,7 @@ def _left_out_text(comparison: PairedComparison) -> str:
 def _mcnemar_text(comparison: PairedComparison) -> str:
     if comparison.p_value is None:
         return ""
-    line = _("Right by the first alone: {a}; by the second alone: {b}; McNemar: {p}.")
+    line = _("Only the first is right: {a}; only the second: {b}; McNemar: {p}.")
     return line.format(
         a=shown(comparison.only_a_right, ","), b=shown(comparison.only_b_right, ","), p=p_value_text(comparison.p_value)
     )
@@ -194,7 +194,7 @@ def _judgement_text(comparison: PairedComparison) -> str:
         return _("They cannot be told apart: too few questions to show any difference.")
     if comparison.detectable is None:
         return _("They cannot be told apart on these questions.")
-    line = _("They cannot be told apart: a true difference of {least} would have shown with 80 % probability.")
+    line = _("They cannot be told apart: with 80 % probability we would detect a true difference of {least}.")
     return line.format(least=number(comparison.detectable))
 
 

@@ -62,7 +62,7 @@ def test_a_difference_that_can_be_told_is_filled_and_one_that_cannot_is_open():
     ("a", "b", "said"),
     [
         ([1] * 20 + [0] * 5, [0] * 25, "The difference exceeds chance"),
-        ([1, 0] * 30, [0, 1] * 30, "would have shown with 80 % probability"),
+        ([1, 0] * 30, [0, 1] * 30, "with 80 % probability we would detect"),
         ([1, 0, 1], [0, 1, 1], "too few questions"),
         ([1, 0, 1], [1, 0, 1], "cannot be told apart on these questions"),
     ],

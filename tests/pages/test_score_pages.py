@@ -176,7 +176,7 @@ def test_the_table_of_names_is_edited_as_a_whole_or_not_at_all(warehouse: Wareho
 
     app = edited({name: "three", model: "one"})
     assert "' is an alias of '" in app.error[0].value and list_aliases(warehouse)["alias"].to_list() == ["one", "two"]
-    assert "stands there twice" in edited({name: "one", model: "o/x"}).error[0].value
+    assert "is there twice" in edited({name: "one", model: "o/x"}).error[0].value
     app = edited({name: "three", model: "o/three"}, {})
     assert not app.error and not app.exception
     assert dict(list_aliases(warehouse).select("alias", "reference").rows()) == {"one": "o/other", "three": "o/three"}

@@ -52,7 +52,7 @@ def test_a_report_is_kept_with_its_appendix_and_says_what_has_changed(path: Path
         connection.execute("UPDATE run_summaries SET inner_max = 3 * inner_max WHERE run_id = ?", [RUN_IDS[0]])
     app.run()
     assert "have changed since" in app.warning[0].value and len(app.dataframe[0].value)
-    next(button for button in app.button if button.label == "Take the numbers of today").click().run()
+    next(button for button in app.button if button.label == "Use today's numbers").click().run()
     assert "are as they were" in app.success[0].value
     next(button for button in app.button if button.label == "Forget this report").click().run()
     assert recipes.list_recipes(Warehouse(path)) == []
@@ -65,7 +65,7 @@ def test_a_template_is_taken_or_refused_in_one_line(path: Path) -> None:
     app.file_uploader(key="template").set_value(("company.potx", content, "application/x")).run()
     assert not app.error and not app.exception
     lacks = [one.value for one in app.caption if one.value not in before]
-    assert any("have no footer" in line for line in lacks) and any("less room" in line for line in lacks)
+    assert any("has no footer" in line for line in lacks) and any("less room" in line for line in lacks)
     app.text_input[-1].set_value("Ours")
     next(button for button in app.button if button.label == "Keep").click().run()
     (kept,) = recipes.list_recipes(Warehouse(path))

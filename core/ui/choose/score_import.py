@@ -41,7 +41,7 @@ def show() -> None:
     st.markdown(
         _(
             "Scores from lm-evaluation-harness (results and samples), the Open LLM Leaderboard, model "
-            "repositories (.eval_results), or your own table. You see what becomes of each value before it "
+            "repositories (.eval_results), or your own table. You see what happens to each value before it "
             "is stored."
         ),
         help=_("`workdim score MODEL --task FILE.jsonl` scores a model on your own task."),
@@ -55,7 +55,7 @@ def show() -> None:
     )
     with st.container(horizontal=True, vertical_alignment="bottom"):
         model = st.text_input(
-            _("Model of files that name none"),
+            _("Model for files that name none"),
             key="scores model",
             width=300,
             placeholder="owner/name",
@@ -111,7 +111,7 @@ def _read_previews(files: Sequence[Any], stated: dict[str, str]) -> list[ImportP
 
 
 def _show_previews(previews: list[ImportPreview]) -> None:
-    st.subheader(_("What will become of each value"))
+    st.subheader(_("What happens to each value"))
     with st.expander(_("About each file")) if len(previews) > MAX_UNFOLDED else st.container():
         for preview in previews:
             _show_file_text(preview)
@@ -178,7 +178,7 @@ def _show_names(previews: list[ImportPreview]) -> dict[str, str]:
     texts = [_("Measured here: {measured}.").format(measured=score_files.measured_text(names))]
     aliases = {name for preview in previews for name in preview.aliases}
     if aliases:
-        message = _("Storing makes {n} names aliases of these models; Names of models removes them.")
+        message = _("Storing adds {n} names as aliases of these models; remove them under Names of models.")
         texts.append(message.format(n=f"{len(aliases):,}"))
     if not names["is_measured"].all():
         texts.append(
@@ -209,8 +209,8 @@ def _ask_directions(previews: list[ImportPreview]) -> dict[str, bool]:
     )
     if not unknown:
         return {}
-    st.subheader(_("Which end is the better one?"))
-    st.caption(_("Without it no ranking can use the score. A column higher_is_better states it too."))
+    st.subheader(_("Is higher or lower better?"))
+    st.caption(_("Rankings need this to use the score. A column higher_is_better can state it too."))
     ends = {True: _("higher is better"), False: _("lower is better")}
     asked = {
         metric: st.segmented_control(
@@ -273,7 +273,7 @@ def _score_rows(preview: ImportPreview, rows: pl.DataFrame) -> pl.DataFrame:
         _("Metric"): tables.named(rows["metric"], wording.metric_name),
         _("Score"): rows["value"],
         _("Unit"): tables.named(rows["unit"], wording.unit_name),
-        _("Why, or what was made of it"): [score_files.row_remarks_text(row) or None for row in parsed],
+        _("Reason or conversion"): [score_files.row_remarks_text(row) or None for row in parsed],
         _("In the warehouse already"): [score_files.known_score_text(*one) or None for one in known],
         _("Model that is meant"): [other if other != name else None for name, other in meant],
         _("Shots"): rows["n_shot"],

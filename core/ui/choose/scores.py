@@ -182,7 +182,7 @@ def _show_name_table() -> None:
         rows = [(alias.strip(), reference) for alias, reference in rows if alias.strip() or reference.strip()]
         references = dict(rows)
         if len(references) < len(rows):
-            st.error(_("A name stands there twice; each means one model."), icon=":material/error:")
+            st.error(_("A name is there twice; each means one model."), icon=":material/error:")
             return
         _save(references, [alias for alias in aliases["alias"] if alias not in references])
 

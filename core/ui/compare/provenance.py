@@ -87,7 +87,7 @@ def _show_actions(selection: Selection) -> None:
     """Draw the actions on one of the runs, and the export of all."""
     if message := st.session_state.pop(_MESSAGE, None):
         st.success(escape(message))
-    with st.expander(_("Care of these runs"), icon=":material/label:"):
+    with st.expander(_("Manage these runs"), icon=":material/label:"):
         run = inputs.choose_one_run(selection.runs)
         _show_annotation_form(run)
         with st.container(horizontal=True):

@@ -323,7 +323,7 @@ def _show_cleanable() -> None:
     """Draw how much disk space of caches and deleted runs can be freed, where it is much."""
     n_bytes = _cleanable_bytes(reads.warehouse().path)
     if n_bytes > MIN_CLEANABLE:
-        message = _("{size} GB of models, conversions and deleted runs could be cleaned away: `workdim cache`")
+        message = _("{size} GB of models, conversions and deleted runs can be freed: `workdim cache`")
         st.caption(message.format(size=f"{n_bytes / 1e9:.2f}"))
 
 
