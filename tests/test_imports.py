@@ -125,8 +125,8 @@ MOST = {
     "__init__": (29, 103),
     "__main__": (24, 80),
     "analysis": (
-        4329,
-        33480,
+        4326,
+        33455,
     ),  # how often each model of a decision is first; a loss that may exceed its budget; counts of a verdict, and the joint test of its methods, errors over documents and groups of questions, of a difference of two losses too; the rank among the draws of a control
     "api": (172, 1032),
     "commands": (3565, 23400),  # the verbs compare and choose
@@ -143,8 +143,8 @@ MOST = {
     # picture shows what was measured; the charts of slides, which a room of slides described beside those of screens
     "files": (356, 1798),  # too large, wrong in its place, no room: one refusal for what a dozen rooms said each
     "forecast": (
-        709,
-        5654,
+        672,
+        5339,
     ),  # an estimate at once, from stored costs and the newest own runs, phase by phase as a job reports
     "geometry": (
         3887,
@@ -154,8 +154,8 @@ MOST = {
     "limits": (202, 1008),  # what the workers of a job take
     "locale": (568, 706),  # the words of every page, in the glossary, with the wrong ones in both languages
     "measure": (
-        2690,
-        19900,
+        2675,
+        19821,
     ),  # loss readable at each layer; bits and bytes of each window; the draws of a control, which goes on with its next
     # controls whose blocks write as much as trained ones; decoders from pinned parts of packages
     "models": (4294, 28541),
@@ -167,10 +167,10 @@ MOST = {
         19530,
     ),  # readable loss beside a plan; a choice among none names models; what a report is of, read in one place for pages and verbs; a rule's choice asked again for its deck, losses paired in a choice, models compared alike on a text; which to pilot, what named budgets allow; d2 of draws
     "records": (488, 2747),  # a request read back from JSON, for jobs and estimates alike
-    "registry": (1480, 6500),  # loss readable at each layer; the words of a verdict; three controls
+    "registry": (1478, 6493),  # loss readable at each layer; the words of a verdict; three controls
     "runs": (
         2663,
-        17556,
+        17531,
     ),  # a run that is there answers beside other models too; a layer of a job at work is read once, and one of another version is none
     "scores": (
         1904,
@@ -188,8 +188,8 @@ MOST = {
     "ui": (7635, 60000),  # five pages; runs filtered, ticked, compared and deleted together
     "validation": (236, 2016),
     "warehouse": (
-        4890,
-        31630,
+        4936,
+        31883,
     ),  # readable loss beside a plan; a report whose runs are gone says which; an export holds one table at a time, and parcels that lack the added one
     "wording": (
         3795,

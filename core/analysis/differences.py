@@ -1,7 +1,7 @@
 """Which control runs belong to which run on text, and how two runs and their profiles differ.
 
 A control belongs to the run it was measured for, to runs whose verdicts used it, and to every run that would use it if
-measured now, by the rule of `warehouse.runs.find_control`: same configuration, tokenizer, chat template, text and
+measured now, by the rule of `warehouse.runs.control_passes`: same configuration, tokenizer, chat template, text and
 protocol, and the same weights where the pass needs them (`core.registry.passes`).
 """
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from typing import Any
 
 import polars as pl
@@ -14,14 +14,11 @@ from core.measure.setup import Identity, Setup
 from core.models.hub import with_content_id
 from core.models.weights import Weights
 from core.records import RunConfig
-from core.registry.passes import CONTROLS
-from core.registry.protocols import STANDARD_CONTROLS, Protocol
-from core.registry.specifications import REFERENCE
 from core.tables import ModelRow
 from core.texts.sample import TokenSample
 from core.warehouse import queries
 from core.warehouse.connection import exists
-from core.warehouse.runs import find_control
+from core.warehouse.runs import ControlPass, control_passes
 from core.warehouse.warehouse import Warehouse
 
 
@@ -46,7 +43,7 @@ def find_existing_runs(
         sample.chat_template_hash if sample else None,
     )
     has_bos = bool(sample and sample.opening_token)
-    controls = control_passes(config, protocol, identity, has_bos, warehouse if has_warehouse else None)
+    controls = control_passes(config, protocol, asdict(identity), has_bos, warehouse if has_warehouse else None)
     if runs is None:
         return {"comparison": Sentence("The warehouse is empty: there is nothing to compare with yet.")}, controls
     same_protocol = {"corpus_id": identity.corpus_id, "protocol_hash": identity.protocol_hash}
@@ -114,32 +111,3 @@ def _comparison(
     return Sentence(
         "Similar models have another tokenizer, other words or another N. Measure all that you compare together."
     )
-
-
-@dataclass(frozen=True)
-class ControlPass:
-    """A control pass of a measurement, and the id of its existing run if the warehouse has one."""
-
-    name: str
-    run_id: str | None
-
-
-def control_passes(
-    config: RunConfig, protocol: Protocol, identity: Identity, has_bos: bool, warehouse: Warehouse | None
-) -> list[ControlPass]:
-    """Control passes of the protocol or the request, plus others that the warehouse has (None: no warehouse).
-
-    `without_bos` is skipped if the text opens without a BOS token.
-    """
-    controls, wanted = [], {*protocol.passes, *(STANDARD_CONTROLS if config.controls else ())}
-    for name, control in CONTROLS.items():
-        if name == "without_bos" and not has_bos:
-            continue
-        if control.judges and REFERENCE.cloud not in protocol.clouds:
-            continue
-        key = asdict(identity) | {"pass": name, "model_seed": config.seed if control.has_model_seed else None}
-        n_seeds = protocol.n_control_seeds if control.judges else 0
-        run_id = find_control(warehouse, n_seeds, **key) if warehouse else None
-        if run_id or name in wanted:
-            controls.append(ControlPass(name, run_id))
-    return controls

@@ -16,7 +16,7 @@ import numpy as np
 
 from core.errors import InputError, Sentence
 from core.files import free_some, nearest_folder, require_room
-from core.forecast.existing_runs import ControlPass, find_existing_runs
+from core.forecast.existing_runs import find_existing_runs
 from core.forecast.memory import Placed, baseline_bytes, footprint, geometry_bytes
 from core.forecast.times import START, Pace, known_costs, outline_of, pace_of, pass_seconds
 from core.geometry.layer import CloudPlan
@@ -38,6 +38,7 @@ from core.registry.passes import PASSES, TRAINED
 from core.registry.protocols import Protocol, core_only_clouds, find_protocol
 from core.texts.corpora import Corpus, open_corpus
 from core.texts.sample import TokenSample, require_length
+from core.warehouse.runs import ControlPass
 from core.warehouse.warehouse import Warehouse
 
 WAREHOUSE_BYTES = 18 * 10**6

@@ -9,12 +9,11 @@ import json
 import math
 import os
 import re
+from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
-import polars as pl
 import psutil
 
 from core.errors import InputError
@@ -25,7 +24,7 @@ from core.registry.passes import CHANGED, DRAWN, PASSES
 from core.registry.protocols import PROTOCOLS, STANDARD_CONTROLS, Protocol
 from core.tables import ModelRow
 from core.warehouse.connection import exists
-from core.warehouse.queries import stored_costs
+from core.warehouse.runs import StoredCost, stored_costs
 from core.warehouse.warehouse import Warehouse
 
 START = 10.0
@@ -70,19 +69,18 @@ class Pace:
     """Of what all processors of the job share."""
 
 
-def known_costs(warehouse: Warehouse) -> pl.DataFrame:
-    """Rows of `queries.stored_costs`; none where there is no warehouse yet, which is not made, or none that can be read now."""
+def known_costs(warehouse: Warehouse) -> list[StoredCost]:
+    """`stored_costs`; none where there is no warehouse yet, which is not made, or none that can be read now."""
     with suppress(InputError):  # what needs the warehouse refuses by itself
         if exists(warehouse.path):
             return stored_costs(warehouse)
-    return pl.DataFrame()
+    return []
 
 
-def outline(reference: str, known: pl.DataFrame) -> Outline | None:
+def outline(reference: str, known: Sequence[StoredCost]) -> Outline | None:
     """The shape of a model: as a run has stored it, as its folder says, or as its name lets expect; None where nothing does."""
-    rows = known.filter((pl.col("reference") == reference.partition("@")[0]) | (pl.col("reference") == reference))
-    if not rows.is_empty():
-        return _stored(rows.row(0, named=True))
+    if stored := next((one for one in known if one.reference in (reference.partition("@")[0], reference)), None):
+        return outline_of(stored)
     folder = Path(os.path.expanduser(reference))  # Path.expanduser fails for a home that is not there
     with suppress(OSError, ValueError, KeyError, TypeError, AttributeError):
         config = json.loads((folder / "config.json").read_text(encoding="utf-8"))
@@ -92,17 +90,17 @@ def outline(reference: str, known: pl.DataFrame) -> Outline | None:
         return Outline(n_bytes / size, config["num_hidden_layers"], config["hidden_size"], is_gguf=False)
     size_in_name = _NAMED_SIZE.search(reference)
     n = float(size_in_name[1]) * {"m": 1e6, "b": 1e9}[size_in_name[2].lower()] if size_in_name else 0.0
-    if not n or known.is_empty():
+    if not n or not known:
         return None
-    near = min(known.unique("reference").to_dicts(), key=lambda row: abs(math.log(row["parameters"] / n)))
-    width = (n / near["parameters"]) ** (1 / 3)  # depth and width grow with the third root together
+    near = min(known, key=lambda one: abs(math.log(one.parameters / n)))
+    width = (n / near.parameters) ** (1 / 3)  # depth and width grow with the third root together
     is_gguf = "gguf" in reference.lower()
-    return Outline(n, near["n_layers"] * width, near["hidden_size"] * width, is_gguf, is_exact=False)
+    return Outline(n, near.n_layers * width, near.hidden_size * width, is_gguf, is_exact=False)
 
 
-def outline_of(row: ModelRow) -> Outline:
-    """The shape of a model that was read."""
-    return Outline(row.parameters, row.n_layers, row.hidden_size, row.weight_format == "gguf")
+def outline_of(model: ModelRow | StoredCost) -> Outline:
+    """The shape of a model that was read, now or for an earlier run."""
+    return Outline(model.parameters, model.n_layers, model.hidden_size, model.weight_format == "gguf")
 
 
 def pass_seconds(
@@ -129,7 +127,9 @@ def plan_seconds(model: Outline, n_tokens: float, readings: int, pace: Pace) -> 
     return load * pace.alone + model.parameters * n_tokens * FORWARD * pace.together
 
 
-def expected_seconds(config: RunConfig, known: pl.DataFrame, load: float | None = None) -> tuple[float, bool] | None:
+def expected_seconds(
+    config: RunConfig, known: Sequence[StoredCost], load: float | None = None
+) -> tuple[float, bool] | None:
     """Seconds of a measurement on this machine, and whether the model's shape is known; None where nothing is known of it."""
     model, protocol = outline(config.model, known), PROTOCOLS.get(config.protocol)
     pace = pace_of(known, CPU if config.device == "auto" else config.device, load)
@@ -140,16 +140,14 @@ def expected_seconds(config: RunConfig, known: pl.DataFrame, load: float | None 
     return START * pace.alone + sum(sum(one.values()) for one in passes), model.is_exact
 
 
-def pace_of(known: pl.DataFrame, device: str, load: float | None = None) -> Pace | None:
+def pace_of(known: Sequence[StoredCost], device: str, load: float | None = None) -> Pace | None:
     """The pace of this machine; None for a GPU that nothing was measured on yet.
 
     It follows from the least disturbed of the newest own runs. `load`: processes at work, by default the mean of the last minute.
     """
-    ratios = list[float]()
-    if len(known):
-        is_like = (pl.col("device") == device.partition(":")[0]) & pl.col("protocol").is_in(list(PROTOCOLS))
-        own = known.filter(pl.col("is_own") & is_like).head(NEWEST)
-        ratios = [ratio for row in own.iter_rows(named=True) if (ratio := _ratio(row))]
+    kind = device.partition(":")[0]
+    own = [one for one in known if one.is_own and one.device == kind and one.protocol in PROTOCOLS][:NEWEST]
+    ratios = [ratio for one in own if (ratio := _ratio(one))]
     if device != CPU:
         return Pace(min(ratios), min(ratios)) if ratios else None
     scale = min(max(min(ratios, default=1.0), SCALES[0]), SCALES[1])
@@ -162,15 +160,11 @@ def pace_of(known: pl.DataFrame, device: str, load: float | None = None) -> Pace
     return Pace(scale * share[1], scale * share[threads] / threads)
 
 
-def _ratio(row: dict[str, Any]) -> float | None:
+def _ratio(run: StoredCost) -> float | None:
     """What a run on text took, over what is expected of it on a machine at rest; None where it was too short to tell.
 
     On a CPU processor time tells it: a busy machine makes a run wait, and hardly work more.
     """
-    expected = sum(pass_seconds(_stored(row), PROTOCOLS[row["protocol"]], "text", Pace(1.0, 1.0)).values())
-    took = row["processor_seconds"] if row["device"] == CPU else sum(json.loads(row["phase_seconds"]).values())
+    expected = sum(pass_seconds(outline_of(run), PROTOCOLS[run.protocol], "text", Pace(1.0, 1.0)).values())
+    took = run.processor_seconds if run.device == CPU else sum(json.loads(run.phase_seconds).values())
     return took / expected if took is not None and expected >= SHORTEST else None
-
-
-def _stored(row: dict[str, Any]) -> Outline:
-    return Outline(row["parameters"], row["n_layers"], row["hidden_size"], row["weight_format"] == "gguf")

@@ -31,8 +31,10 @@ from core.records import (
     ProgressCallback,
     RunConfig,
     ScoreConfig,
+    from_json,
     without_places,
 )
+from core.registry.protocols import Protocol
 from core.runs.jobs import Job, JobConfig, JobStatus, finish_job, hold_job, record_failure
 from core.runs.processes import wait_for_turn
 from core.runs.progress import ProgressReporter, log_warnings, write_log
@@ -40,11 +42,10 @@ from core.store import parcels
 from core.store.parcels import is_parcel
 from core.texts.tasks import read_task
 from core.warehouse import layer_plans, score_imports
-from core.warehouse.runs import find_same_runs, ingest_parcel, read_profile, seeds_of_runs
+from core.warehouse.runs import ControlPass, control_passes, find_same_runs, ingest_parcel, read_profile, seeds_of_runs
 from core.warehouse.warehouse import Warehouse
 
 if TYPE_CHECKING:  # torch: only where something is measured
-    from core.forecast.existing_runs import ControlPass
     from core.measure.layer_workers import LayerWorkers
     from core.measure.setup import Setup
 
@@ -274,9 +275,7 @@ def ingest_or_wait(warehouse: Warehouse, parcel: Path) -> str:
 
 def _stored_controls(config: RunConfig, warehouse: Warehouse, setup: Setup) -> dict[ControlPass, Profile | None]:
     """The control passes of the protocol, and any others that are stored, each with its profile if it is."""
-    from core.forecast.existing_runs import control_passes
-
-    passes = control_passes(config, setup.protocol, setup.identity, bool(setup.sample.opening_token), warehouse)
+    passes = control_passes(config, setup.protocol, asdict(setup.identity), bool(setup.sample.opening_token), warehouse)
     return {one: read_profile(warehouse, one.run_id) if one.run_id else None for one in passes}
 
 
@@ -293,39 +292,43 @@ def _first_draw(config: RunConfig, warehouse: Warehouse, setup: Setup) -> Profil
 
 def _find_same_run(config: RunConfig, setup: Setup, warehouse: Warehouse) -> str | None:
     """The newest run of this model and text that covers the request, beside whatever models it was measured."""
-    request, protocol = without_places(asdict(config)), asdict(setup.protocol)
+    request = from_json(RunConfig, without_places(asdict(config)))
     for run_id, stored_config, words_hash in find_same_runs(warehouse, **asdict(setup.identity)):
-        with suppress(ValueError, KeyError, TypeError):  # of another version, with other fields
+        with suppress(ValueError, KeyError, TypeError, InputError):  # of another version, with other fields
             stored = json.loads(stored_config)
-            is_whole = _covers(stored["run"], request) and _protocol_covers(stored["protocol"], protocol)
-            if is_whole and _answers_on_words(stored["run"], words_hash, request, setup):
+            run, protocol = from_json(RunConfig, stored["run"]), from_json(Protocol, stored["protocol"])
+            is_whole = _covers(run, request) and _protocol_covers(protocol, setup.protocol)
+            if is_whole and _answers_on_words(run, words_hash, request, setup):
                 return run_id
     return None
 
 
-def _answers_on_words(run: dict[str, Any], words_hash: str | None, request: dict[str, Any], setup: Setup) -> bool:
+def _answers_on_words(run: RunConfig, words_hash: str | None, request: RunConfig, setup: Setup) -> bool:
     """Whether a run compares with those that are to be measured beside it: on token types, or on the same words."""
     return (
         "one_per_word" not in setup.protocol.clouds
-        or {*run["companions"]} == {*request["companions"]}
+        or {*run.companions} == {*request.companions}
         or setup.has_one_tokenizer
         or words_hash == setup.sample.words.hash
     )
 
 
-def _covers(run: dict[str, Any], request: dict[str, Any]) -> bool:
+def _covers(run: RunConfig, request: RunConfig) -> bool:
     """Whether a run has all that is requested, whatever its words."""
     return (
-        {*run["estimators"]} >= {*request["estimators"]}
-        and run["keep_tokens"] >= request["keep_tokens"]
-        and run["controls"] >= request["controls"]
+        {*run.estimators} >= {*request.estimators}
+        and run.keep_tokens >= request.keep_tokens
+        and run.controls >= request.controls
     )
 
 
-def _protocol_covers(run: dict[str, Any], request: dict[str, Any]) -> bool:
+def _protocol_covers(run: Protocol, request: Protocol) -> bool:
     """Whether a protocol of the same hash has all the passes and estimators requested, which the hash leaves out."""
-    return all(run[name] >= request[name] for name in ("n_surrogates", "n_control_seeds")) and all(
-        {*run[name]} >= {*request[name]} for name in ("passes", "more_estimators")
+    return (
+        run.n_surrogates >= request.n_surrogates
+        and run.n_control_seeds >= request.n_control_seeds
+        and {*run.passes} >= {*request.passes}
+        and {*run.more_estimators} >= {*request.more_estimators}
     )
 
 

@@ -28,7 +28,7 @@ from core.questions.selection import Selection, in_order, load_selection
 from core.records import SHIPPED, LayerPlan
 from core.ui import url_state
 from core.warehouse import aliases as alias_table
-from core.warehouse import layer_plans, queries, recipes, rules, schema, score_answers, score_imports
+from core.warehouse import layer_plans, queries, recipes, rules, runs, schema, score_answers, score_imports
 from core.warehouse.connection import OpenWarehouse
 from core.warehouse.saved_queries import list_queries
 from core.warehouse.warehouse import Warehouse
@@ -183,7 +183,7 @@ answers = _cached_read(score_answers.answers, 8)  # those of a model to all of M
 counts = _cached_read(queries.counts)
 readable_losses = _cached_read(layer_plans.readable_losses)
 smaller_sibling = _cached_read(layer_plans.smaller_sibling)
-stored_costs = _cached_read(queries.stored_costs)
+stored_costs = _cached_read(runs.stored_costs)
 saved_queries = _cached_read(list_queries)
 plan_outcomes = _cached_read(layer_plans.block_outcomes)
 cheapest_plan = _cached_read(layer_plans.cheapest_verified_plan)

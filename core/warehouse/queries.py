@@ -216,18 +216,6 @@ def speeds(warehouse: Readable, run_ids: Sequence[str]) -> pl.DataFrame:
     return warehouse.read(sql, list(run_ids))
 
 
-def stored_costs(warehouse: Readable) -> pl.DataFrame:
-    """Shapes of the models that were measured, and what the passes on text took, the newest first; `is_own`: here, and not
-    on another machine under unknown load. What an estimate is made from before a model is read."""
-    return warehouse.read(
-        f"""SELECT models.reference, models.parameters, models.n_layers, models.hidden_size, models.weight_format,
-                runs.protocol, runs.device, runs.phase_seconds, NOT list_contains(runs.tags, '{SHIPPED}') AS is_own,
-                TRY_CAST(json_extract_string(runs.execution, '$.processor_seconds') AS DOUBLE) AS processor_seconds
-            FROM runs JOIN models USING (model_id) WHERE runs.pass = 'text' AND models.parameters > 0
-            ORDER BY runs.started_at DESC"""
-    )
-
-
 def counts(warehouse: Readable) -> dict[str, int]:
     """Number of runs, models, corpora, estimates and scores."""
     tables = {name: name for name in ("runs", "models", "corpora", "scores")} | {"estimates": "layer_estimates"}

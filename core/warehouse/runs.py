@@ -6,17 +6,19 @@ Each function that changes parcels does so inside `Warehouse.update`, so that th
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import asdict
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import polars as pl
 
 from core.errors import InputError, ResourceError, Sentence, WarehouseError, missing, sentences
 from core.ids import SHORT_ID, only_id
-from core.records import Profile, RunConfig, without_places
-from core.registry.passes import SHARED
+from core.records import SHIPPED, Profile, RunConfig, without_places
+from core.registry.passes import CONTROLS, SHARED
+from core.registry.protocols import STANDARD_CONTROLS, Protocol
+from core.registry.specifications import REFERENCE
 from core.store import annotation, trash, user_files
 from core.store.annotation import Annotations
 from core.store.parcels import is_parcel, read_header, read_parcel
@@ -174,7 +176,41 @@ def read_profile(warehouse: Warehouse, run_id: str) -> Profile:
     raise KeyError(run_id) if isinstance(error, InputError) else error
 
 
-def find_control(warehouse: Warehouse, n_seeds: int, **same: Any) -> str | None:
+@dataclass(frozen=True)
+class ControlPass:
+    """A control pass of a measurement, and the id of its existing run if the warehouse has one."""
+
+    name: str
+    run_id: str | None
+
+
+def control_passes(
+    config: RunConfig, protocol: Protocol, identity: Mapping[str, Any], has_bos: bool, warehouse: Warehouse | None
+) -> list[ControlPass]:
+    """Control passes of the protocol or the request, plus others that the warehouse has (None: no warehouse).
+
+    `identity` holds what runs share that compare (`core.measure.setup.Identity`). `without_bos` is skipped if the text opens
+    without a BOS token.
+    """
+    controls, wanted = [], {*protocol.passes, *(STANDARD_CONTROLS if config.controls else ())}
+    for name, control in CONTROLS.items():
+        if name == "without_bos" and not has_bos:
+            continue
+        if control.judges and REFERENCE.cloud not in protocol.clouds:
+            continue
+        model_seed = config.seed if control.has_model_seed else None
+        n_seeds = protocol.n_control_seeds if control.judges else 0
+        run_id = (
+            _find_control(warehouse, n_seeds, **identity, model_seed=model_seed, **{"pass": name})
+            if warehouse
+            else None
+        )
+        if run_id or name in wanted:
+            controls.append(ControlPass(name, run_id))
+    return controls
+
+
+def _find_control(warehouse: Warehouse, n_seeds: int, **same: Any) -> str | None:
     """The newest control run that agrees in everything that is named below, of at least `n_seeds` draws, or None."""
     sql = """
         SELECT runs.run_id
@@ -244,3 +280,31 @@ def run_records(warehouse: Readable, run_ids: Sequence[str]) -> pl.DataFrame:
         WHERE runs.run_id IN ({marks}) ORDER BY list_position($ids, runs.run_id)
     """
     return warehouse.read(sql, {"ids": list(run_ids), **named})
+
+
+class StoredCost(NamedTuple):
+    """The shape of a model that was measured, and what a pass on text took of it."""
+
+    reference: str
+    parameters: int
+    n_layers: int
+    hidden_size: int
+    weight_format: str
+    protocol: str
+    device: str
+    phase_seconds: str
+    is_own: bool
+    """Measured here, and not on another machine under unknown load."""
+    processor_seconds: float | None
+
+
+def stored_costs(warehouse: Readable) -> list[StoredCost]:
+    """What an estimate is made from before a model is read, the newest first."""
+    rows = warehouse.read(
+        f"""SELECT models.reference, models.parameters, models.n_layers, models.hidden_size, models.weight_format,
+                runs.protocol, runs.device, runs.phase_seconds, NOT list_contains(runs.tags, '{SHIPPED}'),
+                TRY_CAST(json_extract_string(runs.execution, '$.processor_seconds') AS DOUBLE)
+            FROM runs JOIN models USING (model_id) WHERE runs.pass = 'text' AND models.parameters > 0
+            ORDER BY runs.started_at DESC"""
+    )
+    return [StoredCost(*row) for row in rows.iter_rows()]

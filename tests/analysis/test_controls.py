@@ -29,7 +29,7 @@ def test_those_judged_with_and_those_made_for_it_shuffled_text_first():
 
 
 def test_a_control_belongs_to_every_run_that_would_be_judged_with_it():
-    """As `find_control` picks one: shuffled text for the same weights, random weights for the same configuration."""
+    """As `control_passes` picks one: shuffled text for the same weights, random weights for the same configuration."""
     alike = frames.runs(
         Model("m", run_id="first"),
         Model("m", run_id="second"),

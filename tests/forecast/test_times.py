@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from typing import Any
 
-import polars as pl
 import pytest
 
 from core.forecast import times
 from core.forecast.times import START, Pace, expected_seconds, known_costs, outline, pace_of, pass_seconds, plan_seconds
 from core.records import RunConfig
+from core.warehouse.runs import StoredCost
 from core.warehouse.warehouse import Warehouse
 
 SMOLLM2 = {
@@ -27,8 +27,8 @@ SMOLLM2 = {
 }
 
 
-def known(**changed: Any) -> pl.DataFrame:
-    return pl.DataFrame([SMOLLM2 | changed])
+def known(**changed: Any) -> list[StoredCost]:
+    return [StoredCost(**SMOLLM2 | changed)]
 
 
 def seconds(config: RunConfig, load: float, **changed: Any) -> float:
@@ -67,9 +67,9 @@ def test_a_run_that_was_measured_here_says_how_fast_this_machine_is() -> None:
 
 def test_times_are_told_without_a_warehouse_or_with_one_that_cannot_be_read(tmp_path) -> None:
     file = tmp_path / "w.duckdb"
-    assert known_costs(Warehouse(file)).is_empty() and not file.exists()
+    assert known_costs(Warehouse(file)) == [] and not file.exists()
     file.write_bytes(b"no warehouse" * 1_000)
-    assert known_costs(Warehouse(file)).is_empty()
+    assert known_costs(Warehouse(file)) == []
     assert pace_of(known_costs(Warehouse(file)), "cpu", 0.0) == Pace(1.0, 0.5)
 
 
