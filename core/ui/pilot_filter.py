@@ -37,8 +37,8 @@ def choose(runs: pl.DataFrame) -> tuple[RegisteredPilot | None, pl.DataFrame]:
     _show_pilot(pilot)
     pilot_runs = with_controls(runs.filter(pl.col("run_id").is_in(reads.pilot_run_ids(pilot.pilot_id))), runs)
     if pilot_runs.is_empty():
-        st.info(_("No result yet. In a terminal:"))
-        st.code("workdim pilot FILE.toml", language=None)
+        st.info(_("This pilot has no result yet."))
+        inputs.show_link("measure", _("Measure what is missing"), "science")
         url_state.stop()
     return pilot, pilot_runs
 

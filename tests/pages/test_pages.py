@@ -63,6 +63,11 @@ def figures(app: AppTest) -> list[dict]:
     return [json.loads(element.proto.spec) for element in app.get("plotly_chart")]
 
 
+def drawings(app: AppTest) -> list[str]:
+    """The SVG of each drawing for a wide window."""
+    return [json.loads(element.proto.json)["wide"] for element in app.get("bidi_component")]
+
+
 @pytest.mark.parametrize("page", PAGES)
 def test_a_page_opened_cold_draws_the_whole_frame(page: str, filled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("WORKDIM_WAREHOUSE", str(filled))
@@ -392,8 +397,8 @@ def test_models_with_other_tokenizers_meet_on_the_words_of_the_text(
     assert shown["Model"].to_list() == ["made-up-big", "made-up-other", "made-up-small"]
     assert shown["One per type"][0] == 100.0 and shown["Largest inner dimension"][0] == 105.0
     app = opened("choose.py", choose="ranking", points="one_per_word")
-    assert "one per word" in figures(app)[0]["layout"]["xaxis"]["title"]["text"]
-    assert figures(app)[0]["data"][0]["x"] == [105.0], "the picture stands on words as the table does"
+    (picture,) = drawings(app)
+    assert "one per word" in picture and "(105 [" in picture, "the picture stands on words as the table does"
 
 
 def test_a_group_without_common_words_is_told_and_no_other_one_stands_under_its_name(

@@ -17,7 +17,7 @@ from core.ui import url_state
 from core.warehouse import queries, score_imports
 from core.warehouse.aliases import list_aliases, set_aliases
 from core.warehouse.warehouse import Warehouse
-from tests.pages.test_pages import figures, opened, table_of, texts
+from tests.pages.test_pages import drawings, figures, opened, table_of, texts
 from tests.screens import filled_warehouse
 from tests.warehouse.score_files import answers, score, score_file
 
@@ -245,7 +245,7 @@ def test_the_ranking_leaves_partial_runs_out_until_asked(warehouse: Warehouse) -
     assert not app.exception
     shown = table_of(app)
     assert "partial run, 100 questions" in "".join(shown["Whose score"].drop_nulls())
-    assert "partial run" in str(figures(app)[0]["data"])
+    assert "partial run" in drawings(app)[0]
 
 
 def test_a_scoring_is_followed_among_the_jobs_and_leads_to_its_scores(

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from datetime import date
+from functools import partial
 
 import polars as pl
 import streamlit as st
 
 from core import wording
+from core.figures.chart_svg import visual_svg
 from core.figures.scores import relation_chart
 from core.locale import _, translated
 from core.pilots.registration import RegisteredPilot
@@ -24,6 +26,8 @@ from core.wording import provenance
 from core.wording.numbers import day
 from core.wording.scores import score_flag_lines
 
+SIZE = (900, 440)
+"""Pixels of the figure: a drawing, as every filter draws it anew, which takes plotly a tenth of a second."""
 MAX_GROUPS = 6
 MAX_PREFILLED = 25
 """Models in a link to the screen Measure."""
@@ -86,7 +90,9 @@ def _show_figure(answer: Answer) -> None:
     if chart is None:
         st.caption(_("No model here has this score."))
         return
-    pictures.plot(chart, "scatter")
+    with st.container(width=SIZE[0]):
+        pictures.plot_drawn(partial(visual_svg, chart, pictures.theme()), SIZE, "scatter")
+    st.caption(escape(chart.key))
     st.markdown(wording.scatter_caution_text())
 
 
