@@ -88,6 +88,10 @@ class RunConfig:
     chat: Annotated[str, Setting(_("chat messages read by"))] = "template"
     """How chat messages are read: with the model's own `template`, or `plain`, their contents alone."""
 
+    labels: Annotated[str | None, Setting(_("labelled texts asked for"))] = None
+    """Path of a file of labelled texts that every layer is probed with."""
+    labels_sha256: Annotated[str | None, Setting(_("hash of the labelled texts (SHA-256)"))] = None
+
     def __post_init__(self) -> None:
         if not 0 <= self.seed < 2**63:
             raise InputError("The seed must be 0 or more and below 2^63, not {seed}.", seed=self.seed)
@@ -204,7 +208,7 @@ def text_budget(asked: PlanConfig | PlanRow) -> float:
     return asked.budget if asked.budget_unit == "nats" else BUDGETS["lossless"]
 
 
-PLACES = ("model", "corpus", "task", "save_model", "companions")
+PLACES = ("model", "corpus", "task", "save_model", "companions", "labels")
 """Fields of a request that may hold folders and files of this machine."""
 
 

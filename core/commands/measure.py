@@ -22,7 +22,7 @@ from core.runs.estimates import preflight_cards_from_process, with_readable_comp
 from core.runs.jobs import STATES, submit
 from core.runs.pilot_jobs import pilot_measurements, run_pilot
 from core.runs.recovery import recover
-from core.runs.requests import expand_request, protocol_names, text_names, with_companions
+from core.runs.requests import expand_request, protocol_names, text_names, with_companions, with_labels_hash
 from core.terminal.output import say, tell
 from core.terminal.preflight_card import card_lines
 from core.terminal.progress import ProgressBar
@@ -37,6 +37,7 @@ MOST_FAILED_NAMES = 6
 
 def measure(options: argparse.Namespace) -> int:
     request = request_of(RunConfig, options, model="", estimators=tuple(options.estimators or ()))
+    request = with_labels_hash(request)
     if options.estimate_only:
         return estimate_all(with_companions(request, options.models), options)
     if options.json:

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from core.errors import Sentence
+from core.errors import InputError, Sentence
 from core.geometry.layer import CloudPlan, one_thread_on
 from core.geometry.layer_pairs import LayerPairs
 from core.geometry.results import Distribution, LayerResult
@@ -19,6 +19,7 @@ from core.measure.capture import HiddenStates, capture, require_readable
 from core.measure.checkpoint import Checkpoint
 from core.measure.checks import change_without_norm_rule, check_dependence, run_checks
 from core.measure.control_seeds import SeedMeasurer, seed_rows
+from core.measure.label_probe import probe_layers
 from core.measure.layer_workers import LayerWorkers
 from core.measure.layers import LayerMeasurer
 from core.measure.plan import (
@@ -40,11 +41,15 @@ from core.models.model import OpenModel, load_network
 from core.models.random_weights import draw_network, load_with_random_blocks
 from core.records import Profile, Progress, ProgressCallback, RunConfig
 from core.registry.passes import BLOCKS_DRAWN, DRAWN, PASSES, ROTATED
-from core.tables import LayerPairRow, LayerSeedRow
+from core.registry.protocols import Protocol
+from core.tables import LayerCorrelatorRow, LayerPairRow, LayerSeedRow
 from core.texts.corpora import Corpus
+from core.texts.labels import read_labels
 from core.texts.sample import MIN_TYPES, TokenSample, shuffle_tokens, too_few_types
 
 _log = logging.getLogger("workdim")
+LABELS = "labels"
+"""Step of a checkpoint: what the labelled texts gave."""
 
 
 def measure_profile(
@@ -92,8 +97,8 @@ def _measure_pass(
     with clock.phase("forward"):
         if opened:
             # A control whose blocks are changed has units too where all its weights are in memory.
-            n_readable = protocol.n_readable if config.pass_ == "text" else 0
-            states = replace(_capture(opened, sample, scratch, clock, n_readable), streamed=streamed)
+            _probe_labels(opened, config, run_id, checkpoint)
+            states = replace(_capture(opened, sample, scratch, clock, config, protocol), streamed=streamed)
             if PASSES[config.pass_].weights == ROTATED:
                 states = _with_turned_updates(states, config.model_seed)
             checkpoint.save_states(states, clock.resources())
@@ -121,7 +126,7 @@ def _measure_pass(
     measurement = Measurement(
         config, run_id, setup, sample, states, mask, words, plan, layers, pair_values, dependence, norm_rule
     )
-    profile = build_profile(measurement, run_checks(measurement), clock)
+    profile = _with_labels(build_profile(measurement, run_checks(measurement), clock), checkpoint)
     if judges:
         shifts = {layer: one.d2.value for layer, one in dependence.items()}
         profile = replace(
@@ -130,10 +135,32 @@ def _measure_pass(
     return profile
 
 
-def _capture(opened: OpenModel, sample: TokenSample, scratch: Path, clock: Clock, n_readable: int) -> HiddenStates:
-    """The states of a pass, with the loss of so many tokens as each layer lets it be read."""
+def _capture(
+    opened: OpenModel, sample: TokenSample, scratch: Path, clock: Clock, config: RunConfig, protocol: Protocol
+) -> HiddenStates:
+    """The states of a pass, and of one on the text what each layer lets be read of the loss."""
+    n_readable = protocol.n_readable if config.pass_ == "text" else 0
     states = capture(opened, sample, scratch, clock.report)
     return replace(states, readable=read_losses(opened, sample, states, n_readable))
+
+
+def _probe_labels(opened: OpenModel, config: RunConfig, run_id: str, checkpoint: Checkpoint) -> None:
+    """Probe every layer with the labelled texts that were asked for, and keep the rows. Raises InputError if their file has changed."""
+    if config.labels is None or config.pass_ != "text" or checkpoint.has_step(LABELS):
+        return
+    if opened.units:
+        _log.warning(Sentence("Weights are read block by block: the labelled texts are left out."))
+        return
+    labelled = read_labels(Path(config.labels))
+    if labelled.sha256 != config.labels_sha256:
+        raise InputError("{file} has changed since. Cancel this job and measure again.", file=config.labels)
+    checkpoint.save_step(LABELS, probe_layers(opened, labelled, run_id))
+
+
+def _with_labels(profile: Profile, checkpoint: Checkpoint) -> Profile:
+    """The profile with what the labelled texts gave, if there were any."""
+    rows = checkpoint.step(LABELS, {LayerCorrelatorRow.__name__: LayerCorrelatorRow}) or []
+    return replace(profile, correlators=[*profile.correlators, *rows])
 
 
 def select_sample(config: RunConfig, setup: Setup) -> TokenSample:

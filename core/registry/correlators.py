@@ -88,6 +88,17 @@ CORRELATORS = _by_key(
         "mean of -log p(next token) where the final norm and head read the layer's state; errors over documents",
     ),
     Correlator(
+        "label_accuracy",
+        _("Own labels told right"),
+        "share of labelled texts that ridge regression on the mean states of all other documents tells right",
+    ),
+    Correlator(
+        "label_behind_best",
+        _("Own labels told right, less than at the best layer"),
+        "label_accuracy minus that of the layer where it is largest, paired by document",
+    ),
+    Correlator("label_guess", _("Own labels told right by guessing"), "share of the commonest label"),
+    Correlator(
         "large_norm_tokens",
         _("Tokens with a large norm"),
         "number of tokens with a norm above norm_factor times the layer's median",

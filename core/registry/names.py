@@ -45,6 +45,7 @@ _OTHERS: dict[str, dict[str, str]] = {
         "per_prompt": _("per prompt"),
         "unmasked": _("tokens before masking"),
         "predicted": _("predicted tokens"),
+        "labelled": _("own labelled texts"),
     },
     "outcome": {"pass": _("passed"), "warn": _("warning"), "veto": _("veto")},
     "claim": {

@@ -319,6 +319,7 @@ def _covers(run: RunConfig, request: RunConfig) -> bool:
         {*run.estimators} >= {*request.estimators}
         and run.keep_tokens >= request.keep_tokens
         and run.controls >= request.controls
+        and request.labels_sha256 in (None, run.labels_sha256)
     )
 
 

@@ -12,6 +12,7 @@ from core.records import LOCAL, PlanConfig, RunConfig, ScoreConfig
 from core.registry.protocols import PROTOCOLS, find_protocol
 from core.texts.corpora import BUILT_IN
 from core.texts.judgement import Judgement, judge
+from core.texts.labels import read_labels
 from core.texts.tasks import read_task
 
 
@@ -55,6 +56,11 @@ def scoring_requests(models: Sequence[str], task: Path, **settings: Any) -> list
 def with_task_hash(config: PlanConfig) -> PlanConfig:
     """The request with the hash of its task. Raises InputError for an invalid task file."""
     return config if config.task is None else replace(config, task_sha256=read_task(Path(config.task)).sha256)
+
+
+def with_labels_hash(config: RunConfig) -> RunConfig:
+    """The request with the hash of its labelled texts. Raises CorpusError for an invalid file."""
+    return config if config.labels is None else replace(config, labels_sha256=read_labels(Path(config.labels)).sha256)
 
 
 def run_requests(models: Sequence[str], **settings: Any) -> list[RunConfig]:

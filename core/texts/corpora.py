@@ -115,7 +115,7 @@ def open_corpus(name: str, column: str | None = None, encoding: str = "utf-8", c
 
 
 def _open_file(path: Path, column: str | None, encoding: str, chat: str) -> Corpus:
-    text = "" if path.suffix.lower() == ".parquet" else _decode(path, encoding)
+    text = "" if path.suffix.lower() == ".parquet" else decode(path, encoding)
     values = _read_chats(path, text, column)
     if values is not None:
         return _chat_corpus(path, read_conversations(values, path.name), chat)
@@ -212,7 +212,7 @@ def _json_texts(path: Path, text: str, column: str | None) -> list[str]:
     nested = ("list", "dict")
     kinds: dict[str, str] = {}
     """Column -> `String` if each value is a text or can be written as one, else the first other type."""
-    for _, record in _json_lines(path, text):
+    for _, record in json_lines(path, text):
         for name, value in record.items():
             kind = "String" if isinstance(value, str) else type(value).__name__
             is_telling = kind in ("String", *nested) or name not in kinds
@@ -220,7 +220,7 @@ def _json_texts(path: Path, text: str, column: str | None) -> list[str]:
                 kinds[name] = kind
     column = _choose_column(path, kinds, column)
     texts = []
-    for number, record in _json_lines(path, text):
+    for number, record in json_lines(path, text):
         value = record.get(column)
         if value is None:
             continue
@@ -235,7 +235,7 @@ def _json_texts(path: Path, text: str, column: str | None) -> list[str]:
     return texts
 
 
-def _json_lines(path: Path, text: str) -> Iterator[tuple[int, dict[str, Any]]]:
+def json_lines(path: Path, text: str) -> Iterator[tuple[int, dict[str, Any]]]:
     """Number and object of each line that is not blank. Raises CorpusError for a line that is none."""
     for number, line in enumerate(io.StringIO(text), 1):
         if not line.strip():
@@ -273,7 +273,7 @@ def _choose_column(path: Path, kinds: Mapping[str, Any], column: str | None) -> 
     return column
 
 
-def _decode(path: Path, encoding: str) -> str:
+def decode(path: Path, encoding: str) -> str:
     """The text of a file. Raises CorpusError if it cannot be read or decoded, or is empty."""
     with refusing(CorpusError, "{path} cannot be read: {reason}. Check its permissions.", path=path):
         raw = path.read_bytes()

@@ -263,11 +263,11 @@ def dominance_text(correlators: Iterable[Mapping[str, Any]]) -> str:
     what = _("three coordinates") if "top_coordinates_3" in found else _("three principal components")
     layer = max(shares, key=shares.__getitem__)
     template = _("{what} hold half of the variance or more (layers {layers}; {share} %, layer {layer})")
-    layers = _(", ").join(_layer_ranges(shares))
+    layers = _(", ").join(layer_ranges(shares))
     return template.format(what=what, layers=layers, share=round(100 * shares[layer]), layer=layer)
 
 
-def _layer_ranges(layers: Iterable[int]) -> list[str]:
+def layer_ranges(layers: Iterable[int]) -> list[str]:
     """Layers as `1–3`, `9`."""
     ranges: list[list[int]] = []
     for layer in sorted(layers):

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+from core.analysis.ranks import NORMAL_95
 from core.analysis.relation import MARGIN, Relation
 from core.analysis.windows import WindowRelation
 from core.locale import _
@@ -12,6 +13,7 @@ from core.sources import Text, shown
 from core.wording.answers import coefficient_text, relation_text, sample_size_reasons
 from core.wording.numbers import number
 from core.wording.scores import p_value_text
+from core.wording.verdicts import layer_ranges
 
 
 def answer_word(relation: Relation) -> str:
@@ -119,4 +121,53 @@ def readable_limits() -> str:
         "The model's own norm and head read the layer as if it were the last; ± over documents. Early layers can read badly "
         "because they are written in other coordinates, not because they know less, above all where embedding and head share "
         "their weights."
+    )
+
+
+def served_text(rows: Iterable[Mapping[str, Any]]) -> str:
+    """Which layer serves the reader's own labels best; empty where none were given.
+
+    `rows` are correlators of one run (`core.measure.label_probe`).
+    """
+    by_name: dict[str, dict[int, Mapping[str, Any]]] = {}
+    for row in rows:
+        by_name.setdefault(row["correlator"], {})[row["layer"]] = row
+    found = by_name.get("label_accuracy")
+    if not found:
+        return ""
+    best = max(found, key=lambda layer: found[layer]["value"])
+    right, guess = found[best], by_name["label_guess"][best]["value"]
+    reach = NORMAL_95 * (right["std_error"] or 0.0)
+    lower, upper = (
+        shown(100 * min(max(end, 0.0), 1.0), ".0f") for end in (right["value"] - reach, right["value"] + reach)
+    )
+    if right["value"] - reach <= guess:
+        line = _(
+            "No layer tells your labels better than guessing: at most {share} % [{lower}, {upper}] of {n} texts, against {guess} %."
+        )
+    else:
+        line = _(
+            "Layer {layer} serves your labels best: {share} % [{lower}, {upper}] of {n} texts told right, {guess} % by guessing."
+        )
+    told = line.format(
+        layer=shown(best),
+        share=shown(100 * right["value"], ".0f"),
+        lower=lower,
+        upper=upper,
+        n=shown(right["n_points"]),
+        guess=shown(100 * guess, ".0f"),
+    )
+    behind = by_name["label_behind_best"]
+    equal = [n for n, row in behind.items() if n != best and row["value"] + NORMAL_95 * (row["std_error"] or 0.0) >= 0]
+    if not equal or right["value"] - reach <= guess:
+        return told
+    more = _("Not told apart from it: layers {layers}.").format(layers=_(", ").join(layer_ranges(equal)))
+    return _("{first} {second}").format(first=told, second=more)
+
+
+def served_limits() -> str:
+    """How layers are held against labels."""
+    return _(
+        "A ridge classifier on the mean state of each text, told by the other documents alone; 95 % intervals over documents. The "
+        "best of many layers reads a little high."
     )

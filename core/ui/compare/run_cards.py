@@ -101,5 +101,7 @@ def _show_card(run: dict[str, Any], selection: Selection) -> None:
     readable = selection.correlators.filter(correlator="readable_loss", run_id=run["run_id"]).to_dicts()
     if told := within_wording.readable_text(readable, run["inner_max_layer"]):
         st.caption(escape(told), help=escape(within_wording.readable_limits()))
+    if told := within_wording.served_text(selection.correlators.filter(run_id=run["run_id"]).to_dicts()):
+        st.markdown(escape(told), help=escape(within_wording.served_limits()))
     if run["kind"] == "decoder" and run["pass"] == "text":
         inputs.show_link("plan", _("What can go"), "content_cut", model=run["reference"])

@@ -1,0 +1,96 @@
+"""Which layer serves labels: the classifier against one fitted anew without each document, and layers that know."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+
+from core.errors import CorpusError
+from core.measure import label_probe
+from core.measure.label_probe import probe_layers, told
+from core.models.hub import find_weights
+from core.texts.labels import read_labels
+from core.wording.within import served_text
+from tests.tiny import open_model
+
+
+def test_leaving_a_document_out_is_fitting_without_it():
+    generator = np.random.default_rng(0)
+    classes, documents = np.arange(60) % 3, np.arange(60) // 2
+    states = generator.normal(size=(60, 8)) + np.eye(3, 8)[classes]
+    centred = states - states.mean(0)
+    x = np.c_[centred / np.linalg.norm(centred, axis=1, keepdims=True), np.ones(60)]
+    expected = []
+    for document in range(30):
+        own = documents == document
+        kept = x[~own]
+        weights = np.linalg.solve(kept.T @ kept + label_probe.RIDGE * np.eye(9), kept.T @ np.eye(3)[classes[~own]])
+        expected += (x[own] @ weights).argmax(1).tolist()
+    assert told(states, classes, documents).tolist() == expected
+    # A label that only the text's own document shows is not learned from it.
+    twins = np.repeat(generator.normal(size=(30, 50)), 2, axis=0)
+    labels = np.repeat(generator.integers(2, size=30), 2)
+    assert (told(twins, labels, np.arange(60)) == labels).mean() > 0.9
+    assert (told(twins, labels, documents) == labels).mean() < 0.75
+
+
+def labelled_file(folder, n=48):
+    words = {"plus": "price market profit", "minus": "river stone forest"}
+    rows = [{"text": f"{words[label]} {i}", "label": label} for i in range(n // 2) for label in words]
+    path = folder / "labels.jsonl"
+    path.write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize("kind", ["tiny_llama", "tiny_bert"])
+def test_the_layer_that_serves_is_told_with_its_interval_and_the_guess(kind, request, tmp_path):
+    model = open_model(find_weights(str(request.getfixturevalue(kind))), device="cpu")
+    labelled = read_labels(labelled_file(tmp_path))
+    rows = probe_layers(model, labelled, "run")
+    accuracy = {row.layer: row for row in rows if row.correlator == "label_accuracy"}
+    assert list(accuracy) == list(range(model.n_layers + 1))
+    assert accuracy[0].value == 1.0 and accuracy[0].n_points == 48  # words alone tell them
+    assert "Layer 0 serves your labels best: 100 % [100, 100] of 48 texts told right, 50 % by guessing." in served_text(
+        map(vars, rows)
+    )
+    states = label_probe.mean_states(model, labelled.texts[:3])
+    ids = torch.tensor([model.tokenizer(labelled.texts[2])["input_ids"]])
+    with torch.no_grad():
+        embedded = model.module.base_model(ids, output_hidden_states=True).hidden_states[0][0, 1:].mean(0)
+    assert np.allclose(states[0, 2], embedded, atol=1e-5)
+
+
+def test_where_no_layer_knows_it_is_said(tmp_path):
+    path = labelled_file(tmp_path)
+    rows = [json.loads(line) for line in path.read_text().splitlines()]
+    generator = np.random.default_rng(1)
+    right = generator.random((4, len(rows))) < 0.5
+    found = []
+    for layer, one in enumerate(right):
+        for name, value, error in (
+            ("label_accuracy", one.mean(), 0.07),
+            ("label_behind_best", 0.0, 0.05),
+            ("label_guess", 0.5, None),
+        ):
+            found.append(
+                {"correlator": name, "layer": layer, "value": value, "std_error": error, "n_points": len(rows)}
+            )
+    assert served_text(found).startswith("No layer tells your labels better than guessing")
+    assert served_text([]) == ""
+
+
+@pytest.mark.parametrize(
+    "content", ['{"text": "a"}', "not json", '{"text": "a", "label": 1}\n{"text": "b", "label": 2}']
+)
+def test_a_file_that_is_not_labelled_is_refused(content, tmp_path):
+    (tmp_path / "bad.jsonl").write_text(content, encoding="utf-8")
+    with pytest.raises(CorpusError):
+        read_labels(tmp_path / "bad.jsonl")
+
+
+def test_csv_and_documents_are_read(tmp_path):
+    lines = ["text,label,document", *(f"text {i},{'ab'[i % 2]},{i // 2}" for i in range(60))]
+    (tmp_path / "labels.csv").write_text("\n".join(lines), encoding="utf-8")
+    found = read_labels(tmp_path / "labels.csv")
+    assert len(found.texts) == 60 and len(set(found.documents.tolist())) == 30 and found.guess == 0.5
