@@ -154,9 +154,9 @@ MOST = {
     "limits": (202, 1008),  # what the workers of a job take
     "locale": (568, 706),  # the words of every page, in the glossary, with the wrong ones in both languages
     "measure": (
-        2675,
-        19821,
-    ),  # loss readable at each layer; bits and bytes of each window; the draws of a control, which goes on with its next
+        2820,
+        21100,
+    ),  # which layer serves own labels, of encoders too; loss readable at each layer; bits and bytes of each window; the draws of a control, which goes on with its next
     # controls whose blocks write as much as trained ones; decoders from pinned parts of packages
     "models": (4294, 28541),
     "pilots": (918, 5777),
@@ -166,12 +166,12 @@ MOST = {
         2650,
         19530,
     ),  # readable loss beside a plan; a choice among none names models; what a report is of, read in one place for pages and verbs; a rule's choice asked again for its deck, losses paired in a choice, models compared alike on a text; which to pilot, what named budgets allow; d2 of draws
-    "records": (488, 2747),  # a request read back from JSON, for jobs and estimates alike
-    "registry": (1478, 6493),  # loss readable at each layer; the words of a verdict; three controls
+    "records": (494, 2800),  # own labels; a request read back from JSON, for jobs and estimates alike
+    "registry": (1495, 6560),  # own labels; loss readable at each layer; the words of a verdict; three controls
     "runs": (
-        2663,
-        17531,
-    ),  # a run that is there answers beside other models too; a layer of a job at work is read once, and one of another version is none
+        2675,
+        17650,
+    ),  # own labels; a run that is there answers beside other models too; a layer of a job at work is read once, and one of another version is none
     "scores": (
         1904,
         13403,
@@ -182,9 +182,9 @@ MOST = {
     "tables": (1127, 8016),  # the choice that a report is of; counts of a verdict, group of a question; d2 of each draw
     "terminal": (1720, 14130),  # the answer in ten lines before the details; a plan fits the terminal
     "texts": (
-        2141,
-        15174,
-    ),  # a text too short names the protocol that it suffices for; groups of questions; near copies; repeats inside a piece; a text is judged before a model reads it
+        2226,
+        15760,
+    ),  # own labelled texts; a text too short names the protocol that it suffices for; groups of questions; near copies; repeats inside a piece; a text is judged before a model reads it
     "ui": (7635, 60000),  # five pages; runs filtered, ticked, compared and deleted together
     "validation": (236, 2016),
     "warehouse": (
@@ -192,9 +192,9 @@ MOST = {
         31883,
     ),  # readable loss beside a plan; a report whose runs are gone says which; an export holds one table at a time, and parcels that lack the added one
     "wording": (
-        3795,
-        27560,
-    ),  # readable loss, and its limits; where a search of blocks ended, and a count of one; names told apart where some are cut alike; what does not compare, in one line; all that keeps models apart, with each way out; models compared on a text; which to pilot, named budgets, what else saves; who may shortlist; a score for an encoder
+        3845,
+        28000,
+    ),  # which layer serves own labels; readable loss, and its limits; where a search of blocks ended, and a count of one; names told apart where some are cut alike; what does not compare, in one line; all that keeps models apart, with each way out; models compared on a text; which to pilot, named budgets, what else saves; who may shortlist; a score for an encoder
 }
 
 

@@ -26,7 +26,6 @@ from core.terminal.output import WIDTH, join, pad, wrap
 from core.terminal.run_summary import answer_lines, control_name, interval_text, labelled, summary_of
 from core.wording.numbers import number
 from core.wording.provenance import sections
-<<<<<<< HEAD
 from core.wording.verdicts import (
     claim_name,
     joint_text,
@@ -35,9 +34,6 @@ from core.wording.verdicts import (
     specification_name,
     start_text,
 )
-=======
-from core.wording.verdicts import claim_name, joint_text, marked_ratio_text, outcome_legend_text, specification_name
->>>>>>> 18c4a616 (Which layer serves own labels: a probe of every layer, of encoders too, told after measuring and on Compare)
 
 WORDS = ("d2", "one_per_word")
 STEPS = ("autocorrelation", "kept", "removed", "added", "neighbour_overlap", "cka")

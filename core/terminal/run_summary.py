@@ -19,6 +19,7 @@ from core.registry.specifications import CLAIMS
 from core.tables import RunRow, RunSummaryRow
 from core.terminal.output import LABEL, WIDTH, join, pad, wrap
 from core.wording.verdicts import claim_name
+from core.wording.within import served_text
 
 
 def answer_lines(profile: Profile) -> list[str]:
@@ -27,6 +28,7 @@ def answer_lines(profile: Profile) -> list[str]:
         *_verdict_lines(profile),
         *_controls_in_short(profile),
         *_checks_in_short(profile),
+        *labelled(_("own labels"), served_text(map(vars, profile.correlators))),
         *_cost_lines(profile),
     ]
 
