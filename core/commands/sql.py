@@ -138,7 +138,12 @@ def _table(frame: pl.DataFrame, columns: int) -> bytes:
     )
     safe.columns = names
     with pl.Config(
-        tbl_rows=-1, tbl_cols=-1, fmt_str_lengths=_LONGEST_CELL, tbl_width_chars=columns, tbl_hide_dataframe_shape=True
+        tbl_rows=-1,
+        tbl_cols=-1,
+        fmt_str_lengths=_LONGEST_CELL,
+        tbl_width_chars=columns,
+        tbl_hide_dataframe_shape=True,
+        tbl_hide_column_data_types=True,
     ):
         text = f"{safe}\n"
     return text.encode(sys.stdout.encoding or "utf-8", "replace")

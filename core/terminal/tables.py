@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence, Set
 from itertools import groupby
 from typing import Any
 
@@ -48,7 +48,7 @@ def runs_table(runs: pl.DataFrame) -> list[str]:
         )
         for r in runs.iter_rows(named=True)
     ]
-    lines = table(head, rows, ("final post-norm", "protocol", "tags", "final pre-norm", "corpus"))
+    lines = table(head, rows, ("final post-norm", "protocol", "tags", "final pre-norm"))
     if "text" in runs["pass"].to_list():
         lines += ["", verdict_legend_text()]
     if any(worst == "veto" for worst in runs["worst_check"]):
@@ -162,8 +162,9 @@ def scored_record(result: Mapping[str, Any], tables: Mapping[str, pl.DataFrame])
     return about | dict(result) | {"n_left_out": left_out, "scores": [{key: row[key] for key in own} for row in rows]}
 
 
-NARROWEST = 14
-"""Columns: text cells are never cut shorter than this; numbers and ids are never cut."""
+READABLE, NARROWEST = 18, 12
+"""Columns: text cells are cut to the first before a column of little weight goes, and to the second before any other does.
+Numbers, ids and what would no longer be told apart are never cut."""
 _NEVER_CUT = re.compile(r"[\d\s.,\[\]()±%:+×-]*|[0-9a-f]{6,}[0-9a-f-]*")
 """Numbers, and ids that users type."""
 
@@ -171,31 +172,47 @@ _NEVER_CUT = re.compile(r"[\d\s.,\[\]()±%:+×-]*|[0-9a-f]{6,}[0-9a-f-]*")
 def table(head: Sequence[str], rows: Sequence[Sequence[Any]], least: Sequence[str] = ()) -> list[str]:
     """Lines of a table with aligned columns that fits the terminal.
 
-    If space is short, texts are shortened in their middle; then columns are left out, those of `least` first, then
-    from the right. A last line names them.
+    If space is short, texts are shortened in their middle, and columns are left out: those of `least` first, then from the
+    right. A last line names them.
     """
     cells = [[one_line(cell if isinstance(cell, str) else str(cell)) for cell in row] for row in [head, *rows]]
-    shown = list(range(len(head)))
-    left_out = []
-    room = width()
-    widths = _widths(cells, shown, room)
-    while sum(widths) + 2 * (len(shown) - 1) > room and len(shown) > 2:
-        gone = next((column for name in least for column in shown if head[column] == name), shown[-1])
-        shown.remove(gone)
-        left_out.append(worded(head[gone]))
-        widths = _widths(cells, shown, room)
-    columns = [_column([row[column] for row in cells], room_of) for column, room_of in zip(shown, widths, strict=True)]
-    lines = ["  ".join(line).rstrip() for line in zip(*columns, strict=True)]
+    whole = {n for n in range(len(head)) if all(_NEVER_CUT.fullmatch(row[n]) for row in cells[1:])}
+    going = [n for name in least for n in range(len(head)) if head[n] == name]
+    while True:
+        widths = _widths(cells, width(), going, whole)
+        columns = {n: _column([row[n] for row in cells], room) for n, room in widths.items()}
+        alike = {n for n in columns if len(set(columns[n][1:])) < len({row[n] for row in cells[1:]})} - whole
+        if not alike:
+            break
+        whole |= alike
+    lines = ["  ".join(line).rstrip() for line in zip(*columns.values(), strict=True)]
+    left_out = [worded(head[n]) for n in range(len(head)) if n not in widths]
     note = _("Not shown for lack of room: {columns}. Widen the terminal, or use --json.").format(columns=join(left_out))
     return [Head(lines[0]), *map(Fixed, lines[1:]), *([note] if left_out else [])]
 
 
-def _widths(cells: Sequence[Sequence[str]], shown: Sequence[int], room: int) -> list[int]:
-    """Widths of the shown columns, in terminal columns: the widest texts shrink until all fit or none can."""
-    widths = [max(cell_len(row[column]) for row in cells) for column in shown]
-    able = [n for n, column in enumerate(shown) if not all(_NEVER_CUT.fullmatch(row[column]) for row in cells[1:])]
-    excess = sum(widths) + 2 * (len(widths) - 1) - room
-    while excess > 0 and (wide := [n for n in able if widths[n] > NARROWEST]):
+def _widths(cells: Sequence[Sequence[str]], room: int, going: Sequence[int], whole: Set[int]) -> dict[int, int]:
+    """The columns that are shown and their widths; those in `going` go first, those in `whole` are not cut."""
+    shown, gone = list(range(len(cells[0]))), [*going]
+    least = READABLE
+    while True:
+        widths = _shrunk({n: max(cell_len(row[n]) for row in cells) for n in shown}, room, least, whole)
+        if sum(widths.values()) + 2 * (len(widths) - 1) <= room:
+            return widths
+        if gone and len(shown) > 2:
+            shown.remove(gone.pop(0))
+        elif least > NARROWEST:
+            least = NARROWEST
+        elif len(shown) > 2:
+            shown.pop()
+        else:
+            return widths
+
+
+def _shrunk(widths: dict[int, int], room: int, least: int, whole: Set[int]) -> dict[int, int]:
+    """The widest texts shrink until all columns fit or none is wider than `least`."""
+    excess = sum(widths.values()) + 2 * (len(widths) - 1) - room
+    while excess > 0 and (wide := [n for n in widths if n not in whole and widths[n] > least]):
         widths[max(wide, key=widths.__getitem__)] -= 1
         excess -= 1
     return widths
