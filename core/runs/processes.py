@@ -17,7 +17,6 @@ from pathlib import Path
 from typing import BinaryIO
 
 import psutil
-from filelock import FileLock
 
 from core.errors import InputError, ResourceError
 from core.files import (
@@ -199,7 +198,8 @@ def wait_for_turn(job: Job, warehouse: Warehouse, on_wait: Callable[[int], None]
     lock = None
     while lock is None:
         n_before = _count_jobs_before(job, warehouse)
-        lock = _acquire_slot(warehouse) if not n_before else None
+        slots = (acquire_lock(warehouse.jobs / f".turn-{number}.lock") for number in range(max_parallel_jobs()))
+        lock = next(filter(None, slots), None) if not n_before else None
         if lock is None:
             on_wait(max(n_before, 1))
             time.sleep(TURN_POLL_INTERVAL)
@@ -213,9 +213,3 @@ def _count_jobs_before(job: Job, warehouse: Warehouse) -> int:
     """Number of older jobs that wait for a turn, without those that a pilot has not started and those on a cluster."""
     waiting = (s for s in list_jobs(warehouse) if s.state == "queued" and s.worker.get("engine", "local") == "local")
     return sum(bool(s.worker) and s.job.job_id < job.job_id for s in waiting)
-
-
-def _acquire_slot(warehouse: Warehouse) -> FileLock | None:
-    """The lock of one of the slots for running jobs; None if all are taken."""
-    slots = (acquire_lock(warehouse.jobs / f".turn-{number}.lock") for number in range(max_parallel_jobs()))
-    return next(filter(None, slots), None)
