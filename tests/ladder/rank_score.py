@@ -1,7 +1,7 @@
 """`python -m tests.ladder.rank_score`: every estimator that can be run, on the stream behind bottlenecks of known rank.
 
-Readings go to data/reference/rank_readings.csv as they are made, none a second time; `--table` makes docs/accuracy/known_rank.csv
-and its picture of what is there. DADApy has an environment of its own: `--points` writes the clouds, and `python
+Readings go to data/reference/rank_readings.csv as they are made, none a second time; `--table` makes docs/accuracy/known_rank.csv,
+its picture and its section of docs/accuracy.md of what is there. DADApy has an environment of its own: `--points` writes the clouds, and `python
 tests/ladder/rank_dadapy.py` reads them with it. On two clouds of each network: `stream`, the states themselves, of which the rank bounds every
 dimension from above; and `whitened`, their r coordinates made uncorrelated and of equal variance, of which the linear dimension
 is the rank. Tokens are drawn from held-out code, 32 from each of 64 windows; further draws share no window.
@@ -12,7 +12,7 @@ from __future__ import annotations
 import argparse
 import math
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from pathlib import Path
@@ -36,7 +36,11 @@ from tests.ladder.rank import RANKS, WEIGHTS, Narrowed, Network, load, networks
 from tests.ladder.recipes import CONTEXT, STEPS
 
 READINGS = DATA / "reference" / "rank_readings.csv"
+DOCUMENT = TABLES.parent / "accuracy.md"
 PICTURE = TABLES.parent / "figures" / "known_rank.en.svg"
+BEGIN, END = "<!-- known rank: written by `python -m tests.ladder.rank_score --table` -->", "<!-- known rank ends -->"
+BEFORE = "## What these numbers do not show"
+"""The heading of the document that the section stands before."""
 N_WINDOWS, N_TOKENS = 64, 32
 """Of a draw: 2,048 points."""
 FIRST = 8
@@ -49,6 +53,8 @@ SLOW = ("skdim_DANCo",)
 """Read last: it takes as long as all others together."""
 NEEDS_TYPES = ("d2_typed", "gride_typed")
 """Left out: they leave out pairs of one token type, which is about text and not about a cloud."""
+SHOWN = ("d2", "participation_ratio", "effective_rank", "two_nn", "mle", "gride_8", "local_d2_50")
+"""Estimators whose numbers the section tells."""
 DRAWN = ("d2", "participation_ratio", "two_nn", "mle", "gride_8", "skdim_lPCA", "skdim_FisherS", "dadapy_two_nn")
 """Estimators of the picture, where they were run."""
 
@@ -224,8 +230,12 @@ def readings(file: Path, steps: int) -> list[Reading]:
     ]
 
 
-def write_table(file: Path, steps: int) -> list[Row]:
-    made = rows(readings(file, steps))
+def write_table(file: Path, steps: int) -> None:
+    """Table, picture and section. Raises ValueError where nothing was read."""
+    read = readings(file, steps)
+    made = rows(read)
+    if not made:
+        raise ValueError(f"{file} has no readings of networks of {steps} steps")
     head = ["estimator", "networks", *(f"reads_at_{rank}" for rank in RANKS), "bounds_broken", "pairs_in_order"]
     head += ["whitened_over_rank", "lowest", "highest", "intervals", "hold_the_rank"]
     cells = [
@@ -243,7 +253,51 @@ def write_table(file: Path, steps: int) -> list[Row]:
     ]
     keep("known_rank", table(head, cells))
     PICTURE.write_text(picture(made), encoding="utf-8")
-    return made
+    told = section(made, {(one.rank, one.seed) for one in read}, steps)
+    DOCUMENT.write_text(with_section(DOCUMENT.read_text(encoding="utf-8"), told), encoding="utf-8")
+
+
+def with_section(document: str, told: str) -> str:
+    """The document with the section, in place of an earlier one."""
+    before, found, rest = document.partition(BEGIN)
+    after = rest.partition(END)[2].lstrip("\n") if found else document[document.index(BEFORE) :]
+    before = before if found else document[: document.index(BEFORE)]
+    return f"{before}{BEGIN}\n{told}\n{END}\n\n{after}"
+
+
+def section(made: Sequence[Row], trained: Collection[tuple[int, int]], steps: int) -> str:
+    """What came out, in sentences; `trained` are rank and seed of each network."""
+    ranks = ", ".join(str(rank) for rank in RANKS if any(rank == one for one, _seed in trained))
+    breaking = sorted((row for row in made if row.broken), key=lambda row: -row.broken)
+    worst = ", ".join(f"{row.estimator} in {row.broken} of {row.networks}" for row in breaking[:5])
+    ordered = [row for row in made if row.ordered == 1.0]
+    others = sorted((row for row in made if row.ordered < 1.0), key=lambda row: row.ordered)
+    least = ", ".join(f"{row.estimator} {100 * row.ordered:.0f} %" for row in others[:5])
+    named = [row for key in SHOWN for row in made if row.estimator == key]
+    ratios = ", ".join(f"{row.estimator} {row.ratio:.2f} ({row.lowest:.2f} to {row.highest:.2f})" for row in named)
+    held = ", ".join(f"{row.estimator} {row.held} of {row.intervals}" for row in named if row.intervals)
+    lines = [
+        "## Where the rank is known",
+        "",
+        f"{len(trained)} small networks were trained for {steps:,} steps with a linear bottleneck of {ranks} dimensions after one block. The "
+        "states behind it lie in as many, which bounds every dimension from above; with these coordinates made uncorrelated and equal in "
+        f"variance, the linear dimension is the rank. {len(made)} estimators read both, on {N_WINDOWS * N_TOKENS:,} tokens of held-out code "
+        "([table](accuracy/known_rank.csv)).",
+        "",
+        "![What estimators read over the rank](figures/known_rank.en.svg)",
+        "",
+        f"- **Bounds**: {len(made) - len(breaking)} of {len(made)} never read above the rank"
+        + (f"; most often did {worst}." if breaking else "."),
+        f"- **Order**: {len(ordered)} put all pairs of networks in order"
+        + (f"; least did {least}." if others else "."),
+        f"- **Over the rank**, on the equalised coordinates, median and range: {ratios}.",
+        f"- **Intervals** that hold the rank there: {held}.",
+        "",
+        "Below the rank nothing is wrong with a nearest-neighbour estimator: text may fill fewer curved dimensions than a layer has straight "
+        "ones. Above it something is. So this decides what arXiv 2604.20276 asks for straight dimensions alone. `python -m "
+        "tests.ladder.rank` trains the networks, `tests.ladder.rank_score` reads them.",
+    ]
+    return "\n".join(lines)
 
 
 def _number(value: float) -> str:

@@ -58,6 +58,19 @@ def test_bounds_order_ratios_and_coverage_are_counted_over_networks() -> None:
     assert row.by_rank[:3] == (5.0, 3.0, 9.0) and math.isnan(row.by_rank[3])
 
 
+def test_the_section_tells_what_came_out_and_takes_the_place_of_an_earlier_one() -> None:
+    row = rank_score.Row("d2", 4, (4.0, 7.0, 13.0, 20.0, 31.0), 0, 1.0, 0.99, 0.95, 1.02, 20, 19)
+    other = rank_score.Row("two_nn", 4, (4.5, 5.0, 6.0, 7.0, 6.5), 1, 0.8, 0.4, 0.2, 1.1, 0, 0)
+    told = rank_score.section([row, other], {(4, 0), (64, 0)}, 1500)
+    assert "1 of 2 never read above the rank; most often did two_nn in 1 of 4." in told
+    assert "d2 0.99 (0.95 to 1.02)" in told and "least did two_nn 80 %" in told and "d2 19 of 20" in told
+    document = f"# Accuracy\n\nwhat stands\n\n{rank_score.BEFORE}\n\nlast\n"
+    once = rank_score.with_section(document, told)
+    assert once == rank_score.with_section(once, told)
+    assert once.index("what stands") < once.index("known_rank.csv") < once.index("last") and once.count("## Where") == 1
+    assert "two_nn" in rank_score.picture([row, other])
+
+
 def test_whitened_coordinates_have_the_dimension_that_the_bottleneck_has() -> None:
     toy = Recipe("toy", width=32)
     model = Network(6, 0).new_model(toy).eval()
