@@ -131,8 +131,8 @@ MOST = {
     "api": (172, 1032),
     "commands": (3565, 23400),  # the verbs compare and choose
     "deck": (
-        4406,
-        36347,
+        4408,
+        36386,
     ),  # a report's tables are whole; other looks are held against the answer that was given; the deck of a rule's choice
     "errors": (235, 1380),  # what is not there, and an empty list: one message for all kinds
     "exports": (104, 821),
@@ -163,8 +163,8 @@ MOST = {
     "plans": (3308, 26808),  # rounding priced, one block repaired; whether norms can carry a repair is tried
     # and what a report answers, on each text:
     "questions": (
-        2650,
-        19530,
+        2646,
+        19526,
     ),  # readable loss beside a plan; a choice among none names models; what a report is of, read in one place for pages and verbs; a rule's choice asked again for its deck, losses paired in a choice, models compared alike on a text; which to pilot, what named budgets allow; d2 of draws
     "records": (494, 2800),  # own labels; a request read back from JSON, for jobs and estimates alike
     "registry": (1495, 6560),  # own labels; loss readable at each layer; the words of a verdict; three controls

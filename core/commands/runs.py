@@ -34,7 +34,7 @@ from core.terminal.output import tell
 from core.terminal.run_details import run_details
 from core.terminal.tables import diff_lines, runs_table, trash_table
 from core.warehouse import queries
-from core.warehouse.runs import annotate, find_run_id, read_profile, restore_run, run_records
+from core.warehouse.runs import annotate, find_run_id, read_profile, restore_run
 from core.wording.provenance import agreeing_names, comparability_text, differing_lines, result_lines
 
 
@@ -87,7 +87,7 @@ def filter_runs(runs, warehouse, model: str | None = None, tag: str | None = Non
 def show(options: argparse.Namespace) -> None:
     warehouse, run_id = stored_run(options)
     all_runs = queries.runs(warehouse)
-    (record,) = run_records(warehouse, [run_id]).to_dicts()
+    (record,) = queries.run_records(warehouse, [run_id]).to_dicts()
     run, *controls = with_controls(all_runs.filter(run_id=run_id), all_runs).to_dicts()
     profile = read_profile(warehouse, run_id)
     rows = {name: getattr(profile, name) for name in ("estimates", "correlators", "checks", "claims")}
@@ -106,7 +106,9 @@ def diff(options: argparse.Namespace) -> None:
     warehouse = existing_warehouse(options)
     ids = [run_id for start in options.runs for run_id in find_stored_runs(warehouse, [start])]
     one, other = load_runs(warehouse, ids).to_dicts()
-    stored, other_stored = (run_records(warehouse, [run_id]).row(0, named=True) for run_id in ids)  # may be one run
+    stored, other_stored = (
+        queries.run_records(warehouse, [run_id]).row(0, named=True) for run_id in ids
+    )  # may be one run
     comparable = comparability(one, other)
     records = {
         "runs": ids,
@@ -172,7 +174,7 @@ def undelete(options: argparse.Namespace) -> None:
 
 def again(options: argparse.Namespace) -> int:
     warehouse, run_id = stored_run(options)
-    (record,) = run_records(warehouse, [run_id]).to_dicts()
+    (record,) = queries.run_records(warehouse, [run_id]).to_dicts()
     repeated = rerun_request(warehouse, record)
     for line in repeated.changed:
         warn("{change} The new run will not compare with run {run}.", change=line, run=run_id[:SHORT_ID])

@@ -9,11 +9,12 @@ from dataclasses import replace
 
 import polars as pl
 
-from core.analysis.ranking import own_runs, with_text_marks
+from core.analysis.ranking import own_runs
 from core.pilots.registration import RegisteredPilot, registered_pilot, shipped_pilot
 from core.questions.population import Population, group_key, select_population
 from core.questions.ranking_answer import Answer, answer_question, relate_by_specification
 from core.questions.ranking_question import BY_WORD, Evidence, RankingQuestion
+from core.questions.selection import named_texts, repositories
 from core.records import SHIPPED
 from core.warehouse import queries, score_answers
 from core.warehouse.connection import Readable
@@ -31,21 +32,6 @@ def load_evidence(warehouse: Readable, *, with_reference: bool = True) -> Eviden
         shipped_pilot=shipped_pilot(),
         import_times=queries.import_times(warehouse),
     )
-
-
-def named_texts(warehouse: Readable, runs: pl.DataFrame) -> pl.DataFrame:
-    """The runs with the names by which their texts are distinguished among all texts of the warehouse: a text has one
-    name, whichever runs are looked at."""
-    names = with_text_marks(queries.texts(warehouse))
-    joined = runs.drop("corpus_name").join(names, on="corpus_id", how="left", maintain_order="left")
-    return joined.select(runs.columns)
-
-
-def repositories(runs: pl.DataFrame) -> list[str]:
-    """The names that scores of these runs can be stored under: hub repositories of the models and of their base models,
-    and references, which own scores use."""
-    columns = (runs[column].drop_nulls() for column in ("repository", "base_repository", "reference"))
-    return sorted({name for names in columns for name in names})
 
 
 def with_summaries(warehouse: Readable, evidence: Evidence) -> Evidence:

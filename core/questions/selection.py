@@ -9,10 +9,9 @@ from functools import cached_property
 import polars as pl
 
 from core.analysis.differences import control_ids
-from core.questions.evidence import named_texts, repositories
+from core.analysis.ranking import with_text_marks
 from core.warehouse import queries
 from core.warehouse.connection import Readable
-from core.warehouse.runs import run_records
 from core.warehouse.warehouse import Warehouse
 
 
@@ -72,7 +71,7 @@ def load_selection(warehouse: Readable, run_ids: Sequence[str], listed: pl.DataF
         summaries=queries.rows(warehouse, "run_summaries", all_ids),
         pairs=queries.rows(warehouse, "layer_pairs", ids),
         distributions=queries.rows(warehouse, "layer_distributions", ids),
-        records=run_records(warehouse, ids),
+        records=queries.run_records(warehouse, ids),
         scores=queries.scores(warehouse, repositories(runs)),
         claims=queries.rows(warehouse, "run_claims", ids),
         extrema=queries.rows(warehouse, "run_extrema", ids),
@@ -85,6 +84,21 @@ def load_selection(warehouse: Readable, run_ids: Sequence[str], listed: pl.DataF
 def load_runs(warehouse: Readable, run_ids: Sequence[str]) -> pl.DataFrame:
     """Rows of `queries.runs` in this order, their texts named as among all texts; unknown ids are left out."""
     return in_order(named_texts(warehouse, queries.runs(warehouse, run_ids)), run_ids)
+
+
+def named_texts(warehouse: Readable, runs: pl.DataFrame) -> pl.DataFrame:
+    """The runs with the names by which their texts are distinguished among all texts of the warehouse: a text has one
+    name, whichever runs are looked at."""
+    names = with_text_marks(queries.texts(warehouse))
+    joined = runs.drop("corpus_name").join(names, on="corpus_id", how="left", maintain_order="left")
+    return joined.select(runs.columns)
+
+
+def repositories(runs: pl.DataFrame) -> list[str]:
+    """The names that scores of these runs can be stored under: hub repositories of the models and of their base models,
+    and references, which own scores use."""
+    columns = (runs[column].drop_nulls() for column in ("repository", "base_repository", "reference"))
+    return sorted({name for names in columns for name in names})
 
 
 def in_order(runs: pl.DataFrame, run_ids: Sequence[str]) -> pl.DataFrame:

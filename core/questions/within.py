@@ -10,7 +10,7 @@ import polars as pl
 
 from core.analysis.differences import control_ids
 from core.analysis.windows import WindowRelation, relate_windows, shuffled_windows
-from core.questions.evidence import named_texts
+from core.questions.selection import named_texts
 from core.warehouse import queries
 from core.warehouse.warehouse import Warehouse
 

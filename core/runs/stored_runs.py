@@ -19,7 +19,8 @@ from core.registry.protocols import PROTOCOLS
 from core.runs.jobs import list_jobs
 from core.store.parcels import PLACES_FILE
 from core.texts.corpora import open_corpus
-from core.warehouse.runs import delete_runs, run_records
+from core.warehouse import queries
+from core.warehouse.runs import delete_runs
 from core.warehouse.warehouse import Warehouse
 
 
@@ -33,7 +34,7 @@ class Rerun:
 
 
 def rerun_request(warehouse: Warehouse, record: Mapping[str, Any]) -> Rerun:
-    """The request that measures a run again, and what has changed since; `record` is a row of `warehouse.runs.run_records`.
+    """The request that measures a run again, and what has changed since; `record` is a row of `queries.run_records`.
 
     Folders and files are those of this machine, if it was measured here: a record has their names alone.
 
@@ -96,7 +97,7 @@ def _changes(config: RunConfig, record: Mapping[str, Any]) -> Iterator[str]:
 
 def delete_stored_runs(warehouse: Warehouse, run_ids: Sequence[str]) -> None:
     """As `delete_runs`; also raises InputError for a control pass while a job is running."""
-    controls = run_records(warehouse, run_ids).filter(pl.col("pass") != "text")
+    controls = queries.run_records(warehouse, run_ids).filter(pl.col("pass") != "text")
     active = (status for status in list_jobs(warehouse) if status.state in ("queued", "running"))
     if controls.height and (status := next(active, None)):
         raise InputError(

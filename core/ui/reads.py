@@ -24,7 +24,7 @@ from core.questions import evidence as evidence_question
 from core.questions.population import Population, select_population
 from core.questions.ranking_answer import Answer, answer_question
 from core.questions.ranking_question import BY_WORD, Evidence, RankingQuestion
-from core.questions.selection import Selection, in_order, load_selection
+from core.questions.selection import Selection, in_order, load_selection, named_texts
 from core.records import SHIPPED, LayerPlan
 from core.ui import url_state
 from core.warehouse import aliases as alias_table
@@ -143,7 +143,7 @@ def _lists(with_reference: bool) -> Lists:
     with _open() as opened:
         runs, plans = queries.run_list(opened), layer_plans.list_plans(opened)
         return Lists(
-            evidence_question.named_texts(opened, runs if with_reference else own_runs(runs)),
+            named_texts(opened, runs if with_reference else own_runs(runs)),
             queries.pilots(opened),
             plans if with_reference else plans.filter(pl.col("note").ne_missing(SHIPPED)),
             recipes.list_recipes(opened),
@@ -213,7 +213,7 @@ def start_data(run_ids: Sequence[str]) -> StartData:
     with _open() as opened:
         evidence()  # for the answers on the same screen
         return StartData(
-            in_order(evidence_question.named_texts(opened, queries.runs(opened, sorted(run_ids))), run_ids),
+            in_order(named_texts(opened, queries.runs(opened, sorted(run_ids))), run_ids),
             queries.d2_profiles(opened, run_ids),
             queries.rows(opened, "run_extrema", run_ids),
         )

@@ -11,8 +11,6 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import polars as pl
-
 from core.errors import InputError, ResourceError, Sentence, WarehouseError, missing, sentences
 from core.ids import SHORT_ID, only_id
 from core.records import SHIPPED, Profile, RunConfig, without_places
@@ -23,7 +21,6 @@ from core.store import annotation, trash, user_files
 from core.store.annotation import Annotations
 from core.store.parcels import is_parcel, read_header, read_parcel
 from core.warehouse import sync
-from core.warehouse.connection import Readable
 from core.warehouse.pilots import add_runs
 from core.warehouse.sync import RUN
 from core.warehouse.warehouse import Warehouse
@@ -264,22 +261,6 @@ def runs_to_share(warehouse: Warehouse, config: RunConfig) -> list[str]:
             AND (list_contains($passes, pass) OR json_extract_string(config, '$.run.model') = $model)
     """
     return warehouse.read(sql, names | {"passes": list(SHARED)})["run_id"].to_list()
-
-
-def run_records(warehouse: Readable, run_ids: Sequence[str]) -> pl.DataFrame:
-    """All stored fields of these runs, in the given order; columns of the text begin with `corpus_`."""
-    marks = ", ".join(f"$id{number}" for number in range(len(run_ids))) or "NULL"
-    named = {f"id{number}": run_id for number, run_id in enumerate(run_ids)}
-    # IN, not list_contains: only IN lets DuckDB skip the row groups of other runs.
-    sql = f"""
-        SELECT runs.*, models.* EXCLUDE (model_id), corpora.name AS corpus_name, corpora.language AS corpus_language,
-            corpora.domain AS corpus_domain, corpora.licence AS corpus_licence, corpora.sha256 AS corpus_sha256,
-            corpora.n_documents AS corpus_n_documents, corpora.n_characters AS corpus_n_characters,
-            corpora.source AS corpus_source
-        FROM runs JOIN models USING (model_id) JOIN corpora USING (corpus_id)
-        WHERE runs.run_id IN ({marks}) ORDER BY list_position($ids, runs.run_id)
-    """
-    return warehouse.read(sql, {"ids": list(run_ids), **named})
 
 
 class StoredCost(NamedTuple):

@@ -11,7 +11,8 @@ from core.tables import RunCheckRow
 from core.terminal.run_details import more_lines, result_lines, run_details
 from core.terminal.run_summary import WIDTH, answer_lines, next_lines
 from core.terminal.tables import runs_table
-from core.warehouse.runs import read_profile, run_records
+from core.warehouse import queries
+from core.warehouse.runs import read_profile
 from core.warehouse.warehouse import Warehouse
 from tests import frames
 from tests.frames import Model
@@ -253,7 +254,7 @@ def test_a_stored_run_is_told_as_it_was_when_it_was_measured(tmp_path):
     add_run(warehouse.path, profile)
     run_id = profile.run.run_id
     stored = read_profile(warehouse, run_id)
-    said = run_details(stored, [], run_records(warehouse, [run_id]).row(0, named=True))
+    said = run_details(stored, [], queries.run_records(warehouse, [run_id]).row(0, named=True))
     assert (
         answer_lines(profile)
         == said[: len(answer_lines(profile))]

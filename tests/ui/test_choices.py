@@ -11,9 +11,9 @@ import pytest
 
 from core import exports
 from core.figures.layer_pairs import DisplacementExponent
-from core.questions.evidence import repositories
 from core.questions.population import select_population
 from core.questions.ranking_question import Evidence
+from core.questions.selection import repositories
 from core.records import SHIPPED
 from core.ui import inputs, notices, reads
 from core.ui.choose import models, relation
