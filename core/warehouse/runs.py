@@ -21,6 +21,7 @@ from core.store import annotation, trash, user_files
 from core.store.annotation import Annotations
 from core.store.parcels import is_parcel, read_header, read_parcel
 from core.warehouse import sync
+from core.warehouse.connection import Readable
 from core.warehouse.pilots import add_runs
 from core.warehouse.sync import RUN
 from core.warehouse.warehouse import Warehouse
