@@ -190,7 +190,7 @@ MOST = {
     "warehouse": (
         4936,
         31883,
-    ),  # readable loss beside a plan; a report whose runs are gone says which; an export holds one table at a time, and parcels that lack the added one
+    ),  # readable loss beside a plan; a report whose runs are gone says which; an export holds one table at a time, and parcels that lack the added one; what a measurement finds there, which forecast held
     "wording": (
         3845,
         28000,
