@@ -45,7 +45,7 @@ from core.questions.ranking_answer import (
 )
 from core.questions.ranking_question import RankingQuestion
 from core.records import BUDGETS, DAMAGED, EARLIER, LayerPlan
-from core.registry.specifications import SPECIFICATIONS
+from core.registry.specifications import CLAIMS, SPECIFICATIONS
 from core.tables import PlanOutcomeRow
 from core.warehouse import queries, reference
 from core.warehouse.warehouse import Warehouse
@@ -211,12 +211,14 @@ def document(warehouse: Warehouse, out: Path) -> list[Section]:
         maxima = queries.inner_maxima(opened, found.rows["run_id"].to_list())
         runs = queries.runs(opened)
         windows = queries.rows(opened, "run_windows", runs["run_id"].to_list())
+        controls = queries.rows(opened, "run_controls", runs["run_id"].to_list())
     told = [
         within_width(said, checkpoints, out),
         exploratory(checkpoints),
         specifications(found, maxima),
         along_training(checkpoints, out),
         across_widths(checkpoints),
+        against_drawn_blocks(runs, controls),
         one_family(runs),
         within_models(runs, windows),
     ]
@@ -899,6 +901,61 @@ def one_family(runs: pl.DataFrame) -> Section:
     return section
 
 
+# --- beyond drawn blocks ---------------------------------------------------------------------------------------
+
+_BESIDE = {"exceeded": "beyond them", "shows_it": "shown by them too"}
+"""What a claim is beside networks with drawn blocks, in the table; whatever else came out: cannot tell."""
+
+
+def against_drawn_blocks(runs: pl.DataFrame, controls: pl.DataFrame) -> Section:
+    """Each claim of each downloadable model beside networks whose blocks are drawn, by the longest protocol on each text."""
+    section = Section(("Beyond networks with drawn blocks", "ブロックを無作為に引いたネットワークとの比較"))
+    drawn = runs.filter(pl.col("pass") == "matched_blocks")["run_id"].to_list()
+    found = controls.filter(pl.col("control_run_id").is_in(drawn), pl.col("claim").is_in(list(CLAIMS)))
+    known = (
+        runs.filter(pl.col("pass") == "text", pl.col("run_id").is_in(found["run_id"].to_list()))
+        .sort("n_tokens_used", descending=True)
+        .unique(("reference", "corpus_name"), keep="first", maintain_order=True)
+        .sort("name", "corpus_name")
+    )
+    if not known.height:
+        return section
+    found = found.join(known, on="run_id").sort("name", "corpus_name", "claim", descending=[False, False, True])
+    n, n_drawn = known.height, found["n_seeds"].min()
+    beyond, shown = (
+        [found.filter(claim=claim, outcome=outcome).height for claim in ("rise", "fall")] for outcome in _BESIDE
+    )
+    section.answer(
+        (
+            "Does the shape of public models go beyond that of networks with drawn blocks?",
+            "公開モデルの形は、ブロックを無作為に引いたネットワークの形を上回るか",
+        ),
+        f"the rise in {beyond[0]} of {n} profiles ({shown[0]} shown by such networks too), the fall in {beyond[1]} of {n} ({shown[1]} shown by them too)",
+        f"モデルとテキストの組 {n} 件のうち、上昇で上回るのは {beyond[0]} 件（同じ形が対照にも見られるのは {shown[0]} 件）、下降で上回るのは {beyond[1]} 件（同 {shown[1]} 件）",
+    )
+    section.note(
+        f"{n_drawn} networks each, with the queries, keys, norms and sizes of updates of the model itself. The ratio is the text's over that of the "
+        "median network, in d2; p is the text's exact rank among them, 0.05 at best. Power: how often a text of its ratio would be told from them.",
+        f"対照は各{n_drawn}個で、クエリ・キー・正規化・更新の大きさはモデル自身のものです。比は d2 での、対照の中央値に対する実テキストの値です。p は対照の中での順位から"
+        "厳密に求め、最小で 0.05 です。検出力は、その比をもつテキストを対照と区別できる確率です。",
+    )
+    heads = ("model", "text", "protocol", "claim", "verdict", "methods", "yes", "no", "reversed", "median ratio")
+    heads += ("beside drawn blocks", "text over median network", "p", "power")
+    rows = [
+        (
+            *(row["name"], row["corpus_name"], row["protocol"], row["claim"], row[f"verdict_{row['claim']}"]),
+            *(row[f"{what}_{row['claim']}"] for what in ("methods", "yes", "no", "reversed")),
+            f"{row['median_ratio_' + row['claim']]:.2f}",
+            _BESIDE.get(row["outcome"], "cannot tell"),
+            answer_wording.coefficient_text(row["ratio"], row["lower"], row["upper"]),
+            *(_p(row["p"]), f"{row['power']:.2f}"),
+        )
+        for row in found.to_dicts()
+    ]
+    section.table([(head, "") for head in heads], rows, name="drawn_blocks")
+    return section
+
+
 # --- within one model ------------------------------------------------------------------------------------------
 
 
@@ -910,6 +967,9 @@ def within_models(runs: pl.DataFrame, windows: pl.DataFrame) -> Section:
         pl.col("run_id").is_in(windows["run_id"].unique().to_list()),
         ~pl.col("tags").list.contains(DAMAGED),  # a ruin is no model
         ~pl.col("tags").list.contains(EARLIER),  # nor is a checkpoint on the way
+    )
+    known = known.sort("n_tokens_used", descending=True).unique(
+        ("reference", "corpus_name"), keep="first", maintain_order=True
     )
     known = known.sort(
         pl.col("reference").str.starts_with("local:"), "name", "corpus_name", descending=[True, False, False]
