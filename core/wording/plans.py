@@ -196,9 +196,13 @@ def budget_lines(layer_plan: LayerPlan) -> list[str]:
     if not layer_plan.plan.is_verified:
         return []
     most, larger = len(search_steps(layer_plan)[-1].blocks), _("Larger sets were not tried.")
+    before = None
     for budget in BUDGETS.values():
         row = sets_within_budget(layer_plan, budget).price
         line = _("{budget}: none of the sets tried.") if row is None else _("{budget}: {k} of {n} blocks; {loss}.")
+        if row is not None and row is before:
+            line = _("{budget}: the same blocks.")
+        before = row
         values = {} if row is None else {"k": counted(len(row.blocks), "plan_outcomes"), "n": n, "loss": loss_text(row)}
         is_own = row is layer_plan.price
         against = [f"falls_{one.text}" for one in fallen_abilities(layer_plan)]

@@ -297,7 +297,7 @@ def _group_parts(group: RankingGroup) -> list[str]:
 
 def group_models_text(group: RankingGroup) -> str:
     """The first models of a group by name; the others are counted."""
-    return names_text(group.rows["name"].unique(maintain_order=True).to_list())
+    return names_text(group.rows["name"].unique(maintain_order=True).to_list(), most=2)
 
 
 def group_difference_text(other: OtherGroup) -> str:
