@@ -32,8 +32,7 @@ def slide_outline(slide: StorySlide, place: int) -> str:
     edge = left - 18 if slide.statements else width - 18
     text_y = y
     for statement in slide.statements:
-        text = _("{label}: {text}").format(label=statement.label, text=statement.text)
-        text = text if statement.label and statement.text else statement.label or statement.text
+        text = _(": ").join(filter(None, (statement.label, statement.text)))
         is_bold = statement.is_main or statement.is_large
         size = 18 if statement.is_large else 8.5 if is_bold else 7.5
         for line in _wrap(text, size, room, 6 if has_picture else 3, bold=is_bold):
