@@ -152,7 +152,10 @@ MOST = {
     ),  # nearest by a sample of columns; how much blocks write; what the host reads is read for all subsets at once; d2 alone
     "ids": (31, 196),  # an id is found, or refused, in one place
     "limits": (202, 1008),  # what the workers of a job take
-    "locale": (575, 761),  # the words of every page, in the glossary, with the wrong ones in both languages; a reader's own catalogue
+    "locale": (
+        575,
+        761,
+    ),  # the words of every page, in the glossary, with the wrong ones in both languages; a reader's own catalogue
     "measure": (
         2820,
         21100,
@@ -185,7 +188,10 @@ MOST = {
         2226,
         15760,
     ),  # own labelled texts; a text too short names the protocol that it suffices for; groups of questions; near copies; repeats inside a piece; a text is judged before a model reads it
-    "ui": (7635, 60890),  # five pages; runs filtered, ticked, compared and deleted together; what a refusal says of the terminal by the screen's places
+    "ui": (
+        7635,
+        60890,
+    ),  # five pages; runs filtered, ticked, compared and deleted together; what a refusal says of the terminal by the screen's places
     "validation": (236, 2016),
     "warehouse": (
         4936,
