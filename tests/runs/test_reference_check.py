@@ -60,15 +60,20 @@ def judged_again(profile, profiles):
 def test_the_shipped_models_have_the_shape_and_the_verdicts_that_the_documents_tell(profiles):
     texts = [judged_again(profile, profiles) for profile in profiles if profile.run.pass_ == "text"]
     of_model = {name: [p for p in texts if name in p.model.reference] for name in ("smollm2", "minilm", "gemma")}
-    assert [len(found) for found in of_model.values()] == [2, 1, 6]
+    assert [len(found) for found in of_model.values()] == [4, 2, 6]
     for profile in of_model["smollm2"]:
         summary = profile.summaries[0]
         assert summary.verdict_rise == "depends" and summary.reasons_rise[0] == "axis_dominant_directions"
         held = {row.claim: row.outcome for row in profile.controls if row.power is not None}
         assert held == {"rise": "shows_it", "fall": "exceeded"} and "control_shows_it" in summary.reasons_rise
         assert summary.working_layer is not None
-    told = {profile.corpus.name: profile.summaries[0].verdict_fall for profile in of_model["smollm2"]}
-    assert told == {"english-business": "holds", "python-docs": "mostly_holds"}
+    told = {(p.run.protocol, p.corpus.name): p.summaries[0].verdict_fall for p in of_model["smollm2"]}
+    assert told == {
+        ("quick", "english-business"): "holds",
+        ("quick", "python-docs"): "mostly_holds",
+        ("standard", "english-business"): "mostly_holds",
+        ("standard", "python-docs"): "unclear",
+    }
     for profile in [*of_model["minilm"], *of_model["gemma"]]:
         summary = profile.summaries[0]
         valleys = [row.layer for row in profile.extrema if (row.kind, row.cloud) == ("valley", summary.cloud)]
@@ -77,7 +82,9 @@ def test_the_shipped_models_have_the_shape_and_the_verdicts_that_the_documents_t
     for profile in of_model["gemma"]:
         assert "three coordinates" in wording.dominance_text(map(vars, profile.correlators))
     shuffled = {profile.run.run_id for profile in profiles if profile.run.pass_ == "shuffled"}
-    of_docs = [row for p in of_model["smollm2"] if p.corpus.name == CORPUS for row in p.controls]
+    of_docs = [
+        row for p in of_model["smollm2"] if (p.corpus.name, p.run.protocol) == (CORPUS, "quick") for row in p.controls
+    ]
     (final,) = (row for row in of_docs if row.claim == "final" and row.control_run_id in shuffled)
     assert final.outcome == "differs" and final.ratio > 2
 
@@ -138,7 +145,7 @@ def test_reference_profiles_can_be_taken_in_once(tmp_path, shipped):
     path = tmp_path / "w.duckdb"
     first, second = (run_core("ingest", "--reference", warehouse=path) for _ in range(2))
     assert f"{len(shipped)} of {len(shipped)} reference profiles" in first.stdout
-    assert f"0 of {len(shipped)}" in second.stdout
+    assert f"All {len(shipped)} reference profiles" in second.stdout
     assert json.loads(run_core("runs", "--json", warehouse=path).stdout) == []  # not one of the user's own
     listed = json.loads(run_core("runs", "--tag", "reference", "--json", warehouse=path).stdout)
     assert len(listed) == len(shipped) and all(run["tags"][0] == "reference" for run in listed)
