@@ -18,7 +18,7 @@ RANKS = (2, 4, 8, 16, 32)
 
 def readings(points: np.ndarray) -> dict[str, float]:
     """Estimator -> dimension of points (n_points, n_dims)."""
-    data = Data(points.astype(float), verbose=False, njobs=1)
+    data = Data(points.astype(float), verbose=False, n_jobs=1)
     found = {"dadapy_two_nn": float(data.compute_id_2NN()[0])}
     scaling, _errors, _scales = data.return_id_scaling_gride(range_max=max(RANKS))
     return found | {f"dadapy_gride_{rank // 2}": float(value) for rank, value in zip(RANKS, scaling, strict=True)}
