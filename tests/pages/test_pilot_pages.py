@@ -111,7 +111,7 @@ def test_another_pilot_starts_from_its_own_runs_and_the_choice_stays_between_pag
 def test_a_pilot_without_results_says_how_to_get_them() -> None:
     app = opened("choose.py", choose="ranking", pilot=EMPTY.pilot_id)
     assert app.info[0].value.startswith("This pilot has no result yet.")
-    assert app.code[0].value == "workdim pilot FILE.toml"
+    assert "Measure what is missing" in [one.proto.label for one in app.get("page_link")]
 
 
 def test_the_registered_benchmark_comes_first_and_every_other_is_exploratory() -> None:
