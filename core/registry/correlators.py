@@ -94,7 +94,7 @@ CORRELATORS = _by_key(
     ),
     Correlator(
         "label_behind_best",
-        _("Own labels told right, less than at the best layer"),
+        _("Own labels told right, against the layer with the most"),
         "label_accuracy minus that of the layer where it is largest, paired by document",
     ),
     Correlator("label_guess", _("Own labels told right by guessing"), "share of the commonest label"),
