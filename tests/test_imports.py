@@ -153,7 +153,7 @@ MOST = {
     "ids": (31, 196),  # an id is found, or refused, in one place
     "limits": (202, 1008),  # what the workers of a job take
     "locale": (
-        575,
+        588,
         761,
     ),  # the words of every page, in the glossary, with the wrong ones in both languages; a reader's own catalogue
     "measure": (
@@ -199,7 +199,7 @@ MOST = {
     ),  # readable loss beside a plan; a report whose runs are gone says which; an export holds one table at a time, and parcels that lack the added one; what a measurement finds there, which forecast held
     "wording": (
         3845,
-        28000,
+        28010,
     ),  # which layer serves own labels; readable loss, and its limits; where a search of blocks ended, and a count of one; names told apart where some are cut alike; what does not compare, in one line; all that keeps models apart, with each way out; models compared on a text; which to pilot, named budgets, what else saves; who may shortlist; a score for an encoder
 }
 
