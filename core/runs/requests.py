@@ -63,7 +63,7 @@ def with_labels_hash(config: RunConfig) -> RunConfig:
     return config if config.labels is None else replace(config, **labels_of(config.labels))
 
 
-def labels_of(path: str) -> dict[str, str]:
+def labels_of(path: str) -> dict[str, Any]:
     """A file of labelled texts as a request names it. Raises CorpusError for an invalid one."""
     return {"labels": path, "labels_sha256": read_labels(Path(path)).sha256}
 

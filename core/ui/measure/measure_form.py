@@ -250,7 +250,7 @@ def _upload(handed_over: str, label: str, types: list[str], help_: str, told: st
     return handed
 
 
-def _choose_labels() -> dict[str, str]:
+def _choose_labels() -> dict[str, Any]:
     """Return the reader's labelled texts as a request names them; nothing without a file that can be read."""
     from core.runs.requests import labels_of
 
@@ -287,7 +287,7 @@ def store_upload(file: Any) -> str:
     return str(path)
 
 
-def _choose_settings() -> tuple[dict[str, Any], dict[str, str], bool]:
+def _choose_settings() -> tuple[dict[str, Any], dict[str, Any], bool]:
     """Return protocol, seed and so on of a request; its labelled texts; whether to measure again what is measured already."""
     from core.runs.requests import protocol_names
 
