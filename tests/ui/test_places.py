@@ -16,7 +16,7 @@ IN_TERMINAL_ALONE = {
     *("--benchmark", "--example", "--examples", "--format", "--list", "--model", "--out", "--recipe", "--run"),
     *("--save", "--saved", "--schema", "--show", "--suggested", "--limit", "--again", "--dry-run", "--metric"),
     *("--estimator", "--mergekit", "--memory-budget", "--remove", "--save-model", "--stack", "--warehouse", "--help"),
-    *("--models", "--clean", "--tag"),
+    *("--models", "--clean", "--tag", "--kept"),
 }
 """Options that no screen has."""
 OPTION, COMMAND = re.compile(r"(?<![\w-])--[a-z][a-z-]*(?!\w)"), re.compile("`[^`]*`|workdim [^.)]*")

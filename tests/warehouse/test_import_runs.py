@@ -229,7 +229,7 @@ def test_a_parcel_that_is_gone_or_damaged_comes_back_by_an_import(ours, theirs, 
     else:
         shutil.rmtree(theirs.parcels / RUN)
     with pytest.raises(
-        WarehouseError, match="damaged" if is_damaged else r"or rebuild without it \(workdim ingest --rebuild"
+        WarehouseError, match="damaged" if is_damaged else r"or rebuild without it \(`workdim ingest --rebuild`"
     ):
         annotate(theirs, RUN, lambda said: said.with_tag("x"))
     assert states(import_runs(theirs, [ours.parcels]))[RUN] == "new"
