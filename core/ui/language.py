@@ -22,11 +22,17 @@ PLACES = {
     "runs list --deleted": N_("Show the trash"),
     "runs undelete": N_("Show the trash"),
     "runs again": N_("Measure"),
+    "runs show": N_("Provenance"),
+    "runs tag": N_("Tags"),
+    "runs untag": N_("Tags"),
     "runs": N_("Start"),
     "measure": N_("Measure"),
     "compare": N_("Measure"),
     "jobs": N_("Measure"),
     "pilot": N_("Measure"),
+    "scores alias": N_("Names of models"),
+    "scores list": N_("Imported files"),
+    "scores remove": N_("Imported files"),
     "scores template": N_("Template for a table (CSV)"),
     "scores": N_("Import"),
     "rules": N_("Rules"),
@@ -49,6 +55,8 @@ PLACES = {
 """How a command begins, or an option, as messages name it -> the page, section or control that does the same on a screen.
 Of several beginnings of one command the longest comes first."""
 _PLACE, _ELSEWHERE = N_("“{place}”"), N_("{command} (in a terminal)")
+_BLANKS = re.compile(r"(?<=[\u3001-\u9fff\uff00-\uffef]) (?=「)|(?<=[」）]) (?=[\u3001-\u9fff\uff00-\uffef])")
+"""Around a place in a Japanese sentence, where a command had them."""
 _OF_TERMINAL = re.compile(r"`workdim (?P<command>[^`]*)`|(?<![\w-])(?P<option>--(?:chat plain|[a-z][a-z-]*))(?!\w)")
 
 
@@ -61,10 +69,14 @@ class OnScreen(NullTranslations):
         self._of_language = locale.translations(language)
 
     def gettext(self, message: str) -> str:
-        return _OF_TERMINAL.sub(self._place, self._of_language.gettext(message))
+        return self._placed(self._of_language.gettext(message))
 
     def ngettext(self, msgid1: str, msgid2: str, n: int) -> str:
-        return _OF_TERMINAL.sub(self._place, self._of_language.ngettext(msgid1, msgid2, n))
+        return self._placed(self._of_language.ngettext(msgid1, msgid2, n))
+
+    def _placed(self, message: str) -> str:
+        placed, n_named = _OF_TERMINAL.subn(self._place, message)
+        return _BLANKS.sub("", placed) if n_named else message
 
     def _place(self, named: re.Match[str]) -> str:
         asked = f"{named['command'] or named['option']} "

@@ -35,7 +35,7 @@ MAX_RUNS = 40
 """Runs in one report; nobody reads more."""
 THUMBNAIL = 112
 """Pixels across of a slide that is not looked at: on a phone two stand side by side."""
-_LOOKED_AT = "number of the slide that is looked at"
+_LOOKED_AT = "subject of a report, and number of its slide that is looked at"
 
 
 @dataclass(frozen=True)
@@ -179,8 +179,9 @@ def _data_file(report: Report) -> bytes:
 def show_slides(report: Report) -> None:
     """Draw the slide that is looked at to be read, the others in small, in the language of the report; the appendix in an
     expander."""
-    story = report.story
-    looked_at = min(st.session_state.get(_LOOKED_AT, 1), len(story.slides))
+    story, subject = report.story, _subject(report)
+    of_subject, number = st.session_state.get(_LOOKED_AT, (subject, 1))
+    looked_at = min(number, len(story.slides)) if of_subject == subject else 1  # another report begins with its answer
     _show_slide(story, looked_at)
     with st.container(horizontal=True, gap="small"):
         for number in range(1, len(story.slides) + 1):
@@ -188,7 +189,7 @@ def show_slides(report: Report) -> None:
                 with st.container(width=THUMBNAIL, gap="xxsmall"):
                     _show_slide(story, number)
                     label = _("Slide {n}").format(n=number)
-                    st.button(label, key=f"slide {number}", type="tertiary", on_click=_look_at, args=(number,))
+                    st.button(label, key=f"slide {number}", type="tertiary", on_click=_look_at, args=(subject, number))
     if story.appendix:
         with st.expander(_("Appendix (slides: {n})").format(n=len(story.appendix))):
             for place in range(len(story.appendix)):
@@ -200,8 +201,14 @@ def _show_slide(story: Story, number: int) -> None:
     st.image(in_language(story.language, slide_outline, slide, number), width="stretch", alt=slide.title)
 
 
-def _look_at(number: int) -> None:
-    st.session_state[_LOOKED_AT] = number
+def _subject(report: Report) -> tuple:
+    """What a report is about, in whichever language and with or without an appendix."""
+    recipe = report.recipe
+    return recipe.run_ids, recipe.pilot_id, recipe.choice_id, recipe.plan_id
+
+
+def _look_at(subject: tuple, number: int) -> None:
+    st.session_state[_LOOKED_AT] = subject, number
 
 
 def show_changes(saved: SavedRecipe, report: Report) -> None:

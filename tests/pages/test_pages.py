@@ -21,6 +21,7 @@ from core.analysis import ranking
 from core.questions.population import group_key
 from core.records import SHIPPED, Preflight, Profile, RunConfig
 from core.store import parcels
+from core.tables import LayerCorrelatorRow
 from core.ui import tables, trash
 from core.warehouse import connection as gate
 from core.warehouse import queries, reference
@@ -230,8 +231,22 @@ def test_a_control_pass_has_no_verdict_and_is_called_by_its_name(
 @pytest.fixture(scope="module")
 def of_literature(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = empty_warehouse(tmp_path_factory.mktemp("literature"))
-    add_run(path, last_token_run(make_profile(RUN_IDS[0])))
+    profile = last_token_run(make_profile(RUN_IDS[0]))
+    told = {"label_accuracy": (0.9, 0.03), "label_behind_best": (0.0, 0.0), "label_guess": (0.5, None)}
+    probed = [
+        LayerCorrelatorRow(RUN_IDS[0], 1, "residual", "labelled", name, value, error, 60)
+        for name, (value, error) in told.items()
+    ]
+    add_run(path, replace(profile, correlators=[*profile.correlators, *probed]))
     return path
+
+
+def test_own_labels_are_told_of_a_protocol_without_verdicts(
+    of_literature: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORKDIM_WAREHOUSE", str(of_literature))
+    app = opened("compare.py")
+    assert not app.exception and "Layer 1 serves your labels best" in texts(app)
 
 
 @pytest.mark.parametrize(
@@ -676,7 +691,10 @@ def test_one_model_alone_has_its_table_and_comes_back_after_it_was_deleted(
     with monkeypatch.context() as patched:
         patched.setattr(trash, "MOST_TRASHED", 0)
         many = opened("start.py").toggle(key="trash shown").set_value(True).run()
-        assert many.toggle(key="trash whole").label == "All 1"
+        assert not many.exception and f"undelete {RUN_IDS[0]}" not in [one.key for one in many.button]
+        many.toggle(key="trash whole").set_value(True).run()
+        assert f"undelete {RUN_IDS[0]}" in [one.key for one in many.button]
+    (Warehouse(path).folder.trash / f"{RUN_IDS[0]}.json").unlink()  # listed without the record of its deletion, too
     later = opened("start.py")  # where nothing else is left, the trash is
     later.toggle(key="trash shown").set_value(True).run()
     later.button(key=f"undelete {RUN_IDS[0]}").click().run()

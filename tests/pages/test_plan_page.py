@@ -141,15 +141,23 @@ def test_a_link_names_the_model_and_the_form_starts_a_plan(
     takes = PlanEstimate("other/model", "python-docs", 132.4, 4096, 7000.0, download_bytes=0)
     monkeypatch.setattr(estimates, "plan_estimate_from_process", lambda config, warehouse: takes)
     monkeypatch.setattr(processes, "start_job", lambda job, warehouse: started.append(job))
-    app.number_input(key="plan blocks").set_value(2)
+    app.number_input(key=url_state.key("plan blocks")).set_value(2)
     _press(app, "What will it take?")
     assert "132 passes over 4,096 tokens" in texts(app) and not started and not app.exception
+    app.toggle(key=url_state.key("plan heal")).set_value(False).run()
+    assert "Start planning" not in [one.label for one in app.button], "an estimate of other settings starts nothing"
+    app.toggle(key=url_state.key("plan heal")).set_value(True).run()
+    app.switch_page("pages/help.py").run()
+    app.switch_page("pages/plan.py")
+    app.query_params["model"] = "other/model"
+    app.run()
+    assert app.number_input(key=url_state.key("plan blocks")).value == 2, "the form stays while other pages are drawn"
     _press(app, "Start planning")
     assert not app.exception
     (job,) = started
     assert job.config == PlanConfig("other/model", blocks=2, verify=True, heal=True)
     assert [one.job.job_id for one in list_jobs(warehouse)] == [job.job_id]
-    app.selectbox(key="plan unit").set_value("points")
+    app.selectbox(key=url_state.key("plan unit")).set_value("points")
     _press(app, "What will it take?")
     assert "is for a task" in app.error[0].value and len(started) == 1
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 import core
-from core.errors import InputError, missing
+from core.errors import InputError, Sentence, missing
 from core.locale import catalogue
 from core.texts.messages import which_column
 from core.ui.language import PLACES, OnScreen
@@ -43,10 +43,24 @@ def test_what_only_a_terminal_does_is_said_to_be_of_one_and_the_reader_s_words_s
     assert told == "--text is damaged. `workdim ingest --rebuild` (in a terminal) makes it anew from the parcels."
 
 
+def test_what_a_run_was_asked_and_is_tagged_with_stands_on_compare():
+    again = Sentence(
+        "Run {run} is of Workdim {version} and cannot be repeated. Measure anew; `workdim runs show {run}` tells what was asked.",
+        run="x",
+        version="1",
+    )
+    assert again.translated(OnScreen("en")).endswith("Measure anew; “Provenance” tells what was asked.")
+    assert "「測定」で測定してください。当時の指定は「測定条件・履歴」で" in again.translated(OnScreen("ja"))
+    tags = Sentence("A run has at most {most_tags} tags. `workdim runs untag` takes one away.", most_tags=20)
+    assert tags.translated(OnScreen("en")).endswith("“Tags” takes one away.")
+
+
 @pytest.mark.parametrize("label", sorted(set(PLACES.values())))
 def test_every_place_is_drawn_under_that_name(label: str):
-    drawn = "".join(path.read_text(encoding="utf-8") for path in Path(core.__file__).parent.glob("ui/**/*.py"))
-    assert re.search(rf'(?<!N)_\(\s*"{re.escape(label)}"', drawn + Path("pages/choose.py").read_text(encoding="utf-8"))
+    root = Path(core.__file__).parents[1]
+    files = [*root.glob("core/ui/**/*.py"), *root.glob("pages/*.py")]
+    drawn = "".join(path.read_text(encoding="utf-8") for path in files)
+    assert re.search(rf'(?<!N)_\(\s*"{re.escape(label)}"', drawn)
 
 
 def test_every_option_that_a_message_names_is_a_place_or_known_to_have_none():

@@ -5,7 +5,6 @@ on them: tags and note, measuring again, deleting, export.
 from __future__ import annotations
 
 import tempfile
-from datetime import datetime
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from core.analysis.differences import comparability, differences, without_incide
 from core.locale import _
 from core.questions.selection import Selection
 from core.store.annotation import RESERVED_TAGS
-from core.ui import inputs, language, reads, tables, trash
+from core.ui import inputs, reads, tables, trash
 from core.ui.markdown import escape
 from core.warehouse import export_runs
 from core.warehouse.runs import annotate
@@ -34,7 +33,7 @@ _ALL_THE_SAME = "measure all the same"
 
 def show(selection: Selection) -> None:
     """Draw every stored field of the runs side by side, and the actions on them."""
-    runs, records = selection.runs, [_in_local_time(record) for record in selection.records.to_dicts()]
+    runs, records = selection.runs, selection.records.to_dicts()
     labels = run_labels(runs)
     only_differing = False
     if len(records) == 2:
@@ -53,13 +52,6 @@ def show(selection: Selection) -> None:
         columns = {name: st.column_config.Column(pinned=True, width=width) for name, width in widths.items()}
         tables.show_plain(part.drop(_("Section")), key=f"provenance {title}", column_config=columns, height="content")
     tables.show_download(table, "workdim_provenance.csv", _("Download this record (CSV)"))
-
-
-def _in_local_time(record: dict[str, Any]) -> dict[str, Any]:
-    return {
-        name: language.local_time(value, in_table=True) if isinstance(value, datetime) else value
-        for name, value in record.items()
-    }
 
 
 def record_table(records: list[dict], labels: dict[str, str]) -> pl.DataFrame:

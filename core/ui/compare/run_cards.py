@@ -79,6 +79,7 @@ def _show_card(run: dict[str, Any], selection: Selection) -> None:
     st.caption(escape(f"{run['corpus_name']} · {run['protocol']} · {language.local_time(run['started_at'])}"))
     if run["n_points"] is None:
         st.caption(_("This protocol gives no verdicts."))
+        _show_served(run, selection)
         return
     if run["pass"] != "text":  # a control has no verdict and is named
         st.markdown(escape(wording.outcome_text(run)))
@@ -101,7 +102,12 @@ def _show_card(run: dict[str, Any], selection: Selection) -> None:
     readable = selection.correlators.filter(correlator="readable_loss", run_id=run["run_id"]).to_dicts()
     if told := within_wording.readable_text(readable, run["inner_max_layer"]):
         st.caption(escape(told), help=escape(within_wording.readable_limits()))
-    if told := within_wording.served_text(selection.correlators.filter(run_id=run["run_id"]).to_dicts()):
-        st.markdown(escape(told), help=escape(within_wording.served_limits()))
+    _show_served(run, selection)
     if run["kind"] == "decoder" and run["pass"] == "text":
         inputs.show_link("plan", _("What can go"), "content_cut", model=run["reference"])
+
+
+def _show_served(run: dict[str, Any], selection: Selection) -> None:
+    """Draw which layer serves the reader's own labels, where some were given."""
+    if told := within_wording.served_text(selection.correlators.filter(run_id=run["run_id"]).to_dicts()):
+        st.markdown(escape(told), help=escape(within_wording.served_limits()))

@@ -69,46 +69,54 @@ def show() -> None:
         text = choose_text()
         settings = _choose_settings()
         is_submitted = st.button(_("What will it take?"), type="primary", key="plan ask")
+    asked = (model, text, settings)
     if is_submitted:
         st.session_state[_REQUEST] = None
         if model and text["corpus"]:
             config = with_task_hash(PlanConfig(model, **text, **settings))
             with estimating():
-                st.session_state[_REQUEST] = (config, plan_estimate_from_process(config, reads.warehouse()))
+                st.session_state[_REQUEST] = (asked, config, plan_estimate_from_process(config, reads.warehouse()))
         else:
             st.warning(_("Name a text or upload one.") if model else _("Name a model."))
-    if request := st.session_state.get(_REQUEST):
-        _show_estimate(*request)
+    if (request := st.session_state.get(_REQUEST)) and request[0] == asked:  # what is started stands in the form
+        _show_estimate(*request[1:])
 
 
 def _fill_model() -> None:
     st.session_state[_MODEL] = st.session_state[_PICKED] or ""
 
 
+def _key(name: str) -> str:
+    """The session-state key of a field, whose value stays while other pages are drawn."""
+    return url_state.key(f"plan {name}")
+
+
 def _choose_settings() -> dict[str, Any]:
     """Return the settings of a plan: budget, blocks, verification, healing, directions, task, and so on."""
+    for name, value in {"budget": 0.05, "verify": True, "heal": True}.items():
+        st.session_state.setdefault(_key(name), value)
     left, middle, right = st.columns(3)
     units = {key: plan_wording.nats_text(nats) for key, nats in BUDGETS.items()}
     units |= {"nats": _("nats per token"), "points": _("points of my task")}
     unit = left.selectbox(
         _("Budget"),
         list(units),
-        key="plan unit",
+        key=_key("unit"),
         format_func=units.__getitem__,
         help=_("The upper limit stays below it."),
     )
     budget = middle.number_input(
-        _("Budget of your own"), 0.0, value=0.05, step=0.01, format="%g", key="plan budget", disabled=unit in BUDGETS
+        _("Budget of your own"), 0.0, step=0.01, format="%g", key=_key("budget"), disabled=unit in BUDGETS
     )
     blocks = right.number_input(
-        _("Blocks that are to go"), 1, value=None, key="plan blocks", placeholder=_("as many as the budget allows")
+        _("Blocks that are to go"), 1, value=None, key=_key("blocks"), placeholder=_("as many as the budget allows")
     )
     with st.container(horizontal=True):
-        verify = st.toggle(_("Verify on held-out text"), value=True, key="plan verify")
-        heal = st.toggle(_("Repair without training"), value=True, key="plan heal")
-        directions = st.toggle(_("Look for needed directions"), key="plan directions")
+        verify = st.toggle(_("Verify on held-out text"), key=_key("verify"))
+        heal = st.toggle(_("Repair without training"), key=_key("heal"))
+        directions = st.toggle(_("Look for needed directions"), key=_key("directions"))
     with st.expander(_("More settings")):
-        task = st.text_input(_("Path of my task file (JSONL)"), key="plan task").strip()
+        task = st.text_input(_("Path of my task file (JSONL)"), key=_key("task")).strip()
         file = inputs.upload(_("Or upload it"), ["jsonl"], "plan task file")
         machine = choose_machine("plan")
     return {
