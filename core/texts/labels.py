@@ -43,7 +43,7 @@ class LabelledTexts:
 
 def read_labels(path: Path) -> LabelledTexts:
     """Rows with `text`, `label` and, if several rows are of one document, `document`. Raises CorpusError."""
-    content = decode(path, "utf-8")
+    content = _decoded(path)
     rows: list[dict[str, Any]]
     if path.suffix.lower() == ".csv":
         try:
@@ -71,6 +71,15 @@ def read_labels(path: Path) -> LabelledTexts:
             fewest=FEWEST,
         )
     return LabelledTexts(tuple(row["text"] for row in rows), _numbers(labels), _numbers(documents))
+
+
+def _decoded(path: Path) -> str:
+    try:
+        return decode(path, "utf-8")
+    except CorpusError as error:
+        if not isinstance(error.__cause__, UnicodeError):
+            raise
+        raise CorpusError("{path} is not UTF-8. Save it so: Excel calls it CSV UTF-8.", path=path.name) from error
 
 
 def _numbers(names: list[str]) -> np.ndarray:

@@ -89,6 +89,13 @@ def test_a_file_that_is_not_labelled_is_refused(content, tmp_path):
         read_labels(tmp_path / "bad.jsonl")
 
 
+def test_a_table_of_excel_in_another_encoding_is_told_how_to_be_saved(tmp_path):
+    path = tmp_path / "mine.csv"
+    path.write_bytes("text,label\n日本語の文、a\n".encode("cp932"))
+    with pytest.raises(CorpusError, match="mine.csv is not UTF-8. Save it so"):
+        read_labels(path)
+
+
 def test_csv_and_documents_are_read(tmp_path):
     lines = ["text,label,document", *(f"text {i},{'ab'[i % 2]},{i // 2}" for i in range(60))]
     (tmp_path / "labels.csv").write_text("\n".join(lines), encoding="utf-8")

