@@ -185,13 +185,13 @@ MOST = {
     "tables": (1127, 8016),  # the choice that a report is of; counts of a verdict, group of a question; d2 of each draw
     "terminal": (1720, 14130),  # the answer in ten lines before the details; a plan fits the terminal
     "texts": (
-        2226,
-        15760,
-    ),  # own labelled texts; a text too short names the protocol that it suffices for; groups of questions; near copies; repeats inside a piece; a text is judged before a model reads it
+        2240,
+        15830,
+    ),  # own labelled texts, and how their table is to be saved; a text too short names the protocol that it suffices for; groups of questions; near copies; repeats inside a piece; a text is judged before a model reads it
     "ui": (
-        7635,
-        61100,
-    ),  # five pages; labelled texts; runs filtered, ticked, compared and deleted together; what a refusal says of the terminal by the screen's places
+        7680,
+        61400,
+    ),  # five pages; labelled texts, which stop the start where they are refused; the form of a plan stays while other pages are drawn; runs filtered, ticked, compared and deleted together; what a refusal says of the terminal by the screen's places
     "validation": (236, 2016),
     "warehouse": (
         4936,
