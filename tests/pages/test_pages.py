@@ -685,6 +685,12 @@ def test_one_model_alone_has_its_table_and_comes_back_after_it_was_deleted(
         app = opened("choose.py")
     assert not app.exception and "is the only model" in texts(app)
     assert [make().height for make, name in made if "models" in name] == [1]
+    asked = opened("choose.py", choose="ranking")
+    assert (
+        texts(asked).count("Exploratory") == 1
+        and texts(asked).count("has this score") + texts(asked).count("have this score") == 1
+    )
+    assert "Import scores" in [one.proto.label for one in asked.get("page_link")]
     app = opened("start.py")
     app.checkbox(key=f"view.ticked {RUN_IDS[0]}").check().run()
     app.button(key="delete run").click().run()

@@ -70,8 +70,7 @@ def show(view: DecisionView) -> None:
     else:
         _show_figure(answer)
     for one in _told(answer, view.ranked.pilot):
-        lines = (answer_wording.exploratory_text(one.registration), *answer_wording.note_lines(one))
-        st.caption("  \n".join(escape(line) for line in lines if line))
+        st.caption("  \n".join(map(escape, answer_wording.note_lines(one))))
     with st.expander(_("Coefficients, controls for size, single models")):
         st.markdown("\n".join(f"- {escape(line)}" for line in answer_wording.detail_lines(answer)))
     for note in source_texts(answer.population.rows):
@@ -85,10 +84,11 @@ _text = answer_wording.answer_text
 
 
 def _show_figure(answer: Answer) -> None:
-    """Draw the dimensions of the models against their scores."""
+    """Draw the dimensions of the models against their scores; where they have none, the way to some."""
     chart = relation_chart(answer)
     if chart is None:
-        st.caption(_("No model here has this score."))
+        if {"no_scores", "base_scores"} & {*answer.reasons}:
+            inputs.show_link("choose", _("Import scores"), "scoreboard", choose="scores")
         return
     with st.container(width=SIZE[0]):
         pictures.plot_drawn(partial(visual_svg, chart, pictures.theme()), SIZE, "scatter")
