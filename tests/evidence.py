@@ -903,7 +903,7 @@ def one_family(runs: pl.DataFrame) -> Section:
 
 # --- beyond drawn blocks ---------------------------------------------------------------------------------------
 
-_BESIDE = {"exceeded": "beyond them", "shows_it": "shown by them too"}
+_BESIDE = {"exceeded": "beyond them", "shows_it": "not beyond them"}
 """What a claim is beside networks with drawn blocks, in the table; whatever else came out: cannot tell."""
 
 
@@ -922,7 +922,7 @@ def against_drawn_blocks(runs: pl.DataFrame, controls: pl.DataFrame) -> Section:
         return section
     found = found.join(known, on="run_id").sort("name", "corpus_name", "claim", descending=[False, False, True])
     n, n_drawn = known.height, found["n_seeds"].min()
-    beyond, shown = (
+    beyond, within = (
         [found.filter(claim=claim, outcome=outcome).height for claim in ("rise", "fall")] for outcome in _BESIDE
     )
     section.answer(
@@ -930,14 +930,16 @@ def against_drawn_blocks(runs: pl.DataFrame, controls: pl.DataFrame) -> Section:
             "Does the shape of public models go beyond that of networks with drawn blocks?",
             "公開モデルの形は、ブロックを無作為に引いたネットワークの形を上回るか",
         ),
-        f"the rise in {beyond[0]} of {n} profiles ({shown[0]} shown by such networks too), the fall in {beyond[1]} of {n} ({shown[1]} shown by them too)",
-        f"モデルとテキストの組 {n} 件のうち、上昇で上回るのは {beyond[0]} 件（同じ形が対照にも見られるのは {shown[0]} 件）、下降で上回るのは {beyond[1]} 件（同 {shown[1]} 件）",
+        f"the rise in {beyond[0]} of {n} profiles (surely not in {within[0]}), the fall in {beyond[1]} of {n} (surely not in {within[1]})",
+        f"モデルとテキストの組 {n} 件のうち、上昇で上回るのは {beyond[0]} 件（上回らないことが確かなのは {within[0]} 件）、下降で上回るのは {beyond[1]} 件（同 {within[1]} 件）",
     )
     section.note(
         f"{n_drawn} networks each, with the queries, keys, norms and sizes of updates of the model itself. The ratio is the text's over that of the "
-        "median network, in d2; p is the text's exact rank among them, 0.05 at best. Power: how often a text of its ratio would be told from them.",
+        f"median network, in d2; p is the text's exact rank among them, {1 / (n_drawn + 1):.2f} at best. Not beyond them: the ratio is surely no more than 1.1, "
+        "whether the text has the shape or not. Power: how often a drawn network would show the shape if it had the text's own.",
         f"対照は各{n_drawn}個で、クエリ・キー・正規化・更新の大きさはモデル自身のものです。比は d2 での、対照の中央値に対する実テキストの値です。p は対照の中での順位から"
-        "厳密に求め、最小で 0.05 です。検出力は、その比をもつテキストを対照と区別できる確率です。",
+        f"厳密に求め、最小で {1 / (n_drawn + 1):.2f} です。「not beyond them」は、テキストにその形があるかどうかによらず、比が 1.1 を超えないことが確かな場合です。"
+        "検出力は、対照にもテキストと同じ形があった場合に、対照のネットワーク1つがそれを示す確率です。",
     )
     heads = ("model", "text", "protocol", "claim", "verdict", "methods", "yes", "no", "reversed", "median ratio")
     heads += ("beside drawn blocks", "text over median network", "p", "power")

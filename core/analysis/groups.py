@@ -81,6 +81,15 @@ def share_limits(values: np.ndarray, units: np.ndarray | None = None) -> tuple[f
     return max(0.0, centre - reach), min(1.0, centre + reach)
 
 
+def share_error(values: np.ndarray, units: np.ndarray | None = None) -> float:
+    """Standard error of the mean of zeros and ones (n,); where all are equal, what Wilson's limit allows, as no spread tells it."""
+    found = mean_difference(values, np.ones(len(values)), units)
+    if found.value not in (0, 1):
+        return found.std_error
+    lower, upper = share_limits(values, units)
+    return max(found.value - lower, upper - found.value) / NORMAL_95
+
+
 def share_difference(before: np.ndarray, after: np.ndarray, units: np.ndarray | None = None) -> Difference:
     """After less before, shares of right answers to the same questions: zeros and ones (n,).
 

@@ -109,6 +109,11 @@ def quantile(probability: float, freedom: float) -> float:
     return float(special.stdtrit(freedom, probability))
 
 
+def reach_of_many(n_comparisons: int) -> float:
+    """Standard errors from a value to its limit, so that n such intervals hold together in 95 percent (Bonferroni)."""
+    return float(special.ndtri(1 - LEVEL / 2 / max(1, n_comparisons)))
+
+
 def common_blocks(blocks: pl.Series) -> np.ndarray | None:
     """(n, n_blocks) from a list per unit; None unless all have the same number, at least 6, of finite values."""
     lengths = blocks.list.len().unique().to_list()

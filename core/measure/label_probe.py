@@ -16,6 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from core.analysis.groups import share_error
 from core.geometry.results import none_if_nan
 from core.measure.readable import mean_and_error
 from core.models.model import OpenModel
@@ -38,7 +39,7 @@ def probe_layers(model: OpenModel, labelled: LabelledTexts, run_id: str) -> list
     rows = []
     for layer, one in enumerate(right):
         values = {
-            "label_accuracy": mean_and_error(one.astype(float), labelled.documents),
+            "label_accuracy": (float(one.mean()), share_error(one.astype(float), labelled.documents)),
             "label_behind_best": mean_and_error(one - best, labelled.documents),
             "label_guess": (labelled.guess, float("nan")),
         }

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from core.geometry.results import jackknife_error
 from core.measure.capture import HiddenStates
+from core.models.memory import LOSS_ROWS
 from core.models.model import OpenModel
 from core.models.stacks import input_state
 from core.texts.sample import TokenSample
@@ -62,7 +63,9 @@ def read_losses(model: OpenModel, sample: TokenSample, states: HiddenStates, n_t
         ):
             with _blocks_replaced(model, forms, state):
                 logits = model.module(input_ids=some, use_cache=False).logits.flatten(0, 1)
-            losses.append(nn.functional.cross_entropy(logits.float(), tokens.flatten(), reduction="none"))
+            # In slices, as the pass does: a softmax of all logits would take their memory again.
+            for of, is_next in zip(logits.split(LOSS_ROWS), tokens.flatten().split(LOSS_ROWS), strict=True):
+                losses.append(nn.functional.cross_entropy(of.float(), is_next, reduction="none"))
         return torch.cat(losses)[: len(targets)].float().cpu()
 
     forms = _forms(model, ids[:1, :1])

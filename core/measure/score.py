@@ -20,8 +20,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from core.analysis.groups import Difference, mean_difference, share_limits
-from core.analysis.ranks import NORMAL_95
+from core.analysis.groups import Difference, mean_difference, share_error
 from core.errors import ModelError, ResourceError, Sentence
 from core.limits import opening
 from core.measure.capture import no_numbers, release_memory, require_known_tokens
@@ -361,9 +360,8 @@ def _is_best(values: np.ndarray, answer: int) -> float:
 def _mean(name: str, unit: str, higher_is_better: bool, values: np.ndarray, groups: np.ndarray | None) -> Metric:
     found = mean_difference(values, np.ones(len(values)), groups)
     error = _error(found)
-    if unit == "fraction" and found.value in (0, 1):  # not one is wrong, or right: Wilson's limit says how many may be
-        lower, upper = share_limits(values, groups)
-        error = max(found.value - lower, upper - found.value) / NORMAL_95
+    if unit == "fraction" and found.value in (0, 1):  # not one is wrong, or right
+        error = share_error(values, groups)
     return Metric(name, unit, higher_is_better, found.value, error, values)
 
 

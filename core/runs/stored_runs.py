@@ -17,6 +17,7 @@ from core.models.hub import local_weights
 from core.records import RunConfig, from_json
 from core.registry.protocols import PROTOCOLS
 from core.runs.jobs import list_jobs
+from core.runs.requests import with_labels_hash
 from core.store.parcels import PLACES_FILE
 from core.texts.corpora import open_corpus
 from core.warehouse import queries
@@ -38,7 +39,8 @@ def rerun_request(warehouse: Warehouse, record: Mapping[str, Any]) -> Rerun:
 
     Folders and files are those of this machine, if it was measured here: a record has their names alone.
 
-    Raises InputError for a control pass, for a record of another version, and if the model or the text is gone.
+    Raises InputError for a control pass, for a record of another version, and if the model, the text or the labelled
+    texts are gone.
     """
     if record["pass"] != "text":
         raise InputError(
@@ -56,8 +58,11 @@ def rerun_request(warehouse: Warehouse, record: Mapping[str, Any]) -> Rerun:
             run=record["run_id"][:SHORT_ID],
             version=record["code_version"],
         ) from error
-    pinned = replace(config, model=_pinned_model(config.model, record))
-    return Rerun(pinned, tuple(_changes(pinned, record)))
+    pinned = with_labels_hash(replace(config, model=_pinned_model(config.model, record)))
+    changed = [*_changes(pinned, record)]
+    if pinned.labels_sha256 != config.labels_sha256:
+        changed.append(Sentence("The labelled texts in {file} have changed since.", file=str(pinned.labels)))
+    return Rerun(pinned, tuple(changed))
 
 
 def _pinned_model(model: str, record: Mapping[str, Any]) -> str:

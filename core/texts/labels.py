@@ -56,21 +56,26 @@ def read_labels(path: Path) -> LabelledTexts:
         isinstance(row.get("text"), str) and row["text"].strip() and row.get("label") is not None for row in rows
     ):
         raise _not_labelled(path)
-    if len(rows) > MOST:
-        rows = [rows[at] for at in np.sort(np.random.default_rng(0).permutation(len(rows))[:MOST])]
     labels = [str(row["label"]) for row in rows]
-    documents = [
-        str(row["document"]) if row.get("document") is not None else f"row {at}" for at, row in enumerate(rows)
-    ]
-    if len(set(documents)) < FEWEST or min(Counter(labels).values(), default=0) < 2 or len(set(labels)) < 2:
+    # Without a document of its own, a text that is there twice would be learned from its copy.
+    documents = [str(row["text"] if row.get("document") is None else row["document"]) for row in rows]
+    in_documents = Counter(label for label, _document in {*zip(labels, documents, strict=True)})
+    if len(set(documents)) < FEWEST or len(in_documents) < 2 or min(in_documents.values()) < 2:
         raise CorpusError(
-            "{path} has {n_texts} texts of {n_labels} labels. Give {fewest} documents or more, and each label twice.",
+            "{path} has {n_texts} texts of {n_labels} labels in {n_documents} documents. Give {fewest} documents or more, and each "
+            "label in two of them.",
             path=path.name,
             n_texts=len(rows),
-            n_labels=len(set(labels)),
+            n_labels=len(in_documents),
+            n_documents=len(set(documents)),
             fewest=FEWEST,
         )
-    return LabelledTexts(tuple(row["text"] for row in rows), _numbers(labels), _numbers(documents))
+    drawn = np.sort(np.random.default_rng(0).permutation(len(rows))[:MOST])
+    return LabelledTexts(
+        tuple(rows[at]["text"] for at in drawn),
+        _numbers([labels[at] for at in drawn]),
+        _numbers([documents[at] for at in drawn]),
+    )
 
 
 def _decoded(path: Path) -> str:

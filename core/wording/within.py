@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from typing import Any
 
-from core.analysis.ranks import NORMAL_95
+from core.analysis.ranks import reach_of_many
 from core.analysis.relation import MARGIN, Relation
 from core.analysis.windows import WindowRelation
 from core.locale import _
@@ -137,7 +138,7 @@ def served_text(rows: Iterable[Mapping[str, Any]]) -> str:
         return ""
     best = max(found, key=lambda layer: found[layer]["value"])
     right, guess = found[best], by_name["label_guess"][best]["value"]
-    reach = NORMAL_95 * (right["std_error"] or 0.0)
+    reach = reach_of_many(len(found)) * (right["std_error"] or 0.0)  # the best was looked for among all
     lower, upper = (
         shown(100 * min(max(end, 0.0), 1.0), ".0f") for end in (right["value"] - reach, right["value"] + reach)
     )
@@ -158,7 +159,8 @@ def served_text(rows: Iterable[Mapping[str, Any]]) -> str:
         guess=shown(100 * guess, ".0f"),
     )
     behind = by_name["label_behind_best"]
-    equal = [n for n, row in behind.items() if n != best and row["value"] + NORMAL_95 * (row["std_error"] or 0.0) >= 0]
+    of_pairs = reach_of_many(math.comb(len(behind), 2))  # any two could have been the best and another
+    equal = [n for n, row in behind.items() if n != best and row["value"] + of_pairs * (row["std_error"] or 0.0) >= 0]
     if not equal or right["value"] - reach <= guess:
         return told
     more = _("Not told apart from it: layers {layers}.").format(layers=_(", ").join(layer_ranges(equal)))
@@ -168,6 +170,6 @@ def served_text(rows: Iterable[Mapping[str, Any]]) -> str:
 def served_limits() -> str:
     """How layers are held against labels."""
     return _(
-        "A ridge classifier on the mean state of each text, told by the other documents alone; 95 % intervals over documents. The "
-        "best of many layers reads a little high."
+        "A ridge classifier on the mean state of each text, told by the other documents alone; 95 % intervals over documents, "
+        "widened for the number of layers. The best of many layers reads a little high."
     )

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 from statsmodels.stats.proportion import proportion_confint
 
-from core.analysis.groups import mean_difference, share_difference, share_limits, windows_to_units
+from core.analysis.groups import mean_difference, share_difference, share_error, share_limits, windows_to_units
+from core.analysis.ranks import NORMAL_95
 
 
 @pytest.mark.parametrize("sizes", [[1] * 16 + [2] * 8, [1, 1, 1, 1, 2, 2, 3, 3, 4, 5, 9], [1] * 20 + [12], [8] * 8])
@@ -54,6 +55,13 @@ def test_a_share_of_few_groups_is_as_uncertain_as_they_are_and_one_group_is_one_
     assert 0.93 < np.mean(covered) < 0.99
     one = share_limits(np.array([1.0, 0.0, 1.0, 1.0] * 9), np.zeros(36))
     assert one == pytest.approx(proportion_confint(0.75, 1, method="wilson"), abs=1e-6)
+
+
+def test_a_share_of_all_has_an_error_too():
+    values = np.repeat([1.0, 0.0], [30, 10])
+    assert share_error(values) == pytest.approx(np.std(values, ddof=1) / np.sqrt(40))
+    assert 1 - NORMAL_95 * share_error(np.ones(40)) == pytest.approx(proportion_confint(40, 40, method="wilson")[0])
+    assert share_error(np.zeros(40), np.arange(40) // 8) > share_error(np.zeros(40)) > 0
 
 
 def test_the_difference_of_two_ratios_is_that_of_one_where_their_counts_are_the_same():

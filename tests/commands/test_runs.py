@@ -216,6 +216,18 @@ def test_a_model_is_asked_for_at_the_revision_that_was_measured(tmp_path):
     assert [line.split()[1] for line in found.changed] == ["text", "protocol"]
 
 
+def test_labelled_texts_that_have_changed_are_told_and_read_as_they_are_now(tmp_path):
+    from core.runs.stored_runs import rerun_request
+    from core.texts.labels import read_labels
+
+    file = tmp_path / "labels.csv"
+    file.write_text("text,label\n" + "\n".join(f"text {i},{'ab'[i % 2]}" for i in range(40)), encoding="utf-8")
+    asked = asdict(RunConfig("made-up/first", labels=str(file), labels_sha256="of earlier texts"))
+    found = rerun_request(Warehouse(tmp_path / "w.duckdb"), record(config=json.dumps({"run": asked})))
+    assert found.config.labels_sha256 == read_labels(file).sha256
+    assert "labelled texts" in found.changed[-1]
+
+
 @pytest.mark.parametrize(
     ("changes", "line"),
     [

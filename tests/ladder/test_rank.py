@@ -51,7 +51,7 @@ def test_bounds_order_ratios_and_coverage_are_counted_over_networks() -> None:
             read("whitened", 16, 14.0, 1.0, draw=1),
         ],
     )
-    assert (row.networks, row.broken) == (3, 1)  # 5 above a rank of 4
+    assert (row.networks, row.broken, row.most) == (3, 1, 1.25)  # 5 above a rank of 4
     assert row.ordered == pytest.approx(2 / 3)  # 8 is read below 4
     assert (row.ratio, row.lowest, row.highest) == (pytest.approx(15.5 / 16), 0.5, 1.0)
     assert (row.intervals, row.held) == (4, 2)
@@ -59,10 +59,10 @@ def test_bounds_order_ratios_and_coverage_are_counted_over_networks() -> None:
 
 
 def test_the_section_tells_what_came_out_and_takes_the_place_of_an_earlier_one() -> None:
-    row = rank_score.Row("d2", 4, (4.0, 7.0, 13.0, 20.0, 31.0), 0, 1.0, 0.99, 0.95, 1.02, 20, 19)
-    other = rank_score.Row("two_nn", 4, (4.5, 5.0, 6.0, 7.0, 6.5), 1, 0.8, 0.4, 0.2, 1.1, 0, 0)
+    row = rank_score.Row("d2", 4, (4.0, 7.0, 13.0, 20.0, 31.0), 0, 1.0, 1.0, 0.99, 0.95, 1.02, 20, 19)
+    other = rank_score.Row("two_nn", 4, (4.5, 5.0, 6.0, 7.0, 6.5), 1, 1.12, 0.8, 0.4, 0.2, 1.1, 0, 0)
     told = rank_score.section([row, other], {(4, 0), (64, 0)}, 1500)
-    assert "1 of 2 never read above the rank; most often did two_nn in 1 of 4." in told
+    assert "1 of 2 never read above the rank. Most often did two_nn in 1 of 4, up to 1.12 times it." in told
     assert "d2 0.99 (0.95 to 1.02)" in told and "least did two_nn 80 %" in told and "d2 19 of 20" in told
     document = f"# Accuracy\n\nwhat stands\n\n{rank_score.BEFORE}\n\nlast\n"
     once = rank_score.with_section(document, told)
