@@ -16,9 +16,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from core.analysis.groups import share_error
+from core.analysis.groups import mean_difference, share_error
 from core.geometry.results import none_if_nan
-from core.measure.readable import mean_and_error
 from core.models.model import OpenModel
 from core.models.stacks import input_state, output_state, run_stack
 from core.tables import LayerCorrelatorRow
@@ -34,13 +33,15 @@ def probe_layers(model: OpenModel, labelled: LabelledTexts, run_id: str) -> list
     """By layer the share of texts that are told right, how far that is behind the best layer, paired by document, and the share of the
     commonest label, which guessing has."""
     states = mean_states(model, labelled.texts)
-    right = [told(layer, labelled.classes, labelled.documents) == labelled.classes for layer in states]
-    best = right[int(np.argmax([one.mean() for one in right]))].astype(float)
+    classes, documents = labelled.classes, labelled.documents
+    right = [(told(layer, classes, documents) == classes).astype(float) for layer in states]
+    best = right[int(np.argmax([one.mean() for one in right]))]
     rows = []
     for layer, one in enumerate(right):
+        behind = mean_difference(one - best, np.ones(len(one)), documents)
         values = {
-            "label_accuracy": (float(one.mean()), share_error(one.astype(float), labelled.documents)),
-            "label_behind_best": mean_and_error(one - best, labelled.documents),
+            "label_accuracy": (float(one.mean()), share_error(one, documents)),
+            "label_behind_best": (behind.value, behind.std_error),
             "label_guess": (labelled.guess, float("nan")),
         }
         for name, (value, error) in values.items():

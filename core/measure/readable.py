@@ -16,7 +16,6 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from core.geometry.results import jackknife_error
 from core.measure.capture import HiddenStates
 from core.models.memory import LOSS_ROWS
 from core.models.model import OpenModel
@@ -112,10 +111,3 @@ def _restore(block: nn.Module, own: Any) -> None:
         del block.__dict__["forward"]
     else:
         block.forward = own
-
-
-def mean_and_error(losses: np.ndarray, documents: np.ndarray) -> tuple[float, float]:
-    """Mean of losses (n_targets,) and its standard error by a jackknife over documents (n_targets,); NaN of one document."""
-    groups = np.unique(documents)
-    without = [losses[documents != one].mean() for one in groups] if len(groups) > 1 else []
-    return float(losses.mean()), jackknife_error(np.array(without))

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from core.analysis.groups import mean_difference, windows_to_units
 from core.geometry.layer import CloudPlan
 from core.geometry.results import CloudEstimate, Distribution, LayerResult, jackknife_error, none_if_nan
 from core.geometry.second_order import d2_of_windows
@@ -20,7 +21,7 @@ from core.geometry.stability import Dependence
 from core.measure.capture import HiddenStates
 from core.measure.plan import TokenMask, UsableWords
 from core.measure.provenance import Clock, code_version, library_versions
-from core.measure.readable import choose_targets, mean_and_error
+from core.measure.readable import choose_targets
 from core.measure.setup import Setup
 from core.models.model import OpenModel
 from core.records import Profile, RunConfig, without_places
@@ -274,12 +275,12 @@ def readable_rows(
     if states.readable is None or states.nats is None:
         return
     windows = choose_targets(sample, states.nats, n_targets)[:, 0]
-    several = len(np.unique(sample.documents[windows])) > 1
-    groups = sample.documents[windows] if several else windows
+    units = windows_to_units(sample.documents)[windows]
     for layer, losses in enumerate(states.readable):
-        value, error = mean_and_error(losses, groups)
+        found = mean_difference(losses.astype(np.float64), np.ones(len(losses)), units)
+        error = none_if_nan(found.std_error)
         yield LayerCorrelatorRow(
-            run_id, layer, "residual", "predicted", "readable_loss", value, none_if_nan(error), len(losses)
+            run_id, layer, "residual", "predicted", "readable_loss", found.value, error, len(losses)
         )
 
 

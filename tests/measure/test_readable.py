@@ -1,13 +1,15 @@
 """Loss that the head reads at each layer: at the last one it is the loss of the pass, at others that of the head applied by hand."""
 
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 
 from core.measure.profile import measure_profile
-from core.measure.readable import choose_targets, mean_and_error, read_losses
+from core.measure.readable import choose_targets, read_losses
+from core.measure.rows import readable_rows
 from core.measure.setup import open_setup
 from core.records import RunConfig
 from tests.measure.test_capture import captured
@@ -47,12 +49,16 @@ def test_what_does_not_add_up_to_the_loss_of_the_pass_is_not_told(tiny_llama, tm
     assert read_losses(model, sample, states, 512) is None
 
 
-def test_the_error_is_over_documents():
-    losses = np.repeat([1.0, 2.0, 6.0], 100)
-    mean, error = mean_and_error(losses, np.repeat([4, 5, 9], 100))
-    assert mean == pytest.approx(3.0)
-    assert error == pytest.approx(np.std([1.0, 2.0, 6.0], ddof=1) / np.sqrt(3))
-    assert np.isnan(mean_and_error(losses, np.zeros(300))[1])
+@pytest.mark.parametrize(("documents", "units"), [(np.repeat(np.arange(8), 2), 8), (np.repeat([0, 1], 8), 8)])
+def test_the_error_is_over_documents_and_over_stretches_where_they_are_few(documents, units):
+    of_unit = np.random.default_rng(0).normal(3, 1, units)
+    nats = np.repeat(of_unit, 16 // units)[:, None] * np.ones((16, 4))  # windows of a unit are alike
+    nats[:, 0] = np.nan
+    states = SimpleNamespace(readable=nats[None, :, 1:].reshape(1, -1).astype(np.float32), nats=nats)
+    sample = SimpleNamespace(documents=documents, ids=np.zeros((16, 4), dtype=int))
+    (row,) = readable_rows("run", sample, states, 512)
+    assert (row.value, row.n_points) == (pytest.approx(of_unit.mean()), 48)
+    assert row.std_error == pytest.approx(np.std(of_unit, ddof=1) / np.sqrt(units), rel=1e-5)
 
 
 def test_a_run_tells_it_for_every_layer_and_a_resumed_one_the_same(tiny_llama, tmp_path):
