@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from core.analysis.groups import mean_difference, share_error
 from core.geometry.results import none_if_nan
+from core.measure.capture import require_known_tokens
 from core.models.model import OpenModel
 from core.models.stacks import input_state, output_state, run_stack
 from core.tables import LayerCorrelatorRow
@@ -55,6 +56,7 @@ def mean_states(model: OpenModel, texts: tuple[str, ...]) -> np.ndarray:
     """Mean over the tokens of each text, the first left out where there are more; (n_layers + 1, n_texts, hidden_size) float32."""
     most = min(model.context or MOST_TOKENS, MOST_TOKENS)
     ids = [model.tokenizer(text, verbose=False)["input_ids"][:most] or [0] for text in texts]
+    require_known_tokens(model, max(map(max, ids)))
     found = np.zeros((model.n_layers + 1, len(ids), model.hidden_size), dtype=np.float32)
     module = model.module.base_model if model.stack == "main" else model.module  # no head
     rows: list[int] = []
