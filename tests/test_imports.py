@@ -125,9 +125,9 @@ MOST = {
     "__init__": (29, 103),
     "__main__": (24, 80),
     "analysis": (
-        4326,
-        33455,
-    ),  # how often each model of a decision is first; a loss that may exceed its budget; counts of a verdict, and the joint test of its methods, errors over documents and groups of questions, of a difference of two losses too; the rank among the draws of a control
+        4340,
+        33571,
+    ),  # the error of a share of all, and the reach of many comparisons; how often each model of a decision is first; a loss that may exceed its budget; counts of a verdict, and the joint test of its methods, errors over documents and groups of questions, of a difference of two losses too; the rank among the draws of a control
     "api": (172, 1032),
     "commands": (3565, 23400),  # the verbs compare and choose
     "deck": (
@@ -172,9 +172,9 @@ MOST = {
     "records": (494, 2800),  # own labels; a request read back from JSON, for jobs and estimates alike
     "registry": (1495, 6560),  # own labels; loss readable at each layer; the words of a verdict; three controls
     "runs": (
-        2677,
-        17620,
-    ),  # own labels; a run that is there answers beside other models too; a layer of a job at work is read once, and one of another version is none
+        2678,
+        17645,
+    ),  # own labels, which may have changed since; a run that is there answers beside other models too; a layer of a job at work is read once, and one of another version is none
     "scores": (
         1904,
         13403,
@@ -198,9 +198,9 @@ MOST = {
         31883,
     ),  # readable loss beside a plan; a report whose runs are gone says which; an export holds one table at a time, and parcels that lack the added one; what a measurement finds there, which forecast held
     "wording": (
-        3845,
-        28010,
-    ),  # which layer serves own labels; readable loss, and its limits; where a search of blocks ended, and a count of one; names told apart where some are cut alike; what does not compare, in one line; all that keeps models apart, with each way out; models compared on a text; which to pilot, named budgets, what else saves; who may shortlist; a score for an encoder
+        3847,
+        28029,
+    ),  # which layer serves own labels, as the best of many; readable loss, and its limits; where a search of blocks ended, and a count of one; names told apart where some are cut alike; what does not compare, in one line; all that keeps models apart, with each way out; models compared on a text; which to pilot, named budgets, what else saves; who may shortlist; a score for an encoder
 }
 
 
