@@ -97,12 +97,15 @@ class DeckData:
 
     @property
     def best_by_score(self) -> RankedModel | None:
-        """The model whose rank by score can be 1; of several, the one with the smallest upper bound of its rank."""
-        models = self.answer.models if self.answer else ()
-        leaders = [
-            model for model in models if model.score_rank_low == 1 and not model.is_vetoed and model.score_rank_high
-        ]
-        return min(leaders, key=lambda model: (model.score_rank_high or 0, model.name), default=None)
+        """The model with the best score of those whose rank by it can be 1: the first of `models_by_score` that counts."""
+        return next((one for one in self.models_by_score if one.score_rank_low == 1 and not one.is_vetoed), None)
+
+    @property
+    def models_by_score(self) -> list[RankedModel]:
+        """The models with a rank by score, the best score first."""
+        turn = 1 if self.answer and self.answer.population.higher_is_better is False else -1
+        scored = [one for one in self.answer.models if one.score_rank_low is not None] if self.answer else []
+        return sorted(scored, key=lambda one: (turn * (one.score or 0.0), one.name))
 
     @property
     def text_runs(self) -> pl.DataFrame:

@@ -196,11 +196,9 @@ def _evidence(data: DeckData) -> Panel | None:
 
 def _compared(data: DeckData) -> Panel | None:
     """The best models by score side by side, with the intervals of their ranks."""
-    scored = [model for model in data.asked.models if model.score is not None and model.score_rank_low is not None]
-    if not scored:
+    ordered = data.models_by_score
+    if not ordered:
         return None
-    turn = 1 if data.asked.population.higher_is_better is False else -1
-    ordered = sorted(scored, key=lambda one: (turn * (one.score or 0.0), one.name))
     names = distinguishing_names([model.name for model in ordered])
     title = _("{n} models side by side, best score first").format(n=counted(len(ordered), "scores"))
     if best := data.best_by_score:

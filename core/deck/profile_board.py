@@ -32,10 +32,11 @@ from core.figures.layer_profiles import MOST_CURVES, dimension_chart, profile_ch
 from core.figures.scores import loss_chart
 from core.locale import _
 from core.questions.compare import Comparison
+from core.questions.ranking_question import BY_WORD
 from core.records import SHIPPED
 from core.registry.specifications import CLAIMS
 from core.registry.verdicts import VERDICTS
-from core.sources import Text, counted, derived, shown
+from core.sources import Text, counted, derived
 from core.tables.sourced import rows_of
 from core.wording import compare as compare_wording
 from core.wording import slides as slide_wording
@@ -91,11 +92,14 @@ def _comparison_board(data: DeckData, comparison: Comparison, sound: pl.DataFram
     best, other = comparison.by_loss
     loss, names = comparison.differences[0].loss, compare_wording.labels(comparison)
     told = {"model": names[best.run["run_id"]], "other": names[other.run["run_id"]], "text": best.run["corpus_name"]}
+    told = {key: shortened_name(name, 40) for key, name in told.items()}
     template = _("{model} reads {text} better than {other}")
     if not loss.is_told_apart:
         template = _("{model} and {other} read {text} alike, as far as can be told")
     looks = tuple(_other_samples(data))
     title, _number, _meaning, verdicts = _answer(data, sound)
+    if comparison.points == BY_WORD:
+        title = _("The dimensions of {model} and {other} compare on words only").format(**told)
     assert best.loss is not None
     meaning_of_loss = _("bits per byte, {other} {loss}; lower is better")
     if interval := slide_wording.limits_text(best.loss.lower, best.loss.upper):
@@ -103,7 +107,7 @@ def _comparison_board(data: DeckData, comparison: Comparison, sound: pl.DataFram
     test = Option(_("Test it on your own task, then decide"), _("not known"), _("reasons to choose or refuse"))
     return Board(
         answer=Panel(
-            template.format(**{key: shortened_name(name, 40) for key, name in told.items()}),
+            template.format(**told),
             loss_chart([(names[one.run["run_id"]], one.loss) for one in (best, other) if one.loss is not None]),
             (compare_wording.difference_text(loss),),
             say=(
@@ -286,7 +290,7 @@ def _evidence(data: DeckData, sound: pl.DataFrame) -> Panel | None:
         title = _("Each model by itself: dimensions that do not compare")
         if _n_compared(data, sound) > 1:
             title = _("Where intervals overlap, models are not told apart")
-        return Panel(title, replace(chart, key=wording.joined_sentences((chart.key, checks))))
+        return Panel(title, replace(chart, key=wording.joined_sentences((chart.key, checks + _(". ").rstrip()))))
     claims = data.claims.filter(run_id=sound["run_id"][0])
     rises = rise_chart(claims)
     if rises is None:
@@ -345,20 +349,19 @@ def _compared(data: DeckData, sound: pl.DataFrame) -> Panel | None:
 
 
 def _readers(comparison: Comparison, names: Mapping[str, str], sound: pl.DataFrame) -> Panel:
-    """Two models that have read one text: how well, how large they are, and their shapes."""
+    """Two models that have read one text: how well, how large they are, and their dimensions on the points that compare."""
     columns = (
         Column(_("Model"), 0.24),
         Column(_("Bits per byte"), 0.2, is_number=True),
         Column(_("Parameters (millions)"), 0.2, is_number=True),
-        Column(_("Largest inner dimension"), 0.24, is_number=True),
+        Column(compare_wording.heads(comparison)[2], 0.24, is_number=True),
         Column(_("Verdicts"), 0.12),
     )
     rows, runs = [], {run["run_id"]: run for run in rows_of(sound)}
     for one in comparison.by_loss:
         run = runs[one.run["run_id"]]
-        size = "–" if run["parameters"] is None else shown(run["parameters"] / 1e6, ",.0f")
-        dimension = wording.interval_of(run, "inner_max")
-        cells = (compare_wording.loss_text(one.loss), size, dimension, verdict_marks(run))
+        size = wording.number(None if run["parameters"] is None else run["parameters"] / 1e6)
+        cells = (compare_wording.loss_text(one.loss), size, compare_wording.dimension_text(one), verdict_marks(run))
         rows.append((shortened_name(names[run["run_id"]], 30), *cells))
     key = verdict_legend_text() + _(". ").rstrip()
     return Panel(_("Side by side: reading, size and shape"), table_of_models(columns, rows, "runs", key))
@@ -428,7 +431,7 @@ def _decision(data: DeckData, sound: pl.DataFrame) -> Decision:
     if reasons & OPEN_CONTROLS:
         time = slide_wording.time_text(N_CONTROLS * n, runs)
         controls = Option(_("Measure controls"), time, _("whether training makes the shape"))
-        title = _("Without controls, nobody knows whether training makes the shape")
+        title = _("Controls must still tell whether training makes the shape")
         asked = _("choose nothing by these numbers; measure controls")
         return Decision(asked, title, (controls, _pilot(data), _stop()))
     title = _("A question with a benchmark would decide; these numbers describe")

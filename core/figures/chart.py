@@ -42,7 +42,7 @@ class Axis:
     decimals: int = 0
     """Of the tick labels."""
     is_ordered: bool = False
-    """A list of places 1, 2, ... from the top, each labelled by its point; without tick labels."""
+    """Rows 0, 1, ... from the top, each labelled by its point; without tick labels."""
     is_log: bool = False
     is_reversed: bool = False
     """Its low end is at the top or on the right, because it is the better one."""

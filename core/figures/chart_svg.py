@@ -104,7 +104,7 @@ def _draw_chart(drawing: Drawing, chart: Chart, box: Box, size: float) -> None:
         endpoints = [plot.to_pixels(*end) for end in guide.ends(chart)]
         drawing.line(endpoints, theme.quiet, 1.2, "5 4")
         if guide.is_vertical:
-            x, y = endpoints[1]
+            x, y = min(endpoints, key=lambda end: end[1])  # rows and reversed axes count from the top
             drawing.text((x - 4, y + 12), guide.name, size - 2, theme.quiet, "end")
         else:
             is_right = has_room_at_its_end(guide, chart)

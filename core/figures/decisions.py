@@ -214,7 +214,8 @@ def first_chart(decision: Decision) -> Chart | None:
     values: Sequence[float] = decision.totals
     x = Axis(_("Weighted mean (1: best in all criteria)"), 0, 1, 0.25, 2)
     if decision.shares_first:
-        values, x = [100 * share for share in decision.shares_first], Axis(_("First in % of the draws"), 0, 100, 25)
+        values = [100 * share for share in decision.shares_first]
+        x = Axis(_("How often each is first (%)"), 0, 100, 25)
     points = [
         Point(value, 0, name=shortened_name(name, LONGEST_NAME)) for name, value in zip(names, values, strict=True)
     ]

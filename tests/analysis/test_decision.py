@@ -143,6 +143,7 @@ def test_errors_say_how_often_the_choice_stays_first():
     ]
     found = decide(near, [asked()], None)
     assert 0.55 < found.share_first < 0.75 and "within_error" in found.reasons
+    assert len(found.shares_first) == len(found.candidates) and sum(found.shares_first) == pytest.approx(1)
     far = decide([near[0], near[2]], [asked()], None)
     assert far.share_first > 0.999 and far.reasons == ("best_total",)
     assert decide(near, [asked()], None).share_first == found.share_first

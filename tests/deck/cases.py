@@ -110,7 +110,8 @@ def two_readers() -> Selection:
             for n in range(12)
         ]
     )
-    read = frames.of_runs(Model("one", run_id="r-one"), Model("two", run_id="r-two", tokenizer_hash="tok2"))
+    models = Model("one", run_id="r-one"), Model("two", run_id="r-two", tokenizer_hash="tok2")
+    read = frames.of_runs(*models, with_words=True)
     return replace(read, windows=windows)
 
 

@@ -539,6 +539,16 @@ def test_the_best_by_scores_without_errors_has_a_plain_rank():
         assert any(one.text.endswith(told) for one in first.statements)
 
 
+def test_of_models_with_the_same_ranks_the_one_with_the_best_score_is_the_best():
+    data = of_pilot(24, [*answers.falling()[:-2], 99.9, 100.0], "en")
+    best = max(data.answer.models, key=lambda model: model.score)
+    assert data.best_by_score == best and data.models_by_score[0] == best
+    assert best.score_rank_high == data.models_by_score[1].score_rank_high
+    lower = replace(answers.BENCHMARK, higher_is_better=False)
+    turned = of_pilot(24, answers.falling(), "en", benchmark=lower)
+    assert turned.best_by_score.score == min(model.score for model in turned.answer.models)
+
+
 def test_a_run_without_a_verdict_is_left_out_and_named():
     other = Model("last-token-run", protocol_hash="000000000000")
     runs = pl.concat([frames.runs(ONE), without_summary(frames.runs(other))])
@@ -558,5 +568,10 @@ def test_of_two_models_on_one_text_the_deck_tells_first_which_reads_it_better():
     assert answer.title == "one reads python-docs better than two" and answer.statements[0].text == "1.90"
     assert answer.statements[1].text.startswith("bits per byte [") and "two 3.00 [" in answer.statements[1].text
     assert story.slides[-1].visual.rows[0][0].startswith("Test it on your own task")
+    slides = {slide.key: slide for slide in story.slides}
+    assert slides["evidence"].title == "The dimensions of one and two compare on words only"
+    table = slides["compared"].visual
+    assert table.columns[3].title == "Largest inner dimension, one per word"
+    assert table.rows[0][3].startswith("117 ["), "of words, as the verb compare tells, where of types it is 106"
     assert any("1.10 [1.10, 1.10], is more than chance" in text for _place, text in texts_of(answer))
     assert [one.text for one in numbers_of(story, "r") if one.source_table is None] == []

@@ -11,9 +11,19 @@ from xml.etree import ElementTree
 import pytest
 
 from core.analysis.differences import LayerDifference
-from core.figures.chart import Point, Span, log_axis, log_ticks, scatter_chart
+from core.figures.chart import (
+    Guide,
+    Point,
+    Span,
+    in_rows,
+    interval_chart,
+    log_axis,
+    log_ticks,
+    round_axis,
+    scatter_chart,
+)
 from core.figures.chart_figure import chart_figure
-from core.figures.chart_svg import chart_svg
+from core.figures.chart_svg import chart_svg, visual_svg
 from core.figures.layer_profiles import difference_chart, layer_chart, profile_svg, thumbnail
 from core.figures.profile_data import Curve, Extremum, Mark, ProfileData, Reference, claim_phases
 from core.figures.style import COLOURS, axes_figure, recolour, translucent
@@ -127,6 +137,13 @@ def test_a_scatter_names_dots_where_there_is_room_and_no_name_lies_on_a_dot():
     assert len(re.findall(r'<circle [^>]* r="4.5"', svg)) == 17 and "● one" in words(svg)
     assert len(re.findall(r"<title>model 3 \(3\): 0[.0]*</title>", svg)) == 1
     assert sum(text.startswith("model") for text in words(svg)) >= 14
+
+
+def test_a_guide_across_rows_has_its_name_above_them_and_not_among_the_ticks():
+    rows = in_rows([Point(1.0, 0, name="best"), Point(2.0, 0, name="next")], "rows")
+    svg = visual_svg(interval_chart([rows], round_axis("ratio", [0.0, 3.0]), [Guide("needed", 1.5)]))
+    down = {text.text: float(text.get("y", 0)) for text in ElementTree.fromstring(svg).iter(f"{SVG}text")}
+    assert down["needed"] < down["best"] < down["next"] < down["ratio"]
 
 
 def test_logarithmic_ticks_are_few():
