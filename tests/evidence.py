@@ -1004,6 +1004,8 @@ def within_models(runs: pl.DataFrame, windows: pl.DataFrame) -> Section:
     corrected = _adjusted([row[_AT] for row in rows], "holm")
     small = [(row, word) for row, word, p in zip(rows, words, corrected, strict=True) if p is not None and p <= LEVEL]
     standing = [row for row, word in small if word == "hint"]
+    worse = sum(not row[4].startswith("-") for row in standing)  # a positive rho: more dimensions, more loss
+    better = len(standing) - worse
     section.note(
         f"**Of {len(rows)} relations {len(standing)} stand{'s' * (len(standing) == 1)} once p is corrected for looking at all of "
         f"them (Holm){_listed(standing, 0)}.** Nobody registered them: what is told of one model is a hint at most. Each document counts once.",
@@ -1016,8 +1018,9 @@ def within_models(runs: pl.DataFrame, windows: pl.DataFrame) -> Section:
             "Within one model, are windows of more dimensions predicted worse?",
             "1つのモデルの中で、次元の大きいウィンドウほど予測しにくいか",
         ),
-        f"of {len(rows)} relations {len(standing)} stand{'s' * (len(standing) == 1)} after correction{_listed(standing, 0)}",
-        f"{len(rows)}件のうち、補正後に残るのは{len(standing)}件{_listed(standing, 1)}",
+        f"of {len(rows)} relations {len(standing)} stand{'s' * (len(standing) == 1)} after correction, {worse} of them so, {better} the "
+        f"other way{_listed(standing, 0)}",
+        f"{len(rows)}件のうち、補正後に残るのは{len(standing)}件（予測しにくい向き{worse}件、逆向き{better}件）{_listed(standing, 1)}",
     )
     rows = [(*row[:_AT], _p(p), *row[_AT + 1 :]) for row, p in zip(rows, corrected, strict=True)]
     section.note(*(in_language(language, within_wording.expectation_text) for language in LANGUAGES))

@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 
 from core.errors import InputError, Sentence
 from core.locale import _, worded
-from core.terminal.output import Head, say, width, wrap
+from core.terminal.output import Fixed, Head, say, width, wrap
 
 NAME = "workdim"
 LIST = "list"
@@ -66,12 +66,16 @@ class Parser(argparse.ArgumentParser):
         return super().format_help()
 
     def print_help(self, file: Any = None) -> None:
-        """Print headings (lines followed by indented ones) in the style of table heads."""
+        """Print headings (lines followed by indented ones) in the style of table heads, and commands to be pasted whole."""
         lines = self.format_help().rstrip().split("\n")
         after = [*lines[1:], ""]
         say(
             *(
-                Head(line) if line[:1] not in ("", " ") and next_line[:2] == "  " else line
+                Head(line)
+                if line[:1] not in ("", " ") and next_line[:2] == "  "
+                else Fixed(line)
+                if line.startswith(f"  {NAME} ")
+                else line
                 for line, next_line in zip(lines, after, strict=True)
             )
         )

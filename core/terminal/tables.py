@@ -83,7 +83,9 @@ def trash_table(trashed: Sequence[Any]) -> list[str]:
 
 
 def jobs_table(standings: Sequence[Any]) -> list[str]:
-    """A table of jobs (core.runs.jobs.JobStatus), oldest first: state, time left, and what to do."""
+    """A table of jobs (core.runs.jobs.JobStatus), oldest first: state and time left; beneath it why jobs failed, and what to
+    do.
+    """
     states = {
         "queued": _("queued"),
         "running": _("running"),
@@ -91,18 +93,19 @@ def jobs_table(standings: Sequence[Any]) -> list[str]:
         "failed": _("failed"),
         "finished": _("finished"),
     }
-    rows = []
+    rows, remarks = [], []
     for status in standings:
         config, step = status.job.config, status.progress
         text, how = config.what
         how_far = f"{wording.phase_name(step.phase)} {step.done:,}/{step.total:,}" if step else ""
         stands = {
             "running": how_far,
-            "failed": status.reason,
             "finished": result_text(status.result),
             "queued": _("waiting for its turn"),
-            "interrupted": _("; ").join(filter(None, [how_far, _("resume or cancel it")])),
+            "interrupted": how_far,
         }
+        remark = {"failed": status.reason, "interrupted": _("resume or cancel it")}.get(status.state)
+        remarks += [f"{status.job.job_id[:SHORT_ID]}  {worded(remark)}"] if remark else []
         left = status.progress_record.get("seconds_left") if status.state == "running" else None
         rows.append(
             (
@@ -116,7 +119,8 @@ def jobs_table(standings: Sequence[Any]) -> list[str]:
             )
         )
     head = heads("job", "state", "model", "text", "protocol", "where it stands", "time left")
-    return table(head, rows, ("protocol", "text"))
+    lines = table(head, rows, ("protocol", "text"))
+    return [*lines, *([""] if remarks else []), *remarks]
 
 
 def result_text(result: Mapping[str, Any]) -> str:
@@ -163,10 +167,11 @@ def scored_record(result: Mapping[str, Any], tables: Mapping[str, pl.DataFrame])
 
 
 READABLE, NARROWEST = 18, 12
-"""Columns: text cells are cut to the first before a column of little weight goes, and to the second before any other does.
-Numbers, ids and what would no longer be told apart are never cut."""
-_NEVER_CUT = re.compile(r"[\d\s.,\[\]()±%:+×-]*|[0-9a-f]{6,}[0-9a-f-]*")
-"""Numbers, and ids that users type."""
+"""Columns: texts and heads are cut to the first before a column of little weight goes, and to the second before any other
+does. Numbers, ids and what would no longer be told apart are never cut."""
+_NUMBER = re.compile(r"[\d\s.,\[\]()±%:+×-]*")
+_ID = re.compile(r"(?<![0-9a-f])[0-9a-f]{8}-[0-9a-f]{4}-|^[0-9a-f]{6,}[0-9a-f-]*$")
+"""What users type of a run, a plan or a job, also within a text, and of a file."""
 
 
 def table(head: Sequence[str], rows: Sequence[Sequence[Any]], least: Sequence[str] = ()) -> list[str]:
@@ -176,7 +181,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[Any]], least: Sequence[st
     right. A last line names them.
     """
     cells = [[one_line(cell if isinstance(cell, str) else str(cell)) for cell in row] for row in [head, *rows]]
-    whole = {n for n in range(len(head)) if all(_NEVER_CUT.fullmatch(row[n]) for row in cells[1:])}
+    whole = {n for n in range(len(head)) if _is_never_cut([row[n] for row in cells[1:]])}
     going = [n for name in least for n in range(len(head)) if head[n] == name]
     while True:
         widths = _widths(cells, width(), going, whole)
@@ -192,11 +197,12 @@ def table(head: Sequence[str], rows: Sequence[Sequence[Any]], least: Sequence[st
 
 
 def _widths(cells: Sequence[Sequence[str]], room: int, going: Sequence[int], whole: Set[int]) -> dict[int, int]:
-    """The columns that are shown and their widths; those in `going` go first, those in `whole` are not cut."""
+    """The columns that are shown and their widths; those in `going` go first, of those in `whole` only the heads are cut."""
     shown, gone = list(range(len(cells[0]))), [*going]
-    least = READABLE
+    least, needed = READABLE, {n: max((cell_len(row[n]) for row in cells[1:]), default=0) for n in whole}
     while True:
-        widths = _shrunk({n: max(cell_len(row[n]) for row in cells) for n in shown}, room, least, whole)
+        widths = {n: max(cell_len(row[n]) for row in cells) for n in shown}
+        widths = _shrunk(widths, room, {n: max(least, needed.get(n, 0)) for n in shown})
         if sum(widths.values()) + 2 * (len(widths) - 1) <= room:
             return widths
         if gone and len(shown) > 2:
@@ -209,10 +215,15 @@ def _widths(cells: Sequence[Sequence[str]], room: int, going: Sequence[int], who
             return widths
 
 
-def _shrunk(widths: dict[int, int], room: int, least: int, whole: Set[int]) -> dict[int, int]:
-    """The widest texts shrink until all columns fit or none is wider than `least`."""
+def _is_never_cut(texts: Sequence[str]) -> bool:
+    """Whether a column holds nothing but numbers, or an id."""
+    return all(map(_NUMBER.fullmatch, texts)) or any(map(_ID.search, texts))
+
+
+def _shrunk(widths: dict[int, int], room: int, least: Mapping[int, int]) -> dict[int, int]:
+    """The widest columns shrink until all fit or none is wider than its `least`."""
     excess = sum(widths.values()) + 2 * (len(widths) - 1) - room
-    while excess > 0 and (wide := [n for n in widths if n not in whole and widths[n] > least]):
+    while excess > 0 and (wide := [n for n in widths if widths[n] > least[n]]):
         widths[max(wide, key=widths.__getitem__)] -= 1
         excess -= 1
     return widths
@@ -289,7 +300,7 @@ def plan_lines(layer_plan: LayerPlan) -> list[str]:
             )
             for row in path
         ]
-        priced = table(heads("gone", "blocks", "nats per token [95 %]"), rows)
+        priced = table(heads("gone", "block numbers", "nats per token [95 %]"), rows)
         lines += ["", _("Loss of each number of blocks"), *priced]
     if harder:
         lines += ["", _("Where loss on held-out text may hide it"), *_plan_harder(harder)]
@@ -341,7 +352,7 @@ def _plan_candidates(layer_plan: LayerPlan) -> list[str]:
         )
         for row in plan_analysis.rivals(layer_plan)
     ]
-    head = heads("rule (* taken, = may be as good)", "blocks", "nats per token [95 %]")
+    head = heads("rule (* taken, = may be as good)", "block numbers", "nats per token [95 %]")
     return table(head, rows)
 
 
@@ -375,8 +386,8 @@ def plans_table(plan_rows: pl.DataFrame) -> list[str]:
         )
         for row in plan_rows.iter_rows(named=True)
     ]
-    head = heads("plan", "model", "blocks", "nats per token [95 %]", "state", "made (UTC)", "tags")
-    return table(head, rows, ("tags", "made (UTC)", "blocks"))
+    head = heads("plan", "model", "block numbers", "nats per token [95 %]", "state", "made (UTC)", "tags")
+    return table(head, rows, ("tags", "made (UTC)", "block numbers"))
 
 
 def plan_record(answer: PlanAnswer) -> dict[str, Any]:

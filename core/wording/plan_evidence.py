@@ -19,7 +19,7 @@ from core.analysis.plans import (
 from core.errors import Sentence
 from core.locale import _, worded
 from core.records import LayerPlan, text_budget
-from core.sources import Text, counted, shown
+from core.sources import Text, shown
 from core.tables import PlanRow
 from core.wording.labels import name
 from core.wording.numbers import number
@@ -94,12 +94,8 @@ def control_lines(plan: PlanRow) -> list[str]:
     if plan.random_10th is not None:
         lines.append(
             _(
-                "Nine in ten random sets of {k} blocks lose {limit} nats per token or more; on the same windows the plan loses {own}."
-            ).format(
-                k=counted(len(plan.blocks), "plan_outcomes"),
-                limit=price_text(plan.random_10th),
-                own=price_text(plan.same_windows),
-            )
+                "Nine in ten random sets of as many blocks lose {limit} nats per token or more; on the same windows the plan loses {own}."
+            ).format(limit=price_text(plan.random_10th), own=price_text(plan.same_windows))
         )
     if plan.sum_of_singles is not None and len(plan.blocks) > 1:
         lines.append(

@@ -78,6 +78,15 @@ def test_the_first_help_names_every_verb_and_each_has_its_own(capsys):
     assert re.search(r"^workdim \d", capsys.readouterr().out, flags=re.MULTILINE)
 
 
+def test_an_example_is_one_line_in_a_narrow_terminal(monkeypatch, capsys):
+    monkeypatch.setenv("COLUMNS", "60")
+    with pytest.raises(SystemExit):
+        build_parser().parse_args(["measure", "--help"])
+    assert (
+        "\n  workdim measure ./my-model ./other.gguf --corpus mail.txt --protocol standard\n" in capsys.readouterr().out
+    )
+
+
 def all_parsers(of: Parser) -> Iterator[Parser]:
     yield of
     for action in of._actions:

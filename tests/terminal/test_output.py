@@ -24,11 +24,11 @@ from core.commands.app import start_server, stop, wait_until_ready
 from core.commands.main import main
 from core.errors import Sentence
 from core.locale import in_language
-from core.records import Progress
+from core.records import Progress, RunConfig
 from core.terminal import progress
 from core.terminal.output import WordedFormatter, escape_controls, guarded_output, one_line, pad, say, say_json, wrap
 from core.terminal.progress import ProgressBar
-from core.terminal.tables import table
+from core.terminal.tables import jobs_table, table
 from core.warehouse import queries, score_imports
 from core.warehouse.warehouse import Warehouse
 from tests.conftest import ROOT, run_core
@@ -95,6 +95,35 @@ def test_a_table_fits_the_terminal_and_80_columns_of_a_file(terminal, monkeypatc
         told = [line for line in lines if line.startswith("Not shown for lack of room: ") and "tags" in line]
         assert bool(told) == (columns <= 60) and (RUNS[0][2] in lines[1] or columns <= 45)
     assert "…" in lines[1] and RUNS[0][0] in lines[1]
+
+
+def test_the_head_of_numbers_is_cut_before_a_column_goes(terminal):
+    terminal(60)
+    lines = table(
+        ("model", "largest inner dimension, one per type", "n"), [("SmolLM2-135M-Instruct", "106 [102, 109]", "800")]
+    )
+    assert len(lines) == 2 and "106 [102, 109]  " in lines[1] and lines[1].endswith("800") and "…" in lines[0]
+
+
+def test_jobs_tell_their_results_and_reasons_whole(monkeypatch, capsys):
+    monkeypatch.delenv("COLUMNS", raising=False)
+    job_id, reason = "01a22f72-be87-72b8-bf6c-899439f9c430", "needs 12.0 GB of memory and 8.0 GB are free"
+    jobs = [
+        SimpleNamespace(
+            job=SimpleNamespace(job_id=job_id, config=RunConfig("HuggingFaceTB/SmolLM2-135M-Instruct")),
+            state=state,
+            reason=reason,
+            result={"run_id": job_id},
+            progress=None,
+            progress_record={"seconds_left": 340.0},
+        )
+        for state in ("running", "interrupted", "failed", "finished")
+    ]
+    for language in ("en", "ja"):
+        in_language(language, lambda: say(*jobs_table(jobs)))
+        lines = capsys.readouterr().out.splitlines()
+        assert max(map(cell_len, lines)) <= 80
+        assert any(line.count(job_id[:18]) == 2 for line in lines) and f"{job_id[:18]}  {reason}" in lines
 
 
 def test_names_of_one_family_stay_distinct_where_they_are_cut(terminal):
@@ -305,6 +334,7 @@ def test_japanese_is_wrapped_and_padded_by_columns():
     assert wrap(english, 30, "    ") == textwrap.wrap(
         english, 30, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False
     )
+    assert wrap("restore it (`workdim restore FILE`).", 20) == ["restore it", "(`workdim restore FILE`)."]
     assert wrap("intervals of 95 % each", 15) == ["intervals of", "95 % each"], "a number keeps its sign"
 
 
