@@ -304,7 +304,7 @@ def _number_lines(comparisons: Sequence[NumberComparison]) -> list[str]:
         if comparison.state in ("changed", "edited") and comparison.current_text:
             state = _("{name}: {problem}").format(name=state, problem=comparison.current_text)
         rows.append((row.slide, row.place, text, source, (row.run_id or "-")[:SHORT_ID], state))
-    return table(heads("slide", "place", "number", "source", "run", "now"), rows)
+    return table(heads("slide", "place", "number", "source", "run", "now"), rows, ("run", "place"))
 
 
 def _count_states(comparisons: Sequence[NumberComparison], n_added: int = 0) -> str:

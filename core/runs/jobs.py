@@ -104,9 +104,12 @@ class Job(Generic[ConfigT]):
         return self.folder / "log.txt"
 
     def control_id(self, pass_: str) -> str:
-        """Run id of a control pass: the same whenever the job is resumed, with the time of submission."""
+        """Run id of a control pass: the same whenever the job is resumed, with the time of submission. What would be fractions
+        of its millisecond is its own: by the beginning of its id (`SHORT_ID`) people tell it from the job's other controls.
+        """
         digest = hashlib.sha256(f"{self.job_id}/{pass_}".encode()).digest()
-        return _uuid7(self.submitted_at, int.from_bytes(digest[:8], "big"))
+        ticks = int(self.submitted_at * 1000) << 12 | int.from_bytes(digest[8:10], "big") & 0xFFF
+        return _uuid7(ticks, int.from_bytes(digest[:8], "big"))
 
     def checkpoint_folder(self, run_id: str) -> Path:
         return self.folder / f"{CHECKPOINT_PREFIX}{run_id}"
@@ -361,14 +364,14 @@ def finish_job(job: Job, result: dict[str, Any]) -> None:
 
 def new_run_id() -> str:
     """A UUID version 7: ids that sort by time keep the rows of one run together in the warehouse."""
-    return _uuid7(time.time(), secrets.randbits(62))
+    return _uuid7(int(time.time() * 1000 * 4096), secrets.randbits(62))
 
 
-def _uuid7(seconds: float, bits: int) -> str:
-    """UUID version 7 of a time since 1970 and 62 bits; the 12 bits after the version are fractions of a millisecond.
+def _uuid7(ticks: int, bits: int) -> str:
+    """UUID version 7 of a time since 1970, in ticks of 1/4096 ms, and 62 bits; the 12 bits after the version are fractions of
+    a millisecond.
 
     Jobs take their turn in the order of their ids, and two are easily submitted within one millisecond. RFC 9562, 6.2,
     method 3.
     """
-    ticks = int(seconds * 1000 * 4096)
     return str(uuid.UUID(int=ticks >> 12 << 80 | 0x7 << 76 | (ticks & 0xFFF) << 64 | 0x2 << 62 | bits & (1 << 62) - 1))

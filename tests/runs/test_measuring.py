@@ -19,6 +19,7 @@ from transformers import PreTrainedTokenizerFast
 
 from core.analysis.shape import judge_profile
 from core.errors import CorpusError, EstimateError, ModelError, ResourceError, WarehouseError, WarehouseLocked
+from core.ids import SHORT_ID
 from core.measure.checkpoint import RESOURCES_FILE
 from core.measure.control_seeds import SeedMeasurer
 from core.measure.profile import measure_profile
@@ -27,7 +28,7 @@ from core.registry.correlators import CORRELATORS
 from core.registry.passes import CONTROLS
 from core.registry.protocols import PROTOCOLS
 from core.runs import execution
-from core.runs.jobs import new_run_id
+from core.runs.jobs import Job, new_run_id
 from core.runs.recovery import recover, recover_for_reader
 from core.store import parcels
 from core.tables import TABLES
@@ -473,3 +474,10 @@ def test_run_ids_are_uuids_that_sort_by_time_even_within_a_millisecond():
         time.sleep(1e-5)
     assert ids == sorted(ids)
     assert all(len(i) == 36 and i[14] == "7" and i[19] in "89ab" for i in ids)
+
+
+def test_the_beginning_of_an_id_tells_a_run_from_its_controls(tmp_path):
+    job = Job(tmp_path / "01a2304f-de5b-7dbc-b26a-cec350c8f296", RunConfig("model"), 1798439026.267)
+    ids = [job.job_id, *map(job.control_id, ("shuffled", "matched_blocks", "random_init", "random_blocks"))]
+    assert len({one[:SHORT_ID] for one in ids}) == len(ids) and len({one[:13] for one in ids[1:]}) == 1
+    assert ids[1] == job.control_id("shuffled") and all(one[14] == "7" and one[19] in "89ab" for one in ids)
