@@ -176,7 +176,7 @@ def pad(text: str, columns: int, *, to_the_right: bool = False) -> str:
 _OPENING, _CLOSING = "（「『【〈《", "、。，．：；？！）」』】〉》ーっゃゅょッャュョ・％…"
 _WIDE = "\u3001-\u9fff\uf900-\ufaff\uff01-\uff60"
 _UNIT = re.compile(
-    rf"\s+|\(?`[^`]+`[^\s{_WIDE}]*|[{_OPENING}]*[{_WIDE}][{_CLOSING}]*|(?:[^\s{_WIDE}]|(?<=\d) (?=%))+[{_CLOSING}]*"
+    rf"\s+|[({_OPENING}]?`[^`]+`[^\s{_WIDE}]*|[{_OPENING}]*[{_WIDE}][{_CLOSING}]*|(?:[^\s{_WIDE}]|(?<=\d) (?=%))+[{_CLOSING}]*"
 )
 """Space, a Japanese letter with the punctuation that stays with it, or a word: lines may break between units, not within
 `95 %` or a command."""

@@ -15,7 +15,7 @@ from core.wording.numbers import amount, duration
 
 
 def card_lines(card: Preflight) -> list[str]:
-    """Lines of at most 100 columns; what is not known yet is marked so."""
+    """Lines of at most `WIDTH` columns; what is not known yet is marked so."""
     lines = []
     for label, text in _entries(card):
         if text:
