@@ -107,9 +107,8 @@ class Job(Generic[ConfigT]):
         """Run id of a control pass: the same whenever the job is resumed, with the time of submission. What would be fractions
         of its millisecond is its own: by the beginning of its id (`SHORT_ID`) people tell it from the job's other controls.
         """
-        digest = hashlib.sha256(f"{self.job_id}/{pass_}".encode()).digest()
-        ticks = int(self.submitted_at * 1000) << 12 | int.from_bytes(digest[8:10], "big") & 0xFFF
-        return _uuid7(ticks, int.from_bytes(digest[:8], "big"))
+        drawn = int.from_bytes(hashlib.sha256(f"{self.job_id}/{pass_}".encode()).digest(), "big")
+        return _uuid7(int(self.submitted_at * 1000) << 12 | drawn & 0xFFF, drawn >> 12)
 
     def checkpoint_folder(self, run_id: str) -> Path:
         return self.folder / f"{CHECKPOINT_PREFIX}{run_id}"
