@@ -104,11 +104,10 @@ class Job(Generic[ConfigT]):
         return self.folder / "log.txt"
 
     def control_id(self, pass_: str) -> str:
-        """Run id of a control pass: the same whenever the job is resumed, with the time of submission. What would be fractions
-        of its millisecond is its own: by the beginning of its id (`SHORT_ID`) people tell it from the job's other controls.
-        """
-        drawn = int.from_bytes(hashlib.sha256(f"{self.job_id}/{pass_}".encode()).digest(), "big")
-        return _uuid7(int(self.submitted_at * 1000) << 12 | drawn & 0xFFF, drawn >> 12)
+        """Run id of a control pass: the same whenever the job is resumed, with the millisecond of submission; the fractions of
+        it are drawn, so that controls of a job differ in the beginnings that people type (`SHORT_ID`)."""
+        drawn = int(hashlib.sha256(f"{self.job_id}/{pass_}".encode()).hexdigest(), 16)
+        return _uuid7(int(self.submitted_at * 1000) << 12 | drawn & 0xFFF, drawn)
 
     def checkpoint_folder(self, run_id: str) -> Path:
         return self.folder / f"{CHECKPOINT_PREFIX}{run_id}"
@@ -363,12 +362,11 @@ def finish_job(job: Job, result: dict[str, Any]) -> None:
 
 def new_run_id() -> str:
     """A UUID version 7: ids that sort by time keep the rows of one run together in the warehouse."""
-    return _uuid7(int(time.time() * 1000 * 4096), secrets.randbits(62))
+    return _uuid7(int(time.time() * 4096000), secrets.randbits(62))
 
 
 def _uuid7(ticks: int, bits: int) -> str:
-    """UUID version 7 of a time since 1970, in ticks of 1/4096 ms, and 62 bits; the 12 bits after the version are fractions of
-    a millisecond.
+    """UUID version 7 of a time since 1970, in 1/4096 ms (12 bits after the version are these fractions), and 62 bits.
 
     Jobs take their turn in the order of their ids, and two are easily submitted within one millisecond. RFC 9562, 6.2,
     method 3.
