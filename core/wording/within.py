@@ -144,7 +144,7 @@ def served_text(rows: Iterable[Mapping[str, Any]]) -> str:
     )
     if right["value"] - reach <= guess:
         line = _(
-            "No layer tells your labels better than guessing: at most {share} % [{lower}, {upper}] of {n} texts, against {guess} %."
+            "No layer surely tells your labels better than guessing: at most {share} % [{lower}, {upper}] of {n} texts, against {guess} %."
         )
     else:
         line = _(

@@ -304,7 +304,8 @@ def section(made: Sequence[Row], trained: Collection[tuple[int, int]], steps: in
         f"- **Order**: {len(ordered)} put all pairs of networks in order"
         + (f"; least did {least}." if others else "."),
         f"- **Over the rank**, on the equalised coordinates, median and range: {ratios}.",
-        f"- **Intervals** that hold the rank there: {held}.",
+        f"- **Intervals** that hold the rank there, over {N_DRAWS} draws of each network: {held}. They tell the sampling of tokens, and hold "
+        "what an estimator reads on all of them; they do not tell how far that is from the rank.",
         "",
         "Below the rank nothing is wrong with a nearest-neighbour estimator: text may fill fewer curved dimensions than a layer has straight "
         "ones. Above it something is, beyond what sampling does. So this decides what arXiv 2604.20276 asks for straight dimensions alone. `python -m "
