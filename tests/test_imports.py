@@ -137,9 +137,9 @@ MOST = {
     "errors": (239, 1387),  # what is not there, and an empty list: one message for all kinds
     "exports": (104, 821),
     "figures": (
-        4032,
-        36680,
-    ),  # names that are cut alike are told apart; pictures for a phone, the grid of claims too; what lines to compare with are, at their ends; a query's first
+        4036,
+        36770,
+    ),  # titles of axes whole on a phone; names that are cut alike are told apart; pictures for a phone, the grid of claims too; what lines to compare with are, at their ends; a query's first
     # picture shows what was measured; the charts of slides, which a room of slides described beside those of screens
     "files": (356, 1798),  # too large, wrong in its place, no room: one refusal for what a dozen rooms said each
     "forecast": (

@@ -182,31 +182,22 @@ def _answer(data: DeckData, sound: pl.DataFrame) -> tuple[str, str, str, tuple[S
         )
         return _profile_title(most), wording.rounded(most["inner_max"]), meaning, verdicts
     low, high = wording.rounded(least["inner_max"]), wording.rounded(most["inner_max"])
-    number = low if low == high else Text("{}–{}").format(low, high)
-    meaning = _("largest inner dimension, {n} models").format(n=counted(len(told), "runs"))
-    names = [shortened_name(run["name"], 30) for run in told]
+    names, n = [shortened_name(run["name"], 30) for run in told], counted(len(told), "runs")
     n_compared = _n_compared(data, sound)
-    if len(told) == 2 and n_compared < 2:
-        title = _("The dimensions of {one} and {other} do not compare").format(one=names[0], other=names[1])
-        return title, number, meaning, verdicts
-    if len(told) == 2:
-        title = _("{one} reaches {low}, {other} {high}; neither is thereby better").format(
-            one=names[0], other=names[1], low=low, high=high
-        )
-        return title, number, meaning, verdicts
+    compared = counted(n_compared if n_compared > 1 else 0, "runs")
     if n_compared == len(told):
+        number = low if low == high else Text("{}–{}").format(low, high)
+        meaning = _("largest inner dimension, {n} models").format(n=n)
         title = _("{n} models: {one} spreads least, {other} most; none is thereby better")
-    else:
+        if len(told) == 2:
+            title = _("{one} reaches {low}, {other} {high}; neither is thereby better")
+    else:  # no range over what does not compare
+        number, meaning = Text("{} / {}").format(compared, n), _("models whose dimensions compare")
         title = _("{n} models reach {low} to {high}; {compared} can be compared")
-    title = title.format(
-        n=counted(len(told), "runs"),
-        one=names[0],
-        other=names[-1],
-        low=low,
-        high=high,
-        compared=counted(n_compared if n_compared > 1 else 0, "runs"),
-    )
-    return title, number, meaning, verdicts
+        if len(told) == 2:
+            title = _("The dimensions of {one} and {other} do not compare")
+    told_of = {"n": n, "one": names[0], "other": names[-1], "low": low, "high": high, "compared": compared}
+    return title.format(**told_of), number, meaning, verdicts
 
 
 def _profile_title(run: dict) -> str:

@@ -82,7 +82,11 @@ def _draw_chart(drawing: Drawing, chart: Chart, box: Box, size: float) -> None:
     ends = [text_width(name, *style) for name, style in _line_ends(chart, size).values()]
     names_width = min(max(ends, default=0) + 19, max(0.3 * width, NARROWEST_ENDS))
     side = max((text_width(mark, size - 1) for _value, mark in chart.y.ticks()), default=20) + 12
-    place = (left + side, top + 30, width - side - max(names_width, 16), height - 30 - 46)
+    across = wrap_text(chart.x.title, size - 1, width - 10) or [""]
+    upward = wrap_text(chart.y.title.replace("\n", " · "), size - 1, width - 6) or [""]
+    line = size + 2
+    above, below = 30 + line * (len(upward) - 1), 46 + line * (len(across) - 1)
+    place = (left + side, top + above, width - side - max(names_width, 16), height - above - below)
     plot = draw_axes(drawing, chart, place)
     for span in chart.spans:
         start, end = (plot.to_pixels(value, chart.y.low)[0] for value in (span.low, span.high))
@@ -96,10 +100,11 @@ def _draw_chart(drawing: Drawing, chart: Chart, box: Box, size: float) -> None:
         x = plot.to_pixels(value, chart.y.low)[0]
         drawing.line([(x, plot.bottom), (x, plot.bottom + 4)], theme.quiet, 1)
         drawing.text((x, plot.bottom + size + 6), mark, size - 1, theme.quiet, "middle")
-    title = shorten_to_width(chart.x.title, size - 1, width - 10)
-    drawing.text(((plot.left + plot.right) / 2, plot.bottom + 2 * size + 11), title, size - 1, theme.quiet, "middle")
-    title = chart.y.title.replace("\n", " · ")
-    drawing.text((left + 2, top + 15), shorten_to_width(title, size - 1, width - 6), size - 1, theme.quiet)
+    for row, title in enumerate(across):
+        middle = min(max((plot.left + plot.right) / 2, left + text_width(title, size - 1) / 2 + 4), left + width)
+        drawing.text((middle, plot.bottom + 2 * size + 11 + line * row), title, size - 1, theme.quiet, "middle")
+    for row, title in enumerate(upward):
+        drawing.text((left + 2, top + 15 + line * row), title, size - 1, theme.quiet)
     for guide in chart.guides:
         endpoints = [plot.to_pixels(*end) for end in guide.ends(chart)]
         drawing.line(endpoints, theme.quiet, 1.2, "5 4")

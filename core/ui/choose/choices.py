@@ -166,7 +166,7 @@ def _choose_subset(runs: pl.DataFrame) -> pl.DataFrame:
     names = dict(runs.sort(ranking.natural_sort_key()).select("model_id", "name").rows())
     if len(names) < 3:
         return runs
-    chosen = inputs.choose_many(_("Only these models"), names, "among", placeholder=_("all"), width=150)
+    chosen = inputs.choose_many(_("Only these models"), names, "among", placeholder=_("all"), width=140)
     return runs.filter(pl.col("model_id").is_in(chosen)) if chosen else runs
 
 
@@ -174,7 +174,7 @@ def _choose_use_class(pilot: RegisteredPilot | None) -> str:
     """Return the use class: that of the pilot, or the choice of the reader."""
     if pilot is not None:
         return pilot.pilot.use_class
-    return inputs.choose_from_list(_("Use class"), wording.names("use_class", USE_CLASSES), "use", width=140)
+    return inputs.choose_from_list(_("Use class"), wording.names("use_class", USE_CLASSES), "use", width=120)
 
 
 def _offered(

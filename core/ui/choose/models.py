@@ -122,7 +122,7 @@ def choose_group(population: Population, names: Mapping[str, str], above: Any) -
             url_state.choose("group", max(n_shared, key=n_shared.__getitem__))
         else:
             above.warning(escape(_missing_group_text(asked, chosen, names.get(default))), icon=":material/link_off:")
-    return inputs.choose_from_list(_("Compared models"), names, "group", width=300) if len(names) > 1 else default
+    return inputs.choose_from_list(_("Compared models"), names, "group", width=290) if len(names) > 1 else default
 
 
 def _missing_group_text(asked: str, chosen: RankingGroup | None, shown: str | None) -> str:
@@ -212,7 +212,7 @@ def _choose_score(question: RankingQuestion, population: Population, pilot: Regi
         key: score_label(row, population.pilot, with_suite=n_suites[key.rpartition("~")[0]] > 1)
         for key, row in rows.items()
     }
-    chosen = inputs.choose_from_list(_("Score"), labels, "score", default, width=240 if pilot is None else 300)
+    chosen = inputs.choose_from_list(_("Score"), labels, "score", default, width=240 if pilot is None else 280)
     if population.benchmark is not None and chosen == ranking.score_key(population.benchmark):
         return question
     return replace(question, pilot=pilot).with_score(rows[chosen])
