@@ -281,7 +281,7 @@ def within_width(said: Answer, checkpoints: Sequence[Checkpoint], out: Path) -> 
         ),
     )
     section.note(
-        "The sign was registered as published, knowing five trial runs, no members of this population, that point the other way "
+        "The sign was registered as published, knowing five earlier runs, no members of this population, that point the other way "
         "([what was written down](../data/pilots/ladder.md)). Registered were all 24 runs, to be told only if each recipe counted once says the "
         "same; since 30 November 2026 only the latter is computed, as runs of one recipe are not independent. All recipes were trained from "
         f"one initialisation on one order of the data, the base recipe from {N_STARTS}.",
@@ -697,7 +697,7 @@ def along_training(checkpoints: Sequence[Checkpoint], out: Path) -> Section:
         for told, one, p, of_recipe in zip(_PHASES, tests, corrected, of_recipes, strict=True)
     ]
     section.note(
-        f"The three phases were written down before the first run of this population, and after one trial run outside of it had shown "
+        f"The three phases were written down before the first run of this population, and after one earlier run outside of it had shown "
         f"them. Registered was a sign test over {len(phased)} recipes; but these share one start, and count it {len(phased)} times. So the test is over the "
         f"{len(starts)} starts of the base recipe (initialisation and order of the data), whose smallest possible p is "
         f"{_p(sign_test([1.0] * len(starts)).p)}; recipes are counted beside it. The six other starts were measured along training after the "
@@ -1263,7 +1263,7 @@ def removal(plans: Sequence[LayerPlan], checkpoints: Sequence[Checkpoint]) -> Se
     over_windows = {one.plan.name for one in plans if one.price.n_points == one.plan.n_verification}
     listed = ", ".join(sorted(over_windows)), "、".join(sorted(over_windows))
     section.note(
-        "Layer plans, chosen on one half of a text and priced on the other: rise of the loss in nats per token with 95 % intervals over "
+        "Layer plans, chosen on one half of a text and verified on the other: rise of the loss in nats per token with 95 % intervals over "
         "documents, before repair and repaired without training. The last columns are what one in ten random sets of as many blocks "
         "costs at most, on a part of these windows, and whether the plan is recommended within its budget."
         f"{f' Those of {listed[0]} are older, with intervals over windows, which can be too narrow.' if over_windows else ''}",
@@ -1318,12 +1318,12 @@ def removal(plans: Sequence[LayerPlan], checkpoints: Sequence[Checkpoint]) -> Se
     if is_cheapest:
         section.answer(
             (
-                "Are blocks cheaper to remove where the dimension is smaller?",
-                "次元が小さいモデルほど、ブロックを取り除く代償は小さいか",
+                "Do blocks cost less loss where the dimension is smaller?",
+                "次元が小さいモデルほど、ブロックを取り除く損失増は小さいか",
             ),
-            f"of ladder models the smallest in dimension is the cheapest in {sum(is_cheapest)} of {len(is_cheapest)} comparisons; the "
-            f"intervals of the prices overlap in {len(is_cheapest) - n_apart}; no test",
-            f"次元が最小の小規模モデルの損失増が最小なのは{len(is_cheapest)}回の比較中{sum(is_cheapest)}回。代償の区間が重なるのは{len(is_cheapest) - n_apart}回（検定ではない）",
+            f"of ladder models the smallest in dimension loses least in {sum(is_cheapest)} of {len(is_cheapest)} comparisons; the "
+            f"intervals of the losses overlap in {len(is_cheapest) - n_apart}; no test",
+            f"次元が最小の小規模モデルの損失増が最小なのは{len(is_cheapest)}回の比較中{sum(is_cheapest)}回。損失増の区間が重なるのは{len(is_cheapest) - n_apart}回（検定ではない）",
         )
     return section
 
@@ -1372,7 +1372,7 @@ def _without_repair_and_with(plain: Mapping[str, Any], repaired: Mapping[str, An
 
 
 def _prices_of(plans: Sequence[LayerPlan]) -> tuple[str, str]:
-    """`of 30, without 2 / 4: +0.1 / +0.3 nats per token, healed +0.05 / +0.2; recommended within the budget: none`."""
+    """`of 30, without 2 / 4: +0.1 / +0.3 nats per token, repaired +0.05 / +0.2; recommended within the budget: none`."""
     plans = sorted(plans, key=lambda found: len(found.plan.blocks))
     counts = " / ".join(str(len(found.plan.blocks)) for found in plans)
     prices = " / ".join(f"{(unhealed_price(found) or found.price).difference:+.2f}" for found in plans)
@@ -1385,10 +1385,10 @@ def _prices_of(plans: Sequence[LayerPlan]) -> tuple[str, str]:
         if one["model"] == plans[0].plan.model_id and not one["source"]
     ]
     return (
-        f"of {n_blocks}, without {counts}: {prices} nats per token, healed {healed}; recommended within {budget:g}: "
+        f"of {n_blocks}, without {counts}: {prices} nats per token, repaired {healed}; recommended within {budget:g}: "
         f"{', '.join(free) or 'none'}"
         + "".join(
-            f"; block {block} alone, on {n} windows: {price}, healed {after}" for block, price, after, n in alone
+            f"; block {block} alone, on {n} windows: {price}, repaired {after}" for block, price, after, n in alone
         ),
         f"{n_blocks}ブロックのうち {counts} を除くと1トークンあたり {prices} ナット、補正後 {healed}。許容値 {budget:g} の範囲で推奨できるもの："
         f"{'、'.join(free) or 'なし'}"
@@ -1435,11 +1435,11 @@ def _alone(plans: Sequence[LayerPlan]) -> list[tuple[str, ...]]:
         listed = [f"{block} ({costs[block]:+.2f})" for block in deceptive]
         lines.append(
             (
-                f"{found.plan.name}, each block alone, on the text that chooses: influence and price go together (Spearman {rho:.2f}); the "
-                f"cheapest is block {cheapest.blocks[0]}, {_price(cheapest)}. Costing more than three times the median block ({middle:+.2f}), "
+                f"{found.plan.name}, each block alone, on the text that chooses: influence and loss go together (Spearman {rho:.2f}); the "
+                f"least is that of block {cheapest.blocks[0]}, {_price(cheapest)}. Costing more than three times the median block ({middle:+.2f}), "
                 f"with less than twice the median influence: {', '.join(listed) or 'none'}.",
-                f"{found.plan.name} の各ブロックを単独で除いた場合（選択に使ったテキスト）：影響度と代償は連動します（スピアマン {rho:.2f}）。損失増が最小なのはブロック"
-                f"{cheapest.blocks[0]}（{_price(cheapest)}）。影響度は中央値の2倍未満なのに、代償が中央値（{middle:+.2f}）の3倍を超えるブロック："
+                f"{found.plan.name} の各ブロックを単独で除いた場合（選択に使ったテキスト）：影響度と損失増は連動します（スピアマン {rho:.2f}）。損失増が最小なのはブロック"
+                f"{cheapest.blocks[0]}（{_price(cheapest)}）。影響度は中央値の2倍未満なのに、損失増が中央値（{middle:+.2f}）の3倍を超えるブロック："
                 f"{'、'.join(listed) or 'なし'}。",
             )
         )
@@ -1510,13 +1510,13 @@ def _by_dimension(
         is_apart = max(_limits(first)[0], _limits(nearest)[0]) > min(_limits(first)[1], _limits(nearest)[1])
         cheapest.append(is_cheapest)
         n_apart += is_apart
-        english = "is the cheapest" if is_cheapest else "is not the cheapest"
-        english += " to remove from" if is_apart else " to remove from, but the intervals of the prices overlap"
+        english = "loses least" if is_cheapest else "does not lose least"
+        english += "" if is_apart else ", but the intervals of the losses overlap"
         japanese = "損失増が最小" if is_cheapest else "損失増は最小ではない"
         japanese += "" if is_apart else "（ただし区間が重なる）"
         told.append(
             (
-                f"Without {n} of their blocks, ladder models in the order of their largest inner dimension cost, before healing: "
+                f"Without {n} of their blocks, ladder models in the order of their largest inner dimension cost, before repair: "
                 f"{'; '.join(listed)}. The model of the smallest dimension {english}; {len(own)} models are no test.",
                 f"{n}ブロックを除いたときの補正前の損失の増加を、中間層の最大次元が小さい順に並べると、{'、'.join(listed)}です。"
                 f"次元が最小のモデルが{japanese}という結果ですが、{len(own)}モデルでは検定になりません。",

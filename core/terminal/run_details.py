@@ -34,6 +34,7 @@ from core.wording.verdicts import (
     specification_name,
     start_text,
 )
+from core.wording.within import readable_limits, readable_text
 
 WORDS = ("d2", "one_per_word")
 STEPS = ("autocorrelation", "kept", "removed", "added", "neighbour_overlap", "cka")
@@ -90,6 +91,7 @@ def result_lines(profile: Profile, controls: Sequence[Profile] = ()) -> list[str
         *_ten_lines(profile),
         *_control_lines(profile, controls),
         *_check_lines(profile),
+        *_readable_lines(profile),
     ]
 
 
@@ -333,6 +335,15 @@ def _check_lines(profile: Profile) -> Iterator[str]:
     for first, *others in worst.values():
         more = _("; further layers: {n}").format(n=len(others)) if others else ""
         yield from wrap(f"    {check_line(first)}{more}", WIDTH, " " * 13)
+
+
+def _readable_lines(profile: Profile) -> Iterator[str]:
+    """What the head reads of the next token at the layer with the largest dimension and at the end, and what that is not."""
+    summary = summary_of(profile, *PRIMARY)
+    losses = map(vars, _rows(profile.correlators, correlator="readable_loss"))
+    if text := readable_text(losses, summary and summary.inner_max_layer):
+        yield from wrap(text, WIDTH, "    ", "  ")
+        yield from wrap(readable_limits(), WIDTH, "    ", "    ")
 
 
 def claim_lines(rows: Sequence[RunClaimRow]) -> Iterator[str]:

@@ -62,8 +62,8 @@ def read_labels(path: Path) -> LabelledTexts:
     in_documents = Counter(label for label, _document in {*zip(labels, documents, strict=True)})
     if len(set(documents)) < FEWEST or len(in_documents) < 2 or min(in_documents.values()) < 2:
         raise CorpusError(
-            "{path} has {n_texts} texts of {n_labels} labels in {n_documents} documents. Give {fewest} documents or more, and each "
-            "label in two of them.",
+            "{path} has: texts {n_texts}, labels {n_labels}, documents {n_documents}. Give {fewest} documents or more, each label in "
+            "two of them.",
             path=path.name,
             n_texts=len(rows),
             n_labels=len(in_documents),

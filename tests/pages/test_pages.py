@@ -571,7 +571,7 @@ def test_how_long_it_takes_is_told_by_itself_and_a_text_is_judged_before_any_mod
     app.file_uploader(key="upload labels handed over").set_value(
         ("mine.csv", b"text,label\nOne text,a\n", "text/csv")
     ).run()
-    assert "1 texts of 1 labels" in app.error[0].value
+    assert "texts 1, labels 1" in app.error[0].value
     assert not [b for b in app.button if "start" in b.key], "what was handed over is never left out in silence"
     rows = "".join(f"Text {n},{'ab'[n % 2]}\n" for n in range(20))
     app.file_uploader(key="upload labels handed over").set_value(

@@ -7,7 +7,7 @@ import pytest
 
 from core import wording
 from core.registry.specifications import SPECIFICATIONS
-from core.tables import RunCheckRow
+from core.tables import LayerCorrelatorRow, RunCheckRow
 from core.terminal.run_details import more_lines, result_lines, run_details
 from core.terminal.run_summary import WIDTH, answer_lines, next_lines
 from core.terminal.tables import runs_table
@@ -70,6 +70,17 @@ def test_what_blocks_do_is_told_beside_what_chance_gives():
         "0.0100",
         "0±0.002",
     ]
+
+
+def test_the_loss_readable_at_a_layer_is_told_with_what_it_is_not():
+    profile = make_profile()
+    rows = [
+        LayerCorrelatorRow(profile.run.run_id, layer, "residual", "predicted", "readable_loss", 5.0 - layer, 0.1, 512)
+        for layer in range(profile.model.n_layers + 1)
+    ]
+    said = " ".join("\n".join(result_lines(replace(profile, correlators=[*profile.correlators, *rows]))).split())
+    assert "Readable loss, in nats: 4.00 ± 0.1 where the dimension is largest (layer 1), 1.00 ± 0.1 at the end." in said
+    assert "written in other coordinates" in said and "Readable loss" not in told()
 
 
 def test_the_largest_norm_is_told_with_its_place():
