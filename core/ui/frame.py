@@ -28,8 +28,11 @@ _ICON = "data:image/svg+xml," + quote(
 )
 """A compass. `:material/...:` would make the browser fetch a font from another host, and for an emoji Streamlit loads the
 list of all emojis, which takes 0.14 s."""
+_SIDEBAR_WIDTH = 240
+"""Pixels: what stands in it fits, and beside it a figure with its verdicts does in a window of 1,280."""
 _PAGE_STYLE = (
     "<style>.stMainBlockContainer { padding: 4rem 3rem 6rem; } "
+    "@media (max-width: 640px) { .stMainBlockContainer { padding: 4rem 1rem 6rem; } } "
     # Streamlit gives the value of a slider the colour of buttons, which is too dark for text on a dark page.
     "[data-testid=stSliderThumbValue], [data-testid=stSliderThumbValue] p { color: inherit !important; } "
     # Beside other inputs Streamlit keeps options in one line, of which a small window cuts the last.
@@ -58,7 +61,7 @@ def guard() -> None:
 
 def run() -> None:
     """Draw the frame and the page of the address."""
-    st.set_page_config(page_title="Workdim", page_icon=_ICON, layout="wide")
+    st.set_page_config(page_title="Workdim", page_icon=_ICON, layout="wide", initial_sidebar_state=_SIDEBAR_WIDTH)
     st.html(_PAGE_STYLE + (_DARK_STYLE if pictures.theme() == DARK else ""))
     url_state.keep_widget_values()
     lang = language.restore()

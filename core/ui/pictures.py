@@ -39,7 +39,7 @@ _PICTURE = st.components.v2.component(
     }""",
 )
 """Two SVG drawings within the page, of which a window shows one; layers can be clicked on."""
-NARROW = (300.0, 440.0)
+NARROW = (340.0, 440.0)
 """Pixels of a picture on a phone."""
 
 

@@ -32,12 +32,14 @@ from core.ui.compare.choices import (
 from core.ui.compare.run_cards import show_run_cards, show_verdict_panel
 from core.ui.markdown import escape
 from core.ui.plan import plan_view
-from core.wording.labels import run_labels, short_id
+from core.wording.labels import distinct_short_names, run_labels, short_id, shortened_name
 from core.wording.verdicts import outcome_legend_text
 
-SIZE, SIZE_BESIDE = (960, 460), (680, 430)
+SIZE, SIZE_BESIDE = (960, 460), (640, 430)
 """Pixels of the figure, alone and beside verdicts: letters keep their size."""
-PANEL_WIDTH = 250
+PANEL_WIDTH = 284
+MAX_PANEL_NAME = 32
+"""Letters of a name in one line of a panel."""
 MAX_PANELS = 3
 """With more runs, verdicts are not drawn beside the figure."""
 
@@ -115,12 +117,13 @@ def _show_figure(data: ProfileData, selection: Selection, is_interactive: bool, 
     """Draw the figure, and beside it the verdicts where there are few runs."""
     texts = selection.judged
     if 0 < texts.height <= MAX_PANELS:
-        labels = run_labels(texts)
-        row = st.container(horizontal=True, gap="medium")  # in a narrow window one stands below the other
+        shorten = partial(shortened_name, longest=MAX_PANEL_NAME)
+        names = distinct_short_names(list(run_labels(texts).values()), shorten) if texts.height > 1 else [""]
+        row = st.container(horizontal=True, gap="small")  # in a narrow window one stands below the other
         picture = row.container(width=SIZE_BESIDE[0])
         with row.container(width=PANEL_WIDTH, gap="small" if texts.height == 1 else "xsmall"):
-            for run in texts.iter_rows(named=True):
-                show_verdict_panel(run, selection, labels[run["run_id"]] if texts.height > 1 else "")
+            for run, name in zip(texts.iter_rows(named=True), names, strict=True):
+                show_verdict_panel(run, selection, name)
     else:
         picture = st.container()
     with picture:

@@ -15,7 +15,7 @@ from core.registry.specifications import CLAIMS
 from core.ui import inputs, language
 from core.ui.markdown import escape
 from core.wording import within as within_wording
-from core.wording.labels import run_labels, shortened_name
+from core.wording.labels import run_labels
 from core.wording.provenance import result_texts
 from core.wording.verdicts import Chip, badge_text, control_chips, joint_text, opinion_chips, start_text
 
@@ -31,7 +31,7 @@ def show_verdict_panel(run: dict[str, Any], selection: Selection, name: str) -> 
     run heads the page.
     """
     if name:
-        st.markdown(f"**{escape(shortened_name(name, 50))}**")
+        st.markdown(f"**{escape(name)}**")
         verdicts = (run["verdict_rise"], run["verdict_fall"])
         colour = next((_VERDICT_COLOURS[verdict] for verdict in _VERDICT_COLOURS if verdict in verdicts), "gray")
         st.markdown(f":{colour}-badge[**{escape(badge_text(run))}**]", help=escape(wording.verdict_text(run)))
@@ -42,7 +42,7 @@ def show_verdict_panel(run: dict[str, Any], selection: Selection, name: str) -> 
     opinions = selection.claims.filter(run_id=run["run_id"]).to_dicts()
     none = [Chip("?", _("none was measured"), "")]
     _show_chips(_("Controls"), control_chips(controls, passes) or none, marks_only=bool(name))
-    _show_chips(_("Other ways to read it"), opinion_chips(opinions), marks_only=bool(name))
+    _show_chips(_("Other readings"), opinion_chips(opinions), marks_only=bool(name))
 
 
 def _show_chips(label: str, chips: list[Chip], *, marks_only: bool) -> None:
