@@ -16,7 +16,6 @@ from core.terminal.output import Fixed, Head, say, width, wrap
 NAME = "workdim"
 LIST = "list"
 """The default action of a verb with actions."""
-SHARED = "with every verb"
 
 
 argparse._ = _  # type: ignore[attr-defined]  # also translates argparse's own texts, such as "invalid choice"
@@ -60,7 +59,7 @@ class Parser(argparse.ArgumentParser):
     def format_help(self) -> str:
         if self.verbs:
             return self.verbs.overview()
-        self._action_groups.sort(key=lambda group: group.title == SHARED)  # the verb's own options come first
+        self._optionals._group_actions.sort(key=lambda action: action.dest == "json")  # the verb's own come first
         needed = sorted(self.needed, key=lambda written: not written.startswith("--"))
         self.usage = " ".join([self.prog, *needed, _("[options]")])
         return super().format_help()
@@ -147,7 +146,9 @@ class Verbs:
     def __call__(
         self, name: str, function: str, text: str, with_json: str | bool = False, example: str = ""
     ) -> Arguments:
-        """Add a verb with `--warehouse`, and with `--json` if it prints records (`with_json` may be its help text).
+        """Add a verb with `--warehouse`, and with `--json` if it prints records; `with_json` may say which.
+
+        The overview says what both mean, once for all verbs.
 
         `function` is `runs.show` of `core/commands/runs.py`, which is imported when the verb is run.
         """
@@ -160,16 +161,12 @@ class Verbs:
             add_help=False,
         )
         added.set_defaults(function=function, parser=added)
-        shared = added.add_argument_group(SHARED)
         if with_json:
-            text = "records for a program" if with_json is True else with_json
-            shared.add_argument("--json", action="store_true", help=text)
+            added.add_argument("--json", action="store_true", help=None if with_json is True else with_json)
         # Suppressed, so that an action keeps a value given before it: `scores --warehouse FILE list`.
         default = argparse.SUPPRESS if self._what == "ACTION" else None
-        shared.add_argument(
-            "--warehouse", type=Path, metavar="FILE", default=default, help="warehouse file (or WORKDIM_WAREHOUSE)"
-        )
-        shared.add_argument("-h", "--help", action="help", help="say this")
+        added.add_argument("--warehouse", type=Path, metavar="FILE", default=default, help=argparse.SUPPRESS)
+        added.add_argument("-h", "--help", action="help", help=argparse.SUPPRESS)
         return Arguments(added, added.needed)
 
     def group(self, name: str, text: str) -> Verbs:
@@ -203,6 +200,12 @@ class Verbs:
             lines += ["", worded(Sentence(heading))]
             for name, text in verbs:
                 lines += wrap(worded(Sentence(text)), _columns(), " " * (width + 2), f"  {name:<{width}}")
+        if self._what == "VERB":
+            lines += ["", _("With every verb")]
+            lines += wrap(
+                _("warehouse file (or WORKDIM_WAREHOUSE)"), _columns(), " " * 20, f"  {'--warehouse FILE':<18}"
+            )
+            lines += wrap(_("records for a program, where a verb has them"), _columns(), " " * 20, f"  {'--json':<18}")
         more = _("`{prog} {what} --help` says more of each.").format(prog=prog, what=self._what)
         return "\n".join([*lines, "", more, ""])
 
