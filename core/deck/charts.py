@@ -27,8 +27,8 @@ from pptx.util import Inches, Pt
 
 from core.deck import layout
 from core.deck.layout import Box
-from core.figures.chart import Axis, Chart, Guide, Point, Series, Side, has_room_at_its_end
-from core.figures.text import CORNER, SIDES, Position, name_sides, spread_apart, text_width
+from core.figures.chart import Axis, Chart, Guide, Point, Series, Side, has_room_at_its_end, value_text
+from core.figures.text import CORNER, SIDES, Position, name_sides, spread_apart, text_width, wrap_text
 from core.wording.labels import shortened_name
 
 ACCENTS = [getattr(MSO_THEME_COLOR, f"ACCENT_{number}") for number in range(1, 7)]
@@ -55,10 +55,18 @@ LABEL_POSITIONS: dict[str, Any] = {
     side: getattr(XL_LABEL_POSITION, side.upper()) for side in ("above", "below", "left", "right")
 }
 LEFT, BOTTOM, TOP, RIGHT = layout.PLOT_MARGINS
+ROWS_TOP = 0.35
+"""Inches above rows, for the names of guides."""
 SMALL_MARGINS = (0.5, 0.45, 0.2, 0.12)
 """Of a chart in a gallery: left, above, right and below."""
 MOST_NAME_SHARE = 0.36
-"""Of the width."""
+"""Of the width, for names at the ends of lines."""
+ROW_NAME_SHARES = {20: 0.4, 18: 0.4, 16: 0.4, layout.SMALLEST: 0.54}
+"""Letters of rows, the fewer there are, the larger, and the share of the width that their names may take in them."""
+VALUE_ROOM = 3.2
+"""Letters that a row is high if a value stands above its mark."""
+BESIDE_ROWS = 0.25
+"""Inches between the names of rows and the least value."""
 LABEL_OFFSET = 0.15
 """Inches between a guide and its name."""
 LETTER = layout.SMALLEST / 72
@@ -75,6 +83,8 @@ class _Plot:
     top: float
     width: float
     height: float
+    points: int = layout.SMALLEST
+    """Size of the letters beside points and rows."""
 
     def down(self, axis: Axis, value: float) -> float:
         return self.top + self.height * (1 - axis.share(value))
@@ -82,9 +92,10 @@ class _Plot:
 
 def draw_chart(slide: Slide, box: Box, chart: Chart, is_small: bool = False) -> Any:
     """Draws into the layout's chart placeholder, or into a new frame. Returns the frame."""
+    plot = _plot(box, chart, is_small)
+    series, sides = _in_rows(chart, plot) if chart.y.is_ordered else (chart.series, _sides_of_names(chart, plot))
     # Longest series first: LibreOffice drops a series that stands before a longer one. Grey ones behind the others.
-    series_with_intervals = _intervals_as_lines(chart.series) if chart.y.is_ordered else chart.series
-    lines = sorted(series_with_intervals, key=lambda item: (-len(item.points), item.colour is not None))
+    lines = sorted(series, key=lambda item: (-len(item.points), item.colour is not None))
     items: list[Series | Guide] = sorted([*chart.guides, *lines], key=lambda item: -_length(item))
     kind, content = XL_CHART_TYPE.XY_SCATTER_LINES_NO_MARKERS, _scatter_data(items, chart)
     left, top, width, height = (Inches(length) for length in box)
@@ -103,10 +114,9 @@ def draw_chart(slide: Slide, box: Box, chart: Chart, is_small: bool = False) -> 
     native.has_title = False
     native.font.size = Pt(layout.SMALLEST)
     native.font.color.theme_color = MSO_THEME_COLOR.TEXT_1
-    plot = _plot(box, chart, lines, is_small)
     _set_plot_area(native, plot)
     _style_axis(native.category_axis, chart.x, with_grid=False)
-    _style_axis(native.value_axis, chart.y, with_grid=not chart.y.is_ordered)
+    _style_axis(native.value_axis, chart.y, with_grid=True)  # between rows too
     native.value_axis.has_title = False
     if chart.y.title:
         _title_value_axis(native, _shorten_title(chart.y.title, 0.85 * box[2]) if is_small else chart.y.title)
@@ -120,27 +130,44 @@ def draw_chart(slide: Slide, box: Box, chart: Chart, is_small: bool = False) -> 
     if is_small:  # its range is written below the gallery
         native.category_axis.tick_label_position = XL_TICK_LABEL_POSITION.NONE
     named_lines: list[tuple[Any, Series]] = []
-    sides = _sides_of_names(chart, lines, plot)
-    for series, item in zip(native.plots[0].series, items, strict=True):
+    for native_series, item in zip(native.plots[0].series, items, strict=True):
         if isinstance(item, Guide):
-            _style_guide(series, item, plot.box[3], chart)
+            _style_guide(native_series, item, plot.box[3], chart)
         else:
-            _style_series(series, item, plot, sides)
-            named_lines += [(series, item)] if item.is_named and item.points and not is_small else []
+            _style_series(native_series, item, plot, sides)
+            named_lines += [(native_series, item)] if item.is_named and item.points and not is_small else []
     _label_lines(named_lines, chart, plot)
     return frame
 
 
-def _intervals_as_lines(series: Sequence[Series]) -> list[Series]:
-    """Horizontal intervals as lines between two points, because LibreOffice reads no horizontal error bars."""
-    lines = [
-        Series(f"{p.name} [95 %]", (Point(p.left, p.y), Point(p.right, p.y)), line.colour, is_named=False)
-        for line in series
-        for p in line.points
-        if p.left is not None and p.right is not None
-    ]
-    bare = [replace(line, points=tuple(replace(p, left=None, right=None) for p in line.points)) for line in series]
-    return [*bare, *lines]
+def _in_rows(chart: Chart, plot: _Plot) -> tuple[list[Series], dict[Point, Side]]:
+    """The series with a value above each point, or behind it where names of rows stand on its left, and the names of rows as
+    points at that edge; intervals as lines between two points, because LibreOffice reads no horizontal error bars."""
+    room = 72 * ROW_NAME_SHARES[plot.points] * plot.box[2]
+    names = []
+    for row, name in chart.y.labels:
+        lines = (f"{line}\u00a0\u00a0" for line in wrap_text(name, plot.points, room))  # beyond a mark at the edge
+        names.append(Point(chart.x.value(0.0), row, name="\n".join(lines)))
+    series, sides = [Series("–", tuple(names), None, False, is_named=False)], dict.fromkeys(names, "left")
+    has_values = plot.height / len(names) > VALUE_ROOM * plot.points / 72
+    for line in chart.series:
+        bare = []
+        for point in line.points:
+            ends = [end for end in (point.left, point.right) if end is not None]
+            told = replace(point, left=None, right=None, name=value_text(point) if has_values else "")
+            before = BESIDE_ROWS + plot.width * chart.x.share(point.x)
+            is_above = before > text_width(told.name, plot.points / 72) / 2
+            if len(ends) == 2:
+                first, last = (Point(end, point.y) for end in sorted(ends, key=chart.x.share))
+                if not is_above:
+                    told, last = replace(told, name=""), replace(last, name=told.name)
+                    sides[last] = "right"
+                series.append(Series(f"{point.name} [95 %]", (first, last), line.colour, is_named=False))
+            if told.name:
+                sides[told] = "above" if is_above else "right"
+            bare.append(told)
+        series.append(replace(line, points=tuple(bare)))
+    return series, sides  # type: ignore[return-value]
 
 
 class _Writer(XyWorkbookWriter):
@@ -178,25 +205,41 @@ def _points(series: Series, chart: Chart) -> list[tuple[float, float]]:
     return [(point.x, ends - point.y if chart.y.is_ordered else point.y) for point in series.points]
 
 
-def _plot(box: Box, chart: Chart, lines: Sequence[Series], is_small: bool) -> _Plot:
-    """The plot leaves room on the right for the names at the ends of lines; small charts have none."""
+def _plot(box: Box, chart: Chart, is_small: bool) -> _Plot:
+    """The plot leaves room on the right for the names at the ends of lines, on the left for those of rows; small charts have
+    none."""
     if is_small:
         left, top, right, bottom = SMALL_MARGINS
         return _Plot(box, left, top, box[2] - left - right, box[3] - top - bottom)
-    names = [line.name for line in lines if line.is_named and line.points]
+    if chart.y.is_ordered:
+        return _plot_of_rows(box, chart)
+    names = [line.name for line in chart.series if line.is_named and line.points]
     widest = max((text_width(name, LETTER) for name in names), default=0.0)
     right = min(widest + 0.2, MOST_NAME_SHARE * box[2]) if names else RIGHT
-    left, top = (LEFT, TOP)
-    if chart.y.is_ordered:  # names stand above the values, also at both ends
-        left, top, right = 1.1, 0.4, 1.1
-    return _Plot(box, left, top, box[2] - left - right, box[3] - top - BOTTOM)
+    return _Plot(box, LEFT, TOP, box[2] - LEFT - right, box[3] - TOP - BOTTOM)
 
 
-def _sides_of_names(chart: Chart, lines: Sequence[Series], plot: _Plot) -> dict[Point, Side]:
-    """Where the names of points stand; those of an ordered list are never left out."""
-    points = [point for line in lines for point in line.points if not line.is_named]
-    if chart.y.is_ordered:
-        return {point: "above" for point in points if point.name}
+def _plot_of_rows(box: Box, chart: Chart) -> _Plot:
+    """In the largest letters in which each name takes one line; half a value stands beyond the last."""
+    height, top = box[3] - BOTTOM - ROWS_TOP, ROWS_TOP
+    names, values = [name for _row, name in chart.y.labels], [value_text(point) for point in chart.points]
+
+    def widest(texts: Sequence[str], points: float) -> float:
+        return max((text_width(text, points / 72) for text in texts), default=0.0)
+
+    fitting = (
+        points
+        for points, share in ROW_NAME_SHARES.items()
+        if widest(names, points) <= share * box[2] and VALUE_ROOM * points / 72 < height / max(len(names), 1)
+    )
+    points = next(fitting, layout.SMALLEST)
+    left = min(widest(names, points), ROW_NAME_SHARES[points] * box[2]) + BESIDE_ROWS
+    right = widest(values, points) / 2
+    return _Plot(box, left, top, box[2] - left - right, height, points)
+
+
+def _sides_of_names(chart: Chart, plot: _Plot) -> dict[Point, Side]:
+    points = [point for line in chart.series for point in line.points if not line.is_named]
 
     def to_plot(x: float, y: float) -> Position:
         return plot.width * chart.x.share(x), plot.down(chart.y, y) - plot.top
@@ -287,7 +330,7 @@ def _style_series(native_series: Any, line: Series, plot: _Plot, sides: Mapping[
     if line.mark == "none":
         marker.style = XL_MARKER_STYLE.NONE
     else:
-        marker.style, marker.size = MARKERS[line.mark], 9
+        marker.style, marker.size = MARKERS[line.mark], round(0.65 * plot.points)
         _set_colour(marker.format.line.color, line.colour)
         marker.format.line.width = Pt(1.5)
         if line.mark in ("open", "hollow"):
@@ -311,6 +354,7 @@ def _style_series(native_series: Any, line: Series, plot: _Plot, sides: Mapping[
                 LABEL_POSITIONS[side.split()[-1]],
                 None,
                 down * CORNER * LETTER / plot.box[3] if across else 0.0,
+                plot.points,
             )
 
 
@@ -344,17 +388,24 @@ def _label_lines(named_lines: Sequence[tuple[Any, Series]], chart: Chart, plot: 
 
 
 def _add_label(
-    series: Any, number: int, text: str, position: XL_LABEL_POSITION, colour: int | None, moved: float = 0.0
+    series: Any,
+    number: int,
+    text: str,
+    position: XL_LABEL_POSITION,
+    colour: int | None,
+    moved: float = 0.0,
+    points: float = layout.SMALLEST,
 ) -> None:
     """A name beside a point; `moved` shifts it down by a share of the chart's height."""
     label = series.points[number].data_label
     label.has_text_frame = True
     label.text_frame.text = text
-    run = label.text_frame.paragraphs[0].runs[0]
-    run.font.size = Pt(layout.SMALLEST)
-    if colour is not None:
-        run.font.bold = True
-        run.font.color.theme_color = ACCENTS[colour % len(ACCENTS)]
+    for paragraph in label.text_frame.paragraphs:
+        font = paragraph.runs[0].font
+        font.size = Pt(points)
+        if colour is not None:
+            font.bold = True
+            font.color.theme_color = ACCENTS[colour % len(ACCENTS)]
     label.text_frame.word_wrap = False
     label.position = position
     if abs(moved) > 0.004:

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
+from core.analysis.criteria import Candidate, ResolvedCriterion
 from core.analysis.decision import LEADING, SURE
 from core.analysis.rule_record import track_record
 from core.deck.board import Board, Decision, Look, Option, Panel, Sure, table_of_models
 from core.deck.deck_data import AskedRule, DeckData
-from core.deck.story import Column, Statement, Table
+from core.deck.story import Column, Statement, Table, Visual
+from core.figures.chart import Chart
 from core.figures.decisions import criterion_chart, first_chart
 from core.locale import _
 from core.questions.choice import HARMFUL, Choice, PilotChoice
@@ -31,10 +33,20 @@ def choice_board(data: DeckData) -> Board:
     asked, answer = data.choice, data.choice.answer
     choice = data.choice.answer.choice
     number, meaning = _number(answer, choice)
+    evidence, picture = _evidence(asked, choice), _answer_picture(asked, choice)
+    exclusions = (
+        decision_wording.exclusion_text(one, choice.decision, asked.saved.rule.assumptions)
+        for one in choice.decision.excluded
+    )
+    compared = Panel(
+        _table_title(choice),
+        _model_table(asked, choice),
+        say=(*decision_wording.note_lines(choice.decision), *exclusions),
+    )
     return Board(
         answer=Panel(
             _title(asked),
-            first_chart(choice.decision) or _model_table(asked, choice),
+            picture,
             (Statement(_criteria_text(asked, choice), _("Weighed by")),),
             say=(
                 decision_wording.pilot_text(answer, asked.bits),
@@ -48,18 +60,8 @@ def choice_board(data: DeckData) -> Board:
         sure=_SURE[answer.word],
         decision=_decision(answer, choice),
         looks=tuple(_looks(asked, choice)),
-        evidence=_evidence(asked, choice),
-        compared=Panel(
-            _("{n} models side by side, best weighted mean first").format(n=_total(choice)),
-            _model_table(asked, choice),
-            say=(
-                *decision_wording.note_lines(choice.decision),
-                *(
-                    decision_wording.exclusion_text(one, choice.decision, asked.saved.rule.assumptions)
-                    for one in choice.decision.excluded
-                ),
-            ),
-        ),
+        evidence=evidence,
+        compared=None if not evidence and len(choice.decision.candidates) > 1 else compared,
         tables=TABLES,
         sources=tuple(f"{one.name}: {one.run_id}" for one in choice.decision.candidates),
     )
@@ -102,6 +104,17 @@ def _title(asked: AskedRule) -> str:
     return title
 
 
+def _table_title(choice: Choice) -> str:
+    """Who leads by how much; of what cannot be chosen from, how many there are."""
+    decision = choice.decision
+    if len(decision.candidates) < 2:
+        return _("{n} models side by side, best weighted mean first").format(n=_total(choice))
+    first, other = _first_names(choice)
+    mean, next_mean = (shown(total, ".2f") for total in decision.totals[:2])
+    title = _("Weighted mean of all criteria: {model} {mean}, {other} {next_mean}")
+    return title.format(model=first, mean=mean, other=other, next_mean=next_mean)
+
+
 def _number(answer: PilotChoice, choice: Choice) -> tuple[str, str]:
     """How often the first stays first within the errors; else its weighted mean; else how many models can be chosen."""
     decision = choice.decision
@@ -123,26 +136,39 @@ def _number(answer: PilotChoice, choice: Choice) -> tuple[str, str]:
 # --- pictures ----------------------------------------------------------------------------------------------------
 
 
-def _evidence(asked: AskedRule, choice: Choice) -> Panel | None:
-    """The criterion that weighs most, with the errors of its values."""
+def _answer_picture(asked: AskedRule, choice: Choice) -> Visual:
+    """How often each model is first; where one criterion alone weighs, its values say more."""
     decision = choice.decision
-    if len(decision.candidates) < 2:
+    if sum(one.share > 0 for one in decision.criteria) == 1 and (values := _criterion(asked, choice)):
+        return values[0]
+    return first_chart(decision) or _model_table(asked, choice)
+
+
+def _evidence(asked: AskedRule, choice: Choice) -> Panel | None:
+    """The criterion that weighs most, with the errors of its values, where others weigh too."""
+    decision, found = choice.decision, _criterion(asked, choice)
+    if found is None or _answer_picture(asked, choice) == found[0]:
         return None
-    heaviest = max(range(len(decision.criteria)), key=lambda k: decision.criteria[k].share)
-    resolved = decision.criteria[heaviest]
-    found = criterion_chart(decision, heaviest, asked.saved.rule.assumptions)
-    if found is None:
-        return None
-    chart, best = found
-    title = _("{criterion}: best value {model}")
+    chart, best, resolved = found
+    title = _("{model} has the best {criterion}")
     if best.run_id != decision.candidates[0].run_id:
-        title = _("{criterion}: best value {model}, over all criteria {first}")
+        title = _("{model} has the best {criterion}; over all criteria {first} leads")
     name = decision_wording.criterion_name(resolved, asked.bits)
     weight = _("Weight of this criterion: {share}.").format(share=share_text(resolved.share))
     return Panel(
         title.format(model=shortened_name(best.name, 30), criterion=name, first=_first_names(choice)[0]),
         replace(chart, key=joined_sentences((chart.key, weight))),
     )
+
+
+def _criterion(asked: AskedRule, choice: Choice) -> tuple[Chart, Candidate, ResolvedCriterion] | None:
+    """The values of the criterion that weighs most, and whose the best is; None of less than two models."""
+    decision = choice.decision
+    if len(decision.candidates) < 2:
+        return None
+    heaviest = max(range(len(decision.criteria)), key=lambda k: decision.criteria[k].share)
+    found = criterion_chart(decision, heaviest, asked.saved.rule.assumptions)
+    return found and (*found, decision.criteria[heaviest])
 
 
 def _model_table(asked: AskedRule, choice: Choice) -> Table:

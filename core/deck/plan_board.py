@@ -10,7 +10,7 @@ from core.deck.board import Board, Decision, Look, Option, Panel, Sure
 from core.deck.deck_data import DeckData
 from core.deck.slide import MOST_ROWS
 from core.deck.story import Column, Statement, Table
-from core.figures.plans import MOST_OTHER_CHOICES, block_row, price_chart
+from core.figures.plans import block_row, price_chart, price_lines
 from core.locale import _
 from core.records import LayerPlan, text_budget
 from core.sources import counted, derived, shown
@@ -79,21 +79,10 @@ def _is_other_set(layer_plan: LayerPlan) -> bool:
 # --- evidence ----------------------------------------------------------------------------------------------------
 
 
-def _evidence(layer_plan: LayerPlan) -> Panel | None:
-    chart = price_chart(layer_plan)
-    if chart is None:
-        return None
-    plan, unhealed = layer_plan.plan, plan_analysis.unhealed_price(layer_plan)
-    others = plan_analysis.other_choices(layer_plan)[:MOST_OTHER_CHOICES]
-    prices = [
-        (
-            _("ours, repaired") if plan.is_healed else _("ours"),
-            plan_wording.price_text(plan.loss_increase, plan.lower, plan.upper),
-        ),
-        *([(_("ours, before repair"), plan_wording.outcome_price_text(unhealed))] if unhealed else []),
-        *((plan_evidence.rule_name(row.rule), plan_wording.outcome_price_text(row)) for row in others),
-    ]
-    first, *rest = [_("{name}: {relation}").format(name=choice, relation=price) for choice, price in prices]
+def _evidence(layer_plan: LayerPlan) -> Panel:
+    plan = layer_plan.plan
+    chart = price_chart(layer_plan, plan.budget if plan.budget_unit == "nats" else None, is_brief=True)
+    first, *rest = price_lines(chart.series)
     return Panel(
         _prices_title(layer_plan),
         chart,
@@ -110,9 +99,13 @@ def _prices_title(layer_plan: LayerPlan) -> str:
     ]
     if published:
         price = plan.loss_increase if unhealed is None else unhealed.difference or 0.0
-        title = _("Our choice loses {loss} nats; published choices that lose less: {n} of {total}").format(
+        n_less = sum(other < price for other in published)
+        title = _("No published choice loses less than ours, {loss} nats")
+        if n_less:
+            title = _("Published choices that lose less than ours, {loss} nats: {n} of {total}")
+        title = title.format(
             loss=plan_wording.price_text(price),
-            n=counted(sum(other < price for other in published), "plan_outcomes"),
+            n=counted(n_less, "plan_outcomes"),
             total=counted(len(published), "plan_outcomes"),
         )
     else:

@@ -349,13 +349,22 @@ def _readers(comparison: Comparison, names: Mapping[str, str], sound: pl.DataFra
         Column(_("Verdicts"), 0.12),
     )
     rows, runs = [], {run["run_id"]: run for run in rows_of(sound)}
+    sizes: list[float | None] = []
     for one in comparison.by_loss:
         run = runs[one.run["run_id"]]
-        size = wording.number(None if run["parameters"] is None else run["parameters"] / 1e6)
+        sizes.append(None if run["parameters"] is None else run["parameters"] / 1e6)
+        size = wording.number(sizes[-1])
         cells = (compare_wording.loss_text(one.loss), size, compare_wording.dimension_text(one), verdict_marks(run))
         rows.append((shortened_name(names[run["run_id"]], 30), *cells))
+    title = _("Side by side: reading, size and shape")
+    own, other = sizes
+    if comparison.differences[0].loss.is_told_apart and own and other and own != other:
+        title = _("{model} reads better and is smaller: {size} against {other} million parameters")
+        if own > other:
+            title = _("{model} reads better and is larger: {size} against {other} million parameters")
+        title = title.format(model=rows[0][0], size=wording.number(own), other=wording.number(other))
     key = verdict_legend_text() + _(". ").rstrip()
-    return Panel(_("Side by side: reading, size and shape"), table_of_models(columns, rows, "runs", key))
+    return Panel(title, table_of_models(columns, rows, "runs", key))
 
 
 # --- other ways of looking, and what comes next -------------------------------------------------------------------

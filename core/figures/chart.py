@@ -42,7 +42,7 @@ class Axis:
     decimals: int = 0
     """Of the tick labels."""
     is_ordered: bool = False
-    """Rows 0, 1, ... from the top, each labelled by its point; without tick labels."""
+    """Rows 0, 1, ... from the top, named by its labels."""
     is_log: bool = False
     is_reversed: bool = False
     """Its low end is at the top or on the right, because it is the better one."""
@@ -86,6 +86,8 @@ class Point:
     """Of x."""
     name: str = ""
     """Written beside the point where there is room."""
+    told: str = ""
+    """Its value across as it is written, where that is not `with_interval`."""
     note: str = ""
     """What a pointer over it tells; else its name and its values."""
     layer: int | None = None
@@ -200,12 +202,17 @@ def log_axis(title: str, values: Iterable[float | None]) -> Axis:
     return Axis(title, min(positive) / 1.3, 1.3 * max(positive), 0.0, is_log=True)
 
 
+def value_text(point: Point) -> str:
+    """The value across with its interval, as it stands beside a point in a row: `1.90 [1.85, 1.95]`."""
+    return point.told or with_interval(point.x, point.left, point.right)
+
+
 def point_text(chart: Chart, line: Series, point: Point) -> str:
     """`pythia-410m (106 [98.6, 113]): 45.0 [44.0, 46.0]`, for a pointer over the point."""
     if point.note:
         return point.note
     if chart.x.is_ordered or chart.y.is_ordered:
-        return f"{point.name or line.name}: {with_interval(point.x, point.left, point.right)}"
+        return f"{point.name or line.name}: {value_text(point)}"
     across = (
         f"{point.x:,.{chart.x.decimals}f}" if point.left is None else with_interval(point.x, point.left, point.right)
     )
@@ -249,14 +256,13 @@ def interval_chart(
     drawn = tuple(line for line in series if line.points)
     points = [point for line in drawn for point in line.points]
     told = _("; ").join(
-        _("{name}: {relation}").format(name=one.name, relation=with_interval(one.x, one.left, one.right))
-        for one in points[:MOST_ROWS_TOLD]
+        _("{name}: {relation}").format(name=one.name, relation=value_text(one)) for one in points[:MOST_ROWS_TOLD]
     )
     alternative = _("{title}. {told}.").format(title=x.title, told=told) if points else nothing
     if any(point.left is not None for point in points):
         key = key or _("Bars: 95 % intervals.")
-    last = max((round(point.y) for point in points), default=0)
-    rows = Axis("", -0.5, last + 0.5, 1, is_ordered=True)
+    names = {round(point.y): point.name for point in points if point.name}
+    rows = Axis("", -0.5, max(names, default=0) + 0.5, 1, is_ordered=True, labels=tuple(sorted(names.items())))
     return Chart(x, rows, drawn, alternative, tuple(guides), key)
 
 

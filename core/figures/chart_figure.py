@@ -73,9 +73,7 @@ def chart_figure(chart: Chart, height: int = 440) -> go.Figure:
     _set_axis(figure.update_xaxes, chart.x)
     _set_axis(figure.update_yaxes, chart.y)
     if chart.y.is_ordered:
-        label_rows(
-            figure, [name for _place, name in sorted({round(p.y): p.name for p in chart.points}.items())], LONGEST_ROW
-        )
+        label_rows(figure, [name for _row, name in chart.y.labels], LONGEST_ROW)
     if not in_legend:
         figure.update_layout(showlegend=False, margin={"t": 20})
     return figure
@@ -245,15 +243,12 @@ def _draw_guide(figure: go.Figure, guide: Guide, chart: Chart) -> None:
 
 
 def _set_axis(update: Callable[..., Any], axis: Axis) -> None:
+    ends = [axis.high, axis.low] if axis.is_reversed else [axis.low, axis.high]
     if axis.is_log:
-        update(type="log", range=[math.log10(axis.low), math.log10(axis.high)])
+        update(type="log", range=[math.log10(end) for end in ends])
     elif not axis.is_ordered:
-        update(
-            range=[axis.high, axis.low] if axis.is_reversed else [axis.low, axis.high],
-            dtick=axis.step,
-            tickformat=f",.{axis.decimals}f",
-        )
-    if axis.is_log or axis.labels:
+        update(range=ends, dtick=axis.step, tickformat=f",.{axis.decimals}f")
+    if axis.is_log or (axis.labels and not axis.is_ordered):
         places, labels = zip(*axis.ticks(), strict=True)
         update(tickvals=places, ticktext=list(map(_in_html, labels)))
 

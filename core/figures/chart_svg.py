@@ -8,7 +8,7 @@ from dataclasses import replace
 from functools import partial
 from itertools import groupby
 
-from core.figures.chart import Axis, Blocks, Chart, Gallery, Point, Series, has_room_at_its_end, point_text
+from core.figures.chart import Axis, Blocks, Chart, Gallery, Point, Series, has_room_at_its_end, point_text, value_text
 from core.figures.svg import LIGHT, SMALL, Caption, Drawing, Plot, Theme, draw_source, draw_title
 from core.figures.text import name_baseline, name_sides, shorten_to_width, spread_apart, text_width, wrap_text
 from core.locale import _
@@ -22,6 +22,8 @@ BY_STYLE = Theme(
 """CSS variables of the surrounding page, light or dark."""
 WIDTH, HEIGHT = 760.0, 400.0
 BLOCK_WIDTH = 34
+MOST_NAME_SHARE = 0.42
+"""Of the width, for the names of rows."""
 NARROWEST_ENDS = 110.0
 """Pixels that the names at the ends of lines may take on a phone too: a control is known by its name alone."""
 _DASHES = {"dash": "5 4", "dot": "2 3", "dashdot": "8 3 2 3", "longdash": "10 4", "longdashdot": "10 3 2 3"}
@@ -81,7 +83,8 @@ def _draw_chart(drawing: Drawing, chart: Chart, box: Box, size: float) -> None:
     theme = drawing.theme
     ends = [text_width(name, *style) for name, style in _line_ends(chart, size).values()]
     names_width = min(max(ends, default=0) + 19, max(0.3 * width, NARROWEST_ENDS))
-    side = max((text_width(mark, size - 1) for _value, mark in chart.y.ticks()), default=20) + 12
+    marks = [(value, shorten_to_width(mark, size - 1, MOST_NAME_SHARE * width)) for value, mark in chart.y.ticks()]
+    side = max((text_width(mark, size - 1) for _value, mark in marks), default=20) + 12
     across = wrap_text(chart.x.title, size - 1, width - 10) or [""]
     upward = wrap_text(chart.y.title.replace("\n", " · "), size - 1, width - 6) or [""]
     line = size + 2
@@ -92,7 +95,7 @@ def _draw_chart(drawing: Drawing, chart: Chart, box: Box, size: float) -> None:
         start, end = (plot.to_pixels(value, chart.y.low)[0] for value in (span.low, span.high))
         drawing.box(start, plot.top, end - start, plot.bottom - plot.top, theme.quiet, 0.08)
         drawing.text(((start + end) / 2, plot.top + 13), span.name, SMALL, theme.quiet, "middle")
-    for value, mark in chart.y.ticks():
+    for value, mark in marks:
         y = plot.to_pixels(chart.x.low, value)[1]
         drawing.line([(plot.left, y), (plot.right, y)], theme.grid, 1)
         drawing.text((plot.left - 7, y + 4), mark, size - 1, theme.quiet, "end")
@@ -240,6 +243,7 @@ def _name_points(plot: Plot, chart: Chart, size: float, right: float) -> None:
         is_named = series.is_named and not series.is_line
         for point in series.points:
             name = point.name or (series.name if is_named and point is series.points[-1] else "")
+            name = value_text(point) if chart.y.is_ordered else name  # what it is called stands on the left
             points.append(replace(point, name=shorten_to_width(name, size, 190)))
     edges = (plot.left - 4, plot.top - (2 if chart.y.title else 20), right, plot.bottom)  # the title stands above
     sides = name_sides(points, plot.to_pixels, edges, size, [line.points for line in chart.series if line.is_line])

@@ -28,6 +28,7 @@ from core.figures.chart import (
 )
 from core.locale import _
 from core.pilots.rule import Assumptions
+from core.sources import shown
 from core.wording import decisions as decision_wording
 from core.wording.labels import distinguishing_names, shortened_name
 from core.wording.numbers import share_text
@@ -211,13 +212,14 @@ def first_chart(decision: Decision) -> Chart | None:
     """How often each model is first as values vary within their errors, the best on top; where no value has an error, their
     weighted means. None without any model."""
     names = distinguishing_names([one.name for one in decision.candidates])
-    values: Sequence[float] = decision.totals
+    values: list[tuple[float, str]] = [(total, shown(total, ".2f")) for total in decision.totals]
     x = Axis(_("Weighted mean (1: best in all criteria)"), 0, 1, 0.25, 2)
     if decision.shares_first:
-        values = [100 * share for share in decision.shares_first]
+        values = [(100 * share, share_text(share)) for share in decision.shares_first]
         x = Axis(_("How often each is first (%)"), 0, 100, 25)
     points = [
-        Point(value, 0, name=shortened_name(name, LONGEST_NAME)) for name, value in zip(names, values, strict=True)
+        Point(value, 0, name=shortened_name(name, LONGEST_NAME), told=told)
+        for name, (value, told) in zip(names, values, strict=True)
     ]
     return interval_chart([in_rows(points[:MOST_ROWS], x.title)], x) if points else None
 
@@ -234,7 +236,8 @@ def criterion_chart(decision: Decision, k: int, assumed: Assumptions) -> tuple[C
     for name, _one, value in found[:MOST_ROWS]:
         lower, middle, upper = scaled(question, value)
         ends = (None, None) if lower == upper else (lower, upper)
-        points.append(Point(middle, 0, None, None, *ends, shortened_name(name, LONGEST_NAME)))
+        told = decision_wording.interval_text(question.criterion.of, value, assumed)
+        points.append(Point(middle, 0, None, None, *ends, shortened_name(name, LONGEST_NAME), told))
     if not points:
         return None
     line = in_rows(points, title)

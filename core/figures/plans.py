@@ -5,7 +5,6 @@ Blocks are counted from 0 and stretches are half-open everywhere.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 
@@ -17,7 +16,6 @@ from core.analysis.plans import (
     parameters_saved_share,
     pareto_front,
     search_steps,
-    unhealed_price,
 )
 from core.figures.chart import (
     Axis,
@@ -68,77 +66,103 @@ def block_row(layer_plan: LayerPlan, removed: Collection[int], is_recommended: b
 
 # --- the price of each number of blocks ---------------------------------------------------------------------------------
 
+OTHERS: dict[str, Mark] = dict(
+    zip((*PUBLISHED, "random"), ("square", "triangle", "down", "plus", "open"), strict=True)  # type: ignore[arg-type]
+)
+"""Choices of blocks that the search's are held against, and their marks."""
+MOST_OTHER_CHOICES = 3
+"""Of these, on a slide."""
 
-def search_chart(layer_plan: LayerPlan, budget: float | None) -> Chart:
-    """Number of blocks against loss in nats per token: each step of the search with its 95 percent interval (of the plan's
-    size the final plan itself), beside published choices, random sets and the cheapest of all for at least as many blocks."""
-    rows = layer_plan.of(layer_plan.decisive_text, "loss")
-    same_size = [row for row in rows if row.unit == "block" and not row.is_healed]
-    published = [row for row in same_size if row.rule in PUBLISHED]
-    random = [row for row in same_size if row.rule == "random"]
-    steps = search_steps(layer_plan)
-    priced = [*steps, *published, *random]
-    unhealed = [row for row in same_size if row.is_chosen][:1] if layer_plan.price.is_healed else []
-    up = _price_axis([*priced, *unhealed], budget)
-    series = [
-        Series(_("lowest loss of each size"), _price_points(pareto_front(priced), up), None, is_named=False),
-        Series(_("random sets"), _price_points(random, up, 0.28, False), None, False, "open", is_named=False),
-    ]
-    marks: tuple[Mark, ...] = ("square", "triangle", "down", "plus")
-    for place, (rule, mark) in enumerate(zip(PUBLISHED, marks, strict=True)):
-        points = _price_points([row for row in published if row.rule == rule], up, 0.07 * place - 0.28)
-        series.append(Series(name("plan_rule", rule), points, 2 + place % 3, False, mark, is_named=False))
-    chosen = _price_points([row for row in steps if row.is_chosen], up, with_limits=False)
-    series += [
-        Series(
-            _("the search's set of each size"),
-            _price_points(steps, up),
-            0,
-            True,
-            "circle",
-            is_banded=True,
-            is_named=False,
-        ),
-        Series(_("the plan, not repaired"), _price_points(unhealed, up), 0, False, "open", is_named=False),
-        Series(_("the plan, repaired") if unhealed else _("the plan"), chosen, 1, False, "diamond", is_named=False),
-    ]
-    sizes = sorted({len(row.blocks) for row in priced})
+
+def price_chart(layer_plan: LayerPlan, budget: float | None, is_brief: bool = False) -> Chart:
+    """Rise of the loss in nats per token over the number of blocks that go: each step of the search with its 95 percent
+    interval (of the plan's size the plan itself), before repair and repaired, beside published choices, random sets and the
+    cheapest of all for at least as many blocks.
+
+    `is_brief`, for a slide: what is named alone, on a linear axis from zero.
+    """
+    same_size = [row for row in layer_plan.of(layer_plan.decisive_text, "loss") if row.unit == "block"]
+    others = {rule: [row for row in same_size if row.rule == rule and not row.is_healed] for rule in OTHERS}
+    steps = search_steps(layer_plan, repaired=False)
+    repaired = [row for row in search_steps(layer_plan) if row.is_healed]
+    rows = [*steps, *repaired, *(row for of_rule in others.values() for row in of_rule)]
+    named = {row.rule for row in other_choices(layer_plan)[:MOST_OTHER_CHOICES]}
+    series = [Series(_("lowest loss of each size"), _price_points(pareto_front(rows)), None, is_named=False)]
+    for place, (rule, mark) in enumerate(OTHERS.items()):
+        aside = 0.0 if is_brief else 0.07 * place - 0.28
+        points, colour = _price_points(others[rule], aside), None if rule == "random" else 2 + place % 3
+        series.append(Series(plan_evidence.rule_name(rule), points, colour, False, mark, is_named=rule in named))
+    name, path = _("ours, before repair") if repaired else _("ours"), _price_points(steps)
+    series.append(Series(name, path, 0, len(path) > 1, "circle", is_banded=True))
+    if repaired:
+        series.append(Series(_("ours, repaired"), _price_points(repaired), 1, False, "diamond"))
+    else:
+        series.append(Series(_("the plan"), _price_points([layer_plan.price]), 1, False, "diamond", is_named=False))
+    drawn = [line for line in series if line.points and (line.is_named or not is_brief)]
+    return _priced_chart(layer_plan, drawn, budget, is_brief)
+
+
+def _priced_chart(layer_plan: LayerPlan, series: Sequence[Series], budget: float | None, is_brief: bool) -> Chart:
+    """The axes: numbers of blocks with their share of the parameters, and losses, the least above."""
+    up = _price_axis(series, budget, is_linear=is_brief)
+    sizes = sorted({round(point.x) for line in series for point in line.points})
     labels = tuple((size, f"{size}\n−{parameters_saved_share(layer_plan.plan, size):.0%}") for size in sizes)
     across = Axis(_("blocks that go, share of parameters"), 0.5, max(sizes) + 0.6, 1, labels=labels)
-    guides = (Guide(_("budget {budget:g}").format(budget=budget), budget, False),) if budget else ()
-    return Chart(across, up, tuple(line for line in series if line.points), "", guides)
-
-
-def _price_axis(rows: Sequence[PlanOutcomeRow], budget: float | None) -> Axis:
-    """Logarithmic where a linear axis would not show all prices well."""
-    title = _("rise of loss, nats per token")
-    ends = [end for row in rows for end in (row.difference, row.upper)]
-    positive = [row.difference for row in rows if row.difference is not None and row.difference > 0]
-    lowest = min([*positive, *([budget] if budget else [])], default=0.0)
-    if not positive or max(positive) < 12 * lowest:
-        return round_axis(title, [0.0, budget or 0.0, *ends, *(row.lower for row in rows)])
-    return log_axis(
-        title, [max(lowest / 1.6, max(positive) / 1000), budget, *(end for end in ends if end and end > lowest)]
+    if is_brief:
+        across = Axis(_("Blocks left out"), 0, max(sizes), whole_step(max(sizes)))
+    return Chart(
+        across,
+        replace(up, title=_("rise of loss, nats per token (less is better, above)"), is_reversed=True),
+        _above_edge(series, up),
+        _("Rise of the loss over blocks left out. {told}.").format(told=_("; ").join(price_lines(series))),
+        (Guide(_("budget {budget:g}").format(budget=budget), budget, False),) if budget else (),
+        _("Bars: 95 % intervals.") if is_brief else "",
     )
 
 
-def _price_points(
-    rows: Sequence[PlanOutcomeRow], up: Axis, aside: float = 0.0, with_limits: bool = True
-) -> tuple[Point, ...]:
-    """Prices over numbers of blocks, or over the one block; values below a logarithmic axis lie on its edge."""
+def price_lines(series: Sequence[Series]) -> list[str]:
+    """`ours: +0.031 [+0.023, +0.039]`: of what is named, ours first, the price of the most blocks."""
+    lasts = [(line.name, line.points[-1]) for line in reversed(series) if line.is_named]
+    return [
+        _("{name}: {relation}").format(name=name, relation=plan_wording.price_text(last.y, last.lower, last.upper))
+        for name, last in lasts
+    ]
 
-    def on_axis(value: float | None) -> float | None:
-        return value if value is None else max(value, up.low)
 
+def _price_axis(series: Sequence[Series], budget: float | None, is_linear: bool = False) -> Axis:
+    """Logarithmic where a linear axis would not show all prices well."""
+    title = _("rise of loss, nats per token")
+    values = [point.y for line in series for point in line.points]
+    positive = [value for value in values if value > 0]
+    lowest = min([*positive, *([budget] if budget else [])], default=0.0)
+    if is_linear or not positive or max(positive) < 12 * lowest:
+        return round_axis(title, [0.0, budget or 0.0, *y_ends(series)])
+    ends = [end for end in y_ends(series) if end and end > lowest]
+    return log_axis(title, [max(lowest / 1.6, max(positive) / 1000), budget, *ends])
+
+
+def _above_edge(series: Sequence[Series], up: Axis) -> tuple[Series, ...]:
+    """Values below a logarithmic axis lie on its edge."""
+
+    def on_axis(point: Point) -> Point:
+        lower, upper = (None if end is None else max(end, up.low) for end in (point.lower, point.upper))
+        return replace(point, y=max(point.y, up.low), lower=lower, upper=upper)
+
+    return tuple(replace(line, points=tuple(map(on_axis, line.points))) for line in series)
+
+
+def _price_points(rows: Sequence[PlanOutcomeRow], aside: float = 0.0) -> tuple[Point, ...]:
+    """Prices over numbers of blocks, or over the one block."""
     return tuple(
         Point(
             (row.blocks[0] if row.rule == "single" else len(row.blocks)) + aside,
-            on_axis(row.difference or 0.0) or 0.0,
-            on_axis(row.lower) if with_limits else None,
-            on_axis(row.upper) if with_limits else None,
+            row.difference,
+            row.lower,
+            row.upper,
             note=f"{', '.join(map(str, row.blocks))}: {plan_wording.outcome_price_text(row)}",
         )
         for row in rows
+        if row.difference is not None
     )
 
 
@@ -148,7 +172,6 @@ def single_block_chart(layer_plan: LayerPlan) -> Chart | None:
     rows = sorted(layer_plan.of("selection", "loss", "single"), key=lambda row: row.blocks)
     if not any(row.unit in ("block", "attention") for row in rows):
         return None
-    up = _price_axis(rows, None)
     influences = {row.blocks[0]: row.value_after for row in layer_plan.of("selection", "influence")}
     looks: tuple[tuple[str, str, Mark, int, float], ...] = (
         ("block", _("whole block"), "circle", 0, 0.0),
@@ -158,7 +181,7 @@ def single_block_chart(layer_plan: LayerPlan) -> Chart | None:
     series = []
     for unit, label, mark, colour, aside in looks:
         is_block = unit == "block"
-        points = _price_points([row for row in rows if row.unit == unit], up, aside, is_block)
+        points = _price_points([row for row in rows if row.unit == unit], aside)
         if is_block:
             told = _("{price}; influence {influence:.3f}")
             points = tuple(
@@ -168,65 +191,12 @@ def single_block_chart(layer_plan: LayerPlan) -> Chart | None:
                 for point in points
             )
         series.append(Series(label, points, colour, is_block, mark, is_banded=is_block, is_named=False))
-    removed = _price_points(
-        [row for row in rows if row.unit == "block" and row.blocks[0] in layer_plan.plan.blocks], up, 0.0, False
-    )
+    removed = _price_points([row for row in rows if row.unit == "block" and row.blocks[0] in layer_plan.plan.blocks])
     series.append(Series(_("goes"), removed, 1, False, "open", is_named=False))
     n = layer_plan.plan.n_layers
     x = Axis(_("block, counted from 0"), -0.5, n - 0.5, whole_step(n))
-    return Chart(x, up, tuple(line for line in series if line.points), "")
-
-
-MOST_OTHER_CHOICES = 3
-"""Other choices of the same number of blocks that are drawn beside the plan's."""
-
-
-def _price_point(row: PlanOutcomeRow) -> Point:
-    assert row.difference is not None
-    return Point(len(row.blocks), row.difference, row.lower, row.upper)
-
-
-def price_chart(layer_plan: LayerPlan) -> Chart | None:
-    """Loss increase over the number of removed blocks: along the search, and for other choices of the plan's size."""
-    unhealed = unhealed_price(layer_plan)
-    steps = search_steps(layer_plan, repaired=False)
-    points = [_price_point(row) for row in steps if row.difference is not None]
-    if not points:
-        return None
-    name = _("ours") if unhealed is None else _("ours, before repair")
-    series = [Series(name, tuple(points), 0, len(points) > 1, "circle", is_banded=True)]
-    for number, row in enumerate(other_choices(layer_plan)[:MOST_OTHER_CHOICES], start=1):
-        series.append(Series(plan_evidence.rule_name(row.rule), (_price_point(row),), number, False, "open"))
-    if unhealed is not None:
-        healed = _price_point(layer_plan.price)
-        series.append(Series(_("ours, repaired"), (healed,), len(series), False, "diamond"))
-    most = max(point.x for line in series for point in line.points)
-    step = whole_step(most)
-    up = round_axis(_("Rise of the loss (nats per token); less is better, above"), y_ends(series), from_zero=True)
-    up = replace(up, is_reversed=True)
-    guides: tuple[Guide, ...] = ()
-    if layer_plan.plan.budget_unit == "nats":
-        guides = (
-            Guide(
-                _("budget {budget:g}").format(budget=layer_plan.plan.budget), layer_plan.plan.budget, is_vertical=False
-            ),
-        )
-        up = replace(up, high=max(up.high, math.ceil(layer_plan.plan.budget / up.step) * up.step))
-    descriptions = _("; ").join(
-        _("{name}: {relation}").format(
-            name=line.name,
-            relation=plan_wording.price_text(line.points[-1].y, line.points[-1].lower, line.points[-1].upper),
-        )
-        for line in series
-    )
-    return Chart(
-        Axis(_("Blocks left out"), 0, most + (most % step and step - most % step), step),
-        up,
-        tuple(series),
-        _("Rise of the loss over blocks left out. {told}.").format(told=descriptions),
-        guides,
-        _("Bars: 95 % intervals."),
-    )
+    up = _price_axis(series, None)
+    return Chart(x, up, _above_edge([line for line in series if line.points], up), "")
 
 
 # --- what breaks first --------------------------------------------------------------------------------------------------

@@ -38,7 +38,7 @@ from core.locale import _
 from core.questions.ranking_answer import Answer
 from core.registry.names import NOT_STATED
 from core.sources import Text, shown
-from core.wording.answers import benchmark_name, relation_text
+from core.wording.answers import benchmark_name, coefficient_text, relation_text
 from core.wording.labels import distinguishing_names, run_labels, shortened_name
 from core.wording.numbers import number
 from core.wording.score_files import KINDS, kind_name
@@ -160,10 +160,14 @@ def coefficient_chart(answer: Answer) -> Chart | None:
             rows.append((name, relation.rho, effect.lowest, effect.highest))
     if relation.error_lower is not None:
         rows.append((_("errors of measurement"), relation.rho, relation.error_lower, relation.error_upper))
-    points = [Point(rho, 0, left=low, right=high, name=name) for name, rho, low, high in rows if rho is not None]
+    points = [
+        Point(rho, 0, left=low, right=high, name=name, told=coefficient_text(rho, low, high))
+        for name, rho, low, high in rows
+        if rho is not None
+    ]
     guides = [
         Guide("0", 0.0),
-        Guide(Text("−{:g}").format(MARGIN), -MARGIN),
+        Guide(Text("-{:g}").format(MARGIN), -MARGIN),
         Guide(Text("+{:g}").format(MARGIN), MARGIN),
     ]
     title = _("Spearman's rho; right of 0: larger dimension, better score")

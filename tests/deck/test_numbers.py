@@ -59,7 +59,7 @@ def test_every_number_of_a_report_has_a_source(case, language):
 NOT_NUMBERS = (
     r"\d{4}-\d\d-\d\d|\d{4}年\d{1,2}月\d{1,2}日|\d{1,2} (?:January|November|December) \d{4}",
     r"[0-9a-f]{8}(?:-[0-9a-f]{4,}){4}|\b[0-9a-f]{12,}\b|@\S+|…[0-9a-f]+|\b\S*…\S*|\w+-[0-9a-f]{8}\b",
-    r"\d{4}\.\d{5}|\b[dnk]\d?(?:=\d+)?\b|d2|float\d+|n1=\d+|k=\d+|\(\d+/\d+\)|\d+\.\d+\.\d+|\d+-shot",
+    r"\d{4}\.\d{5}|\b[dnk]\d?(?:=\d+)?\b|d2|float\d+|n1=\d+|k=\d+|\(\d+/\d+\)|\d+\.\d+\.\d+|\d+\u2060?-\u2060?shot",
     r"m\d\d|\bm-\d+|上位3主成分|9割|SmolLM2-135M-Instruct|all-MiniLM-L6-v2|utf-8|MiniLM-L\d|(?:Option|選択肢|案) ?\d",
     r"\d+ ?(?:%|％|percent|パーセント)",
 )

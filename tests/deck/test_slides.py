@@ -23,7 +23,7 @@ from core.deck.report import build_story
 from core.deck.slide import PAGE_POINTS
 from core.deck.story import Story, Table
 from core.deck.template import own_template, parsed_xml
-from core.figures.chart import Axis, Chart, Gallery, Point, Series
+from core.figures.chart import Axis, Chart, Gallery, Point, in_rows, interval_chart
 from core.figures.chart_figure import chart_figure
 from core.figures.layer_profiles import layer_chart
 from core.figures.profile_data import profile_points
@@ -339,9 +339,8 @@ def test_numbers_behind_a_name_from_right_to_left_keep_their_order():
 
 
 def test_intervals_of_coefficients_are_lines_since_not_every_program_draws_flat_bars():
-    points = (Point(-0.3, 1, left=-0.6, right=0.1, name="all models"), Point(-0.2, 2, name="within families"))
-    series = Series("rho", points, 0, False, "circle", is_named=False)
-    chart = Chart(Axis("rho", -1, 1, 0.5, 1), Axis("", 0.5, 2.5, 1, is_ordered=True), (series,), "Two coefficients.")
+    points = (Point(-0.3, 0, left=-0.6, right=0.1, name="all models"), Point(-0.2, 0, name="within families"))
+    chart = interval_chart([in_rows(points, "rho")], Axis("rho", -1, 1, 0.5, 1))
     story = story_of("one_model", "en")
     slide = opened(replace(story, slides=(replace(story.slides[0], visual=chart),), appendix=())).slides[0]
     (drawn,) = (shape.chart for shape in slide.shapes if shape.has_chart)
@@ -349,7 +348,10 @@ def test_intervals_of_coefficients_are_lines_since_not_every_program_draws_flat_
         one.name: list(zip(map(float, one._element.xpath("c:xVal//c:v/text()")), one.values, strict=True))
         for one in drawn.plots[0].series
     }
-    assert found == {"rho": [(-0.3, 2.0), (-0.2, 1.0)], "all models [95 %]": [(-0.6, 2.0), (0.1, 2.0)]}
+    rows = [(-1.0, 1.0), (-1.0, 0.0)]
+    assert found == {"rho": [(-0.3, 1.0), (-0.2, 0.0)], "all models [95 %]": [(-0.6, 1.0), (0.1, 1.0)], "–": rows}
+    told = "".join(drawn._chartSpace.itertext())
+    assert "-0.300 [-0.600, 0.100]" in told and "within families" in told, "names and values stand in the chart"
 
 
 def test_a_chart_stands_where_the_layout_has_a_place_for_one():

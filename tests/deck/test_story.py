@@ -478,7 +478,7 @@ def test_a_healed_plan_is_held_against_published_choices_as_it_was_before_healin
     rest = [replace(row, difference=0.02) if row.rule == "influence" else row for row in made.outcomes]
     ours = replace(own, rule="exchange", is_chosen=False)
     told = build_story(plan_data(LayerPlan(made.plan, [*rest, ours]), cases.DAY)).slides[1]
-    assert told.title == "Our choice loses +0.031 nats; published choices that lose less: 1 of 2, all before repair"
+    assert told.title == "Published choices that lose less than ours, +0.031 nats: 1 of 2, all before repair"
     assert told.statements[0].text.startswith("ours, repaired: +0.010")
 
 

@@ -39,11 +39,11 @@ def test_in_the_picture_of_a_set_over_the_budget_no_block_goes():
 
 
 def test_prices_stand_over_their_numbers_of_blocks():
-    figure = chart_figure(plan_figures.search_chart(layer_plan(), 0.05))
-    _band, steps = (trace for trace in figure.data if trace.name == "the search's set of each size")
+    figure = chart_figure(plan_figures.price_chart(layer_plan(), 0.05))
+    _band, steps = (trace for trace in figure.data if trace.name == "ours")
     assert list(steps.x) == [1, 2, 3] and list(steps.y) == [0.008, 0.017, 0.031]
     assert figure.layout.yaxis.type == "log" and figure.layout.xaxis.ticktext[0].startswith("1<br>−")
-    (random,) = (trace for trace in figure.data if trace.name == "random sets")
+    (random,) = (trace for trace in figure.data if trace.name == "random set")
     assert len(random.x) == 3
 
 
@@ -52,6 +52,6 @@ def test_a_price_below_a_logarithmic_axis_lies_on_its_edge_and_says_its_value():
     for row in found.outcomes:
         if row.rule == "path" and len(row.blocks) == 1:
             object.__setattr__(row, "difference", -0.001)
-    chart = plan_figures.search_chart(found, 0.05)
-    (steps,) = (line for line in chart.series if line.name == "the search's set of each size")
+    chart = plan_figures.price_chart(found, 0.05)
+    (steps,) = (line for line in chart.series if line.name == "ours")
     assert steps.points[0].y == chart.y.low and 0 < chart.y.low < 0.01 and "-0.001" in steps.points[0].note

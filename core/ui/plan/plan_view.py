@@ -130,7 +130,7 @@ def _show_plan_price(layer_plan: LayerPlan) -> None:
 def show_prices(layer_plan: LayerPlan) -> None:
     """Draw size against loss, and the candidates of the plan's size."""
     budget = st.session_state.get(url_state.key("nats")) if layer_plan.plan.budget_unit == "nats" else None
-    pictures.plot(plan_figures.search_chart(layer_plan, budget), "plan price", 540)
+    pictures.plot(plan_figures.price_chart(layer_plan, budget), "plan price", 540)
     st.caption(_("Random sets were measured on a part of the text."))
     for line in [*plan_wording.budget_lines(layer_plan), *plan_evidence.published_lines(layer_plan)]:
         st.markdown(f"- {escape(line)}")
