@@ -66,9 +66,7 @@ def block_row(layer_plan: LayerPlan, removed: Collection[int], is_recommended: b
 
 # --- the price of each number of blocks ---------------------------------------------------------------------------------
 
-OTHERS: dict[str, Mark] = dict(
-    zip((*PUBLISHED, "random"), ("square", "triangle", "down", "plus", "open"), strict=True)  # type: ignore[arg-type]
-)
+OTHERS: dict[str, Mark] = dict(zip((*PUBLISHED, "random"), ("square", "triangle", "down", "plus", "open"), strict=True))
 """Choices of blocks that the search's are held against, and their marks."""
 MOST_OTHER_CHOICES = 3
 """Of these, on a slide."""
@@ -136,7 +134,7 @@ def _price_axis(series: Sequence[Series], budget: float | None, is_linear: bool 
     positive = [value for value in values if value > 0]
     lowest = min([*positive, *([budget] if budget else [])], default=0.0)
     if is_linear or not positive or max(positive) < 12 * lowest:
-        return round_axis(title, [0.0, budget or 0.0, *y_ends(series)])
+        return round_axis(title, [0.0, budget or 0.0, *y_ends(series)], from_zero=True)
     ends = [end for end in y_ends(series) if end and end > lowest]
     return log_axis(title, [max(lowest / 1.6, max(positive) / 1000), budget, *ends])
 
