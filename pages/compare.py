@@ -7,14 +7,13 @@ from collections.abc import Callable
 import streamlit as st
 
 from core.locale import _
-from core.ui import inputs, notices, pilot_filter, trash, url_state
+from core.ui import inputs, notices, pilot_filter, trash
 from core.ui.compare import answer, distributions, layer_pairs, layer_profile, provenance
 from core.ui.compare import checks as check_tables
 
 st.title(_("Compare"))
 trash.show_undo()
 runs = notices.runs_or_stop()
-url_state.expand_link("compare", "runs")
 top = st.container()
 _pilot, runs = pilot_filter.choose(runs)
 selection = inputs.choose_runs(runs)

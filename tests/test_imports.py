@@ -137,15 +137,15 @@ MOST = {
     "errors": (239, 1387),  # what is not there, and an empty list: one message for all kinds
     "exports": (104, 821),
     "figures": (
-        4036,
-        36770,
+        4035,
+        36767,
     ),  # titles of axes whole on a phone; names that are cut alike are told apart; pictures for a phone, the grid of claims too; what lines to compare with are, at their ends; a query's first
     # picture shows what was measured; the charts of slides, which a room of slides described beside those of screens
     "files": (356, 1798),  # too large, wrong in its place, no room: one refusal for what a dozen rooms said each
     "forecast": (
-        672,
-        5339,
-    ),  # an estimate at once, from stored costs and the newest own runs, phase by phase as a job reports
+        717,
+        5655,
+    ),  # what is measured already, by the rule that a job has, which the room of jobs held; an estimate at once, from stored costs and the newest own runs, phase by phase as a job reports
     "geometry": (
         3887,
         32848,
@@ -153,7 +153,7 @@ MOST = {
     "ids": (31, 196),  # an id is found, or refused, in one place
     "limits": (202, 1008),  # what the workers of a job take
     "locale": (
-        588,
+        589,
         761,
     ),  # the words of every page, in the glossary, with the wrong ones in both languages; a reader's own catalogue
     "measure": (
@@ -172,9 +172,9 @@ MOST = {
     "records": (494, 2800),  # own labels; a request read back from JSON, for jobs and estimates alike
     "registry": (1495, 6560),  # own labels; loss readable at each layer; the words of a verdict; three controls
     "runs": (
-        2678,
-        17645,
-    ),  # own labels, which may have changed since; a run that is there answers beside other models too; a layer of a job at work is read once, and one of another version is none
+        2641,
+        17478,
+    ),  # own labels, which may have changed since; encoders told by their configuration; a layer of a job at work is read once, and one of another version is none
     "scores": (
         1904,
         13403,
@@ -189,8 +189,8 @@ MOST = {
         15830,
     ),  # own labelled texts, and how their table is to be saved; a text too short names the protocol that it suffices for; groups of questions; near copies; repeats inside a piece; a text is judged before a model reads it
     "ui": (
-        7680,
-        61400,
+        7663,
+        61355,
     ),  # five pages; labelled texts, which stop the start where they are refused; the form of a plan stays while other pages are drawn; runs filtered, ticked, compared and deleted together; what a refusal says of the terminal by the screen's places
     "validation": (236, 2016),
     "warehouse": (

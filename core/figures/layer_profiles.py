@@ -468,9 +468,7 @@ def scan_chart(estimates: pl.DataFrame, runs: pl.DataFrame, layer: int | None) -
     drawn = []
     for run in runs.iter_rows(named=True):
         run_layer = run["inner_max_layer"] if layer is None else layer
-        if run_layer is None:  # a protocol without d2 has no inner maximum
-            continue
-        scan = rows.filter(layer=run_layer, run_id=run["run_id"]).sort("n1")
+        scan = rows.filter(pl.col("layer") == pl.lit(run_layer), run_id=run["run_id"]).sort("n1")  # without d2 no layer
         if scan.height > 1:
             name = _("{name}, layer {layer}").format(name=labels[run["run_id"]], layer=run_layer)
             points = tuple(Point(*row) for row in scan.select("n1", "value", "lower", "upper").rows())

@@ -7,7 +7,9 @@ uses are protected by its lock.
 from __future__ import annotations
 
 import itertools
+import json
 import os
+import re
 import shutil
 import uuid
 from collections.abc import Sequence
@@ -178,6 +180,21 @@ def cached_models() -> list[str]:
     return [*packages, *sorted(name.removeprefix("models--").replace("--", "/") for name in names)]
 
 
+def is_encoder(reference: str) -> bool:
+    """Whether the configuration of a model in a folder or a cache names networks of which none predicts a next token. False where
+    there is none to read, as beside a .gguf file."""
+    hub = _hub_cache() / f"models--{reference.replace('/', '--')}" / "snapshots"
+    package = packages_folder() / reference.removeprefix("pypi:")
+    folder = package if reference.startswith("pypi:") else hub if hub.is_dir() else Path(reference)
+    named: list[str] = []
+    for file in itertools.islice(folder.rglob("config.json"), MAX_ENTRIES) if folder.is_dir() else ():
+        with suppress(OSError, ValueError, AttributeError):  # of another kind of model
+            named += json.loads(file.read_text(encoding="utf-8")).get("architectures") or ()
+    return bool(named) and not any(_PREDICTS.search(str(name)) for name in named)
+
+
+_PREDICTS = re.compile("CausalLM|LMHead|ConditionalGeneration")
+"""In the names of networks that predict a next token."""
 MAX_ENTRIES = 300
 """Entries that are searched for models in a folder; the rest of a larger one is ignored."""
 

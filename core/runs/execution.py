@@ -10,10 +10,9 @@ next process that opens it takes them in.
 from __future__ import annotations
 
 import errno
-import json
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,18 +22,7 @@ import polars as pl
 from core.analysis.shape import judge_profile
 from core.errors import InputError, ResourceError, Sentence, WarehouseError, WarehouseLocked
 from core.limits import OPENING_BYTES, anonymous_memory, free_bytes, limit_memory
-from core.records import (
-    LayerPlan,
-    PlanConfig,
-    Profile,
-    Progress,
-    ProgressCallback,
-    RunConfig,
-    ScoreConfig,
-    from_json,
-    without_places,
-)
-from core.registry.protocols import Protocol
+from core.records import LayerPlan, PlanConfig, Profile, Progress, ProgressCallback, RunConfig, ScoreConfig
 from core.runs.jobs import Job, JobConfig, JobStatus, finish_job, hold_job, record_failure
 from core.runs.processes import wait_for_turn
 from core.runs.progress import ProgressReporter, log_warnings, write_log
@@ -42,7 +30,7 @@ from core.store import parcels
 from core.store.parcels import is_parcel
 from core.texts.tasks import read_task
 from core.warehouse import layer_plans, score_imports
-from core.warehouse.runs import ControlPass, control_passes, find_same_runs, ingest_parcel, read_profile, seeds_of_runs
+from core.warehouse.runs import ControlPass, control_passes, ingest_parcel, read_profile, seeds_of_runs
 from core.warehouse.warehouse import Warehouse
 
 if TYPE_CHECKING:  # torch: only where something is measured
@@ -128,6 +116,7 @@ def _measure(job: Job[RunConfig], warehouse: Warehouse, report: ProgressReporter
     """Control passes come first and are runs of their own: the verdict on the text needs them, and a resumed measurement
     finds them again. A control that is in the warehouse already is not measured again.
     """
+    from core.forecast.existing_runs import find_same_run
     from core.measure.layer_workers import LayerWorkers
     from core.measure.setup import open_setup
 
@@ -136,7 +125,7 @@ def _measure(job: Job[RunConfig], warehouse: Warehouse, report: ProgressReporter
     setup = open_setup(job.config)
     # Read before the first pass, because a warehouse that is locked between two passes must not end hours of measuring.
     stored_controls = _stored_controls(job.config, warehouse, setup)
-    known_run = None if job.again else _find_same_run(job.config, setup, warehouse)
+    known_run = None if job.again else find_same_run(job.config, setup, setup.identity, warehouse)
     if known_run:
         return {"run_id": known_run, "waits": "", "failed": (), "was_known": True}
     first_draw = _first_draw(job.config, warehouse, setup)
@@ -288,49 +277,6 @@ def _first_draw(config: RunConfig, warehouse: Warehouse, setup: Setup) -> Profil
         if protocol_hash == setup.protocol.hash(seed):
             return read_profile(warehouse, run_id) if seed != config.seed else None
     return None
-
-
-def _find_same_run(config: RunConfig, setup: Setup, warehouse: Warehouse) -> str | None:
-    """The newest run of this model and text that covers the request, beside whatever models it was measured."""
-    request = from_json(RunConfig, without_places(asdict(config)))
-    for run_id, stored_config, words_hash in find_same_runs(warehouse, **asdict(setup.identity)):
-        with suppress(ValueError, KeyError, TypeError, InputError):  # of another version, with other fields
-            stored = json.loads(stored_config)
-            run, protocol = from_json(RunConfig, stored["run"]), from_json(Protocol, stored["protocol"])
-            is_whole = _covers(run, request) and _protocol_covers(protocol, setup.protocol)
-            if is_whole and _answers_on_words(run, words_hash, request, setup):
-                return run_id
-    return None
-
-
-def _answers_on_words(run: RunConfig, words_hash: str | None, request: RunConfig, setup: Setup) -> bool:
-    """Whether a run compares with those that are to be measured beside it: on token types, or on the same words."""
-    return (
-        "one_per_word" not in setup.protocol.clouds
-        or {*run.companions} == {*request.companions}
-        or setup.has_one_tokenizer
-        or words_hash == setup.sample.words.hash
-    )
-
-
-def _covers(run: RunConfig, request: RunConfig) -> bool:
-    """Whether a run has all that is requested, whatever its words."""
-    return (
-        {*run.estimators} >= {*request.estimators}
-        and run.keep_tokens >= request.keep_tokens
-        and run.controls >= request.controls
-        and request.labels_sha256 in (None, run.labels_sha256)
-    )
-
-
-def _protocol_covers(run: Protocol, request: Protocol) -> bool:
-    """Whether a protocol of the same hash has all the passes and estimators requested, which the hash leaves out."""
-    return (
-        run.n_surrogates >= request.n_surrogates
-        and run.n_control_seeds >= request.n_control_seeds
-        and {*run.passes} >= {*request.passes}
-        and {*run.more_estimators} >= {*request.more_estimators}
-    )
 
 
 # --- scoring a model on a user's own task ------------------------------------------------------------------------------

@@ -325,8 +325,10 @@ def _choose_listed_runs(runs: pl.DataFrame, always_listed: pl.DataFrame) -> pl.D
 
 def matching_runs(runs: pl.DataFrame, words: str) -> pl.DataFrame:
     """The runs that contain every word, in upper or lower case."""
-    more = (pl.col("tags").list.join(" "), (pl.col("started_at") - language.from_utc()).dt.strftime("%Y-%m-%d"))
-    return matching_rows(runs, words, *_SEARCH_COLUMNS, *more)
+    if not words:
+        return runs
+    days = pl.Series([f"{language.in_zone(time):%Y-%m-%d}" for time in runs["started_at"]], dtype=pl.String)
+    return matching_rows(runs, words, *_SEARCH_COLUMNS, pl.col("tags").list.join(" "), pl.lit(days))
 
 
 def matching_rows(rows: pl.DataFrame, words: str, *columns: str | pl.Expr) -> pl.DataFrame:

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from datetime import datetime, timedelta
+from contextlib import suppress
+from datetime import UTC, datetime, timedelta
 from functools import cache
 from gettext import NullTranslations
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 import streamlit as st
 from streamlit.runtime.scriptrunner_utils.script_run_context import get_script_run_ctx
@@ -95,7 +97,8 @@ def _catalogue(language: str) -> NullTranslations:
 
 def restore() -> str:
     """Set the language of this run, before anything is drawn."""
-    return url_state.restore_choice(NAME, list(LANGUAGES), _browser_language())
+    preferred = (st.context.locale or "en").split("-")[0]
+    return url_state.restore_choice(NAME, list(LANGUAGES), preferred if preferred in LANGUAGES else "en")
 
 
 def current() -> str:
@@ -158,26 +161,22 @@ def show_switch(chosen: str) -> None:
     url_state.publish(NAME, chosen)
 
 
-def _browser_language() -> str:
-    preferred = (st.context.locale or "en").split("-")[0]
-    return preferred if preferred in LANGUAGES else "en"
-
-
 def local_time(time: datetime, in_table: bool = False) -> str:
-    """A time in the reader's zone, in words or as a table sorts it: `2026年11月26日 9:05`, `2026-11-26 09:05`.
-
-    The browser gives its distance from UTC in minutes, positive west of Greenwich; without it, the text names UTC.
-    """
-    local = time - from_utc()
+    """A time in the reader's zone, in words or as a table sorts it: `2026年11月26日 9:05`, `2026-11-26 09:05`; the text names UTC
+    where the browser has told no zone."""
+    local = in_zone(time)
     text = f"{local:%Y-%m-%d %H:%M}" if in_table else f"{day(local)} {local.hour}:{local:%M}"
     return text if st.context.timezone_offset is not None else f"{text} UTC"
 
 
 def local_day(time: datetime) -> str:
     """The day of a time in the reader's zone, in words."""
-    return day(time - from_utc())
+    return day(in_zone(time))
 
 
-def from_utc() -> timedelta:
-    """What UTC is ahead of the reader's clock: below zero east of Greenwich, zero where the browser has not told."""
-    return timedelta(minutes=st.context.timezone_offset or 0)
+def in_zone(time: datetime) -> datetime:
+    """A time of UTC in the reader's zone, without it: by that zone's summer and winter where this machine knows them, else by
+    what the browser's clock is ahead of UTC today, which it gives in minutes, positive west of Greenwich."""
+    with suppress(ValueError, ZoneInfoNotFoundError):
+        return time.replace(tzinfo=UTC).astimezone(ZoneInfo(st.context.timezone or "")).replace(tzinfo=None)
+    return time - timedelta(minutes=st.context.timezone_offset or 0)

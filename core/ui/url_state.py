@@ -72,7 +72,7 @@ def restore_choices(name: str, options: Collection[T], default: Sequence[T], max
         return [value for value in values if value in by_text.values()] or list(default if values else ())
 
     def read(link: str) -> list[T]:
-        return [by_text[text] for text in dict.fromkeys(_split(link)) if text in by_text]
+        return [by_text[text] for text in dict.fromkeys(split_values(link)) if text in by_text]
 
     values = _restore(name, list(default), read, known)
     _set_value(name, values[:max_values])
@@ -127,7 +127,7 @@ def requested(name: str, default: Sequence[str] = ()) -> list[str]:
     """The values that a link asks for, or else those chosen before, as texts; they need not be options any more."""
     linked = from_link(name)
     if linked is not None:
-        return _split(linked)
+        return split_values(linked)
     current = st.session_state.get(key(name), default)
     return [current] if isinstance(current, str) else [str(value) for value in current]
 
@@ -224,7 +224,7 @@ def resolve_ids(name: str, ids: Sequence[str], *, several: bool) -> list[str]:
     linked = from_link(name)
     if linked is None:
         return []
-    asked = {text: _only_id(text, ids) for text in (_split(linked) if several else [linked])}
+    asked = {text: _only_id(text, ids) for text in (split_values(linked) if several else [linked])}
     found = list(dict.fromkeys(match for match in asked.values() if match is not None))
     if several or found:
         st.session_state[key(name)] = found if several else found[0]
@@ -249,20 +249,12 @@ def publish(name: str, value: object) -> None:
         pending[name] = (text, shown)
 
 
-def expand_link(name: str, parameter: str) -> None:
-    """Replace a short parameter (`?compare=a,b`) by what it stands for (`?runs=a,b`)."""
-    text = st.query_params.get(name)
-    if text is not None:
-        others = {key: value for key, value in st.query_params.to_dict().items() if key != name}
-        st.query_params.from_dict(others | {parameter: text})
-
-
 def join_values(values: Sequence[object]) -> str:
     """Several values as one parameter; a comma within a value is written as %2C."""
     return _SEPARATOR.join(str(value).replace("%", "%25").replace(_SEPARATOR, "%2C") for value in values)
 
 
-def _split(link: str) -> list[str]:
+def split_values(link: str) -> list[str]:
     """The values that `join_values` joined."""
     return [text.replace("%2C", _SEPARATOR).replace("%25", "%") for text in link.split(_SEPARATOR)]
 

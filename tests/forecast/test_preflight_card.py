@@ -104,6 +104,8 @@ def test_what_the_warehouse_has_is_known(tmp_path, warehouse, monkeypatch):
 
     again = estimate(config, warehouse)
     assert again.measured_run == ids["text"][0] and again.comparable_runs == ()
+    labelled = replace(config, labels="labels.csv", labels_sha256="0" * 64)
+    assert estimate(labelled, warehouse).measured_run is None  # no layer was tried on these labels
     known = {name: {one.known_run for one in again.passes if one.name == name} for name in ids}
     assert known == {name: set(run_ids) for name, run_ids in ids.items()} | {"text": {None}}
     assert again.seconds < before

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import tomllib
+from datetime import datetime
 from types import SimpleNamespace
 
 import polars as pl
@@ -15,7 +16,7 @@ from core.questions.population import select_population
 from core.questions.ranking_question import Evidence
 from core.questions.selection import repositories
 from core.records import SHIPPED
-from core.ui import inputs, notices, reads
+from core.ui import inputs, language, notices, reads
 from core.ui.choose import models, relation
 from core.ui.compare import checks as check_tables
 from core.ui.compare import distributions, layer_pairs, layer_tables
@@ -254,3 +255,18 @@ def test_reads_within_one_another_share_one_opening(warehouse: Warehouse, monkey
     with reads._open() as opened:
         assert reads._read(lambda inner: inner) is opened
     assert reads._read(lambda inner: inner) is not opened
+
+
+@pytest.mark.parametrize(
+    ("zone", "offset", "told"),
+    [
+        ("Europe/Berlin", -60, "2026-07-01 00:30"),  # the clock is an hour ahead today, and was two then
+        ("Nowhere/Town", -60, "2026-06-30 23:30"),
+        (None, -540, "2026-07-01 07:30"),
+        (None, None, "2026-06-30 22:30 UTC"),
+    ],
+)
+def test_a_time_is_told_by_the_clock_that_the_reader_had_then(zone, offset, told, monkeypatch):
+    asked = SimpleNamespace(context=SimpleNamespace(timezone=zone, timezone_offset=offset))
+    monkeypatch.setattr(language, "st", asked)
+    assert language.local_time(datetime(2026, 6, 30, 22, 30), in_table=True) == told

@@ -18,7 +18,7 @@ from core.questions.ranking_answer import Answer
 from core.questions.ranking_question import RankingQuestion
 from core.records import LOCAL
 from core.registry.published import CLAIMS
-from core.ui import inputs, pictures, pilot_filter, reads, tables
+from core.ui import inputs, pictures, pilot_filter, reads, tables, url_state
 from core.ui.choose.choices import DecisionView
 from core.ui.markdown import escape
 from core.wording import answers as answer_wording
@@ -164,7 +164,7 @@ def _measure_params(other: OtherGroup, answer: Answer) -> dict[str, str]:
     if len(names) < (2 if other.can_meet_on_words else 1):
         return {}
     return {
-        "models": ",".join(dict.fromkeys(names[:MAX_PREFILLED])),
+        "models": url_state.join_values(list(dict.fromkeys(names[:MAX_PREFILLED]))),
         "text": run["corpus_name"],
         "protocol": run["protocol"],
         "seed": str(run["seed"]),

@@ -11,7 +11,7 @@ import streamlit as st
 from core import wording
 from core.analysis.differences import control_links
 from core.figures import profile_data
-from core.figures.chart import Chart, Span
+from core.figures.chart import Span
 from core.figures.claims import claim_grid, grid_svg
 from core.figures.layer_profiles import layer_chart, profile_caption, profile_svg, scan_chart
 from core.figures.profile_data import Extremum, ProfileData, claim_phases, extrema_of
@@ -88,8 +88,10 @@ def show_readings(selection: Selection, data: ProfileData, layer: int | None) ->
         st.subheader(_("Read in other ways"))
         pictures.plot_drawn(partial(grid_svg, claims, pictures.theme()), SIZE, "grid of claims")
         st.caption(_("{marks}. Bold: the core, on which verdicts rest.").format(marks=outcome_legend_text()))
-    if data.quantity == "gride":
-        _show_scale_figure(scan_chart(estimates, runs, layer))
+    if data.quantity == "gride" and (scan := scan_chart(estimates, runs, layer)) is not None:
+        st.subheader(_("From near neighbours to far ones"))
+        pictures.plot(scan, "scales", 380)
+        st.caption(_("The peak layer, or the one chosen. One number describes only a level curve."))
     st.subheader(_("Dimensions and verdicts (d2, one per type)"))
     show_run_cards(selection)
     plan_view.show_needed_directions(runs)
@@ -218,12 +220,3 @@ def _show_reference_notes(data: ProfileData, selection: Selection) -> None:
     if outdated:
         message = _("Verdicts on {names} leave out newer controls: measure again.")
         st.caption(message.format(names=escape(_(", ").join(outdated))))
-
-
-def _show_scale_figure(scan: Chart | None) -> None:
-    """Draw the dimension of one layer of each run over the ranks of neighbours."""
-    if scan is None:
-        return
-    st.subheader(_("From near neighbours to far ones"))
-    pictures.plot(scan, "scales", 380)
-    st.caption(_("The peak layer, or the one chosen. One number describes only a level curve."))

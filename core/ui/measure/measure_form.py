@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
 from functools import partial
+from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -139,15 +140,17 @@ def _check(configs: list[RunConfig], parts: list[RunConfig], again: bool, *, sta
     st.session_state[_ESTIMATE] = (configs, again, cards)
 
 
-def models_here(without: Sequence[str] = ()) -> list[str]:
-    """Models that need no hub, but those `without`: those of the demo, in folders, measured before, in caches."""
-    from core.runs.caches import cached_models, local_models
+def models_here(*, with_encoders: bool = True) -> list[str]:
+    """Models that need no hub: those of the demo, in folders, measured before, in caches."""
+    from core.runs.caches import cached_models, is_encoder, local_models
     from core.runs.requests import demo_requests
 
     demo = [config.model for config in demo_requests()]
     local = local_models(reads.warehouse())[:MAX_LOCAL]
     names = dict.fromkeys([*demo, *local, *reads.own_references(), *cached_models()])
-    return [name for name in names if name not in without][:MAX_SUGGESTIONS]
+    measured = () if with_encoders else reads.encoder_references()
+    kept = (name for name in names if with_encoders or not (name in measured or is_encoder(name)))
+    return list(islice(kept, MAX_SUGGESTIONS))
 
 
 def show_models_here(
@@ -192,7 +195,7 @@ def _apply_link() -> None:
         return
     st.session_state[_LINKED] = params
     if "models" in params:
-        st.session_state[_MODELS] = "\n".join(params["models"].split(","))
+        st.session_state[_MODELS] = "\n".join(url_state.split_values(params["models"]))
     for name, options in (("text", text_names()), ("protocol", protocol_names())):
         if params.get(name) in options:
             st.session_state[_key(name)] = params[name]
@@ -211,7 +214,10 @@ def choose_text() -> dict[str, Any]:
         key=_key("text"),
         format_func=lambda name: _("my own text") if name == OWN else name,
     )
-    handed = _hand_over(right)
+    with right:
+        types = ["txt", "csv", "jsonl", "json", "parquet"]
+        told, forgets = _("Measured on {name} only."), _("Another text")
+        handed = _upload(_HANDED, _("Or upload a text"), types, _("It stays on this machine."), told, forgets)
     with left.expander(_("Column, encoding, path")):
         path = st.text_input(_("Path of the file"), key=_key("path")).strip()
         column = st.text_input(_("Column of the text"), key=_key("column")).strip()
@@ -221,14 +227,6 @@ def choose_text() -> dict[str, Any]:
         chat = "plain" if is_plain else "template"
         return {"corpus": handed or path, "column": column or None, "encoding": encoding, "chat": chat}
     return {"corpus": chosen, "column": None, "encoding": "utf-8"}
-
-
-def _hand_over(place: Any) -> str:
-    """Return where the text lies that was handed over, or nothing."""
-    with place:
-        types = ["txt", "csv", "jsonl", "json", "parquet"]
-        told, forgets = _("Measured on {name} only."), _("Another text")
-        return _upload(_HANDED, _("Or upload a text"), types, _("It stays on this machine."), told, forgets)
 
 
 def _upload(handed_over: str, label: str, types: list[str], help_: str, told: str, forgets: str) -> str:

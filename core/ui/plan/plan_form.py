@@ -53,10 +53,7 @@ def show() -> None:
     from core.runs.requests import with_task_hash
 
     with st.container(border=True):
-        encoders = reads.encoder_references()
-        offered = models_here(encoders)
-        if encoders and not offered:
-            st.caption(_("Encoders predict no next token: no loss tells which blocks can go."))
+        offered = models_here(with_encoders=False)
         typed = st.session_state.get(_MODEL, "").strip()
         st.session_state[_PICKED] = typed if typed in offered else None
         show_models_here(offered, "single", _PICKED, _fill_model)

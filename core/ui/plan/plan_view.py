@@ -291,7 +291,12 @@ def _show_profiles_link(layer_plan: LayerPlan) -> None:
     runs = reads.lists().runs.filter(pl.col("pass") == "text")
     smaller = runs.filter(model_id=layer_plan.plan.saved_model_id)
     if smaller.is_empty():
-        inputs.show_link("measure", _("Measure the smaller model"), "science", models=str(layer_plan.plan.saved_as))
+        inputs.show_link(
+            "measure",
+            _("Measure the smaller model"),
+            "science",
+            models=url_state.join_values([str(layer_plan.plan.saved_as)]),
+        )
         return
     original = runs.filter(model_id=layer_plan.plan.model_id)
     original = original.join(smaller, on=["corpus_id", "protocol_hash"], how="semi")
