@@ -1260,7 +1260,11 @@ def removal(plans: Sequence[LayerPlan], checkpoints: Sequence[Checkpoint]) -> Se
     section = Section(("What can be removed", "取り除けるブロック"))
     if not plans:
         return section
-    over_windows = {one.plan.name for one in plans if one.price.n_points == one.plan.n_verification}
+    over_windows = {
+        one.plan.name
+        for one in plans
+        if one.price.n_points == one.plan.n_verification and _blocks(one) not in _priced_again(one.plan.model_id)
+    }
     listed = ", ".join(sorted(over_windows)), "、".join(sorted(over_windows))
     section.note(
         "Layer plans, chosen on one half of a text and verified on the other: rise of the loss in nats per token with 95 % intervals over "
@@ -1371,43 +1375,55 @@ def _without_repair_and_with(plain: Mapping[str, Any], repaired: Mapping[str, An
     )
 
 
+def _priced_again(model_id: str) -> dict[str, tuple[dict[str, Any], dict[str, Any]]]:
+    """Blocks, as `13, 14` -> their price on more windows than a plan of them had, and repaired."""
+    return {
+        _removed(plain)[0]: (plain, repaired)
+        for plain, repaired in _removals()
+        if plain["model"] == model_id and not plain["source"]
+    }
+
+
 def _prices_of(plans: Sequence[LayerPlan]) -> tuple[str, str]:
     """`of 30, without 2 / 4: +0.1 / +0.3 nats per token, repaired +0.05 / +0.2; recommended within the budget: none`."""
-    plans = sorted(plans, key=lambda found: len(found.plan.blocks))
-    counts = " / ".join(str(len(found.plan.blocks)) for found in plans)
-    prices = " / ".join(f"{(unhealed_price(found) or found.price).difference:+.2f}" for found in plans)
-    healed = " / ".join(f"{found.price.difference:+.2f}" if found.plan.is_healed else "–" for found in plans)
+    again = _priced_again(plans[0].plan.model_id)
+    prices = {
+        _blocks(found): (
+            (unhealed_price(found) or found.price).difference,
+            found.price.difference if found.plan.is_healed else None,
+        )
+        for found in plans
+    } | {blocks: (plain["increase"], repaired["increase"]) for blocks, (plain, repaired) in again.items()}
+    shown = sorted((1 + blocks.count(","), *of_blocks) for blocks, of_blocks in prices.items())
+    counts = " / ".join(str(n) for n, _, _ in shown)
+    before = " / ".join(f"{price:+.2f}" for _, price, _ in shown)
+    after = " / ".join("–" if price is None else f"{price:+.2f}" for _, _, price in shown)
     n_blocks, budget = plans[0].plan.n_layers, plans[0].plan.budget
     free = [str(len(found.plan.blocks)) for found in plans if found.plan.is_recommended]
-    priced = [
-        (*_removed(one), _removed(more)[1], one["n_windows"])
-        for one, more in _removals()
-        if one["model"] == plans[0].plan.model_id and not one["source"]
-    ]
     return (
-        f"of {n_blocks}, without {counts}: {prices} nats per token, repaired {healed}; recommended within {budget:g}: "
-        f"{', '.join(free) or 'none'}"
-        + "".join(
-            f"; without {blocks} on {n} windows: {price}, repaired {after}" for blocks, price, after, n in priced
-        ),
-        f"{n_blocks}ブロックのうち {counts} を除くと1トークンあたり {prices} ナット、補正後 {healed}。許容値 {budget:g} の範囲で推奨できるもの："
-        f"{'、'.join(free) or 'なし'}"
-        + "".join(
-            f"。ブロック {blocks} を除くと {n} ウィンドウで {price}、補正後 {after}" for blocks, price, after, n in priced
-        ),
+        f"of {n_blocks}, without {counts}: {before} nats per token, repaired {after}; recommended within {budget:g}: "
+        f"{', '.join(free) or 'none'}",
+        f"{n_blocks}ブロックのうち {counts} を除くと1トークンあたり {before} ナット、補正後 {after}。許容値 {budget:g} の範囲で推奨できるもの："
+        f"{'、'.join(free) or 'なし'}",
     )
+
+
+def _blocks(found: LayerPlan) -> str:
+    return ", ".join(map(str, found.plan.blocks))
 
 
 def _planned(found: LayerPlan) -> tuple[Any, ...]:
     plan = found.plan
-    before, after = unhealed_price(found) or found.price, found.price
+    before, after = _price(unhealed_price(found) or found.price), _price(found.price) if plan.is_healed else "–"
+    if again := _priced_again(plan.model_id).get(_blocks(found)):
+        before, after = (_removed(row)[1] for row in again)
     return (
         plan.name,
         plan.corpus_id.partition("@")[0],
-        f"{', '.join(map(str, plan.blocks))} / {plan.n_layers}",
+        f"{_blocks(found)} / {plan.n_layers}",
         tuple(in_language(language, plan_evidence.rule_name, plan.rule) for language in LANGUAGES),
-        _price(before),
-        _price(after) if plan.is_healed else "–",
+        before,
+        after,
         plan_wording.price_text(plan.random_10th),
         ("yes", "はい") if plan.is_recommended else ("no", "いいえ"),
     )
