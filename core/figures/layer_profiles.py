@@ -59,17 +59,24 @@ REFERENCE_DASHES = {key: control.dash for key, control in CONTROLS.items()} | {S
 THUMBNAIL = (252, 132)
 MOST_IN_ONE_CHART = 3
 """Curves that are readable in one picture with names and extrema; more become small charts."""
+MOST_TOLD = 4
+"""Curves in the text for screen readers."""
 _END, _AROUND = 13, 180
 """Pixels that the name of a line takes at its end, and that title, key and axis take of a picture's height."""
 
 
 def layer_chart(
-    data: ProfileData, extrema: Sequence[Extremum] = (), phases: Sequence[Span] = (), selected: int | None = None
+    data: ProfileData,
+    extrema: Sequence[Extremum] = (),
+    phases: Sequence[Span] = (),
+    selected: int | None = None,
+    is_brief: bool = False,
 ) -> Chart:
     """The curves with their 95 percent bands, working bands, final states before and after the norm, and controls.
 
     `extrema` are marked, the highest peak and the lowest valley of the first curves with layer and value; the layer `selected`
-    is ringed. The axis of values begins at zero unless it is logarithmic.
+    is ringed. The axis of values begins at zero unless it is logarithmic. `is_brief`, for a slide: the curves with their bands
+    alone, those that a check vetoes grey.
     """
     if not data.curves:
         nothing = _("No such estimates in the chosen runs.")
@@ -77,6 +84,9 @@ def layer_chart(
     legend: dict[str, Series] = {}
     series = _reference_series(data)
     for n, (curve, colour) in enumerate(zip(data.curves, data.colours.values(), strict=True)):
+        if is_brief:
+            series += curve_series(curve, None if curve.is_vetoed else colour, data)
+            continue
         series += curve_series(curve, colour, data) if not data.is_equivalent else _range_series(curve, colour, data)
         turns = [turn for turn in extrema if turn.run_id == curve.run_id]
         ringed = [mark for mark in curve.marks if mark.layer == selected]
@@ -100,11 +110,15 @@ def layer_chart(
                 legend[name] = Series(name, (), None, False, shape)
         series += _turn_series(curve, colour, turns, data, is_told=n < MOST_IN_ONE_CHART)
     key = _("; ").join(f"{MARKS[line.mark]} {name}" for name, line in legend.items())
+    if is_brief:
+        is_vetoed = any(curve.is_vetoed for curve in data.curves)
+        key = wording.joined_sentences([_("Pale: 95 % intervals."), *([wording.veto_mark_text()] if is_vetoed else [])])
+    told = _("; ").join(curve_text(curve, curve.name) for curve in data.curves[:MOST_TOLD])
     return Chart(
         layer_axis(data),
         _value_range(data),
         (*series, *legend.values()),
-        _("; ").join(curve_text(curve, curve.name) for curve in data.curves),
+        _("{title}. {told}.").format(title=value_axis(data), told=told),
         key=key,
         spans=tuple(phases),
     )
@@ -140,11 +154,11 @@ def _points(marks: Sequence[Mark], name: str, data: ProfileData, is_range: bool 
     return tuple(points)
 
 
-def curve_series(curve: Curve, colour: int, data: ProfileData) -> list[Series]:
-    """A line for each piece of a curve without a missing layer."""
-    pieces = unbroken(curve.marks)
+def curve_series(curve: Curve, colour: int | None, data: ProfileData) -> list[Series]:
+    """A line for each piece of a curve without a missing layer; with its band, unless it is grey."""
+    pieces, is_banded = unbroken(curve.marks), colour is not None
     return [
-        Series(curve.name, _points(piece, curve.name, data), colour, is_banded=True, is_named=piece is pieces[-1])
+        Series(curve.name, _points(piece, curve.name, data), colour, is_banded=is_banded, is_named=piece is pieces[-1])
         for piece in pieces
     ]
 
@@ -327,36 +341,13 @@ def short_names(runs: pl.DataFrame, longest: int = LONGEST_NAME) -> dict[str, st
 
 
 def profile_chart(estimates: pl.DataFrame, runs: pl.DataFrame, longest: int = LONGEST_NAME) -> Chart | None:
-    """d2 over the layers, one coloured curve per run, vetoed runs grey and dashed; None where no run has estimates.
+    """d2 over the layers, one coloured curve per run; None where no run has estimates.
 
     For more than MOST_CURVES runs use `profile_gallery`.
     """
-    profile_data = _curves(estimates, runs)
-    if not profile_data.curves:
-        return None
-    names = short_names(runs, longest)
-    sound = [curve.run_id for curve in profile_data.curves if not curve.is_vetoed]
-    # Coloured curves come last, so that they are drawn over the others.
-    series = [
-        Series(
-            names.get(curve.run_id, curve.name),
-            _curve_points(curve, profile_data.same_depth),
-            None if curve.is_vetoed else sound.index(curve.run_id),
-            is_banded=not curve.is_vetoed,
-        )
-        for curve in sorted(profile_data.curves, key=lambda curve: (not curve.is_vetoed, -len(curve.marks)))
-    ]
-    title = _("Estimated dimension (d2, N={size})").format(size=wording.size_range(profile_data.n_points))
-    heights = [v for line in series for p in line.points for v in (p.y, p.upper if line.is_banded else None)]
-    descriptions = _("; ").join(
-        curve_text(curve, names.get(curve.run_id, curve.name)) for curve in profile_data.curves[:4]
-    )
-    alternative = _("Estimated dimension over the layers. {curves}.").format(curves=descriptions)
-    key = _("Pale: 95 % intervals.")
-    if len(sound) < len(profile_data.curves):
-        key = wording.joined_sentences((key, wording.veto_mark_text()))
-    up = round_axis(title, heights, from_zero=True)
-    return Chart(layer_axis(profile_data), up, tuple(series), alternative, key=key)
+    data, names = _curves(estimates, runs), short_names(runs, longest)
+    curves = [replace(curve, name=names.get(curve.run_id, curve.name)) for curve in data.curves]
+    return layer_chart(replace(data, curves=curves), is_brief=True) if curves else None
 
 
 def profile_gallery(estimates: pl.DataFrame, runs: pl.DataFrame) -> Gallery | None:
@@ -370,12 +361,13 @@ def profile_gallery(estimates: pl.DataFrame, runs: pl.DataFrame) -> Gallery | No
     if whole is None:
         return None
     across, up = (replace(axis, title="", step=axis.high - axis.low) for axis in (whole.x, whole.y))
-    order = list(short_names(chosen, LONGEST_GALLERY_NAME).values())
     charts = []
-    for line in sorted(whole.series, key=lambda one: order.index(one.name)):
-        top = max(point.y for point in line.points[1:-1] or line.points)
-        title = Text("{}  {}").format(line.name, wording.number(top))
-        charts.append(Chart(across, replace(up, title=title), (replace(line, colour=0),), title))
+    for name in short_names(chosen, LONGEST_GALLERY_NAME).values():
+        pieces = [replace(line, colour=0) for line in whole.series if line.name == name]
+        points = [point for line in pieces for point in line.points]
+        if points:
+            title = Text("{}  {}").format(name, wording.number(max(point.y for point in points[1:-1] or points)))
+            charts.append(Chart(across, replace(up, title=title), tuple(pieces), title))
     key = _(
         "Across: {across}, {low:g} to {high:g}; upright: {up}. Behind each name: its largest inner dimension."
     ).format(
@@ -402,20 +394,13 @@ def _curves(estimates: pl.DataFrame, runs: pl.DataFrame) -> ProfileData:
 
     def read(mark: Mark, run_id: str) -> Mark:
         key = (("run_id", run_id), ("layer", mark.layer), *settings)
-        columns = ("layer", "value", "lower", "upper")
+        columns = ("value", "lower", "upper")
         return replace(
             mark, **{name: sourced(getattr(mark, name), Source("layer_estimates", name, key)) for name in columns}
         )
 
     curves = [replace(curve, marks=[read(mark, curve.run_id) for mark in curve.marks]) for curve in profile_data.curves]
     return replace(profile_data, curves=curves)
-
-
-def _curve_points(curve: Curve, same_depth: bool) -> tuple[Point, ...]:
-    return tuple(
-        Point(int(mark.layer) if same_depth else round(mark.depth, 4), mark.value, mark.lower, mark.upper)
-        for mark in curve.marks
-    )
 
 
 def dimension_chart(runs: pl.DataFrame) -> Chart:

@@ -17,6 +17,7 @@ from core.analysis.ranks import quantile
 from core.figures.chart import Span
 from core.locale import _
 from core.registry.specifications import REFERENCE
+from core.sources import Text
 from core.wording.labels import run_labels
 from core.wording.verdicts import claim_name
 
@@ -332,7 +333,7 @@ def value_axis(data: ProfileData) -> str:
         _("controls run off the axis") if data.cuts_controls else "",
         wording.name("transform", data.transform) if data.transform != "centred" else "",
     ]
-    return "\n".join(filter(None, [title, _(", ").join(filter(None, notes))]))
+    return Text("\n").join(filter(None, [title, _(", ").join(filter(None, notes))]))
 
 
 def reference_name(kind: str, model_seed: int | None = None) -> str:

@@ -11,6 +11,7 @@ from functools import reduce
 
 from core.locale import _
 from core.registry.passes import CONTROLS
+from core.sources import Text
 from core.wording.labels import check_meaning, control_name, estimator_name, estimator_symbol, name, names, pass_text
 from core.wording.numbers import interval_of, number, rounded, size_range, with_interval
 from core.wording.reasons import reason_meaning, reason_text, run_reasons
@@ -83,7 +84,7 @@ def correlator_axis(correlator: str, cloud: str, n_points: tuple[int, int]) -> s
 
 def _points_named(cloud: str, n_points: tuple[int, int] | None) -> list[str]:
     known = n_points is not None and n_points[1]
-    return [name("cloud", cloud), *([f"N={size_range(n_points)}"] if known and n_points else [])]
+    return [name("cloud", cloud), *([Text("N={}").format(size_range(n_points))] if known and n_points else [])]
 
 
 def scatter_caution_text() -> str:
