@@ -52,7 +52,7 @@ _DECLARED = (
         section="text",
         prefix="corpus_",
     ),
-    Table("runs", RunRow, "Measurements: one model on one text with one protocol.", is_indexed=True, section="run"),
+    Table("runs", RunRow, "Measurements: one model, one text, one protocol.", is_indexed=True, section="run"),
     Table(
         "layer_estimates",
         LayerEstimateRow,

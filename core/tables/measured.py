@@ -81,7 +81,7 @@ class RunRow:
     corpus_id: Annotated[str, ""]
     pilot_id: Annotated[str | None, Column("", _("measured for the pilot"))]
     protocol: Annotated[str, _of_protocol("", _("protocol"))]
-    protocol_hash: Annotated[str, _of_protocol("Runs compare only where it is equal.", _("hash of the protocol"))]
+    protocol_hash: Annotated[str, _of_protocol("Runs compare where it is equal.", _("hash of the protocol"))]
     status: Annotated[str, Column("", _("status"), values="run_status")]
     tags: Annotated[list[str], Column("", _("tags"))]
     note: Annotated[str | None, Column("", _("note"))]
@@ -89,13 +89,13 @@ class RunRow:
     finished_at: Annotated[datetime, Column("", _("finished (UTC)"))]
     dtype: Annotated[str, _of_machine("", _("number format"))]
     device: Annotated[str, _of_machine("", _("device"))]
-    code_version: Annotated[str, Column("", _("version of Workdim"), section="programs")]
+    code_version: Annotated[str, Column("", _("Workdim's version"), section="programs")]
     library_versions: Annotated[str, "JSON: package -> version."]
     config: Annotated[str, "JSON: request and protocol."]
     n_sequences: Annotated[int, _of_tokens("", _("windows read"))]
     n_tokens: Annotated[int, _of_tokens("Special tokens included.", _("tokens read"))]
     n_tokens_used: Annotated[int, _of_tokens("", _("tokens used"))]
-    n_types: Annotated[int, _of_tokens("", _("token types among them"))]
+    n_types: Annotated[int, _of_tokens("", _("token types used"))]
     n_dropped_position: Annotated[int, _of_tokens("", _("left out as first of a window"))]
     n_dropped_special: Annotated[int, _of_tokens("", _("left out as special tokens"))]
     n_dropped_norm: Annotated[int, _of_tokens("", _("left out for their norm"))]
@@ -123,7 +123,7 @@ class RunRow:
     opening_token: Annotated[
         str | None, _of_tokens("BOS of each window; NULL without one.", _("token that opens a window"))
     ] = None
-    n_windows_lengthened: Annotated[int | None, _of_tokens("", _("windows that read on past their document"))] = None
+    n_windows_lengthened: Annotated[int | None, _of_tokens("", _("windows beyond their document"))] = None
     n_windows_redrawn: Annotated[int | None, _of_tokens("", _("windows drawn again"))] = None
     execution: Annotated[
         str | None,

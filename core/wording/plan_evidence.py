@@ -94,7 +94,7 @@ def control_lines(plan: PlanRow) -> list[str]:
     if plan.random_10th is not None:
         lines.append(
             _(
-                "Nine in ten random sets of as many blocks lose {limit} nats per token or more; on the same windows the plan loses {own}."
+                "Nine in ten random sets of its size lose {limit} nats per token or more; the plan, on the same windows, {own}."
             ).format(limit=price_text(plan.random_10th), own=price_text(plan.same_windows))
         )
     if plan.sum_of_singles is not None and len(plan.blocks) > 1:

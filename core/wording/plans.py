@@ -200,11 +200,13 @@ def budget_lines(layer_plan: LayerPlan) -> list[str]:
     for budget in BUDGETS.values():
         row = sets_within_budget(layer_plan, budget).price
         line = _("{budget}: none of the sets tried.") if row is None else _("{budget}: {k} of {n} blocks; {loss}.")
+        is_own = row is layer_plan.price
         if row is not None and row is before:
             line = _("{budget}: the same blocks.")
+        elif is_own:
+            line = _("{budget}: the {k} of {n} blocks of this plan.")
         before = row
         values = {} if row is None else {"k": counted(len(row.blocks), "plan_outcomes"), "n": n, "loss": loss_text(row)}
-        is_own = row is layer_plan.price
         against = [f"falls_{one.text}" for one in fallen_abilities(layer_plan)]
         against += [code for code in layer_plan.plan.reasons if code == "no_better_than_random"]
         told = [reason_text(code) for code in against] if is_own else []
@@ -220,7 +222,7 @@ def budget_lines(layer_plan: LayerPlan) -> list[str]:
     shares = [len(row.blocks) / n if row else 0.0 for row in found]
     lines.append(
         _(
-            "LLaMA-2-7B (SLEB, arXiv 2402.09025) lost 10% of its blocks for 0.25 nats per token, 20% for 0.53; this model "
+            "LLaMA-2-7B (SLEB, arXiv 2402.09025): 10% of its blocks for 0.25 nats per token, 20% for 0.53; this model "
             "{tenth} and {fifth}."
         ).format(**{key: shown(share, ".0%") for key, share in zip(("tenth", "fifth"), shares, strict=True)})
     )

@@ -84,7 +84,7 @@ def test_examples_are_listed_and_run(path: Path, tmp_path: Path):
 
 
 def test_the_schema_is_told_table_by_table(path: Path):
-    assert "Measurements: one model on one text with one protocol." in sql(path, "--schema")
+    assert "Measurements: one model, one text, one protocol." in sql(path, "--schema")
     assert "NULL where undefined." in sql(path, "--schema", "layer_estimates")
     assert "Did you mean runs" in refused(path, "--schema", "runz")
 

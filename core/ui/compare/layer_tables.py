@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import polars as pl
 
 from core import wording
-from core.analysis.verdict import compare_with_ten
 from core.locale import _
 from core.questions.ranking_question import BY_TYPE
 from core.questions.selection import Selection
-from core.ui.tables import of, rounded, without_empty
+from core.ui.tables import rounded, without_empty
 from core.wording.labels import run_labels
-from core.wording.verdicts import claim_outcome_text, ratio_text, specification_name
+from core.wording.verdicts import marked_ratio_text, specification_name
 
 
 def layer_table(rows: pl.DataFrame, runs: pl.DataFrame) -> pl.DataFrame:
@@ -90,7 +89,8 @@ def _range_texts(rows: pl.DataFrame, low: str, high: str) -> list[str | None] | 
 
 
 def claim_table(rows: pl.DataFrame, runs: pl.DataFrame, estimates: pl.DataFrame) -> pl.DataFrame:
-    """One line per run, specification and claim, the core first; with how the final dimension compares with ten."""
+    """One line per specification and claim, the core first, and one for its final dimension where it was measured; a column
+    per run with outcome and ratio."""
     labels = run_labels(runs)
     keys = ["run_id", "cloud", "transform", "estimator", "n1"]
     final = (
@@ -100,17 +100,14 @@ def claim_table(rows: pl.DataFrame, runs: pl.DataFrame, estimates: pl.DataFrame)
     )
     rows = rows.filter(pl.col("run_id").is_in(list(labels)))
     claims = rows.join(final, on=keys, how="left", nulls_equal=True, maintain_order="left")
-    columns: dict[str, Callable[[dict[str, Any]], Any]] = {
-        _("Model"): lambda row: labels[row["run_id"]],
-        _("Specification"): specification_name,
-        _("Core"): lambda row: _("yes") if row["is_core"] else _("no"),
-        _("Claim"): lambda row: wording.name("claim", row["claim"]),
-        _("Outcome"): claim_outcome_text,
-        _("Ratio"): ratio_text,
-        _("Largest at layer"): lambda row: row["layer"],
-        _("Final dimension"): lambda row: wording.interval_of(row, "final"),
-        _("Final dimension against ten"): lambda row: wording.ten_dimensions_text(
-            compare_with_ten(row["final_lower"], row["final_upper"])
-        ),
-    }
-    return without_empty(of(claims.iter_rows(named=True), columns))
+    lines: dict[tuple[str, str, str], dict[str, str]] = {}
+    for row in claims.sort(pl.col("is_core").not_(), maintain_order=True).iter_rows(named=True):
+        named = specification_name(row), _("yes") if row["is_core"] else ""
+        lines.setdefault((*named, wording.name("claim", row["claim"])), {})[row["run_id"]] = marked_ratio_text(row)
+        if row["final"] is not None:
+            lines.setdefault((*named, _("Final dimension")), {})[row["run_id"]] = wording.interval_of(row, "final")
+    heads = _("Specification"), _("Core"), _("Claim")
+    return pl.DataFrame(
+        {head: [line[at] for line in lines] for at, head in enumerate(heads)}
+        | {label: [texts.get(run_id, "–") for texts in lines.values()] for run_id, label in labels.items()}
+    )

@@ -77,7 +77,7 @@ def show_answer(layer_plan: LayerPlan) -> None:
     width = min(WIDTH, max(460.0, 34.0 * len(row.blocks) + 8))  # the legend takes 460
     with st.container(width=int(width)):
         pictures.plot_drawn(partial(visual_svg, row, pictures.theme()), (width, HEIGHT), "plan block row")
-    st.caption(_("How to read it"), help=escape("  \n".join([row.alternative, row.key, plan_source_text(layer_plan)])))
+    st.caption(_("How to read it"), help=escape(f"{row.key}  \n{plan_source_text(layer_plan)}"))
 
 
 def _choose_budget(layer_plan: LayerPlan) -> float:
