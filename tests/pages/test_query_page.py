@@ -11,6 +11,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from core.sql.examples import EXAMPLES
+from core.ui.markdown import escape
 from core.ui.query import answer, editor
 from core.warehouse import saved_queries
 from core.warehouse.warehouse import Warehouse
@@ -104,22 +105,23 @@ def test_an_answer_stays_when_the_page_changes(warehouse: Warehouse):
 
 
 def test_a_query_is_saved_opened_by_its_name_replaced_when_asked_and_deleted(warehouse: Warehouse):
+    name = "<b>mine</b> https://evil.example"
     app = typed(opened(), "SELECT 1 AS one")
     button(app, "Save...").click().run()
-    app.text_input(key="query name").set_value("mine").run()
+    app.text_input(key="query name").set_value(name).run()
     app.button(key="query save").click().run()
-    assert saved_queries.find_query(warehouse, "mine").sql == "SELECT 1 AS one"
-    assert app.query_params["saved"] == "mine" and "Saved as mine" in captions(app)
+    assert saved_queries.find_query(warehouse, name).sql == "SELECT 1 AS one"
+    assert app.query_params["saved"] == name and f"Saved as {escape(name)}" in captions(app)
 
-    app = typed(opened(saved="mine"), "SELECT 2 AS two")
+    app = typed(opened(saved=name), "SELECT 2 AS two")
     button(app, "Save...").click().run()
-    app.text_input(key="query name").set_value("mine").run()
+    app.text_input(key="query name").set_value(name).run()
     assert app.button(key="query save").disabled
     app.checkbox(key="query replace").check().run()
     app.button(key="query save").click().run()
-    assert saved_queries.find_query(warehouse, "mine").sql == "SELECT 2 AS two"
+    assert saved_queries.find_query(warehouse, name).sql == "SELECT 2 AS two"
 
-    app = button(opened(saved="mine"), "Run the query").click().run()
+    app = button(opened(saved=name), "Run the query").click().run()
     assert rows(app)["two"].to_list() == [2]
     app.button(key="query delete").click().run()
     assert saved_queries.list_queries(warehouse) == []

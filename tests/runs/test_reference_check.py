@@ -15,6 +15,7 @@ from core.runs.reference_check import CORPUS, MODEL, PROTOCOL, compare
 from core.store.parcels import read_parcel
 from core.tables import RunControlRow
 from core.warehouse import queries
+from core.warehouse.integrity import check_integrity
 from core.warehouse.reference import PROFILES, shipped_bundles, shipped_parcels, unpack
 from core.warehouse.runs import read_profile
 from core.warehouse.warehouse import Warehouse
@@ -42,11 +43,16 @@ def test_the_shipped_profiles_are_of_todays_protocols(shipped):
 
 
 @pytest.fixture(scope="module")
-def profiles(tmp_path_factory):
-    """The shipped profiles as they are read back, without those of the ladder and of damaged networks."""
+def taken_in(tmp_path_factory):
+    """A warehouse of the shipped profiles, and what was said when they were taken in."""
     path = tmp_path_factory.mktemp("profiles") / "w.duckdb"
-    run_core("ingest", "--reference", warehouse=path)
-    warehouse = Warehouse(path)
+    return Warehouse(path), run_core("ingest", "--reference", warehouse=path).stdout
+
+
+@pytest.fixture(scope="module")
+def profiles(taken_in):
+    """The shipped profiles as they are read back, without those of the ladder and of damaged networks."""
+    warehouse, _ = taken_in
     runs = queries.runs(warehouse).filter(pl.col("reference").str.starts_with("pypi:"))
     return [read_profile(warehouse, run_id) for run_id in runs["run_id"]]
 
@@ -141,11 +147,13 @@ def test_a_value_that_is_missing_is_seen(shipped):
     assert not fewer.is_within_tolerance and fewer.n_missing > 0
 
 
-def test_reference_profiles_can_be_taken_in_once(tmp_path, shipped):
-    path = tmp_path / "w.duckdb"
-    first, second = (run_core("ingest", "--reference", warehouse=path) for _ in range(2))
-    assert f"{len(shipped)} of {len(shipped)} reference profiles" in first.stdout
-    assert f"All {len(shipped)} reference profiles" in second.stdout
+def test_reference_profiles_are_taken_in_once_and_are_sound(taken_in, shipped):
+    """Their controls and pilots did not come along, which is no reason to complain."""
+    path = taken_in[0].path
+    assert f"{len(shipped)} of {len(shipped)} reference profiles" in taken_in[1]
+    assert f"All {len(shipped)} reference profiles" in run_core("ingest", "--reference", warehouse=path).stdout
+    examined = check_integrity(taken_in[0])
+    assert examined.findings == () and examined.n_parcels == len(shipped)
     assert json.loads(run_core("runs", "--json", warehouse=path).stdout) == []  # not one of the user's own
     listed = json.loads(run_core("runs", "--tag", "reference", "--json", warehouse=path).stdout)
     assert len(listed) == len(shipped) and all(run["tags"][0] == "reference" for run in listed)

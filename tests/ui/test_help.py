@@ -52,10 +52,7 @@ def test_no_space_stands_where_a_japanese_sentence_goes_on_in_the_next_line():
             assert all(re.match(r"\||- |\d+\. ", line) for line in lines[1:]), block
 
 
-@pytest.mark.parametrize("language", LANGUAGES)
-def test_its_reference_values_are_those_of_the_profiles_that_ship(language, tmp_path):
-    text = help.FILES[language].read_text(encoding="utf-8")
-    rows = re.findall(r"^\| `([^`]+)` \| (\S+) \| ([\d,]+) \| (.+) \|$", text, re.MULTILINE)
+def test_its_reference_values_are_those_of_the_profiles_that_ship(tmp_path):
     shipped = set()
     for bundle in shipped_bundles():
         unpack(bundle, tmp_path)
@@ -66,7 +63,10 @@ def test_its_reference_values_are_those_of_the_profiles_that_ship(language, tmp_
             value = with_interval(*(row[f"inner_max{end}"] for end in ("", "_lower", "_upper")))
             model = told["model"]["model_id"].partition("@")[0]
             shipped.add((model, told["corpus"]["name"], f"{row['n_points']:,}", value))
-    assert len(rows) == 4 and set(rows) <= shipped
+    for language in LANGUAGES:
+        text = help.FILES[language].read_text(encoding="utf-8")
+        rows = re.findall(r"^\| `([^`]+)` \| (\S+) \| ([\d,]+) \| (.+) \|$", text, re.MULTILINE)
+        assert len(rows) == 4 and set(rows) <= shipped
 
 
 @pytest.mark.parametrize("language", LANGUAGES)

@@ -1,4 +1,4 @@
-"""`python -m tests.warehouse.kill_rounds SCENARIO FOLDER KILLS`: SIGKILL at random moments of one piece of work.
+"""`python -m tests.warehouse.kill_rounds FOLDER SCENARIO=KILLS...`: SIGKILL at random moments of pieces of work.
 
 All is imported once and each round is a fork, so that kills hit the work and not an import. The parent never uses polars
 or DuckDB: their threads would be missing in its children.
@@ -234,7 +234,16 @@ SCENARIOS = {
 }
 
 
-def main(name: str, place: Path, n_kills: int) -> None:
+def main(place: Path, *asked: str) -> None:
+    """Tells of each scenario in a line of JSON; one that fails ends none of the others."""
+    for one in asked:
+        name, _, n_kills = one.partition("=")
+        (place / name).mkdir()
+        child = forked(kill, name, place / name, int(n_kills))
+        print(json.dumps({"scenario": name, "failed": status_of(child)}), flush=True)
+
+
+def kill(name: str, place: Path, n_kills: int) -> None:
     random.seed(name)
     scenario, template, round_ = SCENARIOS[name], place / "template", place / "round"
     assert status_of(forked(scenario.prepare, template)) == 0
@@ -256,7 +265,7 @@ def main(name: str, place: Path, n_kills: int) -> None:
         assert status_of(forked(scenario.check, round_, number)) == 0, f"after kill {number} in {round_}"
         shutil.rmtree(round_, ignore_errors=True)
         shutil.rmtree(round_, ignore_errors=True)  # a copy that was begun may have gone on for a moment
-    print(json.dumps({"unfinished": unfinished, "seconds": seconds}))
+    assert unfinished >= n_kills / 3, f"{name}: {unfinished} of {n_kills} were killed at work, of {seconds} seconds"
 
 
 def forked(do: Callable[..., object], *arguments: object) -> int:
@@ -277,4 +286,4 @@ def status_of(child: int) -> int:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1], Path(sys.argv[2]), int(sys.argv[3]))
+    main(Path(sys.argv[1]), *sys.argv[2:])

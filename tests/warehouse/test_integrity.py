@@ -17,7 +17,6 @@ from core.commands import doctor, main
 from core.locale import in_language, worded
 from core.models import machine
 from core.store import user_files
-from core.warehouse import reference
 from core.warehouse.connection import CONFIG
 from core.warehouse.integrity import check_integrity
 from core.warehouse.runs import ingest_parcel
@@ -110,13 +109,6 @@ def test_what_is_only_to_be_known_is_no_damage(full):
     told = [finding for finding in findings]
     wanted = [*REMARKS.values(), "1 pilot .elsewhere. registered elsewhere"]
     assert not [message for message in wanted if not any(re.search(message, line) for line in told)], told
-
-
-def test_profiles_that_workdim_ships_are_no_reason_to_complain(warehouse):
-    """Their controls and pilots did not come along."""
-    assert reference.add_all_profiles(warehouse, pytest.fail)
-    examined = check_integrity(warehouse)
-    assert examined.findings == () and examined.n_parcels == len(reference.shipped_run_ids())
 
 
 def change_a_value(warehouse):

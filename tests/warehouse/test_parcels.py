@@ -5,7 +5,6 @@ import json
 import os
 from dataclasses import replace
 
-import duckdb
 import polars as pl
 import pytest
 from polars.testing import assert_frame_equal
@@ -234,34 +233,6 @@ def test_processes_that_take_in_the_same_parcels_at_once_double_nothing(warehous
     assert sum(int(out) for out, _ in answers) == 4, answers
     assert rows(warehouse, "runs").height == 4
     assert rows(warehouse, "layer_estimates").height == 4 * len(make_profile().estimates)
-
-
-INGEST_SLOWLY = """
-import sys, time
-from pathlib import Path
-from core.warehouse import sync
-from core.warehouse.runs import ingest_parcel
-from core.warehouse.warehouse import Warehouse
-sync_rows = sync.sync_rows
-def slow(*arguments):
-    sync_rows(*arguments)
-    print("inserted", flush=True)
-    time.sleep(60)
-sync.sync_rows = slow
-ingest_parcel(Warehouse(Path(sys.argv[1])), Path(sys.argv[2]))
-"""
-
-
-def test_a_kill_in_mid_ingest_leaves_a_good_file_and_the_parcel_for_the_next(warehouse, add_parcel, python):
-    ingest_parcel(warehouse, add_parcel(make_profile(RUN_IDS[0])))
-    process = python(INGEST_SLOWLY, warehouse.path, add_parcel(make_profile(RUN_IDS[1])))
-    assert process.stdout.readline() == "inserted\n"
-    process.kill()
-    process.wait()
-    with duckdb.connect(warehouse.path, read_only=True) as connection:
-        assert connection.execute("SELECT DISTINCT run_id FROM layer_estimates").fetchall() == [(RUN_IDS[0],)]
-    assert set(rows(warehouse, "layer_estimates")["run_id"]) == set(RUN_IDS[:2])  # whoever comes next brings it in
-    assert not warehouse.folder.pending_changes()
 
 
 READ = """

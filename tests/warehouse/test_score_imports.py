@@ -97,31 +97,6 @@ def test_what_fails_in_the_middle_is_finished_by_the_next(warehouse, monkeypatch
     assert not store_import(warehouse, file).is_new
 
 
-def test_a_process_that_is_killed_in_the_middle_leaves_all_or_nothing(warehouse, python):
-    code = (
-        "import sys\nfrom pathlib import Path\nfrom core.warehouse import score_imports, sync\n"
-        "from core.warehouse.warehouse import Warehouse\nfrom tests.warehouse.score_files import score, score_file\n"
-        "insert = sync.insert\n"
-        "def slow(connection, table, rows):\n"
-        "    insert(connection, table, rows)\n"
-        "    if table == 'scores':\n"
-        "        print('half', flush=True)\n        sys.stdin.read()\n"
-        "sync.insert = slow\n"
-        "score_imports.store_import(Warehouse(Path(sys.argv[1])), score_file(*(score(f'o/m{n}') for n in range(500))))\n"
-    )
-    before = counts(warehouse)
-    process = python(code, warehouse.path)
-    assert process.stdout.readline().strip() == "half"
-    process.kill()
-    process.wait()
-    # Its file was whole: whoever comes next brings it in, and a lost warehouse file loses none of it.
-    after = before | {"score_files": 1, "scores": before["scores"] + 500}
-    assert counts(warehouse) == after and not warehouse.folder.pending_changes()
-    warehouse.path.unlink()
-    assert counts(warehouse) == after
-    assert not store_import(warehouse, score_file(*(score(f"o/m{n}") for n in range(500)))).is_new
-
-
 def test_a_small_parcel_holds_what_was_imported(warehouse):
     stored = store_import(warehouse, score_file(score(), samples=made.answers("o/a", {"q": 1})))
     for table, rows in user_files.read(warehouse.folder, "scores", stored.file_sha256).items():
