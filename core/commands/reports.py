@@ -120,7 +120,7 @@ def trace(options: argparse.Namespace) -> int:
             for slide, text in embedded.added
         ]
         counted = _count_states(comparisons, len(embedded.added))
-        return [head, "", *_number_lines(comparisons), *added, "", counted]
+        return [counted, head, "", *_number_lines(comparisons), *added]
 
     show_records(options, records, lines)
     if not (is_own or options.json):
@@ -161,13 +161,13 @@ def check(options: argparse.Namespace) -> int:
     comparisons = _compare_with_now(warehouse, saved.recipe, recipes.recipe_numbers(warehouse, saved.recipe_id))
     changed = _changed(comparisons)
     summary = Sentence(
-        "{name}, numbers of {day}: {counted}",
+        "{name}, as of {day}. {counted}",
         name=saved.recipe.name,
         day=f"{saved.made_at:%Y-%m-%d}",
         counted=_count_states(comparisons),
     )
     show_records(
-        options, _summary_json(comparisons), lambda: [*([*_number_lines(changed), ""] if changed else []), summary]
+        options, _summary_json(comparisons), lambda: [summary, *(["", *_number_lines(changed)] if changed else [])]
     )
     return 1 if changed else 0
 

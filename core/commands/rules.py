@@ -13,11 +13,12 @@ from core.analysis.decision import Decision
 from core.analysis.rule_record import record_choice, track_record
 from core.commands.context import confirm, existing_warehouse, selected_warehouse, show_records
 from core.errors import InputError, Sentence, nothing_yet
-from core.locale import in_language
+from core.locale import _, in_language
 from core.pilots.rule import Assumptions, SavedRule, TaskName, find_choice, find_rule, read_rule, to_toml
 from core.questions import choice as choice_question
 from core.questions.record import as_record
 from core.terminal.output import Fixed, heads, tell
+from core.terminal.run_summary import labelled
 from core.terminal.tables import table
 from core.warehouse import rules
 from core.wording import decisions as decision_wording
@@ -78,16 +79,6 @@ def list_(options: argparse.Namespace) -> None:
         one = find_rule(saved, options.rule)
         show_records(options, _as_json(one), lambda: map(Fixed, to_toml(one.rule).splitlines()))
         return
-    rows = [
-        (
-            one.rule_id,
-            decision_wording.rule_name(one),
-            decision_wording.track_record_text(track_record(one.choices)),
-            decision_wording.task_name(one.rule.task),
-            decision_wording.rule_text(one.rule),
-        )
-        for one in saved
-    ]
     choices = [
         (row.choice_id, one.rule_id, decision_wording.choice_text(row), row.task or "-", OUTCOMES[row.outcome])
         for one in saved
@@ -95,7 +86,11 @@ def list_(options: argparse.Namespace) -> None:
     ]
 
     def lines() -> Iterator[str]:
-        yield from table(heads("rule", "name", "was right", "learned on", "criteria"), rows, ("criteria", "learned on"))
+        for one in saved:
+            track = decision_wording.track_record_text(track_record(one.choices))
+            yield f"{decision_wording.rule_name(one)}, {one.rule_id}: {track}"
+            yield from labelled(_("criteria"), decision_wording.rule_text(one.rule))
+            yield from labelled(_("learned on"), decision_wording.task_name(one.rule.task))
         if choices:
             yield ""
             yield from table(heads("choice", "rule", "chose", "task", "outcome"), choices, ("task",))
