@@ -9,7 +9,7 @@ from __future__ import annotations
 import operator
 import re
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass, fields, is_dataclass, replace
+from dataclasses import dataclass, fields, is_dataclass
 from string import Formatter
 from typing import Any, SupportsIndex
 
@@ -137,9 +137,13 @@ def changed(value: Any, change: Callable[[Any, str], Any], path: str = "") -> An
         return change(value, path)
     name = getattr(value, "run_id", None)
     own = f"{path}[{name}]." if name and path else path and f"{path}."
-    before = {field.name: getattr(value, field.name) for field in fields(value) if field.init}
+    before = {field.name: getattr(value, field.name) for field in fields(value) if hasattr(value, field.name)}
     after = {name: changed(one, change, own + name) for name, one in before.items()}
-    return replace(value, **after) if any(after[name] is not before[name] for name in before) else value
+    if all(after[name] is before[name] for name in before):
+        return value
+    made = object.__new__(type(value))  # a row of a narrow read has not all fields, which `replace` asks for
+    vars(made).update(after)
+    return made
 
 
 # --- texts -----------------------------------------------------------------------------------------------------

@@ -606,15 +606,7 @@ def specifications(found: Population, maxima: pl.DataFrame) -> Section:
     by_key = {specification_key(one): one for one in SPECIFICATIONS}
     rows = []
     for key, one in grid.relations.items():
-        record = by_key[key]
-        row = {
-            "estimator": record.estimator,
-            "cloud": record.cloud,
-            "transform": record.transform,
-            "n1": record.n1,
-            "n2": None,
-        }
-        names = tuple(in_language(language, specification_name, row) for language in LANGUAGES)
+        names = tuple(in_language(language, specification_name, by_key[key]) for language in LANGUAGES)
         corrected = grid.search.adjusted_p[grid.search.names.index(key)]
         coefficient = answer_wording.coefficient_text(one.rho, one.lower, one.upper)
         rows.append((names, coefficient, _p(one.p), _p(corrected), one.n))

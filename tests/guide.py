@@ -20,7 +20,7 @@ from core.figures.profile_data import claim_phases, control_references, extrema_
 from core.figures.svg import Caption
 from core.locale import LANGUAGES, glossary, in_language
 from core.registry.checks import CHECKS, Check
-from core.tables import TABLES
+from core.tables import TABLES, Run, records
 from core.warehouse import queries, reference
 from core.warehouse.warehouse import Warehouse
 from core.wording.numbers import number, with_interval
@@ -94,7 +94,7 @@ def pictures(warehouse: Warehouse, runs: pl.DataFrame, language: str) -> dict[st
             rows = queries.rows(warehouse, "layer_estimates", links["run_id"].to_list())
             data = replace(data, references=control_references(data, rows, links, shown))
         turns = extrema_of(queries.rows(warehouse, "run_extrema", ids), CLOUD) if marked else []
-        phases = in_language(language, claim_phases, shown.row(0, named=True), turns) if marked else []
+        phases = in_language(language, claim_phases, records(shown, Run)[0], turns) if marked else []
         caption = Caption(told[name][0], told[name][1].format(text=text), told["source"])
         return in_language(language, profile_svg, data, caption, turns, size=SIZE, phases=phases)
 

@@ -125,9 +125,9 @@ MOST = {
     "__init__": (29, 103),
     "__main__": (24, 80),
     "analysis": (
-        4340,
-        33571,
-    ),  # the error of a share of all, and the reach of many comparisons; how often each model of a decision is first; a loss that may exceed its budget; counts of a verdict, and the joint test of its methods, errors over documents and groups of questions, of a difference of two losses too; the rank among the draws of a control
+        4392,
+        33856,
+    ),  # the error of a share of all, and the reach of many comparisons; how often each model of a decision is first; a loss that may exceed its budget; counts of a verdict, and the joint test of its methods, errors over documents and groups of questions, of a difference of two losses too; the rank among the draws of a control; how fast a run read its text, as a record
     "api": (172, 1032),
     "commands": (3565, 23400),  # the verbs compare and choose
     "deck": (
@@ -169,7 +169,10 @@ MOST = {
         2646,
         19526,
     ),  # readable loss beside a plan; a choice among none names models; what a report is of, read in one place for pages and verbs; a rule's choice asked again for its deck, losses paired in a choice, models compared alike on a text; which to pilot, what named budgets allow; d2 of draws
-    "records": (494, 2800),  # own labels; a request read back from JSON, for jobs and estimates alike
+    "records": (
+        508,
+        2838,
+    ),  # own labels; a request read back from JSON, for jobs and estimates alike; the smaller model beside a plan
     "registry": (1495, 6560),  # own labels; loss readable at each layer; the words of a verdict; three controls
     "runs": (
         2641,
@@ -179,28 +182,31 @@ MOST = {
         1904,
         13403,
     ),  # a row for each model, a column for each benchmark; blanks around a name, and NaN beside a key that is there twice
-    "sources": (244, 1835),
+    "sources": (250, 1871),  # rows of narrow reads
     "sql": (976, 5088),
     "store": (1541, 10679),  # a file that is deleted while it is read
-    "tables": (1127, 8016),  # the choice that a report is of; counts of a verdict, group of a question; d2 of each draw
+    "tables": (
+        1231,
+        8550,
+    ),  # the choice that a report is of; counts of a verdict, group of a question; d2 of each draw; a run, alone and with a score, as one record; rows of any table as its class
     "terminal": (1720, 14130),  # the answer in ten lines before the details; a plan fits the terminal
     "texts": (
         2240,
         15830,
     ),  # own labelled texts, and how their table is to be saved; a text too short names the protocol that it suffices for; groups of questions; near copies; repeats inside a piece; a text is judged before a model reads it
     "ui": (
-        7663,
-        61355,
-    ),  # five pages; labelled texts, which stop the start where they are refused; the form of a plan stays while other pages are drawn; runs filtered, ticked, compared and deleted together; what a refusal says of the terminal by the screen's places
+        7758,
+        61901,
+    ),  # five pages; labelled texts, which stop the start where they are refused; the form of a plan stays while other pages are drawn; runs filtered, ticked, compared and deleted together; what a refusal says of the terminal by the screen's places; rows as records
     "validation": (236, 2016),
     "warehouse": (
         4936,
         31883,
     ),  # readable loss beside a plan; a report whose runs are gone says which; an export holds one table at a time, and parcels that lack the added one; what a measurement finds there, which forecast held
     "wording": (
-        3847,
+        3887,
         28029,
-    ),  # which layer serves own labels, as the best of many; readable loss, and its limits; where a search of blocks ended, and a count of one; names told apart where some are cut alike; what does not compare, in one line; all that keeps models apart, with each way out; models compared on a text; which to pilot, named budgets, what else saves; who may shortlist; a score for an encoder
+    ),  # which layer serves own labels, as the best of many; readable loss, and its limits; where a search of blocks ended, and a count of one; names told apart where some are cut alike; what does not compare, in one line; all that keeps models apart, with each way out; models compared on a text; which to pilot, named budgets, what else saves; who may shortlist; a score for an encoder; rows as records
 }
 
 

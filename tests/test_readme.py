@@ -17,6 +17,7 @@ from core.registry.protocols import PROTOCOLS
 from core.runs.requests import DEMO_LADDER_MODEL, demo_requests
 from core.sql.sandbox import run_query
 from core.store.parcels import read_header, read_parcel
+from core.tables import TABLES
 from core.texts.corpora import BUILT_IN
 from core.warehouse.reference import shipped_parcels
 from core.warehouse.warehouse import Warehouse
@@ -171,9 +172,9 @@ def test_the_readmes_give_the_verdicts_of_the_shipped_profile():
     summary = tables["run_summaries"].filter(cloud="one_per_type").row(0, named=True)
     assert (summary["verdict_rise"], summary["verdict_fall"]) == ("depends", "mostly_holds")
     core = tables["run_claims"].filter(claim="fall", is_core=True)
-    (undecided,) = core.filter(pl.col("outcome") != "yes").to_dicts()
-    assert core.height == 8 and undecided["estimator"] == "gride_between"
-    ratio = "{ratio:.2f} [{lower:.2f}, {upper:.2f}]".format(**undecided)
+    (undecided,) = TABLES["run_claims"].rows(core.filter(pl.col("outcome") != "yes"))
+    assert core.height == 8 and undecided.estimator == "gride_between"
+    ratio = "{ratio:.2f} [{lower:.2f}, {upper:.2f}]".format(**vars(undecided))
     assert all(ratio in text_of(name) for name in ("README.md", "README.ja.md"))
     assert "too small to count" in claim_outcome_text(undecided), "the interval excludes 1"
     for name, language in (("README.md", "en"), ("README.ja.md", "ja")):

@@ -13,6 +13,7 @@ import pytest
 from core.errors import Sentence
 from core.locale import _, in_language, worded
 from core.sources import STATED, Count, Number, Source, Text, counted, derived, joined, shown, sourced, stamped, stated
+from core.tables import RunControlRow, ScoredRun
 from core.tables.sourced import row_of, rows_of
 
 PEAK = Source("run_summaries", "inner_max", (("run_id", "r1"),))
@@ -110,12 +111,12 @@ def test_an_answer_is_stamped_with_the_paths_of_its_fields():
 
 def test_a_row_says_of_each_number_which_table_it_is_of():
     frame = pl.DataFrame(
-        {"run_id": ["r1"], "name": ["m"], "inner_max": [106.2], "parameters": [7], "score": [43.9], "distance": [1.0]}
+        {"run_id": ["r1"], "name": ["m"], "inner_max": [106.2], "parameters": [7], "score": [43.9], "n_points": [9]}
     )
-    row = row_of(frame)
-    assert row["name"] == "m" and row["inner_max"].source.key == (("run_id", "r1"),)
-    tables = {name: row[name].source.table for name in ("inner_max", "parameters", "score")}
+    row = row_of(frame, ScoredRun)
+    assert row.name == "m" and row.inner_max.source.key == (("run_id", "r1"),)
+    tables = {name: getattr(row, name).source.table for name in ("inner_max", "parameters", "score")}
     assert tables == {"inner_max": "run_summaries", "parameters": "models", "score": "scores"}
-    assert row["score"].source.column == "value" and row["distance"].source.table == "runs"
+    assert row.score.source.column == "value" and row.n_points.source.table == "run_summaries"
     control = pl.DataFrame({"run_id": ["r1"], "power": [0.8]})
-    assert next(rows_of(control, "run_controls"))["power"].source.table == "run_controls"
+    assert next(rows_of(control, RunControlRow)).power.source.table == "run_controls"

@@ -20,6 +20,7 @@ from core.analysis.paired import reaches_among
 from core.analysis.ranks import NORMAL_95
 from core.errors import InputError, Sentence
 from core.pilots.rule import DIRECTIONS, Assumptions, Criterion, TaskName
+from core.tables import Run, records
 
 _COLUMNS = {"dimension": "inner_max", "final_dimension": "final_dimension_pre_norm", "bits_per_byte": "bits_per_byte"}
 PRECISIONS = (32, 16, 8, 4)
@@ -59,40 +60,48 @@ class Cost:
         return None if self.hours is None else max(1, math.ceil(self.hours / HOURS_OF_A_MONTH))
 
 
+@dataclass(frozen=True)
+class Speed:
+    """How fast a run read its text: a row of `queries.speeds`."""
+
+    run_id: str
+    n_tokens: int
+    forward_seconds: float | None
+    device: str
+
+
 def estimate_costs(runs: pl.DataFrame, speeds: pl.DataFrame, assumptions: Assumptions) -> dict[str, Cost]:
     """The cost of each run's model, by run id.
 
     `runs` have model_id, reference, name, kind, parameters, hidden_size and n_layers; `speeds` are rows of
     `queries.speeds`. The measured time includes capturing the states, so the speed is a lower bound.
     """
-    measured = {row["run_id"]: row for row in speeds.iter_rows(named=True)}
-    return {row["run_id"]: _cost(row, measured.get(row["run_id"]), assumptions) for row in runs.iter_rows(named=True)}
+    measured = {speed.run_id: speed for speed in records(speeds, Speed)}
+    return {row.run_id: _cost(row, measured.get(row.run_id), assumptions) for row in records(runs, Run)}
 
 
-def _cost(row: Mapping[str, Any], measured: Mapping[str, Any] | None, assumptions: Assumptions) -> Cost:
-    width = row.get("key_value_size")
-    per_token = (
-        2 * row["n_layers"] * (width or row["hidden_size"] * assumptions.cache_share) * assumptions.cache_bits / 8
-    )
-    cache = 0.0 if row["kind"] == "encoder" else per_token * assumptions.context_tokens * assumptions.requests
-    weights = row["parameters"] * assumptions.bits / 8
+def _cost(row: Run, measured: Speed | None, assumptions: Assumptions) -> Cost:
+    width = row.key_value_size
+    per_token = 2 * row.n_layers * (width or row.hidden_size * assumptions.cache_share) * assumptions.cache_bits / 8
+    cache = 0.0 if row.kind == "encoder" else per_token * assumptions.context_tokens * assumptions.requests
+    weights = row.parameters * assumptions.bits / 8
     stated_speed = next(
-        (assumptions.speeds[row[key]] for key in ("reference", "model_id", "name") if row[key] in assumptions.speeds),
+        (assumptions.speeds[name] for name in (row.reference, row.model_id, row.name) if name in assumptions.speeds),
         None,
     )
-    seconds = measured["forward_seconds"] if measured else None
-    measured_speed = measured["n_tokens"] / seconds if measured and seconds else None
+    seconds = measured.forward_seconds if measured else None
+    measured_speed = measured.n_tokens / seconds if measured and seconds else None
     speed = stated_speed or measured_speed
     hours = assumptions.tokens_per_month / speed / 3600 / assumptions.utilisation if speed else None
     return Cost(
-        run_id=row["run_id"],
-        weight_bytes=tuple(row["parameters"] * bits / 8 for bits in PRECISIONS),
+        run_id=row.run_id,
+        weight_bytes=tuple(row.parameters * bits / 8 for bits in PRECISIONS),
         cache_bytes=cache,
-        is_cache_known=bool(width) or row["kind"] == "encoder",
+        is_cache_known=bool(width) or row.kind == "encoder",
         memory_bytes=(weights + cache) * (1 + assumptions.overhead),
         tokens_per_second=speed,
         speed_from="own" if stated_speed else "measured" if measured_speed else None,
-        device=measured["device"] if measured and not stated_speed and measured_speed else None,
+        device=measured.device if measured and not stated_speed and measured_speed else None,
         hours=hours,
         price=None if hours is None or assumptions.price_per_hour is None else hours * assumptions.price_per_hour,
     )
@@ -265,22 +274,21 @@ def build_candidates(context: ChoiceContext, criteria: Sequence[ResolvedCriterio
         if criterion.benchmark is not None
     }
 
-    def reading(row: Mapping[str, Any], criterion: ResolvedCriterion) -> CriterionValue | None:
+    def reading(row: Run, criterion: ResolvedCriterion) -> CriterionValue | None:
         of = criterion.criterion.of
         if of == "score":
-            return scores[criterion.key].get(row["run_id"])
+            return scores[criterion.key].get(row.run_id)
         if of in _COLUMNS:
-            column = _COLUMNS[of]
-            return _criterion_value(row[column], row.get(f"{column}_lower"), row.get(f"{column}_upper"))
-        cost = context.costs[row["run_id"]]
+            return _criterion_value(*(getattr(row, _COLUMNS[of] + end) for end in ("", "_lower", "_upper")))
+        cost = context.costs[row.run_id]
         if of in ("speed", "price"):
             return _criterion_value(cost.tokens_per_second if of == "speed" else cost.price, None, None)
-        amount = float(row["parameters"]) if of == "parameters" else cost.memory_bytes
+        amount = float(row.parameters) if of == "parameters" else cost.memory_bytes
         return _criterion_value(amount, amount, amount)
 
     return [
-        Candidate(row["run_id"], row["model_id"], row["name"], tuple(reading(row, criterion) for criterion in criteria))
-        for row in context.runs.iter_rows(named=True)
+        Candidate(row.run_id, row.model_id, row.name, tuple(reading(row, criterion) for criterion in criteria))
+        for row in records(context.runs, Run)
     ]
 
 

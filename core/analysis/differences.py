@@ -21,17 +21,18 @@ from core.analysis.claims import LEVEL, simultaneous_limits
 from core.analysis.ranking import N_TOLERANCE
 from core.analysis.ranks import NORMAL_95, common_blocks
 from core.registry.passes import PASSES, SHARED
+from core.tables import Run, records, value_of
 
 _SHARED_FIELDS = ("stack", "configuration_hash", "tokenizer_hash", "corpus_id", "protocol_hash", "dtype")
 
 
-def controls_of(run: dict, runs: pl.DataFrame) -> pl.DataFrame:
+def controls_of(run: Run, runs: pl.DataFrame) -> pl.DataFrame:
     """The control runs of one run on text among `runs`, sorted by pass and seed."""
-    judged_with = run.get("control_run_ids") or []
-    belongs = pl.col("run_id").is_in(judged_with) | pl.col("parent_run_id").eq_missing(pl.lit(run["run_id"]))
-    alike = [pl.col(name) == run[name] for name in _SHARED_FIELDS]
-    alike.append(pl.col("chat_template_hash").eq_missing(pl.lit(run["chat_template_hash"])))
-    its_weights = pl.col("pass").is_in(SHARED) | (pl.col("model_id") == run["model_id"])
+    judged_with = run.control_run_ids or []
+    belongs = pl.col("run_id").is_in(judged_with) | pl.col("parent_run_id").eq_missing(pl.lit(run.run_id))
+    alike = [pl.col(name) == getattr(run, name) for name in _SHARED_FIELDS]
+    alike.append(pl.col("chat_template_hash").eq_missing(pl.lit(run.chat_template_hash)))
+    its_weights = pl.col("pass").is_in(SHARED) | (pl.col("model_id") == run.model_id)
     belongs |= pl.all_horizontal(its_weights, *alike)
     controls = runs.filter(pl.col("pass") != "text", belongs)
     order = pl.col("pass").replace_strict({key: n for n, key in enumerate(PASSES)}, default=None)
@@ -42,8 +43,8 @@ def control_links(texts: pl.DataFrame, runs: pl.DataFrame) -> pl.DataFrame:
     """text_run_id with run_id, pass, seed and model_seed of each of its controls among `runs`."""
     columns = ["run_id", "pass", "seed", "model_seed"]
     links = [
-        controls_of(run, runs).select(pl.lit(run["run_id"]).alias("text_run_id"), *columns)
-        for run in texts.filter(pl.col("pass") == "text").iter_rows(named=True)
+        controls_of(run, runs).select(pl.lit(run.run_id).alias("text_run_id"), *columns)
+        for run in records(texts.filter(pl.col("pass") == "text"), Run)
     ]
     return pl.concat(links) if links else runs.clear().select(pl.lit("").alias("text_run_id"), *columns)
 
@@ -57,7 +58,7 @@ def control_ids(chosen: pl.DataFrame, runs: pl.DataFrame) -> list[str]:
 def with_controls(chosen: pl.DataFrame, runs: pl.DataFrame) -> pl.DataFrame:
     """The chosen runs followed by the controls among `runs` of those on text."""
     texts = chosen.filter(pl.col("pass") == "text")
-    controls = [controls_of(run, runs) for run in texts.iter_rows(named=True)]
+    controls = [controls_of(run, runs) for run in records(texts, Run)]
     return pl.concat([chosen, *controls]).unique("run_id", keep="first", maintain_order=True)
 
 
@@ -120,13 +121,13 @@ def without_incidental(fields: list[Difference]) -> list[Difference]:
     return [one for one in fields if not {one.field, one.field.partition(".")[0]} & set(INCIDENTAL_FIELDS)]
 
 
-def comparability(one: Mapping[str, Any], other: Mapping[str, Any]) -> Comparability:
-    """By the rules of `ranking.groups` and `ranking.across_tokenizers`; the rows hold `n_points` of their summary."""
-    reasons = [name for name in _COMPARABLE_FIELDS if one.get(name) != other.get(name)]
-    by_words = not reasons and bool(one.get("words_hash")) and one.get("words_hash") == other.get("words_hash")
-    if one.get("tokenizer_hash") != other.get("tokenizer_hash"):
+def comparability(one: Run, other: Run) -> Comparability:
+    """By the rules of `ranking.groups` and `ranking.across_tokenizers`."""
+    reasons = [name for name in _COMPARABLE_FIELDS if value_of(one, name) != value_of(other, name)]
+    by_words = not reasons and bool(one.words_hash) and one.words_hash == other.words_hash
+    if one.tokenizer_hash != other.tokenizer_hash:
         reasons += ["tokenizer_hash"] if reasons or by_words else ["tokenizer_hash", "words_hash"]
-    elif _differs_in_size(one.get("n_points"), other.get("n_points")):
+    elif _differs_in_size(one.n_points, other.n_points):
         reasons.append("n_points")
     return Comparability(not reasons, by_words, tuple(reasons))
 

@@ -8,7 +8,7 @@ rests on their results and on the controls of the run.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from statistics import median
 from typing import Any
@@ -17,7 +17,7 @@ import numpy as np
 
 from core.analysis.claims import MARGIN, LogProfile, flipped_deviations, log_ratio_to_end
 from core.registry.specifications import SPECIFICATIONS
-from core.tables import RunClaimRow, RunControlRow
+from core.tables import RunClaimRow, RunControlRow, RunSummaryRow
 
 TEN = 10.0
 """The number of dimensions that the literature names for final states (arXiv 2503.22547, its abstract)."""
@@ -43,9 +43,9 @@ class ClaimCounts:
     effective_methods: float | None = None
 
     @classmethod
-    def of(cls, run: Mapping[str, Any], claim: str) -> ClaimCounts | None:
-        """From a row of run_summaries or `queries.runs`; None where nothing was counted."""
-        found: dict[str, Any] = {name: run.get(f"{name}_{claim}") for name in cls.__dataclass_fields__}
+    def of(cls, run: RunSummaryRow, claim: str) -> ClaimCounts | None:
+        """From a summary; None where nothing was counted."""
+        found: dict[str, Any] = {name: getattr(run, f"{name}_{claim}") for name in cls.__dataclass_fields__}
         return cls(**found) if found["methods"] else None
 
     def columns(self, claim: str) -> dict[str, Any]:

@@ -9,7 +9,6 @@ the control the tokens of each window are shuffled, and loss and dimension measu
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -19,6 +18,7 @@ from core.analysis.differences import controls_of
 from core.analysis.relation import Relation, Sign, relate
 from core.analysis.resampling import bca_interval, resamples, search_dimensions, weighted_spearman
 from core.analysis.units import FEWEST_EXPLORATORY, average_recipes, known_units
+from core.tables import Run
 
 PLACES = ("inner", "final")
 """Where in the model: the inner layer with the largest dimension (the default), and after the last block."""
@@ -43,7 +43,7 @@ class WindowRelation:
     """Coefficient of the text minus that of the control, with its 95 percent interval over their common documents."""
 
 
-def shuffled_windows(run: dict[str, Any], runs: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame | None:
+def shuffled_windows(run: Run, runs: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame | None:
     """Rows of run_windows of the run's newest control with shuffled tokens; None without such rows."""
     controls = controls_of(run, runs).filter(pl.col("pass") == "shuffled")
     of_controls = [windows for run_id in controls["run_id"] if not (windows := rows.filter(run_id=run_id)).is_empty()]

@@ -56,7 +56,7 @@ def within(options: argparse.Namespace) -> None:
     run = answer.run
     if answer.lacks == "loss":
         raise InputError(
-            "{model} predicts no next token, so its windows have no loss. Choose a decoder's run.", model=run["name"]
+            "{model} predicts no next token, so its windows have no loss. Choose a decoder's run.", model=run.name
         )
     if answer.lacks == "windows":
         raise InputError(
@@ -78,6 +78,4 @@ def within(options: argparse.Namespace) -> None:
         told = [(within_wording.answer_text(result, run), *within_wording.note_lines(result), "") for result in results]
         return [*sum(told, ()), within_wording.expectation_text()]
 
-    show_records(
-        options, {"run_id": run_id, "model": run["name"], **places, "windows": answer.windows.to_dicts()}, lines
-    )
+    show_records(options, {"run_id": run_id, "model": run.name, **places, "windows": answer.windows.to_dicts()}, lines)

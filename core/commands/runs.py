@@ -30,6 +30,7 @@ from core.records import SHIPPED
 from core.runs.stored_runs import delete_stored_runs, rerun_request
 from core.store import trash
 from core.store.annotation import Annotations
+from core.tables import Run, records
 from core.terminal.output import tell
 from core.terminal.run_details import run_details
 from core.terminal.tables import diff_lines, runs_table, trash_table
@@ -42,8 +43,9 @@ def list_(options: argparse.Namespace) -> None:
     warehouse = existing_warehouse(options)
     if options.deleted:
         deleted = trash.list_runs(warehouse.folder)
-        records = [asdict(run) for run in deleted]
-        show_records(options, records, lambda: trash_table(deleted), Sentence("The trash is empty."))
+        show_records(
+            options, [asdict(run) for run in deleted], lambda: trash_table(deleted), Sentence("The trash is empty.")
+        )
         return
     all_runs = queries.runs(warehouse)
     runs = filter_runs(all_runs, warehouse, options.model, options.tag, options.pilot)
@@ -88,15 +90,17 @@ def show(options: argparse.Namespace) -> None:
     warehouse, run_id = stored_run(options)
     all_runs = queries.runs(warehouse)
     (record,) = queries.run_records(warehouse, [run_id]).to_dicts()
-    run, *controls = with_controls(all_runs.filter(run_id=run_id), all_runs).to_dicts()
+    together = with_controls(all_runs.filter(run_id=run_id), all_runs)
     profile = read_profile(warehouse, run_id)
     rows = {name: getattr(profile, name) for name in ("estimates", "correlators", "checks", "claims")}
     show_records(
         options,
-        run | record | {name: [asdict(row) for row in of_kind] for name, of_kind in rows.items()},
+        together.row(0, named=True)
+        | record
+        | {name: [asdict(row) for row in of_kind] for name, of_kind in rows.items()},
         lambda: run_details(
             profile,
-            [read_profile(warehouse, control["run_id"]) for control in controls],
+            [read_profile(warehouse, control_id) for control_id in together["run_id"][1:]],
             record if options.all else None,
         ),
     )
@@ -105,12 +109,12 @@ def show(options: argparse.Namespace) -> None:
 def diff(options: argparse.Namespace) -> None:
     warehouse = existing_warehouse(options)
     ids = [run_id for start in options.runs for run_id in find_stored_runs(warehouse, [start])]
-    one, other = load_runs(warehouse, ids).to_dicts()
+    one, other = records(load_runs(warehouse, ids), Run)
     stored, other_stored = (
         queries.run_records(warehouse, [run_id]).row(0, named=True) for run_id in ids
     )  # may be one run
     comparable = comparability(one, other)
-    records = {
+    found = {
         "runs": ids,
         "comparability": asdict(comparable),
         "sentence": in_language("en", comparability_text, comparable),
@@ -119,7 +123,7 @@ def diff(options: argparse.Namespace) -> None:
     }
     show_records(
         options,
-        records,
+        found,
         lambda: diff_lines(
             ids,
             comparability_text(comparable),
@@ -154,8 +158,8 @@ def delete(options: argparse.Namespace) -> None:
     ids = find_stored_runs(warehouse, options.runs)
     n_runs = number_of_runs(len(ids))
     names = [
-        Sentence("{run} ({model} on {text})", run=row["run_id"][:SHORT_ID], model=row["name"], text=row["corpus_name"])
-        for row in queries.runs(warehouse).filter(pl.col("run_id").is_in(ids)).iter_rows(named=True)
+        Sentence("{run} ({model} on {text})", run=row.run_id[:SHORT_ID], model=row.name, text=row.corpus_name)
+        for row in records(queries.runs(warehouse, ids), Run)
     ]
     if not confirm(Sentence("Move {runs} to the trash: {named}?", runs=n_runs, named=names), options.yes):
         tell("Nothing was deleted.")
@@ -174,7 +178,7 @@ def undelete(options: argparse.Namespace) -> None:
 
 def again(options: argparse.Namespace) -> int:
     warehouse, run_id = stored_run(options)
-    (record,) = queries.run_records(warehouse, [run_id]).to_dicts()
+    (record,) = records(queries.run_records(warehouse, [run_id]), Run)
     repeated = rerun_request(warehouse, record)
     for line in repeated.changed:
         warn("{change} The new run will not compare with run {run}.", change=line, run=run_id[:SHORT_ID])

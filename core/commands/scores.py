@@ -20,6 +20,7 @@ from core.runs.execution import load_scores
 from core.runs.jobs import remove_job
 from core.runs.requests import scoring_requests
 from core.scores import plain_csv, reader, score_input
+from core.tables import Run, records
 from core.terminal import score_import
 from core.terminal.output import heads, say, say_json, tell
 from core.terminal.tables import scored_record, table
@@ -216,7 +217,7 @@ def compare(options: argparse.Namespace) -> None:
             asked=" ".join(part for part in (options.benchmark, options.metric) if part),
             there=names_text(available, MOST_NAMES),
         )
-    records = [
+    found = [
         key | asdict(comparison) | {name: getattr(comparison, name) for name in ("difference", "is_told_apart")}
         for key, comparison in comparisons
     ]
@@ -231,7 +232,7 @@ def compare(options: argparse.Namespace) -> None:
         if own_answers.filter(own_answers["n_files"] > 1).height:
             yield newest_file_text([options.benchmark])
 
-    show_records(options, records, lines)
+    show_records(options, found, lines)
 
 
 def _find_model(name: str, models: set[str], warehouse) -> str:
@@ -242,10 +243,10 @@ def _find_model(name: str, models: set[str], warehouse) -> str:
     if name in models:
         return name
     names = {
-        run[key]
-        for run in queries.runs(warehouse).iter_rows(named=True)
-        if name in (run["name"], run["model_id"], run["reference"])
-        for key in ("repository", "reference")
+        called
+        for run in records(queries.runs(warehouse), Run)
+        if name in (run.name, run.model_id, run.reference)
+        for called in (run.repository, run.reference)
     }
     names.add(name)  # a model that was scored here, named without its revision
     matches = sorted(model for model in models if model in names or model.partition("@")[0] in names)

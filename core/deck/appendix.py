@@ -18,6 +18,7 @@ from core.deck.story import Column, Heading, Row, Statement, StorySlide, texts_o
 from core.locale import N_, _, glossary, translated
 from core.records import without_places
 from core.sources import Text, counted, shown
+from core.tables import Run, ScoredRun
 from core.tables.sourced import rows_of
 from core.wording import plans as plan_wording
 from core.wording.labels import is_vetoed, layer_text, run_labels, shortened_name
@@ -145,13 +146,13 @@ def _provenance(data: DeckData) -> Iterator[StorySlide]:
     """The runs on text with their whole names; the notes have the controls as well."""
     rows = [
         (
-            COMMIT.sub(r"@\1", run["model_id"]),
-            run["corpus_id"],
-            run["run_id"],
-            "–" if run["n_points"] is None else shown(run["n_points"], ","),
-            f"{run['dtype']}, {run['device']}",
+            COMMIT.sub(r"@\1", run.model_id),
+            run.corpus_id,
+            run.run_id,
+            "–" if run.n_points is None else shown(run.n_points, ","),
+            f"{run.dtype}, {run.device}",
         )
-        for run in rows_of(data.text_runs)
+        for run in rows_of(data.text_runs, Run)
     ]
     protocols = data.runs.select("protocol", "protocol_hash").unique(maintain_order=True).rows()
     key = _("Protocols: {protocols}. Workdim {code}; {libraries}.").format(
@@ -175,8 +176,8 @@ def _provenance(data: DeckData) -> Iterator[StorySlide]:
         tables=("runs", "models", "corpora"),
         runs=data.runs,
         sources=[
-            f"{run['model_id']}, {run['run_id']}, {run['corpus_id']}, {run['pass']}, {run['started_at'].date()}"
-            for run in rows_of(data.runs)
+            f"{run.model_id}, {run.run_id}, {run.corpus_id}, {run.pass_}, {run.started_at.date()}"
+            for run in rows_of(data.runs, Run)
         ],
     )
 
@@ -286,7 +287,7 @@ def _values(data: DeckData) -> Iterator[StorySlide]:
             told = _("Across tokenizers, one point per word: {group}") if group.is_by_words else "{group}"
             rows.append(Heading(Text(told).format(group=group_name(group))))
         labels = run_labels(group.rows)
-        rows += [_value_row(data, run, labels[run["run_id"]], benchmark) for run in rows_of(group.rows)]
+        rows += [_value_row(data, run, labels[run.run_id], benchmark) for run in rows_of(group.rows, Run)]
     columns = (
         Column(_("Model"), 0.25),
         Column(_("Largest inner dimension"), 0.13, is_number=True),
@@ -297,7 +298,7 @@ def _values(data: DeckData) -> Iterator[StorySlide]:
         Column(_score_title(data, benchmark), 0.19, is_number=True),
     )
     key = [_("In brackets: 95 % intervals."), verdict_legend_text() + _(". ").rstrip(), *_match_key(data)]
-    if any(map(is_vetoed, rows_of(data.text_runs))):
+    if any(map(is_vetoed, rows_of(data.text_runs, Run))):
         key.append(wording.veto_mark_text())
     title = _("All values (d2, N={size})").format(size=wording.size_range(data.n_points))
     yield from table_slides(
@@ -312,16 +313,16 @@ def _values(data: DeckData) -> Iterator[StorySlide]:
     )
 
 
-def _value_row(data: DeckData, run: dict, label: str, benchmark: dict | None) -> tuple[str, ...]:
-    after = run["final_dimension_post_norm"]
+def _value_row(data: DeckData, run: Run, label: str, benchmark: dict | None) -> tuple[str, ...]:
+    after = run.final_dimension_post_norm
     return (
         label,
         wording.interval_of(run, "inner_max"),
-        layer_text(run["inner_max_layer"], run["n_layers"]),
+        layer_text(run.inner_max_layer, run.n_layers),
         wording.interval_of(run, "final_dimension_pre_norm"),
         _("no final norm") if after is None else wording.interval_of(run, "final_dimension_post_norm"),
         verdict_marks(run),
-        _score_cell(data, run["run_id"], benchmark),
+        _score_cell(data, run.run_id, benchmark),
     )
 
 
@@ -340,11 +341,11 @@ def _score_cell(data: DeckData, run_id: str, benchmark: dict | None) -> str:
     if benchmark is None:
         return "–"
     scores = filter_benchmark(data.scored, benchmark).filter(run_id=run_id).filter(pl.col("score_match") != "none")
-    texts = [_score_text(row) for row in rows_of(scores)]
+    texts = [_score_text(row) for row in rows_of(scores, ScoredRun)]
     task = data.pilot and data.pilot.task
     if task is not None and benchmark["benchmark"] != task.name:
         task_scores = data.scored.filter(run_id=run_id, score_match="own", benchmark=task.name)
-        texts += [Text("{}: {}").format(task.name, _score_text(row)) for row in rows_of(task_scores.head(1))]
+        texts += [Text("{}: {}").format(task.name, _score_text(row)) for row in rows_of(task_scores.head(1), ScoredRun)]
     return _("; ").join(dict.fromkeys(texts)) or "–"
 
 
@@ -356,8 +357,8 @@ MATCHES = {
 """What is said of scores that may belong to another revision or model; its first letter stands behind them."""
 
 
-def _score_text(row: dict) -> str:
-    told = MATCHES.get(row["score_match"])
+def _score_text(row: ScoredRun) -> str:
+    told = MATCHES.get(row.score_match)
     return with_error(row) + (f" {told[0]}" if told else "")
 
 

@@ -18,6 +18,7 @@ from core.figures.scores import coefficient_chart, relation_chart
 from core.locale import _
 from core.questions.ranking_answer import Answer, RankedModel
 from core.sources import Text, counted, shown
+from core.tables import Run
 from core.tables.sourced import row_of
 from core.wording import answers as answer_wording
 from core.wording import slides as slide_wording
@@ -273,7 +274,7 @@ def _other_texts(data: DeckData) -> Look:
         return _second(_("Second text"), data, "corpus_id", "corpora")
     told = [
         _("{name}: rho {rho}, {word}").format(
-            name=row_of(answer.population.rows)["corpus_name"],
+            name=row_of(answer.population.rows, Run).corpus_name,
             rho=answer_wording.coefficient_text(answer.relation.rho),
             word=answer_wording.answer_word(answer),
         )

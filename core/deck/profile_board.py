@@ -37,6 +37,7 @@ from core.records import SHIPPED
 from core.registry.specifications import CLAIMS
 from core.registry.verdicts import VERDICTS
 from core.sources import Text, counted, derived
+from core.tables import Run, records
 from core.tables.sourced import rows_of
 from core.wording import compare as compare_wording
 from core.wording import slides as slide_wording
@@ -91,7 +92,7 @@ def _comparison_board(data: DeckData, comparison: Comparison, sound: pl.DataFram
     """Two models on one text: which reads it better comes first, then their shapes."""
     best, other = comparison.by_loss
     loss, names = comparison.differences[0].loss, compare_wording.labels(comparison)
-    told = {"model": names[best.run["run_id"]], "other": names[other.run["run_id"]], "text": best.run["corpus_name"]}
+    told = {"model": names[best.run.run_id], "other": names[other.run.run_id], "text": best.run.corpus_name}
     told = {key: shortened_name(name, 40) for key, name in told.items()}
     template = _("{model} reads {text} better than {other}")
     if not loss.is_told_apart:
@@ -108,7 +109,7 @@ def _comparison_board(data: DeckData, comparison: Comparison, sound: pl.DataFram
     return Board(
         answer=Panel(
             template.format(**told),
-            loss_chart([(names[one.run["run_id"]], one.loss) for one in (best, other) if one.loss is not None]),
+            loss_chart([(names[one.run.run_id], one.loss) for one in (best, other) if one.loss is not None]),
             (compare_wording.difference_text(loss),),
             say=(
                 _("Bits per byte compare models of any tokenizer."),
@@ -164,7 +165,7 @@ def _n_compared(data: DeckData, sound: pl.DataFrame) -> int:
     """How many of the models have dimensions that compare, one point per type."""
     if sound.height != 2:
         return _drawn(data, sound).height
-    return 2 if comparability(*sound.to_dicts()).by_types else 1
+    return 2 if comparability(*records(sound, Run)).by_types else 1
 
 
 # --- the answer --------------------------------------------------------------------------------------------------
@@ -172,17 +173,17 @@ def _n_compared(data: DeckData, sound: pl.DataFrame) -> int:
 
 def _answer(data: DeckData, sound: pl.DataFrame) -> tuple[str, str, str, tuple[Statement | str, ...]]:
     """Title, number, what that is, and what stands below."""
-    told = sorted(rows_of(sound), key=lambda run: run["inner_max"])
+    told = sorted(rows_of(sound, Run), key=lambda run: run.inner_max or 0.0)
     least, most = told[0], told[-1]
     verdicts = tuple(Statement(_verdicts_text(sound, claim), _claim_label(claim)) for claim in CLAIMS)
     if len(told) == 1:
         meaning = _("largest inner dimension {interval}, layer {layer}").format(
-            interval=slide_wording.limits_text(most["inner_max_lower"], most["inner_max_upper"]),
-            layer=layer_text(most["inner_max_layer"], most["n_layers"]),
+            interval=slide_wording.limits_text(most.inner_max_lower, most.inner_max_upper),
+            layer=layer_text(most.inner_max_layer, most.n_layers),
         )
-        return _profile_title(most), wording.rounded(most["inner_max"]), meaning, verdicts
-    low, high = wording.rounded(least["inner_max"]), wording.rounded(most["inner_max"])
-    names, n = [shortened_name(run["name"], 30) for run in told], counted(len(told), "runs")
+        return _profile_title(most), wording.rounded(most.inner_max), meaning, verdicts
+    low, high = (wording.rounded(run.inner_max) for run in (least, most))
+    names, n = [shortened_name(run.name, 30) for run in told], counted(len(told), "runs")
     n_compared = _n_compared(data, sound)
     compared = counted(n_compared if n_compared > 1 else 0, "runs")
     if n_compared == len(told):
@@ -200,12 +201,12 @@ def _answer(data: DeckData, sound: pl.DataFrame) -> tuple[str, str, str, tuple[S
     return title.format(**told_of), number, meaning, verdicts
 
 
-def _profile_title(run: dict) -> str:
+def _profile_title(run: Run) -> str:
     """It says rise and fall only where both hold."""
     columns = {"start": "embedding_dimension", "top": "inner_max", "end": "final_dimension_pre_norm"}
-    values = {key: "–" if run[column] is None else wording.rounded(run[column]) for key, column in columns.items()}
-    values["name"] = shortened_name(run["name"], 40)
-    if run["verdict_rise"] == run["verdict_fall"] == "holds":
+    values = {key: wording.rounded(getattr(run, column)) for key, column in columns.items()}
+    values["name"] = shortened_name(run.name, 40)
+    if run.verdict_rise == run.verdict_fall == "holds":
         return _("{name}: the dimension rises from {start} to {top} inside and falls to {end} at the end").format(
             **values
         )
@@ -214,7 +215,7 @@ def _profile_title(run: dict) -> str:
 
 def _apart_lines(sound: pl.DataFrame) -> Iterator[str]:
     """In what two models differ that do not compare."""
-    if sound.height == 2 and not (pair := comparability(*sound.to_dicts())).by_types:
+    if sound.height == 2 and not (pair := comparability(*records(sound, Run))).by_types:
         yield comparability_text(pair)
 
 
@@ -308,7 +309,7 @@ def _compared(data: DeckData, sound: pl.DataFrame) -> Panel | None:
     if sound.height < 2:
         return None
     is_ordered = _n_compared(data, sound) == sound.height
-    rows = list(rows_of(sound.sort("inner_max", "run_id", descending=[True, False]) if is_ordered else sound))
+    rows = list(rows_of(sound.sort("inner_max", "run_id", descending=[True, False]) if is_ordered else sound, Run))
     return Panel(
         (
             _("{n} models side by side, largest dimension first")
@@ -325,11 +326,11 @@ def _compared(data: DeckData, sound: pl.DataFrame) -> Panel | None:
             ),
             [
                 (
-                    shortened_name(run["name"], 30),
+                    shortened_name(run.name, 30),
                     wording.interval_of(run, "inner_max"),
                     wording.interval_of(run, "final_dimension_pre_norm"),
                     verdict_marks(run),
-                    wording.number(run["bits_per_byte"]),
+                    wording.number(run.bits_per_byte),
                 )
                 for run in rows
             ],
@@ -348,14 +349,14 @@ def _readers(comparison: Comparison, names: Mapping[str, str], sound: pl.DataFra
         Column(compare_wording.heads(comparison)[2], 0.24, is_number=True),
         Column(_("Verdicts"), 0.12),
     )
-    rows, runs = [], {run["run_id"]: run for run in rows_of(sound)}
+    rows, runs = [], {run.run_id: run for run in rows_of(sound, Run)}
     sizes: list[float | None] = []
     for one in comparison.by_loss:
-        run = runs[one.run["run_id"]]
-        sizes.append(None if run["parameters"] is None else run["parameters"] / 1e6)
+        run = runs[one.run.run_id]
+        sizes.append(None if run.parameters is None else run.parameters / 1e6)
         size = wording.number(sizes[-1])
         cells = (compare_wording.loss_text(one.loss), size, compare_wording.dimension_text(one), verdict_marks(run))
-        rows.append((shortened_name(names[run["run_id"]], 30), *cells))
+        rows.append((shortened_name(names[run.run_id], 30), *cells))
     title = _("Side by side: reading, size and shape")
     own, other = sizes
     if comparison.differences[0].loss.is_told_apart and own and other and own != other:

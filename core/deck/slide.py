@@ -16,6 +16,7 @@ from core.deck.deck_data import DeckData
 from core.deck.story import Column, Heading, Row, Statement, StorySlide, Table, Visual
 from core.locale import DIRECTION_CONTROLS, _
 from core.sources import Text, changed, counted, derived, shown
+from core.tables import Run, records
 from core.wording import slides as slide_wording
 from core.wording.labels import name, short_id
 from core.wording.numbers import day
@@ -147,7 +148,7 @@ def make_slide(
     """A slide without characters that XML forbids, its title cut to two lines; its sources are those named, or each run."""
     run_ids = () if runs is None else tuple(runs["run_id"])
     if runs is not None and not sources:
-        sources = [f"{row['name']}: {row['run_id']}" for row in runs.iter_rows(named=True)]
+        sources = [f"{row.name}: {row.run_id}" for row in records(runs, Run)]
     told = (Statement(one) if isinstance(one, str) else one for one in statements)
     return cleaned(
         StorySlide(

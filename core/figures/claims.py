@@ -18,6 +18,7 @@ from core.figures.text import shorten_to_width, text_width, wrap_text
 from core.locale import _
 from core.registry.specifications import CLAIMS, SPECIFICATIONS
 from core.sources import shown, stated
+from core.tables import RunClaimRow, records
 from core.tables.sourced import rows_of
 from core.wording.labels import distinct_short_names, run_labels
 from core.wording.verdicts import (
@@ -49,16 +50,16 @@ class ClaimGrid:
 
     runs: Mapping[str, str]
     """run_id -> its label."""
-    rows: Mapping[tuple[Any, ...], Sequence[Mapping[str, Any]]]
+    rows: Mapping[tuple[Any, ...], Sequence[RunClaimRow]]
     """Cloud, transform, estimator and n1 of a specification -> its rows of run_claims."""
 
 
 def claim_grid(claims: pl.DataFrame, runs: pl.DataFrame) -> ClaimGrid | None:
     """`claims` are rows of run_claims; control runs and those without claims are left out; None without any."""
     texts = runs.filter(pl.col("pass") == "text").join(claims, on="run_id", how="semi", maintain_order="left")
-    found: dict[tuple[Any, ...], list[Mapping[str, Any]]] = {}
-    for row in claims.join(texts, on="run_id", how="semi", maintain_order="left").iter_rows(named=True):
-        found.setdefault((row["cloud"], row["transform"], row["estimator"], row["n1"]), []).append(row)
+    found: dict[tuple[Any, ...], list[RunClaimRow]] = {}
+    for row in records(claims.join(texts, on="run_id", how="semi", maintain_order="left"), RunClaimRow):
+        found.setdefault((row.cloud, row.transform, row.estimator, row.n1), []).append(row)
     if not found:
         return None
     labels, order = run_labels(runs), [*_AXIS_OF, *(key for key in found if key not in _AXIS_OF)]
@@ -69,7 +70,7 @@ def grid_svg(grid: ClaimGrid, theme: Theme = LIGHT, size: tuple[float, float] = 
     """The grid in this width, specifications of the core in bold; its height is that of its rows. Runs for whose columns
     there is no room stand in a further grid below."""
     drawing = Drawing(*size, theme)
-    names = [(specification_name(rows[0]), bool(rows[0]["is_core"])) for rows in grid.rows.values()]
+    names = [(specification_name(rows[0]), bool(rows[0].is_core)) for rows in grid.rows.values()]
     left = 10 + min(max(text_width(name, SMALL, is_core) for name, is_core in names), 0.46 * size[0])
     lines = [wrap_text(name, SMALL, left - 10, is_core) for name, is_core in names]
     together = max(1, int((size[0] - left) // (NARROWEST * len(CLAIMS))))
@@ -100,19 +101,17 @@ def _draw_grid(
     for rows, told, is_last in zip(grid.rows.values(), lines, ends, strict=True):
         height = LINE * len(told) + GAP
         for n, line in enumerate(told):
-            drawing.text((0, y + LINE * (n + 1)), line, SMALL, bold=bool(rows[0]["is_core"]))
+            drawing.text((0, y + LINE * (n + 1)), line, SMALL, bold=bool(rows[0].is_core))
         for row in rows:
-            if (row["run_id"], row["claim"]) in columns:
-                _draw_outcome(drawing, row, (columns[row["run_id"], row["claim"]], y + height / 2), step, height)
+            if (row.run_id, row.claim) in columns:
+                _draw_outcome(drawing, row, (columns[row.run_id, row.claim], y + height / 2), step, height)
         y += height
         if is_last:
             drawing.line([(0, y), (left + step * len(columns), y)], theme.grid, 1.5)
     drawing.height = y + 12
 
 
-def _draw_outcome(
-    drawing: Drawing, row: Mapping[str, Any], middle: tuple[float, float], width: float, height: float
-) -> None:
+def _draw_outcome(drawing: Drawing, row: RunClaimRow, middle: tuple[float, float], width: float, height: float) -> None:
     """The sign distinguishes an outcome, its colour only repeats that; a pointer over it tells ratio and interval."""
     (x, y), outcome = middle, outcome_of(row)
     colours = {"yes": drawing.theme.curves[0], "opposite": drawing.theme.curves[1]}
@@ -128,11 +127,11 @@ def rise_chart(claims: pl.DataFrame) -> Chart | None:
     """The ratio of the rise by each core method, with its interval and the ratio from which it counts. `claims` are rows of
     one run; None without them."""
     title = _("Largest inner dimension over that at layer 0")
-    rows = rows_of(claims.filter(claim="rise", is_core=True), "run_claims")
+    rows = rows_of(claims.filter(claim="rise", is_core=True), RunClaimRow)
     points = (
-        Point(row["ratio"], 0, left=row["lower"], right=row["upper"], name=specification_name(row))
+        Point(row.ratio, 0, left=row.lower, right=row.upper, name=specification_name(row))
         for row in rows
-        if row["ratio"] is not None
+        if row.ratio is not None
     )
     line = in_rows(points, title)
     needed = Guide(_("counts from {ratio}").format(ratio=shown(RATIO, "g")), RATIO)

@@ -13,6 +13,7 @@ from core.figures.chart import Axis, Chart, Mark, Point, Series, round_axis, who
 from core.figures.style import LOG_TICKS, add_heatmap, axes_figure, with_message
 from core.locale import _
 from core.registry.correlators import PAIR_MEASURES
+from core.tables import LayerPairRow, records
 
 EXPONENT_MEASURE = "displacement_exponent"
 DRAWN = tuple(key for key in PAIR_MEASURES if key not in (EXPONENT_MEASURE, "common_correlator", "removed", "added"))
@@ -54,12 +55,12 @@ def pair_points(pairs: pl.DataFrame, run_id: str, measure: str) -> PairData:
     """`pairs` are rows of layer_pairs; without rows of this measure the matrix is empty."""
     rows = pairs.filter(run_id=run_id, measure=measure)
     layers = sorted(set(rows["layer_a"]) | set(rows["layer_b"]))
-    row_of_pair = {(row["layer_a"], row["layer_b"]): row for row in rows.iter_rows(named=True)}
+    row_of_pair = {(row.layer_a, row.layer_b): row for row in records(rows, LayerPairRow)}
     if measure in STORED_ONCE:
         row_of_pair |= {(b, a): row for (a, b), row in row_of_pair.items()}
 
     def matrix(column: str) -> list[list[float | None]]:
-        return [[row_of_pair[a, b][column] if (a, b) in row_of_pair else None for a in layers] for b in layers]
+        return [[getattr(row_of_pair[a, b], column) if (a, b) in row_of_pair else None for a in layers] for b in layers]
 
     n_points = max(rows["n_points"].to_list(), default=0)
     k = rows["k"].drop_nulls().to_list()
@@ -70,10 +71,8 @@ def pair_points(pairs: pl.DataFrame, run_id: str, measure: str) -> PairData:
 
 def displacement_exponent(pairs: pl.DataFrame, run_id: str) -> DisplacementExponent | None:
     rows = pairs.filter(pl.col("value").is_finite(), run_id=run_id, measure=EXPONENT_MEASURE)
-    if rows.is_empty():
-        return None
-    row = rows.row(0, named=True)
-    return DisplacementExponent(row["value"], row["std_error"], row["layer_a"], row["layer_b"])
+    found = rows.select("value", "std_error", "layer_a", "layer_b").iter_rows()
+    return next((DisplacementExponent(*row) for row in found), None)
 
 
 def pair_figure(data: PairData) -> go.Figure:
@@ -108,13 +107,14 @@ def successive_chart(pairs: pl.DataFrame, run_id: str, measure: str) -> Chart:
     for n, one in enumerate(measures):
         name = wording.name("pair", one)
         points = []
-        for row in rows.filter(pl.col("value").is_finite(), measure=one).iter_rows(named=True):
-            value, error, layer = row["value"], row["std_error"], row["layer_b"]
+        columns = ("layer_b", "value", "std_error", "null_value", "null_spread")
+        finite = rows.filter(pl.col("value").is_finite(), measure=one).select(columns)
+        for layer, value, error, mean, null_spread in finite.iter_rows():
             lower, upper = (None, None) if error is None else (value - 2 * error, value + 2 * error)
             note = told.format(a=layer - 1, b=layer, value=_with_error(value, error))
             points.append(Point(layer, value, lower, upper, note=f"{name}\n{note}"))
-            if one == measure and row["null_value"] is not None:
-                mean, spread = row["null_value"], 2 * (row["null_spread"] or 0.0)
+            if one == measure and mean is not None:
+                spread = 2 * (null_spread or 0.0)
                 null.append(Point(layer, mean, mean - spread, mean + spread, note=f"{by_chance}: {mean:.3g}"))
         if points:
             series.append(Series(name, tuple(points), n, mark=marks[n], is_banded=True, is_named=False))

@@ -51,6 +51,7 @@ from core.locale import _
 from core.records import Estimate
 from core.registry.passes import CONTROLS
 from core.sources import Source, Text, derived, sourced
+from core.tables import Run, records
 from core.tables.sourced import rows_of
 from core.wording.labels import distinguishing_names, run_labels, shortened_name
 from core.wording.verdicts import badge_text
@@ -223,24 +224,22 @@ def profile_caption(runs: pl.DataFrame, data: ProfileData, with_verdict: bool = 
     """Models, texts, protocol and run ids, for readers who have only the file; `with_verdict` of a single one, which a screen
     tells above the picture."""
     texts = runs.filter(pl.col("run_id").is_in([curve.run_id for curve in data.curves]))
-    rows = texts.to_dicts()
+    rows = records(texts, Run)
     if len(rows) == 1 and with_verdict:
-        title = _("{name}: {title}").format(name=rows[0]["name"], title=badge_text(rows[0]))
+        title = _("{name}: {title}").format(name=rows[0].name, title=badge_text(rows[0]))
     elif len(rows) > MOST_IN_ONE_CHART:
         title = _("Dimension from layer to layer")
     else:
         title = _("Dimension from layer to layer: {names}").format(
-            names=_(", ").join(dict.fromkeys(row["name"] for row in rows))
+            names=_(", ").join(dict.fromkeys(row.name for row in rows))
         )
     details = [
-        _(", ").join(dict.fromkeys(row["corpus_name"] for row in rows)),
-        _("Protocol: {name}.").format(name=_(", ").join(dict.fromkeys(row["protocol"] for row in rows))),
+        _(", ").join(dict.fromkeys(row.corpus_name for row in rows)),
+        _("Protocol: {name}.").format(name=_(", ").join(dict.fromkeys(row.protocol for row in rows))),
         _("Shaded: 95 % intervals."),
     ]
-    runs_named = _(", ").join(row["run_id"] for row in rows[:3]) + (" …" if len(rows) > 3 else "")
-    source = _("Workdim {version}, runs {runs}").format(
-        version=rows[0]["code_version"] if rows else "", runs=runs_named
-    )
+    runs_named = _(", ").join(row.run_id for row in rows[:3]) + (" …" if len(rows) > 3 else "")
+    source = _("Workdim {version}, runs {runs}").format(version=rows[0].code_version if rows else "", runs=runs_named)
     return Caption(title, " · ".join(part.rstrip(".。") for part in details), source)
 
 
@@ -409,8 +408,9 @@ def dimension_chart(runs: pl.DataFrame) -> Chart:
     chosen = _pick_evenly(ordered["run_id"].to_list(), MOST_ROWS)
     names, title = short_names(runs), _("Largest inner dimension, estimated (d2)")
     points = (
-        Point(row["inner_max"], 0, None, None, row["inner_max_lower"], row["inner_max_upper"], names[row["run_id"]])
-        for row in rows_of(ordered.filter(pl.col("run_id").is_in(chosen)))
+        Point(row.inner_max, 0, None, None, row.inner_max_lower, row.inner_max_upper, names[row.run_id])
+        for row in rows_of(ordered.filter(pl.col("run_id").is_in(chosen)), Run)
+        if row.inner_max is not None
     )
     line = in_rows(points, title)
     return interval_chart([line], round_axis(title, x_ends([line]), from_zero=True))
@@ -451,11 +451,11 @@ def scan_chart(estimates: pl.DataFrame, runs: pl.DataFrame, layer: int | None) -
     labels = run_labels(runs)
     series: list[Series] = []
     drawn = []
-    for run in runs.iter_rows(named=True):
-        run_layer = run["inner_max_layer"] if layer is None else layer
-        scan = rows.filter(pl.col("layer") == pl.lit(run_layer), run_id=run["run_id"]).sort("n1")  # without d2 no layer
+    for run in records(runs, Run):
+        run_layer = run.inner_max_layer if layer is None else layer
+        scan = rows.filter(pl.col("layer") == pl.lit(run_layer), run_id=run.run_id).sort("n1")  # without d2 no layer
         if scan.height > 1:
-            name = _("{name}, layer {layer}").format(name=labels[run["run_id"]], layer=run_layer)
+            name = _("{name}, layer {layer}").format(name=labels[run.run_id], layer=run_layer)
             points = tuple(Point(*row) for row in scan.select("n1", "value", "lower", "upper").rows())
             series.append(Series(name, points, len(series), mark="circle", is_banded=True))
             drawn.append(scan)

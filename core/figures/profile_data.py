@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from itertools import groupby
 from operator import attrgetter
-from typing import Any
 
 import polars as pl
 
@@ -18,6 +17,7 @@ from core.figures.chart import Span
 from core.locale import _
 from core.registry.specifications import REFERENCE
 from core.sources import Text
+from core.tables import Run, records
 from core.wording.labels import run_labels
 from core.wording.verdicts import claim_name
 
@@ -225,15 +225,16 @@ def control_references(
     rows = rows_of(data, rows_of_controls)
     has_draws = seeds is not None and (data.cloud, data.transform, data.quantity) == REFERENCE.key[:3]
     draws = {} if seeds is None or not has_draws else seeds.partition_by("run_id", "model_seed", as_dict=True)
-    of_run = {run["run_id"]: run for run in runs.iter_rows(named=True)}
+    of_run = {run.run_id: run for run in records(runs, Run)}
     drawn_ids = [curve.run_id for curve in data.curves]
     references = []
-    for control in controls.iter_rows(named=True):
-        if control["text_run_id"] not in drawn_ids:
+    columns = ("run_id", "text_run_id", "pass", "model_seed")
+    for run_id, text_run_id, kind, first_seed in controls.select(columns).iter_rows():
+        if text_run_id not in drawn_ids:
             continue
-        run_id, about = control["run_id"], (control["pass"], of_run[control["text_run_id"]])
+        about = (kind, of_run[text_run_id])
         own = [(seed, of.with_columns(state=pl.lit("residual"))) for (run, seed), of in draws.items() if run == run_id]
-        references += [_reference(of, run_id, *about, seed) for seed, of in own or [(control["model_seed"], rows)]]
+        references += [_reference(of, run_id, *about, seed) for seed, of in own or [(first_seed, rows)]]
     return [reference for reference in references if reference.marks]
 
 
@@ -242,18 +243,15 @@ def surrogate_references(data: ProfileData, estimates: pl.DataFrame, runs: pl.Da
     rows = select_estimates(estimates, data.quantity, data.cloud, data.n1, data.n2, SURROGATE)
     drawn_ids = {curve.run_id for curve in data.curves}
     references = [
-        _reference(rows, run["run_id"], SURROGATE, run, None)
-        for run in runs.iter_rows(named=True)
-        if run["run_id"] in drawn_ids
+        _reference(rows, run.run_id, SURROGATE, run, None) for run in records(runs, Run) if run.run_id in drawn_ids
     ]
     return [reference for reference in references if reference.marks]
 
 
-def _reference(rows: pl.DataFrame, run_id: str, kind: str, run: dict, model_seed: int | None) -> Reference:
+def _reference(rows: pl.DataFrame, run_id: str, kind: str, run: Run, model_seed: int | None) -> Reference:
     of_run = rows.filter(pl.col("value").is_finite(), run_id=run_id, state="residual").sort("layer")
-    no_limits = of_run.with_columns(lower=pl.lit(None), upper=pl.lit(None))
-    marks = [_mark(row, run["n_layers"]) for row in no_limits.iter_rows(named=True)]
-    return Reference(kind, run["run_id"], run["name"], model_seed, marks)
+    marks = _marks(of_run.with_columns(lower=pl.lit(None), upper=pl.lit(None)), run)
+    return Reference(kind, run.run_id, run.name, model_seed, marks)
 
 
 def unbroken(marks: Sequence[Mark]) -> list[list[Mark]]:
@@ -289,23 +287,24 @@ def n_jackknife_blocks(config: str | None) -> int:
 def _curves(rows: pl.DataFrame, runs: pl.DataFrame, banded: bool) -> list[Curve]:
     labels = run_labels(runs)
     curves = []
-    for run in runs.iter_rows(named=True):
-        of_run = rows.filter(pl.col("run_id") == run["run_id"]).sort("layer")
-        marks = [_mark(row, run["n_layers"]) for row in of_run.filter(pl.col("state") == "residual").to_dicts()]
-        after = [_mark(row, run["n_layers"]) for row in of_run.filter(pl.col("state") == "post_norm").to_dicts()]
+    for run in records(runs, Run):
+        of_run = rows.filter(pl.col("run_id") == run.run_id).sort("layer")
+        marks = _marks(of_run.filter(pl.col("state") == "residual"), run)
+        after = _marks(of_run.filter(pl.col("state") == "post_norm"), run)
         band = _band(run) if banded else None
         if marks:
-            after_norm, is_vetoed = after[-1] if after else None, run["worst_check"] == "veto"
-            curves.append(Curve(run["run_id"], labels[run["run_id"]], marks, after_norm, band, is_vetoed))
+            after_norm, is_vetoed = after[-1] if after else None, run.worst_check == "veto"
+            curves.append(Curve(run.run_id, labels[run.run_id], marks, after_norm, band, is_vetoed))
     return curves
 
 
-def _mark(row: dict, n_layers: int) -> Mark:
-    return Mark(row["layer"], row["layer"] / max(n_layers, 1), row["value"], row["lower"], row["upper"])
+def _marks(rows: pl.DataFrame, run: Run) -> list[Mark]:
+    found = rows.select("layer", "value", "lower", "upper").iter_rows()
+    return [Mark(layer, layer / max(run.n_layers, 1), *values) for layer, *values in found]
 
 
-def _band(run: dict) -> tuple[int, int] | None:
-    first, last = run["working_layer_first"], run["working_layer_last"]
+def _band(run: Run) -> tuple[int, int] | None:
+    first, last = run.working_layer_first, run.working_layer_last
     return None if first is None or last is None else (first, last)
 
 
@@ -357,20 +356,23 @@ class Extremum:
     value: float
 
 
-def claim_phases(run: Mapping[str, Any], extrema: Sequence[Extremum]) -> list[Span]:
-    """The ranges where the dimension rises and falls, each only if that claim holds; `run` is a row of `queries.runs`."""
-    peak = next((extremum for extremum in main_extrema(extrema, run["run_id"]) if extremum.kind == "peak"), None)
+def claim_phases(run: Run, extrema: Sequence[Extremum]) -> list[Span]:
+    """The ranges where the dimension rises and falls, each only if that claim holds."""
+    peak = next((extremum for extremum in main_extrema(extrema, run.run_id) if extremum.kind == "peak"), None)
     if peak is None:
         return []
     before = [extremum.layer for extremum in extrema if extremum.kind == "valley" and extremum.layer < peak.layer]
-    spans = {"rise": (max(before, default=0), peak.layer), "fall": (peak.layer, run["n_layers"])}
-    return [Span(claim_name(claim), *span) for claim, span in spans.items() if run[f"verdict_{claim}"] == "holds"]
+    spans = {"rise": (max(before, default=0), peak.layer), "fall": (peak.layer, run.n_layers)}
+    return [
+        Span(claim_name(claim), *span) for claim, span in spans.items() if getattr(run, f"verdict_{claim}") == "holds"
+    ]
 
 
 def extrema_of(extrema: pl.DataFrame, cloud: str) -> list[Extremum]:
     """The rows of run_extrema on one cloud."""
-    rows = extrema.filter(cloud=cloud).to_dicts()
-    return [Extremum(row["run_id"], row["kind"], row["layer"], row["value"]) for row in rows]
+    return [
+        Extremum(*row) for row in extrema.filter(cloud=cloud).select("run_id", "kind", "layer", "value").iter_rows()
+    ]
 
 
 def main_extrema(extrema: Sequence[Extremum], run_id: str) -> list[Extremum]:

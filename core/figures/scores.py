@@ -4,10 +4,9 @@ preview of an import."""
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import accumulate, pairwise
-from typing import Any
 
 import polars as pl
 
@@ -38,6 +37,7 @@ from core.locale import _
 from core.questions.ranking_answer import Answer
 from core.registry.names import NOT_STATED
 from core.sources import Text, shown
+from core.tables import Run
 from core.wording.answers import benchmark_name, coefficient_text, relation_text
 from core.wording.labels import distinguishing_names, run_labels, shortened_name
 from core.wording.numbers import number
@@ -244,10 +244,10 @@ def with_kind(rows: pl.DataFrame) -> pl.DataFrame:
     return rows.with_columns(kind=pl.when(is_skipped).then("fate").otherwise(pl.coalesce("known", "fate")))
 
 
-def windows_svg(windows: pl.DataFrame, run: Mapping[str, Any], place: str, theme: Theme = LIGHT) -> str:
+def windows_svg(windows: pl.DataFrame, run: Run, place: str, theme: Theme = LIGHT) -> str:
     """Dimension against loss, a dot for each window with both 95 percent intervals; `place`: `inner` or `final`.
 
-    `windows` are the rows of run_windows of the run; `run` is a row of `queries.runs`.
+    `windows` are the rows of run_windows of the run.
     """
     t = quantile(0.975, WINDOW_FREEDOM)
     columns = ("loss", "loss_std_error", f"{place}_d2", f"{place}_d2_std_error")
@@ -256,13 +256,13 @@ def windows_svg(windows: pl.DataFrame, run: Mapping[str, Any], place: str, theme
         reach = math.exp(t * spread / value)
         across, up = (value / reach, value * reach), (loss - t * error, loss + t * error)
         points.append(Point(value, loss, *up, *across))
-    passed = "" if run["pass"] == "text" else wording.control_name(run["pass"], run["model_seed"])
-    titles = [run["name"], _("dimension and loss of windows"), passed]
+    passed = "" if run.pass_ == "text" else wording.control_name(run.pass_, run.model_seed)
+    titles = [run.name, _("dimension and loss of windows"), passed]
     details = _("Text {text}, protocol {protocol}, {n} windows. Bars: 95 % intervals.")
     caption = Caption(
         _(", ").join(filter(None, titles)),
-        details.format(text=run["corpus_name"], protocol=run["protocol"], n=len(points)),
-        _("Workdim, run {run}").format(run=run["run_id"][:8]),
+        details.format(text=run.corpus_name, protocol=run.protocol, n=len(points)),
+        _("Workdim, run {run}").format(run=run.run_id[:8]),
     )
     axes = {
         "inner": _("Directions that a window uses (d2, inner maximum)"),

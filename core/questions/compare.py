@@ -6,9 +6,9 @@ type with one tokenizer, on one per word with several. Encoders have no loss: th
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import polars as pl
 
@@ -20,6 +20,7 @@ from core.ids import matching_ids
 from core.questions.ranking_question import BY_TYPE, BY_WORD
 from core.questions.record import Rows
 from core.questions.selection import load_runs
+from core.tables import Run, RunSummaryRow, records, value_of
 from core.warehouse import queries
 from core.warehouse.connection import Readable
 from core.warehouse.runs import find_run_id
@@ -31,11 +32,10 @@ _LOSS_CONDITIONS = ("pass", "corpus_id", "protocol_hash")
 
 @dataclass(frozen=True)
 class ComparedModel:
-    run: Mapping[str, Any]
-    """A row of `queries.runs`."""
+    run: Run
     loss: TextLoss | None
     """None for an encoder; without an interval where the run holds no losses of single windows."""
-    dimension: Mapping[str, Any] | None
+    dimension: RunSummaryRow | None
     """The row of its summary for d2 on the points of the comparison."""
 
 
@@ -79,7 +79,7 @@ class Comparison:
     @property
     def text(self) -> str | None:
         """The text that all of them read; None where they read several."""
-        names = {model.run["corpus_id"]: model.run["corpus_name"] for model in self.models}
+        names = {model.run.corpus_id: model.run.corpus_name for model in self.models}
         return next(iter(names.values())) if len(names) == 1 else None
 
     @property
@@ -168,7 +168,7 @@ def compare(runs: pl.DataFrame, windows: pl.DataFrame, summaries: pl.DataFrame) 
     """`runs` are rows of `queries.runs` in the order of comparison, the other frames rows of their tables."""
     if runs.height < 2:
         raise InputError("Two runs or more are compared: name two models or runs.")
-    rows = runs.to_dicts()
+    rows = records(runs, Run)
     compared = [comparability(rows[0], row) for row in rows[1:]]
     points = (
         BY_TYPE if all(one.by_types for one in compared) else BY_WORD if all(one.by_words for one in compared) else None
@@ -177,8 +177,8 @@ def compare(runs: pl.DataFrame, windows: pl.DataFrame, summaries: pl.DataFrame) 
     models = tuple(
         ComparedModel(
             row,
-            _loss(row, windows.filter(run_id=row["run_id"])),
-            next(d2.filter(run_id=row["run_id"]).iter_rows(named=True), None),
+            _loss(row, windows.filter(run_id=row.run_id)),
+            next(iter(records(d2.filter(run_id=row.run_id), RunSummaryRow)), None),
         )
         for row in rows
     )
@@ -192,7 +192,7 @@ def compare(runs: pl.DataFrame, windows: pl.DataFrame, summaries: pl.DataFrame) 
         against = _against(base, other)
         compares.append(Compares(base, other, "bits_per_byte", not against, None, against))
         if not against and base.loss and other.loss:
-            one, two = (windows.filter(run_id=model.run["run_id"]) for model in (base, other))
+            one, two = (windows.filter(run_id=model.run.run_id) for model in (base, other))
             unsure = TextLoss(base.loss.value - other.loss.value, None, None, "document", 0)
             differences.append(LossDifference(base, other, text_loss(one, two) or unsure))
     for other, dimensions in zip(others, compared, strict=True):
@@ -205,11 +205,11 @@ def _against(one: ComparedModel, other: ComparedModel) -> tuple[str, ...]:
     """What stands against holding the loss of one model against that of another."""
     if one.loss is None or other.loss is None:
         return ("no_loss",)
-    return tuple(name for name in _LOSS_CONDITIONS if one.run.get(name) != other.run.get(name))
+    return tuple(name for name in _LOSS_CONDITIONS if value_of(one.run, name) != value_of(other.run, name))
 
 
-def _loss(run: Mapping[str, Any], windows: pl.DataFrame) -> TextLoss | None:
-    value = run["bits_per_byte"]
+def _loss(run: Run, windows: pl.DataFrame) -> TextLoss | None:
+    value = run.bits_per_byte
     if value is None:
         return None
     return text_loss(windows) or TextLoss(value, None, None, "document", 0)

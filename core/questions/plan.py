@@ -9,8 +9,8 @@ from typing import Any
 from core.analysis import plans as plan_analysis
 from core.analysis.plans import BudgetResult
 from core.questions.record import Fields, Rows
-from core.records import BUDGETS, LayerPlan
-from core.tables import PlanOutcomeRow
+from core.records import BUDGETS, LayerPlan, Sibling
+from core.tables import LayerCorrelatorRow, PlanOutcomeRow
 from core.warehouse.layer_plans import find_plan, readable_losses, smaller_sibling
 from core.warehouse.warehouse import Warehouse
 
@@ -22,10 +22,10 @@ class PlanAnswer:
     layer_plan: LayerPlan
     within: BudgetResult
     """The blocks that may go within the budget that was asked for."""
-    sibling: dict[str, Any] | None = None
+    sibling: Sibling | None = None
     """A smaller model measured on the same text (`layer_plans.smaller_sibling`); None where none is, or nobody looked."""
 
-    readable: Sequence[dict[str, Any]] = ()
+    readable: Sequence[LayerCorrelatorRow] = ()
     """What the head reads of the next token at each layer (`layer_plans.readable_losses`); empty where nobody measured it."""
 
     @property

@@ -18,7 +18,7 @@ from core.questions.population import Population, filter_specification
 from core.questions.ranking_question import DIMENSIONS, Registration, is_run_of
 from core.questions.record import Fields, Rows
 from core.registry.specifications import REFERENCE, SPECIFICATIONS, Specification
-from core.tables import SCORE_KEYS
+from core.tables import SCORE_KEYS, Run, records
 
 
 @dataclass(frozen=True)
@@ -298,12 +298,12 @@ def _recipe_names(population: Population) -> pl.Series:
     pilot = population.pilot
     names: list[str | None] = [None] * population.rows.height
     if pilot is not None and pilot.replicates:
-        rows = population.rows.to_dicts()
+        rows = records(population.rows, Run)
         by_written = {model.written: model for model in pilot.models}
         for recipe in pilot.replicates:
             members = [n for written in recipe for n, row in enumerate(rows) if is_run_of(row, by_written[written])]
             for member in members:
-                names[member] = rows[members[0]]["run_id"]
+                names[member] = rows[members[0]].run_id
     return pl.Series(names, dtype=pl.String)
 
 

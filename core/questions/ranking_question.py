@@ -20,7 +20,7 @@ from core.errors import InputError, unknown_name
 from core.pilots.entries import PilotModel
 from core.pilots.pilot import Pilot
 from core.pilots.registration import RegisteredPilot
-from core.tables import SCORE_KEYS
+from core.tables import SCORE_KEYS, Run, records
 
 SIGNS = ("negative", "positive")
 
@@ -227,8 +227,8 @@ def runs_of_pilot(runs: pl.DataFrame, pilot: Pilot) -> pl.DataFrame:
         by_reference.setdefault(model.reference, []).append(model)
     columns = ("reference", "dtype", "requested_revision", "revision", "stack")
     is_of = [
-        any(is_run_of(run, model) for model in by_reference.get(run["reference"], ()))
-        for run in matching.select(columns).to_dicts()
+        any(is_run_of(run, model) for model in by_reference.get(run.reference, ()))
+        for run in records(matching.select(columns), Run)
     ]
     return matching.filter(pl.Series(is_of, dtype=pl.Boolean))
 
@@ -238,15 +238,15 @@ def _name_without_suffix(column: str) -> pl.Expr:
     return pl.col(column).str.replace(r" #[0-9a-f]{6}$", "")
 
 
-def is_run_of(run: Mapping[str, Any], model: PilotModel) -> bool:
+def is_run_of(run: Run, model: PilotModel) -> bool:
     """Whether a run measured the pilot's model: same reference, number format, revision and stack."""
-    same = (run["reference"], run["dtype"]) == (model.reference, model.dtype)
-    requested = run["requested_revision"]
-    is_revision = requested is None if model.revision is None else model.revision in (requested, run["revision"])
-    return same and is_revision and (model.stack is None or run["stack"] == model.stack)
+    same = (run.reference, run.dtype) == (model.reference, model.dtype)
+    requested = run.requested_revision
+    is_revision = requested is None if model.revision is None else model.revision in (requested, run.revision)
+    return same and is_revision and (model.stack is None or run.stack == model.stack)
 
 
 def missing_models(pilot: Pilot, runs: pl.DataFrame) -> list[PilotModel]:
     """Models of the pilot without any of these runs."""
-    rows = runs.to_dicts()
+    rows = records(runs, Run)
     return [model for model in pilot.models if not any(is_run_of(row, model) for row in rows)]

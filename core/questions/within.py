@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import polars as pl
 
 from core.analysis.differences import control_ids
 from core.analysis.windows import WindowRelation, relate_windows, shuffled_windows
 from core.questions.selection import named_texts
+from core.tables import Run, records
 from core.warehouse import queries
 from core.warehouse.warehouse import Warehouse
 
@@ -19,7 +19,7 @@ from core.warehouse.warehouse import Warehouse
 class WindowsAnswer:
     """The windows of one run, with those of its newest control with shuffled tokens."""
 
-    run: Mapping[str, Any]
+    run: Run
     windows: pl.DataFrame
     """Rows of run_windows."""
     shuffled: pl.DataFrame | None
@@ -27,7 +27,7 @@ class WindowsAnswer:
     @property
     def lacks(self) -> Literal["loss", "windows"] | None:
         """Why there is no relation: only decoders have a loss, and not every protocol keeps windows."""
-        if self.run["kind"] != "decoder":
+        if self.run.kind != "decoder":
             return "loss"
         return "windows" if self.windows.is_empty() else None
 
@@ -36,9 +36,9 @@ class WindowsAnswer:
         return relate_windows(self.windows, place, self.shuffled)
 
 
-def answer_of_windows(run: Mapping[str, Any], runs: pl.DataFrame, windows: pl.DataFrame) -> WindowsAnswer:
+def answer_of_windows(run: Run, runs: pl.DataFrame, windows: pl.DataFrame) -> WindowsAnswer:
     """`windows` are rows of run_windows of the run and of its controls, which stand in `runs`."""
-    return WindowsAnswer(run, windows.filter(run_id=run["run_id"]), shuffled_windows(dict(run), runs, windows))
+    return WindowsAnswer(run, windows.filter(run_id=run.run_id), shuffled_windows(run, runs, windows))
 
 
 def ask(warehouse: Warehouse, run_id: str) -> WindowsAnswer:
@@ -47,4 +47,5 @@ def ask(warehouse: Warehouse, run_id: str) -> WindowsAnswer:
         chosen = listed.filter(run_id=run_id)
         ids = [run_id, *control_ids(chosen, listed)]
         runs, windows = named_texts(opened, queries.runs(opened, ids)), queries.rows(opened, "run_windows", ids)
-    return answer_of_windows(runs.filter(run_id=run_id).row(0, named=True), runs, windows)
+    (run,) = records(runs.filter(run_id=run_id), Run)
+    return answer_of_windows(run, runs, windows)

@@ -6,7 +6,7 @@ field to the row class and fill it where rows are made; everything else follows 
 
 from __future__ import annotations
 
-from core.tables.columns import BoundColumn, Column, Table, columns, frame
+from core.tables.columns import BoundColumn, Column, Table, columns, frame, records, value_of
 from core.tables.judged import RunCheckRow, RunClaimRow, RunControlRow, RunExtremumRow, RunSummaryRow
 from core.tables.measured import (
     INTERVAL,
@@ -22,6 +22,7 @@ from core.tables.measured import (
     RunWindowRow,
     TokenResultRow,
 )
+from core.tables.run import Run, ScoredRun
 from core.tables.scored import (
     PILOT_SOURCE,
     SCORE_KEYS,

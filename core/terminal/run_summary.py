@@ -28,7 +28,7 @@ def answer_lines(profile: Profile) -> list[str]:
         *_verdict_lines(profile),
         *_controls_in_short(profile),
         *_checks_in_short(profile),
-        *labelled(_("own labels"), served_text(map(vars, profile.correlators))),
+        *labelled(_("own labels"), served_text(profile.correlators)),
         *_cost_lines(profile),
     ]
 
@@ -48,7 +48,7 @@ def summary_of(profile: Profile, estimator: str, cloud: str) -> RunSummaryRow | 
 
 
 def interval_text(summary: RunSummaryRow, name: str) -> str:
-    return wording.interval_of(vars(summary), name, _("not defined"))
+    return wording.interval_of(summary, name, _("not defined"))
 
 
 def control_name(run: RunRow) -> str:
@@ -77,7 +77,7 @@ def _verdict_lines(profile: Profile) -> Iterator[str]:
     if summary is None or profile.run.pass_ != "text":
         return
     for claim in CLAIMS:
-        yield from labelled(claim_name(claim), wording.claim_text(claim, vars(summary), named=False))
+        yield from labelled(claim_name(claim), wording.claim_text(claim, summary, named=False))
     told = {*summary.reasons_rise, *summary.reasons_fall, "check_warned"}  # checks have a line of their own
     limits = [wording.reason_text(key) for key in summary.qualifiers if key not in told]
     yield from labelled(_("limits"), _("; ").join(limits))

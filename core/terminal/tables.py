@@ -18,7 +18,7 @@ from core.locale import _, in_language, worded
 from core.questions.plan import RECORD, PlanAnswer
 from core.questions.record import as_record
 from core.records import PLANNING, SCORING, SHIPPED, LayerPlan
-from core.tables import PlanOutcomeRow
+from core.tables import PlanOutcomeRow, PlanRow, Run, records
 from core.terminal.output import Fixed, Head, heads, join, one_line, pad, width
 from core.wording import plan_evidence
 from core.wording import plans as plan_wording
@@ -36,17 +36,17 @@ def runs_table(runs: pl.DataFrame) -> list[str]:
     head += heads("tags") if has_tags else []
     rows = [
         (
-            r["run_id"][:SHORT_ID],
-            marked_name(r["name"], r["worst_check"] == "veto"),
-            r["corpus_name"],
-            r["protocol"],
+            r.run_id[:SHORT_ID],
+            marked_name(r.name, r.worst_check == "veto"),
+            r.corpus_name,
+            r.protocol,
             wording.interval_of(r, "inner_max", "-"),
             wording.interval_of(r, "final_dimension_pre_norm", "-"),
             wording.interval_of(r, "final_dimension_post_norm", "-"),
             _verdict(r),
-            *((", ".join(r["tags"]),) if has_tags else ()),
+            *((", ".join(r.tags),) if has_tags else ()),
         )
-        for r in runs.iter_rows(named=True)
+        for r in records(runs, Run)
     ]
     lines = table(head, rows, ("final post-norm", "protocol", "tags", "final pre-norm"))
     if "text" in runs["pass"].to_list():
@@ -56,11 +56,11 @@ def runs_table(runs: pl.DataFrame) -> list[str]:
     return lines
 
 
-def _verdict(run: Mapping[str, Any]) -> str:
+def _verdict(run: Run) -> str:
     """Both claims as marks; for a control, its kind."""
-    if run["pass"] != "text":
-        return wording.name("pass", run["pass"])
-    if run["n_points"] is None:
+    if run.pass_ != "text":
+        return wording.name("pass", run.pass_)
+    if run.n_points is None:
         return wording.outcome_text(run)
     return verdict_marks(run)
 
@@ -376,15 +376,15 @@ def plans_table(plan_rows: pl.DataFrame) -> list[str]:
     """All plans, newest first."""
     rows = [
         (
-            row["plan_id"][:SHORT_ID],
-            row["name"],
-            _block_numbers(row["blocks"]),
-            plan_wording.price_text(row["loss_increase"], row["lower"], row["upper"]),
-            _("recommended") if row["is_recommended"] else _("verified") if row["is_verified"] else _("not verified"),
-            f"{row['created_at']:%Y-%m-%d %H:%M}",
-            SHIPPED if row["note"] == SHIPPED else "",
+            row.plan_id[:SHORT_ID],
+            row.name,
+            _block_numbers(row.blocks),
+            plan_wording.price_text(row.loss_increase, row.lower, row.upper),
+            _("recommended") if row.is_recommended else _("verified") if row.is_verified else _("not verified"),
+            f"{row.created_at:%Y-%m-%d %H:%M}",
+            SHIPPED if row.note == SHIPPED else "",
         )
-        for row in plan_rows.iter_rows(named=True)
+        for row in records(plan_rows, PlanRow)
     ]
     head = heads("plan", "model", "block numbers", "nats per token [95 %]", "state", "made (UTC)", "tags")
     return table(head, rows, ("tags", "made (UTC)", "block numbers"))

@@ -18,6 +18,7 @@ from core.analysis.ranking import own_runs
 from core.figures.svg import LIGHT
 from core.locale import _, spoken
 from core.questions.ranking_question import RankingQuestion
+from core.tables import Run, records
 from core.ui import inputs, pictures, reads
 from core.ui.markdown import escape
 from core.wording import answers as answer_wording
@@ -136,14 +137,14 @@ def phrases() -> Iterator[tuple[str, str]]:
         return
     yield measured_text(runs), _("Only runs of one text, protocol and tokenizer compare.")
     newest = reads.start_data(reads.own_first(runs)["run_id"].head(1).to_list())
-    for run in newest.runs.filter(pl.col("inner_max").is_not_null()).head(1).iter_rows(named=True):
+    for run in records(newest.runs.filter(pl.col("inner_max").is_not_null()).head(1), Run):
         yield (
             _("On {text}, {name} reaches dimension {value} at layer {layer} (d2, N={n}).").format(
-                text=run["corpus_name"],
-                name=run["name"],
+                text=run.corpus_name,
+                name=run.name,
                 value=wording.interval_of(run, "inner_max"),
-                layer=run["inner_max_layer"],
-                n=f"{run['n_points']:,}",
+                layer=run.inner_max_layer,
+                n=f"{run.n_points:,}",
             ),
             _("On one text; neither more nor fewer is better."),
         )

@@ -22,6 +22,7 @@ from core.files import is_read_only
 from core.locale import _, in_language, spoken
 from core.registry.names import keys
 from core.registry.specifications import CLAIMS
+from core.tables import Run, records
 from core.ui import language, reads, url_state
 from core.ui.markdown import button_label, escape
 from core.wording.labels import run_labels
@@ -296,7 +297,7 @@ def choose_runs(runs: pl.DataFrame, max_runs: int = MAX_RUNS) -> reads.Selection
     always_listed = runs.filter(pl.col("run_id").is_in([*url_state.requested("runs"), *shown_first]))
     with row:
         listed = _choose_listed_runs(filtered, always_listed)
-    labels = {row["run_id"]: run_label(row) for row in listed.iter_rows(named=True)}
+    labels = {run.run_id: run_label(run) for run in records(listed, Run)}
     with row:
         chosen = choose_many(
             _("Runs to show (at most {n})").format(n=max_runs),
@@ -337,19 +338,19 @@ def matching_rows(rows: pl.DataFrame, words: str, *columns: str | pl.Expr) -> pl
     return rows.filter(*(text.str.contains(word, literal=True) for word in words.lower().split()))
 
 
-def choose_one_run(runs: pl.DataFrame) -> dict[str, Any]:
+def choose_one_run(runs: pl.DataFrame) -> Run:
     """Return the run for a figure that shows only one: the first by default; drawn only where there are several."""
     labels = run_labels(runs)
     run_id = choose_from_list(_("Run"), labels, "run", width=400) if len(labels) > 1 else next(iter(labels))
-    return runs.filter(run_id=run_id).row(0, named=True)
+    return records(runs.filter(run_id=run_id), Run)[0]
 
 
-def run_label(run: dict[str, Any]) -> str:
+def run_label(run: Run) -> str:
     """A run in a list: model, text, protocol, pass, time and tags."""
-    pass_name = "" if run["pass"] == "text" else wording.control_name(run["pass"], run["model_seed"])
-    tags = " ".join(f"#{tag}" for tag in run["tags"])  # typing one finds its runs
-    time = language.local_time(run["started_at"], in_table=True)
-    return " · ".join(filter(None, (run["name"], run["corpus_name"], run["protocol"], pass_name, time, tags)))
+    pass_name = "" if run.pass_ == "text" else wording.control_name(run.pass_, run.model_seed)
+    tags = " ".join(f"#{tag}" for tag in run.tags)  # typing one finds its runs
+    time = language.local_time(run.started_at, in_table=True)
+    return " · ".join(filter(None, (run.name, run.corpus_name, run.protocol, pass_name, time, tags)))
 
 
 def runs_shown_first(runs: pl.DataFrame) -> list[str]:
@@ -367,10 +368,10 @@ def runs_shown_first(runs: pl.DataFrame) -> list[str]:
     if own.is_empty():
         by_others = texts.filter(~ranking.is_of_ladder())
         texts = texts if by_others.is_empty() else by_others
-        first = ranking.most_models(texts).row(0, named=True)
+        first = ranking.most_models(texts)
     else:
-        first = own.row(0, named=True)
-    on_one_text = texts.filter(corpus_id=first["corpus_id"], protocol_hash=first["protocol_hash"])
+        first = own
+    on_one_text = texts.join(first.head(1), on=["corpus_id", "protocol_hash"], how="semi", maintain_order="left")
     by_preference = (own_runs(on_one_text), own, on_one_text)
     shown = next((some for some in by_preference if some["model_id"].n_unique() > 1), on_one_text)
     return ranking.newest_of_models(shown)["run_id"].head(N_SHOWN_FIRST).to_list()

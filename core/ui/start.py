@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import polars as pl
 import streamlit as st
@@ -15,6 +14,7 @@ from core.locale import _, spoken
 from core.pilots.registration import registered_pilot
 from core.questions.ranking_answer import Answer
 from core.questions.ranking_question import RankingQuestion
+from core.tables import Run, records
 from core.ui import help, inputs, pictures, reads, tables, trash, url_state
 from core.ui.markdown import escape
 from core.ui.measure import job_cards
@@ -121,7 +121,7 @@ def show_gallery(data: reads.StartData, shown: pl.DataFrame) -> None:
     actions = st.container(horizontal=True, vertical_alignment="center")
     st.html(_GRID)
     with st.container(horizontal=True, gap="small", key="gallery"):
-        for run, picture in zip(data.runs.iter_rows(named=True), _pictures(data), strict=True):
+        for run, picture in zip(records(data.runs, Run), _pictures(data), strict=True):
             with st.container(border=True, width=THUMBNAIL[0] + 34, gap="small"):
                 _show_run(run, picture)
     with actions:
@@ -143,18 +143,18 @@ def _pictures(data: reads.StartData) -> list[str | None]:
     return [drawn.get(run_id) for run_id in data.runs["run_id"]]
 
 
-def _show_run(run: dict[str, Any], picture: str | None) -> None:
+def _show_run(run: Run, picture: str | None) -> None:
     if picture is not None:
-        st.image(picture, width="stretch", alt=run["name"])
-    name = marked_name(shortened_name(run["name"], MAX_NAME_LENGTH), run["worst_check"] == "veto")
-    n_points = f" · N={run['n_points']:,}" if run["n_points"] else ""
-    condition = f"{run['corpus_name']} · {run['protocol']}{n_points}"
+        st.image(picture, width="stretch", alt=run.name)
+    name = marked_name(shortened_name(run.name, MAX_NAME_LENGTH), run.worst_check == "veto")
+    n_points = f" · N={run.n_points:,}" if run.n_points else ""
+    condition = f"{run.corpus_name} · {run.protocol}{n_points}"
     with st.container(horizontal=True, gap="small", vertical_alignment="center"):
-        st.checkbox(run["name"], key=_TICK + run["run_id"], label_visibility="collapsed")
-        told = "  \n".join(escape(line) for line in (run["name"], condition, verdict_text(run)))
-        view = {"runs": run["run_id"], "section": "profile"}  # the curve, whichever section was looked at last
+        st.checkbox(run.name, key=_TICK + run.run_id, label_visibility="collapsed")
+        told = "  \n".join(escape(line) for line in (run.name, condition, verdict_text(run)))
+        view = {"runs": run.run_id, "section": "profile"}  # the curve, whichever section was looked at last
         st.page_link("pages/compare.py", label=escape(name), query_params=view, help=told)
-    st.caption(escape(f"{verdict_marks(run)} {badge_text(run)} · {run['corpus_name']} · {run['protocol']}"))
+    st.caption(escape(f"{verdict_marks(run)} {badge_text(run)} · {run.corpus_name} · {run.protocol}"))
 
 
 def _show_actions(ticked: pl.DataFrame) -> None:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import polars as pl
 
 from core.errors import WarehouseError
 from core.ids import SHORT_ID, only_id
-from core.records import LOCAL, SHIPPED, LayerPlan
+from core.records import LOCAL, SHIPPED, LayerPlan, Sibling
 from core.store import user_files
-from core.tables import TABLES, PlanOutcomeRow
+from core.tables import TABLES, LayerCorrelatorRow, PlanOutcomeRow, records
 from core.warehouse.connection import Readable
 from core.warehouse.warehouse import Warehouse
 
@@ -66,9 +64,8 @@ def cheapest_verified_plan(warehouse: Readable, with_reference: bool = True) -> 
     return LayerPlan.from_frames({"plans": rows, "plan_outcomes": outcomes})
 
 
-def smaller_sibling(warehouse: Readable, model_id: str, corpus_id: str) -> dict[str, Any] | None:
-    """The smaller model of the same family that predicts a text best: name, parameters, bits_per_byte, and
-    own_bits_per_byte of the model under the same protocol. None where not both were measured on that text."""
+def smaller_sibling(warehouse: Readable, model_id: str, corpus_id: str) -> Sibling | None:
+    """The smaller model of the same family that predicts a text best. None where not both were measured on that text."""
     rows = warehouse.read(
         """
         WITH readings AS (
@@ -80,10 +77,10 @@ def smaller_sibling(warehouse: Readable, model_id: str, corpus_id: str) -> dict[
         """,
         {"text": corpus_id, "model": model_id},
     )
-    return next(rows.iter_rows(named=True), None)
+    return next(iter(records(rows, Sibling)), None)
 
 
-def readable_losses(warehouse: Readable, model_id: str, corpus_id: str) -> list[dict[str, Any]]:
+def readable_losses(warehouse: Readable, model_id: str, corpus_id: str) -> list[LayerCorrelatorRow]:
     """Layer, value, std_error and n_points of what the head reads of the next token at each layer, by the newest run of the model on
     a text that has it."""
     rows = warehouse.read(
@@ -94,7 +91,7 @@ def readable_losses(warehouse: Readable, model_id: str, corpus_id: str) -> list[
         """,
         {"text": corpus_id, "model": model_id},
     )
-    return rows.to_dicts()
+    return records(rows, LayerCorrelatorRow)
 
 
 def find_plan(warehouse: Warehouse, start: str) -> LayerPlan:

@@ -17,6 +17,7 @@ from core.questions.ranking_question import Registration
 from core.registry.published import Published
 from core.registry.specifications import SPECIFICATIONS
 from core.sources import Text, counted, shown
+from core.tables import Run
 from core.tables.sourced import row_of
 from core.wording.labels import names_text
 from core.wording.numbers import day
@@ -80,9 +81,9 @@ def basis_text(answer: Answer) -> str:
     """What the answer was measured on: `text python-docs, protocol quick; registered 1 March 2026, before the scores`."""
     if answer.group is None:
         return ""
-    run = row_of(answer.group.rows)
+    run = row_of(answer.group.rows, Run)
     template = _("text {text}, protocol {protocol}; {status}")
-    return template.format(text=run["corpus_name"], protocol=run["protocol"], status=_status_text(answer.registration))
+    return template.format(text=run.corpus_name, protocol=run.protocol, status=_status_text(answer.registration))
 
 
 def claim_text(answer: Answer) -> str:
@@ -410,9 +411,7 @@ def specification_lines(curve: SpecificationCurve) -> list[str]:
 
 
 def _name_of_specification(key: str) -> str:
-    found = next(one for one in SPECIFICATIONS if specification_key(one) == key)
-    row = {"estimator": found.estimator, "cloud": found.cloud, "transform": found.transform, "n1": found.n1, "n2": None}
-    return specification_name(row)
+    return specification_name(next(one for one in SPECIFICATIONS if specification_key(one) == key))
 
 
 def search_text(curve: SpecificationCurve) -> str:

@@ -29,7 +29,7 @@ def labels(comparison: Comparison) -> dict[str, str]:
         "stack",
         "worst_check",
     )
-    rows = ({name: model.run[name] for name in columns} for model in comparison.models)
+    rows = ({name: getattr(model.run, name) for name in columns} for model in comparison.models)
     return run_labels(pl.DataFrame(rows, infer_schema_length=None))
 
 
@@ -41,9 +41,9 @@ def answer_text(comparison: Comparison) -> str:
     ordered = comparison.by_loss
     losses = [loss_text(model.loss) for model in ordered]
     if len(ordered) > 2:
-        told = [f"{names[one.run['run_id']]} {loss}" for one, loss in zip(ordered, losses, strict=True)]
+        told = [f"{names[one.run.run_id]} {loss}" for one, loss in zip(ordered, losses, strict=True)]
         template = _("On {text}, bits per byte (lower is better): {models}.")
-        return template.format(text=ordered[0].run["corpus_name"], models=_(", ").join(told))
+        return template.format(text=ordered[0].run.corpus_name, models=_(", ").join(told))
     sentence = _("{text}.").format(text=headline_text(comparison))
     return wording.joined_sentences((sentence, difference_text(comparison.differences[0].loss)))
 
@@ -54,10 +54,10 @@ def headline_text(comparison: Comparison) -> str:
     best, other = comparison.by_loss
     template = _("On {text} {model} needs {loss} bits per byte, {other} {its_loss} (lower is better)")
     return template.format(
-        text=best.run["corpus_name"],
-        model=names[best.run["run_id"]],
+        text=best.run.corpus_name,
+        model=names[best.run.run_id],
         loss=loss_text(best.loss),
-        other=names[other.run["run_id"]],
+        other=names[other.run.run_id],
         its_loss=loss_text(other.loss),
     )
 
@@ -86,14 +86,14 @@ def _shape_text(comparison: Comparison) -> str:
     if comparison.points is None:
         return wording.joined_sentences((lead, _("Heights do not compare either; the layer of the peak does.")))
     names = labels(comparison)
-    told = _(", ").join(f"{names[one.run['run_id']]} {dimension_text(one)}" for one in comparison.models)
+    told = _(", ").join(f"{names[one.run.run_id]} {dimension_text(one)}" for one in comparison.models)
     return wording.joined_sentences((lead, _("Largest inner dimension: {models}.").format(models=told)))
 
 
 def left_out_lines(comparison: Comparison) -> list[str]:
     """Of which models the loss is not held against the others', and why; of none, what the answer is then."""
     names = labels(comparison)
-    without = [names[model.run["run_id"]] for model in comparison.models if model.loss is None]
+    without = [names[model.run.run_id] for model in comparison.models if model.loss is None]
     lines = []
     if len(without) == len(names):
         lines.append(_("Encoders have no loss: only their shapes compare."))
@@ -103,7 +103,7 @@ def left_out_lines(comparison: Comparison) -> list[str]:
     by_reason: dict[tuple[str, ...], list[str]] = {}
     for one in comparison.compares:
         if one.what == "bits_per_byte" and not one.may and one.base.loss and one.other.loss:
-            by_reason.setdefault(one.reasons, []).append(names[one.other.run["run_id"]])
+            by_reason.setdefault(one.reasons, []).append(names[one.other.run.run_id])
     if by_reason and not comparison.differences:
         reasons = dict.fromkeys(key for reasons in by_reason for key in reasons)
         return [*lines, _("Their losses do not compare: another {what}.").format(what=conditions_text(reasons))]
@@ -124,14 +124,14 @@ def note_lines(comparison: Comparison) -> list[str]:
     names = labels(comparison)
     lines = []
     if len(comparison.differences) > 1:
-        first = names[comparison.differences[0].base.run["run_id"]]
+        first = names[comparison.differences[0].base.run.run_id]
         told = [
-            f"{names[one.other.run['run_id']]} {with_interval(one.loss.value, one.loss.lower, one.loss.upper)}"
+            f"{names[one.other.run.run_id]} {with_interval(one.loss.value, one.loss.lower, one.loss.upper)}"
             for one in comparison.differences
         ]
         lines.append(_("{name} less each other: {differences}.").format(name=first, differences=_(", ").join(told)))
     lines += interval_lines(comparison)
-    if len({model.run["tokenizer_hash"] for model in comparison.by_loss}) > 1:
+    if len({model.run.tokenizer_hash for model in comparison.by_loss}) > 1:
         lines.append(_("Windows begin alike; longer tokens reach a little further."))
     return [*lines, *not_compared_lines(comparison)]
 
@@ -154,7 +154,7 @@ def not_compared_lines(comparison: Comparison) -> list[str]:
 
 def brief_text(comparison: Comparison) -> str:
     """`not_compared_lines` in one line without reasons; empty where all compare, and where the answer says so itself."""
-    by_loss, names = {one.run["run_id"] for one in comparison.by_loss}, labels(comparison)
+    by_loss, names = {one.run.run_id for one in comparison.by_loss}, labels(comparison)
     left_out = [name for run_id, name in names.items() if run_id not in by_loss] if comparison.differences else []
     told = [_("Not compared by loss: {names}.").format(names=_(", ").join(left_out))] if left_out else []
     if comparison.points == "one_per_word":
@@ -170,8 +170,8 @@ def compares_lines(comparison: Comparison) -> list[str]:
     by_sentence: dict[str, list[str]] = {}
     for one in comparison.compares:
         if one.what == "dimension":
-            by_sentence.setdefault(_dimensions_text(one), []).append(names[one.other.run["run_id"]])
-    first = names[comparison.models[0].run["run_id"]]
+            by_sentence.setdefault(_dimensions_text(one), []).append(names[one.other.run.run_id])
+    first = names[comparison.models[0].run.run_id]
     if len(comparison.models) == 2:
         return list(by_sentence)
     template = _("{first} and {names}: {what}")
@@ -199,10 +199,10 @@ def table_rows(comparison: Comparison) -> list[tuple[str, str, str, str]]:
     names = labels(comparison)
     return [
         (
-            names[model.run["run_id"]],
+            names[model.run.run_id],
             loss_text(model.loss),
             dimension_text(model),
-            "–" if model.dimension is None else f"{model.dimension['n_points']:,}",
+            "–" if model.dimension is None else f"{model.dimension.n_points:,}",
         )
         for model in comparison.models
     ]

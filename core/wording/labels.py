@@ -8,9 +8,8 @@ from __future__ import annotations
 import os
 import re
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import Any
 
 import polars as pl
 
@@ -20,6 +19,7 @@ from core.registry.estimators import ESTIMATORS
 from core.registry.names import NAMES
 from core.registry.passes import PASSES
 from core.sources import counted
+from core.tables import Run, records, value_of
 
 
 def name(kind: str, key: str) -> str:
@@ -133,10 +133,12 @@ def run_labels(runs: pl.DataFrame) -> dict[str, str]:
     ):
         differing = [column for column in telling if runs_of_model[column].n_unique() > 1]
         has_controls = any(column in runs.columns and runs_of_model[column].n_unique() > 1 for column in _CONTROL)
-        for run in runs_of_model.iter_rows(named=True):
-            details = [control_name(run["pass"], run.get("model_seed"))] if has_controls else []
-            details += [_value_text(column, run[column]) for column in differing if run[column] is not None]
-            labels[run["run_id"]] = " · ".join([run["name"], *details])
+        for run in records(runs_of_model, Run):
+            details = [control_name(run.pass_, value_of(run, "model_seed"))] if has_controls else []
+            details += [
+                _value_text(column, value) for column in differing if (value := value_of(run, column)) is not None
+            ]
+            labels[run.run_id] = " · ".join([run.name, *details])
     vetoed = set(runs.filter(worst_check="veto")["run_id"]) if "worst_check" in runs.columns else set()
     times = Counter(labels.values())
     return {
@@ -145,9 +147,9 @@ def run_labels(runs: pl.DataFrame) -> dict[str, str]:
     }
 
 
-def is_vetoed(run: Mapping[str, Any]) -> bool:
+def is_vetoed(run: Run) -> bool:
     """Whether a check vetoes the run's numbers."""
-    return run["worst_check"] == "veto"
+    return run.worst_check == "veto"
 
 
 def marked_name(name: str, is_vetoed: bool) -> str:

@@ -10,6 +10,7 @@ from core import wording
 from core.analysis.ranking import RankingGroup
 from core.locale import _
 from core.sources import counted, derived, stated
+from core.tables import Run, records
 from core.wording.labels import distinguishing_names, names_text, run_labels, shortened_name
 
 Limit = tuple[str, str]
@@ -86,10 +87,10 @@ def _models(text: pl.DataFrame) -> Iterator[Limit]:
     """Weights that are not a base model's, models without a final norm, and formats that differ."""
     relations = [
         _("{name}: {relation}").format(
-            name=shortened_name(run["name"]), relation=wording.name("relation", run["base_relation"])
+            name=shortened_name(run.name), relation=wording.name("relation", run.base_relation)
         )
-        for run in text.unique("model_id", maintain_order=True).iter_rows(named=True)
-        if run["base_relation"] is not None
+        for run in records(text.unique("model_id", maintain_order=True), Run)
+        if run.base_relation is not None
     ]
     if relations:
         told = _("The weights measured are not the base model's ({relations}).")

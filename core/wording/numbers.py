@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
 from datetime import date
-from typing import Any
 
 from core.locale import _, spoken
 from core.sources import Text, derived, shown
+from core.tables import RunSummaryRow
 
 
 def number(value: float | None) -> str:
@@ -23,9 +22,9 @@ def number(value: float | None) -> str:
     return shown(value, f".{max(0, 2 - power)}f")
 
 
-def rounded(value: float) -> str:
+def rounded(value: float | None) -> str:
     """A number for a headline: no digits after the point from 10 on."""
-    return number(value) if abs(value) < 9.5 else shown(value, ".0f")
+    return number(value) if value is None or abs(value) < 9.5 else shown(value, ".0f")
 
 
 def percent(share: float, lower: float | None = None, upper: float | None = None) -> str:
@@ -49,11 +48,10 @@ def with_interval(value: float | None, lower: float | None, upper: float | None)
     return Text("{} [{}, {}]").format(number(value), number(lower), number(upper))
 
 
-def interval_of(row: Mapping[str, Any], column: str, absent: str = "–") -> str:
+def interval_of(row: RunSummaryRow, column: str, absent: str = "–") -> str:
     """A column of a summary with its 95 percent interval, or `absent` if there is no value."""
-    if row[column] is None:
-        return absent
-    return with_interval(row[column], row.get(f"{column}_lower"), row.get(f"{column}_upper"))
+    value, *ends = (getattr(row, column + end) for end in ("", "_lower", "_upper"))
+    return absent if value is None else with_interval(value, *ends)
 
 
 def size_range(n_points: tuple[int, int]) -> str:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from core import wording
@@ -18,9 +18,9 @@ from core.analysis.plans import (
 )
 from core.errors import Sentence
 from core.locale import _, worded
-from core.records import LayerPlan, text_budget
+from core.records import LayerPlan, Sibling, text_budget
 from core.sources import Text, shown
-from core.tables import PlanRow
+from core.tables import LayerCorrelatorRow, PlanRow
 from core.wording.labels import name
 from core.wording.numbers import number
 from core.wording.plans import (
@@ -118,24 +118,24 @@ def alternative_lines(layer_plan: LayerPlan) -> list[str]:
     return lines if len(lines) > 1 else []
 
 
-def sibling_lines(sibling: Mapping[str, Any] | None, plan: PlanRow) -> list[str]:
+def sibling_lines(sibling: Sibling | None, plan: PlanRow) -> list[str]:
     """The smaller model that was measured on the same text, in a line; none without one."""
     if sibling is None:
         return []
     line = _("Smaller model of the family: {name}, {less} fewer parameters, {bits} bits per byte against {own}.")
     return [
         line.format(
-            name=sibling["name"],
-            less=shown(1 - sibling["parameters"] / plan.parameters_before, ".0%"),
-            bits=number(sibling["bits_per_byte"]),
-            own=number(sibling["own_bits_per_byte"]),
+            name=sibling.name,
+            less=shown(1 - sibling.parameters / plan.parameters_before, ".0%"),
+            bits=number(sibling.bits_per_byte),
+            own=number(sibling.own_bits_per_byte),
         )
     ]
 
 
-def readable_lines(layers: Sequence[Mapping[str, Any]], plan: PlanRow) -> list[str]:
+def readable_lines(layers: Sequence[LayerCorrelatorRow], plan: PlanRow) -> list[str]:
     """What the head reads of the next token before and after each block that goes, in a line; none where nobody measured it."""
-    loss = {row["layer"]: row["value"] for row in layers}
+    loss = {row.layer: row.value for row in layers}
     if not loss or not plan.blocks:
         return []
     changes = [

@@ -22,7 +22,7 @@ from core.questions.population import OtherGroup
 from core.records import RunConfig
 from core.registry.protocols import Protocol, settings
 from core.sources import Text, shown
-from core.tables import TABLES
+from core.tables import TABLES, Run
 from core.tables.sourced import row_of
 from core.wording.labels import distinct_short_names, kind_text, names_text, shortened_name
 from core.wording.numbers import amount
@@ -231,14 +231,14 @@ def agreeing_names(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str
     return [field_name(name) for name, value in flatten(one).items() if value is not None and name not in differing]
 
 
-def result_lines(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[Line]:
-    """The results of two runs, rows of `queries.runs`."""
+def result_lines(one: Run, other: Run) -> list[Line]:
+    """The results of two runs."""
     others = result_texts(other)
     return [Line("", label, text, others[label]) for label, text in result_texts(one).items()]
 
 
-def result_texts(run: Mapping[str, Any], *, is_brief: bool = False) -> dict[str, str]:
-    """The results of a run, a row of `queries.runs`, by their names: dimensions with intervals, N, verdicts and checks.
+def result_texts(run: Run, *, is_brief: bool = False) -> dict[str, str]:
+    """The results of a run by their names: dimensions with intervals, N, verdicts and checks.
 
     `is_brief` shows verdicts as marks and a short name, without their reasons.
     """
@@ -248,16 +248,16 @@ def result_texts(run: Mapping[str, Any], *, is_brief: bool = False) -> dict[str,
         _("Working dimension"): wording.shape_text(run),
         _("Final, before the norm"): wording.interval_of(run, "final_dimension_pre_norm"),
         _("Final, after the norm"): wording.interval_of(run, "final_dimension_post_norm"),
-        _("N (points)"): ABSENT if run["n_points"] is None else shown(run["n_points"], ","),
+        _("N (points)"): ABSENT if run.n_points is None else shown(run.n_points, ","),
         _("Verdicts"): verdicts,
         _("Checks"): checks_text(run),
     }
 
 
-def checks_text(run: Mapping[str, Any]) -> str:
+def checks_text(run: Run) -> str:
     """The worst outcome of the checks of a run; of a veto, also the checks."""
-    outcome = wording.outcome_name(run["worst_check"])
-    names = wording.names("check", run["vetoed_by"] or []).values()
+    outcome = wording.outcome_name(run.worst_check)
+    names = wording.names("check", run.vetoed_by or []).values()
     return _("{outcome}: {checks}").format(outcome=outcome, checks=_(", ").join(names)) if names else outcome
 
 
@@ -283,16 +283,16 @@ def group_names(groups: Sequence[RankingGroup]) -> list[str]:
     named = [[kind, text, *more] for text, (kind, _whole, *more) in zip(texts, parts, strict=True)]
     common = set.intersection(*map(set, named)) if len(named) > 1 else set()
     names = [_(", ").join(sorted((text, kind, *more), key=common.__contains__)) for kind, text, *more in named]
-    models = distinct_short_names([row_of(one.rows)["name"] for one in groups], lambda name: shortened_name(name, 16))
+    models = distinct_short_names([row_of(one.rows, Run).name for one in groups], lambda name: shortened_name(name, 16))
     first = [_("{model} …: {group}").format(model=model, group=name) for model, name in zip(models, names, strict=True)]
     beginnings = [name[:READ] for name in names]
     return [longer if beginnings.count(name[:READ]) > 1 else name for name, longer in zip(names, first, strict=True)]
 
 
 def _group_parts(group: RankingGroup) -> list[str]:
-    run = row_of(group.rows)
+    run = row_of(group.rows, Run)
     size = [Text("N={}").format(wording.size_range(group.n_points))] if group.n_points[1] else []
-    return [kind_text(run["kind"], run["stack"]), run["corpus_name"], run["protocol"], *size]
+    return [kind_text(run.kind, run.stack), run.corpus_name, run.protocol, *size]
 
 
 def group_models_text(group: RankingGroup) -> str:

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Iterable
+from typing import NamedTuple
 
 from core.locale import N_, translated
+from core.tables import RunSummaryRow
 
 
 class Words(NamedTuple):
@@ -76,7 +77,7 @@ def sorted_reasons(keys: Iterable[str] | None) -> list[str]:
     return sorted(dict.fromkeys(keys or ()), key=lambda key: known.index(key) if key in known else len(known))
 
 
-def run_reasons(run: Mapping[str, Any]) -> list[str]:
+def run_reasons(run: RunSummaryRow) -> list[str]:
     """Keys of all remarks on a run: the reasons of its verdicts, and what limits its numbers."""
-    key_lists = [run["reasons_rise"], run["reasons_fall"], run["qualifiers"]]
+    key_lists = [run.reasons_rise, run.reasons_fall, run.qualifiers]
     return sorted_reasons(key for keys in key_lists for key in keys or ())

@@ -11,7 +11,7 @@ from core.locale import _, worded
 from core.pilots.pilot import Benchmark
 from core.registry.names import NOT_STATED, keys
 from core.sources import Text, counted, derived, shown, stated
-from core.tables import SCORED_SOURCE
+from core.tables import SCORED_SOURCE, ScoredRun
 from core.wording.labels import name
 from core.wording.numbers import number, with_interval
 
@@ -51,37 +51,37 @@ def score_flag_lines(flags: str | None) -> list[str]:
     return lines
 
 
-def is_made_here(row: Mapping[str, Any]) -> bool:
+def is_made_here(row: ScoredRun) -> bool:
     """Whether Workdim computed this score of `ranking.with_scores`, as opposed to an own or a published one."""
-    return (row["score_source"] or "").startswith(SCORED_SOURCE)
+    return (row.score_source or "").startswith(SCORED_SOURCE)
 
 
-def with_error(row: Mapping[str, Any]) -> str:
+def with_error(row: ScoredRun) -> str:
     """A score of `ranking.with_scores` with its standard error where there is one."""
-    score, error = number(row["score"]), row["score_std_error"]
+    score, error = number(row.score), row.score_std_error
     return score if error is None else Text("{} ± {:.2g}").format(score, error)
 
 
-def score_note_lines(row: dict) -> list[str]:
+def score_note_lines(row: ScoredRun) -> list[str]:
     """What limits a score of `ranking.with_scores`, other than whose it is: its unit, a partial run, sources that disagree,
     settings that differ from the run's.
     """
-    lines = [] if row["unit"] == "percent" else [_("unit: {unit}").format(unit=unit_name(row["unit"]))]
-    if row["score_is_partial"]:
+    lines = [] if row.unit == "percent" else [_("unit: {unit}").format(unit=unit_name(row.unit))]
+    if row.score_is_partial:
         lines.append(
             _("partial run")
-            if row["score_n_samples"] is None
-            else _("partial run, {n} questions").format(n=shown(row["score_n_samples"], ","))
+            if row.score_n_samples is None
+            else _("partial run, {n} questions").format(n=shown(row.score_n_samples, ","))
         )
-    lowest, highest = number(row["score_lowest"]), number(row["score_highest"])
+    lowest, highest = number(row.score_lowest), number(row.score_highest)
     if lowest != highest:
         lines.append(
-            _("{lowest} to {highest} in {n} sources").format(lowest=lowest, highest=highest, n=row["score_sources"])
+            _("{lowest} to {highest} in {n} sources").format(lowest=lowest, highest=highest, n=row.score_sources)
         )
-    elif row["score_sources"] > 1:
-        lines.append(_("the same in {n} sources").format(n=row["score_sources"]))
-    if row["score_variants"] > 1 or (row["score_dtype"] or row["dtype"]) != row["dtype"]:
-        lines.append(score_settings_text(row["score_dtype"], row["score_chat_template"]))
+    elif row.score_sources > 1:
+        lines.append(_("the same in {n} sources").format(n=row.score_sources))
+    if row.score_variants > 1 or (row.score_dtype or row.dtype) != row.dtype:
+        lines.append(score_settings_text(row.score_dtype, row.score_chat_template))
     return lines
 
 

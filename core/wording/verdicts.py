@@ -1,13 +1,13 @@
 """The wording of verdicts: each of the two claims with its verdict, its counts and, if it does not simply hold, why.
 
-`run` is a row of `queries.runs` or run_summaries; what a control shows comes from rows of run_controls.
+What a control shows comes from rows of run_controls.
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from core.analysis.claims import MARGIN
 from core.analysis.verdict import ClaimCounts
@@ -15,6 +15,15 @@ from core.locale import N_, _, translated
 from core.registry.specifications import CLAIMS, SPECIFICATIONS, Specification
 from core.registry.verdicts import VERDICTS
 from core.sources import Text, shown
+from core.tables import (
+    LayerCorrelatorRow,
+    LayerEstimateRow,
+    Run,
+    RunClaimRow,
+    RunControlRow,
+    RunExtremumRow,
+    RunSummaryRow,
+)
 from core.wording import labels
 from core.wording.numbers import number, with_interval
 from core.wording.reasons import reason_text, sorted_reasons
@@ -46,13 +55,13 @@ MARKS = {"yes": "●", "no": "○", "opposite": "▼", "cannot_tell": "?"}
 # --- verdicts --------------------------------------------------------------------------------------------------
 
 
-def claim_text(claim: str, run: Mapping[str, Any], *, named: bool = True) -> str:
+def claim_text(claim: str, run: RunSummaryRow, *, named: bool = True) -> str:
     """A claim, `named` or not, with its verdict, counts and reasons:
     `rises: depends, 5 of 8 methods yes, 3 reversed, median × 2.5 (changes without dominant directions)`.
     """
-    parts = [verdict_name(run[f"verdict_{claim}"]), counts_text(ClaimCounts.of(run, claim))]
+    parts = [verdict_name(getattr(run, f"verdict_{claim}")), counts_text(ClaimCounts.of(run, claim))]
     word = _(", ").join(filter(None, parts))
-    reasons = [reason_text(key) for key in sorted_reasons(run[f"reasons_{claim}"])]
+    reasons = [reason_text(key) for key in sorted_reasons(getattr(run, f"reasons_{claim}"))]
     verdict = _("{word} ({limits})").format(word=word, limits=_(", ").join(reasons)) if reasons else word
     return _("{claim}: {verdict}").format(claim=claim_name(claim), verdict=verdict) if named else verdict
 
@@ -67,7 +76,7 @@ def counts_text(counts: ClaimCounts | None) -> str:
     return _(", ").join([*told, _("median × {median}").format(median=number(counts.median_ratio))])
 
 
-def joint_text(claim: str, run: Mapping[str, Any]) -> str:
+def joint_text(claim: str, run: RunSummaryRow) -> str:
     """The joint test of a claim: `rises: median of all methods above 1.1, p < 0.001; 8 methods count as 1.4`; empty without
     one."""
     counts = ClaimCounts.of(run, claim)
@@ -87,18 +96,18 @@ def verdict_name(verdict: str | None) -> str:
     return _("not judged") if verdict is None else labels.name("claim_verdict", verdict)
 
 
-def badge_text(run: Mapping[str, Any]) -> str:
+def badge_text(run: RunSummaryRow) -> str:
     """A short name for the run, for cards and titles: `Rises, then falls` only if both claims hold."""
-    verdicts = (run["verdict_rise"], run["verdict_fall"])
+    verdicts = (run.verdict_rise, run.verdict_fall)
     for rise, fall, words in BADGES:
         if rise in ("*", verdicts[0]) and fall in ("*", verdicts[1]):
             return translated(words)
     return translated(N_("not judged") if None in verdicts else N_("Unclear"))
 
 
-def verdict_marks(run: Mapping[str, Any]) -> str:
+def verdict_marks(run: RunSummaryRow) -> str:
     """Both claims as marks, the same in every language: `↗◐ ↘?`."""
-    verdicts = [(claim, run[f"verdict_{claim}"]) for claim in CLAIMS]
+    verdicts = [(claim, getattr(run, f"verdict_{claim}")) for claim in CLAIMS]
     return " ".join(
         f"{CLAIM_MARKS[claim]}{VERDICTS[verdict].mark if verdict in VERDICTS else '–'}" for claim, verdict in verdicts
     )
@@ -111,27 +120,27 @@ def verdict_legend_text() -> str:
     return _("{claim}: {verdict}").format(claim=claims, verdict=_(", ").join(words))
 
 
-def verdict_text(run: Mapping[str, Any]) -> str:
+def verdict_text(run: RunSummaryRow) -> str:
     """Both claims, and what limits the run: `rises: holds; falls: untested (no control)`."""
     claims = [claim_text(claim, run) for claim in CLAIMS]
-    already = {key for claim in CLAIMS for key in run[f"reasons_{claim}"] or ()}
+    already = {key for claim in CLAIMS for key in getattr(run, f"reasons_{claim}") or ()}
     return _("; ").join(filter(None, [*claims, _limits_text(run, already)]))
 
 
-def outcome_text(run: Mapping[str, Any]) -> str:
+def outcome_text(run: Run) -> str:
     """The verdicts of a run on text; of another pass, which control it is; a dash if nothing was measured."""
-    if run["n_points"] is None:
+    if run.n_points is None:
         return "–"
-    if run["pass"] == "text":
+    if run.pass_ == "text":
         return verdict_text(run)
     limits = _limits_text(run)
-    text = labels.pass_text(run["pass"], run.get("model_seed"))
+    text = labels.pass_text(run.pass_, run.model_seed)
     return _("{word} ({limits})").format(word=text, limits=limits) if limits else text
 
 
-def _limits_text(run: Mapping[str, Any], already: Iterable[str] = ()) -> str:
+def _limits_text(run: RunSummaryRow, already: Iterable[str] = ()) -> str:
     """What limits the numbers of the run and is not already given as a reason."""
-    keys = [key for key in sorted_reasons(run["qualifiers"]) if key not in set(already)]
+    keys = [key for key in sorted_reasons(run.qualifiers) if key not in set(already)]
     return _(", ").join(reason_text(key) for key in keys)
 
 
@@ -142,36 +151,36 @@ def claim_name(claim: str) -> str:
 # --- specifications --------------------------------------------------------------------------------------------
 
 
-def specification_of(row: Mapping[str, Any]) -> Specification | None:
+def specification_of(row: RunClaimRow | LayerEstimateRow) -> Specification | None:
     """The declared specification of a row of run_claims or layer_estimates."""
-    key = (row["cloud"], row["transform"], row["estimator"], row["n1"])
+    key = (row.cloud, row.transform, row.estimator, row.n1)
     return next((specification for specification in SPECIFICATIONS if specification.key == key), None)
 
 
-def specification_name(row: Mapping[str, Any]) -> str:
+def specification_name(row: RunClaimRow | LayerEstimateRow | Specification) -> str:
     """A specification: `d2, one per type, three leading components removed`. What all share (centred) is left out."""
-    symbol = labels.estimator_symbol(row["estimator"], row["n1"], row["n2"])
-    parts = [symbol, labels.name("cloud", row["cloud"])]
-    if row["transform"] != "centred":
-        parts.append(labels.name("transform", row["transform"]))
+    symbol = labels.estimator_symbol(row.estimator, row.n1, row.n2)
+    parts = [symbol, labels.name("cloud", row.cloud)]
+    if row.transform != "centred":
+        parts.append(labels.name("transform", row.transform))
     return _(", ").join(parts)
 
 
-def outcome_of(row: Mapping[str, Any]) -> str | None:
+def outcome_of(row: RunClaimRow) -> str | None:
     """The outcome of a row of run_claims; None if a core specification has no value."""
-    return None if row["ratio"] is None else row["outcome"]
+    return None if row.ratio is None else row.outcome
 
 
-def claim_outcome_text(row: Mapping[str, Any]) -> str:
+def claim_outcome_text(row: RunClaimRow) -> str:
     """The outcome of a row of run_claims in words; of a ratio that is above 1 and not surely above the margin, why it does
     not count: `too small to count (lower limit 1.095, needed 1.10)`."""
     outcome, needed = outcome_of(row), math.exp(MARGIN)
     if outcome is None:
         return "–"
-    if outcome != "cannot_tell" or row["lower"] is None or not 1 < row["lower"] < needed:
+    if outcome != "cannot_tell" or row.lower is None or not 1 < row.lower < needed:
         return labels.name("claim_outcome", outcome)
     template = _("too small to count (lower limit {lower}, needed {needed})")
-    lower = math.floor(1000 * row["lower"]) / 1000  # rounded up it could read as the limit itself
+    lower = math.floor(1000 * row.lower) / 1000  # rounded up it could read as the limit itself
     return template.format(lower=shown(lower, ".3f"), needed=shown(needed, ".2f"))
 
 
@@ -185,12 +194,12 @@ def outcome_legend_text() -> str:
     return _(", ").join(parts)
 
 
-def ratio_text(row: Mapping[str, Any]) -> str:
+def ratio_text(row: RunClaimRow | RunControlRow) -> str:
     """A ratio with its interval: `2.41 [2.10, 2.77]`."""
-    return with_interval(row["ratio"], row["lower"], row["upper"])
+    return with_interval(row.ratio, row.lower, row.upper)
 
 
-def marked_ratio_text(row: Mapping[str, Any]) -> str:
+def marked_ratio_text(row: RunClaimRow) -> str:
     """The outcome of a row of run_claims as a mark, and its ratio with interval: `● 2.41 [2.10, 2.77]`."""
     return Text("{} {}").format(outcome_mark(outcome_of(row)), ratio_text(row))
 
@@ -198,46 +207,44 @@ def marked_ratio_text(row: Mapping[str, Any]) -> str:
 # --- the profile as it is --------------------------------------------------------------------------------------
 
 
-def shape_text(run: Mapping[str, Any]) -> str:
+def shape_text(run: RunSummaryRow) -> str:
     """The working dimension with its interval, or `no inner peak; lowest at layer 2 (4.05)`."""
-    if run["working_dimension"] is not None:
-        return with_interval(run["working_dimension"], run["working_dimension_lower"], run["working_dimension_upper"])
-    if run["inner_max"] is None:
+    if run.working_dimension is not None:
+        return with_interval(run.working_dimension, run.working_dimension_lower, run.working_dimension_upper)
+    if run.inner_max is None:
         return "–"
-    if run["lowest_layer"] is None:
+    if run.lowest_layer is None:
         return _("no inner peak")
     return _("no inner peak; lowest at layer {layer} ({value})").format(
-        layer=run["lowest_layer"], value=number(run["lowest_dimension"])
+        layer=run.lowest_layer, value=number(run.lowest_dimension)
     )
 
 
-def start_text(run: Mapping[str, Any], estimates: Iterable[Mapping[str, Any]]) -> str:
+def start_text(run: RunSummaryRow, estimates: Iterable[LayerEstimateRow]) -> str:
     """`d2 at the start 44.4 [40.0, 49.2] (error of sampling); other methods read 15.8 to 376 there`: the interval is
     that of one method, and no measure of how methods differ. Empty without other methods; `estimates` are of layer 0."""
     others = others_at_start(estimates)
-    if not others or run["embedding_dimension"] is None:
+    if not others or run.embedding_dimension is None:
         return ""
     template = _("d2 at the start {value} (sampling error); other methods {least} to {most}")
-    value = with_interval(*(run[f"embedding_dimension{end}"] for end in ("", "_lower", "_upper")))
+    value = with_interval(*(getattr(run, f"embedding_dimension{end}") for end in ("", "_lower", "_upper")))
     return template.format(value=value, least=number(min(others)), most=number(max(others)))
 
 
-def others_at_start(estimates: Iterable[Mapping[str, Any]]) -> list[float]:
+def others_at_start(estimates: Iterable[LayerEstimateRow]) -> list[float]:
     """What methods other than the first read at layer 0."""
     return [
-        row["value"]
-        for row in estimates
-        if (one := specification_of(row)) and one.axis and row["layer"] == 0 and row["value"]
+        row.value for row in estimates if (one := specification_of(row)) and one.axis and row.layer == 0 and row.value
     ]
 
 
-def extrema_text(rows: Sequence[Mapping[str, Any]]) -> str:
+def extrema_text(rows: Sequence[RunExtremumRow]) -> str:
     """The extrema of a profile: `start 103 at layer 0, valley 4.05 at layer 2, peak 57.8 at layer 13, ...`."""
     parts = [
         _("{kind} {value} at layer {layer}").format(
-            kind=labels.name("extremum", row["kind"]), value=number(row["value"]), layer=row["layer"]
+            kind=labels.name("extremum", row.kind), value=number(row.value), layer=row.layer
         )
-        for row in sorted(rows, key=lambda row: row["layer"])
+        for row in sorted(rows, key=lambda row: row.layer)
     ]
     return _(", ").join(parts)
 
@@ -247,7 +254,7 @@ DOMINANT = 0.5
 ratio is at most 12, whatever the others do."""
 
 
-def dominance_text(correlators: Iterable[Mapping[str, Any]]) -> str:
+def dominance_text(correlators: Iterable[LayerCorrelatorRow]) -> str:
     """Layers where three coordinates, or else three principal components, hold half of the variance; empty if none.
 
     `correlators` are rows of layer_correlators of one run:
@@ -255,8 +262,9 @@ def dominance_text(correlators: Iterable[Mapping[str, Any]]) -> str:
     """
     found: dict[str, dict[int, float]] = {}
     for row in correlators:
-        if (row["cloud"], row["state"]) == ("one_per_type", "residual") and (row["value"] or 0.0) >= DOMINANT:
-            found.setdefault(row["correlator"], {})[row["layer"]] = row["value"]
+        value = row.value or 0.0
+        if (row.cloud, row.state) == ("one_per_type", "residual") and value >= DOMINANT:
+            found.setdefault(row.correlator, {})[row.layer] = value
     shares = found.get("top_coordinates_3") or found.get("top_components_3")
     if not shares:
         return ""
@@ -295,27 +303,25 @@ _OF_OUTCOMES = (("shows_it", "✕"), ("not_usable", "?"), ("no_power", "?"), ("c
 """Outcome -> mark; the first outcome that occurs in any claim counts."""
 
 
-def control_chips(rows: Sequence[Mapping[str, Any]], passes: Mapping[str, str]) -> list[Chip]:
+def control_chips(rows: Sequence[RunControlRow], passes: Mapping[str, str]) -> list[Chip]:
     """One chip for each kind of control of a run.
 
     `rows` are of run_controls; `passes` maps a control's run id to its pass. A control without power gets a question
     mark, because it could not have shown anything.
     """
-    rows_by_pass: dict[str, list[Mapping[str, Any]]] = {}
+    rows_by_pass: dict[str, list[RunControlRow]] = {}
     for row in rows:
-        rows_by_pass.setdefault(passes.get(row["control_run_id"], ""), []).append(row)
+        rows_by_pass.setdefault(passes.get(row.control_run_id, ""), []).append(row)
     chips = []
     for key, pass_rows in rows_by_pass.items():
-        outcomes = {row["outcome"] for row in pass_rows if row["claim"] in CLAIMS} or {
-            row["outcome"] for row in pass_rows
-        }
+        outcomes = {row.outcome for row in pass_rows if row.claim in CLAIMS} or {row.outcome for row in pass_rows}
         mark = next((mark for outcome, mark in _OF_OUTCOMES if outcome in outcomes), "=" if "same" in outcomes else "✓")
         explanation = _("; ").join(dict.fromkeys(control_text(row) for row in pass_rows))
         chips.append(Chip(mark, labels.name("pass", key), explanation))
     return chips
 
 
-def opinion_chips(rows: Sequence[Mapping[str, Any]]) -> list[Chip]:
+def opinion_chips(rows: Sequence[RunClaimRow]) -> list[Chip]:
     """One chip for each choice that the core varies: whether the claims come out as under the reference.
 
     `rows` are of run_claims of one run.
@@ -325,11 +331,11 @@ def opinion_chips(rows: Sequence[Mapping[str, Any]]) -> list[Chip]:
         for row in rows
         if (specification := specification_of(row)) is not None and specification.is_core
     ]
-    by_reference = {row["claim"]: outcome_of(row) for specification, row in core_rows if not specification.axis}
+    by_reference = {row.claim: outcome_of(row) for specification, row in core_rows if not specification.axis}
     chips = []
     for axis in dict.fromkeys(specification.axis for specification, _row in core_rows if specification.axis):
         axis_rows = [row for specification, row in core_rows if specification.axis == axis]
-        pairs = [(by_reference.get(row["claim"]), outcome_of(row)) for row in axis_rows]
+        pairs = [(by_reference.get(row.claim), outcome_of(row)) for row in axis_rows]
         is_other = any(a != b and not {a, b} & {None, "cannot_tell"} for a, b in pairs)
         mark = "✕" if is_other else "✓" if all(a == b for a, b in pairs) else "?"
         explanation = _("; ").join(_opinion_text(row) for row in axis_rows)
@@ -337,8 +343,8 @@ def opinion_chips(rows: Sequence[Mapping[str, Any]]) -> list[Chip]:
     return chips
 
 
-def _opinion_text(row: Mapping[str, Any]) -> str:
-    text = Text("{} {} {}").format(claim_name(row["claim"]), claim_outcome_text(row), ratio_text(row))
+def _opinion_text(row: RunClaimRow) -> str:
+    text = Text("{} {} {}").format(claim_name(row.claim), claim_outcome_text(row), ratio_text(row))
     return _("{claim}: {verdict}").format(claim=specification_name(row), verdict=text)
 
 
@@ -350,16 +356,16 @@ def ten_dimensions_text(against_ten: str) -> str:
 # --- controls --------------------------------------------------------------------------------------------------
 
 
-def control_text(row: Mapping[str, Any]) -> str:
+def control_text(row: RunControlRow) -> str:
     """What a control shows:
     `rises: 1.52 [1.31, 1.76] times the control (power 0.94, p = 0.05 with 19 networks): the text exceeds it`."""
-    claim, outcome = (labels.name("claim", row["claim"]), labels.name("control_outcome", row["outcome"]))
-    if row["ratio"] is None:
+    claim, outcome = (labels.name("claim", row.claim), labels.name("control_outcome", row.outcome))
+    if row.ratio is None:
         return _("{claim}: {verdict}").format(claim=claim, verdict=outcome)
     template = _("{claim}: {ratio} times the control ({details}): {outcome}")
-    details = [] if row["power"] is None else [_("power {power}").format(power=shown(row["power"], ".2f"))]
-    if row.get("n_seeds"):
-        details.append(_("{p} with {n} networks").format(p=p_value_text(row["p"]), n=shown(row["n_seeds"])))
+    details = [] if row.power is None else [_("power {power}").format(power=shown(row.power, ".2f"))]
+    if row.n_seeds:
+        details.append(_("{p} with {n} networks").format(p=p_value_text(row.p), n=shown(row.n_seeds)))
     if not details:
         template = _("{claim}: {ratio} times the control: {outcome}")
     return template.format(claim=claim, ratio=ratio_text(row), details=_(", ").join(details), outcome=outcome)

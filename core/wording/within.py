@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
-from typing import Any
+from collections.abc import Iterable
 
 from core.analysis.ranks import reach_of_many
 from core.analysis.relation import MARGIN, Relation
 from core.analysis.windows import WindowRelation
 from core.locale import _
 from core.sources import Text, shown
+from core.tables import LayerCorrelatorRow, Run
 from core.wording.answers import coefficient_text, relation_text, sample_size_reasons
 from core.wording.numbers import number
 from core.wording.scores import p_value_text
@@ -30,8 +30,8 @@ def place_text(windows: WindowRelation) -> str:
     )
 
 
-def answer_text(windows: WindowRelation, run: Mapping[str, Any]) -> str:
-    """The whole answer for one model on one text; `run` is a row of `queries.runs`."""
+def answer_text(windows: WindowRelation, run: Run) -> str:
+    """The whole answer for one model on one text."""
     relation = windows.relation
     if relation.answer == "hint" and (relation.rho or 0.0) < 0:
         claim = _(
@@ -49,11 +49,11 @@ def answer_text(windows: WindowRelation, run: Mapping[str, Any]) -> str:
         claim = _("Cannot tell: directions of a window ({place}) and how well {model} predicts it")
     template = _("{claim}: {numbers} documents of {windows} windows; text {text}, protocol {protocol}.")
     return template.format(
-        claim=claim.format(place=place_text(windows), model=run["name"], margin=shown(MARGIN, "g")),
+        claim=claim.format(place=place_text(windows), model=run.name, margin=shown(MARGIN, "g")),
         numbers=relation_text(relation),
         windows=relation.n_units,
-        text=run["corpus_name"],
-        protocol=run["protocol"],
+        text=run.corpus_name,
+        protocol=run.protocol,
     )
 
 
@@ -99,21 +99,21 @@ def _control_lines(windows: WindowRelation) -> list[str]:
     return lines
 
 
-def readable_text(rows: Iterable[Mapping[str, Any]], layer: int | None) -> str:
+def readable_text(rows: Iterable[LayerCorrelatorRow], layer: int | None) -> str:
     """What the head reads of the next token where the dimension is largest, and at the end; empty where nobody measured it.
 
     `rows` are `readable_loss` of one run by layer, `layer` that of the largest inner dimension.
     """
-    losses = {row["layer"]: _loss_text(row) for row in rows}
+    losses = {row.layer: _loss_text(row) for row in rows}
     if layer not in losses:
         return ""
     line = _("Readable loss, in nats: {inner} where the dimension is largest (layer {layer}), {final} at the end.")
     return line.format(inner=losses[layer], layer=shown(layer), final=losses[max(losses)])
 
 
-def _loss_text(row: Mapping[str, Any]) -> str:
-    error = "" if row["std_error"] is None else Text(" ± {}").format(shown(row["std_error"], ".2g"))
-    return number(row["value"]) + error
+def _loss_text(row: LayerCorrelatorRow) -> str:
+    error = "" if row.std_error is None else Text(" ± {}").format(shown(row.std_error, ".2g"))
+    return number(row.value) + error
 
 
 def readable_limits() -> str:
@@ -125,24 +125,23 @@ def readable_limits() -> str:
     )
 
 
-def served_text(rows: Iterable[Mapping[str, Any]]) -> str:
+def served_text(rows: Iterable[LayerCorrelatorRow]) -> str:
     """Which layer serves the reader's own labels best; empty where none were given.
 
     `rows` are correlators of one run (`core.measure.label_probe`).
     """
-    by_name: dict[str, dict[int, Mapping[str, Any]]] = {}
+    by_name: dict[str, dict[int, tuple[float, float, int]]] = {}
     for row in rows:
-        by_name.setdefault(row["correlator"], {})[row["layer"]] = row
+        if row.value is not None:
+            by_name.setdefault(row.correlator, {})[row.layer] = (row.value, row.std_error or 0.0, row.n_points)
     found = by_name.get("label_accuracy")
     if not found:
         return ""
-    best = max(found, key=lambda layer: found[layer]["value"])
-    right, guess = found[best], by_name["label_guess"][best]["value"]
-    reach = reach_of_many(len(found)) * (right["std_error"] or 0.0)  # the best was looked for among all
-    lower, upper = (
-        shown(100 * min(max(end, 0.0), 1.0), ".0f") for end in (right["value"] - reach, right["value"] + reach)
-    )
-    if right["value"] - reach <= guess:
+    best = max(found, key=lambda layer: found[layer][0])
+    (right, error, n_texts), (guess, *_error) = found[best], by_name["label_guess"][best]
+    reach = reach_of_many(len(found)) * error  # the best was looked for among all
+    lower, upper = (shown(100 * min(max(end, 0.0), 1.0), ".0f") for end in (right - reach, right + reach))
+    if right - reach <= guess:
         line = _(
             "No layer surely tells your labels better than guessing: at most {share} % [{lower}, {upper}] of {n} texts, against {guess} %."
         )
@@ -152,16 +151,16 @@ def served_text(rows: Iterable[Mapping[str, Any]]) -> str:
         )
     told = line.format(
         layer=shown(best),
-        share=shown(100 * right["value"], ".0f"),
+        share=shown(100 * right, ".0f"),
         lower=lower,
         upper=upper,
-        n=shown(right["n_points"]),
+        n=shown(n_texts),
         guess=shown(100 * guess, ".0f"),
     )
     behind = by_name["label_behind_best"]
     of_pairs = reach_of_many(math.comb(len(behind), 2))  # any two could have been the best and another
-    equal = [n for n, row in behind.items() if n != best and row["value"] + of_pairs * (row["std_error"] or 0.0) >= 0]
-    if not equal or right["value"] - reach <= guess:
+    equal = [n for n, (value, error, _n) in behind.items() if n != best and value + of_pairs * error >= 0]
+    if not equal or right - reach <= guess:
         return told
     more = _("Not told apart from it: layers {layers}.").format(layers=_(", ").join(layer_ranges(equal)))
     return _("{first} {second}").format(first=told, second=more)

@@ -11,8 +11,9 @@ from core.analysis import claims, controls, verdict
 from core.analysis.claims import LogProfile, claim_rows, simultaneous_limits
 from core.records import Estimate
 from core.registry.specifications import SPECIFICATIONS
-from core.tables import RunControlRow
+from core.tables import RunControlRow, RunSummaryRow
 from tests.bench import coverage
+from tests.frames import made
 
 N_BLOCKS = 16
 CORE = [at for at in SPECIFICATIONS if at.is_core]
@@ -210,7 +211,7 @@ def test_a_claim_carries_how_many_say_yes_and_their_median():
     counts = verdict.count_claim(claim_rows("run", 0, "rise", read), "rise", [])
     assert (counts.methods, counts.yes, counts.no, counts.reversed, counts.joint_p) == (8, 7, 0, 1, None)
     assert counts.median_ratio == pytest.approx(65 / 40, rel=0.1)
-    assert verdict.ClaimCounts.of(counts.columns("rise"), "rise") == counts
+    assert verdict.ClaimCounts.of(made(RunSummaryRow, **counts.columns("rise")), "rise") == counts
 
 
 def test_power_is_that_of_the_published_figures():

@@ -3,6 +3,7 @@
 import polars as pl
 
 from core.analysis.differences import controls_of, with_controls
+from core.tables import Run, records
 from tests import frames
 from tests.frames import Model
 
@@ -19,8 +20,8 @@ RUNS = frames.runs(
 )
 
 
-def row(run_id: str) -> dict:
-    return RUNS.filter(run_id=run_id).row(0, named=True)
+def row(run_id: str) -> Run:
+    return records(RUNS.filter(run_id=run_id), Run)[0]
 
 
 def test_those_judged_with_and_those_made_for_it_shuffled_text_first():
@@ -42,7 +43,7 @@ def test_a_control_belongs_to_every_run_that_would_be_judged_with_it():
         configuration_hash=pl.lit("c"),
         chat_template_hash=pl.when(pl.col("run_id") == "chat").then(pl.lit("another text is read")),
     )
-    found = {run["run_id"]: controls_of(run, alike)["run_id"].to_list() for run in alike.head(5).to_dicts()}
+    found = {run.run_id: controls_of(run, alike)["run_id"].to_list() for run in records(alike.head(5), Run)}
     assert found == {"first": ["s", "r"], "second": ["s", "r"], "tuned": ["r"], "other": [], "chat": []}
 
 

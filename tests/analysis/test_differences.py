@@ -16,7 +16,9 @@ from core.analysis.differences import (
     relative_difference,
     without_incidental,
 )
+from core.tables import Run
 from core.wording.provenance import agreeing_names, differing_lines
+from tests.frames import made
 
 RECORD = {
     "run_id": "a",
@@ -117,12 +119,13 @@ def test_a_difference_is_told_with_its_section_and_unit():
 )
 def test_what_may_be_compared(changes, by_types, by_words, reasons):
     for one, other in ((RUN, RUN | changes), (RUN | changes, RUN)):
-        found = comparability(one, other)
+        found = comparability(made(Run, **one), made(Run, **other))
         assert (found.by_types, found.by_words, found.reasons) == (by_types, by_words, reasons)
 
 
 def test_runs_without_words_are_not_compared_on_words():
-    assert not comparability(RUN | {"words_hash": None}, RUN | {"words_hash": None}).by_words
+    without = made(Run, **RUN | {"words_hash": None})
+    assert not comparability(without, without).by_words
 
 
 def profile(values, blocks=None):

@@ -8,11 +8,12 @@ import pytest
 
 from core.analysis.windows import WindowRelation, relate_windows
 from core.locale import in_language
-from core.tables import TABLES
+from core.tables import TABLES, Run
 from core.wording import within as within_wording
+from tests.frames import made
 from tests.profiles import make_profile
 
-RUN = {"name": "made-up", "corpus_name": "ladder-code", "protocol": "standard"}
+RUN = made(Run, name="made-up", corpus_name="ladder-code", protocol="standard")
 
 
 def windows(loss, dimension, types=None, n_documents: int = 40) -> pl.DataFrame:

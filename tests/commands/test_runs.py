@@ -9,9 +9,11 @@ import pytest
 from core.commands.main import main
 from core.records import RunConfig
 from core.store import parcels, trash
+from core.tables import Run
 from core.warehouse.runs import ingest_parcel
 from core.warehouse.warehouse import Warehouse
 from tests.conftest import ROOT, run_core
+from tests.frames import made
 from tests.profiles import make_controls, make_corpus, make_model, make_profile
 
 pytestmark = pytest.mark.slow
@@ -194,7 +196,7 @@ def test_a_run_is_measured_again_from_its_own_record(tiny_llama, small_protocol,
 
 def record(**changes):
     asked = asdict(RunConfig("made-up/first", companions=("a", "b")))
-    return {
+    row = {
         "run_id": RUN,
         "pass": "text",
         "parent_run_id": None,
@@ -205,7 +207,8 @@ def record(**changes):
         "weights_sha256": "0",
         "protocol_hash": "x",
         "corpus_sha256": "y",
-    } | changes
+    }
+    return made(Run, **row | changes)
 
 
 def test_a_model_is_asked_for_at_the_revision_that_was_measured(tmp_path):

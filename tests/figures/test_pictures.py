@@ -29,6 +29,8 @@ from core.figures.profile_data import Curve, Extremum, Mark, ProfileData, Refere
 from core.figures.style import COLOURS, axes_figure, recolour, translucent
 from core.figures.svg import DARK, LIGHT, Caption
 from core.figures.text import shorten_to_width, spread_apart, text_width, wrap_text
+from core.tables import Run
+from tests.frames import made
 
 SVG = "{http://www.w3.org/2000/svg}"
 
@@ -182,7 +184,7 @@ def test_a_figure_in_the_dark_has_no_colour_of_the_light_one():
 
 
 def test_only_robust_phases_are_shaded_and_many_runs_stand_side_by_side_on_one_scale():
-    run = {"run_id": "r1", "n_layers": 4, "verdict_rise": "holds", "verdict_fall": "depends"}
+    run = made(Run, run_id="r1", n_layers=4, verdict_rise="holds", verdict_fall="depends")
     turns = [Extremum("r1", "valley", 1, 5.0), Extremum("r1", "peak", 3, 44.0)]
     assert claim_phases(run, turns) == [Span("rises", 1, 3)] and claim_phases(run, turns[:1]) == []
     alone = words(profile_svg(data(curve("a", [9, 5, 20, 44, 12])), Caption("t"), turns, phases=[Span("rises", 1, 3)]))

@@ -10,8 +10,10 @@ from core.errors import CorpusError
 from core.measure import label_probe
 from core.measure.label_probe import probe_layers, told
 from core.models.hub import find_weights
+from core.tables import LayerCorrelatorRow
 from core.texts.labels import read_labels
 from core.wording.within import served_text
+from tests.frames import made
 from tests.tiny import open_model
 
 
@@ -52,7 +54,7 @@ def test_the_layer_that_serves_is_told_with_its_interval_and_the_guess(kind, low
     assert list(accuracy) == list(range(model.n_layers + 1))
     assert accuracy[0].value == 1.0 and accuracy[0].n_points == 48  # words alone tell them
     # 48 of 48, by Wilson's error, widened for the layers: nobody knows that all will be right.
-    told_text = served_text(map(vars, rows))
+    told_text = served_text(rows)
     assert (
         f"Layer 0 serves your labels best: 100 % [{lower}, 100] of 48 texts told right, 50 % by guessing." in told_text
     )
@@ -71,7 +73,7 @@ def found_of(layers):
             ("label_behind_best", behind, error_behind),
             ("label_guess", 0.5, None),
         ):
-            yield {"correlator": name, "layer": layer, "value": value, "std_error": its_error, "n_points": 60}
+            yield made(LayerCorrelatorRow, correlator=name, layer=layer, value=value, std_error=its_error, n_points=60)
 
 
 def test_what_the_best_of_many_layers_has_by_luck_is_not_told():

@@ -69,8 +69,8 @@ def test_another_tokenizer_is_compared_on_words_and_that_is_said_once(warehouse)
 
 def test_of_three_each_is_held_against_the_first_and_the_best_is_named_first(warehouse):
     found = compare_question.ask(warehouse, [B, C, A])
-    assert [one.other.run["run_id"] for one in found.differences] == [C, A]
-    assert [one.run["run_id"] for one in found.by_loss] == [A, C, B]
+    assert [one.other.run.run_id for one in found.differences] == [C, A]
+    assert [one.run.run_id for one in found.by_loss] == [A, C, B]
     assert "(lower is better): a 1.10 [" in compare_wording.answer_text(found)
     assert compare_wording.note_lines(found)[0].startswith("b less each other: c 0.290")
 
@@ -86,7 +86,7 @@ def test_encoders_have_no_loss_and_their_shape_is_the_answer(warehouse):
 
 def test_an_encoder_named_first_leaves_the_losses_of_the_others_their_answer(warehouse):
     found = compare_question.ask(warehouse, [E, B, G, A])
-    assert [one.run["run_id"] for one in found.by_loss] == [A, B]
+    assert [one.run.run_id for one in found.by_loss] == [A, B]
     record = as_record(found, compare_question.RECORD)
     assert [one["bits_per_byte"] for one in record["models"]] == pytest.approx([None, 1.4, 1.1, 1.1])
     difference = record["difference"]

@@ -11,6 +11,7 @@ from core.records import RunConfig
 from core.registry.protocols import PROTOCOLS, STANDARD_CONTROLS
 from core.runs.requests import expand_request
 from core.store import parcels
+from core.tables import Run, records
 from core.warehouse import queries
 from tests.chats import CHATML, DATED, save_chat_model, write_chats
 from tests.conftest import run_core
@@ -57,10 +58,7 @@ def test_a_run_on_chats_has_its_template_and_its_own_controls(config, folder, wa
     known = queries.runs(warehouse)
     assert other.corpus_id == run.corpus_id and other.words_hash == run.words_hash
     assert other.chat_template_hash != run.chat_template_hash
-    of_each = [
-        set(controls_of(known.row(by_predicate=pl.col("run_id") == r.run_id, named=True), known)["run_id"])
-        for r in (run, other)
-    ]
+    of_each = [set(controls_of(records(known.filter(run_id=r.run_id), Run)[0], known)["run_id"]) for r in (run, other)]
     # Random weights would be shared but for the template: they read other tokens.
     assert list(map(len, of_each)) == [4, 4] and not of_each[0] & of_each[1]
 

@@ -16,6 +16,7 @@ from core.questions.population import select_population
 from core.questions.ranking_question import Evidence
 from core.questions.selection import repositories
 from core.records import SHIPPED
+from core.tables import Run
 from core.ui import inputs, language, notices, reads
 from core.ui.choose import models, relation
 from core.ui.compare import checks as check_tables
@@ -25,6 +26,7 @@ from core.ui.measure import measure_form
 from core.warehouse import queries
 from core.warehouse.warehouse import Warehouse
 from core.wording.labels import run_labels
+from tests.frames import made
 from tests.screens import ROOT, RUN_IDS, filled_warehouse
 
 
@@ -62,9 +64,9 @@ def test_a_text_that_was_changed_is_judged_anew(monkeypatch: pytest.MonkeyPatch)
 
 
 def test_a_run_is_named_by_what_tells_it_apart(runs: pl.DataFrame) -> None:
-    run = runs.filter(run_id=RUN_IDS[0]).row(0, named=True)
-    assert inputs.run_label(run).startswith("made-up-big · made-up · quick · 2026-01-01")
-    assert "random weights" in inputs.run_label({**run, "pass": "random_init"})
+    row = runs.filter(run_id=RUN_IDS[0]).row(0, named=True)
+    assert inputs.run_label(made(Run, **row)).startswith("made-up-big · made-up · quick · 2026-01-01")
+    assert "random weights" in inputs.run_label(made(Run, **row | {"pass": "random_init"}))
 
 
 def test_scores_are_looked_for_under_models_their_bases_and_references(runs: pl.DataFrame) -> None:

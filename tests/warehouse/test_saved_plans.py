@@ -62,7 +62,7 @@ def test_a_smaller_model_of_the_family_on_the_same_text_stands_beside_a_plan(war
         ingest_parcel(warehouse, add_parcel(profile))
     plan = layer_plan(model_id="o/big@1", corpus_id=profile.corpus.corpus_id).plan
     found = smaller_sibling(warehouse, plan.model_id, plan.corpus_id)
-    assert (found["name"], found["bits_per_byte"], found["own_bits_per_byte"]) == ("o/small", 1.5, 1.2)
+    assert (found.name, found.bits_per_byte, found.own_bits_per_byte) == ("o/small", 1.5, 1.2)
     assert smaller_sibling(warehouse, plan.model_id, "another") is None
     (line,) = sibling_lines(found, plan)
     assert "o/small, 60% fewer parameters, 1.50 bits per byte against 1.20" in line
@@ -78,7 +78,7 @@ def test_what_is_readable_before_and_after_its_blocks_stands_beside_a_plan(wareh
     ingest_parcel(warehouse, add_parcel(replace(profile, correlators=rows)))
     plan = layer_plan(model_id="o/some@1", corpus_id=profile.corpus.corpus_id).plan
     found = readable_losses(warehouse, plan.model_id, plan.corpus_id)
-    assert [row["value"] for row in found] == [5.0, 4.5, 4.0, 2.0]
+    assert [row.value for row in found] == [5.0, 4.5, 4.0, 2.0]
     (line,) = readable_lines(found, replace(plan, blocks=[2, 0]))
     assert "0: 5.00 → 4.50, 2: 4.00 → 2.00" in line
     assert readable_lines(readable_losses(warehouse, plan.model_id, "another"), plan) == []

@@ -8,6 +8,7 @@ from core import wording
 from core.analysis.verdict import ClaimCounts
 from core.locale import in_language
 from core.registry.specifications import REFERENCE, SPECIFICATIONS
+from core.tables import LayerCorrelatorRow, Run, RunClaimRow, RunControlRow, RunExtremumRow
 from core.wording.reasons import sorted_reasons
 from core.wording.verdicts import (
     MARKS,
@@ -22,11 +23,11 @@ from core.wording.verdicts import (
     specification_of,
 )
 from tests import frames
-from tests.frames import Model
+from tests.frames import Model, made
 
 
 def run(**changes):
-    return frames.run_row(Model("m")) | changes
+    return frames.made(Run, **frames.run_row(Model("m")) | changes)
 
 
 def test_both_claims_are_told_with_their_reasons():
@@ -81,16 +82,17 @@ def test_a_control_pass_has_no_verdict_and_an_old_run_was_not_judged(changes, en
 
 def test_where_there_is_no_inner_peak_none_is_made_up():
     assert wording.shape_text(run()) == "106 [98.6, 113]"
-    without = run(working_dimension=None, lowest_layer=2, lowest_dimension=4.05)
+    flat = {"working_dimension": None, "lowest_layer": 2, "lowest_dimension": 4.05}
+    without = run(**flat)
     assert wording.shape_text(without) == "no inner peak; lowest at layer 2 (4.05)"
     assert in_language("ja", wording.shape_text, without) == "中間層に山なし、最小は第2層（4.05）"
-    assert wording.shape_text(without | {"lowest_layer": None}) == "no inner peak"
-    assert wording.shape_text(without | {"inner_max": None}) == "–"
+    assert wording.shape_text(run(**flat | {"lowest_layer": None})) == "no inner peak"
+    assert wording.shape_text(run(**flat | {"inner_max": None})) == "–"
 
 
 def test_the_turns_of_a_profile_are_told_layer_by_layer():
     turns = [("end", 18, 43.0), ("start", 0, 103.0), ("peak", 13, 58.0), ("valley", 2, 4.0)]
-    rows = [{"kind": kind, "layer": layer, "value": value} for kind, layer, value in turns]
+    rows = [made(RunExtremumRow, kind=kind, layer=layer, value=value) for kind, layer, value in turns]
     assert wording.extrema_text(rows) == (
         "start 103 at layer 0, valley 4.00 at layer 2, peak 58.0 at layer 13, end 43.0 at layer 18"
     )
@@ -99,7 +101,7 @@ def test_the_turns_of_a_profile_are_told_layer_by_layer():
 def test_layers_whose_variance_lies_on_three_coordinates_or_else_components_are_named():
     def rows(correlator, shares, **other):
         place = {"correlator": correlator, "cloud": "one_per_type", "state": "residual"} | other
-        return [place | {"layer": layer, "value": value} for layer, value in enumerate(shares)]
+        return [made(LayerCorrelatorRow, **place, layer=layer, value=value) for layer, value in enumerate(shares)]
 
     coordinates = rows("top_coordinates_3", [0.04, 0.52, 0.72, 0.61, 0.22, 0.5, None])
     components = rows("top_components_3", [0.14, 0.57, 0.75, 0.64, 0.51, 0.58, 0.4])
@@ -115,35 +117,45 @@ def test_layers_whose_variance_lies_on_three_coordinates_or_else_components_are_
 
 def test_what_a_control_shows_is_told_with_ratio_interval_and_power():
     row = {"claim": "rise", "ratio": 1.52, "lower": 1.31, "upper": 1.76, "power": 0.94, "outcome": "exceeded"}
-    assert wording.control_text(row) == ("rises: 1.52 [1.31, 1.76] times the control (power 0.94): the text exceeds it")
-    ranked = wording.control_text(row | {"n_seeds": 19, "p": 0.05})
+    assert wording.control_text(made(RunControlRow, **row)) == (
+        "rises: 1.52 [1.31, 1.76] times the control (power 0.94): the text exceeds it"
+    )
+    ranked = wording.control_text(made(RunControlRow, **row | {"n_seeds": 19, "p": 0.05}))
     assert " (power 0.94, p = 0.05 with 19 networks): the text exceeds it" in ranked
     same = row | {"claim": "inner_max", "power": None, "outcome": "same"}
-    assert wording.control_text(same) == (
+    assert wording.control_text(made(RunControlRow, **same)) == (
         "largest inner dimension: 1.52 [1.31, 1.76] times the control: the same within 10 percent"
     )
-    assert wording.control_text(row | {"ratio": None, "outcome": "not_usable"}) == "rises: not usable"
+    assert (
+        wording.control_text(made(RunControlRow, **row | {"ratio": None, "outcome": "not_usable"}))
+        == "rises: not usable"
+    )
 
 
 def test_a_specification_is_named_by_what_it_changes():
-    names = {specification_name(vars(one)) for one in SPECIFICATIONS}
+    names = {specification_name(one) for one in SPECIFICATIONS}
     assert len(names) == len(SPECIFICATIONS)
-    assert specification_name(vars(REFERENCE)) == "d2, one per type"
-    assert specification_of(vars(SPECIFICATIONS[4])) == SPECIFICATIONS[4]
+    assert specification_name(REFERENCE) == "d2, one per type"
+    one = SPECIFICATIONS[4]
+    row = made(RunClaimRow, cloud=one.cloud, transform=one.transform, estimator=one.estimator, n1=one.n1)
+    assert specification_of(row) == one
 
 
 def test_outcomes_are_told_apart_without_colour_and_no_value_is_no_outcome():
     assert len(set(MARKS.values()) | {outcome_mark(None)}) == len(MARKS) + 1
-    assert outcome_of({"ratio": None, "outcome": "cannot_tell"}) is None
+    assert outcome_of(made(RunClaimRow, ratio=None, outcome="cannot_tell")) is None
 
 
 def test_a_ratio_above_one_is_not_within_the_error_but_too_small_to_count():
     row = {"ratio": 1.24, "lower": 1.0957, "upper": 1.47, "outcome": "cannot_tell"}
-    assert claim_outcome_text(row) == "too small to count (lower limit 1.095, needed 1.10)"
-    assert in_language("ja", claim_outcome_text, row) == "数えるには小さすぎる（下限1.095、必要な値1.10）"
-    assert claim_outcome_text(row | {"lower": 0.98}) == "unclear"
-    assert claim_outcome_text(row | {"lower": 1.2, "outcome": "yes"}) == "yes"
-    assert claim_outcome_text(row | {"ratio": None}) == "–"
+    assert claim_outcome_text(made(RunClaimRow, **row)) == "too small to count (lower limit 1.095, needed 1.10)"
+    assert (
+        in_language("ja", claim_outcome_text, made(RunClaimRow, **row))
+        == "数えるには小さすぎる（下限1.095、必要な値1.10）"
+    )
+    assert claim_outcome_text(made(RunClaimRow, **row | {"lower": 0.98})) == "unclear"
+    assert claim_outcome_text(made(RunClaimRow, **row | {"lower": 1.2, "outcome": "yes"})) == "yes"
+    assert claim_outcome_text(made(RunClaimRow, **row | {"ratio": None})) == "–"
     said = run(verdict_fall="unclear", reasons_fall=["within_error"])
     assert wording.claim_text("fall", said) == "falls: unclear (a lower limit below 1.10)"
 
@@ -155,15 +167,15 @@ def test_what_weighs_most_is_said_first_and_unknown_keys_are_shown_as_they_are()
     assert in_language("ja", wording.check_meaning, "new_key") == ""
 
 
-def control(outcome: str, claim: str = "rise", run_id: str = "c1") -> dict:
+def control(outcome: str, claim: str = "rise", run_id: str = "c1") -> RunControlRow:
     known = {"ratio": 1.5, "lower": 1.3, "upper": 1.7, "power": 0.9}
-    return {"control_run_id": run_id, "claim": claim, "outcome": outcome} | known
+    return made(RunControlRow, control_run_id=run_id, claim=claim, outcome=outcome, **known)
 
 
 def test_a_chip_speaks_against_a_profile_before_it_asks_and_a_control_without_power_is_a_question():
     passes = {"c1": "random_init", "c2": "shuffled"}
 
-    def marks(*rows: dict) -> list[str]:
+    def marks(*rows: RunControlRow) -> list[str]:
         return [chip.mark for chip in control_chips(rows, passes)]
 
     assert marks(control("exceeded")) == ["✓"] and marks(control("no_power")) == ["?"]
@@ -174,9 +186,9 @@ def test_a_chip_speaks_against_a_profile_before_it_asks_and_a_control_without_po
 
 
 def test_a_chip_of_another_reading_compares_its_outcome_with_that_of_the_reference():
-    def row(outcome: str, transform: str = "centred", estimator: str = "d2") -> dict:
+    def row(outcome: str, transform: str = "centred", estimator: str = "d2") -> RunClaimRow:
         cell = {"cloud": "one_per_type", "transform": transform, "estimator": estimator, "n1": None, "n2": None}
-        return cell | {"claim": "rise", "outcome": outcome, "ratio": 1.5, "lower": 1.3, "upper": 1.7}
+        return made(RunClaimRow, **cell, claim="rise", outcome=outcome, ratio=1.5, lower=1.3, upper=1.7)
 
     rows = [
         row("yes"),

@@ -6,8 +6,9 @@ from core import wording
 from core.analysis.ranking import groups
 from core.locale import in_language, translated
 from core.registry.published import CLAIMS
+from core.tables import ScoredRun
 from core.wording.provenance import group_names, why_apart_lines
-from tests.frames import Model, runs
+from tests.frames import Model, made, runs
 
 
 @pytest.mark.parametrize(
@@ -101,7 +102,7 @@ def test_what_limits_a_score_stands_beside_it(more, said):
         "dtype": "float32",
         "unit": "percent",
     }
-    assert wording.score_note_lines(row | more) == said
+    assert wording.score_note_lines(made(ScoredRun, **row | more)) == said
 
 
 def test_what_is_quoted_against_the_claim_is_quoted_for_what_it_measured():

@@ -280,6 +280,6 @@ def _choose_specification(population: Population) -> Specification:
     if population.group is None or population.asked.dimension != REGISTERED_DIMENSION or population.group.is_by_words:
         return REFERENCE
     by_key = {specification_key(specification): specification for specification in SPECIFICATIONS}
-    names = {key: specification_name(vars(one)) for key, one in by_key.items()}
+    names = {key: specification_name(one) for key, one in by_key.items()}
     label = _("Specification")
     return by_key[inputs.choose_from_list(label, names, "specification", specification_key(REFERENCE))]

@@ -18,6 +18,7 @@ from core.questions.ranking_answer import Answer
 from core.questions.ranking_question import RankingQuestion
 from core.records import LOCAL
 from core.registry.published import CLAIMS
+from core.tables import Run, records
 from core.ui import inputs, pictures, pilot_filter, reads, tables, url_state
 from core.ui.choose.choices import DecisionView
 from core.ui.markdown import escape
@@ -154,20 +155,22 @@ def _measure_params(other: OtherGroup, answer: Answer) -> dict[str, str]:
     """
     if not (other.can_be_measured or other.can_meet_on_words) or answer.group is None:
         return {}
-    rows = [*other.group.rows.to_dicts(), *(answer.group.rows.to_dicts() if other.can_meet_on_words else ())]
-    names = [
-        "@".join(filter(None, (row["reference"], row["requested_revision"])))
-        for row in rows
-        if not row["reference"].startswith(LOCAL)
+    rows = [
+        one for group in (other.group, answer.group)[: 1 + other.can_meet_on_words] for one in records(group.rows, Run)
     ]
-    run = answer.group.rows.row(0, named=True)
+    names = [
+        "@".join(filter(None, (row.reference, row.requested_revision)))
+        for row in rows
+        if not row.reference.startswith(LOCAL)
+    ]
+    run = records(answer.group.rows.head(1), Run)[0]
     if len(names) < (2 if other.can_meet_on_words else 1):
         return {}
     return {
         "models": url_state.join_values(list(dict.fromkeys(names[:MAX_PREFILLED]))),
-        "text": run["corpus_name"],
-        "protocol": run["protocol"],
-        "seed": str(run["seed"]),
+        "text": run.corpus_name,
+        "protocol": run.protocol,
+        "seed": str(run.seed),
     }
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import polars as pl
@@ -13,6 +12,7 @@ from core.analysis.ranking import filter_benchmark, natural_sort_key
 from core.analysis.ranks import NORMAL_95
 from core.locale import _
 from core.questions.ranking_question import BY_WORD, DIMENSIONS
+from core.tables import ScoredRun, records, value_of
 from core.ui import language, tables
 from core.ui.choose.choices import DecisionView
 from core.ui.markdown import escape
@@ -82,7 +82,7 @@ def _rows(view: DecisionView) -> pl.DataFrame:
 
 def _table(view: DecisionView, rows: pl.DataFrame) -> pl.DataFrame:
     """A line for each model; numbers are numbers, so that a head sorts them."""
-    labels, answer = run_labels(rows), view.ranked.group_answer
+    labels, answer, runs = run_labels(rows), view.ranked.group_answer, records(rows, ScoredRun)
     dimension = DIMENSIONS[view.ranked.question.dimension].column
     title = answer_wording.dimension_name(view.ranked.question.dimension)
     models = {model.run_id: model for model in answer.models} if answer is not None else {}
@@ -121,8 +121,8 @@ def _table(view: DecisionView, rows: pl.DataFrame) -> pl.DataFrame:
         _("Own score"): numbers("own_score"),
         _("Bits per byte"): numbers("bits_per_byte"),
         _("Parameters (millions)"): (rows["parameters"] / 1e6).round(1),
-        _("Verdicts"): [verdict_marks(row) for row in rows.iter_rows(named=True)],
-        _("Whose score"): [_owner_text(row) for row in rows.iter_rows(named=True)],
+        _("Verdicts"): [verdict_marks(run) for run in runs],
+        _("Whose score"): [_owner_text(run) for run in runs],
         _("Final dimension"): numbers("final_dimension_pre_norm"),
         _("One per type"): numbers("inner_max_by_type"),
         _("Checks"): [wording.outcome_name(outcome) for outcome in rows["worst_check"]],
@@ -135,18 +135,18 @@ def _table(view: DecisionView, rows: pl.DataFrame) -> pl.DataFrame:
     return tables.without_empty(columns)
 
 
-def _owner_text(row: Mapping[str, Any]) -> str | None:
+def _owner_text(row: ScoredRun) -> str | None:
     """Whose score it is, and remarks on it."""
-    if row["score"] is None or row.get("score_match") in (None, "none"):
+    if value_of(row, "score") is None or row.score_match in (None, "none"):
         return None
     owners = {
-        "own": _("this model, scored here") if is_made_here(dict(row)) else _("this model, own score"),
+        "own": _("this model, scored here") if is_made_here(row) else _("this model, own score"),
         "exact": _("this model"),
         "revision_not_stated": _("this model, revision not stated"),
-        "mapped": _("this model, by an alias of {name}").format(name=row["score_name_in_source"]),
-        "base": _("base model {name}").format(name=(row["score_repository"] or "").split("/")[-1]),
+        "mapped": _("this model, by an alias of {name}").format(name=row.score_name_in_source),
+        "base": _("base model {name}").format(name=(row.score_repository or "").split("/")[-1]),
     }
-    hint = [owners[row["score_match"]], *wording.score_note_lines(dict(row)), row["score_source"] or ""]
+    hint = [owners[row.score_match], *wording.score_note_lines(row), row.score_source or ""]
     return _("; ").join(part for part in hint if part)
 
 

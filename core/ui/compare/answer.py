@@ -18,6 +18,7 @@ from core.locale import _
 from core.questions.compare import Comparison, compare
 from core.questions.ranking_question import BY_TYPE
 from core.questions.selection import Selection
+from core.tables import Run, records
 from core.ui import inputs, notices, pictures, reads, tables, url_state
 from core.ui.compare import provenance
 from core.ui.markdown import escape
@@ -50,8 +51,8 @@ def show_answer(selection: Selection, comparison: Comparison | None) -> None:
     """Draw the answer: of several runs which reads the text best, of one its verdicts; and once what may not be compared."""
     if comparison is None:
         labels = run_labels(selection.judged)
-        for run in selection.judged.iter_rows(named=True):
-            title = _("{name}: {title}").format(name=labels[run["run_id"]], title=badge_text(run))
+        for run in records(selection.judged, Run):
+            title = _("{name}: {title}").format(name=labels[run.run_id], title=badge_text(run))
             st.markdown(f"#### {escape(title)}", help=escape(wording.verdict_text(run)))
         notices.show_differing_conditions(selection.runs)
         return
@@ -65,7 +66,7 @@ def show_results(selection: Selection, comparison: Comparison | None) -> None:
     """Draw what came out of each run and what differs in how it was measured."""
     if comparison is None:
         return
-    base, *others = [dict(model.run) for model in comparison.models]
+    base, *others = [model.run for model in comparison.models]
     labels = compare_wording.labels(comparison)
     st.subheader(_("What came out"))
     table = _result_table(base, others, labels, comparison)
@@ -74,8 +75,8 @@ def show_results(selection: Selection, comparison: Comparison | None) -> None:
     st.subheader(_("What differs in how it was measured"))
     if comparison.points != BY_TYPE:
         st.caption("  \n".join(map(escape, compare_wording.not_compared_lines(comparison))))
-    records = selection.records.filter(pl.col("run_id").is_in(list(labels))).to_dicts()
-    differing = provenance.record_table(records, labels).filter(pl.col("") == provenance.MARK)
+    stored = selection.records.filter(pl.col("run_id").is_in(list(labels))).to_dicts()
+    differing = provenance.record_table(stored, labels).filter(pl.col("") == provenance.MARK)
     if differing.is_empty():
         st.caption(_("Nothing but the model."))
         return
@@ -86,21 +87,21 @@ def show_differences(selection: Selection, comparison: Comparison | None) -> Non
     """Draw the differences layer by layer of the runs that compare with the base and have as many layers."""
     if comparison is None:
         return
-    base, *others = [dict(model.run) for model in comparison.models]
+    base, *others = [model.run for model in comparison.models]
     labels = compare_wording.labels(comparison)
-    replicates = reads.rows("layer_replicates", [base["run_id"], *(run["run_id"] for run in others)])
+    replicates = reads.rows("layer_replicates", [base.run_id, *(run.run_id for run in others)])
     differences: dict[str, list[LayerDifference]] = {}
     paired = []
     for run in others:
         compared = comparability(run, base)
-        if not (compared.by_types or compared.by_words) or run["n_layers"] != base["n_layers"]:
+        if not (compared.by_types or compared.by_words) or run.n_layers != base.n_layers:
             continue
         cloud = "one_per_type" if compared.by_types else "one_per_word"
         rows, is_paired = layer_differences(
-            *(_d2_profile(selection, replicates, one["run_id"], cloud) for one in (run, base))
+            *(_d2_profile(selection, replicates, one.run_id, cloud) for one in (run, base))
         )
         if rows:
-            differences[labels[run["run_id"]]] = rows
+            differences[labels[run.run_id]] = rows
             paired.append(is_paired)
     if not differences:
         return
@@ -109,7 +110,7 @@ def show_differences(selection: Selection, comparison: Comparison | None) -> Non
         if all(paired)
         else _("Bands: 95 %, unpaired, all layers at once; a difference excludes zero.")
     )
-    caption = Caption(_("Difference from {name}").format(name=labels[base["run_id"]]), explanation)
+    caption = Caption(_("Difference from {name}").format(name=labels[base.run_id]), explanation)
     colours = pictures.session_colours(list(labels))
     chart = difference_chart(differences, {label: colours[run_id] for run_id, label in labels.items()})
     pictures.plot_drawn(partial(chart_svg, chart, caption, pictures.theme()), SIZE_DIFFERENCE, "differences")
@@ -123,25 +124,23 @@ def _d2_profile(selection: Selection, replicates: pl.DataFrame, run_id: str, clo
     return rows.join(blocks, on="layer", how="left")
 
 
-def _result_table(
-    base: dict[str, Any], others: list[dict[str, Any]], labels: dict[str, str], comparison: Comparison
-) -> pl.DataFrame:
+def _result_table(base: Run, others: list[Run], labels: dict[str, str], comparison: Comparison) -> pl.DataFrame:
     """The results of each run, a line each; of a run that compares with the base also the relative differences."""
     losses = [compare_wording.loss_text(model.loss) for model in comparison.models]
     results = result_texts(base, is_brief=True)
-    columns = {"": [_("Bits per byte"), *results], labels[base["run_id"]]: [losses[0], *results.values()]}
+    columns = {"": [_("Bits per byte"), *results], labels[base.run_id]: [losses[0], *results.values()]}
     numbers = ("inner_max", "working_dimension", "final_dimension_pre_norm", "final_dimension_post_norm")
-    by_loss = {one.other.run["run_id"]: one.loss for one in comparison.differences if one.base is comparison.models[0]}
+    by_loss = {one.other.run.run_id: one.loss for one in comparison.differences if one.base is comparison.models[0]}
     for run, loss in zip(others, losses[1:], strict=True):
-        columns[labels[run["run_id"]]] = [loss, *result_texts(run, is_brief=True).values()]
+        columns[labels[run.run_id]] = [loss, *result_texts(run, is_brief=True).values()]
         if comparability(run, base).by_types:
             shares = [
-                relative_difference([run[f"{name}{end}"] for end in _ENDS], [base[f"{name}{end}"] for end in _ENDS])
+                relative_difference(*([getattr(one, name + end) for end in _ENDS] for one in (run, base)))
                 for name in numbers
             ]
             texts = ["–" if share is None else percent(*share) for share in shares]
-            title = _("Difference: {name}").format(name=labels[run["run_id"]])
-            columns[title] = [_less_text(by_loss.get(run["run_id"])), *texts, *[""] * (len(results) - len(texts))]
+            title = _("Difference: {name}").format(name=labels[run.run_id])
+            columns[title] = [_less_text(by_loss.get(run.run_id)), *texts, *[""] * (len(results) - len(texts))]
     return pl.DataFrame(columns)
 
 

@@ -8,6 +8,7 @@ import streamlit as st
 from core import wording
 from core.locale import _
 from core.questions.selection import Selection
+from core.tables import Run, RunControlRow, records
 from core.ui import inputs, tables
 from core.ui.markdown import escape
 from core.ui.tables import rounded, without_empty
@@ -30,13 +31,13 @@ def show(selection: Selection) -> None:
     labels = run_labels(selection.with_controls)
     controls = [
         (
-            _(", ").join(labels.get(row[key], row[key]) for key in ("run_id", "control_run_id")),
+            _(", ").join(labels.get(run_id, run_id) for run_id in (row.run_id, row.control_run_id)),
             wording.control_text(row),
         )
-        for row in selection.against_controls.iter_rows(named=True)
+        for row in records(selection.against_controls, RunControlRow)
     ]
     texts = runs.filter(pl.col("pass") == "text")  # a control pass has no verdict
-    reasons = dict.fromkeys(key for row in texts.iter_rows(named=True) for key in wording.run_reasons(row))
+    reasons = dict.fromkeys(key for run in records(texts, Run) for key in wording.run_reasons(run))
     limits = [(wording.reason_text(key), wording.reason_meaning(key)) for key in reasons]
     for title, items in (
         (_("Where a check fails"), meanings),

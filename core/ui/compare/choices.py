@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import replace
-from typing import Any
 
 import polars as pl
 import streamlit as st
@@ -18,6 +17,7 @@ from core.questions.selection import Selection
 from core.registry.correlators import CORRELATORS
 from core.registry.estimators import ESTIMATORS
 from core.registry.names import keys
+from core.tables import Run
 from core.ui import inputs, pictures, url_state
 
 BASIC_QUANTITIES = ("d2", "gride", "participation_ratio")
@@ -26,7 +26,7 @@ BASIC_QUANTITIES = ("d2", "gride", "participation_ratio")
 
 def choose_run_and_quantity(
     runs: pl.DataFrame, label: str, quantities: Sequence[str], parameter: str, kind: str
-) -> tuple[dict[str, Any], str]:
+) -> tuple[Run, str]:
     """Return one run, and one of its quantities, which are names of a kind (`core.registry.names`); `parameter` is the name
     of the choice in the URL."""
     with st.container(horizontal=True, vertical_alignment="bottom"):

@@ -13,6 +13,7 @@ from core.locale import _, translated
 from core.questions.selection import Selection
 from core.questions.within import answer_of_windows
 from core.registry.correlators import QUANTITIES
+from core.tables import Run, records
 from core.ui import inputs, notices, pictures, tables
 from core.ui.compare.choices import choose_run_and_quantity
 from core.ui.markdown import escape
@@ -28,11 +29,11 @@ def show(selection: Selection) -> None:
         notices.show_missing(runs, _("This protocol measures none; quick, standard and thorough do."))
         return
     run, quantity = choose_run_and_quantity(runs, _("Quantity"), quantities, "quantity", "quantity")
-    data = distribution_figures.distribution_points(distributions, run["run_id"], quantity)
+    data = distribution_figures.distribution_points(distributions, run.run_id, quantity)
     pictures.plot(distribution_figures.distribution_figure(data), "distribution")
     outermost = _("Outermost bins count what lies beyond.")
     st.caption(wording.joined_sentences((translated(QUANTITIES[quantity].meaning), outermost)))
-    rows = distributions.filter(run_id=run["run_id"], quantity=quantity)
+    rows = distributions.filter(run_id=run.run_id, quantity=quantity)
     tables.show_rows_download(rows, runs, "distributions")
 
 
@@ -86,7 +87,7 @@ def show_windows(selection: Selection) -> None:
             return
         if found.lacks == "windows":
             notices.show_missing(
-                runs.filter(run_id=run["run_id"]), _("This protocol's windows are too short for dimensions.")
+                runs.filter(run_id=run.run_id), _("This protocol's windows are too short for dimensions.")
             )
             return
         names = {"inner": _("Largest inner dimension"), "final": _("After the last block")}
@@ -103,7 +104,7 @@ def show_windows(selection: Selection) -> None:
         )
         drawn_windows, drawn_run = found.windows, run
         if pass_name == "shuffled" and found.shuffled is not None:
-            drawn_run = selection.with_controls.filter(run_id=found.shuffled["run_id"][0]).row(0, named=True)
+            drawn_run = records(selection.with_controls.filter(run_id=found.shuffled["run_id"][0]), Run)[0]
             drawn_windows = found.shuffled
         picture = windows_svg(drawn_windows, drawn_run, place, pictures.theme())
         st.image(picture, width="stretch", alt=_("Dimension and loss of windows"))

@@ -21,14 +21,14 @@ def show(selection: Selection) -> None:
         notices.show_missing(runs, _("This protocol measures none; quick, standard and thorough do."))
         return
     run, measure = choose_run_and_quantity(runs, _("Quantity"), measures, "measure", "pair")
-    data = layer_pair_figures.pair_points(pairs, run["run_id"], measure)
+    data = layer_pair_figures.pair_points(pairs, run.run_id, measure)
     pictures.plot(layer_pair_figures.pair_figure(data), "pairs")
     chance = data.k / (data.n_points - 1) if data.k and data.n_points > 1 else None
     st.caption(translated(PAIR_MEASURES[measure].meaning).format(chance=wording.number(chance)))
-    pictures.plot(layer_pair_figures.successive_chart(pairs, run["run_id"], measure), "along")
+    pictures.plot(layer_pair_figures.successive_chart(pairs, run.run_id, measure), "along")
     st.caption(_successive_aid(measure))
-    _show_exponent(layer_pair_figures.displacement_exponent(pairs, run["run_id"]))
-    rows = pairs.filter(run_id=run["run_id"], measure=measure)
+    _show_exponent(layer_pair_figures.displacement_exponent(pairs, run.run_id))
+    rows = pairs.filter(run_id=run.run_id, measure=measure)
     tables.show_rows_download(rows, runs, "layer_pairs")
 
 

@@ -20,6 +20,7 @@ from core.locale import _, translated
 from core.questions.ranking_question import BY_TYPE
 from core.questions.selection import Selection
 from core.registry.passes import CONTROLS
+from core.tables import Run, records
 from core.ui import inputs, pictures, tables, url_state
 from core.ui.compare import layer_tables
 from core.ui.compare.choices import (
@@ -124,7 +125,7 @@ def _show_figure(data: ProfileData, selection: Selection, is_interactive: bool, 
         row = st.container(horizontal=True, gap="small")  # in a narrow window one stands below the other
         picture = row.container(width=SIZE_BESIDE[0])
         with row.container(width=PANEL_WIDTH, gap="small" if texts.height == 1 else "xsmall"):
-            for run, name in zip(texts.iter_rows(named=True), names, strict=True):
+            for run, name in zip(records(texts, Run), names, strict=True):
                 show_verdict_panel(run, selection, name)
     else:
         picture = st.container()
@@ -162,7 +163,7 @@ def _extrema_and_phases(data: ProfileData, selection: Selection) -> tuple[list[E
     extrema = extrema_of(selection.extrema, data.cloud) if data.is_primary else []
     phases = []
     if data.is_primary and len(data.curves) == 1 and data.same_depth:
-        (run,) = selection.runs.filter(run_id=data.curves[0].run_id).to_dicts()
+        (run,) = records(selection.runs.filter(run_id=data.curves[0].run_id), Run)
         phases = claim_phases(run, extrema)
     return extrema, phases
 

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
-
 import polars as pl
 
 from core import wording
 from core.locale import _
 from core.questions.ranking_question import BY_TYPE
 from core.questions.selection import Selection
+from core.tables import (
+    LayerCorrelatorRow,
+    LayerEstimateRow,
+    LayerPairRow,
+    RunCheckRow,
+    RunClaimRow,
+    RunExtremumRow,
+    records,
+)
 from core.ui.tables import rounded, without_empty
 from core.wording.labels import run_labels
 from core.wording.verdicts import marked_ratio_text, specification_name
@@ -48,36 +54,36 @@ def one_layer_table(layer: int, selection: Selection) -> pl.DataFrame:
     def add(title: str, run_id: str, text: str) -> None:
         lines.setdefault(title, {})[run_id] = text
 
-    for row in selection.of_runs(selection.extrema).filter(layer=layer, cloud=BY_TYPE).to_dicts():
-        add(_("In the profile"), row["run_id"], wording.name("extremum", row["kind"]))
+    for extremum in records(selection.of_runs(selection.extrema).filter(layer=layer, cloud=BY_TYPE), RunExtremumRow):
+        add(_("In the profile"), extremum.run_id, wording.name("extremum", extremum.kind))
     estimates, correlators = (
         selection.of_runs(rows).filter(layer=layer).sort(pl.col("cloud") != BY_TYPE, maintain_order=True)
         for rows in (selection.estimates, selection.correlators)
     )
-    for row in estimates.filter(transform="centred").to_dicts():
-        scale = [f"n1={row['n1']}"] if row["n1"] else [f"k={row['n2']}"] if row["n2"] else []
-        name = [wording.estimator_name(row["estimator"]), *scale, *_cloud_and_state(row)]
-        add(_(", ").join(name), row["run_id"], wording.with_interval(row["value"], row["lower"], row["upper"]))
-    for row in correlators.to_dicts():
-        name = [wording.name("correlator", row["correlator"]), *_cloud_and_state(row)]
-        error = "" if row["std_error"] is None else f" ± {row['std_error']:.2g}"
-        add(_(", ").join(name), row["run_id"], wording.number(row["value"]) + error)
-    for row in selection.pairs.filter(layer_a=layer - 1, layer_b=layer).to_dicts():
-        measure = wording.name("pair", row["measure"])
+    for estimate in records(estimates.filter(transform="centred"), LayerEstimateRow):
+        scale = [f"n1={estimate.n1}"] if estimate.n1 else [f"k={estimate.n2}"] if estimate.n2 else []
+        name = [wording.estimator_name(estimate.estimator), *scale, *_cloud_and_state(estimate)]
+        add(_(", ").join(name), estimate.run_id, wording.with_interval(estimate.value, estimate.lower, estimate.upper))
+    for correlator in records(correlators, LayerCorrelatorRow):
+        name = [wording.name("correlator", correlator.correlator), *_cloud_and_state(correlator)]
+        error = "" if correlator.std_error is None else f" ± {correlator.std_error:.2g}"
+        add(_(", ").join(name), correlator.run_id, wording.number(correlator.value) + error)
+    for pair in records(selection.pairs.filter(layer_a=layer - 1, layer_b=layer), LayerPairRow):
+        measure = wording.name("pair", pair.measure)
         title = _("{measure}, from layer {layer}").format(measure=measure, layer=layer - 1)
-        add(title, row["run_id"], wording.number(row["value"]))
-    for row in selection.of_runs(selection.checks).filter(layer=layer).to_dicts():
-        outcome = wording.outcome_name(row["outcome"])
-        title = _("Check: {name}").format(name=wording.name("check", row["check_name"]))
-        add(title, row["run_id"], _("{outcome} ({value})").format(outcome=outcome, value=wording.number(row["value"])))
+        add(title, pair.run_id, wording.number(pair.value))
+    for check in records(selection.of_runs(selection.checks).filter(layer=layer), RunCheckRow):
+        outcome = wording.outcome_name(check.outcome)
+        title = _("Check: {name}").format(name=wording.name("check", check.check_name))
+        add(title, check.run_id, _("{outcome} ({value})").format(outcome=outcome, value=wording.number(check.value)))
     columns = {label: [texts.get(run_id, "–") for texts in lines.values()] for run_id, label in labels.items()}
     return pl.DataFrame({_("Quantity"): list(lines), **columns})
 
 
-def _cloud_and_state(row: Mapping[str, Any]) -> list[str]:
+def _cloud_and_state(row: LayerEstimateRow | LayerCorrelatorRow) -> list[str]:
     """The cloud and the state of a row, where they are not one per type and residual."""
-    cloud = [] if row["cloud"] == BY_TYPE else [wording.name("cloud", row["cloud"])]
-    return cloud + ([] if row["state"] == "residual" else [wording.name("state", row["state"])])
+    cloud = [] if row.cloud == BY_TYPE else [wording.name("cloud", row.cloud)]
+    return cloud + ([] if row.state == "residual" else [wording.name("state", row.state)])
 
 
 def _range_texts(rows: pl.DataFrame, low: str, high: str) -> list[str | None] | None:
@@ -93,19 +99,21 @@ def claim_table(rows: pl.DataFrame, runs: pl.DataFrame, estimates: pl.DataFrame)
     per run with outcome and ratio."""
     labels = run_labels(runs)
     keys = ["run_id", "cloud", "transform", "estimator", "n1"]
-    final = (
+    finals = (
         estimates.join(runs.select("run_id", layer="n_layers"), on=["run_id", "layer"], how="semi")
         .filter(state="residual")
-        .select(*keys, final="value", final_lower="lower", final_upper="upper")
+        .drop_nulls("value")
+        .select(*keys, "value", "lower", "upper")
     )
-    rows = rows.filter(pl.col("run_id").is_in(list(labels)))
-    claims = rows.join(final, on=keys, how="left", nulls_equal=True, maintain_order="left")
+    ends = {row[: len(keys)]: row[len(keys) :] for row in finals.iter_rows()}
+    claims = rows.filter(pl.col("run_id").is_in(list(labels))).sort(pl.col("is_core").not_(), maintain_order=True)
     lines: dict[tuple[str, str, str], dict[str, str]] = {}
-    for row in claims.sort(pl.col("is_core").not_(), maintain_order=True).iter_rows(named=True):
-        named = specification_name(row), _("yes") if row["is_core"] else ""
-        lines.setdefault((*named, wording.name("claim", row["claim"])), {})[row["run_id"]] = marked_ratio_text(row)
-        if row["final"] is not None:
-            lines.setdefault((*named, _("Final dimension")), {})[row["run_id"]] = wording.interval_of(row, "final")
+    for row in records(claims, RunClaimRow):
+        named = specification_name(row), _("yes") if row.is_core else ""
+        lines.setdefault((*named, wording.name("claim", row.claim)), {})[row.run_id] = marked_ratio_text(row)
+        final = ends.get(tuple(getattr(row, key) for key in keys))
+        if final is not None:
+            lines.setdefault((*named, _("Final dimension")), {})[row.run_id] = wording.with_interval(*final)
     heads = _("Specification"), _("Core"), _("Claim")
     return pl.DataFrame(
         {head: [line[at] for line in lines] for at, head in enumerate(heads)}

@@ -16,6 +16,7 @@ from core.analysis.differences import comparability, differences, without_incide
 from core.locale import _
 from core.questions.selection import Selection
 from core.store.annotation import RESERVED_TAGS
+from core.tables import Run, records
 from core.ui import inputs, reads, tables, trash
 from core.ui.markdown import escape
 from core.warehouse import export_runs
@@ -33,17 +34,17 @@ _ALL_THE_SAME = "measure all the same"
 
 def show(selection: Selection) -> None:
     """Draw every stored field of the runs side by side, and the actions on them."""
-    runs, records = selection.runs, selection.records.to_dicts()
+    runs, stored = selection.runs, selection.records.to_dicts()
     labels = run_labels(runs)
     only_differing = False
-    if len(records) == 2:
-        first, second = (runs.filter(run_id=run["run_id"]).row(0, named=True) for run in records)
+    if len(stored) == 2:
+        first, second = records(selection.records.select("run_id").join(runs, on="run_id", maintain_order="left"), Run)
         st.markdown(comparability_text(comparability(first, second)))
     _show_actions(selection)
-    if len(records) > 1:
+    if len(stored) > 1:
         only_differing = inputs.choose_yes_no(_("Only what differs"), "differing", False)
         st.caption(_("{mark} marks a field in which the runs differ.").format(mark=MARK))
-    table = record_table(records, labels)
+    table = record_table(stored, labels)
     table = table.filter(pl.col("") == MARK) if only_differing else table
     # Wide enough for the longest name of a field; the mark beside it needs no room.
     widths = {_("Field"): FIELD_WIDTH, "": MARK_WIDTH}
@@ -54,18 +55,18 @@ def show(selection: Selection) -> None:
     tables.show_download(table, "workdim_provenance.csv", _("Download this record (CSV)"))
 
 
-def record_table(records: list[dict], labels: dict[str, str]) -> pl.DataFrame:
+def record_table(stored: list[dict[str, Any]], labels: dict[str, str]) -> pl.DataFrame:
     """Every stored field of the runs: its section, its name, a mark where they differ, and the value of each run."""
-    first, *others = records
+    first, *others = stored
     differing = {difference.field for other in others for difference in without_incidental(differences(first, other))}
     rows: dict[str, list[str]] = {}
-    for n, record in enumerate(records):
+    for n, record in enumerate(stored):
         for section in sections(record):
             for field in section.fields:
                 mark = MARK if field.field in differing else ""
-                absent = [section.title, field.label, mark, *[ABSENT] * len(records)]
+                absent = [section.title, field.label, mark, *[ABSENT] * len(stored)]
                 rows.setdefault(field.field, absent)[3 + n] = field.text
-    names = [_("Section"), _("Field"), "", *(labels[record["run_id"]] for record in records)]
+    names = [_("Section"), _("Field"), "", *(labels[record["run_id"]] for record in stored)]
     lines = [rows[field] for field in sorted(rows, key=field_position)]
     table = pl.DataFrame(lines, schema=dict.fromkeys(names, pl.String), orient="row")
     return table if others else table.drop("")
@@ -85,7 +86,7 @@ def _show_actions(selection: Selection) -> None:
         with st.container(horizontal=True):
             measures_again = st.button(_("Measure again"), icon=":material/replay:", key="measure run again")
             with st.popover(_("Delete..."), icon=":material/delete:"):
-                _show_delete_button(run["run_id"], inputs.run_label(run))
+                _show_delete_button(run.run_id, inputs.run_label(run))
             run_ids = selection.with_controls["run_id"].to_list()
             inputs.show_download(
                 _("Export the chosen runs (zip)"),
@@ -94,7 +95,7 @@ def _show_actions(selection: Selection) -> None:
                 "folder_zip",
             )
         if measures_again or st.session_state.get(_ALL_THE_SAME):
-            _measure_again(selection.records.filter(run_id=run["run_id"]).row(0, named=True))
+            _measure_again(records(selection.records.filter(run_id=run.run_id), Run)[0])
         st.caption(
             _(
                 "The export holds the tables as Parquet and CSV, a data dictionary, and the measurements with their "
@@ -103,10 +104,10 @@ def _show_actions(selection: Selection) -> None:
         )
 
 
-def _show_annotation_form(run: dict[str, Any]) -> None:
-    run_id = run["run_id"]
+def _show_annotation_form(run: Run) -> None:
+    run_id = run.run_id
     known = sorted({tag for tags in reads.lists().runs["tags"] for tag in tags} - {*RESERVED_TAGS})
-    own_tags = [tag for tag in run["tags"] if tag not in RESERVED_TAGS]
+    own_tags = [tag for tag in run.tags if tag not in RESERVED_TAGS]
     with st.form(f"annotations {run_id}"):
         tags = st.multiselect(
             _("Tags"),
@@ -116,9 +117,9 @@ def _show_annotation_form(run: dict[str, Any]) -> None:
             accept_new_options=True,
             placeholder=_("Choose or type a tag"),
         )
-        note = st.text_area(_("Note"), run["note"] or "", key=f"note {run_id}", height=80)
+        note = st.text_area(_("Note"), run.note or "", key=f"note {run_id}", height=80)
         is_saved = st.form_submit_button(_("Save"))
-    if set(run["tags"]) & {*RESERVED_TAGS}:
+    if set(run.tags) & {*RESERVED_TAGS}:
         st.caption(
             _("This run is one of those that Workdim ships; it keeps the tag {tag}.").format(tag=RESERVED_TAGS[0])
         )
@@ -128,7 +129,7 @@ def _show_annotation_form(run: dict[str, Any]) -> None:
         st.rerun()
 
 
-def _measure_again(record: dict[str, Any]) -> None:
+def _measure_again(record: Run) -> None:
     """Start the measurement at once where nothing has changed, else ask first."""
     from core.runs import processes
     from core.runs.jobs import submit

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Sequence
 
 import polars as pl
 import streamlit as st
@@ -12,6 +12,7 @@ from core.figures import profile_data
 from core.locale import _
 from core.questions.selection import Selection
 from core.registry.specifications import CLAIMS
+from core.tables import LayerCorrelatorRow, LayerEstimateRow, Run, RunClaimRow, RunControlRow, RunExtremumRow, records
 from core.ui import inputs, language
 from core.ui.markdown import escape
 from core.wording import within as within_wording
@@ -24,7 +25,7 @@ _CHIP_COLOURS = {"✓": "green", "✕": "red", "=": "gray", "≠": "gray", "?": 
 _CARD_WIDTH = 288
 
 
-def show_verdict_panel(run: dict[str, Any], selection: Selection, name: str) -> None:
+def show_verdict_panel(run: Run, selection: Selection, name: str) -> None:
     """Draw the key numbers of a run, and a chip for each control and second opinion.
 
     `name` is given where several panels are drawn: their chips are marks alone, and each has its verdict, which of a single
@@ -32,14 +33,14 @@ def show_verdict_panel(run: dict[str, Any], selection: Selection, name: str) -> 
     """
     if name:
         st.markdown(f"**{escape(name)}**")
-        verdicts = (run["verdict_rise"], run["verdict_fall"])
+        verdicts = (run.verdict_rise, run.verdict_fall)
         colour = next((_VERDICT_COLOURS[verdict] for verdict in _VERDICT_COLOURS if verdict in verdicts), "gray")
         st.markdown(f":{colour}-badge[**{escape(badge_text(run))}**]", help=escape(wording.verdict_text(run)))
-    peak, final = wording.interval_of(run, "inner_max"), wording.number(run["final_dimension_pre_norm"])
+    peak, final = wording.interval_of(run, "inner_max"), wording.number(run.final_dimension_pre_norm)
     st.markdown(escape(_("Largest {peak}, final {final}").format(peak=peak, final=final)))
     passes = dict(selection.controls.select("run_id", "pass").rows())
-    controls = selection.against_controls.filter(run_id=run["run_id"]).to_dicts()
-    opinions = selection.claims.filter(run_id=run["run_id"]).to_dicts()
+    controls = records(selection.against_controls.filter(run_id=run.run_id), RunControlRow)
+    opinions = records(selection.claims.filter(run_id=run.run_id), RunClaimRow)
     none = [Chip("?", _("none was measured"), "")]
     _show_chips(_("Controls"), control_chips(controls, passes) or none, marks_only=bool(name))
     _show_chips(_("Other readings"), opinion_chips(opinions), marks_only=bool(name))
@@ -65,49 +66,49 @@ def show_run_cards(selection: Selection) -> None:
     """Draw a card of each run, side by side as far as the window is wide enough; above them, what one method is worth. What came
     out of several runs on text stands in one table, and not here again."""
     labels, starts = run_labels(selection.runs), selection.estimates.filter(pl.col("layer") == 0)
-    for run in selection.runs.filter(pl.col("pass") == "text").head(1).iter_rows(named=True):
-        if told := start_text(run, starts.filter(run_id=run["run_id"]).iter_rows(named=True)):
-            st.caption(escape(_("{claim}: {verdict}").format(claim=labels[run["run_id"]], verdict=told)))
+    for run in records(selection.runs.filter(pl.col("pass") == "text").head(1), Run):
+        if told := start_text(run, records(starts.filter(run_id=run.run_id), LayerEstimateRow)):
+            st.caption(escape(_("{claim}: {verdict}").format(claim=labels[run.run_id], verdict=told)))
     with st.container(horizontal=True, gap="small"):
-        for run in selection.runs.iter_rows(named=True):
+        for run in records(selection.runs, Run):
             with st.container(border=True, width=_CARD_WIDTH, gap="small"):
-                st.markdown(f"**{escape(labels[run['run_id']])}**")
+                st.markdown(f"**{escape(labels[run.run_id])}**")
                 _show_card(run, selection)
 
 
-def _show_card(run: dict[str, Any], selection: Selection) -> None:
-    st.caption(escape(f"{run['corpus_name']} · {run['protocol']} · {language.local_time(run['started_at'])}"))
-    if run["n_points"] is None:
+def _show_card(run: Run, selection: Selection) -> None:
+    st.caption(escape(f"{run.corpus_name} · {run.protocol} · {language.local_time(run.started_at)}"))
+    correlators = records(selection.correlators.filter(run_id=run.run_id), LayerCorrelatorRow)
+    if run.n_points is None:
         st.caption(_("This protocol gives no verdicts."))
-        _show_served(run, selection)
+        _show_served(correlators)
         return
-    if run["pass"] != "text":  # a control has no verdict and is named
+    if run.pass_ != "text":  # a control has no verdict and is named
         st.markdown(escape(wording.outcome_text(run)))
     else:
         for claim in CLAIMS:
-            colour = _VERDICT_COLOURS.get(run[f"verdict_{claim}"], "gray")
+            colour = _VERDICT_COLOURS.get(getattr(run, f"verdict_{claim}"), "gray")
             st.markdown(
                 f":{colour}[{escape(wording.claim_text(claim, run))}]", help=escape(joint_text(claim, run)) or None
             )
-    if run["pass"] != "text" or selection.judged.height < 2:
+    if run.pass_ != "text" or selection.judged.height < 2:
         results = result_texts(run)
         del results[_("Verdicts")]
         st.markdown("\n\n".join(f"{label}  \n**{escape(text)}**" for label, text in results.items()))
-    extrema = selection.extrema.filter(run_id=run["run_id"], cloud=profile_data.PRIMARY[1]).to_dicts()
-    shares = selection.correlators.filter(pl.col("correlator").str.starts_with("top_"), run_id=run["run_id"]).to_dicts()
+    extrema = records(selection.extrema.filter(run_id=run.run_id, cloud=profile_data.PRIMARY[1]), RunExtremumRow)
     if extrema:
         st.caption(_("Profile: {extrema}").format(extrema=escape(wording.extrema_text(extrema))))
-    if dominant := wording.dominance_text(shares):
+    if dominant := wording.dominance_text(row for row in correlators if row.correlator.startswith("top_")):
         st.caption(_("Dominant directions: {layers}").format(layers=escape(dominant)))
-    readable = selection.correlators.filter(correlator="readable_loss", run_id=run["run_id"]).to_dicts()
-    if told := within_wording.readable_text(readable, run["inner_max_layer"]):
+    readable = [row for row in correlators if row.correlator == "readable_loss"]
+    if told := within_wording.readable_text(readable, run.inner_max_layer):
         st.caption(escape(told), help=escape(within_wording.readable_limits()))
-    _show_served(run, selection)
-    if run["kind"] == "decoder" and run["pass"] == "text":
-        inputs.show_link("plan", _("What can go"), "content_cut", model=run["reference"])
+    _show_served(correlators)
+    if run.kind == "decoder" and run.pass_ == "text":
+        inputs.show_link("plan", _("What can go"), "content_cut", model=run.reference)
 
 
-def _show_served(run: dict[str, Any], selection: Selection) -> None:
+def _show_served(correlators: Sequence[LayerCorrelatorRow]) -> None:
     """Draw which layer serves the reader's own labels, where some were given."""
-    if told := within_wording.served_text(selection.correlators.filter(run_id=run["run_id"]).to_dicts()):
+    if told := within_wording.served_text(correlators):
         st.markdown(escape(told), help=escape(within_wording.served_limits()))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -18,7 +18,7 @@ from core.figures.chart_svg import HEIGHT, WIDTH, visual_svg
 from core.locale import _
 from core.questions import plan as plan_question
 from core.records import AGAINST_PLAN, SHIPPED, LayerPlan
-from core.tables import PlanOutcomeRow
+from core.tables import PlanOutcomeRow, PlanRow, records
 from core.ui import inputs, language, pictures, reads, tables, url_state
 from core.ui.markdown import escape
 from core.wording import plan_evidence
@@ -39,16 +39,16 @@ def choose_plan(plans: pl.DataFrame, model: str) -> LayerPlan | None:
     wanted = plans.filter(is_wanted)
     if wanted.is_empty() and "plan" not in st.query_params:
         return None
-    labels = {row["plan_id"]: _plan_label(row) for row in plans.iter_rows(named=True)}
+    labels = {plan.plan_id: _plan_label(plan) for plan in records(plans, PlanRow)}
     default = next(iter(wanted["plan_id"]), "")
     plan_id = inputs.choose_by_id(_("Plan"), labels, "plan", default, width=640)
     return reads.layer_plan(plan_id) if plan_id else None
 
 
-def _plan_label(row: dict[str, Any]) -> str:
-    size = _("{k} of {n} blocks").format(k=len(row["blocks"]), n=row["n_layers"])
-    parts = [row["name"], size, row["corpus_id"], language.local_time(row["created_at"]), short_id(row["plan_id"])]
-    if row["note"] == SHIPPED:
+def _plan_label(row: PlanRow) -> str:
+    size = _("{k} of {n} blocks").format(k=len(row.blocks), n=row.n_layers)
+    parts = [row.name, size, row.corpus_id, language.local_time(row.created_at), short_id(row.plan_id)]
+    if row.note == SHIPPED:
         parts.append(f"#{SHIPPED}")
     return " · ".join(parts)
 
@@ -306,33 +306,31 @@ def _show_profiles_link(layer_plan: LayerPlan) -> None:
 
 def show_history(plans: pl.DataFrame, outcomes: Sequence[PlanOutcomeRow]) -> None:
     """Draw all plans with their results, and which rule foresaw them best."""
-    columns = {
-        _("Model"): lambda row: row["name"],
-        _("Blocks"): lambda row: f"{len(row['blocks'])} / {row['n_layers']}",
-        _("Which"): lambda row: ", ".join(map(str, row["blocks"])),
-        _("Nats per token [95 %]"): lambda row: plan_wording.price_text(
-            row["loss_increase"], row["lower"], row["upper"]
-        ),
-        _("Verified"): lambda row: _yes_or_no(row["is_verified"]),
-        _("Recommended"): lambda row: _yes_or_no(row["is_recommended"]),
-        _("Rule"): lambda row: plan_evidence.rule_name(row["rule"]),
-        _("Text"): lambda row: row["corpus_id"],
-        _("Planned"): lambda row: language.local_time(row["created_at"]),
-        _("Plan"): lambda row: short_id(row["plan_id"]),
+    columns: dict[str, Callable[[PlanRow], Any]] = {
+        _("Model"): lambda row: row.name,
+        _("Blocks"): lambda row: f"{len(row.blocks)} / {row.n_layers}",
+        _("Which"): lambda row: ", ".join(map(str, row.blocks)),
+        _("Nats per token [95 %]"): lambda row: plan_wording.price_text(row.loss_increase, row.lower, row.upper),
+        _("Verified"): lambda row: _yes_or_no(row.is_verified),
+        _("Recommended"): lambda row: _yes_or_no(row.is_recommended),
+        _("Rule"): lambda row: plan_evidence.rule_name(row.rule),
+        _("Text"): lambda row: row.corpus_id,
+        _("Planned"): lambda row: language.local_time(row.created_at),
+        _("Plan"): lambda row: short_id(row.plan_id),
     }
-    tables.show(tables.of(plans.to_dicts(), columns), "plans so far")
+    tables.show(tables.of(records(plans, PlanRow), columns), "plans so far")
     sizes = {plan_id: len(blocks) for plan_id, blocks in plans.select("plan_id", "blocks").rows()}
     outcomes = [row for row in outcomes if row.plan_id in sizes]
-    records = plan_analysis.rule_records(outcomes)
-    if not records:
+    of_rule = plan_analysis.rule_records(outcomes)
+    if not of_rule:
         return
-    st.markdown(f"**{escape(plan_evidence.best_rule_text(records))}**")
+    st.markdown(f"**{escape(plan_evidence.best_rule_text(of_rule))}**")
     of_rules = {
         _("Rule"): lambda record: plan_evidence.rule_name(record.rule),
         _("Above the least, nats per token"): lambda record: round(record.excess, 4),
         _("Least in"): lambda record: _("{n} of {total}").format(n=record.n_cheapest, total=record.n_plans),
     }
-    tables.show(tables.of(records, of_rules), "rules of plans", width="content")
+    tables.show(tables.of(of_rule, of_rules), "rules of plans", width="content")
     forecasts = plan_analysis.all_rule_forecasts(outcomes, sizes)
     if forecasts:
         st.caption(escape(plan_evidence.foresight_text(forecasts)))
