@@ -92,7 +92,7 @@ def test_show_tells_every_field_in_words_with_units(said):
         "number format",
         "device",
         "torch",
-        "version of Workdim",
+        "Workdim's version",
         "hash of the protocol",
         "hash of the text",
         "characters",

@@ -15,13 +15,14 @@ from core.models.model import read_blueprint
 from core.records import RunConfig
 from core.registry.passes import PASSES
 from core.registry.protocols import PROTOCOLS, STANDARD_CONTROLS
+from core.runs import processes
+from core.runs.jobs import submit
 from core.terminal.preflight_card import card_lines
 from core.warehouse import queries
-from core.warehouse.warehouse import Warehouse
 from core.wording.numbers import amount, duration
-from tests.conftest import ROOT, run_core, start_core
+from tests.conftest import ROOT, run_core
 from tests.measuring import measure
-from tests.runs.small import BROAD, LEAN, SMALL
+from tests.runs.small import BROAD, NARROW, SMALL
 from tests.tiny import save_tiny_model
 
 pytestmark = pytest.mark.slow
@@ -60,8 +61,8 @@ def own_base():
     "family, changes, protocol",
     [
         ("llama", {}, BROAD),  # its distances
-        ("mamba", dict(hidden_size=96, num_hidden_layers=2, state_size=96), LEAN),  # the states of its scan
-        ("bloom", dict(hidden_size=96, n_layer=2, n_head=96), LEAN),  # the scores of its attention
+        ("mamba", dict(hidden_size=96, num_hidden_layers=2, state_size=96), NARROW),  # the states of its scan
+        ("bloom", dict(hidden_size=96, n_layer=2, n_head=96), NARROW),  # the scores of its attention
     ],
 )
 def test_a_card_says_the_memory_that_the_run_then_takes(
@@ -79,10 +80,8 @@ def _measured(config, warehouse):
 
 def _peak_of_own_process(config, warehouse):
     """Of a process that has done nothing else, as the tests' has."""
-    other = Warehouse(warehouse.path.parent / "own" / "w.duckdb")
-    arguments = ("measure", config.model, "--corpus", config.corpus, "--protocol", config.protocol, "--device", "cpu")
-    assert start_core(*arguments, warehouse=other.path, module="tests.runs.small").returncode == 0
-    return queries.runs(other)["peak_memory_bytes"][0]
+    assert processes.start_job(submit(config, warehouse), warehouse).wait() == 0
+    return queries.runs(warehouse)["peak_memory_bytes"][0]
 
 
 CONTROLS_OF_LLAMA = [name for name in STANDARD_CONTROLS if name != "without_bos"]

@@ -1,9 +1,9 @@
-"""`workdim` with four protocols more; jobs and estimates use the same command.
+"""`workdim` with further protocols; jobs and estimates use the same command.
 
 Most tests ask what becomes of a measurement, whatever its numbers: by `SMALL`, with one cloud of few windows, a tiny model
-is measured in half a second. What a whole measurement finds, and what meets one at work, is asked of `WHOLE`: three times
-as much work. `LEAN` has the windows of a quick measurement, hence its memory and its numbers, of one cloud alone, and
-`BROAD` of all clouds.
+is measured in half a second; by `CONTROLLED` with two controls. What a whole measurement finds, and what meets one at work,
+is asked of `WHOLE`: three times as much work. `LEAN` gives the numbers of a quick measurement of one cloud alone. What it
+takes of memory is asked of its windows with little geometry: by `BROAD` of all clouds, by `NARROW` of one.
 """
 
 from __future__ import annotations
@@ -38,10 +38,12 @@ SMALL = replace(
     n_surrogates=0,
     clouds=("one_per_type",),
 )
+CONTROLLED = replace(SMALL, name="controlled", passes=("shuffled", "random_blocks"))
 LEAN = replace(PROTOCOLS["quick"], name="lean", n_draws=2, n_surrogates=0, clouds=("one_per_type",))
 BROAD = replace(PROTOCOLS["quick"], name="broad", n_draws=1, n_blocks=8, n_half_splits=4, n_surrogates=0)
+NARROW = replace(BROAD, name="narrow", clouds=("one_per_type",))
 ESTIMATE = "--as-the-process-of-an-estimate"
-MORE = {one.name: one for one in (SMALL, WHOLE, LEAN, BROAD)}
+MORE = {one.name: one for one in (SMALL, CONTROLLED, WHOLE, LEAN, BROAD, NARROW)}
 
 
 def use() -> None:

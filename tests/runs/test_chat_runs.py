@@ -33,14 +33,17 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope="module")
 def config(folder):
     return RunConfig(
-        str(save_chat_model(folder / "model")), str(write_chats(folder / "chats.jsonl")), "small", device="cpu"
+        str(save_chat_model(folder / "model", num_hidden_layers=2)),
+        str(write_chats(folder / "chats.jsonl")),
+        "small",
+        device="cpu",
     )
 
 
 @pytest.fixture(autouse=True)
 def small(monkeypatch):
     """As many tokens as usual, of which those of a template are a part; few points."""
-    sized = replace(SMALL, n_sequences=32, n_tokens=128, clouds=("one_per_type", "one_per_word"))
+    sized = replace(SMALL, n_sequences=32, n_tokens=128, n_control_seeds=2, clouds=("one_per_type", "one_per_word"))
     monkeypatch.setitem(PROTOCOLS, "small", sized)
 
 
@@ -53,7 +56,7 @@ def test_a_run_on_chats_has_its_template_and_its_own_controls(config, folder, wa
     assert known["pass"].sort().to_list() == sorted({"text", *STANDARD_CONTROLS} - {"without_bos"})
     assert known["chat_template_hash"].unique().to_list() == [run.chat_template_hash]
     assert known["n_dropped_template"].unique().to_list() == [run.n_dropped_template]
-    dated = replace(config, model=str(save_chat_model(folder / "dated", DATED)), controls=True)
+    dated = replace(config, model=str(save_chat_model(folder / "dated", DATED, num_hidden_layers=2)), controls=True)
     other = measure(dated, warehouse, quiet).profile.run
     known = queries.runs(warehouse)
     assert other.corpus_id == run.corpus_id and other.words_hash == run.words_hash

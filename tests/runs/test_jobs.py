@@ -60,22 +60,6 @@ def wait_for(condition, seconds=180):
         time.sleep(0.05)
 
 
-def test_a_job_lives_on_without_whoever_started_it(config, warehouse):
-    job = submit(config, warehouse)
-    starter = (
-        "import sys; from core.runs import processes; from core.runs.jobs import find_job; "
-        "from core.warehouse.warehouse import Warehouse; w = Warehouse(sys.argv[1]); "
-        "processes.COMMAND = (sys.executable, '-m', 'tests.runs.small'); processes.start_job(find_job(w, sys.argv[2]).job, w)"
-    )
-    subprocess.run([sys.executable, "-c", starter, str(warehouse.path), job.job_id], cwd=ROOT, check=True)
-    assert job_status(job).state in ("queued", "running")
-    wait_for(lambda: job_status(job).state == "finished")
-    assert job_status(job).result["run_id"] == job.job_id
-    assert queries.runs(warehouse)["run_id"].to_list() == [job.job_id]
-    log = job.log.read_text(encoding="utf-8")
-    assert all(phase in log for phase in ("load", "forward", "geometry"))
-
-
 def test_warnings_in_a_log_are_worded_by_whoever_reads_them(config, warehouse):
     job = submit(config, warehouse)
     with log_warnings(job):
@@ -88,15 +72,28 @@ def test_warnings_in_a_log_are_worded_by_whoever_reads_them(config, warehouse):
     )
 
 
+STARTER = """
+import sys
+from core.runs import processes
+from core.runs.jobs import find_job
+from core.warehouse.warehouse import Warehouse
+warehouse = Warehouse(sys.argv[1])
+processes.COMMAND = (sys.executable, "-m", "tests.runs.small")
+processes.start_job(find_job(warehouse, sys.argv[2]).job, warehouse)
+"""
+
+
 def test_jobs_go_one_at_a_time_in_the_order_they_were_asked_for(longer, config, warehouse):
+    """The first lives on without whoever started it."""
     asked = (longer, replace(config, seed=1), replace(config, seed=2))
     first, second, third = (submit(one, warehouse) for one in asked)
-    started = [processes.start_job(first, warehouse)]
+    subprocess.run([sys.executable, "-c", STARTER, str(warehouse.path), first.job_id], cwd=ROOT, check=True)
     wait_for(lambda: job_status(first).state == "running")
-    started[0].send_signal(signal.SIGSTOP)  # until both others wait, however long they take to begin
-    started += [processes.start_job(third, warehouse), processes.start_job(second, warehouse)]
+    worker = job_status(first).worker["pid"]
+    os.kill(worker, signal.SIGSTOP)  # until both others wait, however long they take to begin
+    started = [processes.start_job(third, warehouse), processes.start_job(second, warehouse)]
     wait_for(lambda: all((at := job_status(job).progress) and at.phase == "queued" for job in (second, third)))
-    started[0].send_signal(signal.SIGCONT)
+    os.kill(worker, signal.SIGCONT)
     seen = []
 
     def all_finished():
@@ -108,6 +105,9 @@ def test_jobs_go_one_at_a_time_in_the_order_they_were_asked_for(longer, config, 
         process.wait()
     assert all(states.count("running") <= 1 for states in seen)
     assert ["running", "queued", "queued"] in seen and not [s for s in seen if s[1:] == ["queued", "finished"]]
+    assert set(queries.runs(warehouse)["run_id"]) == {job.job_id for job in (first, second, third)}
+    log = first.log.read_text(encoding="utf-8")
+    assert all(phase in log for phase in ("load", "forward", "geometry"))
 
 
 def test_cancel_stops_within_two_seconds_whatever_the_job_is_doing_and_leaves_nothing(longer, config, warehouse):

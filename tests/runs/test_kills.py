@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
-import shutil
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from core.records import RunConfig
+from core.runs.jobs import submit
+from core.warehouse.warehouse import Warehouse
 from tests.conftest import ROOT
 from tests.portions import kills
 
@@ -19,8 +21,9 @@ KILLS = kills(20)
 TIMES = ("started_at", "finished_at", "phase_seconds", "peak_memory_bytes")
 
 # Imports once and forks: otherwise nearly all kills would hit an import. torch has not computed before the first fork.
+# Undisturbed first, which tells how long it takes; then beside it, killed again and again, as often as is asked.
 KILLER = """
-import os, random, signal, sys, time
+import os, random, shutil, signal, sys, time
 from dataclasses import replace
 from pathlib import Path
 import torch
@@ -33,33 +36,36 @@ from tests.runs.small import SMALL
 
 PROTOCOLS["small"] = replace(SMALL, passes=("matched_blocks", "shuffled"))
 torch.set_num_threads(1)
-warehouse, job_id, kills, span = Warehouse(Path(sys.argv[1])), sys.argv[2], int(sys.argv[3]), float(sys.argv[4])
-random.seed(int(sys.argv[5]))
-folder = warehouse.jobs / job_id
+place, job_id, kills = Path(sys.argv[1]), sys.argv[2], int(sys.argv[3])
+
+
+def bring_to_end(name, kills, span):
+    # How often it was killed.
+    folder = place / name / "jobs" / job_id
+    folder.mkdir(parents=True)
+    shutil.copyfile(place / "job.json", folder / "job.json")
+    killed = 0
+    while not (folder / "finished.json").exists():
+        child = os.fork()
+        if child == 0:
+            run_submitted(read_job(folder), Warehouse(place / name / "w.duckdb"), lambda step: None)
+            os._exit(0)
+        if killed < kills:
+            time.sleep(random.uniform(0, span))
+            os.kill(child, signal.SIGKILL)
+            killed += 1
+        os.waitpid(child, 0)
+    return killed
+
+
 started = time.monotonic()
+bring_to_end("undisturbed", 0, 0)
+span = time.monotonic() - started
+random.seed(0)
 killed = 0
-while not (folder / "finished.json").exists():
-    child = os.fork()
-    if child == 0:
-        run_submitted(read_job(folder), warehouse, lambda step: None)
-        os._exit(0)
-    if killed < kills:
-        time.sleep(random.uniform(0, span))
-        os.kill(child, signal.SIGKILL)
-        killed += 1
-    os.waitpid(child, 0)
-print(killed, time.monotonic() - started)
+while killed < kills:
+    killed += bring_to_end(f"after {killed}", kills - killed, span)
 """
-
-
-def bring_to_end(folder: Path, job_id: str, kills: int, span: float, seed: int = 0) -> tuple[int, float]:
-    arguments = [str(folder / "w.duckdb"), job_id, str(kills), str(span), str(seed)]
-    done = subprocess.run(
-        [sys.executable, "-c", KILLER, *arguments], cwd=ROOT, capture_output=True, text=True, timeout=380, check=False
-    )
-    assert done.returncode == 0, done.stderr[-3000:]
-    killed, seconds = done.stdout.split()
-    return int(killed), float(seconds)
 
 
 def content(folder: Path) -> dict[str, object]:
@@ -76,25 +82,23 @@ def content(folder: Path) -> dict[str, object]:
 
 
 def test_kills_change_nothing(tiny_llama, tmp_path):
-    from core.records import RunConfig
-    from core.runs.jobs import submit
-    from core.warehouse.warehouse import Warehouse
-
-    undisturbed = tmp_path / "undisturbed"
-    config = RunConfig(str(tiny_llama), "english-business", "small", device="cpu")
-    job = submit(config, Warehouse(undisturbed / "w.duckdb"))
-    request = (job.folder / "job.json").read_bytes()
-    _, seconds = bring_to_end(undisturbed, job.job_id, 0, 0)
-    expected = content(undisturbed)
+    job = submit(
+        RunConfig(str(tiny_llama), "english-business", "small", device="cpu"), Warehouse(tmp_path / "w.duckdb")
+    )
+    (job.folder / "job.json").rename(tmp_path / "job.json")
+    done = subprocess.run(
+        [sys.executable, "-c", KILLER, str(tmp_path), job.job_id, str(KILLS)],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=380,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr[-3000:]
+    expected = content(tmp_path / "undisturbed")
     assert {told["run"]["pass"] for told in expected.values()} == {"text", "shuffled", "matched_blocks"}
-
-    killed = 0
-    while killed < KILLS:
-        other = tmp_path / f"after {killed}"
-        folder = other / "jobs" / job.job_id
-        folder.mkdir(parents=True)
-        (folder / "job.json").write_bytes(request)
-        killed += bring_to_end(other, job.job_id, KILLS - killed, seconds, seed=killed)[0]
+    disturbed = list(tmp_path.glob("after *"))
+    assert disturbed
+    for other in disturbed:
         assert content(other) == expected
         assert [file.name for file in (other / "jobs").glob("*/kept-*")] == []
-        shutil.rmtree(other)
