@@ -203,7 +203,7 @@ def _compared(data: DeckData) -> Panel | None:
     names = distinguishing_names([model.name for model in ordered])
     title = _("{n} models side by side, best score first").format(n=counted(len(ordered), "scores"))
     if best := data.best_by_score:
-        title = _("{name} is rank {ranks} of {n} by score").format(
+        title = _("Best by score: {name}, rank {ranks} of {n}").format(
             name=shortened_name(best.name, 40),
             ranks=_ranks(best.score_rank_low, best.score_rank_high),
             n=counted(len(ordered), "scores"),
@@ -304,7 +304,7 @@ def _controls(data: DeckData) -> Look:
 def _size(answer: Answer) -> Look:
     """Whether models of equal size give the same answer, by the interval of their correlation."""
     partial, rho = answer.relation.partial, answer.relation.rho
-    told = answer_wording.given_size_text(answer.relation)
+    told = answer_wording.given_size_text(answer.relation).rstrip(".。")
     if partial.r is None or rho is None:
         return Look(_("Equal size"), "untested", told)
     if partial.lower is None or partial.upper is None:

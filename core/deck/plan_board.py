@@ -92,7 +92,8 @@ def _evidence(layer_plan: LayerPlan) -> Panel:
 
 
 def _prices_title(layer_plan: LayerPlan) -> str:
-    """The plan's price beside those of the published choices; these are not healed, so before healing where it was."""
+    """The plan's price beside those of the published choices; these are not healed, so before healing where it was. Of blocks
+    that stay, nothing that would praise their removal."""
     plan, unhealed = layer_plan.plan, plan_analysis.unhealed_price(layer_plan)
     published = [
         row.difference or 0.0 for row in plan_analysis.other_choices(layer_plan) if row.rule in plan_analysis.PUBLISHED
@@ -101,7 +102,9 @@ def _prices_title(layer_plan: LayerPlan) -> str:
         price = plan.loss_increase if unhealed is None else unhealed.difference or 0.0
         n_less = sum(other < price for other in published)
         title = _("No published choice loses less than ours, {loss} nats")
-        if n_less:
+        if not plan_analysis.is_recommended(layer_plan):
+            title = _("The blocks tried lose {loss} nats; published choices that lose less: {n} of {total}")
+        elif n_less:
             title = _("Published choices that lose less than ours, {loss} nats: {n} of {total}")
         title = title.format(
             loss=plan_wording.price_text(price),

@@ -42,7 +42,7 @@ from core.tables.sourced import rows_of
 from core.wording import compare as compare_wording
 from core.wording import slides as slide_wording
 from core.wording.labels import layer_text, shortened_name
-from core.wording.provenance import comparability_text
+from core.wording.provenance import comparability_text, conditions_text
 from core.wording.verdicts import verdict_legend_text, verdict_marks
 
 TABLES = ("run_summaries", "layer_estimates", "run_claims", "run_controls")
@@ -194,9 +194,13 @@ def _answer(data: DeckData, sound: pl.DataFrame) -> tuple[str, str, str, tuple[S
             title = _("{one} reaches {low}, {other} {high}; neither is thereby better")
     else:  # no range over what does not compare
         number, meaning = Text("{} / {}").format(compared, n), _("models whose dimensions compare")
-        title = _("{n} models reach {low} to {high}; {compared} can be compared")
+        title = _("{compared} of {n} models have dimensions that compare")
+        if n_compared < 2:
+            title = _("The dimensions of these {n} models do not compare")
         if len(told) == 2:
             title = _("The dimensions of {one} and {other} do not compare")
+            differing = conditions_text(comparability(*records(sound, Run)).reasons)
+            verdicts = (Statement(differing, _("They differ in")),)
     told_of = {"n": n, "one": names[0], "other": names[-1], "low": low, "high": high, "compared": compared}
     return title.format(**told_of), number, meaning, verdicts
 
@@ -278,10 +282,9 @@ def _evidence(data: DeckData, sound: pl.DataFrame) -> Panel | None:
         return None
     checks = slide_wording.checks_text(data.text_runs)
     if sound.height > 1:
-        chart = dimension_chart(_drawn(data, sound))
-        title = _("Each model by itself: dimensions that do not compare")
-        if _n_compared(data, sound) > 1:
-            title = _("Where intervals overlap, models are not told apart")
+        if _n_compared(data, sound) < 2:  # one axis would compare them
+            return None
+        chart, title = dimension_chart(_drawn(data, sound)), _("Where intervals overlap, models are not told apart")
         return Panel(title, replace(chart, key=wording.joined_sentences((chart.key, checks + _(". ").rstrip()))))
     claims = data.claims.filter(run_id=sound["run_id"][0])
     rises = rise_chart(claims)
@@ -308,7 +311,8 @@ def _outcome_counts(claims: pl.DataFrame, claim: str) -> tuple[int, int]:
 def _compared(data: DeckData, sound: pl.DataFrame) -> Panel | None:
     if sound.height < 2:
         return None
-    is_ordered = _n_compared(data, sound) == sound.height
+    n_compared = _n_compared(data, sound)
+    is_ordered = n_compared == sound.height
     rows = list(rows_of(sound.sort("inner_max", "run_id", descending=[True, False]) if is_ordered else sound, Run))
     return Panel(
         (
@@ -336,6 +340,7 @@ def _compared(data: DeckData, sound: pl.DataFrame) -> Panel | None:
             ],
             "runs",
             verdict_legend_text() + _(". ").rstrip(),
+            *([] if n_compared > 1 else [slide_wording.checks_text(data.text_runs) + _(". ").rstrip()]),
         ),
     )
 

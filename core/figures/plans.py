@@ -85,6 +85,7 @@ def price_chart(layer_plan: LayerPlan, budget: float | None, is_brief: bool = Fa
     repaired = [row for row in search_steps(layer_plan) if row.is_healed]
     rows = [*steps, *repaired, *(row for of_rule in others.values() for row in of_rule)]
     named = {row.rule for row in other_choices(layer_plan)[:MOST_OTHER_CHOICES]}
+    named |= {"random"} if "no_better_than_random" in layer_plan.plan.reasons else set()
     series = [Series(_("lowest loss of each size"), _price_points(pareto_front(rows)), None, is_named=False)]
     for place, (rule, mark) in enumerate(OTHERS.items()):
         aside = 0.0 if is_brief else 0.07 * place - 0.28
@@ -119,8 +120,9 @@ def _priced_chart(layer_plan: LayerPlan, series: Sequence[Series], budget: float
 
 
 def price_lines(series: Sequence[Series]) -> list[str]:
-    """`ours: +0.031 [+0.023, +0.039]`: of what is named, ours first, the price of the most blocks."""
-    lasts = [(line.name, line.points[-1]) for line in reversed(series) if line.is_named]
+    """`ours: +0.031 [+0.023, +0.039]`: of what is named, ours first, the price of the most blocks; not of random sets,
+    which are many."""
+    lasts = [(line.name, line.points[-1]) for line in reversed(series) if line.is_named and line.colour is not None]
     return [
         _("{name}: {relation}").format(name=name, relation=plan_wording.price_text(last.y, last.lower, last.upper))
         for name, last in lasts
