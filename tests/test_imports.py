@@ -131,14 +131,14 @@ MOST = {
     "api": (172, 1032),
     "commands": (3565, 23400),  # the verbs compare and choose
     "deck": (
-        4479,
-        37074,
+        4480,
+        37054,
     ),  # rows of a slide's chart are named on its left, each with its value; a report's tables are whole; other looks are held against the answer that was given; the deck of a rule's choice
     "errors": (239, 1387),  # what is not there, and an empty list: one message for all kinds
     "exports": (104, 821),
     "figures": (
-        4001,
-        36523,
+        4004,
+        36447,
     ),  # titles of axes whole on a phone; names that are cut alike are told apart; pictures for a phone, the grid of claims too; what lines to compare with are, at their ends; a query's first
     # picture shows what was measured; the charts of slides, which a room of slides described beside those of screens
     "files": (356, 1798),  # too large, wrong in its place, no room: one refusal for what a dozen rooms said each

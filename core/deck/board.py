@@ -48,8 +48,9 @@ class Look:
     """A cross-check: another way of looking at the same question, and what the stored results say of it."""
 
     name: str
-    sure: Sure
-    told: str
+    sure: Sure = "untested"
+    told: str = ""
+    """What was found; empty where it was not tried."""
     agrees: bool | None = None
     """Whether with the answer, where that is not whether it holds: all methods can say no as well, and one reason is enough to
     refuse. Such a look makes no answer less sure."""
@@ -210,7 +211,7 @@ def _looks_panel(board: Board) -> Panel:
         _looks_title(board),
         Table(
             (Column(_("Cross-check"), 0.25), Column(_("Result"), 0.23), Column(_("What it says"), 0.52)),
-            tuple((look.name, sure_name(look.sure), look.told) for look in board.looks),
+            tuple((look.name, sure_name(look.sure), look.told or _("not tried")) for look in board.looks),
         ),
         say=(_("What holds on one text, sample and method may be about these alone."),),
     )

@@ -28,8 +28,7 @@ from pptx.util import Inches, Pt
 from core.deck import layout
 from core.deck.layout import Box
 from core.figures.chart import Axis, Chart, Guide, Point, Series, Side, has_room_at_its_end, value_text
-from core.figures.text import CORNER, SIDES, Position, name_sides, spread_apart, text_width, wrap_text
-from core.wording.labels import shortened_name
+from core.figures.text import CORNER, SIDES, Position, name_sides, shorten_to_width, spread_apart, text_width, wrap_text
 
 ACCENTS = [getattr(MSO_THEME_COLOR, f"ACCENT_{number}") for number in range(1, 7)]
 DASHES = (
@@ -119,7 +118,7 @@ def draw_chart(slide: Slide, box: Box, chart: Chart, is_small: bool = False) -> 
     _style_axis(native.value_axis, chart.y, with_grid=True)  # between rows too
     native.value_axis.has_title = False
     if chart.y.title:
-        _title_value_axis(native, _shorten_title(chart.y.title, 0.85 * box[2]) if is_small else chart.y.title)
+        _title_value_axis(native, shorten_to_width(chart.y.title, LETTER, 0.85 * box[2]) if is_small else chart.y.title)
     if chart.y.is_ordered:
         native.value_axis.crosses = XL_AXIS_CROSSES.MINIMUM  # below the last row, which is at 0
     if chart.y.is_reversed:
@@ -300,13 +299,6 @@ def _title_value_axis(native: NativeChart, text: str) -> None:
     font.size, font.bold = Pt(layout.SMALLEST), False
     title = native.chart_title._element
     _lay_out(title, title.find(qn("c:tx")), xMode="edge", yMode="edge", x="0.01", y="0.005")
-
-
-def _shorten_title(text: str, width: float) -> str:
-    """Shortens the name in the middle until name and number fit on one line."""
-    name, gap, value = text.partition("  ")
-    fitting = [f"{shortened_name(name, n)}{gap}{value}" for n in range(max(len(name), 5), 4, -1)]
-    return next((title for title in fitting if text_width(title, LETTER) <= width), fitting[-1])
 
 
 def _set_colour(format_colour: Any, colour: int | None) -> None:

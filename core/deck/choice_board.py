@@ -226,8 +226,9 @@ def _looks(asked: AskedRule, choice: Choice) -> Iterator[Look]:
         sure = "holds" if record.lower > 0.5 else "fails" if record.upper < 0.5 else "unclear"
     yield Look(_("Earlier choices of the rule"), sure, decision_wording.track_record_text(record))
     own = [one for one in decision.criteria if one.benchmark is not None and one.benchmark.get("is_own")]
-    told = decision_wording.criterion_name(own[0]) if own else _("not tried")
-    yield Look(_("Your own task"), "holds" if own else "untested", told)
+    yield (
+        Look(_("Your own task"), "holds", decision_wording.criterion_name(own[0])) if own else Look(_("Your own task"))
+    )
 
 
 def _errors(answer: PilotChoice, choice: Choice) -> Look:

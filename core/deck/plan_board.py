@@ -174,17 +174,12 @@ def _relative_harm(row: PlanOutcomeRow) -> float:
 def _looks(layer_plan: LayerPlan) -> Iterator[Look]:
     plan = layer_plan.plan
     held_out = _("{n} windows that took no part in the choice").format(n=plan.n_verification or 0)
-    yield (
-        Look(_("Held-out text"), "holds", held_out)
-        if plan.is_verified
-        else Look(_("Held-out text"), "untested", _("not tried"))
-    )
+    yield Look(_("Held-out text"), "holds", held_out) if plan.is_verified else Look(_("Held-out text"))
     if _is_other_set(layer_plan):
-        names = (_("Random sets"), _("Abilities"), _("Your own task"), _("Second text"))
-        yield from (Look(look, "untested", _("not tried")) for look in names)
+        yield from map(Look, (_("Random sets"), _("Abilities"), _("Your own task"), _("Second text")))
         return
     if plan.random_10th is None:
-        yield Look(_("Random sets"), "untested", _("not tried"))
+        yield Look(_("Random sets"))
     else:
         told = _("nine in ten lose {limit} nats or more; ours {own}").format(
             limit=plan_wording.price_text(plan.random_10th), own=plan_wording.price_text(plan.same_windows)
@@ -203,7 +198,7 @@ def _harder(layer_plan: LayerPlan) -> Look:
         if row.measure != "loss" and row.text != "task" and row.upper is not None
     ]
     if not rows:
-        return Look(_("Abilities"), "untested", _("not tried"))
+        return Look(_("Abilities"))
     falling = counted(sum((row.upper or 0.0) < 0 for row in rows), "plan_outcomes")
     told = _("tests that fall beyond their error: {n} of {total}").format(
         n=falling, total=counted(len(rows), "plan_outcomes")
@@ -216,7 +211,7 @@ def _own_task(layer_plan: LayerPlan) -> Look:
     label, reasons = _("Your own task"), layer_plan.plan.reasons
     row = next((row for row in plan_analysis.harder_text_prices(layer_plan) if row.text == "task"), None)
     if row is None:
-        return Look(label, "untested", _("not tried"))
+        return Look(label)
     if row.measure == "loss":
         told = _("harder to predict: {price} nats per token").format(price=plan_wording.outcome_price_text(row))
         return Look(label, _within_budget(layer_plan, row), told)
@@ -231,7 +226,7 @@ def _second_text(layer_plan: LayerPlan) -> Look:
     """Whether texts of another domain and in another language, which took no part in the choice, get no harder than allowed."""
     rows = [row for row in _telling_rows(layer_plan) if row.text in ("other_domain", "other_language")]
     if not rows:
-        return Look(_("Second text"), "untested", _("not tried"))
+        return Look(_("Second text"))
     told = [
         _("{name}: {relation}").format(name=name("plan_text", row.text), relation=plan_wording.outcome_price_text(row))
         for row in rows
