@@ -118,7 +118,7 @@ def draw_chart(slide: Slide, box: Box, chart: Chart, is_small: bool = False) -> 
     _style_axis(native.value_axis, chart.y, with_grid=True)  # between rows too
     native.value_axis.has_title = False
     if chart.y.title:
-        _title_value_axis(native, shorten_to_width(chart.y.title, LETTER, 0.85 * box[2]) if is_small else chart.y.title)
+        _title_value_axis(native, _shorten_title(chart.y.title, 0.85 * box[2]) if is_small else chart.y.title)
     if chart.y.is_ordered:
         native.value_axis.crosses = XL_AXIS_CROSSES.MINIMUM  # below the last row, which is at 0
     if chart.y.is_reversed:
@@ -299,6 +299,12 @@ def _title_value_axis(native: NativeChart, text: str) -> None:
     font.size, font.bold = Pt(layout.SMALLEST), False
     title = native.chart_title._element
     _lay_out(title, title.find(qn("c:tx")), xMode="edge", yMode="edge", x="0.01", y="0.005")
+
+
+def _shorten_title(text: str, width: float) -> str:
+    """The name, shortened in its middle, and its whole number on one line."""
+    name, gap, value = text.partition("  ")
+    return f"{shorten_to_width(name, LETTER, width - text_width(gap + value, LETTER))}{gap}{value}"
 
 
 def _set_colour(format_colour: Any, colour: int | None) -> None:
