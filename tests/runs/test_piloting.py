@@ -9,16 +9,18 @@ import pytest
 
 from core.errors import WarehouseLocked
 from core.pilots.registration import read_pilot
+from core.records import SHIPPED
 from core.registry.protocols import PROTOCOLS
 from core.runs import estimates, processes
 from core.runs.jobs import JobStatus, job_status, list_jobs, submit
 from core.runs.pilot_jobs import run_pilot
 from core.runs.requests import protocol_names, text_names
 from core.warehouse import queries
-from core.warehouse.reference import add_all_profiles
 from core.warehouse.warehouse import Warehouse
 from tests.conftest import answer_here, run_core
+from tests.profiles import make_corpus, make_model, make_profile
 from tests.runs.small import SMALL
+from tests.screens import add_run
 from tests.tiny import save_tiny_model
 
 pytestmark = pytest.mark.slow
@@ -173,7 +175,9 @@ def test_a_name_of_the_warehouse_is_answered_by_its_run_and_one_without_a_run_st
     text = PILOT.replace('["./first", "./second", "./broken", "./third"]', named).replace('"small"', '"quick"')
     (tmp_path / "named.toml").write_text(text.replace("english-business", "ladder-code"), encoding="utf-8")
     pilot = read_pilot(tmp_path / "named.toml", protocol_names(), text_names())
-    add_all_profiles(warehouse, lambda line: None)
+    run = {"protocol": "quick", "protocol_hash": PROTOCOLS["quick"].hash(0), "dtype": "float32", "tags": [SHIPPED]}
+    model = make_model("local:ladder-128-lr-6e-3-step1500@1")
+    add_run(warehouse.path, make_profile(model=model, corpus=make_corpus("ladder-code-0123"), **run))
     there, missing = run_pilot(pilot, warehouse, lambda jobs, _told: iter(jobs), lambda at: None)
     assert there.was_known and there.config.model == "local:ladder-128-lr-6e-3-step1500"
     known = queries.runs(warehouse, [there.run_id]).row(0, named=True)
