@@ -380,7 +380,7 @@ def _looks(data: DeckData, sound: pl.DataFrame) -> Iterator[Look]:
     if sound.is_empty():
         return
     claims = data.claims.filter(pl.col("run_id").is_in(sound["run_id"].to_list()))
-    for claim, label in (("rise", _("Other methods: rise")), ("fall", _("Other methods: fall"))):
+    for claim, label in (("rise", _("Rise by other methods")), ("fall", _("Fall by other methods"))):
         yield _methods(label, claims, claim)
     yield controls_look(
         data.outcomes_of_controls(sound["run_id"]), N_CONTROLS * n_models(data.text_runs), data.text_runs

@@ -22,7 +22,7 @@ BY_STYLE = Theme(
 """CSS variables of the surrounding page, light or dark."""
 WIDTH, HEIGHT = 760.0, 400.0
 BLOCK_WIDTH = 34
-MOST_NAME_SHARE = 0.42
+MOST_NAME_SHARE = 0.5
 """Of the width, for the names of rows."""
 NARROWEST_ENDS = 110.0
 """Pixels that the names at the ends of lines may take on a phone too: a control is known by its name alone."""
