@@ -149,6 +149,15 @@ class ChoiceContext:
         # To filter for each of a hundred benchmarks takes most of the time of a page.
         return self.scored.partition_by(*ranking.SCORE_KEYS, as_dict=True, maintain_order=True)
 
+    @cached_property
+    def directions(self) -> dict[tuple[Any, ...], set[bool]]:
+        """What the sources say of the better end of each benchmark, by its SCORE_KEYS: whether it is the higher one."""
+        found: dict[tuple[Any, ...], set[bool]] = {}
+        known = self.scored.select(*ranking.SCORE_KEYS, "higher_is_better").unique().drop_nulls("higher_is_better")
+        for *benchmark, is_higher in known.rows():
+            found.setdefault(tuple(benchmark), set()).add(is_higher)
+        return found
+
 
 def choice_context(
     runs: pl.DataFrame, scores: pl.DataFrame, speeds: pl.DataFrame, assumed: Assumptions, *, comparable: bool = True
@@ -223,9 +232,8 @@ def resolve_criterion(
         return ResolvedCriterion(criterion, criterion.direction == "higher", benchmark)
     if benchmark is None:
         return ResolvedCriterion(criterion, DIRECTIONS[criterion.of] == "higher")
-    directions = context.scores_of(benchmark)["higher_is_better"].drop_nulls().unique()
-    is_known = len(directions) == 1
-    return ResolvedCriterion(criterion, bool(directions[0]) if is_known else True, benchmark, is_known)
+    directions = context.directions.get(tuple(benchmark[key] for key in ranking.SCORE_KEYS), set())
+    return ResolvedCriterion(criterion, directions != {False}, benchmark, len(directions) == 1)
 
 
 def _find_benchmark(task: TaskName | None, benchmarks: Sequence[Mapping[str, Any]]) -> Mapping[str, Any]:

@@ -44,8 +44,9 @@ _DARK_STYLE = (
     "{ color: #8CC2F7 !important; }</style>"
 )
 """In the dark theme: Streamlit gives a chosen option the colour that fills buttons, which is too dark for text."""
-_WITH_PANDAS = ("choose", "measure", "query")
-"""Pages with tables to edit or of any type, which Streamlit turns into frames of pandas."""
+_WITH_PANDAS = ("cost", "scores")
+"""Sections of the page Choose with tables to edit, which Streamlit turns into frames of pandas, as it does those of any type
+on the page Query."""
 _APPLIED = "waiting parcels taken in"
 """Session-state key: when pending measurements were last added, and the result."""
 _RETRY_SECONDS = 30.0
@@ -95,7 +96,7 @@ def run() -> None:
                 st.sidebar.caption(_("Read-only: nothing is changed or started here."))
             token = _in_frame.set(True)
             try:
-                with server.drawing(needs_pandas=page.url_path in _WITH_PANDAS):
+                with server.drawing(_needs_pandas(page.url_path)):
                     page.run()
             finally:
                 _in_frame.reset(token)
@@ -103,6 +104,10 @@ def run() -> None:
 
 def _page(name: str, title: str, icon: str, **more: Any) -> st.Page:
     return st.Page(ROOT / f"pages/{name}.py", title=title, icon=f":material/{icon}:", url_path=name, **more)
+
+
+def _needs_pandas(page: str) -> bool:
+    return page == "query" or (page == "choose" and url_state.asked("choose") in _WITH_PANDAS)
 
 
 def _show_reference_switch() -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Mapping
 from contextlib import suppress
+from contextvars import ContextVar
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from gettext import NullTranslations
@@ -91,21 +92,31 @@ class OnScreen(NullTranslations):
 _on_screen = cache(OnScreen)
 
 
+_restored: ContextVar[str | None] = ContextVar("restored", default=None)
+"""The language of the run of a page in this thread: a page says a thousand words, and the session is slow to ask."""
+
+
+def _is_on_screen() -> bool:
+    return _restored.get() is not None or get_script_run_ctx(suppress_warning=True) is not None
+
+
 def _catalogue(language: str) -> NullTranslations:
-    return locale.translations(language) if get_script_run_ctx(suppress_warning=True) is None else _on_screen(language)
+    return _on_screen(language) if _is_on_screen() else locale.translations(language)
 
 
 def restore() -> str:
     """Set the language of this run, before anything is drawn."""
     preferred = (st.context.locale or "en").split("-")[0]
-    return url_state.restore_choice(NAME, list(LANGUAGES), preferred if preferred in LANGUAGES else "en")
+    chosen = url_state.restore_choice(NAME, list(LANGUAGES), preferred if preferred in LANGUAGES else "en")
+    _restored.set(chosen)
+    return chosen
 
 
 def current() -> str:
     """The code of the reader's language, `en` or `ja`; English where no screen is drawn."""
-    if get_script_run_ctx(suppress_warning=True) is None:
+    if not _is_on_screen():
         return "en"
-    return st.session_state.get(url_state.key(NAME), "en")
+    return _restored.get() or st.session_state.get(url_state.key(NAME), "en")
 
 
 locale.ask_reader_by(current, _catalogue)

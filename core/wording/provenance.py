@@ -23,7 +23,6 @@ from core.records import RunConfig
 from core.registry.protocols import Protocol, settings
 from core.sources import Text, shown
 from core.tables import TABLES, Run
-from core.tables.sourced import row_of
 from core.wording.labels import distinct_short_names, kind_text, names_text, shortened_name
 from core.wording.numbers import amount
 from core.wording.verdicts import badge_text, verdict_marks
@@ -283,16 +282,16 @@ def group_names(groups: Sequence[RankingGroup]) -> list[str]:
     named = [[kind, text, *more] for text, (kind, _whole, *more) in zip(texts, parts, strict=True)]
     common = set.intersection(*map(set, named)) if len(named) > 1 else set()
     names = [_(", ").join(sorted((text, kind, *more), key=common.__contains__)) for kind, text, *more in named]
-    models = distinct_short_names([row_of(one.rows, Run).name for one in groups], lambda name: shortened_name(name, 16))
+    models = distinct_short_names([one.rows["name"][0] for one in groups], lambda name: shortened_name(name, 16))
     first = [_("{model} …: {group}").format(model=model, group=name) for model, name in zip(models, names, strict=True)]
     beginnings = [name[:READ] for name in names]
     return [longer if beginnings.count(name[:READ]) > 1 else name for name, longer in zip(names, first, strict=True)]
 
 
 def _group_parts(group: RankingGroup) -> list[str]:
-    run = row_of(group.rows, Run)
+    kind, stack, *read = group.rows.select("kind", "stack", "corpus_name", "protocol").row(0)
     size = [Text("N={}").format(wording.size_range(group.n_points))] if group.n_points[1] else []
-    return [kind_text(run.kind, run.stack), run.corpus_name, run.protocol, *size]
+    return [kind_text(kind, stack), *read, *size]
 
 
 def group_models_text(group: RankingGroup) -> str:

@@ -13,7 +13,6 @@ from pathlib import Path
 
 import polars as pl
 import pytest
-import streamlit as st
 from streamlit.testing.v1 import AppTest
 
 from core import exports
@@ -114,7 +113,7 @@ def test_a_page_opens_the_warehouse_for_its_lists_and_for_what_was_chosen(
     page: str, asked: dict, n: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     app = opened(page, **asked)  # takes in what waits
-    st.cache_resource.clear()
+    os.utime(os.environ["WORKDIM_WAREHOUSE"])  # another version: what was read before is read anew
     openings: list[object] = []
     attach = gate.attach
     monkeypatch.setattr(gate, "attach", lambda *given, **named: openings.append(given) or attach(*given, **named))

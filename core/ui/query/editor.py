@@ -19,6 +19,7 @@ from core.store.user_files import MAX_NAME_LENGTH
 from core.ui import inputs, language, reads, url_state
 from core.ui.markdown import escape
 from core.ui.query import answer
+from core.ui.tables import show_plain
 from core.warehouse.saved_queries import delete_query, find_query, save_query
 from core.warehouse.schema import Column, Table
 
@@ -248,9 +249,8 @@ def _searched_text(what: Table | Column) -> str:
 
 
 def _show_columns(rows: Sequence[tuple[str, ...]], titles: list[str]) -> None:
-    st.dataframe(
+    show_plain(
         pl.DataFrame(rows, schema=titles, orient="row"),
-        hide_index=True,
         height=_HEIGHT,
         row_height=_ROW_HEIGHT,
         column_config={
