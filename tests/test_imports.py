@@ -132,7 +132,7 @@ MOST = {
     "commands": (3565, 23400),  # the verbs compare and choose
     "deck": (
         4486,
-        37081,
+        37109,
     ),  # rows of a slide's chart are named on its left, each with its value; a report's tables are whole; other looks are held against the answer that was given; the deck of a rule's choice
     "errors": (239, 1387),  # what is not there, and an empty list: one message for all kinds
     "exports": (104, 821),

@@ -38,11 +38,10 @@ def choice_board(data: DeckData) -> Board:
         decision_wording.exclusion_text(one, choice.decision, asked.saved.rule.assumptions)
         for one in choice.decision.excluded
     )
-    compared = Panel(
-        _table_title(choice),
-        _model_table(asked, choice),
-        say=(*decision_wording.note_lines(choice.decision), *exclusions),
-    )
+    notes = tuple(decision_wording.note_lines(choice.decision))
+    compared: Panel | None = Panel(_table_title(choice), _model_table(asked, choice), say=(*notes, *exclusions))
+    if not evidence and len(choice.decision.candidates) > 1 and not choice.decision.excluded:
+        compared = None  # a table of what the picture of the answer shows
     return Board(
         answer=Panel(
             _title(asked),
@@ -53,6 +52,7 @@ def choice_board(data: DeckData) -> Board:
                 _("The rule: {rule}.").format(rule=decision_wording.rule_text(asked.saved.rule)),
                 decision_wording.normalisation_text(),
                 *decision_wording.untested_lines(answer),
+                *(() if compared else notes),
             ),
         ),
         number=number,
@@ -61,7 +61,7 @@ def choice_board(data: DeckData) -> Board:
         decision=_decision(answer, choice),
         looks=tuple(_looks(asked, choice)),
         evidence=evidence,
-        compared=None if not evidence and len(choice.decision.candidates) > 1 else compared,
+        compared=compared,
         tables=TABLES,
         sources=tuple(f"{one.name}: {one.run_id}" for one in choice.decision.candidates),
     )
