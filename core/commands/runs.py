@@ -36,7 +36,7 @@ from core.terminal.run_details import run_details
 from core.terminal.tables import diff_lines, runs_table, trash_table
 from core.warehouse import queries
 from core.warehouse.runs import annotate, find_run_id, read_profile, restore_run
-from core.wording.provenance import agreeing_names, comparability_text, differing_lines, result_lines
+from core.wording.provenance import comparability_text, differing_lines, result_lines
 
 
 def list_(options: argparse.Namespace) -> None:
@@ -125,11 +125,7 @@ def diff(options: argparse.Namespace) -> None:
         options,
         found,
         lambda: diff_lines(
-            ids,
-            comparability_text(comparable),
-            result_lines(one, other),
-            differing_lines(stored, other_stored),
-            agreeing_names(stored, other_stored),
+            ids, comparability_text(comparable), result_lines(one, other), differing_lines(stored, other_stored)
         ),
     )
 

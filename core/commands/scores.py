@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import shlex
 import sys
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict
@@ -59,6 +60,12 @@ def score(options: argparse.Namespace) -> int:
     code = run_each(configs, warehouse, report, title)
     if options.json:
         say_json(records)
+    elif code == 0:
+        task = shlex.quote(options.task.stem)
+        tell(
+            "Next: `workdim scores compare MODEL MODEL --benchmark {task}`, `workdim choose --benchmark {task}`.",
+            task=task,
+        )
     return code
 
 

@@ -30,7 +30,8 @@ def answer_lines(answer: Answer) -> list[str]:
         lines += ["", *model_table(answer), "", _how_to_read(answer)]
     if others := answer.population.others:
         lines += ["", _("Not comparable with these:")]
-        for other in others[:MOST_GROUPS]:
+        shown = others[:MOST_GROUPS]
+        for other in shown:
             line = _("{group} ({models}): {why}").format(
                 group=provenance.group_name(other.group),
                 models=provenance.group_models_text(other.group),
@@ -40,6 +41,7 @@ def answer_lines(answer: Answer) -> list[str]:
         if (n := len(others) - MOST_GROUPS) > 0:
             more = Sentence("and {n} more group; --json lists all.", "and {n} more groups; --json lists all.", n=n)
             lines.append("  " + worded(more))
+        lines += dict.fromkeys(way for other in shown for way in provenance.ways_out(other.differing_keys))
     return lines
 
 

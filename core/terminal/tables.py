@@ -12,7 +12,6 @@ from rich.cells import cell_len
 
 from core import wording
 from core.analysis import plans as plan_analysis
-from core.errors import Sentence
 from core.ids import SHORT_ID
 from core.locale import _, in_language, worded
 from core.questions.plan import RECORD, PlanAnswer
@@ -249,9 +248,7 @@ SHORT_CELL = 24
 """Columns: two values up to this long, and what they are of, stand side by side in a line of a terminal."""
 
 
-def diff_lines(
-    ids: Sequence[str], sentence: str, results: Sequence[Line], differing: Sequence[Line], alike: Sequence[str]
-) -> list[str]:
+def diff_lines(ids: Sequence[str], sentence: str, results: Sequence[Line], differing: Sequence[Line]) -> list[str]:
     """Two runs side by side: whether they may be compared, the results, and every field that differs."""
     rows = [(line.label, line.one, line.other) for line in results if _cells_of(line) <= SHORT_CELL]
     long = [line for line in results if _cells_of(line) > SHORT_CELL]
@@ -261,8 +258,7 @@ def diff_lines(
         lines += ["", line.section] if line.section != section else []
         section = line.section
         lines += _one_above_the_other([line], "  ")
-    agreeing = Sentence("{n} field agrees: {names}.", "{n} fields agree: {names}.", n=len(alike), names=alike)
-    return [*lines, "", worded(agreeing)]
+    return [*lines, "", _("Not listed: fields that agree, and run ids, times and memory.")]
 
 
 def _cells_of(line: Line) -> int:

@@ -224,12 +224,6 @@ def differing_lines(one: Mapping[str, Any], other: Mapping[str, Any], include_in
     ]
 
 
-def agreeing_names(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[str]:
-    """The names of the fields that have the same value in both runs."""
-    differing = {difference.field for difference in differences(one, other)}
-    return [field_name(name) for name, value in flatten(one).items() if value is not None and name not in differing]
-
-
 def result_lines(one: Run, other: Run) -> list[Line]:
     """The results of two runs."""
     others = result_texts(other)
@@ -296,13 +290,12 @@ def _group_parts(group: RankingGroup) -> list[str]:
 
 def group_models_text(group: RankingGroup) -> str:
     """The first models of a group by name; the others are counted."""
-    return names_text(group.rows["name"].unique(maintain_order=True).to_list(), most=2)
+    return names_text(group.rows["name"].unique(maintain_order=True).to_list(), most=1)
 
 
 def group_difference_text(other: OtherGroup) -> str:
-    """Why a group cannot be compared with the one shown, and what would change that."""
-    difference = _("Another {what}.").format(what=conditions_text(other.differing_keys))
-    return wording.joined_sentences((difference, *ways_out(other.differing_keys)))
+    """Why a group cannot be compared with the one shown; `ways_out` says what would change that."""
+    return _("Another {what}.").format(what=conditions_text(other.differing_keys))
 
 
 def differing_text(runs: pl.DataFrame) -> str:

@@ -141,7 +141,10 @@ def _show_other_groups(answer: Answer) -> None:
     with st.expander(heading):
         for other in others[:MAX_GROUPS]:
             name, models = provenance.group_name(other.group), provenance.group_models_text(other.group)
-            st.markdown(f"**{escape(name)}** – {escape(models)}  \n{escape(provenance.group_difference_text(other))}")
+            why = wording.joined_sentences(
+                [provenance.group_difference_text(other), *provenance.ways_out(other.differing_keys)]
+            )
+            st.markdown(f"**{escape(name)}** – {escape(models)}  \n{escape(why)}")
             if params := _measure_params(other, answer):
                 inputs.show_link("measure", _("Measure them so"), "science", **params)
         if len(others) > MAX_GROUPS:
