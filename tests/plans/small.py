@@ -27,10 +27,10 @@ def use() -> None:
 
 def work(*sent):
     """The work of a worker of a Ray cluster, which gets this function by its name."""
-    from core.runs.ray import worker
+    from tests.runs import small
 
     use()
-    return worker.run_remote_job(*sent)
+    return small.work(*sent)
 
 
 if __name__ == "__main__":

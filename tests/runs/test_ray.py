@@ -13,7 +13,8 @@ import sys
 import tempfile
 import time
 from collections import defaultdict
-from dataclasses import replace
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
@@ -21,15 +22,16 @@ import torch
 
 from core.plans.plan import make_plan
 from core.records import PlanConfig, RunConfig
-from core.runs import processes
+from core.registry.protocols import PROTOCOLS
+from core.runs import estimates, processes
 from core.runs.execution import load_layer_plan, run_submitted
-from core.runs.jobs import job_status, list_jobs, submit
+from core.runs.jobs import Job, JobStatus, job_status, list_jobs, submit
 from core.runs.ray import cluster as ray_cluster
 from core.runs.ray import engine
 from core.runs.ray.cluster import Needs, job_needs
 from core.warehouse import layer_plans, queries
 from core.warehouse.warehouse import Warehouse
-from tests.conftest import ROOT, run_core, start_core
+from tests.conftest import ROOT, answer_here, run_core, start_core
 from tests.measuring import measure
 from tests.plans import small as plan_sizes
 from tests.runs import small
@@ -65,7 +67,9 @@ def cluster():
     token = pytest.MonkeyPatch()  # as on a cluster that not everybody may use
     token.setenv("RAY_AUTH_MODE", "token")
     token.setenv("RAY_AUTH_TOKEN", secrets.token_hex(32))
-    environment = os.environ | {"TMPDIR": str(place / "workers"), "RAY_USAGE_STATS_ENABLED": "0"}
+    # Ray's workers let others go first, and on a busy machine for minutes.
+    own = {"TMPDIR": str(place / "workers"), "RAY_USAGE_STATS_ENABLED": "0", "RAY_worker_niceness": "0"}
+    environment = os.environ | own
     with (place / "log").open("wb") as log:
         head = subprocess.Popen(command, cwd=place, env=environment, stdout=log, stderr=log, start_new_session=True)
     wait_for(lambda: "Ray runtime started" in (place / "log").read_text(encoding="utf-8"))
@@ -76,99 +80,123 @@ def cluster():
     shutil.rmtree(place)
 
 
-@pytest.fixture
-def config(tiny_llama, monkeypatch):
-    """A request that is measured in a second here, in the processes of jobs and on workers."""
-    monkeypatch.setenv("OMP_NUM_THREADS", "1")
-    for owner, name in ((processes, "COMMAND"), (ray_cluster, "SENT_PATHS"), (engine, "run_remote_job")):
-        monkeypatch.setattr(owner, name, getattr(owner, name))
-    monkeypatch.setattr(small, "PROTOCOLS", small.PROTOCOLS)
-    small.use()
+@dataclass(frozen=True)
+class Done:
+    """One run of the engine: its jobs by what they are for, how each was seen and ended, and what was left."""
+
+    warehouse: Warehouse
+    jobs: dict[str, Job]
+    seen: dict[str, list[JobStatus]]
+    ended: dict[str, JobStatus]
+    known: str
+    """The run that was there before."""
+    submitted: Path
+    """A copy of the folders of the jobs, as they were sent."""
+    is_clean: bool
+
+
+@pytest.fixture(scope="module")
+def sized() -> Iterator[None]:
+    """Measurements of a second and a plan of a few windows, on one thread, as on the workers: sums depend on it."""
     threads = torch.get_num_threads()
-    torch.set_num_threads(1)  # here as on workers: the last bits of a sum depend on them
-    yield RunConfig(str(tiny_llama), "english-business", "small", device="cpu")
+    torch.set_num_threads(1)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("OMP_NUM_THREADS", "1")
+        patch.setattr(ray_cluster, "SENT_PATHS", (*ray_cluster.SENT_PATHS, "tests"))
+        patch.setattr(engine, "run_remote_job", plan_sizes.work)
+        patch.setattr(estimates, "_run_process", answer_here)
+        for name, one in small.MORE.items():
+            patch.setitem(PROTOCOLS, name, one)
+        for module, name, value in plan_sizes.SIZES:
+            patch.setattr(module, name, value)
+        yield
     torch.set_num_threads(threads)
-    for name in small.MORE:
-        del small.PROTOCOLS[name]
+
+
+@pytest.fixture(scope="module")
+def done(tiny_llama, tiny_bert, tmp_path_factory, cluster, sized) -> Done:
+    """Seeds of one text, of which the second is compared with the first; another model, whose worker is killed after its
+    pass on the text; a plan; one that is known; one of no model, and two that no machine has room for."""
+    address, workers = cluster
+    place = tmp_path_factory.mktemp("ray")
+    warehouse = Warehouse(place / "w.duckdb")
+    config = RunConfig(str(tiny_llama), "english-business", small.SMALL.name, device="cpu")
+    of_before = replace(config, corpus="python-docs")
+    known = measure(of_before, warehouse, quiet).run_id
+    asked = {
+        "lost": replace(config, model=str(tiny_bert), protocol=small.CONTROLLED.name),
+        "first": config,
+        "second": replace(config, seed=1),
+        "plan": PlanConfig(str(tiny_llama), "english-business", blocks=1, device="cpu"),
+        "known": of_before,
+        "absent": replace(config, model="no-such-model"),
+        "gpu": replace(config, device="cuda", seed=2),
+        "big": replace(config, seed=3),
+    }
+    todo = {name: submit(one, warehouse) for name, one in asked.items()}
+    shutil.copytree(warehouse.jobs, place / "submitted")
+    names = {job.job_id: name for name, job in todo.items()}
+    seen, killed = defaultdict(list), []
+
+    def told(at: JobStatus) -> None:
+        seen[names[at.job.job_id]].append(at)
+        has_text = (workers / f"workdim-{at.job.job_id}" / "parcels").is_dir()
+        if at.job == todo["lost"] and has_text and not killed and "on" in at.progress_record:
+            killed.append(at.progress_record["on"]["pid"])
+            os.kill(killed[0], signal.SIGKILL)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(engine, "job_needs", lambda one, at: Needs(10**15) if one == asked["big"] else job_needs(one, at))
+        every = list(engine.run_jobs_on_cluster(list(todo.values()), warehouse, address, told))
+    assert killed
+    ended = {names[at.job.job_id]: at for at in every}
+    return Done(warehouse, todo, seen, ended, known, place / "submitted", nothing_left_of(names, workers))
 
 
 def nothing_left_of(jobs, workers):
     return not [path for path in workers.glob("workdim-*") if path.name.removeprefix("workdim-") in jobs]
 
 
-def test_jobs_give_what_local_ones_give_though_a_worker_is_lost(config, tiny_bert, warehouse, tmp_path, cluster):
-    """Seeds of one text, of which the second is compared with the first; another model; one that is not there."""
-    address, workers = cluster
-    longer = replace(config, protocol="whole")  # until what is told every now and then was told once
-    configs = [
-        longer,
-        replace(longer, seed=1),
-        replace(config, model=str(tiny_bert), controls=True),
-        replace(config, model="no-such-model"),
-    ]
-    todo = [submit(one, warehouse) for one in configs]
-    beside = Warehouse(tmp_path / "local" / "w.duckdb")
-    shutil.copytree(warehouse.jobs, beside.jobs)
-    seen, lost = defaultdict(list), []
-
-    def told(at):
-        seen[at.job.job_id].append(at)
-        if (
-            at.job == todo[2]
-            and not lost
-            and "on" in at.progress_record
-            and (workers / f"workdim-{at.job.job_id}" / "parcels").is_dir()
-        ):
-            lost.append(at.progress_record["on"]["pid"])
-            os.kill(lost[0], signal.SIGKILL)
-
-    ended = {at.job.job_id: at for at in engine.run_jobs_on_cluster(todo, warehouse, address, told)}
-    assert lost
-    assert [ended[job.job_id].state for job in todo] == ["finished"] * 3 + ["failed"]
-    assert "No model 'no-such-model'" in ended[todo[3].job_id].reason
-    assert "\n" not in ended[todo[3].job_id].reason and ended[todo[3].job_id].exit_code == 2
+def test_jobs_give_what_local_ones_give_though_a_worker_is_lost(done, tmp_path):
+    measured = ("lost", "first", "second")
+    assert [done.ended[name].state for name in measured] == ["finished"] * 3
     # What takes a second may be finished between two looks: only the job that was lost is surely seen at work.
-    assert all(seen[job.job_id][0].state == "queued" for job in todo[:3])
-    assert "running" in [at.state for at in seen[todo[2].job_id]]
-    assert any("seconds_left" in at.progress_record for at in seen[todo[2].job_id])
-    assert "geometry" in todo[0].log.read_text(encoding="utf-8")
-    assert nothing_left_of(ended, workers)
+    assert all(done.seen[name][0].state == "queued" for name in measured)
+    assert "running" in [at.state for at in done.seen["lost"]]
+    assert any("seconds_left" in at.progress_record for at in done.seen["lost"])
+    assert "geometry" in done.jobs["first"].log.read_text(encoding="utf-8")
+    assert done.is_clean
 
-    here = [job_status(job).job for job in todo]
-    for job in (replace(job, folder=beside.jobs / job.job_id) for job in here[:3]):
-        run_submitted(job, beside, quiet)
-    assert content(tmp_path) == content(tmp_path / "local")
-    assert len(content(tmp_path)) == 7  # three on text, four controls of the second model
-    assert set(queries.runs(warehouse)["run_id"]) == set(queries.runs(beside)["run_id"])
+    beside = Warehouse(tmp_path / "w.duckdb")
+    shutil.copytree(done.submitted, beside.jobs)
+    for name in ("first", "second", "lost"):
+        job = job_status(done.jobs[name]).job
+        run_submitted(replace(job, folder=beside.jobs / job.job_id), beside, quiet)
+    found = content(done.warehouse.path.parent)
+    assert {name: told for name, told in found.items() if name != done.known} == content(tmp_path)
+    assert len(found) == 1 + 3 + 2  # what was known; three on text, and two controls
+    assert set(queries.runs(done.warehouse)["run_id"]) == {done.known, *queries.runs(beside)["run_id"]}
 
 
-def test_a_plan_is_made_on_a_worker_as_here(tiny_llama, warehouse, tmp_path, cluster, monkeypatch):
-    monkeypatch.setattr(ray_cluster, "SENT_PATHS", (*ray_cluster.SENT_PATHS, "tests"))
-    monkeypatch.setattr(engine, "run_remote_job", plan_sizes.work)
-    for module, name, value in plan_sizes.SIZES:
-        monkeypatch.setattr(module, name, value)
-    asked = PlanConfig(str(tiny_llama), "english-business", blocks=1, device="cpu")
-    job, seen = submit(asked, warehouse), []
-    (ended,) = engine.run_jobs_on_cluster([job], warehouse, cluster[0], lambda at: seen.append(at.state))
+def test_a_plan_is_made_on_a_worker_as_here(done, tmp_path):
+    ended = done.ended["plan"]
     assert ended.state == "finished", ended.reason
-    assert "running" in seen
-    found = load_layer_plan(ended, warehouse)
-    here = make_plan(asked, job.job_id, tmp_path / "here", quiet)
+    assert "running" in [at.state for at in done.seen["plan"]]
+    found = load_layer_plan(ended, done.warehouse)
+    here = make_plan(ended.job.config, ended.job.job_id, tmp_path / "here", quiet)
     assert found.plan.blocks == here.plan.blocks
     assert found.plan.loss_increase == pytest.approx(here.plan.loss_increase, abs=1e-6)
-    assert list(layer_plans.list_plans(warehouse)["plan_id"]) == [job.job_id]
+    assert list(layer_plans.list_plans(done.warehouse)["plan_id"]) == [ended.job.job_id]
 
 
-def test_what_no_machine_has_fails_at_once_and_what_is_known_is_not_measured(config, warehouse, cluster, monkeypatch):
-    first = measure(config, warehouse, quiet)
-    big = replace(config, seed=1)
-    monkeypatch.setattr(engine, "job_needs", lambda one, at: Needs(10**15) if one == big else job_needs(one, at))
-    todo = [submit(one, warehouse) for one in (replace(config, device="cuda", seed=2), big, config)]
-    ended = list(engine.run_jobs_on_cluster(todo, warehouse, cluster[0], quiet))
-    assert [at.state for at in ended] == ["failed", "failed", "finished"]
-    assert "no machine of the cluster has a GPU" in ended[0].reason
-    assert "needs 1000000.0 GB of memory; the cluster offers" in ended[1].reason
-    assert ended[2].result["was_known"] and ended[2].result["run_id"] == first.run_id
+def test_what_no_machine_has_fails_at_once_and_what_is_known_is_not_measured(done):
+    ended = done.ended
+    assert {ended[name].state for name in ("absent", "gpu", "big")} == {"failed"}
+    assert "No model 'no-such-model'" in ended["absent"].reason
+    assert "\n" not in ended["absent"].reason and ended["absent"].exit_code == 2
+    assert "no machine of the cluster has a GPU" in ended["gpu"].reason
+    assert "needs 1000000.0 GB of memory; the cluster offers" in ended["big"].reason
+    assert ended["known"].result["was_known"] and ended["known"].result["run_id"] == done.known
 
 
 def test_one_job_is_cancelled_from_elsewhere_and_ctrl_c_calls_all_back(tiny_llama, tiny_bert, warehouse, cluster):
