@@ -21,7 +21,7 @@ from core.analysis.claims import LEVEL, simultaneous_limits
 from core.analysis.ranking import N_TOLERANCE
 from core.analysis.ranks import NORMAL_95, common_blocks
 from core.registry.passes import PASSES, SHARED
-from core.tables import Run, records, value_of
+from core.tables import Run, ids_of, records, value_of
 
 _SHARED_FIELDS = ("stack", "configuration_hash", "tokenizer_hash", "corpus_id", "protocol_hash", "dtype")
 
@@ -52,7 +52,7 @@ def control_links(texts: pl.DataFrame, runs: pl.DataFrame) -> pl.DataFrame:
 def control_ids(chosen: pl.DataFrame, runs: pl.DataFrame) -> list[str]:
     """Ids of the controls among `runs` of the chosen runs on text, without those chosen themselves."""
     run_ids = control_links(chosen, runs)["run_id"].unique(maintain_order=True).to_list()
-    return [run_id for run_id in run_ids if run_id not in set(chosen["run_id"])]
+    return [run_id for run_id in run_ids if run_id not in set(ids_of(chosen))]
 
 
 def with_controls(chosen: pl.DataFrame, runs: pl.DataFrame) -> pl.DataFrame:

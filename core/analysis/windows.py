@@ -18,7 +18,7 @@ from core.analysis.differences import controls_of
 from core.analysis.relation import Relation, Sign, relate
 from core.analysis.resampling import bca_interval, resamples, search_dimensions, weighted_spearman
 from core.analysis.units import FEWEST_EXPLORATORY, average_recipes, known_units
-from core.tables import Run
+from core.tables import Run, ids_of
 
 PLACES = ("inner", "final")
 """Where in the model: the inner layer with the largest dimension (the default), and after the last block."""
@@ -46,7 +46,7 @@ class WindowRelation:
 def shuffled_windows(run: Run, runs: pl.DataFrame, rows: pl.DataFrame) -> pl.DataFrame | None:
     """Rows of run_windows of the run's newest control with shuffled tokens; None without such rows."""
     controls = controls_of(run, runs).filter(pl.col("pass") == "shuffled")
-    of_controls = [windows for run_id in controls["run_id"] if not (windows := rows.filter(run_id=run_id)).is_empty()]
+    of_controls = [windows for run_id in ids_of(controls) if not (windows := rows.filter(run_id=run_id)).is_empty()]
     return of_controls[-1] if of_controls else None
 
 

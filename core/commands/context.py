@@ -13,6 +13,7 @@ from core.files import default_warehouse, refusing, write_atomic
 from core.ids import matching_ids
 from core.runs.recovery import recover_for_reader
 from core.store import trash
+from core.tables import ids_of
 from core.terminal.output import one_line, say, say_json, tell
 from core.terminal.output import warn as warn
 from core.warehouse.runs import find_run_id
@@ -81,7 +82,7 @@ def write_out(out: Path, content: bytes, option: str = "--out") -> None:
 def find_stored_runs(warehouse: Warehouse, starts: Sequence[str]) -> list[str]:
     """The ids of the runs of the warehouse that are named, each once, as `find_run_id` finds them; of a deleted run it is said
     where it is."""
-    known = warehouse.read("SELECT run_id FROM runs")["run_id"].to_list()
+    known = ids_of(warehouse.read("SELECT run_id FROM runs"))
     deleted = [run.run_id for run in trash.list_runs(warehouse.folder)]
 
     def listed_by(start: str) -> str:

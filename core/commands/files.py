@@ -25,6 +25,7 @@ from core.ids import SHORT_ID
 from core.locale import worded
 from core.runs.caches import clean_caches, list_caches, select_caches
 from core.runs.recovery import recover, recover_for_reader
+from core.tables import ids_of
 from core.terminal.output import pad, tell
 from core.terminal.progress import counting_bar
 from core.warehouse import queries, reference
@@ -229,7 +230,7 @@ def export(options: argparse.Namespace) -> None:
     selected = filter_runs(selected, warehouse, options.model, options.tag, options.pilot)
     exported = with_controls(selected, all_runs) if selected.height < all_runs.height else selected
     selection = chosen | {"format": options.format}
-    run_ids = sorted(exported["run_id"])
+    run_ids = sorted(ids_of(exported))
     written = export_runs(warehouse, run_ids, options.out, options.format, selection)
     runs, size = number_of_runs(written.n_runs), written.n_bytes / 1e6
     tell("{path}: {runs}, control runs included, {size:.1f} MB", path=written.path, runs=runs, size=size)

@@ -23,7 +23,7 @@ from core.pilots.registration import find_pilot
 from core.pilots.rule import find_choice
 from core.questions import report as report_question
 from core.sources import STATED
-from core.tables import RecipeNumberRow
+from core.tables import RecipeNumberRow, ids_of
 from core.terminal.output import heads, say, tell
 from core.terminal.tables import table
 from core.warehouse import queries, recipes
@@ -235,7 +235,7 @@ def _selected_runs(options: argparse.Namespace, warehouse: Warehouse) -> tuple[l
         if runs.is_empty():
             raise InputError("The pilot {pilot} has no result yet: `workdim pilot FILE.toml`.", pilot=pilot.pilot.name)
     if options.run:
-        return list(dict.fromkeys(find_run_id(runs["run_id"], start) for start in options.run)), pilot_id
+        return list(dict.fromkeys(find_run_id(ids_of(runs), start) for start in options.run)), pilot_id
     runs = newest_runs(without_variants(runs.filter(runs["pass"] == "text")))
     if runs.is_empty():
         raise InputError(
@@ -244,7 +244,7 @@ def _selected_runs(options: argparse.Namespace, warehouse: Warehouse) -> tuple[l
     own = runs if pilot_id else own_runs(runs)
     if own.is_empty():
         warn("No runs of your own: this report is of the shipped profiles, and says so.")
-    return (runs if own.is_empty() else own)["run_id"].to_list(), pilot_id
+    return ids_of(runs if own.is_empty() else own), pilot_id
 
 
 def _save_recipe(options: argparse.Namespace, warehouse: Warehouse, report: Report, template: bytes | None) -> None:

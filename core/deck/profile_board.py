@@ -37,7 +37,7 @@ from core.records import SHIPPED
 from core.registry.specifications import CLAIMS
 from core.registry.verdicts import VERDICTS
 from core.sources import Text, counted, derived
-from core.tables import Run, records
+from core.tables import Run, ids_of, records
 from core.tables.sourced import rows_of
 from core.wording import compare as compare_wording
 from core.wording import slides as slide_wording
@@ -158,7 +158,7 @@ def _drawn(data: DeckData, sound: pl.DataFrame) -> pl.DataFrame:
     if sound.height <= 2:
         return sound
     largest = max(data.groups, key=lambda group: (group.rows["model_id"].n_unique(), group.rows.height))
-    return sound.filter(pl.col("run_id").is_in(largest.rows["run_id"].to_list()))
+    return sound.filter(pl.col("run_id").is_in(ids_of(largest.rows)))
 
 
 def _n_compared(data: DeckData, sound: pl.DataFrame) -> int:
@@ -286,7 +286,7 @@ def _evidence(data: DeckData, sound: pl.DataFrame) -> Panel | None:
             return None
         chart, title = dimension_chart(_drawn(data, sound)), _("Where intervals overlap, models are not told apart")
         return Panel(title, replace(chart, key=wording.joined_sentences((chart.key, checks + _(". ").rstrip()))))
-    claims = data.claims.filter(run_id=sound["run_id"][0])
+    claims = data.claims.filter(run_id=ids_of(sound)[0])
     rises = rise_chart(claims)
     if rises is None:
         return None
@@ -379,7 +379,7 @@ def _readers(comparison: Comparison, names: Mapping[str, str], sound: pl.DataFra
 def _looks(data: DeckData, sound: pl.DataFrame) -> Iterator[Look]:
     if sound.is_empty():
         return
-    claims = data.claims.filter(pl.col("run_id").is_in(sound["run_id"].to_list()))
+    claims = data.claims.filter(pl.col("run_id").is_in(ids_of(sound)))
     for claim, label in (("rise", _("Rise by other methods")), ("fall", _("Fall by other methods"))):
         yield _methods(label, claims, claim)
     yield controls_look(

@@ -16,7 +16,7 @@ from core.deck.deck_data import DeckData
 from core.deck.story import Column, Heading, Row, Statement, StorySlide, Table, Visual
 from core.locale import DIRECTION_CONTROLS, _
 from core.sources import Text, changed, counted, derived, shown
-from core.tables import Run, records
+from core.tables import Run, ids_of, records
 from core.wording import slides as slide_wording
 from core.wording.labels import name, short_id
 from core.wording.numbers import day
@@ -98,7 +98,7 @@ def check_table(checks: pl.DataFrame, runs: pl.DataFrame, most: int) -> Table:
     """How many of the runs passed each check, with warnings and vetoes; checks beyond `most` are summed up in one row."""
     outcomes = {"pass": "passed", "warn": "warned", "veto": "vetoed"}
     worst = (
-        checks.filter(pl.col("run_id").is_in(runs["run_id"].to_list()))
+        checks.filter(pl.col("run_id").is_in(ids_of(runs)))
         .group_by("check_name", "run_id")
         .agg(pl.col("outcome").cast(pl.Enum(list(outcomes))).max())
     )
@@ -146,7 +146,7 @@ def make_slide(
     speech: Sequence[str] = (),
 ) -> StorySlide:
     """A slide without characters that XML forbids, its title cut to two lines; its sources are those named, or each run."""
-    run_ids = () if runs is None else tuple(runs["run_id"])
+    run_ids = () if runs is None else tuple(ids_of(runs))
     if runs is not None and not sources:
         sources = [f"{row.name}: {row.run_id}" for row in records(runs, Run)]
     told = (Statement(one) if isinstance(one, str) else one for one in statements)

@@ -18,7 +18,7 @@ from core.figures.text import shorten_to_width, text_width, wrap_text
 from core.locale import _
 from core.registry.specifications import CLAIMS, SPECIFICATIONS
 from core.sources import shown, stated
-from core.tables import RunClaimRow, records
+from core.tables import RunClaimRow, ids_of, records
 from core.tables.sourced import rows_of
 from core.wording.labels import distinct_short_names, run_labels
 from core.wording.verdicts import (
@@ -63,7 +63,7 @@ def claim_grid(claims: pl.DataFrame, runs: pl.DataFrame) -> ClaimGrid | None:
     if not found:
         return None
     labels, order = run_labels(runs), [*_AXIS_OF, *(key for key in found if key not in _AXIS_OF)]
-    return ClaimGrid({one: labels[one] for one in texts["run_id"]}, {key: found[key] for key in order if key in found})
+    return ClaimGrid({one: labels[one] for one in ids_of(texts)}, {key: found[key] for key in order if key in found})
 
 
 def grid_svg(grid: ClaimGrid, theme: Theme = LIGHT, size: tuple[float, float] = (960.0, 0.0)) -> str:

@@ -29,6 +29,7 @@ from core.figures.chart import (
 from core.locale import _
 from core.pilots.rule import Assumptions
 from core.sources import shown
+from core.tables import ids_of
 from core.wording import decisions as decision_wording
 from core.wording.labels import distinguishing_names, shortened_name
 from core.wording.numbers import share_text
@@ -182,7 +183,7 @@ MOST_BARS = 30
 def cost_bars(runs: pl.DataFrame, cost: Mapping[str, Cost], assumed: Assumptions) -> tuple[Bars, Bars]:
     """Memory of each model for weights, cache and overhead, and its price per month where one is known; smallest first, at most
     MOST_BARS."""
-    names = dict(zip(runs["run_id"], distinguishing_names(runs["name"].to_list()), strict=True))
+    names = dict(zip(ids_of(runs), distinguishing_names(runs["name"].to_list()), strict=True))
     parameters = dict(runs.select("run_id", "parameters").rows())
     weights = {run_id: parameters[run_id] * assumed.bits / 8 for run_id in cost}
     smallest = sorted(cost, key=lambda run_id: (weights[run_id] + cost[run_id].cache_bytes, names[run_id]))[:MOST_BARS]

@@ -51,7 +51,7 @@ from core.locale import _
 from core.records import Estimate
 from core.registry.passes import CONTROLS
 from core.sources import Source, Text, derived, sourced
-from core.tables import Run, records
+from core.tables import Run, ids_of, records
 from core.tables.sourced import rows_of
 from core.wording.labels import distinguishing_names, run_labels, shortened_name
 from core.wording.verdicts import badge_text
@@ -355,7 +355,7 @@ def profile_gallery(estimates: pl.DataFrame, runs: pl.DataFrame) -> Gallery | No
     Of more than MOST_IN_GALLERY runs, so many evenly along that order. None where no run has estimates.
     """
     ranked = runs.filter(pl.col("inner_max").is_not_null()).sort("inner_max", "run_id", descending=[True, False])
-    chosen = ranked.filter(pl.col("run_id").is_in(_pick_evenly(ranked["run_id"].to_list(), MOST_IN_GALLERY)))
+    chosen = ranked.filter(pl.col("run_id").is_in(_pick_evenly(ids_of(ranked), MOST_IN_GALLERY)))
     whole = profile_chart(estimates, chosen, LONGEST_GALLERY_NAME)
     if whole is None:
         return None
@@ -405,7 +405,7 @@ def _curves(estimates: pl.DataFrame, runs: pl.DataFrame) -> ProfileData:
 def dimension_chart(runs: pl.DataFrame) -> Chart:
     """Largest inner dimensions with their intervals, largest first: of many models the first, some between and the last."""
     ordered = runs.sort("inner_max", "run_id", descending=[True, False])
-    chosen = _pick_evenly(ordered["run_id"].to_list(), MOST_ROWS)
+    chosen = _pick_evenly(ids_of(ordered), MOST_ROWS)
     names, title = short_names(runs), _("Largest inner dimension, estimated (d2)")
     points = (
         Point(row.inner_max, 0, None, None, row.inner_max_lower, row.inner_max_upper, names[row.run_id])

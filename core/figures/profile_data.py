@@ -17,7 +17,7 @@ from core.figures.chart import Span
 from core.locale import _
 from core.registry.specifications import REFERENCE
 from core.sources import Text
-from core.tables import Run, records
+from core.tables import Run, ids_of, records
 from core.wording.labels import run_labels
 from core.wording.verdicts import claim_name
 
@@ -149,7 +149,7 @@ def profile_points(
     if estimator == "gride" and n1 is None:
         n1 = GRIDE_RANK
     rows = select_estimates(estimates, estimator, cloud, n1, n2, transform)
-    rows = rows.filter(pl.col("run_id").is_in(runs["run_id"].to_list()))
+    rows = rows.filter(pl.col("run_id").is_in(ids_of(runs)))
     if is_equivalent:
         limits = {"lower": pl.col("equivalent_lowest"), "upper": pl.col("equivalent_highest")}
         middle = (limits["lower"] * limits["upper"]).sqrt()  # position of the mark; it is never shown as a number
@@ -194,7 +194,7 @@ def correlator_points(correlators: pl.DataFrame, runs: pl.DataFrame, correlator:
     """Like `profile_points`; intervals are the value ± `t_95` standard errors."""
     reach = [t_95(n_jackknife_blocks(config)) for config in runs["config"]]
     rows = correlators.filter(
-        pl.col("run_id").is_in(runs["run_id"].to_list())
+        pl.col("run_id").is_in(ids_of(runs))
         & (pl.col("correlator") == correlator)
         & (pl.col("cloud") == cloud)
         & pl.col("value").is_finite()

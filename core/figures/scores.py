@@ -37,7 +37,7 @@ from core.locale import _
 from core.questions.ranking_answer import Answer
 from core.registry.names import NOT_STATED
 from core.sources import Text, shown
-from core.tables import Run
+from core.tables import Run, ids_of
 from core.wording.answers import benchmark_name, coefficient_text, relation_text
 from core.wording.labels import distinguishing_names, run_labels, shortened_name
 from core.wording.numbers import number
@@ -91,7 +91,7 @@ def relation_chart(answer: Answer) -> Chart | None:
     rows = answer.population.rows
     labels = run_labels(rows)
     names = dict(zip(labels, distinguishing_names(list(labels.values())), strict=True))
-    partial = set(rows.filter(pl.col("score_is_partial").fill_null(False))["run_id"])
+    partial = set(ids_of(rows.filter(pl.col("score_is_partial").fill_null(False))))
     first = {model.run_id for model in answer.models if model.score_rank_low == 1}
     if answer.relation.without_one:
         first.add(answer.relation.without_one.moves_most)

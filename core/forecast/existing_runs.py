@@ -17,7 +17,7 @@ from core.models.hub import with_content_id
 from core.models.weights import Weights
 from core.records import RunConfig, from_json, without_places
 from core.registry.protocols import Protocol
-from core.tables import ModelRow
+from core.tables import ModelRow, ids_of
 from core.texts.sample import TokenSample
 from core.warehouse import queries
 from core.warehouse.connection import exists
@@ -120,7 +120,7 @@ def _comparable_runs(
         smaller = pl.min_horizontal(pl.col("n_points"), pl.lit(n_points))
         larger = pl.max_horizontal(pl.col("n_points"), pl.lit(n_points))
         matches = matches.filter(smaller >= (1 - N_TOLERANCE) * larger)
-    return matches["run_id"].to_list()
+    return ids_of(matches)
 
 
 def _model_id(row: ModelRow, weights: Weights, runs: pl.DataFrame | None) -> str:

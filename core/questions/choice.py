@@ -32,7 +32,7 @@ from core.questions.evidence import load_evidence
 from core.questions.population import select_population
 from core.questions.ranking_question import Evidence, RankingQuestion
 from core.questions.record import Rows
-from core.tables import RuleChoiceRow
+from core.tables import RuleChoiceRow, ids_of
 from core.warehouse import queries
 from core.warehouse.warehouse import Warehouse
 
@@ -202,7 +202,7 @@ def _named_models(runs: pl.DataFrame, names: Sequence[str]) -> tuple[pl.DataFram
     frames, missing = [], []
     for name in dict.fromkeys(names):
         is_named = pl.any_horizontal(pl.col("name", "reference", "model_id", "repository") == name)
-        of_name = runs.filter(is_named | pl.col("run_id").is_in(matching_ids(runs["run_id"], name)))
+        of_name = runs.filter(is_named | pl.col("run_id").is_in(matching_ids(ids_of(runs), name)))
         if of_name.is_empty():
             missing.append(Missing(name, "run"))
         else:
@@ -356,7 +356,7 @@ def ask_again(warehouse: Warehouse, rule: Rule, made: RuleChoiceRow) -> PilotCho
 def _read_context(
     warehouse: Warehouse, evidence: Evidence, runs: pl.DataFrame, assumptions: Assumptions, *, comparable: bool
 ) -> ChoiceContext:
-    run_ids = runs["run_id"].to_list()
+    run_ids = ids_of(runs)
     with warehouse.open() as opened:
         speeds, windows = queries.speeds(opened, run_ids), queries.rows(opened, "run_windows", run_ids)
     context = choice_context(runs, evidence.scores, speeds, assumptions, comparable=comparable)

@@ -20,7 +20,7 @@ from core.ids import matching_ids
 from core.questions.ranking_question import BY_TYPE, BY_WORD
 from core.questions.record import Rows
 from core.questions.selection import load_runs
-from core.tables import Run, RunSummaryRow, records, value_of
+from core.tables import Run, RunSummaryRow, ids_of, records, value_of
 from core.warehouse import queries
 from core.warehouse.connection import Readable
 from core.warehouse.runs import find_run_id
@@ -133,8 +133,8 @@ def find_runs(warehouse: Warehouse, named: Sequence[str]) -> list[str]:
     by_model: dict[str, pl.DataFrame] = {}
     found: dict[str, str | None] = {}
     for name in dict.fromkeys(named):
-        is_run = bool(matching_ids(listed["run_id"], name))
-        found[name] = find_run_id(listed["run_id"], name) if is_run else None
+        is_run = bool(matching_ids(ids_of(listed), name))
+        found[name] = find_run_id(ids_of(listed), name) if is_run else None
         if not is_run:
             is_named = pl.any_horizontal(pl.col("name", "reference", "model_id") == name)
             by_model[name] = listed.filter(is_named, pl.col("pass") == "text")

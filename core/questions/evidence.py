@@ -16,6 +16,7 @@ from core.questions.ranking_answer import Answer, answer_question, relate_by_spe
 from core.questions.ranking_question import BY_WORD, Evidence, RankingQuestion
 from core.questions.selection import named_texts, repositories
 from core.records import SHIPPED
+from core.tables import ids_of
 from core.warehouse import queries, score_answers
 from core.warehouse.connection import Readable
 from core.warehouse.warehouse import Warehouse
@@ -36,7 +37,7 @@ def load_evidence(warehouse: Readable, *, with_reference: bool = True) -> Eviden
 
 def with_summaries(warehouse: Readable, evidence: Evidence) -> Evidence:
     """What a question on one point per word needs besides."""
-    return replace(evidence, summaries=queries.rows(warehouse, "run_summaries", evidence.runs["run_id"].to_list()))
+    return replace(evidence, summaries=queries.rows(warehouse, "run_summaries", ids_of(evidence.runs)))
 
 
 def load_blocks(warehouse: Readable, population: Population) -> tuple[pl.DataFrame, pl.DataFrame]:
@@ -58,8 +59,8 @@ def ask_for_report(warehouse: Warehouse, pilot: RegisteredPilot | None, runs: pl
     question = RankingQuestion(pilot=pilot)
     answer = ask(warehouse, question, with_specifications=True)
     if pilot is None:
-        answered = set(answer.population.rows["run_id"])
-        if answer.registration.by != "shipped" or not answered or answered - set(runs["run_id"]):
+        answered = set(ids_of(answer.population.rows))
+        if answer.registration.by != "shipped" or not answered or answered - set(ids_of(runs)):
             return ()
     others = [
         other.group
@@ -80,7 +81,7 @@ def ask(warehouse: Warehouse, question: RankingQuestion, *, with_specifications:
     with warehouse.open() as opened:
         blocks, score_blocks = load_blocks(opened, population)
         if with_specifications:
-            maxima = queries.inner_maxima(opened, population.rows["run_id"].to_list())
+            maxima = queries.inner_maxima(opened, ids_of(population.rows))
     answer = answer_question(population, blocks, score_blocks)
     if not with_specifications:
         return answer

@@ -42,6 +42,7 @@ from core.pilots.rule import DIMENSIONS
 from core.questions.ranking_answer import Answer, relation_units
 from core.registry.specifications import CLAIMS
 from core.registry.verdicts import VERDICTS
+from core.tables import ids_of
 
 FEWEST_FOR_SPREAD = 4
 """Fewest tasks for which their spread is estimated."""
@@ -243,7 +244,7 @@ def compare_over_tasks(
     """Each task on its own, and all together. Each answer is about the same models by one benchmark (`choose_tasks`); the
     relation uses all of their models, the decision only the models of the context. Over all tasks each recipe counts once."""
     tasks, values, recipes = [], {}, {}
-    run_ids = list(dict.fromkeys(run_id for answer in answers for run_id in answer.population.rows["run_id"]))
+    run_ids = list(dict.fromkeys(run_id for answer in answers for run_id in ids_of(answer.population.rows)))
     dimension: dict[str, float | None] = {}
     for answer in answers:
         benchmark = answer.population.benchmark

@@ -41,7 +41,7 @@ from core.questions.ranking_question import (
     runs_of_pilot,
 )
 from core.registry.specifications import SPECIFICATIONS, Specification
-from core.tables import SCORE_KEYS
+from core.tables import SCORE_KEYS, ids_of
 
 SHARED = 0.5
 """A pilot that names at least this share of a population's models counts as a test of the same population."""
@@ -200,7 +200,7 @@ def select_population(evidence: Evidence, question: RankingQuestion | None = Non
         left_out = runs.join(without_checkpoints, on="run_id", how="anti")
     else:
         left_out = runs.clear()
-        named = pl.col("run_id").is_in([*candidates["run_id"], *without_checkpoints["run_id"]])
+        named = pl.col("run_id").is_in([*ids_of(candidates), *ids_of(without_checkpoints)])
         all_groups = _find_groups(runs.filter(named), evidence.summaries, question.cloud, include_vetoed=False)
         counts = _count_scores(all_groups, with_scores(runs, scores, include_partial=question.include_partial))
     return replace(
@@ -214,7 +214,7 @@ def select_population(evidence: Evidence, question: RankingQuestion | None = Non
         n_pilots=_count_pilots(evidence, group),
         n_partial=_count_partial_scores(scores, group),
         n_variants=_runs_like_group(group, left_out).height,
-        scored=scored.filter(pl.col("run_id").is_in(group.rows["run_id"].to_list())),
+        scored=scored.filter(pl.col("run_id").is_in(ids_of(group.rows))),
         n_further_choices=(1 if question.cloud == BY_TYPE else 2) * (1 if question.family is None else len(families)),
     )
 
@@ -336,11 +336,11 @@ def _other_groups(
     group: RankingGroup, all_groups: Sequence[RankingGroup], counts: pl.DataFrame, benchmark: Mapping[str, Any] | None
 ) -> tuple[OtherGroup, ...]:
     """The other groups, those with the most scored models first."""
-    shown = set(group.rows["run_id"])
+    shown = set(ids_of(group.rows))
     other_groups = [
         OtherGroup(other, other.rows["model_id"].n_unique(), n_scored, _differing_keys(group, other))
         for other, n_scored in zip(all_groups, _n_models_scored(all_groups, counts, benchmark), strict=True)
-        if shown.isdisjoint(other.rows["run_id"])  # else it is this group plus models that the pilot does not name
+        if shown.isdisjoint(ids_of(other.rows))  # else it is this group plus models that the pilot does not name
     ]
     return tuple(sorted(other_groups, key=lambda group: (-group.n_scored, -group.n_models)))
 
@@ -412,8 +412,8 @@ def _first_row(counts: pl.DataFrame, pilot: Pilot | None = None) -> dict[str, An
 
 def _benchmarks_of_group(counts: pl.DataFrame, all_groups: Sequence[RankingGroup], group: RankingGroup) -> pl.DataFrame:
     """The benchmarks of the group, or of the larger group that contains it."""
-    first = group.rows["run_id"][0]
-    number = next((n for n, other in enumerate(all_groups) if first in other.rows["run_id"]), -1)
+    first = ids_of(group.rows)[0]
+    number = next((n for n, other in enumerate(all_groups) if first in ids_of(other.rows)), -1)
     return counts.filter(group=number)
 
 

@@ -18,7 +18,7 @@ from core.questions.population import Population, filter_specification
 from core.questions.ranking_question import DIMENSIONS, Registration, is_run_of
 from core.questions.record import Fields, Rows
 from core.registry.specifications import REFERENCE, SPECIFICATIONS, Specification
-from core.tables import SCORE_KEYS, Run, records
+from core.tables import SCORE_KEYS, Run, ids_of, records
 
 
 @dataclass(frozen=True)
@@ -197,7 +197,7 @@ def answer_question(
     if full_answer is None:
         ranked = rank_models(population, blocks, score_blocks)
     else:
-        run_ids = set(population.rows["run_id"])
+        run_ids = set(ids_of(population.rows))
         models = tuple(model for model in full_answer.models if model.run_id in run_ids)
         ranked = replace(full_answer.ranked, models=models)
     return Answer(population, relation, word, tuple(reasons), ranked, n_base, contradicting)

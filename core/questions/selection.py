@@ -10,6 +10,7 @@ import polars as pl
 
 from core.analysis.differences import control_ids
 from core.analysis.ranking import with_text_marks
+from core.tables import ids_of
 from core.warehouse import queries
 from core.warehouse.connection import Readable
 from core.warehouse.warehouse import Warehouse
@@ -53,7 +54,7 @@ class Selection:
 
     def of_runs(self, rows: pl.DataFrame) -> pl.DataFrame:
         """The rows of a table without those of the controls."""
-        return rows.filter(pl.col("run_id").is_in(self.runs["run_id"].to_list()))
+        return rows.filter(pl.col("run_id").is_in(ids_of(self.runs)))
 
 
 def load_selection(warehouse: Readable, run_ids: Sequence[str], listed: pl.DataFrame) -> Selection:

@@ -16,6 +16,7 @@ from core.runs.estimates import readable_models
 from core.runs.jobs import Job, JobStatus, pilot_folder, remove_job, submit
 from core.runs.recovery import recover
 from core.runs.requests import expand_request
+from core.tables import ids_of
 from core.warehouse import pilots, queries
 from core.warehouse.warehouse import Warehouse
 
@@ -72,7 +73,7 @@ def _find_local_run(config: RunConfig, warehouse: Warehouse) -> str | None:
     protocol_hash = find_protocol(config.protocol).hash(config.seed)
     runs = queries.ranking(warehouse, protocol_hash=protocol_hash)
     matches = runs.filter(reference=config.model, corpus_name=config.corpus, dtype=config.dtype)
-    return matches["run_id"][0] if matches.height else None
+    return ids_of(matches)[0] if matches.height else None
 
 
 def _require_weights(config: RunConfig) -> None:

@@ -18,7 +18,7 @@ from core.registry.protocols import PROTOCOLS
 from core.runs.jobs import list_jobs
 from core.runs.requests import with_labels_hash
 from core.store.parcels import PLACES_FILE
-from core.tables import Run
+from core.tables import Run, ids_of
 from core.texts.corpora import open_corpus
 from core.warehouse import queries
 from core.warehouse.runs import delete_runs
@@ -107,7 +107,7 @@ def delete_stored_runs(warehouse: Warehouse, run_ids: Sequence[str]) -> None:
     if controls.height and (status := next(active, None)):
         raise InputError(
             "{run} is a control that the running job of {model} may need. Wait, or cancel it.",
-            run=controls["run_id"][0][:SHORT_ID],
+            run=ids_of(controls)[0][:SHORT_ID],
             model=status.job.config.model,
         )
     delete_runs(warehouse, run_ids)

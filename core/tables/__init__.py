@@ -6,7 +6,7 @@ field to the row class and fill it where rows are made; everything else follows 
 
 from __future__ import annotations
 
-from core.tables.columns import BoundColumn, Column, Table, columns, frame, records, value_of
+from core.tables.columns import BoundColumn, Column, Table, columns, frame, ids_of, records, value_of
 from core.tables.judged import RunCheckRow, RunClaimRow, RunControlRow, RunExtremumRow, RunSummaryRow
 from core.tables.measured import (
     INTERVAL,

@@ -218,6 +218,11 @@ def attributes(record: type) -> dict[str, str]:
     return {field.name.rstrip("_"): field.name for field in fields(record)}
 
 
+def ids_of(rows: pl.DataFrame) -> list[str]:
+    """The ids of the runs of these rows, in their order."""
+    return rows["run_id"].to_list()
+
+
 def value_of(record: Any, column: str) -> Any:
     """The value of a column by its name; None where the read left it out."""
     return getattr(record, column, getattr(record, f"{column}_", None))

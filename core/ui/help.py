@@ -18,7 +18,7 @@ from core.analysis.ranking import own_runs
 from core.figures.svg import LIGHT
 from core.locale import _, spoken
 from core.questions.ranking_question import RankingQuestion
-from core.tables import Run, records
+from core.tables import Run, ids_of, records
 from core.ui import inputs, pictures, reads
 from core.ui.markdown import escape
 from core.wording import answers as answer_wording
@@ -136,7 +136,7 @@ def phrases() -> Iterator[tuple[str, str]]:
         yield _("Nothing has been measured here yet."), _("There is nothing to be said.")
         return
     yield measured_text(runs), _("Only runs of one text, protocol and tokenizer compare.")
-    newest = reads.start_data(reads.own_first(runs)["run_id"].head(1).to_list())
+    newest = reads.start_data(ids_of(reads.own_first(runs).head(1)))
     for run in records(newest.runs.filter(pl.col("inner_max").is_not_null()).head(1), Run):
         yield (
             _("On {text}, {name} reaches dimension {value} at layer {layer} (d2, N={n}).").format(

@@ -22,7 +22,7 @@ from core.files import is_read_only
 from core.locale import _, in_language, spoken
 from core.registry.names import keys
 from core.registry.specifications import CLAIMS
-from core.tables import Run, records
+from core.tables import Run, ids_of, records
 from core.ui import language, reads, url_state
 from core.ui.markdown import button_label, escape
 from core.wording.labels import run_labels
@@ -287,7 +287,7 @@ def choose_runs(runs: pl.DataFrame, max_runs: int = MAX_RUNS) -> reads.Selection
 
     `runs` are rows of `queries.run_list`.
     """
-    if unknown := url_state.resolve_ids("runs", runs["run_id"].to_list(), several=True):
+    if unknown := url_state.resolve_ids("runs", ids_of(runs), several=True):
         message = _("The link's runs are not here: {names}.")
         st.warning(message.format(names=escape(_(", ").join(unknown))), icon=":material/link_off:")
     row = st.container(horizontal=True, vertical_alignment="bottom")
@@ -363,7 +363,7 @@ def runs_shown_first(runs: pl.DataFrame) -> list[str]:
     """
     texts = reads.own_first(ranking.without_variants(runs.filter(pl.col("pass") == "text")))
     if texts.is_empty():
-        return runs["run_id"].head(1).to_list()
+        return ids_of(runs.head(1))
     own = own_runs(texts)
     if own.is_empty():
         by_others = texts.filter(~ranking.is_of_ladder())
@@ -374,4 +374,4 @@ def runs_shown_first(runs: pl.DataFrame) -> list[str]:
     on_one_text = texts.join(first.head(1), on=["corpus_id", "protocol_hash"], how="semi", maintain_order="left")
     by_preference = (own_runs(on_one_text), own, on_one_text)
     shown = next((some for some in by_preference if some["model_id"].n_unique() > 1), on_one_text)
-    return ranking.newest_of_models(shown)["run_id"].head(N_SHOWN_FIRST).to_list()
+    return ids_of(ranking.newest_of_models(shown).head(N_SHOWN_FIRST))

@@ -25,7 +25,7 @@ from core.pilots.recipe import Recipe, SavedRecipe
 from core.pilots.registration import RegisteredPilot
 from core.pilots.rule import SavedRule
 from core.questions import report as report_question
-from core.tables import RuleChoiceRow
+from core.tables import RuleChoiceRow, ids_of
 from core.ui import inputs, language, notices, pilot_filter, reads, tables, url_state
 from core.ui.markdown import escape
 from core.warehouse import export_runs, recipes
@@ -69,9 +69,7 @@ def choose_new_report(runs: pl.DataFrame) -> ReportRequest:
     elif plan_id is None:
         pilot, pilot_runs = pilot_filter.choose(runs)
         texts = pilot_runs.filter(pl.col("pass") == "text")
-        selection = (
-            reads.selection(newest_runs(texts)["run_id"].to_list()) if pilot else inputs.choose_runs(texts, MAX_RUNS)
-        )
+        selection = reads.selection(ids_of(newest_runs(texts))) if pilot else inputs.choose_runs(texts, MAX_RUNS)
         chosen = selection.runs
         notices.stop_if_none_chosen(chosen)
         compared = _runs_to_report(chosen)
@@ -83,7 +81,7 @@ def choose_new_report(runs: pl.DataFrame) -> ReportRequest:
         notices.show_differing_conditions(compared)  # the report's title says so first
     recipe = Recipe(
         name=made[0].rule.name[:80] if made else _report_name(pilot) if plan_id is None else "layer plan",
-        run_ids=tuple(chosen["run_id"]),
+        run_ids=tuple(ids_of(chosen)),
         pilot_id=pilot.pilot_id if pilot else None,
         choice_id=made[1].choice_id if made else None,
         plan_id=plan_id,

@@ -14,7 +14,7 @@ from core.locale import _, spoken
 from core.pilots.registration import registered_pilot
 from core.questions.ranking_answer import Answer
 from core.questions.ranking_question import RankingQuestion
-from core.tables import Run, records
+from core.tables import Run, ids_of, records
 from core.ui import help, inputs, pictures, reads, tables, trash, url_state
 from core.ui.markdown import escape
 from core.ui.measure import job_cards
@@ -105,7 +105,7 @@ def choose_runs(texts: pl.DataFrame, own: pl.DataFrame) -> tuple[pl.DataFrame, l
     shown = reads.own_first(shown).sort(is_of_ladder(), maintain_order=True)
     pages = list(range(1, -(-shown.height // PAGE_SIZE) + 1))
     page = inputs.choose(_("Page"), pages, "page", 1) if len(pages) > 1 else 1
-    return shown, shown["run_id"].to_list()[PAGE_SIZE * (page - 1) : PAGE_SIZE * page]
+    return shown, ids_of(shown)[PAGE_SIZE * (page - 1) : PAGE_SIZE * page]
 
 
 def _show_none_found(n_others: int) -> None:
@@ -140,7 +140,7 @@ def _pictures(data: reads.StartData) -> list[str | None]:
         curve.run_id: thumbnail(curve, [one for one in extrema if one.run_id == curve.run_id], pictures.theme())
         for curve in coloured
     }
-    return [drawn.get(run_id) for run_id in data.runs["run_id"]]
+    return [drawn.get(run_id) for run_id in ids_of(data.runs)]
 
 
 def _show_run(run: Run, picture: str | None) -> None:
@@ -163,6 +163,6 @@ def _show_actions(ticked: pl.DataFrame) -> None:
         reading_aid = _("Estimated dimension (d2), first to last layer; band: 95 % interval.")
         st.caption(_("Tick pictures to compare them."), help=f"{reading_aid}  \n{escape(verdict_legend_text())}")
         return
-    ids = ticked["run_id"].to_list()
+    ids = ids_of(ticked)
     tables.show_comparison_button(ids, type="primary")
     trash.show_delete_button(ids, _(", ").join(dict.fromkeys(ticked["name"])))

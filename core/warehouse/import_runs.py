@@ -23,7 +23,7 @@ from core.store.annotation import Annotations
 from core.store.archive import Archive
 from core.store.folder import Folder
 from core.store.parcels import PARCEL_FILES, RUN_FILE, RUN_ID, TOKENS, is_parcel, read_header, read_parcel, verify_files
-from core.tables import LONG_TABLES, PILOT_SOURCE, TABLES
+from core.tables import LONG_TABLES, PILOT_SOURCE, TABLES, ids_of
 from core.warehouse.connection import exists
 from core.warehouse.runs import annotate
 from core.warehouse.scores import shipped_hashes
@@ -71,7 +71,7 @@ class _Known:
         self.runs, self.content = set[str](), {table: dict[str, str]() for table in CONTENT_HASHES}
         if exists(warehouse.path):
             with warehouse.open() as opened:
-                self.runs = set(opened.read("SELECT run_id FROM runs")["run_id"])
+                self.runs = set(ids_of(opened.read("SELECT run_id FROM runs")))
                 self.content = known_content(opened.connection)
 
     def tables(self, run_id: str) -> dict[str, pl.DataFrame] | None:

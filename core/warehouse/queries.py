@@ -8,7 +8,7 @@ from datetime import datetime
 import polars as pl
 
 from core.records import SHIPPED
-from core.tables import SCORED_SOURCE, TABLES
+from core.tables import SCORED_SOURCE, TABLES, ids_of
 from core.warehouse.aliases import RESOLVED_SCORES
 from core.warehouse.connection import Readable
 
@@ -153,7 +153,7 @@ def jackknife_blocks(warehouse: Readable, wanted: pl.DataFrame) -> pl.DataFrame:
     """
     if wanted.is_empty():
         return pl.DataFrame(schema={"run_id": pl.String, "blocks": pl.List(pl.Float64)})
-    rows, run_ids = wanted.select("run_id", "layer", "state", "cloud").rows(), wanted["run_id"].to_list()
+    rows, run_ids = wanted.select("run_id", "layer", "state", "cloud").rows(), ids_of(wanted)
     sql = f"""
         SELECT run_id, blocks FROM layer_replicates
         JOIN (VALUES {", ".join(["(?, ?, ?, ?)"] * len(rows))}) AS wanted (run_id, layer, state, cloud)
@@ -218,7 +218,7 @@ def pilot_run_ids(warehouse: Readable, pilot_id: str) -> list[str]:
     """Ids of the runs that are results of a pilot, newest first: measured for it, or added to it."""
     order = "ORDER BY started_at DESC, run_id DESC"
     sql = f"SELECT run_id FROM runs JOIN ({_MEMBERS}) USING (run_id) WHERE member_of = ? {order}"
-    return warehouse.read(sql, [pilot_id])["run_id"].to_list()
+    return ids_of(warehouse.read(sql, [pilot_id]))
 
 
 def speeds(warehouse: Readable, run_ids: Sequence[str]) -> pl.DataFrame:

@@ -12,7 +12,7 @@ from core.errors import InputError
 from core.pilots.recipe import Recipe, SavedRecipe, recipe_from_row
 from core.store import user_files
 from core.store.trash import is_deleted
-from core.tables import TABLES, RecipeNumberRow, RecipeRow
+from core.tables import TABLES, RecipeNumberRow, RecipeRow, ids_of
 from core.warehouse.connection import Readable
 from core.warehouse.warehouse import Warehouse
 
@@ -111,7 +111,7 @@ def _address(row: RecipeNumberRow) -> tuple:
 def check_runs(warehouse: Warehouse, recipe: Recipe) -> None:
     """Raises InputError where a run of the recipe is not in the warehouse."""
     sql = "SELECT run_id FROM (SELECT unnest(?::VARCHAR[]) AS run_id) WHERE run_id NOT IN (SELECT run_id FROM runs)"
-    for run_id in warehouse.read(sql, [list(recipe.run_ids)])["run_id"][:1]:
+    for run_id in ids_of(warehouse.read(sql, [list(recipe.run_ids)]))[:1]:
         if is_deleted(warehouse.folder, run_id):
             raise InputError("Run {run} of this report is in the trash: `workdim runs undelete {run}`.", run=run_id)
         raise InputError("The run {run} of this report is not in the warehouse.", run=run_id)

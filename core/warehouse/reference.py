@@ -33,6 +33,7 @@ from core.files import (
 )
 from core.records import SHIPPED, LayerPlan
 from core.store.parcels import is_parcel
+from core.tables import ids_of
 from core.warehouse import layer_plans
 from core.warehouse.runs import delete_runs
 from core.warehouse.sync import Report
@@ -108,7 +109,7 @@ def remove_profiles(warehouse: Warehouse) -> tuple[int, int]:
     plan_ids = shipped_plan_ids()
     _write_offered(warehouse, {*shipped_run_ids(), *map(_bundle_key, shipped_bundles()), *plan_ids})
     profiles = warehouse.read(f"SELECT run_id FROM runs WHERE list_contains(tags, '{SHIPPED}') ORDER BY run_id")
-    delete_runs(warehouse, profiles["run_id"].to_list())
+    delete_runs(warehouse, ids_of(profiles))
     plan_ids = [plan_id for plan_id in plan_ids if layer_plans.has_plan(warehouse, plan_id)]
     if plan_ids:
         warehouse.delete("plan", *plan_ids)

@@ -20,6 +20,7 @@ from core.registry.specifications import REFERENCE
 from core.store import annotation, trash, user_files
 from core.store.annotation import Annotations
 from core.store.parcels import is_parcel, read_header, read_parcel
+from core.tables import ids_of
 from core.warehouse import sync
 from core.warehouse.connection import Readable
 from core.warehouse.pilots import add_runs
@@ -223,7 +224,7 @@ def _find_control(warehouse: Warehouse, n_seeds: int, **same: Any) -> str | None
         ORDER BY runs.started_at DESC LIMIT 1
     """
     rows = warehouse.read(sql, same | {"is_shared": same["pass"] in SHARED, "n_seeds": n_seeds})
-    return rows["run_id"][0] if rows.height else None
+    return ids_of(rows)[0] if rows.height else None
 
 
 def seeds_of_runs(warehouse: Warehouse, **same: Any) -> list[tuple[str, int, str]]:
@@ -261,7 +262,7 @@ def runs_to_share(warehouse: Warehouse, config: RunConfig) -> list[str]:
         WHERE protocol = $protocol AND json_extract_string(config, '$.run.corpus') = $corpus
             AND (list_contains($passes, pass) OR json_extract_string(config, '$.run.model') = $model)
     """
-    return warehouse.read(sql, names | {"passes": list(SHARED)})["run_id"].to_list()
+    return ids_of(warehouse.read(sql, names | {"passes": list(SHARED)}))
 
 
 class StoredCost(NamedTuple):

@@ -19,7 +19,7 @@ from core.registry.estimators import ESTIMATORS
 from core.registry.names import NAMES
 from core.registry.passes import PASSES
 from core.sources import counted
-from core.tables import Run, records, value_of
+from core.tables import Run, ids_of, records, value_of
 
 
 def name(kind: str, key: str) -> str:
@@ -125,7 +125,7 @@ def run_labels(runs: pl.DataFrame) -> dict[str, str]:
 
     Keeps the order of the runs. A run that a check vetoes is marked.
     """
-    labels: dict[str, str] = dict.fromkeys(runs["run_id"], "") if not runs.is_empty() else {}
+    labels: dict[str, str] = dict.fromkeys(ids_of(runs), "") if not runs.is_empty() else {}
     telling = [column for column in _TELLING if column in runs.columns]
     needed = [column for column in ("run_id", "name", *_TELLING, *_CONTROL) if column in runs.columns]
     for _name, runs_of_model in (
@@ -139,7 +139,7 @@ def run_labels(runs: pl.DataFrame) -> dict[str, str]:
                 _value_text(column, value) for column in differing if (value := value_of(run, column)) is not None
             ]
             labels[run.run_id] = " · ".join([run.name, *details])
-    vetoed = set(runs.filter(worst_check="veto")["run_id"]) if "worst_check" in runs.columns else set()
+    vetoed = set(ids_of(runs.filter(worst_check="veto"))) if "worst_check" in runs.columns else set()
     times = Counter(labels.values())
     return {
         run_id: marked_name(label if times[label] == 1 else f"{label} · {short_id(run_id)}", run_id in vetoed)

@@ -10,7 +10,7 @@ from core import wording
 from core.analysis.ranking import RankingGroup
 from core.locale import _
 from core.sources import counted, derived, stated
-from core.tables import Run, records
+from core.tables import Run, ids_of, records
 from core.wording.labels import distinguishing_names, names_text, run_labels, shortened_name
 
 Limit = tuple[str, str]
@@ -40,15 +40,13 @@ def limits(text: pl.DataFrame, against_controls: pl.DataFrame, words: Sequence[R
 def _shuffled_text(text: pl.DataFrame, against_controls: pl.DataFrame) -> Iterator[Limit]:
     """What shuffled text says about the two dimensions themselves."""
     own = against_controls.filter(pl.col("claim").is_in(["inner_max", "final"]))
-    same, differs, unclear = (set(own.filter(outcome=one)["run_id"]) for one in ("same", "differs", "cannot_tell"))
+    same, differs, unclear = (set(ids_of(own.filter(outcome=one))) for one in ("same", "differs", "cannot_tell"))
     cases = (
         (same - differs, _("No evidence: shuffled tokens give the same within 10 % ({names}).")),
         (unclear - same - differs, _("Unclear for {names}: the interval is too wide.")),
-        (set(text["run_id"]) - same - differs - unclear, _("Untested for {names}: no shuffled tokens.")),
+        (set(ids_of(text)) - same - differs - unclear, _("Untested for {names}: no shuffled tokens.")),
     )
-    told = [
-        template.format(names=_names(run_ids, text)) for run_ids, template in cases if run_ids & set(text["run_id"])
-    ]
+    told = [template.format(names=_names(run_ids, text)) for run_ids, template in cases if run_ids & set(ids_of(text))]
     if told:
         yield _("Is the shape about what the text says?"), wording.joined_sentences(told)
 
@@ -72,12 +70,12 @@ def _tokenizers(text: pl.DataFrame, words: Sequence[RankingGroup]) -> Iterator[L
     count = counted(text["tokenizer_hash"].n_unique(), "models")
     if count < 2:
         return
-    groups = [set(group.rows["run_id"]) for group in words if group.rows["tokenizer_hash"].n_unique() > 1]
+    groups = [set(ids_of(group.rows)) for group in words if group.rows["tokenizer_hash"].n_unique() > 1]
     comparable = set().union(*groups)
     reason = _("Only some ({names}), on one point per word.")
     if not comparable:
         reason = _("{count} tokenizers, and no two runs share kind, protocol, words and N.")
-    elif len(groups) == 1 and comparable == set(text["run_id"]):
+    elif len(groups) == 1 and comparable == set(ids_of(text)):
         reason = _("Only on one point per word.")
     question = _("Can models with different tokenizers be compared?")
     yield question, reason.format(count=count, names=_names(comparable, text))
@@ -98,7 +96,7 @@ def _models(text: pl.DataFrame) -> Iterator[Limit]:
     bare = text.filter(pl.col("qualifiers").list.contains("no_final_norm").fill_null(False))
     if bare.height:
         told = _("No. Without a final norm: {names}.")
-        names = _names(set(bare["run_id"]), text)
+        names = _names(set(ids_of(bare)), text)
         yield _("Are the final states of all models alike?"), told.format(names=names)
     dtypes = sorted(text["dtype"].unique().to_list())
     if len(dtypes) > 1:

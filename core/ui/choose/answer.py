@@ -17,6 +17,7 @@ from core.figures.chart_figure import bars_figure
 from core.locale import _
 from core.pilots.rule import Assumptions
 from core.questions.choice import PilotChoice
+from core.tables import ids_of
 from core.ui import inputs, pictures, tables, url_state
 from core.ui.choose.choices import ASSUMPTION_UNITS, NUMBER_LIMITS, DecisionView
 from core.ui.markdown import escape
@@ -172,7 +173,7 @@ def _choose_baseline(view: DecisionView) -> str | None:
     chosen = inputs.choose_from_list(_("Against the model in use"), names, "base", width=320)
     if chosen:
         url_state.forget("against")  # on the page Compare its run is what others are held against
-    return next(iter(models.filter(model_id=chosen)["run_id"]), None)
+    return next(iter(ids_of(models.filter(model_id=chosen))), None)
 
 
 def _show_assumption_inputs(assumptions: Assumptions) -> None:
@@ -196,7 +197,7 @@ def _show_assumption_inputs(assumptions: Assumptions) -> None:
 def _show_cost_table(view: DecisionView, baseline: str | None) -> None:
     """Draw the table of costs, in which own speeds are typed."""
     runs = view.context.runs.sort("parameters", natural_sort_key())
-    costs, assumptions = [view.context.costs[run_id] for run_id in runs["run_id"]], view.assumptions
+    costs, assumptions = [view.context.costs[run_id] for run_id in ids_of(runs)], view.assumptions
     own_speed = _("Own speed [tokens/s]")
     in_use = view.context.costs[baseline].price if baseline else None
     prices = {}

@@ -24,6 +24,7 @@ from core.pilots.rule import Assumptions, Direction, SavedRule, TaskName
 from core.questions import choice as choice_question
 from core.questions.choice import PilotChoice
 from core.questions.ranking_question import RankingQuestion
+from core.tables import ids_of
 from core.ui import inputs, reads, url_state
 from core.ui.choose import models
 from core.ui.choose.models import RankingView
@@ -86,7 +87,7 @@ def choose_view(pilot: RegisteredPilot | None) -> DecisionView:
             settings = st.popover(_("Settings"), icon=":material/tune:")
         with in_sight:
             ranked = models.choose_view(pilot, above, settings)
-        rules, speeds = reads.lists().rules, reads.speeds(ranked.runs["run_id"].to_list())
+        rules, speeds = reads.lists().rules, reads.speeds(ids_of(ranked.runs))
         with by:
             rule = _choose_rule(rules, above)
         assumptions = rule.rule.assumptions if rule else _read_assumptions()
@@ -98,7 +99,7 @@ def choose_view(pilot: RegisteredPilot | None) -> DecisionView:
         with in_sight:
             subset = choice_question.one_run_each(_choose_subset(ranked.runs))
             use_class = rule.rule.use_class if rule else _choose_use_class(pilot)
-        run_ids = subset["run_id"].to_list()
+        run_ids = ids_of(subset)
         context = context.restrict_to(run_ids).with_windows(reads.rows("run_windows", run_ids))
         with by:
             criteria = [] if rule else _choose_criteria(context, ranked.question, use_class)

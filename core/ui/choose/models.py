@@ -22,6 +22,7 @@ from core.questions.ranking_answer import Answer, specification_key
 from core.questions.ranking_question import BY_TYPE, BY_WORD, DIMENSIONS, REGISTERED_DIMENSION, RankingQuestion
 from core.registry.names import keys
 from core.registry.specifications import CLAIMS, REFERENCE, SPECIFICATIONS, Specification
+from core.tables import ids_of
 from core.ui import inputs, notices, reads, url_state
 from core.ui.markdown import escape
 from core.wording import answers as answer_wording
@@ -92,14 +93,14 @@ def choose_view(pilot: RegisteredPilot | None, above: Any, settings: Any) -> Ran
     if is_reference := specification == REFERENCE:
         full_answer = reads.answer(question)
     else:
-        maxima = reads.inner_maxima(population.rows["run_id"].to_list())
+        maxima = reads.inner_maxima(ids_of(population.rows))
         population = population.with_specification(maxima, specification)
         full_answer = reads.answer_about(population, is_of_summaries=False, is_brief=True)
     filtered, answer = population.narrowed(rows["run_id"]), full_answer
     if filtered is not population:
         answer = reads.answer_about(filtered, full_answer, is_of_summaries=is_reference, is_brief=True)
     if population.group is not None:
-        runs = population.group.rows.filter(pl.col("run_id").is_in(rows["run_id"].to_list()))
+        runs = population.group.rows.filter(pl.col("run_id").is_in(ids_of(rows)))
     return RankingView(pilot, question, runs, answer, full_answer if population.group is not None else None)
 
 
@@ -116,8 +117,8 @@ def choose_group(population: Population, names: Mapping[str, str], above: Any) -
         other_points = BY_WORD if population.asked.cloud == BY_TYPE else BY_TYPE
         others = offered_groups(reads.population(replace(population.asked, cloud=other_points)))
         chosen = find_group([*groups.values(), *others.values()], asked)
-        run_ids = set() if chosen is None else set(chosen.rows["run_id"])
-        n_shared = {name: len(run_ids & set(group.rows["run_id"])) for name, group in groups.items()}
+        run_ids = set() if chosen is None else set(ids_of(chosen.rows))
+        n_shared = {name: len(run_ids & set(ids_of(group.rows))) for name, group in groups.items()}
         if any(n_shared.values()):
             url_state.choose("group", max(n_shared, key=n_shared.__getitem__))
         else:

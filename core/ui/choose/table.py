@@ -12,7 +12,7 @@ from core.analysis.ranking import filter_benchmark, natural_sort_key
 from core.analysis.ranks import NORMAL_95
 from core.locale import _
 from core.questions.ranking_question import BY_WORD, DIMENSIONS
-from core.tables import ScoredRun, records, value_of
+from core.tables import ScoredRun, ids_of, records, value_of
 from core.ui import language, tables
 from core.ui.choose.choices import DecisionView
 from core.ui.markdown import escape
@@ -40,7 +40,7 @@ def show(view: DecisionView) -> None:
         placeholder="–",
     )
     if marked := [row for row in selected["selection"]["rows"] if row < rows.height]:
-        tables.show_comparison_button(rows["run_id"].gather(marked).to_list())
+        tables.show_comparison_button(ids_of(rows[marked]))
     notes = [
         _("Mark at least two runs at the left."),
         wording.veto_mark_text() if "veto" in rows["worst_check"] else "",
@@ -68,7 +68,7 @@ def _rows(view: DecisionView) -> pl.DataFrame:
     """The models in the order of the decision, then by name; with ranks and scores where they compare."""
     if view.ranked.group_answer:
         rows = view.ranked.group_answer.population.rows
-        rows = rows.filter(pl.col("run_id").is_in(view.context.runs["run_id"].to_list()))
+        rows = rows.filter(pl.col("run_id").is_in(ids_of(view.context.runs)))
     else:
         rows, scored = view.context.runs, view.context.scored
         of_task = scored.clear() if view.task is None else filter_benchmark(scored, dict(view.task))
@@ -92,7 +92,7 @@ def _table(view: DecisionView, rows: pl.DataFrame) -> pl.DataFrame:
         means = {candidate.run_id: round(total, 3) for candidate, total in pairs}
 
     def ranks(name: str) -> list[int | None]:
-        return [getattr(models.get(run_id), name, None) for run_id in rows["run_id"]]
+        return [getattr(models.get(run_id), name, None) for run_id in ids_of(rows)]
 
     def numbers(column: str, digits: int = 3) -> Any:
         return rows[column].cast(pl.Float64).round_sig_figs(digits) if column in rows.columns else None
@@ -103,12 +103,12 @@ def _table(view: DecisionView, rows: pl.DataFrame) -> pl.DataFrame:
         _("to (95 %)"): numbers("working_dimension_upper"),
     }
     columns: dict[str, Any] = {
-        _("Model"): [labels[run_id] for run_id in rows["run_id"]],
+        _("Model"): [labels[run_id] for run_id in ids_of(rows)],
         # Dimension and score beside the name, as the rest of the table lies beyond the edge of a small window.
         **(working if dimension == "working_dimension" else {title[:1].upper() + title[1:]: numbers(dimension)}),
         answer_wording.benchmark_name(answer) if answer else task_name(view.task): numbers("score"),
         _("Standard error"): numbers("score_std_error", 2),
-        _("Weighted mean"): [means.get(run_id) for run_id in rows["run_id"]],
+        _("Weighted mean"): [means.get(run_id) for run_id in ids_of(rows)],
         **working,
         _("Rank by dimension"): ranks("rank_low"),
         _("down to rank"): ranks("rank_high"),

@@ -18,7 +18,7 @@ from core.locale import _
 from core.questions.compare import Comparison, compare
 from core.questions.ranking_question import BY_TYPE
 from core.questions.selection import Selection
-from core.tables import Run, records
+from core.tables import Run, ids_of, records
 from core.ui import inputs, notices, pictures, reads, tables, url_state
 from core.ui.compare import provenance
 from core.ui.markdown import escape
@@ -38,7 +38,7 @@ def choose_comparison(selection: Selection, place: Any) -> Comparison | None:
     if texts.height < 2:
         return None
     labels = run_labels(texts)
-    of_baseline = texts.filter(model_id=url_state.asked("base") or "")["run_id"].to_list()
+    of_baseline = ids_of(texts.filter(model_id=url_state.asked("base") or ""))
     with place:
         base = inputs.choose_from_list(_("Held against"), labels, "against", [*of_baseline, *labels][0], width=400)
     if base != next(iter(labels)) or url_state.asked("base"):  # the model in use on the page Choose, too

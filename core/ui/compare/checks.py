@@ -8,7 +8,7 @@ import streamlit as st
 from core import wording
 from core.locale import _
 from core.questions.selection import Selection
-from core.tables import Run, RunControlRow, records
+from core.tables import Run, RunControlRow, ids_of, records
 from core.ui import inputs, tables
 from core.ui.markdown import escape
 from core.ui.tables import rounded, without_empty
@@ -70,7 +70,7 @@ def check_table(checks: pl.DataFrame, runs: pl.DataFrame, *, each_layer: bool) -
         for outcome, threshold in rows.select("outcome", "threshold").rows()
     ]
     columns = {
-        _("Model"): [labels[run_id] for run_id in rows["run_id"]],
+        _("Model"): [labels[run_id] for run_id in ids_of(rows)],
         _("Check"): [wording.name("check", name) for name in rows["check_name"]],
         _("Outcome"): outcomes,
         _("Value"): rows["value"].round_sig_figs(3),

@@ -17,7 +17,7 @@ from core.questions.selection import Selection
 from core.registry.correlators import CORRELATORS
 from core.registry.estimators import ESTIMATORS
 from core.registry.names import keys
-from core.tables import Run
+from core.tables import Run, ids_of
 from core.ui import inputs, pictures, url_state
 
 BASIC_QUANTITIES = ("d2", "gride", "participation_ratio")
@@ -156,7 +156,7 @@ def choose_references(
         return data
     links = control_links(selection.runs, selection.with_controls)
     rows = selection.correlators if data.is_correlator else selection.estimates
-    control_rows = rows.filter(pl.col("run_id").is_in(links["run_id"].to_list()))
+    control_rows = rows.filter(pl.col("run_id").is_in(ids_of(links)))
     controls = profile_data.control_references(data, control_rows, links, selection.runs, selection.seeds)
     surrogates: list[Reference] = []
     if with_surrogates and not data.is_correlator:

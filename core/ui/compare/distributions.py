@@ -13,7 +13,7 @@ from core.locale import _, translated
 from core.questions.selection import Selection
 from core.questions.within import answer_of_windows
 from core.registry.correlators import QUANTITIES
-from core.tables import Run, records
+from core.tables import Run, ids_of, records
 from core.ui import inputs, notices, pictures, tables
 from core.ui.compare.choices import choose_run_and_quantity
 from core.ui.markdown import escape
@@ -61,7 +61,7 @@ def masked_token_table(runs: pl.DataFrame) -> pl.DataFrame:
     labels = run_labels(runs)
     return pl.DataFrame(
         {
-            _("Model"): [labels[run_id] for run_id in runs["run_id"]],
+            _("Model"): [labels[run_id] for run_id in ids_of(runs)],
             _("Tokens read"): runs["n_tokens"],
             _("Left out for their norm"): runs["n_dropped_norm"],
             _("Share (%)"): (100 * runs["n_dropped_norm"] / runs["n_tokens"]).round(2),
@@ -104,7 +104,7 @@ def show_windows(selection: Selection) -> None:
         )
         drawn_windows, drawn_run = found.windows, run
         if pass_name == "shuffled" and found.shuffled is not None:
-            drawn_run = records(selection.with_controls.filter(run_id=found.shuffled["run_id"][0]), Run)[0]
+            drawn_run = records(selection.with_controls.filter(run_id=ids_of(found.shuffled)[0]), Run)[0]
             drawn_windows = found.shuffled
         picture = windows_svg(drawn_windows, drawn_run, place, pictures.theme())
         st.image(picture, width="stretch", alt=_("Dimension and loss of windows"))

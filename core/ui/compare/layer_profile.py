@@ -20,7 +20,7 @@ from core.locale import _, translated
 from core.questions.ranking_question import BY_TYPE
 from core.questions.selection import Selection
 from core.registry.passes import CONTROLS
-from core.tables import Run, records
+from core.tables import Run, ids_of, records
 from core.ui import inputs, pictures, tables, url_state
 from core.ui.compare import layer_tables
 from core.ui.compare.choices import (
@@ -210,14 +210,14 @@ def _show_reference_notes(data: ProfileData, selection: Selection) -> None:
     controls = control_links(texts, selection.with_controls)
     powered = [key for key, control in CONTROLS.items() if control.judges]
     controlled = set(controls.filter(pl.col("pass").is_in(powered))["text_run_id"])
-    uncontrolled = [labels[run_id] for run_id in texts["run_id"] if run_id not in controlled]
+    uncontrolled = [labels[run_id] for run_id in ids_of(texts) if run_id not in controlled]
     if uncontrolled:
         message = _("Without a usable control: {names}. Such shapes can come without training; use protocol standard.")
         st.caption(message.format(names=escape(_(", ").join(uncontrolled))))
     judged = texts.filter(pl.col("verdict_rise").is_not_null())
     known = judged.select(text_run_id="run_id", run_id="control_run_ids").explode("run_id")
     unknown = set(controls.join(known, on=["text_run_id", "run_id"], how="anti")["text_run_id"])
-    outdated = [labels[run_id] for run_id in judged["run_id"] if run_id in unknown]
+    outdated = [labels[run_id] for run_id in ids_of(judged) if run_id in unknown]
     if outdated:
         message = _("Verdicts on {names} leave out newer controls: measure again.")
         st.caption(message.format(names=escape(_(", ").join(outdated))))

@@ -15,6 +15,7 @@ from core.tables import (
     RunCheckRow,
     RunClaimRow,
     RunExtremumRow,
+    ids_of,
     records,
 )
 from core.ui.tables import rounded, without_empty
@@ -30,7 +31,7 @@ def layer_table(rows: pl.DataFrame, runs: pl.DataFrame) -> pl.DataFrame:
     labels = run_labels(runs)
     return without_empty(
         {
-            _("Model"): [labels[run_id] for run_id in rows["run_id"]],
+            _("Model"): [labels[run_id] for run_id in ids_of(rows)],
             _("Layer"): rows["layer"],
             _("State"): [wording.name("state", state) for state in rows["state"]],
             _("Value"): rounded(rows, "value", 4),

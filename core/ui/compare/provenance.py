@@ -16,7 +16,7 @@ from core.analysis.differences import comparability, differences, without_incide
 from core.locale import _
 from core.questions.selection import Selection
 from core.store.annotation import RESERVED_TAGS
-from core.tables import Run, records
+from core.tables import Run, ids_of, records
 from core.ui import inputs, reads, tables, trash
 from core.ui.markdown import escape
 from core.warehouse import export_runs
@@ -87,7 +87,7 @@ def _show_actions(selection: Selection) -> None:
             measures_again = st.button(_("Measure again"), icon=":material/replay:", key="measure run again")
             with st.popover(_("Delete..."), icon=":material/delete:"):
                 _show_delete_button(run.run_id, inputs.run_label(run))
-            run_ids = selection.with_controls["run_id"].to_list()
+            run_ids = ids_of(selection.with_controls)
             inputs.show_download(
                 _("Export the chosen runs (zip)"),
                 partial(_export_zip, reads.warehouse(), run_ids),

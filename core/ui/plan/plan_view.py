@@ -18,7 +18,7 @@ from core.figures.chart_svg import HEIGHT, WIDTH, visual_svg
 from core.locale import _
 from core.questions import plan as plan_question
 from core.records import AGAINST_PLAN, SHIPPED, LayerPlan
-from core.tables import PlanOutcomeRow, PlanRow, records
+from core.tables import PlanOutcomeRow, PlanRow, ids_of, records
 from core.ui import inputs, language, pictures, reads, tables, url_state
 from core.ui.markdown import escape
 from core.wording import plan_evidence
@@ -300,7 +300,7 @@ def _show_profiles_link(layer_plan: LayerPlan) -> None:
         return
     original = runs.filter(model_id=layer_plan.plan.model_id)
     original = original.join(smaller, on=["corpus_id", "protocol_hash"], how="semi")
-    chosen = [*original["run_id"].head(1), *smaller["run_id"].head(1)]
+    chosen = [*ids_of(original.head(1)), *ids_of(smaller.head(1))]
     inputs.show_link("compare", _("Open both profiles"), "show_chart", runs=url_state.join_values(chosen))
 
 
