@@ -15,7 +15,7 @@ import polars as pl
 
 from core.errors import InputError, unknown_name
 from core.records import Estimate, Profile, ProgressCallback, RunConfig
-from core.tables import TABLES, RunSummaryRow
+from core.tables import TABLES, ModelRow, RunRow, RunSummaryRow, frame
 from core.warehouse.warehouse import Warehouse
 
 if TYPE_CHECKING:
@@ -125,13 +125,13 @@ class ModelProfile:
     def _as_run(self) -> pl.DataFrame:
         """The run as `core.warehouse.queries.runs` returns it, with the columns that figures need."""
         profile = self.profile
-        model = TABLES["models"].frame([profile.model]).select(_COLUMNS_OF_MODEL)
+        model = frame([profile.model], ModelRow).select(_COLUMNS_OF_MODEL)
         summary = self.summary
         band = {
             name: pl.lit(getattr(summary, name) if summary else None, pl.Int64)
             for name in ("working_layer_first", "working_layer_last")
         }
-        run = pl.concat([TABLES["runs"].frame([profile.run]), model], how="horizontal")
+        run = pl.concat([frame([profile.run], RunRow), model], how="horizontal")
         return run.with_columns(
             corpus_name=pl.lit(profile.corpus.name), worst_check=pl.lit(profile.worst_check, pl.String), **band
         )

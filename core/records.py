@@ -36,6 +36,8 @@ from core.tables import (
     RunSummaryRow,
     RunWindowRow,
     TokenResultRow,
+    frame,
+    records,
 )
 
 T = TypeVar("T")
@@ -400,15 +402,12 @@ class LayerPlan:
 
     @classmethod
     def from_frames(cls, tables: Mapping[str, pl.DataFrame]) -> "LayerPlan":
-        (plan,) = TABLES["plans"].rows(tables["plans"])
-        return cls(plan, TABLES["plan_outcomes"].rows(tables["plan_outcomes"]))
+        (plan,) = records(tables["plans"], PlanRow)
+        return cls(plan, records(tables["plan_outcomes"], PlanOutcomeRow))
 
     def frames(self) -> dict[str, pl.DataFrame]:
         """The content of the file, by table."""
-        return {
-            "plans": TABLES["plans"].frame([self.plan]),
-            "plan_outcomes": TABLES["plan_outcomes"].frame(self.outcomes),
-        }
+        return {"plans": frame([self.plan], PlanRow), "plan_outcomes": frame(self.outcomes, PlanOutcomeRow)}
 
     @property
     def kept(self) -> list[int]:

@@ -27,6 +27,7 @@ from core.locale import in_language
 from core.pilots.recipe import Recipe
 from core.pilots.registration import RegisteredPilot, registered_pilot
 from core.questions import report
+from core.tables import PilotRow, records
 from core.warehouse import queries
 from core.warehouse.warehouse import Warehouse
 from tests.browser.walk import (
@@ -208,7 +209,7 @@ def decks(warehouse: Warehouse, options: argparse.Namespace) -> None:
 
 
 def newest_pilot(warehouse: Warehouse) -> RegisteredPilot | None:
-    rows = queries.pilots(warehouse).to_dicts()
+    rows = records(queries.pilots(warehouse).head(1), PilotRow)
     return registered_pilot(rows[0]) if rows else None
 
 

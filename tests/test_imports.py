@@ -309,6 +309,20 @@ def test_core_stays_small_enough_to_be_looked_over() -> None:
     assert not grown, f"lines and tokens, and how many there may be: {grown}"
 
 
+MOST_BY_STRING = 700
+"""Subscripts by a constant string; it may only shrink. What a row holds is an attribute of its record (`core.tables.records`)."""
+
+
+def test_columns_are_attributes_of_records_and_not_keys_of_mappings() -> None:
+    by_string = Counter(
+        path.relative_to(ROOT).as_posix()
+        for path in (ROOT / "core").rglob("*.py")
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Subscript) and isinstance(getattr(node.slice, "value", None), str)
+    )
+    assert by_string.total() <= MOST_BY_STRING, by_string.most_common(20)
+
+
 def test_looking_at_pages_loads_no_model_library(tmp_path: Path) -> None:
     looker = (
         "import sys\n"

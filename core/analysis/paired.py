@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import numpy as np
 import polars as pl
@@ -21,7 +21,13 @@ from core.analysis.ranks import POWER
 from core.errors import InputError
 from core.registry.names import NOT_STATED
 
-QUESTION = ("benchmark", "metric", "filter")
+
+class QuestionSet(NamedTuple):
+    """Questions whose answers compare."""
+
+    benchmark: str
+    metric: str
+    filter: str
 
 
 @dataclass(frozen=True)
@@ -101,17 +107,17 @@ def compare_answers(a: pl.DataFrame, b: pl.DataFrame) -> PairedComparison:
     )
 
 
-def compare_all_answers(a: pl.DataFrame, b: pl.DataFrame) -> list[tuple[dict[str, str], PairedComparison]]:
+def compare_all_answers(a: pl.DataFrame, b: pl.DataFrame) -> list[tuple[QuestionSet, PairedComparison]]:
     """`compare_answers` for every benchmark, metric and filter with common questions, sorted by name.
 
     An unnamed filter (files of earlier harnesses) matches the other model's, if each of the two has only one.
     """
     named = (_with_matched_filter(a, b), _with_matched_filter(b, a))
-    of_a, of_b = (frame.partition_by(QUESTION, as_dict=True) for frame in named)
+    of_a, of_b = (frame.partition_by(QuestionSet._fields, as_dict=True) for frame in named)
     comparisons = []
     for key in sorted(of_a.keys() & of_b.keys(), key=str):
         if not of_a[key].join(of_b[key], on="doc_hash", how="semi").is_empty():
-            comparisons.append((dict(zip(QUESTION, map(str, key), strict=True)), compare_answers(of_a[key], of_b[key])))
+            comparisons.append((QuestionSet(*map(str, key)), compare_answers(of_a[key], of_b[key])))
     return comparisons
 
 

@@ -22,7 +22,8 @@ from core.locale import worded
 from core.measure.provenance import code_version, library_versions
 from core.models import machine, packages
 from core.models.network import route
-from core.runs.reference_check import MODEL, check_instrument
+from core.runs.reference_check import MODEL, Deviation, check_instrument
+from core.tables import records
 from core.terminal.output import heads, pad
 from core.terminal.progress import ProgressBar, counting_bar
 from core.terminal.tables import table
@@ -231,19 +232,19 @@ def check_measurement(options: argparse.Namespace) -> int:
     """Exit code 1 if the shipped profile is not reproduced."""
     with ProgressBar(MODEL) as bar:
         result = check_instrument(bar.report)
-    rows = result.values.to_dicts()
+    rows = records(result.values, Deviation)
     head = heads("quantity", "values", "largest deviation", "tolerance", "where")
 
     def lines() -> Iterator[str]:
         values = [
             (
-                row["quantity"],
-                row["n_values"],
-                f"{row['largest_deviation']:.3%}",
-                f"{row['tolerance']:.1%}",
+                row.quantity,
+                row.n_values,
+                f"{row.largest_deviation:.3%}",
+                f"{row.tolerance:.1%}",
                 sentences(
-                    Sentence("layer {layer}, {cloud}", layer=row["layer"], cloud=row["cloud"]),
-                    "" if row["within"] else Sentence("OUTSIDE"),
+                    Sentence("layer {layer}, {cloud}", layer=row.layer, cloud=row.cloud),
+                    "" if row.within else Sentence("OUTSIDE"),
                 ),
             )
             for row in rows

@@ -23,6 +23,7 @@ from core.runs.jobs import STATES, submit
 from core.runs.pilot_jobs import pilot_measurements, run_pilot
 from core.runs.recovery import recover
 from core.runs.requests import expand_request, protocol_names, text_names, with_companions, with_labels_hash
+from core.tables import PilotRow, records
 from core.terminal.output import say, tell
 from core.terminal.preflight_card import card_lines
 from core.terminal.progress import ProgressBar
@@ -195,4 +196,4 @@ def _load_pilot(name: str, warehouse):
     """A pilot from a file, or a registered one by its name or id."""
     if name.endswith(".toml") or not exists(warehouse.path):
         return read_pilot(Path(name), protocol_names(), text_names())
-    return find_pilot(queries.pilots(warehouse).to_dicts(), name).pilot
+    return find_pilot(records(queries.pilots(warehouse), PilotRow), name).pilot

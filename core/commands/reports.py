@@ -23,7 +23,7 @@ from core.pilots.registration import find_pilot
 from core.pilots.rule import find_choice
 from core.questions import report as report_question
 from core.sources import STATED
-from core.tables import RecipeNumberRow, ids_of
+from core.tables import PilotRow, RecipeNumberRow, ids_of, records
 from core.terminal.output import heads, say, tell
 from core.terminal.tables import table
 from core.warehouse import queries, recipes
@@ -229,7 +229,7 @@ def _selected_runs(options: argparse.Namespace, warehouse: Warehouse) -> tuple[l
     runs = queries.runs(warehouse)
     pilot_id = None
     if options.pilot is not None:
-        pilot = find_pilot(queries.pilots(warehouse).to_dicts(), options.pilot)
+        pilot = find_pilot(records(queries.pilots(warehouse), PilotRow), options.pilot)
         pilot_id = pilot.pilot_id
         runs = runs.filter(pl.col("run_id").is_in(queries.pilot_run_ids(warehouse, pilot_id)))
         if runs.is_empty():

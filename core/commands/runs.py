@@ -30,7 +30,7 @@ from core.records import SHIPPED
 from core.runs.stored_runs import delete_stored_runs, rerun_request
 from core.store import trash
 from core.store.annotation import Annotations
-from core.tables import Run, ids_of, records
+from core.tables import PilotRow, Run, ids_of, records
 from core.terminal.output import tell
 from core.terminal.run_details import run_details
 from core.terminal.tables import diff_lines, runs_table, trash_table
@@ -81,7 +81,7 @@ def filter_runs(runs, warehouse, model: str | None = None, tag: str | None = Non
             raise InputError(unknown_name("tag", tag, tags))
         runs = runs.filter(pl.col("tags").list.contains(tag))
     if pilot:
-        selected = find_pilot(queries.pilots(warehouse).to_dicts(), pilot)
+        selected = find_pilot(records(queries.pilots(warehouse), PilotRow), pilot)
         runs = runs.filter(pl.col("run_id").is_in(queries.pilot_run_ids(warehouse, selected.pilot_id)))
     return runs
 

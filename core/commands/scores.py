@@ -186,13 +186,17 @@ def alias(options: argparse.Namespace) -> None:
         raise InputError(
             "Which model does '{name}' mean? Give its repository or reference after the name.", name=options.name
         )
-    known = alias_table.list_aliases(existing_warehouse(options)).to_dicts()
+    known = alias_table.list_aliases(existing_warehouse(options))
     rows = [
-        (row["alias"], row["reference"], Sentence("yes") if row["is_measured"] else Sentence("no"), row["n_scores"])
-        for row in known
+        (alias, reference, Sentence("yes") if is_measured else Sentence("no"), n_scores)
+        for alias, reference, is_measured, n_scores in known.select(
+            "alias", "reference", "is_measured", "n_scores"
+        ).iter_rows()
     ]
     none = nothing_yet("scores alias NAME REFERENCE")
-    show_records(options, known, lambda: table(heads("name", "means", "measured here", "scores"), rows), none)
+    show_records(
+        options, known.to_dicts(), lambda: table(heads("name", "means", "measured here", "scores"), rows), none
+    )
 
 
 def compare(options: argparse.Namespace) -> None:
@@ -214,18 +218,20 @@ def compare(options: argparse.Namespace) -> None:
     comparisons = [
         (key, comparison)
         for key, comparison in compare_all_answers(a, b)
-        if options.metric is None or key["metric"] == options.metric
+        if options.metric is None or key.metric == options.metric
     ]
     if not comparisons:
-        own_sets = answer_sets.filter(answer_sets["model"].is_in(models)).iter_rows(named=True)
-        available = sorted({f"{row['benchmark']} {row['metric']}" for row in own_sets})
+        own_sets = answer_sets.filter(answer_sets["model"].is_in(models)).select("benchmark", "metric")
+        available = sorted(set(map(" ".join, own_sets.iter_rows())))
         raise InputError(
             "The two have no question of {asked} in common. Answered: {there}.",
             asked=" ".join(part for part in (options.benchmark, options.metric) if part),
             there=names_text(available, MOST_NAMES),
         )
     found = [
-        key | asdict(comparison) | {name: getattr(comparison, name) for name in ("difference", "is_told_apart")}
+        key._asdict()
+        | asdict(comparison)
+        | {name: getattr(comparison, name) for name in ("difference", "is_told_apart")}
         for key, comparison in comparisons
     ]
 

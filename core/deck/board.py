@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal
+from typing import Literal, NamedTuple
 
 import polars as pl
 
@@ -124,7 +124,7 @@ def five_slides(data: DeckData, board: Board, runs: pl.DataFrame | None) -> Iter
     yield made("answer", replace(board.answer, statements=beside))
     if board.evidence is not None:
         yield made("evidence", board.evidence)
-    if _tried(board)["tried"]:  # else the last slide names what was not tested
+    if _tried(board).tried:  # else the last slide names what was not tested
         yield made("looks", _looks_panel(board))
     if board.compared is not None:
         yield made("compared", board.compared)
@@ -159,25 +159,31 @@ def sure_name(sure: str) -> str:
     return f"{word.mark} {translated(word.name)}"
 
 
-def _tried(board: Board) -> dict[str, int]:
+class _Tried(NamedTuple):
     """How many cross-checks there are, were made, and agree."""
+
+    total: int
+    tried: int
+    n: int
+
+
+def _tried(board: Board) -> _Tried:
     tried = [look for look in board.looks if look.sure != "untested"]
     agreeing = sum(look.sure == "holds" if look.agrees is None else look.agrees for look in tried)
-    found = {"total": len(board.looks), "tried": len(tried), "n": agreeing}
-    return {name: counted(n, "cross-checks") for name, n in found.items()}
+    return _Tried(*(counted(n, "cross-checks") for n in (len(board.looks), len(tried), agreeing)))
 
 
 def _sure_text(board: Board) -> str:
     sure, found = sure_name(board.how_sure), _tried(board)
     if not board.looks:
         return sure
-    if not found["tried"]:
+    if not found.tried:
         return _("{sure}: no cross-check made").format(sure=sure)
     return _(
         "{sure}: {tried} of {total} cross-checks made, {n} agrees",
         "{sure}: {tried} of {total} cross-checks made, {n} agree",
         sure=sure,
-        **found,
+        **found._asdict(),
     )
 
 
@@ -198,10 +204,10 @@ def _looks_title(board: Board) -> str:
     if telling:
         title = _("The answer changes with: {names}") if changing else _("What supports the answer: {names}")
         return title.format(names=_(", ").join(one.name for one in changing or telling))
-    if found["tried"] < found["total"]:
-        n = counted(found["total"] - found["tried"], "cross-checks")
-        return _("Cross-checks still to be made: {n} of {total}").format(n=n, total=found["total"])
-    if found["n"] == found["total"]:
+    if found.tried < found.total:
+        n = counted(found.total - found.tried, "cross-checks")
+        return _("Cross-checks still to be made: {n} of {total}").format(n=n, total=found.total)
+    if found.n == found.total:
         return _("Every cross-check agrees")
     return _("No cross-check contradicts the answer")
 

@@ -11,7 +11,7 @@ from itertools import accumulate, pairwise
 import polars as pl
 
 from core import wording
-from core.analysis.paired import PairedComparison, TextLoss
+from core.analysis.paired import PairedComparison, QuestionSet, TextLoss
 from core.analysis.ranks import NORMAL_95, quantile
 from core.analysis.relation import MARGIN
 from core.figures.chart import (
@@ -184,17 +184,17 @@ def loss_chart(losses: Sequence[tuple[str, TextLoss]]) -> Chart:
     return interval_chart([line], replace(round_axis(title, x_ends([line])), is_reversed=True))
 
 
-def benchmark_label(key: dict[str, str]) -> str:
+def benchmark_label(key: QuestionSet) -> str:
     """`arc_easy, acc`, and the filter if there is one."""
     parts = [
-        key["benchmark"],
-        wording.metric_name(key["metric"]),
-        key["filter"] if key["filter"] not in ("none", NOT_STATED) else "",
+        key.benchmark,
+        wording.metric_name(key.metric),
+        key.filter if key.filter not in ("none", NOT_STATED) else "",
     ]
     return ", ".join(part for part in parts if part)
 
 
-def paired_chart(model_a: str, model_b: str, comparisons: Sequence[tuple[dict[str, str], PairedComparison]]) -> Chart:
+def paired_chart(model_a: str, model_b: str, comparisons: Sequence[tuple[QuestionSet, PairedComparison]]) -> Chart:
     """One line per benchmark; filled where the models can be told apart, open where they cannot.
 
     `comparisons` come from `analysis.paired.compare_all_answers`.

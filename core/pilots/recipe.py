@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
 from datetime import datetime
 from functools import cached_property
@@ -10,6 +10,7 @@ from typing import Any
 
 from core.errors import InputError, Sentence, nothing_yet, unknown_name
 from core.pilots.pilot import find_saved, hashed_id
+from core.tables import RecipeRow
 
 MAX_NAME = 80
 
@@ -59,10 +60,10 @@ class SavedRecipe:
         return self.recipe.recipe_id
 
 
-def recipe_from_row(row: Mapping[str, Any]) -> Recipe:
+def recipe_from_row(row: RecipeRow) -> Recipe:
     """Read a row of the table `recipes`. Raises InputError for one that no recipe was written as."""
-    said: dict[str, Any] = {one.name: row[one.name] for one in fields(Recipe)}
-    return Recipe(**said | {"run_ids": tuple(row["run_ids"])})
+    said: dict[str, Any] = {one.name: getattr(row, one.name) for one in fields(Recipe)}
+    return Recipe(**said | {"run_ids": tuple(row.run_ids)})
 
 
 def find_recipe(saved: Sequence[SavedRecipe], query: str) -> SavedRecipe:

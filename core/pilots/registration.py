@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
@@ -16,6 +16,7 @@ from core.files import DATA
 from core.pilots.entries import FileContext
 from core.pilots.pilot import Pilot
 from core.records import RunConfig
+from core.tables import PilotRow
 from core.validation import from_config, parse_toml, read_toml, validate
 
 _PILOT = TypeAdapter(Pilot)
@@ -32,23 +33,23 @@ class RegisteredPilot:
     """Time of registration, in UTC."""
 
 
-def registered_pilot(row: Mapping[str, Any]) -> RegisteredPilot:
+def registered_pilot(row: PilotRow) -> RegisteredPilot:
     """Read a row of the table `pilots`."""
-    return RegisteredPilot(row["pilot_id"], pilot_from_config(row["config"]), row["created_at"])
+    return RegisteredPilot(row.pilot_id, pilot_from_config(row.config), row.created_at)
 
 
-def find_pilot(rows: Sequence[Mapping[str, Any]], query: str) -> RegisteredPilot:
+def find_pilot(rows: Sequence[PilotRow], query: str) -> RegisteredPilot:
     """Find the pilot with this id or name in rows of the table `pilots`, newest first; of one name the newest counts.
 
     Raises InputError with the near names.
     """
     for key in ("pilot_id", "name"):
         for row in rows:
-            if row[key] == query:
+            if getattr(row, key) == query:
                 return registered_pilot(row)
     if not rows:
         raise InputError(nothing_yet("pilot FILE.toml"))
-    raise InputError(unknown_name("pilot", query, {row["name"] for row in rows}))
+    raise InputError(unknown_name("pilot", query, {row.name for row in rows}))
 
 
 def pilot_from_config(text: str) -> Pilot:

@@ -16,7 +16,7 @@ from core.questions.ranking_answer import Answer, answer_question, relate_by_spe
 from core.questions.ranking_question import BY_WORD, Evidence, RankingQuestion
 from core.questions.selection import named_texts, repositories
 from core.records import SHIPPED
-from core.tables import ids_of
+from core.tables import PilotRow, ids_of, records
 from core.warehouse import queries, score_answers
 from core.warehouse.connection import Readable
 from core.warehouse.warehouse import Warehouse
@@ -29,7 +29,7 @@ def load_evidence(warehouse: Readable, *, with_reference: bool = True) -> Eviden
     return Evidence(
         runs=runs,
         scores=queries.scores(warehouse, repositories(runs)),
-        pilots=tuple(registered_pilot(row) for row in queries.pilots(warehouse).to_dicts()),
+        pilots=tuple(registered_pilot(row) for row in records(queries.pilots(warehouse), PilotRow)),
         shipped_pilot=shipped_pilot(),
         import_times=queries.import_times(warehouse),
     )

@@ -17,6 +17,7 @@ from core.questions.ranking_answer import Answer
 from core.questions.selection import Selection
 from core.records import LayerPlan
 from core.sources import derived
+from core.tables import PilotRow, records
 from core.warehouse import queries, recipes
 from core.warehouse.layer_plans import find_plan
 from core.warehouse.rules import list_rules
@@ -51,7 +52,7 @@ def ask(warehouse: Warehouse, recipe: Recipe) -> LayerPlan | Runs:
     """Raises InputError where the plan, a run, the pilot or the choice of the recipe is gone."""
     if recipe.plan_id is not None:
         return find_plan(warehouse, recipe.plan_id)
-    pilot = find_pilot(queries.pilots(warehouse).to_dicts(), recipe.pilot_id) if recipe.pilot_id else None
+    pilot = find_pilot(records(queries.pilots(warehouse), PilotRow), recipe.pilot_id) if recipe.pilot_id else None
     recipes.check_runs(warehouse, recipe)
     measured = selection_question.ask(warehouse, recipe.run_ids)
     if recipe.choice_id is not None:

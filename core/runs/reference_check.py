@@ -37,11 +37,25 @@ _KEYS = ["quantity", "layer", "layer_b", "state", "cloud", "n1", "n2", "transfor
 
 
 @dataclass(frozen=True)
+class Deviation:
+    """The worst of the values of one quantity."""
+
+    quantity: str
+    n_values: int
+    largest_deviation: float
+    """Relative to the value."""
+    layer: int
+    cloud: str
+    tolerance: float
+    within: bool
+
+
+@dataclass(frozen=True)
 class Comparison:
     """How far a new measurement of a profile is from its reference."""
 
     values: pl.DataFrame
-    """quantity, n_values, largest_deviation (relative), layer, cloud, tolerance, within; worst first."""
+    """Rows of `Deviation`, worst first."""
     n_missing: int
     """Reference values that the new measurement lacks."""
 

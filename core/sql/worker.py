@@ -14,9 +14,9 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
-from typing import Any
 
 import duckdb
 import pyarrow as pa
@@ -44,16 +44,29 @@ _PLAIN = re.compile(
 )
 
 
+@dataclass(frozen=True)
+class Request:
+    """What `sandbox.start_query` asks for."""
+
+    path: str
+    """Of the warehouse."""
+    sql: str
+    limit: int
+    """Most rows."""
+    seconds: float
+    memory_mb: int
+    wait: float
+    """Seconds to wait for a locked file."""
+
+
 def main() -> None:
     """Answer one request."""
-    request = json.load(sys.stdin.buffer)
+    request = Request(**json.load(sys.stdin.buffer))
     sys.stdout.buffer.write(answer(request, _exit_on_timeout, _cap_memory))
 
 
 def answer(
-    request: dict[str, Any],
-    on_timeout: Callable[[float], object],
-    on_open: Callable[[int], object] = lambda megabytes: None,
+    request: Request, on_timeout: Callable[[float], object], on_open: Callable[[int], object] = lambda megabytes: None
 ) -> bytes:
     """The rows as bytes, or one line with the reason why there are none.
 
@@ -61,11 +74,11 @@ def answer(
     (for example sleep_ms). `on_open` is called with the megabytes that the query may take, once the file is open.
     """
     try:
-        with contextlib.closing(_open_copy(Warehouse(Path(request["path"]), request["wait"]), request)) as connection:
-            watchdog = threading.Timer(request["seconds"] + 1.0, on_timeout, [request["seconds"]])
+        with contextlib.closing(_open_copy(Warehouse(Path(request.path), request.wait), request)) as connection:
+            watchdog = threading.Timer(request.seconds + 1.0, on_timeout, [request.seconds])
             watchdog.daemon = True
             watchdog.start()
-            on_open(request["memory_mb"])
+            on_open(request.memory_mb)
             try:
                 return _rows(connection, request)
             finally:
@@ -76,11 +89,11 @@ def answer(
         return _error_answer(_clear_message(error, request))
 
 
-def _rows(connection: duckdb.DuckDBPyConnection, request: dict[str, Any]) -> bytes:
-    statement = require_single_select(connection, request["sql"])
+def _rows(connection: duckdb.DuckDBPyConnection, request: Request) -> bytes:
+    statement = require_single_select(connection, request.sql)
     _bind_saved_queries(connection, statement)
     started = time.perf_counter()
-    rows = connection.sql(statement).limit(request["limit"] + 1)  # also makes equal column names distinct
+    rows = connection.sql(statement).limit(request.limit + 1)  # also makes equal column names distinct
     if len(rows.columns) > MAX_COLUMNS:
         raise beyond_limit(Sentence("The result"), len(rows.columns), MAX_COLUMNS, Sentence("columns"), QueryError)
     batches = _fetch(_as_plain_types(rows).to_arrow_reader(2048))
@@ -88,8 +101,8 @@ def _rows(connection: duckdb.DuckDBPyConnection, request: dict[str, Any]) -> byt
     table = pa.Table.from_batches(*batches)
     stream = io.BytesIO()
     with pa.ipc.new_stream(stream, table.schema) as writer:
-        writer.write_table(table.slice(0, request["limit"]))
-    header = {"truncated": table.num_rows > request["limit"], "seconds": seconds}
+        writer.write_table(table.slice(0, request.limit))
+    header = {"truncated": table.num_rows > request.limit, "seconds": seconds}
     return json.dumps(header).encode() + b"\n" + stream.getvalue()
 
 
@@ -181,15 +194,15 @@ def _brief(name: str) -> str:
     return name if len(name) <= 60 else f"{name[:60]}..."
 
 
-def _open_copy(warehouse: Warehouse, request: dict[str, Any]) -> duckdb.DuckDBPyConnection:
+def _open_copy(warehouse: Warehouse, request: Request) -> duckdb.DuckDBPyConnection:
     config = {
         "enable_external_access": "false",
         "autoinstall_known_extensions": "false",
         "autoload_known_extensions": "false",
         "allow_community_extensions": "false",
         "python_enable_replacements": "false",
-        "max_execution_time": str(max(1, int(request["seconds"] * 1000))),  # 0 would be no limit
-        "memory_limit": f"{request['memory_mb']}MB",
+        "max_execution_time": str(max(1, int(request.seconds * 1000))),  # 0 would be no limit
+        "memory_limit": f"{request.memory_mb}MB",
         "threads": "1",
         "temp_directory": "",
     }
@@ -238,12 +251,12 @@ def _too_much(megabytes: int) -> Sentence:
     return Sentence("The query exceeded {limit}. Filter earlier, or aggregate.", limit=f"{megabytes} MB")
 
 
-def _clear_message(error: Exception, request: dict[str, Any]) -> Sentence:
+def _clear_message(error: Exception, request: Request) -> Sentence:
     text = str(error)
     if isinstance(error, duckdb.InterruptException) or "Query exceeded maximum execution time" in text:
-        return _too_slow(request["seconds"])
+        return _too_slow(request.seconds)
     if isinstance(error, (duckdb.OutOfMemoryException, MemoryError)) or "Out of Memory" in text:
-        return _too_much(request["memory_mb"])
+        return _too_much(request.memory_mb)
     needs_extension = "needs an extension" in text or "required extension" in text.lower()
     is_change = "read-only mode" in text or "configuration has been locked" in text
     if (

@@ -274,11 +274,12 @@ def _check_meaning(kind: str, tables: dict[str, pl.DataFrame]) -> None:
         # Loads the library that checks what people write, which a measurement does not need.
         from core.pilots import recipe, registration, rule
 
-        row = tables[KINDS[kind].tables[0]].row(0, named=True)
+        table = KINDS[kind].tables[0]
+        row = TABLES[table].rows(tables[table].head(1))[0]
         if kind == "pilot":
-            registration.pilot_from_config(row["config"])
+            registration.pilot_from_config(row.config)
         elif kind == "rule":
-            rule.rule_from_config(row["config"])
+            rule.rule_from_config(row.config)
             outcomes = set(tables["rule_choices"]["outcome"].drop_nulls())
             if unknown := outcomes - {*rule.OUTCOMES}:
                 raise ValueError(f"the outcome {min(unknown)[:20]!r} is none of {', '.join(rule.OUTCOMES)}")

@@ -82,16 +82,17 @@ def _remark_line(group: score_files.RemarkGroup) -> str:
 
 
 def _contradictions(rows: pl.DataFrame) -> list[str]:
+    columns = ("model", "benchmark", "metric", "value", "known_from", "known_value")
     conflicts = rows.filter(pl.col("known") == "conflict").head(MOST_EXAMPLES)
     return [
         _("contradiction: {model} {benchmark} {metric}: {value:g}, but {known}").format(
-            model=row["model"],
-            benchmark=row["benchmark"],
-            metric=row["metric"],
-            value=row["value"],
-            known=score_files.known_score_text("conflict", row["known_from"], row["known_value"]),
+            model=model,
+            benchmark=benchmark,
+            metric=metric,
+            value=value,
+            known=score_files.known_score_text("conflict", *known),
         )
-        for row in conflicts.iter_rows(named=True)
+        for model, benchmark, metric, value, *known in conflicts.select(columns).iter_rows()
     ]
 
 
@@ -119,10 +120,10 @@ def _models(preview, is_stored: bool, was_stored: bool) -> list[str]:
         )
         lines.append(line.format(n=len(preview.aliases), name=shlex.quote(next(iter(preview.aliases)))))
     near = names.filter(~pl.col("is_measured"), pl.col("suggestions").list.len() > 0)
-    for row in near.head(MOST_EXAMPLES).iter_rows(named=True):
-        words = {"alias": shlex.quote(row["name"]), "model": shlex.quote(row["suggestions"][0])}
+    for name, suggestions in near.head(MOST_EXAMPLES).select("name", "suggestions").iter_rows():
+        words = {"alias": shlex.quote(name), "model": shlex.quote(suggestions[0])}
         line = _("{name} may be {near}: `workdim scores alias {alias} {model}`")
-        lines.append(line.format(name=row["name"], near=_(", ").join(row["suggestions"]), **words))
+        lines.append(line.format(name=name, near=_(", ").join(suggestions), **words))
     if near.height > 1 and (is_stored or was_stored):
         lines.append(_("map all likely names: `workdim scores alias --suggested`"))
     return lines

@@ -17,7 +17,7 @@ from core.locale import _, in_language, worded
 from core.questions.plan import RECORD, PlanAnswer
 from core.questions.record import as_record
 from core.records import PLANNING, SCORING, SHIPPED, LayerPlan
-from core.tables import PlanOutcomeRow, PlanRow, Run, records
+from core.tables import PlanOutcomeRow, PlanRow, Run, ScoreRow, records
 from core.terminal.output import Fixed, Head, heads, join, one_line, pad, width
 from core.wording import plan_evidence
 from core.wording import plans as plan_wording
@@ -134,24 +134,24 @@ def scored_lines(tables: Mapping[str, pl.DataFrame]) -> list[str]:
     """A model's scores on a task, from its file's tables: each metric with its standard error, and what was left out or
     cut.
     """
-    scores = tables["scores"].to_dicts()
+    scores = records(tables["scores"], ScoreRow)
     rows = [
         (
-            wording.metric_name(row["metric"]),
-            f"{row['value']:.4f}",
-            "-" if row["std_error"] is None else f"± {row['std_error']:.4f}",
-            wording.unit_name(row["unit"]),
-            _("higher is better") if row["higher_is_better"] else _("lower is better"),
+            wording.metric_name(row.metric),
+            f"{row.value:.4f}",
+            "-" if row.std_error is None else f"± {row.std_error:.4f}",
+            wording.unit_name(row.unit),
+            _("higher is better") if row.higher_is_better else _("lower is better"),
         )
         for row in scores
     ]
     head = _("{model} on {benchmark}: {n:,} scored, {dtype}").format(
-        model=f"{scores[0]['repository']}@{scores[0]['revision']}",
-        benchmark=scores[0]["benchmark"],
-        n=scores[0]["n_samples"],
-        dtype=scores[0]["dtype"],
+        model=f"{scores[0].repository}@{scores[0].revision}",
+        benchmark=scores[0].benchmark,
+        n=scores[0].n_samples,
+        dtype=scores[0].dtype,
     )
-    flags = (f"  {line}" for line in score_flag_lines(scores[0]["flags"]))
+    flags = (f"  {line}" for line in score_flag_lines(scores[0].flags))
     return [head, *table(heads("metric", "value", "std. error", "unit", ""), rows), *flags]
 
 
@@ -159,10 +159,14 @@ def scored_record(result: Mapping[str, Any], tables: Mapping[str, pl.DataFrame])
     """The scores of `scored_lines` as a JSON record; `result` is that of the job."""
     shared = ("repository", "revision", "benchmark", "suite", "task_version", "dtype", "source", "as_of", "flags")
     own = ("metric", "value", "std_error", "unit", "higher_is_better", "n_samples", "is_partial")
-    rows = tables["scores"].to_dicts()
-    about = {"model_id": f"{rows[0]['repository']}@{rows[0]['revision']}"} | {key: rows[0][key] for key in shared}
+    rows = records(tables["scores"], ScoreRow)
+    about = {"model_id": f"{rows[0].repository}@{rows[0].revision}"} | {key: getattr(rows[0], key) for key in shared}
     left_out = tables["score_files"]["n_skipped"].item()
-    return about | dict(result) | {"n_left_out": left_out, "scores": [{key: row[key] for key in own} for row in rows]}
+    return (
+        about
+        | dict(result)
+        | {"n_left_out": left_out, "scores": [{key: getattr(row, key) for key in own} for row in rows]}
+    )
 
 
 READABLE, NARROWEST = 18, 12

@@ -14,6 +14,7 @@ from core.pilots import registration
 from core.pilots.pilot import Pilot
 from core.pilots.registration import RegisteredPilot
 from core.questions.ranking_question import pilot_registration
+from core.tables import PilotRow, records
 from core.ui import inputs, reads, url_state
 from core.ui.markdown import escape
 from core.wording import answers as answer_wording
@@ -25,11 +26,11 @@ def choose(runs: pl.DataFrame) -> tuple[RegisteredPilot | None, pl.DataFrame]:
 
     What the use class of the pilot forbids is shown before any number. The page stops where the pilot has no result yet.
     """
-    rows = {row["pilot_id"]: row for row in reads.lists().pilots.to_dicts()}
-    n_named = Counter(row["name"] for row in rows.values())
+    rows = {row.pilot_id: row for row in records(reads.lists().pilots, PilotRow)}
+    n_named = Counter(row.name for row in rows.values())
     names = {inputs.ALL: _("all runs")}
     for key, row in rows.items():  # an edited pilot has the name of the one that it was
-        names[key] = f"{row['name']} · {key[-8:]}" if n_named[row["name"]] > 1 else row["name"]
+        names[key] = f"{row.name} · {key[-8:]}" if n_named[row.name] > 1 else row.name
     chosen = inputs.choose_by_id(_("Pilot"), names, "pilot", width=480)
     if chosen == inputs.ALL:
         return None, runs

@@ -14,7 +14,7 @@ from core.locale import _, spoken
 from core.pilots.registration import registered_pilot
 from core.questions.ranking_answer import Answer
 from core.questions.ranking_question import RankingQuestion
-from core.tables import Run, ids_of, records
+from core.tables import PilotRow, Run, ids_of, records
 from core.ui import help, inputs, pictures, reads, tables, trash, url_state
 from core.ui.markdown import escape
 from core.ui.measure import job_cards
@@ -59,7 +59,7 @@ def show_first_steps(own: pl.DataFrame) -> None:
 
 def show_answers() -> None:
     """Draw the answers of the newest pilots."""
-    for pilot in [registered_pilot(row) for row in reads.lists().pilots.head(MAX_PILOTS).to_dicts()]:
+    for pilot in [registered_pilot(row) for row in records(reads.lists().pilots.head(MAX_PILOTS), PilotRow)]:
         st.caption(escape(pilot.pilot.name), help=escape(pilot.pilot.question_in(spoken())))
         _show_relation(reads.relation(RankingQuestion(pilot=pilot)), pilot=pilot.pilot_id)
 

@@ -19,7 +19,7 @@ from core.locale import N_, _, translated, worded
 from core.records import last_name, without_places
 from core.store import archive
 from core.store.parcels import PARCEL_FILES
-from core.tables import LONG_TABLES, TABLES, RecipeNumberRow
+from core.tables import LONG_TABLES, TABLES, RecipeNumberRow, frame
 from core.warehouse.runs import require_parcel
 from core.warehouse.warehouse import Warehouse
 
@@ -127,7 +127,7 @@ def export_report_data(
     sources = {table for table, _key in keyed} | {"runs", "models", "corpora"}
     manifest = {"kind": "report", "runs": list(run_ids)}
     with archive.create_archive(target, manifest) as writer:
-        tables = {"recipe_numbers": TABLES["recipe_numbers"].frame(numbers)}
+        tables = {"recipe_numbers": frame(numbers, RecipeNumberRow)}
         with warehouse.open() as opened:
             for table in [name for name in TABLES if name in sources]:
                 if table in _QUERIES:

@@ -8,7 +8,7 @@ from core.errors import WarehouseError
 from core.ids import SHORT_ID, only_id
 from core.records import LOCAL, SHIPPED, LayerPlan, Sibling
 from core.store import user_files
-from core.tables import TABLES, LayerCorrelatorRow, PlanOutcomeRow, records
+from core.tables import LayerCorrelatorRow, PlanOutcomeRow, records
 from core.warehouse.connection import Readable
 from core.warehouse.warehouse import Warehouse
 
@@ -44,7 +44,7 @@ def block_outcomes(warehouse: Readable) -> list[PlanOutcomeRow]:
         "SELECT plan_outcomes.* FROM plan_outcomes JOIN plans USING (plan_id) WHERE is_verified AND unit = 'block' "
         "AND text IN ('selection', 'held_out') AND measure IN ('loss', 'influence')"
     )
-    return TABLES["plan_outcomes"].rows(rows)
+    return records(rows, PlanOutcomeRow)
 
 
 def cheapest_verified_plan(warehouse: Readable, with_reference: bool = True) -> LayerPlan | None:

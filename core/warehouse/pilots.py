@@ -17,7 +17,7 @@ from core.pilots.entries import PilotModel
 from core.pilots.pilot import PRESENTATION_FIELDS, OwnTask, Pilot
 from core.pilots.registration import pilot_from_config
 from core.store import user_files
-from core.tables import TABLES, PilotRow, PilotRunRow, ScoreRow
+from core.tables import TABLES, PilotRow, PilotRunRow, ScoreRow, frame
 from core.warehouse.warehouse import Warehouse
 
 _KIND = "pilot"
@@ -55,7 +55,7 @@ def add_runs(warehouse: Warehouse, pilot_id: str, run_ids: Sequence[str]) -> Non
         tables = user_files.read(warehouse.folder, _KIND, pilot_id)
         if tables is None:
             raise InputError(missing("pilot", pilot_id, "pilot FILE.toml"))
-        rows = TABLES["pilot_runs"].frame([PilotRunRow(pilot_id, run_id) for run_id in run_ids])
+        rows = frame([PilotRunRow(pilot_id, run_id) for run_id in run_ids], PilotRunRow)
         together = pl.concat([tables["pilot_runs"], rows]).unique(maintain_order=True)
         if together.height > tables["pilot_runs"].height:
             user_files.write(warehouse.folder, _KIND, pilot_id, tables | {"pilot_runs": together})
@@ -107,7 +107,7 @@ def _new_scores(pilot: Pilot, registered: pl.DataFrame, registered_at: datetime)
                 pilot_id=pilot.pilot_id,
                 now=_format_score(now),
             )
-    return TABLES["scores"].frame(rows)
+    return frame(rows, ScoreRow)
 
 
 def _score_row(pilot: Pilot, task: OwnTask, model: PilotModel, registered_at: datetime) -> ScoreRow:

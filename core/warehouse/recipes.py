@@ -12,7 +12,7 @@ from core.errors import InputError
 from core.pilots.recipe import Recipe, SavedRecipe, recipe_from_row
 from core.store import user_files
 from core.store.trash import is_deleted
-from core.tables import TABLES, RecipeNumberRow, RecipeRow, ids_of
+from core.tables import RecipeNumberRow, RecipeRow, ids_of, records
 from core.warehouse.connection import Readable
 from core.warehouse.warehouse import Warehouse
 
@@ -39,16 +39,17 @@ def list_recipes(warehouse: Readable) -> list[SavedRecipe]:
         SELECT recipes.*, (SELECT count(*) FROM recipe_numbers AS n WHERE n.recipe_id = recipes.recipe_id) AS n_numbers
         FROM recipes ORDER BY created_at DESC, recipe_id
     """
+    found = warehouse.read(sql)
     return [
-        SavedRecipe(recipe_from_row(row), row["code_version"], row["made_at"], row["created_at"], row["n_numbers"])
-        for row in warehouse.read(sql).to_dicts()
+        SavedRecipe(recipe_from_row(row), row.code_version, row.made_at, row.created_at, n_numbers)
+        for row, n_numbers in zip(records(found, RecipeRow), found["n_numbers"], strict=True)
     ]
 
 
 def recipe_numbers(warehouse: Readable, recipe_id: str) -> list[RecipeNumberRow]:
     """The numbers of a recipe, in the order of its report."""
     rows = warehouse.read("FROM recipe_numbers WHERE recipe_id = ? ORDER BY number", [recipe_id])
-    return TABLES["recipe_numbers"].rows(rows)
+    return records(rows, RecipeNumberRow)
 
 
 def save_recipe(

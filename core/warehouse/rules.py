@@ -8,7 +8,7 @@ from datetime import UTC, datetime
 from core.errors import InputError, missing, unknown_name
 from core.pilots.rule import OUTCOMES, Rule, SavedRule, rule_from_config
 from core.store import user_files
-from core.tables import TABLES, RuleChoiceRow, RuleRow
+from core.tables import RuleChoiceRow, RuleRow, records
 from core.warehouse.connection import Readable
 from core.warehouse.warehouse import Warehouse
 
@@ -17,8 +17,8 @@ _KIND = "rule"
 
 def list_rules(warehouse: Readable) -> list[SavedRule]:
     """Every rule by name, newest version first, with its choices, newest first."""
-    rules = TABLES["rules"].rows(warehouse.read("FROM rules ORDER BY lower(name), name, version DESC"))
-    rows = TABLES["rule_choices"].rows(warehouse.read("FROM rule_choices ORDER BY chosen_at DESC, choice_id"))
+    rules = records(warehouse.read("FROM rules ORDER BY lower(name), name, version DESC"), RuleRow)
+    rows = records(warehouse.read("FROM rule_choices ORDER BY chosen_at DESC, choice_id"), RuleChoiceRow)
     return [
         SavedRule(
             rule_from_config(row.config),
@@ -97,8 +97,8 @@ def _read(warehouse: Warehouse, rule_id: str) -> tuple[RuleRow, list[RuleChoiceR
     tables = user_files.read(warehouse.folder, _KIND, rule_id)
     if tables is None:
         raise InputError(missing("rule", rule_id, "rules list"))
-    (row,) = TABLES["rules"].rows(tables["rules"])
-    choices = TABLES["rule_choices"].rows(tables["rule_choices"])
+    (row,) = records(tables["rules"], RuleRow)
+    choices = records(tables["rule_choices"], RuleChoiceRow)
     return row, sorted(choices, key=lambda choice: choice.chosen_at, reverse=True)
 
 

@@ -6,7 +6,7 @@ from datetime import UTC, datetime
 
 from core.errors import InputError, unknown_name
 from core.store import user_files
-from core.tables import TABLES, SavedQueryRow
+from core.tables import SavedQueryRow, records
 from core.warehouse.connection import Readable
 from core.warehouse.warehouse import Warehouse
 
@@ -15,7 +15,7 @@ _KIND = "query"
 
 def list_queries(warehouse: Readable) -> list[SavedQueryRow]:
     """Every saved query, by name."""
-    return TABLES["saved_queries"].rows(warehouse.read("FROM saved_queries ORDER BY lower(name), name"))
+    return records(warehouse.read("FROM saved_queries ORDER BY lower(name), name"), SavedQueryRow)
 
 
 def find_query(warehouse: Warehouse, name: str) -> SavedQueryRow:

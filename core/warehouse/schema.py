@@ -125,7 +125,8 @@ def list_tables(warehouse: Readable) -> list[Table]:
 
     Comments of declared tables are those of this version, not those in the file.
     """
-    by_table: dict[str, list[dict]] = {}
+    columns: dict[str, list[Column]] = {}
+    comments: dict[str, str | None] = {}
     sql = """
         SELECT table_name, relations.comment AS table_comment, column_name, data_type, duckdb_columns.comment
         FROM duckdb_columns() AS duckdb_columns JOIN (
@@ -135,20 +136,18 @@ def list_tables(warehouse: Readable) -> list[Table]:
         WHERE schema_name = 'main'
         ORDER BY table_name, column_index
     """
-    for row in warehouse.read(sql).to_dicts():
-        by_table.setdefault(row["table_name"], []).append(row)
+    for name, of_table, column, kind, comment in warehouse.read(sql).iter_rows():
+        comments[name] = of_table
+        columns.setdefault(name, []).append(Column(column, kind, _meaning(name, column, comment)))
     counts = _counts(warehouse)
     return [
         Table(
             name,
-            Sentence(TABLES[name].comment if name in TABLES else own[0]["table_comment"] or ""),
+            Sentence(TABLES[name].comment if name in TABLES else comments[name] or ""),
             counts.get(name),
-            tuple(
-                Column(row["column_name"], row["data_type"], _meaning(name, row["column_name"], row["comment"]))
-                for row in own
-            ),
+            tuple(own),
         )
-        for name, own in by_table.items()
+        for name, own in columns.items()
     ]
 
 

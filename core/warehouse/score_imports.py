@@ -27,6 +27,7 @@ from core.tables import (
     ScoreFileRow,
     ScoreRow,
     ScoreSampleRow,
+    records,
 )
 from core.warehouse.aliases import RESOLVED_SCORES, KnownNames, NamedModel, known_names, set_aliases
 from core.warehouse.connection import Readable
@@ -115,7 +116,7 @@ def store_import(warehouse: Warehouse, file: ScoreFile, aliases: Mapping[str, st
         set_aliases(warehouse, aliases)
     with warehouse.update(_KIND, file.sha256):
         if known := user_files.read(warehouse.folder, _KIND, file.sha256):
-            (before,) = TABLES["score_files"].rows(known["score_files"])
+            (before,) = records(known["score_files"], ScoreFileRow)
             n_samples = known["score_samples"].height
             return StoredImport(
                 file.sha256, before.file_name, before.n_taken, n_samples, before.n_skipped, before.imported_at, False

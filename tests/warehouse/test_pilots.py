@@ -12,6 +12,7 @@ from core.errors import InputError
 from core.pilots.entries import OwnScore, PilotModel, PilotText
 from core.pilots.pilot import Benchmark, OwnTask, Pilot
 from core.pilots.registration import pilot_requests, registered_pilot
+from core.tables import PilotRow, records
 from core.warehouse import pilots, queries
 from core.warehouse.runs import ingest_parcel
 from tests.profiles import make_model, make_profile
@@ -47,19 +48,15 @@ def test_a_pilot_is_registered_once_and_read_back(warehouse):
     first = queries.pilots(warehouse)
     assert not pilots.register_pilot(warehouse, replace(PILOT, device="cpu"))
     assert queries.pilots(warehouse).equals(first)
-    row = first.row(0, named=True)
-    assert registered_pilot(row).pilot == PILOT and row["pilot_id"] == PILOT.pilot_id
-    assert (row["models"], row["corpora"], row["benchmark"]) == (
-        ["pypi:made-up", "o/other@step1"],
-        ["made-up"],
-        "arc_easy",
-    )
+    (row,) = records(first, PilotRow)
+    assert registered_pilot(row).pilot == PILOT and row.pilot_id == PILOT.pilot_id
+    assert (row.models, row.corpora, row.benchmark) == (["pypi:made-up", "o/other@step1"], ["made-up"], "arc_easy")
 
 
 def test_who_decides_may_be_told_later_and_nothing_else_changes(warehouse):
     pilots.register_pilot(warehouse, PILOT)
     assert not pilots.register_pilot(warehouse, replace(PILOT, decided_by="Head of support", device="cpu"))
-    (row,) = queries.pilots(warehouse).to_dicts()
+    (row,) = records(queries.pilots(warehouse), PilotRow)
     assert registered_pilot(row).pilot == replace(PILOT, decided_by="Head of support")
 
 

@@ -8,7 +8,7 @@ import polars as pl
 import streamlit as st
 
 from core import wording
-from core.analysis.paired import PairedComparison, compare_all_answers
+from core.analysis.paired import PairedComparison, QuestionSet, compare_all_answers
 from core.figures.scores import benchmark_label, paired_chart
 from core.locale import _
 from core.ui import inputs, pictures, reads, tables
@@ -41,12 +41,12 @@ def show() -> None:
     if not comparisons:
         st.info(_("These models share no question of one benchmark and metric."))
         return
-    benchmarks = sorted({key["benchmark"] for key, _one in comparisons})
+    benchmarks = sorted({key.benchmark for key, _one in comparisons})
     if len(benchmarks) > 1:
         chosen = inputs.choose_many(
             _("Benchmarks"), benchmarks, "benchmarks", benchmarks[:N_BENCHMARKS], max_selections=MAX_BENCHMARKS
         )
-        comparisons = [(key, comparison) for key, comparison in comparisons if key["benchmark"] in chosen]
+        comparisons = [(key, comparison) for key, comparison in comparisons if key.benchmark in chosen]
         if not comparisons:
             st.info(_("Choose at least one benchmark above."))
             return
@@ -67,7 +67,7 @@ def show() -> None:
         st.caption(escape(newest_file_text(in_several_files["benchmark"].unique().sort().to_list())))
 
 
-def _difference_table(comparisons: Sequence[tuple[dict[str, str], PairedComparison]]) -> pl.DataFrame:
+def _difference_table(comparisons: Sequence[tuple[QuestionSet, PairedComparison]]) -> pl.DataFrame:
     """The results of `paired.compare_all_answers` as a table."""
     results = [result for _key, result in comparisons]
     frame = pl.DataFrame([vars(result) for result in results], infer_schema_length=None)

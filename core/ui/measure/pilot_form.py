@@ -30,11 +30,11 @@ _ASKED = url_state.key("pilot asked")
 
 def show_registered() -> None:
     """Draw the registered pilots with their progress."""
-    pilots = reads.lists().pilots.to_dicts()
-    if pilots:
-        with st.expander(_("Pilots ({n})").format(n=len(pilots)), icon=":material/science:"):
-            for row in pilots:
-                _show_registered(row)
+    pilots = reads.lists().pilots
+    if not pilots.is_empty():
+        with st.expander(_("Pilots ({n})").format(n=pilots.height), icon=":material/science:"):
+            for config, n_runs in pilots.select("config", "n_runs").iter_rows():
+                _show_registered(registration.pilot_from_config(config), n_runs)
 
 
 def is_asked() -> bool:
@@ -144,15 +144,14 @@ def _n_measurements(pilot: Pilot) -> int:
         return len(pilot.models) * len(pilot.texts)
 
 
-def _show_registered(row: Mapping[str, Any]) -> None:
-    pilot = registration.pilot_from_config(row["config"])
+def _show_registered(pilot: Pilot, n_runs: int) -> None:
     n_measurements = _n_measurements(pilot)
     with st.container(border=True, horizontal=True, vertical_alignment="center"):
         st.markdown(f"**{escape(pilot.name)}**  \n{escape(pilot.question_in(spoken()))}", width="stretch")
-        st.caption(_("{done} of {wanted} measured").format(done=row["n_runs"], wanted=n_measurements))
-        if row["n_runs"]:
-            inputs.show_link("choose", _("Look at it"), "table_rows", choose="ranking", pilot=row["pilot_id"])
-        if row["n_runs"] < n_measurements and st.button(_("Measure what is missing"), key=f"pilot {row['pilot_id']}"):
+        st.caption(_("{done} of {wanted} measured").format(done=n_runs, wanted=n_measurements))
+        if n_runs:
+            inputs.show_link("choose", _("Look at it"), "table_rows", choose="ranking", pilot=pilot.pilot_id)
+        if n_runs < n_measurements and st.button(_("Measure what is missing"), key=f"pilot {pilot.pilot_id}"):
             _start(pilot)
     _show_log(pilot)
 
