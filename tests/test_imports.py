@@ -131,15 +131,15 @@ MOST = {
     "api": (172, 1032),
     "commands": (3565, 23400),  # the verbs compare and choose
     "deck": (
-        4486,
+        4495,
         37109,
-    ),  # rows of a slide's chart are named on its left, each with its value; a report's tables are whole; other looks are held against the answer that was given; the deck of a rule's choice
+    ),  # rows of a slide's chart are named on its left, each with its value; a report's tables are whole; other looks are held against the answer that was given; the deck of a rule's choice; how many looks were tried
     "errors": (239, 1387),  # what is not there, and an empty list: one message for all kinds
     "exports": (104, 821),
     "figures": (
-        4004,
-        36447,
-    ),  # titles of axes whole on a phone; names that are cut alike are told apart; pictures for a phone, the grid of claims too; what lines to compare with are, at their ends; a query's first
+        4010,
+        36523,
+    ),  # titles of axes whole on a phone; names that are cut alike are told apart; pictures for a phone, the grid of claims too; what lines to compare with are, at their ends; a query's first; rows as records
     # picture shows what was measured; the charts of slides, which a room of slides described beside those of screens
     "files": (356, 1798),  # too large, wrong in its place, no room: one refusal for what a dozen rooms said each
     "forecast": (
@@ -162,29 +162,29 @@ MOST = {
     ),  # which layer serves own labels, of encoders too; loss readable at each layer; bits and bytes of each window; the draws of a control, which goes on with its next
     # controls whose blocks write as much as trained ones; decoders from pinned parts of packages
     "models": (4294, 28541),
-    "pilots": (918, 5777),
+    "pilots": (922, 5777),  # rows as records
     "plans": (3308, 26808),  # rounding priced, one block repaired; whether norms can carry a repair is tried
     # and what a report answers, on each text:
     "questions": (
-        2646,
+        2652,
         19526,
-    ),  # readable loss beside a plan; a choice among none names models; what a report is of, read in one place for pages and verbs; a rule's choice asked again for its deck, losses paired in a choice, models compared alike on a text; which to pilot, what named budgets allow; d2 of draws
+    ),  # readable loss beside a plan; a choice among none names models; what a report is of, read in one place for pages and verbs; a rule's choice asked again for its deck, losses paired in a choice, models compared alike on a text; which to pilot, what named budgets allow; d2 of draws; rows as records
     "records": (
         508,
         2838,
     ),  # own labels; a request read back from JSON, for jobs and estimates alike; the smaller model beside a plan
     "registry": (1495, 6560),  # own labels; loss readable at each layer; the words of a verdict; three controls
     "runs": (
-        2641,
-        17478,
-    ),  # own labels, which may have changed since; encoders told by their configuration; a layer of a job at work is read once, and one of another version is none
+        2660,
+        17495,
+    ),  # own labels, which may have changed since; encoders told by their configuration; a layer of a job at work is read once, and one of another version is none; the worst of each quantity that the instrument's check finds
     "scores": (
         1904,
         13403,
     ),  # a row for each model, a column for each benchmark; blanks around a name, and NaN beside a key that is there twice
     "sources": (250, 1871),  # rows of narrow reads
-    "sql": (976, 5088),
-    "store": (1541, 10679),  # a file that is deleted while it is read
+    "sql": (992, 5095),  # what a worker is asked
+    "store": (1545, 10695),  # a file that is deleted while it is read; rows as records
     "tables": (
         1231,
         8550,
