@@ -153,7 +153,7 @@ def test_every_shared_benchmark_is_compared_by_itself():
     a = pl.concat([answers([1, 0], benchmark=name, metric="acc", filter="none") for name in ("x", "y")])
     b = answers([0, 0], benchmark="y", metric="acc", filter="none")
     ((key, found),) = compare_all_answers(a, b)
-    assert key == {"benchmark": "y", "metric": "acc", "filter": "none"} and found.n_common == 2
+    assert key == ("y", "acc", "none") and found.n_common == 2
 
 
 def test_an_interval_of_shares_ends_where_shares_do():
@@ -180,14 +180,14 @@ def asked(filter, values=(1, 0, 1), metric="acc"):
 )
 def test_a_filter_without_a_name_is_the_others_only_one(filters_a, filters_b, met):
     a, b = (pl.concat(map(asked, filters)) for filters in (filters_a, filters_b))
-    assert [key["filter"] for key, _ in compare_all_answers(a, b)] == met
-    assert [key["filter"] for key, _ in compare_all_answers(b, a)] == met
+    assert [key.filter for key, _ in compare_all_answers(a, b)] == met
+    assert [key.filter for key, _ in compare_all_answers(b, a)] == met
 
 
 def test_a_filter_is_named_within_its_metric():
     a = pl.concat([asked("not stated"), asked("not stated", metric="f1")])
     b = pl.concat([asked("none"), asked("strict", metric="f1")])
-    assert [(key["metric"], key["filter"]) for key, _ in compare_all_answers(a, b)] == [
+    assert [(key.metric, key.filter) for key, _ in compare_all_answers(a, b)] == [
         ("acc", "none"),
         ("f1", "strict"),
     ]
