@@ -187,10 +187,7 @@ def test_a_filter_without_a_name_is_the_others_only_one(filters_a, filters_b, me
 def test_a_filter_is_named_within_its_metric():
     a = pl.concat([asked("not stated"), asked("not stated", metric="f1")])
     b = pl.concat([asked("none"), asked("strict", metric="f1")])
-    assert [(key.metric, key.filter) for key, _ in compare_all_answers(a, b)] == [
-        ("acc", "none"),
-        ("f1", "strict"),
-    ]
+    assert [(key.metric, key.filter) for key, _ in compare_all_answers(a, b)] == [("acc", "none"), ("f1", "strict")]
 
 
 def test_the_sign_test_is_that_of_statsmodels():
