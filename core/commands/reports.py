@@ -238,9 +238,7 @@ def _selected_runs(options: argparse.Namespace, warehouse: Warehouse) -> tuple[l
         return list(dict.fromkeys(find_run_id(ids_of(runs), start) for start in options.run)), pilot_id
     runs = newest_runs(without_variants(runs.filter(runs["pass"] == "text")))
     if runs.is_empty():
-        raise InputError(
-            "No runs to report on. Measure a model, or take in the shipped profiles: `workdim ingest --reference`."
-        )
+        raise InputError("No runs to report on. Measure a model, or take in what ships: `workdim ingest --reference`.")
     own = runs if pilot_id else own_runs(runs)
     if own.is_empty():
         warn("No runs of your own: this report is of the shipped profiles, and says so.")

@@ -66,7 +66,7 @@ def split_in_halves(corpus: Corpus, length: int) -> tuple[Corpus, Corpus]:
     n_documents = len(merge_pieces(corpus.pieces, length))
     if n_documents < 2:
         raise CorpusError(
-            "{corpus} needs two documents of {length:,} characters, to choose on one and verify on another. Separate them by blank lines, or add text.",
+            "{corpus} needs two documents of {length:,} characters, to choose and to verify. Separate them by blank lines, or add text.",
             corpus=corpus.row.name,
             length=length,
         )

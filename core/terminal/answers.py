@@ -78,7 +78,7 @@ def rank_range(low: int | None, high: int | None) -> str:
 def _how_to_read(answer: Answer) -> str:
     veto = wording.veto_mark_text() if any(model.is_vetoed for model in answer.models) else ""
     reading = _(
-        "Sorted by dimension, largest first; rank 1 of a score is the best. Intervals: 95 %, of ranks for all models at once. No order by dimension is better."
+        "Ranks: 1 = largest dimension, best score; 95 % intervals for all models at once. No order by dimension is better."
     )
     return wording.joined_sentences([reading, veto, *rank_lines(answer)])
 

@@ -50,16 +50,16 @@ _SCORE_TABLES = ("scores", "score_files", "score_samples")
 _README = (
     N_("What this export holds"),
     N_(
-        "Measurements of Workdim: how many dimensions language models use, layer by layer. `tables/` "
-        "holds rows (Parquet, CSV), `parcels/` measurements, `people/` files of scores, `manifest.json` "
-        "hashes. No text and no weights. Take it in with `workdim import`."
+        "Measurements of Workdim: dimensions that language models use, layer by layer. `tables/` holds rows (Parquet, CSV), "
+        "`parcels/` measurements, `people/` files of scores, `manifest.json` hashes. No text, no weights. `workdim import` "
+        "takes it in."
     ),
 )
 _REPORT_README = (
     N_("What stands behind a report"),
     N_(
-        "`tables/recipe_numbers` lists every number of the report: its slide, its wording, and the "
-        "table, column, run and key of its row. Other tables hold the rows of its runs."
+        "`tables/recipe_numbers`: every number of the report with slide, wording, and its row's table, column, run and "
+        "key. Other tables: rows of its runs."
     ),
 )
 _TYPES = {

@@ -419,9 +419,7 @@ def search_text(curve: SpecificationCurve) -> str:
     search = curve.search
     if search.best is None or search.n < FEWEST_TEST:
         return ""
-    return _(
-        "Largest of all specifications: rho {rho} ({name}); corrected for having looked at all, {p}, n = {n}."
-    ).format(
+    return _("Largest of all specifications: rho {rho} ({name}); corrected for all looks, {p}, n = {n}.").format(
         name=_name_of_specification(search.best),
         rho=coefficient_text(search.largest),
         p=p_value_text(search.p),

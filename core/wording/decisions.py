@@ -322,7 +322,7 @@ def exclusion_text(excluded: ExcludedCandidate, decision: Decision, assumptions:
 
 def normalisation_text() -> str:
     """How the values of a model are combined into one number."""
-    return _("Each value counts from 0 (worst) to 1 (best), amounts by their logarithm; other models move both ends.")
+    return _("Values count from 0 (worst) to 1 (best), amounts by logarithm; other models move both ends.")
 
 
 # --- cost ------------------------------------------------------------------------------------------------------

@@ -119,9 +119,9 @@ def _loss_text(row: LayerCorrelatorRow) -> str:
 def readable_limits() -> str:
     """What loss readable at a layer is, and is not."""
     return _(
-        "The model's own norm and head read the layer as if it were the last; ± over documents. Early layers can read badly "
+        "Read by the model's own norm and head, as if it were the last layer; ± over documents. Early layers can read badly "
         "because they are written in other coordinates, not because they know less, above all where embedding and head share "
-        "their weights."
+        "weights."
     )
 
 
@@ -169,6 +169,6 @@ def served_text(rows: Iterable[LayerCorrelatorRow]) -> str:
 def served_limits() -> str:
     """How layers are held against labels."""
     return _(
-        "A ridge classifier on the mean state of each text, told by the other documents alone; 95 % intervals over documents, "
-        "widened for the number of layers. The best of many layers reads a little high."
+        "Ridge classifier on each text's mean state, told by the other documents alone; 95 % intervals over documents, widened "
+        "for the number of layers. The best layer reads a little high."
     )

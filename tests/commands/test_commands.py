@@ -62,7 +62,7 @@ def path(tmp_path):
         (["runs", "show", "nothing"], "There is no run nothing"),
         (["sql", "DROP TABLE runs"], "DROP is refused"),
         (["sql", "SELECT * FROM read_csv('/etc/passwd')"], ""),
-        (["slides", "--out", "x.pptx"], "Measure a model, or take in the shipped profiles"),
+        (["slides", "--out", "x.pptx"], "Measure a model, or take in what ships"),
         (["slides", "--out", "x.txt"], "x.txt is no PowerPoint file"),
     ],
 )

@@ -475,7 +475,7 @@ def test_a_text_that_is_too_short_to_hold_out_is_refused(idle_model, tmp_path):
         make_plan(config, "p", tmp_path / "scratch", lambda step: None)
     one = tmp_path / "one.txt"
     one.write_text("word " * 40_000, "utf-8")
-    with pytest.raises(CorpusError, match="needs two documents .* to choose on one and verify on another"):
+    with pytest.raises(CorpusError, match="needs two documents .* to choose and to verify"):
         make_plan(replace(config, corpus=str(one)), "p", tmp_path / "scratch", lambda step: None)
 
 

@@ -40,9 +40,8 @@ def show() -> None:
     """Draw the uploader, and what will become of each value of the files."""
     st.markdown(
         _(
-            "Scores from lm-evaluation-harness (results and samples), the Open LLM Leaderboard, model "
-            "repositories (.eval_results), or your own table. You see what happens to each value before it "
-            "is stored."
+            "Scores of lm-evaluation-harness (results, samples), the Open LLM Leaderboard, model repositories "
+            "(.eval_results), or a table. You see each value before it is stored."
         ),
         help=_("`workdim score MODEL --task FILE.jsonl` scores a model on your own task."),
     )
@@ -182,7 +181,7 @@ def _show_names(previews: list[ImportPreview]) -> dict[str, str]:
         texts.append(message.format(n=f"{len(aliases):,}"))
     if not names["is_measured"].all():
         texts.append(
-            _("Other scores are stored too, and count once their model is measured or named under Names of models.")
+            _("Other scores are stored, and count once their model is measured, or named under Names of models.")
         )
     st.markdown(" ".join(texts))
     names = names.sort("is_measured", descending=True)

@@ -84,9 +84,7 @@ def _show_removal(files: pl.DataFrame) -> None:
             _("File to remove"), list(labels), key="scores to remove", width=480, format_func=labels.__getitem__
         )
         with st.popover(_("Remove"), icon=":material/delete:"):
-            message = _(
-                "All scores and answers of {name} are removed. The file itself stays, and can be imported again."
-            )
+            message = _("All scores and answers of {name} are removed; the file itself stays.")
             st.markdown(message.format(name=escape(files.filter(file_sha256=chosen)["file_name"][0])))
             if st.button(_("Remove it"), type="primary", key="scores remove"):
                 score_imports.remove_import(reads.warehouse(), chosen)
@@ -101,8 +99,8 @@ def show_conflicts() -> None:
         return
     st.markdown(
         _(
-            "Values of one model, benchmark and setting that differ by more than rounding: {n}, the widest "
-            "first. All are kept; rankings show the newest and the range."
+            "Values of one model, benchmark and setting that differ beyond rounding: {n}, widest first. All are kept; "
+            "rankings show newest and range."
         ).format(n=rows.height)
     )
     variants = rows.select("dtype", "chat_template").rows()
@@ -129,10 +127,7 @@ def show_conflicts() -> None:
 def show_names() -> None:
     """Draw suggestions for names that no measured model has, and the table of names with their models."""
     st.markdown(
-        _(
-            "A score belongs to the model that its file names. Where the names differ, say here which model "
-            "is meant: it acts at once."
-        )
+        _("A score belongs to the model that its file names. Where names differ, say which is meant; it acts at once.")
     )
     _show_suggestions()
     _show_name_table()

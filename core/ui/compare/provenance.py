@@ -98,8 +98,8 @@ def _show_actions(selection: Selection) -> None:
             _measure_again(records(selection.records.filter(run_id=run.run_id), Run)[0])
         st.caption(
             _(
-                "The export holds the tables as Parquet and CSV, a data dictionary, and the measurements with their "
-                "control runs, for another Workdim to take in."
+                "Tables as Parquet and CSV, a data dictionary, and measurements with control runs, for another Workdim "
+                "to take in."
             )
         )
 
