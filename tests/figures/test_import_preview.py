@@ -87,7 +87,8 @@ def test_reasons_are_grouped_with_their_first_places():
 def test_a_terminal_gets_no_commands_out_of_a_name():
     file = score_file(score("\x1b[31mred"), name="a.csv")
     found = pl.DataFrame(
-        {"fate": ["taken"], "known": [None], "is_partial": [False], "model": [""], "benchmark": [""], "metric": [""]},
+        {"fate": ["taken"], "known": [None], "is_partial": [False], "model": [""], "benchmark": [""], "metric": [""]}
+        | {"value": [0.5], "known_from": [None], "known_value": [None]},
         schema_overrides={"known": pl.String},
     )
     names = pl.DataFrame(
