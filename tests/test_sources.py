@@ -112,11 +112,13 @@ def test_an_answer_is_stamped_with_the_paths_of_its_fields():
 def test_a_row_says_of_each_number_which_table_it_is_of():
     frame = pl.DataFrame(
         {"run_id": ["r1"], "name": ["m"], "inner_max": [106.2], "parameters": [7], "score": [43.9], "n_points": [9]}
+        | {"score_sources": [2]}
     )
     row = row_of(frame, ScoredRun)
     assert row.name == "m" and row.inner_max.source.key == (("run_id", "r1"),)
     tables = {name: getattr(row, name).source.table for name in ("inner_max", "parameters", "score")}
     assert tables == {"inner_max": "run_summaries", "parameters": "models", "score": "scores"}
     assert row.score.source.column == "value" and row.n_points.source.table == "run_summaries"
+    assert row.score_sources.source == Source("runs", "score_sources", (("run_id", "r1"),)), "declared by no table"
     control = pl.DataFrame({"run_id": ["r1"], "power": [0.8]})
     assert next(rows_of(control, RunControlRow)).power.source.table == "run_controls"

@@ -262,6 +262,6 @@ def check_measurement(options: argparse.Namespace) -> int:
             else Sentence("This installation does NOT reproduce the shipped profile: its numbers do not compare.")
         )
 
-    record = {"is_right": result.is_within_tolerance, "n_missing": result.n_missing, "values": rows}
+    record = {"is_right": result.is_within_tolerance, "n_missing": result.n_missing, "values": result.values.to_dicts()}
     show_records(options, record, lines)
     return 0 if result.is_within_tolerance else 1

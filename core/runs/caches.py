@@ -188,7 +188,7 @@ def is_encoder(reference: str) -> bool:
     folder = package if reference.startswith("pypi:") else hub if hub.is_dir() else Path(reference)
     named: list[str] = []
     for file in itertools.islice(folder.rglob("config.json"), MAX_ENTRIES) if folder.is_dir() else ():
-        with suppress(OSError, ValueError, AttributeError):  # of another kind of model
+        with suppress(OSError, ValueError, AttributeError, TypeError):  # of another kind of model
             named += json.loads(file.read_text(encoding="utf-8")).get("architectures") or ()
     return bool(named) and not any(_PREDICTS.search(str(name)) for name in named)
 

@@ -3,13 +3,16 @@
 import json
 import os
 import socket
+from dataclasses import asdict
 from types import SimpleNamespace
 
+import polars as pl
 import pytest
 
 from core.commands import doctor, main
 from core.models import machine, packages
 from core.models.packages import DEMO, PINNED
+from core.runs.reference_check import Comparison, Deviation
 from core.store.parcels import write_parcel
 from core.warehouse.integrity import check_health
 from core.warehouse.warehouse import Warehouse
@@ -152,3 +155,15 @@ def test_a_hub_that_takes_connections_and_does_not_answer_is_told_in_time(monkey
     with socket.create_server(("127.0.0.1", 0)) as silent:
         monkeypatch.setattr(constants, "ENDPOINT", f"http://127.0.0.1:{silent.getsockname()[1]}")
         assert "127.0.0.1" in str(machine.why_no_hub())
+
+
+def test_what_the_check_of_the_instrument_found_is_told_and_given_as_records(tmp_path, capsys, monkeypatch):
+    worst = Deviation("d2", 12, 0.031, 3, "one_per_type", 0.02, False)
+    monkeypatch.setattr(doctor, "check_instrument", lambda _report: Comparison(pl.DataFrame([worst]), 0))
+    asked = ["doctor", "--instrument", "--warehouse", str(tmp_path / "w.duckdb")]
+    assert main.main(asked) == 1
+    told = capsys.readouterr().out
+    assert "3.100%" in told and "layer 3, one_per_type OUTSIDE" in told and "does NOT reproduce" in told
+    assert main.main([*asked, "--json"]) == 1
+    found = json.loads(capsys.readouterr().out)
+    assert found == {"is_right": False, "n_missing": 0, "values": [asdict(worst)]}

@@ -148,10 +148,15 @@ def test_models_in_folders_are_found_by_the_names_of_their_files(tmp_path, monke
 def test_an_encoder_in_a_folder_or_a_cache_is_told_by_the_networks_that_its_configuration_names(tmp_path, monkeypatch):
     monkeypatch.setenv("WORKDIM_CACHE", str(tmp_path / "cache"))
     told = {}
-    for name, architectures in (("reads", ["BertModel"]), ("writes", ["LlamaForCausalLM"]), ("silent", None)):
+    for name, architectures in (
+        ("reads", ["BertModel"]),
+        ("writes", ["LlamaForCausalLM"]),
+        ("silent", None),
+        ("odd", 5),
+    ):
         for folder in (tmp_path / name, tmp_path / "cache" / "pypi" / name / "1.0" / "model"):
             folder.mkdir(parents=True)
             (folder / "config.json").write_text(json.dumps({"architectures": architectures}), encoding="utf-8")
         told[name] = (caches.is_encoder(str(tmp_path / name)), caches.is_encoder(f"pypi:{name}"))
-    assert told == {"reads": (True, True), "writes": (False, False), "silent": (False, False)}
+    assert told == {"reads": (True, True), "writes": (False, False), "silent": (False, False), "odd": (False, False)}
     assert not caches.is_encoder("pypi:nowhere")

@@ -86,7 +86,7 @@ def test_the_shipped_models_have_the_shape_and_the_verdicts_that_the_documents_t
         assert summary.working_dimension is None and summary.lowest_layer in valleys
         assert summary.inner_max is not None and "holds" not in (summary.verdict_rise, summary.verdict_fall)
     for profile in of_model["gemma"]:
-        assert "three coordinates" in wording.dominance_text(map(vars, profile.correlators))
+        assert "three coordinates" in wording.dominance_text(profile.correlators)
     shuffled = {profile.run.run_id for profile in profiles if profile.run.pass_ == "shuffled"}
     of_docs = [
         row for p in of_model["smollm2"] if (p.corpus.name, p.run.protocol) == (CORPUS, "quick") for row in p.controls
