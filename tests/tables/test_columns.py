@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from core.geometry.results import log_interval
-from core.tables import TABLES
+from core.tables import TABLES, RunRow, ids_of, records, value_of
 from core.tables.columns import Column, Table
 from tests.profiles import make_profile
 
@@ -93,6 +93,18 @@ def test_records_become_a_frame_and_records_again():
         Row("a", 1, None, made_at.replace(tzinfo=None), [1, 2]),
         Row("b", 2, 0.5, made_at.replace(tzinfo=None)),
     ]
+
+
+def test_a_narrow_read_gives_records_without_the_columns_that_it_leaves_out():
+    read = pl.DataFrame({"run_id": ["a", "b"], "pass": ["text", "shuffled"], "beside": [1, 2], "note": [None, "mine"]})
+    first, second = records(read, RunRow)
+    assert (first.run_id, first.pass_, second.pass_) == ("a", "text", "shuffled") and ids_of(read) == ["a", "b"]
+    assert (value_of(second, "pass"), value_of(second, "note"), value_of(second, "seed")) == ("shuffled", "mine", None)
+    assert not hasattr(first, "beside")
+    with pytest.raises(AttributeError):
+        first.seed  # noqa: B018
+    with pytest.raises(pl.exceptions.ColumnNotFoundError):
+        TABLES["runs"].rows(read)
 
 
 def test_a_field_without_a_declaration_is_no_column():

@@ -6,7 +6,8 @@ import polars as pl
 import pytest
 
 from core.analysis.differences import control_links
-from core.tables import LONG_TABLES, TABLES, RunRow, RunSummaryRow, columns
+from core.tables import LONG_TABLES, TABLES, Run, RunRow, RunSummaryRow, columns
+from core.tables.columns import attributes
 from core.warehouse import queries
 from core.warehouse.runs import ingest_parcel
 from tests.profiles import make_controls, make_model, make_profile
@@ -31,6 +32,7 @@ def test_runs_come_newest_first_with_model_corpus_summary_and_worst_check(filled
     assert runs["final_dimension_post_norm"].to_list() == [None, pytest.approx(17.0)]
     assert runs["corpus_name"].to_list() == ["made-up", "made-up"]
     assert set(columns(RunRow)) | set(columns(RunSummaryRow)) < set(runs.columns)
+    assert set(runs.columns) <= set(attributes(Run)), "who reads records would not see it"
 
 
 def test_a_run_without_summary_or_checks_is_still_listed(warehouse, add_parcel):
