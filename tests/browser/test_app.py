@@ -214,7 +214,7 @@ def test_names_of_a_hostile_file_are_shown_and_never_run(page: sync_api.Page, ad
     sections = {
         "Imported files": "File to remove",
         "Names of models": "Names and the models that they mean",
-        "Contradictions": re.compile("contradict each other|differ by more than rounding"),
+        "Contradictions": re.compile("contradict each other|differ beyond rounding"),
         "Import": "No file is chosen",
     }
     for section, told in sections.items():
