@@ -1252,22 +1252,24 @@ def removal(plans: Sequence[LayerPlan], checkpoints: Sequence[Checkpoint]) -> Se
     section = Section(("What can be removed", "取り除けるブロック"))
     if not plans:
         return section
-    over_windows = {
-        one.plan.name
-        for one in plans
-        if one.price.n_points == one.plan.n_verification and _blocks(one) not in _priced_again(one.plan.model_id)
-    }
-    listed = ", ".join(sorted(over_windows)), "、".join(sorted(over_windows))
+    older = [one for one in plans if one.price.n_points == one.plan.n_verification]
+    listed = sorted({one.plan.name for one in older})
     section.note(
         "Layer plans, chosen on one half of a text and verified on the other: rise of the loss in nats per token with 95 % intervals over "
         "documents, before repair and repaired without training. The last columns are what one in ten random sets of as many blocks "
-        "costs at most, on a part of these windows, and whether the plan is recommended within its budget."
-        f"{f' Those of {listed[0]} are older, with intervals over windows, which can be too narrow.' if over_windows else ''}",
+        "costs at most, on a part of each plan's windows, and whether the plan is recommended within its budget.",
         "層計画です。テキストの半分で選び、残り半分で損失の増加を測っています（1トークンあたりのナット、文書に対する95%区間。"
-        "学習なしの補正の前と後）。最後の2列は、同じブロック数の無作為な組の10に1つが収まる上限（ウィンドウの一部で測定）と、"
-        "許容値の範囲で推奨できるかどうかです。"
-        f"{f'{listed[1]} の計画は古く、区間はウィンドウに対するもので、狭すぎることがあります。' if over_windows else ''}",
+        "学習なしの補正の前と後）。最後の2列は、同じブロック数の無作為な組の10に1つが収まる上限（計画のウィンドウの一部で測定）と、"
+        "許容値の範囲で推奨できるかどうかです。",
     )
+    if older:
+        is_again = all(_blocks(one) in _priced_again(one.plan.model_id) for one in older)
+        section.note(
+            f"Plans of {', '.join(listed)} are older, with intervals over windows, which can be too narrow"
+            + ("; in the table their losses are measured again, with intervals over documents." if is_again else "."),
+            f"{'、'.join(listed)} の計画は古く、区間はウィンドウに対するもので、狭すぎることがあります"
+            + ("（表の損失の増加は測り直したもので、区間は文書に対するもの）。" if is_again else "。"),
+        )
     section.table(
         (
             ("model", "モデル"),
@@ -1377,7 +1379,7 @@ def _priced_again(model_id: str) -> dict[str, tuple[dict[str, Any], dict[str, An
 
 
 def _prices_of(plans: Sequence[LayerPlan]) -> tuple[str, str]:
-    """`of 30, without 2 / 4: +0.1 / +0.3 nats per token, repaired +0.05 / +0.2; recommended within the budget: none`."""
+    """`of 30, without 2 / 4: +0.1 / +0.3 nats per token, repaired +0.05 / +0.2; recommended, with the upper limit within 0.05: none`."""
     again = _priced_again(plans[0].plan.model_id)
     prices = {
         _blocks(found): (
@@ -1393,9 +1395,9 @@ def _prices_of(plans: Sequence[LayerPlan]) -> tuple[str, str]:
     n_blocks, budget = plans[0].plan.n_layers, plans[0].plan.budget
     free = [str(len(found.plan.blocks)) for found in plans if found.plan.is_recommended]
     return (
-        f"of {n_blocks}, without {counts}: {before} nats per token, repaired {after}; recommended within {budget:g}: "
+        f"of {n_blocks}, without {counts}: {before} nats per token, repaired {after}; recommended, with the upper limit within {budget:g}: "
         f"{', '.join(free) or 'none'}",
-        f"{n_blocks}ブロックのうち {counts} を除くと1トークンあたり {before} ナット、補正後 {after}。許容値 {budget:g} の範囲で推奨できるもの："
+        f"{n_blocks}ブロックのうち {counts} を除くと1トークンあたり {before} ナット、補正後 {after}。区間の上限が許容値 {budget:g} に収まり推奨できるもの："
         f"{'、'.join(free) or 'なし'}",
     )
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, TypeVar
 
 import polars as pl
 
@@ -16,6 +16,7 @@ from core.deck import layout
 from core.deck.deck_data import DeckData
 from core.deck.slide import MOST_ROWS, make_slide, shorten_for_page
 from core.deck.story import Column, Row, Statement, StorySlide, Table, Visual
+from core.figures.chart import Chart, Gallery
 from core.locale import _, translated
 from core.registry.protocols import find_protocol, n_control_passes
 from core.registry.verdicts import VERDICTS
@@ -27,6 +28,8 @@ from core.wording.numbers import day
 
 N_CONTROLS = n_control_passes(find_protocol("standard"))
 """Of one model: the passes that this protocol measures."""
+
+Drawing = TypeVar("Drawing", Chart, Gallery)
 
 Sure = Literal["holds", "mostly_holds", "depends", "fails", "unclear", "invalid", "untested"]
 """How sure something is: a word of `VERDICTS`."""
@@ -151,6 +154,15 @@ def controls_look(outcomes: pl.Series, n: int, runs: pl.DataFrame) -> Look:
         for outcome, n_so in found.most_common()
     )
     return Look(_("Controls"), sure, told)
+
+
+def told_drawn(picture: Drawing, total: int, source: str) -> Drawing:
+    """The picture of models, with how many of `total` it has room for, where that is not all; `source` holds them."""
+    n = counted(len(picture.charts if isinstance(picture, Gallery) else picture.y.labels), source)
+    if n == total:
+        return picture
+    drawn = _("Drawn: {n} of {total} models.").format(n=n, total=total)
+    return replace(picture, key=joined_sentences((drawn, picture.key)))
 
 
 def sure_name(sure: str) -> str:

@@ -8,7 +8,7 @@ from dataclasses import replace
 from core.analysis.criteria import Candidate, ResolvedCriterion
 from core.analysis.decision import LEADING, SURE
 from core.analysis.rule_record import track_record
-from core.deck.board import Board, Decision, Look, Option, Panel, Sure, table_of_models
+from core.deck.board import Board, Decision, Look, Option, Panel, Sure, table_of_models, told_drawn
 from core.deck.deck_data import AskedRule, DeckData
 from core.deck.story import Column, Statement, Table, Visual
 from core.figures.chart import Chart
@@ -81,6 +81,10 @@ def _total(choice: Choice) -> int:
     return counted(len(choice.decision.candidates) + len(choice.decision.excluded), "rule_choices")
 
 
+def _n_candidates(choice: Choice) -> int:
+    return counted(len(choice.decision.candidates), "rule_choices")
+
+
 def _first_names(choice: Choice) -> list[str]:
     """Of the first two models."""
     return [shortened_name(one.name, 40) for one in choice.decision.candidates[:2]]
@@ -141,7 +145,8 @@ def _answer_picture(asked: AskedRule, choice: Choice) -> Visual:
     decision = choice.decision
     if sum(one.share > 0 for one in decision.criteria) == 1 and (values := _criterion(asked, choice)):
         return values[0]
-    return first_chart(decision) or _model_table(asked, choice)
+    chart = first_chart(decision)
+    return told_drawn(chart, _n_candidates(choice), "rule_choices") if chart else _model_table(asked, choice)
 
 
 def _evidence(asked: AskedRule, choice: Choice) -> Panel | None:
@@ -168,7 +173,10 @@ def _criterion(asked: AskedRule, choice: Choice) -> tuple[Chart, Candidate, Reso
         return None
     heaviest = max(range(len(decision.criteria)), key=lambda k: decision.criteria[k].share)
     found = criterion_chart(decision, heaviest, asked.saved.rule.assumptions)
-    return found and (*found, decision.criteria[heaviest])
+    if found is None:
+        return None
+    chart = told_drawn(found[0], _n_candidates(choice), "rule_choices")
+    return chart, found[1], decision.criteria[heaviest]
 
 
 def _model_table(asked: AskedRule, choice: Choice) -> Table:

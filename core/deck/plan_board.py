@@ -82,7 +82,7 @@ def _is_other_set(layer_plan: LayerPlan) -> bool:
 def _evidence(layer_plan: LayerPlan) -> Panel:
     plan = layer_plan.plan
     chart = price_chart(layer_plan, plan.budget if plan.budget_unit == "nats" else None, is_brief=True)
-    first, *rest = price_lines(chart.series)
+    first, *rest = price_lines(chart.series, layer_plan)
     return Panel(
         _prices_title(layer_plan),
         chart,

@@ -22,11 +22,11 @@ from core.deck.board import (
     controls_look,
     sure_name,
     table_of_models,
+    told_drawn,
 )
 from core.deck.deck_data import DeckData
 from core.deck.slide import MOST_ROWS, check_table
 from core.deck.story import Column, Statement, Visual
-from core.figures.chart import Gallery
 from core.figures.claims import rise_chart
 from core.figures.layer_profiles import MOST_CURVES, dimension_chart, profile_chart, profile_gallery
 from core.figures.scores import loss_chart
@@ -99,7 +99,9 @@ def _comparison_board(data: DeckData, comparison: Comparison, sound: pl.DataFram
         template = _("{model} and {other} read {text} alike, as far as can be told")
     looks = tuple(_other_samples(data))
     title, _number, _meaning, verdicts = _answer(data, sound)
+    picture: Visual | None = None
     if comparison.points == BY_WORD:
+        picture = profile_chart(data.estimates, sound, cloud=BY_WORD)
         title = _("The dimensions of {model} and {other} compare on words only").format(**told)
     assert best.loss is not None
     meaning_of_loss = _("bits per byte, {other} {loss}; lower is better")
@@ -128,7 +130,7 @@ def _comparison_board(data: DeckData, comparison: Comparison, sound: pl.DataFram
             (test, _pilot(data), _stop()),
         ),
         looks=looks,
-        evidence=Panel(title, picture, verdicts) if (picture := _profiles(data, sound)) is not None else None,
+        evidence=Panel(title, picture, verdicts) if (picture := picture or _profiles(data, sound)) else None,
         compared=_readers(comparison, names, sound),
         tables=(*TABLES, "runs", "models"),
     )
@@ -260,21 +262,15 @@ def _origin_lines(data: DeckData) -> Iterator[str]:
 
 
 def _profiles(data: DeckData, sound: pl.DataFrame) -> Visual | None:
-    """The curves on one scale, or a gallery of many; vetoed ones are drawn grey beside few others."""
+    """The curves on one scale, or a gallery of many, and of models that do not compare; vetoed ones are drawn grey beside few
+    others."""
     drawn = _drawn(data, sound)
-    if drawn.height > MOST_CURVES:
-        gallery = profile_gallery(data.estimates, drawn)
-        return gallery and _counted_gallery(gallery, data)
+    is_one_scale = sound.height < 2 or _n_compared(data, sound) > 1
+    if drawn.height > MOST_CURVES or not is_one_scale:
+        gallery = profile_gallery(data.estimates, drawn if is_one_scale else sound, is_one_scale)
+        return gallery and told_drawn(gallery, n_models(data.text_runs), "runs")
     vetoed = one_run_per_model(data).filter(pl.col("worst_check").eq_missing(pl.lit("veto")))
     return profile_chart(data.estimates, pl.concat([drawn, vetoed.head(MOST_CURVES - drawn.height)]))
-
-
-def _counted_gallery(gallery: Gallery, data: DeckData) -> Gallery:
-    n, total = counted(len(gallery.charts), "runs"), n_models(data.text_runs)
-    if n == total:
-        return gallery
-    drawn = _("Drawn: {n} of {total} models.").format(n=n, total=total)
-    return replace(gallery, key=wording.joined_sentences((drawn, gallery.key)))
 
 
 def _evidence(data: DeckData, sound: pl.DataFrame) -> Panel | None:
@@ -284,7 +280,8 @@ def _evidence(data: DeckData, sound: pl.DataFrame) -> Panel | None:
     if sound.height > 1:
         if _n_compared(data, sound) < 2:  # one axis would compare them
             return None
-        chart, title = dimension_chart(_drawn(data, sound)), _("Where intervals overlap, models are not told apart")
+        chart = told_drawn(dimension_chart(_drawn(data, sound)), n_models(data.text_runs), "runs")
+        title = _("Where intervals overlap, models are not told apart")
         return Panel(title, replace(chart, key=wording.joined_sentences((chart.key, checks + _(". ").rstrip()))))
     claims = data.claims.filter(run_id=ids_of(sound)[0])
     rises = rise_chart(claims)
@@ -364,7 +361,8 @@ def _readers(comparison: Comparison, names: Mapping[str, str], sound: pl.DataFra
         rows.append((shortened_name(names[run.run_id], 30), *cells))
     title = _("Side by side: reading, size and shape")
     own, other = sizes
-    if comparison.differences[0].loss.is_told_apart and own and other and own != other:
+    is_told = comparison.differences[0].loss.is_told_apart and wording.number(own) != wording.number(other)
+    if is_told and own and other:
         title = _("{model} reads better and is smaller: {size} against {other} million parameters")
         if own > other:
             title = _("{model} reads better and is larger: {size} against {other} million parameters")

@@ -327,7 +327,7 @@ class Bars:
 
 @dataclass(frozen=True)
 class Gallery:
-    """Small charts on one scale, row by row, each under the title of its y axis."""
+    """Small charts, row by row, each under the title of its y axis."""
 
     charts: tuple[Chart, ...]
     alternative: str

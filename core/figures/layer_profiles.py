@@ -339,18 +339,22 @@ def short_names(runs: pl.DataFrame, longest: int = LONGEST_NAME) -> dict[str, st
     return short if len(set(short.values())) == len(short) else {key: shortened_name(cut[key], 40) for key in cut}
 
 
-def profile_chart(estimates: pl.DataFrame, runs: pl.DataFrame, longest: int = LONGEST_NAME) -> Chart | None:
+def profile_chart(
+    estimates: pl.DataFrame, runs: pl.DataFrame, longest: int = LONGEST_NAME, cloud: str = PRIMARY[1]
+) -> Chart | None:
     """d2 over the layers, one coloured curve per run; None where no run has estimates.
 
-    For more than MOST_CURVES runs use `profile_gallery`.
+    For more than MOST_CURVES runs, and for those whose dimensions do not compare, use `profile_gallery`.
     """
-    data, names = _curves(estimates, runs), short_names(runs, longest)
-    curves = [replace(curve, name=names.get(curve.run_id, curve.name)) for curve in data.curves]
+    data, names = _curves(estimates, runs, cloud), short_names(runs, longest)
+    # Without the state after the norm, which is not drawn: the axis would reach for it.
+    curves = [replace(curve, name=names.get(curve.run_id, curve.name), post_norm=None) for curve in data.curves]
     return layer_chart(replace(data, curves=curves), is_brief=True) if curves else None
 
 
-def profile_gallery(estimates: pl.DataFrame, runs: pl.DataFrame) -> Gallery | None:
-    """`profile_chart`, each curve in a small chart of its own, ordered by the largest inner dimension.
+def profile_gallery(estimates: pl.DataFrame, runs: pl.DataFrame, is_one_scale: bool = True) -> Gallery | None:
+    """`profile_chart`, each curve in a small chart of its own, ordered by the largest inner dimension; upright on one scale,
+    or each on its own.
 
     Of more than MOST_IN_GALLERY runs, so many evenly along that order. None where no run has estimates.
     """
@@ -366,10 +370,17 @@ def profile_gallery(estimates: pl.DataFrame, runs: pl.DataFrame) -> Gallery | No
         points = [point for line in pieces for point in line.points]
         if points:
             title = Text("{}  {}").format(name, wording.number(max(point.y for point in points[1:-1] or points)))
+            if not is_one_scale:
+                up = round_axis("", y_ends(pieces), from_zero=True)
+                up = replace(up, step=up.high - up.low)
             charts.append(Chart(across, replace(up, title=title), tuple(pieces), title))
-    key = _(
-        "Across: {across}, {low:g} to {high:g}; upright: {up}. Behind each name: its largest inner dimension."
-    ).format(
+    key = _("Across: {across}, {low:g} to {high:g}; upright: {up}. Behind each name: its largest inner dimension.")
+    if not is_one_scale:
+        key = _(
+            "Across: {across}, {low:g} to {high:g}; upright: {up}, each on a scale of its own. "
+            "Behind each name: its largest inner dimension."
+        )
+    key = key.format(
         across=whole.x.title,
         low=derived(across.low, "layer_estimates", "first layer"),
         high=derived(across.high, "layer_estimates", "last layer"),
@@ -386,10 +397,10 @@ def _pick_evenly(ordered: Sequence[str], most: int) -> list[str]:
     return [ordered[round(place * (n - 1) / (most - 1))] for place in range(most)]
 
 
-def _curves(estimates: pl.DataFrame, runs: pl.DataFrame) -> ProfileData:
+def _curves(estimates: pl.DataFrame, runs: pl.DataFrame, cloud: str) -> ProfileData:
     """The curves with the row of each number."""
-    profile_data = profile_points(estimates, runs, *PRIMARY)
-    settings = tuple(zip(("estimator", "cloud", "transform"), PRIMARY, strict=False))
+    profile_data = profile_points(estimates, runs, PRIMARY[0], cloud)
+    settings = (("estimator", PRIMARY[0]), ("cloud", cloud))
 
     def read(mark: Mark, run_id: str) -> Mark:
         key = (("run_id", run_id), ("layer", mark.layer), *settings)

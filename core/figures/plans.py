@@ -77,34 +77,37 @@ def price_chart(layer_plan: LayerPlan, budget: float | None, is_brief: bool = Fa
     interval (of the plan's size the plan itself), before repair and repaired, beside published choices, random sets and the
     cheapest of all for at least as many blocks.
 
-    `is_brief`, for a slide: what is named alone, on a linear axis from zero.
+    `is_brief`, for a slide: what is named alone, of each published rule its cheapest set, on a linear axis from zero.
     """
     same_size = [row for row in layer_plan.of(layer_plan.decisive_text, "loss") if row.unit == "block"]
     others = {rule: [row for row in same_size if row.rule == rule and not row.is_healed] for rule in OTHERS}
     steps = search_steps(layer_plan, repaired=False)
     repaired = [row for row in search_steps(layer_plan) if row.is_healed]
     rows = [*steps, *repaired, *(row for of_rule in others.values() for row in of_rule)]
-    named = {row.rule for row in other_choices(layer_plan)[:MOST_OTHER_CHOICES]}
-    named |= {"random"} if "no_better_than_random" in layer_plan.plan.reasons else set()
+    cheapest = {row.rule: [row] for row in other_choices(layer_plan)[:MOST_OTHER_CHOICES]}
+    named = {*cheapest, *(["random"] if "no_better_than_random" in layer_plan.plan.reasons else [])}
     series = [Series(_("lowest loss of each size"), _price_points(pareto_front(rows)), None, is_named=False)]
     for place, (rule, mark) in enumerate(OTHERS.items()):
         aside = 0.0 if is_brief else 0.07 * place - 0.28
-        points, colour = _price_points(others[rule], aside), None if rule == "random" else 2 + place % 3
+        drawn = cheapest.get(rule, others[rule]) if is_brief else others[rule]
+        points, colour = _price_points(drawn, aside), None if rule == "random" else 2 + place % 3
         series.append(Series(plan_evidence.rule_name(rule), points, colour, False, mark, is_named=rule in named))
     name, path = _("ours, before repair") if repaired else _("ours"), _price_points(steps)
-    series.append(Series(name, path, 0, len(path) > 1, "circle", is_banded=True))
+    ours = [Series(name, path, 0, len(path) > 1, "circle", is_banded=True)]
     if repaired:
-        series.append(Series(_("ours, repaired"), _price_points(repaired), 1, False, "diamond"))
+        again = Series(_("ours, repaired"), _price_points(repaired), 1, False, "diamond")
+        ours = [*ours, again] if layer_plan.price.is_healed else [again, *ours]  # what the plan is stands last
     else:
-        series.append(Series(_("the plan"), _price_points([layer_plan.price]), 1, False, "diamond", is_named=False))
-    drawn = [line for line in series if line.points and (line.is_named or not is_brief)]
-    return _priced_chart(layer_plan, drawn, budget, is_brief)
+        ours.append(Series(_("the plan"), _price_points([layer_plan.price]), 1, False, "diamond", is_named=False))
+    shown = [line for line in (*series, *ours) if line.points and (line.is_named or not is_brief)]
+    return _priced_chart(layer_plan, shown, budget, is_brief)
 
 
 def _priced_chart(layer_plan: LayerPlan, series: Sequence[Series], budget: float | None, is_brief: bool) -> Chart:
     """The axes: numbers of blocks with their share of the parameters, and losses, the least above."""
     up = _price_axis(series, budget, is_linear=is_brief)
     sizes = sorted({round(point.x) for line in series for point in line.points})
+    told = _("; ").join(price_lines(series, layer_plan))
     labels = tuple((size, f"{size}\n−{parameters_saved_share(layer_plan.plan, size):.0%}") for size in sizes)
     across = Axis(_("blocks that go, share of parameters"), 0.5, max(sizes) + 0.6, 1, labels=labels)
     if is_brief:
@@ -113,20 +116,23 @@ def _priced_chart(layer_plan: LayerPlan, series: Sequence[Series], budget: float
         across,
         replace(up, title=_("rise of loss, nats per token (less is better, above)"), is_reversed=True),
         _above_edge(series, up),
-        _("Rise of the loss over blocks left out. {told}.").format(told=_("; ").join(price_lines(series))),
+        _("Rise of the loss over blocks left out. {told}.").format(told=told),
         (Guide(_("budget {budget:g}").format(budget=budget), budget, False),) if budget else (),
         _("Bars: 95 % intervals.") if is_brief else "",
     )
 
 
-def price_lines(series: Sequence[Series]) -> list[str]:
-    """`ours: +0.031 [+0.023, +0.039]`: of what is named, ours first, the price of the most blocks; not of random sets,
-    which are many."""
-    lasts = [(line.name, line.points[-1]) for line in reversed(series) if line.is_named and line.colour is not None]
-    return [
-        _("{name}: {relation}").format(name=name, relation=plan_wording.price_text(last.y, last.lower, last.upper))
-        for name, last in lasts
-    ]
+def price_lines(series: Sequence[Series], layer_plan: LayerPlan) -> list[str]:
+    """`ours: +0.031 [+0.023, +0.039]`: of what is named, the plan first, the least price of as many blocks as the plan's: a
+    search goes further. Not of random sets, which are many."""
+    told = []
+    for line in reversed(series):
+        of_size = [point for point in line.points if round(point.x) == len(layer_plan.plan.blocks)]
+        if of_size and line.is_named and line.colour is not None:
+            least = min(of_size, key=lambda point: point.y)
+            price = plan_wording.price_text(least.y, least.lower, least.upper)
+            told.append(_("{name}: {relation}").format(name=line.name, relation=price))
+    return told
 
 
 def _price_axis(series: Sequence[Series], budget: float | None, is_linear: bool = False) -> Axis:

@@ -10,18 +10,20 @@ import pytest
 from core.analysis.ranking import default_benchmark, with_scores
 from core.analysis.relation import SpecificationCurve
 from core.analysis.resampling import search_dimensions
-from core.deck import board, layout, pilot_board, plan_board, profile_board
+from core.deck import board, choice_board, layout, pilot_board, plan_board, profile_board
 from core.deck.appendix import sql_strings
-from core.deck.deck_data import plan_data
+from core.deck.deck_data import Runs, deck_data, plan_data
 from core.deck.report import build_story
 from core.deck.slide import make_slide, shorten_for_page
 from core.deck.story import MOST_SLIDES, Column, StorySlide, Table, numbers_of, texts_of
 from core.errors import InputError
-from core.figures.chart import Chart
+from core.figures.chart import Chart, Gallery
+from core.figures.layer_profiles import profile_chart
 from core.figures.scores import relation_chart
 from core.figures.text import is_wide, phrases
 from core.locale import in_language
 from core.pilots.entries import PilotModel
+from core.pilots.rule import Criterion
 from core.questions import evidence
 from core.questions.ranking_question import missing_models
 from core.records import SHIPPED, LayerPlan, PlanConfig
@@ -33,7 +35,19 @@ from core.warehouse.warehouse import Warehouse
 from core.wording.verdicts import MARKS
 from tests import answers, frames
 from tests.deck import cases
-from tests.deck.cases import CASES, LANGUAGES, ONE, TWO, data_of, many, of_models, of_pilot, story_of
+from tests.deck.cases import (
+    CASES,
+    LANGUAGES,
+    ONE,
+    TWO,
+    data_of,
+    many,
+    of_models,
+    of_pilot,
+    of_rule,
+    story_of,
+    two_readers,
+)
 from tests.frames import Model, score
 from tests.plans.made import layer_plan
 
@@ -373,6 +387,10 @@ def test_models_that_do_not_compare_are_not_ordered():
         ("The dimensions of these 3 models do not compare", UNORDERED),
         ("2 of 3 models have dimensions that compare", UNORDERED),
     ]
+    gallery = told[0].slides[0].visual
+    tops = [chart.y.high for chart in gallery.charts]
+    assert len(tops) == 3 and len(set(tops)) > 1 and "each on a scale of its own" in gallery.key
+    assert told[1].slides[1].visual.key.startswith("Drawn: 2 of 3 models.")
 
 
 UNORDERED = "3 models side by side, not all comparable"
@@ -576,3 +594,42 @@ def test_of_two_models_on_one_text_the_deck_tells_first_which_reads_it_better():
     assert table.rows[0][3].startswith("117 ["), "of words, as the verb compare tells, where of types it is 106"
     assert any("1.10 [1.10, 1.10], is more than chance" in text for _place, text in texts_of(answer))
     assert [one.text for one in numbers_of(story, "r") if one.source_table is None] == []
+    assert isinstance(slides["evidence"].visual, Gallery), (
+        "of types, no axis for both; of words, where these were measured:"
+    )
+    read = two_readers()
+    of_words = read.estimates.filter(estimator="d2").with_columns(pl.lit("one_per_word").alias("cloud"))
+    both = replace(read, estimates=pl.concat([read.estimates, of_words.with_columns(pl.col("value") + 10)]))
+    chart = build_story(deck_data(Runs(both), cases.DAY)).slides[1].visual
+    assert isinstance(chart, Chart) and "one per word" in chart.y.title and max(p.y for p in chart.points) > 110
+    assert chart.points[0].y.source.key[-1] == ("cloud", "one_per_word")
+
+
+def test_a_reader_is_larger_or_smaller_only_by_numbers_that_differ_as_shown():
+    read = two_readers()
+    titles = []
+    for other in (135_000_001, 200_000_000):
+        sizes = pl.when(run_id="r-one").then(135_000_000).otherwise(other).cast(pl.Int64)
+        made = replace(read, runs=read.runs.with_columns(parameters=sizes))
+        slides = {slide.key: slide for slide in build_story(deck_data(Runs(made), cases.DAY)).slides}
+        titles.append(slides["compared"].title)
+    assert titles == [
+        "Side by side: reading, size and shape",
+        "one reads better and is smaller: 135 against 200 million parameters",
+    ]
+
+
+def test_an_axis_does_not_reach_for_a_state_that_is_not_drawn():
+    data = data_of("one_model", "en")
+    far = pl.when(pl.col("state") == "post_norm").then(pl.col("value") * 100).otherwise(pl.col("value"))
+    raised = data.estimates.with_columns(value=far, upper=far)
+    tops = [profile_chart(of, data.text_runs).y.high for of in (data.estimates, raised)]
+    assert tops[0] == tops[1]
+
+
+def test_of_more_models_than_a_picture_has_rows_it_says_so():
+    scores = {f"model-{chr(97 + n)}": (60.0 + n, 1.0) for n in range(12)}
+    alone = choice_board.choice_board(of_rule("en", scores, (Criterion("score", weight=1.0),)))
+    assert alone.answer.visual.key.startswith("Drawn: 9 of 12 models.") and alone.compared is None
+    both = choice_board.choice_board(of_rule("en", scores))
+    assert all("Drawn: 9 of 12 models." in one.visual.key for one in (both.answer, both.evidence))

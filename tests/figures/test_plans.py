@@ -1,10 +1,13 @@
 """What the figures of layer plans show."""
 
+from dataclasses import replace
+
 import lxml.etree
 
 from core.figures import plans as plan_figures
 from core.figures.chart_figure import chart_figure
 from core.figures.chart_svg import visual_svg
+from core.records import LayerPlan
 from tests.plans.made import layer_plan
 
 TEXT = "{http://www.w3.org/2000/svg}text"
@@ -55,3 +58,21 @@ def test_a_price_below_a_logarithmic_axis_lies_on_its_edge_and_says_its_value():
     chart = plan_figures.price_chart(found, 0.05)
     (steps,) = (line for line in chart.series if line.name == "ours")
     assert steps.points[0].y == chart.y.low and 0 < chart.y.low < 0.01 and "-0.001" in steps.points[0].note
+
+
+def test_prices_told_are_of_as_many_blocks_as_the_plan_and_the_cheapest_of_a_rule():
+    """A search goes beyond the plan's size, and a rule may choose several sets of it."""
+    made = layer_plan()
+    (last, influence) = (
+        next(row for row in made.outcomes if row.rule == rule and len(row.blocks) == 3 and row.measure == "loss")
+        for rule in ("path", "influence")
+    )
+    further = replace(last, blocks=[3, 4, 6, 7], difference=0.3, lower=0.25, upper=0.35)
+    dearer = replace(influence, blocks=[0, 1, 2], difference=0.9, lower=0.8, upper=1.0)
+    alone = replace(last, blocks=[3], difference=0.004, lower=0.001, upper=0.007, is_healed=True)
+    found = LayerPlan(made.plan, [*made.outcomes, further, dearer, alone])
+    chart = plan_figures.price_chart(found, 0.05, is_brief=True)
+    told = plan_figures.price_lines(chart.series, found)
+    assert told[0].startswith("ours, before repair: +0.031 [+0.023") and len(told) == 3, "one block repaired is no plan"
+    assert "lowest block influence: +0.050 [+0.040, +0.060]" in told and all(line in chart.alternative for line in told)
+    assert [len(line.points) for line in chart.series if line.name == "lowest block influence"] == [1]
