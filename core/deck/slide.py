@@ -193,6 +193,8 @@ def cleaned(record: Any) -> Any:
 
 def _cleaned_text(text: str) -> Text:
     text = Text(text).substituted(CONTROL_CHARACTERS, lambda _found: "")
+    if text.startswith("SELECT "):  # a query is pasted: no mark may stand within a name
+        return text
     text = text.substituted(RIGHT_TO_LEFT_NAME, lambda found: f"{found[1]}{LEFT_TO_RIGHT_MARK}")
     text = text.substituted(r"\b(\d+)-shot", lambda found: f"{found[1]}{WORD_JOINER}-{WORD_JOINER}shot")
     return text.substituted(r"\|(rho|ρ)\|", lambda found: f"|{WORD_JOINER}{found[1]}{WORD_JOINER}|")

@@ -14,7 +14,7 @@ from core.deck import board, choice_board, layout, pilot_board, plan_board, prof
 from core.deck.appendix import sql_strings
 from core.deck.deck_data import Runs, deck_data, plan_data
 from core.deck.report import build_story
-from core.deck.slide import make_slide, shorten_for_page
+from core.deck.slide import cleaned, make_slide, shorten_for_page
 from core.deck.story import MOST_SLIDES, Column, StorySlide, Table, numbers_of, texts_of
 from core.errors import InputError
 from core.figures.chart import Chart, Gallery
@@ -77,6 +77,8 @@ def test_queries_of_the_appendix_are_sql_of_any_number_of_runs():
             check_statement(one.text)
         assert len(slide.statements) > 2
     assert "'it''s'" in sql_strings(["it's"]) and sql_strings(["abcdef"], 2) == "'ef'"
+    query = f"SELECT value FROM scores WHERE benchmark IN ({sql_strings(['ARC 25-shot', 'عربي 2'])})"
+    assert cleaned(query) == query and cleaned("ARC 25-shot") != "ARC 25-shot", "marks that join would be pasted too"
 
 
 def test_a_plan_says_what_was_asked_for_and_not_where_it_lay():
