@@ -30,7 +30,7 @@ from core.figures.profile_data import profile_points
 from core.figures.style import COLOURS
 from core.figures.text import phrases
 from tests import frames
-from tests.deck.cases import CASES, LANGUAGES, ONE, TWO, data_of, many, of_models, story_of
+from tests.deck.cases import CASES, LANGUAGES, ONE, data_of, many, of_models, story_of
 from tests.frames import Model
 
 pytestmark = pytest.mark.slow
@@ -355,7 +355,7 @@ def test_intervals_of_coefficients_are_lines_since_not_every_program_draws_flat_
 
 
 def test_a_chart_stands_where_the_layout_has_a_place_for_one():
-    slide = opened(build_story(of_models(ONE, TWO))).slides[0]
+    slide = opened(build_story(of_models(ONE))).slides[0]
     (frame,) = (shape for shape in slide.shapes if shape.has_chart)
     assert frame.is_placeholder and frame.placeholder_format.type == PP_PLACEHOLDER.CHART
 
