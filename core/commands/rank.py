@@ -22,7 +22,7 @@ from core.terminal import answers
 from core.warehouse import queries
 from core.wording import answers as answer_wording
 from core.wording import within as within_wording
-from core.wording.provenance import group_difference_text
+from core.wording.provenance import group_advice_text
 
 
 def rank(options: argparse.Namespace) -> None:
@@ -42,7 +42,7 @@ def answer_record(answer: Answer) -> dict[str, Any]:
     sentence = in_language("en", answer_wording.answer_text, answer)
     record = {"answer": answer.word, "sentence": sentence, **as_record(answer, RECORD)}
     for told, other in zip(record["others"], answer.population.others, strict=True):
-        told["told"] = in_language("en", group_difference_text, other)
+        told["told"] = in_language("en", group_advice_text, other)
     if (under := answer.specifications) is not None:
         record["specifications"] = {key: item.answer for key, item in under.relations.items()}
         record["search"] = asdict(under.search) | {"p": under.search.p}

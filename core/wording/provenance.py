@@ -298,6 +298,11 @@ def group_difference_text(other: OtherGroup) -> str:
     return _("Another {what}.").format(what=conditions_text(other.differing_keys))
 
 
+def group_advice_text(other: OtherGroup) -> str:
+    """Why a group cannot be compared with the one shown, and what would change that."""
+    return wording.joined_sentences((group_difference_text(other), *ways_out(other.differing_keys)))
+
+
 def differing_text(runs: pl.DataFrame) -> str:
     """In which conditions runs differ, since values from different conditions do not compare; empty where in none."""
     told = _("Runs differ in {what}: only shapes compare, not heights.")

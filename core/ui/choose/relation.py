@@ -141,10 +141,7 @@ def _show_other_groups(answer: Answer) -> None:
     with st.expander(heading):
         for other in others[:MAX_GROUPS]:
             name, models = provenance.group_name(other.group), provenance.group_models_text(other.group)
-            why = wording.joined_sentences(
-                [provenance.group_difference_text(other), *provenance.ways_out(other.differing_keys)]
-            )
-            st.markdown(f"**{escape(name)}** – {escape(models)}  \n{escape(why)}")
+            st.markdown(f"**{escape(name)}** – {escape(models)}  \n{escape(provenance.group_advice_text(other))}")
             if params := _measure_params(other, answer):
                 inputs.show_link("measure", _("Measure them so"), "science", **params)
         if len(others) > MAX_GROUPS:
