@@ -90,7 +90,7 @@ def price_chart(layer_plan: LayerPlan, budget: float | None, is_brief: bool = Fa
     for place, (rule, mark) in enumerate(OTHERS.items()):
         aside = 0.0 if is_brief else 0.07 * place - 0.28
         drawn = cheapest.get(rule, others[rule]) if is_brief else others[rule]
-        points, colour = _price_points(drawn, aside), None if rule == "random" else 2 + place % 3
+        points, colour = _price_points(drawn, aside), None if rule == "random" else 2 + place
         series.append(Series(plan_evidence.rule_name(rule), points, colour, False, mark, is_named=rule in named))
     name, path = _("ours, before repair") if repaired else _("ours"), _price_points(steps)
     ours = [Series(name, path, 0, len(path) > 1, "circle", is_banded=True)]

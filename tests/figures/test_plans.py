@@ -48,6 +48,8 @@ def test_prices_stand_over_their_numbers_of_blocks():
     assert figure.layout.yaxis.type == "log" and figure.layout.xaxis.ticktext[0].startswith("1<br>−")
     (random,) = (trace for trace in figure.data if trace.name == "random set")
     assert len(random.x) == 3
+    marks = [trace for trace in figure.data if trace.mode == "markers"]
+    assert len({trace.marker.color for trace in marks}) == len(marks) > 3, "each choice has a colour of its own"
 
 
 def test_a_price_below_a_logarithmic_axis_lies_on_its_edge_and_says_its_value():
