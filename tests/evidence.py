@@ -1316,7 +1316,7 @@ def removal(plans: Sequence[LayerPlan], checkpoints: Sequence[Checkpoint]) -> Se
     if is_cheapest:
         section.answer(
             (
-                "Do blocks cost less loss where the dimension is smaller?",
+                "Do models of smaller dimension lose less when blocks go?",
                 "次元が小さいモデルほど、ブロックを取り除く損失増は小さいか",
             ),
             f"of ladder models the smallest in dimension loses least in {sum(is_cheapest)} of {len(is_cheapest)} comparisons; the "

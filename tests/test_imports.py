@@ -129,7 +129,7 @@ MOST = {
         33856,
     ),  # the error of a share of all, and the reach of many comparisons; how often each model of a decision is first; a loss that may exceed its budget; counts of a verdict, and the joint test of its methods, errors over documents and groups of questions, of a difference of two losses too; the rank among the draws of a control; how fast a run read its text, as a record
     "api": (172, 1032),
-    "commands": (3565, 23400),  # the verbs compare and choose
+    "commands": (3505, 23291),  # the verbs compare and choose
     "deck": (
         4514,
         37290,
@@ -139,7 +139,7 @@ MOST = {
     "figures": (
         4025,
         36630,
-    ),  # small profiles each on a scale of its own, profiles on words; titles of axes whole on a phone; names that are cut alike are told apart; pictures for a phone, the grid of claims too; what lines to compare with are, at their ends; a query's first; rows as records
+    ),  # small profiles each on a scale of its own, profiles on words; titles of axes whole on a phone; names that are cut alike are told apart; pictures for a phone, the grid of claims too; what lines to compare with are, at their ends; a query's first; columns that the types check
     # picture shows what was measured; the charts of slides, which a room of slides described beside those of screens
     "files": (356, 1798),  # too large, wrong in its place, no room: one refusal for what a dozen rooms said each
     "forecast": (
@@ -162,13 +162,13 @@ MOST = {
     ),  # which layer serves own labels, of encoders too; loss readable at each layer; bits and bytes of each window; the draws of a control, which goes on with its next
     # controls whose blocks write as much as trained ones; decoders from pinned parts of packages
     "models": (4294, 28541),
-    "pilots": (922, 5777),  # rows as records
+    "pilots": (922, 5777),  # columns of pilots that the types check
     "plans": (3308, 26808),  # rounding priced, one block repaired; whether norms can carry a repair is tried
     # and what a report answers, on each text:
     "questions": (
         2652,
         19526,
-    ),  # readable loss beside a plan; a choice among none names models; what a report is of, read in one place for pages and verbs; a rule's choice asked again for its deck, losses paired in a choice, models compared alike on a text; which to pilot, what named budgets allow; d2 of draws; rows as records
+    ),  # readable loss beside a plan; a choice among none names models; what a report is of, read in one place for pages and verbs; a rule's choice asked again for its deck, losses paired in a choice, models compared alike on a text; which to pilot, what named budgets allow; d2 of draws; columns that the types check
     "records": (
         508,
         2838,
@@ -184,12 +184,12 @@ MOST = {
     ),  # a row for each model, a column for each benchmark; blanks around a name, and NaN beside a key that is there twice
     "sources": (250, 1871),  # rows of narrow reads
     "sql": (992, 5095),  # what a worker is asked
-    "store": (1545, 10695),  # a file that is deleted while it is read; rows as records
+    "store": (1545, 10695),  # a file that is deleted while it is read; columns that the types check
     "tables": (
         1231,
         8550,
     ),  # the choice that a report is of; counts of a verdict, group of a question; d2 of each draw; a run, alone and with a score, as one record; rows of any table as its class
-    "terminal": (1720, 14130),  # the answer in ten lines before the details; a plan fits the terminal
+    "terminal": (1700, 13760),  # the answer in ten lines before the details; a plan fits the terminal
     "texts": (
         2240,
         15830,
@@ -197,16 +197,16 @@ MOST = {
     "ui": (
         7709,
         61415,
-    ),  # five pages; labelled texts, which stop the start where they are refused; the form of a plan stays while other pages are drawn; runs filtered, ticked, compared and deleted together; what a refusal says of the terminal by the screen's places; rows as records
+    ),  # five pages; labelled texts, which stop the start where they are refused; the form of a plan stays while other pages are drawn; runs filtered, ticked, compared and deleted together; what a refusal says of the terminal by the screen's places; columns that the types check
     "validation": (236, 2016),
     "warehouse": (
         4936,
         31883,
     ),  # readable loss beside a plan; a report whose runs are gone says which; an export holds one table at a time, and parcels that lack the added one; what a measurement finds there, which forecast held
     "wording": (
-        3887,
-        28029,
-    ),  # which layer serves own labels, as the best of many; readable loss, and its limits; where a search of blocks ended, and a count of one; names told apart where some are cut alike; what does not compare, in one line; all that keeps models apart, with each way out; models compared on a text; which to pilot, named budgets, what else saves; who may shortlist; a score for an encoder; rows as records
+        3878,
+        27946,
+    ),  # which layer serves own labels, as the best of many; readable loss, and its limits; where a search of blocks ended, and a count of one; names told apart where some are cut alike; what does not compare, in one line; all that keeps models apart, with each way out; models compared on a text; which to pilot, named budgets, what else saves; who may shortlist; a score for an encoder; columns that the types check
 }
 
 

@@ -205,7 +205,7 @@ class Verbs:
             lines += wrap(
                 _("warehouse file (or WORKDIM_WAREHOUSE)"), _columns(), " " * 20, f"  {'--warehouse FILE':<18}"
             )
-            lines += wrap(_("records for a program"), _columns(), " " * 20, f"  {'--json':<18}")
+            lines += wrap(_("records for programs (most verbs)"), _columns(), " " * 20, f"  {'--json':<18}")
         more = _("`{prog} {what} --help` says more of each.").format(prog=prog, what=self._what)
         return "\n".join([*lines, "", more, ""])
 

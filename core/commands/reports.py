@@ -241,7 +241,7 @@ def _selected_runs(options: argparse.Namespace, warehouse: Warehouse) -> tuple[l
         raise InputError("No runs to report on. Measure a model, or take in what ships: `workdim ingest --reference`.")
     own = runs if pilot_id else own_runs(runs)
     if own.is_empty():
-        warn("No runs of your own: this report is of the shipped profiles, and says so.")
+        warn("No runs of your own: this report is of the shipped profiles.")
     return ids_of(runs if own.is_empty() else own), pilot_id
 
 

@@ -57,7 +57,7 @@ def list_(options: argparse.Namespace) -> None:
     if not all_runs.is_empty():
         none = Sentence(
             "The {n} run that is there is not like that. `workdim runs` shows it.",
-            "None of the {n} runs is like that. `workdim runs` lists them all.",
+            "None of the {n} runs is like that. `workdim runs` lists them.",
             n=all_runs.height,
         )
     if options.json or not (runs.is_empty() and n_shipped):

@@ -112,8 +112,8 @@ def import_(options: argparse.Namespace) -> int:
         if len(previews) > 1 and stored is not None:
             new = [item for item in stored if item.is_new]
             tell(
-                "{n} file stored: {scores:,} scores and {answers:,} single answers.",
-                "{n} files stored: {scores:,} scores and {answers:,} single answers.",
+                "{n} file stored: {scores:,} scores, {answers:,} single answers.",
+                "{n} files stored: {scores:,} scores, {answers:,} single answers.",
                 n=len(new),
                 scores=sum(item.n_taken for item in new),
                 answers=sum(item.n_samples for item in new),

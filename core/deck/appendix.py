@@ -106,7 +106,7 @@ def _method(data: DeckData) -> StorySlide:
         statements.append(Statement(told.format(n=FEWEST_TEST, margin=MARGIN), _("Relation to scores")))
     else:
         told = _(
-            "One half of the text chooses the blocks, the other half measures the rise of the loss, window by "
+            "One half of the text chooses the blocks, the other measures the rise of the loss, window by "
             "window, against random sets of as many blocks."
         )
         statements.append(Statement(told, _("Layer plan")))

@@ -43,7 +43,7 @@ def plan_board(data: DeckData) -> Board:
             block_row(layer_plan, price.blocks, plan_analysis.is_recommended(layer_plan)),
             tuple(plan_wording.saving_lines(plan)[:1]) if is_saved else (),
             say=(
-                _("A language model is a row of blocks, each of which costs time and memory for every word."),
+                _("A language model is a row of blocks, each costing time and memory for every word."),
                 *([plan_wording.plan_text(layer_plan)] if is_refused else []),
                 *plan_wording.budget_lines(layer_plan),
                 *plan_wording.note_lines(plan)[:2],

@@ -324,7 +324,7 @@ def _parse_manifest(path: Path, content: bytes) -> dict[str, Any]:
     try:
         manifest = json.loads(content)
         if manifest["format"] > FORMAT:
-            raise WarehouseError("{path} was written by a newer Workdim: update Workdim to read it.", path=path)
+            raise WarehouseError("{file} was written by a newer Workdim: update Workdim to read it.", file=path)
         if manifest["format"] < 1 or not all(
             isinstance(name, str) and isinstance(file["sha256"], str) and int(file["bytes"]) >= 0
             for name, file in manifest["files"].items()

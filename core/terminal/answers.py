@@ -31,17 +31,19 @@ def answer_lines(answer: Answer) -> list[str]:
     if others := answer.population.others:
         lines += ["", _("Not comparable with these:")]
         shown = others[:MOST_GROUPS]
+        first, *ways = (provenance.ways_out(other.differing_keys) for other in shown)
+        of_all = [way for way in first if all(way in one for one in ways)]
         for other in shown:
             line = _("{group} ({models}): {why}").format(
                 group=provenance.group_name(other.group),
                 models=provenance.group_models_text(other.group),
-                why=provenance.group_difference_text(other),
+                why=provenance.group_advice_text(other, of_all),
             )
             lines.append(f"  {line}")
         if (n := len(others) - MOST_GROUPS) > 0:
             more = Sentence("and {n} more group; --json lists all.", "and {n} more groups; --json lists all.", n=n)
             lines.append("  " + worded(more))
-        lines += dict.fromkeys(way for other in shown for way in provenance.ways_out(other.differing_keys))
+        lines += of_all
     return lines
 
 

@@ -204,7 +204,7 @@ def budget_lines(layer_plan: LayerPlan) -> list[str]:
         if row is not None and row is before:
             line = _("{budget}: the same blocks.")
         elif is_own:
-            line = _("{budget}: the {k} of {n} blocks of this plan.")
+            line = _("{budget}: this plan's {k} of {n} blocks.")
         before = row
         values = {} if row is None else {"k": counted(len(row.blocks), "plan_outcomes"), "n": n, "loss": loss_text(row)}
         against = [f"falls_{one.text}" for one in fallen_abilities(layer_plan)]

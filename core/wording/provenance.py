@@ -293,14 +293,10 @@ def group_models_text(group: RankingGroup) -> str:
     return names_text(group.rows["name"].unique(maintain_order=True).to_list(), most=1)
 
 
-def group_difference_text(other: OtherGroup) -> str:
-    """Why a group cannot be compared with the one shown; `ways_out` says what would change that."""
-    return _("Another {what}.").format(what=conditions_text(other.differing_keys))
-
-
-def group_advice_text(other: OtherGroup) -> str:
-    """Why a group cannot be compared with the one shown, and what would change that."""
-    return wording.joined_sentences((group_difference_text(other), *ways_out(other.differing_keys)))
+def group_advice_text(other: OtherGroup, told: Collection[str] = ()) -> str:
+    """Why a group cannot be compared with the one shown, and what would change that, but for the ways that are `told` elsewhere."""
+    difference = _("Another {what}.").format(what=conditions_text(other.differing_keys))
+    return wording.joined_sentences([difference, *(way for way in ways_out(other.differing_keys) if way not in told)])
 
 
 def differing_text(runs: pl.DataFrame) -> str:
@@ -326,12 +322,12 @@ def ways_out(differing: Collection[str]) -> list[str]:
     if {"kind", "stack"} & set(differing):
         return [_("Decoders and encoders are never ranked together: Compare shows their shapes.")]
     lines = []
-    if {"corpus_id", "protocol_hash"} & set(differing):
-        lines.append(_("They compare if measured together."))
-    elif "words_hash" in differing:
+    if "words_hash" in differing:
         lines.append(_("Measured together, they compare on words."))
     elif "tokenizer_hash" in differing:
         lines.append(_("On one point per word they compare if measured together."))
+    elif {"corpus_id", "protocol_hash"} & set(differing):
+        lines.append(_("They compare if measured together."))
     if "n_points" in differing:
         lines.append(_("N differs by more than 10 %: use a longer text."))
     return lines

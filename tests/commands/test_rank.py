@@ -54,7 +54,7 @@ def test_without_options_the_shipped_pair_is_answered(ladder: Warehouse) -> None
     assert first["rank_low"] == 1 and last["rank_high"] == 24 and last["score_rank_low"] == 1
     (other,) = found["others"]
     assert other["models"] == ["other"] and other["differs"] == ["tokenizer_hash", "corpus_id"]
-    assert other["told"] == "Another tokenizer, text. They compare if measured together."
+    assert other["told"] == "Another tokenizer, text. On one point per word they compare if measured together."
 
 
 def test_for_people_the_sentence_comes_first_and_the_table_fits(
