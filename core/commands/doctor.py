@@ -201,7 +201,7 @@ def _network(facts: Facts) -> Iterator[Problem]:
 
 
 def _reachability(reason: str | None) -> Sentence:
-    return Sentence("not reached") if reason else Sentence("answers")
+    return Sentence("not reached") if reason else Sentence("reached")
 
 
 def _optional(facts: Facts) -> None:

@@ -10,6 +10,7 @@ import polars as pl
 import pytest
 
 from core.commands import doctor, main
+from core.locale import in_language, worded
 from core.models import machine, packages
 from core.models.packages import DEMO, PINNED
 from core.runs.reference_check import Comparison, Deviation
@@ -36,6 +37,11 @@ def cached(tmp_path, monkeypatch):
 def examined(path, capsys):
     code = main.main(["doctor", "--json", "--warehouse", str(path)])
     return code, json.loads(capsys.readouterr().out)
+
+
+def test_an_index_that_answers_is_reached_in_japanese_too():
+    """`answers`, which heads the single answers of a benchmark elsewhere, was told here in its words."""
+    assert in_language("ja", worded, doctor._reachability(None)) == "接続できます"
 
 
 def test_a_command_says_what_is_here_and_makes_nothing(cached):
