@@ -249,9 +249,8 @@ def summaries(*models: Model) -> pl.DataFrame:
     of_words = of_types.with_columns(
         cloud=pl.lit("one_per_word"),
         n_points=(pl.col("n_points") * 0.95).cast(pl.Int64),
-        inner_max=WORDS_READ * pl.col("inner_max"),
         working_dimension=WORDS_READ * pl.col("working_dimension"),
-    )
+    ).with_columns(pl.col("inner_max", "inner_max_lower", "inner_max_upper") * WORDS_READ)
     return pl.concat([of_types, of_words])
 
 

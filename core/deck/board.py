@@ -96,6 +96,8 @@ class Board:
     tables: tuple[str, ...] = ()
     sources: tuple[str, ...] = ()
     """Each number with its row, for the notes."""
+    judged: str = ""
+    """What the marks of the cross-checks judge, where that is not the answer."""
 
     @property
     def how_sure(self) -> Sure:
@@ -137,7 +139,7 @@ def five_slides(data: DeckData, board: Board, runs: pl.DataFrame | None) -> Iter
 def table_of_models(columns: tuple[Column, ...], rows: Sequence[Row], source: str, *key: str) -> Table:
     """As many rows as have room, and below them how many have none; `source` holds them."""
     more = counted(len(rows) - MOST_ROWS, source)
-    left_out = [_("{n} more have no room here.").format(n=more)] if more > 0 else []
+    left_out = [_("{n} more: appendix.").format(n=more)] if more > 0 else []
     return Table(columns, tuple(rows[:MOST_ROWS]), joined_sentences([*key, *left_out]))
 
 
@@ -191,6 +193,9 @@ def _sure_text(board: Board) -> str:
         return sure
     if not found.tried:
         return _("{sure}: no cross-check made").format(sure=sure)
+    if board.how_sure == "untested":
+        n = counted(found.total - found.tried, "cross-checks")
+        return _("{sure}: {n} of {total} cross-checks not made").format(sure=sure, n=n, total=found.total)
     return _(
         "{sure}: {tried} of {total} cross-checks made, {n} agrees",
         "{sure}: {tried} of {total} cross-checks made, {n} agree",
@@ -211,25 +216,37 @@ def _asked_text(data: DeckData, asked: str) -> str:
 
 def _looks_title(board: Board) -> str:
     """What changes the answer, or what a refusal rests on; else how much of it was tried."""
-    telling = [one for one in board.looks if one.sure in ("depends", "fails") and one.agrees is not False]
-    changing, found = [one for one in telling if one.agrees is None], _tried(board)
-    if telling:
-        title = _("The answer changes with: {names}") if changing else _("What supports the answer: {names}")
-        return title.format(names=_(", ").join(one.name for one in changing or telling))
+    changing = [one.name for one in board.looks if one.sure in ("depends", "fails") and one.agrees is None]
+    supporting, found = [one.name for one in board.looks if one.agrees], _tried(board)
+    if changing:
+        return _(
+            "The cross-check “{names}” changes the answer",
+            "These cross-checks change the answer: {names}",
+            n=counted(len(changing), "cross-checks"),
+            names=_(", ").join(changing),
+        )
+    if supporting:
+        return _("What supports the answer: {names}").format(names=_(", ").join(supporting))
     if found.tried < found.total:
         n = counted(found.total - found.tried, "cross-checks")
-        return _("Cross-checks still to be made: {n} of {total}").format(n=n, total=found.total)
+        return _("Cross-checks not made: {n} of {total}").format(n=n, total=found.total)
     if found.n == found.total:
         return _("Every cross-check agrees")
     return _("No cross-check contradicts the answer")
 
 
 def _looks_panel(board: Board) -> Panel:
+    def marked(look: Look) -> str:
+        """An answer that is not clear does not hold: another way of looking gives the same one."""
+        is_same = look.sure == "holds" and board.sure == "unclear"
+        return _("{mark} same answer").format(mark=VERDICTS["holds"].mark) if is_same else sure_name(look.sure)
+
     return Panel(
         _looks_title(board),
         Table(
             (Column(_("Cross-check"), 0.25), Column(_("Result"), 0.23), Column(_("What it says"), 0.52)),
-            tuple((look.name, sure_name(look.sure), look.told or _("not tried")) for look in board.looks),
+            tuple((look.name, marked(look), look.told or "–") for look in board.looks),
+            board.judged or _("Marks: does the answer of slide 1 hold?"),
         ),
         say=(_("What holds on one text, sample and method may be about these alone."),),
     )

@@ -133,15 +133,15 @@ def draw_chart(slide: Slide, box: Box, chart: Chart, is_small: bool = False) -> 
         if isinstance(item, Guide):
             _style_guide(native_series, item, plot.box[3], chart)
         else:
-            _style_series(native_series, item, plot, sides)
+            _style_series(native_series, item, plot, sides, chart)
             named_lines += [(native_series, item)] if item.is_named and item.points and not is_small else []
     _label_lines(named_lines, chart, plot)
     return frame
 
 
 def _in_rows(chart: Chart, plot: _Plot) -> tuple[list[Series], dict[Point, Side]]:
-    """The series with a value above each point, or behind it where names of rows stand on its left, and the names of rows as
-    points at that edge; intervals as lines between two points, because LibreOffice reads no horizontal error bars."""
+    """The series with a value above each point, and the names of rows as points at the left edge; intervals as lines between
+    two points, because LibreOffice reads no horizontal error bars."""
     room = 72 * ROW_NAME_SHARES[plot.points] * plot.box[2]
     names = []
     for row, name in chart.y.labels:
@@ -154,16 +154,11 @@ def _in_rows(chart: Chart, plot: _Plot) -> tuple[list[Series], dict[Point, Side]
         for point in line.points:
             ends = [end for end in (point.left, point.right) if end is not None]
             told = replace(point, left=None, right=None, name=value_text(point) if has_values else "")
-            before = BESIDE_ROWS + plot.width * chart.x.share(point.x)
-            is_above = before > text_width(told.name, plot.points / 72) / 2
             if len(ends) == 2:
                 first, last = (Point(end, point.y) for end in sorted(ends, key=chart.x.share))
-                if not is_above:
-                    told, last = replace(told, name=""), replace(last, name=told.name)
-                    sides[last] = "right"
                 series.append(Series(f"{point.name} [95 %]", (first, last), line.colour, is_named=False))
             if told.name:
-                sides[told] = "above" if is_above else "right"
+                sides[told] = "above"
             bare.append(told)
         series.append(replace(line, points=tuple(bare)))
     return series, sides  # type: ignore[return-value]
@@ -275,7 +270,8 @@ def _style_axis(native_axis: Any, axis: Axis, with_grid: bool) -> None:
     native_axis.format.line.color.brightness = 0.5
     native_axis.major_tick_mark = XL_TICK_MARK.NONE if axis.is_ordered else XL_TICK_MARK.OUTSIDE
     native_axis.tick_labels.font.size = Pt(layout.SMALLEST)
-    native_axis.tick_labels.number_format = "0" if not axis.decimals else f"0.{'0' * axis.decimals}"
+    form = "0" if not axis.decimals else f"0.{'0' * axis.decimals}"
+    native_axis.tick_labels.number_format = f"{form};−{form};{form}"
     native_axis.tick_labels.number_format_is_linked = False
     if axis.is_ordered:
         native_axis.tick_label_position = XL_TICK_LABEL_POSITION.NONE
@@ -315,7 +311,13 @@ def _set_colour(format_colour: Any, colour: int | None) -> None:
         format_colour.theme_color = ACCENTS[colour % len(ACCENTS)]
 
 
-def _style_series(native_series: Any, line: Series, plot: _Plot, sides: Mapping[Point, Side]) -> None:
+def _beyond_names(point: Point, chart: Chart, plot: _Plot) -> float:
+    """How far a value above its mark is moved right, as a share of the chart's width, where it would reach into the names."""
+    before = BESIDE_ROWS + plot.width * chart.x.share(point.x)
+    return max(0.0, text_width(point.name, plot.points / 72) / 2 - before) / plot.box[2]
+
+
+def _style_series(native_series: Any, line: Series, plot: _Plot, sides: Mapping[Point, Side], chart: Chart) -> None:
     native_series.smooth = False
     if line.is_line:
         native_line = native_series.format.line
@@ -353,6 +355,8 @@ def _style_series(native_series: Any, line: Series, plot: _Plot, sides: Mapping[
                 None,
                 down * CORNER * LETTER / plot.box[3] if across else 0.0,
                 plot.points,
+                aside=_beyond_names(point, chart, plot) if chart.y.is_ordered and side == "above" else 0.0,
+                is_opaque=chart.y.is_ordered and side == "above",
             )
 
 
@@ -393,8 +397,12 @@ def _add_label(
     colour: int | None,
     moved: float = 0.0,
     points: float = layout.SMALLEST,
+    *,
+    aside: float = 0.0,
+    is_opaque: bool = False,
 ) -> None:
-    """A name beside a point; `moved` shifts it down by a share of the chart's height."""
+    """A name beside a point; `moved` shifts it down by a share of the chart's height, `aside` right by one of its width. An
+    opaque one hides the lines behind it."""
     label = series.points[number].data_label
     label.has_text_frame = True
     label.text_frame.text = text
@@ -406,8 +414,11 @@ def _add_label(
             font.color.theme_color = ACCENTS[colour % len(ACCENTS)]
     label.text_frame.word_wrap = False
     label.position = position
-    if abs(moved) > 0.004:
-        _lay_out(label._dLbl, label._dLbl.find(qn("c:idx")), x="0", y=f"{moved:.4f}")
+    if max(abs(moved), aside) > 0.004:
+        _lay_out(label._dLbl, label._dLbl.find(qn("c:idx")), x=f"{aside:.4f}", y=f"{moved:.4f}")
+    if is_opaque:
+        fill = '<a:solidFill><a:schemeClr val="bg1"/></a:solidFill>'
+        label._dLbl.find(qn("c:tx")).addnext(parse_xml(f"<c:spPr {nsdecls('c', 'a')}>{fill}</c:spPr>"))
 
 
 def _add_error_bars(

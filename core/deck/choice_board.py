@@ -21,6 +21,7 @@ from core.wording import joined_sentences
 from core.wording import slides as slide_wording
 from core.wording.labels import shortened_name
 from core.wording.numbers import share_text
+from core.wording.scores import plain_benchmark_name
 
 TABLES = ("rules", "rule_choices", "scores", "run_summaries", "models")
 MOST_CRITERIA = 3
@@ -67,13 +68,20 @@ def choice_board(data: DeckData) -> Board:
     )
 
 
+def _name(choice: Choice, one: ResolvedCriterion, bits: float | None = None) -> str:
+    """A criterion; a benchmark by its name alone where no other criterion has it too."""
+    benchmarks = [plain_benchmark_name(other.benchmark) for other in choice.decision.criteria if other.benchmark]
+    name = one.benchmark and plain_benchmark_name(one.benchmark)
+    if not name or benchmarks.count(name) > 1:
+        return decision_wording.criterion_name(one, bits)
+    return _("score in {benchmark}").format(benchmark=name)
+
+
 def _criteria_text(asked: AskedRule, choice: Choice) -> str:
     """`score in arc_easy (acc, 0-shot) 75 %, parameters 25 %`: those that weigh most."""
     heaviest = sorted(choice.decision.criteria, key=lambda one: -one.share)[:MOST_CRITERIA]
     return _(", ").join(
-        Text("{} {}").format(decision_wording.criterion_name(one, asked.bits), share_text(one.share))
-        for one in heaviest
-        if one.share > 0
+        Text("{} {}").format(_name(choice, one, asked.bits), share_text(one.share)) for one in heaviest if one.share > 0
     )
 
 
@@ -157,13 +165,26 @@ def _evidence(asked: AskedRule, choice: Choice) -> Panel | None:
     chart, best, resolved = found
     title = _("{model} has the best {criterion}")
     if best.run_id != decision.candidates[0].run_id:
-        title = _("{model} has the best {criterion}; over all criteria {first} leads")
-    name = decision_wording.criterion_name(resolved, asked.bits)
+        title = _("{model} has the best {criterion}; by weighted mean {first} leads")
+        if _overlap(chart):
+            title = _("{criterion}: the first two overlap; by weighted mean {first} leads")
+    name = _name(choice, resolved, asked.bits)
     weight = _("Weight of this criterion: {share}.").format(share=share_text(resolved.share))
     return Panel(
         title.format(model=shortened_name(best.name, 30), criterion=name, first=_first_names(choice)[0]),
         replace(chart, key=joined_sentences((chart.key, weight))),
     )
+
+
+def _overlap(chart: Chart) -> bool:
+    """Whether the intervals of the first two rows do."""
+    (line,) = chart.series
+    ends = [
+        (min(one.left, one.right), max(one.left, one.right))
+        for one in line.points[:2]
+        if one.left is not None and one.right is not None
+    ]
+    return len(ends) == 2 and ends[0][0] <= ends[1][1] and ends[1][0] <= ends[0][1]
 
 
 def _criterion(asked: AskedRule, choice: Choice) -> tuple[Chart, Candidate, ResolvedCriterion] | None:
@@ -172,11 +193,13 @@ def _criterion(asked: AskedRule, choice: Choice) -> tuple[Chart, Candidate, Reso
     if len(decision.candidates) < 2:
         return None
     heaviest = max(range(len(decision.criteria)), key=lambda k: decision.criteria[k].share)
-    found = criterion_chart(decision, heaviest, asked.saved.rule.assumptions)
+    found, resolved = criterion_chart(decision, heaviest, asked.saved.rule.assumptions), decision.criteria[heaviest]
     if found is None:
         return None
-    chart = told_drawn(found[0], _n_candidates(choice), "rule_choices")
-    return chart, found[1], decision.criteria[heaviest]
+    chart, best = found
+    whole, plain = decision_wording.criterion_name(resolved), _name(choice, resolved)
+    chart = replace(chart, x=replace(chart.x, title=chart.x.title.replace(whole, plain)))
+    return told_drawn(chart, _n_candidates(choice), "rule_choices"), best, resolved
 
 
 def _model_table(asked: AskedRule, choice: Choice) -> Table:
@@ -202,8 +225,7 @@ def _model_table(asked: AskedRule, choice: Choice) -> Table:
     columns = [
         Column(
             _("{name} ({share})").format(
-                name=decision_wording.criterion_name(decision.criteria[k], asked.bits),
-                share=share_text(decision.criteria[k].share),
+                name=_name(choice, decision.criteria[k], asked.bits), share=share_text(decision.criteria[k].share)
             ),
             share,
             is_number=True,
@@ -224,19 +246,18 @@ def _looks(asked: AskedRule, choice: Choice) -> Iterator[Look]:
         yield _errors(answer, choice)
         yield from _weights(asked, choice)
         n_as_good = counted(sum(one.status != "dominated" for one in decision.pareto[1:]), "rule_choices")
-        told = _("models perhaps as good in all criteria: {n}").format(n=n_as_good)
-        yield Look(_("All weights at once"), "holds" if answer.is_dominant else "depends", told)
+        told = _("other models that some weights may put first: {n}").format(n=n_as_good)
+        yield Look(_("Whatever the weights"), "holds" if answer.is_dominant else "depends", told)
     if remark := decision_wording.other_task_text(asked.saved.rule, choice.task):
         yield Look(_("Another task"), "unclear", remark)
     record = stamped(track_record(asked.saved.choices), "rule_choices")
     sure: Sure = "untested"
     if record.lower is not None and record.upper is not None:
         sure = "holds" if record.lower > 0.5 else "fails" if record.upper < 0.5 else "unclear"
-    yield Look(_("Earlier choices of the rule"), sure, decision_wording.track_record_text(record))
+    told = decision_wording.track_record_text(record) if record.n_known or record.n_open else ""
+    yield Look(_("Earlier choices of the rule"), sure, told)
     own = [one for one in decision.criteria if one.benchmark is not None and one.benchmark.get("is_own")]
-    yield (
-        Look(_("Your own task"), "holds", decision_wording.criterion_name(own[0])) if own else Look(_("Your own task"))
-    )
+    yield (Look(_("Your own task"), "holds", _name(choice, own[0])) if own else Look(_("Your own task")))
 
 
 def _errors(answer: PilotChoice, choice: Choice) -> Look:
@@ -260,7 +281,7 @@ def _weights(asked: AskedRule, choice: Choice) -> Iterator[Look]:
         return
     told = _("{other} is first once {criterion} weighs {new}, not {share}").format(
         other=shortened_name(decision_wording.model_name(decision, change.run_id), 30),
-        criterion=decision_wording.criterion_name(decision.criteria[change.criterion], asked.bits),
+        criterion=_name(choice, decision.criteria[change.criterion], asked.bits),
         new=share_text(change.new_share),
         share=share_text(change.share),
     )
@@ -271,7 +292,7 @@ def _decision(answer: PilotChoice, choice: Choice) -> Decision:
     stop = Option(_("Stop"), _("none"), _("the model in use stays"))
     names = _first_names(choice)
     if answer.use_class == HARMFUL:
-        test = Option(_("Test it on the task and its failures"), _("not known"), _("reasons to choose or refuse"))
+        test = Option(_("Test it on the task and its failures"), _("your choice"), _("reasons to choose or refuse"))
         title = _("Nothing is chosen before its failures are tested")
         return Decision(_("test on the task, or stop"), title, (test, stop))
     if answer.word == "no_choice":
@@ -280,16 +301,18 @@ def _decision(answer: PilotChoice, choice: Choice) -> Decision:
         return Decision(_("bring what is missing, or stop"), title, (bring, stop))
     if answer.word == "cannot_tell":
         what = _("Test {one} and {other}").format(one=names[0], other=names[1])
-        both = Option(what, _("not known"), _("which is better"))
+        both = Option(what, _("your choice"), _("which is better"))
         return Decision(_("test both, or stop"), _("Your own task decides between the two"), (both, stop))
-    what = _("Pilot {model} on your own task").format(model=names[0])
+    what, as_long = _("Pilot {model} on your own task").format(model=names[0]), _("your choice")
     more = [
-        Option(_("Test {model} beside it").format(model=other), _("not known"), _("whether the order holds"))
+        Option(_("Pilot {model} beside it").format(model=other), as_long, _("whether the order holds"))
         for other in names[1:]
     ]
-    options = (Option(what, _("not known"), _("gain and harm are known")), *more, stop)
+    options = (Option(what, as_long, _("gain and harm are known")), *more, stop)
     if answer.word == "leads":
         title = _("A pilot settles what the rule leaves open")
-        return Decision(_("pilot it, test the next beside it, or stop"), title, options)
+        return Decision(_("pilot it, the next beside it, or stop"), title, options)
     asked = _("pilot {model}, or stop").format(model=names[0])
+    if more:
+        asked = _("pilot {model}, {other} beside it, or stop").format(model=names[0], other=names[1])
     return Decision(asked, _("The rule proposes; a pilot decides"), options)

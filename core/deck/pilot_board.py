@@ -14,7 +14,8 @@ from core.deck.board import N_CONTROLS, Board, Decision, Look, Option, Panel, Su
 from core.deck.deck_data import DeckData
 from core.deck.slide import MOST_ROWS, check_table
 from core.deck.story import Column, Statement, Table, Visual
-from core.figures.scores import coefficient_chart, relation_chart
+from core.figures.chart import Chart
+from core.figures.scores import coefficient_chart, dimension_axis, relation_chart, score_axis
 from core.locale import _
 from core.questions.ranking_answer import Answer, RankedModel
 from core.sources import Text, counted, shown
@@ -42,6 +43,7 @@ def pilot_board(data: DeckData) -> Board:
             say=(
                 *([data.pilot.question_in(data.language)] if data.pilot else []),
                 answer_wording.answer_text(answer),
+                *((_("{x}; {y}.").format(x=dimension_axis(answer), y=score_axis(answer)),) if picture else ()),
                 *answer_wording.exclusion_lines(answer)[:2],
             ),
         ),
@@ -64,17 +66,37 @@ def _answered(data: DeckData) -> tuple[str, str, Visual | None, Sure]:
         counting = Text("{} / {}").format(counted(len(_sound(answer)), "scores"), _total(data))
         return counting, _("models that count so far"), _progress_table(data), "untested"
     interval = slide_wording.limits_text(relation.lower, relation.upper, answer_wording.coefficient_text)
-    meaning = _("rank correlation (rho) {interval}, {n} models").format(interval=interval, n=relation.n)
+    meaning = _("rank correlation {interval}, {n} models").format(interval=interval, n=relation.n)
     if data.pilot is not None and data.pilot.is_cautious:  # the title says what to choose by, not what was found
         meaning = _("{name}: {relation}").format(name=meaning, relation=answer_wording.answer_word(answer))
     number = answer_wording.coefficient_text(relation.rho)
     if relation.rho is None:
         meaning = answer_wording.relation_text(relation)
     chart = relation_chart(answer)
-    if chart is not None:
-        key = wording.joined_sentences((chart.key, *answer_wording.replicate_lines(answer)))
-        chart = replace(chart, key=key)
-    return number, meaning, chart, _SURE[answer.word]
+    return number, meaning, chart and _plain_chart(chart, data), _SURE[answer.word]
+
+
+def _plain_chart(chart: Chart, data: DeckData) -> Chart:
+    """The scatter with axes in plain words, which the notes tell in full, and a star at the best by score."""
+    answer, best = data.asked, data.best_by_score
+    key = [chart.key, _("Names: as many as have room.")]
+    series = chart.series
+    if best is not None:
+        place = (best.dimension, best.score)
+        key.append(_("★ best by score."))
+        series = tuple(
+            replace(
+                line,
+                points=tuple(
+                    replace(one, name=f"★ {one.name}") if (one.x, one.y) == place else one for one in line.points
+                ),
+            )
+            for line in series
+        )
+    x = replace(chart.x, title=_("Dimension (spread inside the model)"))
+    y = replace(chart.y, title=score_axis(answer, slide_wording.benchmark_text(answer)))
+    keys = wording.joined_sentences((*key, *answer_wording.replicate_lines(answer)))
+    return replace(chart, x=x, y=y, series=series, key=keys)
 
 
 _SURE: dict[str, Sure] = {
@@ -116,13 +138,19 @@ def _best_text(data: DeckData) -> str:
     values = {"name": shortened_name(best.name, 40), "score": wording.number(best.score)}
     if not data.asked.ranked.has_score_errors:
         return _("{name}: {score}, first, error not known").format(**values)
-    return _("{name}: {score}, rank {ranks}").format(ranks=_ranks(best.score_rank_low, best.score_rank_high), **values)
+    return _("{name}: {score}, rank {ranks}").format(ranks=_ranks_text(best), **values)
 
 
 def _ranks(low: int | None, high: int | None) -> str:
+    """In a cell of a table."""
     if low is None or high is None:
         return "–"
     return shown(low) if low == high else Text("{}–{}").format(low, high)
+
+
+def _ranks_text(best: RankedModel) -> str:
+    low, high = best.score_rank_low, best.score_rank_high
+    return shown(low) if low == high else _("{low} to {high}").format(low=low, high=high)
 
 
 def _model_lines(answer: Answer) -> list[str]:
@@ -183,7 +211,7 @@ def _evidence(data: DeckData) -> Panel | None:
         Statement(slide_wording.direction_text(answer, data.case), _("Direction"), is_main=True)
     ]
     if relation.detectable is not None:
-        line = _("With {n} models, only |rho| of {detectable} or more (power 80 %).")
+        line = _("{n} models show a correlation of ±{detectable} or more in four of five cases.")
         detectable = answer_wording.coefficient_text(relation.detectable)
         statements.append(Statement(line.format(n=relation.n, detectable=detectable), _("Detectable")))
     statements.append(Statement(_("How many directions the model's inner vectors spread over."), _("Dimension")))
@@ -204,11 +232,9 @@ def _compared(data: DeckData) -> Panel | None:
     title = _("{n} models side by side, best score first").format(n=counted(len(ordered), "scores"))
     if best := data.best_by_score:
         title = _("Best by score: {name}, rank {ranks} of {n}").format(
-            name=shortened_name(best.name, 40),
-            ranks=_ranks(best.score_rank_low, best.score_rank_high),
-            n=counted(len(ordered), "scores"),
+            name=shortened_name(best.name, 40), ranks=_ranks_text(best), n=counted(len(ordered), "scores")
         )
-    key = [_("Best score first.")]
+    key = [_("Best score first; rank 1 by dimension is the largest.")]
     if any(model.is_vetoed for model in ordered[:MOST_ROWS]):
         key.append(wording.veto_mark_text())
     return Panel(
@@ -273,7 +299,7 @@ def _other_texts(data: DeckData) -> Look:
     if not data.on_other_texts:
         return _second(_("Second text"), data, "corpus_id", "corpora")
     told = [
-        _("{name}: rho {rho}, {word}").format(
+        _("{name}: correlation {rho}, {word}").format(
             name=row_of(answer.population.rows, Run).corpus_name,
             rho=answer_wording.coefficient_text(answer.relation.rho),
             word=answer_wording.answer_word(answer),
@@ -324,16 +350,12 @@ def _without(name: str, answer: Answer, effect: LeaveOneOut | None) -> Look:
         return Look(name, "untested", _("too few models or families"))
     sure: Sure = "unclear" if effect.changes is None else "depends" if effect.changes else "holds"
     names = {model.run_id: model.name for model in answer.models}
-    told = _("rho {lowest} to {highest}; {name} moves it most")
-    return Look(
-        name,
-        sure,
-        told.format(
-            lowest=answer_wording.coefficient_text(effect.lowest),
-            highest=answer_wording.coefficient_text(effect.highest),
-            name=names.get(effect.moves_most, effect.moves_most),
-        ),
-    )
+    lowest, highest = (answer_wording.coefficient_text(end) for end in (effect.lowest, effect.highest))
+    told = _("correlation {lowest} to {highest}; {name} moves it most")
+    if lowest == highest:
+        told = _("correlation {lowest} whichever is left out")
+    moving = names.get(effect.moves_most, effect.moves_most)
+    return Look(name, sure, told.format(lowest=lowest, highest=highest, name=moving))
 
 
 # --- the decision ------------------------------------------------------------------------------------------------
@@ -356,9 +378,11 @@ def _decision(data: DeckData, looks: tuple[Look, ...]) -> Decision:
         measure = Option(
             _("Measure {n} more model", "Measure {n} more models", n=more),
             _time(more, data),
-            _("related or not (power 80 %)"),
+            _("related or not, in four of five cases"),
         )
-        title = _("Telling takes {n} models; without them, choose by score").format(n=relation.enough)
+        title = _("More models would tell, not cross-checks: {n} in all; until then, choose by score").format(
+            n=relation.enough
+        )
         return Decision(_("stop, or measure more"), title, (stop, measure))
     if data.case == "hint":
         test = Option(_("Register it for unscored models"), _time(max(FEWEST_TEST, relation.n), data), _("a real test"))
@@ -388,7 +412,7 @@ def _extension(data: DeckData, looks: tuple[Look, ...], stop: Option) -> Decisio
         measure = Option(_("Measure what is untested"), _time(n_runs, data), _("whether it reverses"))
         return Decision(_("measure what is untested, extend or stop"), title, (measure, extend, stop))
     if data.pilot is not None and data.pilot.is_cautious:
-        test = Option(_("Test it on the task and its failures"), _("not known"), _("reasons to choose or refuse"))
+        test = Option(_("Test it on the task and its failures"), _("your choice"), _("reasons to choose or refuse"))
         title = _("A dimension alone decides nothing here")
         return Decision(_("test on the task, extend or stop"), title, (test, extend, stop))
     if data.case == "related_other_way":

@@ -14,10 +14,11 @@ from core.figures.plans import block_row, price_chart, price_lines
 from core.locale import _
 from core.records import LayerPlan, text_budget
 from core.sources import counted, derived, shown
-from core.tables import PlanOutcomeRow
+from core.tables import PlanOutcomeRow, PlanRow
 from core.wording import plan_evidence
 from core.wording import plans as plan_wording
-from core.wording.labels import name
+from core.wording import slides as slide_wording
+from core.wording.labels import name, shortened_name
 
 
 def plan_board(data: DeckData) -> Board:
@@ -28,23 +29,29 @@ def plan_board(data: DeckData) -> Board:
     looks = tuple(_looks(layer_plan))
     is_refused = standing not in ("recommended", "unverified")
     if is_refused:  # for the price on held-out text or for what another look found
-        looks = (looks[0], *(replace(look, agrees=look.sure in ("depends", "fails")) for look in looks[1:]))
+        looks = (looks[0], *map(_of_refusal, looks[1:]))
     meaning = (
-        _("harder to predict without the blocks tried: {price} nats per token")
-        if is_refused
-        else _("harder to predict: {price} nats per token")
-    ).format(price=plan_wording.outcome_price_text(price))
+        (
+            _("harder to predict without the blocks tried {interval}")
+            if is_refused
+            else _("harder to predict {interval}")
+        )
+        .format(interval=slide_wording.limits_text(price.lower, price.upper, plan_wording.share_harder_text))
+        .rstrip()
+    )
     if standing == "over_budget" and plan.budget_unit == "nats":
-        meaning = _("; ").join((meaning, _("budget {budget:g}").format(budget=plan.budget)))
+        budget = plan_wording.share_harder_text(plan.budget)
+        meaning = _("; ").join((meaning, _("budget {budget}").format(budget=budget)))
     is_saved = not is_refused and set(price.blocks) == set(plan.blocks)
     return Board(
         answer=Panel(
-            plan_wording.plan_title_text(layer_plan),
+            _title(layer_plan, standing),
             block_row(layer_plan, price.blocks, plan_analysis.is_recommended(layer_plan)),
-            tuple(plan_wording.saving_lines(plan)[:1]) if is_saved else (),
+            (Statement(_saved_text(plan), _("Saves")),) if is_saved else (),
             say=(
                 _("A language model is a row of blocks, each costing time and memory for every word."),
                 *([plan_wording.plan_text(layer_plan)] if is_refused else []),
+                *(plan_wording.saving_lines(plan) if is_saved else ()),
                 *plan_wording.budget_lines(layer_plan),
                 *plan_wording.note_lines(plan)[:2],
             ),
@@ -62,6 +69,44 @@ def plan_board(data: DeckData) -> Board:
             f"{plan.model_id}, sha256 {plan.weights_sha256}, {plan.corpus_id}",
         ),
     )
+
+
+def _title(layer_plan: LayerPlan, standing: str) -> str:
+    """The answer; where an ability falls beyond its error, that the blocks can go only if it may."""
+    fallen = _fallen(layer_plan)
+    if standing != "recommended" or not fallen:
+        return plan_wording.plan_title_text(layer_plan)
+    worst = min(fallen, key=lambda row: row.difference or 0.0)
+    return _("{name}: {k} of {n} blocks can go, if {points} points of {ability} may").format(
+        name=shortened_name(layer_plan.plan.name, 34),
+        k=counted(len(layer_plan.plan.blocks), "plan_outcomes"),
+        n=layer_plan.plan.n_layers,
+        points=shown(-100 * (worst.difference or 0.0), ".0f"),
+        ability=name("plan_text", worst.text),
+    )
+
+
+def _saved_text(plan: PlanRow) -> str:
+    """Parameters, and the time of reading and writing where it was measured."""
+    before, after = (amount / 1e6 for amount in (plan.parameters_before, plan.parameters_after))
+    form = ",.0f" if before >= 10 else ".2g"
+    told = [_("{before} → {after} million parameters").format(before=shown(before, form), after=shown(after, form))]
+    if less := _less_time_text(plan):
+        told.append(less)
+    return _("; ").join(told)
+
+
+def _less_time_text(plan: PlanRow) -> str:
+    less = plan_analysis.time_saved_share(plan)
+    return _("{less} less time to read and write").format(less=shown(less, ".0%")) if less and less > 0 else ""
+
+
+def _of_refusal(look: Look) -> Look:
+    """What speaks against the plan supports the advice to keep the model; one reason is enough."""
+    if look.sure in ("untested", "unclear"):
+        return replace(look, agrees=False)
+    is_against = look.sure in ("depends", "fails")
+    return replace(look, sure="holds" if is_against else "depends", agrees=is_against)
 
 
 def _told_price(layer_plan: LayerPlan) -> PlanOutcomeRow:
@@ -102,7 +147,9 @@ def _prices_title(layer_plan: LayerPlan) -> str:
         price = plan.loss_increase if unhealed is None else unhealed.difference or 0.0
         n_less = sum(other < price for other in published)
         title = _("No published choice loses less than ours, {loss} nats")
-        if not plan_analysis.is_recommended(layer_plan):
+        if "no_better_than_random" in plan.reasons:
+            title = _("One in ten random sets loses less than the blocks tried, {loss} nats")
+        elif not plan_analysis.is_recommended(layer_plan):
             title = _("The blocks tried lose {loss} nats; published choices that lose less: {n} of {total}")
         elif n_less:
             title = _("Published choices that lose less than ours, {loss} nats: {n} of {total}")
@@ -181,10 +228,12 @@ def _looks(layer_plan: LayerPlan) -> Iterator[Look]:
     if plan.random_10th is None:
         yield Look(_("Random sets"))
     else:
-        told = _("nine in ten lose {limit} nats or more; ours {own}").format(
-            limit=plan_wording.price_text(plan.random_10th), own=plan_wording.price_text(plan.same_windows)
-        )
-        yield Look(_("Random sets"), "fails" if "no_better_than_random" in plan.reasons else "holds", told)
+        is_worse = "no_better_than_random" in plan.reasons
+        told = _("on the same windows, nine in ten get {limit} harder or more; ours {own}")
+        if is_worse:
+            told = _("on the same windows, one in ten gets at most {limit} harder; ours {own}")
+        limit, own = map(plan_wording.share_harder_text, (plan.random_10th, plan.same_windows))
+        yield Look(_("Random sets"), "fails" if is_worse else "holds", told.format(limit=limit, own=own))
     yield _harder(layer_plan)
     yield _own_task(layer_plan)
     yield _second_text(layer_plan)
@@ -192,18 +241,26 @@ def _looks(layer_plan: LayerPlan) -> Iterator[Look]:
 
 def _harder(layer_plan: LayerPlan) -> Look:
     """Whether an ability falls beyond its error where the blocks are gone."""
-    rows = [
+    rows = _ability_rows(layer_plan)
+    if not rows:
+        return Look(_("Abilities"))
+    n, total = (counted(len(found), "plan_outcomes") for found in (_fallen(layer_plan), rows))
+    told = _("right answers fall beyond the error: tests {n} of {total}").format(n=n, total=total)
+    return Look(_("Abilities"), "holds" if not n else "fails" if n == total else "depends", told)
+
+
+def _ability_rows(layer_plan: LayerPlan) -> list[PlanOutcomeRow]:
+    return [
         row
         for row in _telling_rows(layer_plan)
         if row.measure != "loss" and row.text != "task" and row.upper is not None
     ]
-    if not rows:
-        return Look(_("Abilities"))
-    falling = counted(sum((row.upper or 0.0) < 0 for row in rows), "plan_outcomes")
-    told = _("tests that fall beyond their error: {n} of {total}").format(
-        n=falling, total=counted(len(rows), "plan_outcomes")
-    )
-    return Look(_("Abilities"), "depends" if falling else "holds", told)
+
+
+def _fallen(layer_plan: LayerPlan) -> list[PlanOutcomeRow]:
+    """Abilities of the plan's own set that fall beyond their error; of another set none was tried."""
+    rows = [] if _is_other_set(layer_plan) else _ability_rows(layer_plan)
+    return [row for row in rows if (row.upper or 0.0) < 0]
 
 
 def _own_task(layer_plan: LayerPlan) -> Look:
@@ -213,7 +270,10 @@ def _own_task(layer_plan: LayerPlan) -> Look:
     if row is None:
         return Look(label)
     if row.measure == "loss":
-        told = _("harder to predict: {price} nats per token").format(price=plan_wording.outcome_price_text(row))
+        interval = slide_wording.limits_text(row.lower, row.upper, plan_wording.share_harder_text)
+        told = _("{percent} harder to predict {interval}").format(
+            percent=plan_wording.harder_text(row), interval=interval
+        )
         return Look(label, _within_budget(layer_plan, row), told)
     is_open = row.upper is None or "no_room_task" in reasons
     is_harmed = row.upper is not None and row.upper < 0
@@ -255,8 +315,12 @@ def _decision(layer_plan: LayerPlan, standing: str, is_unsure: bool) -> Decision
         for one in rounded[:1]
     )
     if standing == "recommended":
-        test = Option(_("Test it on your own task, then decide"), _("not known"), _("gain and harm are known"))
+        gain = _less_time_text(layer_plan.plan)
+        outcome = _("whether your task bears it; {gain}").format(gain=gain) if gain else _("gain and harm are known")
+        test = Option(_("Test it on your own task, then decide"), _("your choice"), outcome)
         asked = _("test the smaller model, or keep the whole one")
+        if instead:
+            asked = _("test the smaller model, round to 8 bits, or keep the whole one")
         return Decision(asked, _("Test the smaller model first"), (test, *instead, keep))
     if standing in ("no_better_than_random", "ability_falls"):
         other = Option(_("Plan on another text or size"), again, _("a better set, or none"))

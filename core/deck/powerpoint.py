@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from io import BytesIO
 from typing import Any
@@ -23,7 +23,7 @@ from core.deck.layout import Box
 from core.deck.slide import shorten_for_page
 from core.deck.story import Heading, Story, StorySlide, Table, Visual
 from core.deck.template import Template, adapt_placeholders, own_template
-from core.figures.chart import Blocks, Chart, Gallery
+from core.figures.chart import Block, Blocks, Chart, Gallery
 from core.locale import _, speaking, spoken
 
 
@@ -169,7 +169,8 @@ BLOCKS_IN_A_ROW, MOST_BLOCK_ROWS = 10, 8
 
 
 def _draw_blocks(slide: Slide, box: Box, row_of_blocks: Blocks) -> None:
-    """The blocks with their numbers as cells of a table; removed ones are white in a frame. What that means stands below."""
+    """The blocks with their numbers, and what each alone costs, as cells of a table; removed ones are white in a frame. What
+    that means stands below."""
     n = len(row_of_blocks.blocks)
     per_row = max(min(n, BLOCKS_IN_A_ROW), -(-n // MOST_BLOCK_ROWS))
     rows = -(-n // per_row)
@@ -178,13 +179,23 @@ def _draw_blocks(slide: Slide, box: Box, row_of_blocks: Blocks) -> None:
     frame: Any = slide.shapes.add_table(rows, per_row, *place)
     set_alternative_text(frame, row_of_blocks.alternative)
     frame._element.graphic.graphicData.tbl.tblPr.find(qn("a:tableStyleId")).text = NO_STYLE
+    removed = {divmod(position, per_row) for position, block in enumerate(row_of_blocks.blocks) if block.is_removed}
     for position, block in enumerate(row_of_blocks.blocks):
-        _fill_block(frame.table.cell(*divmod(position, per_row)), str(block.number), block.is_removed)
-    words = f"■ {row_of_blocks.kept_name}    □ {row_of_blocks.removed_name}"
-    _add_text(slide, (box[0] + 0.1, box[1] + box[3] - legend, box[2] - 0.2, legend), words, layout.SMALLEST)
+        row, column = divmod(position, per_row)
+        beside = [(row, column - 1), (row, column + 1), (row - 1, column), (row + 1, column)]
+        framed = [(row, column) in removed or other in removed for other in beside]
+        _fill_block(frame.table.cell(row, column), block, framed)
+    place_of_legend = (box[0] + 0.1, box[1] + box[3] - legend, box[2] - 0.2, legend)
+    paragraph = _add_text(slide, place_of_legend, "■", layout.SMALLEST)
+    paragraph.runs[0].font.color.theme_color = MSO_THEME_COLOR.ACCENT_1
+    _write(paragraph, f" {row_of_blocks.kept_name}    ", layout.SMALLEST, _PLAIN)
+    _write(paragraph, "□", layout.SMALLEST, MSO_THEME_COLOR.ACCENT_2)
+    _write(paragraph, f" {row_of_blocks.removed_name}", layout.SMALLEST, _PLAIN)
 
 
-def _fill_block(cell: Any, text: str, is_removed: bool) -> None:
+def _fill_block(cell: Any, block: Block, framed: Sequence[bool]) -> None:
+    """`framed`: on the left, right, above and below; a line between two cells belongs to both."""
+    is_removed = block.is_removed
     fill, letters = (
         (MSO_THEME_COLOR.BACKGROUND_1, MSO_THEME_COLOR.ACCENT_2)
         if is_removed
@@ -194,12 +205,16 @@ def _fill_block(cell: Any, text: str, is_removed: bool) -> None:
     cell.margin_left = cell.margin_right = cell.margin_top = cell.margin_bottom = Inches(0.01)
     cell.text_frame.word_wrap = False
     cell.text_frame.paragraphs[0].alignment = PP_ALIGN.CENTER
-    _write(cell.text_frame.paragraphs[0], text, 20, letters, is_removed)
+    _write(cell.text_frame.paragraphs[0], str(block.number), 20, letters, is_removed)
+    if block.told:
+        alone = cell.text_frame.add_paragraph()
+        alone.alignment = PP_ALIGN.CENTER
+        _write(alone, block.told, layout.SMALLEST, letters)
     cell.fill.solid()
     cell.fill.fore_color.theme_color = fill
     properties = cell._tc.get_or_add_tcPr()
-    colour = "accent2" if is_removed else "bg1"
-    for number, side in enumerate(("lnL", "lnR", "lnT", "lnB")):  # the schema wants lines before fills
+    for number, (side, is_framed) in enumerate(zip(("lnL", "lnR", "lnT", "lnB"), framed, strict=True)):
+        colour = "accent2" if is_framed else "bg1"  # the schema wants lines before fills
         line = etree.Element(qn(f"a:{side}"), w=str(Pt(2.25)), cap="flat", cmpd="sng")
         etree.SubElement(etree.SubElement(line, qn("a:solidFill")), qn("a:schemeClr"), val=colour)
         properties.insert(number, line)
@@ -270,14 +285,15 @@ def _style_cell(cell: Any, strong: bool, tinted: bool) -> None:
     properties.insert(0, line)
 
 
-def _add_text(slide: Slide, box: Box, text: str, points: float, is_quiet: bool = False) -> None:
-    """Adds a text box; quiet text, which is only looked up, is a little paler."""
+def _add_text(slide: Slide, box: Box, text: str, points: float, is_quiet: bool = False) -> Any:
+    """Adds a text box and gives its paragraph; quiet text, which is only looked up, is a little paler."""
     frame = slide.shapes.add_textbox(*map(Inches, box)).text_frame
     frame.word_wrap = True
     frame.margin_left = frame.margin_right = frame.margin_top = frame.margin_bottom = Inches(0.02)
     run = _write(frame.paragraphs[0], text, points, _PLAIN)
     if is_quiet:
         run.font.color.brightness = 0.35
+    return frame.paragraphs[0]
 
 
 # --- what every slide gets ---------------------------------------------------------------------------------------

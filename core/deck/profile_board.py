@@ -85,6 +85,7 @@ def profile_board(data: DeckData) -> Board:
         evidence=_evidence(data, sound),
         compared=_compared(data, sound),
         tables=TABLES,
+        judged=_("Marks: does the rise or the fall hold?"),
     )
 
 
@@ -107,7 +108,7 @@ def _comparison_board(data: DeckData, comparison: Comparison, sound: pl.DataFram
     meaning_of_loss = _("bits per byte, {other} {loss}; lower is better")
     if interval := slide_wording.limits_text(best.loss.lower, best.loss.upper):
         meaning_of_loss = _("bits per byte {interval}, {other} {loss}; lower is better")
-    test = Option(_("Test it on your own task, then decide"), _("not known"), _("reasons to choose or refuse"))
+    test = Option(_("Test it on your own task, then decide"), _("your choice"), _("reasons to choose or refuse"))
     return Board(
         answer=Panel(
             template.format(**told),
@@ -125,7 +126,7 @@ def _comparison_board(data: DeckData, comparison: Comparison, sound: pl.DataFram
         ),
         sure="holds" if loss.is_told_apart else "unclear",
         decision=Decision(
-            _("shortlist by the text, choose by your own task"),
+            _("test on your own task, register a pilot, or stop"),
             _("One text shortlists; your own task decides"),
             (test, _pilot(data), _stop()),
         ),
@@ -322,8 +323,8 @@ def _compared(data: DeckData, sound: pl.DataFrame) -> Panel | None:
                 Column(_("Model"), 0.3),
                 Column(_("Largest inner dimension"), 0.22, is_number=True),
                 Column(_("After the last block"), 0.22, is_number=True),
-                Column(_("Verdicts"), 0.12),
-                Column(_("Bits per byte"), 0.14, is_number=True),
+                Column(_("Rise, fall"), 0.12),
+                Column(_("Bits per byte, lower is better"), 0.14, is_number=True),
             ),
             [
                 (
@@ -346,10 +347,10 @@ def _readers(comparison: Comparison, names: Mapping[str, str], sound: pl.DataFra
     """Two models that have read one text: how well, how large they are, and their dimensions on the points that compare."""
     columns = (
         Column(_("Model"), 0.24),
-        Column(_("Bits per byte"), 0.2, is_number=True),
+        Column(_("Bits per byte, lower is better"), 0.2, is_number=True),
         Column(_("Parameters (millions)"), 0.2, is_number=True),
         Column(compare_wording.heads(comparison)[2], 0.24, is_number=True),
-        Column(_("Verdicts"), 0.12),
+        Column(_("Rise, fall"), 0.12),
     )
     rows, runs = [], {run.run_id: run for run in rows_of(sound, Run)}
     sizes: list[float | None] = []

@@ -18,11 +18,9 @@ from core.locale import DIRECTION_CONTROLS, _
 from core.sources import Text, changed, counted, derived, shown
 from core.tables import Run, ids_of, records
 from core.wording import slides as slide_wording
-from core.wording.labels import name, short_id
+from core.wording.labels import name
 from core.wording.numbers import day
 
-MOST_RUN_IDS = 4
-"""Run ids in a source line, by their last digits; the notes have all in full."""
 PAGE_POINTS, PAGE_KEY_ROOM = 10, 0.8
 """Letter size of tables of the appendix, and inches for the key below one."""
 MOST_ROWS = 7
@@ -45,22 +43,6 @@ def shorten_for_page(story_slide: StorySlide, page: layout.Page) -> StorySlide:
         cut = [row for row, shortened in zip(whole.rows, left, strict=True) if shortened != row]
         dropped += [row.text if isinstance(row, Heading) else _read_aloud(row, whole) for row in cut]
     return replace(story_slide, statements=tuple(fitting), visual=visual, speech=(*story_slide.speech, *dropped))
-
-
-def _source_line(data: DeckData, tables: Sequence[str], run_ids: Sequence[str]) -> str:
-    parts = [", ".join(tables)] if tables else []
-    if run_ids:
-        ids = [f"…{short_id(run_id)}" for run_id in run_ids[:MOST_RUN_IDS]]
-        if (more := counted(len(run_ids) - MOST_RUN_IDS, "runs")) > 0:
-            ids.append(_("{count} more").format(count=more))
-        parts.append(_("runs {ids}").format(ids=_(", ").join(ids)))
-    line = _("Source: {told}").format(told=_("; ").join(parts)) if parts else ""
-    return layout.truncate(
-        " · ".join(filter(None, ("Workdim", day(data.made_on), line))),
-        layout.SOURCE_BOX[2],
-        layout.SOURCE_SIZE,
-        lines=1,
-    )
 
 
 def _read_aloud(row: tuple[str, ...], table: Table) -> str:
@@ -150,18 +132,20 @@ def make_slide(
     if runs is not None and not sources:
         sources = [f"{row.name}: {row.run_id}" for row in records(runs, Run)]
     told = (Statement(one) if isinstance(one, str) else one for one in statements)
-    return cleaned(
+    as_typed = key.startswith("sql")  # queries run as pasted
+    slide = cleaned(
         StorySlide(
             key,
             layout.truncate(title, layout.TEXT_WIDTH, layout.TITLE_SIZES[-1], bold=True),
             tuple(one for one in told if one.text),
             visual,
-            _source_line(data, tables, run_ids),
+            " · ".join(("Workdim", day(data.made_on))),
             tuple(speech),
             tuple([", ".join(tables), *sources] if tables else sources),
             run_ids,
         )
     )
+    return slide if as_typed else changed(slide, lambda value, _path: with_minus(value))
 
 
 def table_slides(
@@ -198,6 +182,15 @@ def _cleaned_text(text: str) -> Text:
     text = text.substituted(RIGHT_TO_LEFT_NAME, lambda found: f"{found[1]}{LEFT_TO_RIGHT_MARK}")
     text = text.substituted(r"\b(\d+)-shot", lambda found: f"{found[1]}{WORD_JOINER}-{WORD_JOINER}shot")
     return text.substituted(r"\|(rho|ρ)\|", lambda found: f"|{WORD_JOINER}{found[1]}{WORD_JOINER}|")
+
+
+def with_minus(value: Any) -> Any:
+    """Numbers for people have a minus sign, not a hyphen; names keep theirs."""
+    stretches = getattr(value, "stretches", ())
+    starts = {one.start for one in stretches if value[one.start] == "-"}
+    if not starts:
+        return value
+    return Text("".join("−" if at in starts else letter for at, letter in enumerate(value)), stretches)
 
 
 CONTROL_CHARACTERS = f"[\x00-\x1f\x7f-\x9f\ufffe\uffff\ud800-\udfff{DIRECTION_CONTROLS}]"

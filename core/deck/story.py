@@ -190,6 +190,7 @@ def texts_of(slide: StorySlide) -> Iterator[tuple[str, str]]:
             yield from (("table", cell) for cell in ((row.text,) if isinstance(row, Heading) else row))
     if isinstance(visual, Blocks):
         yield from (("blocks", name) for name in (visual.kept_name, visual.removed_name))
+        yield from (("blocks", block.told) for block in visual.blocks if block.told)
     if visual is not None:
         yield "key", visual.key
 

@@ -285,6 +285,8 @@ class Block:
     """Rise of the loss without this block alone, nats per token; None where it was not priced."""
     becomes: int | None = None
     """Its number in the smaller model."""
+    told: str = ""
+    """The price as it is written."""
 
 
 @dataclass(frozen=True)

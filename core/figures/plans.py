@@ -35,6 +35,7 @@ from core.figures.chart import (
 )
 from core.locale import _
 from core.records import LayerPlan
+from core.sources import shown, stated
 from core.tables import PlanOutcomeRow
 from core.wording import plan_evidence
 from core.wording import plans as plan_wording
@@ -50,8 +51,10 @@ def block_row(layer_plan: LayerPlan, removed: Collection[int], is_recommended: b
         row.blocks[0]: row.difference for row in layer_plan.of("selection", "loss", "single") if len(row.blocks) == 1
     }
     kept = [n for n in range(plan.n_layers) if n not in removed] if is_recommended else []
+    told = {n: plan_wording.share_harder_text(price) for n, price in prices.items()}
     row_of_blocks = tuple(
-        Block(n, n in removed, prices.get(n), kept.index(n) if n in kept else None) for n in range(plan.n_layers)
+        Block(n, n in removed, prices.get(n), kept.index(n) if n in kept else None, told.get(n, ""))
+        for n in range(plan.n_layers)
     )
     return Blocks(
         row_of_blocks,
@@ -60,7 +63,9 @@ def block_row(layer_plan: LayerPlan, removed: Collection[int], is_recommended: b
         (
             _("{n} blocks in a row; {blocks} go.") if is_recommended else _("{n} blocks in a row; marked: {blocks}.")
         ).format(n=plan.n_layers, blocks=plan_wording.blocks_text(removed, plan.n_layers)),
-        _("Blocks are counted from 0, the first after the embedding."),
+        _("Blocks count from 0; below each number: how much harder text gets without that block alone.")
+        if prices
+        else _("Blocks are counted from 0, the first after the embedding."),
     )
 
 
@@ -68,6 +73,8 @@ def block_row(layer_plan: LayerPlan, removed: Collection[int], is_recommended: b
 
 OTHERS: dict[str, Mark] = dict(zip((*PUBLISHED, "random"), ("square", "triangle", "down", "plus", "open"), strict=True))
 """Choices of blocks that the search's are held against, and their marks."""
+EXAMPLE = stated(0.01, "expm1")
+"""Of a small loss, which is about as large a share."""
 MOST_OTHER_CHOICES = 3
 """Of these, on a slide."""
 
@@ -118,7 +125,11 @@ def _priced_chart(layer_plan: LayerPlan, series: Sequence[Series], budget: float
         _above_edge(series, up),
         _("Rise of the loss over blocks left out. {told}.").format(told=told),
         (Guide(_("budget {budget:g}").format(budget=budget), budget, False),) if budget else (),
-        _("Bars: 95 % intervals.") if is_brief else "",
+        _("Bars: 95 % intervals. {nats} nats: about {percent} harder to predict.").format(
+            nats=shown(EXAMPLE), percent=shown(EXAMPLE, ".0%")
+        )
+        if is_brief
+        else "",
     )
 
 

@@ -58,13 +58,15 @@ def dimension_axis(answer: Answer) -> str:
     return names[asked.dimension].format(cloud=wording.name("cloud", asked.cloud), n=wording.size_range(sizes))
 
 
-def score_axis(answer: Answer) -> str:
-    """`arc_easy (acc, 0-shot) [%]`, without the unit where the metric is called like it; says when lower is better."""
+def score_axis(answer: Answer, name: str = "") -> str:
+    """`arc_easy (acc, 0-shot) [%]`, without the unit where the metric is called like it; says when lower is better. `name`: a
+    shorter one of the benchmark."""
     population = answer.population
     units = population.rows["unit"].drop_nulls().to_list()
     unit = "%" if units[:1] == ["percent"] else wording.unit_name(units[0] if units else "")
     is_new = unit and unit != wording.metric_name(population.benchmark["metric"] if population.benchmark else "")
-    title = f"{benchmark_name(answer)} [{unit}]" if is_new else benchmark_name(answer)
+    name = name or benchmark_name(answer)
+    title = f"{name} [{unit}]" if is_new else name
     return _("{title} (lower is better, above)").format(title=title) if population.higher_is_better is False else title
 
 
@@ -161,20 +163,26 @@ def coefficient_chart(answer: Answer) -> Chart | None:
     if relation.error_lower is not None:
         rows.append((_("errors of measurement"), relation.rho, relation.error_lower, relation.error_upper))
     points = [
-        Point(rho, 0, left=low, right=high, name=name, told=coefficient_text(rho, low, high))
+        Point(rho, 0, left=low, right=high, name=name, told=_told(rho, low, high))
         for name, rho, low, high in rows
         if rho is not None
     ]
     guides = [
         Guide("0", 0.0),
-        Guide(Text("-{:g}").format(MARGIN), -MARGIN),
+        Guide(Text("−{:g}").format(MARGIN), -MARGIN),
         Guide(Text("+{:g}").format(MARGIN), MARGIN),
     ]
-    title = _("Spearman's rho; right of 0: larger dimension, better score")
+    title = _("Rank correlation; right of 0: larger dimension, better score")
     key = _("Bars: 95 % intervals; where one is left out, the range. Not related: within ±{margin}.").format(
         margin=shown(MARGIN, "g")
     )
     return interval_chart([in_rows(points, title)], Axis(title, -1, 1, 0.5, 1), guides, key)
+
+
+def _told(rho: float, low: float | None, high: float | None) -> str:
+    """The coefficient with its range, where it has one."""
+    is_still = coefficient_text(low) == coefficient_text(high)
+    return coefficient_text(rho) if is_still else coefficient_text(rho, low, high)
 
 
 def loss_chart(losses: Sequence[tuple[str, TextLoss]]) -> Chart:

@@ -175,8 +175,13 @@ def worse_text(row: PlanOutcomeRow) -> str:
 
 def harder_text(row: PlanOutcomeRow) -> str:
     """`11%`: by so much perplexity rises, exp(loss) - 1."""
-    worse = derived(math.expm1(max(0.0, row.difference or 0.0)), "plan_outcomes", "harder")
-    return shown(worse, ".1%" if worse < 0.01 else ".0%")
+    return share_harder_text(max(0.0, row.difference or 0.0))
+
+
+def share_harder_text(loss: float | None) -> str:
+    """`11%`, also of the end of an interval, which may be below 0."""
+    worse = derived(math.expm1(loss or 0.0), "plan_outcomes", "harder")
+    return shown(worse, ".1%" if abs(worse) < 0.01 else ".0%")
 
 
 def healing_text(layer_plan: LayerPlan) -> str:

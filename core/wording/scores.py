@@ -107,6 +107,11 @@ def row_benchmark_name(row: Mapping[str, Any]) -> str:
     return benchmark_name(row["benchmark"], row["metric"], row["n_shot"], row["filter"])
 
 
+def plain_benchmark_name(row: Mapping[str, Any]) -> str:
+    """Without metric, shots and filter, for a slide."""
+    return row["benchmark"]
+
+
 def registered_benchmark_text(benchmark: Benchmark) -> str:
     """The benchmark of a pilot: `lambada_openai (acc, 0-shot); a higher score is the better one`."""
     name = benchmark_name(benchmark.name, benchmark.metric, benchmark.n_shot, benchmark.filter)

@@ -16,6 +16,7 @@ from core.sources import Text, counted, derived, shown
 from core.wording import answers as answer_wording
 from core.wording.labels import marked_name, names_text, shortened_name
 from core.wording.numbers import duration
+from core.wording.scores import plain_benchmark_name
 
 
 def short_names_text(names: Sequence[str]) -> str:
@@ -66,7 +67,7 @@ def untried_text(n: int, runs: pl.DataFrame) -> str:
 def pilot_title_text(case: str, pilot: Pilot | None, answer: Answer, total: int, *, may_shortlist: bool) -> str:
     """The answer as one claim; where a wrong choice does harm, that no dimension decides it. Only what every other way of
     looking agrees with may shortlist."""
-    benchmark = answer_wording.benchmark_name(answer)
+    benchmark = benchmark_text(answer)
     if case == "incomplete":
         template = _("No answer yet on {benchmark}: not all of the {n} models count")
         return template.format(benchmark=benchmark, n=total)
@@ -84,19 +85,28 @@ def pilot_title_text(case: str, pilot: Pilot | None, answer: Answer, total: int,
             benchmark=benchmark,
         )
     titles = {
-        "related_as_registered": _("As expected, {dimension} goes with better scores in {benchmark}: choose by score"),
+        "related_as_registered": _(
+            "As expected, {dimension} goes with better scores in {benchmark}: adopt nothing yet"
+        ),
         "related_other_way": _(
-            "Against the expectation, {dimension} goes with better scores in {benchmark}: choose by score"
+            "Against the expectation, {dimension} goes with better scores in {benchmark}: adopt nothing yet"
         ),
         "hint": _("Only a hint: {dimension} went with better scores in {benchmark}, nobody registered it first"),
         "not_related": _("Dimension says too little about {benchmark}: choose by score"),
     }
     if may_shortlist:
         titles["related_as_registered"] = _(
-            "As expected, {dimension} goes with better scores in {benchmark}: shortlist by it, choose by score"
+            "As expected, {dimension} goes with better scores in {benchmark}: shortlist by it"
         )
     dimension = _dimension_name(is_larger=answer_wording.goes_with_larger(answer))
     return titles[answer.word].format(benchmark=benchmark, dimension=dimension)
+
+
+def benchmark_text(answer: Answer) -> str:
+    """The benchmark without its metric, shots and filter."""
+    row, pilot = answer.population.benchmark, answer.population.pilot
+    name = plain_benchmark_name(row) if row is not None else pilot.benchmark.name if pilot is not None else None
+    return name or answer_wording.benchmark_name(answer)
 
 
 def _dimension_name(*, is_larger: bool) -> str:
@@ -110,11 +120,11 @@ def relation_title_text(answer: Answer, case: str) -> str:
         return _("Models with both numbers so far: {n}").format(n=relation.n)
     rho = answer_wording.coefficient_text(relation.rho)
     lines = {
-        "cannot_tell": _("rho {rho} could be anything from {lower} to {upper}"),
-        "hint": _("{n} models, rho {rho}: found after the scores"),
-        "not_related": _("{n} models, rho {rho}: within ±{margin}, too little to choose by"),
+        "cannot_tell": _("The correlation, {rho}, could be anything from {lower} to {upper}"),
+        "hint": _("{n} models, correlation {rho}: found after the scores"),
+        "not_related": _("{n} models, correlation {rho}: within ±{margin}, too little to choose by"),
     }
-    return lines.get(answer.word, _("{n} models, rho {rho}: more than chance")).format(
+    return lines.get(answer.word, _("{n} models, correlation {rho}: more than chance")).format(
         n=relation.n,
         rho=rho,
         margin=shown(MARGIN, "g"),
@@ -132,9 +142,9 @@ def direction_text(answer: Answer, case: str) -> str:
     is_so = (rho < 0) == (sign == "negative")
     if answer.word in ("cannot_tell", "not_related"):
         found = (
-            _("rho points there, too weakly to count.")
+            _("The correlation points there, too weakly to count.")
             if is_so
-            else _("rho points the other way, too weakly to count.")
+            else _("The correlation points the other way, too weakly to count.")
         )
     else:
         found = _("Found so.") if is_so else _("Found the opposite.")

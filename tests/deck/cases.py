@@ -105,12 +105,15 @@ def two_readers() -> Selection:
     """Two models with different tokenizers that have read one text, the first one better."""
     windows = pl.DataFrame(
         [
-            {"run_id": run_id, "sequence": n, "document": n, "bits": (bits + 0.1 * (n % 3)) * 100, "n_bytes": 100}
-            for run_id, bits in (("r-one", 1.8), ("r-two", 2.9))
+            {"run_id": run_id, "sequence": n, "document": n, "bits": (bits + 0.1 * (n % step)) * 100, "n_bytes": 100}
+            for run_id, bits, step in (("r-one", 1.8, 3), ("r-two", 2.85, 4))
             for n in range(12)
         ]
     )
-    models = Model("one", run_id="r-one"), Model("two", run_id="r-two", tokenizer_hash="tok2")
+    models = (
+        Model("one", run_id="r-one"),
+        Model("two", run_id="r-two", tokenizer_hash="tok2", embedding=52.0, peak=88.0, final=30.0),
+    )
     read = frames.of_runs(*models, with_words=True)
     return replace(read, windows=windows)
 
@@ -136,6 +139,12 @@ def of_rule(
     answer = judged(choose_by_rule(context, rule, None), rule.use_class)
     asked = AskedRule(SavedRule(rule, 1, datetime(2026, 11, 1), choices), answer)
     return in_language(language, deck_data, Runs(of_runs, choice=asked), DAY)
+
+
+def of_plan(language: str, **changes) -> DeckData:
+    """A plan for a model of 100 million parameters."""
+    plan = layer_plan(parameters_before=100_000_000, parameters_after=70_000_000, **changes)
+    return in_language(language, plan_data, plan, DAY)
 
 
 def many(n: int) -> list[Model]:
@@ -172,10 +181,8 @@ CASES: dict[str, Callable[[str], DeckData]] = {
     "two_models_one_text": lambda language: in_language(language, deck_data, Runs(two_readers()), DAY),
     "vetoed_model": lambda language: of_models(replace(ONE, worst_check="veto"), TWO, language=language),
     "many_models": lambda language: of_models(*many(8), language=language),
-    "plan": lambda language: in_language(language, plan_data, layer_plan(), DAY),
-    "plan_refused": lambda language: in_language(
-        language, plan_data, layer_plan(is_recommended=False, reasons=["no_better_than_random"]), DAY
-    ),
+    "plan": lambda language: of_plan(language),
+    "plan_refused": lambda language: of_plan(language, is_recommended=False, reasons=["no_better_than_random"]),
 }
 
 

@@ -451,7 +451,7 @@ def test_what_ships_alone_answers_the_question_that_ships_with_it(tmp_path):
 @pytest.mark.parametrize(
     ("changes", "title", "asked"),
     [
-        ({}, "model: 3 of 8 blocks can go: text 3% harder", "Test it on your own task"),
+        ({}, "model: 3 of 8 blocks can go, if 10 points of copying words may", "Test it on your own task"),
         ({"budget": 0.001}, "model: keep all 8 blocks, as no set tried is within the budget", "Keep all 8 blocks"),
         (
             {"is_recommended": False, "reasons": ["no_better_than_random"]},
@@ -526,7 +526,7 @@ def test_a_task_of_texts_is_held_against_the_budget(upper, sure):
     task = replace(made.price, text="task", upper=upper)
     data = plan_data(LayerPlan(made.plan, [*made.outcomes, task]), cases.DAY)
     look = {one.name: one for one in plan_board.plan_board(data).looks}["Your own task"]
-    assert look.sure == sure and look.told.startswith("harder to predict: +0.031 [+0.023")
+    assert look.sure == sure and look.told.startswith("3% harder to predict [2%, ")
 
 
 def test_what_a_table_cuts_stands_whole_in_the_notes():
@@ -555,7 +555,7 @@ def test_a_pilot_without_scores_or_models_is_incomplete():
 
 
 def test_the_best_by_scores_without_errors_has_a_plain_rank():
-    for std_error, told in ((0.5, "rank 1–4"), (None, "first, error not known")):
+    for std_error, told in ((0.5, "rank 1 to 4"), (None, "first, error not known")):
         first = build_story(of_pilot(24, answers.falling(), "en", std_error=std_error)).slides[0]
         assert any(one.text.endswith(told) for one in first.statements)
 
@@ -594,7 +594,7 @@ def test_of_two_models_on_one_text_the_deck_tells_first_which_reads_it_better():
     table = slides["compared"].visual
     assert table.columns[3].title == "Largest inner dimension, one per word"
     assert table.rows[0][3].startswith("117 ["), "of words, as the verb compare tells, where of types it is 106"
-    assert any("1.10 [1.10, 1.10], is more than chance" in text for _place, text in texts_of(answer))
+    assert any("1.10 [1.01, 1.19], is more than chance" in text for _place, text in texts_of(answer))
     assert [one.text for one in numbers_of(story, "r") if one.source_table is None] == []
     assert isinstance(slides["evidence"].visual, Gallery), (
         "of types, no axis for both; of words, where these were measured:"

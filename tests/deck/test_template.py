@@ -152,7 +152,7 @@ def test_what_a_template_lacks_is_said_and_the_deck_is_made_all_the_same():
     assert set(found.missing) >= {"no_title_only", "no_footer"}
     assert all("{" not in line for line in in_language("ja", found.remarks))
     slide = drawn(found)
-    assert "plan_outcomes" in slide.shapes[-1].text_frame.text
+    assert "Workdim · " in slide.shapes[-1].text_frame.text
     empty = [one for one in slide.placeholders if one.has_text_frame and not one.text_frame.text]
     assert all(one.placeholder_format.type in template._FOOTERS for one in empty)
 

@@ -38,7 +38,7 @@ def layer_plan(plan_id: str = "0199-plan", **changes: Any) -> LayerPlan:
         std_error=0.004,
         lower=0.023,
         upper=0.039,
-        random_10th=0.4,
+        random_10th=0.02 if "no_better_than_random" in changes.get("reasons", ()) else 0.4,
         same_windows=0.033,
         sum_of_singles=0.02,
         is_healed=False,
@@ -113,7 +113,7 @@ def _outcomes(plan: PlanRow, text: str) -> list[PlanOutcomeRow]:
     tell("greedy", [3, 4, 6], "typos", "loss", 0.05)
     tell("greedy", [3, 4, 6], "copying", "exact_match", -0.1, value_before=0.9, value_after=0.8, n_points=40)
     for k in range(3):
-        tell("random", [k, k + 2, k + 4], text, "loss", 0.4 + 0.2 * k)
+        tell("random", [k, k + 2, k + 4], text, "loss", (plan.random_10th or 0.4) + 0.2 * k)
     for rank, value in ((64, 0.5), (128, 0.04)):
         tell("projection", [4], text, "loss", value, unit="layer", rank=rank, is_chosen=rank == 128)
     return rows
