@@ -153,7 +153,7 @@ def _probe_labels(opened: OpenModel, config: RunConfig, run_id: str, checkpoint:
         return
     labelled = read_labels(Path(config.labels))
     if labelled.sha256 != config.labels_sha256:
-        raise InputError("{file} has changed since. Cancel this job and measure again.", file=config.labels)
+        raise InputError("{file} has changed since. Cancel this job and start anew.", file=config.labels)
     checkpoint.save_step(LABELS, probe_layers(opened, labelled, run_id))
 
 

@@ -251,7 +251,7 @@ class UserTask:
     def __init__(self, config: PlanConfig, blueprint: Blueprint) -> None:
         self.task: Task = read_task(Path(str(config.task)))
         if config.task_sha256 not in (None, self.task.sha256):
-            raise InputError("{task} has changed since. Cancel this job and plan again.", task=config.task)
+            raise InputError("{file} has changed since. Cancel this job and start anew.", file=config.task)
         if config.budget_unit == "points" and not self.task.questions:
             raise InputError(
                 "{task} holds texts, which give no points: state the budget in nats, or use questions.",

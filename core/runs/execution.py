@@ -288,7 +288,7 @@ def _score(job: Job[ScoreConfig], warehouse: Warehouse, report: ProgressReporter
     config = job.config
     task = read_task(Path(config.task))
     if task.sha256 != config.task_sha256:
-        raise InputError("{task} has changed since. Cancel this job and score again.", task=config.task)
+        raise InputError("{file} has changed since. Cancel this job and start anew.", file=config.task)
     blueprint = open_scored(config)
     sha256 = identity(blueprint, task)
     if score_imports.read_import(warehouse, sha256):

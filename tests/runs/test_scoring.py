@@ -140,7 +140,7 @@ def test_a_task_that_changed_after_it_was_asked_for_is_not_scored(tiny_llama, ta
         patch.setattr("core.runs.jobs._waits_for_pilot", lambda job: True)
         submit(config, warehouse)
     write_task(task, 3)
-    with pytest.raises(InputError, match="Cancel this job and score again"):
+    with pytest.raises(InputError, match="Cancel this job and start anew"):
         run_submitted(job, warehouse, quiet)
     assert job_status(job).state == "failed" and list_jobs(warehouse)[0].job.config == config
     listed = run_core("jobs", warehouse=warehouse.path)
