@@ -367,9 +367,14 @@ def _time(n: int, data: DeckData) -> str:
 
 def _decision(data: DeckData, looks: tuple[Look, ...]) -> Decision:
     relation = data.asked.relation
-    stop = Option(_("Stop"), _("none"), _("choose by score alone"))
+    is_cautious = data.pilot is not None and data.pilot.is_cautious
+    stays, by_score = _("the model in use stays"), _("choose by score alone")
+    stop = Option(_("Stop"), _("none"), stays if is_cautious else by_score)
     if data.case == "incomplete":
         return _completion(data, stop)
+    if is_cautious:  # as the title says, whatever was found
+        test = Option(_("Test it on the task and its failures"), _("your choice"), _("reasons to choose or refuse"))
+        return Decision(_("test on the task, or stop"), _("A dimension alone decides nothing here"), (test, stop))
     if data.case == "cannot_tell":
         more = max(0, relation.enough - relation.n)
         if not more:
@@ -411,10 +416,6 @@ def _extension(data: DeckData, looks: tuple[Look, ...], stop: Option) -> Decisio
             return Decision(_("extend or stop"), title, (extend, stop))
         measure = Option(_("Measure what is untested"), _time(n_runs, data), _("whether it reverses"))
         return Decision(_("measure what is untested, extend or stop"), title, (measure, extend, stop))
-    if data.pilot is not None and data.pilot.is_cautious:
-        test = Option(_("Test it on the task and its failures"), _("your choice"), _("reasons to choose or refuse"))
-        title = _("A dimension alone decides nothing here")
-        return Decision(_("test on the task, extend or stop"), title, (test, extend, stop))
     if data.case == "related_other_way":
         title = _("Against the expectation: confirm it on other models first")
         return Decision(_("extend or stop"), title, (extend, stop))

@@ -215,6 +215,13 @@ def test_the_model_is_named_on_the_first_slide_where_the_question_is_which():
 
 def test_in_safety_critical_use_the_answer_itself_is_another():
     assert story_of("related_other_way", "en").title.startswith("Safety-critical use: choose by tests")
+    for scores in (answers.falling(), answers.unrelated(24)):  # whatever was found, asked is what the title says
+        for use_class in ("safety_critical", "scarce_data"):
+            found = pilot_board.pilot_board(of_pilot(24, scores, "en", use_class=use_class)).decision
+            assert found.asked == "test on the task, or stop" and found.options[0].what.startswith(
+                "Test it on the task"
+            )
+            assert found.options[-1].outcome == "the model in use stays"
     plain = build_story(of_pilot(24, answers.falling()[::-1], "en"))
     assert plain.title.startswith("Against the expectation, larger dimension")
 
