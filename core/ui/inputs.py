@@ -33,6 +33,8 @@ Options = Sequence[T] | Mapping[T, str]
 Drawing = TypeVar("Drawing", bound=Callable[..., None])
 
 ALL = "all"
+ANSWERED = "asked"
+"""In place of the key of a group: the models of the answer that a page shows, or that leads to it."""
 MAX_RUNS = 6
 """Runs that one figure can show: the palette has six colours."""
 MAX_LISTED = 200

@@ -188,6 +188,6 @@ def local_day(time: datetime) -> str:
 def in_zone(time: datetime) -> datetime:
     """A time of UTC in the reader's zone, without it: by that zone's summer and winter where this machine knows them, else by
     what the browser's clock is ahead of UTC today, which it gives in minutes, positive west of Greenwich."""
-    with suppress(ValueError, ZoneInfoNotFoundError):
+    with suppress(ValueError, OSError, ZoneInfoNotFoundError):
         return time.replace(tzinfo=UTC).astimezone(ZoneInfo(st.context.timezone or "")).replace(tzinfo=None)
     return time - timedelta(minutes=st.context.timezone_offset or 0)

@@ -70,7 +70,7 @@ def show_reference(texts: pl.DataFrame) -> None:
     if not shipped.is_empty():
         with st.container(border=True):
             st.markdown(f"**{_('Reference')}**", help=help.measured_text(shipped))
-            _show_relation(reads.relation(RankingQuestion()))
+            _show_relation(reads.relation(RankingQuestion()), pilot=inputs.ALL)
 
 
 def _show_relation(relation: Answer, **params: str) -> None:
@@ -79,7 +79,7 @@ def _show_relation(relation: Answer, **params: str) -> None:
     with st.container(horizontal=True, vertical_alignment="center"):
         claim = escape(answer_wording.claim_text(relation))
         st.markdown(f"{pictures.ICONS[relation.word]} **{claim}**", help=numbers, width="stretch")
-        inputs.show_link("choose", _("Models"), "table_rows", choose="ranking", **params)
+        inputs.show_link("choose", _("Models"), "table_rows", choose="ranking", group=inputs.ANSWERED, **params)
 
 
 # --- runs ------------------------------------------------------------------------------------------------------

@@ -35,7 +35,7 @@ def show_undo() -> None:
     run_ids, label, chosen_then = deleted
     chosen = list(st.session_state.get(url_state.key("runs"), []))
     if set(run_ids) & set(chosen):
-        chosen = st.session_state[url_state.key("runs")] = []
+        url_state.set_value("runs", chosen := [])
     if chosen_then not in (None, chosen):
         del st.session_state[_DELETED]
         return

@@ -37,11 +37,13 @@ def keep_widget_values() -> None:
     """Keep the values of widgets that this page does not draw, which Streamlit would forget.
 
     Where a widget was changed, the parameters of the address are ignored in this run: a reader who chooses again before
-    the browser has received the last address sends the one before.
+    the browser has received the last address sends the one before. In this run alone, since another page may not draw what was changed.
     """
     values = {str(k): st.session_state[k] for k in st.session_state if str(k).startswith(_PREFIX)}
     restored = _restored()
-    st.session_state[_TOUCHED] = any(key in restored and value != restored[key] for key, value in values.items())
+    changed = {key: value for key, value in values.items() if key in restored and value != restored[key]}
+    st.session_state[_TOUCHED] = bool(changed)
+    restored |= changed
     for key, value in values.items():
         st.session_state[key] = value
 
@@ -75,7 +77,7 @@ def restore_choices(name: str, options: Collection[T], default: Sequence[T], max
         return [by_text[text] for text in dict.fromkeys(split_values(link)) if text in by_text]
 
     values = _restore(name, list(default), read, known)
-    _set_value(name, values[:max_values])
+    set_value(name, values[:max_values])
     return values
 
 
@@ -105,12 +107,13 @@ def _restore(name: str, default: T, read: Callable[[str], T | None], valid: Call
     linked = from_link(name)
     read_value = None if linked is None else read(linked)
     value = valid(value if read_value is None else read_value)
-    _set_value(name, value)
+    set_value(name, value)
     _defaults()[name] = default
     return value
 
 
-def _set_value(name: str, value: object) -> None:
+def set_value(name: str, value: object) -> None:
+    """Set what a widget starts from, here or on another page, which is no click of the reader's."""
     st.session_state[key(name)] = value
     _restored()[key(name)] = value
 
@@ -216,6 +219,12 @@ def choose(name: str, value: object) -> None:
 def forget(name: str) -> None:
     """Let a choice of another page begin from its default again."""
     st.session_state.pop(key(name), None)
+
+
+def leave_to_link(name: str) -> None:
+    """Let a choice that the address does not name begin from its default, unless the reader makes it now."""
+    if name not in st.query_params and not st.session_state.get(_TOUCHED):
+        forget(name)
 
 
 def resolve_ids(name: str, ids: Sequence[str], *, several: bool) -> list[str]:

@@ -632,6 +632,8 @@ def test_a_fresh_app_takes_in_what_comes_with_workdim_at_a_click(
     (button,) = [one for one in app.button if "shipped profiles" in one.label]
     app = button.click().run()
     assert not app.exception and "**Reference**" in texts(app) and not images(app)
+    (models,) = [one.proto for one in app.get("page_link") if one.proto.label == "Models"]
+    assert "group=asked" in models.query_string and "pilot=all" in models.query_string, "not the reader's own models"
     app.toggle(key="view.shipped").set_value(True).run()
     assert [one.alt for one in images(app)] == ["shipped"]
     app.sidebar.toggle(key="view.reference").set_value(False).run()
@@ -673,6 +675,20 @@ def test_start_finds_runs_compares_those_that_are_ticked_and_brings_back_what_wa
     app.button(key="compare runs").click().run()
     assert not app.exception and app.title[0].value == "Compare"
     assert sorted(app.multiselect(key="view.runs").value) == RUN_IDS[:2]
+
+
+def test_after_a_chosen_run_was_deleted_on_start_a_picture_of_another_leads_to_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("WORKDIM_WAREHOUSE", str(filled_warehouse(tmp_path)))
+    app = opened("compare.py", runs=RUN_IDS[1])
+    app.query_params.clear()
+    app.switch_page("pages/start.py").run()
+    app.checkbox(key=f"view.ticked {RUN_IDS[1]}").check().run()
+    app.button(key="delete run").click().run()
+    app.query_params["runs"] = RUN_IDS[0]
+    app.switch_page("pages/compare.py").run()
+    assert not app.exception and app.multiselect(key="view.runs").value == [RUN_IDS[0]]
 
 
 def test_one_model_alone_has_its_table_and_comes_back_after_it_was_deleted(

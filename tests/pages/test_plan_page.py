@@ -126,6 +126,23 @@ def test_every_section_draws(warehouse: Warehouse, language: str, changed: dict)
         assert not app.error
 
 
+def test_a_link_to_a_model_shows_its_plan_whichever_was_chosen_before(warehouse: Warehouse) -> None:
+    other = {"reference": "other/model", "model_id": "other/model@1", "name": "other"}
+    layer_plans.save_plan(warehouse, layer_plan("0199-a", **other))
+    for plan_id in ("0199-b", "0199-c"):
+        layer_plans.save_plan(warehouse, layer_plan(plan_id))
+    app = opened("plan.py", plan="0199-a")
+    app.query_params.clear()
+    app.switch_page("pages/help.py").run()
+    app.query_params["model"] = "o/model"
+    app.switch_page("pages/plan.py").run()
+    choice = app.selectbox(key=url_state.key("plan"))
+    assert choice.value == "0199-c"
+    choice.set_value("0199-b").run()
+    app.run()
+    assert app.selectbox(key=url_state.key("plan")).value == "0199-b" and not app.exception
+
+
 def test_a_link_names_the_model_and_the_form_starts_a_plan(
     warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:

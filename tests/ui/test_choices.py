@@ -17,10 +17,10 @@ from core.questions.ranking_question import Evidence
 from core.questions.selection import repositories
 from core.records import SHIPPED
 from core.tables import Run
-from core.ui import inputs, language, notices, reads
+from core.ui import frame, inputs, language, notices, reads
 from core.ui.choose import models, relation
 from core.ui.compare import checks as check_tables
-from core.ui.compare import distributions, layer_pairs, layer_tables
+from core.ui.compare import distributions, layer_pairs, layer_profile, layer_tables
 from core.ui.markdown import escape
 from core.ui.measure import measure_form
 from core.warehouse import queries
@@ -259,11 +259,18 @@ def test_reads_within_one_another_share_one_opening(warehouse: Warehouse, monkey
     assert reads._read(lambda inner: inner) is not opened
 
 
+def test_verdicts_fit_beside_the_figure_in_a_window_of_1280_with_a_scroll_bar() -> None:
+    margins, gap, scroll_bar = 2 * 48, 16, 17
+    taken = frame._SIDEBAR_WIDTH + margins + layer_profile.SIZE_BESIDE[0] + gap + layer_profile.PANEL_WIDTH
+    assert taken + scroll_bar <= 1280
+
+
 @pytest.mark.parametrize(
     ("zone", "offset", "told"),
     [
         ("Europe/Berlin", -60, "2026-07-01 00:30"),  # the clock is an hour ahead today, and was two then
         ("Nowhere/Town", -60, "2026-06-30 23:30"),
+        ("Asia", -540, "2026-07-01 07:30"),  # a folder of zones
         (None, -540, "2026-07-01 07:30"),
         (None, None, "2026-06-30 22:30 UTC"),
     ],

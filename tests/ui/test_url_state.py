@@ -94,6 +94,17 @@ def test_a_later_link_wins_over_what_was_chosen() -> None:
     assert values(app)[2] == ["b", "c"]
 
 
+def test_a_choice_changed_on_a_page_that_does_not_draw_it_keeps_no_later_link_from_being_followed() -> None:
+    app = drawn(runs="b")
+    app.session_state["elsewhere"] = True
+    app.session_state["view.runs"] = ["a"]
+    app.run()
+    app.session_state["elsewhere"] = False
+    app.query_params["runs"] = "c"
+    app.run()
+    assert values(app)[2] == ["c"]
+
+
 def test_a_default_that_was_never_touched_follows_the_default() -> None:
     app = drawn()
     app.session_state["default axis"] = "depth"

@@ -24,14 +24,15 @@ from core.registry.names import keys
 from core.registry.specifications import CLAIMS, REFERENCE, SPECIFICATIONS, Specification
 from core.tables import ids_of
 from core.ui import inputs, notices, reads, url_state
+from core.ui.inputs import ANSWERED
 from core.ui.markdown import escape
 from core.wording import answers as answer_wording
 from core.wording import provenance
 from core.wording.scores import row_benchmark_name
 from core.wording.verdicts import specification_name
 
-ANSWERED, COMPARABLE = "asked", "all"
-"""In place of the key of a group: the models of the page's answer; all models that can be compared with them."""
+COMPARABLE = "all"
+"""In place of the key of a group: all models that can be compared with those of the page's answer."""
 ANY = "any"
 """In place of the key of a group, all models, whatever they were measured on."""
 OWN = "own"

@@ -42,7 +42,7 @@ def choose_comparison(selection: Selection, place: Any) -> Comparison | None:
     with place:
         base = inputs.choose_from_list(_("Held against"), labels, "against", [*of_baseline, *labels][0], width=400)
     if base != next(iter(labels)) or url_state.asked("base"):  # the model in use on the page Choose, too
-        url_state.choose("base", texts.filter(run_id=base)["model_id"][0])
+        url_state.set_value("base", texts.filter(run_id=base)["model_id"][0])
     base_first = texts.sort(pl.col("run_id") != base, maintain_order=True)
     return compare(base_first, selection.windows, selection.summaries)
 

@@ -36,8 +36,8 @@ from core.ui.plan import plan_view
 from core.wording.labels import distinct_short_names, run_labels, short_id, shortened_name
 from core.wording.verdicts import outcome_legend_text
 
-SIZE, SIZE_BESIDE = (960, 460), (640, 430)
-"""Pixels of the figure, alone and beside verdicts: letters keep their size."""
+SIZE, SIZE_BESIDE = (960, 460), (624, 430)
+"""Pixels of the figure, alone and beside verdicts, a scroll bar too in a window of 1,280: letters keep their size."""
 PANEL_WIDTH = 284
 MAX_PANEL_NAME = 32
 """Letters of a name in one line of a panel."""

@@ -30,11 +30,12 @@ _PICKED = "model picked to be planned"
 
 
 def linked_model() -> str:
-    """The model of a link, `?model=`, which fills the form once."""
+    """The model of a link, `?model=`, which fills the form once, and whose plan is shown and none that was chosen before."""
     model = st.query_params.get("model", "")
-    if model and st.session_state.get(_LINKED) != model:
-        st.session_state[_LINKED] = model
-        st.session_state[_MODEL] = model
+    if model:
+        url_state.leave_to_link("plan")
+        if st.session_state.get(_LINKED) != model:
+            st.session_state[_LINKED] = st.session_state[_MODEL] = model
     return model
 
 
