@@ -33,6 +33,8 @@ _SIDEBAR_WIDTH = 240
 _PAGE_STYLE = (
     "<style>.stMainBlockContainer { padding: 4rem 3rem 6rem; } "
     "@media (max-width: 640px) { .stMainBlockContainer { padding: 4rem 1rem 6rem; } } "
+    # A fresh server draws the sidebar before `set_page_config` could tell its width.
+    f"[data-testid=stSidebar] {{ max-width: {_SIDEBAR_WIDTH}px !important; }} "
     # Streamlit gives the value of a slider the colour of buttons, which is too dark for text on a dark page.
     "[data-testid=stSliderThumbValue], [data-testid=stSliderThumbValue] p { color: inherit !important; } "
     # Beside other inputs Streamlit keeps options in one line, of which a small window cuts the last.
@@ -62,7 +64,7 @@ def guard() -> None:
 
 def run() -> None:
     """Draw the frame and the page of the address."""
-    st.set_page_config(page_title="Workdim", page_icon=_ICON, layout="wide", initial_sidebar_state=_SIDEBAR_WIDTH)
+    st.set_page_config(page_title="Workdim", page_icon=_ICON, layout="wide")
     st.html(_PAGE_STYLE + (_DARK_STYLE if pictures.theme() == DARK else ""))
     url_state.keep_widget_values()
     lang = language.restore()
