@@ -407,12 +407,15 @@ def _starts(section: Section, checkpoints: Sequence[Checkpoint]) -> None:
     base = [(one.inner_max or 0.0, -one.bits) for one in known if is_base(one.recipe)]
     first = {one.recipe.name: (one.inner_max or 0.0, -one.bits) for one in known}
     runs: dict[str, list[tuple[float, float]]] = {}
+    numbers: dict[str, list[int]] = {}
     for start in seeds.starts():
         runs.setdefault(start.recipe, [first[start.recipe]]).append((start.inner_max, -start.bits_per_byte))
+        numbers.setdefault(start.recipe, [0]).append(start.seed)
     if len(base) < 3 or len(runs) < 2:
         return
     found = variation(runs, base)
-    n = min(len(of_one) for of_one in runs.values())
+    counts = sorted({len(of_one) for of_one in runs.values()})
+    n = " to ".join(map(str, (counts[0], counts[-1])[: len(counts)]))
     told = [
         f"{ratio:.2f} (p {_p(p) if p < 0.001 else '= ' + _p(p)})" for ratio, p in (found.dimension, found.performance)
     ]
@@ -422,7 +425,7 @@ def _starts(section: Section, checkpoints: Sequence[Checkpoint]) -> None:
         ("Do other recipes vary as the base recipe does?", "他のレシピも基本レシピと同じだけばらつくか"),
         f"standard deviation between starts over the base recipe's: dimension × {told[0]}, score × {told[1]}; {len(runs)} recipes of {n} "
         f"starts, chosen as extreme by the first. Apart from the base recipe in both by their own variance: {len(found.apart)} ({english or 'none'})",
-        f"開始点どうしの標準偏差の、基本レシピに対する比は、次元 {told[0]}、スコア {told[1]} です（最初の開始点で両極にあったために選び、{n}つの開始点で学習した{len(runs)}レシピ）。"
+        f"開始点どうしの標準偏差の、基本レシピに対する比は、次元 {told[0]}、スコア {told[1]} です（最初の開始点で両極にあったために選び、{n.replace(' to ', '〜')}通りの開始点で学習した{len(runs)}レシピ）。"
         f"それぞれの分散で見ても両方で基本レシピと異なるのは{len(found.apart)}レシピです（{japanese or 'なし'}）",
     )
     section.table(
@@ -430,7 +433,7 @@ def _starts(section: Section, checkpoints: Sequence[Checkpoint]) -> None:
         [
             (name.split("-", 1)[1], at, f"{dimension:.1f}", f"{-performance:.4f}")
             for name, of_one in runs.items()
-            for at, (dimension, performance) in enumerate(of_one)
+            for at, (dimension, performance) in zip(numbers[name], of_one, strict=True)
         ],
         name="starts",
     )
