@@ -9,6 +9,7 @@ from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
+from itertools import pairwise
 
 from core.deck.story import Column, Heading, Row, Statement, Table
 from core.figures.text import is_wide, phrases, text_width, wrap_text
@@ -127,6 +128,16 @@ def truncate(text: str, width: float, points: float, lines: int = 2, bold: bool 
         range(len(text)), True, key=lambda n: len(wrap_text(text[: n + 1].rstrip() + "…", points, room, bold)) > lines
     )
     return text[:end].rstrip() + "…"
+
+
+def in_whole_words(text: str, width: float, points: float) -> str:
+    """Japanese of several lines, each ended behind a phrase: programs would break it within words. Other texts as they are."""
+    lines = wrap_text(text, points, 72 * width) if any(map(is_wide, text)) else []
+    ends, end = [0], 0
+    for line in lines[:-1]:
+        end = text.index(line, end) + len(line)
+        ends += [end] if not text[end].isspace() else []  # programs end lines at spaces themselves
+    return "\v".join(text[start:stop] for start, stop in pairwise([*ends, len(text)]))
 
 
 STOPS = "、：；）」"

@@ -120,6 +120,7 @@ def _write_statements(slide: Slide, story_slide: StorySlide, is_core: bool, page
                 paragraph = frame.add_paragraph()
             is_strong = is_label or statement.is_main or statement.is_large
             size = layout.LARGE if statement.is_large else points
+            text = text if statement.is_large else layout.in_whole_words(text, 0.92 * (box[2] - 0.2), size)
             _write(paragraph, text, size, _STRONG if is_strong else _PLAIN, is_label or statement.is_large)
             properties = paragraph._p.get_or_add_pPr()
             properties.set("marL", "0")
@@ -133,10 +134,14 @@ _STRONG, _PLAIN = MSO_THEME_COLOR.TEXT_2, MSO_THEME_COLOR.TEXT_1
 
 
 def _write(paragraph: Any, text: str, points: float, colour: MSO_THEME_COLOR, is_bold: bool | None = None) -> Any:
-    run = paragraph.add_run()
-    run.text = text
-    run.font.size, run.font.bold = Pt(points), is_bold
-    run.font.color.theme_color = colour
+    """The last run that was written: each line of the text is one."""
+    for number, line in enumerate(text.split("\v")):
+        if number:
+            paragraph.add_line_break()
+        run = paragraph.add_run()
+        run.text = line
+        run.font.size, run.font.bold = Pt(points), is_bold
+        run.font.color.theme_color = colour
     return run
 
 
@@ -262,7 +267,9 @@ def _draw_table(slide: Slide, box: Box, table: Table, points: float, stretch: fl
             cell.margin_top = cell.margin_bottom = Inches(layout.CELL_EDGE)
             paragraph, is_strong = cell.text_frame.paragraphs[0], index == 0 or is_heading
             if text:
-                _write(paragraph, text, points, _STRONG if is_strong else _PLAIN, is_strong)
+                room = (1.0 if is_heading else column.share) * box[2] - 2 * layout.CELL_SIDE
+                lines = layout.in_whole_words(text, room, points)
+                _write(paragraph, lines, points, _STRONG if is_strong else _PLAIN, is_strong)
             else:
                 paragraph.font.size = Pt(points)
             if column.is_number and not is_heading:

@@ -14,6 +14,7 @@ from core import wording
 from core.deck import layout
 from core.deck.deck_data import DeckData
 from core.deck.story import Column, Heading, Row, Statement, StorySlide, Table, Visual
+from core.figures.text import is_wide
 from core.locale import DIRECTION_CONTROLS, _
 from core.sources import Text, changed, counted, derived, shown
 from core.tables import Run, ids_of, records
@@ -185,9 +186,14 @@ def _cleaned_text(text: str) -> Text:
 
 
 def with_minus(value: Any) -> Any:
-    """Numbers for people have a minus sign, not a hyphen; names keep theirs."""
+    """Numbers for people have a minus sign, not a hyphen; names keep theirs. Behind a Japanese letter programs would set a
+    minus sign as wide as one."""
     stretches = getattr(value, "stretches", ())
-    starts = {one.start for one in stretches if value[one.start] == "-"}
+    starts = {
+        one.start
+        for one in stretches
+        if value[one.start] == "-" and not is_wide(str.__str__(value)[: one.start].rstrip()[-1:] or " ")
+    }
     if not starts:
         return value
     return Text("".join("−" if at in starts else letter for at, letter in enumerate(value)), stretches)

@@ -65,8 +65,14 @@ def shorten_to_width(text: str, size: float, room: float, bold: bool = False) ->
 
 @lru_cache(maxsize=20_000)
 def phrases(text: str, rules: str = PHRASES) -> tuple[str, ...]:
-    """The pieces that a line is never broken within, each with the spaces behind it."""
-    return tuple(LineBreaker(text, rules))
+    """The pieces that a line is never broken within, each with the spaces behind it; ICU takes a prefix of negation for one."""
+    pieces: list[str] = []
+    for piece in LineBreaker(text, rules):
+        if pieces and pieces[-1].endswith("未"):
+            pieces[-1] += piece
+        else:
+            pieces.append(piece)
+    return tuple(pieces)
 
 
 def _pieces(text: str, size: float, room: float, bold: bool) -> Iterator[str]:

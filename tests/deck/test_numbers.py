@@ -119,7 +119,7 @@ def test_ten_numbers_that_were_changed_by_hand_are_found():
         for slide in presentation.slides:
             for run in slide.shapes._spTree.iter(qn("a:t")):
                 text = run.text or ""
-                if len(wanted) < 7 and (found := re.search(r"−?\d+\.\d+", text)):
+                if len(wanted) < 7 and (found := re.search(r"[-−]?\d+\.\d+", text)):
                     run.text = text.replace(found[0], "0.99", 1)
                     wanted.append((found[0], "0.99"))
             for shape in slide.shapes:
