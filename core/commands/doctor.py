@@ -105,13 +105,7 @@ def _stores(facts: Facts, options: argparse.Namespace) -> Iterator[Problem]:
     if health.problem:
         yield Problem(health.problem, is_basic=True)
     if health.n_waiting:
-        yield Problem(
-            Sentence(
-                "{n} finished run waits: `workdim ingest`",
-                "{n} finished runs wait: `workdim ingest`",
-                n=health.n_waiting,
-            )
-        )
+        yield Problem(Sentence("finished runs waiting: {n}, `workdim ingest`", n=health.n_waiting))
     for line in health.damaged:
         yield Problem(sentences(line, Sentence("Move it away, or measure again.")), is_damage=True)
     facts[Sentence("cache")] = _with_size(cache)
@@ -145,12 +139,7 @@ def _stores(facts: Facts, options: argparse.Namespace) -> Iterator[Problem]:
     with counting_bar(Sentence("checking parcels")) as progress:
         examined = check_integrity(warehouse, options.thorough, progress)
     state = Sentence("damaged") if examined.is_damaged else Sentence("sound")
-    read = Sentence(
-        "{rows:,} rows and {n:,} parcel read",
-        "{rows:,} rows and {n:,} parcels read",
-        rows=examined.n_rows,
-        n=examined.n_parcels,
-    )
+    read = Sentence("read: {rows:,} rows, parcels: {n:,}", rows=examined.n_rows, n=examined.n_parcels)
     facts[Sentence("integrity")] = _with_remark(state, read)
     for finding in examined.findings:
         yield Problem(finding, is_damage=finding.is_damage)
@@ -251,11 +240,7 @@ def check_measurement(options: argparse.Namespace) -> int:
         ]
         yield from table(head, values)
         if result.n_missing:
-            yield Sentence(
-                "{n} value of the reference was not measured.",
-                "{n} values of the reference were not measured.",
-                n=result.n_missing,
-            )
+            yield Sentence("Values of the reference not measured: {n}.", n=result.n_missing)
         yield (
             Sentence("This installation reproduces the shipped profile within tolerances.")
             if result.is_within_tolerance

@@ -55,20 +55,13 @@ def ingest(options: argparse.Namespace) -> None:
             raise InputError("No reference profiles came with this Workdim. Install it with its data folder.")
         n, of = len(reference.add_all_profiles(warehouse, warn)), len(shipped)
         if n:
-            tell(
-                "{n} of {of} reference profiles was added, and the shipped layer plans.",
-                "{n} of {of} reference profiles were added, and the shipped layer plans.",
-                n=n,
-                of=of,
-            )
+            tell("Added: {n} of {of} reference profiles, and the shipped layer plans.", n=n, of=of)
         else:
             tell("All {of} reference profiles and the shipped layer plans are here already.", of=of)
     elif options.without_reference:
         n_profiles, n_plans = reference.remove_profiles(existing_warehouse(options))
         tell(
-            "Moved to the trash: {n} reference profile, and {n_plans} shipped layer plans. `workdim ingest --reference` "
-            "adds them again.",
-            "Moved to the trash: {n} reference profiles, and {n_plans} shipped layer plans. `workdim ingest --reference` "
+            "Moved to the trash: reference profiles ({n}), shipped layer plans ({n_plans}). `workdim ingest --reference` "
             "adds them again.",
             n=n_profiles,
             n_plans=n_plans,
@@ -78,7 +71,7 @@ def ingest(options: argparse.Namespace) -> None:
             rebuilt = warehouse.rebuild(warn, progress)
         _tell_made_anew(len(rebuilt.run_ids))
         if rebuilt.previous_file:
-            tell("The old file is kept: {kept}", kept=rebuilt.previous_file)
+            tell("The earlier file is kept: {kept}", kept=rebuilt.previous_file)
     else:
         if not exists(warehouse.path):
             warehouse.prepare()
@@ -87,11 +80,11 @@ def ingest(options: argparse.Namespace) -> None:
         recover(warehouse)
         warehouse.sync_files(warn)
         n = waiting - len(warehouse.pending_changes().run_ids)
-        tell("{n} waiting parcel was taken in.", "{n} waiting parcels were taken in.", n=n)
+        tell("Waiting parcels taken in: {n}.", n=n)
 
 
 def _tell_made_anew(n: int) -> None:
-    tell("The warehouse was made anew from {n} parcel.", "The warehouse was made anew from {n} parcels.", n=n)
+    tell("The warehouse was made anew; parcels: {n}.", n=n)
 
 
 def import_(options: argparse.Namespace) -> int:
@@ -167,15 +160,9 @@ def restore(options: argparse.Namespace) -> None:
             return
         with counting_bar(Sentence("building the warehouse")) as progress:
             restored = restore_backup(warehouse, staged, warn, progress)
+    tell("{path} is restored; parcels: {n}.", path=warehouse.path, n=restored.n_parcels)
     tell(
-        "{path} is restored with {n} parcel.",
-        "{path} is restored with {n} parcels.",
-        path=warehouse.path,
-        n=restored.n_parcels,
-    )
-    tell(
-        "{n} later parcel is kept, and tags and notes. Names, queries and score files are the backup's.",
-        "{n} later parcels are kept, and tags and notes. Names, queries and score files are the backup's.",
+        "Later parcels kept: {n}, and tags and notes. Names, queries and score files are the backup's.",
         n=restored.n_newer,
     )
     for kept in filter(None, (restored.previous_file, restored.previous_people)):

@@ -159,7 +159,7 @@ def clear(options: argparse.Namespace) -> None:
     finished = [status.job for status in list_jobs(selected_warehouse(options)) if status.state == "finished"]
     for job in finished:
         remove_job(job)
-    tell("{n} finished job was cleared.", "{n} finished jobs were cleared.", n=len(finished))
+    tell("Finished jobs cleared: {n}.", n=len(finished))
 
 
 def resume(options: argparse.Namespace) -> int:

@@ -250,16 +250,14 @@ def _save_recipe(options: argparse.Namespace, warehouse: Warehouse, report: Repo
     if options.kept:
         old_numbers = recipes.recipe_numbers(warehouse, report.recipe.recipe_id)
         tell(
-            "{n:,} of {of:,} numbers has changed since its last report.",
-            "{n:,} of {of:,} numbers have changed since its last report.",
+            "Numbers changed since its last report: {n:,} of {of:,}.",
             n=len(_changed(recipes.compare_numbers(old_numbers, report.numbers))),
             of=len(old_numbers),
         )
     if options.keep or options.kept:
         saved = recipes.save_recipe(warehouse, report.recipe, report.numbers, version(), template)
         tell(
-            "The report {name} is kept: {id}, {n} number.",
-            "The report {name} is kept: {id}, {n} numbers.",
+            "The report {name} is kept: {id}; numbers: {n}.",
             name=saved.recipe.name,
             id=saved.recipe_id,
             n=saved.n_numbers,

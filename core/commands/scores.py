@@ -112,8 +112,7 @@ def import_(options: argparse.Namespace) -> int:
         if len(previews) > 1 and stored is not None:
             new = [item for item in stored if item.is_new]
             tell(
-                "{n} file stored: {scores:,} scores, {answers:,} single answers.",
-                "{n} files stored: {scores:,} scores, {answers:,} single answers.",
+                "Files stored: {n}; {scores:,} scores, {answers:,} single answers.",
                 n=len(new),
                 scores=sum(item.n_taken for item in new),
                 answers=sum(item.n_samples for item in new),
@@ -121,7 +120,7 @@ def import_(options: argparse.Namespace) -> int:
     for reason in failed + left_out:
         fail(reason)
     if left_out and previews:
-        warn("{n} file of the folders was left out.", "{n} files of the folders were left out.", n=len(left_out))
+        warn("Files of the folders left out: {n}.", n=len(left_out))
     return InputError.exit_code if failed or (left_out and not previews) else 0
 
 
@@ -136,8 +135,7 @@ def _with_option(error: InputError) -> InputError:
 def _confirm_import(options: argparse.Namespace, previews: list[score_imports.ImportPreview]) -> bool:
     """Whether to import; asks only at a terminal, so that scripts run without a question."""
     question = Sentence(
-        "Store {scores:,} scores of {n} file (--dry-run shows them)?",
-        "Store {scores:,} scores of {n} files (--dry-run shows them)?",
+        "Store {scores:,} scores (files: {n}; --dry-run shows them)?",
         scores=sum(preview.rows.filter(preview.rows["fate"] != "skipped").height for preview in previews),
         n=len(previews),
     )

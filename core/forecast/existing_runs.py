@@ -139,8 +139,7 @@ def _comparison(
 ) -> str:
     if by_types or by_words:
         return Sentence(
-            "It compares with {n} run on token types and {n_by_words} more on words.",
-            "It compares with {n} runs on token types and {n_by_words} more on words.",
+            "Runs that compare: {n} on token types, {n_by_words} more on words.",
             n=len(by_types),
             n_by_words=len(by_words),
         )

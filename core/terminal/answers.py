@@ -41,7 +41,7 @@ def answer_lines(answer: Answer) -> list[str]:
             )
             lines.append(f"  {line}")
         if (n := len(others) - MOST_GROUPS) > 0:
-            more = Sentence("and {n} more group; --json lists all.", "and {n} more groups; --json lists all.", n=n)
+            more = Sentence("more groups: {n}; --json lists all.", n=n)
             lines.append("  " + worded(more))
         lines += of_all
     return lines

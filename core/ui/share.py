@@ -218,11 +218,7 @@ def show_changes(saved: SavedRecipe, report: Report) -> None:
         st.success(_("All {n} numbers are as they were on {day}.").format(n=f"{len(comparisons):,}", day=made_on))
         return
     line = Sentence(
-        "{n:,} of {total:,} numbers has changed since {day}.",
-        "{n:,} of {total:,} numbers have changed since {day}.",
-        n=len(changed),
-        total=len(comparisons),
-        day=made_on,
+        "Numbers changed since {day}: {n:,} of {total:,}.", n=len(changed), total=len(comparisons), day=made_on
     )
     st.warning(worded(line), icon=":material/published_with_changes:")
     rows = {

@@ -275,11 +275,7 @@ def exclusion_lines(answer: Answer) -> list[str]:
     if without_dimension:
         lines.append(_("Without this dimension: {names}.").format(names=names_text(without_dimension)))
     if population.n_variants:
-        variants = Sentence(
-            "Not counted: {n} earlier checkpoint or damaged network.",
-            "Not counted: {n} earlier checkpoints or damaged networks.",
-            n=population.n_variants,
-        )
+        variants = Sentence("Not counted: earlier checkpoints, damaged networks ({n}).", n=population.n_variants)
         lines.append(worded(variants))
     if answer.n_base and relation.n:
         lines.append(_("Not counted, as only their base model has the score: {n}.").format(n=answer.n_base))

@@ -200,11 +200,11 @@ def test_taking_the_reference_profiles_out_tells_what_was_there(path, ships, cap
     reference.add_new_profiles(Warehouse(path), print)
     assert main(["ingest", "--without-reference", "--warehouse", str(path)]) == 0
     assert capsys.readouterr().out.split("\n")[0] == (
-        "Moved to the trash: 1 reference profile, and 0 shipped layer plans. "
+        "Moved to the trash: reference profiles (1), shipped layer plans (0). "
         f"`workdim ingest --reference --warehouse {path}` adds them again."
     )
     assert main(["ingest", "--without-reference", "--warehouse", str(path)]) == 0
-    assert capsys.readouterr().out.startswith("Moved to the trash: 0 reference profiles, and 0")
+    assert capsys.readouterr().out.startswith("Moved to the trash: reference profiles (0), ")
 
 
 def test_an_app_that_only_shows_takes_no_profiles_in(path, ships, monkeypatch):
@@ -264,7 +264,7 @@ def test_measure_list_query_and_deck(path, tiny_llama, tmp_path, small_protocol)
     deck = tmp_path / "deck.pptx"
     assert run_core("slides", "--out", str(deck), "--language", "ja", warehouse=path).returncode == 0
     assert deck.read_bytes()[:2] == b"PK"
-    assert "0 waiting parcels" in run_core("ingest", warehouse=path).stdout
+    assert "Waiting parcels taken in: 0" in run_core("ingest", warehouse=path).stdout
     assert "1 parcel" in run_core("ingest", "--rebuild", warehouse=path).stdout
     assert json.loads(run_core("runs", "--json", warehouse=path).stdout)[0]["run_id"] == run["run_id"]
 

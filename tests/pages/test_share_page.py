@@ -54,7 +54,7 @@ def test_a_report_is_kept_with_its_appendix_and_says_what_has_changed(path: Path
     with Warehouse(path).write() as connection:
         connection.execute("UPDATE run_summaries SET inner_max = 3 * inner_max WHERE run_id = ?", [RUN_IDS[0]])
     app.run()
-    assert "have changed since" in app.warning[0].value and len(app.dataframe[0].value)
+    assert "Numbers changed since" in app.warning[0].value and len(app.dataframe[0].value)
     next(button for button in app.button if button.label == "Use today's numbers").click().run()
     assert "are as they were" in app.success[0].value
     next(button for button in app.button if button.label == "Forget this report").click().run()

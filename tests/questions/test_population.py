@@ -60,7 +60,9 @@ def test_checkpoints_on_the_way_and_damaged_networks_that_ship_are_no_models_unl
     assert (free.rows.height, free.n_variants) == (22, 2) and "m23" in free.rows["name"], (
         "nobody's own run is set aside"
     )
-    assert answer_wording.note_lines(answer_question(free))[-1].startswith("Not counted: 2 earlier checkpoints")
+    assert answer_wording.note_lines(answer_question(free))[-1].startswith(
+        "Not counted: earlier checkpoints, damaged networks (2)"
+    )
     named = select_population(replace(known, pilots=(PILOT,)))
     assert (named.rows.height, named.n_variants) == (24, 0) and named.offered["n_models"].to_list() == [24]
 

@@ -301,7 +301,7 @@ def test_a_folder_with_one_unusable_file_is_taken(tmp_path, capsys):
     (folder / "results_bad.json").write_text('{"results": ', encoding="utf-8")
     assert main(["scores", "import", str(folder), "--warehouse", str(path)]) == 0
     said = capsys.readouterr().err
-    assert "results_bad.json" in said and "1 file of the folders was left out" in said
+    assert "results_bad.json" in said and "Files of the folders left out: 1." in said
     assert main(["scores", "import", str(folder / "results_bad.json"), "--warehouse", str(path)]) == 2
     (folder / "results_good.json").unlink()
     assert main(["scores", "import", str(folder), "--warehouse", str(path)]) == 2

@@ -326,7 +326,7 @@ def test_the_verbs(full):
     assert refused.returncode == 2 and "--yes" in refused.stderr
     os.unlink(full.path)
     done = run_core("restore", made["file"], "--yes", warehouse=full.path)
-    assert done.returncode == 0 and "0 later parcels" in done.stdout, done.stderr
+    assert done.returncode == 0 and "Later parcels kept: 0" in done.stdout, done.stderr
     assert full.read("SELECT 1 FROM saved_queries").height == 2
 
 
