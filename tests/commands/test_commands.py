@@ -265,7 +265,7 @@ def test_measure_list_query_and_deck(path, tiny_llama, tmp_path, small_protocol)
     assert run_core("slides", "--out", str(deck), "--language", "ja", warehouse=path).returncode == 0
     assert deck.read_bytes()[:2] == b"PK"
     assert "Waiting parcels taken in: 0" in run_core("ingest", warehouse=path).stdout
-    assert "1 parcel" in run_core("ingest", "--rebuild", warehouse=path).stdout
+    assert "parcels: 1" in run_core("ingest", "--rebuild", warehouse=path).stdout
     assert json.loads(run_core("runs", "--json", warehouse=path).stdout)[0]["run_id"] == run["run_id"]
 
 
