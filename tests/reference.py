@@ -172,7 +172,7 @@ def _bundle_of(header: dict[str, Any]) -> str | None:
         return "damaged"
     if header["model"]["reference"].startswith(LOCAL):
         return "training" if EARLIER in header["run"]["tags"] else "ladder"
-    return "controls" if header["run"]["pass"] != "text" else None
+    return f"controls_{header['run']['protocol']}" if header["run"]["pass"] != "text" else None
 
 
 def unpack_all() -> None:

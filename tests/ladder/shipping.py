@@ -69,10 +69,10 @@ def logged(logs: Path) -> dict[str, dict[str, Any]]:
 
 def chosen_models(found: dict[str, dict[str, Any]]) -> dict[str, str]:
     """Folder -> run of the checkpoints to ship: one run at all of them, the demo's, and the best and the worst recipe of
-    each width by bits per byte of code. Fewer where these runs are not finished."""
+    the two smaller widths by bits per byte of code. Fewer where these runs are not finished."""
     runs = all_runs()
     steps = [(ALONG, step) for step in runs[ALONG].checkpoints] + [(DEMO, runs[DEMO].steps)]
-    for width in (Recipe.width, *OTHER_WIDTHS):
+    for width in (Recipe.width, OTHER_WIDTHS[0]):  # a model of the largest takes 5 MB
         of_width = [name for name in found if runs[name].width == width and runs[name].seed == 0]
         ranked = sorted(of_width, key=lambda name: found[name]["checkpoints"][-1]["bits_per_byte"]["code"]["value"])
         n_recipes = sum(one.width == width and one.seed == 0 for one in runs.values())

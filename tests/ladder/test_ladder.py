@@ -157,7 +157,7 @@ def logs_of(bits: dict[str, float]) -> dict[str, dict]:
     return {name: {"checkpoints": [{"bits_per_byte": {"code": {"value": value}}}]} for name, value in bits.items()}
 
 
-def test_the_best_and_the_worst_of_each_width_are_shipped_and_no_replicate():
+def test_the_best_and_the_worst_of_two_widths_are_shipped_and_no_replicate():
     runs = list(all_runs().values())
     bits = {one.name: 2.0 + n / 100 for n, one in enumerate(runs)}
     bits |= {"128-base-again-1": 1.0, "128-decay-0": 1.5, "192-decay-1": 9.0}
@@ -165,15 +165,14 @@ def test_the_best_and_the_worst_of_each_width_are_shipped_and_no_replicate():
     along = [all_runs()[shipping.ALONG].folder_of(step) for step in CHECKPOINTS]
     assert list(found)[:8] == along
     assert set(found) - set(along) == {
-        f"ladder-{name}-step1500"
-        for name in ("128-base", "128-decay-0", "128-lr-1e-3-decay-1", "64-repeated-half", "192-base", "192-decay-1")
+        f"ladder-{name}-step1500" for name in ("128-base", "128-decay-0", "128-lr-1e-3-decay-1", "64-repeated-half")
     }
     few = logs_of({name: value for name, value in bits.items() if name.startswith("128-base")})
     assert set(shipping.chosen_models(few)) == {"ladder-128-base-step1500"}
 
 
 def test_what_is_shipped_is_what_the_logs_say():
-    """Every finished run with its log and answers; models with the weights that were scored, below 40 MB in all."""
+    """Every finished run with its log and answers; models with the weights that were scored, below 20 MB in all."""
     found = shipping.logged(LOGS)
     answers = pl.read_parquet(LOGS / shipping.ANSWERS)
     by_task = answers.group_by("repository", "revision", "benchmark").agg(pl.col("value").mean(), pl.len())
@@ -194,7 +193,7 @@ def test_what_is_shipped_is_what_the_logs_say():
         for at in log["checkpoints"]
     }
     assert all(training.weights_digest(one) == logged[one.name] for one in models)
-    assert sum(file.stat().st_size for one in models for file in one.iterdir()) < 40e6
+    assert sum(file.stat().st_size for one in models for file in one.iterdir()) < 20e6
 
 
 def test_a_shipped_model_is_opened_by_its_name_and_by_its_revision():
