@@ -135,7 +135,7 @@ class ChoiceContext:
             self, runs=self.runs.with_columns(bits_per_byte_lower=loss - reach, bits_per_byte_upper=loss + reach)
         )
 
-    @property
+    @cached_property
     def benchmarks(self) -> pl.DataFrame:
         """`ranking.benchmarks` of these models."""
         return ranking.list_benchmarks(self.scored)

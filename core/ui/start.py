@@ -89,29 +89,20 @@ def choose_runs(texts: pl.DataFrame, own: pl.DataFrame) -> tuple[pl.DataFrame, l
     """Draw search and filters over runs on text; return the runs to show and the ids of those on this page.
 
     Shown are all that are met by words or filters, else the newest of each model, text and protocol: own ones first, then,
-    where they are asked for, those that ship, the small models that Workdim trained last.
+    where words are typed, those that ship, the small models that Workdim trained last.
     """
     with st.container(horizontal=True, vertical_alignment="bottom"):
         words = inputs.type_words(_("Find runs"))
-        with st.container(width="content"):
-            is_whole = own.height < texts.height and inputs.choose_yes_no(_("Reference too"), "shipped", False)
-        runs = texts if is_whole else own
+        runs = texts if words else own
         with st.container(width="content"):
             found = inputs.choose_filtered_runs(inputs.matching_runs(runs, words))
     if found.is_empty() and words:
-        hidden = texts.join(runs, on="run_id", how="anti")
-        _show_none_found(inputs.matching_runs(hidden, words).height)
+        st.caption(_("None found."))
     shown = found if found.height < runs.height else newest_runs(without_variants(found))
     shown = reads.own_first(shown).sort(is_of_ladder(), maintain_order=True)
     pages = list(range(1, -(-shown.height // PAGE_SIZE) + 1))
     page = inputs.choose(_("Page"), pages, "page", 1) if len(pages) > 1 else 1
     return shown, ids_of(shown)[PAGE_SIZE * (page - 1) : PAGE_SIZE * page]
-
-
-def _show_none_found(n_others: int) -> None:
-    """Draw that the words meet no run, or none that passes the filters, and how many they meet in the reference, which is hidden."""
-    told = _("None found here; {n} among the shipped profiles.").format(n=n_others) if n_others else _("None found.")
-    st.caption(told)
 
 
 def show_gallery(data: reads.StartData, shown: pl.DataFrame) -> None:

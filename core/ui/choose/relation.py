@@ -51,14 +51,13 @@ def show_answer(view: DecisionView) -> None:
         return
     if pilot is None:
         pilot_filter.show_forbidden(answer.registration.pilot)
-    for one in _told(answer, pilot):
-        st.markdown(f"**{pictures.ICONS[one.word]} {escape(_text(one))}**")
+    for text, one in _told(answer, pilot).items():
+        st.markdown(f"**{pictures.ICONS[one.word]} {escape(text)}**")
 
 
-def _told(answer: Answer, pilot: RegisteredPilot | None) -> list[Answer]:
-    """What was asked is answered, whatever is looked at."""
-    registered = reads.answer(RankingQuestion(pilot=pilot))
-    return [registered, answer] if _text(registered) != _text(answer) else [answer]
+def _told(answer: Answer, pilot: RegisteredPilot | None) -> dict[str, Answer]:
+    """What was asked is answered, whatever is looked at; each answer by its words, once where both have the same."""
+    return {answer_wording.answer_text(one): one for one in (reads.answer(RankingQuestion(pilot=pilot)), answer)}
 
 
 def show(view: DecisionView) -> None:
@@ -70,7 +69,7 @@ def show(view: DecisionView) -> None:
         _show_why_apart(view)
     else:
         _show_figure(answer)
-    for one in _told(answer, view.ranked.pilot):
+    for one in _told(answer, view.ranked.pilot).values():
         st.caption("  \n".join(map(escape, answer_wording.note_lines(one))))
     with st.expander(_("Coefficients, controls for size, single models")):
         st.markdown("\n".join(f"- {escape(line)}" for line in answer_wording.detail_lines(answer)))
@@ -79,9 +78,6 @@ def show(view: DecisionView) -> None:
     if view.ranked.group_answer:
         _show_other_groups(view.ranked.group_answer)
     _show_published(answer)
-
-
-_text = answer_wording.answer_text
 
 
 def _show_figure(answer: Answer) -> None:
@@ -101,7 +97,7 @@ def _show_why_apart(view: DecisionView) -> None:
     """Draw what to do where these models' dimensions do not compare; all that keeps them apart, with the ways out, on a click."""
     lines = provenance.why_apart_lines(view.context.runs)
     if view.ranked.answer is None:  # all models, or all of the user, whatever they were measured on
-        lines.insert(0, _("Choose a group above: dimensions compare within it."))
+        lines.insert(0, _("Choose a group below: dimensions compare within it."))
     if lines:
         st.info(escape(lines[0]), icon=":material/balance:")
     if lines[1:]:
