@@ -18,10 +18,16 @@ from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
 from typing import Any
+from urllib.parse import quote
 
 from playwright import sync_api
 
 from core.commands.app import free_port, start_server, stop
+from core.questions.evidence import load_evidence, with_summaries
+from core.questions.population import select_population
+from core.questions.ranking_question import BY_WORD, RankingQuestion
+from core.ui.choose.models import offered_groups
+from core.warehouse.warehouse import Warehouse
 from tests.browser.walk import BROWSERS, wait_for_port
 
 READY, FIRST_SCREEN, MEGABYTES = 1.0, 1.5, 350
@@ -68,6 +74,15 @@ def serving(warehouse: Path) -> Iterator[tuple[str, int, float]]:
         yield f"http://127.0.0.1:{port}", server.pid, time.perf_counter() - began
     finally:
         stop(server)
+
+
+def widest_group(warehouse: Path) -> str:
+    """The key of the group with models of most families, which a filter by family chooses from; on words, where models of
+    several tokenizers compare."""
+    with Warehouse(warehouse).open() as opened:
+        evidence = with_summaries(opened, load_evidence(opened))
+    groups = offered_groups(select_population(evidence, RankingQuestion(cloud=BY_WORD)))
+    return max(groups, key=lambda key: groups[key].rows["family"].n_unique())
 
 
 def processor_seconds(process: int) -> float:
@@ -154,6 +169,7 @@ def main() -> None:
     options = parser.parse_args()
     executable = next(found for name in BROWSERS if (found := shutil.which(name)))
     n_runs = sum(1 for _ in (options.file.parent / "parcels").iterdir())
+    group = widest_group(options.file)
     with serving(options.file) as (address, process, ready), sync_api.sync_playwright() as playwright:
         browser = playwright.chromium.launch(executable_path=executable, args=["--disable-dev-shm-usage"])
         page = browser.new_context(locale="en-GB", viewport={"width": 1360, "height": 900}).new_page()
@@ -168,9 +184,7 @@ def main() -> None:
         print(f"  server answers    {ready:6.2f} s (limit {READY:g}), {before:.2f} processor s")
         print(f"  first screen      {first:6.2f} s (limit {FIRST_SCREEN:g}), {spent - before:.2f} processor s")
         began = time.perf_counter()
-        page.goto(
-            f"{address}/choose?choose=ranking&points=one_per_word"
-        )  # there models of several families and tokenizers compare
+        page.goto(f"{address}/choose?choose=ranking&points={BY_WORD}&group={quote(group)}")
         page.get_by_role("heading", name="Choose", exact=True).wait_for()
         settle(page)
         told = processor_seconds(process) - spent
