@@ -147,8 +147,9 @@ def _in_rows(chart: Chart, plot: _Plot) -> tuple[list[Series], dict[Point, Side]
     for row, name in chart.y.labels:
         lines = (f"{line}\u00a0\u00a0" for line in wrap_text(name, plot.points, room))  # beyond a mark at the edge
         names.append(Point(chart.x.value(0.0), row, name="\n".join(lines)))
-    series, sides = [Series("–", tuple(names), None, False, is_named=False)], dict.fromkeys(names, "left")
-    has_values = plot.height / len(names) > VALUE_ROOM * plot.points / 72
+    series = [Series("–", tuple(names), None, False, is_named=False)]
+    sides: dict[Point, Side] = dict.fromkeys(names, "left")
+    has_values = _has_room_for_values(chart, plot.height, plot.points)
     for line in chart.series:
         bare = []
         for point in line.points:
@@ -161,7 +162,7 @@ def _in_rows(chart: Chart, plot: _Plot) -> tuple[list[Series], dict[Point, Side]
                 sides[told] = "above"
             bare.append(told)
         series.append(replace(line, points=tuple(bare)))
-    return series, sides  # type: ignore[return-value]
+    return series, sides
 
 
 class _Writer(XyWorkbookWriter):
@@ -224,12 +225,16 @@ def _plot_of_rows(box: Box, chart: Chart) -> _Plot:
     fitting = (
         points
         for points, share in ROW_NAME_SHARES.items()
-        if widest(names, points) <= share * box[2] and VALUE_ROOM * points / 72 < height / max(len(names), 1)
+        if widest(names, points) <= share * box[2] and _has_room_for_values(chart, height, points)
     )
     points = next(fitting, layout.SMALLEST)
     left = min(widest(names, points), ROW_NAME_SHARES[points] * box[2]) + BESIDE_ROWS
     right = widest(values, points) / 2
     return _Plot(box, left, top, box[2] - left - right, height, points)
+
+
+def _has_room_for_values(chart: Chart, height: float, points: float) -> bool:
+    return len(chart.y.labels) * VALUE_ROOM * points / 72 < height
 
 
 def _sides_of_names(chart: Chart, plot: _Plot) -> dict[Point, Side]:
@@ -347,6 +352,7 @@ def _style_series(native_series: Any, line: Series, plot: _Plot, sides: Mapping[
         side = sides.get(point)
         if side and not line.is_named:
             across, down = SIDES[side]
+            is_value = chart.y.is_ordered and side == "above"
             _add_label(
                 native_series,
                 number,
@@ -355,8 +361,8 @@ def _style_series(native_series: Any, line: Series, plot: _Plot, sides: Mapping[
                 None,
                 down * CORNER * LETTER / plot.box[3] if across else 0.0,
                 plot.points,
-                aside=_beyond_names(point, chart, plot) if chart.y.is_ordered and side == "above" else 0.0,
-                is_opaque=chart.y.is_ordered and side == "above",
+                aside=_beyond_names(point, chart, plot) if is_value else 0.0,
+                is_opaque=is_value,
             )
 
 

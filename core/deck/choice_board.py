@@ -34,7 +34,11 @@ def choice_board(data: DeckData) -> Board:
     asked, answer = data.choice, data.choice.answer
     choice = data.choice.answer.choice
     number, meaning = _number(answer, choice)
-    evidence, picture = _evidence(asked, choice), _answer_picture(asked, choice)
+    values = _heaviest_values(asked, choice)
+    is_alone = values is not None and sum(one.share > 0 for one in choice.decision.criteria) == 1
+    # Where one criterion alone weighs, its values say more than how often each model is first.
+    picture = values[0] if values and is_alone else _first_picture(asked, choice)
+    evidence = _evidence(asked, choice, *values) if values and not is_alone else None
     exclusions = (
         decision_wording.exclusion_text(one, choice.decision, asked.saved.rule.assumptions)
         for one in choice.decision.excluded
@@ -148,23 +152,16 @@ def _number(answer: PilotChoice, choice: Choice) -> tuple[str, str]:
 # --- pictures ----------------------------------------------------------------------------------------------------
 
 
-def _answer_picture(asked: AskedRule, choice: Choice) -> Visual:
-    """How often each model is first; where one criterion alone weighs, its values say more."""
-    decision = choice.decision
-    if sum(one.share > 0 for one in decision.criteria) == 1 and (values := _criterion(asked, choice)):
-        return values[0]
-    chart = first_chart(decision)
+def _first_picture(asked: AskedRule, choice: Choice) -> Visual:
+    """How often each model is first."""
+    chart = first_chart(choice.decision)
     return told_drawn(chart, _n_candidates(choice), "rule_choices") if chart else _model_table(asked, choice)
 
 
-def _evidence(asked: AskedRule, choice: Choice) -> Panel | None:
-    """The criterion that weighs most, with the errors of its values, where others weigh too."""
-    decision, found = choice.decision, _criterion(asked, choice)
-    if found is None or _answer_picture(asked, choice) == found[0]:
-        return None
-    chart, best, resolved = found
+def _evidence(asked: AskedRule, choice: Choice, chart: Chart, best: Candidate, resolved: ResolvedCriterion) -> Panel:
+    """The criterion that weighs most, with the errors of its values."""
     title = _("{model} has the best {criterion}")
-    if best.run_id != decision.candidates[0].run_id:
+    if best.run_id != choice.decision.candidates[0].run_id:
         title = _("{model} has the best {criterion}; by weighted mean {first} leads")
         if _overlap(chart):
             title = _("{criterion}: the first two overlap; by weighted mean {first} leads")
@@ -179,26 +176,22 @@ def _evidence(asked: AskedRule, choice: Choice) -> Panel | None:
 def _overlap(chart: Chart) -> bool:
     """Whether the intervals of the first two rows do."""
     (line,) = chart.series
-    ends = [
-        (min(one.left, one.right), max(one.left, one.right))
-        for one in line.points[:2]
-        if one.left is not None and one.right is not None
-    ]
+    ends = [(one.left, one.right) for one in line.points[:2] if one.left is not None and one.right is not None]
     return len(ends) == 2 and ends[0][0] <= ends[1][1] and ends[1][0] <= ends[0][1]
 
 
-def _criterion(asked: AskedRule, choice: Choice) -> tuple[Chart, Candidate, ResolvedCriterion] | None:
+def _heaviest_values(asked: AskedRule, choice: Choice) -> tuple[Chart, Candidate, ResolvedCriterion] | None:
     """The values of the criterion that weighs most, and whose the best is; None of less than two models."""
     decision = choice.decision
     if len(decision.candidates) < 2:
         return None
     heaviest = max(range(len(decision.criteria)), key=lambda k: decision.criteria[k].share)
-    found, resolved = criterion_chart(decision, heaviest, asked.saved.rule.assumptions), decision.criteria[heaviest]
+    resolved = decision.criteria[heaviest]
+    name = _name(choice, resolved, asked.bits)
+    found = criterion_chart(decision, heaviest, asked.saved.rule.assumptions, name)
     if found is None:
         return None
     chart, best = found
-    whole, plain = decision_wording.criterion_name(resolved), _name(choice, resolved)
-    chart = replace(chart, x=replace(chart.x, title=chart.x.title.replace(whole, plain)))
     return told_drawn(chart, _n_candidates(choice), "rule_choices"), best, resolved
 
 

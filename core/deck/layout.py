@@ -24,7 +24,6 @@ TITLE_BOX: Box = (MARGIN, 0.35, TEXT_WIDTH, 0.95)
 BODY_BOX: Box = (MARGIN, BODY_TOP, TEXT_WIDTH, BODY_HEIGHT)
 CHART_BOX: Box = (MARGIN - 0.1, BODY_TOP - 0.05, 7.9, BODY_HEIGHT + 0.05)
 STATEMENT_BOX: Box = (8.6, BODY_TOP, WIDTH - MARGIN - 8.6, BODY_HEIGHT)
-SOURCE_BOX: Box = (MARGIN, 7.0, 11.0, 0.34)
 
 
 @dataclass(frozen=True)
@@ -69,7 +68,7 @@ TABLE_SIZES = (22, 20, 19, 18, 17, 16, 15, 14)
 MOST_STRETCH = 2.8
 """Rows of a table of few rows are so many times as high as their text, to fill the slide."""
 SMALLEST = 14
-"""Of the core slides; their source lines are smaller."""
+"""Of the core slides; their footers are smaller."""
 SOURCE_SIZE = 10
 APPENDIX_SIZES = (16, 15, 14, 13, 12, 11, 10)
 APPENDIX_TABLE_SIZES = (12, 11, 10)
@@ -97,9 +96,14 @@ def fitting_size(paragraphs: Sequence[str], box: Box, sizes: Sequence[float]) ->
     return next((points for points in sizes if text_height(paragraphs, box[2], points) <= box[3]), sizes[-1])
 
 
+def line_room(width: float) -> float:
+    """Of a line in a text box of `width`; 0.92: words do not fill their lines to the end."""
+    return 0.92 * (width - 0.2)
+
+
 def text_height(paragraphs: Sequence[str], width: float, points: float) -> float:
-    """Height of a text box of `width`; 0.92: words do not fill their lines to the end."""
-    lines = [lines_needed(text, 0.92 * (width - 0.2), points) * line_height(text) + 0.35 for text in paragraphs]
+    """Height of a text box of `width`."""
+    lines = [lines_needed(text, line_room(width), points) * line_height(text) + 0.35 for text in paragraphs]
     return sum(lines) * points / 72 + 0.1
 
 
@@ -110,7 +114,7 @@ def paragraphs(statements: Sequence[Statement]) -> list[str]:
 
 def below_large(statements: Sequence[Statement], box: Box) -> Box:
     """What a box has left below the large numbers in it."""
-    lines = sum(lines_needed(one.text, 0.92 * (box[2] - 0.2), LARGE) for one in statements if one.is_large)
+    lines = sum(lines_needed(one.text, line_room(box[2]), LARGE) for one in statements if one.is_large)
     return *box[:3], box[3] - lines * 1.35 * LARGE / 72
 
 

@@ -14,7 +14,7 @@ from core.deck.board import N_CONTROLS, Board, Decision, Look, Option, Panel, Su
 from core.deck.deck_data import DeckData
 from core.deck.slide import MOST_ROWS, check_table
 from core.deck.story import Column, Statement, Table, Visual
-from core.figures.chart import Chart
+from core.figures.chart import Chart, Point
 from core.figures.scores import coefficient_chart, dimension_axis, relation_chart, score_axis
 from core.locale import _
 from core.questions.ranking_answer import Answer, RankedModel
@@ -79,20 +79,13 @@ def _answered(data: DeckData) -> tuple[str, str, Visual | None, Sure]:
 def _plain_chart(chart: Chart, data: DeckData) -> Chart:
     """The scatter with axes in plain words, which the notes tell in full, and a star at the best by score."""
     answer, best = data.asked, data.best_by_score
-    key = [chart.key, _("Names: as many as have room.")]
-    series = chart.series
-    if best is not None:
-        place = (best.dimension, best.score)
-        key.append(_("★ best by score."))
-        series = tuple(
-            replace(
-                line,
-                points=tuple(
-                    replace(one, name=f"★ {one.name}") if (one.x, one.y) == place else one for one in line.points
-                ),
-            )
-            for line in series
-        )
+    place = best and (best.dimension, best.score)
+
+    def starred(one: Point) -> Point:
+        return replace(one, name=f"★ {one.name}") if (one.x, one.y) == place else one
+
+    series = tuple(replace(line, points=tuple(map(starred, line.points))) for line in chart.series)
+    key = [chart.key, _("Names: as many as have room."), *([_("★ best by score.")] if best else [])]
     x = replace(chart.x, title=_("Dimension (spread inside the model)"))
     y = replace(chart.y, title=score_axis(answer, slide_wording.benchmark_text(answer)))
     keys = wording.joined_sentences((*key, *answer_wording.replicate_lines(answer)))

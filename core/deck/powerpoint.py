@@ -120,7 +120,7 @@ def _write_statements(slide: Slide, story_slide: StorySlide, is_core: bool, page
                 paragraph = frame.add_paragraph()
             is_strong = is_label or statement.is_main or statement.is_large
             size = layout.LARGE if statement.is_large else points
-            text = text if statement.is_large else layout.in_whole_words(text, 0.92 * (box[2] - 0.2), size)
+            text = text if statement.is_large else layout.in_whole_words(text, layout.line_room(box[2]), size)
             _write(paragraph, text, size, _STRONG if is_strong else _PLAIN, is_label or statement.is_large)
             properties = paragraph._p.get_or_add_pPr()
             properties.set("marL", "0")
@@ -309,7 +309,7 @@ LANGUAGE_TAGS = {"en": "en-US", "ja": "ja-JP"}
 
 
 def add_footer(slide: Slide, source: str) -> None:
-    """Adds the source line and the slide number, which python-pptx does not copy from the layout."""
+    """Adds the footer and the slide number, which python-pptx does not copy from the layout."""
     placeholders: Any = slide.slide_layout.placeholders
     for holder in placeholders:
         kind = holder.placeholder_format.type

@@ -1,4 +1,4 @@
-"""Builds one slide of a story: fits texts to the page, writes the source line and the speaker notes."""
+"""Builds one slide of a story: fits texts to the page, cleans them and names their sources."""
 
 from __future__ import annotations
 
@@ -133,8 +133,7 @@ def make_slide(
     if runs is not None and not sources:
         sources = [f"{row.name}: {row.run_id}" for row in records(runs, Run)]
     told = (Statement(one) if isinstance(one, str) else one for one in statements)
-    as_typed = key.startswith("sql")  # queries run as pasted
-    slide = cleaned(
+    return cleaned(
         StorySlide(
             key,
             layout.truncate(title, layout.TEXT_WIDTH, layout.TITLE_SIZES[-1], bold=True),
@@ -146,7 +145,6 @@ def make_slide(
             run_ids,
         )
     )
-    return slide if as_typed else changed(slide, lambda value, _path: with_minus(value))
 
 
 def table_slides(
@@ -172,31 +170,29 @@ def table_slides(
 
 
 def cleaned(record: Any) -> Any:
-    """The record with all its texts without characters that XML forbids, which names and texts of users may contain."""
+    """The record with all its texts without characters that XML forbids, which names and texts of users may contain, and with
+    minus signs."""
     return changed(record, lambda value, _path: _cleaned_text(value) if isinstance(value, str) else value)
 
 
 def _cleaned_text(text: str) -> Text:
     text = Text(text).substituted(CONTROL_CHARACTERS, lambda _found: "")
-    if text.startswith("SELECT "):  # a query is pasted: no mark may stand within a name
+    if text.startswith("SELECT "):  # a query is pasted: it stays as it is typed
         return text
     text = text.substituted(RIGHT_TO_LEFT_NAME, lambda found: f"{found[1]}{LEFT_TO_RIGHT_MARK}")
     text = text.substituted(r"\b(\d+)-shot", lambda found: f"{found[1]}{WORD_JOINER}-{WORD_JOINER}shot")
-    return text.substituted(r"\|(rho|ρ)\|", lambda found: f"|{WORD_JOINER}{found[1]}{WORD_JOINER}|")
+    return _with_minus(text.substituted(r"\|(rho|ρ)\|", lambda found: f"|{WORD_JOINER}{found[1]}{WORD_JOINER}|"))
 
 
-def with_minus(value: Any) -> Any:
+def _with_minus(text: Text) -> Text:
     """Numbers for people have a minus sign, not a hyphen; names keep theirs. Behind a Japanese letter programs would set a
     minus sign as wide as one."""
-    stretches = getattr(value, "stretches", ())
     starts = {
         one.start
-        for one in stretches
-        if value[one.start] == "-" and not is_wide(str.__str__(value)[: one.start].rstrip()[-1:] or " ")
+        for one in text.stretches
+        if text[one.start] == "-" and not is_wide(text[: one.start].rstrip()[-1:] or " ")
     }
-    if not starts:
-        return value
-    return Text("".join("−" if at in starts else letter for at, letter in enumerate(value)), stretches)
+    return Text("".join("−" if at in starts else letter for at, letter in enumerate(text)), text.stretches)
 
 
 CONTROL_CHARACTERS = f"[\x00-\x1f\x7f-\x9f\ufffe\uffff\ud800-\udfff{DIRECTION_CONTROLS}]"

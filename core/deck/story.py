@@ -103,7 +103,7 @@ class StorySlide:
     statements: tuple[Statement, ...] = ()
     visual: Visual | None = None
     source: str = ""
-    """Source line in the footer: tables and runs."""
+    """In the footer: who made it, and when."""
     speech: tuple[str, ...] = ()
     """Speaker notes, in paragraphs: what the slide does not say."""
     sources: tuple[str, ...] = ()

@@ -225,20 +225,21 @@ def first_chart(decision: Decision) -> Chart | None:
     return interval_chart([in_rows(points[:MOST_ROWS], x.title)], x) if points else None
 
 
-def criterion_chart(decision: Decision, k: int, assumed: Assumptions) -> tuple[Chart, Candidate] | None:
-    """The values of one criterion with their intervals, the best on top, and whose the best is; None without values."""
-    question, title = decision.criteria[k], criterion_title(decision.criteria[k], assumed)
+def criterion_chart(decision: Decision, k: int, assumed: Assumptions, name: str) -> tuple[Chart, Candidate] | None:
+    """The values of one criterion, called `name`, with their intervals, best on top, and whose the best is; None without."""
+    question = decision.criteria[k]
+    title = criterion_title(question, assumed, name)
     names = distinguishing_names([one.name for one in decision.candidates])
     found = [
-        (name, one, value) for name, one in zip(names, decision.candidates, strict=True) if (value := one.values[k])
+        (model, one, value) for model, one in zip(names, decision.candidates, strict=True) if (value := one.values[k])
     ]
     found.sort(key=lambda row: row[2].value, reverse=question.higher_is_better)
     points = []
-    for name, _one, value in found[:MOST_ROWS]:
+    for model, _one, value in found[:MOST_ROWS]:
         lower, middle, upper = scaled(question, value)
         ends = (None, None) if lower == upper else (lower, upper)
         told = decision_wording.interval_text(question.criterion.of, value, assumed)
-        points.append(Point(middle, 0, None, None, *ends, shortened_name(name, LONGEST_NAME), told))
+        points.append(Point(middle, 0, None, None, *ends, shortened_name(model, LONGEST_NAME), told))
     if not points:
         return None
     line = in_rows(points, title)

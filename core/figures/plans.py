@@ -99,15 +99,15 @@ def price_chart(layer_plan: LayerPlan, budget: float | None, is_brief: bool = Fa
         drawn = cheapest.get(rule, others[rule]) if is_brief else others[rule]
         points, colour = _price_points(drawn, aside), None if rule == "random" else 2 + place
         series.append(Series(plan_evidence.rule_name(rule), points, colour, False, mark, is_named=rule in named))
-    name, path = _("ours, before repair") if repaired else _("ours"), _price_points(steps)
-    ours = [Series(name, path, 0, len(path) > 1, "circle", is_banded=True)]
+    label, path = _("ours, before repair") if repaired else _("ours"), _price_points(steps)
+    ours = [Series(label, path, 0, len(path) > 1, "circle", is_banded=True)]
     if repaired:
         again = Series(_("ours, repaired"), _price_points(repaired), 1, False, "diamond")
         ours = [*ours, again] if layer_plan.price.is_healed else [again, *ours]  # what the plan is stands last
     else:
         ours.append(Series(_("the plan"), _price_points([layer_plan.price]), 1, False, "diamond", is_named=False))
-    shown = [line for line in (*series, *ours) if line.points and (line.is_named or not is_brief)]
-    return _priced_chart(layer_plan, shown, budget, is_brief)
+    visible = [line for line in (*series, *ours) if line.points and (line.is_named or not is_brief)]
+    return _priced_chart(layer_plan, visible, budget, is_brief)
 
 
 def _priced_chart(layer_plan: LayerPlan, series: Sequence[Series], budget: float | None, is_brief: bool) -> Chart:

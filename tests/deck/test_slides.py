@@ -209,7 +209,7 @@ def test_every_core_slide_has_one_chart_or_table_and_fills_more_than_half_of_its
             pictures = [shape for shape in slide.shapes if shape.has_chart or shape.has_table]
             assert len(pictures) == max(1, len(charts_of(told))), (story.case, told.key)
             boxes = [box_of(shape) for shape in slide.shapes if shape.top >= Inches(layout.BODY_TOP - 0.1)]
-            feet = [box for box in boxes if box[1] < layout.SOURCE_BOX[1] - 0.1]
+            feet = [box for box in boxes if box[1] < layout.BODY_TOP + layout.BODY_HEIGHT]
             used = sum((right - left) * (low - top) for left, top, right, low in feet)
             assert used >= USED * room, (story.case, story.language, told.key, used / room)
 
