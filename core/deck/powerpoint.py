@@ -21,7 +21,7 @@ from core.deck import layout
 from core.deck.charts import draw_chart, set_alternative_text
 from core.deck.layout import Box
 from core.deck.slide import shorten_for_page
-from core.deck.story import Heading, Story, StorySlide, Table, Visual
+from core.deck.story import Heading, Story, StorySlide, Table, Visual, is_query
 from core.deck.template import Template, adapt_placeholders, own_template
 from core.figures.chart import Block, Blocks, Chart, Gallery
 from core.locale import _, speaking, spoken
@@ -120,7 +120,8 @@ def _write_statements(slide: Slide, story_slide: StorySlide, is_core: bool, page
                 paragraph = frame.add_paragraph()
             is_strong = is_label or statement.is_main or statement.is_large
             size = layout.LARGE if statement.is_large else points
-            text = text if statement.is_large else layout.in_whole_words(text, layout.line_room(box[2]), size)
+            if not (statement.is_large or is_query(text)):
+                text = layout.in_whole_words(text, layout.line_room(box[2]), size)
             _write(paragraph, text, size, _STRONG if is_strong else _PLAIN, is_label or statement.is_large)
             properties = paragraph._p.get_or_add_pPr()
             properties.set("marL", "0")
@@ -133,8 +134,8 @@ def _write_statements(slide: Slide, story_slide: StorySlide, is_core: bool, page
 _STRONG, _PLAIN = MSO_THEME_COLOR.TEXT_2, MSO_THEME_COLOR.TEXT_1
 
 
-def _write(paragraph: Any, text: str, points: float, colour: MSO_THEME_COLOR, is_bold: bool | None = None) -> Any:
-    """The last run that was written: each line of the text is one."""
+def _write(paragraph: Any, text: str, points: float, colour: MSO_THEME_COLOR, is_bold: bool | None = None) -> None:
+    """Each line of the text is a run."""
     for number, line in enumerate(text.split("\v")):
         if number:
             paragraph.add_line_break()
@@ -142,7 +143,6 @@ def _write(paragraph: Any, text: str, points: float, colour: MSO_THEME_COLOR, is
         run.text = line
         run.font.size, run.font.bold = Pt(points), is_bold
         run.font.color.theme_color = colour
-    return run
 
 
 # --- pictures --------------------------------------------------------------------------------------------------
@@ -297,8 +297,8 @@ def _add_text(slide: Slide, box: Box, text: str, points: float, is_quiet: bool =
     frame = slide.shapes.add_textbox(*map(Inches, box)).text_frame
     frame.word_wrap = True
     frame.margin_left = frame.margin_right = frame.margin_top = frame.margin_bottom = Inches(0.02)
-    run = _write(frame.paragraphs[0], text, points, _PLAIN)
-    if is_quiet:
+    _write(frame.paragraphs[0], layout.in_whole_words(text, layout.line_room(box[2]), points), points, _PLAIN)
+    for run in frame.paragraphs[0].runs if is_quiet else ():
         run.font.color.brightness = 0.35
     return frame.paragraphs[0]
 

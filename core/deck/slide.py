@@ -13,7 +13,7 @@ import polars as pl
 from core import wording
 from core.deck import layout
 from core.deck.deck_data import DeckData
-from core.deck.story import Column, Heading, Row, Statement, StorySlide, Table, Visual
+from core.deck.story import Column, Heading, Row, Statement, StorySlide, Table, Visual, is_query
 from core.figures.text import is_wide
 from core.locale import DIRECTION_CONTROLS, _
 from core.sources import Text, changed, counted, derived, shown
@@ -177,7 +177,7 @@ def cleaned(record: Any) -> Any:
 
 def _cleaned_text(text: str) -> Text:
     text = Text(text).substituted(CONTROL_CHARACTERS, lambda _found: "")
-    if text.startswith("SELECT "):  # a query is pasted: it stays as it is typed
+    if is_query(text):
         return text
     text = text.substituted(RIGHT_TO_LEFT_NAME, lambda found: f"{found[1]}{LEFT_TO_RIGHT_MARK}")
     text = text.substituted(r"\b(\d+)-shot", lambda found: f"{found[1]}{WORD_JOINER}-{WORD_JOINER}shot")

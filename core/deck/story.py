@@ -94,6 +94,11 @@ class Statement:
     """The number that the slide is about, to be read from the last row."""
 
 
+def is_query(text: str) -> bool:
+    """Whether it will be pasted: nothing may be put into it."""
+    return text.startswith("SELECT ")
+
+
 @dataclass(frozen=True)
 class StorySlide:
     key: str

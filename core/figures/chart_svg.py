@@ -150,7 +150,7 @@ def draw_series(plot: Plot, chart: Chart, line: float, mark: float, with_names: 
             for is_drawn, piece in groupby(series.points, is_within):
                 way = [plot.to_pixels(point.x, point.y) for point in piece] if is_drawn else []
                 plot.drawing.line(way, colour, 1.2 if series.dash else line, dash)
-        elif not (series.is_line or series.mark == "none") or series.is_banded:
+        elif series.mark != "none" or series.is_banded:
             for point in points:
                 _draw_error_bars(plot, point, colour)
         for point in points:

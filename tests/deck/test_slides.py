@@ -21,7 +21,7 @@ from core.deck.layout import Column, Heading, lines_needed, paginate, row_height
 from core.deck.powerpoint import draw_deck
 from core.deck.report import build_story
 from core.deck.slide import PAGE_POINTS
-from core.deck.story import Story, Table
+from core.deck.story import Statement, Story, Table
 from core.deck.template import own_template, parsed_xml
 from core.figures.chart import Axis, Chart, Gallery, Point, in_rows, interval_chart
 from core.figures.chart_figure import chart_figure
@@ -336,6 +336,15 @@ def test_no_name_turns_the_direction_of_a_slide():
 def test_numbers_behind_a_name_from_right_to_left_keep_their_order():
     (told,) = (slide.visual.alternative for slide in build_story(of_models(*many(6))).slides if slide.key == "evidence")
     assert "العربية-5\u200e: 75.0 [69.8, 80.2]" in told
+
+
+def test_a_query_is_drawn_as_it_is_pasted_while_other_japanese_ends_behind_phrases():
+    story, name = story_of("one_model", "ja"), "日本語の読解力を測る試験" * 12
+    told = (Statement(f"SELECT value FROM scores WHERE benchmark = '{name}'"), Statement(f"{name}です。"))
+    first = replace(story.slides[0], statements=told, visual=None)
+    slide = opened(replace(story, slides=(first,), appendix=())).slides[0]
+    breaks = {one.text[:6]: len(one._p.findall(qn("a:br"))) for one in slide.placeholders[1].text_frame.paragraphs}
+    assert breaks["SELECT"] == 0 and breaks[name[:6]] > 0
 
 
 def test_intervals_of_coefficients_are_lines_since_not_every_program_draws_flat_bars():
