@@ -280,9 +280,9 @@ def _put(folder: Path, table: str, rows: pl.DataFrame) -> None:
 
 
 def add_windows(folder: Path) -> None:
-    """The table run_windows, computed as a measurement does; nothing where it is there."""
+    """The table run_windows, computed as a measurement does; nothing where it is there with the bits of each window."""
     tables = read_parcel(folder)
-    if tables["run_windows"].height:
+    if tables["run_windows"]["bits"].count():
         return
     with _passed(folder, tables) as (_, sample, mask, states):
         of_d2 = tables["layer_estimates"].filter(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Set
 from dataclasses import replace
 from typing import Any
 
@@ -380,15 +380,16 @@ def _looks(data: DeckData, sound: pl.DataFrame) -> Iterator[Look]:
         return
     claims = data.claims.filter(pl.col("run_id").is_in(ids_of(sound)))
     for claim, label in (("rise", _("Rise by other methods")), ("fall", _("Fall by other methods"))):
-        yield _methods(label, claims, claim)
+        yield _methods(label, claims, claim, set(sound[f"verdict_{claim}"]))
     yield controls_look(
         data.outcomes_of_controls(sound["run_id"]), N_CONTROLS * n_models(data.text_runs), data.text_runs
     )
     yield from _other_samples(data)
 
 
-def _methods(label: str, claims: pl.DataFrame, claim: str) -> Look:
-    """Of one model how many methods say so; of several, of how many models all methods say the same."""
+def _methods(label: str, claims: pl.DataFrame, claim: str, verdicts: Set[str]) -> Look:
+    """Of one model how many methods say so, where one that is too small to count does no harm, as in the verdict; of
+    several, of how many models all methods say the same."""
     rows = claims.filter(claim=claim, is_core=True)
     yes, n = _outcome_counts(claims, claim)
     if not n:
@@ -397,7 +398,8 @@ def _methods(label: str, claims: pl.DataFrame, claim: str) -> Look:
     if len(kinds) > 1:
         return _same_verdicts(label, int((kinds == 1).sum()), len(kinds), "run_claims")
     says_no = set(rows["outcome"]) & {"no", "opposite"}
-    sure: Sure = "holds" if yes == n else "unclear" if not says_no else "depends" if yes else "fails"
+    does_hold = yes == n or verdicts == {"mostly_holds"}
+    sure: Sure = "holds" if does_hold else "unclear" if not says_no else "depends" if yes else "fails"
     return Look(label, sure, _("{yes} of {n} say so").format(yes=yes, n=n), agrees=True if sure == "fails" else None)
 
 

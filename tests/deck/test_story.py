@@ -406,18 +406,19 @@ UNORDERED = "3 models side by side, not all comparable"
 
 
 @pytest.mark.parametrize(
-    ("outcomes", "sure", "agrees"),
+    ("outcomes", "verdict", "sure", "agrees"),
     [
-        (("yes", "yes"), "holds", None),
-        (("yes", "no"), "depends", None),
-        (("yes", "cannot_tell"), "unclear", None),
-        (("no", "opposite"), "fails", True),
-        (("cannot_tell", "cannot_tell"), "unclear", None),
+        (("yes", "yes"), "holds", "holds", None),
+        (("yes", "no"), "depends", "depends", None),
+        (("yes", "cannot_tell"), "unclear", "unclear", None),
+        (("yes", "cannot_tell"), "mostly_holds", "holds", None),
+        (("no", "opposite"), "fails", "fails", True),
+        (("cannot_tell", "cannot_tell"), "unclear", "unclear", None),
     ],
 )
-def test_methods_that_cannot_tell_deny_nothing(outcomes, sure, agrees):
+def test_methods_that_cannot_tell_deny_nothing(outcomes, verdict, sure, agrees):
     rows = pl.DataFrame({"run_id": "r", "claim": "rise", "is_core": True, "outcome": outcomes})
-    look = profile_board._methods("Other methods", rows, "rise")
+    look = profile_board._methods("Other methods", rows, "rise", {verdict})
     assert (look.sure, look.agrees) == (sure, agrees)
 
 
