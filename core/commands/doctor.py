@@ -86,12 +86,10 @@ def _program(facts: Facts) -> Iterator[Problem]:
 def _machine(facts: Facts) -> Iterator[Problem]:
     memory = psutil.virtual_memory()
     facts[Sentence("devices")] = Sentence("{names}", names=machine.devices())
-    free, whole = memory.available / 1e9, memory.total / 1e9
-    facts[Sentence("memory")] = Sentence("{free:.1f} of {whole:.1f} GB free", free=free, whole=whole)
     if memory.available < LEAST_MEMORY:
         line = Sentence(
             "{free:.1f} GB of memory is free; a demo model takes {least:g}. Close programs, or set --memory-budget.",
-            free=free,
+            free=memory.available / 1e9,
             least=LEAST_MEMORY / 1e9,
         )
         yield Problem(line, is_basic=True)
@@ -131,9 +129,6 @@ def _stores(facts: Facts, options: argparse.Namespace) -> Iterator[Problem]:
         except OSError:
             line = Sentence("{what} cannot be written: check its permissions.", what=existing)
             yield Problem(line, is_basic=True)
-    trash = warehouse.folder.trash
-    if trash.is_dir():
-        facts[Sentence("trash")] = _with_size(trash)
     if health.problem is not None or not health.is_there:
         return
     with counting_bar(Sentence("checking parcels")) as progress:
@@ -162,19 +157,17 @@ def _network(facts: Facts) -> Iterator[Problem]:
     else:
         reason = machine.why_no_hub()
         facts["hub"] = _with_remark(hub_route.endpoint, _reachability(reason))
-        mirror = hub_route.endpoint if hub_route.is_mirror else None
-        facts[Sentence("hub mirror")] = mirror or Sentence("none ({where})", where="HF_ENDPOINT")
-        facts[Sentence("hub proxy")] = hub_route.proxy or Sentence("none ({where})", where="HTTPS_PROXY")
-        facts[Sentence("hub certificates")] = hub_route.certificate or Sentence("the system's own (SSL_CERT_FILE)")
-        facts[Sentence("hub offline")] = hub_route.offline or Sentence("no ({how})", how="HF_HUB_OFFLINE")
+        settings = {Sentence("hub proxy"): hub_route.proxy, Sentence("hub certificates"): hub_route.certificate}
+        facts |= {name: setting for name, setting in settings.items() if setting}
         log_in = Sentence("{one}, or {other}", one="hf auth login", other="HF_TOKEN")
         facts[Sentence("hub log-in")] = Sentence("yes") if get_token() else Sentence("no ({how})", how=log_in)
+        remedy = Sentence(
+            "Connect, set HTTPS_PROXY, HF_ENDPOINT or SSL_CERT_FILE, or measure folders and pypi: models."
+        )
+        if hub_route.offline:
+            remedy = Sentence("Unset it, or measure folders and pypi: models.")
         if reason:
-            line = Sentence(
-                "Hub models would fail: {reason} Connect, set HTTPS_PROXY, HF_ENDPOINT or SSL_CERT_FILE, or measure folders and pypi: models.",
-                reason=reason,
-            )
-            yield Problem(line)
+            yield Problem(sentences(Sentence("Hub models would fail: {reason}", reason=reason), remedy))
     facts[Sentence("hub cache")] = _with_size(Path(constants.HF_HUB_CACHE))
     address, reason = packages.package_index()
     facts[Sentence("package index")] = _with_remark(address, _reachability(reason))
@@ -194,17 +187,10 @@ def _reachability(reason: str | None) -> Sentence:
 
 
 def _optional(facts: Facts) -> None:
-    """Packages that only some models need: a missing one is a fact, not a problem."""
-    kinds = (
-        (Sentence("tokenizer packages"), Sentence("tokenizer packages, not installed"), machine.TOKENIZER_PACKAGES),
-        (Sentence("dequantisers"), Sentence("dequantisers, not installed"), machine.QUANTISER_PACKAGES),
-    )
-    for name, name_of_absent, asked in kinds:
-        versions = machine.installed(asked)
-        facts[name] = ", ".join(f"{package} {here}" for package, here in versions.items() if here) or Sentence("none")
-        if absent := [package for package, here in versions.items() if not here]:
-            facts[name_of_absent] = ", ".join(absent)
-    facts["Ray"] = machine.installed(("ray",))["ray"] or Sentence("not installed (only --engine ray needs it)")
+    """Packages that only some models need: one that is missing is named when such a model is opened."""
+    versions = machine.installed((*machine.TOKENIZER_PACKAGES, *machine.QUANTISER_PACKAGES, "ray"))
+    present = ", ".join(f"{package} {here}" for package, here in versions.items() if here)
+    facts[Sentence("optional packages")] = present or Sentence("none")
 
 
 def _health_text(health) -> Sentence:

@@ -96,11 +96,11 @@ def report_end(status: JobStatus, warehouse) -> int:
 def _result_lines(status: JobStatus, warehouse) -> Iterable[str]:
     """Raises KeyError if the result was deleted since."""
     from core.terminal.run_summary import answer_lines, next_lines
-    from core.terminal.tables import plan_lines, result_text, scored_lines
+    from core.terminal.tables import made_plan_lines, result_text, scored_lines
 
     result = status.result
     if "plan_id" in result:
-        return plan_lines(load_layer_plan(status, warehouse))
+        return made_plan_lines(load_layer_plan(status, warehouse))
     if "file_sha256" in result:
         note = Sentence(
             "Already scored; `workdim scores remove {file}` first, to score it again.",

@@ -14,7 +14,7 @@ from core.wording import provenance
 from core.wording.labels import marked_name
 from core.wording.scores import rank_lines
 
-MOST_GROUPS = 4
+MOST_GROUPS = 2
 
 
 def answer_lines(answer: Answer) -> list[str]:
@@ -90,6 +90,8 @@ def published_lines(answer: Answer) -> list[str]:
     lines = [_("Published, as told there or second hand:")]
     for claim in CLAIMS:
         line = _("{source} (n: {n}): {said} Direction: {direction}. Besides: {confound}")
+        if claim.direction == "other":
+            line = _("{source} (n: {n}): {said} Besides: {confound}")
         parts = {key: translated(getattr(claim, key)) for key in ("n", "said", "confound")}
         line = line.format(source=claim.source, direction=answer_wording.direction_name(claim), **parts)
         lines.append(f"  {line}")

@@ -281,15 +281,35 @@ SKETCH_WIDTH = 60
 """Blocks per line of the sketch."""
 
 
-def plan_lines(layer_plan: LayerPlan) -> list[str]:
+def plan_answer_lines(layer_plan: LayerPlan) -> list[str]:
+    """What a plan says and what limits it, its blocks, and what it saves."""
     plan = layer_plan.plan
-    details = [plan_wording.healing_text(layer_plan), plan_wording.task_text(layer_plan)]
+    details = [plan_wording.task_text(layer_plan)]
+    if plan_analysis.within_own_budget(layer_plan).is_plan:
+        details.insert(0, plan_wording.healing_text(layer_plan))
     budgets = plan_wording.budget_lines(layer_plan)
-    path, harder = plan_analysis.search_path(layer_plan), plan_analysis.harder_text_prices(layer_plan)
-    directions = plan_evidence.direction_lines(layer_plan)
     lines = [plan_wording.plan_text(layer_plan), *filter(None, details), *_indented(plan_wording.note_lines(plan))]
     lines += ["", *budgets] if budgets else []
-    lines += ["", *_plan_sketch(layer_plan), "", _("Candidates"), *_plan_candidates(layer_plan)]
+    lines += ["", *_plan_sketch(layer_plan)]
+    lines += ["", *plan_wording.saving_lines(plan), *plan_evidence.alternative_lines(layer_plan)]
+    if plan.saved_as:
+        saved = _("Saved: {folder}; reopened, its loss is the verified one.").format(folder=plan.saved_as)
+        lines += ["", saved, _("`workdim measure {folder}` measures the smaller model.").format(folder=plan.saved_as)]
+    return lines
+
+
+def made_plan_lines(layer_plan: LayerPlan) -> list[str]:
+    """A plan that was just made: its answer, and where the numbers behind it are."""
+    more = _("`workdim plan --show {id}` shows candidates, other texts and controls.")
+    return [*plan_answer_lines(layer_plan), "", more.format(id=layer_plan.plan.plan_id[:SHORT_ID])]
+
+
+def plan_lines(layer_plan: LayerPlan) -> list[str]:
+    """A plan with all that was measured for it."""
+    plan = layer_plan.plan
+    path, harder = plan_analysis.search_path(layer_plan), plan_analysis.harder_text_prices(layer_plan)
+    directions = plan_evidence.direction_lines(layer_plan)
+    lines = [*plan_answer_lines(layer_plan), "", _("Candidates"), *_plan_candidates(layer_plan)]
     if path:
         repaired = _(" (repaired)")
         rows = [
@@ -306,15 +326,10 @@ def plan_lines(layer_plan: LayerPlan) -> list[str]:
         lines += ["", _("Where loss on held-out text may hide it"), *_plan_harder(harder)]
     held_against = [*plan_evidence.published_lines(layer_plan), *plan_evidence.control_lines(plan)]
     lines += ["", *held_against] if held_against else []
-    lines += ["", *plan_wording.saving_lines(plan), *plan_evidence.alternative_lines(layer_plan)]
     if directions:
         lines += ["", _("Directions that suffice (principal components; an upper bound)"), *_indented(directions)]
         lines += ["", *plan_evidence.student_lines(layer_plan)]
-    if plan.saved_as:
-        saved = _("Saved: {folder}; reopened, its loss is the verified one.").format(folder=plan.saved_as)
-        lines += ["", saved, _("`workdim measure {folder}` measures the smaller model.").format(folder=plan.saved_as)]
-    lines += ["", _("Plan {id}").format(id=plan.plan_id)]
-    return lines
+    return [*lines, "", _("Plan {id}").format(id=plan.plan_id)]
 
 
 def _indented(lines: Sequence[str]) -> list[str]:

@@ -395,11 +395,16 @@ def specifications_text(curve: SpecificationCurve) -> str:
 
 
 def specification_lines(curve: SpecificationCurve) -> list[str]:
-    """The answer and the coefficient under each: `d2, one per type: cannot tell, 0.31`."""
+    """The coefficient under each, with its answer where that is another: `d2, one per type: related the other way, 0.63`."""
     return [
         _("{name}: {relation}").format(
             name=_name_of_specification(key),
-            relation=_(", ").join((_word_of(relation.answer), coefficient_text(relation.rho))),
+            relation=_(", ").join(
+                (
+                    *([] if relation.answer == curve.answer else [_word_of(relation.answer)]),
+                    coefficient_text(relation.rho),
+                )
+            ),
         )
         for key, relation in curve.relations.items()
     ]

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Collection
+from itertools import groupby
 from typing import Any
 
 from core.analysis.plans import (
@@ -185,14 +186,9 @@ def share_harder_text(loss: float | None) -> str:
 
 
 def healing_text(layer_plan: LayerPlan) -> str:
-    """What the plan's own set loses before and after repair; empty if the plan is not repaired."""
-    plan, before = layer_plan.plan, unhealed_price(layer_plan)
-    if before is None:
-        return ""
-    blocks = blocks_text(plan.blocks, plan.n_layers)
-    return _("Without {blocks}: {before}, {after}.").format(
-        blocks=blocks, before=loss_text(before), after=loss_text(layer_plan.price)
-    )
+    """What the plan's own set loses before repair; empty if the plan is not repaired."""
+    before = unhealed_price(layer_plan)
+    return "" if before is None else _("Before repair: {loss}.").format(loss=loss_text(before))
 
 
 def budget_lines(layer_plan: LayerPlan) -> list[str]:
@@ -284,20 +280,23 @@ def objection_lines(plan: PlanRow) -> list[str]:
 def caution_lines(plan: PlanRow) -> list[str]:
     """What the plan's numbers do not tell."""
     lines = []
-    for code in plan.reasons:
-        if code == "not_healed" and plan.healing:
-            why = translated(HEALING.get(plan.healing, plan.healing))
-            lines.append(joined_sentences([reason_text(code), why]))
-        elif code not in AGAINST_PLAN:
-            lines.append(reason_text(code))
+    for kind, codes in groupby((code for code in plan.reasons if code not in AGAINST_PLAN), _kind_of_reason):
+        repair = plan.healing if kind == "not_healed" else None
+        lines.append(joined_sentences([reason_text(*codes), translated(HEALING.get(repair, repair)) if repair else ""]))
     return lines
 
 
-def reason_text(code: str) -> str:
-    for beginning, text in OF_ABILITIES.items():
-        if code.startswith(beginning):
-            return translated(text).format(ability=name("plan_text", code.removeprefix(beginning)))
-    return translated(REASONS[code])
+def _kind_of_reason(code: str) -> str:
+    return next((beginning for beginning in OF_ABILITIES if code.startswith(beginning)), code)
+
+
+def reason_text(*codes: str) -> str:
+    """What a reason says; codes of one kind that name several abilities share a sentence."""
+    kind = _kind_of_reason(codes[0])
+    if kind not in OF_ABILITIES:
+        return translated(REASONS[kind])
+    abilities = _(", ").join(name("plan_text", code.removeprefix(kind)) for code in codes)
+    return translated(OF_ABILITIES[kind]).format(ability=abilities)
 
 
 def mergekit_reason_text(code: str) -> str:

@@ -217,10 +217,11 @@ def rank_lines(answer: Answer) -> list[str]:
             name=best,
         )
         lines.append(worded(sentence))
+    detected = []
     if (ratio := ranked.detectable_ratio) is not None:
-        line = _("Between any two models, we would detect a ratio of dimensions of {ratio}.")
-        lines.append(line.format(ratio=shown(ratio, ".2f")))
+        detected.append(_("a ratio of dimensions of {ratio}").format(ratio=shown(ratio, ".2f")))
     if (points := ranked.detectable_score) is not None:
-        line = _("Between any two models, we would detect a difference of scores of {points}.")
-        lines.append(line.format(points=number(points)))
+        detected.append(_("a difference of scores of {points}").format(points=number(points)))
+    if detected:
+        lines.append(_("Detectable between any two models: {told}.").format(told=_(", ").join(detected)))
     return lines

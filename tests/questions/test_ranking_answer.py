@@ -298,7 +298,7 @@ def test_what_cannot_be_distinguished_from_the_best_and_which_difference_would_s
         found.ranked.detectable_ratio > 1.2
         and f"ratio of dimensions of {found.ranked.detectable_ratio:.2f}" in lines[1]
     )
-    assert found.ranked.detectable_score > 2 and "difference of" in lines[2]
+    assert found.ranked.detectable_score > 2 and "difference of" in lines[1]
     bare = said(models(), scores(falling(), std_error=None), PILOT)
     assert bare.ranked.detectable_score is None and len(rank_lines(bare)) == 2
     assert rank_lines(bare)[0].startswith("The scores state no errors")
