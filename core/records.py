@@ -441,17 +441,6 @@ class LayerPlan:
 
 
 @dataclass(frozen=True)
-class Sibling:
-    """A smaller model of the same family that read the same text."""
-
-    name: str
-    parameters: int
-    bits_per_byte: float
-    own_bits_per_byte: float
-    """Of the model itself under the same protocol."""
-
-
-@dataclass(frozen=True)
 class Profile:
     """One finished measurement: a row for the run, and rows for all its results.
 

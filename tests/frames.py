@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import MISSING, asdict, dataclass, fields, replace
 from datetime import UTC, datetime
 from typing import Any, TypeVar
 
@@ -100,8 +100,9 @@ def hash_of(model: Model) -> int:
 
 
 def made(record: type[T], **columns: Any) -> T:
-    """A record with these columns, as a read that leaves out the others."""
+    """A record with these columns and what is default, as a read that leaves out the others."""
     one, named = object.__new__(record), attributes(record)
+    vars(one).update({field.name: field.default for field in fields(record) if field.default is not MISSING})
     vars(one).update({named[name]: value for name, value in columns.items()})
     return one
 
@@ -145,6 +146,7 @@ def run_row(model: Model) -> dict:
         "family": "llama",
         "parameters": 135_000_000,
         "hidden_size": 576,
+        "key_value_size": None,
         "n_layers": model.n_layers,
         "tokenizer_hash": model.tokenizer_hash,
         "licence": "apache-2.0",

@@ -169,10 +169,7 @@ MOST = {
         2652,
         19526,
     ),  # readable loss beside a plan; a choice among none names models; what a report is of, read in one place for pages and verbs; a rule's choice asked again for its deck, losses paired in a choice, models compared alike on a text; which to pilot, what named budgets allow; d2 of draws; columns that the types check
-    "records": (
-        508,
-        2838,
-    ),  # own labels; a request read back from JSON, for jobs and estimates alike; the smaller model beside a plan
+    "records": (496, 2805),  # own labels; a request read back from JSON, for jobs and estimates alike
     "registry": (1495, 6560),  # own labels; loss readable at each layer; the words of a verdict; three controls
     "runs": (
         2660,
@@ -188,7 +185,7 @@ MOST = {
     "tables": (
         1231,
         8550,
-    ),  # the choice that a report is of; counts of a verdict, group of a question; d2 of each draw; a run, alone and with a score, as one record; rows of any table as its class
+    ),  # the choice that a report is of; counts of a verdict, group of a question; d2 of each draw; a run, alone and with a score, as one record; rows of any table as its class; the smaller model beside a plan
     "terminal": (1700, 13760),  # the answer in ten lines before the details; a plan fits the terminal
     "texts": (
         2240,

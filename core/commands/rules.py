@@ -39,8 +39,7 @@ def choose(options: argparse.Namespace) -> None:
         if answer.choice is not None:
             decision = answer.choice.decision
             notes += decision_wording.note_lines(decision)
-            yield ""
-            yield from _candidate_table(decision, Assumptions())
+            yield from _candidate_lines(decision, Assumptions())
         yield from ([""] if notes else [])
         yield from notes
 
@@ -53,24 +52,27 @@ def _task(options: argparse.Namespace) -> TaskName | None:
     return TaskName(options.benchmark, options.metric) if options.benchmark else None
 
 
-def _candidate_table(decision: Decision, assumptions: Assumptions) -> list[str]:
-    """The models that can be chosen with their value of each criterion, the best weighted mean first."""
+def _candidate_lines(decision: Decision, assumptions: Assumptions) -> Iterator[str]:
+    """The models that can be chosen with their value of each criterion, the best weighted mean first; then who dominates whom."""
     rows = [
         (
             candidate.name,
             f"{total:.3f}",
-            decision_wording.pareto_text(standing, decision),
             *(
                 decision_wording.interval_text(one.criterion.of, value, assumptions)
                 for one, value in zip(decision.criteria, candidate.values, strict=True)
             ),
         )
-        for candidate, total, standing in zip(decision.candidates, decision.totals, decision.pareto, strict=True)
+        for candidate, total in zip(decision.candidates, decision.totals, strict=True)
     ]
     criteria = [
         f"{decision_wording.criterion_name(one, assumptions.bits)} {share_text(one.share)}" for one in decision.criteria
     ]
-    return table([*heads("model", "mean", "among all"), *criteria], rows) if rows else []
+    yield from ("", *table([*heads("model", "mean"), *criteria], rows)) if rows else ()
+    for candidate, standing in zip(decision.candidates, decision.pareto, strict=True):
+        if standing.status != "front":
+            relation = decision_wording.pareto_text(standing, decision)
+            yield _("{name}: {relation}").format(name=candidate.name, relation=relation)
 
 
 def list_(options: argparse.Namespace) -> None:
@@ -134,8 +136,7 @@ def apply(options: argparse.Namespace) -> None:
         untested = decision_wording.untested_lines(answer)
         remarks = (decision_wording.other_task_text(rule, task), *untested, *decision_wording.note_lines(decision))
         yield from (f"  {remark}" for remark in remarks if remark)
-        if candidates := _candidate_table(decision, rule.assumptions):
-            yield from ("", *candidates)
+        yield from _candidate_lines(decision, rule.assumptions)
         if decision.excluded or is_kept:
             yield ""
         for excluded in decision.excluded:

@@ -29,8 +29,8 @@ from core.questions.selection import Selection
 from core.records import LayerPlan
 from core.registry.specifications import CLAIMS
 from core.sources import Source, sourced, stamped
-from core.tables import ids_of
-from core.tables.sourced import read_records
+from core.tables import PlanOutcomeRow, PlanRow, ids_of
+from core.tables.sourced import row_of, rows_of
 from core.wording.labels import run_labels
 
 UNANSWERED_REASONS = {"no_runs", "no_scores", "base_scores", "no_dimensions", "no_direction"}
@@ -204,8 +204,8 @@ def _comparison(runs: pl.DataFrame, frames: Selection) -> Comparison | None:
 
 def _read_plan(plan: LayerPlan) -> LayerPlan:
     """The plan, each of its numbers with the row that holds it."""
-    (own,) = read_records([plan.plan], "plans")
-    return LayerPlan(own, read_records(plan.outcomes, "plan_outcomes"))
+    frames = plan.frames()
+    return LayerPlan(row_of(frames["plans"], PlanRow), list(rows_of(frames["plan_outcomes"], PlanOutcomeRow)))
 
 
 def plan_data(plan: LayerPlan, made_on: date | None = None) -> DeckData:

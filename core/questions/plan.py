@@ -9,8 +9,8 @@ from typing import Any
 from core.analysis import plans as plan_analysis
 from core.analysis.plans import BudgetResult
 from core.questions.record import Fields, Rows
-from core.records import BUDGETS, LayerPlan, Sibling
-from core.tables import LayerCorrelatorRow, PlanOutcomeRow
+from core.records import BUDGETS, LayerPlan
+from core.tables import LayerCorrelatorRow, PlanOutcomeRow, Sibling
 from core.warehouse.layer_plans import find_plan, readable_losses, smaller_sibling
 from core.warehouse.warehouse import Warehouse
 

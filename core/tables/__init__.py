@@ -22,7 +22,7 @@ from core.tables.measured import (
     RunWindowRow,
     TokenResultRow,
 )
-from core.tables.run import Run, ScoredRun
+from core.tables.run import Run, ScoredRun, Sibling
 from core.tables.scored import (
     PILOT_SOURCE,
     SCORE_KEYS,

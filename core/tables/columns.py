@@ -119,6 +119,11 @@ class Table:
     residue: tuple[Residue, ...] = ()
     """Columns stored in place of derived ones. Such a table is a view of one in the schema `stored`."""
 
+    def __post_init__(self) -> None:
+        for name in attributes(self.row).values():
+            if name in vars(self.row):  # a default is for who makes a row, not for a read that lacks the column
+                delattr(self.row, name)
+
     @property
     def stored_name(self) -> str:
         """The table in the DuckDB file that holds the rows: for a view, the one behind it."""
@@ -199,7 +204,7 @@ class Table:
 def records(table: pl.DataFrame, record: type[T]) -> list[T]:
     """The rows of a frame as records of a class whose fields are named as its columns.
 
-    What the frame has besides is left out; what it lacks, the records lack.
+    What the frame has besides is left out; what it lacks, the records lack: to ask for it raises AttributeError.
     """
     named, found = attributes(record), []
     names = [name for name in table.columns if name in named]
@@ -222,8 +227,8 @@ def ids_of(rows: pl.DataFrame) -> list[str]:
 
 
 def value_of(record: Any, column: str) -> Any:
-    """The value of a column by its name; None where the read left it out."""
-    return getattr(record, column, getattr(record, f"{column}_", None))
+    """The value of a column by its name."""
+    return getattr(record, attributes(type(record))[column])
 
 
 @cache

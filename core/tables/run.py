@@ -1,4 +1,4 @@
-"""A run as the named reads join it: measured, with its model, its text, its summary and the outcome of its checks."""
+"""Rows that the named reads join: a run with its model, its text, its summary and the outcome of its checks."""
 
 from __future__ import annotations
 
@@ -55,3 +55,14 @@ class ScoredRun(Run):
     score_variants: int
     score_lowest: float | None
     score_highest: float | None
+
+
+@dataclass(frozen=True)
+class Sibling:
+    """A smaller model of the same family that read the same text: a row of `layer_plans.smaller_sibling`."""
+
+    name: str
+    parameters: int
+    bits_per_byte: float
+    own_bits_per_byte: float
+    """Of the model itself under the same protocol."""

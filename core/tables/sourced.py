@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import fields, replace
 from functools import lru_cache
 from typing import Any, TypeVar
 
@@ -29,14 +28,18 @@ def rows_of(frame: pl.DataFrame, record: type[T]) -> Iterator[T]:
     """The rows of a frame as `records` makes them: of a table's class, or runs; what no table declares is derived."""
     table, named = _TABLES.get(record), attributes(record)
     columns = [
-        (named[name], *_declared(name, table), name)
+        (named[name], *_declared(name, table))
         for name, kind in frame.schema.items()
-        if kind.is_numeric() and name in named
+        if name in named and (kind.inner if isinstance(kind, pl.List) else kind).is_numeric()
     ]
+    keys = {of: TABLES[of].key or _KEYS.get(of, ()) for _attribute, of, _column in columns}
     for row, found in zip(frame.iter_rows(named=True), records(frame, record), strict=True):
-        for attribute, of, column, name in columns:
-            if (value := row[name]) is not None:
-                vars(found)[attribute] = sourced(value, _source(row, of, column, name))
+        values, key_in = vars(found), {of: _key(row, names) for of, names in keys.items()}
+        for attribute, of, column in columns:
+            source, value = Source(of, column, key_in[of]), values[attribute]
+            values[attribute] = (
+                [sourced(one, source) for one in value] if isinstance(value, list) else sourced(value, source)
+            )
         yield found
 
 
@@ -45,37 +48,15 @@ def row_of(frame: pl.DataFrame, record: type[T]) -> T:
     return next(rows_of(frame.head(1), record))
 
 
-def read_records(rows: list[Any], table: str) -> list[Any]:
-    """Records of a table's row class with the source of each number."""
-    found = []
-    for record in rows:
-        row = {field.name: getattr(record, field.name) for field in fields(record)}
-        numbers: dict[str, Any] = {}
-        for name, value in row.items():
-            source = _source(row, table, name, name)
-            if isinstance(value, list):
-                numbers[name] = [sourced(one, source) for one in value]
-            elif isinstance(value, (int, float)):
-                numbers[name] = sourced(value, source)
-        found.append(replace(record, **numbers))
-    return found
-
-
 @lru_cache(maxsize=1024)
 def _declared(name: str, table: str | None) -> tuple[str, str]:
-    """Table and column of a frame's column; without a table where none declares it."""
+    """Table and column of a frame's column; of `runs` where none declares it."""
     if table is not None:
-        return (table, name) if name in TABLES[table].schema else ("", name)
+        return (table if name in TABLES[table].schema else "runs", name)
     if name.startswith("score") and name not in TABLES["run_summaries"].schema:
         column = name.removeprefix("score").removeprefix("_") or "value"
-        return ("scores", column) if column in TABLES["scores"].schema else ("", name)
-    return next(((of, name) for of in _READ_TOGETHER if name in TABLES[of].schema), ("", name))
-
-
-def _source(row: Mapping[str, Any], table: str, column: str, name: str) -> Source:
-    if not table:
-        return Source("runs", name, _key(row, ("run_id",)))
-    return Source(table, column, _key(row, TABLES[table].key or _KEYS.get(table, ())))
+        return ("scores", column) if column in TABLES["scores"].schema else ("runs", name)
+    return next((of for of in _READ_TOGETHER if name in TABLES[of].schema), "runs"), name
 
 
 def _key(row: Mapping[str, Any], names: tuple[str, ...]) -> tuple[tuple[str, Any], ...]:

@@ -159,14 +159,11 @@ def scored_record(result: Mapping[str, Any], tables: Mapping[str, pl.DataFrame])
     """The scores of `scored_lines` as a JSON record; `result` is that of the job."""
     shared = ("repository", "revision", "benchmark", "suite", "task_version", "dtype", "source", "as_of", "flags")
     own = ("metric", "value", "std_error", "unit", "higher_is_better", "n_samples", "is_partial")
-    rows = records(tables["scores"], ScoreRow)
-    about = {"model_id": f"{rows[0].repository}@{rows[0].revision}"} | {key: getattr(rows[0], key) for key in shared}
+    rows = tables["scores"]
+    first = records(rows, ScoreRow)[0]
+    about = {"model_id": f"{first.repository}@{first.revision}"} | rows.select(shared).row(0, named=True)
     left_out = tables["score_files"]["n_skipped"].item()
-    return (
-        about
-        | dict(result)
-        | {"n_left_out": left_out, "scores": [{key: getattr(row, key) for key in own} for row in rows]}
-    )
+    return about | dict(result) | {"n_left_out": left_out, "scores": rows.select(own).to_dicts()}
 
 
 READABLE, NARROWEST = 18, 12

@@ -6,9 +6,9 @@ import polars as pl
 
 from core.errors import WarehouseError
 from core.ids import SHORT_ID, only_id
-from core.records import LOCAL, SHIPPED, LayerPlan, Sibling
+from core.records import LOCAL, SHIPPED, LayerPlan
 from core.store import user_files
-from core.tables import LayerCorrelatorRow, PlanOutcomeRow, records
+from core.tables import LayerCorrelatorRow, PlanOutcomeRow, Sibling, records
 from core.warehouse.connection import Readable
 from core.warehouse.warehouse import Warehouse
 

@@ -134,7 +134,7 @@ def run_labels(runs: pl.DataFrame) -> dict[str, str]:
         differing = [column for column in telling if runs_of_model[column].n_unique() > 1]
         has_controls = any(column in runs.columns and runs_of_model[column].n_unique() > 1 for column in _CONTROL)
         for run in records(runs_of_model, Run):
-            details = [control_name(run.pass_, value_of(run, "model_seed"))] if has_controls else []
+            details = [control_name(run.pass_, run.model_seed)] if has_controls else []
             details += [
                 _value_text(column, value) for column in differing if (value := value_of(run, column)) is not None
             ]

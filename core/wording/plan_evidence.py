@@ -18,9 +18,9 @@ from core.analysis.plans import (
 )
 from core.errors import Sentence
 from core.locale import _, worded
-from core.records import LayerPlan, Sibling, text_budget
+from core.records import LayerPlan, text_budget
 from core.sources import Text, shown
-from core.tables import LayerCorrelatorRow, PlanRow
+from core.tables import LayerCorrelatorRow, PlanRow, Sibling
 from core.wording.labels import name
 from core.wording.numbers import number
 from core.wording.plans import (

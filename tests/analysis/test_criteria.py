@@ -19,6 +19,7 @@ RUNS = pl.DataFrame(
         "kind": ["decoder", "encoder"],
         "parameters": [1_000_000, 2_000_000],
         "hidden_size": [64, 128],
+        "key_value_size": [None, None],
         "n_layers": [10, 12],
         "inner_max": [40.0, 60.0],
         "final_dimension_pre_norm": [10.0, 12.0],

@@ -12,7 +12,7 @@ from core.analysis.ranking import filter_benchmark, natural_sort_key
 from core.analysis.ranks import NORMAL_95
 from core.locale import _
 from core.questions.ranking_question import BY_WORD, DIMENSIONS
-from core.tables import ScoredRun, ids_of, records, value_of
+from core.tables import ScoredRun, ids_of, records
 from core.ui import language, tables
 from core.ui.choose.choices import DecisionView
 from core.ui.markdown import escape
@@ -137,7 +137,7 @@ def _table(view: DecisionView, rows: pl.DataFrame) -> pl.DataFrame:
 
 def _owner_text(row: ScoredRun) -> str | None:
     """Whose score it is, and remarks on it."""
-    if value_of(row, "score") is None or row.score_match in (None, "none"):
+    if row.score is None or row.score_match in (None, "none"):
         return None
     owners = {
         "own": _("this model, scored here") if is_made_here(row) else _("this model, own score"),
