@@ -19,6 +19,7 @@ from core.wording import plan_evidence
 from core.wording import plans as plan_wording
 from core.wording import slides as slide_wording
 from core.wording.labels import name, shortened_name
+from core.wording.numbers import share_text
 
 
 def plan_board(data: DeckData) -> Board:
@@ -98,7 +99,7 @@ def _saved_text(plan: PlanRow) -> str:
 
 def _less_time_text(plan: PlanRow) -> str:
     less = plan_analysis.time_saved_share(plan)
-    return _("{less} less time to read and write").format(less=shown(less, ".0%")) if less and less > 0 else ""
+    return _("{less} less time to read and write").format(less=share_text(less)) if less and less > 0 else ""
 
 
 def _of_refusal(look: Look) -> Look:
@@ -308,7 +309,7 @@ def _decision(layer_plan: LayerPlan, standing: str, is_unsure: bool) -> Decision
             _("Round the blocks to 8 bits instead"),
             _("none"),
             _("{memory} less memory, {percent} harder").format(
-                memory=shown(derived(one.memory, "plan_outcomes", "memory"), ".0%"),
+                memory=share_text(derived(one.memory, "plan_outcomes", "memory")),
                 percent=plan_wording.harder_text(one.row),
             ),
         )

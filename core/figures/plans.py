@@ -40,6 +40,7 @@ from core.tables import PlanOutcomeRow
 from core.wording import plan_evidence
 from core.wording import plans as plan_wording
 from core.wording.labels import name
+from core.wording.numbers import share_text
 
 # --- blocks -------------------------------------------------------------------------------------------------------------
 
@@ -115,7 +116,7 @@ def _priced_chart(layer_plan: LayerPlan, series: Sequence[Series], budget: float
     up = _price_axis(series, budget, is_linear=is_brief)
     sizes = sorted({round(point.x) for line in series for point in line.points})
     told = _("; ").join(price_lines(series, layer_plan))
-    labels = tuple((size, f"{size}\n−{parameters_saved_share(layer_plan.plan, size):.0%}") for size in sizes)
+    labels = tuple((size, f"{size}\n−{share_text(parameters_saved_share(layer_plan.plan, size))}") for size in sizes)
     across = Axis(_("blocks that go, share of parameters"), 0.5, max(sizes) + 0.6, 1, labels=labels)
     if is_brief:
         across = Axis(_("Blocks left out"), 0, max(sizes), whole_step(max(sizes)))
@@ -126,7 +127,7 @@ def _priced_chart(layer_plan: LayerPlan, series: Sequence[Series], budget: float
         _("Rise of the loss over blocks left out. {told}.").format(told=told),
         (Guide(_("budget {budget:g}").format(budget=budget), budget, False),) if budget else (),
         _("Bars: 95 % intervals. {nats} nats: about {percent} harder to predict.").format(
-            nats=shown(EXAMPLE), percent=shown(EXAMPLE, ".0%")
+            nats=shown(EXAMPLE), percent=share_text(EXAMPLE)
         )
         if is_brief
         else "",

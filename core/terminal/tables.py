@@ -22,7 +22,7 @@ from core.terminal.output import Fixed, Head, heads, join, one_line, pad, width
 from core.wording import plan_evidence
 from core.wording import plans as plan_wording
 from core.wording.labels import distinct_short_names, marked_name, shortened_name, text_name
-from core.wording.numbers import duration
+from core.wording.numbers import duration, share_text
 from core.wording.provenance import Line
 from core.wording.scores import score_flag_lines
 from core.wording.verdicts import verdict_legend_text, verdict_marks
@@ -374,7 +374,7 @@ def _plan_harder(outcomes: Sequence[PlanOutcomeRow]) -> list[str]:
             wording.name("plan_text", row.text) + (_(" (repaired)") if row.is_healed else ""),
             wording.name("plan_measure", row.measure),
             *(
-                "" if value is None else f"{value:.3f}" if row.measure == "loss" else f"{value:.0%}"
+                "" if value is None else f"{value:.3f}" if row.measure == "loss" else share_text(value)
                 for value in (row.value_before, row.value_after)
             ),
             plan_wording.outcome_price_text(row),

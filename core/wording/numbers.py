@@ -35,10 +35,11 @@ def percent(share: float, lower: float | None = None, upper: float | None = None
     return Text("{text} [{lower:+.0f}, {upper:+.0f}]").format(text=text, lower=100 * lower, upper=100 * upper)
 
 
-def share_text(share: float) -> str:
-    """A share in percent: `40 %`, `0.4 %`."""
+def share_text(share: float, digits: int = 0) -> str:
+    """A share in percent: `40 %`, `0.4 %`; with one digit `40.3 %`."""
     percent = 100 * share
-    return _("{n} %").format(n=shown(percent, ".0f") if percent >= 1 or percent == 0 else shown(percent, ".1g"))
+    is_small = 0 < abs(percent) < 1
+    return _("{n} %").format(n=shown(percent, ".1g" if is_small else f".{digits}f"))
 
 
 def with_interval(value: float | None, lower: float | None, upper: float | None) -> str:

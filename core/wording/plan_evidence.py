@@ -22,7 +22,7 @@ from core.records import LayerPlan, text_budget
 from core.sources import Text, shown
 from core.tables import LayerCorrelatorRow, PlanRow, Sibling
 from core.wording.labels import name
-from core.wording.numbers import number
+from core.wording.numbers import number, share_text
 from core.wording.plans import (
     block_ranges,
     budget_text,
@@ -113,7 +113,7 @@ def alternative_lines(layer_plan: LayerPlan) -> list[str]:
             if option.row.rule == "rounding"
             else _("The plan: {loss}; {memory} less memory, {price} nats for each percent.")
         )
-        values = {"loss": loss_text(option.row), "memory": shown(option.memory, ".0%")}
+        values = {"loss": loss_text(option.row), "memory": share_text(option.memory)}
         lines.append(template.format(price=shown(option.per_percent(option.memory), ".4f"), **values))
     return lines if len(lines) > 1 else []
 
@@ -126,7 +126,7 @@ def sibling_lines(sibling: Sibling | None, plan: PlanRow) -> list[str]:
     return [
         line.format(
             name=sibling.name,
-            less=shown(1 - sibling.parameters / plan.parameters_before, ".0%"),
+            less=share_text(1 - sibling.parameters / plan.parameters_before),
             bits=number(sibling.bits_per_byte),
             own=number(sibling.own_bits_per_byte),
         )

@@ -30,7 +30,7 @@ from core.sources import Text, counted, derived, shown
 from core.tables import PlanOutcomeRow, PlanRow
 from core.wording import joined_sentences
 from core.wording.labels import name, shortened_name
-from core.wording.numbers import amount, duration, number
+from core.wording.numbers import amount, duration, number, share_text
 
 MAX_LISTED_BLOCKS = 12
 """More blocks than this are shown as ranges."""
@@ -126,7 +126,7 @@ def within_budget_text(layer_plan: LayerPlan, result: BudgetResult, budget: str)
         told.append(_without_text(result.price or result.cheapest, layer_plan.plan))
     if kind == "unsure":
         most = derived(math.expm1(upper_limit(result.cheapest)), "plan_outcomes", "harder")
-        told.append(_("Up to {most} harder is possible: a longer text tells.").format(most=shown(most, ".1%")))
+        told.append(_("Up to {most} harder is possible: a longer text tells.").format(most=share_text(most, 1)))
     return joined_sentences(told)
 
 
@@ -145,13 +145,12 @@ def _within_budget(layer_plan: LayerPlan, result: BudgetResult) -> tuple[str, di
         kind = "unsure" if result.is_unsure else "given" if has_given_blocks(plan) else "none"
     elif kind == "ability_falls":
         fallen = fallen_abilities(layer_plan)[0]
-        shares = {"before": shown(fallen.value_before, ".0%"), "after": shown(fallen.value_after, ".0%")}
-        values |= shares | {"ability": name("plan_text", fallen.text)}
+        before, after = before_and_after(fallen)
+        values |= {"before": before, "after": after, "ability": name("plan_text", fallen.text)}
     elif kind == "recommended":
-        less_time = time_saved_share(plan) if result.is_plan else None
-        kind = "less_time" if less_time is not None and less_time > 0 else "fewer"
-        less = less_time if kind == "less_time" else parameters_saved_share(plan, len(row.blocks))
-        values["less"] = shown(less, ".0%")
+        less_time = (time_saved_share(plan) or 0.0) if result.is_plan else 0.0
+        kind = "less_time" if less_time > 0 else "fewer"
+        values["less"] = share_text(less_time if less_time > 0 else parameters_saved_share(plan, len(row.blocks)))
     return kind, values
 
 
@@ -165,24 +164,24 @@ LOSSES = {
 
 
 def loss_text(row: PlanOutcomeRow) -> str:
-    """`text 11% harder to predict (+0.104 [+0.081, +0.127] nats per token)`."""
+    """`text 11 % harder to predict (+0.104 [+0.081, +0.127] nats per token)`."""
     return _("{loss} ({price} nats per token)").format(loss=worse_text(row), price=outcome_price_text(row))
 
 
 def worse_text(row: PlanOutcomeRow) -> str:
-    """`text 11% harder to predict`."""
+    """`text 11 % harder to predict`."""
     return translated(LOSSES[(row.difference or 0.0) > 0, row.is_healed]).format(percent=harder_text(row))
 
 
 def harder_text(row: PlanOutcomeRow) -> str:
-    """`11%`: by so much perplexity rises, exp(loss) - 1."""
+    """`11 %`: by so much perplexity rises, exp(loss) - 1."""
     return share_harder_text(max(0.0, row.difference or 0.0))
 
 
 def share_harder_text(loss: float | None) -> str:
-    """`11%`, also of the end of an interval, which may be below 0."""
+    """`11 %`, also of the end of an interval, which may be below 0."""
     worse = derived(math.expm1(loss or 0.0), "plan_outcomes", "harder")
-    return shown(worse, ".1%" if abs(worse) < 0.01 else ".0%")
+    return share_text(worse)
 
 
 def healing_text(layer_plan: LayerPlan) -> str:
@@ -223,9 +222,9 @@ def budget_lines(layer_plan: LayerPlan) -> list[str]:
     shares = [len(row.blocks) / n if row else 0.0 for row in found]
     lines.append(
         _(
-            "LLaMA-2-7B (SLEB, arXiv 2402.09025): 10% of its blocks for 0.25 nats per token, 20% for 0.53; this model "
+            "LLaMA-2-7B (SLEB, arXiv 2402.09025): 10 % of its blocks for 0.25 nats per token, 20 % for 0.53; this model "
             "{tenth} and {fifth}."
-        ).format(**{key: shown(share, ".0%") for key, share in zip(("tenth", "fifth"), shares, strict=True)})
+        ).format(**{key: share_text(share) for key, share in zip(("tenth", "fifth"), shares, strict=True)})
     )
     if larger not in said and found[1] and len(found[1].blocks) == most:
         lines[-1] = joined_sentences([lines[-1], larger])
@@ -246,8 +245,8 @@ def saving_lines(plan: PlanRow) -> list[str]:
     """Parameters, cache of generation and time, before and after the blocks are removed."""
     share = 1 - plan.parameters_after / plan.parameters_before
     lines = [
-        _("Parameters: {before:,} → {after:,} (−{share:.1%}).").format(
-            before=plan.parameters_before, after=plan.parameters_after, share=share
+        _("Parameters: {before:,} → {after:,} (−{share}).").format(
+            before=plan.parameters_before, after=plan.parameters_after, share=share_text(share, 1)
         )
     ]
     if plan.kv_bytes_before and plan.kv_bytes_after is not None:
@@ -383,7 +382,7 @@ def points_text(row: PlanOutcomeRow) -> str:
 def before_and_after(row: PlanOutcomeRow) -> tuple[str, str]:
     """What a harder text or test gave before and after: nats per token, or percent of right answers."""
     before, after = (
-        "–" if value is None else number(value) if row.measure == "loss" else shown(value, ".0%")
+        "–" if value is None else number(value) if row.measure == "loss" else share_text(value)
         for value in (row.value_before, row.value_after)
     )
     return before, after
@@ -402,8 +401,8 @@ def budget_text(plan: PlanRow) -> str:
 
 
 NAMED_BUDGETS = {
-    "lossless": N_("lossless (at most 5% harder to predict)"),
-    "noticeable": N_("noticeable (at most 25% harder to predict)"),
+    "lossless": N_("lossless (at most 5 % harder to predict)"),
+    "noticeable": N_("noticeable (at most 25 % harder to predict)"),
     "as-published": N_("as published (0.25 nats per token)"),
 }
 

@@ -467,7 +467,7 @@ def test_what_ships_alone_answers_the_question_that_ships_with_it(tmp_path):
             "Keep all 8 blocks",
         ),
         ({"budget": 0.009}, "model: keep all 8 blocks, as the loss may exceed the budget", "Keep all 8 blocks"),
-        ({"budget": 0.015}, "model: 1 of 8 blocks can go: text 0.8% harder", "Test it on your own task"),
+        ({"budget": 0.015}, "model: 1 of 8 blocks can go: text 0.8 % harder", "Test it on your own task"),
         (
             {"is_verified": False, "is_recommended": False, "budget": 0.001},
             "model: keep all 8 blocks, as no set tried is within the budget",
@@ -475,7 +475,7 @@ def test_what_ships_alone_answers_the_question_that_ships_with_it(tmp_path):
         ),
         (
             {"is_verified": False, "is_recommended": False},
-            "model: 3 of 8 blocks may go, not verified: text 3% harder to predict",
+            "model: 3 of 8 blocks may go, not verified: text 3 % harder to predict",
             "Verify on held-out text",
         ),
     ],
@@ -492,7 +492,7 @@ def test_a_price_stands_beside_the_blocks_that_it_is_of():
     made = layer_plan(budget=0.001)
     found = plan_board.plan_board(plan_data(made, cases.DAY))
     removed = [one.number for one in found.answer.visual.blocks if one.is_removed]
-    assert found.number == "3%" and removed == made.plan.blocks, "the plan itself, as on the slides behind it"
+    assert found.number == "3 %" and removed == made.plan.blocks, "the plan itself, as on the slides behind it"
     assert "Without block 3 (of 0 to 7)" in " ".join(found.answer.say)
     assert found.how_sure == "holds", "that nothing may go: an ability that falls too makes that no less sure"
     assert found.answer.statements == (), "what is not to go saves nothing"
@@ -514,7 +514,7 @@ def test_a_healed_plan_is_held_against_published_choices_as_it_was_before_healin
 def test_right_answers_change_in_points_where_the_title_says_so():
     shown = plan_board.plan_board(plan_data(layer_plan(), cases.DAY)).compared
     change = shown.visual.rows[0][-1]
-    assert shown.visual.rows[0][2:] == ("90%", "80%", "-10.0 [-12.0, -8.0]") and f"{change} points" in shown.title
+    assert shown.visual.rows[0][2:] == ("90 %", "80 %", "-10.0 [-12.0, -8.0]") and f"{change} points" in shown.title
 
 
 def test_tests_that_the_whole_model_fails_show_no_fall():
@@ -534,7 +534,7 @@ def test_a_task_of_texts_is_held_against_the_budget(upper, sure):
     task = replace(made.price, text="task", upper=upper)
     data = plan_data(LayerPlan(made.plan, [*made.outcomes, task]), cases.DAY)
     look = {one.name: one for one in plan_board.plan_board(data).looks}["Your own task"]
-    assert look.sure == sure and look.told.startswith("3% harder to predict [2%, ")
+    assert look.sure == sure and look.told.startswith("3 % harder to predict [2 %, ")
 
 
 def test_what_a_table_cuts_stands_whole_in_the_notes():

@@ -56,12 +56,12 @@ def test_the_answer_follows_the_budget(warehouse: Warehouse) -> None:
     layer_plans.save_plan(warehouse, layer_plan("0199-a"))
     layer_plans.save_plan(warehouse, layer_plan("0199-b", name="newer", blocks=[1]))
     app = opened("plan.py", plan="0199-a")
-    assert "3 of 8 blocks can go: text 3% harder to predict (+0.031" in texts(app).replace("\\", "")
-    assert "39% less time" in texts(app)
+    assert "3 of 8 blocks can go: text 3 % harder to predict (+0.031" in texts(app).replace("\\", "")
+    assert "39 % less time" in texts(app)
     (drawn,) = figures(app)
     assert "the plan" in [trace["name"] for trace in drawn["data"]]
     app.slider(key=url_state.key("nats")).set_value(0.03).run()
-    assert "2 of 8 blocks can go: text 2% harder to predict (+0.017" in texts(app).replace(
+    assert "2 of 8 blocks can go: text 2 % harder to predict (+0.017" in texts(app).replace(
         "\\", ""
     ) and "a new plan of 2 blocks" in texts(app)
     app.slider(key=url_state.key("nats")).set_value(0.0).run()
@@ -88,19 +88,19 @@ def test_the_phrase_is_told_where_the_file_of_a_plan_is_damaged(
     layer_plans.save_plan(Warehouse(path), layer_plan())
     next(tmp_path.rglob("0199-plan.json")).write_text("cut")
     app = opened("help.py", topic="phrases")
-    assert "3 of 8 blocks can go: text 3% harder to predict (+0.031" in texts(app).replace("\\", "") and not app.error
+    assert "3 of 8 blocks can go: text 3 % harder to predict (+0.031" in texts(app).replace("\\", "") and not app.error
 
 
 def test_a_healed_plan_tells_its_price_before_and_after(warehouse: Warehouse) -> None:
     layer_plans.save_plan(warehouse, layer_plan(is_healed=True))
     told = texts(opened("plan.py")).replace("\\", "")
-    assert "text 2% harder to predict after repair (+0.020" in told
-    assert "Before repair: text 3% harder to predict (+0.031 [+0.023, +0.039] nats per token)." in told
+    assert "text 2 % harder to predict after repair (+0.020" in told
+    assert "Before repair: text 3 % harder to predict (+0.031 [+0.023, +0.039] nats per token)." in told
 
 
 @pytest.mark.parametrize(
     ("reasons", "said"),
-    [([], "3 of 8 blocks can go: text 3% harder"), (["over_budget"], "The budget is 2 points of the task")],
+    [([], "3 of 8 blocks can go: text 3 % harder"), (["over_budget"], "The budget is 2 points of the task")],
 )
 def test_a_budget_in_points_is_answered_by_the_task(warehouse: Warehouse, reasons: list[str], said: str) -> None:
     found = layer_plan(budget=2.0, budget_unit="points", reasons=reasons, is_recommended=not reasons)

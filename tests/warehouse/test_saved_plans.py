@@ -65,7 +65,7 @@ def test_a_smaller_model_of_the_family_on_the_same_text_stands_beside_a_plan(war
     assert (found.name, found.bits_per_byte, found.own_bits_per_byte) == ("o/small", 1.5, 1.2)
     assert smaller_sibling(warehouse, plan.model_id, "another") is None
     (line,) = sibling_lines(found, plan)
-    assert "o/small, 60% fewer parameters, 1.50 bits per byte against 1.20" in line
+    assert "o/small, 60 % fewer parameters, 1.50 bits per byte against 1.20" in line
 
 
 def test_what_is_readable_before_and_after_its_blocks_stands_beside_a_plan(warehouse, add_parcel):

@@ -22,9 +22,9 @@ from tests.plans.made import layer_plan
 def test_the_answer_comes_first():
     told = plan_lines(layer_plan())
     assert told[0] == (
-        "model: 3 of 8 blocks can go: text 3% harder to predict (+0.031 [+0.023, +0.039] nats per token), 39% less time."
+        "model: 3 of 8 blocks can go: text 3 % harder to predict (+0.031 [+0.023, +0.039] nats per token), 39 % less time."
     )
-    assert "lossless (at most 5% harder to predict): this plan's 3 of 8 blocks." in "\n".join(told)
+    assert "lossless (at most 5 % harder to predict): this plan's 3 of 8 blocks." in "\n".join(told)
     assert "  0 oooxxoxo 7" in "\n".join(told)
     assert any(line.strip().startswith("* removed one by one") and "3,4,6" in line for line in told)
     assert any("layer 4: 128 directions suffice" in line for line in told)
@@ -66,7 +66,7 @@ def test_what_is_not_verified_or_not_recommended_says_so_in_its_first_words():
         assert re.search("未検証|維持", in_language("ja", plan_wording.plan_text, one))
     broken = layer_plan(is_recommended=False, reasons=["falls_copying"])
     assert plan_wording.plan_text(broken).startswith(
-        "model: keep all 8 blocks, as copying words falls from 90% to 80%. Without blocks 3, 4, 6 "
+        "model: keep all 8 blocks, as copying words falls from 90 % to 80 %. Without blocks 3, 4, 6 "
     )
     assert plan_analysis.standing(broken) == "ability_falls"
     allowed = plan_wording.budget_lines(broken)
@@ -79,7 +79,7 @@ def test_a_set_that_was_named_says_what_it_costs_against_its_budget():
     found = layer_plan(is_recommended=False, reasons=["over_budget"], config=asked, budget=0.02)
     found = replace(found, outcomes=[row for row in found.outcomes if row.rule != "path" or len(row.blocks) > 2])
     assert plan_wording.plan_text(found).startswith(
-        "model: keep all 8 blocks, as this set is not within the budget. The budget is 0.02 nats per token. Without blocks 3, 4, 6 (of 0 to 7): text 3% harder to predict"
+        "model: keep all 8 blocks, as this set is not within the budget. The budget is 0.02 nats per token. Without blocks 3, 4, 6 (of 0 to 7): text 3 % harder to predict"
     )
     searched = "Loss of each number of blocks"
     assert searched in plan_lines(found)
@@ -177,16 +177,16 @@ def test_directions_of_the_task_are_told_apart_from_those_of_held_out_text():
 def test_an_answer_names_its_model_and_says_what_the_cheapest_set_costs_where_none_is_within_the_budget():
     answer = plan_wording.plan_text(layer_plan())
     assert answer.startswith(
-        "model: 3 of 8 blocks can go: text 3% harder to predict (+0.031 [+0.023, +0.039] nats per token)"
+        "model: 3 of 8 blocks can go: text 3 % harder to predict (+0.031 [+0.023, +0.039] nats per token)"
     )
     dear = plan_wording.plan_text(layer_plan(budget=0.001))
     assert dear.startswith(
         "model: keep all 8 blocks, as no set tried is within the budget. The budget is 0.001 nats per token. Without block 3 "
     )
-    assert "0.8% harder to predict (+0.008" in dear
+    assert "0.8 % harder to predict (+0.008" in dear
     unsure = plan_wording.plan_text(layer_plan(budget=0.009))
     assert unsure.startswith("model: keep all 8 blocks, as the loss may exceed the budget. The budget is 0.009 nats")
-    assert unsure.endswith("Up to 1.0% harder is possible: a longer text tells.")
+    assert unsure.endswith("Up to 1 % harder is possible: a longer text tells.")
 
 
 def test_what_was_published_and_what_else_saves_stand_beside_the_plan():
@@ -198,15 +198,15 @@ def test_what_was_published_and_what_else_saves_stand_beside_the_plan():
     size = replace(rounded, text="weights", measure="bytes_bfloat16", value_before=200.0, value_after=120.0)
     assert plan_evidence.alternative_lines(found) == []
     plan, rounding = plan_evidence.alternative_lines(LayerPlan(found.plan, [*found.outcomes, rounded, size]))
-    assert "after repair (+0.020" in plan and "30% less memory, 0.0007 nats for each percent" in plan
-    assert "0.1% harder to predict (+0.001" in rounding and "40% less memory, 0.0000 nats" in rounding
-    assert "this model 38% and 38%" in plan_wording.budget_lines(found)[-1]
+    assert "after repair (+0.020" in plan and "30 % less memory, 0.0007 nats for each percent" in plan
+    assert "0.1 % harder to predict (+0.001" in rounding and "40 % less memory, 0.0000 nats" in rounding
+    assert "this model 38 % and 38 %" in plan_wording.budget_lines(found)[-1]
     dear = [
         replace(row, difference=0.3, lower=0.29, upper=0.31) if row.rule in ("greedy", "path") else row
         for row in layer_plan().outcomes
     ]
     told = plan_wording.budget_lines(LayerPlan(layer_plan().plan, dear))
-    assert told[-1].endswith("this model 0% and 38%. Larger sets were not tried."), (
+    assert told[-1].endswith("this model 0 % and 38 %. Larger sets were not tried."), (
         "so that 38 % is a limit of the search"
     )
 

@@ -23,7 +23,7 @@ from core.ui import inputs, reads, url_state
 from core.ui.markdown import escape
 from core.ui.measure import job_cards, pilot_form
 from core.wording.labels import shortened_name, text_name
-from core.wording.numbers import amount, duration
+from core.wording.numbers import amount, duration, share_text
 
 if TYPE_CHECKING:
     from core.records import RunConfig
@@ -98,7 +98,7 @@ def _show_judgement(text: Mapping[str, Any], protocol: str, seed: int) -> bool:
         return False
     names = {"English": _("English"), "Japanese": _("Japanese"), "Unknown": _("language unknown")}
     told = _("{n} words, {language}, {share} of it repeated.").format(
-        n=f"{found.n_words:,}", language=names.get(found.language, found.language), share=f"{found.repeated:.0%}"
+        n=f"{found.n_words:,}", language=names.get(found.language, found.language), share=share_text(found.repeated)
     )
     st.caption(told)
     if found.is_repetitive:

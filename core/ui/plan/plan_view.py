@@ -25,7 +25,7 @@ from core.wording import plan_evidence
 from core.wording import plans as plan_wording
 from core.wording import within as within_wording
 from core.wording.labels import short_id
-from core.wording.numbers import number
+from core.wording.numbers import number, share_text
 
 
 def choose_plan(plans: pl.DataFrame, model: str) -> LayerPlan | None:
@@ -209,10 +209,10 @@ def show_saving(layer_plan: LayerPlan) -> None:
     _show_plan_price(layer_plan)
     with st.container(horizontal=True, gap="large"):
         share = 1 - plan.parameters_after / plan.parameters_before
-        st.metric(_("Parameters"), f"{plan.parameters_after:,}", f"{-share:.1%}", "inverse", width="content")
+        st.metric(_("Parameters"), f"{plan.parameters_after:,}", share_text(-share, 1), "inverse", width="content")
         if (time := plan_analysis.time_saved_share(plan)) is not None:
             label = _("Time to read a prompt and write {n} tokens").format(n=plan.new_tokens)
-            st.metric(label, f"{1 - time:.0%}", f"{-time:.1%}", "inverse", width="content")
+            st.metric(label, share_text(1 - time), share_text(-time, 1), "inverse", width="content")
     columns = {
         _("Weights"): lambda row: wording.name("plan_measure", row.measure),
         _("Before"): lambda row: _size_text(row.value_before),
