@@ -27,9 +27,9 @@ class Run(RunRow, ModelRow, RunSummaryRow):
     """`pass`, `warn` or `veto`; None without checks."""
     vetoed_by: list[str] | None
     """Names of the checks that veto it."""
-    bits_per_byte_lower: float | None = None
-    bits_per_byte_upper: float | None = None
-    """95 % interval, where a choice derived it from the windows."""
+    bits_per_byte_lower: float | None
+    bits_per_byte_upper: float | None
+    """95 % interval: only a choice has it, which derives it from the windows."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
