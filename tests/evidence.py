@@ -443,9 +443,12 @@ def described(recipe: Recipe) -> tuple[str, str]:
     """What a recipe changes of the base recipe: `learning rate 0.0006`, `dropout of 30 %`."""
     changes = {
         "learning_rate": (f"learning rate {recipe.learning_rate:g}", f"学習率 {recipe.learning_rate:g}"),
-        "repeated": (f"{recipe.repeated:.0%} of lines repeated", f"行の {recipe.repeated:.0%} を直前の行で置換"),
-        "shuffled": (f"{recipe.shuffled:.0%} of lines shuffled", f"行の {recipe.shuffled:.0%} を入れ替え"),
-        "dropout": (f"dropout of {recipe.dropout:.0%}", f"ドロップアウト {recipe.dropout:.0%}"),
+        "repeated": (
+            f"{100 * recipe.repeated:.0f} % of lines repeated",
+            f"行の {recipe.repeated:.0%} を直前の行で置換",
+        ),
+        "shuffled": (f"{100 * recipe.shuffled:.0f} % of lines shuffled", f"行の {recipe.shuffled:.0%} を入れ替え"),
+        "dropout": (f"dropout of {100 * recipe.dropout:.0f} %", f"ドロップアウト {recipe.dropout:.0%}"),
         "weight_decay": (f"weight decay {recipe.weight_decay:g}", f"重み減衰 {recipe.weight_decay:g}"),
     }
     told = [said for name, said in changes.items() if getattr(recipe, name) != getattr(Recipe, name)]

@@ -182,7 +182,7 @@ def check_rows() -> list[tuple[str, ...]]:
 def _limit_text(check: Check, value: float) -> str:
     if math.isinf(value):
         return "–"
-    return f"±{math.expm1(value):.0%}" if check.is_log_change else number(value)
+    return f"±{share_text(math.expm1(value))}" if check.is_log_change else number(value)
 
 
 def _run(runs: pl.DataFrame, model: str, text: str) -> dict:

@@ -72,7 +72,7 @@ class Case:
         if self.own is not None:
             parts.append(f"share there {self.own:g}")
         if self.far:
-            parts.append(f"{self.far:.0%} of the tokens far out along one direction")
+            parts.append(f"{100 * self.far:.0f} % of the tokens far out along one direction")
         return ", ".join([*parts, *(["unequal lengths"] if self.unequal else [])])
 
 
