@@ -15,11 +15,10 @@ from core.locale import _
 from core.records import LayerPlan, text_budget
 from core.sources import counted, derived, shown
 from core.tables import PlanOutcomeRow, PlanRow
-from core.wording import plan_evidence
+from core.wording import plan_evidence, share_text
 from core.wording import plans as plan_wording
 from core.wording import slides as slide_wording
 from core.wording.labels import name, shortened_name
-from core.wording.numbers import share_text
 
 
 def plan_board(data: DeckData) -> Board:

@@ -12,7 +12,6 @@ import polars as pl
 from core import wording
 from core.figures.style import LOG_TICKS, TEXT, add_heatmap, axes_figure, with_message
 from core.locale import _
-from core.wording.numbers import share_text
 
 OF_PAIRS = ("cosine",)
 """Quantities of pairs of tokens; all others belong to single tokens."""
@@ -115,7 +114,7 @@ def _hover_texts(data: DistributionData) -> list[list[str]]:
                 layer=layer,
                 low=wording.number(low),
                 high=wording.number(high),
-                share=share_text(share, 1),
+                share=wording.share_text(share, 1),
                 median=wording.number(median),
             )
             for layer, share, median in zip(data.layers, shares, data.medians, strict=True)

@@ -37,10 +37,9 @@ from core.locale import _
 from core.records import LayerPlan
 from core.sources import shown, stated
 from core.tables import PlanOutcomeRow
-from core.wording import plan_evidence
+from core.wording import plan_evidence, share_text
 from core.wording import plans as plan_wording
 from core.wording.labels import name
-from core.wording.numbers import share_text
 
 # --- blocks -------------------------------------------------------------------------------------------------------------
 

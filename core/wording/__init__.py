@@ -13,7 +13,7 @@ from core.locale import _
 from core.registry.passes import CONTROLS
 from core.sources import Text
 from core.wording.labels import check_meaning, control_name, estimator_name, estimator_symbol, name, names, pass_text
-from core.wording.numbers import interval_of, number, rounded, size_range, with_interval
+from core.wording.numbers import interval_of, number, rounded, share_text, size_range, with_interval
 from core.wording.reasons import reason_meaning, reason_text, run_reasons
 from core.wording.scores import (
     benchmark_name,
