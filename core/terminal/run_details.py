@@ -37,14 +37,6 @@ from core.wording.verdicts import (
 from core.wording.within import readable_limits, readable_text
 
 WORDS = ("d2", "one_per_word")
-STEPS = ("autocorrelation", "kept", "removed", "added", "neighbour_overlap", "cka")
-"""Measures between two layers."""
-QUANTITY = (22, 19, 0)
-"""Columns of a quantity, its value and where it is."""
-SPECIFICATION = (53, 23)
-"""Columns of a specification's name and its outcome."""
-CONTROL = (50, -8, -8, -8)
-"""Columns of a control's name, and of its three dimensions."""
 LITERATURE = ("last_token", "per_prompt")
 """Clouds of the two published protocols."""
 
@@ -132,10 +124,11 @@ def _d2_of_layers(profile: Profile) -> list[LayerEstimateRow]:
     return sorted(rows, key=lambda row: (row.layer, row.state == "post_norm"))
 
 
-def _aligned(indent: int, widths: Sequence[int], cells: Iterable[str]) -> str:
-    """Cells in columns of these widths, to the right in those of negative ones."""
-    padded = [pad(cell, abs(width), to_the_right=width < 0) for width, cell in zip(widths, cells, strict=False)]
-    return (" " * indent + "".join(padded)).rstrip()
+def _columns(rows: Sequence[Sequence[str]]) -> Iterator[str]:
+    """The rows beneath the title of their part, in columns as wide as the longest cell."""
+    widths = [max(map(cell_len, column)) + 2 for column in zip(*rows, strict=True)]
+    for row in rows:
+        yield f"    {''.join(map(pad, row, widths))}".rstrip()
 
 
 def _dimension_lines(profile: Profile) -> Iterator[str]:
@@ -143,19 +136,18 @@ def _dimension_lines(profile: Profile) -> Iterator[str]:
     if summary is None:
         return
     yield "  " + _("estimated dimension (d2, one token per type, N={n:,}), 95 % intervals").format(n=summary.n_points)
-    n_layers, after_norm = profile.model.n_layers, summary.final_dimension_post_norm is not None
+    n_layers = profile.model.n_layers
     rows = [
         (_("largest inner"), interval_text(summary, "inner_max"), _layer_position(summary, n_layers)),
         (_("working"), wording.shape_text(summary), _band_text(summary, n_layers)),
-        *([(_("final, after the norm"), interval_text(summary, "final_dimension_post_norm"))] if after_norm else []),
     ]
-    yield from (_aligned(4, QUANTITY, row) for row in rows)
-    extrema = _rows(profile.extrema, cloud=PRIMARY[1])
-    dominant = wording.dominance_text(profile.correlators)
+    if summary.final_dimension_post_norm is not None:
+        rows.append((_("final post-norm"), interval_text(summary, "final_dimension_post_norm"), ""))
+    yield from _columns(rows)
     yield from wrap(start_text(summary, profile.estimates), WIDTH, " " * 6, " " * 4)
-    for name, text in ((_("profile"), wording.extrema_text(extrema)), (_("dominant"), dominant)):
-        if text:
-            yield from wrap(_aligned(4, QUANTITY, (name, text)), WIDTH, " " * 26)
+    extrema = wording.extrema_text(_rows(profile.extrema, cloud=PRIMARY[1]))
+    for name, text in ((_("profile"), extrema), (_("dominant"), wording.dominance_text(profile.correlators))):
+        yield from wrap(text, WIDTH, " " * 26, f"    {pad(name, 22)}")
 
 
 def _joint_lines(profile: Profile) -> Iterator[str]:
@@ -191,11 +183,13 @@ def _word_lines(profile: Profile) -> Iterator[str]:
         n = _("{n} of {of:,} words").format(n=n, of=run.n_words)
     yield "  " + _("across tokenizers (d2, one point per word, N={n})").format(n=n)
     where = _layer_position(summary, profile.model.n_layers)
-    yield _aligned(4, QUANTITY, (_("largest inner"), interval_text(summary, "inner_max"), where))
-    yield _aligned(4, QUANTITY, (_("working"), wording.shape_text(summary)))
+    rows = [
+        (_("largest inner"), f"{interval_text(summary, 'inner_max')}  {where}"),
+        (_("working"), wording.shape_text(summary)),
+    ]
     if run.n_words_lost is not None:
-        lost = _("{n:,} (beyond the tokens read, or masked)").format(n=run.n_words_lost)
-        yield _aligned(4, QUANTITY, (_("occurrences lost"), lost))
+        rows.append((_("occurrences lost"), _("{n:,} (beyond the tokens read, or masked)").format(n=run.n_words_lost)))
+    yield from _columns(rows)
 
 
 def _largest_norm(profile: Profile) -> str:
@@ -203,20 +197,18 @@ def _largest_norm(profile: Profile) -> str:
     if profile.run.max_norm_ratio is None:
         return ""
     text = _("largest norm {ratio} times the median").format(ratio=number(profile.run.max_norm_ratio))
-    by_layer: dict[int, dict[str, float]] = {}
-    for row in profile.correlators:
-        if row.cloud == "unmasked" and row.value is not None and 0 < row.layer < profile.model.n_layers:
-            by_layer.setdefault(row.layer, {})[row.correlator] = row.value
-    ratios = {layer: found["large_norm_ratio"] for layer, found in by_layer.items() if "large_norm_ratio" in found}
+    known = [row for row in _rows(profile.correlators, cloud="unmasked") if row.value is not None]
+    ratios = [row for row in _rows(known, correlator="large_norm_ratio") if 0 < row.layer < profile.model.n_layers]
     if not ratios:
         return text
-    layer = max(ratios, key=ratios.__getitem__)
-    where = _("{told}, at layer {layer}").format(told=text, layer=layer)
-    count, at_start = (by_layer[layer].get(f"large_norm_{name}") for name in ("tokens", "at_start"))
-    if not count:
-        return where
-    line = _("{where}: {n:,.0f} such tokens there").format(where=where, n=count)
-    return line if at_start is None else join([line, _("{share:.0f} % at position 0").format(share=100 * at_start)])
+    layer = max(ratios, key=lambda row: row.value).layer
+    there = {row.correlator: row.value for row in _rows(known, layer=layer)}
+    text = _("{told}, at layer {layer}").format(told=text, layer=layer)
+    if count := there.get("large_norm_tokens"):
+        text = _("{where}: {n:,.0f} such tokens there").format(where=text, n=count)
+        if (at_start := there.get("large_norm_at_start")) is not None:
+            text = join([text, _("{share:.0f} % at position 0").format(share=100 * at_start)])
+    return text
 
 
 def _neighbour_lines(profile: Profile) -> Iterator[str]:
@@ -277,17 +269,12 @@ def _literature_lines(profile: Profile) -> Iterator[str]:
 def _layer_pair_lines(profile: Profile) -> Iterator[str]:
     """From one layer to the next: first, middle and last pair, and the lowest autocorrelation; chance level last."""
     pairs = {(row.measure, row.layer_a): row for row in profile.pairs if row.layer_b == row.layer_a + 1}
-    own = {
-        layer: row.value
-        for (measure, layer), row in sorted(pairs.items(), key=lambda pair: pair[0])
-        if measure == "autocorrelation"
-    }
-    if not own:
+    layers = sorted(layer for measure, layer in pairs if measure == "autocorrelation")
+    if not layers:
         return
-    first, *_others = layers = list(own)
-    least = min(layers, key=lambda layer: math.inf if (value := own[layer]) is None else value)
-    measures = [measure for measure in STEPS if (measure, first) in pairs]
-    n = pairs["autocorrelation", first].n_points
+    of_layer = {layer: pairs["autocorrelation", layer] for layer in layers}
+    first, n = layers[0], of_layer[layers[0]].n_points
+    least = min(layers, key=lambda layer: math.inf if (value := of_layer[layer].value) is None else value)
     yield "  " + _("between layers (one token per type, N={n:,})").format(n=n)
     names = {
         "autocorrelation": _("autocorr."),
@@ -299,11 +286,12 @@ def _layer_pair_lines(profile: Profile) -> Iterator[str]:
     }
     shown = sorted({first, least, layers[len(layers) // 2], layers[-1]})
     heads = [_("{first} to {last}").format(first=layer, last=layer + 1) for layer in shown]
-    widths = (12, *(-14 for _layer in shown), -10)
-    yield _aligned(2, widths, [_("  layers"), *heads, _("chance")])
-    for measure in measures:
-        between = (_with_error(pairs.get((measure, layer))) for layer in shown)
-        yield _aligned(4, (10, *widths[1:]), [names[measure], *between, _by_chance(pairs[measure, first])])
+    rows = [
+        (name, *(_with_error(pairs.get((measure, layer))) for layer in shown), _by_chance(pairs[measure, first]))
+        for measure, name in names.items()
+        if (measure, first) in pairs
+    ]
+    yield from _columns([(_("layers"), *heads, _("chance")), *rows])
 
 
 def _with_error(row: LayerPairRow | None) -> str:
@@ -352,8 +340,7 @@ def claim_lines(rows: Sequence[RunClaimRow]) -> Iterator[str]:
         own = _rows(rows, claim=claim)
         if own:
             yield "  " + _("{claim}, by specification").format(claim=claim_name(claim))
-        for row in own:
-            yield _aligned(4, SPECIFICATION, [specification_name(row), marked_ratio_text(row)])
+            yield from _columns([(specification_name(row), marked_ratio_text(row)) for row in own])
     if rows:
         legend = _("{key}; ratios of the largest dimension").format(key=outcome_legend_text())
         yield from wrap(legend, WIDTH, "  ", "  ")
@@ -383,17 +370,15 @@ def _control_lines(profile: Profile, controls: Sequence[Profile]) -> Iterator[st
                 yield from labelled(_("control"), control_name(control.run))
                 yield from (f"  {line}" for line in lines)
         return
-    yield _aligned(
-        2, (CONTROL[0] + 2, *CONTROL[1:]), (_("controls (d2, one token per type)"), _("start"), _("peak"), _("end"))
-    )
     unusable = {row.control_run_id for row in profile.controls if row.outcome == "not_usable"}
+    rows = [(_("controls (d2, one token per type)"), _("start"), _("peak"), _("end"))]
     for measured in (profile, *controls):
-        summary = summary_of(measured, *PRIMARY)
-        if summary is None:
-            continue
-        values = (summary.embedding_dimension, summary.inner_max, summary.final_dimension_pre_norm)
-        remark = _(" (not usable)") if measured.run.run_id in unusable else ""
-        yield _aligned(4, CONTROL, [control_name(measured.run) + remark, *map(number, values)])
+        if summary := summary_of(measured, *PRIMARY):
+            values = (summary.embedding_dimension, summary.inner_max, summary.final_dimension_pre_norm)
+            remark = _(" (not usable)") if measured.run.run_id in unusable else ""
+            start, peak, end = map(number, values)
+            rows.append((control_name(measured.run) + remark, start, peak, end))
+    yield from _columns(rows)
 
 
 def _comparison_lines(profile: Profile, controls: Sequence[Profile]) -> Iterator[str]:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator, Mapping, Sequence, Set
-from itertools import groupby
 from typing import Any
 
 import polars as pl
@@ -22,7 +21,7 @@ from core.terminal.output import Fixed, Head, heads, join, one_line, pad, width
 from core.wording import plan_evidence
 from core.wording import plans as plan_wording
 from core.wording.labels import distinct_short_names, marked_name, shortened_name, text_name
-from core.wording.numbers import duration, share_text
+from core.wording.numbers import duration, ranges, share_text
 from core.wording.provenance import Line
 from core.wording.scores import score_flag_lines
 from core.wording.verdicts import verdict_legend_text, verdict_marks
@@ -334,12 +333,8 @@ def _indented(lines: Sequence[str]) -> list[str]:
 
 
 def _block_numbers(blocks: Sequence[int]) -> str:
-    """`2,13-18`: three neighbours or more as a range."""
-    told: list[str] = []
-    for _place, stretch in groupby(enumerate(blocks), lambda one: one[1] - one[0]):
-        first, *others = (block for _place, block in stretch)
-        told += [f"{first}-{others[-1]}"] if len(others) > 1 else map(str, (first, *others))
-    return ",".join(told)
+    """`2,13–18`: neighbours as a range."""
+    return ",".join(ranges(blocks))
 
 
 def _plan_sketch(layer_plan: LayerPlan) -> Iterator[str]:

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Collection
 from datetime import date
 
 from core.locale import _, spoken
+from core.records import stretches
 from core.sources import Text, derived, shown
 from core.tables import RunSummaryRow
 
@@ -59,6 +61,12 @@ def size_range(n_points: tuple[int, int]) -> str:
     """A number of points: `800`, or `780–800` if the clouds differ in size."""
     smallest, largest = (derived(n, "runs", "n_points") for n in n_points)
     return shown(largest, ",") if smallest == largest else Text("{:,}–{:,}").format(smallest, largest)
+
+
+def ranges(numbers: Collection[int]) -> list[str]:
+    """Layers or blocks as `1`, `3–19`."""
+    ends = ((first, after - 1) for first, after in stretches(numbers))
+    return [Text("{}–{}").format(first, last) if last > first else shown(first) for first, last in ends]
 
 
 def day(when: date) -> str:

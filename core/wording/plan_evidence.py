@@ -22,16 +22,8 @@ from core.records import LayerPlan, text_budget
 from core.sources import Text, shown
 from core.tables import LayerCorrelatorRow, PlanRow, Sibling
 from core.wording.labels import name
-from core.wording.numbers import number, share_text
-from core.wording.plans import (
-    block_ranges,
-    budget_text,
-    loss_text,
-    nats_text,
-    outcome_price_text,
-    points_text,
-    price_text,
-)
+from core.wording.numbers import number, ranges, share_text
+from core.wording.plans import budget_text, loss_text, nats_text, outcome_price_text, points_text, price_text
 
 
 def largest_losses_text(layer_plan: LayerPlan) -> str:
@@ -191,7 +183,7 @@ def student_lines(layer_plan: LayerPlan) -> list[str]:
         values |= {"few": row.rank, "few_price": outcome_price_text(row)}
         lines.append(_("{few} are too few: {few_price} nats per token."))
     kept = layer_plan.kept
-    values |= {"n": len(kept), "kept": _(", ").join(block_ranges(kept))}
+    values |= {"n": len(kept), "kept": _(", ").join(ranges(kept))}
     lines.append(_("Its {n} blocks begin as the teacher's {kept}, in this order."))
     return [line.format(**values) for line in lines]
 

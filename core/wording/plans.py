@@ -25,12 +25,12 @@ from core.analysis.plans import (
 )
 from core.errors import Sentence
 from core.locale import N_, _, translated, worded
-from core.records import AGAINST_PLAN, BUDGETS, PUBLISHED_FIFTH, LayerPlan, PlanEstimate, stretches
+from core.records import AGAINST_PLAN, BUDGETS, PUBLISHED_FIFTH, LayerPlan, PlanEstimate
 from core.sources import Text, counted, derived, shown
 from core.tables import PlanOutcomeRow, PlanRow
 from core.wording import joined_sentences
 from core.wording.labels import name, shortened_name
-from core.wording.numbers import amount, duration, number, share_text
+from core.wording.numbers import amount, duration, number, ranges, share_text
 
 MAX_LISTED_BLOCKS = 12
 """More blocks than this are shown as ranges."""
@@ -339,21 +339,12 @@ def blocks_text(blocks: Collection[int], n_layers: int) -> str:
 
 def block_numbers_text(blocks: Collection[int]) -> str:
     """`4, 14, 15`; many blocks as ranges `14–28`."""
-    numbers = [str(block) for block in sorted(blocks)]
-    if len(numbers) > MAX_LISTED_BLOCKS:
-        numbers = block_ranges(blocks)
-    return _(", ").join(numbers)
+    return _(", ").join(map(str, sorted(blocks)) if len(blocks) <= MAX_LISTED_BLOCKS else ranges(blocks))
 
 
 def removed_name(plan: PlanRow, is_recommended: bool) -> str:
     """What a picture calls the blocks of a set: those of one that is not recommended do not go."""
     return _("goes") if is_recommended else _("tried, not recommended") if plan.is_verified else _("proposed")
-
-
-def block_ranges(blocks: Collection[int]) -> list[str]:
-    """Blocks as `1`, `3–19`."""
-    ranges = ((first, after - 1) for first, after in stretches(blocks))
-    return [Text("{}–{}").format(first, last) if last > first else shown(first) for first, last in ranges]
 
 
 def price_text(value: float | None, lower: float | None = None, upper: float | None = None) -> str:

@@ -25,7 +25,7 @@ from core.tables import (
     RunSummaryRow,
 )
 from core.wording import labels
-from core.wording.numbers import number, with_interval
+from core.wording.numbers import number, ranges, with_interval
 from core.wording.reasons import reason_text, sorted_reasons
 from core.wording.scores import p_value_text
 
@@ -271,19 +271,8 @@ def dominance_text(correlators: Iterable[LayerCorrelatorRow]) -> str:
     what = _("three coordinates") if "top_coordinates_3" in found else _("three principal components")
     layer = max(shares, key=shares.__getitem__)
     template = _("{what} hold half of the variance or more (layers {layers}; {share} %, layer {layer})")
-    layers = _(", ").join(layer_ranges(shares))
+    layers = _(", ").join(ranges(shares))
     return template.format(what=what, layers=layers, share=round(100 * shares[layer]), layer=layer)
-
-
-def layer_ranges(layers: Iterable[int]) -> list[str]:
-    """Layers as `1–3`, `9`."""
-    ranges: list[list[int]] = []
-    for layer in sorted(layers):
-        if ranges and layer == ranges[-1][-1] + 1:
-            ranges[-1].append(layer)
-        else:
-            ranges.append([layer])
-    return [Text("{}–{}").format(one[0], one[-1]) if len(one) > 1 else shown(one[0]) for one in ranges]
 
 
 # --- chips -----------------------------------------------------------------------------------------------------

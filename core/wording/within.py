@@ -12,9 +12,8 @@ from core.locale import _
 from core.sources import Text, shown
 from core.tables import LayerCorrelatorRow, Run
 from core.wording.answers import coefficient_text, relation_text, sample_size_reasons
-from core.wording.numbers import number
+from core.wording.numbers import number, ranges
 from core.wording.scores import p_value_text
-from core.wording.verdicts import layer_ranges
 
 
 def answer_word(relation: Relation) -> str:
@@ -162,7 +161,7 @@ def served_text(rows: Iterable[LayerCorrelatorRow]) -> str:
     equal = [n for n, (value, error, _n) in behind.items() if n != best and value + of_pairs * error >= 0]
     if not equal or right - reach <= guess:
         return told
-    more = _("Not told apart from it: layers {layers}.").format(layers=_(", ").join(layer_ranges(equal)))
+    more = _("Not told apart from it: layers {layers}.").format(layers=_(", ").join(ranges(equal)))
     return _("{first} {second}").format(first=told, second=more)
 
 
