@@ -31,7 +31,7 @@ import torch
 from torch import Tensor, nn
 
 from core.files import REFERENCE
-from core.measure.setup import Setup, open_setup
+from core.measure.plan import Setup, open_setup
 from core.models.model import Blueprint, load_network
 from core.models.stacks import output_state
 from core.models.weights import Weights

@@ -41,12 +41,10 @@ import polars as pl
 from core.analysis.shape import _judge_claim, _verdict_columns, judge_profile
 from core.errors import InputError
 from core.files import move
-from core.measure.capture import capture
-from core.measure.plan import mask_tokens
+from core.measure.capture import capture, read_losses
+from core.measure.plan import mask_tokens, open_setup
 from core.measure.profile import measure_profile, open_network, select_sample
-from core.measure.readable import read_losses
 from core.measure.rows import readable_rows, window_rows
-from core.measure.setup import open_setup
 from core.records import DAMAGED, EARLIER, LOCAL, SHIPPED, Profile, RunConfig
 from core.registry.protocols import PROTOCOLS
 from core.registry.specifications import CLAIMS

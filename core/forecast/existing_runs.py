@@ -12,7 +12,7 @@ import polars as pl
 
 from core.analysis.ranking import GROUP_KEYS, N_TOLERANCE, WORD_KEYS
 from core.errors import InputError, Sentence
-from core.measure.setup import Identity, Setup
+from core.measure.plan import Identity, Setup
 from core.models.hub import with_content_id
 from core.models.weights import Weights
 from core.records import RunConfig, from_json, without_places

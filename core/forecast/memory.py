@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 from core.geometry.layer import CloudPlan, layer_bytes
 from core.geometry.layer_pairs import points_within
-from core.measure.layer_workers import WORKER_BYTES
+from core.measure.layers import WORKER_BYTES
 from core.models.memory import MemoryPlan, Shape, batch_bytes, suspended_bytes
 from core.registry.passes import BLOCKS_DRAWN, CHANGED, DRAWN
 

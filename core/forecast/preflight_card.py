@@ -22,9 +22,8 @@ from core.forecast.times import START, Pace, known_costs, outline_of, pace_of, p
 from core.geometry.layer import CloudPlan
 from core.limits import anonymous_memory
 from core.measure.capture import require_context, require_disk_space, require_known_tokens, states_bytes
-from core.measure.layer_workers import count_workers, cpus_of_job
-from core.measure.plan import extra_estimators, mask_tokens, pair_budget, plan_layers, usable_words
-from core.measure.setup import Setup
+from core.measure.layers import count_workers, cpus_of_job
+from core.measure.plan import Setup, extra_estimators, mask_tokens, pair_budget, plan_layers, usable_words
 from core.models.loading import read_tokenizer
 from core.models.memory import MemoryPlan, available_bytes, available_bytes_elsewhere
 from core.models.model import Blueprint, OpenModel, read_blueprint

@@ -11,12 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from core.geometry import correlators, local, spectrum
+from core.geometry import correlators, local
 from core.geometry.clouds import Cloud
-from core.geometry.correlation_integral import correlation_integral_of_cloud
 from core.geometry.estimators import ESTIMATORS
 from core.geometry.gaussian import gaussian_surrogate
-from core.geometry.local import GRAM_BYTES
+from core.geometry.local import GRAM_BYTES, correlation_integral_of_cloud
 from core.geometry.neighbour_dimensions import (
     RANKS,
     NeighbourReading,
@@ -91,8 +90,8 @@ class CloudPlan:
 
 def one_thread_on(device: torch.device) -> AbstractContextManager[None]:
     """One thread where the CPU computes, so that every bit is the same on any number of cores: layers, which are
-    independent, use more of them side by side (core/measure/layer_workers.py)."""
-    return spectrum.one_thread() if device.type == "cpu" else nullcontext()
+    independent, use more of them side by side (core/measure/layers.py)."""
+    return correlators.one_thread() if device.type == "cpu" else nullcontext()
 
 
 def measure_layer(states: Tensor, plan: CloudPlan) -> LayerResult:
@@ -135,7 +134,7 @@ def _measure_layer(states: Tensor, plan: CloudPlan) -> LayerResult:
         estimates += [
             d2,
             *second_order_estimates(placed, scanned),
-            *_rank_estimates(cloud, spectrum.replicates(placed.points, placed.members)),
+            *_rank_estimates(cloud, correlators.replicates(placed.points, placed.members)),
             *_neighbours(placed, distinct, distances_of_sets(scanned.table, distinct)),
             *_estimates_with_differing_labels(placed, scanned, distinct, plan),
         ]
@@ -166,7 +165,7 @@ def _measure_types(
     placed, scanned, distinct, d2 = measure_draws(states, plan, plan.draws)
     within = distances_of_sets(scanned.table, distinct)
     cloud = placed.cloud
-    spectra = spectrum.replicates(placed.points, placed.members)
+    spectra = correlators.replicates(placed.points, placed.members)
     estimates += [
         d2,
         *second_order_estimates(placed, scanned),
@@ -266,7 +265,7 @@ def second_order_estimates(placed: PlacedCloud, scanned: Scanned) -> list[CloudE
     return estimates
 
 
-def _rank_estimates(cloud: Cloud, spectra: spectrum.Spectra) -> list[CloudEstimate]:
+def _rank_estimates(cloud: Cloud, spectra: correlators.Spectra) -> list[CloudEstimate]:
     return [
         estimates_of_sets(cloud, "effective_rank", spectra.effective_rank),
         estimates_of_sets(cloud, "stable_rank", spectra.stable_rank),

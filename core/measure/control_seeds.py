@@ -20,9 +20,8 @@ from core.measure.capture import HiddenStates, capture
 from core.measure.checkpoint import Checkpoint
 from core.measure.checks import layers_of_claims, window_pairs
 from core.measure.layers import LayerMeasurer
-from core.measure.plan import mask_tokens, plan_layers, usable_words
+from core.measure.plan import Setup, mask_tokens, plan_layers, usable_words
 from core.measure.provenance import Clock
-from core.measure.setup import Setup
 from core.models.matched_blocks import seeded_control
 from core.models.model import OpenModel
 from core.records import Progress, RunConfig

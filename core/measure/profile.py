@@ -15,26 +15,25 @@ from core.errors import InputError, Sentence
 from core.geometry.layer import CloudPlan, one_thread_on
 from core.geometry.layer_pairs import LayerPairs
 from core.geometry.results import Distribution, LayerResult
-from core.measure.capture import HiddenStates, capture, require_readable
+from core.measure.capture import HiddenStates, capture, read_losses, require_readable
 from core.measure.checkpoint import Checkpoint
 from core.measure.checks import change_without_norm_rule, check_dependence, run_checks
 from core.measure.control_seeds import SeedMeasurer, seed_rows
 from core.measure.label_probe import probe_layers
-from core.measure.layer_workers import LayerWorkers
-from core.measure.layers import LayerMeasurer
+from core.measure.layers import LayerMeasurer, LayerWorkers
 from core.measure.plan import (
+    Setup,
     TokenMask,
     extra_estimators,
     mask_tokens,
+    open_setup,
     pair_budget,
     plan_layers,
     sample_layer_pairs,
     usable_words,
 )
 from core.measure.provenance import Clock, result_key
-from core.measure.readable import read_losses
 from core.measure.rows import Measurement, build_profile
-from core.measure.setup import Setup, open_setup
 from core.models.matched_blocks import require_plain_stream, rotate_updates, without_head
 from core.models.memory import available_bytes
 from core.models.model import OpenModel, load_network

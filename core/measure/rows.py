@@ -18,11 +18,9 @@ from core.geometry.layer import CloudPlan
 from core.geometry.results import CloudEstimate, Distribution, LayerResult, jackknife_error, none_if_nan
 from core.geometry.second_order import d2_of_windows
 from core.geometry.stability import Dependence
-from core.measure.capture import HiddenStates
-from core.measure.plan import TokenMask, UsableWords
+from core.measure.capture import HiddenStates, choose_targets
+from core.measure.plan import Setup, TokenMask, UsableWords
 from core.measure.provenance import Clock, code_version, library_versions
-from core.measure.readable import choose_targets
-from core.measure.setup import Setup
 from core.models.model import OpenModel
 from core.records import Profile, RunConfig, without_places
 from core.registry.passes import PASSES

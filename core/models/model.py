@@ -15,12 +15,12 @@ from torch import Tensor, nn
 
 from core.errors import InputError, ModelError, ResourceError, Sentence, unknown_name
 from core.limits import opening
-from core.models.description import describe
 from core.models.gguf_to_safetensors import as_safetensors
 from core.models.loading import (
     check_files,
     check_quantisation,
     dequantised,
+    describe,
     find_loader,
     is_loaded_whole,
     loading_options,

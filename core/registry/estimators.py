@@ -138,7 +138,7 @@ _OURS = (
     ),
     Estimator(
         "effective_rank",
-        "spectrum:read_effective_rank",
+        "correlators:read_effective_rank",
         0.41,
         "erank",
         "exp(- sum p log p) of the variance shares p",
@@ -148,7 +148,7 @@ _OURS = (
     ),
     Estimator(
         "stable_rank",
-        "spectrum:read_stable_rank",
+        "correlators:read_stable_rank",
         0.31,
         "srank",
         "sum of variances / largest variance",
@@ -223,7 +223,7 @@ _OURS = (
     ),
     Estimator(
         "correlation_integral",
-        "correlation_integral:read_correlation_integral",
+        "local:read_correlation_integral",
         7.2,
         "CorrInt",
         "log(C(r_b) / C(r_a)) / log(r_b / r_a), C(r) the share of pairs nearer than r",

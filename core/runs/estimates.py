@@ -207,7 +207,7 @@ def answer(kind: str, request: Any) -> Any:
         raise refusals[0]
     if not request["models"]:
         return []
-    from core.measure.setup import with_readable_tokenizer
+    from core.measure.plan import with_readable_tokenizer
 
     return with_readable_tokenizer(request["models"])
 

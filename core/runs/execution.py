@@ -34,8 +34,8 @@ from core.warehouse.runs import ControlPass, control_passes, ingest_parcel, read
 from core.warehouse.warehouse import Warehouse
 
 if TYPE_CHECKING:  # torch: only where something is measured
-    from core.measure.layer_workers import LayerWorkers
-    from core.measure.setup import Setup
+    from core.measure.layers import LayerWorkers
+    from core.measure.plan import Setup
 
 MEMORY_ALLOWANCE = OPENING_BYTES
 """Bytes that a job may take beyond its memory budget, which is for weights, passes and pairs of layers."""
@@ -117,8 +117,8 @@ def _measure(job: Job[RunConfig], warehouse: Warehouse, report: ProgressReporter
     finds them again. A control that is in the warehouse already is not measured again.
     """
     from core.forecast.existing_runs import find_same_run
-    from core.measure.layer_workers import LayerWorkers
-    from core.measure.setup import open_setup
+    from core.measure.layers import LayerWorkers
+    from core.measure.plan import open_setup
 
     if is_parcel(warehouse.parcels / job.job_id):  # finished by an earlier process
         return {"run_id": job.job_id, "waits": "", "failed": (), "was_known": False}

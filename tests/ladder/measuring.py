@@ -14,8 +14,8 @@ from pathlib import Path
 from core.analysis.shape import judge_profile
 from core.errors import InputError
 from core.files import move
+from core.measure.plan import Setup, open_setup
 from core.measure.profile import measure_profile
-from core.measure.setup import Setup, open_setup
 from core.records import EARLIER, PROFILE_TABLES, SHIPPED, Profile, RunConfig
 from core.registry.protocols import PROTOCOLS
 from core.runs.jobs import new_run_id

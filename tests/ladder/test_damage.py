@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 import torch
 
-from core.measure.setup import open_setup
+from core.measure.plan import open_setup
 from core.models.model import load_network
 from core.plans.variants import Network, without_blocks
 from core.records import RunConfig

@@ -17,8 +17,8 @@ import torch
 
 from core.geometry import clouds
 from core.geometry.layer import CloudPlan, measure_layer
-from core.measure import layer_workers
-from core.measure.layer_workers import WORKER_BYTES, LayerWorkers, count_workers
+from core.measure import layers
+from core.measure.layers import WORKER_BYTES, LayerWorkers, count_workers
 from core.measure.profile import measure_profile
 from core.measure.provenance import Clock
 from core.records import Progress, RunConfig
@@ -60,7 +60,7 @@ def bits(results) -> dict[int, str]:
 
 def workers_of(pid: int | None = None) -> list[psutil.Process]:
     children = psutil.Process(pid).children()
-    return [child for child in children if "core.measure.layer_workers" in child.cmdline()]
+    return [child for child in children if "core.measure.layers" in child.cmdline()]
 
 
 def test_every_bit_is_the_same_for_any_number_of_workers(spilled):
@@ -108,23 +108,23 @@ def test_what_a_layer_raises_comes_back(spilled):
 
 def test_workers_are_as_many_as_cpus_and_memory_allow_and_none_for_little_work(spilled, monkeypatch):
     _, _, plan = spilled
-    one = WORKER_BYTES + layer_workers.layer_bytes(plan, 64)
+    one = WORKER_BYTES + layers.layer_bytes(plan, 64)
     assert count_workers(plan, 64, N_STATES, cpus=8, room=100 * one) == 0
-    monkeypatch.setattr(layer_workers, "SHORT_SECONDS", 0.0)
+    monkeypatch.setattr(layers, "SHORT_SECONDS", 0.0)
     assert count_workers(plan, 64, N_STATES, cpus=3, room=100 * one) == 3
     assert count_workers(plan, 64, N_STATES, cpus=8, room=100 * one) == N_STATES
     assert count_workers(plan, 64, N_STATES, cpus=8, room=2 * one) == 2
     assert count_workers(plan, 64, N_STATES, cpus=8, room=2 * one - 1) == 0
     assert count_workers(plan, 64, N_STATES, cpus=1, room=100 * one) == 0
     monkeypatch.setenv("WORKDIM_JOBS_AT_ONCE", str(10**6))
-    assert layer_workers.cpus_of_job() == 1
+    assert layers.cpus_of_job() == 1
 
 
 def test_a_profile_is_the_same_with_workers(tiny_llama, tmp_path, monkeypatch):
     monkeypatch.setitem(PROTOCOLS, "small", SMALL)
     config = RunConfig(str(tiny_llama), "english-business", "small", device="cpu")
     alone = measure_profile(config, "a", tmp_path / "kept", lambda step: None)
-    monkeypatch.setattr(layer_workers, "SHORT_SECONDS", 0.0)
+    monkeypatch.setattr(layers, "SHORT_SECONDS", 0.0)
     for layer in (tmp_path / "kept").glob("step-layer-*.json"):
         layer.unlink()
     steps: list[Progress] = []
@@ -141,14 +141,14 @@ def test_a_profile_is_the_same_with_workers(tiny_llama, tmp_path, monkeypatch):
 JOB = """
 import sys
 from pathlib import Path
-from core.measure import layer_workers, profile
-from core.measure.layer_workers import LayerWorkers
+from core.measure import layers, profile
+from core.measure.layers import LayerWorkers
 from core.records import RunConfig
 from core.registry.protocols import PROTOCOLS
 from tests.runs.small import WHOLE
 
 PROTOCOLS["whole"] = WHOLE
-layer_workers.SHORT_SECONDS = 0.0
+layers.SHORT_SECONDS = 0.0
 config = RunConfig(sys.argv[1], "english-business", "whole", device="cpu")
 with LayerWorkers() as workers:
     workers.cpus = 2

@@ -7,8 +7,7 @@ import torch
 from core.errors import CorpusError
 from core.geometry.layer import CloudPlan
 from core.measure import layers, plan
-from core.measure.plan import TokenMask
-from core.measure.setup import open_setup
+from core.measure.plan import TokenMask, open_setup
 from core.pilots.registration import parse_pilot
 from core.plans.setup import open_plan
 from core.records import PlanConfig, RunConfig
@@ -69,7 +68,7 @@ def test_a_text_that_is_too_short_for_any_model_is_told_before_one_is_fetched(tm
     def fetched(reference):
         pytest.fail(f"{reference} was fetched")
 
-    for module in ("core.measure.setup", "core.plans.setup", "core.measure.score"):
+    for module in ("core.measure.plan", "core.plans.setup", "core.measure.score"):
         monkeypatch.setattr(f"{module}.find_weights", fetched)
     monkeypatch.setattr("core.runs.estimates._run_process", answer_here)
     warehouse = Warehouse(tmp_path / "w.duckdb")

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 import torch
 
+from core.measure.capture import choose_targets, read_losses
+from core.measure.plan import open_setup
 from core.measure.profile import measure_profile
-from core.measure.readable import choose_targets, read_losses
 from core.measure.rows import readable_rows
-from core.measure.setup import open_setup
 from core.records import RunConfig
 from tests.measure.test_capture import captured
 from tests.runs.small import SMALL

@@ -9,9 +9,8 @@ from safetensors.torch import load_file, save_file
 
 from core.errors import CorpusError, ModelError
 from core.measure.profile import measure_profile
-from core.models.description import tokenizer_hash
 from core.models.hub import find_weights, local_weights
-from core.models.loading import read_tokenizer
+from core.models.loading import read_tokenizer, tokenizer_hash
 from core.models.model import read_blueprint
 from core.models.weights import as_unread, named_shards
 from core.records import RunConfig

@@ -10,8 +10,8 @@ import pytest
 import torch
 
 from core.errors import ResourceError
+from core.measure.plan import open_setup
 from core.measure.profile import open_network
-from core.measure.setup import open_setup
 from core.models import memory
 from core.models.hub import find_weights
 from core.models.memory import (

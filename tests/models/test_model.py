@@ -15,8 +15,8 @@ from safetensors.torch import load_file, save_file
 from core.errors import InputError, ModelError, ResourceError
 from core.models import loading
 from core.models import model as models
-from core.models.description import key_value_size
 from core.models.hub import find_weights
+from core.models.loading import key_value_size
 from core.models.model import _placement, read_blueprint
 from core.models.random_weights import draw_network
 from core.models.weights import hash_files

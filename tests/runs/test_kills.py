@@ -27,7 +27,7 @@ import os, random, shutil, signal, sys, time
 from dataclasses import replace
 from pathlib import Path
 import torch
-import core.measure.profile, core.measure.setup
+import core.measure.profile, core.measure.plan
 from core.registry.protocols import PROTOCOLS
 from core.runs.jobs import read_job
 from core.runs.execution import run_submitted
