@@ -47,7 +47,7 @@ def measure(config: RunConfig, warehouse: Warehouse, progress: ProgressCallback,
         remove_job(job)
         return Finished(**result, profile=profile, controls=controls)
     except ResourceError:
-        if not list(job.folder.glob("kept-*/forward.json")):
+        if not list(job.folder.glob("kept-*/step-forward.json")):
             remove_job(job)
         raise
     except (InputError, KeyboardInterrupt):

@@ -147,8 +147,8 @@ MOST = {
         5655,
     ),  # what is measured already, by the rule that a job has, which the room of jobs held; an estimate at once, from stored costs and the newest own runs, phase by phase as a job reports
     "geometry": (
-        3887,
-        32848,
+        3710,
+        31813,
     ),  # nearest by a sample of columns; how much blocks write; what the host reads is read for all subsets at once; d2 alone
     "ids": (31, 196),  # an id is found, or refused, in one place
     "limits": (202, 1008),  # what the workers of a job take
@@ -157,11 +157,11 @@ MOST = {
         761,
     ),  # the words of every page, in the glossary, with the wrong ones in both languages; a reader's own catalogue
     "measure": (
-        2820,
-        21100,
-    ),  # which layer serves own labels, of encoders too; loss readable at each layer; bits and bytes of each window; the draws of a control, which goes on with its next
+        2862,
+        21396,
+    ),  # whether d2 depends on sequences or points, which geometry held; which layer serves own labels, of encoders too; loss readable at each layer; bits and bytes of each window; the draws of a control, which goes on with its next
     # controls whose blocks write as much as trained ones; decoders from pinned parts of packages
-    "models": (4294, 28541),
+    "models": (4290, 28510),
     "pilots": (922, 5777),  # columns of pilots that the types check
     "plans": (3308, 26808),  # rounding priced, one block repaired; whether norms can carry a repair is tried
     # and what a report answers, on each text:

@@ -19,7 +19,7 @@ from core.commands.context import selected_warehouse, show_records
 from core.errors import ResourceError, Sentence, sentences
 from core.files import nearest_folder
 from core.locale import worded
-from core.measure.provenance import code_version, library_versions
+from core.measure.checkpoint import code_version, library_versions
 from core.models import machine, packages
 from core.models.network import route
 from core.runs.reference_check import MODEL, Deviation, check_instrument

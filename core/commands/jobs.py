@@ -123,7 +123,7 @@ def report_unfinished(status: JobStatus) -> int:
         warn(status.reason)
     else:
         warn("The process of {model} was ended from outside; out of memory?", model=job.config.model)
-    if has_failed and not any(any(job.folder.glob(f"kept-*/{name}")) for name in ("forward.json", "step-*.json")):
+    if has_failed and not any(job.folder.glob("kept-*/step-*.json")):
         remove_job(job)
     else:
         warn(

@@ -110,14 +110,14 @@ def measure_parallel(configs, warehouse, again: bool, engine) -> int:
 
 
 def calibrate(options: argparse.Namespace) -> None:
-    from core.geometry import gaussian
+    from core.geometry import calibration
 
-    path = options.out or gaussian.TABLE
+    path = options.out or calibration.TABLE
     if not path.parent.is_dir():
         raise InputError(no_folder(path.parent))
     with ProgressBar(Sentence("Gaussian clouds")) as bar:
-        rows = gaussian.calibrate(lambda done, total: bar.report(Progress("calibrate", done, total)))
-    gaussian.write_table(rows, path)
+        rows = calibration.calibrate(lambda done, total: bar.report(Progress("calibrate", done, total)))
+    calibration.write_table(rows, path)
     tell("{path}: {n} readings", path=path, n=len(rows))
 
 

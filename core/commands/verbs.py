@@ -64,7 +64,7 @@ def _version() -> str:
     try:
         return version(NAME)
     except PackageNotFoundError:  # run from its folder without installation
-        from core.measure.provenance import code_version
+        from core.measure.checkpoint import code_version
 
         return code_version()
 

@@ -14,7 +14,6 @@ from torch import Tensor
 from core.geometry import correlators, local
 from core.geometry.clouds import Cloud
 from core.geometry.estimators import ESTIMATORS
-from core.geometry.gaussian import gaussian_surrogate
 from core.geometry.local import GRAM_BYTES, correlation_integral_of_cloud
 from core.geometry.neighbour_dimensions import (
     RANKS,
@@ -380,6 +379,18 @@ def _surrogates(placed: PlacedCloud, n_surrogates: int, seed: int) -> list[Cloud
             CloudEstimate(placed.cloud.name, estimator, n1, n2, estimate, [], transform="gaussian_surrogate")
         )
     return estimates
+
+
+def gaussian_surrogate(points: Tensor, generator: torch.Generator) -> Tensor:
+    """n Gaussian points with the sample covariance of `points` (n, n_dims).
+
+    Each is a sum of the centred points with independent normal weights: conditional on the points, exactly Gaussian
+    with the sample covariance, without a decomposition. `generator` is on the CPU, so that all devices draw the same.
+    """
+    centred = points - points.mean(0)
+    n = len(points)
+    weights = torch.randn(n, n, generator=generator).to(points) / (n - 1) ** 0.5
+    return weights @ centred
 
 
 def _on_request(placed: PlacedCloud, names: Iterable[str]) -> list[CloudEstimate]:

@@ -1,35 +1,47 @@
-"""Checkpoints of a job in a folder: the hidden states of a pass, then each layer; or the answers to a task.
+"""What a job keeps, so that another process can go on: its results in a folder, what they took, what they depend on.
 
-An interrupted job resumes from its checkpoint, if request, code, libraries and files are the same; otherwise it starts
-over. Each file is written under another name, synced and renamed, so that no file is ever half written.
+The folder holds the hidden states of a pass and then each layer; or the answers to a task, or the steps of a plan. An
+interrupted job resumes from it, if request, code, libraries and files are the same; otherwise it starts over. Each file
+is written under another name, synced and renamed, so that no file is ever half written.
 """
 
 from __future__ import annotations
 
 import base64
 import hashlib
-import io
+import importlib.metadata
 import json
+import os
 import shutil
-from collections.abc import Mapping
-from dataclasses import fields, is_dataclass
+import subprocess
+import threading
+import time
+import tomllib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field, fields, is_dataclass
+from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from core.files import free_some, read_json_or_none, write_atomic, writing
-from core.geometry.results import CloudCorrelator, CloudEstimate, Distribution, LayerResult
-from core.measure.capture import STATES_FILE, HiddenStates
-from core.records import Estimate
+from core.limits import anonymous_memory
+from core.records import Progress, ProgressCallback
+
+if TYPE_CHECKING:
+    from core.models.model import Blueprint
+    from core.texts.corpora import Corpus
 
 KEY_FILE = "key.json"
-FORWARD_FILE = "forward.json"
 RESOURCES_FILE = "spent.json"
 STEP_PREFIX = "step-"
-LAYER_RECORDS = {one.__name__: one for one in (LayerResult, CloudEstimate, CloudCorrelator, Distribution, Estimate)}
-ARRAY_FIELDS = ("norms", "nats", "readable")
-"""Fields of HiddenStates that are stored as .npy files."""
+ROOT = Path(__file__).resolve().parents[2]
+PACKAGES = ("torch", "transformers", "tokenizers", "numpy", "safetensors", "gguf", "scipy", "scikit-dimension")
+
+SAMPLE_INTERVAL = 0.02
+"""Seconds between two samples of memory use; one takes 30 microseconds."""
 
 
 class Checkpoint:
@@ -49,41 +61,9 @@ class Checkpoint:
             folder.mkdir(parents=True, exist_ok=True)
             _write(folder / KEY_FILE, json.dumps({"sha256": digest}).encode())
 
-    def states(self) -> HiddenStates | None:
-        """The states of a finished forward pass; None if there is none."""
-        content = read_json_or_none(self._folder / FORWARD_FILE)
-        if content is None:
-            return None
-        states = np.load(self._folder / STATES_FILE, mmap_mode="r")
-        files = {name: self._folder / f"{name}.npy" for name in ARRAY_FIELDS}
-        arrays: dict[str, Any] = {
-            name: np.load(file, allow_pickle=False) if file.exists() else None for name, file in files.items()
-        }
-        return HiddenStates(states, **arrays, **content)
-
     def resources(self) -> dict[str, Any]:
         """Time and memory spent on the stored results (`Clock.resources`); empty if there are none."""
         return read_json_or_none(self._folder / RESOURCES_FILE) or {}
-
-    def save_states(self, states: HiddenStates, resources: dict[str, Any]) -> None:
-        """Mark the forward pass as finished; the states themselves are in the folder already."""
-        states.states.flush()
-        metadata = {field.name: getattr(states, field.name) for field in fields(states) if field.name != "states"}
-        for name in ARRAY_FIELDS:
-            if (values := metadata.pop(name)) is not None:
-                content = io.BytesIO()
-                np.save(content, values, allow_pickle=False)
-                _write(self._folder / f"{name}.npy", content.getvalue())
-        _write(self._folder / RESOURCES_FILE, json.dumps(resources).encode())
-        _write(self._folder / FORWARD_FILE, json.dumps(metadata).encode())
-
-    def layer(self, index: int) -> LayerResult | None:
-        """The stored result of a layer; None if it is not finished."""
-        return self.step(_layer(index), LAYER_RECORDS)
-
-    def save_layer(self, index: int, layer: LayerResult, resources: dict[str, Any]) -> None:
-        """Store the result of a layer, and the time and memory spent so far."""
-        self.save_step(_layer(index), layer, resources)
 
     def step(self, name: str, records: Mapping[str, type]) -> Any:
         """The stored result of a step, made of records and arrays; None if the step is not finished.
@@ -98,17 +78,13 @@ class Checkpoint:
 
     def save_step(self, name: str, value: Any, resources: dict[str, Any] | None = None) -> None:
         """Store the result of a step, and the time and memory spent so far if they are told."""
-        # Python writes every double so that it reads back the same.
-        _write(self._step_file(name), json.dumps(_encode(value)).encode())
         if resources:
             _write(self._folder / RESOURCES_FILE, json.dumps(resources).encode())
+        # Python writes every double so that it reads back the same.
+        _write(self._step_file(name), json.dumps(_encode(value)).encode())
 
     def _step_file(self, name: str) -> Path:
         return self._folder / f"{STEP_PREFIX}{name}.json"
-
-
-def _layer(index: int) -> str:
-    return f"layer-{index:04d}"
 
 
 def _write(path: Path, content: bytes) -> None:
@@ -151,3 +127,155 @@ def _decode(content: Any, records: Mapping[str, type]) -> Any:
     if "tuple" in content:
         return tuple(_decode(item, records) for item in content["tuple"])
     return {_decode(key, records): _decode(value, records) for key, value in content["pairs"]}
+
+
+# --- what results took ------------------------------------------------------------------------------------------------
+
+
+@dataclass
+class Clock:
+    """Start time, time per phase, processor time and peak memory, of the process with its workers."""
+
+    progress: ProgressCallback
+    memory_of_workers: Callable[[], int] = lambda: 0
+    processor_of_workers: Callable[[], float] = lambda: 0.0
+    started_at: datetime = field(default_factory=lambda: datetime.now(UTC).replace(tzinfo=None))
+    """In UTC, without a zone, as it is stored."""
+    seconds: dict[str, float] = field(default_factory=dict)
+    peak_memory: int = 0
+    _phase: str = ""
+    _since: float = 0.0
+    _processor_before: float = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._processor_before = self._processor_now()
+
+    @contextmanager
+    def phase(self, name: str) -> Iterator[None]:
+        """Count the time and watch the memory of a phase."""
+        self.report(Progress(name, 0, 1))
+        self._phase, self._since = name, time.perf_counter()
+        with self._memory_watched():
+            yield
+        self.seconds = self.resources()["seconds"]
+        self._phase = ""
+
+    def resources(self) -> dict[str, Any]:
+        """Time and memory spent so far, as JSON values, for a process that resumes this one."""
+        seconds = dict(self.seconds)
+        if self._phase:
+            seconds[self._phase] = seconds.get(self._phase, 0.0) + time.perf_counter() - self._since
+        return {
+            "started_at": self.started_at.isoformat(),
+            "seconds": seconds,
+            "processor_seconds": self.processor_seconds,
+            "peak_memory": self.peak_memory,
+        }
+
+    @property
+    def processor_seconds(self) -> float:
+        """Processor time so far, which a busy machine stretches far less than the time of the clock on the wall."""
+        return self._processor_now() - self._processor_before
+
+    def add_earlier(self, earlier: dict[str, Any]) -> None:
+        """Add what an earlier process spent on the same pass; `earlier` may be empty."""
+        if not earlier:
+            return
+        self.started_at = datetime.fromisoformat(earlier["started_at"])
+        for name, seconds in earlier["seconds"].items():
+            self.seconds[name] = self.seconds.get(name, 0.0) + seconds
+        self._processor_before -= earlier["processor_seconds"]
+        self.peak_memory = max(self.peak_memory, earlier["peak_memory"])
+
+    def report(self, progress: Progress) -> None:
+        """Pass progress on."""
+        self._update_peak()
+        self.progress(progress)
+
+    @contextmanager
+    def _memory_watched(self) -> Iterator[None]:
+        """Sample memory use in a thread: the largest tensors live shorter than a step of progress."""
+        stop = threading.Event()
+
+        def watch() -> None:
+            while not stop.wait(SAMPLE_INTERVAL):
+                self._update_peak()
+
+        thread = threading.Thread(target=watch, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            stop.set()
+            thread.join()
+            self._update_peak()
+
+    def _processor_now(self) -> float:
+        return time.process_time() + self.processor_of_workers()
+
+    def _update_peak(self) -> None:
+        self.peak_memory = max(self.peak_memory, anonymous_memory() + self.memory_of_workers())
+
+
+# --- what they depend on ----------------------------------------------------------------------------------------------
+
+
+def result_key(blueprint: Blueprint, corpus: Corpus) -> list[object]:
+    """What results depend on besides the request: code, libraries, model files, text, and type of device."""
+    row = blueprint.weightless.row
+    return [
+        code_version(),
+        code_stamp(),
+        library_versions(),
+        row.weights_sha256,
+        row.configuration_hash,
+        row.tokenizer_hash,
+        corpus.row.sha256,
+        blueprint.device.type,
+    ]
+
+
+def library_versions() -> dict[str, str]:
+    """Package -> installed version, of the libraries that results depend on."""
+    return {name: _version(name) for name in PACKAGES}
+
+
+def code_stamp() -> str:
+    """A hash that changes with every change of the code, also between commits."""
+    files = sorted((ROOT / "core").rglob("*.py"))
+    stamps = [(str(file.relative_to(ROOT)), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+    return hashlib.sha256(repr(stamps).encode()).hexdigest()[:12]
+
+
+def code_version() -> str:
+    """Workdim's version, and the commit where the code is a git checkout.
+
+    Code sent to a cluster without its checkout gets it from the environment variable WORKDIM_CODE_VERSION.
+    """
+    if version_sent := os.environ.get("WORKDIM_CODE_VERSION"):
+        return version_sent
+    version = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
+    try:
+        completed = subprocess.run(
+            ["git", "describe", "--always", "--dirty", "--abbrev=10"],
+            cwd=ROOT,
+            capture_output=True,
+            text=True,
+            encoding="utf-8",
+            timeout=5,
+            check=False,
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return version
+    if not (ROOT / ".git").exists():  # unpacked inside another project's checkout
+        return version
+    return (
+        f"{version}+{completed.stdout.strip()}" if completed.returncode == 0 and completed.stdout.strip() else version
+    )
+
+
+def _version(package: str) -> str:
+    try:
+        return importlib.metadata.version(package)
+    except importlib.metadata.PackageNotFoundError:
+        return "not installed"

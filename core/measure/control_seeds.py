@@ -15,13 +15,11 @@ import numpy as np
 
 from core.geometry.layer import one_thread_on
 from core.geometry.results import LayerResult, none_if_nan
-from core.geometry.stability import window_shifts
 from core.measure.capture import HiddenStates, capture
-from core.measure.checkpoint import Checkpoint
-from core.measure.checks import layers_of_claims, window_pairs
+from core.measure.checkpoint import Checkpoint, Clock
+from core.measure.checks import layers_of_claims, window_pairs, window_shifts
 from core.measure.layers import LayerMeasurer
 from core.measure.plan import Setup, mask_tokens, plan_layers, usable_words
-from core.measure.provenance import Clock
 from core.models.matched_blocks import seeded_control
 from core.models.model import OpenModel
 from core.records import Progress, RunConfig

@@ -7,6 +7,7 @@ import logging
 from contextlib import ExitStack, closing
 from dataclasses import asdict, replace
 from pathlib import Path
+from typing import cast
 
 import numpy as np
 import torch
@@ -14,10 +15,10 @@ import torch
 from core.errors import InputError, Sentence
 from core.geometry.layer import CloudPlan, one_thread_on
 from core.geometry.layer_pairs import LayerPairs
-from core.geometry.results import Distribution, LayerResult
-from core.measure.capture import HiddenStates, capture, read_losses, require_readable
-from core.measure.checkpoint import Checkpoint
-from core.measure.checks import change_without_norm_rule, check_dependence, run_checks
+from core.geometry.results import CloudCorrelator, CloudEstimate, Distribution, LayerResult
+from core.measure.capture import STATES_FILE, HiddenStates, capture, read_losses, require_readable
+from core.measure.checkpoint import Checkpoint, Clock, result_key
+from core.measure.checks import Measurement, change_without_norm_rule, check_dependence, run_checks
 from core.measure.control_seeds import SeedMeasurer, seed_rows
 from core.measure.label_probe import probe_layers
 from core.measure.layers import LayerMeasurer, LayerWorkers
@@ -32,13 +33,12 @@ from core.measure.plan import (
     sample_layer_pairs,
     usable_words,
 )
-from core.measure.provenance import Clock, result_key
-from core.measure.rows import Measurement, build_profile
+from core.measure.rows import build_profile
 from core.models.matched_blocks import require_plain_stream, rotate_updates, without_head
 from core.models.memory import available_bytes
 from core.models.model import OpenModel, load_network
 from core.models.random_weights import draw_network, load_with_random_blocks
-from core.records import Profile, Progress, ProgressCallback, RunConfig
+from core.records import Estimate, Profile, Progress, ProgressCallback, RunConfig
 from core.registry.passes import BLOCKS_DRAWN, DRAWN, PASSES, ROTATED
 from core.registry.protocols import Protocol
 from core.tables import LayerCorrelatorRow, LayerPairRow, LayerSeedRow
@@ -47,8 +47,9 @@ from core.texts.labels import read_labels
 from core.texts.sample import MIN_TYPES, TokenSample, shuffle_tokens, too_few_types
 
 _log = logging.getLogger("workdim")
-LABELS = "labels"
-"""Step of a checkpoint: what the labelled texts gave."""
+FORWARD, LABELS = "forward", "labels"
+"""Steps of a checkpoint: the forward pass, and what the labelled texts gave."""
+LAYER_RECORDS = {one.__name__: one for one in (LayerResult, CloudEstimate, CloudCorrelator, Distribution, Estimate)}
 
 
 def measure_profile(
@@ -84,7 +85,7 @@ def _measure_pass(
         request = [asdict(config), asdict(protocol), sample.digest]
         checkpoint = Checkpoint(scratch, [*request, *result_key(setup.blueprint, setup.corpus)])
         clock.add_earlier(checkpoint.resources())
-        states = checkpoint.states()
+        states = _stored_states(checkpoint, scratch)
         opened = None if states else open_network(config, setup, scratch, clock.report)
         streamed = bool(opened and opened.units)
     seeds, judges = list[LayerSeedRow](), PASSES[config.pass_].judges
@@ -100,7 +101,10 @@ def _measure_pass(
             states = replace(_capture(opened, sample, scratch, clock, config, protocol), streamed=streamed)
             if PASSES[config.pass_].weights == ROTATED:
                 states = _with_turned_updates(states, config.model_seed)
-            checkpoint.save_states(states, clock.resources())
+            # The states themselves are in the folder already.
+            checkpoint.save_step(
+                FORWARD, replace(states, states=cast("np.memmap", states.states[:0])), clock.resources()
+            )
         assert states
         opened = None  # frees the weights' memory
         gc.collect()
@@ -134,12 +138,19 @@ def _measure_pass(
     return profile
 
 
+def _stored_states(checkpoint: Checkpoint, scratch: Path) -> HiddenStates | None:
+    """The states of a forward pass that an earlier process has finished."""
+    found = checkpoint.step(FORWARD, {HiddenStates.__name__: HiddenStates})
+    return replace(found, states=np.load(scratch / STATES_FILE, mmap_mode="r")) if found else None
+
+
 def _capture(
     opened: OpenModel, sample: TokenSample, scratch: Path, clock: Clock, config: RunConfig, protocol: Protocol
 ) -> HiddenStates:
     """The states of a pass, and of one on the text what each layer lets be read of the loss."""
     n_readable = protocol.n_readable if config.pass_ == "text" else 0
     states = capture(opened, sample, scratch, clock.report)
+    states.states.flush()
     return replace(states, readable=read_losses(opened, sample, states, n_readable))
 
 
@@ -196,6 +207,7 @@ def _with_turned_updates(states: HiddenStates, seed: int) -> HiddenStates:
     norms = states.norms.copy()
     for layer in range(states.n_layers + 1):
         norms[layer] = np.linalg.norm(stream[layer], axis=1)
+    stream.flush()
     return replace(states, states=stream, norms=norms, has_post_norm=False)
 
 
@@ -218,15 +230,19 @@ def _measure_layers(
 ) -> list[LayerResult]:
     """Measure every layer, or read it from the checkpoint."""
     n_layers = len(states.labels)
-    found = {index: layer for index in range(n_layers) if (layer := checkpoint.layer(index))}
+    found = {index: layer for index in range(n_layers) if (layer := checkpoint.step(_layer_step(index), LAYER_RECORDS))}
     to_measure = [index for index in range(n_layers) if index not in found]
     clock.report(Progress("geometry", len(found), n_layers))
     with closing(measurer.measure(states, mask, plan, to_measure)) as measuring:
         for index, layer in measuring:
-            checkpoint.save_layer(index, layer, clock.resources())
+            checkpoint.save_step(_layer_step(index), layer, clock.resources())
             found[index] = layer
             clock.report(Progress("geometry", len(found), n_layers))
     return [found[index] for index in range(n_layers)]
+
+
+def _layer_step(index: int) -> str:
+    return f"layer-{index:04d}"
 
 
 def _read_layer_pairs(

@@ -5,8 +5,8 @@ from __future__ import annotations
 import json
 import math
 import platform
-from collections.abc import Iterator, Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator
+from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
@@ -14,23 +14,19 @@ import numpy as np
 import torch
 
 from core.analysis.groups import mean_difference, windows_to_units
-from core.geometry.layer import CloudPlan
-from core.geometry.results import CloudEstimate, Distribution, LayerResult, jackknife_error, none_if_nan
+from core.geometry.results import CloudEstimate, Distribution, jackknife_error, none_if_nan
 from core.geometry.second_order import d2_of_windows
-from core.geometry.stability import Dependence
 from core.measure.capture import HiddenStates, choose_targets
-from core.measure.plan import Setup, TokenMask, UsableWords
-from core.measure.provenance import Clock, code_version, library_versions
-from core.models.model import OpenModel
-from core.records import Profile, RunConfig, without_places
+from core.measure.checkpoint import Clock, code_version, library_versions
+from core.measure.checks import Measurement, peak_layer
+from core.measure.plan import TokenMask
+from core.records import Profile, without_places
 from core.registry.passes import PASSES
-from core.registry.protocols import Protocol
 from core.registry.specifications import SPECIFICATIONS
 from core.tables import (
     LayerCorrelatorRow,
     LayerDistributionRow,
     LayerEstimateRow,
-    LayerPairRow,
     LayerReplicateRow,
     RunCheckRow,
     RunRow,
@@ -52,50 +48,6 @@ BINS = {
     "block_share": np.geomspace(0.01, 10, 31),
     "cosine": np.linspace(-1, 1, 41),
 }
-
-
-@dataclass(frozen=True)
-class Measurement:
-    """All results of one pass, before they become rows."""
-
-    config: RunConfig
-    run_id: str
-    setup: Setup
-    sample: TokenSample
-    states: HiddenStates
-    mask: TokenMask
-    words: UsableWords
-    plan: CloudPlan
-    layers: list[LayerResult]
-    pairs: list[LayerPairRow]
-    dependence: dict[int, Dependence]
-    norm_rule: dict[int, float]
-    """Layer -> change of log d2 without the norm rule; empty if the rule dropped nothing."""
-
-    @property
-    def protocol(self) -> Protocol:
-        return self.setup.protocol
-
-    @property
-    def model(self) -> OpenModel:
-        """The model without its weights."""
-        return self.setup.blueprint.weightless
-
-    @property
-    def n_points(self) -> int | None:
-        """Size of the cloud `one_per_type`; None without it."""
-        return self.plan.draws[0].n_points if self.plan.draws else None
-
-    @property
-    def words_lost_share(self) -> float | None:
-        """Share of word occurrences lost; None if no words are measured."""
-        return self.words.lost_share if PASSES[self.config.pass_].has_words and self.plan.word_draws else None
-
-    @property
-    def labelled(self) -> list[tuple[int, str, LayerResult]]:
-        """(layer, state, result) of every layer."""
-        labels = zip(self.states.labels, self.layers, strict=True)
-        return [(layer, state, result) for (layer, state), result in labels]
 
 
 def build_profile(measurement: Measurement, checks: list[RunCheckRow], clock: Clock) -> Profile:
@@ -355,15 +307,6 @@ def _geometry_of_windows(
 
     n_types = {window: len(np.unique(of)) for window, of in zip(usable.tolist(), mask.types[rows], strict=True)}
     return n_types, d2_at(inner_layer), d2_at(states.n_layers)
-
-
-def peak_layer(layers: Sequence[LayerResult], n_layers: int, clouds: Sequence[str]) -> int | None:
-    """The inner layer (1 to L - 1) of the largest d2 of the first cloud that has one; None if no cloud does."""
-    for cloud in clouds:
-        inner = [layer.value(cloud, "d2") for layer in layers[1:n_layers]]
-        if any(map(math.isfinite, inner)):
-            return 1 + int(np.nanargmax(inner))
-    return None
 
 
 def _mean_loss(nats: np.ndarray) -> tuple[float, float]:

@@ -24,8 +24,7 @@ from core.analysis.groups import Difference, mean_difference, share_error
 from core.errors import ModelError, ResourceError, Sentence
 from core.limits import opening
 from core.measure.capture import no_numbers, release_memory, require_known_tokens
-from core.measure.checkpoint import Checkpoint
-from core.measure.provenance import code_stamp, code_version, library_versions
+from core.measure.checkpoint import Checkpoint, code_stamp, code_version, library_versions
 from core.models.hub import find_weights
 from core.models.memory import MemoryPlan
 from core.models.model import Blueprint, OpenModel, is_out_of_memory, load_network, read_blueprint, too_large

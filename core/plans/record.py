@@ -11,7 +11,7 @@ from typing import Any
 
 from core.analysis.groups import Difference
 from core.geometry.results import none_if_nan
-from core.measure.provenance import code_version
+from core.measure.checkpoint import code_version
 from core.plans import saving
 from core.plans.candidates import Candidate, Choice, Similarity, Step
 from core.plans.directions import NeededDirections

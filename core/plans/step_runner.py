@@ -11,8 +11,7 @@ from typing import Any
 
 from core.analysis.groups import Difference
 from core.errors import Sentence
-from core.measure.checkpoint import Checkpoint
-from core.measure.provenance import result_key
+from core.measure.checkpoint import Checkpoint, result_key
 from core.plans import directions
 from core.plans.candidates import Similarity, Step
 from core.plans.healing import Healing

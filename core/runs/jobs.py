@@ -59,7 +59,7 @@ CANCEL_FILE = "cancel"
 """In a job's folder: the job is to be stopped and removed."""
 ERROR_FILE = "error.json"
 LAYER_PREFIX = "step-layer-"
-"""Of the file of a finished layer in the folder of a pass (core/measure/checkpoint.py)."""
+"""Of the file of a finished layer in the folder of a pass (core/measure/profile.py)."""
 CHECKPOINT_PREFIX = "kept-"
 START_TIMEOUT = 20.0
 """Seconds after which a started process that does not hold its job's lock counts as dead."""

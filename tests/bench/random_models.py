@@ -23,11 +23,10 @@ from scipy import stats
 
 from core.analysis.claims import LEVEL, MARGIN, LogProfile
 from core.analysis.controls import Against, draws_of, hold_against
-from core.measure.checkpoint import Checkpoint
+from core.measure.checkpoint import Checkpoint, Clock
 from core.measure.control_seeds import SeedMeasurer
 from core.measure.layers import LayerMeasurer, LayerWorkers
 from core.measure.plan import open_setup
-from core.measure.provenance import Clock
 from core.models.matched_blocks import seeded_control
 from core.models.model import load_network
 from core.records import RunConfig

@@ -18,9 +18,9 @@ import torch
 from core.geometry import clouds
 from core.geometry.layer import CloudPlan, measure_layer
 from core.measure import layers
+from core.measure.checkpoint import Clock
 from core.measure.layers import WORKER_BYTES, LayerWorkers, count_workers
 from core.measure.profile import measure_profile
-from core.measure.provenance import Clock
 from core.records import Progress, RunConfig
 from core.registry.protocols import PROTOCOLS
 from tests.conftest import ROOT

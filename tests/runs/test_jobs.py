@@ -170,7 +170,7 @@ def test_what_is_kept_belongs_to_one_request_and_version(config, warehouse, monk
     monkeypatch.setattr("core.measure.profile.capture", lambda *a: (forwards.append(1), really(*a))[1])
     again = measure_profile(config, "a", tmp_path / "kept", quiet)
     assert not forwards and again.estimates == first.estimates and again.pairs == first.pairs
-    monkeypatch.setattr("core.measure.provenance.code_version", lambda: "of tomorrow")
+    monkeypatch.setattr("core.measure.checkpoint.code_version", lambda: "of tomorrow")
     measure_profile(config, "a", tmp_path / "kept", quiet)
     assert forwards
 
@@ -368,7 +368,7 @@ def test_layers_that_are_finished_can_be_looked_at_before_the_rest(config, wareh
     kept = checkpoint.Checkpoint(job.checkpoint_folder(job.job_id), "a pass")
     for layer, value in {0: 5.0, 1: 6.0, 3: 7.0}.items():
         d2 = CloudEstimate("one_per_type", "d2", None, None, Estimate(value, lower=value - 1), [])
-        kept.save_layer(layer, LayerResult([d2], [], [], 0.0, "cpu"), {})
+        kept.save_step(f"layer-{layer:04d}", LayerResult([d2], [], [], 0.0, "cpu"))
     found = job.finished_layers()
     assert {layer: (one.value, one.lower) for layer, one in found.items()} == {
         0: (5.0, 4.0),

@@ -462,7 +462,7 @@ def test_a_measurement_at_work_is_left_alone_and_its_scratch_never_travels(confi
     finished = measure(config, warehouse, look)
     in_job, in_kept = seen[0]
     assert in_job == {"job.json", "worker.json", "progress.json", "log.txt", f"kept-{finished.run_id}"}
-    assert in_kept == {"key.json", "states.npy", "norms.npy", "nats.npy", "forward.json", "spent.json"}
+    assert in_kept == {"key.json", "states.npy", "step-forward.json", "spent.json"}
     assert not finished.waits
     assert not list(warehouse.jobs.iterdir())
 

@@ -112,7 +112,7 @@ def first_line(error: Exception) -> str:
 
 def _environment() -> dict[str, Any]:
     """Ray's runtime environment of the workers: the code and two variables."""
-    from core.measure.provenance import code_version
+    from core.measure.checkpoint import code_version
 
     # Patterns as in .gitignore, the last that matches decides: only SENT_PATHS are sent. "/*" would leave out the folder
     # itself, which Ray asks for as ".".
