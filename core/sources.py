@@ -187,7 +187,7 @@ class Text(str):
                 continue
             if not name:
                 name, n_unnamed = str(n_unnamed), n_unnamed + 1
-            value, _first = _FORMATTER.get_field(name, parts, named)
+            value = named[name] if name in named else _FORMATTER.get_field(name, parts, named)[0]
             written.append(shown(_FORMATTER.convert_field(value, conversion), form or ""))
         return joined("", written)
 
@@ -237,12 +237,13 @@ def shown(value: Any, form: str = "") -> Text:
 
 def joined(between: str, parts: Iterable[str]) -> Text:
     """The texts with `between` between them."""
+    texts = list(parts)
+    if between:
+        texts = [piece for part in texts for piece in (between, part)][1:]
     stretches: list[Stretch] = []
-    texts: list[str] = []
     length = 0
-    for part in parts:
-        for text in (between, part) if texts else (part,):
-            stretches += (one.moved(length) for one in getattr(text, "stretches", ()))
-            texts.append(text)
-            length += len(text)
+    for text in texts:
+        if isinstance(text, Text) and text.stretches:
+            stretches += (one.moved(length) for one in text.stretches)
+        length += len(text)
     return Text("".join(texts), stretches)

@@ -171,8 +171,9 @@ def count_related_models(context: ChoiceContext, benchmark: Mapping[str, Any] | 
     """Models with a dimension and a score of this benchmark; None where there is no benchmark."""
     if benchmark is None:
         return None
-    rows = context.scores_of(benchmark)
-    return rows.filter(pl.col("score").is_not_null(), pl.col("inner_max").is_not_null())["model_id"].n_unique()
+    rows = context.scores_of(benchmark).filter(pl.col("score").is_not_null())
+    known = context.runs.filter(pl.col("inner_max").is_not_null())
+    return rows.join(known, on="run_id", how="semi")["model_id"].n_unique()
 
 
 # --- criteria ---------------------------------------------------------------------------------------------------

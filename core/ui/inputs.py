@@ -158,6 +158,12 @@ def choose_yes_no(label: str, name: str, default: bool, **more: Any) -> bool:
     return value
 
 
+def unfolded(label: str, key: str) -> Any | None:
+    """Draw an expander; returns it once it is open. What is folded is not made: every click draws a page anew."""
+    expander = st.expander(label, key=key, on_change="rerun")
+    return expander if expander.open else None
+
+
 def upload(label: str, types: Sequence[str], key: str, max_megabytes: int = MAX_MEGABYTES, **more: Any) -> Any:
     """Draw a file upload that says its limits in the reader's language."""
     limits = _("at most {n} MB: {types}").format(n=max_megabytes, types=_(", ").join(kind.upper() for kind in types))

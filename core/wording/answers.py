@@ -17,7 +17,6 @@ from core.questions.ranking_question import Registration
 from core.registry.published import Published
 from core.registry.specifications import SPECIFICATIONS
 from core.sources import Text, counted, shown
-from core.tables import Run, records
 from core.wording.labels import names_text
 from core.wording.numbers import day
 from core.wording.scores import p_value_text, row_benchmark_name
@@ -80,9 +79,9 @@ def basis_text(answer: Answer) -> str:
     """What the answer was measured on: `text python-docs, protocol quick; registered 1 March 2026, before the scores`."""
     if answer.group is None:
         return ""
-    (run,) = records(answer.group.rows.head(1), Run)  # two texts, which need no source
+    text, protocol = answer.group.rows.select("corpus_name", "protocol").row(0)
     template = _("text {text}, protocol {protocol}; {status}")
-    return template.format(text=run.corpus_name, protocol=run.protocol, status=_status_text(answer.registration))
+    return template.format(text=text, protocol=protocol, status=_status_text(answer.registration))
 
 
 def claim_text(answer: Answer) -> str:

@@ -22,6 +22,7 @@ from streamlit.proto.ButtonGroup_pb2 import ButtonGroup
 from streamlit.proto.WidgetStates_pb2 import WidgetStates
 from streamlit.testing.v1 import AppTest
 
+from core.ui import inputs
 from tests.dump.files import of_file
 from tests.dump.texts import LANGUAGES, Folder, called, of_html, row, value
 from tests.screens import PAGES, ROOT
@@ -64,7 +65,8 @@ def of_page(warehouse: Path, page: str, language: str) -> Iterator[str]:
     """What the page shows first, then what is other when one of its controls is changed, and those that appear then."""
     set_log_level("ERROR")  # it says that there is no browser
     manifest_scanner.scan_component_manifests = functools.cache(manifest_scanner.scan_component_manifests)
-    with patch.dict("os.environ", {"WORKDIM_WAREHOUSE": str(warehouse)}), Screen(page, language) as screen:
+    all_open = patch.object(inputs, "unfolded", lambda label, key: st.expander(label, key=key))
+    with all_open, patch.dict("os.environ", {"WORKDIM_WAREHOUSE": str(warehouse)}), Screen(page, language) as screen:
         yield from (f"# {page}", *screen.lines())
         yield from _changed(screen, set(screen.lines()), set(), "")
 

@@ -109,7 +109,9 @@ def test_what_was_measured_apart_opens_the_measuring_page_filled_in(tmp_path: Pa
     apart = make_model("pypi:made-up-apart@1", name="apart", **shared)
     add_run(path, make_profile(f"{BASE[:-2]}03", model=apart, corpus=make_corpus("python-docs-0123456789ab")))
     app = opened("choose.py", choose="ranking")
-    (link,) = [one for one in app.get("page_link") if "Measure them so" in one.proto.label]
+    assert not [one for one in app.get("page_link") if "Measure them so" in one.proto.label], "folded"
+    app.session_state["other groups"] = True
+    (link,) = [one for one in app.run().get("page_link") if "Measure them so" in one.proto.label]
     asked = {name: values[0] for name, values in parse_qs(urlsplit("?" + link.proto.query_string).query).items()}
     assert asked == {"models": "pypi:made-up-apart", "text": "english-business", "protocol": "quick", "seed": "0"}
     form = opened("measure.py", **asked | {"protocol": "standard", "seed": "3"})
@@ -130,6 +132,8 @@ def test_a_name_from_a_file_is_no_markup_in_the_table(tmp_path: Path, monkeypatc
 
 
 def test_what_is_published_stands_beside_the_answer() -> None:
-    shown = opened("choose.py", choose="ranking").dataframe[-1].value
+    app = opened("choose.py", choose="ranking")
+    app.session_state["published claims"] = True
+    shown = app.run().dataframe[-1].value
     assert shown["Source"][0] == "this page" and shown["n (models)"][0] == "18"
     assert "arXiv 2503.22547" in shown["Source"].to_list() and shown["Direction"][0] == "related as registered"

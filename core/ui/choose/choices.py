@@ -87,13 +87,13 @@ def choose_view(pilot: RegisteredPilot | None) -> DecisionView:
             settings = st.popover(_("Settings"), icon=":material/tune:")
         with in_sight:
             ranked = models.choose_view(pilot, above, settings)
-        rules, speeds = reads.lists().rules, reads.speeds(ids_of(ranked.runs))
+        rules = reads.lists().rules
         with by:
             rule = _choose_rule(rules, above)
         assumptions = rule.rule.assumptions if rule else _read_assumptions()
-        scores = reads.evidence().scores
-        comparable = ranked.group_answer is not None
-        context = criteria_analysis.choice_context(ranked.runs, scores, speeds, assumptions, comparable=comparable)
+        context = _whole_context(ranked.question if ranked.group_answer else None, assumptions)
+        # The rows as they are asked for: a specification has changed their dimension.
+        context = replace(context.restrict_to(ids_of(ranked.runs)), runs=ranked.runs)
         with by:
             task = _choose_task(context, rule)
         with in_sight:
@@ -104,6 +104,15 @@ def choose_view(pilot: RegisteredPilot | None) -> DecisionView:
         with by:
             criteria = [] if rule else _choose_criteria(context, ranked.question, use_class)
         return _decide(context, criteria, task, assumptions, use_class, rule, rules, ranked)
+
+
+@reads.cached(8)
+def _whole_context(question: RankingQuestion | None, assumptions: Assumptions) -> ChoiceContext:
+    """All models that a question compares, whatever filters leave of them; without a question all models, which do not compare."""
+    group = None if question is None else reads.population(question).group
+    runs = choice_question.all_models(reads.evidence()) if group is None else group.rows
+    scores, speeds = reads.evidence().scores, reads.speeds(ids_of(runs))
+    return criteria_analysis.choice_context(runs, scores, speeds, assumptions, comparable=group is not None)
 
 
 def _decide(

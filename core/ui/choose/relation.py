@@ -71,8 +71,8 @@ def show(view: DecisionView) -> None:
         _show_figure(answer)
     for one in _told(answer, view.ranked.pilot).values():
         st.caption("  \n".join(map(escape, answer_wording.note_lines(one))))
-    with st.expander(_("Coefficients, controls for size, single models")):
-        st.markdown("\n".join(f"- {escape(line)}" for line in answer_wording.detail_lines(answer)))
+    if unfolded := inputs.unfolded(_("Coefficients, controls for size, single models"), "coefficients"):
+        unfolded.markdown("\n".join(f"- {escape(line)}" for line in answer_wording.detail_lines(answer)))
     for note in source_texts(answer.population.rows):
         st.caption(note)
     if view.ranked.group_answer:
@@ -134,7 +134,9 @@ def _show_other_groups(answer: Answer) -> None:
     if not others or answer.group is None:
         return
     heading = _("Not comparable ({n} group)", "Not comparable ({n} groups)", n=len(others))
-    with st.expander(heading):
+    if not (unfolded := inputs.unfolded(heading, "other groups")):
+        return
+    with unfolded:
         for other in others[:MAX_GROUPS]:
             name, models = provenance.group_name(other.group), provenance.group_models_text(other.group)
             st.markdown(f"**{escape(name)}** – {escape(models)}  \n{escape(provenance.group_advice_text(other))}")
@@ -172,6 +174,9 @@ def _measure_params(other: OtherGroup, answer: Answer) -> dict[str, str]:
 
 def _show_published(answer: Answer) -> None:
     """Draw the table of published claims, after a row with the answer of this page."""
+    unfolded = inputs.unfolded(_("Published on dimension and performance"), "published claims")
+    if not unfolded:
+        return
     evidence = {"opening": _("abstract or opening"), "second hand": _("second hand")}
     here = (
         _("this page"),
@@ -193,5 +198,5 @@ def _show_published(answer: Answer) -> None:
         for claim in CLAIMS
     ]
     titles = (_("Source"), _("n (models)"), _("Direction"), _("What is said"), _("What else it could be"), _("Seen as"))
-    with st.expander(_("Published on dimension and performance")):
+    with unfolded:
         tables.show(pl.DataFrame([here, *claims], titles, orient="row"), "published")
