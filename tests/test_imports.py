@@ -143,8 +143,8 @@ MOST = {
     # picture shows what was measured; the charts of slides, which a room of slides described beside those of screens
     "files": (356, 1798),  # too large, wrong in its place, no room: one refusal for what a dozen rooms said each
     "forecast": (
-        717,
-        5655,
+        671,
+        5313,
     ),  # what is measured already, by the rule that a job has, which the room of jobs held; an estimate at once, from stored costs and the newest own runs, phase by phase as a job reports
     "geometry": (
         3710,
@@ -158,12 +158,12 @@ MOST = {
     ),  # the words of every page, in the glossary, with the wrong ones in both languages; a reader's own catalogue
     "measure": (
         2862,
-        21396,
+        21407,
     ),  # whether d2 depends on sequences or points, which geometry held; which layer serves own labels, of encoders too; loss readable at each layer; bits and bytes of each window; the draws of a control, which goes on with its next
     # controls whose blocks write as much as trained ones; decoders from pinned parts of packages
-    "models": (4290, 28510),
+    "models": (4275, 28441),
     "pilots": (922, 5777),  # columns of pilots that the types check
-    "plans": (3308, 26808),  # rounding priced, one block repaired; whether norms can carry a repair is tried
+    "plans": (3306, 26796),  # rounding priced, one block repaired; whether norms can carry a repair is tried
     # and what a report answers, on each text:
     "questions": (
         2652,
@@ -188,8 +188,8 @@ MOST = {
     ),  # the choice that a report is of; counts of a verdict, group of a question; d2 of each draw; a run, alone and with a score, as one record; rows of any table as its class; the smaller model beside a plan
     "terminal": (1700, 13760),  # the answer in ten lines before the details; a plan fits the terminal
     "texts": (
-        2240,
-        15830,
+        2238,
+        15813,
     ),  # own labelled texts, and how their table is to be saved; a text too short names the protocol that it suffices for; groups of questions; near copies; repeats inside a piece; a text is judged before a model reads it
     "ui": (
         7719,
@@ -197,9 +197,9 @@ MOST = {
     ),  # five pages; a link is followed whatever was chosen before, or changed on another page; labelled texts, which stop the start where they are refused; the form of a plan stays while other pages are drawn; runs filtered, ticked, compared and deleted together; what a refusal says of the terminal by the screen's places; columns that the types check
     "validation": (236, 2016),
     "warehouse": (
-        4936,
-        31883,
-    ),  # readable loss beside a plan; a report whose runs are gone says which; an export holds one table at a time, and parcels that lack the added one; what a measurement finds there, which forecast held
+        4979,
+        32160,
+    ),  # which run has all that is asked, which forecast held; readable loss beside a plan; a report whose runs are gone says which; an export holds one table at a time, and parcels that lack the added one; what a measurement finds there, which forecast held
     "wording": (
         3878,
         27946,

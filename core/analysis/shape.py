@@ -24,8 +24,14 @@ from core.analysis.claims import (
     read_specifications,
     simultaneous_limits,
 )
-from core.analysis.controls import compare_with_controls, cross_half_maximum
-from core.analysis.verdict import ClaimCounts, Verdict, count_claim, decide_verdict
+from core.analysis.verdict import (
+    ClaimCounts,
+    Verdict,
+    compare_with_controls,
+    count_claim,
+    cross_half_maximum,
+    decide_verdict,
+)
 from core.records import Profile
 from core.registry.passes import PASSES
 from core.registry.specifications import CLAIMS, REFERENCE

@@ -2,26 +2,23 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import asdict
 from typing import Any
 
 import polars as pl
 
 from core.analysis.ranking import GROUP_KEYS, N_TOLERANCE, WORD_KEYS
-from core.errors import InputError, Sentence
+from core.errors import Sentence
 from core.measure.plan import Identity, Setup
 from core.models.hub import with_content_id
 from core.models.weights import Weights
-from core.records import RunConfig, from_json, without_places
-from core.registry.protocols import Protocol
+from core.records import RunConfig
 from core.tables import ModelRow, ids_of
 from core.texts.sample import TokenSample
 from core.warehouse import queries
 from core.warehouse.connection import exists
-from core.warehouse.runs import ControlPass, control_passes, find_same_runs
+from core.warehouse.runs import ControlPass, control_passes, find_same_run
 from core.warehouse.warehouse import Warehouse
 
 
@@ -60,55 +57,14 @@ def find_existing_runs(
         words = _comparable_runs(other_models, WORD_KEYS, {**same_kind, "words_hash": sample.words.hash}, None)
         by_words = [run for run in words if run not in by_types]
     known = {
-        "measured_run": find_same_run(config, setup, identity, warehouse) if sample else None,
+        "measured_run": find_same_run(warehouse, config, protocol, asdict(identity), setup.shares_words)
+        if sample
+        else None,
         "comparable_runs": tuple(by_types),
         "comparable_by_words": tuple(by_words),
         "comparison": _comparison(other_models, same_protocol, same_kind, by_types, by_words),
     }
     return known, controls
-
-
-def find_same_run(config: RunConfig, setup: Setup, identity: Identity, warehouse: Warehouse) -> str | None:
-    """The newest run of this model and text that covers the request, beside whatever models it was measured."""
-    request = from_json(RunConfig, without_places(asdict(config)))
-    for run_id, stored_config, words_hash in find_same_runs(warehouse, **asdict(identity)):
-        with suppress(ValueError, KeyError, TypeError, InputError):  # of another version, with other fields
-            stored = json.loads(stored_config)
-            run, protocol = from_json(RunConfig, stored["run"]), from_json(Protocol, stored["protocol"])
-            is_whole = _covers(run, request) and _protocol_covers(protocol, setup.protocol)
-            if is_whole and _answers_on_words(run, words_hash, request, setup):
-                return run_id
-    return None
-
-
-def _answers_on_words(run: RunConfig, words_hash: str | None, request: RunConfig, setup: Setup) -> bool:
-    """Whether a run compares with those that are to be measured beside it: on token types, or on the same words."""
-    return (
-        "one_per_word" not in setup.protocol.clouds
-        or {*run.companions} == {*request.companions}
-        or setup.has_one_tokenizer
-        or words_hash == setup.sample.words.hash
-    )
-
-
-def _covers(run: RunConfig, request: RunConfig) -> bool:
-    """Whether a run has all that is requested, whatever its words."""
-    return (
-        {*run.estimators} >= {*request.estimators}
-        and run.keep_tokens >= request.keep_tokens
-        and run.controls >= request.controls
-        and request.labels_sha256 in (None, run.labels_sha256)
-    )
-
-
-def _protocol_covers(run: Protocol, request: Protocol) -> bool:
-    """Whether a protocol of the same hash has all the passes and estimators requested, which the hash leaves out."""
-    return (
-        run.n_surrogates >= request.n_surrogates
-        and run.n_control_seeds >= request.n_control_seeds
-        and {*run.passes} >= {*request.passes}
-        and {*run.more_estimators} >= {*request.more_estimators}
-    )
 
 
 def _comparable_runs(

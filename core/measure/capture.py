@@ -29,8 +29,7 @@ from core.errors import ModelError, Sentence
 from core.files import free_some, no_room, require_room
 from core.models.memory import LOSS_ROWS, largest_batch
 from core.models.model import OpenModel, is_out_of_memory, too_large
-from core.models.stacks import input_state, output_state
-from core.models.weight_streaming import run_together
+from core.models.stacks import input_state, output_state, run_together
 from core.models.weights import THE_TOKENIZER, THE_WEIGHTS, damaged, not_measured
 from core.records import Progress, ProgressCallback
 from core.texts.sample import TokenSample

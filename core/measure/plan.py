@@ -68,10 +68,11 @@ class Setup:
         with opening(name):
             return draw_sample(self.corpus, tokenizer, self.protocol, self.seed, name, self.companions, opened=opened)
 
-    @property
-    def has_one_tokenizer(self) -> bool:
-        """Whether there are models to compare with, and all of them cut text as this one does."""
-        return {tokenizer_hash(one) for one in self.companions} == {self.identity.tokenizer_hash}
+    def shares_words(self, words_hash: str | None) -> bool:
+        """Whether a run on words of this hash has the words of this one: all models to compare with cut text as this one
+        does, or the words are the same."""
+        has_one_tokenizer = {tokenizer_hash(one) for one in self.companions} == {self.identity.tokenizer_hash}
+        return has_one_tokenizer or words_hash == self.sample.words.hash
 
     @cached_property
     def identity(self) -> Identity:

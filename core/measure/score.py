@@ -28,7 +28,7 @@ from core.measure.checkpoint import Checkpoint, code_stamp, code_version, librar
 from core.models.hub import find_weights
 from core.models.memory import MemoryPlan
 from core.models.model import Blueprint, OpenModel, is_out_of_memory, load_network, read_blueprint, too_large
-from core.models.weight_streaming import run_together
+from core.models.stacks import run_together
 from core.records import SCORING, Progress, ProgressCallback, ScoreConfig
 from core.tables import SCORED_SOURCE, ScoreRow, ScoreSampleRow
 from core.texts.tasks import WINDOW, Question, ScoredTokens, Task, Text, TokenizedRow, starting_token, tokenize_task

@@ -36,8 +36,7 @@ from torch import Tensor, nn
 from core.errors import ModelError
 from core.models.model import OpenModel
 from core.models.random_weights import Place, unit_seed
-from core.models.stacks import input_state, output_state
-from core.models.weight_streaming import Unit, run_together
+from core.models.stacks import Unit, input_state, output_state, run_together
 from core.registry.passes import PERMUTED
 
 NORM_FACTOR = 3.0

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import torch
 from accelerate import infer_auto_device_map
+from accelerate.hooks import AlignDevicesHook, remove_hook_from_submodules
 from torch import Tensor, nn
 
 from core.errors import InputError, ModelError, ResourceError, Sentence, unknown_name
@@ -43,6 +44,7 @@ from core.models.memory import (
 )
 from core.models.stacks import (
     Stack,
+    Unit,
     all_stacks,
     choose_stack,
     final_state,
@@ -51,7 +53,6 @@ from core.models.stacks import (
     run_stack,
     stack_config,
 )
-from core.models.weight_streaming import Unit, read_on_demand
 from core.models.weights import Weights, damaged, not_measured, whole_only
 from core.records import DEVICES, DTYPES, ProgressCallback
 from core.registry.passes import CHANGED, DRAWN, TRAINED
@@ -339,6 +340,77 @@ def load_network(
             raise
         raise too_large(weights.name, blueprint.device) from error
     return blueprint.opened(module)
+
+
+def read_on_demand(
+    weights: Weights, loader: Any, dtype: torch.dtype, device: torch.device, scratch: Path, **options: Any
+) -> tuple[Any, Callable[[Sequence[nn.Module]], list[Unit]]]:
+    """The network on the meta device, and a function that makes its units from its blocks.
+
+    The network is checked like one that is loaded; `options` go to transformers. Weights are read from their
+    safetensors files. Those that transformers converts (experts of a mixture) are written to `scratch` first.
+    """
+    module = read_network(weights, loader, dtype, device_map={"": "disk"}, offload_folder=str(scratch), **options)
+    stored = {
+        part: hook.weights_map
+        for part in module.modules()
+        if isinstance(hook := getattr(part, "_hf_hook", None), AlignDevicesHook) and hook.weights_map is not None
+    }
+    remove_hook_from_submodules(module)
+    for part in module.modules():
+        for name, buffer in part._buffers.items():
+            if buffer is not None and buffer.device.type != "meta":
+                part._buffers[name] = buffer.to(device)
+    return module, lambda blocks: _units(module, blocks, stored, device)
+
+
+def _units(module: nn.Module, blocks: Sequence[nn.Module], stored: dict[nn.Module, Any], device: torch.device):
+    within = {id(part) for block in blocks for part in block.modules()}
+    around = {id(part) for part in module.modules() if any(id(child) in within for child in part.modules())}
+    places = {id(block): [part for part in block.modules() if part in stored] for block in blocks}
+    units = []
+    for part in module.modules():
+        if id(part) in places:
+            units.append(_unit(part, places[id(part)], stored, device))
+        elif id(part) not in within and part in stored and _has_weights(part):
+            unit = _unit(part, [part], stored, device)
+            if id(part) in around:  # weights held by a module around the blocks are small, and stay loaded
+                unit.load()
+            else:
+                units.append(unit)
+    return units
+
+
+def _has_weights(part: nn.Module) -> bool:
+    return any(tensor is not None for tensor in part._parameters.values())
+
+
+def _unit(module: nn.Module, parts: Sequence[nn.Module], stored: dict[nn.Module, Any], device: torch.device) -> Unit:
+    before: list[tuple[dict[str, Any], str, Any]] = []
+
+    def drop() -> None:
+        for entries, name, tensor in before:
+            entries[name] = tensor
+        before.clear()
+
+    def load() -> None:
+        try:
+            for part in parts:
+                for entries in cast("tuple[dict[str, Any], ...]", (part._parameters, part._buffers)):
+                    for name, tensor in entries.items():
+                        if tensor is not None and tensor.device.type == "meta":
+                            before.append((entries, name, tensor))
+                            entries[name] = _there(stored[part][name], tensor, device)
+        except BaseException:
+            drop()
+            raise
+
+    return Unit(module, load, drop)
+
+
+def _there(read: torch.Tensor, place: torch.Tensor, device: torch.device) -> torch.Tensor:
+    value = read.to(device, place.dtype)
+    return nn.Parameter(value, requires_grad=False) if isinstance(place, nn.Parameter) else value
 
 
 def _placement(blueprint: Blueprint, spread: Sequence[int]) -> dict[str, Any]:

@@ -25,8 +25,7 @@ from torch import Tensor, nn
 
 from core.errors import ModelError, Sentence, WorkdimError
 from core.models.model import TORCH_DTYPES, Blueprint, OpenModel, is_out_of_memory, load_network, too_large
-from core.models.stacks import all_stacks
-from core.models.weight_streaming import Unit
+from core.models.stacks import Unit, all_stacks
 from core.records import ProgressCallback
 
 _DRAWN = "_is_hf_initialized"

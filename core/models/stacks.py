@@ -1,19 +1,26 @@
-"""Find an architecture's stacks of blocks, and the hidden state among a block's tensors.
+"""How the blocks of a network run: found in any architecture, read at their inputs and outputs, and streamed if need be.
 
 One rule works for every architecture: a stack is a list whose length is the configuration's number of layers. The
 module that holds the list runs it, and applies the final norm if there is one.
+
+Networks whose weights do not fit into memory run unit by unit: the weights of a unit, a block or a module outside the
+blocks that has weights of its own, are loaded only while it runs, once per pass. All batches of a pass go through the
+network together: each runs up to the next unit and waits there; the unit's weights are read; one batch after the other
+goes through it; the weights are dropped. A batch is an ordinary forward pass that is only interrupted. So we need not
+know what an architecture passes from block to block (masks, positions, the state of another stack), and the states
+equal those of a network in memory bit for bit.
 """
 
 from __future__ import annotations
 
 import inspect
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
 import torch
-from greenlet import getcurrent
+from greenlet import GreenletExit, getcurrent, greenlet
 from torch import Tensor, nn
 
 from core.errors import InputError, ModelError, Sentence, unknown_name
@@ -175,3 +182,92 @@ def _start_token(module: Any, ids: Tensor) -> Tensor:
         missing = Sentence("config.json has no decoder_start_token_id")
         remedy = Sentence("Add it, or measure the encoder.")
         raise not_measured(module.config.model_type, missing, remedy) from error
+
+
+# --- block by block ------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Unit:
+    """A part of a network that has no weights until it is about to run."""
+
+    module: nn.Module
+    load: Callable[[], None]
+    drop: Callable[[], None]
+    arrive: Callable[[Any], Callable[[], Any]] | None = None
+    """If given, batches wait behind the module instead: it gets the output of each, and what it returns gives the output
+    that goes on, once all batches are there."""
+    within: nn.Module | None = None
+    """The module of the unit around it, which stays loaded meanwhile."""
+
+
+def run_together(
+    units: Sequence[Unit],
+    batches: Sequence[Callable[[], None]],
+    entering: Callable[[int], None],
+    units_done: Callable[[int], None],
+) -> None:
+    """Run all batches unit by unit, or one after the other if there are no units. A batch is a function.
+
+    `entering` is called with the index of the batch that continues, `units_done` with the number of units that all
+    batches have passed.
+
+    All batches must reach the same units in the same order. If one raises, the others are ended, the weights are
+    dropped, and the error is raised here.
+    """
+    hub = getcurrent()
+    runners = [greenlet(batch, parent=hub) for batch in batches]
+
+    def go_on(index: int) -> Unit | None:
+        """Continue a batch; return the unit that it waits at next, or None if it has ended."""
+        entering(index)
+        return runners[index].switch()
+
+    def wait_before(unit: Unit) -> Callable[..., None]:
+        def hook(_module: nn.Module, _arguments: Any) -> None:
+            hub.switch(unit)
+
+        return hook
+
+    def wait_behind(unit: Unit, arrive: Callable[[Any], Callable[[], Any]]) -> Callable[..., Any]:
+        def hook(_module: nn.Module, _arguments: Any, output: Any) -> Any:
+            finish = arrive(output)
+            hub.switch(unit)
+            return finish()
+
+        return hook
+
+    with ExitStack() as undo:
+        undo.callback(_end, runners)
+        for unit in units:
+            hook = (
+                unit.module.register_forward_hook(wait_behind(unit, unit.arrive))
+                if unit.arrive
+                else unit.module.register_forward_pre_hook(wait_before(unit), prepend=True)
+            )
+            undo.callback(hook.remove)
+        loaded = list[Unit]()
+        undo.callback(lambda: _drop(loaded))
+        waiting = {index: first for index in range(len(runners)) if (first := go_on(index))}
+        n_done = 0
+        while waiting:
+            unit = next(iter(waiting.values()))
+            unit.load()
+            loaded.append(unit)
+            waiting = {i: after for i, needed in waiting.items() if (after := go_on(i) if needed is unit else needed)}
+            following = next(iter(waiting.values()), None)
+            while loaded and not (following and following.within is loaded[-1].module):
+                loaded.pop().drop()
+            n_done += 1
+            units_done(n_done)
+
+
+def _drop(units: Sequence[Unit]) -> None:
+    for unit in reversed(units):
+        unit.drop()
+
+
+def _end(runners: Sequence[greenlet]) -> None:
+    for runner in runners:
+        if not runner.dead:
+            runner.throw(GreenletExit)

@@ -19,7 +19,7 @@ from core.errors import Sentence
 from core.measure.capture import release_memory
 from core.models.memory import LOSS_ROWS, largest_batch
 from core.models.model import is_out_of_memory, too_large
-from core.models.weight_streaming import run_together
+from core.models.stacks import run_together
 from core.plans.variants import WHOLE, Network, States, Variant
 from core.texts.sample import TokenWindows
 

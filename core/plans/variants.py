@@ -21,8 +21,7 @@ from torch import Tensor, nn
 
 from core.errors import ModelError
 from core.models.model import OpenModel
-from core.models.stacks import input_state, output_state
-from core.models.weight_streaming import run_together
+from core.models.stacks import input_state, output_state, run_together
 from core.texts.sample import TokenWindows
 
 ATTENTION, MLP = "attention", "mlp"

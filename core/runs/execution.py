@@ -24,13 +24,12 @@ from core.errors import InputError, ResourceError, Sentence, WarehouseError, War
 from core.limits import OPENING_BYTES, anonymous_memory, free_bytes, limit_memory
 from core.records import LayerPlan, PlanConfig, Profile, Progress, ProgressCallback, RunConfig, ScoreConfig
 from core.runs.jobs import Job, JobConfig, JobStatus, finish_job, hold_job, record_failure
-from core.runs.processes import wait_for_turn
-from core.runs.progress import ProgressReporter, log_warnings, write_log
+from core.runs.processes import ProgressReporter, log_warnings, wait_for_turn, write_log
 from core.store import parcels
 from core.store.parcels import is_parcel
 from core.texts.tasks import read_task
 from core.warehouse import layer_plans, score_imports
-from core.warehouse.runs import ControlPass, control_passes, ingest_parcel, read_profile, seeds_of_runs
+from core.warehouse.runs import ControlPass, control_passes, find_same_run, ingest_parcel, read_profile, seeds_of_runs
 from core.warehouse.warehouse import Warehouse
 
 if TYPE_CHECKING:  # torch: only where something is measured
@@ -116,7 +115,6 @@ def _measure(job: Job[RunConfig], warehouse: Warehouse, report: ProgressReporter
     """Control passes come first and are runs of their own: the verdict on the text needs them, and a resumed measurement
     finds them again. A control that is in the warehouse already is not measured again.
     """
-    from core.forecast.existing_runs import find_same_run
     from core.measure.layers import LayerWorkers
     from core.measure.plan import open_setup
 
@@ -125,7 +123,10 @@ def _measure(job: Job[RunConfig], warehouse: Warehouse, report: ProgressReporter
     setup = open_setup(job.config)
     # Read before the first pass, because a warehouse that is locked between two passes must not end hours of measuring.
     stored_controls = _stored_controls(job.config, warehouse, setup)
-    known_run = None if job.again else find_same_run(job.config, setup, setup.identity, warehouse)
+    identity = asdict(setup.identity)
+    known_run = (
+        None if job.again else find_same_run(warehouse, job.config, setup.protocol, identity, setup.shares_words)
+    )
     if known_run:
         return {"run_id": known_run, "waits": "", "failed": (), "was_known": True}
     first_draw = _first_draw(job.config, warehouse, setup)

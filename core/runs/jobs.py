@@ -12,7 +12,7 @@
 
 The job's id is the run id of its text pass. Of a finished job only the small files stay, for a week or until they are
 removed. The lock tells whether a process is alive: process ids are reused, and start times move with the clock.
-core/runs/progress.py writes progress and log.
+core/runs/processes.py writes progress and log.
 """
 
 from __future__ import annotations

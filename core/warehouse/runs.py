@@ -6,14 +6,16 @@ Each function that changes parcels does so inside `Warehouse.update`, so that th
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
 
 from core.errors import InputError, ResourceError, Sentence, WarehouseError, missing, sentences
 from core.ids import SHORT_ID, only_id
-from core.records import SHIPPED, Profile, RunConfig, without_places
+from core.records import SHIPPED, Profile, RunConfig, from_json, without_places
 from core.registry.passes import CONTROLS, SHARED
 from core.registry.protocols import STANDARD_CONTROLS, Protocol
 from core.registry.specifications import REFERENCE
@@ -239,7 +241,30 @@ def seeds_of_runs(warehouse: Warehouse, **same: Any) -> list[tuple[str, int, str
     return warehouse.read(sql, same).rows()
 
 
-def find_same_runs(warehouse: Warehouse, **same: Any) -> list[tuple[str, str, str | None]]:
+def find_same_run(
+    warehouse: Warehouse,
+    config: RunConfig,
+    protocol: Protocol,
+    identity: Mapping[str, Any],
+    shares_words: Callable[[str | None], bool],
+) -> str | None:
+    """The newest run of this model and text that has all that is requested, beside whatever models it was measured.
+
+    `identity` as in `control_passes`; `shares_words` tells by the hash of a run's words whether the request has the same.
+    """
+    request = from_json(RunConfig, without_places(asdict(config)))
+    for run_id, stored_config, words_hash in _runs_of(warehouse, identity):
+        with suppress(ValueError, KeyError, TypeError, InputError):  # of another version, with other fields
+            stored = json.loads(stored_config)
+            run, of_run = from_json(RunConfig, stored["run"]), from_json(Protocol, stored["protocol"])
+            # It compares with those that are to be measured beside it: on token types, or on the same words.
+            has_words = "one_per_word" not in protocol.clouds or {*run.companions} == {*request.companions}
+            if _covers(run, request) and _protocol_covers(of_run, protocol) and (has_words or shares_words(words_hash)):
+                return run_id
+    return None
+
+
+def _runs_of(warehouse: Warehouse, same: Mapping[str, Any]) -> list[tuple[str, str, str | None]]:
     """run_id, config and words_hash of the runs of one model, text, protocol and dtype, newest first."""
     names = ("model_id", "corpus_id", "protocol_hash", "dtype", "stack", "configuration_hash", "tokenizer_hash")
     # Shipped profiles were measured elsewhere: they are no reason not to measure here.
@@ -251,6 +276,26 @@ def find_same_runs(warehouse: Warehouse, **same: Any) -> list[tuple[str, str, st
         ORDER BY started_at DESC, run_id DESC
     """
     return warehouse.read(sql, {name: same[name] for name in names}).rows()
+
+
+def _covers(run: RunConfig, request: RunConfig) -> bool:
+    """Whether a run has all that is requested, whatever its words."""
+    return (
+        {*run.estimators} >= {*request.estimators}
+        and run.keep_tokens >= request.keep_tokens
+        and run.controls >= request.controls
+        and request.labels_sha256 in (None, run.labels_sha256)
+    )
+
+
+def _protocol_covers(run: Protocol, request: Protocol) -> bool:
+    """Whether a protocol of the same hash has all the passes and estimators requested, which the hash leaves out."""
+    return (
+        run.n_surrogates >= request.n_surrogates
+        and run.n_control_seeds >= request.n_control_seeds
+        and {*run.passes} >= {*request.passes}
+        and {*run.more_estimators} >= {*request.more_estimators}
+    )
 
 
 def runs_to_share(warehouse: Warehouse, config: RunConfig) -> list[str]:

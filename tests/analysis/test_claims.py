@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from core.analysis import claims, controls, verdict
+from core.analysis import claims, verdict
 from core.analysis.claims import LogProfile, claim_rows, simultaneous_limits
 from core.records import Estimate
 from core.registry.specifications import SPECIFICATIONS
@@ -216,9 +216,9 @@ def test_a_claim_carries_how_many_say_yes_and_their_median():
 
 def test_power_is_that_of_the_published_figures():
     """At an error of .05: .51 for a ratio of 1.2, .94 for 1.3; none without room."""
-    assert controls.control_power(math.log(1.2), 10, 0.05, 16) == pytest.approx(0.51, abs=0.01)
-    assert controls.control_power(math.log(1.3), 10, 0.05, 16) == pytest.approx(0.94, abs=0.01)
-    assert controls.control_power(math.log(3), math.log(1.05), 0.05, 16) < 0.05
+    assert verdict.control_power(math.log(1.2), 10, 0.05, 16) == pytest.approx(0.51, abs=0.01)
+    assert verdict.control_power(math.log(1.3), 10, 0.05, 16) == pytest.approx(0.94, abs=0.01)
+    assert verdict.control_power(math.log(3), math.log(1.05), 0.05, 16) < 0.05
 
 
 def test_holm_keeps_what_is_strong_and_drops_what_only_one_test_would_take():

@@ -22,7 +22,7 @@ import torch
 from scipy import stats
 
 from core.analysis.claims import LEVEL, MARGIN, LogProfile
-from core.analysis.controls import Against, draws_of, hold_against
+from core.analysis.verdict import Against, draws_of, hold_against
 from core.measure.checkpoint import Checkpoint, Clock
 from core.measure.control_seeds import SeedMeasurer
 from core.measure.layers import LayerMeasurer, LayerWorkers

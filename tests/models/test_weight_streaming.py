@@ -12,7 +12,7 @@ from accelerate.utils import offload
 from core.errors import ModelError
 from core.measure import capture
 from core.models.hub import find_weights
-from core.models.weight_streaming import Unit, run_together
+from core.models.stacks import Unit, run_together
 from tests.tiny import ENCODER_DECODERS, SIZES, open_model, save_tiny_model
 
 ALL = [(family, None) for family in SIZES] + [(family, "decoder") for family in ENCODER_DECODERS]

@@ -28,7 +28,7 @@ from core.registry.protocols import PROTOCOLS
 from core.runs import processes
 from core.runs.execution import run_submitted
 from core.runs.jobs import find_job, finish_job, job_status, list_jobs, submit, worker_record
-from core.runs.progress import log_warnings, read_log
+from core.runs.processes import log_warnings, read_log
 from core.runs.recovery import recover
 from core.warehouse import queries
 from tests.conftest import ROOT, run_core

@@ -209,7 +209,7 @@ def _show_changes(status: JobStatus) -> None:
 
 
 def _show_log(status: JobStatus) -> None:
-    from core.runs.progress import read_log
+    from core.runs.processes import read_log
 
     lines = read_log(status.job, LOG_LINES)
     if lines:
