@@ -14,6 +14,7 @@ from __future__ import annotations
 import json
 import os
 import queue
+import re
 import signal
 import subprocess
 import sys
@@ -24,7 +25,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from core.errors import ResourceError, Sentence, to_record
+from core.errors import InputError, ResourceError, Sentence, to_record
 from core.files import PROJECT, write_json
 
 POLL_INTERVAL = 0.05
@@ -192,6 +193,17 @@ def _memory_of_all(pids: list[int]) -> int:
         with suppress(psutil.Error):  # it has just ended
             used += anonymous_memory(pid)
     return used
+
+
+def bytes_of(text: str | None) -> int | None:
+    """Parse `4GiB`, `500 MB`. Raises InputError for a bare number, which may mean bytes or gigabytes."""
+    if text is None:
+        return None
+    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(?:([KMGT])(i?)B?|B)\s*", text, re.IGNORECASE)
+    if not found:
+        raise InputError("'{text}' is no amount of memory. Write, for example, 4GiB or 500MB.", text=text)
+    number, unit, binary = found.groups()
+    return int(float(number) * (1024 if binary else 1000) ** (" KMGT".index(unit.upper()) if unit else 0))
 
 
 if __name__ == "__main__":

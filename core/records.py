@@ -4,7 +4,6 @@ The rows that the warehouse stores are in `core.tables`.
 """
 
 # No postponed annotations here: see core.tables.columns.
-import re
 from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass, field
 from pathlib import PureWindowsPath
@@ -131,8 +130,6 @@ class ScoreConfig:
 BUDGET_UNITS = ("nats", "points")
 PLANNING = "plan"
 """Name of a layer plan among the protocols of jobs."""
-PLAN_PHASES = ("choose", "verify", "heal", "save", "directions")
-"""Phases of a plan. Their steps are tokens through the whole network, counted over all phases."""
 ABILITIES = ("copying", "brackets", "digit_sums", "task")
 """What a plan must leave at least half of, above chance; reason `falls_...` where it does not."""
 AGAINST_PLAN = ("not_verified", *(f"falls_{ability}" for ability in ABILITIES), "over_budget", "no_better_than_random")
@@ -233,17 +230,6 @@ def last_name(reference: Any) -> Any:
     windows = PureWindowsPath(reference)  # also splits at /
     is_place = windows.drive or windows.root or reference.startswith(("~", "."))
     return (windows.name or "…") if is_place else reference
-
-
-def bytes_of(text: str | None) -> int | None:
-    """Parse `4GiB`, `500 MB`. Raises InputError for a bare number, which may mean bytes or gigabytes."""
-    if text is None:
-        return None
-    found = re.fullmatch(r"\s*(\d+(?:\.\d+)?)\s*(?:([KMGT])(i?)B?|B)\s*", text, re.IGNORECASE)
-    if not found:
-        raise InputError("'{text}' is no amount of memory. Write, for example, 4GiB or 500MB.", text=text)
-    number, unit, binary = found.groups()
-    return int(float(number) * (1024 if binary else 1000) ** (" KMGT".index(unit.upper()) if unit else 0))
 
 
 # --- estimates before a run --------------------------------------------------------------------------------------

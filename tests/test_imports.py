@@ -125,8 +125,8 @@ MOST = {
     "__init__": (29, 103),
     "__main__": (24, 80),
     "analysis": (
-        4392,
-        33856,
+        4359,
+        33542,
     ),  # the error of a share of all, and the reach of many comparisons; how often each model of a decision is first; a loss that may exceed its budget; counts of a verdict, and the joint test of its methods, errors over documents and groups of questions, of a difference of two losses too; the rank among the draws of a control; how fast a run read its text, as a record
     "api": (172, 1032),
     "commands": (3505, 23291),  # the verbs compare and choose
@@ -143,15 +143,15 @@ MOST = {
     # picture shows what was measured; the charts of slides, which a room of slides described beside those of screens
     "files": (356, 1798),  # too large, wrong in its place, no room: one refusal for what a dozen rooms said each
     "forecast": (
-        671,
-        5313,
+        669,
+        5289,
     ),  # what is measured already, by the rule that a job has, which the room of jobs held; an estimate at once, from stored costs and the newest own runs, phase by phase as a job reports
     "geometry": (
         3710,
         31813,
     ),  # nearest by a sample of columns; how much blocks write; what the host reads is read for all subsets at once; d2 alone
     "ids": (31, 196),  # an id is found, or refused, in one place
-    "limits": (202, 1008),  # what the workers of a job take
+    "limits": (210, 1093),  # what the workers of a job take; amounts of memory as people write them
     "locale": (
         589,
         761,
@@ -162,18 +162,18 @@ MOST = {
     ),  # whether d2 depends on sequences or points, which geometry held; which layer serves own labels, of encoders too; loss readable at each layer; bits and bytes of each window; the draws of a control, which goes on with its next
     # controls whose blocks write as much as trained ones; decoders from pinned parts of packages
     "models": (4275, 28441),
-    "pilots": (922, 5777),  # columns of pilots that the types check
+    "pilots": (918, 5766),  # columns of pilots that the types check
     "plans": (3306, 26796),  # rounding priced, one block repaired; whether norms can carry a repair is tried
     # and what a report answers, on each text:
     "questions": (
-        2652,
-        19526,
+        2579,
+        19401,
     ),  # readable loss beside a plan; a choice among none names models; what a report is of, read in one place for pages and verbs; a rule's choice asked again for its deck, losses paired in a choice, models compared alike on a text; which to pilot, what named budgets allow; d2 of draws; columns that the types check
-    "records": (496, 2805),  # own labels; a request read back from JSON, for jobs and estimates alike
-    "registry": (1495, 6560),  # own labels; loss readable at each layer; the words of a verdict; three controls
+    "records": (477, 2668),  # own labels; a request read back from JSON, for jobs and estimates alike
+    "registry": (1484, 6523),  # own labels; loss readable at each layer; the words of a verdict; three controls
     "runs": (
-        2660,
-        17495,
+        2652,
+        17467,
     ),  # own labels, which may have changed since; encoders told by their configuration; a layer of a job at work is read once, and one of another version is none; the worst of each quantity that the instrument's check finds
     "scores": (
         1904,
@@ -183,8 +183,8 @@ MOST = {
     "sql": (992, 5095),  # what a worker is asked
     "store": (1545, 10695),  # a file that is deleted while it is read; columns that the types check
     "tables": (
-        1231,
-        8550,
+        1219,
+        8399,
     ),  # the choice that a report is of; counts of a verdict, group of a question; d2 of each draw; a run, alone and with a score, as one record; rows of any table as its class; the smaller model beside a plan
     "terminal": (1700, 13760),  # the answer in ten lines before the details; a plan fits the terminal
     "texts": (

@@ -38,6 +38,7 @@ _MAX_DRAWN_VALUES = 4_000_000
 _STABLE = 0.95
 SURE, LEADING = 0.8, 0.5
 """Shares of the draws from which on the first model is the choice, and leads."""
+Standing = Literal["choice", "leads", "cannot_tell", "no_choice"]
 
 
 @dataclass(frozen=True)
@@ -124,22 +125,20 @@ class Decision:
         return self.shares_first[0] if self.shares_first else None
 
     @property
-    def standing(self) -> Literal["chosen", "leads", "cannot_tell", "no_choice", "none"]:
+    def standing(self) -> Standing:
         """What may be said of the first model. Whoever is left over because others lack a value is no choice."""
-        if not self.candidates:
-            return "none"
-        if self.n == 1:
+        if not self.candidates or self.n == 1:
             return "no_choice"
         share = 1.0 if self.share_first is None else round(self.share_first, 2)  # as it is told, in whole percent
         if "tie" in self.reasons or share < LEADING:
             return "cannot_tell"
         is_sure = share >= SURE and not {"errors_unknown", "threshold_within_error"} & set(self.reasons)
-        return "chosen" if is_sure else "leads"
+        return "choice" if is_sure else "leads"
 
     @property
     def chosen(self) -> Candidate | None:
         """The first model, where it is the choice or leads."""
-        return self.candidates[0] if self.standing in ("chosen", "leads") else None
+        return self.candidates[0] if self.standing in ("choice", "leads") else None
 
     @property
     def nearest_change(self) -> WeightChange | None:

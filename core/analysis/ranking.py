@@ -221,7 +221,9 @@ def with_scores(runs: pl.DataFrame, scores: pl.DataFrame, *, include_partial: bo
     after those of whole ones.
     """
     offered = _prepare_scores(scores if include_partial else scores.filter(~pl.col("is_partial")))
-    is_own = _starts_with("score_source", PILOT_SOURCE, SCORED_SOURCE)
+    is_own = pl.any_horizontal(
+        pl.col("score_source").str.starts_with(source) for source in (PILOT_SOURCE, SCORED_SOURCE)
+    )
     is_named = pl.col("score_revision").is_not_null()
     named, unnamed = offered.filter(~is_own, is_named), offered.filter(~is_own, ~is_named)
     own_named, own_unnamed = offered.filter(is_own, is_named), offered.filter(is_own, ~is_named)
@@ -258,10 +260,6 @@ def without_other_pilots(scores: pl.DataFrame, pilot: Pilot | None) -> pl.DataFr
     scores may be shown."""
     is_own = pl.col("source").str.starts_with(PILOT_SOURCE)
     return scores.filter(~is_own if pilot is None else ~is_own | (pl.col("source") == pilot.source))
-
-
-def _starts_with(column: str, *starts: str) -> pl.Expr:
-    return pl.any_horizontal(pl.col(column).str.starts_with(start) for start in starts)
 
 
 def _prepare_scores(scores: pl.DataFrame) -> pl.DataFrame:

@@ -85,8 +85,6 @@ class Relation:
     errors_paired: tuple[str, ...] = ()
     """The quantities (`dimension`, `performance`) whose errors were drawn jointly for all units, as all were measured on
     the same blocks of text or questions. Other errors count as independent."""
-    without_error: float | None = None
-    """Rho corrected for measurement errors by simulation-extrapolation."""
     detectable: float | None = None
     """The smallest |rho| that this many models detect with a power of 80 percent."""
     partial: PartialCorrelation = field(default_factory=lambda: PartialCorrelation(reason="too_few"))
@@ -189,7 +187,7 @@ def evaluate_ranks(x: np.ndarray, y: np.ndarray, sign: Sign = "negative", *, few
     n = len(x)
     rho = spearman(x, y)
     p = spearman_p_value(x, y)
-    (lower, upper), (lower_90, upper_90) = spearman_intervals(x, y, rho, (0.95, 0.90))
+    (lower, upper), (lower_90, upper_90) = spearman_intervals(x, y, rho)
     reasons: tuple[str, ...] = ()
     if n < fewest:
         answer, reasons = "cannot_tell", ("stage",)
@@ -279,11 +277,7 @@ def _with_error_band(relation: Relation, known: pl.DataFrame, rho: float) -> Rel
     lost = z - np.median(redrawn_z)
     lower, upper = np.tanh(np.quantile(redrawn_z, [LEVEL / 2, 1 - LEVEL / 2]) + lost)
     return replace(
-        relation,
-        error_lower=min(float(lower), rho),
-        error_upper=max(float(upper), rho),
-        errors_paired=tuple(paired),
-        without_error=float(np.tanh(z + lost)),
+        relation, error_lower=min(float(lower), rho), error_upper=max(float(upper), rho), errors_paired=tuple(paired)
     )
 
 

@@ -11,8 +11,8 @@ from typing import Any
 
 from core.commands.parser import NAME, Arguments, Parser, Verbs
 from core.errors import Sentence
+from core.limits import bytes_of
 from core.locale import worded
-from core.records import bytes_of
 
 DECLARED = Path(__file__).with_suffix(".toml")
 

@@ -127,12 +127,10 @@ def plan_seconds(model: Outline, n_tokens: float, readings: int, pace: Pace) -> 
     return load * pace.alone + model.parameters * n_tokens * FORWARD * pace.together
 
 
-def expected_seconds(
-    config: RunConfig, known: Sequence[StoredCost], load: float | None = None
-) -> tuple[float, bool] | None:
+def expected_seconds(config: RunConfig, known: Sequence[StoredCost]) -> tuple[float, bool] | None:
     """Seconds of a measurement on this machine, and whether the model's shape is known; None where nothing is known of it."""
     model, protocol = outline(config.model, known), PROTOCOLS.get(config.protocol)
-    pace = pace_of(known, CPU if config.device == "auto" else config.device, load)
+    pace = pace_of(known, CPU if config.device == "auto" else config.device)
     if model is None or protocol is None or pace is None:
         return None
     names = {*protocol.passes, *(STANDARD_CONTROLS if config.controls else ())} - {"without_bos"}
@@ -140,10 +138,10 @@ def expected_seconds(
     return START * pace.alone + sum(sum(one.values()) for one in passes), model.is_exact
 
 
-def pace_of(known: Sequence[StoredCost], device: str, load: float | None = None) -> Pace | None:
+def pace_of(known: Sequence[StoredCost], device: str) -> Pace | None:
     """The pace of this machine; None for a GPU that nothing was measured on yet.
 
-    It follows from the least disturbed of the newest own runs. `load`: processes at work, by default the mean of the last minute.
+    It follows from the least disturbed of the newest own runs, and on a CPU from the processes at work in the last minute.
     """
     kind = device.partition(":")[0]
     own = [one for one in known if one.is_own and one.device == kind and one.protocol in PROTOCOLS][:NEWEST]
@@ -154,7 +152,7 @@ def pace_of(known: Sequence[StoredCost], device: str, load: float | None = None)
     n_cpus = os.cpu_count() or 1
     told = os.environ.get("OMP_NUM_THREADS", "")  # a list of numbers is allowed too
     threads = max(1, (int(told) if told.isdecimal() else n_cpus) // max_parallel_jobs())
-    load = psutil.getloadavg()[0] if load is None else load
+    load = psutil.getloadavg()[0]
     # Of n processors, as many processes as want them have an equal share.
     share = {n: max(1.0, (load + n) / n_cpus) for n in (1, threads)}
     return Pace(scale * share[1], scale * share[threads] / threads)

@@ -70,8 +70,8 @@ class CloudPlan:
     blocks: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=np.int64))
     """Jackknife block of each masked token; (n_tokens,)"""
     core_only: tuple[str, ...] = ()
-    """Clouds of which the core specifications alone are measured, and what their checks need: all in a control
-    (`Pass.core_only`), those of a first look (`Protocol.core_only`)."""
+    """Clouds of which the core specifications alone are measured, and what their checks need: all in a control,
+    those of a first look (`Protocol.core_only`)."""
     reference_only: bool = False
     """Whether d2 of `one_per_type` is all that is measured, as in each draw of a control that judges."""
 

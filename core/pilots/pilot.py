@@ -32,17 +32,15 @@ from pydantic.dataclasses import dataclass
 
 from core.errors import InputError, Sentence, unknown_name
 from core.ids import matching_ids
+from core.limits import bytes_of
 from core.pilots.entries import PilotModel, PilotText, Score, as_table
-from core.records import DEVICES, Dtype, bytes_of
+from core.records import DEVICES, Dtype
 from core.tables import PILOT_SOURCE
 from core.validation import MODEL_CONFIG, Text, Whole, YesNo, format_value, refuse_name
 
-USE_CLASSES = {
-    "general": "a choice that can be checked by its results, and taken back",
-    "scarce_data": "too few task examples to check a choice by its results; the dimension never supports one by itself",
-    "safety_critical": "a wrong answer can do harm; the dimension never supports a choice by itself",
-}
-"""What a pilot decides about, and how much weight a dimension may have in it."""
+USE_CLASSES = ("general", "scarce_data", "safety_critical")
+"""What a pilot decides about, and how much weight a dimension may have in it: in general the choice can be checked by its
+results and taken back; with scarce data there are too few examples of the task; or a wrong answer can do harm."""
 CAUTIOUS_USE_CLASSES = ("scarce_data", "safety_critical")
 """Classes in which a dimension never supports a recommendation by itself; every page and slide says so."""
 

@@ -8,7 +8,7 @@ size nor loss nor dimension chooses, and what is untested is named.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, get_args
 
 import polars as pl
@@ -23,7 +23,7 @@ from core.analysis.criteria import (
     resolve_criterion,
     score_key,
 )
-from core.analysis.decision import Decision, decide_in_context
+from core.analysis.decision import Decision, Standing, decide_in_context
 from core.analysis.ranking import newest_runs, on_one_text, own_runs, without_variants
 from core.errors import InputError, nothing_yet
 from core.ids import matching_ids
@@ -31,7 +31,7 @@ from core.pilots.rule import DIMENSIONS, Assumptions, Criterion, Direction, Quan
 from core.questions.evidence import load_evidence
 from core.questions.population import select_population
 from core.questions.ranking_question import Evidence, RankingQuestion
-from core.questions.record import Rows
+from core.questions.record import Fields, Rows, same
 from core.tables import RuleChoiceRow, ids_of
 from core.warehouse import queries
 from core.warehouse.warehouse import Warehouse
@@ -42,17 +42,8 @@ MOST_NAMED = 4
 """Models that are named where none was chosen, the largest first."""
 DEFAULT_WEIGHTS = {"score": 6, "bits_per_byte": 6, "parameters": 4} | dict.fromkeys(DIMENSIONS, 0)
 """Of criteria; 2 of all others."""
-Word = Literal["choice", "leads", "cannot_tell", "no_choice"]
 Refusal = Literal["no_criterion", "no_task_score"]
 Cap = Literal["use_class", "missing"]
-_WORDS: Mapping[str, Word] = {
-    "chosen": "choice",
-    "leads": "leads",
-    "cannot_tell": "cannot_tell",
-    "no_choice": "no_choice",
-    "none": "no_choice",
-}
-"""Standing of a decision -> word of the answer."""
 
 
 @dataclass(frozen=True)
@@ -75,11 +66,6 @@ class Choice:
     task: Mapping[str, Any] | None
     """The benchmark whose scores are a criterion, and that a dimension must be related to; None without one."""
     decision: Decision
-
-    @property
-    def criteria_used(self) -> Sequence[ResolvedCriterion]:
-        """With their shares of the weights."""
-        return self.decision.criteria
 
 
 @dataclass(frozen=True)
@@ -112,11 +98,11 @@ class PilotChoice:
     """In a safety-critical use: `own_task`, `error`, `one_text`, `harm`."""
 
     @property
-    def word(self) -> Word:
+    def word(self) -> Standing:
         if self.choice is None or self.refusal:
             return "no_choice"
-        word = _WORDS[self.choice.decision.standing]
-        return "leads" if word == "choice" and self.capped else word
+        standing = self.choice.decision.standing
+        return "leads" if standing == "choice" and self.capped else standing
 
     @property
     def model(self) -> Candidate | None:
@@ -143,22 +129,18 @@ class PilotChoice:
         return bool(is_below) and all(is_below)
 
 
-RECORD: dict[str, str | Rows] = {
+RECORD: Fields = {
     "answer": "word",
     "model": "model.model_id",
     "share": "share",
     "dominates": "is_dominant",
     "use_class": "use_class",
-    "missing": Rows("missing", {"model": "model", "what": "what", "benchmark": "benchmark.benchmark"}),
+    "missing": Rows("missing", {**same("model", "what"), "benchmark": "benchmark.benchmark"}),
     "untested": "untested",
-    "criteria": Rows("choice.criteria_used", {"of": "key", "share": "share"}),
+    "criteria": Rows("choice.decision.criteria", {"of": "key", "share": "share"}),
     "candidates": Rows(
         "choice.decision.candidates",
-        {
-            "model": "model_id",
-            "run_id": "run_id",
-            "values": Rows("values", {key: key for key in ("value", "lower", "upper")}),
-        },
+        {"model": "model_id", "run_id": "run_id", "values": Rows("values", same("value", "lower", "upper"))},
     ),
 }
 
@@ -189,11 +171,7 @@ def ask_pilot(
         (criterion,) = resolve_criteria([Criterion("score")], context, task)
         asked = criterion.benchmark
     available, default = offer_criteria(context, asked, use_class=use_class)
-    criteria = [
-        resolve_criterion(_weighed(available[key].criterion), context, available[key].benchmark)
-        for key in default
-        if available[key].criterion.of not in DIMENSIONS
-    ]
+    criteria = [_weighed(available[key]) for key in default if available[key].criterion.of not in DIMENSIONS]
     return choose_pilot(context, criteria, use_class, asked=asked, missing=missing)
 
 
@@ -211,8 +189,9 @@ def _named_models(runs: pl.DataFrame, names: Sequence[str]) -> tuple[pl.DataFram
     return found, missing
 
 
-def _weighed(criterion: Criterion) -> Criterion:
-    return Criterion(criterion.of, direction=criterion.direction, weight=float(DEFAULT_WEIGHTS.get(criterion.of, 2)))
+def _weighed(resolved: ResolvedCriterion) -> ResolvedCriterion:
+    weight = float(DEFAULT_WEIGHTS.get(resolved.criterion.of, 2))
+    return replace(resolved, criterion=replace(resolved.criterion, weight=weight))
 
 
 def offer_criteria(

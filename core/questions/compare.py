@@ -18,7 +18,7 @@ from core.analysis.ranking import on_one_text
 from core.errors import InputError
 from core.ids import matching_ids
 from core.questions.ranking_question import BY_TYPE, BY_WORD
-from core.questions.record import Rows
+from core.questions.record import Fields, Rows, same
 from core.questions.selection import load_runs
 from core.tables import Run, RunSummaryRow, ids_of, records, value_of
 from core.warehouse import queries
@@ -89,10 +89,12 @@ class Comparison:
         return tuple(sorted(known, key=lambda model: model.loss.value if model.loss else 0.0))
 
 
-_DIFFERENCE = {"of": "base.run.model_id", "from": "other.run.model_id"} | {
-    name: f"loss.{name}" for name in ("value", "lower", "upper", "unit", "n")
+_DIFFERENCE = {
+    "of": "base.run.model_id",
+    "from": "other.run.model_id",
+    **same("value", "lower", "upper", "unit", "n", of="loss"),
 }
-RECORD: dict[str, str | Rows] = {
+RECORD: Fields = {
     "text": "text",
     "models": Rows(
         "models",
@@ -101,8 +103,7 @@ RECORD: dict[str, str | Rows] = {
             "model": "run.model_id",
             "name": "run.name",
             "bits_per_byte": "loss.value",
-            "lower": "loss.lower",
-            "upper": "loss.upper",
+            **same("lower", "upper", of="loss"),
             "dimension": Rows(
                 "dimension",
                 {"value": "inner_max", "lower": "inner_max_lower", "upper": "inner_max_upper", "n_points": "n_points"},
@@ -114,14 +115,7 @@ RECORD: dict[str, str | Rows] = {
     "points": "points",
     "compares": Rows(
         "compares",
-        {
-            "of": "base.run.model_id",
-            "model": "other.run.model_id",
-            "what": "what",
-            "may": "may",
-            "points": "points",
-            "reasons": "reasons",
-        },
+        {"of": "base.run.model_id", "model": "other.run.model_id", **same("what", "may", "points", "reasons")},
     ),
 }
 

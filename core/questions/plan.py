@@ -8,7 +8,7 @@ from typing import Any
 
 from core.analysis import plans as plan_analysis
 from core.analysis.plans import BudgetResult
-from core.questions.record import Fields, Rows
+from core.questions.record import Fields, Rows, same
 from core.records import BUDGETS, LayerPlan
 from core.tables import LayerCorrelatorRow, PlanOutcomeRow, Sibling
 from core.warehouse.layer_plans import find_plan, readable_losses, smaller_sibling
@@ -63,47 +63,29 @@ RECORD: Fields = {
     "blocks": "layer_plan.plan.blocks",
     "verified": "layer_plan.plan.is_verified",
     "recommended": "layer_plan.plan.is_recommended",
-    "loss_increase": "layer_plan.plan.loss_increase",
-    "lower": "layer_plan.plan.lower",
-    "upper": "layer_plan.plan.upper",
-    "random_10th": "layer_plan.plan.random_10th",
+    **same("loss_increase", "lower", "upper", "random_10th", of="layer_plan.plan"),
     "healed": "layer_plan.plan.is_healed",
     "seconds_before": "seconds.before",
     "seconds_after": "seconds.after",
-    "plan_id": "layer_plan.plan.plan_id",
-    "model_id": "layer_plan.plan.model_id",
-    "reasons": "layer_plan.plan.reasons",
-    "budget": "layer_plan.plan.budget",
-    "budget_unit": "layer_plan.plan.budget_unit",
-    "rule": "layer_plan.plan.rule",
-    "parameters_before": "layer_plan.plan.parameters_before",
-    "parameters_after": "layer_plan.plan.parameters_after",
-    "saved_as": "layer_plan.plan.saved_as",
+    **same("plan_id", "model_id", "reasons", "budget", "budget_unit", "rule", of="layer_plan.plan"),
+    **same("parameters_before", "parameters_after", "saved_as", of="layer_plan.plan"),
     "map": "map",
     "budgets": Rows(
         "budgets",
-        {
-            "name": "name",
-            "nats": "nats",
-            "blocks": "blocks",
-            "loss_increase": "difference",
-            "lower": "lower",
-            "upper": "upper",
-            "healed": "is_healed",
-        },
+        same("name", "nats", "blocks")
+        | {"loss_increase": "difference", **same("lower", "upper"), "healed": "is_healed"},
     ),
     "sibling_model": "sibling.name",
     "sibling_parameters": "sibling.parameters",
     "sibling_bits_per_byte": "sibling.bits_per_byte",
     "own_bits_per_byte": "sibling.own_bits_per_byte",
-    "readable_losses": Rows("readable", {key: key for key in ("layer", "value", "std_error", "n_points")}),
+    "readable_losses": Rows("readable", same("layer", "value", "std_error", "n_points")),
     "alternatives": Rows(
         "alternatives",
         {
             "what": "row.rule",
             "loss_increase": "row.difference",
-            "lower": "row.lower",
-            "upper": "row.upper",
+            **same("lower", "upper", of="row"),
             "memory_saved": "memory",
             "time_saved": "time",
         },
@@ -111,14 +93,11 @@ RECORD: Fields = {
     "harder": Rows(
         "harder",
         {
-            "text": "text",
-            "measure": "measure",
+            **same("text", "measure"),
             "healed": "is_healed",
             "before": "value_before",
             "after": "value_after",
-            "difference": "difference",
-            "lower": "lower",
-            "upper": "upper",
+            **same("difference", "lower", "upper"),
         },
     ),
 }

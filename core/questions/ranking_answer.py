@@ -16,7 +16,7 @@ from core.analysis.relation import Relation, SpecificationCurve, relate, relate_
 from core.analysis.resampling import search_pairs
 from core.questions.population import Population, filter_specification
 from core.questions.ranking_question import DIMENSIONS, Registration, is_run_of
-from core.questions.record import Fields, Rows
+from core.questions.record import Fields, Rows, same
 from core.registry.specifications import REFERENCE, SPECIFICATIONS, Specification
 from core.tables import SCORE_KEYS, Run, ids_of, records
 
@@ -101,12 +101,7 @@ class Answer:
 RECORD: Fields = {
     "answer": "word",
     "coefficient": "relation.rho",
-    "lower": "relation.lower",
-    "upper": "relation.upper",
-    "p": "relation.p",
-    "corrected_p": "relation.corrected_p",
-    "n_looks": "relation.n_looks",
-    "n": "relation.n",
+    **same("lower", "upper", "p", "corrected_p", "n_looks", "n", of="relation"),
     "n_models": "relation.n_units",
     "registered": Rows(
         "registration.stated",
@@ -114,44 +109,28 @@ RECORD: Fields = {
             "pilot": "pilot.name",
             "pilot_id": "pilot_id",
             "benchmark": "pilot.benchmark.name",
-            "metric": "pilot.benchmark.metric",
-            "sign": "pilot.benchmark.sign",
+            **same("metric", "sign", of="pilot.benchmark"),
             "on": "day",
             "dated_by_author": "stated_date",
             "before_the_scores": "is_registered",
         },
     ),
-    "expectation": Rows("registration", {"by": "by", "sign": "sign", "exploratory": "exploratory"}),
+    "expectation": Rows("registration", same("by", "sign", "exploratory")),
     "reasons": "reasons",
     "dimension": "population.asked.dimension",
-    "benchmark": "population.benchmark.benchmark",
-    "metric": "population.benchmark.metric",
+    **same("benchmark", "metric", of="population.benchmark"),
     "text": "group.first.corpus_name",
     "protocol": "group.first.protocol",
     "detectable": "relation.detectable",
-    "detectable_ratio": "ranked.detectable_ratio",
-    "detectable_score": "ranked.detectable_score",
-    "has_score_errors": "ranked.has_score_errors",
-    "partial": "relation.partial",
-    "strata": "relation.strata",
-    "without_one": "relation.without_one",
-    "without_family": "relation.without_family",
+    **same("detectable_ratio", "detectable_score", "has_score_errors", of="ranked"),
+    **same("partial", "strata", "without_one", "without_family", of="relation"),
     "models": Rows(
         "models",
         {
             "model": "name",
-            "dimension": "dimension",
-            "lower": "lower",
-            "upper": "upper",
-            "score": "score",
-            "score_std_error": "score_std_error",
+            **same("dimension", "lower", "upper", "score", "score_std_error"),
             "score_match": "match",
-            "rank_low": "rank_low",
-            "rank_high": "rank_high",
-            "score_rank_low": "score_rank_low",
-            "score_rank_high": "score_rank_high",
-            "class_leader": "class_leader",
-            "score_class_leader": "score_class_leader",
+            **same("rank_low", "rank_high", "score_rank_low", "score_rank_high", "class_leader", "score_class_leader"),
             "model_id": "model",
             "run_id": "run_id",
         },

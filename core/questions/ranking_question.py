@@ -218,7 +218,7 @@ def runs_of_pilot(runs: pl.DataFrame, pilot: Pilot) -> pl.DataFrame:
     """The runs of a pilot's models, on its texts, with its protocol and seed."""
     texts = {name for text in pilot.texts for name in (text.written, Path(text.written).stem)}
     matching = runs.filter(
-        _name_without_suffix("corpus_name").is_in(sorted(texts)),
+        pl.col("corpus_name").str.replace(r" #[0-9a-f]{6}$", "").is_in(sorted(texts)),  # of `ranking.with_text_marks`
         pl.col("protocol") == pilot.protocol,
         pl.col("seed") == pilot.seed,
     )
@@ -231,11 +231,6 @@ def runs_of_pilot(runs: pl.DataFrame, pilot: Pilot) -> pl.DataFrame:
         for run in records(matching.select(columns), Run)
     ]
     return matching.filter(pl.Series(is_of, dtype=pl.Boolean))
-
-
-def _name_without_suffix(column: str) -> pl.Expr:
-    """A text's name without the suffix that `ranking.with_text_marks` adds to equal names."""
-    return pl.col(column).str.replace(r" #[0-9a-f]{6}$", "")
 
 
 def is_run_of(run: Run, model: PilotModel) -> bool:

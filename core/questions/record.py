@@ -19,6 +19,11 @@ Fields = Mapping[str, "str | Rows"]
 """Key -> path of the field, `relation.rho`; null where a part of the path is None."""
 
 
+def same(*names: str, of: str = "") -> dict[str, str]:
+    """Fields whose keys are their names; `of` is the path of the record that they stand in."""
+    return {name: f"{of}.{name}" if of else name for name in names}
+
+
 def as_record(answer: Any, fields: Fields) -> dict[str, Any]:
     """The declared fields of an answer, records within it as objects."""
     return {key: _plain(_at(answer, field)) for key, field in fields.items()}

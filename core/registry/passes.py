@@ -44,13 +44,6 @@ class Pass:
         return self.key != "text"
 
     @property
-    def core_only(self) -> bool:
-        """Whether it measures what verdicts compare and nothing else: the core specifications, and what its checks
-        need. A control decides about a claim; it has no local dimensions, surrogates, distributions or pairs of layers.
-        """
-        return self.is_control
-
-    @property
     def has_effect(self) -> bool:
         """Whether it is shown as an effect (of the order of tokens, of untrained weights) and judges no claim."""
         return self.is_control and not self.judges

@@ -168,8 +168,9 @@ PURPOSES = {
 
 
 def core_only_clouds(protocol: Protocol, pass_: str) -> tuple[str, ...]:
-    """Clouds of which a pass measures the core specifications alone."""
-    return CORE_CLOUDS if PASSES[pass_].core_only else protocol.core_only
+    """Clouds of which a pass measures what verdicts compare and nothing else: the core specifications, and what its checks
+    need. A control decides about a claim; it has no local dimensions, surrogates, distributions or pairs of layers."""
+    return CORE_CLOUDS if PASSES[pass_].is_control else protocol.core_only
 
 
 DRAW = 0.25

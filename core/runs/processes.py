@@ -34,7 +34,7 @@ from core.files import (
     release_lock,
     write_json,
 )
-from core.records import PLAN_PHASES, SCORING, Progress, ProgressCallback, RunConfig
+from core.records import SCORING, Progress, ProgressCallback, RunConfig
 from core.registry.protocols import find_protocol
 from core.runs.jobs import (
     CANCEL_FILE,
@@ -227,6 +227,8 @@ def _count_jobs_before(job: Job, warehouse: Warehouse) -> int:
 LOG_TAIL_BYTES = 65_536
 WRITE_INTERVAL = 0.2
 """Seconds between two writes of progress within a phase."""
+PLAN_PHASES = ("choose", "verify", "heal", "save", "directions")
+"""Phases of a plan. Their steps are tokens through the whole network, counted over all phases."""
 PRIOR_WEIGHT = 0.2
 """Weight of the expected time against the elapsed time, as a share of the whole."""
 

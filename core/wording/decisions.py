@@ -90,7 +90,7 @@ def interval_text(quantity: str, value: CriterionValue | None, assumptions: Assu
 def decision_text(decision: Decision, bits: float | None = None) -> str:
     """The first model and how sure its place is, and how far the weight of a criterion may move before another is first."""
     standing, share = decision.standing, share_text(decision.share_first or 0.0)
-    if standing == "none":
+    if not decision.candidates:
         return (
             _("None of {n} models meets the thresholds.").format(n=decision.n)
             if decision.n
@@ -108,11 +108,11 @@ def decision_text(decision: Decision, bits: float | None = None) -> str:
     if not others:
         template = (
             _("On these criteria: {model}, the only one that meets them.")
-            if standing == "chosen"
+            if standing == "choice"
             else _("On these criteria {model} leads: by value, it alone meets them.")
         )
         return template.format(model=first.name)
-    if standing == "chosen":
+    if standing == "choice":
         sentence = _("On these criteria: {model}.")
     elif decision.share_first is None:
         sentence = _("On these criteria {model} leads; no error is known.")
@@ -128,7 +128,7 @@ def pilot_text(answer: PilotChoice, bits: float | None = None) -> str:
     if answer.choice is None or answer.refusal:
         return _("No choice: no measure of quality covers all models.")
     decision = answer.choice.decision
-    if answer.word == "leads" and decision.standing == "chosen":
+    if answer.word == "leads" and decision.standing == "choice":
         template = (
             _("On these criteria {model} leads. No choice yet: something is untested.")
             if answer.capped == "use_class"
@@ -231,7 +231,7 @@ def standing_text(decision: Decision | None) -> str:
     if decision is None or decision.chosen is None:
         return "–"
     name = decision.chosen.name
-    return name if decision.standing == "chosen" else _("{name} leads").format(name=name)
+    return name if decision.standing == "choice" else _("{name} leads").format(name=name)
 
 
 def model_name(decision: Decision, run_id: str) -> str:

@@ -80,8 +80,8 @@ def test_errors_of_measurement_are_carried_and_not_counted_twice():
     found = relate(frame, sign="positive")
     assert found.error_lower < found.rho < found.error_upper
     whole = relate(frame.with_columns(dimension=pl.Series(np.exp(true)))).rho
-    assert found.rho < found.without_error < whole + 0.05
-    assert abs(found.without_error - whole) < abs(found.rho - whole)
+    middle = math.tanh((math.atanh(found.error_lower) + math.atanh(found.error_upper)) / 2)
+    assert found.rho < middle < whole + 0.05 and abs(middle - whole) < abs(found.rho - whole)
     assert relate(frame.drop("dimension_error")).error_lower is None
     unknown = frame.with_columns(dimension_error=pl.lit(math.inf), performance_error=pl.lit(-1.0))
     assert relate(unknown).error_lower is None
@@ -101,7 +101,7 @@ def test_what_a_hard_text_does_to_all_models_moves_no_order():
     own *= 0.3 / np.sqrt(19 * own.var(1, keepdims=True))  # jackknife errors of .3
     moved = relate(frame.with_columns(performance_blocks=pl.Series(own + frame["performance"].to_numpy()[:, None])))
     alike = relate(frame.with_columns(performance_error=pl.lit(0.3)))
-    for name in ("error_lower", "error_upper", "without_error"):
+    for name in ("error_lower", "error_upper"):
         assert getattr(moved, name) == pytest.approx(getattr(alike, name), abs=0.02)
     few = relate(frame.with_columns(performance_blocks=pl.Series([*blocks[:-1], None])))
     assert few.errors_paired == ()

@@ -147,7 +147,7 @@ def test_whoever_is_left_over_is_no_choice_and_the_others_are_named() -> None:
 @pytest.mark.parametrize(
     ("gap", "standing", "told"),
     [
-        (8.0, "chosen", "On these criteria: mine-large. "),
+        (8.0, "choice", "On these criteria: mine-large. "),
         (0.9, "leads", "On these criteria mine-large leads, in 7"),
         (0.0, "cannot_tell", "Cannot tell: mine-large and mine-mid share their weighted mean."),
     ],
@@ -159,7 +159,7 @@ def test_the_first_is_the_choice_only_where_it_is_first_in_most_draws(gap: float
     ]
     found = decide([*near, candidate("x", exact(20.0))], [asked("score")], None)
     assert found.standing == standing and decision_wording.decision_text(found).startswith(told)
-    assert decision_wording.standing_text(found) == {"chosen": "mine-large", "leads": "mine-large leads"}.get(
+    assert decision_wording.standing_text(found) == {"choice": "mine-large", "leads": "mine-large leads"}.get(
         standing, "cannot tell"
     )
 

@@ -32,7 +32,9 @@ def known(**changed: Any) -> list[StoredCost]:
 
 
 def seconds(config: RunConfig, load: float, **changed: Any) -> float:
-    found = expected_seconds(config, known(**changed), load)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(times.psutil, "getloadavg", lambda: (load, load, load))
+        found = expected_seconds(config, known(**changed))
     assert found is not None
     return found[0]
 
@@ -40,6 +42,7 @@ def seconds(config: RunConfig, load: float, **changed: Any) -> float:
 @pytest.fixture(autouse=True)
 def two_processors(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(times.os, "cpu_count", lambda: 2)
+    monkeypatch.setattr(times.psutil, "getloadavg", lambda: (0.0, 0.0, 0.0))
     monkeypatch.setenv("OMP_NUM_THREADS", "2")
     monkeypatch.delenv("WORKDIM_JOBS_AT_ONCE", raising=False)
 
@@ -70,7 +73,7 @@ def test_times_are_told_without_a_warehouse_or_with_one_that_cannot_be_read(tmp_
     assert known_costs(Warehouse(file)) == [] and not file.exists()
     file.write_bytes(b"no warehouse" * 1_000)
     assert known_costs(Warehouse(file)) == []
-    assert pace_of(known_costs(Warehouse(file)), "cpu", 0.0) == Pace(1.0, 0.5)
+    assert pace_of(known_costs(Warehouse(file)), "cpu") == Pace(1.0, 0.5)
 
 
 def test_what_a_model_is_like_is_taken_from_runs_or_its_folder_or_its_name(tmp_path) -> None:
