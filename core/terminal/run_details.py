@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import groupby
 from typing import Any
 
 from rich.cells import cell_len
@@ -25,7 +26,7 @@ from core.tables import LayerEstimateRow, LayerPairRow, RunCheckRow, RunClaimRow
 from core.terminal.output import WIDTH, join, pad, wrap
 from core.terminal.run_summary import answer_lines, control_name, interval_text, labelled, summary_of
 from core.wording.numbers import number
-from core.wording.provenance import sections
+from core.wording.provenance import fields
 from core.wording.verdicts import (
     claim_name,
     joint_text,
@@ -50,10 +51,11 @@ def run_details(profile: Profile, controls: Sequence[Profile], record: Mapping[s
         more = _("`workdim runs show {run} --all` shows everything.")
         return [*lines, more.format(run=profile.run.run_id[:SHORT_ID])]
     lines += more_lines(profile, controls)
-    for section in sections(record):
-        room = max(cell_len(field.label) for field in section.fields)
-        lines += ["", section.title]
-        for field in section.fields:
+    for section, of_section in groupby(fields(record), lambda field: field.section):
+        together = list(of_section)
+        room = max(cell_len(field.label) for field in together)
+        lines += ["", section]
+        for field in together:
             first, *others = field.text.split("\n")
             lines += [f"  {pad(field.label, room)}  {first}", *(" " * (room + 4) + other for other in others)]
     checks = sorted(profile.checks, key=lambda row: (row.check_name, row.layer is None, row.layer))

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Mapping, Sequence, Set
-from typing import Any
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from typing import Any, TypeVar
 
 import polars as pl
 from rich.cells import cell_len
 
 from core import wording
 from core.analysis import plans as plan_analysis
+from core.errors import Sentence
 from core.ids import SHORT_ID
 from core.locale import _, in_language, worded
 from core.questions.plan import RECORD, PlanAnswer
@@ -20,11 +21,13 @@ from core.tables import PlanOutcomeRow, PlanRow, Run, ScoreRow, records
 from core.terminal.output import Fixed, Head, heads, join, one_line, pad, width
 from core.wording import plan_evidence
 from core.wording import plans as plan_wording
-from core.wording.labels import distinct_short_names, marked_name, shortened_name, text_name
-from core.wording.numbers import duration, ranges, share_text
+from core.wording.labels import distinct_short_names, marked_name, shortened_name, text_name, yes_or_no
+from core.wording.numbers import duration
 from core.wording.provenance import Line
 from core.wording.scores import score_flag_lines
 from core.wording.verdicts import verdict_legend_text, verdict_marks
+
+Row = TypeVar("Row")
 
 
 def runs_table(runs: pl.DataFrame) -> list[str]:
@@ -84,35 +87,23 @@ def jobs_table(standings: Sequence[Any]) -> list[str]:
     """A table of jobs (core.runs.jobs.JobStatus), oldest first: state and time left; beneath it why jobs failed, and what to
     do.
     """
-    states = {
-        "queued": _("queued"),
-        "running": _("running"),
-        "interrupted": _("interrupted"),
-        "failed": _("failed"),
-        "finished": _("finished"),
-    }
     rows, remarks = [], []
     for status in standings:
         config, step = status.job.config, status.progress
         text, how = config.what
         how_far = f"{wording.phase_name(step.phase)} {step.done:,}/{step.total:,}" if step else ""
-        stands = {
-            "running": how_far,
-            "finished": result_text(status.result),
-            "queued": _("waiting for its turn"),
-            "interrupted": how_far,
-        }
+        stands = {"finished": result_text(status.result), "queued": _("waiting for its turn"), "failed": ""}
         remark = {"failed": status.reason, "interrupted": _("resume or cancel it")}.get(status.state)
         remarks += [f"{status.job.job_id[:SHORT_ID]}  {worded(remark)}"] if remark else []
         left = status.progress_record.get("seconds_left") if status.state == "running" else None
         rows.append(
             (
                 status.job.job_id[:SHORT_ID],
-                states.get(status.state, status.state),
+                worded(Sentence(status.state)),
                 config.model,
                 text_name(text),
                 wording.phase_name(how) if how in (SCORING, PLANNING) else how,
-                stands.get(status.state, ""),
+                stands.get(status.state, how_far),
                 "" if left is None else duration(left),
             )
         )
@@ -193,6 +184,11 @@ def table(head: Sequence[str], rows: Sequence[Sequence[Any]], least: Sequence[st
     left_out = [worded(head[n]) for n in range(len(head)) if n not in widths]
     note = _("Not shown for lack of room: {columns}. Widen the terminal, or use --json.").format(columns=join(left_out))
     return [Head(lines[0]), *map(Fixed, lines[1:]), *([note] if left_out else [])]
+
+
+def table_of(rows: Iterable[Row], columns: Mapping[str, Callable[[Row], Any]], least: Sequence[str] = ()) -> list[str]:
+    """A table that screens show too: of each column its head, and what makes the cell of a row."""
+    return table([*columns], [[cell(row) for cell in columns.values()] for row in rows], least)
 
 
 def _widths(cells: Sequence[Sequence[str]], room: int, going: Sequence[int], whole: Set[int]) -> dict[int, int]:
@@ -305,21 +301,19 @@ def plan_lines(layer_plan: LayerPlan) -> list[str]:
     plan = layer_plan.plan
     path, harder = plan_analysis.search_path(layer_plan), plan_analysis.harder_text_prices(layer_plan)
     directions = plan_evidence.direction_lines(layer_plan)
-    lines = [*plan_answer_lines(layer_plan), "", _("Candidates"), *_plan_candidates(layer_plan)]
+    rivals = table_of(plan_analysis.rivals(layer_plan), plan_evidence.rival_columns())
+    lines = [*plan_answer_lines(layer_plan), "", _("Candidates"), *rivals]
     if path:
-        repaired = _(" (repaired)")
-        rows = [
-            (
-                len(row.blocks),
-                _block_numbers(row.blocks) + row.is_healed * repaired,
-                plan_wording.outcome_price_text(row),
-            )
-            for row in path
-        ]
-        priced = table(heads("gone", "block numbers", "nats per token [95 %]"), rows)
-        lines += ["", _("Loss of each number of blocks"), *priced]
+        priced: dict[str, Callable[[PlanOutcomeRow], Any]] = {
+            _("Gone"): lambda row: len(row.blocks),
+            _("Blocks"): plan_wording.blocks_cell,
+            _("Repaired"): lambda row: yes_or_no(row.is_healed),
+            _("Nats per token [95 %]"): plan_wording.outcome_price_text,
+        }
+        lines += ["", _("Loss of each number of blocks"), *table_of(path, priced)]
     if harder:
-        lines += ["", _("Where loss on held-out text may hide it"), *_plan_harder(harder)]
+        told = table_of(harder, plan_evidence.harder_columns(), (_("N"), _("Repaired")))
+        lines += ["", _("Where loss on held-out text may hide it"), *told]
     held_against = [*plan_evidence.published_lines(layer_plan), *plan_evidence.control_lines(plan)]
     lines += ["", *held_against] if held_against else []
     if directions:
@@ -330,11 +324,6 @@ def plan_lines(layer_plan: LayerPlan) -> list[str]:
 
 def _indented(lines: Sequence[str]) -> list[str]:
     return [f"  {line}" for line in lines]
-
-
-def _block_numbers(blocks: Sequence[int]) -> str:
-    """`2,13–18`: neighbours as a range."""
-    return ",".join(ranges(blocks))
 
 
 def _plan_sketch(layer_plan: LayerPlan) -> Iterator[str]:
@@ -350,42 +339,13 @@ def _plan_sketch(layer_plan: LayerPlan) -> Iterator[str]:
         yield f"  {start:>3} {row} {start + len(row) - 1}"
 
 
-def _plan_candidates(layer_plan: LayerPlan) -> list[str]:
-    rows = [
-        (
-            ("* " if row.is_chosen else "= " if row.is_equal else "  ") + wording.name("plan_rule", row.rule),
-            _block_numbers(row.blocks),
-            plan_wording.outcome_price_text(row),
-        )
-        for row in plan_analysis.rivals(layer_plan)
-    ]
-    head = heads("rule (* taken, = may be as good)", "block numbers", "nats per token [95 %]")
-    return table(head, rows)
-
-
-def _plan_harder(outcomes: Sequence[PlanOutcomeRow]) -> list[str]:
-    rows = [
-        (
-            wording.name("plan_text", row.text) + (_(" (repaired)") if row.is_healed else ""),
-            wording.name("plan_measure", row.measure),
-            *(
-                "" if value is None else f"{value:.3f}" if row.measure == "loss" else share_text(value)
-                for value in (row.value_before, row.value_after)
-            ),
-            plan_wording.outcome_price_text(row),
-        )
-        for row in outcomes
-    ]
-    return table(heads("text or probe", "measure", "before", "after", "difference [95 %]"), rows)
-
-
 def plans_table(plan_rows: pl.DataFrame) -> list[str]:
     """All plans, newest first."""
     rows = [
         (
             row.plan_id[:SHORT_ID],
             row.name,
-            _block_numbers(row.blocks),
+            plan_wording.blocks_cell(row),
             plan_wording.price_text(row.loss_increase, row.lower, row.upper),
             _("recommended") if row.is_recommended else _("verified") if row.is_verified else _("not verified"),
             f"{row.created_at:%Y-%m-%d %H:%M}",

@@ -28,6 +28,10 @@ def name(kind: str, key: str) -> str:
     return key if message is None else translated(message)
 
 
+def yes_or_no(value: bool) -> str:
+    return _("yes") if value else _("no")
+
+
 def names(kind: str, keys: Iterable[str]) -> dict[str, str]:
     """The names of several things of a kind, by key."""
     return {key: name(kind, key) for key in keys}

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from core import wording
@@ -20,10 +20,20 @@ from core.errors import Sentence
 from core.locale import _, worded
 from core.records import LayerPlan, text_budget
 from core.sources import Text, shown
-from core.tables import LayerCorrelatorRow, PlanRow, Sibling
-from core.wording.labels import name
+from core.tables import LayerCorrelatorRow, PlanOutcomeRow, PlanRow, Sibling
+from core.wording.labels import name, yes_or_no
 from core.wording.numbers import number, ranges, share_text
-from core.wording.plans import budget_text, loss_text, nats_text, outcome_price_text, points_text, price_text
+from core.wording.plans import (
+    before_and_after,
+    blocks_cell,
+    budget_text,
+    change_text,
+    loss_text,
+    nats_text,
+    outcome_price_text,
+    points_text,
+    price_text,
+)
 
 
 def largest_losses_text(layer_plan: LayerPlan) -> str:
@@ -209,6 +219,29 @@ def sufficient_directions_text(layer_plan: LayerPlan, points: Sequence[LayerDire
 
 def rule_name(rule: str) -> str:
     return name("plan_rule", rule)
+
+
+def rival_columns() -> dict[str, Callable[[PlanOutcomeRow], Any]]:
+    """The table of the sets of the plan's size (`analysis.plans.rivals`): head -> the cell of a row."""
+    return {
+        _("Rule"): lambda row: rule_name(row.rule) + (_(", repaired") if row.is_healed else ""),
+        _("Blocks"): blocks_cell,
+        _("Nats per token [95 %]"): outcome_price_text,
+        _("Taken"): lambda row: _("the plan") if row.is_chosen else _("may lose least") if row.is_equal else "",
+    }
+
+
+def harder_columns() -> dict[str, Callable[[PlanOutcomeRow], Any]]:
+    """The table of what the loss on held-out text may hide (`analysis.plans.harder_text_prices`)."""
+    return {
+        _("Text or probe"): lambda row: name("plan_text", row.text),
+        _("Repaired"): lambda row: yes_or_no(row.is_healed),
+        _("Quantity"): lambda row: name("plan_measure", row.measure),
+        _("Before"): lambda row: before_and_after(row)[0],
+        _("After"): lambda row: before_and_after(row)[1],
+        _("Change [95 %]"): change_text,
+        _("N"): lambda row: row.n_points,
+    }
 
 
 def best_rule_text(records: Sequence[RuleRecord]) -> str:

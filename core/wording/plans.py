@@ -342,6 +342,11 @@ def block_numbers_text(blocks: Collection[int]) -> str:
     return _(", ").join(map(str, sorted(blocks)) if len(blocks) <= MAX_LISTED_BLOCKS else ranges(blocks))
 
 
+def blocks_cell(row: PlanRow | PlanOutcomeRow) -> str:
+    """The blocks of a set in a table: `2, 13–18`."""
+    return _(", ").join(ranges(row.blocks))
+
+
 def removed_name(plan: PlanRow, is_recommended: bool) -> str:
     """What a picture calls the blocks of a set: those of one that is not recommended do not go."""
     return _("goes") if is_recommended else _("tried, not recommended") if plan.is_verified else _("proposed")

@@ -23,7 +23,7 @@ from core.records import RunConfig
 from core.registry.protocols import Protocol, settings
 from core.sources import Text, shown
 from core.tables import TABLES, Run
-from core.wording.labels import distinct_short_names, kind_text, names_text, shortened_name
+from core.wording.labels import distinct_short_names, kind_text, names_text, shortened_name, yes_or_no
 from core.wording.numbers import amount
 from core.wording.verdicts import badge_text, verdict_marks
 
@@ -66,11 +66,12 @@ def _declared() -> Iterator[tuple[str, str, str, str, str]]:
 
 
 _DECLARED = tuple(_declared())
-SECTIONS: dict[str, tuple[str, dict[str, str]]] = {
-    key: (title, {field: name for section, field, name, _values, _unit in _DECLARED if section == key})
-    for key, title in TITLES.items()
+_POSITIONS = {
+    field: (list(TITLES).index(section), n)
+    for n, (section, field, _name, _values, _unit) in enumerate(_DECLARED)
+    if section in TITLES
 }
-"""Section -> its title, and its fields in order. Fields that are not declared are placed by `PREFIXES`."""
+"""Field -> its section and its place there. Fields that are not declared are placed by `PREFIXES`."""
 NAMES = {field: name for _section, field, name, _values, _unit in _DECLARED}
 KINDS = {field: values for _section, field, _name, values, _unit in _DECLARED if values}
 """Fields whose values have names in `wording.name`, and the kind of these names."""
@@ -93,6 +94,8 @@ ABSENT = "–"
 
 @dataclass(frozen=True)
 class Field:
+    section: str
+    """Title of its section."""
     field: str
     """Name of the column, with the part of its JSON: `library_versions.torch`."""
     label: str
@@ -100,48 +103,26 @@ class Field:
     """The value with its unit; a dash if the run has none."""
 
 
-@dataclass(frozen=True)
-class Section:
-    key: str
-    title: str
-    fields: tuple[Field, ...]
-
-
-def sections(record: Mapping[str, Any]) -> list[Section]:
-    """Every field of a record (core.warehouse.runs); empty ones are shown as a dash."""
+def fields(record: Mapping[str, Any]) -> list[Field]:
+    """Every field of a record (core.warehouse.runs), section by section; empty ones are shown as a dash."""
     values = flatten(record)
-    placed = {key: [name for name in fields if name in values] for key, (_title, fields) in SECTIONS.items()}
-    for name in values:
-        if name not in NAMES:
-            placed[field_section(name)].append(name)
     return [
-        Section(key, section_title(key), tuple(_field(name, values[name]) for name in names))
-        for key, names in placed.items()
-        if names
+        Field(section_title(name), name, field_name(name), field_text(name, values[name]))
+        for name in sorted(values, key=field_position)
     ]
-
-
-def field_section(field: str) -> str:
-    """The section of a field."""
-    for key, (_title, fields) in SECTIONS.items():
-        if field in fields:
-            return key
-    return next((key for prefix, key in PREFIXES.items() if field.startswith(prefix)), "run")
 
 
 def field_position(field: str) -> tuple[int, int]:
     """The sort key of a field: its section, then its position there. Fields without a name come last."""
-    key = field_section(field)
-    known = list(SECTIONS[key][1])
-    return list(SECTIONS).index(key), known.index(field) if field in known else len(known)
+    if field in _POSITIONS:
+        return _POSITIONS[field]
+    section = next((key for prefix, key in PREFIXES.items() if field.startswith(prefix)), "run")
+    return list(TITLES).index(section), len(_DECLARED)
 
 
-def section_title(key: str) -> str:
-    return translated(SECTIONS[key][0])
-
-
-def _field(name: str, value: Any) -> Field:
-    return Field(name, field_name(name), field_text(name, value))
+def section_title(field: str) -> str:
+    """The title of the section of a field."""
+    return translated(list(TITLES.values())[field_position(field)[0]])
 
 
 def field_name(field: str) -> str:
@@ -159,7 +140,7 @@ def field_text(field: str, value: Any) -> str:
     if value is None:
         return ABSENT
     if isinstance(value, bool):
-        return _("yes") if value else _("no")
+        return yes_or_no(value)
     if isinstance(value, datetime):
         return f"{value:%Y-%m-%d %H:%M:%S}"
     if isinstance(value, list):
@@ -206,21 +187,17 @@ class Line:
     other: str
 
 
-def differing_lines(one: Mapping[str, Any], other: Mapping[str, Any], include_incidental: bool = False) -> list[Line]:
-    """The fields in which two runs differ; without `include_incidental`, not those that differ between any two runs."""
-    differing = differences(one, other)
-    kept = sorted(
-        differing if include_incidental else without_incidental(differing),
-        key=lambda difference: field_position(difference.field),
-    )
+def differing_lines(one: Mapping[str, Any], other: Mapping[str, Any]) -> list[Line]:
+    """The fields in which two runs differ, but for those that differ between any two runs."""
+    differing = without_incidental(differences(one, other))
     return [
         Line(
-            section_title(field_section(difference.field)),
+            section_title(difference.field),
             field_name(difference.field),
             field_text(difference.field, difference.one),
             field_text(difference.field, difference.other),
         )
-        for difference in kept
+        for difference in sorted(differing, key=lambda difference: field_position(difference.field))
     ]
 
 

@@ -252,7 +252,7 @@ def test_every_stored_field_has_its_place_and_its_name():
     """A new column that nobody has named would stand among the fields of the run under its raw name."""
     from core.registry.protocols import Protocol
     from core.tables import CorpusRow, ModelRow, RunRow, columns, frame
-    from core.wording.provenance import NAMES, sections
+    from core.wording.provenance import NAMES, fields
 
     inside = {"library_versions", "config", "phase_seconds", "execution"}
     texts = {f"corpus_{name}" for name in columns(CorpusRow) if name != "corpus_id"} | {"corpus_id"}
@@ -262,8 +262,8 @@ def test_every_stored_field_has_its_place_and_its_name():
     assert asked | protocol <= NAMES.keys()
     profile = make_profile(RUN, config='{"old": 1}', corpus=make_corpus())
     row = frame([profile.run], RunRow).row(0, named=True)
-    told = {field.field: section.key for section in sections(row) for field in section.fields}
-    assert told["config.old"] == "request" and told["library_versions.torch"] == "programs"
+    told = {field.field: field.section for field in fields(row)}
+    assert told["config.old"] == "Request" and told["library_versions.torch"] == "Programs"
 
 
 def test_a_control_is_not_deleted_while_a_measurement_may_be_judged_with_it(path, said):

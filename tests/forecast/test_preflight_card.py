@@ -138,7 +138,7 @@ def test_all_that_headers_can_refuse_is_told_at_once(tmp_path, warehouse, monkey
         assert any(reason in refusal for refusal in card.refusals), reason
     assert len(card.refusals) == 4
     labels = [line.split()[0] for line in card_lines(card) if re.match(r"  \S", line)]
-    assert labels[:4] == ["refused"] * 4 and not {"reads", "time"} & set(labels)
+    assert labels[:4] == ["Refused"] * 4 and not {"Tokens", "Time"} & set(labels)
 
 
 @pytest.mark.parametrize(
@@ -184,8 +184,8 @@ def test_the_command_prints_cards_and_measures_nothing(tiny_llama, tmp_path):
     assert first["architecture"] == "LlamaModel" and first["refusals"] == []
     assert second["architecture"] is None and "No model 'absent/'" in second["refusals"][0]
     done = run_core(*arguments, warehouse=file)
-    assert done.returncode == 2 and "LlamaModel (llama), decoder" in done.stdout
-    assert "refused     No model 'absent/'" in done.stdout
+    assert done.returncode == 2 and "LlamaModel, decoder" in done.stdout
+    assert re.search(r"Refused +No model 'absent/'", done.stdout)
     done = run_core("measure", str(tiny_llama), "--json", warehouse=file)
     assert done.returncode == 2 and "--estimate-only" in done.stderr and not file.parent.exists()
 
@@ -195,12 +195,7 @@ def test_a_card_is_told_in_lines(tiny_llama, warehouse):
     lines = card_lines(card)
     assert max(map(len, lines)) <= 80
     text = " ".join("\n".join(lines).split())
-    for said in (
-        "275,376 parameters, 4 blocks, hidden size 48",
-        "nothing to download",
-        "4,096 tokens",
-        "control: random weights ",
-    ):
+    for said in ("Layers 4 Parameters 275,376 Tokens to read 4,096", "To download 0 kB", "control: random weights "):
         assert said in text
     json.dumps(asdict(card))
     assert "unknown" in "\n".join(card_lines(replace(card, seconds=None, memory_bytes=None)))

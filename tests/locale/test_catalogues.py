@@ -212,9 +212,9 @@ def test_an_error_is_worded_for_whoever_reads_it_in_another_process_too():
 
 
 def test_a_sentence_that_counts_takes_the_form_of_its_number_in_each_language():
-    told = [Sentence("{n:,} window", "{n:,} windows", n=n) for n in (0, 1, 2)]
-    assert told == ["0 windows", "1 window", "2 windows"]
-    assert [in_language("ja", worded, one) for one in told] == ["0ウィンドウ", "1ウィンドウ", "2ウィンドウ"]
+    told = [Sentence("{n:,} run", "{n:,} runs", n=n) for n in (0, 1, 2)]
+    assert told == ["0 runs", "1 run", "2 runs"]
+    assert [in_language("ja", worded, one) for one in told] == ["測定0件", "測定1件", "測定2件"]
     error = InputError("{path}: {n} row is damaged.", "{path}: {n} rows are damaged.", path="a.csv", n=2)
     assert str(error) == "a.csv: 2 rows are damaged."
     for one in (*told, error.message):

@@ -23,7 +23,7 @@ from core.warehouse import export_runs
 from core.warehouse.runs import annotate
 from core.warehouse.warehouse import Warehouse
 from core.wording.labels import run_labels
-from core.wording.provenance import ABSENT, comparability_text, field_position, sections
+from core.wording.provenance import ABSENT, comparability_text, field_position, fields
 
 MARK = "≠"
 FIELD_WIDTH, MARK_WIDTH = 280, 30
@@ -61,11 +61,10 @@ def record_table(stored: list[dict[str, Any]], labels: dict[str, str]) -> pl.Dat
     differing = {difference.field for other in others for difference in without_incidental(differences(first, other))}
     rows: dict[str, list[str]] = {}
     for n, record in enumerate(stored):
-        for section in sections(record):
-            for field in section.fields:
-                mark = MARK if field.field in differing else ""
-                absent = [section.title, field.label, mark, *[ABSENT] * len(stored)]
-                rows.setdefault(field.field, absent)[3 + n] = field.text
+        for field in fields(record):
+            mark = MARK if field.field in differing else ""
+            absent = [field.section, field.label, mark, *[ABSENT] * len(stored)]
+            rows.setdefault(field.field, absent)[3 + n] = field.text
     names = [_("Section"), _("Field"), "", *(labels[record["run_id"]] for record in stored)]
     lines = [rows[field] for field in sorted(rows, key=field_position)]
     table = pl.DataFrame(lines, schema=dict.fromkeys(names, pl.String), orient="row")

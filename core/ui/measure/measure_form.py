@@ -23,7 +23,8 @@ from core.ui import inputs, reads, url_state
 from core.ui.markdown import escape
 from core.ui.measure import job_cards, pilot_form
 from core.wording.labels import shortened_name, text_name
-from core.wording.numbers import amount, duration, share_text
+from core.wording.numbers import duration, share_text
+from core.wording.preflight import cost_facts, network_text
 
 if TYPE_CHECKING:
     from core.records import RunConfig
@@ -380,29 +381,10 @@ def _show_card(card: Preflight) -> None:
     st.markdown(f"**{escape(' · '.join([card.model, text_name(card.corpus), card.protocol]))}**")
     for reason in card.refusals:
         st.error(escape(reason), icon=":material/block:")
-    numbers = {
-        _("Time"): duration(card.seconds),
-        _("Memory"): amount(card.memory_bytes),
-        _("Memory of the GPU"): amount(card.gpu_memory_bytes) if card.gpu_memory_bytes else "",
-        _("To download"): amount(card.download_bytes),
-        _("Disk meanwhile"): amount(card.scratch_bytes),
-        _("Layers"): str(card.n_layers or ""),
-        _("Parameters"): f"{card.parameters:,}" if card.parameters else "",
-        _("Tokens to read"): f"{card.n_tokens:,}" if card.n_tokens and not card.refusals else "",
-    }
     with st.container(horizontal=True, gap="large"):
-        for label, value in numbers.items():
-            if value:
-                st.metric(label, value, width="content")
-    described = (
-        card.architecture,
-        card.stored_format,
-        card.stored_dtype,
-        _("measured in {dtype}").format(dtype=card.dtype),
-        _("licence: {name}").format(name=card.licence or _("unknown")),
-        _("weights read block by block") if card.streamed else None,
-    )
-    st.caption(escape(" · ".join(filter(None, described))))
+        for label, value in cost_facts(card).items():
+            st.metric(label, value, width="content")
+    st.caption(escape(network_text(card)))
     if card.measured_run:
         inputs.show_link("compare", _("Measured already: open it"), "show_chart", runs=card.measured_run)
     for line in filter(None, [card.comparison, *card.notes]):

@@ -24,7 +24,7 @@ from core.ui.markdown import escape
 from core.wording import plan_evidence
 from core.wording import plans as plan_wording
 from core.wording import within as within_wording
-from core.wording.labels import short_id
+from core.wording.labels import short_id, yes_or_no
 from core.wording.numbers import number, share_text
 
 
@@ -137,23 +137,12 @@ def show_prices(layer_plan: LayerPlan) -> None:
     for line in plan_evidence.control_lines(layer_plan.plan):
         st.caption(escape(line))
     healed = [layer_plan.price] if layer_plan.plan.is_healed else []
-    columns = {
-        _("Rule"): lambda row: plan_evidence.rule_name(row.rule) + (_(", repaired") if row.is_healed else ""),
-        _("Blocks"): lambda row: ", ".join(map(str, row.blocks)),
-        _("Nats per token [95 %]"): plan_wording.outcome_price_text,
-        _("Taken"): _choice_text,
-    }
-    tables.show(tables.of([*healed, *plan_analysis.rivals(layer_plan)], columns), "plan candidates")
+    rivals = [*healed, *plan_analysis.rivals(layer_plan)]
+    tables.show(tables.of(rivals, plan_evidence.rival_columns()), "plan candidates")
     outcomes = layer_plan.frames()["plan_outcomes"]
     prices = outcomes.with_columns(pl.col("blocks").cast(pl.List(pl.String)).list.join(" "))
     file_name = f"workdim_plan_{short_id(layer_plan.plan.plan_id)}.csv"
     tables.show_download(prices, file_name, _("Download all losses (CSV)"))
-
-
-def _choice_text(row: PlanOutcomeRow) -> str:
-    if row.is_chosen:
-        return _("the plan")
-    return _("may lose least") if row.is_equal else ""
 
 
 def show_single_blocks(layer_plan: LayerPlan) -> None:
@@ -187,20 +176,8 @@ def show_harder_texts(layer_plan: LayerPlan) -> None:
             else:
                 height = 150 + 46 * len({row.text for row in rows})
                 pictures.plot(chart, f"plan harder {is_of_answers}", height)
-    columns = {
-        _("Text or probe"): lambda row: wording.name("plan_text", row.text),
-        _("Repaired"): lambda row: _yes_or_no(row.is_healed),
-        _("Quantity"): lambda row: wording.name("plan_measure", row.measure),
-        _("Before"): lambda row: plan_wording.before_and_after(row)[0],
-        _("After"): lambda row: plan_wording.before_and_after(row)[1],
-        _("Change [95 %]"): plan_wording.change_text,
-        _("N"): lambda row: row.n_points,
-    }
-    tables.show(tables.of(plan_analysis.harder_text_prices(layer_plan), columns), "plan harder")
-
-
-def _yes_or_no(value: bool) -> str:
-    return _("yes") if value else _("no")
+    harder = plan_analysis.harder_text_prices(layer_plan)
+    tables.show(tables.of(harder, plan_evidence.harder_columns()), "plan harder")
 
 
 def show_saving(layer_plan: LayerPlan) -> None:
@@ -311,8 +288,8 @@ def show_history(plans: pl.DataFrame, outcomes: Sequence[PlanOutcomeRow]) -> Non
         _("Blocks"): lambda row: f"{len(row.blocks)} / {row.n_layers}",
         _("Which"): lambda row: ", ".join(map(str, row.blocks)),
         _("Nats per token [95 %]"): lambda row: plan_wording.price_text(row.loss_increase, row.lower, row.upper),
-        _("Verified"): lambda row: _yes_or_no(row.is_verified),
-        _("Recommended"): lambda row: _yes_or_no(row.is_recommended),
+        _("Verified"): lambda row: yes_or_no(row.is_verified),
+        _("Recommended"): lambda row: yes_or_no(row.is_recommended),
         _("Rule"): lambda row: plan_evidence.rule_name(row.rule),
         _("Text"): lambda row: row.corpus_id,
         _("Planned"): lambda row: language.local_time(row.created_at),
