@@ -22,8 +22,8 @@ from core.wording import answers as answer_wording
 from core.wording.labels import marked_name, shortened_name
 from core.wording.verdicts import badge_text, verdict_legend_text, verdict_marks, verdict_text
 
-PAGE_SIZE = 24
-"""Pictures of one page of the gallery."""
+PAGE_SIZE = 12
+"""Pictures of one page of the gallery: twice what is in sight, as each takes a browser hundredths of a second."""
 MAX_PILOTS = 2
 """Pilots whose answers stand here; the page Measure lists all."""
 MAX_NAME_LENGTH = 30
@@ -96,12 +96,12 @@ def choose_runs(texts: pl.DataFrame, own: pl.DataFrame) -> tuple[pl.DataFrame, l
         runs = texts if words else own
         with st.container(width="content"):
             found = inputs.choose_filtered_runs(inputs.matching_runs(runs, words))
+        shown = found if found.height < runs.height else newest_runs(without_variants(found))
+        shown = reads.own_first(shown).sort(is_of_ladder(), maintain_order=True)
+        pages = list(range(1, -(-shown.height // PAGE_SIZE) + 1))
+        page = inputs.choose(_("Page"), pages, "page", 1) if len(pages) > 1 else 1
     if found.is_empty() and words:
         st.caption(_("None found."))
-    shown = found if found.height < runs.height else newest_runs(without_variants(found))
-    shown = reads.own_first(shown).sort(is_of_ladder(), maintain_order=True)
-    pages = list(range(1, -(-shown.height // PAGE_SIZE) + 1))
-    page = inputs.choose(_("Page"), pages, "page", 1) if len(pages) > 1 else 1
     return shown, ids_of(shown)[PAGE_SIZE * (page - 1) : PAGE_SIZE * page]
 
 

@@ -442,7 +442,11 @@ def test_a_group_without_common_words_is_told_and_no_other_one_stands_under_its_
     assert not [box for box in app.selectbox if box.key == "view.group" and "made-up-other" in box.options[box.index]]
     for section in ("ranking", "choice"):
         asked = opened("choose.py", choose=section, group="nonsense")
-        assert "nonsense. Shown" in asked.warning[0].value.replace("\\", ""), section
+        assert "The link's group is not here: nonsense. Shown" in asked.warning[0].value.replace("\\", ""), section
+    kept = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60)
+    kept.session_state["view.group"] = "of another pilot"
+    told = kept.switch_page("pages/choose.py").run().warning[0].value
+    assert told.startswith("The models chosen before are not among these."), "no link was followed"
     decided = opened("choose.py", points="one_per_word")
     assert not decided.exception and "made-up-other" in str(decided.dataframe[0].value)
     followed = opened("choose.py", points="one_per_word", group=group_of(path, "another"))

@@ -122,7 +122,7 @@ def _decision_table(view: DecisionView, decision: Decision) -> pl.DataFrame:
     """One line per model that can be chosen, the choice first."""
     columns: dict[str, list[Any]] = {
         _("Model"): [candidate.name for candidate in decision.candidates],
-        _("Weighted mean"): [round(total, 3) for total in decision.totals],
+        _("Weighted mean"): [f"{total:.3f}" for total in decision.totals],
     }
     for i, criterion in enumerate(decision.criteria):
         name = decision_wording.measured_criterion_name(criterion, view.n_points, view.assumptions.bits)

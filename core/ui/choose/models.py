@@ -128,10 +128,13 @@ def choose_group(population: Population, names: Mapping[str, str], above: Any) -
 
 
 def _missing_group_text(asked: str, chosen: RankingGroup | None, shown: str | None) -> str:
-    sentence = _("The link's group is not here: {names}.").format(names=asked)
     if chosen is not None:
         template = _("No two models of {group} share words.")
         sentence = template.format(group=provenance.group_name(chosen))
+    elif url_state.from_link("group") is None:  # kept from another pilot
+        sentence = _("The models chosen before are not among these.")
+    else:
+        sentence = _("The link's group is not here: {names}.").format(names=asked)
     return wording.joined_sentences((sentence, _("Shown: {group}.").format(group=shown) if shown else ""))
 
 
@@ -214,7 +217,7 @@ def _choose_score(question: RankingQuestion, population: Population, pilot: Regi
         key: score_label(row, population.pilot, with_suite=n_suites[key.rpartition("~")[0]] > 1)
         for key, row in rows.items()
     }
-    chosen = inputs.choose_from_list(_("Score"), labels, "score", default, width=240 if pilot is None else 280)
+    chosen = inputs.choose_from_list(_("Score"), labels, "score", default, width=280)
     if population.benchmark is not None and chosen == ranking.score_key(population.benchmark):
         return question
     return replace(question, pilot=pilot).with_score(rows[chosen])

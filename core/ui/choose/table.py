@@ -34,7 +34,7 @@ def show(view: DecisionView) -> None:
     selected = tables.show_plain(
         table := _table(view, rows),
         key="models",
-        column_config=tables.column_widths(table),
+        column_config=tables.column_widths(table) | {_("Weighted mean"): st.column_config.NumberColumn(format="%.3f")},
         on_select="rerun",
         selection_mode="multi-row",
         placeholder="–",

@@ -113,7 +113,7 @@ def claim_table(rows: pl.DataFrame, runs: pl.DataFrame, estimates: pl.DataFrame)
         named = specification_name(row), _("yes") if row.is_core else ""
         lines.setdefault((*named, wording.name("claim", row.claim)), {})[row.run_id] = marked_ratio_text(row)
         final = ends.get(tuple(getattr(row, key) for key in keys))
-        if final is not None:
+        if row.claim == "fall" and final is not None:  # from start to peak, to the end
             lines.setdefault((*named, _("Final dimension")), {})[row.run_id] = wording.with_interval(*final)
     heads = _("Specification"), _("Core"), _("Claim")
     return pl.DataFrame(
