@@ -250,6 +250,11 @@ def block_prices(rows: Sequence[PlanOutcomeRow], text: str) -> list[PlanOutcomeR
     return [row for row in rows if (row.text, row.measure, row.unit, row.is_healed) == (text, "loss", "block", False)]
 
 
+def prices_alone(rows: Sequence[PlanOutcomeRow]) -> dict[int, float | None]:
+    """The loss increase of each whole block by itself, on the text that chose."""
+    return {row.blocks[0]: row.difference for row in block_prices(rows, "selection") if row.rule == "single"}
+
+
 # --- predicted and actual costs ----------------------------------------------------------------------------------------
 
 
@@ -300,7 +305,7 @@ def rule_forecast(rows: Sequence[PlanOutcomeRow], n_blocks: int) -> RuleForecast
         for row in rows
         if (row.rule, row.measure, row.unit) == ("single", "influence", "block")
     }
-    alone = {row.blocks[0]: row.difference for row in block_prices(rows, "selection") if row.rule == "single"}
+    alone = prices_alone(rows)
     costs = {
         tuple(row.blocks): row.difference
         for row in block_prices(rows, "held_out")

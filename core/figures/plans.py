@@ -15,6 +15,7 @@ from core.analysis.plans import (
     other_choices,
     parameters_saved_share,
     pareto_front,
+    prices_alone,
     search_steps,
 )
 from core.figures.chart import (
@@ -47,9 +48,7 @@ from core.wording.labels import name
 def block_row(layer_plan: LayerPlan, removed: Collection[int], is_recommended: bool) -> Blocks:
     """The blocks of the model; those of a set that is not recommended are told as tried or proposed, not as removed."""
     plan = layer_plan.plan
-    prices = {
-        row.blocks[0]: row.difference for row in layer_plan.of("selection", "loss", "single") if len(row.blocks) == 1
-    }
+    prices = prices_alone(layer_plan.outcomes)
     kept = [n for n in range(plan.n_layers) if n not in removed] if is_recommended else []
     told = {n: plan_wording.share_harder_text(price) for n, price in prices.items()}
     row_of_blocks = tuple(

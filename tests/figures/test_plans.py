@@ -25,6 +25,13 @@ def test_the_picture_names_every_block_and_its_number_in_the_smaller_model():
     assert "→ number in the smaller model" in told and "goes" in told
 
 
+def test_below_each_block_stands_the_loss_without_all_of_it():
+    """Not without its attention or its MLP, which the plan prices too."""
+    row = plan_figures.block_row(layer_plan(), [3, 4, 6], True)
+    assert [block.price for block in row.blocks] == [0.01, 0.02, 0.03, 0.04] * 2
+    assert [block.told for block in row.blocks] == ["1 %", "2 %", "3 %", "4 %"] * 2
+
+
 def test_on_a_phone_the_picture_has_more_rows_and_no_smaller_letters():
     row = plan_figures.block_row(layer_plan(), [3, 4, 6], True)
     wide, narrow = (lxml.etree.fromstring(visual_svg(row, size=(width, 400)).encode()) for width in (600.0, 200.0))

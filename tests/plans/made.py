@@ -102,6 +102,9 @@ def _outcomes(plan: PlanRow, text: str) -> list[PlanOutcomeRow]:
     for block in range(8):
         tell("single", [block], "selection", "loss", 0.01 * (1 + block % 4))
         tell("single", [block], "selection", "influence", 0.02 * (1 + block % 4), value_before=None, difference=None)
+    for unit, share in (("attention", 0.3), ("mlp", 0.6)):
+        for block in range(8):
+            tell("single", [block], "selection", "loss", share * 0.01 * (1 + block % 4), unit=unit)
     for n, value in ((1, 0.008), (2, 0.017), (3, 0.031)):
         tell("path", [3, 4, 6][:n], text, "loss", value)
     tell("greedy", [3, 4, 6], text, "loss", 0.031, lower=0.023, upper=0.039, is_equal=True)
