@@ -192,7 +192,7 @@ def _report_now(warehouse: Warehouse, recipe: Recipe) -> Report:
 
 def _recipe(options: argparse.Namespace, warehouse: Warehouse) -> tuple[Recipe, bytes | None]:
     """The recipe from the options, or the saved one that is named; also the bytes of its template."""
-    names = ("run", "pilot", "plan", "choice", "language", "appendix", "template", "keep")
+    names = ("run", "pilot", "plan", "choice", "language", "appendix", "decided_by", "decide_by", "template", "keep")
     given = {name: value for name in names if (value := getattr(options, name, None))}
     if options.kept is not None:
         if given:
@@ -218,6 +218,8 @@ def _recipe(options: argparse.Namespace, warehouse: Warehouse) -> tuple[Recipe, 
         plan_id=plan_id,
         language=options.language or "en",
         appendix=options.appendix,
+        decided_by=options.decided_by,
+        decide_by=options.decide_by,
         template=path.name if path else None,
         template_sha256=hashlib.sha256(content).hexdigest() if content else None,
     )

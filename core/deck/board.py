@@ -31,8 +31,8 @@ N_CONTROLS = n_control_passes(find_protocol("standard"))
 
 Drawing = TypeVar("Drawing", Chart, Gallery)
 
-Sure = Literal["holds", "mostly_holds", "depends", "fails", "unclear", "invalid", "untested"]
-"""How sure something is: a word of `VERDICTS`."""
+Sure = Literal["holds", "mostly_holds", "depends", "fails", "unclear", "invalid", "untested", "impossible"]
+"""How sure something is: a word of `VERDICTS`; of a cross-check that these models or data do not allow, `impossible`."""
 
 
 @dataclass(frozen=True)
@@ -100,10 +100,15 @@ class Board:
     """What the marks of the cross-checks judge, where that is not the answer."""
 
     @property
+    def possible(self) -> list[Look]:
+        """The cross-checks that can be made: another is neither made nor left undone."""
+        return [look for look in self.looks if look.sure != "impossible"]
+
+    @property
     def how_sure(self) -> Sure:
         """An answer that holds is no surer than the cross-checks let it be: one that differs makes it depend on
         the way, and while one is not tried, nobody knows."""
-        found = {look.sure for look in self.looks if look.agrees is None}
+        found = {look.sure for look in self.possible if look.agrees is None}
         if self.sure != "holds" or not found:
             return self.sure
         if found & {"depends", "fails"}:
@@ -124,7 +129,7 @@ def five_slides(data: DeckData, board: Board, runs: pl.DataFrame | None) -> Iter
         Statement(board.meaning, is_main=True),
         Statement(_sure_text(board), _("How sure")),
         *board.answer.statements,
-        Statement(_asked_text(data, board.decision.asked), _("Asked")),
+        Statement(_asked_text(data, board.decision.asked), _("Decision asked")),
     )
     yield made("answer", replace(board.answer, statements=beside))
     if board.evidence is not None:
@@ -169,12 +174,14 @@ def told_drawn(picture: Drawing, total: int, source: str) -> Drawing:
 
 def sure_name(sure: str) -> str:
     """`◐ depends`."""
+    if sure == "impossible":
+        return _("– not possible")
     word = VERDICTS[sure]
     return f"{word.mark} {translated(word.name)}"
 
 
 class _Tried(NamedTuple):
-    """How many cross-checks there are, were made, and agree."""
+    """How many cross-checks can be made, were made, and agree."""
 
     total: int
     tried: int
@@ -182,14 +189,14 @@ class _Tried(NamedTuple):
 
 
 def _tried(board: Board) -> _Tried:
-    tried = [look for look in board.looks if look.sure != "untested"]
+    tried = [look for look in board.possible if look.sure != "untested"]
     agreeing = sum(look.sure == "holds" if look.agrees is None else look.agrees for look in tried)
-    return _Tried(*(counted(n, "cross-checks") for n in (len(board.looks), len(tried), agreeing)))
+    return _Tried(*(counted(n, "cross-checks") for n in (len(board.possible), len(tried), agreeing)))
 
 
 def _sure_text(board: Board) -> str:
     sure, found = sure_name(board.how_sure), _tried(board)
-    if not board.looks:
+    if not found.total:
         return sure
     if not found.tried:
         return _("{sure}: no cross-check made").format(sure=sure)
@@ -206,7 +213,7 @@ def _sure_text(board: Board) -> str:
 
 def _asked_text(data: DeckData, asked: str) -> str:
     """What is asked, of whom, by when; what nobody entered is left out."""
-    who, when = (data.pilot.decided_by, data.pilot.decide_by) if data.pilot else (None, None)
+    who, when = data.decided_by, data.decide_by
     if who and when:
         return _("{who}, by {day}: {what}").format(who=who, day=day(when), what=asked)
     if who:

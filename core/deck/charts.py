@@ -60,12 +60,12 @@ SMALL_MARGINS = (0.5, 0.45, 0.2, 0.12)
 """Of a chart in a gallery: left, above, right and below."""
 MOST_NAME_SHARE = 0.36
 """Of the width, for names at the ends of lines."""
-ROW_NAME_SHARES = {20: 0.4, 18: 0.4, 16: 0.4, layout.SMALLEST: 0.54}
+ROW_NAME_SHARES = {20: 0.4, 18: 0.4, 16: 0.4, layout.SMALLEST: 0.46}
 """Letters of rows, the fewer there are, the larger, and the share of the width that their names may take in them."""
-VALUE_ROOM = 3.2
-"""Letters that a row is high if a value stands above its mark."""
+ROW_ROOM = 1.8
+"""Letters that a row is high."""
 BESIDE_ROWS = 0.25
-"""Inches between the names of rows and the least value."""
+"""Inches between the names of rows and the least value, and between the greatest and the values as they are written."""
 LABEL_OFFSET = 0.15
 """Inches between a guide and its name."""
 LETTER = layout.SMALLEST / 72
@@ -133,34 +133,35 @@ def draw_chart(slide: Slide, box: Box, chart: Chart, is_small: bool = False) -> 
         if isinstance(item, Guide):
             _style_guide(native_series, item, plot.box[3], chart)
         else:
-            _style_series(native_series, item, plot, sides, chart)
+            _style_series(native_series, item, plot, sides)
             named_lines += [(native_series, item)] if item.is_named and item.points and not is_small else []
     _label_lines(named_lines, chart, plot)
     return frame
 
 
 def _in_rows(chart: Chart, plot: _Plot) -> tuple[list[Series], dict[Point, Side]]:
-    """The series with a value above each point, and the names of rows as points at the left edge; intervals as lines between
-    two points, because LibreOffice reads no horizontal error bars."""
+    """The series, the names of rows as points at the left edge and their values at the right one; intervals as lines between two
+    points, because LibreOffice reads no horizontal error bars."""
     room = 72 * ROW_NAME_SHARES[plot.points] * plot.box[2]
     names = []
     for row, name in chart.y.labels:
         lines = (f"{line}\u00a0\u00a0" for line in wrap_text(name, plot.points, room))  # beyond a mark at the edge
         names.append(Point(chart.x.value(0.0), row, name="\n".join(lines)))
-    series = [Series("–", tuple(names), None, False, is_named=False)]
-    sides: dict[Point, Side] = dict.fromkeys(names, "left")
-    has_values = _has_room_for_values(chart, plot.height, plot.points)
+    at_end = chart.x.value(1.0)
+    told = (value_text(point).replace("-", "−") for point in chart.points)
+    values = [
+        Point(at_end, point.y, name=f"\u00a0\u00a0{text}") for point, text in zip(chart.points, told, strict=True)
+    ]
+    series = [Series("–", tuple(points), None, False, is_named=False) for points in (names, values)]
+    sides: dict[Point, Side] = dict.fromkeys(names, "left") | dict.fromkeys(values, "right")
     for line in chart.series:
         bare = []
         for point in line.points:
             ends = [end for end in (point.left, point.right) if end is not None]
-            told = replace(point, left=None, right=None, name=value_text(point) if has_values else "")
             if len(ends) == 2:
                 first, last = (Point(end, point.y) for end in sorted(ends, key=chart.x.share))
                 series.append(Series(f"{point.name} [95 %]", (first, last), line.colour, is_named=False))
-            if told.name:
-                sides[told] = "above"
-            bare.append(told)
+            bare.append(replace(point, left=None, right=None, name=""))
         series.append(replace(line, points=tuple(bare)))
     return series, sides
 
@@ -215,7 +216,7 @@ def _plot(box: Box, chart: Chart, is_small: bool) -> _Plot:
 
 
 def _plot_of_rows(box: Box, chart: Chart) -> _Plot:
-    """In the largest letters in which each name takes one line; half a value stands beyond the last."""
+    """In the largest letters in which each name takes one line; values stand on the right."""
     height, top = box[3] - BOTTOM - ROWS_TOP, ROWS_TOP
     names, values = [name for _row, name in chart.y.labels], [value_text(point) for point in chart.points]
 
@@ -225,16 +226,12 @@ def _plot_of_rows(box: Box, chart: Chart) -> _Plot:
     fitting = (
         points
         for points, share in ROW_NAME_SHARES.items()
-        if widest(names, points) <= share * box[2] and _has_room_for_values(chart, height, points)
+        if widest(names, points) <= share * box[2] and len(names) * ROW_ROOM * points / 72 < height
     )
     points = next(fitting, layout.SMALLEST)
     left = min(widest(names, points), ROW_NAME_SHARES[points] * box[2]) + BESIDE_ROWS
-    right = widest(values, points) / 2
+    right = widest(values, points) + BESIDE_ROWS
     return _Plot(box, left, top, box[2] - left - right, height, points)
-
-
-def _has_room_for_values(chart: Chart, height: float, points: float) -> bool:
-    return len(chart.y.labels) * VALUE_ROOM * points / 72 < height
 
 
 def _sides_of_names(chart: Chart, plot: _Plot) -> dict[Point, Side]:
@@ -316,13 +313,7 @@ def _set_colour(format_colour: Any, colour: int | None) -> None:
         format_colour.theme_color = ACCENTS[colour % len(ACCENTS)]
 
 
-def _beyond_names(point: Point, chart: Chart, plot: _Plot) -> float:
-    """How far a value above its mark is moved right, as a share of the chart's width, where it would reach into the names."""
-    before = BESIDE_ROWS + plot.width * chart.x.share(point.x)
-    return max(0.0, text_width(point.name, plot.points / 72) / 2 - before) / plot.box[2]
-
-
-def _style_series(native_series: Any, line: Series, plot: _Plot, sides: Mapping[Point, Side], chart: Chart) -> None:
+def _style_series(native_series: Any, line: Series, plot: _Plot, sides: Mapping[Point, Side]) -> None:
     native_series.smooth = False
     if line.is_line:
         native_line = native_series.format.line
@@ -352,7 +343,6 @@ def _style_series(native_series: Any, line: Series, plot: _Plot, sides: Mapping[
         side = sides.get(point)
         if side and not line.is_named:
             across, down = SIDES[side]
-            is_value = chart.y.is_ordered and side == "above"
             _add_label(
                 native_series,
                 number,
@@ -361,8 +351,6 @@ def _style_series(native_series: Any, line: Series, plot: _Plot, sides: Mapping[
                 None,
                 down * CORNER * LETTER / plot.box[3] if across else 0.0,
                 plot.points,
-                aside=_beyond_names(point, chart, plot) if is_value else 0.0,
-                is_opaque=is_value,
             )
 
 
@@ -373,6 +361,8 @@ def _style_guide(series: Any, guide: Guide, height: float, chart: Chart) -> None
     line.color.theme_color = MSO_THEME_COLOR.TEXT_1
     line.color.brightness = 0.4
     series.marker.style = XL_MARKER_STYLE.NONE
+    if not guide.name:
+        return
     if guide.is_vertical:
         _add_label(series, 1, guide.name, LABEL_POSITIONS["above"], None)
     elif has_room_at_its_end(guide, chart):
@@ -403,12 +393,8 @@ def _add_label(
     colour: int | None,
     moved: float = 0.0,
     points: float = layout.SMALLEST,
-    *,
-    aside: float = 0.0,
-    is_opaque: bool = False,
 ) -> None:
-    """A name beside a point; `moved` shifts it down by a share of the chart's height, `aside` right by one of its width. An
-    opaque one hides the lines behind it."""
+    """A name beside a point; `moved` shifts it down by a share of the chart's height."""
     label = series.points[number].data_label
     label.has_text_frame = True
     label.text_frame.text = text
@@ -420,11 +406,8 @@ def _add_label(
             font.color.theme_color = ACCENTS[colour % len(ACCENTS)]
     label.text_frame.word_wrap = False
     label.position = position
-    if max(abs(moved), aside) > 0.004:
-        _lay_out(label._dLbl, label._dLbl.find(qn("c:idx")), x=f"{aside:.4f}", y=f"{moved:.4f}")
-    if is_opaque:
-        fill = '<a:solidFill><a:schemeClr val="bg1"/></a:solidFill>'
-        label._dLbl.find(qn("c:tx")).addnext(parse_xml(f"<c:spPr {nsdecls('c', 'a')}>{fill}</c:spPr>"))
+    if abs(moved) > 0.004:
+        _lay_out(label._dLbl, label._dLbl.find(qn("c:idx")), x="0", y=f"{moved:.4f}")
 
 
 def _add_error_bars(

@@ -64,6 +64,9 @@ class DeckData:
     """The pilot that the runs belong to, or the one that ships with them."""
     pilot_id: str | None = None
     """Of one that is registered here."""
+    decided_by: str | None = None
+    decide_by: date | None = None
+    """Whom the deck asks, and by when."""
     answer: Answer | None = None
     """The answer to the pilot's question, over all of its models, including those that are not in this deck."""
     comparison: Comparison | None = None
@@ -154,6 +157,8 @@ def deck_data(found: Runs, made_on: date | None = None) -> DeckData:
         pilot=asked,
         comparison=stamped(_comparison(ordered, frames), "compare"),
         pilot_id=pilot.pilot.pilot_id if pilot else None,
+        decided_by=asked and asked.decided_by,
+        decide_by=asked and asked.decide_by,
         answer=stamped(answers[0], "answer") if answers else None,
         on_other_texts=tuple(stamped(answer, "answer") for answer in answers[1:]),
         choice=choice and AskedRule(stamped(choice.saved, "rules"), _read_choice(choice.answer)),

@@ -325,7 +325,7 @@ def _size(answer: Answer) -> Look:
     partial, rho = answer.relation.partial, answer.relation.rho
     told = answer_wording.given_size_text(answer.relation).rstrip(".。")
     if partial.r is None or rho is None:
-        return Look(_("Equal size"), "untested", told)
+        return Look(_("Equal size"), "impossible", told)
     if partial.lower is None or partial.upper is None:
         return Look(_("Equal size"), "unclear", told)
     has_zero = partial.lower <= 0 <= partial.upper
@@ -340,7 +340,7 @@ def _size(answer: Answer) -> Look:
 
 def _without(name: str, answer: Answer, effect: LeaveOneOut | None) -> Look:
     if effect is None:
-        return Look(name, "untested", _("too few models or families"))
+        return Look(name, "impossible", _("too few models or families"))
     sure: Sure = "unclear" if effect.changes is None else "depends" if effect.changes else "holds"
     names = {model.run_id: model.name for model in answer.models}
     lowest, highest = (answer_wording.coefficient_text(end) for end in (effect.lowest, effect.highest))
@@ -374,21 +374,25 @@ def _decision(data: DeckData, looks: tuple[Look, ...]) -> Decision:
             measure = Option(_("Measure more models"), _("not known"), _("the interval narrows"))
             return Decision(_("stop, or measure more"), _("More models alone may not settle it"), (stop, measure))
         measure = Option(
-            _("Measure {n} more model", "Measure {n} more models", n=more),
+            _("Measure and score {n} more model", "Measure and score {n} more models", n=more),
             _time(more, data),
             _("related or not, in four of five cases"),
         )
         title = _("More models would tell, not cross-checks: {n} in all; until then, choose by score").format(
             n=relation.enough
         )
-        return Decision(_("stop, or measure more"), title, (stop, measure))
+        return Decision(_("measure more, or stop"), title, (measure, stop))
     if data.case == "hint":
         test = Option(_("Register it for unscored models"), _time(max(FEWEST_TEST, relation.n), data), _("a real test"))
         title = _("A hint becomes a test on models without scores yet")
         return Decision(_("stop, or test the hint"), title, (stop, test))
     if data.case == "not_related":
         again = Option(_("Ask of models of another kind"), _time(relation.n, data), _("an answer for those"))
-        return Decision(_("choose by score"), _("{n} models were enough to tell").format(n=relation.n), (stop, again))
+        measure = _untested_option(data, looks)
+        title = _("{n} models were enough to tell")
+        if measure is not None:
+            title = _("{n} models say choose by score; cross-checks not made could still say otherwise")
+        return Decision(_("choose by score"), title.format(n=relation.n), (stop, measure or again))
     return _extension(data, looks, stop)
 
 
@@ -401,13 +405,10 @@ def _extension(data: DeckData, looks: tuple[Look, ...], stop: Option) -> Decisio
     if any(look.sure in ("depends", "fails") for look in looks):
         title = _("The answer is not stable: adopt nothing")
         return Decision(_("extend or stop"), title, (extend, stop))
-    if undecided := {look.name for look in looks if look.sure in ("untested", "unclear")}:
-        title = _("Nothing is adopted before what could reverse it is measured")
-        passes = {_("Second text"): 1, _("Second sample"): 1, _("Controls"): N_CONTROLS}
-        n_runs = relation.n * sum(passes.get(name, 0) for name in undecided)
-        if not n_runs:  # what is open needs other models: of other sizes, other families
+    if any(look.sure in ("untested", "unclear", "impossible") for look in looks):
+        title, measure = _("Nothing is adopted before what could reverse it is measured"), _untested_option(data, looks)
+        if measure is None:  # what is open needs other models: of other sizes, other families
             return Decision(_("extend or stop"), title, (extend, stop))
-        measure = Option(_("Measure what is untested"), _time(n_runs, data), _("whether it reverses"))
         return Decision(_("measure what is untested, extend or stop"), title, (measure, extend, stop))
     if data.case == "related_other_way":
         title = _("Against the expectation: confirm it on other models first")
@@ -416,6 +417,14 @@ def _extension(data: DeckData, looks: tuple[Look, ...], stop: Option) -> Decisio
     return Decision(
         _("adopt, extend or stop"), _("The dimension may shortlist; the task decides"), (adopt, extend, stop)
     )
+
+
+def _untested_option(data: DeckData, looks: tuple[Look, ...]) -> Option | None:
+    """To make the cross-checks that further measurements of the same models take; None where there are none."""
+    passes = {_("Second text"): 1, _("Second sample"): 1, _("Controls"): N_CONTROLS}
+    undecided = {look.name for look in looks if look.sure in ("untested", "unclear")}
+    n_runs = data.asked.relation.n * sum(passes.get(name, 0) for name in undecided)
+    return Option(_("Measure what is untested"), _time(n_runs, data), _("whether it reverses")) if n_runs else None
 
 
 def _completion(data: DeckData, stop: Option) -> Decision:

@@ -9,8 +9,8 @@ from core.analysis import plans as plan_analysis
 from core.deck.board import Board, Decision, Look, Option, Panel, Sure
 from core.deck.deck_data import DeckData
 from core.deck.slide import MOST_ROWS
-from core.deck.story import Column, Statement, Table
-from core.figures.plans import block_row, price_chart, price_lines
+from core.deck.story import Column, Statement, Table, Visual
+from core.figures.plans import block_row, harder_chart, harder_points, price_chart
 from core.locale import _
 from core.records import LayerPlan, text_budget
 from core.sources import counted, derived, shown
@@ -30,23 +30,13 @@ def plan_board(data: DeckData) -> Board:
     is_refused = standing not in ("recommended", "unverified")
     if is_refused:  # for the price on held-out text or for what another look found
         looks = (looks[0], *map(_of_refusal, looks[1:]))
-    meaning = (
-        (
-            _("harder to predict without the blocks tried {interval}")
-            if is_refused
-            else _("harder to predict {interval}")
-        )
-        .format(interval=slide_wording.limits_text(price.lower, price.upper, plan_wording.share_harder_text))
-        .rstrip()
-    )
-    if standing == "over_budget" and plan.budget_unit == "nats":
-        budget = plan_wording.share_harder_text(plan.budget)
-        meaning = _("; ").join((meaning, _("budget {budget}").format(budget=budget)))
     is_saved = not is_refused and set(price.blocks) == set(plan.blocks)
+    number, meaning = _number(layer_plan, standing)
+    picture, evidence = _pictures(layer_plan, standing)
     return Board(
         answer=Panel(
             _title(layer_plan, standing),
-            block_row(layer_plan, price.blocks, plan_analysis.is_recommended(layer_plan)),
+            picture,
             (Statement(_saved_text(plan), _("Saves")),) if is_saved else (),
             say=(
                 _("A language model is a row of blocks, each costing time and memory for every word."),
@@ -56,12 +46,12 @@ def plan_board(data: DeckData) -> Board:
                 *plan_wording.note_lines(plan)[:2],
             ),
         ),
-        number=plan_wording.harder_text(price),
+        number=number,
         meaning=meaning,
         sure="untested" if standing == "unverified" else "unclear" if within.is_unsure else "holds",
         decision=_decision(layer_plan, standing, within.is_unsure),
         looks=looks,
-        evidence=_evidence(layer_plan),
+        evidence=evidence,
         compared=_breaks(layer_plan),
         tables=("plans", "plan_outcomes"),
         sources=(
@@ -72,8 +62,18 @@ def plan_board(data: DeckData) -> Board:
 
 
 def _title(layer_plan: LayerPlan, standing: str) -> str:
-    """The answer; where an ability falls beyond its error, that the blocks can go only if it may."""
-    fallen = _fallen(layer_plan)
+    """The answer; where an ability falls beyond its error, that the blocks can go only if it may; where a loss within the
+    budget may exceed it, by how much."""
+    within, fallen = plan_analysis.within_own_budget(layer_plan), _fallen(layer_plan)
+    if within.is_unsure:
+        ends = (plan_analysis.upper_limit(within.cheapest), layer_plan.plan.budget)
+        most, budget = (share_text(plan_wording.share_harder(end), 1) for end in ends)
+        k = counted(len(within.cheapest.blocks), "plan_outcomes")
+        return _(
+            "{name}: keep all {n} blocks, as even {k} fewer may make text {most} harder, over the budget of {budget}"
+        ).format(
+            name=shortened_name(layer_plan.plan.name, 34), n=layer_plan.plan.n_layers, k=k, most=most, budget=budget
+        )
     if standing != "recommended" or not fallen:
         return plan_wording.plan_title_text(layer_plan)
     worst = min(fallen, key=lambda row: row.difference or 0.0)
@@ -84,6 +84,46 @@ def _title(layer_plan: LayerPlan, standing: str) -> str:
         points=shown(-100 * (worst.difference or 0.0), ".0f"),
         ability=name("plan_text", worst.text),
     )
+
+
+def _number(layer_plan: LayerPlan, standing: str) -> tuple[str, str]:
+    """How much harder text gets, and what that is; where an ability falls too far, by how much it does, before that."""
+    plan, price = layer_plan.plan, _told_price(layer_plan)
+    number = plan_wording.harder_text(price)
+    interval = slide_wording.limits_text(price.lower, price.upper, plan_wording.share_harder_text)
+    if standing == "ability_falls":
+        worst = plan_analysis.fallen_abilities(layer_plan)[0]
+        points = shown(100 * (worst.difference or 0.0), ".0f")
+        return _("{points} points").format(points=points), _(
+            "right answers in {ability} without the blocks tried; text only {worse} harder {interval}"
+        ).format(ability=name("plan_text", worst.text), worse=number, interval=interval).rstrip()
+    meaning = _("harder to predict {interval}")
+    if standing in ("over_budget", "no_better_than_random"):
+        meaning = _("harder to predict without the blocks tried {interval}")
+    meaning = meaning.format(interval=interval).rstrip()
+    if standing == "over_budget" and plan.budget_unit == "nats":
+        budget = plan_wording.share_harder_text(plan.budget)
+        meaning = _("; ").join((meaning, _("budget {budget}").format(budget=budget)))
+    return number, meaning
+
+
+def _pictures(layer_plan: LayerPlan, standing: str) -> tuple[Visual, Panel | None]:
+    """The picture of the answer, and the evidence: blocks that can go, then their price; where they stay, first what speaks
+    against them."""
+    price = _told_price(layer_plan)
+    blocks = block_row(layer_plan, price.blocks, plan_analysis.is_recommended(layer_plan))
+    prices = _evidence(layer_plan)
+    answers = harder_chart(harder_points(layer_plan, of_answers=True), of_answers=True)
+    if standing == "ability_falls" and answers:
+        return answers, prices
+    if standing not in ("over_budget", "no_better_than_random"):
+        return blocks, prices
+    singles = [one for one in blocks.blocks if one.price is not None]
+    if not singles:
+        return prices.visual, None
+    least = min(singles, key=lambda one: one.price or 0.0)
+    title = _("Even alone, the least harmful block ({n}) makes text {worse} harder to predict")
+    return prices.visual, Panel(title.format(n=least.number, worse=least.told), blocks)
 
 
 def _saved_text(plan: PlanRow) -> str:
@@ -127,13 +167,7 @@ def _is_other_set(layer_plan: LayerPlan) -> bool:
 def _evidence(layer_plan: LayerPlan) -> Panel:
     plan = layer_plan.plan
     chart = price_chart(layer_plan, plan.budget if plan.budget_unit == "nats" else None, is_brief=True)
-    first, *rest = price_lines(chart.series, layer_plan)
-    return Panel(
-        _prices_title(layer_plan),
-        chart,
-        (Statement(first, is_main=True), *rest),
-        say=(*plan_evidence.same_choice_lines(layer_plan),),
-    )
+    return Panel(_prices_title(layer_plan), chart, say=(*plan_evidence.same_choice_lines(layer_plan),))
 
 
 def _prices_title(layer_plan: LayerPlan) -> str:
@@ -146,20 +180,20 @@ def _prices_title(layer_plan: LayerPlan) -> str:
     if published:
         price = plan.loss_increase if unhealed is None else unhealed.difference or 0.0
         n_less = sum(other < price for other in published)
-        title = _("No published choice loses less than ours, {loss} nats")
-        if "no_better_than_random" in plan.reasons:
-            title = _("One in ten random sets loses less than the blocks tried, {loss} nats")
-        elif not plan_analysis.is_recommended(layer_plan):
-            title = _("The blocks tried lose {loss} nats; published choices that lose less: {n} of {total}")
+        title = _("No published choice does better than ours: {worse} harder to predict")
+        if not plan_analysis.is_recommended(layer_plan):
+            title = _("The blocks tried: {worse} harder to predict; {n} of {total} published choices do better")
         elif n_less:
-            title = _("Published choices that lose less than ours, {loss} nats: {n} of {total}")
+            title = _("Ours: {worse} harder to predict; {n} of {total} published choices do better")
         title = title.format(
-            loss=plan_wording.price_text(price),
+            worse=plan_wording.share_harder_text(price),
             n=counted(n_less, "plan_outcomes"),
             total=counted(len(published), "plan_outcomes"),
         )
     else:
-        title = _("This choice loses {loss} nats").format(loss=plan_wording.price_text(plan.loss_increase))
+        title = _("This choice: {worse} harder to predict").format(
+            worse=plan_wording.share_harder_text(plan.loss_increase)
+        )
     if unhealed is not None and published:
         title = _("{title}, all before repair").format(title=title)
     return title if plan.is_verified else _("{title}, not verified").format(title=title)
@@ -243,7 +277,9 @@ def _harder(layer_plan: LayerPlan) -> Look:
     """Whether an ability falls beyond its error where the blocks are gone."""
     rows = _ability_rows(layer_plan)
     if not rows:
-        return Look(_("Abilities"))
+        is_too_weak = any(code.startswith("no_room_") for code in layer_plan.plan.reasons)
+        told = _("the whole model is too weak to show a fall") if is_too_weak else ""
+        return Look(_("Abilities"), "impossible" if is_too_weak else "untested", told)
     n, total = (counted(len(found), "plan_outcomes") for found in (_fallen(layer_plan), rows))
     told = _("right answers fall beyond the error: tests {n} of {total}").format(n=n, total=total)
     return Look(_("Abilities"), "holds" if not n else "fails" if n == total else "depends", told)

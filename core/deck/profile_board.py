@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Set
+from collections.abc import Iterator, Mapping, Sequence, Set
 from dataclasses import replace
 from typing import Any
 
@@ -32,7 +32,6 @@ from core.figures.layer_profiles import MOST_CURVES, dimension_chart, profile_ch
 from core.figures.scores import loss_chart
 from core.locale import _
 from core.questions.compare import Comparison
-from core.questions.ranking_question import BY_WORD
 from core.records import SHIPPED
 from core.registry.specifications import CLAIMS
 from core.registry.verdicts import VERDICTS
@@ -90,7 +89,8 @@ def profile_board(data: DeckData) -> Board:
 
 
 def _comparison_board(data: DeckData, comparison: Comparison, sound: pl.DataFrame) -> Board:
-    """Two models on one text: which reads it better comes first, then their shapes."""
+    """Two models on one text: which reads it better, then at what size; their shapes, which decide nothing here, stand in the
+    table."""
     best, other = comparison.by_loss
     loss, names = comparison.differences[0].loss, compare_wording.labels(comparison)
     told = {"model": names[best.run.run_id], "other": names[other.run.run_id], "text": best.run.corpus_name}
@@ -99,11 +99,6 @@ def _comparison_board(data: DeckData, comparison: Comparison, sound: pl.DataFram
     if not loss.is_told_apart:
         template = _("{model} and {other} read {text} alike, as far as can be told")
     looks = tuple(_other_samples(data))
-    title, _number, _meaning, verdicts = _answer(data, sound)
-    picture: Visual | None = None
-    if comparison.points == BY_WORD:
-        picture = profile_chart(data.estimates, sound, cloud=BY_WORD)
-        title = _("The dimensions of {model} and {other} compare on words only").format(**told)
     assert best.loss is not None
     meaning_of_loss = _("bits per byte, {other} {loss}; lower is better")
     if interval := slide_wording.limits_text(best.loss.lower, best.loss.upper):
@@ -131,7 +126,6 @@ def _comparison_board(data: DeckData, comparison: Comparison, sound: pl.DataFram
             (test, _pilot(data), _stop()),
         ),
         looks=looks,
-        evidence=Panel(title, picture, verdicts) if (picture := picture or _profiles(data, sound)) else None,
         compared=_readers(comparison, names, sound),
         tables=(*TABLES, "runs", "models"),
     )
@@ -360,16 +354,33 @@ def _readers(comparison: Comparison, names: Mapping[str, str], sound: pl.DataFra
         size = wording.number(sizes[-1])
         cells = (compare_wording.loss_text(one.loss), size, compare_wording.dimension_text(one), verdict_marks(run))
         rows.append((shortened_name(names[run.run_id], 30), *cells))
-    title = _("Side by side: reading, size and shape")
-    own, other = sizes
-    is_told = comparison.differences[0].loss.is_told_apart and wording.number(own) != wording.number(other)
-    if is_told and own and other:
-        title = _("{model} reads better and is smaller: {size} against {other} million parameters")
-        if own > other:
-            title = _("{model} reads better and is larger: {size} against {other} million parameters")
-        title = title.format(model=rows[0][0], size=wording.number(own), other=wording.number(other))
     key = verdict_legend_text() + _(". ").rstrip()
-    return Panel(title, table_of_models(columns, rows, "runs", key))
+    return Panel(
+        _readers_title([row[0] for row in rows], sizes, is_told_apart=comparison.differences[0].loss.is_told_apart),
+        table_of_models(columns, rows, "runs", key),
+    )
+
+
+def _readers_title(names: Sequence[str], sizes: Sequence[float | None], *, is_told_apart: bool) -> str:
+    """What the sizes (millions of parameters) say to whoever chooses between two readers, the one of less loss first."""
+    found = list(zip(names, sizes, map(wording.number, sizes), strict=True))
+    (name, own, size), (other_name, other, other_size) = found
+    if own is None or other is None or size == other_size:
+        relation = "unknown" if own is None or other is None else "same"
+    else:
+        relation = "smaller" if own < other else "larger"
+        if not is_told_apart:
+            (name, _own, size), (other_name, _other, other_size) = sorted(found, key=lambda one: one[1] or 0.0)
+    title = {
+        ("unknown", True): _("{name} reads better; what size that takes is not known"),
+        ("same", True): _("{name} reads better at the same size, {size} million parameters"),
+        ("smaller", True): _("{name} reads better and is smaller: {size} against {other_size} million parameters"),
+        ("larger", True): _("{name} reads better and is larger: {size} against {other_size} million parameters"),
+        ("unknown", False): _("Reading decides nothing between {name} and {other_name}; their sizes are not known"),
+        ("same", False): _("Neither reading nor size decides: both have {size} million parameters"),
+    }.get((relation, is_told_apart))
+    title = title or _("{name} reads as well with fewer parameters: {size} against {other_size} million")
+    return title.format(name=name, other_name=other_name, size=size, other_size=other_size)
 
 
 # --- other ways of looking, and what comes next -------------------------------------------------------------------

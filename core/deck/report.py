@@ -7,7 +7,7 @@ Nothing is claimed from what a check vetoed, from what no control confirms, or f
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 
 from core.deck import html
@@ -51,7 +51,8 @@ def report_of(found: LayerPlan | Runs, recipe: Recipe, made_on: date | None = No
     """The report of a recipe; `found` is what was read for it."""
     with speaking(recipe.language):
         data = plan_data(found, made_on) if isinstance(found, LayerPlan) else deck_data(found, made_on)
-    return build_report(data, recipe)
+    who, when = recipe.decided_by or data.decided_by, recipe.day or data.decide_by
+    return build_report(replace(data, decided_by=who, decide_by=when), recipe)
 
 
 def build_report(data: DeckData, recipe: Recipe) -> Report:

@@ -339,14 +339,12 @@ def short_names(runs: pl.DataFrame, longest: int = LONGEST_NAME) -> dict[str, st
     return short if len(set(short.values())) == len(short) else {key: shortened_name(cut[key], 40) for key in cut}
 
 
-def profile_chart(
-    estimates: pl.DataFrame, runs: pl.DataFrame, longest: int = LONGEST_NAME, cloud: str = PRIMARY[1]
-) -> Chart | None:
+def profile_chart(estimates: pl.DataFrame, runs: pl.DataFrame, longest: int = LONGEST_NAME) -> Chart | None:
     """d2 over the layers, one coloured curve per run; None where no run has estimates.
 
     For more than MOST_CURVES runs, and for those whose dimensions do not compare, use `profile_gallery`.
     """
-    data, names = _curves(estimates, runs, cloud), short_names(runs, longest)
+    data, names = _curves(estimates, runs), short_names(runs, longest)
     # Without the state after the norm, which is not drawn: the axis would reach for it.
     curves = [replace(curve, name=names.get(curve.run_id, curve.name), post_norm=None) for curve in data.curves]
     return layer_chart(replace(data, curves=curves), is_brief=True) if curves else None
@@ -397,10 +395,10 @@ def _pick_evenly(ordered: Sequence[str], most: int) -> list[str]:
     return [ordered[round(place * (n - 1) / (most - 1))] for place in range(most)]
 
 
-def _curves(estimates: pl.DataFrame, runs: pl.DataFrame, cloud: str) -> ProfileData:
+def _curves(estimates: pl.DataFrame, runs: pl.DataFrame) -> ProfileData:
     """The curves with the row of each number."""
-    profile_data = profile_points(estimates, runs, PRIMARY[0], cloud)
-    settings = (("estimator", PRIMARY[0]), ("cloud", cloud))
+    profile_data = profile_points(estimates, runs, *PRIMARY)
+    settings = tuple(zip(("estimator", "cloud"), PRIMARY, strict=True))
 
     def read(mark: Mark, run_id: str) -> Mark:
         key = (("run_id", run_id), ("layer", mark.layer), *settings)

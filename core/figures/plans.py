@@ -36,7 +36,6 @@ from core.figures.chart import (
 )
 from core.locale import _
 from core.records import LayerPlan
-from core.sources import shown, stated
 from core.tables import PlanOutcomeRow
 from core.wording import plan_evidence, share_text
 from core.wording import plans as plan_wording
@@ -72,8 +71,6 @@ def block_row(layer_plan: LayerPlan, removed: Collection[int], is_recommended: b
 
 OTHERS: dict[str, Mark] = dict(zip((*PUBLISHED, "random"), ("square", "triangle", "down", "plus", "open"), strict=True))
 """Choices of blocks that the search's are held against, and their marks."""
-EXAMPLE = stated(0.01, "expm1")
-"""Of a small loss, which is about as large a share."""
 MOST_OTHER_CHOICES = 3
 """Of these, on a slide."""
 
@@ -83,7 +80,8 @@ def price_chart(layer_plan: LayerPlan, budget: float | None, is_brief: bool = Fa
     interval (of the plan's size the plan itself), before repair and repaired, beside published choices, random sets and the
     cheapest of all for at least as many blocks.
 
-    `is_brief`, for a slide: what is named alone, of each published rule its cheapest set, on a linear axis from zero.
+    `is_brief`, for a slide: in percent that text gets harder to predict, what is named alone, each with the number at its end,
+    and of each published rule and of random sets the cheapest, on a linear axis from zero.
     """
     same_size = [row for row in layer_plan.of(layer_plan.decisive_text, "loss") if row.unit == "block"]
     others = {rule: [row for row in same_size if row.rule == rule and not row.is_healed] for rule in OTHERS}
@@ -91,13 +89,15 @@ def price_chart(layer_plan: LayerPlan, budget: float | None, is_brief: bool = Fa
     repaired = [row for row in search_steps(layer_plan) if row.is_healed]
     rows = [*steps, *repaired, *(row for of_rule in others.values() for row in of_rule)]
     cheapest = {row.rule: [row] for row in other_choices(layer_plan)[:MOST_OTHER_CHOICES]}
-    named = {*cheapest, *(["random"] if "no_better_than_random" in layer_plan.plan.reasons else [])}
+    if "no_better_than_random" in layer_plan.plan.reasons:
+        cheapest["random"] = sorted(others["random"], key=lambda row: row.difference or 0.0)[:1]
     series = [Series(_("lowest loss of each size"), _price_points(pareto_front(rows)), None, is_named=False)]
     for place, (rule, mark) in enumerate(OTHERS.items()):
         aside = 0.0 if is_brief else 0.07 * place - 0.28
         drawn = cheapest.get(rule, others[rule]) if is_brief else others[rule]
         points, colour = _price_points(drawn, aside), None if rule == "random" else 2 + place
-        series.append(Series(plan_evidence.rule_name(rule), points, colour, False, mark, is_named=rule in named))
+        label = _("best random set") if is_brief and rule == "random" else plan_evidence.rule_name(rule)
+        series.append(Series(label, points, colour, False, mark, is_named=rule in cheapest))
     label, path = _("ours, before repair") if repaired else _("ours"), _price_points(steps)
     ours = [Series(label, path, 0, len(path) > 1, "circle", is_banded=True)]
     if repaired:
@@ -105,53 +105,69 @@ def price_chart(layer_plan: LayerPlan, budget: float | None, is_brief: bool = Fa
         ours = [*ours, again] if layer_plan.price.is_healed else [again, *ours]  # what the plan is stands last
     else:
         ours.append(Series(_("the plan"), _price_points([layer_plan.price]), 1, False, "diamond", is_named=False))
-    visible = [line for line in (*series, *ours) if line.points and (line.is_named or not is_brief)]
-    return _priced_chart(layer_plan, visible, budget, is_brief)
-
-
-def _priced_chart(layer_plan: LayerPlan, series: Sequence[Series], budget: float | None, is_brief: bool) -> Chart:
-    """The axes: numbers of blocks with their share of the parameters, and losses, the least above."""
-    up = _price_axis(series, budget, is_linear=is_brief)
-    sizes = sorted({round(point.x) for line in series for point in line.points})
-    told = _("; ").join(price_lines(series, layer_plan))
-    labels = tuple((size, f"{size}\n−{share_text(parameters_saved_share(layer_plan.plan, size))}") for size in sizes)
-    across = Axis(_("blocks that go, share of parameters"), 0.5, max(sizes) + 0.6, 1, labels=labels)
+    visible = [line for line in (*series, *ours) if line.points]
     if is_brief:
-        across = Axis(_("Blocks left out"), 0, max(sizes), whole_step(max(sizes)))
+        return _brief_chart([line for line in visible if line.is_named], len(layer_plan.plan.blocks), budget)
+    return _priced_chart(layer_plan, visible, budget)
+
+
+def _priced_chart(layer_plan: LayerPlan, series: Sequence[Series], budget: float | None) -> Chart:
+    """The axes: numbers of blocks with their share of the parameters, and losses, the least above."""
+    up = _price_axis(series, budget)
+    sizes = sorted({round(point.x) for line in series for point in line.points})
+    labels = tuple((size, f"{size}\n−{share_text(parameters_saved_share(layer_plan.plan, size))}") for size in sizes)
     return Chart(
-        across,
-        replace(up, title=_("rise of loss, nats per token (less is better, above)"), is_reversed=True),
+        Axis(_("blocks that go, share of parameters"), 0.5, max(sizes) + 0.6, 1, labels=labels),
+        replace(up, title=_("rise of loss, nats per token (↑ better)"), is_reversed=True),
         _above_edge(series, up),
-        _("Rise of the loss over blocks left out. {told}.").format(told=told),
-        (Guide(_("budget {budget:g}").format(budget=budget), budget, False),) if budget else (),
-        _("Bars: 95 % intervals. {nats} nats: about {percent} harder to predict.").format(
-            nats=shown(EXAMPLE), percent=share_text(EXAMPLE)
-        )
-        if is_brief
-        else "",
+        "",
+        (Guide(_("budget {budget}").format(budget=f"{budget:g}"), budget, False),) if budget else (),
     )
 
 
-def price_lines(series: Sequence[Series], layer_plan: LayerPlan) -> list[str]:
-    """`ours: +0.031 [+0.023, +0.039]`: of what is named, the plan first, the least price of as many blocks as the plan's: a
-    search goes further. Not of random sets, which are many."""
-    told = []
-    for line in reversed(series):
-        of_size = [point for point in line.points if round(point.x) == len(layer_plan.plan.blocks)]
-        if of_size and line.is_named and line.colour is not None:
-            least = min(of_size, key=lambda point: point.y)
-            price = plan_wording.price_text(least.y, least.lower, least.upper)
-            told.append(_("{name}: {relation}").format(name=line.name, relation=price))
-    return told
+def _brief_chart(series: Sequence[Series], most: int, budget: float | None) -> Chart:
+    """How much harder text is to predict, in percent, the least above, over numbers of blocks: up to the plan's, as a search
+    goes further, of the sets that are compared with it."""
+    upto = (replace(line, points=tuple(one for one in line.points if round(one.x) <= most)) for line in series)
+    drawn = [_harder_series(line) for line in upto if line.points and round(line.points[-1].x) == most]
+    limit = None if budget is None else plan_wording.share_harder(budget)
+    up = round_axis(
+        _("text harder to predict, % (↑ better)"), [0.0, limit and 100 * limit, *y_ends(drawn)], from_zero=True
+    )
+    told = _("; ").join(line.name for line in reversed(drawn))
+    return Chart(
+        Axis(_("Blocks left out"), 0, most, whole_step(most)),
+        replace(up, is_reversed=True),
+        tuple(drawn),
+        _("How much harder text gets over blocks left out. {told}.").format(told=told),
+        (Guide(_("budget {budget}").format(budget=plan_wording.share_harder_text(budget)), 100 * limit, False),)
+        if limit
+        else (),
+        _("Bars: 95 % intervals."),
+    )
 
 
-def _price_axis(series: Sequence[Series], budget: float | None, is_linear: bool = False) -> Axis:
+def _harder_series(line: Series) -> Series:
+    """In percent; its name with the last number: `ours: 3%`."""
+
+    def harder(loss: float | None) -> float | None:
+        return None if loss is None else 100 * plan_wording.share_harder(loss)
+
+    points = tuple(
+        replace(one, y=100 * plan_wording.share_harder(one.y), lower=harder(one.lower), upper=harder(one.upper))
+        for one in line.points
+    )
+    last = plan_wording.share_harder_text(line.points[-1].y)
+    return replace(line, name=_("{name}: {relation}").format(name=line.name, relation=last), points=points)
+
+
+def _price_axis(series: Sequence[Series], budget: float | None) -> Axis:
     """Logarithmic where a linear axis would not show all prices well."""
     title = _("rise of loss, nats per token")
     values = [point.y for line in series for point in line.points]
     positive = [value for value in values if value > 0]
     lowest = min([*positive, *([budget] if budget else [])], default=0.0)
-    if is_linear or not positive or max(positive) < 12 * lowest:
+    if not positive or max(positive) < 12 * lowest:
         return round_axis(title, [0.0, budget or 0.0, *y_ends(series)], from_zero=True)
     ends = [end for end in y_ends(series) if end and end > lowest]
     return log_axis(title, [max(lowest / 1.6, max(positive) / 1000), budget, *ends])

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, fields
-from datetime import datetime
+from datetime import date, datetime
 from functools import cached_property
 from typing import Any
 
@@ -27,6 +27,9 @@ class Recipe:
     language: str = "en"
     appendix: bool = False
     """Whether method, values, checks, words and queries follow the five slides."""
+    decided_by: str | None = None
+    decide_by: str | None = None
+    """Who decides, and by which day, as 2026-11-25; where nobody is named, as the pilot says."""
     template: str | None = None
     """File name of the company template."""
     template_sha256: str | None = None
@@ -34,13 +37,27 @@ class Recipe:
     def __post_init__(self) -> None:
         if self.language not in ("en", "ja"):
             raise InputError(unknown_name("language", self.language[:20], ("en", "ja")))
-        if not self.name.strip() or len(self.name) > MAX_NAME or not self.name.isprintable():
-            raise InputError("A name has 1 to {most} visible characters on one line.", most=MAX_NAME)
+        for name in (self.name, "–" if self.decided_by is None else self.decided_by):
+            if not name.strip() or len(name) > MAX_NAME or not name.isprintable():
+                raise InputError("A name has 1 to {most} visible characters on one line.", most=MAX_NAME)
+        _read_day(self.decide_by)
+
+    @property
+    def day(self) -> date | None:
+        """By which is decided."""
+        return _read_day(self.decide_by)
 
     @cached_property
     def recipe_id(self) -> str:
         """`board-in-june-1f3a9c02`: the name, and a hash of the whole recipe."""
         return hashed_id(self.name, asdict(self), "recipe")
+
+
+def _read_day(text: str | None) -> date | None:
+    try:
+        return None if text is None else date.fromisoformat(text)
+    except ValueError as error:
+        raise InputError("{day} is no day, as 2026-11-25.", day=text) from error
 
 
 @dataclass(frozen=True)

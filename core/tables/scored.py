@@ -251,6 +251,8 @@ class RecipeRow:
     run_ids: Annotated[list[str], ""]
     language: Annotated[str, Column(values="language")]
     appendix: Annotated[bool, ""]
+    decided_by: Annotated[str | None, ""]
+    decide_by: Annotated[str | None, "A day."]
     template: Annotated[str | None, "NULL for Workdim's own."]
     template_sha256: Annotated[str | None, ""]
     code_version: Annotated[str, ""]

@@ -125,8 +125,8 @@ def within_budget_text(layer_plan: LayerPlan, result: BudgetResult, budget: str)
     if kind not in ("unverified", "less_time", "fewer"):
         told.append(_without_text(result.price or result.cheapest, layer_plan.plan))
     if kind == "unsure":
-        most = derived(math.expm1(upper_limit(result.cheapest)), "plan_outcomes", "harder")
-        told.append(_("Up to {most} harder is possible: a longer text tells.").format(most=share_text(most, 1)))
+        most = share_text(share_harder(upper_limit(result.cheapest)), 1)
+        told.append(_("Up to {most} harder is possible: a longer text tells.").format(most=most))
     return joined_sentences(told)
 
 
@@ -178,10 +178,14 @@ def harder_text(row: PlanOutcomeRow) -> str:
     return share_harder_text(max(0.0, row.difference or 0.0))
 
 
+def share_harder(loss: float | None) -> float:
+    """The rise of perplexity as a share of it, exp(loss) - 1, for a rise of the loss in nats per token."""
+    return derived(math.expm1(loss or 0.0), "plan_outcomes", "harder")
+
+
 def share_harder_text(loss: float | None) -> str:
     """`11 %`, also of the end of an interval, which may be below 0."""
-    worse = derived(math.expm1(loss or 0.0), "plan_outcomes", "harder")
-    return share_text(worse)
+    return share_text(share_harder(loss))
 
 
 def healing_text(layer_plan: LayerPlan) -> str:

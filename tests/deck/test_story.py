@@ -13,16 +13,17 @@ from core.analysis.resampling import search_dimensions
 from core.deck import board, choice_board, layout, pilot_board, plan_board, profile_board
 from core.deck.appendix import sql_strings
 from core.deck.deck_data import Runs, deck_data, plan_data
-from core.deck.report import build_story
+from core.deck.report import build_story, report_of
 from core.deck.slide import cleaned, make_slide, shorten_for_page
 from core.deck.story import MOST_SLIDES, Column, StorySlide, Table, numbers_of, texts_of
 from core.errors import InputError
-from core.figures.chart import Chart, Gallery
+from core.figures.chart import Chart
 from core.figures.layer_profiles import profile_chart
 from core.figures.scores import relation_chart
 from core.figures.text import is_wide, phrases
 from core.locale import in_language
 from core.pilots.entries import PilotModel
+from core.pilots.recipe import Recipe
 from core.pilots.rule import Criterion
 from core.questions import evidence
 from core.questions.ranking_question import missing_models
@@ -236,6 +237,23 @@ def test_what_nobody_entered_is_left_out():
     assert asked(decided_by=None, decide_by=None).startswith("measure what is untested")
 
 
+def test_a_plan_is_asked_of_whom_the_report_names():
+    recipe = Recipe("x", (), plan_id="p", decided_by="Head of support", decide_by="2026-12-15")
+    told = report_of(layer_plan(), recipe).story.slides[0].statements[-1]
+    assert (told.label, told.text.split(": ")[0]) == ("Decision asked", "Head of support, by 15 December 2026")
+    with pytest.raises(InputError, match="soon is no day, as 2026-11-25"):
+        replace(recipe, decide_by="soon")
+
+
+def test_what_cannot_be_made_is_no_check_left_undone():
+    slides = {slide.key: slide for slide in story_of("cannot_tell", "en").slides}
+    marks = {row[0]: row[1] for row in slides["looks"].visual.rows}
+    assert marks["Equal size"] == marks["Families left out"] == "– not possible" and "untested" in marks["Controls"]
+    assert slides["looks"].title == "Cross-checks not made: 4 of 5" and "size" not in slides["options"].visual.key
+    found = pilot_board.pilot_board(data_of("not_related", "en")).decision
+    assert "could still say otherwise" in found.title and found.options[1].what == "Measure what is untested"
+
+
 def test_an_answer_is_no_surer_than_the_other_ways_of_looking_let_it_be():
     found = board.Board(
         board.Panel("", Table((), ())),
@@ -430,7 +448,7 @@ def test_a_dimension_that_is_not_there_is_no_zero():
 def test_better_is_up_also_where_a_lower_score_is_better():
     low = replace(answers.BENCHMARK, higher_is_better=False)
     chart = build_story(of_pilot(12, answers.unrelated(12), "en", benchmark=low)).slides[0].visual
-    assert chart.y.title.endswith("(lower is better, above)") and chart.y.is_reversed
+    assert chart.y.title.endswith("(↑ better: lower)") and chart.y.is_reversed
     assert chart.y.share(chart.y.low) == 1 and not story_of("cannot_tell", "en").slides[0].visual.y.is_reversed
 
 
@@ -466,7 +484,16 @@ def test_what_ships_alone_answers_the_question_that_ships_with_it(tmp_path):
             "model: keep all 8 blocks, as one in ten random sets loses less",
             "Keep all 8 blocks",
         ),
-        ({"budget": 0.009}, "model: keep all 8 blocks, as the loss may exceed the budget", "Keep all 8 blocks"),
+        (
+            {"budget": 0.009},
+            "model: keep all 8 blocks, as even 1 fewer may make text 1.0 % harder, over the budget of 0.9 %",
+            "Keep all 8 blocks",
+        ),
+        (
+            {"is_recommended": False, "reasons": ["falls_copying"]},
+            "model: keep all 8 blocks, as copying words falls from 90 % to 80 %",
+            "Keep all 8 blocks",
+        ),
         ({"budget": 0.015}, "model: 1 of 8 blocks can go: text 0.8 % harder", "Test it on your own task"),
         (
             {"is_verified": False, "is_recommended": False, "budget": 0.001},
@@ -491,13 +518,24 @@ def test_a_plan_asks_for_what_its_price_allows(changes, title, asked):
 def test_a_price_stands_beside_the_blocks_that_it_is_of():
     made = layer_plan(budget=0.001)
     found = plan_board.plan_board(plan_data(made, cases.DAY))
-    removed = [one.number for one in found.answer.visual.blocks if one.is_removed]
+    removed = [one.number for one in found.evidence.visual.blocks if one.is_removed]
     assert found.number == "3 %" and removed == made.plan.blocks, "the plan itself, as on the slides behind it"
     assert "Without block 3 (of 0 to 7)" in " ".join(found.answer.say)
     assert found.how_sure == "holds", "that nothing may go: an ability that falls too makes that no less sure"
     assert found.answer.statements == (), "what is not to go saves nothing"
     unsure = plan_board.plan_board(plan_data(layer_plan(budget=0.009), cases.DAY))
     assert (unsure.how_sure, unsure.decision.title) == ("unclear", "Whether a block can go is unclear")
+
+
+def test_what_speaks_against_a_plan_is_what_its_first_picture_shows():
+    for changes, axis, number in (
+        ({"reasons": ["no_better_than_random"]}, "text harder to predict, % (↑ better)", "3 %"),
+        ({"reasons": ["falls_copying"]}, "right answers: change in points", "-10 points"),
+    ):
+        found = plan_board.plan_board(plan_data(layer_plan(is_recommended=False, **changes), cases.DAY))
+        chart = found.answer.visual
+        assert axis in (chart.x.title, chart.y.title) and found.number == number
+    assert found.meaning.startswith("right answers in copying words") and "only 3 % harder" in found.meaning
 
 
 def test_a_healed_plan_is_held_against_published_choices_as_it_was_before_healing():
@@ -507,8 +545,8 @@ def test_a_healed_plan_is_held_against_published_choices_as_it_was_before_healin
     rest = [replace(row, difference=0.02) if row.rule == "influence" else row for row in made.outcomes]
     ours = replace(own, rule="exchange", is_chosen=False)
     told = build_story(plan_data(LayerPlan(made.plan, [*rest, ours]), cases.DAY)).slides[1]
-    assert told.title == "Published choices that lose less than ours, +0.031 nats: 1 of 2, all before repair"
-    assert told.statements[0].text.startswith("ours, repaired: +0.010")
+    assert told.title == "Ours: 3 % harder to predict; 1 of 2 published choices do better, all before repair"
+    assert "ours, repaired: 1 %" in [line.name for line in told.visual.series]
 
 
 def test_right_answers_change_in_points_where_the_title_says_so():
@@ -597,22 +635,12 @@ def test_of_two_models_on_one_text_the_deck_tells_first_which_reads_it_better():
     assert answer.title == "one reads python-docs better than two" and answer.statements[0].text == "1.90"
     assert answer.statements[1].text.startswith("bits per byte [") and "two 3.00 [" in answer.statements[1].text
     assert story.slides[-1].visual.rows[0][0].startswith("Test it on your own task")
-    slides = {slide.key: slide for slide in story.slides}
-    assert slides["evidence"].title == "The dimensions of one and two compare on words only"
-    table = slides["compared"].visual
+    assert [slide.key for slide in story.slides] == ["answer", "compared", "options"], "shapes choose no reader"
+    table = story.slides[1].visual
     assert table.columns[3].title == "Largest inner dimension, one per word"
     assert table.rows[0][3].startswith("117 ["), "of words, as the verb compare tells, where of types it is 106"
     assert any("1.10 [1.01, 1.19], is more than chance" in text for _place, text in texts_of(answer))
     assert [one.text for one in numbers_of(story, "r") if one.source_table is None] == []
-    assert isinstance(slides["evidence"].visual, Gallery), (
-        "of types, no axis for both; of words, where these were measured:"
-    )
-    read = two_readers()
-    of_words = read.estimates.filter(estimator="d2").with_columns(pl.lit("one_per_word").alias("cloud"))
-    both = replace(read, estimates=pl.concat([read.estimates, of_words.with_columns(pl.col("value") + 10)]))
-    chart = build_story(deck_data(Runs(both), cases.DAY)).slides[1].visual
-    assert isinstance(chart, Chart) and "one per word" in chart.y.title and max(p.y for p in chart.points) > 110
-    assert chart.points[0].y.source.key[-1] == ("cloud", "one_per_word")
 
 
 def test_a_reader_is_larger_or_smaller_only_by_numbers_that_differ_as_shown():
@@ -624,7 +652,7 @@ def test_a_reader_is_larger_or_smaller_only_by_numbers_that_differ_as_shown():
         slides = {slide.key: slide for slide in build_story(deck_data(Runs(made), cases.DAY)).slides}
         titles.append(slides["compared"].title)
     assert titles == [
-        "Side by side: reading, size and shape",
+        "one reads better at the same size, 135 million parameters",
         "one reads better and is smaller: 135 against 200 million parameters",
     ]
 

@@ -11,6 +11,8 @@ from core.records import LayerPlan, PlanConfig
 from core.tables import PlanOutcomeRow, PlanRow
 
 NOW = datetime(2026, 1, 1)
+SINGLES = (0.06, 0.04, 0.02, 0.007, 0.006, 0.03, 0.007, 0.05)
+"""Loss without each block alone: of those that go together, less in sum than all at once."""
 
 
 def layer_plan(plan_id: str = "0199-plan", **changes: Any) -> LayerPlan:
@@ -99,12 +101,12 @@ def _outcomes(plan: PlanRow, text: str) -> list[PlanOutcomeRow]:
         )
         rows.append(PlanOutcomeRow(**told | more))
 
-    for block in range(8):
-        tell("single", [block], "selection", "loss", 0.01 * (1 + block % 4))
-        tell("single", [block], "selection", "influence", 0.02 * (1 + block % 4), value_before=None, difference=None)
+    for block, loss in enumerate(SINGLES):
+        tell("single", [block], "selection", "loss", loss)
+        tell("single", [block], "selection", "influence", 2 * loss, value_before=None, difference=None)
     for unit, share in (("attention", 0.3), ("mlp", 0.6)):
-        for block in range(8):
-            tell("single", [block], "selection", "loss", share * 0.01 * (1 + block % 4), unit=unit)
+        for block, loss in enumerate(SINGLES):
+            tell("single", [block], "selection", "loss", share * loss, unit=unit)
     for n, value in ((1, 0.008), (2, 0.017), (3, 0.031)):
         tell("path", [3, 4, 6][:n], text, "loss", value)
     tell("greedy", [3, 4, 6], text, "loss", 0.031, lower=0.023, upper=0.039, is_equal=True)
