@@ -152,8 +152,9 @@ def _in_rows(chart: Chart, plot: _Plot) -> tuple[list[Series], dict[Point, Side]
     values = [
         Point(at_end, point.y, name=f"\u00a0\u00a0{text}") for point, text in zip(chart.points, told, strict=True)
     ]
-    series = [Series("–", tuple(points), None, False, is_named=False) for points in (names, values)]
-    sides: dict[Point, Side] = dict.fromkeys(names, "left") | dict.fromkeys(values, "right")
+    told_at = {"–": names, "[95 %]": values}
+    series = [Series(name, tuple(points), None, False, is_named=False) for name, points in told_at.items()]
+    sides: dict[Point, Side] = {**dict.fromkeys(names, "left"), **dict.fromkeys(values, "right")}
     for line in chart.series:
         bare = []
         for point in line.points:

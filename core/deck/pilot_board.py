@@ -387,12 +387,11 @@ def _decision(data: DeckData, looks: tuple[Look, ...]) -> Decision:
         title = _("A hint becomes a test on models without scores yet")
         return Decision(_("stop, or test the hint"), title, (stop, test))
     if data.case == "not_related":
-        again = Option(_("Ask of models of another kind"), _time(relation.n, data), _("an answer for those"))
-        measure = _untested_option(data, looks)
-        title = _("{n} models were enough to tell")
-        if measure is not None:
+        title, other = _("{n} models were enough to tell"), _untested_option(data, looks)
+        if other is not None:
             title = _("{n} models say choose by score; cross-checks not made could still say otherwise")
-        return Decision(_("choose by score"), title.format(n=relation.n), (stop, measure or again))
+        other = other or Option(_("Ask of models of another kind"), _time(relation.n, data), _("an answer for those"))
+        return Decision(_("choose by score"), title.format(n=relation.n), (stop, other))
     return _extension(data, looks, stop)
 
 

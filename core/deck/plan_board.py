@@ -123,7 +123,8 @@ def _pictures(layer_plan: LayerPlan, standing: str) -> tuple[Visual, Panel | Non
         return prices.visual, None
     least = min(singles, key=lambda one: one.price or 0.0)
     title = _("Even alone, the least harmful block ({n}) makes text {worse} harder to predict")
-    return prices.visual, Panel(title.format(n=least.number, worse=least.told), blocks)
+    n = derived(least.number, "plan_outcomes", "blocks")
+    return prices.visual, Panel(title.format(n=n, worse=least.told), blocks)
 
 
 def _saved_text(plan: PlanRow) -> str:

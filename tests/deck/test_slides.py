@@ -263,16 +263,16 @@ def test_names_at_the_ends_of_lines_do_not_cover_each_other(decks):
 
 
 def test_a_curve_has_the_colour_that_it_has_in_the_app():
-    models = [Model("a", n_layers=6), Model("b", n_layers=30)]
+    models = [Model(name, n_layers=n) for name, n in (("a", 6), ("b", 30), ("c", 12))]
     points = profile_points(frames.estimates(*models), frames.runs(*models), "d2", "one_per_type")
     app = {
         trace.name: trace.line.color
         for trace in chart_figure(layer_chart(points)).data
         if trace.mode == "lines" and trace.fill is None
     }
-    slide = opened(build_story(of_models(*models))).slides[1]
+    slide = opened(build_story(of_models(*models))).slides[0]
     (chart,) = [shape.chart for shape in slide.shapes if shape.has_chart]
-    assert len(app) == 2
+    assert len(app) == 3
     for series in chart.plots[0].series:
         accent = series.format.line.color.theme_color.name.replace("_", "").lower()
         assert COLOURS[int(accent.removeprefix("accent")) - 1] == app[series.name]
@@ -310,7 +310,7 @@ def test_control_characters_in_names_stop_no_deck(language):
 
 @pytest.mark.parametrize("name", ["=1+1", "{=1+1}", "https://example.org", "mailto:a@example.org"])
 def test_a_name_stays_text_in_the_workbook_of_a_chart(name):
-    presentation = opened(build_story(of_models(Model(name), Model("b"), language="en")))
+    presentation = opened(build_story(of_models(Model(name), Model("b"), Model("c"), language="en")))
     workbooks = [
         shape.chart.part.chart_workbook.xlsx_part.blob
         for slide in presentation.slides
@@ -357,10 +357,15 @@ def test_intervals_of_coefficients_are_lines_since_not_every_program_draws_flat_
         one.name: list(zip(map(float, one._element.xpath("c:xVal//c:v/text()")), one.values, strict=True))
         for one in drawn.plots[0].series
     }
-    rows = [(-1.0, 1.0), (-1.0, 0.0)]
-    assert found == {"rho": [(-0.3, 1.0), (-0.2, 0.0)], "all models [95 %]": [(-0.6, 1.0), (0.1, 1.0)], "–": rows}
+    rows, values = ([(edge, 1.0), (edge, 0.0)] for edge in (-1.0, 1.0))
+    assert found == {
+        "rho": [(-0.3, 1.0), (-0.2, 0.0)],
+        "all models [95 %]": [(-0.6, 1.0), (0.1, 1.0)],
+        "–": rows,
+        "[95 %]": values,
+    }
     told = "".join(drawn._chartSpace.itertext())
-    assert "-0.300 [-0.600, 0.100]" in told and "within families" in told, "names and values stand in the chart"
+    assert "−0.300 [−0.600, 0.100]" in told and "within families" in told, "names and values stand in the chart"
 
 
 def test_a_chart_stands_where_the_layout_has_a_place_for_one():
