@@ -486,7 +486,7 @@ def test_what_ships_alone_answers_the_question_that_ships_with_it(tmp_path):
         ),
         (
             {"budget": 0.009},
-            "model: keep all 8 blocks, as even 1 fewer may make text 1.0 % harder, over the budget of 0.9 %",
+            "model: keep all 8 blocks, as even 1 fewer may make text 1 % harder, over the budget of 0.9 %",
             "Keep all 8 blocks",
         ),
         (
