@@ -8,7 +8,6 @@ A parcel holds counts and hashes of a text, never the text.
 from __future__ import annotations
 
 import contextlib
-import functools
 import hashlib
 import io
 import json
@@ -22,7 +21,6 @@ from typing import Any
 
 import polars as pl
 import pyarrow as pa
-import pyarrow.parquet as pq
 
 from core.errors import InputError, Sentence, WarehouseError
 from core.files import folders_in, make_folder, move, read_json, sync_folder, write_atomic, writing
@@ -154,17 +152,21 @@ def read_table(file: Path, sha256: str, table: Table) -> pl.DataFrame:
 
     Optional columns that it lacks are NULL. Raises one of READ_ERRORS.
     """
-    content = file.read_bytes()
-    if hashlib.sha256(content).hexdigest() != sha256:
-        raise ValueError(f"{file.name} has changed since it was written")
-    rows, types = pl.read_parquet(io.BytesIO(content)), table.schema
-    added = [name for name in types if name not in rows.columns and name in table.optional]
-    rows = rows.with_columns(pl.lit(None, types[name]).alias(name) for name in added)
+    rows, types = pl.read_parquet(io.BytesIO(_read_unaltered(file, sha256))), table.schema
+    if added := [name for name in types if name not in rows.columns and name in table.optional]:
+        rows = rows.with_columns(pl.lit(None, types[name]).alias(name) for name in added)
     if dict(rows.schema) != types:
         raise ValueError(f"{file.name} has other columns than {table.name}")
     if missing := [name for name in types if name not in table.optional and rows[name].null_count()]:
         raise ValueError(f"{file.name} lacks values of {', '.join(missing)}")
-    return rows.select(list(types))
+    return rows if rows.columns == list(types) else rows.select(types)
+
+
+def _read_unaltered(file: Path, sha256: str) -> bytes:
+    content = file.read_bytes()
+    if hashlib.sha256(content).hexdigest() != sha256:
+        raise ValueError(f"{file.name} has changed since it was written")
+    return content
 
 
 def read_header(parcel: Path) -> ParcelHeader:
@@ -193,40 +195,37 @@ def read_header(parcel: Path) -> ParcelHeader:
         return header
 
 
-def verify_files(header: ParcelHeader) -> None:
-    """Check hashes and footers of all Parquet files without reading rows: columns, types, run id, layers, NULLs.
-
-    Raises WarehouseError. Duplicate rows are left to whoever reads the rows.
-    """
-    with naming_damage(header.parcel):
-        for table in header.files:
-            content = (header.parcel / f"{table}.parquet").read_bytes()
-            if hashlib.sha256(content).hexdigest() != header.files[table]:
-                raise ValueError(f"{table}.parquet has changed since it was written")
-            if table != TOKENS and not _check_footer(header, table, pq.read_metadata(io.BytesIO(content))):
-                read_parcel(header.parcel)  # a file without statistics: check row by row
-                return
-
-
 def problem(parcel: Path) -> str:
     """Why a parcel cannot be read; empty if it can."""
     try:
-        verify_files(read_header(parcel))
+        read_parcel(parcel)
     except WarehouseError as error:
         return error.message
     return ""
 
 
 def read_parcel(folder: Path) -> dict[str, pl.DataFrame]:
-    """The tables of a parcel, checked: complete, unaltered, typed, and about one run of one model on one corpus."""
+    """The tables of a parcel, checked: complete, unaltered, typed, and about one run of one model on one text."""
     header = read_header(folder)
-    with naming_damage(folder):
-        tables = {table: pl.DataFrame([header.rows[table]], schema=TABLES[table].schema) for table in SINGLE_ROW_TABLES}
-        tables |= {
-            table: read_table(folder / f"{table}.parquet", header.files[table], TABLES[table]) for table in LONG_TABLES
-        }
-    _check_keys(folder, tables)
-    return tables
+    single = {table: pl.DataFrame([header.rows[table]], schema=TABLES[table].schema) for table in SINGLE_ROW_TABLES}
+    return single | read_tables(header)
+
+
+def read_tables(header: ParcelHeader) -> dict[str, pl.DataFrame]:
+    """The long tables of a parcel, each row checked. Of results of single tokens only the hash is. Raises WarehouseError.
+
+    The tables of the DuckDB file have neither foreign nor unique keys, because an index on long tables slows every ingest.
+    A parent, control or pilot that is not here is no error: controls come first, and a parcel may come from elsewhere.
+    """
+    with naming_damage(header.parcel):
+        if TOKENS in header.files:
+            _read_unaltered(header.parcel / f"{TOKENS}.parquet", header.files[TOKENS])
+        tables = {}
+        for table in map(TABLES.__getitem__, LONG_TABLES):
+            rows = read_table(header.parcel / f"{table.name}.parquet", header.files[table.name], table)
+            _check_rows(header, table, rows)
+            tables[table.name] = rows
+        return tables
 
 
 def parse_rows(table: str, rows: list[dict[str, Any]]) -> pl.DataFrame:
@@ -246,79 +245,39 @@ def _parse_value(kind: pl.DataType, value: Any) -> Any:
     return datetime.fromisoformat(value).replace(tzinfo=None) if is_time else value
 
 
-@functools.cache
-def _expected_footer(table: str) -> tuple[dict[str, str], dict[str, tuple[int | None, bool, bool]]]:
-    """Column -> Arrow type, and column -> first number that does not fit, whether it numbers layers, whether it is never NULL."""
-    declared = TABLES[table]
-    types = {field.name: _type_name(str(field.type)) for field in declared.frame([]).to_arrow().schema}
-    held = {
-        one.name: (_LIMITS.get(one.sql_type), one.declared.is_layer, not one.is_optional) for one in declared.columns
-    }
-    return types, {name: found for name, found in held.items() if any(found)}
-
-
-@functools.cache
-def _type_name(kind: str) -> str:
-    """The name of an Arrow type, the same for both memory layouts of strings and lists."""
-    return re.sub(r"large_|: |item|element| not null|_view", "", kind)
-
-
-def _check_footer(header: ParcelHeader, table: str, footer: pq.FileMetaData) -> bool:
-    """Check types and statistics of a file. Returns False if it has no statistics; raises ValueError, WarehouseError."""
-    name, (types, held) = f"{table}.parquet", _expected_footer(table)
-    found = {field.name: _type_name(str(field.type)) for field in footer.schema.to_arrow_schema()}
-    lacking = types.keys() - found.keys() - TABLES[table].optional
-    if lacking or any(types.get(one) != kind for one, kind in found.items()):
-        raise ValueError(f"{name} has other columns than {table}")
+def _check_rows(header: ParcelHeader, table: Table, rows: pl.DataFrame) -> None:
+    """Raises WarehouseError or ValueError unless all rows are of one run, their layers exist, their numbers fit into the
+    DuckDB file and no row is there twice."""
+    if rows.is_empty():
+        return
+    if (rows["run_id"] != header.run_id).any():
+        raise _mixed_parcel(header.parcel, table.name)
     n_layers = header.rows["models"]["n_layers"]
-    for group in map(footer.row_group, range(footer.num_row_groups)):
-        for column in map(group.column, range(group.num_columns)):
-            path, statistics = column.path_in_schema, column.statistics
-            if path not in held:  # elements of lists, and what may be anything
+    for column in table.columns:
+        limit, is_layer = _LIMITS.get(column.sql_type), column.declared.is_layer
+        for end in (rows[column.name].min(), rows[column.name].max()) if limit or is_layer else ():
+            if not isinstance(end, int | float):  # NULLs alone
                 continue
-            limit, is_layer, is_required = held[path]
-            if statistics is None or statistics.null_count is None or (path == "run_id" and not statistics.has_min_max):
-                return False
-            if statistics.null_count and is_required:
-                raise ValueError(f"{name} lacks values of {path}")
-            if not statistics.has_min_max:
-                continue
-            low, high = statistics.min, statistics.max
-            if path == "run_id" and {low, high} != {header.run_id}:
-                raise _mixed_parcel(header.parcel, table)
-            if is_layer and (low < 0 or high > n_layers):
-                raise _layer_out_of_range(header.parcel, table, low if low < 0 else high, n_layers)
-            if limit and not (-limit <= low and high < limit):
-                raise ValueError(f"{name} has a value of {path} beyond any that is measured")
-    return True
-
-
-def _check_keys(folder: Path, tables: dict[str, pl.DataFrame]) -> None:
-    """Raises WarehouseError unless all rows are of one run, their layers exist and no row is a duplicate.
-
-    The tables have neither foreign nor unique keys, because an index on long tables slows every ingest. A parent,
-    control or pilot that is not here is no error: controls come first, and a parcel may come from elsewhere.
-    """
-    n_layers = tables["models"]["n_layers"][0]
-    for table in LONG_TABLES:
-        rows, declared = tables[table], TABLES[table]
-        if (rows["run_id"] != folder.name).any():
-            raise _mixed_parcel(folder, table)
-        numbering = [column.name for column in declared.columns if column.declared.is_layer]
-        layers = [layer for name in numbering for layer in (rows[name].min(), rows[name].max())]
-        strays = [layer for layer in layers if isinstance(layer, int) and not 0 <= layer <= n_layers]
-        if strays:
-            raise _layer_out_of_range(folder, table, strays[0], n_layers)
-        keys = rows.select(declared.key)
-        if keys.n_unique() != keys.height:
-            duplicate = keys.filter(keys.is_duplicated()).row(0, named=True)
-            named = ", ".join(f"{name} {value}" for name, value in list(duplicate.items())[1:] if value is not None)
-            raise WarehouseError(
-                "The parcel {folder} holds a row of {table} twice ({named}); it was left where it is.",
-                folder=folder,
-                table=table,
-                named=named,
-            )
+            if is_layer and not 0 <= end <= n_layers:
+                raise WarehouseError(
+                    "The parcel {parcel} has layer {layer} of {n_layers} in {table}; it was left where it is.",
+                    parcel=header.parcel,
+                    layer=end,
+                    table=table.name,
+                    n_layers=n_layers,
+                )
+            if limit and not -limit <= end < limit:
+                raise ValueError(f"{table.name} has a value of {column.name} beyond any that is measured")
+    keys = rows.select(table.key)
+    if keys.n_unique() != keys.height:
+        duplicate = keys.filter(keys.is_duplicated()).row(0, named=True)
+        named = ", ".join(f"{name} {value}" for name, value in list(duplicate.items())[1:] if value is not None)
+        raise WarehouseError(
+            "The parcel {folder} holds a row of {table} twice ({named}); it was left where it is.",
+            folder=header.parcel,
+            table=table.name,
+            named=named,
+        )
 
 
 def _mixed_parcel(parcel: Path, where: str) -> WarehouseError:
@@ -326,16 +285,6 @@ def _mixed_parcel(parcel: Path, where: str) -> WarehouseError:
         "The parcel {parcel} mixes several runs, models or texts ({where}); it was left there.",
         parcel=parcel,
         where=where,
-    )
-
-
-def _layer_out_of_range(parcel: Path, table: str, layer: int, n_layers: int) -> WarehouseError:
-    return WarehouseError(
-        "The parcel {parcel} has layer {layer} of {n_layers} in {table}; it was left where it is.",
-        parcel=parcel,
-        layer=layer,
-        table=table,
-        n_layers=n_layers,
     )
 
 

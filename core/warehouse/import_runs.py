@@ -22,7 +22,7 @@ from core.store import annotation, archive, trash, user_files
 from core.store.annotation import Annotations
 from core.store.archive import Archive
 from core.store.folder import Folder
-from core.store.parcels import PARCEL_FILES, RUN_FILE, RUN_ID, TOKENS, is_parcel, read_header, read_parcel, verify_files
+from core.store.parcels import PARCEL_FILES, RUN_FILE, RUN_ID, TOKENS, is_parcel, read_parcel
 from core.tables import LONG_TABLES, PILOT_SOURCE, TABLES, ids_of
 from core.warehouse.connection import exists
 from core.warehouse.runs import annotate
@@ -149,7 +149,6 @@ def _import_parcel(
     try:
         run_id, staged = _stage_parcel(packed, files, source, place)
         tables = read_parcel(staged)
-        verify_files(read_header(staged))
         _check_reserved_tags(staged)
     except WarehouseError as error:
         # Name the source, not the temporary copy.

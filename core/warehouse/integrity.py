@@ -16,13 +16,12 @@ from typing import Any
 
 import duckdb
 import polars as pl
-import pyarrow.parquet as pq
 
 from core.errors import ResourceError, Sentence, WarehouseError
 from core.files import folders_in, names_in, temporary_folder
 from core.records import SHIPPED
 from core.store import parcels, user_files
-from core.store.parcels import is_parcel, read_header, verify_files
+from core.store.parcels import is_parcel, read_header, read_tables
 from core.store.restore import pending_restores
 from core.tables import LONG_TABLES
 from core.warehouse import own_tables, schema, sync
@@ -281,13 +280,8 @@ def _check_parcels(
             missing.append(run_id)
             continue
         try:
-            header = read_header(parcel)
-            verify_files(header)
-            n_rows = dict.fromkeys(LONG_TABLES, 0) | {
-                table: pq.read_metadata(parcel / f"{table}.parquet").num_rows
-                for table in header.files.keys() & {*LONG_TABLES}
-            }
-            differences = [table for table in LONG_TABLES if n_rows[table] != counts[table].get(run_id, 0)]
+            tables = read_tables(read_header(parcel))
+            differences = [table for table in LONG_TABLES if tables[table].height != counts[table].get(run_id, 0)]
             if thorough and not differences:
                 differences = _differing_tables(file, model, warehouse, RUN, run_id, ("runs", *LONG_TABLES))
         except WarehouseError as error:

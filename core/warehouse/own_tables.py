@@ -25,7 +25,7 @@ from core.tables import SavedQueryRow
 from core.tables.columns import literal
 from core.warehouse import schema
 from core.warehouse.connection import Connection
-from core.warehouse.sync import Report, escaped_glob
+from core.warehouse.sync import Report
 
 _NAME_IN_FILE = "workdim_table"
 
@@ -103,11 +103,16 @@ def load(connection: Connection, folder: Folder, report: Report) -> None:
         try:
             name = schema.quoted(table_name(file))
             source = "read_parquet(?, hive_partitioning = false)"
-            connection.execute(f"CREATE TABLE {name} AS FROM {source}", [escaped_glob(file)])
+            connection.execute(f"CREATE TABLE {name} AS FROM {source}", [_escaped_glob(file)])
         except WarehouseError as error:
             report(error.message)
         except duckdb.Error as error:
             report(Sentence("The table of {file} cannot be made: {reason}.", file=file, reason=reason_of(error)))
+
+
+def _escaped_glob(path: Path) -> str:
+    """The path as a pattern for DuckDB that fits this file alone."""
+    return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in str(path))
 
 
 def select_of(statement: str) -> str:

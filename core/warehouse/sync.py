@@ -11,7 +11,6 @@ import contextlib
 import itertools
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import duckdb
@@ -22,32 +21,33 @@ from core.files import names_in
 from core.store import annotation, trash, user_files
 from core.store.folder import Folder
 from core.store.parcels import (
-    READ_ERRORS,
+    SINGLE_ROW_TABLES,
     ParcelHeader,
     damaged,
     is_parcel,
     naming_damage,
     read_header,
-    read_parcel,
-    verify_files,
+    read_tables,
 )
 from core.tables import LONG_TABLES, PILOT_SOURCE, TABLES
 from core.warehouse.connection import Connection, insert, transaction
 
 RUN = "run"
 KINDS = (RUN, *user_files.KINDS)
-BATCH = 400
-"""Parcels read by one statement for each table."""
+BATCH = 200
+"""Parcels that are in memory together, and stored by one statement for each table: some 12 MB each of a model of a hundred layers."""
+Parcel = tuple[ParcelHeader, dict[str, pl.DataFrame]]
+"""With its long tables, all checked."""
 Report = Callable[[str], None]
 Progress = Callable[[int, int], None]
 
 _KEY_CONDITION = "{column} = $one"
 _HASHED_KEY_CONDITION = f"left(sha256({{column}}), {user_files.HASH_LENGTH}) = $one"
 _SORT_ORDER = {
-    "layer_estimates": "run_id, cloud, transform, estimator, n1, n2, state, layer",
-    "layer_correlators": "run_id, cloud, correlator, state, layer",
-    "layer_distributions": "run_id, quantity, bin_lower, layer",
-    "run_checks": "run_id, check_name, layer",
+    "layer_estimates": ("run_id", "cloud", "transform", "estimator", "n1", "n2", "state", "layer"),
+    "layer_correlators": ("run_id", "cloud", "correlator", "state", "layer"),
+    "layer_distributions": ("run_id", "quantity", "bin_lower", "layer"),
+    "run_checks": ("run_id", "check_name", "layer"),
 }
 """Rows are stored run by run, and within a run so that equal values are adjacent and compress well (bin edges, the same on
 every layer, take 12.6 instead of 47.7 MB for 1,000 runs). Other tables are not sorted."""
@@ -115,7 +115,7 @@ def ingest_runs(
     report: Report,
     progress: Progress = lambda done, total: None,
 ) -> list[str]:
-    """Ingest many runs, some hundred per transaction; returns the ids of those that were ingested."""
+    """Ingest many runs, many per transaction; returns the ids of those that were ingested."""
     ingested: list[str] = []
     for start in range(0, len(run_ids), BATCH):
         batch = run_ids[start : start + BATCH]
@@ -235,7 +235,8 @@ def _sync_runs(connection: Connection, folder: Folder, run_ids: Sequence[str], r
             "SELECT run_id, {'tags': tags, 'note': note} FROM runs WHERE run_id IN (SELECT unnest(?))", [list(run_ids)]
         ).fetchall()
     )
-    headers, deleted = [], []
+    new: list[Parcel] = []
+    deleted = []
     for run_id in run_ids:
         with _reporting(report):
             if not is_parcel(folder.parcels / run_id):
@@ -244,12 +245,11 @@ def _sync_runs(connection: Connection, folder: Folder, run_ids: Sequence[str], r
             elif run_id in known:
                 _update_annotations(connection, folder, run_id, known[run_id])
             else:
-                head = read_header(folder.parcels / run_id)
-                verify_files(head)
-                headers.append(head)
+                header = read_header(folder.parcels / run_id)
+                new.append((header, read_tables(header)))
     if deleted:
         remove_runs(connection, deleted)
-    return _insert_runs(connection, headers, report) if headers else []
+    return _insert_runs(connection, new, report)
 
 
 def _update_annotations(connection: Connection, folder: Folder, run_id: str, known: dict[str, Any]) -> None:
@@ -262,73 +262,26 @@ def _update_annotations(connection: Connection, folder: Folder, run_id: str, kno
         )
 
 
-def _insert_runs(connection: Connection, headers: list[ParcelHeader], report: Report | None) -> list[str]:
-    single, filled = _without_duplicate_rows(headers, report)
-    fitting = _insert_models_and_corpora(connection, single, report)
-    if not fitting:
-        return []
-    runs = pl.DataFrame([head.rows["runs"] for head in fitting], schema=TABLES["runs"].schema)
-    insert(connection, "runs", runs)
-    for table in filled:
-        if files := [escaped_glob(head.parcel / f"{table}.parquet") for head in fitting if table in head.files]:
-            source = "read_parquet(?, union_by_name = true, hive_partitioning = false)"
-            if table in _SORT_ORDER:
-                source = f"(FROM {source} ORDER BY {_SORT_ORDER[table]})"
-            connection.execute(TABLES[table].insert_sql(source), [files])
-    return [head.run_id for head in fitting]
-
-
-def escaped_glob(path: Path) -> str:
-    """The path as a pattern for DuckDB that fits this file alone."""
-    return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in str(path))
-
-
-def _without_duplicate_rows(heads: list[ParcelHeader], report: Report | None) -> tuple[list[ParcelHeader], list[str]]:
-    """Drop parcels with duplicate rows, which no index of the long tables would catch; also returns the tables with rows.
-
-    Read with polars, because for one parcel a DuckDB statement takes three times as long.
-    """
-    filled: list[str] = []
-    suspects: set[str] = set()
-    try:
-        for table in LONG_TABLES:
-            paths = [head.parcel / f"{table}.parquet" for head in heads if table in head.files]
-            if not paths:
-                continue
-            keys = pl.read_parquet(paths, columns=list(TABLES[table].key), glob=False)
-            if not keys.is_empty():
-                filled.append(table)
-                if keys.n_unique() < keys.height:
-                    suspects.update(keys.filter(keys.is_duplicated())["run_id"])
-    except READ_ERRORS:  # one of them has a readable footer and unreadable rows
-        filled, suspects = list(LONG_TABLES), {head.run_id for head in heads}
-    sound = []
-    for head in heads:
+def _insert_runs(connection: Connection, parcels: list[Parcel], report: Report | None) -> list[str]:
+    """Insert what these parcels hold, without those of a content that conflicts; returns the ids of the others."""
+    known = known_content(connection)
+    rows: dict[str, list[dict[str, Any]]] = {table: [] for table in SINGLE_ROW_TABLES}
+    fitting = []
+    for header, tables in parcels:
         with _reporting(report):
-            if head.run_id in suspects:
-                read_parcel(head.parcel)
-            sound.append(head)
-    return sound, filled
-
-
-def _insert_models_and_corpora(
-    connection: Connection, heads: list[ParcelHeader], report: Report | None
-) -> list[ParcelHeader]:
-    """Insert the new models and texts of these parcels; returns the parcels without a content conflict."""
-    known, fitting = known_content(connection), []
-    new: dict[str, list[dict[str, Any]]] = {table: [] for table in known}
-    for head in heads:
-        with _reporting(report):
-            check_content(known, head.rows)
-            fitting.append(head)
+            check_content(known, header.rows)
+            fitting.append(tables)
+            rows["runs"].append(header.rows["runs"])
             for table, (key, content) in CONTENT_HASHES.items():
-                row = head.rows[table]
+                row = header.rows[table]
                 if row[key] not in known[table]:
                     known[table][row[key]] = row[content]
-                    new[table].append(row)
-    for table, rows in new.items():
-        insert(connection, table, pl.DataFrame(rows, schema=TABLES[table].schema))
-    return fitting
+                    rows[table].append(row)
+    for table in SINGLE_ROW_TABLES:
+        insert(connection, table, pl.DataFrame(rows[table], schema=TABLES[table].schema))
+    for table in LONG_TABLES if fitting else ():
+        insert(connection, table, pl.concat([tables[table] for tables in fitting]).sort(_SORT_ORDER.get(table, [])))
+    return [row["run_id"] for row in rows["runs"]]
 
 
 def _ingest_one_by_one(connection: Connection, folder: Folder, run_ids: Sequence[str], report: Report) -> list[str]:
