@@ -1,10 +1,6 @@
 """Copy the warehouse for typed queries: one copy per version of the file, shared until the next write.
 
-The copy is taken without a lock, so that no writer waits for a query. It is valid only if the file and its log were at
-rest before and unchanged after. Such a copy is what a crash at that moment would have left, and opens like that. If
-writers never rest, the copy is made behind a read lock, for a bounded time.
-
-Use this only in the sandbox's own process: closing a plain file handle drops the DuckDB locks of its process.
+Writers wait while the copy is made, and for no query.
 """
 
 from __future__ import annotations
@@ -21,36 +17,31 @@ from pathlib import Path
 
 import duckdb
 
-from core.errors import QueryError
 from core.warehouse import schema
-from core.warehouse.connection import attach
+from core.warehouse.connection import copy_snapshot
 from core.warehouse.warehouse import Warehouse
 
-REST_SECONDS = 0.05
-"""Seconds without a write that count as rest: file times are only accurate to a few milliseconds."""
-UNLOCKED_SECONDS = 1.5
-"""Seconds to try without a lock."""
-LOCKED_SECONDS = 0.5
-"""Longest time in seconds that a copy may hold off writers."""
-_LOGS = (".wal", ".wal.checkpoint", ".wal.recovery")
-_CHUNK = 32 * 2**20
 _STALE_PART_SECONDS = 600.0
 
 
-class _NotAtRest(Exception):
-    """The file was written to while it was read."""
-
-
 def current_copy(warehouse: Warehouse) -> Path:
-    """The copy of the current file, made if necessary."""
+    """The copy of the current file, made if necessary. Raises as `copy_snapshot`."""
     folder = _copies_folder(warehouse)
-    end = time.monotonic() + UNLOCKED_SECONDS
-    while time.monotonic() < end:
-        with contextlib.suppress(_NotAtRest, duckdb.Error, OSError):  # Windows may deny the file to us
-            return _copy_at_rest(warehouse, folder)
-        time.sleep(REST_SECONDS)
-    with attach(warehouse.path, read_only=True, wait=warehouse.wait):
-        return _copy(warehouse, folder, until=time.monotonic() + LOCKED_SECONDS)
+    copy = _copy_path(warehouse, folder)
+    if copy.exists():
+        return copy
+    part = folder / f"{copy.stem}.{os.getpid()}.part"
+    try:
+        copy_snapshot(warehouse.path, part, warehouse.wait)
+        with duckdb.connect(part, read_only=True) as connection:
+            schema.is_current(connection)
+        os.replace(part, copy)
+    finally:
+        for left in folder.glob(f"{glob.escape(part.name)}*"):
+            with contextlib.suppress(OSError):
+                left.unlink()
+    _remove_old_copies(folder, warehouse.path.name, copy)
+    return copy
 
 
 def has_copy(warehouse: Warehouse) -> bool:
@@ -58,69 +49,11 @@ def has_copy(warehouse: Warehouse) -> bool:
     return _copy_path(warehouse, warehouse.query_copies).exists()
 
 
-def _copy_at_rest(warehouse: Warehouse, folder: Path) -> Path:
-    before = _stamps(warehouse.path)
-    copy = _copy_path(warehouse, folder)
-    if copy.exists():
-        return copy
-    age = time.time() - max(changed for changed, _ in before.values()) / 1e9
-    if 0 <= age < REST_SECONDS:  # a time in the future means that the clock was set back
-        raise _NotAtRest
-    return _copy(warehouse, folder, until=None, expected=before)
-
-
-def _copy(
-    warehouse: Warehouse, folder: Path, until: float | None, expected: dict[str, tuple[int, int]] | None = None
-) -> Path:
-    copy = _copy_path(warehouse, folder)
-    if copy.exists():
-        return copy
-    part = folder / f"{copy.stem}.{os.getpid()}.part"
-    try:
-        # The log first: closing our handle of the main file drops a lock that this process has on it.
-        for ending in _LOGS:
-            with contextlib.suppress(FileNotFoundError):
-                _copy_bytes(_beside(warehouse.path, ending), _beside(part, ending), until)
-        _copy_bytes(warehouse.path, part, until)
-        if expected is not None and _stamps(warehouse.path) != expected:
-            raise _NotAtRest
-        with contextlib.closing(duckdb.connect(part)) as connection:  # folds the log in
-            schema.is_current(connection)
-        os.replace(part, copy)
-    finally:
-        for ending in ("", *_LOGS):
-            with contextlib.suppress(OSError):
-                _beside(part, ending).unlink()
-    _remove_old_copies(folder, warehouse.path.name, copy)
-    return copy
-
-
 def _copy_path(warehouse: Warehouse, folder: Path) -> Path:
     # A newer Workdim makes its own copy; for that it opens the file, which brings it up to date.
     known = (warehouse.version(), schema.fingerprint())
     key = hashlib.sha256(repr(known).encode()).hexdigest()[:16]
     return folder / f"{warehouse.path.name}-{key}.duckdb"
-
-
-def _stamps(path: Path) -> dict[str, tuple[int, int]]:
-    """Time and size of the file and of each existing log."""
-    found = {"": path.stat()}
-    for ending in _LOGS:
-        with contextlib.suppress(FileNotFoundError):
-            found[ending] = _beside(path, ending).stat()
-    return {ending: (status.st_mtime_ns, status.st_size) for ending, status in found.items()}
-
-
-def _beside(path: Path, ending: str) -> Path:
-    return path.with_name(path.name + ending)
-
-
-def _copy_bytes(source: Path, target: Path, until: float | None) -> None:
-    with source.open("rb") as reading, target.open("xb") as writing:
-        while chunk := reading.read(_CHUNK):
-            writing.write(chunk)
-            if until is not None and time.monotonic() > until:
-                raise QueryError("The warehouse is being written to. Try again later.")
 
 
 def _copies_folder(warehouse: Warehouse) -> Path:

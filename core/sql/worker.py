@@ -26,7 +26,6 @@ from core.errors import QueryError, Sentence, WorkdimError, to_record
 from core.files import beyond_limit
 from core.sql.copy import current_copy
 from core.sql.gate import refused, require_single_select, table_names, worded_error
-from core.warehouse.connection import connect_private
 from core.warehouse.schema import quoted
 from core.warehouse.warehouse import Warehouse
 
@@ -195,7 +194,7 @@ def _brief(name: str) -> str:
 
 
 def _open_copy(warehouse: Warehouse, request: Request) -> duckdb.DuckDBPyConnection:
-    config = {
+    config: dict[str, str | bool | int | float | list[str]] = {
         "enable_external_access": "false",
         "autoinstall_known_extensions": "false",
         "autoload_known_extensions": "false",
@@ -209,7 +208,7 @@ def _open_copy(warehouse: Warehouse, request: Request) -> duckdb.DuckDBPyConnect
     for attempt in range(3):
         copy = current_copy(warehouse)
         try:
-            connection = connect_private(copy, read_only=True, wait=0.0, config=config)
+            connection = duckdb.connect(copy, read_only=True, config=config)
         except duckdb.IOException:
             # A query on a newer version has just removed this copy.
             if attempt == 2:

@@ -15,7 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import duckdb
-from filelock import FileLock, Timeout
 
 from core.errors import ResourceError, Sentence, WarehouseError, WarehouseLocked
 from core.files import NOTHING_CHANGED, make_folder, move, sync_folder, timestamp, unused_path, writing
@@ -25,13 +24,13 @@ from core.store.parcels import is_parcel, reason_of
 from core.warehouse import connection as gate
 from core.warehouse import own_tables, schema, sync
 from core.warehouse.connection import (
+    CONFIG,
     WRITING,
     Connection,
     DiskFull,
     DuckDBInstance,
     attach,
     checkpoint,
-    connect_private,
     exclusive,
     exists,
     transaction,
@@ -65,7 +64,7 @@ def build(
     ResourceError if there is no room; nothing is changed then.
     """
     make_folder(path.parent)
-    with _build_lock(path):
+    with exclusive(path.with_name(path.name + ".building"), _MAX_BUILD_SECONDS):
         if not is_wanted():
             return None
         new_path = path.with_name(path.name + ".rebuild")
@@ -85,7 +84,7 @@ def _build(path: Path, new_path: Path, wait: float, report: Report, progress: Pr
         for backup in restores:
             restore.exchange_files(folder, backup)
     pending_changes = folder.pending_changes()
-    with contextlib.closing(connect_private(new_path, False, wait)) as new:  # on all processors: this is no single run
+    with duckdb.connect(new_path, config=CONFIG) as new:  # on all processors: this is no single run
         user_files.remove_partial_folders(folder)
         with transaction(new):
             schema.create_tables(new)
@@ -97,7 +96,7 @@ def _build(path: Path, new_path: Path, wait: float, report: Report, progress: Pr
         if old is not None:
             with _reporting_errors(messages.append):
                 own_tables.save(old, folder, messages.append, replace=not restores)
-        with contextlib.closing(connect_private(new_path, False, wait, WRITING)) as new:
+        with duckdb.connect(new_path, config=WRITING) as new:
             run_ids += _catch_up(new, folder)
             own_tables.load(new, folder, report)
             if old is not None:
@@ -166,26 +165,6 @@ def _reporting_errors(report: Report) -> Iterator[None]:
         yield
     except (duckdb.Error, WarehouseError) as error:
         report(Sentence("The old warehouse could not be read: {reason}.", reason=reason_of(error)))
-
-
-@contextlib.contextmanager
-def _build_lock(path: Path) -> Iterator[None]:
-    lock = FileLock(path.with_name(path.name + ".building"), thread_local=False, fallback_to_soft=False)
-    try:
-        lock.acquire(timeout=_MAX_BUILD_SECONDS, poll_interval=0.05)
-    except Timeout as error:
-        raise WarehouseLocked(
-            "Another process has been building {path} for very long. Look at it there.", path=path
-        ) from error
-    except (OSError, NotImplementedError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise ResourceError(
-            "The warehouse {path} cannot be made: {reason}. Check its folder.", path=path, reason=reason
-        ) from error
-    try:
-        yield
-    finally:
-        lock.release()
 
 
 @contextlib.contextmanager

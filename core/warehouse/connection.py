@@ -27,10 +27,10 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, Protocol, TypeVar
+from typing import Any, ClassVar, Protocol
 
 import duckdb
 import polars as pl
@@ -52,26 +52,25 @@ def gate_path(path: Path) -> Path:
 
 
 @contextlib.contextmanager
-def exclusive(path: Path, wait: float, left: float | None = None) -> Iterator[None]:
+def exclusive(path: Path, wait: float) -> Iterator[None]:
     """Keep the gate closed: no other process opens the file, or changes the files beside it.
 
-    WarehouseLocked, which names `wait`, if another writer has it closed for the seconds that are `left` of it.
+    Raises WarehouseLocked if another writer has it closed for `wait` seconds.
     """
-    lock = _close_gate(path, wait, wait if left is None else left, _WRITER_POLL)
+    lock = _close_gate(path, wait, _WRITER_POLL)
     try:
         yield
     finally:
         lock.release()
 
 
-def _close_gate(path: Path, wait: float, left: float, poll_interval: float) -> FileLock:
-    lock = FileLock(
-        gate_path(path), thread_local=False, fallback_to_soft=False
-    )  # a soft lock could outlive its process
+def _close_gate(path: Path, wait: float, poll_interval: float) -> FileLock:
+    # A soft lock could outlive its process.
+    lock = FileLock(gate_path(path), thread_local=False, fallback_to_soft=False)
     try:
-        lock.acquire(timeout=left, poll_interval=poll_interval)
+        lock.acquire(timeout=wait, poll_interval=poll_interval)
     except Timeout as error:
-        raise WarehouseLocked(_locked_message(path, "", wait)) from error
+        raise WarehouseLocked(_locked_message(path, "")) from error
     except (OSError, NotImplementedError):
         pass  # no such file can be made: then DuckDB's own lock decides
     return lock
@@ -82,7 +81,7 @@ def copy_snapshot(path: Path, target: Path, wait: float) -> None:
 
     Raises ResourceError if there is no room, WarehouseLocked if a writer holds the file for `wait` seconds.
     """
-    with attach(path, read_only=True, wait=wait):
+    with read_connection(path, wait):
         done = subprocess.run(
             [sys.executable, "-I", copy_worker.__file__, str(path), str(target)],
             capture_output=True,
@@ -102,8 +101,7 @@ def copy_snapshot(path: Path, target: Path, wait: float) -> None:
 
 def checkpoint(path: Path) -> None:
     """Merge the write-ahead log into its file."""
-    if wal_path(path).exists():
-        duckdb.connect(path).close()
+    duckdb.connect(path).close()
 
 
 Connection = duckdb.DuckDBPyConnection
@@ -175,9 +173,9 @@ def read_connection(path: Path, wait: float) -> Iterator[Connection]:
     delay = _FIRST_DELAY
     with contextlib.ExitStack() as inside:
         while True:
-            _close_gate(path, wait, max(0.0, end - time.monotonic()), _READER_POLL).release()
+            _close_gate(path, max(0.0, end - time.monotonic()), _READER_POLL).release()
             try:
-                connection = inside.enter_context(attach(path, True, 0.0, reported_wait=wait))
+                connection = inside.enter_context(attach(path, True, 0.0))
                 break
             except WarehouseLocked:
                 if time.monotonic() + delay > end:
@@ -195,9 +193,9 @@ def write_connection(path: Path, wait: float) -> Iterator[Connection]:
         while True:
             left = max(0.0, end - time.monotonic())
             with contextlib.ExitStack() as inside:
-                inside.enter_context(exclusive(path, wait, left))
+                inside.enter_context(exclusive(path, left))
                 try:
-                    connection = inside.enter_context(attach(path, False, min(left, _GATE_CLOSED), reported_wait=wait))
+                    connection = inside.enter_context(attach(path, False, min(left, _GATE_CLOSED)))
                 except WarehouseLocked:
                     if time.monotonic() + _GATE_OPEN > end:
                         raise
@@ -208,25 +206,11 @@ def write_connection(path: Path, wait: float) -> Iterator[Connection]:
         yield connection
 
 
-def connect_private(path: Path, read_only: bool, wait: float, config: dict[str, Any] | None = None) -> Connection:
-    """Open a DuckDB file of this process only, a copy or a new one, in its own DuckDB instance.
-
-    Retries while the file is busy; WarehouseLocked if it stays so.
-    """
-    chosen = CONFIG if config is None else config
-    return _retry_while_busy(path, wait, None, lambda: duckdb.connect(path, read_only=read_only, config=chosen))
-
-
 @contextlib.contextmanager
-def attach(
-    path: Path, read_only: bool, wait: float, reported_wait: float | None = None, instance: DuckDBInstance | None = None
-) -> Iterator[Connection]:
-    """A connection to a warehouse file. Retries while it is busy; WarehouseLocked if it stays so.
-
-    `reported_wait`: the seconds named in the error, if `wait` is only a part of them.
-    """
+def attach(path: Path, read_only: bool, wait: float, instance: DuckDBInstance | None = None) -> Iterator[Connection]:
+    """A connection to a warehouse file. Retries while it is busy; WarehouseLocked if it stays so for `wait` seconds."""
     instance = instance or (_READER if read_only else _WRITER)
-    file = _retry_while_busy(path, wait, reported_wait, lambda: instance.attach(path, read_only))
+    file = _attach_when_free(instance, path, read_only, wait)
     try:
         with contextlib.closing(file.connection.cursor()) as connection:
             connection.execute(f"USE {file.name}")
@@ -331,20 +315,17 @@ class _Busy(Exception):
     """Another thread of this process has the file open."""
 
 
-_T = TypeVar("_T")
-
-
-def _retry_while_busy(path: Path, wait: float, reported_wait: float | None, open_file: Callable[[], _T]) -> _T:
+def _attach_when_free(instance: DuckDBInstance, path: Path, read_only: bool, wait: float) -> AttachedFile:
     end = time.monotonic() + wait
     delay = _FIRST_DELAY
     while True:
         try:
-            return open_file()
+            return instance.attach(path, read_only)
         except (duckdb.Error, _Busy) as error:
             if isinstance(error, duckdb.Error) and not any(text in str(error) for text in _BUSY_MESSAGES):
                 raise
             if time.monotonic() + delay > end:
-                raise WarehouseLocked(_locked_message(path, str(error), reported_wait or wait)) from error
+                raise WarehouseLocked(_locked_message(path, str(error))) from error
             delay = _back_off(delay)
 
 
@@ -450,16 +431,15 @@ def translate_error(path: Path, error: duckdb.Error) -> WarehouseError | Resourc
     return None
 
 
-def _locked_message(path: Path, text: str, wait: float) -> Sentence:
+def _locked_message(path: Path, text: str) -> Sentence:
     holder = re.search(r"PID (\d+)", text)
     who = (
         Sentence("Process {pid}", pid=holder[1]) if holder else Sentence("Another process or another part of this one")
     )
     return Sentence(
-        "{who} has held the warehouse {path} for over {wait:g} seconds. Close it there, and try again; finished runs are kept.",
+        "{who} has held the warehouse {path} too long. Close it there, and try again; finished runs are kept.",
         who=who,
         path=path,
-        wait=wait,
     )
 
 

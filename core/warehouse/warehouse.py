@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import shlex
 import time
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -20,7 +19,7 @@ import duckdb
 import polars as pl
 
 from core.errors import ResourceError, Sentence, WarehouseError, WarehouseLocked
-from core.files import PROJECT_WAREHOUSE, names_in, refuse_where_read_only
+from core.files import names_in, refuse_where_read_only
 from core.store import restore, user_files
 from core.store.folder import Folder
 from core.store.parcels import RUN_FILE
@@ -86,11 +85,6 @@ class Warehouse:
     def folder(self) -> Folder:
         """The folder of the file, with everything it is built from."""
         return Folder(self.path.parent)
-
-    def command(self, verb: str) -> str:
-        """A verb on this warehouse as a command that works wherever it is pasted: with the file, unless it is the project's."""
-        chosen = "" if self.path == PROJECT_WAREHOUSE.resolve() else f" --warehouse {shlex.quote(str(self.path))}"
-        return f"workdim {verb}{chosen}"
 
     @property
     def parcels(self) -> Path:

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import os
-import time
 
 import duckdb
 import pytest
@@ -22,8 +20,8 @@ pytestmark = pytest.mark.slow
 HOLDS_THE_LOCK = """
 import sys
 from pathlib import Path
-from core.warehouse.connection import connect_private
-connection = connect_private(Path(sys.argv[1]), False, 10.0)
+import duckdb
+connection = duckdb.connect(sys.argv[1])
 print("held", flush=True)
 sys.stdin.read()
 """
@@ -38,13 +36,6 @@ for n in range(40):
             connection.execute("INSERT INTO saved_queries VALUES (?, repeat('x', 50000), NULL, now())", [f"{n} {half}"])
     time.sleep(float(sys.argv[2]))
 """
-WRITES_ONCE = """
-import sys
-from pathlib import Path
-from core.warehouse.warehouse import Warehouse
-with Warehouse(Path(sys.argv[1]), wait=0.0).write() as connection:
-    connection.execute("INSERT INTO saved_queries VALUES ('meanwhile', 'SELECT 1', NULL, now())")
-"""
 
 
 def names_in(copy) -> list[str]:
@@ -52,35 +43,7 @@ def names_in(copy) -> list[str]:
         return [row[0] for row in connection.execute("SELECT name FROM saved_queries").fetchall()]
 
 
-def test_a_copy_is_taken_while_a_writer_holds_the_file(warehouse, python):
-    process = python(HOLDS_THE_LOCK, warehouse.path)
-    assert process.stdout.readline().strip() == "held"
-    copy = sandbox_copy.current_copy(Warehouse(warehouse.path, wait=0.0))
-    assert names_in(copy) == []
-
-
-def test_a_writer_gets_the_file_in_the_middle_of_a_copy_which_is_then_taken_anew(warehouse, python, monkeypatch):
-    copied = []
-    copy_bytes = sandbox_copy._copy_bytes
-
-    def interrupted(source, target, until):
-        copy_bytes(source, target, until)
-        copied.append(source)
-        if len(copied) == 1:
-            assert python(WRITES_ONCE, warehouse.path).wait() == 0
-
-    monkeypatch.setattr(sandbox_copy, "_copy_bytes", interrupted)
-    monkeypatch.setattr(sandbox_copy, "UNLOCKED_SECONDS", 30.0)
-    assert names_in(sandbox_copy.current_copy(warehouse)) == ["meanwhile"]
-    assert len(copied) >= 2
-    assert [file.suffix for file in warehouse.query_copies.iterdir()] == [".duckdb"]
-
-
-@pytest.mark.parametrize("unlocked", [1.5, 0.0])
-def test_no_copy_holds_half_a_transaction(warehouse, python, monkeypatch, unlocked):
-    """Taken without a lock, and, where the writers never rest, behind one."""
-    monkeypatch.setattr(sandbox_copy, "UNLOCKED_SECONDS", unlocked)
-    monkeypatch.setattr(sandbox_copy, "LOCKED_SECONDS", 60.0)
+def test_no_copy_holds_half_a_transaction(warehouse, python):
     process = python(WRITES_PAIRS, warehouse.path, 0.02)
     seen = [0]
     while process.poll() is None:
@@ -93,37 +56,9 @@ def test_no_copy_holds_half_a_transaction(warehouse, python, monkeypatch, unlock
     assert len(seen) > 2
 
 
-def test_a_file_that_was_just_written_is_not_trusted_before_it_rests(warehouse, monkeypatch):
-    monkeypatch.setattr(sandbox_copy, "UNLOCKED_SECONDS", 30.0)
-    os.utime(warehouse.path)
-    written = warehouse.path.stat().st_mtime
-    sandbox_copy.current_copy(warehouse)
-    assert time.time() - written >= sandbox_copy.REST_SECONDS
-
-
-def test_a_time_in_the_future_is_no_reason_to_wait(warehouse, monkeypatch):
-    future = time.time() + 1_000_000
-    os.utime(warehouse.path, (future, future))
-    monkeypatch.setattr(sandbox_copy, "attach", lambda *_, **__: pytest.fail("a lock was asked for"))
-    sandbox_copy.current_copy(warehouse)
-
-
-def test_a_locked_copy_has_an_end(warehouse, monkeypatch):
-    monkeypatch.setattr(sandbox_copy, "UNLOCKED_SECONDS", 0.0)
-    monkeypatch.setattr(sandbox_copy, "LOCKED_SECONDS", -1.0)
-    with pytest.raises(QueryError, match="The warehouse is being written to"):
-        sandbox_copy.current_copy(warehouse)
-    assert list(warehouse.query_copies.iterdir()) == []
-
-
-def test_a_file_is_copied_in_parts(warehouse, monkeypatch):
-    monkeypatch.setattr(sandbox_copy, "_CHUNK", 4096)
-    assert names_in(sandbox_copy.current_copy(warehouse)) == []
-
-
 def test_one_copy_serves_all_queries_on_a_version(warehouse, monkeypatch):
     first = sandbox_copy.current_copy(warehouse)
-    monkeypatch.setattr(sandbox_copy, "_copy_bytes", lambda *_: pytest.fail("copied again"))
+    monkeypatch.setattr(sandbox_copy, "copy_snapshot", lambda *_: pytest.fail("copied again"))
     assert sandbox_copy.current_copy(warehouse) == first
 
 

@@ -118,8 +118,8 @@ import os, sys
 from pathlib import Path
 from core.store.folder import Folder
 from core.warehouse import sync
-from core.warehouse.connection import connect_private
-connection = connect_private(Path(sys.argv[1]), False, 10.0)
+import duckdb
+connection = duckdb.connect(sys.argv[1])
 connection.begin()
 parcel = Path(sys.argv[2])
 sync.sync_rows(connection, Folder(parcel.parents[1]), sync.RUN, [parcel.name])

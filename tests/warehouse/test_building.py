@@ -344,16 +344,6 @@ def test_a_new_file_has_every_table(tmp_path):
     assert {table: rows.height for table, rows in content(new, LONG_TABLES).items()} == dict.fromkeys(LONG_TABLES, 0)
 
 
-def test_a_read_only_file_system_is_one_line(full, monkeypatch):
-    def refuse(*_, **__):
-        raise OSError(30, "Read-only file system")
-
-    monkeypatch.setattr("filelock.FileLock.acquire", refuse)
-    with pytest.raises(ResourceError, match="cannot be made: Read-only file system"):
-        full.rebuild()
-    assert queries.runs(full).height == 3
-
-
 def test_thousands_of_empty_parcels_are_told_with_progress(tmp_path):
     warehouse = Warehouse(tmp_path / "workdim.duckdb")
     for number in range(1000):

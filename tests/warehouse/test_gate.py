@@ -66,7 +66,7 @@ def test_readers_go_in_while_a_writer_waits_for_a_program_that_knows_no_gate(war
     assert read > 1
     # Where the writer's last try met one of the reads above, which are of this process, DuckDB names no process.
     holders = (f"Process {shell.pid} has", "Another process or another part of this one has")
-    assert len(failed) == 1 and failed[0].startswith(holders) and "over 1.5 seconds" in failed[0]
+    assert len(failed) == 1 and failed[0].startswith(holders)
 
 
 def test_without_room_for_a_gate_the_file_decides_alone(warehouse, monkeypatch):
