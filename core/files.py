@@ -48,14 +48,18 @@ def max_parallel_jobs() -> int:
     return int(text)
 
 
-def write_atomic(file: Path, content: bytes) -> None:
-    """Write a temporary file, sync it to disk and rename it, so that the name never stands for half a file."""
+def write_atomic(file: Path, content: bytes, is_synced: bool = True) -> None:
+    """Write a temporary file, sync it to disk and rename it, so that the name never stands for half a file.
+
+    What is replaced all the time, as progress is, need not be `is_synced`.
+    """
     part = file.with_name(file.name + ".part")
     try:
         with part.open("wb") as handle:
             handle.write(content)
             handle.flush()
-            os.fsync(handle.fileno())
+            if is_synced:
+                os.fsync(handle.fileno())
         os.replace(part, file)
     except OSError:
         with contextlib.suppress(OSError):
@@ -133,12 +137,10 @@ def not_utf8(file: Path) -> InputError:
     return InputError("{file} is not UTF-8. Save it as UTF-8.", file=file.name)
 
 
-def write_json(path: Path, content: dict[str, Any]) -> None:
-    """Write a JSON file atomically, without waiting for the disk: progress is written all the time. Raises ResourceError."""
-    temporary = path.with_name(path.name + ".new")
-    with writing(path):
-        temporary.write_text(json.dumps(content, indent=1, ensure_ascii=False), encoding="utf-8")
-        os.replace(temporary, path)
+def write_json(file: Path, content: Any, is_synced: bool = True) -> None:
+    """Write a JSON file whole or not at all. Raises ResourceError."""
+    with writing(file):
+        write_atomic(file, json.dumps(content, indent=1, ensure_ascii=False).encode(), is_synced)
 
 
 def read_json(file: Path) -> Any:

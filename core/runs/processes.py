@@ -267,7 +267,7 @@ class ProgressReporter:
         if is_new or now - self._written > WRITE_INTERVAL or step.done == step.total:
             self._written = now
             with suppress(ResourceError):  # a reader may hold the file, or the disk is full; the work goes on
-                write_json(self._job.folder / "progress.json", asdict(step) | self._timing(step, now))
+                write_json(self._job.folder / "progress.json", asdict(step) | self._timing(step, now), is_synced=False)
         self._progress(step)
 
     def _timing(self, step: Progress, now: float) -> dict[str, float]:

@@ -6,7 +6,6 @@ gives a run stand in run.json only.
 
 from __future__ import annotations
 
-import json
 import unicodedata
 from collections.abc import Iterable
 from dataclasses import dataclass
@@ -14,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from core.errors import InputError
-from core.files import read_json, write_atomic, writing
+from core.files import read_json, write_json
 from core.records import SHIPPED
 
 FILE = "annotations.json"
@@ -110,9 +109,7 @@ def from_row(tags: Iterable[str], note: str | None) -> Annotations:
 
 def write(parcel: Path, annotations: Annotations) -> None:
     """Write them into the parcel. Raises ResourceError if that fails."""
-    content = json.dumps({"tags": list(annotations.tags), "note": annotations.note}, indent=1, ensure_ascii=False)
-    with writing(parcel / FILE):
-        write_atomic(parcel / FILE, content.encode())
+    write_json(parcel / FILE, {"tags": list(annotations.tags), "note": annotations.note})
 
 
 def read(parcel: Path) -> Annotations | None:

@@ -23,7 +23,7 @@ import polars as pl
 import pyarrow as pa
 
 from core.errors import InputError, Sentence, WarehouseError
-from core.files import folders_in, make_folder, move, read_json, sync_folder, write_atomic, writing
+from core.files import folders_in, make_folder, move, read_json, sync_folder, write_atomic, write_json, writing
 from core.records import PLACES, PROFILE_TABLES, Profile, without_places
 from core.store import annotation
 from core.store.folder import Folder
@@ -99,8 +99,7 @@ def write_places(folder: Path, request: Mapping[str, Any]) -> None:
     places = {key: value for key, value in request.items() if key in PLACES}
     if places != without_places(places):
         make_folder(folder)
-        with writing(folder):
-            write_atomic(folder / PLACES_FILE, json.dumps(places, indent=1).encode())
+        write_json(folder / PLACES_FILE, places)
 
 
 def is_parcel(folder: Path) -> bool:

@@ -10,7 +10,6 @@ Nothing else deletes rows. Parcels are moved inside `Warehouse.update`, which sy
 
 from __future__ import annotations
 
-import json
 import shutil
 from collections.abc import Sequence
 from contextlib import suppress
@@ -26,7 +25,7 @@ from core.files import (
     read_json_or_none,
     temporary_folder,
     unused_path,
-    write_atomic,
+    write_json,
     writing,
 )
 from core.store.folder import Folder
@@ -76,7 +75,7 @@ def move_to_trash(folder: Folder, run_id: str, pilots: Sequence[str]) -> None:
     with writing(folder.trash):
         shutil.rmtree(folder.trash / run_id, ignore_errors=True)  # of an earlier deletion
         record = {"deleted_at": datetime.now(UTC).isoformat(timespec="seconds"), "pilots": list(pilots)}
-        write_atomic(folder.trash / f"{run_id}.json", json.dumps(record, indent=1).encode())
+        write_json(folder.trash / f"{run_id}.json", record)
         move(folder.parcels / run_id, folder.trash / run_id)
 
 

@@ -43,6 +43,7 @@ from core.files import (
     sync_folder,
     temporary_folder,
     write_atomic,
+    write_json,
     writing,
 )
 from core.records import BUDGET_UNITS, LayerPlan
@@ -213,7 +214,7 @@ def delete(folder: Folder, kind: str, file_id: str) -> None:
     with writing(path):
         make_folder(tombstone.parent)
         record = {"kind": kind, "id": file_id, "deleted_at": datetime.now(UTC).isoformat(timespec="seconds")}
-        write_atomic(tombstone, json.dumps(record, indent=1).encode())
+        write_json(tombstone, record)
         if KINDS[kind].parquet:
             if path.exists():
                 with temporary_folder("deleted", folder.root) as place:

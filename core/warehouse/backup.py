@@ -175,7 +175,7 @@ def restore_backup(
     n_newer = len({parcel.name for parcel in present if is_parcel(parcel)} - {parcel.name for parcel in backed_up})
     with _exclusive(warehouse):
         pending, n_parcels = restore.begin(warehouse.folder, backup.folder, backup.damaged, report)
-        previous_people = pending.previous_files
+        previous_people = restore.previous_files(warehouse.folder, pending)
     built = build(
         warehouse.path, warehouse.wait, lambda: bool(restore.pending_restores(warehouse.folder)), report, progress
     )

@@ -152,7 +152,7 @@ def read_all_tables(connection: Connection) -> tuple[dict[str, int], list[Findin
 def _unfinished_changes(warehouse: Warehouse) -> Iterator[Finding]:
     folder = warehouse.folder
     known = [(kind, one) for kind, one in folder.pending_changes() if kind in sync.KINDS]
-    restores = [one.folder.name for one in pending_restores(folder)]
+    restores = [one.name for one in pending_restores(folder)]
     marked = [*(f"{kind}-{one}" for kind, one in known), *restores]
     if strays := names_in(folder.pending) - {*marked}:
         yield Notice(

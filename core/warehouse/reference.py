@@ -10,7 +10,6 @@ Workdim, ship as bundles: their tables are alike, and compressed together they t
 from __future__ import annotations
 
 import hashlib
-import json
 import lzma
 import shutil
 import tarfile
@@ -28,7 +27,7 @@ from core.files import (
     read_json,
     refuse_where_read_only,
     temporary_folder,
-    write_atomic,
+    write_json,
     writing,
 )
 from core.records import SHIPPED, LayerPlan
@@ -170,6 +169,4 @@ def _read_offered(warehouse: Warehouse) -> set[str]:
 
 
 def _write_offered(warehouse: Warehouse, run_ids: Collection[str]) -> None:
-    file = warehouse.folder.offered_profiles
-    with writing(file):
-        write_atomic(file, json.dumps(sorted(_read_offered(warehouse) | set(run_ids)), indent=0).encode())
+    write_json(warehouse.folder.offered_profiles, sorted(_read_offered(warehouse) | set(run_ids)))

@@ -8,7 +8,7 @@ from core.tables import PILOT_SOURCE, SCORE_KEYS
 from core.warehouse.aliases import RESOLVED_SCORES, known_names, set_aliases
 from core.warehouse.connection import Readable
 from core.warehouse.score_imports import SAME_SCORE
-from core.warehouse.scores import agree, in_percent, scale, shipped_blocks
+from core.warehouse.scores import IN_PERCENT, SCALE, agree, shipped_blocks
 from core.warehouse.warehouse import Warehouse
 
 N_ANSWER_BLOCKS = 20
@@ -103,7 +103,7 @@ def score_conflicts(warehouse: Readable) -> pl.DataFrame:
     rows = warehouse.read(f"""
         SELECT {keys}, value, unit, source, is_partial, name_in_source FROM {RESOLVED_SCORES} WHERE NOT is_partial
         QUALIFY count(*) OVER (PARTITION BY {keys}) > 1
-    """).with_columns(mine=in_percent("value", "unit"), unit=scale("unit"))
+    """).with_columns(mine=IN_PERCENT, unit=SCALE)
     one_score = (*SAME_SCORE, "unit")
     lowest, highest = (getattr(pl.col("mine"), end)().over(one_score) for end in ("min", "max"))
     rows = rows.with_columns(lowest=lowest, highest=highest)

@@ -31,7 +31,7 @@ from core.tables import (
 )
 from core.warehouse.aliases import RESOLVED_SCORES, KnownNames, NamedModel, known_names, set_aliases
 from core.warehouse.connection import Readable
-from core.warehouse.scores import agree, in_percent, scale, shipped_hashes
+from core.warehouse.scores import IN_PERCENT, SCALE, agree, shipped_hashes
 from core.warehouse.warehouse import Warehouse
 
 SAME_SCORE = ("repository", "revision", *SCORE_KEYS, "dtype", "chat_template")
@@ -259,12 +259,8 @@ def _add_known_values(rows: pl.DataFrame, known: pl.DataFrame, file_name: str) -
     """Compare each row with the same score in the warehouse and in other rows of its file."""
     alike = (*SAME_SCORE, "is_partial")
     keys = ["reference" if key == "repository" else key for key in alike]
-    own = rows.filter(pl.col("fate") != "skipped").select(
-        *keys, "number", "unit", scale=scale("unit"), mine=in_percent("value", "unit")
-    )
-    stored = known.select(
-        *alike, "source", scale=scale("unit"), theirs=in_percent("value", "unit"), other=pl.lit(None, pl.Int64)
-    )
+    own = rows.filter(pl.col("fate") != "skipped").select(*keys, "number", "unit", scale=SCALE, mine=IN_PERCENT)
+    stored = known.select(*alike, "source", scale=SCALE, theirs=IN_PERCENT, other=pl.lit(None, pl.Int64))
     beside = own.select(
         pl.col("reference").alias("repository"),
         *keys[1:],

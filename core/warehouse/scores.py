@@ -61,15 +61,11 @@ MIN_DECIMALS = 1
 """Decimals of a percentage: 50 means 50.0, not anything between 49.5 and 50.5."""
 
 
-def in_percent(value: str, unit: str) -> pl.Expr:
-    """The column `value` with fractions as percentages."""
-    return pl.when(pl.col(unit) == "fraction").then(100 * pl.col(value)).otherwise(pl.col(value))
-
-
-def scale(unit: str) -> pl.Expr:
-    """The scale of `in_percent`: percent, or the name of another unit. Values of different scales are never compared;
-    `not stated` is a scale of its own."""
-    return pl.col(unit).replace("fraction", "percent")
+IN_PERCENT = pl.when(pl.col("unit") == "fraction").then(100 * pl.col("value")).otherwise(pl.col("value"))
+"""The column `value` with fractions as percentages."""
+SCALE = pl.col("unit").replace("fraction", "percent")
+"""The scale of `IN_PERCENT`: percent, or the name of another unit. Values of different scales are never compared;
+`not stated` is a scale of its own."""
 
 
 def agree(a: str, b: str) -> pl.Expr:

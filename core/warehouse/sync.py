@@ -114,18 +114,22 @@ def ingest_runs(
     run_ids: Sequence[str],
     report: Report,
     progress: Progress = lambda done, total: None,
+    at_once: int | None = None,
 ) -> list[str]:
-    """Ingest many runs, many per transaction; returns the ids of those that were ingested."""
+    """Ingest many runs, so many `at_once` (`BATCH`) in a transaction; returns the ids of those that were ingested."""
     ingested: list[str] = []
-    for start in range(0, len(run_ids), BATCH):
-        batch = run_ids[start : start + BATCH]
+    for start in range(0, len(run_ids), at_once or BATCH):
+        batch = run_ids[start : start + (at_once or BATCH)]
         try:
             with transaction(connection):
                 ingested += sync_rows(connection, folder, RUN, batch, report)
-        except (duckdb.ConstraintException, duckdb.ConversionException, duckdb.InvalidInputException):
+        except (duckdb.ConstraintException, duckdb.ConversionException, duckdb.InvalidInputException) as error:
             # One of them has an unforeseen error: ingest each alone, so that it does not stop the others.
-            ingested += _ingest_one_by_one(connection, folder, batch, report)
-        progress(min(start + BATCH, len(run_ids)), len(run_ids))
+            if len(batch) == 1:
+                report(str(damaged(folder.parcels / batch[0], error)))
+            else:
+                ingested += ingest_runs(connection, folder, batch, report, at_once=1)
+        progress(start + len(batch), len(run_ids))
     return ingested
 
 
@@ -282,14 +286,3 @@ def _insert_runs(connection: Connection, parcels: list[Parcel], report: Report |
     for table in LONG_TABLES if fitting else ():
         insert(connection, table, pl.concat([tables[table] for tables in fitting]).sort(_SORT_ORDER.get(table, [])))
     return [row["run_id"] for row in rows["runs"]]
-
-
-def _ingest_one_by_one(connection: Connection, folder: Folder, run_ids: Sequence[str], report: Report) -> list[str]:
-    ingested: list[str] = []
-    for run_id in run_ids:
-        try:
-            with transaction(connection):
-                ingested += sync_rows(connection, folder, RUN, [run_id], report)
-        except (duckdb.ConstraintException, duckdb.ConversionException, duckdb.InvalidInputException) as error:
-            report(str(damaged(folder.parcels / run_id, error)))
-    return ingested

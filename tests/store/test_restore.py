@@ -48,7 +48,7 @@ def present(tmp_path) -> Folder:
     """Three runs, one of them damaged, and an alias that the backup does not have."""
     folder = Folder(tmp_path / "present")
     for run_id in RUNS:
-        write_parcel(folder.parcels / run_id, make_profile(run_id, model=make_model(n_layers=1)))
+        write_parcel(folder.parcels / run_id, make_profile(run_id, model=make_model(n_layers=2)))
     alias(folder, "since", "no")
     return folder
 
@@ -74,7 +74,9 @@ def test_damaged_and_missing_parcels_come_from_the_backup(present, unpacked):
     now = content(present)
     assert whole.items() <= now.items()
     assert user_files.list_ids(present, "alias") == [user_files.hash_name("from the backup")]
-    assert [file.stem for file in begun.previous_files.rglob("*.json")] == [user_files.hash_name("since")]
+    assert [file.stem for file in restore.previous_files(present, begun).rglob("*.json")] == [
+        user_files.hash_name("since")
+    ]
     assert [one.name for one in present.trash.iterdir()] == [f"{RUNS[0]}.damaged"]
     restore.finish(present, begun)
     assert restore.pending_restores(present) == [] and not list(present.pending.iterdir())
@@ -131,7 +133,7 @@ def test_a_full_disk_changes_nothing(present, unpacked, monkeypatch):
     def full(*_):
         raise OSError(28, "No space left on device")
 
-    monkeypatch.setattr(restore, "write_atomic", full)
+    monkeypatch.setattr(os, "replace", full)
     with pytest.raises(ResourceError, match="No space"):
         restore.begin(present, unpacked, [], print)
     assert content(present) == before and restore.pending_restores(present) == []

@@ -163,7 +163,7 @@ class _ClusterJobs:
         for job in self._tasks.values():
             if job.job_id in progress:
                 with suppress(ResourceError):  # a reader may hold the file
-                    write_json(job.folder / "progress.json", progress[job.job_id])
+                    write_json(job.folder / "progress.json", progress[job.job_id], is_synced=False)
         self._pending_progress = self._board.progress.remote()
 
     # --- collect -------------------------------------------------------------------------------------------------
