@@ -303,29 +303,18 @@ def is_locked(folder: Path) -> bool:
 @contextlib.contextmanager
 def try_lock(path: Path, timeout: float = 0.0) -> Iterator[bool]:
     """Hold a lock file; yields False if another process still holds it after `timeout` seconds."""
-    lock = acquire_lock(path, timeout)
-    try:
-        yield lock is not None
-    finally:
-        if lock is not None:
-            release_lock(lock)
-
-
-def acquire_lock(path: Path, timeout: float = 0.0) -> FileLock | None:
-    """Acquire a lock file, for `release_lock`; None if another process still holds it after `timeout` seconds."""
     lock = FileLock(path)
-    try:
+    with contextlib.suppress(Timeout):
         lock.acquire(timeout=timeout, poll_interval=POLL_INTERVAL)
-    except Timeout:
-        return None
-    return lock
-
-
-def release_lock(lock: FileLock) -> None:
-    """Release a lock and remove its file."""
-    with contextlib.suppress(OSError):  # Windows refuses while a waiting process has it open, which then removes it
-        Path(lock.lock_file).unlink(missing_ok=True)
-    lock.release()
+    try:
+        yield lock.is_locked
+    finally:
+        if lock.is_locked:
+            with contextlib.suppress(
+                OSError
+            ):  # Windows refuses while a waiting process has it open, which then removes it
+                path.unlink(missing_ok=True)
+            lock.release()
 
 
 # --- places ------------------------------------------------------------------------------------------------------

@@ -14,7 +14,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import BinaryIO
@@ -25,13 +25,12 @@ from core import errors
 from core.errors import InputError, ResourceError, Sentence
 from core.files import (
     PROJECT,
-    acquire_lock,
     is_locked,
     lock_path,
     make_folder,
     max_parallel_jobs,
     refuse_where_read_only,
-    release_lock,
+    try_lock,
     write_json,
 )
 from core.records import SCORING, Progress, ProgressCallback, RunConfig
@@ -201,18 +200,15 @@ def _stop_process(status: JobStatus) -> None:
 @contextmanager
 def wait_for_turn(job: Job, warehouse: Warehouse, on_wait: Callable[[int], None]) -> Iterator[None]:
     """Wait until the job may start; `on_wait` is called repeatedly with the number of jobs before it."""
-    lock = None
-    while lock is None:
+    slots = [warehouse.jobs / f".turn-{number}.lock" for number in range(max_parallel_jobs())]
+    while True:
         n_before = _count_jobs_before(job, warehouse)
-        slots = (acquire_lock(warehouse.jobs / f".turn-{number}.lock") for number in range(max_parallel_jobs()))
-        lock = next(filter(None, slots), None) if not n_before else None
-        if lock is None:
-            on_wait(max(n_before, 1))
-            time.sleep(TURN_POLL_INTERVAL)
-    try:
-        yield
-    finally:
-        release_lock(lock)
+        with ExitStack() as held:
+            if not n_before and any(held.enter_context(try_lock(slot)) for slot in slots):
+                yield
+                return
+        on_wait(max(n_before, 1))
+        time.sleep(TURN_POLL_INTERVAL)
 
 
 def _count_jobs_before(job: Job, warehouse: Warehouse) -> int:

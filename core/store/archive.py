@@ -70,13 +70,12 @@ Progress = Callable[[int, int], None]
 class ArchiveWriter:
     """Writes an archive, file by file."""
 
-    def __init__(self, place: Path) -> None:
-        self.path = place
-        self.files: dict[str, dict[str, Any]] = {}
-        self._zip_file = zipfile.ZipFile(place, "w")
+    def __init__(self, zip_file: zipfile.ZipFile) -> None:
+        self._zip_file = zip_file
+        self._files: dict[str, dict[str, Any]] = {}
 
     def add(self, name: str, content: bytes) -> None:
-        self.files[name] = {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
+        self._files[name] = {"sha256": hashlib.sha256(content).hexdigest(), "bytes": len(content)}
         self._write(name, content)
 
     def add_files(self, name: str, folder: Path, files: Sequence[str]) -> bool:
@@ -94,18 +93,11 @@ class ArchiveWriter:
             self.add(f"{name}/{file}", content)
         return bool(contents)
 
-    def close(self, about: dict[str, Any]) -> None:
-        """Write the manifest and sync to disk."""
+    def add_manifest(self, about: dict[str, Any]) -> None:
+        """Write the manifest, the last file."""
         manifest = {"format": FORMAT, "made_by": "Workdim", "made_at": datetime.now(UTC).isoformat(timespec="seconds")}
-        manifest |= about | {"files": self.files}
+        manifest |= about | {"files": self._files}
         self._write(MANIFEST, json.dumps(manifest, indent=1, ensure_ascii=False).encode())
-        self._zip_file.close()
-        with self.path.open("rb") as handle:
-            os.fsync(handle.fileno())
-
-    def abandon(self) -> None:
-        with contextlib.suppress(OSError, ValueError):
-            self._zip_file.close()
 
     def _write(self, name: str, content: bytes) -> None:
         info = zipfile.ZipInfo(name, datetime.now(UTC).timetuple()[:6])
@@ -128,13 +120,14 @@ def create_archive(target: Path, about: dict[str, Any]) -> Iterator[ArchiveWrite
         raise InputError("{target} is there already. Name a new .zip file with --out.", target=target)
     make_folder(target.parent)
     with writing(target, free_some("--out")), temporary_folder("archive", target.parent) as place:
-        writer = ArchiveWriter(place / "archive.zip")
-        try:
+        made = place / "archive.zip"
+        with zipfile.ZipFile(made, "w") as zip_file:
+            writer = ArchiveWriter(zip_file)
             yield writer
-            writer.close(about)
-        finally:
-            writer.abandon()
-        os.replace(writer.path, target)
+            writer.add_manifest(about)
+        with made.open("rb") as handle:
+            os.fsync(handle.fileno())
+        os.replace(made, target)
 
 
 # --- reading ---------------------------------------------------------------------------------------------------

@@ -10,7 +10,7 @@ import polars as pl
 from core.records import SHIPPED
 from core.tables import SCORED_SOURCE, TABLES, ids_of
 from core.warehouse.aliases import RESOLVED_SCORES
-from core.warehouse.connection import Readable
+from core.warehouse.connection import Readable, placeholders
 
 # `chosen` restricts every subquery: run_checks is by far the longest table, and counting the checks of all runs would
 # take longer than the rest. The config, a long JSON text, is parsed only if it can contain a revision.
@@ -75,8 +75,7 @@ _ORDER = {
 
 def rows(warehouse: Readable, table: str, run_ids: Sequence[str]) -> pl.DataFrame:
     """The rows of these runs in a table of results, run by run."""
-    # IN, not list_contains: only IN lets DuckDB skip the row groups of other runs.
-    sql = f"SELECT * FROM {table} WHERE run_id IN ({_placeholders(run_ids)}) ORDER BY run_id, {_ORDER[table]}"
+    sql = f"SELECT * FROM {table} WHERE run_id IN ({placeholders(run_ids)}) ORDER BY run_id, {_ORDER[table]}"
     # The file has narrower number types than callers expect.
     return warehouse.read(sql, list(run_ids)).cast(dict(TABLES[table].schema))  # type: ignore[arg-type]
 
@@ -87,24 +86,21 @@ def runs(warehouse: Readable, run_ids: Sequence[str] | None = None) -> pl.DataFr
     For these runs, or for all. `requested_revision` is the branch, tag or version that was asked for, NULL if none was;
     `revision` is what it resolved to. `worst_check` and `vetoed_by` (names of vetoing checks) are NULL without checks.
     """
-    condition = "" if run_ids is None else f"WHERE run_id IN ({_placeholders(run_ids)})"
+    condition = "" if run_ids is None else f"WHERE run_id IN ({placeholders(run_ids)})"
     return warehouse.read(_RUNS.format(condition=condition, columns=""), list(run_ids or []))
 
 
 def run_records(warehouse: Readable, run_ids: Sequence[str]) -> pl.DataFrame:
     """All stored fields of these runs, in the given order; columns of the text begin with `corpus_`."""
-    marks = ", ".join(f"$id{number}" for number in range(len(run_ids))) or "NULL"
-    named = {f"id{number}": run_id for number, run_id in enumerate(run_ids)}
-    # IN, not list_contains: only IN lets DuckDB skip the row groups of other runs.
     sql = f"""
         SELECT runs.*, models.* EXCLUDE (model_id), corpora.name AS corpus_name, corpora.language AS corpus_language,
             corpora.domain AS corpus_domain, corpora.licence AS corpus_licence, corpora.sha256 AS corpus_sha256,
             corpora.n_documents AS corpus_n_documents, corpora.n_characters AS corpus_n_characters,
             corpora.source AS corpus_source
         FROM runs JOIN models USING (model_id) JOIN corpora USING (corpus_id)
-        WHERE runs.run_id IN ({marks}) ORDER BY list_position($ids, runs.run_id)
+        WHERE runs.run_id IN ({placeholders(run_ids)}) ORDER BY list_position(?, runs.run_id)
     """
-    return warehouse.read(sql, {"ids": list(run_ids), **named})
+    return warehouse.read(sql, [*run_ids, list(run_ids)])
 
 
 def ranking(warehouse: Readable, corpus_id: str | None = None, protocol_hash: str | None = None) -> pl.DataFrame:
@@ -140,7 +136,7 @@ def run_list(warehouse: Readable) -> pl.DataFrame:
 def d2_profiles(warehouse: Readable, run_ids: Sequence[str]) -> pl.DataFrame:
     """Rows of layer_estimates for a thumbnail: d2 on one point per type, layer by layer."""
     return warehouse.read(
-        f"""SELECT * FROM layer_estimates WHERE run_id IN ({_placeholders(run_ids)})
+        f"""SELECT * FROM layer_estimates WHERE run_id IN ({placeholders(run_ids)})
             AND estimator = 'd2' AND cloud = 'one_per_type' AND transform = 'centred' ORDER BY run_id, layer, state DESC""",
         list(run_ids),
     )
@@ -158,7 +154,7 @@ def jackknife_blocks(warehouse: Readable, wanted: pl.DataFrame) -> pl.DataFrame:
         SELECT run_id, blocks FROM layer_replicates
         JOIN (VALUES {", ".join(["(?, ?, ?, ?)"] * len(rows))}) AS wanted (run_id, layer, state, cloud)
             USING (run_id, layer, state, cloud)
-        WHERE estimator = 'd2' AND transform = 'centred' AND run_id IN ({_placeholders(run_ids)})
+        WHERE estimator = 'd2' AND transform = 'centred' AND run_id IN ({placeholders(run_ids)})
     """
     values = [value for row in rows for value in row]
     return warehouse.read(sql, [*values, *run_ids]).cast({"blocks": pl.List(pl.Float64)})
@@ -171,7 +167,7 @@ def inner_maxima(warehouse: Readable, run_ids: Sequence[str]) -> pl.DataFrame:
         SELECT run_id, cloud, transform, estimator, n1, max(value) AS value, arg_max(lower, value) AS lower,
             arg_max(upper, value) AS upper, arg_max(layer, value) AS layer
         FROM layer_estimates JOIN runs USING (run_id) JOIN models USING (model_id)
-        WHERE run_id IN ({_placeholders(run_ids)}) AND state = 'residual' AND layer BETWEEN 1 AND models.n_layers - 1
+        WHERE run_id IN ({placeholders(run_ids)}) AND state = 'residual' AND layer BETWEEN 1 AND models.n_layers - 1
         GROUP BY ALL
     """
     types = {"n1": pl.Int64, "layer": pl.Int64} | dict.fromkeys(("value", "lower", "upper"), pl.Float64)
@@ -191,7 +187,7 @@ def scores(warehouse: Readable, repositories: Sequence[str] | None = None) -> pl
     """
     chosen = ""
     if repositories is not None:  # an alias of a reference does not take away its own scores
-        named = _placeholders(repositories)
+        named = placeholders(repositories)
         made_here = f"starts_with(source, '{SCORED_SOURCE}')"
         chosen = f"WHERE repository IN ({named}) OR name_in_source IN ({named}) AND {made_here}"
     order = "repository, revision, benchmark, metric, n_shot, source"
@@ -227,7 +223,7 @@ def speeds(warehouse: Readable, run_ids: Sequence[str]) -> pl.DataFrame:
     sql = f"""
         SELECT run_id, n_tokens, TRY_CAST(json_extract(phase_seconds, '$.forward') AS DOUBLE) AS forward_seconds,
             coalesce(json_extract_string(execution, '$.device_name'), device) AS device, dtype
-        FROM runs WHERE run_id IN ({_placeholders(run_ids)}) AND NOT list_contains(tags, '{SHIPPED}') ORDER BY run_id
+        FROM runs WHERE run_id IN ({placeholders(run_ids)}) AND NOT list_contains(tags, '{SHIPPED}') ORDER BY run_id
     """
     return warehouse.read(sql, list(run_ids))
 
@@ -237,7 +233,3 @@ def counts(warehouse: Readable) -> dict[str, int]:
     tables = {name: name for name in ("runs", "models", "corpora", "scores")} | {"estimates": "layer_estimates"}
     counted = ", ".join(f"(SELECT count(*) FROM {table}) AS {name}" for name, table in tables.items())
     return warehouse.read(f"SELECT {counted}").row(0, named=True)
-
-
-def _placeholders(run_ids: Sequence[str]) -> str:
-    return ", ".join("?" * len(run_ids)) or "NULL"

@@ -24,7 +24,7 @@ from core.store.annotation import Annotations
 from core.store.parcels import is_parcel, read_header, read_parcel
 from core.tables import ids_of
 from core.warehouse import sync
-from core.warehouse.connection import Readable
+from core.warehouse.connection import Readable, placeholders
 from core.warehouse.pilots import add_runs
 from core.warehouse.sync import RUN
 from core.warehouse.warehouse import Warehouse
@@ -64,10 +64,9 @@ def require_parcel(warehouse: Warehouse, run_id: str) -> Path:
 
 def find_dependents(warehouse: Warehouse, run_ids: Sequence[str]) -> dict[str, list[str]]:
     """Run -> the other runs that were judged with it, for those of `run_ids` that have any."""
-    marks = ", ".join("?" * len(run_ids)) or "NULL"
     uses = warehouse.read(
         "SELECT DISTINCT used, run_id FROM (SELECT run_id, unnest(control_run_ids) AS used FROM run_summaries) "
-        f"WHERE used IN ({marks}) ORDER BY ALL",
+        f"WHERE used IN ({placeholders(run_ids)}) ORDER BY ALL",
         list(run_ids),
     )
     dependents: dict[str, list[str]] = {}

@@ -30,7 +30,7 @@ from core.store.parcels import (
     read_tables,
 )
 from core.tables import LONG_TABLES, PILOT_SOURCE, TABLES
-from core.warehouse.connection import Connection, insert, transaction
+from core.warehouse.connection import Connection, insert, placeholders, transaction
 
 RUN = "run"
 KINDS = (RUN, *user_files.KINDS)
@@ -41,8 +41,6 @@ Parcel = tuple[ParcelHeader, dict[str, pl.DataFrame]]
 Report = Callable[[str], None]
 Progress = Callable[[int, int], None]
 
-_KEY_CONDITION = "{column} = $one"
-_HASHED_KEY_CONDITION = f"left(sha256({{column}}), {user_files.HASH_LENGTH}) = $one"
 _SORT_ORDER = {
     "layer_estimates": ("run_id", "cloud", "transform", "estimator", "n1", "n2", "state", "layer"),
     "layer_correlators": ("run_id", "cloud", "correlator", "state", "layer"),
@@ -194,14 +192,16 @@ def row_condition(kind: str, table: str) -> str:
     declared = user_files.KINDS[kind]
     if table == "scores" and kind == "pilot":
         return f"file_sha256 = '' AND source = '{PILOT_SOURCE}' || $one"
-    return (_HASHED_KEY_CONDITION if declared.is_hashed else _KEY_CONDITION).format(column=declared.key)
+    key = f"left(sha256({declared.key}), {user_files.HASH_LENGTH})" if declared.is_hashed else declared.key
+    return f"{key} = $one"
 
 
 def remove_runs(connection: Connection, run_ids: Sequence[str]) -> None:
     """Delete all rows of these runs, and the models and texts without other runs."""
-    marks = ", ".join("?" * len(run_ids)) or "NULL"
     for table in ("runs", *LONG_TABLES):
-        connection.execute(f"DELETE FROM {TABLES[table].stored_name} WHERE run_id IN ({marks})", list(run_ids))
+        connection.execute(
+            f"DELETE FROM {TABLES[table].stored_name} WHERE run_id IN ({placeholders(run_ids)})", list(run_ids)
+        )
     for statement in _DELETE_UNUSED:
         connection.execute(statement)
 

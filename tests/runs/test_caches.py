@@ -7,7 +7,7 @@ from filelock import FileLock
 
 from core.commands.main import main
 from core.errors import InputError
-from core.files import lock_path, release_lock
+from core.files import lock_path, try_lock
 from core.runs import caches
 from core.sql.sandbox import run_query
 from core.store import parcels
@@ -69,17 +69,14 @@ def test_cleaning_takes_what_can_be_made_anew_and_nothing_else(warehouse):
 
 
 def test_what_a_job_uses_is_left_alone(warehouse):
-    lock = FileLock(lock_path(warehouse.jobs / "job"))
-    lock.acquire()
-    try:
+    with try_lock(lock_path(warehouse.jobs / "job")) as is_held:
+        assert is_held
         before = sizes(warehouse)
         assert before["kept"] == 0  # of stopped jobs
         freed = dict(caches.clean_caches(warehouse, ["models", "gguf", "kept"]))
         assert freed == {"models": 0, "gguf": 0, "kept": 0}
         assert (warehouse.jobs / "job" / "kept-1" / "states.npy").is_file()
         assert sizes(warehouse) == before
-    finally:
-        release_lock(lock)
 
 
 def test_a_cache_that_lies_on_another_disk_is_cleaned_and_stays_there(warehouse, tmp_path):

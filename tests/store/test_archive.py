@@ -60,7 +60,7 @@ def test_a_full_disk_leaves_nothing(tmp_path, monkeypatch):
     def full(*_):
         raise OSError(errno.ENOSPC, "No space left on device")
 
-    monkeypatch.setattr(archive.ArchiveWriter, "close", full)
+    monkeypatch.setattr(archive.ArchiveWriter, "add_manifest", full)
     with pytest.raises(ResourceError, match="No space left .*Free some space"):
         made(tmp_path / "a.zip")
     assert not list(tmp_path.iterdir())
