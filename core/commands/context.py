@@ -83,7 +83,7 @@ def find_stored_runs(warehouse: Warehouse, starts: Sequence[str]) -> list[str]:
     """The ids of the runs of the warehouse that are named, each once, as `find_run_id` finds them; of a deleted run it is said
     where it is."""
     known = ids_of(warehouse.read("SELECT run_id FROM runs"))
-    deleted = [run.run_id for run in trash.list_runs(warehouse.folder)]
+    deleted = trash.run_ids(warehouse.folder)
 
     def listed_by(start: str) -> str:
         return "runs list --deleted" if matching_ids(deleted, start) and not matching_ids(known, start) else "runs"

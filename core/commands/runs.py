@@ -162,7 +162,7 @@ def delete(options: argparse.Namespace) -> None:
 
 def undelete(options: argparse.Namespace) -> None:
     warehouse = existing_warehouse(options)
-    deleted = [run.run_id for run in trash.list_runs(warehouse.folder)]
+    deleted = trash.run_ids(warehouse.folder)
     run_id = find_run_id(deleted, options.run, "runs list --deleted")
     restored = restore_run(warehouse, run_id)
     tell("Run {run} is back; its control runs: {n}.", run=run_id, n=len(restored) - 1)

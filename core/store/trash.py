@@ -1,7 +1,6 @@
 """The trash: parcels of deleted runs, until they are restored or the trash is emptied.
 
-    trash/<run_id>/         the parcel, moved there by one rename
-    trash/<run_id>.json     when it was deleted, and the pilots whose result the run was
+    trash/<run_id>/         the parcel, moved there by one rename; the time of the folder tells when
     trash/people/           tombstones of user files (user_files.py)
 
 The rename is the deletion: a run with a parcel in the trash and none among the parcels is deleted, and so are its rows.
@@ -10,24 +9,13 @@ Nothing else deletes rows. Parcels are moved inside `Warehouse.update`, which sy
 
 from __future__ import annotations
 
+import os
 import shutil
-from collections.abc import Sequence
-from contextlib import suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
 
-from core.files import (
-    folders_in,
-    make_folder,
-    move,
-    read_json_or_none,
-    temporary_folder,
-    unused_path,
-    write_json,
-    writing,
-)
+from core.files import folders_in, make_folder, move, read_json_or_none, temporary_folder, unused_path, writing
 from core.store.folder import Folder
 from core.store.parcels import RUN_FILE, is_parcel
 
@@ -41,7 +29,7 @@ class TrashedRun:
 
     run_id: str
     deleted_at: str
-    """ISO 8601, UTC; empty if unknown."""
+    """ISO 8601, UTC."""
     n_bytes: int
     model_id: str = ""
     corpus_id: str = ""
@@ -66,31 +54,25 @@ def is_deleted(folder: Folder, run_id: str) -> bool:
     return is_parcel(folder.trash / run_id) and not is_parcel(folder.parcels / run_id)
 
 
-def move_to_trash(folder: Folder, run_id: str, pilots: Sequence[str]) -> None:
-    """Move a parcel to the trash and record the pilots that the run is a result of.
+def move_to_trash(folder: Folder, run_id: str) -> None:
+    """Move a parcel to the trash; the time of its folder tells when. A pilot that counts it as a result goes on doing so.
 
     Raises ResourceError if it cannot be moved; the run is not deleted then.
     """
     make_folder(folder.trash)
     with writing(folder.trash):
         shutil.rmtree(folder.trash / run_id, ignore_errors=True)  # of an earlier deletion
-        record = {"deleted_at": datetime.now(UTC).isoformat(timespec="seconds"), "pilots": list(pilots)}
-        write_json(folder.trash / f"{run_id}.json", record)
+        os.utime(folder.parcels / run_id)
         move(folder.parcels / run_id, folder.trash / run_id)
 
 
-def restore_parcel(folder: Folder, run_id: str) -> list[str]:
-    """Move a parcel out of the trash; returns the pilots that the run was a result of."""
-    target = folder.parcels / run_id
-    pilots = _read_object(folder.trash / f"{run_id}.json").get("pilots", [])
-    if is_parcel(target):  # it came back another way
+def restore_parcel(folder: Folder, run_id: str) -> None:
+    """Move a parcel out of the trash."""
+    if is_parcel(folder.parcels / run_id):  # it came back another way
         shutil.rmtree(folder.trash / run_id, ignore_errors=True)
     else:
         make_folder(folder.parcels)
-        move(folder.trash / run_id, target)
-    with suppress(OSError):
-        (folder.trash / f"{run_id}.json").unlink(missing_ok=True)
-    return [pilot for pilot in pilots if isinstance(pilot, str)] if isinstance(pilots, list) else []
+        move(folder.trash / run_id, folder.parcels / run_id)
 
 
 def empty(folder: Folder) -> int:
@@ -111,14 +93,10 @@ def quarantine(folder: Folder, parcel: Path) -> None:
 
 
 def _read_entry(parcel: Path) -> TrashedRun:
-    record, run = _read_object(parcel.with_name(f"{parcel.name}.json")), _read_object(parcel / RUN_FILE).get("run")
-    n_bytes = sum(file.stat().st_size for file in parcel.iterdir() if file.is_file())
+    content = read_json_or_none(parcel / RUN_FILE)  # the trash must be listed also where that is damaged
+    run = content.get("run") if isinstance(content, dict) else None
     said = run if isinstance(run, dict) else {}
     names = (str(said.get(key, "")) for key in ("model_id", "corpus_id", "protocol", "pass"))
-    return TrashedRun(parcel.name, str(record.get("deleted_at", "")), n_bytes, *names)
-
-
-def _read_object(file: Path) -> dict[str, Any]:
-    """Empty if the file is missing or damaged: the trash must be listed all the same."""
-    content = read_json_or_none(file)
-    return content if isinstance(content, dict) else {}
+    deleted_at = datetime.fromtimestamp(parcel.stat().st_mtime, UTC).isoformat(timespec="seconds")
+    n_bytes = sum(file.stat().st_size for file in parcel.iterdir() if file.is_file())
+    return TrashedRun(parcel.name, deleted_at, n_bytes, *names)

@@ -66,19 +66,12 @@ def show_trash() -> None:
     runs = [run for run in trash.list_runs(folder) if run.pass_ in ("", "text")]
     shows_all = len(runs) > MOST_TRASHED and st.toggle(_("All {n}").format(n=f"{len(runs):,}"), key="trash whole")
     for run in sorted(runs, key=lambda run: run.deleted_at, reverse=True)[: None if shows_all else MOST_TRASHED]:
-        told = filter(None, (run.model_id or run.run_id, run.corpus_id, run.protocol, deleted_text(run.deleted_at)))
+        deleted_at = language.local_time(datetime.fromisoformat(run.deleted_at))
+        told = filter(None, (run.model_id or run.run_id, run.corpus_id, run.protocol, deleted_at))
         with st.container(horizontal=True, vertical_alignment="center"):
             st.markdown(escape(" · ".join(told)))
             key = f"undelete {run.run_id}"
             st.button(_("Bring back"), icon=":material/undo:", key=key, on_click=_undelete, args=([run.run_id],))
-
-
-def deleted_text(deleted_at: str) -> str:
-    """When a run was deleted, in the reader's time; empty where its record is lost or damaged."""
-    try:
-        return language.local_time(datetime.fromisoformat(deleted_at))
-    except ValueError:
-        return ""
 
 
 @inputs.hidden_when_read_only

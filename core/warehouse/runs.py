@@ -19,13 +19,12 @@ from core.records import SHIPPED, Profile, RunConfig, from_json, without_places
 from core.registry.passes import CONTROLS, SHARED
 from core.registry.protocols import STANDARD_CONTROLS, Protocol
 from core.registry.specifications import REFERENCE
-from core.store import annotation, trash, user_files
+from core.store import annotation, trash
 from core.store.annotation import Annotations
 from core.store.parcels import is_parcel, read_header, read_parcel
 from core.tables import ids_of
 from core.warehouse import sync
 from core.warehouse.connection import Readable, placeholders
-from core.warehouse.pilots import add_runs
 from core.warehouse.sync import RUN
 from core.warehouse.warehouse import Warehouse
 
@@ -93,14 +92,13 @@ def delete_runs(warehouse: Warehouse, run_ids: Sequence[str]) -> None:
     for run_id in run_ids:
         if not is_parcel(warehouse.parcels / run_id):
             raise _without_parcel(warehouse, run_id)
-    with warehouse.update(RUN, *run_ids) as connection:
-        members = connection.execute("SELECT run_id, pilot_id FROM pilot_runs").fetchall()
+    with warehouse.update(RUN, *run_ids):
         for run_id in run_ids:
             if not is_parcel(warehouse.parcels / run_id):  # another process has deleted it meanwhile
                 raise _missing_run(run_id)
         for done, run_id in enumerate(run_ids):
             try:
-                trash.move_to_trash(warehouse.folder, run_id, [pilot for run, pilot in members if run == run_id])
+                trash.move_to_trash(warehouse.folder, run_id)
             except ResourceError as error:
                 deleted = Sentence("Deleted before: {n} of {n_run_ids}.", n=done, n_run_ids=len(run_ids))
                 raise ResourceError(sentences(error.message, deleted)) from error
@@ -119,17 +117,12 @@ def restore_run(warehouse: Warehouse, run_id: str) -> list[str]:
     control_ids = [control_id for ids in tables["run_summaries"]["control_run_ids"].drop_nulls() for control_id in ids]
     controls = [control_id for control_id in dict.fromkeys(control_ids) if is_parcel(folder.trash / control_id)]
     run_ids = [*controls, run_id]
-    pilots: dict[str, list[str]] = {}
     with warehouse.update(RUN, *run_ids) as connection:
         known = sync.known_content(connection)
         for restored_id in run_ids:
             sync.check_content(known, read_header(folder.trash / restored_id).rows)
         for restored_id in run_ids:
-            for pilot_id in trash.restore_parcel(folder, restored_id):
-                pilots.setdefault(pilot_id, []).append(restored_id)
-    for pilot_id, pilot_run_ids in pilots.items():
-        if user_files.exists(folder, "pilot", pilot_id):
-            add_runs(warehouse, pilot_id, pilot_run_ids)
+            trash.restore_parcel(folder, restored_id)
     return run_ids
 
 
