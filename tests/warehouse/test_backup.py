@@ -256,7 +256,7 @@ def test_a_full_disk_while_restoring_changes_nothing(full, monkeypatch):
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(restoring, "write_atomic", no_room)
+        patch.setattr(restoring, "sync_all", no_room)
         with pytest.raises(ResourceError, match="No space"):
             restore(full, file)
     assert same(before, content(full)) and damages(full) == []

@@ -195,7 +195,7 @@ def test_a_parcel_that_cannot_be_moved_stays_and_is_named(warehouse, runs, monke
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(trash, "write_atomic", refuse)
+        patch.setattr(trash, "move", refuse)
         with pytest.raises(ResourceError, match="No space left on device. Deleted before: 0 of 1"):
             delete_runs(warehouse, [OTHER])
     assert everything(warehouse) == before and not warehouse.folder.pending_changes()
