@@ -147,8 +147,8 @@ MOST = {
         5289,
     ),  # what is measured already, by the rule that a job has, which the room of jobs held; an estimate at once, from stored costs and the newest own runs, phase by phase as a job reports
     "geometry": (
-        3710,
-        31813,
+        3700,
+        31777,
     ),  # nearest by a sample of columns; how much blocks write; what the host reads is read for all subsets at once; d2 alone
     "ids": (31, 196),  # an id is found, or refused, in one place
     "limits": (210, 1093),  # what the workers of a job take; amounts of memory as people write them
@@ -157,13 +157,13 @@ MOST = {
         761,
     ),  # the words of every page, in the glossary, with the wrong ones in both languages; a reader's own catalogue
     "measure": (
-        2862,
-        21407,
+        2820,
+        21073,
     ),  # whether d2 depends on sequences or points, which geometry held; which layer serves own labels, of encoders too; loss readable at each layer; bits and bytes of each window; the draws of a control, which goes on with its next
-    # controls whose blocks write as much as trained ones; decoders from pinned parts of packages
-    "models": (4275, 28441),
+    # memory that runs out and states of layers, caught for all who run a model; controls whose blocks write as much as trained ones; decoders from pinned parts of packages
+    "models": (4310, 28673),
     "pilots": (918, 5766),  # columns of pilots that the types check
-    "plans": (3306, 26796),  # rounding priced, one block repaired; whether norms can carry a repair is tried
+    "plans": (3298, 26751),  # rounding priced, one block repaired; whether norms can carry a repair is tried
     # and what a report answers, on each text:
     "questions": (
         2579,

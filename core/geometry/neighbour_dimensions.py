@@ -354,20 +354,17 @@ def _undefined_if_empty(numerator: np.ndarray, denominator: np.ndarray) -> np.nd
 # --- points on their own ---------------------------------------------------------------------------------------
 
 
-def read_two_nn(cloud: LabelledPoints) -> Reading:
-    return _by_neighbours(two_nn, 2, cloud)
+def _by_neighbours(estimate: Callable[[Tensor], float], k: int, cloud: LabelledPoints) -> Reading:
+    if len(cloud.points) <= k:
+        return Reading(math.nan)
+    distances = nearest(cloud.points, k).distances
+    return Reading(estimate(distances), float(distances[:, -1].mean()))
 
 
-def read_two_nn_censored(cloud: LabelledPoints) -> Reading:
-    return _by_neighbours(two_nn_censored, 2, cloud)
-
-
-def read_two_nn_linear(cloud: LabelledPoints) -> Reading:
-    return _by_neighbours(two_nn_linear, 2, cloud)
-
-
-def read_mle(cloud: LabelledPoints) -> Reading:
-    return _by_neighbours(mle, MLE_NEIGHBOURS, cloud)
+read_two_nn = partial(_by_neighbours, two_nn, 2)
+read_two_nn_censored = partial(_by_neighbours, two_nn_censored, 2)
+read_two_nn_linear = partial(_by_neighbours, two_nn_linear, 2)
+read_mle = partial(_by_neighbours, mle, MLE_NEIGHBOURS)
 
 
 def read_gride(cloud: LabelledPoints, n1: int | None = None) -> Reading:
@@ -401,13 +398,6 @@ def _by_differing(
         return Reading(math.nan, notes=f"a point has fewer than {k} neighbours that count")
     terms = _mle_terms(distances) if n1 is None else _log_ratios(distances, n1, k)
     return Reading(estimate(distances), float(distances[:, -1].mean()), terms=terms.numpy(), rank=_outer_rank(n1, k))
-
-
-def _by_neighbours(estimate: Callable[[Tensor], float], k: int, cloud: LabelledPoints) -> Reading:
-    if len(cloud.points) <= k:
-        return Reading(math.nan)
-    distances = nearest(cloud.points, k).distances
-    return Reading(estimate(distances), float(distances[:, -1].mean()))
 
 
 def _gride_scan(cloud: LabelledPoints) -> Reading:

@@ -27,9 +27,9 @@ from torch import Tensor, nn
 
 from core.errors import ModelError, Sentence
 from core.files import free_some, no_room, require_room
-from core.models.memory import LOSS_ROWS, largest_batch
-from core.models.model import OpenModel, is_out_of_memory, too_large
-from core.models.stacks import input_state, output_state, run_together
+from core.models.memory import LOSS_ROWS, largest_batch, too_large, within_memory
+from core.models.model import OpenModel
+from core.models.stacks import each_state, input_state, run_together
 from core.models.weights import THE_TOKENIZER, THE_WEIGHTS, damaged, not_measured
 from core.records import Progress, ProgressCallback
 from core.texts.sample import TokenSample
@@ -102,7 +102,7 @@ def capture(model: OpenModel, sample: TokenSample, scratch: Path, progress: Prog
     batch_planned = batch = min(model.batch, largest_batch(model.n_logits, n_tokens))
     nats = np.full(sample.ids.shape, np.nan, dtype=np.float32)
     start = 0
-    with torch.inference_mode(), writer.hooks_attached():
+    with torch.inference_mode(), each_state(model.layers, writer.write_layer):
         while start < n_sequences:
             progress(Progress("forward", start, n_sequences))
             # Streamed weights are read once for all batches.
@@ -188,15 +188,14 @@ def _forward(
     def enter(index: int) -> None:
         writer.set_rows(batches[index].start, len(batches[index].ids))
 
-    writer.begin()
-    try:
+    def run_all() -> bool:
         run_together(model.units, [partial(run, index) for index in range(len(batches))], enter, on_units)
         return True
-    except (MemoryError, RuntimeError) as error:
-        if not is_out_of_memory(error):
-            raise
+
+    writer.begin()
+    if within_memory(model.device, run_all):
+        return True
     writer.undo()
-    release_memory(model.device)
     return False
 
 
@@ -209,12 +208,6 @@ def _halve_batch(model: OpenModel, ids: np.ndarray) -> int:
     half = n_sequences // 2
     _log.warning(Sentence("Memory is short: now in batches of {n}.", n=half))
     return half
-
-
-def release_memory(device: torch.device) -> None:
-    """Free torch's cached memory; call it when no exception refers to the failed tensors any more."""
-    if device.type == "cuda":
-        torch.cuda.empty_cache()
 
 
 class _StateWriter:
@@ -242,12 +235,16 @@ class _StateWriter:
         self.written = self.written_before
 
     def write(self, index: int, state: Tensor) -> None:
-        """Write a state (n_batch, n_tokens, hidden_size) of any dtype and device, without prefix tokens."""
+        """Write a state (n_batch, n_tokens, hidden_size) of any dtype and device."""
         self._check_shape(index, state)
         flat = state.flatten(0, 1).float().cpu()  # (n_batch * n_tokens, hidden_size)
         self.norms[index, self.rows] = torch.linalg.vector_norm(flat, dim=1).numpy()
         self.states[index, self.rows] = flat.numpy()
         self.written[index] += len(flat)
+
+    def write_layer(self, layer: int, state: Tensor) -> None:
+        """Write what a block gives, without the states of prefix tokens."""
+        self.write(layer, state[:, self.model.n_before :])
 
     def write_last(self, state: Tensor) -> None:
         """Write the state after the final norm; call it after all other states of its windows."""
@@ -260,24 +257,6 @@ class _StateWriter:
         if shape != (self.n_sequences, self.n_tokens, hidden_size):
             found = Sentence("layer {layer} gives {found} states", layer=index, found=str(shape))
             raise not_measured(self.model.row.model_id, found)
-
-    @contextmanager
-    def hooks_attached(self) -> Iterator[None]:
-        """Write the input of the first block and the output of every block meanwhile."""
-        n_before = self.model.n_before
-
-        def write_input(_module: nn.Module, arguments: tuple, keywords: dict) -> None:
-            self.write(0, input_state(arguments, keywords)[:, n_before:])
-
-        def write_output(index: int):
-            return lambda _module, _arguments, output: self.write(index, output_state(output)[:, n_before:])
-
-        blocks = self.model.layers
-        with ExitStack() as hooks:
-            hooks.callback(blocks[0].register_forward_pre_hook(write_input, with_kwargs=True).remove)
-            for index, block in enumerate(blocks):
-                hooks.callback(block.register_forward_hook(write_output(index + 1)).remove)
-            yield
 
     def check(self) -> None:
         """Raises ModelError for a layer that did not run once per token, or whose states are zero or not finite."""

@@ -7,20 +7,17 @@ layers to serve many tasks better than the last.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import ExitStack
-from functools import partial
 from itertools import groupby
-from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from core.analysis.groups import mean_difference, share_error
 from core.geometry.results import none_if_nan
 from core.measure.capture import require_known_tokens
 from core.models.model import OpenModel
-from core.models.stacks import input_state, output_state, run_stack
+from core.models.stacks import each_state, run_stack
 from core.tables import LayerCorrelatorRow
 from core.texts.labels import LabelledTexts
 
@@ -65,16 +62,7 @@ def mean_states(model: OpenModel, texts: tuple[str, ...]) -> np.ndarray:
         of_text = state[:, model.n_before :].float()
         found[index, rows] = of_text[:, min(1, of_text.shape[1] - 1) :].mean(1).cpu().numpy()
 
-    def keep_output(index: int, _module: nn.Module, _given: Any, output: Any) -> None:
-        keep(index, output_state(output))
-
-    def keep_input(_module: nn.Module, given: tuple, named: dict) -> None:
-        keep(0, input_state(given, named))
-
-    with ExitStack() as hooks:
-        hooks.callback(model.layers[0].register_forward_pre_hook(keep_input, with_kwargs=True).remove)
-        for index, block in enumerate(model.layers, 1):
-            hooks.callback(block.register_forward_hook(partial(keep_output, index)).remove)
+    with each_state(model.layers, keep):
         for rows in _batches(ids, model.batch):
             run_stack(module, model.stack, torch.tensor([ids[row] for row in rows], device=model.device))
     return found

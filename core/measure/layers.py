@@ -33,6 +33,7 @@ from core.files import PROJECT, max_parallel_jobs
 from core.geometry.layer import CloudPlan, layer_bytes, measure_layer
 from core.geometry.results import LayerResult
 from core.limits import anonymous_memory
+from core.models.memory import within_memory
 from core.registry.estimators import CONTROLLED, JUDGED, layer_seconds
 
 if TYPE_CHECKING:  # a worker starts without transformers
@@ -71,15 +72,10 @@ def measure_layer_on(points: torch.Tensor, device: torch.device, plan: CloudPlan
 
     points (n_tokens_used, hidden_size).
     """
-    from core.measure.capture import release_memory
-    from core.models.model import is_out_of_memory
-
-    try:
-        return measure_layer(points.to(device), plan)
-    except (MemoryError, RuntimeError) as error:
-        if device.type == "cpu" or not is_out_of_memory(error):
-            raise
-    release_memory(device)
+    if device.type == "cpu":
+        return measure_layer(points, plan)
+    if found := within_memory(device, lambda: measure_layer(points.to(device), plan)):
+        return found
     _log.warning(Sentence("Memory of {device} is short: measuring on the CPU.", device=device))
     return measure_layer(points, plan)
 

@@ -23,11 +23,11 @@ import torch
 from core.analysis.groups import Difference, mean_difference, share_error
 from core.errors import ModelError, ResourceError, Sentence
 from core.limits import opening
-from core.measure.capture import no_numbers, release_memory, require_known_tokens
+from core.measure.capture import no_numbers, require_known_tokens
 from core.measure.checkpoint import Checkpoint, code_stamp, code_version, library_versions
 from core.models.hub import find_weights
-from core.models.memory import MemoryPlan
-from core.models.model import Blueprint, OpenModel, is_out_of_memory, load_network, read_blueprint, too_large
+from core.models.memory import MemoryPlan, too_large, within_memory
+from core.models.model import Blueprint, OpenModel, load_network, read_blueprint
 from core.models.stacks import run_together
 from core.records import SCORING, Progress, ProgressCallback, ScoreConfig
 from core.tables import SCORED_SOURCE, ScoreRow, ScoreSampleRow
@@ -253,20 +253,13 @@ def _score_batches(
         if not model.units:
             report((index + 1) / len(batches))
 
-    try:
-        with torch.inference_mode():
-            run_together(
-                model.units,
-                [partial(run, i) for i in range(len(batches))],
-                lambda index: None,
-                lambda n: report(n / len(model.units)),
-            )
+    @torch.inference_mode()
+    def run_all() -> np.ndarray:
+        runs = [partial(run, index) for index in range(len(batches))]
+        run_together(model.units, runs, units_done=lambda n: report(n / len(model.units)))
         return np.concatenate(values)
-    except (MemoryError, RuntimeError) as error:
-        if not is_out_of_memory(error):
-            raise
-    release_memory(model.device)
-    return None
+
+    return within_memory(model.device, run_all)
 
 
 def _score_batch(model: OpenModel, sequences: Sequence[ScoredTokens], batch: list[_Input]) -> np.ndarray:

@@ -194,7 +194,7 @@ def find_updates(model: OpenModel, ids: np.ndarray) -> FoundUpdates:
 
     try:
         with torch.inference_mode():
-            run_together(model.units, [run], lambda _: None, lambda _: None)
+            run_together(model.units, [run])
     finally:
         for hook in hooks:
             hook.remove()

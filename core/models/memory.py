@@ -7,17 +7,18 @@ The estimates count what is in memory at the peak. They agree with real passes w
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import psutil
 import torch
 from torch import nn
 
-from core.errors import ResourceError
+from core.errors import ResourceError, Sentence
 from core.limits import anonymous_memory
 
+Found = TypeVar("Found")
 SAFE_SHARE = 0.7
 """Share of the free memory that a pass may take if no budget is set: the rest is for other programs."""
 LOGIT_BUDGET = 192 * 2**20
@@ -233,3 +234,36 @@ def _scan(mixer: nn.Module) -> Scan:
     if not (n_states and chunk):
         return NO_SCAN
     return Scan(matrix.numel() * (24 * n_states + 16 * chunk), chunk)  # Mamba-2: states per head, scores within a chunk
+
+
+# --- memory that runs out ------------------------------------------------------------------------------------------
+
+
+def within_memory(device: torch.device, work: Callable[[], Found]) -> Found | None:
+    """What `work` gives, or None if memory runs out on its way; what torch has reserved for it is free again then."""
+    try:
+        return work()
+    except (MemoryError, RuntimeError) as error:
+        if not is_out_of_memory(error):
+            raise
+    if device.type == "cuda":  # not above: the error holds what is to be freed
+        torch.cuda.empty_cache()
+    return None
+
+
+def too_large(name: str, device: torch.device) -> ResourceError:
+    other = Sentence("a smaller model") if device.type == "cpu" else Sentence("--device cpu")
+    return ResourceError(
+        "{name} does not fit into the memory of {device}. Try --dtype bfloat16 or {other}.",
+        name=name,
+        device=device,
+        other=other,
+    )
+
+
+def is_out_of_memory(error: BaseException) -> bool:
+    """Whether memory ran out: Python, CUDA, MPS and torch's CPU allocator each report it differently."""
+    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
+        return True
+    text = str(error)
+    return isinstance(error, RuntimeError) and ("out of memory" in text or "DefaultCPUAllocator" in text)

@@ -14,7 +14,7 @@ from accelerate import infer_auto_device_map
 from accelerate.hooks import AlignDevicesHook, remove_hook_from_submodules
 from torch import Tensor, nn
 
-from core.errors import InputError, ModelError, ResourceError, Sentence, unknown_name
+from core.errors import InputError, ModelError, Sentence, unknown_name
 from core.limits import opening
 from core.models.gguf_to_safetensors import as_safetensors
 from core.models.loading import (
@@ -41,6 +41,7 @@ from core.models.memory import (
     experts_per_token,
     plan_memory,
     shape_of,
+    too_large,
 )
 from core.models.stacks import (
     Stack,
@@ -420,21 +421,3 @@ def _placement(blueprint: Blueprint, spread: Sequence[int]) -> dict[str, Any]:
     is_plain = not blueprint.weights.gguf_file and method_of(blueprint.config) is None
     # Otherwise a GPU's weights would also have to fit into main memory, which the memory plan does not count.
     return {"device_map": {"": blueprint.device}} if blueprint.device.type == "cuda" and is_plain else {}
-
-
-def too_large(name: str, device: torch.device) -> ResourceError:
-    other = Sentence("a smaller model") if device.type == "cpu" else Sentence("--device cpu")
-    return ResourceError(
-        "{name} does not fit into the memory of {device}. Try --dtype bfloat16 or {other}.",
-        name=name,
-        device=device,
-        other=other,
-    )
-
-
-def is_out_of_memory(error: BaseException) -> bool:
-    """Whether memory ran out: Python, CUDA, MPS and torch's CPU allocator each report it differently."""
-    if isinstance(error, (MemoryError, torch.OutOfMemoryError)):
-        return True
-    text = str(error)
-    return isinstance(error, RuntimeError) and ("out of memory" in text or "DefaultCPUAllocator" in text)

@@ -24,7 +24,8 @@ import torch
 from torch import Tensor, nn
 
 from core.errors import ModelError, Sentence, WorkdimError
-from core.models.model import TORCH_DTYPES, Blueprint, OpenModel, is_out_of_memory, load_network, too_large
+from core.models.memory import is_out_of_memory, too_large
+from core.models.model import TORCH_DTYPES, Blueprint, OpenModel, load_network
 from core.models.stacks import Unit, all_stacks
 from core.records import ProgressCallback
 

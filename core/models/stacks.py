@@ -113,6 +113,23 @@ def input_state(arguments: tuple, keywords: dict[str, Any]) -> Tensor:
     raise ModelError("The first block gets no hidden state.")
 
 
+@contextmanager
+def each_state(blocks: nn.ModuleList, keep: Callable[[int, Tensor], None]) -> Iterator[None]:
+    """Give the state of each layer to `keep` meanwhile, after its number: 0 goes into the first block, i comes out of block i."""
+
+    def keep_input(_module: nn.Module, arguments: tuple, keywords: dict) -> None:
+        keep(0, input_state(arguments, keywords))
+
+    def keep_output(layer: int) -> Callable[..., None]:
+        return lambda _module, _arguments, output: keep(layer, output_state(output))
+
+    with ExitStack() as hooks:
+        hooks.callback(blocks[0].register_forward_pre_hook(keep_input, with_kwargs=True).remove)
+        for layer, block in enumerate(blocks, 1):
+            hooks.callback(block.register_forward_hook(keep_output(layer)).remove)
+        yield
+
+
 @dataclass
 class FinalState:
     tensor: Tensor | None = None
@@ -204,8 +221,8 @@ class Unit:
 def run_together(
     units: Sequence[Unit],
     batches: Sequence[Callable[[], None]],
-    entering: Callable[[int], None],
-    units_done: Callable[[int], None],
+    entering: Callable[[int], None] = lambda _index: None,
+    units_done: Callable[[int], None] = lambda _n: None,
 ) -> None:
     """Run all batches unit by unit, or one after the other if there are no units. A batch is a function.
 

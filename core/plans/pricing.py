@@ -16,9 +16,7 @@ from torch import Tensor
 
 from core.analysis.groups import Difference, mean_difference, windows_to_units
 from core.errors import Sentence
-from core.measure.capture import release_memory
-from core.models.memory import LOSS_ROWS, largest_batch
-from core.models.model import is_out_of_memory, too_large
+from core.models.memory import LOSS_ROWS, largest_batch, too_large, within_memory
 from core.models.stacks import run_together
 from core.plans.variants import WHOLE, Network, States, Variant
 from core.texts.sample import TokenWindows
@@ -137,16 +135,11 @@ class Pricer:
             batches: list[list[Scores]] = []
             while start < n:
                 stop, before = min(start + self.batch, n), done
-                try:
-                    batch_scores = self._batch_scores(start, stop, variants, trunk, advance)
-                except (MemoryError, RuntimeError) as error:
-                    if not is_out_of_memory(error):
-                        raise
-                    batch_scores = []
-                if batch_scores:
+                work = partial(self._batch_scores, start, stop, variants, trunk, advance)
+                if batch_scores := within_memory(self.network.model.device, work):
                     batches.append(batch_scores)
                     start = stop
-                else:  # not above: the error holds what is to be freed
+                else:
                     done = before
                     self._halve_batch()
             return [concatenate(of_batches) for of_batches in zip(*batches, strict=True)]
@@ -174,7 +167,6 @@ class Pricer:
             raise too_large(name, self.network.model.device)
         self.batch //= 2
         self._whole.clear()
-        release_memory(self.network.model.device)
 
     def _ids(self, start: int, stop: int) -> Tensor:
         return torch.from_numpy(self.windows.ids[start:stop]).to(self.network.model.device)
@@ -264,7 +256,7 @@ class Pricer:
 
             runs += [partial(run, number, index, ids, reference, baseline_states) for index in range(len(variants) + 1)]
         units = network.model.units
-        run_together(units, runs, lambda index: None, lambda done: report(done / max(len(units), 1)))
+        run_together(units, runs, units_done=lambda done: report(done / max(len(units), 1)))
         return [concatenate([row[i] for row in table if row[i] is not None]) for i in range(len(variants) + 1)]  # type: ignore[misc]
 
 

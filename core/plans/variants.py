@@ -336,7 +336,7 @@ def layer_states(network: Network, windows: TokenWindows, layers: Collection[int
             keep = States(frozenset(layers))
             ids = torch.from_numpy(windows.ids[start : start + batch]).to(device)
             run = partial(network.states_only, ids, WHOLE, keep)
-            run_together(network.model.units, [run], lambda index: None, lambda done: None)  # streams weights if needed
+            run_together(network.model.units, [run])  # streams weights if needed
             yield keep.states
 
 
