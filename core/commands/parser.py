@@ -5,17 +5,36 @@ from __future__ import annotations
 import argparse
 import difflib
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NoReturn
 
 from core.errors import InputError, Sentence
+from core.limits import bytes_of
 from core.locale import _, worded
 from core.terminal.output import Fixed, Head, say, width, wrap
 
 NAME = "workdim"
 LIST = "list"
 """The default action of a verb with actions."""
+ABOUT_VERBS = {"says", "json", "function", "example", "heading", "actions"}
+"""Keys of a verb in `verbs.toml` that are no arguments."""
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(worded(Sentence("{text} is no whole number from 1 on", text=text)))
+    return int(text)
+
+
+def _name(text: str) -> str:
+    if not text.strip():
+        raise argparse.ArgumentTypeError(worded(Sentence("a name was expected, not blanks")))
+    return text
+
+
+TYPES = {"name": _name, "number": float, "path": Path, "positive": _positive, "size": bytes_of, "whole": int}
+"""Type of an argument in `verbs.toml` -> what reads it."""
 
 
 argparse._ = _  # type: ignore[attr-defined]  # also translates argparse's own texts, such as "invalid choice"
@@ -122,71 +141,74 @@ class Arguments:
         options |= {"dest": dest} if flag and dest else {}
         self._to.add_argument(flag or dest or word, help=text or None, **options)
 
-    def group(self, title: str) -> Arguments:
-        return Arguments(self._to.add_argument_group(title), self._needed)
-
-    def one_of(self) -> Arguments:
-        """For arguments of which at most one is given."""
-        return Arguments(self._to.add_mutually_exclusive_group(), self._needed)
+    def declare(self, declared: Mapping[str, Any], shared: Mapping[str, Any]) -> None:
+        """The arguments of a table of `verbs.toml`: those it `shares`, in `groups` under a title, `one_of` at most, or its own."""
+        for written, what in declared.items():
+            if written == "shares":
+                for name in what:
+                    self.declare(shared[name], shared)
+            elif written == "groups":
+                for title, arguments in what.items():
+                    Arguments(self._to.add_argument_group(title), self._needed).declare(arguments, shared)
+            elif written == "one_of":
+                Arguments(self._to.add_mutually_exclusive_group(), self._needed).declare(what, shared)
+            elif isinstance(what, str):
+                self(written, what)
+            else:
+                self(written, **what | ({"type": TYPES[what["type"]]} if "type" in what else {}))
 
 
 class Verbs:
-    """Verbs, or the actions of a verb, under headings in order of use."""
+    """Verbs, or the actions of one, as `verbs.toml` declares them in order of use."""
 
-    def __init__(self, parser: Parser, text: str, what: str = "ACTION") -> None:
-        self._parser, self._text, self._what = parser, text, what
-        self._sections: list[tuple[str, list[tuple[str, str]]]] = []
-        self._added = parser.add_subparsers(required=True, metavar=what, parser_class=Parser)
+    def __init__(self, parser: Parser, text: str, declared: Mapping[str, Any], shared: Mapping[str, Any]) -> None:
+        """`text` says what all are for; `shared` are arguments of several verbs."""
+        self._parser, self._text, self._declared = parser, text, declared
+        self._what = "VERB" if parser.prog == NAME else "ACTION"
+        self._added = parser.add_subparsers(required=True, metavar=self._what, parser_class=Parser)
         parser.verbs = self
+        for name, verb in declared.items():
+            self._add(name, verb, shared)
 
-    def under(self, heading: str) -> None:
-        """Start a heading for the verbs added next."""
-        self._sections.append((heading, []))
+    def _add(self, name: str, verb: Mapping[str, Any], shared: Mapping[str, Any]) -> None:
+        """Add a verb with `--warehouse`, and with `--json` if it prints records; `json` may say which.
 
-    def __call__(
-        self, name: str, function: str, text: str, with_json: str | bool = False, example: str = ""
-    ) -> Arguments:
-        """Add a verb with `--warehouse`, and with `--json` if it prints records; `with_json` may say which.
-
-        The overview says what both mean, once for all verbs.
-
-        `function` is `runs.show` of `core/commands/runs.py`, which is imported when the verb is run.
+        The overview says what both mean, once for all verbs. The function is `runs.show` of `core/commands/runs.py`, which is
+        imported when the verb is run.
         """
-        self._sections[-1][1].append((name, text))
-        lines = "\n".join(f"  {NAME} {line}" for line in example.splitlines())
+        example = "\n".join(f"  {NAME} {line}" for line in verb.get("example", "").splitlines())
         added = self._added.add_parser(
             name,
-            description=_sentence(text),
-            epilog=f"{_('for example:')}\n{lines}" if example else None,
+            description=_sentence(verb["says"]),
+            epilog=f"{_('for example:')}\n{example}" if example else None,
             add_help=False,
         )
-        added.set_defaults(function=function, parser=added)
-        if with_json:
-            added.add_argument("--json", action="store_true", help=None if with_json is True else with_json)
+        of_file = name if self._what == "VERB" else self._parser.prog.removeprefix(f"{NAME} ")
+        function = f"{name}_" if name in ("list", "import") else name
+        added.set_defaults(function=verb.get("function", f"{of_file}.{function}"), parser=added)
+        if what := verb.get("json"):
+            added.add_argument("--json", action="store_true", help=None if what is True else what)
         # Suppressed, so that an action keeps a value given before it: `scores --warehouse FILE list`.
         default = argparse.SUPPRESS if self._what == "ACTION" else None
         added.add_argument("--warehouse", type=Path, metavar="FILE", default=default, help=argparse.SUPPRESS)
         added.add_argument("-h", "--help", action="help", help=argparse.SUPPRESS)
-        return Arguments(added, added.needed)
-
-    def group(self, name: str, text: str) -> Verbs:
-        """Add a verb that has actions."""
-        self(name, "", text)
-        inner = Verbs(self._added.choices[name], text)
-        inner.under("Actions")
-        return inner
+        if "actions" in verb:
+            Verbs(added, verb["says"], verb["actions"], shared)
+        else:
+            own = {written: what for written, what in verb.items() if written not in ABOUT_VERBS}
+            Arguments(added, added.needed).declare(own, shared)
 
     @property
     def texts(self) -> list[str]:
         """All English texts to translate: its own, those of its verbs, and its headings."""
-        of_verbs = [
-            text for heading, verbs in self._sections for text in (heading, *(verb_text for _name, verb_text in verbs))
+        return [
+            self._text,
+            *(verb[key] for verb in self._declared.values() for key in ("heading", "says") if key in verb),
         ]
-        return [self._text, *of_verbs]
 
     @property
     def names(self) -> list[str]:
-        return [name for _, verbs in self._sections for name, _ in verbs]
+        return list(self._declared)
 
     def within(self, name: str) -> Verbs | None:
         """The actions of this verb; None if it has none."""
@@ -196,10 +218,10 @@ class Verbs:
         prog, width = self._parser.prog, max(map(len, self.names)) + 2
         what = self._what if self._what == "VERB" else f"[{LIST}] | {self._what}"
         lines = [_sentence(self._text), "", f"{_('usage: ')}{prog} {what} {_('[options]')}"]
-        for heading, verbs in self._sections:
-            lines += ["", worded(Sentence(heading))]
-            for name, text in verbs:
-                lines += wrap(worded(Sentence(text)), _columns(), " " * (width + 2), f"  {name:<{width}}")
+        for name, verb in self._declared.items():
+            if heading := verb.get("heading"):
+                lines += ["", worded(Sentence(heading))]
+            lines += wrap(worded(Sentence(verb["says"])), _columns(), " " * (width + 2), f"  {name:<{width}}")
         if self._what == "VERB":
             lines += ["", _("With every verb")]
             lines += wrap(
