@@ -4,33 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-import polars as pl
-
 from core import wording
 from core.analysis.differences import Comparability
 from core.analysis.paired import TextLoss
 from core.locale import _
 from core.questions.compare import ComparedModel, Compares, Comparison
-from core.wording.labels import run_labels
+from core.wording.labels import labels_of
 from core.wording.numbers import interval_of, with_interval
 from core.wording.provenance import comparability_text, conditions_text
 
 
 def labels(comparison: Comparison) -> dict[str, str]:
     """run_id -> the name of the model, with what tells several runs of it apart."""
-    columns = (
-        "run_id",
-        "name",
-        "requested_revision",
-        "seed",
-        "corpus_name",
-        "protocol",
-        "dtype",
-        "stack",
-        "worst_check",
-    )
-    rows = ({name: getattr(model.run, name) for name in columns} for model in comparison.models)
-    return run_labels(pl.DataFrame(rows, infer_schema_length=None))
+    return labels_of([model.run for model in comparison.models])
 
 
 def answer_text(comparison: Comparison) -> str:

@@ -19,7 +19,7 @@ from core.registry.estimators import ESTIMATORS
 from core.registry.names import NAMES
 from core.registry.passes import PASSES
 from core.sources import counted
-from core.tables import Run, ids_of, records, value_of
+from core.tables import Run, records
 
 
 def name(kind: str, key: str) -> str:
@@ -107,8 +107,8 @@ def check_meaning(check_key: str) -> str:
 
 
 _TELLING = ("requested_revision", "stack", "corpus_name", "protocol", "seed", "dtype")
-_CONTROL = ("pass", "model_seed")
-"""Columns that together name a control."""
+_CONTROL = ("pass_", "model_seed")
+"""Fields that together name a control."""
 LONGEST = 26
 VETO_MARK = "‡"
 """Follows the name of a run that a check vetoes, wherever its numbers appear."""
@@ -125,25 +125,31 @@ def short_id(run_id: str) -> str:
 
 
 def run_labels(runs: pl.DataFrame) -> dict[str, str]:
+    """As `labels_of`, of rows of runs; a column that they lack tells nothing apart."""
+    telling = ("run_id", "name", "pass", "model_seed", "worst_check", *_TELLING)
+    return labels_of(records(runs.select(column for column in telling if column in runs.columns), Run))
+
+
+def labels_of(runs: Sequence[Run]) -> dict[str, str]:
     """run_id -> the model's name, whatever differs between runs of that model, and the end of the id if nothing does.
 
     Keeps the order of the runs. A run that a check vetoes is marked.
     """
-    labels: dict[str, str] = dict.fromkeys(ids_of(runs), "") if not runs.is_empty() else {}
-    telling = [column for column in _TELLING if column in runs.columns]
-    needed = [column for column in ("run_id", "name", *_TELLING, *_CONTROL) if column in runs.columns]
-    for _name, runs_of_model in (
-        runs.select(needed).group_by("name", maintain_order=True) if not runs.is_empty() else ()
-    ):
-        differing = [column for column in telling if runs_of_model[column].n_unique() > 1]
-        has_controls = any(column in runs.columns and runs_of_model[column].n_unique() > 1 for column in _CONTROL)
-        for run in records(runs_of_model, Run):
-            details = [control_name(run.pass_, run.model_seed)] if has_controls else []
-            details += [
-                _value_text(column, value) for column in differing if (value := value_of(run, column)) is not None
-            ]
-            labels[run.run_id] = " · ".join([run.name, *details])
-    vetoed = set(ids_of(runs.filter(worst_check="veto"))) if "worst_check" in runs.columns else set()
+    by_name: dict[str, list[Run]] = {}
+    for run in runs:
+        by_name.setdefault(run.name, []).append(run)
+    differing = {
+        of: [field for field in (*_CONTROL, *_TELLING) if len({getattr(run, field, None) for run in alike}) > 1]
+        for of, alike in by_name.items()
+    }
+    labels = {}
+    for run in runs:
+        fields = differing[run.name]
+        details = [control_name(run.pass_, getattr(run, "model_seed", None))] if {*_CONTROL} & {*fields} else []
+        told = {field: getattr(run, field) for field in fields if field not in _CONTROL}
+        details += [_value_text(field, value) for field, value in told.items() if value is not None]
+        labels[run.run_id] = " · ".join([run.name, *details])
+    vetoed = {run.run_id for run in runs if getattr(run, "worst_check", None) == "veto"}
     times = Counter(labels.values())
     return {
         run_id: marked_name(label if times[label] == 1 else f"{label} · {short_id(run_id)}", run_id in vetoed)
