@@ -55,8 +55,9 @@ def mean_difference(
     """
     value, changes, weights = _ratio(sums, counts, units)
     if less is not None:
-        other, other_changes, _ = _ratio(*less, units)
+        other, other_changes, other_weights = _ratio(*less, units)
         value, changes = value - other, changes - other_changes
+        weights = weights / weights.sum() + other_weights / other_weights.sum()  # the same whichever is taken away
     n = len(changes)
     error = math.sqrt((n - 1) / n * float((changes**2).sum()))  # not a number for a single unit
     freedom = max(1.0, float(weights.sum()) ** 2 / float((weights**2).sum()) - 1)

@@ -73,6 +73,14 @@ def test_the_difference_of_two_ratios_is_that_of_one_where_their_counts_are_the_
     assert wider.upper - wider.lower > found.upper - found.lower
 
 
+def test_a_difference_is_the_same_whichever_is_taken_away():
+    generator = np.random.default_rng(0)
+    (sums, counts), (others, other_counts) = generator.uniform(300, 500, (2, 2, 24))
+    found = mean_difference(sums, counts, None, (others, other_counts))
+    turned = mean_difference(others, other_counts, None, (sums, counts))
+    assert (found.value, found.lower, found.upper) == (-turned.value, -turned.upper, -turned.lower)
+
+
 def test_shares_that_do_not_change_have_a_difference_with_an_interval():
     for share in (0.0, 0.5, 1.0):
         same = (np.arange(40) < 40 * share).astype(float)
