@@ -59,7 +59,7 @@ def renamed(content: bytes) -> bytes:
     return made.getvalue()
 
 
-SLIDE = story_of("plan", "en").slides[1]
+SLIDE = story_of("cannot_tell", "en").slides[1]
 """A chart with statements beside it."""
 
 

@@ -8,7 +8,7 @@ from core.figures import plans as plan_figures
 from core.figures.chart_figure import chart_figure
 from core.figures.chart_svg import visual_svg
 from core.records import LayerPlan
-from tests.plans.made import layer_plan
+from tests.plans.made import SINGLES, layer_plan
 
 TEXT = "{http://www.w3.org/2000/svg}text"
 
@@ -28,8 +28,8 @@ def test_the_picture_names_every_block_and_its_number_in_the_smaller_model():
 def test_below_each_block_stands_the_loss_without_all_of_it():
     """Not without its attention or its MLP, which the plan prices too."""
     row = plan_figures.block_row(layer_plan(), [3, 4, 6], True)
-    assert [block.price for block in row.blocks] == [0.01, 0.02, 0.03, 0.04] * 2
-    assert [block.told for block in row.blocks] == ["1 %", "2 %", "3 %", "4 %"] * 2
+    assert [block.price for block in row.blocks] == list(SINGLES)
+    assert [block.told for block in row.blocks] == ["6 %", "4 %", "2 %", "0.7 %", "0.6 %", "3 %", "0.7 %", "5 %"]
 
 
 def test_on_a_phone_the_picture_has_more_rows_and_no_smaller_letters():
