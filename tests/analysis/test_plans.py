@@ -17,7 +17,7 @@ from core.analysis.plans import (
     standing,
 )
 from core.records import LayerPlan
-from tests.plans.made import layer_plan
+from tests.plans.made import SINGLES, layer_plan
 
 
 @pytest.mark.parametrize(
@@ -101,9 +101,8 @@ def test_sums_of_single_blocks_are_held_against_the_price_of_sets():
     found = layer_plan()
     assert rule_forecast(found.outcomes, 3) is None  # too few sets of three
     like = next(row for row in found.outcomes if row.rule == "random")
-    alone = {block: 0.01 * (1 + block % 4) for block in range(8)}
     sets = [[a, b, c] for a in range(4) for b in range(4, 6) for c in range(6, 8)]
-    priced = [replace(like, blocks=one, difference=sum(alone[block] for block in one) ** 2) for one in sets]
+    priced = [replace(like, blocks=one, difference=sum(SINGLES[block] for block in one) ** 2) for one in sets]
     singles = [row for row in found.outcomes if row.rule == "single"]
     told = rule_forecast([*singles, *priced], 3)
     assert (
