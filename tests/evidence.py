@@ -25,7 +25,7 @@ from statsmodels.stats.multitest import multipletests
 from core import wording
 from core.analysis.claims import LEVEL
 from core.analysis.paired import mcnemar
-from core.analysis.plans import all_rule_forecasts, layer_directions, unhealed_price
+from core.analysis.plans import layer_directions, rule_forecasts, unhealed_price
 from core.analysis.ranks import NORMAL_95
 from core.analysis.relation import Relation, relate
 from core.analysis.units import FEWEST_TEST, Numbers, average_recipes, to_floats
@@ -1497,7 +1497,7 @@ def _held_against(plans: Sequence[LayerPlan]) -> list[tuple[str, ...]]:
             said = [in_language(LANGUAGES[n], wording.joined_sentences, lines[n]) for n in range(2)]
             told.append(tuple(f"{found.plan.name}, {blocks[n]}: {said[n]}" for n in range(2)))
     rows = [row for found in plans for row in found.outcomes]
-    if foreseen := all_rule_forecasts(rows, {found.plan.plan_id: len(found.plan.blocks) for found in plans}):
+    if foreseen := rule_forecasts(rows, {found.plan.plan_id: len(found.plan.blocks) for found in plans}):
         told.append(tuple(in_language(language, plan_evidence.foresight_text, foreseen) for language in LANGUAGES))
     return told
 

@@ -291,41 +291,34 @@ def rule_records(outcomes: Sequence[PlanOutcomeRow]) -> list[RuleRecord]:
 class RuleForecast:
     """How well sums over blocks predict the order of sets of the plan's size by cost on held-out text."""
 
-    plan_id: str
     influence: float
     """Spearman correlation of the sum of block influences with the price."""
     alone: float
     """The same for the sum of each block's cost alone on the selection text."""
 
 
-def rule_forecast(rows: Sequence[PlanOutcomeRow], n_blocks: int) -> RuleForecast | None:
-    """The forecast quality of one plan whose set has `n_blocks` blocks; None with too few priced sets of that size."""
-    influence = {
-        row.blocks[0]: row.value_after
-        for row in rows
-        if (row.rule, row.measure, row.unit) == ("single", "influence", "block")
-    }
-    alone = prices_alone(rows)
-    costs = {
-        tuple(row.blocks): row.difference
-        for row in block_prices(rows, "held_out")
-        if len(row.blocks) == n_blocks and row.difference is not None
-    }
-    if len(costs) < FEWEST_SETS or not influence or not alone:
-        return None
-    price = np.array(list(costs.values()))
-
-    def of(values: dict[int, float | None]) -> float:
-        return spearman(np.array([sum(values[block] or 0.0 for block in blocks) for blocks in costs]), price)
-
-    return RuleForecast(rows[0].plan_id, of(influence), of(alone))
-
-
-def all_rule_forecasts(outcomes: Sequence[PlanOutcomeRow], sizes: Mapping[str, int]) -> list[RuleForecast]:
-    """Of each plan with enough sets; `sizes`: number of blocks in each plan's set."""
-    of_plans = groupby(sorted(outcomes, key=_plan_id), key=_plan_id)
-    forecasts = (rule_forecast(list(rows), sizes[plan_id]) for plan_id, rows in of_plans if plan_id in sizes)
-    return [forecast for forecast in forecasts if forecast is not None]
+def rule_forecasts(outcomes: Sequence[PlanOutcomeRow], sizes: Mapping[str, int]) -> list[RuleForecast]:
+    """Of each plan with enough priced sets of its size; `sizes`: number of blocks in each plan's set."""
+    forecasts = []
+    for plan_id, group in groupby(sorted(outcomes, key=_plan_id), key=_plan_id):
+        rows = list(group)
+        influence = {
+            row.blocks[0]: row.value_after
+            for row in rows
+            if (row.rule, row.measure, row.unit) == ("single", "influence", "block")
+        }
+        alone = prices_alone(rows)
+        costs = {
+            tuple(row.blocks): row.difference
+            for row in block_prices(rows, "held_out")
+            if len(row.blocks) == sizes.get(plan_id) and row.difference is not None
+        }
+        if len(costs) < FEWEST_SETS or not influence or not alone:
+            continue
+        price = np.array(list(costs.values()))
+        sums = ([sum(values[block] or 0.0 for block in blocks) for blocks in costs] for values in (influence, alone))
+        forecasts.append(RuleForecast(*(spearman(np.array(of_sets), price) for of_sets in sums)))
+    return forecasts
 
 
 # --- directions ---------------------------------------------------------------------------------------------------------

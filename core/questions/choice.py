@@ -59,10 +59,9 @@ class ChoiceQuestion:
 
 @dataclass(frozen=True)
 class Choice:
-    """What was chosen, by which criteria and among which models."""
+    """What was chosen, and among which models."""
 
     context: ChoiceContext
-    criteria: Sequence[ResolvedCriterion]
     task: Mapping[str, Any] | None
     """The benchmark whose scores are a criterion, and that a dimension must be related to; None without one."""
     decision: Decision
@@ -258,7 +257,7 @@ def judged(
     refusal: Refusal | None = "no_task_score" if use_class == HARMFUL and not is_by_score else None
     is_incomplete = any(one.what == "run" or (asked is not None and one.benchmark is asked) for one in missing)
     capped: Cap | None = "use_class" if use_class == HARMFUL else "missing" if is_incomplete else None
-    untested = _untested(choice.context, use_class, choice.criteria)
+    untested = _untested(choice.context, use_class, choice.decision.criteria)
     return PilotChoice(choice, use_class, missing, capped, refusal, untested)
 
 
@@ -347,13 +346,13 @@ def choose_by_rule(context: ChoiceContext, rule: Rule, task: TaskName | None) ->
     criteria = resolve_criteria(rule.criteria, context, task)
     unnamed = (one.benchmark for one in criteria if one.criterion.of == "score" and one.criterion.benchmark is None)
     benchmark = next(unnamed, None)
-    return Choice(context, criteria, benchmark, decide_in_context(context, criteria, benchmark, rule.use_class))
+    return Choice(context, benchmark, decide_in_context(context, criteria, benchmark, rule.use_class))
 
 
 def choose_by_criteria(context: ChoiceContext, criteria: Sequence[ResolvedCriterion], use_class: str) -> Choice:
     """Choose by criteria whose benchmarks are named; the first is the task."""
     task = task_of(criteria)
-    return Choice(context, criteria, task, decide_in_context(context, criteria, task, use_class))
+    return Choice(context, task, decide_in_context(context, criteria, task, use_class))
 
 
 def task_of(criteria: Sequence[ResolvedCriterion]) -> Mapping[str, Any] | None:

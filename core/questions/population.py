@@ -52,7 +52,6 @@ class OtherGroup:
     """A group that cannot be compared with the selected one, and the keys in which they differ."""
 
     group: RankingGroup
-    n_models: int
     n_scored: int
     differing_keys: tuple[str, ...]
     """`kind`, `stack`, `tokenizer_hash`, `corpus_id`, `protocol_hash`, `n_points`."""
@@ -338,11 +337,11 @@ def _other_groups(
     """The other groups, those with the most scored models first."""
     shown = set(ids_of(group.rows))
     other_groups = [
-        OtherGroup(other, other.rows["model_id"].n_unique(), n_scored, _differing_keys(group, other))
+        OtherGroup(other, n_scored, _differing_keys(group, other))
         for other, n_scored in zip(all_groups, _n_models_scored(all_groups, counts, benchmark), strict=True)
         if shown.isdisjoint(ids_of(other.rows))  # else it is this group plus models that the pilot does not name
     ]
-    return tuple(sorted(other_groups, key=lambda group: (-group.n_scored, -group.n_models)))
+    return tuple(sorted(other_groups, key=lambda one: (-one.n_scored, -one.group.rows["model_id"].n_unique())))
 
 
 def _differing_keys(group: RankingGroup, other: RankingGroup) -> tuple[str, ...]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from core.errors import N_ as _
@@ -57,15 +57,7 @@ class Estimator:
 def _scales(family: Estimator, argument: str, costs: Mapping[int, float]) -> list[Estimator]:
     """One record per scale of an estimator: `gride_8`, `local_d2_50`."""
     return [
-        Estimator(
-            f"{family.key}_{scale}",
-            family.function,
-            cost,
-            family.symbol,
-            family.formula,
-            family.meaning,
-            arguments={argument: scale},
-        )
+        replace(family, key=f"{family.key}_{scale}", cost=cost, name="", arguments={argument: scale})
         for scale, cost in costs.items()
     ]
 

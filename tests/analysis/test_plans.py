@@ -10,7 +10,7 @@ from core.analysis.plans import (
     layer_directions,
     other_choices,
     pareto_front,
-    rule_forecast,
+    rule_forecasts,
     rule_records,
     search_steps,
     sets_within_budget,
@@ -99,15 +99,15 @@ def test_rules_are_held_against_what_their_sets_cost():
 
 def test_sums_of_single_blocks_are_held_against_the_price_of_sets():
     found = layer_plan()
-    assert rule_forecast(found.outcomes, 3) is None  # too few sets of three
+    sizes = {found.plan.plan_id: 3}
+    assert rule_forecasts(found.outcomes, sizes) == []  # too few sets of three
     like = next(row for row in found.outcomes if row.rule == "random")
     sets = [[a, b, c] for a in range(4) for b in range(4, 6) for c in range(6, 8)]
     priced = [replace(like, blocks=one, difference=sum(SINGLES[block] for block in one) ** 2) for one in sets]
     singles = [row for row in found.outcomes if row.rule == "single"]
-    told = rule_forecast([*singles, *priced], 3)
-    assert (
-        told and told.alone == pytest.approx(1) and told.influence == pytest.approx(1, abs=0.01)
-    )  # equal sums may differ by round-off
+    (told,) = rule_forecasts([*singles, *priced], sizes)
+    assert told.alone == pytest.approx(1)
+    assert told.influence == pytest.approx(1, abs=0.01)  # equal sums may differ by round-off
 
 
 def test_needed_directions_stand_beside_each_layer():

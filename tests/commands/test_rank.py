@@ -68,10 +68,10 @@ def test_for_people_the_sentence_comes_first_and_the_table_fits(
     head = next(n for n, line in enumerate(lines) if line.startswith("rank "))
     assert "base-again-6" in lines[head + 1] and "53.0 [47.7, 58.3]" in lines[head + 1]
     said = "\n".join(lines)
-    assert "we would detect a ratio of dimensions of" in " ".join(said.split())
+    assert "Detectable between any two models: a ratio of dimensions of" in " ".join(said.split())
     assert "rho -0.82 (d2, one per type, three leading components removed); corrected" in " ".join(said.split())
     assert "specifications give the same answer" in said and "2503.22547 (n: not stated)" in said
-    assert "  participation_ratio" not in said and "  PR, one per type: related as registered, -0.8" in said
+    assert "  participation_ratio" not in said and "  PR, one per type: -0.8" in said
     assert "Here: related as registered" in said
 
 

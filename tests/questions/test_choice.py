@@ -117,7 +117,7 @@ def test_where_a_wrong_answer_does_harm_only_a_score_supports_and_what_is_untest
     assert found.refusal == "no_task_score" and "none is shared" in decision_wording.pilot_text(found)
     with_score = answer(context(None, *scored(a=50, b=60, c=80)), "safety_critical")
     assert (with_score.word, with_score.model.name) == ("leads", "c")
-    assert [one.criterion.of for one in with_score.choice.criteria if one.criterion.weight] == ["score"]
+    assert [one.criterion.of for one in with_score.choice.decision.criteria if one.criterion.weight] == ["score"]
     assert with_score.untested == ("own_task", "one_text", "harm")
     (untested,) = decision_wording.untested_lines(with_score)
     assert untested.startswith("Untested: a task of your own;") and untested.endswith("how often an answer does harm.")

@@ -122,7 +122,7 @@ def test_the_group_with_most_scores_is_compared_and_the_others_say_what_they_dif
     assert told["m00"] == (("tokenizer_hash", "corpus_id"), False, True)
     assert told["n"] == (("n_points",), False, False)
     assert told["e"] == (("kind",), False, False)
-    assert found.others[0].n_models == 20
+    assert found.others[0].group.rows.height == 20
 
 
 def test_a_group_of_the_readers_choice_is_nobodys_expectation():

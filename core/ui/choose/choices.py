@@ -139,7 +139,7 @@ def _decide(
         message = worded(error)
     choice = answer.choice if answer else None
     task = choice.task if choice else task or choice_question.task_of(criteria)
-    criteria = list(choice.criteria) if choice else criteria
+    criteria = list(choice.decision.criteria) if choice else criteria
     return DecisionView(context, criteria, task, answer, message, assumptions, use_class, rule, rules, ranked)
 
 

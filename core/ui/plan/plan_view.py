@@ -308,6 +308,6 @@ def show_history(plans: pl.DataFrame, outcomes: Sequence[PlanOutcomeRow]) -> Non
         _("Least in"): lambda record: _("{n} of {total}").format(n=record.n_cheapest, total=record.n_plans),
     }
     tables.show(tables.of(of_rule, of_rules), "rules of plans", width="content")
-    forecasts = plan_analysis.all_rule_forecasts(outcomes, sizes)
+    forecasts = plan_analysis.rule_forecasts(outcomes, sizes)
     if forecasts:
         st.caption(escape(plan_evidence.foresight_text(forecasts)))
