@@ -208,14 +208,11 @@ def choose_filtered_runs(runs: pl.DataFrame) -> pl.DataFrame:
 
     `runs` has the columns of `queries.run_list` at least. Verdicts and checks are read only where such a filter is set.
     """
-    judged = [("checks", "worst_check", _("Checks"), "outcome")]
-    judged += [(key, f"verdict_{key}", wording.name("claim", key).capitalize(), "claim_verdict") for key in CLAIMS]
     conditions: list[pl.Expr] = []
     told: list[str] = []
     with st.popover(_("Filters"), icon=":material/filter_alt:"):
         passing = runs.filter(*_choose_described(runs, told))
-        for name, column, label, kind in judged:
-            options = keys(kind) if kind == "claim_verdict" else [*reversed(keys(kind))]  # vetoes first
+        for name, column, label, kind, options in judged_filters():
             if values := _choose_pills(label, wording.names(kind, options), name):
                 conditions.append(pl.col(column).is_in(values))
                 told.append(label)
@@ -226,6 +223,15 @@ def choose_filtered_runs(runs: pl.DataFrame) -> pl.DataFrame:
     n_passing, n_texts = (some.filter(pl.col("pass") == "text").height for some in (passing, runs))
     show_filters(told, n_passing, n_texts)
     return passing
+
+
+def judged_filters() -> list[tuple[str, str, str, str, list[str]]]:
+    """The filters by what checks and verdicts say: name, column, label, kind of the values' names, the values in order."""
+    verdicts = [*keys("claim_verdict")]
+    claims = [
+        (key, f"verdict_{key}", wording.name("claim", key).capitalize(), "claim_verdict", verdicts) for key in CLAIMS
+    ]
+    return [("checks", "worst_check", _("Checks"), "outcome", [*reversed(keys("outcome"))]), *claims]  # vetoes first
 
 
 FILTERS = ("of", "on", "size", "since", "checks", *CLAIMS, "family", "architecture", "tuning", "language", "tag")

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import hashlib
 import tempfile
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import date
 from functools import partial
 from pathlib import Path
+from typing import TypeVar
 
 import polars as pl
 import streamlit as st
@@ -30,6 +32,7 @@ from core.ui import inputs, language, notices, pilot_filter, reads, tables, url_
 from core.ui.markdown import escape
 from core.warehouse import export_runs, recipes
 
+T = TypeVar("T")
 NONE = "none"
 MAX_RUNS = 40
 """Runs in one report; nobody reads more."""
@@ -51,10 +54,10 @@ class ReportRequest:
 
 def choose_saved_report() -> SavedRecipe | None:
     """Return a saved report, or None for a new one; drawn only where there are some."""
-    saved = {recipe.recipe_id: recipe for recipe in reads.lists().recipes}
-    names = {NONE: _("a new one")}
-    names |= {key: f"{report.recipe.name} · {language.local_day(report.made_at)}" for key, report in saved.items()}
-    return saved.get(inputs.choose_by_id(_("Kept report"), names, "recipe", width=480))
+    saved = {
+        one.recipe_id: (f"{one.recipe.name} · {language.local_day(one.made_at)}", one) for one in reads.lists().recipes
+    }
+    return _choose_one(_("Kept report"), _("a new one"), saved, "recipe")
 
 
 def choose_new_report(runs: pl.DataFrame) -> ReportRequest:
@@ -271,21 +274,27 @@ def _report_name(pilot: RegisteredPilot | None) -> str:
     return printable[:80] or "report"
 
 
+def _choose_one(label: str, none: str, things: Mapping[str, tuple[str, T]], name: str) -> T | None:
+    """Return one of some things by id, each with its name, or None, which `none` names; drawn only where there are some."""
+    names = {NONE: none} | {key: told for key, (told, _thing) in things.items()}
+    return things.get(inputs.choose_by_id(label, names, name, width=480), (none, None))[1]
+
+
 def _choose_plan() -> str | None:
-    """Return the id of a layer plan, or None for a report of runs; drawn only where there are plans."""
+    """Return the id of a layer plan, or None for a report of runs."""
     plans = reads.lists().plans.select("plan_id", "name", "created_at").rows()
-    names = {NONE: _("none")}
-    names |= {plan_id: f"{name} · {language.local_time(at)}" for plan_id, name, at in plans}
-    chosen = inputs.choose_by_id(_("Layer plan"), names, "plan", width=480)
-    return None if chosen == NONE else chosen
+    named = {plan_id: (f"{name} · {language.local_time(at)}", plan_id) for plan_id, name, at in plans}
+    return _choose_one(_("Layer plan"), _("none"), named, "plan")
 
 
 def _choose_choice() -> tuple[SavedRule, RuleChoiceRow] | None:
-    """Return a choice that a rule made, or None for a report of runs; drawn only where there are some."""
-    saved = {choice.choice_id: (rule, choice) for rule in reads.lists().rules for choice in rule.choices}
-    names = {NONE: _("none")}
-    names |= {key: f"{rule.rule.name} · {language.local_time(one.chosen_at)}" for key, (rule, one) in saved.items()}
-    return saved.get(inputs.choose_by_id(_("Choice of a rule"), names, "choice", width=480))
+    """Return a choice that a rule made, or None for a report of runs."""
+    made = {
+        one.choice_id: (f"{rule.rule.name} · {language.local_time(one.chosen_at)}", (rule, one))
+        for rule in reads.lists().rules
+        for one in rule.choices
+    }
+    return _choose_one(_("Choice of a rule"), _("none"), made, "choice")
 
 
 def _choose_template() -> tuple[str | None, bytes | None]:

@@ -131,9 +131,9 @@ def without_empty(columns: dict[str, Any] | pl.DataFrame) -> pl.DataFrame:
     return table.select(column for column in table if column.is_empty() or column.null_count() < table.height)
 
 
-def rounded(rows: pl.DataFrame, column: str, digits: int) -> pl.Series | None:
+def rounded(rows: pl.DataFrame, column: str, digits: int = 3) -> pl.Series | None:
     """A column to some significant digits; None where the rows do not have it."""
-    return rows[column].round_sig_figs(digits) if column in rows.columns else None
+    return rows[column].cast(pl.Float64).round_sig_figs(digits) if column in rows.columns else None
 
 
 def named(column: pl.Series, name: Callable[[str], str]) -> list[str | None]:

@@ -102,39 +102,30 @@ def show_other_texts(view: DecisionView) -> None:
     """Draw whether the order by dimension and the shapes hold on other texts, and the order by scores on other tasks."""
     runs = reads.evidence().runs.filter(pl.col("model_id").is_in(view.context.runs["model_id"].to_list()))
     st.subheader(_("Models on several texts"))
-    order = generality.order_over_texts(runs)
-    if order is None:
-        st.info(_("Untested: it takes the same models on two texts or tasks."))
-    else:
-        of_texts = runs.unique("corpus_id").select("corpus_id", "corpus_name", "corpus_language", "corpus_domain")
-        texts = {key: wording.text_name(*described) for key, *described in of_texts.rows()}
-        titles = [texts[key] for key in order.columns]
-        _show_order(order, titles, dict(runs.select("run_id", "name").rows()), "texts", view.decision)
-        st.caption(escape(generality_wording.concordance_text(order)))
+    of_texts = runs.unique("corpus_id").select("corpus_id", "corpus_name", "corpus_language", "corpus_domain")
+    texts = {key: wording.text_name(*described) for key, *described in of_texts.rows()}
+    _show_order(generality.order_over_texts(runs), texts, _("Place (1 = largest)"), "texts", view.decision)
     for agreement in generality.verdict_agreements(runs):
         if agreement.n_models or agreement.n_undecided:
             st.caption(escape(generality_wording.agreement_text(agreement)))
     if not view.context.comparable:
         return
     st.subheader(_("Models on several tasks"))
-    task_order = _over_tasks(view).order
-    if task_order is None:
-        st.info(_("Untested: it takes the same models on two texts or tasks."))
-        return
-    by_key = {score_key(row): decision_wording.task_name(row) for row in view.context.benchmarks.to_dicts()}
-    titles = [by_key.get(key, key.split("~")[1]) for key in task_order.columns]
-    names = dict(
-        reads.evidence().runs.select("run_id", "name").rows()
-    )  # of the whole group, some of which are chosen among
-    _show_order(task_order, titles, names, "by tasks", view.decision)
-    st.caption(escape(generality_wording.concordance_text(task_order)))
+    tasks = {score_key(row): decision_wording.task_name(row) for row in view.context.benchmarks.to_dicts()}
+    _show_order(_over_tasks(view).order, tasks, _("Place (1 = best)"), "by tasks", view.decision)
 
 
 def _show_order(
-    order: OrderTable, titles: list[str], names: Mapping[str, str], key: str, decision: Decision | None
+    order: OrderTable | None, titles: Mapping[str, str], place: str, key: str, decision: Decision | None
 ) -> None:
+    """Draw the places of the models on each text or task, by whose keys `titles` names them, and how far they agree."""
+    if order is None:
+        st.info(_("Untested: it takes the same models on two texts or tasks."))
+        return
     chosen = decision.chosen.name if decision and decision.chosen else "–"
+    names = dict(reads.evidence().runs.select("run_id", "name").rows())  # of the whole group, not of those chosen alone
     named = {run_id: names.get(run_id, run_id) for run_id in order.run_ids}
-    title = _("Place (1 = largest)") if key == "texts" else _("Place (1 = best)")
-    chart = generality_figures.order_chart(order, titles, named, title, chosen)
+    columns = [titles.get(column) or column.split("~")[1] for column in order.columns]
+    chart = generality_figures.order_chart(order, columns, named, place, chosen)
     pictures.plot(chart, f"order {key}", max(360, 150 + 17 * len(named)))
+    st.caption(escape(generality_wording.concordance_text(order)))

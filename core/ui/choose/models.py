@@ -20,8 +20,7 @@ from core.questions.choice import all_models
 from core.questions.population import Population, find_group, group_key
 from core.questions.ranking_answer import Answer, specification_key
 from core.questions.ranking_question import BY_TYPE, BY_WORD, DIMENSIONS, REGISTERED_DIMENSION, RankingQuestion
-from core.registry.names import keys
-from core.registry.specifications import CLAIMS, REFERENCE, SPECIFICATIONS, Specification
+from core.registry.specifications import REFERENCE, SPECIFICATIONS, Specification
 from core.tables import ids_of
 from core.ui import inputs, notices, reads, url_state
 from core.ui.inputs import ANSWERED
@@ -247,22 +246,12 @@ def _choose_filters(population: Population, above: Any) -> tuple[pl.DataFrame, S
     sizes = inputs.choose_sizes(population.rows)
     rows = population.rows.filter(*sizes).with_columns(tuning=pl.col("base_relation").fill_null(NOT_INSTRUCT))
     told = [_("Parameters")] if sizes else []
-    filters = [  # name, column, label, kind of its names, order of its values
-        ("family", "family", _("Model family"), "", ()),
-        ("architecture", "architecture", _("Architecture"), "", ()),
-        ("tuning", "tuning", _("Base or instruct"), "relation", ()),
-        ("language", "corpus_language", _("Language of the text"), "language", ()),
-        *(
-            (
-                claim,
-                f"verdict_{claim}",
-                wording.name("claim", claim).capitalize(),
-                "claim_verdict",
-                keys("claim_verdict"),
-            )
-            for claim in CLAIMS
-        ),
-        ("checks", "worst_check", _("Checks"), "outcome", ("veto", "warn", "pass")),
+    filters: list[tuple[str, str, str, str, list[str]]] = [  # as `judged_filters`
+        ("family", "family", _("Model family"), "", []),
+        ("architecture", "architecture", _("Architecture"), "", []),
+        ("tuning", "tuning", _("Base or instruct"), "relation", []),
+        ("language", "corpus_language", _("Language of the text"), "language", []),
+        *inputs.judged_filters(),
     ]
     for name, column, label, kind, order in filters:
         places = {value: place for place, value in enumerate(order)}

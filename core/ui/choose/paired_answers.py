@@ -81,7 +81,7 @@ def _difference_table(comparisons: Sequence[tuple[QuestionSet, PairedComparison]
             _("Common questions"): frame["n_common"],
             _("Mean of the first"): frame["mean_a"].round(4),
             _("Mean of the second"): frame["mean_b"].round(4),
-            _("Standard error"): frame["std_error"].cast(pl.Float64).round_sig_figs(2),
+            _("Standard error"): tables.rounded(frame, "std_error", 2),
             _("Only the first is right"): frame["only_a_right"],
             _("Only the second is right"): frame["only_b_right"],
             _("p (exact)"): list(map(p_number_text, frame["p_value"])),

@@ -19,6 +19,7 @@ from core.scores.score_input import BENCHMARK, MODEL
 from core.scores.score_rows import metrics_without_direction, with_directions
 from core.ui import inputs, language, pictures, reads, tables
 from core.ui.choose.models import ranking_params
+from core.ui.choose.scores import condition_columns
 from core.ui.markdown import button_label, escape
 from core.warehouse import score_imports
 from core.warehouse.score_imports import ImportPreview
@@ -275,11 +276,8 @@ def _score_rows(preview: ImportPreview, rows: pl.DataFrame) -> pl.DataFrame:
         _("Reason or conversion"): [score_files.row_remarks_text(row) or None for row in parsed],
         _("In the warehouse already"): [score_files.known_score_text(*one) or None for one in known],
         _("Model that is meant"): [other if other != name else None for name, other in meant],
-        _("Shots"): rows["n_shot"],
-        _("Filter"): tables.named(rows["filter"], wording.stated_text),
-        _("Suite"): tables.named(rows["suite"], wording.stated_text),
         _("Partial run"): [True if partial else None for partial in rows["is_partial"]],
-        _("Revision"): rows["revision"],
+        **condition_columns(rows),
         _("Where in the file"): [worded(row.at) for row in parsed],
         _("File"): [preview.file.name] * rows.height,
     }

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import polars as pl
 import streamlit as st
 
@@ -38,17 +40,24 @@ def show_all() -> None:
         _("Benchmark"): drawn["benchmark"],
         _("Metric"): tables.named(drawn["metric"], wording.metric_name),
         _("Score"): drawn["value"].round_sig_figs(4),
-        _("Standard error"): drawn["std_error"].cast(pl.Float64).round_sig_figs(2),
+        _("Standard error"): tables.rounded(drawn, "std_error", 2),
         _("Unit"): tables.named(drawn["unit"], wording.unit_name),
-        _("Shots"): drawn["n_shot"],
-        _("Filter"): tables.named(drawn["filter"], wording.stated_text),
-        _("Suite"): tables.named(drawn["suite"], wording.stated_text),
-        _("Revision"): drawn["revision"],
+        **condition_columns(drawn),
         _("Source"): drawn["source"],
         _("As of"): drawn["as_of"],
     }
     tables.show(tables.without_empty(table), "scores all")
     tables.show_download(rows, "workdim_scores.csv", _("Download these scores (CSV)"))
+
+
+def condition_columns(rows: pl.DataFrame) -> dict[str, Any]:
+    """The columns of a table of scores that say under which conditions they were reached."""
+    return {
+        _("Shots"): rows["n_shot"],
+        _("Filter"): tables.named(rows["filter"], wording.stated_text),
+        _("Suite"): tables.named(rows["suite"], wording.stated_text),
+        _("Revision"): rows["revision"],
+    }
 
 
 def show_files() -> None:
@@ -112,10 +121,7 @@ def show_conflicts() -> None:
         _("Highest"): rows["highest"].round_sig_figs(4),
         _("Values"): rows["n_values"],
         _("Value and source"): rows["told"].list.join(" | "),
-        _("Shots"): rows["n_shot"],
-        _("Filter"): tables.named(rows["filter"], wording.stated_text),
-        _("Suite"): tables.named(rows["suite"], wording.stated_text),
-        _("Revision"): rows["revision"],
+        **condition_columns(rows),
         _("Settings"): [wording.score_settings_text(dtype, template) for dtype, template in variants],
     }
     tables.show(tables.without_empty(table), "scores conflicts")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import polars as pl
@@ -94,9 +95,7 @@ def _table(view: DecisionView, rows: pl.DataFrame) -> pl.DataFrame:
     def ranks(name: str) -> list[int | None]:
         return [getattr(models.get(run_id), name, None) for run_id in ids_of(rows)]
 
-    def numbers(column: str, digits: int = 3) -> Any:
-        return rows[column].cast(pl.Float64).round_sig_figs(digits) if column in rows.columns else None
-
+    numbers = partial(tables.rounded, rows)
     working = {
         _("Working dimension"): numbers("working_dimension"),
         _("from (95 %)"): numbers("working_dimension_lower"),
@@ -107,7 +106,7 @@ def _table(view: DecisionView, rows: pl.DataFrame) -> pl.DataFrame:
         # Dimension and score beside the name, as the rest of the table lies beyond the edge of a small window.
         **(working if dimension == "working_dimension" else {title[:1].upper() + title[1:]: numbers(dimension)}),
         answer_wording.benchmark_name(answer) if answer else task_name(view.task): numbers("score"),
-        _("Standard error"): numbers("score_std_error", 2),
+        _("Standard error"): numbers("score_std_error", digits=2),
         _("Weighted mean"): [means.get(run_id) for run_id in ids_of(rows)],
         **working,
         _("Rank by dimension"): ranks("rank_low"),

@@ -123,6 +123,8 @@ def _show_cards(active_before: list[str], kind: str | None) -> None:
 
 
 def _show_card(status: JobStatus) -> None:
+    from core.runs.processes import read_log
+
     config, state = status.job.config, status.state
     state_names = {
         "queued": _("waiting"),
@@ -150,7 +152,7 @@ def _show_card(status: JobStatus) -> None:
         else:
             st.caption(_("Measured before; nothing was repeated."))
     _show_actions(status)
-    _show_log(status)
+    show_log(map(locale.worded, read_log(status.job, LOG_LINES)))
 
 
 def _show_progress(status: JobStatus) -> None:
@@ -208,10 +210,7 @@ def _show_changes(status: JobStatus) -> None:
         st.rerun()
 
 
-def _show_log(status: JobStatus) -> None:
-    from core.runs.processes import read_log
-
-    lines = read_log(status.job, LOG_LINES)
-    if lines:
-        with st.expander(_("Log")):
-            st.code("\n".join(locale.worded(line) for line in lines), language=None)
+def show_log(lines: Iterable[str]) -> None:
+    """Draw the last lines of a process, folded; nothing where it has written none."""
+    if text := "\n".join(lines):
+        st.expander(_("Log")).code(text, language=None)

@@ -153,7 +153,10 @@ def _show_registered(pilot: Pilot, n_runs: int) -> None:
             inputs.show_link("choose", _("Look at it"), "table_rows", choose="ranking", pilot=pilot.pilot_id)
         if n_runs < n_measurements and st.button(_("Measure what is missing"), key=f"pilot {pilot.pilot_id}"):
             _start(pilot)
-    _show_log(pilot)
+    with suppress(OSError):  # none before its first start
+        job_cards.show_log(
+            _log_path(pilot).read_text(encoding="utf-8", errors="replace").splitlines()[-job_cards.LOG_LINES :]
+        )
 
 
 def _start(pilot: Pilot) -> None:
@@ -168,12 +171,3 @@ def _start(pilot: Pilot) -> None:
 
 def _log_path(pilot: Pilot) -> Path:
     return reads.warehouse().path.parent / _FOLDER / f"{pilot.pilot_id}.log"
-
-
-def _show_log(pilot: Pilot) -> None:
-    """Draw the log of the process that measured the pilot last."""
-    with suppress(OSError):
-        lines = _log_path(pilot).read_text(encoding="utf-8", errors="replace").splitlines()[-job_cards.LOG_LINES :]
-        if lines:
-            with st.expander(_("Log")):
-                st.code("\n".join(lines), language=None)
