@@ -14,8 +14,8 @@ import errno
 import logging
 import math
 import os
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -29,7 +29,7 @@ from core.errors import ModelError, Sentence
 from core.files import free_some, no_room, require_room
 from core.models.memory import LOSS_ROWS, largest_batch, too_large, within_memory
 from core.models.model import OpenModel
-from core.models.stacks import each_state, input_state, run_together
+from core.models.stacks import blocks_replaced, each_state, form_of, in_form, input_state, run_together
 from core.models.weights import THE_TOKENIZER, THE_WEIGHTS, damaged, not_measured
 from core.records import Progress, ProgressCallback
 from core.texts.sample import TokenSample
@@ -354,7 +354,7 @@ def read_losses(model: OpenModel, sample: TokenSample, states: HiddenStates, n_t
         for some, state, tokens in zip(
             *(of.split(states.batch or 1) for of in (ids, windows, wanted.view(ids.shape))), strict=True
         ):
-            with _blocks_replaced(model, forms, state):
+            with blocks_replaced(model.layers, partial(_returning, forms, state)):
                 logits = model.module(input_ids=some, use_cache=False).logits.flatten(0, 1)
             # In slices, as the pass does: a softmax of all logits would take their memory again.
             for of, is_next in zip(logits.split(LOSS_ROWS), tokens.flatten().split(LOSS_ROWS), strict=True):
@@ -372,7 +372,7 @@ def _forms(model: OpenModel, ids: Tensor) -> list[int]:
     lengths: list[int] = []
 
     def keep(_module: nn.Module, _given: Any, output: Any) -> None:
-        lengths.append(len(output) if isinstance(output, tuple) else 0)
+        lengths.append(form_of(output))
 
     with ExitStack() as hooks:
         for block in model.layers:
@@ -381,27 +381,7 @@ def _forms(model: OpenModel, ids: Tensor) -> list[int]:
     return lengths
 
 
-@contextmanager
-def _blocks_replaced(model: OpenModel, forms: list[int], last: Tensor) -> Iterator[None]:
-    """Blocks return their input meanwhile, the last one `last` (n_batch, n_tokens, hidden_size)."""
-
-    def returning(index: int) -> Callable[..., Any]:
-        def forward(*arguments: Any, **keywords: Any) -> Any:
-            state = last if index == len(forms) - 1 else input_state(arguments, keywords)
-            return (state, *(None,) * (forms[index] - 1)) if forms[index] else state
-
-        return forward
-
-    with ExitStack() as undo:
-        for index, block in enumerate(model.layers):
-            own = block.__dict__.get("forward")  # accelerate puts its own there
-            undo.callback(_restore, block, own)
-            block.forward = returning(index)
-        yield
-
-
-def _restore(block: nn.Module, own: Any) -> None:
-    if own is None:
-        del block.__dict__["forward"]
-    else:
-        block.forward = own
+def _returning(forms: list[int], last: Tensor, index: int, _own: Callable[..., Any]) -> Callable[..., Any]:
+    """What runs in place of a block: it returns its input, the last one `last` (n_batch, n_tokens, hidden_size)."""
+    is_last = index == len(forms) - 1
+    return lambda *arguments, **keywords: in_form(last if is_last else input_state(arguments, keywords), forms[index])

@@ -17,6 +17,7 @@ import inspect
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -127,6 +128,29 @@ def each_state(blocks: nn.ModuleList, keep: Callable[[int, Tensor], None]) -> It
         hooks.callback(blocks[0].register_forward_pre_hook(keep_input, with_kwargs=True).remove)
         for layer, block in enumerate(blocks, 1):
             hooks.callback(block.register_forward_hook(keep_output(layer)).remove)
+        yield
+
+
+def form_of(output: Any) -> int:
+    """The length of the tuple that a block returns; 0 for a tensor."""
+    return len(output) if isinstance(output, tuple) else 0
+
+
+def in_form(state: Tensor, form: int) -> Any:
+    """A state as a block returns it: some return a tuple that begins with the state."""
+    return (state, *(None,) * (form - 1)) if form else state
+
+
+@contextmanager
+def blocks_replaced(
+    blocks: Sequence[nn.Module] | nn.ModuleList, replacement: Callable[[int, Callable[..., Any]], Callable[..., Any]]
+) -> Iterator[None]:
+    """Run `replacement`, given a block's number and forward method, in place of the forward method of each block meanwhile."""
+    with ExitStack() as undo:
+        for index, block in enumerate(blocks):
+            own = block.__dict__.get("forward")  # accelerate puts its own there
+            undo.callback(partial(setattr, block, "forward", own) if own else partial(delattr, block, "forward"))
+            block.forward = replacement(index, block.forward)
         yield
 
 

@@ -3,7 +3,7 @@
     influence and angles -> each block alone -> greedy removal, exchanges -> rules side by side, the simplest of equals
     -> held-out text, random sets, healing, harder texts, probes -> footprint -> saved model, needed directions
 
-The result of every step is stored on disk (core.plans.step_runner), so that an interrupted plan resumes. Results become
+The result of every step is stored on disk (core.plans.setup), so that an interrupted plan resumes. Results become
 rows in core.plans.record.
 """
 
@@ -34,8 +34,7 @@ from core.plans.pricing import PriceList, Pricer, ReportPasses, Scores, loss_inc
 from core.plans.record import PlanRecord, model_card
 from core.plans.saving import Footprint, delete_blocks, require_same
 from core.plans.search import Search, SearchResult
-from core.plans.setup import PlanSetup, open_plan
-from core.plans.step_runner import StepRunner, open_checkpoint
+from core.plans.setup import PlanSetup, StepRunner, open_checkpoint, open_plan
 from core.plans.texts import HELD_OUT, SELECTION, TYPOS, first_windows
 from core.plans.variants import Network, Variant, without_blocks
 from core.records import LayerPlan, PlanConfig, Progress, ProgressCallback, stretches, text_budget
@@ -108,11 +107,11 @@ class _Planner:
             phase, name, windows.ids.size, lambda report: Pricer(self.network, windows, keep).scores(variants(), report)
         )
 
-    def _price_sets(self, phase: str, name: str, windows: TokenWindows, sets: Sequence[tuple[int, ...]]) -> PriceList:
+    def _price_sets(self, name: str, windows: TokenWindows, sets: Sequence[tuple[int, ...]]) -> PriceList:
         """Prices of sets of blocks, each distinct set once."""
         distinct = list(dict.fromkeys(sets))
         baseline, *scores = self._price_variants(
-            phase, name, windows, lambda: [without_blocks(blocks) for blocks in distinct]
+            "verify", name, windows, lambda: [without_blocks(blocks) for blocks in distinct]
         )
         return PriceList(baseline, dict(zip(distinct, scores, strict=True)))
 
@@ -199,7 +198,7 @@ class _Planner:
     def _verify(self, search: SearchResult, choice: Choice) -> PriceList:
         """Price the candidates and every step of the search on held-out text."""
         sets = [*(candidate.blocks for candidate in search.candidates), *(step.blocks for step in search.path)]
-        prices = self._price_sets("verify", "held_out", self.held_out.verification, sets)
+        prices = self._price_sets("held_out", self.held_out.verification, sets)
         self.record.add_candidates(search.candidates, choice, HELD_OUT, prices)
         self.record.add_rivals(search.candidates, choice.chosen.blocks, HELD_OUT, prices)
         for step in search.path:
@@ -213,7 +212,7 @@ class _Planner:
         if len(random_sets) < candidates.N_RANDOM:
             self.record.add_reasons("few_random_sets")
         windows = first_windows(self.held_out.verification, texts.RANDOM_WINDOWS)
-        prices = self._price_sets("verify", "random", windows, [chosen.blocks, *random_sets])
+        prices = self._price_sets("random", windows, [chosen.blocks, *random_sets])
         for blocks in random_sets:
             self.record.add_prices("random", blocks, HELD_OUT, prices.whole, prices.scores[blocks])
         costs = [prices.increase(blocks).value for blocks in random_sets]

@@ -11,7 +11,7 @@ from contextlib import ExitStack, contextmanager
 import torch
 from torch import Tensor, nn
 
-from core.plans.variants import Network, output_axis
+from core.plans.variants import Network, output_axis, product
 
 LEVELS = 2**7 - 1
 """Of each sign, with 8 bits."""
@@ -43,10 +43,8 @@ def rounded_weights(modules: Sequence[nn.Module]) -> Iterator[None]:
 
 
 def _product(module: nn.Module, arguments: tuple[Tensor, ...], output: Tensor) -> Tensor:
-    axis = output_axis(module)
-    weight = rounded(module.weight, axis)  # type: ignore[arg-type]
-    bias: Tensor | None = module.bias  # type: ignore[assignment]
-    return nn.functional.linear(arguments[0], weight.T if axis else weight, bias)
+    weight = rounded(module.weight, output_axis(module))  # type: ignore[arg-type]
+    return product(module, arguments[0], weight, module.bias)  # type: ignore[arg-type]
 
 
 def rounded(weight: Tensor, axis: int) -> Tensor:

@@ -13,8 +13,7 @@ from dataclasses import dataclass
 from core.plans import candidates
 from core.plans.candidates import Candidate, Step
 from core.plans.pricing import PriceList, Pricer, Scores, divergence, loss_increase
-from core.plans.setup import PlanSetup
-from core.plans.step_runner import StepRunner
+from core.plans.setup import PlanSetup, StepRunner
 from core.plans.variants import without_blocks
 from core.records import PUBLISHED_FIFTH, text_budget
 

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 
 from core.errors import ModelError
 from core.models.model import OpenModel
-from core.models.stacks import input_state, output_state, run_together
+from core.models.stacks import blocks_replaced, form_of, in_form, input_state, output_state, run_together
 from core.texts.sample import TokenWindows
 
 ATTENTION, MLP = "attention", "mlp"
@@ -187,8 +187,7 @@ class Network:
     def hooked(self) -> Iterator[None]:
         """Wrap the blocks and sublayers meanwhile, so that passes can leave them out."""
         with ExitStack() as undo:
-            for index, block in enumerate(self.blocks):
-                undo.callback(_replace_forward(block, lambda own, i=index: self._forward(i, own)))
+            undo.enter_context(blocks_replaced(self.blocks, self._forward))
             for (kind, index), sublayer in self.sublayers.items():
                 undo.callback(sublayer.register_forward_hook(self._after_sublayer(kind, index)).remove)
             yield
@@ -220,7 +219,7 @@ class Network:
                 arguments = tuple(state if value is input_ else value for value in arguments)
                 keywords = {name: state if value is input_ else value for name, value in keywords.items()}
             output = block_forward(*arguments, **keywords)
-            self._forms[index] = len(output) if isinstance(output, tuple) else 0
+            self._forms[index] = form_of(output)
             return self._last(index, step, output)
 
         return forward
@@ -239,9 +238,8 @@ class Network:
         return output
 
     def _in_form(self, index: int, state: Tensor) -> Any:
-        """The state as the block itself would return it: some blocks return a tuple that begins with the state."""
-        length = self._forms.get(index, max(self._forms.values(), default=0))
-        return (state, *(None,) * (length - 1)) if length else state
+        """The state as the block itself would return it, or as another block has."""
+        return in_form(state, self._forms.get(index, max(self._forms.values(), default=0)))
 
     def _after_sublayer(self, kind: str, index: int) -> Any:
         """The forward hook of a sublayer: records, drops or heals its output."""
@@ -260,7 +258,7 @@ class Network:
                 changed = (contribution.float() @ step.variant.healed[index]).to(contribution.dtype)
             elif kind == MLP and index in step.variant.merged:
                 weight, bias = step.variant.merged[index]
-                changed = nn.functional.linear(arguments[0], weight.T if output_axis(module) else weight, bias)
+                changed = product(module, arguments[0], weight, bias)
             else:
                 return None
             return (changed, *output[1:]) if isinstance(output, tuple) else changed
@@ -363,20 +361,6 @@ def require_own_blocks(model: OpenModel) -> None:
                 )
 
 
-def _replace_forward(block: nn.Module, wrapped: Any) -> Any:
-    """Wrap the forward method of a module; returns a function that restores it."""
-    original = block.__dict__.get("forward")  # accelerate puts its own there, too
-    block.forward = wrapped(block.forward)
-
-    def undo() -> None:
-        if original is None:
-            del block.__dict__["forward"]
-        else:
-            block.forward = original
-
-    return undo
-
-
 def _find_pair(block: nn.Module, calls: list[nn.Module], hidden_size: int) -> tuple[nn.Module, nn.Module] | None:
     """The output modules of a block's attention and MLP; None unless it has both.
 
@@ -419,6 +403,11 @@ def _outputs_state(module: nn.Module, hidden_size: int) -> bool:
 def output_axis(module: nn.Module) -> int:
     """The output axis of a weight matrix: GPT-2's Conv1D stores the transpose of a linear layer."""
     return 1 if type(module).__name__ == "Conv1D" else 0
+
+
+def product(module: nn.Module, given: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+    """What a product with a matrix gives with another weight and bias; given (..., n_inputs)"""
+    return nn.functional.linear(given, weight.T if output_axis(module) else weight, bias)
 
 
 def differs(a: Tensor, b: Tensor) -> bool:

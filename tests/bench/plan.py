@@ -28,8 +28,7 @@ from core.models.model import load_network
 from core.plans import candidates
 from core.plans.pricing import Pricer, Scores, divergence, loss_increase
 from core.plans.search import Search, SearchResult
-from core.plans.setup import open_plan
-from core.plans.step_runner import StepRunner
+from core.plans.setup import StepRunner, open_plan
 from core.plans.texts import first_windows
 from core.plans.variants import Network, without_blocks
 from core.records import PlanConfig
