@@ -13,6 +13,7 @@ from core.analysis.ranking import default_benchmark, filter_benchmark
 from core.analysis.relation import MARGIN
 from core.analysis.units import FEWEST_TEST
 from core.deck.deck_data import DeckData
+from core.deck.profile_board import profiles
 from core.deck.slide import check_table, make_slide, table_slides
 from core.deck.story import Column, Heading, Row, Statement, StorySlide, texts_of
 from core.locale import N_, _, glossary, translated
@@ -66,6 +67,8 @@ def appendix(data: DeckData, slides: Sequence[StorySlide]) -> Iterator[StorySlid
     """Pages behind `slides`, in smaller letters; those of one section have its key before a hyphen."""
     yield _method(data)
     if data.plan is None:
+        if data.comparison is not None:  # whose core slides tell readers apart by their loss
+            yield make_slide(data, "profiles", _("Profiles"), (), profiles(data, data.text_runs), ("layer_estimates",))
         yield from _values(data)
         title = _("Quality checks of measurements: {n}").format(n=counted(data.text_runs.height, "runs"))
         table = check_table(data.checks, data.text_runs, most=MOST_CHECKS)

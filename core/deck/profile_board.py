@@ -63,7 +63,7 @@ def profile_board(data: DeckData) -> Board:
         statements: tuple[Statement | str, ...] = ()
     else:
         title, number, meaning, statements = _answer(data, sound)
-        picture = _profiles(data, sound)
+        picture = profiles(data, sound)
     return Board(
         answer=Panel(
             title,
@@ -90,7 +90,7 @@ def profile_board(data: DeckData) -> Board:
 
 def _comparison_board(data: DeckData, comparison: Comparison, sound: pl.DataFrame) -> Board:
     """Two models on one text: which reads it better, then at what size; their shapes, which decide nothing here, stand in the
-    table."""
+    table and in the appendix."""
     best, other = comparison.by_loss
     loss, names = comparison.differences[0].loss, compare_wording.labels(comparison)
     told = {"model": names[best.run.run_id], "other": names[other.run.run_id], "text": best.run.corpus_name}
@@ -256,7 +256,7 @@ def _origin_lines(data: DeckData) -> Iterator[str]:
 # --- pictures ----------------------------------------------------------------------------------------------------
 
 
-def _profiles(data: DeckData, sound: pl.DataFrame) -> Visual | None:
+def profiles(data: DeckData, sound: pl.DataFrame) -> Visual | None:
     """The curves on one scale, or a gallery of many, and of models that do not compare; vetoed ones are drawn grey beside few
     others."""
     drawn = _drawn(data, sound)

@@ -46,7 +46,7 @@ def refused(*arguments: str | Path, path: Path) -> str:
 @pytest.mark.parametrize("language", ("en", "ja"))
 def test_a_deck_is_traced_number_by_number_to_the_warehouse(language: str, path: Path, tmp_path: Path) -> None:
     deck = tmp_path / "deck.pptx"
-    told("slides", "--out", deck, "--language", language, *BOTH, path=path)
+    told("slides", "--out", deck, "--appendix", "--language", language, *BOTH, path=path)
     found = json.loads(told("trace", deck, "--json", path=path))
     assert found["is_this_warehouse"] and not found["added"]
     assert {one["state"] for one in found["numbers"]} == {"same"}, "nothing has changed in a deck just made"
@@ -87,7 +87,7 @@ def test_a_deck_says_nothing_of_places_and_people_and_is_valid(path: Path, tmp_p
 
 def test_one_html_file_and_the_rows_behind_it(path: Path, tmp_path: Path) -> None:
     page, rows = tmp_path / "report.html", tmp_path / "rows.zip"
-    said = told("report", "--out", page, "--bundle", rows, "--language", "ja", *BOTH, path=path)
+    said = told("report", "--out", page, "--bundle", rows, "--appendix", "--language", "ja", *BOTH, path=path)
     assert "rows.zip" in said and 'lang="ja"' in page.read_text(encoding="utf-8")
     with zipfile.ZipFile(rows) as packed:
         numbers = pl.read_parquet(BytesIO(packed.read("tables/recipe_numbers.parquet")))
