@@ -389,9 +389,10 @@ def score(repository: str, value: float, revision: str | None = None, benchmark:
 
 
 def scores(*rows: ScoreRow) -> pl.DataFrame:
+    """Rows of `queries.scores`, by the names that their files have."""
     types = {"revision": pl.String, "std_error": pl.Float64, "n_samples": pl.Int64, "n_shot": pl.Int64}
     frame = pl.DataFrame([asdict(row) for row in rows or (score("x", 1.0),)], schema_overrides=types)
-    return frame if rows else frame.clear()
+    return (frame if rows else frame.clear()).with_columns(name_in_source="repository")
 
 
 def units(n: int, rho: float = 0.0, seed: int = 0, **more: Sequence) -> pl.DataFrame:

@@ -166,8 +166,8 @@ MOST = {
     "plans": (3278, 26608),  # rounding priced, one block repaired; whether norms can carry a repair is tried
     # and what a report answers, on each text:
     "questions": (
-        2577,
-        19388,
+        2576,
+        19385,
     ),  # readable loss beside a plan; a choice among none names models; what a report is of, read in one place for pages and verbs; a rule's choice asked again for its deck, losses paired in a choice, models compared alike on a text; which to pilot, what named budgets allow; d2 of draws; columns that the types check
     "records": (477, 2668),  # own labels; a request read back from JSON, for jobs and estimates alike
     "registry": (1476, 6518),  # own labels; loss readable at each layer; the words of a verdict; three controls

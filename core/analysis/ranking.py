@@ -17,7 +17,7 @@ import polars as pl
 from core.analysis.units import from_largest
 from core.pilots.pilot import Pilot
 from core.records import DAMAGED, EARLIER, LOCAL, SHIPPED
-from core.tables import PILOT_SOURCE, SCORE_KEYS, SCORED_SOURCE, RunSummaryRow, columns
+from core.tables import PILOT_SOURCE, SCORE_KEYS, SCORED_SOURCE
 
 GROUP_KEYS = ("kind", "stack", "tokenizer_hash", "corpus_id", "protocol_hash")
 WORD_KEYS = ("kind", "stack", "words_hash", "corpus_id", "protocol_hash")
@@ -149,15 +149,10 @@ def across_tokenizers(
 
     `summaries` are rows of run_summaries. A group holds at least two models.
     """
-    if runs.is_empty() or "words_hash" not in runs.columns:
-        return []
-    of_words = summaries.filter(cloud="one_per_word", estimator="d2")
-    of_run = ("run_id", *CLAIM_COLUMNS)
-    summary_columns = [
-        column for column in columns(RunSummaryRow) if column in of_words.columns and column not in of_run
-    ]
-    measured = runs.filter(pl.col("words_hash").is_not_null()).drop(summary_columns, strict=False)
-    joined = measured.join(of_words.select("run_id", *summary_columns), on="run_id", how="inner", maintain_order="left")
+    of_words = summaries.filter(cloud="one_per_word", estimator="d2").drop(CLAIM_COLUMNS)
+    of_types = [column for column in of_words.columns if column != "run_id"]
+    measured = runs.filter(pl.col("words_hash").is_not_null()).drop(of_types, strict=False)
+    joined = measured.join(of_words, on="run_id", how="inner", maintain_order="left")
     all_groups = _build_groups(joined, WORD_KEYS, include_vetoed)
     return [group for group in all_groups if group.rows["model_id"].n_unique() > 1]
 
@@ -188,7 +183,7 @@ def differing_conditions(runs: pl.DataFrame) -> list[str]:
     """In which conditions of a comparison runs differ; `words_hash` where tokenizers do and the words are not the same."""
     conditions = ("corpus_id", "protocol_hash", "tokenizer_hash", "kind", "stack", "pass", "dtype")
     differing = [key for key in conditions if runs[key].n_unique() > 1]
-    if "tokenizer_hash" in differing and "words_hash" in runs.columns:
+    if "tokenizer_hash" in differing:
         words = runs["words_hash"]
         differing += ["words_hash"] if words.null_count() or words.n_unique() > 1 else []
     if len(split_by_size(runs.filter(pl.col("n_points").is_not_null()))) > 1:
@@ -264,8 +259,6 @@ def without_other_pilots(scores: pl.DataFrame, pilot: Pilot | None) -> pl.DataFr
 
 def _prepare_scores(scores: pl.DataFrame) -> pl.DataFrame:
     """Scores with column names that do not collide with those of runs, and fractions as percentages."""
-    if "name_in_source" not in scores.columns:  # rows of the table itself, without resolved aliases
-        scores = scores.with_columns(name_in_source="repository")
     is_fraction = (pl.col("unit") == "fraction") & ~pl.col("source").str.starts_with(
         PILOT_SOURCE
     )  # a pilot's scores keep their stated unit
