@@ -86,6 +86,8 @@ def test_a_ranking_shows_one_group_and_lists_the_others(app: AppTest) -> None:
     assert not app.exception and not app.error
     (others,) = [one.label for one in app.expander if "Not comparable" in one.label]
     assert int(re.search(r"\((\d+) groups\)", others)[1]) > relation.MAX_GROUPS
+    app.session_state["other groups"] = True
+    app.run()
     assert any(one.value.startswith("and ") and one.value.endswith(" more") for one in app.caption)
 
 
