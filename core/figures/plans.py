@@ -12,6 +12,7 @@ from core.analysis.plans import (
     PUBLISHED,
     LayerDirections,
     harder_text_prices,
+    is_recommended,
     other_choices,
     parameters_saved_share,
     pareto_front,
@@ -224,7 +225,8 @@ def single_block_chart(layer_plan: LayerPlan) -> Chart | None:
             )
         series.append(Series(label, points, colour, is_block, mark, is_banded=is_block, is_named=False))
     removed = _price_points([row for row in rows if row.unit == "block" and row.blocks[0] in layer_plan.plan.blocks])
-    series.append(Series(_("goes"), removed, 1, False, "open", is_named=False))
+    label = plan_wording.removed_name(layer_plan.plan, is_recommended(layer_plan))
+    series.append(Series(label, removed, 1, False, "open", is_named=False))
     n = layer_plan.plan.n_layers
     x = Axis(_("block, counted from 0"), -0.5, n - 0.5, whole_step(n))
     up = _price_axis(series, None)

@@ -41,15 +41,18 @@ def test_a_link_to_a_plan_that_is_not_here_says_so_whether_there_are_others_or_n
 
 
 def test_without_a_plan_of_ones_own_the_form_opens_and_shipped_ones_are_a_click_away(warehouse: Warehouse) -> None:
-    layer_plans.save_plan(warehouse, layer_plan("0199-b", note=SHIPPED))
+    for plan_id in ("0199-a", "0199-b"):
+        layer_plans.save_plan(warehouse, layer_plan(plan_id, note=SHIPPED))
     app = opened("plan.py")
     assert "No plan yet." in texts(app) and "8 blocks" not in texts(app)
     assert [one.label for one in app.button] == ["What will it take?"]
     (link,) = app.get("page_link")
     assert "plan=0199-b" in link.proto.query_string
-    assert "3 of 8 blocks can go" in texts(opened("plan.py", plan="0199-b"))
-    layer_plans.save_plan(warehouse, layer_plan("0199-a", blocks=[1]))
-    assert "0199-a" in str(opened("plan.py").selectbox(key=url_state.key("plan")).value)
+    app = opened("plan.py", plan="0199-b")
+    app.query_params["shrink"] = "alone"
+    assert "3 of 8 blocks can go" in texts(app.run()) and app.query_params["plan"] == "0199-b", "a tab keeps the plan"
+    layer_plans.save_plan(warehouse, layer_plan("0199-c", blocks=[1]))
+    assert "0199-c" in str(opened("plan.py").selectbox(key=url_state.key("plan")).value)
 
 
 def test_the_answer_follows_the_budget(warehouse: Warehouse) -> None:

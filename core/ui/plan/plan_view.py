@@ -42,6 +42,8 @@ def choose_plan(plans: pl.DataFrame, model: str) -> LayerPlan | None:
     labels = {plan.plan_id: _plan_label(plan) for plan in records(plans, PlanRow)}
     default = next(iter(wanted["plan_id"]), "")
     plan_id = inputs.choose_by_id(_("Plan"), labels, "plan", default, width=640)
+    if wanted.is_empty():  # the address alone shows it: without it there would be no plan
+        url_state.publish("plan", [plan_id])
     return reads.layer_plan(plan_id) if plan_id else None
 
 
