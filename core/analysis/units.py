@@ -82,7 +82,7 @@ def average_recipes(units: pl.DataFrame) -> pl.DataFrame:
     unit's family."""
     known = _with_all_columns(units).with_columns(recipe=pl.coalesce("recipe", "unit"))
     if known["recipe"].n_unique() == known.height:
-        return known
+        return known.drop("unit").rename({"recipe": "unit"})
     is_known = pl.all_horizontal(pl.col("dimension", "performance").is_not_null())
     # Only units with both values enter the means, unless the recipe has no such unit.
     enters = is_known | ~is_known.any().over("recipe")

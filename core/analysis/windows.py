@@ -97,8 +97,6 @@ def _window_units(windows: pl.DataFrame, place: str) -> pl.DataFrame:
 def _document_units(windows: pl.DataFrame, place: str) -> pl.DataFrame:
     """One row per document, with the normal scores of its mean number of types in `types`."""
     documents = average_recipes(_window_units(windows, place))
-    if "recipe" in documents.columns:  # each window is one document, and named as elsewhere
-        documents = documents.with_columns(unit="recipe")
     types = normal_scores(documents["n_types"].to_numpy()) if documents.height else np.empty(0)
     return documents.with_columns(types=pl.Series(types, dtype=pl.Float64))
 

@@ -162,7 +162,7 @@ def answer_question(
     contradicting = population.rows.filter(pl.col("score_lowest") != pl.col("score_highest")).height
     is_contradicted = contradicting and relation.answer != "cannot_tell" and _depends_on_source(population, relation)
     if not population.registration.is_registered:
-        columns = {name: of.column for name, of in DIMENSIONS.items() if of.column in population.rows.columns}
+        columns = {name: of.column for name, of in DIMENSIONS.items()}
         p_values, n_pairs = _search(population, population.rows.select("run_id", **columns))
         relation = relation.as_exploratory(p_values.get(population.asked.dimension), n_pairs)
     word, reasons = relation.answer, list(relation.reasons)
