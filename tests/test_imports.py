@@ -125,8 +125,8 @@ MOST = {
     "__init__": (29, 103),
     "__main__": (24, 80),
     "analysis": (
-        4359,
-        33542,
+        4350,
+        33452,
     ),  # the error of a share of all, and the reach of many comparisons; how often each model of a decision is first; a loss that may exceed its budget; counts of a verdict, and the joint test of its methods, errors over documents and groups of questions, of a difference of two losses too; the rank among the draws of a control; how fast a run read its text, as a record
     "api": (172, 1032),
     "commands": (3505, 23291),  # the verbs compare and choose
@@ -167,7 +167,7 @@ MOST = {
     # and what a report answers, on each text:
     "questions": (
         2576,
-        19385,
+        19375,
     ),  # readable loss beside a plan; a choice among none names models; what a report is of, read in one place for pages and verbs; a rule's choice asked again for its deck, losses paired in a choice, models compared alike on a text; which to pilot, what named budgets allow; d2 of draws; columns that the types check
     "records": (477, 2668),  # own labels; a request read back from JSON, for jobs and estimates alike
     "registry": (1476, 6518),  # own labels; loss readable at each layer; the words of a verdict; three controls

@@ -68,7 +68,7 @@ class PairedComparison:
 
 
 def compare_answers(a: pl.DataFrame, b: pl.DataFrame) -> PairedComparison:
-    """Compare two models' answers to one benchmark, metric and filter: frames with doc_hash, value and perhaps group_id.
+    """Compare two models' answers to one benchmark, metric and filter: frames with doc_hash, value and group_id.
 
     Interval: Newcombe's of right and wrong answers, else Student's t over the differences, by groups where the file names
     them. Raises InputError without common questions.
@@ -131,8 +131,9 @@ def mcnemar(only_a: int, only_b: int) -> float:
 
 def _mean_per_question(answers: pl.DataFrame) -> pl.DataFrame:
     """doc_hash, mean value, number of repetitions and group, sorted by hash: sums do not depend on the order of the file."""
-    group = pl.col("group_id").drop_nulls().first() if "group_id" in answers.columns else pl.lit(None, pl.String)
-    return answers.group_by("doc_hash").agg(pl.col("value").mean(), repeats=pl.len(), group_id=group).sort("doc_hash")
+    of_question = answers.group_by("doc_hash")
+    group = pl.col("group_id").drop_nulls().first()
+    return of_question.agg(pl.col("value").mean(), repeats=pl.len(), group_id=group).sort("doc_hash")
 
 
 def _with_matched_filter(answers: pl.DataFrame, others: pl.DataFrame) -> pl.DataFrame:

@@ -41,7 +41,9 @@ def compared(right_a: list[int], right_b: list[int]):
     a, b = (
         pl.DataFrame(
             {"doc_hash": [f"q{n}" for n in range(len(right))], "value": [float(one) for one in right]}
-        ).with_columns(benchmark=pl.lit("<i>arc"), metric=pl.lit("acc"), filter=pl.lit("none"))
+        ).with_columns(
+            benchmark=pl.lit("<i>arc"), metric=pl.lit("acc"), filter=pl.lit("none"), group_id=pl.lit(None, pl.String)
+        )
         for right in (right_a, right_b)
     )
     return compare_all_answers(a, b)
