@@ -22,7 +22,7 @@ from core.commands.context import (
 from core.commands.runs import filter_runs
 from core.errors import InputError, Sentence, nothing_yet
 from core.ids import SHORT_ID
-from core.locale import worded
+from core.locale import _, worded
 from core.runs.caches import clean_caches, list_caches, select_caches
 from core.runs.recovery import recover, recover_for_reader
 from core.tables import ids_of
@@ -116,7 +116,7 @@ def import_(options: argparse.Namespace) -> int:
             state, why = worded(ARRIVAL_STATES[arrival.state]), worded(arrival.reason or arrival.source)
             yield f"{pad(state, STATE_WIDTH)}{arrival.run_id[:SHORT_ID]:<{SHORT_ID + 2}}{why}"
         for line in outcome.remarks:
-            yield f"{pad(worded(Sentence('left out')), STATE_WIDTH)}{worded(line)}"
+            yield f"{pad(_('left out'), STATE_WIDTH)}{worded(line)}"
 
     show_records(options, asdict(outcome), lines)
     return 2 if left_out else 0

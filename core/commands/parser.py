@@ -11,7 +11,7 @@ from typing import Any, NoReturn
 
 from core.errors import InputError, Sentence
 from core.limits import bytes_of
-from core.locale import _, worded
+from core.locale import _, translated, worded
 from core.terminal.output import Fixed, Head, say, width, wrap
 
 NAME = "workdim"
@@ -23,13 +23,13 @@ ABOUT_VERBS = {"says", "json", "function", "example", "heading", "actions"}
 
 def _positive(text: str) -> int:
     if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(worded(Sentence("{text} is no whole number from 1 on", text=text)))
+        raise argparse.ArgumentTypeError(_("{text} is no whole number from 1 on").format(text=text))
     return int(text)
 
 
 def _name(text: str) -> str:
     if not text.strip():
-        raise argparse.ArgumentTypeError(worded(Sentence("a name was expected, not blanks")))
+        raise argparse.ArgumentTypeError(_("a name was expected, not blanks"))
     return text
 
 
@@ -47,7 +47,7 @@ class Help(argparse.RawDescriptionHelpFormatter):
         super().__init__(prog, max_help_position=30, width=_columns())
 
     def start_section(self, heading: str | None) -> None:
-        super().start_section(heading and worded(Sentence(heading)))
+        super().start_section(heading and translated(heading))
 
     def _get_help_string(self, action: argparse.Action) -> str:
         return worded(Sentence(action.help or "")).replace("%", "%%")  # argparse fills what it is given
@@ -220,8 +220,8 @@ class Verbs:
         lines = [_sentence(self._text), "", f"{_('usage: ')}{prog} {what} {_('[options]')}"]
         for name, verb in self._declared.items():
             if heading := verb.get("heading"):
-                lines += ["", worded(Sentence(heading))]
-            lines += wrap(worded(Sentence(verb["says"])), _columns(), " " * (width + 2), f"  {name:<{width}}")
+                lines += ["", translated(heading)]
+            lines += wrap(translated(verb["says"]), _columns(), " " * (width + 2), f"  {name:<{width}}")
         if self._what == "VERB":
             lines += ["", _("With every verb")]
             lines += wrap(
@@ -234,7 +234,7 @@ class Verbs:
 
 def _sentence(text: str) -> str:
     """`text` as a sentence in the reader's language."""
-    sentence = worded(Sentence(text))
+    sentence = translated(text)
     return _("{text}.").format(text=f"{sentence[:1].upper()}{sentence[1:]}")
 
 

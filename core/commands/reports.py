@@ -312,7 +312,7 @@ def _count_states(comparisons: Sequence[NumberComparison], n_added: int = 0) -> 
         parts.append(_("{n:,} not made by Workdim").format(n=n_added))
     if not parts:
         return _("It shows no numbers.")
-    return worded(Sentence("{n:,} number: {parts}.", "{n:,} numbers: {parts}.", n=len(comparisons), parts=parts))
+    return _("{n:,} number: {parts}.", "{n:,} numbers: {parts}.", n=len(comparisons), parts=parts)
 
 
 def _summary_json(comparisons: Sequence[NumberComparison]) -> dict[str, Any]:

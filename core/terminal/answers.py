@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from core import wording
-from core.errors import Sentence
-from core.locale import _, translated, worded
+from core.locale import _, translated
 from core.questions.ranking_answer import Answer, RankedModel
 from core.registry.published import CLAIMS
 from core.terminal.output import heads
@@ -25,7 +24,7 @@ def answer_lines(answer: Answer) -> list[str]:
     if (under := answer.specifications) is not None:
         lines += ["", answer_wording.specifications_text(under)]
         lines += [f"  {line}" for line in answer_wording.specification_lines(under)]
-        lines += [answer_wording.search_text(under)]
+        lines += filter(None, [answer_wording.search_text(under)])
     if answer.models:
         lines += ["", *model_table(answer), "", _how_to_read(answer)]
     if others := answer.population.others:
@@ -41,8 +40,8 @@ def answer_lines(answer: Answer) -> list[str]:
             )
             lines.append(f"  {line}")
         if (n := len(others) - MOST_GROUPS) > 0:
-            more = Sentence("more groups: {n}; --json lists all.", n=n)
-            lines.append("  " + worded(more))
+            more = _("more groups: {n}; --json lists all.")
+            lines.append(f"  {more.format(n=n)}")
         lines += of_all
     return lines
 

@@ -9,9 +9,8 @@ from typing import Any
 
 import polars as pl
 
-from core.errors import Sentence
 from core.figures.scores import with_kind
-from core.locale import _, in_language, worded
+from core.locale import _, in_language
 from core.registry.names import NOT_STATED
 from core.scores import plain_csv
 from core.scores.score_rows import ScoreFile, metrics_without_direction
@@ -33,10 +32,10 @@ def import_lines(preview, stored: Mapping[str, Any] | None, scored: Sequence[tup
     counted = dict(with_kind(rows)["kind"].value_counts().iter_rows())
     values = [f"{counted[kind]:,} {score_files.kind_name(kind)}" for kind in score_files.KINDS if kind in counted]
     if file.samples:
-        values.append(worded(Sentence("{n:,} single answer", "{n:,} single answers", n=len(file.samples))))
+        values.append(_("{n:,} single answer", "{n:,} single answers", n=len(file.samples)))
     lines.append(_("values: {values}").format(values=join(values) or _("none")))
     for skipped in (True, False):
-        lines += [_remark_line(group) for group in score_files.remark_groups(file.rows, skipped=skipped)]
+        lines += score_files.remark_lines(file.rows, skipped=skipped)
     lines += _contradictions(rows)
     lines += _directions(file)
     was_stored = preview.imported_at is not None
@@ -74,11 +73,6 @@ def import_records(previews, stored: Mapping[str, Any]) -> list[dict[str, Any]]:
         }
         for preview in previews
     ]
-
-
-def _remark_line(group: score_files.RemarkGroup) -> str:
-    line = _("{n:,} × {words} (for example {places})")
-    return line.format(n=group.count, words=group.words, places=_("; ").join(group.places))
 
 
 def _contradictions(rows: pl.DataFrame) -> list[str]:

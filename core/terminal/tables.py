@@ -11,9 +11,8 @@ from rich.cells import cell_len
 
 from core import wording
 from core.analysis import plans as plan_analysis
-from core.errors import Sentence
 from core.ids import SHORT_ID
-from core.locale import _, in_language, worded
+from core.locale import _, in_language, translated, worded
 from core.questions.plan import RECORD, PlanAnswer
 from core.questions.record import as_record
 from core.records import PLANNING, SCORING, SHIPPED, LayerPlan
@@ -99,7 +98,7 @@ def jobs_table(standings: Sequence[Any]) -> list[str]:
         rows.append(
             (
                 status.job.job_id[:SHORT_ID],
-                worded(Sentence(status.state)),
+                translated(status.state),
                 config.model,
                 text_name(text),
                 wording.phase_name(how) if how in (SCORING, PLANNING) else how,

@@ -10,8 +10,7 @@ from collections.abc import Mapping
 from core import wording
 from core.analysis.relation import MARGIN, LeaveOneOut, Relation, SpecificationCurve
 from core.analysis.units import FEWEST_EXPLORATORY, FEWEST_TEST
-from core.errors import Sentence
-from core.locale import _, worded
+from core.locale import _
 from core.questions.ranking_answer import Answer, specification_key
 from core.questions.ranking_question import Registration
 from core.registry.published import Published
@@ -126,14 +125,13 @@ def relation_text(relation: Relation) -> str:
         return _("no coefficient, n = {n}").format(n=relation.n)
     p = p_value_text(relation.p)
     if relation.corrected_p is not None:
-        corrected = Sentence(
+        p = _(
             "{p} (corrected for {n} look: {corrected})",
             "{p} (corrected for {n} looks: {corrected})",
             p=p,
             n=relation.n_looks,
             corrected=p_value_text(relation.corrected_p),
         )
-        p = worded(corrected)
     template = _("Spearman's rho {rho}, {p}, n = {n}")
     return template.format(rho=coefficient_text(relation.rho, relation.lower, relation.upper), p=p, n=relation.n)
 
@@ -259,34 +257,29 @@ def exclusion_lines(answer: Answer) -> list[str]:
     """Which models are not counted and why, and what is doubtful about those that are."""
     population = answer.population
     labels = {model.run_id: model.name for model in answer.models}
-    only_base_scored = {model.run_id for model in answer.models if model.match == "base"}
+    of_its_own = labels.keys() - {model.run_id for model in answer.models if model.match == "base"}
     relation = answer.relation
-    lines = []
-    if population.missing:
-        lines.append(_("In the pilot, not measured here: {names}.").format(names=names_text(population.missing)))
-    without_score = [
-        labels[run_id] for run_id in relation.without_performance if run_id in labels.keys() - only_base_scored
-    ]
-    if without_score and relation.n:
-        lines.append(_("Without this score: {names}.").format(names=names_text(without_score)))
-    without_dimension = [labels[run_id] for run_id in relation.without_dimension if run_id in labels]
-    if without_dimension:
-        lines.append(_("Without this dimension: {names}.").format(names=names_text(without_dimension)))
+    without_score = [labels[run_id] for run_id in relation.without_performance if run_id in of_its_own]
+    named = (
+        (_("In the pilot, not measured here: {names}."), population.missing),
+        (_("Without this score: {names}."), without_score if relation.n else []),
+        (_("Without this dimension: {names}."), [labels[one] for one in relation.without_dimension if one in labels]),
+        (_("Counted despite a veto: {names}."), [model.name for model in answer.models if model.is_vetoed]),
+    )
+    lines = [template.format(names=names_text(models)) for template, models in named if models]
     if population.n_variants:
-        variants = Sentence("Not counted: earlier checkpoints, damaged networks ({n}).", n=population.n_variants)
-        lines.append(worded(variants))
+        variants = _("Not counted: earlier checkpoints, damaged networks ({n}).")
+        lines.append(variants.format(n=population.n_variants))
     if answer.n_base and relation.n:
         lines.append(_("Not counted, as only their base model has the score: {n}.").format(n=answer.n_base))
     if answer.n_contradicting and "sources" not in answer.reasons:
-        differing = Sentence(
-            "Sources disagree on {n} model; any of them gives this answer.",
-            "Sources disagree on {n} models; any of them gives this answer.",
-            n=answer.n_contradicting,
+        lines.append(
+            _(
+                "Sources disagree on {n} model; any of them gives this answer.",
+                "Sources disagree on {n} models; any of them gives this answer.",
+                n=answer.n_contradicting,
+            )
         )
-        lines.append(worded(differing))
-    vetoed = [model.name for model in answer.models if model.is_vetoed]
-    if vetoed:
-        lines.append(_("Counted despite a veto: {names}.").format(names=names_text(vetoed)))
     if answer.group is not None and len(answer.group.dtypes) > 1:
         line = _("The runs differ in number format: {formats}.")
         lines.append(line.format(formats=_(", ").join(answer.group.dtypes)))
@@ -395,18 +388,14 @@ def specifications_text(curve: SpecificationCurve) -> str:
 
 def specification_lines(curve: SpecificationCurve) -> list[str]:
     """The coefficient under each, with its answer where that is another: `d2, one per type: related the other way, 0.63`."""
-    return [
-        _("{name}: {relation}").format(
-            name=_name_of_specification(key),
-            relation=_(", ").join(
-                (
-                    *([] if relation.answer == curve.answer else [_word_of(relation.answer)]),
-                    coefficient_text(relation.rho),
-                )
-            ),
-        )
-        for key, relation in curve.relations.items()
-    ]
+    lines = []
+    for key, relation in curve.relations.items():
+        told = [] if relation.answer == curve.answer else [_word_of(relation.answer)]
+        told += [] if relation.rho is None else [coefficient_text(relation.rho)]
+        if told:
+            told_of = _("{name}: {relation}")
+            lines.append(told_of.format(name=_name_of_specification(key), relation=_(", ").join(told)))
+    return lines
 
 
 def _name_of_specification(key: str) -> str:

@@ -16,8 +16,7 @@ from core.analysis.plans import (
     rules_with_same_blocks,
     student_width,
 )
-from core.errors import Sentence
-from core.locale import _, worded
+from core.locale import _
 from core.records import LayerPlan, text_budget
 from core.sources import Text, shown
 from core.tables import LayerCorrelatorRow, PlanOutcomeRow, PlanRow, Sibling
@@ -247,20 +246,19 @@ def harder_columns() -> dict[str, Callable[[PlanOutcomeRow], Any]]:
 def best_rule_text(records: Sequence[RuleRecord]) -> str:
     """The rules that came closest to the cheapest set, over all verified plans. `records` begins with the best."""
     best = [record for record in records if record.excess <= records[0].excess + 1e-9]
-    text = Sentence(
+    return _(
         "Best rule in {n} verified plan: {rules}, {excess:.3f} nats per token above the least.",
         "Best rule over {n} verified plans: {rules}, {excess:.3f} nats per token above the least.",
         n=best[0].n_plans,
         rules=_(" and ").join(rule_name(record.rule) for record in best),
         excess=best[0].excess,
     )
-    return worded(text)
 
 
 def foresight_text(forecasts: Sequence[RuleForecast]) -> str:
     """How well sums over single blocks predict the cost of sets, on average over these plans."""
     n = len(forecasts)
-    text = Sentence(
+    return _(
         "Foresight of a set's loss (Spearman, {n} plan): sum of single losses {alone:.2f}, of influences "
         "{influence:.2f}.",
         "Foresight of a set's loss (Spearman, mean of {n} plans): sum of single losses {alone:.2f}, of "
@@ -269,4 +267,3 @@ def foresight_text(forecasts: Sequence[RuleForecast]) -> str:
         alone=sum(forecast.alone for forecast in forecasts) / n,
         influence=sum(forecast.influence for forecast in forecasts) / n,
     )
-    return worded(text)

@@ -23,7 +23,6 @@ from core.analysis.plans import (
     upper_limit,
     within_own_budget,
 )
-from core.errors import Sentence
 from core.locale import N_, _, translated, worded
 from core.records import AGAINST_PLAN, BUDGETS, PUBLISHED_FIFTH, LayerPlan, PlanEstimate
 from core.sources import Text, counted, derived, shown
@@ -331,14 +330,13 @@ def estimate_lines(estimate: PlanEstimate) -> list[str]:
 
 def blocks_text(blocks: Collection[int], n_layers: int) -> str:
     """`blocks 4, 14, 15 (of 0 to 29)`."""
-    text = Sentence(
+    return _(
         "block {blocks} (of 0 to {last})",
         "blocks {blocks} (of 0 to {last})",
         n=counted(len(blocks), "plan_outcomes"),
         blocks=block_numbers_text(blocks),
         last=n_layers - 1,
     )
-    return worded(text)
 
 
 def block_numbers_text(blocks: Collection[int]) -> str:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 import polars as pl
 
@@ -86,18 +86,6 @@ KINDS = ("taken", "mapped", "duplicate", "conflict", "skipped")
 EXAMPLES = 3
 
 
-@dataclass(frozen=True)
-class RemarkGroup:
-    """A remark, with the number of values that it applies to."""
-
-    code: str
-    words: str
-    """Wording of the first value."""
-    count: int
-    places: tuple[str, ...]
-    """Positions of the first few values in the file."""
-
-
 def kind_name(kind: str) -> str:
     """What becomes of a value, one of KINDS, in words."""
     names = {
@@ -125,23 +113,25 @@ def known_score_text(known: str | None, sources: str | None, value: float | None
     return _("{value} from {source}").format(value=number(value), source=sources)
 
 
-def remark_groups(rows: Sequence[ParsedScore], *, skipped: bool) -> list[RemarkGroup]:
-    """Why values were skipped, or how the others were changed, each reason once. The most frequent comes first."""
+def remark_lines(rows: Sequence[ParsedScore], *, skipped: bool) -> list[str]:
+    """Why values were skipped, or how the others were changed: `2 × Skipped: no value (for example line 4; line 7)`.
+
+    Each reason once, the most frequent first.
+    """
     by_code: dict[str, list[tuple[Remark, str]]] = {}
     for row in rows:
-        if (row.skipped is not None) != skipped:
-            continue
-        for remark in [row.skipped] if row.skipped else row.remarks:
-            by_code.setdefault(remark.code, []).append((remark, row.at))
-    groups = []
-    for code, remarks in by_code.items():
+        if (row.skipped is not None) == skipped:
+            for remark in [row.skipped] if row.skipped else row.remarks:
+                by_code.setdefault(remark.code, []).append((remark, row.at))
+    lines = []
+    for _code, remarks in sorted(by_code.items(), key=lambda one: (-len(one[1]), one[0])):
         first = remarks[0][0]
-        if len({remark.detail for remark, _ in remarks}) > 1:  # one line stands for all, worded as the first
+        if len({remark.detail for remark, _at in remarks}) > 1:  # one line stands for all, worded as the first
             first = replace(first, detail=f"{first.detail}, …")
-        groups.append(
-            RemarkGroup(code, remark_text(first), len(remarks), tuple(worded(at) for _, at in remarks[:EXAMPLES]))
-        )
-    return sorted(groups, key=lambda group: (-group.count, group.code))
+        places = _("; ").join(worded(at) for _remark, at in remarks[:EXAMPLES])
+        line = _("{n:,} × {words} (for example {places})")
+        lines.append(line.format(n=len(remarks), words=remark_text(first), places=places))
+    return lines
 
 
 def measured_text(names: pl.DataFrame) -> str:

@@ -6,8 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from core.analysis.paired import PairedComparison
-from core.errors import Sentence
-from core.locale import _, worded
+from core.locale import _
 from core.pilots.pilot import Benchmark
 from core.registry.names import NOT_STATED, keys
 from core.sources import Text, counted, derived, shown, stated
@@ -210,13 +209,14 @@ def rank_lines(answer: Answer) -> list[str]:
     if not ranked.has_score_errors:
         lines.append(_("The scores state no errors: which models differ cannot be told."))
     elif best is not None and len(ranked.like_best) > 1:
-        sentence = Sentence(
-            "{n} model may be as good as the best by score, {name}.",
-            "{n} models may be as good as the best by score, {name}.",
-            n=counted(len(ranked.like_best) - 1, "answer"),
-            name=best,
+        lines.append(
+            _(
+                "{n} model may be as good as the best by score, {name}.",
+                "{n} models may be as good as the best by score, {name}.",
+                n=counted(len(ranked.like_best) - 1, "answer"),
+                name=best,
+            )
         )
-        lines.append(worded(sentence))
     detected = []
     if (ratio := ranked.detectable_ratio) is not None:
         detected.append(_("a ratio of dimensions of {ratio}").format(ratio=shown(ratio, ".2f")))

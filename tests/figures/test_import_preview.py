@@ -81,9 +81,9 @@ def test_p_values_are_written_short():
 
 def test_reasons_are_grouped_with_their_first_places():
     file = score_file(*[Remark("not_a_number", f"x{n}") for n in range(5)], Remark("no_value"), score())
-    first, second = score_files.remark_groups(file.rows, skipped=True)
-    assert (first.count, first.places) == (5, ("line 2", "line 3", "line 4")) and "x0" in first.words
-    assert second.count == 1
+    first, second = score_files.remark_lines(file.rows, skipped=True)
+    assert first.startswith("5 × ") and "x0" in first and first.endswith(" (for example line 2; line 3; line 4)")
+    assert second.startswith("1 × ")
 
 
 def test_a_terminal_gets_no_commands_out_of_a_name():

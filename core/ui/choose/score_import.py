@@ -145,11 +145,8 @@ def _show_file_text(preview: ImportPreview) -> None:
     if preview.imported_at is not None:
         message = _("This file was stored on {date}, and is not stored twice.")
         st.info(message.format(date=language.local_time(preview.imported_at)), icon=":material/done_all:")
-    for reason in score_files.remark_groups(file.rows, skipped=True):
-        message = _("{n} × {reason} (for example {places})")
-        st.caption(
-            message.format(n=f"{reason.count:,}", reason=escape(reason.words), places=escape("; ".join(reason.places)))
-        )
+    for line in score_files.remark_lines(file.rows, skipped=True):
+        st.caption(escape(line))
 
 
 def _show_values(previews: list[ImportPreview]) -> None:
