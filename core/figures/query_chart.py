@@ -11,7 +11,7 @@ import polars as pl
 from core.errors import InputError, unknown_name
 from core.figures.style import COLOURS, DASHES, axes_figure, escape_label, with_message
 from core.locale import _
-from core.wording.labels import shortened_name
+from core.wording.labels import distinct_short_names, shortened_name
 
 KINDS = ("line", "scatter", "bar", "histogram")
 MOST_SERIES = 12
@@ -54,8 +54,10 @@ class QueryChart:
     choice: ChartChoice
     series: list[Series]
     x_is_text: bool
-    n_left_out: int
-    """Rows that are not drawn: without a value, in series beyond MOST_SERIES, or beyond MOST_POINTS."""
+    n_empty: int
+    """Rows that are not drawn because they have no number, or none for the other axis."""
+    n_beyond: int
+    """Rows that are not drawn because they are in series beyond MOST_SERIES, or beyond MOST_POINTS."""
 
 
 def numeric_columns(frame: pl.DataFrame) -> list[str]:
@@ -132,7 +134,8 @@ def query_points(frame: pl.DataFrame, choice: ChartChoice) -> QueryChart:
     series = _series(drawn, choice)
     if choice.kind in ("bar", "line") and any(len(set(one_series.x)) < len(one_series.x) for one_series in series):
         choice = replace(choice, kind="scatter")
-    return QueryChart(choice, series, frame[choice.x].dtype == pl.String, frame.height - drawn.height)
+    is_text = frame[choice.x].dtype == pl.String
+    return QueryChart(choice, series, is_text, frame.height - rows.height, rows.height - drawn.height)
 
 
 def _drawable(frame: pl.DataFrame, needed: list[str]) -> pl.DataFrame:
@@ -170,22 +173,38 @@ def _plotly_values(values: pl.Series) -> list[Any]:
 
 _SYMBOLS = ("circle", "square", "diamond", "cross", "triangle-up", "x")
 _PATTERNS = ("", "/", ".", "x", "-", "|")
-_LONGEST, _LONGEST_SERIES = 60, 20
+_LONGEST, _LONGEST_SERIES, _LONGEST_TICK = 60, 20, 24
+_MOST_TICKS = 14
+"""More names than these have no room of their own: plotly leaves some out."""
+_FEW_SERIES = 4
+"""So many stand beneath a picture whose names take its side."""
 
 
 def query_figure(data: QueryChart) -> go.Figure:
     """Lines, points, bars or a histogram; the axes have the names of the columns.
 
-    Beyond the six colours of the palette, dashes, symbols and patterns change.
+    Beyond the six colours of the palette, dashes, symbols and patterns change. Bars and points of texts lie on their side:
+    names beneath a picture that is this low would take its place.
     """
     choice = data.choice
-    figure = axes_figure(_axis_title(choice.x), _("rows") if choice.y is None else _axis_title(choice.y))
+    is_lying = data.x_is_text and choice.kind in ("bar", "scatter")
+    titles = _axis_title(choice.x), _("rows") if choice.y is None else _axis_title(choice.y)
+    figure = axes_figure(*(titles[::-1] if is_lying else titles))
     if not data.series:
         return with_message(figure, _("No row has both values."))
     for number, series in enumerate(data.series):
-        _draw(figure, choice.kind, series, number)
+        _draw(figure, choice.kind, series, number, is_lying)
     if data.x_is_text:
-        figure.update_xaxes(type="category")
+        names = list(dict.fromkeys(name for series in data.series for name in series.x))
+        axis: dict[str, Any] = {"type": "category"}
+        if len(names) <= _MOST_TICKS:
+            short = distinct_short_names(names, lambda name: shortened_name(name, _LONGEST_TICK))
+            values, texts = (list(map(escape_label, one)) for one in (map(_shorten, names), short))
+            axis |= {"tickvals": values, "ticktext": texts}
+        if is_lying:
+            figure.update_yaxes(autorange="reversed", **axis)
+        else:
+            figure.update_xaxes(**axis)
     elif _has_few_whole_values(data):
         figure.update_xaxes(dtick=1)
     if choice.kind == "histogram":
@@ -193,30 +212,31 @@ def query_figure(data: QueryChart) -> go.Figure:
     figure.update_layout(showlegend=choice.colour is not None)
     if choice.colour is not None:
         # At the right, where many series scroll: above a picture that is this low they would take its place.
-        title = {"text": _axis_title(choice.colour), "font": {"size": 12}}
         place = {"orientation": "v", "yref": "paper", "y": 1, "x": 1.02, "maxheight": 1.0}
+        if is_lying and len(data.series) <= _FEW_SERIES:
+            place |= {"orientation": "h", "yref": "container", "y": 0, "yanchor": "bottom", "x": 0}
+        title = {"text": _axis_title(choice.colour), "font": {"size": 12}}
         figure.update_layout(legend=place | {"title": title, "font": {"size": 11}})
     figure.update_layout(margin={"t": 30})
     return figure
 
 
-def _draw(figure: go.Figure, kind: str, series: Series, number: int) -> None:
+def _draw(figure: go.Figure, kind: str, series: Series, number: int, is_lying: bool) -> None:
     colour, turn = COLOURS[number % len(COLOURS)], number // len(COLOURS)
     x = [escape_label(_shorten(value)) if isinstance(value, str) else value for value in series.x]
     name = escape_label(shortened_name(series.name, _LONGEST_SERIES))
+    places = {"x": series.y, "y": x, "orientation": "h"} if is_lying else {"x": x, "y": series.y}
     if kind == "line":
         dash = DASHES[(number + turn) % len(DASHES)]
         line = {"color": colour, "dash": dash, "width": 2.2}
-        figure.add_scatter(x=x, y=series.y, name=name, mode="lines+markers", line=line, marker={"size": 5})
+        figure.add_scatter(**places, name=name, mode="lines+markers", line=line, marker={"size": 5})
     elif kind == "scatter":
         symbol = _SYMBOLS[(number + turn) % len(_SYMBOLS)]
-        figure.add_scatter(
-            x=x, y=series.y, name=name, mode="markers", marker={"color": colour, "symbol": symbol, "size": 8}
-        )
+        figure.add_scatter(**places, name=name, mode="markers", marker={"color": colour, "symbol": symbol, "size": 8})
     else:
         marker = {"color": colour, "pattern": {"shape": _PATTERNS[turn % len(_PATTERNS)]}}
         if kind == "bar":
-            figure.add_bar(x=x, y=series.y, name=name, marker=marker)
+            figure.add_bar(**places, name=name, marker=marker)
         else:
             figure.add_histogram(x=x, name=name, marker=marker, opacity=0.75, nbinsx=BINS)
 

@@ -58,16 +58,27 @@ def test_the_first_picture(frame: pl.DataFrame, choice: ChartChoice | None):
 def test_a_line_runs_from_left_to_right_and_a_missing_value_is_counted():
     data = query_points(PROFILE, ChartChoice("line", "layer", "value", "name"))
     assert [(one.name, one.x, one.y) for one in data.series] == [("a", [0, 1], [2.0, 3.0]), ("b", [0], [5.0])]
-    assert data.n_left_out == 1
+    assert (data.n_empty, data.n_beyond) == (1, 0)
+
+
+@pytest.mark.parametrize("kind", ["bar", "scatter"])
+def test_names_stand_at_the_side_where_they_take_no_height(kind: str):
+    names = [f"HuggingFaceTB/SmolLM2-{size}-Instruct" for size in ("135M", "360M")]
+    figure = query_figure(
+        query_points(pl.DataFrame({"model": names, "value": [1.0, 2.0]}), ChartChoice(kind, "model", "value"))
+    )
+    assert (list(figure.data[0].x), list(figure.data[0].y)) == ([1.0, 2.0], names)
+    assert figure.layout.yaxis.title.text == "model" and list(figure.layout.yaxis.tickvals) == names
+    assert max(map(len, figure.layout.yaxis.ticktext)) <= 24
 
 
 def test_infinite_values_and_what_is_too_much_are_left_out_and_counted():
     many = pl.DataFrame({"x": [float(n) for n in range(MOST_POINTS + 7)] + [float("inf"), float("nan")]})
     data = query_points(many, ChartChoice("histogram", "x"))
-    assert len(data.series[0].x) == MOST_POINTS and data.n_left_out == 9
+    assert (len(data.series[0].x), data.n_empty, data.n_beyond) == (MOST_POINTS, 2, 7)
     parts = pl.DataFrame({"x": range(40), "part": [n % 20 for n in range(40)]})
     data = query_points(parts, ChartChoice("scatter", "x", "x", "part"))
-    assert len(data.series) == MOST_SERIES and data.n_left_out == 2 * (20 - MOST_SERIES)
+    assert len(data.series) == MOST_SERIES and data.n_beyond == 2 * (20 - MOST_SERIES)
     assert "part" not in grouping_columns(parts)
 
 
@@ -109,7 +120,8 @@ def test_markup_is_drawn_letter_by_letter():
     frame = pl.DataFrame({markup: [markup, "b"], "<b>": [1, 2]})
     figure = query_figure(query_points(frame, ChartChoice("bar", markup, "<b>", markup)))
     drawn = [figure.layout.xaxis.title.text, figure.layout.yaxis.title.text, figure.layout.legend.title.text]
-    drawn += [trace.name for trace in figure.data] + [value for trace in figure.data for value in trace.x]
+    drawn += figure.layout.yaxis.ticktext
+    drawn += [trace.name for trace in figure.data] + [value for trace in figure.data for value in trace.y]
     assert drawn and not [text for text in drawn if "<" in text]
 
 

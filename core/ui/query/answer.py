@@ -173,9 +173,10 @@ def _show_chart(frame: pl.DataFrame, first: ChartChoice, number: int) -> None:
         pictures.plot(figure, f"query picture {number}")
     if data.choice.kind != choice.kind:
         st.caption(_("Rows with equal horizontal values are points, never sums."))
-    if data.n_left_out:
-        message = _("Rows not drawn: {n}.")
-        st.caption(message.format(n=f"{data.n_left_out:,}"))
+    if data.n_empty:
+        st.caption(_("Rows without a value to draw: {n}.").format(n=f"{data.n_empty:,}"))
+    if data.n_beyond:
+        st.caption(_("Rows not drawn, beyond the first series or points: {n}.").format(n=f"{data.n_beyond:,}"))
 
 
 def _choose_chart(frame: pl.DataFrame, first: ChartChoice, number: int) -> ChartChoice:
