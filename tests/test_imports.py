@@ -129,7 +129,7 @@ MOST = {
         33452,
     ),  # the error of a share of all, and the reach of many comparisons; how often each model of a decision is first; a loss that may exceed its budget; counts of a verdict, and the joint test of its methods, errors over documents and groups of questions, of a difference of two losses too; the rank among the draws of a control; how fast a run read its text, as a record
     "api": (172, 1032),
-    "commands": (3505, 23291),  # the verbs compare and choose
+    "commands": (3432, 22874),  # the verbs compare and choose
     "deck": (
         4690,
         39000,
@@ -186,7 +186,7 @@ MOST = {
         1219,
         8399,
     ),  # the choice that a report is of; counts of a verdict, group of a question; d2 of each draw; a run, alone and with a score, as one record; rows of any table as its class; the smaller model beside a plan
-    "terminal": (1700, 13760),  # the answer in ten lines before the details; a plan fits the terminal
+    "terminal": (1581, 12812),  # the answer in ten lines before the details; a plan fits the terminal
     "texts": (
         2238,
         15813,
@@ -201,9 +201,9 @@ MOST = {
         31562,
     ),  # which run has all that is asked, which forecast held; readable loss beside a plan; a report whose runs are gone says which; an export holds one table at a time, and parcels that lack the added one; what a measurement finds there, which forecast held
     "wording": (
-        3878,
-        27946,
-    ),  # which layer serves own labels, as the best of many; readable loss, and its limits; where a search of blocks ended, and a count of one; names told apart where some are cut alike; what does not compare, in one line; all that keeps models apart, with each way out; models compared on a text; which to pilot, named budgets, what else saves; who may shortlist; a score for an encoder; columns that the types check
+        3904,
+        28294,
+    ),  # what a measurement takes and what a plan weighed, told once for screens and terminal; which layer serves own labels, as the best of many; readable loss, and its limits; where a search of blocks ended, and a count of one; names told apart where some are cut alike; what does not compare, in one line; all that keeps models apart, with each way out; models compared on a text; which to pilot, named budgets, what else saves; who may shortlist; a score for an encoder; columns that the types check
 }
 
 
