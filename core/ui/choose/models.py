@@ -216,7 +216,7 @@ def _choose_score(question: RankingQuestion, population: Population, pilot: Regi
         key: score_label(row, population.pilot, with_suite=n_suites[key.rpartition("~")[0]] > 1)
         for key, row in rows.items()
     }
-    chosen = inputs.choose_from_list(_("Score"), labels, "score", default, width=280)
+    chosen = inputs.choose_from_list(_("Score"), labels, "score", default, width=310)
     if population.benchmark is not None and chosen == ranking.score_key(population.benchmark):
         return question
     return replace(question, pilot=pilot).with_score(rows[chosen])
