@@ -162,7 +162,7 @@ MOST = {
     ),  # whether d2 depends on sequences or points, which geometry held; which layer serves own labels, of encoders too; loss readable at each layer; bits and bytes of each window; the draws of a control, which goes on with its next
     # memory that runs out, states of layers, and blocks replaced, for all who run a model; controls whose blocks write as much as trained ones; decoders from pinned parts of packages
     "models": (4334, 28851),
-    "pilots": (918, 5766),  # columns of pilots that the types check
+    "pilots": (935, 5869),  # columns of pilots that the types check; who decides by a report, and by when
     "plans": (3278, 26608),  # rounding priced, one block repaired; whether norms can carry a repair is tried
     # and what a report answers, on each text:
     "questions": (
@@ -183,8 +183,8 @@ MOST = {
     "sql": (930, 4662),  # what a worker is asked
     "store": (1454, 9929),  # a file that is deleted while it is read; columns that the types check
     "tables": (
-        1219,
-        8399,
+        1221,
+        8419,
     ),  # the choice that a report is of; counts of a verdict, group of a question; d2 of each draw; a run, alone and with a score, as one record; rows of any table as its class; the smaller model beside a plan
     "terminal": (1581, 12812),  # the answer in ten lines before the details; a plan fits the terminal
     "texts": (
