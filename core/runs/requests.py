@@ -14,6 +14,7 @@ from core.texts.corpora import BUILT_IN
 from core.texts.judgement import Judgement, judge
 from core.texts.labels import read_labels
 from core.texts.tasks import read_task
+from core.texts.windows import needed_text
 
 
 def text_names() -> list[str]:
@@ -24,6 +25,12 @@ def text_names() -> list[str]:
 def judged_text(text: Mapping[str, Any], protocol: str, seed: int) -> Judgement:
     """What a text is, before any model is fetched. Raises CorpusError for one that cannot be measured on."""
     return judge(RunConfig("", **text, protocol=protocol, seed=seed))
+
+
+def text_needed(protocol: str) -> tuple[int, int, int]:
+    """About how much text a protocol needs: pages, characters, and characters of Chinese, Japanese or Korean."""
+    (latin, pages), (wide, _pages) = (needed_text(letter, find_protocol(protocol)) for letter in ("a", "あ"))
+    return pages, latin, wide
 
 
 DEMO_LADDER_MODEL = f"{LOCAL}ladder-128-base-step1500"

@@ -9,6 +9,7 @@ import charset_normalizer
 
 from core.records import RunConfig
 from core.texts.sample import open_text
+from core.texts.windows import is_wide
 from core.texts.words import word_spans
 
 SAMPLE = 20_000
@@ -28,6 +29,8 @@ class Judgement:
     repeated: float
     """Share of the characters in pieces that are those of an earlier one, word for word, or in such sentences of one piece:
     exact and near copies, which differ in case, numbers or punctuation alone."""
+    is_wide: bool
+    """Written in Chinese, Japanese or Korean, which a tokenizer made for another language may not read."""
 
     @property
     def is_repetitive(self) -> bool:
@@ -40,7 +43,8 @@ def judge(config: RunConfig) -> Judgement:
     sample = "\n".join(corpus.pieces)[:SAMPLE]
     best = charset_normalizer.from_bytes(sample.encode("utf-8", "replace")).best()
     words = len(word_spans(sample)) * corpus.row.n_characters / max(1, len(sample))
-    return Judgement(round(words), best.language if best else "Unknown", _repeated(corpus.pieces))
+    language = best.language if best else "Unknown"
+    return Judgement(round(words), language, _repeated(corpus.pieces), is_wide(corpus.beginning))
 
 
 def _repeated(pieces: list[str]) -> float:

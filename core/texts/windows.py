@@ -16,6 +16,8 @@ from core.texts.messages import BETWEEN
 # Characters reserved per token: generous for the script, so that windows are disjoint under any tokenizer.
 CHARACTERS_PER_TOKEN = 5.5
 CHARACTERS_PER_TOKEN_CJK = 2.2
+TOKENS_PER_PAGE = 409
+"""Of a page as people know it: 2,250 characters, or 900 of Chinese, Japanese or Korean."""
 
 
 @dataclass(frozen=True)
@@ -30,6 +32,17 @@ class Window:
 def characters_for_tokens(text_sample: str, n_tokens: int) -> int:
     """Number of characters reserved for a window, by the script of the text alone."""
     return math.ceil(n_tokens * (CHARACTERS_PER_TOKEN_CJK if is_wide(text_sample) else CHARACTERS_PER_TOKEN))
+
+
+def needed_text(text_sample: str, protocol: Protocol) -> tuple[int, int]:
+    """How many characters, and about how many pages, the windows of a protocol need, by the script of the text alone."""
+    needed = characters_for_tokens(text_sample, protocol.n_tokens) * protocol.n_sequences
+    return needed, count_pages(text_sample, needed)
+
+
+def count_pages(text_sample: str, n_characters: int) -> int:
+    """About how many pages so many characters fill, by the script of the text."""
+    return max(1, round(n_characters / characters_for_tokens(text_sample, TOKENS_PER_PAGE)))
 
 
 def is_wide(text_sample: str) -> bool:
@@ -83,23 +96,25 @@ def require_windows(corpus: Corpus, protocol: Protocol, n_windows: int) -> None:
             n_sequences=protocol.n_sequences,
             n_tokens=protocol.n_tokens,
         )
-    needed = characters_for_tokens(corpus.beginning, protocol.n_tokens) * protocol.n_sequences
+    needed, _pages = needed_text(corpus.beginning, protocol)
     if (
         corpus.row.n_characters >= needed
     ):  # in pieces or tokens that give fewer windows: as much again for each as so far
         needed = corpus.row.n_characters * protocol.n_sequences // max(1, n_windows)
     smaller = _smaller_protocol(corpus, protocol)
-    remedy = Sentence("Add text, or choose the protocol {name}.", name=smaller) if smaller else Sentence("Add text.")
+    if smaller:
+        remedy = Sentence("Add text, or choose the protocol {name}.", name=smaller)
+    elif protocol.name in PROTOCOLS:
+        remedy = Sentence("Add text: to compare losses alone takes as much.")
+    else:
+        remedy = Sentence("Add text.")
     raise CorpusError(
-        "{corpus} is too short for {protocol}: {n_characters:,} of some {needed:,} characters give {n_windows} of "
-        "{n_sequences} windows of {n_tokens} tokens. {remedy}",
+        "{corpus} is too short for {protocol}: {n_characters:,} of some {needed:,} characters (about {pages} pages). {remedy}",
         corpus=corpus.row.name,
         protocol=protocol.name,
         n_characters=corpus.row.n_characters,
         needed=needed,
-        n_windows=n_windows,
-        n_sequences=protocol.n_sequences,
-        n_tokens=protocol.n_tokens,
+        pages=count_pages(corpus.beginning, needed),
         remedy=remedy,
     )
 

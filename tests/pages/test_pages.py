@@ -573,6 +573,7 @@ def test_how_long_it_takes_is_told_by_itself_and_a_text_is_judged_before_any_mod
     started: list[list[RunConfig]] = []
     monkeypatch.setattr("core.ui.measure.job_cards.start", lambda parts, estimate, again: started.append(parts))
     app = opened("measure.py", models="made-up/big", text="english-business")
+    assert "quick needs about 10 pages: 22,600 characters, or 9,100 Japanese ones." in texts(app)
     assert "About " in texts(app) and "on this machine" in texts(app)
     assert "19,075 words, English, 0 % of it repeated." in texts(app)
     app.file_uploader(key="upload labels handed over").set_value(
@@ -592,6 +593,7 @@ def test_how_long_it_takes_is_told_by_itself_and_a_text_is_judged_before_any_mod
     (tmp_path / "short.txt").write_text("Only this.", encoding="utf-8")
     app.text_input(key="view.measure path").set_value(str(tmp_path / "short.txt")).run()
     assert "too short for quick" in app.error[0].value and not [b for b in app.button if "start" in b.key]
+    assert app.selectbox(key="own text").value == "short.txt", "and not the text that was chosen before"
     (tmp_path / "again.txt").write_text("\n\n".join(["The same again. " * 40] * 60), encoding="utf-8")
     app.text_input(key="view.measure path").set_value(str(tmp_path / "again.txt")).run()
     assert "repeats itself" in app.warning[0].value
@@ -826,3 +828,17 @@ def test_fields_of_a_measurement_stay_while_another_page_is_looked_at() -> None:
     assert app.text_input(key="view.pilot question").value == "Which?"
     app.pills[0].set_value([]).run()
     assert app.text_area(key="view.models").value == "org/typed,twice"
+
+
+def test_whether_models_read_another_script_is_looked_at_before_the_start(monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[RunConfig] = []
+    named = ("made-up/big", "japanese-business", "quick", 0, "float32", "cpu", "here")
+    refusing = Preflight(*named, refusals=("It has 259 token types.",))
+    monkeypatch.setattr(
+        "core.runs.estimates.preflight_cards_from_process", lambda parts, _: asked.extend(parts) or [refusing]
+    )
+    monkeypatch.setattr("core.ui.measure.job_cards.start", lambda *_parts, **_more: pytest.fail("it cannot be read"))
+    app = opened("measure.py", models="made-up/big", text="japanese-business")
+    assert "Not every model reads this script" in texts(app) and "About " in texts(app)
+    app.button(key="measure start").click().run()
+    assert [part.corpus for part in asked] == ["japanese-business"] and app.error[0].value == "It has 259 token types."

@@ -26,18 +26,19 @@ def test_words_language_and_copies_are_told(tmp_path: Path) -> None:
     assert found.n_words == pytest.approx(sum(len(piece.split()) for piece in own), rel=0.1)
     copies = judged(tmp_path / "copies.txt", [*own[:60], *(piece.upper().replace("3", "7") for piece in own[:30])])
     assert 0.25 < copies.repeated < 0.4 and copies.is_repetitive
-    assert judge(RunConfig("", "japanese-business")).language == "Japanese"
+    japanese = judge(RunConfig("", "japanese-business"))
+    assert japanese.language == "Japanese" and japanese.is_wide and not found.is_wide
     one_line = judged(tmp_path / "invoices.txt", ["The invoice was paid on time. " * 1_000])
     assert one_line.repeated > 0.9 and one_line.is_repetitive
 
 
 def test_a_text_that_is_too_short_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(CorpusError, match="short is too short for quick: 10 of some 22,528 characters give 0 of 32"):
+    with pytest.raises(CorpusError, match="quick: 10 of some 22,528 characters .about 10 pages.* losses"):
         judged(tmp_path / "short.txt", ["Only this."])
     path = tmp_path / "some.txt"
     path.write_text("\n\n".join(f"Customer {n} asked for new labels. " * 60 for n in range(30)), encoding="utf-8")
     assert judge(RunConfig("", str(path))).n_words > 5_000
     with pytest.raises(
-        CorpusError, match=r"of some 90,112 characters give \d+ of 64 windows.*choose the protocol quick\."
+        CorpusError, match=r"of some 90,112 characters \(about 40 pages\)\. .*choose the protocol quick\."
     ):
         judge(RunConfig("", str(path), "standard"))

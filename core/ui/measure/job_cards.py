@@ -184,7 +184,7 @@ def _show_partial_profile(status: JobStatus) -> None:
 
 def _show_actions(status: JobStatus) -> None:
     state = status.state
-    with st.container(horizontal=True, gap="small"):
+    with st.container(horizontal=True, vertical_alignment="center", gap="small"):
         if state == "finished" and "file_sha256" in status.result:
             inputs.show_link("choose", _("Open the scores"), "leaderboard", choose="scores")
         elif state == "finished" and "plan_id" in status.result:

