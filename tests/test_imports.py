@@ -172,9 +172,9 @@ MOST = {
     "records": (477, 2668),  # own labels; a request read back from JSON, for jobs and estimates alike
     "registry": (1476, 6518),  # own labels; loss readable at each layer; the words of a verdict; three controls
     "runs": (
-        2652,
-        17467,
-    ),  # own labels, which may have changed since; encoders told by their configuration; a layer of a job at work is read once, and one of another version is none; the worst of each quantity that the instrument's check finds
+        2656,
+        17534,
+    ),  # how much text a protocol needs; own labels, which may have changed since; encoders told by their configuration; a layer of a job at work is read once, and one of another version is none; the worst of each quantity that the instrument's check finds
     "scores": (
         1904,
         13403,
@@ -188,9 +188,9 @@ MOST = {
     ),  # the choice that a report is of; counts of a verdict, group of a question; d2 of each draw; a run, alone and with a score, as one record; rows of any table as its class; the smaller model beside a plan
     "terminal": (1581, 12812),  # the answer in ten lines before the details; a plan fits the terminal
     "texts": (
-        2238,
-        15813,
-    ),  # own labelled texts, and how their table is to be saved; a text too short names the protocol that it suffices for; groups of questions; near copies; repeats inside a piece; a text is judged before a model reads it
+        2257,
+        15921,
+    ),  # a text measured in pages, before and where it is too short; own labelled texts, and how their table is to be saved; a text too short names the protocol that it suffices for; groups of questions; near copies; repeats inside a piece; a text is judged before a model reads it
     "ui": (
         7719,
         61435,
