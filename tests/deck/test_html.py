@@ -16,6 +16,7 @@ from core.deck.story import Column, Heading, Origin, Table
 from core.figures.chart import Axis, Chart, Guide, Point, Series
 from core.figures.chart_svg import visual_svg
 from core.pilots.recipe import Recipe
+from tests.deck.cases import story_of
 from tests.deck.stories import made_story
 
 ORIGIN = Origin(Recipe("Board", ("r1",)), "0.1.0", "0a1b2c3d4e5f")
@@ -107,6 +108,17 @@ def test_a_curve_and_its_name_are_one_group_that_fades_the_others_on_screens_alo
 
 def test_forty_models_stay_far_below_the_limit():
     assert len(render_html(made_story(n_models=40), ORIGIN)) < MOST_BYTES / 4
+
+
+@pytest.mark.parametrize("case", ["choice", "plan", "two_models_one_text"])
+def test_outlines_hold_every_word_of_their_slides(case: str):
+    """A reader decides by them what to send: nothing may end early."""
+    for place, slide in enumerate(story_of(case, "ja").slides, start=1):
+        root = ElementTree.fromstring(slide_outline(slide, place))
+        drawn = re.sub(r"\s", "", "".join(root.itertext()))
+        cells = [cell for row in slide.visual.rows for cell in row] if isinstance(slide.visual, Table) else []
+        for text in (slide.title, *(one.text for one in slide.statements), *cells):
+            assert re.sub(r"\s", "", text) in drawn
 
 
 def test_outlines_are_pictures_of_their_own():
