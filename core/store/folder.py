@@ -6,7 +6,7 @@ The files are the source of truth; the DuckDB file beside them is built from the
     parcels/<run_id>/       finished measurements (parcels.py), with tags and notes (annotation.py)
     people/                 what people write or import (user_files.py)
     pending/<kind>-<id>     markers: this file is being changed
-    trash/                  deleted runs, and tombstones of people's files (trash.py)
+    trash/                  deleted runs (trash.py)
     jobs/ texts/ backups/   running measurements, uploaded texts, backups
     offered.json            the shipped profiles that were added once
     identity                the id that reports use for this warehouse, instead of its path
@@ -36,7 +36,7 @@ class Folder:
         self.pending = root / "pending"
         """Markers of files that are being changed."""
         self.trash = root / "trash"
-        """Parcels of deleted runs, until the trash is emptied, and tombstones of people's files."""
+        """Parcels of deleted runs, until the trash is emptied."""
         self.offered_profiles = root / "offered.json"
         """Ids of the shipped profiles that were added once: those that people removed stay out."""
 

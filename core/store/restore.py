@@ -24,7 +24,6 @@ from core.files import (
     folders_in,
     make_folder,
     move,
-    names_in,
     sync_all,
     sync_folder,
     timestamp,
@@ -96,11 +95,7 @@ def exchange_files(folder: Folder, restore: Path) -> None:
 
 
 def finish(folder: Folder, restore: Path) -> None:
-    """Clean up once the DuckDB file is rebuilt. Restored files lose their tombstones."""
-    for name in names_in(folder.trash / "people"):
-        kind, _, one = name.removesuffix(".json").partition("-")
-        if kind in user_files.KINDS and user_files.exists(folder, kind, one):
-            (folder.trash / "people" / name).unlink(missing_ok=True)
+    """Clean up once the DuckDB file is rebuilt."""
     leftovers = unused_path(folder.root / f".workdim-{restore.name}")
     move(restore, leftovers)
     shutil.rmtree(leftovers, ignore_errors=True)

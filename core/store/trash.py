@@ -1,10 +1,9 @@
 """The trash: parcels of deleted runs, until they are restored or the trash is emptied.
 
     trash/<run_id>/         the parcel, moved there by one rename; the time of the folder tells when
-    trash/people/           tombstones of user files (user_files.py)
 
 The rename is the deletion: a run with a parcel in the trash and none among the parcels is deleted, and so are its rows.
-Nothing else deletes rows. Parcels are moved inside `Warehouse.update`, which syncs the rows.
+Parcels are moved inside `Warehouse.update`, which syncs the rows.
 """
 
 from __future__ import annotations
@@ -44,9 +43,7 @@ def list_runs(folder: Folder) -> list[TrashedRun]:
 
 def run_ids(folder: Folder) -> list[str]:
     """Ids of the runs in the trash, sorted."""
-    return [
-        one.name for one in folders_in(folder.trash) if one.name != "people" and not one.name.endswith(DAMAGED_SUFFIX)
-    ]
+    return [one.name for one in folders_in(folder.trash) if not one.name.endswith(DAMAGED_SUFFIX)]
 
 
 def is_deleted(folder: Folder, run_id: str) -> bool:
@@ -76,7 +73,7 @@ def restore_parcel(folder: Folder, run_id: str) -> None:
 
 
 def empty(folder: Folder) -> int:
-    """Remove the content of the trash for good, tombstones included; returns the number of runs."""
+    """Remove the content of the trash for good; returns the number of runs."""
     if not folder.trash.exists():
         return 0
     removed = run_ids(folder)

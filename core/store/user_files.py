@@ -27,7 +27,7 @@ import re
 import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +43,6 @@ from core.files import (
     sync_folder,
     temporary_folder,
     write_atomic,
-    write_json,
     writing,
 )
 from core.records import BUDGET_UNITS, LayerPlan
@@ -131,7 +130,7 @@ def list_ids(folder: Folder, kind: str) -> list[str]:
 
 
 def write(folder: Folder, kind: str, file_id: str, tables: Mapping[str, Rows], attachment: bytes | None = None) -> None:
-    """Write or replace a file, whole or not at all, and remove its tombstone.
+    """Write or replace a file, whole or not at all.
 
     `tables` holds frames, or records of their row class. `attachment` is stored beside the rows (the template of a recipe).
     Raises InputError if the file is too large, ResourceError if it cannot be written; nothing is changed then.
@@ -159,7 +158,6 @@ def write(folder: Folder, kind: str, file_id: str, tables: Mapping[str, Rows], a
                 )
             write_atomic(path, content)
         sync_folder(path.parent)
-        _tombstone_path(folder, kind, file_id).unlink(missing_ok=True)
 
 
 def read(folder: Folder, kind: str, file_id: str) -> dict[str, pl.DataFrame] | None:
@@ -209,12 +207,9 @@ def _read_json(path: Path, declared: FileKind) -> dict[str, Any] | None:
 
 
 def delete(folder: Folder, kind: str, file_id: str) -> None:
-    """Delete a file: first write a tombstone, which allows its rows to be deleted, then remove it. Idempotent."""
-    path, tombstone = path_of(folder, kind, file_id), _tombstone_path(folder, kind, file_id)
+    """Delete a file. Idempotent."""
+    path = path_of(folder, kind, file_id)
     with writing(path):
-        make_folder(tombstone.parent)
-        record = {"kind": kind, "id": file_id, "deleted_at": datetime.now(UTC).isoformat(timespec="seconds")}
-        write_json(tombstone, record)
         if KINDS[kind].parquet:
             if path.exists():
                 with temporary_folder("deleted", folder.root) as place:
@@ -222,15 +217,6 @@ def delete(folder: Folder, kind: str, file_id: str) -> None:
         else:
             path.unlink(missing_ok=True)
         sync_folder(path.parent)
-
-
-def is_deleted(folder: Folder, kind: str, file_id: str) -> bool:
-    """Whether there is a tombstone and no file."""
-    return _tombstone_path(folder, kind, file_id).is_file() and not exists(folder, kind, file_id)
-
-
-def _tombstone_path(folder: Folder, kind: str, file_id: str) -> Path:
-    return folder.trash / "people" / f"{kind}-{file_id}.json"
 
 
 def _to_json(kind: str, tables: Mapping[str, pl.DataFrame], **extra: Any) -> bytes:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -102,7 +102,7 @@ def _build(path: Path, new_path: Path, wait: float, report: Report, progress: Pr
             if old is not None:
                 with _reporting_errors(messages.append):
                     # After a restore, what people wrote since the backup is kept in a folder.
-                    messages += _left_behind(old, new, folder, with_people=not restores)
+                    messages += _left_behind(old, new, folder, pending_changes, with_people=not restores)
         checkpoint(new_path)
         reason = "restore" if restores else "rebuild"
         keeps_old = messages or (restores and path.exists())
@@ -136,7 +136,9 @@ def _catch_up(connection: Connection, folder: Folder) -> list[str]:
     return run_ids
 
 
-def _left_behind(old: Connection, new: Connection, folder: Folder, with_people: bool) -> Iterator[Sentence]:
+def _left_behind(
+    old: Connection, new: Connection, folder: Folder, changing: Collection[tuple[str, str]], with_people: bool
+) -> Iterator[Sentence]:
     """A line for all that only the old file has: the new one is built from files, which these rows lack."""
     tables = {name for (name,) in old.execute("SELECT table_name FROM duckdb_tables() WHERE NOT internal").fetchall()}
     if "runs" in tables:
@@ -147,7 +149,7 @@ def _left_behind(old: Connection, new: Connection, folder: Folder, with_people: 
     for kind, declared in user_files.KINDS.items() if with_people else ():
         if declared.tables[0] in tables:
             for one in sorted({*sync.ids_in(old, kind)} - {*sync.ids_in(new, kind)}):
-                if not user_files.is_deleted(folder, kind, one):
+                if (kind, one) not in changing:  # otherwise a killed process has just deleted it
                     yield Sentence(
                         "The {kind} {one} has no readable file: its rows stay in the old file.", kind=kind, one=one
                     )

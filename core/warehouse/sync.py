@@ -1,8 +1,8 @@
 """Sync the rows of the DuckDB file with the files, which are the truth.
 
 `sync_rows` is the only way from a file to rows: for a change, an ingest, the recovery after a kill and a rebuild. If a
-file exists, its rows become what it holds. If it is gone, its rows are deleted only if the trash or a tombstone says that
-it was deleted.
+file exists, its rows become what it holds. If it is gone, its rows go only where it was being changed, as a marker in
+`pending/` tells, and those of a run only where its parcel is in the trash: what is lost another way deletes nothing.
 """
 
 from __future__ import annotations
@@ -137,8 +137,7 @@ def sync_all(connection: Connection, folder: Folder, report: Report) -> None:
     with transaction(connection):
         sync_rows(connection, folder, RUN, known, report)
         for kind in user_files.KINDS:
-            ids = {*user_files.list_ids(folder, kind), *ids_in(connection, kind)}
-            sync_rows(connection, folder, kind, sorted(ids), report)
+            sync_rows(connection, folder, kind, user_files.list_ids(folder, kind), report)
 
 
 def ids_in(connection: Connection, kind: str) -> list[str]:
@@ -152,28 +151,22 @@ def ids_in(connection: Connection, kind: str) -> list[str]:
 def sync_rows(
     connection: Connection, folder: Folder, kind: str, ids: Sequence[str], report: Report | None = None
 ) -> list[str]:
-    """Make the rows of these files what the files hold, within the caller's transaction; returns the ids of written rows.
+    """Make the rows of these files what the files hold, within the caller's transaction; returns the ids of new runs.
 
     A file that cannot be read keeps its rows: it is reported as one line, or raised as WarehouseError without `report`.
     """
     if kind == RUN:
         return _sync_runs(connection, folder, ids, report)
-    declared, new = user_files.KINDS[kind], []
     for file_id in ids:
         with _reporting(report):
             try:
                 tables = user_files.read(folder, kind, file_id)
             except ValueError:  # the name of a foreign file in pending/ is no id
                 continue
-            if tables is None:
-                if user_files.is_deleted(folder, kind, file_id):
-                    remove_rows(connection, kind, file_id)
-                continue
             remove_rows(connection, kind, file_id)
-            for table in declared.tables:
-                insert(connection, table, tables[table])
-            new.append(file_id)
-    return new
+            for table, rows in (tables or {}).items():
+                insert(connection, table, rows)
+    return []
 
 
 @contextlib.contextmanager
