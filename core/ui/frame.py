@@ -140,8 +140,5 @@ def _apply_pending() -> None:
         st.session_state[_APPLIED] = (time.monotonic(), pending)
         if pending.run_ids:
             st.toast(_("Finished measurements added to the warehouse: {n}.").format(n=len(pending.run_ids)))
-    if pending.n_late:
-        message = _("Finished, but not in the warehouse yet: {n}. {reason}")
-        st.warning(message.format(n=pending.n_late, reason=escape(pending.reason)), icon=":material/hourglass_top:")
-    for message in pending.damaged:
-        st.warning(escape(message), icon=":material/broken_image:")
+    for message in pending.messages:
+        st.warning(escape(message), icon=":material/hourglass_top:")

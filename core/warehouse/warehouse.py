@@ -49,24 +49,15 @@ class PendingResult:
 
     run_ids: list[str] = field(default_factory=list)
     n_waiting: int = 0
-    """Parcels that could not be ingested now, because of `reason`."""
-    reason: str = ""
+    """Parcels that could not be ingested now."""
     damaged: list[str] = field(default_factory=list)
     """One line for each damaged file."""
-    n_late: int = 0
-    """Waiting parcels to report: not those that their own process is ingesting just now."""
+    waiting: str = ""
+    """Tells of parcels that wait, and why: not of those that their own process is ingesting just now."""
 
     @property
     def messages(self) -> list[str]:
-        if not self.n_late:
-            return self.damaged
-        waiting = Sentence(
-            "{n} finished measurement waits: {reason}",
-            "{n} finished measurements wait: {reason}",
-            n=self.n_late,
-            reason=self.reason,
-        )
-        return [waiting, *self.damaged]
+        return [*filter(None, [self.waiting]), *self.damaged]
 
 
 @dataclass(frozen=True)
@@ -317,7 +308,13 @@ class Warehouse:
             is_busy = isinstance(error, WarehouseLocked)
             late = [run_id for run_id in left if not (is_busy and self._is_being_ingested(run_id))]
             n_waiting, n_late = (max(0, len(runs) - len(damaged)) for runs in (left, late))
-            return PendingResult(ingested, n_waiting, str(error), damaged, n_late)
+            waiting = Sentence(
+                "{n} finished measurement waits: {reason}",
+                "{n} finished measurements wait: {reason}",
+                n=n_late,
+                reason=error.message,
+            )
+            return PendingResult(ingested, n_waiting, damaged, waiting if n_late else "")
 
     def _is_being_ingested(self, run_id: str) -> bool:
         with contextlib.suppress(OSError):

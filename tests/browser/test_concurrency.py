@@ -37,7 +37,8 @@ OF_LOCKS = (
     "has held the warehouse",
     "Could not set lock",
     "different configuration",
-    "Finished, but not in the warehouse yet",
+    "finished measurement waits",
+    "finished measurements wait",
     "Traceback",
 )
 

@@ -249,7 +249,7 @@ def test_who_only_reads_is_not_stopped_by_a_parcel_that_cannot_be_written(wareho
     reader = python(READ, warehouse.path)
     reader.stdout.readline()
     just_measured = warehouse.try_apply_pending()
-    assert (just_measured.n_waiting, just_measured.n_late, just_measured.messages) == (2, 0, [])
+    assert (just_measured.n_waiting, just_measured.messages) == (2, [])
     for run_id in RUN_IDS[:2]:
         os.utime(warehouse.parcels / run_id / "run.json", (0, 0))
     late = warehouse.try_apply_pending()
@@ -276,7 +276,9 @@ def test_a_full_or_read_only_disk_does_not_stop_who_only_reads(warehouse, add_pa
 
     monkeypatch.setattr(sync, "BATCH", 1)
     monkeypatch.setattr(sync, "sync_rows", full_after_one)
-    assert warehouse.try_apply_pending() == PendingResult([RUN_IDS[0]], 1, "The disk has no room.", n_late=1)
+    assert warehouse.try_apply_pending() == PendingResult(
+        [RUN_IDS[0]], 1, waiting="1 finished measurement waits: The disk has no room."
+    )
 
 
 def test_frames_are_typed_even_without_rows():
