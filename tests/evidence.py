@@ -149,7 +149,7 @@ def main() -> None:
     options = parser.parse_args()
     with tempfile.TemporaryDirectory(prefix="workdim-") as folder:
         warehouse = Warehouse(Path(folder) / "evidence.duckdb")
-        reference.add_all_profiles(warehouse, print)
+        reference.add_profiles(warehouse, print, with_removed=True)
         write(warehouse, options.out)
 
 

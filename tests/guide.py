@@ -60,7 +60,7 @@ _TOLD: dict[str, dict[str, Any]] = {
 def main() -> None:
     with tempfile.TemporaryDirectory(prefix="workdim-") as folder:
         warehouse = Warehouse(Path(folder) / "guide.duckdb")
-        reference.add_all_profiles(warehouse, print)
+        reference.add_profiles(warehouse, print, with_removed=True)
         write(warehouse, DOCS)
 
 

@@ -102,7 +102,7 @@ def empty_warehouse(folder: Path) -> Path:
 def first_start(folder: Path) -> Path:
     """What whoever starts the app for the first time has: the profiles that come with Workdim."""
     warehouse = Warehouse(folder / "workdim.duckdb")
-    reference.add_new_profiles(warehouse, lambda _line: None)
+    reference.add_profiles(warehouse, lambda _line: None)
     return warehouse.path
 
 
@@ -135,7 +135,7 @@ def full_warehouse(folder: Path) -> Path:
     """Months of work: besides all that, the shipped profiles and made-up ones of many models."""
     path = worked_with(folder)
     fill(path, 64, Maker("real"))
-    reference.add_new_profiles(Warehouse(path), lambda _line: None)
+    reference.add_profiles(Warehouse(path), lambda _line: None)
     return path
 
 

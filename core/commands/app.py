@@ -25,7 +25,7 @@ from core.registry.protocols import find_protocol
 from core.runs.requests import demo_requests, japanese_requests
 from core.terminal.output import tell
 from core.warehouse import queries
-from core.warehouse.reference import add_new_profiles
+from core.warehouse.reference import add_profiles
 from core.warehouse.warehouse import Warehouse
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -123,7 +123,7 @@ def add_references(path: Path) -> None:
     A failure must not prevent work: it is reported in one line, and the next start tries again.
     """
     try:
-        added = add_new_profiles(Warehouse(path), warn)
+        added = add_profiles(Warehouse(path), warn)
     except WorkdimError as error:
         warn("Not all shipped profiles were taken in: {reason}", reason=error)
         return

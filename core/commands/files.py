@@ -53,7 +53,7 @@ def ingest(options: argparse.Namespace) -> None:
         shipped = reference.shipped_run_ids()
         if not shipped:
             raise InputError("No reference profiles came with this Workdim. Install it with its data folder.")
-        n, of = len(reference.add_all_profiles(warehouse, warn)), len(shipped)
+        n, of = len(reference.add_profiles(warehouse, warn, with_removed=True)), len(shipped)
         if n:
             tell("Added: {n} of {of} reference profiles, and the shipped layer plans.", n=n, of=of)
         else:

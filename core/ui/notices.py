@@ -26,7 +26,7 @@ def runs_or_stop() -> pl.DataFrame:
     else:
         st.info(_("No measurements yet."))
         if inputs.may_write() and st.button(_("Add the shipped profiles"), icon=":material/library_add:"):
-            reference.add_all_profiles(reads.warehouse(), logging.getLogger("workdim").warning)
+            reference.add_profiles(reads.warehouse(), logging.getLogger("workdim").warning, with_removed=True)
             st.rerun()
     inputs.show_link("measure", _("Measure a model here"), "science")
     st.caption(_("Or: `workdim demo --no-app` measures two in a minute."))

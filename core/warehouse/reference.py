@@ -85,24 +85,10 @@ def unpack(bundle: Path, folder: Path) -> None:
         members.extractall(folder, filter="data")
 
 
-def add_new_profiles(warehouse: Warehouse, report: Report) -> list[str]:
-    """Add the shipped profiles and plans that were never in this folder; usually there are none.
-
-    Returns the ids of the added runs. Raises ResourceError if the folder cannot be written to, WarehouseLocked if another
-    process holds the warehouse: then they wait among the parcels.
-    """
-    return _add_profiles(warehouse, _read_offered(warehouse), report)
-
-
-def add_all_profiles(warehouse: Warehouse, report: Report) -> list[str]:
-    """As `add_new_profiles`, and also add those that were removed."""
-    return _add_profiles(warehouse, set(), report)
-
-
 def remove_profiles(warehouse: Warehouse) -> tuple[int, int]:
     """Move all shipped profiles to the trash and delete the shipped plans; returns how many of each there were.
 
-    Neither is added again by `add_new_profiles`. Raises InputError, as `delete_runs` does, if a run was judged with one
+    Neither is added again by `add_profiles`. Raises InputError, as `delete_runs` does, if a run was judged with one
     of the profiles.
     """
     plan_ids = shipped_plan_ids()
@@ -115,11 +101,17 @@ def remove_profiles(warehouse: Warehouse) -> tuple[int, int]:
     return profiles.height, len(plan_ids)
 
 
-def _add_profiles(warehouse: Warehouse, known: Collection[str], report: Report) -> list[str]:
-    """Add those that are not `known`: copy all, then ingest them in one transaction, which is ten times as fast."""
+def add_profiles(warehouse: Warehouse, report: Report, with_removed: bool = False) -> list[str]:
+    """Add the shipped profiles and plans that were never in this folder, usually none, or also those that were removed.
+
+    All are copied, and then ingested in one transaction, which is ten times as fast. Returns the ids of the added runs. Raises
+    ResourceError if the folder cannot be written to, WarehouseLocked if another process holds the warehouse: then they wait
+    among the parcels.
+    """
+    known = set() if with_removed else _read_offered(warehouse)
     parcels = [parcel for parcel in shipped_parcels() if parcel.name not in known]
     packed = [bundle for bundle in shipped_bundles() if _bundle_key(bundle) not in known]
-    new_plans = set(shipped_plan_ids()) - set(known)
+    new_plans = set(shipped_plan_ids()) - known
     if not parcels and not packed and not new_plans:
         return []
     refuse_where_read_only()

@@ -197,7 +197,7 @@ def refuse(folder):
 def test_taking_the_reference_profiles_out_tells_what_was_there(path, ships, capsys):
     ships(make_profile(tags=[SHIPPED]))
     Warehouse(path).prepare()
-    reference.add_new_profiles(Warehouse(path), print)
+    reference.add_profiles(Warehouse(path), print)
     assert main(["ingest", "--without-reference", "--warehouse", str(path)]) == 0
     assert capsys.readouterr().out.split("\n")[0] == (
         "Moved to the trash: reference profiles (1), shipped layer plans (0). "
@@ -210,9 +210,9 @@ def test_taking_the_reference_profiles_out_tells_what_was_there(path, ships, cap
 def test_an_app_that_only_shows_takes_no_profiles_in(path, ships, monkeypatch):
     ships(make_profile(tags=[SHIPPED]))
     monkeypatch.setenv(READ_ONLY, "1")
-    for way in (reference.add_all_profiles, reference.add_new_profiles):
+    for with_removed in (True, False):
         with pytest.raises(InputError, match="is read only"):
-            way(Warehouse(path), print)
+            reference.add_profiles(Warehouse(path), print, with_removed)
     assert not Warehouse(path).parcels.exists()
 
 

@@ -48,7 +48,7 @@ def fixed_warehouse() -> Path:
     folder = Path(tempfile.mkdtemp(prefix="dumped-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
     path = worked_with(folder)
-    reference.add_new_profiles(Warehouse(path), lambda _line: None)
+    reference.add_profiles(Warehouse(path), lambda _line: None)
     return path
 
 

@@ -28,7 +28,7 @@ def fresh(tmp_path_factory: pytest.TempPathFactory) -> tuple[Warehouse, float]:
     """A warehouse as the first start leaves it, and the seconds of processor time that took."""
     started = time.process_time()
     warehouse = Warehouse(tmp_path_factory.mktemp("fresh") / "w.duckdb")
-    reference.add_new_profiles(warehouse, pytest.fail)
+    reference.add_profiles(warehouse, pytest.fail)
     return warehouse, time.process_time() - started
 
 
