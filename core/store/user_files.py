@@ -24,7 +24,6 @@ import json
 import math
 import os
 import re
-import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -36,7 +35,6 @@ import polars as pl
 from core.errors import InputError, WarehouseError
 from core.files import (
     NOTHING_CHANGED,
-    folders_in,
     make_folder,
     names_in,
     parse_json,
@@ -292,11 +290,3 @@ def _check_plan(layer_plan: LayerPlan) -> None:
     prices = [layer_plan.own_price(is_healed) for is_healed in {False, plan.is_healed}]
     if any(price is None or price.difference is None for price in prices):
         raise ValueError("it holds no price of its own blocks")
-
-
-def remove_partial_folders(folder: Folder) -> None:
-    """Remove folders that a killed process left without file.json, which cannot be used."""
-    for declared in KINDS.values():
-        for path in folders_in(folder.people / declared.folder) if declared.parquet else ():
-            if not (path / _FILE).is_file():
-                shutil.rmtree(path, ignore_errors=True)

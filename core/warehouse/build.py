@@ -85,7 +85,6 @@ def _build(path: Path, new_path: Path, wait: float, report: Report, progress: Pr
             restore.exchange_files(folder, backup)
     pending_changes = folder.pending_changes()
     with duckdb.connect(new_path, config=CONFIG) as new:  # on all processors: this is no single run
-        user_files.remove_partial_folders(folder)
         with transaction(new):
             schema.create_tables(new)
             for kind in user_files.KINDS:
