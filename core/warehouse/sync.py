@@ -246,7 +246,7 @@ def _sync_runs(connection: Connection, folder: Folder, run_ids: Sequence[str], r
                 new.append((header, read_tables(header)))
     if deleted:
         remove_runs(connection, deleted)
-    return _insert_runs(connection, new, report)
+    return _insert_runs(connection, new, report) if new else []
 
 
 def _update_annotations(connection: Connection, folder: Folder, run_id: str, known: dict[str, Any]) -> None:
