@@ -531,7 +531,7 @@ def test_a_parcel_that_cannot_be_written_or_is_damaged_is_told_and_the_page_is_d
         app = AppTest.from_file(str(ROOT / "app.py"), default_timeout=60).run()
         assert not app.exception and not app.error
         assert len(app.get("image")) == 4
-        assert app.warning[0].value.startswith("2 finished measurements wait: ")
+        assert app.warning[0].value.startswith("2 finished measurements wait")
     app.session_state["waiting parcels taken in"] = (0.0, None)
     app.run()
     assert len(app.get("image")) == 5
