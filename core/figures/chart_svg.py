@@ -174,8 +174,9 @@ def _draw_strips(plot: Plot, chart: Chart) -> None:
     half = (plot.right - plot.left) / max(len(texts) - 1, 1) / 2
     for layer, told in texts.items():
         x = plot.to_pixels(layer, chart.y.low)[0]
+        start, end = max(x - half, plot.left), min(x + half, plot.right)  # not over the numbers beside the axis
         plot.drawing.parts.append(
-            f'<rect x="{x - half:.1f}" y="{plot.top:.1f}" width="{2 * half:.1f}" height="{plot.bottom - plot.top:.1f}" '
+            f'<rect x="{start:.1f}" y="{plot.top:.1f}" width="{end - start:.1f}" height="{plot.bottom - plot.top:.1f}" '
             f'fill-opacity="0" data-layer="{layer}"><title>{html.escape("; ".join(told), quote=False)}</title></rect>'
         )
 

@@ -310,7 +310,7 @@ def choose_runs(runs: pl.DataFrame, max_runs: int = MAX_RUNS) -> reads.Selection
     shown_first = runs_shown_first(filtered if not filtered.is_empty() else runs)
     always_listed = runs.filter(pl.col("run_id").is_in([*url_state.requested("runs"), *shown_first]))
     with row:
-        listed = _choose_listed_runs(filtered, always_listed)
+        listed = _choose_listed_runs(filtered, always_listed, has_search=runs.height > MAX_LISTED)
     labels = {run.run_id: run_label(run) for run in records(listed, Run)}
     with row:
         chosen = choose_many(
@@ -325,15 +325,16 @@ def choose_runs(runs: pl.DataFrame, max_runs: int = MAX_RUNS) -> reads.Selection
     return reads.selection(chosen)
 
 
-def _choose_listed_runs(runs: pl.DataFrame, always_listed: pl.DataFrame) -> pl.DataFrame:
-    """Return the runs to choose from: all where they are few, else the newest that match a search.
+def _choose_listed_runs(runs: pl.DataFrame, always_listed: pl.DataFrame, *, has_search: bool) -> pl.DataFrame:
+    """Return the runs to choose from: all where they are few, else the newest that match a search, whatever a filter leaves.
 
     `runs` are rows of `queries.run_list`, newest first. Those of `always_listed`, from a link or an earlier choice, are
     offered whether or not they match.
     """
-    if runs.height <= MAX_LISTED:
+    if not has_search:
         return pl.concat([runs, always_listed.join(runs, on="run_id", how="anti")])
-    matches = matching_runs(runs, type_words(_("Find runs ({n})").format(n=f"{runs.height:,}"), width=200))
+    n_texts = runs.filter(pl.col("pass") == "text").height  # as filters count them: controls are found with their runs
+    matches = matching_runs(runs, type_words(_("Find runs ({n})").format(n=f"{n_texts:,}"), width=200))
     newest = matches.head(MAX_LISTED)
     return pl.concat([newest, always_listed.join(newest, on="run_id", how="anti")])
 

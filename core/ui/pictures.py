@@ -69,11 +69,6 @@ def theme() -> Theme:
     return THEMES.get(st.context.theme.type or "light", THEMES["light"])
 
 
-def kept_colour(run_id: str) -> int | None:
-    """The colour in which this session has shown a run; None for one that it has not."""
-    return st.session_state.get(_COLOURS, {}).get(run_id)
-
-
 def session_colours(run_ids: Sequence[str]) -> dict[str, int]:
     """Run -> its colour, the same on all pages of a session as long as those shown together leave it one of its own."""
     kept: dict[str, int] = st.session_state.setdefault(_COLOURS, {})

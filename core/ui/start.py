@@ -26,6 +26,8 @@ PAGE_SIZE = 12
 """Pictures of one page of the gallery: twice what is in sight, as each takes a browser hundredths of a second."""
 MAX_PILOTS = 2
 """Pilots whose answers stand here; the page Measure lists all."""
+MAX_NAMED = 3
+"""Runs that are named once they are deleted."""
 MAX_NAME_LENGTH = 30
 """Letters of a link that fit beneath a picture."""
 _TICK = url_state.key("ticked ")
@@ -88,19 +90,18 @@ def _show_relation(relation: Answer, **params: str) -> None:
 def choose_runs(texts: pl.DataFrame, own: pl.DataFrame) -> tuple[pl.DataFrame, list[str]]:
     """Draw search and filters over runs on text; return the runs to show and the ids of those on this page.
 
-    Shown are all that are met by words or filters, else the newest of each model, text and protocol: own ones first, then,
-    where words are typed, those that ship, the small models that Workdim trained last.
+    Shown are all that are met by words or filters: own ones first, then those that ship, the small models that Workdim
+    trained last. Where nothing is asked for, the newest own one of each model, text and protocol.
     """
     with st.container(horizontal=True, vertical_alignment="bottom"):
         words = inputs.type_words(_("Find runs"))
-        runs = texts if words else own
         with st.container(width="content"):
-            found = inputs.choose_filtered_runs(inputs.matching_runs(runs, words))
-        shown = found if found.height < runs.height else newest_runs(without_variants(found))
+            found = inputs.choose_filtered_runs(inputs.matching_runs(texts, words))
+        shown = found if found.height < texts.height else newest_runs(without_variants(texts if words else own))
         shown = reads.own_first(shown).sort(is_of_ladder(), maintain_order=True)
         pages = list(range(1, -(-shown.height // PAGE_SIZE) + 1))
         page = inputs.choose(_("Page"), pages, "page", 1) if len(pages) > 1 else 1
-    if found.is_empty() and words:
+    if found.is_empty():
         st.caption(_("None found."))
     return shown, ids_of(shown)[PAGE_SIZE * (page - 1) : PAGE_SIZE * page]
 
@@ -126,7 +127,8 @@ def _is_ticked(run_id: str) -> bool:
 def _pictures(data: reads.StartData) -> list[str | None]:
     extrema = extrema_of(data.extrema, "one_per_type")
     curves = profile_points(data.profiles, data.runs, "d2", "one_per_type").curves
-    coloured = [replace(curve, colour=pictures.kept_colour(curve.run_id)) for curve in curves]
+    colours = pictures.session_colours(ids_of(data.runs))
+    coloured = [replace(curve, colour=colours[curve.run_id]) for curve in curves]
     drawn = {
         curve.run_id: thumbnail(curve, [one for one in extrema if one.run_id == curve.run_id], pictures.theme())
         for curve in coloured
@@ -156,4 +158,5 @@ def _show_actions(ticked: pl.DataFrame) -> None:
         return
     ids = ids_of(ticked)
     tables.show_comparison_button(ids, type="primary")
-    trash.show_delete_button(ids, _(", ").join(dict.fromkeys(ticked["name"])))
+    names = [inputs.run_label(run) for run in records(ticked.head(MAX_NAMED), Run)]
+    trash.show_delete_button(ids, _("; ").join([*names, *(["…"] if len(ids) > MAX_NAMED else [])]))

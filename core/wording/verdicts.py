@@ -31,7 +31,7 @@ from core.wording.scores import p_value_text
 
 CLAIM_MARKS = {"rise": "↗", "fall": "↘"}
 BADGES: tuple[tuple[str, str, str], ...] = (
-    ("invalid", "*", N_("Invalid")),
+    ("invalid", "*", N_("Not usable")),
     ("holds", "holds", N_("Rises, then falls")),
     ("holds", "*", N_("Rises inside")),
     ("*", "holds", N_("Falls towards the end")),

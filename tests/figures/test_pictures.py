@@ -195,6 +195,14 @@ def test_only_robust_phases_are_shaded_and_many_runs_stand_side_by_side_on_one_s
     assert "m3" in words(profile_svg(data(*many), Caption("t"), most_together=6))
 
 
+def test_what_a_click_on_a_layer_meets_ends_where_the_axis_does():
+    drawn = profile_svg(data(curve("a", [9, 5, 20, 44, 12])), Caption("t"))
+    strips = re.findall(r'<rect x="([\d.]+)"[^>]* width="([\d.]+)"[^>]*data-layer', drawn)
+    first, *_inner, last = ((float(x), float(x) + float(width)) for x, width in strips)
+    places = [float(x) for x in re.findall(r'<circle cx="([\d.]+)"[^>]*data-layer', drawn)]
+    assert first[0] == pytest.approx(min(places), abs=0.2) and last[1] == pytest.approx(max(places), abs=0.2)
+
+
 def test_controls_that_run_off_a_linear_axis_are_cut_there_and_several_seeds_are_a_band():
     far = [
         Reference(

@@ -388,6 +388,7 @@ def test_a_veto_stands_wherever_the_number_stands(page: str, with_veto: Path, mo
         assert "Vetoed by a check, not reliable" in app.warning[0].value
         assert any("‡" in trace["name"] for trace in figures(app)[0]["data"])
         assert "Vetoed by a check: do not rely on it" in texts(app)
+        assert "other readings say nothing" in texts(app) and "dominant directions removed" not in texts(app)
 
 
 @pytest.mark.parametrize("section", ["profile", "pairs", "distributions", "checks"])
@@ -421,6 +422,8 @@ def test_models_with_other_tokenizers_meet_on_the_words_of_the_text(
     app = opened("choose.py", choose="ranking", points="one_per_word")
     (picture,) = drawings(app)
     assert "one per word" in picture and "(105 [" in picture, "the picture stands on words as the table does"
+    app = opened("compare.py", runs=f"{RUN_IDS[0]},{RUN_IDS[0][:-2]}91")
+    assert "Largest inside 105 [" in texts(app).replace("\\", "") and "(d2, one per word)" in texts(app)
 
 
 def test_a_group_without_common_words_is_told_and_no_other_one_stands_under_its_name(
@@ -614,6 +617,8 @@ def test_one_switch_hides_what_comes_with_workdim_on_every_page(
     add_run(path, shipped)
 
     app = opened("choose.py", choose="ranking")
+    found = opened("start.py", of="shipped")
+    assert [one.alt for one in images(found)] == ["shipped"] and "1 of 5 shown" in texts(found)
     switch = app.sidebar.toggle(key="view.reference")
     shown = table_of(app)
     assert switch.value and dict(zip(shown["Model"], shown["Tags"], strict=True))["shipped"] == "#reference"
@@ -667,7 +672,7 @@ def test_start_finds_runs_compares_those_that_are_ticked_and_brings_back_what_wa
     assert app.checkbox(key=f"view.ticked {RUN_IDS[1]}").value, "a tick stays while other runs are looked for"
     app.button(key="delete run").click().run()
     assert not app.exception and len(images(app)) == 3
-    assert "In the trash: made-up-small" in app.success[0].value.replace("\\", "")
+    assert "In the trash: made-up-small · made-up · quick" in app.success[0].value.replace("\\", "")
     later = opened("start.py")  # the offer to undo is gone, and the trash is there
     later.toggle(key="trash shown").set_value(True).run()
     later.button(key=f"undelete {RUN_IDS[1]}").click().run()

@@ -200,8 +200,8 @@ def test_a_veto_names_its_checks_in_words(runs: pl.DataFrame) -> None:
     assert notices.veto_texts(runs) == [] and notices.veto_notice(runs) == ""
     (name,) = run_labels(bad).values()
     assert notices.veto_notice(bad) == (
-        f"Vetoed by a check, not reliable: {name}. Points differ more by window than by token: read more and shorter"
-        " windows. Many points are equal, which spoils neighbour ratios: look for repeated text."
+        f"Vetoed by a check, not reliable: {name}. Passages differ more than words, so the numbers tell of the text:"
+        " read more and shorter passages. Many points are equal, which spoils neighbour ratios: look for repeated text."
     )
 
 

@@ -126,7 +126,7 @@ def _show_figure(data: ProfileData, selection: Selection, is_interactive: bool, 
         picture = row.container(width=SIZE_BESIDE[0])
         with row.container(width=PANEL_WIDTH, gap="small" if texts.height == 1 else "xsmall"):
             for run, name in zip(records(texts, Run), names, strict=True):
-                show_verdict_panel(run, selection, name)
+                show_verdict_panel(run, selection, name, data.cloud if data.quantity == "d2" else BY_TYPE)
     else:
         picture = st.container()
     with picture:

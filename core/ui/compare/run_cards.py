@@ -12,7 +12,16 @@ from core.figures import profile_data
 from core.locale import _
 from core.questions.selection import Selection
 from core.registry.specifications import CLAIMS
-from core.tables import LayerCorrelatorRow, LayerEstimateRow, Run, RunClaimRow, RunControlRow, RunExtremumRow, records
+from core.tables import (
+    LayerCorrelatorRow,
+    LayerEstimateRow,
+    Run,
+    RunClaimRow,
+    RunControlRow,
+    RunExtremumRow,
+    RunSummaryRow,
+    records,
+)
 from core.ui import inputs, language
 from core.ui.markdown import escape
 from core.wording import within as within_wording
@@ -25,9 +34,10 @@ _CHIP_COLOURS = {"✓": "green", "✕": "red", "=": "gray", "≠": "gray", "?": 
 _CARD_WIDTH = 288
 
 
-def show_verdict_panel(run: Run, selection: Selection, name: str) -> None:
-    """Draw the key numbers of a run, and a chip for each control and second opinion.
+def show_verdict_panel(run: Run, selection: Selection, name: str, cloud: str) -> None:
+    """Draw the key numbers of a run on the points that the figure shows, and a chip for each control and second opinion.
 
+    Of a run that a check vetoes there are no chips: whether numbers of the sample agree says nothing of the model.
     `name` is given where several panels are drawn: their chips are marks alone, and each has its verdict, which of a single
     run heads the page.
     """
@@ -36,8 +46,14 @@ def show_verdict_panel(run: Run, selection: Selection, name: str) -> None:
         verdicts = (run.verdict_rise, run.verdict_fall)
         colour = next((_VERDICT_COLOURS[verdict] for verdict in _VERDICT_COLOURS if verdict in verdicts), "gray")
         st.markdown(f":{colour}-badge[**{escape(badge_text(run))}**]", help=escape(wording.verdict_text(run)))
-    peak, final = wording.interval_of(run, "inner_max"), wording.number(run.final_dimension_pre_norm)
-    st.markdown(escape(_("Largest {peak}, final {final}").format(peak=peak, final=final)))
+    for row in records(selection.summaries.filter(run_id=run.run_id, estimator="d2", cloud=cloud), RunSummaryRow):
+        peak, final = wording.interval_of(row, "inner_max"), wording.number(row.final_dimension_pre_norm)
+        told = _("Largest inside {peak}, final {final} (d2, {points})")
+        chosen = _("The layer is chosen on half of the windows and read on the other: the curve may differ a little.")
+        st.markdown(escape(told.format(peak=peak, final=final, points=wording.name("cloud", cloud))), help=chosen)
+    if run.worst_check == "veto":
+        st.caption(_("A check failed: controls and other readings say nothing."))
+        return
     passes = dict(selection.controls.select("run_id", "pass").rows())
     controls = records(selection.against_controls.filter(run_id=run.run_id), RunControlRow)
     opinions = records(selection.claims.filter(run_id=run.run_id), RunClaimRow)
