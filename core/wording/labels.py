@@ -191,19 +191,20 @@ def names_text(names: Sequence[str], most: int = MAX_NAMES) -> str:
 FEWEST_TO_CUT = 3
 
 
-def distinguishing_names(names: Sequence[str], fewest: int = FEWEST_TO_CUT) -> list[str]:
+def distinguishing_names(
+    names: Sequence[str], fewest: int = FEWEST_TO_CUT, *, keeps_beginning: bool = False
+) -> list[str]:
     """The names without their common prefix and suffix of whole words, because charts have little room:
     `ladder-128-base-step1500`, `ladder-128-lr-6e-3-step1500`, ... become `base`, `lr-6e-3`, ...
 
-    Fewer than `fewest` names stay whole.
+    Fewer than `fewest` names stay whole. Of those that keep their beginning (family, size) only the suffix goes.
     """
     if len(names) < fewest:
         return list(names)
     all_parts = [re.split(r"(?<=[-_/ ])|(?=[-_/ ])", name) for name in names]
     shortest = min(map(len, all_parts))
-    start = next(
-        (position for position in range(shortest) if len({parts[position] for parts in all_parts}) > 1), shortest
-    )
+    differing = (position for position in range(shortest) if len({parts[position] for parts in all_parts}) > 1)
+    start = 0 if keeps_beginning else next(differing, shortest)
     end = next(
         (position for position in range(shortest - start) if len({parts[-1 - position] for parts in all_parts}) > 1),
         shortest - start,
@@ -214,13 +215,16 @@ def distinguishing_names(names: Sequence[str], fewest: int = FEWEST_TO_CUT) -> l
 
 def distinct_short_names(names: Sequence[str], shorten: Callable[[str], str] = shortened_name) -> list[str]:
     """Shortened names that stay distinct: if two became equal, what all have in common is left out first, and of those that
-    are equal still, what these have."""
+    are equal still, the end that these have in common, or their beginning as well where that does not do."""
     short = {name: shorten(name) for name in names}
     if len(set(short.values())) < len(short):
         short = dict(zip(names, map(shorten, distinguishing_names(names, fewest=2)), strict=True))
     for cut in [cut for cut, n in Counter(short.values()).items() if n > 1]:
         alike = [name for name in short if short[name] == cut]
-        short |= zip(alike, map(shorten, distinguishing_names(alike, fewest=2)), strict=True)
+        apart = list(map(shorten, distinguishing_names(alike, fewest=2, keeps_beginning=True)))
+        if len({*apart}) < len(alike):
+            apart = list(map(shorten, distinguishing_names(alike, fewest=2)))
+        short |= zip(alike, apart, strict=True)
     return [short[name] for name in names]
 
 

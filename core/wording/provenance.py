@@ -163,17 +163,22 @@ def conditions_text(keys: Iterable[str]) -> str:
 
 def comparability_text(comparability: Comparability) -> str:
     """Whether two runs may be compared and, if not, why, with the way out."""
-    reasons = conditions_text(comparability.reasons)
     if comparability.by_types:
         return _(
             "Their dimensions may be compared: same text, protocol, tokenizer and kind of model, and N within 10 %."
         )
-    if comparability.by_words:
-        return _("They may be compared on one point per word alone, because they differ in: {what}.").format(
-            what=reasons
-        )
-    why = _("Their dimensions may not be compared, because they differ in: {what}.").format(what=reasons)
-    return wording.joined_sentences((why, *ways_out(comparability.reasons)))
+    ways = () if comparability.by_words else ways_out(comparability.reasons)
+    return wording.joined_sentences((_apart_text(comparability), *ways))
+
+
+def _apart_text(comparability: Comparability) -> str:
+    """Why dimensions do not compare on one point per type, and whether they do on one per word."""
+    template = (
+        _("Their dimensions compare on one point per word alone, because they differ in: {what}.")
+        if comparability.by_words
+        else _("Their dimensions may not be compared, because they differ in: {what}.")
+    )
+    return template.format(what=conditions_text(comparability.reasons))
 
 
 @dataclass(frozen=True)
@@ -277,9 +282,11 @@ def group_advice_text(other: OtherGroup, told: Collection[str] = ()) -> str:
 
 
 def differing_text(runs: pl.DataFrame) -> str:
-    """In which conditions runs differ, since values from different conditions do not compare; empty where in none."""
-    told = _("Runs differ in {what}: only shapes compare, not heights.")
-    return told.format(what=conditions_text(differing)) if (differing := differing_conditions(runs)) else ""
+    """Why the dimensions of runs do not compare, and whether they do on words, as of two of them; empty where they do."""
+    differing = differing_conditions(runs)
+    by_words = "tokenizer_hash" in differing and {*differing} <= {"tokenizer_hash", "n_points"}
+    reasons = ("tokenizer_hash",) if by_words else tuple(differing)
+    return _apart_text(Comparability(False, by_words, reasons)) if differing else ""
 
 
 def why_apart_lines(runs: pl.DataFrame) -> list[str]:

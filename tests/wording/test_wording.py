@@ -3,11 +3,12 @@
 import pytest
 
 from core import wording
+from core.analysis.differences import comparability
 from core.analysis.ranking import groups
 from core.locale import in_language, translated
 from core.registry.published import CLAIMS
-from core.tables import ScoredRun
-from core.wording.provenance import group_names, why_apart_lines
+from core.tables import Run, ScoredRun, records
+from core.wording.provenance import comparability_text, differing_text, group_names, why_apart_lines
 from tests.frames import Model, made, runs
 
 
@@ -134,7 +135,24 @@ def test_what_is_quoted_against_the_claim_is_quoted_for_what_it_measured():
 def test_all_that_keeps_models_apart_is_told_with_its_way_out(other, reasons, ways):
     said = " ".join(why_apart_lines(runs(Model("a"), Model("b", **other))))
     assert all(way in said for way in ways) and bool(said) == bool(ways)
-    assert f"differ in {reasons}" in said if reasons else "differ" not in said
+    assert f"differ in: {reasons}" in said if reasons else "differ" not in said
+
+
+@pytest.mark.parametrize(
+    "other",
+    [
+        {},
+        {"tokenizer_hash": "tok2", "n_points": 10},
+        {"tokenizer_hash": "tok2", "words_hash": "w2"},
+        {"kind": "encoder"},
+    ],
+)
+def test_several_runs_are_said_to_compare_as_two_of_them_are(other):
+    both = runs(Model("a"), Model("b", **other))
+    told = comparability(*records(both, Run))
+    assert differing_text(both) == "" if told.by_types else comparability_text(told).startswith(differing_text(both))
+    for language, on_words in (("en", "on one point per word alone"), ("ja", "異なり語単位だけ")):
+        assert (on_words in in_language(language, differing_text, both)) == (told.by_words and not told.by_types)
 
 
 def test_groups_are_told_apart_by_the_beginnings_of_their_names():
