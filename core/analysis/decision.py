@@ -141,6 +141,13 @@ class Decision:
         return self.candidates[0] if self.standing in ("choice", "leads") else None
 
     @property
+    def decisive(self) -> ResolvedCriterion:
+        """The criterion that most of the first model's lead over the second rests on; of one model alone, the weightiest."""
+        first, second = (*self.utilities, *[(0.0,) * len(self.criteria)] * 2)[:2]
+        leads = [one.share * ((a or 0.0) - (b or 0.0)) for one, a, b in zip(self.criteria, first, second, strict=True)]
+        return self.criteria[leads.index(max(leads))]
+
+    @property
     def nearest_change(self) -> WeightChange | None:
         """The smallest change of one weight that changes the choice."""
         changes = []

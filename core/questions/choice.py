@@ -119,6 +119,11 @@ class PilotChoice:
         return decision.share_first
 
     @property
+    def decides(self) -> str | None:
+        """Key of the criterion that puts the model first."""
+        return self.choice.decision.decisive.key if self.choice and self.model else None
+
+    @property
     def is_dominant(self) -> bool:
         """Whether there are others, and the model is surely at least as good as each in all that counts."""
         if self.model is None or self.choice is None:
@@ -132,6 +137,7 @@ RECORD: Fields = {
     "answer": "word",
     "model": "model.model_id",
     "share": "share",
+    "decides": "decides",
     "dominates": "is_dominant",
     "use_class": "use_class",
     "missing": Rows("missing", {**same("model", "what"), "benchmark": "benchmark.benchmark"}),
@@ -202,8 +208,9 @@ def offer_criteria(
     """The criteria that these models can be chosen by, by key; and the keys of those that they are chosen by at first.
 
     `benchmark`: the score to begin with, and `direction` its better end where no source states one. At first, of what all of
-    these models have: that score, the size where they differ in it, and the dimension. Where they share no score, bits per byte
-    on one text stand for it; the smallest or the cheapest alone is no default, and in a safety-critical use only scores are.
+    these models have: that score, the size where they differ in it, and the dimension. Where no score was named, bits per byte
+    on one text stand for it, and without such a text the scores of `_scores_alike`; the smallest or the cheapest alone is no
+    default, and in a safety-critical use only scores are.
     """
     registered = score_key(benchmark) if benchmark else None
     criteria = []
@@ -223,10 +230,21 @@ def offer_criteria(
     shared = [key for key, (_criterion, of_models) in offered.items() if all(of_models)]
     scores = [key for key in shared if available[key].benchmark is not None and available[key].is_direction_known]
     by_task = use_class == HARMFUL
-    usable = (*scores, *(() if by_task else ("bits_per_byte",)))
-    first = registered if registered in scores else next((key for key in usable if key in shared), None)
+    if registered in scores:
+        first = [registered]
+    elif "bits_per_byte" in shared and not by_task:
+        first = ["bits_per_byte"]
+    else:
+        first = _scores_alike({key: row for key in scores if (row := available[key].benchmark) is not None})
     sizes = ["parameters"] if context.runs["parameters"].n_unique() > 1 and not by_task else []
-    return available, [first, *(key for key in (*sizes, "dimension") if key in shared)] if first else []
+    return available, [*first, *(key for key in (*sizes, "dimension") if key in shared)] if first else []
+
+
+def _scores_alike(scores: Mapping[str, Mapping[str, Any]]) -> list[str]:
+    """Which of several scores count where none was named: those of own tasks, else all, each as much as the next and without
+    means over others; so that no score decides by its name. `scores`: rows of `ranking.list_benchmarks` by key."""
+    own = [key for key, row in scores.items() if row["is_own"]]
+    return own or [key for key, row in scores.items() if not row["is_group"]] or list(scores)
 
 
 def choose_pilot(

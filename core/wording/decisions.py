@@ -88,7 +88,8 @@ def interval_text(quantity: str, value: CriterionValue | None, assumptions: Assu
 
 
 def decision_text(decision: Decision, bits: float | None = None) -> str:
-    """The first model and how sure its place is, and how far the weight of a criterion may move before another is first."""
+    """The first model, what puts it first and how sure its place is, and how far the weight of a criterion may move before
+    another is first."""
     standing, share = decision.standing, share_text(decision.share_first or 0.0)
     if not decision.candidates:
         return (
@@ -113,12 +114,13 @@ def decision_text(decision: Decision, bits: float | None = None) -> str:
         )
         return template.format(model=first.name)
     if standing == "choice":
-        sentence = _("On these criteria: {model}.")
+        sentence = _("By {criterion}: {model}.")
     elif decision.share_first is None:
-        sentence = _("On these criteria {model} leads; no error is known.")
+        sentence = _("By {criterion}, {model} leads; no error is known.")
     else:
-        sentence = _("On these criteria {model} leads, in {share} of draws within the errors.")
-    return wording.joined_sentences((sentence.format(model=first.name, share=share), _change_text(decision, bits)))
+        sentence = _("By {criterion}, {model} leads, in {share} of draws within the errors.")
+    told = sentence.format(criterion=criterion_name(decision.decisive, bits), model=first.name, share=share)
+    return wording.joined_sentences((told, _change_text(decision, bits)))
 
 
 def pilot_text(answer: PilotChoice, bits: float | None = None) -> str:
@@ -130,15 +132,15 @@ def pilot_text(answer: PilotChoice, bits: float | None = None) -> str:
     decision = answer.choice.decision
     if answer.word == "leads" and decision.standing == "choice":
         template = (
-            _("On these criteria {model} leads. No choice yet: something is untested.")
+            _("By {criterion}, {model} leads. No choice yet: something is untested.")
             if answer.capped == "use_class"
-            else _("On these criteria {model} leads. No choice yet: values are missing.")
+            else _("By {criterion}, {model} leads. No choice yet: values are missing.")
         )
-        return template.format(model=decision.candidates[0].name)
-    if answer.word == "choice" and answer.is_dominant:
-        template = _("On these criteria: {model}, surely no worse than any other.")
-        return template.format(model=decision.candidates[0].name)
-    return decision_text(decision, bits)
+    elif answer.word == "choice" and answer.is_dominant:
+        template = _("By {criterion}: {model}, surely no worse than any other.")
+    else:
+        return decision_text(decision, bits)
+    return template.format(criterion=criterion_name(decision.decisive, bits), model=decision.candidates[0].name)
 
 
 def missing_lines(answer: PilotChoice) -> list[str]:
@@ -207,8 +209,7 @@ def criteria_text(decision: Decision, told: str, bits: float | None = None) -> s
 def _change_text(decision: Decision, bits: float | None) -> str:
     """The smallest change of a weight that puts another model first."""
     if not decision.sensitivities:
-        weighs = next(criterion for criterion in decision.criteria if criterion.share > 0)
-        return _("Only one criterion weighs: {criterion}.").format(criterion=criterion_name(weighs, bits))
+        return _("No other criterion weighs.")
     change = decision.nearest_change
     if change is None:
         return _("No single weight changes the first place.")

@@ -97,22 +97,22 @@ def test_an_order_becomes_places_with_ties_and_gaps() -> None:
 def test_the_sentence_names_the_nearest_change() -> None:
     found = decide(KEPT, TWO, None)
     assert decision_wording.decision_text(found) == (
-        "On these criteria: mine-large. Above a weight of 28 % for parameters: mine-mid."
+        "By score in made-up (acc, 0-shot): mine-large. Above a weight of 28 % for parameters: mine-mid."
     )
     assert decision_wording.criteria_text(found, "") == (
         "Criteria: score in made-up (acc, 0-shot) (75 %), parameters (25 %)."
     )
     assert (
         in_language("ja", decision_wording.decision_text, found)
-        == "この基準ではmine-largeを選定。パラメーター数の重みが28%を超えると、mine-midに変わります。"
+        == "mine-largeを選定（決め手はmade-up（acc、0-shot）のスコア）。パラメーター数の重みが28%を超えると、mine-midに変わります。"
     )
     one = decide([replace(each, values=each.values[:1]) for each in KEPT], [asked("score")], None)
     assert decision_wording.decision_text(one) == (
-        "On these criteria: mine-large. Only one criterion weighs: score in made-up (acc, 0-shot)."
+        "By score in made-up (acc, 0-shot): mine-large. No other criterion weighs."
     )
     assert not one.sensitivities
     assert not decision_wording.criteria_text(one, decision_wording.decision_text(one)), "it is named already"
-    assert "(100 %)" in decision_wording.criteria_text(one, "On these criteria: mine-large, surely no worse.")
+    assert "(100 %)" in decision_wording.criteria_text(one, "By parameters: mine-large, surely no worse.")
     lone = decide(KEPT, [asked("score", 3, at_least=87.0), TWO[1]], None)
     assert decision_wording.decision_text(lone) == "On these criteria: mine-large, the only one that meets them."
     alone = decide(KEPT[:1], TWO, None)
@@ -124,6 +124,14 @@ def test_the_sentence_names_the_nearest_change() -> None:
     gap = decide([candidate("x", None, exact(1))], TWO, None)
     assert decision_wording.decision_text(gap).startswith("No model has all values")
     assert decision_wording.exclusion_text(gap.excluded[0], gap, PLAIN) == "x: no score in made-up (acc, 0-shot)"
+
+
+def test_what_puts_the_first_model_before_the_second_is_named_though_another_criterion_weighs_more() -> None:
+    heavy = [candidate("small", exact(70), exact(1e8)), candidate("large", exact(71), exact(4e9)),
+             candidate("bad", exact(20), exact(4e9))]  # fmt: skip
+    found = decide(heavy, TWO, None)
+    assert (found.chosen.name, found.decisive.key) == ("small", "parameters")
+    assert decision_wording.decision_text(found).startswith("By parameters: small.")
 
 
 def test_whoever_is_left_over_is_no_choice_and_the_others_are_named() -> None:
@@ -147,8 +155,8 @@ def test_whoever_is_left_over_is_no_choice_and_the_others_are_named() -> None:
 @pytest.mark.parametrize(
     ("gap", "standing", "told"),
     [
-        (8.0, "choice", "On these criteria: mine-large. "),
-        (0.9, "leads", "On these criteria mine-large leads, in 7"),
+        (8.0, "choice", "By score in made-up (acc, 0-shot): mine-large. "),
+        (0.9, "leads", "By score in made-up (acc, 0-shot), mine-large leads, in 7"),
         (0.0, "cannot_tell", "Cannot tell: mine-large and mine-mid share their weighted mean."),
     ],
 )
@@ -177,7 +185,7 @@ def test_without_a_known_error_the_first_leads_and_no_more() -> None:
     found = decide(plain, [asked("bits_per_byte")], None)
     assert found.standing == "leads" and found.chosen.name == "a"
     assert decision_wording.decision_text(found) == (
-        "On these criteria a leads; no error is known. Only one criterion weighs: bits per byte."
+        "By bits per byte, a leads; no error is known. No other criterion weighs."
     )
     doubtful = decide([candidate("a", CriterionValue(52, 49, 55)), candidate("b", CriterionValue(40, 38, 42))],
                       [asked("score", at_least=50.0)], None)  # fmt: skip

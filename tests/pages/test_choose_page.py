@@ -43,7 +43,7 @@ def headline(app: AppTest) -> str:
 
 def test_the_answer_stands_first_and_a_weight_changes_it_in_one_update(path: Path) -> None:
     app = opened("choose.py")
-    assert "On these criteria: " in headline(app)
+    assert "By score in ladder_code" in headline(app)
     assert app.markdown[0].value.startswith("####"), "before every control"
     before = headline(app)
     weights = {one.key: one for one in app.slider}
@@ -103,10 +103,10 @@ def test_two_models_are_held_against_each_other_on_the_text_that_both_have_read(
     app = opened("choose.py", **chosen)
     assert not app.exception and app.multiselect(key="view.by").value[0] == "bits_per_byte"
     told = headline(app).replace("\\", "")
-    assert ":material/check_circle: On these criteria: made-up-big." in told  # sure, by losses that are paired
+    assert ":material/check_circle: By bits per byte: made-up-big." in told  # sure, by losses that are paired
     add_run(path, make_profile("01900000-0000-7000-8000-000000000093", model=toy, corpus=later, bits_per_byte=0.5))
     again = headline(opened("choose.py", **chosen))
-    assert "criteria: made-up-big." in again.replace("\\", ""), "another text of the toy is no comparison"
+    assert "byte: made-up-big." in again.replace("\\", ""), "another text of the toy is no comparison"
     none = {"group": "any", "among": "made-up/encoder@1,made-up/toy@1"}
     for language, told in (("en", "No choice"), ("ja", "選べません")):
         alone = opened("choose.py", lang=language, **none)
@@ -116,7 +116,7 @@ def test_two_models_are_held_against_each_other_on_the_text_that_both_have_read(
     three = opened("choose.py", group="any", among="made-up/big@1,made-up/encoder@1,made-up/toy@1")
     assert "No choice" in headline(three)
     without = three.button(key="without").click().run()
-    assert not without.exception and "criteria: made-up-big." in headline(without), "the encoder has no loss"
+    assert not without.exception and "byte: made-up-big." in headline(without), "the encoder has no loss"
 
 
 def test_a_use_class_in_which_an_answer_can_do_harm_changes_the_answer_and_names_what_is_untested(path: Path) -> None:

@@ -10,6 +10,7 @@ from core.analysis.criteria import ChoiceContext, choice_context, resolve_criter
 from core.pilots.rule import Assumptions, Criterion
 from core.questions.choice import (
     DEFAULT_WEIGHTS,
+    RECORD,
     Missing,
     PilotChoice,
     all_models,
@@ -19,6 +20,7 @@ from core.questions.choice import (
     one_run_each,
 )
 from core.questions.ranking_question import Evidence
+from core.questions.record import as_record
 from core.records import DAMAGED, EARLIER, SHIPPED
 from core.wording import decisions as decision_wording
 from tests import frames
@@ -95,8 +97,29 @@ def test_a_score_that_one_model_lacks_is_no_criterion_and_who_lacks_it_is_told()
     assert "No choice yet" in told and "Without score in arc_easy" in decision_wording.missing_lines(asked)[0]
 
 
+def test_where_no_score_was_named_the_loss_on_one_text_decides_and_else_all_scores_alike() -> None:
+    fast = [frames.score(f"hub:{name}", value, benchmark="a_minute") for name, value in (("a", 1), ("b", 2), ("c", 3))]
+    good = [
+        frames.score(f"hub:{name}", value, benchmark=benchmark)
+        for benchmark in ("quality", "tickets")
+        for name, value in (("a", 30), ("b", 20), ("c", 10))
+    ]
+    of = context(None, *fast, *good)
+    by_loss = answer(of)
+    assert (by_loss.model.name, by_loss.decides) == ("a", "bits_per_byte")
+    assert as_record(by_loss, RECORD)["decides"] == "bits_per_byte"
+    assert decision_wording.pilot_text(by_loss).startswith("By bits per byte: a")
+    apart = replace(of, runs=of.runs.with_columns(corpus_id=pl.Series(["one", "other", "one"])))
+    by_scores = answer(apart)
+    shares = {one.key.split("~")[1]: one.share for one in by_scores.choice.decision.criteria if one.benchmark}
+    assert len(shares) == 3 and len(set(shares.values())) == 1, "none is first by its name"
+    assert (by_scores.model.name, answer(apart, "safety_critical").model.name) == ("a", "a")
+
+
 def test_a_score_that_all_have_decides_and_near_ones_cannot_be_told_apart() -> None:
-    assert answer(context(None, *scored(a=50, b=60, c=80))).model.name == "c"
+    of = context(None, *scored(a=50, b=60, c=80))
+    asked = answer(of, asked="arc_easy")
+    assert asked.model.name == "c" and asked.decides.startswith("score~arc_easy")
     even = {name: (None, 10) for name in "ab"}
     near = answer(context(even, *scored(a=50.0, b=50.05)))
     assert near.word in ("leads", "cannot_tell") and near.share < 0.8

@@ -204,7 +204,9 @@ def _choose_criteria(context: ChoiceContext, question: RankingQuestion, use_clas
     """Return the criteria with weights and thresholds."""
     available, default = _offered(context, question, use_class)
     names = {key: decision_wording.criterion_name(criterion) for key, criterion in available.items()}
-    chosen = [available[key] for key in inputs.choose_many(_("Criteria"), names, "by", default, hides_default=True)]
+    help_ = _("At first: the score in sight; else the loss on a text that all have read; else their scores, all alike.")
+    keys = inputs.choose_many(_("Criteria"), names, "by", default, hides_default=True, help=help_)
+    chosen = [available[key] for key in keys]
     n = criteria_analysis.count_related_models(context, choice_question.task_of(chosen))
     for i, criterion in enumerate(chosen):
         muted_reason = decision_analysis.muted_reason(criterion, n, use_class, context.comparable)
