@@ -42,7 +42,7 @@ else:
         runs = notices.runs_or_stop()
         pilot, _pilot_runs = pilot_filter.choose(runs)
         top = st.container()
-        view = choices.choose_view(pilot)
+        view = choices.choose_view(pilot, relates=show is relation.show)
         with top:
             if show is relation.show:
                 relation.show_answer(view)

@@ -19,6 +19,7 @@ from core.analysis.ranking import (
     groups,
     list_benchmarks,
     newest_runs,
+    own_runs,
     vetoed,
     with_scores,
     without_other_pilots,
@@ -167,6 +168,8 @@ def select_population(evidence: Evidence, question: RankingQuestion | None = Non
     Raises InputError for an unknown benchmark or family.
     """
     question = question or RankingQuestion()
+    if question.only_own:
+        evidence = replace(evidence, runs=own_runs(evidence.runs))
     registration = find_registration(evidence, question)
     pilot = registration.pilot
     if (free := _free_of_pilot(evidence, question, pilot)) is not None:

@@ -83,6 +83,8 @@ class RankingQuestion:
     """`population.group_key` of the group to use instead of the largest one with scores."""
     ignores_pilots: bool = False
     """Use all comparable models, not only those that a pilot names."""
+    only_own: bool = False
+    """Use only models that were measured or imported here; shipped ones are none."""
     include_partial: bool = False
     """Include scores over part of a benchmark's questions."""
     include_vetoed: bool = False

@@ -121,6 +121,8 @@ def benchmark_name(answer: Answer) -> str:
 
 def relation_text(relation: Relation) -> str:
     """`Spearman's rho -0.12 [-0.50, 0.31], p = 0.58, n = 18`; where nobody registered it, with the corrected p."""
+    if relation.rho is None and relation.n < FEWEST_EXPLORATORY:
+        return _("n = {n}, at least {fewest} needed").format(n=relation.n, fewest=FEWEST_EXPLORATORY)
     if relation.rho is None:
         return _("no coefficient, n = {n}").format(n=relation.n)
     p = p_value_text(relation.p)

@@ -159,7 +159,7 @@ def test_ranking_begins_with_the_answer_and_shows_one_group() -> None:
     first = app.markdown[0].value.replace("\\", "")
     assert "Cannot tell whether largest inner dimension and score in " in first, "the answer to what is looked at"
     shown = table_of(app).sort("Model")
-    assert shown["Model"].to_list() == ["made-up-big", "made-up-small"] and "no coefficient, n = 1;" in texts(app)
+    assert shown["Model"].to_list() == ["made-up-big", "made-up-small"] and "n = 1, at least 5 needed;" in texts(app)
     scores = dict(zip(shown["Model"], shown["Whose score"], strict=True))
     assert scores["made-up-small"].startswith("base model SmolLM2-135M")
     assert scores["made-up-big"].startswith("this model")

@@ -51,6 +51,15 @@ def test_a_vetoed_run_counts_where_it_was_named_beforehand_and_nowhere_else():
     assert select_population(evidence(runs, scores(falling())), RankingQuestion(include_vetoed=True)).rows.height == 24
 
 
+def test_only_what_was_measured_here_is_asked_about_where_the_reader_wants_that():
+    known = evidence(models(), scores(falling()), PILOT)
+    tags = pl.Series([[] if name in ("m21", "m22") else ["reference"] for name in known.runs["name"]])
+    known = replace(known, runs=known.runs.with_columns(tags=tags))
+    found = answer_question(select_population(known, RankingQuestion(ignores_pilots=True, only_own=True)))
+    assert found.population.rows["name"].sort().to_list() == ["m21", "m22"] and found.word == "cannot_tell"
+    assert "n = 2, at least 5 needed" in answer_wording.answer_text(found)
+
+
 def test_checkpoints_on_the_way_and_damaged_networks_that_ship_are_no_models_unless_a_pilot_names_them():
     marks = {"m21": ["reference", "earlier checkpoint"], "m22": ["reference", "damaged"], "m23": ["damaged"]}
     known = evidence(models(), scores(falling()))

@@ -11,8 +11,9 @@ import polars as pl
 import pytest
 
 from core import exports
+from core.analysis.ranking import own_runs
 from core.figures.layer_pairs import DisplacementExponent
-from core.questions.population import select_population
+from core.questions.population import group_key, select_population
 from core.questions.ranking_question import Evidence
 from core.questions.selection import repositories
 from core.records import SHIPPED
@@ -26,6 +27,7 @@ from core.ui.measure import measure_form
 from core.warehouse import queries
 from core.warehouse.warehouse import Warehouse
 from core.wording.labels import run_labels
+from tests import frames
 from tests.frames import made
 from tests.screens import ROOT, RUN_IDS, filled_warehouse
 
@@ -89,6 +91,34 @@ def test_a_benchmark_is_offered_without_what_its_source_leaves_out(warehouse: Wa
     assert set(offered["filter"]) == {"not stated"}
     labels = [models.score_label(row) for row in offered.iter_rows(named=True)]
     assert labels and not any(", not stated" in label for label in labels)
+
+
+def test_the_page_choose_and_the_link_after_an_import_open_with_models_of_the_reader(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    shipped = [frames.Model(f"s{n}") for n in range(6)]
+    mine = [
+        frames.Model("a"),
+        frames.Model("b", corpus="own", tokenizer_hash="tok2"),
+    ]  # `a` on the text of those that ship
+    runs = frames.runs(*shipped, *mine).with_columns(
+        tags=pl.Series([[SHIPPED]] * 6 + [[], []], dtype=pl.List(pl.String)), words_hash=pl.lit(None, pl.String)
+    )
+    scores = [frames.score(f"hub:{name}", 1.0, benchmark="ours") for name in ("s1", "a", "b")]
+    evidence = Evidence(runs, frames.scores(*scores))
+    monkeypatch.setattr(reads, "evidence", lambda: evidence)
+    monkeypatch.setattr(reads, "population", lambda question: select_population(evidence, question))
+    grouped = select_population(evidence)
+    assert next(iter(models.names_to_choose(grouped, own_runs(runs)))) == models.OWN
+    assert models.ranking_params("ours", "acc")["group"] == models.OWN
+    evidence = Evidence(
+        own_runs(runs).with_columns(corpus_id=pl.lit("one"), tokenizer_hash=pl.lit("t")), evidence.scores
+    )
+    grouped = select_population(evidence)
+    assert list(models.names_to_choose(grouped, own_runs(runs)))[-1] == models.OWN, (
+        "the group is of them, and has ranks"
+    )
+    assert models.ranking_params("ours", "acc")["group"] == group_key(grouped.group)
 
 
 def test_a_column_without_any_value_is_not_shown(warehouse: Warehouse, runs: pl.DataFrame) -> None:

@@ -77,8 +77,8 @@ class DecisionView:
         return (0, 0) if known.is_empty() else (int(known.min()), int(known.max()))  # type: ignore[arg-type]
 
 
-def choose_view(pilot: RegisteredPilot | None) -> DecisionView:
-    """Draw all choices of the page; returns what they select."""
+def choose_view(pilot: RegisteredPilot | None, *, relates: bool = False) -> DecisionView:
+    """Draw all choices of the page; returns what they select. `relates`: as of `models.choose_view`."""
     with url_state.batched():
         above = st.container()
         with st.container(horizontal=True, vertical_alignment="bottom"):
@@ -86,7 +86,7 @@ def choose_view(pilot: RegisteredPilot | None) -> DecisionView:
             by = st.popover(_("Criteria"), icon=":material/balance:")
             settings = st.popover(_("Settings"), icon=":material/tune:")
         with in_sight:
-            ranked = models.choose_view(pilot, above, settings)
+            ranked = models.choose_view(pilot, above, settings, relates=relates)
         rules = reads.lists().rules
         with by:
             rule = _choose_rule(rules, above)

@@ -56,26 +56,23 @@ class RankingView:
     """About all models of their group, as filters do not change ranks; None where nothing can be compared."""
 
 
-def choose_view(pilot: RegisteredPilot | None, above: Any, settings: Any) -> RankingView:
+def choose_view(pilot: RegisteredPilot | None, above: Any, settings: Any, *, relates: bool) -> RankingView:
     """Draw group and score, and in the container `settings` the other choices; returns what they select.
 
-    What the link says wrongly is drawn `above`.
+    What the link says wrongly is drawn `above`. `relates`: the page asks whether dimension and score go together, and so for a
+    score of one's own models too, which else are chosen by what they share.
     """
     with settings:
         cloud = choose_cloud()
     grouped = reads.population(RankingQuestion(pilot=pilot, cloud=cloud))
     runs = all_models(reads.evidence())
     own = own_runs(runs)
-    names = group_names(grouped)
-    if names and grouped.pilot is not None:
-        names = {ANSWERED: names[ANSWERED], COMPARABLE: _("all that can be compared")} | names
-    if names:
-        names |= {ANY: _("all models; their dimensions do not compare")}
-    if pilot is None and (n := own["model_id"].n_unique()) > 1:
-        mine = {OWN: _("my models ({n})").format(n=n)}  # first where the group that else would be has none of them
-        names = mine | names if own.join(grouped.rows, on="run_id", how="semi").is_empty() else names | mine
-    group = choose_group(grouped, names, above)
+    group = choose_group(grouped, names_to_choose(grouped, own if pilot is None else own.clear()), above)
     runs = own if group == OWN else runs
+    if group == OWN and relates:
+        question = own_question(cloud)
+        question = _choose_score(question, reads.population(question), None)
+        return RankingView(pilot, question, runs, reads.answer(question))
     if group in (ANY, OWN) and grouped.group is not None:
         return RankingView(pilot, RankingQuestion(ignores_pilots=True), runs)
     key = None if group in (ANSWERED, COMPARABLE, OWN) else group
@@ -102,6 +99,25 @@ def choose_view(pilot: RegisteredPilot | None, above: Any, settings: Any) -> Ran
     if population.group is not None:
         runs = population.group.rows.filter(pl.col("run_id").is_in(ids_of(rows)))
     return RankingView(pilot, question, runs, answer, full_answer if population.group is not None else None)
+
+
+def names_to_choose(grouped: Population, own: pl.DataFrame) -> dict[str, str]:
+    """The labels of what can be chosen by key: the groups, all models, and `own`, the runs of the reader's models where they are
+    several. These stand first, and so are what the page opens with, unless the group that it else would be is made of them."""
+    names = group_names(grouped)
+    if names and grouped.pilot is not None:
+        names = {ANSWERED: names[ANSWERED], COMPARABLE: _("all that can be compared")} | names
+    if names:
+        names |= {ANY: _("all models; their dimensions do not compare")}
+    if (n := own["model_id"].n_unique()) < 2:
+        return names
+    mine = {OWN: _("my models ({n})").format(n=n)}
+    return names | mine if _is_own(grouped) else mine | names
+
+
+def _is_own(population: Population) -> bool:
+    """Whether at least half of the compared models were measured here."""
+    return 2 * own_runs(population.rows).height >= population.rows.height > 0
 
 
 def choose_group(population: Population, names: Mapping[str, str], above: Any) -> str:
@@ -150,16 +166,32 @@ def offered_groups(population: Population) -> dict[str, RankingGroup]:
     return {ANSWERED: population.group} | {group_key(other.group): other.group for other in population.others}
 
 
+def own_question(cloud: str = BY_TYPE) -> RankingQuestion:
+    """How dimension and score go together among the models that were measured here: on words where more of them compare so
+    than on the points `cloud`."""
+    clouds = (cloud, BY_WORD) if reads.evidence().runs["words_hash"].count() else (cloud,)
+    questions = [RankingQuestion(cloud=one, ignores_pilots=True, only_own=True) for one in clouds]
+    return max(questions, key=lambda one: reads.population(one).rows["model_id"].n_unique())
+
+
 def ranking_params(benchmark: str, metric: str) -> dict[str, str] | None:
-    """The address of this page with a score, in the group in which most models have it; None where no group has it."""
+    """The address of this page with a score: in the group in which most models have it, but of the reader's models where two
+    of them have it and that group is of others; None where no group has it."""
+    evidence = reads.evidence()
+    of_score = evidence.scores.filter(benchmark=benchmark, metric=metric)
+    own = ranking.with_scores(own_runs(all_models(evidence)), of_score)
+    own = own.filter(pl.col("score_match").is_in(ranking.OWN_MATCHES))
     try:
         population = reads.population(RankingQuestion(benchmark=benchmark, metric=metric))
     except InputError:  # of models that are hidden, for example
         return None
-    if population.benchmark is None or population.group is None:
+    if own["model_id"].n_unique() > 1 and not _is_own(population):
+        group, score = OWN, ranking.list_benchmarks(own).row(0, named=True)
+    elif population.benchmark is not None and population.group is not None:
+        group, score = group_key(population.group), population.benchmark
+    else:
         return None
-    score = ranking.score_key(population.benchmark)
-    return {"pilot": inputs.ALL, "score": score, "group": group_key(population.group)}
+    return {"pilot": inputs.ALL, "score": ranking.score_key(score), "group": group}
 
 
 def group_names(population: Population) -> dict[str, str]:

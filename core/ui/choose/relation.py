@@ -53,11 +53,15 @@ def show_answer(view: DecisionView) -> None:
         pilot_filter.show_forbidden(answer.registration.pilot)
     for text, one in _told(answer, pilot).items():
         st.markdown(f"**{pictures.ICONS[one.word]} {escape(text)}**")
+    if answer.population.asked.only_own and answer.population.rows.height < view.ranked.runs["model_id"].n_unique():
+        _show_why_apart(view)
 
 
 def _told(answer: Answer, pilot: RegisteredPilot | None) -> dict[str, Answer]:
-    """What was asked is answered, whatever is looked at; each answer by its words, once where both have the same."""
-    return {answer_wording.answer_text(one): one for one in (reads.answer(RankingQuestion(pilot=pilot)), answer)}
+    """What was asked is answered, whatever is looked at, but for one's own models, of which it says nothing; each answer by its
+    words, once where both have the same."""
+    asked = answer if answer.population.asked.only_own else reads.answer(RankingQuestion(pilot=pilot))
+    return {answer_wording.answer_text(one): one for one in (asked, answer)}
 
 
 def show(view: DecisionView) -> None:
@@ -96,8 +100,8 @@ def _show_figure(answer: Answer) -> None:
 def _show_why_apart(view: DecisionView) -> None:
     """Draw what to do where these models' dimensions do not compare; all that keeps them apart, with the ways out, on a click."""
     lines = provenance.why_apart_lines(view.context.runs)
-    if view.ranked.answer is None:  # all models, or all of the user, whatever they were measured on
-        lines.insert(0, _("Choose a group below: dimensions compare within it."))
+    if view.ranked.answer is None:  # all models, whatever they were measured on
+        lines.insert(0, _("Under “Compared models”, choose a group: dimensions compare within it."))
     if lines:
         st.info(escape(lines[0]), icon=":material/balance:")
     if lines[1:]:
