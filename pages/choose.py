@@ -14,7 +14,7 @@ with details:
     show = inputs.choose_section(
         "choose",
         {
-            "choice": (_("Criteria"), answer.show_choice),
+            "choice": (_("Reasons"), answer.show_choice),
             "ranking": (_("Dimension and score"), relation.show),
             "cost": (_("Cost"), answer.show_cost),
             "tasks": (_("Tasks"), generality.show_by_task),

@@ -11,15 +11,17 @@ import polars as pl
 import pytest
 
 from core import exports
+from core.analysis.criteria import choice_context
 from core.analysis.ranking import own_runs
 from core.figures.layer_pairs import DisplacementExponent
+from core.pilots.rule import Assumptions
 from core.questions.population import group_key, select_population
 from core.questions.ranking_question import Evidence
 from core.questions.selection import repositories
 from core.records import SHIPPED
 from core.tables import Run
 from core.ui import frame, inputs, language, notices, reads
-from core.ui.choose import models, relation
+from core.ui.choose import models, relation, table
 from core.ui.compare import checks as check_tables
 from core.ui.compare import distributions, layer_pairs, layer_profile, layer_tables
 from core.ui.markdown import escape
@@ -28,6 +30,7 @@ from core.warehouse import queries
 from core.warehouse.warehouse import Warehouse
 from core.wording.labels import run_labels
 from tests import frames
+from tests.analysis.test_criteria import SPEEDS
 from tests.frames import made
 from tests.screens import ROOT, RUN_IDS, filled_warehouse
 
@@ -119,6 +122,21 @@ def test_the_page_choose_and_the_link_after_an_import_open_with_models_of_the_re
         "the group is of them, and has ranks"
     )
     assert models.ranking_params("ours", "acc")["group"] == group_key(grouped.group)
+
+
+def test_scores_stand_beside_models_that_have_no_ranking_whatever_they_are_chosen_by() -> None:
+    runs = frames.runs(*map(frames.Model, "abc"))
+    given = [("ours", "a", 1.0), ("ours", "b", 2.0), ("lone", "a", 3.0), ("theirs", "b", 4.0), ("theirs", "c", 5.0)]
+    scores = frames.scores(*(frames.score(f"hub:{model}", value, benchmark=name) for name, model, value in given))
+    of = choice_context(runs, scores, SPEEDS.clear(), Assumptions(), comparable=False)
+    shown = table.shared_scores(of, runs["run_id"].to_list(), None)
+    assert {name.split(" ")[0]: values.to_list() for name, values in shown.items()} == {
+        "ours": [1.0, 2.0, None],
+        "theirs": [None, 4.0, 5.0],
+    }
+    task = of.benchmarks.filter(benchmark="lone").row(0, named=True)
+    (lone,) = table.shared_scores(of, runs["run_id"].to_list(), task).values()
+    assert lone.to_list() == [3.0, None, None]
 
 
 def test_a_column_without_any_value_is_not_shown(warehouse: Warehouse, runs: pl.DataFrame) -> None:

@@ -1,4 +1,4 @@
-"""The answer of the page Choose, and its sections Criteria and Cost."""
+"""The answer of the page Choose, and its sections Reasons and Cost."""
 
 from __future__ import annotations
 

@@ -176,7 +176,8 @@ def _choose_subset(runs: pl.DataFrame) -> pl.DataFrame:
     names = dict(runs.sort(ranking.natural_sort_key()).select("model_id", "name").rows())
     if len(names) < 3:
         return runs
-    chosen = inputs.choose_many(_("Only these models"), names, "among", placeholder=_("all"), width=140)
+    width = 320 if url_state.requested("among") else 140  # beside a name there is room for nothing else
+    chosen = inputs.choose_many(_("Only these models"), names, "among", placeholder=_("all"), width=width)
     return runs.filter(pl.col("model_id").is_in(chosen)) if chosen else runs
 
 

@@ -139,7 +139,7 @@ def choose_group(population: Population, names: Mapping[str, str], above: Any) -
             url_state.choose("group", max(n_shared, key=n_shared.__getitem__))
         else:
             above.warning(escape(_missing_group_text(asked, chosen, names.get(default))), icon=":material/link_off:")
-    return inputs.choose_from_list(_("Compared models"), names, "group", width=290) if len(names) > 1 else default
+    return inputs.choose_from_list(_("Compared models"), names, "group", width=400) if len(names) > 1 else default
 
 
 def _missing_group_text(asked: str, chosen: RankingGroup | None, shown: str | None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -9,9 +10,11 @@ import polars as pl
 import streamlit as st
 
 from core import wording
+from core.analysis.criteria import ChoiceContext, build_candidates, resolve_criterion
 from core.analysis.ranking import filter_benchmark, natural_sort_key
 from core.analysis.ranks import NORMAL_95
 from core.locale import _
+from core.pilots.rule import Criterion
 from core.questions.ranking_question import BY_WORD, DIMENSIONS
 from core.tables import ScoredRun, ids_of, records
 from core.ui import language, tables
@@ -23,6 +26,8 @@ from core.wording.labels import run_labels
 from core.wording.scores import is_made_here, rank_lines
 from core.wording.verdicts import verdict_marks
 
+MAX_SCORES = 4
+"""Scores beside the names of models that have no ranking."""
 _RANKS = ("rank_low", "rank_high", "score_rank_low", "score_rank_high", "class_leader", "score_class_leader")
 
 
@@ -84,6 +89,7 @@ def _rows(view: DecisionView) -> pl.DataFrame:
 def _table(view: DecisionView, rows: pl.DataFrame) -> pl.DataFrame:
     """A line for each model; numbers are numbers, so that a head sorts them."""
     labels, answer, runs = run_labels(rows), view.ranked.group_answer, records(rows, ScoredRun)
+    are_alike = rows.select("corpus_id", "protocol_hash").n_unique() == 1  # losses on two texts stand in no column
     dimension = DIMENSIONS[view.ranked.question.dimension].column
     title = answer_wording.dimension_name(view.ranked.question.dimension)
     models = {model.run_id: model for model in answer.models} if answer is not None else {}
@@ -105,7 +111,11 @@ def _table(view: DecisionView, rows: pl.DataFrame) -> pl.DataFrame:
         _("Model"): [labels[run_id] for run_id in ids_of(rows)],
         # Dimension and score beside the name, as the rest of the table lies beyond the edge of a small window.
         **(working if dimension == "working_dimension" else {title[:1].upper() + title[1:]: numbers(dimension)}),
-        answer_wording.benchmark_name(answer) if answer else task_name(view.task): numbers("score"),
+        **(
+            {answer_wording.benchmark_name(answer): numbers("score")}
+            if answer
+            else shared_scores(view.context, ids_of(rows), view.task)
+        ),
         _("Standard error"): numbers("score_std_error", digits=2),
         _("Weighted mean"): [means.get(run_id) for run_id in ids_of(rows)],
         **working,
@@ -118,7 +128,7 @@ def _table(view: DecisionView, rows: pl.DataFrame) -> pl.DataFrame:
         ): ranks("score_rank_low"),
         _("down to rank, by score"): ranks("score_rank_high"),
         _("Own score"): numbers("own_score"),
-        _("Bits per byte"): numbers("bits_per_byte"),
+        _("Bits per byte"): numbers("bits_per_byte") if are_alike else None,
         _("Parameters (millions)"): (rows["parameters"] / 1e6).round(1),
         _("Verdicts"): [verdict_marks(run) for run in runs],
         _("Whose score"): [_owner_text(run) for run in runs],
@@ -132,6 +142,19 @@ def _table(view: DecisionView, rows: pl.DataFrame) -> pl.DataFrame:
         _("Measured"): [language.local_time(time, in_table=True) for time in rows["started_at"]],
     }
     return tables.without_empty(columns)
+
+
+def shared_scores(
+    context: ChoiceContext, run_ids: Sequence[str], task: Mapping[str, Any] | None
+) -> dict[str, pl.Series]:
+    """The scores of models that have no ranking, by their names: that of the task, else those that several of them have, whatever
+    they are chosen by."""
+    offered = context.benchmarks.filter(pl.col("n_models") > 1).head(MAX_SCORES).to_dicts() if task is None else [task]
+    criteria = [resolve_criterion(Criterion("score"), context, row) for row in offered]
+    found = {one.run_id: one.values for one in build_candidates(context, criteria)}
+    values = [[value and value.value for value in found[run_id]] for run_id in run_ids]
+    columns = [pl.Series([of_model[i] for of_model in values], dtype=pl.Float64) for i in range(len(offered))]
+    return {task_name(row): column.round_sig_figs(3) for row, column in zip(offered, columns, strict=True)}
 
 
 def _owner_text(row: ScoredRun) -> str | None:
