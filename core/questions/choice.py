@@ -235,7 +235,7 @@ def offer_criteria(
     elif "bits_per_byte" in shared and not by_task:
         first = ["bits_per_byte"]
     else:
-        first = _scores_alike({key: row for key in scores if (row := available[key].benchmark) is not None})
+        first = _scores_alike({key: available[key].benchmark or {} for key in scores})
     sizes = ["parameters"] if context.runs["parameters"].n_unique() > 1 and not by_task else []
     return available, [*first, *(key for key in (*sizes, "dimension") if key in shared)] if first else []
 
