@@ -93,11 +93,6 @@ def _comparison_board(data: DeckData, comparison: Comparison, sound: pl.DataFram
     table and in the appendix."""
     best, other = comparison.by_loss
     loss, names = comparison.differences[0].loss, compare_wording.labels(comparison)
-    told = {"model": names[best.run.run_id], "other": names[other.run.run_id], "text": best.run.corpus_name}
-    told = {key: shortened_name(name, 40) for key, name in told.items()}
-    template = _("{model} reads {text} better than {other}")
-    if not loss.is_told_apart:
-        template = _("{model} and {other} read {text} alike, as far as can be told")
     looks = tuple(_other_samples(data))
     assert best.loss is not None
     meaning_of_loss = _("bits per byte, {other} {loss}; lower is better")
@@ -106,7 +101,7 @@ def _comparison_board(data: DeckData, comparison: Comparison, sound: pl.DataFram
     test = Option(_("Test it on your own task, then decide"), _("your choice"), _("reasons to choose or refuse"))
     return Board(
         answer=Panel(
-            template.format(**told),
+            compare_wording.better_text(comparison),
             loss_chart([(names[one.run.run_id], one.loss) for one in (best, other) if one.loss is not None]),
             (compare_wording.difference_text(loss),),
             say=(
@@ -117,7 +112,9 @@ def _comparison_board(data: DeckData, comparison: Comparison, sound: pl.DataFram
         ),
         number=wording.number(best.loss.value),
         meaning=meaning_of_loss.format(
-            interval=interval, other=shortened_name(told["other"], 30), loss=compare_wording.loss_text(other.loss)
+            interval=interval,
+            other=shortened_name(names[other.run.run_id], 30),
+            loss=compare_wording.loss_text(other.loss),
         ),
         sure="holds" if loss.is_told_apart else "unclear",
         decision=Decision(
@@ -221,7 +218,7 @@ def _apart_lines(sound: pl.DataFrame) -> Iterator[str]:
 
 
 def _claim_label(claim: str) -> str:
-    return {"rise": _("Rises inside"), "fall": _("Falls at the end")}[claim]
+    return {"rise": _("Rises inside"), "fall": _("Falls towards the end")}[claim]
 
 
 def _verdicts_text(runs: pl.DataFrame, claim: str) -> str:

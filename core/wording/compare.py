@@ -9,7 +9,7 @@ from core.analysis.differences import Comparability
 from core.analysis.paired import TextLoss
 from core.locale import _
 from core.questions.compare import ComparedModel, Compares, Comparison
-from core.wording.labels import labels_of
+from core.wording.labels import labels_of, shortened_name
 from core.wording.numbers import interval_of, with_interval
 from core.wording.provenance import comparability_text, conditions_text
 
@@ -25,27 +25,26 @@ def answer_text(comparison: Comparison) -> str:
         return _shape_text(comparison)
     names = labels(comparison)
     ordered = comparison.by_loss
-    losses = [loss_text(model.loss) for model in ordered]
+    told = [f"{names[one.run.run_id]} {loss_text(one.loss)}" for one in ordered]
+    template = _("On {text}, bits per byte (lower is better): {models}.")
+    losses = template.format(text=ordered[0].run.corpus_name, models=_(", ").join(told))
     if len(ordered) > 2:
-        told = [f"{names[one.run.run_id]} {loss}" for one, loss in zip(ordered, losses, strict=True)]
-        template = _("On {text}, bits per byte (lower is better): {models}.")
-        return template.format(text=ordered[0].run.corpus_name, models=_(", ").join(told))
-    sentence = _("{text}.").format(text=headline_text(comparison))
-    return wording.joined_sentences((sentence, difference_text(comparison.differences[0].loss)))
+        return losses
+    better = _("{text}.").format(text=better_text(comparison))
+    return wording.joined_sentences((better, losses, difference_text(comparison.differences[0].loss)))
 
 
-def headline_text(comparison: Comparison) -> str:
-    """`On python-docs SmolLM2 needs 1.81 [1.7, 1.9] bits per byte, ladder 2.91 [2.8, 3.0] (lower is better)`, of two models."""
-    names = labels(comparison)
+def better_text(comparison: Comparison) -> str:
+    """`SmolLM2 reads python-docs better than ladder`, of two models with a loss."""
     best, other = comparison.by_loss
-    template = _("On {text} {model} needs {loss} bits per byte, {other} {its_loss} (lower is better)")
-    return template.format(
-        text=best.run.corpus_name,
-        model=names[best.run.run_id],
-        loss=loss_text(best.loss),
-        other=names[other.run.run_id],
-        its_loss=loss_text(other.loss),
+    names = labels(comparison)
+    told = {"model": names[best.run.run_id], "other": names[other.run.run_id], "text": best.run.corpus_name}
+    template = (
+        _("{model} reads {text} better than {other}")
+        if comparison.differences[0].loss.is_told_apart
+        else _("{model} and {other} read {text} alike, as far as can be told")
     )
+    return template.format(**{key: shortened_name(name, 40) for key, name in told.items()})
 
 
 def difference_text(loss: TextLoss) -> str:
@@ -92,8 +91,11 @@ def left_out_lines(comparison: Comparison) -> list[str]:
             by_reason.setdefault(one.reasons, []).append(names[one.other.run.run_id])
     if by_reason and not comparison.differences:
         reasons = dict.fromkeys(key for reasons in by_reason for key in reasons)
-        return [*lines, _("Their losses do not compare: another {what}.").format(what=conditions_text(reasons))]
-    template = _("Losses of {names} do not compare: another {what}.")
+        return [
+            *lines,
+            _("Their losses do not compare, because they differ in: {what}.").format(what=conditions_text(reasons)),
+        ]
+    template = _("Losses of {names} do not compare, because they differ in: {what}.")
     return lines + [
         template.format(names=_(", ").join(others), what=conditions_text(reasons))
         for reasons, others in by_reason.items()

@@ -150,7 +150,7 @@ def missing_lines(answer: PilotChoice) -> list[str]:
         template = _("Not measured: {names}. Use `workdim measure MODEL`.")
         lines.append(template.format(names=names_text(runs)))
     if any(one.what == "text" for one in answer.missing):
-        lines.append(_("No common text: `workdim compare MODEL MODEL --text FILE`."))
+        lines.append(_("These models share no measured text. Use `workdim compare MODEL MODEL --text FILE`."))
     if without := [one.model for one in answer.missing if one.what == "loss"]:
         template = _("Encoders have no loss: {names}. Bits per byte choose among the others.")
         lines.append(template.format(names=names_text(without)))
@@ -163,9 +163,9 @@ def missing_lines(answer: PilotChoice) -> list[str]:
             benchmark = "" if one.benchmark is None else row_benchmark_name(one.benchmark)
             by_score.setdefault((benchmark, one.is_encoder), []).append(one.model)
     for (benchmark, is_encoder), names in by_score.items():
-        template = _("Without score: {names}. Add: `workdim score MODEL --task FILE.jsonl`.")
+        template = _("Without score: {names}. Use `workdim score MODEL --task FILE.jsonl` to add it.")
         if benchmark or is_encoder:
-            template = _("Without {benchmark}: {names}. Add: `workdim scores import FILE`.")
+            template = _("Without {benchmark}: {names}. Use `workdim scores import FILE` to add it.")
             benchmark = _("score in {benchmark}").format(benchmark=benchmark) if benchmark else _("score")
         lines.append(template.format(benchmark=benchmark, names=names_text(names)))
     return lines

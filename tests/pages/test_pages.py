@@ -561,7 +561,7 @@ def test_a_card_says_what_a_measurement_takes_before_it_is_started(monkeypatch: 
 
     monkeypatch.setattr("core.runs.estimates.preflight_cards_from_process", cards)
     app = opened("measure.py", models="org/_big_,org/no")
-    assert "Look closer for: org/_big_, org/no." in texts(app).replace("\\", "") and not asked
+    assert "The time for org/_big_, org/no is known after a check." in texts(app).replace("\\", "") and not asked
     app.button(key="measure check").click().run()
     assert not app.exception
     assert [config.model for config in asked] == ["org/_big_", "org/no"]
@@ -782,7 +782,7 @@ def test_a_profile_stands_below_its_verdict_which_is_told_once_and_beside_its_ch
 def test_a_comparison_is_a_link_and_shows_what_differs() -> None:
     app = opened("compare.py", runs=f"{RUN_IDS[0]},{RUN_IDS[1]}")
     assert not app.exception and app.multiselect(key="view.runs").value == RUN_IDS[:2]
-    assert app.markdown[0].value.startswith("#### On ") and "bits per byte" in app.markdown[0].value
+    assert "made-up-small read made-up alike" in app.markdown[0].value and "bits per byte" in app.markdown[0].value
     assert len(app.get("bidi_component")) == 3, "curves, differences and claims"
     assert "may be compared" in app.markdown[0].help
     came_out = app.dataframe[0].value

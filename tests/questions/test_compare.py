@@ -54,7 +54,8 @@ def test_the_loss_on_the_text_comes_first_with_its_paired_difference(warehouse):
     assert difference["lower"] == pytest.approx(-0.3) == difference["upper"]  # each document is worse by the same
     assert record["points"] == "one_per_type" and all(one["may"] for one in record["compares"])
     told = compare_wording.answer_text(found)
-    assert told.startswith("On ") and "a needs 1.10 [" in told and "b 1.40 [" in told and "more than chance" in told
+    assert told.startswith("a reads ") and "better than b. On " in told, "plainly first, then by how much"
+    assert ": a 1.10 [" in told and "b 1.40 [" in told and "more than chance" in told
 
 
 def test_another_tokenizer_is_compared_on_words_and_that_is_said_once(warehouse):
@@ -92,7 +93,7 @@ def test_an_encoder_named_first_leaves_the_losses_of_the_others_their_answer(war
     difference = record["difference"]
     assert (difference["of"], difference["from"]) == ("local:b", "local:a")
     assert difference["value"] == pytest.approx(0.3) and "0.300 [" in compare_wording.answer_text(found)
-    assert "a needs 1.10 [" in compare_wording.answer_text(found)
+    assert ": a 1.10 [" in compare_wording.answer_text(found)
     assert compare_wording.brief_text(found).startswith("Not compared by loss: e, g. Not all dimensions ")
     notes = compare_wording.not_compared_lines(found)
     assert notes[0].startswith("e: encoders have no loss") and notes[1].startswith("Losses of g do not compare")
@@ -103,7 +104,7 @@ def test_an_encoder_named_first_leaves_the_losses_of_the_others_their_answer(war
         ("local:b", "local:a", True),
     ]
     apart = compare_question.ask(warehouse, [E, A, G])  # two losses, of two texts
-    assert "Their losses do not compare: another " in compare_wording.answer_text(apart)
+    assert "Their losses do not compare, because they differ in: " in compare_wording.answer_text(apart)
 
 
 def test_runs_are_found_by_id_and_models_by_name(warehouse):

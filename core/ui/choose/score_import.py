@@ -195,7 +195,7 @@ def _show_names(previews: list[ImportPreview]) -> dict[str, str]:
     tables.show(tables.without_empty(table), "scores names")
     near = names.filter(~pl.col("is_measured"), pl.col("suggestions").list.len() > 0)
     likely = dict(near.select("name", pl.col("suggestions").list.first()).rows())
-    label = _("Map {n} names as the table says").format(n=f"{len(likely):,}")
+    label = _("Take what the table suggests (names: {n})").format(n=f"{len(likely):,}")
     return likely if likely and st.checkbox(label, key="scores map likely") else {}
 
 

@@ -76,7 +76,7 @@ def show() -> None:
     parts = [part for config in configs for part in expand_request(config)]
     with st.container(horizontal=True, vertical_alignment="center"):
         starts = start()
-        checks = st.button(_("Look closer"), icon=":material/search:", key="measure check")
+        checks = st.button(_("Check first"), icon=":material/search:", key="measure check")
         is_known = _show_expected(parts, found.is_wide)
     if starts and pilot_form.is_asked():
         pilot_form.start(pilot)
@@ -146,7 +146,7 @@ def _show_expected(parts: Sequence[RunConfig], is_wide: bool) -> bool:
     told = _("About {time} on this machine.").format(time=duration(sum(time for time, _is_exact in seconds)))
     lines = [told] if seconds else []
     if unknown:
-        lines.append(_("Look closer for: {names}.").format(names=_(", ").join(unknown)))
+        lines.append(_("The time for {names} is known after a check.").format(names=_(", ").join(unknown)))
     if is_wide:
         lines.append(_("Not every model reads this script: that is checked before the start."))
     st.markdown(escape(wording.joined_sentences(lines)))
