@@ -16,17 +16,21 @@ from core.warehouse.connection import insert
 
 REFERENCE = files.REFERENCE / "benchmarks.parquet"
 LADDER = files.REFERENCE / "ladder" / "scores.parquet"
-"""Scores of the models trained for Workdim, written by `python -m tests.ladder --ship`. Both are in the columns of `scores`."""
+"""Scores of the models trained for Workdim, written by `python -m tests.ladder --ship`."""
+DECODERS = files.REFERENCE / "ladder" / "decoders.parquet"
+"""Scores of public decoders on the same tasks, written by `python -m tests.ladder.decoders`."""
+SHIPPED = (REFERENCE, LADDER, DECODERS)
+"""All in the columns of `scores`."""
 
 
 def shipped_hashes() -> tuple[str, ...]:
     """Hashes of the score files of this version."""
-    return tuple(hashlib.sha256(_read_file(file)).hexdigest() for file in (REFERENCE, LADDER))
+    return tuple(hashlib.sha256(_read_file(file)).hexdigest() for file in SHIPPED)
 
 
 def load_shipped_scores(connection: duckdb.DuckDBPyConnection) -> None:
     """Insert the shipped scores into a new file."""
-    for file in (REFERENCE, LADDER):
+    for file in SHIPPED:
         content = _read_file(file)
         rows = pl.read_parquet(io.BytesIO(content)).with_columns(
             file_sha256=pl.lit(hashlib.sha256(content).hexdigest())

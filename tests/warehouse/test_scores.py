@@ -13,11 +13,25 @@ from core.warehouse import scores as shipped_scores
 from core.warehouse.scores import LADDER, REFERENCE
 from tests.warehouse.filling import FILE_A, import_scores
 
+OWN = pl.col("suite").str.starts_with("workdim+") | (pl.col("suite") == "ladder")
+"""Scores that were measured here."""
+
 
 @pytest.fixture
 def scores(warehouse):
-    """Without those of the ladder."""
-    return queries.scores(warehouse).filter(pl.col("suite") != "ladder")
+    """Those that others have published."""
+    return queries.scores(warehouse).filter(~OWN)
+
+
+def test_four_public_decoders_have_answered_the_tasks_of_the_ladder(warehouse):
+    found = queries.scores(warehouse).filter(pl.col("suite").str.starts_with("workdim+"))
+    assert (
+        found.group_by("benchmark", "metric").agg(pl.col("repository").n_unique())["repository"].to_list() == [4] * 12
+    )
+    right = found.filter(metric="acc")
+    assert right["value"].is_between(0.5, 1).all() and right["std_error"].min() > 0 and set(right["n_samples"]) == {60}
+    by_size = right.filter(benchmark="code_identifier").sort("repository")
+    assert by_size["value"].to_list()[2:] == pytest.approx([0.9, 14 / 15]), "Qwen2.5-Coder of 0.5B and of 1.5B"
 
 
 def test_the_scores_of_the_ladder_are_there_as_its_logs_have_them(warehouse):
@@ -89,7 +103,7 @@ def edition(monkeypatch):
     """Another version of Workdim, which ships other scores."""
 
     def ship(file):
-        monkeypatch.setattr(shipped_scores, "REFERENCE", file)
+        monkeypatch.setattr(shipped_scores, "SHIPPED", (file, *shipped_scores.SHIPPED[1:]))
         schema.fingerprint.cache_clear()
 
     yield ship
@@ -101,7 +115,7 @@ def test_a_new_edition_takes_the_place_of_the_old_one_and_of_nothing_else(wareho
     import_scores(warehouse, FILE_A)
     pl.read_parquet(REFERENCE).head(100).write_parquet(tmp_path / "new.parquet")
     edition(tmp_path / "new.parquet")
-    assert queries.scores(warehouse).filter(pl.col("suite") != "ladder").height == 103
+    assert queries.scores(warehouse).filter(~OWN).height == 103
 
 
 def test_an_incomplete_installation_says_so(warehouse, tmp_path, edition):
