@@ -16,7 +16,7 @@ from pathlib import Path
 
 from core.files import folders_in, make_folder, move, read_json_or_none, temporary_folder, unused_path, writing
 from core.store.folder import Folder
-from core.store.parcels import RUN_FILE, is_parcel
+from core.store.parcels import RUN_FILE, RUN_ID, is_parcel
 
 DAMAGED_SUFFIX = ".damaged"
 """Suffix in the trash for a damaged parcel that was replaced by another of the same run."""
@@ -43,7 +43,7 @@ def list_runs(folder: Folder) -> list[TrashedRun]:
 
 def run_ids(folder: Folder) -> list[str]:
     """Ids of the runs in the trash, sorted."""
-    return [one.name for one in folders_in(folder.trash) if not one.name.endswith(DAMAGED_SUFFIX)]
+    return [one.name for one in folders_in(folder.trash) if RUN_ID.fullmatch(one.name)]
 
 
 def is_deleted(folder: Folder, run_id: str) -> bool:

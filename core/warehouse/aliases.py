@@ -180,9 +180,9 @@ def set_aliases(warehouse: Warehouse, wanted: Mapping[str, str], remove: Iterabl
         _check_aliases(after)
         now = datetime.now(UTC)
         for alias, reference in wanted.items():
-            if known.get(alias) != reference:
-                row = ModelAliasRow(alias, reference, now)
-                user_files.write(folder, _KIND, user_files.hash_name(alias), {"model_aliases": [row]})
+            alias_id = user_files.hash_name(alias)
+            if known.get(alias) != reference or not user_files.exists(folder, _KIND, alias_id):
+                user_files.write(folder, _KIND, alias_id, {"model_aliases": [ModelAliasRow(alias, reference, now)]})
         for alias in set(removed) - wanted.keys():
             user_files.delete(folder, _KIND, user_files.hash_name(alias))
 

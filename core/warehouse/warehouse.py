@@ -137,12 +137,16 @@ class Warehouse:
         """
         refuse_where_read_only()
         with self._writing({(kind, file_id) for file_id in ids}) as connection:
+            lost = {one for one in ids if kind != sync.RUN and not user_files.exists(self.folder, kind, one)}
             self.folder.mark(kind, ids)
             try:
                 yield connection
             except BaseException:
+                # A file that was not there before either may be lost: its rows are then all that is left of it.
+                there = [one for one in ids if one not in lost or user_files.exists(self.folder, kind, one)]
+                self.folder.unmark(kind, lost.difference(there))
                 with contextlib.suppress(WarehouseError, duckdb.Error):
-                    self._sync(connection, kind, ids)
+                    self._sync(connection, kind, there)
                 raise
             try:
                 self._sync(connection, kind, ids)

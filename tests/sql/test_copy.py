@@ -7,7 +7,7 @@ import contextlib
 import duckdb
 import pytest
 
-from core.errors import QueryError
+from core.errors import QueryError, WarehouseLocked
 from core.sql import copy as sandbox_copy
 from core.sql import sandbox
 from core.warehouse import schema
@@ -62,12 +62,19 @@ def test_one_copy_serves_all_queries_on_a_version(warehouse, monkeypatch):
     assert sandbox_copy.current_copy(warehouse) == first
 
 
-def test_a_query_on_a_known_version_takes_no_lock_at_all(warehouse, python):
+def test_a_query_on_a_known_version_takes_no_lock_and_another_waits_for_who_writes(warehouse, python, monkeypatch):
     sandbox.run_query(warehouse, "SELECT 1")
     process = python(HOLDS_THE_LOCK, warehouse.path)
     assert process.stdout.readline().strip() == "held"
-    patient = Warehouse(warehouse.path, wait=0.0)
-    assert sandbox.run_query(patient, "SELECT 2 AS n").frame["n"].to_list() == [2]
+    impatient = Warehouse(warehouse.path, wait=0.0)
+    assert sandbox.run_query(impatient, "SELECT 2 AS n").frame["n"].to_list() == [2]
+    monkeypatch.setattr(schema, "fingerprint", lambda: "another")
+    with pytest.raises(WarehouseLocked, match=f"Process {process.pid} has held"):
+        sandbox_copy.current_copy(impatient)
+    process.kill()
+    process.wait()
+    sandbox_copy.current_copy(warehouse)
+    assert [file.suffix for file in warehouse.query_copies.iterdir()] == [".duckdb"]
 
 
 def test_a_later_schema_starts_from_a_copy_of_its_own(warehouse, monkeypatch):

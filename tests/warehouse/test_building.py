@@ -11,12 +11,14 @@ from dataclasses import replace
 import duckdb
 import pytest
 
-from core.errors import ResourceError, WarehouseError, WarehouseLocked
+from core.errors import InputError, ResourceError, WarehouseError, WarehouseLocked
 from core.store import annotation, user_files
 from core.store.annotation import Annotations
 from core.tables import LONG_TABLES, TABLES
 from core.warehouse import build, queries, schema, sync
+from core.warehouse.aliases import set_aliases
 from core.warehouse.connection import wal_path
+from core.warehouse.pilots import add_runs
 from core.warehouse.runs import annotate, delete_runs, ingest_parcel
 from core.warehouse.saved_queries import find_query, list_queries
 from core.warehouse.warehouse import Warehouse
@@ -24,6 +26,7 @@ from tests.profiles import make_profile
 from tests.warehouse.conftest import copied, put_beside
 from tests.warehouse.filling import content, fill, import_scores, same
 from tests.warehouse.test_parcels import RUN_IDS, lose_a_value
+from tests.warehouse.test_pilots import PILOT
 
 pytestmark = pytest.mark.slow
 
@@ -245,6 +248,22 @@ def test_a_file_that_was_removed_by_hand_deletes_nothing(full):
     assert same(before, content(full))
 
 
+def test_a_change_that_fails_for_a_lost_file_leaves_its_rows(full):
+    """They are all that is left of it."""
+    user_files.path_of(full.folder, "pilot", PILOT.pilot_id).unlink()
+    before = content(full)
+    with pytest.raises(InputError, match="There is no pilot"):
+        add_runs(full, PILOT.pilot_id, RUN_IDS[:1])
+    assert same(before, content(full)) and not full.folder.pending_changes()
+
+
+def test_an_alias_whose_file_is_lost_is_written_where_it_is_set_again(full):
+    file = user_files.path_of(full.folder, "alias", user_files.hash_name("Llama"))
+    file.unlink()
+    set_aliases(full, {"Llama": "o/llama"})
+    assert file.is_file() and full.read("SELECT alias FROM model_aliases")["alias"].to_list() == ["Llama"]
+
+
 def test_a_file_that_others_hold_is_left_alone(full, python):
     before = content(full)
     holder = python(
@@ -308,6 +327,23 @@ def test_a_folder_that_may_only_be_read_is_one_line(full):
             full.rebuild()
     finally:
         full.path.parent.chmod(0o755)
+
+
+def test_a_read_only_file_system_is_one_line(full, monkeypatch):
+    """Also to whoever may write anywhere else."""
+
+    def no_gate(*_, **__):
+        raise OSError(30, "Read-only file system")
+
+    def no_file(*_, **__):
+        raise duckdb.IOException('IO Error: Cannot open file "w.duckdb.rebuild": Read-only file system')
+
+    with monkeypatch.context() as patch:
+        patch.setattr("filelock.FileLock.acquire", no_gate)
+        patch.setattr(duckdb, "connect", no_file)
+        with pytest.raises(ResourceError, match="cannot be used: .*Read-only file system"):
+            full.rebuild()
+    assert queries.runs(full).height == 3
 
 
 def test_many_reads_of_a_page_list_the_parcels_once(full, monkeypatch):
