@@ -211,8 +211,12 @@ def create_job(warehouse: Warehouse, job_id: str, request: dict[str, Any]) -> Jo
     if not folder.exists():
         temporary = warehouse.jobs / f".{job_id}"
         make_folder(temporary)
-        write_json(temporary / "job.json", request)
-        os.replace(temporary, folder)  # no other process sees a job without its request
+        try:
+            write_json(temporary / "job.json", request)
+            os.replace(temporary, folder)  # no other process sees a job without its request
+        except (OSError, ResourceError):
+            shutil.rmtree(temporary, ignore_errors=True)
+            raise
     job = read_job(folder)
     if job is None:
         raise ResourceError("The request in {folder} cannot be read.", folder=folder)

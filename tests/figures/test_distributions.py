@@ -60,7 +60,7 @@ def test_the_figure_says_what_was_counted():
     data = distribution_points(rows("cosine", (0, 0, 1, 9)), RUN, "cosine")
     figure = distribution_figure(data)
     assert "pairs: 9" in figure.layout.yaxis.title.text
-    assert figure.data[0].customdata[0][0] == "Layer 0, 0 to 1.00: 100.0% (median: 0.500)"
+    assert figure.data[0].customdata[0][0] == "Layer 0, 0 to 1.00: 100.0 % (median: 0.500)"
     assert [trace.name for trace in figure.data[1:]] == ["median", "median"]
 
 

@@ -485,6 +485,8 @@ def test_runs_of_another_size_are_another_group(tmp_path: Path, monkeypatch: pyt
         add_run(path, of_size(make_profile(run_id, model=model), size))
     app = opened("choose.py", choose="ranking")
     assert sorted(table_of(app)["Model"]) == ["size 730", "size 800"]
+    app.session_state["other groups"] = True
+    app.run()
     assert "Another number of points (N)." in texts(app) and "N=700" in texts(app)
 
 
