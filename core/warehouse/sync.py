@@ -277,5 +277,5 @@ def _insert_runs(connection: Connection, parcels: list[Parcel], report: Report |
     for table in SINGLE_ROW_TABLES:
         insert(connection, table, pl.DataFrame(rows[table], schema=TABLES[table].schema))
     for table in LONG_TABLES if fitting else ():
-        insert(connection, table, pl.concat([tables[table] for tables in fitting]).sort(_SORT_ORDER.get(table, [])))
+        insert(connection, table, pl.concat([tables.pop(table) for tables in fitting]).sort(_SORT_ORDER.get(table, [])))
     return [row["run_id"] for row in rows["runs"]]
