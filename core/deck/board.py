@@ -202,10 +202,10 @@ def _sure_text(board: Board) -> str:
         return _("{sure}: no cross-check made").format(sure=sure)
     if board.how_sure == "untested":
         n = counted(found.total - found.tried, "cross-checks")
-        return _("{sure}: {n} of {total} cross-checks not made").format(sure=sure, n=n, total=found.total)
+        return _("{sure}: {n} of {total} possible cross-checks").format(sure=sure, n=n, total=found.total)
     return _(
-        "{sure}: {tried} of {total} cross-checks made, {n} agrees",
-        "{sure}: {tried} of {total} cross-checks made, {n} agree",
+        "{sure}: {tried} of {total} possible cross-checks made, {n} agrees",
+        "{sure}: {tried} of {total} possible cross-checks made, {n} agree",
         sure=sure,
         **found._asdict(),
     )
@@ -236,16 +236,16 @@ def _looks_title(board: Board) -> str:
         return _("What supports the answer: {names}").format(names=_(", ").join(supporting))
     if found.tried < found.total:
         n = counted(found.total - found.tried, "cross-checks")
-        return _("Cross-checks not made: {n} of {total}").format(n=n, total=found.total)
+        return _("Possible cross-checks not made: {n} of {total}").format(n=n, total=found.total)
     if found.n == found.total:
-        return _("Every cross-check agrees")
+        return _("Every possible cross-check agrees")
     return _("No cross-check contradicts the answer")
 
 
 def _looks_panel(board: Board) -> Panel:
     def marked(look: Look) -> str:
-        """An answer that is not clear does not hold: another way of looking gives the same one."""
-        is_same = look.sure == "holds" and board.sure == "unclear"
+        """What agrees gives the same answer: "holds" would read as if what is told beside it held, such as an ability."""
+        is_same = look.sure == "holds" and look.agrees is not False and not board.judged
         return _("{mark} same answer").format(mark=VERDICTS["holds"].mark) if is_same else sure_name(look.sure)
 
     return Panel(

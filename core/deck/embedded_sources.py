@@ -84,7 +84,7 @@ def embed_sources(deck: Deck, story: Story, rows: Sequence[RecipeNumberRow], abo
         shapes = _shapes_of(drawn)
         places, numbers = _places(shapes), []
         for _place, text in texts_of(slide):
-            places_of_text = places[str.__str__(text).replace("\v", "").replace("\n", "")]
+            places_of_text = places[_plain(str.__str__(text).replace("\v", "").replace("\n", ""))]
             at = places_of_text.pop(0) if text and places_of_text else None
             for stretch in getattr(text, "stretches", ()):
                 numbers.append(_Number(next(left), at and (at[0], at[1] + stretch.start)))
@@ -155,9 +155,14 @@ def _shapes_of(slide: Any) -> dict[str, str]:
         else:
             paragraphs = shape._element.iter(qn("a:p"))
             found[str(shape.shape_id)] = "\n".join(
-                "".join(run.text or "" for run in one.iter(qn("a:t"))) for one in paragraphs
+                _plain("".join(run.text or "" for run in one.iter(qn("a:t")))) for one in paragraphs
             )
     return found
+
+
+def _plain(text: str) -> str:
+    """With spaces for those that keep a number and its sign on one line, which are only drawn."""
+    return text.replace("\u00a0", " ")
 
 
 def _flat(shapes: Iterable[Any]) -> Iterator[Any]:

@@ -26,6 +26,7 @@ from core.wording import slides as slide_wording
 from core.wording.labels import distinguishing_names, marked_name, shortened_name
 
 TABLES = ("run_summaries", "scores", "layer_replicates", "pilots")
+DAY_SECONDS = 24 * 3600.0
 
 
 def pilot_board(data: DeckData) -> Board:
@@ -77,15 +78,15 @@ def _answered(data: DeckData) -> tuple[str, str, Visual | None, Sure]:
 
 
 def _plain_chart(chart: Chart, data: DeckData) -> Chart:
-    """The scatter with axes in plain words, which the notes tell in full, and a star at the best by score."""
+    """The scatter with axes in plain words, which the notes tell in full; the name of the best by score says so."""
     answer, best = data.asked, data.best_by_score
     place = best and (best.dimension, best.score)
 
-    def starred(one: Point) -> Point:
-        return replace(one, name=f"★ {one.name}") if (one.x, one.y) == place else one
+    def named(one: Point) -> Point:
+        return replace(one, name=_("{name}, best").format(name=one.name)) if (one.x, one.y) == place else one
 
-    series = tuple(replace(line, points=tuple(map(starred, line.points))) for line in chart.series)
-    key = [chart.key, _("Names: as many as have room."), *([_("★ best by score.")] if best else [])]
+    series = tuple(replace(line, points=tuple(map(named, line.points))) for line in chart.series)
+    key = [chart.key, _("Names: as many as have room.")]
     x = replace(chart.x, title=_("Dimension (spread inside the model)"))
     y = replace(chart.y, title=score_axis(answer, slide_wording.benchmark_text(answer)))
     keys = wording.joined_sentences((*key, *answer_wording.replicate_lines(answer)))
@@ -204,7 +205,7 @@ def _evidence(data: DeckData) -> Panel | None:
         Statement(slide_wording.direction_text(answer, data.case), _("Direction"), is_main=True)
     ]
     if relation.detectable is not None:
-        line = _("{n} models show a correlation of ±{detectable} or more in four of five cases.")
+        line = _("With {n} models only ±{detectable} or more would be detected.")
         detectable = answer_wording.coefficient_text(relation.detectable)
         statements.append(Statement(line.format(n=relation.n, detectable=detectable), _("Detectable")))
     statements.append(Statement(_("How many directions the model's inner vectors spread over."), _("Dimension")))
@@ -228,6 +229,9 @@ def _compared(data: DeckData) -> Panel | None:
             name=shortened_name(best.name, 40), ranks=_ranks_text(best), n=counted(len(ordered), "scores")
         )
     key = [_("Best score first; rank 1 by dimension is the largest.")]
+    if is_smallest_first := data.asked.registration.sign == "negative":
+        key = [_("Best score first; rank 1 by dimension is the smallest, which is expected to be better.")]
+    last = sum(model.rank_low is not None for model in data.asked.models) if is_smallest_first else None
     if any(model.is_vetoed for model in ordered[:MOST_ROWS]):
         key.append(wording.veto_mark_text())
     return Panel(
@@ -240,7 +244,7 @@ def _compared(data: DeckData) -> Panel | None:
                 Column(_("Dimension"), 0.22, is_number=True),
                 Column(_("Rank by dimension"), 0.17, is_number=True),
             ),
-            [_model_row(model, name) for model, name in zip(ordered, names, strict=True)],
+            [_model_row(model, name, last) for model, name in zip(ordered, names, strict=True)],
             "scores",
             *key,
         ),
@@ -248,15 +252,19 @@ def _compared(data: DeckData) -> Panel | None:
     )
 
 
-def _model_row(model: RankedModel, name: str) -> tuple[str, ...]:
+def _model_row(model: RankedModel, name: str, last: int | None) -> tuple[str, ...]:
+    """`last`: the last rank by dimension, where ranks are to count from the smallest one."""
     reach = NORMAL_95 * model.score_std_error if model.score_std_error else None
     low, high = (None, None) if reach is None or model.score is None else (model.score - reach, model.score + reach)
+    places = (model.rank_low, model.rank_high)
+    if last is not None and model.rank_low is not None and model.rank_high is not None:
+        places = (last + 1 - model.rank_high, last + 1 - model.rank_low)
     return (
         marked_name(shortened_name(name, 30), model.is_vetoed),
         wording.with_interval(model.score, low, high),
         _ranks(model.score_rank_low, model.score_rank_high),
         wording.with_interval(model.dimension, model.lower, model.upper),
-        _ranks(model.rank_low, model.rank_high),
+        _ranks(*places),
     )
 
 
@@ -361,10 +369,12 @@ def _time(n: int, data: DeckData) -> str:
 def _decision(data: DeckData, looks: tuple[Look, ...]) -> Decision:
     relation = data.asked.relation
     is_cautious = data.pilot is not None and data.pilot.is_cautious
-    stays, by_score = _("the model in use stays"), _("choose by score alone")
-    stop = Option(_("Stop"), _("none"), stays if is_cautious else by_score)
+    stop = Option(_("Choose by score, measure no more"), _("none"), _("dimension plays no part"))
+    if is_cautious:
+        stop = Option(_("Stop"), _("none"), _("the model in use stays"))
     if data.case == "incomplete":
-        return _completion(data, stop)
+        asked = _("complete the pilot, or stop") if is_cautious else _("complete the pilot, or choose by score")
+        return _completion(data, asked, stop)
     if is_cautious:  # as the title says, whatever was found
         test = Option(_("Test it on the task and its failures"), _("your choice"), _("reasons to choose or refuse"))
         return Decision(_("test on the task, or stop"), _("A dimension alone decides nothing here"), (test, stop))
@@ -372,7 +382,8 @@ def _decision(data: DeckData, looks: tuple[Look, ...]) -> Decision:
         more = max(0, relation.enough - relation.n)
         if not more:
             measure = Option(_("Measure more models"), _("not known"), _("the interval narrows"))
-            return Decision(_("stop, or measure more"), _("More models alone may not settle it"), (stop, measure))
+            title = _("More models alone may not settle it")
+            return Decision(_("choose by score, or measure more"), title, (stop, measure))
         measure = Option(
             _("Measure and score {n} more model", "Measure and score {n} more models", n=more),
             _time(more, data),
@@ -381,18 +392,28 @@ def _decision(data: DeckData, looks: tuple[Look, ...]) -> Decision:
         title = _("More models would tell, not cross-checks: {n} in all; until then, choose by score").format(
             n=relation.enough
         )
-        return Decision(_("measure more, or stop"), title, (measure, stop))
+        return Decision(_("measure more, or choose by score"), title, (measure, stop))
     if data.case == "hint":
         test = Option(_("Register it for unscored models"), _time(max(FEWEST_TEST, relation.n), data), _("a real test"))
-        title = _("A hint becomes a test on models without scores yet")
-        return Decision(_("stop, or test the hint"), title, (stop, test))
+        title = _("A hint decides nothing; a test on models without scores yet would")
+        return Decision(_("choose by score, or test the hint"), title, (stop, test))
     if data.case == "not_related":
-        title, other = _("{n} models were enough to tell"), _untested_option(data, looks)
-        if other is not None:
-            title = _("{n} models say choose by score; cross-checks not made could still say otherwise")
-        other = other or Option(_("Ask of models of another kind"), _time(relation.n, data), _("an answer for those"))
-        return Decision(_("choose by score"), title.format(n=relation.n), (stop, other))
+        return _choice_by_score(data, looks, stop)
     return _extension(data, looks, stop)
+
+
+def _choice_by_score(data: DeckData, looks: tuple[Look, ...], stop: Option) -> Decision:
+    """Where dimension says too little: what could still say otherwise is measured first, unless that is known to take days."""
+    n = data.asked.relation.n
+    n_runs, measure = _open_runs(data, looks), _untested_option(data, looks)
+    if measure is None:
+        other = Option(_("Ask of models of another kind"), _time(n, data), _("an answer for those"))
+        return Decision(_("choose by score"), _("{n} models were enough to tell").format(n=n), (stop, other))
+    if (slide_wording.seconds_of(n_runs, data.text_runs) or 0.0) >= DAY_SECONDS:
+        title = _("{n} models say choose by score; cross-checks not made would take days")
+        return Decision(_("choose by score"), title.format(n=n), (stop, measure))
+    title = _("{n} models say choose by score; first measure what could still say otherwise")
+    return Decision(_("measure what is untested, or choose by score"), title.format(n=n), (measure, stop))
 
 
 def _extension(data: DeckData, looks: tuple[Look, ...], stop: Option) -> Decision:
@@ -401,32 +422,36 @@ def _extension(data: DeckData, looks: tuple[Look, ...], stop: Option) -> Decisio
     extend = Option(
         _("Extend to {n} other models").format(n=relation.n), _time(relation.n, data), _("whether it holds there")
     )
+    asked = _("extend, or choose by score")
     if any(look.sure in ("depends", "fails") for look in looks):
-        title = _("The answer is not stable: adopt nothing")
-        return Decision(_("extend or stop"), title, (extend, stop))
+        return Decision(asked, _("The answer is not stable: adopt nothing"), (extend, stop))
     if any(look.sure in ("untested", "unclear", "impossible") for look in looks):
         title, measure = _("Nothing is adopted before what could reverse it is measured"), _untested_option(data, looks)
         if measure is None:  # what is open needs other models: of other sizes, other families
-            return Decision(_("extend or stop"), title, (extend, stop))
-        return Decision(_("measure what is untested, extend or stop"), title, (measure, extend, stop))
+            return Decision(asked, title, (extend, stop))
+        asked = _("measure what is untested, extend, or choose by score")
+        return Decision(asked, title, (measure, extend, stop))
     if data.case == "related_other_way":
-        title = _("Against the expectation: confirm it on other models first")
-        return Decision(_("extend or stop"), title, (extend, stop))
+        return Decision(asked, _("Against the expectation: confirm it on other models first"), (extend, stop))
     adopt = Option(_("Adopt for shortlists"), _("none"), _("the task still decides"))
-    return Decision(
-        _("adopt, extend or stop"), _("The dimension may shortlist; the task decides"), (adopt, extend, stop)
-    )
+    title = _("The dimension may shortlist; the task decides")
+    return Decision(_("adopt, extend, or choose by score"), title, (adopt, extend, stop))
+
+
+def _open_runs(data: DeckData, looks: tuple[Look, ...]) -> int:
+    """Measurements of the same models that would make the cross-checks that are still open."""
+    passes = {_("Second text"): 1, _("Second sample"): 1, _("Controls"): N_CONTROLS}
+    undecided = {look.name for look in looks if look.sure in ("untested", "unclear")}
+    return data.asked.relation.n * sum(passes.get(name, 0) for name in undecided)
 
 
 def _untested_option(data: DeckData, looks: tuple[Look, ...]) -> Option | None:
-    """To make the cross-checks that further measurements of the same models take; None where there are none."""
-    passes = {_("Second text"): 1, _("Second sample"): 1, _("Controls"): N_CONTROLS}
-    undecided = {look.name for look in looks if look.sure in ("untested", "unclear")}
-    n_runs = data.asked.relation.n * sum(passes.get(name, 0) for name in undecided)
+    """To make those cross-checks; None where none takes further measurements of the same models."""
+    n_runs = _open_runs(data, looks)
     return Option(_("Measure what is untested"), _time(n_runs, data), _("whether it reverses")) if n_runs else None
 
 
-def _completion(data: DeckData, stop: Option) -> Decision:
+def _completion(data: DeckData, asked: str, stop: Option) -> Decision:
     answer = data.asked
     missing, unscored, vetoed = len(answer.population.missing), len(_unscored(answer)), len(_vetoed(answer))
     if missing:
@@ -444,5 +469,4 @@ def _completion(data: DeckData, stop: Option) -> Decision:
     outcome = _("an answer from all models")
     if _total(data) < answer.relation.enough:
         outcome = _("enough for a strong relation; {enough} to rule one out").format(enough=answer.relation.enough)
-    title = _("An answer today could be another one tomorrow")
-    return Decision(_("complete the pilot, or stop"), title, (Option(what, time, outcome), stop))
+    return Decision(asked, _("An answer today could be another one tomorrow"), (Option(what, time, outcome), stop))

@@ -67,7 +67,8 @@ def _title(layer_plan: LayerPlan, standing: str) -> str:
     within, fallen = plan_analysis.within_own_budget(layer_plan), _fallen(layer_plan)
     if within.is_unsure:
         ends = (plan_analysis.upper_limit(within.cheapest), layer_plan.plan.budget)
-        most, budget = (share_text(plan_wording.share_harder(end), 1) for end in ends)
+        written = [[plan_wording.share_harder_text(end, digits) for end in ends] for digits in range(1, 5)]
+        most, budget = next((pair for pair in written if pair[0] != pair[1]), written[-1])
         k = counted(len(within.cheapest.blocks), "plan_outcomes")
         return _(
             "{name}: keep all {n} blocks, as even {k} fewer may make text {most} harder, over the budget of {budget}"
@@ -181,11 +182,11 @@ def _prices_title(layer_plan: LayerPlan) -> str:
     if published:
         price = plan.loss_increase if unhealed is None else unhealed.difference or 0.0
         n_less = sum(other < price for other in published)
-        title = _("No published choice does better than ours: {worse} harder to predict")
+        title = _("No published choice does better than this plan: {worse} harder to predict")
         if not plan_analysis.is_recommended(layer_plan):
             title = _("The blocks tried: {worse} harder to predict; {n} of {total} published choices do better")
         elif n_less:
-            title = _("Ours: {worse} harder to predict; {n} of {total} published choices do better")
+            title = _("This plan: {worse} harder to predict; {n} of {total} published choices do better")
         title = title.format(
             worse=plan_wording.share_harder_text(price),
             n=counted(n_less, "plan_outcomes"),
@@ -264,9 +265,9 @@ def _looks(layer_plan: LayerPlan) -> Iterator[Look]:
         yield Look(_("Random sets"))
     else:
         is_worse = "no_better_than_random" in plan.reasons
-        told = _("on the same windows, nine in ten get {limit} harder or more; ours {own}")
+        told = _("on the same windows, nine in ten get {limit} harder or more; this plan {own}")
         if is_worse:
-            told = _("on the same windows, one in ten gets at most {limit} harder; ours {own}")
+            told = _("on the same windows, one in ten gets at most {limit} harder; this plan {own}")
         limit, own = map(plan_wording.share_harder_text, (plan.random_10th, plan.same_windows))
         yield Look(_("Random sets"), "fails" if is_worse else "holds", told.format(limit=limit, own=own))
     yield _harder(layer_plan)
@@ -282,7 +283,12 @@ def _harder(layer_plan: LayerPlan) -> Look:
         told = _("the whole model is too weak to show a fall") if is_too_weak else ""
         return Look(_("Abilities"), "impossible" if is_too_weak else "untested", told)
     n, total = (counted(len(found), "plan_outcomes") for found in (_fallen(layer_plan), rows))
-    told = _("right answers fall beyond the error: tests {n} of {total}").format(n=n, total=total)
+    told = _(
+        "fewer right answers, beyond the error, in {fallen} of {n} test",
+        "fewer right answers, beyond the error, in {fallen} of {n} tests",
+        n=total,
+        fallen=n,
+    )
     return Look(_("Abilities"), "holds" if not n else "fails" if n == total else "depends", told)
 
 
@@ -355,9 +361,9 @@ def _decision(layer_plan: LayerPlan, standing: str, is_unsure: bool) -> Decision
         gain = _less_time_text(layer_plan.plan)
         outcome = _("whether your task bears it; {gain}").format(gain=gain) if gain else _("gain and harm are known")
         test = Option(_("Test it on your own task, then decide"), _("your choice"), outcome)
-        asked = _("test the smaller model, or keep the whole one")
+        asked = _("test the smaller model, or keep the larger")
         if instead:
-            asked = _("test the smaller model, round to 8 bits, or keep the whole one")
+            asked = _("test the smaller model, round to 8 bits, or keep the larger")
         return Decision(asked, _("Test the smaller model first"), (test, *instead, keep))
     if standing in ("no_better_than_random", "ability_falls"):
         other = Option(_("Plan on another text or size"), again, _("a better set, or none"))

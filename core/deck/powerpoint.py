@@ -24,6 +24,7 @@ from core.deck.slide import shorten_for_page
 from core.deck.story import Heading, Story, StorySlide, Table, Visual, is_query
 from core.deck.template import Template, adapt_placeholders, own_template
 from core.figures.chart import Block, Blocks, Chart, Gallery
+from core.figures.text import unbroken
 from core.locale import _, speaking, spoken
 
 
@@ -92,7 +93,7 @@ def _write_title(slide: Slide, text: str) -> None:
     width = layout.TITLE_BOX[2]
     points = next((p for p in layout.TITLE_SIZES if layout.title_lines(text, width, p) <= 2), layout.TITLE_SIZES[-1])
     frame: Any = slide.shapes.title
-    frame.text_frame.text = layout.break_at_phrase(text, width, points)
+    frame.text_frame.text = unbroken(layout.break_at_phrase(text, width, points))
     if points != layout.TITLE_SIZES[0]:
         for run in frame.text_frame.paragraphs[0].runs:
             run.font.size = Pt(points)
@@ -140,7 +141,7 @@ def _write(paragraph: Any, text: str, points: float, colour: MSO_THEME_COLOR, is
         if number:
             paragraph.add_line_break()
         run = paragraph.add_run()
-        run.text = line
+        run.text = unbroken(line)
         run.font.size, run.font.bold = Pt(points), is_bold
         run.font.color.theme_color = colour
 
@@ -174,8 +175,8 @@ BLOCKS_IN_A_ROW, MOST_BLOCK_ROWS = 10, 8
 
 
 def _draw_blocks(slide: Slide, box: Box, row_of_blocks: Blocks) -> None:
-    """The blocks with their numbers, and what each alone costs, as cells of a table; removed ones are white in a frame. What
-    that means stands below."""
+    """The blocks with their numbers, and what each alone costs, as cells of a table, the darker the more; removed ones are white
+    in a frame, those only tried are framed. What that means stands below."""
     n = len(row_of_blocks.blocks)
     per_row = max(min(n, BLOCKS_IN_A_ROW), -(-n // MOST_BLOCK_ROWS))
     rows = -(-n // per_row)
@@ -189,37 +190,41 @@ def _draw_blocks(slide: Slide, box: Box, row_of_blocks: Blocks) -> None:
         row, column = divmod(position, per_row)
         beside = [(row, column - 1), (row, column + 1), (row - 1, column), (row + 1, column)]
         framed = [(row, column) in removed or other in removed for other in beside]
-        _fill_block(frame.table.cell(row, column), block, framed)
+        _fill_block(frame.table.cell(row, column), block, framed, row_of_blocks.do_go)
     place_of_legend = (box[0] + 0.1, box[1] + box[3] - legend, box[2] - 0.2, legend)
     paragraph = _add_text(slide, place_of_legend, "■", layout.SMALLEST)
     paragraph.runs[0].font.color.theme_color = MSO_THEME_COLOR.ACCENT_1
     _write(paragraph, f" {row_of_blocks.kept_name}    ", layout.SMALLEST, _PLAIN)
-    _write(paragraph, "□", layout.SMALLEST, MSO_THEME_COLOR.ACCENT_2)
+    _write(paragraph, "□", layout.SMALLEST, MSO_THEME_COLOR.ACCENT_2 if row_of_blocks.do_go else _PLAIN)
     _write(paragraph, f" {row_of_blocks.removed_name}", layout.SMALLEST, _PLAIN)
 
 
-def _fill_block(cell: Any, block: Block, framed: Sequence[bool]) -> None:
+SHADES = (0.75, 0.5, 0.0, -0.4)
+"""Brightness of a block by its shade; letters are dark on the first two."""
+
+
+def _fill_block(cell: Any, block: Block, framed: Sequence[bool], do_go: bool) -> None:
     """`framed`: on the left, right, above and below; a line between two cells belongs to both."""
-    is_removed = block.is_removed
-    fill, letters = (
-        (MSO_THEME_COLOR.BACKGROUND_1, MSO_THEME_COLOR.ACCENT_2)
-        if is_removed
-        else (MSO_THEME_COLOR.ACCENT_1, MSO_THEME_COLOR.BACKGROUND_1)
-    )
+    is_empty, frame_colour = block.is_removed and do_go, "accent2" if do_go else "tx1"
+    fill, letters = MSO_THEME_COLOR.ACCENT_1, _PLAIN if block.shade < 2 else MSO_THEME_COLOR.BACKGROUND_1
+    if is_empty:
+        fill, letters = MSO_THEME_COLOR.BACKGROUND_1, MSO_THEME_COLOR.ACCENT_2
     cell.vertical_anchor = MSO_ANCHOR.MIDDLE
     cell.margin_left = cell.margin_right = cell.margin_top = cell.margin_bottom = Inches(0.01)
     cell.text_frame.word_wrap = False
     cell.text_frame.paragraphs[0].alignment = PP_ALIGN.CENTER
-    _write(cell.text_frame.paragraphs[0], str(block.number), 20, letters, is_removed)
+    _write(cell.text_frame.paragraphs[0], str(block.number), 20, letters, block.is_removed)
     if block.told:
         alone = cell.text_frame.add_paragraph()
         alone.alignment = PP_ALIGN.CENTER
         _write(alone, block.told, layout.SMALLEST, letters)
     cell.fill.solid()
     cell.fill.fore_color.theme_color = fill
+    if not is_empty:
+        cell.fill.fore_color.brightness = SHADES[block.shade]
     properties = cell._tc.get_or_add_tcPr()
     for number, (side, is_framed) in enumerate(zip(("lnL", "lnR", "lnT", "lnB"), framed, strict=True)):
-        colour = "accent2" if is_framed else "bg1"  # the schema wants lines before fills
+        colour = frame_colour if is_framed else "bg1"  # the schema wants lines before fills
         line = etree.Element(qn(f"a:{side}"), w=str(Pt(2.25)), cap="flat", cmpd="sng")
         etree.SubElement(etree.SubElement(line, qn("a:solidFill")), qn("a:schemeClr"), val=colour)
         properties.insert(number, line)

@@ -287,6 +287,8 @@ class Block:
     """Its number in the smaller model."""
     told: str = ""
     """The price as it is written."""
+    shade: int = 3
+    """0 to 3, the darker the more it harms to leave this block out; the darkest where it was not priced."""
 
 
 @dataclass(frozen=True)
@@ -298,6 +300,8 @@ class Blocks:
     removed_name: str
     alternative: str
     key: str = ""
+    do_go: bool = True
+    """Whether those that are removed are to go, and so are empty; those that were only tried are framed."""
 
 
 @dataclass(frozen=True)

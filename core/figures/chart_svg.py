@@ -21,7 +21,7 @@ BY_STYLE = Theme(
 )
 """CSS variables of the surrounding page, light or dark."""
 WIDTH, HEIGHT = 760.0, 400.0
-BLOCK_WIDTH = 34
+BLOCK_WIDTH = 44
 MOST_NAME_SHARE = 0.5
 """Of the width, for the names of rows."""
 NARROWEST_ENDS = 110.0
@@ -261,14 +261,20 @@ def _per_row(width: float) -> int:
     return max(1, int(width // BLOCK_WIDTH))
 
 
+SHADES = (0.2, 0.4, 0.75, 1.0)
+"""Opacity of a block by its shade; numbers are dark on the first two."""
+
+
 def _draw_blocks(drawing: Drawing, row_of_blocks: Blocks, size: float) -> float:
-    """Each block as a box with its number and its price below; removed ones are empty, dashed and crossed out. Returns the
-    height that is needed."""
+    """Each block as a box with its number and its price below; removed ones are empty, dashed and crossed out, those only
+    tried are framed. Returns the height that is needed."""
     per_row, theme = _per_row(drawing.width), drawing.theme
+    wide, middle = BLOCK_WIDTH - 4, BLOCK_WIDTH / 2 - 2
+    mark_removed = _draw_crossed_box if row_of_blocks.do_go else _draw_frame
     drawing.box(4, 4, 12, 12, theme.curves[0])
     drawing.text((21, 15), row_of_blocks.kept_name, size)
     x, top = 40 + text_width(row_of_blocks.kept_name, size), 28.0
-    _draw_crossed_box(drawing, x, 4, 12, 12)
+    mark_removed(drawing, x, 4, 12, 12)
     drawing.text((x + 18, 15), row_of_blocks.removed_name, size)
     if any(block.becomes is not None for block in row_of_blocks.blocks):
         x += 40 + text_width(row_of_blocks.removed_name, size)
@@ -278,19 +284,25 @@ def _draw_blocks(drawing: Drawing, row_of_blocks: Blocks, size: float) -> float:
         drawing.text((x, top - 13), told, size, theme.quiet)
     for n, block in enumerate(row_of_blocks.blocks):
         x, y = 4.0 + BLOCK_WIDTH * (n % per_row), top + 70 * (n // per_row)
+        is_empty = block.is_removed and row_of_blocks.do_go
+        if not is_empty:
+            drawing.box(x, y, wide, 26, theme.curves[0], SHADES[block.shade])
         if block.is_removed:
-            _draw_crossed_box(drawing, x, y, 30, 26)
-        else:
-            drawing.box(x, y, 30, 26, theme.curves[0], 0.85)
+            mark_removed(drawing, x, y, wide, 26)
         drawing.parts.append(
-            f'<text x="{x + 15:.1f}" y="{y + 17:.1f}" font-size="{size:g}" text-anchor="middle" '
-            f'fill="{theme.text if block.is_removed else theme.paper}">{block.number}</text>'
+            f'<text x="{x + middle:.1f}" y="{y + 17:.1f}" font-size="{size:g}" text-anchor="middle" '
+            f'fill="{theme.text if is_empty or block.shade < 2 else theme.paper}">{block.number}</text>'
         )
-        if block.price is not None:
-            drawing.text((x + 15, y + 40), f"{block.price:.3f}", size - 3, theme.quiet, "middle")
+        if block.told:
+            drawing.text((x + middle, y + 40), block.told, size - 3, theme.quiet, "middle")
         if block.becomes not in (None, block.number):
-            drawing.text((x + 15, y + 52), f"→ {block.becomes}", size - 3, theme.quiet, "middle")
+            drawing.text((x + middle, y + 52), f"→ {block.becomes}", size - 3, theme.quiet, "middle")
     return top + 12 + 70 * -(-len(row_of_blocks.blocks) // per_row)
+
+
+def _draw_frame(drawing: Drawing, x: float, y: float, width: float, height: float) -> None:
+    corners = [(x, y), (x + width, y), (x + width, y + height), (x, y + height), (x, y)]
+    drawing.line(corners, drawing.theme.text, 2)
 
 
 def _draw_crossed_box(drawing: Drawing, x: float, y: float, width: float, height: float) -> None:

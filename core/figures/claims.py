@@ -20,6 +20,7 @@ from core.registry.specifications import CLAIMS, SPECIFICATIONS
 from core.sources import shown, stated
 from core.tables import RunClaimRow, ids_of, records
 from core.tables.sourced import rows_of
+from core.wording import labels
 from core.wording.labels import distinct_short_names, run_labels
 from core.wording.verdicts import (
     claim_name,
@@ -123,14 +124,28 @@ def _draw_outcome(drawing: Drawing, row: RunClaimRow, middle: tuple[float, float
     )
 
 
+def _axis(row: RunClaimRow) -> str:
+    return _AXIS_OF.get((row.cloud, row.transform, row.estimator, row.n1), "")
+
+
+def _method_name(row: RunClaimRow) -> str:
+    """What differs from the headline's method: `nearest neighbours`."""
+    if row.estimator == "participation_ratio":
+        return _("participation ratio")
+    if row.transform != "centred":
+        return labels.name("transform", row.transform)
+    axis = _axis(row)
+    return labels.name("axis", axis) if axis else _("the method of slide 1")
+
+
 def rise_chart(claims: pl.DataFrame) -> Chart | None:
-    """The ratio of the rise by each core method, with its interval and the ratio from which it counts. `claims` are rows of
-    one run; None without them."""
+    """The ratio of the rise by each core method, the headline's first, with its interval and the ratio from which it counts.
+    `claims` are rows of one run; None without them."""
     title = _("Largest inner dimension over that at layer 0")
     rows = rows_of(claims.filter(claim="rise", is_core=True), RunClaimRow)
     points = (
-        Point(row.ratio, 0, left=row.lower, right=row.upper, name=specification_name(row))
-        for row in rows
+        Point(row.ratio, 0, left=row.lower, right=row.upper, name=_method_name(row))
+        for row in sorted(rows, key=lambda row: bool(_axis(row)))
         if row.ratio is not None
     )
     line = in_rows(points, title)

@@ -5,6 +5,7 @@ Blocks are counted from 0 and stretches are half-open everywhere.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 
@@ -45,14 +46,26 @@ from core.wording.labels import name
 # --- blocks -------------------------------------------------------------------------------------------------------------
 
 
+SHADES = (0.05, 0.25, 1.0)
+"""Shares that text gets harder to predict, at which a block's shade changes: two named budgets, and twice as hard."""
+
+
 def block_row(layer_plan: LayerPlan, removed: Collection[int], is_recommended: bool) -> Blocks:
     """The blocks of the model; those of a set that is not recommended are told as tried or proposed, not as removed."""
     plan = layer_plan.plan
     prices = prices_alone(layer_plan.outcomes)
     kept = [n for n in range(plan.n_layers) if n not in removed] if is_recommended else []
-    told = {n: plan_wording.share_harder_text(price) for n, price in prices.items()}
+    told = {n: plan_wording.share_harder_text(price, in_cell=True) for n, price in prices.items()}
+    shades = {n: bisect_left(SHADES, plan_wording.share_harder(price)) for n, price in prices.items()}
     row_of_blocks = tuple(
-        Block(n, n in removed, prices.get(n), kept.index(n) if n in kept else None, told.get(n, ""))
+        Block(
+            n,
+            n in removed,
+            prices.get(n),
+            kept.index(n) if n in kept else None,
+            told.get(n, ""),
+            shades.get(n, len(SHADES)),
+        )
         for n in range(plan.n_layers)
     )
     return Blocks(
@@ -62,9 +75,10 @@ def block_row(layer_plan: LayerPlan, removed: Collection[int], is_recommended: b
         (
             _("{n} blocks in a row; {blocks} go.") if is_recommended else _("{n} blocks in a row; marked: {blocks}.")
         ).format(n=plan.n_layers, blocks=plan_wording.blocks_text(removed, plan.n_layers)),
-        _("Blocks count from 0; below each number: how much harder text gets without that block alone.")
+        _("Blocks count from 0; below each number: how much harder text gets without that block alone; dark: much.")
         if prices
         else _("Blocks are counted from 0, the first after the embedding."),
+        is_recommended,
     )
 
 
@@ -99,14 +113,19 @@ def price_chart(layer_plan: LayerPlan, budget: float | None, is_brief: bool = Fa
         points, colour = _price_points(drawn, aside), None if rule == "random" else 2 + place
         label = _("best random set") if is_brief and rule == "random" else plan_evidence.rule_name(rule)
         series.append(Series(label, points, colour, False, mark, is_named=rule in cheapest))
-    label, path = _("ours, before repair") if repaired else _("ours"), _price_points(steps)
-    ours = [Series(label, path, 0, len(path) > 1, "circle", is_banded=True)]
+    label, path = _("this plan") if is_brief else _("the search"), _price_points(steps)
+    label = _("this plan, before repair") if repaired else label
+    if is_brief and path:
+        path = (Point(0.0, 0.0, 0.0, 0.0), *path)  # where every search starts: the whole model
+    searched = [Series(label, path, 0, len(path) > 1, "circle", is_banded=True)]
     if repaired:
-        again = Series(_("ours, repaired"), _price_points(repaired), 1, False, "diamond")
-        ours = [*ours, again] if layer_plan.price.is_healed else [again, *ours]  # what the plan is stands last
+        again = Series(_("this plan, repaired"), _price_points(repaired), 1, False, "diamond")
+        searched = (
+            [*searched, again] if layer_plan.price.is_healed else [again, *searched]
+        )  # what the plan is stands last
     else:
-        ours.append(Series(_("the plan"), _price_points([layer_plan.price]), 1, False, "diamond", is_named=False))
-    visible = [line for line in (*series, *ours) if line.points]
+        searched.append(Series(_("the plan"), _price_points([layer_plan.price]), 1, False, "diamond", is_named=False))
+    visible = [line for line in (*series, *searched) if line.points]
     if is_brief:
         return _brief_chart([line for line in visible if line.is_named], len(layer_plan.plan.blocks), budget)
     return _priced_chart(layer_plan, visible, budget)

@@ -6,6 +6,7 @@ Lengths are in the unit of the drawing, whatever it is; y counts downwards.
 
 from __future__ import annotations
 
+import re
 import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import lru_cache
@@ -65,14 +66,21 @@ def shorten_to_width(text: str, size: float, room: float, bold: bool = False) ->
 
 @lru_cache(maxsize=20_000)
 def phrases(text: str, rules: str = PHRASES) -> tuple[str, ...]:
-    """The pieces that a line is never broken within, each with the spaces behind it; ICU takes a prefix of negation for one."""
+    """The pieces that a line is never broken within, each with the spaces behind it; ICU takes a prefix of negation for one, and
+    parts `3 %`."""
     pieces: list[str] = []
     for piece in LineBreaker(text, rules):
-        if pieces and pieces[-1].endswith("未"):
+        is_sign = piece.startswith("%") and pieces and pieces[-1].endswith(" ") and pieces[-1][-2:-1].isdigit()
+        if pieces and (is_sign or pieces[-1].endswith("未")):
             pieces[-1] += piece
         else:
             pieces.append(piece)
     return tuple(pieces)
+
+
+def unbroken(text: str) -> str:
+    """As it is drawn by programs that break lines themselves: none ends between a number and its percent sign."""
+    return re.sub(r"(?<=\d) (?=%)", "\u00a0", text)
 
 
 def _pieces(text: str, size: float, room: float, bold: bool) -> Iterator[str]:

@@ -38,17 +38,25 @@ def percent(share: float, lower: float | None = None, upper: float | None = None
 
 
 def share_text(share: float, digits: int = 0) -> str:
-    """A share in percent: `40 %`, `0.4 %`; with one digit `40.3 %`."""
+    """A share in percent: `40 %`, `0.4 %`; with one digit `40.3 %`, `0.43 %`."""
     percent = 100 * share
     is_small = 0 < abs(percent) < 1
-    return _("{n} %").format(n=shown(percent, ".1g" if is_small else f".{digits}f"))
+    return _("{n} %").format(n=shown(percent, f".{1 + digits}g" if is_small else f".{digits}f"))
 
 
 def with_interval(value: float | None, lower: float | None, upper: float | None) -> str:
-    """A value with its 95 percent interval: `106 [98.9, 113]`; without brackets if the error is not known."""
+    """A value with its 95 percent interval, whose ends have equal digits after the point: `106 [99, 113]`; without brackets if
+    the error is not known."""
     if value is None or lower is None or upper is None:
         return number(value)
-    return Text("{} [{}, {}]").format(number(value), number(lower), number(upper))
+    ends = (number(lower), number(upper))
+    decimals = min(len(end.partition(".")[2]) for end in ends)
+    if (
+        not any("e" in end or end in ("0", "inf", "-inf", "nan") for end in ends)
+        and min(abs(lower), abs(upper)) >= 0.5 * 10.0**-decimals
+    ):
+        ends = (shown(lower, f".{decimals}f"), shown(upper, f".{decimals}f"))
+    return Text("{} [{}, {}]").format(number(value), *ends)
 
 
 def interval_of(row: RunSummaryRow, column: str, absent: str = "–") -> str:

@@ -25,7 +25,7 @@ from core.analysis.plans import (
 )
 from core.locale import N_, _, translated, worded
 from core.records import AGAINST_PLAN, BUDGETS, PUBLISHED_FIFTH, LayerPlan, PlanEstimate
-from core.sources import Text, counted, derived, shown
+from core.sources import Text, counted, derived, shown, stated
 from core.tables import PlanOutcomeRow, PlanRow
 from core.wording import joined_sentences
 from core.wording.labels import name, shortened_name
@@ -124,7 +124,7 @@ def within_budget_text(layer_plan: LayerPlan, result: BudgetResult, budget: str)
     if kind not in ("unverified", "less_time", "fewer"):
         told.append(_without_text(result.price or result.cheapest, layer_plan.plan))
     if kind == "unsure":
-        most = share_text(share_harder(upper_limit(result.cheapest)), 1)
+        most = share_harder_text(upper_limit(result.cheapest), 1)
         told.append(_("Up to {most} harder is possible: a longer text tells.").format(most=most))
     return joined_sentences(told)
 
@@ -182,9 +182,17 @@ def share_harder(loss: float | None) -> float:
     return derived(math.expm1(loss or 0.0), "plan_outcomes", "harder")
 
 
-def share_harder_text(loss: float | None) -> str:
-    """`11 %`, also of the end of an interval, which may be below 0."""
-    return share_text(share_harder(loss))
+MOST_HARDER = stated(10.0, "MOST_HARDER")
+"""From this share on text is of no use, and how much harder it is to predict says nothing more."""
+
+
+def share_harder_text(loss: float | None, digits: int = 0, *, in_cell: bool = False) -> str:
+    """`11 %`, also of the end of an interval, which may be below 0; `over 1000 %`, in a narrow cell `>1000 %`."""
+    share = share_harder(loss)
+    if share <= MOST_HARDER:
+        return share_text(share, digits)
+    most = share_text(MOST_HARDER)
+    return Text(">{}").format(most) if in_cell else _("over {share}").format(share=most)
 
 
 def healing_text(layer_plan: LayerPlan) -> str:

@@ -48,12 +48,16 @@ def checks_text(runs: pl.DataFrame) -> str:
     return _("Quality checks: all passed")
 
 
-def time_text(n: int, runs: pl.DataFrame) -> str:
-    """The time for `n` measurements like these runs, by their median: `about 12 min`."""
+def seconds_of(n: int, runs: pl.DataFrame) -> float | None:
+    """What `n` measurements like these runs take, by their median; None where no run says."""
     seconds: Any = (runs["finished_at"] - runs["started_at"]).dt.total_seconds().median()
-    if seconds is None:
-        return _("not known")
-    return _("about {time}").format(time=duration(derived(n * seconds, "runs", "seconds")))
+    return None if seconds is None else derived(n * seconds, "runs", "seconds")
+
+
+def time_text(n: int, runs: pl.DataFrame) -> str:
+    """The same in words: `about 12 min`."""
+    seconds = seconds_of(n, runs)
+    return _("not known") if seconds is None else _("about {time}").format(time=duration(seconds))
 
 
 def untried_text(n: int, runs: pl.DataFrame) -> str:

@@ -390,7 +390,7 @@ def test_words_are_not_broken_to_fill_a_line():
 
 def test_a_value_with_its_interval_takes_one_line():
     column = [Column("x", 1.0)]
-    assert row_height(("106 [98.6, 113]",), column, PAGE_POINTS, 1.4) == row_height(("106",), column, PAGE_POINTS, 1.4)
+    assert row_height(("106 [99, 113]",), column, PAGE_POINTS, 1.4) == row_height(("106",), column, PAGE_POINTS, 1.4)
 
 
 def test_a_japanese_title_of_two_lines_breaks_at_a_phrase():

@@ -249,9 +249,11 @@ def test_what_cannot_be_made_is_no_check_left_undone():
     slides = {slide.key: slide for slide in story_of("cannot_tell", "en").slides}
     marks = {row[0]: row[1] for row in slides["looks"].visual.rows}
     assert marks["Equal size"] == marks["Families left out"] == "– not possible" and "untested" in marks["Controls"]
-    assert slides["looks"].title == "Cross-checks not made: 4 of 5" and "size" not in slides["options"].visual.key
+    assert (
+        slides["looks"].title == "Possible cross-checks not made: 4 of 5" and "size" not in slides["options"].visual.key
+    )
     found = pilot_board.pilot_board(data_of("not_related", "en")).decision
-    assert "could still say otherwise" in found.title and found.options[1].what == "Measure what is untested"
+    assert "could still say otherwise" in found.title and found.options[0].what == "Measure what is untested"
 
 
 def test_an_answer_is_no_surer_than_the_other_ways_of_looking_let_it_be():
@@ -356,7 +358,7 @@ def test_nothing_is_measured_for_what_only_other_models_can_settle(monkeypatch):
     looks = [board.Look("Families left out", "untested", "")]
     monkeypatch.setattr(pilot_board, "_looks", lambda _data: looks)
     found = pilot_board.pilot_board(data_of("related_as_registered", "en"))
-    assert found.decision.asked == "extend or stop"
+    assert found.decision.asked == "extend, or choose by score"
     assert found.decision.options[0].what == "Extend to 24 other models"
 
 
@@ -486,7 +488,7 @@ def test_what_ships_alone_answers_the_question_that_ships_with_it(tmp_path):
         ),
         (
             {"budget": 0.009},
-            "model: keep all 8 blocks, as even 1 fewer may make text 1 % harder, over the budget of 0.9 %",
+            "model: keep all 8 blocks, as even 1 fewer may make text 0.96 % harder, over the budget of 0.9 %",
             "Keep all 8 blocks",
         ),
         (
@@ -545,8 +547,8 @@ def test_a_healed_plan_is_held_against_published_choices_as_it_was_before_healin
     rest = [replace(row, difference=0.02) if row.rule == "influence" else row for row in made.outcomes]
     ours = replace(own, rule="exchange", is_chosen=False)
     told = build_story(plan_data(LayerPlan(made.plan, [*rest, ours]), cases.DAY)).slides[1]
-    assert told.title == "Ours: 3 % harder to predict; 1 of 2 published choices do better, all before repair"
-    assert "ours, repaired: 1 %" in [line.name for line in told.visual.series]
+    assert told.title == "This plan: 3 % harder to predict; 1 of 2 published choices do better, all before repair"
+    assert "this plan, repaired: 1 %" in [line.name for line in told.visual.series]
 
 
 def test_right_answers_change_in_points_where_the_title_says_so():
@@ -563,7 +565,7 @@ def test_tests_that_the_whole_model_fails_show_no_fall():
     found = plan_board.plan_board(plan_data(LayerPlan(made.plan, [*made.outcomes, sums, task]), cases.DAY))
     assert [row[0] for row in found.compared.visual.rows] == ["copying words", "text with typing errors"]
     looks = {look.name: look for look in found.looks}
-    assert looks["Abilities"].told.endswith("1 of 1") and looks["Your own task"].sure == "unclear"
+    assert looks["Abilities"].told.endswith("in 1 of 1 test") and looks["Your own task"].sure == "unclear"
 
 
 @pytest.mark.parametrize(("upper", "sure"), [(0.03, "holds"), (0.2, "depends")])

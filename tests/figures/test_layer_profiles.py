@@ -43,7 +43,7 @@ def test_the_final_states_carry_their_interval(symbol, value):
     assert list(mark.error_y.arrayminus) == pytest.approx([0.07 * value])
 
 
-@pytest.mark.parametrize(("language", "told"), [("en", "Layer 3: 106 [98.6, 113]"), ("ja", "第3層：106 [98.6, 113]")])
+@pytest.mark.parametrize(("language", "told"), [("en", "Layer 3: 106 [99, 113]"), ("ja", "第3層：106 [99, 113]")])
 def test_the_pointer_names_the_layer(language, told):
     figure = drawn(A, language=language)
     assert all(
@@ -97,7 +97,7 @@ def test_a_marker_says_whose_score_it_stands_for():
     assert (base.marker.symbol, base.name) == ("triangle-up", "scores of base models, which test nothing")
     assert own.error_x.array[0] == pytest.approx(0.07 * 106)
     assert own.error_y.array[0] == pytest.approx(1.96 * 0.5, abs=1e-4), "both bars are 95 percent intervals"
-    assert own.hovertext[0] == "c (106 [98.6, 113]): 45.0 [44.0, 46.0]"
+    assert own.hovertext[0] == "c (106 [99, 113]): 45.0 [44.0, 46.0]"
 
 
 def test_a_name_is_no_markup():

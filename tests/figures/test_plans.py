@@ -38,7 +38,7 @@ def test_on_a_phone_the_picture_has_more_rows_and_no_smaller_letters():
     assert [text.text for text in wide.iter(TEXT)] == [text.text for text in narrow.iter(TEXT)]
     assert {text.get("font-size") for text in narrow.iter(TEXT)} == {text.get("font-size") for text in wide.iter(TEXT)}
     assert float(narrow.get("height")) == float(wide.get("height")) + 18 + 70, (
-        "the legend in two rows, five blocks a row"
+        "the legend in two rows, four blocks a row"
     )
     assert max(float(text.get("x")) for text in narrow.iter(TEXT)) < 200
 
@@ -50,7 +50,7 @@ def test_in_the_picture_of_a_set_over_the_budget_no_block_goes():
 
 def test_prices_stand_over_their_numbers_of_blocks():
     figure = chart_figure(plan_figures.price_chart(layer_plan(), 0.05))
-    _band, steps = (trace for trace in figure.data if trace.name == "ours")
+    _band, steps = (trace for trace in figure.data if trace.name == "the search")
     assert list(steps.x) == [1, 2, 3] and list(steps.y) == [0.008, 0.017, 0.031]
     assert figure.layout.yaxis.type == "log" and figure.layout.xaxis.ticktext[0].startswith("1<br>−")
     (random,) = (trace for trace in figure.data if trace.name == "random set")
@@ -65,7 +65,7 @@ def test_a_price_below_a_logarithmic_axis_lies_on_its_edge_and_says_its_value():
         if row.rule == "path" and len(row.blocks) == 1:
             object.__setattr__(row, "difference", -0.001)
     chart = plan_figures.price_chart(found, 0.05)
-    (steps,) = (line for line in chart.series if line.name == "ours")
+    (steps,) = (line for line in chart.series if line.name == "the search")
     assert steps.points[0].y == chart.y.low and 0 < chart.y.low < 0.01 and "-0.001" in steps.points[0].note
 
 
@@ -82,6 +82,6 @@ def test_prices_told_are_of_as_many_blocks_as_the_plan_and_the_cheapest_of_a_rul
     found = LayerPlan(made.plan, [*made.outcomes, further, dearer, alone])
     chart = plan_figures.price_chart(found, 0.05, is_brief=True)
     told = [line.name for line in chart.series]
-    assert told[-1] == "ours, before repair: 3 %" and len(told) == 3, "one block repaired is no plan"
+    assert told[-1] == "this plan, before repair: 3 %" and len(told) == 3, "one block repaired is no plan"
     assert "lowest block influence: 5 %" in told and all(name in chart.alternative for name in told)
     assert [len(line.points) for line in chart.series if line.name.startswith("lowest block")] == [1]

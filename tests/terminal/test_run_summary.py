@@ -52,7 +52,7 @@ def test_the_answer_comes_first_in_ten_lines():
     profile = with_controls(make_profile(), make_controls(make_profile(), 5))
     answer = answer_lines(profile)
     said = " ".join(" ".join(answer).split())
-    assert "d2 50.0 [" in said[:80] and "] at the start, 100 [90.0, 110] at most, 20.0 [" in said
+    assert "d2 50.0 [" in said[:80] and "] at the start, 100 [90, 110] at most, 20.0 [" in said
     labels = [line[2:16].strip() for line in answer[2:] if line[2:16].strip()]
     assert labels == ["rises", "falls", "controls", "checks", "loss, cost"]
     (line,) = next_lines(profile)
@@ -115,7 +115,7 @@ def test_the_gaussian_equivalent_is_a_range_over_the_ranks_and_none_is_made_up()
 def test_dimensions_stand_with_estimator_size_interval_and_band():
     said = told()
     assert "estimated dimension (d2, one token per type, N=800), 95 % intervals" in said
-    assert "100 [90.0, 110]" in line_with("working  ", said)
+    assert "100 [90, 110]" in line_with("working  ", said)
     assert "layers 1 to 2 of 4; read at layer 1" in line_with("working  ", said)
     assert line_with("largest inner", said).split("  ")[-1].strip() == "layer 1 of 4"
     assert "profile start 50.0 at layer 0, peak 100 at layer 1, end 20.0 at layer 4" in " ".join(said.split())

@@ -186,7 +186,7 @@ def test_an_answer_names_its_model_and_says_what_the_cheapest_set_costs_where_no
     assert "0.8 % harder to predict (+0.008" in dear
     unsure = plan_wording.plan_text(layer_plan(budget=0.009))
     assert unsure.startswith("model: keep all 8 blocks, as the loss may exceed the budget. The budget is 0.009 nats")
-    assert unsure.endswith("Up to 1 % harder is possible: a longer text tells.")
+    assert unsure.endswith("Up to 0.96 % harder is possible: a longer text tells.")
 
 
 def test_what_was_published_and_what_else_saves_stand_beside_the_plan():

@@ -81,7 +81,7 @@ def test_a_control_pass_has_no_verdict_and_an_old_run_was_not_judged(changes, en
 
 
 def test_where_there_is_no_inner_peak_none_is_made_up():
-    assert wording.shape_text(run()) == "106 [98.6, 113]"
+    assert wording.shape_text(run()) == "106 [99, 113]"
     flat = {"working_dimension": None, "lowest_layer": 2, "lowest_dimension": 4.05}
     without = run(**flat)
     assert wording.shape_text(without) == "no inner peak; lowest at layer 2 (4.05)"

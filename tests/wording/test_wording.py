@@ -36,7 +36,7 @@ def test_numbers_have_three_digits(value, shown):
 
 
 def test_intervals_need_both_ends():
-    assert wording.with_interval(106.0, 98.9, 113.1) == "106 [98.9, 113]"
+    assert wording.with_interval(106.0, 98.9, 113.1) == "106 [99, 113]"
     assert wording.with_interval(106.0, None, 113.1) == "106"
     assert wording.with_interval(None, None, None) == "–"
 

@@ -14,7 +14,7 @@ import streamlit as st
 from core import wording
 from core.analysis import plans as plan_analysis
 from core.figures import plans as plan_figures
-from core.figures.chart_svg import HEIGHT, WIDTH, visual_svg
+from core.figures.chart_svg import BLOCK_WIDTH, HEIGHT, WIDTH, visual_svg
 from core.locale import _
 from core.questions import plan as plan_question
 from core.records import AGAINST_PLAN, SHIPPED, LayerPlan
@@ -76,7 +76,7 @@ def show_answer(layer_plan: LayerPlan) -> None:
             st.caption(message.format(n=len(within.price.blocks)))
     blocks = (within.price or within.cheapest).blocks
     row = plan_figures.block_row(layer_plan, blocks, plan_analysis.standing(layer_plan, within) == "recommended")
-    width = min(WIDTH, max(460.0, 34.0 * len(row.blocks) + 8))  # the legend takes 460
+    width = min(WIDTH, max(460.0, BLOCK_WIDTH * len(row.blocks) + 8.0))  # the legend takes 460
     with st.container(width=int(width)):
         pictures.plot_drawn(partial(visual_svg, row, pictures.theme()), (width, HEIGHT), "plan block row")
     st.caption(_("How to read it"), help=escape(f"{row.key}  \n{plan_source_text(layer_plan)}"))
