@@ -203,8 +203,8 @@ def show_number_input(
     st.number_input(label, key=url_state.key(name), min_value=minimum, max_value=maximum, value=None, **more)
 
 
-def choose_filtered_runs(runs: pl.DataFrame) -> pl.DataFrame:
-    """Draw the filters by model, text, size, date, verdict and check, and return the runs that pass them.
+def choose_filtered_runs(runs: pl.DataFrame) -> tuple[pl.DataFrame, bool]:
+    """Draw the filters by model, text, size, date, verdict and check; return the runs that pass them, and whether any is on.
 
     `runs` has the columns of `queries.run_list` at least. Verdicts and checks are read only where such a filter is set.
     """
@@ -222,7 +222,7 @@ def choose_filtered_runs(runs: pl.DataFrame) -> pl.DataFrame:
         )
     n_passing, n_texts = (some.filter(pl.col("pass") == "text").height for some in (passing, runs))
     show_filters(told, n_passing, n_texts)
-    return passing
+    return passing, bool(told)
 
 
 def judged_filters() -> list[tuple[str, str, str, str, list[str]]]:
@@ -306,7 +306,7 @@ def choose_runs(runs: pl.DataFrame, max_runs: int = MAX_RUNS) -> reads.Selection
         st.warning(message.format(names=escape(_(", ").join(unknown))), icon=":material/link_off:")
     row = st.container(horizontal=True, vertical_alignment="bottom")
     with row.container(width="content"):
-        filtered = choose_filtered_runs(runs)
+        filtered, _is_filtered = choose_filtered_runs(runs)
     shown_first = runs_shown_first(filtered if not filtered.is_empty() else runs)
     always_listed = runs.filter(pl.col("run_id").is_in([*url_state.requested("runs"), *shown_first]))
     with row:

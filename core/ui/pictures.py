@@ -70,11 +70,15 @@ def theme() -> Theme:
 
 
 def session_colours(run_ids: Sequence[str]) -> dict[str, int]:
-    """Run -> its colour, the same on all pages of a session as long as those shown together leave it one of its own."""
+    """Run -> its colour, the same on all pages of a session as long as those shown together leave it one of its own.
+
+    Where more are shown than there are colours, some are alike in any case, and each keeps the one that it had.
+    """
     kept: dict[str, int] = st.session_state.setdefault(_COLOURS, {})
     colours: dict[str, int] = {}
+    is_crowded = len(run_ids) > len(COLOURS)
     for run_id in run_ids:
-        if kept.get(run_id, -1) not in (-1, *colours.values()):
+        if run_id in kept and (is_crowded or kept[run_id] not in colours.values()):
             colours[run_id] = kept[run_id]
     for run_id in run_ids:
         if run_id not in colours:

@@ -24,6 +24,8 @@ from core.wording.verdicts import badge_text, verdict_legend_text, verdict_marks
 
 PAGE_SIZE = 12
 """Pictures of one page of the gallery: twice what is in sight, as each takes a browser hundredths of a second."""
+MAX_BUTTONS = 9
+"""Pages of the gallery up to which each has its button; more are a list."""
 MAX_PILOTS = 2
 """Pilots whose answers stand here; the page Measure lists all."""
 MAX_NAMED = 3
@@ -96,14 +98,23 @@ def choose_runs(texts: pl.DataFrame, own: pl.DataFrame) -> tuple[pl.DataFrame, l
     with st.container(horizontal=True, vertical_alignment="bottom"):
         words = inputs.type_words(_("Find runs"))
         with st.container(width="content"):
-            found = inputs.choose_filtered_runs(inputs.matching_runs(texts, words))
-        shown = found if found.height < texts.height else newest_runs(without_variants(texts if words else own))
+            found, is_filtered = inputs.choose_filtered_runs(inputs.matching_runs(texts, words))
+        shown = found if words or is_filtered else newest_runs(without_variants(own))
         shown = reads.own_first(shown).sort(is_of_ladder(), maintain_order=True)
-        pages = list(range(1, -(-shown.height // PAGE_SIZE) + 1))
-        page = inputs.choose(_("Page"), pages, "page", 1) if len(pages) > 1 else 1
+        page = _choose_page(-(-shown.height // PAGE_SIZE))
     if found.is_empty():
         st.caption(_("None found."))
     return shown, ids_of(shown)[PAGE_SIZE * (page - 1) : PAGE_SIZE * page]
+
+
+def _choose_page(n: int) -> int:
+    """Return one of `n` pages of the gallery, from 1; drawn only where there are several."""
+    if n < 2:
+        return 1
+    pages = list(range(1, n + 1))
+    if n > MAX_BUTTONS:
+        return inputs.choose_from_list(_("Page"), pages, "page", 1, width=90)
+    return inputs.choose(_("Page"), pages, "page", 1)
 
 
 def show_gallery(data: reads.StartData, shown: pl.DataFrame) -> None:

@@ -621,6 +621,8 @@ def test_one_switch_hides_what_comes_with_workdim_on_every_page(
     app = opened("choose.py", choose="ranking")
     found = opened("start.py", of="shipped")
     assert [one.alt for one in images(found)] == ["shipped"] and "1 of 5 shown" in texts(found)
+    every = opened("start.py", on="made-up,made-up-other")
+    assert "5 of 5 shown" in texts(every) and len(images(every)) == 5, "a filter that all pass is one"
     switch = app.sidebar.toggle(key="view.reference")
     shown = table_of(app)
     assert switch.value and dict(zip(shown["Model"], shown["Tags"], strict=True))["shipped"] == "#reference"

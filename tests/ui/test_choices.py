@@ -20,7 +20,7 @@ from core.questions.ranking_question import Evidence
 from core.questions.selection import repositories
 from core.records import SHIPPED
 from core.tables import Run
-from core.ui import frame, inputs, language, notices, reads
+from core.ui import frame, inputs, language, notices, pictures, reads, start
 from core.ui.choose import models, relation, table
 from core.ui.compare import checks as check_tables
 from core.ui.compare import distributions, layer_pairs, layer_profile, layer_tables
@@ -129,14 +129,55 @@ def test_scores_stand_beside_models_that_have_no_ranking_whatever_they_are_chose
     given = [("ours", "a", 1.0), ("ours", "b", 2.0), ("lone", "a", 3.0), ("theirs", "b", 4.0), ("theirs", "c", 5.0)]
     scores = frames.scores(*(frames.score(f"hub:{model}", value, benchmark=name) for name, model, value in given))
     of = choice_context(runs, scores, SPEEDS.clear(), Assumptions(), comparable=False)
-    shown = table.shared_scores(of, runs["run_id"].to_list(), None)
+    shown = table.shared_scores(of, runs["run_id"].to_list(), [])
     assert {name.split(" ")[0]: values.to_list() for name, values in shown.items()} == {
         "ours": [1.0, 2.0, None],
         "theirs": [None, 4.0, 5.0],
     }
-    task = of.benchmarks.filter(benchmark="lone").row(0, named=True)
-    (lone,) = table.shared_scores(of, runs["run_id"].to_list(), task).values()
+    rows = {row["benchmark"]: row for row in of.benchmarks.to_dicts()}
+    (lone,) = table.shared_scores(of, runs["run_id"].to_list(), [rows["lone"]]).values()
     assert lone.to_list() == [3.0, None, None]
+    alike = [rows["ours"], rows["ours"] | {"suite": "another"}]
+    assert len(table.shared_scores(of, runs["run_id"].to_list(), alike)) == 2, "told apart by their suites"
+
+
+def test_the_table_shows_the_score_that_is_related_else_all_that_choose() -> None:
+    criteria = [SimpleNamespace(benchmark=one) for one in ({"benchmark": "a"}, None, {"benchmark": "b"})]
+    of = SimpleNamespace(ranked=SimpleNamespace(answer=None), criteria=criteria, task={"benchmark": "a"})
+    assert [one["benchmark"] for one in table.asked_scores(of)] == ["a", "b"], "each counts as much as the next"
+    of.ranked.answer = SimpleNamespace(population=SimpleNamespace(benchmark={"benchmark": "c"}))
+    assert [one["benchmark"] for one in table.asked_scores(of)] == ["c"]
+    of.ranked.answer.population.benchmark = of.task = None
+    assert table.asked_scores(SimpleNamespace(ranked=of.ranked, criteria=[], task=None)) == []
+
+
+def test_more_runs_than_colours_keep_those_that_they_had(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pictures, "st", SimpleNamespace(session_state={}))
+    gallery = [str(n) for n in range(12)]
+    first = pictures.session_colours(gallery)
+    pair = next([one, "11"] for one in gallery if first[one] == first["11"])
+    compared = pictures.session_colours(pair)
+    assert compared[pair[0]] != compared["11"], "side by side they are told apart"
+    assert pictures.session_colours(gallery) == first | compared
+    assert pictures.session_colours(pair) == compared
+
+
+def test_a_link_that_names_a_text_takes_the_place_of_one_that_was_handed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    own = {measure_form._HANDED: "/texts/mine.txt", "view.measure path": "/texts/other.txt"}
+    state, params = dict(own), {"models": "made-up/big"}
+    monkeypatch.setattr(measure_form, "st", SimpleNamespace(session_state=state, query_params=params))
+    measure_form._apply_link()
+    assert own.items() <= state.items(), "a model alone leaves the text"
+    params["text"] = "english-business"
+    measure_form._apply_link()
+    assert not state[measure_form._HANDED] and not state["view.measure path"]
+    assert state["view.measure text"] == "english-business"
+
+
+def test_many_pages_of_pictures_are_a_list(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(inputs, "choose", lambda *_given: "buttons")
+    monkeypatch.setattr(inputs, "choose_from_list", lambda _label, pages, *_given, **_more: pages[-1])
+    assert [start._choose_page(n) for n in (0, 1, 2, 9, 10, 84)] == [1, 1, "buttons", "buttons", 10, 84]
 
 
 def test_a_column_without_any_value_is_not_shown(warehouse: Warehouse, runs: pl.DataFrame) -> None:

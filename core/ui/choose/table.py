@@ -27,7 +27,7 @@ from core.wording.scores import is_made_here, rank_lines
 from core.wording.verdicts import verdict_marks
 
 MAX_SCORES = 4
-"""Scores beside the names of models that have no ranking."""
+"""Scores beside the names of models that have no ranking, where none of them is asked for."""
 _RANKS = ("rank_low", "rank_high", "score_rank_low", "score_rank_high", "class_leader", "score_class_leader")
 
 
@@ -76,8 +76,9 @@ def _rows(view: DecisionView) -> pl.DataFrame:
         rows = view.ranked.group_answer.population.rows
         rows = rows.filter(pl.col("run_id").is_in(ids_of(view.context.runs)))
     else:
-        rows, scored = view.context.runs, view.context.scored
-        of_task = scored.clear() if view.task is None else filter_benchmark(scored, dict(view.task))
+        rows, scored, asked = view.context.runs, view.context.scored, asked_scores(view)
+        # Errors and sources are those of one score: beside several they would be anyone's.
+        of_task = filter_benchmark(scored, dict(asked[0])) if len(asked) == 1 else scored.clear()
         of_score = [name for name in scored.columns if name not in rows.columns]
         rows = rows.join(of_task.select("run_id", *of_score), on="run_id", how="left", maintain_order="left")
     candidates = view.decision.candidates if view.decision and not view.is_refused else ()
@@ -114,7 +115,7 @@ def _table(view: DecisionView, rows: pl.DataFrame) -> pl.DataFrame:
         **(
             {answer_wording.benchmark_name(answer): numbers("score")}
             if answer
-            else shared_scores(view.context, ids_of(rows), view.task)
+            else shared_scores(view.context, ids_of(rows), asked_scores(view))
         ),
         _("Standard error"): numbers("score_std_error", digits=2),
         _("Weighted mean"): [means.get(run_id) for run_id in ids_of(rows)],
@@ -144,17 +145,29 @@ def _table(view: DecisionView, rows: pl.DataFrame) -> pl.DataFrame:
     return tables.without_empty(columns)
 
 
+def asked_scores(view: DecisionView) -> list[Mapping[str, Any]]:
+    """The benchmarks that models without a ranking are looked at by: that of the relation, else all that they are chosen by."""
+    of_relation = view.ranked.answer.population.benchmark if view.ranked.answer else None
+    if of_relation is not None:
+        return [of_relation]
+    return [one.benchmark for one in view.criteria if one.benchmark is not None] or ([view.task] if view.task else [])
+
+
 def shared_scores(
-    context: ChoiceContext, run_ids: Sequence[str], task: Mapping[str, Any] | None
+    context: ChoiceContext, run_ids: Sequence[str], asked: Sequence[Mapping[str, Any]]
 ) -> dict[str, pl.Series]:
-    """The scores of models that have no ranking, by their names: that of the task, else those that several of them have, whatever
-    they are chosen by."""
-    offered = context.benchmarks.filter(pl.col("n_models") > 1).head(MAX_SCORES).to_dicts() if task is None else [task]
+    """The scores of models that have no ranking, by their names: those asked for, else those that several of them have."""
+    offered = asked or context.benchmarks.filter(pl.col("n_models") > 1).head(MAX_SCORES).to_dicts()
     criteria = [resolve_criterion(Criterion("score"), context, row) for row in offered]
     found = {one.run_id: one.values for one in build_candidates(context, criteria)}
     values = [[value and value.value for value in found[run_id]] for run_id in run_ids]
     columns = [pl.Series([of_model[i] for of_model in values], dtype=pl.Float64) for i in range(len(offered))]
-    return {task_name(row): column.round_sig_figs(3) for row, column in zip(offered, columns, strict=True)}
+    names = [task_name(row) for row in offered]
+    titles = (
+        _(", ").join([name, row["suite"]]) if names.count(name) > 1 else name
+        for name, row in zip(names, offered, strict=True)
+    )
+    return {title: column.round_sig_figs(3) for title, column in zip(titles, columns, strict=True)}
 
 
 def _owner_text(row: ScoredRun) -> str | None:

@@ -223,6 +223,8 @@ def _apply_link() -> None:
     for name, options in (("text", text_names()), ("protocol", protocol_names())):
         if params.get(name) in options:
             st.session_state[_key(name)] = params[name]
+            if name == "text":  # and not a text of one's own, handed over before
+                st.session_state[_HANDED] = st.session_state[_key("path")] = ""
     if params.get("seed", "").isdecimal():
         st.session_state[_key("seed")] = int(params["seed"])
 
