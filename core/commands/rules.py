@@ -69,10 +69,12 @@ def _candidate_lines(decision: Decision, assumptions: Assumptions) -> Iterator[s
         f"{decision_wording.criterion_name(one, assumptions.bits)} {share_text(one.share)}" for one in decision.criteria
     ]
     yield from ("", *table([*heads("model", "mean"), *criteria], rows)) if rows else ()
-    for candidate, standing in zip(decision.candidates, decision.pareto, strict=True):
-        if standing.status != "front":
-            relation = decision_wording.pareto_text(standing, decision)
-            yield _("{name}: {relation}").format(name=candidate.name, relation=relation)
+    dominated = [
+        _("{name}: {relation}").format(name=candidate.name, relation=decision_wording.pareto_text(standing, decision))
+        for candidate, standing in zip(decision.candidates, decision.pareto, strict=True)
+        if standing.status != "front"
+    ]
+    yield from ("", *dominated) if dominated else ()
 
 
 def list_(options: argparse.Namespace) -> None:

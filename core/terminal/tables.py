@@ -273,16 +273,18 @@ SKETCH_WIDTH = 60
 
 
 def plan_answer_lines(layer_plan: LayerPlan) -> list[str]:
-    """What a plan says and what limits it, its blocks, and what it saves."""
-    plan = layer_plan.plan
-    details = [plan_wording.task_text(layer_plan)]
-    if plan_analysis.within_own_budget(layer_plan).is_plan:
-        details.insert(0, plan_wording.healing_text(layer_plan))
+    """What a plan says and what limits it, its blocks, and what it saves.
+
+    Where the answer is about other blocks than the plan's own, all that is of these stands together, and names them first.
+    """
+    plan, other = layer_plan.plan, plan_wording.own_set_text(layer_plan)
+    details = [other, plan_wording.healing_text(layer_plan), plan_wording.task_text(layer_plan)]
+    of_own_set = [*filter(None, details), *_indented(plan_wording.note_lines(plan))]
     budgets = plan_wording.budget_lines(layer_plan)
-    lines = [plan_wording.plan_text(layer_plan), *filter(None, details), *_indented(plan_wording.note_lines(plan))]
+    lines = [plan_wording.plan_text(layer_plan), *([] if other else of_own_set)]
     lines += ["", *budgets] if budgets else []
-    lines += ["", *_plan_sketch(layer_plan)]
-    lines += ["", *plan_wording.saving_lines(plan), *plan_evidence.alternative_lines(layer_plan)]
+    lines += ["", *_plan_sketch(layer_plan), "", *([*of_own_set, ""] if other else [])]
+    lines += [*plan_wording.saving_lines(plan), *plan_evidence.alternative_lines(layer_plan)]
     if plan.saved_as:
         saved = _("Saved: {folder}; reopened, its loss is the verified one.").format(folder=plan.saved_as)
         lines += ["", saved, _("`workdim measure {folder}` measures the smaller model.").format(folder=plan.saved_as)]
@@ -311,7 +313,7 @@ def plan_lines(layer_plan: LayerPlan) -> list[str]:
         }
         lines += ["", _("Loss of each number of blocks"), *table_of(path, priced)]
     if harder:
-        told = table_of(harder, plan_evidence.harder_columns(), (_("N"), _("Repaired")))
+        told = table_of(harder, plan_evidence.harder_columns(), (_("N"),))
         lines += ["", _("Where loss on held-out text may hide it"), *told]
     held_against = [*plan_evidence.published_lines(layer_plan), *plan_evidence.control_lines(plan)]
     lines += ["", *held_against] if held_against else []

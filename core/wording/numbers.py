@@ -40,7 +40,7 @@ def percent(share: float, lower: float | None = None, upper: float | None = None
 def share_text(share: float, digits: int = 0) -> str:
     """A share in percent: `40 %`, `0.4 %`; with one digit `40.3 %`, `0.43 %`."""
     percent = 100 * share
-    is_small = 0 < abs(percent) < 1
+    is_small = 0.001 <= abs(percent) < 1  # less is none: nobody reads 1e-05 %
     return _("{n} %").format(n=shown(percent, f".{1 + digits}g" if is_small else f".{digits}f"))
 
 

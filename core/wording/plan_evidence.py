@@ -20,7 +20,7 @@ from core.locale import _
 from core.records import LayerPlan, text_budget
 from core.sources import Text, shown
 from core.tables import LayerCorrelatorRow, PlanOutcomeRow, PlanRow, Sibling
-from core.wording.labels import name, yes_or_no
+from core.wording.labels import name
 from core.wording.numbers import number, ranges, share_text
 from core.wording.plans import (
     before_and_after,
@@ -220,10 +220,14 @@ def rule_name(rule: str) -> str:
     return name("plan_rule", rule)
 
 
+def _repaired(row: PlanOutcomeRow) -> str:
+    return _(", repaired") if row.is_healed else ""
+
+
 def rival_columns() -> dict[str, Callable[[PlanOutcomeRow], Any]]:
     """The table of the sets of the plan's size (`analysis.plans.rivals`): head -> the cell of a row."""
     return {
-        _("Rule"): lambda row: rule_name(row.rule) + (_(", repaired") if row.is_healed else ""),
+        _("Rule"): lambda row: rule_name(row.rule) + _repaired(row),
         _("Blocks"): blocks_cell,
         _("Nats per token [95 %]"): outcome_price_text,
         _("Taken"): lambda row: _("the plan") if row.is_chosen else _("may lose least") if row.is_equal else "",
@@ -233,8 +237,7 @@ def rival_columns() -> dict[str, Callable[[PlanOutcomeRow], Any]]:
 def harder_columns() -> dict[str, Callable[[PlanOutcomeRow], Any]]:
     """The table of what the loss on held-out text may hide (`analysis.plans.harder_text_prices`)."""
     return {
-        _("Text or probe"): lambda row: name("plan_text", row.text),
-        _("Repaired"): lambda row: yes_or_no(row.is_healed),
+        _("Text or probe"): lambda row: name("plan_text", row.text) + _repaired(row),
         _("Quantity"): lambda row: name("plan_measure", row.measure),
         _("Before"): lambda row: before_and_after(row)[0],
         _("After"): lambda row: before_and_after(row)[1],

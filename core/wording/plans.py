@@ -90,10 +90,15 @@ def _without_text(row: PlanOutcomeRow, plan: PlanRow) -> str:
     return _("Without {blocks}: {loss}.").format(blocks=blocks_text(row.blocks, plan.n_layers), loss=loss_text(row))
 
 
+def own_set_text(layer_plan: LayerPlan) -> str:
+    """What the plan's own set loses, which savings and cautions are of; empty where the answer has told it."""
+    found = within_own_budget(layer_plan)
+    return "" if (found.price or found.cheapest) is layer_plan.price else own_text(layer_plan)
+
+
 def recipe_text(layer_plan: LayerPlan) -> str:
     """What a recipe, which is of the plan's own set, says of it."""
-    own = "" if within_own_budget(layer_plan).is_plan else own_text(layer_plan)
-    return joined_sentences([plan_text(layer_plan), own])
+    return joined_sentences([plan_text(layer_plan), own_set_text(layer_plan)])
 
 
 ANSWERS = {

@@ -10,8 +10,9 @@ from core.wording.numbers import amount, duration
 
 def cost_facts(card: Preflight) -> dict[str, str]:
     """Time, memory, disk and size by their names; without what is not needed."""
+    time = _("Time") if card.download_bytes == 0 else _("Time after the download")
     facts = {
-        _("Time"): "" if card.refusals else duration(card.seconds),
+        time: "" if card.refusals else duration(card.seconds),
         _("Memory"): amount(card.memory_bytes),
         _("Memory of the GPU"): amount(card.gpu_memory_bytes) if card.gpu_memory_bytes else "",
         _("To download"): amount(card.download_bytes),

@@ -42,6 +42,24 @@ def test_the_sketch_marks_the_blocks_that_the_answer_is_about():
     assert "x: tried, not recommended, o: stays" in "\n".join(plan_lines(refused))
 
 
+def test_what_is_of_the_plans_own_set_names_its_blocks_where_the_answer_is_about_others():
+    smaller = plan_lines(layer_plan(budget=0.015, is_healed=True))
+    own = next(n for n, line in enumerate(smaller) if line.startswith("Without blocks 3, 4, 6 (of 0 to 7): "))
+    assert "after repair" in smaller[own] and smaller[own + 1].startswith("Before repair: ")
+    assert smaller[own - 1] == "" and smaller[own + 4].startswith("Parameters: "), "its caution, then its savings"
+    for found in (layer_plan(), layer_plan(budget=2, budget_unit="points", reasons=["over_budget"])):
+        assert "\n".join(plan_lines(found)).count("Without blocks 3, 4, 6") == (found.plan.budget == 2)
+
+
+def test_what_was_read_before_and_after_repair_is_told_apart_in_80_columns(monkeypatch):
+    monkeypatch.setenv("COLUMNS", "80")
+    found = layer_plan(is_healed=True)
+    repaired = [replace(row, is_healed=True) for row in plan_analysis.harder_text_prices(found)]
+    told = plan_lines(LayerPlan(found.plan, [*found.outcomes, *repaired]))
+    of_copying = [line for line in told if line.startswith("copying")]
+    assert len({*of_copying}) == 2 and sum("repaired" in line for line in of_copying) == 1
+
+
 def test_no_line_is_longer_than_the_terminal(monkeypatch, capsys):
     monkeypatch.setenv("COLUMNS", "80")
     say(*plan_lines(layer_plan()))

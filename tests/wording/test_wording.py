@@ -6,8 +6,11 @@ from core import wording
 from core.analysis.differences import comparability
 from core.analysis.ranking import groups
 from core.locale import in_language, translated
+from core.records import Preflight
 from core.registry.published import CLAIMS
 from core.tables import Run, ScoredRun, records
+from core.wording.numbers import share_text
+from core.wording.preflight import cost_facts
 from core.wording.provenance import comparability_text, differing_text, group_names, why_apart_lines
 from tests.frames import Model, made, runs
 
@@ -33,6 +36,19 @@ from tests.frames import Model, made, runs
 )
 def test_numbers_have_three_digits(value, shown):
     assert wording.number(value) == shown
+
+
+@pytest.mark.parametrize(
+    ("share", "told"), [(0.404, "40 %"), (0.0042, "0.4 %"), (0.00002, "0.002 %"), (2e-7, "0 %"), (-0.003, "-0.3 %")]
+)
+def test_a_share_is_in_percent_that_people_read(share, told):
+    assert share_text(share) == told
+
+
+@pytest.mark.parametrize(("n_bytes", "time"), [(0, "Time"), (10**9, "Time after the download"), (None, None)])
+def test_the_time_of_a_measurement_says_that_a_download_comes_before_it(n_bytes, time):
+    card = Preflight("hf/x", "python-docs", "quick", 0, "float32", where="hub", download_bytes=n_bytes, seconds=33.0)
+    assert cost_facts(card)[time or "Time after the download"] == "33 s"
 
 
 def test_intervals_need_both_ends():
