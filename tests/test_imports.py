@@ -153,7 +153,7 @@ MOST = {
     "ids": (31, 196),  # an id is found, or refused, in one place
     "limits": (210, 1093),  # what the workers of a job take; amounts of memory as people write them
     "locale": (
-        589,
+        591,
         761,
     ),  # the words of every page, in the glossary, with the wrong ones in both languages; a reader's own catalogue
     "measure": (

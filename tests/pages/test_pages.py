@@ -568,7 +568,7 @@ def test_a_card_says_what_a_measurement_takes_before_it_is_started(monkeypatch: 
     assert not app.exception
     assert [config.model for config in asked] == ["org/_big_", "org/no"]
     assert "org/\\_big\\_" in texts(app) and app.error[0].value == "It is \\*too\\* large."
-    assert {"Time", "Layers"} <= {metric.label for metric in app.metric}
+    assert {"Time after the download", "Layers"} <= {metric.label for metric in app.metric}
     assert "Cannot be measured" in texts(app) and "1 of 2 remain" in texts(app)
 
 
