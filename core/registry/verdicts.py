@@ -23,7 +23,7 @@ VERDICTS = {
     "depends": VerdictWord(_("depends"), "◐", is_decided=True),
     "fails": VerdictWord(_("fails"), "✕", is_decided=True),
     "unclear": VerdictWord(_("unclear"), "?"),
-    "invalid": VerdictWord(_("invalid"), "⊘"),
+    "invalid": VerdictWord(_("not usable"), "⊘"),
     "untested": VerdictWord(_("untested"), "□"),
 }
 """By the word that is stored."""

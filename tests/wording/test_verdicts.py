@@ -57,7 +57,7 @@ def test_what_limits_the_numbers_is_said_once():
     reasons = {"reasons_rise": ["check_vetoed"], "reasons_fall": ["check_vetoed"]}
     said = run(**vetoed, **reasons, qualifiers=["check_vetoed", "few_types"])
     assert wording.verdict_text(said) == (
-        "rises: invalid (vetoed by a check); falls: invalid (vetoed by a check); few token types"
+        "rises: not usable (vetoed by a check); falls: not usable (vetoed by a check); few token types"
     )
 
 
