@@ -45,18 +45,19 @@ def share_text(share: float, digits: int = 0) -> str:
 
 
 def with_interval(value: float | None, lower: float | None, upper: float | None) -> str:
-    """A value with its 95 percent interval, whose ends have equal digits after the point: `106 [99, 113]`; without brackets if
-    the error is not known."""
+    """A value with its 95 percent interval: `106 [99, 113]`; without brackets if the error is not known."""
     if value is None or lower is None or upper is None:
         return number(value)
+    return Text("{} {}").format(number(value), bracket(lower, upper))
+
+
+def bracket(lower: float, upper: float) -> str:
+    """`[99, 113]`: with equal digits after the point, unless an end would be left without a digit."""
     ends = (number(lower), number(upper))
     decimals = min(len(end.partition(".")[2]) for end in ends)
-    if (
-        not any("e" in end or end in ("0", "inf", "-inf", "nan") for end in ends)
-        and min(abs(lower), abs(upper)) >= 0.5 * 10.0**-decimals
-    ):
+    if 1e-4 <= 10.0**-decimals <= 2 * min(abs(lower), abs(upper)) < math.inf:
         ends = (shown(lower, f".{decimals}f"), shown(upper, f".{decimals}f"))
-    return Text("{} [{}, {}]").format(number(value), *ends)
+    return Text("[{}, {}]").format(*ends)
 
 
 def interval_of(row: RunSummaryRow, column: str, absent: str = "–") -> str:

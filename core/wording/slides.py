@@ -15,7 +15,7 @@ from core.questions.ranking_answer import Answer
 from core.sources import Text, counted, derived, shown
 from core.wording import answers as answer_wording
 from core.wording.labels import marked_name, names_text, shortened_name
-from core.wording.numbers import duration
+from core.wording.numbers import bracket, duration
 from core.wording.scores import plain_benchmark_name
 
 
@@ -29,9 +29,11 @@ def meaning_of(term: str) -> str:
     return next(one for one in glossary() if one.en == term).meaning(spoken())
 
 
-def limits_text(lower: float | None, upper: float | None, write: Callable[[float | None], str] = wording.number) -> str:
+def limits_text(lower: float | None, upper: float | None, write: Callable[[float | None], str] | None = None) -> str:
     """`[0.38, 0.46]`, each end as `write` does; empty where no error is known."""
-    return "" if lower is None or upper is None else Text("[{}, {}]").format(write(lower), write(upper))
+    if lower is None or upper is None:
+        return ""
+    return Text("[{}, {}]").format(write(lower), write(upper)) if write else bracket(lower, upper)
 
 
 def checks_text(runs: pl.DataFrame) -> str:

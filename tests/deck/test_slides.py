@@ -434,3 +434,12 @@ def test_pages_are_even_and_repeat_the_heading_they_are_under():
     filled = paginate([Heading("first"), *[("x", "y")] * 11], columns, 12, 2.5)
     assert len(filled) == 2 and all(page[0] == Heading("first") for page in filled)
     assert sorted(len(page) - 1 for page in filled) == [5, 6]
+
+
+def test_no_line_ends_between_a_number_and_its_percent_sign():
+    assert phrases("by 5 % or more") == ("by ", "5 % ", "or ", "more")
+    drawn = Presentation(BytesIO(draw_deck(story_of("plan", "en"))))
+    texts = drawn.slides[0].shapes._spTree.xpath(".//p:txBody//a:t/text()")
+    assert "harder to predict [2\u00a0%, 4\u00a0%]" in texts and not [
+        text for text in texts if re.search(r"\d %", text)
+    ]

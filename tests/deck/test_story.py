@@ -3,6 +3,7 @@
 import json
 import re
 from dataclasses import asdict, replace
+from datetime import timedelta
 
 import polars as pl
 import pytest
@@ -254,6 +255,12 @@ def test_what_cannot_be_made_is_no_check_left_undone():
     )
     found = pilot_board.pilot_board(data_of("not_related", "en")).decision
     assert "could still say otherwise" in found.title and found.options[0].what == "Measure what is untested"
+    data = data_of("not_related", "en")
+    slow = data.runs.with_columns(finished_at=pl.col("started_at") + timedelta(hours=1))
+    found = pilot_board.pilot_board(replace(data, runs=slow)).decision
+    assert found.title.endswith("would take days") and found.options[0].what.startswith("Choose by score")
+    rows = {row[0]: row[4] for row in slides["compared"].visual.rows}
+    assert rows["m00"] == "1–6", "the smallest dimension, as smaller is expected to be better"
 
 
 def test_an_answer_is_no_surer_than_the_other_ways_of_looking_let_it_be():

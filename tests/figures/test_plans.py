@@ -8,6 +8,7 @@ from core.figures import plans as plan_figures
 from core.figures.chart_figure import chart_figure
 from core.figures.chart_svg import visual_svg
 from core.records import LayerPlan
+from core.wording import plans as plan_wording
 from tests.plans.made import SINGLES, layer_plan
 
 TEXT = "{http://www.w3.org/2000/svg}text"
@@ -30,6 +31,18 @@ def test_below_each_block_stands_the_loss_without_all_of_it():
     row = plan_figures.block_row(layer_plan(), [3, 4, 6], True)
     assert [block.price for block in row.blocks] == list(SINGLES)
     assert [block.told for block in row.blocks] == ["6 %", "4 %", "2 %", "0.7 %", "0.6 %", "3 %", "0.7 %", "5 %"]
+
+
+def test_a_block_without_which_text_is_of_no_use_has_no_more_digits_and_the_darkest_shade():
+    made = layer_plan()
+    dear = [
+        replace(row, difference=8.1) if (row.rule, row.unit, row.blocks) == ("single", "block", [0]) else row
+        for row in made.outcomes
+    ]
+    row = plan_figures.block_row(LayerPlan(made.plan, dear), [3], False)
+    assert (row.blocks[0].told, row.blocks[0].shade) == (">1000 %", 3) and not row.do_go
+    assert [block.shade for block in row.blocks[1:]] == [0] * 6 + [1], "the last costs 5 percent and a little"
+    assert plan_wording.share_harder_text(8.1) == "over 1000 %"
 
 
 def test_on_a_phone_the_picture_has_more_rows_and_no_smaller_letters():

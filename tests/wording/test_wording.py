@@ -53,6 +53,8 @@ def test_the_time_of_a_measurement_says_that_a_download_comes_before_it(n_bytes,
 
 def test_intervals_need_both_ends():
     assert wording.with_interval(106.0, 98.9, 113.1) == "106 [99, 113]"
+    assert wording.with_interval(-10.0, -12.0, -8.0) == "-10.0 [-12.0, -8.0]", "equal digits within the bracket"
+    assert wording.with_interval(5.0, 0.02, 150.0) == "5.00 [0.0200, 150]", "but never an end without a digit"
     assert wording.with_interval(106.0, None, 113.1) == "106"
     assert wording.with_interval(None, None, None) == "–"
 
