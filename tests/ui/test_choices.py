@@ -134,6 +134,8 @@ def test_scores_stand_beside_models_that_have_no_ranking_whatever_they_are_chose
         "ours": [1.0, 2.0, None],
         "theirs": [None, 4.0, 5.0],
     }
+    view = SimpleNamespace(ranked=SimpleNamespace(group_answer=None, answer=None), context=of, criteria=[], task=None)
+    assert table._download_table(view, runs).select(*shown).to_dicts() == pl.DataFrame(shown).to_dicts()
     rows = {row["benchmark"]: row for row in of.benchmarks.to_dicts()}
     (lone,) = table.shared_scores(of, runs["run_id"].to_list(), [rows["lone"]]).values()
     assert lone.to_list() == [3.0, None, None]

@@ -115,7 +115,7 @@ def _table(view: DecisionView, rows: pl.DataFrame) -> pl.DataFrame:
         **(
             {answer_wording.benchmark_name(answer): numbers("score")}
             if answer
-            else shared_scores(view.context, ids_of(rows), asked_scores(view))
+            else {name: of.round_sig_figs(3) for name, of in _shared_scores(view, rows).items()}
         ),
         _("Standard error"): numbers("score_std_error", digits=2),
         _("Weighted mean"): [means.get(run_id) for run_id in ids_of(rows)],
@@ -153,6 +153,10 @@ def asked_scores(view: DecisionView) -> list[Mapping[str, Any]]:
     return [one.benchmark for one in view.criteria if one.benchmark is not None] or ([view.task] if view.task else [])
 
 
+def _shared_scores(view: DecisionView, rows: pl.DataFrame) -> dict[str, pl.Series]:
+    return shared_scores(view.context, ids_of(rows), asked_scores(view))
+
+
 def shared_scores(
     context: ChoiceContext, run_ids: Sequence[str], asked: Sequence[Mapping[str, Any]]
 ) -> dict[str, pl.Series]:
@@ -167,7 +171,7 @@ def shared_scores(
         _(", ").join([name, row["suite"]]) if names.count(name) > 1 else name
         for name, row in zip(names, offered, strict=True)
     )
-    return {title: column.round_sig_figs(3) for title, column in zip(titles, columns, strict=True)}
+    return dict(zip(titles, columns, strict=True))
 
 
 def _owner_text(row: ScoredRun) -> str | None:
@@ -186,10 +190,11 @@ def _owner_text(row: ScoredRun) -> str | None:
 
 
 def _download_table(view: DecisionView, rows: pl.DataFrame) -> pl.DataFrame:
-    """The rows of the table with all columns; where they compare with ranks, limits of the score, and the answer."""
+    """The rows of the table with all columns; where they compare with ranks, limits of the score, and the answer, else with the
+    scores that the table shows."""
     answer, told = view.ranked.group_answer, view.ranked.answer
     if answer is None or told is None:
-        return rows
+        return rows.with_columns(**_shared_scores(view, rows))
     dimension = DIMENSIONS[view.ranked.question.dimension].column
     ranks = pl.DataFrame([vars(model) for model in answer.models], infer_schema_length=None)
     joined = rows.join(ranks.select("run_id", *_RANKS), on="run_id", how="left", maintain_order="left")
