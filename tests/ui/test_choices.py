@@ -143,6 +143,14 @@ def test_scores_stand_beside_models_that_have_no_ranking_whatever_they_are_chose
     assert len(table.shared_scores(of, runs["run_id"].to_list(), alike)) == 2, "told apart by their suites"
 
 
+def test_beside_a_relation_the_table_shows_the_runs_that_it_is_of() -> None:
+    read = [("a", "new"), ("a", "shared"), ("b", "shared"), ("c", "new")]
+    runs = frames.runs(*(frames.Model(name, run_id=name + corpus, corpus=corpus) for name, corpus in read))
+    related = SimpleNamespace(rows=runs.filter(pl.col("run_id").str.ends_with("shared")))
+    assert models.with_runs_of(related, runs)["run_id"].to_list() == ["ashared", "bshared", "cnew"]
+    assert models.with_runs_of(SimpleNamespace(rows=runs.clear()), runs).equals(runs)
+
+
 def test_the_table_shows_the_score_that_is_related_else_all_that_choose() -> None:
     criteria = [SimpleNamespace(benchmark=one) for one in ({"benchmark": "a"}, None, {"benchmark": "b"})]
     of = SimpleNamespace(ranked=SimpleNamespace(answer=None), criteria=criteria, task={"benchmark": "a"})

@@ -72,7 +72,8 @@ def choose_view(pilot: RegisteredPilot | None, above: Any, settings: Any, *, rel
     if group == OWN and relates:
         question = own_question(cloud)
         question = _choose_score(question, reads.population(question), None)
-        return RankingView(pilot, question, runs, reads.answer(question))
+        answer = reads.answer(question)
+        return RankingView(pilot, question, with_runs_of(answer.population, own), answer)
     if group in (ANY, OWN) and grouped.group is not None:
         return RankingView(pilot, RankingQuestion(ignores_pilots=True), runs)
     key = None if group in (ANSWERED, COMPARABLE, OWN) else group
@@ -172,6 +173,14 @@ def own_question(cloud: str = BY_TYPE) -> RankingQuestion:
     clouds = (cloud, BY_WORD) if reads.evidence().runs["words_hash"].count() else (cloud,)
     questions = [RankingQuestion(cloud=one, ignores_pilots=True, only_own=True) for one in clouds]
     return max(questions, key=lambda one: reads.population(one).rows["model_id"].n_unique())
+
+
+def with_runs_of(population: Population, runs: pl.DataFrame) -> pl.DataFrame:
+    """Runs of models, of those of a population only the run that its answer is about: the table and the figure beside it show
+    one number."""
+    related = runs.filter(pl.col("run_id").is_in(ids_of(population.rows)))
+    others = ~pl.col("model_id").is_in(related["model_id"].to_list())
+    return runs.filter(others | pl.col("run_id").is_in(ids_of(related)))
 
 
 def ranking_params(benchmark: str, metric: str) -> dict[str, str] | None:
