@@ -172,9 +172,9 @@ MOST = {
     "records": (477, 2668),  # own labels; a request read back from JSON, for jobs and estimates alike
     "registry": (1476, 6518),  # own labels; loss readable at each layer; the words of a verdict; three controls
     "runs": (
-        2656,
-        17534,
-    ),  # how much text a protocol needs; own labels, which may have changed since; encoders told by their configuration; a layer of a job at work is read once, and one of another version is none; the worst of each quantity that the instrument's check finds
+        2660,
+        17554,
+    ),  # a job that cannot be written leaves no folder; how much text a protocol needs; own labels, which may have changed since; encoders told by their configuration; a layer of a job at work is read once, and one of another version is none; the worst of each quantity that the instrument's check finds
     "scores": (
         1904,
         13403,
