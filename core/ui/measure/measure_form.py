@@ -101,10 +101,9 @@ def _needed_text(protocol: str) -> str:
 
 def _show_judgement(text: Mapping[str, Any], protocol: str, seed: int) -> Any:
     """Draw what the text is, or why it is refused; returns its `Judgement`, None for one that cannot be read."""
-    changed = 0
+    changed, path = 0, Path(text["corpus"])
     try:
         with suppress(OSError):  # its judgement says so
-            path = Path(text["corpus"])
             changed = path.stat().st_mtime_ns if path.is_file() else 0
         found = _judged(tuple(sorted(text.items(), key=str)), protocol, seed, changed)
     except InputError as error:
@@ -116,7 +115,8 @@ def _show_judgement(text: Mapping[str, Any], protocol: str, seed: int) -> Any:
         language=names.get(found.language, found.language),
         share=share_text(round(found.repeated, 2)),
     )
-    st.caption(told)
+    if changed:  # what ships is known
+        st.caption(told)
     if found.is_repetitive:
         message = _("This text repeats itself: intervals are too narrow.")
         st.warning(message, icon=":material/content_copy:")
