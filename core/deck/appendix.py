@@ -45,7 +45,7 @@ TERMS = tuple(
         "fails",
         "unclear",
         "untested",
-        "invalid",
+        "not usable",
         "veto",
         "95 % interval",
         "registered",

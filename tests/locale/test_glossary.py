@@ -5,6 +5,7 @@ from collections import Counter
 
 from babel.messages.pofile import read_po
 
+from core.deck import appendix
 from core.locale import FOLDER, LANGUAGES, catalogue, glossary
 
 TERMS = glossary()
@@ -86,3 +87,7 @@ def test_each_term_stands_once_with_its_meaning_and_follows_the_others():
         assert all(term.name(language) and term.meaning(language).endswith((".", "。")) for language in LANGUAGES)
         told = term.ja + term.meaning_ja
         assert not [word for other in TERMS for word in other.never_ja if re.search(word, told)], term.en
+
+
+def test_words_that_decks_explain_are_in_the_glossary():
+    assert {*appendix.TERMS} <= {term.en for term in TERMS}
