@@ -152,9 +152,10 @@ def _of_refusal(look: Look) -> Look:
 
 
 def _told_price(layer_plan: LayerPlan) -> PlanOutcomeRow:
-    """Of the set that the deck is about: what goes within the plan's own budget; where nothing does, the plan itself, which
-    all else was held against."""
-    return plan_analysis.within_own_budget(layer_plan).price or layer_plan.price
+    """Of the set that the deck is about: what goes within the plan's own budget, or is too near to it to tell; where nothing
+    is, the plan itself, which all else was held against."""
+    within = plan_analysis.within_own_budget(layer_plan)
+    return within.price or (within.cheapest if within.is_unsure else layer_plan.price)
 
 
 def _is_other_set(layer_plan: LayerPlan) -> bool:
@@ -183,11 +184,16 @@ def _prices_title(layer_plan: LayerPlan) -> str:
         price = plan.loss_increase if unhealed is None else unhealed.difference or 0.0
         n_less = sum(other < price for other in published)
         title = _("No published choice does better than this plan: {worse} harder to predict")
-        if not plan_analysis.is_recommended(layer_plan):
+        if _is_other_set(layer_plan):  # these are prices of more blocks than go
+            title = _(
+                "All {k} blocks of the plan: {worse} harder to predict; {n} of {total} published choices do better"
+            )
+        elif not plan_analysis.is_recommended(layer_plan):
             title = _("The blocks tried: {worse} harder to predict; {n} of {total} published choices do better")
         elif n_less:
             title = _("This plan: {worse} harder to predict; {n} of {total} published choices do better")
         title = title.format(
+            k=counted(len(plan.blocks), "plan_outcomes"),
             worse=plan_wording.share_harder_text(price),
             n=counted(n_less, "plan_outcomes"),
             total=counted(len(published), "plan_outcomes"),
@@ -358,7 +364,7 @@ def _decision(layer_plan: LayerPlan, standing: str, is_unsure: bool) -> Decision
         for one in rounded[:1]
     )
     if standing == "recommended":
-        gain = _less_time_text(layer_plan.plan)
+        gain = "" if _is_other_set(layer_plan) else _less_time_text(layer_plan.plan)
         outcome = _("whether your task bears it; {gain}").format(gain=gain) if gain else _("gain and harm are known")
         test = Option(_("Test it on your own task, then decide"), _("your choice"), outcome)
         asked = _("test the smaller model, or keep the larger")

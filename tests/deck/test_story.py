@@ -680,3 +680,11 @@ def test_of_more_models_than_a_picture_has_rows_it_says_so():
     assert alone.answer.visual.key.startswith("Drawn: 9 of 12 models.") and alone.compared is None
     both = choice_board.choice_board(of_rule("en", scores))
     assert all("Drawn: 9 of 12 models." in one.visual.key for one in (both.answer, both.evidence))
+
+
+def test_what_all_blocks_of_a_plan_save_or_cost_is_not_told_of_a_smaller_set():
+    smaller = build_story(plan_data(layer_plan(budget=0.015), cases.DAY))
+    assert smaller.slides[0].statements[0].text == "0.8 %" and smaller.slides[1].title.startswith("All 3 blocks of the")
+    assert not [text for slide in smaller.slides for _place, text in texts_of(slide) if "less time" in text]
+    unsure = build_story(plan_data(layer_plan(budget=0.009), cases.DAY))
+    assert unsure.slides[0].statements[0].text == "0.8 %", "the price that the title tells of"
