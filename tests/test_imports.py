@@ -192,8 +192,8 @@ MOST = {
         15921,
     ),  # a text measured in pages, before and where it is too short; own labelled texts, and how their table is to be saved; a text too short names the protocol that it suffices for; groups of questions; near copies; repeats inside a piece; a text is judged before a model reads it
     "ui": (
-        7754,
-        61733,
+        7813,
+        62239,
     ),  # scores beside models without a ranking, and of the run that the answer is about; pages of Start as a list; a page that opens with the reader's models; five pages; a link is followed whatever was chosen before, or changed on another page; labelled texts, which stop the start where they are refused; the form of a plan stays while other pages are drawn; runs filtered, ticked, compared and deleted together; what a refusal says of the terminal by the screen's places; columns that the types check
     "validation": (236, 2016),
     "warehouse": (
@@ -201,8 +201,8 @@ MOST = {
         31459,
     ),  # which run has all that is asked, which forecast held; readable loss beside a plan; a report whose runs are gone says which; an export holds one table at a time, and parcels that lack the added one; what a measurement finds there, which forecast held
     "wording": (
-        3910,
-        28357,
+        3913,
+        28379,
     ),  # whose blocks savings are of; equal digits within one bracket, and no percentages of the absurd; what a measurement takes and what a plan weighed, told once for screens and terminal; which layer serves own labels, as the best of many; readable loss, and its limits; where a search of blocks ended, and a count of one; names told apart where some are cut alike; what does not compare, in one line; all that keeps models apart, with each way out; models compared on a text; which to pilot, named budgets, what else saves; who may shortlist; a score for an encoder; columns that the types check
 }
 
