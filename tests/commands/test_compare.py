@@ -25,7 +25,7 @@ def test_runs_or_models_that_were_measured_are_compared(path: Path) -> None:
     assert {"value", "lower", "upper", "unit"} <= set(by_id["difference"])
     assert json.loads(run_core("compare", "made-up-big", "made-up-small", "--json", warehouse=path).stdout) == by_id
     told = run_core("compare", RUN_IDS[0], RUN_IDS[1], warehouse=path).stdout
-    assert told.startswith("On ") and "Bits per byte" in told
+    assert told.startswith("made-up-big and made-up-small read made-up alike") and "Bits per byte" in told
     refused = run_core("compare", "made-up-big", "nobody", warehouse=path)
     assert refused.returncode == 2 and "add --text FILE" in refused.stderr
 
