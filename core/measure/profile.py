@@ -99,12 +99,7 @@ def _measure_pass(
             # A control whose blocks are changed has units too where all its weights are in memory.
             _probe_labels(opened, config, run_id, checkpoint)
             states = replace(_capture(opened, sample, scratch, clock, config, protocol), streamed=streamed)
-            if PASSES[config.pass_].weights == ROTATED:
-                states = _with_turned_updates(states, config.model_seed)
-            # The states themselves are in the folder already.
-            checkpoint.save_step(
-                FORWARD, replace(states, states=cast("np.memmap", states.states[:0])), clock.resources()
-            )
+            _keep_states(states, checkpoint, clock)
         assert states
         opened = None  # frees the weights' memory
         gc.collect()
@@ -144,14 +139,21 @@ def _stored_states(checkpoint: Checkpoint, scratch: Path) -> HiddenStates | None
     return replace(found, states=np.load(scratch / STATES_FILE, mmap_mode="r")) if found else None
 
 
+def _keep_states(states: HiddenStates, checkpoint: Checkpoint, clock: Clock) -> None:
+    """Keep what describes the states; they themselves are in the folder already."""
+    described = replace(states, states=cast("np.memmap", states.states[:0]))
+    checkpoint.save_step(FORWARD, described, clock.resources())
+
+
 def _capture(
     opened: OpenModel, sample: TokenSample, scratch: Path, clock: Clock, config: RunConfig, protocol: Protocol
 ) -> HiddenStates:
-    """The states of a pass, and of one on the text what each layer lets be read of the loss."""
+    """The states of a pass, its updates turned where it asks for that; of one on the text also the loss readable at each layer."""
     n_readable = protocol.n_readable if config.pass_ == "text" else 0
     states = capture(opened, sample, scratch, clock.report)
     states.states.flush()
-    return replace(states, readable=read_losses(opened, sample, states, n_readable))
+    states = replace(states, readable=read_losses(opened, sample, states, n_readable))
+    return _with_turned_updates(states, config.model_seed) if PASSES[config.pass_].weights == ROTATED else states
 
 
 def _probe_labels(opened: OpenModel, config: RunConfig, run_id: str, checkpoint: Checkpoint) -> None:
