@@ -218,6 +218,7 @@ class Verbs:
         prog, width = self._parser.prog, max(map(len, self.names)) + 2
         what = self._what if self._what == "VERB" else f"[{LIST}] | {self._what}"
         lines = [_sentence(self._text), "", f"{_('usage: ')}{prog} {what} {_('[options]')}"]
+        lines += ["", _("Actions")] if self._what == "ACTION" else []
         for name, verb in self._declared.items():
             if heading := verb.get("heading"):
                 lines += ["", translated(heading)]

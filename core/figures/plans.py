@@ -168,7 +168,7 @@ def _brief_chart(series: Sequence[Series], most: int, budget: float | None) -> C
 
 
 def _harder_series(line: Series) -> Series:
-    """In percent; its name with the last number: `ours: 3%`."""
+    """In percent; its name with the last number: `this plan: 3 %`."""
 
     def harder(loss: float | None) -> float | None:
         return None if loss is None else 100 * plan_wording.share_harder(loss)
