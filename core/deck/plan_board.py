@@ -10,10 +10,10 @@ from core.deck.board import Board, Decision, Look, Option, Panel, Sure
 from core.deck.deck_data import DeckData
 from core.deck.slide import MOST_ROWS
 from core.deck.story import Column, Statement, Table, Visual
-from core.figures.plans import block_row, harder_chart, harder_points, price_chart
+from core.figures.plans import block_row, harder_chart, price_chart
 from core.locale import _
 from core.records import LayerPlan, text_budget
-from core.sources import counted, derived, shown
+from core.sources import Text, counted, derived, shown
 from core.tables import PlanOutcomeRow, PlanRow
 from core.wording import plan_evidence, share_text
 from core.wording import plans as plan_wording
@@ -82,7 +82,7 @@ def _title(layer_plan: LayerPlan, standing: str) -> str:
         name=shortened_name(layer_plan.plan.name, 34),
         k=counted(len(layer_plan.plan.blocks), "plan_outcomes"),
         n=layer_plan.plan.n_layers,
-        points=shown(-100 * (worst.difference or 0.0), ".0f"),
+        points=_points(-(worst.difference or 0.0)),
         ability=name("plan_text", worst.text),
     )
 
@@ -94,10 +94,11 @@ def _number(layer_plan: LayerPlan, standing: str) -> tuple[str, str]:
     interval = slide_wording.limits_text(price.lower, price.upper, plan_wording.share_harder_text)
     if standing == "ability_falls":
         worst = plan_analysis.fallen_abilities(layer_plan)[0]
-        points = shown(100 * (worst.difference or 0.0), ".0f")
-        return _("{points} points").format(points=points), _(
+        limits = slide_wording.limits_text(worst.lower, worst.upper, _points)
+        ability = Text("{} {}").format(name("plan_text", worst.text), limits).rstrip()
+        return _("{points} points").format(points=_points(worst.difference)), _(
             "right answers in {ability} without the blocks tried; text only {worse} harder {interval}"
-        ).format(ability=name("plan_text", worst.text), worse=number, interval=interval).rstrip()
+        ).format(ability=ability, worse=number, interval=interval).rstrip()
     meaning = _("harder to predict {interval}")
     if standing in ("over_budget", "no_better_than_random"):
         meaning = _("harder to predict without the blocks tried {interval}")
@@ -108,13 +109,19 @@ def _number(layer_plan: LayerPlan, standing: str) -> tuple[str, str]:
     return number, meaning
 
 
+def _points(share: float | None) -> str:
+    """A change of a share of right answers in whole percentage points."""
+    return shown(100 * (share or 0.0), ".0f")
+
+
 def _pictures(layer_plan: LayerPlan, standing: str) -> tuple[Visual, Panel | None]:
     """The picture of the answer, and the evidence: blocks that can go, then their price; where they stay, first what speaks
     against them."""
     price = _told_price(layer_plan)
     blocks = block_row(layer_plan, price.blocks, plan_analysis.is_recommended(layer_plan))
     prices = _evidence(layer_plan)
-    answers = harder_chart(harder_points(layer_plan, of_answers=True), of_answers=True)
+    of_answers = [row for row in _telling_rows(layer_plan) if row.measure != "loss"]
+    answers = harder_chart(sorted(of_answers, key=lambda row: row.difference or 0.0), of_answers=True)
     if standing == "ability_falls" and answers:
         return answers, prices
     if standing not in ("over_budget", "no_better_than_random"):
@@ -125,7 +132,7 @@ def _pictures(layer_plan: LayerPlan, standing: str) -> tuple[Visual, Panel | Non
     least = min(singles, key=lambda one: one.price or 0.0)
     title = _("Even alone, the least harmful block ({n}) makes text {worse} harder to predict")
     n = derived(least.number, "plan_outcomes", "blocks")
-    return prices.visual, Panel(title.format(n=n, worse=least.told), blocks)
+    return prices.visual, Panel(title.format(n=n, worse=plan_wording.share_harder_text(least.price)), blocks)
 
 
 def _saved_text(plan: PlanRow) -> str:

@@ -68,7 +68,7 @@ def _draw_thumbnail(drawing: Drawing, slide: StorySlide, box: Box) -> None:
 
 
 def _draw_table(drawing: Drawing, table: Table, box: Box) -> None:
-    """All its rows, in letters as large as lets their cells stand whole; what is too long even in the smallest ends early."""
+    """All its rows, in letters as large as lets their cells stand whole; what is too long even in the smallest ends in `…`."""
     left, top, width, height = box
     heads, widths = [column.title for column in table.columns], [column.share for column in table.columns]
     for size in (7.5, 6.5, 5.5, 4.5, 3.5):
@@ -85,6 +85,7 @@ def _draw_table(drawing: Drawing, table: Table, box: Box) -> None:
     y = top
     for (is_head, cells), row_height in zip(rows, heights, strict=True):
         if y + row_height > top + height:
+            drawing.text((left, top + height), "…", size)
             break
         x = left
         for share, lines in cells:

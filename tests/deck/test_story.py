@@ -544,7 +544,16 @@ def test_what_speaks_against_a_plan_is_what_its_first_picture_shows():
         found = plan_board.plan_board(plan_data(layer_plan(is_recommended=False, **changes), cases.DAY))
         chart = found.answer.visual
         assert axis in (chart.x.title, chart.y.title) and found.number == number
-    assert found.meaning.startswith("right answers in copying words") and "only 3 % harder" in found.meaning
+    assert (
+        found.meaning.startswith("right answers in copying words [-12, -8] without")
+        and "only 3 % harder [2 %" in found.meaning
+    )
+    made = layer_plan(is_recommended=False, is_healed=True, reasons=["falls_copying"])
+    repaired = [replace(row, is_healed=True, difference=-0.09) for row in made.outcomes if row.measure == "exact_match"]
+    chart = plan_board.plan_board(plan_data(LayerPlan(made.plan, [*made.outcomes, *repaired]), cases.DAY)).answer.visual
+    assert {point.x for point in chart.points} == {-9.0}, (
+        "of the plan as it is, as values of both would cover each other"
+    )
 
 
 def test_a_healed_plan_is_held_against_published_choices_as_it_was_before_healing():
