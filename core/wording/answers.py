@@ -88,7 +88,7 @@ def claim_text(answer: Answer) -> str:
     if answer.group is None and answer.population.vetoed.height:
         return _("Cannot tell: checks veto every comparable run.")
     if answer.group is None:
-        return _("Cannot tell: none of these models was measured here.")
+        return _("Cannot tell: these models have no comparable runs.")
     dimension, benchmark = dimension_name(answer.population.asked.dimension), benchmark_name(answer)
     if answer.word == "not_related":
         template = _("Not related within ±{margin}: {dimension} and score in {benchmark}")

@@ -53,7 +53,7 @@ def show_answer(view: DecisionView) -> None:
         pilot_filter.show_forbidden(answer.registration.pilot)
     for text, one in _told(answer, pilot).items():
         st.markdown(f"**{pictures.ICONS[one.word]} {escape(text)}**")
-    if answer.population.asked.only_own and answer.population.rows.height < view.ranked.runs["model_id"].n_unique():
+    if answer.population.rows.height < view.ranked.runs["model_id"].n_unique():
         _show_why_apart(view)
 
 
@@ -69,10 +69,7 @@ def show(view: DecisionView) -> None:
     answer = view.ranked.answer
     if answer is None:
         return
-    if answer.group is None:
-        _show_why_apart(view)
-    else:
-        _show_figure(answer)
+    _show_figure(answer)
     for one in _told(answer, view.ranked.pilot).values():
         st.caption("  \n".join(map(escape, answer_wording.note_lines(one))))
     if unfolded := inputs.unfolded(_("Coefficients, controls for size, single models"), "coefficients"):
