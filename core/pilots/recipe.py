@@ -37,8 +37,8 @@ class Recipe:
     def __post_init__(self) -> None:
         if self.language not in ("en", "ja"):
             raise InputError(unknown_name("language", self.language[:20], ("en", "ja")))
-        for name in (self.name, "–" if self.decided_by is None else self.decided_by):
-            if not name.strip() or len(name) > MAX_NAME or not name.isprintable():
+        for name in (self.name, self.decided_by):
+            if name is not None and (not name.strip() or len(name) > MAX_NAME or not name.isprintable()):
                 raise InputError("A name has 1 to {most} visible characters on one line.", most=MAX_NAME)
         _read_day(self.decide_by)
 

@@ -167,7 +167,7 @@ def offered_groups(population: Population) -> dict[str, RankingGroup]:
     return {ANSWERED: population.group} | {group_key(other.group): other.group for other in population.others}
 
 
-def own_question(cloud: str = BY_TYPE) -> RankingQuestion:
+def own_question(cloud: str) -> RankingQuestion:
     """How dimension and score go together among the models that were measured here: on words where more of them compare so
     than on the points `cloud`."""
     clouds = (cloud, BY_WORD) if reads.evidence().runs["words_hash"].count() else (cloud,)
@@ -178,9 +178,8 @@ def own_question(cloud: str = BY_TYPE) -> RankingQuestion:
 def with_runs_of(population: Population, runs: pl.DataFrame) -> pl.DataFrame:
     """Runs of models, of those of a population only the run that its answer is about: the table and the figure beside it show
     one number."""
-    related = runs.filter(pl.col("run_id").is_in(ids_of(population.rows)))
-    others = ~pl.col("model_id").is_in(related["model_id"].to_list())
-    return runs.filter(others | pl.col("run_id").is_in(ids_of(related)))
+    is_related = pl.col("run_id").is_in(ids_of(population.rows))
+    return runs.filter(is_related | ~is_related.any().over("model_id"))
 
 
 def ranking_params(benchmark: str, metric: str) -> dict[str, str] | None:

@@ -255,13 +255,13 @@ def choose_text(needed: str = "") -> dict[str, Any]:
             format_func=lambda name: _("my own text") if name == OWN else name,
         )
     with left.expander(_("Column, encoding, path")):
-        path = st.text_input(_("Path of the file"), key=_key("path")).strip()
+        st.text_input(_("Path of the file"), key=_key("path"))
         column = st.text_input(_("Column of the text"), key=_key("column")).strip()
         encoding = st.selectbox(_("Encoding"), ENCODINGS, key=_key("encoding"))
         is_plain = st.toggle(_("Chats without their template"), key=_key("plain"))
-    if handed or path or chosen == OWN:
+    if chosen == OWN:
         chat = "plain" if is_plain else "template"
-        return {"corpus": handed or path, "column": column or None, "encoding": encoding, "chat": chat}
+        return {"corpus": own, "column": column or None, "encoding": encoding, "chat": chat}
     return {"corpus": chosen, "column": None, "encoding": "utf-8"}
 
 
