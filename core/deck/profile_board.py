@@ -361,22 +361,23 @@ def _readers(comparison: Comparison, names: Mapping[str, str], sound: pl.DataFra
 def _readers_title(names: Sequence[str], sizes: Sequence[float | None], *, is_told_apart: bool) -> str:
     """What the sizes (millions of parameters) say to whoever chooses between two readers, the one of less loss first."""
     found = list(zip(names, sizes, map(wording.number, sizes), strict=True))
-    (name, own, size), (other_name, other, other_size) = found
-    if own is None or other is None or size == other_size:
-        relation = "unknown" if own is None or other is None else "same"
+    own, other = sizes
+    if own is None or other is None:
+        title = _("Reading decides nothing between {name} and {other_name}; their sizes are not known")
+        if is_told_apart:
+            title = _("{name} reads better; what size that takes is not known")
+    elif wording.number(own) == wording.number(other):
+        title = _("Neither reading nor size decides: both have {size} million parameters")
+        if is_told_apart:
+            title = _("{name} reads better at the same size, {size} million parameters")
+    elif not is_told_apart:
+        title = _("{name} is smaller, {size} against {other_size} million parameters; reading tells no difference")
+        found.sort(key=lambda one: one[1] or 0.0)
+    elif own < other:
+        title = _("{name} reads better and is smaller: {size} against {other_size} million parameters")
     else:
-        relation = "smaller" if own < other else "larger"
-        if not is_told_apart:
-            (name, _own, size), (other_name, _other, other_size) = sorted(found, key=lambda one: one[1] or 0.0)
-    title = {
-        ("unknown", True): _("{name} reads better; what size that takes is not known"),
-        ("same", True): _("{name} reads better at the same size, {size} million parameters"),
-        ("smaller", True): _("{name} reads better and is smaller: {size} against {other_size} million parameters"),
-        ("larger", True): _("{name} reads better and is larger: {size} against {other_size} million parameters"),
-        ("unknown", False): _("Reading decides nothing between {name} and {other_name}; their sizes are not known"),
-        ("same", False): _("Neither reading nor size decides: both have {size} million parameters"),
-    }.get((relation, is_told_apart))
-    title = title or _("{name} reads as well with fewer parameters: {size} against {other_size} million")
+        title = _("{name} reads better and is larger: {size} against {other_size} million parameters")
+    (name, _own, size), (other_name, _other, other_size) = found
     return title.format(name=name, other_name=other_name, size=size, other_size=other_size)
 
 

@@ -661,6 +661,18 @@ def test_of_two_models_on_one_text_the_deck_tells_first_which_reads_it_better():
     assert [one.text for one in numbers_of(story, "r") if one.source_table is None] == []
 
 
+def test_of_readers_that_are_not_told_apart_the_smaller_is_named_and_not_said_to_read_as_well():
+    told = {
+        sizes: in_language("en", profile_board._readers_title, ("one", "two"), sizes, is_told_apart=False)
+        for sizes in ((200.0, 135.0), (135.0, 135.0), (135.0, None))
+    }
+    assert list(told.values()) == [
+        "two is smaller, 135 against 200 million parameters; reading tells no difference",
+        "Neither reading nor size decides: both have 135 million parameters",
+        "Reading decides nothing between one and two; their sizes are not known",
+    ]
+
+
 def test_a_reader_is_larger_or_smaller_only_by_numbers_that_differ_as_shown():
     read = two_readers()
     titles = []
