@@ -279,6 +279,12 @@ def temporary_folder(purpose: str, folder: Path) -> Iterator[Path]:
         yield Path(name)
 
 
+def remove_temporary_folders(purpose: str, folder: Path) -> None:
+    """Remove at once the temporary folders that killed processes left for this purpose, which nobody else may have."""
+    for left in folder.glob(f".workdim-{purpose}-*"):
+        shutil.rmtree(left, ignore_errors=True)
+
+
 # --- locks: by them a process shows that it is alive, since the operating system releases them however it ends ---------
 
 PROBE_SECONDS = 0.02
@@ -310,26 +316,23 @@ def try_lock(path: Path, timeout: float = 0.0) -> Iterator[bool]:
         yield lock.is_locked
     finally:
         if lock.is_locked:
-            with contextlib.suppress(
-                OSError
-            ):  # Windows refuses while a waiting process has it open, which then removes it
-                path.unlink(missing_ok=True)
+            with contextlib.suppress(OSError):
+                path.unlink(missing_ok=True)  # Windows refuses while one that waits has it open, which then removes it
             lock.release()
 
 
 # --- places ------------------------------------------------------------------------------------------------------
 
 
-def remove_temporary_folders(purpose: str, folder: Path) -> None:
-    """Remove at once the temporary folders that killed processes left for this purpose, which nobody else may have."""
-    for left in folder.glob(f".workdim-{purpose}-*"):
-        shutil.rmtree(left, ignore_errors=True)
-
-
 PROJECT = Path(__file__).resolve().parents[1]
 DATA = PROJECT / "data"
 REFERENCE = DATA / "reference"
 """Data of this version: published scores, reference profiles, calibration tables."""
+
+
+def python_path() -> str:
+    """PYTHONPATH of a process that finds this code in whatever folder it runs."""
+    return os.pathsep.join([str(PROJECT), *filter(None, [os.environ.get("PYTHONPATH")])])
 
 
 def version() -> str:

@@ -141,7 +141,7 @@ MOST = {
         37640,
     ),  # the methods of a rise in plain words, blocks only tried framed and shaded by their price; prices of a slide in percent, each at its end; names of a query's bars; what a loss is in percent; small profiles each on a scale of its own, profiles on words; titles of axes whole on a phone; names that are cut alike are told apart; pictures for a phone, the grid of claims too; what lines to compare with are, at their ends; a query's first; columns that the types check
     # picture shows what was measured; the charts of slides, which a room of slides described beside those of screens
-    "files": (350, 1757),  # too large, wrong in its place, no room: one refusal for what a dozen rooms said each
+    "files": (350, 1780),  # one refusal for what a dozen rooms said each; where a process finds this code, for three
     "forecast": (
         669,
         5289,

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import csv
+import io
 import math
-import os
 from pathlib import Path
 
 import numpy as np
 import torch
 
+from core.files import write_atomic
 from core.geometry.neighbour_dimensions import readings_of_points
 from core.geometry.results import COLUMNS, N_DIMS, N_POINTS, TABLE, gaussian_curves
 
@@ -38,10 +39,9 @@ def calibrate(progress=lambda done, total: None) -> list[dict[str, object]]:
 
 
 def write_table(rows: list[dict[str, object]], path: Path = TABLE) -> None:
-    beside = path.with_name(path.name + ".new")
-    with beside.open("w", encoding="utf-8", newline="") as stream:
-        writer = csv.DictWriter(stream, COLUMNS, lineterminator="\n")
-        writer.writeheader()
-        writer.writerows(rows)
-    os.replace(beside, path)
+    table = io.StringIO()
+    writer = csv.DictWriter(table, COLUMNS, lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_atomic(path, table.getvalue().encode())
     gaussian_curves.cache_clear()

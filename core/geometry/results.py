@@ -12,11 +12,11 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
 from functools import cache
-from pathlib import Path
 
 import numpy as np
 from scipy import special
 
+from core.files import REFERENCE
 from core.geometry.clouds import Cloud
 from core.geometry.neighbour_dimensions import CentreSums
 from core.records import Estimate
@@ -302,7 +302,7 @@ def as_cloud_estimate(
 # --- Gaussian-equivalent dimensions ----------------------------------------------------------------------------
 
 
-TABLE = Path(__file__).resolve().parents[2] / "data" / "reference" / "gaussian_calibration.csv"
+TABLE = REFERENCE / "gaussian_calibration.csv"
 COLUMNS = ("estimator", "n1", "n_points", "n_dims", "value", "std_error", "n_clouds")
 CALIBRATED = ("two_nn", "two_nn_censored", "two_nn_linear", "mle", "gride")
 N_POINTS = (256, 512, 1024, 2048, 4096)

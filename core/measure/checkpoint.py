@@ -16,7 +16,6 @@ import shutil
 import subprocess
 import threading
 import time
-import tomllib
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field, fields, is_dataclass
@@ -26,7 +25,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from core.files import free_some, read_json_or_none, write_atomic, writing
+from core.files import PROJECT, free_some, read_json_or_none, version, write_atomic, writing
 from core.limits import anonymous_memory
 from core.records import Progress, ProgressCallback
 
@@ -37,7 +36,6 @@ if TYPE_CHECKING:
 KEY_FILE = "key.json"
 RESOURCES_FILE = "spent.json"
 STEP_PREFIX = "step-"
-ROOT = Path(__file__).resolve().parents[2]
 PACKAGES = ("torch", "transformers", "tokenizers", "numpy", "safetensors", "gguf", "scipy", "scikit-dimension")
 
 SAMPLE_INTERVAL = 0.02
@@ -242,8 +240,8 @@ def library_versions() -> dict[str, str]:
 
 def code_stamp() -> str:
     """A hash that changes with every change of the code, also between commits."""
-    files = sorted((ROOT / "core").rglob("*.py"))
-    stamps = [(str(file.relative_to(ROOT)), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
+    files = sorted((PROJECT / "core").rglob("*.py"))
+    stamps = [(str(file.relative_to(PROJECT)), file.stat().st_size, file.stat().st_mtime_ns) for file in files]
     return hashlib.sha256(repr(stamps).encode()).hexdigest()[:12]
 
 
@@ -254,11 +252,12 @@ def code_version() -> str:
     """
     if version_sent := os.environ.get("WORKDIM_CODE_VERSION"):
         return version_sent
-    version = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]["version"]
+    if not (PROJECT / ".git").exists():  # unpacked, perhaps inside another project's checkout
+        return version()
     try:
         completed = subprocess.run(
             ["git", "describe", "--always", "--dirty", "--abbrev=10"],
-            cwd=ROOT,
+            cwd=PROJECT,
             capture_output=True,
             text=True,
             encoding="utf-8",
@@ -266,12 +265,9 @@ def code_version() -> str:
             check=False,
         )
     except (OSError, subprocess.TimeoutExpired):
-        return version
-    if not (ROOT / ".git").exists():  # unpacked inside another project's checkout
-        return version
-    return (
-        f"{version}+{completed.stdout.strip()}" if completed.returncode == 0 and completed.stdout.strip() else version
-    )
+        return version()
+    commit = completed.stdout.strip() if completed.returncode == 0 else ""
+    return f"{version()}+{commit}" if commit else version()
 
 
 def _version(package: str) -> str:

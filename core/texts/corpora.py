@@ -17,7 +17,7 @@ import charset_normalizer
 import polars as pl
 
 from core.errors import CorpusError, Sentence, sentences, unknown_name
-from core.files import mend, parse_json, refusing
+from core.files import DATA, mend, parse_json, refusing
 from core.limits import opening
 from core.tables import CorpusRow
 from core.texts.messages import (
@@ -32,7 +32,7 @@ from core.texts.messages import (
     which_column,
 )
 
-DATA = Path(__file__).resolve().parents[2] / "data" / "corpora"
+CORPORA = DATA / "corpora"
 FILE_TYPES = (".txt", ".jsonl", ".json", ".csv", ".parquet")
 CHAT = ("template", "plain")
 """How chat messages are read."""
@@ -80,7 +80,7 @@ def _python_source() -> list[str]:
 
 def _shipped(name: str) -> Callable[[], list[str]]:
     """Paragraphs of a text, or rows of a table."""
-    text, rows = DATA / f"{name}.txt", DATA / f"{name}.jsonl"
+    text, rows = CORPORA / f"{name}.txt", CORPORA / f"{name}.jsonl"
     return lambda: _paragraphs(text.read_text("utf-8")) if text.exists() else pl.read_ndjson(rows)["text"].to_list()
 
 

@@ -97,9 +97,8 @@ def require_windows(corpus: Corpus, protocol: Protocol, n_windows: int) -> None:
             n_tokens=protocol.n_tokens,
         )
     needed, _pages = needed_text(corpus.beginning, protocol)
-    if (
-        corpus.row.n_characters >= needed
-    ):  # in pieces or tokens that give fewer windows: as much again for each as so far
+    # Where pieces or tokens give fewer windows: as much again for each as so far.
+    if corpus.row.n_characters >= needed:
         needed = corpus.row.n_characters * protocol.n_sequences // max(1, n_windows)
     smaller = _smaller_protocol(corpus, protocol)
     if smaller:

@@ -20,7 +20,7 @@ import numpy as np
 from tokenizers import Tokenizer, decoders, models, pre_tokenizers, trainers
 from transformers import PreTrainedTokenizerFast
 
-from core.texts.corpora import DATA
+from core.texts.corpora import CORPORA
 from tests.ladder.recipes import BATCH, CONTEXT, VOCABULARY, Recipe
 
 TOKENIZER = Path(__file__).resolve().parents[2] / "data" / "reference" / "ladder" / "tokenizer.json"
@@ -35,7 +35,7 @@ SHARED = 60
 
 def held_out(kind: str) -> dict[str, str]:
     """File or topic -> its text, of `code` or `prose`."""
-    lines = (DATA / f"ladder-{kind}.jsonl").read_text(encoding="utf-8").splitlines()
+    lines = (CORPORA / f"ladder-{kind}.jsonl").read_text(encoding="utf-8").splitlines()
     return {piece["file"]: piece["text"] for piece in map(json.loads, lines)}
 
 
@@ -47,7 +47,7 @@ def choose_held_out() -> None:
             if sum(map(len, chosen.values())) < HELD_OUT[kind] and 1500 <= len(texts[name]) <= 40_000:
                 chosen[name] = texts[name]
         lines = [json.dumps({"file": name, "text": text}, ensure_ascii=False) for name, text in sorted(chosen.items())]
-        (DATA / f"ladder-{kind}.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
+        (CORPORA / f"ladder-{kind}.jsonl").write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
 def _library() -> dict[str, str]:

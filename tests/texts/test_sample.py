@@ -11,7 +11,7 @@ from tokenizers.processors import TemplateProcessing
 from core.errors import CorpusError
 from core.registry.protocols import PROTOCOLS
 from core.texts import sample, windows
-from core.texts.corpora import DATA, open_corpus
+from core.texts.corpora import CORPORA, open_corpus
 from tests.tiny import train_tokenizer
 
 QUICK = PROTOCOLS["quick"]
@@ -52,7 +52,7 @@ def test_windows_with_the_same_rows_of_tokens_are_one_passage():
 
 
 def test_copies_are_counted_and_where_all_windows_share_a_text_they_stay_apart(tokenizer, tmp_path):
-    text = DATA.joinpath("english-business.txt").read_text(encoding="utf-8")
+    text = CORPORA.joinpath("english-business.txt").read_text(encoding="utf-8")
     head, length = text[:420], 12_000
     copied = tmp_path / "copied.txt"
     copied.write_text("\n\n".join([text[:length]] * 6), encoding="utf-8")
@@ -224,6 +224,6 @@ def train_on_rules():
     """A tokenizer that takes a rule for one token."""
     from tokenizers import Regex, normalizers
 
-    trained = train_on(DATA / "english-business.txt")
+    trained = train_on(CORPORA / "english-business.txt")
     trained.backend_tokenizer.normalizer = normalizers.Replace(Regex("-{20,}"), "-")
     return trained

@@ -11,15 +11,15 @@ from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers,
 
 from core.registry.protocols import PROTOCOLS
 from core.texts import words as text_words
-from core.texts.corpora import DATA, open_corpus
+from core.texts.corpora import CORPORA, open_corpus
 from core.texts.sample import TokenSample, draw_sample
 from core.texts.windows import characters_for_tokens, merge_pieces
 from core.texts.words import word_spans
 from tests.tiny import train_tokenizer
 
 QUICK = PROTOCOLS["quick"]
-JAPANESE = str(DATA / "japanese-business.txt")
-ENGLISH = str(DATA / "english-business.txt")
+JAPANESE = str(CORPORA / "japanese-business.txt")
+ENGLISH = str(CORPORA / "english-business.txt")
 
 
 def byte_level(n_types: int, text: str = JAPANESE) -> transformers.PreTrainedTokenizerFast:
