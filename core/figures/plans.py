@@ -46,7 +46,7 @@ from core.wording.labels import name
 # --- blocks -------------------------------------------------------------------------------------------------------------
 
 
-SHADES = (0.05, 0.25, 1.0)
+SHADED_FROM = (0.05, 0.25, 1.0)
 """Shares that text gets harder to predict, at which a block's shade changes: two named budgets, and twice as hard."""
 
 
@@ -56,7 +56,7 @@ def block_row(layer_plan: LayerPlan, removed: Collection[int], is_recommended: b
     prices = prices_alone(layer_plan.outcomes)
     kept = [n for n in range(plan.n_layers) if n not in removed] if is_recommended else []
     told = {n: plan_wording.share_harder_text(price, in_cell=True) for n, price in prices.items()}
-    shades = {n: bisect_left(SHADES, plan_wording.share_harder(price)) for n, price in prices.items()}
+    shades = {n: bisect_left(SHADED_FROM, plan_wording.share_harder(price)) for n, price in prices.items()}
     row_of_blocks = tuple(
         Block(
             n,
@@ -64,7 +64,7 @@ def block_row(layer_plan: LayerPlan, removed: Collection[int], is_recommended: b
             prices.get(n),
             kept.index(n) if n in kept else None,
             told.get(n, ""),
-            shades.get(n, len(SHADES)),
+            shades.get(n, len(SHADED_FROM)),
         )
         for n in range(plan.n_layers)
     )
@@ -109,7 +109,7 @@ def price_chart(layer_plan: LayerPlan, budget: float | None, is_brief: bool = Fa
     series = [Series(_("lowest loss of each size"), _price_points(pareto_front(rows)), None, is_named=False)]
     for place, (rule, mark) in enumerate(OTHERS.items()):
         aside = 0.0 if is_brief else 0.07 * place - 0.28
-        drawn = cheapest.get(rule, others[rule]) if is_brief else others[rule]
+        drawn = cheapest.get(rule, []) if is_brief else others[rule]
         points, colour = _price_points(drawn, aside), None if rule == "random" else 2 + place
         label = _("best random set") if is_brief and rule == "random" else plan_evidence.rule_name(rule)
         series.append(Series(label, points, colour, False, mark, is_named=rule in cheapest))
@@ -120,9 +120,7 @@ def price_chart(layer_plan: LayerPlan, budget: float | None, is_brief: bool = Fa
     searched = [Series(label, path, 0, len(path) > 1, "circle", is_banded=True)]
     if repaired:
         again = Series(_("this plan, repaired"), _price_points(repaired), 1, False, "diamond")
-        searched = (
-            [*searched, again] if layer_plan.price.is_healed else [again, *searched]
-        )  # what the plan is stands last
+        searched.insert(len(searched) if layer_plan.price.is_healed else 0, again)  # what the plan is stands last
     else:
         searched.append(Series(_("the plan"), _price_points([layer_plan.price]), 1, False, "diamond", is_named=False))
     visible = [line for line in (*series, *searched) if line.points]
