@@ -143,7 +143,8 @@ class Decision:
     @property
     def decisive(self) -> ResolvedCriterion:
         """The criterion that most of the first model's lead over the second rests on; of one model alone, the weightiest."""
-        first, second = (*self.utilities, *[(0.0,) * len(self.criteria)] * 2)[:2]
+        first, *others = self.utilities
+        second = others[0] if others else (0.0,) * len(self.criteria)
         leads = [one.share * ((a or 0.0) - (b or 0.0)) for one, a, b in zip(self.criteria, first, second, strict=True)]
         return self.criteria[leads.index(max(leads))]
 

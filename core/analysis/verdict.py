@@ -196,7 +196,7 @@ def compare_with_ten(lower: float | None, upper: float | None) -> str:
     return "above" if lower > TEN else "below" if upper < TEN else "in"
 
 
-# --- controls ----------------------------------------------------------------------------------------------------------
+# --- controls ---------------------------------------------------------------------------------------------------
 
 
 POWER = 0.5
@@ -277,15 +277,14 @@ def draws_of(control: Profile, like: LogProfile) -> list[LogProfile]:
         # A layer whose d2 is more than its points can span has neither a value nor blocks.
         if [(len(row.blocks), len(row.halves)) for row in rows] != [sizes] * len(like.whole):
             return []
-        values, blocks, halves = (np.array([getattr(r, name) for r in rows], float) for name in _VALUES)
+        values, blocks, halves = (
+            np.array([getattr(r, name) for r in rows], float) for name in ("value", "blocks", "halves")
+        )
         if not all((part > 0).all() for part in (values, blocks, halves)):
             return []
         scaled = [scale_to_interval(logs, _estimate(row)) for logs, row in zip(np.log(blocks), rows, strict=True)]
         draws.append(LogProfile(np.log(values), np.stack(scaled), np.log(halves).reshape(like.halves.shape)))
     return draws
-
-
-_VALUES = ("value", "blocks", "halves")
 
 
 def _estimate(row: LayerSeedRow) -> Estimate:

@@ -19,7 +19,7 @@ from core.questions.population import group_key, select_population
 from core.questions.ranking_question import Evidence
 from core.questions.selection import repositories
 from core.records import SHIPPED
-from core.tables import Run
+from core.tables import Run, ids_of
 from core.ui import frame, inputs, language, notices, pictures, reads, start
 from core.ui.choose import models, relation, table
 from core.ui.compare import checks as check_tables
@@ -129,18 +129,19 @@ def test_scores_stand_beside_models_that_have_no_ranking_whatever_they_are_chose
     given = [("ours", "a", 1.0), ("ours", "b", 2.0), ("lone", "a", 3.0), ("theirs", "b", 4.0), ("theirs", "c", 5.0)]
     scores = frames.scores(*(frames.score(f"hub:{model}", value, benchmark=name) for name, model, value in given))
     of = choice_context(runs, scores, SPEEDS.clear(), Assumptions(), comparable=False)
-    shown = table.shared_scores(of, runs["run_id"].to_list(), [])
+    view = SimpleNamespace(ranked=SimpleNamespace(group_answer=None, answer=None), context=of, criteria=[], task=None)
+    shown = table.shared_scores(view, ids_of(runs))
     assert {name.split(" ")[0]: values.to_list() for name, values in shown.items()} == {
         "ours": [1.0, 2.0, None],
         "theirs": [None, 4.0, 5.0],
     }
-    view = SimpleNamespace(ranked=SimpleNamespace(group_answer=None, answer=None), context=of, criteria=[], task=None)
     assert table._download_table(view, runs).select(*shown).to_dicts() == pl.DataFrame(shown).to_dicts()
     rows = {row["benchmark"]: row for row in of.benchmarks.to_dicts()}
-    (lone,) = table.shared_scores(of, runs["run_id"].to_list(), [rows["lone"]]).values()
+    view.criteria = [SimpleNamespace(benchmark=rows["lone"])]
+    (lone,) = table.shared_scores(view, ids_of(runs)).values()
     assert lone.to_list() == [3.0, None, None]
-    alike = [rows["ours"], rows["ours"] | {"suite": "another"}]
-    assert len(table.shared_scores(of, runs["run_id"].to_list(), alike)) == 2, "told apart by their suites"
+    view.criteria = [SimpleNamespace(benchmark=rows["ours"] | more) for more in ({}, {"suite": "another"})]
+    assert len(table.shared_scores(view, ids_of(runs))) == 2, "told apart by their suites"
 
 
 def test_beside_a_relation_the_table_shows_the_runs_that_it_is_of() -> None:

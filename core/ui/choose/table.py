@@ -10,7 +10,7 @@ import polars as pl
 import streamlit as st
 
 from core import wording
-from core.analysis.criteria import ChoiceContext, build_candidates, resolve_criterion
+from core.analysis.criteria import build_candidates, resolve_criterion
 from core.analysis.ranking import filter_benchmark, natural_sort_key
 from core.analysis.ranks import NORMAL_95
 from core.locale import _
@@ -115,7 +115,7 @@ def _table(view: DecisionView, rows: pl.DataFrame) -> pl.DataFrame:
         **(
             {answer_wording.benchmark_name(answer): numbers("score")}
             if answer
-            else {name: of.round_sig_figs(3) for name, of in _shared_scores(view, rows).items()}
+            else {name: of.round_sig_figs(3) for name, of in shared_scores(view, ids_of(rows)).items()}
         ),
         _("Standard error"): numbers("score_std_error", digits=2),
         _("Weighted mean"): [means.get(run_id) for run_id in ids_of(rows)],
@@ -153,15 +153,10 @@ def asked_scores(view: DecisionView) -> list[Mapping[str, Any]]:
     return [one.benchmark for one in view.criteria if one.benchmark is not None] or ([view.task] if view.task else [])
 
 
-def _shared_scores(view: DecisionView, rows: pl.DataFrame) -> dict[str, pl.Series]:
-    return shared_scores(view.context, ids_of(rows), asked_scores(view))
-
-
-def shared_scores(
-    context: ChoiceContext, run_ids: Sequence[str], asked: Sequence[Mapping[str, Any]]
-) -> dict[str, pl.Series]:
+def shared_scores(view: DecisionView, run_ids: Sequence[str]) -> dict[str, pl.Series]:
     """The scores of models that have no ranking, by their names: those asked for, else those that several of them have."""
-    offered = asked or context.benchmarks.filter(pl.col("n_models") > 1).head(MAX_SCORES).to_dicts()
+    context = view.context
+    offered = asked_scores(view) or context.benchmarks.filter(pl.col("n_models") > 1).head(MAX_SCORES).to_dicts()
     criteria = [resolve_criterion(Criterion("score"), context, row) for row in offered]
     found = {one.run_id: one.values for one in build_candidates(context, criteria)}
     values = [[value and value.value for value in found[run_id]] for run_id in run_ids]
@@ -194,7 +189,7 @@ def _download_table(view: DecisionView, rows: pl.DataFrame) -> pl.DataFrame:
     scores that the table shows."""
     answer, told = view.ranked.group_answer, view.ranked.answer
     if answer is None or told is None:
-        return rows.with_columns(**_shared_scores(view, rows))
+        return rows.with_columns(**shared_scores(view, ids_of(rows)))
     dimension = DIMENSIONS[view.ranked.question.dimension].column
     ranks = pl.DataFrame([vars(model) for model in answer.models], infer_schema_length=None)
     joined = rows.join(ranks.select("run_id", *_RANKS), on="run_id", how="left", maintain_order="left")

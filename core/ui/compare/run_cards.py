@@ -47,7 +47,7 @@ def show_verdict_panel(run: Run, selection: Selection, name: str, cloud: str) ->
         colour = next((_VERDICT_COLOURS[verdict] for verdict in _VERDICT_COLOURS if verdict in verdicts), "gray")
         st.markdown(f":{colour}-badge[**{escape(badge_text(run))}**]", help=escape(wording.verdict_text(run)))
     for row in records(selection.summaries.filter(run_id=run.run_id, estimator="d2", cloud=cloud), RunSummaryRow):
-        peak, final = wording.interval_of(row, "inner_max"), wording.number(row.final_dimension_pre_norm)
+        peak, final = (wording.interval_of(row, name) for name in ("inner_max", "final_dimension_pre_norm"))
         told = _("Largest inside {peak}, final {final} (d2, {points})")
         chosen = _("The layer is chosen on half of the windows and read on the other: the curve may differ a little.")
         st.markdown(escape(told.format(peak=peak, final=final, points=wording.name("cloud", cloud))), help=chosen)

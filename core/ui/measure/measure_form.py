@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -92,11 +93,10 @@ def _needed_text(protocol: str) -> str:
     """How much text a measurement needs, before one is handed over: in pages, and in hundreds of characters."""
     from core.runs.requests import text_needed
 
-    pages, n, n_wide = text_needed(protocol)
+    pages, *needed = text_needed(protocol)
+    n, n_wide = (f"{math.ceil(some / 100) * 100:,}" for some in needed)
     message = _("{protocol} needs about {pages} pages: {n} characters, or {n_wide} Japanese ones.")
-    return message.format(
-        protocol=protocol, pages=pages, n=f"{-(-n // 100) * 100:,}", n_wide=f"{-(-n_wide // 100) * 100:,}"
-    )
+    return message.format(protocol=protocol, pages=pages, n=n, n_wide=n_wide)
 
 
 def _show_judgement(text: Mapping[str, Any], protocol: str, seed: int) -> Any:
