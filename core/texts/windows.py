@@ -104,7 +104,7 @@ def require_windows(corpus: Corpus, protocol: Protocol, n_windows: int) -> None:
     if smaller:
         remedy = Sentence("Add text, or choose the protocol {name}.", name=smaller)
     elif protocol.name in PROTOCOLS:
-        remedy = Sentence("Add text: to compare losses alone takes as much.")
+        remedy = Sentence("Add text: comparing losses needs as much.")
     else:
         remedy = Sentence("Add text.")
     raise CorpusError(
