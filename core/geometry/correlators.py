@@ -96,7 +96,7 @@ def coordinate_shares(points: Tensor, members: Tensor) -> dict[int, list[float]]
     return {top: [of_set[top] for of_set in of_sets] for top in TOPS}
 
 
-def replicates(points: Tensor, members: Tensor) -> Spectra:
+def spectra_of_sets(points: Tensor, members: Tensor) -> Spectra:
     """Effective rank, stable rank and leading shares of every member set, from one eigendecomposition.
 
     points (n, n_dims) fp32; members (n_sets, n) bool, each close to set 0. Set 0 is exact. The others are perturbations

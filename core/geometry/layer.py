@@ -133,7 +133,7 @@ def _measure_layer(states: Tensor, plan: CloudPlan) -> LayerResult:
         estimates += [
             d2,
             *second_order_estimates(placed, scanned),
-            *_rank_estimates(cloud, correlators.replicates(placed.points, placed.members)),
+            *_rank_estimates(cloud, correlators.spectra_of_sets(placed.points, placed.members)),
             *_neighbours(placed, distinct, distances_of_sets(scanned.table, distinct)),
             *_estimates_with_differing_labels(placed, scanned, distinct, plan),
         ]
@@ -164,7 +164,7 @@ def _measure_types(
     placed, scanned, distinct, d2 = measure_draws(states, plan, plan.draws)
     within = distances_of_sets(scanned.table, distinct)
     cloud = placed.cloud
-    spectra = correlators.replicates(placed.points, placed.members)
+    spectra = correlators.spectra_of_sets(placed.points, placed.members)
     estimates += [
         d2,
         *second_order_estimates(placed, scanned),

@@ -7,16 +7,14 @@ an exact copy, which breaks every neighbour ratio.
 
 from __future__ import annotations
 
-import csv
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from functools import cache
 
 import numpy as np
 from scipy import special
 
-from core.files import REFERENCE
+from core.geometry.calibration import CALIBRATED, gaussian_equivalent
 from core.geometry.clouds import Cloud
 from core.geometry.neighbour_dimensions import CentreSums
 from core.records import Estimate
@@ -297,48 +295,3 @@ def as_cloud_estimate(
     read = (estimate.value, estimate.lower, estimate.upper)
     middle, lower, upper = (gaussian_equivalent(estimator, n1, v, estimate.n_points) for v in read)
     return replace(found, gaussian_equivalent=(middle, lower, upper))
-
-
-# --- Gaussian-equivalent dimensions ----------------------------------------------------------------------------
-
-
-TABLE = REFERENCE / "gaussian_calibration.csv"
-COLUMNS = ("estimator", "n1", "n_points", "n_dims", "value", "std_error", "n_clouds")
-CALIBRATED = ("two_nn", "two_nn_censored", "two_nn_linear", "mle", "gride")
-N_POINTS = (256, 512, 1024, 2048, 4096)
-N_DIMS = (2, 4, 7, 10, 15, 20, 30, 45, 65, 100, 150, 250, 400, 600)
-
-
-def gaussian_equivalent(estimator: str, n1: int | None, value: float, n_points: int) -> float:
-    """Dimension of the isotropic Gaussian cloud of `n_points` points on which the estimator gives `value`.
-
-    NaN outside the table: a number of points, or a value, that it does not cover.
-    """
-    if not math.isfinite(value) or not N_POINTS[0] <= n_points <= N_POINTS[-1]:
-        return math.nan
-    curves = gaussian_curves().get((estimator, n1 or 0))
-    if curves is None:
-        return math.nan
-    sizes = sorted(curves)
-    place = np.interp(math.log(n_points), np.log(sizes), np.arange(len(sizes)))
-    low, share = min(int(place), len(sizes) - 2), place - min(int(place), len(sizes) - 2)
-    curve = (1 - share) * np.log(curves[sizes[low]]) + share * np.log(curves[sizes[low + 1]])
-    if not curve[0] <= math.log(value) <= curve[-1] or (np.diff(curve) <= 0).any():
-        return math.nan
-    return float(np.exp(np.interp(math.log(value), curve, np.log(N_DIMS))))
-
-
-@cache
-def gaussian_curves() -> dict[tuple[str, int], dict[int, np.ndarray]]:
-    """{(estimator, n1): {n_points: value at each of N_DIMS}}; empty if the table does not exist."""
-    if not TABLE.is_file():
-        return {}
-    found: dict[tuple[str, int], dict[int, list[tuple[int, float]]]] = {}
-    with TABLE.open(encoding="utf-8", newline="") as stream:
-        for row in csv.DictReader(stream):
-            sizes = found.setdefault((row["estimator"], int(row["n1"])), {})
-            sizes.setdefault(int(row["n_points"]), []).append((int(row["n_dims"]), float(row["value"])))
-    return {
-        key: {size: np.array([value for _, value in sorted(readings)]) for size, readings in sizes.items()}
-        for key, sizes in found.items()
-    }

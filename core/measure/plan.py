@@ -181,12 +181,6 @@ def mask_tokens(sample: TokenSample, norms: np.ndarray, n_layers: int, norm_fact
     )
 
 
-PAIR_BUDGET = 2**30
-"""Most bytes of the layer x layer matrices; they also take at most a quarter of the memory budget."""
-PAIR_DRAW = 0
-"""The draw of `one_per_type` whose tokens are used for the layer x layer matrices."""
-
-
 @dataclass(frozen=True)
 class UsableWords:
     """The word occurrences with a usable token in this run."""
@@ -277,6 +271,12 @@ def token_order(mask: TokenMask, seed: int, draw: int) -> np.ndarray:
 def extra_estimators(config: RunConfig, protocol: Protocol, pass_: str) -> tuple[str, ...]:
     """The estimators of the text pass beyond those that every pass measures: of the protocol, and of the request."""
     return tuple(dict.fromkeys([*protocol.more_estimators, *config.estimators])) if pass_ == "text" else ()
+
+
+PAIR_BUDGET = 2**30
+"""Most bytes of the layer x layer matrices; they also take at most a quarter of the memory budget."""
+PAIR_DRAW = 0
+"""The draw of `one_per_type` whose tokens are used for the layer x layer matrices."""
 
 
 def pair_budget(config: RunConfig) -> int:

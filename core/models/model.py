@@ -1,4 +1,4 @@
-"""Open one model: its description, its network, and how one forward pass of the measured stack runs."""
+"""Open one model: its description, its network, loaded or read on demand, and how a forward pass of its stack runs."""
 
 from __future__ import annotations
 
@@ -343,6 +343,15 @@ def load_network(
     return blueprint.opened(module)
 
 
+def _placement(blueprint: Blueprint, spread: Sequence[int]) -> dict[str, Any]:
+    """Options that place each weight while transformers reads it; empty if all go to main memory first."""
+    if spread:
+        return {"device_map": "auto", "max_memory": dict(enumerate(spread))}
+    is_plain = not blueprint.weights.gguf_file and method_of(blueprint.config) is None
+    # Otherwise a GPU's weights would also have to fit into main memory, which the memory plan does not count.
+    return {"device_map": {"": blueprint.device}} if blueprint.device.type == "cuda" and is_plain else {}
+
+
 def read_on_demand(
     weights: Weights, loader: Any, dtype: torch.dtype, device: torch.device, scratch: Path, **options: Any
 ) -> tuple[Any, Callable[[Sequence[nn.Module]], list[Unit]]]:
@@ -401,7 +410,7 @@ def _unit(module: nn.Module, parts: Sequence[nn.Module], stored: dict[nn.Module,
                     for name, tensor in entries.items():
                         if tensor is not None and tensor.device.type == "meta":
                             before.append((entries, name, tensor))
-                            entries[name] = _there(stored[part][name], tensor, device)
+                            entries[name] = _in_place_of(tensor, stored[part][name], device)
         except BaseException:
             drop()
             raise
@@ -409,15 +418,6 @@ def _unit(module: nn.Module, parts: Sequence[nn.Module], stored: dict[nn.Module,
     return Unit(module, load, drop)
 
 
-def _there(read: torch.Tensor, place: torch.Tensor, device: torch.device) -> torch.Tensor:
-    value = read.to(device, place.dtype)
-    return nn.Parameter(value, requires_grad=False) if isinstance(place, nn.Parameter) else value
-
-
-def _placement(blueprint: Blueprint, spread: Sequence[int]) -> dict[str, Any]:
-    """Options that place each weight while transformers reads it; empty if all go to main memory first."""
-    if spread:
-        return {"device_map": "auto", "max_memory": dict(enumerate(spread))}
-    is_plain = not blueprint.weights.gguf_file and method_of(blueprint.config) is None
-    # Otherwise a GPU's weights would also have to fit into main memory, which the memory plan does not count.
-    return {"device_map": {"": blueprint.device}} if blueprint.device.type == "cuda" and is_plain else {}
+def _in_place_of(meta: torch.Tensor, read: torch.Tensor, device: torch.device) -> torch.Tensor:
+    value = read.to(device, meta.dtype)
+    return nn.Parameter(value, requires_grad=False) if isinstance(meta, nn.Parameter) else value

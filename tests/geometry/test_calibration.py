@@ -6,7 +6,7 @@ import math
 import pytest
 import torch
 
-from core.geometry import calibration, results
+from core.geometry import calibration
 from core.geometry.neighbour_dimensions import readings_of_points
 
 
@@ -16,15 +16,15 @@ def test_an_isotropic_cloud_is_its_own_equivalent_between_the_sizes_of_the_table
     points = torch.randn(n_points, n_dims, generator=torch.Generator().manual_seed(n_dims))
     for reading in readings_of_points(points):
         if (reading.estimator, reading.n1) in (("gride", 8), ("mle", None)):
-            found = results.gaussian_equivalent(reading.estimator, reading.n1, reading.value, n_points)
+            found = calibration.gaussian_equivalent(reading.estimator, reading.n1, reading.value, n_points)
             # One cloud scatters by a few percent, which the flat end of the curve magnifies.
             assert found == pytest.approx(n_dims, rel=0.12 if n_dims < 100 else 0.25)
 
 
 def test_beyond_the_table_there_is_no_equivalent():
     for value, n_points in [(500.0, 1024), (1.0, 1024), (20.0, 100), (20.0, 100_000), (math.nan, 1024)]:
-        assert math.isnan(results.gaussian_equivalent("gride", 8, value, n_points))
-    assert math.isnan(results.gaussian_equivalent("d2", None, 20.0, 1024))
+        assert math.isnan(calibration.gaussian_equivalent("gride", 8, value, n_points))
+    assert math.isnan(calibration.gaussian_equivalent("d2", None, 20.0, 1024))
 
 
 def test_the_table_can_be_recomputed(monkeypatch, tmp_path):

@@ -14,9 +14,8 @@ def test_equal_variances_count_themselves_and_one_variance_is_one():
     assert correlators.effective_rank(torch.full((7,), 3.0)) == pytest.approx(7)
     assert correlators.stable_rank(torch.full((7,), 3.0)) == pytest.approx(7)
     single = torch.tensor([0.0, 5.0, 0.0])
-    assert correlators.effective_rank(single) == pytest.approx(1) and correlators.stable_rank(single) == pytest.approx(
-        1
-    )
+    assert correlators.effective_rank(single) == pytest.approx(1)
+    assert correlators.stable_rank(single) == pytest.approx(1)
 
 
 def test_shares_are_of_variances_not_of_singular_values():
@@ -67,7 +66,7 @@ def test_errors_from_replicates_are_those_of_exact_eigenvalues(n, n_dims):
     ratios = []
     for seed in range(4):
         points, members = clustered(n, n_dims, seed)
-        found = correlators.replicates(points, members)
+        found = correlators.spectra_of_sets(points, members)
         fast = [found.effective_rank, found.stable_rank, *found.components.values()]
         exact = exact_spectra(points, members)
         assert [values[0] for values in fast] == pytest.approx(exact[:, 0], rel=1e-6)
@@ -82,7 +81,7 @@ def test_sets_that_are_drawn_again_hold_points_the_first_set_lacks():
     points, members = clustered(600, 50, 9)
     members[0, 580:] = False
     members[1:, 580:] = torch.rand(16, 20, generator=torch.Generator().manual_seed(1)) < 0.5
-    fast = correlators.replicates(points, members)
+    fast = correlators.spectra_of_sets(points, members)
     found = [fast.effective_rank, fast.stable_rank, *fast.components.values()]
     for values, expected in zip(found, exact_spectra(points, members), strict=True):
         assert values == pytest.approx(expected, rel=5e-3)
