@@ -147,9 +147,19 @@ def test_scores_stand_beside_models_that_have_no_ranking_whatever_they_are_chose
 def test_beside_a_relation_the_table_shows_the_runs_that_it_is_of() -> None:
     read = [("a", "new"), ("a", "shared"), ("b", "shared"), ("c", "new")]
     runs = frames.runs(*(frames.Model(name, run_id=name + corpus, corpus=corpus) for name, corpus in read))
-    related = SimpleNamespace(rows=runs.filter(pl.col("run_id").str.ends_with("shared")))
+    rows = runs.filter(pl.col("run_id").str.ends_with("shared"))
+    related = SimpleNamespace(group=SimpleNamespace(rows=rows, is_by_words=False))
     assert models.with_runs_of(related, runs)["run_id"].to_list() == ["ashared", "bshared", "cnew"]
-    assert models.with_runs_of(SimpleNamespace(rows=runs.clear()), runs).equals(runs)
+    related.group = SimpleNamespace(
+        rows=rows.with_columns(inner_max=7.0, inner_max_by_type="inner_max"), is_by_words=True
+    )
+    shown = models.with_runs_of(related, runs)
+    assert shown["inner_max"].to_list() == [7.0, 7.0, None], "what was read on words, and nothing else in its column"
+    assert (
+        shown["inner_max_by_type"].to_list()
+        == runs.filter(pl.col("run_id").is_in(ids_of(shown)))["inner_max"].to_list()
+    )
+    assert models.with_runs_of(SimpleNamespace(group=None), runs).equals(runs)
 
 
 def test_the_table_shows_the_score_that_is_related_else_all_that_choose() -> None:

@@ -8,6 +8,7 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import polars as pl
+import polars.selectors as cs
 
 from core import wording
 from core.analysis import ranking
@@ -176,10 +177,15 @@ def own_question(cloud: str) -> RankingQuestion:
 
 
 def with_runs_of(population: Population, runs: pl.DataFrame) -> pl.DataFrame:
-    """Runs of models, of those of a population only the run that its answer is about: the table and the figure beside it show
-    one number."""
-    is_related = pl.col("run_id").is_in(ids_of(population.rows))
-    return runs.filter(is_related | ~is_related.any().over("model_id"))
+    """Runs of models, of those of a population only the run that its answer is about, as measured on its points: the table and
+    the figure beside it show one number. Where these are words, no dimension on types stands in a column with them."""
+    if population.group is None:
+        return runs
+    related = population.group.rows.join(runs, on="run_id", how="semi")
+    others = runs.join(related, on="model_id", how="anti")
+    if population.group.is_by_words:
+        others = others.drop(cs.matches("^(inner_max|working|final)_")).rename({"inner_max": "inner_max_by_type"})
+    return pl.concat([related, others], how="diagonal")
 
 
 def ranking_params(benchmark: str, metric: str) -> dict[str, str] | None:
