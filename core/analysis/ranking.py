@@ -180,13 +180,13 @@ def split_by_size(runs: pl.DataFrame) -> list[pl.DataFrame]:
 
 
 def differing_conditions(runs: pl.DataFrame) -> list[str]:
-    """In which conditions of a comparison runs differ; `words_hash` where tokenizers do and the words are not the same."""
+    """Conditions of a comparison in which runs differ; `words_hash` where tokenizers and words do, N where tokenizers do not."""
     conditions = ("corpus_id", "protocol_hash", "tokenizer_hash", "kind", "stack", "pass", "dtype")
     differing = [key for key in conditions if runs[key].n_unique() > 1]
     if "tokenizer_hash" in differing:
         words = runs["words_hash"]
         differing += ["words_hash"] if words.null_count() or words.n_unique() > 1 else []
-    if len(split_by_size(runs.filter(pl.col("n_points").is_not_null()))) > 1:
+    elif len(split_by_size(runs.filter(pl.col("n_points").is_not_null()))) > 1:
         differing.append("n_points")
     return differing
 

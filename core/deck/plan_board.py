@@ -10,7 +10,7 @@ from core.deck.board import Board, Decision, Look, Option, Panel, Sure
 from core.deck.deck_data import DeckData
 from core.deck.slide import MOST_ROWS
 from core.deck.story import Column, Statement, Table, Visual
-from core.figures.plans import block_row, harder_chart, price_chart
+from core.figures.plans import block_row, harder_chart, harder_points, price_chart
 from core.locale import _
 from core.records import LayerPlan, text_budget
 from core.sources import Text, counted, derived, shown
@@ -120,8 +120,8 @@ def _pictures(layer_plan: LayerPlan, standing: str) -> tuple[Visual, Panel | Non
     price = _told_price(layer_plan)
     blocks = block_row(layer_plan, price.blocks, plan_analysis.is_recommended(layer_plan))
     prices = _evidence(layer_plan)
-    of_answers = [row for row in _telling_rows(layer_plan) if row.measure != "loss"]
-    answers = harder_chart(sorted(of_answers, key=lambda row: row.difference or 0.0), of_answers=True)
+    harder = harder_points(layer_plan, of_answers=True)
+    answers = harder_chart([row for row in harder if row.is_healed == price.is_healed], of_answers=True)
     if standing == "ability_falls" and answers:
         return answers, prices
     if standing not in ("over_budget", "no_better_than_random"):
@@ -219,6 +219,7 @@ def _breaks(layer_plan: LayerPlan) -> Panel | None:
     losses, rows = plan_evidence.largest_loss_lines(layer_plan), _telling_rows(layer_plan)
     if not losses or _is_other_set(layer_plan):
         return None
+    after = _("After repair") if layer_plan.plan.is_healed else _("Without the blocks")
     return Panel(
         losses[0].rstrip(".。"),
         Table(
@@ -226,9 +227,7 @@ def _breaks(layer_plan: LayerPlan) -> Panel | None:
                 Column(_("Test"), 0.25),
                 Column(_("Measured as"), 0.17),
                 Column(_("Whole model"), 0.14, is_number=True),
-                Column(
-                    _("After repair") if layer_plan.plan.is_healed else _("Without the blocks"), 0.14, is_number=True
-                ),
+                Column(after, 0.14, is_number=True),
                 Column(_("Difference [95 %]"), 0.3, is_number=True),
             ),
             tuple(

@@ -70,15 +70,14 @@ def _draw_thumbnail(drawing: Drawing, slide: StorySlide, box: Box) -> None:
 def _draw_table(drawing: Drawing, table: Table, box: Box) -> None:
     """All its rows, in letters as large as lets their cells stand whole; what is too long even in the smallest ends in `…`."""
     left, top, width, height = box
-    heads, widths = [column.title for column in table.columns], [column.share for column in table.columns]
+    heads, widths = tuple(column.title for column in table.columns), [column.share for column in table.columns]
     for size in (7.5, 6.5, 5.5, 4.5, 3.5):
         rows: list[tuple[bool, list[tuple[float, list[str]]]]] = []
-        for n, row in enumerate((tuple(heads), *table.rows)):
+        for n, row in enumerate((heads, *table.rows)):
             is_head = n == 0 or isinstance(row, Heading)
             pairs = [(1.0, row.text)] if isinstance(row, Heading) else list(zip(widths, row, strict=False))
-            rows.append(
-                (is_head, [(share, wrap_text(cell, size, width * share - 4, is_head)) for share, cell in pairs])
-            )
+            cells = [(share, wrap_text(cell, size, width * share - 4, is_head)) for share, cell in pairs]
+            rows.append((is_head, cells))
         heights = [1.25 * size * max(len(lines) for _share, lines in cells) + 4 for _is_head, cells in rows]
         if sum(heights) <= height:
             break

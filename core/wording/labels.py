@@ -146,8 +146,9 @@ def labels_of(runs: Sequence[Run]) -> dict[str, str]:
     for run in runs:
         fields = differing[run.name]
         details = [control_name(run.pass_, getattr(run, "model_seed", None))] if {*_CONTROL} & {*fields} else []
-        told = {field: getattr(run, field) for field in fields if field not in _CONTROL}
-        details += [_value_text(field, value) for field, value in told.items() if value is not None]
+        details += [
+            _value_text(key, value) for key in fields if key in _TELLING and (value := getattr(run, key)) is not None
+        ]
         labels[run.run_id] = " · ".join([run.name, *details])
     vetoed = {run.run_id for run in runs if getattr(run, "worst_check", None) == "veto"}
     times = Counter(labels.values())

@@ -168,17 +168,17 @@ def comparability_text(comparability: Comparability) -> str:
             "Their dimensions may be compared: same text, protocol, tokenizer and kind of model, and N within 10 %."
         )
     ways = () if comparability.by_words else ways_out(comparability.reasons)
-    return wording.joined_sentences((_apart_text(comparability), *ways))
+    return wording.joined_sentences((_apart_text(comparability.by_words, comparability.reasons), *ways))
 
 
-def _apart_text(comparability: Comparability) -> str:
+def _apart_text(by_words: bool, reasons: Sequence[str]) -> str:
     """Why dimensions do not compare on one point per type, and whether they do on one per word."""
     template = (
         _("Their dimensions compare on one point per word alone, because they differ in: {what}.")
-        if comparability.by_words
+        if by_words
         else _("Their dimensions may not be compared, because they differ in: {what}.")
     )
-    return template.format(what=conditions_text(comparability.reasons))
+    return template.format(what=conditions_text(reasons))
 
 
 @dataclass(frozen=True)
@@ -283,10 +283,9 @@ def group_advice_text(other: OtherGroup, told: Collection[str] = ()) -> str:
 
 def differing_text(runs: pl.DataFrame) -> str:
     """Why the dimensions of runs do not compare, and whether they do on words, as of two of them; empty where they do."""
-    differing = differing_conditions(runs)
-    by_words = "tokenizer_hash" in differing and {*differing} <= {"tokenizer_hash", "n_points"}
-    reasons = ("tokenizer_hash",) if by_words else tuple(differing)
-    return _apart_text(Comparability(False, by_words, reasons)) if differing else ""
+    differing, words = differing_conditions(runs), runs["words_hash"]
+    by_words = {*differing} <= {"tokenizer_hash", "n_points"} and words.n_unique() == 1 and not words.null_count()
+    return _apart_text(by_words, differing) if differing else ""
 
 
 def why_apart_lines(runs: pl.DataFrame) -> list[str]:

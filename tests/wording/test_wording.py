@@ -161,6 +161,7 @@ def test_all_that_keeps_models_apart_is_told_with_its_way_out(other, reasons, wa
     [
         {},
         {"tokenizer_hash": "tok2", "n_points": 10},
+        {"n_points": 10},
         {"tokenizer_hash": "tok2", "words_hash": "w2"},
         {"kind": "encoder"},
     ],
