@@ -20,7 +20,7 @@ from core.analysis.ranking import own_runs
 from core.commands.context import ingest_waiting, selected_warehouse, warn
 from core.commands.measure import measure_all, show_terms
 from core.errors import InputError, ResourceError, Sentence, WorkdimError
-from core.files import MODELS, READ_ONLY
+from core.files import MODELS, PROJECT, READ_ONLY
 from core.registry.protocols import find_protocol
 from core.runs.requests import demo_requests, japanese_requests
 from core.terminal.output import tell
@@ -28,7 +28,6 @@ from core.warehouse import queries
 from core.warehouse.reference import add_profiles
 from core.warehouse.warehouse import Warehouse
 
-ROOT = Path(__file__).resolve().parents[2]
 ADDRESS = "127.0.0.1"
 LOCAL_HOSTS = (ADDRESS, "localhost")
 """Addresses and names that only this machine can reach."""
@@ -136,7 +135,7 @@ MEMORY_SETTINGS = {"MALLOC_ARENA_MAX": "2", "ARROW_DEFAULT_MEMORY_POOL": "system
 
 
 def start_server(warehouse: Path, port: int, opening: ServerAccess = ServerAccess()) -> subprocess.Popen[bytes]:
-    command = [sys.executable, "-m", "streamlit", "run", str(ROOT / "app.py"), "--server.port", str(port)]
+    command = [sys.executable, "-m", "streamlit", "run", str(PROJECT / "app.py"), "--server.port", str(port)]
     # Command-line options override the server's own environment variables, which could open the app to the network.
     command += ["--server.address", opening.address, "--server.enableCORS", "true"]
     command += ["--server.enableXsrfProtection", "true", "--browser.gatherUsageStats", "false"]
@@ -149,7 +148,7 @@ def start_server(warehouse: Path, port: int, opening: ServerAccess = ServerAcces
         environment.setdefault(name, value)
     environment |= {READ_ONLY: "1"} if opening.read_only else {}
     # The working directory decides which .streamlit/config.toml is used: ours binds to this machine alone.
-    return subprocess.Popen(command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
+    return subprocess.Popen(command, cwd=PROJECT, env=environment, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
 
 
 def wait_until_ready(server: subprocess.Popen[bytes], port: int, host: str = ADDRESS) -> None:

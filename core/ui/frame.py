@@ -7,7 +7,6 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
-from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
@@ -15,11 +14,11 @@ import streamlit as st
 
 from core.errors import WorkdimError
 from core.figures.svg import DARK
+from core.files import PROJECT
 from core.locale import _
 from core.ui import inputs, language, pictures, reads, server, url_state
 from core.ui.markdown import escape
 
-ROOT = Path(__file__).resolve().parents[2]
 _in_frame: ContextVar[bool] = ContextVar("in_frame", default=False)
 """True while the frame runs a page: Streamlit may also run a page's file on its own."""
 _ICON = "data:image/svg+xml," + quote(
@@ -58,7 +57,7 @@ _RETRY_SECONDS = 30.0
 def guard() -> None:
     """Run app.py first; the first line of every page, since a fresh server runs a deep link without it."""
     if not _in_frame.get():
-        runpy.run_path(str(ROOT / "app.py"), run_name="__main__")
+        runpy.run_path(str(PROJECT / "app.py"), run_name="__main__")
         st.stop()
 
 
@@ -105,7 +104,7 @@ def run() -> None:
 
 
 def _page(name: str, title: str, icon: str, **more: Any) -> st.Page:
-    return st.Page(ROOT / f"pages/{name}.py", title=title, icon=f":material/{icon}:", url_path=name, **more)
+    return st.Page(PROJECT / f"pages/{name}.py", title=title, icon=f":material/{icon}:", url_path=name, **more)
 
 
 def _needs_pandas(page: str) -> bool:

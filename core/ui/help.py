@@ -16,6 +16,7 @@ from markupsafe import Markup
 from core import wording
 from core.analysis.ranking import own_runs
 from core.figures.svg import LIGHT
+from core.files import PROJECT
 from core.locale import _, spoken
 from core.questions.ranking_question import RankingQuestion
 from core.tables import Run, ids_of, records
@@ -24,7 +25,7 @@ from core.ui.markdown import escape
 from core.wording import answers as answer_wording
 from core.wording import plans as plan_wording
 
-DOCS = Path(__file__).resolve().parents[2] / "docs"
+DOCS = PROJECT / "docs"
 FILES = {"en": DOCS / "guide.md", "ja": DOCS / "guide.ja.md"}
 _PICTURE = re.compile(r"!\[(?P<alt>[^\]]*)\]\((?P<file>figures/[\w.]+\.svg)\)")
 _PLACE = re.compile(r"<!-- (\w+) -->")

@@ -1,7 +1,7 @@
 """`python -m tests.ladder.decoders`: the four tasks of the ladder, asked of public decoders with `workdim score`.
 
-Sixty questions of each task, which are what 57,000 tokens of the largest model cost an hour of one core; the same for all
-four models, so that differences are paired. What was scored before is passed over. Writes decoders.parquet, which every
+Sixty questions of each task: their 57,000 tokens take an hour of one core with the largest model. The same for all four
+models, so that differences are paired. What was scored before is passed over. Writes decoders.parquet, which every
 new warehouse is filled with, and the tasks as files beside the warehouse.
 """
 
