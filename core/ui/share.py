@@ -23,7 +23,7 @@ from core.errors import InputError, Sentence
 from core.files import version
 from core.locale import _, in_language, spoken, worded
 from core.pilots.pilot import slug
-from core.pilots.recipe import Recipe, SavedRecipe
+from core.pilots.recipe import MAX_NAME, Recipe, SavedRecipe
 from core.pilots.registration import RegisteredPilot
 from core.pilots.rule import SavedRule
 from core.questions import report as report_question
@@ -83,7 +83,7 @@ def choose_new_report(runs: pl.DataFrame) -> ReportRequest:
     if not compared.is_empty():
         notices.show_differing_conditions(compared)  # the report's title says so first
     recipe = Recipe(
-        name=made[0].rule.name[:80] if made else _report_name(pilot) if plan_id is None else "layer plan",
+        name=made[0].rule.name[:MAX_NAME] if made else _report_name(pilot) if plan_id is None else "layer plan",
         run_ids=tuple(ids_of(chosen)),
         pilot_id=pilot.pilot_id if pilot else None,
         choice_id=made[1].choice_id if made else None,
@@ -250,7 +250,7 @@ def show_save_form(request: ReportRequest, report: Report) -> None:
             show_delete_button(request.saved)
         return
     with st.form("keep report", border=False), st.container(horizontal=True, gap="small", vertical_alignment="bottom"):
-        name = st.text_input(_("Keep this report as"), max_chars=80, width=360)
+        name = st.text_input(_("Keep this report as"), max_chars=MAX_NAME, width=360)
         if st.form_submit_button(_("Keep"), icon=":material/bookmark_add:"):
             recipe = replace(request.recipe, name=name.strip())
             saved = recipes.save_recipe(reads.warehouse(), recipe, report.numbers, version(), request.template)
@@ -271,7 +271,7 @@ def show_delete_button(saved: SavedRecipe) -> None:
 
 def _report_name(pilot: RegisteredPilot | None) -> str:
     printable = "".join(letter for letter in pilot.pilot.name if letter.isprintable()).strip() if pilot else ""
-    return printable[:80] or "report"
+    return printable[:MAX_NAME] or "report"
 
 
 def _choose_one(label: str, none: str, things: Mapping[str, tuple[str, T]], name: str) -> T | None:

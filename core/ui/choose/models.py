@@ -105,7 +105,7 @@ def choose_view(pilot: RegisteredPilot | None, above: Any, settings: Any, *, rel
 
 def names_to_choose(grouped: Population, own: pl.DataFrame) -> dict[str, str]:
     """The labels of what can be chosen by key: the groups, all models, and `own`, the runs of the reader's models where they are
-    several. These stand first, and so are what the page opens with, unless the group that it else would be is made of them."""
+    several. These stand first, and so are what the page opens with, unless half of the group that it else would be is of them."""
     names = group_names(grouped)
     if names and grouped.pilot is not None:
         names = {ANSWERED: names[ANSWERED], COMPARABLE: _("all that can be compared")} | names
