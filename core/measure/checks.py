@@ -229,9 +229,9 @@ def check_dependence(
     }
 
 
-def peak_layer(layers: Sequence[LayerResult], n_layers: int, clouds: Sequence[str]) -> int | None:
+def peak_layer(layers: Sequence[LayerResult], n_layers: int, cloud_names: Sequence[str]) -> int | None:
     """The inner layer (1 to L - 1) of the largest d2 of the first cloud that has one; None if no cloud does."""
-    for cloud in clouds:
+    for cloud in cloud_names:
         inner = [layer.value(cloud, "d2") for layer in layers[1:n_layers]]
         if any(map(math.isfinite, inner)):
             return 1 + int(np.nanargmax(inner))

@@ -14,7 +14,7 @@ from core.texts.corpora import BUILT_IN
 from core.texts.judgement import Judgement, judge
 from core.texts.labels import read_labels
 from core.texts.tasks import read_task
-from core.texts.windows import needed_text
+from core.texts.windows import count_pages, needed_characters
 
 
 def text_names() -> list[str]:
@@ -29,8 +29,8 @@ def judged_text(text: Mapping[str, Any], protocol: str, seed: int) -> Judgement:
 
 def text_needed(protocol: str) -> tuple[int, int, int]:
     """About how much text a protocol needs: pages, characters, and characters of Chinese, Japanese or Korean."""
-    (latin, pages), (wide, _pages) = (needed_text(letter, find_protocol(protocol)) for letter in ("a", "あ"))
-    return pages, latin, wide
+    latin, wide = (needed_characters(letter, find_protocol(protocol)) for letter in ("a", "あ"))
+    return count_pages("a", latin), latin, wide
 
 
 DEMO_LADDER_MODEL = f"{LOCAL}ladder-128-base-step1500"

@@ -34,10 +34,9 @@ def characters_for_tokens(text_sample: str, n_tokens: int) -> int:
     return math.ceil(n_tokens * (CHARACTERS_PER_TOKEN_CJK if is_wide(text_sample) else CHARACTERS_PER_TOKEN))
 
 
-def needed_text(text_sample: str, protocol: Protocol) -> tuple[int, int]:
-    """How many characters, and about how many pages, the windows of a protocol need, by the script of the text alone."""
-    needed = characters_for_tokens(text_sample, protocol.n_tokens) * protocol.n_sequences
-    return needed, count_pages(text_sample, needed)
+def needed_characters(text_sample: str, protocol: Protocol) -> int:
+    """How many characters the windows of a protocol need, by the script of the text alone."""
+    return characters_for_tokens(text_sample, protocol.n_tokens) * protocol.n_sequences
 
 
 def count_pages(text_sample: str, n_characters: int) -> int:
@@ -96,7 +95,7 @@ def require_windows(corpus: Corpus, protocol: Protocol, n_windows: int) -> None:
             n_sequences=protocol.n_sequences,
             n_tokens=protocol.n_tokens,
         )
-    needed, _pages = needed_text(corpus.beginning, protocol)
+    needed = needed_characters(corpus.beginning, protocol)
     # Where pieces or tokens give fewer windows: as much again for each as so far.
     if corpus.row.n_characters >= needed:
         needed = corpus.row.n_characters * protocol.n_sequences // max(1, n_windows)
