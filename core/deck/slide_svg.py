@@ -17,8 +17,7 @@ def slide_outline(slide: StorySlide, place: int) -> str:
     """A thumbnail of a slide: its whole title and statements, and a small version of its visual."""
     drawing = Drawing(*OUTLINE, LIGHT)
     width, height = OUTLINE
-    corners = [(0.5, 0.5), (width - 0.5, 0.5), (width - 0.5, height - 0.5), (0.5, height - 0.5), (0.5, 0.5)]
-    drawing.line(corners, LIGHT.grid, 1)
+    drawing.frame(0.5, 0.5, width - 1, height - 1, LIGHT.grid, 1)
     y = 8.0
     for line in wrap_text(slide.title, 11, width - 34, True):
         y += 14

@@ -301,13 +301,11 @@ def _draw_blocks(drawing: Drawing, row_of_blocks: Blocks, size: float) -> float:
 
 
 def _draw_frame(drawing: Drawing, x: float, y: float, width: float, height: float) -> None:
-    corners = [(x, y), (x + width, y), (x + width, y + height), (x, y + height), (x, y)]
-    drawing.line(corners, drawing.theme.text, 2)
+    drawing.frame(x, y, width, height, drawing.theme.text, 2)
 
 
 def _draw_crossed_box(drawing: Drawing, x: float, y: float, width: float, height: float) -> None:
-    corners = [(x, y), (x + width, y), (x + width, y + height), (x, y + height), (x, y)]
-    drawing.line(corners, drawing.theme.quiet, 1.2, "3 2")
+    drawing.frame(x, y, width, height, drawing.theme.quiet, 1.2, "3 2")
     drawing.line([(x, y + height), (x + width, y)], drawing.theme.quiet, 1, opacity=0.6)
 
 

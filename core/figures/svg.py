@@ -71,6 +71,9 @@ class Drawing:
             + (f' fill-opacity="{opacity:g}"/>' if opacity != 1 else "/>")
         )
 
+    def frame(self, x: float, y: float, width: float, height: float, colour: str, line: float, dash: str = "") -> None:
+        self.line([(x, y), (x + width, y), (x + width, y + height), (x, y + height), (x, y)], colour, line, dash)
+
     def marker(self, position: Position, mark: Mark, colour: str, size: float = 5) -> None:
         """`open` and `hollow` ones show the paper."""
         x, y = position
