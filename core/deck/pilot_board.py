@@ -405,11 +405,11 @@ def _decision(data: DeckData, looks: tuple[Look, ...]) -> Decision:
 def _choice_by_score(data: DeckData, looks: tuple[Look, ...], stop: Option) -> Decision:
     """Where dimension says too little: what could still say otherwise is measured first, unless that is known to take days."""
     n = data.asked.relation.n
-    n_runs, measure = _open_runs(data, looks), _untested_option(data, looks)
+    measure = _untested_option(data, looks)
     if measure is None:
         other = Option(_("Ask of models of another kind"), _time(n, data), _("an answer for those"))
         return Decision(_("choose by score"), _("{n} models were enough to tell").format(n=n), (stop, other))
-    if (slide_wording.seconds_of(n_runs, data.text_runs) or 0.0) >= DAY_SECONDS:
+    if (slide_wording.seconds_of(_open_runs(data, looks), data.text_runs) or 0.0) >= DAY_SECONDS:
         title = _("{n} models say choose by score; cross-checks not made would take days")
         return Decision(_("choose by score"), title.format(n=n), (stop, measure))
     title = _("{n} models say choose by score; first measure what could still say otherwise")

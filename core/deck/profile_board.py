@@ -276,7 +276,7 @@ def _evidence(data: DeckData, sound: pl.DataFrame) -> Panel | None:
         title = _("Where intervals overlap, models are not told apart")
         return Panel(title, replace(chart, key=wording.joined_sentences((chart.key, checks + _(". ").rstrip()))))
     claims = data.claims.filter(run_id=ids_of(sound)[0])
-    rises = rise_chart(claims)
+    rises = rise_chart(claims, _("the method of slide 1"))
     if rises is None:
         return None
     counts = [_outcome_counts(claims, claim) for claim in CLAIMS]

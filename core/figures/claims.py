@@ -128,23 +128,23 @@ def _axis(row: RunClaimRow) -> str:
     return _AXIS_OF.get((row.cloud, row.transform, row.estimator, row.n1), "")
 
 
-def _method_name(row: RunClaimRow) -> str:
-    """What differs from the headline's method: `nearest neighbours`."""
+def _method_name(row: RunClaimRow, headline: str) -> str:
+    """What differs from the headline's method, which is called `headline`: `nearest neighbours`."""
     if row.estimator == "participation_ratio":
         return _("participation ratio")
     if row.transform != "centred":
         return labels.name("transform", row.transform)
     axis = _axis(row)
-    return labels.name("axis", axis) if axis else _("the method of slide 1")
+    return labels.name("axis", axis) if axis else headline
 
 
-def rise_chart(claims: pl.DataFrame) -> Chart | None:
-    """The ratio of the rise by each core method, the headline's first, with its interval and the ratio from which it counts.
-    `claims` are rows of one run; None without them."""
+def rise_chart(claims: pl.DataFrame, headline: str) -> Chart | None:
+    """The ratio of the rise by each core method, first the headline's, called `headline`, with its interval and the ratio from
+    which it counts. `claims` are rows of one run; None without them."""
     title = _("Largest inner dimension over that at layer 0")
     rows = rows_of(claims.filter(claim="rise", is_core=True), RunClaimRow)
     points = (
-        Point(row.ratio, 0, left=row.lower, right=row.upper, name=_method_name(row))
+        Point(row.ratio, 0, left=row.lower, right=row.upper, name=_method_name(row, headline))
         for row in sorted(rows, key=lambda row: bool(_axis(row)))
         if row.ratio is not None
     )
