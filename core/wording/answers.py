@@ -67,20 +67,17 @@ def headline_text(answer: Answer) -> str:
 
 
 def answer_text(answer: Answer) -> str:
-    """The whole answer: the claim, its numbers, and what it was measured on."""
+    """The whole answer: the claim, its numbers, and what it was measured on: `text python-docs, protocol quick; registered 1
+    March 2026, before the scores`. Points that are words are named."""
     if answer.group is None:
         return claim_text(answer)
-    whole = _("{claim}: {numbers}; {basis}.")
-    return whole.format(claim=claim_text(answer), numbers=relation_text(answer.relation), basis=basis_text(answer))
-
-
-def basis_text(answer: Answer) -> str:
-    """What the answer was measured on: `text python-docs, protocol quick; registered 1 March 2026, before the scores`."""
-    if answer.group is None:
-        return ""
     text, protocol = answer.group.rows.select("corpus_name", "protocol").row(0)
-    template = _("text {text}, protocol {protocol}; {status}")
-    return template.format(text=text, protocol=protocol, status=_status_text(answer.registration))
+    if answer.group.is_by_words:
+        text = _(", ").join([text, wording.name("cloud", "one_per_word")])
+    basis = _("text {text}, protocol {protocol}; {status}")
+    basis = basis.format(text=text, protocol=protocol, status=_status_text(answer.registration))
+    whole = _("{claim}: {numbers}; {basis}.")
+    return whole.format(claim=claim_text(answer), numbers=relation_text(answer.relation), basis=basis)
 
 
 def claim_text(answer: Answer) -> str:

@@ -422,6 +422,7 @@ def test_models_with_other_tokenizers_meet_on_the_words_of_the_text(
     app = opened("choose.py", choose="ranking", points="one_per_word")
     (picture,) = drawings(app)
     assert "one per word" in picture and "(105 [" in picture, "the picture stands on words as the table does"
+    assert "text made-up, one per word, protocol quick" in texts(app)
     app = opened("compare.py", runs=f"{RUN_IDS[0]},{RUN_IDS[0][:-2]}91")
     assert "Largest inside 105 [" in texts(app).replace("\\", "") and "(d2, one per word)" in texts(app)
 
