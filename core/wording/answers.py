@@ -74,8 +74,9 @@ def answer_text(answer: Answer) -> str:
     text, protocol = answer.group.rows.select("corpus_name", "protocol").row(0)
     if answer.group.is_by_words:
         text = _(", ").join([text, wording.name("cloud", "one_per_word")])
-    basis = _("text {text}, protocol {protocol}; {status}")
-    basis = basis.format(text=text, protocol=protocol, status=_status_text(answer.registration))
+    basis = _("text {text}, protocol {protocol}; {status}").format(
+        text=text, protocol=protocol, status=_status_text(answer.registration)
+    )
     whole = _("{claim}: {numbers}; {basis}.")
     return whole.format(claim=claim_text(answer), numbers=relation_text(answer.relation), basis=basis)
 
