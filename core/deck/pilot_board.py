@@ -229,9 +229,6 @@ def _compared(data: DeckData) -> Panel | None:
             name=shortened_name(best.name, 40), ranks=_ranks_text(best), n=counted(len(ordered), "scores")
         )
     key = [_("Best score first; rank 1 by dimension is the largest.")]
-    if is_smallest_first := data.asked.registration.sign == "negative":
-        key = [_("Best score first; rank 1 by dimension is the smallest, which is expected to be better.")]
-    last = sum(model.rank_low is not None for model in data.asked.models) if is_smallest_first else None
     if any(model.is_vetoed for model in ordered[:MOST_ROWS]):
         key.append(wording.veto_mark_text())
     return Panel(
@@ -244,7 +241,7 @@ def _compared(data: DeckData) -> Panel | None:
                 Column(_("Dimension"), 0.22, is_number=True),
                 Column(_("Rank by dimension"), 0.17, is_number=True),
             ),
-            [_model_row(model, name, last) for model, name in zip(ordered, names, strict=True)],
+            [_model_row(model, name) for model, name in zip(ordered, names, strict=True)],
             "scores",
             *key,
         ),
@@ -252,19 +249,15 @@ def _compared(data: DeckData) -> Panel | None:
     )
 
 
-def _model_row(model: RankedModel, name: str, last: int | None) -> tuple[str, ...]:
-    """`last`: the last rank by dimension, where ranks are to count from the smallest one."""
+def _model_row(model: RankedModel, name: str) -> tuple[str, ...]:
     reach = NORMAL_95 * model.score_std_error if model.score_std_error else None
     low, high = (None, None) if reach is None or model.score is None else (model.score - reach, model.score + reach)
-    places = (model.rank_low, model.rank_high)
-    if last is not None and model.rank_low is not None and model.rank_high is not None:
-        places = (last + 1 - model.rank_high, last + 1 - model.rank_low)
     return (
         marked_name(shortened_name(name, 30), model.is_vetoed),
         wording.with_interval(model.score, low, high),
         _ranks(model.score_rank_low, model.score_rank_high),
         wording.with_interval(model.dimension, model.lower, model.upper),
-        _ranks(*places),
+        _ranks(model.rank_low, model.rank_high),
     )
 
 

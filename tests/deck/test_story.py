@@ -260,7 +260,7 @@ def test_what_cannot_be_made_is_no_check_left_undone():
     found = pilot_board.pilot_board(replace(data, runs=slow)).decision
     assert found.title.endswith("would take days") and found.options[0].what.startswith("Choose by score")
     rows = {row[0]: row[4] for row in slides["compared"].visual.rows}
-    assert rows["m00"] == "1–6", "the smallest dimension, as smaller is expected to be better"
+    assert rows["m00"] == "7–12", "rank 1 is the largest dimension, as on screens and in the terminal"
 
 
 def test_an_answer_is_no_surer_than_the_other_ways_of_looking_let_it_be():
