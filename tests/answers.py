@@ -12,10 +12,8 @@ from pathlib import Path
 import polars as pl
 
 from core.analysis.criteria import Candidate, CriterionValue, ResolvedCriterion
-from core.pilots.entries import PilotModel, PilotText
-from core.pilots.pilot import Benchmark, Pilot
-from core.pilots.registration import RegisteredPilot, read_pilot
-from core.pilots.rule import Criterion
+from core.pilots.pilot import Benchmark, Pilot, PilotModel, PilotText, RegisteredPilot, read_pilot
+from core.pilots.saved import Criterion
 from core.questions.ranking_question import Evidence
 from core.registry.protocols import PROTOCOLS
 from core.store import parcels

@@ -24,8 +24,8 @@ from core.deck.deck_data import deck_data
 from core.deck.powerpoint import draw_deck
 from core.deck.report import build_story
 from core.locale import in_language
-from core.pilots.recipe import Recipe
-from core.pilots.registration import RegisteredPilot, registered_pilot
+from core.pilots.pilot import RegisteredPilot, registered_pilot
+from core.pilots.saved import Recipe
 from core.questions import report
 from core.tables import PilotRow, records
 from core.warehouse import queries

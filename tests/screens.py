@@ -10,8 +10,7 @@ from datetime import date
 from functools import cache
 from pathlib import Path
 
-from core.pilots.entries import OwnScore, PilotModel, PilotText
-from core.pilots.pilot import Benchmark, OwnTask, Pilot
+from core.pilots.pilot import Benchmark, OwnScore, OwnTask, Pilot, PilotModel, PilotText
 from core.records import Profile
 from core.store import parcels
 from core.warehouse import layer_plans, pilots, reference

@@ -11,8 +11,8 @@ from core.analysis.plans import layer_directions
 from core.commands.verbs import build_parser
 from core.errors import InputError
 from core.locale import in_language
-from core.pilots.registration import parse_pilot
-from core.pilots.rule import parse_rule
+from core.pilots.pilot import parse_pilot
+from core.pilots.saved import parse_rule
 from core.registry.protocols import PROTOCOLS
 from core.runs.requests import DEMO_LADDER_MODEL, demo_requests
 from core.sql.sandbox import run_query

@@ -19,7 +19,7 @@ from core.analysis import ranking
 from core.analysis.paired import reaches_among
 from core.analysis.ranks import NORMAL_95
 from core.errors import InputError, Sentence
-from core.pilots.rule import DIRECTIONS, Assumptions, Criterion, TaskName
+from core.pilots.saved import DIRECTIONS, Assumptions, Criterion, TaskName
 from core.tables import Run, records
 
 _COLUMNS = {"dimension": "inner_max", "final_dimension": "final_dimension_pre_norm", "bits_per_byte": "bits_per_byte"}

@@ -28,7 +28,7 @@ from core.analysis.ranks import NORMAL_95
 from core.analysis.units import FEWEST_TEST
 from core.errors import InputError, Sentence, sentences
 from core.pilots.pilot import CAUTIOUS_USE_CLASSES
-from core.pilots.rule import DIMENSIONS
+from core.pilots.saved import DIMENSIONS
 
 AMOUNTS = ("parameters", "memory", "speed", "price")
 """Quantities compared on a log scale: they differ by orders of magnitude."""

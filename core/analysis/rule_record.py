@@ -12,7 +12,7 @@ import numpy as np
 
 from core.analysis.decision import Decision
 from core.analysis.groups import share_limits
-from core.pilots.rule import Rule
+from core.pilots.saved import Rule
 from core.tables import RuleChoiceRow
 
 

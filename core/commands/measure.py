@@ -13,7 +13,7 @@ from core.errors import InputError, Sentence
 from core.files import max_parallel_jobs, no_folder
 from core.locale import worded
 from core.models.packages import terms_before_fetching
-from core.pilots.registration import find_pilot, pilot_requests, read_pilot
+from core.pilots.pilot import find_pilot, pilot_requests, read_pilot
 from core.records import Progress, RunConfig
 from core.registry.estimators import extra_seconds, require_on_request
 from core.registry.protocols import find_protocol

@@ -18,9 +18,8 @@ from core.errors import InputError, Sentence, WorkdimError, nothing_yet
 from core.files import read_whole, version
 from core.ids import SHORT_ID
 from core.locale import _, in_language, worded
-from core.pilots.recipe import Recipe, find_recipe
-from core.pilots.registration import find_pilot
-from core.pilots.rule import find_choice
+from core.pilots.pilot import find_pilot
+from core.pilots.saved import Recipe, find_choice, find_recipe
 from core.questions import report as report_question
 from core.sources import STATED
 from core.tables import PilotRow, RecipeNumberRow, ids_of, records

@@ -14,7 +14,7 @@ from core.analysis.rule_record import record_choice, track_record
 from core.commands.context import confirm, existing_warehouse, selected_warehouse, show_records
 from core.errors import InputError, Sentence, nothing_yet
 from core.locale import _, in_language
-from core.pilots.rule import Assumptions, SavedRule, TaskName, find_choice, find_rule, read_rule, to_toml
+from core.pilots.saved import Assumptions, SavedRule, TaskName, find_choice, find_rule, read_rule, to_toml
 from core.questions import choice as choice_question
 from core.questions.record import as_record
 from core.terminal.output import Fixed, heads, tell

@@ -24,7 +24,7 @@ from core.commands.measure import measure_all
 from core.errors import InputError, Sentence, nothing_yet, unknown_name
 from core.ids import SHORT_ID
 from core.locale import in_language
-from core.pilots.registration import find_pilot
+from core.pilots.pilot import find_pilot
 from core.questions.selection import load_runs
 from core.records import SHIPPED
 from core.runs.stored_runs import delete_stored_runs, rerun_request

@@ -23,7 +23,7 @@ from core.deck.profile_board import profile_board
 from core.deck.story import Origin, Story, StorySlide, numbers_of
 from core.deck.template import Template
 from core.locale import speaking
-from core.pilots.recipe import Recipe
+from core.pilots.saved import Recipe
 from core.questions.report import Runs
 from core.records import LayerPlan
 from core.tables import RecipeNumberRow

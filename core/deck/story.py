@@ -14,7 +14,7 @@ from typing import Literal
 
 from core.figures.chart import Blocks, Chart, Gallery
 from core.locale import _
-from core.pilots.recipe import Recipe
+from core.pilots.saved import Recipe
 from core.sources import Source
 from core.tables import RecipeNumberRow
 

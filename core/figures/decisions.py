@@ -27,7 +27,7 @@ from core.figures.chart import (
     y_ends,
 )
 from core.locale import _
-from core.pilots.rule import Assumptions
+from core.pilots.saved import Assumptions
 from core.sources import shown
 from core.tables import ids_of
 from core.wording import decisions as decision_wording

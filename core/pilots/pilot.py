@@ -1,7 +1,7 @@
 """A pilot: models x texts by one protocol, with one primary benchmark that was named before anything was measured.
 
-These classes and those of `entries` are the declared model of a pilot file and of what is registered of it: a field is
-added there and nowhere else. Where a file has another key than the field, the key is the first alias. What was
+The classes below are the declared model of a pilot file and of what is registered of it: a field is added there and
+nowhere else. Where a file has another key than the field, the key is the first alias. What was
 registered stays: the id holds a hash of everything that was decided beforehand, so an edited file is another pilot
 beside the first. docs/decisions.md shows such a file.
 
@@ -10,13 +10,16 @@ Paths are relative to the file.
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import re
 import unicodedata
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import asdict, field, replace
 from datetime import date, datetime
+from functools import lru_cache
+from pathlib import Path
 from typing import Annotated, Any, Literal, TypeVar
 
 from pydantic import (
@@ -24,19 +27,187 @@ from pydantic import (
     AliasChoices,
     BeforeValidator,
     Field,
+    TypeAdapter,
     ValidationInfo,
     field_validator,
     model_validator,
 )
 from pydantic.dataclasses import dataclass
 
-from core.errors import InputError, Sentence, unknown_name
+from core.errors import InputError, Sentence, nothing_yet, unknown_name
+from core.files import DATA
 from core.ids import matching_ids
 from core.limits import bytes_of
-from core.pilots.entries import PilotModel, PilotText, Score, as_table
-from core.records import DEVICES, Dtype
-from core.tables import PILOT_SOURCE
-from core.validation import MODEL_CONFIG, Text, Whole, YesNo, format_value, refuse_name
+from core.records import DEVICES, LOCAL, Dtype, RunConfig
+from core.tables import PILOT_SOURCE, PilotRow
+from core.validation import (
+    MODEL_CONFIG,
+    Number,
+    PositiveNumber,
+    Text,
+    Whole,
+    YesNo,
+    format_value,
+    from_config,
+    parse_toml,
+    read_toml,
+    refuse_name,
+    validate,
+)
+
+# --- its models and texts, each checked against the place where the file stands ---------------------------------------
+
+TEXT_FILES = (".txt", ".jsonl", ".json", ".csv", ".parquet")
+
+
+@dataclass(frozen=True, config=MODEL_CONFIG)
+class FileContext:
+    """What a pilot file is validated with. A registered pilot is read without it, so nothing is looked up again."""
+
+    folder: Path
+    """Relative paths start here."""
+    protocols: tuple[str, ...]
+    texts: tuple[str, ...]
+    """Names of the texts that come with Workdim."""
+
+    def path(self, written: str) -> Path:
+        return (self.folder / Path(written).expanduser()).resolve()
+
+
+def as_table(key: str) -> BeforeValidator:
+    """Accept a single value in place of a table that has only this key."""
+    return BeforeValidator(lambda value: {key: value} if isinstance(value, (str, int, float)) else value)
+
+
+@dataclass(frozen=True, config=MODEL_CONFIG)
+class OwnScore:
+    """A model's score on the user's own task."""
+
+    value: Number
+    std_error: PositiveNumber | None = None
+    n_samples: Whole | None = None
+
+
+Score = Annotated[OwnScore, as_table("value")]
+
+
+@dataclass(frozen=True, config=MODEL_CONFIG)
+class PilotModel:
+    written: Annotated[Text, Field(validation_alias=AliasChoices("reference", "written"))]
+    """The reference as the file has it. `local:NAME` is a folder measured before, as the warehouse names it."""
+    path: str | None = Field(default=None, exclude=True, validate_default=True)
+    """Absolute path of a local folder or file; None for a model of the hub or of a package."""
+    stack: Literal["encoder", "decoder"] | None = None
+    dtype: Dtype = "float32"
+    score: Score | None = None
+
+    @field_validator("written")
+    @classmethod
+    def _names_a_model(cls, written: str, info: ValidationInfo) -> str:
+        context = info.context
+        if context is None or written.startswith(("pypi:", LOCAL)) or context.path(written).exists():
+            return written
+        if written.lower().endswith(".gguf") or written.startswith((".", "/", "~")):
+            raise ValueError(Sentence("names {context}, which is not there", context=context.path(written)))
+        repository, _, revision = written.partition("@")
+        if not re.fullmatch(r"[\w.-]+/[\w.-]+", repository) or not re.fullmatch(r"[\w./-]*", revision):
+            raise ValueError(
+                Sentence(
+                    "must be {what}, not {value}",
+                    what=Sentence("hub id, folder, .gguf file or pypi:package"),
+                    value=repr(written),
+                )
+            )
+        return written
+
+    @field_validator("path", mode="before")
+    @classmethod
+    def _found(cls, path: Any, info: ValidationInfo) -> Any:
+        return _found_path(path, info)
+
+    @property
+    def asked(self) -> str:
+        """The reference to measure: as written, with an absolute path."""
+        return self.path or self.written
+
+    @property
+    def reference(self) -> str:
+        """The name in the warehouse: `owner/name`, `pypi:package` or `local:name`."""
+        return self._named()[0]
+
+    @property
+    def revision(self) -> str | None:
+        """Branch, tag, commit or version, if one was written."""
+        return self._named()[1] or None
+
+    def _named(self) -> tuple[str, str]:
+        if self.path:
+            place = Path(self.path)
+            return f"{LOCAL}{place.stem if place.suffix.lower() == '.gguf' else place.name}", ""
+        if self.written.startswith("pypi:"):
+            name, _, version = self.written.removeprefix("pypi:").replace("==", "@").partition("@")
+            return "pypi:" + re.sub(r"[-_.]+", "-", name).lower(), version
+        repository, _, revision = self.written.partition("@")
+        return repository, revision
+
+    @property
+    def label(self) -> str:
+        """A short name: what follows the owner or the kind, with the revision."""
+        name = re.split(r"[/:]", self.reference)[-1]
+        more = [part for part in (self.stack, self.dtype if self.dtype != "float32" else None) if part]
+        return " · ".join([name + (f"@{self.revision}" if self.revision else ""), *more])
+
+
+@dataclass(frozen=True, config=MODEL_CONFIG)
+class PilotText:
+    written: Annotated[Text, Field(validation_alias=AliasChoices("text", "written"))]
+    """The name of a text that comes with Workdim, or a file."""
+    path: str | None = Field(default=None, exclude=True, validate_default=True)
+    """Absolute path of a file."""
+    column: Text | None = None
+    encoding: Text = "utf-8"
+    chat: Literal["template", "plain"] = "template"
+    """How chat messages are read: with each model's own `template`, or `plain`, their contents alone."""
+
+    @field_validator("written")
+    @classmethod
+    def _names_a_text(cls, written: str, info: ValidationInfo) -> str:
+        context = info.context
+        if context is None or written in context.texts:
+            return written
+        if Path(written).suffix.lower() not in TEXT_FILES:
+            refuse_name(written, context.texts, Sentence("Or name a {file_types} file.", file_types=TEXT_FILES))
+        if not context.path(written).is_file():
+            raise ValueError(Sentence("names {context}, which is not there", context=context.path(written)))
+        return written
+
+    @field_validator("path", mode="before")
+    @classmethod
+    def _found(cls, path: Any, info: ValidationInfo) -> Any:
+        return None if info.context and info.data.get("written") in info.context.texts else _found_path(path, info)
+
+    @model_validator(mode="after")
+    def _is_read_as_it_is(self) -> PilotText:
+        if self.path is None and (self.column or self.encoding != "utf-8"):
+            raise ValueError(Sentence("is {written}, which takes no column or encoding", written=self.written))
+        return self
+
+    @property
+    def asked(self) -> str:
+        """As written, with an absolute path for a file."""
+        return self.path or self.written
+
+
+def _found_path(path: Any, info: ValidationInfo) -> Any:
+    """The absolute path of the written name, if it exists; a registered pilot brings its own."""
+    if info.context is None:
+        return path
+    written = info.data.get("written", "")
+    place = info.context.path(written)
+    return str(place) if written and not written.startswith("pypi:") and place.exists() else None
+
+
+# --- what is decided, as a whole ----------------------------------------------------------------------------------
 
 USE_CLASSES = ("general", "scarce_data", "safety_critical")
 """What a pilot decides about, and how much weight a dimension may have in it: in general the choice can be checked by its
@@ -356,3 +527,97 @@ def find_saved(saved: Sequence[tuple[str, str, Saved]], query: str, kind: str) -
     if not matches:
         raise InputError(unknown_name(kind, query, {name for name, _id, _record in saved}))
     return matches[0]
+
+
+# --- read from its file or from the warehouse, and turned into requests to measure --------------------------------
+
+_PILOT = TypeAdapter(Pilot)
+_SHIPPED = DATA / "pilots" / "ladder.toml"
+
+
+@dataclasses.dataclass(frozen=True)
+class RegisteredPilot:
+    """A pilot as stored in the warehouse."""
+
+    pilot_id: str
+    pilot: Pilot
+    at: datetime
+    """Time of registration, in UTC."""
+
+
+def registered_pilot(row: PilotRow) -> RegisteredPilot:
+    """Read a row of the table `pilots`."""
+    return RegisteredPilot(row.pilot_id, pilot_from_config(row.config), row.created_at)
+
+
+def find_pilot(rows: Sequence[PilotRow], query: str) -> RegisteredPilot:
+    """Find the pilot with this id or name in rows of the table `pilots`, newest first; of one name the newest counts.
+
+    Raises InputError with the near names.
+    """
+    for key in ("pilot_id", "name"):
+        for row in rows:
+            if getattr(row, key) == query:
+                return registered_pilot(row)
+    if not rows:
+        raise InputError(nothing_yet("pilot FILE.toml"))
+    raise InputError(unknown_name("pilot", query, {row.name for row in rows}))
+
+
+def pilot_from_config(text: str) -> Pilot:
+    """Read a pilot that `Pilot.config` wrote. Raises ValueError for any other text."""
+    return from_config(_PILOT, text)
+
+
+def pilot_requests(pilot: Pilot, readable: Collection[str] | None = None) -> list[RunConfig]:
+    """One measurement for each model on each text; the models of one text are companions of each other.
+
+    `readable` are the models, by their `asked`, whose tokenizer can be read. The others are no companions; their error
+    is reported when they are measured. None means that all are readable.
+    """
+    references = list(dict.fromkeys(model.asked for model in pilot.models))
+    companions = [reference for reference in references if readable is None or reference in readable]
+    return [
+        RunConfig(
+            model=model.asked,
+            corpus=text.asked,
+            protocol=pilot.protocol,
+            column=text.column,
+            encoding=text.encoding,
+            chat=text.chat,
+            seed=pilot.seed,
+            dtype=model.dtype,
+            device=pilot.device,
+            stack=model.stack,
+            companions=tuple(other for other in companions if other != model.asked),
+            memory_budget=pilot.memory_budget,
+            controls=pilot.controls,
+        )
+        for text in pilot.texts
+        for model in pilot.models
+    ]
+
+
+@lru_cache(maxsize=1)
+def shipped_pilot() -> Pilot:
+    """The pilot that ships with Workdim: the default if no other is registered."""
+    content = read_toml(_SHIPPED, Sentence("pilot file"))
+    return _pilot(content, _SHIPPED, [content["protocol"]], content["texts"])
+
+
+def read_pilot(file: Path, protocols: Collection[str], texts: Collection[str]) -> Pilot:
+    """Read a pilot from a TOML file. `protocols` and `texts` are the names that Workdim knows.
+
+    Raises InputError, with the file, the key and what is allowed there.
+    """
+    return _pilot(read_toml(Path(file), Sentence("pilot file")), Path(file), protocols, texts)
+
+
+def parse_pilot(text: str, folder: Path, protocols: Collection[str], texts: Collection[str]) -> Pilot:
+    """Read a pilot from the text of such a file; relative paths start at `folder`. Raises InputError."""
+    file = folder / "pilot.toml"
+    return _pilot(parse_toml(text, file), file, protocols, texts)
+
+
+def _pilot(content: dict[str, Any], file: Path, protocols: Collection[str], texts: Collection[str]) -> Pilot:
+    return validate(Pilot, content, file, FileContext(file.parent, tuple(protocols), tuple(texts)))

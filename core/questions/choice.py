@@ -27,7 +27,7 @@ from core.analysis.decision import Decision, Standing, decide_in_context
 from core.analysis.ranking import newest_runs, on_one_text, own_runs, without_variants
 from core.errors import InputError, nothing_yet
 from core.ids import matching_ids
-from core.pilots.rule import DIMENSIONS, Assumptions, Criterion, Direction, Quantity, Rule, TaskName
+from core.pilots.saved import DIMENSIONS, Assumptions, Criterion, Direction, Quantity, Rule, TaskName
 from core.questions.evidence import load_evidence
 from core.questions.population import select_population
 from core.questions.ranking_question import Evidence, RankingQuestion

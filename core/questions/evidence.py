@@ -10,7 +10,7 @@ from dataclasses import replace
 import polars as pl
 
 from core.analysis.ranking import own_runs
-from core.pilots.registration import RegisteredPilot, registered_pilot, shipped_pilot
+from core.pilots.pilot import RegisteredPilot, registered_pilot, shipped_pilot
 from core.questions.population import Population, group_key, select_population
 from core.questions.ranking_answer import Answer, answer_question, relate_by_specification
 from core.questions.ranking_question import BY_WORD, Evidence, RankingQuestion

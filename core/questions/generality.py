@@ -38,7 +38,7 @@ from core.analysis.resampling import (
     weighted_spearman,
 )
 from core.analysis.units import FEWEST_EXPLORATORY, Numbers, average_recipes, to_floats
-from core.pilots.rule import DIMENSIONS
+from core.pilots.saved import DIMENSIONS
 from core.questions.ranking_answer import Answer, relation_units
 from core.registry.specifications import CLAIMS
 from core.registry.verdicts import VERDICTS

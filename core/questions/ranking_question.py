@@ -17,9 +17,7 @@ import polars as pl
 from core.analysis.ranking import OWN_MATCHES
 from core.analysis.relation import Sign
 from core.errors import InputError, unknown_name
-from core.pilots.entries import PilotModel
-from core.pilots.pilot import Pilot
-from core.pilots.registration import RegisteredPilot
+from core.pilots.pilot import Pilot, PilotModel, RegisteredPilot
 from core.tables import SCORE_KEYS, Run, records
 
 SIGNS = ("negative", "positive")

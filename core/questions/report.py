@@ -6,9 +6,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from core.pilots.recipe import Recipe
-from core.pilots.registration import RegisteredPilot, find_pilot
-from core.pilots.rule import SavedRule, find_choice
+from core.pilots.pilot import RegisteredPilot, find_pilot
+from core.pilots.saved import Recipe, SavedRule, find_choice
 from core.questions import choice as choice_question
 from core.questions import evidence as evidence_question
 from core.questions import selection as selection_question

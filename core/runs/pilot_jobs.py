@@ -8,8 +8,7 @@ from dataclasses import dataclass
 
 from core.errors import InputError, WarehouseError
 from core.files import is_locked, lock_path, make_folder, try_lock
-from core.pilots.pilot import Pilot
-from core.pilots.registration import pilot_requests
+from core.pilots.pilot import Pilot, pilot_requests
 from core.records import LOCAL, RunConfig
 from core.registry.protocols import find_protocol
 from core.runs.estimates import readable_models

@@ -257,19 +257,19 @@ def _check_meaning(kind: str, tables: dict[str, pl.DataFrame]) -> None:
         _check_plan(LayerPlan.from_frames(tables))
     elif kind in ("pilot", "recipe", "rule"):
         # Loads the library that checks what people write, which a measurement does not need.
-        from core.pilots import recipe, registration, rule
+        from core.pilots import pilot, saved
 
         table = KINDS[kind].tables[0]
         row = TABLES[table].rows(tables[table].head(1))[0]
         if kind == "pilot":
-            registration.pilot_from_config(row.config)
+            pilot.pilot_from_config(row.config)
         elif kind == "rule":
-            rule.rule_from_config(row.config)
+            saved.rule_from_config(row.config)
             outcomes = set(tables["rule_choices"]["outcome"].drop_nulls())
-            if unknown := outcomes - {*rule.OUTCOMES}:
-                raise ValueError(f"the outcome {min(unknown)[:20]!r} is none of {', '.join(rule.OUTCOMES)}")
+            if unknown := outcomes - {*saved.OUTCOMES}:
+                raise ValueError(f"the outcome {min(unknown)[:20]!r} is none of {', '.join(saved.OUTCOMES)}")
         else:
-            recipe.recipe_from_row(row)
+            saved.recipe_from_row(row)
 
 
 def _check_plan(layer_plan: LayerPlan) -> None:

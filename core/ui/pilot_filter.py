@@ -10,9 +10,7 @@ import streamlit as st
 from core import wording
 from core.analysis.differences import with_controls
 from core.locale import _, spoken
-from core.pilots import registration
-from core.pilots.pilot import Pilot
-from core.pilots.registration import RegisteredPilot
+from core.pilots.pilot import Pilot, RegisteredPilot, registered_pilot, shipped_pilot
 from core.questions.ranking_question import pilot_registration
 from core.tables import PilotRow, records
 from core.ui import inputs, reads, url_state
@@ -34,7 +32,7 @@ def choose(runs: pl.DataFrame) -> tuple[RegisteredPilot | None, pl.DataFrame]:
     chosen = inputs.choose_by_id(_("Pilot"), names, "pilot", width=480)
     if chosen == inputs.ALL:
         return None, runs
-    pilot = registration.registered_pilot(rows[chosen])
+    pilot = registered_pilot(rows[chosen])
     _show_pilot(pilot)
     pilot_runs = with_controls(runs.filter(pl.col("run_id").is_in(reads.pilot_run_ids(pilot.pilot_id))), runs)
     if pilot_runs.is_empty():
@@ -49,7 +47,7 @@ def _show_pilot(registered: RegisteredPilot) -> None:
     expected = _("Expected: {expectation}").format(expectation=escape(pilot.expectation_in(spoken())))
     conditions = _("{use_class}. Benchmark ({registration}): {benchmark}.").format(
         use_class=wording.name("use_class", pilot.use_class),
-        registration=answer_wording.registration_day_text(pilot_registration(registered, registration.shipped_pilot())),
+        registration=answer_wording.registration_day_text(pilot_registration(registered, shipped_pilot())),
         benchmark=escape(registered_benchmark_text(pilot.benchmark)),
     )
     st.markdown(f"**{escape(pilot.question_in(spoken()))}**", help=f"{expected}  \n{conditions}")

@@ -18,8 +18,7 @@ import streamlit as st
 
 from core.analysis.ranking import own_runs
 from core.files import default_warehouse
-from core.pilots.recipe import SavedRecipe
-from core.pilots.rule import SavedRule
+from core.pilots.saved import SavedRecipe, SavedRule
 from core.questions import evidence as evidence_question
 from core.questions.population import Population, select_population
 from core.questions.ranking_answer import Answer, answer_question

@@ -22,10 +22,8 @@ from core.deck.story import Story
 from core.errors import InputError, Sentence
 from core.files import version
 from core.locale import _, in_language, spoken, worded
-from core.pilots.pilot import slug
-from core.pilots.recipe import MAX_NAME, Recipe, SavedRecipe
-from core.pilots.registration import RegisteredPilot
-from core.pilots.rule import SavedRule
+from core.pilots.pilot import RegisteredPilot, slug
+from core.pilots.saved import MAX_NAME, Recipe, SavedRecipe, SavedRule
 from core.questions import report as report_question
 from core.tables import RuleChoiceRow, ids_of
 from core.ui import inputs, language, notices, pilot_filter, reads, tables, url_state

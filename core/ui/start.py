@@ -11,7 +11,7 @@ from core.analysis.ranking import is_of_ladder, newest_runs, own_runs, without_v
 from core.figures.layer_profiles import THUMBNAIL, thumbnail
 from core.figures.profile_data import extrema_of, profile_points
 from core.locale import _, spoken
-from core.pilots.registration import registered_pilot
+from core.pilots.pilot import registered_pilot
 from core.questions.ranking_answer import Answer
 from core.questions.ranking_question import RankingQuestion
 from core.tables import PilotRow, Run, ids_of, records

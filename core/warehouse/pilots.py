@@ -13,9 +13,7 @@ from datetime import UTC, datetime
 import polars as pl
 
 from core.errors import InputError, missing
-from core.pilots.entries import PilotModel
-from core.pilots.pilot import PRESENTATION_FIELDS, OwnTask, Pilot
-from core.pilots.registration import pilot_from_config
+from core.pilots.pilot import PRESENTATION_FIELDS, OwnTask, Pilot, PilotModel, pilot_from_config
 from core.store import user_files
 from core.tables import TABLES, PilotRow, PilotRunRow, ScoreRow, frame
 from core.warehouse.warehouse import Warehouse

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any, Literal
 
 from core.errors import InputError
-from core.pilots.recipe import Recipe, SavedRecipe, recipe_from_row
+from core.pilots.saved import Recipe, SavedRecipe, recipe_from_row
 from core.store import user_files
 from core.store.trash import is_deleted
 from core.tables import RecipeNumberRow, RecipeRow, ids_of, records

@@ -6,7 +6,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 
 from core.errors import InputError, missing, unknown_name
-from core.pilots.rule import OUTCOMES, Rule, SavedRule, rule_from_config
+from core.pilots.saved import OUTCOMES, Rule, SavedRule, rule_from_config
 from core.store import user_files
 from core.tables import RuleChoiceRow, RuleRow, records
 from core.warehouse.connection import Readable

@@ -14,7 +14,7 @@ from core.analysis.decision import AMOUNTS, Decision, ExcludedCandidate, ParetoS
 from core.analysis.rule_record import TrackRecord, task_remark
 from core.analysis.units import FEWEST_TEST
 from core.locale import _
-from core.pilots.rule import DIMENSIONS, Assumptions, Criterion, Rule, SavedRule, TaskName
+from core.pilots.saved import DIMENSIONS, Assumptions, Criterion, Rule, SavedRule, TaskName
 from core.questions.choice import PilotChoice
 from core.sources import shown
 from core.tables import RuleChoiceRow

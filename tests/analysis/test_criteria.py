@@ -7,7 +7,7 @@ from dataclasses import replace
 import polars as pl
 
 from core.analysis.criteria import choice_context, estimate_costs, resolve_criteria
-from core.pilots.rule import Assumptions, Criterion
+from core.pilots.saved import Assumptions, Criterion
 from tests import frames
 
 RUNS = pl.DataFrame(

@@ -10,7 +10,7 @@ import pytest
 
 from core.analysis.decision import decide
 from core.analysis.rule_record import record_choice, task_remark, track_record
-from core.pilots.rule import Criterion, Rule, TaskName
+from core.pilots.saved import Criterion, Rule, TaskName
 from tests.answers import SCORE, THREE, asked
 
 RULE = Rule("Small", "general", (Criterion("score", weight=1.0),), task=TaskName("made-up", "acc"))

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from core.pilots.rule import parse_rule, read_rule
+from core.pilots.saved import parse_rule, read_rule
 from core.warehouse.rules import list_rules
 from core.warehouse.warehouse import Warehouse
 from tests.answers import ladder_warehouse

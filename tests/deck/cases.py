@@ -17,10 +17,8 @@ from core.deck.powerpoint import draw_deck
 from core.deck.report import build_story
 from core.deck.story import Origin, Story
 from core.locale import in_language
-from core.pilots.pilot import Translation
-from core.pilots.recipe import Recipe
-from core.pilots.registration import RegisteredPilot
-from core.pilots.rule import Criterion, Rule, SavedRule
+from core.pilots.pilot import RegisteredPilot, Translation
+from core.pilots.saved import Criterion, Recipe, Rule, SavedRule
 from core.questions.choice import choose_by_rule, judged
 from core.questions.population import select_population
 from core.questions.ranking_answer import Answer, answer_question

@@ -19,7 +19,7 @@ from core.deck.powerpoint import draw_deck
 from core.deck.report import build_story
 from core.deck.story import Origin, Story, numbers_of, texts_of
 from core.errors import InputError
-from core.pilots.recipe import Recipe
+from core.pilots.saved import Recipe
 from core.sources import STATED
 from core.tables import TABLES
 from core.warehouse.recipes import compare_numbers

@@ -23,9 +23,8 @@ from core.figures.layer_profiles import profile_chart
 from core.figures.scores import relation_chart
 from core.figures.text import is_wide, phrases
 from core.locale import in_language
-from core.pilots.entries import PilotModel
-from core.pilots.recipe import Recipe
-from core.pilots.rule import Criterion
+from core.pilots.pilot import PilotModel
+from core.pilots.saved import Criterion, Recipe
 from core.questions import evidence
 from core.questions.ranking_question import missing_models
 from core.records import SHIPPED, LayerPlan, PlanConfig

@@ -12,7 +12,7 @@ from core.figures import decisions as decision_figures
 from core.figures import generality as generality_figures
 from core.figures.chart_figure import bars_figure, chart_figure
 from core.locale import in_language
-from core.pilots.rule import Assumptions, Criterion, Rule, TaskName
+from core.pilots.saved import Assumptions, Criterion, Rule, TaskName
 from core.questions.generality import OrderTable, concordance
 from core.wording import decisions as decision_wording
 from tests.answers import asked, candidate, exact

@@ -14,7 +14,7 @@ from transformers import AutoModelForCausalLM, AutoTokenizer
 
 from core.errors import InputError, ModelError
 from core.models.hub import find_weights
-from core.pilots.registration import read_pilot
+from core.pilots.pilot import read_pilot
 from core.registry.protocols import PROTOCOLS
 from core.runs import requests
 from core.texts.corpora import BUILT_IN

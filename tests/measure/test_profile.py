@@ -8,7 +8,7 @@ from core.errors import CorpusError
 from core.geometry.layer import CloudPlan
 from core.measure import layers, plan
 from core.measure.plan import TokenMask, open_setup
-from core.pilots.registration import parse_pilot
+from core.pilots.pilot import parse_pilot
 from core.plans.setup import open_plan
 from core.records import PlanConfig, RunConfig
 from core.registry.protocols import PROTOCOLS

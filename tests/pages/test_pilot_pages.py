@@ -12,9 +12,8 @@ from pptx import Presentation
 
 from core.commands.main import main
 from core.locale import in_language
-from core.pilots import registration
-from core.pilots.entries import OwnScore, PilotModel, PilotText
-from core.pilots.pilot import Benchmark, OwnTask, Pilot
+from core.pilots import pilot as registration
+from core.pilots.pilot import Benchmark, OwnScore, OwnTask, Pilot, PilotModel, PilotText
 from core.warehouse import pilots, queries
 from core.warehouse.warehouse import Warehouse
 from core.wording.numbers import day

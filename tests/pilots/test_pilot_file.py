@@ -13,9 +13,16 @@ from typing import Any
 import pytest
 
 from core.errors import InputError
-from core.pilots.entries import FileContext, OwnScore, PilotModel
-from core.pilots.pilot import USE_CLASSES, Pilot
-from core.pilots.registration import pilot_from_config, pilot_requests, read_pilot
+from core.pilots.pilot import (
+    USE_CLASSES,
+    FileContext,
+    OwnScore,
+    Pilot,
+    PilotModel,
+    pilot_from_config,
+    pilot_requests,
+    read_pilot,
+)
 from core.registry.protocols import PROTOCOLS
 from core.texts.corpora import BUILT_IN
 from core.validation import validate

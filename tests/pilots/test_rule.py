@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from core.errors import InputError
-from core.pilots.rule import Assumptions, Criterion, Rule, TaskName, parse_rule, read_rule, rule_from_config, to_toml
+from core.pilots.saved import Assumptions, Criterion, Rule, TaskName, parse_rule, read_rule, rule_from_config, to_toml
 
 GOOD = """
 name = "Small and good enough"

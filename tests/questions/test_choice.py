@@ -7,7 +7,7 @@ from dataclasses import replace
 import polars as pl
 
 from core.analysis.criteria import ChoiceContext, choice_context, resolve_criterion
-from core.pilots.rule import Assumptions, Criterion
+from core.pilots.saved import Assumptions, Criterion
 from core.questions.choice import (
     DEFAULT_WEIGHTS,
     RECORD,

@@ -12,7 +12,7 @@ from scipy import stats
 from statsmodels.stats.meta_analysis import combine_effects
 
 from core.analysis.criteria import choice_context, resolve_criteria
-from core.pilots.rule import Assumptions, Criterion
+from core.pilots.saved import Assumptions, Criterion
 from core.questions import generality
 from core.questions.generality import (
     choose_tasks,

@@ -8,7 +8,7 @@ import sys
 import pytest
 
 from core.errors import WarehouseLocked
-from core.pilots.registration import read_pilot
+from core.pilots.pilot import read_pilot
 from core.records import SHIPPED
 from core.registry.protocols import PROTOCOLS
 from core.runs import estimates, processes

@@ -14,7 +14,7 @@ from core import exports
 from core.analysis.criteria import choice_context
 from core.analysis.ranking import own_runs
 from core.figures.layer_pairs import DisplacementExponent
-from core.pilots.rule import Assumptions
+from core.pilots.saved import Assumptions
 from core.questions.population import group_key, select_population
 from core.questions.ranking_question import Evidence
 from core.questions.selection import repositories

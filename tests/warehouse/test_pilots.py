@@ -9,9 +9,16 @@ from datetime import date
 import pytest
 
 from core.errors import InputError
-from core.pilots.entries import OwnScore, PilotModel, PilotText
-from core.pilots.pilot import Benchmark, OwnTask, Pilot
-from core.pilots.registration import pilot_requests, registered_pilot
+from core.pilots.pilot import (
+    Benchmark,
+    OwnScore,
+    OwnTask,
+    Pilot,
+    PilotModel,
+    PilotText,
+    pilot_requests,
+    registered_pilot,
+)
 from core.tables import PilotRow, records
 from core.warehouse import pilots, queries
 from core.warehouse.runs import ingest_parcel

@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from core.errors import InputError
-from core.pilots.recipe import Recipe, find_recipe
+from core.pilots.saved import Recipe, find_recipe
 from core.tables import RecipeNumberRow
 from core.warehouse import recipes
 from core.warehouse.runs import ingest_parcel

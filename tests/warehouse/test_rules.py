@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 import pytest
 
 from core.errors import InputError, WarehouseError
-from core.pilots.rule import Assumptions, Criterion, Rule, TaskName, find_rule
+from core.pilots.saved import Assumptions, Criterion, Rule, TaskName, find_rule
 from core.store import user_files
 from core.tables import RuleChoiceRow
 from core.warehouse import rules

@@ -15,7 +15,7 @@ from core.analysis.ranking import natural_sort_key
 from core.figures import decisions as decision_figures
 from core.figures.chart_figure import bars_figure
 from core.locale import _
-from core.pilots.rule import Assumptions
+from core.pilots.saved import Assumptions
 from core.questions.choice import PilotChoice
 from core.tables import ids_of
 from core.ui import inputs, pictures, tables, url_state

@@ -18,9 +18,8 @@ from core.analysis.criteria import ChoiceContext, ResolvedCriterion
 from core.analysis.decision import Decision
 from core.errors import InputError
 from core.locale import _, worded
-from core.pilots.pilot import USE_CLASSES
-from core.pilots.registration import RegisteredPilot
-from core.pilots.rule import Assumptions, Direction, SavedRule, TaskName
+from core.pilots.pilot import USE_CLASSES, RegisteredPilot
+from core.pilots.saved import Assumptions, Direction, SavedRule, TaskName
 from core.questions import choice as choice_question
 from core.questions.choice import PilotChoice
 from core.questions.ranking_question import RankingQuestion

@@ -15,8 +15,7 @@ from core.analysis import ranking
 from core.analysis.ranking import RankingGroup, own_runs
 from core.errors import InputError
 from core.locale import _
-from core.pilots.pilot import Pilot
-from core.pilots.registration import RegisteredPilot
+from core.pilots.pilot import Pilot, RegisteredPilot
 from core.questions.choice import all_models
 from core.questions.population import Population, find_group, group_key
 from core.questions.ranking_answer import Answer, specification_key

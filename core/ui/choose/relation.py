@@ -12,7 +12,7 @@ from core import wording
 from core.figures.chart_svg import visual_svg
 from core.figures.scores import relation_chart
 from core.locale import _, translated
-from core.pilots.registration import RegisteredPilot
+from core.pilots.pilot import RegisteredPilot
 from core.questions.population import OtherGroup
 from core.questions.ranking_answer import Answer
 from core.questions.ranking_question import RankingQuestion

@@ -15,7 +15,7 @@ from core import wording
 from core.analysis.rule_record import record_choice, track_record
 from core.errors import WorkdimError
 from core.locale import _
-from core.pilots.rule import Rule, SavedRule, parse_rule, to_toml
+from core.pilots.saved import Rule, SavedRule, parse_rule, to_toml
 from core.store.user_files import MAX_NAME_LENGTH
 from core.tables import RuleChoiceRow
 from core.ui import inputs, language, reads, tables, url_state

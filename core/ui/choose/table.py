@@ -14,7 +14,7 @@ from core.analysis.criteria import build_candidates, resolve_criterion
 from core.analysis.ranking import filter_benchmark, natural_sort_key
 from core.analysis.ranks import NORMAL_95
 from core.locale import _
-from core.pilots.rule import Criterion
+from core.pilots.saved import Criterion
 from core.questions.ranking_question import BY_WORD, DIMENSIONS
 from core.tables import ScoredRun, ids_of, records
 from core.ui import language, tables

@@ -16,8 +16,7 @@ import tomli_w
 from core import wording
 from core.errors import InputError
 from core.locale import _, spoken
-from core.pilots import registration
-from core.pilots.pilot import USE_CLASSES, Pilot
+from core.pilots.pilot import USE_CLASSES, Pilot, parse_pilot, pilot_from_config
 from core.ui import inputs, reads, url_state
 from core.ui.markdown import escape
 from core.ui.measure import job_cards
@@ -34,7 +33,7 @@ def show_registered() -> None:
     if not pilots.is_empty():
         with st.expander(_("Pilots ({n})").format(n=pilots.height), icon=":material/science:"):
             for config, n_runs in pilots.select("config", "n_runs").iter_rows():
-                _show_registered(registration.pilot_from_config(config), n_runs)
+                _show_registered(pilot_from_config(config), n_runs)
 
 
 def is_asked() -> bool:
@@ -119,7 +118,7 @@ def _parsed(content: str) -> Pilot | None:
 
     try:
         folder = reads.warehouse().path.parent / _FOLDER
-        return registration.parse_pilot(content, folder, protocol_names(), text_names())
+        return parse_pilot(content, folder, protocol_names(), text_names())
     except InputError as error:
         st.caption(escape(str(error)))
         return None
