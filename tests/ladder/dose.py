@@ -48,6 +48,8 @@ STRENGTH = 1.0
 N_STATES = 512
 """States of a batch that the push looks at: one of each token type, at most so many."""
 FREE, DOSE, PLACEBO = "free", "dose", "placebo"
+SIZES = "sizes.json"
+"""Of a dosed run: the norm of the penalty's gradient at every step."""
 RESULTS = DATA / "reference" / "dose.csv"
 REGISTRATION = DATA / "pilots" / "dose.md"
 OTHERS = {"participation_ratio": None, "gride": GRIDE_READ_AT, "two_nn": 1}
@@ -206,7 +208,7 @@ class Result:
 
 
 def run(arm: Arm, out: Path) -> Result:
-    """Train, score and measure; FileNotFoundError for a placebo whose dose was not trained here."""
+    """Train, score and measure."""
     torch.set_num_threads(1)
     folder, recipe = out / arm.name, arm.recipe
     push: training.Push | None = None
@@ -214,10 +216,8 @@ def run(arm: Arm, out: Path) -> Result:
         assert arm.target is not None
         push = Dose(arm.target, arm.seed)
     elif arm.kind == PLACEBO:
-        push = Placebo(json.loads((out / arm.dosed.name / "sizes.json").read_text(encoding="utf-8")), arm.seed)
-    trained = training.train(recipe, text.windows(recipe, text.training_documents()), folder, _say, push=push)
-    if isinstance(push, Dose):
-        write_atomic(folder / "sizes.json", json.dumps(push.sizes).encode())
+        push = Placebo(_sizes(arm.dosed, out), arm.seed)
+    trained = _train(arm, out, push)
     saved = folder / recipe.folder_of(STEPS)
     model = training.load(saved)
     bits = {kind: scoring.bits_per_byte(model, text.held_out(kind))["value"] for kind in ("code", "prose")}
@@ -236,6 +236,23 @@ def run(arm: Arm, out: Path) -> Result:
         registration=registered(),
         cpu_seconds=trained["cpu_seconds"],
     )
+
+
+def _train(arm: Arm, out: Path, push: training.Push | None) -> dict[str, Any]:
+    rows = text.windows(arm.recipe, text.training_documents())
+    trained = training.train(arm.recipe, rows, out / arm.name, _say, push=push)
+    if isinstance(push, Dose):
+        write_atomic(out / arm.name / SIZES, json.dumps(push.sizes).encode())
+    return trained
+
+
+def _sizes(dosed: Arm, out: Path) -> list[float]:
+    """Of the push of a dosed run at every step; where its folder was lost since, it is trained once more, to the same bits."""
+    file = out / dosed.name / SIZES
+    if not file.exists():
+        assert dosed.target is not None
+        _train(dosed, out, Dose(dosed.target, dosed.seed))
+    return list(json.loads(file.read_text(encoding="utf-8")))
 
 
 UNMEASURED = dict.fromkeys(
@@ -335,8 +352,8 @@ def main() -> None:
             continue
         folder = options.out / arm.name
         folder.mkdir(parents=True, exist_ok=True)
-        if arm.kind == PLACEBO and not (options.out / arm.dosed.name / "sizes.json").exists():
-            _say(f"{arm.name}: its dose is not trained here yet; start this command again when it is")
+        if arm.kind == PLACEBO and not is_known(arm.dosed):
+            _say(f"{arm.name}: its dose is not trained yet; start this command again when it is")
             continue
         try:
             with FileLock(folder / "lock", timeout=0):

@@ -200,3 +200,18 @@ def test_pairs_count_only_where_the_push_did_what_it_should() -> None:
     low, high = dose_answer.effects(told)
     assert (low.n, low.left_out, high.n, high.left_out) == (11, (3,), 10, (3, 4))
     assert dose_answer.sign_flips([1.0, 1.0, 1.0]) == 0.25
+
+
+def test_a_dose_whose_folder_was_lost_is_trained_again_for_its_placebo(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    trained: list[Arm] = []
+
+    def train(arm: Arm, out: Path, push: Dose) -> None:
+        trained.append(arm)
+        (out / arm.name).mkdir()
+        (out / arm.name / dose.SIZES).write_text(f"[{push.target}]", encoding="utf-8")
+
+    monkeypatch.setattr(dose, "_train", train)
+    dosed = Arm("placebo", 28, 3).dosed
+    assert dose._sizes(dosed, tmp_path) == dose._sizes(dosed, tmp_path) == [28] and trained == [Arm("dose", 28, 3)]
