@@ -71,7 +71,7 @@ class RunConfig:
     dtype: Annotated[str, Setting(_("number format as asked for"))] = "float32"
     device: Annotated[str, Setting(_("device as asked for"))] = "auto"
     pass_: Annotated[str, Setting(_("pass as asked for"))] = "text"
-    """`text`, or a control: a key of `core.registry.passes`."""
+    """`text`, or a control: a key of `core.registry.protocols`."""
     model_seed: Annotated[int, Setting(_("seed of random weights as asked for"))] = 0
     """Seed of the weights, if those of the pass depend on one."""
     stack: Annotated[str | None, Setting(_("blocks as asked for"))] = None
@@ -240,7 +240,7 @@ class PassEstimate:
     """Estimated cost of one pass of a measurement."""
 
     name: str
-    """A key of `core.registry.passes`."""
+    """A key of `core.registry.protocols`."""
     known_run: str | None
     """The stored run that already is this control pass, which is then not measured again."""
     seconds: dict[str, float]

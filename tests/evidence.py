@@ -45,7 +45,7 @@ from core.questions.ranking_answer import (
 )
 from core.questions.ranking_question import RankingQuestion
 from core.records import BUDGETS, DAMAGED, EARLIER, LayerPlan
-from core.registry.specifications import CLAIMS, SPECIFICATIONS
+from core.registry.protocols import CLAIMS, SPECIFICATIONS
 from core.tables import PlanOutcomeRow, Run, records
 from core.warehouse import queries, reference
 from core.warehouse.warehouse import Warehouse

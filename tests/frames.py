@@ -15,7 +15,7 @@ import numpy as np
 import polars as pl
 
 from core.questions.selection import Selection
-from core.registry.specifications import CLAIMS, SPECIFICATIONS
+from core.registry.protocols import CLAIMS, SPECIFICATIONS
 from core.tables import (
     TABLES,
     LayerCorrelatorRow,

@@ -9,7 +9,7 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from core.records import PROFILE_TABLES, Profile
-from core.registry.specifications import CLAIMS, SPECIFICATIONS
+from core.registry.protocols import CLAIMS, SPECIFICATIONS
 from core.tables import (
     CorpusRow,
     LayerCorrelatorRow,

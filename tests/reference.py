@@ -46,8 +46,7 @@ from core.measure.plan import mask_tokens, open_setup
 from core.measure.profile import measure_profile, open_network, select_sample
 from core.measure.rows import readable_rows, window_rows
 from core.records import DAMAGED, EARLIER, LOCAL, SHIPPED, Profile, RunConfig
-from core.registry.protocols import PROTOCOLS
-from core.registry.specifications import CLAIMS
+from core.registry.protocols import CLAIMS, PROTOCOLS
 from core.runs.jobs import new_run_id
 from core.store.parcels import RUN_FILE, read_header, read_parcel, write_parcel
 from core.tables import TABLES

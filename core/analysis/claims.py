@@ -19,7 +19,7 @@ import numpy as np
 from scipy import special
 
 from core.records import Estimate, Profile
-from core.registry.specifications import REFERENCE, SPECIFICATIONS, Specification
+from core.registry.protocols import REFERENCE, SPECIFICATIONS, Specification
 from core.tables import LayerEstimateRow, LayerReplicateRow, RunClaimRow
 
 MARGIN = math.log(1.1)

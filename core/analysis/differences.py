@@ -2,7 +2,7 @@
 
 A control belongs to the run it was measured for, to runs whose verdicts used it, and to every run that would use it if
 measured now, by the rule of `warehouse.runs.control_passes`: same configuration, tokenizer, chat template, text and
-protocol, and the same weights where the pass needs them (`core.registry.passes`).
+protocol, and the same weights where the pass needs them (`core.registry.protocols`).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from scipy import special
 from core.analysis.claims import LEVEL, simultaneous_limits
 from core.analysis.ranking import N_TOLERANCE
 from core.analysis.ranks import NORMAL_95, common_blocks
-from core.registry.passes import PASSES, SHARED
+from core.registry.protocols import PASSES, SHARED
 from core.tables import Run, ids_of, records, value_of
 
 _SHARED_FIELDS = ("stack", "configuration_hash", "tokenizer_hash", "corpus_id", "protocol_hash", "dtype")

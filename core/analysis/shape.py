@@ -33,8 +33,7 @@ from core.analysis.verdict import (
     decide_verdict,
 )
 from core.records import Profile
-from core.registry.passes import PASSES
-from core.registry.specifications import CLAIMS, REFERENCE
+from core.registry.protocols import CLAIMS, PASSES, REFERENCE
 from core.tables import LayerEstimateRow, RunExtremumRow, RunSummaryRow
 
 

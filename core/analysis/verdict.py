@@ -37,8 +37,7 @@ from core.analysis.claims import (
 )
 from core.records import Estimate, Profile
 from core.registry.checks import CHECKS
-from core.registry.passes import PASSES, TRAINED
-from core.registry.specifications import CLAIMS, REFERENCE, SPECIFICATIONS
+from core.registry.protocols import CLAIMS, PASSES, REFERENCE, SPECIFICATIONS, TRAINED
 from core.tables import LayerSeedRow, RunClaimRow, RunControlRow, RunSummaryRow
 
 TEN = 10.0

@@ -18,8 +18,8 @@ from core.deck.slide import MOST_ROWS, make_slide, shorten_for_page
 from core.deck.story import Column, Row, Statement, StorySlide, Table, Visual
 from core.figures.chart import Chart, Gallery
 from core.locale import _, translated
+from core.registry.checks import VERDICTS
 from core.registry.protocols import find_protocol, n_control_passes
-from core.registry.verdicts import VERDICTS
 from core.sources import counted, derived
 from core.wording import joined_sentences
 from core.wording import slides as slide_wording

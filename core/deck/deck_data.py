@@ -27,7 +27,7 @@ from core.questions.ranking_answer import Answer, RankedModel
 from core.questions.report import AskedRule, Runs
 from core.questions.selection import Selection
 from core.records import LayerPlan
-from core.registry.specifications import CLAIMS
+from core.registry.protocols import CLAIMS
 from core.sources import Source, sourced, stamped
 from core.tables import PlanOutcomeRow, PlanRow, ids_of
 from core.tables.sourced import row_of, rows_of

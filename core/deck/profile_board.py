@@ -33,8 +33,8 @@ from core.figures.scores import loss_chart
 from core.locale import _
 from core.questions.compare import Comparison
 from core.records import SHIPPED
-from core.registry.specifications import CLAIMS
-from core.registry.verdicts import VERDICTS
+from core.registry.checks import VERDICTS
+from core.registry.protocols import CLAIMS
 from core.sources import Text, counted, derived
 from core.tables import Run, ids_of, records
 from core.tables.sourced import rows_of

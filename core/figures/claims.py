@@ -16,7 +16,7 @@ from core.figures.chart import Chart, Guide, Point, in_rows, interval_chart, rou
 from core.figures.svg import LIGHT, SMALL, Drawing, Theme
 from core.figures.text import shorten_to_width, text_width, wrap_text
 from core.locale import _
-from core.registry.specifications import CLAIMS, SPECIFICATIONS
+from core.registry.protocols import CLAIMS, SPECIFICATIONS
 from core.sources import shown, stated
 from core.tables import RunClaimRow, ids_of, records
 from core.tables.sourced import rows_of

@@ -12,7 +12,7 @@ from core import wording
 from core.figures.chart import Axis, Chart, Mark, Point, Series, round_axis, whole_step, y_ends
 from core.figures.style import LOG_TICKS, add_heatmap, axes_figure, with_message
 from core.locale import _
-from core.registry.correlators import PAIR_MEASURES
+from core.registry.estimators import PAIR_MEASURES
 from core.tables import LayerPairRow, records
 
 EXPONENT_MEASURE = "displacement_exponent"

@@ -49,7 +49,7 @@ from core.figures.profile_data import (
 from core.figures.svg import LIGHT, Caption, Drawing, Plot, Theme
 from core.locale import _
 from core.records import Estimate
-from core.registry.passes import CONTROLS
+from core.registry.protocols import CONTROLS
 from core.sources import Source, Text, derived, sourced
 from core.tables import Run, ids_of, records
 from core.tables.sourced import rows_of

@@ -15,7 +15,7 @@ from core.analysis.claims import LEVEL
 from core.analysis.ranks import quantile
 from core.figures.chart import Span
 from core.locale import _
-from core.registry.specifications import REFERENCE
+from core.registry.protocols import REFERENCE
 from core.sources import Text
 from core.tables import Run, ids_of, records
 from core.wording.labels import run_labels
@@ -85,7 +85,7 @@ class Reference:
     """A curve to compare with: the same quantity without training, without word order or without non-Gaussian shape."""
 
     kind: str
-    """A control pass (`core.registry.passes`), or `gaussian_surrogate`, Gaussian points of equal covariance."""
+    """A control pass (`core.registry.protocols`), or `gaussian_surrogate`, Gaussian points of equal covariance."""
     of_run_id: str
     name: str
     model_seed: int | None

@@ -12,7 +12,7 @@ from core.geometry.layer import CloudPlan, layer_bytes
 from core.geometry.layer_pairs import points_within
 from core.measure.layers import WORKER_BYTES
 from core.models.memory import MemoryPlan, Shape, batch_bytes, suspended_bytes
-from core.registry.passes import BLOCKS_DRAWN, CHANGED, DRAWN
+from core.registry.protocols import BLOCKS_DRAWN, CHANGED, DRAWN
 
 GGUF_VOCABULARY = 2700
 """Bytes per token type of a GGUF file's vocabulary as Python objects: SmolLM2, 136 MB for 49,152."""
@@ -25,7 +25,7 @@ class Placed:
     is_mapped: bool
     """Whether they are memory-mapped file pages, because the file has the dtype of the measurement."""
     weights: str
-    """Kind of weights of the pass, as in `core.registry.passes`."""
+    """Kind of weights of the pass, as in `core.registry.protocols`."""
     is_gguf: bool
     on_device: bool
     """Whether they are on a GPU with separate memory."""

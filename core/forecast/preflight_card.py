@@ -33,8 +33,7 @@ from core.models.random_weights import load_libraries
 from core.models.weights import Weights
 from core.records import PassEstimate, Preflight, RunConfig
 from core.registry.estimators import require_on_request
-from core.registry.passes import PASSES, TRAINED
-from core.registry.protocols import Protocol, core_only_clouds, find_protocol
+from core.registry.protocols import PASSES, TRAINED, Protocol, core_only_clouds, find_protocol
 from core.texts.corpora import Corpus, open_corpus
 from core.texts.sample import TokenSample, require_length
 from core.warehouse.runs import ControlPass

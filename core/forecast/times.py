@@ -20,8 +20,7 @@ from core.errors import InputError
 from core.files import max_parallel_jobs
 from core.records import RunConfig
 from core.registry.estimators import CONTROLLED, JUDGED, extra_seconds, layer_seconds
-from core.registry.passes import CHANGED, DRAWN, PASSES
-from core.registry.protocols import PROTOCOLS, STANDARD_CONTROLS, Protocol
+from core.registry.protocols import CHANGED, DRAWN, PASSES, PROTOCOLS, STANDARD_CONTROLS, Protocol
 from core.tables import ModelRow
 from core.warehouse.connection import exists
 from core.warehouse.runs import StoredCost, stored_costs

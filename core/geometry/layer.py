@@ -47,7 +47,7 @@ from core.geometry.second_order import (
     undefined_reason,
 )
 from core.records import Estimate
-from core.registry.specifications import REFERENCE, SPECIFICATIONS, Specification
+from core.registry.protocols import REFERENCE, SPECIFICATIONS, Specification
 
 
 @dataclass(frozen=True)

@@ -30,8 +30,7 @@ from core.measure.plan import Setup, TokenMask, UsableWords, token_order
 from core.models.model import OpenModel
 from core.records import Profile, RunConfig
 from core.registry.checks import CHECKS
-from core.registry.passes import PASSES
-from core.registry.protocols import Protocol
+from core.registry.protocols import PASSES, Protocol
 from core.tables import LayerPairRow, RunCheckRow
 from core.texts.sample import TokenSample
 

@@ -23,8 +23,7 @@ from core.measure.plan import Setup, mask_tokens, plan_layers, usable_words
 from core.models.matched_blocks import seeded_control
 from core.models.model import OpenModel
 from core.records import Progress, RunConfig
-from core.registry.passes import PASSES
-from core.registry.specifications import REFERENCE
+from core.registry.protocols import PASSES, REFERENCE
 from core.tables import LayerSeedRow
 from core.texts.sample import TokenSample
 

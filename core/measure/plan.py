@@ -20,9 +20,7 @@ from core.models.hub import find_weights
 from core.models.loading import read_tokenizer, tokenizer_hash
 from core.models.model import Blueprint, read_blueprint
 from core.records import RunConfig
-from core.registry.passes import PASSES
-from core.registry.protocols import Protocol, core_only_clouds
-from core.registry.specifications import REFERENCE
+from core.registry.protocols import PASSES, REFERENCE, Protocol, core_only_clouds
 from core.texts.chats import read_template, template_hash
 from core.texts.corpora import Corpus
 from core.texts.sample import MIN_TYPES, TokenSample, draw_sample, open_text

@@ -39,8 +39,7 @@ from core.models.memory import available_bytes
 from core.models.model import OpenModel, load_network
 from core.models.random_weights import draw_network, load_with_random_blocks
 from core.records import Estimate, Profile, Progress, ProgressCallback, RunConfig
-from core.registry.passes import BLOCKS_DRAWN, DRAWN, PASSES, ROTATED
-from core.registry.protocols import Protocol
+from core.registry.protocols import BLOCKS_DRAWN, DRAWN, PASSES, ROTATED, Protocol
 from core.tables import LayerCorrelatorRow, LayerPairRow, LayerSeedRow
 from core.texts.corpora import Corpus
 from core.texts.labels import read_labels

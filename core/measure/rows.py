@@ -21,8 +21,7 @@ from core.measure.checkpoint import Clock, code_version, library_versions
 from core.measure.checks import Measurement, peak_layer
 from core.measure.plan import TokenMask
 from core.records import Profile, without_places
-from core.registry.passes import PASSES
-from core.registry.specifications import SPECIFICATIONS
+from core.registry.protocols import PASSES, SPECIFICATIONS
 from core.tables import (
     LayerCorrelatorRow,
     LayerDistributionRow,

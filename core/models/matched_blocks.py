@@ -37,7 +37,7 @@ from core.errors import ModelError
 from core.models.model import OpenModel
 from core.models.random_weights import Place, unit_seed
 from core.models.stacks import Unit, input_state, output_state, run_together
-from core.registry.passes import PERMUTED
+from core.registry.protocols import PERMUTED
 
 NORM_FACTOR = 3.0
 """States beyond this multiple of the median norm do not count for the size of updates: attention sinks."""
@@ -95,7 +95,7 @@ class SeededControl:
     model: OpenModel
     """With its trained weights, in memory or read on demand; without its head."""
     weights: str
-    """`matched` or `permuted`, as in `core.registry.passes`."""
+    """`matched` or `permuted`, as in `core.registry.protocols`."""
     updates: tuple[_Update, ...]
     matrices: dict[nn.Module, list[Place]]
     """Of each block."""

@@ -56,7 +56,7 @@ from core.models.stacks import (
 )
 from core.models.weights import Weights, damaged, not_measured, whole_only
 from core.records import DEVICES, DTYPES, ProgressCallback
-from core.registry.passes import CHANGED, DRAWN, TRAINED
+from core.registry.protocols import CHANGED, DRAWN, TRAINED
 from core.tables import ModelRow
 
 TORCH_DTYPES: dict[str, torch.dtype] = {name: getattr(torch, name) for name in DTYPES}
@@ -252,7 +252,7 @@ class Blueprint:
     def plan(self, n_windows: int, n_tokens: int, budget: int | None, weights: str = TRAINED) -> MemoryPlan:
         """Plan a pass of `n_windows` windows within `budget` bytes; raises ResourceError if it cannot fit.
 
-        weights: how the pass gets its weights (`core.registry.passes`).
+        weights: how the pass gets its weights (`core.registry.protocols`).
         """
         return self.plan_within(
             available_bytes(self.device, budget),

@@ -40,8 +40,8 @@ from core.analysis.resampling import (
 from core.analysis.units import FEWEST_EXPLORATORY, Numbers, average_recipes, to_floats
 from core.pilots.saved import DIMENSIONS
 from core.questions.ranking_answer import Answer, relation_units
-from core.registry.specifications import CLAIMS
-from core.registry.verdicts import VERDICTS
+from core.registry.checks import VERDICTS
+from core.registry.protocols import CLAIMS
 from core.tables import ids_of
 
 FEWEST_FOR_SPREAD = 4

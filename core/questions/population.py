@@ -41,7 +41,7 @@ from core.questions.ranking_question import (
     missing_models,
     runs_of_pilot,
 )
-from core.registry.specifications import SPECIFICATIONS, Specification
+from core.registry.protocols import SPECIFICATIONS, Specification
 from core.tables import SCORE_KEYS, ids_of
 
 SHARED = 0.5

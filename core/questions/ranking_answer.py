@@ -17,7 +17,7 @@ from core.analysis.resampling import search_pairs
 from core.questions.population import Population, filter_specification
 from core.questions.ranking_question import DIMENSIONS, Registration, is_run_of
 from core.questions.record import Fields, Rows, same
-from core.registry.specifications import REFERENCE, SPECIFICATIONS, Specification
+from core.registry.protocols import REFERENCE, SPECIFICATIONS, Specification
 from core.tables import SCORE_KEYS, Run, ids_of, records
 
 

@@ -10,12 +10,9 @@ from collections.abc import Mapping
 from typing import Any
 
 from core.errors import N_ as _
-from core.registry.checks import CHECKS
-from core.registry.correlators import CORRELATORS, PAIR_MEASURES, QUANTITIES
-from core.registry.estimators import ESTIMATORS
-from core.registry.passes import PASSES
-from core.registry.protocols import TITLES
-from core.registry.verdicts import VERDICTS
+from core.registry.checks import CHECKS, VERDICTS
+from core.registry.estimators import CORRELATORS, ESTIMATORS, PAIR_MEASURES, QUANTITIES
+from core.registry.protocols import PASSES, TITLES
 
 NOT_STATED = "not stated"
 """Placeholder for a metric, filter, suite, unit or licence that the source does not name."""

@@ -1,6 +1,4 @@
-"""Named protocols: each fixes everything that changes a measured value.
-
-Their thresholds were frozen on SmolLM2-135M alone; docs/accuracy.md lists them and earlier choices.
+"""What is fixed before anything is measured: passes, the specifications of claims, and named protocols.
 
 Runs store a protocol and a request as JSON, and screens show their fields: `Setting` declares both. This file does not
 postpone annotations, because the declarations are read from them.
@@ -16,8 +14,200 @@ from typing import Annotated
 
 from core.errors import N_ as _
 from core.errors import InputError, unknown_name
-from core.registry.passes import CONTROLS, PASSES
-from core.registry.specifications import CORE_CLOUDS
+
+# --- passes: the model on the text, and its controls -----------------------------------------------------------------
+
+# One record for each value of `runs.pass`. A control removes something (the order of the tokens, the training of the weights)
+# and measures what is left. It can be shared by all models for which its weights are the same: random weights depend on the
+# configuration only.
+
+TRAINED, DRAWN, BLOCKS_DRAWN = "trained", "drawn", "blocks_drawn"
+MATCHED, PERMUTED, ROTATED = "matched", "permuted", "rotated"
+CHANGED = (MATCHED, PERMUTED)
+"""Weights that are changed block by block while a pass runs."""
+
+
+@dataclass(frozen=True)
+class Pass:
+    key: str
+    """Value stored in `runs.pass`."""
+    name: str
+    """Name on screens and slides, short enough for the end of its line: the English message of the catalogues."""
+    meaning: str = ""
+    """What it is and what it can show; shown beside figures that draw it."""
+    dash: str = ""
+    """Plotly dash style of its line in figures."""
+    weights: str = TRAINED
+    """`trained`: the model's weights; `drawn`: all drawn by the architecture's initialiser; `blocks_drawn`: only those of
+    the blocks; of `core.models.matched_blocks`: `matched`, `permuted`, and `rotated`, whose weights are trained."""
+    has_words: bool = True
+    """Whether its input consists of words, which clouds of one point per word need."""
+    has_windows: bool = True
+    """Whether its windows are measured one by one, for dimension and loss within one model."""
+    judges: bool = False
+    """Whether claims are held against it: what it shows too needs nothing that it lacks. It is run with as many draws as
+    the protocol says (`Protocol.n_control_seeds`), and only d2 is measured, of one token per type. Other controls are
+    effects that are shown, of one draw."""
+
+    @property
+    def is_control(self) -> bool:
+        """Whether it is a control of a run on text; true for all passes but the text itself."""
+        return self.key != "text"
+
+    @property
+    def has_effect(self) -> bool:
+        """Whether it is shown as an effect (of the order of tokens, of untrained weights) and judges no claim."""
+        return self.is_control and not self.judges
+
+    @property
+    def is_drawn(self) -> bool:
+        """Whether it needs no trained weights, so that all models of one configuration share it."""
+        return self.weights == DRAWN
+
+    @property
+    def has_model_seed(self) -> bool:
+        """Whether its weights depend on a seed, `runs.model_seed`."""
+        return self.weights != TRAINED
+
+
+PASSES: dict[str, Pass] = {
+    one.key: one
+    for one in (
+        Pass("text", _("text")),
+        Pass(
+            "shuffled",
+            _("shuffled text"),
+            _("Shuffled text: tokens in random order. What it shows too is no evidence of semantics."),
+            dash="dash",
+            has_words=False,
+        ),
+        Pass(
+            "without_bos",
+            _("no opening token"),
+            _("No opening token: what differs hangs on it."),
+            dash="2px,2px,8px,2px",
+            has_windows=False,
+        ),
+        Pass(
+            "random_init",
+            _("random weights"),
+            _("Random weights: untrained. They judge no claim, as blocks write other amounts."),
+            dash="dot",
+            has_windows=False,
+            weights=DRAWN,
+        ),
+        Pass(
+            "random_blocks",
+            _("random blocks"),
+            _("Random blocks: on the trained embedding. They judge no claim, as they write other amounts."),
+            dash="longdash",
+            has_windows=False,
+            weights=BLOCKS_DRAWN,
+        ),
+        Pass(
+            "matched_blocks",
+            _("drawn blocks"),
+            _("Drawn blocks: they write into random directions. What they show too needs no trained directions."),
+            dash="longdashdot",
+            has_words=False,
+            has_windows=False,
+            weights=MATCHED,
+            judges=True,
+        ),
+        Pass(
+            "permuted_weights",
+            _("permuted weights"),
+            _(
+                "Permuted weights: entries of each matrix in random order. What they show too needs only sizes of weights."
+            ),
+            dash="8px,2px,2px,2px,2px,2px",
+            has_words=False,
+            has_windows=False,
+            weights=PERMUTED,
+            judges=True,
+        ),
+        Pass(
+            "rotated_updates",
+            _("turned updates"),
+            _("Turned updates: each rotated at random. What they show too needs no layers working together."),
+            dash="12px,3px,3px,3px",
+            has_words=False,
+            has_windows=False,
+            weights=ROTATED,
+        ),
+    )
+}
+"""In order of measurement (where the text comes last) and of listing (text first)."""
+
+CONTROLS: dict[str, Pass] = {key: one for key, one in PASSES.items() if one.is_control}
+SHARED = tuple(key for key, one in CONTROLS.items() if one.is_drawn)
+"""Controls shared by all models of one configuration; the others belong to one model."""
+
+
+# --- the specifications under which every claim is judged ------------------------------------------------------------
+
+# A claim that holds under only one choice of cloud, transform and estimator is a statement about that choice (multiverse
+# analysis; Steegen et al. 2016). The core consists of the reference and specifications that each change one choice; a
+# verdict rests on the core alone. docs/method.md gives the reasons.
+
+CLAIMS = ("rise", "fall")
+"""`rise`: the dimension rises inside the network; `fall`: it falls towards its end."""
+
+
+@dataclass(frozen=True)
+class Specification:
+    """One way to compute a profile: a cloud, a transform of its points, an estimator and its scale."""
+
+    cloud: str
+    transform: str
+    estimator: str
+    n1: int | None = None
+    n2: int | None = None
+    axis: str = ""
+    """The choice that differs from the reference, a key of the kind `axis`; empty for the reference itself."""
+    is_core: bool = False
+    """Whether a verdict rests on it."""
+
+    @property
+    def key(self) -> tuple[str, str, str, int | None]:
+        """Identifies its estimates: cloud, transform, estimator, n1."""
+        return self.cloud, self.transform, self.estimator, self.n1
+
+
+REFERENCE = Specification("one_per_type", "centred", "d2", is_core=True)
+
+SPECIFICATIONS: tuple[Specification, ...] = (
+    REFERENCE,
+    Specification("one_per_word", "centred", "d2", axis="words", is_core=True),
+    Specification("all_tokens", "centred", "d2_typed", axis="tokens", is_core=True),
+    Specification("one_per_type", "abtt1", "d2", axis="dominant_directions", is_core=True),
+    Specification("one_per_type", "abtt3", "d2", axis="dominant_directions", is_core=True),
+    Specification("one_per_type", "zscore", "d2", axis="scale", is_core=True),
+    Specification("one_per_type", "centred", "participation_ratio", axis="norms", is_core=True),
+    Specification("one_per_type", "centred", "gride_between", 8, 16, axis="neighbours", is_core=True),
+    # Shown but not judged. Reasons: grows with N; other scales; repeats GRIDE; biased upwards where types are excluded.
+    Specification("one_per_type", "centred", "effective_rank", axis="norms"),
+    Specification("one_per_type", "centred", "gride_between", 2, 4, axis="neighbours"),
+    Specification("one_per_type", "centred", "gride_between", 4, 8, axis="neighbours"),
+    Specification("one_per_type", "centred", "gride_between", 16, 32, axis="neighbours"),
+    Specification("one_per_type", "centred", "mle_between", None, 20, axis="neighbours"),
+    Specification("one_per_word", "abtt3", "d2", axis="dominant_directions"),
+    Specification("one_per_word", "zscore", "d2", axis="scale"),
+    Specification("one_per_word", "centred", "participation_ratio", axis="norms"),
+    Specification("one_per_word", "centred", "gride_between", 8, 16, axis="neighbours"),
+    Specification("all_tokens", "centred", "gride_typed", 8, 16, axis="neighbours"),
+)
+
+
+CORE_CLOUDS = tuple(dict.fromkeys(s.cloud for s in SPECIFICATIONS if s.is_core))
+"""Clouds on which verdicts rest."""
+
+
+# --- protocols -------------------------------------------------------------------------------------------------------
+
+
+# Each fixes everything that changes a measured value. Their thresholds were frozen on SmolLM2-135M alone; docs/accuracy.md
+# lists them and earlier choices.
 
 
 @dataclass(frozen=True)
@@ -75,7 +265,7 @@ class Protocol:
     """Tokens whose loss the head reads at each layer; 0 where that would take more than a tenth of the run. For SmolLM2 in `quick` it
     takes as long as the forward pass (15.7 and 16.8 processor seconds), a fifth of the run."""
     passes: Annotated[tuple[str, ...], Setting(_("control passes"), changes_values=False)] = ()
-    """Control passes of the protocol: keys of `core.registry.passes.CONTROLS`."""
+    """Control passes of the protocol: keys of `core.registry.protocols.CONTROLS`."""
     n_control_seeds: Annotated[int, Setting(_("networks drawn for each control"), changes_values=False)] = 19
     """Number of draws of each control that claims are held against: 19 allow a one-sided p of .05, 39 one of .025."""
     more_seeds: Annotated[tuple[int, ...], Setting(_("further seeds"), changes_values=False)] = ()

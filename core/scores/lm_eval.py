@@ -14,8 +14,8 @@ from dataclasses import dataclass
 from functools import cached_property, partial
 from typing import Any
 
-from core.registry.metrics import find_metric, higher_is_better
 from core.registry.names import NOT_STATED
+from core.registry.published import find_metric, higher_is_better
 from core.scores.cells import (
     Cell,
     Remark,

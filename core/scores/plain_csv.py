@@ -9,8 +9,8 @@ from functools import partial
 from typing import Any
 
 from core.errors import InputError
-from core.registry.metrics import find_metric, higher_is_better
 from core.registry.names import NOT_STATED
+from core.registry.published import find_metric, higher_is_better
 from core.scores.cells import (
     Cell,
     Remark,

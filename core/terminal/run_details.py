@@ -21,7 +21,7 @@ from core.ids import SHORT_ID
 from core.locale import _
 from core.records import Profile
 from core.registry.estimators import plateau
-from core.registry.specifications import CLAIMS, SPECIFICATIONS
+from core.registry.protocols import CLAIMS, SPECIFICATIONS
 from core.tables import LayerEstimateRow, LayerPairRow, RunCheckRow, RunClaimRow, RunSummaryRow
 from core.terminal.output import WIDTH, join, pad, wrap
 from core.terminal.run_summary import answer_lines, control_name, interval_text, labelled, summary_of

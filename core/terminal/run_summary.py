@@ -15,7 +15,7 @@ from core.figures.profile_data import PRIMARY
 from core.ids import SHORT_ID
 from core.locale import _
 from core.records import Profile
-from core.registry.specifications import CLAIMS
+from core.registry.protocols import CLAIMS
 from core.tables import RunRow, RunSummaryRow
 from core.terminal.output import LABEL, WIDTH, join, pad, wrap
 from core.wording.verdicts import claim_name

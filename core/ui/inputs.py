@@ -21,7 +21,7 @@ from core.analysis.ranking import own_runs
 from core.files import is_read_only
 from core.locale import _, in_language, spoken
 from core.registry.names import keys
-from core.registry.specifications import CLAIMS
+from core.registry.protocols import CLAIMS
 from core.tables import Run, ids_of, records
 from core.ui import language, reads, url_state
 from core.ui.markdown import button_label, escape

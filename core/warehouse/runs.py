@@ -16,9 +16,7 @@ from typing import Any, NamedTuple
 from core.errors import InputError, ResourceError, Sentence, WarehouseError, missing, sentences
 from core.ids import SHORT_ID, only_id
 from core.records import SHIPPED, Profile, RunConfig, from_json, without_places
-from core.registry.passes import CONTROLS, SHARED
-from core.registry.protocols import STANDARD_CONTROLS, Protocol
-from core.registry.specifications import REFERENCE
+from core.registry.protocols import CONTROLS, REFERENCE, SHARED, STANDARD_CONTROLS, Protocol
 from core.store import annotation, trash
 from core.store.annotation import Annotations
 from core.store.parcels import is_parcel, read_header, read_parcel

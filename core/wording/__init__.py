@@ -10,7 +10,7 @@ from collections.abc import Iterable
 from functools import reduce
 
 from core.locale import _
-from core.registry.passes import CONTROLS
+from core.registry.protocols import CONTROLS
 from core.sources import Text
 from core.wording.labels import check_meaning, control_name, estimator_name, estimator_symbol, name, names, pass_text
 from core.wording.numbers import interval_of, number, rounded, share_text, size_range, with_interval

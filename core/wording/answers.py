@@ -13,8 +13,8 @@ from core.analysis.units import FEWEST_EXPLORATORY, FEWEST_TEST
 from core.locale import _
 from core.questions.ranking_answer import Answer, specification_key
 from core.questions.ranking_question import Registration
+from core.registry.protocols import SPECIFICATIONS
 from core.registry.published import Published
-from core.registry.specifications import SPECIFICATIONS
 from core.sources import Text, counted, shown
 from core.wording.labels import names_text
 from core.wording.numbers import day

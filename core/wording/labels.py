@@ -17,7 +17,7 @@ from core.locale import _, translated
 from core.registry.checks import CHECKS
 from core.registry.estimators import ESTIMATORS
 from core.registry.names import NAMES
-from core.registry.passes import PASSES
+from core.registry.protocols import PASSES
 from core.sources import counted
 from core.tables import Run, records
 

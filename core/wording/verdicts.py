@@ -12,8 +12,8 @@ from typing import NamedTuple
 from core.analysis.claims import MARGIN
 from core.analysis.verdict import ClaimCounts
 from core.locale import N_, _, translated
-from core.registry.specifications import CLAIMS, SPECIFICATIONS, Specification
-from core.registry.verdicts import VERDICTS
+from core.registry.checks import VERDICTS
+from core.registry.protocols import CLAIMS, SPECIFICATIONS, Specification
 from core.sources import Text, shown
 from core.tables import (
     LayerCorrelatorRow,

@@ -10,7 +10,7 @@ from scipy import stats
 from core.analysis import claims, verdict
 from core.analysis.claims import LogProfile, claim_rows, simultaneous_limits
 from core.records import Estimate
-from core.registry.specifications import SPECIFICATIONS
+from core.registry.protocols import SPECIFICATIONS
 from core.tables import RunControlRow, RunSummaryRow
 from tests.bench import coverage
 from tests.frames import made

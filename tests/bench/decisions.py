@@ -8,8 +8,7 @@ from core.analysis import claims, confounding, ranking, ranks, relation, resampl
 from core.geometry import local, neighbour_dimensions
 from core.registry import estimators
 from core.registry.checks import CHECKS, Check
-from core.registry.protocols import PROTOCOLS, Protocol
-from core.registry.specifications import SPECIFICATIONS
+from core.registry.protocols import PROTOCOLS, SPECIFICATIONS, Protocol
 from core.texts import sample
 
 
@@ -35,7 +34,7 @@ def _groups() -> dict[str, list[str]]:
             f"models are compared where their clouds differ in size by at most {100 * ranking.N_TOLERANCE:.0f} %",
             f"a text that gives fewer than {sample.MIN_TYPES} token types is not measured",
         ],
-        "claims and controls (core/analysis/claims.py, verdict.py, core/registry/specifications.py)": [
+        "claims and controls (core/analysis/claims.py, verdict.py, core/registry/protocols.py)": [
             f"core specifications: {'; '.join(' / '.join(map(str, at.key)) for at in SPECIFICATIONS if at.is_core)}",
             f"a control says something where it would have shown the text's ratio with a probability of {verdict.POWER:g}",
             "errors of ratios and of the largest inner dimension are those of the layers' blocks, spread as widely as the "

@@ -30,8 +30,7 @@ from core.measure.plan import open_setup
 from core.models.matched_blocks import seeded_control
 from core.models.model import load_network
 from core.records import RunConfig
-from core.registry.protocols import PROTOCOLS, Protocol
-from core.registry.specifications import CLAIMS
+from core.registry.protocols import CLAIMS, PROTOCOLS, Protocol
 from tests.bench.coverage import keep, table
 from tests.profiles import make_model, make_profile
 from tests.tiny import save_tiny_model

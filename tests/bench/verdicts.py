@@ -20,7 +20,7 @@ from core.geometry import clouds
 from core.geometry.results import estimates_of_sets
 from core.geometry.second_order import place, scan_cloud
 from core.records import Estimate
-from core.registry.specifications import SPECIFICATIONS
+from core.registry.protocols import SPECIFICATIONS
 from core.tables import RunControlRow
 from core.texts.windows import blocks_of_passages
 from tests.bench.coverage import N_BLOCKS, SPECTRA, Covered, covered, keep, population_d2, table

@@ -28,7 +28,7 @@ from core.pilots.saved import Criterion, Recipe
 from core.questions import evidence
 from core.questions.ranking_question import missing_models
 from core.records import SHIPPED, LayerPlan, PlanConfig
-from core.registry.verdicts import VERDICTS
+from core.registry.checks import VERDICTS
 from core.sql.gate import check_statement
 from core.tables import TABLES, RunControlRow, RunSummaryRow, columns
 from core.warehouse import queries

@@ -9,7 +9,7 @@ import pytest
 from core.figures.claims import claim_grid, grid_svg
 from core.figures.text import text_width
 from core.locale import in_language
-from core.registry.specifications import CLAIMS
+from core.registry.protocols import CLAIMS
 from tests import frames
 from tests.frames import Model
 

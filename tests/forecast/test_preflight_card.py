@@ -13,8 +13,7 @@ from core.models.hub import find_weights
 from core.models.memory import batch_bytes, suspended_bytes
 from core.models.model import read_blueprint
 from core.records import RunConfig
-from core.registry.passes import PASSES
-from core.registry.protocols import PROTOCOLS, STANDARD_CONTROLS
+from core.registry.protocols import PASSES, PROTOCOLS, STANDARD_CONTROLS
 from core.runs import processes
 from core.runs.jobs import submit
 from core.terminal.preflight_card import card_lines

@@ -10,7 +10,7 @@ import torch
 from core.geometry import clouds, correlators, layer, local, second_order
 from core.geometry.neighbour_dimensions import gride, mle
 from core.geometry.second_order import place
-from core.registry.specifications import CORE_CLOUDS, SPECIFICATIONS
+from core.registry.protocols import CORE_CLOUDS, SPECIFICATIONS
 from tests.bench.coverage import population_d2, reported_d2, tokens_of_sequences
 from tests.geometry.test_registry import CANNOT_CARRY
 

@@ -31,7 +31,7 @@ from core.files import write_atomic
 from core.geometry.neighbour_dimensions import GRIDE_READ_AT
 from core.measure.profile import measure_profile
 from core.records import Profile, RunConfig
-from core.registry.specifications import REFERENCE
+from core.registry.protocols import REFERENCE
 from core.runs.jobs import new_run_id
 from tests.ladder import questions, scoring, text, training
 from tests.ladder.__main__ import DATA, OUT, give_way

@@ -21,7 +21,7 @@ from core.analysis.shape import judge_profile
 from core.files import write_atomic
 from core.measure.profile import measure_profile
 from core.records import RunConfig
-from core.registry.specifications import REFERENCE
+from core.registry.protocols import REFERENCE
 from core.runs.jobs import new_run_id
 from tests.ladder.__main__ import LOGS, OUT, give_way
 from tests.ladder.measuring import PROTOCOL, TEXTS

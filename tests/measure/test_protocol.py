@@ -6,8 +6,7 @@ import pytest
 
 from core.errors import InputError
 from core.geometry.estimators import ESTIMATORS
-from core.registry.passes import CONTROLS
-from core.registry.protocols import PROTOCOLS, find_protocol, n_control_passes
+from core.registry.protocols import CONTROLS, PROTOCOLS, find_protocol, n_control_passes
 from core.texts.corpora import BUILT_IN
 
 

@@ -7,8 +7,7 @@ import pytest
 import transformers
 
 from core.models import model
-from core.registry.passes import CONTROLS
-from core.registry.protocols import PROTOCOLS
+from core.registry.protocols import CONTROLS, PROTOCOLS
 from core.runs.execution import load_measurement, run_submitted
 from core.runs.jobs import job_status, submit
 from tests.runs.small import SMALL

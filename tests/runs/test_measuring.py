@@ -24,9 +24,8 @@ from core.measure.checkpoint import RESOURCES_FILE
 from core.measure.control_seeds import SeedMeasurer
 from core.measure.profile import measure_profile
 from core.records import RunConfig
-from core.registry.correlators import CORRELATORS
-from core.registry.passes import CONTROLS
-from core.registry.protocols import PROTOCOLS
+from core.registry.estimators import CORRELATORS
+from core.registry.protocols import CONTROLS, PROTOCOLS
 from core.runs import execution
 from core.runs.jobs import Job, new_run_id
 from core.runs.recovery import recover, recover_for_reader

@@ -8,9 +8,7 @@ import pytest
 from core import wording
 from core.analysis.shape import judge_profile
 from core.analysis.verdict import decide_verdict
-from core.registry.passes import PASSES, ROTATED, TRAINED
-from core.registry.protocols import PROTOCOLS
-from core.registry.specifications import CLAIMS
+from core.registry.protocols import CLAIMS, PASSES, PROTOCOLS, ROTATED, TRAINED
 from core.runs.reference_check import CORPUS, MODEL, PROTOCOL, compare
 from core.store.parcels import read_parcel
 from core.tables import RunControlRow

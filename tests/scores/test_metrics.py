@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from core.registry.metrics import find_metric, higher_is_better
+from core.registry.published import find_metric, higher_is_better
 
 
 @pytest.mark.parametrize(

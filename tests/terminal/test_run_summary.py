@@ -6,7 +6,7 @@ from dataclasses import replace
 import pytest
 
 from core import wording
-from core.registry.specifications import SPECIFICATIONS
+from core.registry.protocols import SPECIFICATIONS
 from core.tables import LayerCorrelatorRow, RunCheckRow
 from core.terminal.run_details import more_lines, result_lines, run_details
 from core.terminal.run_summary import WIDTH, answer_lines, next_lines

@@ -6,8 +6,8 @@ import polars as pl
 import pytest
 
 from core.errors import WarehouseError
-from core.registry.metrics import higher_is_better
 from core.registry.names import NOT_STATED
+from core.registry.published import higher_is_better
 from core.warehouse import queries, schema
 from core.warehouse import scores as shipped_scores
 from core.warehouse.scores import LADDER, REFERENCE

@@ -14,8 +14,7 @@ from core.measure import checks
 from core.measure.profile import measure_profile
 from core.records import RunConfig
 from core.registry.checks import CHECKS
-from core.registry.protocols import PROTOCOLS
-from core.registry.specifications import SPECIFICATIONS
+from core.registry.protocols import PROTOCOLS, SPECIFICATIONS
 from core.wording import labels
 from core.wording.reasons import QUALIFIERS, REASONS
 

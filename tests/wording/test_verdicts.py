@@ -7,7 +7,7 @@ import pytest
 from core import wording
 from core.analysis.verdict import ClaimCounts
 from core.locale import in_language
-from core.registry.specifications import REFERENCE, SPECIFICATIONS
+from core.registry.protocols import REFERENCE, SPECIFICATIONS
 from core.tables import LayerCorrelatorRow, Run, RunClaimRow, RunControlRow, RunExtremumRow
 from core.wording.reasons import sorted_reasons
 from core.wording.verdicts import (

@@ -17,7 +17,7 @@ from typing import Any
 from core.errors import ResourceError, Sentence, sentences
 from core.files import PROJECT
 from core.records import PlanConfig, RunConfig
-from core.registry.passes import SHARED
+from core.registry.protocols import SHARED
 from core.runs.estimates import preflight_cards_from_process
 from core.runs.processes import waiting_policy
 from core.warehouse.warehouse import Warehouse

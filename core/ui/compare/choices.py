@@ -14,8 +14,7 @@ from core.figures import profile_data
 from core.figures.profile_data import SURROGATE, ProfileData, Reference
 from core.locale import _
 from core.questions.selection import Selection
-from core.registry.correlators import CORRELATORS
-from core.registry.estimators import ESTIMATORS
+from core.registry.estimators import CORRELATORS, ESTIMATORS
 from core.registry.names import keys
 from core.tables import Run, ids_of
 from core.ui import inputs, pictures, url_state

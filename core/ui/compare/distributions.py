@@ -12,7 +12,7 @@ from core.figures.scores import windows_svg
 from core.locale import _, translated
 from core.questions.selection import Selection
 from core.questions.within import answer_of_windows
-from core.registry.correlators import QUANTITIES
+from core.registry.estimators import QUANTITIES
 from core.tables import Run, ids_of, records
 from core.ui import inputs, notices, pictures, tables
 from core.ui.compare.choices import choose_run_and_quantity

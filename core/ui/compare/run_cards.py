@@ -11,7 +11,7 @@ from core import wording
 from core.figures import profile_data
 from core.locale import _
 from core.questions.selection import Selection
-from core.registry.specifications import CLAIMS
+from core.registry.protocols import CLAIMS
 from core.tables import (
     LayerCorrelatorRow,
     LayerEstimateRow,
