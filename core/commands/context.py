@@ -12,7 +12,7 @@ from core.errors import InputError, Sentence, WorkdimError, sentences
 from core.files import default_warehouse, refusing, write_atomic
 from core.ids import matching_ids
 from core.runs.recovery import recover_for_reader
-from core.store import trash
+from core.store import parcels
 from core.tables import ids_of
 from core.terminal.output import one_line, say, say_json, tell
 from core.terminal.output import warn as warn
@@ -83,7 +83,7 @@ def find_stored_runs(warehouse: Warehouse, starts: Sequence[str]) -> list[str]:
     """The ids of the runs of the warehouse that are named, each once, as `find_run_id` finds them; of a deleted run it is said
     where it is."""
     known = ids_of(warehouse.read("SELECT run_id FROM runs"))
-    deleted = trash.run_ids(warehouse.folder)
+    deleted = parcels.trashed_ids(warehouse.folder)
 
     def listed_by(start: str) -> str:
         return "runs list --deleted" if matching_ids(deleted, start) and not matching_ids(known, start) else "runs"

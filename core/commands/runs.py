@@ -28,8 +28,8 @@ from core.pilots.pilot import find_pilot
 from core.questions.selection import load_runs
 from core.records import SHIPPED
 from core.runs.stored_runs import delete_stored_runs, rerun_request
-from core.store import trash
-from core.store.annotation import Annotations
+from core.store import parcels
+from core.store.parcels import Annotations
 from core.tables import PilotRow, Run, ids_of, records
 from core.terminal.output import tell
 from core.terminal.run_details import run_details
@@ -42,7 +42,7 @@ from core.wording.provenance import comparability_text, differing_lines, result_
 def list_(options: argparse.Namespace) -> None:
     warehouse = existing_warehouse(options)
     if options.deleted:
-        deleted = trash.list_runs(warehouse.folder)
+        deleted = parcels.list_trashed(warehouse.folder)
         show_records(
             options, [asdict(run) for run in deleted], lambda: trash_table(deleted), Sentence("The trash is empty.")
         )
@@ -162,7 +162,7 @@ def delete(options: argparse.Namespace) -> None:
 
 def undelete(options: argparse.Namespace) -> None:
     warehouse = existing_warehouse(options)
-    deleted = trash.run_ids(warehouse.folder)
+    deleted = parcels.trashed_ids(warehouse.folder)
     run_id = find_run_id(deleted, options.run, "runs list --deleted")
     restored = restore_run(warehouse, run_id)
     tell("Run {run} is back; its control runs: {n}.", run=run_id, n=len(restored) - 1)

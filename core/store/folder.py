@@ -3,10 +3,10 @@
 The files are the source of truth; the DuckDB file beside them is built from them.
 
     workdim.duckdb          built from all below; workdim.duckdb.gate lets writers in
-    parcels/<run_id>/       finished measurements (parcels.py), with tags and notes (annotation.py)
+    parcels/<run_id>/       finished measurements (parcels.py), with tags and notes
     people/                 what people write or import (user_files.py)
     pending/<kind>-<id>     markers: this file is being changed
-    trash/                  deleted runs (trash.py)
+    trash/                  deleted runs
     jobs/ texts/ backups/   running measurements, uploaded texts, backups
     offered.json            the shipped profiles that were added once
     identity                the id that reports use for this warehouse, instead of its path

@@ -1,8 +1,15 @@
 """A run parcel: one finished measurement as a folder of Parquet files and run.json.
 
 run.json is written last and lists the other files with their hashes: a folder without it is not a result, and one that
-contradicts it is damaged. Tags and note, which people change later, are in a file of their own (annotation.py).
-A parcel holds counts and hashes of a text, never the text.
+contradicts it is damaged. A parcel holds counts and hashes of a text, never the text.
+
+    <run_id>/run.json           model, text, run, and the hashes of the tables
+    <run_id>/<table>.parquet    one for each long table
+    <run_id>/annotations.json   tags and note, which people change later: no hash covers it
+    <run_id>/places.json        where model and text lie on this machine: never copied
+
+A parcel is deleted by one rename into the trash: a run with a parcel there and none among the parcels is deleted, and so
+are its rows. Parcels are moved inside `Warehouse.update`, which syncs the rows.
 """
 
 from __future__ import annotations
@@ -11,11 +18,13 @@ import contextlib
 import hashlib
 import io
 import json
+import os
 import re
 import shutil
-from collections.abc import Iterator, Mapping
+import unicodedata
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -23,14 +32,26 @@ import polars as pl
 import pyarrow as pa
 
 from core.errors import InputError, Sentence, WarehouseError
-from core.files import folders_in, make_folder, move, read_json, sync_folder, write_atomic, write_json, writing
-from core.records import PLACES, PROFILE_TABLES, Profile, without_places
-from core.store import annotation
+from core.files import (
+    folders_in,
+    make_folder,
+    move,
+    read_json,
+    read_json_or_none,
+    sync_folder,
+    temporary_folder,
+    unused_path,
+    write_atomic,
+    write_json,
+    writing,
+)
+from core.records import PLACES, PROFILE_TABLES, SHIPPED, Profile, without_places
 from core.store.folder import Folder
 from core.tables import LONG_TABLES, TABLES, Table, TokenResultRow, frame
 
 FORMAT = 3
 RUN_FILE = "run.json"
+ANNOTATIONS_FILE = "annotations.json"
 READ_ERRORS = (
     *(OSError, ValueError, KeyError, TypeError, AttributeError, OverflowError, RecursionError),
     *(pl.exceptions.PolarsError, pl.exceptions.PanicException, pa.ArrowException),
@@ -40,7 +61,7 @@ SINGLE_ROW_TABLES = {"models": "model", "corpora": "corpus", "runs": "run"}
 """Tables with one row per parcel -> key in run.json and field of Profile."""
 TOKENS = "tokens"
 """Results of single tokens, on request only: checked and copied, and never ingested."""
-PARCEL_FILES = (RUN_FILE, annotation.FILE, *(f"{table}.parquet" for table in (*LONG_TABLES, TOKENS)))
+PARCEL_FILES = (RUN_FILE, ANNOTATIONS_FILE, *(f"{table}.parquet" for table in (*LONG_TABLES, TOKENS)))
 """All files of a parcel; anything else in its folder is ignored and never copied."""
 PLACES_FILE = "places.json"
 """Beside them, where a run was measured: the folders and files of model and text on this machine, to measure it again."""
@@ -176,13 +197,13 @@ def read_header(parcel: Path) -> ParcelHeader:
         run, n_layers, tags = rows["runs"], rows["models"]["n_layers"], rows["runs"]["tags"]
         if not 0 <= n_layers <= MAX_LAYERS:
             raise ValueError(f"a model of {n_layers} blocks")
-        if len(tags) > annotation.MAX_TAGS + len(annotation.RESERVED_TAGS):
+        if len(tags) > MAX_TAGS + len(RESERVED_TAGS):
             raise ValueError(f"{len(tags)} tags")
         # What annotations.json could not hold, or the next annotation would damage the parcel.
-        for tag in set(tags) - set(annotation.RESERVED_TAGS):
-            annotation.normalize_tag(tag)
-        annotation.normalize_note(run["note"] or "")
-        rows["runs"] |= annotation.read_columns(parcel, tags) or {}
+        for tag in set(tags) - set(RESERVED_TAGS):
+            normalize_tag(tag)
+        normalize_note(run["note"] or "")
+        rows["runs"] |= annotation_columns(parcel, tags) or {}
         hashes = content["files"]
         present = [*LONG_TABLES, *([TOKENS] if TOKENS in hashes else [])]
         header = ParcelHeader(parcel, rows, {table: str(hashes[table]) for table in present})
@@ -317,3 +338,212 @@ def publish_finished(folder: Folder, job_folder: Path) -> None:
     """Make parcels of the finished passes that an earlier process of a job left; they are not ingested yet."""
     for finished in filter(is_parcel, folders_in(job_folder)):
         publish_parcel(folder, finished)
+
+
+# --- tags and note, which people change -----------------------------------------------------------------------------
+
+RESERVED_TAGS = (SHIPPED,)
+"""Tags that only Workdim gives: they stand in run.json alone."""
+MAX_TAG_LENGTH = 40
+MAX_NOTE_LENGTH = 10_000
+MAX_TAGS = 50
+_FORBIDDEN_CATEGORIES = ("Cc", "Cf", "Cs", "Zl", "Zp")
+"""Unicode categories a tag may not contain: control and direction marks, lone surrogates, line ends."""
+IMPORTED_PREFIX = "[imported]"
+"""Precedes an imported note if the run has a note here already."""
+
+
+@dataclass(frozen=True)
+class Annotations:
+    tags: tuple[str, ...] = ()
+    """Given by people; Workdim's own are not in it."""
+    note: str | None = None
+
+    def with_tag(self, tag: str) -> Annotations:
+        """A copy with one more tag; raises InputError for an invalid one."""
+        tags = tuple(dict.fromkeys([*self.tags, normalize_tag(tag)]))
+        if len(tags) > MAX_TAGS:
+            raise InputError(
+                "A run has at most {most_tags} tags. `workdim runs untag` takes one away.", most_tags=MAX_TAGS
+            )
+        return Annotations(tags, self.note)
+
+    def without_tag(self, tag: str) -> Annotations:
+        """A copy without this tag; raises InputError if it has no such tag."""
+        tag = normalize_tag(tag)
+        if tag not in self.tags:
+            raise InputError("The run has no tag '{tag}'. It has: {tags}.", tag=tag, tags=self.tags)
+        return Annotations(tuple(other for other in self.tags if other != tag), self.note)
+
+    def with_tags(self, tags: Iterable[str]) -> Annotations:
+        """A copy with these tags instead."""
+        annotations = Annotations((), self.note)
+        for tag in tags:
+            annotations = annotations.with_tag(tag)
+        return annotations
+
+    def with_note(self, note: str) -> Annotations:
+        """A copy with this note; an empty one removes it."""
+        return Annotations(self.tags, normalize_note(note) or None)
+
+    def merged_with(self, others: Annotations) -> Annotations:
+        """The union of the tags, and the other note below this one, marked as imported. Idempotent."""
+        note, theirs = self.note, others.note
+        if theirs and not note:
+            note = theirs
+        elif theirs and note and theirs not in note:
+            note = f"{note}\n{IMPORTED_PREFIX} {theirs}"[:MAX_NOTE_LENGTH]
+        return Annotations(tuple(dict.fromkeys([*self.tags, *others.tags]))[:MAX_TAGS], note)
+
+
+def normalize_tag(text: str) -> str:
+    """The tag in NFC, without blanks around it; raises InputError for an invalid one."""
+    tag = unicodedata.normalize("NFC", text).strip()
+    if (
+        not tag
+        or len(tag) > MAX_TAG_LENGTH
+        or "," in tag
+        or any(unicodedata.category(letter) in _FORBIDDEN_CATEGORIES for letter in tag)
+    ):
+        raise InputError(
+            "{text!r} is no tag: 1 to {longest_tag} characters on one line, no comma.",
+            text=text[:60],
+            longest_tag=MAX_TAG_LENGTH,
+        )
+    if tag.casefold() in RESERVED_TAGS:
+        raise InputError("The tag '{tag}' marks Workdim's own profiles. Choose another.", tag=tag)
+    return tag
+
+
+def normalize_note(text: str) -> str:
+    """The note without blanks around it; raises InputError if it is too long or has control characters."""
+    note = text.replace("\r\n", "\n").strip()
+    if len(note) > MAX_NOTE_LENGTH or any(
+        unicodedata.category(one) in ("Cc", "Cs") and one not in "\n\t" for one in note
+    ):
+        raise InputError(
+            "A note has at most {longest_note:,} characters, and no control characters.", longest_note=MAX_NOTE_LENGTH
+        )
+    return note
+
+
+def annotations_from_row(tags: Iterable[str], note: str | None) -> Annotations:
+    """From the columns of `runs`."""
+    return Annotations(tuple(tag for tag in tags if tag not in RESERVED_TAGS), note)
+
+
+def write_annotations(parcel: Path, annotations: Annotations) -> None:
+    """Write them into the parcel. Raises ResourceError if that fails."""
+    write_json(parcel / ANNOTATIONS_FILE, {"tags": list(annotations.tags), "note": annotations.note})
+
+
+def read_annotations(parcel: Path) -> Annotations | None:
+    """The parcel's annotations; None if it has none. Raises ValueError for an invalid file."""
+    try:
+        content = read_json(parcel / ANNOTATIONS_FILE)
+    except FileNotFoundError:
+        return None
+    tags, note = (content.get("tags"), content.get("note")) if isinstance(content, dict) else (None, None)
+    if not isinstance(tags, list) or not all(isinstance(tag, str) for tag in tags) or len(tags) > MAX_TAGS:
+        raise ValueError(f"{ANNOTATIONS_FILE} does not hold a list of tags")
+    if not (note is None or isinstance(note, str)):
+        raise ValueError(f"{ANNOTATIONS_FILE} holds a note that is no text")
+    try:
+        return Annotations(tuple(dict.fromkeys(map(normalize_tag, tags))), normalize_note(note or "") or None)
+    except InputError as error:
+        raise ValueError(f"{ANNOTATIONS_FILE}: {error}") from error
+
+
+def annotation_columns(parcel: Path, run_tags: Iterable[str]) -> dict[str, Any] | None:
+    """The current columns `tags` and `note` of a run; None if the parcel has no annotations.
+
+    `run_tags` are the tags in run.json. Raises ValueError as `read_annotations` does.
+    """
+    annotations = read_annotations(parcel)
+    if annotations is None:
+        return None
+    reserved = [tag for tag in run_tags if tag in RESERVED_TAGS]
+    return {"tags": [*reserved, *annotations.tags], "note": annotations.note}
+
+
+# --- the trash: parcels of deleted runs, until they are restored or it is emptied -------------------------------------
+
+DAMAGED_SUFFIX = ".damaged"
+"""Suffix in the trash for a damaged parcel that was replaced by another of the same run."""
+
+
+@dataclass(frozen=True)
+class TrashedRun:
+    """A run in the trash, as far as its parcel is readable."""
+
+    run_id: str
+    deleted_at: str
+    """ISO 8601, UTC."""
+    n_bytes: int
+    model_id: str = ""
+    corpus_id: str = ""
+    protocol: str = ""
+    pass_: str = ""
+
+
+def list_trashed(folder: Folder) -> list[TrashedRun]:
+    """The runs in the trash, the oldest measurement first."""
+    return [_read_trashed(folder.trash / name) for name in trashed_ids(folder)]
+
+
+def trashed_ids(folder: Folder) -> list[str]:
+    """Ids of the runs in the trash, sorted."""
+    return [one.name for one in folders_in(folder.trash) if RUN_ID.fullmatch(one.name)]
+
+
+def is_deleted(folder: Folder, run_id: str) -> bool:
+    """Whether the run's parcel lies in the trash and not among the parcels."""
+    return is_parcel(folder.trash / run_id) and not is_parcel(folder.parcels / run_id)
+
+
+def move_to_trash(folder: Folder, run_id: str) -> None:
+    """Move a parcel to the trash; the time of its folder tells when. A pilot that counts it as a result goes on doing so.
+
+    Raises ResourceError if it cannot be moved; the run is not deleted then.
+    """
+    make_folder(folder.trash)
+    with writing(folder.trash):
+        shutil.rmtree(folder.trash / run_id, ignore_errors=True)  # of an earlier deletion
+        os.utime(folder.parcels / run_id)
+        move(folder.parcels / run_id, folder.trash / run_id)
+
+
+def restore_parcel(folder: Folder, run_id: str) -> None:
+    """Move a parcel out of the trash."""
+    if is_parcel(folder.parcels / run_id):  # it came back another way
+        shutil.rmtree(folder.trash / run_id, ignore_errors=True)
+    else:
+        make_folder(folder.parcels)
+        move(folder.trash / run_id, folder.parcels / run_id)
+
+
+def clear_trash(folder: Folder) -> int:
+    """Remove the content of the trash for good; returns the number of runs."""
+    if not folder.trash.exists():
+        return 0
+    removed = trashed_ids(folder)
+    with temporary_folder("emptied", folder.root) as place:
+        move(folder.trash, place / folder.trash.name)
+    return len(removed)
+
+
+def quarantine(folder: Folder, parcel: Path) -> None:
+    """Move a damaged parcel to the trash, under a name that is not taken for a deleted run."""
+    target = unused_path(folder.trash / f"{parcel.name}{DAMAGED_SUFFIX}")
+    make_folder(target.parent)
+    move(parcel, target)
+
+
+def _read_trashed(parcel: Path) -> TrashedRun:
+    content = read_json_or_none(parcel / RUN_FILE)  # the trash must be listed also where that is damaged
+    run = content.get("run") if isinstance(content, dict) else None
+    said = run if isinstance(run, dict) else {}
+    names = (str(said.get(key, "")) for key in ("model_id", "corpus_id", "protocol", "pass"))
+    deleted_at = datetime.fromtimestamp(parcel.stat().st_mtime, UTC).isoformat(timespec="seconds")
+    n_bytes = sum(file.stat().st_size for file in parcel.iterdir() if file.is_file())
+    return TrashedRun(parcel.name, deleted_at, n_bytes, *names)

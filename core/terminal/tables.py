@@ -66,7 +66,7 @@ def _verdict(run: Run) -> str:
 
 
 def trash_table(trashed: Sequence[Any]) -> list[str]:
-    """A table of runs in the trash (core.store.trash.TrashedRun), the oldest measurement first."""
+    """A table of runs in the trash (core.store.parcels.TrashedRun), the oldest measurement first."""
     rows = [
         (
             run.run_id[:SHORT_ID],

@@ -9,7 +9,7 @@ import streamlit as st
 
 from core.errors import WorkdimError
 from core.locale import _, worded
-from core.store import trash
+from core.store import parcels
 from core.ui import inputs, language, reads, url_state
 from core.ui.markdown import escape
 from core.warehouse.runs import restore_run
@@ -61,9 +61,9 @@ def _undelete(run_ids: Sequence[str]) -> None:
 def show_trash() -> None:
     """Draw the runs that lie in the trash, the last deleted first, each with its way back; nothing where it is empty."""
     folder = reads.warehouse().folder
-    if not trash.run_ids(folder) or not st.toggle(_("Show the trash"), key="trash shown"):
+    if not parcels.trashed_ids(folder) or not st.toggle(_("Show the trash"), key="trash shown"):
         return
-    runs = [run for run in trash.list_runs(folder) if run.pass_ in ("", "text")]
+    runs = [run for run in parcels.list_trashed(folder) if run.pass_ in ("", "text")]
     shows_all = len(runs) > MOST_TRASHED and st.toggle(_("All {n}").format(n=f"{len(runs):,}"), key="trash whole")
     for run in sorted(runs, key=lambda run: run.deleted_at, reverse=True)[: None if shows_all else MOST_TRASHED]:
         deleted_at = language.local_time(datetime.fromisoformat(run.deleted_at))

@@ -3,7 +3,7 @@
 A backup is made while others read and write: every file is whole at any moment, so that a change during the backup is in
 it as it was before or after. The DuckDB file is left out, because it is built from the rest; what people made in it becomes
 files first (own_tables.py). A damaged file is left out by name, of a backup as of a restore: it never takes the place of a
-good one. See core.store.restore for what a restore replaces and what it keeps.
+good one. See core.store.archive for what a restore replaces and what it keeps.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from core.files import (
     unused_path,
     writing,
 )
-from core.store import archive, parcels, restore, user_files
+from core.store import archive, parcels, user_files
 from core.store.folder import Folder
 from core.store.parcels import PARCEL_FILES, RUN_ID, is_parcel
 from core.warehouse import own_tables
@@ -174,10 +174,10 @@ def restore_backup(
     present, backed_up = (folders_in(place / "parcels") for place in (warehouse.folder.root, backup.folder))
     n_newer = len({parcel.name for parcel in present if is_parcel(parcel)} - {parcel.name for parcel in backed_up})
     with _exclusive(warehouse):
-        pending, n_parcels = restore.begin(warehouse.folder, backup.folder, backup.damaged, report)
-        previous_people = restore.previous_files(warehouse.folder, pending)
+        pending, n_parcels = archive.begin_restore(warehouse.folder, backup.folder, backup.damaged, report)
+        previous_people = archive.previous_files(warehouse.folder, pending)
     built = build(
-        warehouse.path, warehouse.wait, lambda: bool(restore.pending_restores(warehouse.folder)), report, progress
+        warehouse.path, warehouse.wait, lambda: bool(archive.pending_restores(warehouse.folder)), report, progress
     )
     return RestoreResult(
         built.previous_file if built else None,

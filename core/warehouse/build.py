@@ -18,7 +18,7 @@ import duckdb
 
 from core.errors import ResourceError, Sentence, WarehouseError, WarehouseLocked
 from core.files import NOTHING_CHANGED, make_folder, move, sync_folder, timestamp, unused_path, writing
-from core.store import restore, trash, user_files
+from core.store import archive, parcels, user_files
 from core.store.folder import Folder
 from core.store.parcels import is_parcel, reason_of
 from core.warehouse import connection as gate
@@ -80,9 +80,9 @@ def build(
 def _build(path: Path, new_path: Path, wait: float, report: Report, progress: Progress) -> BuildResult:
     folder = Folder(path.parent)
     with exclusive(path, wait):
-        restores = restore.pending_restores(folder)
+        restores = archive.pending_restores(folder)
         for backup in restores:
-            restore.exchange_files(folder, backup)
+            archive.exchange_files(folder, backup)
     pending_changes = folder.pending_changes()
     with duckdb.connect(new_path, config=CONFIG) as new:  # on all processors: this is no single run
         with transaction(new):
@@ -111,7 +111,7 @@ def _build(path: Path, new_path: Path, wait: float, report: Report, progress: Pr
             if kind in sync.KINDS:
                 folder.unmark(kind, [marker])
         for backup in restores:
-            restore.finish(folder, backup)
+            archive.finish_restore(folder, backup)
     for line in messages:
         report(line)
     return BuildResult(tuple(run_ids), previous_file)
@@ -143,7 +143,7 @@ def _left_behind(
     if "runs" in tables:
         before, now = ({row[0] for row in each.execute("SELECT run_id FROM runs").fetchall()} for each in (old, new))
         for run_id in sorted(before - now):
-            if not trash.is_deleted(folder, run_id):
+            if not parcels.is_deleted(folder, run_id):
                 yield Sentence("Run {run_id} has no readable parcel: its rows stay in the old file.", run_id=run_id)
     for kind, declared in user_files.KINDS.items() if with_people else ():
         if declared.tables[0] in tables:

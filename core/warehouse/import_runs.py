@@ -18,11 +18,10 @@ import polars as pl
 
 from core.errors import InputError, ResourceError, Sentence, WarehouseError, WarehouseLocked, WorkdimError
 from core.files import REFERENCE, make_folder, read_json, temporary_folder, writing
-from core.store import annotation, archive, trash, user_files
-from core.store.annotation import Annotations
+from core.store import archive, parcels, user_files
 from core.store.archive import Archive
 from core.store.folder import Folder
-from core.store.parcels import PARCEL_FILES, RUN_FILE, RUN_ID, TOKENS, is_parcel, read_parcel
+from core.store.parcels import PARCEL_FILES, RUN_FILE, RUN_ID, TOKENS, Annotations, is_parcel, read_parcel
 from core.tables import LONG_TABLES, PILOT_SOURCE, TABLES, ids_of
 from core.warehouse.connection import exists
 from core.warehouse.runs import annotate
@@ -205,7 +204,7 @@ def _stage_parcel(packed: Archive, files: dict[str, str], source: str, place: Pa
 
 def _check_reserved_tags(staged: Path) -> None:
     """Raises WarehouseError for a run with a reserved tag that is not one of the shipped profiles."""
-    reserved = set(read_json(staged / RUN_FILE)["run"]["tags"]) & set(annotation.RESERVED_TAGS)
+    reserved = set(read_json(staged / RUN_FILE)["run"]["tags"]) & set(parcels.RESERVED_TAGS)
     shipped = REFERENCE / "profiles" / staged.name / RUN_FILE
     if reserved and not (shipped.is_file() and shipped.read_bytes() == (staged / RUN_FILE).read_bytes()):
         raise WarehouseError(
@@ -221,7 +220,7 @@ def _add_run(source: str, staged: Path, warehouse: Warehouse) -> ImportedRun:
     try:
         with writing(target), warehouse.update("run", run_id):
             if target.exists():  # damaged, or remains of a parcel without run.json
-                trash.quarantine(warehouse.folder, target)
+                parcels.quarantine(warehouse.folder, target)
             os.replace(staged, target)
     except WarehouseLocked as error:
         os.replace(staged, target)
@@ -268,7 +267,7 @@ def _is_same(table: str, known: dict[str, pl.DataFrame], imported: dict[str, pl.
 
 def _annotations(tables: dict[str, pl.DataFrame]) -> Annotations:
     row: dict[str, Any] = tables["runs"].row(0, named=True)
-    return annotation.from_row(row["tags"], row["note"])
+    return parcels.annotations_from_row(row["tags"], row["note"])
 
 
 # --- scores ----------------------------------------------------------------------------------------------------

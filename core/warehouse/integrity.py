@@ -21,8 +21,8 @@ from core.errors import ResourceError, Sentence, WarehouseError
 from core.files import folders_in, names_in, temporary_folder
 from core.records import SHIPPED
 from core.store import parcels, user_files
+from core.store.archive import pending_restores
 from core.store.parcels import is_parcel, read_header, read_tables
-from core.store.restore import pending_restores
 from core.tables import LONG_TABLES
 from core.warehouse import own_tables, schema, sync
 from core.warehouse.connection import Connection, attach, copy_snapshot, exists, translated_errors

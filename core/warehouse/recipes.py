@@ -11,7 +11,7 @@ from typing import Any, Literal
 from core.errors import InputError
 from core.pilots.saved import Recipe, SavedRecipe, recipe_from_row
 from core.store import user_files
-from core.store.trash import is_deleted
+from core.store.parcels import is_deleted
 from core.tables import RecipeNumberRow, RecipeRow, ids_of, records
 from core.warehouse.connection import Readable
 from core.warehouse.warehouse import Warehouse

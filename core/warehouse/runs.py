@@ -17,9 +17,8 @@ from core.errors import InputError, ResourceError, Sentence, WarehouseError, mis
 from core.ids import SHORT_ID, only_id
 from core.records import SHIPPED, Profile, RunConfig, from_json, without_places
 from core.registry.protocols import CONTROLS, REFERENCE, SHARED, STANDARD_CONTROLS, Protocol
-from core.store import annotation, trash
-from core.store.annotation import Annotations
-from core.store.parcels import is_parcel, read_header, read_parcel
+from core.store import parcels
+from core.store.parcels import Annotations, is_parcel, read_header, read_parcel
 from core.tables import ids_of
 from core.warehouse import sync
 from core.warehouse.connection import Readable, placeholders
@@ -45,8 +44,8 @@ def annotate(warehouse: Warehouse, run_id: str, change: Callable[[Annotations], 
         rows = connection.execute("SELECT tags, note FROM runs WHERE run_id = ?", [run_id]).fetchall()
         if not rows:
             raise _missing_run(run_id)
-        annotations = change(annotation.from_row(*rows[0]))
-        annotation.write(parcel, annotations)
+        annotations = change(parcels.annotations_from_row(*rows[0]))
+        parcels.write_annotations(parcel, annotations)
     return annotations
 
 
@@ -96,7 +95,7 @@ def delete_runs(warehouse: Warehouse, run_ids: Sequence[str]) -> None:
                 raise _missing_run(run_id)
         for done, run_id in enumerate(run_ids):
             try:
-                trash.move_to_trash(warehouse.folder, run_id)
+                parcels.move_to_trash(warehouse.folder, run_id)
             except ResourceError as error:
                 deleted = Sentence("Deleted before: {n} of {n_run_ids}.", n=done, n_run_ids=len(run_ids))
                 raise ResourceError(sentences(error.message, deleted)) from error
@@ -120,7 +119,7 @@ def restore_run(warehouse: Warehouse, run_id: str) -> list[str]:
         for restored_id in run_ids:
             sync.check_content(known, read_header(folder.trash / restored_id).rows)
         for restored_id in run_ids:
-            trash.restore_parcel(folder, restored_id)
+            parcels.restore_parcel(folder, restored_id)
     return run_ids
 
 
@@ -129,7 +128,7 @@ def empty_trash(warehouse: Warehouse) -> int:
     if not warehouse.folder.trash.exists():
         return 0
     with warehouse.update(RUN):  # first applies whatever a killed process left
-        return trash.empty(warehouse.folder)
+        return parcels.clear_trash(warehouse.folder)
 
 
 def _without_parcel(warehouse: Warehouse, run_id: str) -> InputError | WarehouseError:

@@ -18,12 +18,14 @@ import polars as pl
 
 from core.errors import WarehouseError
 from core.files import names_in
-from core.store import annotation, trash, user_files
+from core.store import user_files
 from core.store.folder import Folder
 from core.store.parcels import (
     SINGLE_ROW_TABLES,
     ParcelHeader,
+    annotation_columns,
     damaged,
+    is_deleted,
     is_parcel,
     naming_damage,
     read_header,
@@ -256,7 +258,7 @@ def _sync_runs(connection: Connection, folder: Folder, run_ids: Sequence[str], r
     for run_id in run_ids:
         with _reporting(report):
             if not is_parcel(folder.parcels / run_id):
-                if run_id in known and trash.is_deleted(folder, run_id):
+                if run_id in known and is_deleted(folder, run_id):
                     deleted.append(run_id)
             elif run_id in known:
                 _update_annotations(connection, folder, run_id, known[run_id])
@@ -271,7 +273,7 @@ def _sync_runs(connection: Connection, folder: Folder, run_ids: Sequence[str], r
 def _update_annotations(connection: Connection, folder: Folder, run_id: str, known: dict[str, Any]) -> None:
     """Update the annotations of a known run: nothing else of a parcel ever changes."""
     with naming_damage(folder.parcels / run_id):
-        stored = annotation.read_columns(folder.parcels / run_id, known["tags"])
+        stored = annotation_columns(folder.parcels / run_id, known["tags"])
     if stored is not None and stored != known:
         connection.execute(
             "UPDATE runs SET tags = ?, note = ? WHERE run_id = ?", [stored["tags"], stored["note"], run_id]

@@ -20,7 +20,7 @@ import polars as pl
 
 from core.errors import ResourceError, Sentence, WarehouseError, WarehouseLocked
 from core.files import names_in, refuse_where_read_only
-from core.store import restore, user_files
+from core.store import archive, user_files
 from core.store.folder import Folder
 from core.store.parcels import RUN_FILE
 from core.warehouse import connection as gate
@@ -279,7 +279,7 @@ class Warehouse:
         stamp = self._stamp()
         if _synced_stamps.get(self.path) == stamp and not is_fresh:
             return PendingChanges()
-        if restore.pending_restores(self.folder):
+        if archive.pending_restores(self.folder):
             return None
         todo = sync.find_pending_changes(connection, self.folder)
         if not todo:
@@ -287,7 +287,7 @@ class Warehouse:
         return todo
 
     def _needs_building(self) -> bool:
-        if not exists(self.path) or restore.pending_restores(self.folder):
+        if not exists(self.path) or archive.pending_restores(self.folder):
             return True
         with gate.read_connection(self.path, self.wait) as connection:
             return not schema.is_current(connection)

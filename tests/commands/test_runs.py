@@ -8,7 +8,7 @@ import pytest
 
 from core.commands.main import main
 from core.records import RunConfig
-from core.store import parcels, trash
+from core.store import parcels
 from core.tables import Run
 from core.warehouse.runs import ingest_parcel
 from core.warehouse.warehouse import Warehouse
@@ -145,7 +145,7 @@ def test_delete_asks_restores_and_empties(said, path, monkeypatch):
     assert "Nothing was deleted." in said("delete", OTHER)
     said("delete", OTHER)
     assert main(["cache", "--clean", "trash", "--yes", "--warehouse", str(path)]) == 0
-    assert not trash.list_runs(Warehouse(path).folder)
+    assert not parcels.list_trashed(Warehouse(path).folder)
 
 
 def test_a_control_is_not_deleted_under_its_run(said, path):

@@ -10,7 +10,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from core.runs import jobs
-from core.store import annotation, trash
+from core.store import parcels
 from core.ui.compare.provenance import _export_zip
 from core.warehouse import queries
 from core.warehouse.runs import annotate, empty_trash
@@ -84,21 +84,21 @@ def test_tags_and_note_are_edited_in_place(filled: Warehouse) -> None:
     app.text_area(key=f"note {RUN_IDS[0]}").set_value("look at *this*")
     button(app, "Save").click().run()
     assert not app.exception and "Tags and note are saved." in [one.value for one in app.success]
-    assert annotation.read(filled.parcels / RUN_IDS[0]) == annotation.Annotations(("候補", "b"), "look at *this*")
+    assert parcels.read_annotations(filled.parcels / RUN_IDS[0]) == parcels.Annotations(("候補", "b"), "look at *this*")
     assert cells(app)["tags"] == ["候補, b"]
     app.multiselect(key=f"tags {RUN_IDS[0]}").set_value(["b", "a,b"])
     button(app, "Save").click().run()
     assert "is no tag" in app.error[0].value
-    assert annotation.read(filled.parcels / RUN_IDS[0]).tags == ("候補", "b")
+    assert parcels.read_annotations(filled.parcels / RUN_IDS[0]).tags == ("候補", "b")
 
 
 def test_a_run_is_deleted_only_when_confirmed(filled: Warehouse) -> None:
     app = provenance(RUN_IDS[1])
     assert not app.exception and "Move this run to the trash: made-up-small" in texts(app).replace("\\", "")
-    assert not trash.list_runs(filled.folder)
+    assert not parcels.list_trashed(filled.folder)
     app.button(key="delete run").click().run()
     assert not app.exception
-    assert [one.run_id for one in trash.list_runs(filled.folder)] == [RUN_IDS[1]]
+    assert [one.run_id for one in parcels.list_trashed(filled.folder)] == [RUN_IDS[1]]
     assert RUN_IDS[1] not in queries.runs(filled)["run_id"].to_list()
 
 
@@ -111,7 +111,7 @@ def test_after_a_deletion_nothing_is_chosen_and_undo_brings_it_back(filled: Ware
     app.button(key="undelete run").click().run()
     assert (
         not app.exception
-        and not trash.list_runs(filled.folder)
+        and not parcels.list_trashed(filled.folder)
         and RUN_IDS[1] in queries.runs(filled)["run_id"].to_list()
     )
     assert app.multiselect(key="view.runs").value == [RUN_IDS[1]] and not app.success

@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from core.errors import InputError, ResourceError
-from core.store import restore, user_files
+from core.store import archive, user_files
 from core.store.folder import Folder
 from core.store.parcels import write_parcel
 from core.tables import TABLES
@@ -68,18 +68,18 @@ def test_damaged_and_missing_parcels_come_from_the_backup(present, unpacked):
     whole = {
         f"parcels/{file.relative_to(unpacked / 'parcels')}": file.read_bytes() for file in unpacked.rglob("*.parquet")
     }
-    begun, n_parcels = restore.begin(present, unpacked, [], print)
+    begun, n_parcels = archive.begin_restore(present, unpacked, [], print)
     assert n_parcels == 2
-    restore.exchange_files(present, begun)
+    archive.exchange_files(present, begun)
     now = content(present)
     assert whole.items() <= now.items()
     assert user_files.list_ids(present, "alias") == [user_files.hash_name("from the backup")]
-    assert [file.stem for file in restore.previous_files(present, begun).rglob("*.json")] == [
+    assert [file.stem for file in archive.previous_files(present, begun).rglob("*.json")] == [
         user_files.hash_name("since")
     ]
     assert [one.name for one in present.trash.iterdir()] == [f"{RUNS[0]}.damaged"]
-    restore.finish(present, begun)
-    assert restore.pending_restores(present) == [] and not list(present.pending.iterdir())
+    archive.finish_restore(present, begun)
+    assert archive.pending_restores(present) == [] and not list(present.pending.iterdir())
 
 
 def test_a_kill_at_any_rename_leaves_nothing_half_done(present, unpacked, tmp_path, monkeypatch):
@@ -100,9 +100,9 @@ def test_a_kill_at_any_rename_leaves_nothing_half_done(present, unpacked, tmp_pa
         with monkeypatch.context() as patch:
             patch.setattr(os, "replace", replace)
             try:
-                begun, _ = restore.begin(folder, folder.root / ".workdim-x" / "restore", [], print)
-                restore.exchange_files(folder, begun)
-                restore.finish(folder, begun)
+                begun, _ = archive.begin_restore(folder, folder.root / ".workdim-x" / "restore", [], print)
+                archive.exchange_files(folder, begun)
+                archive.finish_restore(folder, begun)
             except Killed:
                 return False
         return True
@@ -113,14 +113,14 @@ def test_a_kill_at_any_rename_leaves_nothing_half_done(present, unpacked, tmp_pa
         shutil.copytree(template, folder.root)
         before = content(folder)
         is_done = attempt(folder, kill_at)
-        begun = restore.pending_restores(folder)
+        begun = archive.pending_restores(folder)
         for one in begun:
-            restore.exchange_files(folder, one)
-            restore.exchange_files(folder, one)
-            restore.finish(folder, one)
+            archive.exchange_files(folder, one)
+            archive.exchange_files(folder, one)
+            archive.finish_restore(folder, one)
         assert len(list(folder.root.glob("people*"))) == (1 if content(folder) == before else 2)
         ends.append(content(folder))
-        assert restore.pending_restores(folder) == []
+        assert archive.pending_restores(folder) == []
         if is_done:
             break
     assert kill_at > 6, "all renames were tried"
@@ -135,8 +135,8 @@ def test_a_full_disk_changes_nothing(present, unpacked, monkeypatch):
 
     monkeypatch.setattr(os, "replace", full)
     with pytest.raises(ResourceError, match="No space"):
-        restore.begin(present, unpacked, [], print)
-    assert content(present) == before and restore.pending_restores(present) == []
+        archive.begin_restore(present, unpacked, [], print)
+    assert content(present) == before and archive.pending_restores(present) == []
 
 
 def test_what_would_be_too_large_to_read_leaves_the_good_file(tmp_path, monkeypatch):

@@ -5,9 +5,8 @@ import json
 import pytest
 
 from core.errors import InputError, WarehouseError
-from core.store import annotation
-from core.store.annotation import Annotations
-from core.store.parcels import read_parcel
+from core.store import parcels
+from core.store.parcels import Annotations, read_parcel
 from core.warehouse.runs import annotate, ingest_parcel
 from core.warehouse.warehouse import Warehouse
 from tests.profiles import make_profile
@@ -42,7 +41,7 @@ def test_tags_and_note_survive_the_making_anew(warehouse, run):
 
 
 def test_an_untouched_run_has_no_annotations_file(warehouse, run):
-    assert annotation.read(warehouse.parcels / run) is None
+    assert parcels.read_annotations(warehouse.parcels / run) is None
 
 
 @pytest.mark.parametrize(
@@ -51,7 +50,7 @@ def test_an_untouched_run_has_no_annotations_file(warehouse, run):
 def test_what_is_no_tag(warehouse, run, tag):
     with pytest.raises(InputError, match="tag"):
         annotate(warehouse, run, lambda said: said.with_tag(tag))
-    assert of(warehouse) == ([], None) and annotation.read(warehouse.parcels / run) is None
+    assert of(warehouse) == ([], None) and parcels.read_annotations(warehouse.parcels / run) is None
 
 
 def test_notes_have_limits():
@@ -82,24 +81,24 @@ def test_what_is_broken_off_after_the_file_was_written_is_followed(warehouse, ru
     """The file is the truth from then on."""
     from core.warehouse import runs as warehouse_runs
 
-    real = annotation.write
+    real = parcels.write_annotations
 
     def told(parcel, said):
         real(parcel, said)
         raise KeyboardInterrupt
 
-    monkeypatch.setattr(warehouse_runs.annotation, "write", told)
+    monkeypatch.setattr(warehouse_runs.parcels, "write_annotations", told)
     with pytest.raises(KeyboardInterrupt):
         annotate(warehouse, run, lambda said: said.with_tag("kept"))
     assert of(warehouse)[0] == ["kept"]  # the rows follow whatever the file holds
-    assert annotation.read(warehouse.parcels / run).tags == ("kept",)
+    assert parcels.read_annotations(warehouse.parcels / run).tags == ("kept",)
 
 
 @pytest.mark.parametrize(
     "content", ["", "[]", '{"tags": "a"}', '{"tags": ["a,b"]}', '{"tags": [], "note": 1}', '{"tags": ["reference"]}']
 )
 def test_a_file_that_is_none_of_ours_is_damage_and_named(warehouse, run, content):
-    (warehouse.parcels / run / annotation.FILE).write_text(content, encoding="utf-8")
+    (warehouse.parcels / run / parcels.ANNOTATIONS_FILE).write_text(content, encoding="utf-8")
     with pytest.raises(WarehouseError, match=r"damaged"):
         read_parcel(warehouse.parcels / run)
 

@@ -16,7 +16,7 @@ from core.commands import main
 from core.errors import InputError, QueryError, ResourceError, WarehouseError, WarehouseLocked
 from core.sql.sandbox import run_query
 from core.store import archive, parcels, user_files
-from core.store import restore as restoring
+from core.store import archive as restoring
 from core.tables import LONG_TABLES
 from core.warehouse import aliases as alias_table
 from core.warehouse import own_tables, pilots, recipes, rules, saved_queries, schema
@@ -276,7 +276,7 @@ def test_a_restore_that_was_killed_is_finished_by_whoever_opens_next(full, monke
         raise Killed
 
     with monkeypatch.context() as patch:
-        patch.setattr("core.store.restore.exchange_files", kill)
+        patch.setattr("core.store.archive.exchange_files", kill)
         with pytest.raises(Killed):
             restore(full, made.file)
     assert full.folder.pending_changes()

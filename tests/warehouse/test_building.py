@@ -12,8 +12,8 @@ import duckdb
 import pytest
 
 from core.errors import InputError, ResourceError, WarehouseError, WarehouseLocked
-from core.store import annotation, user_files
-from core.store.annotation import Annotations
+from core.store import parcels, user_files
+from core.store.parcels import Annotations
 from core.tables import LONG_TABLES, TABLES
 from core.warehouse import build, queries, schema, sync
 from core.warehouse.aliases import set_aliases
@@ -196,7 +196,7 @@ def test_readers_go_on_with_the_old_file_while_a_new_one_is_built(full):
 
 
 def test_tags_that_were_edited_by_hand_are_found_by_ingest(full):
-    annotation.write(full.parcels / RUN_IDS[0], Annotations(("mine",), "kept"))
+    parcels.write_annotations(full.parcels / RUN_IDS[0], Annotations(("mine",), "kept"))
     full.sync_files()
     assert full.read("SELECT tags, note FROM runs WHERE run_id = ?", [RUN_IDS[0]]).row(0) == (["mine"], "kept")
 

@@ -17,7 +17,7 @@ from core.commands.main import main
 from core.errors import InputError, ResourceError, WarehouseError
 from core.exports import excel_csv
 from core.locale import in_language
-from core.store import annotation, archive, parcels, user_files
+from core.store import archive, parcels, user_files
 from core.store.parcels import RUN_FILE
 from core.tables import LONG_TABLES, TABLES
 from core.warehouse import import_runs as import_module
@@ -93,7 +93,7 @@ def test_what_goes_out_comes_in_the_same(ours, theirs, tmp_path, name):
     done = import_runs(theirs, [tmp_path / name])
     assert states(done) == {RUN: "new", OTHER: "new"} and done.is_complete
     assert same(ours, theirs)
-    assert annotation.read(theirs.parcels / OTHER).tags == ("候補",)
+    assert parcels.read_annotations(theirs.parcels / OTHER).tags == ("候補",)
     theirs.rebuild()
     assert same(ours, theirs)
     assert set(states(import_runs(theirs, [tmp_path / name])).values()) == {"known"}
@@ -279,10 +279,12 @@ BREAKS = {
     "more blocks than numbers": lambda p: edited(p, lambda told: told["model"].update(n_layers=2**62)),
     "fifty thousand tags": lambda p: edited(p, lambda told: told["run"].update(tags=[f"t{n}" for n in range(50_000)])),
     "a tag of ours": lambda p: edited(p, lambda told: told["run"].update(tags=["reference"])),
-    "annotations with a tag of ours": lambda p: (p / annotation.FILE).write_text(
+    "annotations with a tag of ours": lambda p: (p / parcels.ANNOTATIONS_FILE).write_text(
         '{"tags": ["reference"], "note": null}', encoding="utf-8"
     ),
-    "annotations nested beyond reason": lambda p: (p / annotation.FILE).write_text("[" * 200_000, encoding="utf-8"),
+    "annotations nested beyond reason": lambda p: (p / parcels.ANNOTATIONS_FILE).write_text(
+        "[" * 200_000, encoding="utf-8"
+    ),
     "a number that single precision has not": lambda p: rehashed(
         p, "layer_pairs", as_parquet(pl.read_parquet(p / "layer_pairs.parquet").with_columns(value=pl.lit(1e300)))
     ),
@@ -299,7 +301,9 @@ BREAKS = {
         p, "run_checks", as_parquet(pl.read_parquet(p / "run_checks.parquet").with_columns(run_id=pl.lit(OTHER)))
     ),
     "altered tokens": lambda p: edited(p, lambda told: told["files"].update(tokens="0" * 64)),
-    "annotations of nobody": lambda p: (p / annotation.FILE).write_text('{"tags": ["\\u0000"]}', encoding="utf-8"),
+    "annotations of nobody": lambda p: (p / parcels.ANNOTATIONS_FILE).write_text(
+        '{"tags": ["\\u0000"]}', encoding="utf-8"
+    ),
     "a link": lambda p: ((p / "run_checks.parquet").unlink(), (p / "run_checks.parquet").symlink_to("/etc/passwd")),
 }
 

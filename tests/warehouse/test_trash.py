@@ -9,7 +9,7 @@ import duckdb
 import pytest
 
 from core.errors import InputError, ResourceError, WarehouseError
-from core.store import trash
+from core.store import parcels
 from core.store.parcels import is_parcel
 from core.tables import LONG_TABLES
 from core.warehouse import pilots, queries, sync
@@ -48,12 +48,12 @@ def test_a_deleted_run_comes_back_as_it_was(warehouse, runs):
     assert OTHER not in queries.runs(warehouse)["run_id"].to_list()
     assert not is_parcel(warehouse.parcels / OTHER)
     assert "made-up/other@1" not in warehouse.read("SELECT model_id FROM models")["model_id"].to_list()
-    (one,) = trash.list_runs(warehouse.folder)
+    (one,) = parcels.list_trashed(warehouse.folder)
     assert (one.run_id, one.model_id, one.pass_) == (OTHER, "made-up/other@1", "text")
     assert one.deleted_at and one.n_bytes > 10_000
     assert restore_run(warehouse, OTHER) == [OTHER]
     assert everything(warehouse) == before and queries.runs(warehouse).equals(told)
-    assert not trash.list_runs(warehouse.folder) and not list((warehouse.path.parent / "trash").iterdir())
+    assert not parcels.list_trashed(warehouse.folder) and not list((warehouse.path.parent / "trash").iterdir())
 
 
 def test_a_rebuilt_warehouse_does_not_bring_deleted_runs_back(warehouse, runs):
@@ -67,7 +67,7 @@ def test_a_control_that_a_verdict_names_stays_with_it(warehouse, runs):
     before = everything(warehouse)
     with pytest.raises(InputError, match=f"Verdicts of other runs rest on it: {runs[1][:18]} by {RUN[:18]}"):
         delete_runs(warehouse, [runs[1]])
-    assert everything(warehouse) == before and not trash.list_runs(warehouse.folder)
+    assert everything(warehouse) == before and not parcels.list_trashed(warehouse.folder)
     delete_runs(warehouse, runs)
     assert queries.runs(warehouse)["run_id"].to_list() == [OTHER]
     assert set(restore_run(warehouse, RUN)) == set(runs)  # a verdict comes back with what it was judged with
@@ -78,7 +78,7 @@ def test_nothing_is_deleted_where_one_run_is_not_there(warehouse, runs):
     before = everything(warehouse)
     with pytest.raises(InputError, match="There is no run nothing"):
         delete_runs(warehouse, [OTHER, "nothing"])
-    assert everything(warehouse) == before and not trash.list_runs(warehouse.folder)
+    assert everything(warehouse) == before and not parcels.list_trashed(warehouse.folder)
 
 
 @pytest.mark.parametrize("step", ["before the rename", "after the rename", "within the transaction"])
@@ -87,7 +87,7 @@ def test_a_killed_deletion_is_whole_or_none(warehouse, runs, python, step):
     kill = "os.kill(os.getpid(), signal.SIGKILL)"
     code = f"""
 import os, signal, sys
-from core.store import trash as store
+from core.store import parcels as store
 from core.warehouse import sync
 from core.warehouse.runs import delete_runs
 from core.warehouse.warehouse import Warehouse
@@ -123,18 +123,18 @@ delete_runs(Warehouse(sys.argv[1]), [sys.argv[2]])
 def test_who_comes_too_late_to_delete_takes_nothing_from_the_trash(warehouse, runs, monkeypatch):
     """Two browsers delete one run: the second one finds that it is gone, and its parcel stays in the trash."""
     ready, go = threading.Event(), threading.Event()
-    move = trash.move_to_trash
+    move = parcels.move_to_trash
 
     def slow(*arguments):
         move(*arguments)
         ready.set()
         assert go.wait(20)
 
-    monkeypatch.setattr(trash, "move_to_trash", slow)
+    monkeypatch.setattr(parcels, "move_to_trash", slow)
     with ThreadPoolExecutor() as pool:
         first = pool.submit(delete_runs, warehouse, [OTHER])
         assert ready.wait(20)
-        monkeypatch.setattr(trash, "move_to_trash", move)
+        monkeypatch.setattr(parcels, "move_to_trash", move)
         second = pool.submit(delete_runs, warehouse, [OTHER])
         time.sleep(0.1)
         go.set()
@@ -150,14 +150,14 @@ def test_what_no_longer_fits_stays_in_the_trash(warehouse, runs, add_parcel):
     ingest_parcel(warehouse, add_parcel(make_profile(OTHER[:-1] + "9", model=changed)))
     with pytest.raises(WarehouseError, match="is in the warehouse with other content"):
         restore_run(warehouse, OTHER)
-    assert [one.run_id for one in trash.list_runs(warehouse.folder)] == [OTHER]
+    assert [one.run_id for one in parcels.list_trashed(warehouse.folder)] == [OTHER]
     assert not warehouse.pending_changes().run_ids
 
 
 def test_the_emptied_trash_is_gone_for_good(warehouse, runs):
     delete_runs(warehouse, [OTHER])
     assert empty_trash(warehouse) == 1
-    assert not trash.list_runs(warehouse.folder) and empty_trash(warehouse) == 0
+    assert not parcels.list_trashed(warehouse.folder) and empty_trash(warehouse) == 0
     with pytest.raises(InputError, match="There is no run .* --deleted"):
         restore_run(warehouse, OTHER)
     assert not list(warehouse.path.parent.glob(".workdim-*"))
@@ -195,7 +195,7 @@ def test_a_parcel_that_cannot_be_moved_stays_and_is_named(warehouse, runs, monke
         raise OSError(28, "No space left on device")
 
     with monkeypatch.context() as patch:
-        patch.setattr(trash, "move", refuse)
+        patch.setattr(parcels, "move", refuse)
         with pytest.raises(ResourceError, match="No space left on device. Deleted before: 0 of 1"):
             delete_runs(warehouse, [OTHER])
     assert everything(warehouse) == before and not warehouse.folder.pending_changes()
