@@ -14,7 +14,7 @@ import polars as pl
 
 from core.files import REFERENCE
 from core.records import SHIPPED, LayerPlan
-from core.warehouse import layer_plans, reference
+from core.warehouse import reference, runs
 from core.warehouse.warehouse import Warehouse
 
 FILES = {name: REFERENCE / f"{name}.parquet" for name in ("plans", "plan_outcomes")}
@@ -35,8 +35,8 @@ def main() -> None:
     kept = {_key(one): one for one in read()}
     for path in parser.parse_args().warehouses:
         warehouse = Warehouse(path)
-        for plan_id in layer_plans.list_plans(warehouse)["plan_id"].reverse():
-            found = layer_plans.load_plan(warehouse, plan_id)
+        for plan_id in runs.list_plans(warehouse)["plan_id"].reverse():
+            found = runs.load_plan(warehouse, plan_id)
             if found is not None and found.plan.is_verified and found.plan.note != SHIPPED:
                 kept[_key(found)] = found
     shipped = [

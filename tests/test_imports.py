@@ -135,7 +135,7 @@ MOST = {
         40270,
     ),  # blocks shaded by what each costs; no line ends between number and percent sign; who decides, and by when, of any report; checks that cannot be made; why a plan is refused, as its first picture; values of rows in a column; previews that hold every word; Japanese lines end behind phrases; marks judge the answer, and an unclear one is the same, not held; what a plan costs an ability stands in its title; blocks with the loss of each, framed; axes in plain words; a minus sign; models that do not compare are drawn each on its own scale; how many of them a picture has room for; rows of a slide's chart are named on its left, each with its value; a report's tables are whole; other looks are held against the answer that was given; the deck of a rule's choice; how many looks were tried
     "errors": (239, 1387),  # what is not there, and an empty list: one message for all kinds
-    "exports": (104, 821),
+    "exports": (105, 829),
     "figures": (
         4146,
         37640,
@@ -162,7 +162,7 @@ MOST = {
     ),  # whether d2 depends on sequences or points, which geometry held; which layer serves own labels, of encoders too; loss readable at each layer; bits and bytes of each window; the draws of a control, which goes on with its next
     # memory that runs out, states of layers, and blocks replaced, for all who run a model; controls whose blocks write as much as trained ones; decoders from pinned parts of packages
     "models": (4334, 28851),
-    "pilots": (935, 5869),  # columns of pilots that the types check; who decides by a report, and by when
+    "pilots": (928, 5749),  # columns of pilots that the types check; who decides by a report, and by when
     "plans": (3278, 26608),  # rounding priced, one block repaired; whether norms can carry a repair is tried
     # and what a report answers, on each text:
     "questions": (
@@ -176,12 +176,12 @@ MOST = {
         17554,
     ),  # a job that cannot be written leaves no folder; how much text a protocol needs; own labels, which may have changed since; encoders told by their configuration; a layer of a job at work is read once, and one of another version is none; the worst of each quantity that the instrument's check finds
     "scores": (
-        1904,
-        13403,
+        1876,
+        13189,
     ),  # a row for each model, a column for each benchmark; blanks around a name, and NaN beside a key that is there twice
     "sources": (250, 1871),  # rows of narrow reads
-    "sql": (930, 4662),  # what a worker is asked
-    "store": (1422, 9652),  # a file that is deleted while it is read; columns that the types check
+    "sql": (927, 4627),  # what a worker is asked
+    "store": (1407, 9499),  # a file that is deleted while it is read; columns that the types check
     "tables": (
         1221,
         8419,
@@ -197,8 +197,8 @@ MOST = {
     ),  # scores beside models without a ranking, and of the run that the answer is about; pages of Start as a list; a page that opens with the reader's models; five pages; a link is followed whatever was chosen before, or changed on another page; labelled texts, which stop the start where they are refused; the form of a plan stays while other pages are drawn; runs filtered, ticked, compared and deleted together; what a refusal says of the terminal by the screen's places; columns that the types check
     "validation": (236, 2016),
     "warehouse": (
-        4885,
-        31459,
+        4943,
+        31903,
     ),  # which run has all that is asked, which forecast held; readable loss beside a plan; a report whose runs are gone says which; an export holds one table at a time, and parcels that lack the added one; what a measurement finds there, which forecast held
     "wording": (
         3913,

@@ -22,7 +22,7 @@ from core.runs.jobs import remove_job
 from core.runs.requests import with_task_hash
 from core.terminal.output import say, say_json, tell
 from core.terminal.tables import plan_lines, plan_record, plans_table
-from core.warehouse import layer_plans
+from core.warehouse import runs
 from core.wording.plan_evidence import readable_lines, sibling_lines
 from core.wording.plans import estimate_lines, mergekit_reason_text, recipe_text
 
@@ -74,7 +74,7 @@ def _show_plans(options: argparse.Namespace) -> int:
         raise InputError("Which model? Name one, or see earlier plans with --list and --show PLAN.")
     warehouse = existing_warehouse(options)
     if options.list:
-        plans = layer_plans.list_plans(warehouse)
+        plans = runs.list_plans(warehouse)
         none = nothing_yet("plan MODEL --verify")
         show_records(options, plans.to_dicts(), lambda: plans_table(plans), none)
         return 0

@@ -26,10 +26,9 @@ from core.tables import PilotRow, RecipeNumberRow, ids_of, records
 from core.terminal.output import heads, say, tell
 from core.terminal.tables import table
 from core.warehouse import queries, recipes
-from core.warehouse.layer_plans import find_plan
 from core.warehouse.recipes import NumberComparison
 from core.warehouse.rules import list_rules
-from core.warehouse.runs import find_run_id
+from core.warehouse.runs import find_plan, find_run_id
 from core.warehouse.warehouse import Warehouse
 
 if TYPE_CHECKING:  # python-pptx takes a moment to import, and most verbs here make no slides

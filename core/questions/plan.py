@@ -11,7 +11,7 @@ from core.analysis.plans import BudgetResult
 from core.questions.record import Fields, Rows, same
 from core.records import BUDGETS, LayerPlan
 from core.tables import LayerCorrelatorRow, PlanOutcomeRow, Sibling
-from core.warehouse.layer_plans import find_plan, readable_losses, smaller_sibling
+from core.warehouse.runs import find_plan, readable_losses, smaller_sibling
 from core.warehouse.warehouse import Warehouse
 
 

@@ -18,8 +18,8 @@ from core.records import LayerPlan
 from core.sources import derived
 from core.tables import PilotRow, records
 from core.warehouse import queries, recipes
-from core.warehouse.layer_plans import find_plan
 from core.warehouse.rules import list_rules
+from core.warehouse.runs import find_plan
 from core.warehouse.warehouse import Warehouse
 
 

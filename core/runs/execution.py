@@ -28,7 +28,7 @@ from core.runs.processes import ProgressReporter, log_warnings, wait_for_turn, w
 from core.store import parcels
 from core.store.parcels import is_parcel
 from core.texts.tasks import read_task
-from core.warehouse import layer_plans, score_imports
+from core.warehouse import runs, score_imports
 from core.warehouse.runs import ControlPass, control_passes, find_same_run, ingest_parcel, read_profile, seeds_of_runs
 from core.warehouse.warehouse import Warehouse
 
@@ -318,17 +318,17 @@ def load_scores(status: JobStatus, warehouse: Warehouse) -> dict[str, pl.DataFra
 def _plan(job: Job[PlanConfig], warehouse: Warehouse, report: ProgressReporter) -> dict[str, Any]:
     from core.plans.plan import make_plan
 
-    if layer_plans.has_plan(warehouse, job.job_id):  # finished by an earlier process
+    if runs.has_plan(warehouse, job.job_id):  # finished by an earlier process
         return {"plan_id": job.job_id, "waits": ""}
     scratch = job.checkpoint_folder(job.job_id)
     with resource_errors(job.config, scratch):
         plan = make_plan(job.config, job.job_id, scratch, report)
-    return {"plan_id": job.job_id, "waits": layer_plans.save_plan(warehouse, plan)}
+    return {"plan_id": job.job_id, "waits": runs.save_plan(warehouse, plan)}
 
 
 def load_layer_plan(status: JobStatus, warehouse: Warehouse) -> LayerPlan:
     """The plan of a finished job. Raises KeyError if it was deleted since."""
-    plan = layer_plans.load_plan(warehouse, status.result["plan_id"])
+    plan = runs.load_plan(warehouse, status.result["plan_id"])
     if plan is None:
         raise KeyError(status.result["plan_id"])
     return plan

@@ -27,7 +27,7 @@ from core.questions.selection import Selection, in_order, load_selection, named_
 from core.records import SHIPPED, LayerPlan
 from core.ui import url_state
 from core.warehouse import aliases as alias_table
-from core.warehouse import layer_plans, queries, recipes, rules, runs, schema, score_answers, score_imports
+from core.warehouse import queries, recipes, rules, runs, schema, score_answers, score_imports
 from core.warehouse.connection import OpenWarehouse
 from core.warehouse.saved_queries import list_queries
 from core.warehouse.warehouse import Warehouse
@@ -47,7 +47,7 @@ class Lists:
     """All runs, a few columns of each, newest first: `queries.run_list`."""
     pilots: pl.DataFrame
     plans: pl.DataFrame
-    """All layer plans, the newest first: `layer_plans.list_plans`."""
+    """All layer plans, the newest first: `runs.list_plans`."""
     recipes: list[SavedRecipe]
     """Saved reports, the newest first."""
     rules: list[SavedRule]
@@ -152,9 +152,9 @@ def lists() -> Lists:
 @cached(4)
 def _lists(with_reference: bool) -> Lists:
     with _open() as opened:
-        runs, plans = queries.run_list(opened), layer_plans.list_plans(opened)
+        all_runs, plans = queries.run_list(opened), runs.list_plans(opened)
         return Lists(
-            named_texts(opened, runs if with_reference else own_runs(runs)),
+            named_texts(opened, all_runs if with_reference else own_runs(all_runs)),
             queries.pilots(opened),
             plans if with_reference else plans.filter(pl.col("note").ne_missing(SHIPPED)),
             recipes.list_recipes(opened),
@@ -192,12 +192,12 @@ score_conflicts = _cached_read(score_answers.score_conflicts)
 answer_sets = _cached_read(score_answers.list_answer_sets)
 answers = _cached_read(score_answers.answers, 8)  # those of a model to all of MMLU are about 2 MB
 counts = _cached_read(queries.counts)
-readable_losses = _cached_read(layer_plans.readable_losses)
-smaller_sibling = _cached_read(layer_plans.smaller_sibling)
+readable_losses = _cached_read(runs.readable_losses)
+smaller_sibling = _cached_read(runs.smaller_sibling)
 stored_costs = _cached_read(runs.stored_costs)
 saved_queries = _cached_read(list_queries)
-plan_outcomes = _cached_read(layer_plans.block_outcomes)
-cheapest_plan = _cached_read(layer_plans.cheapest_verified_plan)
+plan_outcomes = _cached_read(runs.block_outcomes)
+cheapest_plan = _cached_read(runs.cheapest_verified_plan)
 tables = _cached_read(schema.list_tables)
 rows = _cached_read(queries.rows, 8)
 inner_maxima = _cached_read(queries.inner_maxima, 8)
@@ -233,7 +233,7 @@ def start_data(run_ids: Sequence[str]) -> StartData:
 @cached(8)
 def layer_plan(plan_id: str) -> LayerPlan | None:
     """A layer plan, or None where it was deleted."""
-    return layer_plans.load_plan(warehouse(), plan_id)
+    return runs.load_plan(warehouse(), plan_id)
 
 
 # --- dimension and score ----------------------------------------------------------------------------------------------

@@ -33,7 +33,7 @@ from core.files import (
 from core.records import SHIPPED, LayerPlan
 from core.store.parcels import is_parcel
 from core.tables import ids_of
-from core.warehouse import layer_plans
+from core.warehouse import runs
 from core.warehouse.runs import delete_runs
 from core.warehouse.sync import Report
 from core.warehouse.warehouse import Warehouse
@@ -95,7 +95,7 @@ def remove_profiles(warehouse: Warehouse) -> tuple[int, int]:
     _write_offered(warehouse, {*shipped_run_ids(), *map(_bundle_key, shipped_bundles()), *plan_ids})
     profiles = warehouse.read(f"SELECT run_id FROM runs WHERE list_contains(tags, '{SHIPPED}') ORDER BY run_id")
     delete_runs(warehouse, ids_of(profiles))
-    plan_ids = [plan_id for plan_id in plan_ids if layer_plans.has_plan(warehouse, plan_id)]
+    plan_ids = [plan_id for plan_id in plan_ids if runs.has_plan(warehouse, plan_id)]
     if plan_ids:
         warehouse.delete("plan", *plan_ids)
     return profiles.height, len(plan_ids)
@@ -131,9 +131,9 @@ def add_profiles(warehouse: Warehouse, report: Report, with_removed: bool = Fals
     damaged = set(copied) & set(warehouse.pending_changes().run_ids)
     for name in damaged:  # the shipped parcel itself is damaged: its copy is useless
         shutil.rmtree(target / name, ignore_errors=True)
-    absent = {plan_id for plan_id in new_plans if not layer_plans.has_plan(warehouse, plan_id)}
+    absent = {plan_id for plan_id in new_plans if not runs.has_plan(warehouse, plan_id)}
     if absent:
-        layer_plans.save_plan(warehouse, *(plan for plan in shipped_plans() if plan.plan.plan_id in absent))
+        runs.save_plan(warehouse, *(plan for plan in shipped_plans() if plan.plan.plan_id in absent))
     _write_offered(warehouse, {*offered, *map(_bundle_key, unpacked), *new_plans} - damaged)
     return [run_id for run_id in copied if run_id not in damaged]
 

@@ -18,7 +18,7 @@ from core.locale import _, in_language
 from core.scores.reader import read_scores
 from core.sql.examples import EXAMPLES
 from core.store import parcels
-from core.warehouse import layer_plans
+from core.warehouse import runs as layer_plans
 from core.warehouse.score_imports import store_import
 from core.warehouse.warehouse import Warehouse
 from tests.browser.conftest import serving

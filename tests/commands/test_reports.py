@@ -14,7 +14,7 @@ import pytest
 from openxml_audit import OpenXmlValidator
 from pptx import Presentation
 
-from core.warehouse.layer_plans import save_plan
+from core.warehouse.runs import save_plan
 from core.warehouse.warehouse import Warehouse
 from tests.conftest import run_core
 from tests.deck.test_template import company

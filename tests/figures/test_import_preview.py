@@ -9,9 +9,9 @@ from core.analysis.paired import compare_all_answers
 from core.figures.chart_figure import bars_figure, chart_figure
 from core.figures.scores import import_bars, paired_chart, with_kind
 from core.scores.cells import Remark
-from core.scores.model_names import suggest_models
 from core.terminal import score_import
 from core.terminal.output import one_line
+from core.warehouse.aliases import suggest_models
 from core.warehouse.score_imports import ImportPreview
 from core.wording import score_files
 from core.wording.scores import comparison_lines, comparison_outcome_text, p_number_text

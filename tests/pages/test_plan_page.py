@@ -12,7 +12,7 @@ from core.records import SHIPPED, PlanConfig, PlanEstimate
 from core.runs import estimates, processes
 from core.runs.jobs import list_jobs
 from core.ui import url_state
-from core.warehouse import layer_plans
+from core.warehouse import runs
 from core.warehouse.warehouse import Warehouse
 from tests.pages.test_pages import figures, opened, texts
 from tests.plans.made import layer_plan
@@ -37,12 +37,12 @@ def test_a_link_to_a_plan_that_is_not_here_says_so_whether_there_are_others_or_n
         app = opened("plan.py", plan="0199-gone")
         assert [one.value for one in app.warning] == ["Plan: the link's 0199-gone is not here."]
         assert not app.exception
-        layer_plans.save_plan(warehouse, layer_plan("0199-a"))
+        runs.save_plan(warehouse, layer_plan("0199-a"))
 
 
 def test_without_a_plan_of_ones_own_the_form_opens_and_shipped_ones_are_a_click_away(warehouse: Warehouse) -> None:
     for plan_id in ("0199-a", "0199-b"):
-        layer_plans.save_plan(warehouse, layer_plan(plan_id, note=SHIPPED))
+        runs.save_plan(warehouse, layer_plan(plan_id, note=SHIPPED))
     app = opened("plan.py")
     assert "No plan yet." in texts(app) and "8 blocks" not in texts(app)
     assert [one.label for one in app.button] == ["What will it take?"]
@@ -51,13 +51,13 @@ def test_without_a_plan_of_ones_own_the_form_opens_and_shipped_ones_are_a_click_
     app = opened("plan.py", plan="0199-b")
     app.query_params["shrink"] = "alone"
     assert "3 of 8 blocks can go" in texts(app.run()) and app.query_params["plan"] == "0199-b", "a tab keeps the plan"
-    layer_plans.save_plan(warehouse, layer_plan("0199-c", blocks=[1]))
+    runs.save_plan(warehouse, layer_plan("0199-c", blocks=[1]))
     assert "0199-c" in str(opened("plan.py").selectbox(key=url_state.key("plan")).value)
 
 
 def test_the_answer_follows_the_budget(warehouse: Warehouse) -> None:
-    layer_plans.save_plan(warehouse, layer_plan("0199-a"))
-    layer_plans.save_plan(warehouse, layer_plan("0199-b", name="newer", blocks=[1]))
+    runs.save_plan(warehouse, layer_plan("0199-a"))
+    runs.save_plan(warehouse, layer_plan("0199-b", name="newer", blocks=[1]))
     app = opened("plan.py", plan="0199-a")
     assert "3 of 8 blocks can go: text 3 % harder to predict (+0.031" in texts(app).replace("\\", "")
     assert "39 % less time" in texts(app)
@@ -78,7 +78,7 @@ def test_the_phrase_for_a_meeting_is_the_answer_of_the_plan(
 ) -> None:
     path = filled_warehouse(tmp_path)
     monkeypatch.setenv("WORKDIM_WAREHOUSE", str(path))
-    layer_plans.save_plan(Warehouse(path), layer_plan(budget=budget))
+    runs.save_plan(Warehouse(path), layer_plan(budget=budget))
     answer = opened("plan.py").subheader[0].value.replace("\\:", ":")
     assert f"{answer}**" in texts(opened("help.py", topic="phrases")).replace("\\:", ":")
 
@@ -88,14 +88,14 @@ def test_the_phrase_is_told_where_the_file_of_a_plan_is_damaged(
 ) -> None:
     path = filled_warehouse(tmp_path)
     monkeypatch.setenv("WORKDIM_WAREHOUSE", str(path))
-    layer_plans.save_plan(Warehouse(path), layer_plan())
+    runs.save_plan(Warehouse(path), layer_plan())
     next(tmp_path.rglob("0199-plan.json")).write_text("cut")
     app = opened("help.py", topic="phrases")
     assert "3 of 8 blocks can go: text 3 % harder to predict (+0.031" in texts(app).replace("\\", "") and not app.error
 
 
 def test_a_healed_plan_tells_its_price_before_and_after(warehouse: Warehouse) -> None:
-    layer_plans.save_plan(warehouse, layer_plan(is_healed=True))
+    runs.save_plan(warehouse, layer_plan(is_healed=True))
     told = texts(opened("plan.py")).replace("\\", "")
     assert "text 2 % harder to predict after repair (+0.020" in told
     assert "Before repair: text 3 % harder to predict (+0.031 [+0.023, +0.039] nats per token)." in told
@@ -109,7 +109,7 @@ def test_a_budget_in_points_is_answered_by_the_task(warehouse: Warehouse, reason
     found = layer_plan(budget=2.0, budget_unit="points", reasons=reasons, is_recommended=not reasons)
     asked = next(row for row in found.outcomes if row.text == "copying")
     asked = replace(asked, text="task", measure="accuracy", difference=-0.01, lower=-0.015, upper=-0.005)
-    layer_plans.save_plan(warehouse, replace(found, outcomes=[*found.outcomes, asked]))
+    runs.save_plan(warehouse, replace(found, outcomes=[*found.outcomes, asked]))
     app = opened("plan.py")
     told = texts(app).replace("\\", "")
     assert said in told and "Right answers in the task: -1.0" in told and not app.slider
@@ -118,7 +118,7 @@ def test_a_budget_in_points_is_answered_by_the_task(warehouse: Warehouse, reason
 @pytest.mark.parametrize("language", ["en", "ja"])
 @pytest.mark.parametrize("changed", [{}, {"is_verified": False, "is_recommended": False, "reasons": ["not_verified"]}])
 def test_every_section_draws(warehouse: Warehouse, language: str, changed: dict) -> None:
-    layer_plans.save_plan(warehouse, layer_plan("0199-b", **changed))
+    runs.save_plan(warehouse, layer_plan("0199-b", **changed))
     app = opened("plan.py", lang=language)
     for section in SECTIONS:
         app.query_params["shrink"] = section
@@ -128,9 +128,9 @@ def test_every_section_draws(warehouse: Warehouse, language: str, changed: dict)
 
 def test_a_link_to_a_model_shows_its_plan_whichever_was_chosen_before(warehouse: Warehouse) -> None:
     other = {"reference": "other/model", "model_id": "other/model@1", "name": "other"}
-    layer_plans.save_plan(warehouse, layer_plan("0199-a", **other))
+    runs.save_plan(warehouse, layer_plan("0199-a", **other))
     for plan_id in ("0199-b", "0199-c"):
-        layer_plans.save_plan(warehouse, layer_plan(plan_id))
+        runs.save_plan(warehouse, layer_plan(plan_id))
     app = opened("plan.py", plan="0199-a")
     app.query_params.clear()
     app.switch_page("pages/help.py").run()
@@ -146,7 +146,7 @@ def test_a_link_to_a_model_shows_its_plan_whichever_was_chosen_before(warehouse:
 def test_a_link_names_the_model_and_the_form_starts_a_plan(
     warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    layer_plans.save_plan(warehouse, layer_plan())
+    runs.save_plan(warehouse, layer_plan())
     assert "3 of 8 blocks" in texts(opened("plan.py", model="o/model"))
     app = opened("plan.py", model="other/model")
     assert "No plan of other/model yet" in texts(app).replace("\\", "")
@@ -187,6 +187,6 @@ def test_profiles_tell_the_directions_that_a_plan_found_needed(tmp_path: Path, m
     path = filled_warehouse(tmp_path)
     monkeypatch.setenv("WORKDIM_WAREHOUSE", str(path))
     asked = json.dumps(asdict(PlanConfig("made-up/big", directions=True)))
-    layer_plans.save_plan(Warehouse(path), layer_plan(model_id="made-up/big@1", config=asked))
+    runs.save_plan(Warehouse(path), layer_plan(model_id="made-up/big@1", config=asked))
     assert "128 to 128 directions suffice after layers 4" in texts(opened("compare.py", runs=RUN_IDS[0]))
     assert "principal components" not in texts(opened("compare.py", runs=RUN_IDS[1]))

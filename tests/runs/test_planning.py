@@ -22,7 +22,7 @@ from core.runs import processes
 from core.runs.estimates import estimate_plan
 from core.runs.execution import load_layer_plan, run_submitted
 from core.runs.jobs import job_status, list_jobs, submit
-from core.warehouse.layer_plans import list_plans, load_plan
+from core.warehouse.runs import list_plans, load_plan
 from core.warehouse.warehouse import Warehouse
 from core.wording.plans import estimate_lines
 from tests.conftest import run_core

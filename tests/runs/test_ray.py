@@ -29,7 +29,7 @@ from core.runs.jobs import Job, JobStatus, job_status, list_jobs, submit
 from core.runs.ray import cluster as ray_cluster
 from core.runs.ray import engine
 from core.runs.ray.cluster import Needs, job_needs
-from core.warehouse import layer_plans, queries
+from core.warehouse import queries, runs
 from core.warehouse.warehouse import Warehouse
 from tests.conftest import ROOT, answer_here, run_core, start_core
 from tests.measuring import measure
@@ -186,7 +186,7 @@ def test_a_plan_is_made_on_a_worker_as_here(done, tmp_path):
     here = make_plan(ended.job.config, ended.job.job_id, tmp_path / "here", quiet)
     assert found.plan.blocks == here.plan.blocks
     assert found.plan.loss_increase == pytest.approx(here.plan.loss_increase, abs=1e-6)
-    assert list(layer_plans.list_plans(done.warehouse)["plan_id"]) == [ended.job.job_id]
+    assert list(runs.list_plans(done.warehouse)["plan_id"]) == [ended.job.job_id]
 
 
 def test_what_no_machine_has_fails_at_once_and_what_is_known_is_not_measured(done):

@@ -14,7 +14,7 @@ from core.sql import sandbox
 from core.sql.examples import EXAMPLES
 from core.warehouse import score_imports
 from core.warehouse.aliases import set_aliases
-from core.warehouse.layer_plans import save_plan
+from core.warehouse.runs import save_plan
 from core.warehouse.warehouse import Warehouse
 from tests.plans.made import layer_plan
 from tests.profiles import make_model, make_profile

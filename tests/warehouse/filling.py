@@ -10,7 +10,7 @@ from core.store import user_files
 from core.tables import TABLES
 from core.warehouse import pilots, recipes, rules
 from core.warehouse.aliases import set_aliases
-from core.warehouse.layer_plans import save_plan
+from core.warehouse.runs import save_plan
 from core.warehouse.saved_queries import save_query
 from tests.plans.made import layer_plan
 from tests.warehouse.test_pilots import PILOT, with_score

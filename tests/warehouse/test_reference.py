@@ -10,7 +10,7 @@ import pytest
 
 from core.records import SHIPPED
 from core.store import parcels
-from core.warehouse import layer_plans, queries, reference
+from core.warehouse import queries, reference, runs
 from core.warehouse.runs import delete_runs, empty_trash
 from core.warehouse.warehouse import Warehouse
 from tests.plans.made import layer_plan
@@ -123,15 +123,15 @@ def test_shipped_plans_are_added_once_and_stay_away_after_they_were_removed(ware
     for table, frame in foreign.frames().items():
         frame.write_parquet(shipped.parent / f"{table}.parquet")
     reference.add_profiles(warehouse, pytest.fail)
-    layer_plans.save_plan(warehouse, own)
-    assert layer_plans.load_plan(warehouse, "0199-shipped") == foreign
-    assert layer_plans.list_plans(warehouse).height == 2
-    assert layer_plans.cheapest_verified_plan(warehouse).plan.plan_id == "0199-own"  # what was planned here comes first
+    runs.save_plan(warehouse, own)
+    assert runs.load_plan(warehouse, "0199-shipped") == foreign
+    assert runs.list_plans(warehouse).height == 2
+    assert runs.cheapest_verified_plan(warehouse).plan.plan_id == "0199-own"  # what was planned here comes first
 
     warehouse.delete("plan", "0199-own")
-    assert layer_plans.cheapest_verified_plan(warehouse).plan.plan_id == "0199-shipped"
-    assert layer_plans.cheapest_verified_plan(warehouse, with_reference=False) is None
+    assert runs.cheapest_verified_plan(warehouse).plan.plan_id == "0199-shipped"
+    assert runs.cheapest_verified_plan(warehouse, with_reference=False) is None
     assert reference.remove_profiles(warehouse) == (3, 1)
-    assert reference.add_profiles(warehouse, pytest.fail) == [] and layer_plans.list_plans(warehouse).is_empty()
+    assert reference.add_profiles(warehouse, pytest.fail) == [] and runs.list_plans(warehouse).is_empty()
     reference.add_profiles(warehouse, pytest.fail, with_removed=True)
-    assert layer_plans.list_plans(warehouse)["plan_id"].to_list() == ["0199-shipped"]
+    assert runs.list_plans(warehouse)["plan_id"].to_list() == ["0199-shipped"]

@@ -8,16 +8,17 @@ import pytest
 from core.errors import InputError, WarehouseError
 from core.store import user_files
 from core.tables import LayerCorrelatorRow
-from core.warehouse.layer_plans import (
+from core.warehouse.runs import (
     cheapest_verified_plan,
+    delete_runs,
     find_plan,
+    ingest_parcel,
     list_plans,
     load_plan,
     readable_losses,
     save_plan,
     smaller_sibling,
 )
-from core.warehouse.runs import delete_runs, ingest_parcel
 from core.wording.plan_evidence import readable_lines, sibling_lines
 from core.wording.within import readable_text
 from tests.plans.made import layer_plan

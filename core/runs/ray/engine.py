@@ -31,7 +31,7 @@ from core.runs.ray.worker import (
     unpack_parcels,
 )
 from core.store import parcels
-from core.warehouse import layer_plans
+from core.warehouse import runs
 from core.warehouse.runs import runs_to_share
 from core.warehouse.warehouse import Warehouse
 
@@ -211,7 +211,7 @@ class _ClusterJobs:
                 job.log.write_text(result["log"] + "\n", encoding="utf-8")
             waits = self._ingest(job, result["parcels"])
             if result["plan"] is not None:
-                waits = layer_plans.save_plan(self._warehouse, result["plan"])
+                waits = runs.save_plan(self._warehouse, result["plan"])
             if result["finished"]:
                 jobs.finish_job(job, result["finished"] | {"waits": waits})
                 return

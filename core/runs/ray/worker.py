@@ -62,7 +62,7 @@ def run_remote_job(
 
     from core.runs.execution import run_submitted
     from core.runs.recovery import recover
-    from core.warehouse import layer_plans
+    from core.warehouse import runs
 
     # Not awaited: a task that waits for Ray gives its CPUs to other jobs meanwhile.
     board.add_node.remote(job_id, ray.get_runtime_context().get_node_id())
@@ -99,7 +99,7 @@ def run_remote_job(
         "finished": read_json_or_none(finished),
         "log": job.log.read_text(encoding="utf-8", errors="replace").rstrip() if job.log.exists() else "",
         "parcels": pack_parcels(new),
-        "plan": layer_plans.load_plan(warehouse, job_id),
+        "plan": runs.load_plan(warehouse, job_id),
     }
 
 
