@@ -24,12 +24,11 @@ from statsmodels.stats.multitest import multipletests
 
 from core import wording
 from core.analysis.claims import LEVEL
-from core.analysis.paired import mcnemar
+from core.analysis.differences import mcnemar
+from core.analysis.intervals import NORMAL_95
 from core.analysis.plans import layer_directions, rule_forecasts, unhealed_price
-from core.analysis.ranks import NORMAL_95
-from core.analysis.relation import Relation, relate
-from core.analysis.units import FEWEST_TEST, Numbers, average_recipes, to_floats
-from core.analysis.windows import PLACES, relate_windows, shuffled_windows
+from core.analysis.relation import PLACES, Relation, relate, relate_windows, shuffled_windows
+from core.analysis.resampling import FEWEST_TEST, Numbers, average_recipes, to_floats
 from core.figures.chart import MARKS, Chart, Gallery, Mark, Point, Series, log_axis, round_axis, scatter_chart
 from core.figures.chart_svg import chart_svg
 from core.figures.svg import Caption

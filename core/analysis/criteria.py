@@ -16,8 +16,8 @@ from typing import Any
 import polars as pl
 
 from core.analysis import ranking
-from core.analysis.paired import reaches_among
-from core.analysis.ranks import NORMAL_95
+from core.analysis.differences import reaches_among
+from core.analysis.intervals import NORMAL_95
 from core.errors import InputError, Sentence
 from core.pilots.saved import DIRECTIONS, Assumptions, Criterion, TaskName
 from core.tables import Run, records

@@ -9,9 +9,11 @@ score cannot be tested, so it gets no weight and no threshold. It never enters a
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from typing import Any, Literal
 
 import numpy as np
@@ -24,11 +26,12 @@ from core.analysis.criteria import (
     build_candidates,
     count_related_models,
 )
-from core.analysis.ranks import NORMAL_95
-from core.analysis.units import FEWEST_TEST
+from core.analysis.intervals import NORMAL_95, share_limits
+from core.analysis.resampling import FEWEST_TEST
 from core.errors import InputError, Sentence, sentences
 from core.pilots.pilot import CAUTIOUS_USE_CLASSES
-from core.pilots.saved import DIMENSIONS
+from core.pilots.saved import DIMENSIONS, Rule
+from core.tables import RuleChoiceRow
 
 AMOUNTS = ("parameters", "memory", "speed", "price")
 """Quantities compared on a log scale: they differ by orders of magnitude."""
@@ -436,3 +439,74 @@ def _upper_envelope(at_zero: np.ndarray, slopes: np.ndarray, start: float) -> li
         following = int(nearest[np.argmax(slopes[nearest])])
         segments.append((segment_start, crossing, current))
         current, segment_start = following, crossing
+
+
+# --- saved rules -------------------------------------------------------------------------------------------------
+
+
+def task_remark(rule: Rule, benchmark: Mapping[str, Any] | None) -> str | None:
+    """`other_task` if a rule learned on one task is applied to another, `no_task` if applied without a task."""
+    if rule.task is None or (benchmark is not None and rule.task.is_met_by(benchmark)):
+        return None
+    return "no_task" if benchmark is None else "other_task"
+
+
+def record_choice(
+    rule: Rule, decision: Decision, benchmark: Mapping[str, Any] | None, choice_id: str, chosen_at: datetime
+) -> RuleChoiceRow:
+    """The row for a rule's choice; its outcome is added later."""
+    remark = task_remark(rule, benchmark)
+    chosen = decision.chosen
+    totals = decision.totals if chosen else ()
+    candidates = [*decision.candidates, *(excluded.candidate for excluded in decision.excluded)]
+    evidence = {
+        "criteria": [criterion.key for criterion in decision.criteria],
+        "weights": [round(criterion.share, 6) for criterion in decision.criteria],
+        "values": {
+            candidate.run_id: [None if r is None else [r.value, r.lower, r.upper] for r in candidate.values]
+            for candidate in candidates
+        },
+    }
+    return RuleChoiceRow(
+        rule_id=rule.rule_id,
+        choice_id=choice_id,
+        task=None if benchmark is None else benchmark["benchmark"],
+        metric=None if benchmark is None else benchmark["metric"],
+        candidates=sorted(candidate.run_id for candidate in candidates),
+        n=decision.n,
+        n_meeting=len(decision.candidates),
+        run_id=chosen.run_id if chosen else None,
+        model_id=chosen.model_id if chosen else None,
+        runner_up=decision.candidates[1].model_id if len(totals) > 1 else None,
+        total=totals[0] if totals else None,
+        runner_up_total=totals[1] if len(totals) > 1 else None,
+        share_first=decision.share_first,
+        reasons=[*decision.reasons, *([remark] if remark else [])],
+        evidence=json.dumps(evidence, sort_keys=True),
+        chosen_at=chosen_at,
+    )
+
+
+@dataclass(frozen=True)
+class TrackRecord:
+    """How often a rule was right."""
+
+    task: str | None
+    """Restricted to this task; None: all tasks."""
+    n_right: int
+    n_known: int
+    n_open: int
+    """Choices without a recorded outcome."""
+    lower: float | None
+    """95 percent interval of the share of right choices (Wilson); None without known outcomes."""
+    upper: float | None
+
+
+def track_record(choices: Sequence[RuleChoiceRow], task: str | None = None) -> TrackRecord:
+    """Track record over the choices of one rule, all or those on one task."""
+    among = [choice for choice in choices if task is None or choice.task == task]
+    is_right = [choice.outcome == "right" for choice in among if choice.outcome is not None]
+    if not is_right:
+        return TrackRecord(task, 0, 0, len(among), None, None)
+    lower, upper = share_limits(np.array(is_right, dtype=float))
+    return TrackRecord(task, sum(is_right), len(is_right), len(among) - len(is_right), lower, upper)

@@ -14,7 +14,7 @@ from typing import Any
 
 import polars as pl
 
-from core.analysis.units import from_largest
+from core.analysis.resampling import from_largest
 from core.pilots.pilot import Pilot
 from core.records import DAMAGED, EARLIER, LOCAL, SHIPPED
 from core.tables import PILOT_SOURCE, SCORE_KEYS, SCORED_SOURCE

@@ -9,7 +9,7 @@ import argparse
 from dataclasses import asdict
 from typing import Any
 
-from core.analysis.windows import PLACES
+from core.analysis.relation import PLACES
 from core.commands.context import existing_warehouse, show_records, stored_run
 from core.errors import InputError, nothing_yet
 from core.locale import in_language

@@ -9,8 +9,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
-from core.analysis.decision import Decision
-from core.analysis.rule_record import record_choice, track_record
+from core.analysis.decision import Decision, record_choice, track_record
 from core.commands.context import confirm, existing_warehouse, selected_warehouse, show_records
 from core.errors import InputError, Sentence, nothing_yet
 from core.locale import _, in_language

@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from dataclasses import asdict
 from pathlib import Path
 
-from core.analysis.paired import compare_all_answers
+from core.analysis.differences import compare_all_answers
 from core.commands.context import confirm, existing_warehouse, fail, selected_warehouse, show_records, warn, write_out
 from core.commands.jobs import report_end, report_unfinished, run_each
 from core.commands.measure import show_terms

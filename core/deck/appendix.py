@@ -11,7 +11,7 @@ import polars as pl
 from core import wording
 from core.analysis.ranking import default_benchmark, filter_benchmark
 from core.analysis.relation import MARGIN
-from core.analysis.units import FEWEST_TEST
+from core.analysis.resampling import FEWEST_TEST
 from core.deck.deck_data import DeckData
 from core.deck.profile_board import profiles
 from core.deck.slide import check_table, make_slide, table_slides

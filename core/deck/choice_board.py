@@ -6,8 +6,7 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from core.analysis.criteria import Candidate, ResolvedCriterion
-from core.analysis.decision import LEADING, SURE
-from core.analysis.rule_record import track_record
+from core.analysis.decision import LEADING, SURE, track_record
 from core.deck.board import Board, Decision, Look, Option, Panel, Sure, table_of_models, told_drawn
 from core.deck.deck_data import AskedRule, DeckData
 from core.deck.story import Column, Statement, Table, Visual

@@ -6,10 +6,10 @@ from collections.abc import Iterator
 from dataclasses import replace
 
 from core import wording
+from core.analysis.intervals import NORMAL_95
 from core.analysis.ranking import OWN_MATCHES
-from core.analysis.ranks import NORMAL_95
 from core.analysis.relation import MARGIN, LeaveOneOut
-from core.analysis.units import FEWEST_TEST
+from core.analysis.resampling import FEWEST_TEST
 from core.deck.board import N_CONTROLS, Board, Decision, Look, Option, Panel, Sure, controls_look, table_of_models
 from core.deck.deck_data import DeckData
 from core.deck.slide import MOST_ROWS, check_table

@@ -12,7 +12,7 @@ import polars as pl
 
 from core import wording
 from core.analysis.claims import LEVEL
-from core.analysis.ranks import quantile
+from core.analysis.intervals import quantile
 from core.figures.chart import Span
 from core.locale import _
 from core.registry.protocols import REFERENCE

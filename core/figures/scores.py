@@ -11,8 +11,8 @@ from itertools import accumulate, pairwise
 import polars as pl
 
 from core import wording
-from core.analysis.paired import PairedComparison, QuestionSet, TextLoss
-from core.analysis.ranks import NORMAL_95, quantile
+from core.analysis.differences import PairedComparison, QuestionSet, TextLoss
+from core.analysis.intervals import NORMAL_95, quantile
 from core.analysis.relation import MARGIN
 from core.figures.chart import (
     MARKS,

@@ -13,7 +13,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from core.analysis.groups import mean_difference, share_error
+from core.analysis.intervals import mean_difference, share_error
 from core.geometry.results import none_if_nan
 from core.measure.capture import require_known_tokens
 from core.models.model import OpenModel

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from core.analysis.groups import mean_difference, windows_to_units
+from core.analysis.intervals import mean_difference, windows_to_units
 from core.geometry.results import CloudEstimate, Distribution, jackknife_error, none_if_nan
 from core.geometry.second_order import d2_of_windows
 from core.measure.capture import HiddenStates, choose_targets

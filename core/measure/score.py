@@ -20,7 +20,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from core.analysis.groups import Difference, mean_difference, share_error
+from core.analysis.intervals import Difference, mean_difference, share_error
 from core.errors import ModelError, ResourceError, Sentence
 from core.limits import opening
 from core.measure.capture import no_numbers, require_known_tokens

@@ -14,7 +14,7 @@ from itertools import combinations
 import numpy as np
 import torch
 
-from core.analysis.groups import Difference, mean_difference, windows_to_units
+from core.analysis.intervals import Difference, mean_difference, windows_to_units
 from core.plans.pricing import Pricer, ReportPasses, Scores, divergence, loss_increase
 from core.plans.variants import ATTENTION, MLP, Network, Variant, layer_states, without_blocks
 from core.records import stretches

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from core.analysis.groups import Difference
+from core.analysis.intervals import Difference
 from core.geometry.second_order import d2
 from core.plans.pricing import Pricer, ReportPasses, loss_increase
 from core.plans.variants import Network, Projection, Variant, layer_states

@@ -21,7 +21,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from core.analysis.groups import Difference, has_few_groups, share_difference
+from core.analysis.intervals import Difference, has_few_groups, share_difference
 from core.analysis.plans import is_lost
 from core.errors import CorpusError, ModelError, Sentence
 from core.models.hub import find_weights

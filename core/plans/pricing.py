@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from core.analysis.groups import Difference, mean_difference, windows_to_units
+from core.analysis.intervals import Difference, mean_difference, windows_to_units
 from core.errors import Sentence
 from core.models.memory import LOSS_ROWS, largest_batch, too_large, within_memory
 from core.models.stacks import run_together

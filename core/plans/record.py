@@ -9,7 +9,7 @@ from dataclasses import asdict
 from datetime import UTC, datetime
 from typing import Any
 
-from core.analysis.groups import Difference
+from core.analysis.intervals import Difference
 from core.geometry.results import none_if_nan
 from core.measure.checkpoint import code_version
 from core.plans import saving

@@ -13,7 +13,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from core.analysis.groups import Difference
+from core.analysis.intervals import Difference
 from core.errors import InputError, ModelError, Sentence
 from core.measure.checkpoint import Checkpoint, result_key
 from core.models.hub import find_weights

@@ -12,7 +12,7 @@ from typing import Any
 
 import numpy as np
 
-from core.analysis.groups import Difference, mean_difference, share_difference, share_limits
+from core.analysis.intervals import Difference, mean_difference, share_difference, share_limits
 from core.errors import CorpusError, InputError, ModelError
 from core.measure.score import metrics_of_choices, tokenized_rows
 from core.models.model import Blueprint, OpenModel

@@ -12,8 +12,7 @@ from typing import Literal
 
 import polars as pl
 
-from core.analysis.differences import comparability
-from core.analysis.paired import TextLoss, text_loss
+from core.analysis.differences import TextLoss, comparability, text_loss
 from core.analysis.ranking import on_one_text
 from core.errors import InputError
 from core.ids import matching_ids

@@ -19,10 +19,12 @@ from scipy import special
 from core.analysis import ranking
 from core.analysis.criteria import ChoiceContext, ResolvedCriterion, count_related_models, resolve_criterion, score_key
 from core.analysis.decision import Decision, decide_in_context
-from core.analysis.groups import share_limits
-from core.analysis.ranks import NORMAL_95
+from core.analysis.intervals import NORMAL_95, share_limits
 from core.analysis.resampling import (
+    FEWEST_EXPLORATORY,
     LARGEST_RESAMPLED,
+    Numbers,
+    average_recipes,
     bca_interval,
     centred_ranks,
     fisher_interval,
@@ -35,9 +37,9 @@ from core.analysis.resampling import (
     resamples,
     rho_after_one_swap,
     spearman,
+    to_floats,
     weighted_spearman,
 )
-from core.analysis.units import FEWEST_EXPLORATORY, Numbers, average_recipes, to_floats
 from core.pilots.saved import DIMENSIONS
 from core.questions.ranking_answer import Answer, relation_units
 from core.registry.checks import VERDICTS

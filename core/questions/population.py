@@ -25,7 +25,7 @@ from core.analysis.ranking import (
     without_other_pilots,
     without_variants,
 )
-from core.analysis.units import FEWEST_TEST
+from core.analysis.resampling import FEWEST_TEST
 from core.errors import InputError, unknown_name
 from core.pilots.pilot import Pilot
 from core.questions.ranking_question import (

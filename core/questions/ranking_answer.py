@@ -10,8 +10,8 @@ import numpy as np
 import polars as pl
 
 from core.analysis.claims import LEVEL
+from core.analysis.intervals import BLOCK_FREEDOM, quantile, rank_intervals
 from core.analysis.ranking import OWN_MATCHES, RankingGroup, score_key
-from core.analysis.ranks import BLOCK_FREEDOM, quantile, rank_intervals
 from core.analysis.relation import Relation, SpecificationCurve, relate, relate_specifications
 from core.analysis.resampling import search_pairs
 from core.questions.population import Population, filter_specification

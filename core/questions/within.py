@@ -8,7 +8,7 @@ from typing import Literal
 import polars as pl
 
 from core.analysis.differences import control_ids
-from core.analysis.windows import WindowRelation, relate_windows, shuffled_windows
+from core.analysis.relation import WindowRelation, relate_windows, shuffled_windows
 from core.questions.selection import named_texts
 from core.tables import Run, records
 from core.warehouse import queries

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 
 from core import wording
 from core.analysis.relation import MARGIN, LeaveOneOut, Relation, SpecificationCurve
-from core.analysis.units import FEWEST_EXPLORATORY, FEWEST_TEST
+from core.analysis.resampling import FEWEST_EXPLORATORY, FEWEST_TEST
 from core.locale import _
 from core.questions.ranking_answer import Answer, specification_key
 from core.questions.ranking_question import Registration

@@ -5,8 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from core import wording
-from core.analysis.differences import Comparability
-from core.analysis.paired import TextLoss
+from core.analysis.differences import Comparability, TextLoss
 from core.locale import _
 from core.questions.compare import ComparedModel, Compares, Comparison
 from core.wording.labels import labels_of, shortened_name

@@ -10,9 +10,16 @@ from typing import Any
 
 from core import wording
 from core.analysis.criteria import Cost, CriterionValue, ResolvedCriterion
-from core.analysis.decision import AMOUNTS, Decision, ExcludedCandidate, ParetoStatus, is_equal_for_all
-from core.analysis.rule_record import TrackRecord, task_remark
-from core.analysis.units import FEWEST_TEST
+from core.analysis.decision import (
+    AMOUNTS,
+    Decision,
+    ExcludedCandidate,
+    ParetoStatus,
+    TrackRecord,
+    is_equal_for_all,
+    task_remark,
+)
+from core.analysis.resampling import FEWEST_TEST
 from core.locale import _
 from core.pilots.saved import DIMENSIONS, Assumptions, Criterion, Rule, SavedRule, TaskName
 from core.questions.choice import PilotChoice

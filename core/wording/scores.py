@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
-from core.analysis.paired import PairedComparison
+from core.analysis.differences import PairedComparison
 from core.locale import _
 from core.pilots.pilot import Benchmark
 from core.registry.names import NOT_STATED, keys

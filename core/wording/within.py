@@ -5,9 +5,8 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable
 
-from core.analysis.ranks import reach_of_many
-from core.analysis.relation import MARGIN, Relation
-from core.analysis.windows import WindowRelation
+from core.analysis.intervals import reach_of_many
+from core.analysis.relation import MARGIN, Relation, WindowRelation
 from core.locale import _
 from core.sources import Text, shown
 from core.tables import LayerCorrelatorRow, Run

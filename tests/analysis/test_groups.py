@@ -8,8 +8,14 @@ import numpy as np
 import pytest
 from statsmodels.stats.proportion import proportion_confint
 
-from core.analysis.groups import mean_difference, share_difference, share_error, share_limits, windows_to_units
-from core.analysis.ranks import NORMAL_95
+from core.analysis.intervals import (
+    NORMAL_95,
+    mean_difference,
+    share_difference,
+    share_error,
+    share_limits,
+    windows_to_units,
+)
 
 
 @pytest.mark.parametrize("sizes", [[1] * 16 + [2] * 8, [1, 1, 1, 1, 2, 2, 3, 3, 4, 5, 9], [1] * 20 + [12], [8] * 8])

@@ -9,7 +9,7 @@ import pytest
 from scipy import stats
 from statsmodels.stats.descriptivestats import sign_test as their_sign_test
 
-from core.analysis.paired import compare_all_answers, compare_answers, mcnemar, reaches_among, text_loss
+from core.analysis.differences import compare_all_answers, compare_answers, mcnemar, reaches_among, text_loss
 from core.errors import InputError
 from core.wording.scores import comparison_lines
 from tests.evidence import sign_test

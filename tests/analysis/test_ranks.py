@@ -7,8 +7,8 @@ import polars as pl
 import pytest
 from scipy import stats
 
-from core.analysis import ranks
-from core.analysis.ranks import rank_intervals
+from core.analysis import intervals
+from core.analysis.intervals import rank_intervals
 from tests.bench import relations as bench
 
 N_BLOCKS = 16
@@ -93,7 +93,7 @@ def test_order_of_rows_and_shifts_change_nothing():
 def test_beyond_what_signs_are_flipped_for_bonferroni_is_wider_but_near(monkeypatch):
     frame = jackknifed(np.linspace(0, 1, 30), np.random.default_rng(4))
     flipped = ranked(frame)
-    monkeypatch.setattr(ranks, "MAX_SIGN_FLIP_UNITS", 10)
+    monkeypatch.setattr(intervals, "MAX_SIGN_FLIP_UNITS", 10)
     plain = ranked(frame)
     assert plain.critical != flipped.critical
     assert (plain.units["rank_low"] <= flipped.units["rank_low"] + 1).all()

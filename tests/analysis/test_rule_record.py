@@ -8,8 +8,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from core.analysis.decision import decide
-from core.analysis.rule_record import record_choice, task_remark, track_record
+from core.analysis.decision import decide, record_choice, task_remark, track_record
 from core.pilots.saved import Criterion, Rule, TaskName
 from tests.answers import SCORE, THREE, asked
 

@@ -6,7 +6,7 @@ import numpy as np
 import polars as pl
 import pytest
 
-from core.analysis.windows import WindowRelation, relate_windows
+from core.analysis.relation import WindowRelation, relate_windows
 from core.locale import in_language
 from core.tables import TABLES, Run
 from core.wording import within as within_wording

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from core.analysis import claims, confounding, ranking, ranks, relation, resampling, shape, units, verdict
+from core.analysis import claims, intervals, ranking, relation, resampling, shape, verdict
 from core.geometry import local, neighbour_dimensions
 from core.registry import estimators
 from core.registry.checks import CHECKS, Check
@@ -40,16 +40,16 @@ def _groups() -> dict[str, list[str]]:
             "errors of ratios and of the largest inner dimension are those of the layers' blocks, spread as widely as the "
             "intervals of the layers; an error from the linearised estimate is not computed beside them",
         ],
-        "relations and ranks (core/analysis/relation.py, ranks.py)": [
-            f"related: two-sided permutation p of Spearman's rho at most {claims.LEVEL:g}, from {units.FEWEST_TEST} models on; "
+        "relations and ranks (core/analysis/relation.py, intervals.py)": [
+            f"related: two-sided permutation p of Spearman's rho at most {claims.LEVEL:g}, from {resampling.FEWEST_TEST} models on; "
             "a hint: the same where nobody registered it, with p corrected for all that can be looked at; "
-            f"below {units.FEWEST_EXPLORATORY} no coefficient, below {units.FEWEST_TEST} exploratory",
+            f"below {resampling.FEWEST_EXPLORATORY} no coefficient, below {resampling.FEWEST_TEST} exploratory",
             f"not related: 90 % interval of rho within {relation.MARGIN:g}, which unrelated models reach in 80 % from "
             f"{relation.fewest_for_unrelated()} on",
             f"every order up to {resampling.LARGEST_EXACT} models, {resampling.N_PERMUTATIONS:,} random ones beyond; {resampling.N_BOOTSTRAP:,} "
             f"bootstrap samples of models; closed forms above {resampling.LARGEST_RESAMPLED} models",
-            f"models of one size stratum have at least 1/{confounding.SIZE_FACTOR:g} of the parameters of its largest",
-            f"ranks at {100 * (1 - claims.LEVEL):.0f} % for all models at once; signs of blocks flipped up to {ranks.MAX_SIGN_FLIP_UNITS} models, "
+            f"models of one size stratum have at least 1/{relation.SIZE_FACTOR:g} of the parameters of its largest",
+            f"ranks at {100 * (1 - claims.LEVEL):.0f} % for all models at once; signs of blocks flipped up to {intervals.MAX_SIGN_FLIP_UNITS} models, "
             f"Bonferroni's t beyond",
         ],
         "estimators (core/geometry/neighbour_dimensions.py, local.py)": [

@@ -17,11 +17,16 @@ import polars as pl
 from scipy import special, stats
 
 from core.analysis.claims import LEVEL
-from core.analysis.confounding import partial_correlation, stratified_correlation
-from core.analysis.ranks import rank_intervals
-from core.analysis.relation import MARGIN, detectable_rho, evaluate_ranks, fewest_for_unrelated
-from core.analysis.resampling import search_dimensions
-from core.analysis.units import average_recipes, known_units
+from core.analysis.intervals import rank_intervals
+from core.analysis.relation import (
+    MARGIN,
+    detectable_rho,
+    evaluate_ranks,
+    fewest_for_unrelated,
+    partial_correlation,
+    stratified_correlation,
+)
+from core.analysis.resampling import average_recipes, known_units, search_dimensions
 from core.questions.generality import concordance
 from tests.bench.coverage import keep, table
 

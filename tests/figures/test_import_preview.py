@@ -5,7 +5,7 @@ from __future__ import annotations
 import polars as pl
 import pytest
 
-from core.analysis.paired import compare_all_answers
+from core.analysis.differences import compare_all_answers
 from core.figures.chart_figure import bars_figure, chart_figure
 from core.figures.scores import import_bars, paired_chart, with_kind
 from core.scores.cells import Remark

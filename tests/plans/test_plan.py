@@ -12,7 +12,7 @@ import torch
 import transformers
 
 from core.analysis import plans as plan_analysis
-from core.analysis.groups import Difference
+from core.analysis.intervals import Difference
 from core.errors import CorpusError, InputError, ModelError
 from core.locale import in_language
 from core.models.hub import find_weights

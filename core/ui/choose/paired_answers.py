@@ -8,7 +8,7 @@ import polars as pl
 import streamlit as st
 
 from core import wording
-from core.analysis.paired import PairedComparison, QuestionSet, compare_all_answers
+from core.analysis.differences import PairedComparison, QuestionSet, compare_all_answers
 from core.figures.scores import benchmark_label, paired_chart
 from core.locale import _
 from core.ui import inputs, pictures, reads, tables

@@ -12,7 +12,7 @@ from typing import Any
 import streamlit as st
 
 from core import wording
-from core.analysis.rule_record import record_choice, track_record
+from core.analysis.decision import record_choice, track_record
 from core.errors import WorkdimError
 from core.locale import _
 from core.pilots.saved import Rule, SavedRule, parse_rule, to_toml

@@ -11,8 +11,8 @@ import streamlit as st
 
 from core import wording
 from core.analysis.criteria import build_candidates, resolve_criterion
+from core.analysis.intervals import NORMAL_95
 from core.analysis.ranking import filter_benchmark, natural_sort_key
-from core.analysis.ranks import NORMAL_95
 from core.locale import _
 from core.pilots.saved import Criterion
 from core.questions.ranking_question import BY_WORD, DIMENSIONS

@@ -9,8 +9,7 @@ import polars as pl
 import streamlit as st
 
 from core import wording
-from core.analysis.differences import LayerDifference, comparability, layer_differences, relative_difference
-from core.analysis.paired import TextLoss
+from core.analysis.differences import LayerDifference, TextLoss, comparability, layer_differences, relative_difference
 from core.figures.chart_svg import chart_svg
 from core.figures.layer_profiles import difference_chart
 from core.figures.svg import Caption
