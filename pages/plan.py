@@ -25,14 +25,14 @@ plan_view.show_answer(plan)
 show = inputs.choose_section(
     "shrink",
     {
-        "price": (_("Loss of each step"), partial(plan_view.show_prices, plan)),
-        "alone": (_("Each block alone"), partial(plan_view.show_single_blocks, plan)),
+        "price": (_("Loss by size"), partial(plan_view.show_prices, plan)),
+        "alone": (_("Single blocks"), partial(plan_view.show_single_blocks, plan)),
         "harder": (_("What breaks first"), partial(plan_view.show_harder_texts, plan)),
-        "saving": (_("What it saves"), partial(plan_view.show_saving, plan)),
-        "directions": (_("Needed directions"), partial(plan_view.show_directions, plan)),
-        "files": (_("Take it along"), partial(plan_view.show_files, plan)),
-        "history": (_("Plans so far"), lambda: plan_view.show_history(plans, reads.plan_outcomes())),
-        "new": (_("A new plan"), plan_form.show),
+        "saving": (_("Savings"), partial(plan_view.show_saving, plan)),
+        "directions": (_("Directions"), partial(plan_view.show_directions, plan)),
+        "files": (_("Export"), partial(plan_view.show_files, plan)),
+        "history": (_("All plans"), lambda: plan_view.show_history(plans, reads.plan_outcomes())),
+        "new": (_("New plan"), plan_form.show),
     },
 )
 show()

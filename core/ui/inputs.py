@@ -110,11 +110,16 @@ def choose_by_id(
 
     A link to what is not there is named in the container `above`.
     """
-    for asked in url_state.resolve_ids(name, list(names), several=False):
-        message = _("{what}: the link's {name} is not here.").format(what=label, name=escape(asked))
-        above.warning(message, icon=":material/link_off:")
+    warn_of_missing(label, list(names), name, above)
     default = default or next(iter(names), "")
     return choose_from_list(label, names, name, default, **more) if len(names) > 1 else default
+
+
+def warn_of_missing(label: str, ids: Sequence[str], name: str, above: Any = st) -> None:
+    """Say in the container `above` that a link names one that is not among the ids."""
+    for asked in url_state.resolve_ids(name, ids, several=False):
+        message = _("{what}: the link's {name} is not here.").format(what=label, name=escape(asked))
+        above.warning(message, icon=":material/link_off:")
 
 
 def choose_many(

@@ -57,15 +57,15 @@ def show_plain(table: pl.DataFrame, **more: Any) -> Any:
     return st.dataframe(table.to_arrow(compat_level=pl.CompatLevel.oldest()), hide_index=True, lazy=False, **more)
 
 
-def column_widths(table: pl.DataFrame) -> dict[str, Any]:
-    """Columns as wide as their longest text, within limits; the first one stays visible."""
+def column_widths(table: pl.DataFrame, max_first: int = MAX_FIRST_WIDTH) -> dict[str, Any]:
+    """Columns as wide as their longest text, within limits; the first one, of at most `max_first` pixels, stays visible."""
     widths = {name: _text_width(table[name]) for name in table.columns if table[name].dtype == pl.String}
     minimum = MIN_WIDTH if spoken() == "ja" else DEFAULT_WIDTH
     columns = {
         name: st.column_config.Column(width=width) for name, width in widths.items() if minimum < width <= MAX_WIDTH
     }
     first = table.columns[0]
-    first_width = max(MIN_WIDTH, min(MAX_FIRST_WIDTH, widths[first])) if first in widths else None
+    first_width = max(MIN_WIDTH, min(max_first, widths[first])) if first in widths else None
     return columns | {first: st.column_config.Column(pinned=True, width=first_width)}
 
 

@@ -81,19 +81,17 @@ def plan_text(layer_plan: LayerPlan) -> str:
     return within_budget_text(layer_plan, within_own_budget(layer_plan), budget_text(layer_plan.plan))
 
 
-def own_text(layer_plan: LayerPlan) -> str:
-    """What the plan's own set loses: its answer may be about a smaller one."""
-    return _without_text(layer_plan.price, layer_plan.plan)
-
-
 def _without_text(row: PlanOutcomeRow, plan: PlanRow) -> str:
     return _("Without {blocks}: {loss}.").format(blocks=blocks_text(row.blocks, plan.n_layers), loss=loss_text(row))
 
 
-def own_set_text(layer_plan: LayerPlan) -> str:
-    """What the plan's own set loses, which savings and cautions are of; empty where the answer has told it."""
-    found = within_own_budget(layer_plan)
-    return "" if (found.price or found.cheapest) is layer_plan.price else own_text(layer_plan)
+def own_set_text(layer_plan: LayerPlan, told: BudgetResult | None = None) -> str:
+    """What the plan's own set loses, which savings and cautions are of; empty where the answer within a budget (`told`; by
+    default within the plan's own) has said it."""
+    found = told or within_own_budget(layer_plan)
+    return (
+        "" if (found.price or found.cheapest) is layer_plan.price else _without_text(layer_plan.price, layer_plan.plan)
+    )
 
 
 def recipe_text(layer_plan: LayerPlan) -> str:

@@ -32,12 +32,16 @@ def warehouse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Warehouse:
     return found
 
 
-def test_a_link_to_a_plan_that_is_not_here_says_so_whether_there_are_others_or_none(warehouse: Warehouse) -> None:
-    for _n_plans in range(2):
-        app = opened("plan.py", plan="0199-gone")
-        assert [one.value for one in app.warning] == ["Plan: the link's 0199-gone is not here."]
-        assert not app.exception
-        runs.save_plan(warehouse, layer_plan("0199-a"))
+def test_a_link_to_a_plan_that_is_gone_says_so_and_shows_none_of_another_model(warehouse: Warehouse) -> None:
+    runs.save_plan(warehouse, layer_plan("0199-s", note=SHIPPED))
+    gone = "Plan: the link's 0199-gone is not here."
+    for asked in ({}, {"model": "another/model"}):
+        app = opened("plan.py", plan="0199-gone", **asked)
+        assert [one.value for one in app.warning] == [gone] and "No plan" in texts(app)
+        assert "can go" not in texts(app.run()) and not app.exception, "nor at the next click"
+    runs.save_plan(warehouse, layer_plan("0199-a"))
+    app = opened("plan.py", plan="0199-gone", model="o/model")
+    assert [one.value for one in app.warning] == [gone] and "3 of 8 blocks can go" in texts(app)
 
 
 def test_without_a_plan_of_ones_own_the_form_opens_and_shipped_ones_are_a_click_away(warehouse: Warehouse) -> None:

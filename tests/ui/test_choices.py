@@ -84,8 +84,9 @@ def test_the_source_of_each_score_is_named_with_licence_date_and_remarks(
     scores = queries.scores(warehouse, repositories(runs)).with_columns(flags=pl.lit("rounded_to_0.1"))
     found = select_population(Evidence(runs, scores))
     (note,) = relation.source_texts(found.rows)
+    note = note.replace("\\", "")
     assert (
-        "licence: " in note and re.search(r"as of \d+ \w+ 20\d\d", note) and "Remarks on them: rounded to 0.1" in note
+        "licence: " in note and re.search(r"As of \d+ \w+ 20\d\d", note) and "Remarks on them: rounded to 0.1" in note
     )
 
 

@@ -60,7 +60,7 @@ def _show_way_out(answer: PilotChoice, runs: pl.DataFrame) -> None:
         lacking = list(dict.fromkeys(one.model for one in answer.missing if one.what == what))
         rest = runs.filter(~pl.col("name").is_in(lacking))["model_id"].unique(maintain_order=True).to_list()
         if answer.refusal == "no_criterion" and lacking and len(rest) > 1:
-            label = _("Choose without {names}").format(names=names_text(lacking))
+            label = _("Choose without {names}").format(names=names_text(lacking, most=2))
             st.button(escape(label), icon=":material/filter_alt:", key="without", on_click=_leave, args=(rest,))
             return
 

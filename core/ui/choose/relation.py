@@ -25,7 +25,7 @@ from core.ui.markdown import escape
 from core.wording import answers as answer_wording
 from core.wording import provenance
 from core.wording.numbers import day
-from core.wording.scores import score_flag_lines
+from core.wording.scores import score_flag_lines, stated_text
 
 SIZE = (900, 440)
 """Pixels of the figure: a drawing, as every filter draws it anew, which takes plotly a tenth of a second."""
@@ -112,21 +112,21 @@ def source_texts(rows: pl.DataFrame) -> list[str]:
     rows = rows.filter(pl.col("score").is_not_null()).unique(columns, maintain_order=True)
     texts = []
     for name, licence, as_of, flags in rows.head(MAX_GROUPS).select(columns).rows():
-        source = _("Scores from {source}, licence: {licence}, as of {date}.").format(
-            source=escape(name), licence=escape(licence or "–"), date=escape(_day_text(as_of))
-        )
-        remarks = "; ".join(flag.rstrip(".。") for flag in score_flag_lines(flags))
-        remark_text = _("Remarks on them: {flags}.").format(flags=escape(remarks)) if remarks else ""
-        texts.append(wording.joined_sentences((source, remark_text)))
+        told = [_("Scores from {source}, licence: {licence}.").format(source=name, licence=stated_text(licence))]
+        if as_of:
+            told.append(_("As of {date}.").format(date=_day_text(as_of)))
+        if remarks := [flag.rstrip(".。") for flag in score_flag_lines(flags)]:
+            told.append(_("Remarks on them: {flags}.").format(flags="; ".join(remarks)))
+        texts.append(escape(wording.joined_sentences(told)))
     return texts
 
 
-def _day_text(as_of: str | None) -> str:
+def _day_text(as_of: str) -> str:
     """The day of a source in words; as it stands there where it is none."""
     try:
-        return day(date.fromisoformat((as_of or "")[:10]))
+        return day(date.fromisoformat(as_of[:10]))
     except ValueError:
-        return as_of or "–"
+        return as_of
 
 
 def _show_other_groups(answer: Answer) -> None:

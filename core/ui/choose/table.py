@@ -28,6 +28,8 @@ from core.wording.verdicts import verdict_marks
 
 MAX_SCORES = 4
 """Scores beside the names of models that have no ranking, where none of them is asked for."""
+NAME_WIDTH, NAME_LETTERS = 157, 21
+"""Pixels of a column of names, and how many letters of them can be read there."""
 _RANKS = ("rank_low", "rank_high", "score_rank_low", "score_rank_high", "class_leader", "score_class_leader")
 
 
@@ -40,7 +42,8 @@ def show(view: DecisionView) -> None:
     selected = tables.show_plain(
         table := _table(view, rows),
         key="models",
-        column_config=tables.column_widths(table) | {_("Weighted mean"): st.column_config.NumberColumn(format="%.3f")},
+        column_config=tables.column_widths(table, _name_width(table[_("Model")]))
+        | {_("Weighted mean"): st.column_config.NumberColumn(format="%.3f")},
         on_select="rerun",
         selection_mode="multi-row",
         placeholder="–",
@@ -68,6 +71,12 @@ def show(view: DecisionView) -> None:
         with st.popover(_("How to read it"), icon=":material/help:"):
             st.caption(escape(wording.joined_sentences(notes)))
         tables.show_download(lambda: _download_table(view, rows), "workdim_models.csv", _("Download (CSV)"))
+
+
+def _name_width(names: pl.Series) -> int:
+    """Pixels for the names of models: so few that a phone shows a value beside them, unless they were then cut alike."""
+    are_told_apart = names.str.head(NAME_LETTERS).n_unique() == len(names)
+    return NAME_WIDTH if are_told_apart else tables.MAX_FIRST_WIDTH
 
 
 def _rows(view: DecisionView) -> pl.DataFrame:

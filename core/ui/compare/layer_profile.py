@@ -118,7 +118,7 @@ def _show_numbers(data: ProfileData, selection: Selection, layer: int | None) ->
 
 def _show_figure(data: ProfileData, selection: Selection, is_interactive: bool, layer: int | None) -> None:
     """Draw the figure, and beside it the verdicts where there are few runs."""
-    texts = selection.judged
+    texts, is_d2 = selection.judged, data.quantity == "d2"
     if 0 < texts.height <= MAX_PANELS:
         shorten = partial(shortened_name, longest=MAX_PANEL_NAME)
         names = distinct_short_names(list(run_labels(texts).values()), shorten) if texts.height > 1 else [""]
@@ -126,7 +126,7 @@ def _show_figure(data: ProfileData, selection: Selection, is_interactive: bool, 
         picture = row.container(width=SIZE_BESIDE[0])
         with row.container(width=PANEL_WIDTH, gap="small" if texts.height == 1 else "xsmall"):
             for run, name in zip(records(texts, Run), names, strict=True):
-                show_verdict_panel(run, selection, name, data.cloud if data.quantity == "d2" else BY_TYPE)
+                show_verdict_panel(run, selection, name, data.cloud if is_d2 else BY_TYPE, names_points=not is_d2)
     else:
         picture = st.container()
     with picture:

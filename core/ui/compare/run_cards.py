@@ -34,11 +34,11 @@ _CHIP_COLOURS = {"✓": "green", "✕": "red", "=": "gray", "≠": "gray", "?": 
 _CARD_WIDTH = 288
 
 
-def show_verdict_panel(run: Run, selection: Selection, name: str, cloud: str) -> None:
+def show_verdict_panel(run: Run, selection: Selection, name: str, cloud: str, *, names_points: bool) -> None:
     """Draw the key numbers of a run on the points that the figure shows, and a chip for each control and second opinion.
 
     Of a run that a check vetoes there are no chips: whether numbers of the sample agree says nothing of the model.
-    `name` is given where several panels are drawn: their chips are marks alone, and each has its verdict, which of a single
+    `names_points`: where the figure shows another quantity than d2, whose points it does not tell. `name` is given where several panels are drawn: their chips are marks alone, and each has its verdict, which of a single
     run heads the page.
     """
     if name:
@@ -48,7 +48,9 @@ def show_verdict_panel(run: Run, selection: Selection, name: str, cloud: str) ->
         st.markdown(f":{colour}-badge[**{escape(badge_text(run))}**]", help=escape(wording.verdict_text(run)))
     for row in records(selection.summaries.filter(run_id=run.run_id, estimator="d2", cloud=cloud), RunSummaryRow):
         peak, final = (wording.interval_of(row, name) for name in ("inner_max", "final_dimension_pre_norm"))
-        told = _("Largest inside {peak}, final {final} (d2, {points})")
+        told = _("Largest inside {peak}, final {final}")
+        if names_points:
+            told = _("Largest inside {peak}, final {final} (d2, {points})")
         chosen = _("The layer is chosen on half of the windows and read on the other: the curve may differ a little.")
         st.markdown(escape(told.format(peak=peak, final=final, points=wording.name("cloud", cloud))), help=chosen)
     if run.worst_check == "veto":

@@ -15,6 +15,7 @@ from core import wording
 from core.analysis import plans as plan_analysis
 from core.figures import plans as plan_figures
 from core.figures.chart_svg import BLOCK_WIDTH, HEIGHT, WIDTH, visual_svg
+from core.ids import matching_ids
 from core.locale import _
 from core.questions import plan as plan_question
 from core.records import AGAINST_PLAN, SHIPPED, LayerPlan
@@ -31,15 +32,18 @@ from core.wording.numbers import number, share_text
 def choose_plan(plans: pl.DataFrame, model: str) -> LayerPlan | None:
     """Return one of the plans: the one that the address names, else the newest of the linked model, else the newest made here.
 
-    None where there is none: what ships is no answer about a model of the reader's.
+    None where there is none: neither what ships nor a plan of another model is an answer about a model of the reader's. That the
+    address names one that is gone is said.
     """
     is_wanted = pl.col("note").ne_missing(SHIPPED)
     if model:
         is_wanted = pl.any_horizontal(pl.col("model_id", "reference", "name", "asked") == model)
     wanted = plans.filter(is_wanted)
-    if wanted.is_empty() and "plan" not in st.query_params:
-        return None
     labels = {plan.plan_id: _plan_label(plan) for plan in records(plans, PlanRow)}
+    linked = st.query_params.get("plan", "")
+    if wanted.is_empty() and not (linked and len(matching_ids(labels, linked)) == 1):
+        inputs.warn_of_missing(_("Plan"), list(labels), "plan")
+        return None
     default = next(iter(wanted["plan_id"]), "")
     plan_id = inputs.choose_by_id(_("Plan"), labels, "plan", default, width=640)
     if wanted.is_empty():  # the address alone shows it: without it there would be no plan
@@ -121,9 +125,16 @@ def plan_source_text(layer_plan: LayerPlan) -> str:
     )
 
 
-def _show_plan_price(layer_plan: LayerPlan) -> None:
-    """Draw the blocks and the price of the plan itself, since what follows does not depend on the chosen budget."""
-    st.markdown(escape(plan_wording.own_text(layer_plan)))
+def _chosen_nats(plan: PlanRow) -> float | None:
+    """The budget that the slider stands at; None where the plan's is in points of a task, and no other can be chosen."""
+    return st.session_state.get(url_state.key("nats")) if plan.budget_unit == "nats" else None
+
+
+def _show_own_set(layer_plan: LayerPlan) -> None:
+    """Draw what the plan's own set loses, of which what follows is whatever budget is chosen, unless the answer has told it."""
+    within = plan_question.answer_within(layer_plan, _chosen_nats(layer_plan.plan)).within
+    if told := plan_wording.own_set_text(layer_plan, within):
+        st.markdown(escape(told))
 
 
 # --- sections -----------------------------------------------------------------------------------------------------------
@@ -131,8 +142,8 @@ def _show_plan_price(layer_plan: LayerPlan) -> None:
 
 def show_prices(layer_plan: LayerPlan) -> None:
     """Draw size against loss, and the candidates of the plan's size."""
-    budget = st.session_state.get(url_state.key("nats")) if layer_plan.plan.budget_unit == "nats" else None
-    pictures.plot(plan_figures.price_chart(layer_plan, budget), "plan price", 540)
+    chart = plan_figures.price_chart(layer_plan, _chosen_nats(layer_plan.plan))
+    pictures.plot(chart, "plan price", 540)
     st.caption(_("Random sets were measured on a part of the text."))
     for line in [*plan_wording.budget_lines(layer_plan), *plan_evidence.published_lines(layer_plan)]:
         st.markdown(f"- {escape(line)}")
@@ -154,7 +165,7 @@ def show_single_blocks(layer_plan: LayerPlan) -> None:
         st.info(_("Only given blocks were measured, none alone."))
         return
     pictures.plot(chart, "plan alone", 420)
-    st.caption(_("Each removed alone. Losses do not add up; a small influence can lose much."))
+    st.caption(_("Losses do not add up; a small influence can lose much."))
     plan = layer_plan.plan
     for line in plan_evidence.readable_lines(reads.readable_losses(plan.model_id, plan.corpus_id), plan):
         st.caption(escape(line), help=escape(within_wording.readable_limits()))
@@ -165,7 +176,7 @@ def show_harder_texts(layer_plan: LayerPlan) -> None:
     if not layer_plan.plan.is_verified:
         st.info(_("Only verified plans read harder texts."))
         return
-    _show_plan_price(layer_plan)
+    _show_own_set(layer_plan)
     st.markdown(f"**{escape(plan_evidence.largest_losses_text(layer_plan))}**")
     for line in plan_wording.caution_lines(layer_plan.plan):
         st.caption(escape(line))
@@ -185,7 +196,7 @@ def show_harder_texts(layer_plan: LayerPlan) -> None:
 def show_saving(layer_plan: LayerPlan) -> None:
     """Draw parameters, bytes, cache and time, before and after."""
     plan = layer_plan.plan
-    _show_plan_price(layer_plan)
+    _show_own_set(layer_plan)
     with st.container(horizontal=True, gap="large"):
         share = 1 - plan.parameters_after / plan.parameters_before
         st.metric(_("Parameters"), f"{plan.parameters_after:,}", share_text(-share, 1), "inverse", width="content")
@@ -236,13 +247,13 @@ def show_needed_directions(runs: pl.DataFrame) -> None:
             sentence := plan_evidence.sufficient_directions_text(layer_plan, plan_analysis.layer_directions(layer_plan))
         ):
             st.markdown(escape(sentence))
-            inputs.show_link("plan", _("Needed directions"), "content_cut", plan=plan_id, shrink="directions")
+            inputs.show_link("plan", _("Directions"), "content_cut", plan=plan_id, shrink="directions")
 
 
 def show_files(layer_plan: LayerPlan) -> None:
     """Draw downloads of the block map, the recipe and the picture, and the command that saves the smaller model."""
     plan = layer_plan.plan
-    _show_plan_price(layer_plan)
+    _show_own_set(layer_plan)
     name = f"workdim_plan_{short_id(plan.plan_id)}"
     is_allowed = plan_analysis.within_own_budget(layer_plan).price is not None
     picture = visual_svg(plan_figures.block_row(layer_plan, plan.blocks, is_allowed))
