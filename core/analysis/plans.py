@@ -412,9 +412,9 @@ def mergekit_recipe(layer_plan: LayerPlan, answer: str) -> str:
 
 
 def plan_command(layer_plan: LayerPlan, *more: str) -> str:
-    """The command `workdim plan MODEL --corpus TEXT` with all options that affect the result, followed by `more`."""
+    """The command `workdim plan MODEL --text TEXT` with all options that affect the result, followed by `more`."""
     config = json.loads(layer_plan.plan.config)
-    parts = ["workdim", "plan", config["model"], "--corpus", config["corpus"]]
+    parts = ["workdim", "plan", config["model"], "--text", config["corpus"]]
     usual = PlanConfig("")
     for key in ("column", "encoding", "chat", "seed", "dtype"):
         value = config.get(key)

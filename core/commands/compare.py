@@ -24,7 +24,7 @@ from core.wording import compare as compare_wording
 
 def compare(options: argparse.Namespace) -> int:
     """What is missing is measured where a text is named; the exit code is that of a measurement that fails."""
-    if options.text is None:
+    if options.corpus is None:
         warehouse = existing_warehouse(options)
         run_ids = compare_question.find_runs(warehouse, options.models)
     else:
@@ -43,7 +43,7 @@ def _measured(options: argparse.Namespace, warehouse: Warehouse) -> tuple[list[s
     the same."""
     if len(dict.fromkeys(options.models)) < 2:
         raise InputError("Two models or more are compared: name another one.")
-    request = request_of(RunConfig, options, model="", corpus=options.text)
+    request = request_of(RunConfig, options, model="")
     open_text(request)
     show_terms(options.models, warn)
     run_ids: dict[str, None] = {}

@@ -62,7 +62,7 @@ def doctor(options: argparse.Namespace) -> int:
     _optional(facts)
 
     def lines() -> Iterator[str]:
-        yield Sentence("What would fail, and how to mend it") if problems else Sentence("Nothing would fail.")
+        yield Sentence("Problems: {n}", n=len(problems)) if problems else Sentence("Nothing would fail.")
         yield from (f"  {'!' if problem.is_serious else '-'} {worded(problem.line)}" for problem in problems)
         yield ""
         width = max(cell_len(worded(name)) for name in facts)
@@ -134,7 +134,7 @@ def _stores(facts: Facts, options: argparse.Namespace) -> Iterator[Problem]:
     with counting_bar(Sentence("checking parcels")) as progress:
         examined = check_integrity(warehouse, options.thorough, progress)
     state = Sentence("damaged") if examined.is_damaged else Sentence("sound")
-    read = Sentence("read: {rows:,} rows, parcels: {n:,}", rows=examined.n_rows, n=examined.n_parcels)
+    read = Sentence("rows: {rows:,}, parcels: {n:,}", rows=examined.n_rows, n=examined.n_parcels)
     facts[Sentence("integrity")] = _with_remark(state, read)
     for finding in examined.findings:
         yield Problem(finding, is_damage=finding.is_damage)
@@ -159,8 +159,7 @@ def _network(facts: Facts) -> Iterator[Problem]:
         facts["hub"] = _with_remark(hub_route.endpoint, _reachability(reason))
         settings = {Sentence("hub proxy"): hub_route.proxy, Sentence("hub certificates"): hub_route.certificate}
         facts |= {name: setting for name, setting in settings.items() if setting}
-        log_in = Sentence("{one}, or {other}", one="hf auth login", other="HF_TOKEN")
-        facts[Sentence("hub log-in")] = Sentence("yes") if get_token() else Sentence("no ({how})", how=log_in)
+        facts[Sentence("hub log-in")] = Sentence("yes") if get_token() else Sentence("no ({how})", how="hf auth login")
         remedy = Sentence(
             "Connect, set HTTPS_PROXY, HF_ENDPOINT or SSL_CERT_FILE, or measure folders and pypi: models."
         )

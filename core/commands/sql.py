@@ -22,7 +22,7 @@ from core.warehouse import saved_queries, schema
 WRITERS = {"csv": exports.csv, "excel": exports.excel_csv, "json": exports.as_json, "parquet": exports.parquet}
 """Format -> what writes it, but for the table."""
 _HEADS = {str(head): head for head in heads("name", "note", "question", "table", "rows", "column", "meaning")}
-_HEADS |= {"type": Sentence("data type"), "sql": Sentence("SQL")}
+_HEADS["sql"] = Sentence("SQL")
 """Column of a listing -> its heading in a terminal."""
 _LONGEST_CELL = 240
 """Characters: enough to show the meaning of every table and column in full."""
@@ -48,7 +48,7 @@ def sql(options: argparse.Namespace) -> None:
     elif options.list or options.examples or options.schema is not None:
         listing = _listing(options, warehouse, worded if form == "table" else str)
         if form == "table":
-            listing = listing.drop("sql") if options.examples else listing
+            listing = listing.drop("sql" if options.examples else "type", strict=False)  # `DESCRIBE runs` tells types
             listing.columns = [worded(_HEADS[name]) for name in listing.columns]
         _write(listing, form, options.out)
     else:

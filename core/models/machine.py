@@ -84,7 +84,7 @@ def why_no_hub() -> str | None:
     """None if the hub answers; otherwise one line with the reason."""
     way = route()
     if way.offline:
-        return Sentence("{setting} is set: the hub is not asked.", setting=way.offline)
+        return Sentence("{setting} is set.", setting=way.offline)
     reason = why_no_connection(proxy_of(way.endpoint) or way.endpoint, PATIENCE)
     if not reason:
         return _why_no_answer(way.endpoint)

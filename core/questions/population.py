@@ -177,6 +177,7 @@ def select_population(evidence: Evidence, question: RankingQuestion | None = Non
     runs = newest_runs(evidence.runs.filter(pl.col("pass") == "text"))
     without_checkpoints = without_variants(runs)
     candidates = without_checkpoints if pilot is None else runs_of_pilot(runs, pilot)
+    missing = _missing_labels(pilot, candidates)  # before a family is chosen: what is not asked for is not missing
     families = runs["family"].drop_nulls().unique().sort().to_list()
     candidates, registration = _of_family(question.family, families, candidates, registration)
     scores = without_other_pilots(evidence.scores, pilot or (question.pilot.pilot if question.pilot else None))
@@ -193,7 +194,7 @@ def select_population(evidence: Evidence, question: RankingQuestion | None = Non
         rows=with_scores(candidates.clear(), scores),
         offered=counts.clear(),
         vetoed=vetoed(candidates),
-        missing=_missing_labels(pilot, candidates),
+        missing=missing,
     )
     if group is None:
         return population

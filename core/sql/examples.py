@@ -51,14 +51,14 @@ GROUP BY ALL
 ORDER BY name, corpus_id, claim DESC""",
     ),
     "extrema": Example(
-        N_("Peaks and valleys of all profiles"),
+        N_("Peaks and valleys"),
         sql="""SELECT name, corpus_id, protocol, run_extrema.kind, layer, n_layers, value, lower, upper, run_id
 FROM run_extrema JOIN runs USING (run_id) JOIN models USING (model_id)
 WHERE cloud = 'one_per_type' AND pass = 'text'
 ORDER BY name, corpus_id, run_id, layer""",
     ),
     "ranks_disagree": Example(
-        N_("Models whose dimension and score disagree in rank"),
+        N_("Dimension and score disagree in rank"),
         N_("Left out: vetoed runs, partial scores, other revisions. Models on no hub take their base model's scores."),
         sql=f"""WITH measured AS (
     SELECT name, coalesce(repository, base_repository) AS repository, revision, kind, corpus_id, protocol_hash,
@@ -89,7 +89,7 @@ QUALIFY rank_by_dimension <> rank_by_score
 ORDER BY abs(rank_by_dimension - rank_by_score) DESC, benchmark, name""",
     ),
     "one_profile": Example(
-        N_("Profile of the newest run, layer by layer"),
+        N_("The newest run, layer by layer"),
         N_("For another: AND run_id = '...' as the last condition."),
         sql=f"""SELECT layer, state, value AS d2, lower, upper, n_points, n_dropped
 FROM layer_estimates
@@ -119,7 +119,7 @@ JOIN models AS trained ON trained.model_id = runs.model_id
 ORDER BY trained.name, runs.corpus_id, runs.protocol, control.pass, control.model_seed, claim DESC""",
     ),
     "checks_not_passed": Example(
-        N_("Runs that were vetoed or warned, and why"),
+        N_("Runs vetoed or warned, and why"),
         sql="""SELECT name, corpus_id, protocol, pass, outcome, check_name, count(*) AS n_layers,
     min(layer) AS first_layer, max(value) AS largest_value, any_value(threshold) AS threshold, run_id
 FROM run_checks JOIN runs USING (run_id) JOIN models USING (model_id)
@@ -170,7 +170,7 @@ QUALIFY row_number() OVER (PARTITION BY run_id, k ORDER BY value) <= 3
 ORDER BY name, corpus_id, run_id, k, neighbour_overlap""",
     ),
     "words_against_types": Example(
-        N_("One point per word against one per token type"),
+        N_("Words against token types"),
         sql="""SELECT name, corpus_id, protocol, by_type.inner_max AS by_type, by_word.inner_max AS by_word,
     100 * (by_word.inner_max / by_type.inner_max - 1) AS shift_percent,
     by_type.n_points AS n_types, by_word.n_points AS n_words
@@ -183,7 +183,7 @@ WHERE by_type.estimator = 'd2' AND by_type.cloud = 'one_per_type' AND pass = 'te
 ORDER BY corpus_id, name""",
     ),
     "estimators": Example(
-        N_("All estimators at the layer of the largest dimension"),
+        N_("All estimators at the largest dimension"),
         sql="""SELECT name, corpus_id, layer, e.estimator, n1, n2, value, lower, upper, gaussian_equivalent, e.n_points, e.n_dropped
 FROM layer_estimates AS e
 JOIN runs USING (run_id)
@@ -220,7 +220,7 @@ WHERE unit = 'block' AND text = 'held_out' AND measure = 'loss' AND NOT outcomes
 ORDER BY plans.plan_id DESC, difference""",
     ),
     "schema": Example(
-        N_("All tables and columns with their meaning"),
+        N_("All tables and columns"),
         sql="""SELECT table_name, column_name, data_type, comment
 FROM duckdb_columns()
 WHERE schema_name = 'main' AND NOT internal

@@ -84,16 +84,14 @@ def _how_to_read(answer: Answer) -> str:
     return wording.joined_sentences([reading, veto, *rank_lines(answer)])
 
 
-def published_lines(answer: Answer) -> list[str]:
-    """Published claims, with our own answer as one more entry."""
+def published_lines() -> list[str]:
+    """Published claims, to be held against our own answer."""
     lines = [_("Published, as told there or second hand:")]
     for claim in CLAIMS:
-        line = _("{source} (n: {n}): {said} Direction: {direction}. Besides: {confound}")
+        line = _("{source} (n: {n}; {direction}): {said} Besides: {confound}")
         if claim.direction == "other":
             line = _("{source} (n: {n}): {said} Besides: {confound}")
         parts = {key: translated(getattr(claim, key)) for key in ("n", "said", "confound")}
         line = line.format(source=claim.source, direction=answer_wording.direction_name(claim), **parts)
         lines.append(f"  {line}")
-    numbers = answer_wording.relation_text(answer.relation)
-    own = _("Here: {answer}, {numbers}.").format(answer=answer_wording.answer_word(answer), numbers=numbers)
-    return [*lines, f"  {own}"]
+    return lines

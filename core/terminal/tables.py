@@ -333,8 +333,7 @@ def _plan_sketch(layer_plan: LayerPlan) -> Iterator[str]:
     blocks = (found.price or found.cheapest).blocks
     told = plan_wording.removed_name(layer_plan.plan, plan_analysis.is_recommended(layer_plan))
     signs = "".join("x" if block in blocks else "o" for block in range(n))
-    line = _("x: {told}, o: stays; blocks are numbered 0 to {last}")
-    yield line.format(told=told, last=n - 1)
+    yield _("x: {told}, o: stays").format(told=told)
     for start in range(0, n, SKETCH_WIDTH):
         row = signs[start : start + SKETCH_WIDTH]
         yield f"  {start:>3} {row} {start + len(row) - 1}"

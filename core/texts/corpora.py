@@ -74,7 +74,7 @@ def _python_source() -> list[str]:
     folder = Path(sysconfig.get_path("stdlib"))
     files = sorted(path for path in folder.glob("*.py") if not path.name.startswith("_"))
     if not files:
-        raise CorpusError("{folder} holds no source files. Use --corpus python-docs.", folder=folder)
+        raise CorpusError("{folder} holds no source files. Use --text python-docs.", folder=folder)
     return [path.read_text(encoding="utf-8").strip() for path in files]
 
 

@@ -46,7 +46,6 @@ PLACES = {
     "--chat plain": N_("Chats without their template"),
     "--column": N_("Column of the text"),
     "--controls": N_("Control passes with any protocol"),
-    "--corpus": N_("Text"),
     "--device": N_("Device"),
     "--dtype": N_("Number format"),
     "--encoding": N_("Encoding"),

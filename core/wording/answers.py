@@ -39,7 +39,7 @@ def direction_name(claim: Published) -> str:
     return {
         "negative": _("smaller with better"),
         "positive": _("larger with better"),
-        "none": _("none that is reliable"),
+        "none": _("no reliable direction"),
         "other": _("about something else"),
     }[claim.direction]
 
@@ -300,7 +300,7 @@ def detail_lines(answer: Answer) -> list[str]:
     return [
         _("Kendall's tau-b {tau}, {p}.").format(tau=coefficient_text(relation.tau), p=p_value_text(relation.tau_p)),
         *([] if "interval_too_wide" in answer.reasons else [detectable]),  # that reason says it
-        given_size_text(relation),
+        *([] if relation.strata.reason == "one_stratum" else [given_size_text(relation)]),  # the next line says it
         within_strata_text(relation),
         *influence_lines(answer),
     ]

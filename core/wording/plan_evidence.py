@@ -112,7 +112,7 @@ def alternative_lines(layer_plan: LayerPlan) -> list[str]:
         template = (
             _("Blocks rounded to 8 bits instead: {loss}; {memory} less memory, {price} nats for each percent.")
             if option.row.rule == "rounding"
-            else _("The plan: {loss}; {memory} less memory, {price} nats for each percent.")
+            else _("The plan: {memory} less memory, {price} nats for each percent.")
         )
         values = {"loss": loss_text(option.row), "memory": share_text(option.memory)}
         lines.append(template.format(price=shown(option.per_percent(option.memory), ".4f"), **values))

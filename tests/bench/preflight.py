@@ -30,7 +30,7 @@ def main() -> None:
     parser.add_argument("--memory-budget")
     parser.add_argument("--controls", action="store_true")
     options = parser.parse_args()
-    asked = ["--corpus", options.corpus, "--protocol", options.protocol, "--dtype", options.dtype]
+    asked = ["--text", options.corpus, "--protocol", options.protocol, "--dtype", options.dtype]
     asked += ["--memory-budget", options.memory_budget] if options.memory_budget else []
     asked += ["--controls"] if options.controls else []
     for model in options.models:

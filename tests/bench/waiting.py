@@ -57,7 +57,7 @@ def measure(warehouse: Path, policy: dict[str, str]) -> float:
     inherited = {key: value for key, value in os.environ.items() if key not in ("OMP_WAIT_POLICY", "GOMP_SPINCOUNT")}
     start = time.monotonic()
     subprocess.run(
-        [sys.executable, "-m", "core", "measure", MODEL, "--again", "--corpus", "english-business"],
+        [sys.executable, "-m", "core", "measure", MODEL, "--again", "--text", "english-business"],
         env=inherited | {"WORKDIM_WAREHOUSE": str(warehouse)} | policy,
         stdout=subprocess.DEVNULL,
         check=True,

@@ -129,7 +129,7 @@ def test_a_query_by_link_by_example_and_by_hand(page: sync_api.Page, address: st
     sync_api.expect(page.get_by_test_id("stDataFrame").last).to_be_in_viewport(ratio=0.4, timeout=WAIT_MS)
 
     page.get_by_role("combobox", name="Examples").click()
-    page.get_by_role("option", name="Profile of the newest run, layer by layer").click()
+    page.get_by_role("option", name="The newest run, layer by layer").click()
     page.get_by_text("Rows: 6, columns: 7").wait_for()
     page.locator(".js-plotly-plot .xtitle", has_text="layer").wait_for()
     page.wait_for_url(lambda url: url.endswith("example=one_profile"))

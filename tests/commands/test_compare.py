@@ -46,7 +46,7 @@ def test_a_text_that_is_too_short_is_refused_before_a_job_starts_or_a_model_is_f
     text, warehouse = tmp_path / "short.txt", tmp_path / "w" / "workdim.duckdb"
     text.write_text("A customer asked for labels. " * 100, encoding="utf-8")
     for command in (
-        ("measure", "nobody/nothing", "--corpus", str(text), "--protocol", "standard"),
+        ("measure", "nobody/nothing", "--text", str(text), "--protocol", "standard"),
         ("compare", "nobody/nothing", "nobody/else", "--text", str(text)),
     ):
         refused = run_core(*command, warehouse=warehouse)

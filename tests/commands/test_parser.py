@@ -83,7 +83,7 @@ def test_an_example_is_one_line_in_a_narrow_terminal(monkeypatch, capsys):
     with pytest.raises(SystemExit):
         build_parser().parse_args(["measure", "--help"])
     assert (
-        "\n  workdim measure ./my-model ./other.gguf --corpus mail.txt --protocol standard\n" in capsys.readouterr().out
+        "\n  workdim measure ./my-model ./other.gguf --text mail.txt --protocol standard\n" in capsys.readouterr().out
     )
 
 

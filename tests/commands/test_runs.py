@@ -175,7 +175,7 @@ def test_a_run_is_measured_again_from_its_own_record(tiny_llama, small_protocol,
     path, text = tmp_path / "w.duckdb", tmp_path / "own.txt"
     text.write_text((ROOT / "data/corpora/english-business.txt").read_text(encoding="utf-8"), encoding="utf-8")
     where = ["--warehouse", str(path)]
-    asked = ["--corpus", str(text), "--seed", "5", "--dtype", "bfloat16", "--protocol", small_protocol]
+    asked = ["--text", str(text), "--seed", "5", "--dtype", "bfloat16", "--protocol", small_protocol]
     done = run_core("measure", str(tiny_llama), *asked, warehouse=path)
     assert done.returncode == 0, done.stderr
     (first,) = json.loads(run_core("runs", "--json", warehouse=path).stdout)

@@ -41,17 +41,17 @@ jobs
 jobs cancel 0000
 jobs resume 0000
 jobs clear
-measure tiny --corpus english-business --protocol small --device cpu --estimate-only
-measure tiny --corpus english-business --protocol small --device cpu
-measure tiny --corpus english-business --protocol small --device cpu
+measure tiny --text english-business --protocol small --device cpu --estimate-only
+measure tiny --text english-business --protocol small --device cpu
+measure tiny --text english-business --protocol small --device cpu
 measure nowhere
 pilot pilot.toml --estimate-only
 pilot pilot.toml
 pilot nowhere.toml
 score tiny other --task task.jsonl --device cpu
 scores compare local:tiny local:other --benchmark task
-plan tiny --corpus english-business --device cpu --blocks 1 --verify --estimate-only
-plan tiny --corpus english-business --device cpu --blocks 1 --verify --heal --mergekit plan.yaml
+plan tiny --text english-business --device cpu --blocks 1 --verify --estimate-only
+plan tiny --text english-business --device cpu --blocks 1 --verify --heal --mergekit plan.yaml
 plan --list
 plan --show 0199-healed
 plan --show none

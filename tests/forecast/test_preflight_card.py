@@ -176,7 +176,7 @@ def test_random_weights_that_do_not_fit_are_refused_where_read_ones_do(tmp_path,
 
 def test_the_command_prints_cards_and_measures_nothing(tiny_llama, tmp_path):
     file = tmp_path / "w" / "w.duckdb"
-    arguments = ("measure", str(tiny_llama), "absent/", "--corpus", TEXT, "--estimate-only")
+    arguments = ("measure", str(tiny_llama), "absent/", "--text", TEXT, "--estimate-only")
     done = run_core(*arguments, "--json", warehouse=file)
     assert done.returncode == 2 and not file.parent.exists()
     first, second = json.loads(done.stdout)

@@ -58,7 +58,7 @@ def test_a_tensor_that_the_index_names_and_no_shard_holds_is_missing(tmp_path):
 
 
 def measured(folder, tmp_path, corpus="english-business", protocol="quick"):
-    asked = ("--corpus", corpus, "--protocol", protocol)
+    asked = ("--text", corpus, "--protocol", protocol)
     return run_core("measure", str(folder), *asked, warehouse=tmp_path / "w.duckdb")
 
 

@@ -44,7 +44,7 @@ def ask(hub, tmp_path, monkeypatch):
     environment = {"HF_ENDPOINT": hub.url, "HF_HOME": str(tmp_path / "hf"), "HF_HUB_OFFLINE": "0"}
 
     def ask(*models, corpus="english-business", start=run_core):
-        asked = ("measure", *models, "--corpus", corpus, "--estimate-only", "--json")
+        asked = ("measure", *models, "--text", corpus, "--estimate-only", "--json")
         done = start(*asked, warehouse=tmp_path / "w.duckdb", **environment)
         assert done.stdout, done.stderr[-2000:]
         return done.returncode, json.loads(done.stdout)

@@ -89,7 +89,7 @@ def test_no_message_leaves_with_a_parcel(config, folder, warehouse):
 
 
 def test_the_command_line_knows_chats_by_their_shape(folder, config, warehouse):
-    asked = ("--corpus", config.corpus, "--protocol", config.protocol, "--device", "cpu")
+    asked = ("--text", config.corpus, "--protocol", config.protocol, "--device", "cpu")
     done = run_core("measure", config.model, *asked, warehouse=warehouse.path)
     assert done.returncode == 0, done.stderr
     run_id = queries.runs(warehouse)["run_id"][0]
@@ -103,6 +103,6 @@ def test_the_command_line_knows_chats_by_their_shape(folder, config, warehouse):
         (bare, config.corpus, "The chat template of bare cannot be used"),
         (refusing, str(folder / "system.jsonl"), "of system: No system role"),
     ]:
-        done = run_core("measure", model, "--corpus", corpus, "--device", "cpu", warehouse=warehouse.path)
+        done = run_core("measure", model, "--text", corpus, "--device", "cpu", warehouse=warehouse.path)
         assert done.returncode == 2 and len(done.stderr.strip().splitlines()) == 1
         assert told in done.stderr and "--chat plain" in done.stderr

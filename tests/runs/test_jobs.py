@@ -185,7 +185,7 @@ def test_a_run_that_is_there_is_not_measured_twice_unless_asked(config, warehous
     known = measure(config, warehouse, quiet, again=False)
     assert known.was_known and known.run_id == first.run_id
     assert not measure(replace(config, estimators=("skdim_lPCA",)), warehouse, quiet, again=False).was_known
-    command = ("measure", config.model, "--corpus", config.corpus, "--protocol", "small", "--device", "cpu")
+    command = ("measure", config.model, "--text", config.corpus, "--protocol", "small", "--device", "cpu")
     told = run_core(*command, warehouse=warehouse.path)
     assert told.returncode == 0 and "--again measures it again" in told.stdout, told.stderr
     assert queries.runs(warehouse).height == 2
@@ -247,7 +247,7 @@ def test_the_verbs_tell_of_jobs(config, warehouse):
 
 
 def test_ctrl_c_cancels_the_job_that_it_waits_for(longer, warehouse):
-    command = [*processes.COMMAND, "measure", longer.model, "--corpus", longer.corpus, "--protocol", longer.protocol]
+    command = [*processes.COMMAND, "measure", longer.model, "--text", longer.corpus, "--protocol", longer.protocol]
     terminal = subprocess.Popen(
         command,
         cwd=ROOT,

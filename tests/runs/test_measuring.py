@@ -249,7 +249,7 @@ def test_memory_that_runs_out_is_one_line(config, warehouse, monkeypatch, error)
 
 
 def test_a_model_that_cannot_be_measured_does_not_stop_the_next(config, warehouse):
-    asked = ("--corpus", config.corpus, "--protocol", config.protocol, "--device", "cpu")
+    asked = ("--text", config.corpus, "--protocol", config.protocol, "--device", "cpu")
     done = run_core("measure", "no-such-model", config.model, *asked, warehouse=warehouse.path)
     assert done.returncode == 2 and "No model 'no-such-model'" in done.stderr
     assert queries.runs(warehouse).height == 1 and not list(warehouse.jobs.iterdir())

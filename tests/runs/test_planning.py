@@ -30,7 +30,7 @@ from tests.plans.small import SIZES
 
 pytestmark = pytest.mark.slow
 
-ASKED = ("--corpus", "english-business", "--device", "cpu")
+ASKED = ("--text", "english-business", "--device", "cpu")
 
 
 @pytest.fixture(autouse=True)
@@ -112,7 +112,7 @@ def test_json_is_json_and_a_saved_model_can_be_measured(tiny_llama, warehouse, t
         (("--mergekit", "/none/such/plan.yaml"), "There is no folder /none/such"),
         (("--blocks", "9"), "at most 3 can go"),
         (("--task", "none.jsonl"), "There is no task file none.jsonl"),
-        (("--corpus", "nonesuch"), "Unknown text 'nonesuch'"),
+        (("--text", "nonesuch"), "Unknown text 'nonesuch'"),
     ],
 )
 def test_what_cannot_be_is_one_line(tiny_llama, warehouse, more, said):
