@@ -70,7 +70,10 @@ def test_for_people_the_sentence_comes_first_and_the_table_fits(
     said = "\n".join(lines)
     assert "Detectable between any two models: a ratio of dimensions of" in " ".join(said.split())
     assert "rho -0.82 (d2, one per type, three leading components removed); corrected" in " ".join(said.split())
-    assert "specifications give the same answer" in said and "2503.22547 (n: not stated; smaller with better)" in " ".join(said.split())
+    assert (
+        "specifications give the same answer" in said
+        and "2503.22547 (n: not stated; smaller with better)" in " ".join(said.split())
+    )
     assert "  participation_ratio" not in said and "  PR, one per type: -0.8" in said
 
 
