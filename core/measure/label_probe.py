@@ -19,7 +19,7 @@ from core.measure.capture import require_known_tokens
 from core.models.model import OpenModel
 from core.models.stacks import each_state, run_stack
 from core.tables import LayerCorrelatorRow
-from core.texts.labels import LabelledTexts
+from core.texts.corpora import LabelledTexts
 
 MOST_TOKENS = 256
 """Of a text; what is longer is cut."""

@@ -21,9 +21,8 @@ from core.models.loading import read_tokenizer, tokenizer_hash
 from core.models.model import Blueprint, read_blueprint
 from core.records import RunConfig
 from core.registry.protocols import PASSES, REFERENCE, Protocol, core_only_clouds
-from core.texts.chats import read_template, template_hash
 from core.texts.corpora import Corpus
-from core.texts.sample import MIN_TYPES, TokenSample, draw_sample, open_text
+from core.texts.sample import MIN_TYPES, TokenSample, draw_sample, open_text, read_template, template_hash
 
 
 @dataclass(frozen=True)

@@ -41,8 +41,7 @@ from core.models.random_weights import draw_network, load_with_random_blocks
 from core.records import Estimate, Profile, Progress, ProgressCallback, RunConfig
 from core.registry.protocols import BLOCKS_DRAWN, DRAWN, PASSES, ROTATED, Protocol
 from core.tables import LayerCorrelatorRow, LayerPairRow, LayerSeedRow
-from core.texts.corpora import Corpus
-from core.texts.labels import read_labels
+from core.texts.corpora import Corpus, read_labels
 from core.texts.sample import MIN_TYPES, TokenSample, shuffle_tokens, too_few_types
 
 _log = logging.getLogger("workdim")

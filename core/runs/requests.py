@@ -10,11 +10,10 @@ from typing import Any
 from core.models.packages import DEMO, JAPANESE_DEMO
 from core.records import LOCAL, PlanConfig, RunConfig, ScoreConfig
 from core.registry.protocols import PROTOCOLS, find_protocol
-from core.texts.corpora import BUILT_IN
-from core.texts.judgement import Judgement, judge
-from core.texts.labels import read_labels
+from core.texts.corpora import BUILT_IN, read_labels
+from core.texts.sample import open_text
 from core.texts.tasks import read_task
-from core.texts.windows import count_pages, needed_characters
+from core.texts.windows import Judgement, count_pages, judge, needed_characters
 
 
 def text_names() -> list[str]:
@@ -24,7 +23,8 @@ def text_names() -> list[str]:
 
 def judged_text(text: Mapping[str, Any], protocol: str, seed: int) -> Judgement:
     """What a text is, before any model is fetched. Raises CorpusError for one that cannot be measured on."""
-    return judge(RunConfig("", **text, protocol=protocol, seed=seed))
+    _protocol, corpus = open_text(RunConfig("", **text, protocol=protocol, seed=seed))
+    return judge(corpus)
 
 
 def text_needed(protocol: str) -> tuple[int, int, int]:

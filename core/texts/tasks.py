@@ -24,7 +24,7 @@ from pydantic.dataclasses import dataclass as declared
 
 from core.errors import InputError, Sentence
 from core.files import beyond_limit, mend, not_utf8, read_whole
-from core.texts.words import unknown_token
+from core.texts.windows import unknown_token
 from core.validation import MODEL_CONFIG, Whole, validate
 
 MAX_BYTES = 256 * 2**20

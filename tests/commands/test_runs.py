@@ -221,7 +221,7 @@ def test_a_model_is_asked_for_at_the_revision_that_was_measured(tmp_path):
 
 def test_labelled_texts_that_have_changed_are_told_and_read_as_they_are_now(tmp_path):
     from core.runs.stored_runs import rerun_request
-    from core.texts.labels import read_labels
+    from core.texts.corpora import read_labels
 
     file = tmp_path / "labels.csv"
     file.write_text("text,label\n" + "\n".join(f"text {i},{'ab'[i % 2]}" for i in range(40)), encoding="utf-8")

@@ -15,7 +15,7 @@ from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 
-from core.texts.words import word_spans
+from core.texts.windows import word_spans
 from core.warehouse import reference
 from core.warehouse.warehouse import Warehouse
 from tests.dump import decks, pages, verbs

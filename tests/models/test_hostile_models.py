@@ -14,7 +14,7 @@ from core.models.loading import read_tokenizer, tokenizer_hash
 from core.models.model import read_blueprint
 from core.models.weights import as_unread, named_shards
 from core.records import RunConfig
-from core.texts.words import encode_text
+from core.texts.windows import encode_text
 from tests.tiny import open_model, save_tiny_model, train_tokenizer
 
 NESTED = "[" * 100_000 + "]" * 100_000

@@ -11,7 +11,7 @@ from core.measure.profile import measure_profile
 from core.models.hub import find_weights
 from core.models.loading import read_tokenizer
 from core.records import RunConfig
-from core.texts.words import encode_text
+from core.texts.windows import encode_text
 from tests.tiny import open_model, save_tiny_model, train_tokenizer
 
 TYPES = "[PAD]\n[UNK]\n[CLS]\n[SEP]\n[MASK]\n日本\n".encode()

@@ -13,10 +13,8 @@ from core.measure.capture import capture
 from core.measure.plan import mask_tokens
 from core.models.hub import find_weights
 from core.registry.protocols import PROTOCOLS
-from core.texts.chats import cut_conversations
-from core.texts.corpora import open_corpus
-from core.texts.messages import Message
-from core.texts.sample import draw_sample, shuffle_tokens
+from core.texts.corpora import Message, open_corpus
+from core.texts.sample import cut_conversations, draw_sample, shuffle_tokens
 from core.texts.windows import plan_chat_windows
 from tests.chats import CHATML, TEMPLATES, chat_tokenizer, chats, save_chat_model, write_chats
 from tests.tiny import open_model, train_tokenizer

@@ -8,8 +8,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from core.errors import CorpusError
-from core.texts.corpora import open_corpus
-from core.texts.messages import MAX_UNPACKED_BYTES, MAX_VALUES
+from core.texts.corpora import MAX_UNPACKED_BYTES, MAX_VALUES, open_corpus
 
 pytestmark = pytest.mark.slow
 

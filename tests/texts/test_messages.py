@@ -6,8 +6,7 @@ import polars as pl
 import pytest
 
 from core.errors import CorpusError
-from core.texts.corpora import open_corpus
-from core.texts.messages import Message
+from core.texts.corpora import Message, open_corpus
 
 CHAT = [{"role": "user", "content": " Which dock? "}, {"role": "assistant", "content": "Dock nine."}]
 SHARED = [{"from": "human", "value": "Which dock?"}, {"from": "gpt", "value": "Dock nine."}]

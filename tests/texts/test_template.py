@@ -5,8 +5,8 @@ from datetime import datetime
 import pytest
 
 from core.errors import CorpusError, ModelError
-from core.texts.chats import read_template, render, template_hash
-from core.texts.messages import Message
+from core.texts.corpora import Message
+from core.texts.sample import read_template, render, template_hash
 from tests.chats import CHATML, DATED, TEMPLATES, chat_tokenizer
 
 CHAT = [

@@ -10,11 +10,10 @@ import transformers
 from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers, processors, trainers
 
 from core.registry.protocols import PROTOCOLS
-from core.texts import words as text_words
+from core.texts import windows as text_words
 from core.texts.corpora import CORPORA, open_corpus
 from core.texts.sample import TokenSample, draw_sample
-from core.texts.windows import characters_for_tokens, merge_pieces
-from core.texts.words import word_spans
+from core.texts.windows import characters_for_tokens, merge_pieces, word_spans
 from tests.tiny import train_tokenizer
 
 QUICK = PROTOCOLS["quick"]

@@ -8,7 +8,7 @@ import pytest
 import core
 from core.errors import InputError, Sentence, missing
 from core.locale import catalogue
-from core.texts.messages import which_column
+from core.texts.corpora import which_column
 from core.ui.language import PLACES, OnScreen
 
 IN_TERMINAL_ALONE = {
