@@ -1,4 +1,5 @@
-"""The preflight card: a forecast of a measurement's cost and output from configuration and file headers alone.
+"""The preflight card: a forecast of a measurement's cost and output from configuration and file headers alone, with what
+the warehouse has of it already.
 
 It downloads only a few small files from the hub, loads no weights, and writes nothing.
 """
@@ -8,24 +9,33 @@ from __future__ import annotations
 import functools
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import polars as pl
 
+from core.analysis.ranking import GROUP_KEYS, N_TOLERANCE, WORD_KEYS
 from core.errors import InputError, Sentence
 from core.files import free_some, nearest_folder, require_room
-from core.forecast.existing_runs import find_existing_runs
-from core.forecast.memory import Placed, baseline_bytes, footprint, geometry_bytes
 from core.forecast.times import START, Pace, known_costs, outline_of, pace_of, pass_seconds
-from core.geometry.layer import CloudPlan
+from core.geometry.layer import CloudPlan, layer_bytes
+from core.geometry.layer_pairs import points_within
 from core.limits import anonymous_memory
 from core.measure.capture import require_context, require_disk_space, require_known_tokens, states_bytes
-from core.measure.layers import count_workers, cpus_of_job
-from core.measure.plan import Setup, extra_estimators, mask_tokens, pair_budget, plan_layers, usable_words
+from core.measure.layers import WORKER_BYTES, count_workers, cpus_of_job
+from core.measure.plan import Identity, Setup, extra_estimators, mask_tokens, pair_budget, plan_layers, usable_words
+from core.models.hub import with_content_id
 from core.models.loading import read_tokenizer
-from core.models.memory import MemoryPlan, available_bytes, available_bytes_elsewhere
+from core.models.memory import (
+    MemoryPlan,
+    Shape,
+    available_bytes,
+    available_bytes_elsewhere,
+    batch_bytes,
+    suspended_bytes,
+)
 from core.models.model import Blueprint, OpenModel, read_blueprint
 from core.models.model_metadata import ModelMetadata, find_local_weights, find_model
 from core.models.packages import cache_folder
@@ -33,10 +43,22 @@ from core.models.random_weights import load_libraries
 from core.models.weights import Weights
 from core.records import PassEstimate, Preflight, RunConfig
 from core.registry.estimators import require_on_request
-from core.registry.protocols import PASSES, TRAINED, Protocol, core_only_clouds, find_protocol
+from core.registry.protocols import (
+    BLOCKS_DRAWN,
+    CHANGED,
+    DRAWN,
+    PASSES,
+    TRAINED,
+    Protocol,
+    core_only_clouds,
+    find_protocol,
+)
+from core.tables import ModelRow, ids_of
 from core.texts.corpora import Corpus, open_corpus
 from core.texts.sample import TokenSample, require_length
-from core.warehouse.runs import ControlPass
+from core.warehouse import queries
+from core.warehouse.connection import exists
+from core.warehouse.runs import ControlPass, control_passes, find_same_run
 from core.warehouse.warehouse import Warehouse
 
 WAREHOUSE_BYTES = 18 * 10**6
@@ -298,3 +320,175 @@ def _plan_without_norms(sample: TokenSample, protocol: Protocol, seed: int) -> C
     """The clouds before large-norm tokens are masked, which are a few percent of the tokens at most."""
     mask = mask_tokens(sample, np.zeros((2, sample.ids.size)), 1, protocol.norm_factor)
     return plan_layers(sample, mask, usable_words(sample, mask), protocol, seed)
+
+
+# --- what the warehouse already has of it ---------------------------------------------------------------------------
+
+
+def find_existing_runs(
+    warehouse: Warehouse, config: RunConfig, setup: Setup, sample: TokenSample | None, n_points: int | None
+) -> tuple[dict[str, Any], list[ControlPass]]:
+    """What a card says of the runs that relate to a planned measurement, and its control passes. Raises WarehouseError.
+
+    `sample` and `n_points` are None if the tokenizer is not known. A missing warehouse is not created.
+    """
+    has_warehouse = exists(warehouse.path)
+    runs = queries.ranking(warehouse) if has_warehouse else None
+    protocol, row = setup.protocol, setup.blueprint.weightless.row
+    identity = Identity(
+        _model_id(row, setup.blueprint.weights, runs),
+        row.configuration_hash,
+        row.tokenizer_hash,
+        setup.corpus.row.corpus_id,
+        protocol.hash(config.seed),
+        config.dtype,
+        setup.blueprint.stack,
+        sample.chat_template_hash if sample else None,
+    )
+    has_bos = bool(sample and sample.opening_token)
+    controls = control_passes(config, protocol, asdict(identity), has_bos, warehouse if has_warehouse else None)
+    if runs is None:
+        return {"comparison": Sentence("The warehouse is empty: there is nothing to compare with yet.")}, controls
+    same_protocol = {"corpus_id": identity.corpus_id, "protocol_hash": identity.protocol_hash}
+    same_kind = {**same_protocol, "kind": row.kind, "stack": identity.stack}
+    by_types, by_words = [], []
+    other_models = runs.filter(pl.col("model_id") != identity.model_id)
+    if sample:
+        by_types = _comparable_runs(
+            other_models, GROUP_KEYS, {**same_kind, "tokenizer_hash": identity.tokenizer_hash}, n_points
+        )
+        words = _comparable_runs(other_models, WORD_KEYS, {**same_kind, "words_hash": sample.words.hash}, None)
+        by_words = [run for run in words if run not in by_types]
+    known = {
+        "measured_run": find_same_run(warehouse, config, protocol, asdict(identity), setup.shares_words)
+        if sample
+        else None,
+        "comparable_runs": tuple(by_types),
+        "comparable_by_words": tuple(by_words),
+        "comparison": _comparison(other_models, same_protocol, same_kind, by_types, by_words),
+    }
+    return known, controls
+
+
+def _comparable_runs(
+    runs: pl.DataFrame, keys: Sequence[str], values: dict[str, Any], n_points: int | None
+) -> list[str]:
+    """Ids of the runs of a comparison group; with `n_points`, only those within `N_TOLERANCE` of that size."""
+    matches = runs.filter(**{key: values[key] for key in keys})
+    if n_points:
+        smaller = pl.min_horizontal(pl.col("n_points"), pl.lit(n_points))
+        larger = pl.max_horizontal(pl.col("n_points"), pl.lit(n_points))
+        matches = matches.filter(smaller >= (1 - N_TOLERANCE) * larger)
+    return ids_of(matches)
+
+
+def _model_id(row: ModelRow, weights: Weights, runs: pl.DataFrame | None) -> str:
+    """The model's id. That of a local model contains a hash of its content, computed only if the warehouse may have it."""
+    if weights.revision or runs is None or runs.filter(reference=row.reference).is_empty():
+        return row.model_id
+    return row.model_id.replace(f"{row.reference}@", f"{row.reference}@{with_content_id(weights).revision}", 1)
+
+
+def _comparison(
+    other_models: pl.DataFrame,
+    same_protocol: dict[str, Any],
+    same_kind: dict[str, Any],
+    by_types: list[str],
+    by_words: list[str],
+) -> str:
+    if by_types or by_words:
+        return Sentence(
+            "Runs that compare: {n} on token types, {n_by_words} more on words.",
+            n=len(by_types),
+            n_by_words=len(by_words),
+        )
+    same_text = other_models.filter(corpus_id=same_protocol["corpus_id"])
+    if other_models.is_empty():
+        return Sentence("The warehouse has no other model to compare with yet.")
+    if same_text.is_empty():
+        return Sentence("No other model was measured on this text.")
+    if same_text.filter(**same_protocol).is_empty():
+        return Sentence("Others on this text have another protocol or seed, and do not compare.")
+    if same_text.filter(**same_kind).is_empty():
+        return Sentence("Models of another kind were measured like this; they do not compare.")
+    return Sentence(
+        "Similar models have another tokenizer, other words or another N. Measure all that you compare together."
+    )
+
+
+# --- peak memory of a pass, from the shapes of network and clouds ----------------------------------------------------
+
+
+GGUF_VOCABULARY = 2700
+"""Bytes per token type of a GGUF file's vocabulary as Python objects: SmolLM2, 136 MB for 49,152."""
+
+
+@dataclass(frozen=True)
+class Placed:
+    """Where the weights of a pass are located."""
+
+    is_mapped: bool
+    """Whether they are memory-mapped file pages, because the file has the dtype of the measurement."""
+    weights: str
+    """Kind of weights of the pass, as in `core.registry.passes`."""
+    is_gguf: bool
+    on_device: bool
+    """Whether they are on a GPU with separate memory."""
+
+    @property
+    def stays_mapped(self) -> bool:
+        """Whether none of them is replaced in memory for the whole pass."""
+        return self.is_mapped and self.weights not in (DRAWN, BLOCKS_DRAWN)
+
+
+def footprint(
+    base: int, shape: Shape, plan: MemoryPlan, placed: Placed, windows: tuple[int, int], vocabulary: int, geometry: int
+) -> tuple[int, int]:
+    """Peak bytes of one pass, in main memory and on a device of its own (0 on a CPU): `base` before it, plus the larger of
+    its forward pass and its geometry.
+
+    Counted as in `runs.peak_memory_bytes`: anonymous memory, without the hidden states in their scratch file and without
+    weights that are mapped unchanged from a safetensors file.
+
+    windows (number, tokens of each); geometry from `geometry_bytes`.
+    """
+    baseline = baseline_bytes(base, placed.is_gguf, vocabulary)
+    weight_bytes = shape.largest_unit if plan.on_demand else shape.weights
+    if placed.weights == DRAWN and plan.on_demand:
+        weight_bytes += shape.outside  # embedding and head are drawn at the start and stay in memory
+    resident = weight_bytes
+    if placed.stays_mapped:
+        resident = 0
+    elif placed.is_mapped and placed.weights == BLOCKS_DRAWN and not plan.on_demand:
+        resident = shape.weights - shape.outside  # the blocks are created in memory
+    is_changed = placed.weights in CHANGED
+    suspended = suspended_bytes(shape, *windows) * (1 + is_changed) if plan.on_demand or is_changed else 0
+    resident += shape.largest_unit if is_changed else 0
+    batch = suspended + batch_bytes(shape, plan.batch, windows[1])
+    if not placed.on_device:
+        # The network of a control with several draws stays while their layers are measured.
+        return baseline + (resident + max(batch, geometry) if is_changed else max(resident + batch, geometry)), 0
+    # Loaded weights are complete in main memory before they move; drawn ones move unit by unit.
+    comes_in_parts = placed.weights == DRAWN or placed.is_mapped or plan.on_demand
+    in_transit = min(resident, shape.largest_unit) if comes_in_parts else resident
+    return baseline + max(in_transit, geometry), max(weight_bytes + batch, geometry)
+
+
+def baseline_bytes(base: int, is_gguf: bool, vocabulary: int) -> int:
+    """Bytes of a process that has read configuration and tokenizer, the vocabulary of a GGUF file included."""
+    return base + (GGUF_VOCABULARY * vocabulary if is_gguf else 0)
+
+
+def geometry_bytes(plan: CloudPlan, n_layers: int, hidden_size: int, pair_budget: int, n_workers: int = 0) -> int:
+    """Peak memory of the layers that are measured at once, their workers included, or of the comparison of all layers."""
+    one = layer_bytes(plan, hidden_size)
+    at_once = n_workers * (WORKER_BYTES + one) if n_workers else one
+    return max(at_once, _pair_bytes(plan, n_layers, hidden_size, pair_budget))
+
+
+def _pair_bytes(plan: CloudPlan, n_layers: int, hidden_size: int, budget: int) -> int:
+    if not plan.has_pairs:
+        return 0
+    n_points = points_within(budget, n_layers + 1, hidden_size, plan.draws[0].n_points)
+    # Directions twice, a kernel and ranks of each layer, and one kind of them once more as a stack.
+    return (n_layers + 1) * (3 * n_points * hidden_size * 4 + n_points * n_points * (4 + 2 + 4))

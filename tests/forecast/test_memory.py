@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from core.forecast.memory import Placed, footprint, geometry_bytes
+from core.forecast.preflight_card import Placed, footprint, geometry_bytes
 from core.geometry.layer import CloudPlan
 from core.models.memory import MemoryPlan, Shape, batch_bytes, suspended_bytes
 from core.registry.protocols import BLOCKS_DRAWN, DRAWN, PERMUTED, TRAINED
