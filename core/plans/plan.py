@@ -12,8 +12,8 @@ from __future__ import annotations
 import logging
 import math
 import shutil
-from collections.abc import Callable, Sequence
-from dataclasses import replace
+from collections.abc import Callable, Collection, Sequence
+from dataclasses import dataclass, replace
 from functools import cached_property, partial
 from itertools import count
 from pathlib import Path
@@ -27,17 +27,59 @@ from core.errors import CorpusError, ModelError, Sentence
 from core.models.hub import find_weights
 from core.models.memory import experts_per_token
 from core.models.model import load_network
-from core.plans import candidates, directions, healing, rounding, saving, texts
-from core.plans.candidates import Candidate, Choice, Similarity
-from core.plans.healing import Healing
-from core.plans.pricing import PriceList, Pricer, ReportPasses, Scores, loss_increase
+from core.plans import candidates
+from core.plans import candidates as directions
+from core.plans.candidates import Candidate, Choice, Similarity, Step
+from core.plans.healing import (
+    Footprint,
+    Healing,
+    check_reproduction,
+    delete_blocks,
+    fit_healing,
+    fit_scales,
+    footprints,
+    merge_into_weights,
+    remove_of_plan,
+    require_same,
+    save_network,
+    timing_prompt,
+    why_no_healing,
+    why_no_scales,
+)
+from core.plans.pricing import (
+    PriceList,
+    Pricer,
+    ReportPasses,
+    Scores,
+    block_matrices,
+    bytes_saved,
+    divergence,
+    loss_increase,
+    rounded_weights,
+)
 from core.plans.record import PlanRecord, model_card
-from core.plans.saving import Footprint, delete_blocks, require_same
-from core.plans.search import Search, SearchResult
-from core.plans.setup import PlanSetup, StepRunner, open_checkpoint, open_plan
-from core.plans.texts import HELD_OUT, SELECTION, TYPOS, first_windows
+from core.plans.setup import (
+    HELD_OUT,
+    OTHER_WINDOWS,
+    PROBES,
+    PURPOSE,
+    RANDOM_WINDOWS,
+    ROOM,
+    SELECTION,
+    SUBLAYER_WINDOWS,
+    TYPOS,
+    WINDOW_LENGTHS,
+    PlanSetup,
+    StepRunner,
+    first_windows,
+    harder_texts,
+    open_checkpoint,
+    open_plan,
+    probe,
+    with_typos,
+)
 from core.plans.variants import Network, Variant, without_blocks
-from core.records import LayerPlan, PlanConfig, Progress, ProgressCallback, stretches, text_budget
+from core.records import PUBLISHED_FIFTH, LayerPlan, PlanConfig, Progress, ProgressCallback, stretches, text_budget
 from core.texts.corpora import Corpus, open_corpus
 from core.texts.sample import TokenWindows, draw_windows
 
@@ -53,7 +95,7 @@ def make_plan(config: PlanConfig, plan_id: str, scratch: Path, progress: Progres
     Raises InputError (and subclasses) for anything the user can fix.
     """
     if config.save_model is not None:
-        saving.remove_of_plan(Path(config.save_model), plan_id)
+        remove_of_plan(Path(config.save_model), plan_id)
     return _Planner(plan_id, open_plan(config), scratch, progress).make()
 
 
@@ -121,7 +163,7 @@ class _Planner:
         """Run all steps and return the plan."""
         if self.config.budget == 0:
             self.record.add_reasons("budget_zero")
-        if self.held_out.n_tokens < texts.WINDOW_LENGTHS[0]:
+        if self.held_out.n_tokens < WINDOW_LENGTHS[0]:
             self.record.add_reasons("short_windows")
         if has_few_groups(self.held_out.verification.documents):
             self.record.add_reasons("few_documents")
@@ -211,7 +253,7 @@ class _Planner:
         random_sets = candidates.random_sets(n_blocks, n, self.config.seed, chosen.blocks)
         if len(random_sets) < candidates.N_RANDOM:
             self.record.add_reasons("few_random_sets")
-        windows = first_windows(self.held_out.verification, texts.RANDOM_WINDOWS)
+        windows = first_windows(self.held_out.verification, RANDOM_WINDOWS)
         prices = self._price_sets("random", windows, [chosen.blocks, *random_sets])
         for blocks in random_sets:
             self.record.add_prices("random", blocks, HELD_OUT, prices.whole, prices.scores[blocks])
@@ -225,7 +267,7 @@ class _Planner:
             self.steps.skip("sublayers")
             self.record.add_reasons("streamed" if self.network.model.units else "no_sublayers")
             return
-        windows = first_windows(self.search_windows, texts.SUBLAYER_WINDOWS)
+        windows = first_windows(self.search_windows, SUBLAYER_WINDOWS)
         baseline, *single_scores = self._price_variants(
             "verify", "sublayers", windows, lambda: [variant for _, _, variant in singles]
         )
@@ -234,18 +276,18 @@ class _Planner:
 
     def _price_rounding(self, whole: Scores) -> None:
         """Price what else makes a model smaller: the weights of all blocks rounded to 8 bits."""
-        weights = rounding.block_matrices(self.network)
+        weights = block_matrices(self.network)
         if not weights or self.blueprint.weights.gguf_file:
             self.steps.skip("rounded")
             return
 
         def make(report: ReportPasses) -> list[Scores]:
-            with rounding.rounded_weights(weights):
+            with rounded_weights(weights):
                 return Pricer(self.network, self.held_out.verification, keep=False).scores([], report)
 
         windows = self.held_out.verification
         rounded: list[Scores] = self.steps.run("verify", "rounded", windows.ids.size, make)
-        self.record.add_rounding(whole, rounded[0], rounding.bytes_saved(weights))
+        self.record.add_rounding(whole, rounded[0], bytes_saved(weights))
 
     def _heal(self, chosen: Candidate) -> tuple[Healing | None, str | None]:
         """The repair of the plan, or the reason why there is none."""
@@ -261,10 +303,10 @@ class _Planner:
     def _fit_healing(self, step: str, blocks: Sequence[int]) -> Healing | str:
         """The repair of a set of blocks, or the reason why there is none."""
         selection = self.held_out.selection
-        reason = healing.why_no_healing(self.network, blocks, self.first_window, selection.ids.size)
-        fit = healing.fit_scales if reason == "norm_between" else healing.fit_healing
+        reason = why_no_healing(self.network, blocks, self.first_window, selection.ids.size)
+        fit = fit_scales if reason == "norm_between" else fit_healing
         if reason == "norm_between":
-            reason = healing.why_no_scales(self.network, self.first_window)
+            reason = why_no_scales(self.network, self.first_window)
         if reason:
             self.steps.skip(step)
             return reason
@@ -304,12 +346,8 @@ class _Planner:
     def _price_harder_texts(self, chosen: Candidate, healed: Healing | None) -> None:
         """Price the plan, unhealed and healed, on typos, another domain and another language."""
         variants = self._final_variants(chosen, healed)
-        for name, builtin in texts.harder_texts(self.corpus).items():
-            text = (
-                open_corpus(builtin)
-                if builtin
-                else texts.with_typos(self.held_out.verification_corpus, self.config.seed)
-            )
+        for name, builtin in harder_texts(self.corpus).items():
+            text = open_corpus(builtin) if builtin else with_typos(self.held_out.verification_corpus, self.config.seed)
             windows = self._draw_windows(text)
             if windows is None:
                 self.steps.skip(f"text-{name}")
@@ -329,14 +367,14 @@ class _Planner:
     def _price_probes(self, chosen: Candidate, healed: Healing | None) -> None:
         """Price the plan, unhealed and healed, on copying, brackets and sums."""
         variants = self._final_variants(chosen, healed)
-        for kind in texts.PROBES:
-            questions = texts.probe(kind, self.blueprint.tokenizer, self.config.seed, self.network.model.context)
+        for kind in PROBES:
+            questions = probe(kind, self.blueprint.tokenizer, self.config.seed, self.network.model.context)
             if questions is None:
                 self.steps.skip(f"probe-{kind}")
                 continue
             all_scores = self._price_variants("verify", f"probe-{kind}", questions, lambda: variants, keep=False)
             baseline_exact, *variants_exact = [(scores.hits == scores.n_targets).astype(float) for scores in all_scores]
-            if baseline_exact.mean() < texts.ROOM:
+            if baseline_exact.mean() < ROOM:
                 self.record.add_reasons(f"no_room_{kind}")
             for is_healed, exact in enumerate(variants_exact):
                 self.record.add_row(
@@ -366,7 +404,7 @@ class _Planner:
         """Windows of a harder text; None if it is too short for this tokenizer."""
         tokenizer, name, n_tokens = self.blueprint.tokenizer, self.blueprint.weights.name, self.held_out.n_tokens
         try:
-            return draw_windows(corpus, tokenizer, texts.OTHER_WINDOWS, n_tokens, self.config.seed, texts.PURPOSE, name)
+            return draw_windows(corpus, tokenizer, OTHER_WINDOWS, n_tokens, self.config.seed, PURPOSE, name)
         except CorpusError:
             return None
 
@@ -416,9 +454,9 @@ class _Planner:
             _log.warning(Sentence("What the plan saves in time is not measured: {reason}", reason=error))
             self.steps.skip("footprint")
             return None
-        prompt = saving.timing_prompt(model, self.held_out.verification)
+        prompt = timing_prompt(model, self.held_out.verification)
         return self.steps.run(
-            "save", "footprint", prompt.numel(), lambda report: saving.footprints([model.module, new], prompt)
+            "save", "footprint", prompt.numel(), lambda report: footprints([model.module, new], prompt)
         )
 
     def _recommend(self, price: Difference, comparison: tuple[float, float], task: Difference | None) -> None:
@@ -472,12 +510,10 @@ class _Planner:
         folder = Path(str(self.config.save_model))
         model, removed, windows = self.network.model, plan.plan.blocks, self.held_out.verification
         with self.steps.track("save", "save", windows.ids.size) as report:
-            new = delete_blocks(
-                model, removed, healing.merge_into_weights(self.network, healed, removed) if healed else None
-            )
+            new = delete_blocks(model, removed, merge_into_weights(self.network, healed, removed) if healed else None)
             if healed is None:
                 require_same(model, self.network, new, removed, self.first_window)
-            saving.save_network(new, model.tokenizer, folder, model_card(plan.plan), plan.plan.plan_id)
+            save_network(new, model.tokenizer, folder, model_card(plan.plan), plan.plan.plan_id)
             del new
             report(0.5)
             expected = next(
@@ -487,12 +523,130 @@ class _Planner:
             )
             assert expected is not None
             try:
-                saving.check_reproduction(
-                    folder, self.config.device, self.config.dtype, windows, expected, self.scratch
-                )
+                check_reproduction(folder, self.config.device, self.config.dtype, windows, expected, self.scratch)
             except BaseException:
                 shutil.rmtree(folder, ignore_errors=True)
                 raise
         saved = find_weights(str(folder))
         row = replace(plan.plan, saved_as=str(folder), saved_model_id=f"{saved.reference}@{saved.revision}")
         return replace(plan, plan=row)
+
+
+# --- the search ------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class SearchResult:
+    """The candidate sets and their prices on the search windows."""
+
+    candidates: list[Candidate]
+    prices: PriceList
+    """Prices of the candidates."""
+    path: list[Step]
+    """The greedy path; empty if the blocks were given, as is `alone`."""
+    alone: list[Scores]
+    """The whole network, then without each block."""
+
+    def sum_of_singles(self, blocks: Sequence[int]) -> float | None:
+        """What these blocks cost each alone, added up; None if they were given, as no block was then priced alone."""
+        if not self.alone:
+            return None
+        return sum(loss_increase(self.alone[0], self.alone[1 + block]).value for block in blocks)
+
+
+@dataclass(frozen=True)
+class Search:
+    """A resumable search: the result of every step is stored."""
+
+    setup: PlanSetup
+    steps: StepRunner
+    pricer: Callable[[], Pricer]
+    """A pricer on the search windows; called only for steps without a stored result, as it opens the network."""
+
+    def run(self, published: Callable[[int], list[Candidate]]) -> SearchResult:
+        """`published`: the choices of published rules for a number of blocks."""
+        single_scores = self._price("singles", [(block,) for block in range(self.setup.n_blocks)])
+        costs = [divergence(scores).value for scores in single_scores[1:]]
+        pool = candidates.shortlist(costs, self.setup.most_removed)
+        path = self._search_path(single_scores, pool)
+        greedy = path[self._choose_size(path) - 1]
+        published_sets = published(len(greedy.blocks))
+        priced = self._starting_sets(single_scores[0], greedy, published_sets)
+        exchanged = self._exchange(candidates.cheapest(list(priced.values())), pool, costs, priced)
+        proposed = [Candidate("greedy", greedy.blocks)]
+        if exchanged.blocks not in priced:
+            proposed.append(Candidate("exchange", exchanged.blocks))
+            priced[exchanged.blocks] = exchanged
+        prices = PriceList(single_scores[0], {blocks: step.scores for blocks, step in priced.items()})
+        return SearchResult(proposed + published_sets, prices, path, single_scores)
+
+    def price_given(self, blocks: Sequence[int], published: Callable[[int], list[Candidate]]) -> SearchResult:
+        """Price the user's own choice of blocks beside the published ones, without a search."""
+        own = Candidate("own", tuple(sorted(blocks)))
+        proposed = [own, *published(len(own.blocks))]
+        sets = [candidate.blocks for candidate in candidates.distinct_sets(proposed)]
+        baseline, *scores = self._price("rules", sets)
+        return SearchResult(proposed, PriceList(baseline, dict(zip(sets, scores, strict=True))), [], [])
+
+    def _run_step(self, name: str, compute: Callable):
+        return self.steps.run("choose", name, self.setup.search_windows.ids.size, compute)
+
+    def _price(self, name: str, sets: Sequence[tuple[int, ...]]) -> list[Scores]:
+        """Scores of the whole network, then without each set."""
+        variants = [without_blocks(blocks) for blocks in sets]
+        return self._run_step(name, lambda report: self.pricer().scores(variants, report))
+
+    def _search_path(self, alone: list[Scores], pool: list[int]) -> list[Step]:
+        """The greedy path: the cheapest single block, then with each further block."""
+        path = [candidates.make_step([pool[0]], alone[0], alone[1 + pool[0]])]
+        names = [f"step-{size}" for size in range(1, self.setup.most_removed)]
+        for name in names:
+            # A set that surely costs more than any budget that has a name says all there is to say.
+            dearest = max(PUBLISHED_FIFTH, text_budget(self.setup.config))
+            if self.setup.config.blocks is None and path[-1].increase.lower > dearest:
+                break
+            removed = path[-1].blocks
+            path.append(
+                self._run_step(
+                    name, lambda report, removed=removed: candidates.next_step(self.pricer(), removed, pool, report)
+                )
+            )
+        self.steps.skip(*names)
+        return path
+
+    def _choose_size(self, path: list[Step]) -> int:
+        """The requested number of blocks; else the most within the budget on the search windows, at least one."""
+        if self.setup.config.blocks is not None:
+            return self.setup.config.blocks
+        sizes = [len(step.blocks) for step in path if step.increase.upper < text_budget(self.setup.config)]
+        return max(sizes, default=1)
+
+    def _starting_sets(
+        self, baseline: Scores, greedy: Step, published_sets: Sequence[Candidate]
+    ) -> dict[tuple[int, ...], Step]:
+        """The sets that exchanges may start from, by their blocks."""
+        sets = [one.blocks for one in candidates.distinct_sets(published_sets) if one.blocks != greedy.blocks]
+        _, *set_scores = self._price("rules", sets)
+        steps = map(candidates.make_step, sets, [baseline] * len(sets), set_scores)
+        return {step.blocks: step for step in (greedy, *steps)}
+
+    def _exchange(
+        self, best: Step, pool: list[int], costs: Sequence[float], priced: Collection[tuple[int, ...]]
+    ) -> Step:
+        """A (1 + lambda) search: rounds of single-block exchanges, until no set is left to try or the limit is reached."""
+        names = [f"round-{number}" for number in range(candidates.MOST_ROUNDS if len(best.blocks) > 1 else 0)]
+        tried_sets = {*priced}
+        for name in names:
+            exchanges = candidates.list_exchanges(best.blocks, pool, costs)
+            offspring = [blocks for blocks in exchanges if blocks not in tried_sets][: candidates.OFFSPRING]
+            if not offspring:
+                break
+            tried_sets |= {*offspring}
+            best = self._run_step(
+                name,
+                lambda report, best=best, offspring=offspring: candidates.cheapest(
+                    [best, *candidates.price_sets(self.pricer(), offspring, best.blocks, report)]
+                ),
+            )
+        self.steps.skip(*names)
+        return best

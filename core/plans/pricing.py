@@ -2,23 +2,27 @@
 
 The whole network runs once over a batch. Each variant then starts at the first block where it differs from an earlier
 pass, from that pass's hidden state.
+
+What rounding costs, beside removing, is told by the weight matrices of all blocks rounded to 8 bits while a text is read:
+symmetric about zero, a scale for each output, to the nearest; embedding, head and norms stay.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from core.analysis.intervals import Difference, mean_difference, windows_to_units
 from core.errors import Sentence
 from core.models.memory import LOSS_ROWS, largest_batch, too_large, within_memory
 from core.models.stacks import run_together
-from core.plans.variants import WHOLE, Network, States, Variant
+from core.plans.variants import WHOLE, Network, States, Variant, output_axis, product
 from core.texts.sample import TokenWindows
 
 CACHED_ROWS = 32
@@ -342,3 +346,45 @@ def log_sum_exp(logits: Tensor, spare: Tensor) -> Tensor:
     largest.masked_fill_(largest.isinf(), 0)
     exponentials = torch.sub(logits, largest, out=spare[: len(logits)]).exp_()
     return exponentials.sum(-1).log_().add_(largest[:, 0])
+
+
+# --- rounded weights -------------------------------------------------------------------------------------------------
+
+LEVELS = 2**7 - 1
+"""Of each sign, with 8 bits."""
+
+
+def block_matrices(network: Network) -> list[nn.Module]:
+    """The products with a matrix in all blocks; none where weights are streamed, or are those of experts."""
+    modules = [module for block in network.blocks for module in block.modules()]
+    is_mixture = any(p.dim() > 2 for module in modules for p in module.parameters(recurse=False))
+    if network.model.units or is_mixture:
+        return []
+    return [module for module in modules if isinstance(module, nn.Linear) or type(module).__name__ == "Conv1D"]
+
+
+def bytes_saved(modules: Sequence[nn.Module]) -> float:
+    """Against two bytes a weight: one of them, less two for the scale of each output."""
+    weights: list[Tensor] = [module.weight for module in modules]  # type: ignore[misc]
+    outputs = [weight.shape[output_axis(module)] for weight, module in zip(weights, modules, strict=True)]
+    return float(sum(weight.numel() for weight in weights) - 2 * sum(outputs))
+
+
+@contextmanager
+def rounded_weights(modules: Sequence[nn.Module]) -> Iterator[None]:
+    """The products are made with rounded weights meanwhile; the weights themselves are not touched, nor held twice."""
+    with ExitStack() as undo:
+        for module in modules:
+            undo.callback(module.register_forward_hook(_product).remove)
+        yield
+
+
+def _product(module: nn.Module, arguments: tuple[Tensor, ...], output: Tensor) -> Tensor:
+    weight = rounded(module.weight, output_axis(module))  # type: ignore[arg-type]
+    return product(module, arguments[0], weight, module.bias)  # type: ignore[arg-type]
+
+
+def rounded(weight: Tensor, axis: int) -> Tensor:
+    """A matrix rounded to 8 bits, with a scale for each entry of the axis of its outputs."""
+    scale = weight.abs().amax(1 - axis, keepdim=True).clamp(min=torch.finfo(weight.dtype).tiny) / LEVELS
+    return (weight / scale).round() * scale

@@ -12,13 +12,10 @@ from typing import Any
 from core.analysis.intervals import Difference
 from core.geometry.results import none_if_nan
 from core.measure.checkpoint import code_version
-from core.plans import saving
-from core.plans.candidates import Candidate, Choice, Similarity, Step
-from core.plans.directions import NeededDirections
+from core.plans.candidates import Candidate, Choice, NeededDirections, Similarity, Step
+from core.plans.healing import PRECISIONS, Footprint, why_no_mergekit
 from core.plans.pricing import PriceList, Scores, agreement, divergence, loss_increase
-from core.plans.saving import Footprint
-from core.plans.setup import PlanSetup
-from core.plans.texts import HELD_OUT, SELECTION
+from core.plans.setup import HELD_OUT, SELECTION, PlanSetup
 from core.records import AGAINST_PLAN, LayerPlan
 from core.tables import PlanOutcomeRow, PlanRow
 from core.texts.corpora import Corpus
@@ -183,7 +180,7 @@ class PlanRecord:
         random_10th, same_windows = comparison or (None, None)
         blueprint = self._setup.blueprint
         row, parameters = blueprint.weightless.row, self._parameters_after(chosen.blocks)
-        for precision, n_bytes in saving.PRECISIONS.items():
+        for precision, n_bytes in PRECISIONS.items():
             sizes: dict[str, Any] = {"before": row.parameters * n_bytes, "after": parameters * n_bytes}
             self.add_row(chosen.rule, chosen.blocks, "weights", f"bytes_{precision}", **sizes, is_chosen=True)
         plan = PlanRow(
@@ -207,7 +204,7 @@ class PlanRecord:
             **_taken(footprints),
             saved_as=None,
             saved_model_id=None,
-            mergekit=saving.why_no_mergekit(blueprint.config, blueprint.weights, row.n_layers, is_healed),
+            mergekit=why_no_mergekit(blueprint.config, blueprint.weights, row.n_layers, is_healed),
             note=None,
             created_at=self._created_at,
         )

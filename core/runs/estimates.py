@@ -52,8 +52,7 @@ def estimate_plan(config: PlanConfig, warehouse: Warehouse) -> PlanEstimate:
     from core.forecast.times import known_costs, outline_of, pace_of, plan_seconds
     from core.models.model import read_blueprint
     from core.models.model_metadata import find_model
-    from core.plans.setup import check_plan
-    from core.plans.texts import require_halves
+    from core.plans.setup import check_plan, require_halves
     from core.texts.corpora import open_corpus
 
     corpus = open_corpus(config.corpus, config.column, config.encoding, config.chat)

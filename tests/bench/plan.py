@@ -26,10 +26,9 @@ import torch
 from core.measure.checkpoint import Checkpoint
 from core.models.model import load_network
 from core.plans import candidates
+from core.plans.plan import Search, SearchResult
 from core.plans.pricing import Pricer, Scores, divergence, loss_increase
-from core.plans.search import Search, SearchResult
-from core.plans.setup import StepRunner, open_plan
-from core.plans.texts import first_windows
+from core.plans.setup import StepRunner, first_windows, open_plan
 from core.plans.variants import Network, without_blocks
 from core.records import PlanConfig
 

@@ -5,18 +5,18 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from core.plans import directions, healing, texts
+from core.plans import candidates, healing, plan, setup
 
 SIZES: tuple[tuple[Any, str, Any], ...] = (
-    (texts, "SEARCH_WINDOWS", 6),
-    (texts, "RANDOM_WINDOWS", 4),
-    (texts, "OTHER_WINDOWS", 3),
-    (texts, "FIT_TOKENS", 512),
-    (texts, "WINDOW_COUNTS", (8,)),
-    (texts, "WINDOW_LENGTHS", (64,)),
-    (texts, "QUESTIONS", 6),
+    (setup, "SEARCH_WINDOWS", 6),
+    *((module, "RANDOM_WINDOWS", 4) for module in (setup, plan)),
+    *((module, "OTHER_WINDOWS", 3) for module in (setup, plan)),
+    *((module, "WINDOW_LENGTHS", (64,)) for module in (setup, plan)),
+    (setup, "FIT_TOKENS", 512),
+    (setup, "WINDOW_COUNTS", (8,)),
+    (setup, "QUESTIONS", 6),
     (healing, "LEAST_TOKENS", 512),
-    (directions, "MOST_LAYERS", 2),
+    (candidates, "MOST_LAYERS", 2),
 )
 
 

@@ -17,13 +17,12 @@ from core.errors import CorpusError, InputError, ModelError
 from core.locale import in_language
 from core.models.hub import find_weights
 from core.models.model import read_blueprint
-from core.plans import directions
+from core.plans import candidates
 from core.plans import plan as flow
-from core.plans.directions import isotonic_limits, needed_directions, principal_components
+from core.plans.candidates import isotonic_limits, needed_directions, principal_components
 from core.plans.plan import make_plan
 from core.plans.pricing import Pricer
-from core.plans.setup import PlanSetup, check_plan
-from core.plans.texts import PROBES, first_windows, hold_out, probe, split_in_halves, with_typos
+from core.plans.setup import PROBES, PlanSetup, check_plan, first_windows, hold_out, probe, split_in_halves, with_typos
 from core.plans.variants import Network
 from core.records import AGAINST_PLAN, LayerPlan, PlanConfig
 from core.texts.corpora import open_corpus
@@ -218,7 +217,7 @@ def test_a_plan_that_was_stopped_goes_on_after_its_last_step(idle_model, tmp_pat
 def test_layers_whose_directions_are_known_are_not_searched_again(idle_model, tmp_path, monkeypatch):
     asked = {"remove": (2,), "directions": True}
     whole = planned(idle_model, tmp_path / "whole", **asked)
-    search, searched = directions.needed_directions, []
+    search, searched = candidates.needed_directions, []
 
     def once(pricer, components, layer, *others):
         if layer is not None and len(searched) == stop_after:
@@ -226,19 +225,19 @@ def test_layers_whose_directions_are_known_are_not_searched_again(idle_model, tm
         searched.extend([] if layer is None else [layer])
         return search(pricer, components, layer, *others)
 
-    monkeypatch.setattr(directions, "needed_directions", once)
+    monkeypatch.setattr(candidates, "needed_directions", once)
     stop_after = 1
     with pytest.raises(Stopped):
         planned(idle_model, tmp_path, **asked)
     stop_after = 9
     again = planned(idle_model, tmp_path, **asked)
-    assert searched == directions.layers_to_try(6) and len(searched) == 2
+    assert searched == candidates.layers_to_try(6) and len(searched) == 2
     found, expected = (
         [replace(row, created_at=None) for row in one.outcomes if row.unit == "layer"] for one in (again, whole)
     )
     assert found == expected and {row.rule for row in found} >= {"projection", "joint_projection", "random_subspace"}
     assert "few_direction_tokens" not in again.plan.reasons
-    monkeypatch.setattr(directions, "TOKENS_PER_DIMENSION", 1000)
+    monkeypatch.setattr(candidates, "TOKENS_PER_DIMENSION", 1000)
     assert "few_direction_tokens" in planned(idle_model, tmp_path, **asked).plan.reasons
 
 

@@ -14,10 +14,21 @@ import torch
 
 from core.errors import InputError, ModelError, ResourceError
 from core.models.hub import find_weights
-from core.plans import saving
-from core.plans.healing import Healing, fit_healing, fit_scales, merge_into_weights, why_no_healing, why_no_scales
+from core.plans import healing
+from core.plans.healing import (
+    Healing,
+    check_reproduction,
+    delete_blocks,
+    fit_healing,
+    fit_scales,
+    footprints,
+    merge_into_weights,
+    save_network,
+    why_no_healing,
+    why_no_mergekit,
+    why_no_scales,
+)
 from core.plans.pricing import Pricer
-from core.plans.saving import check_reproduction, delete_blocks, footprints, save_network, why_no_mergekit
 from core.plans.variants import MLP, Network, States, without_blocks
 from core.texts.sample import TokenWindows
 from tests.plans.test_skipping import CASES, FIVE, opened
@@ -108,7 +119,7 @@ def test_a_saved_model_has_the_verified_loss_in_a_fresh_process(tmp_path):
 
 def test_a_disk_without_room_is_told_before_anything_is_written(tmp_path, monkeypatch):
     model = opened(tmp_path, "llama")
-    monkeypatch.setattr(saving.shutil, "disk_usage", lambda path: type("Usage", (), {"free": 1000})())
+    monkeypatch.setattr(healing.shutil, "disk_usage", lambda path: type("Usage", (), {"free": 1000})())
     with pytest.raises(
         ResourceError, match=r"smaller needs 1\.2 MB; 0\.0 MB is free\. Free some space, or choose another"
     ):
@@ -200,7 +211,7 @@ def test_a_matrix_that_helps_nowhere_changes_nothing(tmp_path):
 def test_the_smaller_network_is_timed_and_counted(tmp_path):
     model = opened(tmp_path, "llama")
     new = delete_blocks(model, {1, 2})
-    prompt = saving.timing_prompt(model, windows_of())
+    prompt = healing.timing_prompt(model, windows_of())
     before, after = footprints([model.module, new], prompt)
     # 2 key-value heads of 12 numbers, keys and values, in 4 bytes, for each of 4 blocks
     assert (before.kv_bytes, after.kv_bytes) == (2 * 12 * 2 * 4 * 4, 2 * 12 * 2 * 4 * 2)

@@ -10,7 +10,7 @@ import torch
 
 from core.errors import ModelError
 from core.models.hub import find_weights
-from core.plans.saving import delete_blocks, require_same, shorten_config
+from core.plans.healing import delete_blocks, require_same, shorten_config
 from core.plans.variants import ATTENTION, MLP, Network, States, Variant, without_blocks
 from core.records import stretches
 from tests.tiny import DECODERS, ENCODERS, open_model, save_tiny_model
