@@ -9,7 +9,7 @@ selection rules, recipes of reports.
     people/rules/<rule_id>.json        a rule for choosing between models, with its past choices
     people/recipes/<recipe_id>.json    how a report is made, with its numbers and its company template
 
-Tables that people made in the DuckDB file lie beside them, in people/tables (core.warehouse.own_tables).
+Tables that people made in the DuckDB file lie beside them, in people/tables (core.warehouse.sync).
 
 A file holds rows of warehouse tables and nothing else, so that all kinds are read and written alike: `tables` maps a
 table's name to a typed frame. Each file is written whole or not at all. File names are ids: a name that a person typed is

@@ -2,7 +2,7 @@
 
 A backup is made while others read and write: every file is whole at any moment, so that a change during the backup is in
 it as it was before or after. The DuckDB file is left out, because it is built from the rest; what people made in it becomes
-files first (own_tables.py). A damaged file is left out by name, of a backup as of a restore: it never takes the place of a
+files first. A damaged file is left out by name, of a backup as of a restore: it never takes the place of a
 good one. See core.store.archive for what a restore replaces and what it keeps.
 """
 
@@ -31,10 +31,9 @@ from core.files import (
 from core.store import archive, parcels, user_files
 from core.store.folder import Folder
 from core.store.parcels import PARCEL_FILES, RUN_ID, is_parcel
-from core.warehouse import own_tables
-from core.warehouse.build import build
+from core.warehouse import sync
 from core.warehouse.connection import exclusive, exists, translated_errors, write_connection
-from core.warehouse.sync import Progress, Report
+from core.warehouse.sync import Progress, Report, build
 from core.warehouse.warehouse import Warehouse
 
 _log = logging.getLogger("workdim")
@@ -73,7 +72,7 @@ def create_backup(
     manifest: dict[str, Any] = {"kind": "backup", "n_runs": 0}
     folder = warehouse.folder
     _save_own_tables(warehouse, report)
-    damaged = own_tables.damaged_files(folder)
+    damaged = sync.damaged_files(folder)
     with archive.create_archive(out, manifest) as writer:
         for path in _user_files(folder):
             if path in damaged:
@@ -210,7 +209,7 @@ def _save_own_tables(warehouse: Warehouse, report: Report) -> None:
         return
     try:
         with warehouse.open() as opened:
-            queries = own_tables.save(opened.connection, warehouse.folder, report)
+            queries = sync.save_own_tables(opened.connection, warehouse.folder, report)
         if queries:
             warehouse.folder.mark("query", queries)
     except WarehouseLocked:
@@ -222,13 +221,13 @@ def _save_own_tables(warehouse: Warehouse, report: Report) -> None:
 def _user_files(folder: Folder) -> list[Path]:
     """The files and folders of all that people wrote."""
     ids = [(kind, file_id) for kind in user_files.KINDS for file_id in user_files.list_ids(folder, kind)]
-    return [*(user_files.path_of(folder, kind, file_id) for kind, file_id in ids), *own_tables.files(folder)]
+    return [*(user_files.path_of(folder, kind, file_id) for kind, file_id in ids), *sync.own_table_files(folder)]
 
 
 def _remove_damaged(unpacked: Folder) -> tuple[str, ...]:
     """Remove the damaged files of an unpacked backup; returns their names in it."""
     bad = [parcel for parcel in folders_in(unpacked.parcels) if parcels.problem(parcel)]
-    damaged = [*bad, *own_tables.damaged_files(unpacked)]
+    damaged = [*bad, *sync.damaged_files(unpacked)]
     for path in damaged:
         shutil.rmtree(path) if path.is_dir() else path.unlink()
     return tuple(path.relative_to(unpacked.root).as_posix() for path in damaged)

@@ -24,7 +24,7 @@ from core.store import parcels, user_files
 from core.store.archive import pending_restores
 from core.store.parcels import is_parcel, read_header, read_tables
 from core.tables import LONG_TABLES
-from core.warehouse import own_tables, schema, sync
+from core.warehouse import schema, sync
 from core.warehouse.connection import Connection, attach, copy_snapshot, exists, translated_errors
 from core.warehouse.sync import RUN, Progress
 from core.warehouse.warehouse import Warehouse
@@ -106,7 +106,7 @@ def check_integrity(
     patient = replace(warehouse, wait=LOCK_WAIT)
     findings = [
         *_unfinished_changes(patient),
-        *(_joined(reason, _RESTORE) for reason in own_tables.damaged_files(patient.folder).values()),
+        *(_joined(reason, _RESTORE) for reason in sync.damaged_files(patient.folder).values()),
     ]
     n_rows = n_parcels = 0
     try:

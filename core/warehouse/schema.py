@@ -1,6 +1,6 @@
 """The schema of the DuckDB file: created from the declarations in core.tables, and listed for people who write SQL.
 
-A file is never migrated to another schema version: an outdated one is rebuilt from the files beside it (build.py). The
+A file is never migrated to another schema version: an outdated one is rebuilt from the files beside it (sync.py). The
 table `schema_version` tells which version built it.
 
 Ingest cost decides the indexes. Only the small tables have a primary key; the long ones have none, because an index

@@ -1,24 +1,34 @@
-"""Sync the rows of the DuckDB file with the files, which are the truth.
+"""From the files, which are the truth, to the rows of the DuckDB file: synced after a change, or built anew.
 
 `sync_rows` is the only way from a file to rows: for a change, an ingest, the recovery after a kill and a rebuild. If a
 file exists, its rows become what it holds. If it is gone, its rows go only where it was being changed, as a marker in
 `pending/` tells, and those of a run only where its parcel is in the trash: what is lost another way deletes nothing.
+
+A DuckDB file that is lost, damaged or of another schema version is built anew (`build`), in bulk while readers use the old
+one; the gate closes only to catch up and to rename. Tables and views that people made in the old file become files first.
+Rows that only the old file has, because their parcel or file is missing, are reported, and the old file is kept. Two
+processes never build in turn: the second finds it done.
 """
 
 from __future__ import annotations
 
 import contextlib
 import itertools
+import os
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 import duckdb
 import polars as pl
+import pyarrow as pa
+import pyarrow.parquet as pq
 
-from core.errors import WarehouseError
-from core.files import names_in
-from core.store import user_files
+from core.errors import ResourceError, Sentence, WarehouseError, WarehouseLocked
+from core.files import NOTHING_CHANGED, make_folder, move, names_in, sync_folder, timestamp, unused_path, writing
+from core.store import archive, parcels, user_files
 from core.store.folder import Folder
 from core.store.parcels import (
     SINGLE_ROW_TABLES,
@@ -30,9 +40,29 @@ from core.store.parcels import (
     naming_damage,
     read_header,
     read_tables,
+    reason_of,
 )
-from core.tables import LONG_TABLES, PILOT_SOURCE, TABLES
-from core.warehouse.connection import Connection, insert, placeholders, transaction
+from core.tables import LONG_TABLES, PILOT_SOURCE, TABLES, SavedQueryRow
+from core.tables.columns import literal
+from core.warehouse import schema
+from core.warehouse.connection import (
+    CONFIG,
+    WRITING,
+    Connection,
+    DiskFull,
+    DuckDBInstance,
+    attach,
+    checkpoint,
+    exclusive,
+    exists,
+    gate_path,
+    insert,
+    placeholders,
+    transaction,
+    translated_errors,
+    wal_path,
+)
+from core.warehouse.schema import OtherProgram
 
 RUN = "run"
 KINDS = (RUN, *user_files.KINDS)
@@ -300,3 +330,292 @@ def _insert_runs(connection: Connection, parcels: list[Parcel], report: Report |
     for table in LONG_TABLES if fitting else ():
         insert(connection, table, pl.concat([tables.pop(table) for tables in fitting]).sort(_SORT_ORDER.get(table, [])))
     return [row["run_id"] for row in rows["runs"]]
+
+
+# --- tables and views that people made in the DuckDB file with another program: kept as files, like all that they write --
+#
+#     people/tables/<id>.parquet      a table; its name stands in the file
+#     people/queries/<id>.json        a view: a saved query, which typed SQL reads by its name, as it does a table
+#
+# A view's text may come from anybody, and may read files or take hours: it is never run here, only in the sandbox of typed SQL.
+
+_NAME_IN_FILE = "workdim_table"
+
+
+def own_table_files(folder: Folder) -> list[Path]:
+    """The files of people's tables, in a fixed order."""
+    place = folder.people / "tables"
+    return [place / name for name in sorted(names_in(place)) if name.endswith(".parquet")]
+
+
+def own_table_name(file: Path) -> str:
+    """The name of the table in a file. Raises WarehouseError for a file that is damaged or was renamed."""
+    try:
+        name = (pq.read_metadata(file).metadata or {})[_NAME_IN_FILE.encode()].decode()
+    except (pa.ArrowException, OSError, KeyError, ValueError) as error:
+        raise WarehouseError("{file} is damaged: it holds no table of Workdim.", file=file) from error
+    if file.stem != user_files.hash_name(name):
+        raise WarehouseError("{file} is damaged: it holds no table of Workdim.", file=file)
+    return name
+
+
+def damaged_files(folder: Folder) -> dict[Path, str]:
+    """Each file of people that cannot be read, own tables and all others -> why."""
+    damaged: dict[Path, str] = {}
+    for kind in user_files.KINDS:
+        for file_id in user_files.list_ids(folder, kind):
+            try:
+                user_files.read(folder, kind, file_id)
+            except WarehouseError as error:
+                damaged[user_files.path_of(folder, kind, file_id)] = error.message
+    for file in own_table_files(folder):
+        try:
+            own_table_name(file)
+        except WarehouseError as error:
+            damaged[file] = error.message
+    return damaged
+
+
+def save_own_tables(connection: Connection, folder: Folder, report: Report, replace: bool = True) -> list[str]:
+    """Write people's tables and views of a DuckDB file to files; returns the ids of new saved queries.
+
+    `replace` says whether a table's file is written again. `report` gets a line for each that cannot be kept.
+    """
+    tables, views = schema.user_relations(connection)
+    place, new = folder.people / "tables", []
+    for table in tables:
+        file = place / f"{user_files.hash_name(table)}.parquet"
+        if file.exists() and not replace:
+            continue
+        make_folder(place)
+        part = file.with_suffix(".part")
+        source = f"main.{schema.quoted(table)}"
+        options = f"FORMAT parquet, COMPRESSION zstd, KV_METADATA {{{_NAME_IN_FILE}: {literal(table)}}}"
+        try:
+            connection.execute(f"COPY {source} TO {literal(str(part))} ({options})")
+            os.replace(part, file)
+        except (duckdb.Error, OSError) as error:
+            part.unlink(missing_ok=True)
+            report(Sentence("The table {table} cannot be kept: {reason}.", table=table, reason=reason_of(error)))
+    for view, statement in views.items():
+        query_id, select = user_files.hash_name(view), select_of(statement)
+        if there := user_files.read(folder, "query", query_id):
+            if there["saved_queries"]["sql"].to_list() != [select]:
+                report(Sentence("The view {view} cannot be kept: a saved query has its name.", view=view))
+            continue
+        row = SavedQueryRow(view, select, None, datetime.now(UTC).replace(tzinfo=None))
+        user_files.write(folder, "query", query_id, {"saved_queries": [row]})
+        new.append(query_id)
+    return new
+
+
+def load_own_tables(connection: Connection, folder: Folder, report: Report) -> None:
+    """Make people's tables from their files. `report` gets a line for each that cannot be made."""
+    for file in own_table_files(folder):
+        try:
+            name = schema.quoted(own_table_name(file))
+            source = "read_parquet(?, hive_partitioning = false)"
+            connection.execute(f"CREATE TABLE {name} AS FROM {source}", [_escaped_glob(file)])
+        except WarehouseError as error:
+            report(error.message)
+        except duckdb.Error as error:
+            report(Sentence("The table of {file} cannot be made: {reason}.", file=file, reason=reason_of(error)))
+
+
+def _escaped_glob(path: Path) -> str:
+    """The path as a pattern for DuckDB that fits this file alone."""
+    return "".join(f"[{letter}]" if letter in "*?[" else letter for letter in str(path))
+
+
+def select_of(statement: str) -> str:
+    """The SELECT of a CREATE VIEW statement, as DuckDB words it."""
+    tokens = duckdb.tokenize(statement)
+    as_ = next(at for at, kind in tokens if kind == duckdb.token_type.keyword and statement[at : at + 3] == "AS ")
+    columns = next((at for at, _ in tokens if at < as_ and statement[at] == "("), None)
+    select = statement[as_ + 3 :].rstrip("; \n")
+    return select if columns is None else f"SELECT * FROM ({select}) AS named{statement[columns:as_].strip()}"
+
+
+# --- the file built anew -----------------------------------------------------------------------------------------------
+
+_MAX_BUILD_SECONDS = 1800.0
+"""How long to wait for another process that is building."""
+
+
+@dataclass(frozen=True)
+class BuildResult:
+    """The outcome of a rebuild."""
+
+    run_ids: tuple[str, ...]
+    """The runs loaded from parcels."""
+    previous_file: Path | None
+    """Where the old file is kept: after a restore, or if it has what no file has."""
+
+
+def build(
+    path: Path, wait: float, is_wanted: Callable[[], bool], report: Report, progress: Progress
+) -> BuildResult | None:
+    """Build the file at `path`; None if `is_wanted` says that another process has done it.
+
+    `progress` is called with parcels done and in total, `report` for every parcel and file left out. Raises
+    WarehouseLocked if another process holds the old file, NewerSchema or OtherProgram if that must not be replaced,
+    ResourceError if there is no room; nothing is changed then.
+    """
+    make_folder(path.parent)
+    with exclusive(path.with_name(path.name + ".building"), _MAX_BUILD_SECONDS):
+        if not is_wanted():
+            return None
+        new_path = path.with_name(path.name + ".rebuild")
+        _remove_database(new_path)
+        try:
+            with writing(path.parent, NOTHING_CHANGED), translated_errors(path):
+                return _build(path, new_path, wait, report, progress)
+        finally:
+            with contextlib.suppress(OSError):
+                _remove_database(new_path)
+
+
+def _build(path: Path, new_path: Path, wait: float, report: Report, progress: Progress) -> BuildResult:
+    folder = Folder(path.parent)
+    with exclusive(path, wait):
+        restores = archive.pending_restores(folder)
+        for backup in restores:
+            archive.exchange_files(folder, backup)
+    pending_changes = folder.pending_changes()
+    with duckdb.connect(new_path, config=CONFIG) as new:  # on all processors: this is no single run
+        with transaction(new):
+            schema.create_tables(new)
+            for kind in user_files.KINDS:
+                sync_rows(new, folder, kind, user_files.list_ids(folder, kind), report)
+        run_ids = ingest_runs(new, folder, runs_to_ingest(new, folder), report, progress)
+    messages: list[str] = []
+    with _old_file(path, wait, messages.append) as (old, close_old):
+        if old is not None:
+            with _reporting_errors(messages.append):
+                save_own_tables(old, folder, messages.append, replace=not restores)
+        with duckdb.connect(new_path, config=WRITING) as new:
+            run_ids += _catch_up(new, folder)
+            load_own_tables(new, folder, report)
+            if old is not None:
+                with _reporting_errors(messages.append):
+                    # After a restore, what people wrote since the backup is kept in a folder.
+                    messages += _left_behind(old, new, folder, pending_changes, with_people=not restores)
+        checkpoint(new_path)
+        reason = "restore" if restores else "rebuild"
+        keeps_old = messages or (restores and path.exists())
+        previous_file = unused_path(path.with_name(f"{path.name}.before-{reason}-{timestamp()}")) if keeps_old else None
+        _replace_database(path, new_path, previous_file, close_old)
+        for kind, marker in pending_changes:
+            if kind in KINDS:
+                folder.unmark(kind, [marker])
+        for backup in restores:
+            archive.finish_restore(folder, backup)
+    for line in messages:
+        report(line)
+    return BuildResult(tuple(run_ids), previous_file)
+
+
+def _catch_up(connection: Connection, folder: Folder) -> list[str]:
+    """Apply what was measured, annotated and deleted since the build began; no other process writes now."""
+
+    def ignore(line: str) -> None:
+        """Problems were reported during the build already."""
+
+    run_ids = ingest_runs(connection, folder, runs_to_ingest(connection, folder), ignore)
+    sync_all(connection, folder, ignore)
+    known = [row[0] for row in connection.execute("SELECT run_id FROM runs").fetchall()]
+    with transaction(connection):
+        # The new file was built from files alone: one that is gone was deleted meanwhile, perhaps for good.
+        remove_runs(connection, [run_id for run_id in known if not is_parcel(folder.parcels / run_id)])
+        for kind in user_files.KINDS:
+            for file_id in set(ids_in(connection, kind)) - set(user_files.list_ids(folder, kind)):
+                remove_rows(connection, kind, file_id)
+    return run_ids
+
+
+def _left_behind(
+    old: Connection, new: Connection, folder: Folder, changing: Collection[tuple[str, str]], with_people: bool
+) -> Iterator[Sentence]:
+    """A line for all that only the old file has: the new one is built from files, which these rows lack."""
+    tables = {name for (name,) in old.execute("SELECT table_name FROM duckdb_tables() WHERE NOT internal").fetchall()}
+    if "runs" in tables:
+        before, now = ({row[0] for row in each.execute("SELECT run_id FROM runs").fetchall()} for each in (old, new))
+        for run_id in sorted(before - now):
+            if not parcels.is_deleted(folder, run_id):
+                yield Sentence("Run {run_id} has no readable parcel: its rows stay in the old file.", run_id=run_id)
+    for kind, declared in user_files.KINDS.items() if with_people else ():
+        if declared.tables[0] in tables:
+            for one in sorted({*ids_in(old, kind)} - {*ids_in(new, kind)}):
+                if (kind, one) not in changing:  # otherwise a killed process has just deleted it
+                    yield Sentence(
+                        "The {kind} {one} has no readable file: its rows stay in the old file.", kind=kind, one=one
+                    )
+    elsewhere = old.execute(
+        "SELECT schema_name || '.' || table_name FROM duckdb_tables() "
+        "WHERE NOT internal AND schema_name NOT IN ('main', 'stored') ORDER BY ALL"
+    ).fetchall()
+    for (table,) in elsewhere:
+        yield Sentence("Table {table} has a schema of its own and stays in the old file.", table=table)
+
+
+@contextlib.contextmanager
+def _reporting_errors(report: Report) -> Iterator[None]:
+    try:
+        yield
+    except (duckdb.Error, WarehouseError) as error:
+        report(Sentence("The old warehouse could not be read: {reason}.", reason=reason_of(error)))
+
+
+@contextlib.contextmanager
+def _old_file(path: Path, wait: float, report: Report) -> Iterator[tuple[Connection | None, Callable[[], None]]]:
+    """The present file, which nobody else can open until the end of the block or of the call that stands beside it; None
+    where there is none that can be read. Raises WarehouseLocked where another process does not let go, OtherProgram for
+    a file that is not ours."""
+    with exclusive(path, wait), contextlib.ExitStack() as inside:
+        connection = None
+        if exists(path):
+            try:
+                with translated_errors(path):
+                    # In a DuckDB of its own: what a failure leaves attached to it must not stay.
+                    connection = inside.enter_context(attach(path, False, wait, instance=DuckDBInstance(WRITING)))
+                    schema.is_current(connection)
+                    connection.execute("CHECKPOINT")
+            except (WarehouseError, ResourceError, duckdb.Error) as error:
+                inside.close()
+                connection = None
+                if isinstance(error, (WarehouseLocked, schema.NewerSchema, OtherProgram, DiskFull)):
+                    raise
+                report(
+                    Sentence(
+                        "The old warehouse could not be read: {reason}.",
+                        reason=str(error).splitlines()[0].partition(". ")[0].rstrip("."),
+                    )
+                )
+        yield connection, inside.close
+
+
+def _replace_database(path: Path, new: Path, previous_file: Path | None, close_old: Callable[[], None]) -> None:
+    """Replace the file by `new` in one step, so that there is a warehouse at any moment.
+
+    The old file's log was folded in: DuckDB refuses a file beside a log that is not its own.
+    """
+    if os.name == "nt":  # which moves no file that is open, not even in this process
+        close_old()
+    if wal_path(path).exists():  # of a file that cannot be opened
+        move(
+            wal_path(path), wal_path(previous_file) if previous_file else wal_path(path).with_suffix(".before-rebuild")
+        )
+    if path.exists() and previous_file is not None:
+        try:
+            os.link(path, previous_file)
+        except OSError:  # a file system without hard links: for a moment there is no warehouse
+            move(path, previous_file)
+    move(new, path)
+    sync_folder(path.parent)
+
+
+def _remove_database(path: Path) -> None:
+    """Remove a DuckDB file, its log and its gate."""
+    for file in (path, wal_path(path), gate_path(path)):
+        with contextlib.suppress(FileNotFoundError):
+            file.unlink()

@@ -25,9 +25,8 @@ from core.store.folder import Folder
 from core.store.parcels import RUN_FILE
 from core.warehouse import connection as gate
 from core.warehouse import schema, sync
-from core.warehouse.build import BuildResult, build
 from core.warehouse.connection import Connection, OpenWarehouse, exists, file_stamp, transaction, translated_errors
-from core.warehouse.sync import PendingChanges, Progress, Report
+from core.warehouse.sync import BuildResult, PendingChanges, Progress, Report, build
 
 _log = logging.getLogger("workdim")
 _READER_WRITE_WAIT = 0.9
@@ -204,7 +203,7 @@ class Warehouse:
                 build(self.path, self.wait, self._needs_building, _log.warning, _log_progress(self.path))
 
     def rebuild(self, report: Report = _log.warning, progress: Progress = lambda done, total: None) -> BuildResult:
-        """Rebuild the file from the files beside it, whatever its state (see core.warehouse.build)."""
+        """Rebuild the file from the files beside it, whatever its state (see core.warehouse.sync)."""
         exists(self.path)  # a folder of that name is an error before anything is made
         with translated_errors(self.path):
             built = build(self.path, self.wait, lambda: True, report, progress)

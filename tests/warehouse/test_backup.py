@@ -19,7 +19,7 @@ from core.store import archive, parcels, user_files
 from core.store import archive as restoring
 from core.tables import LONG_TABLES
 from core.warehouse import aliases as alias_table
-from core.warehouse import own_tables, pilots, recipes, rules, saved_queries, schema
+from core.warehouse import pilots, recipes, rules, saved_queries, schema, sync
 from core.warehouse.backup import create_backup, list_backups, restore_backup, stage_backup
 from core.warehouse.export_runs import export_runs
 from core.warehouse.integrity import check_integrity
@@ -420,7 +420,7 @@ def test_what_was_damaged_when_it_was_packed_takes_no_good_file_s_place(full, tm
     before, query = content(full), user_files.path_of(full.folder, "query", user_files.hash_name("mine"))
     good = query.read_bytes(), shutil.copytree(full.parcels / RUN_IDS[0], tmp_path / "good")
     with monkeypatch.context() as patch:
-        patch.setattr(own_tables, "damaged_files", lambda folder: {})
+        patch.setattr(sync, "damaged_files", lambda folder: {})
         patch.setattr(parcels, "problem", lambda parcel: "")
         query.write_text("{")
         cut_a_table(full.parcels / RUN_IDS[0])

@@ -15,7 +15,7 @@ from core.errors import InputError, ResourceError, WarehouseError, WarehouseLock
 from core.store import parcels, user_files
 from core.store.parcels import Annotations
 from core.tables import LONG_TABLES, TABLES
-from core.warehouse import build, queries, schema, sync
+from core.warehouse import queries, schema, sync
 from core.warehouse.aliases import set_aliases
 from core.warehouse.connection import wal_path
 from core.warehouse.pilots import add_runs
@@ -110,12 +110,12 @@ def test_a_file_of_another_version_is_built_anew_when_it_is_opened(full, monkeyp
 OPEN = """
 import sys
 from pathlib import Path
-from core.warehouse import build, schema
+from core.warehouse import schema, sync
 from core.warehouse.warehouse import Warehouse
 schema.fingerprint = lambda: "another"
 built = []
-inner = build._build
-build._build = lambda *a: (built.append(1), inner(*a))[1]
+inner = sync._build
+sync._build = lambda *a: (built.append(1), inner(*a))[1]
 sys.stdin.readline()
 print(Warehouse(Path(sys.argv[1])).read("SELECT count(*) AS n FROM runs")["n"][0], len(built))
 """
@@ -312,7 +312,7 @@ def test_a_full_disk_leaves_the_old_file(full, monkeypatch, stage):
         )
 
     with monkeypatch.context() as patch:
-        patch.setattr(*((sync, "ingest_runs") if stage == "ingest_runs" else (build, "move")), no_room)
+        patch.setattr(*((sync, "ingest_runs") if stage == "ingest_runs" else (sync, "move")), no_room)
         with pytest.raises(ResourceError, match="(?i)no (room|space)"):
             full.rebuild()
     assert same(before, content(full))
