@@ -33,16 +33,16 @@ from core.figures.chart import MARKS, Chart, Gallery, Mark, Point, Series, log_a
 from core.figures.chart_svg import chart_svg
 from core.figures.svg import Caption
 from core.locale import in_language
-from core.questions.evidence import ask, load_evidence
-from core.questions.population import Population
 from core.questions.ranking_answer import (
     Answer,
+    ask,
+    load_evidence,
     relate_by_specification,
     relation_units,
     specification_key,
     specification_units,
 )
-from core.questions.ranking_question import RankingQuestion
+from core.questions.ranking_question import Population, RankingQuestion
 from core.records import BUDGETS, DAMAGED, EARLIER, LayerPlan
 from core.registry.protocols import CLAIMS, SPECIFICATIONS
 from core.tables import PlanOutcomeRow, Run, records

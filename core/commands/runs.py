@@ -25,7 +25,7 @@ from core.errors import InputError, Sentence, nothing_yet, unknown_name
 from core.ids import SHORT_ID
 from core.locale import in_language
 from core.pilots.pilot import find_pilot
-from core.questions.selection import load_runs
+from core.questions.runs import load_runs
 from core.records import SHIPPED
 from core.runs.stored_runs import delete_stored_runs, rerun_request
 from core.store import parcels

@@ -21,11 +21,9 @@ from core.deck.story import Case
 from core.errors import InputError
 from core.locale import spoken
 from core.pilots.pilot import Pilot
-from core.questions.choice import PilotChoice
-from core.questions.compare import Comparison, compare
+from core.questions.choice import AskedRule, PilotChoice, ReportedRuns
 from core.questions.ranking_answer import Answer, RankedModel
-from core.questions.report import AskedRule, Runs
-from core.questions.selection import Selection
+from core.questions.runs import Comparison, Selection, compare
 from core.records import LayerPlan
 from core.registry.protocols import CLAIMS
 from core.sources import Source, sourced, stamped
@@ -128,7 +126,7 @@ class DeckData:
         return (min(sizes), max(sizes)) if sizes else (0, 0)
 
 
-def deck_data(found: Runs, made_on: date | None = None) -> DeckData:
+def deck_data(found: ReportedRuns, made_on: date | None = None) -> DeckData:
     """Derive the data of a deck; runs without a verdict are left out and named. Raises InputError where no run on text remains.
 
     With a pilot, the deck shows its decision, its benchmark, the answers to its question.

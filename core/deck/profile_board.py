@@ -31,7 +31,7 @@ from core.figures.claims import rise_chart
 from core.figures.layer_profiles import MOST_CURVES, dimension_chart, profile_chart, profile_gallery
 from core.figures.scores import loss_chart
 from core.locale import _
-from core.questions.compare import Comparison
+from core.questions.runs import Comparison
 from core.records import SHIPPED
 from core.registry.checks import VERDICTS
 from core.registry.protocols import CLAIMS

@@ -24,7 +24,7 @@ from core.deck.story import Origin, Story, StorySlide, numbers_of
 from core.deck.template import Template
 from core.locale import speaking
 from core.pilots.saved import Recipe
-from core.questions.report import Runs
+from core.questions.choice import ReportedRuns
 from core.records import LayerPlan
 from core.tables import RecipeNumberRow
 
@@ -47,7 +47,7 @@ class Report:
         return html.render_html(self.story, Origin(self.recipe, version, warehouse_id), bundle)
 
 
-def report_of(found: LayerPlan | Runs, recipe: Recipe, made_on: date | None = None) -> Report:
+def report_of(found: LayerPlan | ReportedRuns, recipe: Recipe, made_on: date | None = None) -> Report:
     """The report of a recipe; `found` is what was read for it."""
     with speaking(recipe.language):
         data = plan_data(found, made_on) if isinstance(found, LayerPlan) else deck_data(found, made_on)

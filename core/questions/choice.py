@@ -27,13 +27,29 @@ from core.analysis.decision import Decision, Standing, decide_in_context
 from core.analysis.ranking import newest_runs, on_one_text, own_runs, without_variants
 from core.errors import InputError, nothing_yet
 from core.ids import matching_ids
-from core.pilots.saved import DIMENSIONS, Assumptions, Criterion, Direction, Quantity, Rule, TaskName
-from core.questions.evidence import load_evidence
-from core.questions.population import select_population
-from core.questions.ranking_question import Evidence, RankingQuestion
+from core.pilots.pilot import RegisteredPilot, find_pilot
+from core.pilots.saved import (
+    DIMENSIONS,
+    Assumptions,
+    Criterion,
+    Direction,
+    Quantity,
+    Recipe,
+    Rule,
+    SavedRule,
+    TaskName,
+    find_choice,
+)
+from core.questions.ranking_answer import Answer, ask_for_report, load_evidence
+from core.questions.ranking_question import Evidence, RankingQuestion, select_population
 from core.questions.record import Fields, Rows, same
-from core.tables import RuleChoiceRow, ids_of
-from core.warehouse import queries
+from core.questions.runs import Selection, ask_selection
+from core.records import LayerPlan
+from core.sources import derived
+from core.tables import PilotRow, RuleChoiceRow, ids_of, records
+from core.warehouse import queries, recipes
+from core.warehouse.rules import list_rules
+from core.warehouse.runs import find_plan
 from core.warehouse.warehouse import Warehouse
 
 HARMFUL = "safety_critical"
@@ -395,3 +411,43 @@ def one_run_each(runs: pl.DataFrame) -> pl.DataFrame:
     """One run of each model, on the newest text that all of them have read where there is one; `runs` are newest first."""
     alike = on_one_text(runs)
     return (runs if alike.is_empty() else alike).unique("model_id", keep="first", maintain_order=True)
+
+
+# --- what a report is of, and what it asks again -----------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class AskedRule:
+    """A rule and what it says of the models that it once chose among, by the values of today."""
+
+    saved: SavedRule
+    answer: PilotChoice
+
+    @property
+    def bits(self) -> float:
+        """Per weight, as the rule assumes."""
+        return derived(self.saved.rule.assumptions.bits, "rules", "bits")
+
+
+@dataclass(frozen=True)
+class ReportedRuns:
+    """What a report of runs says: all that is stored of them, and what a rule or a pilot asked of them."""
+
+    measured: Selection
+    pilot: RegisteredPilot | None = None
+    answers: Sequence[Answer] = ()
+    """To the question of the pilot, or of the one that ships: the one that is asked, then those on other texts."""
+    choice: AskedRule | None = None
+
+
+def ask_report(warehouse: Warehouse, recipe: Recipe) -> LayerPlan | ReportedRuns:
+    """Raises InputError where the plan, a run, the pilot or the choice of the recipe is gone."""
+    if recipe.plan_id is not None:
+        return find_plan(warehouse, recipe.plan_id)
+    pilot = find_pilot(records(queries.pilots(warehouse), PilotRow), recipe.pilot_id) if recipe.pilot_id else None
+    recipes.check_runs(warehouse, recipe)
+    measured = ask_selection(warehouse, recipe.run_ids)
+    if recipe.choice_id is not None:
+        saved, made = find_choice(list_rules(warehouse), recipe.choice_id)
+        return ReportedRuns(measured, choice=AskedRule(saved, ask_again(warehouse, saved.rule, made)))
+    return ReportedRuns(measured, pilot, ask_for_report(warehouse, pilot, measured.runs))

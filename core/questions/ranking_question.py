@@ -1,12 +1,13 @@
-"""A question about dimension and score, the data it is asked of, and whether the expectation was registered beforehand.
+"""A question about dimension and score: whether the expectation was registered beforehand, and of which models it is asked.
 
 An expectation written down before the scores existed is registered. Everything else is exploratory, and
-`Registration.exploratory` says why.
+`Registration.exploratory` says why. Models and score are chosen before any coefficient is computed: values play no part in
+the choice, only the number of models with a score does.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import UTC, date, datetime
 from pathlib import Path
@@ -14,11 +15,26 @@ from typing import Any, Literal
 
 import polars as pl
 
-from core.analysis.ranking import OWN_MATCHES
+from core.analysis.ranking import (
+    OWN_MATCHES,
+    RankingGroup,
+    across_tokenizers,
+    filter_benchmark,
+    groups,
+    list_benchmarks,
+    newest_runs,
+    own_runs,
+    vetoed,
+    with_scores,
+    without_other_pilots,
+    without_variants,
+)
 from core.analysis.relation import Sign
+from core.analysis.resampling import FEWEST_TEST
 from core.errors import InputError, unknown_name
 from core.pilots.pilot import Pilot, PilotModel, RegisteredPilot
-from core.tables import SCORE_KEYS, Run, records
+from core.registry.protocols import SPECIFICATIONS, Specification
+from core.tables import SCORE_KEYS, Run, ids_of, records
 
 SIGNS = ("negative", "positive")
 
@@ -245,3 +261,402 @@ def missing_models(pilot: Pilot, runs: pl.DataFrame) -> list[PilotModel]:
     """Models of the pilot without any of these runs."""
     rows = records(runs, Run)
     return [model for model in pilot.models if not any(is_run_of(row, model) for row in rows)]
+
+
+# --- the compared models -----------------------------------------------------------------------------------------
+
+SHARED = 0.5
+"""A pilot that names at least this share of a population's models counts as a test of the same population."""
+
+
+@dataclass(frozen=True)
+class OtherGroup:
+    """A group that cannot be compared with the selected one, and the keys in which they differ."""
+
+    group: RankingGroup
+    n_scored: int
+    differing_keys: tuple[str, ...]
+    """`kind`, `stack`, `tokenizer_hash`, `corpus_id`, `protocol_hash`, `n_points`."""
+
+    @property
+    def can_be_measured(self) -> bool:
+        """Whether measuring on the same text by the same protocol would make them comparable."""
+        same_text = {"corpus_id", "protocol_hash", "n_points"}
+        return set(self.differing_keys) <= same_text and self.differing_keys != ("n_points",)
+
+    @property
+    def can_meet_on_words(self) -> bool:
+        """Whether they could be compared on one point per word: only tokenizer, text, protocol or size differ."""
+        return "tokenizer_hash" in self.differing_keys and not {"kind", "stack"} & set(self.differing_keys)
+
+
+@dataclass(frozen=True)
+class Population:
+    """The compared models with their scores, and how they were selected."""
+
+    asked: RankingQuestion
+    registration: Registration
+    group: RankingGroup | None
+    """The largest comparable group that has scores, or the one asked for; its rows are the newest run of each model."""
+    rows: pl.DataFrame
+    """The group's rows with the columns of `with_scores` for the chosen benchmark."""
+    offered: pl.DataFrame
+    """`ranking.list_benchmarks` of the group."""
+    vetoed: pl.DataFrame
+    """Runs that belong to the group but are vetoed by a check."""
+    benchmark: dict[str, Any] | None = None
+    """The row of `offered`; None where nothing has a score of what was asked."""
+    others: tuple[OtherGroup, ...] = ()
+    missing: tuple[str, ...] = ()
+    """Labels of the pilot's models without a run."""
+    n_pilots: int = 0
+    """Pilots about these models, the current one included."""
+    n_partial: int = 0
+    """Scores that these models have over part of a benchmark."""
+    n_variants: int = 0
+    """Shipped profiles of checkpoints and damaged models that were left out (`ranking.without_variants`)."""
+    scored: pl.DataFrame | None = None
+    """`ranking.with_scores` of these models: every score that they have."""
+    n_further_choices: int = 1
+    """Families, clouds or specifications among which the reader chose this one."""
+    is_picked: bool = False
+    """Whether the reader picked models out of those that can be compared."""
+
+    @property
+    def dimension(self) -> Dimension:
+        return DIMENSIONS[self.asked.dimension]
+
+    @property
+    def pilot(self) -> Pilot | None:
+        return self.registration.pilot
+
+    @property
+    def higher_is_better(self) -> bool | None:
+        """Direction of the score: as registered, else as stated with the scores; None where unknown."""
+        pilot = self.pilot
+        if pilot is not None and self.benchmark is not None and pilot.benchmark.is_met_by(self.benchmark):
+            return pilot.benchmark.higher_is_better
+        directions = set(self.rows.filter(pl.col("score_match") != "none")["higher_is_better"])
+        return directions.pop() if len(directions) == 1 else None
+
+    @property
+    def n_choices(self) -> int:
+        """In how many other settings the reader can look at the same scores and dimensions, this one included."""
+        n_groups = 1 + sum(other.n_scored >= FEWEST_TEST for other in self.others)
+        return n_groups * self.n_further_choices
+
+    def narrowed(self, run_ids: Collection[str]) -> Population:
+        """The population restricted to some runs; marked exploratory, as nobody registered that choice."""
+        rows = self.rows.filter(pl.col("run_id").is_in(list(run_ids)))
+        if rows.height == self.rows.height:
+            return self
+        registration = self.registration.mark_exploratory("other_models")
+        return replace(self, rows=rows, registration=registration, is_picked=True)
+
+    def with_specification(self, maxima: pl.DataFrame, specification: Specification) -> Population:
+        """The population with the dimension under another specification: plain maxima over the inner layers."""
+        largest = filter_specification(maxima, specification).select(
+            "run_id", inner_max="value", inner_max_lower="lower", inner_max_upper="upper", inner_max_layer="layer"
+        )
+        bare = self.rows.drop("inner_max", "inner_max_lower", "inner_max_upper", "inner_max_layer")
+        rows = bare.join(largest, on="run_id", how="left", maintain_order="left").select(self.rows.columns)
+        return replace(
+            self,
+            rows=rows,
+            registration=self.registration.mark_exploratory("other_dimension"),
+            n_further_choices=self.n_further_choices * len(SPECIFICATIONS),
+        )
+
+    def required_blocks(self) -> pl.DataFrame:
+        """run_id, layer, state, cloud: the rows of layer_replicates (d2) with the block values of the dimension."""
+        layer = self.dimension.layer
+        layers = pl.lit(layer, pl.Int64) if isinstance(layer, int) else pl.col(layer).cast(pl.Int64)
+        wanted = self.rows.select(
+            "run_id", layer=layers, state=pl.lit(self.dimension.state), cloud=pl.lit(self.asked.cloud)
+        )
+        return wanted.drop_nulls()
+
+    def required_score_blocks(self) -> pl.DataFrame:
+        """run_id, file_sha256, repository, benchmark, metric, filter, score: keys of the scores' block values."""
+        rows = self.rows.filter(pl.col("score_match").is_in(OWN_MATCHES))
+        of_scores = {"file_sha256": "score_file_sha256", "repository": "score_name_in_source"}
+        return rows.select("run_id", "benchmark", "metric", "filter", "score", **of_scores)
+
+
+def select_population(evidence: Evidence, question: RankingQuestion | None = None) -> Population:
+    """Choose the models and the score that a question is about, and the expectation that applies.
+
+    Raises InputError for an unknown benchmark or family.
+    """
+    question = question or RankingQuestion()
+    if question.only_own:
+        evidence = replace(evidence, runs=own_runs(evidence.runs))
+    registration = find_registration(evidence, question)
+    pilot = registration.pilot
+    if (free := _free_of_pilot(evidence, question, pilot)) is not None:
+        return free
+    runs = newest_runs(evidence.runs.filter(pl.col("pass") == "text"))
+    without_checkpoints = without_variants(runs)
+    candidates = without_checkpoints if pilot is None else runs_of_pilot(runs, pilot)
+    missing = _missing_labels(pilot, candidates)  # before a family is chosen: what is not asked for is not missing
+    families = runs["family"].drop_nulls().unique().sort().to_list()
+    candidates, registration = _of_family(question.family, families, candidates, registration)
+    scores = without_other_pilots(evidence.scores, pilot or (question.pilot.pilot if question.pilot else None))
+    include_vetoed = question.include_vetoed or pilot is not None
+    all_groups = _find_groups(candidates, evidence.summaries, question.cloud, include_vetoed)
+    scored = with_scores(candidates, scores, include_partial=question.include_partial)
+    counts = _count_scores(all_groups, scored)
+    benchmark, registration = _choose_benchmark(counts, question, registration)
+    group = _choose_group(all_groups, counts, benchmark, question, pilot)
+    population = Population(
+        question,
+        _of_dimension(question, registration),
+        group,
+        rows=with_scores(candidates.clear(), scores),
+        offered=counts.clear(),
+        vetoed=vetoed(candidates),
+        missing=missing,
+    )
+    if group is None:
+        return population
+    rows = _with_own_score(_with_benchmark(group.rows, scored, benchmark), scored, pilot)
+    if pilot is None:
+        left_out = runs.join(without_checkpoints, on="run_id", how="anti")
+    else:
+        left_out = runs.clear()
+        named = pl.col("run_id").is_in([*ids_of(candidates), *ids_of(without_checkpoints)])
+        all_groups = _find_groups(runs.filter(named), evidence.summaries, question.cloud, include_vetoed=False)
+        counts = _count_scores(all_groups, with_scores(runs, scores, include_partial=question.include_partial))
+    return replace(
+        population,
+        registration=check_dates(population.registration, rows, evidence.import_times),
+        rows=rows,
+        offered=_benchmarks_of_group(counts, all_groups, group),
+        benchmark=benchmark,
+        others=_other_groups(group, all_groups, counts, benchmark),
+        vetoed=population.vetoed.clear() if include_vetoed else _runs_like_group(group, population.vetoed),
+        n_pilots=_count_pilots(evidence, group),
+        n_partial=_count_partial_scores(scores, group),
+        n_variants=_runs_like_group(group, left_out).height,
+        scored=scored.filter(pl.col("run_id").is_in(ids_of(group.rows))),
+        n_further_choices=(1 if question.cloud == BY_TYPE else 2) * (1 if question.family is None else len(families)),
+    )
+
+
+def _free_of_pilot(evidence: Evidence, question: RankingQuestion, pilot: Pilot | None) -> Population | None:
+    """The population without the pilot that applies by itself, where the question names a score of other models."""
+    if not question.benchmark or not pilot or question.pilot or _is_pilot_score(pilot, question):
+        return None
+    free = select_population(evidence, replace(question, ignores_pilots=True))
+    return free if _pilot_share(free, pilot) < SHARED else None
+
+
+def _of_dimension(question: RankingQuestion, registration: Registration) -> Registration:
+    is_registered = question.dimension == REGISTERED_DIMENSION and question.cloud == BY_TYPE
+    return registration if is_registered else registration.mark_exploratory("other_dimension")
+
+
+def _missing_labels(pilot: Pilot | None, candidates: pl.DataFrame) -> tuple[str, ...]:
+    return tuple(model.label for model in missing_models(pilot, candidates)) if pilot else ()
+
+
+def _of_family(
+    family: str | None, families: Sequence[str], candidates: pl.DataFrame, registration: Registration
+) -> tuple[pl.DataFrame, Registration]:
+    """The candidates of the family that is asked for, if any: of a part of them nothing is registered."""
+    if family is None:
+        return candidates, registration
+    if family not in families:
+        raise InputError(unknown_name("family", family, families))
+    of_family = candidates.filter(family=family)
+    is_part = of_family.height < candidates.height
+    return of_family, registration.mark_exploratory("other_models") if is_part else registration
+
+
+def _pilot_share(free: Population, pilot: Pilot) -> float:
+    """The pilot's share of the models that have the score."""
+    scored = free.rows.filter(pl.col("score_match").is_in(OWN_MATCHES))
+    return runs_of_pilot(scored, pilot).height / scored.height if scored.height else 0.0
+
+
+def _is_pilot_score(pilot: Pilot, question: RankingQuestion) -> bool:
+    return question.benchmark == pilot.benchmark.name and question.metric in (None, pilot.benchmark.metric)
+
+
+def _count_partial_scores(scores: pl.DataFrame, group: RankingGroup) -> int:
+    names = {name for column in ("repository", "reference") for name in group.rows[column].drop_nulls()}
+    return scores.filter(pl.col("is_partial"), pl.col("repository").is_in(list(names))).height
+
+
+def _count_pilots(evidence: Evidence, group: RankingGroup) -> int:
+    """Pilots that name at least half of these models: each one is another chance of a false positive."""
+    references = set(group.rows["reference"])
+    pilots = {registered.pilot_id: registered.pilot for registered in evidence.pilots}
+    if evidence.shipped_pilot is not None:
+        pilots.setdefault(evidence.shipped_pilot.pilot_id, evidence.shipped_pilot)
+    named = [{model.reference for model in pilot.models} for pilot in pilots.values()]
+    return sum(len(names & references) >= SHARED * len(references) for names in named)
+
+
+def filter_specification(maxima: pl.DataFrame, specification: Specification) -> pl.DataFrame:
+    rows = maxima.filter(
+        cloud=specification.cloud, transform=specification.transform, estimator=specification.estimator
+    )
+    return rows.filter(pl.col("n1").eq_missing(pl.lit(specification.n1, pl.Int64)))
+
+
+# --- the group --------------------------------------------------------------------------------------------------
+
+
+def _find_groups(
+    runs: pl.DataFrame, summaries: pl.DataFrame | None, cloud: str, include_vetoed: bool
+) -> list[RankingGroup]:
+    if cloud == BY_TYPE:
+        return groups(runs, include_vetoed=include_vetoed)
+    assert summaries is not None, "whoever asks on words reads them"
+    return across_tokenizers(runs.with_columns(inner_max_by_type="inner_max"), summaries, include_vetoed=include_vetoed)
+
+
+def group_key(group: RankingGroup) -> str:
+    """A key of the group for URLs: the values that its runs share."""
+    return "~".join([*map(str, group.shared.values()), str(group.n_points[1])])
+
+
+def find_group(all_groups: Iterable[RankingGroup], key: str) -> RankingGroup | None:
+    """The group of a key; with a run more it is the same one while the sizes that it was named by lie in it."""
+    conditions, _separator, size = key.rpartition("~")
+    same = (group for group in all_groups if group_key(group).rpartition("~")[0] == conditions)
+    n_points = int(size) if size.isdecimal() else -1
+    return next((group for group in same if group.n_points[0] <= n_points <= group.n_points[1]), None)
+
+
+def _choose_group(
+    all_groups: Sequence[RankingGroup],
+    counts: pl.DataFrame,
+    benchmark: Mapping[str, Any] | None,
+    question: RankingQuestion,
+    pilot: Pilot | None,
+) -> RankingGroup | None:
+    """The group asked for, or None where it is not there; else the one with the most scored models, on ties the largest,
+    then the one on the text that the pilot names first."""
+    if question.group is not None:
+        return find_group(all_groups, question.group)
+    texts = [text.written for text in pilot.texts] if pilot else []
+    n_scored = dict(zip(map(id, all_groups), _n_models_scored(all_groups, counts, benchmark), strict=True))
+
+    def size(group: RankingGroup) -> tuple[int, int, int]:
+        name = group.rows["corpus_name"][0]
+        return n_scored[id(group)], group.rows.height, -texts.index(name) if name in texts else -99
+
+    return max(all_groups, key=size, default=None)
+
+
+def _runs_like_group(group: RankingGroup, runs: pl.DataFrame) -> pl.DataFrame:
+    return runs.filter(pl.col(key) == value for key, value in group.shared.items())
+
+
+def _other_groups(
+    group: RankingGroup, all_groups: Sequence[RankingGroup], counts: pl.DataFrame, benchmark: Mapping[str, Any] | None
+) -> tuple[OtherGroup, ...]:
+    """The other groups, those with the most scored models first."""
+    shown = set(ids_of(group.rows))
+    other_groups = [
+        OtherGroup(other, n_scored, _differing_keys(group, other))
+        for other, n_scored in zip(all_groups, _n_models_scored(all_groups, counts, benchmark), strict=True)
+        if shown.isdisjoint(ids_of(other.rows))  # else it is this group plus models that the pilot does not name
+    ]
+    return tuple(sorted(other_groups, key=lambda one: (-one.n_scored, -one.group.rows["model_id"].n_unique())))
+
+
+def _differing_keys(group: RankingGroup, other: RankingGroup) -> tuple[str, ...]:
+    differing = [key for key, value in group.shared.items() if other.shared[key] != value]
+    return tuple(differing) or (("n_points",) if group.n_points != other.n_points else ())
+
+
+# --- the score --------------------------------------------------------------------------------------------------
+
+
+def _count_scores(all_groups: Sequence[RankingGroup], scored: pl.DataFrame) -> pl.DataFrame:
+    """Rows of `list_benchmarks` per group, with its number `group`: `n_models` have a score of their own, `n_any` one of
+    their own or of their base model."""
+    numbered = [group.rows.select("run_id", group=pl.lit(n, pl.Int64)) for n, group in enumerate(all_groups)]
+    of_runs = pl.concat(numbered) if numbered else pl.DataFrame(schema={"run_id": pl.String, "group": pl.Int64})
+    joined = scored.join(of_runs, on="run_id")
+    keys = [*SCORE_KEYS, "group"]
+    own = list_benchmarks(joined.filter(pl.col("score_match").is_in(OWN_MATCHES)), "group").select(*keys, "n_models")
+    every = list_benchmarks(joined, "group").rename({"n_models": "n_any"})
+    counted = every.join(own, on=keys, how="left", nulls_equal=True, maintain_order="left")
+    order = ["is_own", "n_models", "n_any", "has_direction"]
+    return counted.with_columns(pl.col("n_models").fill_null(0)).sort(order, descending=True, maintain_order=True)
+
+
+def _n_models_scored(
+    all_groups: Sequence[RankingGroup], counts: pl.DataFrame, benchmark: Mapping[str, Any] | None
+) -> list[int]:
+    """Of each group how many of its models have a score of the benchmark."""
+    rows = counts.clear() if benchmark is None else filter_benchmark(counts, dict(benchmark))
+    return [int(rows.filter(group=number)["n_models"].sum()) for number in range(len(all_groups))]
+
+
+def _choose_benchmark(
+    counts: pl.DataFrame, question: RankingQuestion, registration: Registration
+) -> tuple[dict[str, Any] | None, Registration]:
+    """The score to relate: the one asked for, else the registered one, else the user's own, else the one that most models
+    of a group have."""
+    pilot = registration.pilot
+    if question.benchmark is None:
+        return _first_row(counts, pilot), registration
+    is_registered = pilot is not None and _is_pilot_score(pilot, question)
+    candidates = counts.filter(benchmark=question.benchmark)
+    known = counts["benchmark"].unique().sort().to_list()
+    if candidates.is_empty() and not is_registered:
+        if not known:
+            raise InputError(
+                "No comparable model has a score of '{benchmark}' or another.", benchmark=question.benchmark
+            )
+        raise InputError(unknown_name("benchmark", question.benchmark, known))
+    if question.metric is not None and not candidates.is_empty():
+        metrics = candidates["metric"].unique().sort().to_list()
+        candidates = candidates.filter(metric=question.metric)
+        if candidates.is_empty():
+            raise InputError(unknown_name("metric", question.metric, metrics))
+    if question.score is not None:
+        candidates = filter_benchmark(candidates, dict(zip(SCORE_KEYS, question.score, strict=True)))
+    if is_registered:
+        return _first_row(candidates, pilot), registration
+    return _first_row(candidates), registration if pilot is None else registration.mark_exploratory("other_score")
+
+
+def _first_row(counts: pl.DataFrame, pilot: Pilot | None = None) -> dict[str, Any] | None:
+    """The preferred benchmark, or the pilot's: `counts` are sorted by preference."""
+    rows = counts.iter_rows(named=True)
+    return next((row for row in rows if pilot is None or pilot.benchmark.is_met_by(row)), None)
+
+
+def _benchmarks_of_group(counts: pl.DataFrame, all_groups: Sequence[RankingGroup], group: RankingGroup) -> pl.DataFrame:
+    """The benchmarks of the group, or of the larger group that contains it."""
+    first = ids_of(group.rows)[0]
+    number = next((n for n, other in enumerate(all_groups) if first in ids_of(other.rows)), -1)
+    return counts.filter(group=number)
+
+
+def _with_benchmark(rows: pl.DataFrame, scored: pl.DataFrame, benchmark: Mapping[str, Any] | None) -> pl.DataFrame:
+    """Each row with its score. Scores in another unit than the most common one are dropped: one axis has one unit."""
+    added = [column for column in scored.columns if column not in rows.columns]
+    if benchmark is None:
+        return rows.with_columns(pl.lit(None, scored.schema[c]).alias(c) for c in added).with_columns(
+            score_match=pl.lit("none")
+        )
+    of_benchmark = filter_benchmark(scored, dict(benchmark)).select("run_id", *added)
+    of_benchmark = of_benchmark.filter(pl.col("unit") == pl.col("unit").mode().sort().first())
+    joined = rows.join(of_benchmark, on="run_id", how="left", maintain_order="left")
+    return joined.with_columns(pl.col("score_match").fill_null("none"))
+
+
+def _with_own_score(rows: pl.DataFrame, scored: pl.DataFrame, pilot: Pilot | None) -> pl.DataFrame:
+    """Add `own_score` and its error as the user stated them; unchanged where the pilot has no task of its own."""
+    if pilot is None or pilot.task is None:
+        return rows
+    own_scores = scored.filter(score_match="own", benchmark=pilot.task.name, score_source=pilot.source)
+    own_scores = own_scores.select("run_id", own_score="score", own_score_std_error="score_std_error").unique("run_id")
+    return rows.join(own_scores, on="run_id", how="left", maintain_order="left")

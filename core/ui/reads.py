@@ -19,11 +19,10 @@ import streamlit as st
 from core.analysis.ranking import own_runs
 from core.files import default_warehouse
 from core.pilots.saved import SavedRecipe, SavedRule
-from core.questions import evidence as evidence_question
-from core.questions.population import Population, select_population
+from core.questions import ranking_answer
 from core.questions.ranking_answer import Answer, answer_question
-from core.questions.ranking_question import BY_WORD, Evidence, RankingQuestion
-from core.questions.selection import Selection, in_order, load_selection, named_texts
+from core.questions.ranking_question import BY_WORD, Evidence, Population, RankingQuestion, select_population
+from core.questions.runs import Selection, in_order, load_selection, named_texts
 from core.records import SHIPPED, LayerPlan
 from core.ui import url_state
 from core.warehouse import aliases as alias_table
@@ -242,12 +241,12 @@ def layer_plan(plan_id: str) -> LayerPlan | None:
 @cached(2)
 def evidence() -> Evidence:
     """All visible runs on unchanged text, with the scores of their models."""
-    return _read(evidence_question.load_evidence, with_reference=shows_reference())
+    return _read(ranking_answer.load_evidence, with_reference=shows_reference())
 
 
 @cached(2)
 def _evidence_by_word() -> Evidence:
-    return _read(evidence_question.with_summaries, evidence())
+    return _read(ranking_answer.with_summaries, evidence())
 
 
 @cached(64)  # Decide asks one question for each task
@@ -285,4 +284,4 @@ def answer_about(
 
 @cached(16)
 def _blocks(question: RankingQuestion) -> tuple[pl.DataFrame, pl.DataFrame]:
-    return _read(evidence_question.load_blocks, population(question))
+    return _read(ranking_answer.load_blocks, population(question))

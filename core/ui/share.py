@@ -24,7 +24,7 @@ from core.files import version
 from core.locale import _, in_language, spoken, worded
 from core.pilots.pilot import RegisteredPilot, slug
 from core.pilots.saved import MAX_NAME, Recipe, SavedRecipe, SavedRule
-from core.questions import report as report_question
+from core.questions import choice as choice_question
 from core.tables import RuleChoiceRow, ids_of
 from core.ui import inputs, language, notices, pilot_filter, reads, tables, url_state
 from core.ui.markdown import escape
@@ -319,4 +319,4 @@ def _template_remarks(sha256: str, name: str, deck_language: str, _template_byte
 
 @reads.cached(8)
 def _report(recipe: Recipe, day: date) -> Report:
-    return report_of(report_question.ask(reads.warehouse(), recipe), recipe, day)
+    return report_of(choice_question.ask_report(reads.warehouse(), recipe), recipe, day)

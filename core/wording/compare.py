@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from core import wording
 from core.analysis.differences import Comparability, TextLoss
 from core.locale import _
-from core.questions.compare import ComparedModel, Compares, Comparison
+from core.questions.runs import ComparedModel, Compares, Comparison
 from core.wording.labels import labels_of, shortened_name
 from core.wording.numbers import interval_of, with_interval
 from core.wording.provenance import comparability_text, conditions_text

@@ -18,7 +18,7 @@ from core.analysis import ranking
 from core.analysis.differences import Comparability, differences, flatten, without_incidental
 from core.analysis.ranking import RankingGroup, differing_conditions
 from core.locale import N_, _, translated
-from core.questions.population import OtherGroup
+from core.questions.ranking_question import OtherGroup
 from core.records import RunConfig
 from core.registry.protocols import Protocol, settings
 from core.sources import Text, shown

@@ -23,9 +23,8 @@ from urllib.parse import quote
 from playwright import sync_api
 
 from core.commands.app import free_port, start_server, stop
-from core.questions.evidence import load_evidence, with_summaries
-from core.questions.population import select_population
-from core.questions.ranking_question import BY_WORD, RankingQuestion
+from core.questions.ranking_answer import load_evidence, with_summaries
+from core.questions.ranking_question import BY_WORD, RankingQuestion, select_population
 from core.ui.choose.models import offered_groups
 from core.warehouse.warehouse import Warehouse
 from tests.browser.walk import BROWSERS, wait_for_port

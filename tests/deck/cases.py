@@ -19,12 +19,10 @@ from core.deck.story import Origin, Story
 from core.locale import in_language
 from core.pilots.pilot import RegisteredPilot, Translation
 from core.pilots.saved import Criterion, Recipe, Rule, SavedRule
-from core.questions.choice import choose_by_rule, judged
-from core.questions.population import select_population
+from core.questions.choice import AskedRule, ReportedRuns, choose_by_rule, judged
 from core.questions.ranking_answer import Answer, answer_question
-from core.questions.ranking_question import Evidence, RankingQuestion
-from core.questions.report import AskedRule, Runs
-from core.questions.selection import Selection
+from core.questions.ranking_question import Evidence, RankingQuestion, select_population
+from core.questions.runs import Selection
 from core.registry.checks import CHECKS
 from core.tables import RuleChoiceRow
 from tests import answers, frames
@@ -84,7 +82,7 @@ def of_pilot(
     of_runs = frames.of_runs(
         *measured, scores=answers.scores(scores, std_error=std_error), checks=frames.checks(*checked)
     )
-    return in_language(language, deck_data, Runs(of_runs, registered, [answered(of_runs, registered)]), DAY)
+    return in_language(language, deck_data, ReportedRuns(of_runs, registered, [answered(of_runs, registered)]), DAY)
 
 
 def answered(of_runs: Selection, pilot: RegisteredPilot) -> Answer:
@@ -96,7 +94,7 @@ def answered(of_runs: Selection, pilot: RegisteredPilot) -> Answer:
 
 
 def of_models(*models: Model, language: str = "en", **frames_of) -> DeckData:
-    return in_language(language, deck_data, Runs(frames.of_runs(*models, **frames_of)), DAY)
+    return in_language(language, deck_data, ReportedRuns(frames.of_runs(*models, **frames_of)), DAY)
 
 
 def two_readers() -> Selection:
@@ -136,7 +134,7 @@ def of_rule(
     context = choice_context(of_runs.runs, of_runs.scores, SPEEDS.clear(), rule.assumptions)
     answer = judged(choose_by_rule(context, rule, None), rule.use_class)
     asked = AskedRule(SavedRule(rule, 1, datetime(2026, 11, 1), choices), answer)
-    return in_language(language, deck_data, Runs(of_runs, choice=asked), DAY)
+    return in_language(language, deck_data, ReportedRuns(of_runs, choice=asked), DAY)
 
 
 def of_plan(language: str, **changes) -> DeckData:
@@ -176,7 +174,7 @@ CASES: dict[str, Callable[[str], DeckData]] = {
     ),
     "one_model": lambda language: of_models(ONE, language=language),
     "two_models": lambda language: of_models(ONE, TWO, language=language),
-    "two_models_one_text": lambda language: in_language(language, deck_data, Runs(two_readers()), DAY),
+    "two_models_one_text": lambda language: in_language(language, deck_data, ReportedRuns(two_readers()), DAY),
     "vetoed_model": lambda language: of_models(replace(ONE, worst_check="veto"), TWO, language=language),
     "many_models": lambda language: of_models(*many(8), language=language),
     "plan": lambda language: of_plan(language),

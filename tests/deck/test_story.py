@@ -13,7 +13,7 @@ from core.analysis.relation import SpecificationCurve
 from core.analysis.resampling import search_dimensions
 from core.deck import board, choice_board, layout, pilot_board, plan_board, profile_board
 from core.deck.appendix import sql_strings
-from core.deck.deck_data import Runs, deck_data, plan_data
+from core.deck.deck_data import ReportedRuns, deck_data, plan_data
 from core.deck.report import build_story, report_of
 from core.deck.slide import cleaned, make_slide, shorten_for_page
 from core.deck.story import MOST_SLIDES, Column, StorySlide, Table, numbers_of, texts_of
@@ -25,7 +25,7 @@ from core.figures.text import is_wide, phrases
 from core.locale import in_language
 from core.pilots.pilot import PilotModel
 from core.pilots.saved import Criterion, Recipe
-from core.questions import evidence
+from core.questions import ranking_answer
 from core.questions.ranking_question import missing_models
 from core.records import SHIPPED, LayerPlan, PlanConfig
 from core.registry.checks import VERDICTS
@@ -475,11 +475,13 @@ def test_what_ships_alone_answers_the_question_that_ships_with_it(tmp_path):
     bits = [1.2 - 0.01 * at for at in range(24)]
     warehouse = answers.ladder_warehouse(tmp_path / "w.duckdb", bits)
     runs = queries.runs(warehouse).filter(pl.col("tokenizer_hash") == "ladder")
-    assert evidence.ask_for_report(warehouse, None, runs) == (), "runs of one's own have no registered question"
+    assert ranking_answer.ask_for_report(warehouse, None, runs) == (), "runs of one's own have no registered question"
     shipped = runs.with_columns(tags=pl.lit([SHIPPED]))
-    (answer,) = evidence.ask_for_report(warehouse, None, shipped)
+    (answer,) = ranking_answer.ask_for_report(warehouse, None, shipped)
     assert answer.registration.by == "shipped" and answer.relation.n_units == 24
-    assert evidence.ask_for_report(warehouse, None, shipped.head(3)) == (), "of three of them it is another question"
+    assert ranking_answer.ask_for_report(warehouse, None, shipped.head(3)) == (), (
+        "of three of them it is another question"
+    )
 
 
 @pytest.mark.parametrize(
@@ -678,7 +680,7 @@ def test_a_reader_is_larger_or_smaller_only_by_numbers_that_differ_as_shown():
     for other in (135_000_001, 200_000_000):
         sizes = pl.when(run_id="r-one").then(135_000_000).otherwise(other).cast(pl.Int64)
         made = replace(read, runs=read.runs.with_columns(parameters=sizes))
-        slides = {slide.key: slide for slide in build_story(deck_data(Runs(made), cases.DAY)).slides}
+        slides = {slide.key: slide for slide in build_story(deck_data(ReportedRuns(made), cases.DAY)).slides}
         titles.append(slides["compared"].title)
     assert titles == [
         "one reads better at the same size, 135 million parameters",

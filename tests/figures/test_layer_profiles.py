@@ -8,9 +8,8 @@ from core.figures.profile_data import correlator_points, profile_points
 from core.figures.scores import relation_chart
 from core.figures.style import COLOURS
 from core.locale import LANGUAGES, in_language
-from core.questions.population import select_population
 from core.questions.ranking_answer import answer_question
-from core.questions.ranking_question import Evidence
+from core.questions.ranking_question import Evidence, select_population
 from tests import frames
 from tests.frames import Model, score
 

@@ -8,9 +8,8 @@ from core.figures.chart_figure import chart_figure
 from core.figures.profile_data import correlator_points, n_jackknife_blocks, profile_points, t_95
 from core.figures.scores import relation_chart, score_axis
 from core.locale import in_language
-from core.questions.population import select_population
 from core.questions.ranking_answer import answer_question
-from core.questions.ranking_question import Evidence, RankingQuestion
+from core.questions.ranking_question import Evidence, RankingQuestion, select_population
 from core.wording.labels import distinct_short_names, distinguishing_names, run_labels, shortened_name
 from tests import frames
 from tests.frames import Model, score

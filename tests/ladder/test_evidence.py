@@ -10,8 +10,7 @@ from xml.etree import ElementTree
 import numpy as np
 import pytest
 
-from core.questions.evidence import ask
-from core.questions.ranking_answer import answer_question
+from core.questions.ranking_answer import answer_question, ask
 from core.questions.ranking_question import RankingQuestion
 from core.warehouse import reference
 from core.warehouse.warehouse import Warehouse

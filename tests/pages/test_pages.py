@@ -17,7 +17,7 @@ from streamlit.testing.v1 import AppTest
 
 from core import exports
 from core.analysis import ranking
-from core.questions.population import group_key
+from core.questions.ranking_question import group_key
 from core.records import SHIPPED, Preflight, Profile, RunConfig
 from core.store import parcels
 from core.tables import LayerCorrelatorRow

@@ -7,7 +7,7 @@ from dataclasses import replace
 import pytest
 
 from core.errors import InputError
-from core.questions import compare as compare_question
+from core.questions import runs as run_question
 from core.questions.record import as_record
 from core.store.parcels import write_parcel
 from core.warehouse.runs import ingest_parcel
@@ -46,8 +46,8 @@ def warehouse(tmp_path_factory) -> Warehouse:
 
 
 def test_the_loss_on_the_text_comes_first_with_its_paired_difference(warehouse):
-    found = compare_question.ask(warehouse, [A, B])
-    record = as_record(found, compare_question.RECORD)
+    found = run_question.ask_comparison(warehouse, [A, B])
+    record = as_record(found, run_question.RECORD)
     assert [one["bits_per_byte"] for one in record["models"]] == pytest.approx([1.1, 1.4])
     difference = record["difference"]
     assert difference["value"] == pytest.approx(-0.3) and difference["unit"] == "document" and difference["n"] == 16
@@ -59,17 +59,17 @@ def test_the_loss_on_the_text_comes_first_with_its_paired_difference(warehouse):
 
 
 def test_another_tokenizer_is_compared_on_words_and_that_is_said_once(warehouse):
-    found = compare_question.ask(warehouse, [A, C])
+    found = run_question.ask_comparison(warehouse, [A, C])
     assert found.points == "one_per_word" and found.difference.loss.value == pytest.approx(-0.01)
     notes = compare_wording.note_lines(found)
     assert sum("one point per word" in note for note in notes) == 1
-    apart = compare_question.ask(warehouse, [B, C])
+    apart = run_question.ask_comparison(warehouse, [B, C])
     assert apart.points is None
     assert "differ in: tokenizer, words. Measured together" in compare_wording.note_lines(apart)[-1]
 
 
 def test_of_three_each_is_held_against_the_first_and_the_best_is_named_first(warehouse):
-    found = compare_question.ask(warehouse, [B, C, A])
+    found = run_question.ask_comparison(warehouse, [B, C, A])
     assert [one.other.run.run_id for one in found.differences] == [C, A]
     assert [one.run.run_id for one in found.by_loss] == [A, C, B]
     assert "(lower is better): a 1.10 [" in compare_wording.answer_text(found)
@@ -77,18 +77,18 @@ def test_of_three_each_is_held_against_the_first_and_the_best_is_named_first(war
 
 
 def test_encoders_have_no_loss_and_their_shape_is_the_answer(warehouse):
-    found = compare_question.ask(warehouse, [E, F])
+    found = run_question.ask_comparison(warehouse, [E, F])
     assert found.difference is None and {one.reasons for one in found.compares if not one.may} == {("no_loss",)}
     told = compare_wording.answer_text(found)
     assert "Encoders have no loss: only their shapes compare" in told and "Largest inner dimension: e " in told
-    mixed = compare_question.ask(warehouse, [A, E])
+    mixed = run_question.ask_comparison(warehouse, [A, E])
     assert mixed.points is None and "e: encoders have no loss" in compare_wording.answer_text(mixed)
 
 
 def test_an_encoder_named_first_leaves_the_losses_of_the_others_their_answer(warehouse):
-    found = compare_question.ask(warehouse, [E, B, G, A])
+    found = run_question.ask_comparison(warehouse, [E, B, G, A])
     assert [one.run.run_id for one in found.by_loss] == [A, B]
-    record = as_record(found, compare_question.RECORD)
+    record = as_record(found, run_question.RECORD)
     assert [one["bits_per_byte"] for one in record["models"]] == pytest.approx([None, 1.4, 1.1, 1.1])
     difference = record["difference"]
     assert (difference["of"], difference["from"]) == ("local:b", "local:a")
@@ -97,21 +97,21 @@ def test_an_encoder_named_first_leaves_the_losses_of_the_others_their_answer(war
     assert compare_wording.brief_text(found).startswith("Not compared by loss: e, g. Not all dimensions ")
     notes = compare_wording.not_compared_lines(found)
     assert notes[0].startswith("e: encoders have no loss") and notes[1].startswith("Losses of g do not compare")
-    losses = [one for one in as_record(found, compare_question.RECORD)["compares"] if one["what"] == "bits_per_byte"]
+    losses = [one for one in as_record(found, run_question.RECORD)["compares"] if one["what"] == "bits_per_byte"]
     assert [(one["of"], one["model"], one["may"]) for one in losses] == [
         ("local:b", "local:e", False),
         ("local:b", "local:g", False),
         ("local:b", "local:a", True),
     ]
-    apart = compare_question.ask(warehouse, [E, A, G])  # two losses, of two texts
+    apart = run_question.ask_comparison(warehouse, [E, A, G])  # two losses, of two texts
     assert "Their losses do not compare, because they differ in: " in compare_wording.answer_text(apart)
 
 
 def test_runs_are_found_by_id_and_models_by_name(warehouse):
-    assert compare_question.find_runs(warehouse, ["a", B[-6:], "a"]) == [A, B]
+    assert run_question.find_runs(warehouse, ["a", B[-6:], "a"]) == [A, B]
     with pytest.raises(InputError, match="nobody"):
-        compare_question.find_runs(warehouse, ["a", "nobody"])
+        run_question.find_runs(warehouse, ["a", "nobody"])
     with pytest.raises(InputError, match="Measure them on one: add --text FILE"):
-        compare_question.find_runs(warehouse, ["a", "g"])
+        run_question.find_runs(warehouse, ["a", "g"])
     with pytest.raises(InputError, match="Two runs"):
-        compare_question.ask(warehouse, [A])
+        run_question.ask_comparison(warehouse, [A])

@@ -8,7 +8,7 @@ from types import SimpleNamespace
 import polars as pl
 
 from core.questions.record import Rows, as_record
-from core.questions.selection import named_texts
+from core.questions.runs import named_texts
 
 
 class Texts:

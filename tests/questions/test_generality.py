@@ -22,9 +22,8 @@ from core.questions.generality import (
     pool_tasks,
     verdict_agreements,
 )
-from core.questions.population import select_population
 from core.questions.ranking_answer import answer_question
-from core.questions.ranking_question import RankingQuestion, Registration
+from core.questions.ranking_question import RankingQuestion, Registration, select_population
 from core.wording import generality as generality_wording
 from tests import frames
 from tests.answers import evidence, models, pilot, scores

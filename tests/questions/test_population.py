@@ -9,9 +9,8 @@ import polars as pl
 import pytest
 
 from core.errors import InputError
-from core.questions.population import group_key, select_population
 from core.questions.ranking_answer import answer_question
-from core.questions.ranking_question import RankingQuestion
+from core.questions.ranking_question import RankingQuestion, group_key, select_population
 from core.wording import answers as answer_wording
 from tests import answers, frames
 from tests.answers import evidence, falling, models, pilot, registered, scores, unrelated

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from core.questions.population import select_population
 from core.questions.ranking_answer import answer_question
+from core.questions.ranking_question import select_population
 from core.terminal.answers import answer_lines
 from tests import frames
 from tests.answers import evidence, models

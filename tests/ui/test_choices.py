@@ -15,9 +15,8 @@ from core.analysis.criteria import choice_context
 from core.analysis.ranking import own_runs
 from core.figures.layer_pairs import DisplacementExponent
 from core.pilots.saved import Assumptions
-from core.questions.population import group_key, select_population
-from core.questions.ranking_question import Evidence
-from core.questions.selection import repositories
+from core.questions.ranking_question import Evidence, group_key, select_population
+from core.questions.runs import repositories
 from core.records import SHIPPED
 from core.tables import Run, ids_of
 from core.ui import frame, inputs, language, notices, pictures, reads, start

@@ -17,9 +17,17 @@ from core.errors import InputError
 from core.locale import _
 from core.pilots.pilot import Pilot, RegisteredPilot
 from core.questions.choice import all_models
-from core.questions.population import Population, find_group, group_key
 from core.questions.ranking_answer import Answer, specification_key
-from core.questions.ranking_question import BY_TYPE, BY_WORD, DIMENSIONS, REGISTERED_DIMENSION, RankingQuestion
+from core.questions.ranking_question import (
+    BY_TYPE,
+    BY_WORD,
+    DIMENSIONS,
+    REGISTERED_DIMENSION,
+    Population,
+    RankingQuestion,
+    find_group,
+    group_key,
+)
 from core.registry.protocols import REFERENCE, SPECIFICATIONS, Specification
 from core.tables import ids_of
 from core.ui import inputs, notices, reads, url_state

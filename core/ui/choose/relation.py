@@ -13,9 +13,8 @@ from core.figures.chart_svg import visual_svg
 from core.figures.scores import relation_chart
 from core.locale import _, translated
 from core.pilots.pilot import RegisteredPilot
-from core.questions.population import OtherGroup
 from core.questions.ranking_answer import Answer
-from core.questions.ranking_question import RankingQuestion
+from core.questions.ranking_question import OtherGroup, RankingQuestion
 from core.records import LOCAL
 from core.registry.published import CLAIMS
 from core.tables import Run, records

@@ -14,9 +14,8 @@ from core.figures.chart_svg import chart_svg
 from core.figures.layer_profiles import difference_chart
 from core.figures.svg import Caption
 from core.locale import _
-from core.questions.compare import Comparison, compare
 from core.questions.ranking_question import BY_TYPE
-from core.questions.selection import Selection
+from core.questions.runs import Comparison, Selection, compare
 from core.tables import Run, ids_of, records
 from core.ui import inputs, notices, pictures, reads, tables, url_state
 from core.ui.compare import provenance

@@ -7,7 +7,7 @@ import streamlit as st
 
 from core import wording
 from core.locale import _
-from core.questions.selection import Selection
+from core.questions.runs import Selection
 from core.tables import Run, RunControlRow, ids_of, records
 from core.ui import inputs, tables
 from core.ui.markdown import escape

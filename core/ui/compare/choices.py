@@ -13,7 +13,7 @@ from core.analysis.differences import control_links
 from core.figures import profile_data
 from core.figures.profile_data import SURROGATE, ProfileData, Reference
 from core.locale import _
-from core.questions.selection import Selection
+from core.questions.runs import Selection
 from core.registry.estimators import CORRELATORS, ESTIMATORS
 from core.registry.names import keys
 from core.tables import Run, ids_of

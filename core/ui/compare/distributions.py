@@ -10,8 +10,7 @@ from core.figures import distributions as distribution_figures
 from core.figures import large_norms
 from core.figures.scores import windows_svg
 from core.locale import _, translated
-from core.questions.selection import Selection
-from core.questions.within import answer_of_windows
+from core.questions.runs import Selection, answer_of_windows
 from core.registry.estimators import QUANTITIES
 from core.tables import Run, ids_of, records
 from core.ui import inputs, notices, pictures, tables

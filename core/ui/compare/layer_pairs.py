@@ -7,7 +7,7 @@ import streamlit as st
 from core import wording
 from core.figures import layer_pairs as layer_pair_figures
 from core.locale import _, translated
-from core.questions.selection import Selection
+from core.questions.runs import Selection
 from core.registry.estimators import PAIR_MEASURES
 from core.ui import notices, pictures, tables
 from core.ui.compare.choices import choose_run_and_quantity

@@ -18,7 +18,7 @@ from core.figures.profile_data import Extremum, ProfileData, claim_phases, extre
 from core.figures.svg import LIGHT, Theme
 from core.locale import _, translated
 from core.questions.ranking_question import BY_TYPE
-from core.questions.selection import Selection
+from core.questions.runs import Selection
 from core.registry.protocols import CONTROLS
 from core.tables import Run, ids_of, records
 from core.ui import inputs, pictures, tables, url_state

@@ -7,7 +7,7 @@ import polars as pl
 from core import wording
 from core.locale import _
 from core.questions.ranking_question import BY_TYPE
-from core.questions.selection import Selection
+from core.questions.runs import Selection
 from core.tables import (
     LayerCorrelatorRow,
     LayerEstimateRow,

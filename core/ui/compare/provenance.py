@@ -14,7 +14,7 @@ import streamlit as st
 
 from core.analysis.differences import comparability, differences, without_incidental
 from core.locale import _
-from core.questions.selection import Selection
+from core.questions.runs import Selection
 from core.store.parcels import RESERVED_TAGS
 from core.tables import Run, ids_of, records
 from core.ui import inputs, reads, tables, trash

@@ -10,7 +10,7 @@ import streamlit as st
 from core import wording
 from core.figures import profile_data
 from core.locale import _
-from core.questions.selection import Selection
+from core.questions.runs import Selection
 from core.registry.protocols import CLAIMS
 from core.tables import (
     LayerCorrelatorRow,

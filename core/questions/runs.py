@@ -1,29 +1,171 @@
-"""Which of these models reads my text best, and may their dimensions be compared? For the page and the verb Compare.
+"""What was measured of some runs, and what is asked of it alone: which model reads a text best and whether dimensions may be
+compared, and whether dimension goes with loss within one model.
 
-The loss comes first: bits per byte are in one unit whatever the tokenizer. Heights of dimensions compare on one point per
-type with one tokenizer, on one per word with several. Encoders have no loss: their shape is the answer.
+Of several models the loss comes first: bits per byte are in one unit whatever the tokenizer. Heights of dimensions compare
+on one point per type with one tokenizer, on one per word with several. Encoders have no loss: their shape is the answer.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal
 
 import polars as pl
 
-from core.analysis.differences import TextLoss, comparability, text_loss
-from core.analysis.ranking import on_one_text
+from core.analysis.differences import TextLoss, comparability, control_ids, text_loss
+from core.analysis.ranking import on_one_text, with_text_marks
+from core.analysis.relation import WindowRelation, relate_windows, shuffled_windows
 from core.errors import InputError
 from core.ids import matching_ids
 from core.questions.ranking_question import BY_TYPE, BY_WORD
 from core.questions.record import Fields, Rows, same
-from core.questions.selection import load_runs
 from core.tables import Run, RunSummaryRow, ids_of, records, value_of
 from core.warehouse import queries
 from core.warehouse.connection import Readable
 from core.warehouse.runs import find_run_id
 from core.warehouse.warehouse import Warehouse
+
+
+@dataclass(frozen=True)
+class Selection:
+    """All that is stored of the chosen runs, and of the control passes of those on text."""
+
+    runs: pl.DataFrame
+    """In the order of choice; unknown ids are left out."""
+    controls: pl.DataFrame
+    estimates: pl.DataFrame
+    """Of the runs and their controls, as correlators, checks, summaries and windows."""
+    correlators: pl.DataFrame
+    checks: pl.DataFrame
+    summaries: pl.DataFrame
+    pairs: pl.DataFrame
+    """Of the runs alone, as everything below but the windows."""
+    distributions: pl.DataFrame
+    records: pl.DataFrame
+    """Every stored field, in the order of the runs."""
+    scores: pl.DataFrame
+    claims: pl.DataFrame
+    extrema: pl.DataFrame
+    against_controls: pl.DataFrame
+    """What each control says about its run on text: rows of run_controls."""
+    windows: pl.DataFrame
+    """Rows of run_windows."""
+    seeds: pl.DataFrame
+    """d2 of each draw of the controls: rows of layer_seeds."""
+
+    @cached_property
+    def with_controls(self) -> pl.DataFrame:
+        return pl.concat([self.runs, self.controls])
+
+    @cached_property
+    def judged(self) -> pl.DataFrame:
+        """The runs on unchanged text that have points of one per type, on which verdicts rest."""
+        return self.runs.filter(pl.col("pass") == "text", pl.col("n_points").is_not_null())
+
+    def of_runs(self, rows: pl.DataFrame) -> pl.DataFrame:
+        """The rows of a table without those of the controls."""
+        return rows.filter(pl.col("run_id").is_in(ids_of(self.runs)))
+
+
+def load_selection(warehouse: Readable, run_ids: Sequence[str], listed: pl.DataFrame) -> Selection:
+    """`listed` are rows of `queries.run_list`: the controls are looked for there."""
+    controls = control_ids(in_order(listed, run_ids), listed)
+    ids, all_ids = list(run_ids), [*run_ids, *controls]
+    stored = load_runs(warehouse, all_ids)
+    runs = in_order(stored, ids)
+    return Selection(
+        runs=runs,
+        controls=in_order(stored, controls),
+        estimates=queries.rows(warehouse, "layer_estimates", all_ids),
+        correlators=queries.rows(warehouse, "layer_correlators", all_ids),
+        checks=queries.rows(warehouse, "run_checks", all_ids),
+        summaries=queries.rows(warehouse, "run_summaries", all_ids),
+        pairs=queries.rows(warehouse, "layer_pairs", ids),
+        distributions=queries.rows(warehouse, "layer_distributions", ids),
+        records=queries.run_records(warehouse, ids),
+        scores=queries.scores(warehouse, repositories(runs)),
+        claims=queries.rows(warehouse, "run_claims", ids),
+        extrema=queries.rows(warehouse, "run_extrema", ids),
+        against_controls=queries.rows(warehouse, "run_controls", ids),
+        windows=queries.rows(warehouse, "run_windows", all_ids),
+        seeds=queries.rows(warehouse, "layer_seeds", controls),
+    )
+
+
+def load_runs(warehouse: Readable, run_ids: Sequence[str]) -> pl.DataFrame:
+    """Rows of `queries.runs` in this order, their texts named as among all texts; unknown ids are left out."""
+    return in_order(named_texts(warehouse, queries.runs(warehouse, run_ids)), run_ids)
+
+
+def named_texts(warehouse: Readable, runs: pl.DataFrame) -> pl.DataFrame:
+    """The runs with the names by which their texts are distinguished among all texts of the warehouse: a text has one
+    name, whichever runs are looked at."""
+    names = with_text_marks(queries.texts(warehouse))
+    joined = runs.drop("corpus_name").join(names, on="corpus_id", how="left", maintain_order="left")
+    return joined.select(runs.columns)
+
+
+def repositories(runs: pl.DataFrame) -> list[str]:
+    """The names that scores of these runs can be stored under: hub repositories of the models and of their base models,
+    and references, which own scores use."""
+    columns = (runs[column].drop_nulls() for column in ("repository", "base_repository", "reference"))
+    return sorted({name for names in columns for name in names})
+
+
+def in_order(runs: pl.DataFrame, run_ids: Sequence[str]) -> pl.DataFrame:
+    """These runs in this order; unknown ids are left out."""
+    order = pl.DataFrame({"run_id": list(run_ids)}, schema={"run_id": pl.String})
+    return order.join(runs, on="run_id", how="inner", maintain_order="left")
+
+
+def ask_selection(warehouse: Warehouse, run_ids: Sequence[str]) -> Selection:
+    """All that is stored of these runs."""
+    with warehouse.open() as opened:
+        return load_selection(opened, run_ids, queries.run_list(opened))
+
+
+# --- dimension and loss within one model, window by window -------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class WindowsAnswer:
+    """The windows of one run, with those of its newest control with shuffled tokens."""
+
+    run: Run
+    windows: pl.DataFrame
+    """Rows of run_windows."""
+    shuffled: pl.DataFrame | None
+
+    @property
+    def lacks(self) -> Literal["loss", "windows"] | None:
+        """Why there is no relation: only decoders have a loss, and not every protocol keeps windows."""
+        if self.run.kind != "decoder":
+            return "loss"
+        return "windows" if self.windows.is_empty() else None
+
+    def relation(self, place: str) -> WindowRelation:
+        """The relation at one of `windows.PLACES`."""
+        return relate_windows(self.windows, place, self.shuffled)
+
+
+def answer_of_windows(run: Run, runs: pl.DataFrame, windows: pl.DataFrame) -> WindowsAnswer:
+    """`windows` are rows of run_windows of the run and of its controls, which stand in `runs`."""
+    return WindowsAnswer(run, windows.filter(run_id=run.run_id), shuffled_windows(run, runs, windows))
+
+
+def ask_windows(warehouse: Warehouse, run_id: str) -> WindowsAnswer:
+    with warehouse.open() as opened:
+        listed = queries.run_list(opened)
+        chosen = listed.filter(run_id=run_id)
+        ids = [run_id, *control_ids(chosen, listed)]
+        runs, windows = named_texts(opened, queries.runs(opened, ids)), queries.rows(opened, "run_windows", ids)
+    (run,) = records(runs.filter(run_id=run_id), Run)
+    return answer_of_windows(run, runs, windows)
+
+
+# --- models compared on a text -----------------------------------------------------------------------------------
 
 _LOSS_CONDITIONS = ("pass", "corpus_id", "protocol_hash")
 """What two runs share whose losses compare: what was read. Tokenizers may differ, as losses are per byte."""
@@ -144,7 +286,7 @@ def find_runs(warehouse: Warehouse, named: Sequence[str]) -> list[str]:
     return list(dict.fromkeys(run_id for run_id in found.values() if run_id))
 
 
-def ask(warehouse: Warehouse, run_ids: Sequence[str]) -> Comparison:
+def ask_comparison(warehouse: Warehouse, run_ids: Sequence[str]) -> Comparison:
     """Compare runs: dimensions of the first with each other one's, losses from the first that compares. Raises InputError for fewer than two."""
     with warehouse.open() as opened:
         return read_comparison(opened, run_ids)
