@@ -7,6 +7,8 @@ import re
 from dataclasses import asdict
 from pathlib import Path
 
+import polars as pl
+
 from core.analysis.plans import mergekit_recipe
 from core.commands.context import existing_warehouse, selected_warehouse, show_records, warn, write_out
 from core.commands.jobs import report_end, report_unfinished, request_of, run_each
@@ -15,7 +17,7 @@ from core.errors import InputError, Sentence, nothing_yet, sentences
 from core.files import no_folder
 from core.locale import in_language
 from core.questions import plan as plan_question
-from core.records import BUDGETS, LayerPlan, PlanConfig
+from core.records import BUDGETS, SHIPPED, LayerPlan, PlanConfig
 from core.runs.estimates import plan_estimate_from_process
 from core.runs.execution import load_layer_plan
 from core.runs.jobs import remove_job
@@ -70,13 +72,15 @@ def plan(options: argparse.Namespace) -> int:
 
 def _show_plans(options: argparse.Namespace) -> int:
     """Print the existing plans, or one of them."""
-    if not (options.list or options.show):
+    if options.list is None and not options.show:
         raise InputError("Which model? Name one, or see earlier plans with --list and --show PLAN.")
     warehouse = existing_warehouse(options)
-    if options.list:
-        plans = runs.list_plans(warehouse)
-        none = nothing_yet("plan MODEL --verify")
-        show_records(options, plans.to_dicts(), lambda: plans_table(plans), none)
+    if options.list is not None:
+        all_plans = runs.list_plans(warehouse)
+        plans = all_plans.filter(pl.col("note") == options.list if options.list else pl.col("note").ne_missing(SHIPPED))
+        show_records(options, plans.to_dicts(), lambda: plans_table(plans), nothing_yet("plan MODEL --verify"))
+        if (n := all_plans.height - plans.height) and not (options.list or options.json):
+            tell("Plans that came with Workdim: {n}, `workdim plan --list {tag}`.", n=n, tag=SHIPPED)
         return 0
     answer = plan_question.ask(warehouse, options.show)
     plan = answer.layer_plan.plan

@@ -15,7 +15,7 @@ from core.ids import SHORT_ID
 from core.locale import _, in_language, translated, worded
 from core.questions.plan import RECORD, PlanAnswer
 from core.questions.record import as_record
-from core.records import PLANNING, SCORING, SHIPPED, LayerPlan
+from core.records import PLANNING, SCORING, LayerPlan
 from core.tables import PlanOutcomeRow, PlanRow, Run, ScoreRow, records
 from core.terminal.output import Fixed, Head, heads, join, one_line, pad, width
 from core.wording import plan_evidence
@@ -181,7 +181,7 @@ def table(head: Sequence[str], rows: Sequence[Sequence[Any]], least: Sequence[st
         whole |= alike
     lines = ["  ".join(line).rstrip() for line in zip(*columns.values(), strict=True)]
     left_out = [worded(head[n]) for n in range(len(head)) if n not in widths]
-    note = _("Not shown for lack of room: {columns}. Widen the terminal, or use --json.").format(columns=join(left_out))
+    note = _("No room for {columns}: widen the terminal, or use --json.").format(columns=join(left_out))
     return [Head(lines[0]), *map(Fixed, lines[1:]), *([note] if left_out else [])]
 
 
@@ -293,7 +293,7 @@ def plan_answer_lines(layer_plan: LayerPlan) -> list[str]:
 
 def made_plan_lines(layer_plan: LayerPlan) -> list[str]:
     """A plan that was just made: its answer, and where the numbers behind it are."""
-    more = _("`workdim plan --show {id}` shows candidates, other texts and controls.")
+    more = _("`workdim plan --show {id}` shows the rest.")
     return [*plan_answer_lines(layer_plan), "", more.format(id=layer_plan.plan.plan_id[:SHORT_ID])]
 
 
@@ -311,10 +311,10 @@ def plan_lines(layer_plan: LayerPlan) -> list[str]:
             _("Repaired"): lambda row: yes_or_no(row.is_healed),
             _("Nats per token [95 %]"): plan_wording.outcome_price_text,
         }
-        lines += ["", _("Loss of each number of blocks"), *table_of(path, priced)]
+        lines += ["", _("By number of blocks"), *table_of(path, priced)]
     if harder:
         told = table_of(harder, plan_evidence.harder_columns(), (_("N"),))
-        lines += ["", _("Where loss on held-out text may hide it"), *told]
+        lines += ["", _("Other texts and probes"), *told]
     held_against = [*plan_evidence.published_lines(layer_plan), *plan_evidence.control_lines(plan)]
     lines += ["", *held_against] if held_against else []
     if directions:
@@ -349,12 +349,11 @@ def plans_table(plan_rows: pl.DataFrame) -> list[str]:
             plan_wording.price_text(row.loss_increase, row.lower, row.upper),
             _("recommended") if row.is_recommended else _("verified") if row.is_verified else _("not verified"),
             f"{row.created_at:%Y-%m-%d %H:%M}",
-            SHIPPED if row.note == SHIPPED else "",
         )
         for row in records(plan_rows, PlanRow)
     ]
-    head = heads("plan", "model", "block numbers", "nats per token [95 %]", "state", "made (UTC)", "tags")
-    return table(head, rows, ("tags", "made (UTC)", "block numbers"))
+    head = heads("plan", "model", "block numbers", "nats per token [95 %]", "state", "made (UTC)")
+    return table(head, rows, ("made (UTC)", "block numbers"))
 
 
 def plan_record(answer: PlanAnswer) -> dict[str, Any]:

@@ -92,7 +92,7 @@ def test_a_table_fits_the_terminal_and_80_columns_of_a_file(terminal, monkeypatc
         terminal(columns)
         lines = table(("run", "model", "largest inner", "tags"), RUNS, ("tags",))
         assert all(cell_len(line) <= columns for line in lines[:3])
-        told = [line for line in lines if line.startswith("Not shown for lack of room: ") and "tags" in line]
+        told = [line for line in lines if line.startswith("No room for ") and "tags" in line]
         assert bool(told) == (columns <= 60) and (RUNS[0][2] in lines[1] or columns <= 45)
     assert "…" in lines[1] and RUNS[0][0] in lines[1]
 

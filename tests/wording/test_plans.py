@@ -99,7 +99,7 @@ def test_a_set_that_was_named_says_what_it_costs_against_its_budget():
     assert plan_wording.plan_text(found).startswith(
         "model: keep all 8 blocks, as this set is not within the budget. The budget is 0.02 nats per token. Without blocks 3, 4, 6 (of 0 to 7): text 3 % harder to predict"
     )
-    searched = "Loss of each number of blocks"
+    searched = "By number of blocks"
     assert searched in plan_lines(found)
     found = replace(found, outcomes=[row for row in found.outcomes if row.rule != "path"])
     assert searched not in plan_lines(found)  # nothing was searched
