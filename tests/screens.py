@@ -13,7 +13,7 @@ from pathlib import Path
 from core.pilots.pilot import Benchmark, OwnScore, OwnTask, Pilot, PilotModel, PilotText
 from core.records import Profile
 from core.store import parcels
-from core.warehouse import pilots, reference, runs
+from core.warehouse import people, reference, runs
 from core.warehouse.runs import ingest_parcel
 from core.warehouse.warehouse import Warehouse
 from tests.bench.warehouses import Maker, fill
@@ -122,8 +122,8 @@ def worked_with(folder: Path) -> Path:
         benchmark,
         task=OwnTask("tickets answered right", "percent", True),
     )
-    pilots.register_pilot(warehouse, pilot)
-    pilots.add_runs(warehouse, pilot.pilot_id, RUN_IDS[:2])
+    people.register_pilot(warehouse, pilot)
+    people.add_runs(warehouse, pilot.pilot_id, RUN_IDS[:2])
     plan = {"model_id": "made-up/big@1", "reference": "made-up/big", "name": "made-up-big"}
     runs.save_plan(warehouse, layer_plan("0199-healed", **plan, is_healed=True))
     runs.save_plan(warehouse, layer_plan("0200-other", **plan | {"name": "made-up-small"}, blocks=[1]))

@@ -25,9 +25,8 @@ from core.sources import STATED
 from core.tables import PilotRow, RecipeNumberRow, ids_of, records
 from core.terminal.output import heads, say, tell
 from core.terminal.tables import table
-from core.warehouse import queries, recipes
-from core.warehouse.recipes import NumberComparison
-from core.warehouse.rules import list_rules
+from core.warehouse import people, queries
+from core.warehouse.people import NumberComparison, list_rules
 from core.warehouse.runs import find_plan, find_run_id
 from core.warehouse.warehouse import Warehouse
 
@@ -127,7 +126,7 @@ def trace(options: argparse.Namespace) -> int:
 
 
 def list_saved(options: argparse.Namespace) -> None:
-    saved = recipes.list_recipes(existing_warehouse(options))
+    saved = people.list_recipes(existing_warehouse(options))
     records = [
         {"recipe_id": one.recipe_id, **asdict(one.recipe), "made_at": one.made_at, "n_numbers": one.n_numbers}
         for one in saved
@@ -155,8 +154,8 @@ def list_saved(options: argparse.Namespace) -> None:
 def check(options: argparse.Namespace) -> int:
     """List the numbers of a recipe's last report that the warehouse would now give differently."""
     warehouse = existing_warehouse(options)
-    saved = find_recipe(recipes.list_recipes(warehouse), options.report)
-    comparisons = _compare_with_now(warehouse, saved.recipe, recipes.recipe_numbers(warehouse, saved.recipe_id))
+    saved = find_recipe(people.list_recipes(warehouse), options.report)
+    comparisons = _compare_with_now(warehouse, saved.recipe, people.recipe_numbers(warehouse, saved.recipe_id))
     changed = _changed(comparisons)
     summary = Sentence(
         "{name}, as of {day}. {counted}",
@@ -172,7 +171,7 @@ def check(options: argparse.Namespace) -> int:
 
 def delete(options: argparse.Namespace) -> None:
     warehouse = existing_warehouse(options)
-    saved = find_recipe(recipes.list_recipes(warehouse), options.report)
+    saved = find_recipe(people.list_recipes(warehouse), options.report)
     question = Sentence("Forget the report {name} ({id})? Its files stay.", name=saved.recipe.name, id=saved.recipe_id)
     if confirm(question, options.yes):
         warehouse.delete("recipe", saved.recipe_id)
@@ -195,8 +194,8 @@ def _recipe(options: argparse.Namespace, warehouse: Warehouse) -> tuple[Recipe, 
     if options.kept is not None:
         if given:
             raise InputError("Give --kept alone, or the other options without it.")
-        recipe = find_recipe(recipes.list_recipes(warehouse), options.kept).recipe
-        content = recipes.read_template(warehouse, recipe)
+        recipe = find_recipe(people.list_recipes(warehouse), options.kept).recipe
+        content = people.read_template(warehouse, recipe)
         if recipe.template is not None and content is None:
             raise InputError("The template {name} of this report is gone: name it again.", name=recipe.template)
         return recipe, content
@@ -248,14 +247,14 @@ def _selected_runs(options: argparse.Namespace, warehouse: Warehouse) -> tuple[l
 def _save_recipe(options: argparse.Namespace, warehouse: Warehouse, report: Report, template: bytes | None) -> None:
     """Save the recipe with the numbers of this report, if requested; a saved recipe gets the new numbers."""
     if options.kept:
-        old_numbers = recipes.recipe_numbers(warehouse, report.recipe.recipe_id)
+        old_numbers = people.recipe_numbers(warehouse, report.recipe.recipe_id)
         tell(
             "Numbers changed since its last report: {n:,} of {of:,}.",
-            n=len(_changed(recipes.compare_numbers(old_numbers, report.numbers))),
+            n=len(_changed(people.compare_numbers(old_numbers, report.numbers))),
             of=len(old_numbers),
         )
     if options.keep or options.kept:
-        saved = recipes.save_recipe(warehouse, report.recipe, report.numbers, version(), template)
+        saved = people.save_recipe(warehouse, report.recipe, report.numbers, version(), template)
         tell(
             "The report {name} is kept: {id}; numbers: {n}.",
             name=saved.recipe.name,
@@ -273,7 +272,7 @@ def _compare_with_now(
     except WorkdimError as error:
         warn("The report cannot be made again: {reason}", reason=error)
         now = ()
-    return recipes.compare_numbers(numbers, now)
+    return people.compare_numbers(numbers, now)
 
 
 def _changed(comparisons: Sequence[NumberComparison]) -> list[NumberComparison]:

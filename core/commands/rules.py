@@ -19,7 +19,7 @@ from core.questions.record import as_record
 from core.terminal.output import Fixed, heads, tell
 from core.terminal.run_summary import labelled
 from core.terminal.tables import table
-from core.warehouse import rules
+from core.warehouse import people
 from core.wording import decisions as decision_wording
 from core.wording.numbers import share_text
 
@@ -77,7 +77,7 @@ def _candidate_lines(decision: Decision, assumptions: Assumptions) -> Iterator[s
 
 
 def list_(options: argparse.Namespace) -> None:
-    saved = rules.list_rules(existing_warehouse(options))
+    saved = people.list_rules(existing_warehouse(options))
     if options.rule is not None:
         one = find_rule(saved, options.rule)
         show_records(options, _as_json(one), lambda: map(Fixed, to_toml(one.rule).splitlines()))
@@ -103,14 +103,14 @@ def list_(options: argparse.Namespace) -> None:
 
 
 def save(options: argparse.Namespace) -> None:
-    saved = rules.save_rule(selected_warehouse(options), read_rule(options.file))
+    saved = people.save_rule(selected_warehouse(options), read_rule(options.file))
     name, told = decision_wording.rule_name(saved), decision_wording.rule_text(saved.rule)
     show_records(options, _as_json(saved), lambda: [f"{name}, {saved.rule_id}: {told}"])
 
 
 def apply(options: argparse.Namespace) -> None:
     warehouse = existing_warehouse(options)
-    saved = find_rule(rules.list_rules(warehouse), options.rule)
+    saved = find_rule(people.list_rules(warehouse), options.rule)
     rule = saved.rule
     bits = rule.assumptions.bits
     task_name = _task(options) or rule.task
@@ -120,7 +120,7 @@ def apply(options: argparse.Namespace) -> None:
     is_kept = not options.dry_run and answer.refusal is None
     row = record_choice(rule, decision, task, secrets.token_hex(6), datetime.now(UTC).replace(tzinfo=None))
     if is_kept:
-        rules.add_choice(warehouse, row)
+        people.add_choice(warehouse, row)
     records = {
         "answer": in_language("en", decision_wording.pilot_text, answer, bits),
         "standing": answer.word,
@@ -154,9 +154,9 @@ def apply(options: argparse.Namespace) -> None:
 
 def outcome(options: argparse.Namespace) -> None:
     warehouse = existing_warehouse(options)
-    saved, made = find_choice(rules.list_rules(warehouse), options.choice)
+    saved, made = find_choice(people.list_rules(warehouse), options.choice)
     verdict = None if options.outcome == "unknown" else options.outcome
-    row = rules.set_outcome(warehouse, saved.rule_id, made.choice_id, verdict, options.note)
+    row = people.set_outcome(warehouse, saved.rule_id, made.choice_id, verdict, options.note)
     after = track_record([row if choice.choice_id == row.choice_id else choice for choice in saved.choices])
     told = f"{decision_wording.rule_name(saved)}: {decision_wording.track_record_text(after)}"
     show_records(options, asdict(row), lambda: [told])
@@ -164,7 +164,7 @@ def outcome(options: argparse.Namespace) -> None:
 
 def delete(options: argparse.Namespace) -> None:
     warehouse = existing_warehouse(options)
-    saved = find_rule(rules.list_rules(warehouse), options.rule)
+    saved = find_rule(people.list_rules(warehouse), options.rule)
     name = decision_wording.rule_name(saved)
     question = Sentence(
         "Forget {name} with its {n} choice?", "Forget {name} with its {n} choices?", name=name, n=len(saved.choices)
@@ -172,7 +172,7 @@ def delete(options: argparse.Namespace) -> None:
     if not confirm(question, options.yes):
         tell("Nothing was deleted.")
         return
-    rules.delete_rule(warehouse, saved.rule_id)
+    people.delete_rule(warehouse, saved.rule_id)
     record = {"rule_id": saved.rule_id, "deleted": True}
     show_records(options, record, lambda: [Sentence("{name} is forgotten.", name=name)])
 

@@ -17,7 +17,7 @@ from core.sql.examples import EXAMPLES
 from core.sql.gate import check_statement
 from core.sql.sandbox import run_query
 from core.terminal.output import escape_controls, heads, tell, width
-from core.warehouse import saved_queries, schema
+from core.warehouse import people, schema
 
 WRITERS = {"csv": exports.csv, "excel": exports.excel_csv, "json": exports.as_json, "parquet": exports.parquet}
 """Format -> what writes it, but for the table."""
@@ -40,10 +40,10 @@ def sql(options: argparse.Namespace) -> None:
     if options.save is not None:
         typed = _read_statement(options.statement)
         check_statement(typed)
-        row = saved_queries.save_query(warehouse, options.save, typed, options.note, options.replace)
+        row = people.save_query(warehouse, options.save, typed, options.note, options.replace)
         tell('Saved. `workdim sql --saved "{name}"` runs it.', name=row.name)
     elif options.delete is not None:
-        saved_queries.delete_query(warehouse, options.delete)
+        people.delete_query(warehouse, options.delete)
         tell("Deleted.")
     elif options.list or options.examples or options.schema is not None:
         listing = _listing(options, warehouse, worded if form == "table" else str)
@@ -64,7 +64,7 @@ def sql(options: argparse.Namespace) -> None:
 
 def _statement(options: argparse.Namespace, warehouse) -> str:
     if options.saved is not None:
-        return saved_queries.find_query(warehouse, options.saved).sql
+        return people.find_query(warehouse, options.saved).sql
     if options.example is None:
         return _read_statement(options.statement)
     if options.example not in EXAMPLES:
@@ -87,7 +87,7 @@ def _listing(options: argparse.Namespace, warehouse, worded: Callable[[str], str
     rows: list[tuple]
     if options.list:
         head = ("name", "note", "sql")
-        rows = [(row.name, row.note, row.sql) for row in saved_queries.list_queries(warehouse)]
+        rows = [(row.name, row.note, row.sql) for row in people.list_queries(warehouse)]
     elif options.examples:
         head = ("name", "question", "sql")
         rows = [(name, worded(Sentence(one.title)), in_language("en", one.statement)) for name, one in EXAMPLES.items()]

@@ -47,8 +47,8 @@ from core.questions.runs import Selection, ask_selection
 from core.records import LayerPlan
 from core.sources import derived
 from core.tables import PilotRow, RuleChoiceRow, ids_of, records
-from core.warehouse import queries, recipes
-from core.warehouse.rules import list_rules
+from core.warehouse import people, queries
+from core.warehouse.people import list_rules
 from core.warehouse.runs import find_plan
 from core.warehouse.warehouse import Warehouse
 
@@ -445,7 +445,7 @@ def ask_report(warehouse: Warehouse, recipe: Recipe) -> LayerPlan | ReportedRuns
     if recipe.plan_id is not None:
         return find_plan(warehouse, recipe.plan_id)
     pilot = find_pilot(records(queries.pilots(warehouse), PilotRow), recipe.pilot_id) if recipe.pilot_id else None
-    recipes.check_runs(warehouse, recipe)
+    people.check_runs(warehouse, recipe)
     measured = ask_selection(warehouse, recipe.run_ids)
     if recipe.choice_id is not None:
         saved, made = find_choice(list_rules(warehouse), recipe.choice_id)

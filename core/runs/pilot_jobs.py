@@ -16,7 +16,7 @@ from core.runs.jobs import Job, JobStatus, pilot_folder, remove_job, submit
 from core.runs.recovery import recover
 from core.runs.requests import expand_request
 from core.tables import ids_of
-from core.warehouse import pilots, queries
+from core.warehouse import people, queries
 from core.warehouse.warehouse import Warehouse
 
 StatusCallback = Callable[[JobStatus], None]
@@ -48,12 +48,12 @@ def run_pilot(
     warehouse.prepare()
     recover(warehouse)
     with _pilot_lock(pilot, warehouse):
-        pilots.register_pilot(warehouse, pilot)
+        people.register_pilot(warehouse, pilot)
         jobs = []
         for config in _requests(pilot, warehouse):
             run_id = _find_local_run(config, warehouse)
             if run_id is not None:
-                pilots.add_runs(warehouse, pilot.pilot_id, [run_id])
+                people.add_runs(warehouse, pilot.pilot_id, [run_id])
                 yield RequestOutcome(config, "finished", run_id, was_known=True)
                 continue
             try:
@@ -106,7 +106,7 @@ def _request_outcome(status: JobStatus, pilot: Pilot, warehouse: Warehouse) -> R
     notes = [*result.get("failed", ()), *filter(None, [result.get("waits")])]
     try:
         if result.get("was_known"):  # a new run has the pilot's id already
-            pilots.add_runs(warehouse, pilot.pilot_id, [result["run_id"]])
+            people.add_runs(warehouse, pilot.pilot_id, [result["run_id"]])
         remove_job(status.job)
     except WarehouseError as error:  # the job stays and is finished the next time
         notes.append(str(error))

@@ -26,9 +26,8 @@ from core.questions.runs import Selection, in_order, load_selection, named_texts
 from core.records import SHIPPED, LayerPlan
 from core.ui import url_state
 from core.warehouse import aliases as alias_table
-from core.warehouse import queries, recipes, rules, runs, schema, score_answers, score_imports
+from core.warehouse import people, queries, runs, schema, score_answers, score_imports
 from core.warehouse.connection import OpenWarehouse
-from core.warehouse.saved_queries import list_queries
 from core.warehouse.warehouse import Warehouse
 
 REFERENCE = "reference"
@@ -156,8 +155,8 @@ def _lists(with_reference: bool) -> Lists:
             named_texts(opened, all_runs if with_reference else own_runs(all_runs)),
             queries.pilots(opened),
             plans if with_reference else plans.filter(pl.col("note").ne_missing(SHIPPED)),
-            recipes.list_recipes(opened),
-            rules.list_rules(opened),
+            people.list_recipes(opened),
+            people.list_rules(opened),
         )
 
 
@@ -194,7 +193,7 @@ counts = _cached_read(queries.counts)
 readable_losses = _cached_read(runs.readable_losses)
 smaller_sibling = _cached_read(runs.smaller_sibling)
 stored_costs = _cached_read(runs.stored_costs)
-saved_queries = _cached_read(list_queries)
+saved_queries = _cached_read(people.list_queries)
 plan_outcomes = _cached_read(runs.block_outcomes)
 cheapest_plan = _cached_read(runs.cheapest_verified_plan)
 tables = _cached_read(schema.list_tables)

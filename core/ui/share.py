@@ -28,7 +28,7 @@ from core.questions import choice as choice_question
 from core.tables import RuleChoiceRow, ids_of
 from core.ui import inputs, language, notices, pilot_filter, reads, tables, url_state
 from core.ui.markdown import escape
-from core.warehouse import export_runs, recipes
+from core.warehouse import export_runs, people
 
 T = TypeVar("T")
 NONE = "none"
@@ -97,7 +97,7 @@ def choose_new_report(runs: pl.DataFrame) -> ReportRequest:
 def read_saved_report(saved: SavedRecipe) -> ReportRequest:
     """The request of a saved report."""
     recipe = saved.recipe
-    template_bytes = recipes.read_template(reads.warehouse(), recipe)
+    template_bytes = people.read_template(reads.warehouse(), recipe)
     if recipe.template and template_bytes is None:
         st.warning(escape(_("The template {name} is gone.").format(name=recipe.template)))
     return ReportRequest(recipe, template_bytes, saved)
@@ -212,7 +212,7 @@ def _look_at(subject: tuple, number: int) -> None:
 
 def show_changes(saved: SavedRecipe, report: Report) -> None:
     """Draw the numbers of a saved report that the warehouse would give differently now."""
-    comparisons = recipes.compare_numbers(recipes.recipe_numbers(reads.warehouse(), saved.recipe_id), report.numbers)
+    comparisons = people.compare_numbers(people.recipe_numbers(reads.warehouse(), saved.recipe_id), report.numbers)
     changed = [number for number in comparisons if number.state != "same"]
     made_on = language.local_day(saved.made_at)
     if not changed:
@@ -243,7 +243,7 @@ def show_save_form(request: ReportRequest, report: Report) -> None:
     if request.saved is not None:
         with st.container(horizontal=True, gap="small"):
             if st.button(_("Use today's numbers"), icon=":material/update:"):
-                recipes.save_recipe(reads.warehouse(), request.recipe, report.numbers, version(), request.template)
+                people.save_recipe(reads.warehouse(), request.recipe, report.numbers, version(), request.template)
                 st.rerun()
             show_delete_button(request.saved)
         return
@@ -251,7 +251,7 @@ def show_save_form(request: ReportRequest, report: Report) -> None:
         name = st.text_input(_("Keep this report as"), max_chars=MAX_NAME, width=360)
         if st.form_submit_button(_("Keep"), icon=":material/bookmark_add:"):
             recipe = replace(request.recipe, name=name.strip())
-            saved = recipes.save_recipe(reads.warehouse(), recipe, report.numbers, version(), request.template)
+            saved = people.save_recipe(reads.warehouse(), recipe, report.numbers, version(), request.template)
             st.query_params["recipe"] = saved.recipe_id
             st.rerun()
 

@@ -14,7 +14,7 @@ from streamlit.testing.v1 import AppTest
 from core.commands.main import main
 from core.store.parcels import write_parcel
 from core.ui.markdown import escape
-from core.warehouse import pilots, queries
+from core.warehouse import people, queries
 from core.warehouse.runs import ingest_parcel
 from core.warehouse.warehouse import Warehouse
 from tests import answers
@@ -126,8 +126,8 @@ def test_page_slide_and_verb_say_the_same_sentence(
     assert not app.exception and sentence in spoken(app)
     assert table_of(app).height == 24
     pilot = answers.ladder()
-    pilots.register_pilot(ladder, pilot)
-    pilots.add_runs(ladder, pilot.pilot_id, queries.runs(ladder)["run_id"].to_list()[:2])
+    people.register_pilot(ladder, pilot)
+    people.add_runs(ladder, pilot.pilot_id, queries.runs(ladder)["run_id"].to_list()[:2])
     assert told(ladder)["sentence"] == sentence, "the shipped pilot is what it was, whoever registers it"
     assert sentence in spoken(opened("choose.py", choose="ranking", pilot=pilot.pilot_id))
     out = tmp_path / "deck.pptx"

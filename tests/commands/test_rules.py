@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from core.pilots.saved import parse_rule, read_rule
-from core.warehouse.rules import list_rules
+from core.warehouse.people import list_rules
 from core.warehouse.warehouse import Warehouse
 from tests.answers import ladder_warehouse
 from tests.conftest import run_core

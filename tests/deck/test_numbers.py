@@ -22,7 +22,7 @@ from core.errors import InputError
 from core.pilots.saved import Recipe
 from core.sources import STATED
 from core.tables import TABLES
-from core.warehouse.recipes import compare_numbers
+from core.warehouse.people import compare_numbers
 from tests.deck.cases import CASES, LANGUAGES, NAMES, data_of, story_of
 
 ABOUT = Origin(Recipe("Board", ("r1",), language="en"), "0.1.0", "0a1b2c3d4e5f")

@@ -11,7 +11,7 @@ from streamlit.testing.v1 import AppTest
 
 from core.tables import ModelRow
 from core.warehouse import score_imports
-from core.warehouse.rules import list_rules
+from core.warehouse.people import list_rules
 from core.warehouse.warehouse import Warehouse
 from tests.answers import ladder as ladder_pilot
 from tests.answers import ladder_score, ladder_warehouse

@@ -14,7 +14,7 @@ from core.commands.main import main
 from core.locale import in_language
 from core.pilots import pilot as registration
 from core.pilots.pilot import Benchmark, OwnScore, OwnTask, Pilot, PilotModel, PilotText
-from core.warehouse import pilots, queries
+from core.warehouse import people, queries
 from core.warehouse.warehouse import Warehouse
 from core.wording.numbers import day
 from tests.pages.test_pages import opened, table_of, texts
@@ -42,9 +42,9 @@ EMPTY = replace(SAFE, name="Not measured")
 def filled(tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = filled_warehouse(tmp_path_factory.mktemp("filled"))
     for pilot in (GENERAL, SAFE, SCARCE, EMPTY):
-        pilots.register_pilot(Warehouse(path), pilot)
+        people.register_pilot(Warehouse(path), pilot)
     for pilot in (GENERAL, SAFE, SCARCE):
-        pilots.add_runs(Warehouse(path), pilot.pilot_id, RUN_IDS[:2])
+        people.add_runs(Warehouse(path), pilot.pilot_id, RUN_IDS[:2])
     return path
 
 

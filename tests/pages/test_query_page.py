@@ -13,7 +13,7 @@ from streamlit.testing.v1 import AppTest
 from core.sql.examples import EXAMPLES
 from core.ui.markdown import escape
 from core.ui.query import answer, editor
-from core.warehouse import saved_queries
+from core.warehouse import people
 from core.warehouse.warehouse import Warehouse
 from tests.screens import ROOT, RUN_IDS, empty_warehouse, filled_warehouse
 from tests.sql.hostile import DEEP, GREEDY, REFUSED
@@ -110,7 +110,7 @@ def test_a_query_is_saved_opened_by_its_name_replaced_when_asked_and_deleted(war
     button(app, "Save...").click().run()
     app.text_input(key="query name").set_value(name).run()
     app.button(key="query save").click().run()
-    assert saved_queries.find_query(warehouse, name).sql == "SELECT 1 AS one"
+    assert people.find_query(warehouse, name).sql == "SELECT 1 AS one"
     assert app.query_params["saved"] == name and f"Saved as {escape(name)}" in captions(app)
 
     app = typed(opened(saved=name), "SELECT 2 AS two")
@@ -119,12 +119,12 @@ def test_a_query_is_saved_opened_by_its_name_replaced_when_asked_and_deleted(war
     assert app.button(key="query save").disabled
     app.checkbox(key="query replace").check().run()
     app.button(key="query save").click().run()
-    assert saved_queries.find_query(warehouse, name).sql == "SELECT 2 AS two"
+    assert people.find_query(warehouse, name).sql == "SELECT 2 AS two"
 
     app = button(opened(saved=name), "Run the query").click().run()
     assert rows(app)["two"].to_list() == [2]
     app.button(key="query delete").click().run()
-    assert saved_queries.list_queries(warehouse) == []
+    assert people.list_queries(warehouse) == []
 
 
 def test_a_link_to_what_is_not_there_is_said(warehouse: Warehouse):

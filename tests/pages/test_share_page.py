@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from core.warehouse import recipes
-from core.warehouse.rules import list_rules
+from core.warehouse import people
+from core.warehouse.people import list_rules
 from core.warehouse.warehouse import Warehouse
 from tests.conftest import run_core
 from tests.deck.test_template import company
@@ -49,7 +49,7 @@ def test_a_report_is_kept_with_its_appendix_and_says_what_has_changed(path: Path
     next(button for button in app.button if button.label == "Keep").click().run()
     assert not app.exception and not app.toggle
     assert "are as they were" in app.success[0].value
-    (kept,) = recipes.list_recipes(Warehouse(path))
+    (kept,) = people.list_recipes(Warehouse(path))
     assert kept.recipe.appendix and kept.recipe.run_ids == (RUN_IDS[0],)
     with Warehouse(path).write() as connection:
         connection.execute("UPDATE run_summaries SET inner_max = 3 * inner_max WHERE run_id = ?", [RUN_IDS[0]])
@@ -58,7 +58,7 @@ def test_a_report_is_kept_with_its_appendix_and_says_what_has_changed(path: Path
     next(button for button in app.button if button.label == "Use today's numbers").click().run()
     assert "are as they were" in app.success[0].value
     next(button for button in app.button if button.label == "Forget this report").click().run()
-    assert recipes.list_recipes(Warehouse(path)) == []
+    assert people.list_recipes(Warehouse(path)) == []
 
 
 def test_a_template_is_taken_or_refused_in_one_line(path: Path) -> None:
@@ -71,9 +71,9 @@ def test_a_template_is_taken_or_refused_in_one_line(path: Path) -> None:
     assert any("has no footer" in line for line in lacks) and any("less room" in line for line in lacks)
     app.text_input[-1].set_value("Ours")
     next(button for button in app.button if button.label == "Keep").click().run()
-    (kept,) = recipes.list_recipes(Warehouse(path))
+    (kept,) = people.list_recipes(Warehouse(path))
     assert kept.recipe.template == "company.potx"
-    assert recipes.read_template(Warehouse(path), kept.recipe) == content
+    assert people.read_template(Warehouse(path), kept.recipe) == content
     app = opened("share.py", runs=RUN_IDS[0])
     app.file_uploader(key="template").set_value(("notes.pptx", b"hello", "application/x")).run()
     assert len(app.error) == 1 and "no PowerPoint file" in app.error[0].value and len(app.get("download_button")) == 3
@@ -96,10 +96,10 @@ def test_a_choice_that_a_rule_made_becomes_slides(path: Path, tmp_path: Path) ->
     assert "Small" in app.get("image")[0].proto.imgs[0].alt
     app.text_input[-1].set_value("Chosen")
     next(button for button in app.button if button.label == "Keep").click().run()
-    (kept,) = recipes.list_recipes(Warehouse(path))
+    (kept,) = people.list_recipes(Warehouse(path))
     assert kept.recipe.choice_id == made.choice_id and "are as they were" in app.success[0].value
     assert run_core("rules", "delete", "Small", "--yes", warehouse=path).returncode == 0
     app.run()
     assert "There is no choice" in app.error[0].value and not app.exception
     next(button for button in app.button if button.label == "Forget this report").click().run()
-    assert recipes.list_recipes(Warehouse(path)) == []
+    assert people.list_recipes(Warehouse(path)) == []

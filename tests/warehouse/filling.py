@@ -8,10 +8,10 @@ import polars as pl
 
 from core.store import user_files
 from core.tables import TABLES
-from core.warehouse import pilots, recipes, rules
+from core.warehouse import people
 from core.warehouse.aliases import set_aliases
+from core.warehouse.people import save_query
 from core.warehouse.runs import save_plan
-from core.warehouse.saved_queries import save_query
 from tests.plans.made import layer_plan
 from tests.warehouse.test_pilots import PILOT, with_score
 from tests.warehouse.test_recipes import RECIPE, number_row
@@ -68,16 +68,16 @@ def typed(table, rows):
 
 def fill(warehouse):
     """A file or more of every kind that people write."""
-    pilots.register_pilot(warehouse, with_score(PILOT, 61.0))
-    pilots.add_runs(warehouse, PILOT.pilot_id, ["one", "two"])
+    people.register_pilot(warehouse, with_score(PILOT, 61.0))
+    people.add_runs(warehouse, PILOT.pilot_id, ["one", "two"])
     import_scores(warehouse, FILE_A)
     import_scores(warehouse, FILE_B, n=2)
     set_aliases(warehouse, {"Llama": "o/llama"})
     save_query(warehouse, "all", "SELECT 1", "a 'note'")
-    rules.save_rule(warehouse, RULE)
-    rules.add_choice(warehouse, chosen(RULE, "choice-1"))
+    people.save_rule(warehouse, RULE)
+    people.add_choice(warehouse, chosen(RULE, "choice-1"))
     save_plan(warehouse, layer_plan())
-    recipes.save_recipe(
+    people.save_recipe(
         warehouse,
         RECIPE,
         [number_row(1, 21.5), number_row(2, 0.3, source_table=None, source_key=None)],

@@ -19,7 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from core.store import parcels, user_files
-from core.warehouse import saved_queries, schema
+from core.warehouse import people, schema
 from core.warehouse.aliases import set_aliases
 from core.warehouse.backup import create_backup, list_backups, restore_backup, stage_backup
 from core.warehouse.export_runs import export_runs
@@ -137,7 +137,7 @@ def archived(folder: Path) -> None:
         add(warehouse, run_id)
     warehouse.apply_pending()
     with_scores(warehouse, EARLY)
-    saved_queries.save_query(warehouse, "early", "SELECT 1")
+    people.save_query(warehouse, "early", "SELECT 1")
     create_backup(warehouse, folder / "backup.zip")
     export_runs(warehouse, RUNS[:3], folder / "export.zip")
 
@@ -148,8 +148,8 @@ def changed_since(folder: Path) -> None:
     add(warehouse, RUNS[3])
     warehouse.apply_pending()
     with_scores(warehouse, LATE)
-    saved_queries.save_query(warehouse, "late", "SELECT 2")
-    saved_queries.delete_query(warehouse, "early")
+    people.save_query(warehouse, "late", "SELECT 2")
+    people.delete_query(warehouse, "early")
     shutil.rmtree(warehouse.parcels / RUNS[1])
 
 

@@ -19,7 +19,7 @@ from core.store import archive, parcels, user_files
 from core.store import archive as restoring
 from core.tables import LONG_TABLES
 from core.warehouse import aliases as alias_table
-from core.warehouse import pilots, recipes, rules, saved_queries, schema, sync
+from core.warehouse import people, schema, sync
 from core.warehouse.backup import create_backup, list_backups, restore_backup, stage_backup
 from core.warehouse.export_runs import export_runs
 from core.warehouse.integrity import check_integrity
@@ -59,13 +59,13 @@ def _full(new_warehouse) -> Warehouse:
     warehouse = new_warehouse("full")
     for run_id in RUN_IDS[:3]:
         ingest_parcel(warehouse, put_beside(warehouse, make_profile(run_id)))
-    pilots.register_pilot(warehouse, PILOT)
-    pilots.add_runs(warehouse, PILOT.pilot_id, RUN_IDS[:1])
+    people.register_pilot(warehouse, PILOT)
+    people.add_runs(warehouse, PILOT.pilot_id, RUN_IDS[:1])
     alias_table.set_aliases(warehouse, {"their name": "made-up/other"})
-    saved_queries.save_query(warehouse, "mine", "SELECT 1")
-    rules.save_rule(warehouse, RULE)
-    rules.add_choice(warehouse, chosen(RULE, "choice-1"))
-    recipes.save_recipe(warehouse, RECIPE, [number_row(1, 21.5)], "0.1", b"PK a template")
+    people.save_query(warehouse, "mine", "SELECT 1")
+    people.save_rule(warehouse, RULE)
+    people.add_choice(warehouse, chosen(RULE, "choice-1"))
+    people.save_recipe(warehouse, RECIPE, [number_row(1, 21.5)], "0.1", b"PK a template")
     with_scores(warehouse)
     with warehouse.write() as connection:
         connection.execute('CREATE TABLE "my ""table""" AS SELECT 1 AS a, [1.5, 2.5] AS b')
@@ -124,12 +124,12 @@ def test_what_was_measured_since_is_not_lost(full, add_parcel):
     before = content(full)
     annotate(full, RUN_IDS[0], lambda said: said.with_tag("after").with_note("second"))
     late = replace(PILOT, name="Later")
-    pilots.register_pilot(full, late)
-    pilots.add_runs(full, late.pilot_id, [RUN_IDS[3]])
-    pilots.add_runs(full, PILOT.pilot_id, [RUN_IDS[1]])
+    people.register_pilot(full, late)
+    people.add_runs(full, late.pilot_id, [RUN_IDS[3]])
+    people.add_runs(full, PILOT.pilot_id, [RUN_IDS[1]])
     ingest_parcel(full, add_parcel(make_profile(RUN_IDS[3], pilot_id=late.pilot_id)))
     with_scores(full, "c" * 64)
-    saved_queries.save_query(full, "later", "SELECT 2")
+    people.save_query(full, "later", "SELECT 2")
     at_last = content(full)
     shutil.rmtree(full.parcels / RUN_IDS[1])
     cut_a_table(full.parcels / RUN_IDS[2])
@@ -150,7 +150,7 @@ def test_what_was_measured_since_is_not_lost(full, add_parcel):
 
 def test_what_was_deleted_since_comes_back(full):
     made, before = create_backup(full), content(full)
-    saved_queries.delete_query(full, "mine")
+    people.delete_query(full, "mine")
     alias_table.set_aliases(full, {}, ["their name"])
     restore(full, made.file)
     assert same(before, content(full)) and damages(full) == []
@@ -267,7 +267,7 @@ def test_a_restore_that_was_killed_is_finished_by_whoever_opens_next(full, monke
     """Killed after the commit and before the DuckDB file is built: 500 scores were lost so."""
     made, before = create_backup(full), content(full)
     with_scores(full, "c" * 64)
-    saved_queries.save_query(full, "later", "SELECT 2")
+    people.save_query(full, "later", "SELECT 2")
 
     class Killed(BaseException):
         pass
@@ -368,7 +368,7 @@ def manifest_changed(file, **changes):
 
 def test_a_pilot_of_any_script_comes_back(full, tmp_path):
     pilot = replace(PILOT, name="Prüfung 試験")
-    pilots.register_pilot(full, pilot)
+    people.register_pilot(full, pilot)
     out = create_backup(full, tmp_path / "b.zip").file
     other = Warehouse(tmp_path / "other" / "w.duckdb")
     restore(other, out)

@@ -18,9 +18,8 @@ from core.tables import LONG_TABLES, TABLES
 from core.warehouse import queries, schema, sync
 from core.warehouse.aliases import set_aliases
 from core.warehouse.connection import wal_path
-from core.warehouse.pilots import add_runs
+from core.warehouse.people import add_runs, find_query, list_queries
 from core.warehouse.runs import annotate, delete_runs, ingest_parcel
-from core.warehouse.saved_queries import find_query, list_queries
 from core.warehouse.warehouse import Warehouse
 from tests.profiles import make_profile
 from tests.warehouse.conftest import copied, put_beside

@@ -20,7 +20,7 @@ from core.pilots.pilot import (
     registered_pilot,
 )
 from core.tables import PilotRow, records
-from core.warehouse import pilots, queries
+from core.warehouse import people, queries
 from core.warehouse.runs import ingest_parcel
 from tests.profiles import make_model, make_profile
 
@@ -51,9 +51,9 @@ def of_request(pilot: Pilot, **changes) -> str:
 
 
 def test_a_pilot_is_registered_once_and_read_back(warehouse):
-    assert pilots.register_pilot(warehouse, PILOT)
+    assert people.register_pilot(warehouse, PILOT)
     first = queries.pilots(warehouse)
-    assert not pilots.register_pilot(warehouse, replace(PILOT, device="cpu"))
+    assert not people.register_pilot(warehouse, replace(PILOT, device="cpu"))
     assert queries.pilots(warehouse).equals(first)
     (row,) = records(first, PilotRow)
     assert registered_pilot(row).pilot == PILOT and row.pilot_id == PILOT.pilot_id
@@ -61,30 +61,30 @@ def test_a_pilot_is_registered_once_and_read_back(warehouse):
 
 
 def test_who_decides_may_be_told_later_and_nothing_else_changes(warehouse):
-    pilots.register_pilot(warehouse, PILOT)
-    assert not pilots.register_pilot(warehouse, replace(PILOT, decided_by="Head of support", device="cpu"))
+    people.register_pilot(warehouse, PILOT)
+    assert not people.register_pilot(warehouse, replace(PILOT, decided_by="Head of support", device="cpu"))
     (row,) = records(queries.pilots(warehouse), PilotRow)
     assert registered_pilot(row).pilot == replace(PILOT, decided_by="Head of support")
 
 
 def test_an_edited_pilot_is_another_one_and_the_first_stays(warehouse):
-    pilots.register_pilot(warehouse, PILOT)
+    people.register_pilot(warehouse, PILOT)
     edited = replace(PILOT, benchmark=replace(PILOT.benchmark, expectation="Something."))
-    assert pilots.register_pilot(warehouse, edited)
+    assert people.register_pilot(warehouse, edited)
     assert set(queries.pilots(warehouse)["pilot_id"]) == {PILOT.pilot_id, edited.pilot_id}
 
 
 def test_own_scores_may_follow_but_never_change(warehouse):
-    pilots.register_pilot(warehouse, with_score(PILOT, 61.0))
-    pilots.register_pilot(warehouse, with_score(with_score(PILOT, 61.0), 55.0, n=1))
-    pilots.register_pilot(warehouse, PILOT)
+    people.register_pilot(warehouse, with_score(PILOT, 61.0))
+    people.register_pilot(warehouse, with_score(with_score(PILOT, 61.0), 55.0, n=1))
+    people.register_pilot(warehouse, PILOT)
     scores = queries.scores(warehouse, ["pypi:made-up", "o/other"])
     assert scores.select("repository", "revision", "value", "std_error", "n_samples", "source").rows() == [
         ("o/other", "step1", 55.0, 1.5, 200, f"pilot:{PILOT.pilot_id}"),
         ("pypi:made-up", None, 61.0, 1.5, 200, f"pilot:{PILOT.pilot_id}"),
     ]
     with pytest.raises(InputError, match=r"pypi:made-up is registered with 61 ± 1.5 \(n=200\).*file says 62"):
-        pilots.register_pilot(warehouse, with_score(PILOT, 62.0))
+        people.register_pilot(warehouse, with_score(PILOT, 62.0))
     assert queries.scores(warehouse, ["pypi:made-up"])["value"].to_list() == [61.0]
 
 
@@ -92,26 +92,26 @@ def test_a_pilot_whose_scores_are_refused_leaves_nothing(warehouse, monkeypatch)
     def refuse(*_):
         raise InputError("refused")
 
-    monkeypatch.setattr(pilots, "_new_scores", refuse)
+    monkeypatch.setattr(people, "_new_scores", refuse)
     with pytest.raises(InputError):
-        pilots.register_pilot(warehouse, PILOT)
+        people.register_pilot(warehouse, PILOT)
     assert queries.pilots(warehouse).is_empty()
 
 
 def test_results_are_those_measured_for_it_and_those_counted_as_its_own(warehouse, add_parcel):
-    pilots.register_pilot(warehouse, PILOT)
+    people.register_pilot(warehouse, PILOT)
     measured = make_profile(RUN_IDS[0], pilot_id=PILOT.pilot_id)
     earlier = make_profile(RUN_IDS[1])
     control = make_profile(RUN_IDS[2], pass_="shuffled", pilot_id=PILOT.pilot_id)
     for profile in (measured, earlier, control, make_profile(RUN_IDS[3])):
         ingest_parcel(warehouse, add_parcel(profile))
-    pilots.add_runs(warehouse, PILOT.pilot_id, RUN_IDS[:2])
-    pilots.add_runs(warehouse, PILOT.pilot_id, RUN_IDS[:2])
+    people.add_runs(warehouse, PILOT.pilot_id, RUN_IDS[:2])
+    people.add_runs(warehouse, PILOT.pilot_id, RUN_IDS[:2])
     another = replace(PILOT, name="another")
-    pilots.register_pilot(warehouse, another)
-    pilots.add_runs(warehouse, another.pilot_id, [RUN_IDS[1], "not-measured-yet"])
+    people.register_pilot(warehouse, another)
+    people.add_runs(warehouse, another.pilot_id, [RUN_IDS[1], "not-measured-yet"])
     with pytest.raises(InputError, match="There is no pilot unknown"):
-        pilots.add_runs(warehouse, "unknown", [RUN_IDS[1]])
+        people.add_runs(warehouse, "unknown", [RUN_IDS[1]])
     assert queries.pilot_run_ids(warehouse, PILOT.pilot_id) == [RUN_IDS[1], RUN_IDS[0]]
     assert queries.pilot_run_ids(warehouse, another.pilot_id) == [RUN_IDS[1]]
     assert queries.pilots(warehouse)["n_runs"].to_list() == [1, 2]

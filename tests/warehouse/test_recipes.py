@@ -10,7 +10,7 @@ import pytest
 from core.errors import InputError
 from core.pilots.saved import Recipe, find_recipe
 from core.tables import RecipeNumberRow
-from core.warehouse import recipes
+from core.warehouse import people
 from core.warehouse.runs import ingest_parcel
 from tests.profiles import make_profile
 from tests.warehouse.test_parcels import RUN_IDS
@@ -37,19 +37,19 @@ def number_row(n: int, value: float, **changed) -> RecipeNumberRow:
 
 
 def test_a_recipe_is_kept_with_its_numbers_and_template_and_found_again(warehouse):
-    recipes.save_recipe(warehouse, RECIPE, [number_row(1, 21.5)], "0.1", b"PK template")
-    kept = recipes.save_recipe(warehouse, RECIPE, [number_row(1, 22.5), number_row(2, 3.0)], "0.2", b"PK template")
-    (found,) = recipes.list_recipes(warehouse)
+    people.save_recipe(warehouse, RECIPE, [number_row(1, 21.5)], "0.1", b"PK template")
+    kept = people.save_recipe(warehouse, RECIPE, [number_row(1, 22.5), number_row(2, 3.0)], "0.2", b"PK template")
+    (found,) = people.list_recipes(warehouse)
     assert found.recipe == RECIPE and found.code_version == "0.2" and found.n_numbers == 2
     assert found.created_at <= found.made_at == kept.made_at
-    assert [one.value for one in recipes.recipe_numbers(warehouse, RECIPE.recipe_id)] == [22.5, 3.0]
-    assert recipes.read_template(warehouse, RECIPE) == b"PK template"
+    assert [one.value for one in people.recipe_numbers(warehouse, RECIPE.recipe_id)] == [22.5, 3.0]
+    assert people.read_template(warehouse, RECIPE) == b"PK template"
     assert find_recipe([found], "Board in June") is found
     assert find_recipe([found], RECIPE.recipe_id[:9]) is find_recipe([found], RECIPE.recipe_id[-9:]) is found
     with pytest.raises(InputError, match="Board in June"):
         find_recipe([found], "Board in Juni")
     warehouse.delete("recipe", RECIPE.recipe_id)
-    assert recipes.list_recipes(warehouse) == [] and recipes.read_template(warehouse, RECIPE) is None
+    assert people.list_recipes(warehouse) == [] and people.read_template(warehouse, RECIPE) is None
 
 
 def test_numbers_are_held_against_those_of_the_same_place_and_source(warehouse, add_parcel):
@@ -64,12 +64,12 @@ def test_numbers_are_held_against_those_of_the_same_place_and_source(warehouse, 
         replace(changed, text="4.2", value=4.2),
         replace(kept, number=7, value=21.5001),  # as it is written it is the same
     ]
-    found = recipes.compare_numbers([kept, changed, gone, second], now)
+    found = people.compare_numbers([kept, changed, gone, second], now)
     assert [one.state for one in found] == ["same", "changed", "gone", "same"]
     assert found[1].current_text == "4.2"
     ingest_parcel(warehouse, add_parcel(make_profile(RUN_IDS[0])))
     with pytest.raises(InputError, match=f"{RUN_IDS[1]} of this report is not in the warehouse"):
-        recipes.check_runs(warehouse, replace(RECIPE, run_ids=RUN_IDS[:2]))
+        people.check_runs(warehouse, replace(RECIPE, run_ids=RUN_IDS[:2]))
 
 
 def test_bad_recipes_are_one_line(warehouse):
@@ -77,6 +77,6 @@ def test_bad_recipes_are_one_line(warehouse):
         with pytest.raises(InputError):
             replace(RECIPE, **changed)
     with pytest.raises(InputError, match="MB"):
-        recipes.save_recipe(warehouse, RECIPE, [], "0.1", b"x" * (recipes.MAX_TEMPLATE_BYTES + 1))
+        people.save_recipe(warehouse, RECIPE, [], "0.1", b"x" * (people.MAX_TEMPLATE_BYTES + 1))
     with pytest.raises(InputError, match="None yet"):
         find_recipe([], "x")

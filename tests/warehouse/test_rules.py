@@ -12,7 +12,7 @@ from core.errors import InputError, WarehouseError
 from core.pilots.saved import Assumptions, Criterion, Rule, TaskName, find_rule
 from core.store import user_files
 from core.tables import RuleChoiceRow
-from core.warehouse import rules
+from core.warehouse import people
 from core.warehouse.warehouse import Warehouse
 
 RULE = Rule(
@@ -44,13 +44,13 @@ def chosen(rule: Rule, choice_id: str, **changes) -> RuleChoiceRow:
 
 
 def test_a_rule_that_says_something_else_is_another_version(warehouse):
-    first = rules.save_rule(warehouse, RULE)
-    second = rules.save_rule(warehouse, replace(RULE, assumptions=Assumptions(bits=8.0)))
-    other = rules.save_rule(warehouse, replace(RULE, name="Other"))
+    first = people.save_rule(warehouse, RULE)
+    second = people.save_rule(warehouse, replace(RULE, assumptions=Assumptions(bits=8.0)))
+    other = people.save_rule(warehouse, replace(RULE, name="Other"))
     assert (first.version, second.version, other.version) == (1, 2, 1)
-    again = rules.save_rule(warehouse, replace(RULE, note="second"))
+    again = people.save_rule(warehouse, replace(RULE, note="second"))
     assert (again.version, again.rule_id) == (1, first.rule_id)
-    saved = rules.list_rules(warehouse)
+    saved = people.list_rules(warehouse)
     assert [(one.rule.name, one.version) for one in saved] == [
         ("Other", 1),
         ("Small and good", 2),
@@ -69,72 +69,72 @@ def test_a_rule_that_says_something_else_is_another_version(warehouse):
 
 
 def test_choices_and_their_outcomes_are_kept_with_their_rule(warehouse):
-    rules.save_rule(warehouse, RULE)
+    people.save_rule(warehouse, RULE)
     for one in ("choice-1", "choice-2"):
-        rules.add_choice(warehouse, chosen(RULE, one))
-    said = rules.set_outcome(warehouse, RULE.rule_id, "choice-1", "wrong", " it was slow ")
+        people.add_choice(warehouse, chosen(RULE, one))
+    said = people.set_outcome(warehouse, RULE.rule_id, "choice-1", "wrong", " it was slow ")
     assert (said.outcome, said.outcome_note) == ("wrong", "it was slow") and said.outcome_at is not None
-    (saved,) = rules.list_rules(warehouse)
+    (saved,) = people.list_rules(warehouse)
     assert [(one.choice_id, one.outcome) for one in saved.choices] == [("choice-2", None), ("choice-1", "wrong")]
     assert saved.choices[0] == chosen(RULE, "choice-2")
-    rules.save_rule(warehouse, replace(RULE, note="later"))
-    assert len(rules.list_rules(warehouse)[0].choices) == 2
-    rules.set_outcome(warehouse, RULE.rule_id, "choice-1", None)
-    assert rules.list_rules(warehouse)[0].choices[1] == chosen(RULE, "choice-1")
+    people.save_rule(warehouse, replace(RULE, note="later"))
+    assert len(people.list_rules(warehouse)[0].choices) == 2
+    people.set_outcome(warehouse, RULE.rule_id, "choice-1", None)
+    assert people.list_rules(warehouse)[0].choices[1] == chosen(RULE, "choice-1")
 
 
 def test_the_files_are_the_truth(warehouse):
-    rules.save_rule(warehouse, RULE)
-    rules.add_choice(warehouse, chosen(RULE, "choice-1"))
-    before = rules.list_rules(warehouse)
+    people.save_rule(warehouse, RULE)
+    people.add_choice(warehouse, chosen(RULE, "choice-1"))
+    before = people.list_rules(warehouse)
     file = user_files.path_of(warehouse.folder, "rule", RULE.rule_id)
     assert json.loads(file.read_text(encoding="utf-8"))["tables"]["rule_choices"][0]["model_id"] == "a@1"
     warehouse.path.unlink()
-    assert rules.list_rules(Warehouse(warehouse.path)) == before
-    rules.delete_rule(warehouse, RULE.rule_id)
-    assert not file.exists() and rules.list_rules(warehouse) == []
+    assert people.list_rules(Warehouse(warehouse.path)) == before
+    people.delete_rule(warehouse, RULE.rule_id)
+    assert not file.exists() and people.list_rules(warehouse) == []
     warehouse.rebuild()
-    assert rules.list_rules(warehouse) == []
+    assert people.list_rules(warehouse) == []
 
 
 def test_a_choice_of_another_rule_in_a_file_is_refused_and_its_rows_stay(warehouse):
-    rules.save_rule(warehouse, RULE)
-    rules.add_choice(warehouse, chosen(RULE, "choice-1"))
+    people.save_rule(warehouse, RULE)
+    people.add_choice(warehouse, chosen(RULE, "choice-1"))
     file = user_files.path_of(warehouse.folder, "rule", RULE.rule_id)
     content = json.loads(file.read_text(encoding="utf-8"))
     content["tables"]["rule_choices"][0]["rule_id"] = "other"
     file.write_text(json.dumps(content), encoding="utf-8")
     with pytest.raises(WarehouseError, match="rule_choices has rows of something else"):
-        rules.set_outcome(warehouse, RULE.rule_id, "choice-1", "right")
-    assert [one.choice_id for one in rules.list_rules(warehouse)[0].choices] == ["choice-1"]
+        people.set_outcome(warehouse, RULE.rule_id, "choice-1", "right")
+    assert [one.choice_id for one in people.list_rules(warehouse)[0].choices] == ["choice-1"]
 
 
 @pytest.mark.parametrize(
     ("act", "message"),
     [
-        (lambda w: rules.set_outcome(w, RULE.rule_id, "no-such", "right"), "no choice no-such"),
+        (lambda w: people.set_outcome(w, RULE.rule_id, "no-such", "right"), "no choice no-such"),
         (
-            lambda w: rules.set_outcome(w, RULE.rule_id, "choice-1", "maybe"),
+            lambda w: people.set_outcome(w, RULE.rule_id, "choice-1", "maybe"),
             r"Unknown outcome 'maybe'\. Available: right, wrong\.",
         ),
-        (lambda w: rules.set_outcome(w, "gone", "choice-1", "right"), "There is no rule gone"),
-        (lambda w: rules.delete_rule(w, "gone"), "There is no rule gone"),
-        (lambda w: rules.add_choice(w, chosen(replace(RULE, name="x"), "choice-1")), "There is no rule x-"),
-        (lambda w: rules.save_rule(w, replace(RULE, name="a\tb")), "visible characters"),
-        (lambda w: rules.save_rule(w, replace(RULE, name="a" * 81)), "1 to 80"),
+        (lambda w: people.set_outcome(w, "gone", "choice-1", "right"), "There is no rule gone"),
+        (lambda w: people.delete_rule(w, "gone"), "There is no rule gone"),
+        (lambda w: people.add_choice(w, chosen(replace(RULE, name="x"), "choice-1")), "There is no rule x-"),
+        (lambda w: people.save_rule(w, replace(RULE, name="a\tb")), "visible characters"),
+        (lambda w: people.save_rule(w, replace(RULE, name="a" * 81)), "1 to 80"),
     ],
 )
 def test_what_cannot_be_done_is_one_line_and_changes_nothing(act, message, warehouse):
-    rules.save_rule(warehouse, RULE)
-    rules.add_choice(warehouse, chosen(RULE, "choice-1"))
-    before = rules.list_rules(warehouse)
+    people.save_rule(warehouse, RULE)
+    people.add_choice(warehouse, chosen(RULE, "choice-1"))
+    before = people.list_rules(warehouse)
     with pytest.raises(InputError, match=message) as told:
         act(warehouse)
     assert "\n" not in str(told.value)
-    assert rules.list_rules(warehouse) == before
+    assert people.list_rules(warehouse) == before
 
 
 def test_a_time_is_kept_in_utc_without_a_zone(warehouse):
-    rules.save_rule(warehouse, RULE)
-    rules.add_choice(warehouse, chosen(RULE, "choice-1", chosen_at=datetime(2026, 1, 1, 3, tzinfo=UTC)))
-    assert rules.list_rules(warehouse)[0].choices[0].chosen_at == datetime(2026, 1, 1, 3)
+    people.save_rule(warehouse, RULE)
+    people.add_choice(warehouse, chosen(RULE, "choice-1", chosen_at=datetime(2026, 1, 1, 3, tzinfo=UTC)))
+    assert people.list_rules(warehouse)[0].choices[0].chosen_at == datetime(2026, 1, 1, 3)

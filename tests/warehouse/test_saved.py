@@ -6,45 +6,45 @@ import pytest
 
 from core.errors import InputError
 from core.tables import TABLES
-from core.warehouse import saved_queries, schema
+from core.warehouse import people, schema
 
 
 def test_a_query_is_saved_found_replaced_and_forgotten(warehouse):
-    saved_queries.save_query(warehouse, " first look ", "SELECT 1 ", note="  ")
-    assert [(row.name, row.sql, row.note) for row in saved_queries.list_queries(warehouse)] == [
+    people.save_query(warehouse, " first look ", "SELECT 1 ", note="  ")
+    assert [(row.name, row.sql, row.note) for row in people.list_queries(warehouse)] == [
         ("first look", "SELECT 1", None)
     ]
     with pytest.raises(InputError, match="Choose another name, or replace it with --replace"):
-        saved_queries.save_query(warehouse, "first look", "SELECT 2")
-    assert saved_queries.find_query(warehouse, "first look").sql == "SELECT 1"
-    saved_queries.save_query(warehouse, "first look", "SELECT 2", note="two", replace=True)
-    assert saved_queries.find_query(warehouse, "first look").note == "two"
+        people.save_query(warehouse, "first look", "SELECT 2")
+    assert people.find_query(warehouse, "first look").sql == "SELECT 1"
+    people.save_query(warehouse, "first look", "SELECT 2", note="two", replace=True)
+    assert people.find_query(warehouse, "first look").note == "two"
     (file,) = (warehouse.folder.people / "queries").iterdir()
     assert '"SELECT 2"' in file.read_text()
-    saved_queries.delete_query(warehouse, "first look")
-    assert saved_queries.list_queries(warehouse) == []
+    people.delete_query(warehouse, "first look")
+    assert people.list_queries(warehouse) == []
     assert not file.exists() and not warehouse.folder.pending_changes()
 
 
 @pytest.mark.parametrize("name", ["", "   ", "x" * 81, "two\nlines", "zero\u200bwidth", "\u202eturned", "nul\0"])
 def test_a_name_that_cannot_be_read_is_refused(warehouse, name):
     with pytest.raises(InputError):
-        saved_queries.save_query(warehouse, name, "SELECT 1")
-    assert saved_queries.list_queries(warehouse) == []
+        people.save_query(warehouse, name, "SELECT 1")
+    assert people.list_queries(warehouse) == []
 
 
 @pytest.mark.parametrize("name", ["表の一覧", "it's; DROP TABLE runs --", "<b>bold</b>", "a,b%2C&c=d#e"])
 def test_any_other_name_is_kept_letter_by_letter(warehouse, name):
-    saved_queries.save_query(warehouse, name, "SELECT '" + "長" * 1000 + "'")
-    assert saved_queries.find_query(warehouse, name).name == name
+    people.save_query(warehouse, name, "SELECT '" + "長" * 1000 + "'")
+    assert people.find_query(warehouse, name).name == name
 
 
 def test_an_unknown_name_lists_what_is_there(warehouse):
     with pytest.raises(InputError, match="Unknown saved query"):
-        saved_queries.find_query(warehouse, "x")
-    saved_queries.save_query(warehouse, "ranking", "SELECT 1")
+        people.find_query(warehouse, "x")
+    people.save_query(warehouse, "ranking", "SELECT 1")
     with pytest.raises(InputError, match="Did you mean ranking"):
-        saved_queries.delete_query(warehouse, "rankin")
+        people.delete_query(warehouse, "rankin")
 
 
 def test_the_schema_tells_every_column_with_its_comment(warehouse):

@@ -11,7 +11,7 @@ from core.commands import main
 from core.models import machine, packages
 from core.scores.plain_csv import template
 from core.store import parcels
-from core.warehouse import pilots
+from core.warehouse import people
 from core.warehouse.integrity import check_integrity
 from core.warehouse.warehouse import Warehouse
 from tests.profiles import make_controls, make_corpus, make_model, make_profile
@@ -59,8 +59,8 @@ def test_nothing_is_wrong_after_anything_that_may_be_done(core, tmp_path):
     here, there = Warehouse(tmp_path / "here" / "w.duckdb"), Warehouse(tmp_path / "there" / "w.duckdb")
     add(here, *measured(RUN, "first"), make_profile(OTHER, model=make_model("made-up/other@1", n_layers=2)))
     core(here, "ingest")
-    pilots.register_pilot(here, PILOT)
-    pilots.add_runs(here, PILOT.pilot_id, [OTHER])
+    people.register_pilot(here, PILOT)
+    people.add_runs(here, PILOT.pilot_id, [OTHER])
 
     core(here, "runs", "tag", RUN, "short list", "候補")
     core(here, "runs", "note", OTHER, "seen by us")

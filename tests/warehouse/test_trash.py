@@ -12,7 +12,7 @@ from core.errors import InputError, ResourceError, WarehouseError
 from core.store import parcels
 from core.store.parcels import is_parcel
 from core.tables import LONG_TABLES
-from core.warehouse import pilots, queries, sync
+from core.warehouse import people, queries, sync
 from core.warehouse.runs import delete_runs, empty_trash, ingest_parcel, restore_run
 from tests.profiles import make_controls, make_corpus, make_model, make_profile
 from tests.warehouse.test_pilots import PILOT
@@ -164,8 +164,8 @@ def test_the_emptied_trash_is_gone_for_good(warehouse, runs):
 
 
 def test_the_pilots_of_a_run_come_back_with_it(warehouse, runs):
-    pilots.register_pilot(warehouse, PILOT)
-    pilots.add_runs(warehouse, PILOT.pilot_id, [OTHER])
+    people.register_pilot(warehouse, PILOT)
+    people.add_runs(warehouse, PILOT.pilot_id, [OTHER])
     delete_runs(warehouse, [OTHER])
     assert queries.pilot_run_ids(warehouse, PILOT.pilot_id) == []
     restore_run(warehouse, OTHER)

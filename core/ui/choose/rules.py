@@ -21,7 +21,7 @@ from core.tables import RuleChoiceRow
 from core.ui import inputs, language, reads, tables, url_state
 from core.ui.choose.choices import DecisionView, task_name
 from core.ui.markdown import escape
-from core.warehouse import rules
+from core.warehouse import people
 from core.wording import decisions as decision_wording
 
 MAX_CHOICES = 12
@@ -59,14 +59,14 @@ def _show_rule_actions(view: DecisionView, rule: SavedRule) -> None:
 
             def keep() -> None:  # the choice is made at the click, not when its page was drawn
                 choice = record_choice(rule.rule, decision, view.task, secrets.token_hex(6), datetime.now(UTC))
-                rules.add_choice(reads.warehouse(), choice)
+                people.add_choice(reads.warehouse(), choice)
 
             _change_button(_("Apply and keep the choice"), keep, type="primary", icon=":material/gavel:")
         inputs.show_download(_("Download as TOML"), to_toml(rule.rule), f"{rule.rule_id}.toml")
         with st.popover(_("Delete..."), icon=":material/delete:"):
             name = f"**{escape(decision_wording.rule_name(rule))}**"
             st.markdown(_("Delete {rule} with its choices?").format(rule=name))
-            _change_button(_("Delete"), lambda: rules.delete_rule(reads.warehouse(), rule.rule_id), key="rule delete")
+            _change_button(_("Delete"), lambda: people.delete_rule(reads.warehouse(), rule.rule_id), key="rule delete")
     if not rule.choices:
         return
     st.subheader(_("What it chose"))
@@ -103,7 +103,7 @@ def _show_past_choice(rule: SavedRule, choice: RuleChoiceRow) -> None:
 def _show_outcome_button(label: str, rule: SavedRule, choice: RuleChoiceRow, outcome: str | None) -> None:
     def write() -> None:
         note = st.session_state.get(f"note {choice.choice_id}")
-        rules.set_outcome(reads.warehouse(), rule.rule_id, choice.choice_id, outcome, note)
+        people.set_outcome(reads.warehouse(), rule.rule_id, choice.choice_id, outcome, note)
 
     _change_button(label, write, key=f"{outcome} {choice.choice_id}")
 
@@ -127,7 +127,7 @@ def _show_save_form(view: DecisionView) -> None:
         return
 
     def save() -> None:
-        saved = rules.save_rule(reads.warehouse(), _stated_rule(view, name.strip(), note.strip() or None))
+        saved = people.save_rule(reads.warehouse(), _stated_rule(view, name.strip(), note.strip() or None))
         st.session_state[url_state.key("rule")] = saved.rule_id
 
     st.subheader(_("Save the criteria stated here"))
@@ -153,5 +153,5 @@ def _show_upload() -> None:
         file = inputs.upload(_("Rule file"), ["toml"], "rule file", label_visibility="collapsed")
         if file is not None and st.button(_("Save it"), key="rule take"):
             rule = parse_rule(file.getvalue(), Path(file.name))
-            saved = rules.save_rule(reads.warehouse(), rule)
+            saved = people.save_rule(reads.warehouse(), rule)
             st.success(escape(decision_wording.rule_name(saved)), icon=":material/check:")

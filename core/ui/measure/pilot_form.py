@@ -20,7 +20,7 @@ from core.pilots.pilot import USE_CLASSES, Pilot, parse_pilot, pilot_from_config
 from core.ui import inputs, reads, url_state
 from core.ui.markdown import escape
 from core.ui.measure import job_cards
-from core.warehouse.pilots import register_pilot
+from core.warehouse.people import register_pilot
 
 _FOLDER = "pilots"
 """Folder beside the warehouse from which paths in a pilot written here are read."""

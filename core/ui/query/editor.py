@@ -20,7 +20,7 @@ from core.ui import inputs, language, reads, url_state
 from core.ui.markdown import escape
 from core.ui.query import answer
 from core.ui.tables import show_plain
-from core.warehouse.saved_queries import delete_query, find_query, save_query
+from core.warehouse.people import delete_query, find_query, save_query
 from core.warehouse.schema import Column, Table
 
 MAX_LINK_LENGTH = 3_000
