@@ -60,10 +60,10 @@ SMALL_MARGINS = (0.5, 0.45, 0.2, 0.12)
 """Of a chart in a gallery: left, above, right and below."""
 MOST_NAME_SHARE = 0.36
 """Of the width, for names at the ends of lines."""
-ROW_NAME_SHARES = {20: 0.4, 18: 0.4, 16: 0.4, layout.SMALLEST: 0.46}
-"""Letters of rows, the fewer there are, the larger, and the share of the width that their names may take in them."""
-ROW_ROOM = 1.8
-"""Letters that a row is high."""
+ROW_SIZES, ROW_LINES = (20, 18, 16, layout.SMALLEST), 2
+"""Letters of rows, the fewer there are, the larger, and the lines that a name may take."""
+MARKS_SHARES = (0.45, 0.35, 0.25)
+"""Of the width, at least, for the marks of rows between their names and values: in any letters, then in the smallest."""
 BESIDE_ROWS = 0.25
 """Inches between the names of rows and the least value, and between the greatest and the values as they are written."""
 LABEL_OFFSET = 0.15
@@ -142,10 +142,10 @@ def draw_chart(slide: Slide, box: Box, chart: Chart, is_small: bool = False) -> 
 def _in_rows(chart: Chart, plot: _Plot) -> tuple[list[Series], dict[Point, Side]]:
     """The series, the names of rows as points at the left edge and their values at the right one; intervals as lines between two
     points, because LibreOffice reads no horizontal error bars."""
-    room = 72 * ROW_NAME_SHARES[plot.points] * plot.box[2]
+    room = plot.left - BESIDE_ROWS + 0.01  # the widest name fits exactly
     names = []
     for row, name in chart.y.labels:
-        lines = (f"{line}\u00a0\u00a0" for line in wrap_text(name, plot.points, room))  # beyond a mark at the edge
+        lines = (f"{line}\u00a0\u00a0" for line in wrap_text(name, plot.points, 72 * room))  # beyond a mark at the edge
         names.append(Point(chart.x.value(0.0), row, name="\n".join(lines)))
     at_end = chart.x.value(1.0)
     told = (value_text(point).replace("-", "−") for point in chart.points)
@@ -217,21 +217,23 @@ def _plot(box: Box, chart: Chart, is_small: bool) -> _Plot:
 
 
 def _plot_of_rows(box: Box, chart: Chart) -> _Plot:
-    """In the largest letters in which each name takes one line; values stand on the right."""
+    """In the largest letters in which names and values leave room for the marks; values stand on the right."""
     height, top = box[3] - BOTTOM - ROWS_TOP, ROWS_TOP
     names, values = [name for _row, name in chart.y.labels], [value_text(point) for point in chart.points]
 
     def widest(texts: Sequence[str], points: float) -> float:
         return max((text_width(text, points / 72) for text in texts), default=0.0)
 
-    fitting = (
-        points
-        for points, share in ROW_NAME_SHARES.items()
-        if widest(names, points) <= share * box[2] and len(names) * ROW_ROOM * points / 72 < height
-    )
-    points = next(fitting, layout.SMALLEST)
-    left = min(widest(names, points), ROW_NAME_SHARES[points] * box[2]) + BESIDE_ROWS
-    right = widest(values, points) + BESIDE_ROWS
+    words = [word for name in names for word in name.split()]
+    of_smallest = ((layout.SMALLEST, share) for share in MARKS_SHARES[1:])
+    for points, share in (*((size, MARKS_SHARES[0]) for size in ROW_SIZES), *of_smallest):
+        right = widest(values, points) + BESIDE_ROWS
+        room = (1 - share) * box[2] - right - BESIDE_ROWS
+        lines = max((len(wrap_text(name, points, 72 * room)) for name in names), default=1)
+        needed = len(names) * (lines * layout.line_height("".join(names)) + 0.35) * points / 72
+        if lines <= ROW_LINES and needed < height and widest(words, points) <= room:
+            break
+    left = min(widest(names, points), room) + BESIDE_ROWS
     return _Plot(box, left, top, box[2] - left - right, height, points)
 
 

@@ -307,4 +307,5 @@ def _decision(answer: PilotChoice, choice: Choice) -> Decision:
     asked = _("pilot {model}, or stop").format(model=names[0])
     if more:
         asked = _("pilot {model}, {other} beside it, or stop").format(model=names[0], other=names[1])
-    return Decision(asked, _("The rule proposes; a pilot decides"), options)
+    title = _("First of {n} by the rule: a pilot decides on {model}").format(n=_n_candidates(choice), model=names[0])
+    return Decision(asked, title, options)

@@ -65,7 +65,7 @@ LARGE = 44
 """The number that a slide is about."""
 BESIDE_SIZES = (20, 19, 18, 17, 16, 15, 14)
 TABLE_SIZES = (22, 20, 19, 18, 17, 16, 15, 14)
-MOST_STRETCH = 2.8
+MOST_STRETCH = 3.2
 """Rows of a table of few rows are so many times as high as their text, to fill the slide."""
 SMALLEST = 14
 """Of the core slides; their footers are smaller."""

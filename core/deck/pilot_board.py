@@ -370,7 +370,8 @@ def _decision(data: DeckData, looks: tuple[Look, ...]) -> Decision:
         return _completion(data, asked, stop)
     if is_cautious:  # as the title says, whatever was found
         test = Option(_("Test it on the task and its failures"), _("your choice"), _("reasons to choose or refuse"))
-        return Decision(_("test on the task, or stop"), _("A dimension alone decides nothing here"), (test, stop))
+        title = _("The dimensions of {n} models decide nothing here; tests of the task do").format(n=relation.n)
+        return Decision(_("test on the task, or stop"), title, (test, stop))
     if data.case == "cannot_tell":
         more = max(0, relation.enough - relation.n)
         if not more:
@@ -418,8 +419,20 @@ def _extension(data: DeckData, looks: tuple[Look, ...], stop: Option) -> Decisio
     asked = _("extend, or choose by score")
     if any(look.sure in ("depends", "fails") for look in looks):
         return Decision(asked, _("The answer is not stable: adopt nothing"), (extend, stop))
-    if any(look.sure in ("untested", "unclear", "impossible") for look in looks):
-        title, measure = _("Nothing is adopted before what could reverse it is measured"), _untested_option(data, looks)
+    possible = [look for look in looks if look.sure != "impossible"]
+    n_open = counted(sum(look.sure != "holds" for look in possible), "cross-checks")
+    if n_open or len(possible) < len(looks):
+        title, total = (
+            _("{n} of {total} cross-checks are open: adopt nothing yet"),
+            counted(len(possible), "cross-checks"),
+        )
+        if not n_open:
+            title, total = (
+                _("{n} of {total} cross-checks are not possible: adopt nothing yet"),
+                counted(len(looks), "cross-checks"),
+            )
+        title = title.format(n=n_open or total - len(possible), total=total)
+        measure = _untested_option(data, looks)
         if measure is None:  # what is open needs other models: of other sizes, other families
             return Decision(asked, title, (extend, stop))
         asked = _("measure what is untested, extend, or choose by score")
@@ -462,4 +475,6 @@ def _completion(data: DeckData, asked: str, stop: Option) -> Decision:
     outcome = _("an answer from all models")
     if _total(data) < answer.relation.enough:
         outcome = _("enough for a strong relation; {enough} to rule one out").format(enough=answer.relation.enough)
-    return Decision(asked, _("An answer today could be another one tomorrow"), (Option(what, time, outcome), stop))
+    title = _("Only {n} of {total} models count: the answer could still change")
+    title = title.format(n=counted(len(_sound(answer)), "scores"), total=_total(data))
+    return Decision(asked, title, (Option(what, time, outcome), stop))

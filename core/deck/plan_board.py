@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from core.analysis import plans as plan_analysis
@@ -104,9 +104,15 @@ def _number(layer_plan: LayerPlan, standing: str) -> tuple[str, str]:
         meaning = _("harder to predict without the blocks tried {interval}")
     meaning = meaning.format(interval=interval).rstrip()
     if standing == "over_budget" and plan.budget_unit == "nats":
-        budget = plan_wording.share_harder_text(plan.budget)
-        meaning = _("; ").join((meaning, _("budget {budget}").format(budget=budget)))
+        meaning = _("; ").join((meaning, _("budget {budget}").format(budget=_budget_text(plan))))
     return number, meaning
+
+
+def _budget_text(plan: PlanRow) -> str:
+    """`5 %`, by which text may get harder to predict, or the points of a task."""
+    return (
+        plan_wording.budget_text(plan) if plan.budget_unit == "points" else plan_wording.share_harder_text(plan.budget)
+    )
 
 
 def _points(share: float | None) -> str:
@@ -126,13 +132,13 @@ def _pictures(layer_plan: LayerPlan, standing: str) -> tuple[Visual, Panel | Non
         return answers, prices
     if standing not in ("over_budget", "no_better_than_random"):
         return blocks, prices
-    singles = [one for one in blocks.blocks if one.price is not None]
+    singles = [one for one in plan_analysis.block_prices(layer_plan.outcomes, "selection") if one.rule == "single"]
     if not singles:
         return prices.visual, None
-    least = min(singles, key=lambda one: one.price or 0.0)
+    least = min(singles, key=lambda one: one.difference or 0.0)
     title = _("Even alone, the least harmful block ({n}) makes text {worse} harder to predict")
-    n = derived(least.number, "plan_outcomes", "blocks")
-    return prices.visual, Panel(title.format(n=n, worse=plan_wording.share_harder_text(least.price)), blocks)
+    n = derived(least.blocks[0], "plan_outcomes", "blocks")
+    return prices.visual, Panel(title.format(n=n, worse=_harder_text(least)), blocks)
 
 
 def _saved_text(plan: PlanRow) -> str:
@@ -150,9 +156,15 @@ def _less_time_text(plan: PlanRow) -> str:
     return _("{less} less time to read and write").format(less=share_text(less)) if less and less > 0 else ""
 
 
+def _harder_text(row: PlanOutcomeRow) -> str:
+    """`12 % [10 %, 14 %]`: how much harder text gets."""
+    limits = slide_wording.limits_text(row.lower, row.upper, plan_wording.share_harder_text)
+    return Text("{} {}").format(plan_wording.harder_text(row), limits).rstrip()
+
+
 def _of_refusal(look: Look) -> Look:
     """What speaks against the plan supports the advice to keep the model; one reason is enough."""
-    if look.sure in ("untested", "unclear"):
+    if look.sure in ("untested", "unclear", "impossible"):
         return replace(look, agrees=False)
     is_against = look.sure in ("depends", "fails")
     return replace(look, sure="holds" if is_against else "depends", agrees=is_against)
@@ -187,8 +199,9 @@ def _prices_title(layer_plan: LayerPlan) -> str:
     published = [
         row.difference or 0.0 for row in plan_analysis.other_choices(layer_plan) if row.rule in plan_analysis.PUBLISHED
     ]
+    row = unhealed or layer_plan.price
     if published:
-        price = plan.loss_increase if unhealed is None else unhealed.difference or 0.0
+        price = row.difference or 0.0
         n_less = sum(other < price for other in published)
         title = _("No published choice does better than this plan: {worse} harder to predict")
         if _is_other_set(layer_plan):  # these are prices of more blocks than go
@@ -201,14 +214,12 @@ def _prices_title(layer_plan: LayerPlan) -> str:
             title = _("This plan: {worse} harder to predict; {n} of {total} published choices do better")
         title = title.format(
             k=counted(len(plan.blocks), "plan_outcomes"),
-            worse=plan_wording.share_harder_text(price),
+            worse=_harder_text(row),
             n=counted(n_less, "plan_outcomes"),
             total=counted(len(published), "plan_outcomes"),
         )
     else:
-        title = _("This choice: {worse} harder to predict").format(
-            worse=plan_wording.share_harder_text(plan.loss_increase)
-        )
+        title = _("This choice: {worse} harder to predict").format(worse=_harder_text(layer_plan.price))
     if unhealed is not None and published:
         title = _("{title}, all before repair").format(title=title)
     return title if plan.is_verified else _("{title}, not verified").format(title=title)
@@ -216,33 +227,48 @@ def _prices_title(layer_plan: LayerPlan) -> str:
 
 def _breaks(layer_plan: LayerPlan) -> Panel | None:
     """The harder tests before and after, the most harmed first."""
-    losses, rows = plan_evidence.largest_loss_lines(layer_plan), _telling_rows(layer_plan)
-    if not losses or _is_other_set(layer_plan):
+    rows = sorted(_telling_rows(layer_plan), key=lambda row: -_relative_harm(row))
+    if not rows or _is_other_set(layer_plan):
         return None
     after = _("After repair") if layer_plan.plan.is_healed else _("Without the blocks")
     return Panel(
-        losses[0].rstrip(".。"),
+        _breaks_title(rows),
         Table(
             (
-                Column(_("Test"), 0.25),
-                Column(_("Measured as"), 0.17),
-                Column(_("Whole model"), 0.14, is_number=True),
-                Column(after, 0.14, is_number=True),
-                Column(_("Difference [95 %]"), 0.3, is_number=True),
+                Column(_("Test"), 0.24),
+                Column(_("Measured as"), 0.16),
+                Column(_("Whole model"), 0.13, is_number=True),
+                Column(after, 0.13, is_number=True),
+                Column(_("Change [95 %]"), 0.34, is_number=True),
             ),
             tuple(
                 (
                     name("plan_text", row.text),
                     name("plan_measure", row.measure),
                     *plan_wording.before_and_after(row),
-                    plan_wording.change_text(row),
+                    _("{worse} harder").format(worse=_harder_text(row))
+                    if row.measure == "loss"
+                    else _("{change} points").format(change=plan_wording.points_text(row)),
                 )
-                for row in sorted(rows, key=lambda row: -_relative_harm(row))[:MOST_ROWS]
+                for row in rows[:MOST_ROWS]
             ),
-            _("Losses in nats; right answers in percent, their difference in points."),
+            _("Losses in nats per token, right answers in percent."),
         ),
-        say=(*losses[1:], _("Left out: tests that even the whole model hardly passes.")),
+        say=(_("Left out: tests that even the whole model hardly passes."),),
     )
+
+
+def _breaks_title(rows: Sequence[PlanOutcomeRow]) -> str:
+    """What the most harmed of the tests, the first, loses."""
+    worst = rows[0]
+    if not _relative_harm(worst):
+        return _("None of {n} tests is harmed beyond its error").format(n=counted(len(rows), "plan_outcomes"))
+    what = name("plan_text", worst.text)
+    if worst.measure == "loss":
+        return _("Breaks first: {what}, {worse} harder to predict").format(what=what, worse=_harder_text(worst))
+    before, after = plan_wording.before_and_after(worst)
+    title = _("Breaks first: {what}, from {before} to {after} of right answers")
+    return title.format(what=what, before=before, after=after)
 
 
 def _telling_rows(layer_plan: LayerPlan) -> list[PlanOutcomeRow]:
@@ -273,18 +299,24 @@ def _looks(layer_plan: LayerPlan) -> Iterator[Look]:
     if _is_other_set(layer_plan):
         yield from map(Look, (_("Random sets"), _("Abilities"), _("Your own task"), _("Second text")))
         return
-    if plan.random_10th is None:
-        yield Look(_("Random sets"))
-    else:
-        is_worse = "no_better_than_random" in plan.reasons
-        told = _("on the same windows, nine in ten get {limit} harder or more; this plan {own}")
-        if is_worse:
-            told = _("on the same windows, one in ten gets at most {limit} harder; this plan {own}")
-        limit, own = map(plan_wording.share_harder_text, (plan.random_10th, plan.same_windows))
-        yield Look(_("Random sets"), "fails" if is_worse else "holds", told.format(limit=limit, own=own))
+    yield _random_sets(layer_plan)
     yield _harder(layer_plan)
     yield _own_task(layer_plan)
     yield _second_text(layer_plan)
+
+
+def _random_sets(layer_plan: LayerPlan) -> Look:
+    """Whether as many blocks chosen at random harm more; where the plan is over its budget, most of them are too."""
+    plan = layer_plan.plan
+    if plan.random_10th is None:
+        return Look(_("Random sets"))
+    is_worse = "no_better_than_random" in plan.reasons
+    told = _("on the same windows, nine in ten get {limit} harder or more; this plan {own}")
+    if is_worse:
+        told = _("on the same windows, one in ten gets at most {limit} harder; this plan {own}")
+    limit, own = map(plan_wording.share_harder_text, (plan.random_10th, plan.same_windows))
+    are_over = "over_budget" in plan.reasons and plan.random_10th > text_budget(plan)
+    return Look(_("Random sets"), "fails" if is_worse or are_over else "holds", told.format(limit=limit, own=own))
 
 
 def _harder(layer_plan: LayerPlan) -> Look:
@@ -325,11 +357,7 @@ def _own_task(layer_plan: LayerPlan) -> Look:
     if row is None:
         return Look(label)
     if row.measure == "loss":
-        interval = slide_wording.limits_text(row.lower, row.upper, plan_wording.share_harder_text)
-        told = _("{percent} harder to predict {interval}").format(
-            percent=plan_wording.harder_text(row), interval=interval
-        )
-        return Look(label, _within_budget(layer_plan, row), told)
+        return Look(label, _within_budget(layer_plan, row), _("{worse} harder").format(worse=_harder_text(row)))
     is_open = row.upper is None or "no_room_task" in reasons
     is_harmed = row.upper is not None and row.upper < 0
     return Look(
@@ -343,7 +371,9 @@ def _second_text(layer_plan: LayerPlan) -> Look:
     if not rows:
         return Look(_("Second text"))
     told = [
-        _("{name}: {relation}").format(name=name("plan_text", row.text), relation=plan_wording.outcome_price_text(row))
+        _("{name}: {relation}").format(
+            name=name("plan_text", row.text), relation=_("{worse} harder").format(worse=_harder_text(row))
+        )
         for row in rows
     ]
     is_within = all(_within_budget(layer_plan, row) == "holds" for row in rows)
@@ -376,10 +406,15 @@ def _decision(layer_plan: LayerPlan, standing: str, is_unsure: bool) -> Decision
         asked = _("test the smaller model, or keep the larger")
         if instead:
             asked = _("test the smaller model, round to 8 bits, or keep the larger")
-        return Decision(asked, _("Test the smaller model first"), (test, *instead, keep))
+        price = _told_price(layer_plan)
+        title = _("Test the smaller model first: text {worse} harder, {less} fewer parameters").format(
+            worse=plan_wording.harder_text(price),
+            less=share_text(plan_analysis.parameters_saved_share(layer_plan.plan, len(price.blocks))),
+        )
+        return Decision(asked, title, (test, *instead, keep))
     if standing in ("no_better_than_random", "ability_falls"):
         other = Option(_("Plan on another text or size"), again, _("a better set, or none"))
-        title = _("The model stays whole until a better set is found")
+        title = _("Keep all {n} blocks until a better set is found").format(n=layer_plan.plan.n_layers)
         return Decision(_("keep the model, or look for another set"), title, (keep, *instead, other))
     if is_unsure:
         longer = Option(_("Plan on a longer text"), _("not known"), _("whether a block can go"))
@@ -387,7 +422,10 @@ def _decision(layer_plan: LayerPlan, standing: str, is_unsure: bool) -> Decision
         return Decision(_("keep the model, or plan on a longer text"), title, (keep, *instead, longer))
     if standing == "over_budget":
         larger = Option(_("Allow a larger budget"), again, _("more loss for fewer blocks"))
-        title = _("Nothing tried is within the budget")
+        title = _("Nothing tried is within the budget of {budget}").format(budget=_budget_text(layer_plan.plan))
         return Decision(_("keep the model, or allow more loss"), title, (keep, *instead, larger))
     verify = Option(_("Verify on held-out text"), again, _("a loss to rely on"))
-    return Decision(_("verify the plan, or drop it"), _("An unverified loss is too low"), (verify, keep))
+    title = _("{worse} harder is not verified, and likely too little").format(
+        worse=plan_wording.harder_text(_told_price(layer_plan))
+    )
+    return Decision(_("verify the plan, or drop it"), title, (verify, keep))

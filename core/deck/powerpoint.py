@@ -247,12 +247,13 @@ NO_STYLE = "{2D5ABB26-0587-4C30-8999-92F81FD0307C}"
 
 
 def _draw_table(slide: Slide, box: Box, table: Table, points: float, stretch: float) -> float:
-    """Draws the table at the top of the box, its rows up to `stretch` times as high as their text, and returns the height that
-    it takes, in inches."""
+    """Draws the table at the top of the box, the rows below its titles up to `stretch` times as high as their text, and returns
+    the height that it takes, in inches."""
     columns, rows = table.columns, table.rows
     titles = tuple(column.title for column in columns)
     needed = [layout.row_height(row, columns, points, box[2]) for row in (titles, *rows)]
-    heights = [height * max(1.0, min(stretch, 0.99 * box[3] / sum(needed))) for height in needed]
+    wide = max(1.0, min(stretch, (0.99 * box[3] - needed[0]) / sum(needed[1:])))
+    heights = [needed[0], *(height * wide for height in needed[1:])]
     frame: Any = slide.shapes.add_table(len(rows) + 1, len(columns), *map(Inches, (*box[:3], sum(heights))))
     set_alternative_text(frame, table.alternative)
     native_table = frame.table

@@ -90,18 +90,20 @@ def profile_board(data: DeckData) -> Board:
 
 def _comparison_board(data: DeckData, comparison: Comparison, sound: pl.DataFrame) -> Board:
     """Two models on one text: which reads it better, then at what size; their shapes, which decide nothing here, stand in the
-    table and in the appendix."""
+    appendix."""
     best, other = comparison.by_loss
     loss, names = comparison.differences[0].loss, compare_wording.labels(comparison)
     looks = tuple(_other_samples(data))
-    assert best.loss is not None
-    meaning_of_loss = _("bits per byte, {other} {loss}; lower is better")
-    if interval := slide_wording.limits_text(best.loss.lower, best.loss.upper):
-        meaning_of_loss = _("bits per byte {interval}, {other} {loss}; lower is better")
+    assert best.loss is not None and other.loss is not None
+    interval = slide_wording.limits_text(best.loss.lower, best.loss.upper)
     test = Option(_("Test it on your own task, then decide"), _("your choice"), _("reasons to choose or refuse"))
     return Board(
         answer=Panel(
-            compare_wording.better_text(comparison),
+            _("{answer}: {bits} against {own} bits per byte").format(
+                answer=compare_wording.better_text(comparison),
+                bits=wording.number(best.loss.value),
+                own=wording.number(other.loss.value),
+            ),
             loss_chart([(names[one.run.run_id], one.loss) for one in (best, other) if one.loss is not None]),
             (compare_wording.difference_text(loss),),
             say=(
@@ -111,11 +113,9 @@ def _comparison_board(data: DeckData, comparison: Comparison, sound: pl.DataFram
             ),
         ),
         number=wording.number(best.loss.value),
-        meaning=meaning_of_loss.format(
-            interval=interval,
-            other=shortened_name(names[other.run.run_id], 30),
-            loss=compare_wording.loss_text(other.loss),
-        ),
+        meaning=_("bits per byte {interval}, lower is better").format(interval=interval)
+        if interval
+        else _("Bits per byte, lower is better"),
         sure="holds" if loss.is_told_apart else "unclear",
         decision=Decision(
             _("test on your own task, register a pilot, or stop"),
@@ -337,11 +337,10 @@ def _compared(data: DeckData, sound: pl.DataFrame) -> Panel | None:
 def _readers(comparison: Comparison, names: Mapping[str, str], sound: pl.DataFrame) -> Panel:
     """Two models that have read one text: how well, how large they are, and their dimensions on the points that compare."""
     columns = (
-        Column(_("Model"), 0.24),
-        Column(_("Bits per byte, lower is better"), 0.2, is_number=True),
+        Column(_("Model"), 0.25),
+        Column(_("Bits per byte, lower is better"), 0.25, is_number=True),
         Column(_("Parameters (millions)"), 0.2, is_number=True),
-        Column(compare_wording.heads(comparison)[2], 0.24, is_number=True),
-        Column(_("Rise, fall"), 0.12),
+        Column(compare_wording.heads(comparison)[2], 0.3, is_number=True),
     )
     rows, runs = [], {run.run_id: run for run in rows_of(sound, Run)}
     sizes: list[float | None] = []
@@ -349,12 +348,11 @@ def _readers(comparison: Comparison, names: Mapping[str, str], sound: pl.DataFra
         run = runs[one.run.run_id]
         sizes.append(None if run.parameters is None else run.parameters / 1e6)
         size = wording.number(sizes[-1])
-        cells = (compare_wording.loss_text(one.loss), size, compare_wording.dimension_text(one), verdict_marks(run))
+        cells = (compare_wording.loss_text(one.loss), size, compare_wording.dimension_text(one))
         rows.append((shortened_name(names[run.run_id], 30), *cells))
-    key = verdict_legend_text() + _(". ").rstrip()
     return Panel(
         _readers_title([row[0] for row in rows], sizes, is_told_apart=comparison.differences[0].loss.is_told_apart),
-        table_of_models(columns, rows, "runs", key),
+        table_of_models(columns, rows, "runs"),
     )
 
 
@@ -445,9 +443,10 @@ def _decision(data: DeckData, sound: pl.DataFrame) -> Decision:
         return Decision(_("measure again, or stop"), title, (again, _stop()))
     reasons = {key for claim in CLAIMS for key in runs[f"reasons_{claim}"].explode()}
     if reasons & OPEN_CONTROLS:
-        time = slide_wording.time_text(N_CONTROLS * n, runs)
+        n_passes = counted(N_CONTROLS * n, "runs")
+        time = slide_wording.time_text(n_passes, runs)
         controls = Option(_("Measure controls"), time, _("whether training makes the shape"))
-        title = _("Controls must still tell whether training makes the shape")
+        title = _("{n} control passes must still tell whether training makes the shape").format(n=n_passes)
         asked = _("choose nothing by these numbers; measure controls")
         return Decision(asked, title, (controls, _pilot(data), _stop()))
     title = _("A question with a benchmark would decide; these numbers describe")

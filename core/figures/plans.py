@@ -5,6 +5,7 @@ Blocks are counted from 0 and stretches are half-open everywhere.
 
 from __future__ import annotations
 
+import math
 from bisect import bisect_left
 from collections.abc import Collection, Sequence
 from dataclasses import replace
@@ -38,8 +39,9 @@ from core.figures.chart import (
 )
 from core.locale import _
 from core.records import LayerPlan
+from core.sources import stated
 from core.tables import PlanOutcomeRow
-from core.wording import plan_evidence, share_text
+from core.wording import joined_sentences, plan_evidence, share_text
 from core.wording import plans as plan_wording
 from core.wording.labels import name
 
@@ -88,6 +90,8 @@ OTHERS: dict[str, Mark] = dict(zip((*PUBLISHED, "random"), ("square", "triangle"
 """Choices of blocks that the search's are held against, and their marks."""
 MOST_OTHER_CHOICES = 3
 """Of these, on a slide."""
+MOST_DRAWN = 5
+"""Times the least price, the budget or 1 percent: on one axis with what is beyond, all others would look like none."""
 
 
 def price_chart(layer_plan: LayerPlan, budget: float | None, is_brief: bool = False) -> Chart:
@@ -137,7 +141,7 @@ def _priced_chart(layer_plan: LayerPlan, series: Sequence[Series], budget: float
     return Chart(
         Axis(_("blocks that go, share of parameters"), 0.5, max(sizes) + 0.6, 1, labels=labels),
         replace(up, title=_("rise of loss, nats per token (↑ better)"), is_reversed=True),
-        _above_edge(series, up),
+        _within(series, up.low),
         "",
         (Guide(_("budget {budget}").format(budget=f"{budget:g}"), budget, False),) if budget else (),
     )
@@ -147,21 +151,27 @@ def _brief_chart(series: Sequence[Series], most: int, budget: float | None) -> C
     """How much harder text is to predict, in percent, the least above, over numbers of blocks: up to the plan's, as a search
     goes further, of the sets that are compared with it."""
     upto = (replace(line, points=tuple(one for one in line.points if round(one.x) <= most)) for line in series)
-    drawn = [_harder_series(line) for line in upto if line.points and round(line.points[-1].x) == most]
+    drawn = tuple(_harder_series(line) for line in upto if line.points and round(line.points[-1].x) == most)
     limit = None if budget is None else plan_wording.share_harder(budget)
+    told = _("; ").join(line.name for line in reversed(drawn))
+    key = _("Bars: 95 % intervals.")
+    least = min(line.points[-1].y for line in drawn)
+    most_drawn = stated(MOST_DRAWN * max(least, 100 * (limit or 0.0), 1.0), "MOST_DRAWN")
+    if any(point.y > most_drawn for line in drawn for point in line.points):
+        drawn = _within(drawn, -math.inf, most_drawn)
+        key = joined_sentences((key, _("What lies beyond the axis stands at its end.")))
     up = round_axis(
         _("text harder to predict, % (↑ better)"), [0.0, limit and 100 * limit, *y_ends(drawn)], from_zero=True
     )
-    told = _("; ").join(line.name for line in reversed(drawn))
     return Chart(
         Axis(_("Blocks left out"), 0, most, whole_step(most)),
         replace(up, is_reversed=True),
-        tuple(drawn),
+        drawn,
         _("How much harder text gets over blocks left out. {told}.").format(told=told),
         (Guide(_("budget {budget}").format(budget=plan_wording.share_harder_text(budget)), 100 * limit, False),)
         if limit
         else (),
-        _("Bars: 95 % intervals."),
+        key,
     )
 
 
@@ -191,14 +201,17 @@ def _price_axis(series: Sequence[Series], budget: float | None) -> Axis:
     return log_axis(title, [max(lowest / 1.6, max(positive) / 1000), budget, *ends])
 
 
-def _above_edge(series: Sequence[Series], up: Axis) -> tuple[Series, ...]:
-    """Values below a logarithmic axis lie on its edge."""
+def _within(series: Sequence[Series], low: float, high: float = math.inf) -> tuple[Series, ...]:
+    """What lies below or above the ends of an axis at these."""
 
-    def on_axis(point: Point) -> Point:
-        lower, upper = (None if end is None else max(end, up.low) for end in (point.lower, point.upper))
-        return replace(point, y=max(point.y, up.low), lower=lower, upper=upper)
+    def end(value: float) -> float:
+        return min(max(value, low), high)
 
-    return tuple(replace(line, points=tuple(map(on_axis, line.points))) for line in series)
+    def moved(one: Point) -> Point:
+        lower, upper = (None if limit is None else end(limit) for limit in (one.lower, one.upper))
+        return replace(one, y=end(one.y), lower=lower, upper=upper)
+
+    return tuple(replace(line, points=tuple(map(moved, line.points))) for line in series)
 
 
 def _price_points(rows: Sequence[PlanOutcomeRow], aside: float = 0.0) -> tuple[Point, ...]:
@@ -247,7 +260,7 @@ def single_block_chart(layer_plan: LayerPlan) -> Chart | None:
     n = layer_plan.plan.n_layers
     x = Axis(_("block, counted from 0"), -0.5, n - 0.5, whole_step(n))
     up = _price_axis(series, None)
-    return Chart(x, up, _above_edge([line for line in series if line.points], up), "")
+    return Chart(x, up, _within([line for line in series if line.points], up.low), "")
 
 
 # --- what breaks first --------------------------------------------------------------------------------------------------

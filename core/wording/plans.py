@@ -25,7 +25,7 @@ from core.analysis.plans import (
 )
 from core.locale import N_, _, translated, worded
 from core.records import AGAINST_PLAN, BUDGETS, PUBLISHED_FIFTH, LayerPlan, PlanEstimate
-from core.sources import Text, counted, derived, shown, stated
+from core.sources import Text, counted, shown, sourced, stated
 from core.tables import PlanOutcomeRow, PlanRow
 from core.wording import joined_sentences
 from core.wording.labels import name, shortened_name
@@ -181,8 +181,8 @@ def harder_text(row: PlanOutcomeRow) -> str:
 
 
 def share_harder(loss: float | None) -> float:
-    """The rise of perplexity as a share of it, exp(loss) - 1, for a rise of the loss in nats per token."""
-    return derived(math.expm1(loss or 0.0), "plan_outcomes", "harder")
+    """The rise of perplexity as a share of it, exp(loss) - 1, for a rise of the loss in nats per token, whose source it keeps."""
+    return sourced(math.expm1(loss or 0.0), getattr(loss, "source", None))
 
 
 MOST_HARDER = stated(10.0, "MOST_HARDER")

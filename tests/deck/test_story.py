@@ -564,14 +564,23 @@ def test_a_healed_plan_is_held_against_published_choices_as_it_was_before_healin
     rest = [replace(row, difference=0.02) if row.rule == "influence" else row for row in made.outcomes]
     ours = replace(own, rule="exchange", is_chosen=False)
     told = build_story(plan_data(LayerPlan(made.plan, [*rest, ours]), cases.DAY)).slides[1]
-    assert told.title == "This plan: 3 % harder to predict; 1 of 2 published choices do better, all before repair"
+    own = "3 % [2 %, 4 %]"
+    assert told.title == f"This plan: {own} harder to predict; 1 of 2 published choices do better, all before repair"
     assert "this plan, repaired: 1 %" in [line.name for line in told.visual.series]
 
 
 def test_right_answers_change_in_points_where_the_title_says_so():
     shown = plan_board.plan_board(plan_data(layer_plan(), cases.DAY)).compared
-    change = shown.visual.rows[0][-1]
-    assert shown.visual.rows[0][2:] == ("90 %", "80 %", "-10.0 [-12.0, -8.0]") and f"{change} points" in shown.title
+    assert shown.visual.rows[0][2:] == ("90 %", "80 %", "-10.0 [-12.0, -8.0] points")
+    assert shown.title == "Breaks first: copying words, from 90 % to 80 % of right answers"
+    assert shown.visual.rows[1][2:] == ("3.00", "3.05", "5 % [4 %, 6 %] harder")
+
+
+def test_what_cannot_be_tried_speaks_neither_for_nor_against_a_refusal():
+    """Random sets over the budget as well support that none is within it; probes that the whole model fails say nothing."""
+    made = layer_plan(is_recommended=False, budget=0.001, reasons=["over_budget", "no_room_copying"])
+    looks = {look.name: look for look in plan_board.plan_board(plan_data(made, cases.DAY)).looks}
+    assert looks["Random sets"].agrees and looks["Abilities"].sure == "impossible"
 
 
 def test_tests_that_the_whole_model_fails_show_no_fall():
@@ -591,7 +600,7 @@ def test_a_task_of_texts_is_held_against_the_budget(upper, sure):
     task = replace(made.price, text="task", upper=upper)
     data = plan_data(LayerPlan(made.plan, [*made.outcomes, task]), cases.DAY)
     look = {one.name: one for one in plan_board.plan_board(data).looks}["Your own task"]
-    assert look.sure == sure and look.told.startswith("3 % harder to predict [2 %, ")
+    assert look.sure == sure and look.told.startswith("3 % [2 %, ")
 
 
 def test_what_a_table_cuts_stands_whole_in_the_notes():
@@ -651,8 +660,8 @@ def test_a_run_that_reached_no_dimension_tells_so():
 def test_of_two_models_on_one_text_the_deck_tells_first_which_reads_it_better():
     story = story_of("two_models_one_text", "en")
     answer = next(slide for slide in story.slides if slide.key == "answer")
-    assert answer.title == "one reads python-docs better than two" and answer.statements[0].text == "1.90"
-    assert answer.statements[1].text.startswith("bits per byte [") and "two 3.00 [" in answer.statements[1].text
+    assert answer.title == "one reads python-docs better than two: 1.90 against 3.00 bits per byte"
+    assert answer.statements[0].text == "1.90" and answer.statements[1].text.startswith("bits per byte [")
     assert story.slides[-1].visual.rows[0][0].startswith("Test it on your own task")
     assert [slide.key for slide in story.slides] == ["answer", "compared", "options"], "shapes choose no reader"
     table = story.slides[1].visual

@@ -98,3 +98,17 @@ def test_prices_told_are_of_as_many_blocks_as_the_plan_and_the_cheapest_of_a_rul
     assert told[-1] == "this plan, before repair: 3 %" and len(told) == 3, "one block repaired is no plan"
     assert "lowest block influence: 5 %" in told and all(name in chart.alternative for name in told)
     assert [len(line.points) for line in chart.series if line.name.startswith("lowest block")] == [1]
+
+
+def test_a_price_of_thousands_of_percent_hides_no_other_on_a_slide():
+    made = layer_plan()
+    huge = [
+        replace(row, difference=4.0, lower=3.5, upper=4.5) if row.rule == "influence" else row for row in made.outcomes
+    ]
+    chart, whole = (
+        plan_figures.price_chart(LayerPlan(made.plan, rows), made.plan.budget, is_brief=True)
+        for rows in (huge, made.outcomes)
+    )
+    cut = next(line for line in chart.series if "lowest block influence" in line.name)
+    assert chart.y.high < 40 and cut.name.endswith("over 1000 %") and cut.points[-1].y <= chart.y.high
+    assert "beyond the axis" in chart.key and "beyond" not in whole.key
