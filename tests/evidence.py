@@ -49,10 +49,8 @@ from core.tables import PlanOutcomeRow, Run, records
 from core.warehouse import queries, reference
 from core.warehouse.warehouse import Warehouse
 from core.wording import answers as answer_wording
-from core.wording import plan_evidence
 from core.wording import plans as plan_wording
-from core.wording import within as within_wording
-from core.wording.numbers import number
+from core.wording.labels import number
 from core.wording.scores import p_value_text
 from core.wording.verdicts import specification_name
 from tests import removal as removals
@@ -983,9 +981,10 @@ def within_models(runs: pl.DataFrame, windows: pl.DataFrame) -> Section:
                 (
                     run.name,
                     run.corpus_name,
-                    tuple(in_language(language, within_wording.place_text, found) for language in LANGUAGES),
+                    tuple(in_language(language, answer_wording.place_text, found) for language in LANGUAGES),
                     tuple(
-                        f"{in_language(language, within_wording.answer_word, found.relation)}" for language in LANGUAGES
+                        f"{in_language(language, answer_wording.windows_word, found.relation)}"
+                        for language in LANGUAGES
                     ),
                     *_coefficient(found.relation),
                     found.relation.p,
@@ -1020,7 +1019,7 @@ def within_models(runs: pl.DataFrame, windows: pl.DataFrame) -> Section:
         f"{len(rows)}件のうち、補正後に残るのは{len(standing)}件（予測しにくい向き{worse}件、逆向き{better}件）{_listed(standing, 1)}",
     )
     rows = [(*row[:_AT], _p(p), *row[_AT + 1 :]) for row, p in zip(rows, corrected, strict=True)]
-    section.note(*(in_language(language, within_wording.expectation_text) for language in LANGUAGES))
+    section.note(*(in_language(language, answer_wording.windows_expectation_text) for language in LANGUAGES))
     section.table(
         (
             ("model", "モデル"),
@@ -1420,7 +1419,7 @@ def _planned(found: LayerPlan) -> tuple[Any, ...]:
         plan.name,
         plan.corpus_id.partition("@")[0],
         f"{_blocks(found)} / {plan.n_layers}",
-        tuple(in_language(language, plan_evidence.rule_name, plan.rule) for language in LANGUAGES),
+        tuple(in_language(language, plan_wording.rule_name, plan.rule) for language in LANGUAGES),
         before,
         after,
         plan_wording.price_text(plan.random_10th),
@@ -1469,8 +1468,8 @@ def _needed(plans: Sequence[LayerPlan]) -> list[tuple[str, ...]]:
         if points:
             pairs = [
                 (
-                    in_language(language, plan_evidence.sufficient_directions_text, found, points),
-                    *in_language(language, plan_evidence.student_lines, found),
+                    in_language(language, plan_wording.sufficient_directions_text, found, points),
+                    *in_language(language, plan_wording.student_lines, found),
                 )
                 for language in LANGUAGES
             ]
@@ -1487,7 +1486,7 @@ def _held_against(plans: Sequence[LayerPlan]) -> list[tuple[str, ...]]:
     """Each plan beside the published choices of its size; then what rules had foreseen."""
     told = []
     for found in plans:
-        lines = [in_language(language, plan_evidence.published_lines, found) for language in LANGUAGES]
+        lines = [in_language(language, plan_wording.published_lines, found) for language in LANGUAGES]
         if lines[0]:
             blocks = [
                 in_language(language, plan_wording.blocks_text, found.plan.blocks, found.plan.n_layers)
@@ -1497,7 +1496,7 @@ def _held_against(plans: Sequence[LayerPlan]) -> list[tuple[str, ...]]:
             told.append(tuple(f"{found.plan.name}, {blocks[n]}: {said[n]}" for n in range(2)))
     rows = [row for found in plans for row in found.outcomes]
     if foreseen := rule_forecasts(rows, {found.plan.plan_id: len(found.plan.blocks) for found in plans}):
-        told.append(tuple(in_language(language, plan_evidence.foresight_text, foreseen) for language in LANGUAGES))
+        told.append(tuple(in_language(language, plan_wording.foresight_text, foreseen) for language in LANGUAGES))
     return told
 
 

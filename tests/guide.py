@@ -23,7 +23,7 @@ from core.registry.checks import CHECKS, Check
 from core.tables import TABLES, Run, records
 from core.warehouse import queries, reference
 from core.warehouse.warehouse import Warehouse
-from core.wording.numbers import number, share_text, with_interval
+from core.wording.labels import number, share_text, with_interval
 
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 WAREHOUSE = DOCS / "warehouse.md"

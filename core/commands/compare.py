@@ -19,7 +19,7 @@ from core.runs.jobs import JobStatus, remove_job
 from core.terminal.tables import table
 from core.texts.sample import open_text
 from core.warehouse.warehouse import Warehouse
-from core.wording import compare as compare_wording
+from core.wording import runs as run_wording
 
 
 def compare(options: argparse.Namespace) -> int:
@@ -33,7 +33,7 @@ def compare(options: argparse.Namespace) -> int:
         if code:
             return code
     comparison = run_question.ask_comparison(warehouse, run_ids)
-    sentence = in_language("en", compare_wording.answer_text, comparison)
+    sentence = in_language("en", run_wording.comparison_text, comparison)
     show_records(options, {"sentence": sentence, **as_record(comparison, RECORD)}, lambda: comparison_lines(comparison))
     return 0
 
@@ -64,7 +64,7 @@ def _measured(options: argparse.Namespace, warehouse: Warehouse) -> tuple[list[s
 
 def comparison_lines(comparison: Comparison) -> Sequence[str]:
     """The answer, a line for each model, and what may be compared."""
-    lines = [compare_wording.answer_text(comparison), ""]
-    lines += table(compare_wording.heads(comparison), compare_wording.table_rows(comparison))
-    notes = compare_wording.note_lines(comparison)
+    lines = [run_wording.comparison_text(comparison), ""]
+    lines += table(run_wording.comparison_heads(comparison), run_wording.comparison_rows(comparison))
+    notes = run_wording.comparison_note_lines(comparison)
     return [*lines, *([""] if notes else []), *notes]

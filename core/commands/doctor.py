@@ -29,7 +29,7 @@ from core.terminal.progress import ProgressBar, counting_bar
 from core.terminal.tables import table
 from core.warehouse.integrity import LOCK_WAIT, check_health, check_integrity
 from core.warehouse.reference import shipped_run_ids
-from core.wording.numbers import amount
+from core.wording.labels import amount
 
 LEAST_DISK = 2e9
 """Bytes: the demo models, hidden states of one measurement, and its results."""

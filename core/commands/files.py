@@ -33,7 +33,7 @@ from core.warehouse.backup import Backup, create_backup, list_backups, restore_b
 from core.warehouse.connection import exists
 from core.warehouse.export_runs import export_runs
 from core.warehouse.import_runs import REJECTED_STATES, import_runs
-from core.wording.numbers import amount
+from core.wording.labels import amount
 
 ARRIVAL_STATES = {
     "new": Sentence("new"),

@@ -25,8 +25,7 @@ from core.runs.requests import with_task_hash
 from core.terminal.output import say, say_json, tell
 from core.terminal.tables import plan_lines, plan_record, plans_table
 from core.warehouse import runs
-from core.wording.plan_evidence import readable_lines, sibling_lines
-from core.wording.plans import estimate_lines, mergekit_reason_text, recipe_text
+from core.wording.plans import estimate_lines, mergekit_reason_text, readable_lines, recipe_text, sibling_lines
 
 
 def plan(options: argparse.Namespace) -> int:

@@ -21,8 +21,7 @@ from core.questions.record import as_record
 from core.terminal import answers
 from core.warehouse import queries
 from core.wording import answers as answer_wording
-from core.wording import within as within_wording
-from core.wording.provenance import group_advice_text
+from core.wording.runs import group_advice_text
 
 
 def rank(options: argparse.Namespace) -> None:
@@ -68,14 +67,17 @@ def within(options: argparse.Namespace) -> None:
     places = {
         result.place: {
             "answer": result.relation.answer,
-            "sentence": in_language("en", within_wording.answer_text, result, run),
+            "sentence": in_language("en", answer_wording.windows_text, result, run),
             **asdict(result),
         }
         for result in results
     }
 
     def lines() -> list[str]:
-        told = [(within_wording.answer_text(result, run), *within_wording.note_lines(result), "") for result in results]
-        return [*sum(told, ()), within_wording.expectation_text()]
+        told = [
+            (answer_wording.windows_text(result, run), *answer_wording.windows_note_lines(result), "")
+            for result in results
+        ]
+        return [*sum(told, ()), answer_wording.windows_expectation_text()]
 
     show_records(options, {"run_id": run_id, "model": run.name, **places, "windows": answer.windows.to_dicts()}, lines)

@@ -21,7 +21,7 @@ from core.terminal.run_summary import labelled
 from core.terminal.tables import table
 from core.warehouse import people
 from core.wording import decisions as decision_wording
-from core.wording.numbers import share_text
+from core.wording.labels import share_text
 
 OUTCOMES = {"right": Sentence("right"), "wrong": Sentence("wrong"), None: Sentence("not known")}
 

@@ -36,7 +36,7 @@ from core.terminal.run_details import run_details
 from core.terminal.tables import diff_lines, runs_table, trash_table
 from core.warehouse import queries
 from core.warehouse.runs import annotate, find_run_id, read_profile, restore_run
-from core.wording.provenance import comparability_text, differing_lines, result_lines
+from core.wording.runs import comparability_text, differing_lines, result_lines
 
 
 def list_(options: argparse.Namespace) -> None:

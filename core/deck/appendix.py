@@ -22,10 +22,8 @@ from core.sources import Text, counted, shown
 from core.tables import Run, ScoredRun, ids_of
 from core.tables.sourced import rows_of
 from core.wording import plans as plan_wording
-from core.wording.labels import is_vetoed, layer_text, run_labels, shortened_name
-from core.wording.limits import limits
-from core.wording.numbers import day
-from core.wording.provenance import group_name
+from core.wording.labels import day, is_vetoed, layer_text, run_labels, shortened_name
+from core.wording.runs import group_name, limits
 from core.wording.scores import row_benchmark_name, with_error
 from core.wording.verdicts import verdict_legend_text, verdict_marks
 

@@ -23,8 +23,7 @@ from core.registry.protocols import find_protocol, n_control_passes
 from core.sources import counted, derived
 from core.wording import joined_sentences
 from core.wording import slides as slide_wording
-from core.wording.labels import name
-from core.wording.numbers import day
+from core.wording.labels import day, name
 
 N_CONTROLS = n_control_passes(find_protocol("standard"))
 """Of one model: the passes that this protocol measures."""

@@ -18,8 +18,7 @@ from core.sources import Text, counted, shown, stamped
 from core.wording import decisions as decision_wording
 from core.wording import joined_sentences
 from core.wording import slides as slide_wording
-from core.wording.labels import shortened_name
-from core.wording.numbers import share_text
+from core.wording.labels import share_text, shortened_name
 from core.wording.scores import plain_benchmark_name
 
 TABLES = ("rules", "rule_choices", "scores", "run_summaries", "models")

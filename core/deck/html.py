@@ -24,7 +24,7 @@ from core.figures.chart import Blocks
 from core.figures.chart_svg import BLOCK_WIDTH, BY_STYLE, visual_svg
 from core.figures.svg import DARK, FONT, LIGHT, Theme
 from core.locale import _, speaking
-from core.wording.numbers import day
+from core.wording.labels import day
 
 MOST_BYTES = 3_000_000
 """Largest file; some 100 kB are usual."""

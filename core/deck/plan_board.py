@@ -15,8 +15,8 @@ from core.locale import _
 from core.records import LayerPlan, text_budget
 from core.sources import Text, counted, derived, shown
 from core.tables import PlanOutcomeRow, PlanRow
-from core.wording import plan_evidence, share_text
 from core.wording import plans as plan_wording
+from core.wording import share_text
 from core.wording import slides as slide_wording
 from core.wording.labels import name, shortened_name
 
@@ -189,7 +189,7 @@ def _is_other_set(layer_plan: LayerPlan) -> bool:
 def _evidence(layer_plan: LayerPlan) -> Panel:
     plan = layer_plan.plan
     chart = price_chart(layer_plan, plan.budget if plan.budget_unit == "nats" else None, is_brief=True)
-    return Panel(_prices_title(layer_plan), chart, say=(*plan_evidence.same_choice_lines(layer_plan),))
+    return Panel(_prices_title(layer_plan), chart, say=(*plan_wording.same_choice_lines(layer_plan),))
 
 
 def _prices_title(layer_plan: LayerPlan) -> str:

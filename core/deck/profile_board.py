@@ -38,10 +38,10 @@ from core.registry.protocols import CLAIMS
 from core.sources import Text, counted, derived
 from core.tables import Run, ids_of, records
 from core.tables.sourced import rows_of
-from core.wording import compare as compare_wording
+from core.wording import runs as run_wording
 from core.wording import slides as slide_wording
 from core.wording.labels import layer_text, shortened_name
-from core.wording.provenance import comparability_text, conditions_text
+from core.wording.runs import comparability_text, conditions_text
 from core.wording.verdicts import verdict_legend_text, verdict_marks
 
 TABLES = ("run_summaries", "layer_estimates", "run_claims", "run_controls")
@@ -92,7 +92,7 @@ def _comparison_board(data: DeckData, comparison: Comparison, sound: pl.DataFram
     """Two models on one text: which reads it better, then at what size; their shapes, which decide nothing here, stand in the
     appendix."""
     best, other = comparison.by_loss
-    loss, names = comparison.differences[0].loss, compare_wording.labels(comparison)
+    loss, names = comparison.differences[0].loss, run_wording.model_labels(comparison)
     looks = tuple(_other_samples(data))
     assert best.loss is not None and other.loss is not None
     interval = slide_wording.limits_text(best.loss.lower, best.loss.upper)
@@ -100,15 +100,15 @@ def _comparison_board(data: DeckData, comparison: Comparison, sound: pl.DataFram
     return Board(
         answer=Panel(
             _("{answer}: {bits} against {own} bits per byte").format(
-                answer=compare_wording.better_text(comparison),
+                answer=run_wording.better_text(comparison),
                 bits=wording.number(best.loss.value),
                 own=wording.number(other.loss.value),
             ),
             loss_chart([(names[one.run.run_id], one.loss) for one in (best, other) if one.loss is not None]),
-            (compare_wording.difference_text(loss),),
+            (run_wording.difference_text(loss),),
             say=(
                 _("Bits per byte compare models of any tokenizer."),
-                *compare_wording.note_lines(comparison),
+                *run_wording.comparison_note_lines(comparison),
                 *_origin_lines(data),
             ),
         ),
@@ -340,7 +340,7 @@ def _readers(comparison: Comparison, names: Mapping[str, str], sound: pl.DataFra
         Column(_("Model"), 0.25),
         Column(_("Bits per byte, lower is better"), 0.25, is_number=True),
         Column(_("Parameters (millions)"), 0.2, is_number=True),
-        Column(compare_wording.heads(comparison)[2], 0.3, is_number=True),
+        Column(run_wording.comparison_heads(comparison)[2], 0.3, is_number=True),
     )
     rows, runs = [], {run.run_id: run for run in rows_of(sound, Run)}
     sizes: list[float | None] = []
@@ -348,7 +348,7 @@ def _readers(comparison: Comparison, names: Mapping[str, str], sound: pl.DataFra
         run = runs[one.run.run_id]
         sizes.append(None if run.parameters is None else run.parameters / 1e6)
         size = wording.number(sizes[-1])
-        cells = (compare_wording.loss_text(one.loss), size, compare_wording.dimension_text(one))
+        cells = (run_wording.loss_text(one.loss), size, run_wording.dimension_text(one))
         rows.append((shortened_name(names[run.run_id], 30), *cells))
     return Panel(
         _readers_title([row[0] for row in rows], sizes, is_told_apart=comparison.differences[0].loss.is_told_apart),

@@ -19,8 +19,7 @@ from core.locale import DIRECTION_CONTROLS, _
 from core.sources import Text, changed, counted, derived, shown
 from core.tables import Run, ids_of, records
 from core.wording import slides as slide_wording
-from core.wording.labels import name
-from core.wording.numbers import day
+from core.wording.labels import day, name
 
 PAGE_POINTS, PAGE_KEY_ROOM = 10, 0.8
 """Letter size of tables of the appendix, and inches for the key below one."""

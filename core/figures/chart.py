@@ -11,7 +11,7 @@ from dataclasses import dataclass, replace
 from typing import Literal
 
 from core.locale import _
-from core.wording.numbers import with_interval
+from core.wording.labels import with_interval
 
 Mark = Literal["none", "circle", "open", "diamond", "triangle", "down", "hollow", "square", "plus", "dash"]
 """`hollow` is an empty triangle."""

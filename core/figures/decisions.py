@@ -31,8 +31,7 @@ from core.pilots.saved import Assumptions
 from core.sources import shown
 from core.tables import ids_of
 from core.wording import decisions as decision_wording
-from core.wording.labels import distinguishing_names, shortened_name
-from core.wording.numbers import share_text
+from core.wording.labels import distinguishing_names, share_text, shortened_name
 
 LONGEST_NAME = 30
 _BYTES = 1e9

@@ -39,9 +39,8 @@ from core.registry.names import NOT_STATED
 from core.sources import Text, shown
 from core.tables import Run, ids_of
 from core.wording.answers import benchmark_name, coefficient_text, relation_text
-from core.wording.labels import distinguishing_names, run_labels, shortened_name
-from core.wording.numbers import number
-from core.wording.score_files import KINDS, kind_name
+from core.wording.labels import distinguishing_names, number, run_labels, shortened_name
+from core.wording.scores import KINDS, kind_name
 
 
 def dimension_axis(answer: Answer) -> str:

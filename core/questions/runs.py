@@ -200,7 +200,7 @@ class Compares:
     points: str | None
     """The points on which dimensions compare; None for a loss, and where they do not."""
     reasons: tuple[str, ...]
-    """Keys of `core.wording.provenance.CONDITIONS`, or `no_loss`."""
+    """Keys of `core.wording.runs.CONDITIONS`, or `no_loss`."""
 
 
 @dataclass(frozen=True)

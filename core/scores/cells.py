@@ -32,7 +32,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True)
 class Remark:
-    """Why something was left out or how it was changed: a code that `core.wording.score_files` puts into words."""
+    """Why something was left out or how it was changed: a code that `core.wording.scores` puts into words."""
 
     code: str
     detail: str = ""

@@ -9,7 +9,7 @@ from core.registry.published import CLAIMS
 from core.terminal.output import heads
 from core.terminal.tables import table
 from core.wording import answers as answer_wording
-from core.wording import provenance
+from core.wording import runs as run_wording
 from core.wording.labels import marked_name
 from core.wording.scores import rank_lines
 
@@ -30,13 +30,13 @@ def answer_lines(answer: Answer) -> list[str]:
     if others := answer.population.others:
         lines += ["", _("Not comparable with these:")]
         shown = others[:MOST_GROUPS]
-        first, *ways = (provenance.ways_out(other.differing_keys) for other in shown)
+        first, *ways = (run_wording.ways_out(other.differing_keys) for other in shown)
         of_all = [way for way in first if all(way in one for one in ways)]
         for other in shown:
             line = _("{group} ({models}): {why}").format(
-                group=provenance.group_name(other.group),
-                models=provenance.group_models_text(other.group),
-                why=provenance.group_advice_text(other, of_all),
+                group=run_wording.group_name(other.group),
+                models=run_wording.group_models_text(other.group),
+                why=run_wording.group_advice_text(other, of_all),
             )
             lines.append(f"  {line}")
         if (n := len(others) - MOST_GROUPS) > 0:

@@ -11,8 +11,8 @@ from core.ids import SHORT_ID
 from core.locale import _, worded
 from core.records import PassEstimate, Preflight
 from core.terminal.output import WIDTH, join, pad, wrap
-from core.wording.numbers import duration
-from core.wording.preflight import cost_facts, network_text
+from core.wording.labels import duration
+from core.wording.runs import cost_facts, network_text
 
 
 def card_lines(card: Preflight) -> list[str]:

@@ -11,7 +11,7 @@ from core import wording
 from core.locale import _
 from core.records import Progress
 from core.terminal.output import one_line, progress_stream
-from core.wording.numbers import duration
+from core.wording.labels import duration
 
 if TYPE_CHECKING:
     from rich.progress import Progress as Drawn

@@ -25,8 +25,9 @@ from core.registry.protocols import CLAIMS, SPECIFICATIONS
 from core.tables import LayerEstimateRow, LayerPairRow, RunCheckRow, RunClaimRow, RunSummaryRow
 from core.terminal.output import WIDTH, join, pad, wrap
 from core.terminal.run_summary import answer_lines, control_name, interval_text, labelled, summary_of
-from core.wording.numbers import number
-from core.wording.provenance import fields
+from core.wording.answers import readable_limits, readable_text
+from core.wording.labels import number
+from core.wording.runs import fields
 from core.wording.verdicts import (
     claim_name,
     joint_text,
@@ -35,7 +36,6 @@ from core.wording.verdicts import (
     specification_name,
     start_text,
 )
-from core.wording.within import readable_limits, readable_text
 
 WORDS = ("d2", "one_per_word")
 LITERATURE = ("last_token", "per_prompt")

@@ -18,8 +18,8 @@ from core.records import Profile
 from core.registry.protocols import CLAIMS
 from core.tables import RunRow, RunSummaryRow
 from core.terminal.output import LABEL, WIDTH, join, pad, wrap
+from core.wording.answers import served_text
 from core.wording.verdicts import claim_name
-from core.wording.within import served_text
 
 
 def answer_lines(profile: Profile) -> list[str]:

@@ -15,8 +15,8 @@ from core.registry.names import NOT_STATED
 from core.scores import plain_csv
 from core.scores.score_rows import ScoreFile, metrics_without_direction
 from core.terminal.output import join
-from core.wording import score_files
-from core.wording.score_files import format_name
+from core.wording import scores as score_wording
+from core.wording.scores import format_name
 
 MOST_EXAMPLES = 5
 """Models or contradictions that are listed at most."""
@@ -28,14 +28,14 @@ def import_lines(preview, stored: Mapping[str, Any] | None, scored: Sequence[tup
     `stored` maps the hash of each stored file to its `StoredImport`; None if nothing was to be stored.
     """
     file, rows = preview.file, preview.rows
-    lines = [f"{file.name}: {format_name(file.format)}", *score_files.file_remark_lines(file)]
+    lines = [f"{file.name}: {format_name(file.format)}", *score_wording.file_remark_lines(file)]
     counted = dict(with_kind(rows)["kind"].value_counts().iter_rows())
-    values = [f"{counted[kind]:,} {score_files.kind_name(kind)}" for kind in score_files.KINDS if kind in counted]
+    values = [f"{counted[kind]:,} {score_wording.kind_name(kind)}" for kind in score_wording.KINDS if kind in counted]
     if file.samples:
         values.append(_("{n:,} single answer", "{n:,} single answers", n=len(file.samples)))
     lines.append(_("values: {values}").format(values=join(values) or _("none")))
     for skipped in (True, False):
-        lines += score_files.remark_lines(file.rows, skipped=skipped)
+        lines += score_wording.remark_lines(file.rows, skipped=skipped)
     lines += _contradictions(rows)
     lines += _directions(file)
     was_stored = preview.imported_at is not None
@@ -59,7 +59,7 @@ def import_records(previews, stored: Mapping[str, Any]) -> list[dict[str, Any]]:
             "file": preview.file.name,
             "sha256": preview.file.sha256,
             "format": preview.file.format,
-            "remarks": in_language("en", score_files.file_remark_lines, preview.file),
+            "remarks": in_language("en", score_wording.file_remark_lines, preview.file),
             "imported_before": preview.imported_at,
             "stored": asdict(stored[preview.file.sha256]) if preview.file.sha256 in stored else None,
             "models": preview.names.to_dicts(),
@@ -67,7 +67,8 @@ def import_records(previews, stored: Mapping[str, Any]) -> list[dict[str, Any]]:
             "metrics_without_direction": list(metrics_without_direction(preview.file)),
             "n_answers": len(preview.file.samples),
             "values": [
-                row | {"why": in_language("en", score_files.row_remarks_text, preview.file.rows[row["number"]]) or None}
+                row
+                | {"why": in_language("en", score_wording.row_remarks_text, preview.file.rows[row["number"]]) or None}
                 for row in preview.rows.to_dicts()
             ],
         }
@@ -84,7 +85,7 @@ def _contradictions(rows: pl.DataFrame) -> list[str]:
             benchmark=benchmark,
             metric=metric,
             value=value,
-            known=score_files.known_score_text("conflict", *known),
+            known=score_wording.known_score_text("conflict", *known),
         )
         for model, benchmark, metric, value, *known in conflicts.select(columns).iter_rows()
     ]
@@ -105,7 +106,7 @@ def _models(preview, is_stored: bool, was_stored: bool) -> list[str]:
     names = preview.names
     if names.is_empty():
         return []
-    lines = [_("models that are measured here: {measured}").format(measured=score_files.measured_text(names))]
+    lines = [_("models that are measured here: {measured}").format(measured=score_wording.measured_text(names))]
     if preview.aliases:
         line = (
             _("new aliases: {n:,}; `workdim scores alias --remove {name}` takes the first back")

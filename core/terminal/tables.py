@@ -18,11 +18,9 @@ from core.questions.record import as_record
 from core.records import PLANNING, SCORING, LayerPlan
 from core.tables import PlanOutcomeRow, PlanRow, Run, ScoreRow, records
 from core.terminal.output import Fixed, Head, heads, join, one_line, pad, width
-from core.wording import plan_evidence
 from core.wording import plans as plan_wording
-from core.wording.labels import distinct_short_names, marked_name, shortened_name, text_name, yes_or_no
-from core.wording.numbers import duration
-from core.wording.provenance import Line
+from core.wording.labels import distinct_short_names, duration, marked_name, shortened_name, text_name, yes_or_no
+from core.wording.runs import Line
 from core.wording.scores import score_flag_lines
 from core.wording.verdicts import verdict_legend_text, verdict_marks
 
@@ -284,7 +282,7 @@ def plan_answer_lines(layer_plan: LayerPlan) -> list[str]:
     lines = [plan_wording.plan_text(layer_plan), *([] if other else of_own_set)]
     lines += ["", *budgets] if budgets else []
     lines += ["", *_plan_sketch(layer_plan), "", *([*of_own_set, ""] if other else [])]
-    lines += [*plan_wording.saving_lines(plan), *plan_evidence.alternative_lines(layer_plan)]
+    lines += [*plan_wording.saving_lines(plan), *plan_wording.alternative_lines(layer_plan)]
     if plan.saved_as:
         saved = _("Saved: {folder}; reopened, its loss is the verified one.").format(folder=plan.saved_as)
         lines += ["", saved, _("`workdim measure {folder}` measures the smaller model.").format(folder=plan.saved_as)]
@@ -301,8 +299,8 @@ def plan_lines(layer_plan: LayerPlan) -> list[str]:
     """A plan with all that was measured for it."""
     plan = layer_plan.plan
     path, harder = plan_analysis.search_path(layer_plan), plan_analysis.harder_text_prices(layer_plan)
-    directions = plan_evidence.direction_lines(layer_plan)
-    rivals = table_of(plan_analysis.rivals(layer_plan), plan_evidence.rival_columns())
+    directions = plan_wording.direction_lines(layer_plan)
+    rivals = table_of(plan_analysis.rivals(layer_plan), plan_wording.rival_columns())
     lines = [*plan_answer_lines(layer_plan), "", _("Candidates"), *rivals]
     if path:
         priced: dict[str, Callable[[PlanOutcomeRow], Any]] = {
@@ -313,13 +311,13 @@ def plan_lines(layer_plan: LayerPlan) -> list[str]:
         }
         lines += ["", _("By number of blocks"), *table_of(path, priced)]
     if harder:
-        told = table_of(harder, plan_evidence.harder_columns(), (_("N"),))
+        told = table_of(harder, plan_wording.harder_columns(), (_("N"),))
         lines += ["", _("Other texts and probes"), *told]
-    held_against = [*plan_evidence.published_lines(layer_plan), *plan_evidence.control_lines(plan)]
+    held_against = [*plan_wording.published_lines(layer_plan), *plan_wording.control_lines(plan)]
     lines += ["", *held_against] if held_against else []
     if directions:
         lines += ["", _("Directions that suffice (principal components; an upper bound)"), *_indented(directions)]
-        lines += ["", *plan_evidence.student_lines(layer_plan)]
+        lines += ["", *plan_wording.student_lines(layer_plan)]
     return [*lines, "", _("Plan {id}").format(id=plan.plan_id)]
 
 

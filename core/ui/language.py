@@ -17,7 +17,7 @@ from streamlit.runtime.scriptrunner_utils.script_run_context import get_script_r
 from core import locale
 from core.locale import N_, _
 from core.ui import url_state
-from core.wording.numbers import day
+from core.wording.labels import day
 
 LANGUAGES = locale.LANGUAGES
 NAME = "lang"

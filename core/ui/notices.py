@@ -13,7 +13,7 @@ from core.ui import inputs, reads, trash, url_state
 from core.ui.markdown import escape
 from core.warehouse import reference
 from core.wording.labels import run_labels
-from core.wording.provenance import differing_text
+from core.wording.runs import differing_text
 
 
 def runs_or_stop() -> pl.DataFrame:

@@ -12,9 +12,21 @@ from functools import reduce
 from core.locale import _
 from core.registry.protocols import CONTROLS
 from core.sources import Text
-from core.wording.labels import check_meaning, control_name, estimator_name, estimator_symbol, name, names, pass_text
-from core.wording.numbers import interval_of, number, rounded, share_text, size_range, with_interval
-from core.wording.reasons import reason_meaning, reason_text, run_reasons
+from core.wording.labels import (
+    check_meaning,
+    control_name,
+    estimator_name,
+    estimator_symbol,
+    interval_of,
+    name,
+    names,
+    number,
+    pass_text,
+    rounded,
+    share_text,
+    size_range,
+    with_interval,
+)
 from core.wording.scores import (
     benchmark_name,
     metric_name,
@@ -29,6 +41,9 @@ from core.wording.verdicts import (
     dominance_text,
     extrema_text,
     outcome_text,
+    reason_meaning,
+    reason_text,
+    run_reasons,
     shape_text,
     ten_dimensions_text,
     verdict_text,

@@ -25,8 +25,7 @@ from core.pilots.saved import DIMENSIONS, Assumptions, Criterion, Rule, SavedRul
 from core.questions.choice import PilotChoice
 from core.sources import shown
 from core.tables import RuleChoiceRow
-from core.wording.labels import names_text
-from core.wording.numbers import amount, number, share_text
+from core.wording.labels import amount, names_text, number, share_text
 from core.wording.scores import row_benchmark_name
 
 

@@ -14,8 +14,7 @@ from core.pilots.pilot import Pilot
 from core.questions.ranking_answer import Answer
 from core.sources import Text, counted, derived, shown
 from core.wording import answers as answer_wording
-from core.wording.labels import marked_name, names_text, shortened_name
-from core.wording.numbers import bracket, duration
+from core.wording.labels import bracket, duration, marked_name, names_text, shortened_name
 from core.wording.scores import plain_benchmark_name
 
 

@@ -17,7 +17,7 @@ from core.analysis.differences import (
     without_incidental,
 )
 from core.tables import Run
-from core.wording.provenance import differing_lines, field_name, field_text
+from core.wording.runs import differing_lines, field_name, field_text
 from tests.frames import made
 
 RECORD = {

@@ -9,7 +9,7 @@ import pytest
 from core.analysis.relation import WindowRelation, relate_windows
 from core.locale import in_language
 from core.tables import TABLES, Run
-from core.wording import within as within_wording
+from core.wording import answers as answer_wording
 from tests.frames import made
 from tests.profiles import make_profile
 
@@ -51,7 +51,7 @@ def test_a_loss_that_depends_on_dimension_is_a_hint_either_way_as_nobody_registe
     assert found.relation.n_looks == 2 and found.relation.p <= found.relation.corrected_p <= 0.05
     turned = relate_windows(windows(3 - 0.05 * dimension + noise.normal(0, 0.3, 64), dimension))
     assert turned.relation.answer == "hint" and turned.relation.rho < -0.4
-    told = within_wording.answer_text(turned, RUN)
+    told = answer_wording.windows_text(turned, RUN)
     assert told.startswith("A hint, not registered beforehand: where a window uses more")
     assert "predict it better" in told
 
@@ -92,7 +92,7 @@ def test_the_control_is_told_with_the_difference_of_both_coefficients():
     assert unrelated.shuffled.answer != "hint" and 0 < lower < value < upper
     value, lower, upper = relate_windows(text, shuffled=text).difference
     assert lower <= value == 0 <= upper
-    assert any("Text less shuffled tokens" in line for line in within_wording.note_lines(unrelated))
+    assert any("Text less shuffled tokens" in line for line in answer_wording.windows_note_lines(unrelated))
 
 
 def test_documents_of_text_and_control_are_the_same_where_one_of_them_lost_windows():
@@ -115,6 +115,6 @@ def test_documents_of_text_and_control_are_the_same_where_one_of_them_lost_windo
 def test_what_cannot_be_told_says_why(rows: pl.DataFrame, reason: str, told: str):
     found: WindowRelation = relate_windows(rows)
     assert found.relation.answer == "cannot_tell" and reason in found.relation.reasons
-    assert any(told in line for line in within_wording.note_lines(found))
+    assert any(told in line for line in answer_wording.windows_note_lines(found))
     for language in ("en", "ja"):
-        assert in_language(language, within_wording.answer_text, found, RUN)
+        assert in_language(language, answer_wording.windows_text, found, RUN)

@@ -252,7 +252,7 @@ def test_every_stored_field_has_its_place_and_its_name():
     """A new column that nobody has named would stand among the fields of the run under its raw name."""
     from core.registry.protocols import Protocol
     from core.tables import CorpusRow, ModelRow, RunRow, columns, frame
-    from core.wording.provenance import NAMES, fields
+    from core.wording.runs import NAMES, fields
 
     inside = {"library_versions", "config", "phase_seconds", "execution"}
     texts = {f"corpus_{name}" for name in columns(CorpusRow) if name != "corpus_id"} | {"corpus_id"}

@@ -13,7 +13,7 @@ from core.terminal import score_import
 from core.terminal.output import one_line
 from core.warehouse.aliases import suggest_models
 from core.warehouse.score_imports import ImportPreview
-from core.wording import score_files
+from core.wording import scores as score_wording
 from core.wording.scores import comparison_lines, comparison_outcome_text, p_number_text
 from tests.warehouse.score_files import score, score_file
 
@@ -28,7 +28,7 @@ def test_each_value_counts_once_by_what_matters_most_about_it():
     )
     bars = import_bars([("<b>a.csv", found), ("b.csv", found.head(1))])
     lengths = {name: {bar.row: bar.high - bar.low for bar in part} for name, part in bars.parts.items()}
-    assert list(lengths) == [score_files.kind_name(kind) for kind in score_files.KINDS]
+    assert list(lengths) == [score_wording.kind_name(kind) for kind in score_wording.KINDS]
     taken, *others = lengths.values()
     assert taken == {0: 1, 1: 1} and others == [{0: 1}] * 4
     figure = bars_figure(bars)
@@ -81,7 +81,7 @@ def test_p_values_are_written_short():
 
 def test_reasons_are_grouped_with_their_first_places():
     file = score_file(*[Remark("not_a_number", f"x{n}") for n in range(5)], Remark("no_value"), score())
-    first, second = score_files.remark_lines(file.rows, skipped=True)
+    first, second = score_wording.remark_lines(file.rows, skipped=True)
     assert first.startswith("5 × ") and "x0" in first and first.endswith(" (for example line 2; line 3; line 4)")
     assert second.startswith("1 × ")
 

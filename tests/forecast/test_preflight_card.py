@@ -18,7 +18,7 @@ from core.runs import processes
 from core.runs.jobs import submit
 from core.terminal.preflight_card import card_lines
 from core.warehouse import queries
-from core.wording.numbers import amount, duration
+from core.wording.labels import amount, duration
 from tests.conftest import ROOT, run_core
 from tests.measuring import measure
 from tests.runs.small import BROAD, NARROW, SMALL

@@ -16,7 +16,7 @@ from core.pilots import pilot as registration
 from core.pilots.pilot import Benchmark, OwnScore, OwnTask, Pilot, PilotModel, PilotText
 from core.warehouse import people, queries
 from core.warehouse.warehouse import Warehouse
-from core.wording.numbers import day
+from core.wording.labels import day
 from tests.pages.test_pages import opened, table_of, texts
 from tests.screens import RUN_IDS, filled_warehouse
 

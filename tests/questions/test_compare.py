@@ -12,7 +12,7 @@ from core.questions.record import as_record
 from core.store.parcels import write_parcel
 from core.warehouse.runs import ingest_parcel
 from core.warehouse.warehouse import Warehouse
-from core.wording import compare as compare_wording
+from core.wording import runs as run_wording
 from tests.profiles import make_corpus, make_model, make_profile
 
 A, B, C, E, F, G = (f"01900000-0000-7000-8000-00000000000{n}" for n in range(6))
@@ -53,7 +53,7 @@ def test_the_loss_on_the_text_comes_first_with_its_paired_difference(warehouse):
     assert difference["value"] == pytest.approx(-0.3) and difference["unit"] == "document" and difference["n"] == 16
     assert difference["lower"] == pytest.approx(-0.3) == difference["upper"]  # each document is worse by the same
     assert record["points"] == "one_per_type" and all(one["may"] for one in record["compares"])
-    told = compare_wording.answer_text(found)
+    told = run_wording.comparison_text(found)
     assert told.startswith("a reads ") and "better than b. On " in told, "plainly first, then by how much"
     assert ": a 1.10 [" in told and "b 1.40 [" in told and "more than chance" in told
 
@@ -61,28 +61,28 @@ def test_the_loss_on_the_text_comes_first_with_its_paired_difference(warehouse):
 def test_another_tokenizer_is_compared_on_words_and_that_is_said_once(warehouse):
     found = run_question.ask_comparison(warehouse, [A, C])
     assert found.points == "one_per_word" and found.difference.loss.value == pytest.approx(-0.01)
-    notes = compare_wording.note_lines(found)
+    notes = run_wording.comparison_note_lines(found)
     assert sum("one point per word" in note for note in notes) == 1
     apart = run_question.ask_comparison(warehouse, [B, C])
     assert apart.points is None
-    assert "differ in: tokenizer, words. Measured together" in compare_wording.note_lines(apart)[-1]
+    assert "differ in: tokenizer, words. Measured together" in run_wording.comparison_note_lines(apart)[-1]
 
 
 def test_of_three_each_is_held_against_the_first_and_the_best_is_named_first(warehouse):
     found = run_question.ask_comparison(warehouse, [B, C, A])
     assert [one.other.run.run_id for one in found.differences] == [C, A]
     assert [one.run.run_id for one in found.by_loss] == [A, C, B]
-    assert "(lower is better): a 1.10 [" in compare_wording.answer_text(found)
-    assert compare_wording.note_lines(found)[0].startswith("b less each other: c 0.290")
+    assert "(lower is better): a 1.10 [" in run_wording.comparison_text(found)
+    assert run_wording.comparison_note_lines(found)[0].startswith("b less each other: c 0.290")
 
 
 def test_encoders_have_no_loss_and_their_shape_is_the_answer(warehouse):
     found = run_question.ask_comparison(warehouse, [E, F])
     assert found.difference is None and {one.reasons for one in found.compares if not one.may} == {("no_loss",)}
-    told = compare_wording.answer_text(found)
+    told = run_wording.comparison_text(found)
     assert "Encoders have no loss: only their shapes compare" in told and "Largest inner dimension: e " in told
     mixed = run_question.ask_comparison(warehouse, [A, E])
-    assert mixed.points is None and "e: encoders have no loss" in compare_wording.answer_text(mixed)
+    assert mixed.points is None and "e: encoders have no loss" in run_wording.comparison_text(mixed)
 
 
 def test_an_encoder_named_first_leaves_the_losses_of_the_others_their_answer(warehouse):
@@ -92,10 +92,10 @@ def test_an_encoder_named_first_leaves_the_losses_of_the_others_their_answer(war
     assert [one["bits_per_byte"] for one in record["models"]] == pytest.approx([None, 1.4, 1.1, 1.1])
     difference = record["difference"]
     assert (difference["of"], difference["from"]) == ("local:b", "local:a")
-    assert difference["value"] == pytest.approx(0.3) and "0.300 [" in compare_wording.answer_text(found)
-    assert ": a 1.10 [" in compare_wording.answer_text(found)
-    assert compare_wording.brief_text(found).startswith("Not compared by loss: e, g. Not all dimensions ")
-    notes = compare_wording.not_compared_lines(found)
+    assert difference["value"] == pytest.approx(0.3) and "0.300 [" in run_wording.comparison_text(found)
+    assert ": a 1.10 [" in run_wording.comparison_text(found)
+    assert run_wording.brief_text(found).startswith("Not compared by loss: e, g. Not all dimensions ")
+    notes = run_wording.not_compared_lines(found)
     assert notes[0].startswith("e: encoders have no loss") and notes[1].startswith("Losses of g do not compare")
     losses = [one for one in as_record(found, run_question.RECORD)["compares"] if one["what"] == "bits_per_byte"]
     assert [(one["of"], one["model"], one["may"]) for one in losses] == [
@@ -104,7 +104,7 @@ def test_an_encoder_named_first_leaves_the_losses_of_the_others_their_answer(war
         ("local:b", "local:a", True),
     ]
     apart = run_question.ask_comparison(warehouse, [E, A, G])  # two losses, of two texts
-    assert "Their losses do not compare, because they differ in: " in compare_wording.answer_text(apart)
+    assert "Their losses do not compare, because they differ in: " in run_wording.comparison_text(apart)
 
 
 def test_runs_are_found_by_id_and_models_by_name(warehouse):

@@ -24,7 +24,7 @@ from core.questions.generality import (
 )
 from core.questions.ranking_answer import answer_question
 from core.questions.ranking_question import RankingQuestion, Registration, select_population
-from core.wording import generality as generality_wording
+from core.wording import answers as answer_wording
 from tests import frames
 from tests.answers import evidence, models, pilot, scores
 from tests.bench import relations as bench
@@ -171,8 +171,8 @@ def test_over_all_tasks_a_recipe_that_was_trained_again_counts_once():
     assert (every.n_recipes, once.n_recipes) == (None, 9) and once.pooled.n_tasks == every.pooled.n_tasks == 2
     width, narrower = (found.pooled.upper - found.pooled.lower for found in (once, every))
     assert width > narrower, "nine recipes say less than twelve runs"
-    assert "Each of the 9 recipes counts once." in " ".join(generality_wording.pooled_relation_lines(once))
-    assert "recipe" not in " ".join(generality_wording.pooled_relation_lines(every))
+    assert "Each of the 9 recipes counts once." in " ".join(answer_wording.pooled_relation_lines(once))
+    assert "recipe" not in " ".join(answer_wording.pooled_relation_lines(every))
 
 
 def test_the_registered_task_keeps_its_own_p():

@@ -11,7 +11,7 @@ from core.locale import LANGUAGES, in_language
 from core.records import SHIPPED
 from core.ui import help, pictures
 from core.warehouse.reference import shipped_bundles, shipped_parcels, unpack
-from core.wording.numbers import with_interval
+from core.wording.labels import with_interval
 from tests import guide
 
 

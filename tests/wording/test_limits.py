@@ -6,7 +6,7 @@ import polars as pl
 
 from core.analysis.ranking import across_tokenizers
 from core.locale import in_language
-from core.wording.limits import limits
+from core.wording.runs import limits
 from tests import frames
 from tests.frames import Model
 

@@ -16,7 +16,7 @@ from core.records import RunConfig
 from core.registry.checks import CHECKS
 from core.registry.protocols import PROTOCOLS, SPECIFICATIONS
 from core.wording import labels
-from core.wording.reasons import QUALIFIERS, REASONS
+from core.wording.verdicts import QUALIFIERS, REASONS
 
 
 def qualifiers_written_in(module) -> set[str]:

@@ -14,7 +14,6 @@ from core.questions.plan import answer_within
 from core.records import LayerPlan, PlanConfig
 from core.terminal.output import say
 from core.terminal.tables import plan_lines, plan_record
-from core.wording import plan_evidence
 from core.wording import plans as plan_wording
 from tests.plans.made import layer_plan
 
@@ -113,18 +112,18 @@ def test_published_choices_are_held_against_the_plan_in_pairs(lower, said):
         replace(rival, rule=rule, measure="above_plan", text="held_out", difference=value, lower=lower, upper=0.09)
         for rule, value in (("influence", 0.019), ("contiguous", 0.08), ("contiguous", 0.05), ("exchange", 0.001))
     ]
-    assert plan_evidence.published_lines(found) == []
-    (told,) = plan_evidence.published_lines(LayerPlan(found.plan, [*found.outcomes, *pairs]))
+    assert plan_wording.published_lines(found) == []
+    (told,) = plan_wording.published_lines(LayerPlan(found.plan, [*found.outcomes, *pairs]))
     same = replace(rival, rule="angle", blocks=found.plan.blocks)
-    both = plan_evidence.published_lines(LayerPlan(found.plan, [*found.outcomes, *pairs, same]))
+    both = plan_wording.published_lines(LayerPlan(found.plan, [*found.outcomes, *pairs, same]))
     assert both == [told, "The same choice: smallest angle of all tokens."]
     assert told.startswith(said) and told.count("+0.0") - (lower > 0) * 2 == 4 and "+0.050" in told
-    assert plan_evidence.rule_name("exchange") not in told
+    assert plan_wording.rule_name("exchange") not in told
 
 
 def test_a_student_is_as_wide_as_all_layers_need_jointly_and_begins_as_the_teacher():
     found = layer_plan()
-    assert "not projected jointly" in plan_evidence.student_lines(found)[0]
+    assert "not projected jointly" in plan_wording.student_lines(found)[0]
     of_layer = next(row for row in found.outcomes if row.rule == "projection")
     prices = {64: (0.5, 0.45, 0.55), 96: (0.06, 0.045, 0.07), 128: (0.04, 0.03, 0.049), 256: (0.0, -0.01, 0.01)}
     joint = [
@@ -137,14 +136,14 @@ def test_a_student_is_as_wide_as_all_layers_need_jointly_and_begins_as_the_teach
         )
         for rank, of in prices.items()
     ]
-    enough, few, blocks = plan_evidence.student_lines(LayerPlan(found.plan, [*found.outcomes, *joint]))
+    enough, few, blocks = plan_wording.student_lines(LayerPlan(found.plan, [*found.outcomes, *joint]))
     assert (
         enough.startswith("A student needs no more than 128 of 256 dimensions") and "+0.040 [+0.030, +0.049]" in enough
     )
     assert few == "64 are too few: +0.500 [+0.450, +0.550] nats per token."
     assert blocks == "Its 5 blocks begin as the teacher's 0–2, 5, 7, in this order."
     none = [replace(row, is_chosen=False) for row in joint]
-    assert plan_evidence.student_lines(LayerPlan(found.plan, none))[0].startswith("No student narrower than 256")
+    assert plan_wording.student_lines(LayerPlan(found.plan, none))[0].startswith("No student narrower than 256")
 
 
 def test_many_blocks_are_told_as_ranges():
@@ -187,7 +186,7 @@ def test_directions_of_the_task_are_told_apart_from_those_of_held_out_text():
     none = [replace(row, is_chosen=False) for row in of_text]
     task = [replace(row, text="task", rank=40, is_chosen=True) for row in of_text[:1]]
     rest = [row for row in found.outcomes if row.rule != "projection"]
-    told = plan_evidence.direction_lines(LayerPlan(found.plan, [*rest, *task, *none]))
+    told = plan_wording.direction_lines(LayerPlan(found.plan, [*rest, *task, *none]))
     assert told[0] == "layer 4: no rank stays within the budget."
     assert told[1].startswith("task, layer 4: 40 directions suffice") and len(told) == 2
 
@@ -214,8 +213,8 @@ def test_what_was_published_and_what_else_saves_stand_beside_the_plan():
         row, rule="rounding", unit="weights", is_chosen=False, difference=0.001, lower=-0.001, upper=0.003
     )
     size = replace(rounded, text="weights", measure="bytes_bfloat16", value_before=200.0, value_after=120.0)
-    assert plan_evidence.alternative_lines(found) == []
-    plan, rounding = plan_evidence.alternative_lines(LayerPlan(found.plan, [*found.outcomes, rounded, size]))
+    assert plan_wording.alternative_lines(found) == []
+    plan, rounding = plan_wording.alternative_lines(LayerPlan(found.plan, [*found.outcomes, rounded, size]))
     assert "30 % less memory, 0.0007 nats for each percent" in plan
     assert "0.1 % harder to predict (+0.001" in rounding and "40 % less memory, 0.0000 nats" in rounding
     assert "this model 38 % and 38 %" in plan_wording.budget_lines(found)[-1]

@@ -11,7 +11,7 @@ from core.errors import InputError
 from core.locale import in_language
 from core.scores import answers_table, hub_eval_results, leaderboard, lm_eval, lm_eval_samples, plain_csv
 from core.scores.cells import Remark
-from core.wording.score_files import format_name, remark_text
+from core.wording.scores import format_name, remark_text
 
 ROOM = Path(__file__).parents[2] / "core" / "scores"
 MAKERS = {"Remark": 0, "Skip": 0, "left_out": 3}

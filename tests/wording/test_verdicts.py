@@ -9,7 +9,6 @@ from core.analysis.verdict import ClaimCounts
 from core.locale import in_language
 from core.registry.protocols import REFERENCE, SPECIFICATIONS
 from core.tables import LayerCorrelatorRow, Run, RunClaimRow, RunControlRow, RunExtremumRow
-from core.wording.reasons import sorted_reasons
 from core.wording.verdicts import (
     MARKS,
     claim_outcome_text,
@@ -19,6 +18,7 @@ from core.wording.verdicts import (
     opinion_chips,
     outcome_mark,
     outcome_of,
+    sorted_reasons,
     specification_name,
     specification_of,
 )

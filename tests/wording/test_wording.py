@@ -9,9 +9,8 @@ from core.locale import in_language, translated
 from core.records import Preflight
 from core.registry.published import CLAIMS
 from core.tables import Run, ScoredRun, records
-from core.wording.numbers import share_text
-from core.wording.preflight import cost_facts
-from core.wording.provenance import comparability_text, differing_text, group_names, why_apart_lines
+from core.wording.labels import share_text
+from core.wording.runs import comparability_text, cost_facts, differing_text, group_names, why_apart_lines
 from tests.frames import Model, made, runs
 
 

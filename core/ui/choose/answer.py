@@ -23,8 +23,7 @@ from core.ui.choose.choices import ASSUMPTION_UNITS, NUMBER_LIMITS, DecisionView
 from core.ui.markdown import escape
 from core.wording import decisions as decision_wording
 from core.wording.decisions import value_text
-from core.wording.labels import names_text
-from core.wording.numbers import share_text
+from core.wording.labels import names_text, share_text
 
 ICONS = {
     "choice": ":material/check_circle:",

@@ -20,7 +20,6 @@ from core.ui.choose.choices import DecisionView
 from core.ui.markdown import escape
 from core.wording import answers as answer_wording
 from core.wording import decisions as decision_wording
-from core.wording import generality as generality_wording
 from core.wording.scores import p_number_text
 
 
@@ -38,11 +37,11 @@ def show_by_task(view: DecisionView) -> None:
         comparison = _over_tasks(view)
         chart = generality_figures.task_chart(comparison)
         pictures.plot(chart, "tasks", 174 + 44 * len(comparison.tasks))
-        for line in generality_wording.pooled_relation_lines(comparison):
+        for line in answer_wording.pooled_relation_lines(comparison):
             st.caption(escape(line))
         tables.show(_task_table(comparison), "task table")
         if len(comparison.tasks) > 1:
-            st.caption(escape(generality_wording.many_tasks_text()))
+            st.caption(escape(answer_wording.many_tasks_text()))
     st.caption(_("What a task chooses: its score instead, without thresholds."))
 
 
@@ -107,7 +106,7 @@ def show_other_texts(view: DecisionView) -> None:
     _show_order(generality.order_over_texts(runs), texts, _("Place (1 = largest)"), "texts", view.decision)
     for agreement in generality.verdict_agreements(runs):
         if agreement.n_models or agreement.n_undecided:
-            st.caption(escape(generality_wording.agreement_text(agreement)))
+            st.caption(escape(answer_wording.agreement_text(agreement)))
     if not view.context.comparable:
         return
     st.subheader(_("Models on several tasks"))
@@ -128,4 +127,4 @@ def _show_order(
     columns = [titles.get(column) or column.split("~")[1] for column in order.columns]
     chart = generality_figures.order_chart(order, columns, named, place, chosen)
     pictures.plot(chart, f"order {key}", max(360, 150 + 17 * len(named)))
-    st.caption(escape(generality_wording.concordance_text(order)))
+    st.caption(escape(answer_wording.concordance_text(order)))

@@ -34,7 +34,7 @@ from core.ui import inputs, notices, reads, url_state
 from core.ui.inputs import ANSWERED
 from core.ui.markdown import escape
 from core.wording import answers as answer_wording
-from core.wording import provenance
+from core.wording import runs as run_wording
 from core.wording.scores import row_benchmark_name
 from core.wording.verdicts import specification_name
 
@@ -154,7 +154,7 @@ def choose_group(population: Population, names: Mapping[str, str], above: Any) -
 def _missing_group_text(asked: str, chosen: RankingGroup | None, shown: str | None) -> str:
     if chosen is not None:
         template = _("No two models of {group} share words.")
-        sentence = template.format(group=provenance.group_name(chosen))
+        sentence = template.format(group=run_wording.group_name(chosen))
     elif url_state.from_link("group") is None:  # kept from another pilot
         sentence = _("The models chosen before are not among these.")
     else:
@@ -218,7 +218,7 @@ def ranking_params(benchmark: str, metric: str) -> dict[str, str] | None:
 def group_names(population: Population) -> dict[str, str]:
     """The labels of `offered_groups`."""
     groups = offered_groups(population)
-    told = zip(groups.items(), provenance.group_names(list(groups.values())), strict=True)
+    told = zip(groups.items(), run_wording.group_names(list(groups.values())), strict=True)
     label = _("{group} (models: {n})")
     names = {key: label.format(group=name, n=group.rows["model_id"].n_unique()) for (key, group), name in told}
     if population.pilot is not None and ANSWERED in names:

@@ -22,8 +22,8 @@ from core.ui import inputs, pictures, pilot_filter, reads, tables, url_state
 from core.ui.choose.choices import DecisionView
 from core.ui.markdown import escape
 from core.wording import answers as answer_wording
-from core.wording import provenance
-from core.wording.numbers import day
+from core.wording import runs as run_wording
+from core.wording.labels import day
 from core.wording.scores import score_flag_lines, stated_text
 
 SIZE = (900, 440)
@@ -95,7 +95,7 @@ def _show_figure(answer: Answer) -> None:
 
 def _show_why_apart(view: DecisionView) -> None:
     """Draw what to do where these models' dimensions do not compare; all that keeps them apart, with the ways out, on a click."""
-    lines = provenance.why_apart_lines(view.context.runs)
+    lines = run_wording.why_apart_lines(view.context.runs)
     if view.ranked.answer is None:  # all models, whatever they were measured on
         lines.insert(0, _("Under “Compared models”, choose a group: dimensions compare within it."))
     if lines:
@@ -138,8 +138,8 @@ def _show_other_groups(answer: Answer) -> None:
         return
     with unfolded:
         for other in others[:MAX_GROUPS]:
-            name, models = provenance.group_name(other.group), provenance.group_models_text(other.group)
-            st.markdown(f"**{escape(name)}** – {escape(models)}  \n{escape(provenance.group_advice_text(other))}")
+            name, models = run_wording.group_name(other.group), run_wording.group_models_text(other.group)
+            st.markdown(f"**{escape(name)}** – {escape(models)}  \n{escape(run_wording.group_advice_text(other))}")
             if params := _measure_params(other, answer):
                 inputs.show_link("measure", _("Measure them so"), "science", **params)
         if len(others) > MAX_GROUPS:

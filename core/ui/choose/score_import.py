@@ -23,7 +23,7 @@ from core.ui.choose.scores import condition_columns
 from core.ui.markdown import button_label, escape
 from core.warehouse import score_imports
 from core.warehouse.score_imports import ImportPreview
-from core.wording import score_files
+from core.wording import scores as score_wording
 
 TYPES = ["json", "jsonl", "csv", "tsv", "txt", "parquet", "yaml", "yml"]
 MAX_UNFOLDED = 5
@@ -137,21 +137,21 @@ def _show_file_text(preview: ImportPreview) -> None:
     file = preview.file
     text = _("{name}: {format}; values: {values}, single answers: {answers}.").format(
         name=f"**{escape(file.name)}**",
-        format=score_files.format_name(file.format),
+        format=score_wording.format_name(file.format),
         values=f"{preview.rows.height:,}",
         answers=f"{len(file.samples):,}",
     )
-    st.markdown(" ".join([text, *map(escape, score_files.file_remark_lines(file))]))
+    st.markdown(" ".join([text, *map(escape, score_wording.file_remark_lines(file))]))
     if preview.imported_at is not None:
         message = _("This file was stored on {date}, and is not stored twice.")
         st.info(message.format(date=language.local_time(preview.imported_at)), icon=":material/done_all:")
-    for line in score_files.remark_lines(file.rows, skipped=True):
+    for line in score_wording.remark_lines(file.rows, skipped=True):
         st.caption(escape(line))
 
 
 def _show_values(previews: list[ImportPreview]) -> None:
     """Draw the first `MAX_ROWS` values of all files, or those of one kind."""
-    kinds = {"all": _("all"), **{kind: score_files.kind_name(kind) for kind in score_files.KINDS}}
+    kinds = {"all": _("all"), **{kind: score_wording.kind_name(kind) for kind in score_wording.KINDS}}
     kind = inputs.choose(_("Values"), kinds, "kind")
     parts: list[pl.DataFrame] = []
     n_values = 0
@@ -172,7 +172,7 @@ def _show_names(previews: list[ImportPreview]) -> dict[str, str]:
     if names.is_empty():
         return {}
     st.subheader(_("Models that the files name"))
-    texts = [_("Measured here: {measured}.").format(measured=score_files.measured_text(names))]
+    texts = [_("Measured here: {measured}.").format(measured=score_wording.measured_text(names))]
     aliases = {name for preview in previews for name in preview.aliases}
     if aliases:
         message = _("Storing adds {n} names as aliases of these models; remove them under Names of models.")
@@ -265,13 +265,13 @@ def _score_rows(preview: ImportPreview, rows: pl.DataFrame) -> pl.DataFrame:
     meant = rows.select("model", "reference").rows()
     columns = {
         _("Model"): rows["model"],
-        _("What will be done"): [score_files.kind_name(kind) for kind in rows["kind"]],
+        _("What will be done"): [score_wording.kind_name(kind) for kind in rows["kind"]],
         _("Benchmark"): rows["benchmark"],
         _("Metric"): tables.named(rows["metric"], wording.metric_name),
         _("Score"): rows["value"],
         _("Unit"): tables.named(rows["unit"], wording.unit_name),
-        _("Reason or conversion"): [score_files.row_remarks_text(row) or None for row in parsed],
-        _("In the warehouse already"): [score_files.known_score_text(*one) or None for one in known],
+        _("Reason or conversion"): [score_wording.row_remarks_text(row) or None for row in parsed],
+        _("In the warehouse already"): [score_wording.known_score_text(*one) or None for one in known],
         _("Model that is meant"): [other if other != name else None for name, other in meant],
         _("Partial run"): [True if partial else None for partial in rows["is_partial"]],
         **condition_columns(rows),

@@ -13,7 +13,7 @@ from core.ui import inputs, language, reads, tables, url_state
 from core.ui.markdown import escape
 from core.warehouse import score_imports
 from core.warehouse.aliases import set_aliases
-from core.wording import score_files
+from core.wording import scores as score_wording
 
 _ROUND = "scores names round"
 MAX_ROWS = 1_000
@@ -69,7 +69,7 @@ def show_files() -> None:
         return
     table = {
         _("File"): files["file_name"],
-        _("Kind of file"): [score_files.format_name(name) for name in files["format"]],
+        _("Kind of file"): [score_wording.format_name(name) for name in files["format"]],
         _("Scores"): files["n_taken"],
         _("Of partial runs"): files["n_partial"],
         _("Skipped"): files["n_skipped"],

@@ -20,10 +20,9 @@ from core.tables import Run, ids_of, records
 from core.ui import inputs, notices, pictures, reads, tables, url_state
 from core.ui.compare import provenance
 from core.ui.markdown import escape
-from core.wording import compare as compare_wording
-from core.wording.labels import run_labels
-from core.wording.numbers import percent, with_interval
-from core.wording.provenance import result_texts
+from core.wording import runs as run_wording
+from core.wording.labels import percent, run_labels, with_interval
+from core.wording.runs import result_texts
 from core.wording.verdicts import badge_text
 
 SIZE_DIFFERENCE = (960, 300)
@@ -54,9 +53,9 @@ def show_answer(selection: Selection, comparison: Comparison | None) -> None:
             st.markdown(f"#### {escape(title)}", help=escape(wording.verdict_text(run)))
         notices.show_differing_conditions(selection.runs)
         return
-    notes = "  \n".join(map(escape, compare_wording.note_lines(comparison)))
-    st.markdown(f"#### {escape(compare_wording.answer_text(comparison))}", help=notes)
-    if told := compare_wording.brief_text(comparison):
+    notes = "  \n".join(map(escape, run_wording.comparison_note_lines(comparison)))
+    st.markdown(f"#### {escape(run_wording.comparison_text(comparison))}", help=notes)
+    if told := run_wording.brief_text(comparison):
         st.caption(escape(told))
 
 
@@ -65,14 +64,14 @@ def show_results(selection: Selection, comparison: Comparison | None) -> None:
     if comparison is None:
         return
     base, *others = [model.run for model in comparison.models]
-    labels = compare_wording.labels(comparison)
+    labels = run_wording.model_labels(comparison)
     st.subheader(_("What came out"))
     table = _result_table(base, others, labels, comparison)
     tables.show(table, "compared", height="content")
     tables.show_download(table, "workdim_comparison.csv", _("Download this comparison (CSV)"))
     st.subheader(_("What differs in how it was measured"))
     if comparison.points != BY_TYPE:
-        st.caption("  \n".join(map(escape, compare_wording.not_compared_lines(comparison))))
+        st.caption("  \n".join(map(escape, run_wording.not_compared_lines(comparison))))
     stored = selection.records.filter(pl.col("run_id").is_in(list(labels))).to_dicts()
     differing = provenance.record_table(stored, labels).filter(pl.col("") == provenance.MARK)
     if differing.is_empty():
@@ -86,7 +85,7 @@ def show_differences(selection: Selection, comparison: Comparison | None) -> Non
     if comparison is None:
         return
     base, *others = [model.run for model in comparison.models]
-    labels = compare_wording.labels(comparison)
+    labels = run_wording.model_labels(comparison)
     replicates = reads.rows("layer_replicates", [base.run_id, *(run.run_id for run in others)])
     differences: dict[str, list[LayerDifference]] = {}
     paired = []
@@ -124,7 +123,7 @@ def _d2_profile(selection: Selection, replicates: pl.DataFrame, run_id: str, clo
 
 def _result_table(base: Run, others: list[Run], labels: dict[str, str], comparison: Comparison) -> pl.DataFrame:
     """The results of each run, a line each; of a run that compares with the base also the relative differences."""
-    losses = [compare_wording.loss_text(model.loss) for model in comparison.models]
+    losses = [run_wording.loss_text(model.loss) for model in comparison.models]
     results = result_texts(base, is_brief=True)
     columns = {"": [_("Bits per byte"), *results], labels[base.run_id]: [losses[0], *results.values()]}
     numbers = ("inner_max", "working_dimension", "final_dimension_pre_norm", "final_dimension_post_norm")

@@ -16,7 +16,7 @@ from core.tables import Run, ids_of, records
 from core.ui import inputs, notices, pictures, tables
 from core.ui.compare.choices import choose_run_and_quantity
 from core.ui.markdown import escape
-from core.wording import within as within_wording
+from core.wording import answers as answer_wording
 from core.wording.labels import run_labels
 
 
@@ -99,7 +99,7 @@ def show_windows(selection: Selection) -> None:
     relation = found.relation(place)
     with top:
         st.markdown(
-            f"#### {pictures.ICONS[relation.relation.answer]} {escape(within_wording.answer_text(relation, run))}"
+            f"#### {pictures.ICONS[relation.relation.answer]} {escape(answer_wording.windows_text(relation, run))}"
         )
         drawn_windows, drawn_run = found.windows, run
         if pass_name == "shuffled" and found.shuffled is not None:
@@ -107,5 +107,9 @@ def show_windows(selection: Selection) -> None:
             drawn_windows = found.shuffled
         picture = windows_svg(drawn_windows, drawn_run, place, pictures.theme())
         st.image(picture, width="stretch", alt=_("Dimension and loss of windows"))
-    st.caption("  \n".join(map(escape, (*within_wording.note_lines(relation), within_wording.expectation_text()))))
+    st.caption(
+        "  \n".join(
+            map(escape, (*answer_wording.windows_note_lines(relation), answer_wording.windows_expectation_text()))
+        )
+    )
     tables.show_rows_download(selection.windows, selection.with_controls, "windows")

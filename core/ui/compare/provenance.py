@@ -23,7 +23,7 @@ from core.warehouse import export_runs
 from core.warehouse.runs import annotate
 from core.warehouse.warehouse import Warehouse
 from core.wording.labels import run_labels
-from core.wording.provenance import ABSENT, comparability_text, field_position, fields
+from core.wording.runs import ABSENT, comparability_text, field_position, fields
 
 MARK = "≠"
 FIELD_WIDTH, MARK_WIDTH = 280, 30

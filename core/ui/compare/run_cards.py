@@ -24,9 +24,9 @@ from core.tables import (
 )
 from core.ui import inputs, language
 from core.ui.markdown import escape
-from core.wording import within as within_wording
+from core.wording import answers as answer_wording
 from core.wording.labels import run_labels
-from core.wording.provenance import result_texts
+from core.wording.runs import result_texts
 from core.wording.verdicts import Chip, badge_text, control_chips, joint_text, opinion_chips, start_text
 
 _VERDICT_COLOURS = {"holds": "blue", "mostly_holds": "blue", "depends": "orange", "invalid": "red"}
@@ -119,8 +119,8 @@ def _show_card(run: Run, selection: Selection) -> None:
     if dominant := wording.dominance_text(row for row in correlators if row.correlator.startswith("top_")):
         st.caption(_("Dominant directions: {layers}").format(layers=escape(dominant)))
     readable = [row for row in correlators if row.correlator == "readable_loss"]
-    if told := within_wording.readable_text(readable, run.inner_max_layer):
-        st.caption(escape(told), help=escape(within_wording.readable_limits()))
+    if told := answer_wording.readable_text(readable, run.inner_max_layer):
+        st.caption(escape(told), help=escape(answer_wording.readable_limits()))
     _show_served(correlators)
     if run.kind == "decoder" and run.pass_ == "text":
         inputs.show_link("plan", _("What can go"), "content_cut", model=run.reference)
@@ -128,5 +128,5 @@ def _show_card(run: Run, selection: Selection) -> None:
 
 def _show_served(correlators: Sequence[LayerCorrelatorRow]) -> None:
     """Draw which layer serves the reader's own labels, where some were given."""
-    if told := within_wording.served_text(correlators):
-        st.markdown(escape(told), help=escape(within_wording.served_limits()))
+    if told := answer_wording.served_text(correlators):
+        st.markdown(escape(told), help=escape(answer_wording.served_limits()))

@@ -15,8 +15,7 @@ from core.locale import _
 from core.records import PLANNING, SCORING
 from core.ui import inputs, pictures, reads, tables, url_state
 from core.ui.markdown import escape
-from core.wording.labels import text_name
-from core.wording.numbers import duration
+from core.wording.labels import duration, text_name
 
 if TYPE_CHECKING:
     from core.runs.jobs import JobStatus

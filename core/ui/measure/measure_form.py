@@ -23,9 +23,8 @@ from core.registry.protocols import PURPOSES
 from core.ui import inputs, reads, url_state
 from core.ui.markdown import escape
 from core.ui.measure import job_cards, pilot_form
-from core.wording.labels import shortened_name, text_name
-from core.wording.numbers import duration, share_text
-from core.wording.preflight import cost_facts, network_text
+from core.wording.labels import duration, share_text, shortened_name, text_name
+from core.wording.runs import cost_facts, network_text
 
 if TYPE_CHECKING:
     from core.records import RunConfig

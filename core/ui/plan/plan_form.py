@@ -20,8 +20,7 @@ from core.ui.measure.measure_form import (
     store_upload,
 )
 from core.wording import plans as plan_wording
-from core.wording.labels import text_name
-from core.wording.numbers import duration
+from core.wording.labels import duration, text_name
 
 _LINKED = "model that a link asked to be planned"
 _REQUEST = "asked before planning"

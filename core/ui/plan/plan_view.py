@@ -22,11 +22,9 @@ from core.records import AGAINST_PLAN, SHIPPED, LayerPlan
 from core.tables import PlanOutcomeRow, PlanRow, ids_of, records
 from core.ui import inputs, language, pictures, reads, tables, url_state
 from core.ui.markdown import escape
-from core.wording import plan_evidence
+from core.wording import answers as answer_wording
 from core.wording import plans as plan_wording
-from core.wording import within as within_wording
-from core.wording.labels import short_id, yes_or_no
-from core.wording.numbers import number, share_text
+from core.wording.labels import number, share_text, short_id, yes_or_no
 
 
 def choose_plan(plans: pl.DataFrame, model: str) -> LayerPlan | None:
@@ -145,13 +143,13 @@ def show_prices(layer_plan: LayerPlan) -> None:
     chart = plan_figures.price_chart(layer_plan, _chosen_nats(layer_plan.plan))
     pictures.plot(chart, "plan price", 540)
     st.caption(_("Random sets were measured on a part of the text."))
-    for line in [*plan_wording.budget_lines(layer_plan), *plan_evidence.published_lines(layer_plan)]:
+    for line in [*plan_wording.budget_lines(layer_plan), *plan_wording.published_lines(layer_plan)]:
         st.markdown(f"- {escape(line)}")
-    for line in plan_evidence.control_lines(layer_plan.plan):
+    for line in plan_wording.control_lines(layer_plan.plan):
         st.caption(escape(line))
     healed = [layer_plan.price] if layer_plan.plan.is_healed else []
     rivals = [*healed, *plan_analysis.rivals(layer_plan)]
-    tables.show(tables.of(rivals, plan_evidence.rival_columns()), "plan candidates")
+    tables.show(tables.of(rivals, plan_wording.rival_columns()), "plan candidates")
     outcomes = layer_plan.frames()["plan_outcomes"]
     prices = outcomes.with_columns(pl.col("blocks").cast(pl.List(pl.String)).list.join(" "))
     file_name = f"workdim_plan_{short_id(layer_plan.plan.plan_id)}.csv"
@@ -167,8 +165,8 @@ def show_single_blocks(layer_plan: LayerPlan) -> None:
     pictures.plot(chart, "plan alone", 420)
     st.caption(_("Losses do not add up; a small influence can lose much."))
     plan = layer_plan.plan
-    for line in plan_evidence.readable_lines(reads.readable_losses(plan.model_id, plan.corpus_id), plan):
-        st.caption(escape(line), help=escape(within_wording.readable_limits()))
+    for line in plan_wording.readable_lines(reads.readable_losses(plan.model_id, plan.corpus_id), plan):
+        st.caption(escape(line), help=escape(answer_wording.readable_limits()))
 
 
 def show_harder_texts(layer_plan: LayerPlan) -> None:
@@ -177,7 +175,7 @@ def show_harder_texts(layer_plan: LayerPlan) -> None:
         st.info(_("Only verified plans read harder texts."))
         return
     _show_own_set(layer_plan)
-    st.markdown(f"**{escape(plan_evidence.largest_losses_text(layer_plan))}**")
+    st.markdown(f"**{escape(plan_wording.largest_losses_text(layer_plan))}**")
     for line in plan_wording.caution_lines(layer_plan.plan):
         st.caption(escape(line))
     for column, is_of_answers in zip(st.columns(2), (True, False), strict=True):
@@ -190,7 +188,7 @@ def show_harder_texts(layer_plan: LayerPlan) -> None:
                 height = 150 + 46 * len({row.text for row in rows})
                 pictures.plot(chart, f"plan harder {is_of_answers}", height)
     harder = plan_analysis.harder_text_prices(layer_plan)
-    tables.show(tables.of(harder, plan_evidence.harder_columns()), "plan harder")
+    tables.show(tables.of(harder, plan_wording.harder_columns()), "plan harder")
 
 
 def show_saving(layer_plan: LayerPlan) -> None:
@@ -210,8 +208,8 @@ def show_saving(layer_plan: LayerPlan) -> None:
     }
     if rows := [row for row in layer_plan.outcomes if row.text == "weights" and row.is_chosen and row.value_before]:
         tables.show(tables.of(rows, columns), "plan weights", width="content")
-    sibling = plan_evidence.sibling_lines(reads.smaller_sibling(plan.model_id, plan.corpus_id), plan)
-    for line in [*plan_wording.saving_lines(plan), *plan_evidence.alternative_lines(layer_plan), *sibling]:
+    sibling = plan_wording.sibling_lines(reads.smaller_sibling(plan.model_id, plan.corpus_id), plan)
+    for line in [*plan_wording.saving_lines(plan), *plan_wording.alternative_lines(layer_plan), *sibling]:
         st.markdown(escape(line))
     st.caption(_("Measured on this device: {device}, {dtype}.").format(device=plan.device, dtype=plan.dtype))
 
@@ -230,8 +228,8 @@ def show_directions(layer_plan: LayerPlan) -> None:
     chart = plan_figures.direction_chart(points, task_points, plan_analysis.joint_projection(layer_plan))
     pictures.plot(chart, "plan directions")
     st.caption(_("An upper bound: fewer other directions may suffice. Ranks of single layers do not compose."))
-    st.markdown(f"**{escape(wording.joined_sentences(plan_evidence.student_lines(layer_plan)))}**")
-    for line in plan_evidence.direction_lines(layer_plan):
+    st.markdown(f"**{escape(wording.joined_sentences(plan_wording.student_lines(layer_plan)))}**")
+    for line in plan_wording.direction_lines(layer_plan):
         st.markdown(f"- {escape(line)}")
 
 
@@ -244,7 +242,7 @@ def show_needed_directions(runs: pl.DataFrame) -> None:
     for plan_id in plans.unique("model_id", keep="first", maintain_order=True)["plan_id"]:
         layer_plan = reads.layer_plan(plan_id)
         if layer_plan and (
-            sentence := plan_evidence.sufficient_directions_text(layer_plan, plan_analysis.layer_directions(layer_plan))
+            sentence := plan_wording.sufficient_directions_text(layer_plan, plan_analysis.layer_directions(layer_plan))
         ):
             st.markdown(escape(sentence))
             inputs.show_link("plan", _("Directions"), "content_cut", plan=plan_id, shrink="directions")
@@ -303,7 +301,7 @@ def show_history(plans: pl.DataFrame, outcomes: Sequence[PlanOutcomeRow]) -> Non
         _("Nats per token [95 %]"): lambda row: plan_wording.price_text(row.loss_increase, row.lower, row.upper),
         _("Verified"): lambda row: yes_or_no(row.is_verified),
         _("Recommended"): lambda row: yes_or_no(row.is_recommended),
-        _("Rule"): lambda row: plan_evidence.rule_name(row.rule),
+        _("Rule"): lambda row: plan_wording.rule_name(row.rule),
         _("Text"): lambda row: row.corpus_id,
         _("Planned"): lambda row: language.local_time(row.created_at),
         _("Plan"): lambda row: short_id(row.plan_id),
@@ -314,13 +312,13 @@ def show_history(plans: pl.DataFrame, outcomes: Sequence[PlanOutcomeRow]) -> Non
     of_rule = plan_analysis.rule_records(outcomes)
     if not of_rule:
         return
-    st.markdown(f"**{escape(plan_evidence.best_rule_text(of_rule))}**")
+    st.markdown(f"**{escape(plan_wording.best_rule_text(of_rule))}**")
     of_rules = {
-        _("Rule"): lambda record: plan_evidence.rule_name(record.rule),
+        _("Rule"): lambda record: plan_wording.rule_name(record.rule),
         _("Above the least, nats per token"): lambda record: round(record.excess, 4),
         _("Least in"): lambda record: _("{n} of {total}").format(n=record.n_cheapest, total=record.n_plans),
     }
     tables.show(tables.of(of_rule, of_rules), "rules of plans", width="content")
     forecasts = plan_analysis.rule_forecasts(outcomes, sizes)
     if forecasts:
-        st.caption(escape(plan_evidence.foresight_text(forecasts)))
+        st.caption(escape(plan_wording.foresight_text(forecasts)))
