@@ -18,7 +18,7 @@ from core.questions.ranking_question import Evidence
 from core.registry.protocols import PROTOCOLS
 from core.store import parcels
 from core.tables import ScoreRow
-from core.warehouse import score_imports
+from core.warehouse import stored_scores
 from core.warehouse.warehouse import Warehouse
 from tests import frames
 from tests.frames import Model
@@ -96,7 +96,7 @@ def ladder_warehouse(path: Path, bits: Sequence[float | None]) -> Warehouse:
     warehouse.rebuild()
     rows = [ladder_score(name, value) for name, value in zip(named, bits, strict=False) if value is not None]
     if rows:
-        score_imports.store_import(warehouse, score_file(*rows, name="ladder.csv"))
+        stored_scores.store_import(warehouse, score_file(*rows, name="ladder.csv"))
     return warehouse
 
 

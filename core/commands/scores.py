@@ -26,7 +26,7 @@ from core.terminal import score_import
 from core.terminal.output import heads, say, say_json, tell
 from core.terminal.tables import scored_record, table
 from core.warehouse import aliases as alias_table
-from core.warehouse import queries, score_answers, score_imports
+from core.warehouse import queries, stored_scores
 from core.wording.labels import names_text
 from core.wording.scores import comparison_lines, multiple_comparisons_text, newest_file_text
 
@@ -80,27 +80,27 @@ def import_(options: argparse.Namespace) -> int:
     overrides = {
         key: name for key, name in ((score_input.MODEL, model), (score_input.BENCHMARK, options.benchmark)) if name
     }
-    previews: list[score_imports.ImportPreview] = []
+    previews: list[stored_scores.ImportPreview] = []
     failed: list[InputError] = []
     left_out: list[InputError] = []
     for file, is_named in _files(options.files):
         try:
             content = read_whole(file, Sentence("score file"), score_input.MAX_BYTES)
             file_scores = reader.read_scores(_display_name(file), content, overrides)
-            previews.append(score_imports.preview_import(warehouse, file_scores, renamed))
+            previews.append(stored_scores.preview_import(warehouse, file_scores, renamed))
         except InputError as error:
             (failed if is_named else left_out).append(_with_option(error))
     model_names = {name for item in previews for name in (*item.names["name"], *item.rows["model"])}
     for name in renamed.keys() - model_names:
         warn("No file names a model '{name}' as --model does: check its spelling.", name=name)
-    stored: list[score_imports.StoredImport] | None = None
+    stored: list[stored_scores.StoredImport] | None = None
     if not options.dry_run and previews and _confirm_import(options, previews):
         if renamed:
             alias_table.set_aliases(warehouse, renamed)
         stored = []
         for preview in previews:
             try:
-                stored.append(score_imports.store_import(warehouse, preview.file, preview.aliases))
+                stored.append(stored_scores.store_import(warehouse, preview.file, preview.aliases))
             except InputError as error:
                 failed.append(error)
     by_file = None if stored is None else {item.file_sha256: item for item in stored}
@@ -108,7 +108,7 @@ def import_(options: argparse.Namespace) -> int:
         say_json(score_import.import_records(previews, by_file or {}))
     else:
         for preview in previews:
-            say(*score_import.import_lines(preview, by_file, score_imports.scored_here(preview)))
+            say(*score_import.import_lines(preview, by_file, stored_scores.scored_here(preview)))
         if len(previews) > 1 and stored is not None:
             new = [item for item in stored if item.is_new]
             tell(
@@ -132,7 +132,7 @@ def _with_option(error: InputError) -> InputError:
     return InputError(sentences(error.message, Sentence("{option} NAME does.", option=option)))
 
 
-def _confirm_import(options: argparse.Namespace, previews: list[score_imports.ImportPreview]) -> bool:
+def _confirm_import(options: argparse.Namespace, previews: list[stored_scores.ImportPreview]) -> bool:
     """Whether to import; asks only at a terminal, so that scripts run without a question."""
     question = Sentence(
         "Store {scores:,} scores (files: {n}; --dry-run shows them)?",
@@ -143,7 +143,7 @@ def _confirm_import(options: argparse.Namespace, previews: list[score_imports.Im
 
 
 def list_(options: argparse.Namespace) -> None:
-    files = score_imports.list_imports(existing_warehouse(options)).to_dicts()
+    files = stored_scores.list_imports(existing_warehouse(options)).to_dicts()
     head = heads("file", "name", "format", "scores", "skipped", "answers", "models", "imported (UTC)")
     shown = ("file_name", "format", "n_taken", "n_skipped", "n_samples", "n_models")
     rows = [
@@ -155,7 +155,7 @@ def list_(options: argparse.Namespace) -> None:
 
 
 def remove(options: argparse.Namespace) -> None:
-    file = score_imports.remove_import(existing_warehouse(options), options.file_sha)
+    file = stored_scores.remove_import(existing_warehouse(options), options.file_sha)
     tell("{file} was taken out of the warehouse.", file=file)
 
 
@@ -173,7 +173,7 @@ def alias(options: argparse.Namespace) -> None:
     if options.name is not None and (options.suggested or options.remove is not None):
         raise InputError("Give either a name and its model, or --remove NAME, or --suggested.")
     if options.suggested:
-        mapped = score_answers.map_suggested(existing_warehouse(options))
+        mapped = stored_scores.map_suggested(existing_warehouse(options))
         if not options.json:
             tell("{n} name was mapped.", "{n} names were mapped.", n=len(mapped))
     elif options.remove is not None:
@@ -202,7 +202,7 @@ def compare(options: argparse.Namespace) -> None:
     if first == second:
         raise InputError("{first} is named twice. Name two models.", first=first)
     warehouse = existing_warehouse(options)
-    answer_sets = score_answers.list_answer_sets(warehouse)
+    answer_sets = stored_scores.list_answer_sets(warehouse)
     if answer_sets.is_empty():
         raise InputError(
             "No single answers yet: import samples_*.jsonl of lm-evaluation-harness, or score models "
@@ -212,7 +212,7 @@ def compare(options: argparse.Namespace) -> None:
     first, second = models = [_find_model(name, known_models, warehouse) for name in options.models]
     if first == second:
         raise InputError("{names} are one model, {model}. Name two models.", names=options.models, model=first)
-    a, b = (score_answers.answers(warehouse, model, options.benchmark) for model in models)
+    a, b = (stored_scores.answers(warehouse, model, options.benchmark) for model in models)
     comparisons = [
         (key, comparison)
         for key, comparison in compare_all_answers(a, b)

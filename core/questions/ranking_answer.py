@@ -32,7 +32,7 @@ from core.questions.runs import named_texts, repositories
 from core.records import SHIPPED
 from core.registry.protocols import REFERENCE, SPECIFICATIONS, Specification
 from core.tables import SCORE_KEYS, PilotRow, Run, ids_of, records
-from core.warehouse import queries, score_answers
+from core.warehouse import queries, stored_scores
 from core.warehouse.connection import Readable
 from core.warehouse.warehouse import Warehouse
 
@@ -414,7 +414,7 @@ def load_blocks(warehouse: Readable, population: Population) -> tuple[pl.DataFra
     takes them."""
     return (
         queries.jackknife_blocks(warehouse, population.required_blocks()),
-        score_answers.score_blocks(warehouse, population.required_score_blocks()),
+        stored_scores.score_blocks(warehouse, population.required_score_blocks()),
     )
 
 

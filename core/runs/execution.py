@@ -28,7 +28,7 @@ from core.runs.processes import ProgressReporter, log_warnings, wait_for_turn, w
 from core.store import parcels
 from core.store.parcels import is_parcel
 from core.texts.tasks import read_task
-from core.warehouse import runs, score_imports
+from core.warehouse import runs, stored_scores
 from core.warehouse.runs import ControlPass, control_passes, find_same_run, ingest_parcel, read_profile, seeds_of_runs
 from core.warehouse.warehouse import Warehouse
 
@@ -293,12 +293,12 @@ def _score(job: Job[ScoreConfig], warehouse: Warehouse, report: ProgressReporter
         raise InputError("{file} has changed since. Cancel this job and start anew.", file=config.task)
     blueprint = open_scored(config)
     sha256 = identity(blueprint, task)
-    if score_imports.read_import(warehouse, sha256):
+    if stored_scores.read_import(warehouse, sha256):
         return {"file_sha256": sha256, "waits": "", "was_known": True}
     scratch = job.checkpoint_folder(job.job_id)
     with resource_errors(config, scratch):
         scored = score_task(config, task, blueprint, scratch, report)
-    waits = score_imports.store_own_scores(
+    waits = stored_scores.store_own_scores(
         warehouse, sha256, Path(config.task).name, scored.scores, scored.samples, scored.n_left_out
     )
     return {"file_sha256": sha256, "waits": waits, "was_known": False}
@@ -306,7 +306,7 @@ def _score(job: Job[ScoreConfig], warehouse: Warehouse, report: ProgressReporter
 
 def load_scores(status: JobStatus, warehouse: Warehouse) -> dict[str, pl.DataFrame]:
     """The rows of a finished scoring, by table. Raises KeyError if they were removed since."""
-    tables = score_imports.read_import(warehouse, status.result["file_sha256"])
+    tables = stored_scores.read_import(warehouse, status.result["file_sha256"])
     if tables is None:
         raise KeyError(status.result["file_sha256"])
     return tables

@@ -26,7 +26,7 @@ from core.questions.runs import Selection, in_order, load_selection, named_texts
 from core.records import SHIPPED, LayerPlan
 from core.ui import url_state
 from core.warehouse import aliases as alias_table
-from core.warehouse import people, queries, runs, schema, score_answers, score_imports
+from core.warehouse import people, queries, runs, schema, stored_scores
 from core.warehouse.connection import OpenWarehouse
 from core.warehouse.warehouse import Warehouse
 
@@ -182,13 +182,13 @@ def own_first(runs: pl.DataFrame) -> pl.DataFrame:
     return pl.concat([own, runs.join(own, on="run_id", how="anti", maintain_order="left").reverse()])
 
 
-score_files = _cached_read(score_imports.list_imports)
+score_files = _cached_read(stored_scores.list_imports)
 all_scores = _cached_read(queries.scores)
 aliases = _cached_read(alias_table.list_aliases)
-unmatched_names = _cached_read(score_answers.unmatched_names)
-score_conflicts = _cached_read(score_answers.score_conflicts)
-answer_sets = _cached_read(score_answers.list_answer_sets)
-answers = _cached_read(score_answers.answers, 8)  # those of a model to all of MMLU are about 2 MB
+unmatched_names = _cached_read(stored_scores.unmatched_names)
+score_conflicts = _cached_read(stored_scores.score_conflicts)
+answer_sets = _cached_read(stored_scores.list_answer_sets)
+answers = _cached_read(stored_scores.answers, 8)  # those of a model to all of MMLU are about 2 MB
 counts = _cached_read(queries.counts)
 readable_losses = _cached_read(runs.readable_losses)
 smaller_sibling = _cached_read(runs.smaller_sibling)

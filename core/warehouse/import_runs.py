@@ -25,7 +25,7 @@ from core.store.parcels import PARCEL_FILES, RUN_FILE, RUN_ID, TOKENS, Annotatio
 from core.tables import LONG_TABLES, PILOT_SOURCE, TABLES, ids_of
 from core.warehouse.connection import exists
 from core.warehouse.runs import annotate
-from core.warehouse.scores import shipped_hashes
+from core.warehouse.schema import shipped_hashes
 from core.warehouse.sync import CONTENT_HASHES, check_content, known_content
 from core.warehouse.warehouse import Warehouse
 

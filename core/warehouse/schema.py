@@ -1,4 +1,5 @@
-"""The schema of the DuckDB file: created from the declarations in core.tables, and listed for people who write SQL.
+"""The schema of the DuckDB file: created from the declarations in core.tables, and listed for people who write SQL; and the
+scores that every new file holds.
 
 A file is never migrated to another schema version: an outdated one is rebuilt from the files beside it (sync.py). The
 table `schema_version` tells which version built it.
@@ -12,15 +13,18 @@ from __future__ import annotations
 
 import functools
 import hashlib
+import io
 from dataclasses import dataclass
+from pathlib import Path
 
 import duckdb
+import polars as pl
 
 from core.errors import InputError, Sentence, WarehouseError, unknown_name
+from core.files import REFERENCE
 from core.tables import TABLES
 from core.tables.columns import literal
-from core.warehouse import scores as shipped_scores
-from core.warehouse.connection import Connection, Readable
+from core.warehouse.connection import Connection, Readable, insert
 
 VERSION = 2
 """To be raised with every change of the schema that an earlier Workdim cannot read."""
@@ -72,7 +76,7 @@ def create_tables(connection: Connection) -> None:
     for column, (_, meaning) in VERSION_COLUMNS.items():
         connection.execute(f"COMMENT ON COLUMN {VERSION_TABLE}.{column} IS {literal(meaning)}")
     connection.execute(f"INSERT INTO {VERSION_TABLE} VALUES (?, ?, now() AT TIME ZONE 'UTC')", [VERSION, fingerprint()])
-    shipped_scores.load_shipped_scores(connection)
+    load_shipped_scores(connection)
 
 
 def is_current(connection: Connection) -> bool:
@@ -117,7 +121,7 @@ def is_current(connection: Connection) -> bool:
 def fingerprint() -> str:
     """Hash of the tables, without their comments, and of the shipped scores."""
     statements = "".join(table.ddl() for table in TABLES.values())
-    return hashlib.sha256(statements.encode() + "".join(shipped_scores.shipped_hashes()).encode()).hexdigest()[:16]
+    return hashlib.sha256(statements.encode() + "".join(shipped_hashes()).encode()).hexdigest()[:16]
 
 
 def list_tables(warehouse: Readable) -> list[Table]:
@@ -195,3 +199,51 @@ def _counts(warehouse: Readable) -> dict[str, int]:
 def _path(connection: Connection) -> str:
     paths = connection.execute("SELECT path FROM duckdb_databases() WHERE database_name = current_database()")
     return str(paths.fetchall()[0][0])
+
+
+# --- benchmark scores that ship with Workdim, loaded into every new file -----------------------------------------------
+
+BENCHMARKS = REFERENCE / "benchmarks.parquet"
+LADDER = REFERENCE / "ladder" / "scores.parquet"
+"""Scores of the models trained for Workdim, written by `python -m tests.ladder --ship`."""
+DECODERS = REFERENCE / "ladder" / "decoders.parquet"
+"""Scores of public decoders on the same tasks, written by `python -m tests.ladder.decoders`."""
+SHIPPED_SCORES = (BENCHMARKS, LADDER, DECODERS)
+"""All in the columns of `scores`."""
+
+
+def shipped_hashes() -> tuple[str, ...]:
+    """Hashes of the score files of this version."""
+    return tuple(hashlib.sha256(_read_file(file)).hexdigest() for file in SHIPPED_SCORES)
+
+
+def load_shipped_scores(connection: Connection) -> None:
+    """Insert the shipped scores into a new file."""
+    for file in SHIPPED_SCORES:
+        content = _read_file(file)
+        rows = pl.read_parquet(io.BytesIO(content)).with_columns(
+            file_sha256=pl.lit(hashlib.sha256(content).hexdigest())
+        )
+        insert(connection, "scores", rows.select(TABLES["scores"].names))
+
+
+def shipped_blocks(wanted: pl.DataFrame) -> pl.DataFrame:
+    """run_id and jackknife blocks (the score without block 0, 1, ... of files or questions, in percent) of shipped scores.
+
+    `wanted`: run_id, file_sha256, repository, benchmark, metric, filter.
+    """
+    own = _read_file(LADDER)
+    keys = ["repository", "benchmark", "metric", "filter"]
+    of_file = wanted.filter(file_sha256=hashlib.sha256(own).hexdigest())
+    known = pl.read_parquet(io.BytesIO(own), columns=[*keys, "unit", "blocks"])
+    scaled = pl.col("blocks") * pl.when(pl.col("unit") == "fraction").then(100.0).otherwise(1.0)
+    return of_file.join(known, on=keys).select("run_id", blocks=scaled)
+
+
+def _read_file(file: Path) -> bytes:
+    try:
+        return file.read_bytes()
+    except OSError as error:
+        raise WarehouseError(
+            "The reference scores {file} are missing: Workdim is not completely installed.", file=file
+        ) from error

@@ -19,7 +19,7 @@ from core.scores.reader import read_scores
 from core.sql.examples import EXAMPLES
 from core.store import parcels
 from core.warehouse import runs as layer_plans
-from core.warehouse.score_imports import store_import
+from core.warehouse.stored_scores import store_import
 from core.warehouse.warehouse import Warehouse
 from tests.browser.conftest import serving
 from tests.browser.walk import settle, watched

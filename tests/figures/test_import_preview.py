@@ -12,7 +12,7 @@ from core.scores.cells import Remark
 from core.terminal import score_import
 from core.terminal.output import one_line
 from core.warehouse.aliases import suggest_models
-from core.warehouse.score_imports import ImportPreview
+from core.warehouse.stored_scores import ImportPreview
 from core.wording import scores as score_wording
 from core.wording.scores import comparison_lines, comparison_outcome_text, p_number_text
 from tests.warehouse.score_files import score, score_file

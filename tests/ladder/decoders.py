@@ -19,7 +19,7 @@ import polars as pl
 from core.measure.score import SUITE
 from core.tables import TABLES
 from core.warehouse import queries
-from core.warehouse.scores import DECODERS
+from core.warehouse.schema import DECODERS
 from core.warehouse.warehouse import Warehouse
 from tests.ladder.__main__ import OUT
 from tests.ladder.questions import all_questions

@@ -1,6 +1,6 @@
 """What Workdim ships of finished runs: logs and answers, their scores as tables, and the models that people may want to open.
 
-All of it follows from the logs: the same logs give the same files. Scores belong to the version (core.warehouse.scores);
+All of it follows from the logs: the same logs give the same files. Scores belong to the version (core.warehouse.schema);
 answers question by question are one file that `workdim scores import` takes.
 """
 

@@ -10,7 +10,7 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from core.tables import ModelRow
-from core.warehouse import score_imports
+from core.warehouse import stored_scores
 from core.warehouse.people import list_rules
 from core.warehouse.warehouse import Warehouse
 from tests.answers import ladder as ladder_pilot
@@ -154,7 +154,7 @@ def test_the_order_by_tasks_names_models_that_are_not_chosen_among(
     warehouse = ladder_warehouse(tmp_path / "w.duckdb", BITS)
     named = [model.reference for model in ladder_pilot().models]
     again = [ladder_score(name, bits, benchmark="again") for name, bits in zip(named, BITS, strict=True)]
-    score_imports.store_import(warehouse, score_file(*again, name="again.csv"))
+    stored_scores.store_import(warehouse, score_file(*again, name="again.csv"))
     monkeypatch.setenv("WORKDIM_WAREHOUSE", str(warehouse.path))
     two = ",".join(warehouse.read("SELECT model_id FROM models ORDER BY model_id LIMIT 2")["model_id"])
     drawn = str(figures(opened("choose.py", choose="elsewhere", among=two))[-1])

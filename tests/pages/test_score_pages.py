@@ -14,7 +14,7 @@ from core.records import Progress, ScoreConfig
 from core.runs import jobs
 from core.runs.processes import ProgressReporter
 from core.ui import url_state
-from core.warehouse import queries, score_imports
+from core.warehouse import queries, stored_scores
 from core.warehouse.aliases import list_aliases, set_aliases
 from core.warehouse.warehouse import Warehouse
 from tests.pages.test_pages import drawings, figures, opened, table_of, texts
@@ -41,7 +41,7 @@ def handed_over(*files: tuple[str, str], **asked: str) -> AppTest:
 
 
 def imported(warehouse: Warehouse) -> list[str]:
-    return score_imports.list_imports(warehouse)["file_name"].to_list()
+    return stored_scores.list_imports(warehouse)["file_name"].to_list()
 
 
 def test_nothing_is_stored_before_the_button_and_all_of_it_after(warehouse: Warehouse) -> None:
@@ -74,7 +74,7 @@ def test_a_file_that_is_there_already_cannot_be_stored_again(warehouse: Warehous
 
 
 def test_duplicates_and_contradictions_are_told_and_can_be_looked_at_alone(warehouse: Warehouse) -> None:
-    score_imports.store_import(warehouse, score_file(score(BIG, 61.0, filter="strict", suite="s", source="first")))
+    stored_scores.store_import(warehouse, score_file(score(BIG, 61.0, filter="strict", suite="s", source="first")))
     head = "model,benchmark,metric,filter,n_shot,suite,value,unit,source\n"
     line = f"{BIG},arc_easy,acc,strict,0,s,{{value}},percent,second\n"
     app = handed_over(("again.csv", head + line.format(value=61.04)), ("other.csv", head + line.format(value=64)))
@@ -92,7 +92,7 @@ def test_every_section_draws_with_hostile_names(warehouse: Warehouse, section: s
     file = score_file(
         score(HOSTILE, 40.0, source=HOSTILE), score(HOSTILE, 60.0, source="b"), samples=samples, name=HOSTILE + ".csv"
     )
-    score_imports.store_import(warehouse, file)
+    stored_scores.store_import(warehouse, file)
     set_aliases(warehouse, {HOSTILE + " too": HOSTILE})
     app = opened("choose.py", choose="scores", scores=section, lang=language)
     assert not app.exception and not app.error
@@ -112,7 +112,7 @@ def test_hostile_names_of_a_file_are_shown_letter_by_letter(warehouse: Warehouse
 
 
 def test_names_are_mapped_where_the_reader_ticks_them(warehouse: Warehouse) -> None:
-    score_imports.store_import(warehouse, score_file(score("HuggingFaceTB__SmolLM2-135M", 61.0)))
+    stored_scores.store_import(warehouse, score_file(score("HuggingFaceTB__SmolLM2-135M", 61.0)))
     app = opened("choose.py", choose="scores", scores="names")
     assert "Suggestions" in texts(app)
     edits = {"edited_rows": {"0": {"Map": True}}, "added_rows": [], "deleted_rows": []}
@@ -154,7 +154,7 @@ def test_a_file_of_unknown_models_says_that_no_ranking_shows_it(warehouse: Wareh
 
 
 def test_all_suggestions_are_taken_by_one_tick(warehouse: Warehouse) -> None:
-    score_imports.store_import(warehouse, score_file(score("HuggingFaceTB__SmolLM2-135M"), score("MADE-UP/small")))
+    stored_scores.store_import(warehouse, score_file(score("HuggingFaceTB__SmolLM2-135M"), score("MADE-UP/small")))
     app = opened("choose.py", choose="scores", scores="names")
     app.checkbox(key="scores tick all").check().run()
     app.button(key="scores map").click().run()
@@ -183,7 +183,7 @@ def test_the_table_of_names_is_edited_as_a_whole_or_not_at_all(warehouse: Wareho
 
 
 def test_every_score_is_found_by_words_and_benchmark(warehouse: Warehouse) -> None:
-    score_imports.store_import(warehouse, score_file(score("o/mine", 61.0), score("o/other", 40.0, benchmark="piqa")))
+    stored_scores.store_import(warehouse, score_file(score("o/mine", 61.0), score("o/other", 40.0, benchmark="piqa")))
     app = opened("choose.py", choose="scores")
     n_all = len(app.dataframe[0].value)
     assert n_all > 2
@@ -195,7 +195,7 @@ def test_every_score_is_found_by_words_and_benchmark(warehouse: Warehouse) -> No
 
 
 def test_a_file_is_removed_after_it_was_confirmed(warehouse: Warehouse) -> None:
-    score_imports.store_import(warehouse, score_file(score()))
+    stored_scores.store_import(warehouse, score_file(score()))
     app = opened("choose.py", choose="scores", scores="files")
     app.button(key="scores remove").click().run()
     assert imported(warehouse) == [] and not app.exception
@@ -203,7 +203,7 @@ def test_a_file_is_removed_after_it_was_confirmed(warehouse: Warehouse) -> None:
 
 
 def test_an_app_that_only_shows_removes_no_file(warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
-    score_imports.store_import(warehouse, score_file(score()))
+    stored_scores.store_import(warehouse, score_file(score()))
     monkeypatch.setenv(READ_ONLY, "1")
     app = opened("choose.py", choose="scores", scores="files")
     assert not app.exception and app.dataframe[0].value.shape[0] == 1
@@ -213,7 +213,7 @@ def test_an_app_that_only_shows_removes_no_file(warehouse: Warehouse, monkeypatc
 def test_two_models_are_compared_on_their_common_questions(warehouse: Warehouse) -> None:
     for name, right in (("o/good", 1), ("o/bad", 0)):
         samples = answers(name, {f"q{n}": right if n < 20 else 1 for n in range(30)})
-        score_imports.store_import(warehouse, score_file(samples=samples, name=name))
+        stored_scores.store_import(warehouse, score_file(samples=samples, name=name))
     app = opened("choose.py", choose="scores", scores="pairs", first="o/good", second="o/bad")
     row = app.dataframe[0].value.iloc[0]
     assert row["Result"] == "first is higher" and row["Common questions"] == 30
@@ -225,7 +225,7 @@ def test_two_models_are_compared_on_their_common_questions(warehouse: Warehouse)
 def test_of_many_benchmarks_the_reader_chooses(warehouse: Warehouse) -> None:
     for model in ("o/a", "o/b"):
         samples = [row for n in range(14) for row in answers(model, {"q1": 1, "q2": 0}, benchmark=f"part{n:02}")]
-        score_imports.store_import(warehouse, score_file(samples=samples, name=model))
+        stored_scores.store_import(warehouse, score_file(samples=samples, name=model))
     app = opened("choose.py", choose="scores", scores="pairs")
     assert len(app.dataframe[0].value) == 12 and "Comparisons: 12" in texts(app)
     app.multiselect(key="view.benchmarks").set_value(["part13"]).run()
@@ -235,7 +235,7 @@ def test_of_many_benchmarks_the_reader_chooses(warehouse: Warehouse) -> None:
 def test_the_ranking_leaves_partial_runs_out_until_asked(warehouse: Warehouse) -> None:
     assert not [toggle for toggle in opened("choose.py", choose="ranking").toggle if toggle.key == "view.partial"]
     partial = score(BIG, 77.0, benchmark="only_here", is_partial=True, n_samples=100, source="p")
-    score_imports.store_import(warehouse, score_file(partial))
+    stored_scores.store_import(warehouse, score_file(partial))
     app = opened("choose.py", choose="ranking")
     labels = app.selectbox(key="view.score").options
     assert not [label for label in labels if "only_here" in label]

@@ -21,7 +21,7 @@ from core.runs.execution import load_scores, run_submitted
 from core.runs.jobs import job_status, list_jobs, submit
 from core.runs.requests import scoring_requests
 from core.store import user_files
-from core.warehouse import queries, score_answers, score_imports
+from core.warehouse import queries, stored_scores
 from core.warehouse.warehouse import Warehouse
 from tests.conftest import ROOT, run_core
 from tests.tiny import save_tiny_model
@@ -82,7 +82,7 @@ def test_two_models_are_scored_once_and_compare_in_pairs(tiny_llama, other, tiny
     assert {one["n_common"] for one in told.values()} == {6} and len(told) == 3
     of_llama = scores.filter(pl.col("repository") == "local:tiny-llama")
     assert told["acc_norm"]["mean_a"] == pytest.approx(of_llama.filter(metric="acc_norm")["value"].item())
-    assert set(score_answers.list_answer_sets(warehouse)["model"]) == {
+    assert set(stored_scores.list_answer_sets(warehouse)["model"]) == {
         f"{r}@{v}" for r, v in scores.select("repository", "revision").rows()
     }
 
@@ -170,7 +170,7 @@ def test_a_warehouse_that_stays_locked_is_no_failure(tiny_llama, task, warehouse
         if holder:
             holder.kill()
             holder.wait()
-    assert score_imports.list_imports(warehouse)["file_sha256"].to_list() == [found["file_sha256"]]
+    assert stored_scores.list_imports(warehouse)["file_sha256"].to_list() == [found["file_sha256"]]
     assert not list(warehouse.folder.pending.iterdir())
 
 
@@ -206,7 +206,7 @@ def test_a_killed_scoring_goes_on_where_it_stopped(tiny_llama, tmp_path, warehou
     )
     found = load_scores(told, warehouse)["scores"]
     assert found.drop("source", "as_of").equals(expected.drop("source", "as_of"))
-    assert score_imports.list_imports(warehouse).height == 1
+    assert stored_scores.list_imports(warehouse).height == 1
 
 
 def outcome_of(config: Any, warehouse: Warehouse) -> pl.DataFrame:

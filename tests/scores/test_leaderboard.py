@@ -11,7 +11,7 @@ import pytest
 
 from core.scores.cells import Skip
 from core.scores.reader import read_scores
-from core.warehouse.scores import REFERENCE
+from core.warehouse.schema import BENCHMARKS
 from tests.scores.files import TABLES, codes, read, read_json, read_text, row, skipped, taken
 
 V2 = TABLES / "leaderboard_v2.csv"
@@ -150,7 +150,7 @@ def test_a_row_without_model_skips_all_its_values():
 
 
 def test_the_suite_has_the_names_and_shots_of_our_reference_scores():
-    ours = pl.read_parquet(REFERENCE).filter(pl.col("suite") == "open_llm_leaderboard_v2")
+    ours = pl.read_parquet(BENCHMARKS).filter(pl.col("suite") == "open_llm_leaderboard_v2")
     known = set(ours.select("suite", "benchmark", "metric", "n_shot").unique().iter_rows())
     assert known <= {(s.suite, s.benchmark, s.metric, s.n_shot) for s in taken(read(V2))}
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from core.warehouse import queries, score_answers, score_imports
+from core.warehouse import queries, stored_scores
 from core.warehouse.aliases import list_aliases
 from core.warehouse.warehouse import Warehouse
 from tests.conftest import run_core
@@ -36,7 +36,7 @@ def good(tmp_path: Path) -> Path:
 
 
 def names(path: Path) -> list[str]:
-    return score_imports.list_imports(Warehouse(path))["file_name"].to_list()
+    return stored_scores.list_imports(Warehouse(path))["file_name"].to_list()
 
 
 def test_an_import_says_what_was_taken_what_not_and_why(path: Path, good: Path) -> None:
@@ -100,7 +100,7 @@ def test_answers_of_an_early_harness_are_told_their_benchmark(path: Path) -> Non
     assert bare.returncode == 2 and bare.stderr.strip().endswith("--benchmark NAME does.")
     done = run_core("scores", "import", str(early), "--benchmark", "word_choice_a", warehouse=path)
     assert done.returncode == 0, done.stderr
-    assert score_answers.list_answer_sets(Warehouse(path))["benchmark"].unique().to_list() == ["word_choice_a"]
+    assert stored_scores.list_answer_sets(Warehouse(path))["benchmark"].unique().to_list() == ["word_choice_a"]
 
 
 def test_a_name_is_mapped_with_the_import(path: Path, good: Path) -> None:
@@ -176,7 +176,7 @@ def test_what_a_table_lacks_is_named(path: Path, tmp_path: Path) -> None:
 
 def test_all_names_that_are_likely_are_mapped_by_one_command(path: Path) -> None:
     scores = score_file(score("HuggingFaceTB__SmolLM2-135M"), score("MADE-UP/small"), score("x/unknown"))
-    score_imports.store_import(Warehouse(path), scores)
+    stored_scores.store_import(Warehouse(path), scores)
     done = run_core("scores", "alias", "--suggested", warehouse=path)
     assert done.returncode == 0 and "2 names were mapped" in done.stdout, done.stderr
     assert list_aliases(Warehouse(path))["alias"].to_list() == ["HuggingFaceTB__SmolLM2-135M", "MADE-UP/small"]
@@ -198,7 +198,7 @@ def test_two_models_are_compared(path: Path) -> None:
     assert nothing.returncode == 2 and "jsonl of lm-evaluation-harness, or score models yourself" in nothing.stderr
     for model, right in (("o/a", 1), ("o/b", 0)):
         samples = answers(model, {f"q{n}": right if n < 20 else 1 for n in range(30)})
-        score_imports.store_import(Warehouse(path), score_file(samples=samples, name=model))
+        stored_scores.store_import(Warehouse(path), score_file(samples=samples, name=model))
     done = run_core("scores", "compare", "o/a", "o/b", "--benchmark", "arc_easy", warehouse=path)
     assert done.returncode == 0, done.stderr
     assert "over 30 questions" in done.stdout and "The difference exceeds chance" in done.stdout
@@ -207,7 +207,7 @@ def test_two_models_are_compared(path: Path) -> None:
     )
     assert told["only_a_right"] == 20 and told["is_told_apart"] and told["difference"] == pytest.approx(2 / 3)
     assert "several files" not in done.stdout
-    score_imports.store_import(Warehouse(path), score_file(samples=answers("o/a", {"q0": 1, "q1": 0}), name="again"))
+    stored_scores.store_import(Warehouse(path), score_file(samples=answers("o/a", {"q0": 1, "q1": 0}), name="again"))
     again = run_core("scores", "compare", "o/a", "o/b", "--benchmark", "arc_easy", warehouse=path)
     assert "over 2 questions" in again.stdout and "the last imported counts: arc_easy." in again.stdout
     other = run_core("scores", "compare", "o/a", "o/b", "--benchmark", "piqa", warehouse=path)
@@ -246,7 +246,7 @@ HOSTILE = {
 
 def test_hostile_files_store_nothing(path: Path, tmp_path: Path) -> None:
     def counts() -> list[int]:
-        tables = (*score_imports.TABLES, "model_aliases")
+        tables = (*stored_scores.TABLES, "model_aliases")
         return [Warehouse(path).read(f"SELECT count(*) FROM {table}").item() for table in tables]
 
     folder = tmp_path / "hostile"

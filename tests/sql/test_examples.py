@@ -12,7 +12,7 @@ from core.figures.query_chart import default_choice, query_points
 from core.locale import in_language, translated
 from core.sql import sandbox
 from core.sql.examples import EXAMPLES
-from core.warehouse import score_imports
+from core.warehouse import stored_scores
 from core.warehouse.aliases import set_aliases
 from core.warehouse.runs import save_plan
 from core.warehouse.warehouse import Warehouse
@@ -89,7 +89,7 @@ def test_fractions_percentages_and_revisions_are_kept_apart_in_examples(tmp_path
         score(repository, 50.0, source="two", **same),
     ]
     other = score(repository, 99.0, benchmark="made", suite="s", n_shot=1, filter="none", revision="another")
-    score_imports.store_import(warehouse, score_file(*told, other))
+    stored_scores.store_import(warehouse, score_file(*told, other))
     conflicts = sandbox.run_query(warehouse, EXAMPLES["score_conflicts"].statement()).frame
     assert "made" not in conflicts["benchmark"].to_list()
     beside = sandbox.run_query(warehouse, EXAMPLES["dimension_and_score"].statement()).frame.filter(benchmark="made")

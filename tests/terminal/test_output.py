@@ -29,7 +29,7 @@ from core.terminal import progress
 from core.terminal.output import WordedFormatter, escape_controls, guarded_output, one_line, pad, say, say_json, wrap
 from core.terminal.progress import ProgressBar
 from core.terminal.tables import jobs_table, table
-from core.warehouse import queries, score_imports
+from core.warehouse import queries, stored_scores
 from core.warehouse.warehouse import Warehouse
 from tests.conftest import ROOT, run_core
 from tests.screens import filled_warehouse
@@ -313,7 +313,7 @@ def test_models_are_compared_by_the_names_that_runs_prints(tmp_path, capsys):
     measured = runs.row(0, named=True)
     for number, model in enumerate((measured["repository"], "o/other")):
         given = {f"q{n}": (n + number) % 2 for n in range(10)}
-        score_imports.store_import(Warehouse(path), score_file(samples=answers(model, given), name=model))
+        stored_scores.store_import(Warehouse(path), score_file(samples=answers(model, given), name=model))
     for key in ("name", "model_id", "reference", "repository"):
         arguments = ["scores", "compare", measured[key], "o/other", "--benchmark", "arc_easy"]
         assert main([*arguments, "--warehouse", str(path)]) == 0, (key, capsys.readouterr().err)

@@ -12,19 +12,22 @@ import pytest
 from core.errors import InputError
 from core.scores.cells import Remark
 from core.store import user_files
-from core.warehouse import queries, score_imports, sync
+from core.warehouse import queries, stored_scores, sync
 from core.warehouse.aliases import list_aliases, set_aliases
 from core.warehouse.runs import ingest_parcel
-from core.warehouse.score_answers import (
+from core.warehouse.schema import shipped_hashes
+from core.warehouse.stored_scores import (
     answers,
     list_answer_sets,
+    list_imports,
     map_suggested,
+    preview_import,
+    remove_import,
     score_blocks,
     score_conflicts,
+    store_import,
     unmatched_names,
 )
-from core.warehouse.score_imports import list_imports, preview_import, remove_import, store_import
-from core.warehouse.scores import shipped_hashes
 from tests.profiles import make_model, make_profile
 from tests.warehouse import score_files as made
 from tests.warehouse.score_files import score, score_file
@@ -35,7 +38,7 @@ RUN = "01900000-0000-7000-8000-000000000001"
 
 
 def counts(warehouse) -> dict[str, int]:
-    return {t: warehouse.read(f"SELECT count(*) FROM {t}").item() for t in (*score_imports.TABLES, "model_aliases")}
+    return {t: warehouse.read(f"SELECT count(*) FROM {t}").item() for t in (*stored_scores.TABLES, "model_aliases")}
 
 
 @pytest.fixture
@@ -394,5 +397,5 @@ def test_a_leaderboard_of_thousands_is_previewed_and_stored(warehouse):
 def test_the_scores_that_ship_are_neither_imported_nor_taken_out(warehouse):
     shipped = warehouse.read("SELECT count(*) AS n FROM scores")["n"][0]
     with pytest.raises(InputError, match="ships"):
-        score_imports.store_import(warehouse, replace(score_file(score()), sha256=shipped_hashes()[1]))
+        stored_scores.store_import(warehouse, replace(score_file(score()), sha256=shipped_hashes()[1]))
     assert warehouse.read("SELECT count(*) AS n FROM scores")["n"][0] == shipped

@@ -9,8 +9,7 @@ from core.errors import WarehouseError
 from core.registry.names import NOT_STATED
 from core.registry.published import higher_is_better
 from core.warehouse import queries, schema
-from core.warehouse import scores as shipped_scores
-from core.warehouse.scores import LADDER, REFERENCE
+from core.warehouse.schema import BENCHMARKS, LADDER
 from tests.warehouse.filling import FILE_A, import_scores
 
 OWN = pl.col("suite").str.starts_with("workdim+") | (pl.col("suite") == "ladder")
@@ -59,22 +58,22 @@ def test_shipped_scores_without_each_file_are_those_of_the_same_files_for_all_mo
     found = queries.scores(warehouse).filter(suite="ladder", benchmark="ladder_code")
     keys = ["file_sha256", "repository", "benchmark", "metric", "filter"]
     wanted = found.select(*keys, "value", "std_error", run_id="repository")
-    told = wanted.join(shipped_scores.shipped_blocks(wanted), on="run_id")
+    told = wanted.join(schema.shipped_blocks(wanted), on="run_id")
     assert told.height == found.height and told["blocks"].list.len().unique().to_list() == [26]
     n = 26
     error = ((n - 1) ** 2 / n * pl.col("blocks").list.var()).sqrt()
     assert told.select((error / pl.col("std_error")).is_between(0.8, 1.25)).to_series().all()
-    assert shipped_scores.shipped_blocks(wanted.with_columns(file_sha256=pl.lit("other"))).is_empty()
+    assert schema.shipped_blocks(wanted.with_columns(file_sha256=pl.lit("other"))).is_empty()
 
 
 def test_every_shipped_row_is_there(scores):
     assert scores.height == 9928 and set(scores["unit"]) == {"percent"}
-    assert scores["value"].sum() == pytest.approx(pl.read_parquet(REFERENCE)["value"].sum())
+    assert scores["value"].sum() == pytest.approx(pl.read_parquet(BENCHMARKS)["value"].sum())
     assert scores["value"].is_between(0, 100).all()
 
 
 def test_sources_are_listed_with_their_licence_and_number_of_rows(scores):
-    sources = pl.read_csv(REFERENCE.with_name("sources.csv"))
+    sources = pl.read_csv(BENCHMARKS.with_name("sources.csv"))
     assert sources["rows_in_benchmarks_csv"].sum() == scores.height
     assert set(sources["licence_as_stated"]) == set(scores["licence"])
     by_licence = sources.group_by("licence_as_stated").agg(pl.col("rows_in_benchmarks_csv").sum())
@@ -103,7 +102,7 @@ def edition(monkeypatch):
     """Another version of Workdim, which ships other scores."""
 
     def ship(file):
-        monkeypatch.setattr(shipped_scores, "SHIPPED", (file, *shipped_scores.SHIPPED[1:]))
+        monkeypatch.setattr(schema, "SHIPPED_SCORES", (file, *schema.SHIPPED_SCORES[1:]))
         schema.fingerprint.cache_clear()
 
     yield ship
@@ -113,7 +112,7 @@ def edition(monkeypatch):
 
 def test_a_new_edition_takes_the_place_of_the_old_one_and_of_nothing_else(warehouse, tmp_path, edition):
     import_scores(warehouse, FILE_A)
-    pl.read_parquet(REFERENCE).head(100).write_parquet(tmp_path / "new.parquet")
+    pl.read_parquet(BENCHMARKS).head(100).write_parquet(tmp_path / "new.parquet")
     edition(tmp_path / "new.parquet")
     assert queries.scores(warehouse).filter(~OWN).height == 103
 

@@ -21,8 +21,8 @@ from core.ui import inputs, language, pictures, reads, tables
 from core.ui.choose.models import ranking_params
 from core.ui.choose.scores import condition_columns
 from core.ui.markdown import button_label, escape
-from core.warehouse import score_imports
-from core.warehouse.score_imports import ImportPreview
+from core.warehouse import stored_scores
+from core.warehouse.stored_scores import ImportPreview
 from core.wording import scores as score_wording
 
 TYPES = ["json", "jsonl", "csv", "tsv", "txt", "parquet", "yaml", "yml"]
@@ -96,7 +96,7 @@ def _read_previews(files: Sequence[Any], stated: dict[str, str]) -> list[ImportP
                 if isinstance(before.get(key), InputError):
                     raise before[key]
                 kept[key] = before.get(key) or read_scores(file.name, file.getvalue(), stated)
-                kept[key, version] = before.get((key, version)) or score_imports.preview_import(
+                kept[key, version] = before.get((key, version)) or stored_scores.preview_import(
                     reads.warehouse(), kept[key]
                 )
                 previews.append(kept[key, version])
@@ -228,9 +228,9 @@ def _store(previews: list[ImportPreview], likely: dict[str, str], directions: di
         named = set(preview.names["name"])
         aliases = dict(preview.aliases) | {name: model for name, model in likely.items() if name in named}
         try:
-            file = score_imports.store_import(reads.warehouse(), with_directions(preview.file, directions), aliases)
-            after = score_imports.preview_import(reads.warehouse(), preview.file)
-            stored.append((file, score_imports.scored_here(after)))
+            file = stored_scores.store_import(reads.warehouse(), with_directions(preview.file, directions), aliases)
+            after = stored_scores.preview_import(reads.warehouse(), preview.file)
+            stored.append((file, stored_scores.scored_here(after)))
         except InputError as error:
             failed.append(str(error))
     st.session_state[_DONE] = (stored, failed)

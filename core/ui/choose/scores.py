@@ -11,7 +11,7 @@ from core import wording
 from core.locale import _
 from core.ui import inputs, language, reads, tables, url_state
 from core.ui.markdown import escape
-from core.warehouse import score_imports
+from core.warehouse import stored_scores
 from core.warehouse.aliases import set_aliases
 from core.wording import scores as score_wording
 
@@ -96,7 +96,7 @@ def _show_removal(files: pl.DataFrame) -> None:
             message = _("All scores and answers of {name} are removed; the file itself stays.")
             st.markdown(message.format(name=escape(files.filter(file_sha256=chosen)["file_name"][0])))
             if st.button(_("Remove it"), type="primary", key="scores remove"):
-                score_imports.remove_import(reads.warehouse(), chosen)
+                stored_scores.remove_import(reads.warehouse(), chosen)
                 st.rerun()
 
 
