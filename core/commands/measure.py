@@ -110,14 +110,15 @@ def measure_parallel(configs, warehouse, again: bool, engine) -> int:
 
 
 def calibrate(options: argparse.Namespace) -> None:
-    from core.geometry import calibration
+    from core.geometry.clouds import TABLE
+    from core.geometry.estimators import calibrate_gaussian, write_table
 
-    path = options.out or calibration.TABLE
+    path = options.out or TABLE
     if not path.parent.is_dir():
         raise InputError(no_folder(path.parent))
     with ProgressBar(Sentence("Gaussian clouds")) as bar:
-        rows = calibration.calibrate(lambda done, total: bar.report(Progress("calibrate", done, total)))
-    calibration.write_table(rows, path)
+        rows = calibrate_gaussian(lambda done, total: bar.report(Progress("calibrate", done, total)))
+    write_table(rows, path)
     tell("{path}: {n} readings", path=path, n=len(rows))
 
 

@@ -1,4 +1,4 @@
-"""How the variance of a cloud lies: ranks of its spectrum, shares of leading axes and tokens, two-token correlators.
+"""What else is read of a cloud: ranks of its spectrum, two-token correlators, d2 of neighbourhoods, close pairs.
 
 The ranks use the eigenvalues l_1 >= l_2 >= ... of the covariance, that is VARIANCES; RankMe uses singular values
 instead and is higher. stable rank <= participation ratio <= effective rank <= rank holds for every spectrum. The ranks
@@ -19,10 +19,19 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from core.geometry.clouds import Cloud, LabelledPoints, Reading
-from core.geometry.neighbour_dimensions import GRIDE_READ_AT
-from core.geometry.results import CloudCorrelator, CloudEstimate, Distribution, jackknife_error
-from core.geometry.second_order import PlacedCloud
+from core.errors import EstimateError
+from core.geometry.clouds import (
+    Cloud,
+    CloudCorrelator,
+    CloudEstimate,
+    Distribution,
+    LabelledPoints,
+    PlacedCloud,
+    Reading,
+    estimate_from_blocks,
+    jackknife_error,
+)
+from core.geometry.neighbours import GRIDE_READ_AT, TILE, NeighbourTable, SetNeighbours, nearest
 
 LEADING = 32
 """Number of leading axes within which the leading variances of a member set are computed."""
@@ -222,7 +231,7 @@ def read_stable_rank(cloud: LabelledPoints) -> Reading:
     return Reading(ranks(cloud.points)[1])
 
 
-# --- correlators -----------------------------------------------------------------------------------------------
+# --- two-token correlators, and how the variance lies ----------------------------------------------------------------
 
 
 COSINE_SAMPLE = 256
@@ -360,3 +369,337 @@ def _excess_kurtosis(values: np.ndarray, counted: np.ndarray, members: np.ndarra
         central = fourth - 4 * first * third + 6 * first**2 * second - 3 * first**4
         # Cosines that are equal but for round-off have no shape.
         return np.where(variance > 1e-14, central / variance**2 - 3, np.nan)
+
+
+# --- d2 of each point's neighbourhood, from local to global ----------------------------------------------------------
+
+# The local second-order correlator: the k neighbours of a point, without the point itself, are centred on their centroid
+# and normalised to directions W_a. C2_loc = mean_{a != b} (W_a . W_b)^2 - 1/(k-1)^2, where the last term corrects for
+# centring on k points, and d2(k) = 1 / mean C2_loc over points. With k = N it becomes d2. Angles at the point itself are no
+# alternative: they saturate near 60 degrees, so that the angle-based dimension of Thordsen and Schubert (arXiv 2006.12880)
+# is about 4 both in 20 and in 100 dimensions.
+
+KS = (20, 50)
+"""Neighbourhood sizes evaluated at all points of a cloud."""
+CENTRES = 128
+"""Seeded points at which the jackknife replicates of the local d2 are computed."""
+
+WIDE_KS = (100, 200, 400)
+"""Larger neighbourhood sizes, between local d2 and d2 of the whole cloud, up to half of the points."""
+
+WIDE_CENTRES = 32
+"""Seeded points at which these are evaluated; a left-out block takes its centres along, so the error includes their
+scatter."""
+CHUNK_BYTES = 2**24
+"""Bytes of neighbours gathered at a time; chunks of 64 MB were no faster."""
+GRAM_BYTES = 2**28
+"""Most bytes of the products of all pairs of a cloud's points."""
+
+
+def local_c2(points: Tensor, indices: Tensor, ks: Sequence[int], gram: Tensor | None = None) -> dict[int, Tensor]:
+    """C2_loc of each row for several k at once; {k: (n_rows,) fp32}, NaN if all k neighbours coincide.
+
+    points (n, n_dims) fp32; indices (n_rows, k_max) int64: neighbours of each row in order of distance, without the
+    row's own point. One k_max x k_max Gram matrix per row serves every k. A k below 3 or above k_max is skipped. `gram`
+    as from `gram_matrix`, if there is one.
+    """
+    ks = [k for k in ks if 3 <= k <= indices.shape[1]]
+    if not ks:
+        return {}
+    indices = indices[:, : max(ks)]
+    ranks = torch.arange(max(ks), device=points.device)
+    first = (ranks[:, None] < torch.tensor(ks, device=points.device)).to(points.dtype)  # (k_max, n_ks)
+    parts = [_c2(own, first.expand(len(own), -1, -1)) for own in _grams(points, indices, min(ks), gram)]
+    return dict(zip(ks, torch.cat(parts).unbind(1), strict=True))
+
+
+def local_dimension(c2: Tensor) -> float:
+    """d2(k) = 1 / mean C2_loc over the points where it is defined; NaN if the mean is not positive."""
+    return _inverse_if_positive(float(c2.nanmean()))
+
+
+def _inverse_if_positive(mean: float) -> float:
+    return 1 / mean if mean > 0 else math.nan
+
+
+def local_d2_of_sets(
+    points: Tensor, stored: Tensor, members: Tensor, centres: Tensor, ks: Sequence[int], gram: Tensor | None = None
+) -> dict[int, list[float]]:
+    """d2(k) of each member set from a few hundred centres; {k: n_sets values}.
+
+    points (n, n_dims) fp32; stored (n_centres, k_stored) neighbours of the centres in order of distance; members
+    (n_sets, n) bool; centres (n_centres,) positions. In each set, a member centre uses its first k stored neighbours
+    that are members; centres with fewer are skipped in that set. Store about 1.25 k + 32 neighbours.
+    """
+    ks = [k for k in ks if 3 <= k <= stored.shape[1]]
+    if not ks:
+        return {}
+    limits = torch.tensor(ks, device=points.device)
+    parts, start = [], 0
+    for own in _grams(points, stored, min(ks), gram):
+        rows = slice(start, start + len(own))
+        start += len(own)
+        alive = members[:, stored[rows]] & members[:, centres[rows], None]  # (n_sets, n_chunk, k_stored)
+        rank = alive.cumsum(2)
+        chosen = alive[..., None] & (rank[..., None] <= limits)  # (n_sets, n_chunk, k_stored, n_ks)
+        c2 = _c2(own, chosen.permute(1, 2, 0, 3).flatten(2).to(points.dtype)).unflatten(1, (len(members), len(ks)))
+        parts.append(torch.where((rank[..., -1:] >= limits).transpose(0, 1), c2, torch.nan))
+    c2 = torch.cat(parts)  # (n_centres, n_sets, n_ks)
+    means = c2.nanmean(0).T.tolist()
+    return {k: [_inverse_if_positive(mean) for mean in of_sets] for k, of_sets in zip(ks, means, strict=True)}
+
+
+def gram_matrix(points: Tensor) -> Tensor | None:
+    """Products of all pairs of points (n, n_dims) in double precision, in which differences of neighbours keep their
+    digits; None if they need more than `GRAM_BYTES`."""
+    if 8 * len(points) ** 2 > GRAM_BYTES:
+        return None
+    points = points.cpu().double() if points.device.type == "mps" else points.double()  # Apple's GPUs have no double
+    return points @ points.T
+
+
+def _grams(points: Tensor, indices: Tensor, n_near: int, gram: Tensor | None) -> Iterator[Tensor]:
+    """Gram matrices (n_chunk, k, k) fp32 of each row's neighbours, relative to the centroid of the `n_near` nearest.
+
+    Centring avoids cancellation: a neighbourhood can be a thousand times smaller than its distance from the origin, or
+    than a larger neighbourhood around it. They are read from `gram`, or else computed for each row.
+    """
+    k, n_dims = indices.shape[1], points.shape[1]
+    if gram is None:
+        for chunk in indices.split(max(1, CHUNK_BYTES // (4 * k * max(k, n_dims)))):
+            gathered = points.index_select(0, chunk.flatten()).view(len(chunk), k, n_dims)
+            gathered -= gathered[:, :n_near].mean(1, keepdim=True)
+            yield torch.bmm(gathered, gathered.transpose(1, 2))
+        return
+    for chunk in indices.to(gram.device).split(max(1, CHUNK_BYTES // (32 * k * k))):
+        if 4 * k > len(gram):  # whole rows are copied faster than their single entries
+            own = gram[chunk].gather(2, chunk[:, None].expand(-1, k, -1))
+        else:
+            own = gram[chunk[:, :, None], chunk[:, None]]
+        to_near = own[:, :, :n_near].mean(2)
+        shift = to_near - to_near[:, :n_near].mean(1, keepdim=True) / 2
+        own -= shift[:, :, None]
+        own -= shift[:, None]
+        yield own.to(points)
+
+
+def _c2(gram: Tensor, chosen: Tensor) -> Tensor:
+    """C2_loc of several subsets of each row's neighbours; (n_chunk, n_choices).
+
+    gram (n_chunk, k, k) is overwritten; chosen (n_chunk, k, n_choices) holds 0 and 1. Centred on the chosen points, an
+    entry is G_ab - t_a - t_b, t_a = mean_b G_ab - (mean of all G) / 2. The sum of squared cosines therefore expands
+    into products of G and of its squares with vectors, and no centred matrix is formed.
+    """
+    n = chosen.sum(1)  # (n_chunk, n_choices)
+    shift = torch.bmm(gram, chosen) / n[:, None]
+    shift -= (chosen * shift).sum(1, keepdim=True) / n[:, None] / 2
+    squared_norms = gram.diagonal(dim1=1, dim2=2)[..., None] - 2 * shift
+    spread = (chosen * squared_norms).sum(1, keepdim=True) / n[:, None]
+    # A neighbour at the centroid has no direction: it counts as orthogonal to all others.
+    inverse = torch.where((chosen > 0) & (squared_norms > 1e-6 * spread), 1 / squared_norms, 0.0)
+    shifted = inverse * shift
+    mixed = (shifted * torch.bmm(gram, inverse)).sum(1)
+    plain = (inverse * torch.bmm(gram.square_(), inverse)).sum(1)
+    total = plain - 4 * mixed + 2 * inverse.sum(1) * (shifted * shift).sum(1) + 2 * shifted.sum(1).square()
+    c2 = (total - (inverse > 0).sum(1)) / (n * (n - 1)) - 1 / (n - 1).square()
+    return torch.where(spread.squeeze(1) > 0, c2, torch.nan)
+
+
+def local_readings(
+    placed: PlacedCloud, table: NeighbourTable, distinct: Tensor, seed: int, *, wide: bool = True
+) -> tuple[list[CloudEstimate], list[Distribution]]:
+    """Local d2: values from all points, jackknife replicates from seeded centres.
+
+    Leaving a block out has two effects: it changes the set of points (computed on all points, neighbours fixed) and the
+    neighbours of the rest (computed on the centres). The effects are added on the log scale. Large neighbourhoods use
+    few centres for value and error, and are read only if `wide`. If there are too few distinct points for a neighbourhood
+    size, its value is NaN.
+    """
+    rows = distinct[0].nonzero().squeeze(1)
+    ks = [k for k in KS if _fits(k, len(rows))]
+    too_wide = [
+        k for k in (*KS, *(WIDE_KS if wide else ())) if _fits(k, placed.cloud.n_points) and not _fits(k, len(rows))
+    ]
+    undefined = [_estimate(placed.cloud, k, math.nan, math.nan, [], len(rows)) for k in too_wide]
+    if not ks:
+        return undefined, []
+    order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed))[:CENTRES].to(rows.device)
+    neighbours, distances = _first_members(table, rows, distinct[0], max(ks))
+    gram = gram_matrix(placed.points)
+    c2 = local_c2(placed.points, neighbours, ks, gram)
+    exact = local_d2_of_sets(placed.points, table.indices[rows[order]], distinct, rows[order], ks, gram)
+    estimates = []
+    stays = distinct[:, rows]  # (n_sets, n_rows)
+    for k in ks:
+        kept = torch.where(stays, c2[k], torch.nan)
+        means = torch.stack([kept.nanmean(1), kept[:, order].nanmean(1)], 1).tolist()
+        value, *compositions = [(_inverse_if_positive(all_), _inverse_if_positive(some)) for all_, some in means]
+        blocks = [
+            composition * of_set / of_kept if of_kept > 0 else math.nan
+            for (composition, of_kept), of_set in zip(compositions, exact[k][1:], strict=True)
+        ]
+        scale = float(distances[:, k - 1].mean())
+        estimates.append(_estimate(placed.cloud, k, scale, value[0], blocks, len(rows)))
+    if wide:
+        estimates += _wide_d2(placed, distinct, rows[order[:WIDE_CENTRES]], gram)
+    largest = c2[max(ks)].cpu().numpy()
+    defined = np.isfinite(largest)
+    with np.errstate(divide="ignore"):  # a correlator of zero or below means an infinite dimension
+        values = np.where(largest > 0, 1 / largest, np.inf)
+    tokens = placed.cloud.rows[rows.cpu().numpy()]
+    norms = placed.points[rows].norm(dim=1).cpu().numpy()
+    return [*estimates, *undefined], [
+        Distribution("local_d2", tokens[defined], values[defined]),
+        Distribution("distance_to_mean", tokens, norms),
+    ]
+
+
+def _fits(k: int, n_points: int) -> bool:
+    return k < n_points if k in KS else 2 * k <= n_points
+
+
+def _wide_d2(placed: PlacedCloud, distinct: Tensor, centres: Tensor, gram: Tensor | None) -> list[CloudEstimate]:
+    n, used = int(distinct[0].sum()), distinct.any(0)
+    ks = [k for k in WIDE_KS if _fits(k, n)]
+    if not ks:
+        return []
+    points, k_stored = placed.points, math.ceil(1.25 * ks[-1] * int(used.sum()) / n) + 32
+    squared = points.square().sum(1)[None, :] - 2 * points[centres] @ points.T  # minus the centre's squared norm
+    squared.masked_fill_(~used, torch.inf)
+    squared[torch.arange(len(centres), device=points.device), centres] = torch.inf
+    order = squared.topk(min(k_stored, int(used.sum()) - 1), largest=False).indices
+    # Recompute and re-sort by explicit distances: the product form cancels for close points far from the origin.
+    # One centre at a time: all neighbours of all centres are many times the cloud.
+    away = [(points[near] - centre).norm(dim=1) for near, centre in zip(order, points[centres], strict=True)]
+    distances, by_distance = torch.stack(away).sort(dim=1)
+    order = order.gather(1, by_distance)
+    values = local_d2_of_sets(points, order, distinct, centres, ks, gram)
+    return [
+        _estimate(placed.cloud, k, _mean_kth(distances, distinct[0][order], k), values[k][0], values[k][1:], n)
+        for k in ks
+    ]
+
+
+def _mean_kth(distances: Tensor, member: Tensor, k: int) -> float:
+    """Mean distance of the k-th neighbour among the members; both tensors (n_centres, k_stored)."""
+    is_kth = member & (member.cumsum(1) == k)
+    return float(distances[is_kth].mean())
+
+
+def _estimate(cloud: Cloud, k: int, distance: float, value: float, blocks: list[float], n: int) -> CloudEstimate:
+    return estimate_from_blocks(
+        cloud, "local_d2", None, k, value, blocks, scale=distance, n_points=n, n_dropped=cloud.n_points - n
+    )
+
+
+def _first_members(table: NeighbourTable, rows: Tensor, member: Tensor, k: int) -> tuple[Tensor, Tensor]:
+    """The first k stored neighbours of each row that are members, and their distances; (n_rows, k) each."""
+    stored = table.indices[rows]
+    order = (~member[stored]).to(torch.uint8).argsort(dim=1, stable=True)[:, :k]
+    return stored.gather(1, order), table.distances[rows].gather(1, order)
+
+
+def read_local_d2(cloud: LabelledPoints, k: int = KS[-1]) -> Reading:
+    """Local d2 with k neighbours per point; raises EstimateError if k < 3."""
+    if k < 3:
+        raise EstimateError("local_d2 needs at least 3 neighbours of each point, not {k}. Raise k.", k=k)
+    if len(cloud.points) <= k:
+        return Reading(math.nan)
+    table = nearest(cloud.points, k)
+    c2 = local_c2(table.points, table.indices, (k,))[k]
+    return Reading(local_dimension(c2), float(table.distances[:, k - 1].mean()))
+
+
+# --- the correlation integral, a dimension from the growth of close pairs with the radius ----------------------------
+
+# C(r) is the share of pairs closer than r; for points of dimension d it grows as r^d. All pairs are counted, not only stored
+# neighbours. Pairs within a sequence are excluded: they are close because their contexts are (Theiler window).
+
+RANKS = (10, 20)
+"""The two radii are the median distances of these neighbours, as in scikit-dimension's CorrInt."""
+
+
+def correlation_integral(points: Tensor, sequences: Tensor) -> float:
+    """Correlation dimension (Grassberger and Procaccia 1983) from two radii: log(C(r_b)/C(r_a)) / log(r_b/r_a).
+
+    points (n, n_dims) without exact duplicates; sequences (n,) int64, all different if the points are independent. NaN
+    if no pair of different sequences is closer than the smaller radius.
+    """
+    if len(points) <= RANKS[1]:
+        return math.nan
+    radii = median_radii(nearest(points, RANKS[1]).distances)
+    everything = torch.ones(1, len(points), dtype=torch.bool, device=points.device)
+    return correlation_of_sets(points, sequences, everything, radii)[0]
+
+
+def correlation_of_sets(points: Tensor, sequences: Tensor, members: Tensor, radii: tuple[float, float]) -> list[float]:
+    """`correlation_integral` of every member set at the radii of the whole cloud, in one pass over pairs.
+
+    members (n_sets, n) bool. Fixed radii are accurate enough when a sixteenth of the points is left out: the dimension
+    is a slope, and the error from these replicates is within 5 percent of the error with radii per set (tested).
+    """
+    return _slopes(pair_counts(points, sequences, members, radii), radii)
+
+
+def median_radii(distances: Tensor) -> tuple[float, float]:
+    """The two radii from sorted neighbour distances (n, >= 20)."""
+    inner, outer = (median(distances[:, rank - 1]) for rank in RANKS)
+    return inner, outer
+
+
+def median(distances: Tensor) -> float:
+    """Median of the defined values; the mean of the middle two for an even number of values, as in numpy."""
+    return float(distances.nanquantile(0.5))
+
+
+def pair_counts(points: Tensor, sequences: Tensor, members: Tensor, radii: tuple[float, float]) -> Tensor:
+    """Exact number of pairs of different sequences closer than each radius, in each member set; (n_sets, 2) double.
+
+    points (n, n_dims) fp32; sequences (n,) int64; members (n_sets, n) bool. Only tiles of the upper triangle are
+    computed, plus one small product per tile for all member sets together.
+    """
+    points = points - points.mean(0)
+    norms = points.square().sum(1)
+    weights = members.to(points.dtype)  # counts stay below 2^24, so fp32 holds them exactly
+    counts = torch.zeros(len(members), len(radii), dtype=torch.float64)
+    for start in range(0, len(points), TILE):
+        rows = slice(start, min(start + TILE, len(points)))
+        squared = torch.addmm(norms[None, start:], points[rows], points[start:].T, alpha=-2).add_(norms[rows, None])
+        squared.masked_fill_(sequences[rows, None] == sequences[None, start:], torch.inf)
+        own = squared[:, : squared.shape[0]]
+        own.masked_fill_(torch.ones_like(own, dtype=torch.bool).tril_(), torch.inf)
+        for index, radius in enumerate(radii):
+            near = (squared < radius * radius).to(points.dtype)
+            counts[:, index] += ((weights[:, rows] @ near) * weights[:, start:]).sum(1, dtype=torch.float32).cpu()
+    return counts
+
+
+def _slopes(counts: Tensor, radii: tuple[float, float]) -> list[float]:
+    """Dimension of each member set from its pair counts (n_sets, 2); the total number of pairs cancels."""
+    width = math.log(radii[1] / radii[0]) if 0 < radii[0] < radii[1] else math.nan
+    return [math.log(outer / inner) / width if inner > 0 else math.nan for inner, outer in counts.tolist()]
+
+
+def correlation_integral_of_cloud(placed: PlacedCloud, distinct: Tensor, within: SetNeighbours) -> CloudEstimate:
+    """The estimate of a cloud. Subsets use the radii of the whole cloud; only the pair counts are recomputed."""
+    inner, outer = RANKS
+    whole = within.distances[0][distinct[0]]
+    radii = (median(whole[:, within.ranks.index(inner)]), median(whole[:, within.ranks.index(outer)]))
+    sequences = torch.from_numpy(placed.cloud.sequences).to(placed.points.device)
+    value, *blocks = correlation_of_sets(placed.points, sequences, distinct, radii)
+    n, n_dropped = len(whole), placed.cloud.n_points - len(whole)
+    return estimate_from_blocks(
+        placed.cloud,
+        "correlation_integral",
+        inner,
+        outer,
+        value,
+        blocks,
+        scale=radii[1],
+        n_points=n,
+        n_dropped=n_dropped,
+    )
+
+
+def read_correlation_integral(cloud: LabelledPoints) -> Reading:
+    return Reading(correlation_integral(cloud.points, cloud.sequences))

@@ -11,41 +11,36 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from core.geometry import correlators, local
-from core.geometry.clouds import Cloud
+from core.geometry import correlators
+from core.geometry.clouds import (
+    Cloud,
+    CloudCorrelator,
+    CloudEstimate,
+    Distribution,
+    LayerResult,
+    PlacedCloud,
+    as_cloud_estimate,
+    estimate_from_blocks,
+    estimates_of_sets,
+    first_copies,
+    log_interval,
+    place,
+    undefined_reason,
+)
+from core.geometry.correlators import GRAM_BYTES, correlation_integral_of_cloud
 from core.geometry.estimators import ESTIMATORS
-from core.geometry.local import GRAM_BYTES, correlation_integral_of_cloud
-from core.geometry.neighbour_dimensions import (
+from core.geometry.neighbours import (
     RANKS,
+    TILE,
     NeighbourReading,
+    SetNeighbours,
     differing_readings,
     distances_of_sets,
     neighbour_readings,
     readings_of_points,
     stored_neighbours,
 )
-from core.geometry.neighbours import SetNeighbours, first_copies
-from core.geometry.pairs import TILE
-from core.geometry.results import (
-    CloudCorrelator,
-    CloudEstimate,
-    Distribution,
-    LayerResult,
-    as_cloud_estimate,
-    estimate_from_blocks,
-    estimates_of_sets,
-    log_interval,
-)
-from core.geometry.second_order import (
-    N_REMOVED,
-    PlacedCloud,
-    Scanned,
-    d2_of_scaled,
-    d2_without_components,
-    place,
-    scan_cloud,
-    undefined_reason,
-)
+from core.geometry.second_order import N_REMOVED, Scanned, d2_of_scaled, d2_without_components, scan_cloud
 from core.records import Estimate
 from core.registry.protocols import REFERENCE, SPECIFICATIONS, Specification
 
@@ -173,7 +168,9 @@ def _measure_types(
     ]
     read = _neighbours(placed, distinct, within)
     estimates += [*read, *_estimates_with_differing_labels(placed, scanned, distinct, plan)]
-    local_d2, of_tokens = local.local_readings(placed, scanned.table, distinct, plan.seed, wide=not plan.core_only)
+    local_d2, of_tokens = correlators.local_readings(
+        placed, scanned.table, distinct, plan.seed, wide=not plan.core_only
+    )
     estimates += local_d2
     distributions += of_tokens
     estimates.append(correlation_integral_of_cloud(placed, distinct, within))

@@ -20,8 +20,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from core.geometry.pairs import COINCIDES
-from core.geometry.results import Distribution, jackknife_error, none_if_nan
+from core.geometry.clouds import Distribution, jackknife_error, none_if_nan
+from core.geometry.second_order import COINCIDES
 from core.tables import LayerPairRow
 
 MAX_POINTS = 1024

@@ -22,9 +22,8 @@ import torch
 from torch import Tensor
 
 from core.geometry import clouds, second_order
-from core.geometry.clouds import Cloud
+from core.geometry.clouds import Cloud, LayerResult, jackknife_error, none_if_nan
 from core.geometry.layer import CloudPlan
-from core.geometry.results import LayerResult, jackknife_error, none_if_nan
 from core.measure.capture import HiddenStates
 from core.measure.plan import Setup, TokenMask, UsableWords, token_order
 from core.models.model import OpenModel

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 
+from core.geometry.clouds import LayerResult, none_if_nan
 from core.geometry.layer import one_thread_on
-from core.geometry.results import LayerResult, none_if_nan
 from core.measure.capture import HiddenStates, capture
 from core.measure.checkpoint import Checkpoint, Clock
 from core.measure.checks import layers_of_claims, window_pairs, window_shifts

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from core.analysis.intervals import mean_difference, share_error
-from core.geometry.results import none_if_nan
+from core.geometry.clouds import none_if_nan
 from core.measure.capture import require_known_tokens
 from core.models.model import OpenModel
 from core.models.stacks import each_state, run_stack

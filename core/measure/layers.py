@@ -30,8 +30,8 @@ import torch
 
 from core.errors import Sentence
 from core.files import PROJECT, max_parallel_jobs, python_path
+from core.geometry.clouds import LayerResult
 from core.geometry.layer import CloudPlan, layer_bytes, measure_layer
-from core.geometry.results import LayerResult
 from core.limits import anonymous_memory
 from core.models.memory import within_memory
 from core.registry.estimators import CONTROLLED, JUDGED, layer_seconds

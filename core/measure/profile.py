@@ -13,9 +13,9 @@ import numpy as np
 import torch
 
 from core.errors import InputError, Sentence
+from core.geometry.clouds import CloudCorrelator, CloudEstimate, Distribution, LayerResult
 from core.geometry.layer import CloudPlan, one_thread_on
 from core.geometry.layer_pairs import LayerPairs
-from core.geometry.results import CloudCorrelator, CloudEstimate, Distribution, LayerResult
 from core.measure.capture import STATES_FILE, HiddenStates, capture, read_losses, require_readable
 from core.measure.checkpoint import Checkpoint, Clock, result_key
 from core.measure.checks import Measurement, change_without_norm_rule, check_dependence, run_checks

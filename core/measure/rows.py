@@ -14,7 +14,7 @@ import numpy as np
 import torch
 
 from core.analysis.intervals import mean_difference, windows_to_units
-from core.geometry.results import CloudEstimate, Distribution, jackknife_error, none_if_nan
+from core.geometry.clouds import CloudEstimate, Distribution, jackknife_error, none_if_nan
 from core.geometry.second_order import d2_of_windows
 from core.measure.capture import HiddenStates, choose_targets
 from core.measure.checkpoint import Clock, code_version, library_versions

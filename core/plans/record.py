@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from core.analysis.intervals import Difference
-from core.geometry.results import none_if_nan
+from core.geometry.clouds import none_if_nan
 from core.measure.checkpoint import code_version
 from core.plans.candidates import Candidate, Choice, NeededDirections, Similarity, Step
 from core.plans.healing import PRECISIONS, Footprint, why_no_mergekit

@@ -64,7 +64,7 @@ def _scales(family: Estimator, argument: str, costs: Mapping[int, float]) -> lis
 
 _GRIDE = Estimator(
     "gride",
-    "neighbour_dimensions:read_gride",
+    "neighbours:read_gride",
     18,
     "GRIDE",
     "root of the likelihood of r_2n1 / r_n1 over points",
@@ -73,7 +73,7 @@ _GRIDE = Estimator(
 )
 _LOCAL_D2 = Estimator(
     "local_d2",
-    "local:read_local_d2",
+    "correlators:read_local_d2",
     33,
     "d2(k)",
     "1 / mean C2 of each point's k nearest neighbours, centred on their own mean",
@@ -98,7 +98,7 @@ _OURS = (
     *_scales(_GRIDE, "n1", {1: 5.8, 2: 8.5, 4: 8.2, 8: 10, 16: 13, 32: 15}),
     Estimator(
         "two_nn",
-        "neighbour_dimensions:read_two_nn",
+        "neighbours:read_two_nn",
         7.6,
         "TwoNN",
         "(N - 1) / sum of log(r_2 / r_1)",
@@ -107,7 +107,7 @@ _OURS = (
     ),
     Estimator(
         "mle",
-        "neighbour_dimensions:read_mle",
+        "neighbours:read_mle",
         11,
         "MLE",
         "(k - 1) N / sum over points and j < k of log(r_k / r_j), k = 20",
@@ -170,7 +170,7 @@ _OURS = (
     ),
     Estimator(
         "gride_between",
-        "neighbour_dimensions:read_gride_between",
+        "neighbours:read_gride_between",
         16,
         _("between-window GRIDE"),
         "root of the likelihood of r_2n1 / r_n1 over points, neighbours of other sequences only",
@@ -179,7 +179,7 @@ _OURS = (
     ),
     Estimator(
         "gride_typed",
-        "neighbour_dimensions:read_gride_typed",
+        "neighbours:read_gride_typed",
         16,
         _("typed GRIDE"),
         "root of the likelihood of r_2n1 / r_n1, neighbours that differ in sequence and in token type only",
@@ -188,7 +188,7 @@ _OURS = (
     ),
     Estimator(
         "mle_between",
-        "neighbour_dimensions:read_mle_between",
+        "neighbours:read_mle_between",
         14,
         _("between-window MLE"),
         "(k - 1) N / sum over points and j < k of log(r_k / r_j), k = 20, neighbours of other sequences only",
@@ -197,7 +197,7 @@ _OURS = (
     ),
     Estimator(
         "two_nn_censored",
-        "neighbour_dimensions:read_two_nn_censored",
+        "neighbours:read_two_nn_censored",
         6.5,
         _("TwoNN censored"),
         "(n - 1) / (sum of the n smallest log(r_2 / r_1) + (N - n) times the n-th), n = 0.9 N",
@@ -206,7 +206,7 @@ _OURS = (
     ),
     Estimator(
         "two_nn_linear",
-        "neighbour_dimensions:read_two_nn_linear",
+        "neighbours:read_two_nn_linear",
         5.9,
         _("TwoNN linear"),
         "slope through the origin of -log(1 - i/N) on the i-th smallest log(r_2 / r_1), i up to 0.9 N",
@@ -215,7 +215,7 @@ _OURS = (
     ),
     Estimator(
         "correlation_integral",
-        "local:read_correlation_integral",
+        "correlators:read_correlation_integral",
         7.2,
         "CorrInt",
         "log(C(r_b) / C(r_a)) / log(r_b / r_a), C(r) the share of pairs nearer than r",

@@ -19,7 +19,7 @@ import torch
 
 from core.analysis.claims import LogProfile, evaluate_claim, scale_to_interval
 from core.geometry import clouds
-from core.geometry.clouds import half_splits
+from core.geometry.clouds import CloudEstimate, estimates_of_sets, half_splits, place
 from core.geometry.layer import (
     CloudPlan,
     estimates_of_readings,
@@ -27,9 +27,8 @@ from core.geometry.layer import (
     scan_with_neighbours,
     second_order_estimates,
 )
-from core.geometry.neighbour_dimensions import GRIDE_READ_AT, differing_readings
-from core.geometry.results import CloudEstimate, estimates_of_sets
-from core.geometry.second_order import place, scan_cloud
+from core.geometry.neighbours import GRIDE_READ_AT, differing_readings
+from core.geometry.second_order import scan_cloud
 from core.records import Estimate
 
 TABLES = Path(__file__).resolve().parents[2] / "docs" / "accuracy"

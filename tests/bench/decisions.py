@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 
 from core.analysis import claims, intervals, ranking, relation, resampling, shape, verdict
-from core.geometry import local, neighbour_dimensions
+from core.geometry import correlators, neighbours
 from core.registry import estimators
 from core.registry.checks import CHECKS, Check
 from core.registry.protocols import PROTOCOLS, SPECIFICATIONS, Protocol
@@ -52,14 +52,14 @@ def _groups() -> dict[str, list[str]]:
             f"ranks at {100 * (1 - claims.LEVEL):.0f} % for all models at once; signs of blocks flipped up to {intervals.MAX_SIGN_FLIP_UNITS} models, "
             f"Bonferroni's t beyond",
         ],
-        "estimators (core/geometry/neighbour_dimensions.py, local.py)": [
-            f"GRIDE at n1 = {', '.join(map(str, neighbour_dimensions.GRIDE_SCALES))} with n2 = 2 n1, up to an eighth of the points, "
-            f"read at n1 = {neighbour_dimensions.GRIDE_READ_AT}; flat where two successive doublings change log d by less than "
+        "estimators (core/geometry/neighbours.py, correlators.py)": [
+            f"GRIDE at n1 = {', '.join(map(str, neighbours.GRIDE_SCALES))} with n2 = 2 n1, up to an eighth of the points, "
+            f"read at n1 = {neighbours.GRIDE_READ_AT}; flat where two successive doublings change log d by less than "
             f"{estimators.PLATEAU}",
-            f"MLE at {neighbour_dimensions.MLE_NEIGHBOURS} neighbours; censored and linear TwoNN without the largest "
-            f"{100 * neighbour_dimensions.DISCARDED:.0f} % of ratios",
-            f"local d2 at {' and '.join(map(str, local.KS))} neighbours of all points; at "
-            f"{', '.join(map(str, local.WIDE_KS))} of {local.WIDE_CENTRES} points, up to half of N",
+            f"MLE at {neighbours.MLE_NEIGHBOURS} neighbours; censored and linear TwoNN without the largest "
+            f"{100 * neighbours.DISCARDED:.0f} % of ratios",
+            f"local d2 at {' and '.join(map(str, correlators.KS))} neighbours of all points; at "
+            f"{', '.join(map(str, correlators.WIDE_KS))} of {correlators.WIDE_CENTRES} points, up to half of N",
         ],
         "protocols (core/registry/protocols.py)": [_protocol(p) for p in PROTOCOLS.values()],
     }

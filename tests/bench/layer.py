@@ -23,9 +23,9 @@ import skdim
 import torch
 
 from core.geometry import clouds, layer
+from core.geometry.clouds import place
+from core.geometry.correlators import local_readings
 from core.geometry.layer import CloudPlan, measure_layer, scan_with_neighbours
-from core.geometry.local import local_readings
-from core.geometry.second_order import place
 from core.measure.layers import LayerWorkers
 
 

@@ -17,8 +17,8 @@ import torch
 from core.analysis import verdict
 from core.analysis.claims import LogProfile, claim_rows
 from core.geometry import clouds
-from core.geometry.results import estimates_of_sets
-from core.geometry.second_order import place, scan_cloud
+from core.geometry.clouds import estimates_of_sets, place
+from core.geometry.second_order import scan_cloud
 from core.records import Estimate
 from core.registry.protocols import SPECIFICATIONS
 from core.tables import RunControlRow

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from core.geometry import neighbour_dimensions, second_order
+from core.geometry import neighbours, second_order
 from core.geometry.estimators import ESTIMATORS
 from core.registry.protocols import PROTOCOLS
 from tests.bench import accuracy, coverage
@@ -109,6 +109,6 @@ def test_the_participation_ratio_does_not_count_sequences():
 def test_what_centres_say_is_the_estimate_without_their_terms():
     terms, of_block = np.random.default_rng(0).exponential(size=90), np.arange(90) % 9 == np.arange(9)[:, None]
     terms[4] = np.nan  # a copy of another point
-    two = neighbour_dimensions.sums_over_centres(terms, of_block, 16).without_two
+    two = neighbours.sums_over_centres(terms, of_block, 16).without_two
     for a, b in ((2, 7), (4, 4)):
         assert two[a, b] == pytest.approx(-math.log(np.nanmean(terms[~of_block[a] & ~of_block[b]])))

@@ -7,8 +7,7 @@ import pytest
 import torch
 
 from core.geometry.estimators import ESTIMATORS
-from core.geometry.neighbour_dimensions import gride, two_nn, two_nn_censored, two_nn_linear
-from core.geometry.neighbours import nearest
+from core.geometry.neighbours import gride, nearest, two_nn, two_nn_censored, two_nn_linear
 from core.geometry.second_order import d2_of_windows
 from core.registry.estimators import plateau
 

@@ -7,9 +7,9 @@ import numpy as np
 import pytest
 import torch
 
-from core.geometry import clouds, correlators, layer, local, second_order
-from core.geometry.neighbour_dimensions import gride, mle
-from core.geometry.second_order import place
+from core.geometry import clouds, correlators, layer, second_order
+from core.geometry.clouds import place
+from core.geometry.neighbours import gride, mle
 from core.registry.protocols import CORE_CLOUDS, SPECIFICATIONS
 from tests.bench.coverage import population_d2, reported_d2, tokens_of_sequences
 from tests.geometry.test_registry import CANNOT_CARRY
@@ -76,7 +76,7 @@ def test_the_correlator_of_a_neighbourhood_is_that_of_its_points():
         member = placed.members[which]
         points = placed.points.double()
         rows = placed.members[0].nonzero().squeeze(1)
-        order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(0))[: local.WIDE_CENTRES]
+        order = torch.randperm(len(rows), generator=torch.Generator().manual_seed(0))[: correlators.WIDE_CENTRES]
         values = []
         for centre in rows[order][member[rows[order]]]:
             distances = (points - points[centre]).norm(dim=1).masked_fill(~member, torch.inf)
@@ -497,5 +497,5 @@ def test_a_control_measures_the_core_specifications_as_a_text_does_and_nothing_e
 
     assert keys(first_look, *first_look_clouds) == keys(control, *first_look_clouds)
     assert keys(first_look, "one_per_type") == {
-        key for key in keys(text, "one_per_type") if key[4] not in local.WIDE_KS
+        key for key in keys(text, "one_per_type") if key[4] not in correlators.WIDE_KS
     }

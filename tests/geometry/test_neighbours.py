@@ -5,7 +5,8 @@ import pytest
 import torch
 
 from core.geometry import neighbours
-from core.geometry.neighbours import first_copies, nearest, within_sets
+from core.geometry.clouds import first_copies
+from core.geometry.neighbours import nearest, within_sets
 
 
 def brute_force(points: torch.Tensor, k: int) -> np.ndarray:

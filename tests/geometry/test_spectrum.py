@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from core.geometry import correlators
-from core.geometry.results import jackknife_error
+from core.geometry.clouds import jackknife_error
 
 
 def test_equal_variances_count_themselves_and_one_variance_is_one():

@@ -28,7 +28,7 @@ from transformers import LlamaForCausalLM
 
 from core.analysis.shape import judge_profile
 from core.files import write_atomic
-from core.geometry.neighbour_dimensions import GRIDE_READ_AT
+from core.geometry.neighbours import GRIDE_READ_AT
 from core.measure.profile import measure_profile
 from core.records import Profile, RunConfig
 from core.registry.protocols import REFERENCE

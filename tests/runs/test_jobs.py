@@ -18,7 +18,7 @@ import pytest
 from core.errors import InputError, ResourceError, Sentence
 from core.figures.layer_profiles import partial_thumbnail
 from core.files import write_json
-from core.geometry.results import CloudEstimate, LayerResult
+from core.geometry.clouds import CloudEstimate, LayerResult
 from core.locale import in_language, worded
 from core.measure import checkpoint
 from core.measure.profile import measure_profile

@@ -9,7 +9,7 @@ import duckdb
 import polars as pl
 import pytest
 
-from core.geometry.results import log_interval
+from core.geometry.clouds import log_interval
 from core.tables import TABLES, RunRow, ids_of, records, value_of
 from core.tables.columns import Column, Table
 from tests.profiles import make_profile

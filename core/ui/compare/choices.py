@@ -78,7 +78,7 @@ def _basic_quantities(estimates: pl.DataFrame, cloud: str = profile_data.PRIMARY
 
 USUAL_RANK = profile_data.GRIDE_RANK
 USUAL_NEIGHBOURS = 50
-"""Number of neighbours of local d2, as in `geometry.local`, which a page may not import."""
+"""Number of neighbours of local d2, as in `geometry.correlators`, which a page may not import."""
 
 
 def choose_profile(estimates: pl.DataFrame, correlators: pl.DataFrame, runs: pl.DataFrame) -> ProfileData:
