@@ -41,8 +41,7 @@ import polars as pl
 from core.analysis.shape import _judge_claim, _verdict_columns, judge_profile
 from core.errors import InputError
 from core.files import move
-from core.measure.capture import capture, read_losses
-from core.measure.plan import mask_tokens, open_setup
+from core.measure.plan import capture, mask_tokens, open_setup, read_losses
 from core.measure.profile import measure_profile, open_network, select_sample
 from core.measure.rows import readable_rows, window_rows
 from core.records import DAMAGED, EARLIER, LOCAL, SHIPPED, Profile, RunConfig

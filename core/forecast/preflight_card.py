@@ -23,9 +23,20 @@ from core.forecast.times import START, Pace, known_costs, outline_of, pace_of, p
 from core.geometry.layer import CloudPlan, layer_bytes
 from core.geometry.layer_pairs import points_within
 from core.limits import anonymous_memory
-from core.measure.capture import require_context, require_disk_space, require_known_tokens, states_bytes
 from core.measure.layers import WORKER_BYTES, count_workers, cpus_of_job
-from core.measure.plan import Identity, Setup, extra_estimators, mask_tokens, pair_budget, plan_layers, usable_words
+from core.measure.plan import (
+    Identity,
+    Setup,
+    extra_estimators,
+    mask_tokens,
+    pair_budget,
+    plan_layers,
+    require_context,
+    require_disk_space,
+    require_known_tokens,
+    states_bytes,
+    usable_words,
+)
 from core.models.hub import with_content_id
 from core.models.loading import read_tokenizer
 from core.models.memory import (

@@ -37,8 +37,7 @@ from core.models.memory import within_memory
 from core.registry.estimators import CONTROLLED, JUDGED, layer_seconds
 
 if TYPE_CHECKING:  # a worker starts without transformers
-    from core.measure.capture import HiddenStates
-    from core.measure.plan import TokenMask
+    from core.measure.plan import HiddenStates, TokenMask
 
 _log = logging.getLogger("workdim")
 SHORT_SECONDS = 8.0

@@ -1,25 +1,38 @@
-"""What a run measures: the inputs of a job, opened once for all its passes, then one mask and one plan for all layers."""
+"""What a run measures: the inputs of a job, opened once for all its passes; the hidden states of one forward pass; one mask
+and one plan for all layers.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import errno
+import logging
+import math
+import os
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor, nn
 
-from core.errors import InputError
+from core.errors import InputError, ModelError, Sentence
+from core.files import free_some, no_room, require_room
 from core.geometry import clouds
 from core.geometry.clouds import half_splits
 from core.geometry.layer import CloudPlan
 from core.geometry.layer_pairs import LayerPairs, points_within
 from core.limits import opening
-from core.measure.capture import HiddenStates
 from core.models.hub import find_weights
 from core.models.loading import read_tokenizer, tokenizer_hash
-from core.models.model import Blueprint, read_blueprint
-from core.records import RunConfig
+from core.models.memory import LOSS_ROWS, largest_batch, too_large, within_memory
+from core.models.model import Blueprint, OpenModel, read_blueprint
+from core.models.stacks import blocks_replaced, each_state, form_of, in_form, input_state, run_together
+from core.models.weights import THE_TOKENIZER, THE_WEIGHTS, damaged, not_measured
+from core.records import Progress, ProgressCallback, RunConfig
 from core.registry.protocols import PASSES, REFERENCE, Protocol, core_only_clouds
 from core.texts.corpora import Corpus
 from core.texts.sample import MIN_TYPES, TokenSample, draw_sample, open_text, read_template, template_hash
@@ -291,3 +304,364 @@ def sample_layer_pairs(plan: CloudPlan, states: HiddenStates, budget: int, run_i
     n_points = points_within(budget, states.n_layers + 1, states.states.shape[2], len(rows))
     sample = np.sort(np.random.default_rng([plan.seed, 5]).permutation(len(rows))[:n_points])
     return LayerPairs(rows[sample], cloud.sequences[cloud.members[0]][sample], plan.blocks[rows[sample]], run_id)
+
+
+# --- one forward pass, which writes every layer's hidden states to a scratch file ------------------------------------
+
+# Forward hooks write each layer's output to a memory-mapped file, so that no layers x tokens x hidden-size tensor is held
+# in memory; the geometry reads it back one layer at a time.
+
+_log = logging.getLogger("workdim")
+STATES_FILE = "states.npy"
+
+
+@dataclass(frozen=True)
+class HiddenStates:
+    """States of all sampled tokens: layer 0 (embedding output) to L (output of block L), then the post-norm one."""
+
+    states: np.memmap
+    """(n_states, n_sequences * n_tokens, hidden_size) float32 on disk"""
+    norms: np.ndarray
+    """(n_states, n_sequences * n_tokens)"""
+    n_layers: int
+    has_post_norm: bool
+    bits_per_byte: float | None
+    nats: np.ndarray | None = None
+    """Loss of each token given those before it in its window, NaN where it is no target; (n_sequences, n_tokens).
+    None for models that do not predict the next token."""
+    readable: np.ndarray | None = None
+    """Loss of a sub-sample of targets, read at each layer (`read_losses`); (n_layers + 1, n_targets)"""
+    streamed: bool = False
+    """Whether weights were streamed block by block."""
+    batch_planned: int | None = None
+    """Planned number of windows per batch."""
+    batch: int | None = None
+    """Actual number of windows per batch: smaller if memory ran out."""
+
+    @property
+    def file(self) -> Path:
+        """The file that holds `states`, with a header."""
+        return Path(str(self.states.filename))
+
+    def points(self, index: int, tokens: np.ndarray) -> Tensor:
+        """States of these tokens, a mask (n_sequences * n_tokens,) or indices, at one entry; (n_chosen, hidden_size)"""
+        return torch.from_numpy(self.states[index][tokens])
+
+    @property
+    def labels(self) -> list[tuple[int, str]]:
+        """(layer, state) of each entry."""
+        residual = [(layer, "residual") for layer in range(self.n_layers + 1)]
+        return residual + ([(self.n_layers, "post_norm")] if self.has_post_norm else [])
+
+
+def require_readable(model: OpenModel, sample: TokenSample) -> None:
+    """Raises ModelError for unknown token ids, and for windows longer than the model's context.
+
+    `model` may be on the meta device, so this can be checked before weights are read.
+    """
+    require_known_tokens(model, int(sample.ids.max()))
+    require_context(model, sample.ids.shape[1])
+
+
+def capture(model: OpenModel, sample: TokenSample, scratch: Path, progress: ProgressCallback) -> HiddenStates:
+    """Run the model over all windows. The states file is created in `scratch`; the caller deletes it.
+
+    Batches that do not fit into memory are halved, with a warning. Raises ResourceError if the disk is full or a single
+    window does not fit, ModelError for hidden states that are not finite.
+    """
+    n_sequences, n_tokens = sample.ids.shape
+    require_readable(model, sample)
+    shape = (model.n_layers + 2, n_sequences * n_tokens, model.hidden_size)
+    require_disk_space(scratch, states_bytes(model.n_layers, n_sequences * n_tokens, model.hidden_size))
+    states = np.lib.format.open_memmap(scratch / STATES_FILE, mode="w+", dtype=np.float32, shape=shape)
+    _allocate(scratch / STATES_FILE)
+    writer = _StateWriter(model, states, n_tokens)
+    batch_planned = batch = min(model.batch, largest_batch(model.n_logits, n_tokens))
+    nats = np.full(sample.ids.shape, np.nan, dtype=np.float32)
+    start = 0
+    with torch.inference_mode(), each_state(model.layers, writer.write_layer):
+        while start < n_sequences:
+            progress(Progress("forward", start, n_sequences))
+            # Streamed weights are read once for all batches.
+            stop = n_sequences if model.units else min(start + batch, n_sequences)
+            batches = _split_batches(sample, range(start, stop, batch), stop)
+            if not _forward(model, writer, batches, nats, lambda n: progress(Progress("forward", n, len(model.units)))):
+                batch = _halve_batch(model, batches[0].ids)
+                continue
+            start = stop
+    progress(Progress("forward", n_sequences, n_sequences))
+    writer.check()
+    bits_per_byte = None
+    if model.is_causal and sample.n_bytes_scored:
+        bits_per_byte = float(np.nansum(nats, dtype=np.float64)) / (math.log(2) * sample.n_bytes_scored)
+    return HiddenStates(
+        states,
+        writer.norms,
+        model.n_layers,
+        writer.post_norm_differs,
+        bits_per_byte,
+        nats if model.is_causal else None,
+        streamed=bool(model.units),
+        batch_planned=batch_planned,
+        batch=batch,
+    )
+
+
+def require_known_tokens(model: OpenModel, largest_id: int) -> None:
+    """Raises ModelError if the tokenizer gives ids without an embedding in the model."""
+    if largest_id >= model.vocabulary_size:
+        raise damaged(
+            THE_TOKENIZER,
+            model.row.model_id,
+            Sentence(
+                "it gives token {largest_id}, the model knows {vocabulary_size}",
+                largest_id=largest_id,
+                vocabulary_size=model.vocabulary_size,
+            ),
+        )
+
+
+def require_context(model: OpenModel, n_tokens: int) -> None:
+    """Raises ModelError if a window is longer than the model's context."""
+    if model.context and n_tokens > model.context:
+        raise ModelError(
+            "{model} reads at most {context} tokens; windows have {n_tokens}. Choose another model or protocol.",
+            model=model.row.model_id,
+            context=model.context,
+            n_tokens=n_tokens,
+        )
+
+
+@dataclass(frozen=True)
+class Batch:
+    """A batch of windows."""
+
+    start: int
+    """Index of the first window."""
+    ids: np.ndarray
+    """(n_batch, n_tokens)"""
+    scored: np.ndarray
+    """Which tokens count as targets of the loss; (n_batch, n_tokens) bool"""
+
+
+def _split_batches(sample: TokenSample, starts: range, stop: int) -> list[Batch]:
+    slices = [slice(start, min(start + starts.step, stop)) for start in starts]
+    return [Batch(rows.start, sample.ids[rows], ~sample.template[rows]) for rows in slices]
+
+
+def _forward(
+    model: OpenModel, writer: _StateWriter, batches: list[Batch], nats: np.ndarray, on_units: Callable[[int], None]
+) -> bool:
+    """Run batches, write their states and fill their losses into `nats`; undoes all and returns False if memory runs out."""
+
+    def run(index: int) -> None:
+        ids, scored = (torch.from_numpy(of).to(model.device) for of in (batches[index].ids, batches[index].scored))
+        post_norm, token_losses = model.forward(ids, scored)
+        writer.write_last(post_norm)
+        if token_losses is not None:
+            start = batches[index].start
+            nats[start : start + len(ids)] = token_losses.numpy()
+
+    def enter(index: int) -> None:
+        writer.set_rows(batches[index].start, len(batches[index].ids))
+
+    def run_all() -> bool:
+        run_together(model.units, [partial(run, index) for index in range(len(batches))], enter, on_units)
+        return True
+
+    writer.begin()
+    if within_memory(model.device, run_all):
+        return True
+    writer.undo()
+    return False
+
+
+def _halve_batch(model: OpenModel, ids: np.ndarray) -> int:
+    """Half the number of windows of a batch that did not fit. Raises ResourceError if it was one window."""
+    n_sequences, n_tokens = ids.shape
+    if n_sequences == 1:
+        name = Sentence("A single window of {n} tokens in {model}", n=n_tokens, model=model.row.model_id)
+        raise too_large(name, model.device)
+    half = n_sequences // 2
+    _log.warning(Sentence("Memory is short: now in batches of {n}.", n=half))
+    return half
+
+
+class _StateWriter:
+    """Forward hooks that write each layer's states and norms into the rows of the current batch."""
+
+    def __init__(self, model: OpenModel, states: np.memmap, n_tokens: int) -> None:
+        self.model, self.states, self.n_tokens = model, states, n_tokens
+        self.norms = np.zeros(states.shape[:2], dtype=np.float32)  # (n_states, n_sequences * n_tokens)
+        self.written = np.zeros(len(states), dtype=np.int64)
+        self.post_norm_differs = False
+        self.begin()
+        self.set_rows(0, 0)
+
+    def begin(self) -> None:
+        """Remember what was written, for `undo`."""
+        self.written_before = self.written.copy()
+
+    def set_rows(self, sequence: int, n_sequences: int) -> None:
+        """Set the rows of the next states: `n_sequences` windows from `sequence` on."""
+        self.n_sequences = n_sequences
+        self.rows = slice(sequence * self.n_tokens, (sequence + n_sequences) * self.n_tokens)
+
+    def undo(self) -> None:
+        """Forget the states written since `begin`; they will be written again."""
+        self.written = self.written_before
+
+    def write(self, index: int, state: Tensor) -> None:
+        """Write a state (n_batch, n_tokens, hidden_size) of any dtype and device."""
+        self._check_shape(index, state)
+        flat = state.flatten(0, 1).float().cpu()  # (n_batch * n_tokens, hidden_size)
+        self.norms[index, self.rows] = torch.linalg.vector_norm(flat, dim=1).numpy()
+        self.states[index, self.rows] = flat.numpy()
+        self.written[index] += len(flat)
+
+    def write_layer(self, layer: int, state: Tensor) -> None:
+        """Write what a block gives, without the states of prefix tokens."""
+        self.write(layer, state[:, self.model.n_before :])
+
+    def write_last(self, state: Tensor) -> None:
+        """Write the state after the final norm; call it after all other states of its windows."""
+        self.write(len(self.states) - 1, state)
+        self.post_norm_differs |= not np.array_equal(self.states[-1, self.rows], self.states[-2, self.rows])
+
+    def _check_shape(self, index: int, state: Tensor) -> None:
+        """Raises ModelError for a state of another width, or not (n_batch, n_tokens, hidden_size)."""
+        hidden_size, shape = self.states.shape[-1], tuple(state.shape)
+        if shape != (self.n_sequences, self.n_tokens, hidden_size):
+            found = Sentence("layer {layer} gives {found} states", layer=index, found=str(shape))
+            raise not_measured(self.model.row.model_id, found)
+
+    def check(self) -> None:
+        """Raises ModelError for a layer that did not run once per token, or whose states are zero or not finite."""
+        n_tokens = self.states.shape[1]
+        for index, norms in enumerate(self.norms):
+            layer = min(index, self.model.n_layers)
+            if self.written[index] != n_tokens:
+                found = f"{self.written[index]} / {n_tokens}"
+                lacking = Sentence("layer {layer} gives {found} states", layer=layer, found=found)
+                raise not_measured(self.model.row.model_id, lacking)
+            if norms.min() == norms.max() and (self.states[index] == self.states[index][0]).all():
+                same = Sentence("layer {layer} is the same for every token", layer=layer)
+                raise damaged(THE_WEIGHTS, self.model.row.model_id, same)
+            if not np.isfinite(norms).all():
+                raise no_numbers(self.model, Sentence("layer {layer}", layer=layer))
+
+
+def _allocate(path: Path) -> None:
+    """Allocate the disk space of a mapped file, where the system can.
+
+    Otherwise writing a page to a full disk would kill the process (SIGBUS).
+    """
+    if not hasattr(os, "posix_fallocate"):
+        return
+    with path.open("r+b") as stream:
+        try:
+            os.posix_fallocate(stream.fileno(), 0, path.stat().st_size)
+        except OSError as error:
+            if error.errno in (errno.ENOSPC, errno.EDQUOT):
+                raise no_room(path.stat().st_size, path.parent, free_some("--warehouse")) from error
+            # Other errors: a file system without this call.
+
+
+def states_bytes(n_layers: int, n_tokens: int, hidden_size: int) -> int:
+    """Size of the scratch file: embedding, all layers and the state after the final norm, in float32."""
+    return (n_layers + 2) * n_tokens * hidden_size * 4
+
+
+def require_disk_space(folder: Path, n_bytes: int) -> None:
+    """Raises ResourceError if the disk of `folder` has no room for the states file."""
+    require_room(n_bytes * 1.05, folder, free_some("--warehouse"))
+
+
+def no_numbers(model: OpenModel, where: str) -> ModelError:
+    """The error for infinite or missing values: of a dtype that is too narrow, else of the weights."""
+    if model.dtype == "float32":
+        told = Sentence("infinite or missing values: {where}", where=where)
+        return damaged(THE_WEIGHTS, model.row.model_id, told)
+    return ModelError(
+        "{model} gives infinite or missing values in {dtype} ({where}). Try again with --dtype float32.",
+        model=model.row.model_id,
+        dtype=model.dtype,
+        where=where,
+    )
+
+
+# --- what each layer tells of the next token -------------------------------------------------------------------------
+
+# The model's own final norm and head read each layer's state as if it were the last: the logit lens (nostalgebraist 2020).
+# No block runs again: the network is called with its blocks replaced by ones that return at once, the last of them with the
+# state of the layer that is read, so that whatever an architecture does to its logits (scaling, soft caps) counts.
+
+TOLERANCE = 0.02
+"""Largest mean difference in nats between the loss of the pass and what is read at the last layer: rounding in half precision."""
+
+
+def choose_targets(sample: TokenSample, nats: np.ndarray, n_targets: int) -> np.ndarray:
+    """Predicted tokens, all if there are fewer, the same for every run on this sample; (n_targets, 2): window and position.
+
+    nats (n_sequences, n_tokens) is NaN where a token is no target.
+    """
+    places = np.argwhere(np.isfinite(nats))
+    order = np.random.default_rng(sample.ids.shape).permutation(len(places))
+    return places[np.sort(order[:n_targets])]
+
+
+@torch.inference_mode()
+def read_losses(model: OpenModel, sample: TokenSample, states: HiddenStates, n_targets: int) -> np.ndarray | None:
+    """Loss in nats of the chosen targets, read at each layer; (n_layers + 1, n_targets) float32.
+
+    None for a model that predicts no next token, for one that is streamed, as its weights would be read once more, and
+    for an architecture that cannot be read like this: what is read at the last layer must be the loss of the pass.
+    """
+    if states.nats is None or model.units or not n_targets:
+        return None
+    targets = choose_targets(sample, states.nats, n_targets)
+    n_tokens = sample.ids.shape[1]
+    # A state is laid into windows of the usual size, whose ids only give it its shape: nothing mixes tokens any more.
+    rows = np.resize(targets, (math.ceil(len(targets) / n_tokens) * n_tokens, 2))
+    before = rows[:, 0] * n_tokens + rows[:, 1] - 1  # the state that predicts a token is the one before it
+    wanted = torch.from_numpy(sample.ids[rows[:, 0], rows[:, 1]]).to(model.device)
+    ids = torch.from_numpy(sample.ids[: len(rows) // n_tokens]).to(model.device)
+
+    def read(layer: int) -> Tensor:
+        points = states.points(layer, before).to(model.device, next(model.module.parameters()).dtype)
+        windows = points.reshape(*ids.shape, -1)
+        losses = []
+        for some, state, tokens in zip(
+            *(of.split(states.batch or 1) for of in (ids, windows, wanted.view(ids.shape))), strict=True
+        ):
+            with blocks_replaced(model.layers, partial(_returning, forms, state)):
+                logits = model.module(input_ids=some, use_cache=False).logits.flatten(0, 1)
+            # In slices, as the pass does: a softmax of all logits would take their memory again.
+            for of, is_next in zip(logits.split(LOSS_ROWS), tokens.flatten().split(LOSS_ROWS), strict=True):
+                losses.append(nn.functional.cross_entropy(of.float(), is_next, reduction="none"))
+        return torch.cat(losses)[: len(targets)].float().cpu()
+
+    forms = _forms(model, ids[:1, :1])
+    found = torch.stack([read(layer) for layer in range(states.n_layers + 1)]).numpy()
+    of_pass = states.nats[targets[:, 0], targets[:, 1]]
+    return found if float(np.abs(found[-1] - of_pass).mean()) <= TOLERANCE else None
+
+
+def _forms(model: OpenModel, ids: Tensor) -> list[int]:
+    """For each block, the length of the tuple that it returns; 0 for a tensor. ids (1, 1)."""
+    lengths: list[int] = []
+
+    def keep(_module: nn.Module, _given: Any, output: Any) -> None:
+        lengths.append(form_of(output))
+
+    with ExitStack() as hooks:
+        for block in model.layers:
+            hooks.callback(block.register_forward_hook(keep).remove)
+        model.module(input_ids=ids, use_cache=False)
+    return lengths
+
+
+def _returning(forms: list[int], last: Tensor, index: int, _own: Callable[..., Any]) -> Callable[..., Any]:
+    """What runs in place of a block: it returns its input, the last one `last` (n_batch, n_tokens, hidden_size)."""
+    is_last = index == len(forms) - 1
+    return lambda *arguments, **keywords: in_form(last if is_last else input_state(arguments, keywords), forms[index])

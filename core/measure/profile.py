@@ -4,44 +4,61 @@ from __future__ import annotations
 
 import gc
 import logging
+import shutil
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import ExitStack, closing
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
+from itertools import groupby
 from pathlib import Path
 from typing import cast
 
 import numpy as np
 import torch
+from torch import Tensor
 
+from core.analysis.intervals import mean_difference, share_error
 from core.errors import InputError, Sentence
-from core.geometry.clouds import CloudCorrelator, CloudEstimate, Distribution, LayerResult
+from core.geometry.clouds import CloudCorrelator, CloudEstimate, Distribution, LayerResult, none_if_nan
 from core.geometry.layer import CloudPlan, one_thread_on
 from core.geometry.layer_pairs import LayerPairs
-from core.measure.capture import STATES_FILE, HiddenStates, capture, read_losses, require_readable
 from core.measure.checkpoint import Checkpoint, Clock, result_key
-from core.measure.checks import Measurement, change_without_norm_rule, check_dependence, run_checks
-from core.measure.control_seeds import SeedMeasurer, seed_rows
-from core.measure.label_probe import probe_layers
 from core.measure.layers import LayerMeasurer, LayerWorkers
 from core.measure.plan import (
+    STATES_FILE,
+    HiddenStates,
     Setup,
     TokenMask,
+    capture,
     extra_estimators,
     mask_tokens,
     open_setup,
     pair_budget,
     plan_layers,
+    read_losses,
+    require_known_tokens,
+    require_readable,
     sample_layer_pairs,
     usable_words,
 )
-from core.measure.rows import build_profile
-from core.models.matched_blocks import require_plain_stream, rotate_updates, without_head
+from core.measure.rows import (
+    Measurement,
+    build_profile,
+    change_without_norm_rule,
+    check_dependence,
+    layers_of_claims,
+    run_checks,
+    window_pairs,
+    window_shifts,
+)
+from core.models.matched_blocks import require_plain_stream, rotate_updates, seeded_control, without_head
 from core.models.memory import available_bytes
 from core.models.model import OpenModel, load_network
 from core.models.random_weights import draw_network, load_with_random_blocks
+from core.models.stacks import each_state, run_stack
 from core.records import Estimate, Profile, Progress, ProgressCallback, RunConfig
-from core.registry.protocols import BLOCKS_DRAWN, DRAWN, PASSES, ROTATED, Protocol
+from core.registry.protocols import BLOCKS_DRAWN, DRAWN, PASSES, REFERENCE, ROTATED, Protocol
 from core.tables import LayerCorrelatorRow, LayerPairRow, LayerSeedRow
-from core.texts.corpora import Corpus, read_labels
+from core.texts.corpora import Corpus, LabelledTexts, read_labels
 from core.texts.sample import MIN_TYPES, TokenSample, shuffle_tokens, too_few_types
 
 _log = logging.getLogger("workdim")
@@ -267,3 +284,174 @@ def compare_layers(pairs: LayerPairs | None, layers: list[LayerResult]) -> tuple
         replace(layer, distributions=layer.distributions + displacement)
         for layer, displacement in zip(layers, displacements, strict=True)
     ]
+
+
+# --- the draws of a control that judges ------------------------------------------------------------------------------
+
+# Its trained weights are read once, then each draw takes one forward pass and d2. The first draw is measured as any pass is, and gives the rows that a run has; what claims are held against are all draws
+# (`layer_seeds`). Each is kept when it is finished, so that a job that was stopped goes on with the next.
+
+
+@dataclass(frozen=True)
+class SeedMeasurer:
+    """Measures the draws of one control."""
+
+    config: RunConfig
+    run_id: str
+    setup: Setup
+    sample: TokenSample
+    checkpoint: Checkpoint
+    scratch: Path
+    clock: Clock
+    layers: LayerMeasurer
+
+    def measure(self, opened: OpenModel | None) -> tuple[OpenModel | None, list[LayerSeedRow]]:
+        """The network with its first draw, which is still to be measured, and the rows of all others.
+
+        `opened` has its trained weights; it is None where the first draw was run already, which is the last to be."""
+        first, n_seeds = self.config.model_seed, self.setup.protocol.n_control_seeds
+        steps = [f"seed-{first + number}" for number in range(1, n_seeds)]
+        folder = self.scratch / "seeds"
+        if opened:
+            folder.mkdir(exist_ok=True)
+            self._report(0)
+            control = seeded_control(opened, PASSES[self.config.pass_].weights, self.sample.ids)
+            ratios = self.checkpoint.step("ratios", {})
+            if ratios is None:
+                self._run(control.trained(), folder, 0)
+                ratios = control.ratios
+                self.checkpoint.save_step("ratios", ratios, self.clock.resources())
+            for number, step in enumerate(steps, 1):
+                if not self.checkpoint.has_step(step):
+                    rows = self._measure_seed(control.drawn(first + number, ratios), first + number, folder, number)
+                    self.checkpoint.save_step(step, rows, self.clock.resources())
+            shutil.rmtree(folder)
+            opened = control.drawn(first, ratios)
+        stored = (self.checkpoint.step(step, {"LayerSeedRow": LayerSeedRow}) for step in steps)
+        return opened, [row for rows in stored for row in rows]
+
+    def _report(self, number: int) -> None:
+        self.clock.report(Progress("seeds", number, self.setup.protocol.n_control_seeds))
+
+    def _run(self, model: OpenModel, folder: Path, number: int) -> HiddenStates:
+        return capture(model, self.sample, folder, lambda _step: self._report(number))
+
+    def _measure_seed(self, model: OpenModel, seed: int, folder: Path, number: int) -> list[LayerSeedRow]:
+        states = self._run(model, folder, number)
+        protocol, config = self.setup.protocol, self.config
+        mask = mask_tokens(self.sample, states.norms, states.n_layers, protocol.norm_factor)
+        words = usable_words(self.sample, mask)
+        plan = plan_layers(self.sample, mask, words, protocol, config.seed, pass_=config.pass_)
+        residual = range(states.n_layers + 1)
+        with one_thread_on(model.device):
+            found = dict(self.layers.measure(states, mask, plan, residual))
+            layers = [found[index] for index in residual]
+            pairs = window_pairs(mask, plan, protocol, config.seed)
+            shifts = {
+                layer: float(np.mean(window_shifts(states.points(layer, mask.keep), mask.passages, pairs)[:, 0]))
+                for layer in layers_of_claims(layers, states.n_layers)
+            }
+        return seed_rows(self.run_id, seed, layers, states.n_layers, shifts)
+
+
+def seed_rows(
+    run_id: str, seed: int, layers: Sequence[LayerResult], n_layers: int, shifts: Mapping[int, float]
+) -> list[LayerSeedRow]:
+    """The rows of a draw: of its layers, the residual ones first, and the change of log d2 with windows at some of them."""
+    return [
+        LayerSeedRow(
+            run_id,
+            seed,
+            layer,
+            none_if_nan(one.estimate.value),
+            none_if_nan(one.estimate.lower),
+            none_if_nan(one.estimate.upper),
+            none_if_nan(shifts[layer]) if layer in shifts else None,
+            list(one.blocks),
+            list(one.halves),
+        )
+        for layer, result in enumerate(layers[: n_layers + 1])
+        for one in result.estimates
+        if (one.cloud, one.transform, one.estimator, one.n1) == REFERENCE.key
+    ]
+
+
+# --- which layer serves a user's own labels --------------------------------------------------------------------------
+
+# A ridge classifier on the mean state of each text, layer by layer, which learned from the other documents alone. Mean states
+# as in arXiv 2502.02013, which finds inner layers to serve many tasks better than the last.
+
+MOST_TOKENS = 256
+"""Of a text; what is longer is cut."""
+RIDGE = 1.0
+"""Penalty, in squared lengths of a text's centred state, which are all one."""
+
+
+def probe_layers(model: OpenModel, labelled: LabelledTexts, run_id: str) -> list[LayerCorrelatorRow]:
+    """By layer the share of texts that are told right, how far that is behind the best layer, paired by document, and the share of the
+    commonest label, which guessing has."""
+    states = mean_states(model, labelled.texts)
+    classes, documents = labelled.classes, labelled.documents
+    right = [(told(layer, classes, documents) == classes).astype(float) for layer in states]
+    best = right[int(np.argmax([one.mean() for one in right]))]
+    rows = []
+    for layer, one in enumerate(right):
+        behind = mean_difference(one - best, np.ones(len(one)), documents)
+        values = {
+            "label_accuracy": (float(one.mean()), share_error(one, documents)),
+            "label_behind_best": (behind.value, behind.std_error),
+            "label_guess": (labelled.guess, float("nan")),
+        }
+        for name, (value, error) in values.items():
+            row = LayerCorrelatorRow(run_id, layer, "residual", "labelled", name, value, none_if_nan(error), len(one))
+            rows.append(row)
+    return rows
+
+
+@torch.inference_mode()
+def mean_states(model: OpenModel, texts: tuple[str, ...]) -> np.ndarray:
+    """Mean over the tokens of each text, the first left out where there are more; (n_layers + 1, n_texts, hidden_size) float32."""
+    most = min(model.context or MOST_TOKENS, MOST_TOKENS)
+    ids = [model.tokenizer(text, verbose=False)["input_ids"][:most] or [0] for text in texts]
+    require_known_tokens(model, max(map(max, ids)))
+    found = np.zeros((model.n_layers + 1, len(ids), model.hidden_size), dtype=np.float32)
+    module = model.module.base_model if model.stack == "main" else model.module  # no head
+    rows: list[int] = []
+
+    def keep(index: int, state: Tensor) -> None:
+        of_text = state[:, model.n_before :].float()
+        found[index, rows] = of_text[:, min(1, of_text.shape[1] - 1) :].mean(1).cpu().numpy()
+
+    with each_state(model.layers, keep):
+        for rows in _batches(ids, model.batch):
+            run_stack(module, model.stack, torch.tensor([ids[row] for row in rows], device=model.device))
+    return found
+
+
+def _batches(ids: list[list[int]], most: int) -> Iterator[list[int]]:
+    """Texts of equal length, so that none is padded."""
+    order = sorted(range(len(ids)), key=lambda row: len(ids[row]))
+    for _length, same in groupby(order, key=lambda row: len(ids[row])):
+        alike = list(same)
+        yield from (alike[start : start + most] for start in range(0, len(alike), most))
+
+
+def told(states: np.ndarray, classes: np.ndarray, documents: np.ndarray) -> np.ndarray:
+    """The class of each text by ridge regression on the texts of all other documents; (n_texts,)
+
+    states (n_texts, hidden_size), centred and scaled to length one. Leaving a document out needs no fit of its own: with
+    the fitted values HY, its errors are (I - H_dd)^-1 (Y - HY)_d.
+    """
+    centred = states.astype(np.float64) - states.mean(0)
+    directions = centred / np.maximum(np.linalg.norm(centred, axis=1, keepdims=True), 1e-30)
+    products = directions @ directions.T + 1.0  # the constant, penalised alike
+    n = len(products)
+    hat = np.linalg.solve(products + RIDGE * np.eye(n), products)
+    wanted = np.eye(classes.max() + 1)[classes]
+    errors = wanted - hat @ wanted
+    predicted = np.empty_like(wanted)
+    for document in np.unique(documents):
+        own = np.flatnonzero(documents == document)
+        without = np.linalg.solve(np.eye(len(own)) - hat[np.ix_(own, own)], errors[own])
+        predicted[own] = wanted[own] - without
+    return predicted.argmax(1)

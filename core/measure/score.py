@@ -23,8 +23,8 @@ import torch
 from core.analysis.intervals import Difference, mean_difference, share_error
 from core.errors import ModelError, ResourceError, Sentence
 from core.limits import opening
-from core.measure.capture import no_numbers, require_known_tokens
 from core.measure.checkpoint import Checkpoint, code_stamp, code_version, library_versions
+from core.measure.plan import no_numbers, require_known_tokens
 from core.models.hub import find_weights
 from core.models.memory import MemoryPlan, too_large, within_memory
 from core.models.model import Blueprint, OpenModel, load_network, read_blueprint

@@ -1,7 +1,7 @@
 """Estimate the memory of a forward pass from the shape of the network, plan the pass by it, and tell where it runs out.
 
 The estimates count what is in memory at the peak. They agree with real passes within 25 percent
-(`tests/bench/preflight.py`). A batch that does not fit after all is halved (core/measure/capture.py).
+(`tests/bench/preflight.py`). A batch that does not fit after all is halved (core/measure/plan.py).
 """
 
 from __future__ import annotations

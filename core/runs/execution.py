@@ -222,7 +222,7 @@ class _Passes:
 
         `failed` are names of control passes, `first_draw` is the first run on another draw of the same text.
         """
-        from core.measure.checks import check_second_draw
+        from core.measure.rows import check_second_draw
 
         profile = self._measure(self.job.config, self.job.job_id, self.progress)
         # Only if both draws have a largest inner dimension.

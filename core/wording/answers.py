@@ -532,7 +532,7 @@ def readable_limits() -> str:
 def served_text(rows: Iterable[LayerCorrelatorRow]) -> str:
     """Which layer serves the reader's own labels best; empty where none were given.
 
-    `rows` are correlators of one run (`core.measure.label_probe`).
+    `rows` are correlators of one run (`core.measure.profile`).
     """
     by_name: dict[str, dict[int, tuple[float, float, int]]] = {}
     for row in rows:

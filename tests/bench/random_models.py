@@ -24,9 +24,9 @@ from scipy import stats
 from core.analysis.claims import LEVEL, MARGIN, LogProfile
 from core.analysis.verdict import Against, draws_of, hold_against
 from core.measure.checkpoint import Checkpoint, Clock
-from core.measure.control_seeds import SeedMeasurer
 from core.measure.layers import LayerMeasurer, LayerWorkers
 from core.measure.plan import open_setup
+from core.measure.profile import SeedMeasurer
 from core.models.matched_blocks import seeded_control
 from core.models.model import load_network
 from core.records import RunConfig

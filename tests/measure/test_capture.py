@@ -7,8 +7,7 @@ import pytest
 import torch
 
 from core.errors import ModelError, ResourceError
-from core.measure import capture
-from core.measure.plan import mask_tokens
+from core.measure.plan import capture, mask_tokens
 from core.models.hub import find_weights
 from core.models.model import OpenModel
 from core.registry.protocols import PROTOCOLS
@@ -20,7 +19,7 @@ from tests.tiny import open_model, save_tiny_model
 def captured(folder, tmp_path):
     model = open_model(find_weights(str(folder)), device="cpu")
     sample = draw_sample(open_corpus("english-business"), model.tokenizer, PROTOCOLS["quick"], seed=0)
-    return model, sample, capture.capture(model, sample, tmp_path, lambda step: None)
+    return model, sample, capture(model, sample, tmp_path, lambda step: None)
 
 
 @pytest.mark.parametrize("family", ["llama", "gpt2", "gpt_neox", "opt"])
@@ -70,7 +69,7 @@ def test_states_that_are_not_finite_name_the_layer_the_dtype_and_the_way_out(dty
     sample = draw_sample(open_corpus("english-business"), model.tokenizer, PROTOCOLS["quick"], seed=0)
     model.layers[1].mlp.down_proj.weight.data[0] = value
     with pytest.raises(ModelError, match=told):
-        capture.capture(model, sample, tmp_path, lambda step: None)
+        capture(model, sample, tmp_path, lambda step: None)
 
 
 def test_a_context_shorter_than_the_windows_is_said(tmp_path):
@@ -85,7 +84,7 @@ def test_a_block_that_is_never_run_is_found_out(tiny_llama, tmp_path):
     inner = model.module.base_model
     inner.layers = torch.nn.ModuleList([*inner.layers[:2], *inner.layers[3:]])
     with pytest.raises(ModelError, match=r"local:tiny-llama.* cannot be measured: layer 3 gives 0 / \d+ states\."):
-        capture.capture(model, sample, tmp_path, lambda step: None)
+        capture(model, sample, tmp_path, lambda step: None)
 
 
 def short_of_memory(monkeypatch, largest, error):

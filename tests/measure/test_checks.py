@@ -5,7 +5,7 @@ from dataclasses import replace
 
 import pytest
 
-from core.measure.checks import check_second_draw
+from core.measure.rows import check_second_draw
 from tests.profiles import make_profile
 
 RUN_IDS = [f"01900000-0000-7000-8000-00000000000{n}" for n in (1, 2)]

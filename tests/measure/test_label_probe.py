@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from core.errors import CorpusError
-from core.measure import label_probe
-from core.measure.label_probe import probe_layers, told
+from core.measure import profile
+from core.measure.profile import probe_layers, told
 from core.models.hub import find_weights
 from core.tables import LayerCorrelatorRow
 from core.texts.corpora import read_labels
@@ -27,7 +27,7 @@ def test_leaving_a_document_out_is_fitting_without_it():
     for document in range(30):
         own = documents == document
         kept = x[~own]
-        weights = np.linalg.solve(kept.T @ kept + label_probe.RIDGE * np.eye(9), kept.T @ np.eye(3)[classes[~own]])
+        weights = np.linalg.solve(kept.T @ kept + profile.RIDGE * np.eye(9), kept.T @ np.eye(3)[classes[~own]])
         expected += (x[own] @ weights).argmax(1).tolist()
     assert told(states, classes, documents).tolist() == expected
     # A label that only the text's own document shows is not learned from it.
@@ -58,7 +58,7 @@ def test_the_layer_that_serves_is_told_with_its_interval_and_the_guess(kind, low
     assert (
         f"Layer 0 serves your labels best: 100 % [{lower}, 100] of 48 texts told right, 50 % by guessing." in told_text
     )
-    states = label_probe.mean_states(model, labelled.texts[:3])
+    states = profile.mean_states(model, labelled.texts[:3])
     ids = torch.tensor([model.tokenizer(labelled.texts[2])["input_ids"]])
     with torch.no_grad():
         embedded = model.module.base_model(ids, output_hidden_states=True).hidden_states[0][0, 1:].mean(0)

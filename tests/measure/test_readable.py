@@ -7,8 +7,7 @@ import numpy as np
 import pytest
 import torch
 
-from core.measure.capture import choose_targets, read_losses
-from core.measure.plan import open_setup
+from core.measure.plan import choose_targets, open_setup, read_losses
 from core.measure.profile import measure_profile
 from core.measure.rows import readable_rows
 from core.records import RunConfig

@@ -7,9 +7,8 @@ import pytest
 import torch
 
 from core.geometry.layer import measure_layer
-from core.measure import capture
-from core.measure.checks import change_without_norm_rule
-from core.measure.plan import UsableWords, mask_tokens, plan_layers
+from core.measure.plan import UsableWords, capture, mask_tokens, plan_layers
+from core.measure.rows import change_without_norm_rule
 from core.models.hub import find_weights
 from core.registry.protocols import PROTOCOLS
 from core.texts.corpora import open_corpus
@@ -29,7 +28,7 @@ def test_sinks_are_masked_and_leave_every_estimate_where_it_was(tiny_llama, tmp_
     """0.4 percent of the tokens, anywhere in their sequences, get 170 times the norm along one direction."""
     model = open_model(find_weights(str(tiny_llama)), device="cpu")
     sample = draw_sample(open_corpus("english-business"), model.tokenizer, PROTOCOLS["quick"], seed=0)
-    states = capture.capture(model, sample, tmp_path, lambda step: None)
+    states = capture(model, sample, tmp_path, lambda step: None)
     layer = states.n_layers - 1  # an inner one: the last is not part of the rule
     before, clean = measured(sample, states, layer)
 

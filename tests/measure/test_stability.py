@@ -5,7 +5,7 @@ import pytest
 import torch
 
 from core.geometry import clouds
-from core.measure import checks
+from core.measure import rows
 
 N_SEQUENCES, N_TOKENS, N_DIMS = 32, 60, 200
 
@@ -15,10 +15,10 @@ def checked(points, types):
     order = np.random.default_rng(0).permutation(len(types))
     halves = clouds.half_splits(N_SEQUENCES, 4, seed=0)
     cloud = clouds.one_per_type(order, clouds.Tokens(types, sequences, sequences // 2, 16), 800)
-    pairs = checks.sequence_pairs(order, types, sequences, halves, 800)
+    pairs = rows.sequence_pairs(order, types, sequences, halves, 800)
     states = torch.tensor(points, dtype=torch.float32)
     first = cloud.rows[cloud.members[0]][: cloud.n_points // 2]
-    return checks.dependence(states, sequences, pairs, cloud, first, seed=0), pairs, types
+    return rows.dependence(states, sequences, pairs, cloud, first, seed=0), pairs, types
 
 
 @pytest.fixture
@@ -64,14 +64,14 @@ def test_an_estimator_that_grows_with_the_number_of_points_would_be_caught(monke
     points = np.random.default_rng(2).normal(size=(400, 300))[types]
     points = points + 0.1 * np.random.default_rng(3).normal(size=points.shape)
     assert abs(checked(points, types)[0].points.value) < np.log(1.1)
-    monkeypatch.setattr(checks.second_order, "d2", naive)
+    monkeypatch.setattr(rows.second_order, "d2", naive)
     assert checked(points, types)[0].points.value > np.log(1.2)
 
 
 def test_omega_squared_of_pure_noise_is_zero_on_average():
     sequences = torch.arange(320) // 10
     shares = [
-        checks.between_share(torch.randn(320, 30, generator=torch.Generator().manual_seed(s)), sequences)
+        rows.between_share(torch.randn(320, 30, generator=torch.Generator().manual_seed(s)), sequences)
         for s in range(20)
     ]
     assert np.mean(shares) == pytest.approx(0, abs=0.005)

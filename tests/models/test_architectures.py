@@ -9,7 +9,7 @@ import torch
 import transformers
 
 from core.errors import InputError, ModelError
-from core.measure import capture
+from core.measure.plan import capture
 from core.models.hub import find_weights
 from core.models.model import OpenModel
 from tests import tiny
@@ -44,7 +44,7 @@ def opened(tmp_path, family: str, stack: str | None = None, dtype: str = "float3
 def captured(model: OpenModel, tmp_path):
     """Every layer's states as (n_sequences, n_tokens, hidden_size), and the labels."""
     sample = tokens()
-    found = capture.capture(model, sample, tmp_path, lambda step: None)
+    found = capture(model, sample, tmp_path, lambda step: None)
     assert np.isfinite(found.states).all()
     assert found.norms == pytest.approx(np.linalg.norm(found.states, axis=2), rel=1e-5)
     shape = (len(found.states), *sample.ids.shape, model.hidden_size)

@@ -9,7 +9,7 @@ import pytest
 from safetensors import safe_open
 
 from core.errors import ModelError, ResourceError
-from core.measure import capture
+from core.measure.plan import capture
 from core.models import gguf_to_safetensors, weights
 from core.models.hub import find_weights
 from core.models.model import load_network, read_blueprint
@@ -33,7 +33,7 @@ def open_streamed(path, tmp_path, dtype="float32", **options):
 def states_of(model, tmp_path):
     ids = np.random.default_rng(0).integers(3, 2000, (10, 24))
     sample = SimpleNamespace(ids=ids, template=np.zeros_like(ids, dtype=bool), n_bytes_scored=100)
-    states = capture.capture(model, sample, tmp_path, lambda step: None)
+    states = capture(model, sample, tmp_path, lambda step: None)
     return np.array(states.states), states.bits_per_byte
 
 

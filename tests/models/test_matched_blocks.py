@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from core.errors import ModelError
-from core.measure import capture
+from core.measure.plan import capture
 from core.models.hub import find_weights
 from core.models.matched_blocks import (
     _drawn_part,
@@ -55,7 +55,7 @@ def _with_trained_entries(folder):
 
 
 def states_of(model, folder):
-    return np.array(capture.capture(model, SAMPLE, folder, lambda step: None).states)
+    return np.array(capture(model, SAMPLE, folder, lambda step: None).states)
 
 
 def state_of(output):

@@ -143,7 +143,7 @@ def test_a_broken_index_is_damaged(folder):
 
 
 def test_a_tokenizer_of_another_model_is_found_out(folder, tmp_path):
-    from core.measure.capture import capture
+    from core.measure.plan import capture
     from core.registry.protocols import PROTOCOLS
     from core.texts.corpora import open_corpus
     from core.texts.sample import draw_sample

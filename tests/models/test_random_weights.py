@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from core.errors import InputError, ModelError, ResourceError
-from core.measure import capture
+from core.measure.plan import capture
 from core.models.hub import find_weights
 from core.models.model import read_blueprint
 from core.models.random_weights import _WeightDrawer, draw_network, load_with_random_blocks
@@ -42,7 +42,7 @@ def tensors(module) -> dict[str, torch.Tensor]:
 def last_states(model, tmp_path):
     ids = np.random.default_rng(0).integers(3, 2000, (10, 24))
     sample = SimpleNamespace(ids=ids, template=np.zeros_like(ids, dtype=bool), n_bytes_scored=100)
-    states = capture.capture(model, sample, tmp_path, lambda step: None)
+    states = capture(model, sample, tmp_path, lambda step: None)
     return np.array(states.states)
 
 
@@ -203,7 +203,7 @@ def test_a_random_model_knows_nothing(tiny_llama, tmp_path):
 
     control = draw_network(read_blueprint(found(tiny_llama), "float32", "cpu", None), 0)
     sample = draw_sample(open_corpus("english-business"), control.tokenizer, PROTOCOLS["quick"], seed=0)
-    bits = capture.capture(control, sample, tmp_path, lambda step: None).bits_per_byte
+    bits = capture(control, sample, tmp_path, lambda step: None).bits_per_byte
     n_targets = sample.ids.shape[0] * (sample.ids.shape[1] - 1)
     assert bits == pytest.approx(math.log2(control.vocabulary_size) * n_targets / sample.n_bytes_scored, rel=0.05)
 

@@ -10,7 +10,7 @@ import torch
 from accelerate.utils import offload
 
 from core.errors import ModelError
-from core.measure import capture
+from core.measure import plan
 from core.models.hub import find_weights
 from core.models.stacks import Unit, run_together
 from tests.tiny import ENCODER_DECODERS, SIZES, open_model, save_tiny_model
@@ -31,7 +31,7 @@ def opened(folder, scratch, **options):
 def states_of(model, tmp_path, n_sequences=20):
     ids = np.random.default_rng(0).integers(3, 2000, (n_sequences, 24))
     sample = SimpleNamespace(ids=ids, template=np.zeros_like(ids, dtype=bool), n_bytes_scored=100)
-    states = capture.capture(model, sample, tmp_path, lambda step: None)
+    states = plan.capture(model, sample, tmp_path, lambda step: None)
     return np.array(states.states), states.bits_per_byte, states.has_post_norm
 
 
@@ -73,7 +73,7 @@ def test_only_one_unit_is_in_memory(folders, tmp_path):
 
 def test_a_pass_that_does_not_fit_starts_again_with_half_the_batch(folders, tmp_path, monkeypatch, caplog):
     expected = states_of(opened(folders("llama"), tmp_path), tmp_path)
-    model, forward, sizes = opened(folders("llama"), tmp_path), capture.OpenModel.forward, []
+    model, forward, sizes = opened(folders("llama"), tmp_path), plan.OpenModel.forward, []
 
     def short(self, ids, scored):
         sizes.append(len(ids))
@@ -82,7 +82,7 @@ def test_a_pass_that_does_not_fit_starts_again_with_half_the_batch(folders, tmp_
             raise torch.OutOfMemoryError("CUDA out of memory.")
         return result
 
-    monkeypatch.setattr(capture.OpenModel, "forward", short)
+    monkeypatch.setattr(plan.OpenModel, "forward", short)
     found = states_of(model, tmp_path)
     assert sizes == [8, 8, 4] + [4] * 5 and "batches of 4" in caplog.text
     assert np.allclose(found[0], expected[0], atol=1e-5) and found[1] == pytest.approx(expected[1])

@@ -21,8 +21,7 @@ from core.analysis.shape import judge_profile
 from core.errors import CorpusError, EstimateError, ModelError, ResourceError, WarehouseError, WarehouseLocked
 from core.ids import SHORT_ID
 from core.measure.checkpoint import RESOURCES_FILE
-from core.measure.control_seeds import SeedMeasurer
-from core.measure.profile import measure_profile
+from core.measure.profile import SeedMeasurer, measure_profile
 from core.records import RunConfig
 from core.registry.estimators import CORRELATORS
 from core.registry.protocols import CONTROLS, PROTOCOLS

@@ -9,8 +9,7 @@ import pytest
 import torch
 
 from core.errors import CorpusError, ModelError
-from core.measure.capture import capture
-from core.measure.plan import mask_tokens
+from core.measure.plan import capture, mask_tokens
 from core.models.hub import find_weights
 from core.registry.protocols import PROTOCOLS
 from core.texts.corpora import Message, open_corpus

@@ -10,7 +10,7 @@ from core import wording
 from core.analysis import shape, verdict
 from core.geometry.estimators import ESTIMATORS
 from core.locale import in_language
-from core.measure import checks
+from core.measure import rows
 from core.measure.profile import measure_profile
 from core.records import RunConfig
 from core.registry.checks import CHECKS
@@ -42,7 +42,7 @@ WORDED = [*QUALIFIERS.values(), *REASONS.values()]
 STORED_QUALIFIERS = qualifiers_written_in(shape)
 JUDGED = {
     node.args[1].value
-    for node in ast.walk(ast.parse(Path(checks.__file__).read_text(encoding="utf-8")))
+    for node in ast.walk(ast.parse(Path(rows.__file__).read_text(encoding="utf-8")))
     if isinstance(node, ast.Call)
     and getattr(node.func, "id", "") in ("RunCheckRow", "_judge", "_judge_shift")
     and len(node.args) > 1
