@@ -29,10 +29,17 @@ from core.tables import ids_of
 from core.terminal.output import pad, tell
 from core.terminal.progress import counting_bar
 from core.warehouse import queries, reference
-from core.warehouse.backup import Backup, create_backup, list_backups, restore_backup, stage_backup
 from core.warehouse.connection import exists
-from core.warehouse.export_runs import export_runs
-from core.warehouse.import_runs import REJECTED_STATES, import_runs
+from core.warehouse.exchange import (
+    REJECTED_STATES,
+    Backup,
+    create_backup,
+    export_runs,
+    import_runs,
+    list_backups,
+    restore_backup,
+    stage_backup,
+)
 from core.wording.labels import amount
 
 ARRIVAL_STATES = {

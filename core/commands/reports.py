@@ -62,7 +62,7 @@ def slides(options: argparse.Namespace) -> None:
 def report(options: argparse.Namespace) -> None:
     """Write the report as one HTML file, and on request the rows behind it."""
     from core.deck.html import MOST_BYTES
-    from core.warehouse.export_runs import export_report_data
+    from core.warehouse.exchange import export_report_data
 
     _require_ending(options.out, ".html", "HTML")
     warehouse = existing_warehouse(options)

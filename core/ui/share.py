@@ -28,7 +28,7 @@ from core.questions import choice as choice_question
 from core.tables import RuleChoiceRow, ids_of
 from core.ui import inputs, language, notices, pilot_filter, reads, tables, url_state
 from core.ui.markdown import escape
-from core.warehouse import export_runs, people
+from core.warehouse import exchange, people
 
 T = TypeVar("T")
 NONE = "none"
@@ -163,7 +163,7 @@ def _data_file(report: Report) -> bytes:
         target = Path(folder) / "rows.zip"
         in_language(
             report.story.language,
-            export_runs.export_report_data,
+            exchange.export_report_data,
             reads.warehouse(),
             report.numbers,
             report.story.run_ids or report.recipe.run_ids,

@@ -21,9 +21,7 @@ from pathlib import Path
 from core.store import parcels, user_files
 from core.warehouse import people, schema
 from core.warehouse.aliases import set_aliases
-from core.warehouse.backup import create_backup, list_backups, restore_backup, stage_backup
-from core.warehouse.export_runs import export_runs
-from core.warehouse.import_runs import import_runs
+from core.warehouse.exchange import create_backup, export_runs, import_runs, list_backups, restore_backup, stage_backup
 from core.warehouse.integrity import check_integrity
 from core.warehouse.runs import annotate, delete_runs, restore_run
 from core.warehouse.warehouse import Warehouse

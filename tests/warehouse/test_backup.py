@@ -20,8 +20,7 @@ from core.store import archive as restoring
 from core.tables import LONG_TABLES
 from core.warehouse import aliases as alias_table
 from core.warehouse import people, schema, sync
-from core.warehouse.backup import create_backup, list_backups, restore_backup, stage_backup
-from core.warehouse.export_runs import export_runs
+from core.warehouse.exchange import create_backup, export_runs, list_backups, restore_backup, stage_backup
 from core.warehouse.integrity import check_integrity
 from core.warehouse.runs import annotate, ingest_parcel
 from core.warehouse.warehouse import Warehouse

@@ -20,10 +20,9 @@ from core.locale import in_language
 from core.store import archive, parcels, user_files
 from core.store.parcels import RUN_FILE
 from core.tables import LONG_TABLES, TABLES
-from core.warehouse import import_runs as import_module
+from core.warehouse import exchange as import_module
 from core.warehouse import queries
-from core.warehouse.export_runs import column_dictionary, export_runs
-from core.warehouse.import_runs import ImportResult, import_runs
+from core.warehouse.exchange import ImportResult, column_dictionary, export_runs, import_runs
 from core.warehouse.runs import annotate, delete_runs, ingest_parcel
 from core.warehouse.warehouse import Warehouse
 from tests.measuring import prepared

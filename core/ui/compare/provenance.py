@@ -19,7 +19,7 @@ from core.store.parcels import RESERVED_TAGS
 from core.tables import Run, ids_of, records
 from core.ui import inputs, reads, tables, trash
 from core.ui.markdown import escape
-from core.warehouse import export_runs
+from core.warehouse import exchange
 from core.warehouse.runs import annotate
 from core.warehouse.warehouse import Warehouse
 from core.wording.labels import run_labels
@@ -153,4 +153,4 @@ def _show_delete_button(run_id: str, label: str) -> None:
 
 def _export_zip(warehouse: Warehouse, run_ids: list[str]) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
-        return export_runs.export_runs(warehouse, run_ids, Path(folder) / "export.zip").path.read_bytes()
+        return exchange.export_runs(warehouse, run_ids, Path(folder) / "export.zip").path.read_bytes()
