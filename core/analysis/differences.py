@@ -99,7 +99,7 @@ class Difference:
 
 @dataclass(frozen=True)
 class Comparability:
-    """Whether the results of two runs are comparable."""
+    """Whether the dimensions of runs may be held against each other."""
 
     by_types: bool
     """On one point per token type."""
@@ -107,6 +107,11 @@ class Comparability:
     """On one point per word of the text: across tokenizers."""
     reasons: tuple[str, ...]
     """Fields that prevent one or both; `n_points` if cloud sizes differ by more than 10 percent."""
+
+    @property
+    def points(self) -> str | None:
+        """The cloud on which they compare, token types before words; None where they do not."""
+        return "one_per_type" if self.by_types else "one_per_word" if self.by_words else None
 
 
 def flatten(record: Mapping[str, Any]) -> dict[str, Any]:
@@ -136,21 +141,18 @@ def without_incidental(fields: list[Difference]) -> list[Difference]:
     return [one for one in fields if not {one.field, one.field.partition(".")[0]} & set(INCIDENTAL_FIELDS)]
 
 
-def comparability(one: Run, other: Run) -> Comparability:
-    """By the rules of `ranking.groups` and `ranking.across_tokenizers`."""
-    reasons = [name for name in _COMPARABLE_FIELDS if value_of(one, name) != value_of(other, name)]
-    by_words = not reasons and bool(one.words_hash) and one.words_hash == other.words_hash
-    if one.tokenizer_hash != other.tokenizer_hash:
+def comparability(*runs: Run) -> Comparability:
+    """Of all of them, two or more, by the rules of `ranking.groups` and `ranking.across_tokenizers`."""
+    reasons = [name for name in _COMPARABLE_FIELDS if len({value_of(run, name) for run in runs}) > 1]
+    words = {run.words_hash for run in runs}
+    by_words = not reasons and len(words) == 1 and all(words)
+    sizes = {run.n_points for run in runs}
+    known = [size for size in sizes if size is not None]
+    if len({run.tokenizer_hash for run in runs}) > 1:
         reasons += ["tokenizer_hash"] if reasons or by_words else ["tokenizer_hash", "words_hash"]
-    elif _differs_in_size(one.n_points, other.n_points):
+    elif known and (None in sizes or min(known) < (1 - N_TOLERANCE) * max(known)):
         reasons.append("n_points")
     return Comparability(not reasons, by_words, tuple(reasons))
-
-
-def _differs_in_size(one: int | None, other: int | None) -> bool:
-    if one is None or other is None:
-        return one != other
-    return min(one, other) < (1 - N_TOLERANCE) * max(one, other)
 
 
 def _flatten_json(name: str, value: Any) -> dict[str, Any]:

@@ -179,18 +179,6 @@ def split_by_size(runs: pl.DataFrame) -> list[pl.DataFrame]:
     return from_largest(runs, "n_points", lambda largest: (1 - N_TOLERANCE) * largest)
 
 
-def differing_conditions(runs: pl.DataFrame) -> list[str]:
-    """Conditions of a comparison in which runs differ; `words_hash` where tokenizers and words do, N where tokenizers do not."""
-    conditions = ("corpus_id", "protocol_hash", "tokenizer_hash", "kind", "stack", "pass", "dtype")
-    differing = [key for key in conditions if runs[key].n_unique() > 1]
-    if "tokenizer_hash" in differing:
-        words = runs["words_hash"]
-        differing += ["words_hash"] if words.null_count() or words.n_unique() > 1 else []
-    elif len(split_by_size(runs.filter(pl.col("n_points").is_not_null()))) > 1:
-        differing.append("n_points")
-    return differing
-
-
 def _is_vetoed() -> pl.Expr:
     """Whether a check vetoes the run; a run without checks is not vetoed."""
     return pl.col("worst_check").eq_missing(pl.lit("veto"))

@@ -187,14 +187,19 @@ def _answer(data: DeckData, sound: pl.DataFrame) -> tuple[str, str, str, tuple[S
         if len(told) == 2:
             title = _("{one} reaches {low}, {other} {high}; neither is thereby better")
     else:  # no range over what does not compare
+        found = comparability(*records(sound, Run))
         number, meaning = Text("{} / {}").format(compared, n), _("models whose dimensions compare")
         title = _("{compared} of {n} models have dimensions that compare")
         if n_compared < 2:
             title = _("The dimensions of these {n} models do not compare")
         if len(told) == 2:
             title = _("The dimensions of {one} and {other} do not compare")
-            differing = conditions_text(comparability(*records(sound, Run)).reasons)
-            verdicts = (Statement(differing, _("They differ in")),)
+            verdicts = (Statement(conditions_text(found.reasons), _("They differ in")),)
+        if n_compared < 2 and found.points:
+            meaning = _("models whose dimensions compare on token types")
+            title = _("The dimensions of these {n} models compare on words only")
+            if len(told) == 2:
+                title = _("The dimensions of {one} and {other} compare on words only")
     told_of = {"n": n, "one": names[0], "other": names[-1], "low": low, "high": high, "compared": compared}
     return title.format(**told_of), number, meaning, verdicts
 

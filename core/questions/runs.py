@@ -19,7 +19,7 @@ from core.analysis.ranking import on_one_text, with_text_marks
 from core.analysis.relation import WindowRelation, relate_windows, shuffled_windows
 from core.errors import InputError
 from core.ids import matching_ids
-from core.questions.ranking_question import BY_TYPE, BY_WORD
+from core.questions.ranking_question import BY_TYPE
 from core.questions.record import Fields, Rows, same
 from core.tables import Run, RunSummaryRow, ids_of, records, value_of
 from core.warehouse import queries
@@ -304,10 +304,7 @@ def compare(runs: pl.DataFrame, windows: pl.DataFrame, summaries: pl.DataFrame) 
     if runs.height < 2:
         raise InputError("Two runs or more are compared: name two models or runs.")
     rows = records(runs, Run)
-    compared = [comparability(rows[0], row) for row in rows[1:]]
-    points = (
-        BY_TYPE if all(one.by_types for one in compared) else BY_WORD if all(one.by_words for one in compared) else None
-    )
+    points = comparability(*rows).points
     d2 = summaries.filter(estimator="d2", cloud=points or BY_TYPE)
     models = tuple(
         ComparedModel(
@@ -330,8 +327,9 @@ def compare(runs: pl.DataFrame, windows: pl.DataFrame, summaries: pl.DataFrame) 
             one, two = (windows.filter(run_id=model.run.run_id) for model in (base, other))
             unsure = TextLoss(base.loss.value - other.loss.value, None, None, "document", 0)
             differences.append(LossDifference(base, other, text_loss(one, two) or unsure))
-    for other, dimensions in zip(others, compared, strict=True):
-        on = BY_TYPE if dimensions.by_types else BY_WORD if dimensions.by_words else None
+    for other in others:
+        dimensions = comparability(first.run, other.run)
+        on = dimensions.points
         compares.append(Compares(first, other, "dimension", on is not None, on, dimensions.reasons))
     return Comparison(models, tuple(differences), tuple(compares), points)
 

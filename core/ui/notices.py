@@ -8,12 +8,14 @@ import polars as pl
 import streamlit as st
 
 from core import wording
+from core.analysis.differences import comparability
 from core.locale import _
+from core.tables import Run, records
 from core.ui import inputs, reads, trash, url_state
 from core.ui.markdown import escape
 from core.warehouse import reference
 from core.wording.labels import run_labels
-from core.wording.runs import differing_text
+from core.wording.runs import apart_text
 
 
 def runs_or_stop() -> pl.DataFrame:
@@ -82,6 +84,6 @@ def veto_texts(runs: pl.DataFrame) -> list[str]:
 
 
 def show_differing_conditions(runs: pl.DataFrame) -> None:
-    """Draw `differing_text`: a note and no warning, as to look at such runs together is a proper use."""
-    if told := differing_text(runs):
+    """Draw why dimensions do not compare: a note and no warning, as to look at such runs together is a proper use."""
+    if told := apart_text(comparability(*records(runs, Run))):
         st.info(told, icon=":material/balance:")

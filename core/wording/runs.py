@@ -15,8 +15,8 @@ import polars as pl
 
 from core import wording
 from core.analysis import ranking
-from core.analysis.differences import Comparability, TextLoss, differences, flatten, without_incidental
-from core.analysis.ranking import RankingGroup, differing_conditions
+from core.analysis.differences import Comparability, TextLoss, comparability, differences, flatten, without_incidental
+from core.analysis.ranking import RankingGroup
 from core.locale import N_, _, translated
 from core.questions.ranking_question import OtherGroup
 from core.questions.runs import ComparedModel, Compares, Comparison
@@ -174,24 +174,25 @@ def conditions_text(keys: Iterable[str]) -> str:
     return _(", ").join(translated(CONDITIONS[key]) for key in keys)
 
 
-def comparability_text(comparability: Comparability) -> str:
-    """Whether two runs may be compared and, if not, why, with the way out."""
-    if comparability.by_types:
+def comparability_text(found: Comparability | Compares) -> str:
+    """Whether dimensions of runs may be compared and, if not, why, with the way out."""
+    if found.points == "one_per_type":
         return _(
             "Their dimensions may be compared: same text, protocol, tokenizer and kind of model, and N within 10 %."
         )
-    ways = () if comparability.by_words else ways_out(comparability.reasons)
-    return wording.joined_sentences((_apart_text(comparability.by_words, comparability.reasons), *ways))
+    return wording.joined_sentences((apart_text(found), *(() if found.points else ways_out(found.reasons))))
 
 
-def _apart_text(by_words: bool, reasons: Sequence[str]) -> str:
-    """Why dimensions do not compare on one point per type, and whether they do on one per word."""
+def apart_text(found: Comparability | Compares) -> str:
+    """Why dimensions do not compare on one point per type, and whether they do on one per word; empty where they compare."""
+    if found.points == "one_per_type":
+        return ""
     template = (
         _("Their dimensions compare on one point per word alone, because they differ in: {what}.")
-        if by_words
+        if found.points
         else _("Their dimensions may not be compared, because they differ in: {what}.")
     )
-    return template.format(what=conditions_text(reasons))
+    return template.format(what=conditions_text(found.reasons))
 
 
 @dataclass(frozen=True)
@@ -294,18 +295,15 @@ def group_advice_text(other: OtherGroup, told: Collection[str] = ()) -> str:
     return wording.joined_sentences([difference, *(way for way in ways_out(other.differing_keys) if way not in told)])
 
 
-def differing_text(runs: pl.DataFrame) -> str:
-    """Why the dimensions of runs do not compare, and whether they do on words, as of two of them; empty where they do."""
-    differing, words = differing_conditions(runs), runs["words_hash"]
-    by_words = {*differing} <= {"tokenizer_hash", "n_points"} and words.n_unique() == 1 and not words.null_count()
-    return _apart_text(by_words, differing) if differing else ""
-
-
 def why_apart_lines(runs: pl.DataFrame) -> list[str]:
     """The ways out, then all that keeps the dimensions of these runs apart; none where nothing does."""
-    differing = differing_conditions(runs)
+    found = comparability(*records(runs, Run))
     vetoed = ranking.vetoed(runs)
-    lines = [*ways_out(differing), differing_text(runs)] if differing else []
+    lines = (
+        []
+        if found.points == "one_per_type"
+        else [*(() if found.points else ways_out(found.reasons)), apart_text(found)]
+    )
     if not vetoed.is_empty():
         names = names_text(vetoed["name"].unique(maintain_order=True).to_list())
         template = _("Vetoed by a check: {names}. See Compare, Checks.")
@@ -399,7 +397,9 @@ def left_out_lines(comparison: Comparison) -> list[str]:
     without = [names[model.run.run_id] for model in comparison.models if model.loss is None]
     lines = []
     if len(without) == len(names):
-        lines.append(_("Encoders have no loss: only their shapes compare."))
+        lines.append(
+            _("Encoders have no loss.") if comparison.points else _("Encoders have no loss: only their shapes compare.")
+        )
     elif without:
         template = _("{names}: encoders have no loss, only their shapes compare.")
         lines.append(template.format(names=_(", ").join(without)))
@@ -476,17 +476,12 @@ def compares_lines(comparison: Comparison) -> list[str]:
     by_sentence: dict[str, list[str]] = {}
     for one in comparison.compares:
         if one.what == "dimension":
-            by_sentence.setdefault(_dimensions_text(one), []).append(names[one.other.run.run_id])
+            by_sentence.setdefault(comparability_text(one), []).append(names[one.other.run.run_id])
     first = names[comparison.models[0].run.run_id]
     if len(comparison.models) == 2:
         return list(by_sentence)
     template = _("{first} and {names}: {what}")
     return [template.format(first=first, names=_(", ").join(others), what=what) for what, others in by_sentence.items()]
-
-
-def _dimensions_text(one: Compares) -> str:
-    by_types, by_words = one.points == "one_per_type", one.points == "one_per_word"
-    return comparability_text(Comparability(by_types, by_words, one.reasons))
 
 
 def comparison_heads(comparison: Comparison) -> Sequence[str]:

@@ -8,6 +8,7 @@ from datetime import timedelta
 import polars as pl
 import pytest
 
+from core.analysis.differences import comparability
 from core.analysis.ranking import default_benchmark, with_scores
 from core.analysis.relation import SpecificationCurve
 from core.analysis.resampling import search_dimensions
@@ -30,9 +31,10 @@ from core.questions.ranking_question import missing_models
 from core.records import SHIPPED, LayerPlan, PlanConfig
 from core.registry.checks import VERDICTS
 from core.sql.gate import check_statement
-from core.tables import TABLES, RunControlRow, RunSummaryRow, columns
+from core.tables import TABLES, Run, RunControlRow, RunSummaryRow, columns, records
 from core.warehouse import queries
 from core.warehouse.warehouse import Warehouse
+from core.wording.runs import apart_text
 from core.wording.verdicts import MARKS
 from tests import answers, frames
 from tests.deck import cases
@@ -426,6 +428,15 @@ def test_models_that_do_not_compare_are_not_ordered():
     tops = [chart.y.high for chart in gallery.charts]
     assert len(tops) == 3 and len(set(tops)) > 1 and "each on a scale of its own" in gallery.key
     assert told[1].slides[1].visual.key.startswith("Drawn: 2 of 3 models.")
+
+
+def test_encoders_of_two_tokenizers_compare_on_words_alone():
+    pair = (Model("one", kind="encoder"), Model("two", kind="encoder", tokenizer_hash="tok9"))
+    told = of_models(*pair)
+    assert build_story(told).title == "The dimensions of one and two compare on words only"
+    assert apart_text(comparability(*records(told.text_runs, Run))).startswith(
+        "Their dimensions compare on one point per"
+    )
 
 
 UNORDERED = "3 models side by side, not all comparable"

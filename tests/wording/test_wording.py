@@ -10,7 +10,7 @@ from core.records import Preflight
 from core.registry.published import CLAIMS
 from core.tables import Run, ScoredRun, records
 from core.wording.labels import share_text
-from core.wording.runs import comparability_text, cost_facts, differing_text, group_names, why_apart_lines
+from core.wording.runs import apart_text, comparability_text, cost_facts, group_names, why_apart_lines
 from tests.frames import Model, made, runs
 
 
@@ -138,7 +138,7 @@ def test_what_is_quoted_against_the_claim_is_quoted_for_what_it_measured():
     [
         ({}, "", ()),
         ({"kind": "encoder", "n_points": 600}, "kind of model, number of points (N)", ("never ranked together",)),
-        ({"tokenizer_hash": "tok2"}, "tokenizer", ("On one point per word",)),
+        ({"tokenizer_hash": "tok2"}, "tokenizer", ("on one point per word alone",)),
         ({"tokenizer_hash": "tok2", "words_hash": "w2"}, "tokenizer, words", ("easured together",)),
         ({"corpus": "own", "tokenizer_hash": "tok2"}, "text, tokenizer", ("easured together",)),
         (
@@ -166,11 +166,12 @@ def test_all_that_keeps_models_apart_is_told_with_its_way_out(other, reasons, wa
     ],
 )
 def test_several_runs_are_said_to_compare_as_two_of_them_are(other):
-    both = runs(Model("a"), Model("b", **other))
-    told = comparability(*records(both, Run))
-    assert differing_text(both) == "" if told.by_types else comparability_text(told).startswith(differing_text(both))
+    rows = records(runs(Model("a"), Model("b", **other)), Run)
+    two, three = comparability(*rows), comparability(*rows, rows[0])
+    assert two == three
+    assert not apart_text(two) if two.by_types else comparability_text(two).startswith(apart_text(two))
     for language, on_words in (("en", "on one point per word alone"), ("ja", "異なり語単位だけ")):
-        assert (on_words in in_language(language, differing_text, both)) == (told.by_words and not told.by_types)
+        assert (on_words in in_language(language, apart_text, two)) == (two.by_words and not two.by_types)
 
 
 def test_groups_are_told_apart_by_the_beginnings_of_their_names():
