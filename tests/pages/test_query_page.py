@@ -193,7 +193,7 @@ def test_the_picture_follows_the_readers_choice(warehouse: Warehouse):
     assert not app.exception
 
 
-@pytest.mark.parametrize(("sql", "told"), [*REFUSED[5::70], DEEP[0], GREEDY[5]], ids=lambda text: ascii(text[:30]))
+@pytest.mark.parametrize(("sql", "told"), [REFUSED[5], DEEP[0], GREEDY[5]], ids=lambda text: ascii(text[:30]))
 def test_a_hostile_statement_is_refused_in_one_line(warehouse: Warehouse, sql: str, told: str):
     before = warehouse.version()
     app = typed(opened(), sql.replace("{folder}", "/tmp").replace("{canary}", "/etc/hostname"))

@@ -122,7 +122,7 @@ def test_refused_in_one_line(warehouse: Warehouse, folder: Path, sql: str, told:
     assert rest == b""
 
 
-@pytest.mark.parametrize(("sql", "told"), names([*REFUSED[::30], *DEEP]))
+@pytest.mark.parametrize(("sql", "told"), names([*REFUSED[::90], *DEEP]))
 def test_refused_by_a_process_of_its_own(warehouse: Warehouse, folder: Path, sql: str, told: str):
     with pytest.raises(QueryError) as caught:
         sandbox.run_query(warehouse, filled(sql, folder))
@@ -153,7 +153,7 @@ def test_answered_by_a_process_of_its_own(warehouse: Warehouse, sql: str, part: 
     assert part in exports.csv(sandbox.run_query(warehouse, sql, limit=10).frame).decode()
 
 
-@pytest.mark.parametrize(("sql", "told"), names(REFUSED[3::60]))
+@pytest.mark.parametrize(("sql", "told"), names(REFUSED[3::90]))
 def test_refused_by_the_command(warehouse: Warehouse, folder: Path, sql: str, told: str):
     done = run_core("sql", "--", filled(sql, folder), warehouse=warehouse.path)
     assert done.returncode == 2 and done.stdout == ""
