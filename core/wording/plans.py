@@ -31,7 +31,7 @@ from core.analysis.plans import (
 )
 from core.locale import N_, _, translated, worded
 from core.records import AGAINST_PLAN, BUDGETS, PUBLISHED_FIFTH, LayerPlan, PlanEstimate, text_budget
-from core.sources import Text, counted, shown, sourced, stated
+from core.sources import Source, Text, counted, shown, sourced, stated
 from core.tables import LayerCorrelatorRow, PlanOutcomeRow, PlanRow, Sibling
 from core.wording import joined_sentences
 from core.wording.labels import amount, duration, name, number, ranges, share_text, shortened_name
@@ -187,7 +187,7 @@ def harder_text(row: PlanOutcomeRow) -> str:
 
 def share_harder(loss: float | None) -> float:
     """The rise of perplexity as a share of it, exp(loss) - 1, for a rise of the loss in nats per token, whose source it keeps."""
-    return sourced(math.expm1(loss or 0.0), getattr(loss, "source", None))
+    return sourced(math.expm1(loss or 0.0), getattr(loss, "source", None) or Source("plan_outcomes", "harder"))
 
 
 MOST_HARDER = stated(10.0, "MOST_HARDER")
@@ -433,11 +433,6 @@ def nats_text(budget: float) -> str:
 
 
 def largest_losses_text(layer_plan: LayerPlan) -> str:
-    """`largest_loss_lines` as one text."""
-    return wording.joined_sentences(largest_loss_lines(layer_plan))
-
-
-def largest_loss_lines(layer_plan: LayerPlan) -> list[str]:
     """The probe and the text that lose most, with intervals. A fall of a probe within its error is said to be one."""
     rows = [
         row
@@ -464,7 +459,7 @@ def largest_loss_lines(layer_plan: LayerPlan) -> list[str]:
                 what=name("plan_text", worst.text), price=outcome_price_text(worst), held_out=price_text(held_out)
             )
         )
-    return lines
+    return joined_sentences(lines)
 
 
 def published_lines(layer_plan: LayerPlan) -> list[str]:
