@@ -5,8 +5,8 @@ guard()
 import streamlit as st
 
 from core.locale import _
-from core.ui import inputs, notices, pilot_filter
-from core.ui.choose import answer, choices, generality, paired_answers, relation, rules, score_import, scores, table
+from core.ui import inputs, run_choice
+from core.ui.choose import answer, choices, relation, rules, scores
 
 st.title(_("Choose"))
 above, details, below = st.container(), st.container(), st.container()
@@ -17,8 +17,8 @@ with details:
             "choice": (_("Reasons"), answer.show_choice),
             "ranking": (_("Dimension and score"), relation.show),
             "cost": (_("Cost"), answer.show_cost),
-            "tasks": (_("Tasks"), generality.show_by_task),
-            "elsewhere": (_("Other texts"), generality.show_other_texts),
+            "tasks": (_("Tasks"), relation.show_by_task),
+            "elsewhere": (_("Other texts"), relation.show_other_texts),
             "rules": (_("Rules"), rules.show_rules),
             "scores": (_("Scores"), scores.show_all),
         },
@@ -27,11 +27,11 @@ with details:
 if show is scores.show_all:  # scores need no run, and take the whole page
     score_sections = {
         "all": (_("All scores"), scores.show_all),
-        "import": (_("Import"), score_import.show),
+        "import": (_("Import"), scores.show_import),
         "files": (_("Imported files"), scores.show_files),
         "names": (_("Names of models"), scores.show_names),
         "conflicts": (_("Contradictions"), scores.show_conflicts),
-        "pairs": (_("Two models, question by question"), paired_answers.show),
+        "pairs": (_("Two models, question by question"), scores.show_pairs),
     }
     if not inputs.may_write():
         del score_sections["import"], score_sections["names"]
@@ -39,8 +39,8 @@ if show is scores.show_all:  # scores need no run, and take the whole page
         inputs.choose_section("scores", score_sections)()
 else:
     with above:
-        runs = notices.runs_or_stop()
-        pilot, _pilot_runs = pilot_filter.choose(runs)
+        runs = run_choice.runs_or_stop()
+        pilot, _pilot_runs = run_choice.choose_pilot(runs)
         top = st.container()
         view = choices.choose_view(pilot, relates=show is relation.show)
         with top:
@@ -49,6 +49,6 @@ else:
             else:
                 answer.show_answer(view)
                 relation.show_headline(view)
-        table.show(view)
+        answer.show(view)
     with below:
         show(view)

@@ -5,18 +5,18 @@ guard()
 import streamlit as st
 
 from core.locale import _
-from core.ui.query import answer, editor
+from core.ui import query
 
 st.title(_("Query"))
 
 left, right = st.columns(2, gap="large")
 with left:
-    request = editor.query_form()
+    request = query.query_form()
 with right:
-    editor.show_tables()
+    query.show_tables()
 if request:
-    answer.start(*request)
-current = answer.current_answer()
+    query.start(*request)
+current = query.current_answer()
 if current is not None:
-    editor.publish_statement(current.sql)
-    answer.show(current)
+    query.publish_statement(current.sql)
+    query.show(current)

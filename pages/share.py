@@ -5,10 +5,10 @@ guard()
 import streamlit as st
 
 from core.locale import _
-from core.ui import notices, share
+from core.ui import run_choice, share
 
 st.title(_("Share"))
-runs = notices.runs_or_stop()
+runs = run_choice.runs_or_stop()
 chosen, shown = st.columns([2, 5.2], gap="medium")
 with chosen:
     saved = share.choose_saved_report()

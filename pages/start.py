@@ -6,14 +6,14 @@ import polars as pl
 import streamlit as st
 
 from core.analysis.ranking import own_runs
-from core.ui import notices, reads, start, trash
+from core.ui import reads, run_choice, start
 
 with st.container(horizontal=True, vertical_alignment="center", horizontal_alignment="distribute"):
     st.title("Workdim", width="content")
     with st.container(horizontal=True, vertical_alignment="center", width="content"):
         start.show_questions()
-trash.show_undo()
-texts = notices.runs_or_stop().filter(pl.col("pass") == "text")
+run_choice.show_undo()
+texts = run_choice.runs_or_stop().filter(pl.col("pass") == "text")
 own = own_runs(texts)
 start.show_first_steps(own)
 answers = st.container()
@@ -23,4 +23,4 @@ with answers:
     start.show_answers()
 start.show_gallery(data, shown)
 start.show_reference(texts)
-trash.show_trash()
+run_choice.show_trash()

@@ -1,7 +1,7 @@
 """The screens, the only part of core that imports Streamlit.
 
-A file of `pages/` puts a screen together; what it draws is in the file or folder of the same name here, for Choose in
-`ranking` and `scores` too. The other files are shared by the screens.
+A file of `pages/` puts a screen together; what it draws is in the file or folder of the same name here. The other files are
+shared by the screens.
 
 Names say what a function does: `show_*` draws, `*_form` draws inputs that start or change something, `choose_*` draws an
 input and returns the choice, `stop_if_*` and `*_or_stop` may end the page. `reads` reads the warehouse. Nouns return

@@ -17,7 +17,7 @@ from core.figures.svg import DARK
 from core.files import PROJECT
 from core.locale import _
 from core.ui import inputs, language, pictures, reads, server, url_state
-from core.ui.markdown import escape
+from core.ui.language import escape
 
 _in_frame: ContextVar[bool] = ContextVar("in_frame", default=False)
 """True while the frame runs a page: Streamlit may also run a page's file on its own."""

@@ -21,7 +21,7 @@ from core.locale import _, spoken
 from core.questions.ranking_question import RankingQuestion
 from core.tables import Run, ids_of, records
 from core.ui import inputs, pictures, reads
-from core.ui.markdown import escape
+from core.ui.language import escape
 from core.wording import answers as answer_wording
 from core.wording import plans as plan_wording
 

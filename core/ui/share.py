@@ -26,8 +26,8 @@ from core.pilots.pilot import RegisteredPilot, slug
 from core.pilots.saved import MAX_NAME, Recipe, SavedRecipe, SavedRule
 from core.questions import choice as choice_question
 from core.tables import RuleChoiceRow, ids_of
-from core.ui import inputs, language, notices, pilot_filter, reads, tables, url_state
-from core.ui.markdown import escape
+from core.ui import inputs, language, reads, run_choice, tables, url_state
+from core.ui.language import escape
 from core.warehouse import exchange, people
 
 T = TypeVar("T")
@@ -66,20 +66,20 @@ def choose_new_report(runs: pl.DataFrame) -> ReportRequest:
     chosen = compared = runs.clear()
     if made is not None:
         chosen = runs.filter(pl.col("run_id").is_in(made[1].candidates))
-        notices.stop_if_none_chosen(chosen)
+        run_choice.stop_if_none_chosen(chosen)
     elif plan_id is None:
-        pilot, pilot_runs = pilot_filter.choose(runs)
+        pilot, pilot_runs = run_choice.choose_pilot(runs)
         texts = pilot_runs.filter(pl.col("pass") == "text")
-        selection = reads.selection(ids_of(newest_runs(texts))) if pilot else inputs.choose_runs(texts, MAX_RUNS)
+        selection = reads.selection(ids_of(newest_runs(texts))) if pilot else run_choice.choose_runs(texts, MAX_RUNS)
         chosen = selection.runs
-        notices.stop_if_none_chosen(chosen)
+        run_choice.stop_if_none_chosen(chosen)
         compared = _runs_to_report(chosen)
     with st.container(horizontal=True, gap="medium", vertical_alignment="top"):
         deck_language = inputs.choose(_("Slides in"), language.LANGUAGES, "deck", spoken())
         has_appendix = inputs.choose_yes_no(_("With an appendix"), "appendix", False)
         template_name, template_bytes = _choose_template()
     if not compared.is_empty():
-        notices.show_differing_conditions(compared)  # the report's title says so first
+        run_choice.show_differing_conditions(compared)  # the report's title says so first
     recipe = Recipe(
         name=made[0].rule.name[:MAX_NAME] if made else _report_name(pilot) if plan_id is None else "layer plan",
         run_ids=tuple(ids_of(chosen)),

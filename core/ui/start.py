@@ -15,9 +15,8 @@ from core.pilots.pilot import registered_pilot
 from core.questions.ranking_answer import Answer
 from core.questions.ranking_question import RankingQuestion
 from core.tables import PilotRow, Run, ids_of, records
-from core.ui import help, inputs, pictures, reads, tables, trash, url_state
-from core.ui.markdown import escape
-from core.ui.measure import job_cards
+from core.ui import help, inputs, job_cards, pictures, reads, run_choice, tables, url_state
+from core.ui.language import escape
 from core.wording import answers as answer_wording
 from core.wording.labels import marked_name, shortened_name
 from core.wording.verdicts import badge_text, verdict_legend_text, verdict_marks, verdict_text
@@ -96,9 +95,9 @@ def choose_runs(texts: pl.DataFrame, own: pl.DataFrame) -> tuple[pl.DataFrame, l
     trained last. Where nothing is asked for, the newest own one of each model, text and protocol.
     """
     with st.container(horizontal=True, vertical_alignment="bottom"):
-        words = inputs.type_words(_("Find runs"))
+        words = run_choice.type_words(_("Find runs"))
         with st.container(width="content"):
-            found, is_filtered = inputs.choose_filtered_runs(inputs.matching_runs(texts, words))
+            found, is_filtered = run_choice.choose_filtered_runs(run_choice.matching_runs(texts, words))
         shown = found if words or is_filtered else newest_runs(without_variants(own))
         shown = reads.own_first(shown).sort(is_of_ladder(), maintain_order=True)
         page = _choose_page(-(-shown.height // PAGE_SIZE))
@@ -169,5 +168,5 @@ def _show_actions(ticked: pl.DataFrame) -> None:
         return
     ids = ids_of(ticked)
     tables.show_comparison_button(ids, type="primary")
-    names = [inputs.run_label(run) for run in records(ticked.head(MAX_NAMED), Run)]
-    trash.show_delete_button(ids, _("; ").join([*names, *(["…"] if len(ids) > MAX_NAMED else [])]))
+    names = [run_choice.run_label(run) for run in records(ticked.head(MAX_NAMED), Run)]
+    run_choice.show_delete_button(ids, _("; ").join([*names, *(["…"] if len(ids) > MAX_NAMED else [])]))

@@ -25,7 +25,7 @@ from playwright import sync_api
 from core.commands.app import free_port, start_server, stop
 from core.questions.ranking_answer import load_evidence, with_summaries
 from core.questions.ranking_question import BY_WORD, RankingQuestion, select_population
-from core.ui.choose.models import offered_groups
+from core.ui.choose.choices import offered_groups
 from core.warehouse.warehouse import Warehouse
 from tests.browser.walk import BROWSERS, wait_for_port
 

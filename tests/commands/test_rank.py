@@ -13,7 +13,7 @@ from streamlit.testing.v1 import AppTest
 
 from core.commands.main import main
 from core.store.parcels import write_parcel
-from core.ui.markdown import escape
+from core.ui.language import escape
 from core.warehouse import people, queries
 from core.warehouse.runs import ingest_parcel
 from core.warehouse.warehouse import Warehouse

@@ -21,7 +21,7 @@ from core.questions.ranking_question import group_key
 from core.records import SHIPPED, Preflight, Profile, RunConfig
 from core.store import parcels
 from core.tables import LayerCorrelatorRow
-from core.ui import tables, trash
+from core.ui import run_choice, tables
 from core.warehouse import connection as gate
 from core.warehouse import queries, reference
 from core.warehouse.warehouse import Warehouse
@@ -578,7 +578,7 @@ def test_how_long_it_takes_is_told_by_itself_and_a_text_is_judged_before_any_mod
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     started: list[list[RunConfig]] = []
-    monkeypatch.setattr("core.ui.measure.job_cards.start", lambda parts, estimate, again: started.append(parts))
+    monkeypatch.setattr("core.ui.job_cards.start", lambda parts, estimate, again: started.append(parts))
     app = opened("measure.py", models="made-up/big", text="english-business")
     assert "quick needs about 10 pages: 22,600 characters, or 9,100 Japanese ones." in texts(app)
     assert "About " in texts(app) and "on this machine" in texts(app)
@@ -730,7 +730,7 @@ def test_one_model_alone_has_its_table_and_comes_back_after_it_was_deleted(
     app.button(key="delete run").click().run()
     assert not app.exception and "No measurements yet." in texts(app)
     with monkeypatch.context() as patched:
-        patched.setattr(trash, "MOST_TRASHED", 0)
+        patched.setattr(run_choice, "MOST_TRASHED", 0)
         many = opened("start.py").toggle(key="trash shown").set_value(True).run()
         assert not many.exception and f"undelete {RUN_IDS[0]}" not in [one.key for one in many.button]
         many.toggle(key="trash whole").set_value(True).run()
@@ -848,7 +848,7 @@ def test_whether_models_read_another_script_is_looked_at_before_the_start(monkey
     monkeypatch.setattr(
         "core.runs.estimates.preflight_cards_from_process", lambda parts, _: asked.extend(parts) or [refusing]
     )
-    monkeypatch.setattr("core.ui.measure.job_cards.start", lambda *_parts, **_more: pytest.fail("it cannot be read"))
+    monkeypatch.setattr("core.ui.job_cards.start", lambda *_parts, **_more: pytest.fail("it cannot be read"))
     app = opened("measure.py", models="made-up/big", text="japanese-business")
     assert "Not every model reads this script" in texts(app) and "About " in texts(app)
     app.button(key="measure start").click().run()

@@ -11,7 +11,7 @@ from streamlit.testing.v1 import AppTest
 
 from core.runs import jobs
 from core.store import parcels
-from core.ui.compare.provenance import _export_zip
+from core.ui.compare.answer import _export_zip
 from core.warehouse import queries
 from core.warehouse.runs import annotate, empty_trash
 from core.warehouse.warehouse import Warehouse

@@ -11,8 +11,8 @@ import pytest
 from streamlit.testing.v1 import AppTest
 
 from core.sql.examples import EXAMPLES
-from core.ui.markdown import escape
-from core.ui.query import answer, editor
+from core.ui import query
+from core.ui.language import escape
 from core.warehouse import people
 from core.warehouse.warehouse import Warehouse
 from tests.screens import ROOT, RUN_IDS, empty_warehouse, filled_warehouse
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.slow
 def warehouse(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Warehouse:
     path = filled_warehouse(tmp_path)
     monkeypatch.setenv("WORKDIM_WAREHOUSE", str(path))
-    monkeypatch.setattr(answer, "PATIENCE_SECONDS", 60.0)
+    monkeypatch.setattr(query, "PATIENCE_SECONDS", 60.0)
     return Warehouse(path)
 
 
@@ -73,7 +73,7 @@ def test_a_link_shows_rows_a_picture_and_files(warehouse: Warehouse):
 
 def test_a_link_runs_nothing_before_a_click(warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch):
     started: list[str] = []
-    monkeypatch.setattr(answer, "start", lambda sql, seconds: started.append(sql))
+    monkeypatch.setattr(query, "start", lambda sql, seconds: started.append(sql))
     app = opened(sql="SELECT sleep_ms(60000)")
     assert app.text_area[0].value == "SELECT sleep_ms(60000)" and "From a link" in captions(app)
     app.run()
@@ -133,7 +133,7 @@ def test_a_link_to_what_is_not_there_is_said(warehouse: Warehouse):
 
 
 def test_a_statement_too_long_for_a_link_says_how_to_share_it(warehouse: Warehouse):
-    app = typed(opened(), "SELECT 1 AS n -- " + "x" * editor.MAX_LINK_LENGTH)
+    app = typed(opened(), "SELECT 1 AS n -- " + "x" * query.MAX_LINK_LENGTH)
     assert rows(app)["n"].to_list() == [1]
     assert "sql" not in app.query_params and "save the query" in captions(app)
 
@@ -145,7 +145,7 @@ def test_more_rows_than_are_shown_are_told(warehouse: Warehouse):
 
 
 def test_a_long_query_has_a_bar_and_can_be_cancelled(warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(answer, "PATIENCE_SECONDS", 0.0)
+    monkeypatch.setattr(query, "PATIENCE_SECONDS", 0.0)
     app = typed(opened(), "SELECT sleep_ms(60000)")
     running = app.session_state["query under way"][0]
     assert not running.is_done()
@@ -155,7 +155,7 @@ def test_a_long_query_has_a_bar_and_can_be_cancelled(warehouse: Warehouse, monke
 
 
 def test_a_new_query_takes_the_place_of_the_one_under_way(warehouse: Warehouse, monkeypatch: pytest.MonkeyPatch):
-    monkeypatch.setattr(answer, "PATIENCE_SECONDS", 0.0)
+    monkeypatch.setattr(query, "PATIENCE_SECONDS", 0.0)
     app = typed(opened(), "SELECT sleep_ms(60000)")
     first = app.session_state["query under way"][0]
     typed(app, "SELECT 7 AS n")
@@ -211,7 +211,7 @@ def test_a_message_is_shown_letter_by_letter(warehouse: Warehouse):
 
 def test_a_warehouse_without_runs_can_be_asked_for_its_scores(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     monkeypatch.setenv("WORKDIM_WAREHOUSE", str(empty_warehouse(tmp_path)))
-    monkeypatch.setattr(answer, "PATIENCE_SECONDS", 60.0)
+    monkeypatch.setattr(query, "PATIENCE_SECONDS", 60.0)
     app = typed(opened(), "SELECT count(*) > 9000 AS many FROM scores")
     assert not app.exception and rows(app)["many"].to_list() == [True]
 

@@ -19,12 +19,10 @@ from core.questions.ranking_question import Evidence, group_key, select_populati
 from core.questions.runs import repositories
 from core.records import SHIPPED
 from core.tables import Run, ids_of
-from core.ui import frame, inputs, language, notices, pictures, reads, start
-from core.ui.choose import models, relation, table
-from core.ui.compare import checks as check_tables
-from core.ui.compare import distributions, layer_pairs, layer_profile, layer_tables
-from core.ui.markdown import escape
-from core.ui.measure import measure_form
+from core.ui import frame, inputs, language, measure, pictures, reads, run_choice, start
+from core.ui.choose import answer, choices, relation
+from core.ui.compare import details, profile
+from core.ui.language import escape
 from core.warehouse import queries
 from core.warehouse.warehouse import Warehouse
 from core.wording.labels import run_labels
@@ -45,9 +43,9 @@ def runs(warehouse: Warehouse) -> pl.DataFrame:
 
 
 def test_the_newest_runs_of_models_measured_here_are_shown_first(runs: pl.DataFrame) -> None:
-    assert inputs.runs_shown_first(runs) == RUN_IDS[:0:-1]  # the newest is alone on its text
-    assert inputs.runs_shown_first(runs.filter(pl.col("run_id") != RUN_IDS[3])) == RUN_IDS[2::-1]
-    assert inputs.runs_shown_first(runs.clear()) == []
+    assert run_choice.runs_shown_first(runs) == RUN_IDS[:0:-1]  # the newest is alone on its text
+    assert run_choice.runs_shown_first(runs.filter(pl.col("run_id") != RUN_IDS[3])) == RUN_IDS[2::-1]
+    assert run_choice.runs_shown_first(runs.clear()) == []
 
 
 def test_shipped_runs_are_shown_first_only_beside_a_single_model_measured_here(runs: pl.DataFrame) -> None:
@@ -55,22 +53,22 @@ def test_shipped_runs_are_shown_first_only_beside_a_single_model_measured_here(r
         tags = pl.when(pl.col("run_id").is_in(run_ids)).then(pl.lit([SHIPPED])).otherwise("tags")
         return runs.with_columns(tags=tags)
 
-    assert inputs.runs_shown_first(shipped(RUN_IDS[0], RUN_IDS[1])) == [RUN_IDS[3], RUN_IDS[2]]
+    assert run_choice.runs_shown_first(shipped(RUN_IDS[0], RUN_IDS[1])) == [RUN_IDS[3], RUN_IDS[2]]
     alone = shipped(RUN_IDS[0], RUN_IDS[1], RUN_IDS[3])
-    assert inputs.runs_shown_first(alone) == [RUN_IDS[2], RUN_IDS[0], RUN_IDS[1]]  # shipped ones from the oldest
-    assert set(inputs.runs_shown_first(shipped(*RUN_IDS))) <= set(RUN_IDS[:3])
+    assert run_choice.runs_shown_first(alone) == [RUN_IDS[2], RUN_IDS[0], RUN_IDS[1]]  # shipped ones from the oldest
+    assert set(run_choice.runs_shown_first(shipped(*RUN_IDS))) <= set(RUN_IDS[:3])
 
 
 def test_a_text_that_was_changed_is_judged_anew(monkeypatch: pytest.MonkeyPatch) -> None:
     judgements = iter(range(2))
     monkeypatch.setattr("core.runs.requests.judged_text", lambda *_asked: next(judgements))
-    assert [measure_form._judged((("corpus", "/mine.txt"),), "quick", 0, time) for time in (1, 2, 2)] == [0, 1, 1]
+    assert [measure._judged((("corpus", "/mine.txt"),), "quick", 0, time) for time in (1, 2, 2)] == [0, 1, 1]
 
 
 def test_a_run_is_named_by_what_tells_it_apart(runs: pl.DataFrame) -> None:
     row = runs.filter(run_id=RUN_IDS[0]).row(0, named=True)
-    assert inputs.run_label(made(Run, **row)).startswith("made-up-big · made-up · quick · 2026-01-01")
-    assert "random weights" in inputs.run_label(made(Run, **row | {"pass": "random_init"}))
+    assert run_choice.run_label(made(Run, **row)).startswith("made-up-big · made-up · quick · 2026-01-01")
+    assert "random weights" in run_choice.run_label(made(Run, **row | {"pass": "random_init"}))
 
 
 def test_scores_are_looked_for_under_models_their_bases_and_references(runs: pl.DataFrame) -> None:
@@ -92,7 +90,7 @@ def test_the_source_of_each_score_is_named_with_licence_date_and_remarks(
 def test_a_benchmark_is_offered_without_what_its_source_leaves_out(warehouse: Warehouse, runs: pl.DataFrame) -> None:
     offered = select_population(Evidence(runs, queries.scores(warehouse, repositories(runs)))).offered
     assert set(offered["filter"]) == {"not stated"}
-    labels = [models.score_label(row) for row in offered.iter_rows(named=True)]
+    labels = [choices.score_label(row) for row in offered.iter_rows(named=True)]
     assert labels and not any(", not stated" in label for label in labels)
 
 
@@ -112,16 +110,16 @@ def test_the_page_choose_and_the_link_after_an_import_open_with_models_of_the_re
     monkeypatch.setattr(reads, "evidence", lambda: evidence)
     monkeypatch.setattr(reads, "population", lambda question: select_population(evidence, question))
     grouped = select_population(evidence)
-    assert next(iter(models.names_to_choose(grouped, own_runs(runs)))) == models.OWN
-    assert models.ranking_params("ours", "acc")["group"] == models.OWN
+    assert next(iter(choices.names_to_choose(grouped, own_runs(runs)))) == choices.OWN
+    assert choices.ranking_params("ours", "acc")["group"] == choices.OWN
     evidence = Evidence(
         own_runs(runs).with_columns(corpus_id=pl.lit("one"), tokenizer_hash=pl.lit("t")), evidence.scores
     )
     grouped = select_population(evidence)
-    assert list(models.names_to_choose(grouped, own_runs(runs)))[-1] == models.OWN, (
+    assert list(choices.names_to_choose(grouped, own_runs(runs)))[-1] == choices.OWN, (
         "the group is of them, and has ranks"
     )
-    assert models.ranking_params("ours", "acc")["group"] == group_key(grouped.group)
+    assert choices.ranking_params("ours", "acc")["group"] == group_key(grouped.group)
 
 
 def test_scores_stand_beside_models_that_have_no_ranking_whatever_they_are_chosen_by() -> None:
@@ -130,18 +128,18 @@ def test_scores_stand_beside_models_that_have_no_ranking_whatever_they_are_chose
     scores = frames.scores(*(frames.score(f"hub:{model}", value, benchmark=name) for name, model, value in given))
     of = choice_context(runs, scores, SPEEDS.clear(), Assumptions(), comparable=False)
     view = SimpleNamespace(ranked=SimpleNamespace(group_answer=None, answer=None), context=of, criteria=[], task=None)
-    shown = table.shared_scores(view, ids_of(runs))
+    shown = answer.shared_scores(view, ids_of(runs))
     assert {name.split(" ")[0]: values.to_list() for name, values in shown.items()} == {
         "ours": [1.0, 2.0, None],
         "theirs": [None, 4.0, 5.0],
     }
-    assert table._download_table(view, runs).select(*shown).to_dicts() == pl.DataFrame(shown).to_dicts()
+    assert answer._download_table(view, runs).select(*shown).to_dicts() == pl.DataFrame(shown).to_dicts()
     rows = {row["benchmark"]: row for row in of.benchmarks.to_dicts()}
     view.criteria = [SimpleNamespace(benchmark=rows["lone"])]
-    (lone,) = table.shared_scores(view, ids_of(runs)).values()
+    (lone,) = answer.shared_scores(view, ids_of(runs)).values()
     assert lone.to_list() == [3.0, None, None]
     view.criteria = [SimpleNamespace(benchmark=rows["ours"] | more) for more in ({}, {"suite": "another"})]
-    assert len(table.shared_scores(view, ids_of(runs))) == 2, "told apart by their suites"
+    assert len(answer.shared_scores(view, ids_of(runs))) == 2, "told apart by their suites"
 
 
 def test_beside_a_relation_the_table_shows_the_runs_that_it_is_of() -> None:
@@ -149,27 +147,27 @@ def test_beside_a_relation_the_table_shows_the_runs_that_it_is_of() -> None:
     runs = frames.runs(*(frames.Model(name, run_id=name + corpus, corpus=corpus) for name, corpus in read))
     rows = runs.filter(pl.col("run_id").str.ends_with("shared"))
     related = SimpleNamespace(group=SimpleNamespace(rows=rows, is_by_words=False))
-    assert models.with_runs_of(related, runs)["run_id"].to_list() == ["ashared", "bshared", "cnew"]
+    assert choices.with_runs_of(related, runs)["run_id"].to_list() == ["ashared", "bshared", "cnew"]
     related.group = SimpleNamespace(
         rows=rows.with_columns(inner_max=7.0, inner_max_by_type="inner_max"), is_by_words=True
     )
-    shown = models.with_runs_of(related, runs)
+    shown = choices.with_runs_of(related, runs)
     assert shown["inner_max"].to_list() == [7.0, 7.0, None], "what was read on words, and nothing else in its column"
     assert (
         shown["inner_max_by_type"].to_list()
         == runs.filter(pl.col("run_id").is_in(ids_of(shown)))["inner_max"].to_list()
     )
-    assert models.with_runs_of(SimpleNamespace(group=None), runs).equals(runs)
+    assert choices.with_runs_of(SimpleNamespace(group=None), runs).equals(runs)
 
 
 def test_the_table_shows_the_score_that_is_related_else_all_that_choose() -> None:
     criteria = [SimpleNamespace(benchmark=one) for one in ({"benchmark": "a"}, None, {"benchmark": "b"})]
     of = SimpleNamespace(ranked=SimpleNamespace(answer=None), criteria=criteria, task={"benchmark": "a"})
-    assert [one["benchmark"] for one in table.asked_scores(of)] == ["a", "b"], "each counts as much as the next"
+    assert [one["benchmark"] for one in answer.asked_scores(of)] == ["a", "b"], "each counts as much as the next"
     of.ranked.answer = SimpleNamespace(population=SimpleNamespace(benchmark={"benchmark": "c"}))
-    assert [one["benchmark"] for one in table.asked_scores(of)] == ["c"]
+    assert [one["benchmark"] for one in answer.asked_scores(of)] == ["c"]
     of.ranked.answer.population.benchmark = of.task = None
-    assert table.asked_scores(SimpleNamespace(ranked=of.ranked, criteria=[], task=None)) == []
+    assert answer.asked_scores(SimpleNamespace(ranked=of.ranked, criteria=[], task=None)) == []
 
 
 def test_more_runs_than_colours_keep_those_that_they_had(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -184,14 +182,14 @@ def test_more_runs_than_colours_keep_those_that_they_had(monkeypatch: pytest.Mon
 
 
 def test_a_link_that_names_a_text_takes_the_place_of_one_that_was_handed_over(monkeypatch: pytest.MonkeyPatch) -> None:
-    own = {measure_form._HANDED: "/texts/mine.txt", "view.measure path": "/texts/other.txt"}
+    own = {measure._HANDED: "/texts/mine.txt", "view.measure path": "/texts/other.txt"}
     state, params = dict(own), {"models": "made-up/big"}
-    monkeypatch.setattr(measure_form, "st", SimpleNamespace(session_state=state, query_params=params))
-    measure_form._apply_link()
+    monkeypatch.setattr(measure, "st", SimpleNamespace(session_state=state, query_params=params))
+    measure._apply_link()
     assert own.items() <= state.items(), "a model alone leaves the text"
     params["text"] = "english-business"
-    measure_form._apply_link()
-    assert not state[measure_form._HANDED] and not state["view.measure path"]
+    measure._apply_link()
+    assert not state[measure._HANDED] and not state["view.measure path"]
     assert state["view.measure text"] == "english-business"
 
 
@@ -203,9 +201,9 @@ def test_many_pages_of_pictures_are_a_list(monkeypatch: pytest.MonkeyPatch) -> N
 
 def test_a_column_without_any_value_is_not_shown(warehouse: Warehouse, runs: pl.DataFrame) -> None:
     estimates = queries.rows(warehouse, "layer_estimates", RUN_IDS[:1])
-    assert "Mean neighbour distance" not in layer_tables.layer_table(estimates.filter(estimator="d2"), runs).columns
-    assert "Mean neighbour distance" in layer_tables.layer_table(estimates.filter(estimator="gride"), runs).columns
-    assert len(layer_tables.layer_table(estimates.clear(), runs).columns) == 9
+    assert "Mean neighbour distance" not in profile.layer_table(estimates.filter(estimator="d2"), runs).columns
+    assert "Mean neighbour distance" in profile.layer_table(estimates.filter(estimator="gride"), runs).columns
+    assert len(profile.layer_table(estimates.clear(), runs).columns) == 9
 
 
 @pytest.mark.parametrize(
@@ -218,7 +216,7 @@ def test_a_column_without_any_value_is_not_shown(warehouse: Warehouse, runs: pl.
     ],
 )
 def test_a_pace_is_told_beyond_its_error_and_without_a_cause(value: float, error: float | None, said: str) -> None:
-    assert layer_pairs.pace_text(DisplacementExponent(value, error, 1, 29)) == said
+    assert details.pace_text(DisplacementExponent(value, error, 1, 29)) == said
 
 
 @pytest.mark.parametrize("name", ["=1+1", "+1", "-1", "@SUM(A1)", "\t=1"])
@@ -286,18 +284,18 @@ def test_captions_are_told_from_their_paper(name: str) -> None:
 
 def test_checks_stand_worst_first_and_those_without_a_limit_last(warehouse: Warehouse, runs: pl.DataFrame) -> None:
     checks = queries.rows(warehouse, "run_checks", RUN_IDS[:2])  # a warning on the norms of the second
-    shown = check_tables.check_table(checks, runs, each_layer=True)
+    shown = details.check_table(checks, runs, each_layer=True)
     assert shown.height == checks.height
     assert shown["Check"][0] == "Share of tokens masked for their norm" and shown["Outcome"][0] == "warning"
     assert shown["Outcome"][-1] == "for information"
     shift = shown.filter(pl.col("Check") == "Shift of log d2 with the number of points")
     assert set(shift["Layer"]) == {0, 1, 4} and set(shift["± (paired)"]) == {0.012}
-    names = check_tables.check_names(checks)
+    names = details.check_names(checks)
     assert names[0] == "norm_dropped_share" and set(names[-2:]) == {"token_types", "vocabulary_shift"}
 
 
 def test_what_the_mask_left_out_adds_up(runs: pl.DataFrame) -> None:
-    line = distributions.masked_token_table(runs.filter(run_id=RUN_IDS[0])).row(0, named=True)
+    line = details.masked_token_table(runs.filter(run_id=RUN_IDS[0])).row(0, named=True)
     assert (line["Tokens read"], line["Left out for their norm"], line["Share (%)"]) == (4096, 64, 1.56)
     left_out = line["Left out for their norm"] + line["Left out as first of a window"] + line["Special tokens"]
     assert line["Tokens kept"] == line["Tokens read"] - left_out and line["Chat template"] is None
@@ -305,11 +303,11 @@ def test_what_the_mask_left_out_adds_up(runs: pl.DataFrame) -> None:
 
 def test_a_veto_names_its_checks_in_words(runs: pl.DataFrame) -> None:
     bad = runs.head(1).with_columns(worst_check=pl.lit("veto"), vetoed_by=pl.lit(["sequence_share", "duplicates"]))
-    (told,) = notices.veto_texts(bad)
+    (told,) = run_choice.veto_texts(bad)
     assert told.endswith("‡ (Share of variance between windows, Share of duplicate points)")
-    assert notices.veto_texts(runs) == [] and notices.veto_notice(runs) == ""
+    assert run_choice.veto_texts(runs) == [] and run_choice.veto_notice(runs) == ""
     (name,) = run_labels(bad).values()
-    assert notices.veto_notice(bad) == (
+    assert run_choice.veto_notice(bad) == (
         f"Vetoed by a check, not reliable: {name}. Passages differ more than words, so the numbers tell of the text:"
         " read more and shorter passages. Many points are equal, which spoils neighbour ratios: look for repeated text."
     )
@@ -326,7 +324,7 @@ def test_of_several_layers_the_worst_check_is_shown(runs: pl.DataFrame) -> None:
             "outcome": ["pass", "warn", "pass"],
         }
     )
-    shown = check_tables.check_table(checks, runs.filter(run_id=RUN_IDS[0]), each_layer=False)
+    shown = details.check_table(checks, runs.filter(run_id=RUN_IDS[0]), each_layer=False)
     assert shown.height == 1
     assert shown.row(0, named=True) == {
         "Model": "made-up-big",
@@ -371,7 +369,7 @@ def test_reads_within_one_another_share_one_opening(warehouse: Warehouse, monkey
 
 def test_verdicts_fit_beside_the_figure_in_a_window_of_1280_with_a_scroll_bar() -> None:
     margins, gap, scroll_bar = 2 * 48, 16, 17
-    taken = frame._SIDEBAR_WIDTH + margins + layer_profile.SIZE_BESIDE[0] + gap + layer_profile.PANEL_WIDTH
+    taken = frame._SIDEBAR_WIDTH + margins + profile.SIZE_BESIDE[0] + gap + profile.PANEL_WIDTH
     assert taken + scroll_bar <= 1280
 
 

@@ -9,7 +9,7 @@ import polars as pl
 import pytest
 from streamlit.testing.v1 import AppTest
 
-from core.ui import inputs
+from core.ui import run_choice
 from core.ui.choose import relation
 from core.warehouse import queries
 from core.warehouse.warehouse import Warehouse
@@ -34,8 +34,8 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Warehouse:
 @pytest.fixture
 def app(many: Warehouse, monkeypatch: pytest.MonkeyPatch) -> AppTest:
     monkeypatch.setenv("WORKDIM_WAREHOUSE", str(many.path))
-    monkeypatch.setattr(inputs, "MAX_LISTED", LISTED)
-    monkeypatch.setattr(inputs, "N_SHOWN_FIRST", 1)
+    monkeypatch.setattr(run_choice, "MAX_LISTED", LISTED)
+    monkeypatch.setattr(run_choice, "N_SHOWN_FIRST", 1)
     return AppTest.from_file(str(ROOT / "app.py"), default_timeout=60).run()
 
 
@@ -50,13 +50,13 @@ def captions(app: AppTest) -> str:
 def test_every_word_must_be_met(many: Warehouse) -> None:
     runs = queries.run_list(many)
     name = runs["name"][0]
-    found = inputs.matching_runs(runs, f"{name.upper()}  quick shuffled")
+    found = run_choice.matching_runs(runs, f"{name.upper()}  quick shuffled")
     assert 0 < found.height < runs.height
     assert set(found.select("name", "protocol", "pass").rows()) == {(name, "quick", "shuffled")}
-    assert inputs.matching_runs(runs, run_id_of(FIRST + 13))["run_id"].to_list() == [run_id_of(FIRST + 13)]
-    assert inputs.matching_runs(runs, "2026-01-01").height < runs.height
-    assert inputs.matching_runs(runs, ".*").is_empty()
-    assert inputs.matching_runs(runs, "  ").equals(runs)
+    assert run_choice.matching_runs(runs, run_id_of(FIRST + 13))["run_id"].to_list() == [run_id_of(FIRST + 13)]
+    assert run_choice.matching_runs(runs, "2026-01-01").height < runs.height
+    assert run_choice.matching_runs(runs, ".*").is_empty()
+    assert run_choice.matching_runs(runs, "  ").equals(runs)
 
 
 def test_the_newest_are_offered_and_the_others_found_by_words(app: AppTest) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
 import polars as pl
+import polars.selectors as cs
 import streamlit as st
 
 from core import wording
@@ -16,19 +18,34 @@ from core.analysis import decision as decision_analysis
 from core.analysis import ranking
 from core.analysis.criteria import ChoiceContext, ResolvedCriterion
 from core.analysis.decision import Decision
+from core.analysis.ranking import RankingGroup, own_runs
 from core.errors import InputError
 from core.locale import _, worded
-from core.pilots.pilot import USE_CLASSES, RegisteredPilot
+from core.pilots.pilot import USE_CLASSES, Pilot, RegisteredPilot
 from core.pilots.saved import Assumptions, Direction, SavedRule, TaskName
 from core.questions import choice as choice_question
-from core.questions.choice import PilotChoice
-from core.questions.ranking_question import RankingQuestion
+from core.questions.choice import PilotChoice, all_models
+from core.questions.ranking_answer import Answer, specification_key
+from core.questions.ranking_question import (
+    BY_TYPE,
+    BY_WORD,
+    DIMENSIONS,
+    REGISTERED_DIMENSION,
+    Population,
+    RankingQuestion,
+    find_group,
+    group_key,
+)
+from core.registry.protocols import REFERENCE, SPECIFICATIONS, Specification
 from core.tables import ids_of
-from core.ui import inputs, reads, url_state
-from core.ui.choose import models
-from core.ui.choose.models import RankingView
-from core.ui.markdown import escape
+from core.ui import inputs, reads, run_choice, url_state
+from core.ui.inputs import ANSWERED
+from core.ui.language import escape
+from core.wording import answers as answer_wording
 from core.wording import decisions as decision_wording
+from core.wording import runs as run_wording
+from core.wording.scores import row_benchmark_name
+from core.wording.verdicts import specification_name
 
 STATED = "own"
 """In place of the id of a rule: the criteria stated on this page."""
@@ -77,7 +94,7 @@ class DecisionView:
 
 
 def choose_view(pilot: RegisteredPilot | None, *, relates: bool = False) -> DecisionView:
-    """Draw all choices of the page; returns what they select. `relates`: as of `models.choose_view`."""
+    """Draw all choices of the page; returns what they select. `relates`: as of `models.choose_ranking`."""
     with url_state.batched():
         above = st.container()
         with st.container(horizontal=True, vertical_alignment="bottom"):
@@ -85,7 +102,7 @@ def choose_view(pilot: RegisteredPilot | None, *, relates: bool = False) -> Deci
             by = st.popover(_("Criteria"), icon=":material/balance:")
             settings = st.popover(_("Settings"), icon=":material/tune:")
         with in_sight:
-            ranked = models.choose_view(pilot, above, settings, relates=relates)
+            ranked = choose_ranking(pilot, above, settings, relates=relates)
         rules = reads.lists().rules
         with by:
             rule = _choose_rule(rules, above)
@@ -287,3 +304,299 @@ def _read_speeds() -> dict[str, float]:
     st.session_state[url_state.key("speeds")] = kept
     url_state.publish("speeds", kept)
     return speeds
+
+
+# --- The choices of the page Choose that select models: group and score in sight, dimension, points and filters as settings.
+
+COMPARABLE = "all"
+"""In place of the key of a group: all models that can be compared with those of the page's answer."""
+ANY = "any"
+"""In place of the key of a group, all models, whatever they were measured on."""
+OWN = "own"
+"""The models measured here, whatever on."""
+NOT_INSTRUCT = "base"
+_MAX_NAMED = 12
+
+
+@dataclass(frozen=True)
+class RankingView:
+    """The models that the choices of the reader select, with what is known of dimension and score."""
+
+    pilot: RegisteredPilot | None
+    """The pilot that limits the page."""
+    question: RankingQuestion
+    """What is asked of these models; a decision asks it for each task."""
+    runs: pl.DataFrame
+    """A run of each model that passes the filters, or several where they were measured on several texts."""
+    answer: Answer | None = None
+    """About these models; None where they are chosen from whatever they were measured on, and their dimensions do not compare."""
+    group_answer: Answer | None = None
+    """About all models of their group, as filters do not change ranks; None where nothing can be compared."""
+
+
+def choose_ranking(pilot: RegisteredPilot | None, above: Any, settings: Any, *, relates: bool) -> RankingView:
+    """Draw group and score, and in the container `settings` the other choices; returns what they select.
+
+    What the link says wrongly is drawn `above`. `relates`: the page asks whether dimension and score go together, and so for a
+    score of one's own models too, which else are chosen by what they share.
+    """
+    with settings:
+        cloud = choose_cloud()
+    grouped = reads.population(RankingQuestion(pilot=pilot, cloud=cloud))
+    runs = all_models(reads.evidence())
+    own = own_runs(runs)
+    group = choose_group(grouped, names_to_choose(grouped, own if pilot is None else own.clear()), above)
+    runs = own if group == OWN else runs
+    if group == OWN and relates:
+        question = own_question(cloud)
+        question = _choose_score(question, reads.population(question), None)
+        answer = reads.answer(question)
+        return RankingView(pilot, question, with_runs_of(answer.population, own), answer)
+    if group in (ANY, OWN) and grouped.group is not None:
+        return RankingView(pilot, RankingQuestion(ignores_pilots=True), runs)
+    key = None if group in (ANSWERED, COMPARABLE, OWN) else group
+    question = RankingQuestion(pilot=pilot, cloud=cloud, group=key, ignores_pilots=group == COMPARABLE)
+    with settings:
+        question = replace(question, include_vetoed=_choose_vetoed(grouped))
+        question = replace(question, include_partial=_choose_partial(reads.population(question).n_partial))
+    question = _choose_score(question, reads.population(question), pilot or grouped.registration.registered_pilot)
+    if group == ANSWERED and question != grouped.asked:  # named, it stays the one compared
+        question = replace(question, group=named_group(grouped))
+    with settings:
+        question = _choose_dimension(question)
+        population = reads.population(question)
+        rows, specification = _choose_filters(population, above)
+    if is_reference := specification == REFERENCE:
+        full_answer = reads.answer(question)
+    else:
+        maxima = reads.inner_maxima(ids_of(population.rows))
+        population = population.with_specification(maxima, specification)
+        full_answer = reads.answer_about(population, is_of_summaries=False, is_brief=True)
+    filtered, answer = population.narrowed(rows["run_id"]), full_answer
+    if filtered is not population:
+        answer = reads.answer_about(filtered, full_answer, is_of_summaries=is_reference, is_brief=True)
+    if population.group is not None:
+        runs = population.group.rows.filter(pl.col("run_id").is_in(ids_of(rows)))
+    return RankingView(pilot, question, runs, answer, full_answer if population.group is not None else None)
+
+
+def names_to_choose(grouped: Population, own: pl.DataFrame) -> dict[str, str]:
+    """The labels of what can be chosen by key: the groups, all models, and `own`, the runs of the reader's models where they are
+    several. These stand first, and so are what the page opens with, unless half of the group that it else would be is of them."""
+    names = group_names(grouped)
+    if names and grouped.pilot is not None:
+        names = {ANSWERED: names[ANSWERED], COMPARABLE: _("all that can be compared")} | names
+    if names:
+        names |= {ANY: _("all models; their dimensions do not compare")}
+    if (n := own["model_id"].n_unique()) < 2:
+        return names
+    mine = {OWN: _("my models ({n})").format(n=n)}
+    return names | mine if _is_own(grouped) else mine | names
+
+
+def _is_own(population: Population) -> bool:
+    """Whether at least half of the compared models were measured here."""
+    return 2 * own_runs(population.rows).height >= population.rows.height > 0
+
+
+def choose_group(population: Population, names: Mapping[str, str], above: Any) -> str:
+    """Return one of the groups of `names`; what the address or the last choice asks for in vain is drawn `above`.
+
+    Groups on words are others than those on types: a group chosen for the one becomes that of the other in which most of its
+    models stand.
+    """
+    default = next(iter(names), ANSWERED)
+    asked = url_state.asked("group")
+    if asked is not None and asked not in (ANSWERED, COMPARABLE, ANY, OWN, *names):
+        groups = offered_groups(population)
+        other_points = BY_WORD if population.asked.cloud == BY_TYPE else BY_TYPE
+        others = offered_groups(reads.population(replace(population.asked, cloud=other_points)))
+        chosen = find_group([*groups.values(), *others.values()], asked)
+        run_ids = set() if chosen is None else set(ids_of(chosen.rows))
+        n_shared = {name: len(run_ids & set(ids_of(group.rows))) for name, group in groups.items()}
+        if any(n_shared.values()):
+            url_state.choose("group", max(n_shared, key=n_shared.__getitem__))
+        else:
+            above.warning(escape(_missing_group_text(asked, chosen, names.get(default))), icon=":material/link_off:")
+    return inputs.choose_from_list(_("Compared models"), names, "group", width=400) if len(names) > 1 else default
+
+
+def _missing_group_text(asked: str, chosen: RankingGroup | None, shown: str | None) -> str:
+    if chosen is not None:
+        template = _("No two models of {group} share words.")
+        sentence = template.format(group=run_wording.group_name(chosen))
+    elif url_state.from_link("group") is None:  # kept from another pilot
+        sentence = _("The models chosen before are not among these.")
+    else:
+        sentence = _("The link's group is not here: {names}.").format(names=asked)
+    return wording.joined_sentences((sentence, _("Shown: {group}.").format(group=shown) if shown else ""))
+
+
+def named_group(population: Population) -> str | None:
+    """The key of a population's group, so that it stays the one compared whatever is asked of it; a pilot names its models
+    itself."""
+    return group_key(population.group) if population.group and population.pilot is None else None
+
+
+def offered_groups(population: Population) -> dict[str, RankingGroup]:
+    """The groups to choose from by key, the group of the population first as `ANSWERED`; none where nothing can be compared."""
+    if population.group is None:
+        return {}
+    return {ANSWERED: population.group} | {group_key(other.group): other.group for other in population.others}
+
+
+def own_question(cloud: str) -> RankingQuestion:
+    """How dimension and score go together among the models that were measured here: on words where more of them compare so
+    than on the points `cloud`."""
+    clouds = (cloud, BY_WORD) if reads.evidence().runs["words_hash"].count() else (cloud,)
+    questions = [RankingQuestion(cloud=one, ignores_pilots=True, only_own=True) for one in clouds]
+    return max(questions, key=lambda one: reads.population(one).rows["model_id"].n_unique())
+
+
+def with_runs_of(population: Population, runs: pl.DataFrame) -> pl.DataFrame:
+    """Runs of models, of those of a population only the run that its answer is about, as measured on its points: the table and
+    the figure beside it show one number. Where these are words, no dimension on types stands in a column with them."""
+    if population.group is None:
+        return runs
+    related = population.group.rows.join(runs, on="run_id", how="semi")
+    others = runs.join(related, on="model_id", how="anti")
+    if population.group.is_by_words:
+        others = others.drop(cs.matches("^(inner_max|working|final)_")).rename({"inner_max": "inner_max_by_type"})
+    return pl.concat([related, others], how="diagonal")
+
+
+def ranking_params(benchmark: str, metric: str) -> dict[str, str] | None:
+    """The address of this page with a score: in the group in which most models have it, but of the reader's models where two
+    of them have it and that group is of others; None where no group has it."""
+    evidence = reads.evidence()
+    of_score = evidence.scores.filter(benchmark=benchmark, metric=metric)
+    own = ranking.with_scores(own_runs(all_models(evidence)), of_score)
+    own = own.filter(pl.col("score_match").is_in(ranking.OWN_MATCHES))
+    try:
+        population = reads.population(RankingQuestion(benchmark=benchmark, metric=metric))
+    except InputError:  # of models that are hidden, for example
+        return None
+    if own["model_id"].n_unique() > 1 and not _is_own(population):
+        group, score = OWN, ranking.list_benchmarks(own).row(0, named=True)
+    elif population.benchmark is not None and population.group is not None:
+        group, score = group_key(population.group), population.benchmark
+    else:
+        return None
+    return {"pilot": inputs.ALL, "score": ranking.score_key(score), "group": group}
+
+
+def group_names(population: Population) -> dict[str, str]:
+    """The labels of `offered_groups`."""
+    groups = offered_groups(population)
+    told = zip(groups.items(), run_wording.group_names(list(groups.values())), strict=True)
+    label = _("{group} (models: {n})")
+    names = {key: label.format(group=name, n=group.rows["model_id"].n_unique()) for (key, group), name in told}
+    if population.pilot is not None and ANSWERED in names:
+        label = _("“{name}” (models: {n})")
+        names[ANSWERED] = label.format(name=population.pilot.name, n=population.rows["model_id"].n_unique())
+    return names
+
+
+def choose_cloud() -> str:
+    """Return the cloud; drawn only where words were measured."""
+    if not reads.evidence().runs["words_hash"].count():
+        return BY_TYPE
+    ways = {BY_TYPE: _("one per type"), BY_WORD: _("one per word")}
+    help_ = _("Words compare across tokenizers, if models were measured together.")
+    return inputs.choose_from_list(_("Points"), ways, "points", help=help_, width=200)
+
+
+def _choose_vetoed(grouped: Population) -> bool:
+    """Return whether runs vetoed by a check are included; the help of the switch names them with their checks."""
+    vetoes = run_choice.veto_texts(grouped.vetoed.head(_MAX_NAMED))
+    if not vetoes:
+        return False
+    help_ = _("Vetoed by a check: {runs}. Their numbers may describe the sample and not the model.")
+    label = _("With vetoed runs ‡ ({n})").format(n=grouped.vetoed.height)
+    return inputs.choose_yes_no(label, "vetoed", default=False, help=help_.format(runs=escape(_("; ").join(vetoes))))
+
+
+def _choose_partial(n: int) -> bool:
+    """Return whether scores of partial runs are included; drawn only where there are some."""
+    if not n:
+        return False
+    help_ = _("Part of a benchmark has a larger error, and is not the whole's score.")
+    return inputs.choose_yes_no(_("Partial runs too ({n})").format(n=n), "partial", False, help=help_)
+
+
+def _choose_score(question: RankingQuestion, population: Population, pilot: RegisteredPilot | None) -> RankingQuestion:
+    """Return the question about a chosen score (benchmark, metric, filter, shots).
+
+    The default is the score of the answer, else an own score, else the one that most models have.
+    """
+    if population.offered.is_empty():
+        return question
+    rows = {ranking.score_key(row): row for row in population.offered.iter_rows(named=True)}
+    default = ranking.score_key(population.benchmark) if population.benchmark else next(iter(rows))
+    n_suites = Counter(key.rpartition("~")[0] for key in rows)
+
+    labels = {
+        key: score_label(row, population.pilot, with_suite=n_suites[key.rpartition("~")[0]] > 1)
+        for key, row in rows.items()
+    }
+    chosen = inputs.choose_from_list(_("Score"), labels, "score", default, width=310)
+    if population.benchmark is not None and chosen == ranking.score_key(population.benchmark):
+        return question
+    return replace(question, pilot=pilot).with_score(rows[chosen])
+
+
+def score_label(row: dict[str, Any], pilot: Pilot | None = None, *, with_suite: bool = False) -> str:
+    """The name of a score with its number of models, and whether a pilot registered it."""
+    name = row_benchmark_name(row)
+    title = _(", ").join([name, row["suite"]]) if with_suite else name
+    label = _("{name} (models: {n})").format(name=title, n=row["n_models"])
+    if pilot is None:
+        return label
+    mark = _("registered") if pilot.benchmark.is_met_by(row) else _("exploratory")
+    return f"{label} – {mark}"
+
+
+def _choose_dimension(question: RankingQuestion) -> RankingQuestion:
+    """Return the question about a chosen dimension."""
+    names = {key: answer_wording.dimension_name(key) for key in DIMENSIONS}
+    chosen = inputs.choose_from_list(_("Dimension"), names, "dimension", REGISTERED_DIMENSION, width=190)
+    return replace(question, dimension=chosen)
+
+
+def _choose_filters(population: Population, above: Any) -> tuple[pl.DataFrame, Specification]:
+    """Return the models that pass the filters, and the specification of the dimension; a filter with one option is not
+    drawn. Which filters are on is drawn `above`."""
+    sizes = run_choice.choose_sizes(population.rows)
+    rows = population.rows.filter(*sizes).with_columns(tuning=pl.col("base_relation").fill_null(NOT_INSTRUCT))
+    told = [_("Parameters")] if sizes else []
+    filters: list[tuple[str, str, str, str, list[str]]] = [  # as `judged_filters`
+        ("family", "family", _("Model family"), "", []),
+        ("architecture", "architecture", _("Architecture"), "", []),
+        ("tuning", "tuning", _("Base or instruct"), "relation", []),
+        ("language", "corpus_language", _("Language of the text"), "language", []),
+        *run_choice.judged_filters(),
+    ]
+    for name, column, label, kind, order in filters:
+        places = {value: place for place, value in enumerate(order)}
+        values = sorted(rows[column].drop_nulls().unique(), key=lambda key: (places.get(key, len(places)), key))
+        names = wording.names(kind, values)
+        if len(values) > 1 and (chosen := inputs.choose_many(label, names, name, placeholder=_("all"))):
+            rows = rows.filter(pl.col(column).is_in(chosen))
+            told.append(label)
+    tags = sorted({tag for tags in rows["tags"] for tag in tags})
+    if tags and (chosen := inputs.choose_many(_("Tag"), tags, "tag", placeholder=_("all"))):
+        rows = rows.filter(pl.col("tags").list.set_intersection(chosen).list.len() > 0)
+        told.append(_("Tag"))
+    with above:
+        run_choice.show_filters(told, rows.height, population.rows.height)
+    return rows, _choose_specification(population)
+
+
+def _choose_specification(population: Population) -> Specification:
+    """Return the specification of the largest inner dimension; the default is that of the protocol."""
+    if population.group is None or population.asked.dimension != REGISTERED_DIMENSION or population.group.is_by_words:
+        return REFERENCE
+    by_key = {specification_key(specification): specification for specification in SPECIFICATIONS}
+    names = {key: specification_name(one) for key, one in by_key.items()}
+    label = _("Specification")
+    return by_key[inputs.choose_from_list(label, names, "specification", specification_key(REFERENCE))]

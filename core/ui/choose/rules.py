@@ -20,7 +20,7 @@ from core.store.user_files import MAX_NAME_LENGTH
 from core.tables import RuleChoiceRow
 from core.ui import inputs, language, reads, tables, url_state
 from core.ui.choose.choices import DecisionView, task_name
-from core.ui.markdown import escape
+from core.ui.language import escape
 from core.warehouse import people
 from core.wording import decisions as decision_wording
 

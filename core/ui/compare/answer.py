@@ -2,27 +2,40 @@
 
 from __future__ import annotations
 
+import tempfile
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import polars as pl
 import streamlit as st
 
 from core import wording
-from core.analysis.differences import LayerDifference, TextLoss, comparability, layer_differences, relative_difference
+from core.analysis.differences import (
+    LayerDifference,
+    TextLoss,
+    comparability,
+    differences,
+    layer_differences,
+    relative_difference,
+    without_incidental,
+)
 from core.figures.chart_svg import chart_svg
 from core.figures.layer_profiles import difference_chart
 from core.figures.svg import Caption
 from core.locale import _
 from core.questions.ranking_question import BY_TYPE
 from core.questions.runs import Comparison, Selection, compare
+from core.store.parcels import RESERVED_TAGS
 from core.tables import Run, ids_of, records
-from core.ui import inputs, notices, pictures, reads, tables, url_state
-from core.ui.compare import provenance
-from core.ui.markdown import escape
+from core.ui import inputs, pictures, reads, run_choice, tables, url_state
+from core.ui.language import escape
+from core.warehouse import exchange
+from core.warehouse.runs import annotate
+from core.warehouse.warehouse import Warehouse
 from core.wording import runs as run_wording
 from core.wording.labels import percent, run_labels, with_interval
-from core.wording.runs import result_texts
+from core.wording.runs import ABSENT, comparability_text, field_position, fields, result_texts
 from core.wording.verdicts import badge_text
 
 SIZE_DIFFERENCE = (960, 300)
@@ -51,7 +64,7 @@ def show_answer(selection: Selection, comparison: Comparison | None) -> None:
         for run in records(selection.judged, Run):
             title = _("{name}: {title}").format(name=labels[run.run_id], title=badge_text(run))
             st.markdown(f"#### {escape(title)}", help=escape(wording.verdict_text(run)))
-        notices.show_differing_conditions(selection.runs)
+        run_choice.show_differing_conditions(selection.runs)
         return
     notes = "  \n".join(map(escape, run_wording.comparison_note_lines(comparison)))
     st.markdown(f"#### {escape(run_wording.comparison_text(comparison))}", help=notes)
@@ -73,7 +86,7 @@ def show_results(selection: Selection, comparison: Comparison | None) -> None:
     if comparison.points != BY_TYPE:
         st.caption("  \n".join(map(escape, run_wording.not_compared_lines(comparison))))
     stored = selection.records.filter(pl.col("run_id").is_in(list(labels))).to_dicts()
-    differing = provenance.record_table(stored, labels).filter(pl.col("") == provenance.MARK)
+    differing = record_table(stored, labels).filter(pl.col("") == MARK)
     if differing.is_empty():
         st.caption(_("Nothing but the model."))
         return
@@ -148,3 +161,137 @@ def _less_text(base_less_run: TextLoss | None) -> str:
     lower, upper = base_less_run.lower, base_less_run.upper
     ends = (None, None) if lower is None or upper is None else (-upper, -lower)
     return with_interval(-base_less_run.value, *ends)
+
+
+# --- The section Provenance of the page Compare: how the runs were measured, in what they differ, and the actions
+# on them: tags and note, measuring again, deleting, export.
+
+MARK = "≠"
+FIELD_WIDTH, MARK_WIDTH = 280, 30
+"""Pixels."""
+_MESSAGE = "what was done with runs"
+_ALL_THE_SAME = "measure all the same"
+
+
+def show_provenance(selection: Selection) -> None:
+    """Draw every stored field of the runs side by side, and the actions on them."""
+    runs, stored = selection.runs, selection.records.to_dicts()
+    labels = run_labels(runs)
+    only_differing = False
+    if len(stored) == 2:
+        first, second = records(selection.records.select("run_id").join(runs, on="run_id", maintain_order="left"), Run)
+        st.markdown(comparability_text(comparability(first, second)))
+    _show_actions(selection)
+    if len(stored) > 1:
+        only_differing = inputs.choose_yes_no(_("Only what differs"), "differing", False)
+        st.caption(_("{mark} marks a field in which the runs differ.").format(mark=MARK))
+    table = record_table(stored, labels)
+    table = table.filter(pl.col("") == MARK) if only_differing else table
+    # Wide enough for the longest name of a field; the mark beside it needs no room.
+    widths = {_("Field"): FIELD_WIDTH, "": MARK_WIDTH}
+    for (title,), part in table.group_by(_("Section"), maintain_order=True):
+        st.markdown(f"**{escape(title)}**")
+        columns = {name: st.column_config.Column(pinned=True, width=width) for name, width in widths.items()}
+        tables.show_plain(part.drop(_("Section")), key=f"provenance {title}", column_config=columns, height="content")
+    tables.show_download(table, "workdim_provenance.csv", _("Download this record (CSV)"))
+
+
+def record_table(stored: list[dict[str, Any]], labels: dict[str, str]) -> pl.DataFrame:
+    """Every stored field of the runs: its section, its name, a mark where they differ, and the value of each run."""
+    first, *others = stored
+    differing = {difference.field for other in others for difference in without_incidental(differences(first, other))}
+    rows: dict[str, list[str]] = {}
+    for n, record in enumerate(stored):
+        for field in fields(record):
+            mark = MARK if field.field in differing else ""
+            absent = [field.section, field.label, mark, *[ABSENT] * len(stored)]
+            rows.setdefault(field.field, absent)[3 + n] = field.text
+    names = [_("Section"), _("Field"), "", *(labels[record["run_id"]] for record in stored)]
+    lines = [rows[field] for field in sorted(rows, key=field_position)]
+    table = pl.DataFrame(lines, schema=dict.fromkeys(names, pl.String), orient="row")
+    return table if others else table.drop("")
+
+
+# --- actions -----------------------------------------------------------------------------------------------------------
+
+
+@inputs.hidden_when_read_only
+def _show_actions(selection: Selection) -> None:
+    """Draw the actions on one of the runs, and the export of all."""
+    if message := st.session_state.pop(_MESSAGE, None):
+        st.success(escape(message))
+    with st.expander(_("Manage these runs"), icon=":material/label:"):
+        run = run_choice.choose_one_run(selection.runs)
+        _show_annotation_form(run)
+        with st.container(horizontal=True):
+            measures_again = st.button(_("Measure again"), icon=":material/replay:", key="measure run again")
+            with st.popover(_("Delete..."), icon=":material/delete:"):
+                _show_delete_button(run.run_id, run_choice.run_label(run))
+            run_ids = ids_of(selection.with_controls)
+            inputs.show_download(
+                _("Export the chosen runs (zip)"),
+                partial(_export_zip, reads.warehouse(), run_ids),
+                "workdim_export.zip",
+                "folder_zip",
+            )
+        if measures_again or st.session_state.get(_ALL_THE_SAME):
+            _measure_again(records(selection.records.filter(run_id=run.run_id), Run)[0])
+        st.caption(
+            _(
+                "Tables as Parquet and CSV, a data dictionary, and measurements with control runs, for another Workdim "
+                "to take in."
+            )
+        )
+
+
+def _show_annotation_form(run: Run) -> None:
+    run_id = run.run_id
+    known = sorted({tag for tags in reads.lists().runs["tags"] for tag in tags} - {*RESERVED_TAGS})
+    own_tags = [tag for tag in run.tags if tag not in RESERVED_TAGS]
+    with st.form(f"annotations {run_id}"):
+        tags = st.multiselect(
+            _("Tags"),
+            known,
+            own_tags,
+            key=f"tags {run_id}",
+            accept_new_options=True,
+            placeholder=_("Choose or type a tag"),
+        )
+        note = st.text_area(_("Note"), run.note or "", key=f"note {run_id}", height=80)
+        is_saved = st.form_submit_button(_("Save"))
+    if set(run.tags) & {*RESERVED_TAGS}:
+        st.caption(
+            _("This run is one of those that Workdim ships; it keeps the tag {tag}.").format(tag=RESERVED_TAGS[0])
+        )
+    if is_saved:
+        annotate(reads.warehouse(), run_id, lambda annotation: annotation.with_tags(tags).with_note(note))
+        st.session_state[_MESSAGE] = _("Tags and note are saved.")
+        st.rerun()
+
+
+def _measure_again(record: Run) -> None:
+    """Start the measurement at once where nothing has changed, else ask first."""
+    from core.runs import processes
+    from core.runs.jobs import submit
+    from core.runs.stored_runs import rerun_request
+
+    warehouse = reads.warehouse()
+    request = rerun_request(warehouse, record)
+    if request.changed:
+        lines = [*map(escape, request.changed), _("The new run will not compare with this one.")]
+        st.warning("  \n".join(lines))
+        if not st.button(_("Measure all the same"), type="primary", key=_ALL_THE_SAME):
+            return
+    processes.start_job(submit(request.config, warehouse, again=True), warehouse)
+    st.switch_page("pages/measure.py")
+
+
+def _show_delete_button(run_id: str, label: str) -> None:
+    st.markdown(_("Move this run to the trash: {name}").format(name=escape(label)))
+    st.markdown(_("It can be brought back until the trash is emptied."))
+    run_choice.show_delete_button([run_id], label)
+
+
+def _export_zip(warehouse: Warehouse, run_ids: list[str]) -> bytes:
+    with tempfile.TemporaryDirectory() as folder:
+        return exchange.export_runs(warehouse, run_ids, Path(folder) / "export.zip").path.read_bytes()

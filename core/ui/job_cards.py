@@ -14,7 +14,7 @@ from core.figures.layer_profiles import THUMBNAIL, partial_thumbnail
 from core.locale import _
 from core.records import PLANNING, SCORING
 from core.ui import inputs, pictures, reads, tables, url_state
-from core.ui.markdown import escape
+from core.ui.language import escape
 from core.wording.labels import duration, text_name
 
 if TYPE_CHECKING:

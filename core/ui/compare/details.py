@@ -1,0 +1,254 @@
+"""The section Checks of the page Compare: whether the numbers of a run can be trusted, and what limits them."""
+
+from __future__ import annotations
+
+import polars as pl
+import streamlit as st
+
+from core import wording
+from core.figures import distributions as distribution_figures
+from core.figures import large_norms
+from core.figures import layer_pairs as layer_pair_figures
+from core.figures.scores import windows_svg
+from core.locale import _, translated
+from core.questions.runs import Selection, answer_of_windows
+from core.registry.estimators import PAIR_MEASURES, QUANTITIES
+from core.tables import Run, RunControlRow, ids_of, records
+from core.ui import inputs, pictures, run_choice, tables
+from core.ui.compare.profile import choose_run_and_quantity
+from core.ui.language import escape
+from core.ui.tables import rounded, without_empty
+from core.wording import answers as answer_wording
+from core.wording.labels import run_labels
+
+
+def show_checks(selection: Selection) -> None:
+    """Draw the outcomes of the checks, what each check means, and what controls and verdicts rest on."""
+    runs, checks = selection.runs, selection.of_runs(selection.checks)
+    if checks.is_empty():
+        st.info(_("No check was made on these runs."))
+        return
+    each_layer = inputs.choose_yes_no(_("Every layer"), "each_layer", False)
+    table = check_table(checks, runs, each_layer=each_layer)
+    tables.show(table, "checks", height="content" if table.height < 40 else 600)
+    st.caption(_("Worst first. Warnings limit a number; vetoed runs are not usable. Shift 0.095 = 10 %."))
+    tables.show_rows_download(checks, runs, "checks")
+
+    meanings = [(wording.name("check", name), wording.check_meaning(name)) for name in check_names(checks)]
+    labels = run_labels(selection.with_controls)
+    controls = [
+        (
+            _(", ").join(labels.get(run_id, run_id) for run_id in (row.run_id, row.control_run_id)),
+            wording.control_text(row),
+        )
+        for row in records(selection.against_controls, RunControlRow)
+    ]
+    texts = runs.filter(pl.col("pass") == "text")  # a control pass has no verdict
+    reasons = dict.fromkeys(key for run in records(texts, Run) for key in wording.run_reasons(run))
+    limits = [(wording.reason_text(key), wording.reason_meaning(key)) for key in reasons]
+    for title, items in (
+        (_("Where a check fails"), meanings),
+        (_("What the controls show"), controls),
+        (_("What the verdicts rest on"), limits),
+    ):
+        if items:
+            st.subheader(title)
+            st.markdown("\n".join(f"- **{escape(name)}**  \n  {escape(text)}" for name, text in items))
+
+
+_SEVERITY = {"veto": 0, "warn": 1, "pass": 2}
+
+
+def check_table(checks: pl.DataFrame, runs: pl.DataFrame, *, each_layer: bool) -> pl.DataFrame:
+    """One line per run, check and layer, the worst first; without `each_layer` only the worst layer of each check."""
+    rows = (
+        checks.join(runs.select("run_id", "name"), on="run_id", how="inner", maintain_order="right")
+        .with_columns(
+            severity=_severity(), n_layers=pl.col("layer").drop_nulls().n_unique().over("run_id", "check_name")
+        )
+        .sort("severity", pl.col("value").abs(), descending=[False, True], nulls_last=True)
+    )
+    if not each_layer:
+        worst = rows.unique(["run_id", "check_name"], keep="first", maintain_order=True)
+        rows = worst.sort("severity", "check_name", "name", maintain_order=True)
+    labels = run_labels(runs)
+    outcomes = [
+        _("for information") if threshold is None and outcome == "pass" else wording.outcome_name(outcome)
+        for outcome, threshold in rows.select("outcome", "threshold").rows()
+    ]
+    columns = {
+        _("Model"): [labels[run_id] for run_id in ids_of(rows)],
+        _("Check"): [wording.name("check", name) for name in rows["check_name"]],
+        _("Outcome"): outcomes,
+        _("Value"): rows["value"].round_sig_figs(3),
+        _("± (paired)"): rounded(rows, "std_error", 2),
+        _("Limit"): rows["threshold"].round_sig_figs(3),
+        _("Layer") if each_layer else _("Worst layer"): rows["layer"],
+        _("Layers"): None if each_layer else rows["n_layers"].replace(0, None),
+    }
+    return without_empty(columns)
+
+
+def check_names(checks: pl.DataFrame) -> list[str]:
+    """Names of the checks, the worst outcome first."""
+    return checks.sort(_severity(), "check_name")["check_name"].unique(maintain_order=True).to_list()
+
+
+def _severity() -> pl.Expr:
+    """The rank of an outcome, the worst first; a check without a limit cannot fail and comes last."""
+    for_information = pl.col("threshold").is_null() & (pl.col("outcome") == "pass")
+    severity = pl.col("outcome").replace_strict(_SEVERITY, default=0)
+    return pl.when(for_information).then(len(_SEVERITY)).otherwise(severity)
+
+
+# --- Three sections of the page Compare about what a mean hides: Distributions, Dimension and loss, Large-norm tokens.
+
+
+def show_distributions(selection: Selection) -> None:
+    """Draw the distribution of a quantity over tokens, layer by layer, of one run."""
+    runs, distributions = selection.runs, selection.distributions
+    quantities = [name for name in QUANTITIES if name in set(distributions["quantity"])]
+    if not quantities:
+        run_choice.show_missing(runs, _("This protocol measures none; quick, standard and thorough do."))
+        return
+    run, quantity = choose_run_and_quantity(runs, _("Quantity"), quantities, "quantity", "quantity")
+    data = distribution_figures.distribution_points(distributions, run.run_id, quantity)
+    pictures.plot(distribution_figures.distribution_figure(data), "distribution")
+    outermost = _("Outermost bins count what lies beyond.")
+    st.caption(wording.joined_sentences((translated(QUANTITIES[quantity].meaning), outermost)))
+    rows = distributions.filter(run_id=run.run_id, quantity=quantity)
+    tables.show_rows_download(rows, runs, "distributions")
+
+
+def show_large_norms(selection: Selection) -> None:
+    """Draw how many tokens were left out for their norm, and the norms layer by layer."""
+    runs = selection.runs
+    limits = _(" or ").join(f"{limit:g}" for limit in large_norms.mask_limits(runs))
+    st.markdown(
+        _("Attention sinks, tokens with norms above {limit} times the layer's median, are left out.").format(
+            limit=limits
+        )
+    )
+    tables.show(masked_token_table(runs), "masked")
+    charts = large_norms.large_norm_charts(selection.of_runs(selection.correlators), runs)
+    if not charts:
+        st.info(_("Most shipped profiles leave this out: measure the model."))
+        return
+    for n, chart in enumerate(charts):
+        pictures.plot(chart, f"large norms {n}", 290)
+    st.caption(_("Read before masking, which looks at inner layers only."))
+
+
+def masked_token_table(runs: pl.DataFrame) -> pl.DataFrame:
+    """One line per run: how many tokens were read, and why some were left out."""
+    labels = run_labels(runs)
+    return pl.DataFrame(
+        {
+            _("Model"): [labels[run_id] for run_id in ids_of(runs)],
+            _("Tokens read"): runs["n_tokens"],
+            _("Left out for their norm"): runs["n_dropped_norm"],
+            _("Share (%)"): (100 * runs["n_dropped_norm"] / runs["n_tokens"]).round(2),
+            _("Largest norm / median"): runs["max_norm_ratio"].round_sig_figs(3),
+            _("Limit / median"): [large_norms.mask_limit(config) for config in runs["config"]],
+            _("Left out as first of a window"): runs["n_dropped_position"],
+            _("Special tokens"): runs["n_dropped_special"],
+            _("Chat template"): runs["n_dropped_template"],
+            _("Tokens kept"): runs["n_tokens_used"],
+        }
+    )
+
+
+def show_windows(selection: Selection) -> None:
+    """Draw dimension against loss, window by window, of one run: the sentence, the figure, the choices."""
+    runs = selection.runs
+    top = st.container()
+    with st.container(horizontal=True, vertical_alignment="bottom"):
+        run = run_choice.choose_one_run(runs)
+        found = answer_of_windows(run, selection.with_controls, selection.windows)
+        if found.lacks == "loss":
+            st.info(_("This model predicts no next token: no loss."))
+            return
+        if found.lacks == "windows":
+            run_choice.show_missing(
+                runs.filter(run_id=run.run_id), _("This protocol's windows are too short for dimensions.")
+            )
+            return
+        names = {"inner": _("Largest inner dimension"), "final": _("After the last block")}
+        place = inputs.choose(_("Layer"), names, "place")
+        if found.shuffled is not None:
+            passes = {"text": _("As it stands"), "shuffled": _("Tokens shuffled")}
+            pass_name = inputs.choose(_("Text"), passes, "read")
+        else:
+            pass_name = "text"
+    relation = found.relation(place)
+    with top:
+        st.markdown(
+            f"#### {pictures.ICONS[relation.relation.answer]} {escape(answer_wording.windows_text(relation, run))}"
+        )
+        drawn_windows, drawn_run = found.windows, run
+        if pass_name == "shuffled" and found.shuffled is not None:
+            drawn_run = records(selection.with_controls.filter(run_id=ids_of(found.shuffled)[0]), Run)[0]
+            drawn_windows = found.shuffled
+        picture = windows_svg(drawn_windows, drawn_run, place, pictures.theme())
+        st.image(picture, width="stretch", alt=_("Dimension and loss of windows"))
+    st.caption(
+        "  \n".join(
+            map(escape, (*answer_wording.windows_note_lines(relation), answer_wording.windows_expectation_text()))
+        )
+    )
+    tables.show_rows_download(selection.windows, selection.with_controls, "windows")
+
+
+# --- The section Layers against layers of the page Compare: where a representation changes, and how fast.
+
+
+def show_pairs(selection: Selection) -> None:
+    """Draw a measure between all pairs of layers of one run, and from each layer to the next."""
+    runs, pairs = selection.runs, selection.pairs
+    measures = [name for name in layer_pair_figures.DRAWN if name in set(pairs["measure"])]
+    if not measures:
+        run_choice.show_missing(runs, _("This protocol measures none; quick, standard and thorough do."))
+        return
+    run, measure = choose_run_and_quantity(runs, _("Quantity"), measures, "measure", "pair")
+    data = layer_pair_figures.pair_points(pairs, run.run_id, measure)
+    pictures.plot(layer_pair_figures.pair_figure(data), "pairs")
+    chance = data.k / (data.n_points - 1) if data.k and data.n_points > 1 else None
+    st.caption(translated(PAIR_MEASURES[measure].meaning).format(chance=wording.number(chance)))
+    pictures.plot(layer_pair_figures.successive_chart(pairs, run.run_id, measure), "along")
+    st.caption(_successive_aid(measure))
+    _show_exponent(layer_pair_figures.displacement_exponent(pairs, run.run_id))
+    rows = pairs.filter(run_id=run.run_id, measure=measure)
+    tables.show_rows_download(rows, runs, "layer_pairs")
+
+
+def _successive_aid(measure: str) -> str:
+    flow = _("Dimensions kept, gone and new at each block. Below zero: directions only became more or less equal.")
+    bars = _("From each layer to the next, ± two standard errors. Grey: tokens of one layer permuted.")
+    return wording.joined_sentences((flow if measure in layer_pair_figures.FLOW_MEASURES else "", bars))
+
+
+def _show_exponent(exponent: layer_pair_figures.DisplacementExponent | None) -> None:
+    """Draw the displacement exponent in a sentence that says what to compare it with, and names no cause."""
+    if exponent is None:
+        return
+    error = "" if exponent.std_error is None else f" ± {exponent.std_error:.2g}"
+    text = _("**Displacement exponent {value}** (layers {first} to {last}): {pace}. Bounded directions lower it.")
+    st.markdown(
+        text.format(
+            value=wording.number(exponent.value) + error,
+            first=exponent.first,
+            last=exponent.last,
+            pace=pace_text(exponent),
+        )
+    )
+
+
+def pace_text(exponent: layer_pair_figures.DisplacementExponent) -> str:
+    """How an exponent compares with a random walk, beyond two standard errors."""
+    if exponent.std_error is None:
+        return _("its error is not known")
+    if exponent.value < 1 - 2 * exponent.std_error:
+        return _("slower than a random walk")
+    if exponent.value > 1 + 2 * exponent.std_error:
+        return _("faster than a random walk")
+    return _("not distinguishable from a random walk")
