@@ -8,7 +8,7 @@ import polars as pl
 import pytest
 
 from core.analysis.plans import layer_directions
-from core.commands.verbs import build_parser
+from core.commands.main import build_parser
 from core.errors import InputError
 from core.locale import in_language
 from core.pilots.pilot import parse_pilot

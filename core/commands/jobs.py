@@ -95,7 +95,7 @@ def report_end(status: JobStatus, warehouse) -> int:
 
 def _result_lines(status: JobStatus, warehouse) -> Iterable[str]:
     """Raises KeyError if the result was deleted since."""
-    from core.terminal.run_summary import answer_lines, next_lines
+    from core.terminal.run_details import answer_lines, next_lines
     from core.terminal.tables import made_plan_lines, result_text, scored_lines
 
     result = status.result

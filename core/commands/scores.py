@@ -22,7 +22,7 @@ from core.runs.jobs import remove_job
 from core.runs.requests import scoring_requests
 from core.scores import plain_csv, reader, score_input
 from core.tables import Run, records
-from core.terminal import score_import
+from core.terminal import tables
 from core.terminal.output import heads, say, say_json, tell
 from core.terminal.tables import scored_record, table
 from core.warehouse import aliases as alias_table
@@ -105,10 +105,10 @@ def import_(options: argparse.Namespace) -> int:
                 failed.append(error)
     by_file = None if stored is None else {item.file_sha256: item for item in stored}
     if options.json:
-        say_json(score_import.import_records(previews, by_file or {}))
+        say_json(tables.import_records(previews, by_file or {}))
     else:
         for preview in previews:
-            say(*score_import.import_lines(preview, by_file, stored_scores.scored_here(preview)))
+            say(*tables.import_lines(preview, by_file, stored_scores.scored_here(preview)))
         if len(previews) > 1 and stored is not None:
             new = [item for item in stored if item.is_new]
             tell(

@@ -1,9 +1,11 @@
-"""Tables and details that the command line prints: runs, trash, jobs, scores, layer plans."""
+"""What the command line prints of runs, jobs, scores, plans and rankings: tables, and the lines around them."""
 
 from __future__ import annotations
 
 import re
+import shlex
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Set
+from dataclasses import asdict
 from typing import Any, TypeVar
 
 import polars as pl
@@ -11,17 +13,26 @@ from rich.cells import cell_len
 
 from core import wording
 from core.analysis import plans as plan_analysis
+from core.figures.scores import with_kind
 from core.ids import SHORT_ID
 from core.locale import _, in_language, translated, worded
 from core.questions.plan import RECORD, PlanAnswer
+from core.questions.ranking_answer import Answer, RankedModel
 from core.questions.record import as_record
 from core.records import PLANNING, SCORING, LayerPlan
+from core.registry.names import NOT_STATED
+from core.registry.published import CLAIMS
+from core.scores import plain_csv
+from core.scores.score_rows import ScoreFile, metrics_without_direction
 from core.tables import PlanOutcomeRow, PlanRow, Run, ScoreRow, records
 from core.terminal.output import Fixed, Head, heads, join, one_line, pad, width
+from core.wording import answers as answer_wording
 from core.wording import plans as plan_wording
+from core.wording import runs as run_wording
+from core.wording import scores as score_wording
 from core.wording.labels import distinct_short_names, duration, marked_name, shortened_name, text_name, yes_or_no
 from core.wording.runs import Line
-from core.wording.scores import score_flag_lines
+from core.wording.scores import format_name, rank_lines, score_flag_lines
 from core.wording.verdicts import verdict_legend_text, verdict_marks
 
 Row = TypeVar("Row")
@@ -362,3 +373,209 @@ def plan_record(answer: PlanAnswer) -> dict[str, Any]:
         "remarks": in_language("en", plan_wording.note_lines, layer_plan.plan),
     }
     return said | as_record(answer, RECORD)
+
+
+# --- the answer to a question about dimension and score ---------------------------------------------------------------
+
+MOST_GROUPS = 2
+
+
+def ranking_lines(answer: Answer) -> list[str]:
+    lines = [answer_wording.answer_text(answer), ""]
+    lines += answer_wording.note_lines(answer)
+    if details := answer_wording.detail_lines(answer):
+        lines += ["", *details]
+    if (under := answer.specifications) is not None:
+        lines += ["", answer_wording.specifications_text(under)]
+        lines += [f"  {line}" for line in answer_wording.specification_lines(under)]
+        lines += filter(None, [answer_wording.search_text(under)])
+    if answer.models:
+        lines += ["", *model_table(answer), "", _how_to_read(answer)]
+    if others := answer.population.others:
+        lines += ["", _("Not comparable with these:")]
+        shown = others[:MOST_GROUPS]
+        first, *ways = (run_wording.ways_out(other.differing_keys) for other in shown)
+        of_all = [way for way in first if all(way in one for one in ways)]
+        for other in shown:
+            line = _("{group} ({models}): {why}").format(
+                group=run_wording.group_name(other.group),
+                models=run_wording.group_models_text(other.group),
+                why=run_wording.group_advice_text(other, of_all),
+            )
+            lines.append(f"  {line}")
+        if (n := len(others) - MOST_GROUPS) > 0:
+            more = _("more groups: {n}; --json lists all.")
+            lines.append(f"  {more.format(n=n)}")
+        lines += of_all
+    return lines
+
+
+def model_table(answer: Answer) -> list[str]:
+    """One line for each model."""
+    head = [*heads("rank", "model"), answer_wording.dimension_name(answer.population.asked.dimension)]
+    has_scores = any(model.score is not None for model in answer.models)
+    if has_scores:
+        has_errors = answer.ranked.has_score_errors
+        head += heads("score", "rank by score") if has_errors else heads("score", "rank by score (no error known)")
+    return table(head, [_row(model, has_scores) for model in answer.models])
+
+
+def _row(model: RankedModel, has_scores: bool) -> list[str]:
+    row = [
+        rank_range(model.rank_low, model.rank_high),
+        marked_name(model.name, model.is_vetoed),
+        wording.with_interval(model.dimension, model.lower, model.upper),
+    ]
+    if has_scores:
+        error = "" if model.score_std_error is None else f" ± {model.score_std_error:.2g}"
+        base = _(" (base model)") if model.match == "base" else ""
+        row += [f"{wording.number(model.score)}{error}{base}", rank_range(model.score_rank_low, model.score_rank_high)]
+    return row
+
+
+def rank_range(low: int | None, high: int | None) -> str:
+    """`2-5`, `3`, or a dash."""
+    if low is None or high is None:
+        return "-"
+    return str(low) if low == high else f"{low}-{high}"
+
+
+def _how_to_read(answer: Answer) -> str:
+    veto = wording.veto_mark_text() if any(model.is_vetoed for model in answer.models) else ""
+    reading = _(
+        "Ranks: 1 = largest dimension, best score; 95 % intervals for all models at once. No order by dimension is better."
+    )
+    return wording.joined_sentences([reading, veto, *rank_lines(answer)])
+
+
+def published_lines() -> list[str]:
+    """Published claims, to be held against our own answer."""
+    lines = [_("Published, as told there or second hand:")]
+    for claim in CLAIMS:
+        line = _("{source} (n: {n}; {direction}): {said} Besides: {confound}")
+        if claim.direction == "other":
+            line = _("{source} (n: {n}): {said} Besides: {confound}")
+        parts = {key: translated(getattr(claim, key)) for key in ("n", "said", "confound")}
+        line = line.format(source=claim.source, direction=answer_wording.direction_name(claim), **parts)
+        lines.append(f"  {line}")
+    return lines
+
+
+# --- an import of scores ----------------------------------------------------------------------------------------------
+
+MOST_EXAMPLES = 5
+"""Models or contradictions that are listed at most."""
+
+
+def import_lines(preview, stored: Mapping[str, Any] | None, scored: Sequence[tuple[str, str]]) -> list[str]:
+    """The report on one file, from its `ImportPreview`; `scored` is `scored_here` of that.
+
+    `stored` maps the hash of each stored file to its `StoredImport`; None if nothing was to be stored.
+    """
+    file, rows = preview.file, preview.rows
+    lines = [f"{file.name}: {format_name(file.format)}", *score_wording.file_remark_lines(file)]
+    counted = dict(with_kind(rows)["kind"].value_counts().iter_rows())
+    values = [f"{counted[kind]:,} {score_wording.kind_name(kind)}" for kind in score_wording.KINDS if kind in counted]
+    if file.samples:
+        values.append(_("{n:,} single answer", "{n:,} single answers", n=len(file.samples)))
+    lines.append(_("values: {values}").format(values=join(values) or _("none")))
+    for skipped in (True, False):
+        lines += score_wording.remark_lines(file.rows, skipped=skipped)
+    lines += _contradictions(rows)
+    lines += _directions(file)
+    was_stored = preview.imported_at is not None
+    is_stored = file.sha256 in (stored or ()) and not was_stored
+    lines += _models(preview, is_stored, was_stored)
+    if was_stored:
+        line = _("stored before, on {time} UTC; nothing was changed.")
+        lines.append(line.format(time=f"{preview.imported_at:%Y-%m-%d %H:%M}"))
+    elif is_stored:
+        lines.append(_("stored."))
+    else:
+        lines.append(_("nothing was stored.") if stored is None else _("not stored."))
+    lines += _rankings(scored) if is_stored or was_stored else []
+    return [lines[0], *(f"  {line}" for line in lines[1:])]
+
+
+def import_records(previews, stored: Mapping[str, Any]) -> list[dict[str, Any]]:
+    """One record per preview for JSON: every value with its outcome and reasons."""
+    return [
+        {
+            "file": preview.file.name,
+            "sha256": preview.file.sha256,
+            "format": preview.file.format,
+            "remarks": in_language("en", score_wording.file_remark_lines, preview.file),
+            "imported_before": preview.imported_at,
+            "stored": asdict(stored[preview.file.sha256]) if preview.file.sha256 in stored else None,
+            "models": preview.names.to_dicts(),
+            "aliases": dict(preview.aliases),
+            "metrics_without_direction": list(metrics_without_direction(preview.file)),
+            "n_answers": len(preview.file.samples),
+            "values": [
+                row
+                | {"why": in_language("en", score_wording.row_remarks_text, preview.file.rows[row["number"]]) or None}
+                for row in preview.rows.to_dicts()
+            ],
+        }
+        for preview in previews
+    ]
+
+
+def _contradictions(rows: pl.DataFrame) -> list[str]:
+    columns = ("model", "benchmark", "metric", "value", "known_from", "known_value")
+    conflicts = rows.filter(pl.col("known") == "conflict").head(MOST_EXAMPLES)
+    return [
+        _("contradiction: {model} {benchmark} {metric}: {value:g}, but {known}").format(
+            model=model,
+            benchmark=benchmark,
+            metric=metric,
+            value=value,
+            known=score_wording.known_score_text("conflict", *known),
+        )
+        for model, benchmark, metric, value, *known in conflicts.select(columns).iter_rows()
+    ]
+
+
+def _directions(file: ScoreFile) -> list[str]:
+    """The metrics of which nobody knows the better end, and the column that tells it."""
+    unknown = metrics_without_direction(file)
+    line = (
+        _("{metric}: which end is better? Without higher_is_better (true or false) no ranking can tell.")
+        if file.format == plain_csv.FORMAT
+        else _("{metric}: the file does not say which end is better; the page Choose asks.")
+    )
+    return [line.format(metric=metric) for metric in unknown[:MOST_EXAMPLES]]
+
+
+def _models(preview, is_stored: bool, was_stored: bool) -> list[str]:
+    names = preview.names
+    if names.is_empty():
+        return []
+    lines = [_("models that are measured here: {measured}").format(measured=score_wording.measured_text(names))]
+    if preview.aliases:
+        line = (
+            _("new aliases: {n:,}; `workdim scores alias --remove {name}` takes the first back")
+            if is_stored
+            else _("aliases when stored: {n:,}; `workdim scores alias --remove {name}` would take the first back")
+        )
+        lines.append(line.format(n=len(preview.aliases), name=shlex.quote(next(iter(preview.aliases)))))
+    near = names.filter(~pl.col("is_measured"), pl.col("suggestions").list.len() > 0)
+    for name, suggestions in near.head(MOST_EXAMPLES).select("name", "suggestions").iter_rows():
+        words = {"alias": shlex.quote(name), "model": shlex.quote(suggestions[0])}
+        line = _("{name} may be {near}: `workdim scores alias {alias} {model}`")
+        lines.append(line.format(name=name, near=_(", ").join(suggestions), **words))
+    if near.height > 1 and (is_stored or was_stored):
+        lines.append(_("map all likely names: `workdim scores alias --suggested`"))
+    return lines
+
+
+def _rankings(scored: Sequence[tuple[str, str]]) -> list[str]:
+    """How each benchmark of the file is ranked by; or that no model of it is measured here."""
+    if not scored:
+        return [_("None of this file's models is measured here: no ranking shows them.")]
+    return [
+        _("the ranking with this benchmark: `workdim {command}`").format(
+            command=shlex.join(["rank", "--benchmark", benchmark, *(["--metric", metric] * (metric != NOT_STATED))])
+        )
+        for benchmark, metric in scored[:MOST_EXAMPLES]
+    ]

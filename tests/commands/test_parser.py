@@ -7,9 +7,7 @@ from importlib import import_module
 
 import pytest
 
-from core.commands.main import main
-from core.commands.parser import Parser
-from core.commands.verbs import build_parser
+from core.commands.main import Parser, build_parser, main
 from core.errors import InputError
 from core.locale import LANGUAGES, catalogue, in_language
 from tests.conftest import ROOT

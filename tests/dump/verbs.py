@@ -16,8 +16,7 @@ from pathlib import Path
 from typing import Any
 from unittest.mock import patch
 
-from core.commands.parser import Parser
-from core.commands.verbs import build_parser
+from core.commands.main import Parser, build_parser
 from core.registry.protocols import PROTOCOLS
 from tests.conftest import run_core
 from tests.dump.files import of_file

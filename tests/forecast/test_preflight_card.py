@@ -16,7 +16,7 @@ from core.records import RunConfig
 from core.registry.protocols import PASSES, PROTOCOLS, STANDARD_CONTROLS
 from core.runs import processes
 from core.runs.jobs import submit
-from core.terminal.preflight_card import card_lines
+from core.terminal.progress import card_lines
 from core.warehouse import queries
 from core.wording.labels import amount, duration
 from tests.conftest import ROOT, run_core

@@ -17,8 +17,7 @@ from babel.messages.catalog import Catalog, Message
 from babel.messages.pofile import read_po
 
 from core import errors
-from core.commands.parser import Parser
-from core.commands.verbs import build_parser
+from core.commands.main import Parser, build_parser
 from core.errors import InputError, Sentence, WorkdimError, unknown_name
 from core.locale import FOLDER, LANGUAGES, catalogue, in_language, translated, worded
 from core.tables import TABLES

@@ -12,7 +12,7 @@ import pytest
 from core.locale import in_language
 from core.questions.ranking_answer import answer_question, relation_units
 from core.questions.ranking_question import RankingQuestion, runs_of_pilot, select_population
-from core.terminal.answers import model_table
+from core.terminal.tables import model_table
 from core.wording import answers as answer_wording
 from core.wording.scores import rank_lines
 from tests import answers, frames

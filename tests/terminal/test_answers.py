@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from core.questions.ranking_answer import answer_question
 from core.questions.ranking_question import select_population
-from core.terminal.answers import answer_lines
+from core.terminal.tables import ranking_lines
 from tests import frames
 from tests.answers import evidence, models
 from tests.frames import Model
@@ -16,7 +16,7 @@ ON_WORDS = "On one point per word they compare if measured together."
 
 
 def not_comparable(*others: Model) -> list[str]:
-    lines = answer_lines(answer_question(select_population(evidence([*SCORED, *others], SCORES))))
+    lines = ranking_lines(answer_question(select_population(evidence([*SCORED, *others], SCORES))))
     return lines[lines.index("Not comparable with these:") + 1 :]
 
 

@@ -8,8 +8,7 @@ import pytest
 from core import wording
 from core.registry.protocols import SPECIFICATIONS
 from core.tables import LayerCorrelatorRow, RunCheckRow
-from core.terminal.run_details import more_lines, result_lines, run_details
-from core.terminal.run_summary import WIDTH, answer_lines, next_lines
+from core.terminal.run_details import WIDTH, answer_lines, more_lines, next_lines, result_lines, run_details
 from core.terminal.tables import runs_table
 from core.warehouse import queries
 from core.warehouse.runs import read_profile
