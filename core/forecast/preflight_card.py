@@ -37,9 +37,12 @@ from core.measure.plan import (
     states_bytes,
     usable_words,
 )
-from core.models.hub import with_content_id
+from core.models.hub import ModelMetadata, find_local_weights, find_model, with_content_id
 from core.models.loading import read_tokenizer
-from core.models.memory import (
+from core.models.model import Blueprint, OpenModel, read_blueprint
+from core.models.packages import cache_folder
+from core.models.random_weights import load_libraries
+from core.models.stacks import (
     MemoryPlan,
     Shape,
     available_bytes,
@@ -47,10 +50,6 @@ from core.models.memory import (
     batch_bytes,
     suspended_bytes,
 )
-from core.models.model import Blueprint, OpenModel, read_blueprint
-from core.models.model_metadata import ModelMetadata, find_local_weights, find_model
-from core.models.packages import cache_folder
-from core.models.random_weights import load_libraries
 from core.models.weights import Weights
 from core.records import PassEstimate, Preflight, RunConfig
 from core.registry.estimators import require_on_request

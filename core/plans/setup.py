@@ -21,8 +21,8 @@ from core.errors import CorpusError, InputError, ModelError, Sentence
 from core.measure.checkpoint import Checkpoint, result_key
 from core.measure.score import metrics_of_choices, tokenized_rows
 from core.models.hub import find_weights
-from core.models.memory import MemoryPlan
 from core.models.model import Blueprint, OpenModel, read_blueprint
+from core.models.stacks import MemoryPlan
 from core.plans import candidates, healing
 from core.plans.candidates import Similarity, Step
 from core.plans.healing import Footprint, Healing

@@ -39,7 +39,7 @@ class Pass:
     """Plotly dash style of its line in figures."""
     weights: str = TRAINED
     """`trained`: the model's weights; `drawn`: all drawn by the architecture's initialiser; `blocks_drawn`: only those of
-    the blocks; of `core.models.matched_blocks`: `matched`, `permuted`, and `rotated`, whose weights are trained."""
+    the blocks; of `core.models.random_weights`: `matched`, `permuted`, and `rotated`, whose weights are trained."""
     has_words: bool = True
     """Whether its input consists of words, which clouds of one point per word need."""
     has_windows: bool = True

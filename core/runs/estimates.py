@@ -50,8 +50,8 @@ def estimate_plan(config: PlanConfig, warehouse: Warehouse) -> PlanEstimate:
     Raises InputError (and its kinds) for a plan that would be refused.
     """
     from core.forecast.times import known_costs, outline_of, pace_of, plan_seconds
+    from core.models.hub import find_model
     from core.models.model import read_blueprint
-    from core.models.model_metadata import find_model
     from core.plans.setup import check_plan, require_halves
     from core.texts.corpora import open_corpus
 

@@ -74,8 +74,8 @@ def run_submitted(job: Job, warehouse: Warehouse, progress: ProgressCallback) ->
 @contextmanager
 def resource_errors(config: JobConfig, scratch: Path) -> Iterator[None]:
     """Translate errors of a full disk or memory into ResourceError, and limit the memory of a job's own process."""
-    from core.models.memory import is_out_of_memory  # torch: only where a model is at work
     from core.models.model import choose_device
+    from core.models.stacks import is_out_of_memory  # torch: only where a model is at work
 
     most, budget = anonymous_memory() + free_bytes(), config.memory_budget
     # On another device a budget is for the memory of that one; a model that is saved is in memory twice.

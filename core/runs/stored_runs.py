@@ -12,7 +12,6 @@ import polars as pl
 from core.errors import InputError, Sentence
 from core.files import read_json_or_none
 from core.ids import SHORT_ID
-from core.models.hub import local_weights
 from core.records import RunConfig, from_json
 from core.registry.protocols import PROTOCOLS
 from core.runs.jobs import list_jobs
@@ -73,6 +72,8 @@ def _pinned_model(model: str, record: Run) -> str:
 
 def _changes(config: RunConfig, record: Run) -> Iterator[str]:
     """One line for each of weights, text and protocol that has changed since."""
+    from core.models.hub import local_weights  # torch: only where a run is measured again
+
     local = None if config.model.startswith("pypi:") else local_weights(config.model)
     if local is not None and local.sha256 != record.weights_sha256:
         yield Sentence("The weights in {model} have changed since: they are another model now.", model=config.model)

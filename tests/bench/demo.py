@@ -16,7 +16,7 @@ import torch
 
 from core.limits import anonymous_memory
 from core.models.hub import find_weights
-from core.models.memory import largest_batch
+from core.models.stacks import largest_batch
 from core.records import RunConfig
 from core.registry.protocols import find_protocol
 from core.runs.requests import demo_requests

@@ -27,8 +27,8 @@ from core.measure.checkpoint import Checkpoint, Clock
 from core.measure.layers import LayerMeasurer, LayerWorkers
 from core.measure.plan import open_setup
 from core.measure.profile import SeedMeasurer
-from core.models.matched_blocks import seeded_control
 from core.models.model import load_network
+from core.models.random_weights import seeded_control
 from core.records import RunConfig
 from core.registry.protocols import CLAIMS, PROTOCOLS, Protocol
 from tests.bench.coverage import keep, table

@@ -24,7 +24,7 @@ import numpy as np
 import polars as pl
 
 from core.files import REFERENCE
-from core.models.model_metadata import PACKAGE
+from core.models.hub import PACKAGE
 from core.records import DAMAGED
 from core.store.parcels import FORMAT, RUN_FILE, read_parcel
 from core.tables import LONG_TABLES, TABLES

@@ -5,7 +5,7 @@ import pytest
 
 from core.forecast.preflight_card import Placed, footprint, geometry_bytes
 from core.geometry.layer import CloudPlan
-from core.models.memory import MemoryPlan, Shape, batch_bytes, suspended_bytes
+from core.models.stacks import MemoryPlan, Shape, batch_bytes, suspended_bytes
 from core.registry.protocols import BLOCKS_DRAWN, DRAWN, PERMUTED, TRAINED
 
 SHAPE = Shape(10**9, 10**8, 4, 10_000, 1000, 30_000, outside=3 * 10**8, multiplications=10**8)

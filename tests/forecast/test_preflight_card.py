@@ -10,8 +10,8 @@ import pytest
 
 from core.forecast.preflight_card import base_memory, estimate
 from core.models.hub import find_weights
-from core.models.memory import batch_bytes, suspended_bytes
 from core.models.model import read_blueprint
+from core.models.stacks import batch_bytes, suspended_bytes
 from core.records import RunConfig
 from core.registry.protocols import PASSES, PROTOCOLS, STANDARD_CONTROLS
 from core.runs import processes

@@ -125,9 +125,7 @@ def test_a_batch_that_does_not_fit_is_halved(tiny_llama, tmp_path, monkeypatch, 
 
 def test_a_single_window_that_does_not_fit_says_what_to_do(tiny_llama, tmp_path, monkeypatch):
     sizes = short_of_memory(monkeypatch, 0, OUT_OF_MEMORY[0])
-    with pytest.raises(
-        ResourceError, match=r"A single window of 128 tokens in local:tiny-llama.* Try --dtype bfloat16"
-    ):
+    with pytest.raises(ResourceError, match=r"A single text of 128 tokens in local:tiny-llama.* Try --dtype bfloat16"):
         captured(tiny_llama, tmp_path)
     assert sizes == [8, 4, 2, 1]
 

@@ -17,7 +17,7 @@ from safetensors.torch import load_file, save_file
 from core.errors import ModelError, ResourceError
 from core.measure import score as scoring
 from core.measure.score import TaskScores, identity, metrics_of_choices, metrics_of_texts, open_scored, score_task
-from core.models import memory
+from core.models import stacks
 from core.models.model import OpenModel, load_network
 from core.records import ScoreConfig
 from core.texts import tasks
@@ -142,12 +142,12 @@ def test_weights_that_come_block_by_block_score_alike(tmp_path, monkeypatch, cap
     inputs = scoring._distinct_inputs([one for row in scoring.tokenized_rows(task, blueprint) for one in row.sequences])
     of_some = blueprint.plan_within(blueprint.shape.weights, len(inputs) // 10, len(inputs[0].ids)).n_bytes
     assert of_some < blueprint.shape.weights
-    monkeypatch.setattr(memory, "free_memory", lambda device: int(1.01 * of_some / memory.SAFE_SHARE))
+    monkeypatch.setattr(stacks, "free_memory", lambda device: int(1.01 * of_some / stacks.SAFE_SHARE))
     plan, limits = scoring._plan_batches(blueprint, inputs, None)
     assert plan.on_demand and 1 < limits.n_together < len(inputs)  # the weights come more than once
     np.testing.assert_allclose(likelihoods(folder, task, tmp_path / "streamed"), whole, rtol=1e-5)
     assert "read block by block" in caplog.text
-    monkeypatch.setattr(memory, "free_memory", lambda device: 2**16)
+    monkeypatch.setattr(stacks, "free_memory", lambda device: 2**16)
     with pytest.raises(ResourceError, match=r"deep needs 0\.00 GB of memory; 0\.00 GB is allowed\. Free some, raise"):
         likelihoods(folder, task, tmp_path / "none")
 
@@ -255,14 +255,14 @@ def test_where_memory_is_short_batches_are_halved_and_nothing_else_changes(tiny_
     np.testing.assert_allclose(likelihoods(tiny_llama, TASK, tmp_path / "short"), expected, rtol=1e-5)
     assert "now in batches of" in caplog.text
     monkeypatch.setattr(OpenModel, "log_probabilities", lambda *_: (_ for _ in ()).throw(MemoryError()))
-    with pytest.raises(ResourceError, match="A single question of"):
+    with pytest.raises(ResourceError, match="A single text of"):
         likelihoods(tiny_llama, TASK, tmp_path / "none")
 
 
 def test_what_was_answered_is_not_asked_again(tiny_llama, tmp_path, monkeypatch):
     monkeypatch.setattr(scoring, "BATCHES_PER_CHECKPOINT", 1)
     monkeypatch.setattr(
-        scoring, "_plan_batches", lambda *_: (memory.MemoryPlan(False, 1, 1), scoring._BatchLimits(1, None))
+        scoring, "_plan_batches", lambda *_: (stacks.MemoryPlan(False, 1, 1), scoring._BatchLimits(1, None))
     )
     expected = likelihoods(tiny_llama, TASK, tmp_path / "whole")
     answers, asked = scoring._score_batches, list[Any]()

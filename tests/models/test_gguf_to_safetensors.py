@@ -10,7 +10,8 @@ from safetensors import safe_open
 
 from core.errors import ModelError, ResourceError
 from core.measure.plan import capture
-from core.models import gguf_to_safetensors, weights
+from core.models import model as models
+from core.models import weights
 from core.models.hub import find_weights
 from core.models.model import load_network, read_blueprint
 from core.models.random_weights import draw_network, load_with_random_blocks
@@ -67,10 +68,10 @@ def test_a_file_is_converted_once_for_each_dtype_and_content(cache, tmp_path):
 
 
 def test_shards_are_files_that_anybody_can_read(cache, tmp_path, monkeypatch):
-    monkeypatch.setattr(gguf_to_safetensors, "SHARD_BYTES", 300_000)
+    monkeypatch.setattr(models, "SHARD_BYTES", 300_000)
     model = open_streamed(save_tiny_gguf(tmp_path / "tiny.gguf"), tmp_path)
     (folder,) = (path for path in cache.iterdir() if path.is_dir())
-    names = json.loads((folder / gguf_to_safetensors.INDEX).read_text(encoding="utf-8"))["weight_map"]
+    names = json.loads((folder / models.INDEX).read_text(encoding="utf-8"))["weight_map"]
     assert len(set(names.values())) > 2 and set(names) == set(model.module.state_dict())
     for name, file in names.items():
         with safe_open(folder / file, framework="pt") as stream:
@@ -97,7 +98,7 @@ def test_what_a_killed_process_left_is_not_read(cache, tmp_path):
     (folder,) = (path for path in cache.iterdir() if path.is_dir())
     part = folder.with_name(f".{folder.name}")
     shutil.move(folder, part)
-    (part / gguf_to_safetensors.INDEX).unlink()
+    (part / models.INDEX).unlink()
     (part / "model-00009.safetensors").write_bytes(b"half")
     assert np.array_equal(states_of(open_streamed(path, tmp_path), tmp_path)[0], expected[0])
     assert not part.exists() and not (folder / "model-00009.safetensors").exists()
@@ -105,7 +106,7 @@ def test_what_a_killed_process_left_is_not_read(cache, tmp_path):
 
 def test_room_on_the_disk_is_asked_for_first(cache, tmp_path, monkeypatch):
     path = save_tiny_gguf(tmp_path / "tiny.gguf")
-    monkeypatch.setattr(gguf_to_safetensors.shutil, "disk_usage", lambda place: SimpleNamespace(free=10**6))
+    monkeypatch.setattr(models.shutil, "disk_usage", lambda place: SimpleNamespace(free=10**6))
     with pytest.raises(ResourceError, match=r"needs .* MB; .* is free\. .*WORKDIM_CACHE"):
         open_streamed(path, tmp_path)
     assert not any(path.is_dir() for path in cache.iterdir())
@@ -120,7 +121,7 @@ def test_a_truncated_file_is_damaged(cache, tmp_path):
 
 def test_an_architecture_that_can_only_be_read_whole_is_said(cache, tmp_path, monkeypatch):
     path = save_tiny_gguf(tmp_path / "tiny.gguf")
-    monkeypatch.setattr("core.models.gguf_to_safetensors.is_gguf_arch_supported", lambda name: name == "llama")
+    monkeypatch.setattr("core.models.model.is_gguf_arch_supported", lambda name: name == "llama")
     with pytest.raises(ResourceError, match=r"tiny \(llama\) must be loaded whole, .*Raise --memory-budget"):
         open_streamed(path, tmp_path)
 

@@ -11,7 +11,9 @@ from safetensors.torch import load_file, save_file
 from core.errors import ModelError
 from core.measure.plan import capture
 from core.models.hub import find_weights
-from core.models.matched_blocks import (
+from core.models.model import load_network, read_blueprint
+from core.models.random_weights import (
+    Place,
     _drawn_part,
     find_updates,
     median_ratio,
@@ -20,8 +22,6 @@ from core.models.matched_blocks import (
     seeded_control,
     without_head,
 )
-from core.models.model import load_network, read_blueprint
-from core.models.random_weights import Place
 from tests.tiny import SIZES, save_tiny_model
 
 pytestmark = pytest.mark.slow
@@ -147,7 +147,7 @@ def test_attention_patterns_norms_and_vectors_stay_and_what_is_written_is_drawn(
 @pytest.mark.parametrize("family, first", [("gpt2", 96), ("phi3", 72)])
 def test_of_a_fused_matrix_the_values_alone_are_drawn(family, first, opened):
     if family == "phi3":
-        from core.models.matched_blocks import _drawn, _value_rows_of_groups
+        from core.models.random_weights import _drawn, _value_rows_of_groups
 
         config = SimpleNamespace(hidden_size=48, num_attention_heads=4, num_key_value_heads=2)
         weight = torch.randn(96, 48)

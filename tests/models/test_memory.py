@@ -12,9 +12,10 @@ import torch
 from core.errors import ResourceError
 from core.measure.plan import open_setup
 from core.measure.profile import open_network
-from core.models import memory
+from core.models import stacks
 from core.models.hub import find_weights
-from core.models.memory import (
+from core.models.model import Blueprint, read_blueprint
+from core.models.stacks import (
     SAFE_SHARE,
     Scan,
     available_bytes,
@@ -24,13 +25,12 @@ from core.models.memory import (
     shape_of,
     suspended_bytes,
 )
-from core.models.model import Blueprint, read_blueprint
 from core.records import RunConfig
 from tests.gguf_files import save_tiny_gguf
 from tests.tiny import save_tiny_model
 
 CPU = torch.device("cpu")
-SHAPE = memory.Shape(weights=10**9, largest_unit=10**8, element=4, width=10_000, hidden_size=1000, logits=30_000)
+SHAPE = stacks.Shape(weights=10**9, largest_unit=10**8, element=4, width=10_000, hidden_size=1000, logits=30_000)
 WINDOWS = (64, 256)
 
 
@@ -40,7 +40,7 @@ def plan(room):
 
 @pytest.mark.parametrize(("settings", "n"), [({"num_experts_per_tok": 2}, 2), ({"top_k_experts": 8}, 8), ({}, None)])
 def test_experts_of_a_token_are_counted_whatever_their_setting_is_called(settings, n):
-    assert memory.experts_per_token(SimpleNamespace(**settings)) == n
+    assert stacks.experts_per_token(SimpleNamespace(**settings)) == n
 
 
 def test_weights_leave_the_memory_before_a_window_at_a_time_is_too_much():
@@ -50,10 +50,10 @@ def test_weights_leave_the_memory_before_a_window_at_a_time_is_too_much():
         for held in (SHAPE.weights, SHAPE.largest_unit + waiting)
     )
     assert in_memory[0] > on_demand[-1]
-    assert plan(in_memory[2]) == memory.MemoryPlan(False, 4, in_memory[2])  # logits allow no more than 4 windows
-    assert plan(in_memory[2] - 1) == memory.MemoryPlan(False, 2, in_memory[1])
-    assert plan(in_memory[0] - 1) == memory.MemoryPlan(True, 4, on_demand[2])
-    assert plan(on_demand[0]) == memory.MemoryPlan(True, 1, on_demand[0])
+    assert plan(in_memory[2]) == stacks.MemoryPlan(False, 4, in_memory[2])  # logits allow no more than 4 windows
+    assert plan(in_memory[2] - 1) == stacks.MemoryPlan(False, 2, in_memory[1])
+    assert plan(in_memory[0] - 1) == stacks.MemoryPlan(True, 4, on_demand[2])
+    assert plan(on_demand[0]) == stacks.MemoryPlan(True, 1, on_demand[0])
     with pytest.raises(ResourceError, match=re.escape(f"It needs {on_demand[0] / 1e9:.2f} GB")):
         plan(on_demand[0] - 1)
 
@@ -70,7 +70,7 @@ def test_what_is_drawn_outside_the_blocks_stays():
 
 
 def test_weights_beyond_one_gpu_are_spread_over_all_before_they_are_streamed():
-    whole = SHAPE.weights + memory.batch_bytes(SHAPE, 1, WINDOWS[1])
+    whole = SHAPE.weights + stacks.batch_bytes(SHAPE, 1, WINDOWS[1])
     one = whole - 1
     alone = plan_memory(SHAPE, *WINDOWS, one, "It")
     assert alone.on_demand and not alone.spread
@@ -79,8 +79,8 @@ def test_weights_beyond_one_gpu_are_spread_over_all_before_they_are_streamed():
     assert sum(both.spread) >= SHAPE.weights and max(both.spread) < one
     assert plan_memory(SHAPE, *WINDOWS, one, "It", others=[0]).on_demand
     assert (
-        memory.available_bytes_elsewhere(torch.device("cuda:0"), None)
-        == memory.available_bytes_elsewhere(torch.device("cpu"), None)
+        stacks.available_bytes_elsewhere(torch.device("cuda:0"), None)
+        == stacks.available_bytes_elsewhere(torch.device("cpu"), None)
         == []
     )
 
@@ -145,7 +145,7 @@ def test_a_measurement_takes_weights_on_demand_where_memory_is_short(monkeypatch
     config = RunConfig(str(folder), device="cpu", pass_=pass_)
     needed = read_blueprint(find_weights(str(folder)), "float32", "cpu", None).plan(32, 128, None).n_bytes
     for room, on_demand in ((1.01 * needed, False), (0.45 * needed, True)):
-        monkeypatch.setattr(memory, "free_memory", lambda device, room=room: int(room / SAFE_SHARE))
+        monkeypatch.setattr(stacks, "free_memory", lambda device, room=room: int(room / SAFE_SHARE))
         assert bool(open_network(config, open_setup(config), tmp_path, lambda step: None).units) == on_demand
         assert ("weights are read block by block" in caplog.text) == on_demand
 
@@ -162,4 +162,4 @@ def test_a_gguf_file_that_does_not_fit_is_read_from_what_was_made_of_it(monkeypa
 
 class Short(Blueprint):
     def plan(self, *_arguments):
-        return memory.MemoryPlan(on_demand=True, batch=1, n_bytes=1)
+        return stacks.MemoryPlan(on_demand=True, batch=1, n_bytes=1)

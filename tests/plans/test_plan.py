@@ -487,7 +487,7 @@ def test_weights_that_come_block_by_block_are_planned_and_not_saved(idle_model, 
     resident = planned(idle_model, tmp_path / "resident", blocks=2, verify=True)
     config = PlanConfig(str(idle_model), "english-business", device="cpu", blocks=2, verify=True, heal=True)
     setup = flow.open_plan(config)
-    from core.models.memory import MemoryPlan
+    from core.models.stacks import MemoryPlan
 
     class Short(type(setup.blueprint)):  # type: ignore[misc]
         def plan(self, *_others):

@@ -15,8 +15,8 @@ import pytest
 import yaml
 
 from core.errors import InputError
-from core.models.memory import MemoryPlan
 from core.models.model import Blueprint
+from core.models.stacks import MemoryPlan
 from core.records import PlanConfig
 from core.runs import processes
 from core.runs.estimates import estimate_plan
