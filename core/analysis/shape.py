@@ -16,21 +16,19 @@ import numpy as np
 
 from core.analysis.claims import (
     MARGIN,
+    ClaimCounts,
     LogProfile,
+    Verdict,
     claim_rows,
+    compare_with_controls,
+    count_claim,
+    cross_half_maximum,
+    decide_verdict,
     evaluate_claim,
     jackknife_error,
     log_profile,
     read_specifications,
     simultaneous_limits,
-)
-from core.analysis.verdict import (
-    ClaimCounts,
-    Verdict,
-    compare_with_controls,
-    count_claim,
-    cross_half_maximum,
-    decide_verdict,
 )
 from core.records import Profile
 from core.registry.protocols import CLAIMS, PASSES, REFERENCE

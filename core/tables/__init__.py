@@ -7,7 +7,6 @@ field to the row class and fill it where rows are made; everything else follows 
 from __future__ import annotations
 
 from core.tables.columns import BoundColumn, Column, Table, columns, frame, ids_of, records, value_of
-from core.tables.judged import RunCheckRow, RunClaimRow, RunControlRow, RunExtremumRow, RunSummaryRow
 from core.tables.measured import (
     INTERVAL,
     CorpusRow,
@@ -18,11 +17,18 @@ from core.tables.measured import (
     LayerReplicateRow,
     LayerSeedRow,
     ModelRow,
+    Run,
+    RunCheckRow,
+    RunClaimRow,
+    RunControlRow,
+    RunExtremumRow,
     RunRow,
+    RunSummaryRow,
     RunWindowRow,
+    ScoredRun,
+    Sibling,
     TokenResultRow,
 )
-from core.tables.run import Run, ScoredRun, Sibling
 from core.tables.scored import (
     PILOT_SOURCE,
     SCORE_KEYS,

@@ -16,7 +16,7 @@ from typing import Any
 from rich.cells import cell_len
 
 from core import wording
-from core.analysis.verdict import compare_with_ten
+from core.analysis.claims import compare_with_ten
 from core.figures.profile_data import PRIMARY
 from core.ids import SHORT_ID
 from core.locale import _

@@ -9,8 +9,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from typing import NamedTuple
 
-from core.analysis.claims import MARGIN
-from core.analysis.verdict import ClaimCounts
+from core.analysis.claims import MARGIN, ClaimCounts
 from core.locale import N_, _, translated
 from core.registry.checks import VERDICTS
 from core.registry.protocols import CLAIMS, SPECIFICATIONS, Specification
@@ -337,7 +336,7 @@ def _opinion_text(row: RunClaimRow) -> str:
 
 
 def ten_dimensions_text(against_ten: str) -> str:
-    """How an interval lies to ten dimensions, a result of `analysis.verdict.compare_with_ten`: `above ten`."""
+    """How an interval lies to ten dimensions, a result of `analysis.claims.compare_with_ten`: `above ten`."""
     return {"in": _("holds ten"), "above": _("above ten"), "below": _("below ten")}.get(against_ten, "–")
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from core.analysis import claims, verdict
+from core.analysis import claims
 from core.analysis.claims import LogProfile, claim_rows, simultaneous_limits
 from core.records import Estimate
 from core.registry.protocols import SPECIFICATIONS
@@ -37,7 +37,7 @@ def logs_of(truth, generator, noise=0.03, shared=0.03) -> LogProfile:
 def judged(truths, generator, controls=(), claim="rise", **noise):
     """The verdict where the core specifications have these truths, in their order."""
     read = [(at, logs_of(truth, generator, **noise)) for at, truth in zip(CORE, truths, strict=True)]
-    return verdict.decide_verdict(list(claim_rows("run", 0, claim, read)), controls, is_vetoed=False)
+    return claims.decide_verdict(list(claim_rows("run", 0, claim, read)), controls, is_vetoed=False)
 
 
 def control(outcome, lower=1.2, power=0.9, claim="rise", ratio=1.5) -> RunControlRow:
@@ -138,7 +138,7 @@ def test_without_any_rise_it_fails_and_within_the_error_it_is_unclear():
 
 def test_a_specification_that_was_not_measured_leaves_it_open():
     read = [(at, logs_of(RISES, np.random.default_rng(0)) if at.axis != "words" else None) for at in CORE]
-    found = verdict.decide_verdict(list(claim_rows("run", 0, "rise", read)), [control("exceeded")], is_vetoed=False)
+    found = claims.decide_verdict(list(claim_rows("run", 0, "rise", read)), [control("exceeded")], is_vetoed=False)
     assert (found.word, found.reasons) == ("unclear", ["cells_missing"])
 
 
@@ -165,8 +165,8 @@ def test_a_claim_holds_only_against_a_control_that_could_have_shown_it(controls,
 def test_a_vetoed_run_has_no_verdict_and_a_failed_control_is_said():
     read = [(at, logs_of(RISES, np.random.default_rng(0))) for at in CORE]
     rows = list(claim_rows("run", 0, "rise", read))
-    assert verdict.decide_verdict(rows, [control("exceeded")], is_vetoed=True).word == "invalid"
-    assert verdict.decide_verdict(rows, [], is_vetoed=False, failed=["random_blocks"]).reasons == ["control_failed"]
+    assert claims.decide_verdict(rows, [control("exceeded")], is_vetoed=True).word == "invalid"
+    assert claims.decide_verdict(rows, [], is_vetoed=False, failed=["random_blocks"]).reasons == ["control_failed"]
 
 
 def test_where_methods_disagree_and_a_control_shows_it_both_are_told():
@@ -189,16 +189,16 @@ def test_a_claim_whose_reference_is_too_small_holds_against_no_control_that_show
     rows = list(claim_rows("run", 0, "rise", [(at, logs_of(RISES, np.random.default_rng(0))) for at in CORE]))
     rows[0] = replace(rows[0], outcome="cannot_tell", outcome_holm="cannot_tell", lower=1.05)
     controls = [control("exceeded")]
-    assert verdict.decide_verdict(rows, controls, is_vetoed=False).word == "mostly_holds"
+    assert claims.decide_verdict(rows, controls, is_vetoed=False).word == "mostly_holds"
     controls.append(control("shows_it", lower=0.5))
-    found = verdict.decide_verdict(rows, controls, is_vetoed=False)
+    found = claims.decide_verdict(rows, controls, is_vetoed=False)
     assert (found.word, found.reasons) == ("depends", ["control_shows_it"])
 
 
 def test_all_methods_together_exceed_the_margin_by_chance_in_one_of_twenty_and_alike_curves_count_as_one():
     def tested(truth, seed, shared):
         generator = np.random.default_rng(seed)
-        return verdict.joint_test("rise", [logs_of(truth, generator, shared=shared) for _ in range(8)])
+        return claims.joint_test("rise", [logs_of(truth, generator, shared=shared) for _ in range(8)])
 
     assert np.mean([tested(AT_THE_MARGIN, seed, 0.0)[0] <= 0.05 for seed in range(100)]) <= 0.08
     p, effective = tested(RISES, 0, 0.0)
@@ -208,17 +208,17 @@ def test_all_methods_together_exceed_the_margin_by_chance_in_one_of_twenty_and_a
 def test_a_claim_carries_how_many_say_yes_and_their_median():
     truths = [FALLS_AT_ONCE if at.axis == "scale" else RISES for at in CORE]
     read = [(at, logs_of(truth, np.random.default_rng(0))) for at, truth in zip(CORE, truths, strict=True)]
-    counts = verdict.count_claim(claim_rows("run", 0, "rise", read), "rise", [])
+    counts = claims.count_claim(claim_rows("run", 0, "rise", read), "rise", [])
     assert (counts.methods, counts.yes, counts.no, counts.reversed, counts.joint_p) == (8, 7, 0, 1, None)
     assert counts.median_ratio == pytest.approx(65 / 40, rel=0.1)
-    assert verdict.ClaimCounts.of(made(RunSummaryRow, **counts.columns("rise")), "rise") == counts
+    assert claims.ClaimCounts.of(made(RunSummaryRow, **counts.columns("rise")), "rise") == counts
 
 
 def test_power_is_that_of_the_published_figures():
     """At an error of .05: .51 for a ratio of 1.2, .94 for 1.3; none without room."""
-    assert verdict.control_power(math.log(1.2), 10, 0.05, 16) == pytest.approx(0.51, abs=0.01)
-    assert verdict.control_power(math.log(1.3), 10, 0.05, 16) == pytest.approx(0.94, abs=0.01)
-    assert verdict.control_power(math.log(3), math.log(1.05), 0.05, 16) < 0.05
+    assert claims.control_power(math.log(1.2), 10, 0.05, 16) == pytest.approx(0.51, abs=0.01)
+    assert claims.control_power(math.log(1.3), 10, 0.05, 16) == pytest.approx(0.94, abs=0.01)
+    assert claims.control_power(math.log(3), math.log(1.05), 0.05, 16) < 0.05
 
 
 def test_holm_keeps_what_is_strong_and_drops_what_only_one_test_would_take():
@@ -228,7 +228,7 @@ def test_holm_keeps_what_is_strong_and_drops_what_only_one_test_would_take():
 
 
 def test_ten_is_in_above_or_below():
-    assert [verdict.compare_with_ten(*ends) for ends in ((8, 12), (15, 21), (4, 9), (None, None))] == [
+    assert [claims.compare_with_ten(*ends) for ends in ((8, 12), (15, 21), (4, 9), (None, None))] == [
         "in",
         "above",
         "below",

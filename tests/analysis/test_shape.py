@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 from scipy import stats
 
+from core.analysis.claims import compare_with_controls
 from core.analysis.shape import judge_profile
-from core.analysis.verdict import compare_with_controls
 from core.tables import LayerEstimateRow, LayerReplicateRow, LayerSeedRow, RunCheckRow
 from tests.profiles import make_model, make_profile
 

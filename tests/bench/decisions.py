@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 
-from core.analysis import claims, intervals, ranking, relation, resampling, shape, verdict
+from core.analysis import claims, intervals, ranking, relation, resampling, shape
 from core.geometry import correlators, neighbours
 from core.registry import estimators
 from core.registry.checks import CHECKS, Check
@@ -34,9 +34,9 @@ def _groups() -> dict[str, list[str]]:
             f"models are compared where their clouds differ in size by at most {100 * ranking.N_TOLERANCE:.0f} %",
             f"a text that gives fewer than {sample.MIN_TYPES} token types is not measured",
         ],
-        "claims and controls (core/analysis/claims.py, verdict.py, core/registry/protocols.py)": [
+        "claims and controls (core/analysis/claims.py, core/registry/protocols.py)": [
             f"core specifications: {'; '.join(' / '.join(map(str, at.key)) for at in SPECIFICATIONS if at.is_core)}",
-            f"a control says something where it would have shown the text's ratio with a probability of {verdict.POWER:g}",
+            f"a control says something where it would have shown the text's ratio with a probability of {claims.POWER:g}",
             "errors of ratios and of the largest inner dimension are those of the layers' blocks, spread as widely as the "
             "intervals of the layers; an error from the linearised estimate is not computed beside them",
         ],

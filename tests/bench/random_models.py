@@ -21,8 +21,7 @@ import numpy as np
 import torch
 from scipy import stats
 
-from core.analysis.claims import LEVEL, MARGIN, LogProfile
-from core.analysis.verdict import Against, draws_of, hold_against
+from core.analysis.claims import LEVEL, MARGIN, Against, LogProfile, draws_of, hold_against
 from core.measure.checkpoint import Checkpoint, Clock
 from core.measure.layers import LayerMeasurer, LayerWorkers
 from core.measure.plan import open_setup

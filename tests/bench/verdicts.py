@@ -14,7 +14,7 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 
-from core.analysis import verdict
+from core.analysis import claims
 from core.analysis.claims import LogProfile, claim_rows
 from core.geometry import clouds
 from core.geometry.clouds import estimates_of_sets, place
@@ -50,8 +50,8 @@ def words_of(others: Sequence[float], noise: float, n_draws: int) -> tuple[Count
         shared = generator.normal(0, noise * np.sqrt(N_BLOCKS), (N_LAYERS, N_BLOCKS))
         inner = [INNER] * (len(CORE) - len(others)) + [[ratio] * len(INNER) for ratio in others]
         read = [(at, logs_of(one, generator, noise, shared)) for at, one in zip(CORE, inner, strict=True)]
-        words[verdict.decide_verdict(list(claim_rows("run", 0, "rise", read)), [EXCEEDED], is_vetoed=False).word] += 1
-        small += verdict.joint_test("rise", [logs for _, logs in read])[0] <= 0.05
+        words[claims.decide_verdict(list(claim_rows("run", 0, "rise", read)), [EXCEEDED], is_vetoed=False).word] += 1
+        small += claims.joint_test("rise", [logs for _, logs in read])[0] <= 0.05
     return words, small / n_draws
 
 

@@ -6,8 +6,8 @@ import polars as pl
 import pytest
 
 from core import wording
+from core.analysis.claims import decide_verdict
 from core.analysis.shape import judge_profile
-from core.analysis.verdict import decide_verdict
 from core.registry.protocols import CLAIMS, PASSES, PROTOCOLS, ROTATED, TRAINED
 from core.runs.reference_check import CORPUS, MODEL, PROTOCOL, compare
 from core.store.parcels import read_parcel

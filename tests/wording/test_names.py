@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from core import wording
-from core.analysis import shape, verdict
+from core.analysis import claims, shape
 from core.geometry.estimators import ESTIMATORS
 from core.locale import in_language
 from core.measure import rows
@@ -83,7 +83,7 @@ def test_qualifiers_have_words_and_a_meaning():
 
 
 def test_reasons_have_words_and_a_meaning():
-    tree = ast.parse(Path(verdict.__file__).read_text(encoding="utf-8"))
+    tree = ast.parse(Path(claims.__file__).read_text(encoding="utf-8"))
     of_verdicts = [
         node for node in ast.walk(tree) if isinstance(node, ast.Call) and getattr(node.func, "id", "") == "Verdict"
     ]

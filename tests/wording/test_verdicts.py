@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from core import wording
-from core.analysis.verdict import ClaimCounts
+from core.analysis.claims import ClaimCounts
 from core.locale import in_language
 from core.registry.protocols import REFERENCE, SPECIFICATIONS
 from core.tables import LayerCorrelatorRow, Run, RunClaimRow, RunControlRow, RunExtremumRow
