@@ -20,7 +20,8 @@ from core.records import ScoreConfig
 from core.runs.execution import load_scores
 from core.runs.jobs import remove_job
 from core.runs.requests import scoring_requests
-from core.scores import plain_csv, reader, score_input
+from core.scores import reader, score_rows
+from core.scores.table import csv_template
 from core.tables import Run, records
 from core.terminal import tables
 from core.terminal.output import heads, say, say_json, tell
@@ -78,14 +79,14 @@ def import_(options: argparse.Namespace) -> int:
     warehouse = selected_warehouse(options)
     renamed, model = _parse_models(options.model)
     overrides = {
-        key: name for key, name in ((score_input.MODEL, model), (score_input.BENCHMARK, options.benchmark)) if name
+        key: name for key, name in ((score_rows.MODEL, model), (score_rows.BENCHMARK, options.benchmark)) if name
     }
     previews: list[stored_scores.ImportPreview] = []
     failed: list[InputError] = []
     left_out: list[InputError] = []
     for file, is_named in _files(options.files):
         try:
-            content = read_whole(file, Sentence("score file"), score_input.MAX_BYTES)
+            content = read_whole(file, Sentence("score file"), score_rows.MAX_BYTES)
             file_scores = reader.read_scores(_display_name(file), content, overrides)
             previews.append(stored_scores.preview_import(warehouse, file_scores, renamed))
         except InputError as error:
@@ -126,9 +127,9 @@ def import_(options: argparse.Namespace) -> int:
 
 def _with_option(error: InputError) -> InputError:
     """An error that something is named nowhere also says which option names it."""
-    if not isinstance(error, score_input.Unnamed):
+    if not isinstance(error, score_rows.Unnamed):
         return error
-    option = "--model" if error.key == score_input.MODEL else "--benchmark"
+    option = "--model" if error.key == score_rows.MODEL else "--benchmark"
     return InputError(sentences(error.message, Sentence("{option} NAME does.", option=option)))
 
 
@@ -161,11 +162,11 @@ def remove(options: argparse.Namespace) -> None:
 
 def template(options: argparse.Namespace) -> None:
     if options.out is None:
-        sys.stdout.buffer.write(plain_csv.template())
+        sys.stdout.buffer.write(csv_template())
         return
     if options.out.exists():
         raise InputError("{out} is there already. Name another file with --out.", out=options.out)
-    write_out(options.out, plain_csv.template())
+    write_out(options.out, csv_template())
     tell("{file}: fill it in, then `workdim scores import {file}`.", file=options.out)
 
 

@@ -22,8 +22,8 @@ from core.questions.record import as_record
 from core.records import PLANNING, SCORING, LayerPlan
 from core.registry.names import NOT_STATED
 from core.registry.published import CLAIMS
-from core.scores import plain_csv
 from core.scores.score_rows import ScoreFile, metrics_without_direction
+from core.scores.table import FORMAT_CSV
 from core.tables import PlanOutcomeRow, PlanRow, Run, ScoreRow, records
 from core.terminal.output import Fixed, Head, heads, join, one_line, pad, width
 from core.wording import answers as answer_wording
@@ -541,7 +541,7 @@ def _directions(file: ScoreFile) -> list[str]:
     unknown = metrics_without_direction(file)
     line = (
         _("{metric}: which end is better? Without higher_is_better (true or false) no ranking can tell.")
-        if file.format == plain_csv.FORMAT
+        if file.format == FORMAT_CSV
         else _("{metric}: the file does not say which end is better; the page Choose asks.")
     )
     return [line.format(metric=metric) for metric in unknown[:MOST_EXAMPLES]]

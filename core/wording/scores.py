@@ -13,8 +13,7 @@ from core.errors import InputError, unknown_name
 from core.locale import N_, _, translated, worded
 from core.pilots.pilot import Benchmark
 from core.registry.names import NOT_STATED, keys
-from core.scores.cells import Remark
-from core.scores.score_rows import ParsedScore, ScoreFile
+from core.scores.score_rows import ParsedScore, Remark, ScoreFile
 from core.sources import Text, counted, derived, shown, stated
 from core.tables import SCORED_SOURCE, ScoredRun
 from core.wording.labels import name, number, with_interval

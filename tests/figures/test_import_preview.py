@@ -8,7 +8,7 @@ import pytest
 from core.analysis.differences import compare_all_answers
 from core.figures.chart_figure import bars_figure, chart_figure
 from core.figures.scores import import_bars, paired_chart, with_kind
-from core.scores.cells import Remark
+from core.scores.score_rows import Remark
 from core.terminal import tables
 from core.terminal.output import one_line
 from core.warehouse.aliases import suggest_models

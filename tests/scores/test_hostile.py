@@ -12,7 +12,7 @@ import pytest
 
 from core.errors import InputError
 from core.scores.reader import read_scores
-from core.scores.score_input import BENCHMARK, MAX_BYTES, MAX_JSON, MODEL
+from core.scores.score_rows import BENCHMARK, MAX_BYTES, MAX_JSON, MODEL
 from core.scores.table import MAX_LINES
 from tests.scores.files import codes, genuine, read_json, read_text, results, skipped, taken, with_values
 
@@ -253,7 +253,7 @@ def test_keys_and_metrics_without_end_end():
 
 
 def test_answers_without_end_end(monkeypatch):
-    monkeypatch.setattr("core.scores.lm_eval_samples.MAX_SAMPLES", 100)
+    monkeypatch.setattr("core.scores.lm_eval.MAX_SAMPLES", 100)
     for entry in (b'{"doc_id": 1, "resps": [], "acc": 1}\n', b'{"doc_id": 1, "resps": []}\n'):
         with pytest.raises(InputError, match="has 101 answers; up to 100 are read"):
             read_scores("s.jsonl", entry * 101, STATED)

@@ -8,7 +8,7 @@ import pytest
 
 from core.errors import InputError
 from core.scores.reader import read_scores
-from core.scores.score_input import MODEL, Unnamed
+from core.scores.score_rows import MODEL, Unnamed
 from core.warehouse import queries
 from core.warehouse.warehouse import Warehouse
 from tests.conftest import run_core

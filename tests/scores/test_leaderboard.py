@@ -9,8 +9,8 @@ import json
 import polars as pl
 import pytest
 
-from core.scores.cells import Skip
 from core.scores.reader import read_scores
+from core.scores.score_rows import Skip
 from core.warehouse.schema import BENCHMARKS
 from tests.scores.files import TABLES, codes, read, read_json, read_text, row, skipped, taken
 

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from core.scores.reader import read_scores
-from core.scores.score_input import MODEL, Unnamed
+from core.scores.score_rows import MODEL, Unnamed
 from tests.scores.files import (
     GENUINE,
     codes,

@@ -8,7 +8,7 @@ import pytest
 
 from core.errors import InputError
 from core.scores.reader import read_scores
-from core.scores.score_input import BENCHMARK, MODEL, Unnamed
+from core.scores.score_rows import BENCHMARK, MODEL, Unnamed
 from tests.scores.files import codes, genuine, read
 
 CHOICE = "samples_word_choice_a_*.jsonl"

@@ -10,8 +10,7 @@ import pytest
 
 from core.errors import InputError
 from core.scores.reader import read_scores
-from core.scores.score_input import BENCHMARK, MODEL
-from core.scores.score_rows import ScoreFile
+from core.scores.score_rows import BENCHMARK, MODEL, ScoreFile
 from tests.portions import mutations
 from tests.scores.files import TABLES, genuine
 

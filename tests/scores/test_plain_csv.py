@@ -5,16 +5,16 @@ from __future__ import annotations
 import pytest
 
 from core.errors import InputError
-from core.scores.plain_csv import COLUMNS, template
 from core.scores.reader import read_scores
 from core.scores.score_rows import metrics_without_direction, with_directions
+from core.scores.table import TEMPLATE_COLUMNS, csv_template
 from tests.scores.files import codes, read_text, row, skipped, taken
 
 HEADER = "model,benchmark,metric,n_shot,suite,value,std_error,unit,higher_is_better\n"
 
 
 def test_the_template_is_read_as_it_stands():
-    content = template()
+    content = csv_template()
     assert content.startswith(b"\xef\xbb\xbf") and content.count(b"\r\n") == 3
     found = read_scores("template.csv", content)
     assert found.format == "csv" and len(taken(found)) == 2 and skipped(found) == {} and codes(found) == []
@@ -31,8 +31,8 @@ def test_the_template_is_read_as_it_stands():
 
 
 def test_each_column_of_the_template_is_taken():
-    header = template().decode("utf-8-sig").splitlines()[0]
-    assert header.split(",") == list(COLUMNS)
+    header = csv_template().decode("utf-8-sig").splitlines()[0]
+    assert header.split(",") == list(TEMPLATE_COLUMNS)
 
 
 def test_three_columns_are_enough_and_the_rest_is_not_stated():

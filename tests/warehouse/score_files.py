@@ -5,8 +5,7 @@ from __future__ import annotations
 import hashlib
 from dataclasses import replace
 
-from core.scores.cells import Remark
-from core.scores.score_rows import ParsedScore, ScoreFile
+from core.scores.score_rows import ParsedScore, Remark, ScoreFile
 from core.tables import ScoreRow, ScoreSampleRow
 
 

@@ -10,7 +10,7 @@ import polars as pl
 import pytest
 
 from core.errors import InputError
-from core.scores.cells import Remark
+from core.scores.score_rows import Remark
 from core.store import user_files
 from core.warehouse import queries, stored_scores, sync
 from core.warehouse.aliases import list_aliases, set_aliases

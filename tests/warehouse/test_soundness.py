@@ -9,7 +9,7 @@ import pytest
 
 from core.commands import main
 from core.models import machine, packages
-from core.scores.plain_csv import template
+from core.scores.table import csv_template
 from core.store import parcels
 from core.warehouse import people
 from core.warehouse.integrity import check_integrity
@@ -71,7 +71,7 @@ def test_nothing_is_wrong_after_anything_that_may_be_done(core, tmp_path):
     assert OTHER in core(here, "runs", "--pilot", PILOT.name, "--json")
 
     scores = tmp_path / "scores.csv"
-    scores.write_bytes(template())
+    scores.write_bytes(csv_template())
     core(here, "scores", "import", scores, "--yes")
     (file,) = json.loads(core(here, "scores", "list", "--json"))
     core(here, "scores", "alias", "a name", "made-up/first")

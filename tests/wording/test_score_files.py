@@ -9,8 +9,8 @@ import pytest
 
 from core.errors import InputError
 from core.locale import in_language
-from core.scores import answers_table, hub_eval_results, leaderboard, lm_eval, lm_eval_samples, plain_csv
-from core.scores.cells import Remark
+from core.scores import lm_eval, reader, table
+from core.scores.score_rows import Remark
 from core.wording.scores import format_name, remark_text
 
 ROOM = Path(__file__).parents[2] / "core" / "scores"
@@ -57,8 +57,12 @@ def test_the_detail_stands_in_the_words():
 
 @pytest.mark.parametrize("language", ["en", "ja"])
 def test_every_format_has_a_name(language):
-    modules = (answers_table, hub_eval_results, leaderboard, lm_eval, lm_eval_samples, plain_csv)
-    formats = [value for module in modules for name, value in vars(module).items() if name.startswith("FORMAT")]
+    formats = [
+        value
+        for module in (lm_eval, reader, table)
+        for name, value in vars(module).items()
+        if name.startswith("FORMAT")
+    ]
     names = [in_language(language, format_name, format) for format in formats]
     assert len(set(names)) == len(names) == 8
     with pytest.raises(InputError, match="Unknown format"):

@@ -15,10 +15,9 @@ from core.figures import scores as score_figures
 from core.figures.chart_figure import bars_figure
 from core.figures.scores import benchmark_label, paired_chart
 from core.locale import _, worded
-from core.scores.plain_csv import template
 from core.scores.reader import read_scores
-from core.scores.score_input import BENCHMARK, MODEL
-from core.scores.score_rows import metrics_without_direction, with_directions
+from core.scores.score_rows import BENCHMARK, MODEL, metrics_without_direction, with_directions
+from core.scores.table import csv_template
 from core.ui import inputs, language, pictures, reads, tables, url_state
 from core.ui.choose.choices import ranking_params
 from core.ui.language import button_label, escape
@@ -257,7 +256,7 @@ def show_import() -> None:
             width=300,
             help=_("Old samples files do not name it."),
         )
-        inputs.show_download(_("Template for a table (CSV)"), template(), "workdim_scores.csv")
+        inputs.show_download(_("Template for a table (CSV)"), csv_template(), "workdim_scores.csv")
     st.caption(_("Take larger files and folders in a terminal:"))
     st.code("workdim scores import FOLDER", language=None)
     if not files:
