@@ -30,8 +30,7 @@ from core.analysis.plans import layer_directions, rule_forecasts, unhealed_price
 from core.analysis.relation import PLACES, Relation, relate, relate_windows, shuffled_windows
 from core.analysis.resampling import FEWEST_TEST, Numbers, average_recipes, to_floats
 from core.figures.chart import MARKS, Chart, Gallery, Mark, Point, Series, log_axis, round_axis, scatter_chart
-from core.figures.chart_svg import chart_svg
-from core.figures.svg import Caption
+from core.figures.svg import Caption, chart_svg
 from core.locale import in_language
 from core.questions.ranking_answer import (
     Answer,

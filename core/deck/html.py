@@ -21,8 +21,7 @@ from markupsafe import Markup
 from core.deck.slide import cleaned
 from core.deck.story import Heading, Origin, Row, Story, StorySlide, Table
 from core.figures.chart import Blocks
-from core.figures.chart_svg import BLOCK_WIDTH, BY_STYLE, visual_svg
-from core.figures.svg import DARK, FONT, LIGHT, Theme
+from core.figures.svg import BLOCK_WIDTH, BY_STYLE, DARK, FONT, LIGHT, Theme, visual_svg
 from core.locale import _, speaking
 from core.wording.labels import day
 

@@ -200,13 +200,13 @@ def _draw_blocks(slide: Slide, box: Box, row_of_blocks: Blocks) -> None:
 
 
 SHADES = (0.75, 0.5, 0.0, -0.4)
-"""Brightness of a block by its shade; letters are dark on the first two."""
+"""Brightness of a block by its shade."""
 
 
 def _fill_block(cell: Any, block: Block, framed: Sequence[bool], do_go: bool) -> None:
     """`framed`: on the left, right, above and below; a line between two cells belongs to both."""
     is_empty, frame_colour = block.is_removed and do_go, "accent2" if do_go else "tx1"
-    fill, letters = MSO_THEME_COLOR.ACCENT_1, _PLAIN if block.shade < 2 else MSO_THEME_COLOR.BACKGROUND_1
+    fill, letters = MSO_THEME_COLOR.ACCENT_1, _PLAIN if block.is_pale else MSO_THEME_COLOR.BACKGROUND_1
     if is_empty:
         fill, letters = MSO_THEME_COLOR.BACKGROUND_1, MSO_THEME_COLOR.ACCENT_2
     cell.vertical_anchor = MSO_ANCHOR.MIDDLE

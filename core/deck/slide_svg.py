@@ -5,8 +5,7 @@ from __future__ import annotations
 import re
 
 from core.deck.story import Heading, StorySlide, Table
-from core.figures.chart_svg import Box, visual_svg
-from core.figures.svg import LIGHT, Drawing
+from core.figures.svg import LIGHT, Box, Drawing, visual_svg
 from core.figures.text import shorten_to_width, wrap_text
 from core.locale import _
 

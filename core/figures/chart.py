@@ -290,6 +290,11 @@ class Block:
     shade: int = 3
     """0 to 3, the darker the more it harms to leave this block out; the darkest where it was not priced."""
 
+    @property
+    def is_pale(self) -> bool:
+        """Whether letters on it are dark."""
+        return self.shade < 2
+
 
 @dataclass(frozen=True)
 class Blocks:

@@ -28,7 +28,6 @@ from core.figures.chart import (
     y_ends,
 )
 from core.figures.chart import Mark as Shape
-from core.figures.chart_svg import chart_svg, draw_series
 from core.figures.profile_data import (
     PRIMARY,
     SURROGATE,
@@ -46,7 +45,7 @@ from core.figures.profile_data import (
     unbroken,
     value_axis,
 )
-from core.figures.svg import LIGHT, Caption, Drawing, Plot, Theme
+from core.figures.svg import LIGHT, Caption, Drawing, Plot, Theme, chart_svg, draw_series
 from core.locale import _
 from core.records import Estimate
 from core.registry.protocols import CONTROLS

@@ -31,8 +31,7 @@ from core.figures.chart import (
     x_ends,
     y_ends,
 )
-from core.figures.chart_svg import chart_svg
-from core.figures.svg import LIGHT, Caption, Theme
+from core.figures.svg import LIGHT, Caption, Theme, chart_svg
 from core.locale import _
 from core.questions.ranking_answer import Answer
 from core.registry.names import NOT_STATED

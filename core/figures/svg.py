@@ -1,17 +1,32 @@
-"""Drawing in static SVG: lines, areas, marks and text, and where values lie.
+"""Charts, blocks and galleries as static SVG, for thumbnails, downloads, documents and HTML reports, where no script runs.
 
-Used for thumbnails, downloads, documents and reports, where no script runs. Sizes are in pixels of the drawing.
+First what draws lines, areas, marks and text; then the charts. Sizes are in pixels of the drawing.
 """
 
 from __future__ import annotations
 
 import html
+import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
+from itertools import groupby
 
-from core.figures.chart import Axis, Mark
-from core.figures.text import Position, shorten_to_width, wrap_text
-from core.locale import spoken
+from core.figures.chart import (
+    Axis,
+    Blocks,
+    Chart,
+    Gallery,
+    Mark,
+    Point,
+    Series,
+    has_room_at_its_end,
+    point_text,
+    value_text,
+)
+from core.figures.text import Position, name_baseline, name_sides, shorten_to_width, spread_apart, text_width, wrap_text
+from core.locale import _, spoken
+from core.wording.labels import distinct_short_names
 
 FONT = "system-ui, 'Segoe UI', 'Noto Sans', 'Noto Sans CJK JP', 'Hiragino Sans', Meiryo, sans-serif"
 
@@ -147,8 +162,15 @@ class Plot:
         return self.left + across * (self.right - self.left), self.bottom - up * (self.bottom - self.top)
 
 
-# --- charts ----------------------------------------------------------------------------------------------------
+# --- whole pictures ----------------------------------------------------------------------------------------------
 
+Box = tuple[float, float, float, float]
+"""Left, top, width, height."""
+BY_STYLE = Theme(
+    "var(--paper)", "var(--text)", "var(--quiet)", "var(--grid)", tuple(f"var(--curve-{n})" for n in range(6))
+)
+"""CSS variables of the surrounding page, light or dark."""
+WIDTH, HEIGHT = 760.0, 400.0
 SMALL = 11.0
 
 
@@ -163,7 +185,47 @@ class Caption:
     """At the bottom: where the numbers come from."""
 
 
-def draw_title(drawing: Drawing, caption: Caption) -> float:
+def visual_svg(
+    visual: Chart | Blocks | Gallery, theme: Theme = LIGHT, size: tuple[float, float] = (WIDTH, HEIGHT)
+) -> str:
+    """The SVG of a chart, of blocks or of a gallery; points show their value as a tooltip."""
+    if isinstance(visual, Chart):
+        drawing = Drawing(*size, theme)
+        _draw_chart(drawing, visual, (0, 0, *size), 13)
+    elif isinstance(visual, Gallery):
+        drawing = Drawing(size[0], _gallery_height(visual, size[0]) + 6, theme)
+        _draw_gallery(drawing, visual, (0, 0, size[0], drawing.height))
+    else:
+        drawing = Drawing(*size, theme)
+        drawing.height = _draw_blocks(drawing, visual, 12)
+    return drawing.svg(visual.alternative)
+
+
+def chart_svg(
+    visual: Chart | Gallery, caption: Caption, theme: Theme = LIGHT, size: tuple[float, float] = (960.0, 520.0)
+) -> str:
+    """The SVG as a file that explains itself: title, details, what its marks mean, and source; galleries have their height."""
+    drawing = Drawing(*size, theme)
+    top = _draw_title(drawing, caption)
+    keys = wrap_text(visual.key, SMALL, size[0] - 24)
+    if isinstance(visual, Gallery):
+        drawing.height = top + _gallery_height(visual, size[0] - 20) + 26 + 15 * len(keys)
+    bottom = drawing.height - 26 - 15 * len(keys)
+    box = (10, top, size[0] - 20, bottom - top)
+    if isinstance(visual, Gallery):
+        _draw_gallery(drawing, visual, box)
+    elif visual.points:
+        _draw_chart(drawing, visual, box, 13)
+    else:
+        drawing.text((size[0] / 2, size[1] / 2), visual.alternative, 15, anchor="middle")
+    for n, line in enumerate(keys):
+        drawing.text((12, bottom + 11 + 15 * n), line, SMALL, theme.quiet)
+    source = shorten_to_width(caption.source, SMALL, size[0] - 24)
+    drawing.text((12, drawing.height - 9), source, SMALL, theme.quiet)
+    return drawing.svg(caption.title, visual.alternative or caption.subtitle)
+
+
+def _draw_title(drawing: Drawing, caption: Caption) -> float:
     """Draws title and subtitle; returns the y position where they end."""
     y = 12.0
     for line in wrap_text(caption.title, 17, drawing.width - 24, bold=True):
@@ -176,6 +238,294 @@ def draw_title(drawing: Drawing, caption: Caption) -> float:
     return y + 8
 
 
-def draw_source(drawing: Drawing, caption: Caption) -> None:
-    source = shorten_to_width(caption.source, SMALL, drawing.width - 24)
-    drawing.text((12, drawing.height - 9), source, SMALL, drawing.theme.quiet)
+# --- charts ----------------------------------------------------------------------------------------------------
+
+MOST_NAME_SHARE = 0.5
+"""Of the width, for the names of rows."""
+NARROWEST_ENDS = 110.0
+"""Pixels that the names at the ends of lines may take on a phone too: a control is known by its name alone."""
+_DASHES = {"dash": "5 4", "dot": "2 3", "dashdot": "8 3 2 3", "longdash": "10 4", "longdashdot": "10 3 2 3"}
+
+
+def draw_axes(drawing: Drawing, chart: Chart, box: Box) -> Plot:
+    left, top, width, height = box
+    drawing.line([(left, top + height), (left + width, top + height)], drawing.theme.quiet, 1)
+    return Plot(drawing, left, top, left + width, top + height, chart.x, chart.y)
+
+
+def _draw_chart(drawing: Drawing, chart: Chart, box: Box, size: float) -> None:
+    """Draws a chart with grid, tick labels, titles, and names at the right ends of lines."""
+    left, top, width, height = box
+    theme = drawing.theme
+    ends = [text_width(name, *style) for name, style in _line_ends(chart, size).values()]
+    names_width = min(max(ends, default=0) + 19, max(0.3 * width, NARROWEST_ENDS))
+    marks = [(value, shorten_to_width(mark, size - 1, MOST_NAME_SHARE * width)) for value, mark in chart.y.ticks()]
+    side = max((text_width(mark, size - 1) for _value, mark in marks), default=20) + 12
+    across = wrap_text(chart.x.title, size - 1, width - 10) or [""]
+    upward = wrap_text(chart.y.title.replace("\n", " · "), size - 1, width - 6) or [""]
+    line = size + 2
+    above, below = 30 + line * (len(upward) - 1), 46 + line * (len(across) - 1)
+    place = (left + side, top + above, width - side - max(names_width, 16), height - above - below)
+    plot = draw_axes(drawing, chart, place)
+    for span in chart.spans:
+        start, end = (plot.to_pixels(value, chart.y.low)[0] for value in (span.low, span.high))
+        drawing.box(start, plot.top, end - start, plot.bottom - plot.top, theme.quiet, 0.08)
+        drawing.text(((start + end) / 2, plot.top + 13), span.name, SMALL, theme.quiet, "middle")
+    for value, mark in marks:
+        y = plot.to_pixels(chart.x.low, value)[1]
+        drawing.line([(plot.left, y), (plot.right, y)], theme.grid, 1)
+        drawing.text((plot.left - 7, y + 4), mark, size - 1, theme.quiet, "end")
+    for value, mark in _fitting_ticks(chart.x.ticks(), size - 1, plot.right - plot.left):
+        x = plot.to_pixels(value, chart.y.low)[0]
+        drawing.line([(x, plot.bottom), (x, plot.bottom + 4)], theme.quiet, 1)
+        drawing.text((x, plot.bottom + size + 6), mark, size - 1, theme.quiet, "middle")
+    for row, title in enumerate(across):
+        middle = min(max((plot.left + plot.right) / 2, left + text_width(title, size - 1) / 2 + 4), left + width)
+        drawing.text((middle, plot.bottom + 2 * size + 11 + line * row), title, size - 1, theme.quiet, "middle")
+    for row, title in enumerate(upward):
+        drawing.text((left + 2, top + 15 + line * row), title, size - 1, theme.quiet)
+    for guide in chart.guides:
+        endpoints = [plot.to_pixels(*end) for end in guide.ends(chart)]
+        drawing.line(endpoints, theme.quiet, 1.2, "5 4")
+        if guide.is_vertical:
+            x, y = min(endpoints, key=lambda end: end[1])  # rows and reversed axes count from the top
+            drawing.text((x - 4, y + 12), guide.name, size - 2, theme.quiet, "end")
+        else:
+            is_right = has_room_at_its_end(guide, chart)
+            x, y = endpoints[is_right]
+            start = x - 4 if is_right else x + 4
+            drawing.text((start, y - 5), guide.name, size - 2, theme.quiet, "end" if is_right else "start")
+    draw_series(plot, chart, 2.4, 4.5, with_names=True, size=size)
+
+
+def _fitting_ticks(ticks: list[tuple[float, str]], size: float, room: float) -> list[tuple[float, str]]:
+    """Every tick, or of many every second or third: those whose marks have room beside each other."""
+    widest = max((text_width(mark, size) for _value, mark in ticks), default=0.0) + 8
+    return ticks[:: math.ceil(len(ticks) * widest / room) or 1]
+
+
+def draw_series(plot: Plot, chart: Chart, line: float, mark: float, with_names: bool, size: float = 13) -> None:
+
+    def is_within(point: Point) -> bool:
+        return point.y <= chart.y.high or chart.y.is_ordered
+
+    if with_names:
+        _draw_strips(plot, chart)
+    for place, series in enumerate(chart.series):
+        first_part = len(plot.drawing.parts)
+        colour = _colour(plot.drawing.theme, series)
+        if series.is_banded and series.is_line:
+            banded_points = [point for point in series.points if point.lower is not None and point.upper is not None]
+            above = [plot.to_pixels(point.x, point.upper or 0) for point in banded_points]
+            below = [plot.to_pixels(point.x, point.lower or 0) for point in reversed(banded_points)]
+            if len(banded_points) > 1:
+                plot.drawing.area([*above, *below], colour, 0.16)
+        points = list(filter(is_within, series.points))
+        if series.is_line:
+            dash = _DASHES.get(series.dash, "" if series.colour is not None else "5 4")
+            for is_drawn, piece in groupby(series.points, is_within):
+                way = [plot.to_pixels(point.x, point.y) for point in piece] if is_drawn else []
+                plot.drawing.line(way, colour, 1.2 if series.dash else line, dash)
+        elif series.mark != "none" or series.is_banded:
+            for point in points:
+                _draw_error_bars(plot, point, colour)
+        for point in points:
+            if series.mark != "none":
+                plot.drawing.marker(plot.to_pixels(point.x, point.y), series.mark, colour, mark)
+            if with_names:
+                _add_tooltip(plot, chart, series, point)
+        _group_series(plot.drawing, first_part, place)
+    if with_names:
+        _label_line_ends(plot, chart, size)
+        _name_points(plot, chart, size - 1, plot.drawing.width - 2)
+
+
+def _draw_strips(plot: Plot, chart: Chart) -> None:
+    """Over each layer that can be clicked on, so that nobody has to hit a point: its values as a tooltip."""
+    texts: dict[float, dict[str, None]] = {}
+    for series in chart.series:
+        for point in series.points if series.is_line else ():  # marks upon a line repeat its values
+            if point.layer == point.x:
+                texts.setdefault(point.x, {})[point_text(chart, series, point)] = None
+    half = (plot.right - plot.left) / max(len(texts) - 1, 1) / 2
+    for layer, told in texts.items():
+        x = plot.to_pixels(layer, chart.y.low)[0]
+        start, end = max(x - half, plot.left), min(x + half, plot.right)  # not over the numbers beside the axis
+        plot.drawing.parts.append(
+            f'<rect x="{start:.1f}" y="{plot.top:.1f}" width="{end - start:.1f}" height="{plot.bottom - plot.top:.1f}" '
+            f'fill-opacity="0" data-layer="{layer}"><title>{html.escape("; ".join(told), quote=False)}</title></rect>'
+        )
+
+
+def _group_series(drawing: Drawing, first_part: int, place: int) -> None:
+    """Groups the parts since `first_part` as one series: a page dims the others while it is hovered or focused."""
+    drawing.parts[first_part:] = [f'<g class="s s{place}">', *drawing.parts[first_part:], "</g>"]
+
+
+def _colour(theme: Theme, series: Series) -> str:
+    return theme.quiet if series.colour is None else theme.curves[series.colour % len(theme.curves)]
+
+
+def _draw_error_bars(plot: Plot, point: Point, colour: str) -> None:
+    for (x, y), (to_x, to_y) in (
+        ((point.x, point.lower), (point.x, point.upper)),
+        ((point.left, point.y), (point.right, point.y)),
+    ):
+        if x is not None and y is not None and to_x is not None and to_y is not None:
+            plot.drawing.line([plot.to_pixels(x, y), plot.to_pixels(to_x, to_y)], colour, 1.3, opacity=0.7)
+
+
+def _add_tooltip(plot: Plot, chart: Chart, series: Series, point: Point) -> None:
+    """An invisible circle over the point with its value as a tooltip; a click on it may choose a layer."""
+    x, y = plot.to_pixels(point.x, point.y)
+    tooltip = html.escape(point_text(chart, series, point), quote=False)
+    chosen = "" if point.layer is None else f' data-layer="{point.layer}"'
+    plot.drawing.parts.append(
+        f'<circle cx="{x:.1f}" cy="{y:.1f}" r="8" fill-opacity="0"{chosen}><title>{tooltip}</title></circle>'
+    )
+
+
+def _line_ends(chart: Chart, size: float) -> dict[int, tuple[str, tuple[float, bool]]]:
+    """What is written at the ends of lines, with its size and whether it is bold, by the place of its series: names, and in
+    small letters lines to compare with, of which an arrow says that they end above the axis."""
+    ends = {}
+    for place, series in enumerate(chart.series):
+        if series.is_named and series.is_line and series.points and series.name:
+            arrow = "↑ " if series.end and series.points[-1].y > chart.y.high else ""
+            ends[place] = (arrow + series.end, (size - 3, False)) if series.end else (series.name, (size, True))
+    return ends
+
+
+def _label_line_ends(plot: Plot, chart: Chart, size: float) -> None:
+    ends = _line_ends(chart, size)
+    lasts = [chart.series[place].points[-1] for place in ends]
+    heights = [plot.to_pixels(last.x, last.y)[1] for last in lasts]
+    room = plot.drawing.width - plot.right - 15  # beyond the mark of a last point
+    names: dict[int, str] = {}
+    for style in dict.fromkeys(style for _name, style in ends.values()):  # curves are told apart among themselves
+        alike = {place: name for place, (name, its_style) in ends.items() if its_style == style}
+        shorten = partial(shorten_to_width, size=style[0], room=room, bold=style[1])
+        names |= zip(alike, distinct_short_names(list(alike.values()), shorten), strict=True)
+    places = spread_apart(heights, size + 3, plot.top + 4, plot.bottom)
+    for (place, (_name, style)), y in zip(ends.items(), places, strict=True):
+        first_part, colour = len(plot.drawing.parts), _colour(plot.drawing.theme, chart.series[place])
+        plot.drawing.text((plot.right + 12, y + 4), names[place], style[0], colour, bold=style[1])
+        _group_series(plot.drawing, first_part, place)
+
+
+def _name_points(plot: Plot, chart: Chart, size: float, right: float) -> None:
+    """Writes names of points, and of marks without a line, where they lie on nothing; elsewhere only the tooltip shows them."""
+    points = []
+    for series in chart.series:
+        is_named = series.is_named and not series.is_line
+        for point in series.points:
+            name = point.name or (series.name if is_named and point is series.points[-1] else "")
+            name = value_text(point) if chart.y.is_ordered else name  # what it is called stands on the left
+            points.append(replace(point, name=shorten_to_width(name, size, 190)))
+    edges = (plot.left - 4, plot.top - (2 if chart.y.title else 20), right, plot.bottom)  # the title stands above
+    sides = name_sides(points, plot.to_pixels, edges, size, [line.points for line in chart.series if line.is_line])
+    for point, side in zip(points, sides, strict=True):
+        if side:
+            place, anchor = name_baseline(plot.to_pixels(point.x, point.y), side, size)
+            plot.drawing.text(place, point.name, size, anchor=anchor)
+
+
+# --- blocks and galleries --------------------------------------------------------------------------------------
+
+
+def _per_row(width: float) -> int:
+    return max(1, int(width // BLOCK_WIDTH))
+
+
+BLOCK_WIDTH = 44
+SHADES = (0.2, 0.4, 0.75, 1.0)
+"""Opacity of a block by its shade."""
+
+
+def _draw_blocks(drawing: Drawing, row_of_blocks: Blocks, size: float) -> float:
+    """Each block as a box with its number and its price below; removed ones are empty, dashed and crossed out, those only
+    tried are framed. Returns the height that is needed."""
+    per_row, theme = _per_row(drawing.width), drawing.theme
+    wide, middle = BLOCK_WIDTH - 4, BLOCK_WIDTH / 2 - 2
+    mark_removed = _draw_crossed_box if row_of_blocks.do_go else _draw_frame
+    drawing.box(4, 4, 12, 12, theme.curves[0])
+    drawing.text((21, 15), row_of_blocks.kept_name, size)
+    x, top = 40 + text_width(row_of_blocks.kept_name, size), 28.0
+    mark_removed(drawing, x, 4, 12, 12)
+    drawing.text((x + 18, 15), row_of_blocks.removed_name, size)
+    if any(block.becomes is not None for block in row_of_blocks.blocks):
+        x += 40 + text_width(row_of_blocks.removed_name, size)
+        told = _("→ number in the smaller model")
+        if x + text_width(told, size) > drawing.width:  # below
+            x, top = 4.0, 46.0
+        drawing.text((x, top - 13), told, size, theme.quiet)
+    for n, block in enumerate(row_of_blocks.blocks):
+        x, y = 4.0 + BLOCK_WIDTH * (n % per_row), top + 70 * (n // per_row)
+        is_empty = block.is_removed and row_of_blocks.do_go
+        if not is_empty:
+            drawing.box(x, y, wide, 26, theme.curves[0], SHADES[block.shade])
+        if block.is_removed:
+            mark_removed(drawing, x, y, wide, 26)
+        drawing.parts.append(
+            f'<text x="{x + middle:.1f}" y="{y + 17:.1f}" font-size="{size:g}" text-anchor="middle" '
+            f'fill="{theme.text if is_empty or block.is_pale else theme.paper}">{block.number}</text>'
+        )
+        if block.told:
+            drawing.text((x + middle, y + 40), block.told, size - 3, theme.quiet, "middle")
+        if block.becomes not in (None, block.number):
+            drawing.text((x + middle, y + 52), f"→ {block.becomes}", size - 3, theme.quiet, "middle")
+    return top + 12 + 70 * -(-len(row_of_blocks.blocks) // per_row)
+
+
+def _draw_frame(drawing: Drawing, x: float, y: float, width: float, height: float) -> None:
+    drawing.frame(x, y, width, height, drawing.theme.text, 2)
+
+
+def _draw_crossed_box(drawing: Drawing, x: float, y: float, width: float, height: float) -> None:
+    drawing.frame(x, y, width, height, drawing.theme.quiet, 1.2, "3 2")
+    drawing.line([(x, y + height), (x + width, y)], drawing.theme.quiet, 1, opacity=0.6)
+
+
+def _gallery_cells(gallery: Gallery, width: float) -> tuple[int, float]:
+    """Columns, and height of a row."""
+    columns = 2 if len(gallery.charts) <= 4 else 3 if len(gallery.charts) <= 12 else 5
+    columns = min(columns, max(1, int(width // 140)))
+    return columns, 190.0 if columns < 5 else 128.0
+
+
+def _gallery_height(gallery: Gallery, width: float) -> float:
+    columns, down = _gallery_cells(gallery, width)
+    return down * math.ceil(len(gallery.charts) / columns)
+
+
+def _sparse_ticks(axis: Axis) -> list[tuple[float, str]]:
+    """No more than four."""
+    ticks = axis.ticks()
+    return ticks[:: math.ceil(len(ticks) / 4) or 1]
+
+
+def _draw_gallery(drawing: Drawing, gallery: Gallery, box: Box) -> None:
+    columns, down = _gallery_cells(gallery, box[2])
+    across = box[2] / columns
+    shorten = partial(shorten_to_width, size=12, room=across - 16, bold=True)
+    titles = distinct_short_names([chart.y.title for chart in gallery.charts], shorten)
+    for n, (chart, title) in enumerate(zip(gallery.charts, titles, strict=True)):
+        left, top = box[0] + across * (n % columns), box[1] + down * (n // columns)
+        drawing.text((left + 8, top + 17), title, 12, bold=True)
+        plot = draw_axes(drawing, chart, (left + 36, top + 26, across - 50, down - 54))
+        for value, mark in _sparse_ticks(chart.y):
+            y = plot.to_pixels(chart.x.low, value)[1]
+            drawing.line([(plot.left, y), (plot.right, y)], drawing.theme.grid, 1)
+            drawing.text((plot.left - 5, y + 4), mark, 10, drawing.theme.quiet, "end")
+        for value, mark in _sparse_ticks(chart.x):
+            place = (plot.to_pixels(value, chart.y.low)[0], plot.bottom + 14)
+            drawing.text(place, mark, 10, drawing.theme.quiet, "middle")
+        draw_series(plot, chart, 1.8, 3, with_names=False)
+        for series in chart.series:
+            for point in series.points:
+                _add_tooltip(plot, chart, series, point)
+        _name_points(plot, chart, 10, plot.right + 12)
+        compared = [series for series in chart.series if series.end and series.is_named]
+        heights = [plot.to_pixels(series.points[-1].x, series.points[-1].y)[1] for series in compared]
+        for series, y in zip(compared, spread_apart(heights, 11, plot.top + 4, plot.bottom), strict=True):
+            drawing.text((plot.right + 3, y + 4), series.end, 10, _colour(drawing.theme, series))

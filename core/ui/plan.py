@@ -14,7 +14,7 @@ import streamlit as st
 from core import wording
 from core.analysis import plans as plan_analysis
 from core.figures import plans as plan_figures
-from core.figures.chart_svg import BLOCK_WIDTH, HEIGHT, WIDTH, visual_svg
+from core.figures.svg import BLOCK_WIDTH, HEIGHT, WIDTH, visual_svg
 from core.ids import matching_ids
 from core.locale import _
 from core.questions import plan as plan_question

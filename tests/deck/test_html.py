@@ -14,7 +14,7 @@ from core.deck.slide import cleaned
 from core.deck.slide_svg import slide_outline
 from core.deck.story import Column, Heading, Origin, Table
 from core.figures.chart import Axis, Chart, Guide, Point, Series
-from core.figures.chart_svg import visual_svg
+from core.figures.svg import visual_svg
 from core.pilots.saved import Recipe
 from tests.deck.cases import story_of
 from tests.deck.stories import made_story

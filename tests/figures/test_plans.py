@@ -6,7 +6,7 @@ import lxml.etree
 
 from core.figures import plans as plan_figures
 from core.figures.chart_figure import chart_figure
-from core.figures.chart_svg import visual_svg
+from core.figures.svg import visual_svg
 from core.records import LayerPlan
 from core.wording import plans as plan_wording
 from tests.plans.made import SINGLES, layer_plan

@@ -23,8 +23,7 @@ import torch
 from filelock import FileLock, Timeout
 
 from core.figures.chart import Chart, Point, Series, log_axis, y_ends
-from core.figures.chart_svg import chart_svg
-from core.figures.svg import Caption
+from core.figures.svg import Caption, chart_svg
 from core.geometry.estimators import ESTIMATORS
 from core.records import Estimate
 from core.registry import estimators

@@ -14,8 +14,8 @@ from core import wording
 from core.analysis.criteria import score_key
 from core.analysis.decision import Decision
 from core.figures import generality as generality_figures
-from core.figures.chart_svg import visual_svg
 from core.figures.scores import relation_chart
+from core.figures.svg import visual_svg
 from core.locale import _, translated
 from core.pilots.pilot import RegisteredPilot
 from core.questions import generality

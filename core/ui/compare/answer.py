@@ -20,9 +20,8 @@ from core.analysis.differences import (
     relative_difference,
     without_incidental,
 )
-from core.figures.chart_svg import chart_svg
 from core.figures.layer_profiles import difference_chart
-from core.figures.svg import Caption
+from core.figures.svg import Caption, chart_svg
 from core.locale import _
 from core.questions.ranking_question import BY_TYPE
 from core.questions.runs import Comparison, Selection, compare
