@@ -49,14 +49,16 @@ def run_each(
     engine=None,
     again: bool = False,
 ) -> int:
-    """Do one request after the other, each in its own process; a failed one does not stop the next. Returns an exit code."""
+    """Do one request after the other, each in its own process; a failed one does not stop the next. Returns an exit code, where
+    `report` gives that of a finished one."""
     warehouse.prepare()  # an unusable warehouse is noticed now, not after measuring
     recover(warehouse)
     codes = []
     for number, config in enumerate(configs, 1):
         title(config, number)
         try:
-            codes.append(report(run_job(submit(config, warehouse, again=again), warehouse, engine)))
+            status = run_job(submit(config, warehouse, again=again), warehouse, engine)
+            codes.append(report(status) if status.state == "finished" else report_unfinished(status))
         except InputError as error:
             codes.append(fail(error))
     return worst(codes)

@@ -12,7 +12,7 @@ import polars as pl
 
 from core.analysis.plans import mergekit_recipe
 from core.commands.context import existing_warehouse, fail, selected_warehouse, show_records, warn, worst, write_out
-from core.commands.jobs import report_end, report_unfinished, request_of, run_each
+from core.commands.jobs import report_end, request_of, run_each
 from core.errors import InputError, Sentence, nothing_yet, sentences
 from core.files import max_parallel_jobs, no_folder
 from core.locale import in_language, worded
@@ -208,7 +208,7 @@ def pilot(options: argparse.Namespace) -> int:
     return 2 if failed else 0
 
 
-def _request_text(config: RunConfig) -> Sentence:
+def _request_text(config: RunConfig | PlanConfig) -> Sentence:
     return Sentence("{model} on {text}", model=config.model, text=config.corpus)
 
 
@@ -249,8 +249,6 @@ def _measured(options: argparse.Namespace, warehouse: Warehouse) -> tuple[list[s
     run_ids: dict[str, None] = {}
 
     def report(status: JobStatus) -> int:
-        if status.state != "finished":
-            return report_unfinished(status)
         if waits := status.result.get("waits"):
             warn(waits)
             return 1
@@ -281,10 +279,9 @@ def plan(options: argparse.Namespace) -> int:
     remove = _parse_blocks(options.remove)
     config = with_task_hash(request_of(PlanConfig, options, budget=budget, budget_unit=unit, remove=remove))
     warehouse = selected_warehouse(options)
-    title = Sentence("{model} on {text}", model=config.model, text=config.corpus)
     if options.estimate_only:
         estimate = plan_estimate_from_process(config, warehouse)
-        show_records(options, asdict(estimate), lambda: [title, *estimate_lines(estimate)])
+        show_records(options, asdict(estimate), lambda: [_request_text(config), *estimate_lines(estimate)])
         return 0
     if options.mergekit and not (folder := Path(options.mergekit).absolute().parent).is_dir():
         raise InputError(no_folder(folder))
@@ -296,12 +293,9 @@ def plan(options: argparse.Namespace) -> int:
     engine = select_engine(options, warehouse)
     estimate = plan_estimate_from_process(config, warehouse)  # what is refused is refused before a job starts
     if not options.json:
-        planning_now = Sentence("Planning {model} on {text}", model=config.model, text=config.corpus)
-        say(planning_now, *estimate_lines(estimate))
+        say(Sentence("Planning {model} on {text}", model=config.model, text=config.corpus), *estimate_lines(estimate))
 
     def report(status) -> int:
-        if status.state != "finished":
-            return report_unfinished(status)
         layer_plan = load_layer_plan(status, warehouse)
         code = 0
         if options.json:

@@ -57,6 +57,7 @@ def choose(options: argparse.Namespace) -> None:
 
 
 def _task(options: argparse.Namespace) -> TaskName | None:
+    """The benchmark that is named. Raises InputError for a metric without one."""
     if options.metric and not options.benchmark:
         raise InputError("--metric needs the benchmark that it is of: add --benchmark NAME.")
     return TaskName(options.benchmark, options.metric) if options.benchmark else None
@@ -196,8 +197,7 @@ def _as_json(saved: SavedRule) -> dict[str, Any]:
 
 
 def rank(options: argparse.Namespace) -> None:
-    if options.metric and not options.benchmark:
-        raise InputError("--metric needs the benchmark that it is of: add --benchmark NAME.")
+    _task(options)
     asked = {name: getattr(options, name) for name in ("dimension", "benchmark", "metric", "family")}
     warehouse = existing_warehouse(options)
     if not queries.counts(warehouse)["runs"]:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from core.analysis.differences import compare_all_answers
 from core.commands.context import confirm, existing_warehouse, fail, selected_warehouse, show_records, warn, write_out
-from core.commands.jobs import report_end, report_unfinished, run_each
+from core.commands.jobs import report_end, run_each
 from core.commands.measure import show_terms
 from core.errors import InputError, Sentence, nothing_yet, sentences, unknown_name
 from core.figures.scores import benchmark_label
@@ -52,8 +52,6 @@ def score(options: argparse.Namespace) -> int:
     def report(status) -> int:
         if not options.json:
             return report_end(status, warehouse)
-        if status.state != "finished":
-            return report_unfinished(status)
         records.append(scored_record(status.result, load_scores(status, warehouse)))
         remove_job(status.job)
         return 0
