@@ -106,7 +106,7 @@ class Relation:
     """None where fewer than two families are known, or too few models are left."""
     reasons: tuple[str, ...] = ()
     """Why it is `cannot_tell`: `no_scores`, `no_dimensions`, `one_value`, `too_few`, `stage`, `interval_too_wide`,
-    `search`, `picked`."""
+    `search`, `interval_holds_zero`, `picked`."""
     without_dimension: tuple[str, ...] = ()
     """Names of units left out because their dimension is unknown."""
     without_performance: tuple[str, ...] = ()
@@ -119,8 +119,9 @@ class Relation:
 
     def as_exploratory(self, p: float | None, n_looks: int) -> Relation:
         """The relation where nobody registered it: related is a hint if p, corrected for `n_looks` relations that can be looked
-        at, is at most .05, and else nothing that can be told. Without a p, as no correction covers models that were picked
-        by hand, nothing can be told either. Whether leaving out a model changes the answer is then not known."""
+        at, is at most .05 and the interval of rho holds no 0, and else nothing that can be told. Without a p, as no correction
+        covers models that were picked by hand, nothing can be told either. Whether leaving out a model changes the answer is
+        then not known."""
         corrected = None if p is None or self.p is None else max(p, self.p)
         result = replace(
             self,
@@ -131,9 +132,13 @@ class Relation:
         )
         if self.answer not in RELATED:
             return result
-        if corrected is not None and corrected <= LEVEL:
-            return replace(result, answer="hint")
-        return replace(result, answer="cannot_tell", reasons=("search" if corrected is not None else "picked",))
+        if corrected is None:
+            return replace(result, answer="cannot_tell", reasons=("picked",))
+        if corrected > LEVEL:
+            return replace(result, answer="cannot_tell", reasons=("search",))
+        if self.lower is None or self.upper is None or self.lower <= 0 <= self.upper:
+            return replace(result, answer="cannot_tell", reasons=("interval_holds_zero",))
+        return replace(result, answer="hint")
 
 
 @dataclass(frozen=True)

@@ -91,7 +91,7 @@ class Missing:
     what: Literal["run", "score", "direction", "loss", "text"]
     """`direction`: which end of its score is the better one; `text`: one that all of them have read by one protocol."""
     benchmark: Mapping[str, Any] | None = None
-    """Of a score: the row of `ranking.list_benchmarks`."""
+    """Of a score: the row of `ranking.list_benchmarks`; None where no benchmark was asked for."""
     is_encoder: bool = False
     """Encoders give no likelihood of what follows: scores of theirs are imported, and none is made here."""
 
@@ -298,7 +298,8 @@ def judged(
 def _missing_scores(
     context: ChoiceContext, asked: Mapping[str, Any] | None, criteria: Sequence[ResolvedCriterion]
 ) -> list[Missing]:
-    """Who lacks the benchmark asked for or its better end; or else those of the one that most have, where none is usable."""
+    """Who lacks the benchmark asked for or its better end. Where none was asked for and none that all have is usable: who
+    lacks the one that most have, which is not named, and its better end."""
     offered = context.benchmarks.to_dicts()
     n = context.runs["model_id"].n_unique()
     known = {one.key for one in criteria if one.is_direction_known}
@@ -307,18 +308,17 @@ def _missing_scores(
         score = resolve_criterion(Criterion("score"), context, row)
         return score.is_direction_known or score.key in known
 
-    if asked is None:
-        if any(row["n_models"] == n and is_known(row) for row in offered):
-            return []
-        asked = max(offered, key=lambda row: row["n_models"], default=None)
-    if asked is None:
-        kinds = context.runs.select("name", "kind").rows()
-        return [Missing(name, "score", is_encoder=kind == "encoder") for name, kind in kinds]
-    score = resolve_criterion(Criterion("score"), context, asked)
-    (values,) = zip(*(one.values for one in build_candidates(context, [score])), strict=True)
-    named = list(zip(context.runs["name"], values, strict=True))
-    without = [Missing(name, "score", asked) for name, value in named if not value]
-    return without + ([] if is_known(asked) else [Missing(name, "direction", asked) for name, value in named if value])
+    if asked is None and any(row["n_models"] == n and is_known(row) for row in offered):
+        return []
+    of = asked or max(offered, key=lambda row: row["n_models"], default=None)
+    scores = build_candidates(context, [] if of is None else [resolve_criterion(Criterion("score"), context, of)])
+    named = [
+        (name, kind, any(one.values))
+        for (name, kind), one in zip(context.runs.select("name", "kind").rows(), scores, strict=True)
+    ]
+    without = [Missing(name, "score", asked, kind == "encoder") for name, kind, has_score in named if not has_score]
+    undirected = of is not None and not is_known(of)
+    return without + [Missing(name, "direction", of) for name, _kind, has_score in named if has_score and undirected]
 
 
 def _missing_losses(context: ChoiceContext) -> list[Missing]:

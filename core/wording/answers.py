@@ -219,7 +219,6 @@ def undecided_lines(answer: Answer) -> list[str]:
         "base_scores": _("Only base models have this score: it tests nothing here."),
         "no_dimensions": _("None of these models has this dimension."),
         **sample_size_reasons(relation),
-        "search": _("Not registered, and p, corrected for all looks, is above 0.05."),
         "picked": _("Not registered, and models picked by hand cannot be corrected for."),
         "sources": _("Sources contradict each other, and the answer depends on them."),
         "no_direction": _("No source says whether higher scores are better."),
@@ -237,6 +236,8 @@ def sample_size_reasons(relation: Relation) -> dict[str, str]:
         "one_value": _("All values are equal: no order to compare."),
         "too_few": _("Fewer than {n} have both numbers: no coefficient.").format(n=FEWEST_EXPLORATORY),
         "stage": _("Fewer than {n}: a first look, no test.").format(n=FEWEST_TEST),
+        "search": _("Not registered, and p, corrected for all looks, is above 0.05."),
+        "interval_holds_zero": _("Not registered, and the interval of rho holds 0, though p is small."),
         "interval_too_wide": too_wide.format(
             n=relation.n,
             detectable=coefficient_text(relation.detectable),
@@ -478,7 +479,6 @@ def _undecided_lines(relation: Relation) -> list[str]:
     lines = {
         "no_scores": _("None of these windows has a loss."),
         "no_dimensions": _("None of these windows has this dimension."),
-        "search": _("Not registered, and p, corrected for all looks, is above 0.05."),
         **sample_size_reasons(relation),
     }
     return [lines[key] for key in relation.reasons if key in lines]

@@ -163,17 +163,16 @@ def missing_lines(answer: PilotChoice) -> list[str]:
     if undirected := next((one.benchmark for one in answer.missing if one.what == "direction" and one.benchmark), None):
         template = _("Better end unknown: {benchmark}. Import the column higher_is_better.")
         lines.append(template.format(benchmark=row_benchmark_name(undirected)))
-    by_score: dict[tuple[str, bool], list[str]] = {}
-    for one in answer.missing:
-        if one.what == "score":
-            benchmark = "" if one.benchmark is None else row_benchmark_name(one.benchmark)
-            by_score.setdefault((benchmark, one.is_encoder), []).append(one.model)
-    for (benchmark, is_encoder), names in by_score.items():
-        template = _("Without score: {names}. Use `workdim score MODEL --task FILE.jsonl` to add it.")
-        if benchmark or is_encoder:
-            template = _("Without {benchmark}: {names}. Use `workdim scores import FILE` to add it.")
-            benchmark = _("score in {benchmark}").format(benchmark=benchmark) if benchmark else _("score")
-        lines.append(template.format(benchmark=benchmark, names=names_text(names)))
+    if unscored := [one for one in answer.missing if one.what == "score"]:
+        template = _("No score covers all models: `workdim score MODEL --task FILE.jsonl` adds one.")
+        if any(one.is_encoder for one in unscored):
+            template = _("No score covers all models: `workdim scores import FILE` adds one, of encoders too.")
+        if asked := unscored[0].benchmark:
+            template = _("Without score in {benchmark}: {names}. Use `workdim scores import FILE` to add it.")
+            template = template.format(
+                benchmark=row_benchmark_name(asked), names=names_text([one.model for one in unscored])
+            )
+        lines.append(template)
     return lines
 
 
@@ -250,7 +249,9 @@ def model_name(decision: Decision, run_id: str) -> str:
 def note_lines(decision: Decision) -> list[str]:
     """What limits the choice, one line each."""
     said = {"tie", "one_left"}  # by `decision_text`
-    lines = [reason_text(key, decision.share_first) for key in decision.reasons if key not in said]
+    if decision.standing == "leads" and decision.share_first is None and len(decision.candidates) > 1:
+        said.add("errors_unknown")
+    lines = [reason_text(key) for key in decision.reasons if key not in said]
     if len(decision.candidates) > 1:
         weighing = [i for i, criterion in enumerate(decision.criteria) if criterion.share > 0]
         alike = [criterion_name(decision.criteria[i]) for i in weighing if is_equal_for_all(decision, i)]
@@ -262,7 +263,7 @@ def note_lines(decision: Decision) -> list[str]:
     return [line for line in lines if line]
 
 
-def reason_text(reason: str, share_first: float | None = None) -> str:
+def reason_text(reason: str) -> str:
     """A reason of `Decision.reasons` in words; empty if `decision_text` says it already."""
     weighs_nothing = _("The dimension weighs nothing: {why}.")
     texts = {
@@ -272,9 +273,7 @@ def reason_text(reason: str, share_first: float | None = None) -> str:
         "none_known": "",
         "one_left": _("Only one model has all values: no choice."),
         "tie": _("Another model has the same weighted mean."),
-        "within_error": _("Within the errors, taken as independent, it comes first in {share}.").format(
-            share="–" if share_first is None else share_text(share_first)
-        ),
+        "within_error": _("Errors of models are taken as independent."),
         "errors_unknown": _("A value has no known error: how sure the first place is cannot be told."),
         "threshold_within_error": _("Its interval reaches across a threshold."),
         "dimension_few_models": weighs_nothing.format(

@@ -42,7 +42,7 @@ def _groups() -> dict[str, list[str]]:
         ],
         "relations and ranks (core/analysis/relation.py, intervals.py)": [
             f"related: two-sided permutation p of Spearman's rho at most {claims.LEVEL:g}, from {resampling.FEWEST_TEST} models on; "
-            "a hint: the same where nobody registered it, with p corrected for all that can be looked at; "
+            "a hint: the same where nobody registered it, with p corrected for all that can be looked at and no 0 in the interval of rho; "
             f"below {resampling.FEWEST_EXPLORATORY} no coefficient, below {resampling.FEWEST_TEST} exploratory",
             f"not related: 90 % interval of rho within {relation.MARGIN:g}, which unrelated models reach in 80 % from "
             f"{relation.fewest_for_unrelated()} on",

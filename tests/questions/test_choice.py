@@ -90,7 +90,7 @@ def test_a_score_that_one_model_lacks_is_no_criterion_and_who_lacks_it_is_told()
     of = context(None, *scored(b=70, c=60))
     found = answer(of)
     assert (found.word, found.model.name) == ("choice", "a")
-    assert [(one.model, one.benchmark["benchmark"]) for one in found.missing] == [("a", "arc_easy")]
+    assert [(one.model, one.benchmark) for one in found.missing] == [("a", None)], "nobody asked for a benchmark"
     asked = answer(of, asked="arc_easy")
     assert (asked.word, asked.model.name) == ("leads", "a"), "the score was asked for, and not all have it"
     told = decision_wording.pilot_text(asked)
@@ -125,6 +125,8 @@ def test_a_score_that_all_have_decides_and_near_ones_cannot_be_told_apart() -> N
     assert near.word in ("leads", "cannot_tell") and near.share < 0.8
     unknown = answer(context(even, *(frames.score(f"hub:{name}", value) for name, value in (("a", 50), ("b", 60)))))
     assert (unknown.word, unknown.share) == ("leads", None), "no error is known: nobody can say in how many draws"
+    said = decision_wording.pilot_text(unknown), *decision_wording.note_lines(unknown.choice.decision)
+    assert " ".join(said).count("error") == 1, "it is told once"
     undirected = context(even, *(frames.score(f"hub:{name}", 50.0, higher_is_better=None) for name in "ab"))
     asked = answer(undirected, asked="arc_easy")
     assert (asked.word, asked.refusal) == ("no_choice", "no_criterion"), "the smallest alone is no choice"
