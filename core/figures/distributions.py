@@ -10,7 +10,7 @@ import plotly.graph_objects as go
 import polars as pl
 
 from core import wording
-from core.figures.style import LOG_TICKS, TEXT, add_heatmap, axes_figure, with_message
+from core.figures.chart_figure import LOG_TICKS, TEXT, add_heatmap, axes_figure, with_message
 from core.locale import _
 
 OF_PAIRS = ("cosine",)

@@ -10,7 +10,7 @@ import polars as pl
 
 from core import wording
 from core.figures.chart import Axis, Chart, Mark, Point, Series, round_axis, whole_step, y_ends
-from core.figures.style import LOG_TICKS, add_heatmap, axes_figure, with_message
+from core.figures.chart_figure import LOG_TICKS, add_heatmap, axes_figure, with_message
 from core.locale import _
 from core.registry.estimators import PAIR_MEASURES
 from core.tables import LayerPairRow, records

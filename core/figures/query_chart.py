@@ -9,7 +9,7 @@ import plotly.graph_objects as go
 import polars as pl
 
 from core.errors import InputError, unknown_name
-from core.figures.style import COLOURS, DASHES, axes_figure, escape_label, with_message
+from core.figures.chart_figure import COLOURS, DASHES, axes_figure, escape_label, with_message
 from core.locale import _
 from core.wording.labels import distinct_short_names, shortened_name
 

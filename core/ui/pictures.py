@@ -9,8 +9,7 @@ import plotly.graph_objects as go
 import streamlit as st
 
 from core.figures.chart import Chart
-from core.figures.chart_figure import chart_figure
-from core.figures.style import COLOURS, recolour
+from core.figures.chart_figure import COLOURS, chart_figure, recolour
 from core.figures.svg import THEMES, Theme
 from core.locale import N_, spoken, translated
 

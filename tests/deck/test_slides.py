@@ -24,10 +24,9 @@ from core.deck.slide import PAGE_POINTS
 from core.deck.story import Statement, Story, Table
 from core.deck.template import own_template, parsed_xml
 from core.figures.chart import Axis, Chart, Gallery, Point, in_rows, interval_chart
-from core.figures.chart_figure import chart_figure
+from core.figures.chart_figure import COLOURS, chart_figure
 from core.figures.layer_profiles import layer_chart
 from core.figures.profile_data import profile_points
-from core.figures.style import COLOURS
 from core.figures.text import phrases
 from tests import frames
 from tests.deck.cases import CASES, LANGUAGES, ONE, data_of, many, of_models, story_of

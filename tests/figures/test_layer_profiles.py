@@ -2,11 +2,10 @@
 
 import pytest
 
-from core.figures.chart_figure import chart_figure
+from core.figures.chart_figure import COLOURS, chart_figure
 from core.figures.layer_profiles import layer_chart
 from core.figures.profile_data import correlator_points, profile_points
 from core.figures.scores import relation_chart
-from core.figures.style import COLOURS
 from core.locale import LANGUAGES, in_language
 from core.questions.ranking_answer import answer_question
 from core.questions.ranking_question import Evidence, select_population

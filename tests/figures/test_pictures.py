@@ -22,10 +22,9 @@ from core.figures.chart import (
     round_axis,
     scatter_chart,
 )
-from core.figures.chart_figure import chart_figure
+from core.figures.chart_figure import COLOURS, axes_figure, chart_figure, recolour, translucent
 from core.figures.layer_profiles import difference_chart, layer_chart, profile_svg, thumbnail
 from core.figures.profile_data import Curve, Extremum, Mark, ProfileData, Reference, claim_phases
-from core.figures.style import COLOURS, axes_figure, recolour, translucent
 from core.figures.svg import DARK, LIGHT, Caption, chart_svg, visual_svg
 from core.figures.text import shorten_to_width, spread_apart, text_width, wrap_text
 from core.tables import Run
