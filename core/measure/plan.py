@@ -5,6 +5,7 @@ and one plan for all layers.
 from __future__ import annotations
 
 import errno
+import logging
 import math
 import os
 from collections.abc import Callable, Sequence
@@ -320,6 +321,7 @@ def sample_layer_pairs(plan: CloudPlan, states: HiddenStates, budget: int, run_i
 # Forward hooks write each layer's output to a memory-mapped file, so that no layers x tokens x hidden-size tensor is held
 # in memory; the geometry reads it back one layer at a time.
 
+_log = logging.getLogger("workdim")
 STATES_FILE = "states.npy"
 
 
@@ -611,8 +613,9 @@ def choose_targets(sample: TokenSample, nats: np.ndarray, n_targets: int) -> np.
 def read_losses(model: OpenModel, sample: TokenSample, states: HiddenStates, n_targets: int) -> np.ndarray | None:
     """Loss in nats of the chosen targets, read at each layer; (n_layers + 1, n_targets) float32.
 
-    None for a model that predicts no next token, for one that is streamed, as its weights would be read once more, and
-    for an architecture that cannot be read like this: what is read at the last layer must be the loss of the pass.
+    None for a model that predicts no next token, and for one that is streamed, as its weights would be read once more. NaN,
+    with a warning, for an architecture that cannot be read like this: what is read at the last layer must be the loss of the
+    pass.
     """
     if states.nats is None or model.units or not n_targets:
         return None
@@ -641,7 +644,10 @@ def read_losses(model: OpenModel, sample: TokenSample, states: HiddenStates, n_t
     forms = _forms(model, ids[:1, :1])
     found = torch.stack([read(layer) for layer in range(states.n_layers + 1)]).numpy()
     of_pass = states.nats[targets[:, 0], targets[:, 1]]
-    return found if float(np.abs(found[-1] - of_pass).mean()) <= TOLERANCE else None
+    if float(np.abs(found[-1] - of_pass).mean()) <= TOLERANCE:
+        return found
+    _log.warning(Sentence("Readable loss is left out: read at the last layer, it is not the model's own."))
+    return np.full_like(found, np.nan)
 
 
 def _forms(model: OpenModel, ids: Tensor) -> list[int]:

@@ -532,7 +532,7 @@ def _sink_rows(measurement: Measurement) -> Iterator[LayerCorrelatorRow]:
 def readable_rows(
     run_id: str, sample: TokenSample, states: HiddenStates, n_targets: int
 ) -> Iterator[LayerCorrelatorRow]:
-    """What the head reads of the next token at each layer; nothing where that was not read."""
+    """What the head reads of the next token at each layer, NULL where it cannot be read so; nothing where that was not tried."""
     if states.readable is None or states.nats is None:
         return
     windows = choose_targets(sample, states.nats, n_targets)[:, 0]
@@ -541,7 +541,7 @@ def readable_rows(
         found = mean_difference(losses.astype(np.float64), np.ones(len(losses)), units)
         error = none_if_nan(found.std_error)
         yield LayerCorrelatorRow(
-            run_id, layer, "residual", "predicted", "readable_loss", found.value, error, len(losses)
+            run_id, layer, "residual", "predicted", "readable_loss", none_if_nan(found.value), error, len(losses)
         )
 
 

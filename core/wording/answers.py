@@ -6,7 +6,7 @@ No sentence claims a cause. It gives numbers side by side, with who expected wha
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 from core import wording
 from core.analysis.intervals import reach_of_many
@@ -503,11 +503,13 @@ def _control_lines(windows: WindowRelation) -> list[str]:
     return lines
 
 
-def readable_text(rows: Iterable[LayerCorrelatorRow], layer: int | None) -> str:
+def readable_text(rows: Sequence[LayerCorrelatorRow], layer: int | None) -> str:
     """What the head reads of the next token where the dimension is largest, and at the end; empty where nobody measured it.
 
     `rows` are `readable_loss` of one run by layer, `layer` that of the largest inner dimension.
     """
+    if any(row.value is None for row in rows):
+        return not_readable_text()
     losses = {row.layer: _loss_text(row) for row in rows}
     if layer not in losses:
         return ""
@@ -518,6 +520,11 @@ def readable_text(rows: Iterable[LayerCorrelatorRow], layer: int | None) -> str:
 def _loss_text(row: LayerCorrelatorRow) -> str:
     error = "" if row.std_error is None else Text(" ± {}").format(shown(row.std_error, ".2g"))
     return number(row.value) + error
+
+
+def not_readable_text() -> str:
+    """What stands in place of a loss that cannot be read at inner layers."""
+    return _("Readable loss is left out: read at the last layer, it is not the model's own.")
 
 
 def readable_limits() -> str:

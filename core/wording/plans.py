@@ -34,6 +34,7 @@ from core.records import AGAINST_PLAN, BUDGETS, PUBLISHED_FIFTH, LayerPlan, Plan
 from core.sources import Source, Text, counted, shown, sourced, stated
 from core.tables import LayerCorrelatorRow, PlanOutcomeRow, PlanRow, Sibling
 from core.wording import joined_sentences
+from core.wording.answers import not_readable_text
 from core.wording.labels import amount, duration, name, number, ranges, share_text, shortened_name
 
 MAX_LISTED_BLOCKS = 12
@@ -531,6 +532,8 @@ def readable_lines(layers: Sequence[LayerCorrelatorRow], plan: PlanRow) -> list[
     loss = {row.layer: row.value for row in layers}
     if not loss or not plan.blocks:
         return []
+    if None in loss.values():
+        return [not_readable_text()]
     changes = [
         Text("{}: {} → {}").format(block, number(loss[block]), number(loss[block + 1])) for block in sorted(plan.blocks)
     ]

@@ -42,10 +42,14 @@ def test_an_encoder_has_no_loss_to_read(tiny_bert, tmp_path):
     assert read_losses(*captured(tiny_bert, tmp_path), 512) is None
 
 
-def test_what_does_not_add_up_to_the_loss_of_the_pass_is_not_told(tiny_llama, tmp_path):
+def test_what_does_not_add_up_to_the_loss_of_the_pass_is_left_out_and_said(tiny_llama, tmp_path, caplog):
     model, sample, states = captured(tiny_llama, tmp_path)
     torch.nn.init.constant_(model.module.model.norm.weight, 3.0)
-    assert read_losses(model, sample, states, 512) is None
+    found = read_losses(model, sample, states, 512)
+    assert "Readable loss is left out" in caplog.text
+    rows = list(readable_rows("run", sample, replace(states, readable=found), 512))
+    assert [row.layer for row in rows] == list(range(model.n_layers + 1))
+    assert {(row.value, row.std_error) for row in rows} == {(None, None)}
 
 
 @pytest.mark.parametrize(("documents", "units"), [(np.repeat(np.arange(8), 2), 8), (np.repeat([0, 1], 8), 8)])

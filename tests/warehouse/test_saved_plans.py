@@ -85,6 +85,9 @@ def test_what_is_readable_before_and_after_its_blocks_stands_beside_a_plan(wareh
     assert readable_lines(readable_losses(warehouse, plan.model_id, "another"), plan) == []
     assert "4.50 ± 0.2 where the dimension is largest (layer 1), 2.00 at the end" in readable_text(found, 1)
     assert readable_text([], 1) == ""
+    refused = [replace(row, value=None, std_error=None) for row in rows]
+    assert "it is not the model's own" in readable_text(refused, None)
+    assert readable_lines(refused, replace(plan, blocks=[2, 0])) == [readable_text(refused, None)]
 
 
 def without_its_price(tables):
