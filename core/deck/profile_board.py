@@ -27,7 +27,7 @@ from core.deck.board import (
 from core.deck.deck_data import DeckData
 from core.deck.slide import MOST_ROWS, check_table
 from core.deck.story import Column, Statement, Visual
-from core.figures.claims import rise_chart
+from core.figures.decisions import rise_chart
 from core.figures.layer_profiles import MOST_CURVES, dimension_chart, profile_chart, profile_gallery
 from core.figures.scores import loss_chart
 from core.locale import _

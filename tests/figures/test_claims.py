@@ -6,7 +6,7 @@ from xml.etree import ElementTree
 
 import pytest
 
-from core.figures.claims import claim_grid, grid_svg
+from core.figures.decisions import claim_grid, grid_svg
 from core.figures.text import text_width
 from core.locale import in_language
 from core.registry.protocols import CLAIMS

@@ -9,7 +9,7 @@ import pytest
 from core.analysis.criteria import CriterionValue
 from core.analysis.decision import decide
 from core.figures import decisions as decision_figures
-from core.figures import generality as generality_figures
+from core.figures import decisions as generality_figures
 from core.figures.chart_figure import bars_figure, chart_figure
 from core.locale import in_language
 from core.pilots.saved import Assumptions, Criterion, Rule, TaskName

@@ -13,7 +13,7 @@ import streamlit as st
 from core import wording
 from core.analysis.criteria import score_key
 from core.analysis.decision import Decision
-from core.figures import generality as generality_figures
+from core.figures import decisions as generality_figures
 from core.figures.scores import relation_chart
 from core.figures.svg import visual_svg
 from core.locale import _, translated

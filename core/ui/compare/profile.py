@@ -13,7 +13,7 @@ from core import wording
 from core.analysis.differences import control_links
 from core.figures import profile_data
 from core.figures.chart import Span
-from core.figures.claims import claim_grid, grid_svg
+from core.figures.decisions import claim_grid, grid_svg
 from core.figures.layer_profiles import layer_chart, profile_caption, profile_svg, scan_chart
 from core.figures.profile_data import SURROGATE, Extremum, ProfileData, Reference, claim_phases, extrema_of
 from core.figures.svg import LIGHT, Theme
