@@ -7,7 +7,7 @@ from dataclasses import asdict
 import polars as pl
 import pytest
 
-from core.figures.distributions import bin_median, bin_shares, distribution_figure, distribution_points
+from core.figures.within_layers import bin_median, bin_shares, distribution_figure, distribution_points
 from core.locale import LANGUAGES, in_language
 from core.tables import LayerDistributionRow
 

@@ -6,7 +6,7 @@ from dataclasses import asdict
 
 import polars as pl
 
-from core.figures.large_norms import large_norm_charts, mask_limit
+from core.figures.within_layers import large_norm_charts, mask_limit
 from core.tables import LayerCorrelatorRow
 from tests import frames
 from tests.frames import Model

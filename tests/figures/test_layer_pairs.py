@@ -8,7 +8,7 @@ from dataclasses import asdict
 import polars as pl
 import pytest
 
-from core.figures.layer_pairs import colour_range, displacement_exponent, pair_figure, pair_points, successive_chart
+from core.figures.within_layers import colour_range, displacement_exponent, pair_figure, pair_points, successive_chart
 from core.locale import LANGUAGES, in_language
 from core.tables import LayerPairRow
 from tests.profiles import make_profile

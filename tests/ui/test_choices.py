@@ -13,7 +13,7 @@ import pytest
 from core import exports
 from core.analysis.criteria import choice_context
 from core.analysis.ranking import own_runs
-from core.figures.layer_pairs import DisplacementExponent
+from core.figures.within_layers import DisplacementExponent
 from core.pilots.saved import Assumptions
 from core.questions.ranking_question import Evidence, group_key, select_population
 from core.questions.runs import repositories

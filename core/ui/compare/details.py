@@ -6,9 +6,7 @@ import polars as pl
 import streamlit as st
 
 from core import wording
-from core.figures import distributions as distribution_figures
-from core.figures import large_norms
-from core.figures import layer_pairs as layer_pair_figures
+from core.figures import within_layers
 from core.figures.scores import windows_svg
 from core.locale import _, translated
 from core.questions.runs import Selection, answer_of_windows
@@ -112,8 +110,8 @@ def show_distributions(selection: Selection) -> None:
         run_choice.show_missing(runs, _("This protocol measures none; quick, standard and thorough do."))
         return
     run, quantity = choose_run_and_quantity(runs, _("Quantity"), quantities, "quantity", "quantity")
-    data = distribution_figures.distribution_points(distributions, run.run_id, quantity)
-    pictures.plot(distribution_figures.distribution_figure(data), "distribution")
+    data = within_layers.distribution_points(distributions, run.run_id, quantity)
+    pictures.plot(within_layers.distribution_figure(data), "distribution")
     outermost = _("Outermost bins count what lies beyond.")
     st.caption(wording.joined_sentences((translated(QUANTITIES[quantity].meaning), outermost)))
     rows = distributions.filter(run_id=run.run_id, quantity=quantity)
@@ -123,14 +121,14 @@ def show_distributions(selection: Selection) -> None:
 def show_large_norms(selection: Selection) -> None:
     """Draw how many tokens were left out for their norm, and the norms layer by layer."""
     runs = selection.runs
-    limits = _(" or ").join(f"{limit:g}" for limit in large_norms.mask_limits(runs))
+    limits = _(" or ").join(f"{limit:g}" for limit in within_layers.mask_limits(runs))
     st.markdown(
         _("Attention sinks, tokens with norms above {limit} times the layer's median, are left out.").format(
             limit=limits
         )
     )
     tables.show(masked_token_table(runs), "masked")
-    charts = large_norms.large_norm_charts(selection.of_runs(selection.correlators), runs)
+    charts = within_layers.large_norm_charts(selection.of_runs(selection.correlators), runs)
     if not charts:
         st.info(_("Most shipped profiles leave this out: measure the model."))
         return
@@ -149,7 +147,7 @@ def masked_token_table(runs: pl.DataFrame) -> pl.DataFrame:
             _("Left out for their norm"): runs["n_dropped_norm"],
             _("Share (%)"): (100 * runs["n_dropped_norm"] / runs["n_tokens"]).round(2),
             _("Largest norm / median"): runs["max_norm_ratio"].round_sig_figs(3),
-            _("Limit / median"): [large_norms.mask_limit(config) for config in runs["config"]],
+            _("Limit / median"): [within_layers.mask_limit(config) for config in runs["config"]],
             _("Left out as first of a window"): runs["n_dropped_position"],
             _("Special tokens"): runs["n_dropped_special"],
             _("Chat template"): runs["n_dropped_template"],
@@ -205,18 +203,18 @@ def show_windows(selection: Selection) -> None:
 def show_pairs(selection: Selection) -> None:
     """Draw a measure between all pairs of layers of one run, and from each layer to the next."""
     runs, pairs = selection.runs, selection.pairs
-    measures = [name for name in layer_pair_figures.DRAWN if name in set(pairs["measure"])]
+    measures = [name for name in within_layers.DRAWN if name in set(pairs["measure"])]
     if not measures:
         run_choice.show_missing(runs, _("This protocol measures none; quick, standard and thorough do."))
         return
     run, measure = choose_run_and_quantity(runs, _("Quantity"), measures, "measure", "pair")
-    data = layer_pair_figures.pair_points(pairs, run.run_id, measure)
-    pictures.plot(layer_pair_figures.pair_figure(data), "pairs")
+    data = within_layers.pair_points(pairs, run.run_id, measure)
+    pictures.plot(within_layers.pair_figure(data), "pairs")
     chance = data.k / (data.n_points - 1) if data.k and data.n_points > 1 else None
     st.caption(translated(PAIR_MEASURES[measure].meaning).format(chance=wording.number(chance)))
-    pictures.plot(layer_pair_figures.successive_chart(pairs, run.run_id, measure), "along")
+    pictures.plot(within_layers.successive_chart(pairs, run.run_id, measure), "along")
     st.caption(_successive_aid(measure))
-    _show_exponent(layer_pair_figures.displacement_exponent(pairs, run.run_id))
+    _show_exponent(within_layers.displacement_exponent(pairs, run.run_id))
     rows = pairs.filter(run_id=run.run_id, measure=measure)
     tables.show_rows_download(rows, runs, "layer_pairs")
 
@@ -224,10 +222,10 @@ def show_pairs(selection: Selection) -> None:
 def _successive_aid(measure: str) -> str:
     flow = _("Dimensions kept, gone and new at each block. Below zero: directions only became more or less equal.")
     bars = _("From each layer to the next, ± two standard errors. Grey: tokens of one layer permuted.")
-    return wording.joined_sentences((flow if measure in layer_pair_figures.FLOW_MEASURES else "", bars))
+    return wording.joined_sentences((flow if measure in within_layers.FLOW_MEASURES else "", bars))
 
 
-def _show_exponent(exponent: layer_pair_figures.DisplacementExponent | None) -> None:
+def _show_exponent(exponent: within_layers.DisplacementExponent | None) -> None:
     """Draw the displacement exponent in a sentence that says what to compare it with, and names no cause."""
     if exponent is None:
         return
@@ -243,7 +241,7 @@ def _show_exponent(exponent: layer_pair_figures.DisplacementExponent | None) -> 
     )
 
 
-def pace_text(exponent: layer_pair_figures.DisplacementExponent) -> str:
+def pace_text(exponent: within_layers.DisplacementExponent) -> str:
     """How an exponent compares with a random walk, beyond two standard errors."""
     if exponent.std_error is None:
         return _("its error is not known")
