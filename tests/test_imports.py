@@ -180,7 +180,7 @@ MOST = {
         12710,
     ),  # a row for each model, a column for each benchmark; blanks around a name, and NaN beside a key that is there twice
     "sources": (250, 1871),  # rows of narrow reads
-    "sql": (927, 4627),  # what a worker is asked
+    "sql": (879, 4477),  # what a worker is asked
     "store": (1407, 9499),  # a file that is deleted while it is read; columns that the types check
     "tables": (
         1221,
@@ -197,8 +197,8 @@ MOST = {
     ),  # scores beside models without a ranking, and of the run that the answer is about; pages of Start as a list; a page that opens with the reader's models; five pages; a link is followed whatever was chosen before, or changed on another page; labelled texts, which stop the start where they are refused; the form of a plan stays while other pages are drawn; runs filtered, ticked, compared and deleted together; what a refusal says of the terminal by the screen's places; columns that the types check
     "validation": (236, 2016),
     "warehouse": (
-        4859,
-        31264,
+        4854,
+        31191,
     ),  # which run has all that is asked, which forecast held; readable loss beside a plan; a report whose runs are gone says which; an export holds one table at a time, and parcels that lack the added one; what a measurement finds there, which forecast held
     "wording": (
         3920,

@@ -14,8 +14,7 @@ from core.commands.context import existing_warehouse, warn, write_out
 from core.errors import InputError, Sentence, unknown_name
 from core.locale import in_language, worded
 from core.sql.examples import EXAMPLES
-from core.sql.gate import check_statement
-from core.sql.sandbox import run_query
+from core.sql.sandbox import check_statement, run_query
 from core.terminal.output import escape_controls, heads, tell, width
 from core.warehouse import people, schema
 

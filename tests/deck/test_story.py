@@ -30,7 +30,7 @@ from core.questions import ranking_answer
 from core.questions.ranking_question import missing_models
 from core.records import SHIPPED, LayerPlan, PlanConfig
 from core.registry.checks import VERDICTS
-from core.sql.gate import check_statement
+from core.sql.sandbox import check_statement
 from core.tables import TABLES, Run, RunControlRow, RunSummaryRow, columns, records
 from core.warehouse import queries
 from core.warehouse.warehouse import Warehouse

@@ -8,7 +8,6 @@ import duckdb
 import pytest
 
 from core.errors import QueryError, WarehouseLocked
-from core.sql import copy as sandbox_copy
 from core.sql import sandbox
 from core.warehouse import schema
 from core.warehouse.runs import ingest_parcel
@@ -48,18 +47,18 @@ def test_no_copy_holds_half_a_transaction(warehouse, python):
     seen = [0]
     while process.poll() is None:
         with contextlib.suppress(FileNotFoundError):
-            names = names_in(sandbox_copy.current_copy(warehouse))
+            names = names_in(sandbox.current_copy(warehouse))
             assert len(names) % 2 == 0 and len(names) >= seen[-1]
             seen.append(len(names))
     assert process.returncode == 0, process.stderr.read()
-    assert len(names_in(sandbox_copy.current_copy(warehouse))) == 80
+    assert len(names_in(sandbox.current_copy(warehouse))) == 80
     assert len(seen) > 2
 
 
 def test_one_copy_serves_all_queries_on_a_version(warehouse, monkeypatch):
-    first = sandbox_copy.current_copy(warehouse)
-    monkeypatch.setattr(sandbox_copy, "copy_snapshot", lambda *_: pytest.fail("copied again"))
-    assert sandbox_copy.current_copy(warehouse) == first
+    first = sandbox.current_copy(warehouse)
+    monkeypatch.setattr(sandbox, "copy_snapshot", lambda *_: pytest.fail("copied again"))
+    assert sandbox.current_copy(warehouse) == first
 
 
 def test_a_query_on_a_known_version_takes_no_lock_and_another_waits_for_who_writes(warehouse, python, monkeypatch):
@@ -70,27 +69,27 @@ def test_a_query_on_a_known_version_takes_no_lock_and_another_waits_for_who_writ
     assert sandbox.run_query(impatient, "SELECT 2 AS n").frame["n"].to_list() == [2]
     monkeypatch.setattr(schema, "fingerprint", lambda: "another")
     with pytest.raises(WarehouseLocked, match=f"Process {process.pid} has held"):
-        sandbox_copy.current_copy(impatient)
+        sandbox.current_copy(impatient)
     process.kill()
     process.wait()
-    sandbox_copy.current_copy(warehouse)
+    sandbox.current_copy(warehouse)
     assert [file.suffix for file in warehouse.query_copies.iterdir()] == [".duckdb"]
 
 
 def test_a_later_schema_starts_from_a_copy_of_its_own(warehouse, monkeypatch):
-    sandbox_copy.current_copy(warehouse)
-    assert sandbox_copy.has_copy(warehouse)
+    sandbox.current_copy(warehouse)
+    assert sandbox.has_copy(warehouse)
     monkeypatch.setattr(schema, "fingerprint", lambda: "another")
-    assert not sandbox_copy.has_copy(warehouse)
+    assert not sandbox.has_copy(warehouse)
 
 
 def test_a_name_with_signs_of_a_pattern_is_a_name(tmp_path):
     warehouse = Warehouse(tmp_path / "w[1]*.duckdb")
     warehouse.prepare()
-    first = sandbox_copy.current_copy(warehouse)
+    first = sandbox.current_copy(warehouse)
     with warehouse.write() as connection:
         connection.execute("INSERT INTO saved_queries VALUES ('a', 'SELECT 1', NULL, now())")
-    second = sandbox_copy.current_copy(warehouse)
+    second = sandbox.current_copy(warehouse)
     assert second != first and list(second.parent.iterdir()) == [second]
 
 

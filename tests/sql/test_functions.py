@@ -8,7 +8,7 @@ from pathlib import Path
 import duckdb
 import pytest
 
-from core.sql.gate import refused_functions
+from core.sql.sandbox import refused_functions
 
 KNOWN = Path(__file__).with_name("duckdb_functions.csv")
 FUNCTIONS = "SELECT DISTINCT function_name FROM duckdb_functions() WHERE function_type <> 'pragma'"
@@ -28,7 +28,7 @@ def test_somebody_looked_at_every_function(decisions: dict[str, str]) -> None:
     unknown = sorted({name for (name,) in functions} - set(decisions))
     assert unknown == [], (
         f"DuckDB {duckdb.__version__} has functions that nobody looked at. For each: does it look at anything but its "
-        f"arguments? Refuse it in core/sql/gate.py or allow it, and add the decision to {KNOWN.name}."
+        f"arguments? Refuse it in core/sql/sandbox.py or allow it, and add the decision to {KNOWN.name}."
     )
 
 

@@ -15,7 +15,7 @@ import pytest
 
 from core import errors, exports
 from core.errors import QueryError
-from core.sql import sandbox, worker
+from core.sql import sandbox
 from core.warehouse.warehouse import Warehouse
 from tests.conftest import run_core
 from tests.screens import filled_warehouse
@@ -106,7 +106,7 @@ def test_the_suite_is_large_enough():
 def here(warehouse: Warehouse, sql: str) -> tuple[dict, bytes]:
     """As the worker answers, in this process: a process for each of all statements would take minutes."""
     request = {"path": str(warehouse.path), "wait": 10.0, "limit": 10, "seconds": 10.0, "memory_mb": 512, "sql": sql}
-    line, _, rest = worker.answer(worker.Request(**request), pytest.fail).partition(b"\n")
+    line, _, rest = sandbox.answer(sandbox.Request(**request), pytest.fail).partition(b"\n")
     return json.loads(line), rest
 
 

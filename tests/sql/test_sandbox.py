@@ -8,8 +8,8 @@ import pytest
 
 from core.errors import QueryError, WarehouseError
 from core.locale import in_language, worded
-from core.sql import sandbox, worker
-from core.sql.gate import check_statement
+from core.sql import sandbox
+from core.sql.sandbox import check_statement
 from core.warehouse.runs import ingest_parcel
 from core.warehouse.warehouse import Warehouse
 from tests.profiles import make_profile
@@ -89,7 +89,7 @@ def test_odd_types_arrive_as_text_and_equal_names_are_told_apart(filled):
 )
 def test_every_way_to_ask_is_open(filled, sql):
     request = {"path": str(filled.path), "wait": 10.0, "limit": 10, "seconds": 10.0, "memory_mb": 512, "sql": sql}
-    line, _, rest = worker.answer(worker.Request(**request), pytest.fail).partition(b"\n")
+    line, _, rest = sandbox.answer(sandbox.Request(**request), pytest.fail).partition(b"\n")
     assert "error" not in json.loads(line), line
     assert rest
 
