@@ -19,6 +19,9 @@ from core.terminal.output import warn as warn
 from core.warehouse.runs import find_run_id
 from core.warehouse.warehouse import Warehouse
 
+MOST_REASONS = 3
+"""Waiting measurements that cannot be ingested and are named; the others are counted."""
+
 
 def fail(error: WorkdimError) -> int:
     """Print the error as one line on standard error; returns the exit code."""
@@ -48,9 +51,12 @@ def existing_warehouse(options: argparse.Namespace) -> Warehouse:
 
 
 def ingest_waiting(warehouse: Warehouse) -> None:
-    """Ingest finished measurements that wait; warns with the reason for each that still cannot be ingested."""
-    for reason in recover_for_reader(warehouse):
+    """Ingest finished measurements that wait; warns with the reasons of the first that still cannot be ingested."""
+    reasons = recover_for_reader(warehouse)
+    for reason in reasons[:MOST_REASONS]:
         warn(reason)
+    if n := len(reasons[MOST_REASONS:]):
+        warn("{n} more cannot be taken in: `workdim doctor` lists them.", n=n)
 
 
 def selected_warehouse(options: argparse.Namespace) -> Warehouse:

@@ -299,14 +299,6 @@ class Verbs:
             Arguments(added, added.needed).declare(own, shared)
 
     @property
-    def texts(self) -> list[str]:
-        """All English texts to translate: its own, those of its verbs, and its headings."""
-        return [
-            self._text,
-            *(verb[key] for verb in self._declared.values() for key in ("heading", "says") if key in verb),
-        ]
-
-    @property
     def names(self) -> list[str]:
         return list(self._declared)
 

@@ -87,7 +87,9 @@ def meanings(table: Table) -> list[str]:
 
 def texts_of(of: Parser) -> Iterator[str]:
     """What the parser of the command line says of its verbs and options, which it is given in English."""
-    yield from of.verbs.texts if of.verbs else ()
+    if of.verbs:
+        yield of.verbs._text
+        yield from (verb[key] for verb in of.verbs._declared.values() for key in ("heading", "says") if key in verb)
     for group in of._action_groups:
         actions = [one for one in group._group_actions if one.help != argparse.SUPPRESS]
         yield from [group.title] * bool(actions and group.title and not of.verbs)
