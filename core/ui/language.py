@@ -1,4 +1,6 @@
-"""The reader's language: `?lang=` in the URL, else what the browser prefers."""
+"""The reader's language, `?lang=` in the URL, else what the browser prefers; and what Markdown shows: names and sentences letter by
+letter, never as markup.
+"""
 
 from __future__ import annotations
 
@@ -192,7 +194,7 @@ def in_zone(time: datetime) -> datetime:
     return time - timedelta(minutes=st.context.timezone_offset or 0)
 
 
-# --- Escape names and sentences for Streamlit's Markdown, so that they are shown letter by letter and never as markup.
+# --- names and sentences for Markdown --------------------------------------------------------------------------------
 
 _JOINER = "\u2060"
 """A character of no width: it breaks icons and addresses, which Streamlit recognises after backslashes are removed."""

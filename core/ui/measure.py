@@ -1,4 +1,7 @@
-"""The form of a measurement on the screen Measure: models, text, protocol; what it will take, by itself; the start."""
+"""The screen Measure: models, text, protocol; what it will take, by itself; the start. And pilots: those that are registered, and
+what makes a measurement one: a question, what is expected of the answer, and until when it is decided, written down before
+anything is measured.
+"""
 
 from __future__ import annotations
 
@@ -422,8 +425,7 @@ def _show_card(card: Preflight) -> None:
         st.caption(escape(line))
 
 
-# --- Pilots on the screen Measure: those that are registered, and what makes a measurement one: a question, what is expected of
-# the answer, and until when it is decided, written down before anything is measured.
+# --- pilots ----------------------------------------------------------------------------------------------------------
 
 _FOLDER = "pilots"
 """Folder beside the warehouse from which paths in a pilot written here are read."""

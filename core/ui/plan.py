@@ -1,4 +1,4 @@
-"""A layer plan on the page Layer plans: the answer with the blocks to remove, and the sections behind it."""
+"""The page Layer plans: the answer with the blocks to remove, the sections behind it, and the form of a new plan."""
 
 from __future__ import annotations
 
@@ -325,7 +325,7 @@ def show_history(plans: pl.DataFrame, outcomes: Sequence[PlanOutcomeRow]) -> Non
         st.caption(escape(plan_wording.foresight_text(forecasts)))
 
 
-# --- The form of a new layer plan on the page Layer plans: settings, an estimate of the time, the start of the job.
+# --- a new plan ------------------------------------------------------------------------------------------------------
 
 _LINKED = "model that a link asked to be planned"
 _REQUEST = "asked before planning"

@@ -1,6 +1,5 @@
-"""What a statement of the screen Query is written with: the editor, and the tables and columns with their meanings.
-
-A statement is typed, or comes from a link, an example or a saved query.
+"""The screen Query: a statement is typed, or comes from a link, an example or a saved query, beside the tables and columns with their
+meanings; it runs, then its rows, downloads and a chart are drawn. Cells are shown as text and never run as markup.
 """
 
 from __future__ import annotations
@@ -266,8 +265,7 @@ def _show_columns(rows: Sequence[tuple[str, ...]], titles: list[str]) -> None:
     )
 
 
-# --- The answer of the screen Query: a statement runs, then its rows, downloads and a chart are drawn.
-# Cells are shown as text and never run as markup.
+# --- the answer ------------------------------------------------------------------------------------------------------
 
 T = TypeVar("T")
 HEIGHT = 280
@@ -292,9 +290,6 @@ class Answer:
     """Counts the answers of a session, so that each starts with a chart of its own."""
     result: SqlResult | None
     error: str = ""
-
-
-# --- running ----------------------------------------------------------------------------------------------------
 
 
 def discard() -> None:
@@ -351,9 +346,6 @@ def _show_progress(running: sandbox.RunningQuery, seconds: float) -> None:
 def _store_answer(sql: str, result: SqlResult | None, error: str = "") -> None:
     number = st.session_state["query number"] = st.session_state.get("query number", 0) + 1
     st.session_state[_ANSWER] = Answer(sql, number, result, error)
-
-
-# --- drawing ----------------------------------------------------------------------------------------------------
 
 
 def show(answer: Answer) -> None:

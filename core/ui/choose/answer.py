@@ -1,4 +1,4 @@
-"""The answer of the page Choose, and its sections Reasons and Cost."""
+"""The answer of the page Choose, its sections Reasons and Cost, and its table: a click on a head sorts it, marked rows are compared."""
 
 from __future__ import annotations
 
@@ -257,7 +257,7 @@ def _store_speeds(references: list[str], column: str) -> None:
     st.session_state[url_state.key("speeds")] = [f"{name}~{value}" for name, value in speeds.items()]
 
 
-# --- The one table of the page Choose: a click on a head sorts it, marked rows are compared.
+# --- the table -------------------------------------------------------------------------------------------------------
 
 MAX_SCORES = 4
 """Scores beside the names of models that have no ranking, where none of them is asked for."""

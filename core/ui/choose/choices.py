@@ -1,4 +1,6 @@
-"""The choices of the page Choose: models, rule or criteria with weights and thresholds, use class, assumptions of cost."""
+"""The choices of the page Choose: which models, by group, score, dimension and filters; by which rule or criteria, for which use, at
+which assumptions of cost.
+"""
 
 from __future__ import annotations
 
@@ -306,7 +308,7 @@ def _read_speeds() -> dict[str, float]:
     return speeds
 
 
-# --- The choices of the page Choose that select models: group and score in sight, dimension, points and filters as settings.
+# --- models ----------------------------------------------------------------------------------------------------------
 
 COMPARABLE = "all"
 """In place of the key of a group: all models that can be compared with those of the page's answer."""

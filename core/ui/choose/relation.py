@@ -1,4 +1,6 @@
-"""Whether dimension and score go together, on the page Choose: sentence, figure, sources, other groups, what is published."""
+"""Whether dimension and score go together, on the page Choose: sentence, figure, sources, other groups, what is published; and whether
+its choice holds on other tasks and texts.
+"""
 
 from __future__ import annotations
 
@@ -210,7 +212,7 @@ def _show_published(answer: Answer) -> None:
         tables.show(pl.DataFrame([here, *claims], titles, orient="row"), "published")
 
 
-# --- The sections Tasks and Other texts of the page Choose: whether its choice holds on others.
+# --- other tasks, other texts ----------------------------------------------------------------------------------------
 
 
 def show_by_task(view: DecisionView) -> None:

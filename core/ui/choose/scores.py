@@ -1,4 +1,6 @@
-"""What was imported, on the page Choose: its files, contradictions between them, and which model a name means."""
+"""The scores of the page Choose: all of them, files imported and contradictions between them, which model a name means, the import of
+files, and two models held against each other question by question.
+"""
 
 from __future__ import annotations
 
@@ -212,7 +214,7 @@ def _editor_key(name: str) -> str:
     return f"scores names {name} {st.session_state.get(_NAMES_ROUND, 0)}"
 
 
-# --- The section Import of the page Choose: files of scores are read, shown value by value, and then stored on a click.
+# --- import ----------------------------------------------------------------------------------------------------------
 
 TYPES = ["json", "jsonl", "csv", "tsv", "txt", "parquet", "yaml", "yml"]
 MAX_UNFOLDED = 5
@@ -470,7 +472,7 @@ def _score_rows(preview: ImportPreview, rows: pl.DataFrame) -> pl.DataFrame:
     return pl.DataFrame(columns)
 
 
-# --- The section Two models, question by question, of the page Choose: differences, and whether chance explains them.
+# --- two models, question by question --------------------------------------------------------------------------------
 
 N_BENCHMARKS, MAX_BENCHMARKS = 12, 60
 """Benchmarks, such as the parts of a large one, that are drawn by default, and at most."""

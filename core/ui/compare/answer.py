@@ -1,4 +1,6 @@
-"""The runs of the page Compare held against one of them: the answer, differences by layer, results and conditions."""
+"""The runs of the page Compare held against one of them: the answer, differences by layer, results; how each was measured, in what they
+differ, and the actions on them: tags and note, measuring again, deleting, export.
+"""
 
 from __future__ import annotations
 
@@ -162,8 +164,7 @@ def _less_text(base_less_run: TextLoss | None) -> str:
     return with_interval(-base_less_run.value, *ends)
 
 
-# --- The section Provenance of the page Compare: how the runs were measured, in what they differ, and the actions
-# on them: tags and note, measuring again, deleting, export.
+# --- provenance ------------------------------------------------------------------------------------------------------
 
 MARK = "≠"
 FIELD_WIDTH, MARK_WIDTH = 280, 30
@@ -209,9 +210,6 @@ def record_table(stored: list[dict[str, Any]], labels: dict[str, str]) -> pl.Dat
     lines = [rows[field] for field in sorted(rows, key=field_position)]
     table = pl.DataFrame(lines, schema=dict.fromkeys(names, pl.String), orient="row")
     return table if others else table.drop("")
-
-
-# --- actions -----------------------------------------------------------------------------------------------------------
 
 
 @inputs.hidden_when_read_only

@@ -1,4 +1,4 @@
-"""The section Checks of the page Compare: whether the numbers of a run can be trusted, and what limits them."""
+"""Details of the page Compare: checks, distributions, dimension and loss, large-norm tokens, layers against layers."""
 
 from __future__ import annotations
 
@@ -99,7 +99,7 @@ def _severity() -> pl.Expr:
     return pl.when(for_information).then(len(_SEVERITY)).otherwise(severity)
 
 
-# --- Three sections of the page Compare about what a mean hides: Distributions, Dimension and loss, Large-norm tokens.
+# --- what a mean hides -----------------------------------------------------------------------------------------------
 
 
 def show_distributions(selection: Selection) -> None:
@@ -197,7 +197,7 @@ def show_windows(selection: Selection) -> None:
     tables.show_rows_download(selection.windows, selection.with_controls, "windows")
 
 
-# --- The section Layers against layers of the page Compare: where a representation changes, and how fast.
+# --- layers against layers -------------------------------------------------------------------------------------------
 
 
 def show_pairs(selection: Selection) -> None:

@@ -241,7 +241,7 @@ def _show_reference_notes(data: ProfileData, selection: Selection) -> None:
         st.caption(message.format(names=escape(_(", ").join(outdated))))
 
 
-# --- The choices of the section Profile, which give the data of its figure: quantity, cloud, scale, layer, control passes.
+# --- choices ---------------------------------------------------------------------------------------------------------
 
 BASIC_QUANTITIES = ("d2", "gride", "participation_ratio")
 """Quantities offered at first, on one point per type; a switch offers all."""
@@ -393,7 +393,7 @@ def choose_references(
     return replace(data, references=references)
 
 
-# --- The verdicts and key numbers of a run: a panel beside its figure, and a card.
+# --- verdicts and numbers of a run -----------------------------------------------------------------------------------
 
 _VERDICT_COLOURS = {"holds": "blue", "mostly_holds": "blue", "depends": "orange", "invalid": "red"}
 _CHIP_COLOURS = {"✓": "green", "✕": "red", "=": "gray", "≠": "gray", "?": "gray"}
@@ -498,7 +498,7 @@ def _show_served(correlators: Sequence[LayerCorrelatorRow]) -> None:
         st.markdown(escape(told), help=escape(answer_wording.served_limits()))
 
 
-# --- Tables of the section Profile: the numbers of all layers, all quantities of one layer, and the claims.
+# --- tables ----------------------------------------------------------------------------------------------------------
 
 
 def layer_table(rows: pl.DataFrame, runs: pl.DataFrame) -> pl.DataFrame:
