@@ -21,8 +21,8 @@ from core.wording import answers as answer_wording
 from core.wording.labels import marked_name, shortened_name
 from core.wording.verdicts import badge_text, verdict_legend_text, verdict_marks, verdict_text
 
-PAGE_SIZE = 12
-"""Pictures of one page of the gallery: twice what is in sight, as each takes a browser hundredths of a second."""
+PAGE_SIZE = 8
+"""Pictures of one page of the gallery: what is in sight and a row more, as each takes a browser hundredths of a second."""
 MAX_BUTTONS = 9
 """Pages of the gallery up to which each has its button; more are a list."""
 MAX_PILOTS = 2

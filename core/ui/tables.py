@@ -29,22 +29,13 @@ MIN_WIDTH, MAX_FIRST_WIDTH = 70, 330
 room beside it in a narrow window."""
 LETTER_WIDTH, WIDE_LETTER_WIDTH = 6.4, 14
 """Pixels of a letter in a table, and of a Japanese one."""
-VERDICT_WIDTH, VERDICT_HEIGHT = 290, 68
-"""Pixels for two verdicts with their reasons, on three lines; Streamlit breaks lines only in rows above 64 pixels."""
 
 
 def show(table: pl.DataFrame, key: str, **more: Any) -> Any:
-    """Draw a table whose first column stays visible when a narrow window scrolls sideways; returns the marked rows.
-
-    Rows with verdicts are high enough for the reasons.
-    """
-    verdict, outcome = _("Verdicts"), _("Outcome")
+    """Draw a table whose first column stays visible when a narrow window scrolls sideways; returns the marked rows."""
     columns = column_widths(table)
-    if outcome in table.columns:
+    if (outcome := _("Outcome")) in table.columns:
         columns[outcome] = st.column_config.Column(width=OUTCOME_WIDTH)
-    if verdict in table.columns:
-        columns[verdict] = st.column_config.Column(width=VERDICT_WIDTH)
-        more = {"row_height": VERDICT_HEIGHT} | more
     return show_plain(table, key=key, column_config=columns, placeholder="–", **more)
 
 

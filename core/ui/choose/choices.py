@@ -96,7 +96,8 @@ class DecisionView:
 
 
 def choose_view(pilot: RegisteredPilot | None, *, relates: bool = False) -> DecisionView:
-    """Draw all choices of the page; returns what they select. `relates`: as of `models.choose_ranking`."""
+    """Draw all choices of the page; returns what they select, with the answer that the use class leaves of it. `relates`: as of
+    `choose_ranking`."""
     with url_state.batched():
         above = st.container()
         with st.container(horizontal=True, vertical_alignment="bottom"):
@@ -116,12 +117,30 @@ def choose_view(pilot: RegisteredPilot | None, *, relates: bool = False) -> Deci
             task = _choose_task(context, rule)
         with in_sight:
             subset = choice_question.one_run_each(_choose_subset(ranked.runs))
-            use_class = rule.rule.use_class if rule else _choose_use_class(pilot)
+            if decided := rule.rule if rule else pilot.pilot if pilot else None:
+                use_class = decided.use_class
+            else:
+                names = wording.names("use_class", USE_CLASSES)
+                use_class = inputs.choose_from_list(_("Use class"), names, "use", width=120)
         run_ids = ids_of(subset)
         context = context.restrict_to(run_ids).with_windows(reads.rows("run_windows", run_ids))
         with by:
             criteria = [] if rule else _choose_criteria(context, ranked.question, use_class)
-        return _decide(context, criteria, task, assumptions, use_class, rule, rules, ranked)
+    answer, message = None, ""
+    try:
+        if rule:
+            found = choice_question.choose_by_rule(context, rule.rule, task_name(task))
+            answer = choice_question.judged(found, use_class)
+        else:
+            asked = reads.population(ranked.question).benchmark if ranked.question.benchmark else None
+            answer = choice_question.choose_pilot(context, criteria, use_class, asked=asked)
+    except InputError as error:
+        message = worded(error)
+    if answer and answer.choice:
+        task, criteria = answer.choice.task, list(answer.choice.decision.criteria)
+    else:
+        task = task or choice_question.task_of(criteria)
+    return DecisionView(context, criteria, task, answer, message, assumptions, use_class, rule, rules, ranked)
 
 
 @reads.cached(8)
@@ -131,34 +150,6 @@ def _whole_context(question: RankingQuestion | None, assumptions: Assumptions) -
     runs = choice_question.all_models(reads.evidence()) if group is None else group.rows
     scores, speeds = reads.evidence().scores, reads.speeds(ids_of(runs))
     return criteria_analysis.choice_context(runs, scores, speeds, assumptions, comparable=group is not None)
-
-
-def _decide(
-    context: ChoiceContext,
-    criteria: list[ResolvedCriterion],
-    task: Mapping[str, Any] | None,
-    assumptions: Assumptions,
-    use_class: str,
-    rule: SavedRule | None,
-    rules: list[SavedRule],
-    ranked: RankingView,
-) -> DecisionView:
-    """The decision by a rule or by criteria, as the answer that the use class leaves of it."""
-    asked = reads.population(ranked.question).benchmark if ranked.question.benchmark else None
-    answer, message = None, ""
-    try:
-        if rule:
-            answer = choice_question.judged(
-                choice_question.choose_by_rule(context, rule.rule, task_name(task)), use_class
-            )
-        else:
-            answer = choice_question.choose_pilot(context, criteria, use_class, asked=asked)
-    except InputError as error:
-        message = worded(error)
-    choice = answer.choice if answer else None
-    task = choice.task if choice else task or choice_question.task_of(criteria)
-    criteria = list(choice.decision.criteria) if choice else criteria
-    return DecisionView(context, criteria, task, answer, message, assumptions, use_class, rule, rules, ranked)
 
 
 def _choose_rule(rules: list[SavedRule], above: Any) -> SavedRule | None:
@@ -197,13 +188,6 @@ def _choose_subset(runs: pl.DataFrame) -> pl.DataFrame:
     width = 320 if url_state.requested("among") else 140  # beside a name there is room for nothing else
     chosen = inputs.choose_many(_("Only these models"), names, "among", placeholder=_("all"), width=width)
     return runs.filter(pl.col("model_id").is_in(chosen)) if chosen else runs
-
-
-def _choose_use_class(pilot: RegisteredPilot | None) -> str:
-    """Return the use class: that of the pilot, or the choice of the reader."""
-    if pilot is not None:
-        return pilot.pilot.use_class
-    return inputs.choose_from_list(_("Use class"), wording.names("use_class", USE_CLASSES), "use", width=120)
 
 
 def _offered(
@@ -365,7 +349,9 @@ def choose_ranking(pilot: RegisteredPilot | None, above: Any, settings: Any, *, 
     if group == ANSWERED and question != grouped.asked:  # named, it stays the one compared
         question = replace(question, group=named_group(grouped))
     with settings:
-        question = _choose_dimension(question)
+        names = {key: answer_wording.dimension_name(key) for key in DIMENSIONS}
+        dimension = inputs.choose_from_list(_("Dimension"), names, "dimension", REGISTERED_DIMENSION, width=190)
+        question = replace(question, dimension=dimension)
         population = reads.population(question)
         rows, specification = _choose_filters(population, above)
     if is_reference := specification == REFERENCE:
@@ -556,13 +542,6 @@ def score_label(row: dict[str, Any], pilot: Pilot | None = None, *, with_suite: 
         return label
     mark = _("registered") if pilot.benchmark.is_met_by(row) else _("exploratory")
     return f"{label} – {mark}"
-
-
-def _choose_dimension(question: RankingQuestion) -> RankingQuestion:
-    """Return the question about a chosen dimension."""
-    names = {key: answer_wording.dimension_name(key) for key in DIMENSIONS}
-    chosen = inputs.choose_from_list(_("Dimension"), names, "dimension", REGISTERED_DIMENSION, width=190)
-    return replace(question, dimension=chosen)
 
 
 def _choose_filters(population: Population, above: Any) -> tuple[pl.DataFrame, Specification]:

@@ -223,7 +223,10 @@ def _show_actions(selection: Selection) -> None:
         with st.container(horizontal=True):
             measures_again = st.button(_("Measure again"), icon=":material/replay:", key="measure run again")
             with st.popover(_("Delete..."), icon=":material/delete:"):
-                _show_delete_button(run.run_id, run_choice.run_label(run))
+                label = run_choice.run_label(run)
+                st.markdown(_("Move this run to the trash: {name}").format(name=escape(label)))
+                st.markdown(_("It can be brought back until the trash is emptied."))
+                run_choice.show_delete_button([run.run_id], label)
             run_ids = ids_of(selection.with_controls)
             inputs.show_download(
                 _("Export the chosen runs (zip)"),
@@ -281,12 +284,6 @@ def _measure_again(record: Run) -> None:
             return
     processes.start_job(submit(request.config, warehouse, again=True), warehouse)
     st.switch_page("pages/measure.py")
-
-
-def _show_delete_button(run_id: str, label: str) -> None:
-    st.markdown(_("Move this run to the trash: {name}").format(name=escape(label)))
-    st.markdown(_("It can be brought back until the trash is emptied."))
-    run_choice.show_delete_button([run_id], label)
 
 
 def _export_zip(warehouse: Warehouse, run_ids: list[str]) -> bytes:
