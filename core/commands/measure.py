@@ -61,7 +61,7 @@ def measure(options: argparse.Namespace) -> int:
     if options.estimate_only:
         return estimate_all(with_companions(request, options.models), options)
     if options.json:
-        raise InputError("--json prints the card of --estimate-only. Add that, or leave --json out.")
+        raise InputError("--json needs --estimate-only here.")
     open_text(request)  # once, and not when each model's job reaches it
     _show_costs(request.protocol, request.estimators)
     # Models measured together are compared across tokenizers: their words are chosen for all of them.
@@ -159,7 +159,7 @@ def select_engine(options: argparse.Namespace, warehouse):
         check_ray(options.address)  # before any job is submitted
         return lambda jobs, on_progress: engine.run_jobs_on_cluster(jobs, warehouse, options.address, on_progress)
     if options.address:
-        raise InputError("--address is that of a Ray cluster: add --engine ray, or leave it out.")
+        raise InputError("--address needs --engine ray.")
     return lambda jobs, on_progress: processes.run_jobs(jobs, warehouse, max_parallel_jobs(), on_progress)
 
 
@@ -348,9 +348,7 @@ def _parse_blocks(text: str | None) -> tuple[int, ...]:
         found = re.fullmatch(r"([0-9]{1,5})(?::([0-9]{1,5}))?", part)  # no model has 100,000 blocks
         stretch = range(int(found[1]), int(found[2] or int(found[1]) + 1)) if found else ()
         if not stretch:
-            raise InputError(
-                "--remove takes block numbers from 0, as 4,14,15 or, for the same, 4,14:16, not '{text}'.", text=text
-            )
+            raise InputError("--remove takes block numbers from 0, as 4,14,15 or 4,14:16, not '{text}'.", text=text)
         blocks += stretch
     return tuple(blocks)
 

@@ -202,7 +202,7 @@ def _recipe(options: argparse.Namespace, warehouse: Warehouse) -> tuple[Recipe, 
     path = given.get("template")
     content = read_whole(path) if path else None
     if len([one for one in (options.plan, options.choice, options.run or options.pilot) if one]) > 1:
-        raise InputError("A report is of a plan, a choice, a pilot or runs: give only one.")
+        raise InputError("Give one of a plan, a choice, a pilot or runs.")
     plan_id = find_plan(warehouse, options.plan).plan.plan_id if options.plan else None
     saved, made = find_choice(list_rules(warehouse), options.choice) if options.choice else (None, None)
     runs, pilot_id = (made.candidates if made else [], None) if plan_id or made else _selected_runs(options, warehouse)

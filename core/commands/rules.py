@@ -59,7 +59,7 @@ def choose(options: argparse.Namespace) -> None:
 def _task(options: argparse.Namespace) -> TaskName | None:
     """The benchmark that is named. Raises InputError for a metric without one."""
     if options.metric and not options.benchmark:
-        raise InputError("--metric needs the benchmark that it is of: add --benchmark NAME.")
+        raise InputError("--metric needs --benchmark NAME.")
     return TaskName(options.benchmark, options.metric) if options.benchmark else None
 
 
@@ -225,9 +225,7 @@ def within(options: argparse.Namespace) -> None:
     answer = run_question.ask_windows(warehouse, run_id)
     run = answer.run
     if answer.lacks == "loss":
-        raise InputError(
-            "{model} predicts no next token, so its windows have no loss. Choose a decoder's run.", model=run.name
-        )
+        raise InputError("{model} predicts no next token. Choose a decoder's run.", model=run.name)
     if answer.lacks == "windows":
         raise InputError(
             "Run {run_id} holds no losses of windows (too short, or shipped without). Measure again: workdim "
