@@ -85,7 +85,7 @@ def _show_past_choice(rule: SavedRule, choice: RuleChoiceRow) -> None:
         day, task = language.local_time(choice.chosen_at), choice.task or _("none")
         date_and_task = _("{day}, task {task}").format(day=day, task=task)
         st.markdown(f"**{escape(decision_wording.choice_text(choice))}** · {escape(date_and_task)}")
-        for line in filter(None, (decision_wording.reason_text(key, choice.share_first) for key in choice.reasons)):
+        for line in filter(None, (decision_wording.reason_text(key) for key in choice.reasons)):
             st.caption(escape(line))
         with st.container(horizontal=True, vertical_alignment="bottom"):
             if choice.outcome:
