@@ -6,12 +6,19 @@ Nothing is claimed from what a check vetoed, from what no control confirms, or f
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+import json
+import re
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from datetime import date
 
+import polars as pl
+
+from core import wording
+from core.analysis.ranking import default_benchmark, filter_benchmark
+from core.analysis.relation import MARGIN
+from core.analysis.resampling import FEWEST_TEST
 from core.deck import html
-from core.deck.appendix import appendix
 from core.deck.board import five_slides
 from core.deck.choice_board import choice_board
 from core.deck.deck_data import DeckData, deck_data, plan_data
@@ -19,14 +26,22 @@ from core.deck.embedded_sources import embed_sources
 from core.deck.pilot_board import pilot_board
 from core.deck.plan_board import plan_board
 from core.deck.powerpoint import draw_deck
-from core.deck.profile_board import profile_board
-from core.deck.story import Origin, Story, StorySlide, numbers_of
+from core.deck.profile_board import profile_board, profiles
+from core.deck.slide import check_table, make_slide, table_slides
+from core.deck.story import Column, Heading, Origin, Row, Statement, Story, StorySlide, numbers_of, texts_of
 from core.deck.template import Template
-from core.locale import speaking
+from core.locale import N_, _, glossary, speaking, translated
 from core.pilots.saved import Recipe
 from core.questions.choice import ReportedRuns
-from core.records import LayerPlan
-from core.tables import RecipeNumberRow
+from core.records import LayerPlan, without_places
+from core.sources import Text, counted, shown
+from core.tables import RecipeNumberRow, Run, ScoredRun, ids_of
+from core.tables.sourced import rows_of
+from core.wording import plans as plan_wording
+from core.wording.labels import day, is_vetoed, layer_text, run_labels, shortened_name
+from core.wording.runs import group_name, limits
+from core.wording.scores import row_benchmark_name, with_error
+from core.wording.verdicts import verdict_legend_text, verdict_marks
 
 
 @dataclass(frozen=True)
@@ -75,3 +90,324 @@ def _slides(data: DeckData) -> Iterable[StorySlide]:
     if data.answer is not None:
         return five_slides(data, pilot_board(data), data.answer.population.rows)
     return five_slides(data, profile_board(data), data.text_runs)
+
+
+# --- the appendix: method in half a page, values, checks, provenance, queries, the words that it uses, limits ------
+
+TERMS = (
+    "estimated dimension, d2, layer profile, working dimension, final dimension, one per type, control, specification, holds, "
+    "mostly holds, depends, fails, unclear, untested, not usable, veto, 95 % interval, registered, hint, rank, rule, layer plan, "
+    "loss, repair"
+).split(", ")
+"""Terms of the glossary that a deck may use, by their English names."""
+MOST_CHECKS = 16
+COMMIT = re.compile(r"@([0-9a-f]{12})[0-9a-f]{28}$")
+LIBRARIES = ("torch", "transformers", "numpy")
+
+
+def appendix(data: DeckData, slides: Sequence[StorySlide]) -> Iterator[StorySlide]:
+    """Pages behind `slides`, in smaller letters; those of one section have its key before a hyphen."""
+    yield _method(data)
+    if data.plan is None:
+        if data.comparison is not None:  # whose core slides tell readers apart by their loss
+            yield make_slide(data, "profiles", _("Profiles"), (), profiles(data, data.text_runs), ("layer_estimates",))
+        yield from _values(data)
+        title = _("Quality checks of measurements: {n}").format(n=counted(data.text_runs.height, "runs"))
+        table = check_table(data.checks, data.text_runs, most=MOST_CHECKS)
+        yield make_slide(data, "checks", title, (), table, ("run_checks",), data.text_runs)
+        yield from _provenance(data)
+    else:
+        yield from _plan_provenance(data)
+    yield _sql(data)
+    yield from _glossary(data, slides)
+    yield from _limits(data)
+
+
+# --- method and words ------------------------------------------------------------------------------------------
+
+
+def _method(data: DeckData) -> StorySlide:
+    """In half a page; what verdicts mean stands among the words."""
+    statements = [
+        Statement(
+            _(
+                "A model reads the text in windows. Each layer gives one point for each token type, without position 0, special "
+                "tokens and norms far above the layer's median."
+            ),
+            _("What is measured"),
+        ),
+        Statement(
+            _("{definition} Intervals: a jackknife over neighbouring windows.").format(
+                definition=wording.own_definition_text()
+            ),
+            _("Estimated dimension"),
+        ),
+    ]
+    if data.plan is None:
+        told = _(
+            "Spearman's rho over models, with a bootstrap interval. Related: p of at most 0.05 from {n} models on, registered "
+            "before the scores; without that a hint, p corrected for all looks. Not related: the 90 % interval lies within ±{margin}."
+        )
+        statements.append(Statement(told.format(n=FEWEST_TEST, margin=MARGIN), _("Relation to scores")))
+    else:
+        told = _(
+            "One half of the text chooses the blocks, the other measures the rise of the loss, window by "
+            "window, against random sets of as many blocks."
+        )
+        statements.append(Statement(told, _("Layer plan")))
+    return make_slide(data, "method", _("How the numbers are made"), statements)
+
+
+def _glossary(data: DeckData, slides: Sequence[StorySlide]) -> Iterator[StorySlide]:
+    """The words that stand on these slides, with their meanings."""
+    said = " ".join(text for slide in slides for _place, text in texts_of(slide)).lower()
+    terms = {term.en: (term.name(data.language), term.meaning(data.language)) for term in glossary()}
+    used = [terms[term] for term in TERMS if terms[term][0].lower() in said]
+    if used:
+        yield from table_slides(
+            data,
+            "glossary",
+            _("What {n} words mean").format(n=counted(len(used), "glossary")),
+            (Column(_("Word"), 0.24), Column(_("Meaning"), 0.76)),
+            used,
+        )
+
+
+def _limits(data: DeckData) -> Iterator[StorySlide]:
+    columns = (Column(_("Question"), 0.31), Column(_("Why it is unclear"), 0.69))
+    if data.plan is not None:
+        rows: list[Row] = [(_("What limits this plan?"), line) for line in plan_wording.note_lines(data.plan.plan)]
+    else:
+        rows = list(limits(data.text_runs, data.against_controls, data.word_groups))
+    if not rows:
+        return
+    yield from table_slides(data, "limits", _("What this deck cannot decide"), columns, rows)
+
+
+# --- provenance ------------------------------------------------------------------------------------------------
+
+
+def _provenance(data: DeckData) -> Iterator[StorySlide]:
+    """The runs on text with their whole names; the notes have the controls as well."""
+    rows = [
+        (
+            COMMIT.sub(r"@\1", run.model_id),
+            run.corpus_id,
+            run.run_id,
+            "–" if run.n_points is None else shown(run.n_points, ","),
+            f"{run.dtype}, {run.device}",
+        )
+        for run in rows_of(data.text_runs, Run)
+    ]
+    protocols = data.runs.select("protocol", "protocol_hash").unique(maintain_order=True).rows()
+    key = _("Protocols: {protocols}. Workdim {code}; {libraries}.").format(
+        protocols=_(", ").join(f"{protocol} {hash_}" for protocol, hash_ in protocols[:4]),
+        code=", ".join(sorted(set(data.runs["code_version"]))[:3]),
+        libraries=_versions(data.runs),
+    )
+    yield from table_slides(
+        data,
+        "provenance",
+        _("Provenance"),
+        (
+            Column(_("Model and revision"), 0.34),
+            Column(_("Text and hash"), 0.22),
+            Column(_("Run"), 0.27),
+            Column(_("N"), 0.06, is_number=True),
+            Column(_("Format, device"), 0.11),
+        ),
+        rows,
+        key,
+        tables=("runs", "models", "corpora"),
+        runs=data.runs,
+        sources=[
+            f"{run.model_id}, {run.run_id}, {run.corpus_id}, {run.pass_}, {run.started_at.date()}"
+            for run in rows_of(data.runs, Run)
+        ],
+    )
+
+
+def _versions(runs: pl.DataFrame) -> str:
+    """`torch 2.13.0, numpy 2.3.1, 2.4.0`: all versions that occur."""
+    all_versions = [json.loads(text or "{}") for text in runs["library_versions"].unique()]
+    versions = (
+        (library, sorted({str(recorded[library]) for recorded in all_versions if library in recorded}))
+        for library in LIBRARIES
+    )
+    return ", ".join(f"{library} {', '.join(found)}" for library, found in versions if found) or "–"
+
+
+def _plan_provenance(data: DeckData) -> Iterator[StorySlide]:
+    assert data.plan is not None
+    plan = data.plan.plan
+    rows: list[Row] = [
+        (_("Plan"), plan.plan_id),
+        (_("Model"), plan.model_id),
+        (_("Hash of the weights"), plan.weights_sha256),
+        (_("Text and hash"), plan.corpus_id),
+        (_("Windows"), Text("{} + {}; {}").format(plan.n_selection, plan.n_verification or 0, plan.n_tokens)),
+        (_("Seed"), str(plan.seed)),
+        (_("Format, device"), f"{plan.dtype}, {plan.device}; {day(plan.created_at.date())}"),
+        (_("Program"), f"Workdim {plan.code_version}"),
+        (_("Asked for"), shortened_name(_options_text(plan.config), 400)),
+    ]
+    yield from table_slides(
+        data,
+        "provenance",
+        _("Provenance"),
+        (Column(_("What"), 0.24), Column(_("Value"), 0.76)),
+        rows,
+        tables=("plans",),
+    )
+
+
+def _options_text(config: str) -> str:
+    """`budget 0.05, budget_unit nats, verify, seed 0`: the options that were set, with only the last part of paths."""
+    options = without_places(json.loads(config))
+    set_options = {
+        key: value for key, value in options.items() if value is not None and value is not False and value != []
+    }
+    return ", ".join(
+        key if value is True else f"{key} {'+'.join(map(str, value)) if isinstance(value, list) else value}"
+        for key, value in set_options.items()
+    )
+
+
+def _sql(data: DeckData) -> StorySlide:
+    """Queries that give the same numbers from the warehouse, each one SELECT, as `workdim sql` takes it."""
+    if data.plan is not None:
+        statement = f"SELECT * FROM plan_outcomes WHERE plan_id = {sql_strings([data.plan.plan.plan_id])}"
+        return make_slide(data, "sql", _("Queries that give the same numbers"), [statement])
+    if data.pilot is not None and data.pilot_id is not None:
+        condition = f"run_id IN (SELECT run_id FROM pilot_runs WHERE pilot_id = '{data.pilot_id}')"
+    else:
+        ids = ids_of(data.text_runs)
+        # Of many runs only the random ends of their ids: forty whole ids would fill the slide.
+        condition = (
+            f"run_id IN ({sql_strings(ids)})" if len(ids) <= 3 else f"right(run_id, 8) IN ({sql_strings(ids, 8)})"
+        )
+    queries = [
+        (
+            _("Dimensions and verdicts"),
+            "SELECT run_id, inner_max, inner_max_layer, final_dimension_pre_norm, verdict_rise, verdict_fall "
+            f"FROM run_summaries WHERE estimator = 'd2' AND cloud = 'one_per_type' AND {condition}",
+        ),
+        (
+            _("Profiles"),
+            "SELECT layer, value, lower, upper FROM layer_estimates WHERE estimator = 'd2' AND cloud = 'one_per_type' "
+            f"AND transform = 'centred' AND state = 'residual' AND {condition} ORDER BY run_id, layer",
+        ),
+        (_("Checks"), f"SELECT * FROM run_checks WHERE {condition}"),
+        (_("Controls"), f"SELECT * FROM run_controls WHERE {condition}"),
+    ]
+    benchmark = default_benchmark(data.scored, data.pilot)
+    if benchmark is not None:
+        queries.append(
+            (
+                _("Scores"),
+                "SELECT repository, revision, value, std_error, source FROM scores "
+                f"WHERE benchmark = {sql_strings([benchmark['benchmark']])} AND metric = {sql_strings([benchmark['metric']])}",
+            )
+        )
+    statements = [Statement(query, label) for label, query in queries]
+    return make_slide(data, "sql", _("Queries that give the same numbers"), statements)
+
+
+def sql_strings(texts: Sequence[str], of_end: int = 0) -> str:
+    """Texts as SQL literals; with `of_end` only so many of their last characters."""
+    return ", ".join("'" + text[-of_end:].replace("'", "''") + "'" for text in texts)
+
+
+# --- values -------------------------------------------------------------------------------------------------------
+
+
+def _values(data: DeckData) -> Iterator[StorySlide]:
+    """All dimensions, by comparison group."""
+    benchmark = default_benchmark(data.scored, data.pilot)
+    across = [group for group in data.word_groups if group.rows["tokenizer_hash"].n_unique() > 1]
+    groups = [*data.groups, *across]
+    rows: list[Row] = []
+    for group in groups:
+        if len(groups) > 1:
+            told = _("Across tokenizers, one point per word: {group}") if group.is_by_words else "{group}"
+            rows.append(Heading(Text(told).format(group=group_name(group))))
+        labels = run_labels(group.rows)
+        rows += [_value_row(data, run, labels[run.run_id], benchmark) for run in rows_of(group.rows, Run)]
+    columns = (
+        Column(_("Model"), 0.25),
+        Column(_("Largest inner dimension"), 0.13, is_number=True),
+        Column(_("At layer"), 0.1, is_number=True),
+        Column(_("Final, before the norm"), 0.13, is_number=True),
+        Column(_("Final, after the norm"), 0.13, is_number=True),
+        Column(_("Verdicts"), 0.07),
+        Column(_score_title(data, benchmark), 0.19, is_number=True),
+    )
+    key = [_("In brackets: 95 % intervals."), verdict_legend_text() + _(". ").rstrip(), *_match_key(data)]
+    if any(map(is_vetoed, rows_of(data.text_runs, Run))):
+        key.append(wording.veto_mark_text())
+    title = _("All values (d2, N={size})").format(size=wording.size_range(data.n_points))
+    yield from table_slides(
+        data,
+        "values",
+        title,
+        columns,
+        rows,
+        wording.joined_sentences(key),
+        tables=("run_summaries", "scores"),
+        runs=data.text_runs,
+    )
+
+
+def _value_row(data: DeckData, run: Run, label: str, benchmark: dict | None) -> tuple[str, ...]:
+    after = run.final_dimension_post_norm
+    return (
+        label,
+        wording.interval_of(run, "inner_max"),
+        layer_text(run.inner_max_layer, run.n_layers),
+        wording.interval_of(run, "final_dimension_pre_norm"),
+        _("no final norm") if after is None else wording.interval_of(run, "final_dimension_post_norm"),
+        verdict_marks(run),
+        _score_cell(data, run.run_id, benchmark),
+    )
+
+
+def _score_title(data: DeckData, benchmark: dict | None) -> str:
+    if benchmark is None:
+        return _("Score")
+    title = row_benchmark_name(benchmark)
+    if data.pilot is None:
+        return title
+    is_met = data.pilot.benchmark.is_met_by(benchmark)
+    return title + ": " + (_("registered") if is_met else _("exploratory"))
+
+
+def _score_cell(data: DeckData, run_id: str, benchmark: dict | None) -> str:
+    """The scores of the column's benchmark, then that of the pilot's own task where the column is another benchmark."""
+    if benchmark is None:
+        return "–"
+    scores = filter_benchmark(data.scored, benchmark).filter(run_id=run_id).filter(pl.col("score_match") != "none")
+    texts = [_score_text(row) for row in rows_of(scores, ScoredRun)]
+    task = data.pilot and data.pilot.task
+    if task is not None and benchmark["benchmark"] != task.name:
+        task_scores = data.scored.filter(run_id=run_id, score_match="own", benchmark=task.name)
+        texts += [Text("{}: {}").format(task.name, _score_text(row)) for row in rows_of(task_scores.head(1), ScoredRun)]
+    return _("; ").join(dict.fromkeys(texts)) or "–"
+
+
+MATCHES = {
+    "revision_not_stated": N_("† revision not stated"),
+    "mapped": N_("* by an alias"),
+    "base": N_("° of the base model, which tests nothing"),
+}
+"""What is said of scores that may belong to another revision or model; its first letter stands behind them."""
+
+
+def _score_text(row: ScoredRun) -> str:
+    told = MATCHES.get(row.score_match)
+    return with_error(row) + (f" {told[0]}" if told else "")
+
+
+def _match_key(data: DeckData) -> list[str]:
+    matches = set(data.scored["score_match"])
+    marks = _(", ").join(translated(told) for match, told in MATCHES.items() if match in matches)
+    return [_("Scores: {marks}.").format(marks=marks)] if marks else []

@@ -16,8 +16,8 @@ import streamlit as st
 
 from core.analysis.ranking import newest_runs
 from core.deck import deck_data, template
+from core.deck.html import slide_outline
 from core.deck.report import Report, report_of
-from core.deck.slide_svg import slide_outline
 from core.deck.story import Story
 from core.errors import InputError, Sentence
 from core.files import version

@@ -9,9 +9,8 @@ from xml.etree import ElementTree
 
 import pytest
 
-from core.deck.html import MOST_BYTES, render_html
+from core.deck.html import MOST_BYTES, render_html, slide_outline
 from core.deck.slide import cleaned
-from core.deck.slide_svg import slide_outline
 from core.deck.story import Column, Heading, Origin, Table
 from core.figures.chart import Axis, Chart, Guide, Point, Series
 from core.figures.svg import visual_svg

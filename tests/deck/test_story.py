@@ -13,9 +13,8 @@ from core.analysis.ranking import default_benchmark, with_scores
 from core.analysis.relation import SpecificationCurve
 from core.analysis.resampling import search_dimensions
 from core.deck import board, choice_board, layout, pilot_board, plan_board, profile_board
-from core.deck.appendix import sql_strings
 from core.deck.deck_data import ReportedRuns, deck_data, plan_data
-from core.deck.report import build_story, report_of
+from core.deck.report import build_story, report_of, sql_strings
 from core.deck.slide import cleaned, make_slide, shorten_for_page
 from core.deck.story import MOST_SLIDES, Column, StorySlide, Table, numbers_of, texts_of
 from core.errors import InputError

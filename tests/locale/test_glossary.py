@@ -5,7 +5,7 @@ from collections import Counter
 
 from babel.messages.pofile import read_po
 
-from core.deck import appendix
+from core.deck import report
 from core.locale import FOLDER, LANGUAGES, catalogue, glossary
 
 TERMS = glossary()
@@ -90,4 +90,4 @@ def test_each_term_stands_once_with_its_meaning_and_follows_the_others():
 
 
 def test_words_that_decks_explain_are_in_the_glossary():
-    assert {*appendix.TERMS} <= {term.en for term in TERMS}
+    assert {*report.TERMS} <= {term.en for term in TERMS}
