@@ -8,25 +8,30 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
-from typing import Literal, NamedTuple, TypeVar
+from typing import Any, Literal, NamedTuple, TypeVar
 
 import polars as pl
 
 from core.deck import layout
 from core.deck.deck_data import DeckData
-from core.deck.slide import MOST_ROWS, make_slide, shorten_for_page
-from core.deck.story import Column, Row, Statement, StorySlide, Table, Visual
+from core.deck.story import Column, Row, Statement, StorySlide, Table, Visual, cleaned
 from core.figures.chart import Chart, Gallery
 from core.locale import _, translated
 from core.registry.checks import VERDICTS
 from core.registry.protocols import find_protocol, n_control_passes
-from core.sources import counted, derived
+from core.sources import counted, derived, shown
+from core.tables import Run, ids_of, records
 from core.wording import joined_sentences
 from core.wording import slides as slide_wording
 from core.wording.labels import day, name
 
 N_CONTROLS = n_control_passes(find_protocol("standard"))
 """Of one model: the passes that this protocol measures."""
+
+PAGE_POINTS, PAGE_KEY_ROOM = 10, 0.8
+"""Letter size of tables of the appendix, and inches for the key below one."""
+MOST_ROWS = 7
+"""Models in one table of a core slide; the others stand in the appendix."""
 
 Drawing = TypeVar("Drawing", Chart, Gallery)
 
@@ -121,7 +126,7 @@ def five_slides(data: DeckData, board: Board, runs: pl.DataFrame | None) -> Iter
     def made(key: str, panel: Panel) -> StorySlide:
         shown = (panel.title, panel.statements, panel.visual)
         slide = make_slide(data, key, *shown, board.tables, runs, board.sources, panel.say)
-        return shorten_for_page(slide, layout.OWN_PAGE)
+        return layout.shorten_for_page(slide, layout.OWN_PAGE)
 
     beside = (
         Statement(board.number, is_large=True),
@@ -268,4 +273,93 @@ def _options_panel(board: Board) -> Panel:
         board.decision.title,
         Table((Column(_("Option"), 0.42), Column(_("Time"), 0.2), Column(_("What follows"), 0.38)), tuple(rows), key),
         say=(_("Times: as measured on this machine."),),
+    )
+
+
+# --- any slide ---------------------------------------------------------------------------------------------------
+
+
+def make_slide(
+    data: DeckData,
+    key: str,
+    title: str,
+    statements: Sequence[Statement | str] = (),
+    visual: Visual | None = None,
+    tables: Sequence[str] = (),
+    runs: pl.DataFrame | None = None,
+    sources: Sequence[str] = (),
+    speech: Sequence[str] = (),
+) -> StorySlide:
+    """A slide without characters that XML forbids, its title cut to two lines; its sources are those named, or each run."""
+    run_ids = () if runs is None else tuple(ids_of(runs))
+    if runs is not None and not sources:
+        sources = [f"{row.name}: {row.run_id}" for row in records(runs, Run)]
+    told = (Statement(one) if isinstance(one, str) else one for one in statements)
+    return cleaned(
+        StorySlide(
+            key,
+            layout.truncate(title, layout.TEXT_WIDTH, layout.TITLE_SIZES[-1], bold=True),
+            tuple(one for one in told if one.text),
+            visual,
+            " · ".join(("Workdim", day(data.made_on))),
+            tuple(speech),
+            tuple([", ".join(tables), *sources] if tables else sources),
+            run_ids,
+        )
+    )
+
+
+def table_slides(
+    data: DeckData,
+    key: str,
+    title: str,
+    columns: tuple[Column, ...],
+    rows: Sequence[Row],
+    key_line: str = "",
+    **sources: Any,
+) -> Iterator[StorySlide]:
+    """A table over as many slides as it needs: `title (1/2)`, `title (2/2)`; tables, runs and `sources` are of each."""
+    filled = layout.paginate(
+        cleaned(tuple(rows)), columns, PAGE_POINTS, layout.BODY_HEIGHT - (PAGE_KEY_ROOM if key_line else 0.0)
+    )
+    for number, page in enumerate(filled, start=1):
+        numbered = title if len(filled) == 1 else title + f" ({number}/{len(filled)})"
+        table = Table(columns, tuple(page), key_line)
+        yield make_slide(data, key if number == 1 else f"{key}-{number}", numbered, (), table, **sources)
+
+
+def check_table(checks: pl.DataFrame, runs: pl.DataFrame, most: int) -> Table:
+    """How many of the runs passed each check, with warnings and vetoes; checks beyond `most` are summed up in one row."""
+    outcomes = {"pass": "passed", "warn": "warned", "veto": "vetoed"}
+    worst = (
+        checks.filter(pl.col("run_id").is_in(ids_of(runs)))
+        .group_by("check_name", "run_id")
+        .agg(pl.col("outcome").cast(pl.Enum(list(outcomes))).max())
+    )
+    counts = sorted(
+        ((check, Counter(found)) for check, found in worst.group_by("check_name").agg("outcome").iter_rows()),
+        key=lambda one: (-one[1]["veto"], -one[1]["warn"], one[0]),
+    )
+    rows: list[Row] = [
+        (
+            name("check", check),
+            *(shown(derived(found[key], "run_checks", f"{check} {told}")) for key, told in outcomes.items()),
+        )
+        for check, found in counts[:most]
+    ]
+    if rest := counts[most:]:
+        is_clean = not any(found["warn"] + found["veto"] for _check, found in rest)
+        further = _("{n} further check", "{n} further checks", n=counted(len(rest), "run_checks"))
+        rows.append((further, *((_("all"), "0", "0") if is_clean else ("–", "–", "–"))))
+    if not rows:
+        rows.append((slide_wording.checks_text(runs), "–", "–", "–"))
+    return Table(
+        (
+            Column(_("Quality check"), 0.49),
+            Column(_("Passed"), 0.17, is_number=True),
+            Column(_("Warning"), 0.19, is_number=True),
+            Column(_("Veto"), 0.15, is_number=True),
+        ),
+        tuple(rows),
+        _("Numbers of measurements; vetoed ones count in no claim."),
     )

@@ -21,8 +21,7 @@ from pathlib import Path
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
-from core.deck.slide import cleaned
-from core.deck.story import Heading, Origin, Row, Story, StorySlide, Table
+from core.deck.story import Heading, Origin, Row, Story, StorySlide, Table, cleaned
 from core.figures.chart import Blocks
 from core.figures.svg import BLOCK_WIDTH, BY_STYLE, DARK, FONT, LIGHT, Box, Drawing, Theme, visual_svg
 from core.figures.text import shorten_to_width, wrap_text

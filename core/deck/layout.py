@@ -7,12 +7,14 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from itertools import pairwise
 
-from core.deck.story import Column, Heading, Row, Statement, Table
+from core.deck.story import Column, Heading, Row, Statement, StorySlide, Table
 from core.figures.text import is_wide, phrases, text_width, wrap_text
+from core.locale import _
+from core.wording import joined_sentences
 
 Box = tuple[float, float, float, float]
 """Left, top, width, height."""
@@ -204,7 +206,7 @@ def paginate(
     if len(filled) < 2:
         return filled
     low, high = 0.0, room
-    for _ in range(12):
+    for _step in range(12):
         middle = (low + high) / 2
         low, high = (middle, high) if len(_fill_pages(rows, columns, points, middle)) > len(filled) else (low, middle)
     return _fill_pages(rows, columns, points, high)
@@ -229,3 +231,55 @@ def _fill_pages(rows: Sequence[Row], columns: Sequence[Column], points: float, r
         filled[-1].append(row)
         used += height
     return filled
+
+
+# --- what fits on a page -----------------------------------------------------------------------------------------
+
+
+def shorten_for_page(story_slide: StorySlide, page: Page) -> StorySlide:
+    """As much of a core slide as fits on a page in letters of 14 points; the rest goes to its notes."""
+    fitting, visual = list(story_slide.statements), story_slide.visual
+    room = below_large(fitting, page.statements)
+    while len(fitting) > 1 and text_height(paragraphs(fitting), room[2], SMALLEST) > room[3]:
+        fitting.pop()
+    dropped = [
+        joined_sentences((f"{statement.label}{_(': ')}" if statement.label else "", statement.text))
+        for statement in story_slide.statements[len(fitting) :]
+    ]
+    if isinstance(visual, Table):
+        whole, visual = visual, _fitting_table(visual, page.chart if fitting else page.body)
+        left = (*visual.rows, *[None] * (len(whole.rows) - len(visual.rows)))
+        cut = [row for row, shortened in zip(whole.rows, left, strict=True) if shortened != row]
+        dropped += [row.text if isinstance(row, Heading) else _read_aloud(row, whole) for row in cut]
+    return replace(story_slide, statements=tuple(fitting), visual=visual, speech=(*story_slide.speech, *dropped))
+
+
+def _read_aloud(row: tuple[str, ...], table: Table) -> str:
+    """`Decides: Head of support`; of more columns each cell with its title."""
+    cells = [
+        _("{name}: {relation}").format(name=column.title, relation=text)
+        for column, text in zip(table.columns[1:], row[1:], strict=True)
+        if text != "–"
+    ]
+    told = row[1] if len(row) == 2 else _(", ").join(cells)
+    return _("{name}: {relation}").format(name=row[0], relation=told)
+
+
+def _fitting_table(table: Table, box: Box) -> Table:
+    """The table with cells cut to as many lines as the box has room for, and where one is too much, with fewer rows."""
+    width, room = box[2], box[3] - key_height(table.key, box[2])
+    for lines in (6, 4, 3, 2, 1):
+        rows: tuple[Row, ...] = tuple(
+            row
+            if isinstance(row, Heading)
+            else tuple(
+                truncate(text, column.share * width - 2 * CELL_SIDE, SMALLEST, lines)
+                for text, column in zip(row, table.columns, strict=True)
+            )
+            for row in table.rows
+        )
+        if table_height(rows, table.columns, SMALLEST, width) <= room:
+            break
+    while len(rows) > 1 and table_height(rows, table.columns, SMALLEST, width) > room:
+        rows = rows[:-1]
+    return replace(table, rows=rows)

@@ -10,9 +10,20 @@ from core.analysis.intervals import NORMAL_95
 from core.analysis.ranking import OWN_MATCHES
 from core.analysis.relation import MARGIN, LeaveOneOut
 from core.analysis.resampling import FEWEST_TEST
-from core.deck.board import N_CONTROLS, Board, Decision, Look, Option, Panel, Sure, controls_look, table_of_models
+from core.deck.board import (
+    MOST_ROWS,
+    N_CONTROLS,
+    Board,
+    Decision,
+    Look,
+    Option,
+    Panel,
+    Sure,
+    check_table,
+    controls_look,
+    table_of_models,
+)
 from core.deck.deck_data import DeckData
-from core.deck.slide import MOST_ROWS, check_table
 from core.deck.story import Column, Statement, Table, Visual
 from core.figures.chart import Chart, Point
 from core.figures.scores import coefficient_chart, dimension_axis, relation_chart, score_axis

@@ -6,9 +6,8 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 from core.analysis import plans as plan_analysis
-from core.deck.board import Board, Decision, Look, Option, Panel, Sure
+from core.deck.board import MOST_ROWS, Board, Decision, Look, Option, Panel, Sure
 from core.deck.deck_data import DeckData
-from core.deck.slide import MOST_ROWS
 from core.deck.story import Column, Statement, Table, Visual
 from core.figures.plans import block_row, harder_chart, harder_points, price_chart
 from core.locale import _

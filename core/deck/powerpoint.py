@@ -19,8 +19,7 @@ from pptx.util import Inches, Pt
 
 from core.deck import layout
 from core.deck.charts import draw_chart, set_alternative_text
-from core.deck.layout import Box
-from core.deck.slide import shorten_for_page
+from core.deck.layout import Box, shorten_for_page
 from core.deck.story import Heading, Story, StorySlide, Table, Visual, is_query
 from core.deck.template import Template, adapt_placeholders, own_template
 from core.figures.chart import Block, Blocks, Chart, Gallery

@@ -12,6 +12,7 @@ from core import wording
 from core.analysis.differences import comparability
 from core.analysis.resampling import FEWEST_TEST
 from core.deck.board import (
+    MOST_ROWS,
     N_CONTROLS,
     Board,
     Decision,
@@ -19,13 +20,13 @@ from core.deck.board import (
     Option,
     Panel,
     Sure,
+    check_table,
     controls_look,
     sure_name,
     table_of_models,
     told_drawn,
 )
 from core.deck.deck_data import DeckData
-from core.deck.slide import MOST_ROWS, check_table
 from core.deck.story import Column, Statement, Visual
 from core.figures.decisions import rise_chart
 from core.figures.layer_profiles import MOST_CURVES, dimension_chart, profile_chart, profile_gallery

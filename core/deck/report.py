@@ -19,7 +19,7 @@ from core.analysis.ranking import default_benchmark, filter_benchmark
 from core.analysis.relation import MARGIN
 from core.analysis.resampling import FEWEST_TEST
 from core.deck import html
-from core.deck.board import five_slides
+from core.deck.board import check_table, five_slides, make_slide, table_slides
 from core.deck.choice_board import choice_board
 from core.deck.deck_data import DeckData, deck_data, plan_data
 from core.deck.embedded_sources import embed_sources
@@ -27,7 +27,6 @@ from core.deck.pilot_board import pilot_board
 from core.deck.plan_board import plan_board
 from core.deck.powerpoint import draw_deck
 from core.deck.profile_board import profile_board, profiles
-from core.deck.slide import check_table, make_slide, table_slides
 from core.deck.story import Column, Heading, Origin, Row, Statement, Story, StorySlide, numbers_of, texts_of
 from core.deck.template import Template
 from core.locale import N_, _, glossary, speaking, translated
@@ -67,11 +66,7 @@ def report_of(found: LayerPlan | ReportedRuns, recipe: Recipe, made_on: date | N
     with speaking(recipe.language):
         data = plan_data(found, made_on) if isinstance(found, LayerPlan) else deck_data(found, made_on)
     who, when = recipe.decided_by or data.decided_by, recipe.day or data.decide_by
-    return build_report(replace(data, decided_by=who, decide_by=when), recipe)
-
-
-def build_report(data: DeckData, recipe: Recipe) -> Report:
-    story = build_story(data, recipe.appendix)
+    story = build_story(replace(data, decided_by=who, decide_by=when), recipe.appendix)
     return Report(recipe, story, tuple(numbers_of(story, recipe.recipe_id)))
 
 
@@ -95,10 +90,31 @@ def _slides(data: DeckData) -> Iterable[StorySlide]:
 # --- the appendix: method in half a page, values, checks, provenance, queries, the words that it uses, limits ------
 
 TERMS = (
-    "estimated dimension, d2, layer profile, working dimension, final dimension, one per type, control, specification, holds, "
-    "mostly holds, depends, fails, unclear, untested, not usable, veto, 95 % interval, registered, hint, rank, rule, layer plan, "
-    "loss, repair"
-).split(", ")
+    "estimated dimension",
+    "d2",
+    "layer profile",
+    "working dimension",
+    "final dimension",
+    "one per type",
+    "control",
+    "specification",
+    "holds",
+    "mostly holds",
+    "depends",
+    "fails",
+    "unclear",
+    "untested",
+    "not usable",
+    "veto",
+    "95 % interval",
+    "registered",
+    "hint",
+    "rank",
+    "rule",
+    "layer plan",
+    "loss",
+    "repair",
+)
 """Terms of the glossary that a deck may use, by their English names."""
 MOST_CHECKS = 16
 COMMIT = re.compile(r"@([0-9a-f]{12})[0-9a-f]{28}$")

@@ -7,15 +7,17 @@ nothing. All texts are in the story's language, without characters that XML forb
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import date
-from typing import Literal
+from typing import Any, Literal
 
 from core.figures.chart import Blocks, Chart, Gallery
-from core.locale import _
+from core.figures.text import is_wide
+from core.locale import DIRECTION_CONTROLS, _
 from core.pilots.saved import Recipe
-from core.sources import Source
+from core.sources import Source, Text, changed
 from core.tables import RecipeNumberRow
 
 Case = Literal[
@@ -214,3 +216,41 @@ def points_of(slide: StorySlide) -> Iterator[float]:
 
 def written_point(value: float) -> str:
     return f"{value:.6g}"
+
+
+# --- characters ------------------------------------------------------------------------------------------------
+
+
+def cleaned(record: Any) -> Any:
+    """The record with all its texts without characters that XML forbids, which names and texts of users may contain, and with
+    minus signs."""
+    return changed(record, lambda value, _path: _cleaned_text(value) if isinstance(value, str) else value)
+
+
+def _cleaned_text(text: str) -> Text:
+    text = Text(text).substituted(CONTROL_CHARACTERS, lambda _found: "")
+    if is_query(text):
+        return text
+    text = text.substituted(RIGHT_TO_LEFT_NAME, lambda found: f"{found[1]}{LEFT_TO_RIGHT_MARK}")
+    text = text.substituted(r"\b(\d+)-shot", lambda found: f"{found[1]}{WORD_JOINER}-{WORD_JOINER}shot")
+    return _with_minus(text.substituted(r"\|(rho|ρ)\|", lambda found: f"|{WORD_JOINER}{found[1]}{WORD_JOINER}|"))
+
+
+def _with_minus(text: Text) -> Text:
+    """Numbers for people have a minus sign, not a hyphen; names keep theirs. Behind a Japanese letter programs would set a
+    minus sign as wide as one."""
+    starts = {
+        one.start
+        for one in text.stretches
+        if text[one.start] == "-" and not is_wide(text[: one.start].rstrip()[-1:] or " ")
+    }
+    return Text("".join("−" if at in starts else letter for at, letter in enumerate(text)), text.stretches)
+
+
+CONTROL_CHARACTERS = f"[\x00-\x1f\x7f-\x9f\ufffe\uffff\ud800-\udfff{DIRECTION_CONTROLS}]"
+"""Characters that XML forbids, that turn the direction of text, and line breaks, which a name does not need."""
+WORD_JOINER = "\u2060"
+"""Prevents a line break."""
+LEFT_TO_RIGHT_MARK = "\u200e"
+RIGHT_TO_LEFT_NAME = re.compile(rf"([\u0590-\u08ff][^\s、。,;:；：()（）{LEFT_TO_RIGHT_MARK}]*){LEFT_TO_RIGHT_MARK}?")
+"""A name in Arabic or Hebrew: numbers behind it would otherwise be set to its left, intervals reversed."""

@@ -10,8 +10,7 @@ from xml.etree import ElementTree
 import pytest
 
 from core.deck.html import MOST_BYTES, render_html, slide_outline
-from core.deck.slide import cleaned
-from core.deck.story import Column, Heading, Origin, Table
+from core.deck.story import Column, Heading, Origin, Table, cleaned
 from core.figures.chart import Axis, Chart, Guide, Point, Series
 from core.figures.svg import visual_svg
 from core.pilots.saved import Recipe

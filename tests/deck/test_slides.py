@@ -17,10 +17,10 @@ from pptx.oxml.ns import qn
 from pptx.util import Inches
 
 from core.deck import layout
+from core.deck.board import PAGE_POINTS
 from core.deck.layout import Column, Heading, lines_needed, paginate, row_height, table_height, truncate
 from core.deck.powerpoint import draw_deck
 from core.deck.report import build_story
-from core.deck.slide import PAGE_POINTS
 from core.deck.story import Statement, Story, Table
 from core.deck.template import own_template, parsed_xml
 from core.figures.chart import Axis, Chart, Gallery, Point, in_rows, interval_chart

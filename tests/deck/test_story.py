@@ -13,10 +13,11 @@ from core.analysis.ranking import default_benchmark, with_scores
 from core.analysis.relation import SpecificationCurve
 from core.analysis.resampling import search_dimensions
 from core.deck import board, choice_board, layout, pilot_board, plan_board, profile_board
+from core.deck.board import make_slide
 from core.deck.deck_data import ReportedRuns, deck_data, plan_data
+from core.deck.layout import shorten_for_page
 from core.deck.report import build_story, report_of, sql_strings
-from core.deck.slide import cleaned, make_slide, shorten_for_page
-from core.deck.story import MOST_SLIDES, Column, StorySlide, Table, numbers_of, texts_of
+from core.deck.story import MOST_SLIDES, Column, StorySlide, Table, cleaned, numbers_of, texts_of
 from core.errors import InputError
 from core.figures.chart import Chart
 from core.figures.layer_profiles import profile_chart
