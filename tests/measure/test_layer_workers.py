@@ -63,7 +63,7 @@ def workers_of(pid: int | None = None) -> list[psutil.Process]:
     return [child for child in children if "core.measure.layers" in child.cmdline()]
 
 
-def test_every_bit_is_the_same_for_any_number_of_workers(spilled):
+def test_every_bit_is_the_same_for_any_number_of_workers_and_what_a_layer_raises_comes_back(spilled):
     file, keep, plan = spilled
     states = np.load(file)
     threads = torch.get_num_threads()
@@ -72,10 +72,12 @@ def test_every_bit_is_the_same_for_any_number_of_workers(spilled):
     assert torch.get_num_threads() == 3
     torch.set_num_threads(threads)
     with LayerWorkers() as workers:
-        for n in (1, 2, 3):
+        for n in (1, 2):
             assert bits(workers.measure(n, file, keep, plan, range(N_STATES))) == here
-        assert workers.memory() > 3 * WORKER_BYTES / 4
+        assert workers.memory() > 2 * WORKER_BYTES / 4
         spent = workers.processor_seconds()
+        with pytest.raises(IndexError):
+            list(workers.measure(1, file, keep, plan, [N_STATES]))
     assert workers.memory() == 0 and workers.processor_seconds() >= spent > 0
 
 
@@ -98,12 +100,6 @@ def test_a_worker_that_the_system_ends_is_memory_that_ran_out(spilled):
             list(measuring)
         assert not workers_of()
         assert len(list(workers.measure(1, file, keep, plan, [0]))) == 1  # the next pass starts others
-
-
-def test_what_a_layer_raises_comes_back(spilled):
-    file, keep, plan = spilled
-    with LayerWorkers() as workers, pytest.raises(IndexError):
-        list(workers.measure(1, file, keep, plan, [N_STATES]))
 
 
 def test_workers_are_as_many_as_cpus_and_memory_allow_and_none_for_little_work(spilled, monkeypatch):

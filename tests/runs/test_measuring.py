@@ -167,11 +167,12 @@ def test_control_passes_are_runs_of_their_own_and_are_not_measured_twice(control
     assert [c.run.run_id for c in again.controls] == [c.run.run_id for c in first.controls]
     # Trained weights of the same architecture: what is wholly random is the same, nothing else.
     other = replace(controlled, model=str(save_tiny_model(tmp_path / "other", seed=5, num_hidden_layers=2)))
+    monkeypatch.setitem(PROTOCOLS, protocol.name, protocol)
     second = measure(other, warehouse, quiet)
     shared = [{c.run.run_id for c in f.controls if c.run.pass_ == "random_init"} for f in (first, second)]
     assert shared[0] == shared[1] and len(shared[0]) == 1
     known = sorted(queries.runs(warehouse)["pass"])
-    assert known == sorted([*own * 2, "random_init", *["text"] * 3])
+    assert known == sorted([*own, "shuffled", "random_init", *["text"] * 3])
 
 
 def test_a_control_that_was_stopped_goes_on_with_its_next_draw(controlled, tmp_path, monkeypatch):

@@ -283,13 +283,11 @@ def test_a_restore_that_was_killed_is_finished_by_whoever_opens_next(full, monke
     assert full.read('FROM "my ""table"""').height == 1
 
 
-@pytest.mark.parametrize("left", ["parcels/.DS_Store", "a parcel (copy)", ".DS_Store", "note of mine (1).txt"])
-def test_what_else_lies_among_the_parcels_keeps_no_backup_from_being_restored(full, tmp_path, left):
+def test_what_else_lies_among_the_parcels_keeps_no_backup_from_being_restored(full, tmp_path):
     """What a file browser leaves, and what somebody copied by hand."""
-    if left.startswith("a parcel"):
-        shutil.copytree(full.parcels / RUN_IDS[0], full.parcels / left)
-    else:
-        (full.path.parent / left if "/" in left else full.parcels / RUN_IDS[0] / left).write_bytes(b"x")
+    shutil.copytree(full.parcels / RUN_IDS[0], full.parcels / "a parcel (copy)")
+    for left in (".DS_Store", f"{RUN_IDS[0]}/.DS_Store", f"{RUN_IDS[0]}/note of mine (1).txt"):
+        (full.parcels / left).write_bytes(b"x")
     before, made = content(full), create_backup(full)
     elsewhere = Warehouse(tmp_path / "new machine" / "w.duckdb")
     assert restore(elsewhere, made.file)[0].n_parcels == 3
