@@ -62,7 +62,7 @@ def app(options: argparse.Namespace) -> int:
             address=options.address,
         )
     if not all(re.fullmatch(r"(\*\.)?[\w.-]+", host) for host in hosts):
-        raise InputError("--allowed-host takes a bare name, as workdim.example.com: no scheme, port or path.")
+        raise InputError("--allowed-host takes a bare name, as workdim.example.com.")
     opening = ServerAccess(options.address, (*LOCAL_HOSTS, *hosts), options.read_only)
     return serve(selected_warehouse(options).path, options.port, opening)
 

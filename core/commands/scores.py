@@ -91,7 +91,7 @@ def import_(options: argparse.Namespace) -> int:
             (failed if is_named else left_out).append(_with_option(error))
     model_names = {name for item in previews for name in (*item.names["name"], *item.rows["model"])}
     for name in renamed.keys() - model_names:
-        warn("No file names a model '{name}' as --model does: check its spelling.", name=name)
+        warn("No file names a model '{name}'.", name=name)
     stored: list[stored_scores.StoredImport] | None = None
     if not options.dry_run and previews and _confirm_import(options, previews):
         if renamed:
@@ -170,7 +170,7 @@ def template(options: argparse.Namespace) -> None:
 
 def alias(options: argparse.Namespace) -> None:
     if options.name is not None and (options.suggested or options.remove is not None):
-        raise InputError("Give either a name and its model, or --remove NAME, or --suggested.")
+        raise InputError("Give a name and its model, --remove NAME or --suggested.")
     if options.suggested:
         mapped = stored_scores.map_suggested(existing_warehouse(options))
         if not options.json:
@@ -180,9 +180,7 @@ def alias(options: argparse.Namespace) -> None:
     elif options.reference is not None:
         alias_table.set_aliases(selected_warehouse(options), {options.name: options.reference})
     elif options.name is not None:
-        raise InputError(
-            "Which model does '{name}' mean? Give its repository or reference after the name.", name=options.name
-        )
+        raise InputError("Which model is '{name}'? Give its repository or reference after it.", name=options.name)
     known = alias_table.list_aliases(existing_warehouse(options))
     rows = [
         (alias, reference, Sentence("yes") if is_measured else Sentence("no"), n_scores)

@@ -78,7 +78,7 @@ def _read_statement(statement: str) -> str:
     try:
         return sys.stdin.buffer.read().decode("utf-8-sig")
     except UnicodeDecodeError as error:
-        raise InputError("The statement on standard input is not UTF-8. Convert it, and try again.") from error
+        raise InputError("The statement on standard input is not UTF-8.") from error
 
 
 def _listing(options: argparse.Namespace, warehouse, worded: Callable[[str], str]) -> pl.DataFrame:
@@ -107,7 +107,7 @@ def _format(options: argparse.Namespace) -> str:
     ending = options.out.suffix.lower()[1:] if options.out else ""
     form = options.format or (ending if ending in WRITERS else "table")
     if form == "parquet" and options.out is None and sys.stdout.isatty():
-        raise InputError("Parquet is not for a terminal: add --out FILE.parquet to the command.")
+        raise InputError("Parquet needs --out FILE.parquet.")
     return form
 
 
