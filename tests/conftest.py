@@ -19,7 +19,7 @@ from core import limits
 from core.commands.main import main
 from core.records import RunConfig
 from core.registry.protocols import PROTOCOLS
-from core.runs import estimates, processes
+from core.runs import jobs, requests
 from core.runs.jobs import Job
 from core.warehouse.warehouse import Warehouse
 from tests import portions
@@ -96,7 +96,7 @@ def small_protocol(monkeypatch) -> str:
 
     for name, one in MORE.items():
         monkeypatch.setitem(PROTOCOLS, name, one)
-    monkeypatch.setattr(processes, "COMMAND", (sys.executable, "-m", "tests.runs.small"))
+    monkeypatch.setattr(jobs, "COMMAND", (sys.executable, "-m", "tests.runs.small"))
     return SMALL.name
 
 
@@ -136,8 +136,8 @@ def run_core(*arguments: str, warehouse: Path, **environment: str) -> subprocess
     with ExitStack() as stack:
         stack.enter_context(patch.dict(os.environ, {"WORKDIM_WAREHOUSE": str(warehouse)} | environment))
         stack.enter_context(patch("sys.stdin", io.TextIOWrapper(io.BytesIO(), encoding="utf-8")))
-        stack.enter_context(patch.object(processes, "start_job", _measure_here))
-        stack.enter_context(patch.object(estimates, "_run_process", answer_here))
+        stack.enter_context(patch.object(jobs, "start_job", _measure_here))
+        stack.enter_context(patch.object(requests, "_run_process", answer_here))
         stack.enter_context(patch.object(limits, "watched", nullcontext))  # by what ends a job's own process
         stack.enter_context(redirect_stdout(out))
         stack.enter_context(redirect_stderr(err))
@@ -152,7 +152,7 @@ def run_core(*arguments: str, warehouse: Path, **environment: str) -> subprocess
 
 
 def answer_here(kind: str, request: object, warehouse: Warehouse, cpus: int | None = None) -> object:
-    return json.loads(json.dumps(estimates.answer(kind, json.loads(json.dumps(request)))))
+    return json.loads(json.dumps(requests.answer(kind, json.loads(json.dumps(request)))))
 
 
 def _measure_here(job: Job, warehouse: Warehouse) -> SimpleNamespace:

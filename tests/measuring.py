@@ -11,9 +11,9 @@ from pathlib import Path
 
 from core.errors import InputError, ResourceError
 from core.records import Profile, ProgressCallback, RunConfig
+from core.runs.caches import recover
 from core.runs.execution import load_measurement, run_submitted
 from core.runs.jobs import job_status, remove_job, submit
-from core.runs.recovery import recover
 from core.warehouse.warehouse import Warehouse
 
 

@@ -14,7 +14,7 @@ from core.errors import Sentence, from_record
 from core.limits import limit_memory
 from core.locale import in_language, worded
 from core.records import RunConfig
-from core.runs import estimates, processes
+from core.runs import jobs, requests
 from core.runs.jobs import job_status, submit
 from tests.conftest import ROOT, run_core
 from tests.models.test_hostile_models import with_settings
@@ -102,20 +102,20 @@ def labels(tmp_path):
 @needs_proc
 def test_an_estimate_that_is_stopped_is_a_refusal_and_the_others_are_told(labels, tiny_llama, warehouse, monkeypatch):
     begin = SMALL + "from core.runs import estimates; estimates.main()"
-    monkeypatch.setattr(estimates, "COMMAND", (sys.executable, "-c", begin))
+    monkeypatch.setattr(requests, "COMMAND", (sys.executable, "-c", begin))
     config = RunConfig(str(tiny_llama), "english-business")
-    cards = estimates.preflight_cards_from_process([replace(config, model=str(labels)), config], warehouse)
+    cards = requests.preflight_cards_from_process([replace(config, model=str(labels)), config], warehouse)
     assert [card.model for card in cards] == [str(labels), str(tiny_llama)]
     assert [len(card.refusals) for card in cards] == [1, 0] and cards[0].refusals[0].startswith(TOLD)
-    assert estimates.readable_models([str(labels)], [config], warehouse) == []  # so it is no companion of the other
+    assert requests.readable_models([str(labels)], [config], warehouse) == []  # so it is no companion of the other
 
 
 @needs_proc
 def test_a_job_that_is_stopped_says_why_in_the_readers_language(labels, warehouse, monkeypatch, capsys):
     begin = SMALL + "import sys; from core.commands.main import main; sys.exit(main())"
-    monkeypatch.setattr(processes, "COMMAND", (sys.executable, "-c", begin))
+    monkeypatch.setattr(jobs, "COMMAND", (sys.executable, "-c", begin))
     job = submit(RunConfig(str(labels), "english-business"), warehouse)
-    (status,) = processes.run_jobs([job], warehouse, 1, lambda status: None)
+    (status,) = jobs.run_jobs([job], warehouse, 1, lambda status: None)
     assert (status.state, status.exit_code) == ("failed", 2) and status.reason.startswith(TOLD)
     assert in_language("ja", worded, status.reason).startswith(
         "labels を開くのに0.54 GBを超えるメモリを使ったため、中止しました。"

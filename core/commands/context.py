@@ -11,7 +11,7 @@ from typing import Any
 from core.errors import InputError, Sentence, WorkdimError, sentences
 from core.files import default_warehouse, refusing, write_atomic
 from core.ids import matching_ids
-from core.runs.recovery import recover_for_reader
+from core.runs.caches import recover_for_reader
 from core.store import parcels
 from core.tables import ids_of
 from core.terminal.output import one_line, say, say_json, tell

@@ -20,9 +20,10 @@ from core.errors import ResourceError, Sentence, sentences
 from core.files import nearest_folder
 from core.locale import worded
 from core.measure.checkpoint import code_version, library_versions
-from core.models import machine, packages
+from core.models import packages
 from core.models.network import route
-from core.runs.reference_check import MODEL, Deviation, check_instrument
+from core.runs import caches, installation
+from core.runs.installation import MODEL, Deviation, check_instrument
 from core.tables import records
 from core.terminal.output import heads, pad
 from core.terminal.progress import ProgressBar, counting_bar
@@ -78,14 +79,14 @@ def _program(facts: Facts) -> Iterator[Problem]:
     facts[Sentence("system")] = platform.platform()
     facts |= library_versions()
     facts[Sentence("reference profiles")] = str(len(shipped_run_ids()))
-    unmet = machine.unmet_requirements()
+    unmet = installation.unmet_requirements()
     if unmet:
         yield Problem(Sentence("{unmet}. Run: `python -m pip install -r requirements.txt`", unmet=unmet), is_basic=True)
 
 
 def _machine(facts: Facts) -> Iterator[Problem]:
     memory = psutil.virtual_memory()
-    facts[Sentence("devices")] = Sentence("{names}", names=machine.devices())
+    facts[Sentence("devices")] = Sentence("{names}", names=installation.devices())
     if memory.available < LEAST_MEMORY:
         line = Sentence(
             "{free:.1f} GB of memory is free; a demo model takes {least:g}. Close programs, or set --memory-budget.",
@@ -141,7 +142,7 @@ def _stores(facts: Facts, options: argparse.Namespace) -> Iterator[Problem]:
 
 
 def _with_size(folder: Path) -> Sentence:
-    return _with_remark(folder, amount(machine.folder_bytes(folder)))
+    return _with_remark(folder, amount(caches.disk_usage(folder)))
 
 
 def _with_remark(place: object, remark: str) -> Sentence:
@@ -155,7 +156,7 @@ def _network(facts: Facts) -> Iterator[Problem]:
         facts["hub"] = Sentence("cannot be asked")
         yield Problem(Sentence("Models of the hub would fail. {reason}", reason=error))
     else:
-        reason = machine.why_no_hub()
+        reason = installation.why_no_hub()
         facts["hub"] = _with_remark(hub_route.endpoint, _reachability(reason))
         settings = {Sentence("hub proxy"): hub_route.proxy, Sentence("hub certificates"): hub_route.certificate}
         facts |= {name: setting for name, setting in settings.items() if setting}
@@ -170,7 +171,7 @@ def _network(facts: Facts) -> Iterator[Problem]:
     facts[Sentence("hub cache")] = _with_size(Path(constants.HF_HUB_CACHE))
     address, reason = packages.package_index()
     facts[Sentence("package index")] = _with_remark(address, _reachability(reason))
-    missing = machine.missing_demo_models()
+    missing = installation.missing_demo_models()
     state = Sentence("to be fetched: {models}", models=missing) if missing else Sentence("in the cache")
     facts[Sentence("demo models")] = state
     if reason:
@@ -187,7 +188,7 @@ def _reachability(reason: str | None) -> Sentence:
 
 def _optional(facts: Facts) -> None:
     """Packages that only some models need: one that is missing is named when such a model is opened."""
-    versions = machine.installed((*machine.TOKENIZER_PACKAGES, *machine.QUANTISER_PACKAGES, "ray"))
+    versions = installation.installed((*installation.TOKENIZER_PACKAGES, *installation.QUANTISER_PACKAGES, "ray"))
     present = ", ".join(f"{package} {here}" for package, here in versions.items() if here)
     facts[Sentence("optional packages")] = present or Sentence("none")
 

@@ -13,10 +13,10 @@ from core.ids import SHORT_ID
 from core.limits import watched
 from core.questions.record import as_record
 from core.records import PlanConfig, RunConfig, ScoreConfig
-from core.runs import processes
+from core.runs import jobs as processes
+from core.runs.caches import recover
 from core.runs.execution import load_layer_plan, load_measurement, load_scores, run_submitted
 from core.runs.jobs import ERROR_FILE, STATES, JobStatus, find_job, list_jobs, remove_job, submit
-from core.runs.recovery import recover
 from core.terminal.output import say, tell
 from core.terminal.progress import ProgressBar
 

@@ -25,18 +25,21 @@ from core.questions.runs import RECORD, Comparison
 from core.records import BUDGETS, SHIPPED, LayerPlan, PlanConfig, Progress, RunConfig
 from core.registry.estimators import extra_seconds, require_on_request
 from core.registry.protocols import find_protocol
-from core.runs import processes
-from core.runs.estimates import plan_estimate_from_process, preflight_cards_from_process, with_readable_companions
+from core.runs import jobs as processes
+from core.runs.caches import recover
 from core.runs.execution import load_layer_plan
 from core.runs.jobs import STATES, JobStatus, remove_job, submit
-from core.runs.pilot_jobs import pilot_measurements, run_pilot
-from core.runs.recovery import recover
 from core.runs.requests import (
     expand_request,
+    pilot_measurements,
+    plan_estimate_from_process,
+    preflight_cards_from_process,
     protocol_names,
+    run_pilot,
     text_names,
     with_companions,
     with_labels_hash,
+    with_readable_companions,
     with_task_hash,
 )
 from core.tables import PilotRow, records
@@ -151,10 +154,10 @@ def estimate_all(configs: Sequence[RunConfig], options: argparse.Namespace) -> i
 
 
 def select_engine(options: argparse.Namespace, warehouse):
-    """A core.runs.pilot_jobs.Engine. Raises InputError for options that conflict, or if Ray is not available."""
+    """A core.runs.requests.Engine. Raises InputError for options that conflict, or if Ray is not available."""
     if options.engine == "ray":
         from core.runs.ray import engine
-        from core.runs.ray.cluster import check_ray
+        from core.runs.ray.engine import check_ray
 
         check_ray(options.address)  # before any job is submitted
         return lambda jobs, on_progress: engine.run_jobs_on_cluster(jobs, warehouse, options.address, on_progress)

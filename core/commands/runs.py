@@ -28,9 +28,8 @@ from core.locale import _, in_language, worded
 from core.pilots.pilot import find_pilot
 from core.questions.runs import load_runs
 from core.records import SHIPPED
-from core.runs.caches import clean_caches, list_caches, select_caches
-from core.runs.recovery import recover, recover_for_reader
-from core.runs.stored_runs import delete_stored_runs, rerun_request
+from core.runs.caches import clean_caches, delete_stored_runs, list_caches, recover, recover_for_reader, select_caches
+from core.runs.requests import rerun_request
 from core.store import parcels
 from core.store.parcels import Annotations
 from core.tables import PilotRow, Run, ids_of, records

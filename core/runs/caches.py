@@ -1,4 +1,5 @@
-"""Files on the disk beside measurements: what can be recreated, at what cost, and how it is cleaned.
+"""What lies on the disk beside measurements: what can be recreated, at what cost, and how it is cleaned; what killed
+processes left; and deleted runs.
 
 Parcels, the warehouse, texts, backups and the hub's own cache are listed and never touched. Files that a running job
 uses are protected by its lock.
@@ -8,21 +9,30 @@ from __future__ import annotations
 
 import itertools
 import json
+import logging
 import os
 import re
 import shutil
+import time
 import uuid
 from collections.abc import Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
-from core.errors import InputError, ResourceError, Sentence, unknown_name
+import polars as pl
+
+from core.errors import InputError, ResourceError, Sentence, WarehouseError, unknown_name
 from core.files import MODELS, folders_in, is_locked, lock_path, refusing, try_lock
+from core.ids import SHORT_ID
 from core.models.packages import cache_folder, packages_folder
-from core.runs.jobs import CHECKPOINT_PREFIX, job_folders
+from core.runs.jobs import CANCEL_FILE, CHECKPOINT_PREFIX, finish_job, job_folders, list_jobs, read_job, remove_job
+from core.store import parcels
+from core.store.parcels import is_parcel
+from core.tables import ids_of
+from core.warehouse import queries
 from core.warehouse.connection import wal_path
-from core.warehouse.runs import empty_trash
+from core.warehouse.runs import delete_runs, empty_trash
 from core.warehouse.warehouse import Warehouse
 
 
@@ -226,3 +236,70 @@ def _hub_cache() -> Path:
     from huggingface_hub import constants
 
     return Path(constants.HF_HUB_CACHE)
+
+
+# --- what killed processes left --------------------------------------------------------------------------------------
+
+_log = logging.getLogger("workdim")
+KEEP_FINISHED_SECONDS = 7 * 24 * 3600.0
+"""A finished job is removed after a week."""
+
+
+def recover(warehouse: Warehouse) -> None:
+    """Publish finished passes, ingest parcels, finish deletions, remove old finished jobs.
+
+    Checkpoints of stopped jobs are left alone. A job that cannot be recovered is logged as a warning and stops nothing.
+    """
+    for reason in _recover_jobs(warehouse):
+        _log.warning(reason)
+    warehouse.apply_pending()
+
+
+def recover_for_reader(warehouse: Warehouse) -> list[str]:
+    """As `recover`, for verbs that only read: what cannot be written now waits for the next time; returns the reasons."""
+    return _recover_jobs(warehouse) + warehouse.try_apply_pending().messages
+
+
+def _recover_jobs(warehouse: Warehouse) -> list[str]:
+    """Recover every job; returns the reasons of those that could not be."""
+    reasons = []
+    for folder in job_folders(warehouse):
+        try:
+            _recover_job(warehouse, folder)
+        except (ResourceError, WarehouseError) as error:
+            reasons.append(str(error))
+        except OSError as error:  # another user's folder, which is not writable
+            reason = error.strerror or error
+            reasons.append(Sentence("The job {folder} is left as it is: {reason}.", folder=folder, reason=reason))
+    return reasons
+
+
+def _recover_job(warehouse: Warehouse, folder: Path) -> None:
+    """Publish the finished passes of a job that is not running; finish the job if its own run is published."""
+    with try_lock(lock_path(folder)) as is_idle:
+        if not is_idle:
+            return
+        parcels.publish_finished(warehouse.folder, folder)
+        job, finished_file = read_job(folder), folder / "finished.json"
+        if job and (folder / CANCEL_FILE).exists():
+            remove_job(job)
+        elif job is None:
+            if not (folder / "job.json").exists():  # the request of another version is left alone
+                shutil.rmtree(folder, ignore_errors=True)
+        elif finished_file.exists() and time.time() - finished_file.stat().st_mtime > KEEP_FINISHED_SECONDS:
+            remove_job(job)
+        elif not finished_file.exists() and is_parcel(warehouse.parcels / folder.name):
+            finish_job(job, {"run_id": folder.name})
+
+
+def delete_stored_runs(warehouse: Warehouse, run_ids: Sequence[str]) -> None:
+    """Delete runs as `core.warehouse.runs` does; also raises InputError for a control pass while a job is running."""
+    controls = queries.run_records(warehouse, run_ids).filter(pl.col("pass") != "text")
+    active = (status for status in list_jobs(warehouse) if status.state in ("queued", "running"))
+    if controls.height and (status := next(active, None)):
+        raise InputError(
+            "{run} is a control that the running job of {model} may need. Wait, or cancel it.",
+            run=ids_of(controls)[0][:SHORT_ID],
+            model=status.job.config.model,
+        )
+    delete_runs(warehouse, run_ids)

@@ -23,8 +23,18 @@ from core.analysis.shape import judge_profile
 from core.errors import InputError, ResourceError, Sentence, WarehouseError, WarehouseLocked
 from core.limits import OPENING_BYTES, anonymous_memory, free_bytes, limit_memory
 from core.records import LayerPlan, PlanConfig, Profile, Progress, ProgressCallback, RunConfig, ScoreConfig
-from core.runs.jobs import Job, JobConfig, JobStatus, finish_job, hold_job, record_failure
-from core.runs.processes import ProgressReporter, log_warnings, wait_for_turn, write_log
+from core.runs.jobs import (
+    Job,
+    JobConfig,
+    JobStatus,
+    ProgressReporter,
+    finish_job,
+    hold_job,
+    log_warnings,
+    record_failure,
+    wait_for_turn,
+    write_log,
+)
 from core.store import parcels
 from core.store.parcels import is_parcel
 from core.texts.tasks import read_task

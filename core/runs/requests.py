@@ -1,19 +1,43 @@
-"""Requests of jobs, and the choices that a screen offers for them; loads no model library."""
+"""Requests of jobs: from the choices of a screen, of a pilot, or of a stored run that is measured again; and what is read
+of models before anything is measured: what measurements and plans will take, and whose tokenizer is readable.
+
+That is read in a process of its own, under limits (core/limits.py): files of others decide what it takes, and pages must
+not load the model libraries. The process reads a request as JSON from standard input and answers with estimates or with
+the refusal, as JSON.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
+import json
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from core import errors
+from core.errors import CorpusError, InputError, ResourceError, Sentence, WarehouseError
+from core.files import default_warehouse, is_locked, lock_path, make_folder, read_json_or_none, try_lock
+from core.forecast.times import expected_seconds as expected_seconds
+from core.ids import SHORT_ID
+from core.limits import anonymous_memory, free_bytes, limit_memory, watched
 from core.models.packages import DEMO, JAPANESE_DEMO
-from core.records import LOCAL, PlanConfig, RunConfig, ScoreConfig
+from core.pilots.pilot import Pilot, pilot_requests
+from core.records import LOCAL, PassEstimate, PlanConfig, PlanEstimate, Preflight, RunConfig, ScoreConfig, from_json
 from core.registry.protocols import PROTOCOLS, find_protocol
-from core.texts.corpora import BUILT_IN, read_labels
+from core.runs.caches import recover
+from core.runs.jobs import Job, JobStatus, environment, pilot_folder, remove_job, submit
+from core.store.parcels import PLACES_FILE
+from core.tables import Run, ids_of
+from core.texts.corpora import BUILT_IN, open_corpus, read_labels
 from core.texts.sample import open_text
 from core.texts.tasks import read_task
 from core.texts.windows import Judgement, count_pages, judge, needed_characters
+from core.warehouse import people, queries
+from core.warehouse.warehouse import Warehouse
 
 
 def text_names() -> list[str]:
@@ -98,3 +122,397 @@ def expand_request(config: RunConfig) -> list[RunConfig]:
         if name != config.corpus
     ]
     return [config, *draws, *texts]
+
+
+# --- what is read of models before anything is measured --------------------------------------------------------------
+
+COMMAND = (sys.executable, "-P", "-m", "core.runs.requests")
+"""It reads a request as it was typed, in the folder where it was typed; with -P no file of that folder is imported."""
+TIMEOUT = 300
+"""Seconds that reading configuration, tokenizer and text may take."""
+
+
+class Stopped(ResourceError):
+    """The process exceeded its limits, and was stopped."""
+
+
+def preflight_cards(configs: Sequence[RunConfig], warehouse: Warehouse) -> list[Preflight]:
+    """One card for each measurement, in this process, without limits."""
+    from core.forecast.preflight_card import estimate
+
+    return [estimate(config, warehouse) for config in configs]
+
+
+def estimate_plan(config: PlanConfig, warehouse: Warehouse) -> PlanEstimate:
+    """What the plan will take, from config, tokenizer and text alone; downloads only small files of the hub.
+
+    Raises InputError (and its kinds) for a plan that would be refused.
+    """
+    from core.forecast.times import known_costs, outline_of, pace_of, plan_seconds
+    from core.models.hub import find_model
+    from core.models.model import read_blueprint
+    from core.plans.setup import check_plan, require_halves
+    from core.texts.corpora import open_corpus
+
+    corpus = open_corpus(config.corpus, config.column, config.encoding, config.chat)
+    require_halves(corpus, config.seed)
+    with find_model(config.model) as source:
+        estimate = PlanEstimate(config.model, config.corpus, download_bytes=source.download_bytes, notes=source.notes)
+        if source.weights is None:
+            return estimate
+        blueprint = read_blueprint(source.weights, config.dtype, config.device, None, source.has_tokenizer)
+        setup = check_plan(config, corpus, blueprint)
+        if not source.has_tokenizer:
+            return estimate
+        memory, n_searched, n_tokens = setup.memory, setup.search_windows.ids.size, sum(setup.costs().values())
+        weight_bytes = setup.blueprint.weightless.row.weight_bytes
+        readings = setup.count_weight_reads(memory.batch) if memory.on_demand else None
+        estimate = replace(
+            estimate, passes=n_tokens / n_searched, n_searched=n_searched, weight_bytes=weight_bytes, readings=readings
+        )
+        pace = pace_of(known_costs(warehouse), str(blueprint.device))
+        if pace is None:
+            return estimate
+        return replace(
+            estimate, seconds=plan_seconds(outline_of(blueprint.weightless.row), n_tokens, readings or 0, pace)
+        )
+
+
+def preflight_cards_from_process(
+    configs: Sequence[RunConfig], warehouse: Warehouse, cpus: int | None = None
+) -> list[Preflight]:
+    """`preflight_cards` in a process of its own. Where that was stopped, its card says so, as any refusal.
+
+    `cpus`: those of a job that runs elsewhere; by default as many as one here has. Raises InputError for the same requests.
+    """
+    try:
+        answer = _run_process("cards", [asdict(config) for config in configs], warehouse, cpus)
+    except Stopped as error:
+        if len(configs) > 1:  # one of them is the cause: each by itself
+            return [card for config in configs for card in preflight_cards_from_process([config], warehouse, cpus)]
+        (config,) = configs
+        known = config.model, config.corpus, config.protocol, config.seed, config.dtype
+        return [Preflight(*known, refusals=(error.message,))]
+    try:
+        return _cards(answer)
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError("No estimate came back.") from error
+
+
+def _cards(answer: Any) -> list[Preflight]:
+    records = errors.from_record(answer)
+    passes = [tuple(PassEstimate(**one) for one in record["passes"]) for record in records]
+    return [from_json(Preflight, record | {"passes": one}) for record, one in zip(records, passes, strict=True)]
+
+
+def plan_estimate_from_process(config: PlanConfig, warehouse: Warehouse) -> PlanEstimate:
+    """`estimate_plan` in a process of its own. Raises InputError for the same requests."""
+    return from_json(PlanEstimate, errors.from_record(_run_process("plan", asdict(config), warehouse)))
+
+
+def with_readable_companions(config: RunConfig, models: Sequence[str], warehouse: Warehouse) -> list[RunConfig]:
+    """As `with_companions`, but a model whose tokenizer cannot be read is no companion; its own request fails later.
+
+    Raises InputError for a text that no model can be measured on, before models are fetched for their tokenizers.
+    """
+    if len(set(models)) < 2:
+        return with_companions(config, models)
+    readable = readable_models(list(dict.fromkeys(models)), [config], warehouse)
+    return [
+        replace(request, companions=tuple(name for name in request.companions if name in readable))
+        for request in with_companions(config, models)
+    ]
+
+
+def readable_models(models: list[str], texts: Sequence[RunConfig], warehouse: Warehouse) -> list[str]:
+    """The models whose tokenizer can be read, which are downloaded for it, if any; `texts` are the requests with each text once.
+
+    Raises InputError if none of the texts can be measured on, before any model is fetched.
+    """
+    try:
+        return _run_process("readable", {"models": models, "texts": [asdict(text) for text in texts]}, warehouse)
+    except Stopped:
+        return [one for model in models for one in readable_models([model], texts, warehouse)] if models[1:] else []
+
+
+def _run_process(kind: str, request: Any, warehouse: Warehouse, cpus: int | None = None) -> Any:
+    """The answer of a process of its own, as JSON. Raises InputError if it refuses the request or takes too long, Stopped
+    if it exceeded its limits."""
+    is_download = kind == "readable"  # which takes its time and shows its progress
+    with tempfile.TemporaryDirectory(prefix="workdim-") as folder:
+        reason_file = Path(folder) / "reason.json"
+        try:
+            completed = subprocess.run(
+                [*COMMAND, kind, str(reason_file)],
+                env=environment(warehouse) | ({"OMP_NUM_THREADS": str(cpus)} if cpus else {}),
+                input=json.dumps(request),
+                stdout=subprocess.PIPE,
+                stderr=None if is_download else subprocess.PIPE,
+                encoding="utf-8",
+                errors="replace",
+                timeout=None if is_download else TIMEOUT,
+                check=False,
+            )
+        except subprocess.TimeoutExpired as error:
+            raise InputError(
+                "There is no estimate after {patience} seconds: machine or network are busy.", patience=TIMEOUT
+            ) from error
+        stopped = read_json_or_none(reason_file)
+    if stopped:
+        raise Stopped(errors.from_record(stopped["told"]))
+    try:
+        answer = json.loads(completed.stdout)
+        if "refused" in answer:
+            raise InputError(errors.from_record(answer["refused"]))
+        return answer["takes"]
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError("No estimate came back.") from error
+
+
+# --- a pilot ---------------------------------------------------------------------------------------------------------
+
+StatusCallback = Callable[[JobStatus], None]
+Engine = Callable[[Sequence[Job], StatusCallback], Iterator[JobStatus]]
+"""Runs jobs and yields each as it ends."""
+
+
+@dataclass(frozen=True)
+class RequestOutcome:
+    """The outcome of one request of a pilot."""
+
+    config: RunConfig
+    state: str
+    """`finished`, or `failed`, `interrupted` or `cancelled`."""
+    run_id: str | None = None
+    reason: str = ""
+    was_known: bool = False
+    notes: tuple[str, ...] = ()
+    """Control passes that could not be measured, and why the result could not be ingested yet."""
+
+
+def run_pilot(
+    pilot: Pilot, warehouse: Warehouse, engine: Engine, on_status: StatusCallback
+) -> Iterator[RequestOutcome]:
+    """Register the pilot and measure what it lacks; yields each outcome. A failure does not stop the others.
+
+    Raises InputError if the pilot is running already, or was registered with other scores.
+    """
+    warehouse.prepare()
+    recover(warehouse)
+    with _pilot_lock(pilot, warehouse):
+        people.register_pilot(warehouse, pilot)
+        jobs = []
+        for config in _requests(pilot, warehouse):
+            run_id = _find_local_run(config, warehouse)
+            if run_id is not None:
+                people.add_runs(warehouse, pilot.pilot_id, [run_id])
+                yield RequestOutcome(config, "finished", run_id, was_known=True)
+                continue
+            try:
+                _require_weights(config)
+                jobs.append(submit(config, warehouse, pilot.pilot_id))
+            except InputError as error:
+                yield RequestOutcome(config, "failed", reason=str(error))
+        for ended in engine(sorted(jobs, key=lambda job: job.job_id), on_status):
+            yield _request_outcome(ended, pilot, warehouse)
+
+
+def _find_local_run(config: RunConfig, warehouse: Warehouse) -> str | None:
+    """The newest run of a local model that is requested by its name in the warehouse: its files need not be here."""
+    if not config.model.startswith(LOCAL):
+        return None
+    protocol_hash = find_protocol(config.protocol).hash(config.seed)
+    runs = queries.ranking(warehouse, protocol_hash=protocol_hash)
+    matches = runs.filter(reference=config.model, corpus_name=config.corpus, dtype=config.dtype)
+    return ids_of(matches)[0] if matches.height else None
+
+
+def _require_weights(config: RunConfig) -> None:
+    """Raises ModelError if the files of a local model are not here, before a process is started for it."""
+    if config.model.startswith(LOCAL):
+        from core.models.hub import local_weights
+
+        local_weights(config.model)
+
+
+def _requests(pilot: Pilot, warehouse: Warehouse) -> list[RunConfig]:
+    """Every measurement of the pilot. Raises InputError if none of its texts is long enough, before any model is fetched."""
+    models = list(dict.fromkeys(model.asked for model in pilot.models))
+    texts = {(part.corpus, part.seed): part for part in pilot_measurements(pilot)}
+    companions = models if len(models) > 1 else []
+    return pilot_measurements(pilot, readable_models(companions, list(texts.values()), warehouse))
+
+
+def pilot_measurements(pilot: Pilot, readable: Collection[str] | None = None) -> list[RunConfig]:
+    """Every measurement of the pilot, each once; `readable` are the models whose tokenizers can be read."""
+    return list(dict.fromkeys(part for request in pilot_requests(pilot, readable) for part in expand_request(request)))
+
+
+def _request_outcome(status: JobStatus, pilot: Pilot, warehouse: Warehouse) -> RequestOutcome:
+    """Record the result of a job that has ended. Finished jobs are removed; the others stay, to be resumed."""
+    config = status.job.config
+    if status.state != "finished":
+        reason = status.reason or {"interrupted": "Its process was ended from outside."}.get(status.state, "")
+        return RequestOutcome(config, status.state, reason=reason)
+    result = status.result
+    notes = [*result.get("failed", ()), *filter(None, [result.get("waits")])]
+    try:
+        if result.get("was_known"):  # a new run has the pilot's id already
+            people.add_runs(warehouse, pilot.pilot_id, [result["run_id"]])
+        remove_job(status.job)
+    except WarehouseError as error:  # the job stays and is finished the next time
+        notes.append(str(error))
+    return RequestOutcome(
+        config, "finished", result["run_id"], was_known=bool(result.get("was_known")), notes=tuple(notes)
+    )
+
+
+def require_pilot_idle(pilot: Pilot, warehouse: Warehouse) -> None:
+    """Raises InputError if the pilot is running."""
+    if is_locked(pilot_folder(warehouse.jobs, pilot.pilot_id)):
+        raise _already_running(pilot)
+
+
+@contextmanager
+def _pilot_lock(pilot: Pilot, warehouse: Warehouse) -> Iterator[None]:
+    """Hold the pilot's lock; meanwhile its jobs that were not started yet count as queued.
+
+    Raises InputError if the pilot is running already.
+    """
+    make_folder(warehouse.jobs)
+    with try_lock(lock_path(pilot_folder(warehouse.jobs, pilot.pilot_id)), timeout=1) as is_held:
+        if not is_held:
+            raise _already_running(pilot)
+        yield
+
+
+def _already_running(pilot: Pilot) -> InputError:
+    return InputError("The pilot {pilot} is at work already: `workdim jobs` shows how far.", pilot=pilot.name)
+
+
+# --- a stored run, measured again ------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True)
+class Rerun:
+    """A request to measure a stored run again."""
+
+    config: RunConfig
+    changed: tuple[str, ...]
+    """One line for each change since: the new run will then differ from the old one."""
+
+
+def rerun_request(warehouse: Warehouse, record: Run) -> Rerun:
+    """The request that measures a run again, and what has changed since; `record` is a row of `queries.run_records`.
+
+    Folders and files are those of this machine, if it was measured here: a record has their names alone.
+
+    Raises InputError for a control pass, for a record of another version, and if the model, the text or the labelled
+    texts are gone.
+    """
+    if record.pass_ != "text":
+        raise InputError(
+            "Run {run} is a control pass. Measure the run that it belongs to: {parent}.",
+            run=record.run_id[:SHORT_ID],
+            parent=[record.parent_run_id[:SHORT_ID]] if record.parent_run_id else [],
+        )
+    try:
+        stored = json.loads(record.config)["run"]
+        places = read_json_or_none(warehouse.parcels / record.run_id / PLACES_FILE) or {}
+        config = from_json(RunConfig, stored | places)
+    except (ValueError, KeyError, TypeError) as error:
+        raise InputError(
+            "Run {run} is of Workdim {version} and cannot be repeated. Measure anew; `workdim runs show {run}` tells what was asked.",
+            run=record.run_id[:SHORT_ID],
+            version=record.code_version,
+        ) from error
+    pinned = with_labels_hash(replace(config, model=_pinned_model(config.model, record)))
+    changed = [*_changes(pinned, record)]
+    if pinned.labels_sha256 != config.labels_sha256:
+        changed.append(Sentence("The labelled texts in {file} have changed since.", file=str(pinned.labels)))
+    return Rerun(pinned, tuple(changed))
+
+
+def _pinned_model(model: str, record: Run) -> str:
+    """The model at the revision that was measured; a local folder or file has no revision."""
+    is_local = not model.startswith("pypi:") and (Path(model).is_absolute() or Path(model).exists())
+    return model if is_local else f"{record.reference}@{record.revision}"
+
+
+def _changes(config: RunConfig, record: Run) -> Iterator[str]:
+    """One line for each of weights, text and protocol that has changed since."""
+    from core.models.hub import local_weights  # torch: only where a run is measured again
+
+    local = None if config.model.startswith("pypi:") else local_weights(config.model)
+    if local is not None and local.sha256 != record.weights_sha256:
+        yield Sentence("The weights in {model} have changed since: they are another model now.", model=config.model)
+    sha256 = open_corpus(config.corpus, config.column, config.encoding, config.chat).row.sha256
+    if sha256 != record.corpus_sha256:
+        yield Sentence(
+            "The text {text} has changed since: its hash was {before}, now {now}.",
+            text=config.corpus,
+            before=record.corpus_sha256[:12],
+            now=sha256[:12],
+        )
+    protocol = PROTOCOLS.get(config.protocol)
+    if protocol is None:
+        raise InputError(
+            "The protocol {protocol} of run {run} is no longer there.",
+            protocol=config.protocol,
+            run=record.run_id[:SHORT_ID],
+        )
+    if protocol.hash(config.seed) != record.protocol_hash:
+        yield Sentence(
+            "The protocol {protocol} has changed since (its hash was {before} and is {now}).",
+            protocol=config.protocol,
+            before=record.protocol_hash,
+            now=protocol.hash(config.seed),
+        )
+
+
+# --- the process that reads models -----------------------------------------------------------------------------------
+
+
+def main() -> None:
+    """Answer the request on standard input: a layer plan, a list of measurements, or one of models."""
+    kind, reason_file, request = sys.argv[1], Path(sys.argv[2]), json.load(sys.stdin)
+    output = sys.stdout
+    sys.stdout = sys.stderr  # standard output is for the answer only, not for what libraries print
+    room = free_bytes()
+    reason = Sentence(
+        "The estimate exceeded the free {size:.2f} GB of memory and was stopped. Close programs, or choose a smaller model.",
+        size=room / 1e9,
+    )
+    try:
+        with watched(reason_file), limit_memory(anonymous_memory() + room, reason):
+            takes = answer(kind, request)
+    except InputError as error:
+        output.write(json.dumps({"refused": errors.to_record(error.message)}))
+    else:
+        output.write(json.dumps({"takes": takes}))
+
+
+def answer(kind: str, request: Any) -> Any:
+    if kind == "plan":
+        return errors.to_record(asdict(estimate_plan(from_json(PlanConfig, request), Warehouse(default_warehouse()))))
+    if kind == "cards":
+        configs = [from_json(RunConfig, record) for record in request]
+        return [errors.to_record(asdict(card)) for card in preflight_cards(configs, Warehouse(default_warehouse()))]
+    refusals = list[CorpusError]()
+    for text in request["texts"]:
+        try:
+            open_text(from_json(RunConfig, text))
+            break
+        except CorpusError as error:
+            refusals.append(error)
+    else:
+        raise refusals[0]
+    if not request["models"]:
+        return []
+    from core.measure.plan import with_readable_tokenizer
+
+    return with_readable_tokenizer(request["models"])
+
+
+if __name__ == "__main__":
+    main()

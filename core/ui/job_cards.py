@@ -75,7 +75,7 @@ def start(configs: Iterable[Any], estimate: str, *, again: bool = False) -> None
 
     `estimate` is the key of the estimate that stands above the button, in the session: it goes when the jobs have begun.
     """
-    from core.runs import processes
+    from core.runs import jobs as processes
     from core.runs.jobs import submit
 
     warehouse, refused = reads.warehouse(), []
@@ -122,7 +122,7 @@ def _show_cards(active_before: list[str], kind: str | None) -> None:
 
 
 def _show_card(status: JobStatus) -> None:
-    from core.runs.processes import read_log
+    from core.runs.jobs import read_log
 
     config, state = status.job.config, status.state
     state_names = {
@@ -196,7 +196,7 @@ def _show_actions(status: JobStatus) -> None:
 
 @inputs.hidden_when_read_only
 def _show_changes(status: JobStatus) -> None:
-    from core.runs import processes
+    from core.runs import jobs as processes
 
     job_id, state = status.job.job_id, status.state
     resume_labels = {"interrupted": _("Go on"), "failed": _("Try again")}

@@ -141,7 +141,7 @@ def _show_expected(parts: Sequence[RunConfig], is_wide: bool) -> bool:
 
     `is_wide`: of a text in a script that many tokenizers do not know, whatever is known of their models.
     """
-    from core.runs.estimates import expected_seconds
+    from core.runs.requests import expected_seconds
 
     expected: dict[str, list[tuple[float, bool] | None]] = {part.model: [] for part in parts}
     for part in parts:
@@ -160,7 +160,7 @@ def _show_expected(parts: Sequence[RunConfig], is_wide: bool) -> bool:
 
 def _check(configs: list[RunConfig], parts: list[RunConfig], again: bool, *, starts_after: bool) -> None:
     """Read what the models are and what they will take; start where nothing is refused and that was asked for."""
-    from core.runs.estimates import preflight_cards_from_process
+    from core.runs.requests import preflight_cards_from_process
 
     with estimating():
         cards = preflight_cards_from_process(parts, reads.warehouse())
@@ -539,7 +539,7 @@ def start_pilot(pilot: Pilot | None) -> None:
 
 def _n_measurements(pilot: Pilot) -> int:
     """The number of measurements of a pilot; at least, where this version does not know its protocol."""
-    from core.runs.pilot_jobs import pilot_measurements
+    from core.runs.requests import pilot_measurements
 
     try:
         return len(pilot_measurements(pilot))
@@ -563,8 +563,8 @@ def _show_registered(pilot: Pilot, n_runs: int) -> None:
 
 
 def _start(pilot: Pilot) -> None:
-    from core.runs.pilot_jobs import require_pilot_idle
-    from core.runs.processes import start_verb
+    from core.runs.jobs import start_verb
+    from core.runs.requests import require_pilot_idle
 
     require_pilot_idle(pilot, reads.warehouse())
     start_verb(reads.warehouse(), _log_path(pilot), "pilot", pilot.pilot_id)

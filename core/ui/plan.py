@@ -354,8 +354,7 @@ def show_empty(model: str, other: str | None) -> None:
 @inputs.hidden_when_read_only
 def show_form() -> None:
     """Draw the form, and the estimate of what was submitted, with the button that starts it."""
-    from core.runs.estimates import plan_estimate_from_process
-    from core.runs.requests import with_task_hash
+    from core.runs.requests import plan_estimate_from_process, with_task_hash
 
     with st.container(border=True):
         offered = models_here(with_encoders=False)

@@ -408,7 +408,7 @@ def show_trash() -> None:
 def show_delete_button(run_ids: Sequence[str], label: str) -> None:
     """Draw the button that moves runs to the trash; `label` is what they are called then."""
     if st.button(_("Move to the trash"), icon=":material/delete:", key="delete run"):
-        from core.runs.stored_runs import delete_stored_runs
+        from core.runs.caches import delete_stored_runs
 
         delete_stored_runs(reads.warehouse(), run_ids)
         st.session_state[_DELETED] = list(run_ids), label, None

@@ -438,8 +438,8 @@ def select_of(statement: str) -> str:
 
 # --- the file built anew -----------------------------------------------------------------------------------------------
 
-_MAX_BUILD_SECONDS = 1800.0
-"""How long to wait for another process that is building."""
+_SILENT_SECONDS, _MAX_BUILD_SECONDS = 1.0, 1800.0
+"""How long to wait for another process that is building: before it is said, and at most."""
 
 
 @dataclass(frozen=True)
@@ -462,7 +462,7 @@ def build(
     ResourceError if there is no room; nothing is changed then.
     """
     make_folder(path.parent)
-    with exclusive(path.with_name(path.name + ".building"), _MAX_BUILD_SECONDS):
+    with _as_only_builder(path, report):
         if not is_wanted():
             return None
         new_path = path.with_name(path.name + ".rebuild")
@@ -473,6 +473,30 @@ def build(
         finally:
             with contextlib.suppress(OSError):
                 _remove_database(new_path)
+
+
+@contextlib.contextmanager
+def _as_only_builder(path: Path, report: Report) -> Iterator[None]:
+    """Wait for another process that builds this file, and say so. Raises WarehouseLocked if it does not end."""
+    lock = path.with_name(path.name + ".building")
+    with contextlib.ExitStack() as held:
+        try:
+            held.enter_context(exclusive(lock, _SILENT_SECONDS))
+        except WarehouseLocked:
+            report(
+                Sentence(
+                    "Another process builds the warehouse {path} from its files: this one waits for it.", path=path
+                )
+            )
+            try:
+                held.enter_context(exclusive(lock, _MAX_BUILD_SECONDS))
+            except WarehouseLocked as error:
+                raise WarehouseLocked(
+                    "Another process has been building the warehouse {path} for {minutes:.0f} minutes. End it, and try again; finished runs are kept.",
+                    path=path,
+                    minutes=_MAX_BUILD_SECONDS / 60,
+                ) from error
+        yield
 
 
 def _build(path: Path, new_path: Path, wait: float, report: Report, progress: Progress) -> BuildResult:

@@ -11,9 +11,10 @@ import pytest
 
 from core.commands import doctor, main
 from core.locale import in_language, worded
-from core.models import machine, packages
+from core.models import packages
 from core.models.packages import DEMO, PINNED
-from core.runs.reference_check import Comparison, Deviation
+from core.runs import installation
+from core.runs.installation import Comparison, Deviation
 from core.store.parcels import write_parcel
 from core.warehouse.integrity import check_health
 from core.warehouse.warehouse import Warehouse
@@ -29,7 +30,7 @@ def cached(tmp_path, monkeypatch):
     for name, wheel in ((one, PINNED[one]) for one in DEMO):
         (tmp_path / "cache" / "pypi" / name / wheel.version).mkdir(parents=True)
     monkeypatch.setenv("WORKDIM_CACHE", str(tmp_path / "cache"))
-    monkeypatch.setattr(machine, "why_no_hub", lambda: None)
+    monkeypatch.setattr(installation, "why_no_hub", lambda: None)
     monkeypatch.setattr(packages, "package_index", lambda: ("https://index.example", None))
     return tmp_path / "w.duckdb"
 
@@ -59,7 +60,7 @@ def test_where_nothing_would_fail_the_code_is_zero(cached, capsys):
 
 
 def test_what_is_no_part_of_the_basic_job_is_told_and_fails_nothing(cached, capsys, monkeypatch):
-    monkeypatch.setattr(machine, "why_no_hub", lambda: "https://hub.example cannot be reached (no route).")
+    monkeypatch.setattr(installation, "why_no_hub", lambda: "https://hub.example cannot be reached (no route).")
     code, facts = examined(cached, capsys)
     assert code == 0 and not facts["problems"][0]["is_basic"]
     assert "hub.example cannot be reached (no route). Connect, set HTTPS_PROXY" in facts["problems"][0]["line"]
@@ -89,7 +90,7 @@ def test_what_the_basic_job_needs_decides_the_code(broken, message, cached, caps
     if "available" in broken:
         memory = SimpleNamespace(available=broken["available"], total=8e9)
         monkeypatch.setattr(psutil, "virtual_memory", lambda: memory)
-    monkeypatch.setattr(machine, "unmet_requirements", lambda: broken.get("unmet", []))
+    monkeypatch.setattr(installation, "unmet_requirements", lambda: broken.get("unmet", []))
     code, facts = examined(cached, capsys)
     assert code == 1 and message in " ".join(problem["line"] for problem in facts["problems"])
 
@@ -155,12 +156,12 @@ def test_passwords_of_a_mirror_are_not_shown(cached, capsys, monkeypatch):
 def test_a_hub_that_takes_connections_and_does_not_answer_is_told_in_time(monkeypatch):
     from huggingface_hub import constants
 
-    monkeypatch.setattr(machine, "PATIENCE", 0.2)
+    monkeypatch.setattr(installation, "PATIENCE", 0.2)
     for name in [name for name in os.environ if name.lower() in ("http_proxy", "all_proxy")]:
         monkeypatch.delenv(name)
     with socket.create_server(("127.0.0.1", 0)) as silent:
         monkeypatch.setattr(constants, "ENDPOINT", f"http://127.0.0.1:{silent.getsockname()[1]}")
-        assert "127.0.0.1" in str(machine.why_no_hub())
+        assert "127.0.0.1" in str(installation.why_no_hub())
 
 
 def test_what_the_check_of_the_instrument_found_is_told_and_given_as_records(tmp_path, capsys, monkeypatch):

@@ -212,7 +212,7 @@ def record(**changes):
 
 
 def test_a_model_is_asked_for_at_the_revision_that_was_measured(tmp_path):
-    from core.runs.stored_runs import rerun_request
+    from core.runs.requests import rerun_request
 
     found = rerun_request(Warehouse(tmp_path / "w.duckdb"), record())
     assert found.config.model == "made-up/first@abc" and found.config.companions == ("a", "b")
@@ -220,7 +220,7 @@ def test_a_model_is_asked_for_at_the_revision_that_was_measured(tmp_path):
 
 
 def test_labelled_texts_that_have_changed_are_told_and_read_as_they_are_now(tmp_path):
-    from core.runs.stored_runs import rerun_request
+    from core.runs.requests import rerun_request
     from core.texts.corpora import read_labels
 
     file = tmp_path / "labels.csv"
@@ -242,7 +242,7 @@ def test_labelled_texts_that_have_changed_are_told_and_read_as_they_are_now(tmp_
 )
 def test_records_that_cannot_be_repeated_say_why(changes, line, tmp_path):
     from core.errors import InputError
-    from core.runs.stored_runs import rerun_request
+    from core.runs.requests import rerun_request
 
     with pytest.raises(InputError, match=line):
         rerun_request(Warehouse(tmp_path / "w.duckdb"), record(**changes))

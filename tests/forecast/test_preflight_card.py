@@ -14,7 +14,7 @@ from core.models.model import read_blueprint
 from core.models.stacks import batch_bytes, suspended_bytes
 from core.records import RunConfig
 from core.registry.protocols import PASSES, PROTOCOLS, STANDARD_CONTROLS
-from core.runs import processes
+from core.runs import jobs
 from core.runs.jobs import submit
 from core.terminal.progress import card_lines
 from core.warehouse import queries
@@ -79,7 +79,7 @@ def _measured(config, warehouse):
 
 def _peak_of_own_process(config, warehouse):
     """Of a process that has done nothing else, as the tests' has."""
-    assert processes.start_job(submit(config, warehouse), warehouse).wait() == 0
+    assert jobs.start_job(submit(config, warehouse), warehouse).wait() == 0
     return queries.runs(warehouse)["peak_memory_bytes"][0]
 
 

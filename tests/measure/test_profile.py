@@ -12,8 +12,7 @@ from core.pilots.pilot import parse_pilot
 from core.plans.setup import open_plan
 from core.records import PlanConfig, RunConfig
 from core.registry.protocols import PROTOCOLS
-from core.runs.estimates import with_readable_companions
-from core.runs.pilot_jobs import run_pilot
+from core.runs.requests import run_pilot, with_readable_companions
 from core.texts.corpora import BUILT_IN
 from core.warehouse.warehouse import Warehouse
 from tests.conftest import answer_here
@@ -70,7 +69,7 @@ def test_a_text_that_is_too_short_for_any_model_is_told_before_one_is_fetched(tm
 
     for module in ("core.measure.plan", "core.plans.setup", "core.measure.score"):
         monkeypatch.setattr(f"{module}.find_weights", fetched)
-    monkeypatch.setattr("core.runs.estimates._run_process", answer_here)
+    monkeypatch.setattr("core.runs.requests._run_process", answer_here)
     warehouse = Warehouse(tmp_path / "w.duckdb")
     models = ["pypi:no-such-model", "pypi:no-other-model"]
     asked = RunConfig(models[0], str(text))

@@ -563,7 +563,7 @@ def test_a_card_says_what_a_measurement_takes_before_it_is_started(monkeypatch: 
         card = Preflight("org/_big_", "python-docs", "quick", 0, "float32", "cpu", "hub", seconds=90.0, n_layers=12)
         return [card, replace(card, model="org/no", refusals=("It is *too* large.",))]
 
-    monkeypatch.setattr("core.runs.estimates.preflight_cards_from_process", cards)
+    monkeypatch.setattr("core.runs.requests.preflight_cards_from_process", cards)
     app = opened("measure.py", models="org/_big_,org/no")
     assert "The time for org/_big_, org/no is known after a check." in texts(app).replace("\\", "") and not asked
     app.button(key="measure check").click().run()
@@ -846,7 +846,7 @@ def test_whether_models_read_another_script_is_looked_at_before_the_start(monkey
     named = ("made-up/big", "japanese-business", "quick", 0, "float32", "cpu", "here")
     refusing = Preflight(*named, refusals=("It has 259 token types.",))
     monkeypatch.setattr(
-        "core.runs.estimates.preflight_cards_from_process", lambda parts, _: asked.extend(parts) or [refusing]
+        "core.runs.requests.preflight_cards_from_process", lambda parts, _: asked.extend(parts) or [refusing]
     )
     monkeypatch.setattr("core.ui.job_cards.start", lambda *_parts, **_more: pytest.fail("it cannot be read"))
     app = opened("measure.py", models="made-up/big", text="japanese-business")

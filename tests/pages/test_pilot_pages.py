@@ -174,7 +174,7 @@ def test_a_measurement_becomes_a_pilot_by_what_is_written_down_before(tmp_path: 
     path = filled_warehouse(tmp_path)
     monkeypatch.setenv("WORKDIM_WAREHOUSE", str(path))
     started: list[str] = []
-    monkeypatch.setattr("core.runs.processes.start_verb", lambda _warehouse, _log, _verb, asked: started.append(asked))
+    monkeypatch.setattr("core.runs.jobs.start_verb", lambda _warehouse, _log, _verb, asked: started.append(asked))
     app = opened("measure.py", models="made-up/big,made-up/small", text="english-business")
     app.toggle(key="view.pilot asked").set_value(True).run()
     app.button(key="measure start").click().run()

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from core.records import SHIPPED, PlanConfig, PlanEstimate
-from core.runs import estimates, processes
+from core.runs import jobs, requests
 from core.runs.jobs import list_jobs
 from core.ui import url_state
 from core.warehouse import runs
@@ -160,8 +160,8 @@ def test_a_link_names_the_model_and_the_form_starts_a_plan(
     app.text_input(key=url_state.key("plan model")).set_value("other/model").run()
     started = []
     takes = PlanEstimate("other/model", "python-docs", 132.4, 4096, 7000.0, download_bytes=0)
-    monkeypatch.setattr(estimates, "plan_estimate_from_process", lambda config, warehouse: takes)
-    monkeypatch.setattr(processes, "start_job", lambda job, warehouse: started.append(job))
+    monkeypatch.setattr(requests, "plan_estimate_from_process", lambda config, warehouse: takes)
+    monkeypatch.setattr(jobs, "start_job", lambda job, warehouse: started.append(job))
     app.number_input(key=url_state.key("plan blocks")).set_value(2)
     _press(app, "What will it take?")
     assert "132 passes over 4,096 tokens" in texts(app) and not started and not app.exception

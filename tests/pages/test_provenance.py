@@ -134,12 +134,12 @@ def test_undo_goes_when_another_run_is_chosen(filled: Warehouse) -> None:
 
 def test_a_run_is_measured_again_as_a_job(filled: Warehouse, monkeypatch: pytest.MonkeyPatch) -> None:
     from core.records import RunConfig
-    from core.runs import processes, stored_runs
+    from core.runs import requests
 
     started = []
-    monkeypatch.setattr(processes, "start_job", lambda job, warehouse: started.append(job))
-    asked = stored_runs.Rerun(RunConfig("made-up/big@1"), ("The text has changed since.",))
-    monkeypatch.setattr(stored_runs, "rerun_request", lambda warehouse, record: asked)
+    monkeypatch.setattr(jobs, "start_job", lambda job, warehouse: started.append(job))
+    asked = requests.Rerun(RunConfig("made-up/big@1"), ("The text has changed since.",))
+    monkeypatch.setattr(requests, "rerun_request", lambda warehouse, record: asked)
     app = provenance(RUN_IDS[0])
     app.button(key="measure run again").click().run()
     assert "The text has changed since." in app.warning[0].value.replace("\\", "") and not started

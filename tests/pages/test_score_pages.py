@@ -12,7 +12,7 @@ from streamlit.testing.v1 import AppTest
 from core.files import READ_ONLY
 from core.records import Progress, ScoreConfig
 from core.runs import jobs
-from core.runs.processes import ProgressReporter
+from core.runs.jobs import ProgressReporter
 from core.ui import url_state
 from core.warehouse import queries, stored_scores
 from core.warehouse.aliases import list_aliases, set_aliases

@@ -13,9 +13,9 @@ from dataclasses import replace
 
 from core.commands.main import main
 from core.registry.protocols import PROTOCOLS
-from core.runs import estimates, processes
-from core.runs.ray import cluster as ray_cluster
+from core.runs import jobs, requests
 from core.runs.ray import engine, worker
+from core.runs.ray import engine as ray_cluster
 
 WHOLE = replace(
     PROTOCOLS["quick"],
@@ -49,8 +49,8 @@ MORE = {one.name: one for one in (SMALL, CONTROLLED, WHOLE, LEAN, BROAD, NARROW)
 def use() -> None:
     """Know the protocol here, in the processes of jobs and estimates, and on the workers of a Ray cluster."""
     PROTOCOLS.update(MORE)
-    estimates.COMMAND = (sys.executable, "-P", "-m", "tests.runs.small", ESTIMATE)
-    processes.COMMAND = (sys.executable, "-m", "tests.runs.small")
+    requests.COMMAND = (sys.executable, "-P", "-m", "tests.runs.small", ESTIMATE)
+    jobs.COMMAND = (sys.executable, "-m", "tests.runs.small")
     ray_cluster.SENT_PATHS = ("core", "data", "pyproject.toml", "tests")
     engine.run_remote_job = work
 
@@ -67,5 +67,5 @@ if __name__ == "__main__":
     small.use()
     if sys.argv[1:2] == [ESTIMATE]:
         del sys.argv[1]
-        sys.exit(estimates.main())
+        sys.exit(requests.main())
     sys.exit(main())

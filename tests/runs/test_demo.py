@@ -5,7 +5,7 @@ import pytest
 
 from core.analysis import ranking
 from core.records import SHIPPED
-from core.runs.reference_check import compare
+from core.runs.installation import compare
 from core.runs.requests import DEMO_LADDER_MODEL
 from core.store.parcels import read_parcel
 from core.warehouse import queries

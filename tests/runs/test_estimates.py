@@ -9,7 +9,7 @@ import pytest
 
 from core.errors import InputError
 from core.records import PlanConfig, RunConfig
-from core.runs.estimates import estimate_plan, plan_estimate_from_process, preflight_cards, preflight_cards_from_process
+from core.runs.requests import estimate_plan, plan_estimate_from_process, preflight_cards, preflight_cards_from_process
 from core.warehouse.warehouse import Warehouse
 
 pytestmark = pytest.mark.slow

@@ -25,11 +25,10 @@ from core.measure.profile import measure_profile
 from core.models import loading
 from core.records import Estimate, RunConfig
 from core.registry.protocols import PROTOCOLS
-from core.runs import processes
+from core.runs import jobs as processes
+from core.runs.caches import recover
 from core.runs.execution import run_submitted
-from core.runs.jobs import find_job, finish_job, job_status, list_jobs, submit, worker_record
-from core.runs.processes import log_warnings, read_log
-from core.runs.recovery import recover
+from core.runs.jobs import find_job, finish_job, job_status, list_jobs, log_warnings, read_log, submit, worker_record
 from core.warehouse import queries
 from tests.conftest import ROOT, run_core
 from tests.measuring import measure

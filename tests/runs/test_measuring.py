@@ -26,8 +26,8 @@ from core.records import RunConfig
 from core.registry.estimators import CORRELATORS
 from core.registry.protocols import CONTROLS, PROTOCOLS
 from core.runs import execution
+from core.runs.caches import recover, recover_for_reader
 from core.runs.jobs import Job, new_run_id
-from core.runs.recovery import recover, recover_for_reader
 from core.store import parcels
 from core.tables import TABLES
 from core.warehouse import queries

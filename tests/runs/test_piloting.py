@@ -11,10 +11,10 @@ from core.errors import WarehouseLocked
 from core.pilots.pilot import read_pilot
 from core.records import SHIPPED
 from core.registry.protocols import PROTOCOLS
-from core.runs import estimates, processes
+from core.runs import jobs as processes
+from core.runs import requests
 from core.runs.jobs import JobStatus, job_status, list_jobs, submit
-from core.runs.pilot_jobs import run_pilot
-from core.runs.requests import protocol_names, text_names
+from core.runs.requests import protocol_names, run_pilot, text_names
 from core.warehouse import queries
 from core.warehouse.warehouse import Warehouse
 from tests.conftest import answer_here, run_core
@@ -59,7 +59,7 @@ def measured(tmp_path_factory):
 def small(monkeypatch):
     """The protocol `small` in this process, which also reads the tokenizers: a process of its own would not know it."""
     monkeypatch.setattr("core.registry.protocols.PROTOCOLS", {"small": SMALL})
-    monkeypatch.setattr(estimates, "_run_process", answer_here)
+    monkeypatch.setattr(requests, "_run_process", answer_here)
 
 
 def run_pilot_verb(folder, what=None):
@@ -158,7 +158,7 @@ def test_a_locked_warehouse_does_not_end_a_pilot(measured, warehouse, small, mon
     def refuse(*_):
         raise WarehouseLocked("Another process has it.")
 
-    monkeypatch.setattr("core.runs.pilot_jobs.pilots.add_runs", refuse)
+    monkeypatch.setattr("core.runs.requests.pilots.add_runs", refuse)
 
     def engine(jobs, _told):
         for job in jobs:

@@ -18,10 +18,10 @@ from core.errors import InputError
 from core.models.model import Blueprint
 from core.models.stacks import MemoryPlan
 from core.records import PlanConfig
-from core.runs import processes
-from core.runs.estimates import estimate_plan
+from core.runs import jobs
 from core.runs.execution import load_layer_plan, run_submitted
 from core.runs.jobs import job_status, list_jobs, submit
+from core.runs.requests import estimate_plan
 from core.warehouse.runs import list_plans, load_plan
 from core.warehouse.warehouse import Warehouse
 from core.wording.plans import estimate_lines
@@ -37,7 +37,7 @@ ASKED = ("--text", "english-business", "--device", "cpu")
 def small(monkeypatch):
     for module, name, value in SIZES:
         monkeypatch.setattr(module, name, value)
-    monkeypatch.setattr(processes, "COMMAND", (sys.executable, "-m", "tests.plans.small"))
+    monkeypatch.setattr(jobs, "COMMAND", (sys.executable, "-m", "tests.plans.small"))
 
 
 def test_a_plan_is_told_kept_and_shown(tiny_llama, warehouse, tmp_path):
@@ -149,7 +149,7 @@ def test_a_locked_warehouse_loses_no_plan(tiny_llama, warehouse):
 def test_a_kill_loses_no_finished_step(tiny_llama, warehouse, tmp_path):
     config = PlanConfig(str(tiny_llama), "english-business", verify=True, blocks=2, device="cpu")
     job = submit(config, warehouse)
-    process = processes.start_job(job, warehouse)
+    process = jobs.start_job(job, warehouse)
     steps = job.checkpoint_folder(job.job_id)
 
     def finished() -> set[str]:
@@ -173,11 +173,11 @@ def test_a_kill_loses_no_finished_step(tiny_llama, warehouse, tmp_path):
 
 def test_a_cancelled_plan_leaves_nothing(tiny_llama, warehouse):
     job = submit(PlanConfig(str(tiny_llama), "english-business", verify=True, device="cpu"), warehouse)
-    process = processes.start_job(job, warehouse)
+    process = jobs.start_job(job, warehouse)
     end = time.monotonic() + 120
     while not job.checkpoint_folder(job.job_id).exists() and process.poll() is None and time.monotonic() < end:
         time.sleep(0.05)
-    processes.cancel_job(job)
+    jobs.cancel_job(job)
     process.wait()
     assert not job.folder.exists() and list_plans(warehouse).is_empty()
     assert isinstance(process, subprocess.Popen) and Path(warehouse.path).exists()

@@ -23,12 +23,13 @@ import torch
 from core.plans.plan import make_plan
 from core.records import PlanConfig, RunConfig
 from core.registry.protocols import PROTOCOLS
-from core.runs import estimates, processes
+from core.runs import jobs as processes
+from core.runs import requests
 from core.runs.execution import load_layer_plan, run_submitted
 from core.runs.jobs import Job, JobStatus, job_status, list_jobs, submit
-from core.runs.ray import cluster as ray_cluster
 from core.runs.ray import engine
-from core.runs.ray.cluster import Needs, job_needs
+from core.runs.ray import engine as ray_cluster
+from core.runs.ray.engine import Needs, job_needs
 from core.warehouse import queries, runs
 from core.warehouse.warehouse import Warehouse
 from tests.conftest import ROOT, answer_here, run_core, start_core
@@ -104,7 +105,7 @@ def sized() -> Iterator[None]:
         patch.setenv("OMP_NUM_THREADS", "1")
         patch.setattr(ray_cluster, "SENT_PATHS", (*ray_cluster.SENT_PATHS, "tests"))
         patch.setattr(engine, "run_remote_job", plan_sizes.work)
-        patch.setattr(estimates, "_run_process", answer_here)
+        patch.setattr(requests, "_run_process", answer_here)
         for name, one in small.MORE.items():
             patch.setitem(PROTOCOLS, name, one)
         for module, name, value in plan_sizes.SIZES:

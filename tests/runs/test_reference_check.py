@@ -9,7 +9,7 @@ from core import wording
 from core.analysis.claims import decide_verdict
 from core.analysis.shape import judge_profile
 from core.registry.protocols import CLAIMS, PASSES, PROTOCOLS, ROTATED, TRAINED
-from core.runs.reference_check import CORPUS, MODEL, PROTOCOL, compare
+from core.runs.installation import CORPUS, MODEL, PROTOCOL, compare
 from core.store.parcels import read_parcel
 from core.tables import RunControlRow
 from core.warehouse import queries

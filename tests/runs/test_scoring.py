@@ -16,7 +16,7 @@ import pytest
 
 from core.errors import InputError
 from core.measure import score as scoring
-from core.runs import processes
+from core.runs import jobs
 from core.runs.execution import load_scores, run_submitted
 from core.runs.jobs import job_status, list_jobs, submit
 from core.runs.requests import scoring_requests
@@ -182,7 +182,7 @@ def test_a_killed_scoring_goes_on_where_it_stopped(tiny_llama, tmp_path, warehou
     whole = Warehouse(tmp_path / "whole" / "w.duckdb")
     expected = outcome_of(config, whole)
     job = submit(config, warehouse)
-    process = processes.start_job(job, warehouse)
+    process = jobs.start_job(job, warehouse)
     end = time.monotonic() + 180
     while not list(job.folder.glob("kept-*/step-answers-*.json")):
         assert time.monotonic() < end and process.poll() is None

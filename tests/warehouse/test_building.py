@@ -276,6 +276,16 @@ def test_a_file_that_others_hold_is_left_alone(full, python):
     assert list(full.rebuild().run_ids) == RUN_IDS[:3]
 
 
+def test_who_waits_for_a_build_is_told_so(full, monkeypatch):
+    monkeypatch.setattr(sync, "_SILENT_SECONDS", 0.05)
+    monkeypatch.setattr(sync, "_MAX_BUILD_SECONDS", 0.1)
+    told = []
+    refused = pytest.raises(WarehouseLocked, match=r"has been building the warehouse \S+\.duckdb for 0 minutes")
+    with sync.exclusive(full.path.with_name(full.path.name + ".building"), 1.0), refused:
+        full.rebuild(told.append)
+    assert len(told) == 1 and "this one waits for it" in told[0]
+
+
 def test_a_folder_is_no_warehouse(full):
     lose(full)
     full.path.mkdir()

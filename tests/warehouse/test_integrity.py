@@ -15,7 +15,7 @@ import pytest
 
 from core.commands import doctor, main
 from core.locale import in_language, worded
-from core.models import machine
+from core.runs import installation
 from core.store import user_files
 from core.warehouse.connection import CONFIG
 from core.warehouse.integrity import check_integrity
@@ -252,7 +252,7 @@ def elsewhere_fine(monkeypatch):
     """Only the stores are of interest here."""
     for look in ("_program", "_machine", "_network", "_optional"):
         monkeypatch.setattr(doctor, look, lambda facts: iter(()))
-    monkeypatch.setattr(machine, "why_no_hub", lambda: None)
+    monkeypatch.setattr(installation, "why_no_hub", lambda: None)
 
 
 def test_doctor_tells_and_its_exit_code_too(full, elsewhere_fine, capsys):

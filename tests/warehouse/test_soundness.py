@@ -8,7 +8,8 @@ from dataclasses import replace
 import pytest
 
 from core.commands import main
-from core.models import machine, packages
+from core.models import packages
+from core.runs import installation
 from core.scores.table import csv_template
 from core.store import parcels
 from core.warehouse import people
@@ -25,7 +26,7 @@ RUN, OTHER, LATE, THEIRS = (f"01900000-0000-7000-8000-0000000000a{n}" for n in r
 @pytest.fixture
 def core(monkeypatch, capsys):
     """`workdim ...` on a warehouse, which must succeed; what it says."""
-    monkeypatch.setattr(machine, "why_no_hub", lambda: None)
+    monkeypatch.setattr(installation, "why_no_hub", lambda: None)
     monkeypatch.setattr(packages, "package_index", lambda: ("https://index.example", None))
 
     def do(warehouse: Warehouse, *arguments: object) -> str:

@@ -60,8 +60,8 @@ def run_remote_job(
     """
     import ray
 
+    from core.runs.caches import recover
     from core.runs.execution import run_submitted
-    from core.runs.recovery import recover
     from core.warehouse import runs
 
     # Not awaited: a task that waits for Ray gives its CPUs to other jobs meanwhile.

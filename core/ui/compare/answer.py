@@ -271,9 +271,9 @@ def _show_annotation_form(run: Run) -> None:
 
 def _measure_again(record: Run) -> None:
     """Start the measurement at once where nothing has changed, else ask first."""
-    from core.runs import processes
+    from core.runs import jobs
     from core.runs.jobs import submit
-    from core.runs.stored_runs import rerun_request
+    from core.runs.requests import rerun_request
 
     warehouse = reads.warehouse()
     request = rerun_request(warehouse, record)
@@ -282,7 +282,7 @@ def _measure_again(record: Run) -> None:
         st.warning("  \n".join(lines))
         if not st.button(_("Measure all the same"), type="primary", key=_ALL_THE_SAME):
             return
-    processes.start_job(submit(request.config, warehouse, again=True), warehouse)
+    jobs.start_job(submit(request.config, warehouse, again=True), warehouse)
     st.switch_page("pages/measure.py")
 
 
