@@ -101,7 +101,7 @@ def labels(tmp_path):
 
 @needs_proc
 def test_an_estimate_that_is_stopped_is_a_refusal_and_the_others_are_told(labels, tiny_llama, warehouse, monkeypatch):
-    begin = SMALL + "from core.runs import estimates; estimates.main()"
+    begin = SMALL + "from core.runs import requests; requests.main()"
     monkeypatch.setattr(requests, "COMMAND", (sys.executable, "-c", begin))
     config = RunConfig(str(tiny_llama), "english-business")
     cards = requests.preflight_cards_from_process([replace(config, model=str(labels)), config], warehouse)

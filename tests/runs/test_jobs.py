@@ -73,7 +73,7 @@ def test_warnings_in_a_log_are_worded_by_whoever_reads_them(config, warehouse):
 
 STARTER = """
 import sys
-from core.runs import processes
+from core.runs import jobs as processes
 from core.runs.jobs import find_job
 from core.warehouse.warehouse import Warehouse
 warehouse = Warehouse(sys.argv[1])
