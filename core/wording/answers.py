@@ -452,7 +452,7 @@ def windows_text(windows: WindowRelation, run: Run) -> str:
         claim = _("Not related within ±{margin}: directions of a window ({place}) and how well {model} predicts it")
     else:
         claim = _("Cannot tell: directions of a window ({place}) and how well {model} predicts it")
-    template = _("{claim}: {numbers} documents of {windows} windows; text {text}, protocol {protocol}.")
+    template = _("{claim}: {numbers} (documents; {windows} windows); text {text}, protocol {protocol}.")
     return template.format(
         claim=claim.format(place=place_text(windows), model=run.name, margin=shown(MARGIN, "g")),
         numbers=relation_text(relation),

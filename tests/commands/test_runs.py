@@ -66,7 +66,7 @@ def test_runs_are_listed_by_model_tag_pilot_and_number(said):
     said("tag", OTHER, "short list", "two")
     assert ids(said("--tag", "short list", "--json")) == [OTHER]
     assert "short list, two" in said("--model", "made-up/other")
-    assert "No run is like that, of 3 here." in said("--model", "nothing")
+    assert "None of 3 runs is like that." in said("--model", "nothing")
     assert "Unknown tag 'shortlist'. Did you mean short list?" in said("--tag", "shortlist", expects=2)
     assert "pilot" in said("--pilot", "x", expects=2)
 

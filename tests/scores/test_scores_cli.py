@@ -181,7 +181,7 @@ def test_all_names_that_are_likely_are_mapped_by_one_command(path: Path) -> None
     assert done.returncode == 0 and "2 names were mapped" in done.stdout, done.stderr
     assert list_aliases(Warehouse(path))["alias"].to_list() == ["HuggingFaceTB__SmolLM2-135M", "MADE-UP/small"]
     both = run_core("scores", "alias", "a", "b", "--suggested", warehouse=path)
-    assert both.returncode == 2 and "Give either" in both.stderr
+    assert both.returncode == 2 and "Give a name and its model" in both.stderr
 
 
 def test_the_template_can_be_taken_in(path: Path, tmp_path: Path) -> None:
