@@ -32,7 +32,7 @@ from core.records import PlanConfig, Progress, ProgressCallback
 from core.texts.corpora import Corpus, open_corpus
 from core.texts.sample import TokenWindows, draw_windows, require_length
 from core.texts.tasks import Question, ScoredTokens, Task, TokenizedRow, read_task, tokenize_task
-from core.texts.windows import characters_for_tokens, merge_pieces
+from core.texts.windows import FEWEST_OF_PLAN, SHORTEST_OF_PLAN, characters_for_tokens, merge_pieces
 
 FEWEST_BLOCKS = 3
 
@@ -290,9 +290,9 @@ def open_checkpoint(setup: PlanSetup, scratch: Path) -> Checkpoint:
 # --- texts: two halves that share no document, and harder ones -------------------------------------------------------
 
 PURPOSE = "layer plan"
-WINDOW_LENGTHS = (256, 128, 64)
+WINDOW_LENGTHS = (256, 128, SHORTEST_OF_PLAN)
 """Tokens per window: the largest of these that the model reads and the text is long enough for."""
-WINDOW_COUNTS = (64, 48, 32)
+WINDOW_COUNTS = (64, 48, FEWEST_OF_PLAN)
 """Windows of held-out text: the most of these that the text has room for."""
 SEARCH_WINDOWS = 16
 """Windows of the selection text that candidates are compared on."""

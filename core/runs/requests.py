@@ -35,7 +35,7 @@ from core.tables import Run, ids_of
 from core.texts.corpora import BUILT_IN, open_corpus, read_labels
 from core.texts.sample import open_text
 from core.texts.tasks import read_task
-from core.texts.windows import Judgement, count_pages, judge, needed_characters
+from core.texts.windows import FEWEST_OF_PLAN, SHORTEST_OF_PLAN, Judgement, characters_for_tokens, count_pages, judge
 from core.warehouse import people, queries
 from core.warehouse.warehouse import Warehouse
 
@@ -51,9 +51,14 @@ def judged_text(text: Mapping[str, Any], protocol: str, seed: int) -> Judgement:
     return judge(corpus)
 
 
-def text_needed(protocol: str) -> tuple[int, int, int]:
-    """About how much text a protocol needs: pages, characters, and characters of Chinese, Japanese or Korean."""
-    latin, wide = (needed_characters(letter, find_protocol(protocol)) for letter in ("a", "あ"))
+def text_needed(protocol: str | None) -> tuple[int, int, int]:
+    """About how much text a protocol needs, or without one a layer plan, which holds half of it out: pages, characters, and
+    characters of Chinese, Japanese or Korean."""
+    n_windows, n_tokens = 2 * FEWEST_OF_PLAN, SHORTEST_OF_PLAN
+    if protocol is not None:
+        asked = find_protocol(protocol)
+        n_windows, n_tokens = asked.n_sequences, asked.n_tokens
+    latin, wide = (n_windows * characters_for_tokens(letter, n_tokens) for letter in ("a", "あ"))
     return count_pages("a", latin), latin, wide
 
 

@@ -29,6 +29,8 @@ RESERVED_PER_TOKEN = 5.5
 RESERVED_PER_TOKEN_CJK = 2.2
 TOKENS_PER_PAGE = 409
 """Of a page as people know it: 2,250 characters, or 900 of Chinese, Japanese or Korean."""
+FEWEST_OF_PLAN, SHORTEST_OF_PLAN = 32, 64
+"""Windows of each half of a text, and tokens of one, without which no layer plan is chosen and verified."""
 
 
 @dataclass(frozen=True)
@@ -43,11 +45,6 @@ class Window:
 def characters_for_tokens(text_sample: str, n_tokens: int) -> int:
     """Number of characters reserved for a window, by the script of the text alone."""
     return math.ceil(n_tokens * (RESERVED_PER_TOKEN_CJK if is_wide(text_sample) else RESERVED_PER_TOKEN))
-
-
-def needed_characters(text_sample: str, protocol: Protocol) -> int:
-    """How many characters the windows of a protocol need, by the script of the text alone."""
-    return characters_for_tokens(text_sample, protocol.n_tokens) * protocol.n_sequences
 
 
 def count_pages(text_sample: str, n_characters: int) -> int:
@@ -106,7 +103,7 @@ def require_windows(corpus: Corpus, protocol: Protocol, n_windows: int) -> None:
             n_sequences=protocol.n_sequences,
             n_tokens=protocol.n_tokens,
         )
-    needed = needed_characters(corpus.beginning, protocol)
+    needed = characters_for_tokens(corpus.beginning, protocol.n_tokens) * protocol.n_sequences
     # Where pieces or tokens give fewer windows: as much again for each as so far.
     if corpus.row.n_characters >= needed:
         needed = corpus.row.n_characters * protocol.n_sequences // max(1, n_windows)

