@@ -41,7 +41,7 @@ from core.locale import _
 from core.records import LayerPlan
 from core.sources import stated
 from core.tables import PlanOutcomeRow
-from core.wording import joined_sentences, plans, share_text
+from core.wording import joined_sentences, share_text
 from core.wording import plans as plan_wording
 from core.wording.labels import name
 
@@ -115,7 +115,7 @@ def price_chart(layer_plan: LayerPlan, budget: float | None, is_brief: bool = Fa
         aside = 0.0 if is_brief else 0.07 * place - 0.28
         drawn = cheapest.get(rule, []) if is_brief else others[rule]
         points, colour = _price_points(drawn, aside), None if rule == "random" else 2 + place
-        label = _("best random set") if is_brief and rule == "random" else plans.rule_name(rule)
+        label = _("best random set") if is_brief and rule == "random" else plan_wording.rule_name(rule)
         series.append(Series(label, points, colour, False, mark, is_named=rule in cheapest))
     label, path = _("this plan") if is_brief else _("the search"), _price_points(steps)
     label = _("this plan, before repair") if repaired else label
