@@ -982,7 +982,7 @@ def within_models(runs: pl.DataFrame, windows: pl.DataFrame) -> Section:
                     run.corpus_name,
                     tuple(in_language(language, answer_wording.place_text, found) for language in LANGUAGES),
                     tuple(
-                        f"{in_language(language, answer_wording.windows_word, found.relation)}"
+                        f"{in_language(language, answer_wording.word_of, found.relation.answer)}"
                         for language in LANGUAGES
                     ),
                     *_coefficient(found.relation),

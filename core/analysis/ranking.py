@@ -7,14 +7,13 @@ model by exact repository and revision; any weaker match is labelled.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import polars as pl
 
-from core.analysis.resampling import from_largest
 from core.pilots.pilot import Pilot
 from core.records import DAMAGED, EARLIER, LOCAL, SHIPPED
 from core.tables import PILOT_SOURCE, SCORE_KEYS, SCORED_SOURCE
@@ -166,17 +165,20 @@ def _build_groups(runs: pl.DataFrame, keys: tuple[str, ...], include_vetoed: boo
     all_groups = [
         RankingGroup(dict(zip(keys, values, strict=True)), rows)
         for values, alike in text.group_by(keys, maintain_order=True)
-        for rows in split_by_size(alike)
+        for rows in from_largest(alike, "n_points", lambda largest: (1 - N_TOLERANCE) * largest)
     ]
     return sorted(all_groups, key=lambda group: -group.rows.height)
 
 
-def split_by_size(runs: pl.DataFrame) -> list[pl.DataFrame]:
-    """The runs split into classes of similar cloud size, largest first; runs without a size come last.
-
-    A class reaches from its largest cloud down to 10 percent below it, so no two of its runs differ by more.
-    """
-    return from_largest(runs, "n_points", lambda largest: (1 - N_TOLERANCE) * largest)
+def from_largest(rows: pl.DataFrame, column: str, least: Callable[[Any], float]) -> list[pl.DataFrame]:
+    """The rows in classes of similar size, largest first; those without a size come last. A class reaches from its largest,
+    by this column, down to `least` of it."""
+    classes, remaining = [], rows
+    while (largest := remaining[column].max()) is not None:
+        is_near = (pl.col(column) >= least(largest)).fill_null(False)
+        classes.append(remaining.filter(is_near))
+        remaining = remaining.filter(~is_near)
+    return classes if remaining.is_empty() else [*classes, remaining]
 
 
 def _is_vetoed() -> pl.Expr:

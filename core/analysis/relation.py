@@ -23,8 +23,8 @@ from scipy import special
 from core.analysis.claims import LEVEL
 from core.analysis.differences import controls_of
 from core.analysis.intervals import POWER, common_blocks
+from core.analysis.ranking import from_largest
 from core.analysis.resampling import (
-    COVARIATES,
     FEWEST_EXPLORATORY,
     FEWEST_TEST,
     SEED,
@@ -33,7 +33,6 @@ from core.analysis.resampling import (
     bca_interval,
     centred_ranks,
     fisher_interval,
-    from_largest,
     is_exact,
     is_resampled,
     kendall,
@@ -164,7 +163,7 @@ def relate(units: pl.DataFrame, sign: Sign = "negative", *, is_brief: bool = Fal
 
     Columns: unit (unique), dimension, performance; optional: dimension_error (standard error of log dimension),
     performance_error (standard error), dimension_blocks and performance_blocks (lists: log dimension and performance
-    without block 0, 1, ... of what every unit has read), family, log_parameters, training_tokens, and recipe, of which the
+    without block 0, 1, ... of what every unit has read), family, log_parameters, and recipe, of which the
     unit is a replicate (null: none). Units without a finite dimension or performance are left out and named. Replicates are
     not independent: each recipe counts once, by the means of its units. A brief relation has only the answer, rho, its
     intervals and p: a fifth of the time.
@@ -397,83 +396,65 @@ SIZE_FACTOR = 2.0
 """Models of one size stratum have at least half of the parameters of its largest."""
 
 
-# --- confounders: size and training tokens -----------------------------------------------------------------------
+# --- confounders: size -----------------------------------------------------------------------
 
 
 @dataclass(frozen=True)
 class PartialCorrelation:
-    """Pearson's correlation of the normal scores of dimension and score, adjusted for size and training tokens. Not a
-    partial Spearman coefficient."""
+    """Pearson's correlation of the normal scores of dimension and score, adjusted for size. Not a partial Spearman
+    coefficient."""
 
     r: float | None = None
     lower: float | None = None
     upper: float | None = None
     p: float | None = None
     n: int = 0
-    """Models whose covariates are all known."""
-    given: tuple[str, ...] = ()
-    """The covariates that are known and vary: `log_parameters`, `training_tokens`."""
+    """Models whose size is known."""
     reason: str | None = None
     """Why there is none: `parameters_unknown`, `one_size`, `too_few`, or `one_value` (size explains all of the order of
     dimension or score)."""
 
 
-def partial_correlation(known: pl.DataFrame, given_names: Sequence[str] = COVARIATES) -> PartialCorrelation:
-    """Correlation of the normal scores of dimension and performance, given log parameters and log training tokens, or
-    other columns.
+def partial_correlation(known: pl.DataFrame, given: str = "log_parameters") -> PartialCorrelation:
+    """Correlation of the normal scores of dimension and performance, given log parameters or another column, of the units
+    where it is known.
 
-    Uses the units whose first covariate (parameters) is known; another covariate enters only if all of these have it and
-    it is not a linear function of the earlier ones. Normal scores (Blom 1958) depend on ranks alone; size and tokens enter
-    untransformed, since ranks of size do not hold size fixed: with three sizes that drive both quantities, a partial
-    Spearman coefficient had false positives of 8 to 14 percent, this one 5 to 7. p by permuting residuals (Freedman and
-    Lane 1983). The interval is that of Fisher's z with the error of Bonett and Wright: at 8 and 10 models a bootstrap
-    covered the truth in 77 to 98 percent.
+    Normal scores (Blom 1958) depend on ranks alone; size enters untransformed, since ranks of size do not hold size fixed:
+    with three sizes that drive both quantities, a partial Spearman coefficient had false positives of 8 to 14 percent, this
+    one 5 to 7. p by permuting residuals (Freedman and Lane 1983). The interval is that of Fisher's z with the error of
+    Bonett and Wright: at 8 and 10 models a bootstrap covered the truth in 77 to 98 percent.
     """
-    sized = known.filter(pl.col(given_names[0]).is_not_null()).with_columns(
-        training_tokens=pl.when(pl.col("training_tokens") > 0).then(pl.col("training_tokens").log())
-    )
+    sized = known.filter(pl.col(given).is_not_null())
     n = sized.height
     if n == 0:
         return PartialCorrelation(reason="parameters_unknown")
-    given: list[str] = []
-    base = np.zeros((n, 0))  # orthonormal; (n, q)
-    for name in given_names:
-        if sized[name].null_count():
-            continue
-        values = sized[name].to_numpy()
-        rest = _residual(values - values.mean(), base)
-        if rest @ rest > 1e-9 * max(values @ values, 1.0):  # else constant, or collinear with earlier covariates
-            given.append(name)
-            base = np.column_stack([base, rest / math.sqrt(rest @ rest)])
-    if not given:
+    values = sized[given].to_numpy()
+    size = values - values.mean()
+    if size @ size <= 1e-9 * max(values @ values, 1.0):
         return PartialCorrelation(n=n, reason="one_size")
-    if n < FEWEST_EXPLORATORY + len(given):
-        return PartialCorrelation(n=n, given=tuple(given), reason="too_few")
-    x, y = (_residual(normal_scores(sized[name].to_numpy()), base) for name in ("dimension", "performance"))
+    if n <= FEWEST_EXPLORATORY:
+        return PartialCorrelation(n=n, reason="too_few")
+    size /= math.sqrt(size @ size)
+    scores = (normal_scores(sized[name].to_numpy()) for name in ("dimension", "performance"))
+    x, y = (of - (of @ size) * size for of in scores)
     if min(x @ x, y @ y) < 1e-9 * n:
-        return PartialCorrelation(n=n, given=tuple(given), reason="one_value")
+        return PartialCorrelation(n=n, reason="one_value")
     r = float(np.clip(x @ y / math.sqrt((x @ x) * (y @ y)), -1, 1))
-    lower, upper = fisher_interval(r, n - len(given), 0.95)
+    lower, upper = fisher_interval(r, n - 1, 0.95)
     if not is_resampled(n):
-        freedom = n - 2 - len(given)
-        p = 2 * float(special.stdtr(freedom, -abs(r) * math.sqrt(freedom / max(1 - r * r, 1e-12))))
+        p = 2 * float(special.stdtr(n - 3, -abs(r) * math.sqrt((n - 3) / max(1 - r * r, 1e-12))))
     else:
         permuted = y[orders(n)]
-        squares = y @ y - ((permuted @ base) ** 2).sum(1)  # of what the base leaves of them; a is orthogonal to it
+        squares = y @ y - (permuted @ size) ** 2  # of what size leaves of them; x is orthogonal to it
         null = permuted @ x / np.sqrt((x @ x) * np.maximum(squares, 1e-9))
         p = permutation_p_value(null, r, is_exact=is_exact(n))
-    return PartialCorrelation(r, lower, upper, p, n, tuple(given))
+    return PartialCorrelation(r, lower, upper, p, n)
 
 
 def normal_scores(values: np.ndarray) -> np.ndarray:
     """Approximate expected normal order statistics at the ranks of `values` (Blom 1958), with mean 0."""
     scores = special.ndtri((mean_ranks(values) - 0.375) / (len(values) + 0.25))
     return np.asarray(scores - scores.mean())
-
-
-def _residual(values: np.ndarray, base: np.ndarray) -> np.ndarray:
-    """The residual of values (n,) after projection onto an orthonormal base (n, q)."""
-    return np.asarray(values - base @ (base.T @ values))
 
 
 # --- confounders: families and sizes -----------------------------------------------------------------------------
@@ -573,7 +554,10 @@ def relate_windows(
     units = _document_units(windows, place)
     layers = windows["inner_layer"].drop_nulls() if place == "inner" else pl.Series(dtype=pl.Int64)
     relation = WindowRelation(
-        place, layers[0] if layers.len() else None, _unregistered_relation(windows, place), _relation_given_types(units)
+        place,
+        layers[0] if layers.len() else None,
+        _unregistered_relation(windows, place),
+        partial_correlation(known_units(units)[0], "types"),
     )
     if shuffled is None or shuffled.is_empty():
         return relation
@@ -614,13 +598,6 @@ def _document_units(windows: pl.DataFrame, place: str) -> pl.DataFrame:
     documents = average_recipes(_window_units(windows, place))
     types = normal_scores(documents["n_types"].to_numpy()) if documents.height else np.empty(0)
     return documents.with_columns(types=pl.Series(types, dtype=pl.Float64))
-
-
-def _relation_given_types(units: pl.DataFrame) -> PartialCorrelation:
-    known, _, _ = known_units(units)
-    if known.height < FEWEST_EXPLORATORY or min(known["dimension"].n_unique(), known["performance"].n_unique()) < 2:
-        return PartialCorrelation(n=known.height, reason="too_few")
-    return partial_correlation(known, ("types",))
 
 
 def _difference_from_control(units: pl.DataFrame, of_control: pl.DataFrame) -> tuple[float, float, float] | None:

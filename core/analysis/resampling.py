@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import itertools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import Any
 
 import numpy as np
 import polars as pl
@@ -343,7 +342,6 @@ FEWEST_EXPLORATORY = stated(5, "FEWEST_EXPLORATORY")
 """Fewest models for a coefficient, which is exploratory."""
 FEWEST_TEST = stated(10, "FEWEST_TEST")
 """Fewest models for a test of a relation, and for a dimension to weigh in a choice."""
-COVARIATES = ("log_parameters", "training_tokens")
 _BLOCKS = ("dimension_blocks", "performance_blocks")
 Numbers = Sequence[float | None] | Sequence[float] | np.ndarray
 """One number per unit; None or NaN where it is unknown."""
@@ -356,7 +354,7 @@ def to_floats(values: Numbers) -> np.ndarray:
 
 def _with_all_columns(units: pl.DataFrame) -> pl.DataFrame:
     """Add missing optional columns; set numbers that are not finite, and errors that are not positive, to null."""
-    numbers = ["dimension", "performance", "dimension_error", "performance_error", *COVARIATES]
+    numbers = ["dimension", "performance", "dimension_error", "performance_error", "log_parameters"]
     types = pl.Schema(dict.fromkeys(numbers, pl.Float64))
     types |= dict.fromkeys(_BLOCKS, pl.List(pl.Float64))
     types |= dict.fromkeys(["family", "recipe"], pl.String())
@@ -366,17 +364,6 @@ def _with_all_columns(units: pl.DataFrame) -> pl.DataFrame:
     return finite.with_columns(
         pl.when(pl.col(c) > 0).then(c) for c in ("dimension", "dimension_error", "performance_error")
     )
-
-
-def from_largest(rows: pl.DataFrame, column: str, least: Callable[[Any], float]) -> list[pl.DataFrame]:
-    """The rows in classes of similar size, largest first; those without a size come last. A class reaches from its largest,
-    by this column, down to `least` of it."""
-    classes, remaining = [], rows
-    while (largest := remaining[column].max()) is not None:
-        is_near = (pl.col(column) >= least(largest)).fill_null(False)
-        classes.append(remaining.filter(is_near))
-        remaining = remaining.filter(~is_near)
-    return classes if remaining.is_empty() else [*classes, remaining]
 
 
 def known_units(units: pl.DataFrame) -> tuple[pl.DataFrame, tuple[str, ...], tuple[str, ...]]:

@@ -398,7 +398,9 @@ def select_population(evidence: Evidence, question: RankingQuestion | None = Non
     runs = newest_runs(evidence.runs.filter(pl.col("pass") == "text"))
     without_checkpoints = without_variants(runs)
     candidates = without_checkpoints if pilot is None else runs_of_pilot(runs, pilot)
-    missing = _missing_labels(pilot, candidates)  # before a family is chosen: what is not asked for is not missing
+    missing = (
+        missing_models(pilot, candidates) if pilot else []
+    )  # in every family: what is not asked for is not missing
     families = runs["family"].drop_nulls().unique().sort().to_list()
     candidates, registration = _of_family(question.family, families, candidates, registration)
     scores = without_other_pilots(evidence.scores, pilot or (question.pilot.pilot if question.pilot else None))
@@ -408,14 +410,16 @@ def select_population(evidence: Evidence, question: RankingQuestion | None = Non
     counts = _count_scores(all_groups, scored)
     benchmark, registration = _choose_benchmark(counts, question, registration)
     group = _choose_group(all_groups, counts, benchmark, question, pilot)
+    if (question.dimension, question.cloud) != (REGISTERED_DIMENSION, BY_TYPE):
+        registration = registration.mark_exploratory("other_dimension")
     population = Population(
         question,
-        _of_dimension(question, registration),
+        registration,
         group,
         rows=with_scores(candidates.clear(), scores),
         offered=counts.clear(),
         vetoed=vetoed(candidates),
-        missing=missing,
+        missing=tuple(model.label for model in missing),
     )
     if group is None:
         return population
@@ -448,16 +452,9 @@ def _free_of_pilot(evidence: Evidence, question: RankingQuestion, pilot: Pilot |
     if not question.benchmark or not pilot or question.pilot or _is_pilot_score(pilot, question):
         return None
     free = select_population(evidence, replace(question, ignores_pilots=True))
-    return free if _pilot_share(free, pilot) < SHARED else None
-
-
-def _of_dimension(question: RankingQuestion, registration: Registration) -> Registration:
-    is_registered = question.dimension == REGISTERED_DIMENSION and question.cloud == BY_TYPE
-    return registration if is_registered else registration.mark_exploratory("other_dimension")
-
-
-def _missing_labels(pilot: Pilot | None, candidates: pl.DataFrame) -> tuple[str, ...]:
-    return tuple(model.label for model in missing_models(pilot, candidates)) if pilot else ()
+    scored = free.rows.filter(pl.col("score_match").is_in(OWN_MATCHES))
+    is_shared = scored.height and runs_of_pilot(scored, pilot).height >= SHARED * scored.height
+    return None if is_shared else free
 
 
 def _of_family(
@@ -471,12 +468,6 @@ def _of_family(
     of_family = candidates.filter(family=family)
     is_part = of_family.height < candidates.height
     return of_family, registration.mark_exploratory("other_models") if is_part else registration
-
-
-def _pilot_share(free: Population, pilot: Pilot) -> float:
-    """The pilot's share of the models that have the score."""
-    scored = free.rows.filter(pl.col("score_match").is_in(OWN_MATCHES))
-    return runs_of_pilot(scored, pilot).height / scored.height if scored.height else 0.0
 
 
 def _is_pilot_score(pilot: Pilot, question: RankingQuestion) -> bool:

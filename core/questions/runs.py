@@ -289,14 +289,8 @@ def find_runs(warehouse: Warehouse, named: Sequence[str]) -> list[str]:
 def ask_comparison(warehouse: Warehouse, run_ids: Sequence[str]) -> Comparison:
     """Compare runs: dimensions of the first with each other one's, losses from the first that compares. Raises InputError for fewer than two."""
     with warehouse.open() as opened:
-        return read_comparison(opened, run_ids)
-
-
-def read_comparison(warehouse: Readable, run_ids: Sequence[str]) -> Comparison:
-    runs = load_runs(warehouse, run_ids)
-    windows = queries.rows(warehouse, "run_windows", run_ids)
-    summaries = queries.rows(warehouse, "run_summaries", run_ids)
-    return compare(runs, windows, summaries)
+        windows, summaries = (queries.rows(opened, table, run_ids) for table in ("run_windows", "run_summaries"))
+        return compare(load_runs(opened, run_ids), windows, summaries)
 
 
 def compare(runs: pl.DataFrame, windows: pl.DataFrame, summaries: pl.DataFrame) -> Comparison:

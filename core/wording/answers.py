@@ -20,7 +20,7 @@ from core.registry.protocols import SPECIFICATIONS
 from core.registry.published import Published
 from core.sources import Text, counted, shown
 from core.tables import LayerCorrelatorRow, Run
-from core.wording.labels import day, names_text, number, ranges, share_text
+from core.wording.labels import day, names_text, number, ranges, share_text, with_limits
 from core.wording.scores import p_value_text, row_benchmark_name
 from core.wording.verdicts import specification_name
 
@@ -48,11 +48,11 @@ def direction_name(claim: Published) -> str:
 
 
 def answer_word(answer: Answer) -> str:
+    return word_of(answer.word)
+
+
+def word_of(key: str) -> str:
     """One of five: `related as registered`, `related the other way`, `not related`, `cannot tell`, `a hint`."""
-    return _word_of(answer.word)
-
-
-def _word_of(key: str) -> str:
     words = {
         "related_as_registered": _("related as registered"),
         "related_other_way": _("related the other way"),
@@ -141,11 +141,7 @@ def relation_text(relation: Relation) -> str:
 
 def coefficient_text(rho: float | None, lower: float | None = None, upper: float | None = None) -> str:
     """`-0.12 [-0.50, 0.31]`: two decimals, as precise as a few dozen models allow."""
-    if rho is None:
-        return "–"
-    if lower is None or upper is None:
-        return shown(rho, ".2f")
-    return Text("{:.2f} [{:.2f}, {:.2f}]").format(rho, lower, upper)
+    return with_limits(rho, lower, upper, ".2f")
 
 
 def _status_text(registration: Registration) -> str:
@@ -357,11 +353,7 @@ def given_size_text(relation: Relation) -> str:
             "one_value": _("size leaves no order"),
         }
         return _no_coefficient_text(_("Given size"), reasons.get(partial.reason or ""))
-    template = (
-        _("Given parameters and training tokens: r {r}, {p}, n = {n}.")
-        if "training_tokens" in partial.given
-        else _("Given parameters: r {r}, {p}, n = {n}.")
-    )
+    template = _("Given parameters: r {r}, {p}, n = {n}.")
     r = coefficient_text(partial.r, partial.lower, partial.upper)
     return template.format(r=r, p=p_value_text(partial.p), n=partial.n)
 
@@ -387,14 +379,14 @@ def specifications_text(curve: SpecificationCurve) -> str:
     """`9 of 12 specifications give the same answer: cannot tell.`"""
     template = _("{holds} of {n} specifications give the same answer: {word}.")
     holds, n = counted(curve.n_agreeing, "specifications"), counted(len(curve.relations), "specifications")
-    return template.format(holds=holds, n=n, word=_word_of(curve.answer))
+    return template.format(holds=holds, n=n, word=word_of(curve.answer))
 
 
 def specification_lines(curve: SpecificationCurve) -> list[str]:
     """The coefficient under each, with its answer where that is another: `d2, one per type: related the other way, 0.63`."""
     lines = []
     for key, relation in curve.relations.items():
-        told = [] if relation.answer == curve.answer else [_word_of(relation.answer)]
+        told = [] if relation.answer == curve.answer else [word_of(relation.answer)]
         told += [] if relation.rho is None else [coefficient_text(relation.rho)]
         if told:
             told_of = _("{name}: {relation}")
@@ -420,12 +412,6 @@ def search_text(curve: SpecificationCurve) -> str:
 
 
 # --- dimension and loss within one model -------------------------------------------------------------------------
-
-
-def windows_word(relation: Relation) -> str:
-    """The answer in a word. The expectation is a published one, and never registered."""
-    words = {"hint": _("a hint"), "not_related": _("not related"), "cannot_tell": _("cannot tell")}
-    return words[relation.answer]
 
 
 def place_text(windows: WindowRelation) -> str:
@@ -496,7 +482,7 @@ def _control_lines(windows: WindowRelation) -> list[str]:
     if windows.shuffled is None:
         return [_("Without a control of shuffled tokens: --controls measures it.")]
     template = _("Control with shuffled tokens: {word}; {numbers}.")
-    lines = [template.format(word=windows_word(windows.shuffled), numbers=relation_text(windows.shuffled))]
+    lines = [template.format(word=word_of(windows.shuffled.answer), numbers=relation_text(windows.shuffled))]
     if windows.difference is not None:
         template = _("Text less shuffled tokens: {difference}.")
         lines.append(template.format(difference=coefficient_text(*windows.difference)))

@@ -304,6 +304,15 @@ def with_interval(value: float | None, lower: float | None, upper: float | None)
     return Text("{} {}").format(number(value), bracket(lower, upper))
 
 
+def with_limits(value: float | None, lower: float | None, upper: float | None, form: str) -> str:
+    """As `with_interval`, but value and limits alike in one form: `+0.420 [+0.380, +0.460]` for `+.3f`."""
+    if value is None:
+        return "–"
+    if lower is None or upper is None:
+        return shown(value, form)
+    return Text("{} [{}, {}]").format(*(shown(one, form) for one in (value, lower, upper)))
+
+
 def bracket(lower: float, upper: float) -> str:
     """`[99, 113]`: with equal digits after the point, unless an end would be left without a digit."""
     ends = (number(lower), number(upper))

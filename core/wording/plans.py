@@ -35,7 +35,7 @@ from core.sources import Source, Text, counted, shown, sourced, stated
 from core.tables import LayerCorrelatorRow, PlanOutcomeRow, PlanRow, Sibling
 from core.wording import joined_sentences
 from core.wording.answers import not_readable_text
-from core.wording.labels import amount, duration, name, number, ranges, share_text, shortened_name
+from core.wording.labels import amount, duration, name, number, ranges, share_text, shortened_name, with_limits
 
 MAX_LISTED_BLOCKS = 12
 """More blocks than this are shown as ranges."""
@@ -373,11 +373,7 @@ def removed_name(plan: PlanRow, is_recommended: bool) -> str:
 
 def price_text(value: float | None, lower: float | None = None, upper: float | None = None) -> str:
     """`+0.42 [+0.38, +0.46]`: an increase with its 95 percent interval."""
-    if value is None:
-        return "–"
-    if lower is None or upper is None:
-        return shown(value, "+.3f")
-    return Text("{:+.3f} [{:+.3f}, {:+.3f}]").format(value, lower, upper)
+    return with_limits(value, lower, upper, "+.3f")
 
 
 def outcome_price_text(row: PlanOutcomeRow) -> str:
@@ -387,11 +383,8 @@ def outcome_price_text(row: PlanOutcomeRow) -> str:
 
 def points_text(row: PlanOutcomeRow) -> str:
     """A change of a share in percentage points: `-10.0 [-14.2, -5.8]`."""
-    if row.difference is None:
-        return "–"
-    if row.lower is None or row.upper is None:
-        return shown(100 * row.difference, "+.1f")
-    return Text("{:+.1f} [{:+.1f}, {:+.1f}]").format(100 * row.difference, 100 * row.lower, 100 * row.upper)
+    value, lower, upper = (None if share is None else 100 * share for share in (row.difference, row.lower, row.upper))
+    return with_limits(value, lower, upper, "+.1f")
 
 
 def before_and_after(row: PlanOutcomeRow) -> tuple[str, str]:

@@ -1,4 +1,4 @@
-"""What size, tokens and family leave: against pingouin and plain permutation, and what is missing."""
+"""What size and family leave: against pingouin and plain permutation, and what is missing."""
 
 import numpy as np
 import pingouin
@@ -12,29 +12,25 @@ from tests.frames import of_units as of
 from tests.frames import units
 
 
-def test_given_size_and_tokens_the_coefficient_is_that_of_pingouin_on_normal_scores():
+def test_given_size_the_coefficient_is_that_of_pingouin_on_normal_scores():
     generator = np.random.default_rng(5)
-    size, tokens = generator.normal(size=(2, 24))
-    frame = units(24, seed=6, log_parameters=size, training_tokens=np.exp(tokens))
+    size = generator.normal(size=24)
+    frame = units(24, seed=6, log_parameters=size)
     frame = frame.with_columns(dimension=(pl.col("dimension").log() + pl.Series(size)).exp())
     found = relate(frame).partial
-    table = frame.with_columns(pl.col("training_tokens").log()).to_pandas()
+    table = frame.to_pandas()
     for name in ("dimension", "performance"):
         table[name] = stats.norm.ppf((table[name].rank() - 3 / 8) / (24 + 1 / 4))
-    theirs = pingouin.partial_corr(table, "dimension", "performance", covar=["log_parameters", "training_tokens"])
+    theirs = pingouin.partial_corr(table, "dimension", "performance", covar="log_parameters")
     assert found.r == pytest.approx(float(theirs["r"].iloc[0]))
     assert found.p == pytest.approx(float(theirs[next(c for c in theirs if c.startswith("p"))].iloc[0]), abs=0.02)
     lower, upper = theirs[next(c for c in theirs if c.startswith("CI"))].iloc[0]
     assert lower - 0.05 < found.lower < lower < found.r < upper < found.upper < upper + 0.05
-    assert (found.given, found.n, found.reason) == (("log_parameters", "training_tokens"), 24, None)
+    assert (found.n, found.reason) == (24, None)
 
 
-def test_size_and_tokens_that_say_the_same_are_given_once():
-    size = np.random.default_rng(2).normal(size=14)
-    frame = units(14, rho=0.5, log_parameters=size, training_tokens=20 * np.exp(size))
-    found = relate(frame).partial
-    assert found.given == ("log_parameters",)
-    assert found.lower < found.r < found.upper
+def test_where_size_says_all_there_is_no_coefficient():
+    frame = units(14, rho=0.5, log_parameters=np.random.default_rng(2).normal(size=14))
     two = frame.with_columns(dimension=pl.Series([1.0, 2.0] * 7), log_parameters=pl.Series([18.0, 19.0] * 7))
     assert (relate(two).partial.reason, relate(two).partial.r) == ("one_value", None)
 

@@ -171,7 +171,7 @@ def frame_of(dimension: np.ndarray, performance: np.ndarray, **columns: Sequence
     units = [f"m{i}" for i in range(len(dimension))]
     known = {"unit": units, "dimension": np.exp(dimension), "performance": performance}
     absent = {"family": pl.Series([None] * len(units), dtype=pl.String)}
-    numbers = dict.fromkeys(("dimension_error", "performance_error", "log_parameters", "training_tokens"))
+    numbers = dict.fromkeys(("dimension_error", "performance_error", "log_parameters"))
     floats = {name: pl.Series([None] * len(units), dtype=pl.Float64) for name in numbers}
     return pl.DataFrame(known | absent | floats | columns)
 
