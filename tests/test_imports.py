@@ -7,9 +7,8 @@ import os
 import subprocess
 import sys
 from collections import Counter
+from functools import cache
 from pathlib import Path
-
-import pytest
 
 import core
 from tests.screens import filled_warehouse
@@ -211,6 +210,11 @@ def sources() -> list[Path]:
     return [ROOT / "app.py", *sorted((ROOT / "pages").glob("*.py")), *sorted((ROOT / "core").rglob("*.py"))]
 
 
+@cache
+def parsed(path: Path) -> ast.Module:
+    return ast.parse(path.read_text(encoding="utf-8"))
+
+
 def room(path: Path) -> str:
     """`core/deck/html.py` -> deck, `core/runs.py` -> runs, `pages/start.py` -> pages, `app.py` -> app."""
     parts = path.relative_to(ROOT).with_suffix("").parts
@@ -235,26 +239,28 @@ def rooms_of(names: set[str]) -> set[str]:
     return {name.split(".")[1] for name in names if name.startswith("core.")}
 
 
-@pytest.mark.parametrize("path", sources(), ids=lambda path: path.relative_to(ROOT).as_posix())
-def test_import_table(path: Path) -> None:
-    names = imported(ast.parse(path.read_text(encoding="utf-8")))
-    own = room(path)
-    if own == "core":
-        assert names <= {"typing.TYPE_CHECKING", "typing.Any", "importlib.import_module", "__future__.annotations"} | {
-            f"core.api.{name}" for name in core.__all__
-        }, "core/__init__.py imports nothing of the rooms, so that `import core` costs nothing"
-        return
-    assert rooms_of(names) - {own} <= MAY_IMPORT[own]
-    for package, rooms in ONLY_IN.items():
-        if any(name.split(".")[0] == package for name in names):
-            assert own in rooms, f"{package} is imported only by {', '.join(sorted(rooms))}"
+def test_import_table() -> None:
+    for path in sources():
+        names, own = imported(parsed(path)), room(path)
+        if own == "core":
+            assert names <= {
+                "typing.TYPE_CHECKING",
+                "typing.Any",
+                "importlib.import_module",
+                "__future__.annotations",
+            } | {f"core.api.{name}" for name in core.__all__}, (
+                "core/__init__.py imports nothing of the rooms, so that `import core` costs nothing"
+            )
+            continue
+        assert rooms_of(names) - {own} <= MAY_IMPORT[own], path
+        for package in ONLY_IN.keys() & {name.split(".")[0] for name in names}:
+            assert own in ONLY_IN[package], f"{path}: {package} is imported only by {sorted(ONLY_IN[package])}"
 
 
-@pytest.mark.parametrize("path", sorted((ROOT / "core" / "ui").rglob("*.py")), ids=lambda path: path.name)
-def test_ui_reaches_runs_only_inside_functions(path: Path) -> None:
-    tree = ast.parse(path.read_text(encoding="utf-8"))
-    at_import = [node for node in tree.body if isinstance(node, (ast.Import, ast.ImportFrom))]
-    assert "runs" not in rooms_of(set().union(*map(imported, at_import)) if at_import else set())
+def test_ui_reaches_runs_only_inside_functions() -> None:
+    for path in sorted((ROOT / "core" / "ui").rglob("*.py")):
+        at_import = [node for node in parsed(path).body if isinstance(node, (ast.Import, ast.ImportFrom))]
+        assert not [node.lineno for node in at_import if "runs" in rooms_of(imported(node))], path
 
 
 def test_every_room_is_in_the_table() -> None:
@@ -269,7 +275,7 @@ def test_a_module_has_one_name() -> None:
     }
     names: dict[str, set[str]] = {}
     for path in sources():
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+        for node in ast.walk(parsed(path)):
             for alias in node.names if isinstance(node, ast.ImportFrom) else ():
                 if (module := f"{node.module}.{alias.name}") in modules:
                     names.setdefault(module, set()).add(alias.asname or alias.name)
@@ -282,7 +288,7 @@ def test_no_files_import_each_other_in_a_circle() -> None:
     files = {".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__"): path for path in paths}
     imports = {}
     for name, path in files.items():
-        found = imported(ast.parse(path.read_text(encoding="utf-8")))
+        found = imported(parsed(path))
         imports[name] = {one if one in files else one.rpartition(".")[0] for one in found} - {name}
     # Take away, again and again, what imports nothing of the rest, then what nothing of the rest imports.
     while leaves := [name for name, others in imports.items() if not others & set(imports)]:
@@ -314,7 +320,7 @@ def test_columns_are_attributes_of_records_and_not_keys_of_mappings() -> None:
     by_string = Counter(
         path.relative_to(ROOT).as_posix()
         for path in (ROOT / "core").rglob("*.py")
-        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8")))
+        for node in ast.walk(parsed(path))
         if isinstance(node, ast.Subscript) and isinstance(getattr(node.slice, "value", None), str)
     )
     assert by_string.total() <= MOST_BY_STRING, by_string.most_common(20)

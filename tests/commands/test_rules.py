@@ -13,6 +13,8 @@ from core.warehouse.warehouse import Warehouse
 from tests.answers import ladder_warehouse
 from tests.conftest import run_core
 
+pytestmark = pytest.mark.slow
+
 RULE = """
 name = "Fewest bits"
 use_class = "general"

@@ -25,6 +25,8 @@ from core.tables import TABLES
 from core.warehouse.people import compare_numbers
 from tests.deck.cases import CASES, LANGUAGES, NAMES, data_of, story_of
 
+pytestmark = pytest.mark.slow
+
 ABOUT = Origin(Recipe("Board", ("r1",), language="en"), "0.1.0", "0a1b2c3d4e5f")
 
 

@@ -26,6 +26,8 @@ from tests.conftest import ROOT
 from tests.gguf_files import save_tiny_gguf
 from tests.tiny import save_tiny_model, train_tokenizer
 
+pytestmark = pytest.mark.slow
+
 QUESTIONS = (
     Question("The company reported that its", (" revenue", " revenue grew by a tenth in the third quarter", " was"), 1),
     Question("Customers who", (" wait", " leave early and do not come back"), 0),

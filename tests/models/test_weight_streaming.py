@@ -15,6 +15,8 @@ from core.models.hub import find_weights
 from core.models.stacks import Unit, run_together
 from tests.tiny import ENCODER_DECODERS, SIZES, open_model, save_tiny_model
 
+pytestmark = pytest.mark.slow
+
 ALL = [(family, None) for family in SIZES] + [(family, "decoder") for family in ENCODER_DECODERS]
 
 

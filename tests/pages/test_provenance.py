@@ -18,6 +18,8 @@ from core.warehouse.warehouse import Warehouse
 from tests.pages.test_pages import opened, texts
 from tests.screens import RUN_IDS, filled_warehouse
 
+pytestmark = pytest.mark.slow
+
 
 @pytest.fixture
 def filled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Warehouse:

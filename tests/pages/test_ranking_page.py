@@ -16,6 +16,8 @@ from tests.pages.test_pages import drawings, opened, table_of, texts
 from tests.profiles import make_corpus, make_model, make_profile
 from tests.screens import add_run, empty_warehouse
 
+pytestmark = pytest.mark.slow
+
 RISING = [1.5 + 0.01 * at + 0.03 * (at % 4) for at in range(24)]
 BASE = "01900000-0000-7000-8000-000000000000"
 HOSTILE = '<img src=x onerror="alert(1)">'
