@@ -274,26 +274,22 @@ def profiles(data: DeckData, sound: pl.DataFrame) -> Visual | None:
 def _evidence(data: DeckData, sound: pl.DataFrame) -> Panel | None:
     if sound.is_empty():
         return None
-    checks = slide_wording.checks_text(data.text_runs)
     if sound.height > 1:
         if _n_compared(data, sound) < 2:  # one axis would compare them
             return None
         chart = told_drawn(dimension_chart(_drawn(data, sound)), n_models(data.text_runs), "runs")
         title = _("Where intervals overlap, models are not told apart")
-        return Panel(title, replace(chart, key=wording.joined_sentences((chart.key, checks + _(". ").rstrip()))))
-    claims = data.claims.filter(run_id=ids_of(sound)[0])
-    rises = rise_chart(claims, _("the method of slide 1"))
-    if rises is None:
-        return None
-    counts = [_outcome_counts(claims, claim) for claim in CLAIMS]
-    return Panel(
-        _("By {yes} of {n} methods the dimension rises inside").format(yes=counts[0][0], n=counts[0][1]),
-        rises,
-        (
-            Statement(_("By {yes} of {n} methods.").format(yes=counts[1][0], n=counts[1][1]), _claim_label("fall")),
-            checks,
-        ),
-    )
+    else:
+        claims = data.claims.filter(run_id=ids_of(sound)[0])
+        rises = rise_chart(claims, _("the method of slide 1"))
+        if rises is None:
+            return None
+        chart, (rise, n), (fall, _n) = rises, *(_outcome_counts(claims, claim) for claim in CLAIMS)
+        title = _("By {rise} of {n} methods the dimension rises inside, by {fall} it falls towards the end").format(
+            rise=rise, n=n, fall=fall
+        )
+    checks = slide_wording.checks_text(data.text_runs) + _(". ").rstrip()
+    return Panel(title, replace(chart, key=wording.joined_sentences((chart.key, checks))))
 
 
 def _outcome_counts(claims: pl.DataFrame, claim: str) -> tuple[int, int]:
