@@ -185,7 +185,8 @@ def table(head: Sequence[str], rows: Sequence[Sequence[Any]], least: Sequence[st
         widths = _widths(cells, width(), going, whole)
         columns = {n: _column([row[n] for row in cells], room) for n, room in widths.items()}
         alike = {n for n in columns if len(set(columns[n][1:])) < len({row[n] for row in cells[1:]})} - whole
-        if not alike:
+        longer = _widths(cells, width(), going, whole | alike)
+        if not alike or widths.keys() - longer.keys() - {*going}:  # rather alike than without a column that matters
             break
         whole |= alike
     lines = ["  ".join(line).rstrip() for line in zip(*columns.values(), strict=True)]
