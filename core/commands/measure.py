@@ -33,6 +33,7 @@ from core.runs.requests import (
     expand_request,
     pilot_measurements,
     plan_estimate_from_process,
+    plan_request,
     preflight_cards_from_process,
     protocol_names,
     run_pilot,
@@ -40,7 +41,6 @@ from core.runs.requests import (
     with_companions,
     with_labels_hash,
     with_readable_companions,
-    with_task_hash,
 )
 from core.tables import PilotRow, records
 from core.terminal.output import say, say_json, tell
@@ -280,7 +280,7 @@ def plan(options: argparse.Namespace) -> int:
         return _show_plans(options)
     budget, unit = _budget_of(options.budget)
     remove = _parse_blocks(options.remove)
-    config = with_task_hash(request_of(PlanConfig, options, budget=budget, budget_unit=unit, remove=remove))
+    config = plan_request(request_of(PlanConfig, options, budget=budget, budget_unit=unit, remove=remove))
     warehouse = selected_warehouse(options)
     if options.estimate_only:
         estimate = plan_estimate_from_process(config, warehouse)

@@ -61,7 +61,6 @@ from core.plans.setup import (
     HELD_OUT,
     OTHER_WINDOWS,
     PROBES,
-    PURPOSE,
     RANDOM_WINDOWS,
     ROOM,
     SELECTION,
@@ -80,7 +79,7 @@ from core.plans.setup import (
 from core.plans.variants import Network, Variant, without_blocks
 from core.records import PUBLISHED_FIFTH, LayerPlan, PlanConfig, Progress, ProgressCallback, stretches, text_budget
 from core.texts.corpora import Corpus, open_corpus
-from core.texts.sample import TokenWindows, draw_windows
+from core.texts.sample import LAYER_PLAN, TokenWindows, draw_windows
 
 _log = logging.getLogger("workdim")
 
@@ -403,7 +402,7 @@ class _Planner:
         """Windows of a harder text; None if it is too short for this tokenizer."""
         tokenizer, name, n_tokens = self.blueprint.tokenizer, self.blueprint.weights.name, self.held_out.n_tokens
         try:
-            return draw_windows(corpus, tokenizer, OTHER_WINDOWS, n_tokens, self.config.seed, PURPOSE, name)
+            return draw_windows(corpus, tokenizer, OTHER_WINDOWS, n_tokens, self.config.seed, LAYER_PLAN, name)
         except CorpusError:
             return None
 

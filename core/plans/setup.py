@@ -30,9 +30,9 @@ from core.plans.pricing import ReportPasses, Scores, concatenate, variants_at_on
 from core.plans.variants import require_own_blocks
 from core.records import PlanConfig, Progress, ProgressCallback
 from core.texts.corpora import Corpus, open_corpus
-from core.texts.sample import TokenWindows, draw_windows, require_length
+from core.texts.sample import LAYER_PLAN, TokenWindows, draw_windows, half_too_short, require_halves, split_in_halves
 from core.texts.tasks import Question, ScoredTokens, Task, TokenizedRow, read_task, tokenize_task
-from core.texts.windows import FEWEST_OF_PLAN, SHORTEST_OF_PLAN, characters_for_tokens, merge_pieces
+from core.texts.windows import FEWEST_OF_PLAN, SHORTEST_OF_PLAN, characters_for_tokens
 
 FEWEST_BLOCKS = 3
 
@@ -287,9 +287,8 @@ def open_checkpoint(setup: PlanSetup, scratch: Path) -> Checkpoint:
     return checkpoint
 
 
-# --- texts: two halves that share no document, and harder ones -------------------------------------------------------
+# --- texts: windows of the two halves, and harder ones -----------------------------------------------------------------
 
-PURPOSE = "layer plan"
 WINDOW_LENGTHS = (256, 128, SHORTEST_OF_PLAN)
 """Tokens per window: the largest of these that the model reads and the text is long enough for."""
 WINDOW_COUNTS = (64, 48, FEWEST_OF_PLAN)
@@ -305,8 +304,6 @@ OTHER_WINDOWS = 16
 FIT_TOKENS = 8192
 """Least number of tokens of the selection text that a healing matrix is fitted to."""
 SELECTION, HELD_OUT, TYPOS = "selection", "held_out", "typos"
-STRETCHES = 8
-"""The text is cut into so many stretches of neighbouring documents, which go to the two halves alternately."""
 TYPO_SHARE = 0.1
 """Share of the words that get a typing error."""
 
@@ -324,41 +321,6 @@ class HeldOut:
         return self.selection.ids.shape[1]
 
 
-def split_in_halves(corpus: Corpus, length: int) -> tuple[Corpus, Corpus]:
-    """Two texts of about the same size that share no document, each at least `length` characters long.
-
-    Documents are the pieces of the corpus; short neighbours count as one. Raises CorpusError for a text of one document.
-    """
-    n_documents = len(merge_pieces(corpus.pieces, length))
-    if n_documents < 2:
-        raise CorpusError(
-            "{corpus} needs two documents of {length:,} characters, to choose and to verify. Separate them by blank lines, or add text.",
-            corpus=corpus.row.name,
-            length=length,
-        )
-    ends = np.cumsum([len(piece) for piece in corpus.pieces])
-    stretch = np.minimum(ends * min(STRETCHES, 2 * (n_documents // 2)) // (ends[-1] + 1), STRETCHES - 1)
-    halves = [np.flatnonzero(stretch % 2 == half) for half in (0, 1)]
-    return tuple(  # type: ignore[return-value]
-        replace(
-            corpus,
-            pieces=[corpus.pieces[i] for i in half],
-            conversations=tuple(corpus.conversations[i] for i in half) if corpus.conversations else (),
-        )
-        for half in halves
-    )
-
-
-def require_halves(corpus: Corpus, seed: int) -> None:
-    """Raises CorpusError for a text that is too short to choose and verify a plan on, whatever the model."""
-    n_tokens = WINDOW_LENGTHS[-1]
-    try:
-        for half in split_in_halves(corpus, characters_for_tokens(corpus.beginning, n_tokens)):
-            require_length(half, WINDOW_COUNTS[-1], n_tokens, seed, PURPOSE)
-    except CorpusError as error:
-        raise _half_too_short(error) from error
-
-
 def hold_out(corpus: Corpus, model: OpenModel, seed: int, n_fit: int) -> HeldOut:
     """Windows for choosing (at least `n_fit` tokens, if the text has them) and for verifying.
 
@@ -371,11 +333,7 @@ def hold_out(corpus: Corpus, model: OpenModel, seed: int, n_fit: int) -> HeldOut
             return _held_out(corpus, model, seed, n_tokens, n_windows, -(-n_fitted // n_tokens))
         except CorpusError as error:
             errors.append(error)
-    raise _half_too_short(errors[-1]) from errors[-1]
-
-
-def _half_too_short(error: CorpusError) -> CorpusError:
-    return CorpusError("Half of the text is held out to verify the plan. {error}", error=error)
+    raise half_too_short(errors[-1]) from errors[-1]
 
 
 def _lengths(model: OpenModel) -> list[int]:
@@ -390,8 +348,8 @@ def _held_out(corpus: Corpus, model: OpenModel, seed: int, n_tokens: int, n_wind
     name, tokenizer = model.row.name, model.tokenizer
     n_selection = max(WINDOW_COUNTS[-1], n_fit)
     return HeldOut(
-        draw_windows(selection, tokenizer, n_selection, n_tokens, seed, PURPOSE, name),
-        draw_windows(verification, tokenizer, n_windows, n_tokens, seed, PURPOSE, name),
+        draw_windows(selection, tokenizer, n_selection, n_tokens, seed, LAYER_PLAN, name),
+        draw_windows(verification, tokenizer, n_windows, n_tokens, seed, LAYER_PLAN, name),
         verification,
     )
 

@@ -33,7 +33,7 @@ from core.runs.jobs import Job, JobStatus, environment, pilot_folder, remove_job
 from core.store.parcels import PLACES_FILE
 from core.tables import Run, ids_of
 from core.texts.corpora import BUILT_IN, open_corpus, read_labels
-from core.texts.sample import open_text
+from core.texts.sample import open_text, require_halves
 from core.texts.tasks import read_task
 from core.texts.windows import FEWEST_OF_PLAN, SHORTEST_OF_PLAN, Judgement, characters_for_tokens, count_pages, judge
 from core.warehouse import people, queries
@@ -89,8 +89,10 @@ def scoring_requests(models: Sequence[str], task: Path, **settings: Any) -> list
     return [ScoreConfig(model, str(task), sha256, **settings) for model in dict.fromkeys(models)]
 
 
-def with_task_hash(config: PlanConfig) -> PlanConfig:
-    """The request with the hash of its task. Raises InputError for an invalid task file."""
+def plan_request(config: PlanConfig) -> PlanConfig:
+    """The request with the hash of its task. Raises InputError for an invalid task file, CorpusError for a text that is too
+    short for a plan of any model."""
+    require_halves(open_corpus(config.corpus, config.column, config.encoding, config.chat), config.seed)
     return config if config.task is None else replace(config, task_sha256=read_task(Path(config.task)).sha256)
 
 
@@ -156,11 +158,9 @@ def estimate_plan(config: PlanConfig, warehouse: Warehouse) -> PlanEstimate:
     from core.forecast.times import known_costs, outline_of, pace_of, plan_seconds
     from core.models.hub import find_model
     from core.models.model import read_blueprint
-    from core.plans.setup import check_plan, require_halves
-    from core.texts.corpora import open_corpus
+    from core.plans.setup import check_plan
 
     corpus = open_corpus(config.corpus, config.column, config.encoding, config.chat)
-    require_halves(corpus, config.seed)
     with find_model(config.model) as source:
         estimate = PlanEstimate(config.model, config.corpus, download_bytes=source.download_bytes, notes=source.notes)
         if source.weights is None:

@@ -22,7 +22,9 @@ from core.texts.corpora import BETWEEN, Conversation, Corpus, Message, join_cont
 from core.texts.windows import (
     COVERED_PER_TOKEN,
     COVERED_PER_TOKEN_CJK,
+    FEWEST_OF_PLAN,
     FEWEST_PASSAGES,
+    SHORTEST_OF_PLAN,
     Encoded,
     Window,
     WordSet,
@@ -33,6 +35,7 @@ from core.texts.windows import (
     group_near_copies,
     is_wide,
     join_neighbours,
+    merge_pieces,
     opening_token,
     place_windows,
     place_words,
@@ -452,6 +455,51 @@ def shuffle_tokens(sample: TokenSample, seed: int) -> TokenSample:
         movable = movable[movable > 0]
         row[movable] = row[generator.permutation(movable)]
     return replace(sample, ids=ids, word_rows=np.full(len(sample.word_rows), -1))
+
+
+# --- the two halves of a layer plan ----------------------------------------------------------------------------------
+
+LAYER_PLAN = "layer plan"
+STRETCHES = 8
+"""The text is cut into so many stretches of neighbouring documents, which go to the two halves alternately."""
+
+
+def split_in_halves(corpus: Corpus, length: int) -> tuple[Corpus, Corpus]:
+    """Two texts of about the same size that share no document, each at least `length` characters long.
+
+    Documents are the pieces of the corpus; short neighbours count as one. Raises CorpusError for a text of one document.
+    """
+    n_documents = len(merge_pieces(corpus.pieces, length))
+    if n_documents < 2:
+        raise CorpusError(
+            "{corpus} needs two documents of {length:,} characters, to choose and to verify. Separate them by blank lines, or add text.",
+            corpus=corpus.row.name,
+            length=length,
+        )
+    ends = np.cumsum([len(piece) for piece in corpus.pieces])
+    stretch = np.minimum(ends * min(STRETCHES, 2 * (n_documents // 2)) // (ends[-1] + 1), STRETCHES - 1)
+    halves = [np.flatnonzero(stretch % 2 == half) for half in (0, 1)]
+    return tuple(  # type: ignore[return-value]
+        replace(
+            corpus,
+            pieces=[corpus.pieces[i] for i in half],
+            conversations=tuple(corpus.conversations[i] for i in half) if corpus.conversations else (),
+        )
+        for half in halves
+    )
+
+
+def require_halves(corpus: Corpus, seed: int) -> None:
+    """Raises CorpusError for a text that is too short to choose and verify a plan on, whatever the model."""
+    try:
+        for half in split_in_halves(corpus, characters_for_tokens(corpus.beginning, SHORTEST_OF_PLAN)):
+            require_length(half, FEWEST_OF_PLAN, SHORTEST_OF_PLAN, seed, LAYER_PLAN)
+    except CorpusError as error:
+        raise half_too_short(error) from error
+
+
+def half_too_short(error: CorpusError) -> CorpusError:
+    return CorpusError("Half of the text is held out to verify the plan. {error}", error=error)
 
 
 # --- chat messages, the same for every model, rendered by its own template ------------------------------------------

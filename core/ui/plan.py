@@ -362,7 +362,7 @@ def show_empty(model: str, other: str | None) -> None:
 @inputs.hidden_when_read_only
 def show_form() -> None:
     """Draw the form, and the estimate of what was submitted, with the button that starts it."""
-    from core.runs.requests import plan_estimate_from_process, with_task_hash
+    from core.runs.requests import plan_estimate_from_process, plan_request
 
     with st.container(border=True):
         offered = models_here(with_encoders=False)
@@ -382,7 +382,7 @@ def show_form() -> None:
     if is_submitted:
         st.session_state[_REQUEST] = None
         if model and text["corpus"]:
-            config = with_task_hash(PlanConfig(model, **text, **settings))
+            config = plan_request(PlanConfig(model, **text, **settings))
             with estimating():
                 st.session_state[_REQUEST] = (asked, config, plan_estimate_from_process(config, reads.warehouse()))
         else:

@@ -12,7 +12,7 @@ from core.pilots.pilot import parse_pilot
 from core.plans.setup import open_plan
 from core.records import PlanConfig, RunConfig
 from core.registry.protocols import PROTOCOLS
-from core.runs.requests import run_pilot, with_readable_companions
+from core.runs.requests import plan_request, run_pilot, with_readable_companions
 from core.texts.corpora import BUILT_IN
 from core.warehouse.warehouse import Warehouse
 from tests.conftest import answer_here
@@ -77,8 +77,9 @@ def test_a_text_that_is_too_short_for_any_model_is_told_before_one_is_fetched(tm
         open_setup(asked)
     with pytest.raises(CorpusError, match="short is too short for quick"):
         with_readable_companions(asked, models, warehouse)
-    with pytest.raises(CorpusError, match="Half of the text is held out .* short is too short for layer plan"):
-        open_plan(PlanConfig(models[0], str(text)))
+    for ask in (open_plan, plan_request):
+        with pytest.raises(CorpusError, match="Half of the text is held out .* short is too short for layer plan"):
+            ask(PlanConfig(models[0], str(text)))
     file = f'name = "p"\nquestion = "q?"\nuse_class = "general"\nmodels = {models}\ntexts = ["{text}"]\n'
     file += '[benchmark]\nname = "b"\nmetric = "acc"\ndirection = "higher"\nexpectation = "e"\nsign = "none"\nfrozen = 2026-11-25\n'
     pilot = parse_pilot(file, tmp_path, PROTOCOLS, BUILT_IN)

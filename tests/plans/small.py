@@ -6,6 +6,7 @@ import sys
 from typing import Any
 
 from core.plans import candidates, healing, plan, setup
+from core.texts import sample
 
 SIZES: tuple[tuple[Any, str, Any], ...] = (
     (setup, "SEARCH_WINDOWS", 6),
@@ -14,6 +15,7 @@ SIZES: tuple[tuple[Any, str, Any], ...] = (
     *((module, "WINDOW_LENGTHS", (64,)) for module in (setup, plan)),
     (setup, "FIT_TOKENS", 512),
     (setup, "WINDOW_COUNTS", (8,)),
+    (sample, "FEWEST_OF_PLAN", 8),
     (setup, "QUESTIONS", 6),
     (healing, "LEAST_TOKENS", 512),
     (candidates, "MOST_LAYERS", 2),
