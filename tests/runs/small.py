@@ -15,7 +15,6 @@ from core.commands.main import main
 from core.registry.protocols import PROTOCOLS
 from core.runs import jobs, requests
 from core.runs.ray import engine, worker
-from core.runs.ray import engine as ray_cluster
 
 WHOLE = replace(
     PROTOCOLS["quick"],
@@ -51,7 +50,7 @@ def use() -> None:
     PROTOCOLS.update(MORE)
     requests.COMMAND = (sys.executable, "-P", "-m", "tests.runs.small", ESTIMATE)
     jobs.COMMAND = (sys.executable, "-m", "tests.runs.small")
-    ray_cluster.SENT_PATHS = ("core", "data", "pyproject.toml", "tests")
+    engine.SENT_PATHS = ("core", "data", "pyproject.toml", "tests")
     engine.run_remote_job = work
 
 
