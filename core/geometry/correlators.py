@@ -334,11 +334,11 @@ def leading_shares(placed: PlacedCloud, spectra: Spectra) -> list[CloudCorrelato
     ]
 
 
-def cosines(placed: PlacedCloud, seed: int, distributions: list[Distribution]) -> CloudCorrelator:
-    """Distribution of the cosine between two centred tokens, and its excess kurtosis: above 0 it indicates clusters.
+def cosines(placed: PlacedCloud, seed: int) -> tuple[CloudCorrelator, Distribution]:
+    """The excess kurtosis of the cosine between two centred tokens, above 0 where there are clusters, and its distribution.
 
     Uses pairs of different sequences in a seeded subsample; the kurtosis has a jackknife error. For isotropic points in
-    d dimensions the excess kurtosis is -6 / (d + 2). The distribution is appended to `distributions`.
+    d dimensions the excess kurtosis is -6 / (d + 2).
     """
     rows = placed.members[0].nonzero().squeeze(1).cpu()
     sample = rows[torch.randperm(len(rows), generator=torch.Generator().manual_seed(seed))[:COSINE_SAMPLE]]
@@ -347,9 +347,11 @@ def cosines(placed: PlacedCloud, seed: int, distributions: list[Distribution]) -
     sequences, kept = placed.cloud.sequences[sample.numpy()], placed.members[:, sample.to(placed.points.device)]
     counted = np.triu(sequences[:, None] != sequences[None, :], 1)
     of_sets = _excess_kurtosis(products, counted, kept.cpu().numpy())
-    distributions.append(Distribution("cosine", np.empty(0, dtype=np.int64), products[counted]))
-    error = jackknife_error(of_sets[1:])
-    return CloudCorrelator(placed.cloud.name, "cosine_kurtosis", float(of_sets[0]), error, len(sample))
+    kurtosis, error = float(of_sets[0]), jackknife_error(of_sets[1:])
+    return (
+        CloudCorrelator(placed.cloud.name, "cosine_kurtosis", kurtosis, error, len(sample)),
+        Distribution("cosine", np.empty(0, dtype=np.int64), products[counted]),
+    )
 
 
 def _excess_kurtosis(values: np.ndarray, counted: np.ndarray, members: np.ndarray) -> np.ndarray:

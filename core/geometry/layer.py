@@ -14,9 +14,7 @@ from torch import Tensor
 from core.geometry import correlators
 from core.geometry.clouds import (
     Cloud,
-    CloudCorrelator,
     CloudEstimate,
-    Distribution,
     LayerResult,
     PlacedCloud,
     as_cloud_estimate,
@@ -27,13 +25,12 @@ from core.geometry.clouds import (
     place,
     undefined_reason,
 )
-from core.geometry.correlators import GRAM_BYTES, correlation_integral_of_cloud
+from core.geometry.correlators import GRAM_BYTES
 from core.geometry.estimators import ESTIMATORS
 from core.geometry.neighbours import (
     RANKS,
     TILE,
     NeighbourReading,
-    SetNeighbours,
     differing_readings,
     distances_of_sets,
     neighbour_readings,
@@ -76,6 +73,17 @@ class CloudPlan:
             return [REFERENCE]
         return [s for s in SPECIFICATIONS if s.cloud == cloud and (s.is_core or cloud not in self.core_only)]
 
+    def neighbour_rank(self, cloud: str) -> int:
+        """Rank up to which neighbours of a cloud are found; 0 where no specification that is measured needs any."""
+        if cloud not in self.core_only:
+            return RANKS[-1]
+        return max((s.n2 for s in self.specifications(cloud) if s.n2), default=0)
+
+    @property
+    def first_draws(self) -> list[Cloud]:
+        """Of each cloud that is measured."""
+        return [*self.draws[:1], *self.word_draws[:1], *self.others]
+
     @property
     def has_pairs(self) -> bool:
         """Whether pairs of layers are measured, on a sub-sample of `one_per_type`."""
@@ -95,131 +103,86 @@ def measure_layer(states: Tensor, plan: CloudPlan) -> LayerResult:
 
 
 def _measure_layer(states: Tensor, plan: CloudPlan) -> LayerResult:
-    estimates: list[CloudEstimate] = []
-    found: list[CloudCorrelator] = []
-    distributions: list[Distribution] = []
-    duplicates = math.nan
-    if plan.draws and "one_per_type" in plan.core_only:
-        duplicates = _measure_core(states, plan, plan.draws, estimates, found)
-    elif plan.draws:
-        duplicates = _measure_types(states, plan, estimates, found, distributions)
-    if plan.word_draws and "one_per_word" in plan.core_only:
-        _measure_core(states, plan, plan.word_draws, estimates, found)
-    elif plan.word_draws:
-        placed, scanned, distinct, d2 = measure_draws(states, plan, plan.word_draws)
-        estimates += [
-            d2,
-            *second_order_estimates(placed, scanned),
-            *_d2_of_transforms(placed, plan),
-            *_neighbours(placed, distinct, distances_of_sets(scanned.table, distinct)),
-            *_estimates_with_differing_labels(placed, scanned, distinct, plan),
-        ]
-        found += [correlators.second_order_correlator(d2), *correlators.first_order_of_cloud(states, placed.cloud)]
+    parts = [
+        _measure_cloud(states, plan, *measure_draws(states, plan, draws))
+        for draws in (plan.draws, plan.word_draws)
+        if draws
+    ]
     for cloud in plan.others:
         placed = place(states, cloud)
-        if cloud.name in plan.core_only:
-            scanned = scan_cloud(placed, typed=True)
-            d2 = estimates_of_sets(cloud, "d2", scanned.d2, without_two=scanned.without_two)
-            estimates += [d2, *second_order_estimates(placed, scanned)]
-            found += [correlators.second_order_correlator(d2), *correlators.first_order_of_cloud(states, cloud)]
-            continue
-        scanned, distinct = scan_with_neighbours(placed, typed=cloud.name == "all_tokens")
+        scanned, distinct = _scan(placed, plan, typed=cloud.name == "all_tokens")
         d2 = estimates_of_sets(cloud, "d2", scanned.d2, without_two=scanned.without_two)
-        estimates += [
-            d2,
-            *second_order_estimates(placed, scanned),
-            *_rank_estimates(cloud, correlators.spectra_of_sets(placed.points, placed.members)),
-            *_neighbours(placed, distinct, distances_of_sets(scanned.table, distinct)),
-            *_estimates_with_differing_labels(placed, scanned, distinct, plan),
-        ]
-        found += [correlators.second_order_correlator(d2), *correlators.first_order_of_cloud(states, cloud)]
+        parts.append(_measure_cloud(states, plan, placed, scanned, distinct, d2))
+    estimates = [e for part in parts for e in part.estimates]
     if plan.prompts:
         estimates += _per_prompt(states, plan.prompts)
     without = {e.cloud for e in estimates if math.isnan(e.estimate.value)}
-    why = {c.name: undefined_reason(place(states, c)) for c in _first_draws(plan) if c.name in without}
-    bounded = [e.within_bounds(states.shape[1], why.get(e.cloud, "")) for e in estimates]
-    return LayerResult(bounded, found, distributions, duplicates, states.device.type)
-
-
-def _first_draws(plan: CloudPlan) -> list[Cloud]:
-    return [*plan.draws[:1], *plan.word_draws[:1], *plan.others]
-
-
-# --- one token per type ----------------------------------------------------------------------------------------
-
-
-def _measure_types(
-    states: Tensor,
-    plan: CloudPlan,
-    estimates: list[CloudEstimate],
-    found: list[CloudCorrelator],
-    distributions: list[Distribution],
-) -> float:
-    """Measure the primary cloud, appending to the three lists; returns its share of exact copies."""
-    placed, scanned, distinct, d2 = measure_draws(states, plan, plan.draws)
-    within = distances_of_sets(scanned.table, distinct)
-    cloud = placed.cloud
-    spectra = correlators.spectra_of_sets(placed.points, placed.members)
-    estimates += [
-        d2,
-        *second_order_estimates(placed, scanned),
-        *_rank_estimates(cloud, spectra),
-        *_d2_of_transforms(placed, plan),
-    ]
-    read = _neighbours(placed, distinct, within)
-    estimates += [*read, *_estimates_with_differing_labels(placed, scanned, distinct, plan)]
-    local_d2, of_tokens = correlators.local_readings(
-        placed, scanned.table, distinct, plan.seed, wide=not plan.core_only
+    why = {c.name: undefined_reason(place(states, c)) for c in plan.first_draws if c.name in without}
+    return LayerResult(
+        [e.within_bounds(states.shape[1], why.get(e.cloud, "")) for e in estimates],
+        [one for part in parts for one in part.correlators],
+        [one for part in parts for one in part.distributions],
+        parts[0].duplicate_share if plan.draws else math.nan,
+        states.device.type,
     )
-    estimates += local_d2
-    distributions += of_tokens
-    estimates.append(correlation_integral_of_cloud(placed, distinct, within))
-    estimates += _on_request(placed, plan.more_estimators)
-    surrogate = _surrogates(placed, plan.n_surrogates, plan.seed)
-    estimates += surrogate
-    found += [
-        correlators.second_order_correlator(d2),
-        *correlators.first_order_of_cloud(states, cloud),
-        *correlators.nonlinearity(read, surrogate),
-        *correlators.leading_shares(placed, spectra),
-    ]
-    found.append(correlators.cosines(placed, plan.seed, distributions))
-    shares, of_tokens = correlators.token_to_population(states, placed)
-    found += shares
-    distributions += of_tokens
+
+
+def _measure_cloud(
+    states: Tensor, plan: CloudPlan, placed: PlacedCloud, scanned: Scanned, distinct: Tensor, d2: CloudEstimate
+) -> LayerResult:
+    """Measure a cloud after its pass over pairs; of a core-only cloud the specifications alone. `distinct`: its member sets
+    without exact copies."""
+    cloud, is_whole = placed.cloud, placed.cloud.name not in plan.core_only
+    estimates = [d2, *([] if plan.reference_only else second_order_estimates(placed, scanned))]
+    correlators_ = [correlators.second_order_correlator(d2), *correlators.first_order_of_cloud(states, cloud)]
     copies = cloud.n_points - int(distinct[0].sum())
-    return copies / cloud.n_points
-
-
-def _measure_core(
-    states: Tensor, plan: CloudPlan, draws: list[Cloud], estimates: list[CloudEstimate], found: list[CloudCorrelator]
-) -> float:
-    """Measure the core specifications of a cloud of several draws, appending to the lists; returns its share of exact
-    copies."""
-    core = plan.specifications(draws[0].name)
-    rank = max((s.n2 for s in core if s.n2), default=0)
-    placed, scanned, distinct, d2 = measure_draws(
-        states, plan, draws, rank, ratio=any(s.estimator == "participation_ratio" for s in core)
-    )
-    estimates.append(d2)
-    if not plan.reference_only:
-        estimates += second_order_estimates(placed, scanned)
+    result = LayerResult(estimates, correlators_, [], copies / cloud.n_points)
+    if is_whole and cloud.name != "one_per_word":
+        spectra = correlators.spectra_of_sets(placed.points, placed.members)
+        estimates.append(estimates_of_sets(cloud, "effective_rank", spectra.effective_rank))
+        estimates.append(estimates_of_sets(cloud, "stable_rank", spectra.stable_rank))
     estimates += _d2_of_transforms(placed, plan)
+    if is_whole:
+        within = distances_of_sets(scanned.table, distinct)
+        read = estimates_of_readings(placed, distinct, neighbour_readings(within, distinct))
+        estimates += read
     estimates += _estimates_with_differing_labels(placed, scanned, distinct, plan)
-    found += [correlators.second_order_correlator(d2), *correlators.first_order_of_cloud(states, placed.cloud)]
-    copies = placed.cloud.n_points - int(distinct[0].sum())
-    return copies / placed.cloud.n_points
+    if is_whole and cloud.name == "one_per_type":
+        local_d2, of_tokens = correlators.local_readings(
+            placed, scanned.table, distinct, plan.seed, wide=not plan.core_only
+        )
+        surrogates = _surrogates(placed, plan.n_surrogates, plan.seed)
+        estimates += [
+            *local_d2,
+            correlators.correlation_integral_of_cloud(placed, distinct, within),
+            *_on_request(placed, plan.more_estimators),
+            *surrogates,
+        ]
+        kurtosis, cosines = correlators.cosines(placed, plan.seed)
+        shares, of_population = correlators.token_to_population(states, placed)
+        nonlinearity, leading = correlators.nonlinearity(read, surrogates), correlators.leading_shares(placed, spectra)
+        correlators_ += [*nonlinearity, *leading, kurtosis, *shares]
+        result.distributions.extend([*of_tokens, cosines, *of_population])
+    return result
+
+
+# --- any cloud -------------------------------------------------------------------------------------------------
+
+
+def _scan(placed: PlacedCloud, plan: CloudPlan, **options) -> tuple[Scanned, Tensor]:
+    """The pass over pairs of a cloud as the plan needs it, and the member sets without exact copies."""
+    name = placed.cloud.name
+    ratio = name not in plan.core_only or any(s.estimator == "participation_ratio" for s in plan.specifications(name))
+    return scan_with_neighbours(placed, plan.neighbour_rank(name), ratio=ratio, **options)
 
 
 def measure_draws(
-    states: Tensor, plan: CloudPlan, draws: list[Cloud], rank: int = RANKS[-1], *, ratio: bool = True
+    states: Tensor, plan: CloudPlan, draws: list[Cloud]
 ) -> tuple[PlacedCloud, Scanned, Tensor, CloudEstimate]:
-    """The first draw, its pass over pairs, its member sets without exact copies, and d2 averaged over all draws.
-
-    Neighbours up to `rank` are found in each member set of the first draw."""
+    """The first draw, its pass over pairs, its member sets without exact copies, and d2 averaged over all draws."""
     halves = torch.from_numpy(plan.halves).to(states.device)
     placed = place(states, draws[0])
-    scanned, distinct = scan_with_neighbours(placed, rank, ratio=ratio, halves=halves)
+    scanned, distinct = _scan(placed, plan, halves=halves)
     repeats = [scanned, *(scan_cloud(place(states, cloud), halves=halves) for cloud in draws[1:])]
     return placed, scanned, distinct, _over_draws(placed.cloud, repeats)
 
@@ -235,9 +198,6 @@ def _over_draws(cloud: Cloud, repeats: Sequence[Scanned]) -> CloudEstimate:
     )
     halves = np.exp(np.log(np.stack([scanned.halves for scanned in repeats])).mean(0))  # (n_splits, 2)
     return CloudEstimate(cloud.name, "d2", None, None, estimate, blocks, halves.flatten().tolist())
-
-
-# --- any cloud -------------------------------------------------------------------------------------------------
 
 
 def scan_with_neighbours(
@@ -261,13 +221,6 @@ def second_order_estimates(placed: PlacedCloud, scanned: Scanned) -> list[CloudE
     return estimates
 
 
-def _rank_estimates(cloud: Cloud, spectra: correlators.Spectra) -> list[CloudEstimate]:
-    return [
-        estimates_of_sets(cloud, "effective_rank", spectra.effective_rank),
-        estimates_of_sets(cloud, "stable_rank", spectra.stable_rank),
-    ]
-
-
 def _d2_of_transforms(placed: PlacedCloud, plan: CloudPlan) -> list[CloudEstimate]:
     """d2 after each transform that the cloud's specifications name."""
     cloud = placed.cloud
@@ -279,10 +232,6 @@ def _d2_of_transforms(placed: PlacedCloud, plan: CloudPlan) -> list[CloudEstimat
     if "zscore" in asked:
         found["zscore"] = d2_of_scaled(placed)
     return [estimates_of_sets(cloud, "d2", values, transform, two) for transform, (values, two) in found.items()]
-
-
-def _neighbours(placed: PlacedCloud, distinct: Tensor, within: SetNeighbours) -> list[CloudEstimate]:
-    return estimates_of_readings(placed, distinct, neighbour_readings(within, distinct))
 
 
 def _estimates_with_differing_labels(
@@ -404,8 +353,7 @@ COPIES = 6
 
 def layer_bytes(plan: CloudPlan, hidden_size: int) -> int:
     """Peak memory of `measure_layer`, the layer's states included."""
-    clouds = [*plan.draws[:1], *plan.word_draws[:1], *plan.others]
-    sizes = [(len(cloud.rows), len(cloud.members) * _finds_neighbours(plan, cloud)) for cloud in clouds]
+    sizes = [(len(one.rows), len(one.members) * bool(plan.neighbour_rank(one.name))) for one in plan.first_draws]
     sizes += [(len(rows), 1) for rows in plan.prompts]
     # Of a tile: distances, their squares, and which columns are the nearest.
     of_cloud = max(
@@ -413,7 +361,3 @@ def layer_bytes(plan: CloudPlan, hidden_size: int) -> int:
     )
     products = 8 * len(plan.draws[0].rows) ** 2 if plan.has_pairs else 0
     return 2 * len(plan.blocks) * hidden_size * 4 + of_cloud + min(products, GRAM_BYTES)
-
-
-def _finds_neighbours(plan: CloudPlan, cloud: Cloud) -> bool:
-    return cloud.name not in plan.core_only or any(s.n2 for s in plan.specifications(cloud.name))
