@@ -331,10 +331,12 @@ def gride(distances: Tensor, n1: int) -> float:
     distances (n_points, >= 2 n1). Denti et al. 2022: f(mu) = d (mu^d - 1)^(n2-n1-1) / (B(n2-n1, n1) mu^((n2-1)d+1)).
     n1 = 1 is `two_nn`. The start value is the moment estimate (H_{n2-1} - H_{n1-1}) / mean log mu.
     """
-    n2 = 2 * n1
-    log_mu = _log_ratios(distances, n1, n2)
-    mean = float(log_mu.mean())
-    n = len(log_mu)
+    return _gride_of_ratios(_log_ratios(distances, n1, 2 * n1), n1)
+
+
+def _gride_of_ratios(log_mu: Tensor, n1: int) -> float:
+    """`gride` from log(r_{2 n1} / r_{n1}) of each point."""
+    n, n2, mean = len(log_mu), 2 * n1, float(log_mu.mean())
     if n < MIN_POINTS or not math.isfinite(mean) or mean <= 0:
         return math.nan
     start = sum(1 / i for i in range(n1, n2)) / mean
@@ -424,42 +426,31 @@ def neighbour_readings(found: SetNeighbours, distinct: Tensor) -> list[Neighbour
 
     NaN if there are too few points for an estimator.
     """
-    distances = found.distances.cpu().double()  # small here, and Apple's GPUs have no double precision
-    whole = distances[0][distinct[0].cpu()]  # (n_points, n_ranks)
-    n = len(whole)
-    # Ranks beyond the size of a set, and coinciding points, stay undefined.
-    logs = torch.where(distances > 0, distances.log(), torch.nan).numpy()
-    count = distinct.sum(1).cpu().numpy()
+    distances, members = _in_double(found.distances)[..., :2], distinct.cpu()
+    nearest_two = distances[0][members[0]]  # (n_points, 2)
+    scale = float(nearest_two[:, 1].mean())
     readings = []
+    for estimator, function in (
+        ("two_nn", two_nn),
+        ("two_nn_censored", two_nn_censored),
+        ("two_nn_linear", two_nn_linear),
+    ):
+        value, blocks = math.nan, [math.nan] * (len(members) - 1)
+        if len(nearest_two) >= MIN_POINTS:
+            value = function(nearest_two)
+            if function is two_nn:
+                logs = _log_or_undefined(distances)
+                ratios = np.nansum(np.maximum(logs[:, :, 1] - logs[:, :, 0], 0), 1)
+                blocks = _undefined_if_empty(members.sum(1).numpy() - 1, ratios)[1:].tolist()
+            else:
+                blocks = [function(of_set[own]) for of_set, own in zip(distances[1:], members[1:], strict=True)]
+        readings.append(NeighbourReading(estimator, 1, 2, value, blocks, scale))
+    asked = [("mle", None, MLE_NEIGHBOURS), *(("gride", n1, 2 * n1) for n1 in GRIDE_SCALES)]
+    return readings + _scan_of_ranks(found, distinct, asked)
 
-    def add(estimator: str, n1: int | None, n2: int, value: float, blocks: np.ndarray) -> None:
-        readings.append(
-            NeighbourReading(estimator, n1, n2, value, blocks.tolist(), float(whole[:, RANKS.index(n2)].mean()))
-        )
 
-    none = np.full(len(count) - 1, np.nan)
-    if n >= MIN_POINTS:
-        ratio = np.maximum(logs[:, :, 1] - logs[:, :, 0], 0)
-        of_sets = _undefined_if_empty(count - 1, np.nansum(ratio, 1))
-        add("two_nn", 1, 2, two_nn(whole[:, :2]), of_sets[1:])
-        for name, function in (("two_nn_censored", two_nn_censored), ("two_nn_linear", two_nn_linear)):
-            add(name, 1, 2, function(whole[:, :2]), _value_per_set(function, distances, distinct))
-    else:
-        for name in ("two_nn", "two_nn_censored", "two_nn_linear"):
-            add(name, 1, 2, math.nan, none)
-    if n > MLE_NEIGHBOURS:
-        of_sets = _mle_of_sets(found, logs, count, RANKS.index(MLE_NEIGHBOURS))
-        add("mle", None, MLE_NEIGHBOURS, of_sets[0], of_sets[1:])
-    else:
-        add("mle", None, MLE_NEIGHBOURS, math.nan, none)
-    for n1 in GRIDE_SCALES:
-        if n >= LOCAL * n1 and n > 2 * n1:
-            inner, outer = RANKS.index(n1), RANKS.index(2 * n1)
-            value = gride(_as_table(whole, n1, inner, outer), n1)
-            add("gride", n1, 2 * n1, value, _gride_of_sets(logs, count, n1, inner, outer, value))
-        else:
-            add("gride", n1, 2 * n1, math.nan, none)
-    return readings
+_Asked = tuple[str, int | None, int]
+"""Estimator, n1 and n2; of the MLE, without n1, n2 is its number of neighbours."""
 
 
 def differing_readings(
@@ -471,37 +462,47 @@ def differing_readings(
     sequence, and occurrences of one type, are correlated, so such neighbours say little about the population. NaN if
     there are too few points for a scale.
     """
-    count = distinct.sum(1).cpu().numpy()
-    n = int(count[0])
-    asked: list[tuple[str, int | None, int, bool]] = []
-    if with_mle:
-        asked.append((f"mle_{kind}", None, MLE_NEIGHBOURS, n > MLE_NEIGHBOURS))
-    asked += [(f"gride_{kind}", n1, 2 * n1, n >= LOCAL * n1 and n > 2 * n1) for n1 in scales]
-    ranks = tuple(sorted({rank for _, n1, n2, fits in asked if fits for rank in (n1, n2) if rank}))
-    undefined = [math.nan] * (len(count) - 1)
+    n = int(distinct[0].sum())
+    asked: list[_Asked] = [(f"mle_{kind}", None, MLE_NEIGHBOURS)] if with_mle else []
+    asked += [(f"gride_{kind}", n1, 2 * n1) for n1 in scales]
+    ranks = tuple(sorted({rank for _, n1, n2 in asked if _fits(n, n1, n2) for rank in (n1, n2) if rank}))
     if not ranks:
-        return [NeighbourReading(name, n1, n2, math.nan, undefined, math.nan) for name, n1, n2, _ in asked]
+        undefined = [math.nan] * (len(distinct) - 1)
+        return [NeighbourReading(name, n1, n2, math.nan, undefined, math.nan) for name, n1, n2 in asked]
     used = distinct.any(0)
     stored = with_differing_labels(table, used, labels, stored_neighbours(n, int(used.sum()), ranks[-1]))
     found = within_sets(stored, distinct, ranks, MLE_NEIGHBOURS if with_mle else 1, labels)
-    distances = found.distances.cpu().double()
-    whole = distances[0][distinct[0].cpu()]  # (n_points, n_ranks)
-    logs = torch.where(distances > 0, distances.log(), torch.nan).numpy()
-    readings = []
+    return _scan_of_ranks(found, distinct, asked, with_centres=True)
+
+
+def _fits(n: int, n1: int | None, n2: int) -> bool:
+    """Whether n points are enough for these ranks."""
+    return n > n2 and n >= LOCAL * (n1 or 0)
+
+
+def _scan_of_ranks(
+    found: SetNeighbours, distinct: Tensor, asked: Sequence[_Asked], *, with_centres: bool = False
+) -> list[NeighbourReading]:
+    """MLE and GRIDE from distances at all their ranks; NaN where there are too few points, or neighbours of one."""
+    distances, count = _in_double(found.distances), distinct.sum(1).cpu().numpy()
+    whole, logs = distances[0][distinct[0].cpu()], _log_or_undefined(distances)  # (n_points, n_ranks)
     own = (distinct[0] & ~distinct[1:]).cpu().numpy()
-    for estimator, n1, n2, fits in asked:
-        value, scale, blocks, centres = math.nan, math.nan, undefined, None
-        if fits and bool(torch.isfinite(whole[:, ranks.index(n2)]).all()):
-            outer = ranks.index(n2)
+    readings = []
+    for estimator, n1, n2 in asked:
+        value, scale, blocks, centres = math.nan, math.nan, [math.nan] * len(own), None
+        if n2 in found.ranks:
+            outer = found.ranks.index(n2)
             scale = float(whole[:, outer].mean())
+        if _fits(len(whole), n1, n2) and math.isfinite(scale):
             if n1 is None:
                 value, *blocks = _mle_of_sets(found, logs, count, outer).tolist()
-                terms = MLE_NEIGHBOURS * logs[0, :, outer] - found.log_sums[0].cpu().double().numpy()
+                terms = MLE_NEIGHBOURS * logs[0, :, outer] - _in_double(found.log_sums[0]).numpy()
             else:
-                terms = np.maximum(logs[0, :, outer] - logs[0, :, ranks.index(n1)], 0)
-                value = gride(_as_table(whole, n1, ranks.index(n1), outer), n1)
-                blocks = _gride_of_sets(logs, count, n1, ranks.index(n1), outer, value).tolist()
-            centres = sums_over_centres(terms, own, _outer_rank(n1, n2))
+                inner = found.ranks.index(n1)
+                value = _gride_of_ratios(_log_ratios(whole[:, [inner, outer]], 1, 2), n1)
+                log_mu = np.maximum(logs[:, :, outer] - logs[:, :, inner], 0)
+                terms, blocks = log_mu[0], _gride_of_sets(log_mu, count, value).tolist()
+            centres = sums_over_centres(terms, own, _outer_rank(n1, n2)) if with_centres else None
         readings.append(NeighbourReading(estimator, n1, n2, value, blocks, scale, centres))
     return readings
 
@@ -535,30 +536,23 @@ def sums_over_centres(terms: np.ndarray, of_block: np.ndarray, rank: int) -> Cen
 def _mle_of_sets(found: SetNeighbours, logs: np.ndarray, count: np.ndarray, at: int) -> np.ndarray:
     """MLE of each member set, from sum_{j<k} log(r_k / r_j) = k log r_k - sum_{j<=k} log r_j; `at`: column of k."""
     k = MLE_NEIGHBOURS
-    spread = k * logs[:, :, at] - found.log_sums.cpu().double().numpy()
+    spread = k * logs[:, :, at] - _in_double(found.log_sums).numpy()
     return _undefined_if_empty((k - 1) * count, np.nansum(spread, 1))
 
 
-def _gride_of_sets(logs: np.ndarray, count: np.ndarray, n1: int, inner: int, outer: int, value: float) -> np.ndarray:
+def _gride_of_sets(log_mu: np.ndarray, count: np.ndarray, value: float) -> np.ndarray:
     """GRIDE replicates: the moment estimate of each subset, scaled to match the maximum likelihood on the whole cloud.
 
-    The moment estimate (H_{n2-1} - H_{n1-1}) / mean log mu has 99.9 percent of the likelihood's information.
+    log_mu (n_sets, n). The moment estimate (H_{n2-1} - H_{n1-1}) / mean log mu has 99.9 percent of the likelihood's
+    information.
     """
-    log_mu = np.maximum(logs[:, :, outer] - logs[:, :, inner], 0)
     moment = _undefined_if_empty(count, np.nansum(log_mu, 1))
     return moment[1:] * (value / moment[0])
 
 
-def _value_per_set(function: Callable[[Tensor], float], distances: Tensor, distinct: Tensor) -> np.ndarray:
-    members = distinct.cpu()
-    return np.array([function(distances[s][members[s]][:, :2]) for s in range(1, len(members))])
-
-
-def _as_table(whole: Tensor, n1: int, inner: int, outer: int) -> Tensor:
-    """A table of 2 n1 columns with only ranks n1 and 2 n1 filled in, which are all that `gride` uses."""
-    table = whole.new_full((len(whole), 2 * n1), math.nan)
-    table[:, n1 - 1], table[:, 2 * n1 - 1] = whole[:, inner], whole[:, outer]
-    return table
+def _log_or_undefined(distances: Tensor) -> np.ndarray:
+    """Logarithms; NaN where two points coincide, and at ranks beyond the size of a set."""
+    return torch.where(distances > 0, distances.log(), torch.nan).numpy()
 
 
 def _undefined_if_empty(numerator: np.ndarray, denominator: np.ndarray) -> np.ndarray:
