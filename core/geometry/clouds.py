@@ -544,10 +544,11 @@ def estimate_from_blocks(
     blocks: list[float],
     *,
     centres: CentreSums | None = None,
-    scale: float = math.nan,
+    scale: float,
     n_points: int,
-    n_dropped: int = 0,
 ) -> CloudEstimate:
+    """Estimate from a value and its replicates on the `n_points` of a cloud that are no copies."""
+    n_dropped = cloud.n_points - n_points
     estimate = log_interval(value, blocks, centres=centres, scale=scale, n_points=n_points, n_dropped=n_dropped)
     return as_cloud_estimate(cloud.name, estimator, n1, n2, estimate, blocks)
 

@@ -589,9 +589,7 @@ def _mean_kth(distances: Tensor, member: Tensor, k: int) -> float:
 
 
 def _estimate(cloud: Cloud, k: int, distance: float, value: float, blocks: list[float], n: int) -> CloudEstimate:
-    return estimate_from_blocks(
-        cloud, "local_d2", None, k, value, blocks, scale=distance, n_points=n, n_dropped=cloud.n_points - n
-    )
+    return estimate_from_blocks(cloud, "local_d2", None, k, value, blocks, scale=distance, n_points=n)
 
 
 def _first_members(table: NeighbourTable, rows: Tensor, member: Tensor, k: int) -> tuple[Tensor, Tensor]:
@@ -640,7 +638,9 @@ def correlation_of_sets(points: Tensor, sequences: Tensor, members: Tensor, radi
     members (n_sets, n) bool. Fixed radii are accurate enough when a sixteenth of the points is left out: the dimension
     is a slope, and the error from these replicates is within 5 percent of the error with radii per set (tested).
     """
-    return _slopes(pair_counts(points, sequences, members, radii), radii)
+    width = math.log(radii[1] / radii[0]) if 0 < radii[0] < radii[1] else math.nan
+    counts = pair_counts(points, sequences, members, radii).tolist()  # their total number cancels
+    return [math.log(outer / inner) / width if inner > 0 else math.nan for inner, outer in counts]
 
 
 def median_radii(distances: Tensor) -> tuple[float, float]:
@@ -676,12 +676,6 @@ def pair_counts(points: Tensor, sequences: Tensor, members: Tensor, radii: tuple
     return counts
 
 
-def _slopes(counts: Tensor, radii: tuple[float, float]) -> list[float]:
-    """Dimension of each member set from its pair counts (n_sets, 2); the total number of pairs cancels."""
-    width = math.log(radii[1] / radii[0]) if 0 < radii[0] < radii[1] else math.nan
-    return [math.log(outer / inner) / width if inner > 0 else math.nan for inner, outer in counts.tolist()]
-
-
 def correlation_integral_of_cloud(placed: PlacedCloud, distinct: Tensor, within: SetNeighbours) -> CloudEstimate:
     """The estimate of a cloud. Subsets use the radii of the whole cloud; only the pair counts are recomputed."""
     inner, outer = RANKS
@@ -689,18 +683,8 @@ def correlation_integral_of_cloud(placed: PlacedCloud, distinct: Tensor, within:
     radii = (median(whole[:, within.ranks.index(inner)]), median(whole[:, within.ranks.index(outer)]))
     sequences = torch.from_numpy(placed.cloud.sequences).to(placed.points.device)
     value, *blocks = correlation_of_sets(placed.points, sequences, distinct, radii)
-    n, n_dropped = len(whole), placed.cloud.n_points - len(whole)
-    return estimate_from_blocks(
-        placed.cloud,
-        "correlation_integral",
-        inner,
-        outer,
-        value,
-        blocks,
-        scale=radii[1],
-        n_points=n,
-        n_dropped=n_dropped,
-    )
+    name = "correlation_integral"
+    return estimate_from_blocks(placed.cloud, name, inner, outer, value, blocks, scale=radii[1], n_points=len(whole))
 
 
 def read_correlation_integral(cloud: LabelledPoints) -> Reading:

@@ -251,10 +251,10 @@ def _estimates_with_differing_labels(
 def estimates_of_readings(
     placed: PlacedCloud, distinct: Tensor, readings: list[NeighbourReading]
 ) -> list[CloudEstimate]:
-    cloud, n = placed.cloud, int(distinct[0].sum())
+    n = int(distinct[0].sum())
     return [
         estimate_from_blocks(
-            cloud,
+            placed.cloud,
             r.estimator,
             r.n1,
             r.n2,
@@ -263,7 +263,6 @@ def estimates_of_readings(
             centres=r.centres,
             scale=r.mean_distance,
             n_points=n,
-            n_dropped=cloud.n_points - n,
         )
         for r in readings
     ]

@@ -13,7 +13,7 @@ orthogonal with equal variance, d2_l d2_m C(l, m) counts those present in both l
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -93,15 +93,20 @@ class LayerPairs:
         found = []
         for measure, directions in (("autocorrelation", self._centred), ("autocorrelation_raw", self._raw)):
             whole, blocks = self._left_out(_cosines(directions))
-            found += self._alignment_values(measure, None, whole, blocks)
+            found += self._rows(measure, whole, _jackknife(blocks))
             if measure == "autocorrelation":
-                found += self._alignment_values("displacement", None, 2 - 2 * whole, 2 - 2 * blocks)
-                found += self._exponent(2 - 2 * whole, 2 - 2 * blocks)
+                moved, moved_blocks = 2 - 2 * whole, 2 - 2 * blocks
+                found += [
+                    *self._rows("displacement", moved, _jackknife(moved_blocks)),
+                    *self._exponent(moved, moved_blocks),
+                ]
         n = len(self.rows)
-        overlap, imbalance = self._neighbour_overlap()
-        found += self._alignment_values("neighbour_overlap", self._k, *self._left_out(overlap), null=self._k / (n - 1))
-        found += self._alignment_values("information_imbalance", 1, *self._left_out(imbalance), null=1.0)
-        found += self._alignment_values("cka", None, *self._alignment(), null=0.0, null_spread=_spread_of_alignment(n))
+        nulls = {"neighbour_overlap": (self._k, self._k / (n - 1)), "information_imbalance": (1, 1.0)}
+        for (measure, (k, null)), per_point in zip(nulls.items(), self._neighbour_overlap(), strict=True):
+            whole, blocks = self._left_out(per_point)
+            found += self._rows(measure, whole, _jackknife(blocks), k=k, null=null)
+        whole, blocks = self._alignment()
+        found += self._rows("cka", whole, _jackknife(blocks), null=0.0, spread=_spread_of_alignment(n))
         return found + self._common_dimensions()
 
     def distributions(self, layer: int) -> list[Distribution]:
@@ -133,43 +138,38 @@ class LayerPairs:
         steps = [(a, b) for a, b in every if b == a + 1 or (a < b and (a == 0 or b == n_layers - 1))]
         null, spread = found.null, found.null_spread
         return [
-            *self._pair_values("common_correlator", every, whole, _jackknife(blocks), null, spread),
-            *self._pair_values("common_dimension", every, 1 / positive, _jackknife(logs) / positive),
-            *self._pair_values("kept", every, kept, _jackknife(kept_blocks), null / scale, spread / scale),
-            *self._pair_values("removed", steps, removed, _jackknife(removed_blocks)),
-            *self._pair_values("added", steps, removed.T, _jackknife(removed_blocks).T),
+            *self._rows("common_correlator", whole, _jackknife(blocks), every, null=null, spread=spread),
+            *self._rows("common_dimension", 1 / positive, _jackknife(logs) / positive, every),
+            *self._rows("kept", kept, _jackknife(kept_blocks), every, null=null / scale, spread=spread / scale),
+            *self._rows("removed", removed, _jackknife(removed_blocks), steps),
+            *self._rows("added", removed.T, _jackknife(removed_blocks).T, steps),
         ]
 
-    def _pair_values(
+    def _rows(
         self,
         measure: str,
-        pairs: list[tuple[int, int]],
         whole: Tensor,
         errors: Tensor,
-        null: Tensor | None = None,
-        spread: Tensor | None = None,
-    ) -> list[LayerPairRow]:
-        """Values of the selected pairs of layers; each tensor (L, L)."""
-        nothing = torch.full_like(whole, math.nan)
-        null, spread = nothing if null is None else null, nothing if spread is None else spread
-        return [self._row(measure, None, at, whole[at], errors[at], null[at], spread[at]) for at in pairs]
-
-    def _row(
-        self,
-        measure: str,
-        k: int | None,
-        layers: tuple[int, int],
-        value: Tensor | float,
-        error: Tensor | float,
+        pairs: Iterable[tuple[int, ...]] = (),
+        *,
+        k: int | None = None,
         null: Tensor | float = math.nan,
-        null_spread: Tensor | float = math.nan,
-    ) -> LayerPairRow:
-        """`null` and `null_spread`: mean and standard deviation where the tokens of one layer are permuted."""
-        found, spread, null_found, null_spread_found = (
-            none_if_nan(float(one)) for one in (value, error, null, null_spread)
+        spread: Tensor | float = math.nan,
+    ) -> list[LayerPairRow]:
+        """Values of these pairs of layers, or of all; each tensor (L, L). `null` and `spread`: mean and standard deviation
+        where the tokens of one layer are permuted."""
+        nulls, spreads = (torch.as_tensor(one, dtype=torch.float64).expand_as(whole) for one in (null, spread))
+        return [
+            self._row(measure, k, at, whole[at], errors[at], nulls[at], spreads[at])
+            for at in pairs or np.ndindex(*whole.shape)
+        ]
+
+    def _row(self, measure: str, k: int | None, layers: tuple[int, ...], *numbers: Tensor | float) -> LayerPairRow:
+        """`numbers`: value, its error, and those of permuted tokens, if any."""
+        value, error, null, spread = (none_if_nan(float(one)) for one in (*numbers, math.nan, math.nan)[:4])
+        return LayerPairRow(
+            self._run_id, measure, "one_per_type", k, *layers, value, error, len(self.rows), null, spread
         )
-        at = (self._run_id, measure, "one_per_type", k, *layers)
-        return LayerPairRow(*at, found, spread, len(self.rows), null_found, null_spread_found)
 
     def _left_out(self, per_point: Tensor) -> tuple[Tensor, Tensor]:
         """Means over points (L, L), and delete-one-block means (B, L, L); per_point (n, L, L)."""
@@ -205,23 +205,6 @@ class LayerPairs:
             kept = (row_sums - kernels[:, :, inside].sum(2))[:, ~inside]
             blocks.append(_hsic(products, kept, int((~inside).sum())))
         return _normalised_hsic(whole), torch.stack([_normalised_hsic(block) for block in blocks])
-
-    def _alignment_values(
-        self,
-        measure: str,
-        k: int | None,
-        whole: Tensor,
-        blocks: Tensor,
-        null: float = math.nan,
-        null_spread: float = math.nan,
-    ) -> list[LayerPairRow]:
-        errors = _jackknife(blocks)
-        n_layers = len(whole)
-        return [
-            self._row(measure, k, (a, b), whole[a, b], errors[a, b], null, null_spread)
-            for a in range(n_layers)
-            for b in range(n_layers)
-        ]
 
     def _exponent(self, whole: Tensor, blocks: Tensor) -> list[LayerPairRow]:
         """Slope of log displacement on log |l - m| over inner layers: 1 random walk, 2 straight, below 1 slowing."""
