@@ -301,7 +301,7 @@ def add_readable(folder: Path) -> None:
     n_targets = PROTOCOLS["standard"].n_readable
     with _passed(folder, tables) as (model, sample, _, states):
         read = replace(states, readable=read_losses(model, sample, states, n_targets))
-        rows = TABLES["layer_correlators"].frame(list(readable_rows(folder.name, sample, read, n_targets)))
+        rows = TABLES["layer_correlators"].frame(list(readable_rows(folder.name, sample, read)))
     _put(folder, "layer_correlators", pl.concat([known, rows.select(known.columns).cast(known.schema)]))
 
 

@@ -13,7 +13,7 @@ orthogonal with equal variance, d2_l d2_m C(l, m) counts those present in both l
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -150,7 +150,7 @@ class LayerPairs:
         measure: str,
         whole: Tensor,
         errors: Tensor,
-        pairs: Iterable[tuple[int, ...]] = (),
+        pairs: Sequence[tuple[int, int]] = (),
         *,
         k: int | None = None,
         null: Tensor | float = math.nan,
@@ -161,10 +161,10 @@ class LayerPairs:
         nulls, spreads = (torch.as_tensor(one, dtype=torch.float64).expand_as(whole) for one in (null, spread))
         return [
             self._row(measure, k, at, whole[at], errors[at], nulls[at], spreads[at])
-            for at in pairs or np.ndindex(*whole.shape)
+            for at in pairs or [(a, b) for a in range(len(whole)) for b in range(len(whole))]
         ]
 
-    def _row(self, measure: str, k: int | None, layers: tuple[int, ...], *numbers: Tensor | float) -> LayerPairRow:
+    def _row(self, measure: str, k: int | None, layers: tuple[int, int], *numbers: Tensor | float) -> LayerPairRow:
         """`numbers`: value, its error, and those of permuted tokens, if any."""
         value, error, null, spread = (none_if_nan(float(one)) for one in (*numbers, math.nan, math.nan)[:4])
         return LayerPairRow(

@@ -132,7 +132,7 @@ def _measure_pass(
         layers = _measure_layers(states, mask, plan, checkpoint, clock, measurer)
         if config.memory_budget is not None:
             workers.close()  # the next pass of the job plans with the whole budget
-        dependence = check_dependence(states, mask, plan, layers, protocol, config.seed)
+        dependence = check_dependence(states, mask, plan, layers, protocol.max_types)
         norm_rule = change_without_norm_rule(states, sample, mask, plan, list(dependence), protocol.max_types)
         clock.report(Progress("geometry", len(layers), len(layers)))
     with clock.phase("layers"), one_thread_on(model.device):
@@ -351,7 +351,7 @@ class SeedMeasurer:
         with one_thread_on(model.device):
             found = dict(self.layers.measure(states, mask, plan, residual))
             layers = [found[index] for index in residual]
-            pairs = window_pairs(mask, plan, protocol, config.seed)
+            pairs = window_pairs(mask, plan, protocol.max_types)
             shifts = {
                 layer: float(np.mean(window_shifts(states.points(layer, mask.keep), mask.passages, pairs)[:, 0]))
                 for layer in layers_of_claims(layers, states.n_layers)

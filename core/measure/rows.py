@@ -228,17 +228,18 @@ def change_without_norm_rule(
 
 
 def check_dependence(
-    states: HiddenStates, mask: TokenMask, plan: CloudPlan, layers: list[LayerResult], protocol: Protocol, seed: int
+    states: HiddenStates, mask: TokenMask, plan: CloudPlan, layers: list[LayerResult], limit: int
 ) -> dict[int, Dependence]:
-    """Dependence on the number of sequences and points at the embedding, the peak of d2 and the final layer."""
+    """Dependence on the number of sequences and points at the embedding, the peak of d2 and the final layer; at most `limit`
+    types."""
     if not plan.draws:
         return {}
-    order, pairs = token_order(mask, seed, 0), window_pairs(mask, plan, protocol, seed)
+    order, pairs = token_order(mask, plan.seed, 0), window_pairs(mask, plan, limit)
     half = plan.draws[0].n_points // 2
     tokens = clouds.Tokens(mask.types, mask.passages, np.zeros(len(order), dtype=np.int64), 0)
     first_types = clouds.one_per_type(order, tokens, half).rows
     return {
-        layer: dependence(states.points(layer, mask.keep), mask.passages, pairs, plan.draws[0], first_types, seed)
+        layer: dependence(states.points(layer, mask.keep), mask.passages, pairs, plan.draws[0], first_types, plan.seed)
         for layer in layers_of_claims(layers, states.n_layers)
     }
 
@@ -257,10 +258,10 @@ def layers_of_claims(layers: list[LayerResult], n_layers: int) -> list[int]:
     return sorted({0, peak_layer(layers, n_layers, ("one_per_type",)) or 0, n_layers})
 
 
-def window_pairs(mask: TokenMask, plan: CloudPlan, protocol: Protocol, seed: int) -> list[SequencePair]:
-    """The same types from half of the windows and from all of them, for four half-splits."""
-    order = token_order(mask, seed, 0)
-    return sequence_pairs(order, mask.types, mask.passages, plan.halves[:4], protocol.max_types)
+def window_pairs(mask: TokenMask, plan: CloudPlan, limit: int) -> list[SequencePair]:
+    """At most `limit` types, the same from half of the windows and from all of them, for four half-splits."""
+    order = token_order(mask, plan.seed, 0)
+    return sequence_pairs(order, mask.types, mask.passages, plan.halves[:4], limit)
 
 
 # --- whether d2 depends on the number of sequences or of points -----------------------------------------------------
@@ -373,7 +374,7 @@ def build_profile(measurement: Measurement, checks: list[RunCheckRow], clock: Cl
         correlators=[
             *_correlator_rows(measurement),
             *_sink_rows(measurement),
-            *readable_rows(measurement.run_id, measurement.sample, measurement.states, measurement.protocol.n_readable),
+            *readable_rows(measurement.run_id, measurement.sample, measurement.states),
         ],
         replicates=[
             LayerReplicateRow(
@@ -529,13 +530,11 @@ def _sink_rows(measurement: Measurement) -> Iterator[LayerCorrelatorRow]:
             )
 
 
-def readable_rows(
-    run_id: str, sample: TokenSample, states: HiddenStates, n_targets: int
-) -> Iterator[LayerCorrelatorRow]:
+def readable_rows(run_id: str, sample: TokenSample, states: HiddenStates) -> Iterator[LayerCorrelatorRow]:
     """What the head reads of the next token at each layer, NULL where it cannot be read so; nothing where that was not tried."""
     if states.readable is None or states.nats is None:
         return
-    windows = choose_targets(sample, states.nats, n_targets)[:, 0]
+    windows = choose_targets(sample, states.nats, states.readable.shape[1])[:, 0]
     units = windows_to_units(sample.documents)[windows]
     for layer, losses in enumerate(states.readable):
         found = mean_difference(losses.astype(np.float64), np.ones(len(losses)), units)

@@ -47,7 +47,7 @@ def test_what_does_not_add_up_to_the_loss_of_the_pass_is_left_out_and_said(tiny_
     torch.nn.init.constant_(model.module.model.norm.weight, 3.0)
     found = read_losses(model, sample, states, 512)
     assert "Readable loss is left out" in caplog.text
-    rows = list(readable_rows("run", sample, replace(states, readable=found), 512))
+    rows = list(readable_rows("run", sample, replace(states, readable=found)))
     assert [row.layer for row in rows] == list(range(model.n_layers + 1))
     assert {(row.value, row.std_error) for row in rows} == {(None, None)}
 
@@ -59,7 +59,7 @@ def test_the_error_is_over_documents_and_over_stretches_where_they_are_few(docum
     nats[:, 0] = np.nan
     states = SimpleNamespace(readable=nats[None, :, 1:].reshape(1, -1).astype(np.float32), nats=nats)
     sample = SimpleNamespace(documents=documents, ids=np.zeros((16, 4), dtype=int))
-    (row,) = readable_rows("run", sample, states, 512)
+    (row,) = readable_rows("run", sample, states)
     assert (row.value, row.n_points) == (pytest.approx(of_unit.mean()), 48)
     assert row.std_error == pytest.approx(np.std(of_unit, ddof=1) / np.sqrt(units), rel=1e-5)
 
