@@ -124,8 +124,8 @@ MOST = {
     "__init__": (29, 103),
     "__main__": (24, 80),
     "analysis": (
-        4340,
-        33551,
+        4254,
+        33005,
     ),  # what puts a choice first; the error of a share of all, and the reach of many comparisons; how often each model of a decision is first; a loss that may exceed its budget; counts of a verdict, and the joint test of its methods, errors over documents and groups of questions, of a difference of two losses too; the rank among the draws of a control; how fast a run read its text, as a record
     "api": (172, 1032),
     "commands": (3377, 22490),  # the verbs compare and choose
@@ -142,12 +142,12 @@ MOST = {
     # picture shows what was measured; the charts of slides, which a room of slides described beside those of screens
     "files": (350, 1780),  # one refusal for what a dozen rooms said each; where a process finds this code, for three
     "forecast": (
-        669,
+        672,
         5289,
     ),  # what is measured already, by the rule that a job has, which the room of jobs held; an estimate at once, from stored costs and the newest own runs, phase by phase as a job reports
     "geometry": (
-        3700,
-        31777,
+        3577,
+        30825,
     ),  # nearest by a sample of columns; how much blocks write; what the host reads is read for all subsets at once; d2 alone
     "ids": (31, 196),  # an id is found, or refused, in one place
     "limits": (210, 1093),  # what the workers of a job take; amounts of memory as people write them
@@ -156,8 +156,8 @@ MOST = {
         761,
     ),  # the words of every page, in the glossary, with the wrong ones in both languages; a reader's own catalogue
     "measure": (
-        2800,
-        20957,
+        2748,
+        20494,
     ),  # whether d2 depends on sequences or points, which geometry held; which layer serves own labels, of encoders too; loss readable at each layer; bits and bytes of each window; the draws of a control, which goes on with its next
     # memory that runs out, states of layers, and blocks replaced, for all who run a model; controls whose blocks write as much as trained ones; decoders from pinned parts of packages
     "models": (4334, 28851),
@@ -169,7 +169,7 @@ MOST = {
         19516,
     ),  # own models alone asked about, and scores that count alike; readable loss beside a plan; a choice among none names models; what a report is of, read in one place for pages and verbs; a rule's choice asked again for its deck, losses paired in a choice, models compared alike on a text; which to pilot, what named budgets allow; d2 of draws; columns that the types check
     "records": (477, 2668),  # own labels; a request read back from JSON, for jobs and estimates alike
-    "registry": (1476, 6518),  # own labels; loss readable at each layer; the words of a verdict; three controls
+    "registry": (1466, 6445),  # own labels; loss readable at each layer; the words of a verdict; three controls
     "runs": (
         2660,
         17554,
@@ -182,8 +182,8 @@ MOST = {
     "sql": (879, 4477),  # what a worker is asked
     "store": (1407, 9499),  # a file that is deleted while it is read; columns that the types check
     "tables": (
-        1221,
-        8419,
+        1216,
+        8385,
     ),  # the choice that a report is of; counts of a verdict, group of a question; d2 of each draw; a run, alone and with a score, as one record; rows of any table as its class; the smaller model beside a plan
     "terminal": (1534, 12519),  # the answer in ten lines before the details; a plan fits the terminal
     "texts": (
